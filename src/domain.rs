@@ -1,0 +1,16 @@
+//! The words and rules of the platform: what exists, who may do what, who sees what.
+//!
+//! Pure values and tables. No clock, socket, file, chance or async; whoever needs the time or a
+//! random number hands it in.
+
+pub mod connection;
+pub mod connectivity;
+pub mod id;
+pub mod limits;
+pub mod name;
+pub mod role;
+pub mod secret;
+pub mod status;
+pub mod tier;
+pub mod time;
+pub mod visibility;

@@ -1,0 +1,164 @@
+//! What is true of a connection now, independent of what people decided.
+//!
+//! Three facts are kept, each with the time it came to be; the word people see is derived from them
+//! and never from presence alone.
+
+use std::fmt;
+
+use super::connection::Side;
+use super::status::Status;
+use super::time::Timestamp;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Connectivity {
+    Connected,
+    /// Has worked before.
+    Disconnected,
+    NeverConnected,
+}
+
+impl Connectivity {
+    /// Shown to people exactly as written.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Connected => "Connected",
+            Self::Disconnected => "Disconnected",
+            Self::NeverConnected => "Never connected",
+        }
+    }
+
+    /// The pulsing green dot.
+    #[must_use]
+    pub fn pulses(self, status: Status) -> bool {
+        self == Self::Connected && status == Status::Active
+    }
+}
+
+impl fmt::Display for Connectivity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.label())
+    }
+}
+
+/// Something that holds since a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fact<T> {
+    pub value: T,
+    pub since: Timestamp,
+}
+
+/// How the packets of a tunnel travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Path {
+    Direct,
+}
+
+impl Path {
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+        }
+    }
+}
+
+/// What one side's agent told of the connection; `None` where it never told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SideFacts {
+    /// Agent ↔ gateway.
+    pub link: Option<Fact<bool>>,
+    /// Agent ↔ agent, as this side measures it: the path while it is up.
+    pub tunnel: Option<Fact<Option<Path>>>,
+    /// Agent ↔ its Mirth; the target side only.
+    pub mirth: Option<Fact<bool>>,
+}
+
+/// The facts behind a connection's lamps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Facts {
+    pub source: SideFacts,
+    pub target: SideFacts,
+    /// When the tunnel was first up on both sides.
+    pub first_connected: Option<Timestamp>,
+    pub last_ack: Option<Timestamp>,
+}
+
+impl Facts {
+    #[must_use]
+    pub const fn side(&self, side: Side) -> &SideFacts {
+        match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
+        }
+    }
+
+    /// Connected is the tunnel up on both sides, told by agents whose word is current.
+    #[must_use]
+    pub fn connectivity(&self) -> Connectivity {
+        if [self.source, self.target].iter().all(SideFacts::tells_tunnel_up) {
+            Connectivity::Connected
+        } else if self.first_connected.is_some() {
+            Connectivity::Disconnected
+        } else {
+            Connectivity::NeverConnected
+        }
+    }
+}
+
+impl SideFacts {
+    fn tells_tunnel_up(&self) -> bool {
+        self.link.is_some_and(|link| link.value) && self.tunnel.is_some_and(|tunnel| tunnel.value.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connected_needs_the_tunnel_up_on_both_sides_and_presence_alone_is_not_enough() {
+        for links in [true, false] {
+            for (source, target) in [(false, false), (true, false), (false, true), (true, true)] {
+                let facts = Facts {
+                    source: side(links, source),
+                    target: side(links, target),
+                    first_connected: None,
+                    last_ack: None,
+                };
+                let expected = if links && source && target {
+                    Connectivity::Connected
+                } else {
+                    Connectivity::NeverConnected
+                };
+                assert_eq!(facts.connectivity(), expected, "links {links}, tunnel {source}/{target}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_tunnel_that_was_up_once_is_disconnected_and_one_that_never_was_says_so() {
+        let facts = Facts { first_connected: Some(AT), ..Facts::default() };
+        assert_eq!(facts.connectivity().label(), "Disconnected");
+        assert_eq!(Facts::default().connectivity().label(), "Never connected");
+    }
+
+    #[test]
+    fn the_dot_pulses_only_when_connected_and_active() {
+        for status in Status::ALL {
+            assert_eq!(Connectivity::Connected.pulses(status), status == Status::Active, "{status}");
+            assert!(!Connectivity::Disconnected.pulses(status), "{status}");
+            assert!(!Connectivity::NeverConnected.pulses(status), "{status}");
+        }
+    }
+
+    const AT: Timestamp = Timestamp::from_millis(1_000);
+
+    fn side(link: bool, up: bool) -> SideFacts {
+        SideFacts {
+            link: Some(Fact { value: link, since: AT }),
+            tunnel: Some(Fact { value: up.then_some(Path::Direct), since: AT }),
+            mirth: None,
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Every bound of the system, named once. A bound's overflow has a test where it is used.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::connection::Protocol;
+
+/// A tunnel must have exchanged both proofs this long after its QUIC handshake.
+pub const TUNNEL_OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// What may be read on a tunnel's first stream before both proofs are verified.
+pub const TUNNEL_OPEN_BYTES_MAX: usize = 4 * 1024;
+/// TCP connections carried by one tunnel at a time, unless the agent's file says otherwise.
+pub const TUNNEL_STREAMS_MAX: u32 = 1_024;
+/// The most an agent's file may ask for in its place.
+pub const TUNNEL_STREAMS_ALLOWED: u32 = 16_384;
+/// What a stream may have under way before its receiver has written any of it to its local socket.
+pub const STREAM_CREDIT_INITIAL: u64 = 256 * 1024;
+/// The most a draining stream's credit may grow to: 50 ms × 1 Gbit/s needs 6.25 MB.
+pub const STREAM_CREDIT_MAX: u64 = 16 * 1024 * 1024;
+/// What all streams of one tunnel together may be granted beyond their initial credit.
+pub const TUNNEL_CREDIT_BUDGET: u64 = 64 * 1024 * 1024;
+/// A stream's window grows as if no round trip were shorter: on fast paths wake-ups are the delay.
+pub const CREDIT_ROUND_TRIP_MIN: Duration = Duration::from_millis(5);
+/// Sent but not yet acknowledged bytes of one tunnel.
+pub const TUNNEL_SEND_WINDOW: u64 = 16 * 1024 * 1024;
+
+/// How long the target waits for its Mirth to accept a TCP connection.
+pub const TARGET_DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long bytes sent before a reset may take to reach the far socket.
+pub const RESET_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// Tunnel silent for so long: the source's port closes.
+pub const TUNNEL_SILENCE: Duration = Duration::from_secs(3);
+/// The peer must have been heard within this for the source's port to open.
+pub const PEER_HEARD_WITHIN: Duration = Duration::from_secs(5);
+/// Health must have lasted this long before a closed port opens again.
+pub const PORT_REOPEN_AFTER: Duration = Duration::from_secs(2);
+/// Without a real dial for so long, the target probes its Mirth.
+pub const MIRTH_PROBE_AFTER: Duration = Duration::from_secs(10);
+
+/// Silence of a tunnel after which its open sockets are reset. MLLP stays below the sender's 5 s:
+/// a late acknowledgement would be matched to the next message.
+#[must_use]
+pub const fn stall_limit(protocol: Protocol) -> Duration {
+    match protocol {
+        Protocol::Mllp => Duration::from_secs(4),
+        Protocol::Dicom | Protocol::Tcp => Duration::from_secs(60),
+    }
+}
+
+/// The longest stall limit an agent's file may ask for.
+pub const STALL_LIMIT_SECONDS_MAX: u32 = 3_600;
+
+/// One control message on the wire.
+pub const CONTROL_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+pub const CONTROL_HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
+/// A control link is dead after this many heartbeats went unanswered.
+pub const CONTROL_HEARTBEATS_MISSED_MAX: u32 = 3;
+pub const CONTROL_BACKOFF_MIN: Duration = Duration::from_millis(500);
+pub const CONTROL_BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// A link that lasted this long resets its back-off.
+pub const CONTROL_LASTED: Duration = Duration::from_secs(30);
+/// Control links a gateway serves at a time.
+pub const CONTROL_LINKS_MAX: usize = 10_000;
+/// Handshake, hello and every other single step of a control link's opening.
+pub const CONTROL_OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// An expired leaf must have been renewed this long after its link opened.
+pub const CONTROL_RENEW_TIMEOUT: Duration = Duration::from_secs(30);
+/// What an agent may say at once after it connected, and then each second.
+pub const CONTROL_MESSAGES_BURST: u32 = 4_096;
+pub const CONTROL_MESSAGES_PER_SECOND: u32 = 200;
+/// How often the gateway looks for changes that another process wrote.
+pub const RULES_POLL_EVERY: Duration = Duration::from_millis(250);
+/// How often the gateway looks for sealed secrets whose time is over.
+pub const SECRETS_SWEPT_EVERY: Duration = Duration::from_mins(1);
+/// How long a stopping gateway waits for its links to end.
+pub const GATEWAY_STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub const TUNNEL_BACKOFF_MIN: Duration = Duration::from_millis(250);
+pub const TUNNEL_BACKOFF_MAX: Duration = Duration::from_secs(10);
+pub const TUNNEL_LASTED: Duration = Duration::from_secs(10);
+
+/// Handshakes an endpoint holds before it has decided on them, and their buffers (each, all).
+pub const ENDPOINT_INCOMING_MAX: usize = 64;
+pub const ENDPOINT_INCOMING_BYTES_EACH: u64 = 64 * 1024;
+pub const ENDPOINT_INCOMING_BYTES_ALL: u64 = 1024 * 1024;
+/// Pending handshakes above which the gateway asks newcomers to prove their address (QUIC Retry).
+pub const GATEWAY_RETRY_ABOVE: usize = 64;
+
+/// How often the route to a peer is probed while a tunnel is wanted.
+pub const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// A probe of the path in use that was not answered is repeated sooner.
+pub const PROBE_AGAIN: Duration = Duration::from_millis(250);
+/// First pause between two probes of a candidate; it doubles up to the second while none answers.
+pub const PROBE_SEARCH_MIN: Duration = Duration::from_millis(10);
+pub const PROBE_SEARCH_MAX: Duration = Duration::from_secs(2);
+/// A path that has not answered for so long is given up for the next one that does.
+pub const PATH_SILENCE: Duration = Duration::from_secs(3);
+/// An answer that comes later than this after its probe proves nothing.
+pub const PROBE_ANSWER_WITHIN: Duration = Duration::from_secs(3);
+/// Probes of one route waiting for their answer; the oldest is forgotten first.
+pub const PROBES_OUTSTANDING_MAX: usize = 256;
+/// A validated source that has answered nothing for so long must answer anew.
+pub const SOURCE_LAPSES_AFTER: Duration = Duration::from_mins(1);
+/// The longest probe or answer: what an Ethernet frame carries over UDP and IPv4.
+pub const PROBE_BYTES_MAX: usize = 1_472;
+/// Candidate addresses one peer may announce.
+pub const PEER_ADDRESSES_MAX: usize = 16;
+/// Probes of one peer that are answered a second: so many from validated sources, and so many from
+/// all others together.
+pub const PROBE_ANSWERS_PER_SECOND: u32 = 20;
+
+/// Body of an enrolment request, its deadline, and how many one address may make a minute.
+pub const ENROL_BODY_BYTES_MAX: usize = 16 * 1024;
+pub const ENROL_TIMEOUT: Duration = Duration::from_secs(10);
+pub const ENROL_PER_MINUTE: NonZeroU32 = NonZeroU32::new(30).unwrap();
+/// TCP connections the gateway's enrolment endpoint serves at a time.
+pub const ENROL_CONNECTIONS_MAX: usize = 256;
+/// Addresses whose attempts are counted one by one; beyond that, newcomers wait.
+pub const DOOR_ADDRESSES_MAX: usize = 16_384;
+/// Refusals of one kind, or of one address, that are written to an audit log a minute; all are
+/// counted.
+pub const REFUSALS_AUDITED_PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).unwrap();
+/// Kinds of refusals (which peer, which reason) that an agent tells apart at a time.
+pub const REFUSAL_KINDS_MAX: usize = 1_024;
+/// Connections, ended connections and revoked keys an agent remembers together.
+pub const RULES_KEPT_MAX: usize = 16_384;
+
+pub const LEAF_LIFE: Duration = Duration::from_secs(14 * 24 * 3600);
+/// Leaves are valid from this long before they are signed: hospital clocks are wrong.
+pub const LEAF_BACKDATED: Duration = Duration::from_secs(24 * 3600);
+pub const LEAF_RENEW_EVERY: Duration = Duration::from_secs(24 * 3600);
+pub const CA_LIFE: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
+
+pub const TOKEN_LIFE_DEFAULT: Duration = Duration::from_secs(3600);
+pub const TOKEN_LIFE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Both agents hold a P2P secret for so long: the gateway forgets it, viewed or not.
+pub const SECRET_KEPT_AFTER_HELD: Duration = Duration::from_secs(72 * 3600);
+
+/// Public names and descriptions, in characters.
+pub const NAME_CHARS_MAX: usize = 80;
+pub const DESCRIPTION_CHARS_MAX: usize = 500;
+/// Message types and codes a metric may carry as labels before the rest is counted as `other`.
+pub const METRIC_LABELS_MAX: usize = 64;
+/// Collectors of metrics served at a time, and how long one may take.
+pub const METRICS_CONNECTIONS_MAX: usize = 16;
+pub const METRICS_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// A message a stand-in of the demo takes, what its journal remembers, and the TCP connections it
+/// serves at a time.
+pub const STAND_IN_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const STAND_IN_JOURNAL_MAX: usize = 2_000_000;
+pub const STAND_IN_CONNECTIONS_MAX: usize = 4_096;
+/// An MLLP message's header segment, as far as the observer looks for MSH-9 and MSA-1.
+pub const MLLP_HEADER_BYTES_MAX: usize = 4 * 1024;
+/// Messages of one TCP connection whose acknowledgement is awaited for its latency.
+pub const MLLP_AWAITED_MAX: usize = 256;
+/// A file in a state folder: rules and secrets of some thousand connections fit.
+pub const PRIVATE_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Entries of one kind in an agent's file.
+pub const ENTRIES_MAX: usize = 1_024;
+/// Addresses an agent's file may add to those the agent finds by itself.
+pub const DIRECT_ADDRESSES_MAX: usize = 8;
+/// Addresses of one gateway in a connector file.
+pub const GATEWAY_ADDRESSES_MAX: usize = 8;
+/// A configuration file of ours.
+pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
+
+/// How long a writer of the gateway's database waits for another process to finish.
+pub const STORE_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Readers of the gateway's database at a time.
+pub const STORE_READERS_MAX: u32 = 4;
+/// How often the state of one side of a connection is written, at most.
+pub const FACT_WRITE_EVERY: Duration = Duration::from_secs(1);
+/// Audit rows one request may ask for.
+pub const AUDIT_ROWS_MAX: u32 = 10_000;

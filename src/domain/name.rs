@@ -1,0 +1,109 @@
+//! Public names and descriptions: what people may call organizations, servers and channels.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::limits::{DESCRIPTION_CHARS_MAX, NAME_CHARS_MAX};
+
+/// A public name: one line, no control characters, not blank at either end.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(String);
+
+impl Name {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A public description; may be empty.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Description(String);
+
+impl Description {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidName {
+    #[error("a name must not be blank")]
+    Blank,
+    #[error("a name has at most {NAME_CHARS_MAX} characters, this one {chars}")]
+    TooLong { chars: usize },
+    #[error("a description has at most {DESCRIPTION_CHARS_MAX} characters, this one {chars}")]
+    DescriptionTooLong { chars: usize },
+    #[error("control characters are not allowed; use one line of plain text")]
+    Control,
+}
+
+impl FromStr for Name {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let text = text.trim();
+        let chars = text.chars().count();
+        if text.is_empty() {
+            return Err(InvalidName::Blank);
+        }
+        if chars > NAME_CHARS_MAX {
+            return Err(InvalidName::TooLong { chars });
+        }
+        one_line(text).map(Self)
+    }
+}
+
+impl FromStr for Description {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let text = text.trim();
+        let chars = text.chars().count();
+        if chars > DESCRIPTION_CHARS_MAX {
+            return Err(InvalidName::DescriptionTooLong { chars });
+        }
+        one_line(text).map(Self)
+    }
+}
+
+fn one_line(text: &str) -> Result<String, InvalidName> {
+    if text.chars().any(char::is_control) { Err(InvalidName::Control) } else { Ok(text.to_owned()) }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_trimmed_and_the_longest_one_fits_while_one_more_character_does_not() {
+        assert_eq!("  St Märy ".parse::<Name>().unwrap().as_str(), "St Märy");
+        assert!("ä".repeat(NAME_CHARS_MAX).parse::<Name>().is_ok());
+        let chars = NAME_CHARS_MAX + 1;
+        assert_eq!("ä".repeat(chars).parse::<Name>(), Err(InvalidName::TooLong { chars }));
+        let chars = DESCRIPTION_CHARS_MAX + 1;
+        assert_eq!("x".repeat(chars).parse::<Description>(), Err(InvalidName::DescriptionTooLong { chars }));
+    }
+
+    #[test]
+    fn blank_names_and_control_characters_are_refused() {
+        assert_eq!(" \t ".parse::<Name>(), Err(InvalidName::Blank));
+        for text in ["a\nb", "a\u{1b}[31mb", "a\u{85}b"] {
+            assert_eq!(text.parse::<Name>(), Err(InvalidName::Control), "{text:?}");
+        }
+        assert_eq!("".parse::<Description>(), Ok(Description::default()));
+    }
+}

@@ -1,0 +1,94 @@
+//! What a user's role in their organization permits.
+
+use std::fmt;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// All.
+    Owner,
+    /// All but users and tier.
+    Operator,
+    /// Sees, never changes, never reveals a secret.
+    Auditor,
+}
+
+/// Kinds of what a user may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Deed {
+    See,
+    Change,
+    /// View a secret, or be handed a registration token.
+    Reveal,
+    ChangeTier,
+    ManageUsers,
+}
+
+impl Role {
+    pub const ALL: [Self; 3] = [Self::Owner, Self::Operator, Self::Auditor];
+
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Operator => "operator",
+            Self::Auditor => "auditor",
+        }
+    }
+
+    pub const fn permit(self, deed: Deed) -> Result<(), NotPermitted> {
+        let permitted = match deed {
+            Deed::See => true,
+            Deed::Change | Deed::Reveal => matches!(self, Self::Owner | Self::Operator),
+            Deed::ChangeTier | Deed::ManageUsers => matches!(self, Self::Owner),
+        };
+        if permitted { Ok(()) } else { Err(NotPermitted { role: self, deed }) }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.label())
+    }
+}
+
+impl fmt::Display for Deed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::See => "see this",
+            Self::Change => "change anything",
+            Self::Reveal => "reveal a secret",
+            Self::ChangeTier => "change the tier",
+            Self::ManageUsers => "manage users",
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the role {role} may not {deed}")]
+pub struct NotPermitted {
+    pub role: Role,
+    pub deed: Deed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_role_table_is_as_printed() {
+        let row = |deed: Deed| {
+            let cells = Role::ALL.map(|role| if role.permit(deed).is_ok() { role.label() } else { "-" });
+            format!("{deed}: {}", cells.join(" "))
+        };
+        assert_eq!(
+            [Deed::See, Deed::Change, Deed::Reveal, Deed::ChangeTier, Deed::ManageUsers].map(row),
+            [
+                "see this: owner operator auditor",
+                "change anything: owner operator -",
+                "reveal a secret: owner operator -",
+                "change the tier: owner - -",
+                "manage users: owner - -",
+            ]
+        );
+    }
+}

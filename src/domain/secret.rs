@@ -1,0 +1,101 @@
+//! Secrets that cannot be printed, compared in variable time, or left behind in memory.
+
+use std::fmt;
+
+use subtle::ConstantTimeEq;
+use zeroize::Zeroize;
+
+macro_rules! secret_bytes {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        ///
+        /// `Debug` prints `[secret]`, there is no `Display`, equality takes constant time and
+        /// dropping wipes the bytes.
+        #[derive(Clone)]
+        pub struct $name([u8; 32]);
+
+        impl $name {
+            #[must_use]
+            pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+                Self(bytes)
+            }
+
+            /// Reads what [`Self::reveal_hex`] gave. The error never repeats the text.
+            ///
+            /// # Errors
+            /// When `text` is not 64 hexadecimal digits.
+            pub fn from_hex(text: &str) -> Result<Self, InvalidSecret> {
+                let mut bytes = [0; 32];
+                hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidSecret)?;
+                Ok(Self(bytes))
+            }
+
+            /// The bytes, for hashing, keyed hashing and sealing only.
+            #[must_use]
+            pub const fn expose(&self) -> &[u8; 32] {
+                &self.0
+            }
+
+            /// The text an owner is shown once, or that is kept in a file of mode 0600.
+            #[must_use]
+            pub fn reveal_hex(&self) -> String {
+                hex::encode(self.0)
+            }
+        }
+
+        impl Drop for $name {
+            fn drop(&mut self) {
+                self.0.zeroize();
+            }
+        }
+
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                self.0.ct_eq(&other.0).into()
+            }
+        }
+
+        impl Eq for $name {}
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("[secret]")
+            }
+        }
+    };
+}
+
+secret_bytes! {
+    /// 256 bits that the two ends of one connection share, and nobody else.
+    Secret
+}
+secret_bytes! {
+    /// 256 bits that enrol one server once.
+    RegistrationToken
+}
+
+/// A text that is no secret of ours. Deliberately without the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected 64 hexadecimal digits")]
+pub struct InvalidSecret;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_never_shows_itself_in_debug_output() {
+        let secret = Secret::from_bytes([0x5a; 32]);
+        assert_eq!(format!("{secret:?}"), "[secret]");
+        assert_eq!(format!("{:?}", Some(&secret)), "Some([secret])");
+        assert_eq!(format!("{:?}", RegistrationToken::from_bytes([0x5a; 32])), "[secret]");
+    }
+
+    #[test]
+    fn a_revealed_secret_reads_back_and_a_cut_one_is_refused() {
+        let secret = Secret::from_bytes([9; 32]);
+        let text = secret.reveal_hex();
+        assert_eq!(Secret::from_hex(&text), Ok(secret));
+        assert_eq!(Secret::from_hex(&text[1..]), Err(InvalidSecret));
+    }
+}

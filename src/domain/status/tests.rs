@@ -1,0 +1,151 @@
+//! The table printed whole, and random walks held against the rows of DOMAIN §3 as data.
+
+use std::fmt::Write;
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn the_whole_status_table_is_as_printed() {
+    for (kind, file) in [
+        (ConnectionType::P2p, include_str!("table-p2p.txt")),
+        (ConnectionType::AdminRw, include_str!("table-admin.txt")),
+        (ConnectionType::AdminRo, include_str!("table-admin.txt")),
+    ] {
+        let printed = print_table(kind);
+        assert_eq!(printed, file, "{kind}: the table changed; it is now\n{printed}");
+    }
+}
+
+#[test]
+fn a_refusal_names_the_rule_it_follows() {
+    let refused =
+        |from, event, mover| on(Some(from), ConnectionType::P2p, event, mover).unwrap_err().to_string();
+    let source = Mover::Party(Side::Source);
+    assert_eq!(
+        refused(Status::Active, Event::Activate, source),
+        "`activate` is possible when the connection is Ready; it is Active"
+    );
+    assert_eq!(
+        refused(Status::Terminated, Event::Retry, source),
+        "the connection is Terminated and nothing changes that; ask for a new grant"
+    );
+    assert_eq!(
+        refused(Status::Paused(Holds::Target), Event::Resume, source),
+        "the other party holds the pause; only that party can lift it"
+    );
+}
+
+/// DOMAIN §3 as data: from, event, to, who. `any` stands for every status that is not terminal.
+const ROWS: [(&str, &str, &str, &str); 15] = [
+    ("-", "create", "Provisioning", "decider"),
+    ("Provisioning", "set-up done", "Ready", "system"),
+    ("Provisioning", "set-up error", "Failed", "system"),
+    ("Ready", "activate", "Active", "either"),
+    ("Active", "pause", "Paused", "either"),
+    ("Paused", "pause", "Paused", "not holding"),
+    ("Paused", "resume", "Active", "last holder"),
+    ("Paused", "resume", "Paused", "one of two holders"),
+    ("Active", "disconnect", "Active", "either"),
+    ("Paused", "disconnect", "Paused", "either"),
+    ("Ready", "agent refused", "Failed", "system"),
+    ("Active", "agent refused", "Failed", "system"),
+    ("Paused", "agent refused", "Failed", "system"),
+    ("Failed", "retry", "Ready", "either"),
+    ("any", "terminate", "Terminated", "either"),
+];
+
+/// The model keeps holds as a plain set of sides and looks the rows up.
+fn model(status: &str, holds: &mut Vec<Side>, event: Event, mover: Mover) -> Option<String> {
+    let row = ROWS.iter().find(|(from, row_event, _, who)| {
+        let holding = matches!(mover, Mover::Party(side) if holds.contains(&side));
+        (*from == status
+            || (*from == "any" && !matches!(status, "-" | "Declined" | "Expired" | "Terminated")))
+            && *row_event == event.word()
+            && match *who {
+                "system" => mover == Mover::System,
+                "either" | "decider" => mover != Mover::System,
+                "not holding" => mover != Mover::System && !holding,
+                "last holder" => holding && holds.len() == 1,
+                _ => holding && holds.len() == 2,
+            }
+    })?;
+    match (event, mover) {
+        (Event::Pause, Mover::Party(side)) => holds.push(side),
+        (Event::Resume, Mover::Party(side)) => holds.retain(|held| *held != side),
+        (Event::Disconnect, _) => {}
+        _ => holds.clear(),
+    }
+    Some(row.2.to_owned())
+}
+
+proptest! {
+    #[test]
+    fn any_walk_of_a_p2p_connection_follows_the_rows(
+        steps in prop::collection::vec((prop::sample::select(&Event::ALL[..]), prop::sample::select(&Mover::ALL[..])), 0..200),
+    ) {
+        let mut status = None;
+        let (mut expected, mut holds) = ("-".to_owned(), Vec::new());
+        for (event, mover) in steps {
+            let moved = on(status, ConnectionType::P2p, event, mover);
+            match model(&expected, &mut holds, event, mover) {
+                Some(to) => {
+                    prop_assert_eq!(moved.map(Status::label), Ok(to.as_str()), "{} by {:?}", event, mover);
+                    expected = to;
+                    status = moved.ok();
+                }
+                None => prop_assert!(moved.is_err(), "{} by {:?} in {} was served", event, mover, expected),
+            }
+            for side in [Side::Source, Side::Target] {
+                let held = status.and_then(Status::holds).is_some_and(|held| held.includes(side));
+                prop_assert_eq!(held, holds.contains(&side));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_leaves_a_terminal_status(
+        event in prop::sample::select(&Event::ALL[..]),
+        mover in prop::sample::select(&Mover::ALL[..]),
+        kind in prop::sample::select(&ConnectionType::ALL[..]),
+    ) {
+        for status in Status::ALL.into_iter().filter(|status| status.is_terminal()) {
+            prop_assert_eq!(on(Some(status), kind, event, mover), Err(Refusal::Final { status }));
+        }
+    }
+}
+
+fn print_table(kind: ConnectionType) -> String {
+    let mut text = String::new();
+    writeln!(text, "{:<15} {:<14} {:<15} {:<15} target", "from", "event", "system", "source").unwrap();
+    for from in [None].into_iter().chain(Status::ALL.into_iter().map(Some)) {
+        for event in Event::ALL {
+            let cells = Mover::ALL.map(|mover| cell(on(from, kind, event, mover)));
+            let from = from.map_or("-".to_owned(), shown);
+            let [system, source, target] = cells;
+            writeln!(text, "{from:<15} {:<14} {system:<15} {source:<15} {target}", event.word()).unwrap();
+        }
+    }
+    text
+}
+
+fn shown(status: Status) -> String {
+    match status {
+        Status::Paused(holds) => format!("Paused/{}", format!("{holds:?}").to_lowercase()),
+        status => status.label().to_owned(),
+    }
+}
+
+fn cell(outcome: Result<Status, Refusal>) -> String {
+    match outcome {
+        Ok(status) => shown(status),
+        Err(Refusal::Final { .. }) => "x final".into(),
+        Err(Refusal::AdminOnly { .. }) => "x admin only".into(),
+        Err(Refusal::NotNow { .. }) => "x not now".into(),
+        Err(Refusal::NotYet { .. }) => "x not yet".into(),
+        Err(Refusal::NotYours { .. }) => "x not yours".into(),
+        Err(Refusal::AlreadyHeld) => "x already held".into(),
+        Err(Refusal::HeldByOther) => "x held by other".into(),
+    }
+}
