@@ -6,3 +6,4 @@
 //! map; imports between these modules go downward only and `tests/architecture.rs` keeps it so.
 
 pub mod domain;
+pub mod protocol;

@@ -1,0 +1,15 @@
+//! Decisions without I/O: bytes, events and `now` go in, what to do comes out.
+//!
+//! No socket, clock, chance or async, so a fault seen anywhere becomes a test that replays it.
+
+pub mod backoff;
+pub mod control;
+pub mod credit;
+pub mod enrol;
+pub mod frame;
+pub mod heartbeat;
+pub mod mllp;
+pub mod open;
+pub mod packet;
+pub mod route;
+pub mod rules;

@@ -1,0 +1,335 @@
+//! What agent and gateway say to each other over the control link: versioned messages, a snapshot
+//! of the rules, then numbered changes.
+//!
+//! A message is one JSON object behind a four-byte big-endian length. Secrets travel inside the
+//! mutually authenticated link only, and `Debug` never shows them.
+
+use std::net::SocketAddr;
+
+use bytes::{Buf, BufMut, BytesMut};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::connection::{ConnectionType, Protocol, Side};
+use crate::domain::id::{BootId, ConnectionId, KeyFingerprint, RouteId, ServerId};
+use crate::domain::limits::CONTROL_MESSAGE_BYTES_MAX;
+use crate::domain::time::Timestamp;
+
+/// The version this build speaks. A gateway serves every version it knows; an agent that speaks
+/// none of them is told which to install.
+pub const VERSION: u16 = 1;
+
+/// ALPN of the control link.
+pub const ALPN: &[u8] = b"adit-control/1";
+
+/// One connection as one agent needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    pub connection: ConnectionId,
+    pub kind: ConnectionType,
+    /// Present exactly for P2P.
+    pub protocol: Option<Protocol>,
+    /// The end this agent stands at.
+    pub side: Side,
+    pub peer: ServerId,
+    pub peer_route: RouteId,
+    /// Public names, for people: the route is shown as `{source} → {target}`.
+    pub source_name: String,
+    pub target_name: String,
+    pub activity: Activity,
+    /// Rises with every Rotate Secrets; a secret of a lower epoch is dead for new handshakes.
+    pub secret_epoch: u32,
+    /// Rises with every "disconnect now"; a rise cuts the open tunnel.
+    pub cut_epoch: u32,
+}
+
+/// What may happen on a connection now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Activity {
+    /// Configured, no tunnel (Ready, Failed).
+    Ready,
+    /// Running TCP streams may end, nothing new starts.
+    Paused,
+    Active,
+}
+
+/// One numbered change after a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "change")]
+pub enum Change {
+    /// The connection is new or its rule differs.
+    Rule { rule: Rule },
+    /// Terminated: cut at once, never undone.
+    Ended { connection: ConnectionId },
+    /// No leaf over this key is good any more: cut at once, never undone.
+    Revoked { key: KeyFingerprint },
+}
+
+/// From agent to gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum ToGateway {
+    /// First on every link.
+    Hello {
+        version: u16,
+        software: String,
+        boot: BootId,
+    },
+    Heartbeat {
+        number: u64,
+    },
+    /// Where this agent's UDP socket can be reached directly.
+    Listening {
+        addresses: Vec<SocketAddr>,
+    },
+    FetchSecret {
+        connection: ConnectionId,
+    },
+    /// Sent after the secret is on disk (fsync) or was found in the agent's own file.
+    SecretHeld {
+        connection: ConnectionId,
+        epoch: u32,
+    },
+    /// What is true now of one connection, sent when it changes, at most once a second.
+    Report {
+        connection: ConnectionId,
+        report: Report,
+    },
+    /// This agent's own file forbids the connection as it is: it becomes Failed with the reason.
+    Unfit {
+        connection: ConnectionId,
+        reason: Unfit,
+    },
+    /// A peer or stranger was refused here; for the audit log of both sides.
+    RefusedPeer {
+        connection: Option<ConnectionId>,
+        peer: Option<ServerId>,
+        reason: PeerRefusal,
+    },
+    /// A certificate signing request, DER in hex, over the key already on file.
+    Renew {
+        csr: String,
+    },
+}
+
+/// From gateway to agent.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum ToAgent {
+    Welcome {
+        version: u16,
+        now: Timestamp,
+    },
+    /// The leaf has expired: only `Renew` is served on this link.
+    RenewOnly {
+        now: Timestamp,
+    },
+    Heartbeat {
+        number: u64,
+        now: Timestamp,
+    },
+    Snapshot {
+        revision: u64,
+        rules: Vec<Rule>,
+        revoked: Vec<KeyFingerprint>,
+    },
+    /// `revision` is the last one plus one; a gap means a change was lost and the link starts anew.
+    Change {
+        revision: u64,
+        change: Change,
+    },
+    /// Where a peer says it can be reached; an empty list when it is away.
+    Candidates {
+        peer: ServerId,
+        addresses: Vec<SocketAddr>,
+    },
+    /// In hex; see [`crate::domain::secret::Secret::from_hex`].
+    Secret {
+        connection: ConnectionId,
+        epoch: u32,
+        secret: String,
+    },
+    /// This side fetched it before, or it was deleted: rotate, or write it into the agent's file.
+    SecretUnavailable {
+        connection: ConnectionId,
+    },
+    /// The new leaf, DER in hex.
+    Renewed {
+        leaf: String,
+    },
+    /// The gateway ends the link and says why.
+    Goodbye {
+        reason: String,
+    },
+}
+
+/// What one agent measures of one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The path in use when the tunnel is up.
+    pub tunnel: Option<PathKind>,
+    /// Whether the local Mirth answers; target side only.
+    pub mirth: Option<bool>,
+    pub last_ack: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PathKind {
+    Direct,
+}
+
+/// Why an agent's own file forbids a connection for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Unfit {
+    #[error("the agent's file has this connection as P2P, the gateway as another type")]
+    Type,
+    #[error("the agent's file has this connection on the other side")]
+    Side,
+    #[error("the agent's file names another peer for this connection")]
+    Peer,
+    #[error("the agent's file names another protocol for this connection")]
+    Protocol,
+}
+
+/// Why an agent refused a peer. Told to the gateway and the local log, never to the peer.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, thiserror::Error,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum PeerRefusal {
+    #[error("the peer's certificate was revoked")]
+    Revoked,
+    #[error("the peer asked for a connection this agent has no rule for")]
+    UnknownConnection,
+    #[error("the connection is not in this agent's file")]
+    Unlisted,
+    #[error("the connection belongs to another peer")]
+    WrongPeer,
+    #[error("the connection is paused")]
+    Paused,
+    #[error("the connection is not active")]
+    NotActive,
+    #[error("the connection was terminated")]
+    Terminated,
+    #[error("the peer's key is not the known key of this connection")]
+    ChangedKey,
+    #[error("the peer does not hold the connection's secret")]
+    WrongSecret,
+    #[error("the peer's opening message is malformed or late")]
+    BadOpening,
+}
+
+impl std::fmt::Debug for ToAgent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Welcome { version, now } => {
+                write!(f, "Welcome {{ version: {version}, now: {now} }}")
+            }
+            Self::RenewOnly { now } => write!(f, "RenewOnly {{ now: {now} }}"),
+            Self::Heartbeat { number, .. } => write!(f, "Heartbeat {{ number: {number} }}"),
+            Self::Snapshot { revision, rules, revoked } => {
+                write!(f, "Snapshot {{ revision: {revision}, rules: {rules:?}, revoked: {revoked:?} }}")
+            }
+            Self::Change { revision, change } => {
+                write!(f, "Change {{ revision: {revision}, change: {change:?} }}")
+            }
+            Self::Candidates { peer, addresses } => {
+                write!(f, "Candidates {{ peer: {peer}, addresses: {addresses:?} }}")
+            }
+            Self::Secret { connection, epoch, .. } => {
+                write!(f, "Secret {{ connection: {connection}, epoch: {epoch}, secret: [secret] }}")
+            }
+            Self::SecretUnavailable { connection } => {
+                write!(f, "SecretUnavailable {{ connection: {connection} }}")
+            }
+            Self::Renewed { .. } => f.write_str("Renewed"),
+            Self::Goodbye { reason } => write!(f, "Goodbye {{ reason: {reason:?} }}"),
+        }
+    }
+}
+
+const LENGTH_BYTES: usize = 4;
+
+/// Appends `message` as it goes on the wire; after an error `to` is as it was.
+pub fn encode<M: Serialize>(message: &M, to: &mut BytesMut) -> Result<(), ControlError> {
+    let start = to.len();
+    to.put_u32(0);
+    let written = serde_json::to_writer((&mut *to).writer(), message);
+    let length = to.len() - start - LENGTH_BYTES;
+    let error = match written {
+        Err(source) => ControlError::Unwritable { source },
+        Ok(()) if length > CONTROL_MESSAGE_BYTES_MAX => ControlError::OwnTooLong { length },
+        Ok(()) => {
+            let prefix = u32::try_from(length).expect("the bound is far below 4 GiB");
+            to[start..start + LENGTH_BYTES].copy_from_slice(&prefix.to_be_bytes());
+            return Ok(());
+        }
+    };
+    to.truncate(start);
+    Err(error)
+}
+
+/// Reads messages from a stream that arrives in pieces. Holds at most one unfinished message and
+/// what was handed in behind it, so its owner asks for all messages before handing in more.
+#[derive(Default)]
+pub struct Decoder {
+    buffer: BytesMut,
+}
+
+impl Decoder {
+    pub fn extend(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole message. After an error the link means nothing any more.
+    pub fn next_message<M: DeserializeOwned>(&mut self) -> Result<Option<M>, ControlError> {
+        let Some(length) = self.buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        // Judged before the message is waited for, so nothing longer is ever buffered.
+        if length > CONTROL_MESSAGE_BYTES_MAX {
+            return Err(ControlError::PeerTooLong { length });
+        }
+        if self.buffer.len() < LENGTH_BYTES + length {
+            return Ok(None);
+        }
+        self.buffer.advance(LENGTH_BYTES);
+        let message = self.buffer.split_to(length);
+        serde_json::from_slice(&message).map(Some).map_err(|error| ControlError::PeerMalformed {
+            category: error.classify(),
+            column: error.column(),
+        })
+    }
+}
+
+/// What is buffered may hold a secret.
+impl std::fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Decoder {{ bytes: {} }}", self.buffer.len())
+    }
+}
+
+/// A message that cannot go over the link: what the peer did wrong, then what we did.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    #[error(
+        "the other end announced a control message of {length} bytes, {CONTROL_MESSAGE_BYTES_MAX} are allowed"
+    )]
+    PeerTooLong { length: usize },
+    /// Without the parser's own text, which quotes the message and with it perhaps a secret.
+    #[error(
+        "the other end sent a control message that cannot be read ({category:?} error at byte {column}); agent and gateway must speak the same version"
+    )]
+    PeerMalformed { category: serde_json::error::Category, column: usize },
+    #[error(
+        "a control message would have {length} bytes, {CONTROL_MESSAGE_BYTES_MAX} are allowed; this server has too many connections"
+    )]
+    OwnTooLong { length: usize },
+    #[error("a control message cannot be written as JSON")]
+    Unwritable { source: serde_json::Error },
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::secret::Secret;
+
+#[test]
+fn messages_cut_at_any_byte_decode_the_same() {
+    let messages = to_agent();
+    let wire = encode_all(&messages);
+    for cut in 0..=wire.len() {
+        let decoded = decode_all::<ToAgent>(&[&wire[..cut], &wire[cut..]]).unwrap();
+        assert_eq!(decoded, messages, "cut at byte {cut}");
+    }
+    let single: Vec<_> = wire.chunks(1).collect();
+    assert_eq!(decode_all::<ToAgent>(&single).unwrap(), messages);
+}
+
+#[test]
+fn everything_an_agent_says_reads_back() {
+    let (connection, peer) = (ConnectionId::from_bytes([1; 16]), ServerId::from_bytes([2; 16]));
+    let messages = [
+        ToGateway::Hello { version: VERSION, software: "0.1.0".into(), boot: BootId::from_bytes([3; 8]) },
+        ToGateway::Heartbeat { number: 7 },
+        ToGateway::Listening { addresses: vec!["[2001:db8::1]:4433".parse().unwrap()] },
+        ToGateway::FetchSecret { connection },
+        ToGateway::SecretHeld { connection, epoch: 2 },
+        ToGateway::Report {
+            connection,
+            report: Report { tunnel: Some(PathKind::Direct), mirth: None, last_ack: None },
+        },
+        ToGateway::Unfit { connection, reason: Unfit::Protocol },
+        ToGateway::RefusedPeer { connection: None, peer: Some(peer), reason: PeerRefusal::Unlisted },
+        ToGateway::Renew { csr: "30".into() },
+    ];
+    assert_eq!(decode_all::<ToGateway>(&[&encode_all(&messages)]).unwrap(), messages);
+}
+
+#[test]
+fn a_message_at_the_limit_passes_and_one_byte_more_does_not() {
+    let goodbye = |length| ToAgent::Goodbye { reason: "x".repeat(length) };
+    let around = encode_all(&[goodbye(0)]).len() - LENGTH_BYTES;
+    let longest = goodbye(CONTROL_MESSAGE_BYTES_MAX - around);
+    let wire = encode_all(std::slice::from_ref(&longest));
+    assert_eq!(wire.len(), LENGTH_BYTES + CONTROL_MESSAGE_BYTES_MAX);
+    assert_eq!(decode_all::<ToAgent>(&[&wire]).unwrap(), [longest]);
+
+    let mut to = BytesMut::from(&b"before"[..]);
+    let error = encode(&goodbye(CONTROL_MESSAGE_BYTES_MAX - around + 1), &mut to).unwrap_err();
+    assert!(matches!(error, ControlError::OwnTooLong { length } if length == CONTROL_MESSAGE_BYTES_MAX + 1));
+    assert_eq!(to, b"before"[..]);
+}
+
+#[test]
+fn a_length_over_the_limit_is_refused_before_its_message_arrives() {
+    for length in [u32::try_from(CONTROL_MESSAGE_BYTES_MAX).unwrap() + 1, u32::MAX] {
+        let error = decode_all::<ToAgent>(&[&length.to_be_bytes()]).unwrap_err();
+        assert!(matches!(error, ControlError::PeerTooLong { .. }), "{error}");
+    }
+}
+
+#[test]
+fn an_unreadable_message_is_named_without_repeating_it() {
+    let hidden = "5e".repeat(32);
+    for text in [
+        format!(r#"{{"type":"secret","connection":"{hidden}","epoch":1,"secret":"{hidden}"}}"#),
+        format!(r#"{{"type":"{hidden}"}}"#),
+        r#"{"type":"secret","#.into(),
+        "[]".into(),
+        String::new(),
+    ] {
+        let wire = [&u32::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat();
+        let error = decode_all::<ToAgent>(&[&wire]).unwrap_err();
+        assert!(matches!(error, ControlError::PeerMalformed { .. }), "{text}");
+        assert!(!format!("{error} {error:?}").contains("5e5e"), "{error}");
+    }
+}
+
+#[test]
+fn a_secret_on_its_way_is_never_shown() {
+    let secret = Secret::from_bytes([0x5e; 32]).reveal_hex();
+    let message = ToAgent::Secret { connection: ConnectionId::from_bytes([1; 16]), epoch: 1, secret };
+    assert!(!format!("{message:?}").contains("5e5e"));
+    let mut decoder = Decoder::default();
+    decoder.extend(&encode_all(&[message]));
+    assert!(!format!("{decoder:?}").contains("5e5e"));
+}
+
+fn to_agent() -> Vec<ToAgent> {
+    let connection = ConnectionId::from_bytes([1; 16]);
+    let rule = Rule {
+        connection,
+        kind: ConnectionType::P2p,
+        protocol: Some(Protocol::Mllp),
+        side: Side::Source,
+        peer: ServerId::from_bytes([2; 16]),
+        peer_route: RouteId::from_bytes([3; 8]),
+        source_name: "Klinik Süd".into(),
+        target_name: "St Mary".into(),
+        activity: Activity::Active,
+        secret_epoch: 1,
+        cut_epoch: 0,
+    };
+    let key = KeyFingerprint::from_bytes([4; 32]);
+    let now = Timestamp::from_millis(1_795_510_800_000);
+    vec![
+        ToAgent::Welcome { version: VERSION, now },
+        ToAgent::RenewOnly { now },
+        ToAgent::Heartbeat { number: 1, now },
+        ToAgent::Snapshot { revision: 4, rules: vec![rule.clone()], revoked: vec![key] },
+        ToAgent::Change { revision: 5, change: Change::Rule { rule } },
+        ToAgent::Change { revision: 6, change: Change::Ended { connection } },
+        ToAgent::Change { revision: 7, change: Change::Revoked { key } },
+        ToAgent::Candidates { peer: ServerId::from_bytes([2; 16]), addresses: Vec::new() },
+        ToAgent::Secret { connection, epoch: 1, secret: Secret::from_bytes([5; 32]).reveal_hex() },
+        ToAgent::SecretUnavailable { connection },
+        ToAgent::Renewed { leaf: "30".into() },
+        ToAgent::Goodbye { reason: "stopping".into() },
+    ]
+}
+
+fn encode_all<M: Serialize>(messages: &[M]) -> BytesMut {
+    let mut wire = BytesMut::new();
+    for message in messages {
+        encode(message, &mut wire).unwrap();
+    }
+    wire
+}
+
+fn decode_all<M: DeserializeOwned>(pieces: &[&[u8]]) -> Result<Vec<M>, ControlError> {
+    let mut decoder = Decoder::default();
+    let mut messages = Vec::new();
+    for piece in pieces {
+        decoder.extend(piece);
+        while let Some(message) = decoder.next_message()? {
+            messages.push(message);
+        }
+    }
+    Ok(messages)
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_never_panic(mut wire in any::<Vec<u8>>(), length in 0_u8..64) {
+        for (byte, small) in wire.iter_mut().zip([0, 0, 0, length]) {
+            *byte = small;
+        }
+        let _ = decode_all::<ToAgent>(&[&wire]);
+        let _ = decode_all::<ToGateway>(&[&wire]);
+    }
+
+    #[test]
+    fn a_message_with_a_byte_changed_never_panics(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut wire = encode_all(&to_agent());
+        let at = at.index(wire.len());
+        wire[at] = byte;
+        let _ = decode_all::<ToAgent>(&[&wire]);
+    }
+}

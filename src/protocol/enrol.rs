@@ -1,0 +1,64 @@
+//! What a newcomer and the gateway say to each other: one request, one answer, JSON over HTTP/1.1.
+//!
+//! Everything here travels inside TLS whose CA key the newcomer has checked. `Debug` never shows
+//! the token.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::domain::id::{RouteId, ServerId};
+use crate::domain::time::Timestamp;
+
+pub const PATH: &str = "/api/v1/enrol";
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    pub server: ServerId,
+    /// As the connector file has it.
+    pub token: Zeroizing<String>,
+    /// A certificate signing request, DER in hex.
+    pub csr: String,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Request {{ server: {}, token: [secret] }}", self.server)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Granted {
+    /// DER in hex.
+    pub leaf: String,
+    pub ca: String,
+    pub route: RouteId,
+    pub gateway_route: RouteId,
+    pub trust_domain: String,
+    pub now: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// One line for the operator of the agent.
+    pub error: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_never_shows_its_token() {
+        let request = Request {
+            server: ServerId::from_bytes([1; 16]),
+            token: Zeroizing::new("0badcafe".into()),
+            csr: String::new(),
+        };
+        assert!(!format!("{request:?}").contains("0badcafe"));
+        let sent = serde_json::to_string(&request).unwrap();
+        assert_eq!(serde_json::from_str::<Request>(&sent).unwrap().token.as_str(), "0badcafe");
+    }
+}

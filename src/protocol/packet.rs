@@ -1,0 +1,344 @@
+//! Our own packets below QUIC, and the route that a QUIC packet carries.
+//!
+//! Ours have a first byte below 0x40, QUIC's never do (RFC 9000 §17.2, §17.3: one of the two top
+//! bits is always set). A probe asks "is it you, here, now?"; the answer repeats its nonce. Both
+//! are authenticated by a key derived from a connection's secret, and what does not verify gets
+//! silence. Nothing here allocates. Which answer proves what is [`super::route`]'s to decide.
+//!
+//! ```text
+//! 0      1             9         17      25       33      49 …     length-16
+//! ┌──────┬─────────────┬─────────┬───────┬────────┬───────┬─────────┬──────┐
+//! │ type │ destination │ source  │ boot  │ key id │ nonce │ padding │ HMAC │
+//! └──────┴─────────────┴─────────┴───────┴────────┴───────┴─────────┴──────┘
+//! ```
+
+use aws_lc_rs::{hkdf, hmac};
+use subtle::ConstantTimeEq;
+
+use crate::domain::id::{BootId, RouteId};
+use crate::domain::limits::PROBE_BYTES_MAX;
+use crate::domain::secret::Secret;
+
+/// The shortest probe; a longer one is padded, to prove that the path carries its length.
+pub const PROBE_BYTES_MIN: usize = BODY_BYTES + MAC_BYTES;
+
+const BODY_BYTES: usize = 49;
+const MAC_BYTES: usize = 16;
+const PROBE: u8 = 0x01;
+const ANSWER: u8 = 0x02;
+
+/// Whether the first byte of a datagram marks it as ours rather than QUIC's.
+#[must_use]
+pub const fn is_ours(first: u8) -> bool {
+    first < 0x40
+}
+
+/// The route a QUIC packet is for: the first eight bytes of its destination connection id
+/// (RFC 9000 §17.2, §17.3). `None` for what is no QUIC packet or carries a shorter id.
+#[inline]
+#[must_use]
+pub fn quic_route(packet: &[u8]) -> Option<RouteId> {
+    let first = *packet.first()?;
+    let route = if first & 0x80 != 0 {
+        // Long header: version, then the id behind its length.
+        if *packet.get(5)? < 8 {
+            return None;
+        }
+        packet.get(6..14)?
+    } else if first & 0x40 != 0 {
+        // Short header: every id of ours starts with a route, so its length need not be known.
+        packet.get(1..9)?
+    } else {
+        return None;
+    };
+    route.first_chunk().copied().map(RouteId::from_bytes)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PacketKind {
+    Probe,
+    Answer,
+}
+
+/// A probe or an answer. Values that came from the wire are as true as the key they opened with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packet {
+    pub kind: PacketKind,
+    pub destination: RouteId,
+    pub source: RouteId,
+    /// The run of the process that sent it.
+    pub boot: BootId,
+    pub nonce: [u8; 16],
+    /// On the wire, padding included.
+    pub length: usize,
+}
+
+impl Packet {
+    /// The answer to this probe: same nonce, same length, so it never amplifies.
+    #[must_use]
+    pub const fn answer(&self, boot: BootId) -> Self {
+        Self {
+            kind: PacketKind::Answer,
+            destination: self.source,
+            source: self.destination,
+            boot,
+            nonce: self.nonce,
+            length: self.length,
+        }
+    }
+}
+
+/// What a packet claims before any key was tried: enough to find the keys to try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    pub destination: RouteId,
+    pub source: RouteId,
+    pub key: KeyId,
+}
+
+impl Claim {
+    /// `None` for what is not ours, too short or too long.
+    #[inline]
+    #[must_use]
+    pub fn read(packet: &[u8]) -> Option<Self> {
+        if !(PROBE_BYTES_MIN..=PROBE_BYTES_MAX).contains(&packet.len())
+            || !matches!(packet[0], PROBE | ANSWER)
+        {
+            return None;
+        }
+        Some(Self {
+            destination: RouteId::from_bytes(chunk(packet, 1)?),
+            source: RouteId::from_bytes(chunk(packet, 9)?),
+            key: KeyId(chunk(packet, 25)?),
+        })
+    }
+}
+
+/// Names a key without telling it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId([u8; 8]);
+
+/// Authenticates the probes of one connection.
+#[derive(Debug, Clone)]
+pub struct ProbeKey {
+    id: KeyId,
+    key: hmac::Key,
+}
+
+impl ProbeKey {
+    /// HKDF-SHA256 (RFC 5869) of the connection's secret.
+    #[must_use]
+    pub fn derive(secret: &Secret) -> Self {
+        const WITHIN: &str = "both outputs are far below 255 blocks";
+        let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, b"adit probe").extract(secret.expose());
+        let mut id = [0; 8];
+        prk.expand(&[b"key id"], KeyIdLength).and_then(|okm| okm.fill(&mut id)).expect(WITHIN);
+        let key = prk.expand(&[b"key"], hmac::HMAC_SHA256).expect(WITHIN).into();
+        Self { id: KeyId(id), key }
+    }
+
+    #[must_use]
+    pub const fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// Writes `packet` into `buffer` and gives the part to send. A length out of bounds is brought
+    /// to the nearer one.
+    #[must_use]
+    pub fn seal<'a>(&self, packet: &Packet, buffer: &'a mut [u8; PROBE_BYTES_MAX]) -> &'a [u8] {
+        let length = packet.length.clamp(PROBE_BYTES_MIN, PROBE_BYTES_MAX);
+        let (body, mac) = buffer[..length].split_at_mut(length - MAC_BYTES);
+        body[0] = match packet.kind {
+            PacketKind::Probe => PROBE,
+            PacketKind::Answer => ANSWER,
+        };
+        body[1..9].copy_from_slice(packet.destination.as_bytes());
+        body[9..17].copy_from_slice(packet.source.as_bytes());
+        body[17..25].copy_from_slice(packet.boot.as_bytes());
+        body[25..33].copy_from_slice(&self.id.0);
+        body[33..BODY_BYTES].copy_from_slice(&packet.nonce);
+        body[BODY_BYTES..].fill(0);
+        mac.copy_from_slice(&hmac::sign(&self.key, body).as_ref()[..MAC_BYTES]);
+        &buffer[..length]
+    }
+
+    /// What `packet` says when this key sealed it, `None` otherwise.
+    #[must_use]
+    pub fn open(&self, packet: &[u8]) -> Option<Packet> {
+        let claim = Claim::read(packet)?;
+        if claim.key != self.id {
+            return None;
+        }
+        let (body, mac) = packet.split_at_checked(packet.len() - MAC_BYTES)?;
+        if !bool::from(hmac::sign(&self.key, body).as_ref()[..MAC_BYTES].ct_eq(mac)) {
+            return None;
+        }
+        Some(Packet {
+            kind: if body[0] == PROBE { PacketKind::Probe } else { PacketKind::Answer },
+            destination: claim.destination,
+            source: claim.source,
+            boot: BootId::from_bytes(chunk(body, 17)?),
+            nonce: chunk(body, 33)?,
+            length: packet.len(),
+        })
+    }
+}
+
+#[inline]
+fn chunk<const N: usize>(packet: &[u8], at: usize) -> Option<[u8; N]> {
+    packet.get(at..)?.first_chunk().copied()
+}
+
+struct KeyIdLength;
+
+impl hkdf::KeyType for KeyIdLength {
+    fn len(&self) -> usize {
+        8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_packet_reads_back_what_was_sealed_at_every_length() {
+        for length in [PROBE_BYTES_MIN, PROBE_BYTES_MIN + 1, 1_200, PROBE_BYTES_MAX] {
+            for kind in [PacketKind::Probe, PacketKind::Answer] {
+                let packet = Packet { kind, length, ..probe() };
+                let wire = seal(&packet);
+                assert_eq!(wire.len(), length);
+                assert!(is_ours(wire[0]));
+                assert_eq!(key().open(&wire), Some(packet));
+            }
+        }
+    }
+
+    #[test]
+    fn a_length_out_of_bounds_is_brought_to_the_nearer_one() {
+        assert_eq!(seal(&Packet { length: 0, ..probe() }).len(), PROBE_BYTES_MIN);
+        assert_eq!(seal(&Packet { length: PROBE_BYTES_MAX + 1, ..probe() }).len(), PROBE_BYTES_MAX);
+    }
+
+    #[test]
+    fn an_answer_is_as_long_as_its_probe_and_goes_back() {
+        let probe = Packet { length: 1_452, ..probe() };
+        let answer = probe.answer(BootId::from_bytes([7; 8]));
+        assert_eq!((answer.destination, answer.source), (probe.source, probe.destination));
+        assert_eq!((answer.nonce, answer.length), (probe.nonce, probe.length));
+        assert_eq!(answer.boot, BootId::from_bytes([7; 8]));
+    }
+
+    #[test]
+    fn any_flipped_bit_is_silence() {
+        let wire = seal(&Packet { length: PROBE_BYTES_MIN + 3, ..probe() });
+        for bit in 0..wire.len() * 8 {
+            let mut forged = wire.clone();
+            forged[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(key().open(&forged), None, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_packet_cut_anywhere_or_grown_is_silence() {
+        let wire = seal(&Packet { length: PROBE_BYTES_MAX, ..probe() });
+        for cut in 0..wire.len() {
+            assert_eq!(key().open(&wire[..cut]), None, "cut at byte {cut}");
+        }
+        assert_eq!(key().open(&[&wire[..], &[0]].concat()), None);
+        assert_eq!(Claim::read(&[&wire[..], &[0]].concat()), None);
+    }
+
+    #[test]
+    fn another_connections_key_opens_nothing() {
+        let other = ProbeKey::derive(&Secret::from_bytes([4; 32]));
+        assert_ne!(other.id(), key().id());
+        let wire = seal(&probe());
+        assert_eq!(other.open(&wire), None);
+        // Nor does one that merely claims the same id.
+        assert_eq!(ProbeKey { id: key().id(), ..other }.open(&wire), None);
+    }
+
+    #[test]
+    fn a_claim_names_the_route_and_key_before_anything_is_verified() {
+        let claim = Claim::read(&seal(&probe())).unwrap();
+        assert_eq!(
+            claim,
+            Claim { destination: probe().destination, source: probe().source, key: key().id() }
+        );
+    }
+
+    #[test]
+    fn a_route_is_read_from_both_headers_of_quic() {
+        let route = RouteId::from_bytes(*b"routeid8");
+        let long = [&[0xc0, 0, 0, 0, 1, 20][..], b"routeid8123456789012", &[0; 40]].concat();
+        let short = [&[0x40][..], b"routeid8123456", &[0; 40]].concat();
+        assert_eq!(quic_route(&long), Some(route));
+        assert_eq!(quic_route(&short), Some(route));
+        for cut in 0..14 {
+            assert_eq!(quic_route(&long[..cut]), None, "long header cut at byte {cut}");
+        }
+        for cut in 0..9 {
+            assert_eq!(quic_route(&short[..cut]), None, "short header cut at byte {cut}");
+        }
+        assert_eq!(quic_route(&long[..14]), Some(route));
+        assert_eq!(quic_route(&short[..9]), Some(route));
+    }
+
+    #[test]
+    fn a_connection_id_too_short_for_a_route_has_none() {
+        for (length, expected) in [(0, None), (7, None), (8, Some(RouteId::from_bytes([9; 8])))] {
+            let packet = [&[0x80, 0, 0, 0, 0, length][..], &[9; 30]].concat();
+            assert_eq!(quic_route(&packet), expected, "id of {length} bytes");
+        }
+    }
+
+    #[test]
+    fn our_packets_have_no_quic_route_and_quic_packets_are_not_ours() {
+        assert_eq!(quic_route(&seal(&probe())), None);
+        for first in 0..=u8::MAX {
+            let packet = [&[first, 0, 0, 0, 0, 8][..], &[0; 80]].concat();
+            assert_ne!(is_ours(first), quic_route(&packet).is_some(), "first byte {first:#04x}");
+        }
+    }
+
+    fn key() -> ProbeKey {
+        ProbeKey::derive(&Secret::from_bytes([3; 32]))
+    }
+
+    fn probe() -> Packet {
+        Packet {
+            kind: PacketKind::Probe,
+            destination: RouteId::from_bytes([1; 8]),
+            source: RouteId::from_bytes([2; 8]),
+            boot: BootId::from_bytes([3; 8]),
+            nonce: [4; 16],
+            length: PROBE_BYTES_MIN,
+        }
+    }
+
+    fn seal(packet: &Packet) -> Vec<u8> {
+        // What an earlier packet left in the buffer must not show.
+        key().seal(packet, &mut [0xee; PROBE_BYTES_MAX]).to_vec()
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic_and_never_open(wire in prop::collection::vec(any::<u8>(), 0..1_600), kind in 0_u8..4) {
+            let mut wire = wire;
+            if let Some(first) = wire.first_mut() {
+                *first = kind;
+            }
+            prop_assert_eq!(key().open(&wire), None);
+            let _ = Claim::read(&wire);
+            let _ = quic_route(&wire);
+        }
+
+        #[test]
+        fn a_route_never_panics(wire in any::<Vec<u8>>()) {
+            let _ = quic_route(&wire);
+        }
+    }
+}
