@@ -1,0 +1,197 @@
+//! The agent's file: what this host serves, to whom, and how far. The gateway may narrow it, never
+//! widen it.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::claims::Claims;
+use super::document::{self, Section};
+use super::problem::ConfigProblems;
+use super::{EntryName, HostPort, LogFormat, value};
+use crate::domain::connection::{Protocol, Side};
+use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
+use crate::domain::limits;
+use crate::domain::secret::Secret;
+
+pub const STATE_DEFAULT: &str = "/var/lib/adit";
+/// Any free port, on both address families where the host has them.
+pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentConfig {
+    /// Needed until the state folder holds an identity.
+    pub connector: Option<PathBuf>,
+    pub state: PathBuf,
+    /// Loopback; absent: no metrics are served.
+    pub metrics: Option<SocketAddr>,
+    /// UDP, for all tunnels and the control link.
+    pub listen: SocketAddr,
+    /// Where peers reach `listen` besides the addresses the agent finds by itself.
+    pub direct_addresses: Vec<SocketAddr>,
+    pub congestion: Congestion,
+    pub log: LogFormat,
+    pub sources: Vec<P2pSource>,
+    pub targets: Vec<P2pTarget>,
+}
+
+/// How a tunnel shares a path with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Congestion {
+    #[default]
+    Bbr,
+    Cubic,
+}
+
+impl Congestion {
+    const WORDS: [(&str, Self); 2] = [("bbr", Self::Bbr), ("cubic", Self::Cubic)];
+}
+
+/// The local Mirth connects here, and the far one receives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct P2pSource {
+    pub entry: Entry,
+    pub listen: SocketAddr,
+}
+
+/// What the far Mirth sends goes to the local one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct P2pTarget {
+    pub entry: Entry,
+    pub forward_to: HostPort,
+    /// Whether the local Mirth is dialled now and then while nothing is sent, so that the far port
+    /// tells the truth.
+    pub probe: bool,
+}
+
+/// What both ends of a P2P connection have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub name: EntryName,
+    pub id: ConnectionId,
+    pub peer: ServerId,
+    pub protocol: Protocol,
+    /// Compared out of band: no first contact has to be trusted.
+    pub peer_key: Option<KeyFingerprint>,
+    /// From View Secret; absent: fetched over the control link.
+    pub secret: Option<Secret>,
+    pub streams_max: u32,
+    pub stall_limit: Duration,
+}
+
+impl AgentConfig {
+    /// Reads a whole file; relative paths start at `base`, the folder it stands in.
+    pub fn parse(text: &str, base: &Path) -> Result<Self, ConfigProblems> {
+        document::parse(text, |file| Some(read_file(file, base)))
+    }
+
+    /// Every entry, sources first, with the end of the connection this host stands at.
+    pub fn entries(&self) -> impl Iterator<Item = (Side, &Entry)> {
+        let sources = self.sources.iter().map(|source| (Side::Source, &source.entry));
+        sources.chain(self.targets.iter().map(|target| (Side::Target, &target.entry)))
+    }
+
+    /// Whether the file itself holds a secret and must be readable by its owner alone.
+    #[must_use]
+    pub fn holds_secret(&self) -> bool {
+        self.entries().any(|(_, entry)| entry.secret.is_some())
+    }
+}
+
+fn read_file(file: &mut Section<'_, '_>, base: &Path) -> AgentConfig {
+    let mut claims = Claims::default();
+    let metrics = file.optional("metrics", value::loopback_address);
+    if let Some(address) = metrics {
+        claims.listen(file, "metrics", address);
+    }
+    AgentConfig {
+        connector: file.optional("connector", |value| value::path(base, value)),
+        state: file
+            .optional("state", |value| value::path(base, value))
+            .unwrap_or_else(|| STATE_DEFAULT.into()),
+        metrics,
+        listen: file.optional("listen", value::address).unwrap_or(LISTEN_DEFAULT),
+        direct_addresses: file.optional("direct_addresses", direct_addresses).unwrap_or_default(),
+        congestion: file
+            .optional("congestion", |value| value::word(&Congestion::WORDS, value))
+            .unwrap_or_default(),
+        log: file.optional("log", |value| value::word(&LogFormat::WORDS, value)).unwrap_or_default(),
+        sources: file.each_table("p2p_source", limits::ENTRIES_MAX, |section| {
+            let entry = read_entry(section, &mut claims);
+            let listen = section.required(
+                "listen",
+                "write the address the local Mirth connects to, such as \"127.0.0.1:6661\"",
+                value::fixed_address,
+            );
+            if let Some(listen) = listen {
+                claims.listen(section, "listen", listen);
+            }
+            Some(P2pSource { entry: entry?, listen: listen? })
+        }),
+        targets: file.each_table("p2p_target", limits::ENTRIES_MAX, |section| {
+            let entry = read_entry(section, &mut claims);
+            let forward_to = section.required(
+                "forward_to",
+                "write the address the local Mirth listens on, such as \"127.0.0.1:6661\"",
+                value::text,
+            );
+            let probe = section.optional("probe", value::boolean).unwrap_or(true);
+            Some(P2pTarget { entry: entry?, forward_to: forward_to?, probe })
+        }),
+    }
+}
+
+fn read_entry(section: &mut Section<'_, '_>, claims: &mut Claims) -> Option<Entry> {
+    let name = section.required("name", "write a short local name, such as \"adt-to-stmary\"", value::text);
+    let id =
+        section.required("id", "write the connection's id from `adit admin connection entry`", value::text);
+    let peer = section.required(
+        "peer",
+        "write the other server's id from `adit admin connection entry`",
+        value::text,
+    );
+    let protocol = section.required("protocol", "write \"mllp\", \"dicom\" or \"tcp\"", |value| {
+        value::word(&Protocol::ALL.map(|protocol| (protocol.word(), protocol)), value)
+    });
+    let peer_key = section.optional("peer_key", value::text);
+    let secret = section.optional("secret", |value| {
+        let expected = || value::Expected("expected the 64 hexadecimal digits that View Secret shows".into());
+        value.as_str().and_then(|text| Secret::from_hex(text).ok()).ok_or_else(expected)
+    });
+    let streams_max = section
+        .optional("streams_max", |value| value::number(1..=limits::TUNNEL_STREAMS_ALLOWED, value))
+        .unwrap_or(limits::TUNNEL_STREAMS_MAX);
+    let stall_limit = section
+        .optional("stall_limit_seconds", |value| value::number(1..=limits::STALL_LIMIT_SECONDS_MAX, value))
+        .map(|seconds| Duration::from_secs(seconds.into()));
+    if let Some(name) = &name {
+        claims.name(section, name);
+    }
+    if let Some(id) = id {
+        claims.id(section, id);
+    }
+    let protocol = protocol?;
+    Some(Entry {
+        name: name?,
+        id: id?,
+        peer: peer?,
+        protocol,
+        peer_key,
+        secret,
+        streams_max,
+        stall_limit: stall_limit.unwrap_or(limits::stall_limit(protocol)),
+    })
+}
+
+fn direct_addresses(value: &toml::de::DeValue<'_>) -> Result<Vec<SocketAddr>, value::Expected> {
+    value::list(0..=limits::DIRECT_ADDRESSES_MAX, value, |element| {
+        let address = value::fixed_address(element)?;
+        if address.ip().is_unspecified() || address.ip().is_multicast() {
+            return Err(value::Expected("expected an address that peers can send to".into()));
+        }
+        Ok(address)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+use super::*;
+
+const SOURCE: &str = r#"
+[[p2p_source]]
+name     = "adt-to-stmary"
+id       = "0d5c2a7e-93c1-4b6f-8d15-6a1e2f3b4c5d"
+peer     = "6f1c0b52-41de-4c3a-9a72-0e6a8d1b7f42"
+protocol = "mllp"
+listen   = "127.0.0.1:6661"
+"#;
+const TARGET: &str = r#"
+[[p2p_target]]
+name       = "ct-from-lakeside"
+id         = "77a1c3de-1f24-4f0e-8a53-b7d1f0a9c8e6"
+peer       = "b201f7aa-6c1d-4e8b-9c40-3d2e5f6a7b81"
+protocol   = "dicom"
+forward_to = "mirth.local:4242"
+"#;
+
+fn parse(text: &str) -> Result<AgentConfig, ConfigProblems> {
+    AgentConfig::parse(text, Path::new("/etc/adit"))
+}
+
+#[track_caller]
+fn check_problems(text: &str, expected: &[&str]) {
+    let problems = parse(text).expect_err("was accepted");
+    let found: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn an_empty_file_means_every_default() {
+    let config = parse("").expect("parses");
+    assert_eq!(
+        config,
+        AgentConfig {
+            connector: None,
+            state: "/var/lib/adit".into(),
+            metrics: None,
+            listen: "[::]:0".parse().expect("address"),
+            direct_addresses: vec![],
+            congestion: Congestion::Bbr,
+            log: LogFormat::Text,
+            sources: vec![],
+            targets: vec![],
+        }
+    );
+}
+
+#[test]
+fn an_entry_has_the_limits_of_its_protocol_unless_the_file_says_otherwise() {
+    let config = parse(&format!("{SOURCE}{TARGET}")).expect("parses");
+    let limits: Vec<_> = config
+        .entries()
+        .map(|(side, entry)| (side, entry.name.as_str(), entry.streams_max, entry.stall_limit.as_secs()))
+        .collect();
+    assert_eq!(
+        limits,
+        [(Side::Source, "adt-to-stmary", 1_024, 4), (Side::Target, "ct-from-lakeside", 1_024, 60)]
+    );
+    assert!(config.targets[0].probe);
+    assert!(!config.holds_secret());
+
+    let own =
+        format!("{SOURCE}streams_max = 16\nstall_limit_seconds = 10\nsecret = \"{}\"\n", "5a".repeat(32));
+    let config = parse(&own).expect("parses");
+    let entry = &config.sources[0].entry;
+    assert_eq!((entry.streams_max, entry.stall_limit), (16, Duration::from_secs(10)));
+    assert!(config.holds_secret());
+}
+
+#[test]
+fn relative_paths_start_at_the_folder_of_the_file() {
+    let config = parse("connector = \"connector.toml\"\nstate = \"/srv/adit\"\n").expect("parses");
+    assert_eq!(config.connector, Some("/etc/adit/connector.toml".into()));
+    assert_eq!(config.state, Path::new("/srv/adit"));
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_line_key_value_and_remedy() {
+    let text = r#"metrics = "0.0.0.0:9464"
+listen = "6661"
+congestion = "reno"
+metric = 1
+direct_addresses = ["192.0.2.1:4433", "0.0.0.0:1"]
+
+[[p2p_source]]
+name = "two words"
+protocol = "hl7"
+listen = "127.0.0.1:0"
+streams_max = 0
+"#;
+    check_problems(
+        text,
+        &[
+            "line 1: metrics is \"0.0.0.0:9464\": expected a loopback address such as 127.0.0.1:9464: metrics \
+             are served without authentication; let a collector on this host pass them on",
+            "line 2: listen is \"6661\": expected an address and a port, such as 127.0.0.1:6661 or [::1]:6661",
+            "line 3: congestion is \"reno\": expected \"bbr\" or \"cubic\"",
+            "line 4: metric is no key of this file: did you mean `metrics`?",
+            "line 5: direct_addresses is of type array: expected an address that peers can send to, for the \
+             element \"0.0.0.0:1\"",
+            "line 7: p2p_source \"two words\" id is missing: write the connection's id from `adit admin \
+             connection entry`",
+            "line 7: p2p_source \"two words\" peer is missing: write the other server's id from `adit admin \
+             connection entry`",
+            "line 8: p2p_source \"two words\" name is \"two words\": expected up to 64 letters, digits, `.`, \
+             `-` and `_`, such as adt-to-stmary, and no id",
+            "line 9: p2p_source \"two words\" protocol is \"hl7\": expected \"mllp\" or \"dicom\" or \"tcp\"",
+            "line 10: p2p_source \"two words\" listen is \"127.0.0.1:0\": expected a port other than 0: others \
+             must know it beforehand",
+            "line 11: p2p_source \"two words\" streams_max is 0: expected a whole number from 1 to 16384, \
+             without quotes",
+        ],
+    );
+}
+
+#[test]
+fn a_name_an_id_or_a_port_belongs_to_one_entry() {
+    let text = format!("metrics = \"127.0.0.1:6661\"{SOURCE}{SOURCE}");
+    check_problems(
+        &text,
+        &[
+            "line 7: p2p_source \"adt-to-stmary\" listen is \"127.0.0.1:6661\": write another port; `metrics` \
+             listens on 127.0.0.1:6661",
+            "line 10: p2p_source \"adt-to-stmary\" name is \"adt-to-stmary\": write another name; p2p_source \
+             \"adt-to-stmary\" on line 2 has this one",
+            "line 11: p2p_source \"adt-to-stmary\" id is \"0d5c2a7e-93c1-4b6f-8d15-6a1e2f3b4c5d\": keep one \
+             entry for a connection; p2p_source \"adt-to-stmary\" on line 2 has this id",
+            "line 14: p2p_source \"adt-to-stmary\" listen is \"127.0.0.1:6661\": write another port; `metrics` \
+             listens on 127.0.0.1:6661",
+        ],
+    );
+}
+
+#[test]
+fn a_secret_never_appears_in_a_problem() {
+    let text = format!("{SOURCE}secret = \"{}\"\n", "5a".repeat(31));
+    check_problems(
+        &text,
+        &[
+            "line 8: p2p_source \"adt-to-stmary\" secret is [secret]: expected the 64 hexadecimal digits that View \
+           Secret shows",
+        ],
+    );
+    let misplaced = format!("{SOURCE}peer_key = \"{}\"\n", "5a".repeat(32));
+    check_problems(
+        &misplaced,
+        &[
+            "line 8: p2p_source \"adt-to-stmary\" peer_key is 64 hexadecimal digits: expected `sha256:` followed \
+           by 64 hexadecimal digits",
+        ],
+    );
+    let broken = format!("{SOURCE}secret = \"{}\n", "5a".repeat(32));
+    assert!(!parse(&broken).expect_err("refused").to_string().contains("5a5a"));
+}
+
+#[test]
+fn an_entry_in_single_brackets_is_told_to_use_two() {
+    check_problems(
+        "[p2p_source]\nname = \"a\"\n",
+        &["line 1: p2p_source is of type table: expected entries that each begin with `[[p2p_source]]`"],
+    );
+}
+
+#[test]
+fn an_unknown_key_near_no_other_is_answered_with_all_keys() {
+    check_problems(
+        "zzzzzzzz = 1\n",
+        &[
+            "line 1: zzzzzzzz is no key of this file: remove it; the keys here are `congestion`, `connector`, \
+           `direct_addresses`, `listen`, `log`, `metrics`, `p2p_source`, `p2p_target`, `state`",
+        ],
+    );
+}
+
+#[test]
+fn one_entry_above_the_bound_is_refused() {
+    let entries = |count: usize| -> String {
+        (0..count)
+            .map(|number| {
+                SOURCE
+                    .replace("adt-to-stmary", &format!("adt-{number}"))
+                    .replace("4c5d\"", &format!("{number:04x}\""))
+                    .replace("6661", &(1_024 + number).to_string())
+            })
+            .collect()
+    };
+    assert_eq!(parse(&entries(limits::ENTRIES_MAX)).expect("parses").sources.len(), limits::ENTRIES_MAX);
+    check_problems(
+        &entries(limits::ENTRIES_MAX + 1),
+        &["line 2: p2p_source is of type array: expected at most 1024 entries"],
+    );
+}
+
+#[test]
+fn random_text_never_panics() {
+    use proptest::prelude::{ProptestConfig, proptest};
+    proptest!(ProptestConfig::with_cases(512), |(text in "[\\[\\]a-z_0-9=\"'.:\n #{},-]{0,200}")| {
+        drop(parse(&text));
+        drop(parse(&format!("{SOURCE}{text}")));
+    });
+}

@@ -1,0 +1,115 @@
+//! The gateway's file.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use super::document;
+use super::problem::ConfigProblems;
+use super::{HostPort, LogFormat, TrustDomain, value};
+
+pub const STATE_DEFAULT: &str = "/var/lib/adit-gateway";
+pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 443);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayConfig {
+    /// How agents reach this gateway; goes into connector files.
+    pub name: HostPort,
+    /// UDP for control links, TCP for enrolment.
+    pub listen: SocketAddr,
+    /// CA, sealing key, database.
+    pub state: PathBuf,
+    /// In every certificate the gateway signs; another one makes every agent enrol anew.
+    pub trust_domain: TrustDomain,
+    /// Loopback; absent: no metrics are served.
+    pub metrics: Option<SocketAddr>,
+    pub log: LogFormat,
+}
+
+impl GatewayConfig {
+    /// Whether a text looks like a gateway's file rather than an agent's, right or wrong.
+    #[must_use]
+    pub fn is_meant_by(text: &str) -> bool {
+        let (table, _) = toml::de::DeTable::parse_recoverable(text);
+        ["name", "trust_domain"].into_iter().any(|key| table.get_ref().contains_key(key))
+    }
+
+    /// Reads a whole file; relative paths start at `base`, the folder it stands in.
+    pub fn parse(text: &str, base: &Path) -> Result<Self, ConfigProblems> {
+        document::parse(text, |file| {
+            let name = file.required(
+                "name",
+                "write how agents reach this gateway, such as \"gateway.example.org:443\"",
+                value::text,
+            );
+            let trust_domain = file.required(
+                "trust_domain",
+                "write a domain of yours for the certificates, such as \"example.org\"",
+                value::text,
+            );
+            let listen = file.optional("listen", value::fixed_address).unwrap_or(LISTEN_DEFAULT);
+            let state = file.optional("state", |value| value::path(base, value));
+            let metrics = file.optional("metrics", value::loopback_address);
+            let log = file.optional("log", |value| value::word(&LogFormat::WORDS, value));
+            if metrics.is_some_and(|metrics| metrics.port() == listen.port()) {
+                file.clash("metrics", format!("write another port; `listen` is on {listen}"));
+            }
+            Some(Self {
+                name: name?,
+                listen,
+                state: state.unwrap_or_else(|| STATE_DEFAULT.into()),
+                trust_domain: trust_domain?,
+                metrics,
+                log: log.unwrap_or_default(),
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str = "name = \"gateway.example.org:443\"\ntrust_domain = \"example.org\"\n";
+
+    #[test]
+    fn a_gateway_needs_its_name_and_trust_domain_only() {
+        let config = GatewayConfig::parse(LEAST, Path::new("/etc/adit")).expect("parses");
+        assert_eq!(config.listen, "[::]:443".parse().expect("address"));
+        assert_eq!(config.state, Path::new(STATE_DEFAULT));
+        assert_eq!((config.metrics, config.log), (None, LogFormat::Text));
+    }
+
+    #[test]
+    fn a_gateways_file_is_told_from_an_agents_even_when_it_is_wrong() {
+        assert!(GatewayConfig::is_meant_by("name = 1\nlisten = \n"));
+        assert!(!GatewayConfig::is_meant_by(include_str!("../../config/agent.toml")));
+        assert!(!GatewayConfig::is_meant_by(""));
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once_in_the_order_of_lines() {
+        let text = "name = \"gateway\"\nlisten = \"[::]:0\"\nmetrics = \"0.0.0.0:9465\"\nconsol = 1\n";
+        let problems = GatewayConfig::parse(text, Path::new("")).expect_err("refused");
+        let lines: Vec<_> = problems.iter().map(|problem| (problem.line, problem.key.as_str())).collect();
+        assert_eq!(
+            lines,
+            [
+                (Some(1), "name"),
+                (Some(2), "listen"),
+                (Some(3), "metrics"),
+                (Some(4), "consol"),
+                (None, "trust_domain")
+            ]
+        );
+    }
+
+    #[test]
+    fn metrics_cannot_take_the_port_of_the_gateway() {
+        let text = format!("{LEAST}metrics = \"127.0.0.1:443\"\n");
+        let problems = GatewayConfig::parse(&text, Path::new("")).expect_err("refused");
+        assert_eq!(
+            problems.to_string(),
+            "line 3: metrics is \"127.0.0.1:443\": write another port; `listen` is on [::]:443"
+        );
+    }
+}

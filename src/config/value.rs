@@ -1,0 +1,121 @@
+//! One TOML value at a time: from what is written to what is meant, or what was expected instead.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use toml::de::DeValue;
+
+/// What to write instead, beginning with "expected".
+pub(super) struct Expected(pub(super) String);
+
+/// Keys whose value is never shown, wherever they stand.
+const SECRET_KEYS: [&str; 2] = ["secret", "token"];
+const SHOWN_CHARS_MAX: usize = 80;
+
+/// A value as a problem quotes it.
+pub(super) fn shown(key: &str, value: &DeValue<'_>) -> String {
+    if SECRET_KEYS.contains(&key) {
+        return "[secret]".into();
+    }
+    match value {
+        // A secret in the wrong place is still one.
+        DeValue::String(text) if text.len() >= 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            format!("{} hexadecimal digits", text.len())
+        }
+        DeValue::String(text) => {
+            let cut: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+            let ellipsis = if cut.len() < text.len() { "…" } else { "" };
+            format!("{cut:?}{ellipsis}")
+        }
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Boolean(answer) => answer.to_string(),
+        DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
+            format!("of type {}", value.type_str())
+        }
+    }
+}
+
+/// Whatever reads from a text and says what it expected.
+pub(super) fn text<T: FromStr<Err: Display>>(value: &DeValue<'_>) -> Result<T, Expected> {
+    string(value)?.parse().map_err(|error: T::Err| Expected(error.to_string()))
+}
+
+pub(super) fn string<'v>(value: &'v DeValue<'_>) -> Result<&'v str, Expected> {
+    value.as_str().ok_or_else(|| Expected("expected a text in double quotes".into()))
+}
+
+/// One of a few words.
+pub(super) fn word<T: Copy>(words: &[(&str, T)], value: &DeValue<'_>) -> Result<T, Expected> {
+    let found = value.as_str();
+    words.iter().find(|(word, _)| found == Some(word)).map(|(_, meaning)| *meaning).ok_or_else(|| {
+        let all = words.iter().map(|(word, _)| format!("{word:?}")).collect::<Vec<_>>().join(" or ");
+        Expected(format!("expected {all}"))
+    })
+}
+
+pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, Expected> {
+    value.as_bool().ok_or_else(|| Expected("expected true or false, without quotes".into()))
+}
+
+pub(super) fn number(range: RangeInclusive<u32>, value: &DeValue<'_>) -> Result<u32, Expected> {
+    let found =
+        value.as_integer().and_then(|number| u32::from_str_radix(number.as_str(), number.radix()).ok());
+    found.filter(|number| range.contains(number)).ok_or_else(|| {
+        Expected(format!("expected a whole number from {} to {}, without quotes", range.start(), range.end()))
+    })
+}
+
+/// A path; relative ones start at the folder of the file they are written in.
+pub(super) fn path(base: &Path, value: &DeValue<'_>) -> Result<PathBuf, Expected> {
+    match string(value)? {
+        "" => Err(Expected("expected a path".into())),
+        path => Ok(base.join(path)),
+    }
+}
+
+pub(super) fn address(value: &DeValue<'_>) -> Result<SocketAddr, Expected> {
+    let expected = || Expected("expected an address and a port, such as 127.0.0.1:6661 or [::1]:6661".into());
+    value.as_str().and_then(|text| text.parse().ok()).ok_or_else(expected)
+}
+
+/// An address whose port others must know beforehand.
+pub(super) fn fixed_address(value: &DeValue<'_>) -> Result<SocketAddr, Expected> {
+    let found = address(value)?;
+    if found.port() == 0 {
+        return Err(Expected("expected a port other than 0: others must know it beforehand".into()));
+    }
+    Ok(found)
+}
+
+/// An address that only this host reaches.
+pub(super) fn loopback_address(value: &DeValue<'_>) -> Result<SocketAddr, Expected> {
+    let found = fixed_address(value)?;
+    if !found.ip().is_loopback() {
+        return Err(Expected(
+            "expected a loopback address such as 127.0.0.1:9464: metrics are served without authentication; \
+             let a collector on this host pass them on"
+                .into(),
+        ));
+    }
+    Ok(found)
+}
+
+/// A list within bounds, each element read alike.
+pub(super) fn list<T>(
+    count: RangeInclusive<usize>,
+    value: &DeValue<'_>,
+    read: impl Fn(&DeValue<'_>) -> Result<T, Expected>,
+) -> Result<Vec<T>, Expected> {
+    let elements = value.as_array().filter(|elements| count.contains(&elements.len())).ok_or_else(|| {
+        Expected(format!("expected a list in brackets with {} to {} elements", count.start(), count.end()))
+    })?;
+    let read_element = |element: &toml::Spanned<DeValue<'_>>| {
+        read(element.get_ref()).map_err(|Expected(why)| {
+            Expected(format!("{why}, for the element {}", shown("", element.get_ref())))
+        })
+    };
+    elements.iter().map(read_element).collect()
+}
