@@ -1,0 +1,109 @@
+//! Known keys: whom a connection was first met with, and whether a person compared the key.
+//!
+//! A pure map; the agent keeps it on disk.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::id::{ConnectionId, KeyFingerprint};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KnownKey {
+    pub key: KeyFingerprint,
+    /// A person compared it out of band; until then it was only met first.
+    pub verified: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KnownKeys {
+    by_connection: BTreeMap<ConnectionId, KnownKey>,
+}
+
+/// How a presented key compares with what is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Known {
+        verified: bool,
+    },
+    /// Never met: [`KnownKeys::meet`] it once the tunnel's proofs are verified.
+    FirstContact,
+    /// Refuse, name both keys, and point to `adit trust`.
+    Changed {
+        known: KeyFingerprint,
+    },
+}
+
+impl KnownKeys {
+    #[must_use]
+    pub fn check(&self, connection: ConnectionId, presented: KeyFingerprint) -> Verdict {
+        match self.by_connection.get(&connection) {
+            None => Verdict::FirstContact,
+            Some(known) if known.key == presented => Verdict::Known { verified: known.verified },
+            Some(known) => Verdict::Changed { known: known.key },
+        }
+    }
+
+    /// Remembers a first contact as unverified and says how the key compared before. One that is
+    /// known by now, the same or another, stays as it is: of two that meet at once, one is first.
+    pub fn meet(&mut self, connection: ConnectionId, key: KeyFingerprint) -> Verdict {
+        let verdict = self.check(connection, key);
+        if verdict == Verdict::FirstContact {
+            self.by_connection.insert(connection, KnownKey { key, verified: false });
+        }
+        verdict
+    }
+
+    /// A person's word, which alone replaces a known key. Tells whether anything changed.
+    pub fn trust(&mut self, connection: ConnectionId, key: KeyFingerprint) -> bool {
+        let trusted = KnownKey { key, verified: true };
+        self.by_connection.insert(connection, trusted) != Some(trusted)
+    }
+
+    #[must_use]
+    pub fn get(&self, connection: ConnectionId) -> Option<KnownKey> {
+        self.by_connection.get(&connection).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONNECTION: ConnectionId = ConnectionId::from_bytes([1; 16]);
+    const ONE: KeyFingerprint = KeyFingerprint::from_bytes([1; 32]);
+    const OTHER: KeyFingerprint = KeyFingerprint::from_bytes([2; 32]);
+
+    #[test]
+    fn a_key_met_first_is_known_but_unverified_until_a_person_trusts_it() {
+        let mut keys = KnownKeys::default();
+        assert_eq!(keys.check(CONNECTION, ONE), Verdict::FirstContact);
+        assert_eq!(keys.meet(CONNECTION, ONE), Verdict::FirstContact);
+        assert_eq!(keys.meet(CONNECTION, ONE), Verdict::Known { verified: false });
+        assert_eq!(keys.check(CONNECTION, ONE), Verdict::Known { verified: false });
+        assert!(keys.trust(CONNECTION, ONE));
+        assert_eq!(keys.check(CONNECTION, ONE), Verdict::Known { verified: true });
+        assert!(!keys.trust(CONNECTION, ONE));
+    }
+
+    #[test]
+    fn a_changed_key_is_named_and_only_trust_replaces_it() {
+        let mut keys = KnownKeys::default();
+        keys.meet(CONNECTION, ONE);
+        assert_eq!(keys.check(CONNECTION, OTHER), Verdict::Changed { known: ONE });
+        assert_eq!(keys.meet(CONNECTION, OTHER), Verdict::Changed { known: ONE });
+        assert_eq!(keys.check(CONNECTION, OTHER), Verdict::Changed { known: ONE });
+        assert!(keys.trust(CONNECTION, OTHER));
+        assert_eq!(keys.check(CONNECTION, ONE), Verdict::Changed { known: OTHER });
+    }
+
+    #[test]
+    fn known_keys_read_back_from_their_file() {
+        let mut keys = KnownKeys::default();
+        keys.meet(CONNECTION, ONE);
+        let file = serde_json::to_string(&keys).unwrap();
+        assert_eq!(serde_json::from_str::<KnownKeys>(&file).unwrap(), keys);
+    }
+}
