@@ -9,3 +9,4 @@ pub mod config;
 pub mod domain;
 pub mod identity;
 pub mod protocol;
+pub mod store;

@@ -1,0 +1,201 @@
+//! Connections with what people read beside them.
+
+use super::StoreError;
+use super::tx::{Cells, Tx, sql, text};
+use crate::domain::connection::{Protocol, Side};
+use crate::domain::id::{ChannelId, ConnectionId, GrantId, OrganizationId, RouteId, ServerId};
+use crate::domain::name::Name;
+use crate::domain::status::{Holds, Status};
+use crate::domain::time::Timestamp;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionRecord {
+    pub id: ConnectionId,
+    pub grant: GrantId,
+    pub channel: ChannelId,
+    pub channel_name: Name,
+    pub protocol: Protocol,
+    pub source: EndRecord,
+    pub target: EndRecord,
+    pub status: Status,
+    /// Why it is Failed.
+    pub failure: Option<String>,
+    pub secret_epoch: u32,
+    pub cut_epoch: u32,
+    pub created_at: Timestamp,
+    pub changed_at: Timestamp,
+    pub first_connected_at: Option<Timestamp>,
+}
+
+/// One end. The name is the last known one after the connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndRecord {
+    pub server: ServerId,
+    pub name: Name,
+    pub organization: OrganizationId,
+    pub organization_name: Name,
+    pub route: RouteId,
+}
+
+impl ConnectionRecord {
+    #[must_use]
+    pub const fn end(&self, side: Side) -> &EndRecord {
+        match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
+        }
+    }
+
+    /// The side a server stands at.
+    #[must_use]
+    pub fn side_of(&self, server: ServerId) -> Option<Side> {
+        [Side::Source, Side::Target].into_iter().find(|side| self.end(*side).server == server)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct NewConnection {
+    pub id: ConnectionId,
+    pub grant: GrantId,
+    pub source: ServerId,
+    pub target: ServerId,
+    pub status: Status,
+    pub created_at: Timestamp,
+}
+
+const SELECT: &str = "SELECT c.*, g.channel, ch.name AS channel_name, ch.protocol, k.epoch AS secret_epoch,
+        coalesce(c.source_last_name, s.name) AS source_name, s.route AS source_route,
+        so.id AS source_organization, so.name AS source_organization_name,
+        coalesce(c.target_last_name, t.name) AS target_name, t.route AS target_route,
+        ta.id AS target_organization, ta.name AS target_organization_name
+     FROM connection c JOIN channel_grant g ON g.id = c.channel_grant JOIN channel ch ON ch.id = g.channel
+     JOIN connection_secret k ON k.connection = c.id
+     JOIN server s ON s.id = c.source_server JOIN organization so ON so.id = s.organization
+     JOIN server t ON t.id = c.target_server JOIN organization ta ON ta.id = t.organization
+     WHERE (?1 IS NULL OR c.id = ?1) AND (?2 IS NULL OR c.source_server = ?2 OR c.target_server = ?2)
+       AND (?3 IS NULL OR c.channel_grant = ?3)
+     ORDER BY c.created_at, c.id";
+
+impl Tx {
+    /// Its secret belongs to it: insert that in the same transaction.
+    pub async fn insert_connection(&mut self, new: &NewConnection) -> Result<(), StoreError> {
+        let query = sql("INSERT INTO connection
+                (id, kind, channel_grant, source_server, target_server, status, created_at, changed_at)
+             VALUES (?1, 'P2P', ?2, ?3, ?4, ?5, ?6, ?6)")
+        .bind(text(new.id))
+        .bind(text(new.grant))
+        .bind(text(new.source))
+        .bind(text(new.target))
+        .bind(new.status.label())
+        .bind(new.created_at.as_millis());
+        self.run("making a connection", query).await.map(drop)
+    }
+
+    pub async fn connection(&mut self, id: ConnectionId) -> Result<Option<ConnectionRecord>, StoreError> {
+        let query = sql(SELECT).bind(text(id)).bind(None::<String>).bind(None::<String>);
+        self.one("looking a connection up", query, read).await
+    }
+
+    pub async fn connections(&mut self) -> Result<Vec<ConnectionRecord>, StoreError> {
+        let query = sql(SELECT).bind(None::<String>).bind(None::<String>).bind(None::<String>);
+        self.all("listing connections", query, read).await
+    }
+
+    pub async fn connections_of_server(
+        &mut self,
+        server: ServerId,
+    ) -> Result<Vec<ConnectionRecord>, StoreError> {
+        let query = sql(SELECT).bind(None::<String>).bind(text(server)).bind(None::<String>);
+        self.all("listing a server's connections", query, read).await
+    }
+
+    pub async fn connection_of_grant(
+        &mut self,
+        grant: GrantId,
+    ) -> Result<Option<ConnectionRecord>, StoreError> {
+        let query = sql(SELECT).bind(None::<String>).bind(None::<String>).bind(text(grant));
+        self.one("looking a grant's connection up", query, read).await
+    }
+
+    /// `failure` goes with Failed and with nothing else. The names are kept when it ends.
+    pub async fn set_status(
+        &mut self,
+        connection: &ConnectionRecord,
+        status: Status,
+        failure: Option<&str>,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let last_names = |side| status.is_terminal().then(|| text(&connection.end(side).name));
+        let query = sql("UPDATE connection SET status = ?, held_by = ?, failure = ?, changed_at = ?,
+                source_last_name = ?, target_last_name = ? WHERE id = ?")
+        .bind(status.label())
+        .bind(status.holds().map(holds_word))
+        .bind(failure.map(str::to_owned))
+        .bind(at.as_millis())
+        .bind(last_names(Side::Source))
+        .bind(last_names(Side::Target))
+        .bind(text(connection.id));
+        self.run("changing a connection's status", query).await.map(drop)
+    }
+
+    pub async fn raise_cut_epoch(&mut self, id: ConnectionId) -> Result<(), StoreError> {
+        let query = sql("UPDATE connection SET cut_epoch = cut_epoch + 1 WHERE id = ?").bind(text(id));
+        self.run("cutting a connection's tunnel", query).await.map(drop)
+    }
+
+    pub async fn set_first_connected(&mut self, id: ConnectionId, at: Timestamp) -> Result<(), StoreError> {
+        let query =
+            sql("UPDATE connection SET first_connected_at = ? WHERE id = ? AND first_connected_at IS NULL")
+                .bind(at.as_millis())
+                .bind(text(id));
+        self.run("noting a first tunnel", query).await.map(drop)
+    }
+}
+
+const fn holds_word(holds: Holds) -> &'static str {
+    match holds {
+        Holds::Source => "source",
+        Holds::Target => "target",
+        Holds::Both => "both",
+    }
+}
+
+fn read(cells: &Cells) -> Result<ConnectionRecord, StoreError> {
+    Ok(ConnectionRecord {
+        id: cells.get("id")?,
+        grant: cells.get("channel_grant")?,
+        channel: cells.get("channel")?,
+        channel_name: cells.get("channel_name")?,
+        protocol: cells.get("protocol")?,
+        source: EndRecord {
+            server: cells.get("source_server")?,
+            name: cells.get("source_name")?,
+            organization: cells.get("source_organization")?,
+            organization_name: cells.get("source_organization_name")?,
+            route: cells.get("source_route")?,
+        },
+        target: EndRecord {
+            server: cells.get("target_server")?,
+            name: cells.get("target_name")?,
+            organization: cells.get("target_organization")?,
+            organization_name: cells.get("target_organization_name")?,
+            route: cells.get("target_route")?,
+        },
+        status: read_status(cells)?,
+        failure: cells.maybe("failure")?,
+        secret_epoch: cells.number("secret_epoch")?,
+        cut_epoch: cells.number("cut_epoch")?,
+        created_at: cells.time("created_at")?,
+        changed_at: cells.time("changed_at")?,
+        first_connected_at: cells.maybe_time("first_connected_at")?,
+    })
+}
+
+fn read_status(cells: &Cells) -> Result<Status, StoreError> {
+    let label = cells.string("status")?;
+    let held_by: Option<String> = cells.maybe("held_by")?;
+    Status::ALL
+        .into_iter()
+        .find(|status| status.label() == label && status.holds().map(holds_word) == held_by.as_deref())
+        .ok_or(StoreError::Damaged { column: "status" })
+}

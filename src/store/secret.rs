@@ -1,0 +1,115 @@
+//! Sealed secrets and who has seen or holds them.
+
+use super::StoreError;
+use super::tx::{Cells, Tx, sql, text};
+use crate::domain::connection::Side;
+use crate::domain::id::ConnectionId;
+use crate::domain::time::Timestamp;
+
+/// Nonce, ciphertext and tag of AES-256-GCM over 32 bytes.
+pub const SEALED_BYTES: usize = 12 + 32 + 16;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretRecord {
+    pub connection: ConnectionId,
+    pub epoch: u32,
+    /// `None` once deleted.
+    pub sealed: Option<[u8; SEALED_BYTES]>,
+    pub source_viewed_at: Option<Timestamp>,
+    pub target_viewed_at: Option<Timestamp>,
+    pub source_held_at: Option<Timestamp>,
+    pub target_held_at: Option<Timestamp>,
+}
+
+impl SecretRecord {
+    #[must_use]
+    pub const fn viewed_at(&self, side: Side) -> Option<Timestamp> {
+        match side {
+            Side::Source => self.source_viewed_at,
+            Side::Target => self.target_viewed_at,
+        }
+    }
+
+    #[must_use]
+    pub const fn held_at(&self, side: Side) -> Option<Timestamp> {
+        match side {
+            Side::Source => self.source_held_at,
+            Side::Target => self.target_held_at,
+        }
+    }
+}
+
+impl Tx {
+    /// A secret of a new epoch: nobody has seen or holds it.
+    pub async fn put_secret(
+        &mut self,
+        connection: ConnectionId,
+        epoch: u32,
+        sealed: &[u8; SEALED_BYTES],
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let query = sql("INSERT OR REPLACE INTO connection_secret (connection, epoch, sealed, made_at)
+             VALUES (?, ?, ?, ?)")
+        .bind(text(connection))
+        .bind(i64::from(epoch))
+        .bind(sealed.to_vec())
+        .bind(at.as_millis());
+        self.run("keeping a connection's secret", query).await.map(drop)
+    }
+
+    pub async fn secret(&mut self, connection: ConnectionId) -> Result<Option<SecretRecord>, StoreError> {
+        let query = sql("SELECT * FROM connection_secret WHERE connection = ?").bind(text(connection));
+        self.one("looking a connection's secret up", query, read).await
+    }
+
+    /// Secrets whose sealed bytes are still here.
+    pub async fn sealed_secrets(&mut self) -> Result<Vec<SecretRecord>, StoreError> {
+        let query = sql("SELECT * FROM connection_secret WHERE sealed IS NOT NULL ORDER BY connection");
+        self.all("listing kept secrets", query, read).await
+    }
+
+    pub async fn note_viewed(
+        &mut self,
+        connection: ConnectionId,
+        side: Side,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let query = match side {
+            Side::Source => sql("UPDATE connection_secret SET source_viewed_at = ? WHERE connection = ?"),
+            Side::Target => sql("UPDATE connection_secret SET target_viewed_at = ? WHERE connection = ?"),
+        };
+        self.run("noting a reveal", query.bind(at.as_millis()).bind(text(connection))).await.map(drop)
+    }
+
+    pub async fn note_held(
+        &mut self,
+        connection: ConnectionId,
+        side: Side,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let query = match side {
+            Side::Source => sql("UPDATE connection_secret SET source_held_at = ? WHERE connection = ?"),
+            Side::Target => sql("UPDATE connection_secret SET target_held_at = ? WHERE connection = ?"),
+        };
+        let query = query.bind(at.as_millis()).bind(text(connection));
+        self.run("noting that an agent holds a secret", query).await.map(drop)
+    }
+
+    pub async fn delete_sealed(&mut self, connection: ConnectionId) -> Result<(), StoreError> {
+        let query =
+            sql("UPDATE connection_secret SET sealed = NULL WHERE connection = ?").bind(text(connection));
+        self.run("deleting a secret", query).await.map(drop)
+    }
+}
+
+fn read(cells: &Cells) -> Result<SecretRecord, StoreError> {
+    Ok(SecretRecord {
+        connection: cells.get("connection")?,
+        epoch: cells.number("epoch")?,
+        sealed: cells.maybe_bytes("sealed")?,
+        source_viewed_at: cells.maybe_time("source_viewed_at")?,
+        target_viewed_at: cells.maybe_time("target_viewed_at")?,
+        source_held_at: cells.maybe_time("source_held_at")?,
+        target_held_at: cells.maybe_time("target_held_at")?,
+    })
+}

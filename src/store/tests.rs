@@ -1,0 +1,180 @@
+//! What opens and what is refused, one writer at a time, and the constraints as the last judge.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::domain::id::{AgreementId, OrganizationId};
+use crate::domain::tier::Tier;
+use crate::domain::time::Timestamp;
+
+use super::*;
+
+#[tokio::test]
+async fn a_new_database_is_private_and_opens_again() {
+    let (_folder, path) = place();
+    Store::open(&path).await.unwrap().close().await;
+    Store::open(&path).await.unwrap().close().await;
+    for name in ["platform.db", "platform.db-wal", "platform.db-shm"] {
+        if let Ok(found) = path.with_file_name(name).metadata() {
+            assert_eq!(found.permissions().mode() & 0o777, 0o600, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_database_others_may_read_is_refused_with_the_command_that_helps() {
+    let (_folder, path) = place();
+    Store::open(&path).await.unwrap().close().await;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let error = Store::open(&path).await.unwrap_err().to_string();
+    assert!(error.contains("mode 0644") && error.contains("chmod 600"), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_adit_is_refused_and_left_alone() {
+    let (_folder, path) = place();
+    let store = Store::open(&path).await.unwrap();
+    let newer = MIGRATIONS.len() + 1;
+    let mut tx = store.write().await.unwrap();
+    tx.script("PRAGMA user_version = 2").await.unwrap();
+    tx.commit().await.unwrap();
+    store.close().await;
+    let before = fs::read(&path).unwrap();
+    let error = Store::open(&path).await.unwrap_err();
+    assert!(matches!(error, StoreError::Newer { found: 2, known: 1, .. }), "{newer}: {error}");
+    assert!(error.to_string().contains("install the adit that wrote it, or a newer one"));
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[tokio::test]
+async fn another_programs_database_or_file_is_refused() {
+    let (_folder, path) = place();
+    let store = Store::open(&path).await.unwrap();
+    let mut tx = store.write().await.unwrap();
+    tx.script("PRAGMA application_id = 7").await.unwrap();
+    tx.commit().await.unwrap();
+    store.close().await;
+    assert!(matches!(Store::open(&path).await, Err(StoreError::Foreign { .. })));
+    let text = path.with_file_name("text.db");
+    fs::write(&text, "this is a text that is no database of anybody, however long it may be").unwrap();
+    fs::set_permissions(&text, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(Store::open(&text).await.is_err());
+}
+
+#[tokio::test]
+async fn a_reader_cannot_write() {
+    let (_folder, path) = place();
+    let store = Store::open(&path).await.unwrap();
+    let mut tx = store.read().await.unwrap();
+    assert!(tx.insert_organization(&organization(1)).await.is_err());
+}
+
+#[tokio::test]
+async fn what_is_not_committed_never_was() {
+    let (_folder, path) = place();
+    let store = Store::open(&path).await.unwrap();
+    let mut tx = store.write().await.unwrap();
+    tx.insert_organization(&organization(1)).await.unwrap();
+    drop(tx);
+    let mut tx = store.write().await.unwrap();
+    tx.insert_organization(&organization(2)).await.unwrap();
+    tx.mark().await.unwrap();
+    tx.insert_organization(&organization(3)).await.unwrap();
+    tx.undo().await.unwrap();
+    tx.commit().await.unwrap();
+    let names: Vec<_> = store.read().await.unwrap().organizations().await.unwrap();
+    assert_eq!(names, [organization(2)]);
+}
+
+#[tokio::test]
+async fn what_another_process_wrote_changes_the_data_version() {
+    let (_folder, path) = place();
+    let here = Store::open(&path).await.unwrap();
+    let there = Store::open(&path).await.unwrap();
+    let before = here.data_version().await.unwrap();
+    assert_eq!(here.data_version().await.unwrap(), before);
+    let mut tx = there.write().await.unwrap();
+    tx.insert_organization(&organization(1)).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_ne!(here.data_version().await.unwrap(), before);
+    assert_eq!(here.read().await.unwrap().organizations().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn two_open_requests_between_two_organizations_cannot_both_be_kept_whoever_asked() {
+    let (_folder, path) = place();
+    let store = Store::open(&path).await.unwrap();
+    let (one, two) = (organization(1), organization(2));
+    let mut tx = store.write().await.unwrap();
+    tx.insert_organization(&one).await.unwrap();
+    tx.insert_organization(&two).await.unwrap();
+    let requested = AgreementStatus::Requested;
+    let ids = [AgreementId::from_random([1; 16]), AgreementId::from_random([2; 16])];
+    tx.insert_agreement(ids[0], one.id, two.id, requested, AT).await.unwrap();
+    let second = tx.insert_agreement(ids[1], two.id, one.id, requested, AT).await;
+    assert!(matches!(second, Err(StoreError::Exists { .. })), "{second:?}");
+    tx.decide_agreement(ids[0], AgreementStatus::Declined, AT).await.unwrap();
+    tx.insert_agreement(ids[1], two.id, one.id, requested, AT).await.unwrap();
+    let to_self = tx.insert_agreement(AgreementId::from_random([3; 16]), one.id, one.id, requested, AT).await;
+    assert!(matches!(to_self, Err(StoreError::Query { .. })), "a request to oneself is accepted at once");
+}
+
+#[tokio::test]
+async fn the_audit_log_is_neither_deleted_nor_rewritten_and_buckets_count() {
+    let (_folder, path) = place();
+    let store = Store::open(&path).await.unwrap();
+    let mut tx = store.write().await.unwrap();
+    let entry = AuditRecord {
+        at: AT,
+        organization: None,
+        actor: "a host".into(),
+        action: "enrol",
+        object: "server".into(),
+        outcome: Outcome::Refused,
+        detail: "wrong".into(),
+        bucket: Some("minute 1".into()),
+    };
+    for _ in 0..3 {
+        tx.append_audit(&entry).await.unwrap();
+    }
+    tx.append_audit(&AuditRecord { bucket: None, ..entry }).await.unwrap();
+    let rows = tx.audit(None, 10).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.times).collect::<Vec<_>>(), [3, 1]);
+    for rewriting in ["DELETE FROM audit", "UPDATE audit SET detail = ''", "UPDATE audit SET at = 0"] {
+        assert!(tx.script(rewriting).await.is_err(), "{rewriting}");
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_key_or_status_the_schema_does_not_know_is_refused() {
+    let (_folder, path) = place();
+    let store = Store::open(&path).await.unwrap();
+    let mut tx = store.write().await.unwrap();
+    tx.insert_organization(&organization(1)).await.unwrap();
+    for breaking in [
+        "UPDATE organization SET tier = 'Gold'",
+        "UPDATE organization SET name = ''",
+        "UPDATE organization SET created_at = 'yesterday'",
+        "INSERT INTO server (id, organization, name, description, version, route, created_at)
+            VALUES ('00000000-0000-4000-8000-000000000000', 'nobody', 'n', '', '', '0000000000000000', 0)",
+    ] {
+        assert!(tx.script(breaking).await.is_err(), "{breaking}");
+    }
+}
+
+const AT: Timestamp = Timestamp::from_millis(1_000);
+
+fn place() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("platform.db");
+    (folder, path)
+}
+
+fn organization(number: u8) -> OrganizationRecord {
+    OrganizationRecord {
+        id: OrganizationId::from_random([number; 16]),
+        name: format!("Organization {number}").parse().unwrap(),
+        tier: Tier::Free,
+        created_at: AT,
+    }
+}
