@@ -8,5 +8,6 @@
 pub mod config;
 pub mod domain;
 pub mod identity;
+pub mod observe;
 pub mod protocol;
 pub mod store;

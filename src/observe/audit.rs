@@ -1,0 +1,216 @@
+//! The agent's own audit: what was refused and changed on this host, in a file that only grows.
+//!
+//! One JSON object a line, on disk before `append` returns. The organization's audit log is the
+//! gateway's; this one is evidence even where the gateway is not believed. Rotating it is left to
+//! the host (`copytruncate`).
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
+use crate::domain::time::Timestamp;
+
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    #[error("cannot open the audit file `{path}`; make it a regular file of the user that runs this agent")]
+    Open { path: PathBuf, source: io::Error },
+    #[error("cannot write the audit file `{path}`; see that its disk is neither full nor read-only")]
+    Write { path: PathBuf, source: io::Error },
+}
+
+/// One line of the audit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditEntry {
+    at: String,
+    #[serde(flatten)]
+    event: AuditEvent,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+enum AuditEvent {
+    Enrolled { server: ServerId, key: KeyFingerprint },
+    PeerRefused { connection: Option<ConnectionId>, peer: Option<ServerId>, reason: String },
+    KeyTrusted { connection: ConnectionId, peer: ServerId, key: KeyFingerprint },
+}
+
+impl AuditEntry {
+    #[must_use]
+    pub fn enrolled(at: Timestamp, server: ServerId, key: KeyFingerprint) -> Self {
+        Self::new(at, AuditEvent::Enrolled { server, key })
+    }
+
+    #[must_use]
+    pub fn peer_refused(
+        at: Timestamp,
+        connection: Option<ConnectionId>,
+        peer: Option<ServerId>,
+        reason: &str,
+    ) -> Self {
+        Self::new(at, AuditEvent::PeerRefused { connection, peer, reason: reason.into() })
+    }
+
+    /// An operator of this host ran `adit trust`.
+    #[must_use]
+    pub fn key_trusted(at: Timestamp, connection: ConnectionId, peer: ServerId, key: KeyFingerprint) -> Self {
+        Self::new(at, AuditEvent::KeyTrusted { connection, peer, key })
+    }
+
+    fn new(at: Timestamp, event: AuditEvent) -> Self {
+        Self { at: at.to_string(), event }
+    }
+}
+
+/// Appends from any thread, one whole line at a time.
+#[derive(Debug)]
+pub struct AuditFile {
+    path: PathBuf,
+    tail: Mutex<Tail>,
+}
+
+#[derive(Debug)]
+struct Tail {
+    file: File,
+    /// The last line may have no end: the process or the disk ended in the middle of it.
+    torn: bool,
+}
+
+impl AuditFile {
+    /// Opens or makes the file, readable by its owner alone.
+    pub fn open(path: &Path) -> Result<Self, AuditError> {
+        let tail = open_tail(path).map_err(|source| AuditError::Open { path: path.into(), source })?;
+        Ok(Self { path: path.into(), tail: Mutex::new(tail) })
+    }
+
+    /// Returns once the entry is on disk. A failure leaves the file usable for the next entry.
+    pub fn append(&self, entry: &AuditEntry) -> Result<(), AuditError> {
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        tail.append(entry).map_err(|source| AuditError::Write { path: self.path.clone(), source })
+    }
+}
+
+impl Tail {
+    fn append(&mut self, entry: &AuditEntry) -> io::Result<()> {
+        let mut line = if self.torn { vec![b'\n'] } else { Vec::new() };
+        serde_json::to_writer(&mut line, entry)?;
+        line.push(b'\n');
+        self.torn = true;
+        self.file.write_all(&line)?;
+        self.torn = false;
+        self.file.sync_data()
+    }
+}
+
+fn open_tail(path: &Path) -> io::Result<Tail> {
+    // Never through a symbolic link, and never waiting for the other end of a pipe.
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    if metadata.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(PermissionsExt::from_mode(0o600))?;
+    }
+    let mut last = [b'\n'];
+    if metadata.len() > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    Ok(Tail { file, torn: last != [b'\n'] })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn entry() -> AuditEntry {
+        let at = Timestamp::from_millis(1_795_510_800_000);
+        AuditEntry::peer_refused(
+            at,
+            Some(ConnectionId::from_bytes([1; 16])),
+            None,
+            "the connection is paused",
+        )
+    }
+
+    const LINE: &str = "{\"at\":\"2026-11-24T09:00:00Z\",\"event\":\"peer_refused\",\
+        \"connection\":\"01010101-0101-0101-0101-010101010101\",\"peer\":null,\
+        \"reason\":\"the connection is paused\"}\n";
+
+    #[test]
+    fn entries_are_appended_one_a_line_to_a_file_of_its_owner_alone() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("audit.jsonl");
+        for _ in 0..2 {
+            AuditFile::open(&path).expect("opens").append(&entry()).expect("writes");
+        }
+        assert_eq!(fs::read_to_string(&path).expect("reads"), [LINE, LINE].concat());
+        assert_eq!(fs::metadata(&path).expect("exists").permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_line_that_a_crash_cut_short_does_not_spoil_the_next() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("audit.jsonl");
+        for cut in 0..LINE.len() {
+            fs::write(&path, &LINE[..cut]).expect("writes");
+            AuditFile::open(&path).expect("opens").append(&entry()).expect("writes");
+            let text = fs::read_to_string(&path).expect("reads");
+            assert_eq!(text.lines().last(), Some(LINE.trim_end()), "cut at byte {cut}");
+            assert_eq!(text.lines().count(), 1 + usize::from(cut > 0), "cut at byte {cut}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_is_closed_to_them() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("audit.jsonl");
+        fs::write(&path, LINE).expect("writes");
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).expect("sets");
+        AuditFile::open(&path).expect("opens");
+        assert_eq!(fs::metadata(&path).expect("exists").permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_link_a_folder_and_a_missing_folder_are_refused_by_name() {
+        let folder = tempfile::tempdir().expect("folder");
+        let target = folder.path().join("target");
+        fs::write(&target, "").expect("writes");
+        let link = folder.path().join("link");
+        symlink(&target, &link).expect("links");
+        for path in [link, folder.path().into(), folder.path().join("none/audit.jsonl")] {
+            let error = AuditFile::open(&path).expect_err("refused").to_string();
+            assert!(error.contains(&path.display().to_string()), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_and_not_the_end() {
+        // Every write to /dev/full fails as a full disk does.
+        let file = OpenOptions::new().write(true).open("/dev/full").expect("opens");
+        let full = Tail { file, torn: false };
+        let audit = AuditFile { path: "/dev/full".into(), tail: Mutex::new(full) };
+        for _ in 0..2 {
+            let error = audit.append(&entry()).expect_err("refused").to_string();
+            assert_eq!(
+                error,
+                "cannot write the audit file `/dev/full`; see that its disk is neither full nor read-only"
+            );
+        }
+    }
+}

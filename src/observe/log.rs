@@ -1,0 +1,148 @@
+//! The log: lines on standard error, masked on their way out.
+
+mod redact;
+
+use std::env::{self, VarError};
+use std::io::{self, IsTerminal, Write};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::SubscriberBuilder;
+use tracing_subscriber::fmt::format::DefaultFields;
+
+use self::redact::redact;
+use crate::config::LogFormat;
+
+/// Names the level and, where wanted, modules: `debug`, or `info,adit::transport=debug`.
+const FILTER_VARIABLE: &str = "ADIT_LOG";
+/// The libraries speak of what our own lines say better.
+const FILTER_DEFAULT: &str = "info,quinn=warn,quinn_proto=warn,rustls=warn,sqlx=warn,hyper=warn";
+
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    #[error("cannot use the environment variable ADIT_LOG; write a level such as `info` or `debug`")]
+    Filter { source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("the log was set up before; this is a bug, please report it")]
+    Installed { source: Box<dyn std::error::Error + Send + Sync> },
+}
+
+/// Sends this process's log to standard error from now on.
+pub fn init(format: LogFormat) -> Result<(), LogError> {
+    let builder = builder(format, filter()?, io::stderr).with_ansi(io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    }
+    .map_err(|source| LogError::Installed { source })
+}
+
+fn filter() -> Result<EnvFilter, LogError> {
+    let text = match env::var(FILTER_VARIABLE) {
+        Ok(text) => text,
+        Err(VarError::NotPresent) => FILTER_DEFAULT.into(),
+        Err(error @ VarError::NotUnicode(_)) => return Err(LogError::Filter { source: Box::new(error) }),
+    };
+    EnvFilter::try_new(text).map_err(|source| LogError::Filter { source: Box::new(source) })
+}
+
+type Builder<M> = SubscriberBuilder<DefaultFields, tracing_subscriber::fmt::format::Format, EnvFilter, M>;
+
+fn builder<W: Write + 'static, M: Fn() -> W + Send + Sync + 'static>(
+    format: LogFormat,
+    filter: EnvFilter,
+    output: M,
+) -> Builder<impl Fn() -> Redacting<W> + Send + Sync + 'static> {
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(move || Redacting { output: output(), format })
+}
+
+/// The subscriber hands over one whole line at a time.
+struct Redacting<W> {
+    output: W,
+    format: LogFormat,
+}
+
+impl<W: Write> Write for Redacting<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.output.write_all(redact(&String::from_utf8_lossy(line), self.format).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl Captured {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()).expect("is text")
+        }
+    }
+
+    impl Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat, write: impl FnOnce()) -> String {
+        let captured = Captured::default();
+        let output = captured.clone();
+        let builder = builder(format, EnvFilter::new("info"), move || output.clone()).with_ansi(false);
+        match format {
+            LogFormat::Text => tracing::subscriber::with_default(builder.finish(), write),
+            LogFormat::Json => {
+                tracing::subscriber::with_default(builder.json().flatten_event(true).finish(), write);
+            }
+        }
+        captured.text()
+    }
+
+    #[test]
+    fn a_message_and_a_secret_logged_by_mistake_are_masked_in_both_formats() {
+        let hl7 = "MSH|^~\\&|LAB|\"quoted\"\rPID|1||4711||Doe^Jane";
+        let secret = "5a".repeat(32);
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let line = logged(format, || {
+                tracing::info!(%secret, "a slip");
+                tracing::info!(content = hl7, "another slip");
+                tracing::info!(content = %hl7, after = 1, "a third");
+            });
+            for trace in ["5a5a", "LAB", "quoted", "4711", "Doe"] {
+                assert!(!line.contains(trace), "{trace} stands in {line}");
+            }
+            assert_eq!(
+                line.lines().filter(|line| line.contains("slip") || line.contains("third")).count(),
+                3
+            );
+        }
+    }
+
+    #[test]
+    fn a_masked_json_line_is_still_json() {
+        let line = logged(LogFormat::Json, || {
+            tracing::info!(content = "MSH|^~\\&|\"a\"\\", connection = "adt", "a slip");
+        });
+        let read: serde_json::Value = serde_json::from_str(&line).expect("is JSON");
+        assert_eq!(read["connection"], "adt");
+        assert_eq!(read["content"], "[masked]");
+    }
+
+    #[test]
+    fn what_is_below_the_level_is_not_written() {
+        assert_eq!(logged(LogFormat::Text, || tracing::debug!("a branch taken")), "");
+    }
+}

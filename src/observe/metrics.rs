@@ -1,0 +1,193 @@
+//! Every metric by name, what it means, and how to count into it.
+//!
+//! Label values come from this host's own file or from small fixed sets; what a peer sends is
+//! bounded first. No label ever holds an address, an id of a person, or message content.
+
+mod endpoint;
+mod labels;
+
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+pub use endpoint::{LoopbackListener, MetricsError, listen, serve};
+
+use self::labels::BoundedLabels;
+use crate::domain::limits;
+
+pub const BUILD_INFO: &str = "adit_build_info";
+
+pub const CONTROL_LINK_UP: &str = "adit_control_link_up";
+pub const PEER_REFUSALS: &str = "adit_peer_refusals_total";
+const TUNNEL_UP: &str = "adit_tunnel_up";
+const TUNNEL_RTT: &str = "adit_tunnel_rtt_seconds";
+const TUNNEL_SENT: &str = "adit_tunnel_packets_sent";
+const TUNNEL_LOST: &str = "adit_tunnel_packets_lost";
+const MIRTH_UP: &str = "adit_mirth_up";
+const PORT_OPEN: &str = "adit_source_port_open";
+const BYTES: &str = "adit_bytes_total";
+const STREAMS: &str = "adit_streams";
+const STREAMS_OPENED: &str = "adit_streams_opened_total";
+const STREAMS_CUT: &str = "adit_streams_cut_total";
+const MESSAGES: &str = "adit_messages_total";
+const ACKS: &str = "adit_acknowledgements_total";
+const ACK_LATENCY: &str = "adit_acknowledgement_seconds";
+
+pub const CONTROL_LINKS: &str = "adit_gateway_control_links";
+/// Labelled `outcome`, one of a fixed few words.
+pub const ENROLMENTS: &str = "adit_gateway_enrolments_total";
+pub const LINK_REFUSALS: &str = "adit_gateway_link_refusals_total";
+
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// The whole list, as `/metrics` explains it.
+const DESCRIPTIONS: [(Kind, &str, &str); 19] = [
+    (Kind::Gauge, BUILD_INFO, "Always 1; the label says which version runs."),
+    (Kind::Gauge, CONTROL_LINK_UP, "1 while the agent's link to its gateway is up."),
+    (Kind::Counter, PEER_REFUSALS, "Peers this agent refused; the log and the audit say why."),
+    (Kind::Gauge, TUNNEL_UP, "1 while a connection's tunnel is up, labelled with the path it uses."),
+    (Kind::Gauge, TUNNEL_RTT, "Round-trip time of the tunnel that is up."),
+    (Kind::Gauge, TUNNEL_SENT, "Packets sent by the tunnel that is up, since it came up."),
+    (Kind::Gauge, TUNNEL_LOST, "Packets lost by the tunnel that is up, since it came up."),
+    (Kind::Gauge, MIRTH_UP, "1 while the Mirth behind a connection answers, as far as it is known here."),
+    (Kind::Gauge, PORT_OPEN, "1 while a source's port accepts connections from the local Mirth."),
+    (Kind::Counter, BYTES, "Payload carried, by direction into or out of the tunnel."),
+    (Kind::Gauge, STREAMS, "TCP connections carried now."),
+    (Kind::Counter, STREAMS_OPENED, "TCP connections carried since the agent started."),
+    (Kind::Counter, STREAMS_CUT, "TCP connections that ended in a reset since the agent started."),
+    (Kind::Counter, MESSAGES, "HL7 messages seen in passing, by message type."),
+    (Kind::Counter, ACKS, "HL7 acknowledgements seen in passing, by type of the message and code."),
+    (Kind::Histogram, ACK_LATENCY, "From the end of a message to the end of its acknowledgement, seen here."),
+    (Kind::Gauge, CONTROL_LINKS, "Control links the gateway serves now."),
+    (Kind::Counter, ENROLMENTS, "Enrolment requests, by outcome."),
+    (Kind::Counter, LINK_REFUSALS, "Control links the gateway refused; the log and the audit say why."),
+];
+
+/// Upper bounds in seconds: a LAN's hundredths to beyond the 5 s that a TCP Sender waits.
+const ACK_BUCKETS: [f64; 14] =
+    [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+static MESSAGE_TYPES: BoundedLabels = BoundedLabels::new(limits::METRIC_LABELS_MAX);
+
+/// Counts from now on; what was counted before is lost. Give the handle to [`serve`], which also
+/// keeps what is counted compact.
+pub fn install() -> Result<PrometheusHandle, MetricsError> {
+    let handle = builder()
+        .and_then(PrometheusBuilder::install_recorder)
+        .map_err(|source| MetricsError::Install { source })?;
+    describe();
+    Ok(handle)
+}
+
+fn builder() -> Result<PrometheusBuilder, BuildError> {
+    PrometheusBuilder::new().set_buckets_for_metric(Matcher::Full(ACK_LATENCY.into()), &ACK_BUCKETS)
+}
+
+fn describe() {
+    for (kind, name, help) in DESCRIPTIONS {
+        match kind {
+            Kind::Counter => metrics::describe_counter!(name, help),
+            Kind::Gauge => metrics::describe_gauge!(name, help),
+            Kind::Histogram => metrics::describe_histogram!(name, help),
+        }
+    }
+    gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
+}
+
+/// What is true of one connection now.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ConnectionSample {
+    pub tunnel: Option<TunnelSample>,
+    /// `None` while nobody knows.
+    pub mirth: Option<bool>,
+    /// `None` at the target, which has no port.
+    pub port_open: Option<bool>,
+    pub streams: usize,
+    /// These four since the agent started.
+    pub streams_opened: u64,
+    pub streams_cut: u64,
+    pub bytes_into_tunnel: u64,
+    pub bytes_out_of_tunnel: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TunnelSample {
+    pub path: Path,
+    pub rtt: Duration,
+    pub packets_sent: u64,
+    pub packets_lost: u64,
+}
+
+/// The paths a tunnel can take, as the label `path` spells them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    Direct,
+}
+
+impl Path {
+    const ALL: [Self; 1] = [Self::Direct];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+        }
+    }
+}
+
+/// Publishes what is true of one connection; `connection` is the name in this host's own file.
+pub fn connection(connection: &str, sample: &ConnectionSample) {
+    let name = || connection.to_owned();
+    for path in Path::ALL {
+        let up = sample.tunnel.is_some_and(|tunnel| tunnel.path == path);
+        gauge!(TUNNEL_UP, "connection" => name(), "path" => path.word()).set(lamp(up));
+    }
+    if let Some(tunnel) = sample.tunnel {
+        gauge!(TUNNEL_RTT, "connection" => name()).set(tunnel.rtt);
+        gauge!(TUNNEL_SENT, "connection" => name()).set(as_gauge(tunnel.packets_sent));
+        gauge!(TUNNEL_LOST, "connection" => name()).set(as_gauge(tunnel.packets_lost));
+    }
+    if let Some(mirth) = sample.mirth {
+        gauge!(MIRTH_UP, "connection" => name()).set(lamp(mirth));
+    }
+    if let Some(open) = sample.port_open {
+        gauge!(PORT_OPEN, "connection" => name()).set(lamp(open));
+    }
+    gauge!(STREAMS, "connection" => name()).set(as_gauge(sample.streams as u64));
+    counter!(STREAMS_OPENED, "connection" => name()).absolute(sample.streams_opened);
+    counter!(STREAMS_CUT, "connection" => name()).absolute(sample.streams_cut);
+    counter!(BYTES, "connection" => name(), "direction" => "in").absolute(sample.bytes_into_tunnel);
+    counter!(BYTES, "connection" => name(), "direction" => "out").absolute(sample.bytes_out_of_tunnel);
+}
+
+/// Counts one message seen in passing; `kind` such as `ADT^A01`.
+pub fn message(connection: &str, kind: &str) {
+    let kind = MESSAGE_TYPES.bound(kind);
+    counter!(MESSAGES, "connection" => connection.to_owned(), "type" => kind).increment(1);
+}
+
+/// Counts one acknowledgement seen in passing, and how long it took where its message was seen too.
+pub fn acknowledgement(connection: &str, kind: &str, code: &'static str, latency: Option<Duration>) {
+    let kind = MESSAGE_TYPES.bound(kind);
+    counter!(ACKS, "connection" => connection.to_owned(), "type" => kind.clone(), "code" => code)
+        .increment(1);
+    if let Some(latency) = latency {
+        histogram!(ACK_LATENCY, "connection" => connection.to_owned(), "type" => kind).record(latency);
+    }
+}
+
+fn lamp(on: bool) -> f64 {
+    f64::from(u8::from(on))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; 2^53 packets are never reached")]
+fn as_gauge(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! `GET /metrics` over HTTP/1.1, on a loopback address only: it asks nobody who they are.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::domain::limits;
+
+/// How often what was counted is folded into its histograms, so that it stays small unread.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+const TEXT_FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+#[derive(Debug, thiserror::Error)]
+pub enum MetricsError {
+    #[error("metrics were set up before; this is a bug, please report it")]
+    Install { source: BuildError },
+    #[error(
+        "metrics cannot be served on {address}; set `metrics` to a loopback address such as 127.0.0.1:9464"
+    )]
+    NotLoopback { address: SocketAddr },
+    #[error(
+        "cannot listen on {address} for metrics; stop what uses it, maybe this very service, or set `metrics` to a free port"
+    )]
+    Listen { address: SocketAddr, source: io::Error },
+}
+
+/// A listener that only this host reaches.
+#[derive(Debug)]
+pub struct LoopbackListener {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl LoopbackListener {
+    /// With the port the system chose where 0 was asked for.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+pub async fn listen(address: SocketAddr) -> Result<LoopbackListener, MetricsError> {
+    if !address.ip().is_loopback() {
+        return Err(MetricsError::NotLoopback { address });
+    }
+    let failed = |source| MetricsError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok(LoopbackListener { listener, address })
+}
+
+/// Answers until dropped.
+pub async fn serve(listener: LoopbackListener, handle: PrometheusHandle) {
+    let mut upkeep = interval(UPKEEP_EVERY);
+    upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut served = JoinSet::new();
+    loop {
+        // At the bound nothing is accepted: collectors wait in the listener's queue.
+        let has_room = served.len() < limits::METRICS_CONNECTIONS_MAX;
+        tokio::select! {
+            _ = upkeep.tick() => handle.run_upkeep(),
+            Some(_) = served.join_next() => {}
+            accepted = listener.listener.accept(), if has_room => match accepted {
+                Ok((tcp, _)) => drop(served.spawn(answer(tcp, handle.clone()))),
+                // Out of file descriptors, most likely: the next tick tries again.
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a collector of metrics");
+                    upkeep.tick().await;
+                }
+            },
+        }
+    }
+}
+
+async fn answer(tcp: TcpStream, handle: PrometheusHandle) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let response = respond(&request, &handle);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(tcp), service);
+    match timeout(limits::METRICS_REQUEST_TIMEOUT, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a collector of metrics went away"),
+        Err(_) => tracing::debug!("a collector of metrics was too slow"),
+    }
+}
+
+fn respond(request: &Request<Incoming>, handle: &PrometheusHandle) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    if request.uri().path() != "/metrics" {
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        *response.body_mut() = Full::from("metrics are at /metrics\n");
+    } else if request.method() == Method::GET {
+        response.headers_mut().insert(CONTENT_TYPE, TEXT_FORMAT);
+        *response.body_mut() = Full::from(handle.render());
+    } else {
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+    async fn ask(address: SocketAddr, request: &str) -> String {
+        let mut tcp = TcpStream::connect(address).await.expect("connects");
+        tcp.write_all(request.as_bytes()).await.expect("sends");
+        let mut response = String::new();
+        tcp.read_to_string(&mut response).await.expect("reads");
+        response
+    }
+
+    #[tokio::test]
+    async fn metrics_are_served_at_their_path_and_nothing_else_is() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || metrics::counter!("adit_test_total").increment(3));
+        let listener = listen(ANY_PORT).await.expect("listens");
+        let address = listener.address();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve(listener, recorder.handle()));
+
+        let metrics = ask(address, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert!(metrics.starts_with("HTTP/1.1 200 OK\r\n"), "{metrics}");
+        assert!(metrics.contains("adit_test_total 3\n"), "{metrics}");
+        let other = ask(address, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert!(other.starts_with("HTTP/1.1 404 "), "{other}");
+        let post = ask(address, "POST /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert!(post.starts_with("HTTP/1.1 405 "), "{post}");
+
+        tasks.shutdown().await;
+        TcpStream::connect(address).await.expect_err("still listens");
+    }
+
+    #[tokio::test]
+    async fn collectors_above_the_bound_are_served_once_others_left() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let listener = listen(ANY_PORT).await.expect("listens");
+        let address = listener.address();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve(listener, recorder.handle()));
+        let mut silent = Vec::new();
+        for _ in 0..=limits::METRICS_CONNECTIONS_MAX {
+            silent.push(TcpStream::connect(address).await.expect("connects"));
+        }
+        drop(silent);
+        let answer = ask(address, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_others_reach_is_refused() {
+        for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:9464"] {
+            let error = listen(address.parse().expect("address")).await.expect_err("refused").to_string();
+            assert!(error.contains("loopback"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_named() {
+        let first = listen(ANY_PORT).await.expect("listens");
+        let error = listen(first.address()).await.expect_err("refused").to_string();
+        assert!(error.contains(&first.address().to_string()), "{error}");
+    }
+}
