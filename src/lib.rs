@@ -11,3 +11,4 @@ pub mod identity;
 pub mod observe;
 pub mod protocol;
 pub mod store;
+pub mod transport;

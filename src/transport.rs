@@ -1,0 +1,20 @@
+//! Sockets and timers: everything that touches the kernel on the way of a byte.
+//!
+//! [`socket`] gives quinn one constant virtual remote address and sends by route, [`endpoint`]
+//! wraps quinn with our limits, [`routes`] keeps the way to every peer, [`port`] is the local port
+//! that tells the truth, [`splice`] joins a TCP connection to a stream, [`link`] carries control
+//! messages. What to do is decided in `protocol`; here it is done.
+
+pub mod endpoint;
+pub mod link;
+pub mod opening;
+#[cfg(test)]
+mod pair;
+pub mod port;
+pub mod routes;
+pub mod socket;
+pub mod splice;
+pub mod tls;
+pub mod tunnel;
+mod udp;
+pub mod unsent;

@@ -1,0 +1,137 @@
+//! Two ends in one process, over real loopback sockets, for the tests of this layer.
+
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::endpoint::{AgentEndpoint, Connection, Credentials, TransportError, TunnelSettings};
+use super::opening::{self, Opening};
+use super::port;
+use super::socket::{AgentSocket, OwnPacket};
+use super::tunnel::Tunnel;
+use crate::config::agent::Congestion;
+use crate::domain::connection::Side;
+use crate::domain::id::{ConnectionId, RouteId, ServerId};
+use crate::domain::secret::Secret;
+use crate::domain::time::Timestamp;
+use crate::identity::ca::CertificateAuthority;
+use crate::identity::csr::VerifiedCsr;
+use crate::identity::key::KeyPair;
+use crate::identity::time::StoppedClock;
+use crate::identity::tls::Identity;
+use crate::protocol::open::{self, Open};
+
+const NOW: Timestamp = Timestamp::from_millis(1_795_510_800_000);
+/// Nothing on loopback takes longer, however busy the machine is.
+const HANG_LIMIT: Duration = Duration::from_secs(30);
+
+/// Waits for what must come.
+pub async fn soon<T>(coming: impl Future<Output = T>) -> T {
+    timeout(HANG_LIMIT, coming).await.expect("it comes")
+}
+
+/// One agent as this layer knows it.
+pub struct End {
+    pub server: ServerId,
+    pub route: RouteId,
+    pub socket: Arc<AgentSocket>,
+    pub own_packets: Option<mpsc::Receiver<OwnPacket>>,
+    pub endpoint: AgentEndpoint,
+}
+
+impl End {
+    fn new(ca: &CertificateAuthority, number: u8) -> Self {
+        let server = ServerId::from_bytes([number; 16]);
+        let route = RouteId::from_bytes([number; 8]);
+        let key = Arc::new(KeyPair::generate().unwrap());
+        let csr = VerifiedCsr::parse_and_verify(&key.csr_der().unwrap()).unwrap();
+        let identity = Identity::new(&ca.sign_server(&csr, server, NOW).unwrap(), key).unwrap();
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (socket, own_packets) = AgentSocket::new(udp).unwrap();
+        let credentials =
+            Credentials { identity, trust: ca.trust().clone(), clock: Arc::new(StoppedClock(NOW)) };
+        let settings = TunnelSettings { congestion: Congestion::Bbr };
+        let endpoint = AgentEndpoint::new(Arc::clone(&socket), route, credentials, settings).unwrap();
+        Self { server, route, socket, own_packets: Some(own_packets), endpoint }
+    }
+}
+
+pub struct Pair {
+    pub source: End,
+    pub target: End,
+}
+
+/// Both ends of a connection whose proofs were exchanged.
+pub struct Opened {
+    pub source: (Connection, Opening),
+    pub target: (Connection, Opening),
+}
+
+impl Pair {
+    /// Two that know each other's way.
+    pub fn new() -> Self {
+        let ca = CertificateAuthority::create("example.org".parse().unwrap(), NOW).unwrap();
+        let (source, target) = (End::new(&ca, 1), End::new(&ca, 2));
+        source.socket.set_route(target.route, target.socket.bound().unwrap());
+        target.socket.set_route(source.route, source.socket.bound().unwrap());
+        Self { source, target }
+    }
+
+    /// After the handshake; nothing is proven.
+    pub async fn connected(&self) -> (Connection, Connection) {
+        let dialled = self.source.endpoint.connect_tunnel(self.target.route, self.target.server);
+        let accepted = async { self.target.endpoint.accept().await.unwrap().accept().await };
+        let (dialled, accepted) = soon(async { tokio::join!(dialled, accepted) }).await;
+        (dialled.unwrap(), accepted.unwrap())
+    }
+
+    pub async fn opened(&self, streams_max: u32) -> Opened {
+        let (source, target) = self.connected().await;
+        let open = open();
+        let asking = async {
+            let (_, opening) = opening::ask(&source, &open).await?;
+            source.open_window(streams_max);
+            Ok::<_, TransportError>(opening)
+        };
+        let answering = async {
+            let asked = opening::receive(&target).await?;
+            target.admit(streams_max);
+            asked.answer(open.proof).await
+        };
+        let (asked, answered) = soon(async { tokio::join!(asking, answering) }).await;
+        let (asked, answered) = (asked.unwrap(), answered.unwrap());
+        Opened { source: (source, asked), target: (target, answered) }
+    }
+
+    /// Both ends of a tunnel, whose frames are exchanged by `tasks`.
+    pub async fn tunnel(&self, streams_max: u32, tasks: &mut JoinSet<()>) -> (Arc<Tunnel>, Arc<Tunnel>) {
+        let opened = self.opened(streams_max).await;
+        let [source, target] = [opened.source, opened.target].map(|(connection, opening)| {
+            let tunnel = Tunnel::new(connection, streams_max);
+            let running = Arc::clone(&tunnel);
+            tasks.spawn(async move { drop(running.run(opening).await) });
+            tunnel
+        });
+        (source, target)
+    }
+}
+
+/// An opening message. Whether it proves anything is not this layer's business.
+pub fn open() -> Open {
+    let connection = ConnectionId::from_bytes([3; 16]);
+    let secret = Secret::from_bytes([4; 32]);
+    let proof = open::proof(&secret, &[0; 32], connection, Side::Source, &[0; 32], &[0; 32]);
+    Open { version: open::VERSION, connection, proof }
+}
+
+/// A TCP connection: our end, set up as the agent's are, and the program's.
+pub async fn tcp() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let ours = port::dial(listener.local_addr().unwrap()).await.unwrap();
+    (ours, listener.accept().await.unwrap().0)
+}

@@ -1,0 +1,179 @@
+//! The local port that tells the truth: it accepts only while the far Mirth can be reached, and it
+//! stays ours while it does not.
+//!
+//! A closed port refuses (RST) because its socket is bound but does not listen. No other local
+//! user can take it: `SO_REUSEADDR` is set only while `bind` and `listen` need it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+const BACKLOG: i32 = 1_024;
+const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot bind TCP {address}; stop what uses it, or change `listen` of the entry")]
+pub struct BindError {
+    pub address: SocketAddr,
+    pub source: io::Error,
+}
+
+/// A bound port, open or closed.
+#[derive(Debug)]
+pub struct TruthPort {
+    socket: Socket,
+    address: SocketAddr,
+    listening: Option<TcpListener>,
+}
+
+impl TruthPort {
+    /// Takes the port; it starts closed. Port 0 is no port to tell the truth on: the kernel takes
+    /// back one of its own choice when it closes.
+    pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
+        let bind = || {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+            socket.set_nonblocking(true)?;
+            if address.is_ipv6() {
+                socket.set_only_v6(!address.ip().is_unspecified())?;
+            }
+            socket.set_reuse_address(true)?;
+            socket.bind(&address.into())?;
+            socket.set_reuse_address(false)?;
+            let bound = socket.local_addr()?.as_socket().unwrap_or(address);
+            Ok(Self { socket, address: bound, listening: None })
+        };
+        bind().map_err(|source| BindError { address, source })
+    }
+
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.listening.is_some()
+    }
+
+    /// Accepts connections from now on.
+    pub fn open(&mut self) -> io::Result<()> {
+        if self.is_open() {
+            return Ok(());
+        }
+        self.socket.set_reuse_address(true)?;
+        self.socket.listen(BACKLOG)?;
+        // Registered anew each time: a socket that does not listen counts as hung up for ever.
+        let listening = TcpListener::from_std(self.socket.try_clone()?.into())?;
+        self.listening = Some(listening);
+        Ok(())
+    }
+
+    /// Refuses connections from now on and resets those nobody accepted yet; accepted ones live.
+    pub fn close(&mut self) -> io::Result<()> {
+        if self.listening.take().is_none() {
+            return Ok(());
+        }
+        self.socket.set_reuse_address(false)?;
+        self.socket.shutdown(std::net::Shutdown::Read)
+    }
+
+    /// The next local connection, set up to be cut rather than ended; waits for ever while closed.
+    pub async fn accept(&self) -> io::Result<TcpStream> {
+        let Some(listening) = &self.listening else { return std::future::pending().await };
+        let (stream, _) = listening.accept().await?;
+        prepare(&stream)?;
+        Ok(stream)
+    }
+}
+
+/// Dials the local Mirth; the socket is set up to be cut rather than ended.
+pub async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    prepare(&stream)?;
+    Ok(stream)
+}
+
+/// If this process dies, the kernel sends RST and no truncated transfer looks complete.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_zero_linger()?;
+    stream.set_nodelay(true)?;
+    let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE_IDLE).with_interval(KEEP_ALIVE_EVERY);
+    SockRef::from(stream).set_tcp_keepalive(&keep_alive)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn refused(address: SocketAddr) -> bool {
+        TcpStream::connect(address).await.is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
+    }
+
+    fn any_port() -> SocketAddr {
+        "127.0.0.1:0".parse().unwrap()
+    }
+
+    /// Below the ports that the kernel hands out by itself, so that nothing takes it in between.
+    fn bind_free() -> TruthPort {
+        (20_000..32_000)
+            .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
+            .find_map(|address| TruthPort::bind(address).ok())
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_port_refuses_until_it_opens_and_after_it_closes_and_opens_again() {
+        let mut port = bind_free();
+        for _ in 0..3 {
+            assert!(refused(port.address()).await);
+            port.open().unwrap();
+            let client = TcpStream::connect(port.address()).await.unwrap();
+            let accepted = port.accept().await.unwrap();
+            port.close().unwrap();
+            assert!(refused(port.address()).await);
+            // What was accepted lives on.
+            accepted.try_write(b"x").unwrap();
+            client.readable().await.unwrap();
+            assert_eq!(client.try_read(&mut [0; 2]).unwrap(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_cannot_be_taken_by_another_socket() {
+        let mut port = bind_free();
+        let take = || {
+            let other = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            other.set_reuse_address(true).unwrap();
+            other.bind(&port.address().into())
+        };
+        assert!(take().is_err());
+        port.open().unwrap();
+        port.close().unwrap();
+        let other = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        other.set_reuse_address(true).unwrap();
+        assert!(other.bind(&port.address().into()).is_err());
+    }
+
+    #[tokio::test]
+    async fn closing_resets_what_nobody_accepted() {
+        let mut port = bind_free();
+        port.open().unwrap();
+        let client = TcpStream::connect(port.address()).await.unwrap();
+        port.close().unwrap();
+        client.readable().await.unwrap();
+        let error = client.try_read(&mut [0; 1]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named() {
+        let holder = std::net::TcpListener::bind(any_port()).unwrap();
+        let address = holder.local_addr().unwrap();
+        let error = TruthPort::bind(address).unwrap_err();
+        assert!(error.to_string().contains(&address.to_string()));
+    }
+}

@@ -1,0 +1,94 @@
+//! Two drivers over real sockets, and an attacker beside them.
+
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::domain::limits::PROBE_BYTES_MAX;
+use crate::protocol::packet::{PROBE_BYTES_MIN, Packet, PacketKind};
+use crate::transport::pair::{End, Pair, soon};
+
+const SECRET: [u8; 32] = [4; 32];
+
+/// Two that nobody told yet where the other is; quinn drives the sockets.
+fn strangers() -> Pair {
+    let pair = Pair::new();
+    pair.source.socket.remove_route(pair.target.route);
+    pair.target.socket.remove_route(pair.source.route);
+    pair
+}
+
+fn driven(end: &mut End, boot: u8, tasks: &mut JoinSet<()>) -> Routes {
+    let own_packets = end.own_packets.take().unwrap();
+    let boot = BootId::from_bytes([boot; 8]);
+    let (routes, driver) = Routes::new(Arc::clone(&end.socket), own_packets, end.route, boot);
+    tasks.spawn(driver.run());
+    routes
+}
+
+fn wanted(peer: &End, candidates: Vec<SocketAddr>) -> BTreeMap<ServerId, WantedPeer> {
+    let secrets = vec![Secret::from_bytes(SECRET)];
+    BTreeMap::from([(peer.server, WantedPeer { route: peer.route, secrets, candidates })])
+}
+
+#[tokio::test]
+async fn two_that_hold_the_secret_meet_where_one_was_told_and_part_when_not_wanted() {
+    let (mut pair, mut tasks) = (strangers(), JoinSet::new());
+    let near = driven(&mut pair.source, 1, &mut tasks);
+    let far = driven(&mut pair.target, 2, &mut tasks);
+    let place = pair.target.socket.bound().unwrap();
+    near.want(wanted(&pair.target, vec![place]));
+    far.want(wanted(&pair.source, vec![]));
+    let mut way = near.way(pair.target.server);
+    let found = *soon(way.wait_for(|way| way.address.is_some())).await.unwrap();
+    assert_eq!((found.address, found.boot), (Some(place), Some(BootId::from_bytes([2; 8]))));
+    assert!(found.heard.is_some());
+    let mut back = far.way(pair.source.server);
+    let found = *soon(back.wait_for(|way| way.address.is_some())).await.unwrap();
+    assert_eq!(found.address, Some(pair.source.socket.bound().unwrap()));
+    pair.connected().await;
+
+    near.want(BTreeMap::new());
+    soon(way.wait_for(|way| *way == Way::default())).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_forged_cut_short_or_oversized_gets_silence_and_a_replay_no_longer_answer() {
+    let (mut pair, mut tasks) = (strangers(), JoinSet::new());
+    let routes = driven(&mut pair.target, 2, &mut tasks);
+    routes.want(wanted(&pair.source, vec![]));
+    let probe = |secret: [u8; 32], length| {
+        let packet = Packet {
+            kind: PacketKind::Probe,
+            destination: pair.target.route,
+            source: pair.source.route,
+            boot: BootId::from_bytes([9; 8]),
+            nonce: [7; 16],
+            length,
+        };
+        let key = ProbeKey::derive(&Secret::from_bytes(secret));
+        key.seal(&packet, &mut [0; PROBE_BYTES_MAX]).to_vec()
+    };
+    let attacker = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let target = pair.target.socket.bound().unwrap();
+    let genuine = probe(SECRET, PROBE_BYTES_MIN + 40);
+    let oversized = [&genuine[..], &[0; 2_000]].concat();
+    let forged = probe([5; 32], PROBE_BYTES_MIN);
+    for bytes in [&forged[..], &genuine[..genuine.len() - 1], &genuine[..1], &[0x3f; 1_400], &oversized] {
+        attacker.send_to(bytes, target).await.unwrap();
+    }
+    // Packets keep their order on loopback: what comes back is for these alone.
+    let mut buffer = [0; 4_000];
+    let mut answers = 0;
+    for _ in 0..3 {
+        attacker.send_to(&genuine, target).await.unwrap();
+        // The probe that asks back, and the answer.
+        for _ in 0..2 {
+            let (length, from) = soon(attacker.recv_from(&mut buffer)).await.unwrap();
+            assert!(length <= genuine.len() && from == target, "{length} bytes from {from}");
+            let opened = ProbeKey::derive(&Secret::from_bytes(SECRET)).open(&buffer[..length]).unwrap();
+            answers += usize::from(opened.kind == PacketKind::Answer && opened.nonce == [7; 16]);
+        }
+    }
+    assert_eq!(answers, 3);
+    assert_eq!(*routes.way(pair.source.server).borrow(), Way::default());
+}

@@ -1,0 +1,432 @@
+//! The UDP sockets as quinn sees them.
+//!
+//! An agent's shows one constant virtual remote address for every peer. Outgoing packets carry
+//! their route in the destination connection id; the table says where that route is now, so a path
+//! can change underneath a live connection. Incoming packets reach quinn only from validated
+//! sources. Our own packets (first byte below 0x40) never reach quinn; they go to the route keeper
+//! through a bounded queue. The gateway's keeps real addresses and takes only packets for its own
+//! route. What is decided about routes is not here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use quinn::udp::{RecvMeta, Transmit};
+use quinn::{AsyncUdpSocket, UdpPoller};
+use tokio::sync::mpsc;
+
+use super::udp::{SocketBuffers, UdpIo, WritablePoller, retain_segments};
+use crate::domain::id::RouteId;
+use crate::protocol::packet::{is_ours, quic_route};
+use crate::protocol::route::canonical;
+
+/// What quinn takes for the address of every peer.
+pub const VIRTUAL_PEER: SocketAddr =
+    SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1), 443, 0, 0));
+
+/// Packets of our own that wait for the route keeper; more are dropped, probes repeat.
+const OWN_PACKETS_QUEUED_MAX: usize = 256;
+/// Our own packets are never larger than this.
+const OWN_PACKET_BYTES_MAX: usize = 1_500;
+
+/// Where each route is now, and from which addresses packets are taken.
+#[derive(Debug, Default, Clone)]
+struct RouteTable {
+    addresses: BTreeMap<RouteId, SocketAddr>,
+    validated: BTreeSet<SocketAddr>,
+    /// Both together; an address that is in neither any more is a stranger's again.
+    sources: BTreeSet<SocketAddr>,
+}
+
+/// A packet below QUIC and where it came from.
+#[derive(Debug)]
+pub struct OwnPacket {
+    pub from: SocketAddr,
+    pub bytes: Bytes,
+}
+
+/// Packets that went nowhere, by reason.
+#[derive(Debug, Default)]
+pub struct SocketDrops {
+    pub no_route: AtomicU64,
+    pub unvalidated: AtomicU64,
+    pub own_queue_full: AtomicU64,
+}
+
+/// One UDP socket for all tunnels and the control link of an agent.
+pub struct AgentSocket {
+    udp: Arc<UdpIo>,
+    table: ArcSwap<RouteTable>,
+    own_packets: mpsc::Sender<OwnPacket>,
+    drops: SocketDrops,
+}
+
+impl AgentSocket {
+    /// Takes a bound socket; gives the queue of our own packets for the route keeper.
+    pub fn new(socket: std::net::UdpSocket) -> io::Result<(Arc<Self>, mpsc::Receiver<OwnPacket>)> {
+        let udp = Arc::new(UdpIo::new(socket)?);
+        let (own_packets, queue) = mpsc::channel(OWN_PACKETS_QUEUED_MAX);
+        let socket = Self { udp, table: ArcSwap::default(), own_packets, drops: SocketDrops::default() };
+        Ok((Arc::new(socket), queue))
+    }
+
+    /// The address the kernel bound.
+    pub fn bound(&self) -> io::Result<SocketAddr> {
+        self.udp.bound()
+    }
+
+    pub fn buffers(&self) -> io::Result<SocketBuffers> {
+        self.udp.buffers()
+    }
+
+    #[must_use]
+    pub const fn drops(&self) -> &SocketDrops {
+        &self.drops
+    }
+
+    /// Sends packets of `route` to `address` from now on, and takes packets from there; from where
+    /// it was before only if that address is validated.
+    pub fn set_route(&self, route: RouteId, address: SocketAddr) {
+        let address = self.udp.as_family(address);
+        self.change_table(|table| {
+            table.addresses.insert(route, address);
+        });
+    }
+
+    /// Takes packets from `address` beside those that routes are sent to.
+    pub fn validate_source(&self, address: SocketAddr) {
+        let address = self.udp.as_family(address);
+        self.change_table(|table| {
+            table.validated.insert(address);
+        });
+    }
+
+    /// Takes packets from `address` no more, unless a route is sent there.
+    pub fn forget_source(&self, address: SocketAddr) {
+        let address = self.udp.as_family(address);
+        self.change_table(|table| {
+            table.validated.remove(&address);
+        });
+    }
+
+    /// Forgets where `route` is: packets for it are dropped.
+    pub fn remove_route(&self, route: RouteId) {
+        self.change_table(|table| {
+            table.addresses.remove(&route);
+        });
+    }
+
+    /// Sends one of our own packets; loss is normal below QUIC, so a full socket drops it.
+    pub fn send_own(&self, to: SocketAddr, packet: &[u8]) {
+        let destination = self.udp.as_family(to);
+        let transmit =
+            Transmit { destination, ecn: None, contents: packet, segment_size: None, src_ip: None };
+        let _ = self.udp.try_send(&transmit);
+    }
+
+    fn change_table(&self, change: impl Fn(&mut RouteTable)) {
+        self.table.rcu(|table| {
+            let mut table = RouteTable::clone(table);
+            change(&mut table);
+            table.sources = table.validated.iter().chain(table.addresses.values()).copied().collect();
+            table
+        });
+    }
+
+    /// Takes our own packets out of one received batch and refuses unvalidated sources.
+    fn sort_batch(&self, table: &RouteTable, buffer: &mut [u8], meta: &mut RecvMeta) {
+        let from = meta.addr;
+        meta.addr = VIRTUAL_PEER;
+        meta.dst_ip = None;
+        let validated = table.sources.contains(&from);
+        retain_segments(buffer, meta, |packet| {
+            if is_ours(packet[0]) {
+                self.queue_own(from, packet);
+                return false;
+            }
+            if !validated {
+                self.drops.unvalidated.fetch_add(1, Ordering::Relaxed);
+            }
+            validated
+        });
+    }
+
+    fn queue_own(&self, from: SocketAddr, packet: &[u8]) {
+        if packet.len() > OWN_PACKET_BYTES_MAX {
+            return;
+        }
+        let packet = OwnPacket { from: canonical(from), bytes: Bytes::copy_from_slice(packet) };
+        if self.own_packets.try_send(packet).is_err() {
+            self.drops.own_queue_full.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl AsyncUdpSocket for AgentSocket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        WritablePoller::boxed(Arc::clone(&self.udp))
+    }
+
+    fn try_send(&self, transmit: &Transmit) -> io::Result<()> {
+        let table = self.table.load();
+        let Some(address) = quic_route(transmit.contents).and_then(|route| table.addresses.get(&route))
+        else {
+            // To quinn a packet without a route is a lost one.
+            self.drops.no_route.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        };
+        self.udp.try_send(&Transmit { destination: *address, src_ip: None, ..transmit.clone() })
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let count = ready!(self.udp.poll_recv(cx, bufs, meta))?;
+        let table = self.table.load();
+        for (buffer, meta) in bufs.iter_mut().zip(meta.iter_mut()).take(count) {
+            self.sort_batch(&table, buffer, meta);
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(VIRTUAL_PEER)
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.udp.segments_per_send()
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.udp.segments_per_receive()
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.udp.may_fragment()
+    }
+}
+
+impl fmt::Debug for AgentSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentSocket").field("table", &self.table.load()).finish_non_exhaustive()
+    }
+}
+
+/// The gateway's UDP socket: what is not for its own route goes nowhere.
+#[derive(Debug)]
+pub struct GatewaySocket {
+    udp: Arc<UdpIo>,
+    route: RouteId,
+    foreign: AtomicU64,
+}
+
+impl GatewaySocket {
+    pub fn new(socket: std::net::UdpSocket, route: RouteId) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self { udp: Arc::new(UdpIo::new(socket)?), route, foreign: AtomicU64::new(0) }))
+    }
+
+    pub fn bound(&self) -> io::Result<SocketAddr> {
+        self.udp.bound()
+    }
+
+    /// Packets that were not for the gateway.
+    pub fn foreign(&self) -> u64 {
+        self.foreign.load(Ordering::Relaxed)
+    }
+}
+
+impl AsyncUdpSocket for GatewaySocket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        WritablePoller::boxed(Arc::clone(&self.udp))
+    }
+
+    fn try_send(&self, transmit: &Transmit) -> io::Result<()> {
+        self.udp.try_send(transmit)
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let count = ready!(self.udp.poll_recv(cx, bufs, meta))?;
+        for (buffer, meta) in bufs.iter_mut().zip(meta.iter_mut()).take(count) {
+            retain_segments(buffer, meta, |packet| {
+                let ours = quic_route(packet) == Some(self.route);
+                if !ours {
+                    self.foreign.fetch_add(1, Ordering::Relaxed);
+                }
+                ours
+            });
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.udp.bound()
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.udp.segments_per_send()
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.udp.segments_per_receive()
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.udp.may_fragment()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::net::UdpSocket;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const HERE: RouteId = RouteId::from_bytes(*b"here 000");
+    const THERE: RouteId = RouteId::from_bytes(*b"there 00");
+
+    fn udp() -> UdpSocket {
+        UdpSocket::bind("127.0.0.1:0").unwrap()
+    }
+
+    fn address(udp: &UdpSocket) -> SocketAddr {
+        udp.local_addr().unwrap()
+    }
+
+    fn agent() -> (Arc<AgentSocket>, mpsc::Receiver<OwnPacket>) {
+        AgentSocket::new(udp()).unwrap()
+    }
+
+    /// A QUIC packet with a short header, for `route`.
+    fn quic(route: RouteId, mark: u8) -> Vec<u8> {
+        [&[0x40][..], route.as_bytes(), &[mark; 30]].concat()
+    }
+
+    fn transmit(contents: &[u8]) -> Transmit<'_> {
+        Transmit { destination: VIRTUAL_PEER, ecn: None, contents, segment_size: None, src_ip: None }
+    }
+
+    /// Sends as quinn does: again when the socket takes packets.
+    async fn send(socket: &Arc<AgentSocket>, packet: &[u8]) {
+        let mut poller = Arc::clone(socket).create_io_poller();
+        while let Err(error) = socket.try_send(&transmit(packet)) {
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+            poll_fn(|cx| poller.as_mut().poll_writable(cx)).await.unwrap();
+        }
+    }
+
+    /// What quinn is handed next, and from where it believes to have it.
+    async fn handed(socket: &AgentSocket) -> (Vec<u8>, SocketAddr) {
+        let mut buffer = vec![0; 65_535];
+        loop {
+            let mut meta = [RecvMeta::default()];
+            let received = poll_fn(|cx| socket.poll_recv(cx, &mut [IoSliceMut::new(&mut buffer)], &mut meta));
+            timeout(Duration::from_secs(20), received).await.expect("a packet arrives").unwrap();
+            if meta[0].len > 0 {
+                return (buffer[..meta[0].len].to_vec(), meta[0].addr);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_packet_of_a_stranger_never_reaches_quinn() {
+        let (socket, _queue) = agent();
+        let (stranger, peer) = (udp(), udp());
+        socket.validate_source(address(&peer));
+        stranger.send_to(&quic(HERE, 1), socket.bound().unwrap()).unwrap();
+        peer.send_to(&quic(HERE, 2), socket.bound().unwrap()).unwrap();
+        assert_eq!(handed(&socket).await, (quic(HERE, 2), VIRTUAL_PEER));
+        assert_eq!(socket.drops().unvalidated.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_a_route_has_left_is_a_strangers_again() {
+        let (socket, _queue) = agent();
+        let (before, validated, now) = (udp(), udp(), udp());
+        socket.set_route(THERE, address(&before));
+        socket.validate_source(address(&validated));
+        socket.set_route(THERE, address(&validated));
+        socket.set_route(THERE, address(&now));
+        for udp in [&before, &validated, &now] {
+            udp.send_to(&quic(HERE, 1), socket.bound().unwrap()).unwrap();
+        }
+        for _ in 0..2 {
+            handed(&socket).await;
+        }
+        assert_eq!(socket.drops().unvalidated.load(Ordering::Relaxed), 1);
+
+        // Taken back while it was in use, as when a peer's agent is restarted.
+        socket.validate_source(address(&now));
+        socket.forget_source(address(&now));
+        socket.forget_source(address(&validated));
+        socket.set_route(THERE, address(&before));
+        for udp in [&validated, &now, &before] {
+            udp.send_to(&quic(HERE, 2), socket.bound().unwrap()).unwrap();
+        }
+        handed(&socket).await;
+        assert_eq!(socket.drops().unvalidated.load(Ordering::Relaxed), 3);
+        assert_eq!(socket.table.load().sources.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_packet_goes_where_its_route_is_and_nowhere_without_one() {
+        let (socket, _queue) = agent();
+        let (one, other) = (udp(), udp());
+        socket.set_route(THERE, address(&one));
+        send(&socket, &quic(THERE, 1)).await;
+        socket.set_route(THERE, address(&other));
+        send(&socket, &quic(THERE, 2)).await;
+        send(&socket, &quic(HERE, 3)).await;
+        socket.remove_route(THERE);
+        send(&socket, &quic(THERE, 4)).await;
+        for (udp, mark) in [(&one, 1), (&other, 2)] {
+            let mut buffer = [0; 100];
+            let (length, from) = udp.recv_from(&mut buffer).unwrap();
+            assert_eq!((&buffer[..length], from), (&quic(THERE, mark)[..], socket.bound().unwrap()));
+            udp.set_nonblocking(true).unwrap();
+            assert!(udp.recv_from(&mut buffer).is_err(), "one packet and no more");
+        }
+        assert_eq!(socket.drops().no_route.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn our_own_packets_are_queued_from_anyone_up_to_the_bound_and_never_reach_quinn() {
+        let (socket, mut queue) = agent();
+        let (stranger, peer) = (udp(), udp());
+        socket.validate_source(address(&peer));
+        stranger.send_to(&[0x01; OWN_PACKET_BYTES_MAX + 1], socket.bound().unwrap()).unwrap();
+        // A few at a time, so that no kernel's buffer overflows first.
+        for round in 0..=OWN_PACKETS_QUEUED_MAX / 8 {
+            for _ in 0..8 {
+                stranger.send_to(&[0x01; 65], socket.bound().unwrap()).unwrap();
+            }
+            let mark = u8::try_from(round).unwrap();
+            peer.send_to(&quic(HERE, mark), socket.bound().unwrap()).unwrap();
+            assert_eq!(handed(&socket).await.0, quic(HERE, mark));
+        }
+        assert_eq!(socket.drops().own_queue_full.load(Ordering::Relaxed), 8);
+        for _ in 0..OWN_PACKETS_QUEUED_MAX {
+            let packet = queue.try_recv().unwrap();
+            assert_eq!((packet.from, packet.bytes.len()), (address(&stranger), 65));
+        }
+        assert!(queue.try_recv().is_err());
+    }
+}

@@ -1,0 +1,119 @@
+//! Streams and frames between two ends, honest and not.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::transport::pair::{Opened, Pair, soon};
+
+/// Waits until what frames said is so.
+async fn eventually(is_so: impl Fn() -> bool) {
+    soon(async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_dropped_before_its_end_is_cut_and_never_ends() {
+    let (pair, mut tasks) = (Pair::new(), JoinSet::new());
+    let (source, target) = pair.tunnel(4, &mut tasks).await;
+    let mut stream = soon(source.open_stream()).await.unwrap();
+    stream.send.write_all(b"half a message").await.unwrap();
+    let mut seen = soon(target.accept_stream()).await.unwrap();
+    assert_eq!((source.streams_open(), target.streams_open()), (1, 1));
+    drop(stream);
+    let read = soon(seen.receive.read_to_end(100)).await;
+    assert!(matches!(read, Err(quinn::ReadToEndError::Read(quinn::ReadError::Reset(_)))), "{read:?}");
+    drop(seen);
+    assert_eq!((source.streams_open(), target.streams_open()), (0, 0));
+}
+
+#[tokio::test]
+async fn frames_reach_their_stream_and_those_about_closed_ones_change_nothing() {
+    let (pair, mut tasks) = (Pair::new(), JoinSet::new());
+    let (source, target) = pair.tunnel(4, &mut tasks).await;
+    let stream = soon(source.open_stream()).await.unwrap();
+    let seen = soon(target.accept_stream()).await.unwrap();
+    source.send_frame(TunnelFrame::Credit { stream: seen.id, limit: u64::from(u32::MAX) });
+    source.send_frame(TunnelFrame::Credit { stream: seen.id, limit: 1 });
+    source.send_frame(TunnelFrame::Cut { stream: seen.id, at: 7 });
+    eventually(|| seen.signals.cut_at() == Some(7)).await;
+    assert_eq!(seen.signals.limit(), u64::from(u32::MAX));
+    let id = stream.id;
+    drop((stream, seen));
+    for _ in 0..100 {
+        source.send_frame(TunnelFrame::Cut { stream: id, at: 9 });
+        source.send_frame(TunnelFrame::Credit { stream: id, limit: 9 });
+    }
+    source.tell_mirth(true);
+    eventually(|| *target.peer_mirth().borrow() == Some(true)).await;
+    assert!(target.streams().early_cuts.is_empty() && target.streams().live.is_empty());
+    assert!(!target.connection().is_closed());
+}
+
+#[tokio::test]
+async fn a_cut_that_overtakes_its_stream_waits_for_it_and_such_cuts_have_a_bound() {
+    let (pair, mut tasks) = (Pair::new(), JoinSet::new());
+    let (source, target) = pair.tunnel(4, &mut tasks).await;
+    let stream = soon(source.open_stream()).await.unwrap();
+    source.send_frame(TunnelFrame::Cut { stream: stream.id, at: 3 });
+    eventually(|| !target.streams().early_cuts.is_empty()).await;
+    assert_eq!(soon(target.accept_stream()).await.unwrap().signals.cut_at(), Some(3));
+    assert!(target.streams().early_cuts.is_empty());
+
+    for number in 0..4 {
+        source.send_frame(TunnelFrame::Cut { stream: 1_000 + number, at: 0 });
+    }
+    eventually(|| target.streams().early_cuts.len() == 4).await;
+    assert!(!target.connection().is_closed());
+    source.send_frame(TunnelFrame::Cut { stream: 1_004, at: 0 });
+    let error = soon(source.connection().closed()).await;
+    assert_eq!(error.peer_code(), Some(Code::Protocol));
+}
+
+#[tokio::test]
+async fn garbage_where_frames_belong_closes_the_tunnel() {
+    let pair = Pair::new();
+    let Opened { source: (source, mut asked), target: (target, answered) } = pair.opened(4).await;
+    asked.send.write_all(&[0x7f; 40]).await.unwrap();
+    let tunnel = Tunnel::new(target, 4);
+    assert!(matches!(soon(tunnel.run(answered)).await, TransportError::Peer { .. }));
+    assert_eq!(soon(source.closed()).await.peer_code(), Some(Code::Protocol));
+}
+
+#[tokio::test]
+async fn frames_that_a_peer_does_not_read_have_a_bound() {
+    let pair = Pair::new();
+    let Opened { source: (source, _asked), target: (_target, _answered) } = pair.opened(4).await;
+    let tunnel = Tunnel::new(source, 4);
+    for _ in 0..FRAMES_QUEUED_BYTES_MAX / 2 {
+        tunnel.tell_mirth(true);
+    }
+    assert!(!tunnel.connection().is_closed());
+    tunnel.tell_mirth(true);
+    assert!(tunnel.connection().is_closed());
+}
+
+#[tokio::test]
+async fn no_more_streams_are_open_at_a_time_than_the_target_allows() {
+    let (pair, mut tasks) = (Pair::new(), JoinSet::new());
+    let (source, target) = pair.tunnel(2, &mut tasks).await;
+    let first = soon(source.open_stream()).await.unwrap();
+    let second = soon(source.open_stream()).await.unwrap();
+    let mut third = std::pin::pin!(source.open_stream());
+    poll_fn(|cx| {
+        assert!(third.as_mut().poll(cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    for _ in 0..2 {
+        drop(soon(target.accept_stream()).await.unwrap());
+    }
+    drop((first, second));
+    soon(third).await.unwrap();
+}
