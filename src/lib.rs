@@ -5,6 +5,7 @@
 //! enrols agents, knows who may talk to whom, and introduces them. Read `ARCHITECTURE.md` for the
 //! map; imports between these modules go downward only and `tests/architecture.rs` keeps it so.
 
+pub mod agent;
 pub mod config;
 pub mod domain;
 pub mod identity;

@@ -1,0 +1,236 @@
+//! The agent beside a Mirth server: enrols, keeps the control link, keeps a tunnel for every
+//! active connection that its file names, and carries what the local Mirth sends and receives.
+//!
+//! One thread runs it all: on the data path wake-ups between threads cost more than they give.
+
+pub mod context;
+pub mod enrol;
+pub mod entries;
+pub mod facts;
+pub mod hold;
+pub mod observe;
+pub mod refusals;
+pub mod source;
+pub mod standing;
+pub mod state;
+pub mod status;
+pub mod target;
+pub mod tunnels;
+pub mod uplink;
+pub mod ways;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use self::context::{Context, OUTBOX_MAX, Parts};
+use self::entries::{Entries, EntryRun, Role};
+use self::state::{AgentState, StateError};
+use self::status::{StatusError, StatusSocket};
+use self::uplink::Uplink;
+use self::ways::Announced;
+use crate::config::agent::AgentConfig;
+use crate::domain::connection::Side;
+use crate::domain::id::BootId;
+use crate::domain::limits;
+use crate::identity::chance;
+use crate::identity::time::{HostClock, LearntClock, TimeSource};
+use crate::observe::audit::{AuditEntry, AuditError, AuditFile};
+use crate::observe::metrics;
+use crate::transport::endpoint::{AgentEndpoint, Credentials, TransportError, TunnelSettings};
+use crate::transport::routes::Routes;
+use crate::transport::socket::AgentSocket;
+
+/// The agent's own audit in its state folder.
+pub const AUDIT_FILE: &str = "audit.jsonl";
+/// How often metrics are brought up to date.
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+/// How long peers are told that this agent goes.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Enrol(#[from] enrol::EnrolError),
+    #[error("cannot bind UDP {address}; stop what uses it, or change `listen`")]
+    Bind { address: SocketAddr, source: io::Error },
+    #[error("cannot set up the UDP socket")]
+    Socket { source: io::Error },
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    #[error(transparent)]
+    Status(#[from] StatusError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+}
+
+/// A running agent. Dropped, it stops at once and every open socket is reset.
+#[derive(Debug)]
+pub struct Agent {
+    context: Arc<Context>,
+    tasks: JoinSet<()>,
+}
+
+impl Agent {
+    /// Enrols if need be and starts everything; returns when ports and sockets are bound.
+    pub async fn start(config: AgentConfig) -> Result<Self, AgentError> {
+        let state = Arc::new(AgentState::open(&config.state)?);
+        let audit = AuditFile::open(&config.state.join(AUDIT_FILE))?;
+        let clock = Arc::new(LearntClock::new(HostClock, state.clock_offset_millis()?));
+        let was_enrolled = state.enrolment()?.is_some();
+        let enrolment = enrol::identify(&state, config.connector.as_deref()).await?;
+        let (identity, trust) = state.identity(&enrolment)?;
+        if !was_enrolled {
+            let key = identity.key().fingerprint();
+            audit.append(&AuditEntry::enrolled(clock.now(), enrolment.server, key))?;
+        }
+        let (socket, own_packets) = AgentSocket::new(bind_lasting(&state, config.listen)?)
+            .map_err(|source| AgentError::Socket { source })?;
+        report_buffers(&socket);
+        let boot = BootId::from_bytes(chance::bytes());
+        let (routes, route_driver) = Routes::new(Arc::clone(&socket), own_packets, enrolment.route, boot);
+        let credentials = Credentials { identity, trust, clock: clock.clone() };
+        let settings = TunnelSettings { congestion: config.congestion };
+        let endpoint = AgentEndpoint::new(Arc::clone(&socket), enrolment.route, credentials, settings)?;
+        let (entries, runs) = Entries::from_config(&config);
+        let (outbox, outbox_queue) = mpsc::channel(OUTBOX_MAX);
+        let listen = socket.bound().map_or_else(|_| String::new(), |bound| bound.to_string());
+        let status = StatusSocket::bind(&config.state, listen)?;
+        let known_addresses = state.peer_addresses()?;
+        let parts = Parts { clock, endpoint, routes, entries, enrolment, audit, outbox };
+        let context = Context::new(parts, state)?;
+        let announced = Announced::new(Arc::clone(&context), known_addresses);
+        let uplink = Uplink {
+            context: Arc::clone(&context),
+            socket,
+            boot,
+            announced: announced.clone(),
+            direct_addresses: config.direct_addresses.clone(),
+            outbox: outbox_queue,
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(route_driver.run());
+        tasks.spawn(announced.run());
+        tasks.spawn(status.run(Arc::clone(&context)));
+        tasks.spawn(accept(Arc::clone(&context)));
+        tasks.spawn(publish(Arc::clone(&context)));
+        for run in runs {
+            spawn_entry(&mut tasks, &context, run);
+        }
+        tasks.spawn(uplink.run());
+        Ok(Self { context, tasks })
+    }
+
+    #[must_use]
+    pub const fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// Resolves only when a part of the agent ends that should not: it must be started anew.
+    pub async fn failed(&mut self) {
+        self.tasks.join_next().await;
+        tracing::error!("a part of the agent ended by itself; this is a bug, please report it");
+    }
+
+    /// Stops in order: peers are told, open sockets are reset.
+    pub async fn shutdown(mut self) {
+        self.context.endpoint.close(CLOSE_TIMEOUT).await;
+        self.tasks.shutdown().await;
+    }
+}
+
+fn spawn_entry(tasks: &mut JoinSet<()>, context: &Arc<Context>, run: EntryRun) {
+    let context = Arc::clone(context);
+    match run.role {
+        Role::Source { listen } => tasks.spawn(source::run(context, run.entry, listen)),
+        Role::Target { forward_to, probe } => {
+            tasks.spawn(target::run(context, run.entry, forward_to, probe, run.arrivals))
+        }
+    };
+}
+
+/// Exports what is true of every entry, as often as anybody may look.
+async fn publish(context: Arc<Context>) {
+    let mut turns = tokio::time::interval(PUBLISH_EVERY);
+    loop {
+        turns.tick().await;
+        for entry in context.entries.all() {
+            let sample = entry.facts.sample(entry.side == Side::Target);
+            metrics::connection(entry.config.name.as_str(), &sample);
+        }
+    }
+}
+
+/// Answers peers that dial, a bounded number at a time.
+async fn accept(context: Arc<Context>) {
+    let mut answering = JoinSet::new();
+    loop {
+        tokio::select! {
+            incoming = context.endpoint.accept(), if answering.len() < limits::ENDPOINT_INCOMING_MAX => {
+                let Some(incoming) = incoming else { return };
+                answering.spawn(tunnels::answer(Arc::clone(&context), incoming));
+            }
+            _ = answering.join_next(), if !answering.is_empty() => {}
+        }
+    }
+}
+
+/// Where the kernel may choose the port, the one it chose before is tried first: peers that know
+/// this agent find it again while the gateway cannot tell them.
+fn bind_lasting(state: &AgentState, listen: SocketAddr) -> Result<UdpSocket, AgentError> {
+    if listen.port() != 0 {
+        return bind_udp(listen);
+    }
+    let before = state.udp_port()?;
+    if let Some(socket) = before.and_then(|port| bind_udp(SocketAddr::new(listen.ip(), port)).ok()) {
+        return Ok(socket);
+    }
+    let socket = bind_udp(listen)?;
+    let bound = socket.local_addr().map_err(|source| AgentError::Socket { source })?;
+    state.store_udp_port(bound.port())?;
+    Ok(socket)
+}
+
+/// A host without IPv6 gets its IPv4 counterpart of "any address".
+fn bind_udp(address: SocketAddr) -> Result<UdpSocket, AgentError> {
+    let bound = bind_dual_stack(address);
+    let bound = match bound {
+        Err(error)
+            if address.ip() == std::net::Ipv6Addr::UNSPECIFIED
+                && error.kind() != io::ErrorKind::AddrInUse =>
+        {
+            UdpSocket::bind((Ipv4Addr::UNSPECIFIED, address.port()))
+        }
+        bound => bound,
+    };
+    bound.map_err(|source| AgentError::Bind { address, source })
+}
+
+fn bind_dual_stack(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(address),
+        socket2::Type::DGRAM,
+        Some(socket2::Protocol::UDP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn report_buffers(socket: &AgentSocket) {
+    if let Ok(buffers) = socket.buffers() {
+        tracing::info!(
+            receive_bytes = buffers.receive_bytes,
+            send_bytes = buffers.send_bytes,
+            "UDP socket buffers; raise net.core.rmem_max and net.core.wmem_max to 4 MiB if these are smaller"
+        );
+    }
+}

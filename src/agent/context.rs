@@ -1,0 +1,304 @@
+//! What every task of an agent shares: rules, secrets, known keys, ways to peers, the audit.
+//!
+//! Disk writes go through here, off the data path's thread.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::{mpsc, watch};
+
+use super::entries::{Entries, LiveEntry};
+use super::facts::{Fault, Lamp};
+use super::refusals::Refusals;
+use super::state::{AgentState, Enrolment, HeldSecret, StateError};
+use crate::config::agent::Entry;
+use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
+use crate::domain::secret::Secret;
+use crate::identity::known_keys::{KnownKey, KnownKeys, Verdict};
+use crate::identity::time::{LearntClock, TimeSource};
+use crate::observe::audit::{AuditEntry, AuditFile};
+use crate::protocol::control::{PeerRefusal, Rule, ToGateway};
+use crate::protocol::rules::RuleBook;
+use crate::transport::endpoint::AgentEndpoint;
+use crate::transport::routes::Routes;
+
+/// Messages for the gateway that wait for the link; more are dropped, facts are sent anew.
+pub const OUTBOX_MAX: usize = 256;
+
+#[derive(Debug)]
+pub struct Context {
+    pub clock: Arc<LearntClock>,
+    pub endpoint: AgentEndpoint,
+    pub routes: Routes,
+    pub entries: Entries,
+    pub enrolment: Enrolment,
+    state: Arc<AgentState>,
+    audit: Arc<AuditFile>,
+    rules: watch::Sender<Arc<RuleBook>>,
+    secrets: watch::Sender<BTreeMap<ConnectionId, HeldSecret>>,
+    known_keys: Arc<Mutex<KnownKeys>>,
+    outbox: mpsc::Sender<ToGateway>,
+    link: Mutex<LinkFacts>,
+    refusals: Mutex<Refusals>,
+}
+
+/// What is true of the control link.
+#[derive(Debug, Clone, Default)]
+pub struct LinkFacts {
+    pub lamp: Lamp,
+    pub last_error: Option<Fault>,
+}
+
+/// What a context is made of, beyond what is loaded from the state.
+pub struct Parts {
+    pub clock: Arc<LearntClock>,
+    pub endpoint: AgentEndpoint,
+    pub routes: Routes,
+    pub entries: Entries,
+    pub enrolment: Enrolment,
+    pub audit: AuditFile,
+    pub outbox: mpsc::Sender<ToGateway>,
+}
+
+impl Context {
+    pub fn new(parts: Parts, state: Arc<AgentState>) -> Result<Arc<Self>, StateError> {
+        Ok(Arc::new(Self {
+            clock: parts.clock,
+            endpoint: parts.endpoint,
+            routes: parts.routes,
+            entries: parts.entries,
+            enrolment: parts.enrolment,
+            audit: Arc::new(parts.audit),
+            rules: watch::Sender::new(Arc::new(state.rule_book()?)),
+            secrets: watch::Sender::new(state.secrets()?),
+            known_keys: Arc::new(Mutex::new(state.known_keys()?)),
+            outbox: parts.outbox,
+            link: Mutex::default(),
+            refusals: Mutex::default(),
+            state,
+        }))
+    }
+
+    /// Keeps a renewed leaf on disk; the endpoint shows it afterwards.
+    pub async fn keep_leaf(&self, leaf: Vec<u8>) -> Result<(), StateError> {
+        self.on_disk(move |state| state.store_leaf(&leaf)).await
+    }
+
+    /// Learns gateway time and keeps the offset for the next start.
+    pub async fn learn_time(&self, gateway_now: crate::domain::time::Timestamp) {
+        let offset = self.clock.learn(gateway_now);
+        let kept = self.on_disk(move |state| state.store_clock_offset_millis(offset)).await;
+        if let Err(error) = kept {
+            tracing::error!(%error, "the clock offset could not be kept");
+        }
+    }
+
+    // Rules.
+
+    #[must_use]
+    pub fn rules(&self) -> Arc<RuleBook> {
+        self.rules.borrow().clone()
+    }
+
+    #[must_use]
+    pub fn watch_rules(&self) -> watch::Receiver<Arc<RuleBook>> {
+        self.rules.subscribe()
+    }
+
+    /// Puts new rules into force, then on disk: what they forbid must end even when the disk is full.
+    pub async fn adopt_rules(&self, rules: RuleBook) {
+        let rules = Arc::new(rules);
+        self.rules.send_replace(Arc::clone(&rules));
+        if let Err(error) = self.on_disk(move |state| state.store_rule_book(&rules)).await {
+            tracing::error!(%error, "the rules could not be kept; after a restart the older ones hold");
+        }
+    }
+
+    // Secrets.
+
+    #[must_use]
+    pub fn watch_secrets(&self) -> watch::Receiver<BTreeMap<ConnectionId, HeldSecret>> {
+        self.secrets.subscribe()
+    }
+
+    /// The secret that `rule` asks for: the file's own, or the fetched one of that epoch.
+    #[must_use]
+    pub fn secret(&self, entry: &Entry, rule: &Rule) -> Option<Secret> {
+        if entry.secret.is_some() {
+            return entry.secret.clone();
+        }
+        let secrets = self.secrets.borrow();
+        secrets.get(&entry.id).filter(|held| held.epoch == rule.secret_epoch).map(|held| held.secret.clone())
+    }
+
+    /// Whether a secret is worth keeping: this agent's file lists its connection, and no later one is
+    /// held. What the gateway may make an agent keep is bounded by the agent's own file.
+    #[must_use]
+    pub fn wants_secret(&self, connection: ConnectionId, epoch: u32) -> bool {
+        let held = self.secrets.borrow().get(&connection).map(|held| held.epoch);
+        self.entries.get(connection).is_some() && held.is_none_or(|held| held <= epoch)
+    }
+
+    /// Keeps a fetched secret: on disk first, so that the acknowledgement is true.
+    pub async fn keep_secret(&self, connection: ConnectionId, held: HeldSecret) -> Result<(), StateError> {
+        let stored = held.clone();
+        self.on_disk(move |state| state.store_secret(connection, &stored)).await?;
+        self.secrets.send_modify(|secrets| {
+            secrets.insert(connection, held);
+        });
+        Ok(())
+    }
+
+    /// Keeps where peers were last reachable, for a start without the gateway.
+    pub async fn keep_addresses(&self, addresses: BTreeMap<ServerId, Vec<SocketAddr>>) {
+        if let Err(error) = self.on_disk(move |state| state.store_peer_addresses(&addresses)).await {
+            tracing::error!(%error, "the peers' addresses could not be kept");
+        }
+    }
+
+    // Known keys.
+
+    #[must_use]
+    pub fn check_key(&self, connection: ConnectionId, shown: KeyFingerprint) -> Verdict {
+        lock(&self.known_keys).check(connection, shown)
+    }
+
+    #[must_use]
+    pub fn known_key(&self, connection: ConnectionId) -> Option<KnownKey> {
+        lock(&self.known_keys).get(connection)
+    }
+
+    /// Pins a key at first contact, after the proofs. Another one may have been met or trusted since
+    /// the key was checked.
+    pub async fn meet_key(&self, connection: ConnectionId, key: KeyFingerprint) -> Verdict {
+        let verdict = lock(&self.known_keys).meet(connection, key);
+        if verdict != Verdict::FirstContact {
+            return verdict;
+        }
+        tracing::warn!(%connection, %key, "first contact with an unverified key; compare it with the peer by phone, then run `adit trust`");
+        if let Err(error) = self.store_known_keys().await {
+            tracing::error!(%error, "the known keys could not be kept");
+        }
+        verdict
+    }
+
+    /// A person compared the key out of band.
+    pub async fn trust_key(&self, connection: ConnectionId, key: KeyFingerprint) -> Result<(), StateError> {
+        if let Some(entry) = self.entries.get(connection) {
+            let peer = entry.config.peer;
+            self.write_audit(AuditEntry::key_trusted(self.clock.now(), connection, peer, key)).await;
+        }
+        lock(&self.known_keys).trust(connection, key);
+        self.store_known_keys().await
+    }
+
+    async fn store_known_keys(&self) -> Result<(), StateError> {
+        let keys = Arc::clone(&self.known_keys);
+        self.on_disk(move |state| state.store_known_keys(|| lock(&keys).clone())).await
+    }
+
+    // The gateway.
+
+    /// Queues a message for the gateway.
+    pub fn tell_gateway(&self, message: ToGateway) {
+        if self.outbox.try_send(message).is_err() {
+            tracing::debug!("a message for the gateway was dropped: the link is away");
+        }
+    }
+
+    #[must_use]
+    pub fn link(&self) -> LinkFacts {
+        lock(&self.link).clone()
+    }
+
+    pub fn set_link(&self, up: bool) {
+        lock(&self.link).lamp.set(Some(up), self.clock.now());
+        metrics::gauge!(crate::observe::metrics::CONTROL_LINK_UP).set(f64::from(u8::from(up)));
+    }
+
+    /// Remembers why the link is away; the same reason again is only remembered.
+    pub fn note_link_fault(&self, what: String) {
+        let mut link = lock(&self.link);
+        if link.last_error.as_ref().is_none_or(|fault| fault.what != what) {
+            tracing::warn!("the gateway is away: {what}");
+        }
+        link.last_error = Some(Fault { at: self.clock.now(), what });
+    }
+
+    // Faults and refusals.
+
+    /// Remembers and logs what went wrong with an entry; the same again is only remembered.
+    pub fn note_fault(&self, entry: &LiveEntry, what: &str) {
+        if entry.facts.note_fault(self.clock.now(), what) {
+            tracing::warn!(connection = %entry.config.name, "{what}");
+        }
+    }
+
+    /// Records a refused peer in the agent's own audit and tells the gateway.
+    pub async fn refuse_peer(
+        &self,
+        connection: Option<ConnectionId>,
+        peer: Option<ServerId>,
+        reason: PeerRefusal,
+    ) {
+        if self.audit_refusal(connection, peer, Some(reason), &reason.to_string()).await {
+            self.tell_gateway(ToGateway::RefusedPeer { connection, peer, reason });
+        }
+    }
+
+    /// Records in the agent's own audit that a handshake failed and why.
+    pub async fn refuse_handshake(
+        &self,
+        connection: Option<ConnectionId>,
+        peer: Option<ServerId>,
+        reason: &str,
+    ) {
+        self.audit_refusal(connection, peer, None, reason).await;
+    }
+
+    /// Whether the refusal was recorded: of one kind only so many a minute are, all are counted.
+    async fn audit_refusal(
+        &self,
+        connection: Option<ConnectionId>,
+        peer: Option<ServerId>,
+        kind: Option<PeerRefusal>,
+        reason: &str,
+    ) -> bool {
+        metrics::counter!(crate::observe::metrics::PEER_REFUSALS).increment(1);
+        let Some(left_out) = lock(&self.refusals).handle(peer, kind, Instant::now()) else { return false };
+        let reason = match left_out {
+            0 => reason.to_owned(),
+            left_out => format!("{reason} ({left_out} more like it were not written)"),
+        };
+        let (named, by) = (connection.map(tracing::field::display), peer.map(tracing::field::display));
+        tracing::warn!(connection = named, peer = by, reason, "refused a peer");
+        self.write_audit(AuditEntry::peer_refused(self.clock.now(), connection, peer, &reason)).await;
+        true
+    }
+
+    async fn write_audit(&self, entry: AuditEntry) {
+        let audit = Arc::clone(&self.audit);
+        let written = tokio::task::spawn_blocking(move || audit.append(&entry)).await;
+        // P2P goes on without its audit file; the alarm is loud (I9).
+        if let Ok(Err(error)) = written {
+            tracing::error!(%error, "the audit file cannot be written");
+        }
+    }
+
+    /// Runs a disk write where it delays no packet.
+    async fn on_disk(
+        &self,
+        write: impl FnOnce(&AgentState) -> Result<(), StateError> + Send + 'static,
+    ) -> Result<(), StateError> {
+        let state = Arc::clone(&self.state);
+        let written = tokio::task::spawn_blocking(move || write(&state)).await;
+        // A write is lost unfinished only when the runtime ends, and the agent with it.
+        written.unwrap_or(Ok(()))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

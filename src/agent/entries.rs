@@ -1,0 +1,87 @@
+//! The entries of the agent's file while the agent runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::facts::Facts;
+use super::tunnels::Admitted;
+use crate::config::HostPort;
+use crate::config::agent::{AgentConfig, Entry};
+use crate::domain::connection::Side;
+use crate::domain::id::ConnectionId;
+
+/// Admitted tunnels that wait for their entry; it takes them at once.
+const ARRIVALS_MAX: usize = 4;
+
+/// One entry with its live record.
+#[derive(Debug)]
+pub struct LiveEntry {
+    pub config: Entry,
+    pub side: Side,
+    /// `listen` or `forward_to`, as people wrote it.
+    pub address: String,
+    pub facts: Facts,
+    /// Where admitted tunnels of a target go.
+    pub arrivals: mpsc::Sender<Admitted>,
+}
+
+/// What runs an entry: its role and the queue of its admitted tunnels.
+#[derive(Debug)]
+pub struct EntryRun {
+    pub entry: Arc<LiveEntry>,
+    pub role: Role,
+    pub arrivals: mpsc::Receiver<Admitted>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Role {
+    Source { listen: std::net::SocketAddr },
+    Target { forward_to: HostPort, probe: bool },
+}
+
+/// All entries by connection, in the order of their ids.
+#[derive(Debug, Default)]
+pub struct Entries {
+    by_connection: BTreeMap<ConnectionId, Arc<LiveEntry>>,
+}
+
+impl Entries {
+    #[must_use]
+    pub fn from_config(config: &AgentConfig) -> (Self, Vec<EntryRun>) {
+        let sources = config.sources.iter().map(|source| {
+            let role = Role::Source { listen: source.listen };
+            (&source.entry, Side::Source, source.listen.to_string(), role)
+        });
+        let targets = config.targets.iter().map(|target| {
+            let role = Role::Target { forward_to: target.forward_to.clone(), probe: target.probe };
+            (&target.entry, Side::Target, target.forward_to.to_string(), role)
+        });
+        let mut entries = Self::default();
+        let mut runs = Vec::new();
+        for (config, side, address, role) in sources.chain(targets) {
+            let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
+            let facts = Facts::default();
+            let entry = Arc::new(LiveEntry { config: config.clone(), side, address, facts, arrivals });
+            entries.by_connection.insert(entry.config.id, Arc::clone(&entry));
+            runs.push(EntryRun { entry, role, arrivals: queue });
+        }
+        (entries, runs)
+    }
+
+    #[must_use]
+    pub fn get(&self, id: ConnectionId) -> Option<&Arc<LiveEntry>> {
+        self.by_connection.get(&id)
+    }
+
+    /// The entry of `id` if this agent is its target.
+    #[must_use]
+    pub fn target(&self, id: ConnectionId) -> Option<Arc<LiveEntry>> {
+        self.get(id).filter(|entry| entry.side == Side::Target).cloned()
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Arc<LiveEntry>> {
+        self.by_connection.values()
+    }
+}

@@ -1,0 +1,188 @@
+//! What is true now of each entry: measured by its tasks, shown by `adit status`, reported to the
+//! gateway, exported as metrics.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
+use crate::domain::time::Timestamp;
+use crate::observe::metrics::{ConnectionSample, Path, TunnelSample};
+use crate::protocol::control::{PathKind, Report};
+use crate::transport::splice::ByteCounts;
+
+/// The live record of one entry.
+#[derive(Debug, Default)]
+pub struct Facts {
+    pub bytes: ByteCounts,
+    pub messages: AtomicU64,
+    pub acknowledged: AtomicU64,
+    pub streams_opened: AtomicU64,
+    pub streams_cut: AtomicU64,
+    changing: Mutex<Changing>,
+}
+
+/// What changes as a whole.
+#[derive(Debug, Clone, Default)]
+pub struct Changing {
+    pub status: &'static str,
+    pub route: Option<String>,
+    pub tunnel: Option<TunnelFacts>,
+    /// Whether the target's Mirth answers: measured on the target, told to the source.
+    pub mirth: Lamp,
+    pub port_open: bool,
+    pub streams: usize,
+    pub last_ack: Option<Timestamp>,
+    pub last_error: Option<Fault>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TunnelFacts {
+    pub since: Timestamp,
+    pub path: PathKind,
+    pub rtt: Duration,
+    pub packets_sent: u64,
+    pub packets_lost: u64,
+}
+
+/// A fact that is on, off or not known, with the time it became so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lamp {
+    pub on: Option<bool>,
+    pub since: Option<Timestamp>,
+}
+
+impl Lamp {
+    /// Keeps the time when nothing changes.
+    pub fn set(&mut self, on: Option<bool>, now: Timestamp) {
+        if self.on != on {
+            *self = Self { on, since: Some(now) };
+        }
+    }
+}
+
+/// The last thing that went wrong, in one line that says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    pub at: Timestamp,
+    pub what: String,
+}
+
+impl Facts {
+    pub fn changing(&self) -> MutexGuard<'_, Changing> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers a fault; whether it differs from the last one, so that a repeated one is logged
+    /// once.
+    pub fn note_fault(&self, at: Timestamp, what: &str) -> bool {
+        let mut changing = self.changing();
+        let is_new = changing.last_error.as_ref().is_none_or(|fault| fault.what != what);
+        changing.last_error = Some(Fault { at, what: what.into() });
+        is_new
+    }
+
+    /// A TCP connection ended.
+    pub fn count_stream(&self, cut: bool) {
+        self.streams_opened.fetch_add(1, Ordering::Relaxed);
+        self.streams_cut.fetch_add(u64::from(cut), Ordering::Relaxed);
+    }
+
+    pub fn note_ack(&self, at: Timestamp) {
+        self.changing().last_ack = Some(at);
+    }
+
+    /// What is exported; the target has no port.
+    #[must_use]
+    pub fn sample(&self, at_target: bool) -> ConnectionSample {
+        let changing = self.changing();
+        ConnectionSample {
+            tunnel: changing.tunnel.map(|tunnel| TunnelSample {
+                path: match tunnel.path {
+                    PathKind::Direct => Path::Direct,
+                },
+                rtt: tunnel.rtt,
+                packets_sent: tunnel.packets_sent,
+                packets_lost: tunnel.packets_lost,
+            }),
+            mirth: changing.mirth.on,
+            port_open: (!at_target).then_some(changing.port_open),
+            streams: changing.streams,
+            streams_opened: count(&self.streams_opened),
+            streams_cut: count(&self.streams_cut),
+            bytes_into_tunnel: count(&self.bytes.into_tunnel),
+            bytes_out_of_tunnel: count(&self.bytes.out_of_tunnel),
+        }
+    }
+
+    /// What the gateway is told; `at_target` alone measures its Mirth.
+    #[must_use]
+    pub fn report(&self, at_target: bool) -> Report {
+        let changing = self.changing();
+        Report {
+            tunnel: changing.tunnel.map(|tunnel| tunnel.path),
+            mirth: if at_target { changing.mirth.on } else { None },
+            last_ack: changing.last_ack,
+        }
+    }
+}
+
+/// One entry as `adit status` shows it; also its `--json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EntryStatus {
+    pub name: String,
+    pub id: ConnectionId,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub route: String,
+    pub side: String,
+    pub protocol: String,
+    pub peer: ServerId,
+    pub status: String,
+    /// The three lamps: agent ↔ gateway, agent ↔ agent, agent ↔ local Mirth.
+    pub gateway: Lamp,
+    pub tunnel: Lamp,
+    pub mirth: Lamp,
+    pub path: Option<PathKind>,
+    pub rtt_micros: Option<u64>,
+    pub packets_lost: Option<u64>,
+    pub port_open: bool,
+    pub address: String,
+    pub streams: usize,
+    pub streams_opened: u64,
+    pub streams_cut: u64,
+    pub messages: u64,
+    pub acknowledged: u64,
+    pub bytes_into_tunnel: u64,
+    pub bytes_out_of_tunnel: u64,
+    pub last_ack: Option<Timestamp>,
+    pub peer_key: Option<PeerKey>,
+    pub last_error: Option<Fault>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerKey {
+    pub fingerprint: KeyFingerprint,
+    pub verified: bool,
+}
+
+/// The whole agent as `adit status` shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AgentStatus {
+    pub software: String,
+    pub server: ServerId,
+    pub key: KeyFingerprint,
+    pub leaf_expires: Timestamp,
+    pub gateway: Lamp,
+    pub gateway_error: Option<Fault>,
+    pub listen: String,
+    pub entries: Vec<EntryStatus>,
+}
+
+/// Reads a counter for display.
+#[must_use]
+pub fn count(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}

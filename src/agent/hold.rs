@@ -1,0 +1,294 @@
+//! Keeps an open tunnel for as long as it may and can live, and says why it ended.
+//!
+//! Liveness is measured by what is heard from the peer, on the tunnel or below it, never by QUIC's
+//! own idle timer: silence for the stall limit cuts every open socket (DESIGN §5).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::context::Context;
+use super::entries::LiveEntry;
+use super::facts::TunnelFacts;
+use super::standing::Standing;
+use super::tunnels::Admitted;
+use crate::config::agent::Entry;
+use crate::domain::connection::Side;
+use crate::domain::id::{BootId, KeyFingerprint};
+use crate::domain::limits;
+use crate::domain::time::Timestamp;
+use crate::identity::time::TimeSource;
+use crate::protocol::control::PathKind;
+use crate::protocol::frame::Code;
+use crate::protocol::rules::RuleBook;
+use crate::transport::endpoint::Connection;
+use crate::transport::routes::Way;
+use crate::transport::tunnel::Tunnel;
+
+/// How often a live tunnel is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// A tunnel in use, with what its liveness is judged by.
+pub struct Held {
+    pub tunnel: Arc<Tunnel>,
+    terms: Terms,
+    peer_expires: Timestamp,
+    way: watch::Receiver<Way>,
+    boot: Option<BootId>,
+    heard: Instant,
+    datagrams: u64,
+    since: Timestamp,
+}
+
+/// What a tunnel was admitted under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    pub peer_key: KeyFingerprint,
+    pub cut_epoch: u32,
+}
+
+impl Terms {
+    /// Why a tunnel of `entry` must end under the rules of now; `known` is the key that is known now.
+    #[must_use]
+    pub fn broken(
+        self,
+        entry: &Entry,
+        side: Side,
+        rules: &RuleBook,
+        known: Option<KeyFingerprint>,
+    ) -> Option<&'static str> {
+        if rules.is_revoked(self.peer_key) {
+            return Some("the peer's certificate was revoked");
+        }
+        if entry.peer_key.or(known).is_some_and(|known| known != self.peer_key) {
+            return Some("another key of the peer is trusted now");
+        }
+        let standing = Standing::of(entry, side, rules);
+        if !standing.keeps_tunnel() {
+            return Some("the connection is no longer active");
+        }
+        let cut = standing.rule().is_some_and(|rule| rule.cut_epoch > self.cut_epoch);
+        cut.then_some("the connection was disconnected by one of its parties")
+    }
+}
+
+/// What a look at a tunnel found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Heard so long ago.
+    Alive { silent_for: Duration },
+    /// It must be closed with this code, for this reason.
+    Over(Code, &'static str),
+}
+
+impl Held {
+    pub fn new(context: &Context, admitted: &Admitted) -> Self {
+        let way = context.routes.way(admitted.peer);
+        let boot = way.borrow().boot;
+        Self {
+            tunnel: Arc::clone(&admitted.tunnel),
+            terms: admitted.terms,
+            peer_expires: admitted.peer_expires,
+            way,
+            boot,
+            heard: Instant::now(),
+            datagrams: 0,
+            since: context.clock.now(),
+        }
+    }
+
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        self.tunnel.connection()
+    }
+
+    /// Whether a TCP connection may start on it. Asked for each: rules may have changed since the last
+    /// look.
+    #[must_use]
+    pub fn may_start(&self, context: &Context, entry: &LiveEntry) -> bool {
+        let rules = context.rules();
+        let standing = Standing::of(&entry.config, entry.side, &rules);
+        standing.is_active() && self.broken(context, entry, &rules).is_none()
+    }
+
+    /// Judges the tunnel by what was heard and by the rules.
+    pub fn look(&mut self, context: &Context, entry: &LiveEntry, rules: &RuleBook) -> Look {
+        if let Some(why) = self.broken(context, entry, rules) {
+            return Look::Over(Code::Ended, why);
+        }
+        if context.clock.now() > self.peer_expires {
+            return Look::Over(
+                Code::Ended,
+                "the peer's certificate expired; it opens the tunnel anew with its renewed one",
+            );
+        }
+        let now = Instant::now();
+        let datagrams = self.connection().measured().datagrams_received;
+        if datagrams != self.datagrams {
+            self.datagrams = datagrams;
+            self.heard = now;
+        }
+        let way = self.way.borrow();
+        if let Some(heard) = way.heard {
+            self.heard = self.heard.max(heard);
+        }
+        // A restarted peer knows nothing of this tunnel, and cannot tell us so.
+        match (self.boot, way.boot) {
+            (Some(before), Some(after)) if before != after => {
+                return Look::Over(Code::Ended, "the peer's agent was restarted");
+            }
+            (None, boot) => self.boot = boot,
+            _ => {}
+        }
+        let silent_for = now.saturating_duration_since(self.heard);
+        if silent_for >= entry.config.stall_limit {
+            return Look::Over(Code::Stalled, "the peer's agent was silent for the stall limit");
+        }
+        Look::Alive { silent_for }
+    }
+
+    fn broken(&self, context: &Context, entry: &LiveEntry, rules: &RuleBook) -> Option<&'static str> {
+        let known = context.known_key(entry.config.id).map(|known| known.key);
+        self.terms.broken(&entry.config, entry.side, rules, known)
+    }
+
+    /// Writes what is true of the tunnel into the entry's record.
+    pub fn record(&self, entry: &LiveEntry) {
+        let measured = self.connection().measured();
+        let mut changing = entry.facts.changing();
+        changing.streams = self.tunnel.streams_open();
+        changing.tunnel = Some(TunnelFacts {
+            since: self.since,
+            path: PathKind::Direct,
+            rtt: measured.rtt,
+            packets_sent: measured.packets_sent,
+            packets_lost: measured.packets_lost,
+        });
+    }
+}
+
+/// Ticks at which a held tunnel is looked at.
+#[must_use]
+pub fn looks() -> tokio::time::Interval {
+    let mut looks = interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks
+}
+
+/// When the source's port may be open: the far Mirth answers and its agent is heard. Reopening
+/// waits for health that lasts (DESIGN §5).
+#[derive(Debug, Default)]
+pub struct PortHealth {
+    closed_before: bool,
+    healthy_since: Option<Instant>,
+}
+
+impl PortHealth {
+    /// Whether the port may be open now.
+    pub fn judge(&mut self, is_healthy: bool, now: Instant) -> bool {
+        if !is_healthy {
+            self.closed_before = self.closed_before || self.healthy_since.is_some();
+            self.healthy_since = None;
+            return false;
+        }
+        let since = *self.healthy_since.get_or_insert(now);
+        !self.closed_before || now.saturating_duration_since(since) >= limits::PORT_REOPEN_AFTER
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::standing::tests::{entry, rule};
+    use crate::protocol::control::{Activity, Change, Rule};
+
+    const KEY: KeyFingerprint = KeyFingerprint::from_bytes([1; 32]);
+    const OTHER: KeyFingerprint = KeyFingerprint::from_bytes([2; 32]);
+    const TERMS: Terms = Terms { peer_key: KEY, cut_epoch: 3 };
+
+    fn book(rule: Rule) -> RuleBook {
+        let mut book = RuleBook::default();
+        book.apply_snapshot(1, vec![rule], Vec::new());
+        book
+    }
+
+    #[test]
+    fn a_tunnel_lives_through_what_does_not_concern_it_and_ends_by_all_that_forbids_it() {
+        let with = |activity, cut_epoch| book(Rule { activity, cut_epoch, ..rule(1) });
+        let changed = |change| {
+            let mut book = with(Activity::Active, 3);
+            book.apply_change(2, change).unwrap();
+            book
+        };
+        let connection = entry(1).id;
+        let fine = None;
+        let inactive = Some("the connection is no longer active");
+        for (what, rules, known, expected) in [
+            ("active", with(Activity::Active, 3), Some(KEY), fine),
+            ("paused", with(Activity::Paused, 3), Some(KEY), fine),
+            ("an older cut", with(Activity::Active, 2), Some(KEY), fine),
+            ("another's key revoked", changed(Change::Revoked { key: OTHER }), Some(KEY), fine),
+            ("no known key", with(Activity::Active, 3), None, fine),
+            ("ready", with(Activity::Ready, 3), Some(KEY), inactive),
+            ("no rule", RuleBook::default(), Some(KEY), inactive),
+            ("ended", changed(Change::Ended { connection }), Some(KEY), inactive),
+            ("unfit", book(Rule { side: Side::Target, ..rule(1) }), Some(KEY), inactive),
+            (
+                "cut",
+                with(Activity::Active, 4),
+                Some(KEY),
+                Some("the connection was disconnected by one of its parties"),
+            ),
+            (
+                "revoked",
+                changed(Change::Revoked { key: KEY }),
+                Some(KEY),
+                Some("the peer's certificate was revoked"),
+            ),
+            (
+                "another key trusted",
+                with(Activity::Active, 3),
+                Some(OTHER),
+                Some("another key of the peer is trusted now"),
+            ),
+        ] {
+            assert_eq!(TERMS.broken(&entry(1), Side::Source, &rules, known), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn the_key_in_the_file_counts_more_than_the_one_met() {
+        let rules = book(rule(1));
+        let with = |peer_key| Entry { peer_key, ..entry(1) };
+        let broken = |peer_key, known| TERMS.broken(&with(peer_key), Side::Source, &rules, known).is_some();
+        assert!(!broken(Some(KEY), Some(OTHER)));
+        assert!(broken(Some(OTHER), Some(KEY)));
+    }
+
+    #[test]
+    fn a_port_opens_at_once_first_and_reopens_after_two_seconds_of_health() {
+        let start = Instant::now();
+        let mut health = PortHealth::default();
+        assert!(!health.judge(false, start));
+        assert!(health.judge(true, start));
+        assert!(!health.judge(false, start + Duration::from_secs(1)));
+        assert!(!health.judge(true, start + Duration::from_secs(2)));
+        assert!(!health.judge(true, start + Duration::from_millis(3_999)));
+        assert!(health.judge(true, start + Duration::from_secs(4)));
+    }
+
+    #[test]
+    fn a_flap_starts_the_wait_anew() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut health = PortHealth::default();
+        health.judge(true, start);
+        health.judge(false, at(100));
+        assert!(!health.judge(true, at(200)));
+        health.judge(false, at(2_100));
+        assert!(!health.judge(true, at(2_300)));
+        assert!(health.judge(true, at(4_300)));
+    }
+}

@@ -1,0 +1,208 @@
+//! The source's end of a P2P connection: the local Mirth's sender connects here.
+//!
+//! One task an entry: it keeps the port, dials the peer as soon as the connection is Active, opens
+//! the port while the far Mirth answers, and joins every local connection to a stream.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::context::Context;
+use super::entries::LiveEntry;
+use super::hold::{self, Held, Look, PortHealth};
+use super::observe::StreamObserver;
+use super::standing::Standing;
+use super::tunnels::{self, Admitted, TunnelError, chain};
+use crate::domain::connection::Side;
+use crate::domain::limits;
+use crate::domain::secret::Secret;
+use crate::identity::chance;
+use crate::identity::time::{LearntClock, TimeSource};
+use crate::protocol::backoff::Backoff;
+use crate::protocol::control::{PeerRefusal, Rule};
+use crate::transport::port::TruthPort;
+use crate::transport::splice::{self, Ending};
+use crate::transport::tunnel::Tunnel;
+
+/// How soon a port that could not be bound is tried again.
+const BIND_AGAIN: Duration = Duration::from_secs(5);
+/// How soon after a local failure to accept the next attempt follows.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// How long an Active connection may wait for something before the operator hears what.
+const WAIT_UNSAID_MAX: Duration = Duration::from_secs(10);
+const WAITS_FOR_SECRET: &str =
+    "the connection's secret is not here; it comes over the link to the gateway, so see that it is up";
+const WAITS_FOR_WAY: &str = "the peer's agent does not answer; it must run, and one of the two agents must be reachable \
+    by UDP: name a port with `listen`, let it in at the firewall, and behind NAT add `direct_addresses`";
+
+/// Runs until dropped.
+pub async fn run(context: Arc<Context>, entry: Arc<LiveEntry>, listen: SocketAddr) {
+    let mut port = bind(&context, &entry, listen).await;
+    let mut backoff =
+        Backoff::new(limits::TUNNEL_BACKOFF_MIN, limits::TUNNEL_BACKOFF_MAX, limits::TUNNEL_LASTED);
+    let mut health = PortHealth::default();
+    loop {
+        let (rule, secret) = until_dialable(&context, &entry).await;
+        match tunnels::dial(&context, &entry, &rule, &secret).await {
+            Ok(admitted) => {
+                tracing::info!(connection = %entry.config.name, "tunnel is up");
+                let started = Instant::now();
+                let why = serve(&context, &entry, admitted, &mut port, &mut health).await;
+                context.note_fault(&entry, &format!("the tunnel ended: {why}"));
+                backoff.on_lost(started.elapsed());
+            }
+            Err(error) => {
+                record_refusal(&context, &rule, &error).await;
+                context.note_fault(&entry, &chain(&error));
+            }
+        }
+        sleep(backoff.next_delay(chance::draw())).await;
+    }
+}
+
+/// A peer that was found wanting here is in both audits, as on the target's side.
+async fn record_refusal(context: &Context, rule: &Rule, error: &TunnelError) {
+    let (connection, peer) = (Some(rule.connection), Some(rule.peer));
+    match error {
+        TunnelError::Refused(refusal) => context.refuse_peer(connection, peer, *refusal).await,
+        TunnelError::ChangedKey { .. } => {
+            context.refuse_peer(connection, peer, PeerRefusal::ChangedKey).await;
+        }
+        TunnelError::Transport(error) if error.refused_handshake().is_some() => {
+            context.refuse_handshake(connection, peer, &chain(error)).await;
+        }
+        TunnelError::Transport(_) | TunnelError::RefusedByPeer => {}
+    }
+}
+
+async fn bind(context: &Context, entry: &LiveEntry, listen: SocketAddr) -> TruthPort {
+    loop {
+        match TruthPort::bind(listen) {
+            Ok(port) => return port,
+            Err(error) => context.note_fault(entry, &chain(&error)),
+        }
+        sleep(BIND_AGAIN).await;
+    }
+}
+
+/// Waits until the rules, the secret and the way to the peer allow a dial.
+async fn until_dialable(context: &Context, entry: &LiveEntry) -> (Rule, Secret) {
+    let mut rules = context.watch_rules();
+    let mut secrets = context.watch_secrets();
+    let mut way = context.routes.way(entry.config.peer);
+    loop {
+        let standing = Standing::of(&entry.config, Side::Source, &rules.borrow_and_update());
+        secrets.borrow_and_update();
+        entry.facts.changing().status = standing.word();
+        let has_way = way.borrow_and_update().address.is_some();
+        let waits_for = match standing {
+            Standing::Active(rule) => match context.secret(&entry.config, &rule) {
+                Some(secret) if has_way => return (rule, secret),
+                Some(_) => Some(WAITS_FOR_WAY),
+                None => Some(WAITS_FOR_SECRET),
+            },
+            Standing::Unknown
+            | Standing::Unfit(_)
+            | Standing::Ready(_)
+            | Standing::Paused(_)
+            | Standing::Terminated => None,
+        };
+        // The senders live as long as the agent.
+        tokio::select! {
+            () = sleep(WAIT_UNSAID_MAX), if waits_for.is_some() => {
+                context.note_fault(entry, waits_for.unwrap_or_default());
+            }
+            _ = rules.changed() => {}
+            _ = secrets.changed() => {}
+            _ = way.changed() => {}
+        }
+    }
+}
+
+/// Serves local connections while the tunnel lives; gives the reason of its end.
+async fn serve(
+    context: &Arc<Context>,
+    entry: &Arc<LiveEntry>,
+    admitted: Admitted,
+    port: &mut TruthPort,
+    health: &mut PortHealth,
+) -> String {
+    let mut held = Held::new(context, &admitted);
+    let tunnel = Arc::clone(&admitted.tunnel);
+    let mut peer_mirth = tunnel.peer_mirth();
+    let mut rules = context.watch_rules();
+    let mut looks = hold::looks();
+    let mut streams = JoinSet::new();
+    let mut running = std::pin::pin!(tunnel.run(admitted.opening));
+    let why = loop {
+        tokio::select! {
+            error = &mut running => break chain(&error),
+            accepted = port.accept(), if streams.len() < entry.config.streams_max as usize => match accepted {
+                // Dropped, it is reset.
+                Ok(_) if !held.may_start(context, entry) => {}
+                Ok(tcp) => {
+                    streams.spawn(carry(Arc::clone(entry), Arc::clone(&context.clock), tcp, Arc::clone(&tunnel)));
+                    continue;
+                }
+                Err(error) => {
+                    context.note_fault(entry, &format!("cannot accept on {}: {error}", port.address()));
+                    sleep(ACCEPT_AGAIN).await;
+                }
+            },
+            _ = streams.join_next(), if !streams.is_empty() => continue,
+            _ = looks.tick() => {}
+            _ = rules.changed() => {}
+            _ = peer_mirth.changed() => {}
+        }
+        let now = Instant::now();
+        let silent_for = match held.look(context, entry, &rules.borrow_and_update()) {
+            Look::Alive { silent_for } => silent_for,
+            Look::Over(code, why) => {
+                held.connection().close(code);
+                break why.into();
+            }
+        };
+        let standing = Standing::of(&entry.config, Side::Source, &rules.borrow());
+        let mirth = *peer_mirth.borrow_and_update();
+        let is_healthy = standing.is_active() && mirth == Some(true) && silent_for < limits::TUNNEL_SILENCE;
+        steer_port(context, entry, port, health.judge(is_healthy, now));
+        held.record(entry);
+        let mut changing = entry.facts.changing();
+        changing.status = standing.word();
+        changing.mirth.set(mirth, context.clock.now());
+    };
+    steer_port(context, entry, port, health.judge(false, Instant::now()));
+    // What still runs sees the tunnel lost and resets its socket.
+    while streams.join_next().await.is_some() {}
+    let mut changing = entry.facts.changing();
+    changing.tunnel = None;
+    changing.streams = 0;
+    changing.mirth.set(None, context.clock.now());
+    why
+}
+
+fn steer_port(context: &Context, entry: &LiveEntry, port: &mut TruthPort, open: bool) {
+    if open == port.is_open() {
+        return;
+    }
+    let steered = if open { port.open() } else { port.close() };
+    match steered {
+        Ok(()) => tracing::info!(connection = %entry.config.name, address = %port.address(), open, "port"),
+        Err(error) => {
+            context.note_fault(entry, &format!("cannot open or close TCP {}: {error}", port.address()));
+        }
+    }
+    entry.facts.changing().port_open = port.is_open();
+}
+
+async fn carry(entry: Arc<LiveEntry>, clock: Arc<LearntClock>, tcp: TcpStream, tunnel: Arc<Tunnel>) {
+    // Dropped unused, the socket is reset.
+    let Ok(stream) = tunnel.open_stream().await else { return };
+    let observer = StreamObserver::new(Arc::clone(&entry), clock);
+    let ending = splice::source(tcp, stream, observer, &entry.facts.bytes).await;
+    entry.facts.count_stream(ending != Ending::Finished);
+}

@@ -1,0 +1,178 @@
+//! What an entry of the agent's own file may do under the rules it holds: the file says what may
+//! ever be, the gateway's rules narrow it, a termination or revocation is for ever.
+
+use crate::config::agent::Entry;
+use crate::domain::connection::{ConnectionType, Side};
+use crate::protocol::control::{Activity, Rule, Unfit};
+use crate::protocol::rules::RuleBook;
+
+/// What may happen on an entry's connection now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// No rule from the gateway (yet).
+    Unknown,
+    /// The rule does not fit this agent's file.
+    Unfit(Unfit),
+    /// Not switched on.
+    Ready(Rule),
+    /// What runs may end, nothing new starts.
+    Paused(Rule),
+    Active(Rule),
+    Terminated,
+}
+
+impl Standing {
+    /// The entry stands at `side` in this agent's file.
+    #[must_use]
+    pub fn of(entry: &Entry, side: Side, rules: &RuleBook) -> Self {
+        if rules.is_ended(entry.id) {
+            return Self::Terminated;
+        }
+        let Some(rule) = rules.rule(entry.id) else { return Self::Unknown };
+        if let Some(reason) = misfit(entry, side, rule) {
+            return Self::Unfit(reason);
+        }
+        let rule = rule.clone();
+        match rule.activity {
+            Activity::Ready => Self::Ready(rule),
+            Activity::Paused => Self::Paused(rule),
+            Activity::Active => Self::Active(rule),
+        }
+    }
+
+    #[must_use]
+    pub const fn rule(&self) -> Option<&Rule> {
+        match self {
+            Self::Ready(rule) | Self::Paused(rule) | Self::Active(rule) => Some(rule),
+            Self::Unknown | Self::Unfit(_) | Self::Terminated => None,
+        }
+    }
+
+    /// Whether an open tunnel may stay open.
+    #[must_use]
+    pub const fn keeps_tunnel(&self) -> bool {
+        matches!(self, Self::Active(_) | Self::Paused(_))
+    }
+
+    #[must_use]
+    pub const fn is_active(&self) -> bool {
+        matches!(self, Self::Active(_))
+    }
+
+    /// For people, in the words of the status table.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Unknown => "No rule",
+            Self::Unfit(_) => "Unfit",
+            Self::Ready(_) => "Ready",
+            Self::Paused(_) => "Paused",
+            Self::Active(_) => "Active",
+            Self::Terminated => "Terminated",
+        }
+    }
+}
+
+fn misfit(entry: &Entry, side: Side, rule: &Rule) -> Option<Unfit> {
+    if rule.kind != ConnectionType::P2p {
+        Some(Unfit::Type)
+    } else if rule.side != side {
+        Some(Unfit::Side)
+    } else if rule.peer != entry.peer {
+        Some(Unfit::Peer)
+    } else if rule.protocol != Some(entry.protocol) {
+        Some(Unfit::Protocol)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::domain::connection::Protocol;
+    use crate::domain::id::{ConnectionId, RouteId, ServerId};
+    use crate::domain::limits;
+    use crate::protocol::control::Change;
+
+    pub const PEER: ServerId = ServerId::from_bytes([5; 16]);
+
+    /// A source's entry of this agent's file.
+    pub fn entry(number: u8) -> Entry {
+        Entry {
+            name: format!("entry-{number}").parse().unwrap(),
+            id: ConnectionId::from_bytes([number; 16]),
+            peer: PEER,
+            protocol: Protocol::Mllp,
+            peer_key: None,
+            secret: None,
+            streams_max: limits::TUNNEL_STREAMS_MAX,
+            stall_limit: limits::stall_limit(Protocol::Mllp),
+        }
+    }
+
+    /// The active rule that fits it.
+    pub fn rule(number: u8) -> Rule {
+        Rule {
+            connection: ConnectionId::from_bytes([number; 16]),
+            kind: ConnectionType::P2p,
+            protocol: Some(Protocol::Mllp),
+            side: Side::Source,
+            peer: PEER,
+            peer_route: RouteId::from_bytes([7; 8]),
+            source_name: "Lakeside".into(),
+            target_name: "St Mary".into(),
+            activity: Activity::Active,
+            secret_epoch: 1,
+            cut_epoch: 0,
+        }
+    }
+
+    fn book(rules: Vec<Rule>) -> RuleBook {
+        let mut book = RuleBook::default();
+        book.apply_snapshot(1, rules, Vec::new());
+        book
+    }
+
+    #[track_caller]
+    fn check(rules: &RuleBook, word: &str, keeps_tunnel: bool, is_active: bool, has_rule: bool) {
+        let standing = Standing::of(&entry(1), Side::Source, rules);
+        let found =
+            (standing.word(), standing.keeps_tunnel(), standing.is_active(), standing.rule().is_some());
+        assert_eq!(found, (word, keeps_tunnel, is_active, has_rule));
+    }
+
+    #[test]
+    fn every_standing_says_what_may_happen() {
+        let with = |activity| book(vec![Rule { activity, ..rule(1) }]);
+        check(&RuleBook::default(), "No rule", false, false, false);
+        check(&book(vec![rule(2)]), "No rule", false, false, false);
+        check(&with(Activity::Ready), "Ready", false, false, true);
+        check(&with(Activity::Paused), "Paused", true, false, true);
+        check(&with(Activity::Active), "Active", true, true, true);
+        let mut ended = book(vec![rule(1)]);
+        ended.apply_change(2, Change::Ended { connection: entry(1).id }).unwrap();
+        check(&ended, "Terminated", false, false, false);
+        ended.apply_snapshot(3, vec![rule(1)], Vec::new());
+        check(&ended, "Terminated", false, false, false);
+    }
+
+    #[test]
+    fn a_rule_that_says_more_than_the_file_is_unfit_whatever_its_activity() {
+        for activity in [Activity::Ready, Activity::Paused, Activity::Active] {
+            let rule = || Rule { activity, ..rule(1) };
+            for (rule, expected) in [
+                (Rule { kind: ConnectionType::AdminRw, ..rule() }, Unfit::Type),
+                (Rule { kind: ConnectionType::AdminRo, ..rule() }, Unfit::Type),
+                (Rule { side: Side::Target, ..rule() }, Unfit::Side),
+                (Rule { peer: ServerId::from_bytes([6; 16]), ..rule() }, Unfit::Peer),
+                (Rule { protocol: Some(Protocol::Tcp), ..rule() }, Unfit::Protocol),
+                (Rule { protocol: None, ..rule() }, Unfit::Protocol),
+            ] {
+                let standing = Standing::of(&entry(1), Side::Source, &book(vec![rule]));
+                assert_eq!(standing, Standing::Unfit(expected));
+                assert!(!standing.keeps_tunnel() && !standing.is_active() && standing.rule().is_none());
+            }
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! The agent's state folder: its key, what enrolment gave, and what must survive a crash.
+//!
+//! One process at a time. A file that cannot be understood is an error and never quietly replaced:
+//! forgetting known keys or ended connections would widen what the agent allows.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::config::{HostPort, TrustDomain};
+use crate::domain::id::{ConnectionId, RouteId, ServerId};
+use crate::domain::secret::{RegistrationToken, Secret};
+use crate::identity::error::IdentityError;
+use crate::identity::key::KeyPair;
+use crate::identity::known_keys::KnownKeys;
+use crate::identity::tls::{Identity, Trust};
+use crate::protocol::rules::RuleBook;
+use crate::store::folder::{Folder, FolderError, FolderLock};
+
+const KEY: &str = "key.p8";
+const ENROLMENT: &str = "enrolment.json";
+const KNOWN_KEYS: &str = "known-keys.json";
+const RULES: &str = "rules.json";
+const SECRETS: &str = "secrets.json";
+const CLOCK: &str = "clock.json";
+const ADDRESSES: &str = "peer-addresses.json";
+const UDP_PORT: &str = "udp-port.json";
+
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error("the state in `{path}` holds no identity; start the agent with a connector file, and it enrols")]
+    NotEnrolled { path: PathBuf },
+    #[error("`{path}` is damaged; restore the state folder from a backup, or move it away and enrol again")]
+    Damaged { path: PathBuf, source: serde_json::Error },
+    #[error("the identity in `{path}` is damaged; restore it from a backup, or move it away and enrol again")]
+    Identity { path: PathBuf, source: IdentityError },
+}
+
+/// What enrolment gave; the leaf is replaced by every renewal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Enrolment {
+    pub server: ServerId,
+    /// This agent's route.
+    pub route: RouteId,
+    pub gateway_route: RouteId,
+    pub gateway_addresses: Vec<HostPort>,
+    pub trust_domain: TrustDomain,
+    /// DER.
+    #[serde(with = "hex")]
+    pub ca: Vec<u8>,
+    #[serde(with = "hex")]
+    pub leaf: Vec<u8>,
+    /// SHA-256 of the token that was spent for this, to know it again without keeping it.
+    #[serde(with = "hex")]
+    pub spent_token: [u8; 32],
+}
+
+impl Enrolment {
+    #[must_use]
+    pub fn has_spent(&self, token: &RegistrationToken) -> bool {
+        self.spent_token == token_mark(token)
+    }
+}
+
+/// What is kept of a spent token.
+#[must_use]
+pub fn token_mark(token: &RegistrationToken) -> [u8; 32] {
+    let mut mark = [0; 32];
+    mark.copy_from_slice(digest(&SHA256, token.expose()).as_ref());
+    mark
+}
+
+/// A connection's secret and how often it was rotated before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldSecret {
+    pub epoch: u32,
+    pub secret: Secret,
+}
+
+#[derive(Debug)]
+pub struct AgentState {
+    folder: Folder,
+    /// Tasks of this process write one after another.
+    writing: Mutex<()>,
+    _lock: FolderLock,
+}
+
+impl AgentState {
+    /// Claims the folder; a second agent on one state is refused.
+    pub fn open(path: &Path) -> Result<Self, StateError> {
+        let folder = Folder::open(path)?;
+        let lock = folder.lock()?;
+        Ok(Self { folder, writing: Mutex::new(()), _lock: lock })
+    }
+
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// This host's key pair, made and on disk before anything is asked with it.
+    pub fn key_pair(&self) -> Result<Arc<KeyPair>, StateError> {
+        let failed = |source| StateError::Identity { path: self.folder.path().join(KEY), source };
+        if let Some(der) = self.folder.read(KEY)? {
+            return KeyPair::from_pkcs8_der(&der).map(Arc::new).map_err(failed);
+        }
+        let key = KeyPair::generate().map_err(failed)?;
+        self.folder.write(KEY, &key.to_pkcs8())?;
+        Ok(Arc::new(key))
+    }
+
+    /// `None` until the agent is enrolled.
+    pub fn enrolment(&self) -> Result<Option<Enrolment>, StateError> {
+        self.read(ENROLMENT)
+    }
+
+    /// As [`Self::enrolment`], for those who start only once there is one.
+    pub fn enrolled(&self) -> Result<Enrolment, StateError> {
+        self.enrolment()?.ok_or_else(|| StateError::NotEnrolled { path: self.folder.path().into() })
+    }
+
+    pub fn store_enrolment(&self, enrolment: &Enrolment) -> Result<(), StateError> {
+        let _turn = self.turn();
+        self.write(ENROLMENT, enrolment)
+    }
+
+    /// Replaces the leaf by a renewed one.
+    pub fn store_leaf(&self, leaf: &[u8]) -> Result<(), StateError> {
+        let _turn = self.turn();
+        self.write(ENROLMENT, &Enrolment { leaf: leaf.to_vec(), ..self.enrolled()? })
+    }
+
+    /// The enrolment as what TLS needs. A leaf over another key is damage.
+    pub fn identity(&self, enrolment: &Enrolment) -> Result<(Identity, Trust), StateError> {
+        let failed = |source| StateError::Identity { path: self.folder.path().join(ENROLMENT), source };
+        let trust = Trust::new(&enrolment.ca, enrolment.trust_domain.clone()).map_err(failed)?;
+        let identity = Identity::new(&enrolment.leaf, self.key_pair()?).map_err(failed)?;
+        Ok((identity, trust))
+    }
+
+    pub fn known_keys(&self) -> Result<KnownKeys, StateError> {
+        self.read(KNOWN_KEYS).map(Option::unwrap_or_default)
+    }
+
+    /// Asks for the keys when it is this writer's turn: of two writers the later must not put back
+    /// what it took before the earlier wrote.
+    pub fn store_known_keys(&self, now: impl FnOnce() -> KnownKeys) -> Result<(), StateError> {
+        let _turn = self.turn();
+        self.write(KNOWN_KEYS, &now())
+    }
+
+    pub fn rule_book(&self) -> Result<RuleBook, StateError> {
+        self.read(RULES).map(Option::unwrap_or_default)
+    }
+
+    pub fn store_rule_book(&self, rules: &RuleBook) -> Result<(), StateError> {
+        let _turn = self.turn();
+        self.write(RULES, rules)
+    }
+
+    pub fn secrets(&self) -> Result<BTreeMap<ConnectionId, HeldSecret>, StateError> {
+        let written: BTreeMap<ConnectionId, WrittenSecret> = self.read(SECRETS)?.unwrap_or_default();
+        let read = |(connection, written): (_, WrittenSecret)| {
+            let secret = Secret::from_hex(&written.secret).map_err(serde::de::Error::custom)?;
+            Ok((connection, HeldSecret { epoch: written.epoch, secret }))
+        };
+        written
+            .into_iter()
+            .map(read)
+            .collect::<Result<_, _>>()
+            .map_err(|source| self.damaged(SECRETS, source))
+    }
+
+    /// On disk when this returns, beside the secrets of other connections.
+    pub fn store_secret(&self, connection: ConnectionId, held: &HeldSecret) -> Result<(), StateError> {
+        let _turn = self.turn();
+        let mut written: BTreeMap<ConnectionId, WrittenSecret> = self.read(SECRETS)?.unwrap_or_default();
+        let secret = Zeroizing::new(held.secret.reveal_hex());
+        written.insert(connection, WrittenSecret { epoch: held.epoch, secret });
+        self.write(SECRETS, &written)
+    }
+
+    /// How far gateway time was ahead of this host's clock when last heard.
+    pub fn clock_offset_millis(&self) -> Result<i64, StateError> {
+        self.read(CLOCK).map(Option::unwrap_or_default)
+    }
+
+    pub fn store_clock_offset_millis(&self, offset: i64) -> Result<(), StateError> {
+        let _turn = self.turn();
+        self.write(CLOCK, &offset)
+    }
+
+    /// Where peers were last reachable, for a start without the gateway.
+    pub fn peer_addresses(&self) -> Result<BTreeMap<ServerId, Vec<SocketAddr>>, StateError> {
+        self.read(ADDRESSES).map(Option::unwrap_or_default)
+    }
+
+    pub fn store_peer_addresses(
+        &self,
+        addresses: &BTreeMap<ServerId, Vec<SocketAddr>>,
+    ) -> Result<(), StateError> {
+        let _turn = self.turn();
+        self.write(ADDRESSES, addresses)
+    }
+
+    /// The UDP port used last, where the kernel chose it.
+    pub fn udp_port(&self) -> Result<Option<u16>, StateError> {
+        self.read(UDP_PORT)
+    }
+
+    pub fn store_udp_port(&self, port: u16) -> Result<(), StateError> {
+        let _turn = self.turn();
+        self.write(UDP_PORT, &port)
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
+        let Some(bytes) = self.folder.read(name)? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|source| self.damaged(name, source))
+    }
+
+    fn write(&self, name: &str, value: &impl Serialize) -> Result<(), StateError> {
+        let text = serde_json::to_vec_pretty(value).map(Zeroizing::new);
+        let text = text.map_err(|source| self.damaged(name, source))?;
+        Ok(self.folder.write(name, &text)?)
+    }
+
+    fn damaged(&self, name: &str, source: serde_json::Error) -> StateError {
+        StateError::Damaged { path: self.folder.path().join(name), source }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenSecret {
+    epoch: u32,
+    secret: Zeroizing<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> (tempfile::TempDir, AgentState) {
+        let parent = tempfile::tempdir().unwrap();
+        let state = AgentState::open(&parent.path().join("state")).unwrap();
+        (parent, state)
+    }
+
+    #[test]
+    fn a_key_pair_is_made_once_and_kept() {
+        let (_parent, state) = state();
+        let made = state.key_pair().unwrap().fingerprint();
+        assert_eq!(state.key_pair().unwrap().fingerprint(), made);
+    }
+
+    #[test]
+    fn secrets_known_keys_and_clock_survive_a_restart() {
+        let (parent, state) = state();
+        let connection = ConnectionId::from_bytes([1; 16]);
+        let held = HeldSecret { epoch: 3, secret: Secret::from_bytes([7; 32]) };
+        let other = HeldSecret { epoch: 1, secret: Secret::from_bytes([8; 32]) };
+        let secrets = BTreeMap::from([(connection, held), (ConnectionId::from_bytes([2; 16]), other)]);
+        for (connection, held) in &secrets {
+            state.store_secret(*connection, held).unwrap();
+        }
+        state.store_clock_offset_millis(-259_200_000).unwrap();
+        drop(state);
+
+        let state = AgentState::open(&parent.path().join("state")).unwrap();
+        assert_eq!(state.secrets().unwrap(), secrets);
+        assert_eq!(state.clock_offset_millis().unwrap(), -259_200_000);
+        assert_eq!(state.known_keys().unwrap(), KnownKeys::default());
+        assert_eq!(state.enrolment().unwrap(), None);
+    }
+
+    #[test]
+    fn known_keys_are_those_of_the_moment_of_writing() {
+        let (_parent, state) = state();
+        let store = || {
+            assert!(state.writing.try_lock().is_err(), "another writer could come in between");
+            KnownKeys::default()
+        };
+        state.store_known_keys(store).unwrap();
+    }
+
+    #[test]
+    fn a_second_agent_on_one_state_is_refused() {
+        let (parent, _state) = state();
+        let error = AgentState::open(&parent.path().join("state")).unwrap_err();
+        assert!(matches!(error, StateError::Folder(FolderError::InUse { .. })));
+    }
+
+    #[test]
+    fn a_damaged_file_is_named_and_never_taken_for_empty() {
+        let (_parent, state) = state();
+        for (name, text) in [(KNOWN_KEYS, "{"), (SECRETS, r#"{"x":1}"#), (ENROLMENT, "{}"), (KEY, "no key")] {
+            state.folder.write(name, text.as_bytes()).unwrap();
+        }
+        assert!(matches!(state.known_keys(), Err(StateError::Damaged { .. })));
+        assert!(matches!(state.secrets(), Err(StateError::Damaged { .. })));
+        assert!(matches!(state.enrolment(), Err(StateError::Damaged { .. })));
+        assert!(matches!(state.key_pair(), Err(StateError::Identity { .. })));
+    }
+}

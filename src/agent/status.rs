@@ -1,0 +1,202 @@
+//! The agent's local socket: `adit status`, `adit trust` and `adit check` ask here.
+//!
+//! A Unix socket of mode 0600 in the state folder; one JSON line asks, one answers.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::timeout;
+
+use super::context::Context;
+use super::entries::LiveEntry;
+use super::facts::{AgentStatus, EntryStatus, Lamp, PeerKey, count};
+use super::tunnels::chain;
+use crate::domain::connection::ConnectionType;
+use crate::domain::id::{ConnectionId, KeyFingerprint};
+use crate::identity::time::TimeSource;
+
+const SOCKET: &str = "agent.sock";
+const REQUEST_BYTES_MAX: u64 = 4 * 1024;
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What can be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "request")]
+pub enum Request {
+    Status,
+    Trust { connection: ConnectionId, key: KeyFingerprint },
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "answer")]
+pub enum Answer {
+    Status(Box<AgentStatus>),
+    Trusted,
+    Failed { what: String },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    #[error("cannot open the status socket `{path}`; the agent needs to write to its state folder")]
+    Bind { path: PathBuf, source: io::Error },
+    #[error("no agent answers at `{path}`; start it with `adit agent --config FILE`")]
+    NotRunning { path: PathBuf, source: io::Error },
+    #[error("this user may not ask the agent at `{path}`; run this as the agent's user or as root")]
+    NotAllowed { path: PathBuf },
+    #[error("the agent at `{path}` did not answer as expected; compare the versions of agent and command")]
+    Nonsense { path: PathBuf },
+}
+
+/// The open socket of a running agent; its file goes with it.
+#[derive(Debug)]
+pub struct StatusSocket {
+    listener: UnixListener,
+    path: PathBuf,
+    listen: String,
+}
+
+impl StatusSocket {
+    /// `listen` is where the agent's UDP socket is bound, for display.
+    pub fn bind(state: &Path, listen: String) -> Result<Self, StatusError> {
+        let path = state.join(SOCKET);
+        let bind = || {
+            // The state's lock is held, so a file that is there was left by a crash.
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let listener = UnixListener::bind(&path)?;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+            Ok(listener)
+        };
+        let listener = bind().map_err(|source| StatusError::Bind { path: path.clone(), source })?;
+        Ok(Self { listener, path, listen })
+    }
+
+    /// Answers one after another; runs until dropped.
+    pub async fn run(self, context: Arc<Context>) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    // A client that goes away or stalls costs nobody else anything.
+                    let _ = timeout(REQUEST_TIMEOUT, answer(&context, stream, &self.listen)).await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the status socket cannot accept");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for StatusSocket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Asks the agent whose state is at `state`.
+pub async fn ask(state: &Path, request: &Request) -> Result<Answer, StatusError> {
+    let path = state.join(SOCKET);
+    let nonsense = || StatusError::Nonsense { path: path.clone() };
+    let exchange = async {
+        let mut stream = UnixStream::connect(&path).await?;
+        let mut line = serde_json::to_vec(request)?;
+        line.push(b'\n');
+        stream.write_all(&line).await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        Ok(answer)
+    };
+    let answered = timeout(REQUEST_TIMEOUT, exchange)
+        .await
+        .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::PermissionDenied => StatusError::NotAllowed { path: path.clone() },
+            _ => StatusError::NotRunning { path: path.clone(), source },
+        })?;
+    serde_json::from_slice(&answered).map_err(|_| nonsense())
+}
+
+async fn answer(context: &Arc<Context>, stream: UnixStream, listen: &str) -> io::Result<()> {
+    let mut reader = BufReader::new(stream.take(REQUEST_BYTES_MAX));
+    let mut line = String::new();
+    reader.read_line(&mut line).await?;
+    let answer = match serde_json::from_str(&line) {
+        Ok(Request::Status) => Answer::Status(Box::new(status(context, listen))),
+        Ok(Request::Trust { connection, key }) => match context.trust_key(connection, key).await {
+            Ok(()) => Answer::Trusted,
+            Err(error) => Answer::Failed { what: chain(&error) },
+        },
+        Err(_) => Answer::Failed { what: "this agent does not know the request".into() },
+    };
+    let mut answered = serde_json::to_vec(&answer)?;
+    answered.push(b'\n');
+    reader.into_inner().into_inner().write_all(&answered).await
+}
+
+fn status(context: &Context, listen: &str) -> AgentStatus {
+    let credentials = context.endpoint.credentials();
+    let link = context.link();
+    let leaf_expires =
+        credentials.identity.validity(&credentials.trust).map_or(context.clock.now(), |(_, expires)| expires);
+    AgentStatus {
+        software: env!("CARGO_PKG_VERSION").into(),
+        server: context.enrolment.server,
+        key: credentials.identity.key().fingerprint(),
+        leaf_expires,
+        gateway: link.lamp,
+        gateway_error: link.last_error,
+        listen: listen.into(),
+        entries: context.entries.all().map(|entry| entry_status(context, entry, link.lamp)).collect(),
+    }
+}
+
+fn entry_status(context: &Context, entry: &LiveEntry, gateway: Lamp) -> EntryStatus {
+    let facts = &entry.facts;
+    let changing = facts.changing().clone();
+    let known = context
+        .known_key(entry.config.id)
+        .map(|known| PeerKey { fingerprint: known.key, verified: known.verified });
+    let pinned = entry.config.peer_key.map(|fingerprint| PeerKey { fingerprint, verified: true });
+    let rtt = changing.tunnel.map(|tunnel| tunnel.rtt.as_micros());
+    EntryStatus {
+        name: entry.config.name.to_string(),
+        id: entry.config.id,
+        kind: ConnectionType::P2p.label().into(),
+        route: changing.route.unwrap_or_default(),
+        side: entry.side.word().into(),
+        protocol: entry.config.protocol.word().into(),
+        peer: entry.config.peer,
+        status: changing.status.into(),
+        gateway,
+        tunnel: Lamp {
+            on: Some(changing.tunnel.is_some()),
+            since: changing.tunnel.map(|tunnel| tunnel.since),
+        },
+        mirth: changing.mirth,
+        path: changing.tunnel.map(|tunnel| tunnel.path),
+        rtt_micros: rtt.and_then(|micros| u64::try_from(micros).ok()),
+        packets_lost: changing.tunnel.map(|tunnel| tunnel.packets_lost),
+        port_open: changing.port_open,
+        address: entry.address.clone(),
+        streams: changing.streams,
+        streams_opened: count(&facts.streams_opened),
+        streams_cut: count(&facts.streams_cut),
+        messages: count(&facts.messages),
+        acknowledged: count(&facts.acknowledged),
+        bytes_into_tunnel: count(&facts.bytes.into_tunnel),
+        bytes_out_of_tunnel: count(&facts.bytes.out_of_tunnel),
+        last_ack: changing.last_ack,
+        peer_key: pinned.or(known),
+        last_error: changing.last_error,
+    }
+}

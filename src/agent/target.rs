@@ -1,0 +1,254 @@
+//! The target's end of a P2P connection: streams become connections to the local Mirth.
+//!
+//! One task an entry: it takes the tunnel that the peer opened (a newer one replaces an older),
+//! dials the local Mirth for every stream, and measures whether that Mirth answers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::context::Context;
+use super::entries::LiveEntry;
+use super::hold::{self, Held, Look};
+use super::observe::StreamObserver;
+use super::standing::Standing;
+use super::tunnels::{Admitted, chain};
+use crate::config::HostPort;
+use crate::domain::connection::Side;
+use crate::domain::limits;
+use crate::identity::time::{LearntClock, TimeSource};
+use crate::protocol::frame::Code;
+use crate::transport::endpoint::Connection;
+use crate::transport::port;
+use crate::transport::splice::{self, Ending};
+use crate::transport::tunnel::DataStream;
+
+/// How soon a Mirth that does not answer is tried again.
+const PROBE_DOWN_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs until dropped.
+pub async fn run(
+    context: Arc<Context>,
+    entry: Arc<LiveEntry>,
+    forward_to: HostPort,
+    probe: bool,
+    mut arrivals: mpsc::Receiver<Admitted>,
+) {
+    let mirth = Arc::new(LocalMirth::new(forward_to, probe));
+    let mut watching = std::pin::pin!(mirth.watch(&context, &entry));
+    let mut rules = context.watch_rules();
+    // The rules kept on disk count from the start.
+    rules.mark_changed();
+    let mut next = None;
+    loop {
+        let admitted = if let Some(admitted) = next.take() {
+            admitted
+        } else {
+            tokio::select! {
+                () = &mut watching => return,
+                _ = rules.changed() => {
+                    let standing = Standing::of(&entry.config, Side::Target, &rules.borrow_and_update());
+                    entry.facts.changing().status = standing.word();
+                    continue;
+                }
+                Some(admitted) = arrivals.recv() => admitted,
+            }
+        };
+        tracing::info!(connection = %entry.config.name, "tunnel is up");
+        let why = tokio::select! {
+            () = &mut watching => return,
+            (why, newer) = serve(&context, &entry, &mirth, admitted, &mut arrivals) => {
+                next = newer;
+                why
+            }
+        };
+        context.note_fault(&entry, &format!("the tunnel ended: {why}"));
+    }
+}
+
+/// Serves the peer's streams while the tunnel lives; gives the reason of its end and the tunnel
+/// that replaces it, if one does.
+async fn serve(
+    context: &Arc<Context>,
+    entry: &Arc<LiveEntry>,
+    mirth: &Arc<LocalMirth>,
+    admitted: Admitted,
+    arrivals: &mut mpsc::Receiver<Admitted>,
+) -> (String, Option<Admitted>) {
+    let mut held = Held::new(context, &admitted);
+    let tunnel = Arc::clone(&admitted.tunnel);
+    let mut rules = context.watch_rules();
+    let mut answers = mirth.answers.subscribe();
+    answers.mark_changed();
+    let mut looks = hold::looks();
+    let mut streams = JoinSet::new();
+    let mut newer = None;
+    let mut running = std::pin::pin!(tunnel.run(admitted.opening));
+    let why = loop {
+        tokio::select! {
+            error = &mut running => break chain(&error),
+            Some(admitted) = arrivals.recv() => {
+                newer = Some(admitted);
+                held.connection().close(Code::Ended);
+                break "the peer opened a new one".into();
+            }
+            // The connection's end, which this reports too, is named by the first branch.
+            Ok(stream) = tunnel.accept_stream() => {
+                if held.may_start(context, entry) {
+                    let (entry, clock) = (Arc::clone(entry), Arc::clone(&context.clock));
+                    streams.spawn(carry(entry, clock, Arc::clone(mirth), stream, held.connection().clone()));
+                } else {
+                    stream.refuse(Code::Paused);
+                }
+                continue;
+            }
+            _ = streams.join_next(), if !streams.is_empty() => continue,
+            _ = answers.changed() => {
+                if let Some(answers) = *answers.borrow_and_update() {
+                    tunnel.tell_mirth(answers);
+                }
+            }
+            _ = looks.tick() => {}
+            _ = rules.changed() => {}
+        }
+        if let Look::Over(code, why) = held.look(context, entry, &rules.borrow_and_update()) {
+            held.connection().close(code);
+            break why.into();
+        }
+        held.record(entry);
+        let standing = Standing::of(&entry.config, Side::Target, &rules.borrow());
+        entry.facts.changing().status = standing.word();
+    };
+    // What still runs sees the tunnel lost and resets its socket.
+    while streams.join_next().await.is_some() {}
+    let mut changing = entry.facts.changing();
+    changing.tunnel = None;
+    changing.streams = 0;
+    (why, newer)
+}
+
+async fn carry(
+    entry: Arc<LiveEntry>,
+    clock: Arc<LearntClock>,
+    mirth: Arc<LocalMirth>,
+    mut stream: DataStream,
+    connection: Connection,
+) {
+    // The far side cut before it said anything.
+    if !splice::read_header(&mut stream).await {
+        return stream.refuse(Code::Cut);
+    }
+    let dialled = tokio::select! {
+        dialled = mirth.dial() => dialled,
+        // A Mirth that is slow to answer must not hold up the tunnel that follows.
+        _ = connection.closed() => return,
+    };
+    let Some(tcp) = dialled else { return stream.refuse(Code::DialFailed) };
+    let observer = StreamObserver::new(Arc::clone(&entry), clock);
+    let ending = splice::target(tcp, stream, observer, &entry.facts.bytes).await;
+    entry.facts.count_stream(ending != Ending::Finished);
+}
+
+/// The Mirth beside this agent, and whether it answers.
+struct LocalMirth {
+    address: HostPort,
+    probe: bool,
+    answers: watch::Sender<Option<bool>>,
+    started: Instant,
+    /// Milliseconds after `started` of the last dial that succeeded.
+    last_good_dial: AtomicU64,
+}
+
+impl LocalMirth {
+    fn new(address: HostPort, probe: bool) -> Self {
+        // Without probes only real dials could tell, and they need an open port first.
+        let answers = watch::Sender::new(if probe { None } else { Some(true) });
+        Self { address, probe, answers, started: Instant::now(), last_good_dial: AtomicU64::new(0) }
+    }
+
+    /// A connection for a stream. Its outcome is as good as a probe's.
+    async fn dial(&self) -> Option<TcpStream> {
+        let dialled = timeout(limits::TARGET_DIAL_TIMEOUT, self.connect()).await;
+        let stream = dialled.ok().and_then(Result::ok);
+        self.note(stream.is_some());
+        stream
+    }
+
+    async fn connect(&self) -> std::io::Result<TcpStream> {
+        let mut failure = None;
+        for address in self.resolve().await? {
+            match port::dial(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.unwrap_or_else(|| std::io::Error::other("the host name has no address")))
+    }
+
+    async fn resolve(&self) -> std::io::Result<Vec<SocketAddr>> {
+        // An address needs no resolver, whose threads would cost every stream a wake-up.
+        if let Some(address) = self.address.address() {
+            return Ok(vec![address]);
+        }
+        Ok(tokio::net::lookup_host((self.address.host(), self.address.port())).await?.collect())
+    }
+
+    fn note(&self, answered: bool) {
+        if answered {
+            let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.last_good_dial.store(millis, Ordering::Relaxed);
+        }
+        if answered || self.probe {
+            self.answers.send_if_modified(|known| known.replace(answered) != Some(answered));
+        }
+    }
+
+    /// Dials now and then when nobody else did, and records what is known.
+    async fn watch(&self, context: &Context, entry: &LiveEntry) {
+        loop {
+            let answers = *self.answers.borrow();
+            entry.facts.changing().mirth.set(answers, context.clock.now());
+            if !self.probe {
+                std::future::pending::<()>().await;
+            }
+            let last_good = Duration::from_millis(self.last_good_dial.load(Ordering::Relaxed));
+            let idle = self.started.elapsed().saturating_sub(last_good);
+            if answers == Some(true) && idle < limits::MIRTH_PROBE_AFTER {
+                self.wait(limits::MIRTH_PROBE_AFTER.saturating_sub(idle)).await;
+                continue;
+            }
+            let probed = timeout(limits::TARGET_DIAL_TIMEOUT, self.connect()).await;
+            let failure = match probed {
+                // Closed in order: a probe must not look like a cut transfer.
+                Ok(Ok(stream)) => {
+                    let _ = socket2::SockRef::from(&stream).set_linger(None);
+                    None
+                }
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some("no answer".into()),
+            };
+            self.note(failure.is_none());
+            if let Some(failure) = failure {
+                let what = format!(
+                    "the local Mirth at {} does not answer ({failure}); start its listener, or correct `forward_to`",
+                    self.address
+                );
+                context.note_fault(entry, &what);
+                entry.facts.changing().mirth.set(Some(false), context.clock.now());
+                sleep(PROBE_DOWN_EVERY).await;
+            }
+        }
+    }
+
+    /// Waits, but no longer than until a dial changes what is known.
+    async fn wait(&self, time: Duration) {
+        let mut answers = self.answers.subscribe();
+        let _ = timeout(time, answers.changed()).await;
+    }
+}

@@ -1,0 +1,269 @@
+//! Who may open a tunnel: the verified leaf, the rules, this agent's own file, the known key and
+//! the connection's secret, in that order. A peer that fails any of them hears one and the same
+//! answer; the reason stays here and in the audit logs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::context::Context;
+use super::entries::LiveEntry;
+use super::hold::Terms;
+use super::standing::Standing;
+use crate::domain::connection::Side;
+use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
+use crate::domain::secret::Secret;
+use crate::domain::time::Timestamp;
+use crate::identity::known_keys::Verdict;
+use crate::identity::peer::VerifiedPeer;
+use crate::protocol::control::{PeerRefusal, Rule};
+use crate::protocol::frame::Code;
+use crate::protocol::open::{self, Open};
+use crate::transport::endpoint::{Connection, Incoming, TransportError};
+use crate::transport::opening::{self, Opening};
+use crate::transport::tunnel::Tunnel;
+
+/// A QUIC handshake over a validated path takes a few round trips.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A tunnel whose ends have both proven themselves.
+#[derive(Debug)]
+pub struct Admitted {
+    pub tunnel: Arc<Tunnel>,
+    pub opening: Opening,
+    pub peer: ServerId,
+    pub terms: Terms,
+    /// When the leaf that opened this tunnel expires.
+    pub peer_expires: Timestamp,
+}
+
+/// Why no tunnel came to be.
+#[derive(Debug, thiserror::Error)]
+pub enum TunnelError {
+    #[error("the tunnel to the peer could not be opened")]
+    Transport(#[from] TransportError),
+    #[error(
+        "the peer's agent refused the tunnel; its log names the reason (not in its file, paused, another known key or secret)"
+    )]
+    RefusedByPeer,
+    #[error("{0}")]
+    Refused(PeerRefusal),
+    #[error(
+        "the peer shows the key {shown}, but {known} is known for this connection; compare with the peer by phone, then run `adit trust {connection} {shown}`"
+    )]
+    ChangedKey { connection: ConnectionId, shown: KeyFingerprint, known: KeyFingerprint },
+}
+
+/// The source's side: dials the peer of `rule` and proves both ends.
+pub async fn dial(
+    context: &Context,
+    entry: &LiveEntry,
+    rule: &Rule,
+    secret: &Secret,
+) -> Result<Admitted, TunnelError> {
+    let own_leaf = context.endpoint.credentials().identity.leaf_hash();
+    let connecting = context.endpoint.connect_tunnel(rule.peer_route, rule.peer);
+    let connection = timeout(HANDSHAKE_TIMEOUT, connecting)
+        .await
+        .unwrap_or(Err(TransportError::Timeout { after: HANDSHAKE_TIMEOUT }))?;
+    let outcome = prove_as_source(context, entry, rule, secret, &connection, own_leaf).await;
+    if outcome.is_err() {
+        connection.close(Code::Refused);
+    }
+    outcome
+}
+
+async fn prove_as_source(
+    context: &Context,
+    entry: &LiveEntry,
+    rule: &Rule,
+    secret: &Secret,
+    connection: &Connection,
+    own_leaf: [u8; 32],
+) -> Result<Admitted, TunnelError> {
+    let peer = connection.peer(&context.endpoint.credentials().trust)?;
+    if peer.server() != Some(rule.peer) {
+        return Err(TunnelError::Refused(PeerRefusal::WrongPeer));
+    }
+    // At first contact its key would be pinned.
+    if context.rules().is_revoked(peer.key()) {
+        return Err(TunnelError::Refused(PeerRefusal::Revoked));
+    }
+    check_key(context, entry, &peer)?;
+    let exporter = connection.exporter()?;
+    let proof = |side| open::proof(secret, &exporter, rule.connection, side, &own_leaf, &peer.leaf_hash());
+    let asked = Open { version: open::VERSION, connection: rule.connection, proof: proof(Side::Source) };
+    let (theirs, opening) = opening::ask(connection, &asked).await.map_err(|error| {
+        if error.peer_code() == Some(Code::Refused) { TunnelError::RefusedByPeer } else { error.into() }
+    })?;
+    if theirs != proof(Side::Target) {
+        return Err(TunnelError::Refused(PeerRefusal::WrongSecret));
+    }
+    meet_key(context, entry, &peer).await?;
+    let streams_max = entry.config.streams_max;
+    connection.open_window(streams_max);
+    let tunnel = Tunnel::new(connection.clone(), streams_max);
+    Ok(Admitted {
+        tunnel,
+        opening,
+        peer: rule.peer,
+        terms: Terms { peer_key: peer.key(), cut_epoch: rule.cut_epoch },
+        peer_expires: peer.not_after(),
+    })
+}
+
+/// Finishes handshakes of peers that dial, and hands what is admitted to its entry.
+pub async fn answer(context: Arc<Context>, incoming: Incoming) {
+    let connection = match timeout(HANDSHAKE_TIMEOUT, incoming.accept()).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => {
+            context.refuse_handshake(None, None, &chain(&error)).await;
+            return;
+        }
+        Err(_) => return,
+    };
+    let peer = match connection.peer(&context.endpoint.credentials().trust) {
+        Ok(peer) => peer,
+        Err(error) => {
+            context.refuse_handshake(None, None, &chain(&error)).await;
+            return connection.close(Code::Refused);
+        }
+    };
+    match admit(&context, &connection, &peer).await {
+        Ok((entry, admitted)) => {
+            // The entry takes it or has ended, and with it this tunnel.
+            if entry.arrivals.send(admitted).await.is_err() {
+                connection.close(Code::Ended);
+            }
+        }
+        Err((asked, refusal)) => {
+            connection.close(Code::Refused);
+            context.refuse_peer(asked, peer.server(), refusal).await;
+        }
+    }
+}
+
+type Refused = (Option<ConnectionId>, PeerRefusal);
+
+async fn admit(
+    context: &Context,
+    connection: &Connection,
+    peer: &VerifiedPeer,
+) -> Result<(Arc<LiveEntry>, Admitted), Refused> {
+    if context.rules().is_revoked(peer.key()) {
+        return Err((None, PeerRefusal::Revoked));
+    }
+    let own_leaf = context.endpoint.credentials().identity.leaf_hash();
+    let asked = opening::receive(connection).await.map_err(|_| (None, PeerRefusal::BadOpening))?;
+    let id = asked.open.connection;
+    let refuse = |refusal| (Some(id), refusal);
+    let (entry, rule) = permitted(context, id, peer).map_err(refuse)?;
+    if check_key(context, &entry, peer).is_err() {
+        return Err(refuse(PeerRefusal::ChangedKey));
+    }
+    let exporter = connection.exporter().map_err(|_| refuse(PeerRefusal::BadOpening))?;
+    let secret = context.secret(&entry.config, &rule).ok_or(refuse(PeerRefusal::WrongSecret))?;
+    let proof = |side| open::proof(&secret, &exporter, id, side, &peer.leaf_hash(), &own_leaf);
+    if asked.open.version != open::VERSION {
+        return Err(refuse(PeerRefusal::BadOpening));
+    }
+    if asked.open.proof != proof(Side::Source) {
+        return Err(refuse(PeerRefusal::WrongSecret));
+    }
+    if meet_key(context, &entry, peer).await.is_err() {
+        return Err(refuse(PeerRefusal::ChangedKey));
+    }
+    let streams_max = entry.config.streams_max;
+    connection.admit(streams_max);
+    let opening = asked.answer(proof(Side::Target)).await.map_err(|_| refuse(PeerRefusal::BadOpening))?;
+    let tunnel = Tunnel::new(connection.clone(), streams_max);
+    let admitted = Admitted {
+        tunnel,
+        opening,
+        peer: rule.peer,
+        terms: Terms { peer_key: peer.key(), cut_epoch: rule.cut_epoch },
+        peer_expires: peer.not_after(),
+    };
+    Ok((entry, admitted))
+}
+
+/// Rules and file together: may `peer` open `id` now?
+fn permitted(
+    context: &Context,
+    id: ConnectionId,
+    peer: &VerifiedPeer,
+) -> Result<(Arc<LiveEntry>, Rule), PeerRefusal> {
+    let rules = context.rules();
+    if rules.is_ended(id) {
+        return Err(PeerRefusal::Terminated);
+    }
+    let Some(entry) = context.entries.target(id) else {
+        let known = rules.rule(id).is_some();
+        return Err(if known { PeerRefusal::Unlisted } else { PeerRefusal::UnknownConnection });
+    };
+    match Standing::of(&entry.config, Side::Target, &rules) {
+        Standing::Active(rule) if peer.server() == Some(rule.peer) => Ok((entry, rule)),
+        Standing::Active(_) => Err(PeerRefusal::WrongPeer),
+        Standing::Paused(_) => Err(PeerRefusal::Paused),
+        Standing::Ready(_) => Err(PeerRefusal::NotActive),
+        Standing::Unknown => Err(PeerRefusal::UnknownConnection),
+        Standing::Unfit(_) => Err(PeerRefusal::Unlisted),
+        Standing::Terminated => Err(PeerRefusal::Terminated),
+    }
+}
+
+/// The key in the file needs no first contact and suffers no other.
+fn check_key(context: &Context, entry: &LiveEntry, peer: &VerifiedPeer) -> Result<(), TunnelError> {
+    let connection = entry.config.id;
+    let changed = |known| TunnelError::ChangedKey { connection, shown: peer.key(), known };
+    if let Some(expected) = entry.config.peer_key {
+        return if expected == peer.key() { Ok(()) } else { Err(changed(expected)) };
+    }
+    match context.check_key(connection, peer.key()) {
+        Verdict::Known { .. } | Verdict::FirstContact => Ok(()),
+        Verdict::Changed { known } => Err(changed(known)),
+    }
+}
+
+/// Pins the key at first contact. Since it was checked, another may have been pinned or trusted.
+async fn meet_key(context: &Context, entry: &LiveEntry, peer: &VerifiedPeer) -> Result<(), TunnelError> {
+    if entry.config.peer_key.is_some() {
+        return Ok(());
+    }
+    let connection = entry.config.id;
+    match context.meet_key(connection, peer.key()).await {
+        Verdict::FirstContact | Verdict::Known { .. } => Ok(()),
+        Verdict::Changed { known } => Err(TunnelError::ChangedKey { connection, shown: peer.key(), known }),
+    }
+}
+
+/// The longest text of an error that is logged and shown: peers have a say in it.
+const CHAIN_CHARS_MAX: usize = 600;
+
+/// An error with its causes in one line, fit for a log and a terminal whoever wrote parts of it.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line.chars().filter(|char| !char.is_control()).take(CHAIN_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_wrote_into_an_error_cannot_break_a_line_or_a_terminal() {
+        let what = format!("\u{1b}[2J\r\nforged line{}", "x".repeat(10_000));
+        let line = chain(&TransportError::Peer { what });
+        assert!(!line.contains(char::is_control), "{line}");
+        assert!(line.contains("[2Jforged line"), "{line}");
+        assert_eq!(line.chars().count(), CHAIN_CHARS_MAX);
+    }
+}

@@ -1,0 +1,172 @@
+//! Which peers may be reached: those that a live rule and this agent's file name and whose secret
+//! is held. Their last announced addresses are kept, so that tunnels open without the gateway.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::context::Context;
+use super::standing::Standing;
+use crate::config::agent::Entry;
+use crate::domain::connection::Side;
+use crate::domain::id::ServerId;
+use crate::domain::limits::PEER_ADDRESSES_MAX;
+use crate::domain::secret::Secret;
+use crate::protocol::control::Rule;
+use crate::protocol::rules::RuleBook;
+use crate::transport::routes::WantedPeer;
+
+/// Where peers last said they can be reached.
+#[derive(Debug, Clone)]
+pub struct Announced {
+    addresses: watch::Sender<BTreeMap<ServerId, Vec<SocketAddr>>>,
+    context: Arc<Context>,
+}
+
+impl Announced {
+    #[must_use]
+    pub fn new(context: Arc<Context>, known: BTreeMap<ServerId, Vec<SocketAddr>>) -> Self {
+        Self { addresses: watch::Sender::new(known), context }
+    }
+
+    /// Takes the gateway's word. A peer that is away keeps its last addresses: it may be back
+    /// there before the gateway is.
+    pub async fn set(&self, peer: ServerId, addresses: Vec<SocketAddr>) {
+        let addresses = worth_trying(addresses);
+        let is_listed = self.context.entries.all().any(|entry| entry.config.peer == peer);
+        if addresses.is_empty() || !is_listed {
+            return;
+        }
+        let is_news = self
+            .addresses
+            .send_if_modified(|known| known.insert(peer, addresses.clone()).as_ref() != Some(&addresses));
+        if is_news {
+            let known = self.addresses.borrow().clone();
+            self.context.keep_addresses(known).await;
+        }
+    }
+
+    /// Keeps the route keepers' view up to date; runs until dropped.
+    pub async fn run(self) {
+        let mut rules = self.context.watch_rules();
+        let mut secrets = self.context.watch_secrets();
+        let mut addresses = self.addresses.subscribe();
+        loop {
+            rules.borrow_and_update();
+            secrets.borrow_and_update();
+            let known = addresses.borrow_and_update().clone();
+            self.context.routes.want(self.wanted(&known));
+            // The senders live as long as the agent.
+            tokio::select! {
+                _ = rules.changed() => {}
+                _ = secrets.changed() => {}
+                _ = addresses.changed() => {}
+            }
+        }
+    }
+
+    fn wanted(&self, known: &BTreeMap<ServerId, Vec<SocketAddr>>) -> BTreeMap<ServerId, WantedPeer> {
+        let entries = self.context.entries.all().map(|entry| (&entry.config, entry.side));
+        wanted(entries, &self.context.rules(), known, |entry, rule| self.context.secret(entry, rule))
+    }
+}
+
+/// The peers of `entries` that may be reached now.
+fn wanted<'a>(
+    entries: impl Iterator<Item = (&'a Entry, Side)>,
+    rules: &RuleBook,
+    known: &BTreeMap<ServerId, Vec<SocketAddr>>,
+    secret: impl Fn(&Entry, &Rule) -> Option<Secret>,
+) -> BTreeMap<ServerId, WantedPeer> {
+    let mut wanted: BTreeMap<ServerId, WantedPeer> = BTreeMap::new();
+    for (entry, side) in entries {
+        let standing = Standing::of(entry, side, rules);
+        let Some(rule) = standing.rule().filter(|_| standing.keeps_tunnel()) else { continue };
+        let Some(secret) = secret(entry, rule) else { continue };
+        let peer = wanted.entry(rule.peer).or_insert_with(|| WantedPeer {
+            route: rule.peer_route,
+            secrets: Vec::new(),
+            candidates: known.get(&rule.peer).cloned().unwrap_or_default(),
+        });
+        peer.secrets.push(secret);
+    }
+    wanted
+}
+
+/// What can be an agent's address, as many as are ever tried: the gateway's word sends no packet to
+/// a multitude and fills no disk.
+fn worth_trying(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let can_be = |address: &SocketAddr| {
+        let ip = address.ip().to_canonical();
+        let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+        address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !is_broadcast
+    };
+    addresses.into_iter().filter(can_be).take(PEER_ADDRESSES_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::standing::tests::{PEER, entry, rule};
+    use crate::domain::id::{ConnectionId, RouteId};
+    use crate::protocol::control::{Activity, Change};
+
+    fn book(rules: Vec<Rule>) -> RuleBook {
+        let mut book = RuleBook::default();
+        book.apply_snapshot(1, rules, Vec::new());
+        book
+    }
+
+    fn secret_of(entry: &Entry, rule: &Rule) -> Option<Secret> {
+        let mut secret = [0; 32];
+        secret[0] = entry.id.as_bytes()[0];
+        (rule.secret_epoch == 1).then_some(Secret::from_bytes(secret))
+    }
+
+    #[test]
+    fn a_peer_is_wanted_once_with_the_secrets_of_all_its_connections() {
+        let entries = [entry(1), entry(2), entry(3), entry(4)];
+        let known = BTreeMap::from([(PEER, vec![([10, 0, 0, 1], 4_433).into()])]);
+        let rules = vec![
+            rule(1),
+            Rule { activity: Activity::Paused, ..rule(2) },
+            // Neither one that is not switched on, nor one whose secret is not held.
+            Rule { activity: Activity::Ready, ..rule(3) },
+            Rule { secret_epoch: 2, ..rule(4) },
+        ];
+        let sides = || entries.iter().map(|entry| (entry, Side::Source));
+        let found = wanted(sides(), &book(rules), &known, secret_of);
+        let expected = WantedPeer {
+            route: RouteId::from_bytes([7; 8]),
+            secrets: [1, 2].map(|number| secret_of(&entry(number), &rule(number)).unwrap()).to_vec(),
+            candidates: known[&PEER].clone(),
+        };
+        assert_eq!(found, BTreeMap::from([(PEER, expected)]));
+    }
+
+    #[test]
+    fn nobody_is_wanted_whom_the_rules_or_the_file_do_not_name() {
+        let of = |rules: &RuleBook, side| {
+            let entry = entry(1);
+            wanted([(&entry, side)].into_iter(), rules, &BTreeMap::new(), secret_of).len()
+        };
+        assert_eq!(of(&book(vec![rule(1)]), Side::Source), 1);
+        assert_eq!(of(&book(vec![rule(2)]), Side::Source), 0);
+        assert_eq!(of(&book(vec![rule(1)]), Side::Target), 0);
+        let elsewhere = Rule { peer: ServerId::from_bytes([9; 16]), ..rule(1) };
+        assert_eq!(of(&book(vec![elsewhere]), Side::Source), 0);
+        let mut ended = book(vec![rule(1)]);
+        ended.apply_change(2, Change::Ended { connection: ConnectionId::from_bytes([1; 16]) }).unwrap();
+        assert_eq!(of(&ended, Side::Source), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_one_agents_address_and_what_exceeds_the_bound_is_not_tried() {
+        let bad = ["224.0.0.1:1", "[ff02::1]:1", "255.255.255.255:1", "0.0.0.0:1", "[::]:1", "10.0.0.1:0"];
+        let bad = bad.iter().map(|text| text.parse::<SocketAddr>().unwrap());
+        let good: Vec<SocketAddr> = (1..=20).map(|port| ([10, 0, 0, 1], port).into()).collect();
+        assert_eq!(worth_trying(bad.chain(good.clone()).collect()), good[..PEER_ADDRESSES_MAX]);
+    }
+}
