@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod config;
 pub mod domain;
+pub mod gateway;
 pub mod identity;
 pub mod observe;
 pub mod protocol;

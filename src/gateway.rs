@@ -1,0 +1,15 @@
+//! The gateway: enrols agents, knows who may talk to whom, introduces them. It never sees what is
+//! carried.
+//!
+//! [`service`] starts and stops it, [`authority`] signs, `enrolment` takes newcomers in,
+//! `control` keeps a link to every agent, `presence` knows who is there, [`platform`] has the
+//! rules. Nothing here reads a certificate or a QUIC packet: see `identity` and `transport`.
+
+pub mod authority;
+mod control;
+mod door;
+mod enrolment;
+pub mod platform;
+mod presence;
+pub mod service;
+mod stop;

@@ -1,0 +1,228 @@
+//! The gateway's CA, made at the first start and kept in the state folder, and the leaf it presents.
+//!
+//! On disk: the CA's key (`ca.p8`) and what belongs to it (`authority.json`), nothing else. The
+//! gateway's own key lives in memory only: agents know the CA's key and ask for no other, so every
+//! start makes a new one.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
+
+use crate::config::TrustDomain;
+use crate::domain::id::{RouteId, ServerId};
+use crate::domain::time::Timestamp;
+use crate::identity::ca::CertificateAuthority;
+use crate::identity::chance;
+use crate::identity::csr::VerifiedCsr;
+use crate::identity::error::IdentityError;
+use crate::identity::key::KeyPair;
+use crate::identity::tls::{Identity, Trust};
+use crate::store::folder::{Folder, FolderError};
+
+const CA_KEY: &str = "ca.p8";
+/// What there is once there is a CA.
+pub const AUTHORITY: &str = "authority.json";
+
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityError {
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error(
+        "`{path}` is missing beside `{AUTHORITY}`; restore both from one backup, because without it no \
+         enrolled agent can be renewed"
+    )]
+    NoKey { path: PathBuf },
+    #[error("`{path}` is damaged; restore it and `{CA_KEY}` from one backup")]
+    Damaged { path: PathBuf, source: serde_json::Error },
+    #[error("the CA in `{path}` cannot be used; restore the folder from one backup")]
+    Identity { path: PathBuf, source: IdentityError },
+    #[error(
+        "the state in `{path}` belongs to the trust domain `{kept}`, the configuration says \
+         `{configured}`; write `trust_domain = \"{kept}\"`, or start with an empty state"
+    )]
+    TrustDomain { path: PathBuf, kept: TrustDomain, configured: TrustDomain },
+    #[error("cannot sign a certificate")]
+    Signing { source: IdentityError },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    trust_domain: TrustDomain,
+    /// The gateway's own route.
+    route: RouteId,
+    #[serde(with = "hex")]
+    ca: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub struct Authority {
+    ca: CertificateAuthority,
+    route: RouteId,
+    identity: ArcSwap<Identity>,
+}
+
+impl Authority {
+    /// Reads the CA, or makes it when the folder has none. The gateway and `adit admin` may both
+    /// come first; one makes it and the other finds it.
+    pub fn open(folder: &Folder, trust_domain: &TrustDomain, now: Timestamp) -> Result<Self, AuthorityError> {
+        let _turn = folder.turn("authority")?;
+        let failed = |source| AuthorityError::Identity { path: folder.path().into(), source };
+        let (ca, route) = match folder.read(AUTHORITY)? {
+            Some(written) => read(folder, &written, trust_domain)?,
+            None => create(folder, trust_domain, now)?,
+        };
+        let key = Arc::new(KeyPair::generate().map_err(failed)?);
+        let identity = sign_gateway(&ca, key, now)?;
+        Ok(Self { ca, route, identity: ArcSwap::from_pointee(identity) })
+    }
+
+    #[must_use]
+    pub const fn trust(&self) -> &Trust {
+        self.ca.trust()
+    }
+
+    #[must_use]
+    pub const fn route(&self) -> RouteId {
+        self.route
+    }
+
+    /// What the gateway presents now.
+    #[must_use]
+    pub fn identity(&self) -> Arc<Identity> {
+        self.identity.load_full()
+    }
+
+    /// Signs a fresh leaf for the gateway over the same key.
+    pub fn renew(&self, now: Timestamp) -> Result<(), AuthorityError> {
+        let key = Arc::clone(self.identity.load().key());
+        self.identity.store(Arc::new(sign_gateway(&self.ca, key, now)?));
+        Ok(())
+    }
+
+    /// The leaf in DER of a server that may have one.
+    pub fn sign_server(
+        &self,
+        csr: &VerifiedCsr,
+        server: ServerId,
+        now: Timestamp,
+    ) -> Result<Vec<u8>, AuthorityError> {
+        self.ca.sign_server(csr, server, now).map_err(|source| AuthorityError::Signing { source })
+    }
+}
+
+fn sign_gateway(
+    ca: &CertificateAuthority,
+    key: Arc<KeyPair>,
+    now: Timestamp,
+) -> Result<Identity, AuthorityError> {
+    ca.sign_gateway(&key, now)
+        .and_then(|leaf| Identity::new(&leaf, key))
+        .map_err(|source| AuthorityError::Signing { source })
+}
+
+fn read(
+    folder: &Folder,
+    written: &[u8],
+    configured: &TrustDomain,
+) -> Result<(CertificateAuthority, RouteId), AuthorityError> {
+    let path = folder.path().join(AUTHORITY);
+    let failed = |source| AuthorityError::Identity { path: folder.path().into(), source };
+    let written: Written = serde_json::from_slice(written)
+        .map_err(|source| AuthorityError::Damaged { path: path.clone(), source })?;
+    if written.trust_domain != *configured {
+        let (kept, configured) = (written.trust_domain, configured.clone());
+        return Err(AuthorityError::TrustDomain { path, kept, configured });
+    }
+    let key =
+        folder.read(CA_KEY)?.ok_or_else(|| AuthorityError::NoKey { path: folder.path().join(CA_KEY) })?;
+    let key = KeyPair::from_pkcs8_der(&key).map_err(failed)?;
+    let ca = CertificateAuthority::from_parts(&written.ca, key, written.trust_domain).map_err(failed)?;
+    Ok((ca, written.route))
+}
+
+/// The key first: only `authority.json` makes it count, so a crash in between leaves nothing behind
+/// that anybody relies on.
+fn create(
+    folder: &Folder,
+    trust_domain: &TrustDomain,
+    now: Timestamp,
+) -> Result<(CertificateAuthority, RouteId), AuthorityError> {
+    let path = folder.path().join(AUTHORITY);
+    let ca = CertificateAuthority::create(trust_domain.clone(), now)
+        .map_err(|source| AuthorityError::Signing { source })?;
+    let written = Written {
+        trust_domain: trust_domain.clone(),
+        route: RouteId::from_bytes(chance::bytes()),
+        ca: ca.certificate_der().to_vec(),
+    };
+    let text =
+        serde_json::to_vec_pretty(&written).map_err(|source| AuthorityError::Damaged { path, source })?;
+    folder.write(CA_KEY, &ca.key().to_pkcs8())?;
+    folder.write(AUTHORITY, &text)?;
+    Ok((ca, written.route))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_510_800_000);
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&parent.path().join("state")).unwrap();
+        (parent, folder)
+    }
+
+    fn open(folder: &Folder) -> Result<Authority, AuthorityError> {
+        Authority::open(folder, &"example.org".parse().unwrap(), NOW)
+    }
+
+    #[test]
+    fn ca_and_route_are_made_once_and_kept() {
+        let (_parent, folder) = folder();
+        let first = open(&folder).unwrap();
+        let again = open(&folder).unwrap();
+        assert_eq!(again.trust().ca_key(), first.trust().ca_key());
+        assert_eq!(again.route(), first.route());
+    }
+
+    #[test]
+    fn a_start_that_was_cut_short_leaves_no_half_a_ca() {
+        let (_parent, folder) = folder();
+        folder.write(CA_KEY, &KeyPair::generate().unwrap().to_pkcs8()).unwrap();
+        let made = open(&folder).unwrap();
+        assert_eq!(open(&folder).unwrap().trust().ca_key(), made.trust().ca_key());
+    }
+
+    #[test]
+    fn a_state_that_does_not_fit_together_is_refused() {
+        let (_parent, folder) = folder();
+        open(&folder).unwrap();
+        let other = Authority::open(&folder, &"example.com".parse().unwrap(), NOW).unwrap_err();
+        assert!(other.to_string().contains("write `trust_domain = \"example.org\"`"), "{other}");
+
+        folder.write(CA_KEY, &KeyPair::generate().unwrap().to_pkcs8()).unwrap();
+        let swapped = open(&folder).unwrap_err();
+        assert!(matches!(swapped, AuthorityError::Identity { source: IdentityError::KeyMismatch, .. }));
+
+        std::fs::remove_file(folder.path().join(CA_KEY)).unwrap();
+        assert!(matches!(open(&folder), Err(AuthorityError::NoKey { .. })));
+
+        folder.write(AUTHORITY, b"{").unwrap();
+        assert!(matches!(open(&folder), Err(AuthorityError::Damaged { .. })));
+    }
+
+    #[test]
+    fn a_renewed_leaf_keeps_the_key() {
+        let (_parent, folder) = folder();
+        let authority = open(&folder).unwrap();
+        let before = authority.identity();
+        authority.renew(NOW.saturating_add(std::time::Duration::from_hours(24))).unwrap();
+        assert_ne!(authority.identity().leaf_der(), before.leaf_der());
+        assert_eq!(authority.identity().key().fingerprint(), before.key().fingerprint());
+    }
+}

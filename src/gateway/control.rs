@@ -1,0 +1,344 @@
+//! Control links: who may have one, and what is served on it.
+//!
+//! Each link is one task with one loop (`session`). What a link has been told is kept in `view`,
+//! how fast it may speak in `pace`. Rules and refusals are the platform's; QUIC is the transport's.
+
+mod pace;
+mod session;
+mod view;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::{Instrument, debug, error, info, info_span, warn};
+
+use super::authority::{Authority, AuthorityError};
+use super::door::Door;
+use super::platform::{LinkRefusal, Platform, PlatformError};
+use super::presence::Presence;
+use super::stop::Stop;
+use crate::domain::id::{KeyFingerprint, ServerId};
+use crate::domain::limits::{
+    CONTROL_LINKS_MAX, CONTROL_OPEN_TIMEOUT, CONTROL_RENEW_TIMEOUT, GATEWAY_STOP_TIMEOUT,
+};
+use crate::identity::csr::VerifiedCsr;
+use crate::identity::peer::VerifiedPeer;
+use crate::identity::time::TimeSource;
+use crate::observe::metrics::{CONTROL_LINKS, LINK_REFUSALS};
+use crate::protocol::control::{Rule, ToAgent, ToGateway, VERSION};
+use crate::protocol::frame::Code;
+use crate::transport::endpoint::{GatewayEndpoint, Incoming, TransportError};
+use crate::transport::link::{self, LinkReceiver, LinkSender};
+
+/// How long a goodbye may take to arrive.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why a link ended, by blame.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LinkEnd {
+    /// The peer goes away or the network does.
+    #[error("the link was lost")]
+    Lost { source: TransportError },
+    #[error("nothing was heard from the agent for {} s", silent_for.as_secs())]
+    Silent { silent_for: Duration },
+    #[error("{reason}")]
+    Refused { reason: String },
+    /// The agent does not keep to the protocol.
+    #[error("the agent broke the protocol: {what}")]
+    Misbehaved { what: String },
+    #[error(
+        "a newer link of this agent has taken over; if that was not this host, a copy of its state folder is in use elsewhere"
+    )]
+    Replaced,
+    #[error("the gateway is stopping")]
+    Stopping,
+    /// Ours.
+    #[error("the platform cannot answer")]
+    Platform { source: PlatformError },
+    #[error("a certificate cannot be signed")]
+    Signing { source: AuthorityError },
+}
+
+/// What every link needs.
+#[derive(Debug)]
+pub(super) struct Control {
+    pub(super) platform: Arc<Platform>,
+    pub(super) authority: Arc<Authority>,
+    pub(super) presence: Arc<Presence>,
+    pub(super) clock: Arc<dyn TimeSource>,
+    /// Rises when anything in the platform changed.
+    pub(super) changes: watch::Receiver<u64>,
+    pub(super) stop: Stop,
+    /// Limits what strangers can make us write.
+    pub(super) audited: Door,
+}
+
+/// A link whose agent is known and welcome, before it said what it wants.
+struct OpenLink {
+    server: ServerId,
+    peer: VerifiedPeer,
+    from: SocketAddr,
+    sender: LinkSender,
+    receiver: LinkReceiver,
+}
+
+/// Serves links until told to stop, then says goodbye to all.
+pub(super) async fn run(control: Arc<Control>, endpoint: GatewayEndpoint) {
+    let mut links = JoinSet::new();
+    let mut stop = control.stop.clone();
+    let opening = Arc::new(AtomicUsize::new(0));
+    loop {
+        tokio::select! {
+            incoming = endpoint.accept(|| opening.load(Ordering::Relaxed)) => {
+                let Some(incoming) = incoming else { break };
+                if links.len() >= CONTROL_LINKS_MAX {
+                    warn!(from = %incoming.from(), "control link refused: {CONTROL_LINKS_MAX} are served already");
+                    continue;
+                }
+                let span = info_span!("link", from = %incoming.from());
+                let handshake = Opening::count(&opening);
+                links.spawn(serve(Arc::clone(&control), incoming, handshake).instrument(span));
+            }
+            Some(_) = links.join_next() => {}
+            () = stop.said() => break,
+        }
+        metrics::gauge!(CONTROL_LINKS).set(u32::try_from(links.len()).unwrap_or(u32::MAX));
+    }
+    let all_ended = async { while links.join_next().await.is_some() {} };
+    if timeout(GATEWAY_STOP_TIMEOUT, all_ended).await.is_err() {
+        links.shutdown().await;
+    }
+    endpoint.close(GOODBYE_TIMEOUT).await;
+}
+
+/// Counts handshakes under way; above a limit newcomers prove their address first.
+struct Opening(Arc<AtomicUsize>);
+
+impl Opening {
+    fn count(opening: &Arc<AtomicUsize>) -> Self {
+        opening.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(opening))
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn serve(control: Arc<Control>, incoming: Incoming, opening: Opening) {
+    let from = incoming.from().ip();
+    let mut link = match open(&control, incoming, opening).await {
+        Ok(link) => link,
+        Err(end) => {
+            control.audit_handshake(from, &end).await;
+            return report(&end);
+        }
+    };
+    let span = info_span!("agent", server = %link.server);
+    async {
+        let end = match serve_open(&control, &mut link).await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        };
+        report(&end);
+        // What is ours to explain is said in general words; the details are in our log.
+        let reason = match &end {
+            LinkEnd::Lost { .. } | LinkEnd::Silent { .. } => return,
+            LinkEnd::Platform { .. } | LinkEnd::Signing { .. } => {
+                "the gateway has a fault of its own; its log says more".to_owned()
+            }
+            other => other.to_string(),
+        };
+        let _ = link.sender.send(&ToAgent::Goodbye { reason }).await;
+        link.sender.finish(GOODBYE_TIMEOUT).await;
+    }
+    .instrument(span)
+    .await;
+}
+
+/// Handshake, stream and standing of the agent.
+async fn open(control: &Control, incoming: Incoming, opening: Opening) -> Result<OpenLink, LinkEnd> {
+    let connection = in_time(incoming.accept()).await?;
+    drop(opening);
+    let from = connection.remote_address();
+    let peer = connection.peer(control.authority.trust()).map_err(lost)?;
+    let Some(server) = peer.server() else {
+        connection.close(Code::Refused);
+        return Err(LinkEnd::Misbehaved { what: "it presented the gateway's name".into() });
+    };
+    let (sender, receiver) = in_time(link::accept(&connection)).await?;
+    Ok(OpenLink { server, peer, from, sender, receiver })
+}
+
+/// From hello to the end; there is no end without a reason.
+async fn serve_open(control: &Control, link: &mut OpenLink) -> Result<std::convert::Infallible, LinkEnd> {
+    control.check_standing(link.server, &link.peer).await?;
+    let ToGateway::Hello { version, software, boot } = in_time(link.receiver.receive()).await? else {
+        return Err(LinkEnd::Misbehaved { what: "its first message is no hello".into() });
+    };
+    if version != VERSION {
+        let reason = format!(
+            "the agent speaks control version {version}, this gateway {VERSION}; install the same adit on both"
+        );
+        return Err(LinkEnd::Refused { reason });
+    }
+    let now = control.clock.now();
+    if link.peer.is_expired(now) {
+        info!(software, expired = %link.peer.not_after(), "an agent with an expired leaf may renew it");
+        return renew_only(control, link).await;
+    }
+    info!(software, %boot, "agent connected");
+    link.sender.send(&ToAgent::Welcome { version: VERSION, now }).await.map_err(lost)?;
+    session::run(control, link).await
+}
+
+/// The leaf has expired: the only thing to have here is a new one.
+async fn renew_only(control: &Control, link: &mut OpenLink) -> Result<std::convert::Infallible, LinkEnd> {
+    link.sender.send(&ToAgent::RenewOnly { now: control.clock.now() }).await.map_err(lost)?;
+    let renewing = async {
+        loop {
+            match link.receiver.receive().await.map_err(lost)? {
+                ToGateway::Renew { csr } => {
+                    let renewed = control.renew(link, &csr).await?;
+                    link.sender.send(&renewed).await.map_err(lost)?;
+                }
+                ToGateway::Heartbeat { .. } => {}
+                other => {
+                    debug!(?other, "not served over an expired leaf");
+                    let reason = "the certificate has expired; on this link it can only be renewed".into();
+                    return Err(LinkEnd::Refused { reason });
+                }
+            }
+        }
+    };
+    let mut stop = control.stop.clone();
+    tokio::select! {
+        end = timeout(CONTROL_RENEW_TIMEOUT, renewing) => {
+            end.unwrap_or(Err(LinkEnd::Silent { silent_for: CONTROL_RENEW_TIMEOUT }))
+        }
+        () = stop.said() => Err(LinkEnd::Stopping),
+    }
+}
+
+fn report(end: &LinkEnd) {
+    match end {
+        LinkEnd::Lost { source } if source.refused_handshake().is_some() => {
+            metrics::counter!(LINK_REFUSALS).increment(1);
+            warn!(why = chain(source), "control link refused");
+        }
+        LinkEnd::Lost { source } => info!(why = chain(source), "control link lost"),
+        LinkEnd::Silent { .. } | LinkEnd::Replaced | LinkEnd::Stopping => {
+            info!(why = %end, "control link ended");
+        }
+        LinkEnd::Refused { .. } | LinkEnd::Misbehaved { .. } => {
+            metrics::counter!(LINK_REFUSALS).increment(1);
+            warn!(why = %end, "control link refused");
+        }
+        LinkEnd::Platform { .. } | LinkEnd::Signing { .. } => {
+            error!(why = chain(end), "control link failed");
+        }
+    }
+}
+
+impl Control {
+    /// Whether the peer's key is still on file. A refusal is in the audit log before it is told.
+    async fn check_standing(&self, server: ServerId, peer: &VerifiedPeer) -> Result<(), LinkEnd> {
+        let reason = match self.platform.standing(server, peer.key()).await {
+            Ok(()) => return Ok(()),
+            Err(LinkRefusal::Platform(source)) => return Err(LinkEnd::Platform { source }),
+            Err(LinkRefusal::UnknownServer) => {
+                "this server is not registered any more; ask the gateway's operator"
+            }
+            Err(LinkRefusal::RevokedKey) => {
+                "this agent's key was revoked; empty its state folder and enrol with a new connector file"
+            }
+            Err(LinkRefusal::KeyNotOnFile) => {
+                "this agent's key is not the one on file; empty its state folder and enrol with a new \
+                 connector file"
+            }
+        };
+        Err(LinkEnd::Refused { reason: reason.into() })
+    }
+
+    /// Rules and revoked keys as the link's server must know them now.
+    async fn rules(&self, link: &OpenLink) -> Result<(Vec<Rule>, Vec<KeyFingerprint>), LinkEnd> {
+        self.platform.rules_for(link.server).await.map_err(|source| LinkEnd::Platform { source })
+    }
+
+    /// A stranger that the handshake refused: no certificate, another CA, a name that is none.
+    async fn audit_handshake(&self, from: IpAddr, end: &LinkEnd) {
+        let LinkEnd::Lost { source } = end else { return };
+        let Some(why) = source.refused_handshake() else { return };
+        if self.audited.lets_in(from)
+            && let Err(error) = self.platform.host_refused(None, "open control link", from, why).await
+        {
+            error!(%error, "a refused handshake could not be audited");
+        }
+    }
+
+    /// Notes that a server's link came up or went down.
+    async fn linked(&self, server: ServerId, up: bool) -> Result<(), LinkEnd> {
+        self.platform.linked(server, up).await.map_err(|source| LinkEnd::Platform { source })
+    }
+
+    /// A new leaf over the key on file; any other key is refused.
+    async fn renew(&self, link: &OpenLink, csr: &str) -> Result<ToAgent, LinkEnd> {
+        let csr = match renewable(csr, &link.peer) {
+            Ok(csr) => csr,
+            Err(reason) => {
+                let (server, from) = (Some(link.server), link.from.ip());
+                let audited = self.platform.host_refused(server, "renew leaf", from, &reason).await;
+                audited.map_err(|source| LinkEnd::Platform { source })?;
+                return Err(LinkEnd::Refused { reason });
+            }
+        };
+        self.check_standing(link.server, &link.peer).await?;
+        let leaf = self
+            .authority
+            .sign_server(&csr, link.server, self.clock.now())
+            .map_err(|source| LinkEnd::Signing { source })?;
+        info!("leaf renewed");
+        Ok(ToAgent::Renewed { leaf: hex::encode(leaf) })
+    }
+}
+
+fn renewable(csr: &str, peer: &VerifiedPeer) -> Result<VerifiedCsr, String> {
+    let der = hex::decode(csr).map_err(|_| "the certificate request is not hexadecimal")?;
+    let csr = VerifiedCsr::parse_and_verify(&der).map_err(|error| error.to_string())?;
+    if csr.fingerprint() == peer.key() {
+        return Ok(csr);
+    }
+    Err("a leaf is renewed over its own key only; for a new key enrol again with a new connector file".into())
+}
+
+fn lost(source: TransportError) -> LinkEnd {
+    match source {
+        TransportError::Peer { what } => LinkEnd::Misbehaved { what },
+        source => LinkEnd::Lost { source },
+    }
+}
+
+async fn in_time<T>(step: impl Future<Output = Result<T, TransportError>>) -> Result<T, LinkEnd> {
+    match timeout(CONTROL_OPEN_TIMEOUT, step).await {
+        Ok(outcome) => outcome.map_err(lost),
+        Err(_) => Err(LinkEnd::Silent { silent_for: CONTROL_OPEN_TIMEOUT }),
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        line = format!("{line}: {cause}");
+        next = cause.source();
+    }
+    line
+}

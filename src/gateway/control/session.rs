@@ -1,0 +1,223 @@
+//! One live control link: a single loop that turns messages, changes and timers into answers.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use tokio::sync::watch;
+use tokio::time::sleep_until;
+use tracing::{debug, warn};
+
+use super::pace::Pace;
+use super::view::AgentView;
+use super::{Control, LinkEnd, OpenLink, lost};
+use crate::domain::id::ConnectionId;
+use crate::domain::limits::{CONTROL_HEARTBEAT_EVERY, CONTROL_HEARTBEATS_MISSED_MAX, PEER_ADDRESSES_MAX};
+use crate::gateway::platform::AgentError;
+use crate::gateway::presence::Seat;
+use crate::protocol::control::{ToAgent, ToGateway};
+use crate::protocol::heartbeat::{Beat, Heartbeat};
+use crate::transport::endpoint::TransportError;
+use crate::transport::link::LinkReceiver;
+
+pub(super) async fn run(control: &Control, link: &mut OpenLink) -> Result<Infallible, LinkEnd> {
+    let server = link.server;
+    let mut seat = control.presence.join(server);
+    control.linked(server, true).await?;
+    let end = converse(control, link, &mut seat).await;
+    if seat.is_current() {
+        drop(seat);
+        control.linked(server, false).await?;
+        // A newer link may have come up between the two steps, and its word was overwritten.
+        if control.presence.is_present(server) {
+            control.linked(server, true).await?;
+        }
+    }
+    end
+}
+
+async fn converse(control: &Control, link: &mut OpenLink, seat: &mut Seat) -> Result<Infallible, LinkEnd> {
+    let mut changes = control.changes.clone();
+    let mut presence = control.presence.subscribe();
+    let mut stop = control.stop.clone();
+    // Before the snapshot is read: what changes from here on wakes the loop.
+    changes.mark_unchanged();
+    presence.mark_unchanged();
+    let (rules, revoked) = control.rules(link).await?;
+    let (view, snapshot) = AgentView::snapshot(rules, revoked);
+    send(link, [snapshot]).await?;
+
+    let now = Instant::now();
+    let mut session = Session { control, link, view };
+    let mut pace = Pace::new(now);
+    let mut next_read = now;
+    let mut heartbeat = Heartbeat::new(now, CONTROL_HEARTBEAT_EVERY, CONTROL_HEARTBEATS_MISSED_MAX);
+    session.tell_candidates().await?;
+    loop {
+        tokio::select! {
+            message = receive_from(next_read, &mut session.link.receiver) => {
+                let message = message.map_err(lost)?;
+                let now = Instant::now();
+                heartbeat.handle_heard(now);
+                next_read = pace.handle_message(now);
+                session.handle(message, seat).await?;
+            }
+            () = sleep_until(heartbeat.deadline().into()) => match heartbeat.poll(Instant::now()) {
+                Some(Beat::Send { number }) => {
+                    let now = session.control.clock.now();
+                    send(session.link, [ToAgent::Heartbeat { number, now }]).await?;
+                }
+                Some(Beat::Lost { silent_for }) => return Err(LinkEnd::Silent { silent_for }),
+                None => {}
+            },
+            () = changed(&mut changes) => session.catch_up().await?,
+            () = changed(&mut presence) => session.tell_candidates().await?,
+            () = seat.replaced() => return Err(LinkEnd::Replaced),
+            () = stop.said() => return Err(LinkEnd::Stopping),
+        }
+    }
+}
+
+struct Session<'link> {
+    control: &'link Control,
+    link: &'link mut OpenLink,
+    view: AgentView,
+}
+
+impl Session<'_> {
+    async fn handle(&mut self, message: ToGateway, seat: &Seat) -> Result<(), LinkEnd> {
+        let (platform, server) = (&self.control.platform, self.link.server);
+        let now = self.control.clock.now();
+        match message {
+            ToGateway::Hello { .. } => Err(LinkEnd::Misbehaved { what: "it said hello twice".into() }),
+            ToGateway::Heartbeat { .. } => Ok(()),
+            ToGateway::Listening { addresses } => {
+                seat.set_addresses(reachable(addresses, self.link.from)?);
+                Ok(())
+            }
+            ToGateway::FetchSecret { connection } => self.fetch_secret(connection).await,
+            ToGateway::SecretHeld { connection, epoch } => {
+                noted(platform.secret_held(server, connection, epoch).await)
+            }
+            ToGateway::Report { connection, report } => {
+                noted(platform.report(server, connection, &report, now).await)
+            }
+            ToGateway::Unfit { connection, reason } => {
+                warn!(%connection, why = %reason, "an agent's own file forbids a connection");
+                noted(platform.unfit(server, connection, reason).await)
+            }
+            ToGateway::RefusedPeer { connection, peer, reason } => {
+                warn!(?connection, ?peer, why = %reason, "an agent refused a peer");
+                noted(platform.refused_peer(server, connection, peer, reason).await)
+            }
+            ToGateway::Renew { csr } => {
+                let renewed = self.control.renew(self.link, &csr).await?;
+                send(self.link, [renewed]).await
+            }
+        }
+    }
+
+    async fn fetch_secret(&mut self, connection: ConnectionId) -> Result<(), LinkEnd> {
+        let answer = match self.control.platform.fetch_secret(self.link.server, connection).await {
+            Ok((epoch, secret)) => ToAgent::Secret { connection, epoch, secret: secret.reveal_hex() },
+            Err(AgentError::NotFound | AgentError::SecretUnavailable) => {
+                ToAgent::SecretUnavailable { connection }
+            }
+            Err(AgentError::Platform(source)) => return Err(LinkEnd::Platform { source }),
+        };
+        send(self.link, [answer]).await
+    }
+
+    /// Something changed somewhere: is the agent still welcome, and what must it hear?
+    async fn catch_up(&mut self) -> Result<(), LinkEnd> {
+        self.control.check_standing(self.link.server, &self.link.peer).await?;
+        let (rules, revoked) = self.control.rules(self.link).await?;
+        let changes = self.view.catch_up(rules, revoked);
+        send(self.link, changes).await?;
+        self.tell_candidates().await
+    }
+
+    async fn tell_candidates(&mut self) -> Result<(), LinkEnd> {
+        let candidates = self.view.candidates(|peer| self.control.presence.addresses(peer));
+        send(self.link, candidates).await
+    }
+}
+
+/// Where peers may try an agent. A socket on the unspecified address is reached where its link comes
+/// from; what cannot be dialled is dropped.
+fn reachable(reported: Vec<SocketAddr>, from: SocketAddr) -> Result<Vec<SocketAddr>, LinkEnd> {
+    if reported.len() > PEER_ADDRESSES_MAX {
+        let what =
+            format!("it reported {} addresses, at most {PEER_ADDRESSES_MAX} are told on", reported.len());
+        return Err(LinkEnd::Misbehaved { what });
+    }
+    let mut reachable = Vec::new();
+    for mut address in reported {
+        if address.ip().is_unspecified() {
+            address.set_ip(from.ip());
+        }
+        address.set_ip(address.ip().to_canonical());
+        if address.port() != 0 && !address.ip().is_multicast() && !reachable.contains(&address) {
+            reachable.push(address);
+        }
+    }
+    Ok(reachable)
+}
+
+/// A refused note is an agent that lags behind a change; it will hear of it.
+fn noted(outcome: Result<(), AgentError>) -> Result<(), LinkEnd> {
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(why @ (AgentError::NotFound | AgentError::SecretUnavailable)) => {
+            debug!(%why, "an agent's note was not taken");
+            Ok(())
+        }
+        Err(AgentError::Platform(source)) => Err(LinkEnd::Platform { source }),
+    }
+}
+
+async fn send(link: &mut OpenLink, messages: impl IntoIterator<Item = ToAgent>) -> Result<(), LinkEnd> {
+    for message in messages {
+        link.sender.send(&message).await.map_err(lost)?;
+    }
+    Ok(())
+}
+
+/// Safe to drop while waiting: nothing read is lost.
+async fn receive_from(at: Instant, receiver: &mut LinkReceiver) -> Result<ToGateway, TransportError> {
+    sleep_until(at.into()).await;
+    receiver.receive().await
+}
+
+/// Resolves at the next change; never once the other side is gone, which happens only at the stop.
+async fn changed(version: &mut watch::Receiver<u64>) {
+    if version.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn an_unspecified_address_is_told_on_as_where_the_link_comes_from() {
+        let reported = addresses(&["[::]:4433", "0.0.0.0:4434", "10.0.0.9:4433", "[::ffff:10.0.0.9]:4433"]);
+        let told = reachable(reported, "[::ffff:192.0.2.7]:999".parse().unwrap()).unwrap();
+        assert_eq!(told, addresses(&["192.0.2.7:4433", "192.0.2.7:4434", "10.0.0.9:4433"]));
+    }
+
+    #[test]
+    fn what_cannot_be_dialled_is_dropped_and_too_many_end_the_link() {
+        let from = "192.0.2.7:999".parse().unwrap();
+        assert_eq!(reachable(addresses(&["224.0.0.1:1", "[ff02::1]:1", "10.0.0.9:0"]), from).unwrap(), []);
+        let many = |count: u16| (1..=count).map(|port| SocketAddr::from(([10, 0, 0, 1], port))).collect();
+        let limit = u16::try_from(PEER_ADDRESSES_MAX).unwrap();
+        assert_eq!(reachable(many(limit), from).unwrap().len(), PEER_ADDRESSES_MAX);
+        assert!(matches!(reachable(many(limit + 1), from), Err(LinkEnd::Misbehaved { .. })));
+    }
+}

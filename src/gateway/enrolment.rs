@@ -1,0 +1,222 @@
+//! Enrolment: how a host with nothing but a registration token gets its leaf.
+//!
+//! One request per TCP connection. Everything that costs is bounded before anybody is believed:
+//! connections at a time, attempts per address, time, bytes. Whoever presents a token that is not
+//! good hears one and the same answer, whatever is wrong with it; the audit log knows.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::{Instrument, debug, error, info, info_span, warn};
+
+use super::authority::Authority;
+use super::door::Door;
+use super::platform::{EnrolRefusal, Platform, PlatformError};
+use super::stop::Stop;
+use crate::domain::limits::{ENROL_BODY_BYTES_MAX, ENROL_CONNECTIONS_MAX, ENROL_PER_MINUTE, ENROL_TIMEOUT};
+use crate::domain::secret::RegistrationToken;
+use crate::identity::csr::VerifiedCsr;
+use crate::identity::time::TimeSource;
+use crate::observe::metrics::ENROLMENTS;
+use crate::protocol::enrol::{self, Granted, Refused};
+use crate::transport::tls::EnrolTls;
+
+/// The same for an unknown, wrong, used, expired or foreign token and an unknown server.
+const TOKEN_REFUSED: &str = "the registration token was not accepted: it may be expired, used, replaced by \
+     a newer one or meant for another server; download a new connector file for this server";
+
+#[derive(Debug)]
+pub(super) struct Enrolment {
+    pub(super) platform: Arc<Platform>,
+    pub(super) authority: Arc<Authority>,
+    pub(super) clock: Arc<dyn TimeSource>,
+    pub(super) tls: Arc<EnrolTls>,
+    pub(super) stop: Stop,
+}
+
+/// Serves newcomers until told to stop.
+pub(super) async fn run(enrolment: Arc<Enrolment>, listener: TcpListener) {
+    let mut served = JoinSet::new();
+    let door = Door::per_minute(ENROL_PER_MINUTE);
+    let mut stop = enrolment.stop.clone();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((tcp, from)) => {
+                    let from = from.ip().to_canonical();
+                    if served.len() >= ENROL_CONNECTIONS_MAX || !door.lets_in(from) {
+                        count("not read");
+                        debug!(%from, "enrolment attempt not read: too many");
+                        continue;
+                    }
+                    let span = info_span!("enrolment", %from);
+                    served.spawn(serve(Arc::clone(&enrolment), tcp, from).instrument(span));
+                }
+                Err(error) => {
+                    // Out of descriptors, most likely: wait for one to come back.
+                    warn!(%error, "cannot accept enrolment connections");
+                    served.join_next().await;
+                }
+            },
+            Some(_) = served.join_next() => {}
+            () = stop.said() => break,
+        }
+    }
+    // Each has a deadline of its own.
+    while served.join_next().await.is_some() {}
+}
+
+async fn serve(enrolment: Arc<Enrolment>, tcp: TcpStream, from: IpAddr) {
+    let exchange = async {
+        let stream = enrolment.tls.accept(tcp).await?;
+        let service = service_fn(|request| async {
+            Ok::<_, std::convert::Infallible>(enrolment.answer(request, from).await)
+        });
+        hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(ENROL_TIMEOUT)
+            .keep_alive(false)
+            .max_buf_size(ENROL_BODY_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service)
+            .await
+            .map_err(std::io::Error::other)
+    };
+    match timeout(ENROL_TIMEOUT, exchange).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "enrolment attempt broke off"),
+        Err(_) => debug!("enrolment attempt took longer than {} s", ENROL_TIMEOUT.as_secs()),
+    }
+}
+
+/// Why a newcomer is sent away, by blame.
+enum Refusal {
+    /// Told in full: it concerns the request alone.
+    Request {
+        status: StatusCode,
+        error: String,
+    },
+    /// Told in general words.
+    Token,
+    Ours,
+}
+
+impl Enrolment {
+    async fn answer(&self, request: Request<Incoming>, from: IpAddr) -> Response<Full<Bytes>> {
+        let outcome = self.enrol(request, from).await;
+        count(match &outcome {
+            Ok(_) => "enrolled",
+            Err(Refusal::Request { .. } | Refusal::Token) => "refused",
+            Err(Refusal::Ours) => "failed",
+        });
+        match outcome {
+            Ok(granted) => respond(StatusCode::OK, &granted),
+            Err(Refusal::Request { status, error }) => respond(status, &Refused { error }),
+            Err(Refusal::Token) => respond(StatusCode::FORBIDDEN, &Refused { error: TOKEN_REFUSED.into() }),
+            Err(Refusal::Ours) => {
+                let error = "the gateway has a fault of its own; its log says more".into();
+                respond(StatusCode::INTERNAL_SERVER_ERROR, &Refused { error })
+            }
+        }
+    }
+
+    async fn enrol(&self, request: Request<Incoming>, from: IpAddr) -> Result<Granted, Refusal> {
+        let request = read(request).await?;
+        let csr = hex::decode(&request.csr)
+            .map_err(|_| bad_request("the certificate request is not hexadecimal"))
+            .map(|der| VerifiedCsr::parse_and_verify(&der));
+        let csr = match csr? {
+            Ok(csr) => csr,
+            Err(error) => {
+                warn!(server = %request.server, why = %error, "certificate request refused");
+                self.platform
+                    .host_refused(Some(request.server), "enrol", from, &error.to_string())
+                    .await
+                    .map_err(|source| platform_failed(&source))?;
+                return Err(bad_request(&error.to_string()));
+            }
+        };
+        // A text that is no token is answered like one that is not good.
+        let token = RegistrationToken::from_hex(&request.token).map_err(|_| Refusal::Token)?;
+        let redeemed = self.platform.redeem_token(request.server, &token, csr.fingerprint(), from).await;
+        let enrolled = redeemed.map_err(|refusal| match refusal {
+            EnrolRefusal::Platform(source) => platform_failed(&source),
+            // Whoever hears these has the right token.
+            why @ (EnrolRefusal::RevokedKey | EnrolRefusal::KeyInUse) => {
+                Refusal::Request { status: StatusCode::FORBIDDEN, error: why.to_string() }
+            }
+            why @ (EnrolRefusal::Wrong | EnrolRefusal::Expired | EnrolRefusal::OtherKey) => {
+                warn!(server = %request.server, %why, "registration token refused");
+                Refusal::Token
+            }
+        })?;
+        let now = self.clock.now();
+        let leaf = self.authority.sign_server(&csr, enrolled.server, now).map_err(|source| {
+            error!(%source, "cannot sign a leaf");
+            Refusal::Ours
+        })?;
+        info!(server = %enrolled.server, key = %csr.fingerprint(), "enrolled");
+        Ok(Granted {
+            leaf: hex::encode(leaf),
+            ca: hex::encode(self.authority.trust().ca_der()),
+            route: enrolled.route,
+            gateway_route: self.authority.route(),
+            trust_domain: self.authority.trust().trust_domain().to_string(),
+            now,
+        })
+    }
+}
+
+async fn read(request: Request<Incoming>) -> Result<enrol::Request, Refusal> {
+    if request.uri().path() != enrol::PATH {
+        return Err(Refusal::Request {
+            status: StatusCode::NOT_FOUND,
+            error: format!("only {} is served here", enrol::PATH),
+        });
+    }
+    if request.method() != Method::POST {
+        return Err(Refusal::Request {
+            status: StatusCode::METHOD_NOT_ALLOWED,
+            error: "enrolment is a POST".into(),
+        });
+    }
+    let body = Limited::new(request.into_body(), ENROL_BODY_BYTES_MAX).collect().await.map_err(|_| {
+        Refusal::Request {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            error: format!("an enrolment request has at most {ENROL_BODY_BYTES_MAX} bytes"),
+        }
+    })?;
+    // The parser's error would repeat what was sent, which may be a token.
+    serde_json::from_slice(&body.to_bytes()).map_err(|_| bad_request("the body is not an enrolment request"))
+}
+
+fn count(outcome: &'static str) {
+    metrics::counter!(ENROLMENTS, "outcome" => outcome).increment(1);
+}
+
+fn platform_failed(source: &PlatformError) -> Refusal {
+    error!(%source, "enrolment failed in the platform");
+    Refusal::Ours
+}
+
+fn bad_request(error: &str) -> Refusal {
+    Refusal::Request { status: StatusCode::BAD_REQUEST, error: error.into() }
+}
+
+fn respond(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
+    let text = serde_json::to_vec(body).expect("our own answers are plain JSON");
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = status;
+    let json = hyper::header::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(hyper::header::CONTENT_TYPE, json);
+    response
+}

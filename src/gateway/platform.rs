@@ -1,0 +1,97 @@
+//! The rules of the platform over the store: every change people and agents may ask for, each with
+//! its audit entry in the same transaction, refusals too.
+//!
+//! Users come in as an [`Actor`] that somebody else has authenticated; agents as a server id out of
+//! a verified leaf. No socket here, and no word about how an answer is shown.
+
+mod act;
+mod actor;
+mod agents;
+mod audit;
+mod channels;
+mod connections;
+mod enrolment;
+mod entry;
+mod error;
+mod grants;
+mod organizations;
+mod peerings;
+mod presence;
+mod provision;
+mod seal;
+mod secrets;
+mod servers;
+mod tokens;
+mod viewer;
+mod views;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use crate::domain::time::Timestamp;
+use crate::identity::time::TimeSource;
+use crate::store::Store;
+use crate::store::folder::Folder;
+
+pub use actor::Actor;
+pub use agents::AgentError;
+pub use audit::AuditView;
+pub use channels::{ChannelView, NewChannel};
+pub use connections::Command;
+pub use enrolment::{EnrolRefusal, Enrolment, LinkRefusal};
+pub use entry::{agent_entry, usual_address};
+pub use error::{Noun, OpenError, PlatformError, Refusal};
+pub use grants::GrantView;
+pub use organizations::OrganizationView;
+pub use peerings::PeeringView;
+pub use provision::{Plan, Provided, Provisioned};
+pub use secrets::Revealed;
+pub use servers::{ServerText, ServerView};
+pub use tokens::{IssuedToken, TokenLife};
+pub use views::{ConnectionView, EndView, Lamp};
+
+/// The database's name in the state folder.
+pub const DATABASE: &str = "platform.db";
+
+#[derive(Debug)]
+pub struct Platform {
+    store: Store,
+    seal: seal::SealingKey,
+    time: Arc<dyn TimeSource>,
+    presence: Mutex<presence::Presence>,
+}
+
+impl Platform {
+    /// Opens the platform in the gateway's state folder, making what is missing. The gateway and
+    /// `adit admin` may have it open at the same time.
+    pub async fn open(state: &Path, time: Arc<dyn TimeSource>) -> Result<Self, OpenError> {
+        let folder = Folder::open(state)?;
+        let store = Store::open(&state.join(DATABASE)).await?;
+        let keeps_secrets = !store.read().await?.sealed_secrets().await?.is_empty();
+        let seal = seal::SealingKey::open(&folder, keeps_secrets)?;
+        Ok(Self { store, seal, time, presence: Mutex::default() })
+    }
+
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.time.now()
+    }
+
+    /// Differs from the last answer when anything was committed since, by any process. One watcher
+    /// asks: the number only means something beside its predecessor.
+    pub async fn data_version(&self) -> Result<i64, PlatformError> {
+        Ok(self.store.data_version().await?)
+    }
+
+    /// Writes what waits in memory and releases the database.
+    pub async fn close(&self) -> Result<(), PlatformError> {
+        self.flush_all_reports().await?;
+        self.store.close().await;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! One act: a change and its audit entries in one transaction, or a refusal and its audit entries.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+use crate::domain::connection::Side;
+use crate::domain::id::{ChannelId, ConnectionId, OrganizationId, ServerId};
+use crate::domain::role::Deed;
+use crate::domain::time::Timestamp;
+use crate::domain::visibility::{self, Datum, Viewer};
+use crate::store::{AuditRecord, ChannelRecord, ConnectionRecord, Outcome, ServerRecord, Tx};
+
+use super::error::{Noun, PlatformError};
+use super::viewer;
+use super::{Actor, Platform};
+
+pub(super) struct Act {
+    pub(super) tx: Tx,
+    pub(super) now: Timestamp,
+    pub(super) actor: Actor,
+    action: &'static str,
+    object: String,
+    detail: String,
+    concerned: BTreeSet<OrganizationId>,
+}
+
+impl Platform {
+    /// Starts a user's act. `object` is what was asked for, as it was asked.
+    pub(super) async fn begin(
+        &self,
+        actor: &Actor,
+        action: &'static str,
+        object: impl Display,
+    ) -> Result<Act, PlatformError> {
+        let mut tx = self.store.write().await?;
+        tx.mark().await?;
+        Ok(Act {
+            tx,
+            now: self.now(),
+            actor: actor.clone(),
+            action,
+            object: object.to_string(),
+            detail: String::new(),
+            concerned: actor.viewpoint().into_iter().collect(),
+        })
+    }
+}
+
+impl Act {
+    /// The organization acted for, if the actor's role permits the deed.
+    pub(super) fn member(&self, deed: Deed) -> Result<OrganizationId, PlatformError> {
+        Ok(self.actor.member(deed)?)
+    }
+
+    /// Its log gets the entry too. Called once the asker is known to see that organization's part.
+    pub(super) fn concerns(&mut self, organization: OrganizationId) {
+        self.concerned.insert(organization);
+    }
+
+    pub(super) fn concerns_both(&mut self, connection: &ConnectionRecord) {
+        self.concerns(connection.source.organization);
+        self.concerns(connection.target.organization);
+    }
+
+    /// The object is only known now: it was just made.
+    pub(super) fn made(&mut self, noun: Noun, id: impl Display) {
+        self.object = format!("{noun} {id}");
+    }
+
+    /// What every organization concerned may read beside the action.
+    pub(super) fn say(&mut self, detail: impl Into<String>) {
+        self.detail = detail.into();
+    }
+
+    /// Commits the change with its entries, or takes it back and commits the refusal's.
+    pub(super) async fn finish<T>(mut self, outcome: Result<T, PlatformError>) -> Result<T, PlatformError> {
+        let (word, reason) = match &outcome {
+            Ok(_) => (Outcome::Done, self.detail.clone()),
+            Err(error @ (PlatformError::NotFound { .. } | PlatformError::Refused(_))) => {
+                self.tx.undo().await?;
+                (Outcome::Refused, error.to_string())
+            }
+            Err(PlatformError::Store(_) | PlatformError::Seal(_)) => return outcome,
+        };
+        self.write_entries(word, &reason).await?;
+        self.tx.commit().await?;
+        outcome
+    }
+
+    async fn write_entries(&mut self, outcome: Outcome, detail: &str) -> Result<(), PlatformError> {
+        let home = self.actor.viewpoint();
+        let (name, elsewhere) = match &self.actor {
+            Actor::Host { name } => (name.clone(), "the gateway's operator".to_owned()),
+            Actor::Member { organization, name, .. } => {
+                let organization = self.tx.organization(*organization).await?;
+                (name.clone(), organization.map_or_else(|| name.clone(), |it| it.name.to_string()))
+            }
+        };
+        let mut logs: Vec<Option<OrganizationId>> = self.concerned.iter().copied().map(Some).collect();
+        if home.is_none() {
+            logs.push(None);
+        }
+        for organization in logs {
+            let entry = AuditRecord {
+                at: self.now,
+                organization,
+                actor: if organization == home { name.clone() } else { elsewhere.clone() },
+                action: self.action,
+                object: self.object.clone(),
+                outcome,
+                detail: detail.to_owned(),
+                bucket: None,
+            };
+            self.tx.append_audit(&entry).await?;
+        }
+        Ok(())
+    }
+
+    /// A server of the organization acted for.
+    pub(super) async fn own_server(
+        &mut self,
+        id: ServerId,
+        organization: OrganizationId,
+    ) -> Result<ServerRecord, PlatformError> {
+        let server = self.tx.server(id).await?.filter(|server| {
+            let viewer = if server.organization == organization { Viewer::Owner } else { Viewer::Outsider };
+            visibility::listed(Datum::ServerDetail, viewer, false)
+        });
+        server.ok_or(PlatformError::NotFound { noun: Noun::Server })
+    }
+
+    /// A channel as far as the organization may know of it.
+    pub(super) async fn channel(
+        &mut self,
+        id: ChannelId,
+        organization: OrganizationId,
+    ) -> Result<(ChannelRecord, Viewer), PlatformError> {
+        let Some(channel) = self.tx.channel(id).await? else {
+            return Err(PlatformError::NotFound { noun: Noun::Channel });
+        };
+        let viewer = viewer::of_channel(&mut self.tx, organization, &channel).await?;
+        if visibility::listed(Datum::ChannelPublic, viewer, channel.published) {
+            Ok((channel, viewer))
+        } else {
+            Err(PlatformError::NotFound { noun: Noun::Channel })
+        }
+    }
+
+    /// A connection the organization is a party of, and the side it acts as.
+    pub(super) async fn connection(
+        &mut self,
+        id: ConnectionId,
+        organization: OrganizationId,
+    ) -> Result<(ConnectionRecord, Side), PlatformError> {
+        let found = self.tx.connection(id).await?;
+        let found = found.and_then(|it| viewer::side_of(&it, organization).map(|side| (it, side)));
+        let (connection, side) = found.ok_or(PlatformError::NotFound { noun: Noun::Connection })?;
+        self.concerns_both(&connection);
+        Ok((connection, side))
+    }
+}

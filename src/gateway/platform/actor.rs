@@ -1,0 +1,41 @@
+//! Who asks, authenticated by somebody else.
+
+use crate::domain::id::OrganizationId;
+use crate::domain::role::{Deed, Role};
+
+use super::error::Refusal;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// The gateway's operator on its own host: makes organizations, sets tiers, sees every list.
+    /// Never a party: agreements, grants and connections are decided by organizations.
+    Host {
+        name: String,
+    },
+    Member {
+        organization: OrganizationId,
+        role: Role,
+        name: String,
+    },
+}
+
+impl Actor {
+    /// The organization acted for, if the role permits the deed.
+    pub(super) fn member(&self, deed: Deed) -> Result<OrganizationId, Refusal> {
+        match self {
+            Self::Host { .. } => Err(Refusal::NeedsOrganization),
+            Self::Member { organization, role, .. } => {
+                role.permit(deed)?;
+                Ok(*organization)
+            }
+        }
+    }
+
+    /// Whose eyes a list is for; `None` sees everything that may be listed at all.
+    pub(super) const fn viewpoint(&self) -> Option<OrganizationId> {
+        match self {
+            Self::Host { .. } => None,
+            Self::Member { organization, .. } => Some(*organization),
+        }
+    }
+}

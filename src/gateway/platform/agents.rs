@@ -1,0 +1,191 @@
+//! What agents ask for and tell over their verified control links. The server id comes from a
+//! verified leaf whose standing was checked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::domain::connection::{ConnectionType, Side};
+use crate::domain::id::{ConnectionId, KeyFingerprint, OrganizationId, ServerId};
+use crate::domain::status::{Event, Mover, Status};
+use crate::protocol::control::{Activity, PeerRefusal, Rule, Unfit};
+use crate::store::{ConnectionRecord, Outcome, StoreError, Tx};
+
+use super::Platform;
+use super::audit::{AgentEntry, minute_bucket};
+use super::connections;
+use super::error::{PlatformError, Refusal};
+
+/// Why an agent's request was not served.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// Unknown, or of other servers: one answer.
+    #[error("there is no such connection")]
+    NotFound,
+    #[error("this side holds the secret already or it was deleted; use Rotate Secrets for a new one")]
+    SecretUnavailable,
+    #[error("the gateway's database did not serve the agent")]
+    Platform(#[from] PlatformError),
+}
+
+impl From<StoreError> for AgentError {
+    fn from(error: StoreError) -> Self {
+        Self::Platform(error.into())
+    }
+}
+
+impl Platform {
+    /// Every living connection of a server by id, and the revoked keys of all it ever had to do with.
+    pub async fn rules_for(
+        &self,
+        server: ServerId,
+    ) -> Result<(Vec<Rule>, Vec<KeyFingerprint>), PlatformError> {
+        let mut tx = self.store.read().await?;
+        let rules = tx
+            .connections_of_server(server)
+            .await?
+            .iter()
+            .filter_map(|connection| rule(connection, server).map(|rule| (rule.connection, rule)))
+            .collect::<BTreeMap<_, _>>();
+        let revoked = tx.revoked_peers(server).await?;
+        Ok((rules.into_values().collect(), revoked))
+    }
+
+    /// The servers at the other ends of its living connections.
+    pub async fn peers_of(&self, server: ServerId) -> Result<Vec<ServerId>, PlatformError> {
+        let connections = self.store.read().await?.connections_of_server(server).await?;
+        let peers: BTreeSet<_> = connections
+            .iter()
+            .filter_map(|connection| rule(connection, server).map(|rule| rule.peer))
+            .collect();
+        Ok(peers.into_iter().collect())
+    }
+
+    /// The agent's own file forbids the connection as it is: Failed, with the reason. Told again in
+    /// a status that knows no such event, it is refused and counted.
+    pub async fn unfit(&self, server: ServerId, id: ConnectionId, reason: Unfit) -> Result<(), AgentError> {
+        let mut tx = self.store.write().await?;
+        let (connection, side) = self.connection_of(&mut tx, server, id).await?;
+        let now = self.now();
+        let failure = format!("{} ({side}): {reason}", connection.end(side).name);
+        let event = Event::AgentRefused;
+        let shifted =
+            connections::shift(&mut tx, &connection, event, Mover::System, Some(&failure), now).await;
+        let (outcome, detail, bucket) = match shifted {
+            Ok(to) => (Outcome::Done, format!("from {} to {to}: {failure}", connection.status), None),
+            Err(PlatformError::Refused(Refusal::Status(refusal))) => {
+                let bucket = minute_bucket(now, format_args!("unfit {id} {side}"));
+                (Outcome::Refused, refusal.to_string(), Some(bucket))
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let entry = AgentEntry {
+            actor: format!("agent of {}", connection.end(side).name),
+            action: "fail connection",
+            object: format!("connection {id}"),
+            outcome,
+            detail,
+            bucket,
+        };
+        entry.write(&mut tx, now, both(&connection)).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// A peer or stranger was refused at a tunnel. Both organizations read it when the connection is
+    /// theirs; repeats within a minute are counted in one row.
+    pub async fn refused_peer(
+        &self,
+        server: ServerId,
+        id: Option<ConnectionId>,
+        peer: Option<ServerId>,
+        reason: PeerRefusal,
+    ) -> Result<(), AgentError> {
+        let mut tx = self.store.write().await?;
+        let Some(teller) = tx.server(server).await? else { return Err(AgentError::NotFound) };
+        let connection = match id {
+            Some(id) => tx.connection(id).await?.filter(|it| it.side_of(server).is_some()),
+            None => None,
+        };
+        let now = self.now();
+        let object = match (&connection, peer) {
+            (Some(connection), _) => format!("connection {}", connection.id),
+            (None, Some(peer)) => format!("server {peer}"),
+            (None, None) => "an unknown peer".to_owned(),
+        };
+        let logs = connection.as_ref().map_or_else(|| vec![Some(teller.organization)], both);
+        let entry = AgentEntry {
+            actor: format!("agent of {}", teller.name),
+            action: "refuse peer",
+            detail: reason.to_string(),
+            outcome: Outcome::Refused,
+            bucket: Some(minute_bucket(now, format_args!("peer {server} {object} {reason}"))),
+            object,
+        };
+        entry.write(&mut tx, now, logs).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// A connection that has this server at one end, and which.
+    pub(super) async fn connection_of(
+        &self,
+        tx: &mut Tx,
+        server: ServerId,
+        id: ConnectionId,
+    ) -> Result<(ConnectionRecord, Side), AgentError> {
+        let found = tx.connection(id).await?;
+        found
+            .and_then(|connection| connection.side_of(server).map(|side| (connection, side)))
+            .ok_or(AgentError::NotFound)
+    }
+
+    /// An entry for both organizations about what a side's agent did.
+    pub(super) async fn note_agent(
+        &self,
+        tx: &mut Tx,
+        connection: &ConnectionRecord,
+        side: Side,
+        action: &'static str,
+        detail: String,
+    ) -> Result<(), StoreError> {
+        let entry = AgentEntry {
+            actor: format!("agent of {}", connection.end(side).name),
+            action,
+            object: format!("connection {}", connection.id),
+            outcome: Outcome::Done,
+            detail,
+            bucket: None,
+        };
+        entry.write(tx, self.now(), both(connection)).await
+    }
+}
+
+fn both(connection: &ConnectionRecord) -> Vec<Option<OrganizationId>> {
+    vec![Some(connection.source.organization), Some(connection.target.organization)]
+}
+
+/// The connection as one of its servers needs to know it; none before set-up and after its end.
+fn rule(connection: &ConnectionRecord, server: ServerId) -> Option<Rule> {
+    let side = connection.side_of(server)?;
+    let activity = match connection.status {
+        Status::Ready | Status::Failed => Activity::Ready,
+        Status::Paused(_) => Activity::Paused,
+        Status::Active => Activity::Active,
+        Status::Provisioning | Status::Offered | Status::Declined | Status::Expired | Status::Terminated => {
+            return None;
+        }
+    };
+    let peer = connection.end(side.other());
+    Some(Rule {
+        connection: connection.id,
+        kind: ConnectionType::P2p,
+        protocol: Some(connection.protocol),
+        side,
+        peer: peer.server,
+        peer_route: peer.route,
+        source_name: connection.source.name.to_string(),
+        target_name: connection.target.name.to_string(),
+        activity,
+        secret_epoch: connection.secret_epoch,
+        cut_epoch: connection.cut_epoch,
+    })
+}

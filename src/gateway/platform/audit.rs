@@ -1,0 +1,112 @@
+//! The audit log as agents and strangers write it, and as people read it. Users' entries are
+//! written by [`super::act`].
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+use serde::Serialize;
+
+use crate::domain::id::OrganizationId;
+use crate::domain::limits::AUDIT_ROWS_MAX;
+use crate::domain::name::Name;
+use crate::domain::role::Deed;
+use crate::domain::time::Timestamp;
+use crate::store::{AuditRecord, AuditRow, Outcome, StoreError, Tx};
+
+use super::error::PlatformError;
+use super::views::{shown, shown_if_any};
+use super::{Actor, Platform};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditView {
+    pub id: i64,
+    #[serde(serialize_with = "shown")]
+    pub at: Timestamp,
+    /// Whose log it is from; absent for the gateway operator's own.
+    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
+    pub organization: Option<Name>,
+    pub actor: String,
+    pub action: String,
+    pub object: String,
+    pub outcome: String,
+    pub detail: String,
+    /// How often within its minute.
+    pub times: u32,
+}
+
+impl Platform {
+    /// The newest entries, oldest first; a member reads its own organization's log only.
+    pub async fn audit(&self, actor: &Actor, rows_max: u32) -> Result<Vec<AuditView>, PlatformError> {
+        let organization = match actor {
+            Actor::Host { .. } => None,
+            Actor::Member { .. } => Some(actor.member(Deed::See)?),
+        };
+        let mut tx = self.store.read().await?;
+        let rows = tx.audit(organization, rows_max.min(AUDIT_ROWS_MAX)).await?;
+        Ok(rows.into_iter().map(view).collect())
+    }
+}
+
+fn view(row: AuditRow) -> AuditView {
+    AuditView {
+        id: row.id,
+        at: row.at,
+        organization: row.organization_name,
+        actor: row.actor,
+        action: row.action,
+        object: row.object,
+        outcome: row.outcome,
+        detail: row.detail,
+        times: row.times,
+    }
+}
+
+/// An entry whose actor is no user.
+pub(super) struct AgentEntry {
+    pub(super) actor: String,
+    pub(super) action: &'static str,
+    pub(super) object: String,
+    pub(super) outcome: Outcome,
+    pub(super) detail: String,
+    pub(super) bucket: Option<String>,
+}
+
+impl AgentEntry {
+    /// Into each log once; `None` is the gateway operator's.
+    pub(super) async fn write(
+        &self,
+        tx: &mut Tx,
+        now: Timestamp,
+        logs: impl IntoIterator<Item = Option<OrganizationId>>,
+    ) -> Result<(), StoreError> {
+        for organization in logs.into_iter().collect::<BTreeSet<_>>() {
+            let whose = organization.map_or_else(|| "operator".to_owned(), |it| it.to_string());
+            let entry = AuditRecord {
+                at: now,
+                organization,
+                actor: self.actor.clone(),
+                action: self.action,
+                object: self.object.clone(),
+                outcome: self.outcome,
+                detail: self.detail.clone(),
+                bucket: self.bucket.as_ref().map(|bucket| format!("{bucket} {whose}")),
+            };
+            tx.append_audit(&entry).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Equal within one minute.
+pub(super) fn minute_bucket(now: Timestamp, what: fmt::Arguments<'_>) -> String {
+    format!("{} {what}", now.as_secs().div_euclid(60))
+}
+
+/// One IPv6 host has a whole /64 to come from (RFC 4291 §2.5.4).
+pub(super) fn source_network(source: IpAddr) -> IpAddr {
+    match source.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (!0 << 64))),
+    }
+}

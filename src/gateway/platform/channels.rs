@@ -1,0 +1,142 @@
+//! Channels: published receiving endpoints. Where one forwards to is in its owner's agent file and
+//! never here.
+
+use serde::Serialize;
+
+use crate::domain::connection::Protocol;
+use crate::domain::id::{ChannelId, OrganizationId, ServerId};
+use crate::domain::name::{Description, Name};
+use crate::domain::role::Deed;
+use crate::domain::tier::Counted;
+use crate::domain::visibility::{self, Datum, Viewer};
+use crate::identity::chance;
+use crate::store::{ChannelRecord, Tx};
+
+use super::act::Act;
+use super::error::{Noun, PlatformError, Refusal};
+use super::views::{shown, shown_if_any};
+use super::{Actor, Platform, viewer};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewChannel {
+    pub server: ServerId,
+    pub name: Name,
+    pub description: Description,
+    pub protocol: Protocol,
+    pub published: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ChannelView {
+    #[serde(serialize_with = "shown")]
+    pub id: ChannelId,
+    #[serde(serialize_with = "shown")]
+    pub name: Name,
+    #[serde(serialize_with = "shown")]
+    pub organization: Name,
+    #[serde(skip)]
+    pub organization_id: OrganizationId,
+    /// As far as the viewer may know the server.
+    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
+    pub server: Option<Name>,
+    #[serde(serialize_with = "shown")]
+    pub protocol: Protocol,
+    #[serde(serialize_with = "shown")]
+    pub description: Description,
+    pub published: bool,
+}
+
+impl Platform {
+    pub async fn add_channel(&self, actor: &Actor, new: &NewChannel) -> Result<ChannelId, PlatformError> {
+        let mut act = self.begin(actor, "add channel", format!("server {}", new.server)).await?;
+        let outcome = add(&mut act, new).await;
+        act.finish(outcome).await
+    }
+
+    /// Shows the channel to peers without a connection, or hides it from them.
+    pub async fn set_published(
+        &self,
+        actor: &Actor,
+        id: ChannelId,
+        published: bool,
+    ) -> Result<(), PlatformError> {
+        let action = if published { "publish channel" } else { "unpublish channel" };
+        let mut act = self.begin(actor, action, format!("channel {id}")).await?;
+        let outcome = publish(&mut act, id, published).await;
+        act.finish(outcome).await
+    }
+
+    /// Own channels, peers' published ones, and those one has a connection to.
+    pub async fn channels(&self, actor: &Actor) -> Result<Vec<ChannelView>, PlatformError> {
+        let mut tx = self.store.read().await?;
+        let mut views = Vec::new();
+        for channel in tx.channels().await? {
+            views.extend(view(&mut tx, actor.viewpoint(), channel).await?);
+        }
+        Ok(views)
+    }
+}
+
+async fn add(act: &mut Act, new: &NewChannel) -> Result<ChannelId, PlatformError> {
+    let organization = act.member(Deed::Change)?;
+    let server = act.own_server(new.server, organization).await?;
+    let Some(owner) = act.tx.organization(organization).await? else {
+        return Err(PlatformError::NotFound { noun: Noun::Organization });
+    };
+    let present = act.tx.count_channels(new.server).await?;
+    owner.tier.admit(Counted::ChannelsPerServer, present).map_err(Refusal::from)?;
+    let channel = ChannelRecord {
+        id: ChannelId::from_random(chance::bytes()),
+        server: server.id,
+        server_name: server.name,
+        organization,
+        organization_name: owner.name,
+        name: new.name.clone(),
+        description: new.description.clone(),
+        protocol: new.protocol,
+        published: new.published,
+    };
+    act.tx.insert_channel(&channel, act.now).await?;
+    act.made(Noun::Channel, channel.id);
+    act.say(format!("name {}, {}", new.name, new.protocol));
+    Ok(channel.id)
+}
+
+async fn publish(act: &mut Act, id: ChannelId, published: bool) -> Result<(), PlatformError> {
+    let organization = act.member(Deed::Change)?;
+    let (channel, viewer) = act.channel(id, organization).await?;
+    if viewer != Viewer::Owner {
+        return Err(PlatformError::NotFound { noun: Noun::Channel });
+    }
+    act.tx.set_published(id, published).await?;
+    act.say(format!("name {}", channel.name));
+    Ok(())
+}
+
+async fn view(
+    tx: &mut Tx,
+    viewpoint: Option<OrganizationId>,
+    channel: ChannelRecord,
+) -> Result<Option<ChannelView>, PlatformError> {
+    let (of_channel, of_server) = match viewpoint {
+        None => (Viewer::Owner, Viewer::Owner),
+        Some(own) => (
+            viewer::of_channel(tx, own, &channel).await?,
+            viewer::of_server(tx, own, channel.organization, channel.server).await?,
+        ),
+    };
+    if !visibility::listed(Datum::ChannelPublic, of_channel, channel.published) {
+        return Ok(None);
+    }
+    let server_shows = visibility::listed(Datum::ServerName, of_server, false);
+    Ok(Some(ChannelView {
+        id: channel.id,
+        name: channel.name,
+        organization: channel.organization_name,
+        organization_id: channel.organization,
+        server: server_shows.then_some(channel.server_name),
+        protocol: channel.protocol,
+        description: channel.description,
+        published: channel.published,
+    }))
+}

@@ -1,0 +1,117 @@
+//! What the parties of a connection may do to it. The status table decides; this applies.
+
+use crate::domain::connection::{ConnectionType, Side};
+use crate::domain::id::ConnectionId;
+use crate::domain::role::Deed;
+use crate::domain::status::{self, Event, Mover, Status};
+use crate::domain::time::Timestamp;
+use crate::store::{ConnectionRecord, GrantStatus, Tx};
+
+use super::act::Act;
+use super::error::{PlatformError, Refusal};
+use super::{Actor, Platform};
+
+/// What a party may order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    Activate,
+    Pause,
+    Resume,
+    /// Cuts open tunnels and leaves the status; an Active connection's agents dial again.
+    Disconnect,
+    Retry,
+    Terminate,
+}
+
+impl Command {
+    pub const ALL: [Self; 6] =
+        [Self::Activate, Self::Pause, Self::Resume, Self::Disconnect, Self::Retry, Self::Terminate];
+
+    const fn event(self) -> Event {
+        match self {
+            Self::Activate => Event::Activate,
+            Self::Pause => Event::Pause,
+            Self::Resume => Event::Resume,
+            Self::Disconnect => Event::Disconnect,
+            Self::Retry => Event::Retry,
+            Self::Terminate => Event::Terminate,
+        }
+    }
+
+    const fn action(self) -> &'static str {
+        match self {
+            Self::Activate => "activate connection",
+            Self::Pause => "pause connection",
+            Self::Resume => "resume connection",
+            Self::Disconnect => "disconnect connection",
+            Self::Retry => "retry connection",
+            Self::Terminate => "terminate connection",
+        }
+    }
+}
+
+impl Platform {
+    /// Gives the status the connection has now.
+    pub async fn command(
+        &self,
+        actor: &Actor,
+        id: ConnectionId,
+        command: Command,
+    ) -> Result<Status, PlatformError> {
+        let mut act = self.begin(actor, command.action(), format!("connection {id}")).await?;
+        let outcome = obey(&mut act, id, command).await;
+        act.finish(outcome).await
+    }
+}
+
+async fn obey(act: &mut Act, id: ConnectionId, command: Command) -> Result<Status, PlatformError> {
+    let own = act.member(Deed::Change)?;
+    let (connection, side) = act.connection(id, own).await?;
+    let side = acting_side(&connection, command, side);
+    let mover = Mover::Party(side);
+    let to = shift(&mut act.tx, &connection, command.event(), mover, None, act.now).await?;
+    act.say(if to == connection.status {
+        format!("{to}, open tunnels cut")
+    } else {
+        format!("from {} to {to}", connection.status)
+    });
+    Ok(to)
+}
+
+/// An organization at both ends acts as one party and holds one pause; a hold it placed through the
+/// other end is its own to lift.
+fn acting_side(connection: &ConnectionRecord, command: Command, side: Side) -> Side {
+    let alone = connection.source.organization == connection.target.organization;
+    match connection.status.holds() {
+        Some(holds) if alone && command == Command::Resume && !holds.includes(side) => side.other(),
+        _ => side,
+    }
+}
+
+/// Applies one event of the status table with everything that follows from it.
+pub(super) async fn shift(
+    tx: &mut Tx,
+    connection: &ConnectionRecord,
+    event: Event,
+    mover: Mover,
+    failure: Option<&str>,
+    now: Timestamp,
+) -> Result<Status, PlatformError> {
+    let to = status::on(Some(connection.status), ConnectionType::P2p, event, mover).map_err(Refusal::from)?;
+    if to != connection.status {
+        tx.set_status(connection, to, failure, now).await?;
+    }
+    if event.cuts() {
+        tx.raise_cut_epoch(connection.id).await?;
+    }
+    if to.is_terminal() {
+        tx.delete_sealed(connection.id).await?;
+        // The grant was for this connection; leaving it in force would only block a new one.
+        let ended = match mover {
+            Mover::Party(Side::Target) | Mover::System => GrantStatus::Revoked,
+            Mover::Party(Side::Source) => GrantStatus::Relinquished,
+        };
+        tx.decide_grant(connection.grant, ended, None, now).await?;
+    }
+    Ok(to)
+}

@@ -1,0 +1,270 @@
+//! Registration tokens redeemed, and whether a server with a certificate stands well.
+
+use std::net::IpAddr;
+
+use subtle::ConstantTimeEq;
+
+use crate::domain::id::{ConnectionId, KeyFingerprint, RouteId, ServerId};
+use crate::domain::secret::RegistrationToken;
+use crate::domain::time::Timestamp;
+use crate::store::{Outcome, ServerRecord, StoreError, TokenRecord, Tx};
+
+use super::Platform;
+use super::audit::{AgentEntry, minute_bucket, source_network};
+use super::error::PlatformError;
+use super::{secrets, tokens};
+
+/// What a redeemed token earns: a leaf for this server, and this route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrolment {
+    pub server: ServerId,
+    pub route: RouteId,
+    /// A new key took the place of this one: cut its links and tunnels.
+    pub revoked: Option<KeyFingerprint>,
+    /// Connections whose secrets were rotated because of it.
+    pub rotated: Vec<ConnectionId>,
+}
+
+/// Told to whoever presented the token. Unknown, foreign, mistyped and voided are one answer.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolRefusal {
+    #[error(
+        "this registration token is not good for this server; issue a new one and use its connector file"
+    )]
+    Wrong,
+    #[error("the registration token has expired; issue a new one")]
+    Expired,
+    #[error(
+        "the registration token was used with another key; issue a new one, and find out who used this one"
+    )]
+    OtherKey,
+    #[error(
+        "this key was revoked; remove the agent's identity from its state folder and enrol with a new token"
+    )]
+    RevokedKey,
+    #[error("this key belongs to another server; each agent makes its own")]
+    KeyInUse,
+    #[error("the gateway's database did not serve the enrolment; try again")]
+    Platform(#[from] PlatformError),
+}
+
+impl From<StoreError> for EnrolRefusal {
+    fn from(error: StoreError) -> Self {
+        Self::Platform(error.into())
+    }
+}
+
+/// Why a server with a verified leaf gets no control link.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkRefusal {
+    #[error("the platform has no such server")]
+    UnknownServer,
+    #[error("the key was revoked; enrol with a new token")]
+    RevokedKey,
+    #[error("the key is not the one on file; enrol with a new token")]
+    KeyNotOnFile,
+    #[error("the gateway's database did not serve the link")]
+    Platform(#[from] PlatformError),
+}
+
+impl From<StoreError> for LinkRefusal {
+    fn from(error: StoreError) -> Self {
+        Self::Platform(error.into())
+    }
+}
+
+impl Platform {
+    /// Binds the token to the first key that presents it; the same key may come again until the
+    /// token expires. A new key on a server that had one revokes the old and rotates its secrets.
+    pub async fn redeem_token(
+        &self,
+        server: ServerId,
+        token: &RegistrationToken,
+        key: KeyFingerprint,
+        source: IpAddr,
+    ) -> Result<Enrolment, EnrolRefusal> {
+        let mut tx = self.store.write().await?;
+        let known = tx.server(server).await?;
+        let kept = tx.token(server).await?;
+        match judge(&mut tx, known.as_ref(), kept.as_ref(), token, key, self.now()).await {
+            Ok(server) => {
+                let enrolment = self.enrol(&mut tx, &server, kept.as_ref(), key).await?;
+                tx.commit().await?;
+                Ok(enrolment)
+            }
+            Err(EnrolRefusal::Platform(error)) => Err(error.into()),
+            Err(refusal) => {
+                self.note_refused_enrolment(&mut tx, known.as_ref(), key, source, &refusal).await?;
+                tx.commit().await?;
+                Err(refusal)
+            }
+        }
+    }
+
+    /// A host was refused for what it presented, before the platform was asked. Told once for each
+    /// source and minute, counting.
+    pub async fn host_refused(
+        &self,
+        server: Option<ServerId>,
+        action: &'static str,
+        source: IpAddr,
+        why: &str,
+    ) -> Result<(), PlatformError> {
+        let mut tx = self.store.write().await?;
+        let known = match server {
+            Some(server) => tx.server(server).await?,
+            None => None,
+        };
+        let now = self.now();
+        let whose = known.as_ref().map_or_else(|| "unknown".to_owned(), |server| server.id.to_string());
+        let network = source_network(source);
+        let entry = AgentEntry {
+            actor: format!("a host at {source}"),
+            action,
+            object: format!("server {whose}"),
+            outcome: Outcome::Refused,
+            detail: why.to_owned(),
+            bucket: Some(minute_bucket(now, format_args!("{action} {network} {whose} {why}"))),
+        };
+        entry.write(&mut tx, now, [known.map(|server| server.organization)]).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Whether a leaf over `key` may open a control link for `server` now.
+    pub async fn standing(&self, server: ServerId, key: KeyFingerprint) -> Result<(), LinkRefusal> {
+        let mut tx = self.store.read().await?;
+        let known = tx.server(server).await?;
+        let refusal = match &known {
+            _ if tx.is_revoked(key).await? => LinkRefusal::RevokedKey,
+            None => LinkRefusal::UnknownServer,
+            Some(known) if known.key != Some(key) => LinkRefusal::KeyNotOnFile,
+            Some(_) => return Ok(()),
+        };
+        drop(tx);
+        let mut tx = self.store.write().await?;
+        let now = self.now();
+        let entry = AgentEntry {
+            actor: "a host with a certificate".into(),
+            action: "open control link",
+            object: format!("server {server}"),
+            outcome: Outcome::Refused,
+            detail: format!("{refusal} (key {key})"),
+            bucket: Some(minute_bucket(now, format_args!("link {server} {key}"))),
+        };
+        entry.write(&mut tx, now, [known.map(|known| known.organization)]).await?;
+        tx.commit().await?;
+        Err(refusal)
+    }
+
+    async fn enrol(
+        &self,
+        tx: &mut Tx,
+        server: &ServerRecord,
+        kept: Option<&TokenRecord>,
+        key: KeyFingerprint,
+    ) -> Result<Enrolment, EnrolRefusal> {
+        let now = self.now();
+        if kept.is_some_and(|kept| kept.bound_key.is_none()) {
+            tx.bind_token(server.id, key, now).await?;
+        }
+        let mut enrolment =
+            Enrolment { server: server.id, route: server.route, revoked: None, rotated: Vec::new() };
+        let mut concerned = vec![Some(server.organization)];
+        let mut detail = format!("key {key}");
+        if server.key != Some(key) {
+            if let Some(old) = server.key {
+                tx.revoke_key(old, server.id, now).await?;
+                enrolment.revoked = Some(old);
+            }
+            tx.set_key(server.id, Some(key), now).await?;
+            if server.enrolled_at.is_some() {
+                detail = format!("new key {key}; its peers refuse it until they run `adit trust`");
+                for connection in tx.connections_of_server(server.id).await? {
+                    if !connection.status.is_terminal() {
+                        secrets::rotate(tx, &self.seal, &connection, now).await?;
+                        enrolment.rotated.push(connection.id);
+                        concerned.push(Some(connection.source.organization));
+                        concerned.push(Some(connection.target.organization));
+                    }
+                }
+            }
+        }
+        let entry = AgentEntry {
+            actor: format!("agent of {}", server.name),
+            action: "enrol",
+            object: format!("server {}", server.id),
+            outcome: Outcome::Done,
+            detail,
+            bucket: None,
+        };
+        entry.write(tx, now, concerned).await?;
+        Ok(enrolment)
+    }
+
+    /// Before authentication: one row for each source and minute, counting.
+    async fn note_refused_enrolment(
+        &self,
+        tx: &mut Tx,
+        known: Option<&ServerRecord>,
+        key: KeyFingerprint,
+        source: IpAddr,
+        refusal: &EnrolRefusal,
+    ) -> Result<(), StoreError> {
+        let now = self.now();
+        let whose = known.map_or_else(|| "unknown".to_owned(), |server| server.id.to_string());
+        let network = source_network(source);
+        let entry = AgentEntry {
+            actor: format!("a host at {source}"),
+            action: "enrol",
+            object: format!("server {whose}"),
+            outcome: match refusal {
+                EnrolRefusal::OtherKey | EnrolRefusal::RevokedKey | EnrolRefusal::KeyInUse => Outcome::Alert,
+                EnrolRefusal::Wrong | EnrolRefusal::Expired | EnrolRefusal::Platform(_) => Outcome::Refused,
+            },
+            detail: format!("{refusal} (key {key})"),
+            bucket: Some(minute_bucket(now, format_args!("enrol {network} {whose} {}", word(refusal)))),
+        };
+        entry.write(tx, now, [known.map(|server| server.organization)]).await
+    }
+}
+
+const fn word(refusal: &EnrolRefusal) -> &'static str {
+    match refusal {
+        EnrolRefusal::Wrong => "wrong",
+        EnrolRefusal::Expired => "expired",
+        EnrolRefusal::OtherKey => "other key",
+        EnrolRefusal::RevokedKey => "revoked key",
+        EnrolRefusal::KeyInUse => "key in use",
+        EnrolRefusal::Platform(_) => "platform",
+    }
+}
+
+/// The token first, in constant time and over a stand-in when there is none: until it is right,
+/// nothing about the server is confirmed.
+async fn judge(
+    tx: &mut Tx,
+    server: Option<&ServerRecord>,
+    kept: Option<&TokenRecord>,
+    token: &RegistrationToken,
+    key: KeyFingerprint,
+    now: Timestamp,
+) -> Result<ServerRecord, EnrolRefusal> {
+    let hash = kept.map_or([0; 32], |kept| kept.hash);
+    let right: bool = hash.ct_eq(&tokens::hash(token)).into();
+    let (Some(server), Some(kept), true) = (server, kept, right) else {
+        return Err(EnrolRefusal::Wrong);
+    };
+    if now >= kept.expires_at {
+        return Err(EnrolRefusal::Expired);
+    }
+    if kept.bound_key.is_some_and(|bound| bound != key) {
+        return Err(EnrolRefusal::OtherKey);
+    }
+    if tx.is_revoked(key).await? {
+        return Err(EnrolRefusal::RevokedKey);
+    }
+    if tx.server_with_key(key).await?.is_some_and(|other| other != server.id) {
+        return Err(EnrolRefusal::KeyInUse);
+    }
+    Ok(server.clone())
+}

@@ -1,0 +1,137 @@
+//! Why the platform did not do what was asked.
+
+use std::fmt;
+
+use crate::domain::name::Name;
+use crate::domain::role::NotPermitted;
+use crate::domain::status;
+use crate::domain::tier::LimitReached;
+use crate::store::StoreError;
+use crate::store::folder::FolderError;
+
+use super::seal::SealError;
+
+/// What a look-up was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noun {
+    Organization,
+    Server,
+    Channel,
+    Peering,
+    Grant,
+    Connection,
+}
+
+impl Noun {
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Organization => "organization",
+            Self::Server => "server",
+            Self::Channel => "channel",
+            Self::Peering => "peering",
+            Self::Grant => "grant",
+            Self::Connection => "connection",
+        }
+    }
+}
+
+impl fmt::Display for Noun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PlatformError {
+    /// Also for what exists and is not the asker's to see: same answer, same code path.
+    #[error("there is no such {noun}")]
+    NotFound { noun: Noun },
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("the platform's database did not serve this")]
+    Store(#[source] StoreError),
+    #[error("a connection's secret could not be sealed or unsealed")]
+    Seal(#[from] SealError),
+}
+
+impl From<StoreError> for PlatformError {
+    /// A unique index is the last judge of a race; whoever loses is refused like one who came late.
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Exists { doing } => Self::Refused(Refusal::Exists { doing }),
+            error => Self::Store(error),
+        }
+    }
+}
+
+/// A rule that forbids what was asked. Audited.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error(transparent)]
+    Role(#[from] NotPermitted),
+    #[error(transparent)]
+    Limit(#[from] LimitReached),
+    #[error(transparent)]
+    Status(#[from] status::Refusal),
+    #[error("this is done for an organization; say which")]
+    NeedsOrganization,
+    #[error("organizations are made by the gateway's operator")]
+    NeedsHost,
+    #[error("{doing}: there is one already; choose another or use that one")]
+    Exists { doing: &'static str },
+    #[error("a request from {requester} to {recipient} is open already; {recipient} accepts or declines it")]
+    PeeringOpen { requester: Name, recipient: Name },
+    #[error("{one} and {other} have an agreement already")]
+    PeeringLive { one: Name, other: Name },
+    #[error("this peering request is {status} and stays so; make a new one")]
+    PeeringDecided { status: &'static str },
+    #[error("a peering request is for {recipient} to accept or decline")]
+    NotRecipient { recipient: Name },
+    #[error("a peering request is for {requester} to withdraw")]
+    NotRequester { requester: Name },
+    #[error("{peer} cannot take another peer now; ask them to make room")]
+    PeerFull { peer: Name },
+    #[error("there is no agreement with {peer}; ask for peering first")]
+    NoAgreement { peer: Name },
+    #[error("the channel is not published; publish it before offering it")]
+    NotPublished,
+    #[error("the grant is {status}; only a pending one is decided")]
+    GrantDecided { status: &'static str },
+    #[error("the grant is {status} already")]
+    GrantEnded { status: &'static str },
+    #[error("this grant is for {decider} to approve or deny")]
+    NotDecider { decider: Name },
+    #[error("a grant is revoked by {owner}, who owns the channel; its holder relinquishes it")]
+    NotOwner { owner: Name },
+    #[error("a grant is relinquished by {holder}, who holds it; the channel's owner revokes it")]
+    NotHolder { holder: Name },
+    #[error("approving an offer names the server of yours that will send; say which")]
+    SourceNeeded,
+    #[error("the request named the sending server; approve it as it is or deny it")]
+    SourceFixed,
+    #[error("a server cannot send to itself; name another one")]
+    SameServer,
+    #[error(
+        "this organization has viewed the secret, and it is shown once; use Rotate Secrets for a new one"
+    )]
+    SecretViewed,
+    #[error("the secret is no longer available here; use Rotate Secrets for a new one")]
+    SecretGone,
+    #[error("the server has no key on file, so there is nothing to revoke")]
+    NotEnrolled,
+}
+
+/// Why the platform could not be opened; each is the operator's to act on.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the gateway's state folder cannot be used")]
+    Folder {
+        #[from]
+        source: FolderError,
+    },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}

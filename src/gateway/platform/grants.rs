@@ -1,0 +1,345 @@
+//! Grants: permission for one peer on one channel, and the P2P connection an approval makes.
+
+use serde::Serialize;
+
+use crate::domain::connection::{ConnectionType, Protocol, Side};
+use crate::domain::id::{AgreementId, ChannelId, ConnectionId, GrantId, OrganizationId, ServerId};
+use crate::domain::name::Name;
+use crate::domain::role::Deed;
+use crate::domain::secret::Secret;
+use crate::domain::status::{self, Event, Mover};
+use crate::domain::visibility::{self, Datum, Viewer};
+use crate::identity::chance;
+use crate::store::{AgreementStatus, GrantRecord, GrantStatus, NewConnection, NewGrant, Origin, Tx};
+
+use super::act::Act;
+use super::connections;
+use super::error::{Noun, PlatformError, Refusal};
+use super::seal::SealingKey;
+use super::views::{shown, shown_if_any};
+use super::{Actor, Platform, viewer};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GrantView {
+    #[serde(serialize_with = "shown")]
+    pub id: GrantId,
+    #[serde(serialize_with = "shown")]
+    pub channel: ChannelId,
+    /// Absent while the viewer may not see the channel.
+    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
+    pub channel_name: Option<Name>,
+    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
+    #[serde(serialize_with = "shown")]
+    pub owner: Name,
+    #[serde(skip)]
+    pub owner_id: OrganizationId,
+    #[serde(serialize_with = "shown")]
+    pub holder: Name,
+    #[serde(skip)]
+    pub holder_id: OrganizationId,
+    pub origin: &'static str,
+    pub status: &'static str,
+    /// Whoever has to approve or deny it while it is pending.
+    #[serde(skip)]
+    pub decider_id: OrganizationId,
+    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
+    pub connection: Option<ConnectionId>,
+}
+
+impl Platform {
+    /// The channel's owner offers it to a peer, who then decides.
+    pub async fn offer_grant(
+        &self,
+        actor: &Actor,
+        channel: ChannelId,
+        to: OrganizationId,
+    ) -> Result<GrantId, PlatformError> {
+        let mut act = self.begin(actor, "offer grant", format!("channel {channel}")).await?;
+        let outcome = offer(&mut act, channel, to).await;
+        act.finish(outcome).await
+    }
+
+    /// A peer asks to send to a channel from one of its servers; the channel's owner then decides.
+    pub async fn request_grant(
+        &self,
+        actor: &Actor,
+        channel: ChannelId,
+        source: ServerId,
+    ) -> Result<GrantId, PlatformError> {
+        let mut act = self.begin(actor, "request grant", format!("channel {channel}")).await?;
+        let outcome = request(&mut act, channel, source).await;
+        act.finish(outcome).await
+    }
+
+    /// Provisions the connection. `source` is for offers: the decider's server that will send.
+    pub async fn approve_grant(
+        &self,
+        actor: &Actor,
+        id: GrantId,
+        source: Option<ServerId>,
+    ) -> Result<ConnectionId, PlatformError> {
+        let mut act = self.begin(actor, "approve grant", format!("grant {id}")).await?;
+        let outcome = approve(&mut act, &self.seal, id, source).await;
+        act.finish(outcome).await
+    }
+
+    pub async fn deny_grant(&self, actor: &Actor, id: GrantId) -> Result<(), PlatformError> {
+        let mut act = self.begin(actor, "deny grant", format!("grant {id}")).await?;
+        let outcome = deny(&mut act, id).await;
+        act.finish(outcome).await
+    }
+
+    /// By the channel's owner; ends the connection made from it.
+    pub async fn revoke_grant(&self, actor: &Actor, id: GrantId) -> Result<(), PlatformError> {
+        self.end_grant(actor, "revoke grant", id, GrantStatus::Revoked).await
+    }
+
+    /// By its holder; ends the connection made from it.
+    pub async fn relinquish_grant(&self, actor: &Actor, id: GrantId) -> Result<(), PlatformError> {
+        self.end_grant(actor, "relinquish grant", id, GrantStatus::Relinquished).await
+    }
+
+    async fn end_grant(
+        &self,
+        actor: &Actor,
+        action: &'static str,
+        id: GrantId,
+        to: GrantStatus,
+    ) -> Result<(), PlatformError> {
+        let mut act = self.begin(actor, action, format!("grant {id}")).await?;
+        let outcome = end(&mut act, id, to).await;
+        act.finish(outcome).await
+    }
+
+    pub async fn grants(&self, actor: &Actor) -> Result<Vec<GrantView>, PlatformError> {
+        let mut tx = self.store.read().await?;
+        let mut views = Vec::new();
+        for grant in tx.grants().await? {
+            if actor.viewpoint().is_none_or(|own| own == grant.owner || own == grant.holder) {
+                views.push(view(&mut tx, actor.viewpoint(), grant).await?);
+            }
+        }
+        Ok(views)
+    }
+}
+
+async fn offer(act: &mut Act, channel: ChannelId, to: OrganizationId) -> Result<GrantId, PlatformError> {
+    let own = act.member(Deed::Change)?;
+    let (channel, viewer) = act.channel(channel, own).await?;
+    if viewer != Viewer::Owner {
+        return Err(PlatformError::NotFound { noun: Noun::Channel });
+    }
+    let agreement = agreement_with(act, own, to).await?;
+    if !channel.published {
+        return Err(Refusal::NotPublished.into());
+    }
+    let new = NewGrant {
+        id: GrantId::from_random(chance::bytes()),
+        agreement,
+        channel: channel.id,
+        holder: to,
+        origin: Origin::Offered,
+        source_server: None,
+        created_at: act.now,
+    };
+    make(act, &new, to, &channel.name).await
+}
+
+async fn request(act: &mut Act, channel: ChannelId, source: ServerId) -> Result<GrantId, PlatformError> {
+    let own = act.member(Deed::Change)?;
+    let (channel, _) = act.channel(channel, own).await?;
+    let source = act.own_server(source, own).await?.id;
+    let agreement = agreement_with(act, own, channel.organization).await?;
+    if source == channel.server {
+        return Err(Refusal::SameServer.into());
+    }
+    let new = NewGrant {
+        id: GrantId::from_random(chance::bytes()),
+        agreement,
+        channel: channel.id,
+        holder: own,
+        origin: Origin::Requested,
+        source_server: Some(source),
+        created_at: act.now,
+    };
+    make(act, &new, channel.organization, &channel.name).await
+}
+
+async fn make(
+    act: &mut Act,
+    new: &NewGrant,
+    peer: OrganizationId,
+    channel: &Name,
+) -> Result<GrantId, PlatformError> {
+    act.tx.insert_grant(new).await?;
+    act.concerns(peer);
+    act.made(Noun::Grant, new.id);
+    act.say(format!("channel {channel}"));
+    Ok(new.id)
+}
+
+/// A live agreement with the peer; with none, the peer's existence is not confirmed beyond its name.
+async fn agreement_with(
+    act: &mut Act,
+    own: OrganizationId,
+    peer: OrganizationId,
+) -> Result<AgreementId, PlatformError> {
+    let Some(organization) = act.tx.organization(peer).await? else {
+        return Err(PlatformError::NotFound { noun: Noun::Organization });
+    };
+    match act.tx.agreement_between(own, peer).await? {
+        Some(agreement) if agreement.status == AgreementStatus::Live => Ok(agreement.id),
+        _ => Err(Refusal::NoAgreement { peer: organization.name }.into()),
+    }
+}
+
+/// A grant the organization is a party of.
+async fn party(act: &mut Act, id: GrantId) -> Result<(GrantRecord, OrganizationId), PlatformError> {
+    let own = act.member(Deed::Change)?;
+    let found = act.tx.grant(id).await?.filter(|grant| grant.owner == own || grant.holder == own);
+    let grant = found.ok_or(PlatformError::NotFound { noun: Noun::Grant })?;
+    act.concerns(grant.owner);
+    act.concerns(grant.holder);
+    Ok((grant, own))
+}
+
+/// A pending grant that is the organization's to decide.
+async fn pending(act: &mut Act, id: GrantId) -> Result<GrantRecord, PlatformError> {
+    let (grant, own) = party(act, id).await?;
+    if grant.status != GrantStatus::Pending {
+        return Err(Refusal::GrantDecided { status: grant.status.word() }.into());
+    }
+    let (decider, name) = match grant.origin {
+        Origin::Offered => (grant.holder, &grant.holder_name),
+        Origin::Requested => (grant.owner, &grant.owner_name),
+    };
+    if decider != own {
+        return Err(Refusal::NotDecider { decider: name.clone() }.into());
+    }
+    Ok(grant)
+}
+
+async fn approve(
+    act: &mut Act,
+    seal: &SealingKey,
+    id: GrantId,
+    source: Option<ServerId>,
+) -> Result<ConnectionId, PlatformError> {
+    let grant = pending(act, id).await?;
+    agreement_with(act, grant.owner, grant.holder).await?;
+    let (source, decider) = match (grant.origin, grant.source_server, source) {
+        (Origin::Offered, _, None) => return Err(Refusal::SourceNeeded.into()),
+        (Origin::Offered, _, Some(source)) => (act.own_server(source, grant.holder).await?.id, Side::Source),
+        (Origin::Requested, Some(asked), named) if named.is_none_or(|named| named == asked) => {
+            (asked, Side::Target)
+        }
+        (Origin::Requested, ..) => return Err(Refusal::SourceFixed.into()),
+    };
+    if source == grant.target_server {
+        return Err(Refusal::SameServer.into());
+    }
+    act.tx.decide_grant(id, GrantStatus::Approved, Some(source), act.now).await?;
+    let connection = provision(act, seal, &grant, source, decider).await?;
+    act.say(format!("channel {}, connection {connection}", grant.channel_name));
+    Ok(connection)
+}
+
+/// Provisioning and its end are one transaction: nobody sees a half-made connection, and an error
+/// leaves none.
+async fn provision(
+    act: &mut Act,
+    seal: &SealingKey,
+    grant: &GrantRecord,
+    source: ServerId,
+    decider: Side,
+) -> Result<ConnectionId, PlatformError> {
+    const EPOCH: u32 = 1;
+    let id = ConnectionId::from_random(chance::bytes());
+    let status =
+        status::on(None, ConnectionType::P2p, Event::Create, Mover::Party(decider)).map_err(Refusal::from)?;
+    let new = NewConnection {
+        id,
+        grant: grant.id,
+        source,
+        target: grant.target_server,
+        status,
+        created_at: act.now,
+    };
+    act.tx.insert_connection(&new).await?;
+    let sealed = seal.seal(id, EPOCH, &Secret::from_bytes(chance::bytes()))?;
+    act.tx.put_secret(id, EPOCH, &sealed, act.now).await?;
+    if let Some(connection) = act.tx.connection(id).await? {
+        connections::shift(&mut act.tx, &connection, Event::SetUpDone, Mover::System, None, act.now).await?;
+    }
+    Ok(id)
+}
+
+async fn deny(act: &mut Act, id: GrantId) -> Result<(), PlatformError> {
+    let grant = pending(act, id).await?;
+    act.tx.decide_grant(id, GrantStatus::Denied, None, act.now).await?;
+    act.say(format!("channel {}", grant.channel_name));
+    Ok(())
+}
+
+async fn end(act: &mut Act, id: GrantId, to: GrantStatus) -> Result<(), PlatformError> {
+    let (grant, own) = party(act, id).await?;
+    let side = if to == GrantStatus::Revoked {
+        if grant.owner != own {
+            return Err(Refusal::NotOwner { owner: grant.owner_name }.into());
+        }
+        Side::Target
+    } else {
+        if grant.holder != own {
+            return Err(Refusal::NotHolder { holder: grant.holder_name }.into());
+        }
+        Side::Source
+    };
+    if !matches!(grant.status, GrantStatus::Pending | GrantStatus::Approved) {
+        return Err(Refusal::GrantEnded { status: grant.status.word() }.into());
+    }
+    act.say(format!("channel {}", grant.channel_name));
+    match act.tx.connection_of_grant(id).await? {
+        Some(connection) => {
+            let mover = Mover::Party(side);
+            connections::shift(&mut act.tx, &connection, Event::Terminate, mover, None, act.now).await?;
+            act.say(format!("channel {}; connection {} terminated", grant.channel_name, connection.id));
+        }
+        None => act.tx.decide_grant(id, to, None, act.now).await?,
+    }
+    Ok(())
+}
+
+async fn view(
+    tx: &mut Tx,
+    viewpoint: Option<OrganizationId>,
+    grant: GrantRecord,
+) -> Result<GrantView, PlatformError> {
+    let channel = tx.channel(grant.channel).await?;
+    let shows = match (viewpoint, channel) {
+        (None, _) => true,
+        (Some(own), Some(channel)) => {
+            let viewer = viewer::of_channel(tx, own, &channel).await?;
+            visibility::listed(Datum::ChannelPublic, viewer, channel.published)
+        }
+        (Some(_), None) => false,
+    };
+    let connection = tx.connection_of_grant(grant.id).await?.map(|connection| connection.id);
+    Ok(GrantView {
+        id: grant.id,
+        channel: grant.channel,
+        channel_name: shows.then_some(grant.channel_name),
+        protocol: shows.then_some(grant.protocol),
+        owner: grant.owner_name,
+        owner_id: grant.owner,
+        holder: grant.holder_name,
+        holder_id: grant.holder,
+        origin: grant.origin.word(),
+        status: grant.status.word(),
+        decider_id: match grant.origin {
+            Origin::Offered => grant.holder,
+            Origin::Requested => grant.owner,
+        },
+        connection,
+    })
+}

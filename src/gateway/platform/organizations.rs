@@ -1,0 +1,88 @@
+//! Organizations and their tiers.
+
+use serde::Serialize;
+
+use crate::domain::id::OrganizationId;
+use crate::domain::name::Name;
+use crate::domain::role::Deed;
+use crate::domain::tier::Tier;
+use crate::identity::chance;
+use crate::store::OrganizationRecord;
+
+use super::act::Act;
+use super::error::{Noun, PlatformError, Refusal};
+use super::views::shown;
+use super::{Actor, Platform};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OrganizationView {
+    #[serde(serialize_with = "shown")]
+    pub id: OrganizationId,
+    #[serde(serialize_with = "shown")]
+    pub name: Name,
+    /// The organization's own, and the operator's.
+    #[serde(serialize_with = "super::views::shown_if_any", skip_serializing_if = "Option::is_none")]
+    pub tier: Option<Tier>,
+}
+
+impl Platform {
+    /// The gateway's operator only.
+    pub async fn add_organization(
+        &self,
+        actor: &Actor,
+        name: &Name,
+        tier: Tier,
+    ) -> Result<OrganizationId, PlatformError> {
+        let mut act = self.begin(actor, "add organization", format!("organization {name}")).await?;
+        let outcome = add(&mut act, name, tier).await;
+        act.finish(outcome).await
+    }
+
+    /// By the gateway's operator, or by an owner of the organization. Deletes nothing.
+    pub async fn set_tier(&self, actor: &Actor, id: OrganizationId, tier: Tier) -> Result<(), PlatformError> {
+        let mut act = self.begin(actor, "set tier", format!("organization {id}")).await?;
+        let outcome = set_tier(&mut act, id, tier).await;
+        act.finish(outcome).await
+    }
+
+    /// Every organization by name: peering is asked for by name.
+    pub async fn organizations(&self, actor: &Actor) -> Result<Vec<OrganizationView>, PlatformError> {
+        let viewpoint = actor.viewpoint();
+        let found = self.store.read().await?.organizations().await?;
+        let view = |organization: OrganizationRecord| OrganizationView {
+            id: organization.id,
+            name: organization.name,
+            tier: viewpoint.is_none_or(|own| own == organization.id).then_some(organization.tier),
+        };
+        Ok(found.into_iter().map(view).collect())
+    }
+}
+
+async fn add(act: &mut Act, name: &Name, tier: Tier) -> Result<OrganizationId, PlatformError> {
+    if act.actor.viewpoint().is_some() {
+        return Err(Refusal::NeedsHost.into());
+    }
+    let id = OrganizationId::from_random(chance::bytes());
+    let new = OrganizationRecord { id, name: name.clone(), tier, created_at: act.now };
+    act.tx.insert_organization(&new).await?;
+    act.made(Noun::Organization, id);
+    act.concerns(id);
+    act.say(format!("name {name}, tier {tier}"));
+    Ok(id)
+}
+
+async fn set_tier(act: &mut Act, id: OrganizationId, tier: Tier) -> Result<(), PlatformError> {
+    if act.actor.viewpoint().is_some_and(|own| own != id) {
+        return Err(PlatformError::NotFound { noun: Noun::Organization });
+    }
+    if act.actor.viewpoint().is_some() {
+        act.member(Deed::ChangeTier)?;
+    }
+    let Some(organization) = act.tx.organization(id).await? else {
+        return Err(PlatformError::NotFound { noun: Noun::Organization });
+    };
+    act.concerns(id);
+    act.tx.set_tier(id, tier).await?;
+    act.say(format!("from {} to {tier}", organization.tier));
+    Ok(())
+}

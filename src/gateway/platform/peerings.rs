@@ -1,0 +1,170 @@
+//! Peering: request, accept, decline, withdraw. An accepted request is the agreement of two
+//! organizations; a request to oneself is accepted at once.
+
+use serde::Serialize;
+
+use crate::domain::id::{AgreementId, OrganizationId};
+use crate::domain::name::Name;
+use crate::domain::role::Deed;
+use crate::domain::tier::Counted;
+use crate::domain::time::Timestamp;
+use crate::identity::chance;
+use crate::store::{AgreementRecord, AgreementStatus, OrganizationRecord};
+
+use super::act::Act;
+use super::error::{Noun, PlatformError, Refusal};
+use super::views::shown;
+use super::{Actor, Platform};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PeeringView {
+    #[serde(serialize_with = "shown")]
+    pub id: AgreementId,
+    /// The other organization as the viewer calls it: "Self" when it is the viewer's own.
+    pub peer: String,
+    #[serde(serialize_with = "shown")]
+    pub requester: Name,
+    #[serde(skip)]
+    pub requester_id: OrganizationId,
+    #[serde(serialize_with = "shown")]
+    pub recipient: Name,
+    #[serde(skip)]
+    pub recipient_id: OrganizationId,
+    pub status: &'static str,
+    #[serde(serialize_with = "shown")]
+    pub requested_at: Timestamp,
+}
+
+impl Platform {
+    pub async fn request_peering(
+        &self,
+        actor: &Actor,
+        with: OrganizationId,
+    ) -> Result<AgreementId, PlatformError> {
+        let mut act = self.begin(actor, "request peering", format!("organization {with}")).await?;
+        let outcome = request(&mut act, with).await;
+        act.finish(outcome).await
+    }
+
+    pub async fn accept_peering(&self, actor: &Actor, id: AgreementId) -> Result<(), PlatformError> {
+        self.decide_peering(actor, "accept peering", id, AgreementStatus::Live).await
+    }
+
+    pub async fn decline_peering(&self, actor: &Actor, id: AgreementId) -> Result<(), PlatformError> {
+        self.decide_peering(actor, "decline peering", id, AgreementStatus::Declined).await
+    }
+
+    pub async fn withdraw_peering(&self, actor: &Actor, id: AgreementId) -> Result<(), PlatformError> {
+        self.decide_peering(actor, "withdraw peering", id, AgreementStatus::Withdrawn).await
+    }
+
+    async fn decide_peering(
+        &self,
+        actor: &Actor,
+        action: &'static str,
+        id: AgreementId,
+        to: AgreementStatus,
+    ) -> Result<(), PlatformError> {
+        let mut act = self.begin(actor, action, format!("peering {id}")).await?;
+        let outcome = decide(&mut act, id, to).await;
+        act.finish(outcome).await
+    }
+
+    pub async fn peerings(&self, actor: &Actor) -> Result<Vec<PeeringView>, PlatformError> {
+        let mut found = self.store.read().await?.agreements().await?;
+        found.retain(|agreement| actor.viewpoint().is_none_or(|own| agreement.has(own)));
+        Ok(found.into_iter().map(|agreement| view(agreement, actor.viewpoint())).collect())
+    }
+}
+
+async fn request(act: &mut Act, with: OrganizationId) -> Result<AgreementId, PlatformError> {
+    let own = act.member(Deed::Change)?;
+    let requester = organization(act, own).await?;
+    let recipient = organization(act, with).await?;
+    match act.tx.agreement_between(own, with).await? {
+        Some(open) if open.status == AgreementStatus::Live => {
+            return Err(Refusal::PeeringLive { one: requester.name, other: recipient.name }.into());
+        }
+        Some(open) => {
+            let refusal =
+                Refusal::PeeringOpen { requester: open.requester_name, recipient: open.recipient_name };
+            return Err(refusal.into());
+        }
+        None => {}
+    }
+    admit(act, &requester).await?;
+    act.concerns(with);
+    let id = AgreementId::from_random(chance::bytes());
+    let status = if own == with { AgreementStatus::Live } else { AgreementStatus::Requested };
+    act.tx.insert_agreement(id, own, with, status, act.now).await?;
+    act.made(Noun::Peering, id);
+    act.say(match status {
+        AgreementStatus::Live => "with Self, accepted at once".to_owned(),
+        _ => format!("from {} to {}", requester.name, recipient.name),
+    });
+    Ok(id)
+}
+
+async fn decide(act: &mut Act, id: AgreementId, to: AgreementStatus) -> Result<(), PlatformError> {
+    let own = act.member(Deed::Change)?;
+    let found = act.tx.agreement(id).await?.filter(|agreement| agreement.has(own));
+    let agreement = found.ok_or(PlatformError::NotFound { noun: Noun::Peering })?;
+    act.concerns(agreement.requester);
+    act.concerns(agreement.recipient);
+    if agreement.status != AgreementStatus::Requested {
+        return Err(Refusal::PeeringDecided { status: agreement.status.word() }.into());
+    }
+    let withdraws = to == AgreementStatus::Withdrawn;
+    if withdraws && agreement.requester != own {
+        return Err(Refusal::NotRequester { requester: agreement.requester_name }.into());
+    }
+    if !withdraws && agreement.recipient != own {
+        return Err(Refusal::NotRecipient { recipient: agreement.recipient_name }.into());
+    }
+    if to == AgreementStatus::Live {
+        for party in [agreement.requester, agreement.recipient] {
+            let party = organization(act, party).await?;
+            match admit(act, &party).await {
+                // What tier a peer has is not the decider's to read.
+                Err(PlatformError::Refused(_)) if party.id != own => {
+                    return Err(Refusal::PeerFull { peer: party.name }.into());
+                }
+                admitted => admitted?,
+            }
+        }
+    }
+    act.tx.decide_agreement(id, to, act.now).await?;
+    act.say(format!("from {} to {}", agreement.requester_name, agreement.recipient_name));
+    Ok(())
+}
+
+async fn organization(act: &mut Act, id: OrganizationId) -> Result<OrganizationRecord, PlatformError> {
+    let found = act.tx.organization(id).await?;
+    found.ok_or(PlatformError::NotFound { noun: Noun::Organization })
+}
+
+async fn admit(act: &mut Act, organization: &OrganizationRecord) -> Result<(), PlatformError> {
+    let present = act.tx.count_agreements(organization.id).await?;
+    organization.tier.admit(Counted::Peers, present).map_err(Refusal::from)?;
+    Ok(())
+}
+
+fn view(agreement: AgreementRecord, viewpoint: Option<OrganizationId>) -> PeeringView {
+    let peer = if agreement.requester == agreement.recipient {
+        "Self".to_owned()
+    } else if viewpoint == Some(agreement.recipient) {
+        agreement.requester_name.to_string()
+    } else {
+        agreement.recipient_name.to_string()
+    };
+    PeeringView {
+        id: agreement.id,
+        peer,
+        requester: agreement.requester_name,
+        requester_id: agreement.requester,
+        recipient: agreement.recipient_name,
+        recipient_id: agreement.recipient,
+        status: agreement.status.word(),
+        requested_at: agreement.requested_at,
+    }
+}

@@ -1,0 +1,205 @@
+//! What agents measure. Kept in memory; a transition is written at once, but one side of a
+//! connection at most once a second, and acknowledgement times go along with the next write.
+
+use std::collections::BTreeMap;
+
+use crate::domain::connection::Side;
+use crate::domain::connectivity::{Connectivity, Fact, Facts, Path, SideFacts};
+use crate::domain::id::{ConnectionId, ServerId};
+use crate::domain::limits::FACT_WRITE_EVERY;
+use crate::domain::time::Timestamp;
+use crate::protocol::control::{PathKind, Report};
+use crate::store::{ConnectionRecord, FactRecord, Tx};
+
+use super::Platform;
+use super::agents::AgentError;
+use super::error::PlatformError;
+
+#[derive(Debug, Default)]
+pub(super) struct Presence {
+    told: BTreeMap<(ConnectionId, Side), Told>,
+}
+
+#[derive(Debug)]
+struct Told {
+    fact: FactRecord,
+    written_at: Option<Timestamp>,
+    unwritten: Unwritten,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Unwritten {
+    Nothing,
+    AckTime,
+    Transition,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Flush {
+    Due(Timestamp),
+    All,
+}
+
+impl Told {
+    fn goes(&self, which: Flush) -> bool {
+        match which {
+            Flush::All => self.unwritten != Unwritten::Nothing,
+            Flush::Due(now) => {
+                self.unwritten == Unwritten::Transition
+                    && self.written_at.is_none_or(|written| now.since(written) >= FACT_WRITE_EVERY)
+            }
+        }
+    }
+}
+
+impl Platform {
+    /// The gateway starts: what the database says of control links is from another life.
+    pub async fn start_service(&self) -> Result<(), PlatformError> {
+        let mut tx = self.store.write().await?;
+        tx.all_links_down(self.now()).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// A server's control link came up or went down. After it came up nothing is known of its
+    /// tunnels until its agent tells.
+    pub async fn linked(&self, server: ServerId, up: bool) -> Result<(), PlatformError> {
+        let at = self.now();
+        let mut presence = self.presence.lock().await;
+        let mut tx = self.store.write().await?;
+        tx.set_link(server, up, at).await?;
+        if up {
+            for connection in tx.connections_of_server(server).await? {
+                let Some(side) = connection.side_of(server) else { continue };
+                presence.told.remove(&(connection.id, side));
+                let kept = stored(&mut tx, connection.id, side).await?;
+                if let Some(fact) = kept.filter(|fact| fact.tunnel.value.is_some()) {
+                    tx.put_fact(&FactRecord { tunnel: Fact { value: None, since: at }, ..fact }).await?;
+                }
+            }
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// What an agent measured of one of its connections.
+    pub async fn report(
+        &self,
+        server: ServerId,
+        id: ConnectionId,
+        report: &Report,
+        at: Timestamp,
+    ) -> Result<(), AgentError> {
+        let mut presence = self.presence.lock().await;
+        let mut tx = self.store.read().await?;
+        let (_, side) = self.connection_of(&mut tx, server, id).await?;
+        let known = match presence.told.remove(&(id, side)) {
+            Some(told) => Some(told),
+            None => stored(&mut tx, id, side).await?.map(|fact| Told {
+                fact,
+                written_at: None,
+                unwritten: Unwritten::Nothing,
+            }),
+        };
+        drop(tx);
+        presence.told.insert((id, side), merge(known, id, side, report, at));
+        self.flush(&mut presence, Flush::Due(at)).await?;
+        Ok(())
+    }
+
+    /// Writes transitions that had to wait; for the gateway to call about once a second.
+    pub async fn flush_reports(&self) -> Result<(), PlatformError> {
+        let mut presence = self.presence.lock().await;
+        self.flush(&mut presence, Flush::Due(self.now())).await
+    }
+
+    /// Writes everything, acknowledgement times too.
+    pub(super) async fn flush_all_reports(&self) -> Result<(), PlatformError> {
+        let mut presence = self.presence.lock().await;
+        self.flush(&mut presence, Flush::All).await
+    }
+
+    async fn flush(&self, presence: &mut Presence, which: Flush) -> Result<(), PlatformError> {
+        let now = self.now();
+        let mut writing: Vec<_> = presence.told.values_mut().filter(|told| told.goes(which)).collect();
+        if writing.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.store.write().await?;
+        for told in &writing {
+            tx.put_fact(&told.fact).await?;
+            note_first_connected(&mut tx, told.fact.connection, now).await?;
+        }
+        tx.commit().await?;
+        for told in &mut writing {
+            told.written_at = Some(now);
+            told.unwritten = Unwritten::Nothing;
+        }
+        Ok(())
+    }
+}
+
+fn merge(known: Option<Told>, connection: ConnectionId, side: Side, report: &Report, at: Timestamp) -> Told {
+    let path = report.tunnel.map(|path| match path {
+        PathKind::Direct => Path::Direct,
+    });
+    let before = known.as_ref().map(|told| told.fact);
+    let since = |old: Option<Timestamp>| old.unwrap_or(at);
+    let tunnel_since = before.filter(|fact| fact.tunnel.value == path).map(|fact| fact.tunnel.since);
+    let mirth = report.mirth.map(|value| {
+        let same = before.and_then(|fact| fact.mirth).filter(|mirth| mirth.value == value);
+        Fact { value, since: since(same.map(|mirth| mirth.since)) }
+    });
+    let fact = FactRecord {
+        connection,
+        side,
+        tunnel: Fact { value: path, since: since(tunnel_since) },
+        mirth,
+        last_ack: report.last_ack.or(before.and_then(|fact| fact.last_ack)),
+    };
+    let news = match before {
+        Some(before) if before == fact => Unwritten::Nothing,
+        Some(before) if before == (FactRecord { last_ack: before.last_ack, ..fact }) => Unwritten::AckTime,
+        _ => Unwritten::Transition,
+    };
+    let waiting = known.as_ref().map_or(Unwritten::Nothing, |told| told.unwritten);
+    Told { fact, written_at: known.and_then(|told| told.written_at), unwritten: news.max(waiting) }
+}
+
+async fn stored(
+    tx: &mut Tx,
+    connection: ConnectionId,
+    side: Side,
+) -> Result<Option<FactRecord>, PlatformError> {
+    let facts = tx.facts(Some(connection)).await?;
+    Ok(facts.into_iter().find(|fact| fact.side == side))
+}
+
+async fn note_first_connected(tx: &mut Tx, id: ConnectionId, now: Timestamp) -> Result<(), PlatformError> {
+    let Some(connection) = tx.connection(id).await? else { return Ok(()) };
+    if connection.first_connected_at.is_none()
+        && facts_of(tx, &connection).await?.connectivity() == Connectivity::Connected
+    {
+        tx.set_first_connected(id, now).await?;
+    }
+    Ok(())
+}
+
+/// The facts behind a connection's lamps, as they stand in the database.
+pub(super) async fn facts_of(tx: &mut Tx, connection: &ConnectionRecord) -> Result<Facts, PlatformError> {
+    let told = tx.facts(Some(connection.id)).await?;
+    let mut facts = Facts { first_connected: connection.first_connected_at, ..Facts::default() };
+    for side in [Side::Source, Side::Target] {
+        let fact = told.iter().find(|fact| fact.side == side);
+        let server = tx.server(connection.end(side).server).await?;
+        let of_side = SideFacts {
+            link: server.and_then(|server| server.link),
+            tunnel: fact.map(|fact| fact.tunnel),
+            mirth: fact.and_then(|fact| fact.mirth),
+        };
+        match side {
+            Side::Source => facts.source = of_side,
+            Side::Target => facts.target = of_side,
+        }
+        facts.last_ack = facts.last_ack.max(fact.and_then(|fact| fact.last_ack));
+    }
+    Ok(facts)
+}

@@ -1,0 +1,87 @@
+//! Two organizations joined from nothing, for the demo and the lab: the same calls in the same order
+//! as two operators make them.
+
+use crate::domain::connection::Protocol;
+use crate::domain::id::{ConnectionId, OrganizationId, ServerId};
+use crate::domain::name::{Description, Name};
+use crate::domain::role::Role;
+use crate::domain::tier::Tier;
+
+use super::channels::NewChannel;
+use super::connections::Command;
+use super::error::PlatformError;
+use super::servers::ServerText;
+use super::tokens::{IssuedToken, TokenLife};
+use super::{Actor, Platform};
+
+/// Who sends to whom over what.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub source_organization: Name,
+    pub source_server: Name,
+    pub target_organization: Name,
+    pub target_server: Name,
+    pub channels: Vec<(Name, Protocol)>,
+    pub token_life: TokenLife,
+}
+
+/// One side, ready to enrol.
+#[derive(Debug)]
+pub struct Provided {
+    pub actor: Actor,
+    pub organization: OrganizationId,
+    pub server: ServerId,
+    pub token: IssuedToken,
+}
+
+#[derive(Debug)]
+pub struct Provisioned {
+    pub source: Provided,
+    pub target: Provided,
+    /// Active, in the order of the plan's channels.
+    pub connections: Vec<ConnectionId>,
+}
+
+impl Platform {
+    pub async fn provision(&self, plan: &Plan) -> Result<Provisioned, PlatformError> {
+        let source = self.provide(&plan.source_organization, &plan.source_server, plan.token_life).await?;
+        let target = self.provide(&plan.target_organization, &plan.target_server, plan.token_life).await?;
+        let peering = self.request_peering(&source.actor, target.organization).await?;
+        self.accept_peering(&target.actor, peering).await?;
+        let mut connections = Vec::with_capacity(plan.channels.len());
+        for (name, protocol) in &plan.channels {
+            let new = NewChannel {
+                server: target.server,
+                name: name.clone(),
+                description: Description::default(),
+                protocol: *protocol,
+                published: true,
+            };
+            let channel = self.add_channel(&target.actor, &new).await?;
+            let grant = self.request_grant(&source.actor, channel, source.server).await?;
+            let connection = self.approve_grant(&target.actor, grant, None).await?;
+            self.command(&source.actor, connection, Command::Activate).await?;
+            connections.push(connection);
+        }
+        Ok(Provisioned { source, target, connections })
+    }
+
+    async fn provide(
+        &self,
+        organization: &Name,
+        server: &Name,
+        life: TokenLife,
+    ) -> Result<Provided, PlatformError> {
+        let host = Actor::Host { name: "set-up".into() };
+        let organization = self.add_organization(&host, organization, Tier::Enterprise).await?;
+        let actor = Actor::Member { organization, role: Role::Owner, name: "set-up".into() };
+        let text = ServerText {
+            name: server.clone(),
+            description: Description::default(),
+            version: Description::default(),
+        };
+        let server = self.add_server(&actor, &text).await?;
+        let token = self.issue_token(&actor, server, life).await?;
+        Ok(Provided { actor, organization, server, token })
+    }
+}

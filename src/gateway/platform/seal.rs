@@ -1,0 +1,167 @@
+//! The key that seals connection secrets in the database, kept in a file beside it.
+//!
+//! AES-256-GCM (NIST SP 800-38D); connection and epoch are authenticated with each secret, so that
+//! a sealed secret moved to another row does not open.
+
+use std::path::PathBuf;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use zeroize::Zeroizing;
+
+use crate::domain::id::ConnectionId;
+use crate::domain::secret::Secret;
+use crate::identity::chance;
+use crate::store::SEALED_BYTES;
+use crate::store::folder::{Folder, FolderError};
+
+const FILE: &str = "sealing.key";
+
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    #[error("the sealing key cannot be used")]
+    Folder {
+        #[from]
+        source: FolderError,
+    },
+    #[error("`{path}` is no sealing key (64 hexadecimal digits); restore it from a backup")]
+    Damaged { path: PathBuf },
+    #[error(
+        "the sealing key `{path}` is missing, and the database holds secrets sealed with it; restore the file from a backup"
+    )]
+    Missing { path: PathBuf },
+    #[error("this sealing key does not open the stored secret; restore `sealing.key` or use Rotate Secrets")]
+    Unseal,
+    #[error("sealing a secret failed")]
+    Seal,
+}
+
+pub(super) struct SealingKey(LessSafeKey);
+
+impl std::fmt::Debug for SealingKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SealingKey([secret])")
+    }
+}
+
+impl SealingKey {
+    /// Reads the key, or makes one while nothing depends on an older one. The gateway and `adit
+    /// admin` may both come first; one makes it and the other finds it.
+    pub(super) fn open(folder: &Folder, needed: bool) -> Result<Self, SealError> {
+        let _turn = folder.turn("sealing")?;
+        let path = folder.path().join(FILE);
+        if let Some(text) = folder.read(FILE)? {
+            let text = std::str::from_utf8(&text).unwrap_or_default().trim_end();
+            let key = Secret::from_hex(text).map_err(|_| SealError::Damaged { path })?;
+            return Self::from_secret(&key);
+        }
+        if needed {
+            return Err(SealError::Missing { path });
+        }
+        let key = Secret::from_bytes(chance::bytes());
+        folder.write(FILE, Zeroizing::new(key.reveal_hex()).as_bytes())?;
+        Self::from_secret(&key)
+    }
+
+    pub(super) fn from_secret(key: &Secret) -> Result<Self, SealError> {
+        let key = UnboundKey::new(&AES_256_GCM, key.expose()).map_err(|_| SealError::Seal)?;
+        Ok(Self(LessSafeKey::new(key)))
+    }
+
+    pub(super) fn seal(
+        &self,
+        connection: ConnectionId,
+        epoch: u32,
+        secret: &Secret,
+    ) -> Result<[u8; SEALED_BYTES], SealError> {
+        let nonce: [u8; NONCE_LEN] = chance::bytes();
+        let mut sealed = [0; SEALED_BYTES];
+        let (head, rest) = sealed.split_at_mut(NONCE_LEN);
+        let (body, tail) = rest.split_at_mut(32);
+        head.copy_from_slice(&nonce);
+        body.copy_from_slice(secret.expose());
+        let tag = self
+            .0
+            .seal_in_place_separate_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(associated(connection, epoch)),
+                body,
+            )
+            .map_err(|_| SealError::Seal)?;
+        tail.copy_from_slice(tag.as_ref());
+        Ok(sealed)
+    }
+
+    pub(super) fn open_sealed(
+        &self,
+        connection: ConnectionId,
+        epoch: u32,
+        sealed: &[u8; SEALED_BYTES],
+    ) -> Result<Secret, SealError> {
+        let (nonce, body) = sealed.split_at(NONCE_LEN);
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::Unseal)?;
+        let mut body = Zeroizing::new(body.to_vec());
+        let plain = self
+            .0
+            .open_in_place(nonce, Aad::from(associated(connection, epoch)), &mut body)
+            .map_err(|_| SealError::Unseal)?;
+        plain.first_chunk().copied().map(Secret::from_bytes).ok_or(SealError::Unseal)
+    }
+}
+
+fn associated(connection: ConnectionId, epoch: u32) -> [u8; 20] {
+    let mut data = [0; 20];
+    data[..16].copy_from_slice(connection.as_bytes());
+    data[16..].copy_from_slice(&epoch.to_be_bytes());
+    data
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_sealed_secret_opens_in_its_own_row_and_epoch_only() {
+        let key = SealingKey::from_secret(&Secret::from_bytes([1; 32])).unwrap();
+        let secret = Secret::from_bytes([7; 32]);
+        let connection = ConnectionId::from_random([2; 16]);
+        let sealed = key.seal(connection, 3, &secret).unwrap();
+        assert_eq!(key.open_sealed(connection, 3, &sealed).unwrap(), secret);
+        assert!(key.open_sealed(connection, 4, &sealed).is_err(), "another epoch");
+        assert!(key.open_sealed(ConnectionId::from_random([3; 16]), 3, &sealed).is_err(), "another row");
+        for at in 0..SEALED_BYTES {
+            let mut damaged = sealed;
+            damaged[at] ^= 1;
+            assert!(key.open_sealed(connection, 3, &damaged).is_err(), "byte {at}");
+        }
+        let other = SealingKey::from_secret(&Secret::from_bytes([9; 32])).unwrap();
+        assert!(other.open_sealed(connection, 3, &sealed).is_err(), "another key");
+    }
+
+    #[test]
+    fn a_lost_key_is_not_replaced_while_secrets_depend_on_it() {
+        let (_parent, folder) = folder();
+        assert!(matches!(SealingKey::open(&folder, true), Err(SealError::Missing { .. })));
+        SealingKey::open(&folder, false).unwrap();
+        SealingKey::open(&folder, true).unwrap();
+    }
+
+    #[test]
+    fn a_readable_or_damaged_key_file_is_refused() {
+        let (_parent, folder) = folder();
+        SealingKey::open(&folder, false).unwrap();
+        let path = folder.path().join(FILE);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(SealingKey::open(&folder, true), Err(SealError::Folder { .. })));
+        folder.write(FILE, b"abc").unwrap();
+        assert!(matches!(SealingKey::open(&folder, true), Err(SealError::Damaged { .. })));
+    }
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&parent.path().join("state")).unwrap();
+        (parent, folder)
+    }
+}

@@ -1,0 +1,192 @@
+//! Shared secrets: one view for each owner, one hand-over to each side's agent, deletion, rotation.
+
+use crate::domain::connection::Side;
+use crate::domain::id::{ConnectionId, ServerId};
+use crate::domain::limits::SECRET_KEPT_AFTER_HELD;
+use crate::domain::role::Deed;
+use crate::domain::secret::Secret;
+use crate::domain::status;
+use crate::domain::time::Timestamp;
+use crate::domain::visibility::{self, Datum, Sight, Viewer};
+use crate::identity::chance;
+use crate::store::{ConnectionRecord, SEALED_BYTES, SecretRecord, Tx};
+
+use super::act::Act;
+use super::agents::AgentError;
+use super::error::{Noun, PlatformError, Refusal};
+use super::seal::SealingKey;
+use super::{Actor, Platform};
+
+/// A secret on its only way to an owner's eyes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Revealed {
+    pub connection: ConnectionId,
+    pub epoch: u32,
+    pub secret: Secret,
+}
+
+impl Platform {
+    /// Once for each owner; it counts when it is sent.
+    pub async fn view_secret(&self, actor: &Actor, id: ConnectionId) -> Result<Revealed, PlatformError> {
+        self.forget_secret_if_due(id).await?;
+        let mut act = self.begin(actor, "view secret", format!("connection {id}")).await?;
+        let outcome = view(&mut act, &self.seal, id).await;
+        act.finish(outcome).await
+    }
+
+    /// A new secret: the old one is dead for new handshakes at once, live tunnels go on. Gives its
+    /// epoch.
+    pub async fn rotate_secret(&self, actor: &Actor, id: ConnectionId) -> Result<u32, PlatformError> {
+        let mut act = self.begin(actor, "rotate secrets", format!("connection {id}")).await?;
+        let outcome = rotate_by_party(&mut act, &self.seal, id).await;
+        act.finish(outcome).await
+    }
+
+    /// For a side's agent, over its verified control link, until it has acknowledged to hold it: an
+    /// agent killed before its file was on disk must be able to ask again.
+    pub async fn fetch_secret(
+        &self,
+        server: ServerId,
+        id: ConnectionId,
+    ) -> Result<(u32, Secret), AgentError> {
+        self.forget_secret_if_due(id).await?;
+        let mut tx = self.store.write().await?;
+        let (connection, side) = self.connection_of(&mut tx, server, id).await?;
+        let kept = tx.secret(id).await?.ok_or(AgentError::NotFound)?;
+        if connection.status.is_terminal() || kept.held_at(side).is_some() {
+            return Err(AgentError::SecretUnavailable);
+        }
+        let sealed = kept.sealed.ok_or(AgentError::SecretUnavailable)?;
+        let secret = self.seal.open_sealed(id, kept.epoch, &sealed).map_err(PlatformError::from)?;
+        let detail = format!("epoch {}, to the {side}'s agent", kept.epoch);
+        self.note_agent(&mut tx, &connection, side, "fetch secret", detail).await?;
+        tx.commit().await?;
+        Ok((kept.epoch, secret))
+    }
+
+    /// That side's agent has the secret of this epoch on disk, fetched or typed in by its operator.
+    /// An older epoch's word is too late and changes nothing.
+    pub async fn secret_held(
+        &self,
+        server: ServerId,
+        id: ConnectionId,
+        epoch: u32,
+    ) -> Result<(), AgentError> {
+        let mut tx = self.store.write().await?;
+        let (connection, side) = self.connection_of(&mut tx, server, id).await?;
+        let kept = tx.secret(id).await?.ok_or(AgentError::NotFound)?;
+        if kept.epoch != epoch || kept.held_at(side).is_some() {
+            return Ok(());
+        }
+        let now = self.now();
+        tx.note_held(id, side, now).await?;
+        let detail = format!("epoch {epoch}, by the {side}'s agent");
+        self.note_agent(&mut tx, &connection, side, "hold secret", detail).await?;
+        forget_if_due(&mut tx, id, now).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Deletes every secret that is due. The rules are judged on every read too; this is for those
+    /// nobody reads. Gives how many went.
+    pub async fn sweep(&self) -> Result<usize, PlatformError> {
+        let now = self.now();
+        let mut due = self.store.read().await?.sealed_secrets().await?;
+        due.retain(|kept| is_due(kept, now));
+        if due.is_empty() {
+            return Ok(0);
+        }
+        let mut tx = self.store.write().await?;
+        let mut gone = 0;
+        for kept in due {
+            gone += usize::from(forget_if_due(&mut tx, kept.connection, now).await?);
+        }
+        tx.commit().await?;
+        Ok(gone)
+    }
+
+    async fn forget_secret_if_due(&self, id: ConnectionId) -> Result<(), PlatformError> {
+        let now = self.now();
+        let kept = self.store.read().await?.secret(id).await?;
+        if kept.is_some_and(|kept| is_due(&kept, now)) {
+            let mut tx = self.store.write().await?;
+            forget_if_due(&mut tx, id, now).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+}
+
+async fn view(act: &mut Act, seal: &SealingKey, id: ConnectionId) -> Result<Revealed, PlatformError> {
+    let own = act.member(Deed::Reveal)?;
+    let (connection, side) = act.connection(id, own).await?;
+    if visibility::sight(Datum::SharedSecret, Viewer::Party) != Sight::Revealed {
+        return Err(PlatformError::NotFound { noun: Noun::Connection });
+    }
+    let Some(kept) = act.tx.secret(id).await? else {
+        return Err(Refusal::SecretGone.into());
+    };
+    if kept.viewed_at(side).is_some() {
+        return Err(Refusal::SecretViewed.into());
+    }
+    let sealed = kept.sealed.ok_or(Refusal::SecretGone)?;
+    let secret = seal.open_sealed(id, kept.epoch, &sealed)?;
+    for viewed in sides_of_owner(&connection, side) {
+        act.tx.note_viewed(id, viewed, act.now).await?;
+    }
+    forget_if_due(&mut act.tx, id, act.now).await?;
+    act.say(format!("epoch {}, to the {side}'s owner", kept.epoch));
+    Ok(Revealed { connection: id, epoch: kept.epoch, secret })
+}
+
+/// An organization at both ends is one owner and has one view.
+fn sides_of_owner(connection: &ConnectionRecord, side: Side) -> Vec<Side> {
+    if connection.source.organization == connection.target.organization {
+        vec![Side::Source, Side::Target]
+    } else {
+        vec![side]
+    }
+}
+
+async fn rotate_by_party(act: &mut Act, seal: &SealingKey, id: ConnectionId) -> Result<u32, PlatformError> {
+    let own = act.member(Deed::Change)?;
+    let (connection, _) = act.connection(id, own).await?;
+    if connection.status.is_terminal() {
+        let refusal = status::Refusal::Final { status: connection.status };
+        return Err(Refusal::from(refusal).into());
+    }
+    let epoch = rotate(&mut act.tx, seal, &connection, act.now).await?;
+    act.say(format!("epoch {epoch}"));
+    Ok(epoch)
+}
+
+/// A new secret of the next epoch, views and holdings cleared.
+pub(super) async fn rotate(
+    tx: &mut Tx,
+    seal: &SealingKey,
+    connection: &ConnectionRecord,
+    now: Timestamp,
+) -> Result<u32, PlatformError> {
+    let epoch = connection.secret_epoch.saturating_add(1);
+    let secret = Secret::from_bytes(chance::bytes());
+    let sealed: [u8; SEALED_BYTES] = seal.seal(connection.id, epoch, &secret)?;
+    tx.put_secret(connection.id, epoch, &sealed, now).await?;
+    Ok(epoch)
+}
+
+async fn forget_if_due(tx: &mut Tx, id: ConnectionId, now: Timestamp) -> Result<bool, PlatformError> {
+    let due = tx.secret(id).await?.is_some_and(|kept| is_due(&kept, now));
+    if due {
+        tx.delete_sealed(id).await?;
+    }
+    Ok(due)
+}
+
+/// Both agents hold it, and both views are used or the time for them is over.
+fn is_due(kept: &SecretRecord, now: Timestamp) -> bool {
+    let (Some(source), Some(target)) = (kept.held_at(Side::Source), kept.held_at(Side::Target)) else {
+        return false;
+    };
+    let both_viewed = kept.viewed_at(Side::Source).is_some() && kept.viewed_at(Side::Target).is_some();
+    kept.sealed.is_some() && (both_viewed || now.since(source.max(target)) >= SECRET_KEPT_AFTER_HELD)
+}

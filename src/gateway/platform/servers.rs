@@ -1,0 +1,143 @@
+//! Servers: adding, describing, taking their key off file.
+
+use serde::Serialize;
+
+use crate::domain::id::{KeyFingerprint, OrganizationId, RouteId, ServerId};
+use crate::domain::name::{Description, Name};
+use crate::domain::role::Deed;
+use crate::domain::tier::Counted;
+use crate::domain::time::Timestamp;
+use crate::identity::chance;
+use crate::store::{NewServer, ServerRecord};
+
+use super::act::Act;
+use super::error::{Noun, PlatformError, Refusal};
+use super::views::{shown, shown_if_any};
+use super::{Actor, Platform};
+
+/// What an owner writes about a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerText {
+    pub name: Name,
+    pub description: Description,
+    /// Of the Mirth; the owner's alone to see.
+    pub version: Description,
+}
+
+/// An organization's own server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServerView {
+    #[serde(serialize_with = "shown")]
+    pub id: ServerId,
+    #[serde(serialize_with = "shown")]
+    pub name: Name,
+    #[serde(serialize_with = "shown")]
+    pub organization: Name,
+    #[serde(skip)]
+    pub organization_id: OrganizationId,
+    #[serde(serialize_with = "shown")]
+    pub description: Description,
+    pub version: String,
+    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyFingerprint>,
+    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
+    pub enrolled_at: Option<Timestamp>,
+    pub online: bool,
+    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
+    pub online_since: Option<Timestamp>,
+}
+
+impl Platform {
+    pub async fn add_server(&self, actor: &Actor, new: &ServerText) -> Result<ServerId, PlatformError> {
+        let mut act = self.begin(actor, "add server", format!("server {}", new.name)).await?;
+        let outcome = add(&mut act, new).await;
+        act.finish(outcome).await
+    }
+
+    pub async fn describe_server(
+        &self,
+        actor: &Actor,
+        id: ServerId,
+        text: &ServerText,
+    ) -> Result<(), PlatformError> {
+        let mut act = self.begin(actor, "describe server", format!("server {id}")).await?;
+        let outcome = describe(&mut act, id, text).await;
+        act.finish(outcome).await
+    }
+
+    /// For a lost or stolen host: no leaf over its key is good any more. Enrolling it again needs a
+    /// new token and rotates the secrets of its connections.
+    pub async fn revoke_server(&self, actor: &Actor, id: ServerId) -> Result<KeyFingerprint, PlatformError> {
+        let mut act = self.begin(actor, "revoke server key", format!("server {id}")).await?;
+        let outcome = revoke(&mut act, id).await;
+        act.finish(outcome).await
+    }
+
+    /// The organization's own servers; a peer's are never listed.
+    pub async fn servers(&self, actor: &Actor) -> Result<Vec<ServerView>, PlatformError> {
+        let mut found = self.store.read().await?.servers().await?;
+        found.retain(|server| actor.viewpoint().is_none_or(|own| own == server.organization));
+        Ok(found.into_iter().map(view).collect())
+    }
+}
+
+async fn add(act: &mut Act, new: &ServerText) -> Result<ServerId, PlatformError> {
+    let organization = act.member(Deed::Change)?;
+    let Some(owner) = act.tx.organization(organization).await? else {
+        return Err(PlatformError::NotFound { noun: Noun::Organization });
+    };
+    let present = act.tx.count_servers(organization).await?;
+    owner.tier.admit(Counted::Servers, present).map_err(Refusal::from)?;
+    let id = ServerId::from_random(chance::bytes());
+    let server = NewServer {
+        id,
+        organization,
+        name: new.name.clone(),
+        description: new.description.clone(),
+        version: new.version.to_string(),
+        route: RouteId::from_bytes(chance::bytes()),
+        created_at: act.now,
+    };
+    act.tx.insert_server(&server).await?;
+    act.made(Noun::Server, id);
+    act.say(format!("name {}", new.name));
+    Ok(id)
+}
+
+async fn describe(act: &mut Act, id: ServerId, text: &ServerText) -> Result<(), PlatformError> {
+    let organization = act.member(Deed::Change)?;
+    act.own_server(id, organization).await?;
+    act.tx.describe_server(id, &text.name, &text.description, text.version.as_str()).await?;
+    act.say(format!("name {}", text.name));
+    Ok(())
+}
+
+async fn revoke(act: &mut Act, id: ServerId) -> Result<KeyFingerprint, PlatformError> {
+    let organization = act.member(Deed::Change)?;
+    let server = act.own_server(id, organization).await?;
+    let key = server.key.ok_or(Refusal::NotEnrolled)?;
+    act.tx.revoke_key(key, id, act.now).await?;
+    act.tx.set_key(id, None, act.now).await?;
+    for connection in act.tx.connections_of_server(id).await? {
+        if !connection.status.is_terminal() {
+            act.concerns_both(&connection);
+        }
+    }
+    act.say(format!("key {key}"));
+    Ok(key)
+}
+
+fn view(server: ServerRecord) -> ServerView {
+    ServerView {
+        id: server.id,
+        name: server.name,
+        organization: server.organization_name,
+        organization_id: server.organization,
+        description: server.description,
+        version: server.version,
+        key: server.key,
+        enrolled_at: server.enrolled_at,
+        online: server.link.is_some_and(|link| link.value),
+        online_since: server.link.filter(|link| link.value).map(|link| link.since),
+    }
+}

@@ -1,0 +1,151 @@
+//! What agents read and tell: rules, refusals, reports and what becomes of them.
+
+use crate::protocol::control::{Activity, PathKind, PeerRefusal, Report, Unfit};
+
+use super::*;
+
+const UP: Report = Report { tunnel: Some(PathKind::Direct), mirth: None, last_ack: None };
+const DOWN: Report = Report { tunnel: None, mirth: None, last_ack: None };
+
+#[tokio::test]
+async fn each_side_reads_its_own_rule_with_the_other_one_as_its_peer() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    let (source, _) = platform.rules_for(pair.source_server).await.unwrap();
+    let (target, _) = platform.rules_for(pair.target_server).await.unwrap();
+    assert_eq!([source[0].peer, target[0].peer], [pair.target_server, pair.source_server]);
+    assert_eq!([source[0].side.word(), target[0].side.word()], ["source", "target"]);
+    assert_ne!(source[0].peer_route, target[0].peer_route);
+    assert_eq!(platform.peers_of(pair.source_server).await.unwrap(), [pair.target_server]);
+    let mut seen = vec![source[0].activity];
+    for command in [Command::Activate, Command::Pause] {
+        pair.command(&pair.source, command).await.unwrap();
+        seen.push(platform.rules_for(pair.source_server).await.unwrap().0[0].activity);
+    }
+    assert_eq!(seen, [Activity::Ready, Activity::Active, Activity::Paused]);
+}
+
+#[tokio::test]
+async fn an_unfit_connection_fails_with_the_reason_and_telling_it_again_is_counted() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    pair.command(&pair.source, Command::Activate).await.unwrap();
+    let stranger = platform.unfit(ServerId::from_random([9; 16]), pair.connection, Unfit::Peer).await;
+    assert!(matches!(stranger, Err(AgentError::NotFound)));
+    platform.unfit(pair.target_server, pair.connection, Unfit::Protocol).await.unwrap();
+    let view = platform.connection(&pair.source.actor, pair.connection).await.unwrap();
+    assert_eq!(
+        (view.status.to_string(), view.failure.unwrap()),
+        (
+            "Failed".into(),
+            "St Mary Mirth (target): the agent's file names another protocol for this connection".into()
+        )
+    );
+    for _ in 0..3 {
+        platform.unfit(pair.target_server, pair.connection, Unfit::Protocol).await.unwrap();
+    }
+    let last = platform.audit(&pair.source.actor, 1).await.unwrap().remove(0);
+    assert_eq!((last.outcome.as_str(), last.times), ("refused", 3));
+    let secret = platform.view_secret(&pair.source.actor, pair.connection).await.unwrap();
+    assert_eq!(pair.command(&pair.source, Command::Retry).await.unwrap(), "Ready");
+    let same = platform.view_secret(&pair.target.actor, pair.connection).await.unwrap();
+    assert_eq!(secret, same, "retry keeps the secret");
+}
+
+#[tokio::test]
+async fn a_refused_peer_is_in_both_logs_when_the_connection_is_theirs_and_else_in_the_tellers_only() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    let tell = async |id| {
+        platform
+            .refused_peer(pair.target_server, id, Some(pair.source_server), PeerRefusal::WrongSecret)
+            .await
+    };
+    for _ in 0..5 {
+        tell(Some(pair.connection)).await.unwrap();
+    }
+    let theirs = platform.audit(&pair.source.actor, 1).await.unwrap().remove(0);
+    assert_eq!((theirs.action.as_str(), theirs.times), ("refuse peer", 5));
+    let before = pair.world.log_length(&pair.source).await;
+    tell(Some(ConnectionId::from_random([9; 16]))).await.unwrap();
+    tell(None).await.unwrap();
+    assert_eq!(pair.world.log_length(&pair.source).await, before);
+    assert_eq!(platform.audit(&pair.target.actor, 1).await.unwrap()[0].times, 2);
+}
+
+#[tokio::test]
+async fn connected_needs_both_sides_word_over_live_control_links() {
+    let pair = Pair::new().await;
+    pair.command(&pair.source, Command::Activate).await.unwrap();
+    assert_eq!(connectivity(&pair).await, "Never connected");
+    for server in [pair.source_server, pair.target_server] {
+        pair.world.platform.linked(server, true).await.unwrap();
+    }
+    assert_eq!(connectivity(&pair).await, "Never connected", "presence alone is nothing");
+    report(&pair, pair.source_server, UP).await;
+    assert_eq!(connectivity(&pair).await, "Never connected");
+    report(&pair, pair.target_server, UP).await;
+    assert_eq!(connectivity(&pair).await, "Connected");
+    pair.world.platform.linked(pair.target_server, false).await.unwrap();
+    assert_eq!(connectivity(&pair).await, "Disconnected");
+    pair.world.platform.linked(pair.target_server, true).await.unwrap();
+    assert_eq!(connectivity(&pair).await, "Disconnected", "until its agent tells anew");
+    report(&pair, pair.target_server, UP).await;
+    assert_eq!(connectivity(&pair).await, "Connected");
+    pair.world.platform.start_service().await.unwrap();
+    assert_eq!(connectivity(&pair).await, "Disconnected", "a gateway that starts knows nothing yet");
+}
+
+#[tokio::test]
+async fn a_flapping_tunnel_is_written_once_a_second_and_its_last_state_is_not_lost() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    report(&pair, pair.source_server, UP).await;
+    let before = platform.data_version().await.unwrap();
+    for number in 0..101 {
+        let flapping = if number % 2 == 0 { DOWN } else { UP };
+        report(&pair, pair.source_server, flapping).await;
+    }
+    platform.flush_reports().await.unwrap();
+    assert_eq!(platform.data_version().await.unwrap(), before);
+    pair.world.pass(Duration::from_secs(1));
+    platform.flush_reports().await.unwrap();
+    let view = platform.connection(&pair.source.actor, pair.connection).await.unwrap();
+    assert_eq!(view.source.tunnel.state, "down");
+}
+
+#[tokio::test]
+async fn an_acknowledgement_time_goes_along_and_is_kept_when_the_platform_closes() {
+    let pair = Pair::new().await;
+    let at = Timestamp::from_millis(1_795_510_700_000);
+    report(&pair, pair.source_server, UP).await;
+    report(&pair, pair.source_server, Report { last_ack: Some(at), ..UP }).await;
+    pair.world.platform.close().await.unwrap();
+    let state = pair.world.folder.path().join("state");
+    let again = Platform::open(&state, pair.world.clock.clone()).await.unwrap();
+    let view = again.connection(&pair.source.actor, pair.connection).await.unwrap();
+    assert_eq!(view.last_ack, Some(at));
+}
+
+#[tokio::test]
+async fn a_report_about_a_connection_of_others_is_not_taken() {
+    let pair = Pair::new().await;
+    let stranger = ServerId::from_random([9; 16]);
+    let told = pair.world.platform.report(stranger, pair.connection, &UP, pair.world.platform.now()).await;
+    assert!(matches!(told, Err(AgentError::NotFound)));
+}
+
+async fn report(pair: &Pair, server: ServerId, report: Report) {
+    let platform = &pair.world.platform;
+    platform.report(server, pair.connection, &report, platform.now()).await.unwrap();
+    if report == UP {
+        pair.world.pass(Duration::from_millis(1));
+    }
+}
+
+async fn connectivity(pair: &Pair) -> String {
+    pair.world.pass(Duration::from_secs(2));
+    pair.world.platform.flush_reports().await.unwrap();
+    let view = pair.world.platform.connection(&pair.source.actor, pair.connection).await.unwrap();
+    view.connectivity.to_string()
+}

@@ -1,0 +1,110 @@
+//! What the parties order, held against the status table.
+
+use proptest::prelude::*;
+
+use crate::domain::connection::{ConnectionType, Side};
+use crate::domain::status::{self, Event, Mover};
+
+use super::*;
+
+#[tokio::test]
+async fn a_pause_is_one_partys_hold_and_only_that_party_lifts_it() {
+    let pair = Pair::new().await;
+    let (source, target) = (&pair.source, &pair.target);
+    pair.command(target, Command::Activate).await.unwrap();
+    pair.command(source, Command::Pause).await.unwrap();
+    let lifted = pair.command(target, Command::Resume).await.unwrap_err();
+    assert_eq!(lifted, "the other party holds the pause; only that party can lift it");
+    let (actor, action, outcome, _) = pair.world.last_entry(source).await;
+    assert_eq!([&*actor, &*action, &*outcome], ["St Mary", "resume connection", "refused"]);
+    assert_eq!(pair.command(target, Command::Pause).await.unwrap(), "Paused");
+    assert_eq!(pair.command(source, Command::Resume).await.unwrap(), "Paused");
+    let view = pair.world.platform.connection(&source.actor, pair.connection).await.unwrap();
+    assert_eq!(view.held_by, ["St Mary"]);
+    assert_eq!(pair.command(target, Command::Resume).await.unwrap(), "Active");
+}
+
+#[tokio::test]
+async fn disconnect_raises_the_cut_epoch_and_leaves_the_status() {
+    let pair = Pair::new().await;
+    assert!(pair.command(&pair.source, Command::Disconnect).await.is_err());
+    pair.command(&pair.source, Command::Activate).await.unwrap();
+    assert_eq!(pair.command(&pair.target, Command::Disconnect).await.unwrap(), "Active");
+    let (rules, _) = pair.world.platform.rules_for(pair.source_server).await.unwrap();
+    assert_eq!(rules[0].cut_epoch, 1);
+}
+
+#[tokio::test]
+async fn what_ended_stays_ended_keeps_its_names_and_its_secret_is_gone() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    pair.command(&pair.source, Command::Terminate).await.unwrap();
+    for command in Command::ALL {
+        let refused = pair.command(&pair.target, command).await.unwrap_err();
+        assert!(refused.contains("Terminated and nothing changes that"), "{refused}");
+    }
+    platform.describe_server(&pair.target.actor, pair.target_server, &text("Renamed")).await.unwrap();
+    let view = platform.connection(&pair.source.actor, pair.connection).await.unwrap();
+    assert_eq!(view.route(), "Lakeside Mirth → St Mary Mirth");
+    assert!(refused(platform.view_secret(&pair.source.actor, pair.connection).await).contains("no longer"));
+    assert!(platform.rotate_secret(&pair.source.actor, pair.connection).await.is_err());
+    assert_eq!(platform.rules_for(pair.source_server).await.unwrap().0, []);
+    assert_eq!(platform.peers_of(pair.source_server).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn an_organization_at_both_ends_holds_one_pause() {
+    let world = World::new().await;
+    let party = world.party("Lakeside", Tier::Standard).await;
+    let (one, two) = (world.server(&party, "one").await, world.server(&party, "two").await);
+    world.peers(&party, &party).await;
+    let adt = world.channel(&party, two, "ADT").await;
+    let grant = world.platform.request_grant(&party.actor, adt, one).await.unwrap();
+    let id = world.platform.approve_grant(&party.actor, grant, None).await.unwrap();
+    let command = async |command| world.platform.command(&party.actor, id, command).await;
+    command(Command::Activate).await.unwrap();
+    command(Command::Pause).await.unwrap();
+    assert!(refused(command(Command::Pause).await).contains("has paused the connection already"));
+    assert_eq!(command(Command::Resume).await.unwrap().to_string(), "Active");
+    world.platform.view_secret(&party.actor, id).await.unwrap();
+    assert!(refused(world.platform.view_secret(&party.actor, id).await).contains("shown once"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_platform_walks_exactly_as_the_status_table_says(
+        steps in prop::collection::vec((prop::sample::select(&Command::ALL[..]), any::<bool>()), 1..12),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let pair = Pair::new().await;
+            let mut expected = status::Status::Ready;
+            for (command, by_source) in steps {
+                let (party, side) =
+                    if by_source { (&pair.source, Side::Source) } else { (&pair.target, Side::Target) };
+                let entries = pair.world.log_length(&pair.target).await;
+                let done = pair.world.platform.command(&party.actor, pair.connection, command).await;
+                let mover = Mover::Party(side);
+                let wanted = status::on(Some(expected), ConnectionType::P2p, event(command), mover);
+                assert_eq!(done.as_ref().ok(), wanted.as_ref().ok(), "{command:?} by {side} in {expected}");
+                expected = wanted.unwrap_or(expected);
+                assert_eq!(pair.world.log_length(&pair.target).await, entries + 1, "one entry each");
+                let view = pair.world.platform.connection(&party.actor, pair.connection).await.unwrap();
+                assert_eq!(view.status, expected);
+            }
+        });
+    }
+}
+
+const fn event(command: Command) -> Event {
+    match command {
+        Command::Activate => Event::Activate,
+        Command::Pause => Event::Pause,
+        Command::Resume => Event::Resume,
+        Command::Disconnect => Event::Disconnect,
+        Command::Retry => Event::Retry,
+        Command::Terminate => Event::Terminate,
+    }
+}

@@ -1,0 +1,122 @@
+//! Who offers, requests, decides and ends a grant, and what each may not.
+
+use super::*;
+
+#[tokio::test]
+async fn a_requested_grant_is_the_owners_to_decide_and_an_offered_one_the_peers() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    let lab = pair.world.channel(&pair.target, pair.target_server, "Lab").await;
+    let requested = platform.request_grant(&pair.source.actor, lab, pair.source_server).await.unwrap();
+    let early = platform.approve_grant(&pair.source.actor, requested, None).await;
+    assert_eq!(refused(early), "this grant is for St Mary to approve or deny");
+    platform.deny_grant(&pair.target.actor, requested).await.unwrap();
+    let offered = platform.offer_grant(&pair.target.actor, lab, pair.source.id).await.unwrap();
+    let own = platform.approve_grant(&pair.target.actor, offered, None).await;
+    assert_eq!(refused(own), "this grant is for Lakeside to approve or deny");
+    let nameless = platform.approve_grant(&pair.source.actor, offered, None).await;
+    assert!(refused(nameless).contains("names the server of yours that will send"));
+    let foreign = platform.approve_grant(&pair.source.actor, offered, Some(pair.target_server)).await;
+    assert_eq!(refused(foreign), "there is no such server");
+    let made = platform.approve_grant(&pair.source.actor, offered, Some(pair.source_server)).await;
+    let view = platform.connection(&pair.target.actor, made.unwrap()).await.unwrap();
+    assert_eq!(view.status.to_string(), "Ready");
+    let twice = platform.deny_grant(&pair.source.actor, offered).await;
+    assert_eq!(refused(twice), "the grant is approved; only a pending one is decided");
+}
+
+#[tokio::test]
+async fn the_owner_of_a_requested_grant_cannot_choose_another_sending_server() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    let lab = pair.world.channel(&pair.target, pair.target_server, "Lab").await;
+    let grant = platform.request_grant(&pair.source.actor, lab, pair.source_server).await.unwrap();
+    let other = pair.world.server(&pair.source, "other").await;
+    let approved = platform.approve_grant(&pair.target.actor, grant, Some(other)).await;
+    assert!(refused(approved).contains("named the sending server"));
+}
+
+#[tokio::test]
+async fn a_grant_needs_an_agreement_a_visible_channel_and_a_server_of_ones_own() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    let stranger = pair.world.party("Stranger", Tier::Standard).await;
+    let strange_server = pair.world.server(&stranger, "strange").await;
+    let unseen = platform.request_grant(&stranger.actor, pair.channel, strange_server).await;
+    assert_eq!(refused(unseen), "there is no such channel");
+    let unknown = ChannelId::from_random([9; 16]);
+    let unknown = platform.request_grant(&stranger.actor, unknown, strange_server).await;
+    assert_eq!(refused(unknown), "there is no such channel");
+    let offered = platform.offer_grant(&pair.target.actor, pair.channel, stranger.id).await;
+    assert_eq!(refused(offered), "there is no agreement with Stranger; ask for peering first");
+    let foreign = platform.request_grant(&pair.source.actor, pair.channel, pair.target_server).await;
+    assert_eq!(refused(foreign), "there is no such server");
+    let by_peer = platform.offer_grant(&pair.source.actor, pair.channel, pair.target.id).await;
+    assert_eq!(refused(by_peer), "there is no such channel");
+}
+
+#[tokio::test]
+async fn an_unpublished_channel_is_neither_offered_nor_requested() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    let lab = pair.world.channel(&pair.target, pair.target_server, "Lab").await;
+    platform.set_published(&pair.target.actor, lab, false).await.unwrap();
+    let offered = platform.offer_grant(&pair.target.actor, lab, pair.source.id).await;
+    assert_eq!(refused(offered), "the channel is not published; publish it before offering it");
+    let requested = platform.request_grant(&pair.source.actor, lab, pair.source_server).await;
+    assert_eq!(refused(requested), "there is no such channel");
+    let by_peer = platform.set_published(&pair.source.actor, pair.channel, false).await;
+    assert_eq!(refused(by_peer), "there is no such channel");
+}
+
+#[tokio::test]
+async fn one_living_grant_for_a_channel_and_sending_server() {
+    let pair = Pair::new().await;
+    let again = pair.world.platform.request_grant(&pair.source.actor, pair.channel, pair.source_server).await;
+    assert_eq!(refused(again), "making a grant: there is one already; choose another or use that one");
+}
+
+#[tokio::test]
+async fn revoking_is_the_owners_relinquishing_the_holders_and_either_ends_the_connection() {
+    for owner_ends in [true, false] {
+        let pair = Pair::new().await;
+        let platform = &pair.world.platform;
+        let by_holder = platform.revoke_grant(&pair.source.actor, pair.grant).await;
+        assert!(refused(by_holder).contains("is revoked by St Mary"));
+        let by_owner = platform.relinquish_grant(&pair.target.actor, pair.grant).await;
+        assert!(refused(by_owner).contains("is relinquished by Lakeside"));
+        if owner_ends {
+            platform.revoke_grant(&pair.target.actor, pair.grant).await.unwrap();
+        } else {
+            platform.relinquish_grant(&pair.source.actor, pair.grant).await.unwrap();
+        }
+        assert_eq!(pair.status().await, "Terminated");
+        let word = if owner_ends { "revoked" } else { "relinquished" };
+        assert_eq!(platform.grants(&pair.source.actor).await.unwrap()[0].status, word);
+        let twice = platform.revoke_grant(&pair.target.actor, pair.grant).await;
+        assert_eq!(refused(twice), format!("the grant is {word} already"));
+        platform.request_grant(&pair.source.actor, pair.channel, pair.source_server).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_pending_grant_is_taken_back_by_whoever_could_end_it() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    let lab = pair.world.channel(&pair.target, pair.target_server, "Lab").await;
+    let grant = platform.request_grant(&pair.source.actor, lab, pair.source_server).await.unwrap();
+    platform.relinquish_grant(&pair.source.actor, grant).await.unwrap();
+    let late = platform.approve_grant(&pair.target.actor, grant, None).await;
+    assert_eq!(refused(late), "the grant is relinquished; only a pending one is decided");
+}
+
+#[tokio::test]
+async fn a_server_never_sends_to_itself() {
+    let world = World::new().await;
+    let party = world.party("Lakeside", Tier::Standard).await;
+    let server = world.server(&party, "one").await;
+    world.peers(&party, &party).await;
+    let adt = world.channel(&party, server, "ADT").await;
+    let requested = world.platform.request_grant(&party.actor, adt, server).await;
+    assert_eq!(refused(requested), "a server cannot send to itself; name another one");
+}

@@ -1,0 +1,78 @@
+//! Who asks, accepts, declines and withdraws, and what each may not.
+
+use super::*;
+
+#[tokio::test]
+async fn a_request_is_the_recipients_to_accept_or_decline_and_the_requesters_to_withdraw() {
+    let world = World::new().await;
+    let asks = world.party("Lakeside", Tier::Standard).await;
+    let asked = world.party("St Mary", Tier::Standard).await;
+    let id = world.platform.request_peering(&asks.actor, asked.id).await.unwrap();
+    let platform = &world.platform;
+    let by_requester = "a peering request is for St Mary to accept or decline";
+    assert_eq!(refused(platform.accept_peering(&asks.actor, id).await), by_requester);
+    assert_eq!(refused(platform.decline_peering(&asks.actor, id).await), by_requester);
+    let withdrawn = platform.withdraw_peering(&asked.actor, id).await;
+    assert_eq!(refused(withdrawn), "a peering request is for Lakeside to withdraw");
+    platform.decline_peering(&asked.actor, id).await.unwrap();
+    let late = "this peering request is declined and stays so; make a new one";
+    assert_eq!(refused(platform.accept_peering(&asked.actor, id).await), late);
+    assert_eq!(refused(platform.withdraw_peering(&asks.actor, id).await), late);
+    let again = platform.request_peering(&asks.actor, asked.id).await.unwrap();
+    platform.withdraw_peering(&asks.actor, again).await.unwrap();
+    let third = platform.request_peering(&asked.actor, asks.id).await.unwrap();
+    platform.accept_peering(&asks.actor, third).await.unwrap();
+    let live = platform.request_peering(&asks.actor, asked.id).await;
+    assert_eq!(refused(live), "Lakeside and St Mary have an agreement already");
+}
+
+#[tokio::test]
+async fn a_crossing_request_points_to_the_open_one() {
+    let world = World::new().await;
+    let asks = world.party("Lakeside", Tier::Standard).await;
+    let asked = world.party("St Mary", Tier::Standard).await;
+    world.platform.request_peering(&asks.actor, asked.id).await.unwrap();
+    let crossing = world.platform.request_peering(&asked.actor, asks.id).await;
+    assert_eq!(
+        refused(crossing),
+        "a request from Lakeside to St Mary is open already; St Mary accepts or declines it"
+    );
+}
+
+#[tokio::test]
+async fn a_request_to_oneself_is_accepted_at_once_and_shown_as_self() {
+    let world = World::new().await;
+    let party = world.party("Lakeside", Tier::Standard).await;
+    world.peers(&party, &party).await;
+    let peerings = world.platform.peerings(&party.actor).await.unwrap();
+    assert_eq!((peerings[0].peer.as_str(), peerings[0].status), ("Self", "live"));
+}
+
+#[tokio::test]
+async fn each_party_reads_the_decision_in_its_own_log_without_the_others_user_names() {
+    let world = World::new().await;
+    let asks = world.party("Lakeside", Tier::Standard).await;
+    let asked = world.party("St Mary", Tier::Standard).await;
+    world.peers(&asks, &asked).await;
+    let (actor, action, outcome, detail) = world.last_entry(&asked).await;
+    assert_eq!([&*actor, &*action, &*outcome], ["Ada", "accept peering", "done"]);
+    assert_eq!(detail, "from Lakeside to St Mary");
+    assert_eq!(world.last_entry(&asks).await.0, "St Mary");
+}
+
+#[tokio::test]
+async fn a_full_peer_is_refused_without_telling_the_other_ones_tier() {
+    let world = World::new().await;
+    let full = world.party("Lakeside", Tier::Free).await;
+    let open = world.party("St Mary", Tier::Enterprise).await;
+    let pending = world.platform.request_peering(&full.actor, open.id).await.unwrap();
+    for number in 0..3 {
+        let peer = world.party(&format!("Peer {number}"), Tier::Standard).await;
+        world.peers(&peer, &full).await;
+    }
+    let accepted = world.platform.accept_peering(&open.actor, pending).await;
+    assert_eq!(refused(accepted), "Lakeside cannot take another peer now; ask them to make room");
+    let another = world.party("Another", Tier::Standard).await;
+    let asked = world.platform.request_peering(&full.actor, another.id).await;
+    assert_eq!(refused(asked), "the Free tier admits 3 peers; a higher tier admits more");
+}

@@ -1,0 +1,131 @@
+//! One view for each owner, one hand-over for each side, deletion, rotation.
+
+use crate::domain::limits::SECRET_KEPT_AFTER_HELD;
+
+use super::*;
+
+#[tokio::test]
+async fn each_owner_views_once_both_see_the_same_and_a_later_view_points_to_rotation() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    let source = platform.view_secret(&pair.source.actor, pair.connection).await.unwrap();
+    let again = platform.view_secret(&pair.source.actor, pair.connection).await;
+    assert!(refused(again).contains("use Rotate Secrets"));
+    let target = platform.view_secret(&pair.target.actor, pair.connection).await.unwrap();
+    assert_eq!(source, target);
+    let (_, action, outcome, detail) = pair.world.last_entry(&pair.source).await;
+    assert_eq!([&*action, &*outcome], ["view secret", "done"]);
+    assert!(!detail.contains(&source.secret.reveal_hex()), "{detail}");
+}
+
+#[tokio::test]
+async fn views_and_fetches_do_not_use_each_other_up_and_a_fetch_repeats_until_it_is_held() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    let viewed = platform.view_secret(&pair.source.actor, pair.connection).await.unwrap();
+    for _ in 0..2 {
+        let (epoch, secret) = platform.fetch_secret(pair.source_server, pair.connection).await.unwrap();
+        assert_eq!((epoch, secret), (1, viewed.secret.clone()));
+    }
+    platform.secret_held(pair.source_server, pair.connection, 1).await.unwrap();
+    let again = platform.fetch_secret(pair.source_server, pair.connection).await;
+    assert!(matches!(again, Err(AgentError::SecretUnavailable)), "{again:?}");
+    assert!(platform.fetch_secret(pair.target_server, pair.connection).await.is_ok());
+    assert!(platform.view_secret(&pair.target.actor, pair.connection).await.is_ok());
+}
+
+#[tokio::test]
+async fn it_is_deleted_once_both_agents_hold_it_and_both_views_are_used() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    hold(&pair).await;
+    assert!(is_kept(&pair).await);
+    platform.view_secret(&pair.source.actor, pair.connection).await.unwrap();
+    assert!(is_kept(&pair).await);
+    platform.view_secret(&pair.target.actor, pair.connection).await.unwrap();
+    assert!(!is_kept(&pair).await);
+}
+
+#[tokio::test]
+async fn unviewed_it_is_deleted_72_hours_after_both_agents_hold_it_on_read_and_by_the_sweep() {
+    for swept in [true, false] {
+        let pair = Pair::new().await;
+        let platform = &pair.world.platform;
+        platform.secret_held(pair.source_server, pair.connection, 1).await.unwrap();
+        pair.world.pass(SECRET_KEPT_AFTER_HELD * 2);
+        assert_eq!(platform.sweep().await.unwrap(), 0, "one agent alone starts nothing");
+        platform.secret_held(pair.target_server, pair.connection, 1).await.unwrap();
+        pair.world.pass(SECRET_KEPT_AFTER_HELD.checked_sub(Duration::from_millis(1)).unwrap());
+        assert_eq!(platform.sweep().await.unwrap(), 0);
+        pair.world.pass(Duration::from_millis(1));
+        if swept {
+            assert_eq!(platform.sweep().await.unwrap(), 1);
+            assert_eq!(platform.sweep().await.unwrap(), 0);
+        }
+        let viewed = platform.view_secret(&pair.source.actor, pair.connection).await;
+        assert!(refused(viewed).contains("no longer available here; use Rotate Secrets"));
+        assert!(!is_kept(&pair).await);
+    }
+}
+
+#[tokio::test]
+async fn rotation_makes_another_secret_and_clears_views_and_holdings() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    hold(&pair).await;
+    let old = platform.view_secret(&pair.source.actor, pair.connection).await.unwrap();
+    assert_eq!(platform.rotate_secret(&pair.target.actor, pair.connection).await.unwrap(), 2);
+    let new = platform.view_secret(&pair.source.actor, pair.connection).await.unwrap();
+    assert_ne!(old.secret, new.secret);
+    let (rules, _) = platform.rules_for(pair.target_server).await.unwrap();
+    assert_eq!(rules[0].secret_epoch, 2);
+    platform.secret_held(pair.source_server, pair.connection, 1).await.unwrap();
+    let (epoch, secret) = platform.fetch_secret(pair.source_server, pair.connection).await.unwrap();
+    assert_eq!((epoch, secret), (2, new.secret), "word of the old epoch holds nothing");
+}
+
+#[tokio::test]
+async fn every_connection_has_its_own_secret_and_none_stands_in_the_database_in_clear() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    let lab = pair.world.channel(&pair.target, pair.target_server, "Lab").await;
+    let grant = platform.request_grant(&pair.source.actor, lab, pair.source_server).await.unwrap();
+    let other = platform.approve_grant(&pair.target.actor, grant, None).await.unwrap();
+    let one = platform.view_secret(&pair.source.actor, pair.connection).await.unwrap();
+    let two = platform.view_secret(&pair.source.actor, other).await.unwrap();
+    assert_ne!(one.secret, two.secret);
+    let token = platform.issue_token(&pair.source.actor, pair.source_server, TokenLife::Hour).await.unwrap();
+    platform.close().await.unwrap();
+    let database = std::fs::read(pair.world.folder.path().join("state").join(DATABASE)).unwrap();
+    for secret in [one.secret.expose(), two.secret.expose(), token.token.expose()] {
+        let hex = hex::encode(secret);
+        assert!(!database.windows(32).any(|window| window == secret));
+        assert!(!database.windows(64).any(|window| window == hex.as_bytes()));
+    }
+}
+
+#[tokio::test]
+async fn an_outsider_and_a_foreign_agent_get_the_answer_of_a_connection_that_does_not_exist() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    let stranger = pair.world.party("Stranger", Tier::Standard).await;
+    let server = pair.world.server(&stranger, "strange").await;
+    let missing = ConnectionId::from_random([9; 16]);
+    for id in [pair.connection, missing] {
+        assert_eq!(refused(platform.view_secret(&stranger.actor, id).await), "there is no such connection");
+        assert_eq!(refused(platform.rotate_secret(&stranger.actor, id).await), "there is no such connection");
+        assert!(matches!(platform.fetch_secret(server, id).await, Err(AgentError::NotFound)));
+        assert!(matches!(platform.secret_held(server, id, 1).await, Err(AgentError::NotFound)));
+    }
+}
+
+async fn hold(pair: &Pair) {
+    for server in [pair.source_server, pair.target_server] {
+        pair.world.platform.secret_held(server, pair.connection, 1).await.unwrap();
+    }
+}
+
+async fn is_kept(pair: &Pair) -> bool {
+    let mut tx = pair.world.platform.store.read().await.unwrap();
+    tx.secret(pair.connection).await.unwrap().unwrap().sealed.is_some()
+}

@@ -1,0 +1,114 @@
+//! The visibility table at every outlet of the platform: what each viewer's lists and logs contain.
+
+use super::*;
+
+#[tokio::test]
+async fn every_list_shows_each_viewer_what_the_table_allows_and_no_more() {
+    let pair = Pair::new().await;
+    let world = &pair.world;
+    let peer = world.party("Peer", Tier::Standard).await;
+    world.peers(&peer, &pair.target).await;
+    let outsider = world.party("Outsider", Tier::Standard).await;
+    let hidden = world.channel(&pair.target, pair.target_server, "Hidden").await;
+    world.platform.set_published(&pair.target.actor, hidden, false).await.unwrap();
+    // Server name, published channel, unpublished channel, the connection's id.
+    let connection = pair.connection.to_string();
+    let words = ["St Mary Mirth", "ADT", "Hidden", connection.as_str()];
+    for (viewer, seen) in [
+        (&pair.target, [true, true, true, true]),
+        (&pair.source, [true, true, false, true]),
+        (&peer, [false, true, false, false]),
+        (&outsider, [false, false, false, false]),
+    ] {
+        let lists = everything(world, &viewer.actor).await;
+        assert_eq!(words.map(|word| lists.contains(word)), seen, "{:?}\n{lists}", viewer.actor);
+        let own_server = lists.contains(&format!("\"{}\"", pair.target_server));
+        assert_eq!(own_server, seen[3], "a server's id is its owner's and its other parties'");
+    }
+}
+
+#[tokio::test]
+async fn no_list_or_log_ever_contains_a_secret_or_token() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    let token = platform.issue_token(&pair.target.actor, pair.target_server, TokenLife::Hour).await.unwrap();
+    let secret = platform.view_secret(&pair.target.actor, pair.connection).await.unwrap();
+    for actor in [&pair.target.actor, &pair.source.actor, &host()] {
+        let lists = everything(&pair.world, actor).await;
+        for forbidden in [token.token.reveal_hex(), secret.secret.reveal_hex()] {
+            assert!(!lists.contains(&forbidden));
+        }
+    }
+    assert!(!format!("{token:?} {secret:?}").contains(&token.token.reveal_hex()));
+}
+
+#[tokio::test]
+async fn a_party_learns_nothing_of_the_others_token_or_enrolment() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    let before = everything(&pair.world, &pair.source.actor).await;
+    platform.issue_token(&pair.target.actor, pair.target_server, TokenLife::Hour).await.unwrap();
+    assert_eq!(everything(&pair.world, &pair.source.actor).await, before);
+    let asked = platform.issue_token(&pair.source.actor, pair.target_server, TokenLife::Hour).await;
+    assert_eq!(refused(asked), "there is no such server");
+}
+
+#[tokio::test]
+async fn after_the_end_a_server_name_stays_in_the_ended_row_and_nowhere_else() {
+    let pair = Pair::new().await;
+    pair.command(&pair.source, Command::Terminate).await.unwrap();
+    let platform = &pair.world.platform;
+    let channels = serde_json::to_string(&platform.channels(&pair.source.actor).await.unwrap()).unwrap();
+    assert!(channels.contains("ADT") && !channels.contains("St Mary Mirth"), "{channels}");
+    let row = platform.connection(&pair.source.actor, pair.connection).await.unwrap();
+    assert_eq!(row.target.name.as_str(), "St Mary Mirth");
+}
+
+#[tokio::test]
+async fn a_forbidden_thing_and_a_missing_one_are_one_answer_and_one_kind_of_entry() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    let outsider = pair.world.party("Outsider", Tier::Standard).await;
+    let actor = &outsider.actor;
+    let own = pair.world.server(&outsider, "own").await;
+    let missing = [9; 16];
+    let (server, channel) = (ServerId::from_random(missing), ChannelId::from_random(missing));
+    let (grant, connection) = (GrantId::from_random(missing), ConnectionId::from_random(missing));
+    let pairs = [
+        (
+            platform.describe_server(actor, pair.target_server, &text("x")).await,
+            platform.describe_server(actor, server, &text("x")).await,
+        ),
+        (
+            platform.request_grant(actor, pair.channel, own).await.map(drop),
+            platform.request_grant(actor, channel, own).await.map(drop),
+        ),
+        (platform.revoke_grant(actor, pair.grant).await, platform.revoke_grant(actor, grant).await),
+        (
+            platform.command(actor, pair.connection, Command::Terminate).await.map(drop),
+            platform.command(actor, connection, Command::Terminate).await.map(drop),
+        ),
+        (
+            platform.connection(actor, pair.connection).await.map(drop),
+            platform.connection(actor, connection).await.map(drop),
+        ),
+    ];
+    for (forbidden, absent) in pairs {
+        assert_eq!(refused(forbidden), refused(absent));
+    }
+    assert_eq!(pair.status().await, "Ready");
+    assert!(!everything(&pair.world, &pair.target.actor).await.contains("Outsider"), "nor is the owner told");
+}
+
+async fn everything(world: &World, actor: &Actor) -> String {
+    let platform = &world.platform;
+    let json = [
+        serde_json::to_string_pretty(&platform.servers(actor).await.unwrap()),
+        serde_json::to_string_pretty(&platform.channels(actor).await.unwrap()),
+        serde_json::to_string_pretty(&platform.peerings(actor).await.unwrap()),
+        serde_json::to_string_pretty(&platform.grants(actor).await.unwrap()),
+        serde_json::to_string_pretty(&platform.connections(actor).await.unwrap()),
+        serde_json::to_string_pretty(&platform.audit(actor, u32::MAX).await.unwrap()),
+    ];
+    json.map(Result::unwrap).join("\n")
+}

@@ -1,0 +1,58 @@
+//! How an organization stands to what it looks at; the input of the visibility table.
+
+use crate::domain::connection::Side;
+use crate::domain::id::{OrganizationId, ServerId};
+use crate::domain::visibility::Viewer;
+use crate::store::{AgreementStatus, ChannelRecord, ConnectionRecord, StoreError, Tx};
+
+/// The side an organization acts as. At both ends of its own connection it acts as the source.
+pub(super) fn side_of(connection: &ConnectionRecord, organization: OrganizationId) -> Option<Side> {
+    [Side::Source, Side::Target].into_iter().find(|side| connection.end(*side).organization == organization)
+}
+
+/// As seen by `organization`: a server of `owner`. Only living connections count; what ended is
+/// seen in its own row alone.
+pub(super) async fn of_server(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    owner: OrganizationId,
+    server: ServerId,
+) -> Result<Viewer, StoreError> {
+    if organization == owner {
+        return Ok(Viewer::Owner);
+    }
+    let connections = tx.connections_of_server(server).await?;
+    of_others(tx, organization, owner, &connections).await
+}
+
+/// As seen by `organization`: a channel.
+pub(super) async fn of_channel(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    channel: &ChannelRecord,
+) -> Result<Viewer, StoreError> {
+    if organization == channel.organization {
+        return Ok(Viewer::Owner);
+    }
+    let mut connections = tx.connections_of_server(channel.server).await?;
+    connections.retain(|connection| connection.channel == channel.id);
+    of_others(tx, organization, channel.organization, &connections).await
+}
+
+async fn of_others(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    owner: OrganizationId,
+    connections: &[ConnectionRecord],
+) -> Result<Viewer, StoreError> {
+    let living = |connection: &&ConnectionRecord| !connection.status.is_terminal();
+    if connections.iter().filter(living).any(|connection| side_of(connection, organization).is_some()) {
+        return Ok(Viewer::Party);
+    }
+    let agreement = tx.agreement_between(organization, owner).await?;
+    if agreement.is_some_and(|agreement| agreement.status == AgreementStatus::Live) {
+        Ok(Viewer::Peer)
+    } else {
+        Ok(Viewer::Outsider)
+    }
+}

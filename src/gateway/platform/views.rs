@@ -1,0 +1,181 @@
+//! Connections as people see them. A row exists only for the two parties, and both may see all of
+//! it: secrets and connector files are not in it for anybody.
+
+use std::fmt::Display;
+
+use serde::{Serialize, Serializer};
+
+use crate::domain::connection::{ConnectionType, Protocol, Side};
+use crate::domain::connectivity::{Connectivity, Facts};
+use crate::domain::id::{ConnectionId, OrganizationId, ServerId};
+use crate::domain::name::Name;
+use crate::domain::status::Status;
+use crate::domain::time::Timestamp;
+use crate::store::ConnectionRecord;
+
+use super::error::{Noun, PlatformError};
+use super::presence::facts_of;
+use super::{Actor, Platform, viewer};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConnectionView {
+    #[serde(serialize_with = "shown")]
+    pub id: ConnectionId,
+    #[serde(serialize_with = "shown")]
+    pub kind: ConnectionType,
+    pub source: EndView,
+    pub target: EndView,
+    #[serde(serialize_with = "shown")]
+    pub channel: Name,
+    #[serde(serialize_with = "shown")]
+    pub protocol: Protocol,
+    #[serde(serialize_with = "shown")]
+    pub status: Status,
+    /// Whose pause is in force.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held_by: Vec<String>,
+    /// Why it is Failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    #[serde(serialize_with = "shown")]
+    pub connectivity: Connectivity,
+    /// The green dot: connected and active.
+    pub pulses: bool,
+    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
+    pub last_ack: Option<Timestamp>,
+    #[serde(serialize_with = "shown")]
+    pub created_at: Timestamp,
+    #[serde(serialize_with = "shown")]
+    pub changed_at: Timestamp,
+}
+
+/// One end with its lamps; each with the time it came to be so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EndView {
+    #[serde(serialize_with = "shown")]
+    pub server: ServerId,
+    #[serde(serialize_with = "shown")]
+    pub name: Name,
+    #[serde(serialize_with = "shown")]
+    pub organization: Name,
+    #[serde(skip)]
+    pub organization_id: OrganizationId,
+    /// Agent to gateway.
+    pub link: Lamp,
+    /// Agent to agent; says the path while it is up.
+    pub tunnel: Lamp,
+    /// Agent to its Mirth; the target's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirth: Option<Lamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Lamp {
+    pub state: &'static str,
+    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+}
+
+impl ConnectionView {
+    #[must_use]
+    pub const fn end(&self, side: Side) -> &EndView {
+        match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
+        }
+    }
+
+    /// The same whoever looks.
+    #[must_use]
+    pub fn route(&self) -> String {
+        format!("{} → {}", self.source.name, self.target.name)
+    }
+}
+
+impl Platform {
+    /// The connections one is a party of, ended ones too; lists hide those until asked.
+    pub async fn connections(&self, actor: &Actor) -> Result<Vec<ConnectionView>, PlatformError> {
+        let mut tx = self.store.read().await?;
+        let mut views = Vec::new();
+        for connection in tx.connections().await? {
+            if sees(actor, &connection) {
+                let facts = facts_of(&mut tx, &connection).await?;
+                views.push(view(connection, &facts));
+            }
+        }
+        Ok(views)
+    }
+
+    pub async fn connection(&self, actor: &Actor, id: ConnectionId) -> Result<ConnectionView, PlatformError> {
+        let mut tx = self.store.read().await?;
+        let found = tx.connection(id).await?.filter(|connection| sees(actor, connection));
+        let connection = found.ok_or(PlatformError::NotFound { noun: Noun::Connection })?;
+        let facts = facts_of(&mut tx, &connection).await?;
+        Ok(view(connection, &facts))
+    }
+}
+
+fn sees(actor: &Actor, connection: &ConnectionRecord) -> bool {
+    actor.viewpoint().is_none_or(|own| viewer::side_of(connection, own).is_some())
+}
+
+fn view(connection: ConnectionRecord, facts: &Facts) -> ConnectionView {
+    let connectivity = facts.connectivity();
+    let held_by = [Side::Source, Side::Target]
+        .into_iter()
+        .filter(|side| connection.status.holds().is_some_and(|holds| holds.includes(*side)))
+        .map(|side| connection.end(side).organization_name.to_string())
+        .collect();
+    ConnectionView {
+        id: connection.id,
+        kind: ConnectionType::P2p,
+        source: end(&connection, facts, Side::Source),
+        target: end(&connection, facts, Side::Target),
+        channel: connection.channel_name,
+        protocol: connection.protocol,
+        status: connection.status,
+        held_by,
+        failure: connection.failure,
+        connectivity,
+        pulses: connectivity.pulses(connection.status),
+        last_ack: facts.last_ack,
+        created_at: connection.created_at,
+        changed_at: connection.changed_at,
+    }
+}
+
+fn end(connection: &ConnectionRecord, facts: &Facts, side: Side) -> EndView {
+    let end = connection.end(side);
+    let told = facts.side(side);
+    let lamp = |state: &'static str, since| Lamp { state, since: Some(since) };
+    let never = Lamp { state: "never", since: None };
+    let up_or_down = |up: bool| if up { "up" } else { "down" };
+    EndView {
+        server: end.server,
+        name: end.name.clone(),
+        organization: end.organization_name.clone(),
+        organization_id: end.organization,
+        link: told.link.map_or(never.clone(), |link| lamp(up_or_down(link.value), link.since)),
+        tunnel: told
+            .tunnel
+            .map_or(never, |tunnel| lamp(tunnel.value.map_or("down", |path| path.word()), tunnel.since)),
+        mirth: told.mirth.map(|mirth| lamp(up_or_down(mirth.value), mirth.since)),
+    }
+}
+
+/// As people read it.
+pub(super) fn shown<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// For what is absent otherwise, never null.
+#[expect(clippy::ref_option, reason = "serde hands a field over by reference")]
+pub(super) fn shown_if_any<T: Display, S: Serializer>(
+    value: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
+}

@@ -1,0 +1,153 @@
+//! Who is on a control link now, and where it says it can be reached. In memory only: after a
+//! restart every agent reports again.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{oneshot, watch};
+
+use crate::domain::id::ServerId;
+
+#[derive(Debug, Default)]
+pub struct Presence {
+    present: Mutex<BTreeMap<ServerId, Present>>,
+    seats_given: AtomicU64,
+    /// Rises with every change of who is where.
+    version: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Present {
+    seat: u64,
+    addresses: Vec<SocketAddr>,
+    /// Dropped when a newer link of the same server takes over.
+    _in_use: oneshot::Sender<()>,
+}
+
+/// A live link's place. Dropping it makes the server absent, unless a newer link has its place.
+#[derive(Debug)]
+pub struct Seat {
+    presence: Arc<Presence>,
+    server: ServerId,
+    number: u64,
+    replaced: oneshot::Receiver<()>,
+}
+
+impl Presence {
+    /// A server has one link: the newer replaces the older, which may be dead without knowing.
+    #[must_use]
+    pub fn join(self: &Arc<Self>, server: ServerId) -> Seat {
+        let (in_use, replaced) = oneshot::channel();
+        let number = self.seats_given.fetch_add(1, Ordering::Relaxed);
+        self.lock().insert(server, Present { seat: number, addresses: Vec::new(), _in_use: in_use });
+        self.changed();
+        Seat { presence: Arc::clone(self), server, number, replaced }
+    }
+
+    /// Empty for a server that is away or has not reported yet.
+    #[must_use]
+    pub fn addresses(&self, server: ServerId) -> Vec<SocketAddr> {
+        self.lock().get(&server).map(|present| present.addresses.clone()).unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn is_present(&self, server: ServerId) -> bool {
+        self.lock().contains_key(&server)
+    }
+
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ServerId, Present>> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changed(&self) {
+        self.version.send_modify(|version| *version += 1);
+    }
+}
+
+impl Seat {
+    /// Resolves when a newer link of this server has taken over.
+    pub async fn replaced(&mut self) {
+        // The sender is never used, only dropped.
+        let _ = (&mut self.replaced).await;
+    }
+
+    /// Whether no newer link has taken over.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.presence.lock().get(&self.server).is_some_and(|present| present.seat == self.number)
+    }
+
+    /// Where the server can be reached from now on.
+    pub fn set_addresses(&self, addresses: Vec<SocketAddr>) {
+        let mut present = self.presence.lock();
+        let Some(mine) = present.get_mut(&self.server).filter(|present| present.seat == self.number) else {
+            return;
+        };
+        if mine.addresses == addresses {
+            return;
+        }
+        mine.addresses = addresses;
+        drop(present);
+        self.presence.changed();
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut present = self.presence.lock();
+        if present.get(&self.server).is_some_and(|present| present.seat == self.number) {
+            present.remove(&self.server);
+            drop(present);
+            self.presence.changed();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVER: ServerId = ServerId::from_bytes([1; 16]);
+
+    fn address(port: u16) -> Vec<SocketAddr> {
+        vec![([127, 0, 0, 1], port).into()]
+    }
+
+    #[tokio::test]
+    async fn a_newer_link_replaces_the_older_whose_end_then_changes_nothing() {
+        let presence = Arc::new(Presence::default());
+        let mut older = presence.join(SERVER);
+        older.set_addresses(address(1));
+        let newer = presence.join(SERVER);
+        older.replaced().await;
+        assert_eq!(presence.addresses(SERVER), []);
+        assert!(newer.is_current() && !older.is_current());
+
+        newer.set_addresses(address(2));
+        older.set_addresses(address(1));
+        drop(older);
+        assert_eq!(presence.addresses(SERVER), address(2));
+        drop(newer);
+        assert!(!presence.is_present(SERVER));
+    }
+
+    #[test]
+    fn only_a_change_wakes_those_who_watch() {
+        let presence = Arc::new(Presence::default());
+        let seat = presence.join(SERVER);
+        seat.set_addresses(address(1));
+        let mut watching = presence.subscribe();
+        watching.mark_unchanged();
+        seat.set_addresses(address(1));
+        assert!(!watching.has_changed().unwrap());
+        drop(seat);
+        assert!(watching.has_changed().unwrap());
+    }
+}

@@ -1,0 +1,325 @@
+//! The gateway as one component: bound sockets in, a handle out that stops and joins everything.
+//!
+//! UDP and TCP share one address: control links on the one, enrolment on the other.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tracing::{error, info};
+
+use super::authority::{Authority, AuthorityError};
+use super::control::{self, Control};
+use super::door::Door;
+use super::enrolment::{self, Enrolment};
+use super::platform::{OpenError, Platform, PlatformError};
+use super::presence::Presence;
+use super::stop::Stop;
+use crate::config::gateway::GatewayConfig;
+use crate::domain::limits::{
+    FACT_WRITE_EVERY, LEAF_RENEW_EVERY, REFUSALS_AUDITED_PER_MINUTE, RULES_POLL_EVERY, SECRETS_SWEPT_EVERY,
+};
+use crate::identity::error::IdentityError;
+use crate::identity::time::TimeSource;
+use crate::identity::tls::enrol_server_config;
+use crate::store::folder::{Folder, FolderError, FolderLock};
+use crate::transport::endpoint::{GatewayEndpoint, TransportError};
+use crate::transport::socket::GatewaySocket;
+use crate::transport::tls::EnrolTls;
+
+/// Tries for a port that is free for both UDP and TCP, when any will do.
+const ANY_PORT_TRIES: u32 = 16;
+const BACKLOG: i32 = 128;
+
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    #[error("the gateway's database cannot be opened")]
+    Database {
+        #[from]
+        source: OpenError,
+    },
+    #[error("the gateway's database cannot be used")]
+    Platform {
+        #[from]
+        source: PlatformError,
+    },
+    #[error(
+        "cannot listen on {protocol} {address}; stop what uses it, choose another `listen`, or allow this user a port below 1024"
+    )]
+    Listen { protocol: &'static str, address: SocketAddr, source: io::Error },
+    #[error("cannot present the gateway's certificate")]
+    Identity { source: IdentityError },
+    #[error("cannot serve control links")]
+    Transport { source: TransportError },
+}
+
+/// Sockets that are bound but not yet served.
+#[derive(Debug)]
+pub struct GatewaySockets {
+    udp: UdpSocket,
+    tcp: TcpListener,
+    address: SocketAddr,
+}
+
+impl GatewaySockets {
+    /// UDP and TCP on one address. Port 0 takes any that is free for both.
+    pub fn bind(listen: SocketAddr) -> Result<Self, GatewayError> {
+        let mut tries = if listen.port() == 0 { ANY_PORT_TRIES } else { 1 };
+        loop {
+            tries -= 1;
+            let failed = |protocol, address| move |source| GatewayError::Listen { protocol, address, source };
+            let tcp = bind_tcp(listen).map_err(failed("TCP", listen))?;
+            let address = tcp.local_addr().map_err(failed("TCP", listen))?;
+            match bind_udp(address) {
+                Ok(udp) => return Ok(Self { udp, tcp, address }),
+                Err(_) if tries > 0 => {}
+                Err(source) => return Err(failed("UDP", address)(source)),
+            }
+        }
+    }
+
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    dual_stack(&socket, address)?;
+    // A restart must not wait for the old connections' last minutes.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    dual_stack(&socket, address)?;
+    socket.bind(&address.into())?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// `[::]` serves IPv4 too, whatever the host's default is.
+fn dual_stack(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    if address.ip().is_unspecified() && address.is_ipv6() { socket.set_only_v6(false) } else { Ok(()) }
+}
+
+/// A running gateway. Dropping it ends everything at once; [`Self::shutdown`] says goodbye first.
+#[derive(Debug)]
+pub struct Gateway {
+    address: SocketAddr,
+    platform: Arc<Platform>,
+    authority: Arc<Authority>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+    _lock: FolderLock,
+}
+
+impl Gateway {
+    /// Claims the state, opens CA and database, and serves `sockets`.
+    pub async fn start(
+        config: &GatewayConfig,
+        sockets: GatewaySockets,
+        clock: Arc<dyn TimeSource>,
+    ) -> Result<Self, GatewayError> {
+        let folder = Folder::open(&config.state)?;
+        let lock = folder.lock()?;
+        let authority = Arc::new(Authority::open(&folder, &config.trust_domain, clock.now())?);
+        let platform = Arc::new(Platform::open(&config.state, Arc::clone(&clock)).await?);
+        platform.start_service().await?;
+
+        let address = sockets.address;
+        let stop = watch::Sender::new(false);
+        let stopping = Stop::new(stop.subscribe());
+        let (changed, heard) = watch::channel(0);
+        let listening = |source| GatewayError::Listen { protocol: "TCP", address, source };
+        let tcp = tokio::net::TcpListener::from_std(sockets.tcp).map_err(listening)?;
+        let endpoint = endpoint(&authority, sockets.udp, address)?;
+        let tls = Arc::new(EnrolTls::new(
+            enrol_server_config(&authority.identity(), authority.trust()).map_err(presenting)?,
+        ));
+
+        let enrolment = Enrolment {
+            platform: Arc::clone(&platform),
+            authority: Arc::clone(&authority),
+            clock: Arc::clone(&clock),
+            tls: Arc::clone(&tls),
+            stop: stopping.clone(),
+        };
+        let control = Control {
+            platform: Arc::clone(&platform),
+            authority: Arc::clone(&authority),
+            presence: Arc::new(Presence::default()),
+            clock: Arc::clone(&clock),
+            changes: heard,
+            stop: stopping.clone(),
+            audited: Door::per_minute(REFUSALS_AUDITED_PER_MINUTE),
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(enrolment::run(Arc::new(enrolment), tcp));
+        tasks.spawn(control::run(Arc::new(control), endpoint.clone()));
+        tasks.spawn(until(stopping.clone(), watch_platform(Arc::clone(&platform), changed)));
+        tasks.spawn(until(stopping.clone(), keep_house(Arc::clone(&platform))));
+        tasks.spawn(until(stopping, renew_daily(Arc::clone(&authority), clock, endpoint, tls)));
+        info!(%address, ca_key = %authority.trust().ca_key(), "gateway serves");
+        Ok(Self { address, platform, authority, stop, tasks, _lock: lock })
+    }
+
+    /// Where UDP and TCP are served.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    #[must_use]
+    pub const fn platform(&self) -> &Arc<Platform> {
+        &self.platform
+    }
+
+    #[must_use]
+    pub const fn authority(&self) -> &Arc<Authority> {
+        &self.authority
+    }
+
+    /// Says goodbye to every link and waits until all is done.
+    pub async fn shutdown(mut self) {
+        self.stop.send_replace(true);
+        while self.tasks.join_next().await.is_some() {}
+        if let Err(error) = self.platform.close().await {
+            error!(%error, "the last reports could not be written");
+        }
+        info!("gateway stopped");
+    }
+
+    /// Resolves only when a part of the gateway ends that should not.
+    pub async fn failed(&mut self) {
+        self.tasks.join_next().await;
+        error!("a part of the gateway ended by itself; this is a bug, please report it");
+    }
+}
+
+fn endpoint(
+    authority: &Authority,
+    udp: UdpSocket,
+    address: SocketAddr,
+) -> Result<GatewayEndpoint, GatewayError> {
+    let socket = GatewaySocket::new(udp, authority.route()).map_err(|source| GatewayError::Listen {
+        protocol: "UDP",
+        address,
+        source,
+    })?;
+    GatewayEndpoint::new(socket, authority.route(), &authority.identity(), authority.trust())
+        .map_err(|source| GatewayError::Transport { source })
+}
+
+/// Tells every link when anything changed, also what `adit admin` wrote from another process.
+async fn watch_platform(platform: Arc<Platform>, changed: watch::Sender<u64>) {
+    let mut every = interval(RULES_POLL_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut seen = None;
+    loop {
+        every.tick().await;
+        match platform.data_version().await {
+            Ok(version) if seen != Some(version) => {
+                seen = Some(version);
+                changed.send_modify(|changes| *changes += 1);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                error!(%error, "cannot look for changes in the database; trying again");
+                sleep(RULES_POLL_EVERY * 20).await;
+            }
+        }
+    }
+}
+
+/// Writes what agents reported, and forgets secrets whose time is over.
+async fn keep_house(platform: Arc<Platform>) {
+    let mut every = interval(FACT_WRITE_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut swept_at = None;
+    loop {
+        let now = every.tick().await;
+        if let Err(error) = platform.flush_reports().await {
+            error!(%error, "reports of agents could not be written; trying again");
+        }
+        if swept_at.is_none_or(|swept_at| now - swept_at >= SECRETS_SWEPT_EVERY) {
+            swept_at = Some(now);
+            if let Err(error) = platform.sweep().await {
+                error!(%error, "secrets that are due could not be forgotten; trying again");
+            }
+        }
+    }
+}
+
+/// The gateway's own leaf, renewed like an agent's.
+async fn renew_daily(
+    authority: Arc<Authority>,
+    clock: Arc<dyn TimeSource>,
+    endpoint: GatewayEndpoint,
+    tls: Arc<EnrolTls>,
+) {
+    loop {
+        sleep(LEAF_RENEW_EVERY).await;
+        if let Err(error) = renew(&authority, &*clock, &endpoint, &tls) {
+            error!(%error, "cannot renew the gateway's leaf; trying again tomorrow");
+        }
+    }
+}
+
+fn renew(
+    authority: &Authority,
+    clock: &dyn TimeSource,
+    endpoint: &GatewayEndpoint,
+    tls: &EnrolTls,
+) -> Result<(), GatewayError> {
+    authority.renew(clock.now())?;
+    let (identity, trust) = (authority.identity(), authority.trust());
+    endpoint.renew(&identity, trust).map_err(|source| GatewayError::Transport { source })?;
+    tls.replace(enrol_server_config(&identity, trust).map_err(presenting)?);
+    info!("the gateway's leaf is renewed");
+    Ok(())
+}
+
+async fn until(mut stop: Stop, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = work => {}
+        () = stop.said() => {}
+    }
+}
+
+const fn presenting(source: IdentityError) -> GatewayError {
+    GatewayError::Identity { source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_port_means_one_that_is_free_for_both() {
+        let sockets = GatewaySockets::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        assert_ne!(sockets.address().port(), 0);
+        assert_eq!(sockets.udp.local_addr().unwrap(), sockets.address());
+        assert_eq!(sockets.tcp.local_addr().unwrap(), sockets.address());
+    }
+
+    #[test]
+    fn a_taken_port_is_named() {
+        let taken = GatewaySockets::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let error = GatewaySockets::bind(taken.address()).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("cannot listen on TCP {}; stop", taken.address())), "{error}");
+    }
+}
