@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod config;
+pub mod demo;
 pub mod domain;
 pub mod gateway;
 pub mod identity;

@@ -1,0 +1,279 @@
+//! Writes everything that a gateway and two agents need to run as separate processes on one
+//! machine: files, a provisioned platform, tokens good for a week.
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::config::connector::Connector;
+use crate::config::{HostPort, TrustDomain};
+use crate::domain::connection::{Protocol, Side, UnknownProtocol};
+use crate::domain::id::KeyFingerprint;
+use crate::domain::name::{InvalidName, Name};
+use crate::gateway::authority::{Authority, AuthorityError};
+use crate::gateway::platform::{
+    OpenError, Plan, Platform, PlatformError, Provided, Provisioned, TokenLife, agent_entry,
+};
+use crate::identity::time::{HostClock, TimeSource};
+use crate::store::folder::{Folder, FolderError};
+
+/// One P2P connection of a lab: agent A listens, agent B forwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LabConnection {
+    pub protocol: Protocol,
+    pub listen: SocketAddr,
+    pub forward_to: SocketAddr,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidLabConnection {
+    #[error(
+        "expected PROTOCOL:LISTEN:FORWARD, such as mllp:127.0.0.1:6661:127.0.0.1:6662 or tcp:[::1]:9000:[::1]:9001"
+    )]
+    Shape,
+    #[error(transparent)]
+    Protocol(#[from] UnknownProtocol),
+    #[error("`{found}` is no address with a port; write 127.0.0.1:6661, or [::1]:6661 for IPv6")]
+    Address { found: String },
+}
+
+impl FromStr for LabConnection {
+    type Err = InvalidLabConnection;
+
+    fn from_str(text: &str) -> Result<Self, InvalidLabConnection> {
+        let (protocol, addresses) = text.split_once(':').ok_or(InvalidLabConnection::Shape)?;
+        let protocol = protocol.parse()?;
+        // Both addresses hold colons; the second begins where both halves can be read.
+        let splits = addresses.match_indices(':').map(|(at, _)| (&addresses[..at], &addresses[at + 1..]));
+        let mut readable = splits.filter_map(|(listen, forward)| {
+            Some((listen.parse::<SocketAddr>().ok()?, forward.parse::<SocketAddr>().ok()?))
+        });
+        if let Some((listen, forward_to)) = readable.next() {
+            return Ok(Self { protocol, listen, forward_to });
+        }
+        if addresses.matches(':').count() < 3 {
+            return Err(InvalidLabConnection::Shape);
+        }
+        Err(InvalidLabConnection::Address { found: addresses.into() })
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    #[error("`{path}` exists; name a folder that does not, nothing there is overwritten")]
+    Exists { path: PathBuf },
+    #[error("cannot write `{path}`")]
+    Write { path: PathBuf, source: io::Error },
+    #[error("no free port on 127.0.0.1")]
+    NoPort { source: io::Error },
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    #[error("the lab's gateway state could not be made")]
+    Folder(#[from] FolderError),
+    #[error("the lab's certificate authority could not be made")]
+    Authority(#[from] AuthorityError),
+    #[error("the lab's database could not be made")]
+    Open(#[from] OpenError),
+    #[error("the lab's platform could not be set up")]
+    Platform(#[from] PlatformError),
+}
+
+/// What was written.
+#[derive(Debug)]
+pub struct Lab {
+    pub gateway: PathBuf,
+    pub agent_a: PathBuf,
+    pub agent_b: PathBuf,
+    pub provisioned: Provisioned,
+}
+
+const TRUST_DOMAIN: &str = "lab.adit.test";
+
+/// Writes a lab into the new folder `dir`.
+pub async fn write(dir: &Path, connections: &[LabConnection]) -> Result<Lab, LabError> {
+    make_folder(dir).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => LabError::Exists { path: dir.into() },
+        _ => LabError::Write { path: dir.into(), source },
+    })?;
+    let dir = dir.canonicalize().map_err(|source| LabError::Write { path: dir.into(), source })?;
+    let [gateway_port, gateway_metrics, metrics_a, metrics_b] = free_ports()?;
+    let trust_domain: TrustDomain = TRUST_DOMAIN.parse().expect("a constant that is a trust domain");
+    let clock = Arc::new(HostClock);
+    let state = dir.join("gateway-state");
+    let ca_key = {
+        let folder = Folder::open(&state)?;
+        Authority::open(&folder, &trust_domain, clock.now())?.trust().ca_key()
+    };
+    let platform = Platform::open(&state, clock).await?;
+    let plan = plan(connections)?;
+    let provisioned = platform.provision(&plan).await?;
+    let gateway = dir.join("gateway.toml");
+    write_file(&gateway, 0o644, &gateway_file(gateway_port, &state, gateway_metrics))?;
+    let writer = AgentWriter { dir: &dir, gateway_port, ca_key, trust_domain };
+    let entries_a = entries(&platform, &provisioned.source, &provisioned, Side::Source, |index| {
+        connections[index].listen
+    })
+    .await?;
+    let agent_a = writer.write("a", &provisioned.source, metrics_a, &entries_a)?;
+    let entries_b = entries(&platform, &provisioned.target, &provisioned, Side::Target, |index| {
+        connections[index].forward_to
+    })
+    .await?;
+    let agent_b = writer.write("b", &provisioned.target, metrics_b, &entries_b)?;
+    platform.close().await?;
+    Ok(Lab { gateway, agent_a, agent_b, provisioned })
+}
+
+fn plan(connections: &[LabConnection]) -> Result<Plan, InvalidName> {
+    let channels = connections
+        .iter()
+        .enumerate()
+        .map(|(index, connection)| {
+            let name: Name = format!("{} {}", connection.protocol, index + 1).parse()?;
+            Ok((name, connection.protocol))
+        })
+        .collect::<Result<_, InvalidName>>()?;
+    Ok(Plan {
+        source_organization: "Lakeside Clinic".parse()?,
+        source_server: "Lakeside Mirth".parse()?,
+        target_organization: "St Mary Hospital".parse()?,
+        target_server: "St Mary Mirth".parse()?,
+        channels,
+        token_life: TokenLife::Week,
+    })
+}
+
+/// The agent file's entries of one side, as the gateway prints them for operators.
+async fn entries(
+    platform: &Platform,
+    provided: &Provided,
+    provisioned: &Provisioned,
+    side: Side,
+    address: impl Fn(usize) -> SocketAddr,
+) -> Result<String, PlatformError> {
+    let mut text = String::new();
+    for (index, connection) in provisioned.connections.iter().enumerate() {
+        let view = platform.connection(&provided.actor, *connection).await?;
+        text.push('\n');
+        text.push_str(&agent_entry(&view, side, &address(index).to_string()));
+    }
+    Ok(text)
+}
+
+struct AgentWriter<'a> {
+    dir: &'a Path,
+    gateway_port: u16,
+    ca_key: KeyFingerprint,
+    trust_domain: TrustDomain,
+}
+
+impl AgentWriter<'_> {
+    /// Writes `NAME/agent.toml` and `NAME/connector.toml`; gives the former's path.
+    fn write(
+        &self,
+        name: &str,
+        provided: &Provided,
+        metrics: u16,
+        entries: &str,
+    ) -> Result<PathBuf, LabError> {
+        let folder = self.dir.join(name);
+        make_folder(&folder).map_err(|source| LabError::Write { path: folder.clone(), source })?;
+        let address = format!("127.0.0.1:{}", self.gateway_port);
+        let connector = Connector {
+            addresses: vec![address.parse::<HostPort>().expect("an IPv4 address and a port")],
+            trust_domain: self.trust_domain.clone(),
+            key: self.ca_key,
+            server: provided.server,
+            token: Some(provided.token.token.clone()),
+        };
+        let token = &provided.token;
+        let connector_path = folder.join("connector.toml");
+        let text = connector.render(token.server_name.as_str(), token.expires_at);
+        write_file(&connector_path, 0o600, &text)?;
+        let agent_path = folder.join("agent.toml");
+        let text = format!(
+            "connector = {}\nstate     = {}\nlisten    = \"127.0.0.1:0\"\nmetrics   = \"127.0.0.1:{metrics}\"\n{entries}",
+            quoted(&connector_path),
+            quoted(&folder.join("state")),
+        );
+        write_file(&agent_path, 0o644, &text)?;
+        Ok(agent_path)
+    }
+}
+
+fn gateway_file(port: u16, state: &Path, metrics: u16) -> String {
+    format!(
+        "name         = \"127.0.0.1:{port}\"\nlisten       = \"127.0.0.1:{port}\"\nstate        = {}\ntrust_domain = \"{TRUST_DOMAIN}\"\nmetrics      = \"127.0.0.1:{metrics}\"\n",
+        quoted(state)
+    )
+}
+
+/// A path as TOML writes it, whatever characters it has.
+fn quoted(path: &Path) -> String {
+    toml::Value::from(path.to_string_lossy().into_owned()).to_string()
+}
+
+fn make_folder(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o700).create(path)
+}
+
+fn write_file(path: &Path, mode: u32, text: &str) -> Result<(), LabError> {
+    let write = || {
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(|source| LabError::Write { path: path.into(), source })
+}
+
+/// Ports that were free for TCP and UDP a moment ago, all different.
+fn free_ports<const N: usize>() -> Result<[u16; N], LabError> {
+    let any: SocketAddr = (IpAddr::V4(Ipv4Addr::LOCALHOST), 0).into();
+    let bind = || {
+        let tcp = std::net::TcpListener::bind(any)?;
+        let udp = std::net::UdpSocket::bind(tcp.local_addr()?)?;
+        Ok((tcp, udp))
+    };
+    let mut held = Vec::with_capacity(N);
+    let mut ports = [0; N];
+    for port in &mut ports {
+        // The kernel's choice for TCP may be taken for UDP.
+        let (tcp, udp) =
+            bind().or_else(|_: io::Error| bind()).map_err(|source| LabError::NoPort { source })?;
+        *port = tcp.local_addr().map_err(|source| LabError::NoPort { source })?.port();
+        held.push((tcp, udp));
+    }
+    Ok(ports)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_read_with_ipv4_and_bracketed_ipv6() {
+        let read: LabConnection = "mllp:127.0.0.1:6661:[::1]:6662".parse().unwrap();
+        assert_eq!(read.protocol, Protocol::Mllp);
+        assert_eq!(read.listen, "127.0.0.1:6661".parse().unwrap());
+        assert_eq!(read.forward_to, "[::1]:6662".parse().unwrap());
+        let read: LabConnection = "tcp:[fd00::1]:1:10.0.0.1:2".parse().unwrap();
+        assert_eq!(read.listen, "[fd00::1]:1".parse().unwrap());
+        assert_eq!(read.forward_to, "10.0.0.1:2".parse().unwrap());
+    }
+
+    #[test]
+    fn what_is_no_connection_is_named() {
+        assert_eq!("mllp".parse::<LabConnection>(), Err(InvalidLabConnection::Shape));
+        assert_eq!("mllp:6661:6662".parse::<LabConnection>(), Err(InvalidLabConnection::Shape));
+        let unknown = "hl7:127.0.0.1:1:127.0.0.1:2".parse::<LabConnection>();
+        assert!(matches!(unknown, Err(InvalidLabConnection::Protocol(_))));
+        let named = "mllp:localhost:1:127.0.0.1:2".parse::<LabConnection>();
+        assert!(matches!(named, Err(InvalidLabConnection::Shape | InvalidLabConnection::Address { .. })));
+        let port = "mllp:127.0.0.1:99999:127.0.0.1:2".parse::<LabConnection>();
+        assert!(matches!(port, Err(InvalidLabConnection::Address { .. })));
+    }
+}
