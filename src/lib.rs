@@ -6,6 +6,7 @@
 //! map; imports between these modules go downward only and `tests/architecture.rs` keeps it so.
 
 pub mod agent;
+pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod domain;

@@ -1,0 +1,174 @@
+//! `adit admin`: the platform's functions for the operator on the gateway's host, in a process of its
+//! own on the gateway's database. A running gateway notices what was written here.
+//!
+//! Whoever may read the gateway's state folder may act for any organization; the audit log says that
+//! it was done here, and by whom.
+
+mod channel;
+mod connection;
+mod find;
+mod grant;
+mod organization;
+mod output;
+mod peering;
+mod server;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+
+use crate::config::gateway::GatewayConfig;
+use crate::domain::id::OrganizationId;
+use crate::domain::role::Role;
+use crate::gateway::platform::{Actor, Platform};
+use crate::identity::time::HostClock;
+
+use super::files;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The gateway's file
+    #[arg(long, value_name = "FILE", default_value = "/etc/adit/gateway.toml", global = true)]
+    config: PathBuf,
+    /// The organization acted for, by name or id; needed where two could be meant
+    #[arg(long = "as", visible_alias = "org", value_name = "ORGANIZATION", global = true)]
+    acting: Option<String>,
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    noun: Noun,
+}
+
+#[derive(Subcommand)]
+enum Noun {
+    /// Organizations and their tiers
+    #[command(subcommand, visible_alias = "organization")]
+    Org(organization::Verb),
+    /// Mirth servers, each with an agent beside it
+    #[command(subcommand)]
+    Server(server::Verb),
+    /// Registration tokens and the connector files that carry them
+    #[command(subcommand)]
+    Token(server::TokenVerb),
+    /// Published receiving endpoints
+    #[command(subcommand)]
+    Channel(channel::Verb),
+    /// Agreements of two organizations
+    #[command(subcommand)]
+    Peering(peering::Verb),
+    /// Permission for one peer on one channel
+    #[command(subcommand)]
+    Grant(grant::Verb),
+    /// Tunnels between two servers
+    #[command(subcommand)]
+    Connection(connection::Verb),
+    /// What was done and refused, oldest first
+    Audit {
+        /// How many of the newest entries
+        #[arg(long, default_value_t = 50, value_name = "N")]
+        rows: u32,
+    },
+}
+
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let config = files::read_gateway(&arguments.config)?;
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(serve(config, arguments))
+}
+
+async fn serve(config: GatewayConfig, arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let platform = Platform::open(&config.state, Arc::new(HostClock))
+        .await
+        .with_context(|| format!("cannot open the platform in `{}`", config.state.display()))?;
+    let desk = Desk { platform, config, acting: arguments.acting, json: arguments.json };
+    let outcome = dispatch(&desk, arguments.noun).await;
+    desk.platform.close().await?;
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+async fn dispatch(desk: &Desk, noun: Noun) -> anyhow::Result<()> {
+    match noun {
+        Noun::Org(verb) => organization::run(desk, verb).await,
+        Noun::Server(verb) => server::run(desk, verb).await,
+        Noun::Token(verb) => server::run_token(desk, verb).await,
+        Noun::Channel(verb) => channel::run(desk, verb).await,
+        Noun::Peering(verb) => peering::run(desk, verb).await,
+        Noun::Grant(verb) => grant::run(desk, verb).await,
+        Noun::Connection(verb) => connection::run(desk, verb).await,
+        Noun::Audit { rows } => audit(desk, rows).await,
+    }
+}
+
+async fn audit(desk: &Desk, rows: u32) -> anyhow::Result<()> {
+    let entries = desk.platform.audit(&desk.viewer().await?, rows).await?;
+    desk.show(&entries, ["AT", "LOG OF", "ACTOR", "ACTION", "OBJECT", "OUTCOME", "TIMES", "DETAIL"], |it| {
+        [
+            it.at.to_string(),
+            it.organization.as_ref().map_or_else(|| "(gateway)".into(), ToString::to_string),
+            it.actor.clone(),
+            it.action.clone(),
+            it.object.clone(),
+            it.outcome.clone(),
+            it.times.to_string(),
+            it.detail.clone(),
+        ]
+    })
+}
+
+/// What every verb works with.
+struct Desk {
+    platform: Platform,
+    config: GatewayConfig,
+    acting: Option<String>,
+    json: bool,
+}
+
+impl Desk {
+    fn operator() -> String {
+        format!("adit admin (uid {})", rustix::process::getuid().as_raw())
+    }
+
+    fn host() -> Actor {
+        Actor::Host { name: Self::operator() }
+    }
+
+    fn member(organization: OrganizationId) -> Actor {
+        Actor::Member { organization, role: Role::Owner, name: Self::operator() }
+    }
+
+    /// Acts for the organization of `--as`, or for the only one that can be meant.
+    async fn actor(&self, only: Option<OrganizationId>) -> anyhow::Result<Actor> {
+        match (&self.acting, only) {
+            (Some(named), _) => Ok(Self::member(self.find_organization(named).await?.id)),
+            (None, Some(only)) => Ok(Self::member(only)),
+            (None, None) => bail!("say which organization this is done for: add --as ORGANIZATION"),
+        }
+    }
+
+    /// Acts for one of the parties.
+    async fn party(&self, parties: [(OrganizationId, String); 2]) -> anyhow::Result<Actor> {
+        let [(one, one_name), (other, other_name)] = parties;
+        if self.acting.is_none() && one != other {
+            bail!("two organizations are party to this: add --as {one_name:?} or --as {other_name:?}");
+        }
+        self.actor(Some(one)).await
+    }
+
+    /// Whose eyes a list is for: the organization of `--as`, or the operator's.
+    async fn viewer(&self) -> anyhow::Result<Actor> {
+        match &self.acting {
+            Some(_) => self.actor(None).await,
+            None => Ok(Self::host()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! `adit admin connection`.
+
+use clap::{Subcommand, ValueEnum};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::domain::connection::Side;
+use crate::gateway::platform::{Actor, Command, ConnectionView, EndView, Lamp, agent_entry, usual_address};
+
+use super::Desk;
+
+#[derive(Subcommand)]
+pub(super) enum Verb {
+    /// Show connections
+    List {
+        /// Ended ones too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show one connection with its lamps
+    Show { connection: String },
+    /// Switch a Ready connection on
+    Activate { connection: String },
+    /// Let what runs end and nothing new start; needs your own resume
+    Pause { connection: String },
+    /// Lift one's own pause
+    Resume { connection: String },
+    /// Cut open tunnels now; an Active connection's agents dial again
+    Disconnect { connection: String },
+    /// Make a Failed connection Ready again
+    Retry { connection: String },
+    /// End a connection and its grant for good
+    Terminate { connection: String },
+    /// Show the shared secret; once for each organization
+    ViewSecret { connection: String },
+    /// Make a new shared secret; the old one is dead for new handshakes
+    Rotate { connection: String },
+    /// Print the lines for each side's agent.toml
+    Entry {
+        connection: String,
+        /// One side only
+        #[arg(long)]
+        side: Option<SideName>,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum SideName {
+    Source,
+    Target,
+}
+
+pub(super) async fn run(desk: &Desk, verb: Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::List { all } => list(desk, all).await,
+        Verb::Show { connection } => show(desk, &connection).await,
+        Verb::Activate { connection } => command(desk, &connection, Command::Activate).await,
+        Verb::Pause { connection } => command(desk, &connection, Command::Pause).await,
+        Verb::Resume { connection } => command(desk, &connection, Command::Resume).await,
+        Verb::Disconnect { connection } => command(desk, &connection, Command::Disconnect).await,
+        Verb::Retry { connection } => command(desk, &connection, Command::Retry).await,
+        Verb::Terminate { connection } => command(desk, &connection, Command::Terminate).await,
+        Verb::ViewSecret { connection } => view_secret(desk, &connection).await,
+        Verb::Rotate { connection } => {
+            let (found, actor) = party(desk, &connection).await?;
+            let epoch = desk.platform.rotate_secret(&actor, found.id).await?;
+            desk.done(&format!("{} has a new secret (epoch {epoch})", found.route()))
+        }
+        Verb::Entry { connection, side } => entry(desk, &connection, side).await,
+    }
+}
+
+async fn party(desk: &Desk, wanted: &str) -> anyhow::Result<(ConnectionView, Actor)> {
+    let found = desk.find_connection(wanted).await?;
+    let name = |end: &EndView| (end.organization_id, end.organization.to_string());
+    let actor = desk.party([name(&found.source), name(&found.target)]).await?;
+    Ok((found, actor))
+}
+
+async fn command(desk: &Desk, wanted: &str, command: Command) -> anyhow::Result<()> {
+    let (found, actor) = party(desk, wanted).await?;
+    let status = desk.platform.command(&actor, found.id, command).await?;
+    desk.done(&format!("{} is {status}", found.route()))
+}
+
+async fn list(desk: &Desk, all: bool) -> anyhow::Result<()> {
+    let mut rows = desk.platform.connections(&desk.viewer().await?).await?;
+    let ended = rows.iter().filter(|row| row.status.is_terminal()).count();
+    rows.retain(|row| all || !row.status.is_terminal());
+    let head = ["ID", "ROUTE", "TYPE", "CHANNEL", "PROTOCOL", "STATUS", "CONNECTIVITY", "LAST ACK"];
+    desk.show(&rows, head, |it| {
+        [
+            it.id.to_string(),
+            it.route(),
+            it.kind.to_string(),
+            it.channel.to_string(),
+            it.protocol.to_string(),
+            it.status.to_string(),
+            format!("{}{}", if it.pulses { "● " } else { "" }, it.connectivity),
+            it.last_ack.map(|at| at.to_string()).unwrap_or_default(),
+        ]
+    })?;
+    if !all && ended > 0 && !desk.json {
+        println!("({ended} ended; --all shows them)");
+    }
+    Ok(())
+}
+
+async fn show(desk: &Desk, wanted: &str) -> anyhow::Result<()> {
+    let id = desk.find_connection(wanted).await?.id;
+    let found = desk.platform.connection(&desk.viewer().await?, id).await?;
+    if desk.json {
+        println!("{}", serde_json::to_string_pretty(&found)?);
+        return Ok(());
+    }
+    println!("{}  {}  {}", found.route(), found.kind, found.status);
+    println!("  id            {}", found.id);
+    println!("  channel       {} ({})", found.channel, found.protocol);
+    println!("  connectivity  {}", found.connectivity);
+    if !found.held_by.is_empty() {
+        println!("  paused by     {}", found.held_by.join(", "));
+    }
+    if let Some(failure) = &found.failure {
+        println!("  failed        {failure}");
+    }
+    if let Some(at) = found.last_ack {
+        println!("  last ACK      {at}");
+    }
+    for (side, end) in [("source", &found.source), ("target", &found.target)] {
+        println!("  {side}        {} of {} ({})", end.name, end.organization, end.server);
+        println!("    agent-gateway  {}", lamp(&end.link));
+        println!("    tunnel         {}", lamp(&end.tunnel));
+        if let Some(mirth) = &end.mirth {
+            println!("    mirth          {}", lamp(mirth));
+        }
+    }
+    Ok(())
+}
+
+fn lamp(lamp: &Lamp) -> String {
+    lamp.since.map_or_else(|| lamp.state.to_owned(), |since| format!("{} since {since}", lamp.state))
+}
+
+async fn view_secret(desk: &Desk, wanted: &str) -> anyhow::Result<()> {
+    let (found, actor) = party(desk, wanted).await?;
+    let revealed = desk.platform.view_secret(&actor, found.id).await?;
+    let secret = Zeroizing::new(revealed.secret.reveal_hex());
+    if desk.json {
+        println!("{}", json!({ "id": found.id.to_string(), "epoch": revealed.epoch, "secret": *secret }));
+    } else {
+        println!("{}", *secret);
+        eprintln!("this is shown once; in agent.toml it is the entry's `secret` (mode 0600)");
+    }
+    Ok(())
+}
+
+async fn entry(desk: &Desk, wanted: &str, side: Option<SideName>) -> anyhow::Result<()> {
+    let found = desk.find_connection(wanted).await?;
+    let address = usual_address(found.protocol);
+    let sides = match side {
+        None => vec![Side::Source, Side::Target],
+        Some(SideName::Source) => vec![Side::Source],
+        Some(SideName::Target) => vec![Side::Target],
+    };
+    if desk.json {
+        let texts: serde_json::Map<_, _> = sides
+            .into_iter()
+            .map(|side| (side.word().to_owned(), agent_entry(&found, side, address).into()))
+            .collect();
+        println!("{}", serde_json::Value::Object(texts));
+        return Ok(());
+    }
+    for side in sides {
+        let what = match side {
+            Side::Source => "listen = where this host's Mirth sends to",
+            Side::Target => "forward_to = where this host's Mirth listens",
+        };
+        println!("# agent.toml of {}; {what}", found.end(side).name);
+        println!("{}", agent_entry(&found, side, address));
+    }
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! `adit admin server` and `adit admin token`.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+
+use crate::config::connector::Connector;
+use crate::domain::id::ServerId;
+use crate::domain::name::{Description, Name};
+use crate::gateway::authority::Authority;
+use crate::gateway::platform::{Actor, IssuedToken, ServerText, TokenLife};
+use crate::store::folder::Folder;
+
+use super::Desk;
+
+#[derive(Subcommand)]
+pub(super) enum Verb {
+    /// Make a server; prints its id
+    Add {
+        name: Name,
+        #[arg(long, default_value = "")]
+        description: Description,
+        /// Of the Mirth, as you want to remember it
+        #[arg(long, value_name = "VERSION", default_value = "")]
+        mirth_version: Description,
+    },
+    /// Show servers; with --as, one organization's
+    List,
+    /// Change what is written about a server; what is not given stays
+    Describe {
+        server: String,
+        #[arg(long)]
+        name: Option<Name>,
+        #[arg(long)]
+        description: Option<Description>,
+        #[arg(long, value_name = "VERSION")]
+        mirth_version: Option<Description>,
+    },
+    /// Revoke a lost or stolen host's key; it needs a new token to come back
+    Revoke { server: String },
+}
+
+#[derive(Subcommand)]
+pub(super) enum TokenVerb {
+    /// Issue a registration token; writes or prints the server's connector file
+    Issue {
+        /// By name or id
+        #[arg(long)]
+        server: String,
+        /// Where to write the connector file (mode 0600); printed when not given
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// 1h, 24h or 7d
+        #[arg(long, default_value_t)]
+        life: TokenLife,
+    },
+}
+
+pub(super) async fn run(desk: &Desk, verb: Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::Add { name, description, mirth_version: version } => {
+            let text = ServerText { name, description, version };
+            desk.made(desk.platform.add_server(&desk.actor(None).await?, &text).await?)
+        }
+        Verb::List => {
+            let all = desk.platform.servers(&desk.viewer().await?).await?;
+            desk.show(&all, ["ID", "ORGANIZATION", "NAME", "ENROLLED", "ONLINE", "VERSION"], |it| {
+                [
+                    it.id.to_string(),
+                    it.organization.to_string(),
+                    it.name.to_string(),
+                    if it.key.is_some() { "yes".into() } else { "no".into() },
+                    it.online_since.map_or_else(|| "no".into(), |since| format!("since {since}")),
+                    it.version.clone(),
+                ]
+            })
+        }
+        Verb::Describe { server, name, description, mirth_version: version } => {
+            let found = desk.find_server(&server).await?;
+            let text = ServerText {
+                name: name.unwrap_or(found.name),
+                description: description.unwrap_or(found.description),
+                version: version.map_or_else(|| found.version.parse(), Ok)?,
+            };
+            let actor = desk.actor(Some(found.organization_id)).await?;
+            desk.platform.describe_server(&actor, found.id, &text).await?;
+            desk.done(&format!("{} is described anew", text.name))
+        }
+        Verb::Revoke { server } => {
+            let found = desk.find_server(&server).await?;
+            let actor = desk.actor(Some(found.organization_id)).await?;
+            let key = desk.platform.revoke_server(&actor, found.id).await?;
+            desk.done(&format!("{}: {key} is revoked; to bring the server back, issue a token", found.name))
+        }
+    }
+}
+
+pub(super) async fn run_token(desk: &Desk, verb: TokenVerb) -> anyhow::Result<()> {
+    let TokenVerb::Issue { server, out, life } = verb;
+    let found = desk.find_server(&server).await?;
+    let actor = desk.actor(Some(found.organization_id)).await?;
+    match out {
+        // The file first: a token that cannot be written would have voided the old one for nothing.
+        Some(path) => {
+            let file = create(&path)?;
+            let issued = issue_into(desk, &actor, found.id, life, file).await;
+            if issued.is_err() {
+                let _ = fs::remove_file(&path);
+            }
+            let issued = issued?;
+            let done = format!(
+                "wrote `{}` for {}; give it to that server's agent before {}",
+                path.display(),
+                issued.server_name,
+                issued.expires_at
+            );
+            desk.done(&done)
+        }
+        None => issue_into(desk, &actor, found.id, life, io::stdout()).await.map(drop),
+    }
+}
+
+fn create(path: &Path) -> anyhow::Result<File> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(file) => Ok(file),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            bail!("`{}` exists and is not overwritten; name another file with --out", path.display())
+        }
+        Err(error) => Err(error)
+            .with_context(|| format!("cannot write `{}`; name another file with --out", path.display())),
+    }
+}
+
+async fn issue_into(
+    desk: &Desk,
+    actor: &Actor,
+    server: ServerId,
+    life: TokenLife,
+    mut out: impl Write,
+) -> anyhow::Result<IssuedToken> {
+    let folder = Folder::open(&desk.config.state)?;
+    let authority = Authority::open(&folder, &desk.config.trust_domain, desk.platform.now())?;
+    let issued = desk.platform.issue_token(actor, server, life).await?;
+    let connector = Connector {
+        addresses: vec![desk.config.name.clone()],
+        trust_domain: desk.config.trust_domain.clone(),
+        key: authority.trust().ca_key(),
+        server: issued.server,
+        token: Some(issued.token.clone()),
+    };
+    let text = connector.render(issued.server_name.as_str(), issued.expires_at);
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .context("cannot write the connector file; issue the token again, this one is void then")?;
+    Ok(issued)
+}

@@ -1,0 +1,67 @@
+//! `adit agent`: the life of the agent's process, in order.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::files;
+use crate::agent::Agent;
+use crate::config::agent::AgentConfig;
+use crate::observe::{log, metrics};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The agent's file
+    #[arg(long, value_name = "FILE", default_value = "/etc/adit/agent.toml")]
+    config: PathBuf,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let config = files::read_agent(&arguments.config)?;
+    log::init(config.log)?;
+    // One thread: see the agent's own words on it.
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(serve(config))
+}
+
+async fn serve(config: AgentConfig) -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+    let address = config.metrics;
+    let handle = address.map(|_| metrics::install()).transpose()?;
+    let starting = Agent::start(config);
+    let mut agent = tokio::select! {
+        started = starting => started?,
+        _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+        _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
+    };
+    // Only now: a second agent on one state must hear of the first, not of a port in use.
+    let metrics = match address.zip(handle) {
+        Some((address, handle)) => Some((metrics::listen(address).await?, handle)),
+        None => None,
+    };
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "the agent is running");
+    let serving_metrics = async {
+        match metrics {
+            Some((listener, handle)) => metrics::serve(listener, handle).await,
+            None => std::future::pending().await,
+        }
+    };
+    let code = tokio::select! {
+        () = serving_metrics => ExitCode::FAILURE,
+        () = agent.failed() => ExitCode::FAILURE,
+        _ = terminate.recv() => ExitCode::SUCCESS,
+        _ = interrupt.recv() => ExitCode::SUCCESS,
+    };
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    agent.shutdown().await;
+    Ok(code)
+}

@@ -1,0 +1,253 @@
+//! What can be wrong with an agent before, and while, it runs.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::finding::Findings;
+use super::network::{Host, check_hosts, check_tcp_port, check_udp_port};
+use super::state::{self, State};
+use crate::agent::facts::AgentStatus;
+use crate::agent::state::{AgentState, Enrolment, StateError};
+use crate::agent::status::{Answer, Request, ask};
+use crate::cli::files;
+use crate::config::HostPort;
+use crate::config::agent::AgentConfig;
+use crate::config::connector::Connector;
+use crate::domain::connection::Protocol;
+use crate::domain::limits;
+use crate::domain::time::Timestamp;
+use crate::identity::time::{HostClock, LearntClock, TimeSource};
+
+/// Renewed daily, a leaf this close to its end was not renewed for a week.
+const LEAF_LEFT_MIN: Duration = Duration::from_hours(7 * 24);
+
+pub(super) async fn check(config: &AgentConfig, findings: &mut Findings) {
+    check_entries(config, findings);
+    let connector = config.connector.as_deref().and_then(|path| read_connector(path, findings));
+    let enrolment = match state::check(&config.state, findings) {
+        State::Unusable => None,
+        State::InUse(_) => {
+            check_running(config, findings).await;
+            check_targets(config, findings).await;
+            return;
+        }
+        State::Absent => {
+            check_first_start(config, connector.as_ref(), findings);
+            None
+        }
+        State::Free(folder) => {
+            drop(folder);
+            check_state(config, connector.as_ref(), findings)
+        }
+    };
+    check_ports(config, findings);
+    let kept = enrolment.map(|enrolment| enrolment.gateway_addresses);
+    let addresses = kept.or(connector.map(|connector| connector.addresses)).unwrap_or_default();
+    check_hosts(addresses.into_iter().map(gateway).collect(), findings).await;
+    check_targets(config, findings).await;
+}
+
+fn check_entries(config: &AgentConfig, findings: &mut Findings) {
+    let (sources, targets) = (config.sources.len(), config.targets.len());
+    if sources + targets == 0 {
+        findings.warning("configuration: no connection is listed; paste the entry that `adit admin connection entry` prints");
+    } else {
+        findings.fine(format!("configuration: {sources} p2p_source and {targets} p2p_target"));
+    }
+    for source in config.sources.iter().filter(|source| !source.listen.ip().is_loopback()) {
+        findings.warning(format!(
+            "{}: whoever reaches {} can send on this connection; listen on loopback unless Mirth runs on another host",
+            source.entry.name, source.listen
+        ));
+    }
+    for (_, entry) in config.entries() {
+        let wanted = limits::stall_limit(entry.protocol);
+        if entry.protocol == Protocol::Mllp && entry.stall_limit > wanted {
+            findings.warning(format!(
+                "{}: stall_limit_seconds is {}; above {} an acknowledgement that comes late may be matched to the next \
+                 message, unless Mirth's response timeout is longer",
+                entry.name,
+                entry.stall_limit.as_secs(),
+                wanted.as_secs()
+            ));
+        }
+    }
+}
+
+fn read_connector(path: &Path, findings: &mut Findings) -> Option<Connector> {
+    let written = match files::read(path) {
+        Ok(written) => written,
+        // Whether it is needed is known once the state was looked at.
+        Err(files::FileError::Missing { .. }) => return None,
+        Err(error) => {
+            findings.error(&error);
+            return None;
+        }
+    };
+    match Connector::parse(&written.text) {
+        Ok(connector) => {
+            if connector.token.is_some() && written.is_open() {
+                findings.problem(format!(
+                    "connector: `{0}` holds a token and others may read it; run `chmod 600 {0}`",
+                    path.display()
+                ));
+            }
+            Some(connector)
+        }
+        Err(problems) => {
+            for problem in problems.iter() {
+                findings.problem(format!("connector: {}: {problem}", path.display()));
+            }
+            None
+        }
+    }
+}
+
+fn check_first_start(config: &AgentConfig, connector: Option<&Connector>, findings: &mut Findings) {
+    match (&config.connector, connector) {
+        (_, Some(connector)) if connector.token.is_some() => {
+            findings.fine(format!("identity: server {} enrols at the first start", connector.server));
+        }
+        (Some(path), Some(_)) => findings.problem(format!(
+            "identity: none yet, and the token in `{}` is used up; make a new one and download the file anew",
+            path.display()
+        )),
+        (Some(path), None) => findings.problem(format!(
+            "identity: none yet, and `{}` cannot be used; download the connector configuration to there",
+            path.display()
+        )),
+        (None, _) => findings.problem(
+            "identity: none yet; download the connector configuration and name it with `connector` in the agent's file",
+        ),
+    }
+}
+
+/// What is in a folder that no agent uses now.
+fn check_state(
+    config: &AgentConfig,
+    connector: Option<&Connector>,
+    findings: &mut Findings,
+) -> Option<Enrolment> {
+    match read_state(&config.state, connector, findings) {
+        Ok(Some(enrolment)) => Some(enrolment),
+        Ok(None) => {
+            check_first_start(config, connector, findings);
+            None
+        }
+        Err(error) => {
+            findings.error(&error);
+            None
+        }
+    }
+}
+
+fn read_state(
+    path: &Path,
+    connector: Option<&Connector>,
+    findings: &mut Findings,
+) -> Result<Option<Enrolment>, StateError> {
+    let state = AgentState::open(path)?;
+    let Some(enrolment) = state.enrolment()? else { return Ok(None) };
+    let (identity, trust) = state.identity(&enrolment)?;
+    // Damage to any of these stops the agent too.
+    state.known_keys()?;
+    state.rule_book()?;
+    state.secrets()?;
+    let now = LearntClock::new(HostClock, state.clock_offset_millis()?).now();
+    match identity.validity(&trust) {
+        Ok((_, expires)) => check_leaf(now, expires, findings),
+        Err(error) => findings.error(&error),
+    }
+    if let Some(connector) = connector.filter(|connector| connector.server != enrolment.server) {
+        findings.problem(format!(
+            "identity: the state is server {}'s, the connector file server {}'s; name another `state` or `connector`",
+            enrolment.server, connector.server
+        ));
+    }
+    Ok(Some(enrolment))
+}
+
+fn check_leaf(now: Timestamp, expires: Timestamp, findings: &mut Findings) {
+    if now > expires {
+        findings.problem(format!(
+            "certificate: expired {expires}; the agent renews it once it reaches the gateway, unless it was revoked: \
+             then enrol anew with a new token"
+        ));
+    } else if expires.since(now) < LEAF_LEFT_MIN {
+        findings.warning(format!(
+            "certificate: good until {expires} and not renewed for days; see why the gateway was not reached"
+        ));
+    } else {
+        findings.fine(format!("certificate: good until {expires}"));
+    }
+}
+
+/// A running agent knows best.
+async fn check_running(config: &AgentConfig, findings: &mut Findings) {
+    match ask(&config.state, &Request::Status).await {
+        Ok(Answer::Status(status)) => check_status(config, &status, findings),
+        Ok(Answer::Failed { what }) => findings.problem(format!("agent: it answered: {what}")),
+        Ok(Answer::Trusted) => {
+            findings.problem("agent: it gave an answer to another question; compare versions");
+        }
+        Err(error) => findings.error(&error),
+    }
+}
+
+fn check_status(config: &AgentConfig, status: &AgentStatus, findings: &mut Findings) {
+    findings.fine(format!("agent: running, UDP {}", status.listen));
+    check_leaf(HostClock.now(), status.leaf_expires, findings);
+    if status.gateway.on == Some(true) {
+        findings.fine("gateway: the control link is up");
+    } else {
+        let why =
+            status.gateway_error.as_ref().map_or("no attempt has ended yet", |fault| fault.what.as_str());
+        findings
+            .problem(format!("gateway: the control link is down: {why}; let UDP out to the gateway's port"));
+    }
+    for (_, entry) in config.entries() {
+        if !status.entries.iter().any(|running| running.id == entry.id) {
+            findings
+                .warning(format!("{}: the running agent does not have it; restart the agent", entry.name));
+        }
+    }
+    for entry in &status.entries {
+        if let Some(fault) = &entry.last_error {
+            findings.warning(format!("{}: last error, {}: {}", entry.name, fault.at, fault.what));
+        }
+    }
+}
+
+fn check_ports(config: &AgentConfig, findings: &mut Findings) {
+    check_udp_port("listen", config.listen, findings);
+    if let Some(metrics) = config.metrics {
+        check_tcp_port("metrics", metrics, findings);
+    }
+    for source in &config.sources {
+        check_tcp_port(source.entry.name.as_str(), source.listen, findings);
+    }
+}
+
+async fn check_targets(config: &AgentConfig, findings: &mut Findings) {
+    let (asked, left) = config.targets.iter().partition::<Vec<_>, _>(|target| target.probe);
+    for target in left {
+        findings.fine(format!(
+            "{}: {} is not asked, because `probe` is false",
+            target.entry.name, target.forward_to
+        ));
+    }
+    let hosts = asked.into_iter().map(|target| Host {
+        what: target.entry.name.to_string(),
+        at: target.forward_to.clone(),
+        remedy: "start the channel in Mirth, or correct `forward_to`",
+    });
+    check_hosts(hosts.collect(), findings).await;
+}
+
+fn gateway(at: HostPort) -> Host {
+    Host {
+        what: "gateway".into(),
+        at,
+        remedy: "let this host's TCP and UDP out to there, or download the connector configuration anew",
+    }
+}

@@ -1,0 +1,96 @@
+//! Ports that can be bound, and hosts that answer.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::time::Duration;
+
+use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::finding::Findings;
+use crate::config::HostPort;
+
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Whether a TCP port could be listened on now; the port is let go again.
+pub(super) fn check_tcp_port(what: &str, address: SocketAddr, findings: &mut Findings) {
+    report_port(what, "TCP", address, TcpListener::bind(address).map(drop), findings);
+}
+
+pub(super) fn check_udp_port(what: &str, address: SocketAddr, findings: &mut Findings) {
+    let bound = UdpSocket::bind(address).or_else(|error| {
+        // Any port on a host without IPv6: the agent falls back alike.
+        let fall_back = address.port() == 0 && address.is_ipv6() && address.ip().is_unspecified();
+        if fall_back { UdpSocket::bind(("0.0.0.0", 0)) } else { Err(error) }
+    });
+    report_port(what, "UDP", address, bound.map(drop), findings);
+}
+
+fn report_port(what: &str, kind: &str, address: SocketAddr, bound: io::Result<()>, findings: &mut Findings) {
+    let port = address.port();
+    let Err(error) = bound else {
+        findings.fine(format!("{what}: {kind} {address} is free"));
+        return;
+    };
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let flag = if kind == "UDP" { 'u' } else { 't' };
+            format!(
+                "another program has it (`ss -{flag}lnp 'sport = :{port}'` names it); stop it or write another port"
+            )
+        }
+        io::ErrorKind::PermissionDenied => {
+            "this user may not bind it; give the service CAP_NET_BIND_SERVICE or write a port from 1024 on"
+                .into()
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "this host has no such address; `ip address` lists those it has".into()
+        }
+        _ => format!("{error}; write another address"),
+    };
+    findings.problem(format!("{what}: cannot listen on {kind} {address}: {remedy}"));
+}
+
+/// A host that should accept TCP connections.
+pub(super) struct Host {
+    /// Who wants to know.
+    pub(super) what: String,
+    pub(super) at: HostPort,
+    /// What to do when it does not answer.
+    pub(super) remedy: &'static str,
+}
+
+/// Asks all hosts at once and reports in their order.
+pub(super) async fn check_hosts(hosts: Vec<Host>, findings: &mut Findings) {
+    let mut asked = JoinSet::new();
+    for (number, host) in hosts.into_iter().enumerate() {
+        asked.spawn(async move {
+            let answer = dial(&host.at).await;
+            (number, host, answer)
+        });
+    }
+    let mut answers = asked.join_all().await;
+    answers.sort_by_key(|(number, ..)| *number);
+    for (_, Host { what, at, remedy }, answer) in answers {
+        match answer {
+            Ok(()) => findings.fine(format!("{what}: {at} accepts connections")),
+            Err(error) => findings.problem(format!("{what}: {at} cannot be reached: {error}; {remedy}")),
+        }
+    }
+}
+
+async fn dial(at: &HostPort) -> io::Result<()> {
+    let connected = async {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in lookup_host((at.host(), at.port())).await? {
+            match TcpStream::connect(address).await {
+                Ok(_) => return Ok(()),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    };
+    let late = || io::Error::new(io::ErrorKind::TimedOut, "no answer within 5 s");
+    timeout(ANSWER_TIMEOUT, connected).await.unwrap_or_else(|_| Err(late()))
+}

@@ -1,0 +1,46 @@
+//! `adit demo`: the main job on any machine, in one process.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::demo::show::{Demo, table};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Exit after the table: 0 when every message was acknowledged and equal
+    #[arg(long)]
+    once: bool,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(show(arguments.once))
+}
+
+async fn show(once: bool) -> anyhow::Result<ExitCode> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+    let started = Instant::now();
+    let say = |step: &str| println!("{:>6.1} s  {step}", started.elapsed().as_secs_f64());
+    let demo = Demo::start(&say).await?;
+    let outcome = demo.run(&say).await;
+    if let Ok(rows) = &outcome {
+        println!("\n{}", table(rows));
+        if !once {
+            println!("{}", demo.invitation());
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+    }
+    demo.shutdown().await;
+    outcome?;
+    Ok(ExitCode::SUCCESS)
+}

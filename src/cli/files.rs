@@ -1,0 +1,150 @@
+//! Reading the files people write: bounded, refused with what to do, and never from a file that
+//! holds secrets others may read.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::config::ConfigProblems;
+use crate::config::agent::AgentConfig;
+use crate::config::gateway::GatewayConfig;
+use crate::domain::limits;
+
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    #[error("there is no file `{path}`; name the right one with --config")]
+    Missing { path: PathBuf },
+    #[error("cannot read `{path}`; name a file with --config that this user may read")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("`{path}` is no regular file; name the right one with --config")]
+    NotAFile { path: PathBuf },
+    #[error("`{path}` is longer than {} KiB; name the right file with --config", limits::CONFIG_BYTES_MAX / 1024)]
+    TooLong { path: PathBuf },
+    #[error("`{path}` is not UTF-8 text; save it as such")]
+    NotText { path: PathBuf },
+    #[error("`{path}` holds a secret and others may read it (mode {mode:04o}); run: chmod 600 {path}")]
+    Open { path: PathBuf, mode: u32 },
+    #[error("`{path}` cannot be used; change what is listed:\n{}", listed(.problems))]
+    Unusable { path: PathBuf, problems: ConfigProblems },
+}
+
+/// A file's text and who may read it.
+pub struct Written {
+    pub text: String,
+    pub metadata: Metadata,
+}
+
+impl Written {
+    /// Whether anyone but the file's owner may read or write it.
+    pub fn is_open(&self) -> bool {
+        self.metadata.mode() & 0o077 != 0
+    }
+}
+
+pub fn read_agent(path: &Path) -> Result<AgentConfig, FileError> {
+    let written = read(path)?;
+    let config = AgentConfig::parse(&written.text, folder(path))
+        .map_err(|problems| FileError::Unusable { path: path.into(), problems })?;
+    if config.holds_secret() && written.is_open() {
+        return Err(FileError::Open { path: path.into(), mode: written.metadata.mode() & 0o7777 });
+    }
+    Ok(config)
+}
+
+pub fn read_gateway(path: &Path) -> Result<GatewayConfig, FileError> {
+    let written = read(path)?;
+    GatewayConfig::parse(&written.text, folder(path))
+        .map_err(|problems| FileError::Unusable { path: path.into(), problems })
+}
+
+/// The whole text of a file of ours.
+pub fn read(path: &Path) -> Result<Written, FileError> {
+    // Not waiting for the other end, should it be a pipe.
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let opened = OpenOptions::new().read(true).custom_flags(nonblocking).open(path);
+    let file = opened.map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => FileError::Missing { path: path.into() },
+        _ => FileError::Read { path: path.into(), source },
+    })?;
+    let failed = |source| FileError::Read { path: path.into(), source };
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(FileError::NotAFile { path: path.into() });
+    }
+    let bytes =
+        read_bounded(file).map_err(failed)?.ok_or_else(|| FileError::TooLong { path: path.into() })?;
+    let text = String::from_utf8(bytes).map_err(|_| FileError::NotText { path: path.into() })?;
+    Ok(Written { text, metadata })
+}
+
+/// Where a file's relative paths start.
+pub fn folder(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
+}
+
+fn read_bounded(file: File) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    file.take(limits::CONFIG_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= limits::CONFIG_BYTES_MAX).then_some(bytes))
+}
+
+fn listed(problems: &ConfigProblems) -> String {
+    problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn written(content: impl AsRef<[u8]>, mode: u32) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("agent.toml");
+        fs::write(&path, content).expect("writes");
+        fs::set_permissions(&path, PermissionsExt::from_mode(mode)).expect("sets");
+        (folder, path)
+    }
+
+    #[test]
+    fn relative_paths_start_beside_the_file() {
+        let (folder, path) = written("state = \"state\"", 0o644);
+        assert_eq!(read_agent(&path).expect("reads").state, folder.path().join("state"));
+    }
+
+    #[test]
+    fn a_file_that_holds_a_secret_must_be_closed_to_others() {
+        let example = include_str!("../../config/agent.toml").replace("#~ secret", "secret");
+        let (_folder, path) = written(&example, 0o640);
+        let error = read_agent(&path).expect_err("refused").to_string();
+        assert!(error.contains("mode 0640") && error.contains("chmod 600"), "{error}");
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("sets");
+        assert!(read_agent(&path).expect("reads").holds_secret());
+    }
+
+    #[test]
+    fn a_file_at_the_bound_is_read_and_one_byte_more_is_refused() {
+        let bytes_max = usize::try_from(limits::CONFIG_BYTES_MAX).expect("fits");
+        let (_folder, path) = written("#".repeat(bytes_max), 0o600);
+        read_agent(&path).expect("reads");
+        let (_folder, path) = written("#".repeat(bytes_max + 1), 0o600);
+        assert!(matches!(read_agent(&path), Err(FileError::TooLong { .. })));
+    }
+
+    #[test]
+    fn what_is_no_text_file_is_refused_by_name() {
+        let (folder, path) = written([0xff, 0xfe], 0o600);
+        for path in [path, folder.path().into(), folder.path().join("none"), "/dev/null".into()] {
+            let error = read_agent(&path).expect_err("refused").to_string();
+            assert!(error.contains(&path.display().to_string()), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_problem_stands_on_a_line_of_its_own() {
+        let (_folder, path) = written("a = 1\nb = 2\n", 0o600);
+        assert_eq!(read_agent(&path).expect_err("refused").to_string().lines().count(), 3);
+    }
+}

@@ -1,0 +1,60 @@
+//! `adit gateway`: the life of the gateway's process, in order.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::files;
+use crate::config::gateway::GatewayConfig;
+use crate::gateway::service::{Gateway, GatewaySockets};
+use crate::identity::time::HostClock;
+use crate::observe::{log, metrics};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The gateway's file
+    #[arg(long, value_name = "FILE", default_value = "/etc/adit/gateway.toml")]
+    config: PathBuf,
+}
+
+pub fn run(Arguments { config: path }: Arguments) -> anyhow::Result<ExitCode> {
+    let config = files::read_gateway(&path)?;
+    log::init(config.log)?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(serve(&config))
+}
+
+async fn serve(config: &GatewayConfig) -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+    let metrics = match config.metrics {
+        Some(address) => Some((metrics::listen(address).await?, metrics::install()?)),
+        None => None,
+    };
+    let sockets = GatewaySockets::bind(config.listen)?;
+    let mut gateway = Gateway::start(config, sockets, Arc::new(HostClock)).await?;
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    let serving_metrics = async {
+        match metrics {
+            Some((listener, handle)) => metrics::serve(listener, handle).await,
+            None => std::future::pending().await,
+        }
+    };
+    let code = tokio::select! {
+        () = serving_metrics => ExitCode::FAILURE,
+        () = gateway.failed() => ExitCode::FAILURE,
+        _ = terminate.recv() => ExitCode::SUCCESS,
+        _ = interrupt.recv() => ExitCode::SUCCESS,
+    };
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    gateway.shutdown().await;
+    Ok(code)
+}

@@ -1,0 +1,141 @@
+//! `adit status`: what a running agent does, per connection.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use super::files;
+use crate::agent::facts::{AgentStatus, EntryStatus, Lamp};
+use crate::agent::status::{Answer, Request, ask};
+use crate::protocol::control::PathKind;
+
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+const CLEAR_SCREEN: &str = "\x1b[2J\x1b[H";
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The agent's file
+    #[arg(long, value_name = "FILE", default_value = "/etc/adit/agent.toml")]
+    config: PathBuf,
+    /// Print JSON, for programs
+    #[arg(long)]
+    json: bool,
+    /// Print anew every second
+    #[arg(long)]
+    watch: bool,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let config = files::read_agent(&arguments.config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        loop {
+            let status = fetch(&config.state).await?;
+            let shown = if arguments.json { serde_json::to_string(&status)? } else { render(&status) };
+            if arguments.watch && !arguments.json {
+                print!("{CLEAR_SCREEN}");
+            }
+            println!("{shown}");
+            if !arguments.watch {
+                return Ok(ExitCode::SUCCESS);
+            }
+            tokio::time::sleep(WATCH_EVERY).await;
+        }
+    })
+}
+
+async fn fetch(state: &std::path::Path) -> anyhow::Result<AgentStatus> {
+    match ask(state, &Request::Status).await.context("cannot ask the agent")? {
+        Answer::Status(status) => Ok(*status),
+        Answer::Failed { what } => bail!("the agent answered: {what}"),
+        Answer::Trusted => bail!("the agent gave an answer to another question"),
+    }
+}
+
+fn render(status: &AgentStatus) -> String {
+    let mut out = format!(
+        "server {}  adit {}  UDP {}\nown key {}  certificate until {}\ngateway {}\n",
+        status.server,
+        status.software,
+        status.listen,
+        status.key,
+        status.leaf_expires,
+        lamp(status.gateway, "connected", "away"),
+    );
+    if let Some(fault) = status.gateway_error.as_ref().filter(|_| status.gateway.on != Some(true)) {
+        let _ = writeln!(out, "        {} ({})", fault.what, fault.at);
+    }
+    if status.entries.is_empty() {
+        out.push_str("\nno connection in this agent's file; add [[p2p_source]] or [[p2p_target]]");
+    }
+    for entry in &status.entries {
+        render_entry(&mut out, entry);
+    }
+    out.truncate(out.trim_end().len());
+    out
+}
+
+fn render_entry(out: &mut String, entry: &EntryStatus) {
+    let route = if entry.route.is_empty() { entry.name.as_str() } else { entry.route.as_str() };
+    let _ = writeln!(out, "\n{}  {}  {}  [{}]", entry.kind, route, entry.name, entry.status);
+    let path = entry.path.map_or("none", |path| match path {
+        PathKind::Direct => "direct",
+    });
+    let rtt = entry.rtt_micros.map_or(String::new(), |micros| format!(", rtt {micros} µs"));
+    let _ = writeln!(
+        out,
+        "  tunnel  {}  path {path}{rtt}\n  mirth   {}\n  {}  {} {}{}",
+        lamp(entry.tunnel, "up", "down"),
+        lamp(entry.mirth, "answers", "does not answer"),
+        entry.side,
+        entry.protocol,
+        entry.address,
+        if entry.side == "source" {
+            if entry.port_open { "  port open" } else { "  port closed" }
+        } else {
+            ""
+        },
+    );
+    let _ = writeln!(
+        out,
+        "  streams {} now, {} ended ({} cut)  messages {}  acknowledged {}  bytes {} out, {} in",
+        entry.streams,
+        entry.streams_opened,
+        entry.streams_cut,
+        entry.messages,
+        entry.acknowledged,
+        entry.bytes_into_tunnel,
+        entry.bytes_out_of_tunnel,
+    );
+    if let Some(at) = entry.last_ack {
+        let _ = writeln!(out, "  last ACK {at}");
+    }
+    match entry.peer_key {
+        Some(key) if key.verified => {
+            let _ = writeln!(out, "  peer key {} (verified)", key.fingerprint);
+        }
+        Some(key) => {
+            let _ = writeln!(
+                out,
+                "  peer key {} (unverified: compare it with the peer, then `adit trust {} {}`)",
+                key.fingerprint, entry.name, key.fingerprint
+            );
+        }
+        None => {}
+    }
+    if let Some(fault) = &entry.last_error {
+        let _ = writeln!(out, "  last error {}: {}", fault.at, fault.what);
+    }
+}
+
+fn lamp(lamp: Lamp, on: &str, off: &str) -> String {
+    let word = match lamp.on {
+        Some(true) => format!("● {on}"),
+        Some(false) => format!("○ {off}"),
+        None => "○ not known".into(),
+    };
+    lamp.since.map_or(word.clone(), |since| format!("{word} since {since}"))
+}
