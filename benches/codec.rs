@@ -1,0 +1,142 @@
+//! What the pure code costs that every packet passes through: nanoseconds a call, medians of equal
+//! batches.
+//!
+//!     cargo bench --bench codec -- [--once]
+//!
+//! `--once` runs every loop briefly, to show that it works; its figures mean nothing.
+
+#![expect(clippy::print_stdout, reason = "a bench speaks to people on the terminal")]
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use adit::demo::hl7::{self, AckCode};
+use adit::demo::messages::{Generator, Kind};
+use adit::domain::id::{BootId, RouteId};
+use adit::domain::limits::PROBE_BYTES_MAX;
+use adit::domain::secret::Secret;
+use adit::protocol::frame::{Decoder, TunnelFrame};
+use adit::protocol::mllp::{MllpEvent, MllpObserver};
+use adit::protocol::packet::{Claim, PROBE_BYTES_MIN, Packet, PacketKind, ProbeKey, quic_route};
+
+const BATCHES: usize = 15;
+
+fn main() {
+    let once = std::env::args().any(|argument| argument == "--once");
+    let timer = Timer { batch: if once { Duration::from_micros(200) } else { Duration::from_millis(100) } };
+    println!("| | ns a call | GB/s |\n|---|---:|---:|");
+    routes(&timer);
+    packets(&timer);
+    frames(&timer);
+    observer(&timer);
+    println!("codec: all loops ran{}", if once { ", briefly: the figures mean nothing" } else { "" });
+}
+
+fn routes(timer: &Timer) {
+    let mut long = vec![0xc3, 0, 0, 0, 1, 20];
+    long.resize(1_200, 7);
+    let short = [0x45; 1_452];
+    timer.run("quic_route, long header", None, || quic_route(black_box(&long)));
+    timer.run("quic_route, short header", None, || quic_route(black_box(&short)));
+}
+
+fn packets(timer: &Timer) {
+    let key = ProbeKey::derive(&Secret::from_bytes([7; 32]));
+    let other_key = ProbeKey::derive(&Secret::from_bytes([8; 32]));
+    for length in [PROBE_BYTES_MIN, PROBE_BYTES_MAX] {
+        let probe = Packet {
+            kind: PacketKind::Probe,
+            destination: RouteId::from_bytes([1; 8]),
+            source: RouteId::from_bytes([2; 8]),
+            boot: BootId::from_bytes([3; 8]),
+            nonce: [4; 16],
+            length,
+        };
+        let mut buffer = [0; PROBE_BYTES_MAX];
+        timer.run(&format!("probe of {length} bytes, seal"), Some(length), || {
+            key.seal(black_box(&probe), &mut buffer).len()
+        });
+        let sealed = buffer[..length].to_vec();
+        timer.run(&format!("probe of {length} bytes, open"), Some(length), || key.open(black_box(&sealed)));
+        if length == PROBE_BYTES_MIN {
+            timer.run("probe, claim read", None, || Claim::read(black_box(&sealed)));
+            timer.run("probe, refused for its key", None, || other_key.open(black_box(&sealed)));
+        }
+    }
+}
+
+fn frames(timer: &Timer) {
+    let mut wire = Vec::new();
+    TunnelFrame::Credit { stream: 4_004, limit: 12_345_678 }.encode(&mut wire);
+    let mut decoder = Decoder::default();
+    timer.run("credit frame, decode", Some(wire.len()), || {
+        decoder.extend(black_box(&wire));
+        decoder.next_frame()
+    });
+}
+
+fn observer(timer: &Timer) {
+    let now = Instant::now();
+    for (name, bytes) in [("1 KiB", 1024), ("64 KiB", 64 * 1024), ("20 MiB", 20 * 1024 * 1024)] {
+        let message = Generator::new(1).only(Kind::Document).padded_to(bytes).next_message();
+        let framed = hl7::frame(&message.payload);
+        let answer = hl7::frame(&hl7::acknowledge(&message.payload, AckCode::Aa, "A1", "20260101000000"));
+        let mut observer = MllpObserver::new();
+        let (mut calls, mut messages, mut answers) = (0_u64, 0, 0);
+        let mut count = |event| match event {
+            MllpEvent::Message { .. } => messages += 1,
+            MllpEvent::Ack { .. } => answers += 1,
+            MllpEvent::Off { why } => unreachable!("the message is MLLP: {why}"),
+        };
+        timer.run(&format!("MLLP observer, message of {name} and its answer"), Some(framed.len()), || {
+            // As the splice hands it over: in pieces of what one read gives.
+            for piece in black_box(&framed).chunks(64 * 1024) {
+                observer.request(piece, now, &mut count);
+            }
+            calls += 1;
+            observer.response(black_box(&answer), now, &mut count);
+        });
+        // Speed without sight would be worth nothing.
+        assert_eq!((messages, answers), (calls, calls), "one event for each message and each answer");
+    }
+}
+
+struct Timer {
+    /// How long one batch of calls is to last.
+    batch: Duration,
+}
+
+impl Timer {
+    /// Times `call` and prints its line; `bytes` is what one call passes over.
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    fn run<T>(&self, name: &str, bytes: Option<usize>, mut call: impl FnMut() -> T) {
+        let calls = self.calls_in_a_batch(&mut call);
+        let mut nanoseconds: Vec<f64> = (0..BATCHES)
+            .map(|_| {
+                let started = Instant::now();
+                for _ in 0..calls {
+                    black_box(call());
+                }
+                started.elapsed().as_nanos() as f64 / calls as f64
+            })
+            .collect();
+        nanoseconds.sort_by(f64::total_cmp);
+        let median = nanoseconds[BATCHES / 2];
+        let speed = bytes.map_or_else(|| "–".into(), |bytes| format!("{:.2}", bytes as f64 / median));
+        println!("| {name} | {median:.1} | {speed} |");
+    }
+
+    fn calls_in_a_batch<T>(&self, call: &mut impl FnMut() -> T) -> u64 {
+        let mut calls = 1;
+        loop {
+            let started = Instant::now();
+            for _ in 0..calls {
+                black_box(call());
+            }
+            if started.elapsed() * 2 >= self.batch {
+                return calls;
+            }
+            calls *= 2;
+        }
+    }
+}

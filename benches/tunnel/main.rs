@@ -1,0 +1,109 @@
+//! One interleaved run of direct TCP, stunnel (mutual TLS 1.3) and adit, each as separate processes:
+//! HL7 messages over MLLP, a connection per message, uploads, and memory at rest. Prints a Markdown
+//! table of medians.
+//!
+//!     cargo bench --bench tunnel -- [--rounds 3] [--quick] [--peers direct,stunnel,adit]
+//!
+//! Loopback carries datagrams far larger than a hospital's network does, which flatters every tunnel
+//! over UDP. Uploads as on Ethernet need a loopback of its MTU, in a network namespace (as root):
+//!
+//!     unshare -n sh -c 'ip link set lo mtu 1500 up && cargo bench --offline --bench tunnel'
+//!
+//! The machine is shared by everything that runs, so only ratios within one run mean anything. The
+//! load generator and the servers are this program again, told so by `--role`; they are blocking or
+//! epoll loops, so that the tunnel is what limits.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench speaks to people on the terminal")]
+
+mod load;
+mod peers;
+mod process;
+mod rows;
+mod serve;
+mod stand_in;
+mod table;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use peers::{Peer, Servers};
+use table::Table;
+
+/// Files each process may hold open: a thousand connections take two at each hop, and room.
+const OPEN_FILES: u64 = 16_384;
+
+fn main() -> Result<()> {
+    // `cargo bench` adds `--bench` to what the user wrote.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["--role", "load", shape @ ..] => load::run(shape),
+        ["--role", "mllp"] => serve::mllp(),
+        ["--role", "sink"] => serve::sink(),
+        ["--role", "stand-in"] => stand_in::run(),
+        options => compare(&Options::read(options)?),
+    }
+}
+
+struct Options {
+    rounds: usize,
+    quick: bool,
+    peers: Vec<String>,
+}
+
+impl Options {
+    fn read(arguments: &[&str]) -> Result<Self> {
+        let mut options =
+            Self { rounds: 3, quick: false, peers: ["direct", "stunnel", "adit"].map(String::from).into() };
+        let mut rest = arguments.iter();
+        while let Some(&option) = rest.next() {
+            match option {
+                "--quick" => options.quick = true,
+                "--rounds" => options.rounds = rest.next().context("--rounds needs a number")?.parse()?,
+                "--peers" => {
+                    let names = rest.next().context("--peers needs names, such as direct,stunnel,adit")?;
+                    options.peers = names.split(',').map(String::from).collect();
+                }
+                other => bail!("unknown option `{other}`; there are --rounds N, --quick, --peers A,B"),
+            }
+        }
+        ensure!(options.rounds > 0, "--rounds must be at least 1");
+        Ok(options)
+    }
+}
+
+fn compare(options: &Options) -> Result<()> {
+    process::raise_open_files(OPEN_FILES)?;
+    let folder = tempfile::tempdir().context("making a temporary folder")?;
+    let servers = Servers::start()?;
+    let mut peers = Vec::new();
+    for name in &options.peers {
+        eprintln!("starting {name}");
+        peers.push(Peer::start(name, folder.path(), &servers)?);
+    }
+    let mut table = Table::default();
+    // First of all, while nothing has grown by work.
+    for peer in &peers {
+        rows::idle_memory(peer, &mut table)?;
+    }
+    for round in 0..options.rounds {
+        for row in rows::ALL {
+            for turn in 0..peers.len() {
+                // Another peer goes first in every round.
+                let peer = &peers[(turn + round) % peers.len()];
+                rows::measure(row, peer, options.quick, &mut table)
+                    .with_context(|| format!("measuring {} in round {}", peer.name, round + 1))?;
+            }
+        }
+        eprintln!("round {} of {} done", round + 1, options.rounds);
+    }
+    let names: Vec<&str> = peers.iter().map(|peer| peer.name.as_str()).collect();
+    let (mtu, load) = (process::loopback_mtu(), process::load_average()?);
+    println!(
+        "\nMedians (least–most) of {} interleaved round(s); loopback MTU {mtu}; load average at the end {load} \
+         on {} processors; CPU is that of both ends together.\n",
+        options.rounds,
+        std::thread::available_parallelism()?,
+    );
+    println!("{}", table.render(&names));
+    Ok(())
+}

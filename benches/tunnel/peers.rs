@@ -1,0 +1,183 @@
+//! What is compared: nothing in between, stunnel at both ends, adit at both ends.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+
+use crate::process::Process;
+
+/// How long a peer may take until both its ports accept.
+const READY_WITHIN: Duration = Duration::from_mins(1);
+
+/// The servers every peer leads to.
+pub struct Servers {
+    mllp: SocketAddr,
+    sink: SocketAddr,
+    _processes: [Process; 2],
+}
+
+impl Servers {
+    pub fn start() -> Result<Self> {
+        let (mllp_process, mllp) = Process::start_server("mllp")?;
+        let (sink_process, sink) = Process::start_server("sink")?;
+        Ok(Self { mllp, sink, _processes: [mllp_process, sink_process] })
+    }
+}
+
+/// A running peer and where it takes connections.
+pub struct Peer {
+    pub name: String,
+    pub mllp: SocketAddr,
+    pub sink: SocketAddr,
+    /// The near and the far end; none for direct TCP.
+    ends: Option<[Process; 2]>,
+    /// What else must run, and counts for nothing.
+    others: Vec<Process>,
+}
+
+impl Peer {
+    pub fn start(name: &str, folder: &Path, servers: &Servers) -> Result<Self> {
+        let mut peer = match name {
+            "direct" => Self::direct(servers),
+            "stunnel" => Self::stunnel(&folder.join("stunnel"), servers)?,
+            "adit" => Self::adit(folder, servers)?,
+            other => bail!("unknown peer `{other}`; there are direct, stunnel and adit"),
+        };
+        peer.await_ready().with_context(|| format!("waiting for {name}{}", last_words(folder)))?;
+        Ok(peer)
+    }
+
+    /// Processor time of both ends.
+    pub fn cpu(&self) -> Result<Option<Duration>> {
+        let Some([near, far]) = &self.ends else { return Ok(None) };
+        Ok(Some(near.cpu()? + far.cpu()?))
+    }
+
+    /// Resident memory of the near and the far end, in MB.
+    pub fn resident(&self) -> Result<Option<[f64; 2]>> {
+        let Some([near, far]) = &self.ends else { return Ok(None) };
+        Ok(Some([near.resident()?, far.resident()?]))
+    }
+
+    fn direct(servers: &Servers) -> Self {
+        Self { name: "direct".into(), mllp: servers.mllp, sink: servers.sink, ends: None, others: Vec::new() }
+    }
+
+    /// Mutual TLS 1.3 with a private CA, as one would set it up: default session cache, Nagle off.
+    fn stunnel(folder: &Path, servers: &Servers) -> Result<Self> {
+        fs::create_dir(folder)?;
+        write_certificates(folder)?;
+        let [mllp, sink, far_mllp, far_sink] = free_ports()?;
+        let far = start_stunnel(folder, "far", [(far_mllp, servers.mllp), (far_sink, servers.sink)])?;
+        let near = start_stunnel(folder, "near", [(mllp, far_mllp), (sink, far_sink)])?;
+        Ok(Self { name: "stunnel".into(), mllp, sink, ends: Some([near, far]), others: Vec::new() })
+    }
+
+    /// Two agents and their gateway, from the files `adit lab` writes.
+    fn adit(folder: &Path, servers: &Servers) -> Result<Self> {
+        let program = env!("CARGO_BIN_EXE_adit");
+        let lab = folder.join("lab");
+        let [mllp, sink] = free_ports()?;
+        let output = Command::new(program)
+            .arg("lab")
+            .arg(&lab)
+            .args(["--p2p", &format!("mllp:{mllp}:{}", servers.mllp)])
+            .args(["--p2p", &format!("tcp:{sink}:{}", servers.sink)])
+            .output()
+            .with_context(|| format!("running {program}"))?;
+        ensure!(output.status.success(), "`adit lab` failed: {}", String::from_utf8_lossy(&output.stderr));
+        let start = |name: &str, role: &str, config: &str| {
+            let log = folder.join(format!("{name}.log"));
+            Process::start(name, Command::new(program).arg(role).arg("--config").arg(lab.join(config)), &log)
+        };
+        let gateway = start("adit-gateway", "gateway", "gateway.toml")?;
+        let near = start("adit-near", "agent", "a/agent.toml")?;
+        let far = start("adit-far", "agent", "b/agent.toml")?;
+        Ok(Self { name: "adit".into(), mllp, sink, ends: Some([near, far]), others: vec![gateway] })
+    }
+
+    fn await_ready(&mut self) -> Result<()> {
+        let deadline = Instant::now() + READY_WITHIN;
+        for address in [self.mllp, self.sink] {
+            while TcpStream::connect(address).is_err() {
+                for process in self.ends.iter_mut().flatten().chain(&mut self.others) {
+                    process.check_alive()?;
+                }
+                ensure!(Instant::now() < deadline, "{address} does not accept within {READY_WITHIN:?}");
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn start_stunnel(folder: &Path, end: &str, services: [(SocketAddr, SocketAddr); 2]) -> Result<Process> {
+    let show = |file: String| folder.join(file).display().to_string();
+    let client = if end == "near" { "yes" } else { "no" };
+    let [first, second] = services.map(|(accept, connect)| {
+        format!(
+            "client = {client}\naccept = {accept}\nconnect = {connect}\n\
+             cert = {}\nkey = {}\nCAfile = {}\nverifyChain = yes\nsslVersionMin = TLSv1.3\n",
+            show(format!("{end}.pem")),
+            show(format!("{end}.key")),
+            show("ca.pem".into()),
+        )
+    });
+    let text = format!(
+        "foreground = yes\npid =\nsyslog = no\ndebug = warning\n\
+         socket = l:TCP_NODELAY=1\nsocket = r:TCP_NODELAY=1\n[mllp]\n{first}[sink]\n{second}"
+    );
+    let config = folder.join(format!("{end}.conf"));
+    fs::write(&config, text)?;
+    let log = folder.with_file_name(format!("stunnel-{end}.log"));
+    Process::start("stunnel", Command::new("stunnel").arg(&config), &log)
+        .context("is it installed? On Debian: apt-get install stunnel4")
+}
+
+/// A CA and a leaf for each end, all ECDSA P-256 as adit's are.
+fn write_certificates(folder: &Path) -> Result<()> {
+    let named = |name: &str| -> Result<CertificateParams> {
+        let mut params = CertificateParams::new(vec![name.to_owned()])?;
+        params.distinguished_name.push(DnType::CommonName, name);
+        Ok(params)
+    };
+    let mut params = named("bench ca")?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+    fs::write(folder.join("ca.pem"), ca.pem())?;
+    for end in ["near", "far"] {
+        let key = KeyPair::generate()?;
+        fs::write(folder.join(format!("{end}.pem")), named(end)?.signed_by(&key, &ca)?.pem())?;
+        fs::write(folder.join(format!("{end}.key")), key.serialize_pem())?;
+    }
+    Ok(())
+}
+
+/// Ports that were free a moment ago, each another one.
+fn free_ports<const N: usize>() -> Result<[SocketAddr; N]> {
+    let listeners: Vec<TcpListener> =
+        (0..N).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<Result<_, _>>()?;
+    let addresses: Vec<SocketAddr> =
+        listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
+    Ok(addresses.try_into().expect("as many as were bound"))
+}
+
+/// The end of every log, for when a peer does not start.
+fn last_words(folder: &Path) -> String {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let logs = files.filter(|path: &PathBuf| path.extension().is_some_and(|extension| extension == "log"));
+    let mut words = String::new();
+    for path in logs {
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let tail: Vec<&str> = text.lines().rev().take(5).collect();
+        words.extend(["\n", &path.to_string_lossy(), ":\n"]);
+        words.extend(tail.into_iter().rev().flat_map(|line| [line, "\n"]));
+    }
+    words
+}
