@@ -1,0 +1,178 @@
+//! Control links over real QUIC: who gets one, what is said on it, how it ends.
+
+use std::sync::Arc;
+
+use adit::domain::id::ConnectionId;
+use adit::domain::limits::{LEAF_LIFE, PEER_ADDRESSES_MAX};
+use adit::identity::key::KeyPair;
+use adit::identity::tls::Identity;
+use adit::protocol::control::{ToAgent, ToGateway};
+
+use super::world::{Agent, DAY, World, eventually};
+
+fn csr(key: &KeyPair) -> ToGateway {
+    ToGateway::Renew { csr: hex::encode(key.csr_der().unwrap()) }
+}
+
+#[tokio::test]
+async fn an_enrolled_agent_is_welcomed_and_gets_a_snapshot_of_nothing() {
+    let world = World::start().await;
+    let agent = world.enrolled("a").await;
+    let mut link = agent.link(&world).await;
+    let welcome = link.next().await.unwrap();
+    let now = adit::identity::time::TimeSource::now(&*world.clock);
+    assert_eq!(welcome, ToAgent::Welcome { version: 1, now });
+    let snapshot = link.next().await.unwrap();
+    assert_eq!(snapshot, ToAgent::Snapshot { revision: 1, rules: vec![], revoked: vec![] });
+}
+
+#[tokio::test]
+async fn a_leaf_is_renewed_over_its_own_key_and_no_other() {
+    let world = World::start().await;
+    let agent = world.enrolled("a").await;
+    let key = agent.host.state.key_pair().unwrap();
+    let mut link = agent.welcomed(&world).await;
+    link.say(csr(&key)).await;
+    let Ok(ToAgent::Renewed { leaf }) = link.next().await else { panic!("no leaf") };
+    agent.host.state.store_leaf(&hex::decode(leaf).unwrap()).unwrap();
+    let renewed = agent.host.state.enrolled().unwrap();
+    agent.host.state.identity(&renewed).unwrap();
+
+    link.say(csr(&KeyPair::generate().unwrap())).await;
+    assert!(link.goodbye().await.contains("over its own key only"));
+}
+
+#[tokio::test]
+async fn whoever_has_no_leaf_of_our_ca_is_refused_and_audited() {
+    let world = World::start().await;
+    let other = World::start().await;
+    let agent = world.enrolled("a").await;
+    let foreign = other.enrolled("a").await;
+    let (_, trust) = agent.host.state.identity(&agent.enrolment).unwrap();
+    let gateway = Identity::clone(&world.gateway.authority().identity());
+    let (of_other_ca, _) = foreign.host.state.identity(&foreign.enrolment).unwrap();
+    let rows = [
+        ("another CA's", of_other_ca, "not signed by the CA"),
+        ("self-signed", self_signed(&agent), "not signed by the CA"),
+        ("the gateway's own", gateway, "only servers dial"),
+    ];
+    for (what, identity, why) in rows {
+        let dialled = agent.dial_as(&world, identity, trust.clone()).await;
+        // A TLS 1.3 client is done before the server has looked at its leaf.
+        if let Ok(mut link) = dialled {
+            assert!(link.next().await.is_err(), "{what}");
+        }
+        eventually(async || {
+            let refusals = world.audited_refusals().await;
+            refusals.iter().any(|told| told.starts_with("open control link: ") && told.contains(why))
+        })
+        .await;
+    }
+}
+
+/// The right name over a key that no CA has seen.
+fn self_signed(agent: &Agent) -> Identity {
+    let key = Arc::new(KeyPair::generate().unwrap());
+    let signing = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(
+        &rustls::pki_types::PrivatePkcs8KeyDer::from(key.to_pkcs8().to_vec()),
+        &rcgen::PKCS_ECDSA_P256_SHA256,
+    )
+    .unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    let uri = format!("spiffe://example.org/server/{}", agent.server());
+    params.subject_alt_names = vec![rcgen::SanType::URI(uri.try_into().unwrap())];
+    params.extended_key_usages =
+        vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth, rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    Identity::new(params.self_signed(&signing).unwrap().der(), key).unwrap()
+}
+
+#[tokio::test]
+async fn an_expired_leaf_can_only_renew() {
+    let world = World::start().await;
+    let agent = world.enrolled("a").await;
+    world.clock.pass(LEAF_LIFE + DAY);
+
+    let mut link = agent.link(&world).await;
+    assert!(matches!(link.next().await, Ok(ToAgent::RenewOnly { .. })));
+    link.say(ToGateway::FetchSecret { connection: ConnectionId::from_random([1; 16]) }).await;
+    assert!(link.goodbye().await.contains("can only be renewed"));
+
+    let mut link = agent.link(&world).await;
+    assert!(matches!(link.next().await, Ok(ToAgent::RenewOnly { .. })));
+    link.say(csr(&agent.host.state.key_pair().unwrap())).await;
+    let Ok(ToAgent::Renewed { leaf }) = link.next().await else { panic!("no leaf") };
+    agent.host.state.store_leaf(&hex::decode(leaf).unwrap()).unwrap();
+    let enrolment = agent.host.state.enrolled().unwrap();
+    Agent { enrolment, ..agent }.welcomed(&world).await;
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_cut_off_and_stays_out() {
+    let world = World::start().await;
+    let agent = world.enrolled("a").await;
+    let mut link = agent.welcomed(&world).await;
+    world.gateway.platform().revoke_server(&world.owner, agent.server()).await.unwrap();
+    assert!(link.goodbye().await.contains("revoked"));
+
+    let mut again = agent.link(&world).await;
+    assert!(again.goodbye().await.contains("revoked"));
+    // Expired as well: still not even renewed.
+    world.clock.pass(LEAF_LIFE + DAY);
+    let mut again = agent.link(&world).await;
+    assert!(again.goodbye().await.contains("revoked"));
+}
+
+#[tokio::test]
+async fn a_newer_link_of_the_same_agent_replaces_the_older() {
+    let world = World::start().await;
+    let agent = world.enrolled("a").await;
+    let mut older = agent.welcomed(&world).await;
+    let mut newer = agent.welcomed(&world).await;
+    assert!(older.goodbye().await.contains("newer link"));
+    newer.say(csr(&agent.host.state.key_pair().unwrap())).await;
+    assert!(matches!(newer.next().await, Ok(ToAgent::Renewed { .. })));
+}
+
+#[tokio::test]
+async fn whoever_breaks_the_protocol_hears_why() {
+    let world = World::start().await;
+    let agent = world.enrolled("a").await;
+
+    let mut late = agent.dial(&world).await.unwrap();
+    late.say(ToGateway::Heartbeat { number: 1 }).await;
+    assert!(late.goodbye().await.contains("no hello"));
+
+    let mut other = agent.dial(&world).await.unwrap();
+    let boot = adit::domain::id::BootId::from_bytes([1; 8]);
+    other.say(ToGateway::Hello { version: 99, software: "x".into(), boot }).await;
+    assert!(other.goodbye().await.contains("version 99"));
+
+    let mut twice = agent.welcomed(&world).await;
+    twice.hello().await;
+    assert!(twice.goodbye().await.contains("hello twice"));
+
+    let mut many = agent.welcomed(&world).await;
+    let addresses = vec![many.address; PEER_ADDRESSES_MAX + 1];
+    many.say(ToGateway::Listening { addresses }).await;
+    assert!(many.goodbye().await.contains("addresses"));
+}
+
+#[tokio::test]
+async fn a_secret_of_an_unknown_connection_is_not_there() {
+    let world = World::start().await;
+    let agent = world.enrolled("a").await;
+    let mut link = agent.welcomed(&world).await;
+    let connection = ConnectionId::from_random([1; 16]);
+    link.say(ToGateway::FetchSecret { connection }).await;
+    assert_eq!(link.next().await.unwrap(), ToAgent::SecretUnavailable { connection });
+}
+
+#[tokio::test]
+async fn a_stopping_gateway_says_goodbye_and_serves_again_from_its_state() {
+    let world = World::start().await;
+    let agent = world.enrolled("a").await;
+    let mut link = agent.welcomed(&world).await;
+    let (world, reason) = tokio::join!(world.restart_gateway(), link.goodbye());
+    assert!(reason.contains("stopping"));
+    agent.welcomed(&world).await;
+}

@@ -1,0 +1,223 @@
+//! Enrolment over real TLS: what is given, and every way of being sent away.
+
+use std::net::SocketAddr;
+
+use adit::agent::enrol::EnrolError;
+use adit::config::connector::Connector;
+use adit::domain::limits::ENROL_CONNECTIONS_MAX;
+use adit::domain::secret::RegistrationToken;
+use adit::identity::error::IdentityError;
+use adit::identity::key::KeyPair;
+use adit::identity::peer::VerifiedPeer;
+use adit::identity::tls::enrol_client_config;
+use adit::protocol::enrol;
+use adit::transport::tls::connect_enrol;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::world::World;
+
+#[tokio::test]
+async fn a_host_with_a_token_becomes_its_server_and_the_token_is_gone() {
+    let world = World::start().await;
+    let server = world.server("a").await;
+    let host = world.host("a");
+    host.write(&world.connector(server).await);
+    let enrolment = host.enrol().await.unwrap();
+    assert_eq!(enrolment.server, server);
+    assert_eq!(enrolment.gateway_route, world.gateway.authority().route());
+
+    let (identity, trust) = host.state.identity(&enrolment).unwrap();
+    let chain = [rustls::pki_types::CertificateDer::from(identity.leaf_der().to_vec())];
+    let peer = VerifiedPeer::from_handshake(&chain, &trust).unwrap();
+    assert_eq!(peer.server(), Some(server));
+    assert_eq!(peer.key(), host.state.key_pair().unwrap().fingerprint());
+
+    let left = std::fs::read_to_string(&host.connector).unwrap();
+    assert_eq!(Connector::parse(&left).unwrap().token, None);
+    // The next start needs neither gateway nor token.
+    world.gateway.shutdown().await;
+    assert_eq!(host.enrol().await.unwrap(), enrolment);
+}
+
+#[tokio::test]
+async fn an_agent_killed_between_request_and_answer_gets_in_with_the_same_key() {
+    let world = World::start().await;
+    let server = world.server("a").await;
+    let connector = world.connector(server).await;
+    let host = world.host("a");
+    host.write(&connector);
+    let first = host.enrol().await.unwrap();
+    std::fs::remove_file(host.state.path().join("enrolment.json")).unwrap();
+
+    host.write(&connector);
+    let second = host.enrol().await.unwrap();
+    assert_eq!(second.route, first.route);
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_good_is_refused_with_one_answer_for_all() {
+    let world = World::start().await;
+    let (a, b) = (world.server("a").await, world.server("b").await);
+    let (for_a, for_b) = (world.connector(a).await, world.connector(b).await);
+    let voided = world.connector(b).await;
+    let for_b_anew = world.connector(b).await;
+    drop(for_b);
+    let used = world.host("first");
+    used.write(&for_a);
+    used.enrol().await.unwrap();
+
+    let unknown = adit::domain::id::ServerId::from_random([9; 16]);
+    let wrong = Some(RegistrationToken::from_bytes([1; 32]));
+    let rows = [
+        ("wrong", Connector { token: wrong.clone(), ..for_b_anew.clone() }),
+        ("replaced by a newer one", voided),
+        ("used by another key", for_a.clone()),
+        ("another server's", Connector { server: b, ..for_a.clone() }),
+        ("unknown server", Connector { server: unknown, ..for_a }),
+    ];
+    let mut answers = Vec::new();
+    for (what, connector) in rows {
+        answers.push(refused(&world, what, &connector).await);
+    }
+    world.clock.pass(super::world::DAY);
+    answers.push(refused(&world, "expired", &for_b_anew).await);
+    assert!(answers[0].contains("download a new connector file"), "{}", answers[0]);
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
+}
+
+async fn refused(world: &World, what: &str, connector: &Connector) -> String {
+    let host = world.host(what);
+    host.write(connector);
+    let Err(EnrolError::Refused { answer, .. }) = host.enrol().await else {
+        panic!("{what}: was not refused")
+    };
+    assert_eq!(host.state.enrolment().unwrap(), None, "{what}");
+    let kept = std::fs::read_to_string(&host.connector).unwrap();
+    assert!(Connector::parse(&kept).unwrap().token.is_some(), "{what}: the token must stay");
+    answer
+}
+
+#[tokio::test]
+async fn a_gateway_with_another_ca_key_never_sees_the_token() {
+    let world = World::start().await;
+    let server = world.server("a").await;
+    let connector = world.connector(server).await;
+    let other = World::start().await;
+    let host = world.host("a");
+    host.write(&Connector { addresses: vec![other.gateway.address().into()], ..connector.clone() });
+    let error = host.enrol().await.unwrap_err();
+    let EnrolError::NotTheGateway { source: IdentityError::WrongCaKey { expected, found }, .. } = error
+    else {
+        panic!("{error:?}")
+    };
+    assert_eq!(expected, connector.key);
+    assert_eq!(found, other.gateway.authority().trust().ca_key());
+
+    // One right address among wrong ones is enough.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let addresses = vec![closed.into(), other.gateway.address().into(), world.gateway.address().into()];
+    host.write(&Connector { addresses, ..connector });
+    host.enrol().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_not_there_is_named() {
+    let world = World::start().await;
+    let server = world.server("a").await;
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let host = world.host("a");
+    host.write(&Connector { addresses: vec![closed.into()], ..world.connector(server).await });
+    let error = host.enrol().await.unwrap_err().to_string();
+    assert!(error.contains(&closed.to_string()), "{error}");
+    assert!(!error.contains('\n'), "{error}");
+}
+
+#[tokio::test]
+async fn a_request_that_asks_for_more_than_a_key_is_refused_and_spends_no_token() {
+    let world = World::start().await;
+    let server = world.server("a").await;
+    let connector = world.connector(server).await;
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let csr = |change: fn(&mut rcgen::CertificateParams)| {
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        change(&mut params);
+        hex::encode(params.serialize_request(&key).unwrap().der())
+    };
+    let token = connector.token.as_ref().unwrap().reveal_hex();
+    let body = |csr: &str| format!(r#"{{"server":"{server}","token":"{token}","csr":"{csr}"}}"#);
+    let ca_flag = csr(|params| params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained));
+    let name = csr(|params| {
+        let uri = "spiffe://example.org/gateway".try_into().unwrap();
+        params.subject_alt_names = vec![rcgen::SanType::URI(uri)];
+    });
+    let good = hex::encode(KeyPair::generate().unwrap().csr_der().unwrap());
+    let rows = [
+        (body(&ca_flag), "400", "asks to be a CA"),
+        (body(&name), "400", "asks for a name"),
+        (body("zz"), "400", "not hexadecimal"),
+        (body(&good[..good.len() - 2]), "400", "cannot be read"),
+        ("{".into(), "400", "not an enrolment request"),
+        (" ".repeat(20_000), "413", "at most"),
+    ];
+    for (body, status, error) in rows {
+        let answer = exchange(&world, &connector, &post(enrol::PATH, &body)).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        assert!(answer.contains(error), "{answer}");
+        assert!(!answer.contains(&token), "{answer}");
+    }
+    let answer = exchange(&world, &connector, &post("/api/v1/other", "{}")).await;
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    let answer = exchange(&world, &connector, &post(enrol::PATH, &body(&good))).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_address_that_asks_too_often_is_not_read_any_more() {
+    let world = World::start().await;
+    let address = world.gateway.address();
+    for _ in 0..adit::domain::limits::ENROL_PER_MINUTE.get() {
+        drop(TcpStream::connect(address).await.unwrap());
+    }
+    let mut turned_away = TcpStream::connect(address).await.unwrap();
+    let read = turned_away.read(&mut [0]).await;
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+}
+
+#[tokio::test]
+async fn more_newcomers_at_a_time_than_are_served_are_not_read() {
+    let world = World::start().await;
+    let mut held = Vec::new();
+    for number in 0..=ENROL_CONNECTIONS_MAX {
+        // Every address may try a few times only, and loopback has many.
+        let last = u8::try_from(2 + number / 16).unwrap();
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, last], 0))).unwrap();
+        held.push(socket.connect(world.gateway.address()).await.unwrap());
+    }
+    let mut one_more = held.pop().unwrap();
+    let read = one_more.read(&mut [0]).await;
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    let waiting = held[0].try_read(&mut [0]);
+    assert!(waiting.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
+}
+
+fn post(path: &str, body: &str) -> String {
+    format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+/// One raw request inside real TLS, and all that comes back.
+async fn exchange(world: &World, connector: &Connector, request: &str) -> String {
+    let address: SocketAddr = world.gateway.address();
+    let tls = enrol_client_config(connector.key, connector.trust_domain.clone()).unwrap();
+    let tcp = TcpStream::connect(address).await.unwrap();
+    let mut stream = connect_enrol(tcp, tls).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let mut chunk = [0; 4096];
+    while let Ok(count @ 1..) = stream.read(&mut chunk).await {
+        answer.extend_from_slice(&chunk[..count]);
+    }
+    String::from_utf8(answer).unwrap()
+}

@@ -1,0 +1,174 @@
+//! A hostile agent in the place of a real one: it stole the whole state of a killed agent, even its
+//! UDP port, and shows whatever certificates and proofs a test wants.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use adit::agent::state::{AgentState, Enrolment};
+use adit::config::agent::Congestion;
+use adit::domain::connection::Side;
+use adit::domain::id::{BootId, ConnectionId, RouteId, ServerId};
+use adit::domain::secret::Secret;
+use adit::domain::time::Timestamp;
+use adit::identity::ca::CertificateAuthority;
+use adit::identity::chance;
+use adit::identity::csr::VerifiedCsr;
+use adit::identity::key::KeyPair;
+use adit::identity::time::HostClock;
+use adit::identity::tls::{Identity, Trust};
+use adit::protocol::control::Rule;
+use adit::protocol::open::{self, Open, Proof};
+use adit::transport::endpoint::{AgentEndpoint, Connection, Credentials, TransportError, TunnelSettings};
+use adit::transport::opening;
+use adit::transport::routes::{Routes, WantedPeer};
+use adit::transport::socket::AgentSocket;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::lab::{HANG_LIMIT, Lab, Part};
+
+/// What a killed agent left behind, with its way to its peer open again.
+pub struct Place {
+    pub socket: Arc<AgentSocket>,
+    pub enrolment: Enrolment,
+    pub identity: Identity,
+    pub trust: Trust,
+    pub peer: ServerId,
+    pub peer_route: RouteId,
+    secrets: Vec<(ConnectionId, Secret)>,
+    routes: Routes,
+    _driver: JoinSet<()>,
+    _state: AgentState,
+}
+
+impl Place {
+    /// Kills `part` and takes its place.
+    pub fn take(lab: &mut Lab, part: Part) -> Self {
+        let other = if part == Part::A { Part::B } else { Part::A };
+        let [own_port, peer_port] = [part, other].map(|part| udp_port(lab, part));
+        lab.kill(part);
+        let state = AgentState::open(&lab.state(part)).unwrap();
+        let enrolment = state.enrolled().unwrap();
+        let (identity, trust) = state.identity(&enrolment).unwrap();
+        let rules: Vec<Rule> = state.rule_book().unwrap().rules().cloned().collect();
+        let secrets: Vec<_> =
+            state.secrets().unwrap().into_iter().map(|(id, held)| (id, held.secret)).collect();
+        let (peer, peer_route) = (rules[0].peer, rules[0].peer_route);
+
+        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, own_port)).unwrap();
+        let (socket, own_packets) = AgentSocket::new(udp).unwrap();
+        let boot = BootId::from_bytes(chance::bytes());
+        let (routes, driver) = Routes::new(Arc::clone(&socket), own_packets, enrolment.route, boot);
+        let mut driving = JoinSet::new();
+        driving.spawn(driver.run());
+        let candidate: SocketAddr = (Ipv4Addr::LOCALHOST, peer_port).into();
+        let wanted = WantedPeer {
+            route: peer_route,
+            secrets: secrets.iter().map(|(_, secret)| secret.clone()).collect(),
+            candidates: vec![candidate],
+        };
+        routes.want([(peer, wanted)].into());
+        Self {
+            socket,
+            enrolment,
+            identity,
+            trust,
+            peer,
+            peer_route,
+            secrets,
+            routes,
+            _driver: driving,
+            _state: state,
+        }
+    }
+
+    /// Waits until the peer has answered; an endpoint must be there to read the socket.
+    pub async fn is_heard(&self) {
+        let mut way = self.routes.way(self.peer);
+        let validated = timeout(HANG_LIMIT, way.wait_for(|way| way.address.is_some())).await;
+        assert!(validated.is_ok(), "the peer answers no probe");
+    }
+
+    pub fn secret(&self, connection: ConnectionId) -> Secret {
+        let found = self.secrets.iter().find(|(id, _)| *id == connection);
+        found.map_or_else(|| Secret::from_bytes([1; 32]), |(_, secret)| secret.clone())
+    }
+
+    pub async fn endpoint(&self) -> AgentEndpoint {
+        let credentials = Credentials {
+            identity: self.identity.clone(),
+            trust: self.trust.clone(),
+            clock: Arc::new(HostClock),
+        };
+        let settings = TunnelSettings { congestion: Congestion::Bbr };
+        let socket = Arc::clone(&self.socket);
+        let endpoint = AgentEndpoint::new(socket, self.enrolment.route, credentials, settings).unwrap();
+        self.is_heard().await;
+        endpoint
+    }
+}
+
+fn udp_port(lab: &Lab, part: Part) -> u16 {
+    let kept = std::fs::read_to_string(lab.state(part).join("udp-port.json")).unwrap();
+    kept.trim().parse().unwrap()
+}
+
+/// Dials the peer and tries to open `connection` with `secret`.
+pub async fn open_tunnel(
+    place: &Place,
+    endpoint: &AgentEndpoint,
+    connection: ConnectionId,
+    secret: &Secret,
+    version: u16,
+) -> Result<(Connection, Proof), TransportError> {
+    let own_leaf = endpoint.credentials().identity.leaf_hash();
+    let dialling = timeout(HANG_LIMIT, endpoint.connect_tunnel(place.peer_route, place.peer));
+    let link = dialling.await.expect("the peer answers the dial")?;
+    let peer = link.peer(&place.trust)?;
+    let exporter = link.exporter()?;
+    let proof = open::proof(secret, &exporter, connection, Side::Source, &own_leaf, &peer.leaf_hash());
+    let (theirs, _opening) = opening::ask(&link, &Open { version, connection, proof }).await?;
+    Ok((link, theirs))
+}
+
+/// Certificates of every doubtful kind.
+pub struct Forger {
+    ca: CertificateAuthority,
+    trust: Trust,
+}
+
+impl Forger {
+    /// With the lab's own CA, so that only what a test wants wrong is wrong.
+    pub fn with_stolen_ca(lab: &Lab, trust: &Trust) -> Self {
+        let key = std::fs::read(lab.state(Part::Gateway).join("ca.p8")).unwrap();
+        let key = KeyPair::from_pkcs8_der(&key).unwrap();
+        let ca = CertificateAuthority::from_parts(trust.ca_der(), key, trust.trust_domain().clone()).unwrap();
+        Self { ca, trust: trust.clone() }
+    }
+
+    pub fn signs(&self, key: &Arc<KeyPair>, server: ServerId, at: Timestamp) -> Identity {
+        Self::sign(&self.ca, key, server, at)
+    }
+
+    /// By a CA of the same name.
+    pub fn other_ca_signs(&self, key: &Arc<KeyPair>, server: ServerId, now: Timestamp) -> Identity {
+        let other = CertificateAuthority::create(self.trust.trust_domain().clone(), now).unwrap();
+        Self::sign(&other, key, server, now)
+    }
+
+    fn sign(ca: &CertificateAuthority, key: &Arc<KeyPair>, server: ServerId, at: Timestamp) -> Identity {
+        let request = VerifiedCsr::parse_and_verify(&key.csr_der().unwrap()).unwrap();
+        Identity::new(&ca.sign_server(&request, server, at).unwrap(), Arc::clone(key)).unwrap()
+    }
+
+    pub fn self_signed(&self, server: ServerId) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let signer = rcgen::KeyPair::try_from(key.to_pkcs8().as_slice()).unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        let name = format!("spiffe://{}/server/{server}", self.trust.trust_domain());
+        params.subject_alt_names = vec![rcgen::SanType::URI(name.try_into().unwrap())];
+        params.extended_key_usages =
+            vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth, rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+        Identity::new(params.self_signed(&signer).unwrap().der(), Arc::new(key)).unwrap()
+    }
+}

@@ -1,0 +1,174 @@
+//! What linked agents hear of rules, secrets and each other, as people change the platform.
+
+use std::sync::Arc;
+
+use adit::domain::id::ServerId;
+use adit::gateway::platform::{Command, Platform};
+use adit::identity::key::KeyPair;
+use adit::protocol::control::{Activity, Change, PeerRefusal, Rule, ToAgent, ToGateway, Unfit};
+
+use super::world::{Agent, Link, Pair, World};
+
+async fn snapshot(agent: &Agent, world: &World) -> (Link, Vec<Rule>) {
+    let mut link = agent.link(world).await;
+    assert!(matches!(link.next().await, Ok(ToAgent::Welcome { .. })));
+    let Ok(ToAgent::Snapshot { revision: 1, rules, .. }) = link.next().await else { panic!("no snapshot") };
+    (link, rules)
+}
+
+async fn change(link: &mut Link, expected: u64) -> Change {
+    match link.next().await {
+        Ok(ToAgent::Change { revision, change }) if revision == expected => change,
+        other => panic!("expected change {expected}, got {other:?}"),
+    }
+}
+
+async fn rule(link: &mut Link, expected: u64) -> Rule {
+    match change(link, expected).await {
+        Change::Rule { rule } => rule,
+        other => panic!("expected a rule, got {other:?}"),
+    }
+}
+
+async fn candidates(link: &mut Link, of: ServerId) -> Vec<std::net::SocketAddr> {
+    match link.next().await {
+        Ok(ToAgent::Candidates { peer, addresses }) if peer == of => addresses,
+        other => panic!("expected candidates, got {other:?}"),
+    }
+}
+
+/// Nothing else was said before the answer to a question.
+async fn assert_silent(link: &mut Link) {
+    let connection = adit::domain::id::ConnectionId::from_random([0xee; 16]);
+    link.say(ToGateway::FetchSecret { connection }).await;
+    assert_eq!(link.next().await.unwrap(), ToAgent::SecretUnavailable { connection });
+}
+
+#[tokio::test]
+async fn peers_hear_where_the_other_is_and_strangers_hear_nothing() {
+    let world = World::start().await;
+    let Pair { source, target, .. } = world.pair().await;
+    let stranger = world.enrolled("stranger").await;
+    let mut stranger = stranger.welcomed(&world).await;
+    let mut at_source = source.welcomed(&world).await;
+    let mut at_target = target.welcomed(&world).await;
+
+    let bound = std::net::SocketAddr::new([0, 0, 0, 0].into(), at_source.address.port());
+    let public: std::net::SocketAddr = "192.0.2.1:4433".parse().unwrap();
+    at_source.say(ToGateway::Listening { addresses: vec![bound, public] }).await;
+    assert_eq!(candidates(&mut at_target, source.server()).await, [at_source.address, public]);
+    at_target.say(ToGateway::Listening { addresses: vec![at_target.address] }).await;
+    assert_eq!(candidates(&mut at_source, target.server()).await, [at_target.address]);
+
+    drop(at_source);
+    assert_eq!(candidates(&mut at_target, source.server()).await, []);
+    assert_silent(&mut stranger).await;
+}
+
+#[tokio::test]
+async fn what_people_change_in_another_process_is_pushed_in_order() {
+    let world = World::start().await;
+    let Pair { source, source_actor: actor, connection, target, .. } = world.pair().await;
+    let (mut link, rules) = snapshot(&source, &world).await;
+    assert_eq!(rules.len(), 1);
+    assert_eq!((rules[0].connection, rules[0].activity), (connection, Activity::Active));
+    assert_eq!(rules[0].peer, target.server());
+    assert_eq!(rules[0].peer_route, target.enrolment.route);
+
+    let admin = Platform::open(&world.state(), Arc::clone(&world.clock) as _).await.unwrap();
+    admin.command(&actor, connection, Command::Pause).await.unwrap();
+    assert_eq!(rule(&mut link, 2).await.activity, Activity::Paused);
+    admin.command(&actor, connection, Command::Resume).await.unwrap();
+    assert_eq!(rule(&mut link, 3).await.activity, Activity::Active);
+    admin.command(&actor, connection, Command::Disconnect).await.unwrap();
+    assert_eq!(rule(&mut link, 4).await.cut_epoch, rules[0].cut_epoch + 1);
+    admin.rotate_secret(&actor, connection).await.unwrap();
+    assert_eq!(rule(&mut link, 5).await.secret_epoch, rules[0].secret_epoch + 1);
+    admin.command(&actor, connection, Command::Terminate).await.unwrap();
+    assert_eq!(change(&mut link, 6).await, Change::Ended { connection });
+}
+
+#[tokio::test]
+async fn each_side_fetches_one_secret_until_it_holds_it() {
+    let world = World::start().await;
+    let Pair { source, target, connection, .. } = world.pair().await;
+    let mut secrets = Vec::new();
+    for agent in [&source, &target] {
+        let mut link = agent.welcomed(&world).await;
+        // Killed before the secret was on disk, an agent asks again.
+        for _ in 0..2 {
+            link.say(ToGateway::FetchSecret { connection }).await;
+            secrets.push(link.next().await.unwrap());
+        }
+        let ToAgent::Secret { epoch, .. } = secrets[0] else { panic!("{:?}", secrets[0]) };
+        link.say(ToGateway::SecretHeld { connection, epoch }).await;
+        link.say(ToGateway::FetchSecret { connection }).await;
+        assert_eq!(link.next().await.unwrap(), ToAgent::SecretUnavailable { connection });
+    }
+    assert!(secrets.iter().all(|secret| *secret == secrets[0]));
+
+    let stranger = world.enrolled("stranger").await;
+    let mut stranger = stranger.welcomed(&world).await;
+    stranger.say(ToGateway::FetchSecret { connection }).await;
+    assert_eq!(stranger.next().await.unwrap(), ToAgent::SecretUnavailable { connection });
+}
+
+#[tokio::test]
+async fn an_agent_enrolled_anew_cuts_the_old_key_off_everywhere() {
+    let world = World::start().await;
+    let Pair { source, source_actor, target, .. } = world.pair().await;
+    let old_key = source.host.state.key_pair().unwrap().fingerprint();
+    let mut old = source.welcomed(&world).await;
+    let (mut at_target, rules) = snapshot(&target, &world).await;
+
+    let issued = world.issue(&source_actor, source.server()).await;
+    let anew = world.enrolled_with(issued, "source anew").await;
+    assert_eq!(anew.enrolment.route, source.enrolment.route);
+    assert!(old.goodbye().await.contains("revoked"));
+    assert_eq!(change(&mut at_target, 2).await, Change::Revoked { key: old_key });
+    assert_eq!(rule(&mut at_target, 3).await.secret_epoch, rules[0].secret_epoch + 1);
+    anew.welcomed(&world).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_an_agents_file_forbids_fails_with_the_reason() {
+    let world = World::start().await;
+    let Pair { source, target, connection, .. } = world.pair().await;
+    let (mut at_source, _) = snapshot(&source, &world).await;
+    let (mut at_target, _) = snapshot(&target, &world).await;
+    at_source.say(ToGateway::Unfit { connection, reason: Unfit::Protocol }).await;
+    assert_eq!(rule(&mut at_target, 2).await.activity, Activity::Ready);
+    assert_eq!(rule(&mut at_source, 2).await.activity, Activity::Ready);
+}
+
+#[tokio::test]
+async fn every_refusal_is_in_the_audit_log() {
+    let world = World::start().await;
+    let Pair { source, connection, target, .. } = world.pair().await;
+
+    let mut link = source.welcomed(&world).await;
+    let peer = Some(target.server());
+    let reason = PeerRefusal::WrongSecret;
+    link.say(ToGateway::RefusedPeer { connection: Some(connection), peer, reason }).await;
+    link.say(ToGateway::Renew { csr: hex::encode(KeyPair::generate().unwrap().csr_der().unwrap()) }).await;
+    link.goodbye().await;
+
+    let server = world.server("refused").await;
+    let connector = world.connector(server).await;
+    let wrong = Some(adit::domain::secret::RegistrationToken::from_bytes([1; 32]));
+    let host = world.host("refused");
+    host.write(&adit::config::connector::Connector { token: wrong, ..connector });
+    host.enrol().await.unwrap_err();
+
+    world
+        .gateway
+        .platform()
+        .revoke_server(&world.owner, world.enrolled("revoked").await.server())
+        .await
+        .unwrap();
+
+    let refusals = world.audited_refusals().await;
+    for expected in ["refuse peer: ", "renew leaf: ", "enrol: "] {
+        assert!(refusals.iter().any(|refusal| refusal.starts_with(expected)), "{expected}: {refusals:#?}");
+    }
+}

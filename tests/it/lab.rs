@@ -1,0 +1,364 @@
+//! A gateway and two agents as processes of the real binary, run from the files `adit lab` writes.
+//!
+//! Nothing here waits a fixed time: tests wait for what they can see, with a limit that only a hang
+//! reaches. A test that fails prints the end of every process's log.
+
+use std::fs::{self, File, OpenOptions};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use adit::agent::facts::{AgentStatus, EntryStatus};
+use adit::agent::status::{Answer, Request, ask};
+use adit::demo::lab::LabConnection;
+use adit::demo::messages::Draws;
+use adit::demo::mirth::{Behaviour, Mirth};
+use adit::domain::connection::Protocol;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+/// Nothing a test waits for takes longer, however busy the machine is.
+pub const HANG_LIMIT: Duration = Duration::from_secs(90);
+const POLL_EVERY: Duration = Duration::from_millis(20);
+/// What a failing test shows of a log.
+const LOG_LINES_SHOWN: usize = 25;
+
+/// Whether the full counts of the promises are wanted.
+pub fn is_long() -> bool {
+    std::env::var_os("ADIT_TEST_LONG").is_some()
+}
+
+/// The seed of what a test draws; a failing run is repeated with `ADIT_TEST_SEED`.
+pub fn draws(test: u64) -> Draws {
+    let seed = std::env::var("ADIT_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(test);
+    println!("ADIT_TEST_SEED={seed}");
+    Draws::new(seed)
+}
+
+/// Looks again and again until there is something to see.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + HANG_LIMIT;
+    loop {
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "not within {} s: {what}", HANG_LIMIT.as_secs());
+        sleep(POLL_EVERY).await;
+    }
+}
+
+/// A loopback address of this test alone, below the ports the kernel hands out by itself: a process
+/// that comes back finds its port free.
+pub fn free_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let pid = u16::try_from(std::process::id() % 200).unwrap();
+    loop {
+        let port = 12_000 + (pid * 100 + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        let address: SocketAddr = ([127, 0, 0, 1], port).into();
+        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
+            return address;
+        }
+    }
+}
+
+/// A stand-in Mirth that accepts everything.
+pub async fn mirth() -> Mirth {
+    mirth_at(free_address()).await
+}
+
+pub async fn mirth_at(address: SocketAddr) -> Mirth {
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    Mirth::start(listener, Behaviour::ACCEPT).unwrap()
+}
+
+/// The three processes of a lab.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Gateway,
+    /// Its local senders connect here.
+    A,
+    /// It forwards to the local Mirth.
+    B,
+}
+
+impl Part {
+    const ALL: [Self; 3] = [Self::Gateway, Self::A, Self::B];
+
+    const fn folder(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::A => "a",
+            Self::B => "b",
+        }
+    }
+}
+
+/// The organizations of a lab: A belongs to the first, B to the second.
+pub const SOURCE_OWNER: &str = "Lakeside Clinic";
+pub const TARGET_OWNER: &str = "St Mary Hospital";
+
+pub struct Lab {
+    folder: TempDir,
+    pub connections: Vec<LabConnection>,
+    running: [Option<Daemon>; 3],
+}
+
+impl Lab {
+    /// One connection of `protocol` to `target`, its port open.
+    pub async fn to(protocol: Protocol, target: SocketAddr) -> Self {
+        Self::to_all(&[(protocol, target)]).await
+    }
+
+    pub async fn to_all(targets: &[(Protocol, SocketAddr)]) -> Self {
+        let mut lab = Self::written(targets);
+        lab.start_all().await;
+        for index in 0..targets.len() {
+            lab.port_open(index).await;
+        }
+        lab
+    }
+
+    /// The files; nothing runs.
+    pub fn written(targets: &[(Protocol, SocketAddr)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let connect =
+            |&(protocol, forward_to)| LabConnection { protocol, listen: free_address(), forward_to };
+        let connections: Vec<_> = targets.iter().map(connect).collect();
+        let lab = Self { folder, connections, running: [None, None, None] };
+        let mut command = adit();
+        command.arg("lab").arg(lab.dir());
+        for LabConnection { protocol, listen, forward_to } in &lab.connections {
+            command.arg("--p2p").arg(format!("{protocol}:{listen}:{forward_to}"));
+        }
+        succeeded(&command.output().unwrap());
+        lab.use_own_ports();
+        lab
+    }
+
+    /// Replaces the gateway's port by one that nothing takes while the gateway is down.
+    fn use_own_ports(&self) {
+        let gateway = fs::read_to_string(self.config(Part::Gateway)).unwrap();
+        let listen = gateway.lines().find_map(|line| line.strip_prefix("listen")).unwrap();
+        let written = listen.trim_matches([' ', '=', '"']).to_owned();
+        let own = free_address().to_string();
+        for path in [
+            self.config(Part::Gateway),
+            self.dir().join("a/connector.toml"),
+            self.dir().join("b/connector.toml"),
+        ] {
+            edit(&path, |text| text.replace(&written, &own));
+        }
+    }
+
+    pub async fn start_all(&mut self) {
+        self.start(Part::Gateway);
+        self.gateway_serves().await;
+        self.start(Part::A);
+        self.start(Part::B);
+    }
+
+    pub fn start(&mut self, part: Part) {
+        let role = if part == Part::Gateway { "gateway" } else { "agent" };
+        let daemon = Daemon::start(role, &self.config(part), &self.log_path(part));
+        let before = self.running[part as usize].replace(daemon);
+        assert!(before.is_none(), "{part:?} runs already");
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self, part: Part) {
+        drop(self.running[part as usize].take().expect("it runs"));
+    }
+
+    /// Resident memory of a running part.
+    pub fn resident_bytes(&self, part: Part) -> u64 {
+        let pid = self.running[part as usize].as_ref().expect("it runs").child.id();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+        kilobytes * 1024
+    }
+
+    /// Waits until the gateway takes newcomers.
+    pub async fn gateway_serves(&self) {
+        self.logs(Part::Gateway, "gateway serves").await;
+    }
+
+    /// Waits for a line of the log since the part was started last.
+    pub async fn logs(&self, part: Part, words: &str) -> String {
+        eventually(&format!("{part:?} logs `{words}`"), async || {
+            let log = self.log(part);
+            log.lines().find(|line| line.contains(words)).map(str::to_owned)
+        })
+        .await
+    }
+
+    /// What a part said since it was started last.
+    pub fn log(&self, part: Part) -> String {
+        let log = fs::read_to_string(self.log_path(part)).unwrap_or_default();
+        log.rsplit(START_MARK).next().unwrap_or_default().to_owned()
+    }
+
+    pub fn dir(&self) -> PathBuf {
+        self.folder.path().join("lab")
+    }
+
+    pub fn config(&self, part: Part) -> PathBuf {
+        match part {
+            Part::Gateway => self.dir().join("gateway.toml"),
+            Part::A | Part::B => self.dir().join(part.folder()).join("agent.toml"),
+        }
+    }
+
+    pub fn state(&self, part: Part) -> PathBuf {
+        match part {
+            Part::Gateway => self.dir().join("gateway-state"),
+            Part::A | Part::B => self.dir().join(part.folder()).join("state"),
+        }
+    }
+
+    fn log_path(&self, part: Part) -> PathBuf {
+        self.folder.path().join(format!("{}.log", part.folder()))
+    }
+
+    /// Where local senders connect.
+    pub fn port(&self, index: usize) -> SocketAddr {
+        self.connections[index].listen
+    }
+
+    /// `None` while the agent does not answer.
+    pub async fn status(&self, part: Part) -> Option<AgentStatus> {
+        match ask(&self.state(part), &Request::Status).await {
+            Ok(Answer::Status(status)) => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// A connection as an agent shows it.
+    pub async fn entry(&self, part: Part, index: usize) -> Option<EntryStatus> {
+        let LabConnection { listen, forward_to, .. } = self.connections[index];
+        let address = if part == Part::A { listen } else { forward_to }.to_string();
+        let mut entries = self.status(part).await?.entries.into_iter();
+        entries.find(|entry| entry.address == address)
+    }
+
+    /// Waits until a connection is as `is` says, on that agent.
+    pub async fn entry_becomes(
+        &self,
+        part: Part,
+        index: usize,
+        what: &str,
+        is: impl Fn(&EntryStatus) -> bool,
+    ) -> EntryStatus {
+        let mut last = None;
+        let what = format!("connection {index} of {part:?}: {what}");
+        eventually(&what, async || {
+            last = self.entry(part, index).await;
+            last.take().filter(&is)
+        })
+        .await
+    }
+
+    /// Waits until the source's port of a connection accepts.
+    pub async fn port_open(&self, index: usize) {
+        self.entry_becomes(Part::A, index, "the port opens", |entry| entry.port_open).await;
+    }
+
+    /// Waits until the source's port of a connection refuses.
+    pub async fn port_refuses(&self, index: usize) {
+        eventually(&format!("the port of connection {index} refuses"), async || {
+            let refused = TcpStream::connect(self.port(index)).await;
+            refused.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until both agents have their control link.
+    pub async fn linked(&self) {
+        for part in [Part::A, Part::B] {
+            eventually(&format!("{part:?} has its control link"), async || {
+                self.status(part).await.filter(|status| status.gateway.on == Some(true))
+            })
+            .await;
+        }
+    }
+
+    /// `adit admin --config gateway.toml …`, which must succeed; gives what it prints.
+    pub async fn admin(&self, arguments: &[&str]) -> String {
+        let mut command = adit();
+        command.arg("admin").arg("--config").arg(self.config(Part::Gateway)).args(arguments);
+        succeeded(&run(command).await)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for part in Part::ALL {
+            let log = fs::read_to_string(self.log_path(part)).unwrap_or_default();
+            let lines: Vec<_> = log.lines().collect();
+            println!("--- the end of what {part:?} said:");
+            for line in &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..] {
+                println!("{line}");
+            }
+        }
+    }
+}
+
+/// The binary under test.
+pub fn adit() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_adit"));
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end without holding up the test's other tasks.
+pub async fn run(mut command: Command) -> Output {
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+fn succeeded(output: &Output) -> String {
+    let [out, err] =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert!(output.status.success(), "adit failed: {out}{err}");
+    out
+}
+
+pub fn edit(path: &Path, change: impl FnOnce(String) -> String) {
+    fs::write(path, change(fs::read_to_string(path).unwrap())).unwrap();
+}
+
+const START_MARK: &str = "--- started\n";
+
+/// A process that is killed when it is dropped; its log stays.
+struct Daemon {
+    child: Child,
+}
+
+impl Daemon {
+    fn start(role: &str, config: &Path, log: &Path) -> Self {
+        let mut log: File = OpenOptions::new().create(true).append(true).open(log).unwrap();
+        std::io::Write::write_all(&mut log, START_MARK.as_bytes()).unwrap();
+        let child = adit()
+            .arg(role)
+            .arg("--config")
+            .arg(config)
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self { child }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,127 @@
+//! README's walk-through, typed as it stands there, on three hosts: the gateway's and two hospitals'.
+//!
+//! What a person does besides typing is done here: look again until something is so, and read a key
+//! out over the telephone. Firewalls let in only what README says, and Lakeside is behind NAT.
+
+#![expect(clippy::print_stdout, reason = "what is typed and printed is the story of a failure")]
+
+mod host;
+
+use adit::demo::measure::Differences;
+use adit::demo::messages::Generator;
+use adit::demo::mirth::Mirth;
+use adit::demo::sender::Sender;
+use adit::domain::connection::Protocol;
+use tempfile::TempDir;
+
+use self::host::{Host, Router};
+use super::lab::{HANG_LIMIT, eventually};
+
+const README: &str = include_str!("../../README.md");
+const SECTION: &str = "\n## Connecting two real hosts\n";
+const MESSAGES: usize = 200;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_walk_through_of_the_readme_joins_two_hosts() {
+    let mut world = World::new();
+    // The Mirth that is there before adit.
+    let mirth = world.host("stmary").mirth("127.0.0.1:6661");
+    for Block { host, commands } in walk_through() {
+        world.types(host, commands).await;
+    }
+    for name in ["lakeside", "stmary"] {
+        let status = world.host(name).status();
+        let entry = &status.entries[0];
+        assert_eq!((entry.status.as_str(), entry.protocol.as_str()), ("Active", Protocol::Mllp.word()));
+        assert!(entry.peer_key.is_some_and(|key| key.verified), "{name} heard its peer's key");
+    }
+    world.carries_messages_to(&mirth).await;
+}
+
+/// What is typed on one host, in the order of the page.
+struct Block {
+    host: &'static str,
+    commands: &'static str,
+}
+
+/// The section's fenced blocks of the form "sh HOST".
+fn walk_through() -> Vec<Block> {
+    let (_, section) = README.split_once(SECTION).expect("README has the walk-through");
+    let section = section.split("\n## ").next().unwrap();
+    let fenced = section.split("\n```").filter_map(|block| block.strip_prefix("sh "));
+    fenced
+        .map(|block| block.split_once('\n').expect("commands follow"))
+        .map(|(host, commands)| Block { host, commands })
+        .collect()
+}
+
+struct World {
+    hosts: Vec<Host>,
+    /// Holds the cables.
+    _router: Router,
+    _folder: TempDir,
+    /// What people told each other, as the commands call it.
+    heard: Vec<(&'static str, String)>,
+}
+
+/// An address each, and what the firewall lets in that is no answer.
+const HOSTS: [(&str, [u8; 4], &str); 3] = [
+    ("gateway", [192, 0, 2, 10], "tcp dport 443 accept; udp dport 443 accept;"),
+    ("lakeside", [10, 1, 0, 10], ""),
+    ("stmary", [203, 0, 113, 10], "udp dport 4433 accept;"),
+];
+const KEYS: [(&str, &str); 2] = [("KEY_OF_LAKESIDE", "lakeside"), ("KEY_OF_STMARY", "stmary")];
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let router = Router::start();
+        let hosts = HOSTS.map(|(name, address, lets_in)| {
+            let host = Host::start(folder.path(), name);
+            router.connect(&host, address, lets_in);
+            host
+        });
+        Self { hosts: hosts.into(), _router: router, _folder: folder, heard: Vec::new() }
+    }
+
+    fn host(&self, name: &str) -> &Host {
+        self.hosts.iter().find(|host| host.name == name).expect("README names a host of this test")
+    }
+
+    async fn types(&mut self, host: &str, commands: &str) {
+        for (name, owner) in KEYS {
+            if commands.contains(name) {
+                let key = self.host(owner).status().key.to_string();
+                self.heard.push((name, key));
+            }
+        }
+        let host = self.host(host);
+        if commands == "adit status" {
+            eventually("`adit status` says that the tunnel is up", async || {
+                host.types(commands, &[]).contains("tunnel  ● up").then_some(())
+            })
+            .await;
+        } else {
+            println!("{}", host.types(commands, &self.heard));
+        }
+    }
+
+    /// Messages from one hospital's Mirth reach the other's, and are acknowledged.
+    async fn carries_messages_to(&self, mirth: &Mirth) {
+        let lakeside = self.host("lakeside");
+        eventually("the port for Lakeside's Mirth opens", async || {
+            lakeside.status().entries[0].port_open.then_some(())
+        })
+        .await;
+        let sender = Sender {
+            connect_timeout: HANG_LIMIT,
+            response_timeout: HANG_LIMIT,
+            ..Sender::to(([127, 0, 0, 1], 6661).into())
+        };
+        let sent = lakeside.sends(sender, Generator::new(7).take(MESSAGES));
+        let received = mirth.journal().received();
+        let differences = Differences::between(&sent.sent, &received);
+        assert!(differences.none(), "{differences}");
+        assert_eq!((sent.accepted(), received.len()), (MESSAGES, MESSAGES));
+    }
+}

@@ -1,0 +1,302 @@
+//! A gateway on loopback with a clock that tests set, and agents as the wire sees them.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use adit::agent::enrol::{EnrolError, identify};
+use adit::agent::state::{AgentState, Enrolment};
+use adit::config::LogFormat;
+use adit::config::agent::Congestion;
+use adit::config::connector::Connector;
+use adit::config::gateway::GatewayConfig;
+use adit::domain::connection::Protocol;
+use adit::domain::id::{BootId, ConnectionId, OrganizationId, ServerId};
+use adit::domain::role::Role;
+use adit::domain::tier::Tier;
+use adit::domain::time::Timestamp;
+use adit::gateway::platform::{Actor, IssuedToken, Plan, ServerText, TokenLife};
+use adit::gateway::service::{Gateway, GatewaySockets};
+use adit::identity::chance;
+use adit::identity::time::TimeSource;
+use adit::identity::tls::{Identity, Trust};
+use adit::protocol::control::{ToAgent, ToGateway, VERSION};
+use adit::transport::endpoint::{AgentEndpoint, Credentials, TransportError, TunnelSettings};
+use adit::transport::link::{self, LinkReceiver, LinkSender};
+use adit::transport::socket::AgentSocket;
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+pub const DAY: Duration = Duration::from_hours(24);
+/// Nothing on loopback takes longer, however busy the machine is.
+const SOON: Duration = Duration::from_secs(20);
+
+#[derive(Debug)]
+pub struct SetClock(AtomicI64);
+
+impl SetClock {
+    pub fn pass(&self, span: Duration) {
+        self.0.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::Relaxed);
+    }
+}
+
+impl TimeSource for SetClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// Waits until something is so, because it will be soon.
+pub async fn eventually(is_so: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, waiting).await.expect("it becomes so");
+}
+
+pub struct World {
+    folder: TempDir,
+    pub gateway: Gateway,
+    pub clock: Arc<SetClock>,
+    pub operator: Actor,
+    pub owner: Actor,
+    pub organization: OrganizationId,
+}
+
+impl World {
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(SetClock(AtomicI64::new(1_795_510_800_000)));
+        let gateway = start_gateway(folder.path(), "127.0.0.1:0".parse().unwrap(), &clock).await;
+        let operator = Actor::Host { name: "test".into() };
+        let name = "Lakeside".parse().unwrap();
+        let organization =
+            gateway.platform().add_organization(&operator, &name, Tier::Enterprise).await.unwrap();
+        let owner = Actor::Member { organization, role: Role::Owner, name: "owner".into() };
+        Self { folder, gateway, clock, operator, owner, organization }
+    }
+
+    /// The gateway's state folder.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("gateway")
+    }
+
+    /// The same state served anew at the same address.
+    pub async fn restart_gateway(self) -> Self {
+        let Self { folder, gateway, clock, operator, owner, organization } = self;
+        let address = gateway.address();
+        gateway.shutdown().await;
+        let gateway = start_gateway(folder.path(), address, &clock).await;
+        Self { folder, gateway, clock, operator, owner, organization }
+    }
+
+    pub async fn server(&self, name: &str) -> ServerId {
+        let text = ServerText {
+            name: name.parse().unwrap(),
+            description: "".parse().unwrap(),
+            version: "".parse().unwrap(),
+        };
+        self.gateway.platform().add_server(&self.owner, &text).await.unwrap()
+    }
+
+    /// A connector file's content with a fresh token.
+    pub async fn connector(&self, server: ServerId) -> Connector {
+        self.connector_of(self.issue(&self.owner, server).await)
+    }
+
+    pub async fn issue(&self, owner: &Actor, server: ServerId) -> IssuedToken {
+        self.gateway.platform().issue_token(owner, server, TokenLife::Hour).await.unwrap()
+    }
+
+    /// Every refusal in the audit log: who, what, why.
+    pub async fn audited_refusals(&self) -> Vec<String> {
+        let rows = self.gateway.platform().audit(&self.operator, 1_000).await.unwrap();
+        rows.iter()
+            .filter(|row| row.outcome != "done")
+            .map(|row| format!("{}: {}", row.action, row.detail))
+            .collect()
+    }
+
+    fn connector_of(&self, issued: IssuedToken) -> Connector {
+        let trust = self.gateway.authority().trust();
+        Connector {
+            addresses: vec![self.gateway.address().into()],
+            trust_domain: trust.trust_domain().clone(),
+            key: trust.ca_key(),
+            server: issued.server,
+            token: Some(issued.token),
+        }
+    }
+
+    /// A host beside a Mirth, whose state is empty.
+    pub fn host(&self, name: &str) -> Host {
+        let folder = self.folder.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        let state = AgentState::open(&folder.join("state")).unwrap();
+        Host { connector: folder.join("connector.toml"), state }
+    }
+
+    /// Two enrolled agents of two organizations with one active connection between them.
+    pub async fn pair(&self) -> Pair {
+        let plan = Plan {
+            source_organization: "St Mary".parse().unwrap(),
+            source_server: "source".parse().unwrap(),
+            target_organization: "Hillside".parse().unwrap(),
+            target_server: "target".parse().unwrap(),
+            channels: vec![("ADT".parse().unwrap(), Protocol::Mllp)],
+            token_life: TokenLife::Hour,
+        };
+        let provisioned = self.gateway.platform().provision(&plan).await.unwrap();
+        let (source, target) = (provisioned.source, provisioned.target);
+        Pair {
+            source_actor: source.actor.clone(),
+            source: self.enrolled_with(source.token, "source").await,
+            target: self.enrolled_with(target.token, "target").await,
+            connection: provisioned.connections[0],
+        }
+    }
+
+    /// A new server whose agent has enrolled through real TLS.
+    pub async fn enrolled(&self, name: &str) -> Agent {
+        let server = self.server(name).await;
+        let issued = self.issue(&self.owner, server).await;
+        self.enrolled_with(issued, name).await
+    }
+
+    pub async fn enrolled_with(&self, issued: IssuedToken, name: &str) -> Agent {
+        let host = self.host(name);
+        host.write(&self.connector_of(issued));
+        let enrolment = host.enrol().await.unwrap();
+        Agent { host, enrolment }
+    }
+}
+
+async fn start_gateway(folder: &Path, listen: SocketAddr, clock: &Arc<SetClock>) -> Gateway {
+    let sockets = GatewaySockets::bind(listen).unwrap();
+    let config = GatewayConfig {
+        name: sockets.address().into(),
+        listen,
+        state: folder.join("gateway"),
+        trust_domain: "example.org".parse().unwrap(),
+        metrics: None,
+        log: LogFormat::Text,
+    };
+    Gateway::start(&config, sockets, Arc::clone(clock) as Arc<dyn TimeSource>).await.unwrap()
+}
+
+pub struct Host {
+    pub connector: PathBuf,
+    pub state: AgentState,
+}
+
+impl Host {
+    pub fn write(&self, connector: &Connector) {
+        let text = connector.render("a server", Timestamp::from_millis(0));
+        std::fs::write(&self.connector, text.as_bytes()).unwrap();
+    }
+
+    pub async fn enrol(&self) -> Result<Enrolment, EnrolError> {
+        identify(&self.state, Some(&self.connector)).await
+    }
+}
+
+pub struct Pair {
+    pub source_actor: Actor,
+    pub source: Agent,
+    pub target: Agent,
+    pub connection: ConnectionId,
+}
+
+pub struct Agent {
+    pub host: Host,
+    pub enrolment: Enrolment,
+}
+
+impl Agent {
+    pub fn server(&self) -> ServerId {
+        self.enrolment.server
+    }
+
+    /// A control link, its hello not yet said.
+    pub async fn dial(&self, world: &World) -> Result<Link, TransportError> {
+        let (identity, trust) = self.host.state.identity(&self.enrolment).unwrap();
+        self.dial_as(world, identity, trust).await
+    }
+
+    pub async fn dial_as(
+        &self,
+        world: &World,
+        identity: Identity,
+        trust: Trust,
+    ) -> Result<Link, TransportError> {
+        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = udp.local_addr().unwrap();
+        let (socket, _own_packets) = AgentSocket::new(udp).unwrap();
+        socket.set_route(self.enrolment.gateway_route, world.gateway.address());
+        let credentials = Credentials { identity, trust, clock: world.clock.clone() };
+        let settings = TunnelSettings { congestion: Congestion::Bbr };
+        let endpoint = AgentEndpoint::new(socket, self.enrolment.route, credentials, settings).unwrap();
+        let connection = endpoint.connect_control(self.enrolment.gateway_route).await?;
+        let (sender, receiver) = link::open(&connection).await?;
+        Ok(Link { address, sender, receiver, _endpoint: endpoint })
+    }
+
+    /// A control link that has said hello.
+    pub async fn link(&self, world: &World) -> Link {
+        let mut link = self.dial(world).await.unwrap();
+        link.hello().await;
+        link
+    }
+
+    /// A control link that is up: welcomed, its snapshot read.
+    pub async fn welcomed(&self, world: &World) -> Link {
+        let mut link = self.link(world).await;
+        assert!(matches!(link.next().await, Ok(ToAgent::Welcome { version: VERSION, .. })));
+        assert!(matches!(link.next().await, Ok(ToAgent::Snapshot { revision: 1, .. })));
+        link
+    }
+}
+
+pub struct Link {
+    /// Of the agent's socket.
+    pub address: SocketAddr,
+    pub sender: LinkSender,
+    pub receiver: LinkReceiver,
+    _endpoint: AgentEndpoint,
+}
+
+impl Link {
+    pub async fn hello(&mut self) {
+        let boot = BootId::from_bytes(chance::bytes());
+        self.say(ToGateway::Hello { version: VERSION, software: "adit test".into(), boot }).await;
+    }
+
+    pub async fn say(&mut self, message: ToGateway) {
+        self.sender.send(&message).await.unwrap();
+    }
+
+    /// The next message but heartbeats.
+    pub async fn next(&mut self) -> Result<ToAgent, TransportError> {
+        let next = async {
+            loop {
+                match self.receiver.receive().await {
+                    Ok(ToAgent::Heartbeat { .. }) => {}
+                    other => return other,
+                }
+            }
+        };
+        timeout(SOON, next).await.expect("the gateway says something")
+    }
+
+    /// The reason of the goodbye that must come next.
+    pub async fn goodbye(&mut self) -> String {
+        match self.next().await {
+            Ok(ToAgent::Goodbye { reason }) => reason,
+            other => panic!("expected a goodbye, got {other:?}"),
+        }
+    }
+}
