@@ -14,8 +14,6 @@ use crate::domain::limits::{CREDIT_ROUND_TRIP_MIN, STREAM_CREDIT_INITIAL, STREAM
 
 /// A window that lasted so many times longer than it should to be worth its size is halved.
 const SHRINK_BEYOND: u32 = 8;
-/// A window grows while the local socket's send queue holds no more than this part of it.
-const QUEUED_SHARE_MAX: u64 = 8;
 
 /// The sender's half: how far it may go.
 #[derive(Debug, Clone)]
@@ -86,6 +84,8 @@ pub struct ReceiveCredit {
     measured_from: Option<Instant>,
     /// How much was delivered by then.
     delivered_then: u64,
+    /// How much of it the program behind the local socket had not taken; `None` at first.
+    queued_then: Option<u64>,
 }
 
 impl ReceiveCredit {
@@ -98,6 +98,7 @@ impl ReceiveCredit {
             limit: STREAM_CREDIT_INITIAL,
             measured_from: None,
             delivered_then: 0,
+            queued_then: None,
         }
     }
 
@@ -123,27 +124,29 @@ impl ReceiveCredit {
         if under_way > self.window / 2 {
             return None;
         }
-        self.resize(now.saturating_duration_since(since), round_trip(), queued());
+        let queued = queued();
+        self.resize(now.saturating_duration_since(since), round_trip(), queued);
+        self.queued_then = Some(queued);
         self.limit = self.delivered.saturating_add(self.window);
         self.measured_from = Some(now);
         self.delivered_then = self.delivered;
         Some(self.limit)
     }
 
-    /// Doubles the window when it was used up within two round trips: then the sender waits for
-    /// credit, not for the network. Not while the kernel holds a good part of it: a socket nobody
-    /// reads from swallows megabytes at first, and hundreds of those would use up the budget. Halves
-    /// a window that is far larger than the stream's pace.
+    /// Doubles the window when it was used up within two round trips and the program behind the
+    /// local socket keeps up: then the sender waits for credit, not for network or program. A socket
+    /// nobody reads from swallows megabytes at first; hundreds of those must not use up the budget.
+    /// Halves a window that is far larger than the stream's pace.
     fn resize(&mut self, took: Duration, round_trip: Duration, queued: u64) {
         let delivered = (self.delivered - self.delivered_then).max(1);
         let pace = took.as_nanos().saturating_mul(self.window.into()) / u128::from(delivered);
         let worth = round_trip.max(CREDIT_ROUND_TRIP_MIN).saturating_mul(2);
+        let taken = self.queued_then.map(|then| (delivered + then).saturating_sub(queued));
         if pace <= worth.as_nanos() {
-            if queued > self.window / QUEUED_SHARE_MAX {
-                return;
+            if taken.is_some_and(|taken| taken >= delivered / 2) {
+                let wanted = self.window.min(STREAM_CREDIT_MAX - self.window);
+                self.window += self.budget.take(wanted);
             }
-            let wanted = self.window.min(STREAM_CREDIT_MAX - self.window);
-            self.window += self.budget.take(wanted);
         } else if pace > worth.saturating_mul(SHRINK_BEYOND).as_nanos() {
             // At most half the window is under way now, so what was granted still fits.
             let smaller = (self.window / 2).max(STREAM_CREDIT_INITIAL);
@@ -197,11 +200,13 @@ mod tests {
     fn a_stream_whose_bytes_stay_in_the_kernel_does_not_grow() {
         let (budget, now) = (CreditBudget::shared(TUNNEL_CREDIT_BUDGET), Instant::now());
         let mut credit = ReceiveCredit::new(budget);
-        for _ in 0..100 {
-            credit.handle_delivered(STREAM_CREDIT_INITIAL / 2, now, || ROUND_TRIP, || 64 * 1024);
+        let half = STREAM_CREDIT_INITIAL / 2;
+        for number in 1..100 {
+            // The far kernel took 64 KiB, once.
+            credit.handle_delivered(half, now, || ROUND_TRIP, || number * half - 64 * 1024);
         }
         assert_eq!(credit.window, STREAM_CREDIT_INITIAL);
-        credit.handle_delivered(STREAM_CREDIT_INITIAL / 2, now, || ROUND_TRIP, || 32 * 1024);
+        credit.handle_delivered(half, now, || ROUND_TRIP, || 99 * half);
         assert_eq!(credit.window, 2 * STREAM_CREDIT_INITIAL);
     }
 

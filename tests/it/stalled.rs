@@ -55,7 +55,16 @@ async fn busy(lab: &Lab, bytes: usize) -> Duration {
     started.elapsed()
 }
 
-/// A stream whose receiver does not read, filled until nothing more goes in.
+/// The quickest of some runs: what the machine does besides only ever slows them.
+async fn best_of_several(lab: &Lab, bytes: usize) -> Duration {
+    let mut best = Duration::MAX;
+    for _ in 0..6 {
+        best = best.min(busy(lab, bytes).await);
+    }
+    best
+}
+
+/// A stream whose receiver does not read.
 async fn stall(lab: &Lab) -> TcpStream {
     let mut stream = TcpStream::connect(lab.port(0)).await.unwrap();
     stream.write_u8(STALLS).await.unwrap();
@@ -85,8 +94,7 @@ async fn hundreds_of_stalled_receivers_leave_the_busy_one_its_speed_and_the_agen
     let lab = Lab::to(Protocol::Tcp, listener.local_addr().unwrap()).await;
     let server = tokio::spawn(serve(listener));
     let bytes = 64 * MEBIBYTE;
-    busy(&lab, bytes).await;
-    let alone = busy(&lab, bytes).await;
+    let alone = best_of_several(&lab, bytes).await;
 
     let mut stalled = Vec::new();
     for _ in 0..STALLED {
@@ -94,7 +102,7 @@ async fn hundreds_of_stalled_receivers_leave_the_busy_one_its_speed_and_the_agen
     }
     let held = fill(&mut stalled).await;
     lab.entry_becomes(Part::B, 0, "all stalled streams are open", |e| e.streams >= STALLED).await;
-    let beside = busy(&lab, bytes).await;
+    let beside = best_of_several(&lab, bytes).await;
     let [a, b] = [Part::A, Part::B].map(|part| lab.resident_bytes(part));
     println!(
         "{STALLED} stalled streams took {} MiB; throughput beside them is {:.0} % of alone ({:.0} MB/s); \
