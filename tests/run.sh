@@ -31,7 +31,8 @@ main() {
     suite "formatting" cargo fmt --check
     suite "lints" cargo clippy --all-targets --locked -- -D warnings
     suite "documentation" documentation
-    suite "tests" cargo test --locked --no-fail-fast
+    # Full counts load the machine; beside each other they would measure its patience.
+    suite "tests" cargo test --locked --no-fail-fast -- ${long:+--test-threads=1}
     suite "interop" interop
     if [[ $long ]]; then
         suite "bench codec" cargo bench --locked --bench codec
