@@ -8,6 +8,7 @@ pub mod connectivity;
 pub mod id;
 pub mod limits;
 pub mod name;
+pub mod path;
 pub mod role;
 pub mod secret;
 pub mod status;

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::connection::Side;
+use super::path::PathKind;
 use super::status::Status;
 use super::time::Timestamp;
 
@@ -48,28 +49,13 @@ pub struct Fact<T> {
     pub since: Timestamp,
 }
 
-/// How the packets of a tunnel travel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Path {
-    Direct,
-}
-
-impl Path {
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Direct => "direct",
-        }
-    }
-}
-
 /// What one side's agent told of the connection; `None` where it never told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SideFacts {
     /// Agent ↔ gateway.
     pub link: Option<Fact<bool>>,
     /// Agent ↔ agent, as this side measures it: the path while it is up.
-    pub tunnel: Option<Fact<Option<Path>>>,
+    pub tunnel: Option<Fact<Option<PathKind>>>,
     /// Agent ↔ its Mirth; the target side only.
     pub mirth: Option<Fact<bool>>,
 }
@@ -157,7 +143,7 @@ mod tests {
     fn side(link: bool, up: bool) -> SideFacts {
         SideFacts {
             link: Some(Fact { value: link, since: AT }),
-            tunnel: Some(Fact { value: up.then_some(Path::Direct), since: AT }),
+            tunnel: Some(Fact { value: up.then_some(PathKind::Direct), since: AT }),
             mirth: None,
         }
     }

@@ -30,6 +30,15 @@ pub const TARGET_DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 pub const RESET_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Tunnel silent for so long: the source's port closes.
 pub const TUNNEL_SILENCE: Duration = Duration::from_secs(3);
+/// The peer's agent is heard but acknowledges nothing on the tunnel for so long: it has ended it. After
+/// an outage QUIC asks less often, and more time is given.
+pub const TUNNEL_UNANSWERED: Duration = Duration::from_secs(10);
+pub const TUNNEL_UNANSWERED_MAX: Duration = Duration::from_secs(60);
+/// A tunnel that is not answered, or does not answer, though its peer is heard, is made to send this
+/// often.
+pub const TUNNEL_STIRRED_EVERY: Duration = Duration::from_secs(1);
+/// After a silence of so long, what a tunnel asked before does not count.
+pub const TUNNEL_ASKED_ANEW_AFTER: Duration = Duration::from_secs(2);
 /// The peer must have been heard within this for the source's port to open.
 pub const PEER_HEARD_WITHIN: Duration = Duration::from_secs(5);
 /// Health must have lasted this long before a closed port opens again.
@@ -83,31 +92,81 @@ pub const TUNNEL_LASTED: Duration = Duration::from_secs(10);
 pub const ENDPOINT_INCOMING_MAX: usize = 64;
 pub const ENDPOINT_INCOMING_BYTES_EACH: u64 = 64 * 1024;
 pub const ENDPOINT_INCOMING_BYTES_ALL: u64 = 1024 * 1024;
-/// Pending handshakes above which the gateway asks newcomers to prove their address (QUIC Retry).
-pub const GATEWAY_RETRY_ABOVE: usize = 64;
 
 /// How often the route to a peer is probed while a tunnel is wanted.
 pub const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// A probe of the path in use that was not answered is repeated sooner.
 pub const PROBE_AGAIN: Duration = Duration::from_millis(250);
 /// First pause between two probes of a candidate; it doubles up to the second while none answers.
+/// A path better than the one in use is probed at that pace for good.
 pub const PROBE_SEARCH_MIN: Duration = Duration::from_millis(10);
 pub const PROBE_SEARCH_MAX: Duration = Duration::from_secs(2);
+/// How often a path worse than the one in use is probed.
+pub const PROBE_STANDBY_EVERY: Duration = Duration::from_secs(15);
+/// Probes of one route that leave a second of our own accord, whatever is searched.
+pub const PROBES_PER_SECOND: u32 = 256;
+/// A probe unanswered for so long is a gap: behind the path in use all others are searched.
+pub const PATH_DOUBT: Duration = Duration::from_secs(1);
 /// A path that has not answered for so long is given up for the next one that does.
 pub const PATH_SILENCE: Duration = Duration::from_secs(3);
+/// A kind of path that was given up must answer so long without a gap before it is used again. Each
+/// time it is given up again this doubles, up to the second, until it has served for the third.
+pub const CLIMB_AFTER: Duration = Duration::from_secs(30);
+pub const CLIMB_AFTER_MAX: Duration = Duration::from_secs(480);
+pub const CLIMB_LASTED: Duration = Duration::from_mins(10);
 /// An answer that comes later than this after its probe proves nothing.
 pub const PROBE_ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// Probes of one route waiting for their answer; the oldest is forgotten first.
 pub const PROBES_OUTSTANDING_MAX: usize = 256;
 /// A validated source that has answered nothing for so long must answer anew.
 pub const SOURCE_LAPSES_AFTER: Duration = Duration::from_mins(1);
-/// The longest probe or answer: what an Ethernet frame carries over UDP and IPv4.
-pub const PROBE_BYTES_MAX: usize = 1_472;
+/// What every path must carry (RFC 9000 §14).
+pub const QUIC_MTU_MIN: usize = 1_200;
+/// The longest probe or answer: the longest datagram that QUIC may send.
+pub const PROBE_BYTES_MAX: usize = 6_500;
 /// Candidate addresses one peer may announce.
 pub const PEER_ADDRESSES_MAX: usize = 16;
-/// Probes of one peer that are answered a second: so many from validated sources, and so many from
-/// all others together.
+/// Probes of one peer that are answered a second: so many from validated sources, so many through
+/// the relay, and so many from all others together.
 pub const PROBE_ANSWERS_PER_SECOND: u32 = 20;
+
+/// How often an agent tells the relay where it is, and how soon again while it is not answered.
+pub const REGISTER_EVERY: Duration = Duration::from_secs(15);
+pub const REGISTER_AGAIN_MIN: Duration = Duration::from_millis(250);
+pub const REGISTER_AGAIN_MAX: Duration = Duration::from_secs(2);
+/// An agent that has not told the relay for so long is not reached through it any more.
+pub const REGISTRATION_LASTS: Duration = Duration::from_mins(1);
+/// Attempts to register whose answer still counts; it covers round trips up to two seconds.
+pub const REGISTERS_OUTSTANDING_MAX: usize = 4;
+/// Unasked challenges that an agent confirms a second.
+pub const CONFIRMS_PER_SECOND: u32 = 20;
+/// Agents that the relay knows at a time: those with a control link, and those whose link has just
+/// ended.
+pub const RELAY_MEMBERS_MAX: usize = 2 * CONTROL_LINKS_MAX;
+/// Peers that one agent may reach through the relay, and pairs of all agents together, each way
+/// counted.
+pub const RELAY_PEERS_MAX: usize = RULES_KEPT_MAX;
+pub const RELAY_PAIRS_MAX: usize = 262_144;
+/// How long a challenge may be confirmed, in its own steps of a second.
+pub const RELAY_CHALLENGE_SECONDS: u64 = 3;
+/// Packets the relay answers an agent a second: new ones, those that merely claim to be its own,
+/// and repetitions of a confirmation each; and repetitions of one Register in all.
+pub const RELAY_ANSWERS_PER_SECOND: u32 = 20;
+pub const RELAY_REPEATS_ANSWERED_MAX: u32 = 4;
+/// Confirmations of one agent that the relay remembers as counted; more than can be earned while
+/// one is valid.
+pub const RELAY_CONFIRMS_KEPT_MAX: usize = 8;
+/// How far an organization's traffic may run ahead of its bandwidth.
+pub const RELAY_BURST: Duration = Duration::from_millis(100);
+/// The most bandwidth a gateway's file may give an organization: a terabit.
+pub const RELAY_MEGABITS_MAX: u32 = 1_000_000;
+/// Packets for the gateway itself that wait for its endpoint, how many of one received batch may
+/// join them, and how long one may be.
+pub const GATEWAY_OWN_QUEUED_MAX: usize = 1_024;
+pub const GATEWAY_OWN_OF_BATCH_MAX: usize = 256;
+pub const GATEWAY_OWN_BYTES_MAX: usize = PROBE_BYTES_MAX;
+/// Orders to the relay's thread that wait while it works through a batch.
+pub const RELAY_COMMANDS_QUEUED_MAX: usize = 1_024;
 
 /// Body of an enrolment request, its deadline, and how many one address may make a minute.
 pub const ENROL_BODY_BYTES_MAX: usize = 16 * 1024;
@@ -149,10 +208,20 @@ pub const METRICS_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 pub const STAND_IN_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const STAND_IN_JOURNAL_MAX: usize = 2_000_000;
 pub const STAND_IN_CONNECTIONS_MAX: usize = 4_096;
+/// Addresses that send through one shim, and what may wait in each of its directions.
+pub const SHIM_CLIENTS_MAX: usize = 64;
+pub const SHIM_WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// An MLLP message's header segment, as far as the observer looks for MSH-9 and MSA-1.
 pub const MLLP_HEADER_BYTES_MAX: usize = 4 * 1024;
 /// Messages of one TCP connection whose acknowledgement is awaited for its latency.
 pub const MLLP_AWAITED_MAX: usize = 256;
+/// A DICOM association request or its acceptance: 128 presentation contexts with all their transfer
+/// syntaxes are a tenth of it.
+pub const DICOM_ASSOCIATE_BYTES_MAX: u32 = 1024 * 1024;
+/// A DICOM message's command set, as far as the observer reads one.
+pub const DICOM_COMMAND_BYTES_MAX: usize = 16 * 1024;
+/// C-STOREs of one side of an association whose response is awaited for their size and latency.
+pub const DICOM_AWAITED_MAX: usize = 256;
 /// A file in a state folder: rules and secrets of some thousand connections fit.
 pub const PRIVATE_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Entries of one kind in an agent's file.
@@ -170,5 +239,7 @@ pub const STORE_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 pub const STORE_READERS_MAX: u32 = 4;
 /// How often the state of one side of a connection is written, at most.
 pub const FACT_WRITE_EVERY: Duration = Duration::from_secs(1);
+/// And when nothing but the time of its last acknowledgement is new.
+pub const ACK_TIME_WRITE_EVERY: Duration = Duration::from_secs(30);
 /// Audit rows one request may ask for.
 pub const AUDIT_ROWS_MAX: u32 = 10_000;

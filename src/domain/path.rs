@@ -1,0 +1,114 @@
+//! The paths a tunnel can take between two agents, in the words of DOMAIN §4, and what an owner
+//! allows of them. How a path is chosen is decided in `protocol::route`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The path in use; the better one is the lesser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PathKind {
+    /// UDP between the agents, to an address the peer announced or was seen at.
+    Direct,
+    /// UDP through the gateway, which forwards and cannot read.
+    Relay,
+}
+
+impl PathKind {
+    pub const ALL: [Self; 2] = [Self::Direct, Self::Relay];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Relay => "relay",
+        }
+    }
+}
+
+impl fmt::Display for PathKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The paths an owner allows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PathChoice {
+    /// The best that answers.
+    #[default]
+    Auto,
+    Direct,
+    Relay,
+}
+
+impl PathChoice {
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Direct, Self::Relay];
+
+    #[must_use]
+    pub const fn allows(self, path: PathKind) -> bool {
+        matches!(
+            (self, path),
+            (Self::Auto, _) | (Self::Direct, PathKind::Direct) | (Self::Relay, PathKind::Relay)
+        )
+    }
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Direct => "direct",
+            Self::Relay => "relay",
+        }
+    }
+}
+
+impl fmt::Display for PathChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{found}` is no path; write auto, direct or relay")]
+pub struct UnknownPath {
+    found: String,
+}
+
+impl FromStr for PathChoice {
+    type Err = UnknownPath;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPath> {
+        Self::ALL
+            .into_iter()
+            .find(|choice| choice.as_str() == text)
+            .ok_or_else(|| UnknownPath { found: text.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_choice_reads_as_it_is_written_and_allows_what_it_names() {
+        for (choice, direct, relay) in [
+            (PathChoice::Auto, true, true),
+            (PathChoice::Direct, true, false),
+            (PathChoice::Relay, false, true),
+        ] {
+            assert_eq!(choice.to_string().parse(), Ok(choice));
+            assert_eq!((choice.allows(PathKind::Direct), choice.allows(PathKind::Relay)), (direct, relay));
+        }
+        let error = "tcp".parse::<PathChoice>().unwrap_err();
+        assert_eq!(error.to_string(), "`tcp` is no path; write auto, direct or relay");
+    }
+
+    #[test]
+    fn a_direct_path_is_better_than_the_relay() {
+        assert!(PathKind::Direct < PathKind::Relay);
+    }
+}
