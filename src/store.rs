@@ -45,7 +45,8 @@ pub use token::TokenRecord;
 pub use tx::Tx;
 
 /// Each file raises `user_version` by one in its last lines.
-const MIGRATIONS: [&str; 1] = [include_str!("store/migrations/0001_platform.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("store/migrations/0001_platform.sql"), include_str!("store/migrations/0002_paths.sql")];
 /// `application_id` of our files: "adit".
 const APPLICATION_ID: i64 = 0x6164_6974;
 

@@ -3,15 +3,16 @@
 use super::StoreError;
 use super::tx::{Cells, Tx, sql, text};
 use crate::domain::connection::Side;
-use crate::domain::connectivity::{Fact, Path};
+use crate::domain::connectivity::Fact;
 use crate::domain::id::ConnectionId;
+use crate::domain::path::PathKind;
 use crate::domain::time::Timestamp;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FactRecord {
     pub connection: ConnectionId,
     pub side: Side,
-    pub tunnel: Fact<Option<Path>>,
+    pub tunnel: Fact<Option<PathKind>>,
     pub mirth: Option<Fact<bool>>,
     pub last_ack: Option<Timestamp>,
 }
@@ -23,7 +24,7 @@ impl Tx {
              VALUES (?, ?, ?, ?, ?, ?, ?)")
         .bind(text(fact.connection))
         .bind(fact.side.word())
-        .bind(fact.tunnel.value.map_or("down", Path::word))
+        .bind(fact.tunnel.value.map_or("down", PathKind::as_str))
         .bind(fact.tunnel.since.as_millis())
         .bind(fact.mirth.map(|mirth| i64::from(mirth.value)))
         .bind(fact.mirth.map(|mirth| mirth.since.as_millis()))
@@ -47,7 +48,8 @@ fn read(cells: &Cells) -> Result<FactRecord, StoreError> {
     };
     let path = match cells.string("tunnel")?.as_str() {
         "down" => None,
-        "direct" => Some(Path::Direct),
+        "direct" => Some(PathKind::Direct),
+        "relay" => Some(PathKind::Relay),
         _ => return Err(StoreError::Damaged { column: "tunnel" }),
     };
     let mirth = match (cells.maybe_flag("mirth_up")?, cells.maybe_time("mirth_since")?) {

@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use crate::domain::connectivity::Fact;
 use crate::domain::id::{AgreementId, OrganizationId};
+use crate::domain::path::PathKind;
 use crate::domain::tier::Tier;
 use crate::domain::time::Timestamp;
 
@@ -34,16 +36,38 @@ async fn a_database_others_may_read_is_refused_with_the_command_that_helps() {
 async fn a_database_of_a_newer_adit_is_refused_and_left_alone() {
     let (_folder, path) = place();
     let store = Store::open(&path).await.unwrap();
-    let newer = MIGRATIONS.len() + 1;
     let mut tx = store.write().await.unwrap();
-    tx.script("PRAGMA user_version = 2").await.unwrap();
+    tx.script("PRAGMA user_version = 1000").await.unwrap();
     tx.commit().await.unwrap();
     store.close().await;
     let before = fs::read(&path).unwrap();
     let error = Store::open(&path).await.unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 2, known: 1, .. }), "{newer}: {error}");
+    assert!(matches!(error, StoreError::Newer { found: 1_000, known, .. } if known == MIGRATIONS.len()));
     assert!(error.to_string().contains("install the adit that wrote it, or a newer one"));
     assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_version_is_brought_up_to_date_and_keeps_what_it_holds() {
+    let (_folder, path) = place();
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true).foreign_keys(false);
+    let pool = SqlitePool::connect_with(options).await.unwrap();
+    for script in [MIGRATIONS[0], HELD_BY_THE_FIRST_VERSION] {
+        sqlx::raw_sql(script).execute(&pool).await.unwrap();
+    }
+    pool.close().await;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+
+    let store = Store::open(&path).await.unwrap();
+    let facts = store.read().await.unwrap().facts(None).await.unwrap();
+    let tunnel = Fact { value: Some(PathKind::Direct), since: Timestamp::from_millis(5) };
+    let mirth = Fact { value: true, since: Timestamp::from_millis(6) };
+    assert_eq!(
+        facts.iter().map(|fact| (fact.tunnel, fact.mirth)).collect::<Vec<_>>(),
+        [(tunnel, Some(mirth))]
+    );
+    store.close().await;
+    assert!(Store::open(&path).await.is_ok(), "and only once");
 }
 
 #[tokio::test]
@@ -161,6 +185,24 @@ async fn a_foreign_key_or_status_the_schema_does_not_know_is_refused() {
         assert!(tx.script(breaking).await.is_err(), "{breaking}");
     }
 }
+
+/// One connection with all it refers to, and what was told of it.
+const HELD_BY_THE_FIRST_VERSION: &str = "
+    CREATE TEMP TABLE id (o, s, t, c, a, g, n);
+    INSERT INTO id SELECT k || '1', k || '2', k || '3', k || '4', k || '5', k || '6', k || '7'
+        FROM (SELECT '00000000-0000-4000-8000-00000000000' AS k);
+    INSERT INTO organization SELECT o, 'One', 'Free', 0 FROM id;
+    INSERT INTO server (id, organization, name, description, version, route, created_at)
+        SELECT s, o, 'A', '', '', '000000000000000a', 0 FROM id UNION
+        SELECT t, o, 'B', '', '', '000000000000000b', 0 FROM id;
+    INSERT INTO channel SELECT c, t, 'ADT', '', 'mllp', 1, 0 FROM id;
+    INSERT INTO agreement SELECT a, o, o, 'live', 0, 0 FROM id;
+    INSERT INTO channel_grant SELECT g, a, c, o, 'requested', s, 'approved', 0, 0 FROM id;
+    INSERT INTO connection (id, kind, channel_grant, source_server, target_server, status, created_at, changed_at)
+        SELECT n, 'P2P', g, s, t, 'Active', 0, 0 FROM id;
+    INSERT INTO connection_fact (connection, side, tunnel, tunnel_since, mirth_up, mirth_since)
+        SELECT n, 'target', 'direct', 5, 1, 6 FROM id;
+    DROP TABLE id;";
 
 const AT: Timestamp = Timestamp::from_millis(1_000);
 
