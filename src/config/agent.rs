@@ -12,6 +12,7 @@ use super::{EntryName, HostPort, LogFormat, value};
 use crate::domain::connection::{Protocol, Side};
 use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
 use crate::domain::limits;
+use crate::domain::path::PathChoice;
 use crate::domain::secret::Secret;
 
 pub const STATE_DEFAULT: &str = "/var/lib/adit";
@@ -77,6 +78,8 @@ pub struct Entry {
     pub secret: Option<Secret>,
     pub streams_max: u32,
     pub stall_limit: Duration,
+    /// What any entry of its peer says: all connections with it share the way.
+    pub path: PathChoice,
 }
 
 impl AgentConfig {
@@ -104,7 +107,7 @@ fn read_file(file: &mut Section<'_, '_>, base: &Path) -> AgentConfig {
     if let Some(address) = metrics {
         claims.listen(file, "metrics", address);
     }
-    AgentConfig {
+    let mut config = AgentConfig {
         connector: file.optional("connector", |value| value::path(base, value)),
         state: file
             .optional("state", |value| value::path(base, value))
@@ -138,6 +141,16 @@ fn read_file(file: &mut Section<'_, '_>, base: &Path) -> AgentConfig {
             let probe = section.optional("probe", value::boolean).unwrap_or(true);
             Some(P2pTarget { entry: entry?, forward_to: forward_to?, probe })
         }),
+    };
+    share_paths(&mut config, &claims);
+    config
+}
+
+/// One entry speaks for all of its peer.
+fn share_paths(config: &mut AgentConfig, claims: &Claims) {
+    let sources = config.sources.iter_mut().map(|source| &mut source.entry);
+    for entry in sources.chain(config.targets.iter_mut().map(|target| &mut target.entry)) {
+        entry.path = claims.path_to(entry.peer);
     }
 }
 
@@ -164,11 +177,17 @@ fn read_entry(section: &mut Section<'_, '_>, claims: &mut Claims) -> Option<Entr
     let stall_limit = section
         .optional("stall_limit_seconds", |value| value::number(1..=limits::STALL_LIMIT_SECONDS_MAX, value))
         .map(|seconds| Duration::from_secs(seconds.into()));
+    let path = section.optional("path", |value| {
+        value::word(&PathChoice::ALL.map(|choice| (choice.as_str(), choice)), value)
+    });
     if let Some(name) = &name {
         claims.name(section, name);
     }
     if let Some(id) = id {
         claims.id(section, id);
+    }
+    if let (Some(peer), Some(path)) = (peer, path) {
+        claims.path(section, peer, path);
     }
     let protocol = protocol?;
     Some(Entry {
@@ -180,6 +199,7 @@ fn read_entry(section: &mut Section<'_, '_>, claims: &mut Claims) -> Option<Entr
         secret,
         streams_max,
         stall_limit: stall_limit.unwrap_or(limits::stall_limit(protocol)),
+        path: path.unwrap_or_default(),
     })
 }
 

@@ -1,17 +1,20 @@
-//! What only one entry of a file may have: a name, an id, a port.
+//! What only one entry of a file may have (a name, an id, a port), and what all entries of a peer
+//! must have alike (a path).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::EntryName;
 use super::document::Section;
-use crate::domain::id::ConnectionId;
+use crate::domain::id::{ConnectionId, ServerId};
+use crate::domain::path::PathChoice;
 
 /// Who took what first. Whoever comes later is refused and told who.
 #[derive(Default)]
 pub(super) struct Claims {
     names: BTreeMap<EntryName, String>,
     ids: BTreeMap<ConnectionId, String>,
+    paths: BTreeMap<ServerId, (PathChoice, String)>,
     listens: Vec<(SocketAddr, String)>,
 }
 
@@ -30,6 +33,23 @@ impl Claims {
         } else {
             self.ids.insert(id, section.place());
         }
+    }
+
+    /// Of all entries with `peer`, those that name a path name the same.
+    pub(super) fn path(&mut self, section: &mut Section<'_, '_>, peer: ServerId, path: PathChoice) {
+        match self.paths.get(&peer) {
+            Some((known, _)) if *known == path => {}
+            Some((known, first)) => section
+                .clash("path", format!("write one path for all entries of a peer; {first} says \"{known}\"")),
+            None => {
+                self.paths.insert(peer, (path, section.place()));
+            }
+        }
+    }
+
+    /// What is allowed of the way to `peer`, once every entry was read.
+    pub(super) fn path_to(&self, peer: ServerId) -> PathChoice {
+        self.paths.get(&peer).map_or_else(PathChoice::default, |(path, _)| *path)
     }
 
     pub(super) fn listen(&mut self, section: &mut Section<'_, '_>, key: &'static str, address: SocketAddr) {

@@ -91,6 +91,16 @@ impl<'d, 't> Section<'d, 't> {
         read(value.get_ref()).map_err(|expected| self.refuse(key, value, expected)).ok()
     }
 
+    /// Reads the table `[key]`, which may be absent.
+    pub(super) fn optional_table<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Section<'_, '_>) -> Option<T>,
+    ) -> Option<T> {
+        self.known.insert(key);
+        self.table.contains_key(key).then(|| self.table(key, read)).flatten()
+    }
+
     /// Reads the table `[key]`, which must be there.
     pub(super) fn table<T>(
         &mut self,

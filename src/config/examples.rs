@@ -64,6 +64,7 @@ fn the_example_files_show_every_key() {
             let shown = part.lines().any(|line| {
                 line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='))
                     || line == format!("[[{key}]]")
+                    || line == format!("[{key}]")
             });
             assert!(shown, "`{key}` is not shown");
         }
@@ -76,4 +77,8 @@ fn the_example_files_show_every_key() {
     check(refused("[[p2p_target]]\nzzzzzzzzz = 1"), target);
     let refused = GatewayConfig::parse("zzzzzzzzz = 1", Path::new("")).expect_err("refused").to_string();
     check(refused, &whole_gateway);
+    let (_, relay) = whole_gateway.split_once("[relay]").expect("has a relay");
+    let refused =
+        GatewayConfig::parse("[relay]\nzzzzzzzzz = 1", Path::new("")).expect_err("refused").to_string();
+    check(refused, relay);
 }

@@ -1,11 +1,13 @@
 //! The gateway's file.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use super::document;
+use super::document::{self, Section};
 use super::problem::ConfigProblems;
 use super::{HostPort, LogFormat, TrustDomain, value};
+use crate::domain::limits::RELAY_MEGABITS_MAX;
 
 pub const STATE_DEFAULT: &str = "/var/lib/adit-gateway";
 pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 443);
@@ -23,6 +25,21 @@ pub struct GatewayConfig {
     /// Loopback; absent: no metrics are served.
     pub metrics: Option<SocketAddr>,
     pub log: LogFormat,
+    pub relay: RelayConfig,
+}
+
+/// How much the gateway forwards between agents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RelayConfig {
+    pub enabled: bool,
+    /// For each organization, what its agents send; absent: as much as they can.
+    pub megabits_per_second_per_organization: Option<NonZeroU32>,
+}
+
+impl Default for RelayConfig {
+    fn default() -> Self {
+        Self { enabled: true, megabits_per_second_per_organization: None }
+    }
 }
 
 impl GatewayConfig {
@@ -53,6 +70,7 @@ impl GatewayConfig {
             if metrics.is_some_and(|metrics| metrics.port() == listen.port()) {
                 file.clash("metrics", format!("write another port; `listen` is on {listen}"));
             }
+            let relay = file.optional_table("relay", |section| Some(read_relay(section)));
             Some(Self {
                 name: name?,
                 listen,
@@ -60,8 +78,20 @@ impl GatewayConfig {
                 trust_domain: trust_domain?,
                 metrics,
                 log: log.unwrap_or_default(),
+                relay: relay.unwrap_or_default(),
             })
         })
+    }
+}
+
+fn read_relay(section: &mut Section<'_, '_>) -> RelayConfig {
+    let enabled = section.optional("enabled", value::boolean);
+    let megabits = section.optional("megabits_per_second_per_organization", |value| {
+        value::number(1..=RELAY_MEGABITS_MAX, value)
+    });
+    RelayConfig {
+        enabled: enabled.unwrap_or(RelayConfig::default().enabled),
+        megabits_per_second_per_organization: megabits.and_then(NonZeroU32::new),
     }
 }
 
@@ -77,6 +107,33 @@ mod tests {
         assert_eq!(config.listen, "[::]:443".parse().expect("address"));
         assert_eq!(config.state, Path::new(STATE_DEFAULT));
         assert_eq!((config.metrics, config.log), (None, LogFormat::Text));
+    }
+
+    #[test]
+    fn the_relay_is_on_and_unlimited_unless_its_table_says_otherwise() {
+        let parse = |relay: &str| {
+            let text = format!("{LEAST}{relay}");
+            GatewayConfig::parse(&text, Path::new("")).map(|config| config.relay)
+        };
+        let limit = |megabits| RelayConfig {
+            megabits_per_second_per_organization: NonZeroU32::new(megabits),
+            ..RelayConfig::default()
+        };
+        assert_eq!(parse(""), Ok(RelayConfig { enabled: true, megabits_per_second_per_organization: None }));
+        assert_eq!(parse("[relay]\n"), Ok(RelayConfig::default()));
+        assert_eq!(parse("[relay]\nenabled = false\n").map(|relay| relay.enabled), Ok(false));
+        for megabits in [1, RELAY_MEGABITS_MAX] {
+            let relay = format!("[relay]\nmegabits_per_second_per_organization = {megabits}\n");
+            assert_eq!(parse(&relay), Ok(limit(megabits)));
+        }
+        for wrong in ["relay = true", "[relay]\nenable = false", "[relay]\nenabled = 1"] {
+            assert_eq!(parse(wrong).expect_err(wrong).iter().count(), 1);
+        }
+        for megabits in ["0", "1_000_001", "0.5"] {
+            let relay = format!("[relay]\nmegabits_per_second_per_organization = {megabits}\n");
+            let problems = parse(&relay).expect_err("refused").to_string();
+            assert!(problems.contains("expected a whole number from 1 to 1000000"), "{problems}");
+        }
     }
 
     #[test]

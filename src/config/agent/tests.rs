@@ -70,6 +70,27 @@ fn an_entry_has_the_limits_of_its_protocol_unless_the_file_says_otherwise() {
 }
 
 #[test]
+fn all_entries_of_a_peer_share_the_path_that_any_of_them_names() {
+    let second = SOURCE.replace("adt-to", "oru-to").replace("0d5c", "0d5d").replace("6661", "6662");
+    let config = parse(&format!("{SOURCE}{second}path = \"relay\"\n{TARGET}")).expect("parses");
+    let paths: Vec<_> = config.entries().map(|(_, entry)| entry.path).collect();
+    assert_eq!(paths, [PathChoice::Relay, PathChoice::Relay, PathChoice::Auto]);
+    check_problems(
+        &format!("{SOURCE}path = \"direct\"{second}path = \"relay\"\n"),
+        &[
+            "line 15: p2p_source \"oru-to-stmary\" path is \"relay\": write one path for all entries of a peer; \
+           p2p_source \"adt-to-stmary\" on line 2 says \"direct\"",
+        ],
+    );
+    check_problems(
+        &format!("{SOURCE}path = \"tcp\"\n"),
+        &[
+            "line 8: p2p_source \"adt-to-stmary\" path is \"tcp\": expected \"auto\" or \"direct\" or \"relay\"",
+        ],
+    );
+}
+
+#[test]
 fn relative_paths_start_at_the_folder_of_the_file() {
     let config = parse("connector = \"connector.toml\"\nstate = \"/srv/adit\"\n").expect("parses");
     assert_eq!(config.connector, Some("/etc/adit/connector.toml".into()));
