@@ -1,9 +1,11 @@
 //! Our own packets below QUIC, and the route that a QUIC packet carries.
 //!
 //! Ours have a first byte below 0x40, QUIC's never do (RFC 9000 §17.2, §17.3: one of the two top
-//! bits is always set). A probe asks "is it you, here, now?"; the answer repeats its nonce. Both
-//! are authenticated by a key derived from a connection's secret, and what does not verify gets
-//! silence. Nothing here allocates. Which answer proves what is [`super::route`]'s to decide.
+//! bits is always set). Agent to agent, a probe asks "is it you, here, now?", and the answer repeats
+//! its nonce; their key comes from a connection's secret. Agent and gateway agree by four more on
+//! where the relay finds the agent; that key comes from their control link. What does not verify
+//! gets silence. Nothing here allocates. Which packet proves what is decided in [`super::route`],
+//! [`super::registration`] and [`super::relay`].
 //!
 //! ```text
 //! 0      1             9         17      25       33      49 …     length-16
@@ -24,8 +26,6 @@ pub const PROBE_BYTES_MIN: usize = BODY_BYTES + MAC_BYTES;
 
 const BODY_BYTES: usize = 49;
 const MAC_BYTES: usize = 16;
-const PROBE: u8 = 0x01;
-const ANSWER: u8 = 0x02;
 
 /// Whether the first byte of a datagram marks it as ours rather than QUIC's.
 #[must_use]
@@ -54,19 +54,74 @@ pub fn quic_route(packet: &[u8]) -> Option<RouteId> {
     route.first_chunk().copied().map(RouteId::from_bytes)
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PacketKind {
-    Probe,
-    Answer,
+/// Whether a packet of ours may be for `route`: that much stands in the first nine bytes.
+#[inline]
+#[must_use]
+pub fn own_route(packet: &[u8]) -> Option<RouteId> {
+    packet.first().copied().and_then(PacketKind::from_byte)?;
+    chunk(packet, 1).map(RouteId::from_bytes)
 }
 
-/// A probe or an answer. Values that came from the wire are as true as the key they opened with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PacketKind {
+    /// Agent to agent: is it you, here, now?
+    Probe,
+    /// Agent to agent: it is.
+    Answer,
+    /// Agent to gateway: this is where I am; the nonce is new each time.
+    Register,
+    /// Gateway to agent: are you there? The nonce is bound to the address it is sent to.
+    Challenge,
+    /// Agent to gateway: I am; the challenge's nonce.
+    Confirm,
+    /// Gateway to agent: the relay sends there from now on; the same nonce again.
+    Registered,
+}
+
+impl PacketKind {
+    pub const ALL: [Self; 6] =
+        [Self::Probe, Self::Answer, Self::Register, Self::Challenge, Self::Confirm, Self::Registered];
+
+    const fn to_byte(self) -> u8 {
+        match self {
+            Self::Probe => 0x01,
+            Self::Answer => 0x02,
+            Self::Register => 0x03,
+            Self::Challenge => 0x04,
+            Self::Confirm => 0x05,
+            Self::Registered => 0x06,
+        }
+    }
+
+    const fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            0x01 => Self::Probe,
+            0x02 => Self::Answer,
+            0x03 => Self::Register,
+            0x04 => Self::Challenge,
+            0x05 => Self::Confirm,
+            0x06 => Self::Registered,
+            _ => return None,
+        })
+    }
+
+    /// The longest packet of this kind: only probes and their answers are ever padded.
+    #[must_use]
+    pub const fn length_max(self) -> usize {
+        match self {
+            Self::Probe | Self::Answer => PROBE_BYTES_MAX,
+            Self::Register | Self::Challenge | Self::Confirm | Self::Registered => PROBE_BYTES_MIN,
+        }
+    }
+}
+
+/// A packet of ours. Values that came from the wire are as true as the key they opened with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packet {
     pub kind: PacketKind,
     pub destination: RouteId,
     pub source: RouteId,
-    /// The run of the process that sent it.
+    /// The run of the process that sent it; in a challenge what its register asked for.
     pub boot: BootId,
     pub nonce: [u8; 16],
     /// On the wire, padding included.
@@ -77,36 +132,36 @@ impl Packet {
     /// The answer to this probe: same nonce, same length, so it never amplifies.
     #[must_use]
     pub const fn answer(&self, boot: BootId) -> Self {
-        Self {
-            kind: PacketKind::Answer,
-            destination: self.source,
-            source: self.destination,
-            boot,
-            nonce: self.nonce,
-            length: self.length,
-        }
+        self.reply(PacketKind::Answer, boot, self.nonce)
+    }
+
+    /// A packet back to where this one came from, of its length.
+    #[must_use]
+    pub const fn reply(&self, kind: PacketKind, boot: BootId, nonce: [u8; 16]) -> Self {
+        Self { kind, destination: self.source, source: self.destination, boot, nonce, length: self.length }
     }
 }
 
 /// What a packet claims before any key was tried: enough to find the keys to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
+    pub kind: PacketKind,
     pub destination: RouteId,
     pub source: RouteId,
     pub key: KeyId,
 }
 
 impl Claim {
-    /// `None` for what is not ours, too short or too long.
+    /// `None` for what is not ours, too short, or too long for its kind.
     #[inline]
     #[must_use]
     pub fn read(packet: &[u8]) -> Option<Self> {
-        if !(PROBE_BYTES_MIN..=PROBE_BYTES_MAX).contains(&packet.len())
-            || !matches!(packet[0], PROBE | ANSWER)
-        {
+        let kind = PacketKind::from_byte(*packet.first()?)?;
+        if !(PROBE_BYTES_MIN..=kind.length_max()).contains(&packet.len()) {
             return None;
         }
         Some(Self {
+            kind,
             destination: RouteId::from_bytes(chunk(packet, 1)?),
             source: RouteId::from_bytes(chunk(packet, 9)?),
             key: KeyId(chunk(packet, 25)?),
@@ -118,19 +173,30 @@ impl Claim {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId([u8; 8]);
 
-/// Authenticates the probes of one connection.
+/// Authenticates our packets: the probes of one connection, or the registration of one control link.
 #[derive(Debug, Clone)]
-pub struct ProbeKey {
+pub struct PacketKey {
     id: KeyId,
     key: hmac::Key,
 }
 
-impl ProbeKey {
-    /// HKDF-SHA256 (RFC 5869) of the connection's secret.
+impl PacketKey {
+    /// For probes and their answers, from the connection's secret.
     #[must_use]
-    pub fn derive(secret: &Secret) -> Self {
+    pub fn of_connection(secret: &Secret) -> Self {
+        Self::derive(b"adit probe", secret.expose())
+    }
+
+    /// For registration, from what a live control link exports (RFC 8446 §7.5).
+    #[must_use]
+    pub fn of_link(exporter: &[u8; 32]) -> Self {
+        Self::derive(b"adit registration", exporter)
+    }
+
+    /// HKDF-SHA256 (RFC 5869); the salt keeps the two uses apart.
+    fn derive(salt: &[u8], secret: &[u8]) -> Self {
         const WITHIN: &str = "both outputs are far below 255 blocks";
-        let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, b"adit probe").extract(secret.expose());
+        let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(secret);
         let mut id = [0; 8];
         prk.expand(&[b"key id"], KeyIdLength).and_then(|okm| okm.fill(&mut id)).expect(WITHIN);
         let key = prk.expand(&[b"key"], hmac::HMAC_SHA256).expect(WITHIN).into();
@@ -142,16 +208,14 @@ impl ProbeKey {
         self.id
     }
 
-    /// Writes `packet` into `buffer` and gives the part to send. A length out of bounds is brought
-    /// to the nearer one.
+    /// Writes `packet` into `buffer` and gives the part to send. A length out of the bounds of its
+    /// kind or of the buffer is brought to the nearer one.
     #[must_use]
-    pub fn seal<'a>(&self, packet: &Packet, buffer: &'a mut [u8; PROBE_BYTES_MAX]) -> &'a [u8] {
-        let length = packet.length.clamp(PROBE_BYTES_MIN, PROBE_BYTES_MAX);
+    pub fn seal<'a, const ROOM: usize>(&self, packet: &Packet, buffer: &'a mut [u8; ROOM]) -> &'a [u8] {
+        const { assert!(PROBE_BYTES_MIN <= ROOM && ROOM <= PROBE_BYTES_MAX) };
+        let length = packet.length.clamp(PROBE_BYTES_MIN, packet.kind.length_max().min(ROOM));
         let (body, mac) = buffer[..length].split_at_mut(length - MAC_BYTES);
-        body[0] = match packet.kind {
-            PacketKind::Probe => PROBE,
-            PacketKind::Answer => ANSWER,
-        };
+        body[0] = packet.kind.to_byte();
         body[1..9].copy_from_slice(packet.destination.as_bytes());
         body[9..17].copy_from_slice(packet.source.as_bytes());
         body[17..25].copy_from_slice(packet.boot.as_bytes());
@@ -174,7 +238,7 @@ impl ProbeKey {
             return None;
         }
         Some(Packet {
-            kind: if body[0] == PROBE { PacketKind::Probe } else { PacketKind::Answer },
+            kind: claim.kind,
             destination: claim.destination,
             source: claim.source,
             boot: BootId::from_bytes(chunk(body, 17)?),
@@ -205,8 +269,9 @@ mod tests {
 
     #[test]
     fn a_packet_reads_back_what_was_sealed_at_every_length() {
-        for length in [PROBE_BYTES_MIN, PROBE_BYTES_MIN + 1, 1_200, PROBE_BYTES_MAX] {
-            for kind in [PacketKind::Probe, PacketKind::Answer] {
+        for kind in PacketKind::ALL {
+            for length in [PROBE_BYTES_MIN, PROBE_BYTES_MIN + 1, 1_200, PROBE_BYTES_MAX] {
+                let length = length.min(kind.length_max());
                 let packet = Packet { kind, length, ..probe() };
                 let wire = seal(&packet);
                 assert_eq!(wire.len(), length);
@@ -220,6 +285,20 @@ mod tests {
     fn a_length_out_of_bounds_is_brought_to_the_nearer_one() {
         assert_eq!(seal(&Packet { length: 0, ..probe() }).len(), PROBE_BYTES_MIN);
         assert_eq!(seal(&Packet { length: PROBE_BYTES_MAX + 1, ..probe() }).len(), PROBE_BYTES_MAX);
+        let mut small = [0; 100];
+        assert_eq!(key().seal(&Packet { length: 101, ..probe() }, &mut small).len(), 100);
+    }
+
+    #[test]
+    fn a_registrations_packets_have_one_length() {
+        for kind in PacketKind::ALL.into_iter().skip(2) {
+            let wire = seal(&Packet { kind, length: PROBE_BYTES_MAX, ..probe() });
+            assert_eq!(wire.len(), PROBE_BYTES_MIN);
+            // A padded probe whose type was changed is none of them.
+            let mut padded = seal(&Packet { length: PROBE_BYTES_MIN + 1, ..probe() });
+            padded[0] = kind.to_byte();
+            assert_eq!(Claim::read(&padded), None);
+        }
     }
 
     #[test]
@@ -253,21 +332,39 @@ mod tests {
 
     #[test]
     fn another_connections_key_opens_nothing() {
-        let other = ProbeKey::derive(&Secret::from_bytes([4; 32]));
+        let other = PacketKey::of_connection(&Secret::from_bytes([4; 32]));
         assert_ne!(other.id(), key().id());
         let wire = seal(&probe());
         assert_eq!(other.open(&wire), None);
         // Nor does one that merely claims the same id.
-        assert_eq!(ProbeKey { id: key().id(), ..other }.open(&wire), None);
+        assert_eq!(PacketKey { id: key().id(), ..other }.open(&wire), None);
+    }
+
+    #[test]
+    fn a_links_key_and_a_connections_key_of_the_same_bytes_open_nothing_of_each_other() {
+        let link = PacketKey::of_link(&[3; 32]);
+        assert_ne!(link.id(), key().id());
+        assert_eq!(PacketKey { id: key().id(), ..link }.open(&seal(&probe())), None);
     }
 
     #[test]
     fn a_claim_names_the_route_and_key_before_anything_is_verified() {
         let claim = Claim::read(&seal(&probe())).unwrap();
-        assert_eq!(
-            claim,
-            Claim { destination: probe().destination, source: probe().source, key: key().id() }
-        );
+        let Packet { kind, destination, source, .. } = probe();
+        assert_eq!(claim, Claim { kind, destination, source, key: key().id() });
+    }
+
+    #[test]
+    fn the_route_of_our_own_packet_is_read_from_nine_bytes_of_a_known_kind() {
+        for kind in PacketKind::ALL {
+            let wire = seal(&Packet { kind, ..probe() });
+            assert_eq!(own_route(&wire), Some(probe().destination));
+            assert_eq!(own_route(&wire[..9]), Some(probe().destination));
+            assert_eq!(own_route(&wire[..8]), None);
+        }
+        assert_eq!(own_route(&[0; 65]), None);
+        assert_eq!(own_route(&[7; 65]), None);
+        assert_eq!(own_route(&[]), None);
     }
 
     #[test]
@@ -304,8 +401,8 @@ mod tests {
         }
     }
 
-    fn key() -> ProbeKey {
-        ProbeKey::derive(&Secret::from_bytes([3; 32]))
+    fn key() -> PacketKey {
+        PacketKey::of_connection(&Secret::from_bytes([3; 32]))
     }
 
     fn probe() -> Packet {
@@ -326,14 +423,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn random_bytes_never_panic_and_never_open(wire in prop::collection::vec(any::<u8>(), 0..1_600), kind in 0_u8..4) {
+        fn random_bytes_never_panic_and_never_open(wire in prop::collection::vec(any::<u8>(), 0..1_600), kind in 0_u8..8) {
             let mut wire = wire;
             if let Some(first) = wire.first_mut() {
                 *first = kind;
             }
             prop_assert_eq!(key().open(&wire), None);
             let _ = Claim::read(&wire);
-            let _ = quic_route(&wire);
+            let _ = (quic_route(&wire), own_route(&wire));
         }
 
         #[test]

@@ -1,38 +1,53 @@
-//! Where a peer can be reached now: decides which addresses to probe and when, which sources may
-//! hand packets to QUIC, and which address to send to. Knows one path: direct.
+//! How a peer can be reached now: decides which hops to probe and when, which sources may hand
+//! packets to QUIC, and over which hop to send: directly to an address, or through the relay.
 //!
-//! The life of a route: candidates arrive and are all probed at 0, 10, 20, 40 … ms. The first to
-//! answer becomes active and is probed every second; the others rest. When it has been silent for
-//! three seconds, all are searched again. A probe from an unknown source is answered and probed
-//! back, so both ends learn each other's address in one round trip.
+//! The life of a route: candidates arrive and are all probed at 0, 10, 20, 40 … ms, the relay among
+//! them. The first to answer becomes active and is probed every second. What is better is probed
+//! every two seconds, as long as what is sent, until it may take over; what is worse is kept warm.
+//! When the active hop leaves a probe unanswered for a second, all are searched again; when it has
+//! been silent for three, the best that answers takes its place. `choice` has these rules, and
+//! those of coming back. A probe over an unknown hop is answered and probed back, so both ends learn
+//! each other's address in one round trip.
 //!
 //! What is believed, and why:
-//! - Only an answer with a nonce of ours, still outstanding, from the address it was sent to,
-//!   validates that address. It is fresh and cannot be replayed, and each nonce counts once.
+//! - Only an answer with a nonce of ours, still outstanding, over the hop it was sent to, validates
+//!   that hop. It is fresh and cannot be replayed, and each nonce counts once.
 //! - A probe may be a replay, so it changes nothing; it earns an answer of its own length and a
-//!   probe, both rate-limited.
+//!   short probe, both rate-limited.
 //! - A changed boot id counts only in such an answer: a replayed probe of an earlier run must not
 //!   be able to cut tunnels.
+//! - That the relay is there is said by the caller, that it works by the peer's answer alone.
 //!
 //! No socket, clock or chance here. After every call the caller empties
 //! [`PeerRoute::poll_transmit`] and [`PeerRoute::poll_event`] and asks when to come back.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+mod choice;
+mod hop;
+mod outstanding;
+mod target;
+mod targets;
 
-use super::packet::{PROBE_BYTES_MIN, Packet, PacketKind, ProbeKey};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use self::choice::{Change, Choice, Role};
+pub use self::hop::{Hop, PathReason, canonical};
+use self::outstanding::Outstanding;
+use self::target::Proof;
+use self::targets::Targets;
+use super::allowance::Allowance;
+use super::packet::{PROBE_BYTES_MIN, Packet, PacketKey, PacketKind};
 use crate::domain::id::{BootId, RouteId};
 use crate::domain::limits::{
-    PATH_SILENCE, PEER_ADDRESSES_MAX, PROBE_AGAIN, PROBE_ANSWER_WITHIN, PROBE_ANSWERS_PER_SECOND,
-    PROBE_BYTES_MAX, PROBE_EVERY, PROBE_SEARCH_MAX, PROBE_SEARCH_MIN, PROBES_OUTSTANDING_MAX,
-    SOURCE_LAPSES_AFTER,
+    PROBE_AGAIN, PROBE_ANSWERS_PER_SECOND, PROBE_BYTES_MAX, PROBE_EVERY, PROBES_PER_SECOND,
 };
+use crate::domain::path::{PathChoice, PathKind};
 
 /// One of our own packets, sealed, on its way to a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnTransmit {
-    pub to: SocketAddr,
+    pub to: Hop,
     pub packet: Box<[u8]>,
 }
 
@@ -43,23 +58,16 @@ pub enum RouteEvent {
     Validated(SocketAddr),
     /// And from this one no more.
     Lapsed(SocketAddr),
-    /// Send to this address from now on; it was validated before.
-    Active(SocketAddr),
-    /// The peer's process is a new one: every connection with the old one is dead.
+    /// Send over this hop from now on; it was validated before.
+    Active { hop: Hop, why: PathReason },
+    /// The hop in use answers again, after it kept a probe waiting for a second or more: what was
+    /// sent meanwhile is lost.
+    Resumed,
+    /// The hop in use is not allowed any more and no other answers: send nothing.
+    Inactive,
+    /// The peer's process is a new one: every connection with the old one is dead, and no hop is in
+    /// use until the next [`Self::Active`].
     BootChanged(BootId),
-}
-
-/// The form in which addresses are compared: IPv4 as IPv4 even where a dual-stack socket reports it
-/// mapped into IPv6 (RFC 4291 §2.5.5.2), and no flow label.
-#[must_use]
-pub fn canonical(address: SocketAddr) -> SocketAddr {
-    match (address, address.ip().to_canonical()) {
-        (SocketAddr::V6(mut v6), IpAddr::V6(_)) => {
-            v6.set_flowinfo(0);
-            SocketAddr::V6(v6)
-        }
-        (_, ip) => SocketAddr::new(ip, address.port()),
-    }
 }
 
 /// The route to one peer server, whichever and however many connections use it.
@@ -69,44 +77,25 @@ pub struct PeerRoute {
     boot: BootId,
     peer: RouteId,
     peer_boot: Option<BootId>,
-    keys: Vec<ProbeKey>,
+    keys: Vec<PacketKey>,
     /// Which of `keys` seals the next probe: the last one answered; while none answers each in
     /// turn, as the peer may not hold all of them yet.
     key: usize,
-    targets: BTreeMap<SocketAddr, Target>,
-    active: Option<Active>,
-    outstanding: VecDeque<Outstanding>,
-    answered: Allowance,
-    answered_strangers: Allowance,
+    targets: Targets,
+    choice: Choice,
+    outstanding: Outstanding,
+    probed: Allowance,
+    answered: Answered,
     transmits: VecDeque<OwnTransmit>,
     events: VecDeque<RouteEvent>,
 }
 
-/// An address worth probing.
-#[derive(Debug)]
-struct Target {
-    /// The peer announced it; otherwise it was learnt from a probe.
-    announced: bool,
-    /// When it last answered; `None` when it never did, or too long ago.
-    answered: Option<Instant>,
-    /// Probes since a search began.
-    probes: u32,
-    due: Instant,
-}
-
-#[derive(Debug)]
-struct Active {
-    address: SocketAddr,
-    heard: Instant,
-    /// All targets are probed, not only this one.
-    searching: bool,
-}
-
-#[derive(Debug)]
-struct Outstanding {
-    nonce: [u8; 16],
-    to: SocketAddr,
-    sent: Instant,
+/// What the peer may still make us send, by where it asks from: nobody uses up another's share.
+#[derive(Debug, Default)]
+struct Answered {
+    validated: Allowance,
+    relay: Allowance,
+    strangers: Allowance,
 }
 
 impl PeerRoute {
@@ -119,11 +108,11 @@ impl PeerRoute {
             peer_boot: None,
             keys: Vec::new(),
             key: 0,
-            targets: BTreeMap::new(),
-            active: None,
-            outstanding: VecDeque::new(),
-            answered: Allowance::default(),
-            answered_strangers: Allowance::default(),
+            targets: Targets::default(),
+            choice: Choice::new(),
+            outstanding: Outstanding::default(),
+            probed: Allowance::default(),
+            answered: Answered::default(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -131,8 +120,8 @@ impl PeerRoute {
 
     /// One key for every connection with this peer whose secret is held. Without any, the route is
     /// silent.
-    pub fn set_keys(&mut self, keys: Vec<ProbeKey>) {
-        let used = self.keys.get(self.key).map(ProbeKey::id);
+    pub fn set_keys(&mut self, keys: Vec<PacketKey>) {
+        let used = self.keys.get(self.key).map(PacketKey::id);
         self.key = keys.iter().position(|key| Some(key.id()) == used).unwrap_or(0);
         self.keys = keys;
     }
@@ -140,69 +129,92 @@ impl PeerRoute {
     /// What the peer announced last, most wanted first; what exceeds the bound is ignored. An
     /// address in use stays in use, and a list that says nothing new starts nothing.
     pub fn set_candidates(&mut self, addresses: &[SocketAddr], now: Instant) {
-        let announced: Vec<_> = addresses.iter().copied().map(canonical).take(PEER_ADDRESSES_MAX).collect();
-        let active = self.active();
-        self.targets.retain(|address, target| {
-            target.announced = announced.contains(address);
-            target.announced || target.answered.is_some() || Some(*address) == active
-        });
-        for address in announced {
-            self.targets.entry(address).or_insert(Target {
-                announced: true,
-                answered: None,
-                probes: 0,
-                due: now,
-            });
+        let hops: Vec<_> = addresses.iter().map(|address| Hop::Direct(*address).canonical()).collect();
+        self.targets.announce(PathKind::Direct, &hops, self.choice.active(), now);
+    }
+
+    /// Whether we are registered at the relay. A relay in use stays in use as long as the peer
+    /// answers through it.
+    pub fn set_relay(&mut self, available: bool, now: Instant) {
+        let hops: &[Hop] = if available { &[Hop::Relay] } else { &[] };
+        self.targets.announce(PathKind::Relay, hops, self.choice.active(), now);
+    }
+
+    /// What the owner allows from now on. Nothing else is probed, answered or, but for the moment
+    /// it takes to find another hop, used.
+    pub fn set_choice(&mut self, allowed: PathChoice, now: Instant) {
+        let before = self.choice.allowed();
+        if allowed == before {
+            return;
         }
+        let change = self.choice.set_allowed(allowed, &self.targets, now);
+        for (hop, target) in self.targets.iter_mut() {
+            if before.allows(hop.kind()) {
+                target.search(now);
+            } else {
+                target.begin_anew(now);
+            }
+        }
+        self.apply(change, now);
+    }
+
+    /// The length of the longest packets QUIC sends to this peer. A better hop must carry it before
+    /// it takes over.
+    pub fn set_mtu(&mut self, mtu: usize) {
+        self.choice.set_mtu(mtu.clamp(PROBE_BYTES_MIN, PROBE_BYTES_MAX));
     }
 
     /// Begins the search anew, as at the start: for when the network under us changed.
     pub fn search(&mut self, now: Instant) {
-        if let Some(active) = &mut self.active {
-            active.searching = true;
-        }
-        for target in self.targets.values_mut() {
-            target.probes = 0;
-            target.due = now;
+        self.choice.search(now);
+        for (_, target) in self.targets.iter_mut() {
+            target.search(now);
         }
     }
 
-    /// Takes one packet of ours as it came from the socket. What does not verify, is not for us or
-    /// not from this peer gets silence.
+    /// Takes one packet of ours as it came from the socket. What does not verify, is not for us, not
+    /// from this peer or over a hop that is not allowed gets silence.
     pub fn handle_packet(
         &mut self,
-        from: SocketAddr,
+        from: Hop,
         packet: &[u8],
         now: Instant,
         nonce: &mut impl FnMut() -> [u8; 16],
     ) {
+        if !self.choice.allows(from) {
+            return;
+        }
         let opened = self.keys.iter().enumerate().find_map(|(index, key)| Some((index, key.open(packet)?)));
         let Some((key, packet)) = opened else { return };
         if packet.destination != self.own || packet.source != self.peer {
             return;
         }
-        let from = canonical(from);
+        let from = from.canonical();
         match packet.kind {
             PacketKind::Probe => self.handle_probe(from, &packet, key, now, nonce),
             PacketKind::Answer => self.handle_answer(from, &packet, key, now, nonce),
+            PacketKind::Register | PacketKind::Challenge | PacketKind::Confirm | PacketKind::Registered => {}
         }
     }
 
-    /// Sends what is due and forgets what has lapsed. Early or late calls do no harm.
+    /// Sends what is due, leaves what is silent and forgets what has lapsed. Early or late calls do
+    /// no harm.
     pub fn handle_timeout(&mut self, now: Instant, nonce: &mut impl FnMut() -> [u8; 16]) {
-        self.forget_lapsed(now);
-        if self.active.as_ref().is_some_and(|active| !active.searching && is_silent(active, now)) {
+        let lapsed = |address| self.events.push_back(RouteEvent::Lapsed(address));
+        self.targets.lapse(self.choice.active(), now, lapsed);
+        if self.choice.is_doubtful(&self.targets, now) {
             self.search(now);
         }
+        let change = self.choice.handle_timeout(&self.targets, now);
+        self.apply(change, now);
         if self.keys.is_empty() {
             return;
         }
-        let due: Vec<_> = self.probed().filter(|(_, target)| target.due <= now).map(|(to, _)| *to).collect();
-        for to in due {
-            self.probe(to, self.key, now, nonce);
-            self.schedule_after_probe(to, now);
+        let due = self.due(now);
+        for to in &due {
+            self.probe_on_schedule(*to, now, nonce);
         }
-        if self.is_searching() {
+        if self.choice.is_lost() && !due.is_empty() {
             self.key = (self.key + 1) % self.keys.len();
         }
     }
@@ -213,9 +225,8 @@ impl PeerRoute {
         if self.keys.is_empty() {
             return None;
         }
-        let silent = self.active.as_ref().filter(|active| !active.searching);
-        let silent = silent.map(|active| active.heard + PATH_SILENCE);
-        self.probed().map(|(_, target)| target.due).chain(silent).min()
+        let due = self.targets.iter().filter(|(hop, _)| self.is_probed(*hop)).map(|(_, target)| target.due);
+        due.chain(self.choice.poll_timeout(&self.targets)).min()
     }
 
     pub fn poll_transmit(&mut self) -> Option<OwnTransmit> {
@@ -226,22 +237,17 @@ impl PeerRoute {
         self.events.pop_front()
     }
 
-    /// Where to send to. It stays while nothing better answers, however long it is silent.
+    /// Where to send. It stays while no other hop answers, however long it is silent.
     #[must_use]
-    pub fn active(&self) -> Option<SocketAddr> {
-        self.active.as_ref().map(|active| active.address)
+    pub fn active(&self) -> Option<Hop> {
+        self.choice.active()
     }
 
-    /// When the active address last answered.
+    /// When the peer last answered over any allowed hop.
     #[must_use]
     pub fn heard(&self) -> Option<Instant> {
-        self.active.as_ref().map(|active| active.heard)
-    }
-
-    /// For how long the active address has not answered; `None` while there is none.
-    #[must_use]
-    pub fn silent_for(&self, now: Instant) -> Option<Duration> {
-        self.heard().map(|heard| now.saturating_duration_since(heard))
+        let allowed = self.targets.iter().filter(|(hop, _)| self.choice.allows(*hop));
+        allowed.filter_map(|(_, target)| target.answered).max()
     }
 
     /// The peer's run, once it has answered.
@@ -252,25 +258,28 @@ impl PeerRoute {
 
     /// The addresses whose QUIC packets may be handed on.
     pub fn validated(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.targets.iter().filter(|(_, target)| target.answered.is_some()).map(|(address, _)| *address)
+        let valid = self.targets.iter().filter(|(_, target)| target.answered.is_some());
+        valid.filter_map(|(hop, _)| hop.address())
     }
 
     fn handle_probe(
         &mut self,
-        from: SocketAddr,
+        from: Hop,
         probe: &Packet,
         key: usize,
         now: Instant,
         nonce: &mut impl FnMut() -> [u8; 16],
     ) {
-        let answered = self.targets.get(&from).and_then(|target| target.answered);
-        let allowance = if answered.is_some() { &mut self.answered } else { &mut self.answered_strangers };
-        if !allowance.take(now) {
+        let is_valid = self.targets.get(from).is_some_and(|target| target.answered.is_some());
+        let allowance = match from {
+            Hop::Relay => &mut self.answered.relay,
+            Hop::Direct(_) if is_valid => &mut self.answered.validated,
+            Hop::Direct(_) => &mut self.answered.strangers,
+        };
+        if !allowance.take(PROBE_ANSWERS_PER_SECOND, now) {
             return;
         }
-        let is_stale =
-            answered.is_none_or(|answered| now.saturating_duration_since(answered) >= PROBE_EVERY * 2);
-        if is_stale || self.is_searching() || self.peer_boot.is_some_and(|boot| boot != probe.boot) {
+        if self.is_worth_asking(from, now) || self.peer_boot.is_some_and(|boot| boot != probe.boot) {
             // First, so that the peer has answered it, and is validated here, before our answer
             // lets it send.
             self.probe(from, key, now, nonce);
@@ -278,176 +287,146 @@ impl PeerRoute {
         self.send(from, key, &probe.answer(self.boot));
     }
 
+    /// Whether a probe that came over `hop` is reason to probe back: an answer is old news, and none
+    /// is under way. In a search both ends ask until they know, as firewalls open from within.
+    fn is_worth_asking(&self, hop: Hop, now: Instant) -> bool {
+        let Some(target) = self.targets.get(hop) else { return true };
+        if self.choice.is_lost() || self.choice.role(hop) == Role::Searched {
+            return !target.answered_within(PROBE_EVERY, now);
+        }
+        !target.answered_within(PROBE_EVERY * 2, now) && !target.is_asked(now)
+    }
+
     fn handle_answer(
         &mut self,
-        from: SocketAddr,
+        from: Hop,
         answer: &Packet,
         key: usize,
         now: Instant,
         nonce: &mut impl FnMut() -> [u8; 16],
     ) {
-        let Some(index) = self.outstanding.iter().position(|probe| probe.nonce == answer.nonce) else {
-            return;
-        };
-        let Some(probe) = self.outstanding.remove(index) else { return };
-        if now.saturating_duration_since(probe.sent) > PROBE_ANSWER_WITHIN {
-            return;
-        }
-        if probe.to != from {
+        let Some((asked, proof)) = self.outstanding.take(answer.nonce, from, now) else { return };
+        if asked != from {
             // The peer answers from another address than it was asked at: ask it there.
-            if self.answered_strangers.take(now) {
+            if self.answered.strangers.take(PROBE_ANSWERS_PER_SECOND, now) {
                 self.probe(from, key, now, nonce);
             }
             return;
         }
         self.key = key;
-        self.believe_boot(answer.boot);
-        self.validate(from, now);
+        self.believe_boot(answer.boot, now);
+        self.validate(from, Proof { length: proof.length.min(answer.length), ..proof }, now);
     }
 
-    fn believe_boot(&mut self, boot: BootId) {
-        if self.peer_boot.replace(boot).is_some_and(|known| known != boot) {
-            // What the earlier run was asked it may still answer, late; that must not undo this.
-            self.outstanding.clear();
-            self.active = None;
-            let events = &mut self.events;
-            self.targets.retain(|address, target| {
-                if target.answered.take().is_some() {
-                    events.push_back(RouteEvent::Lapsed(*address));
-                }
-                target.announced
-            });
-            self.events.push_back(RouteEvent::BootChanged(boot));
-        }
-    }
-
-    fn validate(&mut self, address: SocketAddr, now: Instant) {
-        if !self.targets.contains_key(&address) {
-            self.make_room_to_learn();
-        }
-        let target = self.targets.entry(address).or_insert(Target {
-            announced: false,
-            answered: None,
-            probes: 0,
-            due: now,
-        });
-        target.probes = 0;
-        target.due = now + PROBE_EVERY;
-        if target.answered.replace(now).is_none() {
-            self.events.push_back(RouteEvent::Validated(address));
-        }
-        match &mut self.active {
-            Some(active) if active.address == address => {
-                active.heard = now;
-                active.searching = false;
-            }
-            Some(active) if !is_silent(active, now) => {}
-            _ => {
-                self.active = Some(Active { address, heard: now, searching: false });
-                self.events.push_back(RouteEvent::Active(address));
-            }
-        }
-    }
-
-    /// Learnt addresses are bounded: the one that answered longest ago makes room.
-    fn make_room_to_learn(&mut self) {
-        let active = self.active();
-        let learnt =
-            || self.targets.iter().filter(|(address, target)| !target.announced && Some(**address) != active);
-        if learnt().count() < PEER_ADDRESSES_MAX {
+    fn believe_boot(&mut self, boot: BootId, now: Instant) {
+        if self.peer_boot.replace(boot).is_none_or(|known| known == boot) {
             return;
         }
-        let oldest = learnt().min_by_key(|(_, target)| target.answered).map(|(address, _)| *address);
-        if let Some(oldest) = oldest
-            && self.targets.remove(&oldest).is_some_and(|target| target.answered.is_some())
-        {
-            self.events.push_back(RouteEvent::Lapsed(oldest));
+        // What the earlier run was asked it may still answer, late; that must not undo this.
+        self.outstanding.clear();
+        self.choice.forget(now);
+        self.targets.begin_anew(now, |address| self.events.push_back(RouteEvent::Lapsed(address)));
+        self.events.push_back(RouteEvent::BootChanged(boot));
+    }
+
+    fn validate(&mut self, hop: Hop, proof: Proof, now: Instant) {
+        let lapsed = |address| self.events.push_back(RouteEvent::Lapsed(address));
+        let target = self.targets.learn(hop, self.choice.active(), now, lapsed);
+        let (was_valid, was_steady) = (target.answered.is_some(), target.steady.is_some());
+        let resumes = self.choice.role(hop) == Role::Active && target.is_doubted(now);
+        target.note_answer(proof, now);
+        if let Some(address) = hop.address().filter(|_| !was_valid) {
+            self.events.push_back(RouteEvent::Validated(address));
+        }
+        if resumes {
+            self.events.push_back(RouteEvent::Resumed);
+        }
+        let change = self.choice.note_answer(hop, proof, &self.targets, now);
+        self.apply(change, now);
+        let (role, mtu) = (self.choice.role(hop), self.choice.mtu());
+        if let Some(target) = self.targets.get_mut(hop) {
+            if role == Role::Better && !was_steady && proof.length < mtu {
+                // It has just turned up: ask at once for all that it must carry.
+                target.due = now;
+            } else {
+                let climb_at = self.choice.climb_at(target);
+                target.schedule_after_answer(role, proof, climb_at, now);
+            }
         }
     }
 
-    fn forget_lapsed(&mut self, now: Instant) {
-        let (active, events) = (self.active(), &mut self.events);
-        self.targets.retain(|address, target| {
-            let lapsed = target
-                .answered
-                .is_some_and(|answered| now.saturating_duration_since(answered) >= SOURCE_LAPSES_AFTER);
-            if !lapsed || Some(*address) == active {
-                return true;
+    fn apply(&mut self, change: Option<Change>, now: Instant) {
+        match change {
+            Some(Change::Use { hop, why }) => {
+                if let Some(target) = self.targets.get_mut(hop) {
+                    target.due = now;
+                }
+                self.events.push_back(RouteEvent::Active { hop, why });
             }
-            target.answered = None;
-            events.push_back(RouteEvent::Lapsed(*address));
-            target.announced
-        });
+            Some(Change::UseNone) => self.events.push_back(RouteEvent::Inactive),
+            None => {}
+        }
     }
 
-    fn is_searching(&self) -> bool {
-        self.active.as_ref().is_none_or(|active| active.searching)
+    /// Whether it is probed of our own accord.
+    fn is_probed(&self, hop: Hop) -> bool {
+        !matches!(self.choice.role(hop), Role::Idle | Role::Forbidden)
     }
 
-    /// What is probed of our own accord: everything while searching, else the active address.
-    fn probed(&self) -> impl Iterator<Item = (&SocketAddr, &Target)> {
-        let only = self.active.as_ref().filter(|active| !active.searching).map(|active| active.address);
-        self.targets.iter().filter(move |(address, _)| only.is_none_or(|only| only == **address))
+    /// What is to be probed now, the hop in use first: after an outage of all it is then the first
+    /// to answer again.
+    fn due(&self, now: Instant) -> Vec<Hop> {
+        let due = self.targets.iter().filter(|(hop, target)| target.due <= now && self.is_probed(*hop));
+        let mut due: Vec<_> = due.map(|(hop, _)| hop).collect();
+        let active = self.active().filter(|active| self.is_probed(*active));
+        if let Some(active) = active.filter(|_| !due.is_empty())
+            && (due.contains(&active) || self.choice.is_silent(&self.targets, now))
+        {
+            due.retain(|hop| *hop != active);
+            due.insert(0, active);
+        }
+        due
     }
 
-    fn schedule_after_probe(&mut self, to: SocketAddr, now: Instant) {
-        let searching = self.is_searching();
-        let Some(target) = self.targets.get_mut(&to) else { return };
-        let pause = if searching {
-            // At 0, 10, 20, 40, 80 … ms: each pause but the first as long as all before it.
-            PROBE_SEARCH_MIN.saturating_mul(2_u32.saturating_pow(target.probes.saturating_sub(1)))
+    fn probe_on_schedule(&mut self, to: Hop, now: Instant, nonce: &mut impl FnMut() -> [u8; 16]) {
+        let may_send = self.probed.take(PROBES_PER_SECOND, now);
+        if may_send {
+            self.probe(to, self.key, now, nonce);
+        }
+        let role = self.choice.role(to);
+        let Some(target) = self.targets.get_mut(to) else { return };
+        if may_send {
+            target.schedule_after_probe(role, now);
         } else {
-            PROBE_AGAIN
-        };
-        target.probes = target.probes.saturating_add(1);
-        target.due = now + pause.min(PROBE_SEARCH_MAX);
+            target.due = now + PROBE_AGAIN;
+        }
     }
 
-    fn probe(&mut self, to: SocketAddr, key: usize, now: Instant, nonce: &mut impl FnMut() -> [u8; 16]) {
+    fn probe(&mut self, to: Hop, key: usize, now: Instant, nonce: &mut impl FnMut() -> [u8; 16]) {
+        let mut length = PROBE_BYTES_MIN;
+        let is_better = self.choice.role(to) == Role::Better;
+        if let Some(target) = self.targets.get_mut(to) {
+            if is_better && target.is_responsive(now) {
+                length = self.choice.mtu();
+            }
+            target.note_probe(now);
+        }
         let probe = Packet {
             kind: PacketKind::Probe,
             destination: self.peer,
             source: self.own,
             boot: self.boot,
             nonce: nonce(),
-            length: PROBE_BYTES_MIN,
+            length,
         };
-        if self.outstanding.len() >= PROBES_OUTSTANDING_MAX {
-            self.outstanding.pop_front();
-        }
-        self.outstanding.push_back(Outstanding { nonce: probe.nonce, to, sent: now });
+        self.outstanding.note(probe.nonce, to, Proof { sent: now, length });
         self.send(to, key, &probe);
     }
 
-    fn send(&mut self, to: SocketAddr, key: usize, packet: &Packet) {
+    fn send(&mut self, to: Hop, key: usize, packet: &Packet) {
         let Some(key) = self.keys.get(key) else { return };
         let packet = key.seal(packet, &mut [0; PROBE_BYTES_MAX]).into();
         self.transmits.push_back(OwnTransmit { to, packet });
-    }
-}
-
-fn is_silent(active: &Active, now: Instant) -> bool {
-    now.saturating_duration_since(active.heard) >= PATH_SILENCE
-}
-
-/// So many a second and no more.
-#[derive(Debug, Default)]
-struct Allowance {
-    second: Option<Instant>,
-    taken: u32,
-}
-
-impl Allowance {
-    fn take(&mut self, now: Instant) -> bool {
-        let second = *self.second.get_or_insert(now);
-        if now.saturating_duration_since(second) >= Duration::from_secs(1) {
-            self.second = Some(now);
-            self.taken = 0;
-        }
-        self.taken += 1;
-        // Stops counting there: nothing overflows within the second.
-        self.taken = self.taken.min(PROBE_ANSWERS_PER_SECOND + 1);
-        self.taken <= PROBE_ANSWERS_PER_SECOND
     }
 }
 

@@ -1,0 +1,144 @@
+//! What is known of one hop from asking it: when it answered, since when it does so without a gap,
+//! when to ask again. Which hop is used is decided in [`super::choice`].
+
+use std::time::{Duration, Instant};
+
+use super::choice::Role;
+use crate::domain::limits::{
+    PATH_DOUBT, PATH_SILENCE, PROBE_AGAIN, PROBE_EVERY, PROBE_SEARCH_MAX, PROBE_SEARCH_MIN,
+    PROBE_STANDBY_EVERY,
+};
+
+/// A hop worth probing.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// Somebody said that it exists; otherwise it was learnt from a probe.
+    pub(super) announced: bool,
+    /// When it last answered; `None` when it never did, or too long ago.
+    pub(super) answered: Option<Instant>,
+    /// When it was first asked what it has not answered yet.
+    pub(super) asked: Option<Instant>,
+    /// Since when each question was answered within [`PATH_DOUBT`]: when the first of them was put.
+    /// Says nothing while the last question is older than that.
+    pub(super) steady: Option<Instant>,
+    /// Probes since a search began.
+    probes: u32,
+    pub(super) due: Instant,
+}
+
+/// What an answered probe proves: both directions carried so many bytes, after it was sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Proof {
+    pub(super) sent: Instant,
+    pub(super) length: usize,
+}
+
+impl Target {
+    pub(super) fn new(announced: bool, now: Instant) -> Self {
+        Self { announced, answered: None, asked: None, steady: None, probes: 0, due: now }
+    }
+
+    /// As if nothing had ever been asked, save that a source stays valid until it lapses.
+    pub(super) fn begin_anew(&mut self, now: Instant) {
+        (self.asked, self.steady) = (None, None);
+        self.search(now);
+    }
+
+    /// Asks quickly from now on.
+    pub(super) fn search(&mut self, now: Instant) {
+        (self.probes, self.due) = (0, now);
+    }
+
+    pub(super) fn answered_since(&self, since: Instant) -> bool {
+        self.answered.is_some_and(|answered| answered >= since)
+    }
+
+    pub(super) fn answered_within(&self, span: Duration, now: Instant) -> bool {
+        self.answered.is_some_and(|answered| now.saturating_duration_since(answered) < span)
+    }
+
+    /// From when on something may be wrong: a question has waited too long.
+    pub(super) fn doubted_at(&self) -> Option<Instant> {
+        self.asked.map(|asked| asked + PATH_DOUBT)
+    }
+
+    /// From when on the hop in use is given up: long after its last answer, and not because nobody
+    /// asked (a suspended host, a late timer).
+    pub(super) fn silent_at(&self) -> Option<Instant> {
+        let asked = self.asked? + PATH_SILENCE.saturating_sub(PROBE_EVERY);
+        Some(self.answered.map_or(asked, |answered| asked.max(answered + PATH_SILENCE)))
+    }
+
+    pub(super) fn is_doubted(&self, now: Instant) -> bool {
+        self.doubted_at().is_some_and(|at| at <= now)
+    }
+
+    pub(super) fn is_silent(&self, now: Instant) -> bool {
+        self.silent_at().is_some_and(|at| at <= now)
+    }
+
+    /// A question is under way that may still be answered in time.
+    pub(super) fn is_asked(&self, now: Instant) -> bool {
+        self.asked.is_some() && !self.is_doubted(now)
+    }
+
+    /// It answers short probes, so that a padded one tells something.
+    pub(super) fn is_responsive(&self, now: Instant) -> bool {
+        self.steady.is_some() && !self.is_doubted(now)
+    }
+
+    pub(super) fn note_probe(&mut self, now: Instant) {
+        self.asked.get_or_insert(now);
+    }
+
+    pub(super) fn schedule_after_probe(&mut self, role: Role, now: Instant) {
+        let pause = match role {
+            Role::Active if self.is_silent(now) => PROBE_EVERY,
+            Role::Active => PROBE_AGAIN,
+            Role::Better if self.is_responsive(now) => PROBE_AGAIN,
+            Role::Better if self.steady.is_some() => PROBE_SEARCH_MAX,
+            // At 0, 10, 20, 40, 80 … ms: each pause but the first as long as all before it.
+            Role::Better | Role::Searched => PROBE_SEARCH_MIN
+                .saturating_mul(2_u32.saturating_pow(self.probes.saturating_sub(1)))
+                .min(PROBE_SEARCH_MAX),
+            Role::Standby | Role::Idle | Role::Forbidden => PROBE_STANDBY_EVERY,
+        };
+        self.probes = self.probes.saturating_add(1);
+        self.due = now + pause;
+    }
+
+    /// Takes an answer into account. An answer to what was asked before the last one came is news
+    /// of the hop, but not what is waited for.
+    pub(super) fn note_answer(&mut self, proof: Proof, now: Instant) {
+        self.answered = Some(now);
+        self.probes = 0;
+        if self.asked.is_some_and(|asked| proof.sent < asked) {
+            return;
+        }
+        if self.is_doubted(now) {
+            self.steady = None;
+        }
+        self.asked = None;
+        self.steady.get_or_insert(proof.sent);
+    }
+
+    /// From `climb_at` on an answered probe of a better hop is proof enough.
+    pub(super) fn schedule_after_answer(
+        &mut self,
+        role: Role,
+        proof: Proof,
+        climb_at: Option<Instant>,
+        now: Instant,
+    ) {
+        self.due = match role {
+            Role::Active | Role::Searched => now + PROBE_EVERY,
+            // A padded probe is under way, or due.
+            Role::Better if self.asked.is_some() || self.due <= now => self.due,
+            Role::Better => {
+                let rested = now + PROBE_SEARCH_MAX;
+                climb_at.filter(|at| *at > proof.sent).map_or(rested, |at| at.clamp(now, rested))
+            }
+            Role::Standby | Role::Idle | Role::Forbidden => now + PROBE_STANDBY_EVERY,
+        };
+    }
+}

@@ -1,0 +1,180 @@
+//! Two keepers under faults drawn at random: what holds always, and what holds once they are lifted.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::super::*;
+use super::net::{A, A_HOME, B, B_HOME, Net};
+use crate::domain::limits::{
+    CLIMB_AFTER, CLIMB_AFTER_MAX, PATH_SILENCE, PEER_ADDRESSES_MAX, PROBE_SEARCH_MAX, PROBES_OUTSTANDING_MAX,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    /// Which end's packets of a kind arrive, from now on.
+    Direct([bool; 2]),
+    Relay([bool; 2]),
+    Loss(u64),
+    Registered(bool),
+    Choice(usize, PathChoice),
+    /// Nothing happens for so long that every patience is at its end.
+    Peace,
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    let choice = prop::sample::select(vec![PathChoice::Auto, PathChoice::Direct, PathChoice::Relay]);
+    prop_oneof![
+        4 => any::<[bool; 2]>().prop_map(Fault::Direct),
+        3 => any::<[bool; 2]>().prop_map(Fault::Relay),
+        2 => (0_u64..40).prop_map(Fault::Loss),
+        1 => any::<bool>().prop_map(Fault::Registered),
+        1 => (0_usize..2, choice).prop_map(|(which, choice)| Fault::Choice(which, choice)),
+        1 => Just(Fault::Peace),
+    ]
+}
+
+fn faults() -> impl Strategy<Value = Vec<(Fault, u64)>> {
+    prop::collection::vec((fault(), 1_u64..20_000), 1..25)
+}
+
+/// A run, and what each end was allowed and since when.
+struct Run {
+    net: Net,
+    choices: [(PathChoice, Duration); 2],
+    said: [Vec<(Duration, RouteEvent)>; 2],
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let mut net = Net::new();
+        net.chance = seed;
+        net.announce(A, &[B_HOME]);
+        net.announce(B, &[A_HOME]);
+        net.set_relay(true);
+        Self { net, choices: [(PathChoice::Auto, Duration::ZERO); 2], said: [vec![], vec![]] }
+    }
+
+    fn choose(&mut self, which: usize, choice: PathChoice) {
+        if self.choices[which].0 != choice {
+            self.choices[which] = (choice, self.net.elapsed());
+            self.net.choose(which, choice);
+        }
+    }
+
+    fn meet(&mut self, fault: Fault) {
+        let net = &mut self.net;
+        match fault {
+            Fault::Direct(cut) => net.direct_cut = cut,
+            Fault::Relay(cut) => net.relay_cut = cut,
+            Fault::Loss(percent) => net.loss_percent = percent,
+            Fault::Registered(registered) => net.set_relay(registered),
+            Fault::Choice(which, choice) => self.choose(which, choice),
+            Fault::Peace => {
+                self.lift();
+                self.run_for(Duration::from_secs(700));
+            }
+        }
+    }
+
+    fn lift(&mut self) {
+        self.net.cut_all(false);
+        self.net.loss_percent = 0;
+        self.net.set_relay(true);
+        self.choose(A, PathChoice::Auto);
+        self.choose(B, PathChoice::Auto);
+    }
+
+    /// Runs in steps, and looks after each.
+    fn run_for(&mut self, span: Duration) {
+        let end = self.net.now + span;
+        while self.net.now < end {
+            self.net.run_for((end - self.net.now).min(SECOND / 2));
+            for which in [A, B] {
+                self.said[which].extend(self.net.dated_events(which));
+                self.look_at(which);
+            }
+        }
+    }
+
+    fn look_at(&self, which: usize) {
+        let peer = self.net.peer(which);
+        let (choice, since) = self.choices[which];
+        if let Some(hop) = peer.active() {
+            let leaves = self.net.elapsed() < since + PATH_SILENCE;
+            assert!(choice.allows(hop.kind()) || leaves, "{hop} is used though only {choice} is allowed");
+            assert!(hop == Hop::Relay || peer.validated().any(|address| Hop::Direct(address) == hop));
+        }
+        assert!(peer.outstanding.len() <= PROBES_OUTSTANDING_MAX);
+        assert!(peer.targets.iter().count() <= 2 * PEER_ADDRESSES_MAX + 2);
+        assert!(peer.poll_timeout().is_none_or(|due| due > self.net.now), "a timer stands still");
+    }
+
+    /// Between two changes lies what the policy asks for, and each reason is true.
+    fn check_changes(&self, which: usize) {
+        let mut last: Option<(Duration, Hop)> = None;
+        let mut left_in_silence: BTreeMap<PathKind, Duration> = BTreeMap::new();
+        for (at, event) in &self.said[which] {
+            let RouteEvent::Active { hop, why } = *event else {
+                last = last.filter(|_| *event != RouteEvent::Inactive);
+                continue;
+            };
+            let (since, before) = last.map_or((Duration::ZERO, None), |(since, hop)| (since, Some(hop)));
+            match why {
+                PathReason::First => assert_eq!(before, None),
+                PathReason::Better => {
+                    assert!(before.is_some_and(|before| hop.kind() < before.kind()));
+                    let left = left_in_silence.get(&hop.kind());
+                    assert!(
+                        left.is_none_or(|left| *at >= *left + CLIMB_AFTER),
+                        "{which} climbed too soon at {at:?}"
+                    );
+                }
+                PathReason::Silent => {
+                    let before = before.expect("something fell silent");
+                    assert!(hop.kind() != before.kind() && *at >= since + SECOND * 2, "{which} at {at:?}");
+                    if before.kind() < hop.kind() {
+                        left_in_silence.insert(before.kind(), *at);
+                    }
+                }
+                PathReason::Moved => panic!("there is one address"),
+                PathReason::Forced => assert!(before.is_some_and(|before| before.kind() != hop.kind())),
+            }
+            last = Some((*at, hop));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #[test]
+    fn whatever_happened_both_ends_agree_soon_after_and_meet_on_direct_in_the_end(
+        seed in any::<u64>(),
+        faults in faults(),
+    ) {
+        let mut run = Run::new(seed);
+        for (fault, millis) in faults {
+            run.meet(fault);
+            run.run_for(Duration::from_millis(millis));
+        }
+        run.lift();
+        run.run_for(PROBE_SEARCH_MAX + PATH_SILENCE + SECOND);
+        for which in [A, B] {
+            prop_assert!(run.net.peer(which).active().is_some() && run.net.silence(which) < SECOND * 2);
+        }
+        run.run_for(CLIMB_AFTER_MAX + SECOND * 5);
+        for which in [A, B] {
+            prop_assert_eq!(run.net.kind(which), Some(PathKind::Direct));
+            run.check_changes(which);
+            let busiest = run.net.busiest_second(which);
+            prop_assert!(busiest <= PACKETS_PER_SECOND, "{busiest} packets in a second");
+        }
+    }
+}
+
+/// What one end sends at most, of its own accord and in answer to the other, with one address and
+/// the relay to search: some ten probes each, as many asked back, and the answers to all those.
+const PACKETS_PER_SECOND: usize = 60;
