@@ -1,0 +1,452 @@
+//! Keeps this agent registered at the relay: the agent's side, without socket or clock.
+//!
+//! ```text
+//! agent ── Register (number, chance) ──▶ relay     every 15 s, again sooner while unanswered
+//! agent ◀─ Challenge (chance, nonce) ─── relay     the nonce is bound to the address it is sent to
+//! agent ── Confirm (nonce) ────────────▶ relay     so whoever sends from there also receives there
+//! agent ◀─ Registered (nonce) ────────── relay
+//! ```
+//!
+//! The number rises with every Register of a link, so an old one earns nothing at the relay. The
+//! challenge repeats the Register's chance, so an old one proves nothing here. A challenge that
+//! nobody asked for is confirmed too: that is how the relay learns of a changed address before the
+//! next Register. What the relay makes of it is in [`super::relay`].
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::allowance::Allowance;
+use super::packet::{PROBE_BYTES_MIN, Packet, PacketKey, PacketKind};
+use crate::domain::id::{BootId, RouteId};
+use crate::domain::limits::{
+    CONFIRMS_PER_SECOND, REGISTER_AGAIN_MAX, REGISTER_AGAIN_MIN, REGISTER_EVERY, REGISTERS_OUTSTANDING_MAX,
+    REGISTRATION_LASTS,
+};
+
+/// The TLS exporter's label (RFC 8446 §7.5) under which the control link gives the packets' key.
+pub const REGISTRATION_LABEL: &[u8] = b"EXPORTER-adit-registration";
+
+/// A Register's nonce: the number that rises, then chance.
+#[must_use]
+pub(super) fn register_nonce(number: u64, chance: [u8; 8]) -> [u8; 16] {
+    let mut nonce = [0; 16];
+    nonce[..8].copy_from_slice(&number.to_be_bytes());
+    nonce[8..].copy_from_slice(&chance);
+    nonce
+}
+
+/// The two halves of a Register's nonce.
+#[must_use]
+pub(super) fn split_register_nonce(nonce: [u8; 16]) -> (u64, [u8; 8]) {
+    let number = u128::from_be_bytes(nonce);
+    #[expect(clippy::cast_possible_truncation, reason = "each half is what stands in its eight bytes")]
+    let (number, chance) = ((number >> 64) as u64, number as u64);
+    (number, chance.to_be_bytes())
+}
+
+/// One agent's registration at its gateway's relay.
+#[derive(Debug)]
+pub struct Registration {
+    own: RouteId,
+    gateway: RouteId,
+    boot: BootId,
+    link: Option<Link>,
+    /// When the relay last said that it knows where we are.
+    registered: Option<Instant>,
+    unasked: Allowance,
+    transmits: VecDeque<Box<[u8]>>,
+}
+
+/// What belongs to one control link.
+#[derive(Debug)]
+struct Link {
+    key: PacketKey,
+    /// Of the last Register.
+    number: u64,
+    due: Instant,
+    pause: Duration,
+    /// The chance in the latest Registers, and the nonces of the challenges that repeated one.
+    asked: VecDeque<[u8; 8]>,
+    confirmed: VecDeque<[u8; 16]>,
+}
+
+impl Registration {
+    #[must_use]
+    pub fn new(own: RouteId, gateway: RouteId, boot: BootId) -> Self {
+        Self {
+            own,
+            gateway,
+            boot,
+            link: None,
+            registered: None,
+            unasked: Allowance::default(),
+            transmits: VecDeque::new(),
+        }
+    }
+
+    /// A control link is up, or none is. A new one registers at once; without any, what is
+    /// registered lasts until it lapses.
+    pub fn set_key(&mut self, key: Option<PacketKey>, now: Instant) {
+        let held = self.link.as_ref().map(|link| link.key.id());
+        if key.as_ref().map(PacketKey::id) == held {
+            return;
+        }
+        self.link = key.map(|key| Link {
+            key,
+            number: 0,
+            due: now,
+            pause: REGISTER_AGAIN_MIN,
+            asked: VecDeque::new(),
+            confirmed: VecDeque::new(),
+        });
+    }
+
+    /// Registers anew at once: for when the network under us changed.
+    pub fn search(&mut self, now: Instant) {
+        if let Some(link) = &mut self.link {
+            link.due = now;
+            link.pause = REGISTER_AGAIN_MIN;
+        }
+    }
+
+    /// Takes one packet of ours as it came from the socket, wherever from. What does not verify or
+    /// is not from the gateway to us gets silence.
+    pub fn handle_packet(&mut self, packet: &[u8], now: Instant) {
+        let Some(link) = &mut self.link else { return };
+        let Some(packet) = link.key.open(packet) else { return };
+        if packet.destination != self.own || packet.source != self.gateway {
+            return;
+        }
+        match packet.kind {
+            PacketKind::Challenge => self.handle_challenge(&packet, now),
+            PacketKind::Registered => self.handle_registered(&packet, now),
+            PacketKind::Probe | PacketKind::Answer | PacketKind::Register | PacketKind::Confirm => {}
+        }
+    }
+
+    /// Sends what is due and forgets what has lapsed. Early or late calls do no harm.
+    pub fn handle_timeout(&mut self, now: Instant, nonce: &mut impl FnMut() -> [u8; 16]) {
+        if !self.is_registered(now) {
+            self.registered = None;
+        }
+        let Some(link) = self.link.as_mut().filter(|link| link.due <= now) else { return };
+        link.number += 1;
+        let (_, chance) = split_register_nonce(nonce());
+        remember(&mut link.asked, chance);
+        link.due = now + link.pause;
+        link.pause = (link.pause * 2).min(REGISTER_AGAIN_MAX);
+        let nonce = register_nonce(link.number, chance);
+        self.send(PacketKind::Register, nonce);
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let lapses = self.registered.map(|registered| registered + REGISTRATION_LASTS);
+        self.link.as_ref().map(|link| link.due).into_iter().chain(lapses).min()
+    }
+
+    /// What to send to the gateway's address.
+    pub fn poll_transmit(&mut self) -> Option<Box<[u8]>> {
+        self.transmits.pop_front()
+    }
+
+    /// Whether the relay knows where we are, as far as we know.
+    #[must_use]
+    pub fn is_registered(&self, now: Instant) -> bool {
+        self.registered
+            .is_some_and(|registered| now.saturating_duration_since(registered) < REGISTRATION_LASTS)
+    }
+
+    fn handle_challenge(&mut self, challenge: &Packet, now: Instant) {
+        let Some(link) = &mut self.link else { return };
+        let asked = link.asked.iter().position(|chance| chance == challenge.boot.as_bytes());
+        if let Some(index) = asked {
+            link.asked.remove(index);
+            remember(&mut link.confirmed, challenge.nonce);
+        } else if !self.unasked.take(CONFIRMS_PER_SECOND, now) {
+            return;
+        }
+        self.send(PacketKind::Confirm, challenge.nonce);
+    }
+
+    fn handle_registered(&mut self, registered: &Packet, now: Instant) {
+        let Some(link) = &mut self.link else { return };
+        if !link.confirmed.contains(&registered.nonce) {
+            return;
+        }
+        link.confirmed.clear();
+        link.due = now + REGISTER_EVERY;
+        link.pause = REGISTER_AGAIN_MIN;
+        self.registered = Some(now);
+    }
+
+    fn send(&mut self, kind: PacketKind, nonce: [u8; 16]) {
+        let Some(link) = &self.link else { return };
+        let packet = Packet {
+            kind,
+            destination: self.gateway,
+            source: self.own,
+            boot: self.boot,
+            nonce,
+            length: PROBE_BYTES_MIN,
+        };
+        let mut buffer = [0; PROBE_BYTES_MIN];
+        self.transmits.push_back(link.key.seal(&packet, &mut buffer).into());
+    }
+}
+
+/// Bounded; the oldest is forgotten first.
+fn remember<T>(kept: &mut VecDeque<T>, latest: T) {
+    if kept.len() >= REGISTERS_OUTSTANDING_MAX {
+        kept.pop_front();
+    }
+    kept.push_back(latest);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OWN: RouteId = RouteId::from_bytes(*b"agent 00");
+    const GATEWAY: RouteId = RouteId::from_bytes(*b"gateway0");
+    const BOOT: BootId = BootId::from_bytes([3; 8]);
+    const MS: Duration = Duration::from_millis(1);
+
+    /// A registration, and the relay's part of the talk by hand.
+    struct Talk {
+        start: Instant,
+        agent: Registration,
+        drawn: u64,
+    }
+
+    impl Talk {
+        fn new() -> Self {
+            let start = Instant::now();
+            let mut agent = Registration::new(OWN, GATEWAY, BOOT);
+            agent.set_key(Some(key()), start);
+            Self { start, agent, drawn: 0 }
+        }
+
+        fn at(&self, after: Duration) -> Instant {
+            self.start + after
+        }
+
+        /// What the agent sends when it is called at `after`.
+        fn called(&mut self, after: Duration) -> Vec<Packet> {
+            let now = self.at(after);
+            let drawn = &mut self.drawn;
+            self.agent.handle_timeout(now, &mut || {
+                *drawn += 1;
+                register_nonce(u64::MAX, drawn.to_be_bytes())
+            });
+            self.sent()
+        }
+
+        fn sent(&mut self) -> Vec<Packet> {
+            std::iter::from_fn(|| self.agent.poll_transmit())
+                .map(|wire| {
+                    assert_eq!(wire.len(), PROBE_BYTES_MIN);
+                    key().open(&wire).expect("sealed with the link's key")
+                })
+                .collect()
+        }
+
+        /// What the agent sends when `packet` reaches it at `after`.
+        fn told(&mut self, packet: &Packet, after: Duration) -> Vec<Packet> {
+            let now = self.at(after);
+            self.agent.handle_packet(&seal(packet), now);
+            self.sent()
+        }
+
+        /// A whole round without loss.
+        fn register(&mut self, after: Duration) {
+            let [register] = self.called(after)[..] else { panic!("a register is due") };
+            let [confirm] = self.told(&challenge(&register, [7; 16]), after)[..] else { panic!("confirms") };
+            assert_eq!((confirm.kind, confirm.nonce), (PacketKind::Confirm, [7; 16]));
+            assert!(self.told(&registered([7; 16]), after).is_empty());
+            assert!(self.agent.is_registered(self.at(after)));
+        }
+    }
+
+    fn key() -> PacketKey {
+        PacketKey::of_link(&[5; 32])
+    }
+
+    fn seal(packet: &Packet) -> Vec<u8> {
+        key().seal(packet, &mut [0; PROBE_BYTES_MIN]).to_vec()
+    }
+
+    fn from_gateway(kind: PacketKind, boot: [u8; 8], nonce: [u8; 16]) -> Packet {
+        let boot = BootId::from_bytes(boot);
+        Packet { kind, destination: OWN, source: GATEWAY, boot, nonce, length: PROBE_BYTES_MIN }
+    }
+
+    fn challenge(register: &Packet, nonce: [u8; 16]) -> Packet {
+        from_gateway(PacketKind::Challenge, split_register_nonce(register.nonce).1, nonce)
+    }
+
+    fn registered(nonce: [u8; 16]) -> Packet {
+        from_gateway(PacketKind::Registered, [9; 8], nonce)
+    }
+
+    #[test]
+    fn a_link_registers_at_once_and_refreshes_every_fifteen_seconds() {
+        let mut talk = Talk::new();
+        for round in 0..4 {
+            let after = REGISTER_EVERY * round;
+            assert_eq!(talk.agent.poll_timeout(), Some(talk.at(after)));
+            talk.register(after);
+            assert!(talk.called(after + REGISTER_EVERY.saturating_sub(MS)).is_empty());
+        }
+    }
+
+    #[test]
+    fn without_an_answer_it_asks_again_after_250_ms_doubling_to_two_seconds_and_each_number_is_new() {
+        let mut talk = Talk::new();
+        let mut asked = Vec::new();
+        for after in [0, 250, 750, 1_750, 3_750, 5_750] {
+            assert_eq!(talk.agent.poll_timeout(), Some(talk.at(MS * after)));
+            if after > 0 {
+                assert!(talk.called(MS * (after - 1)).is_empty());
+            }
+            asked.extend(talk.called(MS * after));
+        }
+        let numbers: Vec<_> = asked.iter().map(|register| split_register_nonce(register.nonce).0).collect();
+        assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
+        assert!(asked.iter().all(|register| register.kind == PacketKind::Register));
+        assert!(asked.iter().all(|register| (register.source, register.destination) == (OWN, GATEWAY)));
+    }
+
+    #[test]
+    fn a_registration_lapses_exactly_sixty_seconds_after_its_last_word() {
+        let mut talk = Talk::new();
+        talk.register(Duration::ZERO);
+        talk.agent.set_key(None, talk.at(MS));
+        assert_eq!(talk.agent.poll_timeout(), Some(talk.at(REGISTRATION_LASTS)));
+        assert!(talk.agent.is_registered(talk.at(REGISTRATION_LASTS.saturating_sub(MS))));
+        assert!(!talk.agent.is_registered(talk.at(REGISTRATION_LASTS)));
+        assert!(talk.called(REGISTRATION_LASTS).is_empty(), "nothing is sent without a link");
+        assert_eq!(talk.agent.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_new_link_registers_anew_and_what_was_registered_stays_until_it_lapses() {
+        let mut talk = Talk::new();
+        talk.register(Duration::ZERO);
+        talk.agent.set_key(Some(PacketKey::of_link(&[6; 32])), talk.at(MS));
+        assert!(talk.agent.is_registered(talk.at(MS)));
+        assert_eq!(talk.agent.poll_timeout(), Some(talk.at(MS)));
+        // The link before is as good as a stranger's.
+        assert!(talk.told(&from_gateway(PacketKind::Challenge, [0; 8], [1; 16]), MS).is_empty());
+        // And the same link told twice changes nothing.
+        let mut talk = Talk::new();
+        talk.register(Duration::ZERO);
+        talk.agent.set_key(Some(key()), talk.at(MS));
+        assert_eq!(talk.agent.poll_timeout(), Some(talk.at(REGISTER_EVERY)));
+    }
+
+    #[test]
+    fn a_round_trip_longer_than_the_pause_registers_all_the_same() {
+        let mut talk = Talk::new();
+        let first = talk.called(Duration::ZERO)[0];
+        talk.called(MS * 250);
+        talk.called(MS * 750);
+        let late = MS * 900;
+        assert_eq!(talk.told(&challenge(&first, [1; 16]), late).len(), 1);
+        talk.told(&registered([1; 16]), late);
+        assert!(talk.agent.is_registered(talk.at(late)));
+    }
+
+    #[test]
+    fn only_the_latest_attempts_count() {
+        let mut talk = Talk::new();
+        let mut after = Duration::ZERO;
+        let first = talk.called(after)[0];
+        for _ in 0..REGISTERS_OUTSTANDING_MAX {
+            after += REGISTER_AGAIN_MAX;
+            assert_eq!(talk.called(after).len(), 1);
+        }
+        talk.told(&challenge(&first, [1; 16]), after);
+        talk.told(&registered([1; 16]), after);
+        assert!(!talk.agent.is_registered(talk.at(after)));
+        let link = talk.agent.link.as_ref().expect("up");
+        assert_eq!(link.asked.len(), REGISTERS_OUTSTANDING_MAX);
+    }
+
+    #[test]
+    fn a_challenge_nobody_asked_for_is_confirmed_but_proves_nothing_here() {
+        let mut talk = Talk::new();
+        let unasked = from_gateway(PacketKind::Challenge, [9; 8], [1; 16]);
+        assert_eq!(talk.told(&unasked, MS)[0].kind, PacketKind::Confirm);
+        talk.told(&registered([1; 16]), MS);
+        assert!(!talk.agent.is_registered(talk.at(MS)));
+    }
+
+    #[test]
+    fn replayed_challenges_are_confirmed_at_a_bounded_rate_and_never_starve_a_genuine_one() {
+        let mut talk = Talk::new();
+        let [register] = talk.called(Duration::ZERO)[..] else { panic!("registers") };
+        let genuine = challenge(&register, [7; 16]);
+        let old = from_gateway(PacketKind::Challenge, [9; 8], [1; 16]);
+        let confirmed = (0..1_000).filter(|_| !talk.told(&old, MS).is_empty()).count();
+        assert_eq!(confirmed, CONFIRMS_PER_SECOND as usize);
+        assert_eq!(talk.told(&genuine, MS).len(), 1);
+        assert!(talk.told(&genuine, MS).is_empty(), "the second time it is a replay");
+        talk.told(&registered([7; 16]), MS);
+        assert!(talk.agent.is_registered(talk.at(MS)));
+        // The word that registered us does so once.
+        talk.told(&registered([7; 16]), MS * 2);
+        assert_eq!(talk.agent.poll_timeout(), Some(talk.at(MS + REGISTER_EVERY)));
+    }
+
+    #[test]
+    fn what_is_forged_reflected_or_for_another_gets_silence() {
+        let mut talk = Talk::new();
+        let [register] = talk.called(Duration::ZERO)[..] else { panic!("registers") };
+        let genuine = challenge(&register, [7; 16]);
+        for packet in [
+            Packet { destination: GATEWAY, ..genuine },
+            Packet { source: OWN, ..genuine },
+            // Our own words, thrown back.
+            register,
+            Packet { kind: PacketKind::Confirm, ..register },
+            Packet { kind: PacketKind::Probe, ..genuine },
+            Packet { kind: PacketKind::Answer, ..genuine },
+        ] {
+            assert!(talk.told(&packet, MS).is_empty(), "{packet:?}");
+        }
+        let wire = seal(&genuine);
+        for bit in 0..wire.len() * 8 {
+            let mut forged = wire.clone();
+            forged[bit / 8] ^= 1 << (bit % 8);
+            talk.agent.handle_packet(&forged, talk.at(MS));
+            talk.agent.handle_packet(&wire[..bit / 8], talk.at(MS));
+        }
+        assert!(talk.sent().is_empty());
+    }
+
+    #[test]
+    fn a_changed_network_registers_at_once() {
+        let mut talk = Talk::new();
+        talk.register(Duration::ZERO);
+        talk.agent.search(talk.at(MS * 100));
+        assert_eq!(talk.called(MS * 100).len(), 1);
+        assert_eq!(talk.agent.poll_timeout(), Some(talk.at(MS * 350)));
+    }
+
+    proptest! {
+        #[test]
+        fn random_packets_never_panic_and_are_never_answered(
+            packets in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..100), 0..20),
+        ) {
+            let mut talk = Talk::new();
+            for packet in packets {
+                talk.agent.handle_packet(&packet, talk.at(MS));
+            }
+            prop_assert!(talk.sent().is_empty());
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! Who may send through the relay, to whom, and from where: the gateway's side, without socket or
+//! clock. One thread owns it, so nothing is locked.
+//!
+//! A packet is forwarded unread, by the route it is for, when it comes from where its sender
+//! registered, each of the two permits the other, and the receiver is registered. An agent
+//! registers by proving that it holds the key of its live control link and receives at the address
+//! it sends from ([`super::registration`] has the talk). Everything else gets silence, save that a
+//! challenge is sent to who sealed a new Register, or who sent a probe in a member's name; it is
+//! never longer than what it answers, and how many there are is bounded. Which servers permit each
+//! other is decided by the platform.
+
+mod bandwidth;
+mod challenges;
+mod members;
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
+use std::time::Instant;
+
+use self::bandwidth::Bandwidth;
+use self::challenges::Challenges;
+use self::members::{Index, Members};
+use super::packet::{Claim, PROBE_BYTES_MIN, Packet, PacketKey, PacketKind, is_ours, quic_route};
+use super::registration::split_register_nonce;
+use crate::domain::id::{BootId, OrganizationId, RouteId};
+use crate::domain::limits::{
+    RELAY_ANSWERS_PER_SECOND, RELAY_MEMBERS_MAX, RELAY_PAIRS_MAX, RELAY_REPEATS_ANSWERED_MAX,
+};
+
+pub use self::members::{PairId, PairTraffic};
+
+/// Every answer of the relay has this length, and no request is shorter.
+pub const ANSWER_BYTES: usize = PROBE_BYTES_MIN;
+
+/// What to do with one packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is QUIC for the gateway itself.
+    Own,
+    /// Send it to this address, unchanged. Equal pairs have equal addresses within a batch.
+    Forward {
+        to: SocketAddr,
+        pair: PairId,
+    },
+    /// Send so many bytes of the answer back to where the packet came from.
+    Answer {
+        length: usize,
+    },
+    Drop(DropReason),
+}
+
+/// Why a packet went nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DropReason {
+    /// Neither QUIC with a route nor ours, or of a wrong length.
+    Malformed,
+    /// Nobody has registered from there, or not lately.
+    UnknownSource,
+    /// The two do not permit each other, or nobody has that route.
+    NotPermitted,
+    /// The receiver is not registered, or not lately.
+    PeerAway,
+    /// The sender's organization has used up its bandwidth.
+    OverBandwidth,
+    /// Ours, but of a kind that the relay never takes from there.
+    Unexpected,
+    /// Ours, but sealed with no key of that agent's control link.
+    Forged,
+    /// Ours, but it was here before or comes too late.
+    Replayed,
+    /// It would be answered, but too many are.
+    TooMany,
+    /// For the gateway itself, which has more waiting than it can take.
+    OwnQueueFull,
+    /// The socket takes no more packets at the moment.
+    SocketFull,
+    /// The kernel refused to send it there.
+    Unsendable,
+}
+
+impl DropReason {
+    pub const ALL: [Self; 12] = [
+        Self::Malformed,
+        Self::UnknownSource,
+        Self::NotPermitted,
+        Self::PeerAway,
+        Self::OverBandwidth,
+        Self::Unexpected,
+        Self::Forged,
+        Self::Replayed,
+        Self::TooMany,
+        Self::OwnQueueFull,
+        Self::SocketFull,
+        Self::Unsendable,
+    ];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::UnknownSource => "unknown_source",
+            Self::NotPermitted => "not_permitted",
+            Self::PeerAway => "peer_away",
+            Self::OverBandwidth => "over_bandwidth",
+            Self::Unexpected => "unexpected",
+            Self::Forged => "forged",
+            Self::Replayed => "replayed",
+            Self::TooMany => "too_many",
+            Self::OwnQueueFull => "own_queue_full",
+            Self::SocketFull => "socket_full",
+            Self::Unsendable => "unsendable",
+        }
+    }
+}
+
+/// What does not fit the relay's bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RelayFull {
+    #[error("the relay knows {RELAY_MEMBERS_MAX} agents already; spread the agents over more gateways")]
+    Members,
+    #[error(
+        "the relay holds {RELAY_PAIRS_MAX} pairs of agents already; spread the agents over more gateways"
+    )]
+    Pairs,
+}
+
+#[derive(Debug)]
+pub struct Relay {
+    own: RouteId,
+    boot: BootId,
+    challenges: Challenges,
+    members: Members,
+    bandwidth: Option<Bandwidth>,
+    local: Option<IpAddr>,
+}
+
+impl Relay {
+    /// `challenge_key` is chance that nobody else knows; `start` any time before the first packet.
+    #[must_use]
+    pub fn new(own: RouteId, boot: BootId, challenge_key: [u8; 32], start: Instant) -> Self {
+        let challenges = Challenges::new(&challenge_key, start);
+        Self { own, boot, challenges, members: Members::default(), bandwidth: None, local: None }
+    }
+
+    /// Lets every organization send so much and no more.
+    #[must_use]
+    pub fn limited_to(mut self, bits_per_second_each: NonZeroU64) -> Self {
+        self.bandwidth = Some(Bandwidth::new(bits_per_second_each));
+        self
+    }
+
+    /// The agent of `route` has a control link with this key; it may register from now on. What it
+    /// had registered over an earlier link stays.
+    pub fn join(
+        &mut self,
+        route: RouteId,
+        organization: OrganizationId,
+        key: PacketKey,
+    ) -> Result<(), RelayFull> {
+        self.members.join(route, organization, key)
+    }
+
+    /// Its control link has ended: it cannot register any more, and what is registered lapses.
+    pub fn leave(&mut self, route: RouteId) {
+        if let Some(index) = self.members.find(route) {
+            self.members.leave(index);
+        }
+    }
+
+    /// It is not welcome any more: not one packet more from it or to it.
+    pub fn remove(&mut self, route: RouteId) {
+        if let Some(index) = self.members.find(route) {
+            self.members.remove(index);
+        }
+    }
+
+    /// These and no others are its peers. A packet passes only between two that permit each other.
+    /// What is in excess of a bound is not permitted, and said.
+    pub fn permit(&mut self, route: RouteId, peers: BTreeSet<RouteId>) -> Result<(), RelayFull> {
+        match self.members.find(route) {
+            Some(index) => self.members.permit(index, peers),
+            None => Ok(()),
+        }
+    }
+
+    /// The packets that follow came to this address of the gateway, which may have many.
+    pub const fn arrived_at(&mut self, local: Option<IpAddr>) {
+        self.local = local;
+    }
+
+    /// The address of the gateway from which packets of this pair must be sent.
+    #[must_use]
+    pub fn local_of(&self, pair: PairId) -> Option<IpAddr> {
+        self.members.local_of(pair)
+    }
+
+    /// Judges one packet that came from `from`; what it answers, it writes to `answer`.
+    pub fn handle(
+        &mut self,
+        from: SocketAddr,
+        packet: &[u8],
+        now: Instant,
+        answer: &mut [u8; ANSWER_BYTES],
+    ) -> Verdict {
+        if from.port() == 0 {
+            // Nobody can be answered there.
+            return Verdict::Drop(DropReason::Malformed);
+        }
+        let outcome = match packet.first() {
+            Some(&first) if is_ours(first) => self.handle_ours(from, packet, now, answer),
+            _ => match quic_route(packet) {
+                Some(route) if route == self.own => Ok(Verdict::Own),
+                Some(route) => self.forward(from, None, route, packet.len(), now),
+                None => Err(DropReason::Malformed),
+            },
+        };
+        outcome.unwrap_or_else(Verdict::Drop)
+    }
+
+    /// Forgets who has lapsed. Nothing depends on when it is called but memory; once a second is
+    /// enough.
+    pub fn forget_lapsed(&mut self, now: Instant) {
+        self.members.forget_lapsed(now);
+        if let Some(bandwidth) = &mut self.bandwidth {
+            bandwidth.forget_idle(now);
+        }
+    }
+
+    /// Agents that packets reach now.
+    #[must_use]
+    pub fn registered(&self, now: Instant) -> usize {
+        self.members.registered(now)
+    }
+
+    /// Where the agent of `route` is reached now.
+    #[must_use]
+    pub fn address_of(&self, route: RouteId, now: Instant) -> Option<SocketAddr> {
+        self.members.address(self.members.find(route)?, now)
+    }
+
+    /// What went from whom to whom since the two permitted each other.
+    pub fn traffic(&self) -> impl Iterator<Item = PairTraffic> + '_ {
+        self.members.traffic()
+    }
+
+    /// `claimed` is whose packet it says it is, where it says so.
+    #[inline]
+    fn forward(
+        &mut self,
+        from: SocketAddr,
+        claimed: Option<RouteId>,
+        destination: RouteId,
+        length: usize,
+        now: Instant,
+    ) -> Result<Verdict, DropReason> {
+        let source = self.members.at(from, now).ok_or(DropReason::UnknownSource)?;
+        if claimed.is_some_and(|claimed| claimed != self.members.route(source)) {
+            return Err(DropReason::UnknownSource);
+        }
+        let peer = self.members.peer(source, destination).ok_or(DropReason::NotPermitted)?;
+        let to = self.members.address(peer.index, now).ok_or(DropReason::PeerAway)?;
+        if let Some(bandwidth) = &mut self.bandwidth
+            && !bandwidth.take(self.members.organization(source), length, now)
+        {
+            return Err(DropReason::OverBandwidth);
+        }
+        self.members.count(peer.pair, length);
+        Ok(Verdict::Forward { to, pair: peer.pair })
+    }
+
+    fn handle_ours(
+        &mut self,
+        from: SocketAddr,
+        packet: &[u8],
+        now: Instant,
+        answer: &mut [u8; ANSWER_BYTES],
+    ) -> Result<Verdict, DropReason> {
+        let claim = Claim::read(packet).ok_or(DropReason::Malformed)?;
+        let is_to_gateway = claim.destination == self.own;
+        match claim.kind {
+            PacketKind::Probe | PacketKind::Answer if !is_to_gateway => {
+                let forwarded = self.forward(from, Some(claim.source), claim.destination, packet.len(), now);
+                match forwarded {
+                    Err(DropReason::UnknownSource) if claim.kind == PacketKind::Probe => {
+                        self.challenge_claim(from, &claim, now, answer)
+                    }
+                    forwarded => forwarded,
+                }
+            }
+            PacketKind::Register if is_to_gateway => self.handle_register(from, &claim, packet, now, answer),
+            PacketKind::Confirm if is_to_gateway => self.handle_confirm(from, &claim, packet, now, answer),
+            PacketKind::Probe
+            | PacketKind::Answer
+            | PacketKind::Register
+            | PacketKind::Challenge
+            | PacketKind::Confirm
+            | PacketKind::Registered => Err(DropReason::Unexpected),
+        }
+    }
+
+    /// A probe in a member's name from elsewhere: most likely its address has changed. Only the
+    /// member itself can confirm.
+    fn challenge_claim(
+        &mut self,
+        from: SocketAddr,
+        claim: &Claim,
+        now: Instant,
+        answer: &mut [u8; ANSWER_BYTES],
+    ) -> Result<Verdict, DropReason> {
+        let index = self.members.find(claim.source).ok_or(DropReason::UnknownSource)?;
+        self.members.peer(index, claim.destination).ok_or(DropReason::NotPermitted)?;
+        let link = self.members.link(index).ok_or(DropReason::UnknownSource)?;
+        if !link.claims.take(RELAY_ANSWERS_PER_SECOND, now) {
+            return Err(DropReason::TooMany);
+        }
+        let nonce = self.challenges.nonce(claim.source, from, now);
+        Ok(self.answer(index, PacketKind::Challenge, self.boot, nonce, answer))
+    }
+
+    fn handle_register(
+        &mut self,
+        from: SocketAddr,
+        claim: &Claim,
+        packet: &[u8],
+        now: Instant,
+        answer: &mut [u8; ANSWER_BYTES],
+    ) -> Result<Verdict, DropReason> {
+        let (index, register) = self.open(claim, packet)?;
+        let link = self.members.link(index).ok_or(DropReason::Forged)?;
+        let (number, chance) = split_register_nonce(register.nonce);
+        if number < link.number {
+            return Err(DropReason::Replayed);
+        }
+        if number == link.number {
+            // Someone may have overheard it and been faster: it is answered a few times.
+            if link.repeats >= RELAY_REPEATS_ANSWERED_MAX {
+                return Err(DropReason::Replayed);
+            }
+            link.repeats += 1;
+        } else {
+            if !link.registers.take(RELAY_ANSWERS_PER_SECOND, now) {
+                return Err(DropReason::TooMany);
+            }
+            link.number = number;
+            link.repeats = 0;
+        }
+        let nonce = self.challenges.nonce(claim.source, from, now);
+        Ok(self.answer(index, PacketKind::Challenge, BootId::from_bytes(chance), nonce, answer))
+    }
+
+    fn handle_confirm(
+        &mut self,
+        from: SocketAddr,
+        claim: &Claim,
+        packet: &[u8],
+        now: Instant,
+        answer: &mut [u8; ANSWER_BYTES],
+    ) -> Result<Verdict, DropReason> {
+        let (index, confirm) = self.open(claim, packet)?;
+        if !self.challenges.accepts(claim.source, from, now, &confirm.nonce) {
+            return Err(DropReason::Replayed);
+        }
+        let is_there = self.members.address(index, now) == Some(from);
+        let link = self.members.link(index).ok_or(DropReason::Forged)?;
+        if link.confirmed.contains(&confirm.nonce) {
+            // It has counted. The agent may have missed the answer, so that is said again.
+            if !is_there || !link.again.take(RELAY_ANSWERS_PER_SECOND, now) {
+                return Err(DropReason::Replayed);
+            }
+        } else {
+            link.remember_confirmed(confirm.nonce);
+            self.members.register(index, from, self.local, now);
+        }
+        Ok(self.answer(index, PacketKind::Registered, self.boot, confirm.nonce, answer))
+    }
+
+    /// What a packet to the gateway says, when the claimed agent's live link has sealed it.
+    fn open(&mut self, claim: &Claim, packet: &[u8]) -> Result<(Index, Packet), DropReason> {
+        let index = self.members.find(claim.source).ok_or(DropReason::Forged)?;
+        let link = self.members.link(index).ok_or(DropReason::Forged)?;
+        let packet = link.key.open(packet).ok_or(DropReason::Forged)?;
+        Ok((index, packet))
+    }
+
+    fn answer(
+        &mut self,
+        index: Index,
+        kind: PacketKind,
+        boot: BootId,
+        nonce: [u8; 16],
+        answer: &mut [u8; ANSWER_BYTES],
+    ) -> Verdict {
+        let destination = self.members.route(index);
+        let Some(link) = self.members.link(index) else { return Verdict::Drop(DropReason::Forged) };
+        let packet = Packet { kind, destination, source: self.own, boot, nonce, length: ANSWER_BYTES };
+        Verdict::Answer { length: link.key.seal(&packet, answer).len() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! How much each organization may send through the relay: a bucket each, emptied at a fixed rate.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU64;
+use std::time::{Duration, Instant};
+
+use crate::domain::id::OrganizationId;
+use crate::domain::limits::RELAY_BURST;
+
+#[derive(Debug)]
+pub(super) struct Bandwidth {
+    bits_per_second: NonZeroU64,
+    /// When all that each has sent would have passed at its rate. As many as there are members at
+    /// most: only they send.
+    passed: BTreeMap<OrganizationId, Instant>,
+}
+
+impl Bandwidth {
+    pub(super) const fn new(bits_per_second: NonZeroU64) -> Self {
+        Self { bits_per_second, passed: BTreeMap::new() }
+    }
+
+    /// Whether so many bytes more may be sent now.
+    pub(super) fn take(&mut self, organization: OrganizationId, bytes: usize, now: Instant) -> bool {
+        let passed = self.passed.entry(organization).or_insert(now);
+        if passed.saturating_duration_since(now) > RELAY_BURST {
+            return false;
+        }
+        let nanoseconds = bytes as u128 * 8 * 1_000_000_000 / u128::from(self.bits_per_second.get());
+        *passed = (*passed).max(now) + Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
+        true
+    }
+
+    /// A bucket that is empty need not be kept.
+    pub(super) fn forget_idle(&mut self, now: Instant) {
+        self.passed.retain(|_, passed| *passed > now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: OrganizationId = OrganizationId::from_bytes([1; 16]);
+    const OTHER: OrganizationId = OrganizationId::from_bytes([2; 16]);
+
+    #[test]
+    fn what_passes_in_a_second_is_the_rate_and_one_burst() {
+        let start = Instant::now();
+        let mut bandwidth = Bandwidth::new(NonZeroU64::new(8_000_000).unwrap());
+        let mut passed = 0;
+        for ms in 0..1_000 {
+            let now = start + Duration::from_millis(ms);
+            passed += (0..100).filter(|_| bandwidth.take(ONE, 1_000, now)).count() * 1_000;
+        }
+        // A million bytes a second; a tenth of it at once; a packet on the edge.
+        assert!((1_098_000..=1_102_000).contains(&passed), "{passed}");
+        assert!(bandwidth.take(OTHER, 1_000, start), "others are not held back");
+    }
+
+    #[test]
+    fn an_empty_bucket_is_forgotten_and_starts_where_it_was() {
+        let start = Instant::now();
+        let mut bandwidth = Bandwidth::new(NonZeroU64::new(8_000).unwrap());
+        assert!(bandwidth.take(ONE, 1_000, start));
+        bandwidth.forget_idle(start + Duration::from_millis(999));
+        assert!(!bandwidth.take(ONE, 1_000, start));
+        bandwidth.forget_idle(start + Duration::from_millis(1_000));
+        assert!(bandwidth.passed.is_empty());
+    }
+}
