@@ -15,26 +15,12 @@ use std::time::{Duration, Instant};
 use header::{Header, Progress};
 use memchr::memchr;
 
+use super::stranger::{Greeting, Guess, Stranger};
 use crate::domain::limits::MLLP_AWAITED_MAX;
 
 const START: u8 = 0x0b;
 const END: u8 = 0x1c;
 const CARRIAGE_RETURN: u8 = 0x0d;
-
-/// What else people point at an MLLP port, by its first bytes.
-const STRANGERS: [(&[u8], OffReason); 9] = [
-    // A TLS record of type handshake, any version (RFC 8446 §5.1).
-    (b"\x16\x03", OffReason::TlsClientHello),
-    (b"GET ", OffReason::HttpRequest),
-    (b"HEAD ", OffReason::HttpRequest),
-    (b"POST ", OffReason::HttpRequest),
-    (b"PUT ", OffReason::HttpRequest),
-    (b"DELETE ", OffReason::HttpRequest),
-    (b"OPTIONS ", OffReason::HttpRequest),
-    (b"CONNECT ", OffReason::HttpRequest),
-    (b"PRI * ", OffReason::HttpRequest),
-];
-const OPENING_BYTES_MAX: usize = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MllpEvent {
@@ -57,6 +43,15 @@ pub enum OffReason {
     Unparsable,
     #[error("a message header without an end")]
     HeaderTooLong,
+}
+
+impl From<Stranger> for OffReason {
+    fn from(stranger: Stranger) -> Self {
+        match stranger {
+            Stranger::Tls => Self::TlsClientHello,
+            Stranger::Http => Self::HttpRequest,
+        }
+    }
 }
 
 /// MSH-9's first two components, such as `ADT^A01`: capitals, digits and `_` only, so that nothing
@@ -222,10 +217,7 @@ enum Role {
 #[derive(Debug)]
 enum Direction {
     /// Nothing but what may still become a stranger's greeting.
-    Opening {
-        held: [u8; OPENING_BYTES_MAX],
-        length: usize,
-    },
+    Opening(Greeting),
     Between,
     /// In the part of a message that is looked at.
     Header(Header),
@@ -238,7 +230,7 @@ enum Direction {
 
 impl Default for Direction {
     fn default() -> Self {
-        Self::Opening { held: [0; OPENING_BYTES_MAX], length: 0 }
+        Self::Opening(Greeting::default())
     }
 }
 
@@ -274,23 +266,14 @@ impl Direction {
                     Progress::Done => *self = Self::Body { found: *header, is_ending: false },
                     Progress::TooLong => return Err(OffReason::HeaderTooLong),
                 },
-                Self::Opening { held, length } if role == Role::Request => {
-                    held[*length] = byte;
-                    *length += 1;
-                    let greeting = &held[..*length];
-                    if let Some((_, why)) = STRANGERS.iter().find(|(mark, _)| *mark == greeting) {
-                        return Err(*why);
-                    }
-                    if !STRANGERS.iter().any(|(mark, _)| mark.starts_with(greeting)) {
-                        // Letters that became no greeting are no MLLP either.
-                        *self = if *length == 1 {
-                            Self::outside(byte)?
-                        } else {
-                            return Err(OffReason::Unparsable);
-                        };
-                    }
-                }
-                Self::Opening { .. } | Self::Between => *self = Self::outside(byte)?,
+                Self::Opening(greeting) if role == Role::Request => match greeting.push(byte) {
+                    Guess::Unsure => {}
+                    Guess::Known(stranger) => return Err(stranger.into()),
+                    Guess::Unknown if greeting.length() == 1 => *self = Self::outside(byte)?,
+                    // Letters that became no greeting are no MLLP either.
+                    Guess::Unknown => return Err(OffReason::Unparsable),
+                },
+                Self::Opening(_) | Self::Between => *self = Self::outside(byte)?,
             }
             bytes = rest;
         }
