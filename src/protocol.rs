@@ -2,14 +2,20 @@
 //!
 //! No socket, clock, chance or async, so a fault seen anywhere becomes a test that replays it.
 
+mod allowance;
 pub mod backoff;
 pub mod control;
 pub mod credit;
+pub mod dicom;
 pub mod enrol;
 pub mod frame;
 pub mod heartbeat;
+pub mod liveness;
 pub mod mllp;
 pub mod open;
 pub mod packet;
+pub mod registration;
+pub mod relay;
 pub mod route;
 pub mod rules;
+pub mod stranger;

@@ -30,10 +30,15 @@ impl Backoff {
         doubled.min(self.delay_max).mul_f64(1.0 - draw / 2.0)
     }
 
+    /// What kept failing is gone: the next delay is short again.
+    pub const fn reset(&mut self) {
+        self.failures = 0;
+    }
+
     /// The link is down after having been up for `up_for`.
     pub fn on_lost(&mut self, up_for: Duration) {
         if up_for >= self.lasted {
-            self.failures = 0;
+            self.reset();
         }
     }
 }
@@ -57,6 +62,13 @@ mod tests {
         let mut backoff = backoff();
         let delays: Vec<_> = (0..9).map(|_| backoff.next_delay(0.0).as_millis()).collect();
         assert_eq!(delays, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]);
+    }
+
+    #[test]
+    fn what_has_nothing_to_do_with_earlier_failures_starts_short() {
+        let mut backoff = Backoff { failures: 9, ..backoff() };
+        backoff.reset();
+        assert_eq!(backoff.next_delay(0.0), MIN);
     }
 
     #[test]

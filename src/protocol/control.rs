@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::connection::{ConnectionType, Protocol, Side};
 use crate::domain::id::{BootId, ConnectionId, KeyFingerprint, RouteId, ServerId};
 use crate::domain::limits::CONTROL_MESSAGE_BYTES_MAX;
+use crate::domain::path::PathKind;
 use crate::domain::time::Timestamp;
 
 /// The version this build speaks. A gateway serves every version it knows; an agent that speaks
@@ -172,12 +173,6 @@ pub struct Report {
     /// Whether the local Mirth answers; target side only.
     pub mirth: Option<bool>,
     pub last_ack: Option<Timestamp>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PathKind {
-    Direct,
 }
 
 /// Why an agent's own file forbids a connection for good.

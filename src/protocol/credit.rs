@@ -86,6 +86,8 @@ pub struct ReceiveCredit {
     delivered_then: u64,
     /// How much of it the program behind the local socket had not taken; `None` at first.
     queued_then: Option<u64>,
+    /// Since then the peer has used up all it may send, and waits.
+    is_used_up: bool,
 }
 
 impl ReceiveCredit {
@@ -99,6 +101,7 @@ impl ReceiveCredit {
             measured_from: None,
             delivered_then: 0,
             queued_then: None,
+            is_used_up: false,
         }
     }
 
@@ -108,18 +111,20 @@ impl ReceiveCredit {
         self.limit
     }
 
-    /// The local socket took `count` more bytes. Gives the limit to tell the peer, once at least
-    /// half of the window was delivered. The tunnel's round trip, and how much the local socket
-    /// took that the program behind it has not, are asked for only then.
+    /// The local socket took `count` more bytes of the `received` ones. Gives the limit to tell the
+    /// peer, once at least half of the window was delivered. The tunnel's round trip, and how much
+    /// the local socket took that the program behind it has not, are asked for only then.
     pub fn handle_delivered(
         &mut self,
         count: u64,
+        received: u64,
         now: Instant,
         round_trip: impl FnOnce() -> Duration,
         queued: impl FnOnce() -> u64,
     ) -> Option<u64> {
         let since = *self.measured_from.get_or_insert(now);
         self.delivered = self.delivered.saturating_add(count);
+        self.is_used_up |= received >= self.limit;
         let under_way = self.limit.saturating_sub(self.delivered);
         if under_way > self.window / 2 {
             return None;
@@ -130,11 +135,13 @@ impl ReceiveCredit {
         self.limit = self.delivered.saturating_add(self.window);
         self.measured_from = Some(now);
         self.delivered_then = self.delivered;
+        self.is_used_up = false;
         Some(self.limit)
     }
 
-    /// Doubles the window when it was used up within two round trips and the program behind the
-    /// local socket keeps up: then the sender waits for credit, not for network or program. A socket
+    /// Doubles the window when the sender waits for credit, and not for network or program: when it
+    /// was used up within two round trips, or at all while the local socket holds next to nothing
+    /// (on a busy host every round takes long), and the program behind the socket keeps up. A socket
     /// nobody reads from swallows megabytes at first; hundreds of those must not use up the budget.
     /// Halves a window that is far larger than the stream's pace.
     fn resize(&mut self, took: Duration, round_trip: Duration, queued: u64) {
@@ -142,7 +149,8 @@ impl ReceiveCredit {
         let pace = took.as_nanos().saturating_mul(self.window.into()) / u128::from(delivered);
         let worth = round_trip.max(CREDIT_ROUND_TRIP_MIN).saturating_mul(2);
         let taken = self.queued_then.map(|then| (delivered + then).saturating_sub(queued));
-        if pace <= worth.as_nanos() {
+        let is_short = self.is_used_up && queued <= self.window / 8;
+        if pace <= worth.as_nanos() || is_short {
             if taken.is_some_and(|taken| taken >= delivered / 2) {
                 let wanted = self.window.min(STREAM_CREDIT_MAX - self.window);
                 self.window += self.budget.take(wanted);
@@ -192,8 +200,8 @@ mod tests {
     fn nothing_is_granted_until_half_the_window_was_delivered() {
         let now = Instant::now();
         let mut credit = ReceiveCredit::new(CreditBudget::shared(TUNNEL_CREDIT_BUDGET));
-        assert_eq!(credit.handle_delivered(STREAM_CREDIT_INITIAL / 2 - 1, now, || ROUND_TRIP, || 0), None);
-        assert!(credit.handle_delivered(1, now, || ROUND_TRIP, || 0).is_some());
+        assert_eq!(credit.handle_delivered(STREAM_CREDIT_INITIAL / 2 - 1, 0, now, || ROUND_TRIP, || 0), None);
+        assert!(credit.handle_delivered(1, 0, now, || ROUND_TRIP, || 0).is_some());
     }
 
     #[test]
@@ -203,11 +211,30 @@ mod tests {
         let half = STREAM_CREDIT_INITIAL / 2;
         for number in 1..100 {
             // The far kernel took 64 KiB, once.
-            credit.handle_delivered(half, now, || ROUND_TRIP, || number * half - 64 * 1024);
+            credit.handle_delivered(half, 0, now, || ROUND_TRIP, || number * half - 64 * 1024);
         }
         assert_eq!(credit.window, STREAM_CREDIT_INITIAL);
-        credit.handle_delivered(half, now, || ROUND_TRIP, || 99 * half);
+        credit.handle_delivered(half, 0, now, || ROUND_TRIP, || 99 * half);
         assert_eq!(credit.window, 2 * STREAM_CREDIT_INITIAL);
+    }
+
+    #[test]
+    fn a_sender_that_waits_for_credit_gets_more_though_every_round_takes_long() {
+        let pace = Duration::from_millis(60);
+        for (used_up, queued, expected) in [
+            (true, 0, STREAM_CREDIT_MAX),
+            (false, 0, STREAM_CREDIT_INITIAL),
+            (true, 1 << 20, STREAM_CREDIT_INITIAL),
+        ] {
+            let mut now = Instant::now();
+            let mut credit = ReceiveCredit::new(CreditBudget::shared(TUNNEL_CREDIT_BUDGET));
+            for _ in 0..20 {
+                now += pace;
+                let received = if used_up { credit.limit } else { credit.limit - 1 };
+                credit.handle_delivered(credit.window / 2, received, now, || Duration::ZERO, || queued);
+            }
+            assert_eq!(credit.window, expected, "used up {used_up}, queued {queued}");
+        }
     }
 
     #[test]
@@ -271,7 +298,7 @@ mod tests {
         while done < total {
             let count = credit.window / 2;
             now += pace;
-            credit.handle_delivered(count, now, || round_trip, || 0);
+            credit.handle_delivered(count, 0, now, || round_trip, || 0);
             done += count;
         }
         now
@@ -291,7 +318,8 @@ mod tests {
                 }
                 let stream = &mut streams[index];
                 let (before, under_way) = (stream.limit, stream.limit - stream.delivered);
-                if let Some(limit) = stream.handle_delivered(count.min(under_way), now, || ROUND_TRIP, || 0) {
+                let received = stream.delivered + count;
+                if let Some(limit) = stream.handle_delivered(count.min(under_way), received, now, || ROUND_TRIP, || 0) {
                     prop_assert!(limit >= before);
                 }
                 prop_assert!(stream.window <= STREAM_CREDIT_MAX);
