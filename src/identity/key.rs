@@ -1,6 +1,6 @@
 //! Key pairs and public keys. ECDSA P-256 is the only kind there is.
 
-use aws_lc_rs::digest;
+use aws_lc_rs::{digest, hkdf};
 use rcgen::PublicKeyData;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use zeroize::{Zeroize, Zeroizing};
@@ -67,6 +67,19 @@ impl KeyPair {
     #[must_use]
     pub fn to_pkcs8(&self) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(self.pair.serialize_der())
+    }
+
+    /// A key for another purpose, the same for life (HKDF-SHA256, RFC 5869); it tells nothing of
+    /// this one.
+    #[must_use]
+    pub fn derive(&self, purpose: &'static [u8]) -> [u8; 32] {
+        let mut key = [0; 32];
+        hkdf::Salt::new(hkdf::HKDF_SHA256, b"adit key")
+            .extract(&self.to_pkcs8())
+            .expand(&[purpose], hkdf::HKDF_SHA256)
+            .and_then(|okm| okm.fill(&mut key))
+            .expect("one block is far below 255");
+        key
     }
 
     #[must_use]
