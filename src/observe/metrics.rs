@@ -5,16 +5,19 @@
 
 mod endpoint;
 mod labels;
+mod passing;
+mod relay;
 
 use std::time::Duration;
 
-use metrics::{counter, gauge, histogram};
+use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 pub use endpoint::{LoopbackListener, MetricsError, listen, serve};
+pub use passing::Passing;
+pub use relay::{RelaySample, relay};
 
-use self::labels::BoundedLabels;
-use crate::domain::limits;
+use crate::domain::path::PathKind;
 
 pub const BUILD_INFO: &str = "adit_build_info";
 
@@ -24,6 +27,7 @@ const TUNNEL_UP: &str = "adit_tunnel_up";
 const TUNNEL_RTT: &str = "adit_tunnel_rtt_seconds";
 const TUNNEL_SENT: &str = "adit_tunnel_packets_sent";
 const TUNNEL_LOST: &str = "adit_tunnel_packets_lost";
+const PATH_CHANGES: &str = "adit_path_changes_total";
 const MIRTH_UP: &str = "adit_mirth_up";
 const PORT_OPEN: &str = "adit_source_port_open";
 const BYTES: &str = "adit_bytes_total";
@@ -33,6 +37,14 @@ const STREAMS_CUT: &str = "adit_streams_cut_total";
 const MESSAGES: &str = "adit_messages_total";
 const ACKS: &str = "adit_acknowledgements_total";
 const ACK_LATENCY: &str = "adit_acknowledgement_seconds";
+const DICOM_OPEN: &str = "adit_dicom_associations";
+/// Labelled `outcome`: accepted, rejected, released, aborted, lost with its TCP
+/// connection, or unobserved from some byte on.
+const DICOM_ASSOCIATIONS: &str = "adit_dicom_associations_total";
+const DICOM_REQUESTS: &str = "adit_dicom_requests_total";
+const DICOM_OBJECTS: &str = "adit_dicom_objects_total";
+const DICOM_BYTES: &str = "adit_dicom_object_bytes_total";
+const DICOM_STORE_LATENCY: &str = "adit_dicom_store_seconds";
 
 pub const CONTROL_LINKS: &str = "adit_gateway_control_links";
 /// Labelled `outcome`, one of a fixed few words.
@@ -46,7 +58,7 @@ enum Kind {
 }
 
 /// The whole list, as `/metrics` explains it.
-const DESCRIPTIONS: [(Kind, &str, &str); 19] = [
+const DESCRIPTIONS: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, BUILD_INFO, "Always 1; the label says which version runs."),
     (Kind::Gauge, CONTROL_LINK_UP, "1 while the agent's link to its gateway is up."),
     (Kind::Counter, PEER_REFUSALS, "Peers this agent refused; the log and the audit say why."),
@@ -54,6 +66,7 @@ const DESCRIPTIONS: [(Kind, &str, &str); 19] = [
     (Kind::Gauge, TUNNEL_RTT, "Round-trip time of the tunnel that is up."),
     (Kind::Gauge, TUNNEL_SENT, "Packets sent by the tunnel that is up, since it came up."),
     (Kind::Gauge, TUNNEL_LOST, "Packets lost by the tunnel that is up, since it came up."),
+    (Kind::Counter, PATH_CHANGES, "How often a tunnel's packets took another path; the log says why."),
     (Kind::Gauge, MIRTH_UP, "1 while the Mirth behind a connection answers, as far as it is known here."),
     (Kind::Gauge, PORT_OPEN, "1 while a source's port accepts connections from the local Mirth."),
     (Kind::Counter, BYTES, "Payload carried, by direction into or out of the tunnel."),
@@ -63,16 +76,36 @@ const DESCRIPTIONS: [(Kind, &str, &str); 19] = [
     (Kind::Counter, MESSAGES, "HL7 messages seen in passing, by message type."),
     (Kind::Counter, ACKS, "HL7 acknowledgements seen in passing, by type of the message and code."),
     (Kind::Histogram, ACK_LATENCY, "From the end of a message to the end of its acknowledgement, seen here."),
+    (Kind::Gauge, DICOM_OPEN, "DICOM associations open now, seen in passing."),
+    (
+        Kind::Counter,
+        DICOM_ASSOCIATIONS,
+        "DICOM associations seen in passing, by calling AE title and outcome.",
+    ),
+    (Kind::Counter, DICOM_REQUESTS, "DICOM requests seen in passing, by operation."),
+    (Kind::Counter, DICOM_OBJECTS, "Answered C-STOREs seen in passing, by class of their status."),
+    (Kind::Counter, DICOM_BYTES, "Bytes of the objects of these C-STOREs."),
+    (
+        Kind::Histogram,
+        DICOM_STORE_LATENCY,
+        "From the end of an object to the end of its response, seen here.",
+    ),
     (Kind::Gauge, CONTROL_LINKS, "Control links the gateway serves now."),
     (Kind::Counter, ENROLMENTS, "Enrolment requests, by outcome."),
     (Kind::Counter, LINK_REFUSALS, "Control links the gateway refused; the log and the audit say why."),
+    (Kind::Counter, relay::PACKETS, "Packets forwarded between agents that have no direct path."),
+    (Kind::Counter, relay::BYTES, "Bytes of the packets forwarded."),
+    (Kind::Counter, relay::SENDS, "System calls that sent them; packets of one pair go out together."),
+    (Kind::Counter, relay::ANSWERS, "Challenges and confirmations sent to agents that register."),
+    (Kind::Gauge, relay::REGISTERED, "Agents that the relay reaches now."),
+    (Kind::Counter, relay::DROPPED, "Packets that the gateway's UDP port did not pass on, by reason."),
 ];
 
 /// Upper bounds in seconds: a LAN's hundredths to beyond the 5 s that a TCP Sender waits.
 const ACK_BUCKETS: [f64; 14] =
     [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-
-static MESSAGE_TYPES: BoundedLabels = BoundedLabels::new(limits::METRIC_LABELS_MAX);
+/// The same up to the 60 s that a DICOM Sender waits.
+const STORE_BUCKETS: [f64; 12] = [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 20.0, 60.0];
 
 /// Counts from now on; what was counted before is lost. Give the handle to [`serve`], which also
 /// keeps what is counted compact.
@@ -85,11 +118,13 @@ pub fn install() -> Result<PrometheusHandle, MetricsError> {
 }
 
 fn builder() -> Result<PrometheusBuilder, BuildError> {
-    PrometheusBuilder::new().set_buckets_for_metric(Matcher::Full(ACK_LATENCY.into()), &ACK_BUCKETS)
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Full(ACK_LATENCY.into()), &ACK_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full(DICOM_STORE_LATENCY.into()), &STORE_BUCKETS)
 }
 
 fn describe() {
-    for (kind, name, help) in DESCRIPTIONS {
+    for &(ref kind, name, help) in DESCRIPTIONS {
         match kind {
             Kind::Counter => metrics::describe_counter!(name, help),
             Kind::Gauge => metrics::describe_gauge!(name, help),
@@ -108,6 +143,8 @@ pub struct ConnectionSample {
     /// `None` at the target, which has no port.
     pub port_open: Option<bool>,
     pub streams: usize,
+    /// DICOM associations open now; `None` where another protocol is carried.
+    pub associations: Option<u64>,
     /// These four since the agent started.
     pub streams_opened: u64,
     pub streams_cut: u64,
@@ -117,37 +154,24 @@ pub struct ConnectionSample {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TunnelSample {
-    pub path: Path,
+    pub path: PathKind,
+    /// Since the agent wanted the peer.
+    pub path_changes: u64,
     pub rtt: Duration,
     pub packets_sent: u64,
     pub packets_lost: u64,
 }
 
-/// The paths a tunnel can take, as the label `path` spells them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Path {
-    Direct,
-}
-
-impl Path {
-    const ALL: [Self; 1] = [Self::Direct];
-
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Direct => "direct",
-        }
-    }
-}
-
 /// Publishes what is true of one connection; `connection` is the name in this host's own file.
 pub fn connection(connection: &str, sample: &ConnectionSample) {
     let name = || connection.to_owned();
-    for path in Path::ALL {
+    for path in PathKind::ALL {
         let up = sample.tunnel.is_some_and(|tunnel| tunnel.path == path);
-        gauge!(TUNNEL_UP, "connection" => name(), "path" => path.word()).set(lamp(up));
+        gauge!(TUNNEL_UP, "connection" => name(), "path" => path.as_str()).set(lamp(up));
     }
     if let Some(tunnel) = sample.tunnel {
         gauge!(TUNNEL_RTT, "connection" => name()).set(tunnel.rtt);
+        counter!(PATH_CHANGES, "connection" => name()).absolute(tunnel.path_changes);
         gauge!(TUNNEL_SENT, "connection" => name()).set(as_gauge(tunnel.packets_sent));
         gauge!(TUNNEL_LOST, "connection" => name()).set(as_gauge(tunnel.packets_lost));
     }
@@ -158,26 +182,13 @@ pub fn connection(connection: &str, sample: &ConnectionSample) {
         gauge!(PORT_OPEN, "connection" => name()).set(lamp(open));
     }
     gauge!(STREAMS, "connection" => name()).set(as_gauge(sample.streams as u64));
+    if let Some(open) = sample.associations {
+        gauge!(DICOM_OPEN, "connection" => name()).set(as_gauge(open));
+    }
     counter!(STREAMS_OPENED, "connection" => name()).absolute(sample.streams_opened);
     counter!(STREAMS_CUT, "connection" => name()).absolute(sample.streams_cut);
     counter!(BYTES, "connection" => name(), "direction" => "in").absolute(sample.bytes_into_tunnel);
     counter!(BYTES, "connection" => name(), "direction" => "out").absolute(sample.bytes_out_of_tunnel);
-}
-
-/// Counts one message seen in passing; `kind` such as `ADT^A01`.
-pub fn message(connection: &str, kind: &str) {
-    let kind = MESSAGE_TYPES.bound(kind);
-    counter!(MESSAGES, "connection" => connection.to_owned(), "type" => kind).increment(1);
-}
-
-/// Counts one acknowledgement seen in passing, and how long it took where its message was seen too.
-pub fn acknowledgement(connection: &str, kind: &str, code: &'static str, latency: Option<Duration>) {
-    let kind = MESSAGE_TYPES.bound(kind);
-    counter!(ACKS, "connection" => connection.to_owned(), "type" => kind.clone(), "code" => code)
-        .increment(1);
-    if let Some(latency) = latency {
-        histogram!(ACK_LATENCY, "connection" => connection.to_owned(), "type" => kind).record(latency);
-    }
 }
 
 fn lamp(on: bool) -> f64 {

@@ -11,7 +11,8 @@ fn rendered(count: impl FnOnce()) -> String {
 
 const SAMPLE: ConnectionSample = ConnectionSample {
     tunnel: Some(TunnelSample {
-        path: Path::Direct,
+        path: PathKind::Direct,
+        path_changes: 4,
         rtt: Duration::from_millis(20),
         packets_sent: 100,
         packets_lost: 2,
@@ -19,6 +20,7 @@ const SAMPLE: ConnectionSample = ConnectionSample {
     mirth: Some(true),
     port_open: Some(false),
     streams: 3,
+    associations: None,
     streams_opened: 7,
     streams_cut: 1,
     bytes_into_tunnel: 1_000,
@@ -30,6 +32,7 @@ fn a_connection_is_published_whole() {
     let text = rendered(|| connection("adt", &SAMPLE));
     for line in [
         "adit_tunnel_up{connection=\"adt\",path=\"direct\"} 1",
+        "adit_path_changes_total{connection=\"adt\"} 4",
         "adit_tunnel_rtt_seconds{connection=\"adt\"} 0.02",
         "adit_tunnel_packets_sent{connection=\"adt\"} 100",
         "adit_tunnel_packets_lost{connection=\"adt\"} 2",
@@ -57,15 +60,66 @@ fn a_tunnel_that_went_down_is_published_as_down() {
 #[test]
 fn messages_and_acknowledgements_are_counted_by_type_and_code() {
     let text = rendered(|| {
-        message("adt", "ADT^A01");
-        message("adt", "ADT^A01");
-        acknowledgement("adt", "ADT^A01", "AA", Some(Duration::from_millis(3)));
+        let adt = Passing::new("adt");
+        adt.message("ADT^A01");
+        adt.message("ADT^A01");
+        adt.acknowledgement("ADT^A01", "AA", Some(Duration::from_millis(3)));
     });
     for line in [
         "adit_messages_total{connection=\"adt\",type=\"ADT^A01\"} 2",
         "adit_acknowledgements_total{connection=\"adt\",type=\"ADT^A01\",code=\"AA\"} 1",
         "adit_acknowledgement_seconds_bucket{connection=\"adt\",type=\"ADT^A01\",le=\"0.0025\"} 0",
         "adit_acknowledgement_seconds_bucket{connection=\"adt\",type=\"ADT^A01\",le=\"0.005\"} 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+}
+
+#[test]
+fn the_relay_is_published_in_sums_and_by_reason() {
+    let sample = RelaySample {
+        packets: 10,
+        bytes: 14_520,
+        sends: 2,
+        answers: 4,
+        registered: 3,
+        drops: [("forged", 7), ("peer_away", 0)],
+    };
+    let text = rendered(|| relay(&sample));
+    for line in [
+        "adit_relay_packets_total 10",
+        "adit_relay_bytes_total 14520",
+        "adit_relay_sends_total 2",
+        "adit_relay_answers_total 4",
+        "adit_relay_agents 3",
+        "adit_relay_dropped_packets_total{reason=\"forged\"} 7",
+        "adit_relay_dropped_packets_total{reason=\"peer_away\"} 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+}
+
+#[test]
+fn associations_requests_and_objects_are_counted_by_title_name_and_status() {
+    let text = rendered(|| {
+        connection("ct", &ConnectionSample { associations: Some(2), ..SAMPLE });
+        let ct = Passing::new("ct");
+        ct.association("CT1", "accepted");
+        ct.association("CT1", "accepted");
+        ct.association("CT1", "aborted");
+        ct.request("C-STORE");
+        ct.object("success", 512, Some(Duration::from_secs(7)));
+        ct.object("success", 512, None);
+    });
+    for line in [
+        "adit_dicom_associations{connection=\"ct\"} 2",
+        "adit_dicom_associations_total{connection=\"ct\",calling=\"CT1\",outcome=\"accepted\"} 2",
+        "adit_dicom_associations_total{connection=\"ct\",calling=\"CT1\",outcome=\"aborted\"} 1",
+        "adit_dicom_requests_total{connection=\"ct\",operation=\"C-STORE\"} 1",
+        "adit_dicom_objects_total{connection=\"ct\",status=\"success\"} 2",
+        "adit_dicom_object_bytes_total{connection=\"ct\",status=\"success\"} 1024",
+        "adit_dicom_store_seconds_bucket{connection=\"ct\",status=\"success\",le=\"5\"} 0",
+        "adit_dicom_store_seconds_bucket{connection=\"ct\",status=\"success\",le=\"20\"} 1",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
@@ -80,7 +134,7 @@ fn every_name_says_what_it_counts() {
         assert_eq!(name.ends_with("_total"), matches!(kind, Kind::Counter), "{name}");
         assert_eq!(
             name.ends_with("_seconds"),
-            matches!(kind, Kind::Histogram) || name == TUNNEL_RTT,
+            matches!(kind, Kind::Histogram) || *name == TUNNEL_RTT,
             "{name}"
         );
     }
