@@ -1,16 +1,21 @@
 //! Sockets and timers: everything that touches the kernel on the way of a byte.
 //!
 //! [`socket`] gives quinn one constant virtual remote address and sends by route, [`endpoint`]
-//! wraps quinn with our limits, [`routes`] keeps the way to every peer, [`port`] is the local port
-//! that tells the truth, [`splice`] joins a TCP connection to a stream, [`link`] carries control
-//! messages. What to do is decided in `protocol`; here it is done.
+//! wraps quinn with our limits, [`relay`] forwards what the gateway's socket receives, [`routes`] keeps the way to every peer, [`port`] is the local port
+//! that tells the truth, [`splice`] joins a TCP connection to a stream, [`congestion`] says how much
+//! a tunnel may have under way, [`link`] carries control messages. What to do is decided in
+//! `protocol`; here it is done.
 
+pub mod congestion;
 pub mod endpoint;
+mod followers;
+pub mod gateway_socket;
 pub mod link;
 pub mod opening;
 #[cfg(test)]
 mod pair;
 pub mod port;
+pub mod relay;
 pub mod routes;
 pub mod socket;
 pub mod splice;

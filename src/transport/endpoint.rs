@@ -5,19 +5,21 @@
 //! stay is decided above.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use quinn::congestion::{BbrConfig, CubicConfig};
+use aws_lc_rs::hmac;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
-    ClientConfig, ConnectionIdGenerator, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
-    TokioRuntime, TransportConfig, ValidationTokenConfig, VarInt,
+    AsyncUdpSocket, ClientConfig, ConnectionIdGenerator, EndpointConfig, IdleTimeout, MtuDiscoveryConfig,
+    ServerConfig, TokioRuntime, TransportConfig, ValidationTokenConfig, VarInt,
 };
 use rustls::pki_types::CertificateDer;
 
-use super::socket::{AgentSocket, GatewaySocket, VIRTUAL_PEER};
+use super::congestion::{self, PathHandle};
+use super::gateway_socket::GatewaySocket;
+use super::socket::{AgentSocket, VIRTUAL_PEER};
 use crate::config::agent::Congestion;
 use crate::domain::id::{RouteId, ServerId};
 use crate::domain::limits;
@@ -29,7 +31,9 @@ use crate::identity::time::TimeSource;
 use crate::identity::tls::{self, Dates, Identity, SERVER_NAME, Trust};
 use crate::protocol::control;
 use crate::protocol::frame::Code;
+use crate::protocol::liveness::Counts;
 use crate::protocol::open::{self, EXPORTER_LABEL};
+use crate::protocol::registration::REGISTRATION_LABEL;
 
 /// An agent's connection ids: its route id and six random bytes.
 const CONNECTION_ID_BYTES: usize = 14;
@@ -57,6 +61,8 @@ pub enum TransportError {
     Connect { source: quinn::ConnectError },
     #[error("the QUIC connection was lost")]
     Lost { source: quinn::ConnectionError },
+    #[error("{code}")]
+    Closed { code: Code },
     #[error("the peer's certificate is not acceptable")]
     Identity { source: IdentityError },
     #[error("the peer closed a stream it must keep open")]
@@ -68,6 +74,14 @@ pub enum TransportError {
 }
 
 impl TransportError {
+    pub(super) fn lost(source: quinn::ConnectionError) -> Self {
+        let code = match &source {
+            quinn::ConnectionError::ApplicationClosed(close) => Code::from_u64(close.error_code.into_inner()),
+            _ => None,
+        };
+        code.map_or(Self::Lost { source }, |code| Self::Closed { code })
+    }
+
     /// What we found wrong with the peer during the handshake (RFC 9001 §4.8).
     #[must_use]
     pub fn refused_handshake(&self) -> Option<&str> {
@@ -86,9 +100,7 @@ impl TransportError {
     #[must_use]
     pub fn peer_code(&self) -> Option<Code> {
         match self {
-            Self::Lost { source: quinn::ConnectionError::ApplicationClosed(close) } => {
-                Code::from_u64(close.error_code.into_inner())
-            }
+            Self::Closed { code } => Some(*code),
             _ => None,
         }
     }
@@ -112,6 +124,7 @@ pub struct Credentials {
 #[derive(Debug)]
 pub struct AgentEndpoint {
     endpoint: quinn::Endpoint,
+    socket: Arc<AgentSocket>,
     credentials: ArcSwap<Credentials>,
     settings: TunnelSettings,
 }
@@ -124,13 +137,14 @@ impl AgentEndpoint {
         settings: TunnelSettings,
     ) -> Result<Self, TransportError> {
         let endpoint = quinn::Endpoint::new_with_abstract_socket(
-            endpoint_config(route),
+            endpoint_config(route, EndpointConfig::default()),
             Some(tunnel_server_config(&credentials, settings)?),
-            socket,
+            Arc::clone(&socket) as Arc<dyn AsyncUdpSocket>,
             Arc::new(TokioRuntime),
         )
         .map_err(|source| TransportError::Endpoint { source })?;
-        Ok(Self { endpoint, credentials: ArcSwap::from_pointee(credentials), settings })
+        let credentials = ArcSwap::from_pointee(credentials);
+        Ok(Self { endpoint, socket, credentials, settings })
     }
 
     #[must_use]
@@ -149,40 +163,36 @@ impl AgentEndpoint {
 
     /// Dials `peer`, whose leaf must be valid now, at `route`.
     pub async fn connect_tunnel(&self, route: RouteId, peer: ServerId) -> Result<Connection, TransportError> {
-        let dates = Dates::Enforce(self.credentials.load().clock.clone());
-        self.connect(route, PeerName::Server(peer), dates, open::ALPN, tunnel_transport(self.settings)).await
+        let config = tunnel_client_config(&self.credentials.load(), self.settings, route, peer)?;
+        self.connect(config).await
     }
 
     /// Dials the gateway, whose dates a host with a wrong clock cannot judge.
     pub async fn connect_control(&self, route: RouteId) -> Result<Connection, TransportError> {
-        self.connect(route, PeerName::Gateway, Dates::Ignore, control::ALPN, control_transport()).await
+        let (credentials, transport) = (self.credentials.load_full(), control_transport());
+        let config =
+            client_config(&credentials, route, PeerName::Gateway, Dates::Ignore, control::ALPN, transport)?;
+        self.connect(config).await
     }
 
-    async fn connect(
-        &self,
-        route: RouteId,
-        peer: PeerName,
-        dates: Dates,
-        alpn: &[u8],
-        transport: TransportConfig,
-    ) -> Result<Connection, TransportError> {
-        let credentials = self.credentials.load_full();
-        let tls = tls::client_config(&credentials.identity, &credentials.trust, peer, dates, alpn)
-            .map_err(|source| TransportError::Identity { source })?;
-        let crypto = QuicClientConfig::try_from(tls).map_err(|source| TransportError::Suite { source })?;
-        let mut config = ClientConfig::new(Arc::new(crypto));
-        config.transport_config(Arc::new(transport));
-        config.initial_dst_cid_provider(Arc::new(move || connection_id::<INITIAL_ID_BYTES>(route)));
+    async fn connect(&self, config: ClientConfig) -> Result<Connection, TransportError> {
         let connecting = self
             .endpoint
             .connect_with(config, VIRTUAL_PEER, SERVER_NAME)
             .map_err(|source| TransportError::Connect { source })?;
-        connecting.await.map(Connection).map_err(|source| TransportError::Lost { source })
+        connecting.await.map(Connection).map_err(TransportError::lost)
     }
 
     /// The next peer that dials; `None` once the endpoint is closed.
     pub async fn accept(&self) -> Option<Incoming> {
         self.endpoint.accept().await.map(Incoming)
+    }
+
+    /// Has every connection send something at once: what was lost with a path that died is found
+    /// out by its acknowledgement instead of a timer that has backed off. Touches all connections.
+    pub fn kick(&self) {
+        // The socket is the same; its address is a constant.
+        let _ = self.endpoint.rebind_abstract(Arc::clone(&self.socket) as Arc<dyn AsyncUdpSocket>);
     }
 
     /// Tells every peer that this agent goes, and waits until they heard or the time is over.
@@ -199,15 +209,20 @@ pub struct GatewayEndpoint {
 
 impl GatewayEndpoint {
     /// Takes agents of the trust domain; an expired leaf is judged after the handshake, because it
-    /// may still renew.
+    /// may still renew. With the same `reset_key` after a restart, agents learn at once that their
+    /// links are dead (RFC 9000 §10.3).
     pub fn new(
         socket: Arc<GatewaySocket>,
         route: RouteId,
+        reset_key: &[u8; 32],
         identity: &Identity,
         trust: &Trust,
     ) -> Result<Self, TransportError> {
         let endpoint = quinn::Endpoint::new_with_abstract_socket(
-            endpoint_config(route),
+            endpoint_config(
+                route,
+                EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, reset_key))),
+            ),
             Some(control_server_config(identity, trust)?),
             socket,
             Arc::new(TokioRuntime),
@@ -222,16 +237,15 @@ impl GatewayEndpoint {
         Ok(())
     }
 
-    /// The next agent that dials. `pending` handshakes are under way: above the limit newcomers
-    /// prove their address first (QUIC Retry, RFC 9000 §8.1.2).
-    pub async fn accept(&self, pending: impl Fn() -> usize) -> Option<Incoming> {
+    /// The next agent that dials. Everybody proves their address first (QUIC Retry, RFC 9000
+    /// §8.1.2), so that nothing longer than what asked for it goes to an address that is not proven.
+    pub async fn accept(&self) -> Option<Incoming> {
         loop {
             let incoming = self.endpoint.accept().await?;
-            let proven = incoming.remote_address_validated();
-            if pending() < limits::GATEWAY_RETRY_ABOVE || proven {
+            if incoming.remote_address_validated() {
                 return Some(Incoming(incoming));
             }
-            // An address that already answered a Retry is proven; anything else starts over.
+            // It fails only for who already answered one.
             let _ = incoming.retry();
         }
     }
@@ -260,8 +274,8 @@ impl Incoming {
 
     /// Finishes the handshake.
     pub async fn accept(self) -> Result<Connection, TransportError> {
-        let connecting = self.0.accept().map_err(|source| TransportError::Lost { source })?;
-        connecting.await.map(Connection).map_err(|source| TransportError::Lost { source })
+        let connecting = self.0.accept().map_err(TransportError::lost)?;
+        connecting.await.map(Connection).map_err(TransportError::lost)
     }
 }
 
@@ -280,11 +294,21 @@ impl Connection {
         VerifiedPeer::from_handshake(&chain, trust).map_err(|source| TransportError::Identity { source })
     }
 
-    /// 32 bytes that only the two ends of this TLS channel know (RFC 8446 §7.5).
+    /// What the proofs of a tunnel are bound to.
     pub fn exporter(&self) -> Result<[u8; 32], TransportError> {
+        self.exported(EXPORTER_LABEL)
+    }
+
+    /// What authenticates an agent's registration at the relay, from its control link.
+    pub fn registration_secret(&self) -> Result<[u8; 32], TransportError> {
+        self.exported(REGISTRATION_LABEL)
+    }
+
+    /// 32 bytes that only the two ends of this TLS channel know (RFC 8446 §7.5).
+    fn exported(&self, label: &[u8]) -> Result<[u8; 32], TransportError> {
         let mut secret = [0; 32];
         self.0
-            .export_keying_material(&mut secret, EXPORTER_LABEL, b"")
+            .export_keying_material(&mut secret, label, b"")
             .map_err(|_| TransportError::Peer { what: "no exported keying material".into() })?;
         Ok(secret)
     }
@@ -309,7 +333,7 @@ impl Connection {
 
     /// Waits for the end and says why.
     pub async fn closed(&self) -> TransportError {
-        TransportError::Lost { source: self.0.closed().await }
+        TransportError::lost(self.0.closed().await)
     }
 
     #[must_use]
@@ -323,22 +347,33 @@ impl Connection {
         self.0.remote_address()
     }
 
+    /// What is under way may be lost: congestion control starts anew, and two packets pass in any case.
+    pub fn note_path_change(&self) {
+        PathHandle::of(self.0.congestion_state()).inspect(|handle| handle.note_change());
+    }
+
+    /// What its congestion controller shares with the route keeper; lives as long as the connection.
+    pub(super) fn path_handle(&self) -> Option<Weak<PathHandle>> {
+        PathHandle::of(self.0.congestion_state()).map(|handle| Arc::downgrade(&handle))
+    }
+
     #[must_use]
     pub fn measured(&self) -> Measured {
         let stats = self.0.stats();
         Measured {
             rtt: stats.path.rtt,
             mtu: stats.path.current_mtu,
+            counts: counts(&stats),
             packets_sent: stats.path.sent_packets,
             packets_lost: stats.path.lost_packets,
-            datagrams_received: stats.udp_rx.datagrams,
         }
     }
 }
 
 /// What all streams may have under way, with room for frames. quinn tells the peer of freed room
 /// only by eighths of the window, so that much may be free and not known to it.
-const fn receive_window(streams: u32) -> u64 {
+#[must_use]
+pub const fn receive_window(streams: u32) -> u64 {
     let under_way = streams as u64 * limits::STREAM_CREDIT_INITIAL
         + limits::TUNNEL_CREDIT_BUDGET
         + limits::TUNNEL_OPEN_BYTES_MAX as u64;
@@ -349,7 +384,7 @@ impl TransportError {
     /// What a stream's failure to write means.
     pub(super) fn of_write(error: quinn::WriteError) -> Self {
         match error {
-            quinn::WriteError::ConnectionLost(source) => Self::Lost { source },
+            quinn::WriteError::ConnectionLost(source) => Self::lost(source),
             _ => Self::StreamClosed,
         }
     }
@@ -357,7 +392,7 @@ impl TransportError {
     /// What a stream's failure to read means.
     pub(super) fn of_read(error: quinn::ReadError) -> Self {
         match error {
-            quinn::ReadError::ConnectionLost(source) => Self::Lost { source },
+            quinn::ReadError::ConnectionLost(source) => Self::lost(source),
             _ => Self::StreamClosed,
         }
     }
@@ -376,7 +411,21 @@ pub struct Measured {
     pub mtu: u16,
     pub packets_sent: u64,
     pub packets_lost: u64,
-    pub datagrams_received: u64,
+    /// What the tunnel's liveness is judged by.
+    pub counts: Counts,
+}
+
+/// What is asked and answered on a tunnel. A probe for a larger datagram is no question: where the path
+/// does not carry it, nobody can answer.
+#[must_use]
+pub fn counts(stats: &quinn::ConnectionStats) -> Counts {
+    let (there, back) = (&stats.frame_tx, &stats.frame_rx);
+    Counts {
+        questions: (there.stream + there.ping).saturating_sub(stats.path.sent_plpmtud_probes),
+        answers: back.acks,
+        asked: back.stream + back.ping,
+        sent: stats.udp_tx.datagrams,
+    }
 }
 
 /// Hands out connection ids that carry our route, and takes only such.
@@ -411,8 +460,10 @@ fn connection_id<const LEN: usize>(route: RouteId) -> quinn_proto::ConnectionId 
     quinn_proto::ConnectionId::new(&id)
 }
 
-fn endpoint_config(route: RouteId) -> EndpointConfig {
-    let mut config = EndpointConfig::default();
+/// The settings of every endpoint of ours, agent's or gateway's, that sits at `route`. Public, as the
+/// two below, for whoever drives QUIC without sockets.
+#[must_use]
+pub fn endpoint_config(route: RouteId, mut config: EndpointConfig) -> EndpointConfig {
     config.cid_generator(move || Box::new(RoutedIds(route)));
     // The fixed bit tells QUIC from our own packets.
     config.grease_quic_bit(false);
@@ -445,13 +496,42 @@ fn server_config(
     Ok(config)
 }
 
-fn tunnel_server_config(
+/// How an agent takes tunnels.
+pub fn tunnel_server_config(
     credentials: &Credentials,
     settings: TunnelSettings,
 ) -> Result<ServerConfig, TransportError> {
     let dates = Dates::Enforce(credentials.clock.clone());
     let mut config = server_config(&credentials.identity, &credentials.trust, dates, open::ALPN)?;
     config.transport_config(Arc::new(tunnel_transport(settings)));
+    Ok(config)
+}
+
+/// How an agent dials `peer` at `route`, whose leaf must be valid now.
+pub fn tunnel_client_config(
+    credentials: &Credentials,
+    settings: TunnelSettings,
+    route: RouteId,
+    peer: ServerId,
+) -> Result<ClientConfig, TransportError> {
+    let dates = Dates::Enforce(credentials.clock.clone());
+    client_config(credentials, route, PeerName::Server(peer), dates, open::ALPN, tunnel_transport(settings))
+}
+
+fn client_config(
+    credentials: &Credentials,
+    route: RouteId,
+    peer: PeerName,
+    dates: Dates,
+    alpn: &[u8],
+    transport: TransportConfig,
+) -> Result<ClientConfig, TransportError> {
+    let tls = tls::client_config(&credentials.identity, &credentials.trust, peer, dates, alpn)
+        .map_err(|source| TransportError::Identity { source })?;
+    let crypto = QuicClientConfig::try_from(tls).map_err(|source| TransportError::Suite { source })?;
+    let mut config = ClientConfig::new(Arc::new(crypto));
+    config.transport_config(Arc::new(transport));
+    config.initial_dst_cid_provider(Arc::new(move || connection_id::<INITIAL_ID_BYTES>(route)));
     Ok(config)
 }
 
@@ -489,11 +569,8 @@ fn tunnel_transport(settings: TunnelSettings) -> TransportConfig {
         .send_fairness(true)
         .stream_receive_window(VarInt::from_u64(limits::STREAM_CREDIT_MAX).unwrap_or(VarInt::MAX))
         .receive_window(opening)
-        .send_window(limits::TUNNEL_OPEN_BYTES_MAX as u64);
-    match settings.congestion {
-        Congestion::Bbr => transport.congestion_controller_factory(Arc::new(BbrConfig::default())),
-        Congestion::Cubic => transport.congestion_controller_factory(Arc::new(CubicConfig::default())),
-    };
+        .send_window(limits::TUNNEL_OPEN_BYTES_MAX as u64)
+        .congestion_controller_factory(congestion::factory(settings.congestion));
     transport
 }
 

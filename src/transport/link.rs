@@ -18,13 +18,13 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opens the link's stream; its first message makes it visible to the gateway.
 pub async fn open(connection: &Connection) -> Result<(LinkSender, LinkReceiver), TransportError> {
-    let (send, receive) = connection.0.open_bi().await.map_err(|source| TransportError::Lost { source })?;
+    let (send, receive) = connection.0.open_bi().await.map_err(TransportError::lost)?;
     Ok(ends(connection, send, receive))
 }
 
 /// Waits for the peer's stream.
 pub async fn accept(connection: &Connection) -> Result<(LinkSender, LinkReceiver), TransportError> {
-    let (send, receive) = connection.0.accept_bi().await.map_err(|source| TransportError::Lost { source })?;
+    let (send, receive) = connection.0.accept_bi().await.map_err(TransportError::lost)?;
     Ok(ends(connection, send, receive))
 }
 

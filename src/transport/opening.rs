@@ -33,8 +33,7 @@ pub struct Asked {
 /// The source's side: sends `open`, gives the target's proof for the caller to verify.
 pub async fn ask(connection: &Connection, open: &Open) -> Result<(Proof, Opening), TransportError> {
     in_time(async {
-        let (mut send, mut receive) =
-            connection.0.open_bi().await.map_err(|source| TransportError::Lost { source })?;
+        let (mut send, mut receive) = connection.0.open_bi().await.map_err(TransportError::lost)?;
         let mut bytes = BytesMut::new();
         open.encode(&mut bytes);
         write(&mut send, &bytes).await?;
@@ -48,8 +47,7 @@ pub async fn ask(connection: &Connection, open: &Open) -> Result<(Proof, Opening
 /// The target's side: waits for the source to ask.
 pub async fn receive(connection: &Connection) -> Result<Asked, TransportError> {
     in_time(async {
-        let (send, mut receive) =
-            connection.0.accept_bi().await.map_err(|source| TransportError::Lost { source })?;
+        let (send, mut receive) = connection.0.accept_bi().await.map_err(TransportError::lost)?;
         let mut rest = BytesMut::new();
         let open = read(&mut receive, &mut rest, Open::decode).await?;
         Ok(Asked { open, send, receive, rest })
@@ -121,7 +119,10 @@ mod tests {
             let error = received(&wire[..cut], true).await.unwrap_err();
             assert!(matches!(error, TransportError::StreamClosed), "cut at byte {cut}: {error}");
         }
-        assert!(matches!(received(&wire[..5], false).await, Err(TransportError::Lost { .. })));
+        assert!(matches!(
+            received(&wire[..5], false).await,
+            Err(TransportError::Closed { code: Code::Goodbye })
+        ));
         for malformed in [&[0xff; 60][..], &[0, 3, 0, 1, 0]] {
             assert!(matches!(received(malformed, true).await, Err(TransportError::Peer { .. })));
         }

@@ -26,7 +26,7 @@ use crate::identity::time::StoppedClock;
 use crate::identity::tls::Identity;
 use crate::protocol::open::{self, Open};
 
-const NOW: Timestamp = Timestamp::from_millis(1_795_510_800_000);
+pub const NOW: Timestamp = Timestamp::from_millis(1_795_510_800_000);
 /// Nothing on loopback takes longer, however busy the machine is.
 const HANG_LIMIT: Duration = Duration::from_secs(30);
 
@@ -45,14 +45,14 @@ pub struct End {
 }
 
 impl End {
-    fn new(ca: &CertificateAuthority, number: u8) -> Self {
+    pub fn new(ca: &CertificateAuthority, number: u8) -> Self {
         let server = ServerId::from_bytes([number; 16]);
         let route = RouteId::from_bytes([number; 8]);
         let key = Arc::new(KeyPair::generate().unwrap());
         let csr = VerifiedCsr::parse_and_verify(&key.csr_der().unwrap()).unwrap();
         let identity = Identity::new(&ca.sign_server(&csr, server, NOW).unwrap(), key).unwrap();
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let (socket, own_packets) = AgentSocket::new(udp).unwrap();
+        let (socket, own_packets) = AgentSocket::new(udp, route).unwrap();
         let credentials =
             Credentials { identity, trust: ca.trust().clone(), clock: Arc::new(StoppedClock(NOW)) };
         let settings = TunnelSettings { congestion: Congestion::Bbr };

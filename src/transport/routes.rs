@@ -1,25 +1,35 @@
-//! Drives the route keepers of all peers: packets and timers in, probes and table changes out.
+//! Drives the route keepers of all peers and the registration at the relay: packets and timers in,
+//! probes and table changes out.
 //!
-//! What to probe and what to believe is decided in `protocol::route`. One task owns all keepers;
-//! others say which peers they want and watch the way to each.
+//! What to probe and what to believe is decided in `protocol::route` and `protocol::registration`.
+//! One task owns all keepers; others say which peers they want and watch the way to each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::sleep_until;
 
+use super::endpoint::Connection;
+use super::followers::Followers;
 use super::socket::{AgentSocket, OwnPacket};
 use crate::domain::id::{BootId, RouteId, ServerId};
+use crate::domain::limits::{PATH_DOUBT, PATH_SILENCE, PROBE_EVERY, SOURCE_LAPSES_AFTER};
+use crate::domain::path::{PathChoice, PathKind};
 use crate::domain::secret::Secret;
 use crate::identity::chance;
-use crate::protocol::packet::{Claim, ProbeKey};
-use crate::protocol::route::{PeerRoute, RouteEvent};
+use crate::protocol::packet::{Claim, PacketKey};
+use crate::protocol::registration::Registration;
+use crate::protocol::route::{Hop, PathReason, PeerRoute, RouteEvent};
 
 /// A driver with nothing due looks again after this long.
 const IDLE: Duration = Duration::from_secs(60);
+/// Connections are told of a change of path at most this often: it touches all of them.
+const KICK_EVERY: Duration = Duration::from_secs(1);
+/// Own packets that a full socket did not take; more are dropped, probes repeat.
+const UNSENT_MAX: usize = 64;
 
 /// A peer that a live rule names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,16 +38,35 @@ pub struct WantedPeer {
     /// The secrets of its connections; any of them may authenticate a probe.
     pub secrets: Vec<Secret>,
     pub candidates: Vec<SocketAddr>,
+    pub path: PathChoice,
+}
+
+/// The gateway as a relay, while its control link is up.
+#[derive(Debug, Clone)]
+pub struct RelayLeg {
+    pub address: SocketAddr,
+    /// From the control link's TLS exporter.
+    pub key: PacketKey,
 }
 
 /// What is known of the way to a peer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Way {
-    /// Where packets go; nothing can be dialled without.
-    pub address: Option<SocketAddr>,
+    /// How packets go; nothing can be dialled without.
+    pub hop: Option<Hop>,
+    /// Why this one, and how often it was another before.
+    pub why: Option<PathReason>,
+    pub changes: u64,
     pub boot: Option<BootId>,
-    /// When the peer last answered a probe.
+    /// When the peer last answered a probe, on whichever path.
     pub heard: Option<Instant>,
+}
+
+impl Way {
+    #[must_use]
+    pub fn path(&self) -> Option<PathKind> {
+        self.hop.map(Hop::kind)
+    }
 }
 
 type Ways = Arc<Mutex<BTreeMap<ServerId, watch::Sender<Way>>>>;
@@ -47,6 +76,19 @@ type Ways = Arc<Mutex<BTreeMap<ServerId, watch::Sender<Way>>>>;
 pub struct Routes {
     ways: Ways,
     wanted: watch::Sender<BTreeMap<ServerId, WantedPeer>>,
+    relay: watch::Sender<Option<RelayLeg>>,
+    followers: Arc<Followers>,
+    kicks: watch::Sender<u64>,
+    unanswered: Arc<Notify>,
+    registered: watch::Sender<bool>,
+}
+
+/// Who an agent is below QUIC.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnEnd {
+    pub route: RouteId,
+    pub gateway: RouteId,
+    pub boot: BootId,
 }
 
 impl Routes {
@@ -55,19 +97,26 @@ impl Routes {
     pub fn new(
         socket: Arc<AgentSocket>,
         own_packets: mpsc::Receiver<OwnPacket>,
-        own_route: RouteId,
-        boot: BootId,
+        own: OwnEnd,
     ) -> (Self, RouteDriver) {
         let (wanted, wanted_changes) = watch::channel(BTreeMap::new());
-        let routes = Self { ways: Ways::default(), wanted };
+        let (relay, relay_changes) = watch::channel(None);
+        let (followers, kicks) = (Arc::default(), watch::Sender::new(0));
+        let (unanswered, registered) = (Arc::default(), watch::Sender::new(false));
+        let routes = Self { ways: Ways::default(), wanted, relay, followers, kicks, unanswered, registered };
         let driver = RouteDriver {
             socket,
             own_packets,
-            own_route,
-            boot,
+            own,
             wanted: wanted_changes,
+            relay: relay_changes,
             ways: Arc::clone(&routes.ways),
+            leg: Leg::new(own, routes.registered.clone()),
             peers: BTreeMap::new(),
+            unsent: VecDeque::new(),
+            followers: Arc::clone(&routes.followers),
+            kicks: Kicks { counter: routes.kicks.clone(), last: None, due: None },
+            unanswered: Arc::clone(&routes.unanswered),
         };
         (routes, driver)
     }
@@ -81,6 +130,34 @@ impl Routes {
             }
             differs
         });
+    }
+
+    /// Where the relay is and how to register there; `None` when the control link is away. What is
+    /// registered stays so until it lapses.
+    pub fn set_relay(&self, relay: Option<RelayLeg>) {
+        self.relay.send_replace(relay);
+    }
+
+    /// From now on `tunnel` is told when packets of `route` take another path.
+    pub fn follow(&self, route: RouteId, tunnel: &Connection) {
+        self.followers.add(route, tunnel);
+    }
+
+    /// Rises when connections must send something at once; see `AgentEndpoint::kick`.
+    #[must_use]
+    pub fn kicks(&self) -> watch::Receiver<u64> {
+        self.kicks.subscribe()
+    }
+
+    /// A tunnel is not answered though its peer is heard: connections must send something soon.
+    pub fn want_kick(&self) {
+        self.unanswered.notify_one();
+    }
+
+    /// Whether the relay carries packets of this agent.
+    #[must_use]
+    pub fn is_registered(&self) -> bool {
+        *self.registered.borrow()
     }
 
     /// The way to `peer`, as it changes; empty while it is not wanted. Being heard again is not
@@ -101,11 +178,26 @@ fn way_of(ways: &Ways, peer: ServerId) -> watch::Sender<Way> {
 pub struct RouteDriver {
     socket: Arc<AgentSocket>,
     own_packets: mpsc::Receiver<OwnPacket>,
-    own_route: RouteId,
-    boot: BootId,
+    own: OwnEnd,
     wanted: watch::Receiver<BTreeMap<ServerId, WantedPeer>>,
+    relay: watch::Receiver<Option<RelayLeg>>,
     ways: Ways,
+    leg: Leg,
     peers: BTreeMap<ServerId, DrivenPeer>,
+    unsent: VecDeque<(SocketAddr, Box<[u8]>)>,
+    followers: Arc<Followers>,
+    kicks: Kicks,
+    unanswered: Arc<Notify>,
+}
+
+/// The leg to the relay.
+#[derive(Debug)]
+struct Leg {
+    /// The last known; the relay may be there while the control link is not.
+    address: Option<SocketAddr>,
+    registration: Registration,
+    registered: watch::Sender<bool>,
+    searched: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -113,14 +205,23 @@ struct DrivenPeer {
     wanted: WantedPeer,
     keeper: PeerRoute,
     way: watch::Sender<Way>,
+    why: Option<PathReason>,
+    changes: u64,
+}
+
+/// When connections are told that packets take another way.
+#[derive(Debug)]
+struct Kicks {
+    counter: watch::Sender<u64>,
+    last: Option<Instant>,
+    due: Option<Instant>,
 }
 
 impl RouteDriver {
     /// Runs until dropped, or until the handle and the socket are gone.
     pub async fn run(mut self) {
         loop {
-            let due = self.peers.values().filter_map(|peer| peer.keeper.poll_timeout()).min();
-            let due = due.unwrap_or_else(|| Instant::now() + IDLE);
+            let due = self.due().unwrap_or_else(|| Instant::now() + IDLE);
             tokio::select! {
                 packet = self.own_packets.recv() => match packet {
                     Some(packet) => self.handle_packet(&packet),
@@ -130,26 +231,71 @@ impl RouteDriver {
                     Ok(()) => self.handle_wanted(),
                     Err(_) => return,
                 },
+                changed = self.relay.changed() => match changed {
+                    Ok(()) => self.handle_relay(),
+                    Err(_) => return,
+                },
+                () = self.unanswered.notified() => self.kicks.want(Instant::now()),
                 () = sleep_until(due.into()) => self.handle_timeout(),
+                () = self.socket.writable(), if !self.unsent.is_empty() => self.send_unsent(),
             }
+            self.settle();
         }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        let keepers = self.peers.values().filter_map(|peer| peer.keeper.poll_timeout());
+        keepers.chain(self.leg.registration.poll_timeout()).chain(self.kicks.due).min()
     }
 
     fn handle_packet(&mut self, packet: &OwnPacket) {
         let Some(claim) = Claim::read(&packet.bytes) else { return };
+        let is_relayed = self.leg.address == Some(packet.from);
+        let now = Instant::now();
+        if claim.source == self.own.gateway {
+            if is_relayed {
+                self.leg.registration.handle_packet(&packet.bytes, now);
+            }
+            return;
+        }
+        let hop = if is_relayed { Hop::Relay } else { Hop::Direct(packet.from) };
         let mut peers = self.peers.values_mut();
         let Some(peer) = peers.find(|peer| peer.wanted.route == claim.source) else { return };
-        let now = Instant::now();
-        peer.keeper.handle_packet(packet.from, &packet.bytes, now, &mut chance::bytes);
-        peer.act(&self.socket);
+        peer.keeper.handle_packet(hop, &packet.bytes, now, &mut chance::bytes);
+        peer.note_mtu(&self.followers);
     }
 
     fn handle_timeout(&mut self) {
         let now = Instant::now();
-        for peer in self.peers.values_mut() {
-            peer.keeper.handle_timeout(now, &mut chance::bytes);
-            peer.act(&self.socket);
+        if self.peers.values().any(|peer| peer.is_relay_in_doubt(now)) {
+            self.leg.search(now);
         }
+        self.leg.registration.handle_timeout(now, &mut chance::bytes);
+        for peer in self.peers.values_mut() {
+            peer.note_mtu(&self.followers);
+            peer.keeper.handle_timeout(now, &mut chance::bytes);
+        }
+    }
+
+    fn handle_relay(&mut self) {
+        let relay = self.relay.borrow_and_update().clone();
+        let now = Instant::now();
+        if let Some(leg) = &relay
+            && let before = self.leg.address.replace(leg.address)
+            && before != Some(leg.address)
+        {
+            if let Some(before) = before {
+                self.socket.forget_source(before);
+            }
+            if *self.leg.registered.borrow() {
+                self.socket.validate_source(leg.address);
+            }
+            for peer in self.peers.values().filter(|peer| peer.keeper.active() == Some(Hop::Relay)) {
+                self.socket.set_route(peer.wanted.route, leg.address);
+            }
+        }
+        self.leg.registration.set_key(relay.map(|leg| leg.key), now);
+        self.leg.registration.handle_timeout(now, &mut chance::bytes);
     }
 
     fn handle_wanted(&mut self) {
@@ -164,13 +310,27 @@ impl RouteDriver {
             keeps
         });
         for (server, wanted) in wanted {
-            let peer = self.peers.entry(server).or_insert_with(|| DrivenPeer {
-                keeper: PeerRoute::new(self.own_route, self.boot, wanted.route),
-                wanted: WantedPeer { secrets: Vec::new(), candidates: Vec::new(), ..wanted },
-                way: way_of(&self.ways, server),
+            let peer = self.peers.entry(server).or_insert_with(|| {
+                let mut keeper = PeerRoute::new(self.own.route, self.own.boot, wanted.route);
+                keeper.set_relay(*self.leg.registered.borrow(), now);
+                DrivenPeer {
+                    keeper,
+                    wanted: WantedPeer {
+                        route: wanted.route,
+                        secrets: Vec::new(),
+                        candidates: Vec::new(),
+                        path: PathChoice::default(),
+                    },
+                    way: way_of(&self.ways, server),
+                    why: None,
+                    changes: 0,
+                }
             });
+            if peer.wanted.path != wanted.path {
+                peer.keeper.set_choice(wanted.path, now);
+            }
             if peer.wanted.secrets != wanted.secrets {
-                peer.keeper.set_keys(wanted.secrets.iter().map(ProbeKey::derive).collect());
+                peer.keeper.set_keys(wanted.secrets.iter().map(PacketKey::of_connection).collect());
             }
             if peer.wanted.candidates != wanted.candidates {
                 peer.keeper.set_candidates(&wanted.candidates, now);
@@ -179,18 +339,137 @@ impl RouteDriver {
         }
         self.handle_timeout();
     }
+
+    /// Does what was decided: sends, sorts sources, moves routes, tells connections.
+    fn settle(&mut self) {
+        let now = Instant::now();
+        let is_registered = self.leg.registration.is_registered(now);
+        if self.leg.registered.send_replace(is_registered) != is_registered {
+            tracing::info!(registered = is_registered, "the relay");
+            for peer in self.peers.values_mut() {
+                peer.keeper.set_relay(is_registered, now);
+            }
+            // The gateway may be dialled elsewhere meanwhile; peers send through the relay.
+            match (self.leg.address, is_registered) {
+                (Some(address), true) => self.socket.validate_source(address),
+                (Some(address), false) => self.socket.forget_source(address),
+                (None, _) => {}
+            }
+        }
+        let relay = self.leg.address;
+        let mut transmits = Vec::new();
+        for peer in self.peers.values_mut() {
+            if peer.act(&self.socket, relay, &mut transmits) {
+                self.followers.note_path_change(peer.wanted.route);
+                self.kicks.want(now);
+            }
+        }
+        while let Some(packet) = self.leg.registration.poll_transmit() {
+            transmits.extend(relay.map(|relay| (relay, packet)));
+        }
+        for (to, packet) in transmits {
+            self.send(to, packet);
+        }
+        self.kicks.send_due(now);
+    }
+
+    fn send(&mut self, to: SocketAddr, packet: Box<[u8]>) {
+        if !self.unsent.is_empty() || !self.socket.send_own(to, &packet) {
+            // Bulk fills the socket; a probe that never left would look like a silent peer.
+            self.unsent.push_back((to, packet));
+            if self.unsent.len() > UNSENT_MAX {
+                self.unsent.pop_front();
+            }
+        }
+    }
+
+    fn send_unsent(&mut self) {
+        while let Some((to, packet)) = self.unsent.front() {
+            if !self.socket.send_own(*to, packet) {
+                return;
+            }
+            self.unsent.pop_front();
+        }
+    }
+}
+
+impl Leg {
+    fn new(own: OwnEnd, registered: watch::Sender<bool>) -> Self {
+        let registration = Registration::new(own.route, own.gateway, own.boot);
+        Self { address: None, registration, registered, searched: None }
+    }
+
+    /// Registers anew: the relay may know an address that is ours no more.
+    fn search(&mut self, now: Instant) {
+        if self.searched.is_none_or(|searched| now.saturating_duration_since(searched) >= PATH_SILENCE) {
+            self.searched = Some(now);
+            self.registration.search(now);
+        }
+    }
+}
+
+impl Kicks {
+    fn want(&mut self, now: Instant) {
+        let earliest = self.last.map_or(now, |last| (last + KICK_EVERY).max(now));
+        self.due.get_or_insert(earliest);
+    }
+
+    fn send_due(&mut self, now: Instant) {
+        if self.due.is_some_and(|due| due <= now) {
+            (self.last, self.due) = (Some(now), None);
+            self.counter.send_modify(|count| *count += 1);
+        }
+    }
 }
 
 impl DrivenPeer {
-    /// Does what the keeper decided.
-    fn act(&mut self, socket: &AgentSocket) {
+    /// Packets go through the relay, and the peer has kept a probe waiting.
+    fn is_relay_in_doubt(&self, now: Instant) -> bool {
+        let silent_for = self.keeper.heard().map(|heard| now.saturating_duration_since(heard));
+        self.keeper.active() == Some(Hop::Relay)
+            && silent_for
+                .is_some_and(|silent| (PROBE_EVERY + PATH_DOUBT..SOURCE_LAPSES_AFTER).contains(&silent))
+    }
+
+    /// A path is left only for one that carries packets as large as those in use.
+    fn note_mtu(&mut self, followers: &Followers) {
+        if let Some(mtu) = followers.mtu(self.wanted.route) {
+            self.keeper.set_mtu(mtu.into());
+        }
+    }
+
+    /// Does what the keeper decided; whether packets in flight may have been lost on the way.
+    fn act(
+        &mut self,
+        socket: &AgentSocket,
+        relay: Option<SocketAddr>,
+        transmits: &mut Vec<(SocketAddr, Box<[u8]>)>,
+    ) -> bool {
+        let mut disturbed = false;
         while let Some(event) = self.keeper.poll_event() {
             match event {
                 RouteEvent::Validated(address) => socket.validate_source(address),
                 RouteEvent::Lapsed(address) => socket.forget_source(address),
-                RouteEvent::Active(address) => {
-                    tracing::debug!(route = %self.wanted.route, %address, "the way to a peer");
-                    socket.set_route(self.wanted.route, address);
+                RouteEvent::Active { hop, why } => {
+                    let address = match hop {
+                        Hop::Direct(address) => Some(address),
+                        Hop::Relay => relay,
+                    };
+                    if let Some(address) = address {
+                        socket.set_route(self.wanted.route, address);
+                    }
+                    tracing::info!(route = %self.wanted.route, path = %hop.kind(), %why, "the way to a peer");
+                    self.changes += u64::from(self.why.is_some());
+                    self.why = Some(why);
+                    disturbed = true;
+                }
+                RouteEvent::Inactive => {
+                    tracing::info!(route = %self.wanted.route, "no allowed way to a peer");
+                    socket.remove_route(self.wanted.route);
+                }
+                RouteEvent::Resumed => {
+                    tracing::info!(route = %self.wanted.route, "a peer answers again");
+                    disturbed = true;
                 }
                 RouteEvent::BootChanged(boot) => {
                     tracing::info!(route = %self.wanted.route, %boot, "a peer's agent was restarted");
@@ -198,16 +477,27 @@ impl DrivenPeer {
             }
         }
         while let Some(transmit) = self.keeper.poll_transmit() {
-            socket.send_own(transmit.to, &transmit.packet);
+            let to = match transmit.to {
+                Hop::Direct(address) => Some(address),
+                Hop::Relay => relay,
+            };
+            transmits.extend(to.map(|to| (to, transmit.packet)));
         }
         self.publish();
+        disturbed
     }
 
     fn publish(&self) {
-        let now =
-            Way { address: self.keeper.active(), boot: self.keeper.peer_boot(), heard: self.keeper.heard() };
+        let now = Way {
+            hop: self.keeper.active(),
+            why: self.why,
+            changes: self.changes,
+            boot: self.keeper.peer_boot(),
+            heard: self.keeper.heard(),
+        };
         self.way.send_if_modified(|way| {
-            let is_news = (way.address, way.boot) != (now.address, now.boot);
+            let is_news =
+                (way.hop, way.why, way.changes, way.boot) != (now.hop, now.why, now.changes, now.boot);
             *way = now;
             is_news
         });

@@ -1,11 +1,10 @@
-//! The UDP sockets as quinn sees them.
+//! An agent's UDP socket as quinn sees it.
 //!
-//! An agent's shows one constant virtual remote address for every peer. Outgoing packets carry
+//! It shows one constant virtual remote address for every peer. Outgoing packets carry
 //! their route in the destination connection id; the table says where that route is now, so a path
 //! can change underneath a live connection. Incoming packets reach quinn only from validated
 //! sources. Our own packets (first byte below 0x40) never reach quinn; they go to the route keeper
-//! through a bounded queue. The gateway's keeps real addresses and takes only packets for its own
-//! route. What is decided about routes is not here.
+//! through a bounded queue. What is decided about routes is not here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -24,7 +23,8 @@ use tokio::sync::mpsc;
 
 use super::udp::{SocketBuffers, UdpIo, WritablePoller, retain_segments};
 use crate::domain::id::RouteId;
-use crate::protocol::packet::{is_ours, quic_route};
+use crate::domain::limits::PROBE_BYTES_MAX;
+use crate::protocol::packet::{is_ours, own_route, quic_route};
 use crate::protocol::route::canonical;
 
 /// What quinn takes for the address of every peer.
@@ -33,8 +33,6 @@ pub const VIRTUAL_PEER: SocketAddr =
 
 /// Packets of our own that wait for the route keeper; more are dropped, probes repeat.
 const OWN_PACKETS_QUEUED_MAX: usize = 256;
-/// Our own packets are never larger than this.
-const OWN_PACKET_BYTES_MAX: usize = 1_500;
 
 /// Where each route is now, and from which addresses packets are taken.
 #[derive(Debug, Default, Clone)]
@@ -63,17 +61,23 @@ pub struct SocketDrops {
 /// One UDP socket for all tunnels and the control link of an agent.
 pub struct AgentSocket {
     udp: Arc<UdpIo>,
+    route: RouteId,
     table: ArcSwap<RouteTable>,
     own_packets: mpsc::Sender<OwnPacket>,
     drops: SocketDrops,
 }
 
 impl AgentSocket {
-    /// Takes a bound socket; gives the queue of our own packets for the route keeper.
-    pub fn new(socket: std::net::UdpSocket) -> io::Result<(Arc<Self>, mpsc::Receiver<OwnPacket>)> {
+    /// Takes a bound socket for the agent whose packets carry `route`; gives the queue of our own
+    /// packets for the route keeper.
+    pub fn new(
+        socket: std::net::UdpSocket,
+        route: RouteId,
+    ) -> io::Result<(Arc<Self>, mpsc::Receiver<OwnPacket>)> {
         let udp = Arc::new(UdpIo::new(socket)?);
         let (own_packets, queue) = mpsc::channel(OWN_PACKETS_QUEUED_MAX);
-        let socket = Self { udp, table: ArcSwap::default(), own_packets, drops: SocketDrops::default() };
+        let socket =
+            Self { udp, route, table: ArcSwap::default(), own_packets, drops: SocketDrops::default() };
         Ok((Arc::new(socket), queue))
     }
 
@@ -123,12 +127,19 @@ impl AgentSocket {
         });
     }
 
-    /// Sends one of our own packets; loss is normal below QUIC, so a full socket drops it.
-    pub fn send_own(&self, to: SocketAddr, packet: &[u8]) {
+    /// Sends one of our own packets. `false`: the socket is full, try again when it is
+    /// [`Self::writable`]. Any other failure is a lost packet, which is normal below QUIC.
+    pub fn send_own(&self, to: SocketAddr, packet: &[u8]) -> bool {
         let destination = self.udp.as_family(to);
         let transmit =
             Transmit { destination, ecn: None, contents: packet, segment_size: None, src_ip: None };
-        let _ = self.udp.try_send(&transmit);
+        let sent = self.udp.try_send_own(&transmit);
+        sent.map_or_else(|error| error.kind() != io::ErrorKind::WouldBlock, |()| true)
+    }
+
+    /// Waits until the kernel takes packets.
+    pub async fn writable(&self) {
+        self.udp.writable().await;
     }
 
     fn change_table(&self, change: impl Fn(&mut RouteTable)) {
@@ -143,6 +154,11 @@ impl AgentSocket {
     /// Takes our own packets out of one received batch and refuses unvalidated sources.
     fn sort_batch(&self, table: &RouteTable, buffer: &mut [u8], meta: &mut RecvMeta) {
         let from = meta.addr;
+        if from.port() == 0 {
+            // Nobody can be answered there, and trying would cost the socket its batches.
+            meta.len = 0;
+            return;
+        }
         meta.addr = VIRTUAL_PEER;
         meta.dst_ip = None;
         let validated = table.sources.contains(&from);
@@ -159,7 +175,8 @@ impl AgentSocket {
     }
 
     fn queue_own(&self, from: SocketAddr, packet: &[u8]) {
-        if packet.len() > OWN_PACKET_BYTES_MAX {
+        // Whoever does not know our route cannot fill the queue.
+        if packet.len() > PROBE_BYTES_MAX || own_route(packet) != Some(self.route) {
             return;
         }
         let packet = OwnPacket { from: canonical(from), bytes: Bytes::copy_from_slice(packet) };
@@ -222,74 +239,6 @@ impl fmt::Debug for AgentSocket {
     }
 }
 
-/// The gateway's UDP socket: what is not for its own route goes nowhere.
-#[derive(Debug)]
-pub struct GatewaySocket {
-    udp: Arc<UdpIo>,
-    route: RouteId,
-    foreign: AtomicU64,
-}
-
-impl GatewaySocket {
-    pub fn new(socket: std::net::UdpSocket, route: RouteId) -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Self { udp: Arc::new(UdpIo::new(socket)?), route, foreign: AtomicU64::new(0) }))
-    }
-
-    pub fn bound(&self) -> io::Result<SocketAddr> {
-        self.udp.bound()
-    }
-
-    /// Packets that were not for the gateway.
-    pub fn foreign(&self) -> u64 {
-        self.foreign.load(Ordering::Relaxed)
-    }
-}
-
-impl AsyncUdpSocket for GatewaySocket {
-    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
-        WritablePoller::boxed(Arc::clone(&self.udp))
-    }
-
-    fn try_send(&self, transmit: &Transmit) -> io::Result<()> {
-        self.udp.try_send(transmit)
-    }
-
-    fn poll_recv(
-        &self,
-        cx: &mut Context,
-        bufs: &mut [IoSliceMut<'_>],
-        meta: &mut [RecvMeta],
-    ) -> Poll<io::Result<usize>> {
-        let count = ready!(self.udp.poll_recv(cx, bufs, meta))?;
-        for (buffer, meta) in bufs.iter_mut().zip(meta.iter_mut()).take(count) {
-            retain_segments(buffer, meta, |packet| {
-                let ours = quic_route(packet) == Some(self.route);
-                if !ours {
-                    self.foreign.fetch_add(1, Ordering::Relaxed);
-                }
-                ours
-            });
-        }
-        Poll::Ready(Ok(count))
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.udp.bound()
-    }
-
-    fn max_transmit_segments(&self) -> usize {
-        self.udp.segments_per_send()
-    }
-
-    fn max_receive_segments(&self) -> usize {
-        self.udp.segments_per_receive()
-    }
-
-    fn may_fragment(&self) -> bool {
-        self.udp.may_fragment()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
@@ -312,12 +261,19 @@ mod tests {
     }
 
     fn agent() -> (Arc<AgentSocket>, mpsc::Receiver<OwnPacket>) {
-        AgentSocket::new(udp()).unwrap()
+        AgentSocket::new(udp(), HERE).unwrap()
     }
 
     /// A QUIC packet with a short header, for `route`.
     fn quic(route: RouteId, mark: u8) -> Vec<u8> {
         [&[0x40][..], route.as_bytes(), &[mark; 30]].concat()
+    }
+
+    /// A packet of ours for `route`, as far as the socket looks.
+    fn own(route: RouteId, length: usize) -> Vec<u8> {
+        let mut packet = [&[0x01][..], route.as_bytes()].concat();
+        packet.resize(length, 0);
+        packet
     }
 
     fn transmit(contents: &[u8]) -> Transmit<'_> {
@@ -355,6 +311,17 @@ mod tests {
         peer.send_to(&quic(HERE, 2), socket.bound().unwrap()).unwrap();
         assert_eq!(handed(&socket).await, (quic(HERE, 2), VIRTUAL_PEER));
         assert_eq!(socket.drops().unvalidated.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn what_comes_from_port_zero_is_nobodys() {
+        let (socket, mut queue) = agent();
+        let mut buffer = own(HERE, 65);
+        let mut meta = RecvMeta { len: 65, stride: 65, ..RecvMeta::default() };
+        meta.addr = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.sort_batch(&socket.table.load(), &mut buffer, &mut meta);
+        assert!(queue.try_recv().is_err());
+        assert_eq!(meta.len, 0);
     }
 
     #[tokio::test]
@@ -412,11 +379,14 @@ mod tests {
         let (socket, mut queue) = agent();
         let (stranger, peer) = (udp(), udp());
         socket.validate_source(address(&peer));
-        stranger.send_to(&[0x01; OWN_PACKET_BYTES_MAX + 1], socket.bound().unwrap()).unwrap();
+        // Too long, for another, of no kind: none of them takes a place.
+        for junk in [&own(HERE, PROBE_BYTES_MAX + 1)[..], &own(THERE, 65), &[0x3f; 65], &[0x01]] {
+            stranger.send_to(junk, socket.bound().unwrap()).unwrap();
+        }
         // A few at a time, so that no kernel's buffer overflows first.
         for round in 0..=OWN_PACKETS_QUEUED_MAX / 8 {
             for _ in 0..8 {
-                stranger.send_to(&[0x01; 65], socket.bound().unwrap()).unwrap();
+                stranger.send_to(&own(HERE, 65), socket.bound().unwrap()).unwrap();
             }
             let mark = u8::try_from(round).unwrap();
             peer.send_to(&quic(HERE, mark), socket.bound().unwrap()).unwrap();

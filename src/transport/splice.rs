@@ -488,9 +488,10 @@ impl<'a, O: Observer> Splice<'a, O> {
         let bytes = bytes as u64;
         self.down.delivered += bytes;
         self.counts.out_of_tunnel.fetch_add(bytes, Ordering::Relaxed);
-        let (tunnel, tcp) = (&self.stream.tunnel, &self.tcp);
+        let (tunnel, tcp, received) = (&self.stream.tunnel, &self.tcp, self.down.received);
         let queued = || unsent::unacknowledged(&**tcp).map_or(0, |bytes| bytes as u64);
-        if let Some(limit) = self.down.credit.handle_delivered(bytes, Instant::now(), || tunnel.rtt(), queued)
+        if let Some(limit) =
+            self.down.credit.handle_delivered(bytes, received, Instant::now(), || tunnel.rtt(), queued)
         {
             tunnel.send_frame(TunnelFrame::Credit { stream: self.stream.id, limit });
         }

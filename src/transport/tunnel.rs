@@ -178,16 +178,14 @@ impl Tunnel {
     /// A stream for a local connection. Its header goes out at once, so that the far side dials
     /// while the first bytes are still on their way, and a server that speaks first is heard.
     pub async fn open_stream(self: &Arc<Self>) -> Result<DataStream, TransportError> {
-        let (mut send, receive) =
-            self.connection.0.open_bi().await.map_err(|source| TransportError::Lost { source })?;
+        let (mut send, receive) = self.connection.0.open_bi().await.map_err(TransportError::lost)?;
         send.write_all(&[STREAM_HEADER]).await.map_err(|_| TransportError::StreamClosed)?;
         Ok(self.register(send, receive))
     }
 
     /// The next stream the peer opens.
     pub async fn accept_stream(self: &Arc<Self>) -> Result<DataStream, TransportError> {
-        let (send, receive) =
-            self.connection.0.accept_bi().await.map_err(|source| TransportError::Lost { source })?;
+        let (send, receive) = self.connection.0.accept_bi().await.map_err(TransportError::lost)?;
         Ok(self.register(send, receive))
     }
 
@@ -219,7 +217,7 @@ impl Tunnel {
             error = self.frames.write_to(&mut opening.send) => error,
         };
         match error {
-            TransportError::Lost { .. } => {}
+            TransportError::Lost { .. } | TransportError::Closed { .. } => {}
             _ => self.connection.close(Code::Protocol),
         }
         error

@@ -1,6 +1,6 @@
 //! One UDP socket with everything the kernel offers for batches: GSO, GRO, ECN, large buffers.
 //!
-//! Shared by the agent's and the gateway's socket, which differ in what they let through.
+//! The agent's socket. What the gateway's receives belongs to the relay's thread instead.
 
 use std::fmt;
 use std::future::Future;
@@ -29,6 +29,9 @@ pub struct SocketBuffers {
 pub(super) struct UdpIo {
     io: tokio::net::UdpSocket,
     state: UdpSocketState,
+    /// quinn takes some refusals of the kernel for a lack of segmentation, for good. What happens to
+    /// packets of our own, whose addresses strangers may choose, must not slow the others down.
+    own_state: UdpSocketState,
     is_v6: bool,
     /// The last send found the kernel's buffer full. Lets the common case ask nothing and
     /// allocate nothing.
@@ -39,12 +42,11 @@ impl UdpIo {
     pub(super) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let state = UdpSocketState::new((&socket).into())?;
-        // Refusal leaves the kernel's default, which is reported.
-        let _ = state.set_recv_buffer_size((&socket).into(), SOCKET_BUFFER_BYTES);
-        let _ = state.set_send_buffer_size((&socket).into(), SOCKET_BUFFER_BYTES);
+        ask_for_buffers(&state, &socket);
+        let own_state = UdpSocketState::new((&socket).into())?;
         let is_v6 = socket.local_addr()?.is_ipv6();
         let io = tokio::net::UdpSocket::from_std(socket)?;
-        Ok(Self { io, state, is_v6, is_full: AtomicBool::new(false) })
+        Ok(Self { io, state, own_state, is_v6, is_full: AtomicBool::new(false) })
     }
 
     pub(super) fn bound(&self) -> io::Result<SocketAddr> {
@@ -67,11 +69,25 @@ impl UdpIo {
     }
 
     pub(super) fn try_send(&self, transmit: &Transmit) -> io::Result<()> {
-        let sent = self.io.try_io(Interest::WRITABLE, || self.state.send((&self.io).into(), transmit));
+        self.try_send_by(&self.state, transmit)
+    }
+
+    /// The same for packets of our own.
+    pub(super) fn try_send_own(&self, transmit: &Transmit) -> io::Result<()> {
+        self.try_send_by(&self.own_state, transmit)
+    }
+
+    fn try_send_by(&self, state: &UdpSocketState, transmit: &Transmit) -> io::Result<()> {
+        let sent = self.io.try_io(Interest::WRITABLE, || state.send((&self.io).into(), transmit));
         if sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
             self.is_full.store(true, Ordering::Release);
         }
         sent
+    }
+
+    pub(super) async fn writable(&self) {
+        // An error is a socket that is gone; whoever sends next finds out.
+        let _ = self.io.writable().await;
     }
 
     pub(super) fn poll_recv(
@@ -102,6 +118,12 @@ impl UdpIo {
     pub(super) fn may_fragment(&self) -> bool {
         self.state.may_fragment()
     }
+}
+
+/// Refusal leaves the kernel's default, which is reported.
+pub(super) fn ask_for_buffers(state: &UdpSocketState, socket: &std::net::UdpSocket) {
+    let _ = state.set_recv_buffer_size(socket.into(), SOCKET_BUFFER_BYTES);
+    let _ = state.set_send_buffer_size(socket.into(), SOCKET_BUFFER_BYTES);
 }
 
 /// Keeps the packets of one received batch that `keep` wants at the front of `buffer`.

@@ -8,6 +8,7 @@ use crate::protocol::packet::{PROBE_BYTES_MIN, Packet, PacketKind};
 use crate::transport::pair::{End, Pair, soon};
 
 const SECRET: [u8; 32] = [4; 32];
+const GATEWAY: RouteId = RouteId::from_bytes([9; 8]);
 
 /// Two that nobody told yet where the other is; quinn drives the sockets.
 fn strangers() -> Pair {
@@ -19,15 +20,18 @@ fn strangers() -> Pair {
 
 fn driven(end: &mut End, boot: u8, tasks: &mut JoinSet<()>) -> Routes {
     let own_packets = end.own_packets.take().unwrap();
-    let boot = BootId::from_bytes([boot; 8]);
-    let (routes, driver) = Routes::new(Arc::clone(&end.socket), own_packets, end.route, boot);
+    let own = OwnEnd { route: end.route, gateway: GATEWAY, boot: BootId::from_bytes([boot; 8]) };
+    let (routes, driver) = Routes::new(Arc::clone(&end.socket), own_packets, own);
     tasks.spawn(driver.run());
     routes
 }
 
 fn wanted(peer: &End, candidates: Vec<SocketAddr>) -> BTreeMap<ServerId, WantedPeer> {
     let secrets = vec![Secret::from_bytes(SECRET)];
-    BTreeMap::from([(peer.server, WantedPeer { route: peer.route, secrets, candidates })])
+    BTreeMap::from([(
+        peer.server,
+        WantedPeer { route: peer.route, secrets, candidates, path: PathChoice::Auto },
+    )])
 }
 
 #[tokio::test]
@@ -39,12 +43,12 @@ async fn two_that_hold_the_secret_meet_where_one_was_told_and_part_when_not_want
     near.want(wanted(&pair.target, vec![place]));
     far.want(wanted(&pair.source, vec![]));
     let mut way = near.way(pair.target.server);
-    let found = *soon(way.wait_for(|way| way.address.is_some())).await.unwrap();
-    assert_eq!((found.address, found.boot), (Some(place), Some(BootId::from_bytes([2; 8]))));
+    let found = *soon(way.wait_for(|way| way.hop.is_some())).await.unwrap();
+    assert_eq!((found.hop, found.boot), (Some(Hop::Direct(place)), Some(BootId::from_bytes([2; 8]))));
     assert!(found.heard.is_some());
     let mut back = far.way(pair.source.server);
-    let found = *soon(back.wait_for(|way| way.address.is_some())).await.unwrap();
-    assert_eq!(found.address, Some(pair.source.socket.bound().unwrap()));
+    let found = *soon(back.wait_for(|way| way.hop.is_some())).await.unwrap();
+    assert_eq!(found.hop, Some(Hop::Direct(pair.source.socket.bound().unwrap())));
     pair.connected().await;
 
     near.want(BTreeMap::new());
@@ -65,7 +69,7 @@ async fn what_is_forged_cut_short_or_oversized_gets_silence_and_a_replay_no_long
             nonce: [7; 16],
             length,
         };
-        let key = ProbeKey::derive(&Secret::from_bytes(secret));
+        let key = PacketKey::of_connection(&Secret::from_bytes(secret));
         key.seal(&packet, &mut [0; PROBE_BYTES_MAX]).to_vec()
     };
     let attacker = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -85,7 +89,8 @@ async fn what_is_forged_cut_short_or_oversized_gets_silence_and_a_replay_no_long
         for _ in 0..2 {
             let (length, from) = soon(attacker.recv_from(&mut buffer)).await.unwrap();
             assert!(length <= genuine.len() && from == target, "{length} bytes from {from}");
-            let opened = ProbeKey::derive(&Secret::from_bytes(SECRET)).open(&buffer[..length]).unwrap();
+            let opened =
+                PacketKey::of_connection(&Secret::from_bytes(SECRET)).open(&buffer[..length]).unwrap();
             answers += usize::from(opened.kind == PacketKind::Answer && opened.nonce == [7; 16]);
         }
     }
