@@ -9,6 +9,7 @@ pub mod entries;
 pub mod facts;
 pub mod hold;
 pub mod observe;
+pub mod paths;
 pub mod refusals;
 pub mod source;
 pub mod standing;
@@ -29,6 +30,7 @@ use tokio::task::JoinSet;
 
 use self::context::{Context, OUTBOX_MAX, Parts};
 use self::entries::{Entries, EntryRun, Role};
+use self::paths::Paths;
 use self::state::{AgentState, StateError};
 use self::status::{StatusError, StatusSocket};
 use self::uplink::Uplink;
@@ -42,7 +44,7 @@ use crate::identity::time::{HostClock, LearntClock, TimeSource};
 use crate::observe::audit::{AuditEntry, AuditError, AuditFile};
 use crate::observe::metrics;
 use crate::transport::endpoint::{AgentEndpoint, Credentials, TransportError, TunnelSettings};
-use crate::transport::routes::Routes;
+use crate::transport::routes::{OwnEnd, Routes};
 use crate::transport::socket::AgentSocket;
 
 /// The agent's own audit in its state folder.
@@ -90,20 +92,22 @@ impl Agent {
             let key = identity.key().fingerprint();
             audit.append(&AuditEntry::enrolled(clock.now(), enrolment.server, key))?;
         }
-        let (socket, own_packets) = AgentSocket::new(bind_lasting(&state, config.listen)?)
+        let (socket, own_packets) = AgentSocket::new(bind_lasting(&state, config.listen)?, enrolment.route)
             .map_err(|source| AgentError::Socket { source })?;
         report_buffers(&socket);
         let boot = BootId::from_bytes(chance::bytes());
-        let (routes, route_driver) = Routes::new(Arc::clone(&socket), own_packets, enrolment.route, boot);
+        let own = OwnEnd { route: enrolment.route, gateway: enrolment.gateway_route, boot };
+        let (routes, route_driver) = Routes::new(Arc::clone(&socket), own_packets, own);
         let credentials = Credentials { identity, trust, clock: clock.clone() };
         let settings = TunnelSettings { congestion: config.congestion };
         let endpoint = AgentEndpoint::new(Arc::clone(&socket), enrolment.route, credentials, settings)?;
         let (entries, runs) = Entries::from_config(&config);
+        let paths = Paths::from_config(&config);
         let (outbox, outbox_queue) = mpsc::channel(OUTBOX_MAX);
         let listen = socket.bound().map_or_else(|_| String::new(), |bound| bound.to_string());
         let status = StatusSocket::bind(&config.state, listen)?;
         let known_addresses = state.peer_addresses()?;
-        let parts = Parts { clock, endpoint, routes, entries, enrolment, audit, outbox };
+        let parts = Parts { clock, endpoint, routes, entries, paths, enrolment, audit, outbox };
         let context = Context::new(parts, state)?;
         let announced = Announced::new(Arc::clone(&context), known_addresses);
         let uplink = Uplink {
@@ -116,6 +120,8 @@ impl Agent {
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(route_driver.run());
+        tasks.spawn(kick(Arc::clone(&context)));
+        tasks.spawn(announced.clone().keep());
         tasks.spawn(announced.run());
         tasks.spawn(status.run(Arc::clone(&context)));
         tasks.spawn(accept(Arc::clone(&context)));
@@ -161,9 +167,18 @@ async fn publish(context: Arc<Context>) {
     loop {
         turns.tick().await;
         for entry in context.entries.all() {
-            let sample = entry.facts.sample(entry.side == Side::Target);
+            let sample = entry.facts.sample(entry.side == Side::Target, entry.config.protocol);
             metrics::connection(entry.config.name.as_str(), &sample);
         }
+    }
+}
+
+/// Wakes the connections whose packets take another path.
+async fn kick(context: Arc<Context>) {
+    let mut kicks = context.routes.kicks();
+    // The sender lives as long as the agent.
+    while kicks.changed().await.is_ok() {
+        context.endpoint.kick();
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::entries::{Entries, LiveEntry};
 use super::facts::{Fault, Lamp};
+use super::paths::Paths;
 use super::refusals::Refusals;
 use super::state::{AgentState, Enrolment, HeldSecret, StateError};
 use crate::config::agent::Entry;
@@ -33,6 +34,7 @@ pub struct Context {
     pub endpoint: AgentEndpoint,
     pub routes: Routes,
     pub entries: Entries,
+    pub paths: Paths,
     pub enrolment: Enrolment,
     state: Arc<AgentState>,
     audit: Arc<AuditFile>,
@@ -57,6 +59,7 @@ pub struct Parts {
     pub endpoint: AgentEndpoint,
     pub routes: Routes,
     pub entries: Entries,
+    pub paths: Paths,
     pub enrolment: Enrolment,
     pub audit: AuditFile,
     pub outbox: mpsc::Sender<ToGateway>,
@@ -69,6 +72,7 @@ impl Context {
             endpoint: parts.endpoint,
             routes: parts.routes,
             entries: parts.entries,
+            paths: parts.paths,
             enrolment: parts.enrolment,
             audit: Arc::new(parts.audit),
             rules: watch::Sender::new(Arc::new(state.rule_book()?)),
@@ -131,6 +135,14 @@ impl Context {
         }
         let secrets = self.secrets.borrow();
         secrets.get(&entry.id).filter(|held| held.epoch == rule.secret_epoch).map(|held| held.secret.clone())
+    }
+
+    /// The secret by which the peer's agent is asked whether it is there. While a rotated one is on its
+    /// way the one before still is: a live tunnel must not lose its route.
+    #[must_use]
+    pub fn probe_secret(&self, entry: &Entry) -> Option<Secret> {
+        let held = || self.secrets.borrow().get(&entry.id).map(|held| held.secret.clone());
+        entry.secret.clone().or_else(held)
     }
 
     /// Whether a secret is worth keeping: this agent's file lists its connection, and no later one is

@@ -11,6 +11,7 @@ use crate::config::HostPort;
 use crate::config::agent::{AgentConfig, Entry};
 use crate::domain::connection::Side;
 use crate::domain::id::ConnectionId;
+use crate::observe::metrics::Passing;
 
 /// Admitted tunnels that wait for their entry; it takes them at once.
 const ARRIVALS_MAX: usize = 4;
@@ -23,6 +24,8 @@ pub struct LiveEntry {
     /// `listen` or `forward_to`, as people wrote it.
     pub address: String,
     pub facts: Facts,
+    /// Counts what is seen in passing.
+    pub passing: Passing,
     /// Where admitted tunnels of a target go.
     pub arrivals: mpsc::Sender<Admitted>,
 }
@@ -62,8 +65,14 @@ impl Entries {
         let mut runs = Vec::new();
         for (config, side, address, role) in sources.chain(targets) {
             let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
-            let facts = Facts::default();
-            let entry = Arc::new(LiveEntry { config: config.clone(), side, address, facts, arrivals });
+            let entry = Arc::new(LiveEntry {
+                config: config.clone(),
+                side,
+                address,
+                facts: Facts::default(),
+                passing: Passing::new(config.name.as_str()),
+                arrivals,
+            });
             entries.by_connection.insert(entry.config.id, Arc::clone(&entry));
             runs.push(EntryRun { entry, role, arrivals: queue });
         }

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::connection::Protocol;
 use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
+use crate::domain::path::{PathChoice, PathKind};
 use crate::domain::time::Timestamp;
-use crate::observe::metrics::{ConnectionSample, Path, TunnelSample};
-use crate::protocol::control::{PathKind, Report};
+use crate::observe::metrics::{ConnectionSample, TunnelSample};
+use crate::protocol::control::Report;
+use crate::protocol::route::PathReason;
 use crate::transport::splice::ByteCounts;
 
 /// The live record of one entry.
@@ -21,7 +24,37 @@ pub struct Facts {
     pub acknowledged: AtomicU64,
     pub streams_opened: AtomicU64,
     pub streams_cut: AtomicU64,
+    pub dicom: DicomFacts,
     changing: Mutex<Changing>,
+}
+
+/// What is counted of DICOM in passing.
+#[derive(Debug, Default)]
+pub struct DicomFacts {
+    pub open: AtomicU64,
+    pub accepted: AtomicU64,
+    pub rejected: AtomicU64,
+    pub aborted: AtomicU64,
+    pub lost: AtomicU64,
+    pub stored: AtomicU64,
+    pub failed: AtomicU64,
+    pub bytes: AtomicU64,
+}
+
+impl DicomFacts {
+    #[must_use]
+    pub fn counts(&self) -> DicomCounts {
+        DicomCounts {
+            open: count(&self.open),
+            accepted: count(&self.accepted),
+            rejected: count(&self.rejected),
+            aborted: count(&self.aborted),
+            lost: count(&self.lost),
+            stored: count(&self.stored),
+            failed: count(&self.failed),
+            bytes: count(&self.bytes),
+        }
+    }
 }
 
 /// What changes as a whole.
@@ -42,6 +75,9 @@ pub struct Changing {
 pub struct TunnelFacts {
     pub since: Timestamp,
     pub path: PathKind,
+    pub why: Option<PathReason>,
+    /// How often packets have taken another path since this agent wanted the peer.
+    pub path_changes: u64,
     pub rtt: Duration,
     pub packets_sent: u64,
     pub packets_lost: u64,
@@ -96,13 +132,12 @@ impl Facts {
 
     /// What is exported; the target has no port.
     #[must_use]
-    pub fn sample(&self, at_target: bool) -> ConnectionSample {
+    pub fn sample(&self, at_target: bool, protocol: Protocol) -> ConnectionSample {
         let changing = self.changing();
         ConnectionSample {
             tunnel: changing.tunnel.map(|tunnel| TunnelSample {
-                path: match tunnel.path {
-                    PathKind::Direct => Path::Direct,
-                },
+                path: tunnel.path,
+                path_changes: tunnel.path_changes,
                 rtt: tunnel.rtt,
                 packets_sent: tunnel.packets_sent,
                 packets_lost: tunnel.packets_lost,
@@ -110,6 +145,7 @@ impl Facts {
             mirth: changing.mirth.on,
             port_open: (!at_target).then_some(changing.port_open),
             streams: changing.streams,
+            associations: (protocol == Protocol::Dicom).then(|| count(&self.dicom.open)),
             streams_opened: count(&self.streams_opened),
             streams_cut: count(&self.streams_cut),
             bytes_into_tunnel: count(&self.bytes.into_tunnel),
@@ -146,6 +182,11 @@ pub struct EntryStatus {
     pub tunnel: Lamp,
     pub mirth: Lamp,
     pub path: Option<PathKind>,
+    /// What is allowed.
+    pub path_choice: PathChoice,
+    /// Why the path in use was taken.
+    pub path_reason: Option<String>,
+    pub path_changes: u64,
     pub rtt_micros: Option<u64>,
     pub packets_lost: Option<u64>,
     pub port_open: bool,
@@ -157,9 +198,28 @@ pub struct EntryStatus {
     pub acknowledged: u64,
     pub bytes_into_tunnel: u64,
     pub bytes_out_of_tunnel: u64,
+    /// Where DICOM is carried.
+    pub dicom: Option<DicomCounts>,
     pub last_ack: Option<Timestamp>,
     pub peer_key: Option<PeerKey>,
     pub last_error: Option<Fault>,
+}
+
+/// What was seen of DICOM since the agent started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DicomCounts {
+    /// Associations open now.
+    pub open: u64,
+    pub accepted: u64,
+    pub rejected: u64,
+    pub aborted: u64,
+    /// Ended with their TCP connection, without a word.
+    pub lost: u64,
+    /// Objects answered with success or a warning, and their bytes.
+    pub stored: u64,
+    pub bytes: u64,
+    /// Objects answered with a failure.
+    pub failed: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,6 +237,8 @@ pub struct AgentStatus {
     pub leaf_expires: Timestamp,
     pub gateway: Lamp,
     pub gateway_error: Option<Fault>,
+    /// Whether the relay carries packets of this agent.
+    pub relay: bool,
     pub listen: String,
     pub entries: Vec<EntryStatus>,
 }

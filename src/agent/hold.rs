@@ -1,7 +1,8 @@
 //! Keeps an open tunnel for as long as it may and can live, and says why it ended.
 //!
-//! Liveness is measured by what is heard from the peer, on the tunnel or below it, never by QUIC's
-//! own idle timer: silence for the stall limit cuts every open socket (DESIGN §5).
+//! Liveness is measured by what the peer says of what it heard from us (`protocol::liveness`), never
+//! by QUIC's own idle timer nor by what merely arrives: silence for the stall limit cuts every open
+//! socket (DESIGN §5), and where packets pass in one direction only, both ends are silent.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,10 +19,11 @@ use crate::config::agent::Entry;
 use crate::domain::connection::Side;
 use crate::domain::id::{BootId, KeyFingerprint};
 use crate::domain::limits;
+use crate::domain::path::PathKind;
 use crate::domain::time::Timestamp;
 use crate::identity::time::TimeSource;
-use crate::protocol::control::PathKind;
 use crate::protocol::frame::Code;
+use crate::protocol::liveness::Liveness;
 use crate::protocol::rules::RuleBook;
 use crate::transport::endpoint::Connection;
 use crate::transport::routes::Way;
@@ -37,8 +39,7 @@ pub struct Held {
     peer_expires: Timestamp,
     way: watch::Receiver<Way>,
     boot: Option<BootId>,
-    heard: Instant,
-    datagrams: u64,
+    liveness: Liveness,
     since: Timestamp,
 }
 
@@ -93,8 +94,7 @@ impl Held {
             peer_expires: admitted.peer_expires,
             way,
             boot,
-            heard: Instant::now(),
-            datagrams: 0,
+            liveness: Liveness::new(Instant::now()),
             since: context.clock.now(),
         }
     }
@@ -125,15 +125,10 @@ impl Held {
             );
         }
         let now = Instant::now();
-        let datagrams = self.connection().measured().datagrams_received;
-        if datagrams != self.datagrams {
-            self.datagrams = datagrams;
-            self.heard = now;
-        }
+        let counts = self.connection().measured().counts;
+        self.liveness.note_counts(counts, now);
         let way = self.way.borrow();
-        if let Some(heard) = way.heard {
-            self.heard = self.heard.max(heard);
-        }
+        way.heard.inspect(|heard| self.liveness.note_heard(*heard));
         // A restarted peer knows nothing of this tunnel, and cannot tell us so.
         match (self.boot, way.boot) {
             (Some(before), Some(after)) if before != after => {
@@ -142,9 +137,17 @@ impl Held {
             (None, boot) => self.boot = boot,
             _ => {}
         }
-        let silent_for = now.saturating_duration_since(self.heard);
+        let silent_for = self.liveness.silent_for(now);
         if silent_for >= entry.config.stall_limit {
             return Look::Over(Code::Stalled, "the peer's agent was silent for the stall limit");
+        }
+        if self.liveness.is_forgotten(now) {
+            return Look::Over(Code::Stalled, "the peer's agent is heard but knows nothing of the tunnel");
+        }
+        if self.liveness.stirs_at().is_some_and(|at| at <= now) {
+            self.liveness.note_stirred(now);
+            self.connection().note_path_change();
+            context.routes.want_kick();
         }
         Look::Alive { silent_for }
     }
@@ -157,11 +160,15 @@ impl Held {
     /// Writes what is true of the tunnel into the entry's record.
     pub fn record(&self, entry: &LiveEntry) {
         let measured = self.connection().measured();
+        let way = *self.way.borrow();
         let mut changing = entry.facts.changing();
         changing.streams = self.tunnel.streams_open();
         changing.tunnel = Some(TunnelFacts {
             since: self.since,
-            path: PathKind::Direct,
+            // A way that was forgotten leaves the tunnel to its end.
+            path: way.path().or(changing.tunnel.map(|tunnel| tunnel.path)).unwrap_or(PathKind::Direct),
+            why: way.why,
+            path_changes: way.changes,
             rtt: measured.rtt,
             packets_sent: measured.packets_sent,
             packets_lost: measured.packets_lost,

@@ -1,5 +1,5 @@
-//! What is seen of messages in passing: counts, acknowledgement codes and latencies, by message
-//! type. Nothing of a message is kept, and no byte waits for it.
+//! What is seen of messages, acknowledgements, associations and objects in passing: counts, codes
+//! and latencies. Nothing of their content is kept, and no byte waits for it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,58 +8,156 @@ use std::time::Instant;
 use super::entries::LiveEntry;
 use crate::domain::connection::Protocol;
 use crate::identity::time::{LearntClock, TimeSource};
-use crate::observe::metrics as names;
+use crate::protocol::dicom::{AeTitle, DicomEvent, DicomObserver, Operation, Status, StatusClass, Titles};
 use crate::protocol::mllp::{MllpEvent, MllpObserver};
 use crate::transport::splice::Observer;
 
 /// Watches one TCP connection of an entry.
 pub struct StreamObserver {
-    entry: Arc<LiveEntry>,
-    clock: Arc<LearntClock>,
-    mllp: Option<Box<MllpObserver>>,
+    seen: Seen,
+    protocol: Watched,
+}
+
+enum Watched {
+    Mllp(Box<MllpObserver>),
+    Dicom(Box<DicomObserver>),
+    /// Bytes as they are; nothing is read from them.
+    Nothing,
 }
 
 impl StreamObserver {
     #[must_use]
     pub fn new(entry: Arc<LiveEntry>, clock: Arc<LearntClock>) -> Self {
-        let mllp = match entry.config.protocol {
-            Protocol::Mllp => Some(Box::default()),
-            // Bytes as they are; nothing is read from them.
-            Protocol::Dicom | Protocol::Tcp => None,
+        let protocol = match entry.config.protocol {
+            Protocol::Mllp => Watched::Mllp(Box::default()),
+            Protocol::Dicom => Watched::Dicom(Box::default()),
+            Protocol::Tcp => Watched::Nothing,
         };
-        Self { entry, clock, mllp }
+        Self { seen: Seen { entry, clock, association: None }, protocol }
     }
 }
 
 impl Observer for StreamObserver {
     fn request(&mut self, bytes: &[u8]) {
-        if let Some(mllp) = &mut self.mllp {
-            let (entry, clock) = (&self.entry, &self.clock);
-            mllp.request(bytes, Instant::now(), &mut |event| record(entry, clock, event));
+        let seen = &mut self.seen;
+        match &mut self.protocol {
+            Watched::Mllp(mllp) => mllp.request(bytes, Instant::now(), &mut |event| seen.on_mllp(event)),
+            Watched::Dicom(dicom) => dicom.request(bytes, Instant::now(), &mut |event| seen.on_dicom(event)),
+            Watched::Nothing => {}
         }
     }
 
     fn response(&mut self, bytes: &[u8]) {
-        if let Some(mllp) = &mut self.mllp {
-            let (entry, clock) = (&self.entry, &self.clock);
-            mllp.response(bytes, Instant::now(), &mut |event| record(entry, clock, event));
+        let seen = &mut self.seen;
+        match &mut self.protocol {
+            Watched::Mllp(mllp) => mllp.response(bytes, Instant::now(), &mut |event| seen.on_mllp(event)),
+            Watched::Dicom(dicom) => dicom.response(bytes, Instant::now(), &mut |event| seen.on_dicom(event)),
+            Watched::Nothing => {}
         }
     }
 }
 
-fn record(entry: &LiveEntry, clock: &LearntClock, event: MllpEvent) {
-    match event {
-        MllpEvent::Message { kind } => {
-            entry.facts.messages.fetch_add(1, Ordering::Relaxed);
-            names::message(entry.config.name.as_str(), kind.as_str());
+/// Where what is seen goes.
+struct Seen {
+    entry: Arc<LiveEntry>,
+    clock: Arc<LearntClock>,
+    association: Option<Association>,
+}
+
+/// One that was asked for and has not ended.
+struct Association {
+    calling: AeTitle,
+    is_accepted: bool,
+}
+
+impl Seen {
+    fn on_mllp(&self, event: MllpEvent) {
+        let LiveEntry { facts, passing, .. } = &*self.entry;
+        match event {
+            MllpEvent::Message { kind } => {
+                facts.messages.fetch_add(1, Ordering::Relaxed);
+                passing.message(kind.as_str());
+            }
+            MllpEvent::Ack { code, kind, latency } => {
+                facts.acknowledged.fetch_add(1, Ordering::Relaxed);
+                facts.note_ack(self.clock.now());
+                passing.acknowledgement(kind.as_str(), code.as_str(), latency);
+            }
+            MllpEvent::Off { why } => self.say_off(&why),
         }
-        MllpEvent::Ack { code, kind, latency } => {
-            entry.facts.acknowledged.fetch_add(1, Ordering::Relaxed);
-            entry.facts.note_ack(clock.now());
-            names::acknowledgement(entry.config.name.as_str(), kind.as_str(), code.as_str(), latency);
+    }
+
+    fn on_dicom(&mut self, event: DicomEvent) {
+        let LiveEntry { config, facts, passing, .. } = &*self.entry;
+        match event {
+            DicomEvent::Requested { titles } => {
+                self.association = Some(Association { calling: titles.calling, is_accepted: false });
+            }
+            DicomEvent::Accepted { titles } => {
+                facts.dicom.accepted.fetch_add(1, Ordering::Relaxed);
+                facts.dicom.open.fetch_add(1, Ordering::Relaxed);
+                passing.association(titles.calling.as_str(), "accepted");
+                self.association = Some(Association { calling: titles.calling, is_accepted: true });
+            }
+            DicomEvent::Rejected { titles, rejection } => {
+                facts.dicom.rejected.fetch_add(1, Ordering::Relaxed);
+                let (connection, Titles { calling, called }) = (&config.name, titles);
+                tracing::info!(%connection, %calling, %called, %rejection, "DICOM association rejected");
+                self.end_association("rejected");
+            }
+            DicomEvent::StoreRequested => passing.request(Operation::CStore.as_str()),
+            DicomEvent::Called { operation } => passing.request(operation.as_str()),
+            DicomEvent::Stored { status, bytes, latency } => {
+                passing.object(status.class().as_str(), bytes, latency);
+                self.count_object(status, bytes);
+            }
+            DicomEvent::Released => self.end_association("released"),
+            DicomEvent::Aborted { abort } => {
+                facts.dicom.aborted.fetch_add(1, Ordering::Relaxed);
+                tracing::info!(connection = %config.name, by = %abort, "DICOM association aborted");
+                self.end_association("aborted");
+            }
+            DicomEvent::Off { why } => {
+                self.say_off(&why);
+                self.end_association("unobserved");
+            }
         }
-        MllpEvent::Off { why } => {
-            tracing::warn!(connection = %entry.config.name, %why, "this TCP connection is carried, but not observed");
+    }
+
+    fn count_object(&self, status: Status, bytes: u64) {
+        let facts = &self.entry.facts;
+        match status.class() {
+            StatusClass::Success | StatusClass::Warning => {
+                facts.dicom.stored.fetch_add(1, Ordering::Relaxed);
+                facts.dicom.bytes.fetch_add(bytes, Ordering::Relaxed);
+                facts.note_ack(self.clock.now());
+            }
+            StatusClass::Failure => {
+                facts.dicom.failed.fetch_add(1, Ordering::Relaxed);
+                tracing::info!(connection = %self.entry.config.name, %status, "DICOM object refused");
+            }
+        }
+    }
+
+    fn end_association(&mut self, outcome: &'static str) {
+        if let Some(Association { calling, is_accepted }) = self.association.take() {
+            self.entry.facts.dicom.open.fetch_sub(is_accepted.into(), Ordering::Relaxed);
+            self.entry.passing.association(calling.as_str(), outcome);
+        }
+    }
+
+    fn say_off(&self, why: &dyn std::fmt::Display) {
+        let connection = &self.entry.config.name;
+        tracing::warn!(%connection, %why, "this TCP connection is carried, but not observed");
+    }
+}
+
+impl Drop for Seen {
+    /// The TCP connection ended.
+    fn drop(&mut self) {
+        if self.association.is_some() {
+            self.entry.facts.dicom.lost.fetch_add(1, Ordering::Relaxed);
+            self.end_association("lost");
         }
     }
 }

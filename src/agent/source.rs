@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::context::Context;
 use super::entries::LiveEntry;
@@ -36,8 +36,9 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 const WAIT_UNSAID_MAX: Duration = Duration::from_secs(10);
 const WAITS_FOR_SECRET: &str =
     "the connection's secret is not here; it comes over the link to the gateway, so see that it is up";
-const WAITS_FOR_WAY: &str = "the peer's agent does not answer; it must run, and one of the two agents must be reachable \
-    by UDP: name a port with `listen`, let it in at the firewall, and behind NAT add `direct_addresses`";
+const WAITS_FOR_WAY: &str = "the peer's agent does not answer; it must run, and both agents must reach the gateway by UDP, \
+    which relays; where `path` allows only the direct one, name a port with `listen`, let it in at the firewall, \
+    and behind NAT add `direct_addresses`";
 
 /// Runs until dropped.
 pub async fn run(context: Arc<Context>, entry: Arc<LiveEntry>, listen: SocketAddr) {
@@ -45,8 +46,16 @@ pub async fn run(context: Arc<Context>, entry: Arc<LiveEntry>, listen: SocketAdd
     let mut backoff =
         Backoff::new(limits::TUNNEL_BACKOFF_MIN, limits::TUNNEL_BACKOFF_MAX, limits::TUNNEL_LASTED);
     let mut health = PortHealth::default();
+    let mut way = context.routes.way(entry.config.peer);
+    let mut peer_run = None;
     loop {
         let (rule, secret) = until_dialable(&context, &entry).await;
+        let run = way.borrow_and_update().boot;
+        if run != peer_run {
+            // What failed was an earlier process of the peer.
+            peer_run = run;
+            backoff.reset();
+        }
         match tunnels::dial(&context, &entry, &rule, &secret).await {
             Ok(admitted) => {
                 tracing::info!(connection = %entry.config.name, "tunnel is up");
@@ -60,7 +69,10 @@ pub async fn run(context: Arc<Context>, entry: Arc<LiveEntry>, listen: SocketAdd
                 context.note_fault(&entry, &chain(&error));
             }
         }
-        sleep(backoff.next_delay(chance::draw())).await;
+        let pause = backoff.next_delay(chance::draw());
+        sleep(pause.min(limits::TUNNEL_BACKOFF_MIN)).await;
+        let restarted = way.wait_for(|way| way.boot.is_some() && way.boot != peer_run);
+        let _ = timeout(pause.saturating_sub(limits::TUNNEL_BACKOFF_MIN), restarted).await;
     }
 }
 
@@ -98,7 +110,7 @@ async fn until_dialable(context: &Context, entry: &LiveEntry) -> (Rule, Secret) 
         let standing = Standing::of(&entry.config, Side::Source, &rules.borrow_and_update());
         secrets.borrow_and_update();
         entry.facts.changing().status = standing.word();
-        let has_way = way.borrow_and_update().address.is_some();
+        let has_way = way.borrow_and_update().hop.is_some();
         let waits_for = match standing {
             Standing::Active(rule) => match context.secret(&entry.config, &rule) {
                 Some(secret) if has_way => return (rule, secret),

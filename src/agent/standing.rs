@@ -93,6 +93,7 @@ pub(super) mod tests {
     use crate::domain::connection::Protocol;
     use crate::domain::id::{ConnectionId, RouteId, ServerId};
     use crate::domain::limits;
+    use crate::domain::path::PathChoice;
     use crate::protocol::control::Change;
 
     pub const PEER: ServerId = ServerId::from_bytes([5; 16]);
@@ -107,6 +108,7 @@ pub(super) mod tests {
             peer_key: None,
             secret: None,
             streams_max: limits::TUNNEL_STREAMS_MAX,
+            path: PathChoice::Auto,
             stall_limit: limits::stall_limit(Protocol::Mllp),
         }
     }

@@ -1,4 +1,4 @@
-//! The agent's local socket: `adit status`, `adit trust` and `adit check` ask here.
+//! The agent's local socket: `adit status`, `adit trust`, `adit path` and `adit check` ask here.
 //!
 //! A Unix socket of mode 0600 in the state folder; one JSON line asks, one answers.
 
@@ -17,8 +17,9 @@ use super::context::Context;
 use super::entries::LiveEntry;
 use super::facts::{AgentStatus, EntryStatus, Lamp, PeerKey, count};
 use super::tunnels::chain;
-use crate::domain::connection::ConnectionType;
+use crate::domain::connection::{ConnectionType, Protocol};
 use crate::domain::id::{ConnectionId, KeyFingerprint};
+use crate::domain::path::PathChoice;
 use crate::identity::time::TimeSource;
 
 const SOCKET: &str = "agent.sock";
@@ -30,7 +31,15 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 #[serde(rename_all = "snake_case", tag = "request")]
 pub enum Request {
     Status,
-    Trust { connection: ConnectionId, key: KeyFingerprint },
+    Trust {
+        connection: ConnectionId,
+        key: KeyFingerprint,
+    },
+    /// From now on `path` is what is allowed of the way to the connection's peer.
+    Path {
+        connection: ConnectionId,
+        path: PathChoice,
+    },
 }
 
 /// What is answered.
@@ -39,6 +48,7 @@ pub enum Request {
 pub enum Answer {
     Status(Box<AgentStatus>),
     Trusted,
+    PathChosen,
     Failed { what: String },
 }
 
@@ -136,6 +146,14 @@ async fn answer(context: &Arc<Context>, stream: UnixStream, listen: &str) -> io:
             Ok(()) => Answer::Trusted,
             Err(error) => Answer::Failed { what: chain(&error) },
         },
+        Ok(Request::Path { connection, path }) => match context.entries.get(connection) {
+            Some(entry) => {
+                context.paths.choose(entry.config.peer, path);
+                tracing::info!(connection = %entry.config.name, %path, "the path was chosen");
+                Answer::PathChosen
+            }
+            None => Answer::Failed { what: "the running agent has no such connection; restart it".into() },
+        },
         Err(_) => Answer::Failed { what: "this agent does not know the request".into() },
     };
     let mut answered = serde_json::to_vec(&answer)?;
@@ -155,6 +173,7 @@ fn status(context: &Context, listen: &str) -> AgentStatus {
         leaf_expires,
         gateway: link.lamp,
         gateway_error: link.last_error,
+        relay: context.routes.is_registered(),
         listen: listen.into(),
         entries: context.entries.all().map(|entry| entry_status(context, entry, link.lamp)).collect(),
     }
@@ -183,6 +202,9 @@ fn entry_status(context: &Context, entry: &LiveEntry, gateway: Lamp) -> EntrySta
             since: changing.tunnel.map(|tunnel| tunnel.since),
         },
         mirth: changing.mirth,
+        path_choice: context.paths.to(entry.config.peer),
+        path_reason: changing.tunnel.and_then(|tunnel| tunnel.why).map(|why| why.to_string()),
+        path_changes: changing.tunnel.map_or(0, |tunnel| tunnel.path_changes),
         path: changing.tunnel.map(|tunnel| tunnel.path),
         rtt_micros: rtt.and_then(|micros| u64::try_from(micros).ok()),
         packets_lost: changing.tunnel.map(|tunnel| tunnel.packets_lost),
@@ -195,6 +217,7 @@ fn entry_status(context: &Context, entry: &LiveEntry, gateway: Lamp) -> EntrySta
         acknowledged: count(&facts.acknowledged),
         bytes_into_tunnel: count(&facts.bytes.into_tunnel),
         bytes_out_of_tunnel: count(&facts.bytes.out_of_tunnel),
+        dicom: (entry.config.protocol == Protocol::Dicom).then(|| facts.dicom.counts()),
         last_ack: changing.last_ack,
         peer_key: pinned.or(known),
         last_error: changing.last_error,

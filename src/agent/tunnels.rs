@@ -103,6 +103,7 @@ async fn prove_as_source(
     meet_key(context, entry, &peer).await?;
     let streams_max = entry.config.streams_max;
     connection.open_window(streams_max);
+    context.routes.follow(rule.peer_route, connection);
     let tunnel = Tunnel::new(connection.clone(), streams_max);
     Ok(Admitted {
         tunnel,
@@ -176,6 +177,7 @@ async fn admit(
     }
     let streams_max = entry.config.streams_max;
     connection.admit(streams_max);
+    context.routes.follow(rule.peer_route, connection);
     let opening = asked.answer(proof(Side::Target)).await.map_err(|_| refuse(PeerRefusal::BadOpening))?;
     let tunnel = Tunnel::new(connection.clone(), streams_max);
     let admitted = Admitted {

@@ -25,9 +25,12 @@ use crate::identity::tls::{Identity, Trust};
 use crate::protocol::backoff::Backoff;
 use crate::protocol::control::{self, Change, Report, Rule, ToAgent, ToGateway, Unfit};
 use crate::protocol::heartbeat::{Beat, Heartbeat};
+use crate::protocol::packet::PacketKey;
+use crate::protocol::route::canonical;
 use crate::protocol::rules::RuleBook;
-use crate::transport::endpoint::TransportError;
+use crate::transport::endpoint::{Connection, TransportError};
 use crate::transport::link::{self, LinkReceiver, LinkSender};
+use crate::transport::routes::RelayLeg;
 use crate::transport::socket::AgentSocket;
 
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -89,6 +92,7 @@ impl Uplink {
             let mut up_since = None;
             let Err(error) = self.one_link(&mut up_since).await;
             self.context.set_link(false);
+            self.context.routes.set_relay(None);
             self.context.note_link_fault(chain(&error));
             if let Some(up_since) = up_since {
                 backoff.on_lost(Instant::now().saturating_duration_since(up_since));
@@ -101,7 +105,8 @@ impl Uplink {
         &mut self,
         up_since: &mut Option<Instant>,
     ) -> Result<std::convert::Infallible, UplinkError> {
-        let (mut sender, mut receiver, gateway) = self.dial().await?;
+        let (connection, gateway) = self.dial().await?;
+        let (mut sender, mut receiver) = link::open(&connection).await?;
         let software = env!("CARGO_PKG_VERSION").into();
         sender.send(&ToGateway::Hello { version: control::VERSION, software, boot: self.boot }).await?;
         let welcome = timeout(WELCOME_TIMEOUT, receiver.receive()).await;
@@ -119,6 +124,8 @@ impl Uplink {
         sender.send(&ToGateway::Listening { addresses: self.reachable_at(gateway) }).await?;
         *up_since = Some(Instant::now());
         self.context.set_link(true);
+        let key = PacketKey::of_link(&connection.registration_secret()?);
+        self.context.routes.set_relay(Some(RelayLeg { address: canonical(gateway), key }));
         tracing::info!(%gateway, "the control link is up");
         Session::new(self).run(sender, receiver).await
     }
@@ -161,7 +168,7 @@ impl Uplink {
     }
 
     /// Tries every address of the gateway in turn.
-    async fn dial(&self) -> Result<(LinkSender, LinkReceiver, SocketAddr), UplinkError> {
+    async fn dial(&self) -> Result<(Connection, SocketAddr), UplinkError> {
         let enrolment = &self.context.enrolment;
         let mut failure = UplinkError::NoAddress;
         for host in &enrolment.gateway_addresses {
@@ -179,10 +186,7 @@ impl Uplink {
                     .await
                     .unwrap_or(Err(TransportError::Timeout { after: DIAL_TIMEOUT }));
                 match connected {
-                    Ok(connection) => {
-                        let (sender, receiver) = link::open(&connection).await?;
-                        return Ok((sender, receiver, address));
-                    }
+                    Ok(connection) => return Ok((connection, address)),
                     Err(source) => failure = UplinkError::Dial { address, source },
                 }
             }
@@ -311,7 +315,7 @@ impl<'a> Session<'a> {
                 self.adopt(revision, book).await?;
                 self.sync(outgoing);
             }
-            ToAgent::Candidates { peer, addresses } => self.uplink.announced.set(peer, addresses).await,
+            ToAgent::Candidates { peer, addresses } => self.uplink.announced.set(peer, addresses),
             ToAgent::Secret { connection, epoch, .. } if !context.wants_secret(connection, epoch) => {}
             ToAgent::Secret { connection, epoch, secret } => {
                 let Ok(secret) = Secret::from_hex(&secret) else { return Ok(()) };

@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::context::Context;
 use super::standing::Standing;
@@ -13,10 +15,14 @@ use crate::config::agent::Entry;
 use crate::domain::connection::Side;
 use crate::domain::id::ServerId;
 use crate::domain::limits::PEER_ADDRESSES_MAX;
+use crate::domain::path::PathChoice;
 use crate::domain::secret::Secret;
 use crate::protocol::control::Rule;
 use crate::protocol::rules::RuleBook;
 use crate::transport::routes::WantedPeer;
+
+/// How often peers' addresses are written at most.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// Where peers last said they can be reached.
 #[derive(Debug, Clone)]
@@ -33,18 +39,24 @@ impl Announced {
 
     /// Takes the gateway's word. A peer that is away keeps its last addresses: it may be back
     /// there before the gateway is.
-    pub async fn set(&self, peer: ServerId, addresses: Vec<SocketAddr>) {
+    pub fn set(&self, peer: ServerId, addresses: Vec<SocketAddr>) {
         let addresses = worth_trying(addresses);
         let is_listed = self.context.entries.all().any(|entry| entry.config.peer == peer);
         if addresses.is_empty() || !is_listed {
             return;
         }
-        let is_news = self
-            .addresses
+        self.addresses
             .send_if_modified(|known| known.insert(peer, addresses.clone()).as_ref() != Some(&addresses));
-        if is_news {
-            let known = self.addresses.borrow().clone();
+    }
+
+    /// Keeps them on disk, at most once a second however often a peer says otherwise, and apart from
+    /// the control link, whose next word may be a revocation; runs until dropped.
+    pub async fn keep(self) {
+        let mut addresses = self.addresses.subscribe();
+        while addresses.changed().await.is_ok() {
+            let known = addresses.borrow_and_update().clone();
             self.context.keep_addresses(known).await;
+            sleep(KEEP_EVERY).await;
         }
     }
 
@@ -53,7 +65,9 @@ impl Announced {
         let mut rules = self.context.watch_rules();
         let mut secrets = self.context.watch_secrets();
         let mut addresses = self.addresses.subscribe();
+        let mut paths = self.context.paths.watch();
         loop {
+            paths.borrow_and_update();
             rules.borrow_and_update();
             secrets.borrow_and_update();
             let known = addresses.borrow_and_update().clone();
@@ -63,13 +77,16 @@ impl Announced {
                 _ = rules.changed() => {}
                 _ = secrets.changed() => {}
                 _ = addresses.changed() => {}
+                _ = paths.changed() => {}
             }
         }
     }
 
     fn wanted(&self, known: &BTreeMap<ServerId, Vec<SocketAddr>>) -> BTreeMap<ServerId, WantedPeer> {
         let entries = self.context.entries.all().map(|entry| (&entry.config, entry.side));
-        wanted(entries, &self.context.rules(), known, |entry, rule| self.context.secret(entry, rule))
+        let context = &self.context;
+        let secret = |entry: &Entry, _: &Rule| context.probe_secret(entry);
+        wanted(entries, &context.rules(), known, secret, |peer| context.paths.to(peer))
     }
 }
 
@@ -79,6 +96,7 @@ fn wanted<'a>(
     rules: &RuleBook,
     known: &BTreeMap<ServerId, Vec<SocketAddr>>,
     secret: impl Fn(&Entry, &Rule) -> Option<Secret>,
+    path: impl Fn(ServerId) -> PathChoice,
 ) -> BTreeMap<ServerId, WantedPeer> {
     let mut wanted: BTreeMap<ServerId, WantedPeer> = BTreeMap::new();
     for (entry, side) in entries {
@@ -89,6 +107,7 @@ fn wanted<'a>(
             route: rule.peer_route,
             secrets: Vec::new(),
             candidates: known.get(&rule.peer).cloned().unwrap_or_default(),
+            path: path(rule.peer),
         });
         peer.secrets.push(secret);
     }
@@ -137,11 +156,12 @@ mod tests {
             Rule { secret_epoch: 2, ..rule(4) },
         ];
         let sides = || entries.iter().map(|entry| (entry, Side::Source));
-        let found = wanted(sides(), &book(rules), &known, secret_of);
+        let found = wanted(sides(), &book(rules), &known, secret_of, |_| PathChoice::Relay);
         let expected = WantedPeer {
             route: RouteId::from_bytes([7; 8]),
             secrets: [1, 2].map(|number| secret_of(&entry(number), &rule(number)).unwrap()).to_vec(),
             candidates: known[&PEER].clone(),
+            path: PathChoice::Relay,
         };
         assert_eq!(found, BTreeMap::from([(PEER, expected)]));
     }
@@ -150,7 +170,8 @@ mod tests {
     fn nobody_is_wanted_whom_the_rules_or_the_file_do_not_name() {
         let of = |rules: &RuleBook, side| {
             let entry = entry(1);
-            wanted([(&entry, side)].into_iter(), rules, &BTreeMap::new(), secret_of).len()
+            wanted([(&entry, side)].into_iter(), rules, &BTreeMap::new(), secret_of, |_| PathChoice::Auto)
+                .len()
         };
         assert_eq!(of(&book(vec![rule(1)]), Side::Source), 1);
         assert_eq!(of(&book(vec![rule(2)]), Side::Source), 0);

@@ -1,0 +1,38 @@
+//! What is allowed of the way to each peer: the word of the agent's file, until a person chooses
+//! otherwise with `adit path`. A choice ends with the agent; the file is the lasting word.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::watch;
+
+use crate::config::agent::AgentConfig;
+use crate::domain::id::ServerId;
+use crate::domain::path::PathChoice;
+
+#[derive(Debug)]
+pub struct Paths {
+    by_peer: watch::Sender<BTreeMap<ServerId, PathChoice>>,
+}
+
+impl Paths {
+    #[must_use]
+    pub fn from_config(config: &AgentConfig) -> Self {
+        let by_peer = config.entries().map(|(_, entry)| (entry.peer, entry.path)).collect();
+        Self { by_peer: watch::Sender::new(by_peer) }
+    }
+
+    #[must_use]
+    pub fn to(&self, peer: ServerId) -> PathChoice {
+        self.by_peer.borrow().get(&peer).copied().unwrap_or_default()
+    }
+
+    /// Counts for all connections with `peer`: they share the way to it.
+    pub fn choose(&self, peer: ServerId, choice: PathChoice) {
+        self.by_peer.send_if_modified(|paths| paths.insert(peer, choice) != Some(choice));
+    }
+
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<BTreeMap<ServerId, PathChoice>> {
+        self.by_peer.subscribe()
+    }
+}
