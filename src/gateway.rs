@@ -11,5 +11,6 @@ mod door;
 mod enrolment;
 pub mod platform;
 mod presence;
+mod relay;
 pub mod service;
 mod stop;

@@ -89,6 +89,13 @@ impl Authority {
         self.route
     }
 
+    /// Lets a gateway that was restarted tell agents that their links are dead: only who held this
+    /// key can have made the links' reset tokens (RFC 9000 §10.3).
+    #[must_use]
+    pub fn reset_key(&self) -> [u8; 32] {
+        self.ca.key().derive(b"stateless reset")
+    }
+
     /// What the gateway presents now.
     #[must_use]
     pub fn identity(&self) -> Arc<Identity> {
@@ -183,11 +190,14 @@ mod tests {
 
     #[test]
     fn ca_and_route_are_made_once_and_kept() {
-        let (_parent, folder) = folder();
-        let first = open(&folder).unwrap();
-        let again = open(&folder).unwrap();
+        let (_parent, first_folder) = folder();
+        let first = open(&first_folder).unwrap();
+        let again = open(&first_folder).unwrap();
         assert_eq!(again.trust().ca_key(), first.trust().ca_key());
         assert_eq!(again.route(), first.route());
+        assert_eq!(again.reset_key(), first.reset_key());
+        let (_parent, other) = folder();
+        assert_ne!(open(&other).unwrap().reset_key(), first.reset_key());
     }
 
     #[test]

@@ -9,7 +9,6 @@ mod view;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -21,6 +20,7 @@ use super::authority::{Authority, AuthorityError};
 use super::door::Door;
 use super::platform::{LinkRefusal, Platform, PlatformError};
 use super::presence::Presence;
+use super::relay::RelayKeeper;
 use super::stop::Stop;
 use crate::domain::id::{KeyFingerprint, ServerId};
 use crate::domain::limits::{
@@ -32,6 +32,7 @@ use crate::identity::time::TimeSource;
 use crate::observe::metrics::{CONTROL_LINKS, LINK_REFUSALS};
 use crate::protocol::control::{Rule, ToAgent, ToGateway, VERSION};
 use crate::protocol::frame::Code;
+use crate::protocol::packet::PacketKey;
 use crate::transport::endpoint::{GatewayEndpoint, Incoming, TransportError};
 use crate::transport::link::{self, LinkReceiver, LinkSender};
 
@@ -70,6 +71,7 @@ pub(super) struct Control {
     pub(super) platform: Arc<Platform>,
     pub(super) authority: Arc<Authority>,
     pub(super) presence: Arc<Presence>,
+    pub(super) relay: Arc<RelayKeeper>,
     pub(super) clock: Arc<dyn TimeSource>,
     /// Rises when anything in the platform changed.
     pub(super) changes: watch::Receiver<u64>,
@@ -83,6 +85,8 @@ struct OpenLink {
     server: ServerId,
     peer: VerifiedPeer,
     from: SocketAddr,
+    /// Authenticates its agent at the relay.
+    registration: PacketKey,
     sender: LinkSender,
     receiver: LinkReceiver,
 }
@@ -91,18 +95,16 @@ struct OpenLink {
 pub(super) async fn run(control: Arc<Control>, endpoint: GatewayEndpoint) {
     let mut links = JoinSet::new();
     let mut stop = control.stop.clone();
-    let opening = Arc::new(AtomicUsize::new(0));
     loop {
         tokio::select! {
-            incoming = endpoint.accept(|| opening.load(Ordering::Relaxed)) => {
+            incoming = endpoint.accept() => {
                 let Some(incoming) = incoming else { break };
                 if links.len() >= CONTROL_LINKS_MAX {
                     warn!(from = %incoming.from(), "control link refused: {CONTROL_LINKS_MAX} are served already");
                     continue;
                 }
                 let span = info_span!("link", from = %incoming.from());
-                let handshake = Opening::count(&opening);
-                links.spawn(serve(Arc::clone(&control), incoming, handshake).instrument(span));
+                links.spawn(serve(Arc::clone(&control), incoming).instrument(span));
             }
             Some(_) = links.join_next() => {}
             () = stop.said() => break,
@@ -116,25 +118,9 @@ pub(super) async fn run(control: Arc<Control>, endpoint: GatewayEndpoint) {
     endpoint.close(GOODBYE_TIMEOUT).await;
 }
 
-/// Counts handshakes under way; above a limit newcomers prove their address first.
-struct Opening(Arc<AtomicUsize>);
-
-impl Opening {
-    fn count(opening: &Arc<AtomicUsize>) -> Self {
-        opening.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(opening))
-    }
-}
-
-impl Drop for Opening {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-async fn serve(control: Arc<Control>, incoming: Incoming, opening: Opening) {
+async fn serve(control: Arc<Control>, incoming: Incoming) {
     let from = incoming.from().ip();
-    let mut link = match open(&control, incoming, opening).await {
+    let mut link = match open(&control, incoming).await {
         Ok(link) => link,
         Err(end) => {
             control.audit_handshake(from, &end).await;
@@ -164,17 +150,17 @@ async fn serve(control: Arc<Control>, incoming: Incoming, opening: Opening) {
 }
 
 /// Handshake, stream and standing of the agent.
-async fn open(control: &Control, incoming: Incoming, opening: Opening) -> Result<OpenLink, LinkEnd> {
+async fn open(control: &Control, incoming: Incoming) -> Result<OpenLink, LinkEnd> {
     let connection = in_time(incoming.accept()).await?;
-    drop(opening);
     let from = connection.remote_address();
     let peer = connection.peer(control.authority.trust()).map_err(lost)?;
     let Some(server) = peer.server() else {
         connection.close(Code::Refused);
         return Err(LinkEnd::Misbehaved { what: "it presented the gateway's name".into() });
     };
+    let registration = PacketKey::of_link(&connection.registration_secret().map_err(lost)?);
     let (sender, receiver) = in_time(link::accept(&connection)).await?;
-    Ok(OpenLink { server, peer, from, sender, receiver })
+    Ok(OpenLink { server, peer, from, registration, sender, receiver })
 }
 
 /// From hello to the end; there is no end without a reason.

@@ -36,7 +36,7 @@ use crate::store::Store;
 use crate::store::folder::Folder;
 
 pub use actor::Actor;
-pub use agents::AgentError;
+pub use agents::{AgentError, Relayed};
 pub use audit::AuditView;
 pub use channels::{ChannelView, NewChannel};
 pub use connections::Command;

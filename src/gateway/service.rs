@@ -4,7 +4,9 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::Instant;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
@@ -18,22 +20,27 @@ use super::door::Door;
 use super::enrolment::{self, Enrolment};
 use super::platform::{OpenError, Platform, PlatformError};
 use super::presence::Presence;
+use super::relay::RelayKeeper;
 use super::stop::Stop;
-use crate::config::gateway::GatewayConfig;
+use crate::config::gateway::{GatewayConfig, RelayConfig};
+use crate::domain::id::BootId;
 use crate::domain::limits::{
     FACT_WRITE_EVERY, LEAF_RENEW_EVERY, REFUSALS_AUDITED_PER_MINUTE, RULES_POLL_EVERY, SECRETS_SWEPT_EVERY,
 };
+use crate::identity::chance;
 use crate::identity::error::IdentityError;
 use crate::identity::time::TimeSource;
 use crate::identity::tls::enrol_server_config;
+use crate::protocol::relay::Relay;
 use crate::store::folder::{Folder, FolderError, FolderLock};
 use crate::transport::endpoint::{GatewayEndpoint, TransportError};
-use crate::transport::socket::GatewaySocket;
+use crate::transport::relay::{RelayHandle, RelayThread};
 use crate::transport::tls::EnrolTls;
 
 /// Tries for a port that is free for both UDP and TCP, when any will do.
 const ANY_PORT_TRIES: u32 = 16;
 const BACKLOG: i32 = 128;
+const MEGABIT: NonZeroU64 = NonZeroU64::new(1_000_000).unwrap();
 
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
@@ -124,6 +131,8 @@ pub struct Gateway {
     authority: Arc<Authority>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
+    /// Ends after everything that lives on its socket.
+    relay: RelayThread,
     _lock: FolderLock,
 }
 
@@ -146,7 +155,9 @@ impl Gateway {
         let (changed, heard) = watch::channel(0);
         let listening = |source| GatewayError::Listen { protocol: "TCP", address, source };
         let tcp = tokio::net::TcpListener::from_std(sockets.tcp).map_err(listening)?;
-        let endpoint = endpoint(&authority, sockets.udp, address)?;
+        let (relay, endpoint) = endpoint(&authority, config.relay, sockets.udp, address)?;
+        let handle = config.relay.enabled.then(|| relay.handle().clone());
+        let keeper = Arc::new(RelayKeeper::new(handle));
         let tls = Arc::new(EnrolTls::new(
             enrol_server_config(&authority.identity(), authority.trust()).map_err(presenting)?,
         ));
@@ -162,8 +173,9 @@ impl Gateway {
             platform: Arc::clone(&platform),
             authority: Arc::clone(&authority),
             presence: Arc::new(Presence::default()),
+            relay: Arc::clone(&keeper),
             clock: Arc::clone(&clock),
-            changes: heard,
+            changes: heard.clone(),
             stop: stopping.clone(),
             audited: Door::per_minute(REFUSALS_AUDITED_PER_MINUTE),
         };
@@ -171,10 +183,11 @@ impl Gateway {
         tasks.spawn(enrolment::run(Arc::new(enrolment), tcp));
         tasks.spawn(control::run(Arc::new(control), endpoint.clone()));
         tasks.spawn(until(stopping.clone(), watch_platform(Arc::clone(&platform), changed)));
-        tasks.spawn(until(stopping.clone(), keep_house(Arc::clone(&platform))));
+        tasks.spawn(until(stopping.clone(), keep_house(Arc::clone(&platform), Arc::clone(&keeper))));
+        tasks.spawn(until(stopping.clone(), follow_platform(keeper, Arc::clone(&platform), heard)));
         tasks.spawn(until(stopping, renew_daily(Arc::clone(&authority), clock, endpoint, tls)));
         info!(%address, ca_key = %authority.trust().ca_key(), "gateway serves");
-        Ok(Self { address, platform, authority, stop, tasks, _lock: lock })
+        Ok(Self { address, platform, authority, stop, tasks, relay, _lock: lock })
     }
 
     /// Where UDP and TCP are served.
@@ -186,6 +199,12 @@ impl Gateway {
     #[must_use]
     pub const fn platform(&self) -> &Arc<Platform> {
         &self.platform
+    }
+
+    /// What the relay does, for those who ask in this process.
+    #[must_use]
+    pub const fn relay(&self) -> &RelayHandle {
+        self.relay.handle()
     }
 
     #[must_use]
@@ -212,16 +231,26 @@ impl Gateway {
 
 fn endpoint(
     authority: &Authority,
+    config: RelayConfig,
     udp: UdpSocket,
     address: SocketAddr,
-) -> Result<GatewayEndpoint, GatewayError> {
-    let socket = GatewaySocket::new(udp, authority.route()).map_err(|source| GatewayError::Listen {
-        protocol: "UDP",
-        address,
-        source,
-    })?;
-    GatewayEndpoint::new(socket, authority.route(), &authority.identity(), authority.trust())
-        .map_err(|source| GatewayError::Transport { source })
+) -> Result<(RelayThread, GatewayEndpoint), GatewayError> {
+    let boot = BootId::from_bytes(chance::bytes());
+    let mut relay = Relay::new(authority.route(), boot, chance::bytes(), Instant::now());
+    if let Some(megabits) = config.megabits_per_second_per_organization {
+        relay = relay.limited_to(NonZeroU64::from(megabits).saturating_mul(MEGABIT));
+    }
+    let listening = |source| GatewayError::Listen { protocol: "UDP", address, source };
+    let (thread, socket) = RelayThread::start(udp, relay).map_err(listening)?;
+    let endpoint = GatewayEndpoint::new(
+        socket,
+        authority.route(),
+        &authority.reset_key(),
+        &authority.identity(),
+        authority.trust(),
+    )
+    .map_err(|source| GatewayError::Transport { source })?;
+    Ok((thread, endpoint))
 }
 
 /// Tells every link when anything changed, also what `adit admin` wrote from another process.
@@ -245,13 +274,19 @@ async fn watch_platform(platform: Arc<Platform>, changed: watch::Sender<u64>) {
     }
 }
 
-/// Writes what agents reported, and forgets secrets whose time is over.
-async fn keep_house(platform: Arc<Platform>) {
+async fn follow_platform(keeper: Arc<RelayKeeper>, platform: Arc<Platform>, changes: watch::Receiver<u64>) {
+    keeper.follow(&platform, changes).await;
+}
+
+/// Writes what agents reported, forgets secrets whose time is over, and publishes what the relay
+/// did.
+async fn keep_house(platform: Arc<Platform>, relay: Arc<RelayKeeper>) {
     let mut every = interval(FACT_WRITE_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut swept_at = None;
     loop {
         let now = every.tick().await;
+        relay.measure();
         if let Err(error) = platform.flush_reports().await {
             error!(%error, "reports of agents could not be written; trying again");
         }

@@ -24,7 +24,12 @@ pub(super) async fn run(control: &Control, link: &mut OpenLink) -> Result<Infall
     let server = link.server;
     let mut seat = control.presence.join(server);
     control.linked(server, true).await?;
+    let relayed = control.relay.join(&control.platform, server, link.peer.key(), link.registration.clone());
+    let relayed = relayed.await.map_err(|source| LinkEnd::Platform { source })?;
     let end = converse(control, link, &mut seat).await;
+    if let Some(relayed) = relayed {
+        control.relay.leave(relayed).await;
+    }
     if seat.is_current() {
         drop(seat);
         control.linked(server, false).await?;

@@ -1,14 +1,15 @@
 //! What agents measure. Kept in memory; a transition is written at once, but one side of a
-//! connection at most once a second, and acknowledgement times go along with the next write.
+//! connection at most once a second, and acknowledgement times go along with the next write or have
+//! one of their own twice a minute.
 
 use std::collections::BTreeMap;
 
 use crate::domain::connection::Side;
-use crate::domain::connectivity::{Connectivity, Fact, Facts, Path, SideFacts};
+use crate::domain::connectivity::{Connectivity, Fact, Facts, SideFacts};
 use crate::domain::id::{ConnectionId, ServerId};
-use crate::domain::limits::FACT_WRITE_EVERY;
+use crate::domain::limits::{ACK_TIME_WRITE_EVERY, FACT_WRITE_EVERY};
 use crate::domain::time::Timestamp;
-use crate::protocol::control::{PathKind, Report};
+use crate::protocol::control::Report;
 use crate::store::{ConnectionRecord, FactRecord, Tx};
 
 use super::Platform;
@@ -45,8 +46,12 @@ impl Told {
         match which {
             Flush::All => self.unwritten != Unwritten::Nothing,
             Flush::Due(now) => {
-                self.unwritten == Unwritten::Transition
-                    && self.written_at.is_none_or(|written| now.since(written) >= FACT_WRITE_EVERY)
+                let waits = |pause| self.written_at.is_none_or(|written| now.since(written) >= pause);
+                match self.unwritten {
+                    Unwritten::Nothing => false,
+                    Unwritten::AckTime => waits(ACK_TIME_WRITE_EVERY),
+                    Unwritten::Transition => waits(FACT_WRITE_EVERY),
+                }
             }
         }
     }
@@ -138,9 +143,7 @@ impl Platform {
 }
 
 fn merge(known: Option<Told>, connection: ConnectionId, side: Side, report: &Report, at: Timestamp) -> Told {
-    let path = report.tunnel.map(|path| match path {
-        PathKind::Direct => Path::Direct,
-    });
+    let path = report.tunnel;
     let before = known.as_ref().map(|told| told.fact);
     let since = |old: Option<Timestamp>| old.unwrap_or(at);
     let tunnel_since = before.filter(|fact| fact.tunnel.value == path).map(|fact| fact.tunnel.since);

@@ -158,7 +158,7 @@ fn end(connection: &ConnectionRecord, facts: &Facts, side: Side) -> EndView {
         link: told.link.map_or(never.clone(), |link| lamp(up_or_down(link.value), link.since)),
         tunnel: told
             .tunnel
-            .map_or(never, |tunnel| lamp(tunnel.value.map_or("down", |path| path.word()), tunnel.since)),
+            .map_or(never, |tunnel| lamp(tunnel.value.map_or("down", |path| path.as_str()), tunnel.since)),
         mirth: told.mirth.map(|mirth| lamp(up_or_down(mirth.value), mirth.since)),
     }
 }

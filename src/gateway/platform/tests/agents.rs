@@ -1,6 +1,7 @@
 //! What agents read and tell: rules, refusals, reports and what becomes of them.
 
-use crate::protocol::control::{Activity, PathKind, PeerRefusal, Report, Unfit};
+use crate::domain::path::PathKind;
+use crate::protocol::control::{Activity, PeerRefusal, Report, Unfit};
 
 use super::*;
 
@@ -125,6 +126,22 @@ async fn an_acknowledgement_time_goes_along_and_is_kept_when_the_platform_closes
     let again = Platform::open(&state, pair.world.clock.clone()).await.unwrap();
     let view = again.connection(&pair.source.actor, pair.connection).await.unwrap();
     assert_eq!(view.last_ack, Some(at));
+}
+
+#[tokio::test]
+async fn an_acknowledgement_time_is_written_by_itself_twice_a_minute() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    let at = Timestamp::from_millis(1_795_510_700_000);
+    report(&pair, pair.source_server, UP).await;
+    report(&pair, pair.source_server, Report { last_ack: Some(at), ..UP }).await;
+    let before = platform.data_version().await.unwrap();
+    pair.world.pass(Duration::from_millis(29_998));
+    platform.flush_reports().await.unwrap();
+    assert_eq!(platform.data_version().await.unwrap(), before);
+    pair.world.pass(Duration::from_millis(1));
+    platform.flush_reports().await.unwrap();
+    assert_ne!(platform.data_version().await.unwrap(), before);
 }
 
 #[tokio::test]

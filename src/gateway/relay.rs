@@ -1,0 +1,146 @@
+//! Who may use the relay: agents with a control link, to the peers of their Active and Paused
+//! connections.
+//!
+//! Links tell when they come up and end; everything else is read from the platform whenever it
+//! changed, for agents whose link has just ended too, so that a revoked server is out within one
+//! look ([`crate::domain::limits::RULES_POLL_EVERY`]). How packets pass is in `transport::relay`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::sync::{Mutex, watch};
+use tokio::time::sleep;
+use tracing::{error, info};
+
+use super::platform::{Platform, PlatformError, Relayed};
+use crate::domain::id::{KeyFingerprint, RouteId, ServerId};
+use crate::domain::limits::RULES_POLL_EVERY;
+use crate::observe::metrics::{self, RelaySample};
+use crate::protocol::packet::PacketKey;
+use crate::protocol::relay::DropReason;
+use crate::transport::relay::RelayHandle;
+
+#[derive(Debug)]
+pub(super) struct RelayKeeper {
+    /// `None` when the gateway's file switches the relay off.
+    relay: Option<RelayHandle>,
+    members: Mutex<Members>,
+}
+
+#[derive(Debug, Default)]
+struct Members {
+    by_server: BTreeMap<ServerId, Member>,
+    links: u64,
+}
+
+#[derive(Debug)]
+struct Member {
+    route: RouteId,
+    /// The leaf its link was opened with.
+    leaf: KeyFingerprint,
+    peers: BTreeSet<RouteId>,
+    /// The number of its latest link, while that is up.
+    link: Option<u64>,
+}
+
+/// What a control link brought in; give it back when the link ends.
+#[derive(Debug)]
+pub(super) struct RelaySeat {
+    server: ServerId,
+    link: u64,
+}
+
+impl RelayKeeper {
+    pub(super) fn new(relay: Option<RelayHandle>) -> Self {
+        Self { relay, members: Mutex::default() }
+    }
+
+    /// A control link of `server` is up; its agent registers with `key`.
+    pub(super) async fn join(
+        &self,
+        platform: &Platform,
+        server: ServerId,
+        leaf: KeyFingerprint,
+        key: PacketKey,
+    ) -> Result<Option<RelaySeat>, PlatformError> {
+        let Some(relay) = &self.relay else { return Ok(None) };
+        // Held throughout: orders reach the relay in the order of what was read.
+        let mut members = self.members.lock().await;
+        let relayed = platform.relayed_server(server).await?;
+        let Some(now) = relayed.filter(|now| now.key == leaf) else { return Ok(None) };
+        members.links += 1;
+        let link = members.links;
+        relay.join(now.route, now.organization, key).await;
+        relay.permit(now.route, now.peers.clone()).await;
+        let member = Member { route: now.route, leaf, peers: now.peers, link: Some(link) };
+        members.by_server.insert(server, member);
+        Ok(Some(RelaySeat { server, link }))
+    }
+
+    /// The link has ended. What its agent registered lasts until it lapses or a newer link renews
+    /// it.
+    pub(super) async fn leave(&self, seat: RelaySeat) {
+        let Some(relay) = &self.relay else { return };
+        let mut members = self.members.lock().await;
+        if let Some(member) = members.by_server.get_mut(&seat.server)
+            && member.link == Some(seat.link)
+        {
+            member.link = None;
+            relay.leave(member.route).await;
+        }
+    }
+
+    /// Follows the platform for as long as it may change.
+    pub(super) async fn follow(&self, platform: &Platform, mut changes: watch::Receiver<u64>) {
+        let Some(relay) = &self.relay else { return std::future::pending().await };
+        while changes.changed().await.is_ok() {
+            while let Err(error) = self.catch_up(relay, platform).await {
+                // What was revoked meanwhile must not wait for somebody's next change.
+                error!(%error, "cannot read who may use the relay; trying again");
+                sleep(RULES_POLL_EVERY).await;
+            }
+        }
+    }
+
+    async fn catch_up(&self, relay: &RelayHandle, platform: &Platform) -> Result<(), PlatformError> {
+        // Held throughout, as in `join`.
+        let mut members = self.members.lock().await;
+        let relayed = platform.relayed().await?;
+        catch_up(relay, &mut members.by_server, &relayed).await;
+        Ok(())
+    }
+
+    /// Publishes what the relay has done.
+    pub(super) fn measure(&self) {
+        let Some(relay) = &self.relay else { return };
+        let counters = relay.counters();
+        metrics::relay(&RelaySample {
+            packets: counters.packets(),
+            bytes: counters.bytes(),
+            sends: counters.sends(),
+            answers: counters.answers(),
+            registered: counters.registered(),
+            drops: DropReason::ALL.map(|reason| (reason.as_str(), counters.dropped(reason))),
+        });
+    }
+}
+
+async fn catch_up(
+    relay: &RelayHandle,
+    members: &mut BTreeMap<ServerId, Member>,
+    relayed: &BTreeMap<ServerId, Relayed>,
+) {
+    let mut kept = BTreeMap::new();
+    for (server, mut member) in std::mem::take(members) {
+        let Some(now) = relayed.get(&server).filter(|now| now.key == member.leaf) else {
+            info!(%server, "a server that is not welcome any more is not relayed any more");
+            relay.remove(member.route).await;
+            continue;
+        };
+        if now.peers != member.peers {
+            member.peers.clone_from(&now.peers);
+            relay.permit(member.route, now.peers.clone()).await;
+        }
+        kept.insert(server, member);
+    }
+    *members = kept;
+}
