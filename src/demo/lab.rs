@@ -14,6 +14,7 @@ use crate::config::{HostPort, TrustDomain};
 use crate::domain::connection::{Protocol, Side, UnknownProtocol};
 use crate::domain::id::KeyFingerprint;
 use crate::domain::name::{InvalidName, Name};
+use crate::domain::path::PathChoice;
 use crate::gateway::authority::{Authority, AuthorityError};
 use crate::gateway::platform::{
     OpenError, Plan, Platform, PlatformError, Provided, Provisioned, TokenLife, agent_entry,
@@ -93,8 +94,8 @@ pub struct Lab {
 
 const TRUST_DOMAIN: &str = "lab.adit.test";
 
-/// Writes a lab into the new folder `dir`.
-pub async fn write(dir: &Path, connections: &[LabConnection]) -> Result<Lab, LabError> {
+/// Writes a lab into the new folder `dir`, whose agents allow `path` between them.
+pub async fn write(dir: &Path, connections: &[LabConnection], path: PathChoice) -> Result<Lab, LabError> {
     make_folder(dir).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => LabError::Exists { path: dir.into() },
         _ => LabError::Write { path: dir.into(), source },
@@ -113,7 +114,7 @@ pub async fn write(dir: &Path, connections: &[LabConnection]) -> Result<Lab, Lab
     let provisioned = platform.provision(&plan).await?;
     let gateway = dir.join("gateway.toml");
     write_file(&gateway, 0o644, &gateway_file(gateway_port, &state, gateway_metrics))?;
-    let writer = AgentWriter { dir: &dir, gateway_port, ca_key, trust_domain };
+    let writer = AgentWriter { dir: &dir, gateway_port, ca_key, trust_domain, path };
     let entries_a = entries(&platform, &provisioned.source, &provisioned, Side::Source, |index| {
         connections[index].listen
     })
@@ -169,6 +170,7 @@ struct AgentWriter<'a> {
     gateway_port: u16,
     ca_key: KeyFingerprint,
     trust_domain: TrustDomain,
+    path: PathChoice,
 }
 
 impl AgentWriter<'_> {
@@ -195,8 +197,11 @@ impl AgentWriter<'_> {
         let text = connector.render(token.server_name.as_str(), token.expires_at);
         write_file(&connector_path, 0o600, &text)?;
         let agent_path = folder.join("agent.toml");
+        // The peers of all entries are one, so one entry speaks for all.
+        let path =
+            if self.path == PathChoice::Auto { String::new() } else { format!("path = \"{}\"\n", self.path) };
         let text = format!(
-            "connector = {}\nstate     = {}\nlisten    = \"127.0.0.1:0\"\nmetrics   = \"127.0.0.1:{metrics}\"\n{entries}",
+            "connector = {}\nstate     = {}\nlisten    = \"127.0.0.1:0\"\nmetrics   = \"127.0.0.1:{metrics}\"\n{entries}{path}",
             quoted(&connector_path),
             quoted(&folder.join("state")),
         );

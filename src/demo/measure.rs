@@ -18,8 +18,18 @@ pub struct Digest([u8; 32]);
 impl Digest {
     #[must_use]
     pub fn of(payload: &[u8]) -> Self {
+        Self::from(digest::digest(&digest::SHA256, payload))
+    }
+
+    /// Of what was put into a context of SHA-256, piece by piece.
+    #[must_use]
+    pub fn finish(context: digest::Context) -> Self {
+        Self::from(context.finish())
+    }
+
+    fn from(digest: digest::Digest) -> Self {
         let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest::digest(&digest::SHA256, payload).as_ref());
+        bytes.copy_from_slice(digest.as_ref());
         Self(bytes)
     }
 }

@@ -1,36 +1,41 @@
-//! The demo: gateway, two agents and two stand-in Mirths in one process, on free loopback ports and
-//! a temporary state. It enrols with real tokens, provisions by real peering and grant, sends real
-//! messages, and says if anything differed.
+//! The demo: gateway, two agents, two stand-in Mirths and a stand-in archive in one process, on free
+//! loopback ports and a temporary state. It enrols with real tokens, provisions by real peering and
+//! grants, sends real messages and objects, and says if anything differed.
 
-use std::fmt::Write as _;
+mod agent_thread;
+mod paths;
+mod table;
+
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+pub use self::table::{Row, table};
+
+use self::agent_thread::AgentThread;
+use super::dicom::differences as object_differences;
+use super::dicom::modality::{self, Modality};
+use super::dicom::object::Object;
+use super::dicom::pacs::{Pacs, Treatment};
 use super::lab::{self, Lab, LabConnection, LabError};
 use super::measure::Differences;
-use super::messages::{Generator, Kind, Message};
+use super::messages::{Generator, Kind};
 use super::mirth::{Behaviour, Mirth};
-use super::sender::{Connections, Report, Sender};
-use crate::agent::context::Context;
-use crate::agent::{Agent, AgentError};
-use crate::config::agent::AgentConfig;
+use super::sender::{self, Sender};
+use crate::agent::AgentError;
 use crate::config::gateway::GatewayConfig;
 use crate::domain::connection::{Protocol, Side};
 use crate::domain::name::Description;
+use crate::domain::path::{PathChoice, PathKind};
 use crate::gateway::platform::{Command, NewChannel, PlatformError, agent_entry};
 use crate::gateway::service::{Gateway, GatewayError, GatewaySockets};
 use crate::identity::time::HostClock;
-use crate::protocol::control::PathKind;
 
 /// How long everything may take to come up on a slow machine.
 const UP_WITHIN: Duration = Duration::from_secs(60);
@@ -53,32 +58,53 @@ pub enum DemoError {
     AgentGone { name: &'static str },
     #[error("cannot bind a port on 127.0.0.1")]
     Bind { source: io::Error },
-    #[error("{what} was not up after {} s; run with RUST_LOG=info to see why", UP_WITHIN.as_secs())]
+    #[error("{what} was not up after {} s; run with ADIT_LOG=info to see why", UP_WITHIN.as_secs())]
     NotUp { what: String },
+    #[error("{cut} TCP connections broke while the path changed; this is a bug, please report it")]
+    Cut { cut: u64 },
     #[error("what arrived differs from what was sent:\n{differences}")]
-    Differs { differences: Box<Differences> },
+    Differs { differences: String },
 }
 
-/// One row of the closing table.
+/// Who listens, beside Lakeside's agent and beside St Mary's.
 #[derive(Debug)]
-pub struct Row {
-    pub what: String,
-    pub messages: usize,
-    pub accepted: usize,
-    pub p50: Duration,
-    pub p99: Duration,
-    pub bytes_per_second: u64,
-    pub path: &'static str,
+struct StandIns {
+    lakeside: Mirth,
+    st_mary: Mirth,
+    archive: Pacs,
+}
+
+/// Where senders connect.
+#[derive(Debug)]
+struct Ports {
+    /// Beside Lakeside's agent: for messages to St Mary.
+    messages: SocketAddr,
+    /// For objects to St Mary's archive.
+    objects: SocketAddr,
+    /// Beside St Mary's agent: for messages to Lakeside.
+    back: SocketAddr,
+}
+
+impl Ports {
+    fn take() -> Result<Self, DemoError> {
+        Ok(Self { messages: free_port()?, objects: free_port()?, back: free_port()? })
+    }
+
+    /// The connections from Lakeside to St Mary: all that the demo carries but the way back.
+    fn connections(&self, stand_ins: &StandIns) -> [LabConnection; 2] {
+        let StandIns { st_mary, archive, .. } = stand_ins;
+        [
+            LabConnection { protocol: Protocol::Mllp, listen: self.messages, forward_to: st_mary.address() },
+            LabConnection { protocol: Protocol::Dicom, listen: self.objects, forward_to: archive.address() },
+        ]
+    }
 }
 
 /// A demo that is up.
 #[derive(Debug)]
 pub struct Demo {
-    mirth_a: Mirth,
-    mirth_b: Mirth,
-    /// Where a sender beside Mirth A connects, and where one beside Mirth B does.
-    port_a: SocketAddr,
-    port_b: SocketAddr,
+    stand_ins: StandIns,
+    ports: Ports,
     agent_a: AgentThread,
     agent_b: AgentThread,
     gateway: Gateway,
@@ -89,19 +115,22 @@ impl Demo {
     /// Brings everything up and says each step as it happens.
     pub async fn start(say: &impl Fn(&str)) -> Result<Self, DemoError> {
         let folder = TemporaryFolder::make().map_err(|source| DemoError::Folder { source })?;
-        let mirth_a = stand_in().await?;
-        let mirth_b = stand_in().await?;
+        let stand_ins = StandIns::start().await?;
+        let StandIns { lakeside, st_mary, archive } = &stand_ins;
         say(&format!(
-            "Two stand-in Mirths listen for HL7: Lakeside's on {}, St Mary's on {}.",
-            mirth_a.address(),
-            mirth_b.address()
+            "Stand-ins listen: for HL7 Lakeside's Mirth on {}, St Mary's on {}; for DICOM St Mary's archive on {}.",
+            lakeside.address(),
+            st_mary.address(),
+            archive.address()
         ));
-        let [port_a, port_b] = [free_port()?, free_port()?];
-        let there = LabConnection { protocol: Protocol::Mllp, listen: port_a, forward_to: mirth_b.address() };
-        let lab = lab::write(&folder.path.join("lab"), &[there]).await?;
+        let ports = Ports::take()?;
+        let lab =
+            lab::write(&folder.path.join("lab"), &ports.connections(&stand_ins), PathChoice::Auto).await?;
         say("Lakeside Clinic and St Mary Hospital are registered at the gateway; each has one server.");
-        say("Lakeside asked for peering, St Mary accepted; St Mary published a channel, granted it to \
-             Lakeside, and the connection is Active.");
+        say(
+            "Lakeside asked for peering, St Mary accepted; St Mary published two channels, for HL7 and DICOM, \
+             granted them to Lakeside, and the connections are Active.",
+        );
         let config =
             GatewayConfig::parse(&read(&lab.gateway)?, &folder.path).expect("the lab writes valid files");
         let gateway =
@@ -110,58 +139,40 @@ impl Demo {
             "The gateway runs on {} (UDP and TCP) with its own certificate authority.",
             gateway.address()
         ));
-        connect_back(&gateway, &lab, port_b, mirth_a.address()).await?;
-        say("The same the other way round: St Mary may send to Lakeside.");
+        connect_back(&gateway, &lab, ports.back, lakeside.address()).await?;
+        say("The same the other way round: St Mary may send messages to Lakeside.");
         let agent_a = AgentThread::start("lakeside", &lab.agent_a).await?;
         let agent_b = AgentThread::start("st-mary", &lab.agent_b).await?;
         say(
             "Both agents made their own keys, enrolled with single-use tokens and hold certificates for 14 days.",
         );
-        let demo = Self { mirth_a, mirth_b, port_a, port_b, agent_a, agent_b, gateway, folder };
+        let demo = Self { stand_ins, ports, agent_a, agent_b, gateway, folder };
         demo.wait_until_open().await?;
         say("The agents found each other, proved certificates and shared secrets to one another, and \
              opened their ports: one QUIC tunnel per connection, the gateway no longer in the way.");
         Ok(demo)
     }
 
-    /// Sends sample messages of several types and compares what arrived.
+    /// Sends messages and objects, and compares what arrived.
     pub async fn run(&self, say: &impl Fn(&str)) -> Result<Vec<Row>, DemoError> {
-        let mut rows = Vec::new();
-        let kept = Sender {
-            connections: Connections::KeptOpen { in_flight: NonZeroUsize::MIN },
-            ..Sender::to(self.port_a)
-        };
-        let each = Sender::to(self.port_a);
-        let back = Sender { target: self.port_b, ..kept.clone() };
-        say("Lakeside sends 1,200 messages of six types on 4 kept connections …");
-        let sources: Vec<Vec<Message>> =
-            (1..=4).map(|seed| Generator::new(seed).take(300).collect()).collect();
-        rows.push(self.check("A → B, 4 connections", &self.mirth_b, kept.send_from_all(sources)).await?);
-        say("… 300 messages on a new TCP connection each, as Mirth does by default …");
-        let messages: Vec<_> = Generator::new(5).take(300).collect();
-        rows.push(self.check("A → B, one connection each", &self.mirth_b, each.send(messages)).await?);
-        say("… and 8 documents of 8 MB.");
-        let documents: Vec<_> = Generator::new(6).only(Kind::Document).padded_to(8_000_000).take(8).collect();
-        rows.push(self.check("A → B, 8 MB documents", &self.mirth_b, kept.send(documents)).await?);
-        say("St Mary sends 300 messages back.");
-        let messages: Vec<_> = Generator::new(7).take(300).collect();
-        rows.push(self.check("B → A, 1 connection", &self.mirth_a, back.send(messages)).await?);
-        say(
-            "Every message arrived exactly once, unchanged and in order, and its own acknowledgement came back.",
-        );
+        let mut rows = self.send_messages(say).await?;
+        rows.extend(self.send_objects(say).await?);
+        rows.extend(self.change_paths(say).await?);
         Ok(rows)
     }
 
-    /// Where a real Mirth or MLLP client may be pointed.
+    /// Where a real Mirth, MLLP client or modality may be pointed.
     #[must_use]
     pub fn invitation(&self) -> String {
+        let (Ports { messages, objects, back }, StandIns { lakeside, st_mary, archive }) =
+            (&self.ports, &self.stand_ins);
         format!(
-            "Point a real Mirth's TCP Sender or any MLLP client at {} (arrives at St Mary's stand-in, {})\n\
-             or at {} (arrives at Lakeside's stand-in, {}). What they say: ACK with code AA. Ctrl-C ends it.",
-            self.port_a,
-            self.mirth_b.address(),
-            self.port_b,
-            self.mirth_a.address()
+            "Point a real Mirth's TCP Sender or any MLLP client at {messages} (arrives at St Mary's stand-in, {})\n\
+             or at {back} (arrives at Lakeside's stand-in, {}), and any DICOM sender at {objects} (arrives at the\n\
+             archive's stand-in, {}). What they say: ACK with code AA, status success. Ctrl-C ends it.",
+            st_mary.address(),
+            lakeside.address(),
+            archive.address()
         )
     }
 
@@ -170,14 +181,51 @@ impl Demo {
         self.agent_a.shutdown().await;
         self.agent_b.shutdown().await;
         self.gateway.shutdown().await;
-        self.mirth_a.shutdown().await;
-        self.mirth_b.shutdown().await;
+        self.stand_ins.shutdown().await;
         drop(self.folder);
+    }
+
+    /// Sample messages of several types, there and back.
+    async fn send_messages(&self, say: &impl Fn(&str)) -> Result<Vec<Row>, DemoError> {
+        let mut rows = Vec::new();
+        let StandIns { lakeside, st_mary, .. } = &self.stand_ins;
+        let kept = self.kept_sender();
+        let each = Sender::to(self.ports.messages);
+        let back = Sender { target: self.ports.back, ..kept.clone() };
+        say("Lakeside sends 1,200 messages of six types on 4 kept connections …");
+        rows.push(self.check("A → B, 4 connections", st_mary, kept.send_from_all(paths::sources(1))).await?);
+        say("… 300 messages on a new TCP connection each, as Mirth does by default …");
+        let messages: Vec<_> = Generator::new(5).take(300).collect();
+        rows.push(self.check("A → B, one connection each", st_mary, each.send(messages)).await?);
+        say("… and 8 documents of 8 MB.");
+        let documents: Vec<_> = Generator::new(6).only(Kind::Document).padded_to(8_000_000).take(8).collect();
+        rows.push(self.check("A → B, 8 MB documents", st_mary, kept.send(documents)).await?);
+        say("St Mary sends 300 messages back.");
+        let messages: Vec<_> = Generator::new(7).take(300).collect();
+        rows.push(self.check("B → A, 1 connection", lakeside, back.send(messages)).await?);
+        say(
+            "Every message arrived exactly once, unchanged and in order, and its own acknowledgement came back.",
+        );
+        Ok(rows)
+    }
+
+    /// Objects of a modality, several associations at once, and a large one.
+    async fn send_objects(&self, say: &impl Fn(&str)) -> Result<Vec<Row>, DemoError> {
+        let mut rows = Vec::new();
+        let modality = Modality::to(self.ports.objects);
+        say("Lakeside's CT sends 20 DICOM objects of 512 KiB on 2 associations at once …");
+        let series = [11, 12].map(|seed| Object::series(seed, 10, 512 * 1024));
+        rows.push(self.check_objects("A → B, 2 associations", modality.send_from_all(series)).await?);
+        say("… and one of 32 MiB.");
+        let large = [Object::new(13, 32 * 1024 * 1024)];
+        rows.push(self.check_objects("A → B, 32 MiB object", modality.send(large)).await?);
+        say("Every object was stored exactly once, and its hash is the one that was sent.");
+        Ok(rows)
     }
 
     async fn wait_until_open(&self) -> Result<(), DemoError> {
         let deadline = Instant::now() + UP_WITHIN;
-        for (agent, what) in [(&self.agent_a, "Lakeside's port"), (&self.agent_b, "St Mary's port")] {
+        for (agent, what) in [(&self.agent_a, "Lakeside's ports"), (&self.agent_b, "St Mary's port")] {
             while !agent.port_open() {
                 if Instant::now() > deadline {
                     return Err(DemoError::NotUp { what: what.into() });
@@ -188,11 +236,15 @@ impl Demo {
         Ok(())
     }
 
+    fn path(&self) -> &'static str {
+        self.agent_a.path_in_use().map_or("none", PathKind::as_str)
+    }
+
     async fn check(
         &self,
         what: &str,
         receiver: &Mirth,
-        sending: impl Future<Output = Report>,
+        sending: impl Future<Output = sender::Report>,
     ) -> Result<Row, DemoError> {
         let before = receiver.journal().count();
         let report = sending.await;
@@ -209,48 +261,50 @@ impl Demo {
         let new = journal.iter().skip(usize::try_from(before).unwrap_or(usize::MAX));
         let differences = Differences::between(&report.sent, new);
         if !differences.none() {
-            return Err(DemoError::Differs { differences: Box::new(differences) });
+            return Err(DemoError::Differs { differences: differences.to_string() });
         }
-        Ok(Row {
-            what: what.into(),
-            messages: report.sent.len(),
-            accepted: report.accepted(),
-            p50: report.latencies.quantile(0.5),
-            p99: report.latencies.quantile(0.99),
-            bytes_per_second: rate(report.bytes(), report.took),
-            path: self.agent_a.path(),
-        })
+        let counts = [report.sent.len(), report.accepted()];
+        let volume = (report.bytes(), report.took);
+        Ok(Row::new(what, counts, &report.latencies, volume, self.path()))
+    }
+
+    async fn check_objects(
+        &self,
+        what: &str,
+        sending: impl Future<Output = modality::Report>,
+    ) -> Result<Row, DemoError> {
+        let before = self.stand_ins.archive.journal().stored().len();
+        let report = sending.await;
+        // An object is in the journal before it is answered.
+        let stored = self.stand_ins.archive.journal().stored();
+        let differences = object_differences(&report.sent, &stored[before..]);
+        if !differences.is_empty() {
+            return Err(DemoError::Differs { differences: differences.join("\n") });
+        }
+        let counts = [report.sent.len(), report.accepted()];
+        let volume = (report.bytes(), report.took);
+        Ok(Row::new(what, counts, &report.latencies, volume, self.path()))
     }
 }
 
-fn rate(bytes: u64, took: Duration) -> u64 {
-    let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
-    bytes.saturating_mul(1000) / millis
-}
-
-/// The closing table.
-#[must_use]
-pub fn table(rows: &[Row]) -> String {
-    let mut text = format!(
-        "{:<28} {:>8} {:>8} {:>10} {:>10} {:>8}  path\n",
-        "", "messages", "ACK AA", "p50 ms", "p99 ms", "MB/s"
-    );
-    for row in rows {
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "{:<28} {:>8} {:>8} {:>10.3} {:>10.3} {:>6}.{}  {}",
-            row.what,
-            row.messages,
-            row.accepted,
-            row.p50.as_secs_f64() * 1e3,
-            row.p99.as_secs_f64() * 1e3,
-            row.bytes_per_second / 1_000_000,
-            row.bytes_per_second / 100_000 % 10,
-            row.path
-        );
+impl StandIns {
+    async fn start() -> Result<Self, DemoError> {
+        let start = async || {
+            let (lakeside, st_mary) = (listener().await?, listener().await?);
+            Ok(Self {
+                lakeside: Mirth::start(lakeside, Behaviour::ACCEPT)?,
+                st_mary: Mirth::start(st_mary, Behaviour::ACCEPT)?,
+                archive: Pacs::start(listener().await?, Treatment::STORE)?,
+            })
+        };
+        start().await.map_err(|source| DemoError::Bind { source })
     }
-    text
+
+    async fn shutdown(self) {
+        self.lakeside.shutdown().await;
+        self.st_mary.shutdown().await;
+        self.archive.shutdown().await;
+    }
 }
 
 /// The way back, decided by the same people through the same rules, while the gateway runs.
@@ -290,86 +344,14 @@ fn read(path: &Path) -> Result<String, DemoError> {
     std::fs::read_to_string(path).map_err(|source| DemoError::Folder { source })
 }
 
-async fn stand_in() -> Result<Mirth, DemoError> {
-    let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|source| DemoError::Bind { source })?;
-    Mirth::start(listener, Behaviour::ACCEPT).map_err(|source| DemoError::Bind { source })
+async fn listener() -> io::Result<TcpListener> {
+    TcpListener::bind("127.0.0.1:0").await
 }
 
 fn free_port() -> Result<SocketAddr, DemoError> {
     std::net::TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .map_err(|source| DemoError::Bind { source })
-}
-
-/// An agent on a thread of its own, as its own process would run it.
-#[derive(Debug)]
-struct AgentThread {
-    context: Arc<Context>,
-    stop: oneshot::Sender<()>,
-    thread: thread::JoinHandle<()>,
-}
-
-impl AgentThread {
-    async fn start(name: &'static str, file: &Path) -> Result<Self, DemoError> {
-        let text = read(file)?;
-        let base = file.parent().unwrap_or(file).to_path_buf();
-        let config = AgentConfig::parse(&text, &base).expect("the lab writes valid files");
-        let (stop, stopped) = oneshot::channel();
-        let (started, starting) = oneshot::channel();
-        let thread = thread::Builder::new()
-            .name(name.into())
-            .spawn(move || run_agent(config, started, stopped))
-            .map_err(|source| DemoError::Folder { source })?;
-        let context = starting
-            .await
-            .map_err(|_| DemoError::AgentGone { name })?
-            .map_err(|source| DemoError::Agent { name, source })?;
-        Ok(Self { context, stop, thread })
-    }
-
-    fn port_open(&self) -> bool {
-        let mut sources = self.context.entries.all().filter(|entry| entry.side == Side::Source);
-        sources.all(|entry| entry.facts.changing().port_open)
-    }
-
-    fn path(&self) -> &'static str {
-        let mut entries = self.context.entries.all();
-        match entries.find_map(|entry| entry.facts.changing().tunnel) {
-            Some(tunnel) => match tunnel.path {
-                PathKind::Direct => "direct",
-            },
-            None => "none",
-        }
-    }
-
-    async fn shutdown(self) {
-        drop(self.context);
-        // An agent that is gone already needs no word.
-        let _ = self.stop.send(());
-        let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;
-    }
-}
-
-fn run_agent(
-    config: AgentConfig,
-    started: oneshot::Sender<Result<Arc<Context>, AgentError>>,
-    stopped: oneshot::Receiver<()>,
-) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    // Without a runtime `started` is dropped, which says so.
-    let Ok(runtime) = runtime else { return };
-    runtime.block_on(async {
-        match Agent::start(config).await {
-            Ok(agent) => {
-                let _ = started.send(Ok(Arc::clone(agent.context())));
-                let _ = stopped.await;
-                agent.shutdown().await;
-            }
-            Err(error) => {
-                let _ = started.send(Err(error));
-            }
-        }
-    });
 }
 
 /// Removed with everything in it when dropped.
