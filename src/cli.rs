@@ -9,6 +9,7 @@ mod demo;
 mod files;
 mod gateway;
 mod lab;
+mod path;
 mod status;
 mod trust;
 
@@ -41,6 +42,8 @@ enum Command {
     Check(check::Arguments),
     /// Accept a peer's public key after comparing it out of band
     Trust(trust::Arguments),
+    /// Choose the path to a peer while the agent runs
+    Path(path::Arguments),
     /// Administer the platform on the gateway's host
     Admin(admin::Arguments),
 }
@@ -56,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Trust(arguments) => trust::run(&arguments),
+        Command::Path(arguments) => path::run(&arguments),
         Command::Admin(arguments) => admin::run(arguments),
     };
     outcome.unwrap_or_else(|error| {

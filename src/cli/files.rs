@@ -6,8 +6,10 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use anyhow::bail;
+
 use crate::config::ConfigProblems;
-use crate::config::agent::AgentConfig;
+use crate::config::agent::{AgentConfig, Entry};
 use crate::config::gateway::GatewayConfig;
 use crate::domain::limits;
 
@@ -91,6 +93,20 @@ fn read_bounded(file: File) -> io::Result<Option<Vec<u8>>> {
 
 fn listed(problems: &ConfigProblems) -> String {
     problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n")
+}
+
+/// The entry that a person named in a command.
+pub(super) fn find_entry<'a>(config: &'a AgentConfig, wanted: &str) -> anyhow::Result<&'a Entry> {
+    let entry = config
+        .entries()
+        .map(|(_, entry)| entry)
+        .find(|entry| entry.name.as_str() == wanted || entry.id.to_string() == wanted);
+    if let Some(entry) = entry {
+        Ok(entry)
+    } else {
+        let names: Vec<_> = config.entries().map(|(_, entry)| entry.name.as_str()).collect();
+        bail!("no connection `{wanted}` in the agent's file; it has: {}", names.join(", "))
+    }
 }
 
 #[cfg(test)]

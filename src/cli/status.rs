@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use super::files;
 use crate::agent::facts::{AgentStatus, EntryStatus, Lamp};
 use crate::agent::status::{Answer, Request, ask};
-use crate::protocol::control::PathKind;
+use crate::domain::path::{PathChoice, PathKind};
 
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 const CLEAR_SCREEN: &str = "\x1b[2J\x1b[H";
@@ -51,19 +51,20 @@ async fn fetch(state: &std::path::Path) -> anyhow::Result<AgentStatus> {
     match ask(state, &Request::Status).await.context("cannot ask the agent")? {
         Answer::Status(status) => Ok(*status),
         Answer::Failed { what } => bail!("the agent answered: {what}"),
-        Answer::Trusted => bail!("the agent gave an answer to another question"),
+        Answer::Trusted | Answer::PathChosen => bail!("the agent gave an answer to another question"),
     }
 }
 
 fn render(status: &AgentStatus) -> String {
     let mut out = format!(
-        "server {}  adit {}  UDP {}\nown key {}  certificate until {}\ngateway {}\n",
+        "server {}  adit {}  UDP {}\nown key {}  certificate until {}\ngateway {}\nrelay   {}\n",
         status.server,
         status.software,
         status.listen,
         status.key,
         status.leaf_expires,
         lamp(status.gateway, "connected", "away"),
+        if status.relay { "● registered" } else { "○ not registered" },
     );
     if let Some(fault) = status.gateway_error.as_ref().filter(|_| status.gateway.on != Some(true)) {
         let _ = writeln!(out, "        {} ({})", fault.what, fault.at);
@@ -81,9 +82,7 @@ fn render(status: &AgentStatus) -> String {
 fn render_entry(out: &mut String, entry: &EntryStatus) {
     let route = if entry.route.is_empty() { entry.name.as_str() } else { entry.route.as_str() };
     let _ = writeln!(out, "\n{}  {}  {}  [{}]", entry.kind, route, entry.name, entry.status);
-    let path = entry.path.map_or("none", |path| match path {
-        PathKind::Direct => "direct",
-    });
+    let path = path(entry);
     let rtt = entry.rtt_micros.map_or(String::new(), |micros| format!(", rtt {micros} µs"));
     let _ = writeln!(
         out,
@@ -99,17 +98,30 @@ fn render_entry(out: &mut String, entry: &EntryStatus) {
             ""
         },
     );
-    let _ = writeln!(
+    let _ = write!(
         out,
-        "  streams {} now, {} ended ({} cut)  messages {}  acknowledged {}  bytes {} out, {} in",
-        entry.streams,
-        entry.streams_opened,
-        entry.streams_cut,
-        entry.messages,
-        entry.acknowledged,
-        entry.bytes_into_tunnel,
-        entry.bytes_out_of_tunnel,
+        "  streams {} now, {} ended ({} cut)",
+        entry.streams, entry.streams_opened, entry.streams_cut
     );
+    if entry.dicom.is_none() {
+        let _ = write!(out, "  messages {}  acknowledged {}", entry.messages, entry.acknowledged);
+    }
+    let _ = writeln!(out, "  bytes {} out, {} in", entry.bytes_into_tunnel, entry.bytes_out_of_tunnel);
+    if let Some(dicom) = entry.dicom {
+        let _ = writeln!(
+            out,
+            "  associations {} open, {} accepted, {} rejected, {} aborted, {} lost\n  \
+             objects {} stored ({} bytes), {} failed",
+            dicom.open,
+            dicom.accepted,
+            dicom.rejected,
+            dicom.aborted,
+            dicom.lost,
+            dicom.stored,
+            dicom.bytes,
+            dicom.failed,
+        );
+    }
     if let Some(at) = entry.last_ack {
         let _ = writeln!(out, "  last ACK {at}");
     }
@@ -129,6 +141,20 @@ fn render_entry(out: &mut String, entry: &EntryStatus) {
     if let Some(fault) = &entry.last_error {
         let _ = writeln!(out, "  last error {}: {}", fault.at, fault.what);
     }
+}
+
+/// `path relay (the path before was silent, 2 changes)`.
+fn path(entry: &EntryStatus) -> String {
+    let word = entry.path.map_or("none", PathKind::as_str);
+    let changes = match entry.path_changes {
+        0 => None,
+        1 => Some("1 change".to_owned()),
+        changes => Some(format!("{changes} changes")),
+    };
+    let only =
+        (entry.path_choice != PathChoice::Auto).then(|| format!("only {} is allowed", entry.path_choice));
+    let notes: Vec<_> = entry.path_reason.clone().into_iter().chain(changes).chain(only).collect();
+    if notes.is_empty() { word.into() } else { format!("{word} ({})", notes.join(", ")) }
 }
 
 fn lamp(lamp: Lamp, on: &str, off: &str) -> String {

@@ -27,7 +27,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = files::read_agent(&arguments.config)?;
-    let entry = find(&config, &arguments.connection)?;
+    let entry = files::find_entry(&config, &arguments.connection)?;
     let key: KeyFingerprint = arguments
         .fingerprint
         .parse()
@@ -36,26 +36,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     match runtime.block_on(ask(&config.state, &Request::Trust { connection: entry.id, key })) {
         Ok(Answer::Trusted) => {}
         Ok(Answer::Failed { what }) => bail!("the agent could not keep the key: {what}"),
-        Ok(Answer::Status(_)) => bail!("the agent gave an answer to another question"),
+        Ok(Answer::Status(_) | Answer::PathChosen) => bail!("the agent gave an answer to another question"),
         // Without an agent the state is ours to write.
         Err(StatusError::NotRunning { .. }) => write(&config, entry, key)?,
         Err(error) => return Err(error.into()),
     }
     println!("{} trusts {key} from now on", arguments.connection);
     Ok(ExitCode::SUCCESS)
-}
-
-fn find<'a>(config: &'a AgentConfig, wanted: &str) -> anyhow::Result<&'a Entry> {
-    let entry = config
-        .entries()
-        .map(|(_, entry)| entry)
-        .find(|entry| entry.name.as_str() == wanted || entry.id.to_string() == wanted);
-    if let Some(entry) = entry {
-        Ok(entry)
-    } else {
-        let names: Vec<_> = config.entries().map(|(_, entry)| entry.name.as_str()).collect();
-        bail!("no connection `{wanted}` in the agent's file; it has: {}", names.join(", "))
-    }
 }
 
 fn write(config: &AgentConfig, entry: &Entry, key: KeyFingerprint) -> anyhow::Result<()> {

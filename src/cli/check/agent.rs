@@ -187,7 +187,7 @@ async fn check_running(config: &AgentConfig, findings: &mut Findings) {
     match ask(&config.state, &Request::Status).await {
         Ok(Answer::Status(status)) => check_status(config, &status, findings),
         Ok(Answer::Failed { what }) => findings.problem(format!("agent: it answered: {what}")),
-        Ok(Answer::Trusted) => {
+        Ok(Answer::Trusted | Answer::PathChosen) => {
             findings.problem("agent: it gave an answer to another question; compare versions");
         }
         Err(error) => findings.error(&error),
