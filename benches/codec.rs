@@ -17,7 +17,7 @@ use adit::domain::limits::PROBE_BYTES_MAX;
 use adit::domain::secret::Secret;
 use adit::protocol::frame::{Decoder, TunnelFrame};
 use adit::protocol::mllp::{MllpEvent, MllpObserver};
-use adit::protocol::packet::{Claim, PROBE_BYTES_MIN, Packet, PacketKind, ProbeKey, quic_route};
+use adit::protocol::packet::{Claim, PROBE_BYTES_MIN, Packet, PacketKey, PacketKind, quic_route};
 
 const BATCHES: usize = 15;
 
@@ -41,8 +41,8 @@ fn routes(timer: &Timer) {
 }
 
 fn packets(timer: &Timer) {
-    let key = ProbeKey::derive(&Secret::from_bytes([7; 32]));
-    let other_key = ProbeKey::derive(&Secret::from_bytes([8; 32]));
+    let key = PacketKey::of_connection(&Secret::from_bytes([7; 32]));
+    let other_key = PacketKey::of_connection(&Secret::from_bytes([8; 32]));
     for length in [PROBE_BYTES_MIN, PROBE_BYTES_MAX] {
         let probe = Packet {
             kind: PacketKind::Probe,

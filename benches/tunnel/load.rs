@@ -2,7 +2,7 @@
 //! uploads, connections that only stay open. Prints one line of numbers, [`Measured`].
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use socket2::SockRef;
+
+use crate::serve;
 
 /// What one load came to.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +54,17 @@ pub fn run(shape: &[&str]) -> Result<()> {
         }
         ["upload", target, connections, bytes] => {
             upload(target.parse()?, connections.parse()?, bytes.parse()?)?.print();
+        }
+        ["beside", target, stalled, bytes] => {
+            beside_stalled(target.parse()?, stalled.parse()?, bytes.parse()?)?.print();
+        }
+        ["paced", target, connections, per_second, seconds] => {
+            let lasting = Duration::from_secs_f64(seconds.parse()?);
+            paced(target.parse()?, connections.parse()?, per_second.parse()?, lasting)?.print();
+        }
+        ["beside-bulk", target, sink, seconds] => {
+            let lasting = Duration::from_secs_f64(seconds.parse()?);
+            beside_bulk(target.parse()?, sink.parse()?, lasting)?.print();
         }
         ["hold", target, connections] => return hold(target.parse()?, connections.parse()?),
         _ => bail!("unknown load {shape:?}"),
@@ -92,6 +106,73 @@ fn messages(target: SocketAddr, connections: u64, lasting: Duration) -> Result<M
         }
     }
     Ok(of_messages(all, &histogram, now - measured_from))
+}
+
+/// As many messages a second on each connection as a hospital's interface has, whatever the answers
+/// before took.
+fn paced(target: SocketAddr, connections: u32, per_second: u32, lasting: Duration) -> Result<Measured> {
+    let pause = Duration::from_secs(1) / per_second;
+    let started = Instant::now();
+    let latencies: Vec<Duration> = thread::scope(|scope| {
+        let talks: Vec<_> = (0..connections)
+            .map(|place| {
+                // Spread over the pause, as connections that know nothing of each other are.
+                let first = started + pause * place / connections;
+                scope.spawn(move || talk_paced(target, place.into(), first, pause, lasting))
+            })
+            .collect();
+        let joined = talks.into_iter().map(|talk| talk.join().expect("a talk returns its errors"));
+        joined.collect::<Result<Vec<_>>>().map(|latencies| latencies.concat())
+    })?;
+    let mut histogram = Histogram::default();
+    for &latency in &latencies {
+        histogram.record(latency);
+    }
+    Ok(of_messages(latencies.len() as u64, &histogram, started.elapsed()))
+}
+
+fn talk_paced(
+    target: SocketAddr,
+    seed: u64,
+    first: Instant,
+    pause: Duration,
+    lasting: Duration,
+) -> Result<Vec<Duration>> {
+    let mut talk = Talk::open(target, seed)?;
+    let mut latencies = Vec::new();
+    let mut due = first;
+    while due < first + lasting {
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        talk.say()?;
+        latencies.push(loop {
+            if let Some(latency) = talk.hear()? {
+                break latency;
+            }
+        });
+        // A message that took longer than the pause is followed at once, and only once.
+        due = (due + pause).max(Instant::now());
+    }
+    Ok(latencies)
+}
+
+/// Messages beside an upload that never pauses; `rate` is how many times their p99 is what it is
+/// without the upload, `p50_micros` and `p99_micros` are those beside it.
+fn beside_bulk(target: SocketAddr, sink: SocketAddr, lasting: Duration) -> Result<Measured> {
+    const CONNECTIONS: u32 = 8;
+    const PER_SECOND: u32 = 20;
+    let idle = paced(target, CONNECTIONS, PER_SECOND, lasting)?;
+    let mut bulk = TcpStream::connect(sink).with_context(|| format!("connecting to {sink}"))?;
+    let ending = bulk.try_clone()?;
+    let uploading = thread::spawn(move || {
+        // It ends when its connection is cut below.
+        let _ = push(&mut bulk, &vec![0x5a; 256 * 1024], u64::MAX - 1);
+    });
+    thread::sleep(lasting / 2);
+    let beside = paced(target, CONNECTIONS, PER_SECOND, lasting);
+    SockRef::from(&ending).shutdown(Shutdown::Both)?;
+    uploading.join().expect("an upload does not panic");
+    let beside = beside?;
+    Ok(Measured { rate: beside.p99_micros / idle.p99_micros, ..beside })
 }
 
 /// A connection for each message, one after the other.
@@ -186,6 +267,47 @@ fn upload(target: SocketAddr, connections: u64, bytes: u64) -> Result<Measured> 
     })?;
     let rate = bytes as f64 / started.elapsed().as_secs_f64();
     Ok(Measured { all: bytes as f64, rate, p50_micros: 0.0, p99_micros: 0.0 })
+}
+
+/// An upload beside connections that nobody reads at the far end; `rate` is its share of what it is
+/// without them, before and after.
+fn beside_stalled(target: SocketAddr, stalled: usize, bytes: u64) -> Result<Measured> {
+    let before = upload(target, 1, bytes)?.rate;
+    let mut connections = Vec::new();
+    for place in 0..stalled {
+        let mut stream = TcpStream::connect(target).with_context(|| format!("opening stalled {place}"))?;
+        // What the load itself buffers comes out of the same memory of the kernel.
+        SockRef::from(&stream).set_send_buffer_size(64 * 1024)?;
+        stream.write_all(&serve::STALL.to_be_bytes())?;
+        stream.set_nonblocking(true)?;
+        connections.push(stream);
+    }
+    fill(&mut connections)?;
+    let beside = upload(target, 1, bytes)?.rate;
+    for stream in connections {
+        // An end would wait behind what nobody reads.
+        SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+    }
+    thread::sleep(Duration::from_secs(2));
+    let alone = f64::midpoint(before, upload(target, 1, bytes)?.rate);
+    Ok(Measured { all: 0.0, rate: beside / alone, p50_micros: 0.0, p99_micros: 0.0 })
+}
+
+/// Writes until nothing has moved on any connection for a while.
+fn fill(connections: &mut [TcpStream]) -> Result<()> {
+    let block = vec![0x5a; 256 * 1024];
+    let mut moved_at = Instant::now();
+    while moved_at.elapsed() < Duration::from_secs(1) {
+        for stream in &mut *connections {
+            match stream.write(&block) {
+                Ok(_) => moved_at = Instant::now(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error).context("filling a stalled connection"),
+            }
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 fn push(stream: &mut TcpStream, block: &[u8], bytes: u64) -> Result<()> {

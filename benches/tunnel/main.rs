@@ -2,7 +2,12 @@
 //! HL7 messages over MLLP, a connection per message, uploads, and memory at rest. Prints a Markdown
 //! table of medians.
 //!
-//!     cargo bench --bench tunnel -- [--rounds 3] [--quick] [--peers direct,stunnel,adit]
+//!     cargo bench --bench tunnel -- [--rounds 3] [--quick] [--peers direct,stunnel,adit] [--rows UploadOne]
+//!
+//! `--peers` may also name `adit-relay`, whose packets all pass the gateway, and `adit-wan`, which has
+//! 1 Gbit/s, 50 ms and 1 % loss between its agents and rows of its own.
+//!
+//! A change is judged beside the build before it: `--peers stunnel,adit,adit-before=/path/of/adit`.
 //!
 //! Loopback carries datagrams far larger than a hospital's network does, which flatters every tunnel
 //! over UDP. Uploads as on Ethernet need a loopback of its MTU, in a network namespace (as root):
@@ -26,6 +31,7 @@ mod table;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use peers::{Peer, Servers};
+use rows::Row;
 use table::Table;
 
 /// Files each process may hold open: a thousand connections take two at each hop, and room.
@@ -48,12 +54,13 @@ struct Options {
     rounds: usize,
     quick: bool,
     peers: Vec<String>,
+    rows: Vec<Row>,
 }
 
 impl Options {
     fn read(arguments: &[&str]) -> Result<Self> {
-        let mut options =
-            Self { rounds: 3, quick: false, peers: ["direct", "stunnel", "adit"].map(String::from).into() };
+        let peers = ["direct", "stunnel", "adit"].map(String::from).into();
+        let mut options = Self { rounds: 3, quick: false, peers, rows: rows::ALL.into() };
         let mut rest = arguments.iter();
         while let Some(&option) = rest.next() {
             match option {
@@ -63,7 +70,14 @@ impl Options {
                     let names = rest.next().context("--peers needs names, such as direct,stunnel,adit")?;
                     options.peers = names.split(',').map(String::from).collect();
                 }
-                other => bail!("unknown option `{other}`; there are --rounds N, --quick, --peers A,B"),
+                "--rows" => {
+                    let names = rest.next().context("--rows needs names, such as UploadOne,OneConnection")?;
+                    options.rows.retain(|row| names.split(',').any(|name| name == format!("{row:?}")));
+                    ensure!(!options.rows.is_empty(), "there are the rows {:?}", rows::ALL);
+                }
+                other => {
+                    bail!("unknown option `{other}`; there are --rounds N, --quick, --peers A,B, --rows A,B")
+                }
             }
         }
         ensure!(options.rounds > 0, "--rounds must be at least 1");
@@ -81,12 +95,14 @@ fn compare(options: &Options) -> Result<()> {
         peers.push(Peer::start(name, folder.path(), &servers)?);
     }
     let mut table = Table::default();
-    // First of all, while nothing has grown by work.
-    for peer in &peers {
-        rows::idle_memory(peer, &mut table)?;
+    if options.rows.len() == rows::ALL.len() {
+        // First of all, while nothing has grown by work.
+        for peer in &peers {
+            rows::idle_memory(peer, &mut table)?;
+        }
     }
     for round in 0..options.rounds {
-        for row in rows::ALL {
+        for &row in &options.rows {
             for turn in 0..peers.len() {
                 // Another peer goes first in every round.
                 let peer = &peers[(turn + round) % peers.len()];

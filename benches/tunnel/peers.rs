@@ -1,12 +1,14 @@
 //! What is compared: nothing in between, stunnel at both ends, adit at both ends.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use adit::demo::shim::{Impairment, Rate, Shim};
 use anyhow::{Context as _, Result, bail, ensure};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
@@ -14,6 +16,8 @@ use crate::process::Process;
 
 /// How long a peer may take until both its ports accept.
 const READY_WITHIN: Duration = Duration::from_mins(1);
+const WIRE_SEED: u64 = 1;
+const WIRE_BITS_PER_SECOND: NonZeroU64 = NonZeroU64::new(1_000_000_000).expect("it is not zero");
 
 /// The servers every peer leads to.
 pub struct Servers {
@@ -30,27 +34,60 @@ impl Servers {
     }
 }
 
+/// What lies between the ends of a peer.
+#[derive(Debug, Clone, Copy)]
+pub enum Wire {
+    Loopback,
+    /// 1 Gbit/s, 50 ms there and back, one packet in a hundred lost each way.
+    Wan,
+}
+
 /// A running peer and where it takes connections.
 pub struct Peer {
     pub name: String,
     pub mllp: SocketAddr,
     pub sink: SocketAddr,
+    pub wire: Wire,
     /// The near and the far end; none for direct TCP.
     ends: Option<[Process; 2]>,
     /// What else must run, and counts for nothing.
     others: Vec<Process>,
+    /// Must live as long as the peer.
+    shim: Option<Shim>,
 }
 
 impl Peer {
     pub fn start(name: &str, folder: &Path, servers: &Servers) -> Result<Self> {
+        let program = env!("CARGO_BIN_EXE_adit");
         let mut peer = match name {
             "direct" => Self::direct(servers),
             "stunnel" => Self::stunnel(&folder.join("stunnel"), servers)?,
-            "adit" => Self::adit(folder, servers)?,
-            other => bail!("unknown peer `{other}`; there are direct, stunnel and adit"),
+            "adit" => {
+                Self::adit(&Build { name, program, path: "auto", wire: Wire::Loopback }, folder, servers)?
+            }
+            "adit-relay" => {
+                Self::adit(&Build { name, program, path: "relay", wire: Wire::Loopback }, folder, servers)?
+            }
+            "adit-wan" => {
+                Self::adit(&Build { name, program, path: "relay", wire: Wire::Wan }, folder, servers)?
+            }
+            other => match other.split_once('=') {
+                Some((name, program)) if name.starts_with("adit") => {
+                    Self::adit(&Build { name, program, path: "auto", wire: Wire::Loopback }, folder, servers)?
+                }
+                _ => bail!(
+                    "unknown peer `{other}`; there are direct, stunnel, adit, adit-relay, adit-wan and \
+                     adit-NAME=PROGRAM"
+                ),
+            },
         };
         peer.await_ready().with_context(|| format!("waiting for {name}{}", last_words(folder)))?;
         Ok(peer)
+    }
+
+    fn new(name: &str, mllp: SocketAddr, sink: SocketAddr) -> Self {
+        let (wire, ends, others, shim) = (Wire::Loopback, None, Vec::new(), None);
+        Self { name: name.into(), mllp, sink, wire, ends, others, shim }
     }
 
     /// Processor time of both ends.
@@ -66,7 +103,7 @@ impl Peer {
     }
 
     fn direct(servers: &Servers) -> Self {
-        Self { name: "direct".into(), mllp: servers.mllp, sink: servers.sink, ends: None, others: Vec::new() }
+        Self::new("direct", servers.mllp, servers.sink)
     }
 
     /// Mutual TLS 1.3 with a private CA, as one would set it up: default session cache, Nagle off.
@@ -76,30 +113,44 @@ impl Peer {
         let [mllp, sink, far_mllp, far_sink] = free_ports()?;
         let far = start_stunnel(folder, "far", [(far_mllp, servers.mllp), (far_sink, servers.sink)])?;
         let near = start_stunnel(folder, "near", [(mllp, far_mllp), (sink, far_sink)])?;
-        Ok(Self { name: "stunnel".into(), mllp, sink, ends: Some([near, far]), others: Vec::new() })
+        Ok(Self { ends: Some([near, far]), ..Self::new("stunnel", mllp, sink) })
     }
 
     /// Two agents and their gateway, from the files `adit lab` writes.
-    fn adit(folder: &Path, servers: &Servers) -> Result<Self> {
-        let program = env!("CARGO_BIN_EXE_adit");
-        let lab = folder.join("lab");
+    fn adit(build: &Build, folder: &Path, servers: &Servers) -> Result<Self> {
+        let &Build { name, program, path, wire } = build;
+        let lab = folder.join(name);
         let [mllp, sink] = free_ports()?;
         let output = Command::new(program)
             .arg("lab")
             .arg(&lab)
             .args(["--p2p", &format!("mllp:{mllp}:{}", servers.mllp)])
             .args(["--p2p", &format!("tcp:{sink}:{}", servers.sink)])
+            .args(["--path", path])
             .output()
             .with_context(|| format!("running {program}"))?;
         ensure!(output.status.success(), "`adit lab` failed: {}", String::from_utf8_lossy(&output.stderr));
-        let start = |name: &str, role: &str, config: &str| {
-            let log = folder.join(format!("{name}.log"));
-            Process::start(name, Command::new(program).arg(role).arg("--config").arg(lab.join(config)), &log)
+        let start = |part: &str, role: &str, config: &str| {
+            let log = folder.join(format!("{name}-{part}.log"));
+            Process::start(part, Command::new(program).arg(role).arg("--config").arg(lab.join(config)), &log)
         };
-        let gateway = start("adit-gateway", "gateway", "gateway.toml")?;
-        let near = start("adit-near", "agent", "a/agent.toml")?;
-        let far = start("adit-far", "agent", "b/agent.toml")?;
-        Ok(Self { name: "adit".into(), mllp, sink, ends: Some([near, far]), others: vec![gateway] })
+        let agents = || {
+            Ok::<_, anyhow::Error>([
+                start("near", "agent", "a/agent.toml")?,
+                start("far", "agent", "b/agent.toml")?,
+            ])
+        };
+        let gateway = start("gateway", "gateway", "gateway.toml")?;
+        let mut peer =
+            Self { wire, ends: Some(agents()?), others: vec![gateway], ..Self::new(name, mllp, sink) };
+        if matches!(wire, Wire::Wan) {
+            // Enrolment needs the gateway's TCP port; from then on all goes through the wire.
+            peer.await_ready()?;
+            peer.ends = None;
+            peer.shim = Some(wide_area(&lab)?);
+            peer.ends = Some(agents()?);
+        }
+        Ok(peer)
     }
 
     fn await_ready(&mut self) -> Result<()> {
@@ -115,6 +166,36 @@ impl Peer {
         }
         Ok(())
     }
+}
+
+/// A build of adit and how its agents are joined.
+struct Build<'a> {
+    name: &'a str,
+    program: &'a str,
+    path: &'a str,
+    wire: Wire,
+}
+
+/// Puts 50 ms and 1 % loss between two agents whose packets all pass the gateway: each packet passes
+/// the wire before it twice.
+fn wide_area(lab: &Path) -> Result<Shim> {
+    let enrolments = ["a/state/enrolment.json", "b/state/enrolment.json"].map(|file| lab.join(file));
+    let text = fs::read_to_string(&enrolments[0])?;
+    let start = text.find("127.0.0.1:").context("no gateway in the agent's state")?;
+    let length = text[start..].find('"').context("an address ends with its quotes")?;
+    let gateway = &text[start..start + length];
+    let shim = Shim::start((Ipv4Addr::LOCALHOST, 0).into(), gateway.parse()?, WIRE_SEED)?;
+    shim.impair_both(Impairment {
+        loss: 0.005,
+        delay: Duration::from_micros(12_500),
+        rate: Some(Rate { bits_per_second: WIRE_BITS_PER_SECOND, queue_bytes: 4_000_000 }),
+        ..Impairment::NONE
+    });
+    for enrolment in enrolments {
+        let text = fs::read_to_string(&enrolment)?.replace(gateway, &shim.address().to_string());
+        fs::write(enrolment, text)?;
+    }
+    Ok(shim)
 }
 
 fn start_stunnel(folder: &Path, end: &str, services: [(SocketAddr, SocketAddr); 2]) -> Result<Process> {

@@ -6,11 +6,12 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::load::Measured;
-use crate::peers::Peer;
+use crate::peers::{Peer, Wire};
 use crate::process::again;
 use crate::table::{Metric, Table};
 
 const IDLE_CONNECTIONS: &str = "1000";
+const STALLED_CONNECTIONS: &str = "256";
 
 #[derive(Debug, Clone, Copy)]
 pub enum Row {
@@ -19,15 +20,44 @@ pub enum Row {
     ConnectionEach,
     UploadOne,
     UploadEight,
+    BesideStalled,
+    WanMessages,
+    WanUpload,
+    BesideBulk,
 }
 
-pub const ALL: [Row; 5] =
-    [Row::OneConnection, Row::ManyConnections, Row::ConnectionEach, Row::UploadOne, Row::UploadEight];
+pub const ALL: [Row; 9] = [
+    Row::OneConnection,
+    Row::ManyConnections,
+    Row::ConnectionEach,
+    Row::UploadOne,
+    Row::UploadEight,
+    Row::BesideStalled,
+    Row::WanMessages,
+    Row::WanUpload,
+    Row::BesideBulk,
+];
+
+impl Row {
+    /// A wire of 50 ms is no place for what is measured in microseconds, and the other way round.
+    const fn suits(self, wire: Wire) -> bool {
+        match (self, wire) {
+            (Self::BesideBulk, _) => true,
+            (Self::WanUpload | Self::WanMessages, wire) => matches!(wire, Wire::Wan),
+            (_, wire) => matches!(wire, Wire::Loopback),
+        }
+    }
+}
 
 /// Puts one load on one peer and notes what it came to, with the processor time of both its ends.
 pub fn measure(row: Row, peer: &Peer, quick: bool, table: &mut Table) -> Result<()> {
+    if !row.suits(peer.wire) {
+        return Ok(());
+    }
     let seconds = if quick { "1" } else { "4" };
     let bytes = if quick { "134217728" } else { "1073741824" };
+    let wan_bytes = if quick { "67108864" } else { "268435456" };
+    let wan_seconds = if quick { "5" } else { "30" };
     let [mllp, sink] = [peer.mllp, peer.sink].map(|address| address.to_string());
     let shape: &[&str] = match row {
         Row::OneConnection => &["load", "messages", &mllp, "1", seconds],
@@ -35,6 +65,10 @@ pub fn measure(row: Row, peer: &Peer, quick: bool, table: &mut Table) -> Result<
         Row::ConnectionEach => &["load", "each", &mllp, seconds],
         Row::UploadOne => &["load", "upload", &sink, "1", bytes],
         Row::UploadEight => &["load", "upload", &sink, "8", bytes],
+        Row::BesideStalled => &["load", "beside", &sink, STALLED_CONNECTIONS, bytes],
+        Row::BesideBulk => &["load", "beside-bulk", &mllp, &sink, seconds],
+        Row::WanUpload => &["load", "upload", &sink, "1", wan_bytes],
+        Row::WanMessages => &["load", "paced", &mllp, "32", "10", wan_seconds],
     };
     let before = peer.cpu()?;
     let output = again(shape)?.stderr(Stdio::inherit()).output()?;
@@ -70,6 +104,24 @@ pub fn measure(row: Row, peer: &Peer, quick: bool, table: &mut Table) -> Result<
         Row::UploadEight => {
             note(Metric::UploadEightRate, measured.rate / 1e6);
             Metric::UploadEightCpu
+        }
+        Row::BesideStalled => {
+            note(Metric::BesideStalled, measured.rate);
+            return Ok(());
+        }
+        Row::BesideBulk => {
+            note(Metric::BesideBulkTimes, measured.rate);
+            note(Metric::BesideBulkP99, measured.p99_micros);
+            return Ok(());
+        }
+        Row::WanUpload => {
+            note(Metric::WanUpload, measured.rate / 1e6);
+            return Ok(());
+        }
+        Row::WanMessages => {
+            note(Metric::WanP50, measured.p50_micros / 1e3);
+            note(Metric::WanP99, measured.p99_micros / 1e3);
+            return Ok(());
         }
     };
     if let Some(cpu) = cpu {

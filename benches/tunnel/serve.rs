@@ -9,6 +9,7 @@ use adit::demo::hl7::{self, AckCode};
 use anyhow::{Context as _, Result};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags};
 
 /// The listener's mark among the events; connections count from zero.
 const LISTENER: u64 = u64::MAX;
@@ -80,6 +81,9 @@ impl Conversation {
     }
 }
 
+/// A connection that announces so many bytes is never read from again.
+pub const STALL: u64 = u64::MAX;
+
 /// Takes as many bytes as the first eight say, answers with one byte, and again.
 pub fn sink() -> Result<()> {
     for stream in listen()?.incoming() {
@@ -98,6 +102,9 @@ fn swallow(mut stream: TcpStream) -> io::Result<()> {
         let mut length = [0; 8];
         stream.read_exact(&mut length)?;
         let mut left = u64::from_be_bytes(length);
+        if left == STALL {
+            return await_end(&stream);
+        }
         while left > 0 {
             let wanted = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
             match stream.read(&mut buffer[..wanted])? {
@@ -107,6 +114,13 @@ fn swallow(mut stream: TcpStream) -> io::Result<()> {
         }
         stream.write_all(b"!")?;
     }
+}
+
+/// Holds a connection without reading until its other end has closed it.
+fn await_end(stream: &TcpStream) -> io::Result<()> {
+    let mut hung_up = [PollFd::new(stream, PollFlags::RDHUP | PollFlags::HUP)];
+    rustix::event::poll(&mut hung_up, None)?;
+    Ok(())
 }
 
 /// Binds a free port and prints it for whoever started this process.
