@@ -1,0 +1,349 @@
+//! One agent: its QUIC endpoint, its tunnels, its ways, and the decisions of when to dial and to
+//! kick, all by deadlines. It can be frozen, as a suspended host is, and restarted.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use adit::config::agent::Congestion;
+use adit::domain::id::BootId;
+use adit::domain::limits::{TUNNEL_BACKOFF_MAX, TUNNEL_BACKOFF_MIN, TUNNEL_LASTED};
+use adit::identity::tls::SERVER_NAME;
+use adit::protocol::backoff::Backoff;
+use adit::protocol::packet::is_ours;
+use adit::protocol::route::PathReason;
+use adit::transport::endpoint::{
+    TunnelSettings, endpoint_config, tunnel_client_config, tunnel_server_config,
+};
+use adit::transport::socket::VIRTUAL_PEER;
+use bytes::BytesMut;
+use quinn_proto::{ClientConfig, ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig, ServerConfig};
+
+use crate::chance::Chance;
+use crate::credentials;
+use crate::log::Promise;
+use crate::scene::Scene;
+use crate::traffic::Program;
+use crate::tunnel::Tunnel;
+use crate::ways::{Turn, Ways};
+use crate::wire::{Datagram, Node};
+
+/// At most one kick of all connections in so long.
+const KICK_EVERY: Duration = Duration::from_secs(1);
+/// What a frozen host's socket holds.
+const INBOX_MAX: usize = 256;
+/// Connections that can be under way at once with every way of ending them slowly.
+const TUNNELS_MAX: usize = 64;
+/// Datagrams of one batch, as with GSO.
+const BATCH: usize = 10;
+
+#[derive(Debug)]
+pub struct Agent {
+    pub node: Node,
+    settings: TunnelSettings,
+    stall: Duration,
+    chance: Chance,
+    endpoint: Endpoint,
+    tunnels: BTreeMap<usize, Tunnel>,
+    pub ways: Ways,
+    pub program: Option<Program>,
+    backoff: Backoff,
+    dial_at: Instant,
+    kick_at: Option<Instant>,
+    kicked: Option<Instant>,
+    pub frozen: Option<Frozen>,
+}
+
+/// Until when, and what its socket holds.
+#[derive(Debug)]
+pub struct Frozen {
+    pub until: Instant,
+    inbox: Vec<Datagram>,
+}
+
+impl Agent {
+    pub fn new(
+        node: Node,
+        settings: TunnelSettings,
+        stall: Duration,
+        program: Option<Program>,
+        mut chance: Chance,
+        now: Instant,
+    ) -> Self {
+        let boot = BootId::from_bytes(chance.bytes());
+        Self {
+            node,
+            settings,
+            stall,
+            endpoint: endpoint(node, settings, &mut chance),
+            tunnels: BTreeMap::new(),
+            ways: Ways::new(node, boot, chance.fork("ways")),
+            program,
+            backoff: Backoff::new(TUNNEL_BACKOFF_MIN, TUNNEL_BACKOFF_MAX, TUNNEL_LASTED),
+            dial_at: now,
+            kick_at: None,
+            kicked: None,
+            frozen: None,
+            chance,
+        }
+    }
+
+    /// The process is killed and started anew at the same address.
+    pub fn restart(&mut self, scene: &mut Scene) {
+        for tunnel in self.tunnels.values_mut() {
+            tunnel.die(scene);
+        }
+        let (chance, program) = (self.chance.clone(), self.program.take());
+        *self = Self::new(self.node, self.settings, self.stall, program, chance, scene.now);
+    }
+
+    pub fn set_stall(&mut self, stall: Duration) {
+        self.stall = stall;
+    }
+
+    pub fn freeze(&mut self, until: Instant) {
+        let inbox = self.frozen.take().map(|frozen| frozen.inbox).unwrap_or_default();
+        self.frozen = Some(Frozen { until, inbox });
+    }
+
+    pub fn is_frozen(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    pub fn open_tunnel(&self) -> Option<&Tunnel> {
+        self.tunnels.values().find(|tunnel| tunnel.is_open())
+    }
+
+    pub fn poll_timeout(&mut self) -> Option<Instant> {
+        if let Some(frozen) = &self.frozen {
+            return Some(frozen.until);
+        }
+        let dial = self.wants_to_dial().then_some(self.dial_at);
+        let (stall, program) = (self.stall, self.program.as_ref());
+        let tunnels = self.tunnels.values_mut().filter_map(|tunnel| tunnel.poll_timeout(stall, program));
+        tunnels.chain(self.ways.poll_timeout()).chain(dial).chain(self.kick_at).min()
+    }
+
+    pub fn handle_timeout(&mut self, scene: &mut Scene) {
+        if self.thaw(scene) {
+            return;
+        }
+        self.note_mtu();
+        self.ways.handle_timeout(scene.now);
+        self.follow_ways(scene);
+        for tunnel in self.tunnels.values_mut() {
+            tunnel.handle_timeout(self.stall, scene);
+        }
+        let asking =
+            self.tunnels.values_mut().filter_map(|tunnel| tunnel.asks_again(scene.now).then_some(()));
+        if asking.count() > 0 {
+            scene.tally.asked_again += 1;
+            self.want_kick(scene.now);
+        }
+        if self.kick_at.is_some_and(|at| at <= scene.now) {
+            self.kick(scene);
+        }
+        if self.wants_to_dial() && self.dial_at <= scene.now {
+            self.dial(scene);
+        }
+        self.pump(scene);
+    }
+
+    pub fn receive(&mut self, datagram: Datagram, scene: &mut Scene) {
+        if let Some(frozen) = &mut self.frozen {
+            if frozen.inbox.len() < INBOX_MAX {
+                frozen.inbox.push(datagram);
+            }
+            return;
+        }
+        let Some(&first) = datagram.bytes.first() else { return };
+        if is_ours(first) {
+            self.ways.handle_packet(datagram.from, &datagram.bytes, scene.now);
+            self.follow_ways(scene);
+        } else if self.ways.takes(datagram.from) {
+            self.receive_quic(&datagram.bytes, scene);
+        } else {
+            scene.tally.unvalidated += 1;
+        }
+        self.pump(scene);
+    }
+
+    /// Does what follows from the latest decisions of the keepers.
+    pub fn follow_ways(&mut self, scene: &mut Scene) {
+        let turn = self.ways.act(scene);
+        let (heard, boot) = (self.ways.heard(), self.ways.peer_boot());
+        for tunnel in self.tunnels.values_mut() {
+            tunnel.hear(heard, boot, scene);
+            if turn.is_disturbance() {
+                tunnel.note_path_change();
+            }
+        }
+        if turn.is_disturbance() {
+            self.want_kick(scene.now);
+            self.count(turn, scene);
+        }
+    }
+
+    fn count(&self, turn: Turn, scene: &mut Scene) {
+        if self.open_tunnel().is_none() {
+            scene.tally.first += u64::from(turn.moved.is_some());
+            return;
+        }
+        scene.tally.resumed += u64::from(turn.resumed);
+        let Some((_, why)) = turn.moved else { return };
+        *match why {
+            PathReason::First => &mut scene.tally.first,
+            PathReason::Better => &mut scene.tally.better,
+            PathReason::Silent => &mut scene.tally.silent,
+            PathReason::Moved => &mut scene.tally.moved,
+            PathReason::Forced => &mut scene.tally.forced,
+        } += 1;
+    }
+
+    /// A path is left only for one that carries packets as large as those in use.
+    fn note_mtu(&mut self) {
+        if let Some(mtu) = self.tunnels.values().filter_map(Tunnel::mtu).max() {
+            self.ways.set_mtu(mtu.into());
+        }
+    }
+
+    /// Wakes a host whose time has come: its clock leapt, and its socket is full.
+    fn thaw(&mut self, scene: &mut Scene) -> bool {
+        let Some(frozen) = &self.frozen else { return false };
+        if frozen.until > scene.now {
+            return true;
+        }
+        let inbox = self.frozen.take().map(|frozen| frozen.inbox).unwrap_or_default();
+        let node = self.node;
+        scene.note(format_args!("{node:?}: wakes, {} datagrams wait", inbox.len()));
+        for datagram in inbox {
+            self.receive(datagram, scene);
+        }
+        false
+    }
+
+    fn kick(&mut self, scene: &mut Scene) {
+        self.kick_at = None;
+        self.kicked = Some(scene.now);
+        scene.tally.kicks += 1;
+        self.tunnels.values_mut().for_each(Tunnel::kick);
+    }
+
+    fn want_kick(&mut self, now: Instant) {
+        let soonest = self.kicked.map_or(now, |kicked| (kicked + KICK_EVERY).max(now));
+        self.kick_at.get_or_insert(soonest);
+    }
+
+    fn wants_to_dial(&self) -> bool {
+        let idle = self.tunnels.values().all(Tunnel::is_over);
+        self.node == Node::Source && self.ways.can_send() && idle
+    }
+
+    fn dial(&mut self, scene: &mut Scene) {
+        self.dial_at = scene.now + self.backoff.next_delay(self.chance.draw());
+        let config = client_config(self.settings);
+        match self.endpoint.connect(scene.now, config, VIRTUAL_PEER, SERVER_NAME) {
+            Ok((handle, connection)) => self.hold(handle, connection, scene),
+            Err(error) => scene.demand(false, Promise::Sound, format_args!("cannot dial: {error}")),
+        }
+    }
+
+    fn hold(&mut self, handle: ConnectionHandle, connection: quinn_proto::Connection, scene: &mut Scene) {
+        self.tunnels.insert(handle.0, Tunnel::new(self.node, connection, scene.now));
+        let (node, count) = (self.node, self.tunnels.len());
+        scene.demand(count <= TUNNELS_MAX, Promise::Bounded, format_args!("{node:?}: {count} connections"));
+    }
+
+    fn receive_quic(&mut self, packet: &[u8], scene: &mut Scene) {
+        let mut response = Vec::new();
+        let bytes = BytesMut::from(packet);
+        match self.endpoint.handle(scene.now, VIRTUAL_PEER, None, None, bytes, &mut response) {
+            None => {}
+            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                if let Some(tunnel) = self.tunnels.get_mut(&handle.0) {
+                    tunnel.connection.handle_event(event);
+                }
+            }
+            Some(DatagramEvent::Response(transmit)) => {
+                self.ways.send_quic(&response[..transmit.size], scene);
+            }
+            Some(DatagramEvent::NewConnection(incoming)) => {
+                match self.endpoint.accept(incoming, scene.now, &mut response, None) {
+                    Ok((handle, connection)) => self.hold(handle, connection, scene),
+                    Err(refused) => {
+                        if let Some(transmit) = refused.response {
+                            self.ways.send_quic(&response[..transmit.size], scene);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets every tunnel do and send what it can.
+    fn pump(&mut self, scene: &mut Scene) {
+        let handles: Vec<usize> = self.tunnels.keys().copied().collect();
+        for handle in handles {
+            while self.pump_once(handle, scene) {}
+        }
+    }
+
+    /// Whether there may be more to do.
+    fn pump_once(&mut self, handle: usize, scene: &mut Scene) -> bool {
+        let Some(tunnel) = self.tunnels.get_mut(&handle) else { return false };
+        let was_open_since = tunnel.open_since();
+        tunnel.drive(self.program.as_mut(), scene);
+        if tunnel.is_over()
+            && let Some(since) = was_open_since
+        {
+            self.backoff.on_lost(scene.now - since);
+        }
+        while let Some(event) = tunnel.connection.poll_endpoint_events() {
+            let drained = event.is_drained();
+            if let Some(event) = self.endpoint.handle_event(ConnectionHandle(handle), event) {
+                tunnel.connection.handle_event(event);
+            }
+            if drained {
+                self.tunnels.remove(&handle);
+                return false;
+            }
+        }
+        let mut buffer = Vec::new();
+        let Some(transmit) = tunnel.connection.poll_transmit(scene.now, BATCH, &mut buffer) else {
+            return false;
+        };
+        for packet in buffer[..transmit.size].chunks(transmit.segment_size.unwrap_or(transmit.size)) {
+            self.ways.send_quic(packet, scene);
+        }
+        true
+    }
+}
+
+fn endpoint(node: Node, settings: TunnelSettings, chance: &mut Chance) -> Endpoint {
+    let mut config = endpoint_config(credentials::route(node), EndpointConfig::default());
+    config.rng_seed(Some(chance.bytes()));
+    let server = (node == Node::Target).then(|| server_config(settings));
+    Endpoint::new(Arc::new(config), server, true, None)
+}
+
+/// Made once for all seeds: keys and certificates are parsed for each.
+fn server_config(settings: TunnelSettings) -> Arc<ServerConfig> {
+    static CONFIGS: LazyLock<[Arc<ServerConfig>; 2]> = LazyLock::new(|| {
+        [Congestion::Bbr, Congestion::Cubic].map(|congestion| {
+            let settings = TunnelSettings { congestion };
+            Arc::new(tunnel_server_config(credentials::of(Node::Target), settings).unwrap())
+        })
+    });
+    Arc::clone(&CONFIGS[usize::from(settings.congestion == Congestion::Cubic)])
+}
+
+fn client_config(settings: TunnelSettings) -> ClientConfig {
+    static CONFIGS: LazyLock<[ClientConfig; 2]> = LazyLock::new(|| {
+        [Congestion::Bbr, Congestion::Cubic].map(|congestion| {
+            let (route, server) = (credentials::route(Node::Target), credentials::server(Node::Target));
+            let settings = TunnelSettings { congestion };
+            tunnel_client_config(credentials::of(Node::Source), settings, route, server).unwrap()
+        })
+    });
+    CONFIGS[usize::from(settings.congestion == Congestion::Cubic)].clone()
+}

@@ -1,0 +1,91 @@
+//! What the script excuses: a tunnel may end only after a restart, or when for about its stall limit
+//! no path was there. Knows the script's doings, not what the keepers think of them.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// How much longer than the darkness itself the silence may be: the last answer was up to a second
+/// old, and the next probe may be two seconds away and lose a round or two.
+const SILENCE_BEYOND_DARK: Duration = Duration::from_millis(3_500);
+/// How long after it appeared the direct path counts, and the relay, where agents must register.
+const SETTLES: [Duration; 2] = [Duration::from_millis(1_500), Duration::from_millis(2_500)];
+/// A path that was there for less may not have been found.
+const FLICKER: Duration = Duration::from_secs(3);
+/// How long after its cause an end may come: the other side's limit, its message, and ours.
+const AFTERMATH: Duration = Duration::from_secs(20);
+const SPANS_KEPT: usize = 64;
+
+#[derive(Debug)]
+pub struct Judge {
+    /// The shortest of any end.
+    pub stall: Duration,
+    /// Since when each path is there, and was not disturbed.
+    there: [Option<Instant>; 2],
+    dark_since: Option<Instant>,
+    dark: VecDeque<(Instant, Instant)>,
+    restarted: Option<Instant>,
+}
+
+impl Judge {
+    /// A run begins in the dark.
+    pub fn new(stall: Duration, now: Instant) -> Self {
+        Self { stall, there: [None; 2], dark_since: Some(now), dark: VecDeque::new(), restarted: None }
+    }
+
+    /// Whether the direct path and the relay are there from now on.
+    pub fn observe(&mut self, now: Instant, paths: [bool; 2]) {
+        let settled = paths.iter().zip(&mut self.there).zip(SETTLES).map(|((is_there, since), settles)| {
+            *since = is_there.then(|| since.unwrap_or(now));
+            since.is_some_and(|since| now - since >= settles)
+        });
+        let lit = settled.fold(false, |lit, is_settled| lit | is_settled);
+        match (self.dark_since, lit) {
+            (None, false) => {
+                let flicker = self.dark.back().filter(|(_, to)| now - *to < FLICKER).copied();
+                if flicker.is_some() {
+                    self.dark.pop_back();
+                }
+                self.dark_since = Some(flicker.map_or(now, |(since, _)| since));
+            }
+            (Some(since), true) => {
+                self.dark_since = None;
+                self.add_darkness(since, now);
+            }
+            (None, true) | (Some(_), false) => {}
+        }
+    }
+
+    /// An address changed: what goes this way is lost until the other end has found out.
+    pub fn note_disturbance(&mut self, now: Instant, is_direct: bool) {
+        let [direct, relay] = &mut self.there;
+        let disturbed = if is_direct { direct } else { relay };
+        *disturbed = disturbed.map(|_| now);
+    }
+
+    /// Time that nobody lived through.
+    pub fn add_darkness(&mut self, from: Instant, to: Instant) {
+        if self.dark.len() >= SPANS_KEPT {
+            self.dark.pop_front();
+        }
+        self.dark.push_back((from, to));
+    }
+
+    pub fn note_restart(&mut self, now: Instant) {
+        self.restarted = Some(now);
+    }
+
+    /// Whether a tunnel may have ended now for silence of its stall limit.
+    pub fn excuses(&self, now: Instant) -> bool {
+        self.excuses_silence_of(self.stall, now)
+    }
+
+    /// Whether whoever waited for so long may have heard nothing.
+    pub fn excuses_silence_of(&self, limit: Duration, now: Instant) -> bool {
+        let recent = now.checked_sub(limit * 2 + AFTERMATH);
+        let is_recent = |at: Instant| recent.is_none_or(|recent| at >= recent);
+        let dark = self.dark_since.map(|since| (since, now));
+        let mut dark = self.dark.iter().copied().chain(dark);
+        self.restarted.is_some_and(is_recent)
+            || dark.any(|(from, to)| is_recent(to) && to - from + SILENCE_BEYOND_DARK >= limit)
+    }
+}

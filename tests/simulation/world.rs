@@ -1,0 +1,391 @@
+//! Two agents and a gateway under one clock that jumps from deadline to deadline, and the faults that
+//! befall them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use adit::domain::limits::TUNNEL_OPEN_TIMEOUT;
+use adit::domain::path::{PathChoice, PathKind};
+use adit::transport::endpoint::TunnelSettings;
+
+use crate::agent::Agent;
+use crate::gateway::{Gateway, LINK_SILENCE};
+use crate::judge::Judge;
+use crate::log::Promise;
+use crate::scene::{Cause, Scene};
+use crate::script::{Fault, Script};
+use crate::strangers;
+use crate::traffic::Program;
+use crate::wire::{Node, Weather};
+
+/// How often control links are looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// More steps than are ever taken at one and the same time.
+const STEPS_MAX: u64 = 10_000;
+
+#[derive(Debug)]
+pub struct World {
+    pub scene: Scene,
+    pub agents: [Agent; 2],
+    pub gateway: Gateway,
+    links: [Link; 2],
+    pub script: Script,
+    judge: Judge,
+    /// Who gave up a tunnel last.
+    gave_up: Option<Node>,
+    agenda: BTreeMap<(Instant, u64), Errand>,
+    errands: u64,
+    pub steps: u64,
+    /// Since the clock last moved.
+    stalled: u64,
+    /// When the last fault was over.
+    pub calm: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Errand {
+    Fault(Fault),
+    Unblock {
+        from: Node,
+        to: Node,
+    },
+    /// The gateway tells an agent where its peer is.
+    Announce {
+        to: Node,
+    },
+    /// Control links are looked at.
+    Tick,
+    GatewayStarts,
+    Choose {
+        agent: Node,
+        choice: PathChoice,
+    },
+    Permit,
+    Calm,
+}
+
+/// The control link of one agent, as far as others depend on it.
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    /// Since when it is up, if it is.
+    up: Option<Instant>,
+    /// When it was last possible.
+    reachable: Option<Instant>,
+    /// It is tried again then.
+    retry: Instant,
+    /// Whether the peer was told where this agent is now.
+    announced: bool,
+}
+
+impl World {
+    pub fn new(seed: u64, script: Script, prints: bool) -> Self {
+        let scene = Scene::new(seed, prints);
+        let (now, settings) = (scene.start, TunnelSettings { congestion: script.congestion });
+        let agents = Node::AGENTS.map(|node| {
+            let chance = scene.chance.fork(if node == Node::Source { "source" } else { "target" });
+            let program = (node == Node::Source)
+                .then(|| Program::new(script.pace.clone(), chance.fork("program"), now));
+            Agent::new(node, settings, script.stall, program, chance, now)
+        });
+        let gateway = Gateway::new(scene.chance.fork("gateway"), now);
+        let link = Link { up: None, reachable: None, retry: now, announced: true };
+        let mut world = Self {
+            judge: Judge::new(script.stall, now),
+            scene,
+            agents,
+            gateway,
+            links: [link; 2],
+            gave_up: None,
+            script,
+            agenda: BTreeMap::new(),
+            errands: 0,
+            steps: 0,
+            stalled: 0,
+            calm: None,
+        };
+        for (at, fault) in world.script.faults.clone() {
+            world.plan(now + at, Errand::Fault(fault));
+        }
+        world.plan(now + world.script.calm, Errand::Calm);
+        world.plan(now, Errand::Tick);
+        for to in Node::AGENTS {
+            world.plan(now, Errand::Announce { to });
+        }
+        world
+    }
+
+    pub fn run_for(&mut self, span: Duration) {
+        self.run_while(self.scene.now + span, |_| true);
+    }
+
+    /// Runs while `wanted` and not past `until`; whether `wanted` ceased.
+    pub fn run_while(&mut self, until: Instant, wanted: impl Fn(&Self) -> bool) -> bool {
+        while self.scene.log.violation.is_none() {
+            if !wanted(self) {
+                return true;
+            }
+            let next = self.next_event();
+            if next > until {
+                self.scene.now = self.scene.now.max(until);
+                break;
+            }
+            self.step(next);
+        }
+        !wanted(self)
+    }
+
+    fn next_event(&mut self) -> Instant {
+        let arrival = self.scene.wire.next_arrival();
+        let errand = self.agenda.first_key_value().map(|((at, _), _)| *at);
+        let agents = self.agents.iter_mut().filter_map(Agent::poll_timeout).min();
+        arrival.into_iter().chain(errand).chain(agents).min().unwrap_or(self.scene.now).max(self.scene.now)
+    }
+
+    fn step(&mut self, at: Instant) {
+        self.steps += 1;
+        self.stalled = if at > self.scene.now { 0 } else { self.stalled + 1 };
+        self.scene.now = at;
+        let what = format_args!("{STEPS_MAX} steps without an end");
+        self.scene.demand(self.stalled < STEPS_MAX, Promise::Sound, what);
+        while let Some(errand) = self.agenda.first_entry().filter(|errand| errand.key().0 <= self.scene.now) {
+            let errand = errand.remove();
+            self.perform(errand);
+        }
+        while let Some(datagram) = self.scene.wire.arrive(self.scene.now, &mut self.scene.tally) {
+            if std::env::var_os("ADIT_SIM_PACKETS").is_some() {
+                let first = datagram.bytes.first().copied().unwrap_or_default();
+                let (sender, receiver, length) = (datagram.sender, datagram.receiver, datagram.bytes.len());
+                self.scene.note(format_args!("    {sender:?} → {receiver:?} {first:#04x} {length}"));
+            }
+            match datagram.receiver {
+                Node::Source => self.agents[0].receive(datagram, &mut self.scene),
+                Node::Target => self.agents[1].receive(datagram, &mut self.scene),
+                Node::Gateway => self.gateway.receive(&datagram, &mut self.scene),
+                Node::Stranger => {}
+            }
+        }
+        for agent in &mut self.agents {
+            if agent.poll_timeout().is_some_and(|due| due <= self.scene.now) {
+                agent.handle_timeout(&mut self.scene);
+            }
+        }
+        self.watch();
+    }
+
+    /// Judges the tunnels that ended, by the light there was.
+    fn watch(&mut self) {
+        let awake = !self.agents.iter().any(Agent::is_frozen);
+        let paths = PathKind::ALL.map(|kind| {
+            let allowed = self.agents.iter().all(|agent| agent.ways.chosen().allows(kind));
+            awake && allowed && self.is_there(kind)
+        });
+        self.judge.observe(self.scene.now, paths);
+        for end in std::mem::take(&mut self.scene.ended) {
+            self.scene.tally.tunnels_ended += 1;
+            let excused = match end.cause {
+                Cause::Outage => self.judge.excuses(self.scene.now),
+                Cause::Unanswered => !self.script.is_even || self.judge.excuses(self.scene.now),
+                Cause::Unproven => self.judge.excuses_silence_of(TUNNEL_OPEN_TIMEOUT, self.scene.now),
+                Cause::Told => self.gave_up == Some(end.node.peer()),
+                Cause::Fault => false,
+            };
+            self.gave_up = Some(end.node);
+            self.scene.demand(excused, Promise::Lives, format_args!("{:?}: {}", end.node, end.why));
+        }
+    }
+
+    /// Whether the script lets packets pass this way, both ways.
+    fn is_there(&self, kind: PathKind) -> bool {
+        let wire = &self.scene.wire;
+        match kind {
+            // Who is known where it is, finds the other.
+            PathKind::Direct => {
+                wire.is_open(Node::Source, Node::Target) && self.links.iter().any(|link| link.announced)
+            }
+            PathKind::Relay => {
+                let joined = Node::AGENTS.iter().all(|agent| self.gateway.is_linked(*agent));
+                let open = Node::AGENTS.iter().all(|agent| wire.is_open(*agent, Node::Gateway));
+                joined && open && self.gateway.is_up && self.gateway.permits()
+            }
+        }
+    }
+
+    /// Looks at the control links, which are not simulated packet by packet: they live and die by
+    /// whether packets could pass.
+    fn tick(&mut self) {
+        let now = self.scene.now;
+        self.plan(now + TICK, Errand::Tick);
+        self.gateway.tick(now);
+        for node in Node::AGENTS {
+            let reachable = self.gateway.is_up
+                && self.scene.wire.is_open(node, Node::Gateway)
+                && !self.agent(node).is_frozen();
+            let link = &mut self.links[index(node)];
+            let was = link.reachable;
+            if reachable {
+                link.reachable = Some(now);
+            }
+            let silent = was.is_none_or(|was| now.saturating_duration_since(was) >= LINK_SILENCE);
+            let forgotten = reachable && !self.gateway.is_linked(node);
+            if link.up.is_some() && (silent || forgotten) {
+                self.lose_link(node);
+            } else if link.up.is_none() && reachable && link.retry <= now {
+                self.raise_link(node);
+            }
+            let link = self.links[index(node)];
+            if link.up.is_some() && self.links[index(node.peer())].up.is_some() && !link.announced {
+                self.plan(now + self.script.announce_after, Errand::Announce { to: node.peer() });
+            }
+        }
+    }
+
+    fn raise_link(&mut self, node: Node) {
+        let now = self.scene.now;
+        self.links[index(node)].up = Some(now);
+        let key = self.gateway.link(node, &mut self.scene);
+        self.agent(node).ways.set_link(Some(key), now);
+        self.settle(node);
+        self.scene.note(format_args!("{node:?}: the control link is up"));
+    }
+
+    fn lose_link(&mut self, node: Node) {
+        let now = self.scene.now;
+        self.gateway.unlink(node);
+        let retry = now + self.scene.chance.millis(200, 5_000);
+        let link = &mut self.links[index(node)];
+        (link.up, link.retry) = (None, retry);
+        self.scene.tally.links_lost += 1;
+        self.agent(node).ways.set_link(None, now);
+        self.settle(node);
+        self.scene.note(format_args!("{node:?}: the control link is lost"));
+    }
+
+    /// Lets an agent act on what it was told.
+    fn settle(&mut self, node: Node) {
+        self.agents[index(node)].handle_timeout(&mut self.scene);
+    }
+
+    fn plan(&mut self, at: Instant, errand: Errand) {
+        self.errands += 1;
+        self.agenda.insert((at, self.errands), errand);
+    }
+
+    fn perform(&mut self, errand: Errand) {
+        match errand {
+            Errand::Fault(fault) => self.strike(fault),
+            Errand::Unblock { from, to } => self.scene.wire.unblock(from, to),
+            Errand::Announce { to } => {
+                let address = self.scene.wire.address(to.peer(), to);
+                let now = self.scene.now;
+                self.links[index(to.peer())].announced = true;
+                self.agent(to).ways.announce(&[address], now);
+                self.settle(to);
+            }
+            Errand::Tick => self.tick(),
+            Errand::GatewayStarts => self.gateway.start(self.scene.now),
+            Errand::Choose { agent, choice } => self.choose(agent, choice),
+            Errand::Permit => self.gateway.permit(true, &mut self.scene),
+            Errand::Calm => self.calm(),
+        }
+    }
+
+    fn choose(&mut self, agent: Node, choice: PathChoice) {
+        let now = self.scene.now;
+        let frozen_until = self.agent(agent).frozen.as_ref().map(|frozen| frozen.until);
+        if let Some(until) = frozen_until.filter(|until| *until > now) {
+            // Its owner waits too.
+            return self.plan(until, Errand::Choose { agent, choice });
+        }
+        self.settle(agent);
+        self.agent(agent).ways.choose(choice, now);
+        self.settle(agent);
+    }
+
+    pub fn strike(&mut self, fault: Fault) {
+        self.scene.tally.faults += 1;
+        self.scene.note(format_args!("– {fault}"));
+        let now = self.scene.now;
+        match fault {
+            Fault::Weather { from, to, weather } => self.scene.wire.set_weather(from, to, weather),
+            Fault::BlackHole { from, to, lasts } => {
+                self.scene.wire.block(from, to);
+                self.plan(now + lasts, Errand::Unblock { from, to });
+            }
+            Fault::Mtu { one, other, bytes } => self.scene.wire.set_mtu(one, other, bytes),
+            Fault::Rebind { agent, seen_by } => {
+                self.scene.tally.rebinds += 1;
+                self.scene.wire.rebind(agent, seen_by);
+                if seen_by == agent.peer() {
+                    self.links[index(agent)].announced = false;
+                }
+                self.judge.note_disturbance(now, seen_by != Node::Gateway);
+            }
+            Fault::Freeze { agent, lasts } => {
+                self.scene.tally.leaps += 1;
+                self.agent(agent).freeze(now + lasts);
+            }
+            Fault::Leap { by } => {
+                self.scene.tally.leaps += 1;
+                self.judge.add_darkness(now, now + by);
+                self.scene.now += by;
+                // The clocks moved, not the world.
+                let agenda = std::mem::take(&mut self.agenda);
+                self.agenda =
+                    agenda.into_iter().map(|((at, number), errand)| ((at + by, number), errand)).collect();
+            }
+            Fault::RestartAgent { agent } => {
+                self.scene.tally.agent_restarts += 1;
+                self.judge.note_restart(now);
+                self.agents[index(agent)].restart(&mut self.scene);
+                self.lose_link(agent);
+                self.plan(now, Errand::Announce { to: agent });
+            }
+            Fault::StopGateway { lasts } => {
+                self.scene.tally.gateway_restarts += 1;
+                self.gateway.stop();
+                self.plan(now + lasts, Errand::GatewayStarts);
+            }
+            Fault::Choose { agent, choice, lasts } => {
+                self.scene.tally.choices += 1;
+                self.choose(agent, choice);
+                self.plan(now + lasts, Errand::Choose { agent, choice: PathChoice::Auto });
+            }
+            Fault::Forbid { lasts } => {
+                self.gateway.permit(false, &mut self.scene);
+                self.plan(now + lasts, Errand::Permit);
+            }
+            Fault::Rush { lasts } => self.scene.wire.rush_until(now + lasts),
+            Fault::Strangers { packets, floods } => {
+                self.scene.tally.strangers += u64::from(packets);
+                strangers::send(packets, floods, &mut self.scene);
+            }
+        }
+    }
+
+    fn calm(&mut self) {
+        self.scene.note(format_args!("– calm"));
+        self.calm = Some(self.scene.now);
+        for (one, other) in crate::script::PAIRS {
+            self.scene.wire.set_weather(one, other, Weather::FINE);
+            self.scene.wire.set_weather(other, one, Weather::FINE);
+        }
+        for to in Node::AGENTS {
+            let now = self.scene.now;
+            self.plan(now, Errand::Announce { to });
+        }
+    }
+
+    /// One end has a shorter limit than the other.
+    pub fn set_stall(&mut self, node: Node, stall: Duration) {
+        self.agent(node).set_stall(stall);
+        self.judge.stall = stall;
+    }
+
+    pub fn agent(&mut self, node: Node) -> &mut Agent {
+        &mut self.agents[index(node)]
+    }
+}
+
+pub fn index(agent: Node) -> usize {
+    usize::from(agent != Node::Source)
+}
