@@ -4,8 +4,9 @@
 #   tests/run.sh           what every change must pass
 #   tests/run.sh --long    the same with full counts (ADIT_TEST_LONG=1) and optimised benches
 #
-# Installs what is missing and says so: Debian packages (as root or with sudo), and the Python
-# package hl7 into a virtual environment below target/. Needs no network but package registries.
+# Installs what is missing and says so: Debian packages (as root or with sudo; no service of theirs is
+# started or enabled), and the Python package hl7 into a virtual environment below target/. Needs no
+# network but package registries.
 # Each suite prints its own summary; the last line is `N passed, N failed`.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -17,13 +18,17 @@ case "${1:-}" in
     *) echo "usage: tests/run.sh [--long]" >&2; exit 64 ;;
 esac
 
+# Not every user's PATH has the folders of root's programs.
+PATH=$PATH:/usr/sbin:/sbin
 target=${CARGO_TARGET_DIR:-target}
 python=$target/interop-venv/bin/python
+hl7_version=0.4.5
 passed=0
 failed=0
 failures=()
+service_policy=
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+trap clean_up EXIT
 
 main() {
     set_up || exit 1
@@ -36,9 +41,11 @@ main() {
     suite "interop" interop
     if [[ $long ]]; then
         suite "bench codec" cargo bench --locked --bench codec
+        suite "bench relay" cargo bench --locked --bench relay
         suite "bench tunnel" cargo bench --locked --bench tunnel -- --peers direct,adit
     else
         suite "bench codec" cargo test --locked --bench codec -- --once
+        suite "bench relay" cargo test --locked --bench relay -- --quick
         suite "bench tunnel" cargo test --locked --bench tunnel -- --quick --rounds 1 --peers direct,adit
     fi
 
@@ -48,26 +55,73 @@ main() {
     [[ $failed -eq 0 ]]
 }
 
+# Does nothing that is done already; a machine that has everything waits for none of it.
 set_up() {
-    local packages=()
-    command -v cc >/dev/null || packages+=(gcc libc6-dev)
-    command -v python3 >/dev/null || packages+=(python3)
-    python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
-    # For the hosts of the walk-through.
-    [[ -x /usr/sbin/nft ]] || packages+=(nftables)
-    [[ -x /sbin/ip ]] || packages+=(iproute2)
-    if ((${#packages[@]})); then
-        echo "installing Debian packages: ${packages[*]}"
-        as_root apt-get update -q && as_root apt-get install -qy --no-install-recommends "${packages[@]}" || return 1
-    fi
+    install_debian_packages && check_rust && install_python_packages
+}
+
+check_rust() {
     if ! command -v cargo >/dev/null; then
         echo "cargo is missing: install Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) or later" >&2
         return 1
     fi
-    if ! "$python" -c 'import hl7' 2>/dev/null; then
-        echo "installing the Python package hl7 into $target/interop-venv"
-        python3 -m venv "$target/interop-venv" && "$python" -m pip install -q hl7==0.4.5 || return 1
+    # A minimal toolchain has neither.
+    if ! { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; then
+        echo "installing the Rust components rustfmt and clippy"
+        rustup component add rustfmt clippy || return 1
     fi
+}
+
+install_debian_packages() {
+    local packages=()
+    command -v cc >/dev/null || packages+=(gcc libc6-dev)
+    has_python || packages+=(python3 python3-venv)
+    # For the hosts of the walk-through.
+    command -v nft >/dev/null || packages+=(nftables)
+    command -v ip >/dev/null || packages+=(iproute2)
+    command -v unshare >/dev/null || packages+=(util-linux)
+    # DICOM software that none of us wrote.
+    command -v storescu >/dev/null && command -v storescp >/dev/null || packages+=(dcmtk)
+    command -v Orthanc >/dev/null || packages+=(orthanc)
+    ((${#packages[@]})) || return 0
+    echo "installing Debian packages: ${packages[*]}"
+    if ! command -v apt-get >/dev/null; then
+        echo "apt-get is missing: install what these packages have in another way" >&2
+        return 1
+    fi
+    as_root apt-get update -q || return 1
+    without_services apt-get install -qy --no-install-recommends "${packages[@]}" || return 1
+    if [[ " ${packages[*]} " == *" orthanc "* ]] && command -v systemctl >/dev/null; then
+        as_root systemctl disable -q orthanc.service || return 1
+    fi
+}
+
+has_python() {
+    python3 -c 'import ensurepip, venv' 2>/dev/null
+}
+
+# Runs a command with which packages may not start their services: the suites start their own, on
+# ports and folders of their own. A policy the machine has stays what it is.
+without_services() {
+    local policy=/usr/sbin/policy-rc.d status
+    if [[ ! -e $policy ]]; then
+        service_policy=$policy
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null && as_root chmod 755 "$policy" || return 1
+    fi
+    as_root "$@"
+    status=$?
+    lift_service_policy
+    return "$status"
+}
+
+lift_service_policy() {
+    [[ -z $service_policy ]] || as_root rm -f "$service_policy"
+    service_policy=
+}
+
+clean_up() {
+    lift_service_policy
+    rm -f "$log"
 }
 
 as_root() {
@@ -78,6 +132,18 @@ as_root() {
     fi
 }
 
+install_python_packages() {
+    local venv=$target/interop-venv
+    has_hl7 2>/dev/null && return 0
+    echo "installing the Python package hl7 $hl7_version into $venv"
+    # `--clear`: one whose Python was upgraded away, or that was left half made, cannot be mended.
+    python3 -m venv --clear "$venv" && "$python" -m pip install -q "hl7==$hl7_version" && has_hl7
+}
+
+has_hl7() {
+    "$python" -c 'import hl7, importlib.metadata, sys; sys.exit(importlib.metadata.version("hl7") != sys.argv[1])' "$hl7_version"
+}
+
 documentation() {
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 }
@@ -86,7 +152,8 @@ documentation() {
 interop() {
     local built
     built=$(cargo test --locked --no-run --bench tunnel --message-format=json) || return 1
-    "$python" tests/interop/run.py --bench "$(built_as tunnel <<<"$built")" --adit "$(built_as adit <<<"$built")"
+    "$python" tests/interop/run.py --bench "$(built_as tunnel <<<"$built")" --adit "$(built_as adit <<<"$built")" \
+        --cache "$target/interop-objects"
 }
 
 built_as() {

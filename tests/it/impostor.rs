@@ -8,6 +8,7 @@ use adit::agent::state::{AgentState, Enrolment};
 use adit::config::agent::Congestion;
 use adit::domain::connection::Side;
 use adit::domain::id::{BootId, ConnectionId, RouteId, ServerId};
+use adit::domain::path::PathChoice;
 use adit::domain::secret::Secret;
 use adit::domain::time::Timestamp;
 use adit::identity::ca::CertificateAuthority;
@@ -20,7 +21,7 @@ use adit::protocol::control::Rule;
 use adit::protocol::open::{self, Open, Proof};
 use adit::transport::endpoint::{AgentEndpoint, Connection, Credentials, TransportError, TunnelSettings};
 use adit::transport::opening;
-use adit::transport::routes::{Routes, WantedPeer};
+use adit::transport::routes::{OwnEnd, Routes, WantedPeer};
 use adit::transport::socket::AgentSocket;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -56,9 +57,10 @@ impl Place {
         let (peer, peer_route) = (rules[0].peer, rules[0].peer_route);
 
         let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, own_port)).unwrap();
-        let (socket, own_packets) = AgentSocket::new(udp).unwrap();
+        let (socket, own_packets) = AgentSocket::new(udp, enrolment.route).unwrap();
         let boot = BootId::from_bytes(chance::bytes());
-        let (routes, driver) = Routes::new(Arc::clone(&socket), own_packets, enrolment.route, boot);
+        let own = OwnEnd { route: enrolment.route, gateway: enrolment.gateway_route, boot };
+        let (routes, driver) = Routes::new(Arc::clone(&socket), own_packets, own);
         let mut driving = JoinSet::new();
         driving.spawn(driver.run());
         let candidate: SocketAddr = (Ipv4Addr::LOCALHOST, peer_port).into();
@@ -66,6 +68,7 @@ impl Place {
             route: peer_route,
             secrets: secrets.iter().map(|(_, secret)| secret.clone()).collect(),
             candidates: vec![candidate],
+            path: PathChoice::Auto,
         };
         routes.want([(peer, wanted)].into());
         Self {
@@ -85,7 +88,7 @@ impl Place {
     /// Waits until the peer has answered; an endpoint must be there to read the socket.
     pub async fn is_heard(&self) {
         let mut way = self.routes.way(self.peer);
-        let validated = timeout(HANG_LIMIT, way.wait_for(|way| way.address.is_some())).await;
+        let validated = timeout(HANG_LIMIT, way.wait_for(|way| way.hop.is_some())).await;
         assert!(validated.is_ok(), "the peer answers no probe");
     }
 

@@ -5,9 +5,10 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use adit::agent::facts::{AgentStatus, EntryStatus};
@@ -16,6 +17,7 @@ use adit::demo::lab::LabConnection;
 use adit::demo::messages::Draws;
 use adit::demo::mirth::{Behaviour, Mirth};
 use adit::domain::connection::Protocol;
+use adit::domain::path::{PathChoice, PathKind};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
@@ -51,16 +53,47 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
 }
 
 /// A loopback address of this test alone, below the ports the kernel hands out by itself: a process
-/// that comes back finds its port free.
+/// that comes back finds its port free. The same port is free on `[::1]`.
 pub fn free_address() -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let pid = u16::try_from(std::process::id() % 200).unwrap();
-    loop {
-        let port = 12_000 + (pid * 100 + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
-        let address: SocketAddr = ([127, 0, 0, 1], port).into();
-        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
-            return address;
+    static PORTS: Mutex<Ports> = Mutex::new(Ports { blocks: Vec::new(), left: 0..0 });
+    let port = PORTS.lock().unwrap_or_else(PoisonError::into_inner).take();
+    ([127, 0, 0, 1], port).into()
+}
+
+/// Ports in blocks. Who has bound a block's first port has the block, also among test processes that
+/// run beside each other.
+struct Ports {
+    blocks: Vec<UdpSocket>,
+    left: Range<u16>,
+}
+
+impl Ports {
+    const FIRST: u16 = 12_000;
+    const BLOCK: u16 = 100;
+    const BLOCKS: u16 = 200;
+
+    fn take(&mut self) -> u16 {
+        loop {
+            let is_free = |port: &u16| {
+                ["127.0.0.1", "::1"]
+                    .map(|ip| (ip, *port))
+                    .into_iter()
+                    .all(|address| TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok())
+            };
+            match self.left.by_ref().find(is_free) {
+                Some(port) => return port,
+                None => self.take_block(),
+            }
         }
+    }
+
+    fn take_block(&mut self) {
+        let mut blocks = (0..Self::BLOCKS).map(|block| Self::FIRST + block * Self::BLOCK);
+        let (first, guard) = blocks
+            .find_map(|first| Some((first, UdpSocket::bind(("127.0.0.1", first)).ok()?)))
+            .expect("some block of ports is free");
+        self.blocks.push(guard);
+        self.left = first + 1..first + Self::BLOCK;
     }
 }
 
@@ -138,19 +171,40 @@ impl Lab {
         lab
     }
 
-    /// Replaces the gateway's port by one that nothing takes while the gateway is down.
+    /// Replaces ports that were free when the files were written by ones that nothing takes while a
+    /// part is down or has not started.
     fn use_own_ports(&self) {
-        let gateway = fs::read_to_string(self.config(Part::Gateway)).unwrap();
-        let listen = gateway.lines().find_map(|line| line.strip_prefix("listen")).unwrap();
-        let written = listen.trim_matches([' ', '=', '"']).to_owned();
+        let written = self.gateway_address().to_string();
         let own = free_address().to_string();
-        for path in [
-            self.config(Part::Gateway),
-            self.dir().join("a/connector.toml"),
-            self.dir().join("b/connector.toml"),
-        ] {
+        for path in [self.config(Part::Gateway), self.connector(Part::A), self.connector(Part::B)] {
             edit(&path, |text| text.replace(&written, &own));
         }
+        for part in Part::ALL {
+            let own = format!("metrics = \"{}\"", free_address());
+            edit(&self.config(part), |text| {
+                let is_metrics = |line: &str| line.starts_with("metrics");
+                text.lines()
+                    .map(|line| if is_metrics(line) { &own } else { line })
+                    .fold(String::new(), |text, line| text + line + "\n")
+            });
+        }
+    }
+
+    /// Where the gateway listens.
+    pub fn gateway_address(&self) -> SocketAddr {
+        let gateway = fs::read_to_string(self.config(Part::Gateway)).unwrap();
+        let listen = gateway.lines().find_map(|line| line.strip_prefix("listen")).unwrap();
+        listen.trim_matches([' ', '=', '"']).parse().unwrap()
+    }
+
+    /// Makes an agent that has not enrolled find the gateway at `address`.
+    pub fn use_gateway_at(&self, part: Part, address: SocketAddr) {
+        let written = self.gateway_address().to_string();
+        edit(&self.connector(part), |text| text.replace(&written, &address.to_string()));
+    }
+
+    fn connector(&self, part: Part) -> PathBuf {
+        self.dir().join(part.folder()).join("connector.toml")
     }
 
     pub async fn start_all(&mut self) {
@@ -174,7 +228,7 @@ impl Lab {
 
     /// Resident memory of a running part.
     pub fn resident_bytes(&self, part: Part) -> u64 {
-        let pid = self.running[part as usize].as_ref().expect("it runs").child.id();
+        let pid = self.pid(part);
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
@@ -259,6 +313,25 @@ impl Lab {
             last.take().filter(&is)
         })
         .await
+    }
+
+    /// What `adit path` does: allows only `path` to the peer of a connection.
+    pub async fn choose_path(&self, part: Part, index: usize, path: PathChoice) {
+        let connection = self.entry(part, index).await.expect("the agent answers").id;
+        let answer = ask(&self.state(part), &Request::Path { connection, path }).await.unwrap();
+        assert_eq!(answer, Answer::PathChosen);
+    }
+
+    /// Waits until a connection's packets take `path`, at both agents.
+    pub async fn takes_path(&self, index: usize, path: PathKind) {
+        for part in [Part::A, Part::B] {
+            self.entry_becomes(part, index, path.as_str(), |entry| entry.path == Some(path)).await;
+        }
+    }
+
+    /// Process id of a running part.
+    pub fn pid(&self, part: Part) -> u32 {
+        self.running[part as usize].as_ref().expect("it runs").child.id()
     }
 
     /// Waits until the source's port of a connection accepts.

@@ -7,23 +7,34 @@
     reason = "a test that cannot go on fails where it stands, and says what it measured"
 )]
 
+mod blackhole;
+mod blind;
 mod close_orders;
 mod control_link;
 mod crashes;
+mod dicom;
+mod dicom_interop;
 mod enrolment;
+mod flow;
 mod gateway_away;
+mod impaired;
 mod impostor;
 mod interop;
 mod introduction;
 mod lab;
 mod lifecycle;
 mod messages;
+mod paths;
 mod port;
+mod rebinding;
+mod relay;
 mod several;
 mod stalled;
 mod streams;
+mod traffic;
 mod trust;
 mod tunnel_matrix;
 mod two_hosts;
+mod wan;
 mod wire;
 mod world;

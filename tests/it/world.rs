@@ -11,7 +11,7 @@ use adit::agent::state::{AgentState, Enrolment};
 use adit::config::LogFormat;
 use adit::config::agent::Congestion;
 use adit::config::connector::Connector;
-use adit::config::gateway::GatewayConfig;
+use adit::config::gateway::{GatewayConfig, RelayConfig};
 use adit::domain::connection::Protocol;
 use adit::domain::id::{BootId, ConnectionId, OrganizationId, ServerId};
 use adit::domain::role::Role;
@@ -23,10 +23,12 @@ use adit::identity::chance;
 use adit::identity::time::TimeSource;
 use adit::identity::tls::{Identity, Trust};
 use adit::protocol::control::{ToAgent, ToGateway, VERSION};
+use adit::protocol::packet::PacketKey;
 use adit::transport::endpoint::{AgentEndpoint, Credentials, TransportError, TunnelSettings};
 use adit::transport::link::{self, LinkReceiver, LinkSender};
-use adit::transport::socket::AgentSocket;
+use adit::transport::socket::{AgentSocket, OwnPacket};
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 pub const DAY: Duration = Duration::from_hours(24);
@@ -61,6 +63,7 @@ pub async fn eventually(is_so: impl AsyncFn() -> bool) {
 pub struct World {
     folder: TempDir,
     pub gateway: Gateway,
+    relay: RelayConfig,
     pub clock: Arc<SetClock>,
     pub operator: Actor,
     pub owner: Actor,
@@ -69,15 +72,19 @@ pub struct World {
 
 impl World {
     pub async fn start() -> Self {
+        Self::start_with(RelayConfig::default()).await
+    }
+
+    pub async fn start_with(relay: RelayConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(SetClock(AtomicI64::new(1_795_510_800_000)));
-        let gateway = start_gateway(folder.path(), "127.0.0.1:0".parse().unwrap(), &clock).await;
+        let gateway = start_gateway(folder.path(), "127.0.0.1:0".parse().unwrap(), relay, &clock).await;
         let operator = Actor::Host { name: "test".into() };
         let name = "Lakeside".parse().unwrap();
         let organization =
             gateway.platform().add_organization(&operator, &name, Tier::Enterprise).await.unwrap();
         let owner = Actor::Member { organization, role: Role::Owner, name: "owner".into() };
-        Self { folder, gateway, clock, operator, owner, organization }
+        Self { folder, gateway, relay, clock, operator, owner, organization }
     }
 
     /// The gateway's state folder.
@@ -87,11 +94,11 @@ impl World {
 
     /// The same state served anew at the same address.
     pub async fn restart_gateway(self) -> Self {
-        let Self { folder, gateway, clock, operator, owner, organization } = self;
+        let Self { folder, gateway, relay, clock, operator, owner, organization } = self;
         let address = gateway.address();
         gateway.shutdown().await;
-        let gateway = start_gateway(folder.path(), address, &clock).await;
-        Self { folder, gateway, clock, operator, owner, organization }
+        let gateway = start_gateway(folder.path(), address, relay, &clock).await;
+        Self { folder, gateway, relay, clock, operator, owner, organization }
     }
 
     pub async fn server(&self, name: &str) -> ServerId {
@@ -175,7 +182,12 @@ impl World {
     }
 }
 
-async fn start_gateway(folder: &Path, listen: SocketAddr, clock: &Arc<SetClock>) -> Gateway {
+async fn start_gateway(
+    folder: &Path,
+    listen: SocketAddr,
+    relay: RelayConfig,
+    clock: &Arc<SetClock>,
+) -> Gateway {
     let sockets = GatewaySockets::bind(listen).unwrap();
     let config = GatewayConfig {
         name: sockets.address().into(),
@@ -184,6 +196,7 @@ async fn start_gateway(folder: &Path, listen: SocketAddr, clock: &Arc<SetClock>)
         trust_domain: "example.org".parse().unwrap(),
         metrics: None,
         log: LogFormat::Text,
+        relay,
     };
     Gateway::start(&config, sockets, Arc::clone(clock) as Arc<dyn TimeSource>).await.unwrap()
 }
@@ -235,14 +248,16 @@ impl Agent {
     ) -> Result<Link, TransportError> {
         let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = udp.local_addr().unwrap();
-        let (socket, _own_packets) = AgentSocket::new(udp).unwrap();
+        let (socket, own_packets) = AgentSocket::new(udp, self.enrolment.route).unwrap();
         socket.set_route(self.enrolment.gateway_route, world.gateway.address());
         let credentials = Credentials { identity, trust, clock: world.clock.clone() };
         let settings = TunnelSettings { congestion: Congestion::Bbr };
-        let endpoint = AgentEndpoint::new(socket, self.enrolment.route, credentials, settings).unwrap();
+        let endpoint =
+            AgentEndpoint::new(Arc::clone(&socket), self.enrolment.route, credentials, settings).unwrap();
         let connection = endpoint.connect_control(self.enrolment.gateway_route).await?;
         let (sender, receiver) = link::open(&connection).await?;
-        Ok(Link { address, sender, receiver, _endpoint: endpoint })
+        let registration = PacketKey::of_link(&connection.registration_secret()?);
+        Ok(Link { address, socket, own_packets: Some(own_packets), registration, sender, receiver, endpoint })
     }
 
     /// A control link that has said hello.
@@ -264,9 +279,13 @@ impl Agent {
 pub struct Link {
     /// Of the agent's socket.
     pub address: SocketAddr,
+    pub socket: Arc<AgentSocket>,
+    pub own_packets: Option<mpsc::Receiver<OwnPacket>>,
+    /// Authenticates the agent at the relay.
+    pub registration: PacketKey,
     pub sender: LinkSender,
     pub receiver: LinkReceiver,
-    _endpoint: AgentEndpoint,
+    pub endpoint: AgentEndpoint,
 }
 
 impl Link {
