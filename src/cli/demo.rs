@@ -6,16 +6,20 @@ use std::time::Instant;
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::config::LogFormat;
 use crate::demo::show::{Demo, table};
+use crate::observe::log;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Exit after the table: 0 when every message was acknowledged and equal
+    /// Exit after the table: 0 when every message and object was accepted and equal, and no TCP
+    /// connection broke
     #[arg(long)]
     once: bool,
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    log::init_if_asked(LogFormat::Text)?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

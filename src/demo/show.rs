@@ -44,7 +44,7 @@ const ARRIVE_WITHIN: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    #[error("cannot make a temporary folder")]
+    #[error("cannot make a temporary folder; set TMPDIR to one that this user may write to")]
     Folder { source: io::Error },
     #[error(transparent)]
     Lab(#[from] LabError),
@@ -56,13 +56,13 @@ pub enum DemoError {
     Agent { name: &'static str, source: AgentError },
     #[error("the agent `{name}` ended at its start; this is a bug, please report it")]
     AgentGone { name: &'static str },
-    #[error("cannot bind a port on 127.0.0.1")]
+    #[error("cannot bind a port on 127.0.0.1; the demo needs a loopback interface with free ports")]
     Bind { source: io::Error },
     #[error("{what} was not up after {} s; run with ADIT_LOG=info to see why", UP_WITHIN.as_secs())]
     NotUp { what: String },
     #[error("{cut} TCP connections broke while the path changed; this is a bug, please report it")]
     Cut { cut: u64 },
-    #[error("what arrived differs from what was sent:\n{differences}")]
+    #[error("what arrived differs from what was sent; this is a bug, please report it:\n{differences}")]
     Differs { differences: String },
 }
 

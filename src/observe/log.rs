@@ -35,6 +35,12 @@ pub fn init(format: LogFormat) -> Result<(), LogError> {
     .map_err(|source| LogError::Installed { source })
 }
 
+/// The same, but only where somebody asks for it by naming a level: for commands that speak to people
+/// themselves.
+pub fn init_if_asked(format: LogFormat) -> Result<(), LogError> {
+    if env::var_os(FILTER_VARIABLE).is_some() { init(format) } else { Ok(()) }
+}
+
 fn filter() -> Result<EnvFilter, LogError> {
     let text = match env::var(FILTER_VARIABLE) {
         Ok(text) => text,

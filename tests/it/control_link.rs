@@ -8,6 +8,9 @@ use adit::identity::key::KeyPair;
 use adit::identity::tls::Identity;
 use adit::protocol::control::{ToAgent, ToGateway};
 
+use tokio::time::timeout;
+
+use super::lab::HANG_LIMIT;
 use super::world::{Agent, DAY, World, eventually};
 
 fn csr(key: &KeyPair) -> ToGateway {
@@ -24,6 +27,26 @@ async fn an_enrolled_agent_is_welcomed_and_gets_a_snapshot_of_nothing() {
     assert_eq!(welcome, ToAgent::Welcome { version: 1, now });
     let snapshot = link.next().await.unwrap();
     assert_eq!(snapshot, ToAgent::Snapshot { revision: 1, rules: vec![], revoked: vec![] });
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_proven_gets_a_retry_and_nothing_longer_than_what_it_sent() {
+    let world = World::start().await;
+    let agent = world.enrolled("a").await;
+    let (identity, trust) = agent.host.state.identity(&agent.enrolment).unwrap();
+    // Sees the first packet of a genuine dial, and sends it in its own name.
+    let stranger = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut packet = [0; 2_048];
+    let place = stranger.local_addr().unwrap();
+    let asked = tokio::select! {
+        _ = agent.dial_at(&world, place, identity, trust) => panic!("nobody answers"),
+        received = stranger.recv_from(&mut packet) => received.unwrap().0,
+    };
+    stranger.send_to(&packet[..asked], world.gateway.address()).await.unwrap();
+    let answered = timeout(HANG_LIMIT, stranger.recv_from(&mut packet)).await.expect("an answer").unwrap().0;
+    // Long header, packet type Retry (RFC 9000 §17.2.5).
+    assert_eq!(packet[0] & 0xf0, 0xf0, "{:02x?}, {answered} bytes", &packet[..16]);
+    assert!(answered <= asked, "{answered} bytes for {asked}");
 }
 
 #[tokio::test]

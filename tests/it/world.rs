@@ -246,10 +246,21 @@ impl Agent {
         identity: Identity,
         trust: Trust,
     ) -> Result<Link, TransportError> {
+        self.dial_at(world, world.gateway.address(), identity, trust).await
+    }
+
+    /// Dials whoever is at `gateway`.
+    pub async fn dial_at(
+        &self,
+        world: &World,
+        gateway: SocketAddr,
+        identity: Identity,
+        trust: Trust,
+    ) -> Result<Link, TransportError> {
         let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = udp.local_addr().unwrap();
         let (socket, own_packets) = AgentSocket::new(udp, self.enrolment.route).unwrap();
-        socket.set_route(self.enrolment.gateway_route, world.gateway.address());
+        socket.set_route(self.enrolment.gateway_route, gateway);
         let credentials = Credentials { identity, trust, clock: world.clock.clone() };
         let settings = TunnelSettings { congestion: Congestion::Bbr };
         let endpoint =
