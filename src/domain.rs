@@ -3,6 +3,7 @@
 //! Pure values and tables. No clock, socket, file, chance or async; whoever needs the time or a
 //! random number hands it in.
 
+pub mod access;
 pub mod connection;
 pub mod connectivity;
 pub mod id;

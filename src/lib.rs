@@ -12,6 +12,7 @@ pub mod demo;
 pub mod domain;
 pub mod gateway;
 pub mod identity;
+pub mod mirth;
 pub mod observe;
 pub mod protocol;
 pub mod store;

@@ -124,6 +124,7 @@ pub(super) mod tests {
             peer_route: RouteId::from_bytes([7; 8]),
             source_name: "Lakeside".into(),
             target_name: "St Mary".into(),
+            peer_organization: None,
             activity: Activity::Active,
             secret_epoch: 1,
             cut_epoch: 0,

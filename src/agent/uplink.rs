@@ -470,6 +470,7 @@ mod tests {
             peer_route: RouteId::from_bytes([1; 8]),
             source_name: source.into(),
             target_name: target.into(),
+            peer_organization: None,
             activity: Activity::Active,
             secret_epoch: 0,
             cut_epoch: 0,

@@ -37,6 +37,9 @@ pub struct Rule {
     /// Public names, for people: the route is shown as `{source} → {target}`.
     pub source_name: String,
     pub target_name: String,
+    /// The public name of the other organization, for the audit of admin sessions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_organization: Option<String>,
     pub activity: Activity,
     /// Rises with every Rotate Secrets; a secret of a lower epoch is dead for new handshakes.
     pub secret_epoch: u32,
@@ -108,6 +111,11 @@ pub enum ToGateway {
         peer: Option<ServerId>,
         reason: PeerRefusal,
     },
+    /// What happens in an admin session, for the audit logs of both sides.
+    AdminSession {
+        connection: ConnectionId,
+        session: SessionReport,
+    },
     /// A certificate signing request, DER in hex, over the key already on file.
     Renew {
         csr: String,
@@ -175,11 +183,34 @@ pub struct Report {
     pub last_ack: Option<Timestamp>,
 }
 
+/// An admin session as one of its two agents tells of it: at its start, now and then while the counts
+/// rise, and at its end. The agents' own audit files have every refusal and change; this sums them up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionReport {
+    /// Tells the sessions of one agent's run apart.
+    pub number: u64,
+    pub stage: SessionStage,
+    /// Where the managing side's client connected from.
+    pub local_peer: std::net::IpAddr,
+    /// Since the session's start; the managing side does not judge and counts no refusals or changes.
+    pub requests: u64,
+    pub refused: u64,
+    pub changes: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionStage {
+    Started,
+    Running,
+    Ended,
+}
+
 /// Why an agent's own file forbids a connection for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum Unfit {
-    #[error("the agent's file has this connection as P2P, the gateway as another type")]
+    #[error("the agent's file and the gateway have different types for this connection")]
     Type,
     #[error("the agent's file has this connection on the other side")]
     Side,
@@ -187,6 +218,10 @@ pub enum Unfit {
     Peer,
     #[error("the agent's file names another protocol for this connection")]
     Protocol,
+    #[error("the agent's file allows view-only administration (`max_access`), the connection is read-write")]
+    Access,
+    #[error("the managed Mirth is older than 4.4.1, where view-only cannot be enforced; update it, then retry")]
+    MirthTooOld,
 }
 
 /// Why an agent refused a peer. Told to the gateway and the local log, never to the peer.

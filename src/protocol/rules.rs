@@ -236,6 +236,7 @@ mod tests {
             peer_route: RouteId::from_bytes([number; 8]),
             source_name: "Lakeside".into(),
             target_name: "St Mary".into(),
+            peer_organization: None,
             activity: Activity::Active,
             secret_epoch: 0,
             cut_epoch: 0,

@@ -115,6 +115,7 @@ impl Session<'_> {
                 warn!(?connection, ?peer, why = %reason, "an agent refused a peer");
                 noted(platform.refused_peer(server, connection, peer, reason).await)
             }
+            ToGateway::AdminSession { .. } => Ok(()),
             ToGateway::Renew { csr } => {
                 let renewed = self.control.renew(self.link, &csr).await?;
                 send(self.link, [renewed]).await

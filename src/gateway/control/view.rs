@@ -93,6 +93,7 @@ mod tests {
             peer_route: RouteId::from_bytes([1; 8]),
             source_name: "A".into(),
             target_name: "B".into(),
+            peer_organization: None,
             activity: Activity::Active,
             secret_epoch: 1,
             cut_epoch: 0,

@@ -219,6 +219,7 @@ fn rule(connection: &ConnectionRecord, server: ServerId) -> Option<Rule> {
         peer_route: peer.route,
         source_name: connection.source.name.to_string(),
         target_name: connection.target.name.to_string(),
+        peer_organization: None,
         activity,
         secret_epoch: connection.secret_epoch,
         cut_epoch: connection.cut_epoch,

@@ -96,6 +96,7 @@ fn to_agent() -> Vec<ToAgent> {
         peer_route: RouteId::from_bytes([3; 8]),
         source_name: "Klinik Süd".into(),
         target_name: "St Mary".into(),
+        peer_organization: None,
         activity: Activity::Active,
         secret_epoch: 1,
         cut_epoch: 0,

@@ -1,0 +1,5 @@
+//! What adit knows of Mirth's HTTP surface: how a request is read and written again, what it would do,
+//! and whether a partner's view or control covers it. Bytes in, verdicts out.
+//!
+//! Nothing here does I/O, keeps time or decides who the partner is. Facts are in MIRTH.md and in the
+//! tables under `mirth/data/`, which the verdicts are compiled from.
