@@ -36,6 +36,15 @@ impl Access {
             ConnectionType::AdminRo => Some(Self::ReadOnly),
         }
     }
+
+    /// The type of the connections that allow this much.
+    #[must_use]
+    pub const fn kind(self) -> ConnectionType {
+        match self {
+            Self::ReadOnly => ConnectionType::AdminRo,
+            Self::ReadWrite => ConnectionType::AdminRw,
+        }
+    }
 }
 
 impl fmt::Display for Access {
@@ -125,11 +134,11 @@ mod tests {
 
     #[test]
     fn an_admin_type_says_what_it_allows_and_read_only_is_the_lesser() {
-        assert_eq!(ConnectionType::ALL.map(Access::of), [
-            None,
-            Some(Access::ReadWrite),
-            Some(Access::ReadOnly)
-        ]);
+        assert_eq!(
+            ConnectionType::ALL.map(Access::of),
+            [None, Some(Access::ReadWrite), Some(Access::ReadOnly)]
+        );
         assert!(Access::ReadOnly < Access::ReadWrite);
+        assert!(Access::ALL.into_iter().all(|access| Access::of(access.kind()) == Some(access)));
     }
 }

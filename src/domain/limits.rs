@@ -56,6 +56,56 @@ pub const fn stall_limit(protocol: Protocol) -> Duration {
     }
 }
 
+/// The same for admin sessions: Mirth takes its time over a large answer.
+pub const ADMIN_STALL_LIMIT: Duration = Duration::from_secs(60);
+/// HTTP connections carried by one admin tunnel at a time, unless the agent's file says otherwise: the
+/// Administrator keeps two, a browser six.
+pub const ADMIN_STREAMS_MAX: u32 = 64;
+/// A client's TLS handshake with the managing side's agent, and its head's first sign of a Host.
+pub const ADMIN_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A request's head, from its first byte.
+pub const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// A body that is read before it is judged, from the end of its head.
+pub const ADMIN_BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// A body that is passed on as it comes, and an answer: so long without a byte.
+pub const ADMIN_STREAM_TIMEOUT: Duration = Duration::from_secs(300);
+/// An HTTP connection without a request; the Administrator asks every 20 s.
+pub const ADMIN_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// Bodies beyond [`ADMIN_SMALL_BODY_BYTES`] that one agent holds at a time.
+pub const ADMIN_LARGE_BODIES_MAX: usize = 2;
+pub const ADMIN_SMALL_BODY_BYTES: usize = 1024 * 1024;
+/// What may be read of a client's next request while Mirth answers the one before.
+pub const ADMIN_AHEAD_BYTES_MAX: usize = 64 * 1024;
+/// A session ends when its client has had no connection for so long.
+pub const ADMIN_SESSION_IDLE: Duration = Duration::from_secs(60);
+/// Sessions of one admin connection at a time: addresses that the managing side's clients come from.
+pub const ADMIN_SESSIONS_MAX: usize = 64;
+/// How often the gateway hears of a session whose counts rise.
+pub const ADMIN_REPORT_EVERY: Duration = Duration::from_secs(60);
+/// Refused requests of one admin connection that are answered at once, and then each second: each is
+/// written to disk first.
+pub const ADMIN_REFUSALS_BURST: u32 = 1_000;
+pub const ADMIN_REFUSALS_PER_SECOND: u32 = 20;
+/// Requests of one admin connection that are sent on at once, and then each second.
+pub const ADMIN_REQUESTS_BURST: u32 = 2_000;
+pub const ADMIN_REQUESTS_PER_SECOND: u32 = 500;
+/// Wrong passwords over one admin connection, and then each second: whoever says who asks waits for them.
+pub const ADMIN_WRONG_LOGINS_BURST: u32 = 10;
+pub const ADMIN_WRONG_LOGINS_PER_SECOND: u32 = 1;
+/// The request in hand when a connection is paused must be whole within this.
+pub const ADMIN_LAST_REQUEST: Duration = Duration::from_secs(30);
+/// Channels of which one client's connection remembers that Mirth has them.
+pub const ADMIN_CHANNELS_KNOWN_MAX: usize = 4_096;
+/// The gateway must have confirmed the rules within this for an admin session (DESIGN §3).
+pub const ADMIN_RULES_CONFIRMED_WITHIN: Duration = Duration::from_hours(1);
+/// Of Mirth's answers to the agent itself: its version, and its list of operations.
+pub const MIRTH_VERSION_BYTES_MAX: usize = 1024;
+pub const MIRTH_WADL_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Operations unknown to adit that are named in log and status; all are denied.
+pub const MIRTH_UNKNOWN_NAMED_MAX: usize = 32;
+/// Networks that one managing entry may let in, and names by which people open it.
+pub const ADMIN_NETWORKS_MAX: usize = 64;
+
 /// The longest stall limit an agent's file may ask for.
 pub const STALL_LIMIT_SECONDS_MAX: u32 = 3_600;
 
@@ -195,6 +245,17 @@ pub const TOKEN_LIFE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Both agents hold a P2P secret for so long: the gateway forgets it, viewed or not.
 pub const SECRET_KEPT_AFTER_HELD: Duration = Duration::from_secs(72 * 3600);
 
+/// How long an admin offer may be accepted, unless its maker chooses, and what can be chosen.
+pub const OFFER_LIFE_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
+pub const OFFER_LIFE_MIN: Duration = Duration::from_secs(3600);
+pub const OFFER_LIFE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How often the owner of a managed server may view an admin connection's secret within how long.
+pub const ADMIN_SECRET_VIEWS_MAX: u32 = 5;
+pub const ADMIN_SECRET_VIEWS_WITHIN: Duration = Duration::from_secs(3600);
+/// Admin sessions of one connection whose starts, and whose ends, one side's agent has in rows of their
+/// own within a minute; what goes beyond is counted in these.
+pub const ADMIN_SESSION_ROWS_PER_MINUTE: u64 = 32;
+
 /// Public names and descriptions, in characters.
 pub const NAME_CHARS_MAX: usize = 80;
 pub const DESCRIPTION_CHARS_MAX: usize = 500;
@@ -208,6 +269,12 @@ pub const METRICS_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 pub const STAND_IN_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const STAND_IN_JOURNAL_MAX: usize = 2_000_000;
 pub const STAND_IN_CONNECTIONS_MAX: usize = 4_096;
+/// Requests a stand-in of Mirth's HTTPS port remembers, the sessions it holds, the head it takes (as
+/// Mirth's own server does), and the body it keeps where it keeps one at all.
+pub const STAND_IN_REQUESTS_MAX: usize = 100_000;
+pub const STAND_IN_SESSIONS_MAX: usize = 10_000;
+pub const STAND_IN_HEAD_BYTES_MAX: usize = 8 * 1024;
+pub const STAND_IN_BODY_BYTES_KEPT_MAX: usize = 16 * 1024 * 1024;
 /// Addresses that send through one shim, and what may wait in each of its directions.
 pub const SHIM_CLIENTS_MAX: usize = 64;
 pub const SHIM_WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -222,6 +289,13 @@ pub const DICOM_ASSOCIATE_BYTES_MAX: u32 = 1024 * 1024;
 pub const DICOM_COMMAND_BYTES_MAX: usize = 16 * 1024;
 /// C-STOREs of one side of an association whose response is awaited for their size and latency.
 pub const DICOM_AWAITED_MAX: usize = 256;
+/// The head of a request to a managed Mirth, or of its answer, with its first line and the empty one.
+/// Mirth itself takes 8 KiB.
+pub const ADMIN_HEAD_BYTES_MAX: usize = 32 * 1024;
+pub const ADMIN_HEADERS_MAX: usize = 100;
+/// The target in such a request line, and its method; the longest registered one has 17 letters.
+pub const ADMIN_TARGET_BYTES_MAX: usize = 8 * 1024;
+pub const ADMIN_METHOD_BYTES_MAX: usize = 32;
 /// A file in a state folder: rules and secrets of some thousand connections fit.
 pub const PRIVATE_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Entries of one kind in an agent's file.

@@ -216,7 +216,7 @@ impl Mover {
 /// Why an event is refused: the rule of the table it breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("the connection is {status} and nothing changes that; ask for a new grant")]
+    #[error("the connection is {status} and nothing changes that; a new one takes a new grant or offer")]
     Final { status: Status },
     #[error("`{event}` belongs to admin connections; a P2P connection comes from an approved grant")]
     AdminOnly { event: Event },

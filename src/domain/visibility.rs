@@ -15,19 +15,23 @@ pub enum Datum {
     ChannelPublic,
     /// Where a channel forwards to; stands in the owner's agent file and nowhere in the platform.
     ChannelAddress,
+    /// Of a P2P connection: both its organizations own it.
     SharedSecret,
+    /// Of an admin connection: the managed server's organization owns it alone.
+    AdminSecret,
     /// Belongs to one server; on a connection, to the target server.
     ConnectorConfiguration,
     RegistrationToken,
 }
 
 impl Datum {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ServerName,
         Self::ServerDetail,
         Self::ChannelPublic,
         Self::ChannelAddress,
         Self::SharedSecret,
+        Self::AdminSecret,
         Self::ConnectorConfiguration,
         Self::RegistrationToken,
     ];
@@ -74,13 +78,16 @@ pub const fn sight(datum: Datum, viewer: Viewer) -> Sight {
         (Datum::ChannelAddress, Viewer::Owner) => Sight::OwnFile,
         // Both organizations own a P2P connection's secret; each has its own reveal.
         (Datum::SharedSecret, Viewer::Owner | Viewer::Party)
-        | (Datum::ConnectorConfiguration | Datum::RegistrationToken, Viewer::Owner) => Sight::Revealed,
+        | (Datum::AdminSecret | Datum::ConnectorConfiguration | Datum::RegistrationToken, Viewer::Owner) => {
+            Sight::Revealed
+        }
         (Datum::ServerName, Viewer::Peer | Viewer::Outsider)
         | (Datum::ChannelPublic | Datum::SharedSecret, Viewer::Outsider)
         | (Datum::SharedSecret, Viewer::Peer)
         | (
             Datum::ServerDetail
             | Datum::ChannelAddress
+            | Datum::AdminSecret
             | Datum::ConnectorConfiguration
             | Datum::RegistrationToken,
             Viewer::Party | Viewer::Peer | Viewer::Outsider,
@@ -113,6 +120,7 @@ mod tests {
                 "ChannelPublic: [Shown, Shown, WhenPublished, Absent]",
                 "ChannelAddress: [OwnFile, Absent, Absent, Absent]",
                 "SharedSecret: [Revealed, Revealed, Absent, Absent]",
+                "AdminSecret: [Revealed, Absent, Absent, Absent]",
                 "ConnectorConfiguration: [Revealed, Absent, Absent, Absent]",
                 "RegistrationToken: [Revealed, Absent, Absent, Absent]",
             ]
@@ -123,6 +131,7 @@ mod tests {
     fn no_list_ever_holds_a_secret_a_token_or_an_internal_address() {
         for datum in [
             Datum::SharedSecret,
+            Datum::AdminSecret,
             Datum::RegistrationToken,
             Datum::ConnectorConfiguration,
             Datum::ChannelAddress,

@@ -29,7 +29,7 @@ fn a_refusal_names_the_rule_it_follows() {
     );
     assert_eq!(
         refused(Status::Terminated, Event::Retry, source),
-        "the connection is Terminated and nothing changes that; ask for a new grant"
+        "the connection is Terminated and nothing changes that; a new one takes a new grant or offer"
     );
     assert_eq!(
         refused(Status::Paused(Holds::Target), Event::Resume, source),
