@@ -1,0 +1,83 @@
+use super::super::{BodyKind, judge_for};
+use super::samples::{WRITTEN_BY_CLIENTS, rows};
+use super::{BodyRefusal, sent_type};
+
+const OWN: &str = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
+/// Fields of a message that hold a content, which says its channel again.
+const CONTENTS: [&str; 8] = [
+    "raw",
+    "processedRaw",
+    "transformed",
+    "encoded",
+    "sent",
+    "response",
+    "responseTransformed",
+    "processedResponse",
+];
+
+fn judged(channel: Option<&str>, fields: &str) -> Result<(), BodyRefusal> {
+    let body = format!("<connectorMessage><messageId>7</messageId>{fields}</connectorMessage>");
+    let kind = BodyKind::ConnectorMessage;
+    let found = judge_for(kind, sent_type(kind), body.as_bytes(), channel)?;
+    assert_eq!(found, body.as_bytes(), "passes unchanged");
+    Ok(())
+}
+
+/// The element in each place that has one.
+fn places(channel_id: &str) -> Vec<String> {
+    let nested = CONTENTS.map(|name| format!("<{name}>{channel_id}<content>x</content></{name}>"));
+    nested.into_iter().chain([String::from(channel_id)]).collect()
+}
+
+#[test]
+fn a_message_of_the_paths_channel_passes_and_so_does_one_that_names_none() {
+    let own = format!("<channelId>{OWN}</channelId>");
+    assert_eq!(judged(Some(OWN), &places(&own).concat()), Ok(()));
+    assert_eq!(judged(Some(OWN), &places("").concat()), Ok(()));
+    assert_eq!(judged(Some("a&b c"), &places("<channelId>a&amp;b c</channelId>").concat()), Ok(()));
+}
+
+#[test]
+fn a_message_that_names_another_channel_anywhere_is_refused() {
+    for other in [
+        "<channelId>3f2504e0-4f89-41d3-9a0c-0305e82c3302</channelId>",
+        "<channelId>3F2504E0-4F89-41D3-9A0C-0305E82C3301</channelId>",
+        "<channelId>3f2504e0-4f89-41d3-9a0c-0305e82c3301 </channelId>",
+        "<channelId>3f2504e0-4f89-41d3-9a0c-0305e82c330</channelId>",
+        "<channelId>3f2504e0-4f89-41d3-9a0c-0305e82c3301&#xd;</channelId>",
+        "<channelId></channelId>",
+        "<channelId/>",
+    ] {
+        for place in places(other) {
+            assert_eq!(judged(Some(OWN), &place), Err(BodyRefusal::Channel), "{place}");
+            assert_eq!(judged(None, &place), Ok(()), "{place}");
+        }
+        let behind = format!("<channelId>{OWN}</channelId><sent>{other}</sent>");
+        assert_eq!(judged(Some(OWN), &behind), Err(BodyRefusal::Channel), "{behind}");
+    }
+}
+
+#[test]
+fn a_channel_may_be_spelled_with_references_and_must_not_come_twice() {
+    let kind = BodyKind::ConnectorMessage;
+    let spelled = |id: &str| {
+        let body = format!("<connectorMessage><channelId>{id}</channelId></connectorMessage>");
+        judge_for(kind, sent_type(kind), body.as_bytes(), Some("ab"))
+    };
+    let written = b"<connectorMessage><channelId>ab</channelId></connectorMessage>";
+    assert_eq!(spelled("a&#98;").as_deref(), Ok(written.as_slice()));
+    assert_eq!(spelled("&#x61;b").as_deref(), Ok(written.as_slice()));
+    assert_eq!(spelled("ab\r"), Err(BodyRefusal::Channel));
+    assert_eq!(spelled("ab</channelId><channelId>c"), Err(BodyRefusal::Repeated));
+}
+
+#[test]
+fn other_kinds_are_what_they_are_whatever_the_channel() {
+    let samples = rows().map(|(kind, _, sample)| (kind, sample));
+    for (kind, body) in samples.chain(WRITTEN_BY_CLIENTS.iter().copied()) {
+        if !body.contains("<channelId>") {
+            let for_any = judge_for(kind, sent_type(kind), body.as_bytes(), None);
+            assert_eq!(judge_for(kind, sent_type(kind), body.as_bytes(), Some(OWN)), for_any, "{kind:?}");
+        }
+    }
+}
