@@ -3,3 +3,18 @@
 //!
 //! Nothing here does I/O, keeps time or decides who the partner is. Facts are in MIRTH.md and in the
 //! tables under `mirth/data/`, which the verdicts are compiled from.
+
+pub mod body;
+pub mod http;
+pub mod known_channel;
+pub mod operation;
+pub mod path;
+pub mod query;
+pub mod refusal;
+pub mod rule;
+pub mod sensitive;
+pub mod surface;
+pub mod unknown;
+pub mod verdict;
+pub mod version;
+pub mod wadl;

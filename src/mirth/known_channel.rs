@@ -1,0 +1,176 @@
+//! Which question to ask Mirth before a channel's messages are read.
+//!
+//! Mirth's engine makes database tables for a channel that it is asked the messages of, even for an id
+//! that somebody made up. `maxMessageId` makes nothing and fails for an unknown id, so its answer says
+//! whether the channel exists. Asking, and remembering the answer, is the agent's.
+
+use super::path::escaped;
+
+/// A channel that must be known to exist first, and the GET that tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelQuestion {
+    /// The id as Mirth reads it, without percent escapes.
+    pub channel: String,
+    /// Answered with success only where the channel exists.
+    pub target: String,
+}
+
+const MESSAGES: &str = "/channels/{channelId}/messages";
+const QUESTION: &str = "messages/maxMessageId";
+
+/// What to ask before the operation at `template` may run; `None` where it makes no tables.
+///
+/// Both come from one verdict: `template` from its names, `target` as it is forwarded.
+#[must_use]
+pub fn question(template: &str, target: &str) -> Option<ChannelQuestion> {
+    let below = template.strip_prefix(MESSAGES)?;
+    if below == "/maxMessageId" || !(below.is_empty() || below.starts_with('/')) {
+        return None;
+    }
+    let path = target.split_once('?').map_or(target, |(path, _)| path);
+    let segments: Vec<_> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
+    // Base and context come first, in any number; the template's own empty start counts for none.
+    let base = segments.len().checked_sub(template.split('/').count() - 1)?;
+    let (before, own) = segments.split_at(base);
+    let ["channels", id, "messages", ..] = own else { return None };
+    let target = [&before.join("/"), "channels", id, QUESTION].join("/");
+    Some(ChannelQuestion { channel: decoded(id)?, target })
+}
+
+/// A canonical segment holds no escape outside ASCII, and `+` stands for itself in a path.
+fn decoded(segment: &str) -> Option<String> {
+    let mut bytes = segment.bytes();
+    let mut decoded = String::with_capacity(segment.len());
+    while let Some(byte) = bytes.next() {
+        let byte = if byte == b'%' { escaped(bytes.next(), bytes.next())? } else { byte };
+        decoded.push(char::from(byte));
+    }
+    Some(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::domain::access::Access;
+
+    use super::super::http::{Framing, RequestHead};
+    use super::super::operation::{Class, OPERATIONS, shape};
+    use super::super::verdict::{Judge, Policy, Verdict};
+    use super::*;
+
+    fn judge(context: &str, access: Access) -> Judge {
+        let version = "4.5.2".parse().expect("is a version");
+        let policy = Policy { access, hide: BTreeSet::new(), show: BTreeSet::new() };
+        Judge::new(policy, context, Some(&version), &[])
+    }
+
+    /// What is asked before this request goes on; panics where it does not go on.
+    #[track_caller]
+    fn asked(judge: &Judge, method: &str, target: &str) -> Option<ChannelQuestion> {
+        let (method, target) = (String::from(method), String::from(target));
+        let (headers, framing) = (Vec::new(), Framing::None);
+        let head = RequestHead { method, target, headers, framing, expects_continue: false, closes: false };
+        match judge.judge(&head) {
+            Verdict::Forward { target, names, .. } => question(&names.template, &target),
+            refused => panic!("{refused:?}"),
+        }
+    }
+
+    fn about(channel: &str, target: &str) -> ChannelQuestion {
+        ChannelQuestion { channel: String::from(channel), target: String::from(target) }
+    }
+
+    #[test]
+    fn exactly_the_operations_on_messages_but_max_message_id_need_a_question() {
+        let judge = judge("/", Access::ReadWrite);
+        let mut asking = BTreeSet::new();
+        for operation in OPERATIONS.all() {
+            let path: String =
+                shape(operation.template).flat_map(|literal| ["/", literal.unwrap_or("7")]).collect();
+            for (base, end) in [("/api", ""), ("/api", "/"), ("/api/4.5.2", "?limit=1/2"), ("/api", "/?a")] {
+                let found = asked(&judge, operation.method, &format!("{base}{path}{end}"));
+                let is_due = operation.template.split('/').nth(3) == Some("messages")
+                    && operation.template.starts_with("/channels/{channelId}/")
+                    && operation.name != "getMaxMessageId";
+                let expected = about("7", &format!("{base}/channels/7/messages/maxMessageId"));
+                assert_eq!(found, is_due.then_some(expected), "{operation:?}");
+                asking.extend(found.map(|_| (operation.method, operation.template)));
+            }
+        }
+        let reads: Vec<_> = OPERATIONS.all().iter().filter(|known| known.class != Class::Write).collect();
+        let reads: Vec<_> = reads
+            .iter()
+            .filter(|known| asking.contains(&(known.method, known.template)))
+            .map(|known| (known.method, known.template.strip_prefix(MESSAGES).unwrap_or_default()))
+            .collect();
+        assert_eq!(
+            reads,
+            [
+                ("GET", ""),
+                ("POST", "/_search"),
+                ("GET", "/count"),
+                ("POST", "/count/_search"),
+                ("GET", "/{messageId}"),
+                ("POST", "/{messageId}/_getDICOMMessage"),
+                ("GET", "/{messageId}/attachments"),
+                ("GET", "/{messageId}/attachments/{attachmentId}"),
+            ]
+        );
+    }
+
+    #[test]
+    fn base_and_context_stay_and_the_query_goes() {
+        let id = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
+        for (context, base) in [
+            ("/", "/api"),
+            ("/", "/api/4.5.2"),
+            ("/mirth", "/mirth/api"),
+            ("a/channels", "/a/channels/api/4.5.2"),
+        ] {
+            let judge = judge(context, Access::ReadOnly);
+            let expected = about(id, &format!("{base}/channels/{id}/messages/maxMessageId"));
+            for rest in
+                ["messages", "messages/", "messages?limit=20&offset=0", "messages/7/?a=/channels/x/messages"]
+            {
+                let found = asked(&judge, "GET", &format!("{base}/channels/{id}/{rest}"));
+                assert_eq!(found.as_ref(), Some(&expected), "{base} {rest}");
+            }
+            let other = asked(&judge, "GET", &format!("{base}/channels/{id}/messages/maxMessageId/?a=b"));
+            assert_eq!(other, None, "{base}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_asked_for_as_it_is_spelled_and_known_by_what_it_stands_for() {
+        let judge = judge("/", Access::ReadOnly);
+        for (sent, canonical, channel) in [
+            ("a%20b", "a%20b", "a b"),
+            ("%7ba%7D", "%7Ba%7D", "{a}"),
+            ("a+b", "a+b", "a+b"),
+            ("a%2bb", "a%2Bb", "a+b"),
+            ("%7e", "~", "~"),
+            ("channels", "channels", "channels"),
+            ("messages", "messages", "messages"),
+            ("api", "api", "api"),
+        ] {
+            let found = asked(&judge, "GET", &format!("/api/channels/{sent}/messages/count"));
+            let target = format!("/api/channels/{canonical}/messages/maxMessageId");
+            assert_eq!(found, Some(about(channel, &target)), "{sent}");
+            assert_eq!(asked(&judge, "GET", &target), None, "the question itself needs none");
+        }
+    }
+
+    #[test]
+    fn what_is_no_operation_on_messages_needs_no_question() {
+        for (template, target) in [
+            ("unknown", "/api/channels/7/messages"),
+            ("/channels", "/api/channels"),
+            ("/channels/{channelId}", "/api/channels/7"),
+            ("/channels/{channelId}/messagesWithObj", "/api/channels/7/messagesWithObj"),
+            ("/webadmin/Index.action", "/webadmin/Index.action"),
+        ] {
+            assert_eq!(question(template, target), None, "{template}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+use super::*;
+
+/// More requests that a view-only partner might try, each with why it would be worth it.
+const DENIED: &[(&str, &str, &str)] = &[
+    ("GET", "/api/server/%65ncryption", "a letter escaped in a literal: Jetty decodes, Jersey does not"),
+    ("GET", "/api/serve%72/encryption", "the same in an inner segment"),
+    ("GET", "/%61pi/server/encryption", "the same in the context"),
+    ("GET", "/api/%34.5.2/server/encryption", "the same in the version"),
+    ("GET", "/api/4%2E5%2E2/server/encryption", "escaped dots in the version"),
+    ("GET", "/api/server/encryption/", "trailing slash"),
+    ("GET", "/api/server/encryption?x=/server/version", "harmless words in the query"),
+    ("GET", "/api/server/Encryption", "capital"),
+    ("GET", "/api/server/encryption%20", "trailing space"),
+    ("GET", "/api/server/encryption.", "trailing dot"),
+    ("GET", "/api/server/encryption.json", "suffix"),
+    ("GET", "/api/server/encryption,x", "sub-delimiter behind a literal"),
+    ("GET", "/api/server/", "no operation"),
+    ("GET", "/api/events/%6DaxEventId", "escaped letter: literal for one reader, id for another"),
+    ("GET", "/api/events/_search", "a POST's path where a GET has an id"),
+    ("GET", "/api/events/_export", "a write's path where a GET has an id"),
+    ("POST", "/api/events/_export", "writes a file"),
+    ("GET", "/api/channels/_removeChannels", "a write's path where a GET has an id"),
+    ("GET", "/api/channels/%5FremoveChannels", "the same, escaped"),
+    ("POST", "/api/channels/_removeAllMessagesPost", "destroys messages"),
+    ("DELETE", "/api/channels", "destroys channels"),
+    ("DELETE", "/api/channels?channelId=x", "destroys channels"),
+    ("GET", "/api/channels/x/_deploy", "a write's path with GET"),
+    ("POST", "/api/channels/_search/_deploy", "a rule's word as the id of a write"),
+    ("POST", "/api/channels/_getChannels/_deploy", "the same"),
+    ("POST", "/api/channels/x/messages/_search/_reprocess", "a rule's word as a message id"),
+    ("POST", "/api/channels/x/messages/7/_reprocess", "sends a message again"),
+    ("POST", "/api/channels/x/messages/_reprocessWithFilter", "sends messages again"),
+    ("POST", "/api/channels/x/messages/_exportUsingFilter", "writes files"),
+    ("PUT", "/api/channels/x/messages/7", "historical: sends a message again"),
+    ("PUT", "/api/channels/x/enabled/false", "historical: stops a channel"),
+    ("DELETE", "/api/events", "historical: wipes the audit log"),
+    ("POST", "/api/extensions/serverlog/_stop", "historical"),
+    ("GET", "/api/channels/x/messages/x", "no number"),
+    ("GET", "/api/channels/x/messages/7/attachments/1/_export", "a write's path with GET"),
+    ("GET", "/api/channels/x/messages/12345678901234567890", "longer than any id"),
+    ("GET", "/api/channels/x/messages/0x7", "no decimal number"),
+    ("GET", "/api/channels/x/messages/%37", "an escaped digit"),
+    ("GET", "/api/users/x/loggedIn", "no number"),
+    ("PUT", "/api/users/1", "changes a user"),
+    ("PUT", "/api/users/1/preferences/a/b", "deeper than preferences"),
+    ("PUT", "/api/users/current/preferences", "no number"),
+    ("POST", "/api/users/1/preferences", "no such operation"),
+    ("POST", "/api/users/_login?username=bypass", "credentials where no body filter sees them"),
+    ("POST", "/api/users/_login?x", "the same"),
+    ("PUT", "/api/users/_login", "another method"),
+    ("GET", "/api/users/_login", "another method"),
+    ("GET", "/api/channels/x/messages?metaDataSearch=1)--+%3D+1", "SQL"),
+    ("GET", "/api/channels/x/messages?m%65taDataSearch=a(b)+%3D+1", "SQL, name escaped"),
+    ("GET", "/api/channels/x/messages/count?textSearchMetaDataColumn=a%27", "SQL"),
+    ("GET", "/api/channels/x/messages/count/?metaDataCaseInsensitiveSearch=%20a+%3D+1", "SQL, leading space"),
+    ("GET", "/api/channels/x/messages?MetaDataSearch=a+%3D+1", "look-alike of a guarded name"),
+    ("GET", "/api/4.5.2/channels/x/messages?a=1&metaDataSearch=%00", "control character"),
+    ("GET", "/api/channels?_Method=DELETE", "another method"),
+    ("GET", "/api/channels?a=1;_method=DELETE", "another method behind a semicolon"),
+    ("GET", "/api/channels?a=%0aX:y", "line feed"),
+    ("GET", "/api/channels?%", "broken escape"),
+    ("GET", "/api/4.5.3/channels", "another server's version"),
+    ("GET", "/api/4.5.2.0/channels", "version with more numbers"),
+    ("GET", "/api/4.5.2/4.5.2/channels", "version twice"),
+    ("GET", "/api/4.5.2", "version alone"),
+    ("GET", "/api/api/channels", "base twice"),
+    ("GET", "/API/channels", "capitals in the context"),
+    ("GET", "/api/channels//", "empty segment at the end"),
+    ("GET", "/api/./channels", "dot segment"),
+    ("GET", "/api/x/../channels", "dot segment"),
+    ("GET", "/api/channels/..%2fusers", "escaped slash"),
+    ("GET", "/api/channels%5cx", "escaped backslash"),
+    ("GET", "/api/channels/%252e%252e", "twice escaped"),
+    ("GET", "/api/channels;jsessionid=1", "path parameter"),
+    ("GET", "/api/channels/x%3bjsessionid=1", "escaped path parameter"),
+    ("GET", "/api/channels/%c3%a9", "outside ASCII"),
+    ("GET", "/api/channels/\u{e9}", "outside ASCII"),
+    ("GET", "/api/connectors/jdbc/_getTables", "no such method"),
+    ("POST", "/api/connectors/jdbc/_getTables?driver=x", "runs SQL of the caller"),
+    ("POST", "/api/connectors/ws/_isWsdlCached", "evaluates templates of the caller"),
+    ("PUT", "/api/connectors/jms/templates/x", "changes a template"),
+    ("POST", "/api/extensions/_uninstall", "removes code"),
+    ("POST", "/api/extensions/x/_setEnabled", "switches a plug-in off"),
+    ("PUT", "/api/extensions/Data%20Pruner/properties", "changes a plug-in"),
+    ("GET", "/api/extensions/_install", "a write's path where a GET has a name"),
+    ("POST", "/api/extensions/datapruner/_start", "deletes old messages"),
+    ("PUT", "/api/server/updateSettings", "changes settings"),
+    ("GET", "/api/server/configuration", "shown only if the owner says so"),
+    ("GET", "/api/server/property?group=core&name=x", "shown only if the owner says so"),
+    ("GET", "/api/some/plugin", "no rule"),
+    ("GET", "/api/openapi.yaml", "no rule"),
+    ("GET", "/api/application.wadl/xsd0.xsd", "no rule"),
+    ("OPTIONS", "/api/application.wadl", "method"),
+    ("OPTIONS", "/", "method"),
+    ("TRACE", "/", "method"),
+    ("HEAD", "/api/openapi.json", "HEAD below the API"),
+    ("GET", "/webadmin/Login.action", "credentials in a target"),
+    ("GET", "/webadmin/Logout.action?x", "a parameter it does not take"),
+    (
+        "GET",
+        "/webadmin/DashboardStatistics.action?getStats&context.x=1",
+        "sets a property of the server's bean",
+    ),
+    ("GET", "/webadmin/Index.action?_eventName=x", "chooses a method of the server's bean"),
+    ("POST", "/webadmin/Login.action?username=x", "credentials in a target"),
+    ("POST", "/webadmin/DashboardStatistics.action", "method"),
+    ("GET", "/webadmin/WEB-INF/web.xml", "inside of the web application"),
+    ("GET", "/webadmin/js/../WEB-INF/web.xml", "the same"),
+    ("GET", "/webstart/extensions/libs/", "listing"),
+    ("GET", "/webstart/extensions/libs/x/source.xml", "what is no client's business"),
+    ("GET", "/webstart.jnlp?maxHeapSize=1g&x=1", "a parameter it does not take"),
+    ("POST", "/webstart.jnlp", "method"),
+    ("PUT", "/index.html", "method"),
+    ("GET", "/conf/mirth.properties", "no page"),
+    ("GET", "/other.war/", "another web application"),
+    ("GET", "*", "no path"),
+    ("GET", "http://mirth/api/channels", "absolute form"),
+    ("GET", "//mirth/api/channels", "authority"),
+    ("GET", "", "no target"),
+];
+
+#[test]
+fn tricks_with_path_query_and_method_are_refused_in_view_only() {
+    let judge = view_only();
+    assert!(DENIED.len() >= 100);
+    for (method, target, why) in DENIED {
+        let verdict = judge.judge(&head(method, target));
+        assert!(matches!(verdict, Verdict::Refuse { .. }), "{method} {target} ({why}): {verdict:?}");
+    }
+}
+
+/// What looks odd and is honest, with the target that goes on.
+const ALLOWED: &[(&str, &str, &str)] = &[
+    ("GET", "/api/users/a%40b.example", "/api/users/a%40b.example"),
+    ("GET", "/api/users/a@b.example", "/api/users/a@b.example"),
+    ("GET", "/api/users/o'neill", "/api/users/o'neill"),
+    ("GET", "/api/users/%7eroot", "/api/users/~root"),
+    ("GET", "/api/extensions/Data%20Pruner", "/api/extensions/Data%20Pruner"),
+    ("GET", "/api/extensions/Text%20%28x%29/enabled/", "/api/extensions/Text%20%28x%29/enabled/"),
+    ("GET", "/api/events/-1", "/api/events/-1"),
+    ("GET", "/api/channels/x/messages/7?", "/api/channels/x/messages/7?"),
+    ("GET", "/api/channels/statistics/statistics", "/api/channels/statistics/statistics"),
+    (
+        "GET",
+        "/api/channels/x/messages?metaDataSearch=TYPE%20%3d%20ADT%5EA01&limit=2%31",
+        "/api/channels/x/messages?metaDataSearch=TYPE%20%3D%20ADT%5EA01&limit=21",
+    ),
+    ("GET", "/api/events?name=%4cogin&x=a%3bb", "/api/events?name=Login&x=a%3Bb"),
+    ("POST", "/api/users/_logout", "/api/users/_logout"),
+    ("POST", "/api/server/_generateGUID", "/api/server/_generateGUID"),
+    ("GET", "/api/4.5.2/openapi.json", "/api/4.5.2/openapi.json"),
+    ("GET", "/api/application.wadl", "/api/application.wadl"),
+    ("GET", "/api/index.html?url=x", "/api/index.html?url=x"),
+    ("HEAD", "/webstart.jnlp?maxHeapSize=512m&time=1", "/webstart.jnlp?maxHeapSize=512m&time=1"),
+    (
+        "GET",
+        "/webadmin/DashboardStatistics.action?getStats&showLifetimeStats=true",
+        "/webadmin/DashboardStatistics.action?getStats&showLifetimeStats=true",
+    ),
+];
+
+#[test]
+fn what_is_odd_and_honest_goes_on_in_one_spelling() {
+    let judge = view_only();
+    for (method, target, sent) in ALLOWED {
+        let verdict = judge.judge(&head(method, target));
+        assert_eq!(
+            verdict.forwarded().map(|(target, _)| target),
+            Some(*sent),
+            "{method} {target}: {verdict:?}"
+        );
+    }
+}
