@@ -13,12 +13,14 @@ mod entry_name;
 mod examples;
 pub mod gateway;
 mod host_port;
+mod mirth_url;
 mod problem;
 mod trust_domain;
 mod value;
 
 pub use entry_name::{EntryName, InvalidEntryName};
 pub use host_port::{HostPort, InvalidHostPort};
+pub use mirth_url::{InvalidMirthUrl, MirthUrl};
 pub use problem::{ConfigProblem, ConfigProblems};
 pub use trust_domain::{InvalidTrustDomain, TrustDomain};
 

@@ -1,6 +1,8 @@
 //! The agent's file: what this host serves, to whom, and how far. The gateway may narrow it, never
 //! widen it.
 
+mod admin;
+
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,11 +11,14 @@ use super::claims::Claims;
 use super::document::{self, Section};
 use super::problem::ConfigProblems;
 use super::{EntryName, HostPort, LogFormat, value};
+use crate::domain::access::Access;
 use crate::domain::connection::{Protocol, Side};
 use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
 use crate::domain::limits;
 use crate::domain::path::PathChoice;
 use crate::domain::secret::Secret;
+
+pub use self::admin::{AdminManaged, AdminManaging};
 
 pub const STATE_DEFAULT: &str = "/var/lib/adit";
 /// Any free port, on both address families where the host has them.
@@ -34,6 +39,8 @@ pub struct AgentConfig {
     pub log: LogFormat,
     pub sources: Vec<P2pSource>,
     pub targets: Vec<P2pTarget>,
+    pub managing: Vec<AdminManaging>,
+    pub managed: Vec<AdminManaged>,
 }
 
 /// How a tunnel shares a path with others.
@@ -65,13 +72,42 @@ pub struct P2pTarget {
     pub probe: bool,
 }
 
-/// What both ends of a P2P connection have.
+/// What an entry is for, and how far it lets the gateway's rule go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carries {
+    /// P2P: channel data in this protocol.
+    Channel(Protocol),
+    /// Admin sessions, with at most this access.
+    Admin { access_max: Access },
+}
+
+impl Carries {
+    /// Of a P2P entry.
+    #[must_use]
+    pub const fn protocol(self) -> Option<Protocol> {
+        match self {
+            Self::Channel(protocol) => Some(protocol),
+            Self::Admin { .. } => None,
+        }
+    }
+
+    /// Silence after which what runs is cut, unless the entry says otherwise.
+    #[must_use]
+    pub const fn stall_limit(self) -> Duration {
+        match self {
+            Self::Channel(protocol) => limits::stall_limit(protocol),
+            Self::Admin { .. } => limits::ADMIN_STALL_LIMIT,
+        }
+    }
+}
+
+/// What every entry has, whatever it carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub name: EntryName,
     pub id: ConnectionId,
     pub peer: ServerId,
-    pub protocol: Protocol,
+    pub carries: Carries,
     /// Compared out of band: no first contact has to be trusted.
     pub peer_key: Option<KeyFingerprint>,
     /// From View Secret; absent: fetched over the control link.
@@ -88,10 +124,13 @@ impl AgentConfig {
         document::parse(text, |file| Some(read_file(file, base)))
     }
 
-    /// Every entry, sources first, with the end of the connection this host stands at.
+    /// Every entry, P2P first, with the end of the connection this host stands at.
     pub fn entries(&self) -> impl Iterator<Item = (Side, &Entry)> {
         let sources = self.sources.iter().map(|source| (Side::Source, &source.entry));
-        sources.chain(self.targets.iter().map(|target| (Side::Target, &target.entry)))
+        let targets = self.targets.iter().map(|target| (Side::Target, &target.entry));
+        let managing = self.managing.iter().map(|managing| (Side::Source, &managing.entry));
+        let managed = self.managed.iter().map(|managed| (Side::Target, &managed.entry));
+        sources.chain(targets).chain(managing).chain(managed)
     }
 
     /// Whether the file itself holds a secret and must be readable by its owner alone.
@@ -120,7 +159,7 @@ fn read_file(file: &mut Section<'_, '_>, base: &Path) -> AgentConfig {
             .unwrap_or_default(),
         log: file.optional("log", |value| value::word(&LogFormat::WORDS, value)).unwrap_or_default(),
         sources: file.each_table("p2p_source", limits::ENTRIES_MAX, |section| {
-            let entry = read_entry(section, &mut claims);
+            let entry = read_channel_entry(section, &mut claims);
             let listen = section.required(
                 "listen",
                 "write the address the local Mirth connects to, such as \"127.0.0.1:6661\"",
@@ -132,7 +171,7 @@ fn read_file(file: &mut Section<'_, '_>, base: &Path) -> AgentConfig {
             Some(P2pSource { entry: entry?, listen: listen? })
         }),
         targets: file.each_table("p2p_target", limits::ENTRIES_MAX, |section| {
-            let entry = read_entry(section, &mut claims);
+            let entry = read_channel_entry(section, &mut claims);
             let forward_to = section.required(
                 "forward_to",
                 "write the address the local Mirth listens on, such as \"127.0.0.1:6661\"",
@@ -140,6 +179,12 @@ fn read_file(file: &mut Section<'_, '_>, base: &Path) -> AgentConfig {
             );
             let probe = section.optional("probe", value::boolean).unwrap_or(true);
             Some(P2pTarget { entry: entry?, forward_to: forward_to?, probe })
+        }),
+        managing: file.each_table("admin_managing", limits::ENTRIES_MAX, |section| {
+            admin::read_managing(section, &mut claims)
+        }),
+        managed: file.each_table("admin_managed", limits::ENTRIES_MAX, |section| {
+            admin::read_managed(section, &mut claims)
         }),
     };
     share_paths(&mut config, &claims);
@@ -149,12 +194,23 @@ fn read_file(file: &mut Section<'_, '_>, base: &Path) -> AgentConfig {
 /// One entry speaks for all of its peer.
 fn share_paths(config: &mut AgentConfig, claims: &Claims) {
     let sources = config.sources.iter_mut().map(|source| &mut source.entry);
-    for entry in sources.chain(config.targets.iter_mut().map(|target| &mut target.entry)) {
+    let targets = config.targets.iter_mut().map(|target| &mut target.entry);
+    let managing = config.managing.iter_mut().map(|managing| &mut managing.entry);
+    let managed = config.managed.iter_mut().map(|managed| &mut managed.entry);
+    for entry in sources.chain(targets).chain(managing).chain(managed) {
         entry.path = claims.path_to(entry.peer);
     }
 }
 
-fn read_entry(section: &mut Section<'_, '_>, claims: &mut Claims) -> Option<Entry> {
+fn read_channel_entry(section: &mut Section<'_, '_>, claims: &mut Claims) -> Option<Entry> {
+    let protocol = section.required("protocol", "write \"mllp\", \"dicom\" or \"tcp\"", |value| {
+        value::word(&Protocol::ALL.map(|protocol| (protocol.word(), protocol)), value)
+    });
+    read_entry(section, claims, protocol.map(Carries::Channel))
+}
+
+/// `carries` is `None` after a problem with what says so.
+fn read_entry(section: &mut Section<'_, '_>, claims: &mut Claims, carries: Option<Carries>) -> Option<Entry> {
     let name = section.required("name", "write a short local name, such as \"adt-to-stmary\"", value::text);
     let id =
         section.required("id", "write the connection's id from `adit admin connection entry`", value::text);
@@ -163,9 +219,6 @@ fn read_entry(section: &mut Section<'_, '_>, claims: &mut Claims) -> Option<Entr
         "write the other server's id from `adit admin connection entry`",
         value::text,
     );
-    let protocol = section.required("protocol", "write \"mllp\", \"dicom\" or \"tcp\"", |value| {
-        value::word(&Protocol::ALL.map(|protocol| (protocol.word(), protocol)), value)
-    });
     let peer_key = section.optional("peer_key", value::text);
     let secret = section.optional("secret", |value| {
         let expected = || value::Expected("expected the 64 hexadecimal digits that View Secret shows".into());
@@ -173,7 +226,10 @@ fn read_entry(section: &mut Section<'_, '_>, claims: &mut Claims) -> Option<Entr
     });
     let streams_max = section
         .optional("streams_max", |value| value::number(1..=limits::TUNNEL_STREAMS_ALLOWED, value))
-        .unwrap_or(limits::TUNNEL_STREAMS_MAX);
+        .unwrap_or(match carries {
+            Some(Carries::Admin { .. }) => limits::ADMIN_STREAMS_MAX,
+            Some(Carries::Channel(_)) | None => limits::TUNNEL_STREAMS_MAX,
+        });
     let stall_limit = section
         .optional("stall_limit_seconds", |value| value::number(1..=limits::STALL_LIMIT_SECONDS_MAX, value))
         .map(|seconds| Duration::from_secs(seconds.into()));
@@ -189,16 +245,16 @@ fn read_entry(section: &mut Section<'_, '_>, claims: &mut Claims) -> Option<Entr
     if let (Some(peer), Some(path)) = (peer, path) {
         claims.path(section, peer, path);
     }
-    let protocol = protocol?;
+    let carries = carries?;
     Some(Entry {
         name: name?,
         id: id?,
         peer: peer?,
-        protocol,
+        carries,
         peer_key,
         secret,
         streams_max,
-        stall_limit: stall_limit.unwrap_or(limits::stall_limit(protocol)),
+        stall_limit: stall_limit.unwrap_or(carries.stall_limit()),
         path: path.unwrap_or_default(),
     })
 }

@@ -36,7 +36,7 @@ fn gateway(text: &str) -> GatewayConfig {
 
 #[test]
 fn the_example_files_parse() {
-    assert_eq!(agent(AGENT).entries().count(), 2);
+    assert_eq!(agent(AGENT).entries().count(), 4);
     assert_eq!(gateway(GATEWAY).trust_domain.as_str(), "example.org");
     assert!(Connector::parse(CONNECTOR).expect("parses").token.is_some());
 }
@@ -72,9 +72,13 @@ fn the_example_files_show_every_key() {
     let refused = |text: &str| AgentConfig::parse(text, Path::new("")).expect_err("refused").to_string();
     check(refused("zzzzzzzzz = 1"), &whole_agent);
     let (_, entries) = whole_agent.split_once("[[p2p_source]]").expect("has a source");
-    let (source, target) = entries.split_once("[[p2p_target]]").expect("has a target");
+    let (source, rest) = entries.split_once("[[p2p_target]]").expect("has a target");
+    let (target, rest) = rest.split_once("[[admin_managing]]").expect("has a managing side");
+    let (managing, managed) = rest.split_once("[[admin_managed]]").expect("has a managed side");
     check(refused("[[p2p_source]]\nzzzzzzzzz = 1"), source);
     check(refused("[[p2p_target]]\nzzzzzzzzz = 1"), target);
+    check(refused("[[admin_managing]]\nzzzzzzzzz = 1"), managing);
+    check(refused("[[admin_managed]]\nzzzzzzzzz = 1"), managed);
     let refused = GatewayConfig::parse("zzzzzzzzz = 1", Path::new("")).expect_err("refused").to_string();
     check(refused, &whole_gateway);
     let (_, relay) = whole_gateway.split_once("[relay]").expect("has a relay");

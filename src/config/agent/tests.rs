@@ -43,6 +43,8 @@ fn an_empty_file_means_every_default() {
             log: LogFormat::Text,
             sources: vec![],
             targets: vec![],
+            managing: vec![],
+            managed: vec![],
         }
     );
 }
@@ -188,10 +190,8 @@ fn an_entry_in_single_brackets_is_told_to_use_two() {
 fn an_unknown_key_near_no_other_is_answered_with_all_keys() {
     check_problems(
         "zzzzzzzz = 1\n",
-        &[
-            "line 1: zzzzzzzz is no key of this file: remove it; the keys here are `congestion`, `connector`, \
-           `direct_addresses`, `listen`, `log`, `metrics`, `p2p_source`, `p2p_target`, `state`",
-        ],
+        &["line 1: zzzzzzzz is no key of this file: remove it; the keys here are `admin_managed`, \
+           `admin_managing`, `congestion`, `connector`, `direct_addresses`, `listen`, `log`, `metrics`, `p2p_source`, `p2p_target`, `state`"],
     );
 }
 
@@ -211,6 +211,97 @@ fn one_entry_above_the_bound_is_refused() {
     check_problems(
         &entries(limits::ENTRIES_MAX + 1),
         &["line 2: p2p_source is of type array: expected at most 1024 entries"],
+    );
+}
+
+const MANAGING: &str = r#"
+[[admin_managing]]
+name   = "stmary-mirth"
+id     = "3c9e1f70-2a4b-4d8c-b6e5-0f1a2b3c4d5e"
+peer   = "6f1c0b52-41de-4c3a-9a72-0e6a8d1b7f42"
+listen = "127.0.0.1:8443"
+"#;
+const MANAGED: &str = r#"
+[[admin_managed]]
+name  = "lakeside-views-us"
+id    = "b3f0a1c2-5d6e-4f70-8a91-b2c3d4e5f607"
+peer  = "b201f7aa-6c1d-4e8b-9c40-3d2e5f6a7b81"
+mirth = "https://127.0.0.1:9443"
+"#;
+
+#[test]
+fn an_admin_entry_allows_no_more_than_its_file_says() {
+    let config = parse(&format!("{MANAGING}{MANAGED}")).expect("parses");
+    let managed = &config.managed[0];
+    assert_eq!(managed.max_access(), Access::ReadOnly);
+    assert!(managed.hide.is_empty() && managed.show.is_empty() && managed.mirth_key.is_none());
+    assert_eq!((managed.entry.streams_max, managed.entry.stall_limit.as_secs()), (64, 60));
+    let managing = &config.managing[0];
+    for (address, may) in [
+        ("127.0.0.1", true),
+        ("::1", true),
+        ("::ffff:127.0.0.1", true),
+        ("10.1.2.3", false),
+        ("fe80::1", false),
+    ] {
+        assert_eq!(managing.lets_in(address.parse().expect("address")), may, "{address}");
+    }
+    let more = format!(
+        "{MANAGED}max_access = \"read-write\"\nhide = [\"messages\", \"users\"]\nshow = [\"server-property\"]\n"
+    );
+    let managed = parse(&more).expect("parses").managed.remove(0);
+    assert_eq!(managed.max_access(), Access::ReadWrite);
+    assert_eq!(managed.hide.len() + managed.show.len(), 3);
+}
+
+#[test]
+fn a_listener_beyond_this_host_names_who_may_connect() {
+    let wide = MANAGING.replace("127.0.0.1:8443", "10.1.2.3:8443");
+    check_problems(
+        &wide,
+        &[
+            "line 6: admin_managing \"stmary-mirth\" listen is \"10.1.2.3:8443\": write a loopback address, or name \
+           the networks that may connect with `allow_from = [\"10.1.2.0/24\"]`",
+        ],
+    );
+    let named = format!("{wide}allow_from = [\"10.1.0.0/16\", \"2001:db8::/64\"]\n");
+    let managing = parse(&named).expect("parses").managing.remove(0);
+    for (address, may) in
+        [("10.1.9.9", true), ("::ffff:10.1.9.9", true), ("10.2.0.1", false), ("2001:db8::5", true)]
+    {
+        assert_eq!(managing.lets_in(address.parse().expect("address")), may, "{address}");
+    }
+    check_problems(
+        &format!("{wide}allow_from = [\"10.1.2.3/16\"]\n"),
+        &[
+            "line 6: admin_managing \"stmary-mirth\" listen is \"10.1.2.3:8443\": write a loopback address, or name \
+             the networks that may connect with `allow_from = [\"10.1.2.0/24\"]`",
+            "line 7: admin_managing \"stmary-mirth\" allow_from is of type array: expected a network; for this one \
+             write \"10.1.0.0/16\", for the element \"10.1.2.3/16\"",
+        ],
+    );
+    check_problems(
+        &format!("{MANAGING}allow_from = [\"0.0.0.0/0\"]\n"),
+        &[
+            "line 7: admin_managing \"stmary-mirth\" allow_from is of type array: expected a network smaller than \
+           every address there is, for the element \"0.0.0.0/0\"",
+        ],
+    );
+}
+
+#[test]
+fn what_may_be_hidden_and_shown_is_named() {
+    check_problems(
+        &format!("{MANAGED}hide = [\"patients\"]\nshow = [\"messages\"]\nmax_access = \"full\"\n"),
+        &[
+            "line 7: admin_managed \"lakeside-views-us\" hide is of type array: expected \"messages\" or \"scripts\" \
+             or \"configuration-map\" or \"server-settings\" or \"server-log\" or \"users\" or \"events\" or \
+             \"global-maps\", for the element \"patients\"",
+            "line 8: admin_managed \"lakeside-views-us\" show is of type array: expected \"server-configuration\" or \
+             \"server-property\", for the element \"messages\"",
+            "line 9: admin_managed \"lakeside-views-us\" max_access is \"full\": expected \"read-only\" or \
+             \"read-write\"",
+        ],
     );
 }
 

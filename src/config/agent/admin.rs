@@ -1,0 +1,142 @@
+//! The entries of admin sessions: who listens for the Administrator, and which Mirth is managed, how
+//! far.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::{Carries, Entry, read_entry};
+use crate::config::claims::Claims;
+use crate::config::document::Section;
+use crate::config::{MirthUrl, value};
+use crate::domain::access::{Access, Category, OptIn};
+use crate::domain::id::KeyFingerprint;
+use crate::domain::limits;
+
+/// The recipient's side: an Administrator on this host or network works on the peer's Mirth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminManaging {
+    pub entry: Entry,
+    /// HTTPS.
+    pub listen: SocketAddr,
+    /// Who may connect where that is more than this host.
+    pub allow_from: Vec<IpNet>,
+    /// Names besides the address by which people open it, lower-case, without a port.
+    pub names: Vec<String>,
+}
+
+impl AdminManaging {
+    /// Loopback always may; others only where the file names their network.
+    #[must_use]
+    pub fn lets_in(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_loopback() || self.allow_from.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// The managed server's side: what partners may do on the local Mirth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminManaged {
+    pub entry: Entry,
+    pub mirth: MirthUrl,
+    /// Of Mirth's certificate; absent: the one that a person trusted by command.
+    pub mirth_key: Option<KeyFingerprint>,
+    pub hide: BTreeSet<Category>,
+    pub show: BTreeSet<OptIn>,
+}
+
+impl AdminManaged {
+    #[must_use]
+    pub fn max_access(&self) -> Access {
+        match self.entry.carries {
+            Carries::Admin { access_max } => access_max,
+            Carries::Channel(_) => Access::ReadOnly,
+        }
+    }
+}
+
+pub(super) fn read_managing(section: &mut Section<'_, '_>, claims: &mut Claims) -> Option<AdminManaging> {
+    let entry = read_entry(section, claims, Some(Carries::Admin { access_max: Access::ReadWrite }));
+    let listen = section.required(
+        "listen",
+        "write the address the Administrator connects to, such as \"127.0.0.1:8443\"",
+        value::fixed_address,
+    );
+    let allow_from = section.optional("allow_from", networks).unwrap_or_default();
+    let names = section
+        .optional("names", |value| value::list(0..=limits::ADMIN_NETWORKS_MAX, value, host_name))
+        .unwrap_or_default();
+    let listen = listen?;
+    claims.listen(section, "listen", listen);
+    if !listen.ip().is_loopback() && allow_from.is_empty() {
+        section.clash(
+            "listen",
+            "write a loopback address, or name the networks that may connect with `allow_from = [\"10.1.2.0/24\"]`"
+                .into(),
+        );
+        return None;
+    }
+    Some(AdminManaging { entry: entry?, listen, allow_from, names })
+}
+
+pub(super) fn read_managed(section: &mut Section<'_, '_>, claims: &mut Claims) -> Option<AdminManaged> {
+    let access_max = section
+        .optional("max_access", |value| {
+            value::word(&Access::ALL.map(|access| (access.word(), access)), value)
+        })
+        .unwrap_or(Access::ReadOnly);
+    let entry = read_entry(section, claims, Some(Carries::Admin { access_max }));
+    let mirth = section.required(
+        "mirth",
+        "write where the local Mirth serves HTTPS, such as \"https://127.0.0.1:8443\"",
+        value::text,
+    );
+    let mirth_key = section.optional("mirth_key", value::text);
+    let hide = section
+        .optional("hide", |value| words(&Category::ALL.map(|category| (category.word(), category)), value))
+        .unwrap_or_default();
+    let show = section
+        .optional("show", |value| words(&OptIn::ALL.map(|opt_in| (opt_in.word(), opt_in)), value))
+        .unwrap_or_default();
+    Some(AdminManaged { entry: entry?, mirth: mirth?, mirth_key, hide, show })
+}
+
+fn words<T: Copy + Ord>(
+    known: &[(&str, T)],
+    value: &toml::de::DeValue<'_>,
+) -> Result<BTreeSet<T>, value::Expected> {
+    let read = value::list(0..=known.len(), value, |element| value::word(known, element))?;
+    Ok(read.into_iter().collect())
+}
+
+fn networks(value: &toml::de::DeValue<'_>) -> Result<Vec<IpNet>, value::Expected> {
+    value::list(0..=limits::ADMIN_NETWORKS_MAX, value, |element| {
+        let expected =
+            || value::Expected("expected a network, such as \"10.1.2.0/24\" or \"2001:db8::/64\"".into());
+        let network: IpNet = value::string(element)?.parse().map_err(|_| expected())?;
+        if network != network.trunc() {
+            let meant = format!("expected a network; for this one write \"{}\"", network.trunc());
+            return Err(value::Expected(meant));
+        }
+        if network.prefix_len() == 0 {
+            return Err(value::Expected("expected a network smaller than every address there is".into()));
+        }
+        Ok(network)
+    })
+}
+
+fn host_name(value: &toml::de::DeValue<'_>) -> Result<String, value::Expected> {
+    const CHARS_MAX: usize = 253;
+    let name = value::string(value)?.to_ascii_lowercase();
+    let is_name = !name.is_empty()
+        && name.len() <= CHARS_MAX
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
+    if is_name {
+        Ok(name)
+    } else {
+        Err(value::Expected(
+            "expected a host name without a port, such as \"mirth-partner.example.org\"".into(),
+        ))
+    }
+}
