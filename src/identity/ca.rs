@@ -106,7 +106,7 @@ impl CertificateAuthority {
     }
 }
 
-fn params(common_name: &str, now: Timestamp, life: Duration) -> CertificateParams {
+pub(super) fn params(common_name: &str, now: Timestamp, life: Duration) -> CertificateParams {
     let mut serial: [u8; 16] = chance::bytes();
     // Positive and of full length (RFC 5280 §4.1.2.2).
     serial[0] = serial[0] & 0x7f | 0x40;
@@ -122,6 +122,6 @@ fn params(common_name: &str, now: Timestamp, life: Duration) -> CertificateParam
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
-fn signing(error: rcgen::Error) -> IdentityError {
+pub(super) fn signing(error: rcgen::Error) -> IdentityError {
     IdentityError::Signing { what: error.to_string() }
 }

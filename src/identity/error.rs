@@ -32,6 +32,11 @@ pub enum IdentityError {
     )]
     WrongCaKey { expected: KeyFingerprint, found: KeyFingerprint },
 
+    #[error("Mirth shows the key {shown}, and no key of it is trusted yet")]
+    UnknownMirthKey { shown: KeyFingerprint },
+    #[error("Mirth shows the key {shown}, but {known} is the trusted one")]
+    ChangedMirthKey { shown: KeyFingerprint, known: KeyFingerprint },
+
     #[error("the certificate request cannot be read: {what}")]
     BadRequest { what: &'static str },
     #[error("the certificate request is not signed with the key it carries")]

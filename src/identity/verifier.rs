@@ -224,7 +224,7 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-fn refused(error: IdentityError) -> Error {
+pub(super) fn refused(error: IdentityError) -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Refused(error)))))
 }
 
