@@ -2,6 +2,7 @@
 //!
 //! No socket, clock, chance or async, so a fault seen anywhere becomes a test that replays it.
 
+pub mod admin;
 mod allowance;
 pub mod backoff;
 pub mod control;

@@ -6,9 +6,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::net::IpAddr;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -21,6 +23,16 @@ pub enum AuditError {
     Open { path: PathBuf, source: io::Error },
     #[error("cannot write the audit file `{path}`; see that its disk is neither full nor read-only")]
     Write { path: PathBuf, source: io::Error },
+    #[error("an audit entry was lost before it was written")]
+    Lost { source: io::Error },
+}
+
+impl AuditError {
+    /// Whoever was to write the entry ended before.
+    #[must_use]
+    pub const fn lost(source: io::Error) -> Self {
+        Self::Lost { source }
+    }
 }
 
 /// One line of the audit.
@@ -34,9 +46,91 @@ pub struct AuditEntry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
 enum AuditEvent {
-    Enrolled { server: ServerId, key: KeyFingerprint },
-    PeerRefused { connection: Option<ConnectionId>, peer: Option<ServerId>, reason: String },
-    KeyTrusted { connection: ConnectionId, peer: ServerId, key: KeyFingerprint },
+    Enrolled {
+        server: ServerId,
+        key: KeyFingerprint,
+    },
+    PeerRefused {
+        connection: Option<ConnectionId>,
+        peer: Option<ServerId>,
+        reason: String,
+    },
+    KeyTrusted {
+        connection: ConnectionId,
+        peer: ServerId,
+        key: KeyFingerprint,
+    },
+    MirthKeyTrusted {
+        connection: ConnectionId,
+        key: KeyFingerprint,
+    },
+    /// Lines before this one are missing: they could not be written.
+    AuditResumed,
+    AdminSessionStarted {
+        connection: ConnectionId,
+        session: u64,
+        access: &'static str,
+        organization: Option<String>,
+        server: ServerId,
+        local_peer: IpAddr,
+    },
+    AdminSessionEnded {
+        connection: ConnectionId,
+        session: u64,
+        seconds: u64,
+        /// Where the requests are judged.
+        #[serde(flatten)]
+        judged: Option<AdminCounts>,
+    },
+    AdminRefused {
+        connection: ConnectionId,
+        session: u64,
+        #[serde(flatten)]
+        request: AdminRequest,
+        status: u16,
+        reason: String,
+    },
+    AdminChange {
+        connection: ConnectionId,
+        session: u64,
+        number: u64,
+        #[serde(flatten)]
+        request: AdminRequest,
+    },
+    AdminChangeDone {
+        connection: ConnectionId,
+        session: u64,
+        number: u64,
+        /// Absent where Mirth did not answer.
+        status: Option<u16>,
+        milliseconds: u64,
+    },
+}
+
+/// A request of an admin session, as far as it may be written down: never a value of its path or
+/// query, a header or a body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AdminRequest {
+    /// Empty where it could not be read.
+    pub method: String,
+    pub template: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<&'static str>,
+}
+
+/// Which session an entry is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdminSession {
+    pub connection: ConnectionId,
+    pub number: u64,
+}
+
+/// What was counted of a session's requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct AdminCounts {
+    pub requests: u64,
+    pub refused: u64,
+    pub changes: u64,
 }
 
 impl AuditEntry {
@@ -59,6 +153,81 @@ impl AuditEntry {
     #[must_use]
     pub fn key_trusted(at: Timestamp, connection: ConnectionId, peer: ServerId, key: KeyFingerprint) -> Self {
         Self::new(at, AuditEvent::KeyTrusted { connection, peer, key })
+    }
+
+    /// An operator of this host ran `adit trust --mirth`.
+    #[must_use]
+    pub fn mirth_key_trusted(at: Timestamp, connection: ConnectionId, key: KeyFingerprint) -> Self {
+        Self::new(at, AuditEvent::MirthKeyTrusted { connection, key })
+    }
+
+    /// The first line after some that could not be written.
+    #[must_use]
+    pub fn resumed(at: Timestamp) -> Self {
+        Self::new(at, AuditEvent::AuditResumed)
+    }
+
+    /// `local_peer` is where the managing side's client connected from, as that side tells it.
+    #[must_use]
+    pub fn admin_started(
+        at: Timestamp,
+        AdminSession { connection, number }: AdminSession,
+        access: &'static str,
+        (organization, server): (Option<String>, ServerId),
+        local_peer: IpAddr,
+    ) -> Self {
+        let session = number;
+        let event =
+            AuditEvent::AdminSessionStarted { connection, session, access, organization, server, local_peer };
+        Self::new(at, event)
+    }
+
+    #[must_use]
+    pub fn admin_ended(
+        at: Timestamp,
+        AdminSession { connection, number }: AdminSession,
+        lasted: Duration,
+        judged: Option<AdminCounts>,
+    ) -> Self {
+        let (session, seconds) = (number, lasted.as_secs());
+        Self::new(at, AuditEvent::AdminSessionEnded { connection, session, seconds, judged })
+    }
+
+    /// Nothing of the request reached Mirth.
+    #[must_use]
+    pub fn admin_refused(
+        at: Timestamp,
+        AdminSession { connection, number }: AdminSession,
+        request: AdminRequest,
+        status: u16,
+        reason: String,
+    ) -> Self {
+        Self::new(at, AuditEvent::AdminRefused { connection, session: number, request, status, reason })
+    }
+
+    /// Written before the change is sent to Mirth. `change` counts the changes of a session.
+    #[must_use]
+    pub fn admin_change(
+        at: Timestamp,
+        AdminSession { connection, number }: AdminSession,
+        change: u64,
+        request: AdminRequest,
+    ) -> Self {
+        Self::new(at, AuditEvent::AdminChange { connection, session: number, number: change, request })
+    }
+
+    /// What Mirth answered to the change of the same number.
+    #[must_use]
+    pub fn admin_change_done(
+        at: Timestamp,
+        AdminSession { connection, number }: AdminSession,
+        change: u64,
+        status: Option<u16>,
+        took: Duration,
+    ) -> Self {
+        let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let (session, number) = (number, change);
+        Self::new(at, AuditEvent::AdminChangeDone { connection, session, number, status, milliseconds })
     }
 
     fn new(at: Timestamp, event: AuditEvent) -> Self {

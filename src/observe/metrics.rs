@@ -14,7 +14,7 @@ use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 pub use endpoint::{LoopbackListener, MetricsError, listen, serve};
-pub use passing::Passing;
+pub use passing::{AdminOutcome, Passing};
 pub use relay::{RelaySample, relay};
 
 use crate::domain::path::PathKind;
@@ -45,6 +45,8 @@ const DICOM_REQUESTS: &str = "adit_dicom_requests_total";
 const DICOM_OBJECTS: &str = "adit_dicom_objects_total";
 const DICOM_BYTES: &str = "adit_dicom_object_bytes_total";
 const DICOM_STORE_LATENCY: &str = "adit_dicom_store_seconds";
+/// Labelled `outcome`: forwarded, answered here, refused.
+const ADMIN_REQUESTS: &str = "adit_admin_requests_total";
 
 pub const CONTROL_LINKS: &str = "adit_gateway_control_links";
 /// Labelled `outcome`, one of a fixed few words.
@@ -90,6 +92,7 @@ const DESCRIPTIONS: &[(Kind, &str, &str)] = &[
         DICOM_STORE_LATENCY,
         "From the end of an object to the end of its response, seen here.",
     ),
+    (Kind::Counter, ADMIN_REQUESTS, "Requests of admin sessions judged here, by outcome."),
     (Kind::Gauge, CONTROL_LINKS, "Control links the gateway serves now."),
     (Kind::Counter, ENROLMENTS, "Enrolment requests, by outcome."),
     (Kind::Counter, LINK_REFUSALS, "Control links the gateway refused; the log and the audit say why."),

@@ -220,7 +220,9 @@ pub enum Unfit {
     Protocol,
     #[error("the agent's file allows view-only administration (`max_access`), the connection is read-write")]
     Access,
-    #[error("the managed Mirth is older than 4.4.1, where view-only cannot be enforced; update it, then retry")]
+    #[error(
+        "the managed Mirth is older than 4.4.1, where view-only cannot be enforced; update it, then retry"
+    )]
     MirthTooOld,
 }
 
@@ -246,6 +248,8 @@ pub enum PeerRefusal {
     Terminated,
     #[error("the peer's key is not the known key of this connection")]
     ChangedKey,
+    #[error("the peer's key was not compared yet, and an admin connection needs that first")]
+    UnverifiedKey,
     #[error("the peer does not hold the connection's secret")]
     WrongSecret,
     #[error("the peer's opening message is malformed or late")]

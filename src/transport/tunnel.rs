@@ -84,7 +84,7 @@ pub struct DataStream {
     pub(super) id: u64,
     pub(super) signals: Arc<StreamSignals>,
     pub(super) tunnel: Arc<Tunnel>,
-    finished: bool,
+    pub(super) finished: bool,
 }
 
 impl DataStream {

@@ -8,8 +8,8 @@ use metrics::{Counter, Histogram, counter, histogram};
 
 use super::labels::BoundedLabels;
 use super::{
-    ACK_LATENCY, ACKS, DICOM_ASSOCIATIONS, DICOM_BYTES, DICOM_OBJECTS, DICOM_REQUESTS, DICOM_STORE_LATENCY,
-    MESSAGES,
+    ACK_LATENCY, ACKS, ADMIN_REQUESTS, DICOM_ASSOCIATIONS, DICOM_BYTES, DICOM_OBJECTS, DICOM_REQUESTS,
+    DICOM_STORE_LATENCY, MESSAGES,
 };
 use crate::domain::limits;
 
@@ -26,6 +26,26 @@ pub struct Passing {
     associations: Handles<(String, &'static str), Counter>,
     requests: Handles<&'static str, Counter>,
     objects: Handles<&'static str, ObjectHandles>,
+    admin: Handles<&'static str, Counter>,
+}
+
+/// What became of a request of an admin session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdminOutcome {
+    Forwarded,
+    /// By the agent, without Mirth.
+    Answered,
+    Refused,
+}
+
+impl AdminOutcome {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Forwarded => "forwarded",
+            Self::Answered => "answered",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -103,6 +123,13 @@ impl Passing {
                 }
             },
         );
+    }
+
+    /// Counts one request of an admin session.
+    pub fn admin(&self, outcome: AdminOutcome) {
+        let outcome = outcome.as_str();
+        let make = || counter!(ADMIN_REQUESTS, "connection" => self.name(), "outcome" => outcome);
+        self.admin.with(|known| *known == outcome, || outcome, make, |seen| seen.increment(1));
     }
 
     fn with_type(&self, kind: &str, count: impl FnOnce(&TypeHandles)) {
