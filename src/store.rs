@@ -13,6 +13,7 @@ mod fact;
 mod file;
 pub mod folder;
 mod grant;
+mod offer;
 mod organization;
 mod secret;
 mod server;
@@ -34,10 +35,11 @@ use crate::domain::limits::{STORE_BUSY_TIMEOUT, STORE_READERS_MAX};
 pub use agreement::{AgreementRecord, AgreementStatus};
 pub use audit::{AuditRecord, AuditRow, Outcome};
 pub use channel::ChannelRecord;
-pub use connection::{ConnectionRecord, EndRecord, NewConnection};
+pub use connection::{Carried, ConnectionRecord, EndRecord, EndServer, NewConnection};
 pub use error::StoreError;
 pub use fact::FactRecord;
 pub use grant::{GrantRecord, GrantStatus, NewGrant, Origin};
+pub use offer::NewOffer;
 pub use organization::OrganizationRecord;
 pub use secret::{SEALED_BYTES, SecretRecord};
 pub use server::{NewServer, ServerRecord};
@@ -45,8 +47,11 @@ pub use token::TokenRecord;
 pub use tx::Tx;
 
 /// Each file raises `user_version` by one in its last lines.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("store/migrations/0001_platform.sql"), include_str!("store/migrations/0002_paths.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("store/migrations/0001_platform.sql"),
+    include_str!("store/migrations/0002_paths.sql"),
+    include_str!("store/migrations/0003_offers.sql"),
+];
 /// `application_id` of our files: "adit".
 const APPLICATION_ID: i64 = 0x6164_6974;
 

@@ -8,6 +8,7 @@ mod channel;
 mod connection;
 mod find;
 mod grant;
+mod offer;
 mod organization;
 mod output;
 mod peering;
@@ -63,6 +64,9 @@ enum Noun {
     /// Permission for one peer on one channel
     #[command(subcommand)]
     Grant(grant::Verb),
+    /// Offers to administer a server, and their acceptance
+    #[command(subcommand)]
+    Offer(offer::Verb),
     /// Tunnels between two servers
     #[command(subcommand)]
     Connection(connection::Verb),
@@ -84,13 +88,17 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(config: GatewayConfig, arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let platform = Platform::open(&config.state, Arc::new(HostClock))
-        .await
-        .with_context(|| format!("cannot open the platform in `{}`", config.state.display()))?;
-    let desk = Desk { platform, config, acting: arguments.acting, json: arguments.json };
+    let desk = open(config, arguments.acting, arguments.json).await?;
     let outcome = dispatch(&desk, arguments.noun).await;
     desk.platform.close().await?;
     outcome.map(|()| ExitCode::SUCCESS)
+}
+
+async fn open(config: GatewayConfig, acting: Option<String>, json: bool) -> anyhow::Result<Desk> {
+    let platform = Platform::open(&config.state, Arc::new(HostClock))
+        .await
+        .with_context(|| format!("cannot open the platform in `{}`", config.state.display()))?;
+    Ok(Desk { platform, config, acting, json })
 }
 
 async fn dispatch(desk: &Desk, noun: Noun) -> anyhow::Result<()> {
@@ -101,6 +109,7 @@ async fn dispatch(desk: &Desk, noun: Noun) -> anyhow::Result<()> {
         Noun::Channel(verb) => channel::run(desk, verb).await,
         Noun::Peering(verb) => peering::run(desk, verb).await,
         Noun::Grant(verb) => grant::run(desk, verb).await,
+        Noun::Offer(verb) => offer::run(desk, verb).await,
         Noun::Connection(verb) => connection::run(desk, verb).await,
         Noun::Audit { rows } => audit(desk, rows).await,
     }

@@ -2,8 +2,9 @@
 
 use super::StoreError;
 use super::tx::{Cells, Tx, sql, text};
-use crate::domain::connection::{Protocol, Side};
-use crate::domain::id::{ChannelId, ConnectionId, GrantId, OrganizationId, RouteId, ServerId};
+use crate::domain::access::Access;
+use crate::domain::connection::{ConnectionType, Protocol, Side};
+use crate::domain::id::{AgreementId, ChannelId, ConnectionId, GrantId, OrganizationId, RouteId, ServerId};
 use crate::domain::name::Name;
 use crate::domain::status::{Holds, Status};
 use crate::domain::time::Timestamp;
@@ -11,13 +12,12 @@ use crate::domain::time::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionRecord {
     pub id: ConnectionId,
-    pub grant: GrantId,
-    pub channel: ChannelId,
-    pub channel_name: Name,
-    pub protocol: Protocol,
+    pub carried: Carried,
     pub source: EndRecord,
     pub target: EndRecord,
     pub status: Status,
+    /// The target's hold was made by a downgrade of its tier; never without such a hold.
+    pub held_for_tier: bool,
     /// Why it is Failed.
     pub failure: Option<String>,
     pub secret_epoch: u32,
@@ -27,17 +27,39 @@ pub struct ConnectionRecord {
     pub first_connected_at: Option<Timestamp>,
 }
 
-/// One end. The name is the last known one after the connection ended.
+/// What a connection is for, with what it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Carried {
+    Channel { grant: GrantId, channel: ChannelId, name: Name, protocol: Protocol },
+    Admin { access: Access, agreement: AgreementId, expires_at: Timestamp },
+}
+
+/// One end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndRecord {
-    pub server: ServerId,
-    pub name: Name,
     pub organization: OrganizationId,
     pub organization_name: Name,
+    /// `None` at the source of an offer that nobody has accepted.
+    pub server: Option<EndServer>,
+}
+
+/// The server at one end. The name is the last known one after the connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndServer {
+    pub id: ServerId,
+    pub name: Name,
     pub route: RouteId,
 }
 
 impl ConnectionRecord {
+    #[must_use]
+    pub const fn kind(&self) -> ConnectionType {
+        match self.carried {
+            Carried::Channel { .. } => ConnectionType::P2p,
+            Carried::Admin { access, .. } => access.kind(),
+        }
+    }
+
     #[must_use]
     pub const fn end(&self, side: Side) -> &EndRecord {
         match side {
@@ -49,7 +71,19 @@ impl ConnectionRecord {
     /// The side a server stands at.
     #[must_use]
     pub fn side_of(&self, server: ServerId) -> Option<Side> {
-        [Side::Source, Side::Target].into_iter().find(|side| self.end(*side).server == server)
+        [Side::Source, Side::Target].into_iter().find(|side| self.end(*side).has(server))
+    }
+}
+
+impl EndRecord {
+    /// As the route shows it: the server's, or the organization's that has yet to name one.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        self.server.as_ref().map_or(&self.organization_name, |server| &server.name)
+    }
+
+    fn has(&self, server: ServerId) -> bool {
+        self.server.as_ref().is_some_and(|it| it.id == server)
     }
 }
 
@@ -68,9 +102,10 @@ const SELECT: &str = "SELECT c.*, g.channel, ch.name AS channel_name, ch.protoco
         so.id AS source_organization, so.name AS source_organization_name,
         coalesce(c.target_last_name, t.name) AS target_name, t.route AS target_route,
         ta.id AS target_organization, ta.name AS target_organization_name
-     FROM connection c JOIN channel_grant g ON g.id = c.channel_grant JOIN channel ch ON ch.id = g.channel
-     JOIN connection_secret k ON k.connection = c.id
-     JOIN server s ON s.id = c.source_server JOIN organization so ON so.id = s.organization
+     FROM connection c JOIN connection_secret k ON k.connection = c.id
+     LEFT JOIN channel_grant g ON g.id = c.channel_grant LEFT JOIN channel ch ON ch.id = g.channel
+     LEFT JOIN server s ON s.id = c.source_server
+     JOIN organization so ON so.id = coalesce(s.organization, c.recipient)
      JOIN server t ON t.id = c.target_server JOIN organization ta ON ta.id = t.organization
      WHERE (?1 IS NULL OR c.id = ?1) AND (?2 IS NULL OR c.source_server = ?2 OR c.target_server = ?2)
        AND (?3 IS NULL OR c.channel_grant = ?3)
@@ -138,7 +173,8 @@ impl Tx {
         self.one("looking a grant's connection up", query, read).await
     }
 
-    /// `failure` goes with Failed and with nothing else. The names are kept when it ends.
+    /// `failure` goes with Failed and with nothing else. The names are kept when it ends; what a
+    /// downgrade holds stays so while the target's hold lasts.
     pub async fn set_status(
         &mut self,
         connection: &ConnectionRecord,
@@ -146,11 +182,14 @@ impl Tx {
         failure: Option<&str>,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        let last_names = |side| status.is_terminal().then(|| text(&connection.end(side).name));
-        let query = sql("UPDATE connection SET status = ?, held_by = ?, failure = ?, changed_at = ?,
-                source_last_name = ?, target_last_name = ? WHERE id = ?")
+        let last_name = |side| connection.end(side).server.as_ref().map(|server| text(&server.name));
+        let last_names = |side| last_name(side).filter(|_| status.is_terminal());
+        let target_holds = status.holds().is_some_and(|holds| holds.includes(Side::Target));
+        let query = sql("UPDATE connection SET status = ?, held_by = ?, held_for_tier = ?, failure = ?,
+                changed_at = ?, source_last_name = ?, target_last_name = ? WHERE id = ?")
         .bind(status.label())
         .bind(status.holds().map(holds_word))
+        .bind(i64::from(connection.held_for_tier && target_holds))
         .bind(failure.map(str::to_owned))
         .bind(at.as_millis())
         .bind(last_names(Side::Source))
@@ -184,25 +223,23 @@ const fn holds_word(holds: Holds) -> &'static str {
 fn read(cells: &Cells) -> Result<ConnectionRecord, StoreError> {
     Ok(ConnectionRecord {
         id: cells.get("id")?,
-        grant: cells.get("channel_grant")?,
-        channel: cells.get("channel")?,
-        channel_name: cells.get("channel_name")?,
-        protocol: cells.get("protocol")?,
+        carried: read_carried(cells)?,
         source: EndRecord {
-            server: cells.get("source_server")?,
-            name: cells.get("source_name")?,
             organization: cells.get("source_organization")?,
             organization_name: cells.get("source_organization_name")?,
-            route: cells.get("source_route")?,
+            server: read_source(cells)?,
         },
         target: EndRecord {
-            server: cells.get("target_server")?,
-            name: cells.get("target_name")?,
             organization: cells.get("target_organization")?,
             organization_name: cells.get("target_organization_name")?,
-            route: cells.get("target_route")?,
+            server: Some(EndServer {
+                id: cells.get("target_server")?,
+                name: cells.get("target_name")?,
+                route: cells.get("target_route")?,
+            }),
         },
         status: read_status(cells)?,
+        held_for_tier: cells.flag("held_for_tier")?,
         failure: cells.maybe("failure")?,
         secret_epoch: cells.number("secret_epoch")?,
         cut_epoch: cells.number("cut_epoch")?,
@@ -210,6 +247,33 @@ fn read(cells: &Cells) -> Result<ConnectionRecord, StoreError> {
         changed_at: cells.time("changed_at")?,
         first_connected_at: cells.maybe_time("first_connected_at")?,
     })
+}
+
+fn read_carried(cells: &Cells) -> Result<Carried, StoreError> {
+    Ok(match Access::of(read_kind(cells)?) {
+        None => Carried::Channel {
+            grant: cells.get("channel_grant")?,
+            channel: cells.get("channel")?,
+            name: cells.get("channel_name")?,
+            protocol: cells.get("protocol")?,
+        },
+        Some(access) => Carried::Admin {
+            access,
+            agreement: cells.get("agreement")?,
+            expires_at: cells.time("expires_at")?,
+        },
+    })
+}
+
+pub(super) fn read_kind(cells: &Cells) -> Result<ConnectionType, StoreError> {
+    let label = cells.string("kind")?;
+    let kind = ConnectionType::ALL.into_iter().find(|kind| kind.label() == label);
+    kind.ok_or(StoreError::Damaged { column: "kind" })
+}
+
+fn read_source(cells: &Cells) -> Result<Option<EndServer>, StoreError> {
+    let Some(id) = cells.maybe("source_server")? else { return Ok(None) };
+    Ok(Some(EndServer { id, name: cells.get("source_name")?, route: cells.get("source_route")? }))
 }
 
 fn read_status(cells: &Cells) -> Result<Status, StoreError> {

@@ -1,8 +1,9 @@
 //! Sealed secrets and who has seen or holds them.
 
 use super::StoreError;
+use super::connection::read_kind;
 use super::tx::{Cells, Tx, sql, text};
-use crate::domain::connection::Side;
+use crate::domain::connection::{ConnectionType, Side};
 use crate::domain::id::ConnectionId;
 use crate::domain::time::Timestamp;
 
@@ -12,6 +13,8 @@ pub const SEALED_BYTES: usize = 12 + 32 + 16;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretRecord {
     pub connection: ConnectionId,
+    /// Of the connection.
+    pub kind: ConnectionType,
     pub epoch: u32,
     /// `None` once deleted.
     pub sealed: Option<[u8; SEALED_BYTES]>,
@@ -39,6 +42,9 @@ impl SecretRecord {
     }
 }
 
+const SELECT: &str = "SELECT k.*, c.kind FROM connection_secret k JOIN connection c ON c.id = k.connection
+     WHERE (?1 IS NULL OR k.connection = ?1) AND (?2 = 0 OR k.sealed IS NOT NULL) ORDER BY k.connection";
+
 impl Tx {
     /// A secret of a new epoch: nobody has seen or holds it.
     pub async fn put_secret(
@@ -58,14 +64,13 @@ impl Tx {
     }
 
     pub async fn secret(&mut self, connection: ConnectionId) -> Result<Option<SecretRecord>, StoreError> {
-        let query = sql("SELECT * FROM connection_secret WHERE connection = ?").bind(text(connection));
+        let query = sql(SELECT).bind(text(connection)).bind(0);
         self.one("looking a connection's secret up", query, read).await
     }
 
     /// Secrets whose sealed bytes are still here.
     pub async fn sealed_secrets(&mut self) -> Result<Vec<SecretRecord>, StoreError> {
-        let query = sql("SELECT * FROM connection_secret WHERE sealed IS NOT NULL ORDER BY connection");
-        self.all("listing kept secrets", query, read).await
+        self.all("listing kept secrets", sql(SELECT).bind(None::<String>).bind(1), read).await
     }
 
     pub async fn note_viewed(
@@ -95,6 +100,28 @@ impl Tx {
         self.run("noting that an agent holds a secret", query).await.map(drop)
     }
 
+    /// Of an admin connection's secret. Views before `since` count no longer and are forgotten; gives
+    /// how many there were since then, without this one.
+    pub async fn count_views(
+        &mut self,
+        connection: ConnectionId,
+        since: Timestamp,
+    ) -> Result<u32, StoreError> {
+        let query = sql("DELETE FROM secret_view WHERE connection = ? AND at <= ?")
+            .bind(text(connection))
+            .bind(since.as_millis());
+        self.run("forgetting old reveals", query).await?;
+        let query = sql("SELECT count(*) AS n FROM secret_view WHERE connection = ?").bind(text(connection));
+        self.count("counting reveals", query).await
+    }
+
+    pub async fn insert_view(&mut self, connection: ConnectionId, at: Timestamp) -> Result<(), StoreError> {
+        let query = sql("INSERT INTO secret_view (connection, at) VALUES (?, ?)")
+            .bind(text(connection))
+            .bind(at.as_millis());
+        self.run("noting a reveal", query).await.map(drop)
+    }
+
     pub async fn delete_sealed(&mut self, connection: ConnectionId) -> Result<(), StoreError> {
         let query =
             sql("UPDATE connection_secret SET sealed = NULL WHERE connection = ?").bind(text(connection));
@@ -105,6 +132,7 @@ impl Tx {
 fn read(cells: &Cells) -> Result<SecretRecord, StoreError> {
     Ok(SecretRecord {
         connection: cells.get("connection")?,
+        kind: read_kind(cells)?,
         epoch: cells.number("epoch")?,
         sealed: cells.maybe_bytes("sealed")?,
         source_viewed_at: cells.maybe_time("source_viewed_at")?,

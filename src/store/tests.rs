@@ -3,9 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use crate::domain::connection::{ConnectionType, Protocol};
 use crate::domain::connectivity::Fact;
 use crate::domain::id::{AgreementId, OrganizationId};
 use crate::domain::path::PathKind;
+use crate::domain::status::{Holds, Status};
 use crate::domain::tier::Tier;
 use crate::domain::time::Timestamp;
 
@@ -50,13 +52,7 @@ async fn a_database_of_a_newer_adit_is_refused_and_left_alone() {
 #[tokio::test]
 async fn a_database_of_the_first_version_is_brought_up_to_date_and_keeps_what_it_holds() {
     let (_folder, path) = place();
-    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true).foreign_keys(false);
-    let pool = SqlitePool::connect_with(options).await.unwrap();
-    for script in [MIGRATIONS[0], HELD_BY_THE_FIRST_VERSION] {
-        sqlx::raw_sql(script).execute(&pool).await.unwrap();
-    }
-    pool.close().await;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    write_scripts(&path, &[MIGRATIONS[0], HELD_BY_THE_FIRST_VERSION]).await;
 
     let store = Store::open(&path).await.unwrap();
     let facts = store.read().await.unwrap().facts(None).await.unwrap();
@@ -68,6 +64,74 @@ async fn a_database_of_the_first_version_is_brought_up_to_date_and_keeps_what_it
     );
     store.close().await;
     assert!(Store::open(&path).await.is_ok(), "and only once");
+}
+
+#[tokio::test]
+async fn a_database_without_offers_keeps_connections_secrets_facts_and_every_reference() {
+    let (_folder, path) = place();
+    let scripts = [MIGRATIONS[0], MIGRATIONS[1], HELD_BY_THE_FIRST_VERSION, HELD_BY_THE_SECOND_VERSION];
+    write_scripts(&path, &scripts).await;
+
+    let store = Store::open(&path).await.unwrap();
+    let mut tx = store.read().await.unwrap();
+    let all = tx.connections().await.unwrap();
+    let rows: Vec<_> = all.iter().map(|it| (it.status, it.cut_epoch, it.secret_epoch)).collect();
+    assert_eq!(
+        rows,
+        [(Status::Active, 0, 4), (Status::Paused(Holds::Both), 3, 1), (Status::Terminated, 0, 2)]
+    );
+    let Carried::Channel { name, protocol, .. } = &all[0].carried else { panic!("{:?}", all[0]) };
+    assert_eq!((name.as_str(), *protocol), ("ADT", Protocol::Mllp));
+    assert_eq!([all[0].source.name().as_str(), all[2].target.name().as_str()], ["A", "was B"]);
+    assert_eq!(all[0].source.server.as_ref().unwrap().route.to_string(), "000000000000000a");
+    assert_eq!(all[1].first_connected_at, Some(Timestamp::from_millis(9)));
+    let secret = tx.secret(all[0].id).await.unwrap().unwrap();
+    assert_eq!((secret.sealed, secret.kind), (Some([0; SEALED_BYTES]), ConnectionType::P2p));
+    assert_eq!((secret.source_viewed_at, secret.target_held_at), (Some(AT), Some(AT)));
+    assert_eq!(tx.sealed_secrets().await.unwrap().len(), 1);
+    assert_eq!(tx.facts(Some(all[0].id)).await.unwrap().len(), 1);
+    assert_eq!(tx.joined_routes().await.unwrap().len(), 1);
+    drop(tx);
+    let mut tx = store.write().await.unwrap();
+    assert_eq!(count(&mut tx, "SELECT count(*) AS n FROM pragma_foreign_key_check").await, 0);
+    let before = "SELECT count(*) AS n FROM sqlite_schema WHERE instr(sql, '_before') > 0";
+    assert_eq!(count(&mut tx, before).await, 0, "nothing refers to the old tables");
+    for orphan in [
+        "DELETE FROM connection WHERE id LIKE '%7'",
+        "UPDATE connection_secret SET connection = '00000000-0000-4000-8000-0000000000ff'",
+    ] {
+        assert!(tx.script(orphan).await.is_err(), "{orphan}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_neither_of_a_grant_nor_of_an_offer_is_refused() {
+    let (_folder, path) = place();
+    write_scripts(&path, &[MIGRATIONS[0], MIGRATIONS[1], HELD_BY_THE_FIRST_VERSION]).await;
+    let store = Store::open(&path).await.unwrap();
+    let mut tx = store.write().await.unwrap();
+    tx.script(OFFERED).await.unwrap();
+    for breaking in [
+        "UPDATE connection SET kind = 'Admin RO' WHERE id LIKE '%7'",
+        "UPDATE connection SET kind = 'P2P' WHERE id LIKE '%8'",
+        "UPDATE connection SET agreement = NULL WHERE id LIKE '%8'",
+        "UPDATE connection SET expires_at = NULL WHERE id LIKE '%8'",
+        "UPDATE connection SET status = 'Active' WHERE id LIKE '%8'",
+        "UPDATE connection SET status = 'Offered' WHERE id LIKE '%7'",
+        "UPDATE connection SET source_server = NULL WHERE id LIKE '%7'",
+        "UPDATE connection SET source_server = target_server WHERE id LIKE '%8'",
+        "UPDATE connection SET held_for_tier = 1 WHERE id LIKE '%8'",
+        "UPDATE connection SET status = 'Declined' WHERE id LIKE '%8'",
+        "INSERT INTO connection SELECT replace(id, '8', '9'), kind, channel_grant, agreement, recipient,
+            expires_at, source_server, target_server, status, held_by, held_for_tier, failure, cut_epoch,
+            source_last_name, target_last_name, created_at, changed_at, first_connected_at
+            FROM connection WHERE id LIKE '%8'",
+    ] {
+        assert!(tx.script(breaking).await.is_err(), "{breaking}");
+    }
+    tx.script("UPDATE connection SET status = 'Declined', target_last_name = 'B' WHERE id LIKE '%8'")
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -204,12 +268,56 @@ const HELD_BY_THE_FIRST_VERSION: &str = "
         SELECT n, 'target', 'direct', 5, 1, 6 FROM id;
     DROP TABLE id;";
 
+/// Beside it: a held and an ended one, their secrets, and a secret in use.
+const HELD_BY_THE_SECOND_VERSION: &str = "
+    UPDATE connection SET cut_epoch = 0;
+    INSERT INTO connection_secret (connection, epoch, sealed, made_at, source_viewed_at, target_held_at)
+        SELECT id, 4, zeroblob(60), 1, 1000, 1000 FROM connection;
+    INSERT INTO channel_grant SELECT '00000000-0000-4000-8000-000000000016', agreement, channel, holder,
+        origin, source_server, 'revoked', 0, 0 FROM channel_grant WHERE id LIKE '%06';
+    INSERT INTO channel_grant SELECT '00000000-0000-4000-8000-000000000026', agreement, channel, holder,
+        origin, source_server, 'revoked', 0, 0 FROM channel_grant WHERE id LIKE '%06';
+    INSERT INTO connection (id, kind, channel_grant, source_server, target_server, status, held_by, cut_epoch,
+            created_at, changed_at, first_connected_at)
+        SELECT '00000000-0000-4000-8000-000000000017', kind, '00000000-0000-4000-8000-000000000016',
+            source_server, target_server, 'Paused', 'both', 3, 1, 1, 9 FROM connection WHERE id LIKE '%07';
+    INSERT INTO connection (id, kind, channel_grant, source_server, target_server, status, source_last_name,
+            target_last_name, created_at, changed_at)
+        SELECT '00000000-0000-4000-8000-000000000027', kind, '00000000-0000-4000-8000-000000000026',
+            source_server, target_server, 'Terminated', 'was A', 'was B', 2, 2 FROM connection
+            WHERE id LIKE '%07';
+    INSERT INTO connection_secret (connection, epoch, made_at)
+        SELECT id, CASE WHEN id LIKE '%17' THEN 1 ELSE 2 END, 1 FROM connection WHERE id NOT LIKE '%07';";
+
+/// An offer of the server B.
+const OFFERED: &str = "
+    INSERT INTO connection (id, kind, agreement, recipient, expires_at, target_server, status, created_at,
+            changed_at)
+        SELECT '00000000-0000-4000-8000-000000000008', 'Admin RO', g.agreement, g.holder, 9, c.target_server,
+            'Offered', 0, 0
+        FROM connection c JOIN channel_grant g ON g.id = c.channel_grant;";
+
 const AT: Timestamp = Timestamp::from_millis(1_000);
 
 fn place() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("platform.db");
     (folder, path)
+}
+
+/// A database as an earlier adit left it.
+async fn write_scripts(path: &Path, scripts: &[&'static str]) {
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(true).foreign_keys(false);
+    let pool = SqlitePool::connect_with(options).await.unwrap();
+    for script in scripts {
+        sqlx::raw_sql(*script).execute(&pool).await.unwrap();
+    }
+    pool.close().await;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+async fn count(tx: &mut Tx, query: &'static str) -> u32 {
+    tx.count("counting", tx::sql(query)).await.unwrap()
 }
 
 fn organization(number: u8) -> OrganizationRecord {

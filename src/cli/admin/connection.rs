@@ -1,17 +1,20 @@
 //! `adit admin connection`.
 
+use anyhow::bail;
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::domain::connection::Side;
-use crate::gateway::platform::{Actor, Command, ConnectionView, EndView, Lamp, agent_entry, usual_address};
+use crate::gateway::platform::{
+    Actor, CarriedView, Command, ConnectionView, EndView, Lamp, agent_entry, usual_address,
+};
 
 use super::Desk;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
-    /// Show connections
+    /// Show connections; until an offer is accepted, its recipient's name stands for its source
     List {
         /// Ended ones too
         #[arg(long)]
@@ -31,7 +34,8 @@ pub(super) enum Verb {
     Retry { connection: String },
     /// End a connection and its grant for good
     Terminate { connection: String },
-    /// Show the shared secret; once for each organization
+    /// Show the shared secret: once for each organization; an admin connection's to the managed server's
+    /// owner, five times an hour
     ViewSecret { connection: String },
     /// Make a new shared secret; the old one is dead for new handshakes
     Rotate { connection: String },
@@ -89,12 +93,16 @@ async fn list(desk: &Desk, all: bool) -> anyhow::Result<()> {
     rows.retain(|row| all || !row.status.is_terminal());
     let head = ["ID", "ROUTE", "TYPE", "CHANNEL", "PROTOCOL", "STATUS", "CONNECTIVITY", "LAST ACK"];
     desk.show(&rows, head, |it| {
+        let (channel, protocol) = match &it.carried {
+            CarriedView::Channel { channel, protocol } => (channel.to_string(), protocol.to_string()),
+            CarriedView::Admin { .. } => (String::new(), String::new()),
+        };
         [
             it.id.to_string(),
             it.route(),
             it.kind.to_string(),
-            it.channel.to_string(),
-            it.protocol.to_string(),
+            channel,
+            protocol,
             it.status.to_string(),
             format!("{}{}", if it.pulses { "● " } else { "" }, it.connectivity),
             it.last_ack.map(|at| at.to_string()).unwrap_or_default(),
@@ -115,7 +123,15 @@ async fn show(desk: &Desk, wanted: &str) -> anyhow::Result<()> {
     }
     println!("{}  {}  {}", found.route(), found.kind, found.status);
     println!("  id            {}", found.id);
-    println!("  channel       {} ({})", found.channel, found.protocol);
+    match &found.carried {
+        CarriedView::Channel { channel, protocol } => println!("  channel       {channel} ({protocol})"),
+        CarriedView::Admin { access, offered_by, expires_at } => {
+            println!("  access        {access}, offered by {offered_by}");
+            if let Some(expires_at) = expires_at {
+                println!("  open until    {expires_at}");
+            }
+        }
+    }
     println!("  connectivity  {}", found.connectivity);
     if !found.held_by.is_empty() {
         println!("  paused by     {}", found.held_by.join(", "));
@@ -127,7 +143,10 @@ async fn show(desk: &Desk, wanted: &str) -> anyhow::Result<()> {
         println!("  last ACK      {at}");
     }
     for (side, end) in [("source", &found.source), ("target", &found.target)] {
-        println!("  {side}        {} of {} ({})", end.name, end.organization, end.server);
+        match end.server {
+            Some(server) => println!("  {side}        {} of {} ({server})", end.name, end.organization),
+            None => println!("  {side}        {}, which has not named a server", end.organization),
+        }
         println!("    agent-gateway  {}", lamp(&end.link));
         println!("    tunnel         {}", lamp(&end.tunnel));
         if let Some(mirth) = &end.mirth {
@@ -149,34 +168,48 @@ async fn view_secret(desk: &Desk, wanted: &str) -> anyhow::Result<()> {
         println!("{}", json!({ "id": found.id.to_string(), "epoch": revealed.epoch, "secret": *secret }));
     } else {
         println!("{}", *secret);
-        eprintln!("this is shown once; in agent.toml it is the entry's `secret` (mode 0600)");
+        let often = match found.carried {
+            CarriedView::Channel { .. } => "this is shown once",
+            CarriedView::Admin { .. } => "this is for the owner's eyes",
+        };
+        eprintln!("{often}; in agent.toml it is the entry's `secret` (mode 0600)");
     }
     Ok(())
 }
 
 async fn entry(desk: &Desk, wanted: &str, side: Option<SideName>) -> anyhow::Result<()> {
     let found = desk.find_connection(wanted).await?;
-    let address = usual_address(found.protocol);
     let sides = match side {
         None => vec![Side::Source, Side::Target],
         Some(SideName::Source) => vec![Side::Source],
         Some(SideName::Target) => vec![Side::Target],
     };
+    let mut texts = Vec::new();
+    for side in sides {
+        let Some(text) = agent_entry(&found, side, usual_address(&found.carried)) else {
+            bail!("{} is {}: there are entries once an offer was accepted", found.route(), found.status);
+        };
+        texts.push((side, text));
+    }
     if desk.json {
-        let texts: serde_json::Map<_, _> = sides
-            .into_iter()
-            .map(|side| (side.word().to_owned(), agent_entry(&found, side, address).into()))
-            .collect();
+        let texts: serde_json::Map<_, _> =
+            texts.into_iter().map(|(side, text)| (side.word().to_owned(), text.into())).collect();
         println!("{}", serde_json::Value::Object(texts));
         return Ok(());
     }
-    for side in sides {
-        let what = match side {
-            Side::Source => "listen = where this host's Mirth sends to",
-            Side::Target => "forward_to = where this host's Mirth listens",
-        };
-        println!("# agent.toml of {}; {what}", found.end(side).name);
-        println!("{}", agent_entry(&found, side, address));
+    for (side, text) in texts {
+        println!("# agent.toml of {}; {}", found.end(side).name, hint(&found.carried, side));
+        println!("{text}");
     }
     Ok(())
+}
+
+/// What the operator has to correct.
+const fn hint(carried: &CarriedView, side: Side) -> &'static str {
+    match (carried, side) {
+        (CarriedView::Channel { .. }, Side::Source) => "listen = where this host's Mirth sends to",
+        (CarriedView::Channel { .. }, Side::Target) => "forward_to = where this host's Mirth listens",
+        (CarriedView::Admin { .. }, Side::Source) => "listen = where Mirth Administrator connects to",
+        (CarriedView::Admin { .. }, Side::Target) => "mirth = where the managed Mirth answers HTTPS",
+    }
 }

@@ -3,7 +3,7 @@
 use anyhow::bail;
 
 use crate::gateway::platform::{
-    ChannelView, ConnectionView, GrantView, OrganizationView, PeeringView, ServerView,
+    CarriedView, ChannelView, ConnectionView, GrantView, OrganizationView, PeeringView, ServerView,
 };
 
 use super::Desk;
@@ -80,18 +80,24 @@ impl Desk {
         })
     }
 
-    /// By id, by its channel, or by its route.
+    /// By id, by its channel when it carries one, or by its route.
     pub(super) async fn find_connection(&self, wanted: &str) -> anyhow::Result<ConnectionView> {
         let all = self.platform.connections(&Self::host()).await?;
-        pick("connection", wanted, all, |it| Called {
-            id: it.id.to_string(),
-            names: vec![
-                it.channel.to_string(),
-                it.route(),
-                format!("{} -> {}", it.source.name, it.target.name),
-            ],
-            shown: format!("{} ({}, {})", it.route(), it.channel, it.status),
-            living: !it.status.is_terminal(),
+        pick("connection", wanted, all, |it| {
+            let mut names = vec![it.route(), format!("{} -> {}", it.source.name, it.target.name)];
+            let carries = match &it.carried {
+                CarriedView::Channel { channel, .. } => {
+                    names.push(channel.to_string());
+                    channel.to_string()
+                }
+                CarriedView::Admin { .. } => it.kind.to_string(),
+            };
+            Called {
+                id: it.id.to_string(),
+                names,
+                shown: format!("{} ({carries}, {})", it.route(), it.status),
+                living: !it.status.is_terminal(),
+            }
         })
     }
 }

@@ -1,9 +1,15 @@
 //! Picking what a name means, and the table. The verbs are run as processes in `tests/it`.
 
-use clap::CommandFactory;
+use std::path::Path;
+
+use clap::{CommandFactory, Parser};
+
+use crate::config::gateway::GatewayConfig;
+use crate::domain::id::ConnectionId;
 
 use super::find::{Called, pick};
 use super::output::table;
+use super::{Arguments, Desk, open, serve};
 
 struct Thing(&'static str, &'static str, bool);
 
@@ -48,4 +54,89 @@ fn columns_are_as_wide_as_their_widest_cell_and_lines_end_without_blanks() {
 #[test]
 fn the_arguments_of_every_command_fit_together() {
     crate::cli::Arguments::command().debug_assert();
+}
+
+#[tokio::test]
+async fn an_offer_is_made_accepted_listed_declined_and_taken_back_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    for line in [
+        "org add Lakeside --tier standard",
+        "org add Hillside --tier standard",
+        "server add Main --as Hillside",
+        "server add Clinic --as Lakeside",
+        "peering request --with Lakeside --as Hillside",
+        "peering accept Hillside",
+        "offer make --server Main --to Lakeside --access ro --life 12h",
+        "offer make --server Main --to Lakeside --access rw",
+        "offer list",
+        "connection list",
+    ] {
+        run(&config, line).await.unwrap();
+    }
+    let ids = offered(&config).await;
+    let [view_only, full] = &ids[..] else { panic!("{ids:?}") };
+    let early = run(&config, &format!("connection entry {view_only} --side target")).await.unwrap_err();
+    assert!(early.to_string().contains("there are entries once an offer was accepted"), "{early}");
+    let foreign = run(&config, &format!("offer accept {view_only} --source Main")).await.unwrap_err();
+    assert_eq!(foreign.to_string(), "there is no such server");
+    for line in [
+        format!("connection show {view_only}"),
+        format!("offer accept {view_only} --source Clinic"),
+        format!("connection entry {view_only} --side source"),
+        format!("connection view-secret {view_only} --as Hillside"),
+        format!("connection show {view_only}"),
+        format!("offer withdraw {full}"),
+        "offer list --all".into(),
+        "offer list --all --json".into(),
+        "connection list --all".into(),
+    ] {
+        run(&config, &line).await.unwrap();
+    }
+    let desk = open(config.clone(), None, false).await.unwrap();
+    let view = desk.find_connection("clinic -> main").await.unwrap();
+    assert_eq!((view.kind.label(), view.status.label()), ("Admin RO", "Active"));
+    run(&config, "offer make --server Main --to Lakeside --access rw").await.unwrap();
+    let open = offered(&config).await;
+    assert_eq!(open.len(), 1);
+    run(&config, &format!("offer decline {}", open[0])).await.unwrap();
+    assert!(offered(&config).await.is_empty());
+}
+
+#[test]
+fn the_life_and_the_access_of_an_offer_are_checked_before_anything_is_opened() {
+    for (arguments, expected) in [
+        ("--access admin", "possible values: ro, rw"),
+        ("--access ro --life 31d", "from 1h to 30d"),
+        ("", "--access"),
+    ] {
+        let line = format!("adit admin offer make --server a --to b {arguments}");
+        let Err(error) = crate::cli::Arguments::try_parse_from(line.split_whitespace()) else {
+            panic!("{arguments} was taken")
+        };
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+/// `adit admin` with these words, as a process of its own would do it.
+async fn run(config: &GatewayConfig, line: &str) -> anyhow::Result<()> {
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+    let words = ["admin"].into_iter().chain(line.split_whitespace());
+    serve(config.clone(), Line::try_parse_from(words)?.arguments).await.map(drop)
+}
+
+/// The open offers, oldest first.
+async fn offered(config: &GatewayConfig) -> Vec<ConnectionId> {
+    let desk = open(config.clone(), None, false).await.unwrap();
+    let all = desk.platform.connections(&Desk::host()).await.unwrap();
+    all.iter().filter(|it| it.status.label() == "Offered").map(|it| it.id).collect()
+}
+
+fn config(folder: &Path) -> GatewayConfig {
+    let text = "name = \"gateway.example.org:443\"\ntrust_domain = \"example.org\"\nstate = \"state\"\n";
+    GatewayConfig::parse(text, folder).unwrap()
 }

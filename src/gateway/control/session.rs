@@ -115,7 +115,9 @@ impl Session<'_> {
                 warn!(?connection, ?peer, why = %reason, "an agent refused a peer");
                 noted(platform.refused_peer(server, connection, peer, reason).await)
             }
-            ToGateway::AdminSession { .. } => Ok(()),
+            ToGateway::AdminSession { connection, session } => {
+                noted(platform.admin_session(server, connection, &session).await)
+            }
             ToGateway::Renew { csr } => {
                 let renewed = self.control.renew(self.link, &csr).await?;
                 send(self.link, [renewed]).await

@@ -11,8 +11,7 @@ use crate::domain::visibility::{self, Datum, Viewer};
 use crate::store::{AuditRecord, ChannelRecord, ConnectionRecord, Outcome, ServerRecord, Tx};
 
 use super::error::{Noun, PlatformError};
-use super::viewer;
-use super::{Actor, Platform};
+use super::{Actor, Platform, expiry, viewer};
 
 pub(super) struct Act {
     pub(super) tx: Tx,
@@ -33,10 +32,13 @@ impl Platform {
         object: impl Display,
     ) -> Result<Act, PlatformError> {
         let mut tx = self.store.write().await?;
+        let now = self.now();
+        // Before the mark: an offer whose time is over has expired whatever becomes of the act.
+        expiry::expire_offers(&mut tx, now).await?;
         tx.mark().await?;
         Ok(Act {
             tx,
-            now: self.now(),
+            now,
             actor: actor.clone(),
             action,
             object: object.to_string(),

@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::connection::{ConnectionType, Side};
+use crate::domain::connection::Side;
 use crate::domain::id::{ConnectionId, KeyFingerprint, OrganizationId, RouteId, ServerId};
 use crate::domain::status::{Event, Mover, Status};
 use crate::protocol::control::{Activity, PeerRefusal, Rule, Unfit};
-use crate::store::{ConnectionRecord, Outcome, StoreError, Tx};
+use crate::store::{Carried, ConnectionRecord, Outcome, StoreError, Tx};
 
 use super::Platform;
 use super::audit::{AgentEntry, minute_bucket};
@@ -100,7 +100,7 @@ impl Platform {
         let mut tx = self.store.write().await?;
         let (connection, side) = self.connection_of(&mut tx, server, id).await?;
         let now = self.now();
-        let failure = format!("{} ({side}): {reason}", connection.end(side).name);
+        let failure = format!("{} ({side}): {reason}", connection.end(side).name());
         let event = Event::AgentRefused;
         let shifted =
             connections::shift(&mut tx, &connection, event, Mover::System, Some(&failure), now).await;
@@ -113,7 +113,7 @@ impl Platform {
             Err(error) => return Err(error.into()),
         };
         let entry = AgentEntry {
-            actor: format!("agent of {}", connection.end(side).name),
+            actor: format!("agent of {}", connection.end(side).name()),
             action: "fail connection",
             object: format!("connection {id}"),
             outcome,
@@ -183,7 +183,7 @@ impl Platform {
         detail: String,
     ) -> Result<(), StoreError> {
         let entry = AgentEntry {
-            actor: format!("agent of {}", connection.end(side).name),
+            actor: format!("agent of {}", connection.end(side).name()),
             action,
             object: format!("connection {}", connection.id),
             outcome: Outcome::Done,
@@ -194,32 +194,43 @@ impl Platform {
     }
 }
 
-fn both(connection: &ConnectionRecord) -> Vec<Option<OrganizationId>> {
+pub(super) fn both(connection: &ConnectionRecord) -> Vec<Option<OrganizationId>> {
     vec![Some(connection.source.organization), Some(connection.target.organization)]
 }
 
-/// The connection as one of its servers needs to know it; none before set-up and after its end.
+/// What may happen on a connection; none before it is set up or accepted, and after its end: its
+/// agents then know nothing of it.
+pub(super) const fn activity(status: Status) -> Option<Activity> {
+    match status {
+        Status::Ready | Status::Failed => Some(Activity::Ready),
+        Status::Paused(_) => Some(Activity::Paused),
+        Status::Active => Some(Activity::Active),
+        Status::Provisioning | Status::Offered | Status::Declined | Status::Expired | Status::Terminated => {
+            None
+        }
+    }
+}
+
+/// The connection as one of its servers needs to know it.
 fn rule(connection: &ConnectionRecord, server: ServerId) -> Option<Rule> {
     let side = connection.side_of(server)?;
-    let activity = match connection.status {
-        Status::Ready | Status::Failed => Activity::Ready,
-        Status::Paused(_) => Activity::Paused,
-        Status::Active => Activity::Active,
-        Status::Provisioning | Status::Offered | Status::Declined | Status::Expired | Status::Terminated => {
-            return None;
-        }
-    };
+    let activity = activity(connection.status)?;
     let peer = connection.end(side.other());
+    let peer_server = peer.server.as_ref()?;
+    let (protocol, peer_organization) = match &connection.carried {
+        Carried::Channel { protocol, .. } => (Some(*protocol), None),
+        Carried::Admin { .. } => (None, Some(peer.organization_name.to_string())),
+    };
     Some(Rule {
         connection: connection.id,
-        kind: ConnectionType::P2p,
-        protocol: Some(connection.protocol),
+        kind: connection.kind(),
+        protocol,
         side,
-        peer: peer.server,
-        peer_route: peer.route,
-        source_name: connection.source.name.to_string(),
-        target_name: connection.target.name.to_string(),
-        peer_organization: None,
+        peer: peer_server.id,
+        peer_route: peer_server.route,
+        source_name: connection.source.name().to_string(),
+        target_name: connection.target.name().to_string(),
+        peer_organization,
         activity,
         secret_epoch: connection.secret_epoch,
         cut_epoch: connection.cut_epoch,

@@ -42,6 +42,7 @@ impl Platform {
             Actor::Host { .. } => None,
             Actor::Member { .. } => Some(actor.member(Deed::See)?),
         };
+        self.settle_offers().await?;
         let mut tx = self.store.read().await?;
         let rows = tx.audit(organization, rows_max.min(AUDIT_ROWS_MAX)).await?;
         Ok(rows.into_iter().map(view).collect())
@@ -61,6 +62,9 @@ fn view(row: AuditRow) -> AuditView {
         times: row.times,
     }
 }
+
+/// The actor of what follows from a rule and nobody asked for.
+pub(super) const GATEWAY: &str = "the gateway";
 
 /// An entry whose actor is no user.
 pub(super) struct AgentEntry {

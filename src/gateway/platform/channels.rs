@@ -68,6 +68,7 @@ impl Platform {
 
     /// Own channels, peers' published ones, and those one has a connection to.
     pub async fn channels(&self, actor: &Actor) -> Result<Vec<ChannelView>, PlatformError> {
+        self.settle_offers().await?;
         let mut tx = self.store.read().await?;
         let mut views = Vec::new();
         for channel in tx.channels().await? {

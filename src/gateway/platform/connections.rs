@@ -5,7 +5,7 @@ use crate::domain::id::ConnectionId;
 use crate::domain::role::Deed;
 use crate::domain::status::{self, Event, Mover, Status};
 use crate::domain::time::Timestamp;
-use crate::store::{ConnectionRecord, GrantStatus, Tx};
+use crate::store::{Carried, ConnectionRecord, GrantStatus, Tx};
 
 use super::act::Act;
 use super::error::{PlatformError, Refusal};
@@ -68,6 +68,11 @@ async fn obey(act: &mut Act, id: ConnectionId, command: Command) -> Result<Statu
     let own = act.member(Deed::Change)?;
     let (connection, side) = act.connection(id, own).await?;
     let side = acting_side(&connection, command, side);
+    if command == Command::Pause && connection.held_for_tier && side == Side::Target {
+        act.tx.set_held_for_tier(id, false).await?;
+        act.say("the pause for the tier's sake is the owner's own from now on");
+        return Ok(connection.status);
+    }
     let mover = Mover::Party(side);
     let to = shift(&mut act.tx, &connection, command.event(), mover, None, act.now).await?;
     act.say(if to == connection.status {
@@ -97,7 +102,10 @@ pub(super) async fn shift(
     failure: Option<&str>,
     now: Timestamp,
 ) -> Result<Status, PlatformError> {
-    let to = status::on(Some(connection.status), ConnectionType::P2p, event, mover).map_err(Refusal::from)?;
+    let to = status::on(Some(connection.status), connection.kind(), event, mover).map_err(Refusal::from)?;
+    if starts(connection, to) || (event == Event::Resume && mover == Mover::Party(Side::Target)) {
+        admit_read_write(tx, connection).await?;
+    }
     if to != connection.status {
         tx.set_status(connection, to, failure, now).await?;
     }
@@ -106,12 +114,40 @@ pub(super) async fn shift(
     }
     if to.is_terminal() {
         tx.delete_sealed(connection.id).await?;
-        // The grant was for this connection; leaving it in force would only block a new one.
-        let ended = match mover {
-            Mover::Party(Side::Target) | Mover::System => GrantStatus::Revoked,
-            Mover::Party(Side::Source) => GrantStatus::Relinquished,
-        };
-        tx.decide_grant(connection.grant, ended, None, now).await?;
+        end_grant(tx, connection, mover, now).await?;
     }
     Ok(to)
+}
+
+fn starts(connection: &ConnectionRecord, to: Status) -> bool {
+    to == Status::Active && connection.status != Status::Active
+}
+
+/// Nothing read-write starts while the tier of the managed server's owner does not admit it, and that
+/// owner's hold stays.
+async fn admit_read_write(tx: &mut Tx, connection: &ConnectionRecord) -> Result<(), PlatformError> {
+    if connection.kind() != ConnectionType::AdminRw {
+        return Ok(());
+    }
+    let owner = &connection.target;
+    match tx.organization(owner.organization).await? {
+        Some(organization) if organization.tier.offers_admin_rw() => Ok(()),
+        _ => Err(Refusal::ReadWriteTier { owner: owner.organization_name.clone() }.into()),
+    }
+}
+
+/// The grant was for this connection; leaving it in force would only block a new one.
+async fn end_grant(
+    tx: &mut Tx,
+    connection: &ConnectionRecord,
+    mover: Mover,
+    now: Timestamp,
+) -> Result<(), PlatformError> {
+    let Carried::Channel { grant, .. } = connection.carried else { return Ok(()) };
+    let ended = match mover {
+        Mover::Party(Side::Target) | Mover::System => GrantStatus::Revoked,
+        Mover::Party(Side::Source) => GrantStatus::Relinquished,
+    };
+    tx.decide_grant(grant, ended, None, now).await?;
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::domain::limits::ADMIN_SECRET_VIEWS_MAX;
 use crate::domain::name::Name;
 use crate::domain::role::NotPermitted;
 use crate::domain::status;
@@ -20,6 +21,7 @@ pub enum Noun {
     Peering,
     Grant,
     Connection,
+    Secret,
 }
 
 impl Noun {
@@ -32,6 +34,7 @@ impl Noun {
             Self::Peering => "peering",
             Self::Grant => "grant",
             Self::Connection => "connection",
+            Self::Secret => "secret",
         }
     }
 }
@@ -116,8 +119,19 @@ pub enum Refusal {
         "this organization has viewed the secret, and it is shown once; use Rotate Secrets for a new one"
     )]
     SecretViewed,
+    #[error(
+        "the secret of an admin connection is shown {ADMIN_SECRET_VIEWS_MAX} times an hour at most; try again later"
+    )]
+    SecretViewedOften,
     #[error("the secret is no longer available here; use Rotate Secrets for a new one")]
     SecretGone,
+    #[error(
+        "an organization administers its own servers without an offer; a self-agreement carries P2P only"
+    )]
+    OfferToSelf,
+    /// The same to both parties: the rule is no secret, and any refusal tells as much.
+    #[error("Admin RW needs the Standard or Enterprise tier of {owner}, which owns the managed server")]
+    ReadWriteTier { owner: Name },
     #[error("the server has no key on file, so there is nothing to revoke")]
     NotEnrolled,
 }

@@ -180,7 +180,7 @@ async fn make(
 }
 
 /// A live agreement with the peer; with none, the peer's existence is not confirmed beyond its name.
-async fn agreement_with(
+pub(super) async fn agreement_with(
     act: &mut Act,
     own: OrganizationId,
     peer: OrganizationId,

@@ -12,7 +12,7 @@ use crate::store::OrganizationRecord;
 use super::act::Act;
 use super::error::{Noun, PlatformError, Refusal};
 use super::views::shown;
-use super::{Actor, Platform};
+use super::{Actor, Platform, holds};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OrganizationView {
@@ -38,7 +38,8 @@ impl Platform {
         act.finish(outcome).await
     }
 
-    /// By the gateway's operator, or by an owner of the organization. Deletes nothing.
+    /// By the gateway's operator, or by an owner of the organization. Deletes nothing; where the new
+    /// tier does not admit read-write administration, connections for it are cut and held.
     pub async fn set_tier(&self, actor: &Actor, id: OrganizationId, tier: Tier) -> Result<(), PlatformError> {
         let mut act = self.begin(actor, "set tier", format!("organization {id}")).await?;
         let outcome = set_tier(&mut act, id, tier).await;
@@ -83,6 +84,7 @@ async fn set_tier(act: &mut Act, id: OrganizationId, tier: Tier) -> Result<(), P
     };
     act.concerns(id);
     act.tx.set_tier(id, tier).await?;
+    holds::follow_tier(act, &organization, tier).await?;
     act.say(format!("from {} to {tier}", organization.tier));
     Ok(())
 }

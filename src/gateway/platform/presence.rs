@@ -192,7 +192,10 @@ pub(super) async fn facts_of(tx: &mut Tx, connection: &ConnectionRecord) -> Resu
     let mut facts = Facts { first_connected: connection.first_connected_at, ..Facts::default() };
     for side in [Side::Source, Side::Target] {
         let fact = told.iter().find(|fact| fact.side == side);
-        let server = tx.server(connection.end(side).server).await?;
+        let server = match &connection.end(side).server {
+            Some(server) => tx.server(server.id).await?,
+            None => None,
+        };
         let of_side = SideFacts {
             link: server.and_then(|server| server.link),
             tunnel: fact.map(|fact| fact.tunnel),

@@ -1,6 +1,7 @@
 //! Two organizations joined from nothing, for the demo and the lab: the same calls in the same order
 //! as two operators make them.
 
+use crate::domain::access::Access;
 use crate::domain::connection::Protocol;
 use crate::domain::id::{ConnectionId, OrganizationId, ServerId};
 use crate::domain::name::{Description, Name};
@@ -10,11 +11,12 @@ use crate::domain::tier::Tier;
 use super::channels::NewChannel;
 use super::connections::Command;
 use super::error::PlatformError;
+use super::offers::{AdminOffer, OfferLife};
 use super::servers::ServerText;
 use super::tokens::{IssuedToken, TokenLife};
 use super::{Actor, Platform};
 
-/// Who sends to whom over what.
+/// Who sends to whom over what, and how far the source may administer the target.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub source_organization: Name,
@@ -22,6 +24,8 @@ pub struct Plan {
     pub target_organization: Name,
     pub target_server: Name,
     pub channels: Vec<(Name, Protocol)>,
+    /// One admin connection each.
+    pub admin: Vec<Access>,
     pub token_life: TokenLife,
 }
 
@@ -40,6 +44,8 @@ pub struct Provisioned {
     pub target: Provided,
     /// Active, in the order of the plan's channels.
     pub connections: Vec<ConnectionId>,
+    /// Active, in the order of the plan's.
+    pub admin: Vec<ConnectionId>,
 }
 
 impl Platform {
@@ -63,7 +69,15 @@ impl Platform {
             self.command(&source.actor, connection, Command::Activate).await?;
             connections.push(connection);
         }
-        Ok(Provisioned { source, target, connections })
+        let mut admin = Vec::with_capacity(plan.admin.len());
+        for &access in &plan.admin {
+            let (server, to) = (target.server, source.organization);
+            let offer = AdminOffer { server, to, access, life: OfferLife::default() };
+            let connection = self.offer_admin(&target.actor, &offer).await?;
+            self.accept_offer(&source.actor, connection, source.server).await?;
+            admin.push(connection);
+        }
+        Ok(Provisioned { source, target, connections, admin })
     }
 
     async fn provide(

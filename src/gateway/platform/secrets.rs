@@ -1,18 +1,18 @@
 //! Shared secrets: one view for each owner, one hand-over to each side's agent, deletion, rotation.
 
-use crate::domain::connection::Side;
+use crate::domain::connection::{ConnectionType, Side};
 use crate::domain::id::{ConnectionId, ServerId};
-use crate::domain::limits::SECRET_KEPT_AFTER_HELD;
+use crate::domain::limits::{ADMIN_SECRET_VIEWS_MAX, ADMIN_SECRET_VIEWS_WITHIN, SECRET_KEPT_AFTER_HELD};
 use crate::domain::role::Deed;
 use crate::domain::secret::Secret;
 use crate::domain::status;
 use crate::domain::time::Timestamp;
 use crate::domain::visibility::{self, Datum, Sight, Viewer};
 use crate::identity::chance;
-use crate::store::{ConnectionRecord, SEALED_BYTES, SecretRecord, Tx};
+use crate::store::{Carried, ConnectionRecord, SEALED_BYTES, SecretRecord, Tx};
 
 use super::act::Act;
-use super::agents::AgentError;
+use super::agents::{self, AgentError};
 use super::error::{Noun, PlatformError, Refusal};
 use super::seal::SealingKey;
 use super::{Actor, Platform};
@@ -26,7 +26,8 @@ pub struct Revealed {
 }
 
 impl Platform {
-    /// Once for each owner; it counts when it is sent.
+    /// Of a P2P connection once for each owner, of an admin connection now and then for its one owner; it
+    /// counts when it is sent.
     pub async fn view_secret(&self, actor: &Actor, id: ConnectionId) -> Result<Revealed, PlatformError> {
         self.forget_secret_if_due(id).await?;
         let mut act = self.begin(actor, "view secret", format!("connection {id}")).await?;
@@ -53,7 +54,7 @@ impl Platform {
         let mut tx = self.store.write().await?;
         let (connection, side) = self.connection_of(&mut tx, server, id).await?;
         let kept = tx.secret(id).await?.ok_or(AgentError::NotFound)?;
-        if connection.status.is_terminal() || kept.held_at(side).is_some() {
+        if agents::activity(connection.status).is_none() || kept.held_at(side).is_some() {
             return Err(AgentError::SecretUnavailable);
         }
         let sealed = kept.sealed.ok_or(AgentError::SecretUnavailable)?;
@@ -87,9 +88,10 @@ impl Platform {
         Ok(())
     }
 
-    /// Deletes every secret that is due. The rules are judged on every read too; this is for those
-    /// nobody reads. Gives how many went.
+    /// Lets offers expire and deletes every secret that is due. The rules are judged on every read too;
+    /// this is for those nobody reads. Gives how many secrets went.
     pub async fn sweep(&self) -> Result<usize, PlatformError> {
+        self.settle_offers().await?;
         let now = self.now();
         let mut due = self.store.read().await?.sealed_secrets().await?;
         due.retain(|kept| is_due(kept, now));
@@ -120,23 +122,54 @@ impl Platform {
 async fn view(act: &mut Act, seal: &SealingKey, id: ConnectionId) -> Result<Revealed, PlatformError> {
     let own = act.member(Deed::Reveal)?;
     let (connection, side) = act.connection(id, own).await?;
-    if visibility::sight(Datum::SharedSecret, Viewer::Party) != Sight::Revealed {
-        return Err(PlatformError::NotFound { noun: Noun::Connection });
-    }
+    check_owner(&connection, side)?;
     let Some(kept) = act.tx.secret(id).await? else {
         return Err(Refusal::SecretGone.into());
     };
-    if kept.viewed_at(side).is_some() {
-        return Err(Refusal::SecretViewed.into());
+    match connection.carried {
+        Carried::Channel { .. } if kept.viewed_at(side).is_some() => {
+            return Err(Refusal::SecretViewed.into());
+        }
+        Carried::Channel { .. } => {
+            for viewed in sides_of_owner(&connection, side) {
+                act.tx.note_viewed(id, viewed, act.now).await?;
+            }
+        }
+        Carried::Admin { .. } => count_view(act, id).await?,
     }
     let sealed = kept.sealed.ok_or(Refusal::SecretGone)?;
     let secret = seal.open_sealed(id, kept.epoch, &sealed)?;
-    for viewed in sides_of_owner(&connection, side) {
-        act.tx.note_viewed(id, viewed, act.now).await?;
-    }
     forget_if_due(&mut act.tx, id, act.now).await?;
     act.say(format!("epoch {}, to the {side}'s owner", kept.epoch));
     Ok(Revealed { connection: id, epoch: kept.epoch, secret })
+}
+
+/// To the recipient of an admin offer the secret is what does not exist.
+fn check_owner(connection: &ConnectionRecord, side: Side) -> Result<(), PlatformError> {
+    let viewer = match side {
+        Side::Source => Viewer::Party,
+        Side::Target => Viewer::Owner,
+    };
+    let datum = match connection.kind() {
+        ConnectionType::P2p => Datum::SharedSecret,
+        ConnectionType::AdminRw | ConnectionType::AdminRo => Datum::AdminSecret,
+    };
+    match visibility::sight(datum, viewer) {
+        Sight::Revealed => Ok(()),
+        Sight::Shown | Sight::WhenPublished | Sight::OwnFile | Sight::Absent => {
+            Err(PlatformError::NotFound { noun: Noun::Secret })
+        }
+    }
+}
+
+/// A rotation does not start the count anew: it bounds reveals, whatever is revealed.
+async fn count_view(act: &mut Act, id: ConnectionId) -> Result<(), PlatformError> {
+    let since = act.now.saturating_sub(ADMIN_SECRET_VIEWS_WITHIN);
+    if act.tx.count_views(id, since).await? >= ADMIN_SECRET_VIEWS_MAX {
+        return Err(Refusal::SecretViewedOften.into());
+    }
+    act.tx.insert_view(id, act.now).await?;
+    Ok(())
 }
 
 /// An organization at both ends is one owner and has one view.
@@ -150,7 +183,8 @@ fn sides_of_owner(connection: &ConnectionRecord, side: Side) -> Vec<Side> {
 
 async fn rotate_by_party(act: &mut Act, seal: &SealingKey, id: ConnectionId) -> Result<u32, PlatformError> {
     let own = act.member(Deed::Change)?;
-    let (connection, _) = act.connection(id, own).await?;
+    let (connection, side) = act.connection(id, own).await?;
+    check_owner(&connection, side)?;
     if connection.status.is_terminal() {
         let refusal = status::Refusal::Final { status: connection.status };
         return Err(Refusal::from(refusal).into());
@@ -182,8 +216,12 @@ async fn forget_if_due(tx: &mut Tx, id: ConnectionId, now: Timestamp) -> Result<
     Ok(due)
 }
 
-/// Both agents hold it, and both views are used or the time for them is over.
+/// Both agents hold it, and both views are used or the time for them is over. An admin connection's is
+/// kept until its end.
 fn is_due(kept: &SecretRecord, now: Timestamp) -> bool {
+    if kept.kind != ConnectionType::P2p {
+        return false;
+    }
     let (Some(source), Some(target)) = (kept.held_at(Side::Source), kept.held_at(Side::Target)) else {
         return false;
     };

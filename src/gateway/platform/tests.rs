@@ -1,19 +1,25 @@
 //! A small platform in a temporary folder, with a clock moved by hand.
 
+mod admin_secrets;
 mod agents;
 mod connections;
 mod enrolment;
 mod grants;
+mod managed;
+mod offers;
 mod peerings;
 mod races;
 mod secrets;
+mod sessions;
 mod sights;
+mod tiers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use crate::domain::connection::Protocol;
+use crate::domain::access::Access;
+use crate::domain::connection::{Protocol, Side};
 use crate::domain::id::{
     AgreementId, ChannelId, ConnectionId, GrantId, KeyFingerprint, OrganizationId, ServerId,
 };
@@ -23,6 +29,7 @@ use crate::domain::tier::Tier;
 use crate::domain::time::Timestamp;
 use crate::identity::time::TimeSource;
 
+use self::managed::Managed;
 use super::*;
 
 #[derive(Debug)]
@@ -178,6 +185,7 @@ async fn two_organizations_are_joined_from_nothing_in_one_call() {
         target_organization: "St Mary".parse().unwrap(),
         target_server: "b".parse().unwrap(),
         channels: vec![("ADT".parse().unwrap(), Protocol::Mllp), ("CT".parse().unwrap(), Protocol::Dicom)],
+        admin: Vec::new(),
         token_life: TokenLife::Week,
     };
     let made = world.platform.provision(&plan).await.unwrap();
@@ -186,13 +194,53 @@ async fn two_organizations_are_joined_from_nothing_in_one_call() {
     assert!(rules.iter().all(|rule| rule.peer == made.target.server));
     assert_eq!(rules.len(), 2);
     let view = world.platform.connection(&made.target.actor, made.connections[1]).await.unwrap();
-    assert_eq!((view.route().as_str(), view.protocol), ("a → b", Protocol::Dicom));
+    assert_eq!(view.route(), "a → b");
     assert_eq!(
-        agent_entry(&view, crate::domain::connection::Side::Target, "127.0.0.1:4242"),
+        agent_entry(&view, Side::Target, "127.0.0.1:4242").unwrap(),
         format!(
             "[[p2p_target]]\nname       = \"ct-from-a\"\nid         = \"{}\"\npeer       = \"{}\"\n\
              protocol   = \"dicom\"\nforward_to = \"127.0.0.1:4242\"\n",
             view.id, made.source.server
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_plan_with_administration_gives_active_connections_and_their_entries() {
+    let world = World::new().await;
+    let plan = Plan {
+        source_organization: "Lakeside".parse().unwrap(),
+        source_server: "Lakeside Mirth".parse().unwrap(),
+        target_organization: "St Mary".parse().unwrap(),
+        target_server: "St Mary Mirth".parse().unwrap(),
+        channels: Vec::new(),
+        admin: Access::ALL.to_vec(),
+        token_life: TokenLife::Week,
+    };
+    let made = world.platform.provision(&plan).await.unwrap();
+    let mut entries = String::new();
+    for id in &made.admin {
+        let view = world.platform.connection(&made.target.actor, *id).await.unwrap();
+        assert_eq!(view.status.to_string(), "Active");
+        for side in [Side::Source, Side::Target] {
+            entries.push_str(&agent_entry(&view, side, usual_address(&view.carried)).unwrap());
+        }
+    }
+    let [view_only, full] = &made.admin[..] else { panic!("{:?}", made.admin) };
+    let (managing, managed) = (made.source.server, made.target.server);
+    assert_eq!(
+        entries,
+        format!(
+            "[[admin_managing]]\nname       = \"st-mary-mirth-managing-ro\"\nid         = \"{view_only}\"\n\
+             peer       = \"{managed}\"\nlisten     = \"127.0.0.1:8443\"\n\
+             [[admin_managed]]\nname       = \"lakeside-mirth-manages-us-ro\"\nid         = \"{view_only}\"\n\
+             peer       = \"{managing}\"\nmirth      = \"https://127.0.0.1:8443\"\n\
+             max_access = \"read-only\"\n\
+             [[admin_managing]]\nname       = \"st-mary-mirth-managing-rw\"\nid         = \"{full}\"\n\
+             peer       = \"{managed}\"\nlisten     = \"127.0.0.1:8443\"\n\
+             [[admin_managed]]\nname       = \"lakeside-mirth-manages-us-rw\"\nid         = \"{full}\"\n\
+             peer       = \"{managing}\"\nmirth      = \"https://127.0.0.1:8443\"\n\
+             max_access = \"read-write\"\n"
         )
     );
 }

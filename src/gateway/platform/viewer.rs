@@ -3,7 +3,7 @@
 use crate::domain::connection::Side;
 use crate::domain::id::{OrganizationId, ServerId};
 use crate::domain::visibility::Viewer;
-use crate::store::{AgreementStatus, ChannelRecord, ConnectionRecord, StoreError, Tx};
+use crate::store::{AgreementStatus, Carried, ChannelRecord, ConnectionRecord, StoreError, Tx};
 
 /// The side an organization acts as. At both ends of its own connection it acts as the source.
 pub(super) fn side_of(connection: &ConnectionRecord, organization: OrganizationId) -> Option<Side> {
@@ -35,7 +35,9 @@ pub(super) async fn of_channel(
         return Ok(Viewer::Owner);
     }
     let mut connections = tx.connections_of_server(channel.server).await?;
-    connections.retain(|connection| connection.channel == channel.id);
+    connections.retain(
+        |it| matches!(it.carried, Carried::Channel { channel: carried, .. } if carried == channel.id),
+    );
     of_others(tx, organization, channel.organization, &connections).await
 }
 

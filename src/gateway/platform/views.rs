@@ -1,17 +1,18 @@
 //! Connections as people see them. A row exists only for the two parties, and both may see all of
-//! it: secrets and connector files are not in it for anybody.
+//! it but whose tier holds a pause: secrets and connector files are not in it for anybody.
 
 use std::fmt::Display;
 
 use serde::{Serialize, Serializer};
 
+use crate::domain::access::Access;
 use crate::domain::connection::{ConnectionType, Protocol, Side};
 use crate::domain::connectivity::{Connectivity, Facts};
 use crate::domain::id::{ConnectionId, OrganizationId, ServerId};
 use crate::domain::name::Name;
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
-use crate::store::ConnectionRecord;
+use crate::store::{Carried, ConnectionRecord};
 
 use super::error::{Noun, PlatformError};
 use super::presence::facts_of;
@@ -25,13 +26,11 @@ pub struct ConnectionView {
     pub kind: ConnectionType,
     pub source: EndView,
     pub target: EndView,
-    #[serde(serialize_with = "shown")]
-    pub channel: Name,
-    #[serde(serialize_with = "shown")]
-    pub protocol: Protocol,
+    #[serde(flatten)]
+    pub carried: CarriedView,
     #[serde(serialize_with = "shown")]
     pub status: Status,
-    /// Whose pause is in force.
+    /// Whose pause is in force; to the party concerned it says when that is for its tier's sake.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub held_by: Vec<String>,
     /// Why it is Failed.
@@ -49,11 +48,35 @@ pub struct ConnectionView {
     pub changed_at: Timestamp,
 }
 
+/// What the connection is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum CarriedView {
+    Channel {
+        #[serde(serialize_with = "shown")]
+        channel: Name,
+        #[serde(serialize_with = "shown")]
+        protocol: Protocol,
+    },
+    Admin {
+        #[serde(serialize_with = "shown")]
+        access: Access,
+        /// The managed server's organization.
+        #[serde(serialize_with = "shown")]
+        offered_by: Name,
+        /// While it is Offered: until when the recipient may accept.
+        #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
+        expires_at: Option<Timestamp>,
+    },
+}
+
 /// One end with its lamps; each with the time it came to be so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EndView {
-    #[serde(serialize_with = "shown")]
-    pub server: ServerId,
+    /// Absent until the recipient of an offer has named one.
+    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerId>,
+    /// The server's; the organization's while there is no server.
     #[serde(serialize_with = "shown")]
     pub name: Name,
     #[serde(serialize_with = "shown")]
@@ -85,7 +108,7 @@ impl ConnectionView {
         }
     }
 
-    /// The same whoever looks.
+    /// The same whoever looks. Before acceptance the recipient's name stands for its server's.
     #[must_use]
     pub fn route(&self) -> String {
         format!("{} → {}", self.source.name, self.target.name)
@@ -95,23 +118,25 @@ impl ConnectionView {
 impl Platform {
     /// The connections one is a party of, ended ones too; lists hide those until asked.
     pub async fn connections(&self, actor: &Actor) -> Result<Vec<ConnectionView>, PlatformError> {
+        self.settle_offers().await?;
         let mut tx = self.store.read().await?;
         let mut views = Vec::new();
         for connection in tx.connections().await? {
             if sees(actor, &connection) {
                 let facts = facts_of(&mut tx, &connection).await?;
-                views.push(view(connection, &facts));
+                views.push(view(connection, &facts, actor.viewpoint()));
             }
         }
         Ok(views)
     }
 
     pub async fn connection(&self, actor: &Actor, id: ConnectionId) -> Result<ConnectionView, PlatformError> {
+        self.settle_offers().await?;
         let mut tx = self.store.read().await?;
         let found = tx.connection(id).await?.filter(|connection| sees(actor, connection));
         let connection = found.ok_or(PlatformError::NotFound { noun: Noun::Connection })?;
         let facts = facts_of(&mut tx, &connection).await?;
-        Ok(view(connection, &facts))
+        Ok(view(connection, &facts, actor.viewpoint()))
     }
 }
 
@@ -119,20 +144,19 @@ fn sees(actor: &Actor, connection: &ConnectionRecord) -> bool {
     actor.viewpoint().is_none_or(|own| viewer::side_of(connection, own).is_some())
 }
 
-fn view(connection: ConnectionRecord, facts: &Facts) -> ConnectionView {
+fn view(connection: ConnectionRecord, facts: &Facts, viewpoint: Option<OrganizationId>) -> ConnectionView {
     let connectivity = facts.connectivity();
     let held_by = [Side::Source, Side::Target]
         .into_iter()
         .filter(|side| connection.status.holds().is_some_and(|holds| holds.includes(*side)))
-        .map(|side| connection.end(side).organization_name.to_string())
+        .map(|side| holder(&connection, side, viewpoint))
         .collect();
     ConnectionView {
         id: connection.id,
-        kind: ConnectionType::P2p,
+        kind: connection.kind(),
         source: end(&connection, facts, Side::Source),
         target: end(&connection, facts, Side::Target),
-        channel: connection.channel_name,
-        protocol: connection.protocol,
+        carried: carried(&connection),
         status: connection.status,
         held_by,
         failure: connection.failure,
@@ -144,6 +168,30 @@ fn view(connection: ConnectionRecord, facts: &Facts) -> ConnectionView {
     }
 }
 
+/// What tier an organization has is its own to see, and the operator's.
+fn holder(connection: &ConnectionRecord, side: Side, viewpoint: Option<OrganizationId>) -> String {
+    let end = connection.end(side);
+    let for_tier = side == Side::Target && connection.held_for_tier;
+    if for_tier && viewpoint.is_none_or(|own| own == end.organization) {
+        format!("{} (until its tier admits Admin RW)", end.organization_name)
+    } else {
+        end.organization_name.to_string()
+    }
+}
+
+fn carried(connection: &ConnectionRecord) -> CarriedView {
+    match &connection.carried {
+        Carried::Channel { name, protocol, .. } => {
+            CarriedView::Channel { channel: name.clone(), protocol: *protocol }
+        }
+        Carried::Admin { access, expires_at, .. } => CarriedView::Admin {
+            access: *access,
+            offered_by: connection.target.organization_name.clone(),
+            expires_at: (connection.status == Status::Offered).then_some(*expires_at),
+        },
+    }
+}
+
 fn end(connection: &ConnectionRecord, facts: &Facts, side: Side) -> EndView {
     let end = connection.end(side);
     let told = facts.side(side);
@@ -151,8 +199,8 @@ fn end(connection: &ConnectionRecord, facts: &Facts, side: Side) -> EndView {
     let never = Lamp { state: "never", since: None };
     let up_or_down = |up: bool| if up { "up" } else { "down" };
     EndView {
-        server: end.server,
-        name: end.name.clone(),
+        server: end.server.as_ref().map(|server| server.id),
+        name: end.name().clone(),
         organization: end.organization_name.clone(),
         organization_id: end.organization,
         link: told.link.map_or(never.clone(), |link| lamp(up_or_down(link.value), link.since)),

@@ -1,5 +1,7 @@
 //! Two processes on one database: two platforms stand for them.
 
+use crate::domain::limits::OFFER_LIFE_DEFAULT;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -91,6 +93,82 @@ async fn a_running_platform_notices_what_another_process_wrote() {
     there.command(&pair.source.actor, pair.connection, Command::Activate).await.unwrap();
     assert_ne!(pair.world.platform.data_version().await.unwrap(), before);
     assert_eq!(pair.status().await, "Active");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_acceptances_with_different_servers_leave_one_source() {
+    for _ in 0..10 {
+        let managed = Managed::offered(Access::ReadWrite).await;
+        let there = managed.second(managed.world.clock.clone()).await;
+        let (actor, id) = (&managed.recipient.actor, managed.connection);
+        let (one, two) = tokio::join!(
+            managed.world.platform.accept_offer(actor, id, managed.sources[0]),
+            there.accept_offer(actor, id, managed.sources[1]),
+        );
+        assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
+        let source = managed.view(&managed.owner).await.source.server;
+        assert_eq!(source, Some(managed.sources[usize::from(two.is_ok())]));
+        let late = if one.is_ok() { refused(two) } else { refused(one) };
+        assert_eq!(late, "`accept` is possible when the connection is Offered; it is Active");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_acceptance_racing_a_withdrawal_or_a_refusal_has_one_winner() {
+    for round in 0..20 {
+        let managed = Managed::offered(Access::ReadOnly).await;
+        let there = managed.second(managed.world.clock.clone()).await;
+        let ending = async {
+            if round % 2 == 0 {
+                there.withdraw_offer(&managed.owner.actor, managed.connection).await
+            } else {
+                there.decline_offer(&managed.recipient.actor, managed.connection).await
+            }
+        };
+        let (accepted, ended) = tokio::join!(managed.accept(), ending);
+        assert!(accepted.is_ok() != ended.is_ok(), "{accepted:?} {ended:?}");
+        let status = managed.status().await;
+        match ended {
+            Ok(to) => assert_eq!(status, to.to_string()),
+            Err(_) => assert_eq!(status, "Active"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_acceptance_racing_the_expiry_has_one_winner() {
+    for _ in 0..10 {
+        let managed = Managed::offered(Access::ReadOnly).await;
+        // The other process's clock is past the end of the offer already.
+        let later = managed.world.platform.now().saturating_add(OFFER_LIFE_DEFAULT).as_millis();
+        let there = managed.second(Arc::new(Clock(AtomicI64::new(later)))).await;
+        let (accepted, swept) = tokio::join!(managed.accept(), there.sweep());
+        swept.unwrap();
+        let log = managed.world.platform.audit(&managed.owner.actor, 10).await.unwrap();
+        let expired = log.iter().filter(|entry| entry.action == "expire offer").count();
+        let status = managed.status().await;
+        match accepted {
+            Ok(_) => assert_eq!((&*status, expired), ("Active", 0)),
+            Err(error) => {
+                assert_eq!((&*status, expired), ("Expired", 1));
+                assert!(refused(Err::<(), _>(error)).contains("is Expired"));
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_acceptance_racing_a_downgrade_never_leaves_read_write_running() {
+    for _ in 0..10 {
+        let managed = Managed::offered(Access::ReadWrite).await;
+        let there = managed.second(managed.world.clock.clone()).await;
+        let actor = host();
+        let (accepted, downgraded) =
+            tokio::join!(managed.accept(), there.set_tier(&actor, managed.owner.id, Tier::Free));
+        downgraded.unwrap();
+        let expected = if accepted.is_ok() { "Paused" } else { "Offered" };
+        assert_eq!(managed.status().await, expected, "{accepted:?}");
+    }
 }
 
 async fn second(pair: &Pair) -> Platform {

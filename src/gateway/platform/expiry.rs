@@ -1,0 +1,42 @@
+//! Offers whose time is over. Whoever looks or asks finds them Expired: the sweep is for those that
+//! nobody looks at.
+
+use crate::domain::status::{Event, Mover};
+use crate::domain::time::Timestamp;
+use crate::store::{Carried, Outcome, Tx};
+
+use super::audit::{AgentEntry, GATEWAY};
+use super::error::PlatformError;
+use super::{Platform, agents, connections};
+
+impl Platform {
+    /// Before anything is read that tells of offers.
+    pub(super) async fn settle_offers(&self) -> Result<(), PlatformError> {
+        if self.store.read().await?.expired_offers(self.now()).await?.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.store.write().await?;
+        let now = self.now();
+        expire_offers(&mut tx, now).await?;
+        Ok(tx.commit().await?)
+    }
+}
+
+/// Each with its entry in both logs.
+pub(super) async fn expire_offers(tx: &mut Tx, now: Timestamp) -> Result<(), PlatformError> {
+    for id in tx.expired_offers(now).await? {
+        let Some(offer) = tx.connection(id).await? else { continue };
+        let Carried::Admin { expires_at, .. } = offer.carried else { continue };
+        let to = connections::shift(tx, &offer, Event::Expire, Mover::System, None, now).await?;
+        let entry = AgentEntry {
+            actor: GATEWAY.into(),
+            action: "expire offer",
+            object: format!("connection {id}"),
+            outcome: Outcome::Done,
+            detail: format!("from {} to {to}; it could be accepted until {expires_at}", offer.status),
+            bucket: None,
+        };
+        entry.write(tx, now, agents::both(&offer)).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! What a tier does to running read-write administration: a downgrade cuts its owner's connections and
+//! holds them Paused; the tier that fits again lifts what the downgrade held and nothing else.
+//!
+//! The hold is the target's, so that the table of statuses and the agents need not know of it; a flag
+//! beside it says whose it is. The owner may make it its own by pausing as well.
+
+use crate::domain::connection::{ConnectionType, Side};
+use crate::domain::status::{Event, Holds, Mover, Status};
+use crate::domain::tier::Tier;
+use crate::store::{ConnectionRecord, OrganizationRecord, Outcome};
+
+use super::act::Act;
+use super::audit::{AgentEntry, GATEWAY};
+use super::error::PlatformError;
+use super::{agents, connections};
+
+/// After the tier of `owner`, which is here as it was before, became `tier`.
+pub(super) async fn follow_tier(
+    act: &mut Act,
+    owner: &OrganizationRecord,
+    tier: Tier,
+) -> Result<(), PlatformError> {
+    for connection in act.tx.connections().await? {
+        if connection.kind() != ConnectionType::AdminRw || connection.target.organization != owner.id {
+            continue;
+        }
+        if tier.offers_admin_rw() {
+            lift(act, &connection).await?;
+        } else if owner.tier.offers_admin_rw() {
+            hold(act, &connection).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn hold(act: &mut Act, connection: &ConnectionRecord) -> Result<(), PlatformError> {
+    let to = match connection.status {
+        Status::Active | Status::Paused(Holds::Source) => {
+            let mover = Mover::Party(Side::Target);
+            let to = connections::shift(&mut act.tx, connection, Event::Pause, mover, None, act.now).await?;
+            act.tx.set_held_for_tier(connection.id, true).await?;
+            to
+        }
+        // The owner's own pause outlasts the downgrade.
+        held @ Status::Paused(Holds::Target | Holds::Both) => held,
+        Status::Provisioning
+        | Status::Ready
+        | Status::Offered
+        | Status::Failed
+        | Status::Declined
+        | Status::Expired
+        | Status::Terminated => return Ok(()),
+    };
+    act.tx.raise_cut_epoch(connection.id).await?;
+    let detail = format!("from {} to {to}, open tunnels cut", connection.status);
+    note(act, connection, "hold connection", detail).await
+}
+
+async fn lift(act: &mut Act, connection: &ConnectionRecord) -> Result<(), PlatformError> {
+    if !connection.held_for_tier {
+        return Ok(());
+    }
+    let mover = Mover::Party(Side::Target);
+    let to = connections::shift(&mut act.tx, connection, Event::Resume, mover, None, act.now).await?;
+    note(act, connection, "release connection", format!("from {} to {to}", connection.status)).await
+}
+
+/// In both logs, in words that do not tell the peer of the tier.
+async fn note(
+    act: &mut Act,
+    connection: &ConnectionRecord,
+    action: &'static str,
+    moved: String,
+) -> Result<(), PlatformError> {
+    let entry = AgentEntry {
+        actor: GATEWAY.into(),
+        action,
+        object: format!("connection {}", connection.id),
+        outcome: Outcome::Done,
+        detail: format!("{moved}, on behalf of {}", connection.target.organization_name),
+        bucket: None,
+    };
+    entry.write(&mut act.tx, act.now, agents::both(connection)).await?;
+    Ok(())
+}

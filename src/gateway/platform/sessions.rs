@@ -1,0 +1,71 @@
+//! Admin sessions as agents tell of them, for the audit logs of both organizations. The agents' own
+//! files have every request refused or changing anything; here is their sum.
+
+use crate::domain::connection::Side;
+use crate::domain::id::{ConnectionId, ServerId};
+use crate::domain::limits::ADMIN_SESSION_ROWS_PER_MINUTE;
+use crate::protocol::control::{SessionReport, SessionStage};
+use crate::store::{Carried, Outcome};
+
+use super::Platform;
+use super::agents::{self, AgentError};
+use super::audit::{AgentEntry, minute_bucket};
+
+impl Platform {
+    /// From an end of an admin connection that was accepted, also after it ended: the session's end is
+    /// told then. Nobody else's word is taken, and each side's is kept apart from the other's.
+    pub async fn admin_session(
+        &self,
+        server: ServerId,
+        id: ConnectionId,
+        session: &SessionReport,
+    ) -> Result<(), AgentError> {
+        let mut tx = self.store.write().await?;
+        let (connection, side) = self.connection_of(&mut tx, server, id).await?;
+        let is_admin = matches!(connection.carried, Carried::Admin { .. });
+        if !is_admin || connection.source.server.is_none() {
+            return Err(AgentError::NotFound);
+        }
+        let now = self.now();
+        let action = action(session.stage);
+        let apart = match session.stage {
+            // What grows while it runs is told once a minute; the end has the sum.
+            SessionStage::Running => 0,
+            // An agent that makes sessions up must not fill the other organization's log.
+            SessionStage::Started | SessionStage::Ended => session.number % ADMIN_SESSION_ROWS_PER_MINUTE,
+        };
+        let entry = AgentEntry {
+            actor: format!("agent of {}", connection.end(side).name()),
+            action,
+            object: format!("connection {id}"),
+            outcome: Outcome::Done,
+            detail: detail(session, side),
+            bucket: Some(minute_bucket(now, format_args!("{action} {id} {side} {apart}"))),
+        };
+        entry.write(&mut tx, now, agents::both(&connection)).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+const fn action(stage: SessionStage) -> &'static str {
+    match stage {
+        SessionStage::Started => "admin session started",
+        SessionStage::Running => "admin session running",
+        SessionStage::Ended => "admin session ended",
+    }
+}
+
+/// The managing side does not judge: it counts neither refusals nor changes.
+fn detail(session: &SessionReport, side: Side) -> String {
+    let SessionReport { number, local_peer, requests, refused, changes, .. } = session;
+    match side {
+        Side::Source => format!(
+            "session {number} from {local_peer}: {requests} requests, told by the managing server's agent"
+        ),
+        Side::Target => format!(
+            "session {number} from {local_peer}: {requests} requests, {refused} refused, {changes} changes, \
+             told by the managed server's agent"
+        ),
+    }
+}

@@ -1,0 +1,358 @@
+//! Who offers, accepts, declines and withdraws administration; every event by everybody in every
+//! status; expiry as whoever reads finds it; who sees an offer.
+
+use crate::domain::connection::ConnectionType;
+use crate::domain::limits::OFFER_LIFE_DEFAULT;
+use crate::domain::status::{self, Event, Holds, Mover, Status};
+use crate::protocol::control::{Activity, Unfit};
+
+use super::*;
+
+/// What people may ask of an admin connection.
+const EVENTS: [Event; 9] = [
+    Event::Accept,
+    Event::Decline,
+    Event::Withdraw,
+    Event::Activate,
+    Event::Pause,
+    Event::Resume,
+    Event::Disconnect,
+    Event::Retry,
+    Event::Terminate,
+];
+
+/// Every status but Provisioning, which nobody ever sees.
+const STATUSES: [Status; 10] = [
+    Status::Offered,
+    Status::Ready,
+    Status::Active,
+    Status::Paused(Holds::Source),
+    Status::Paused(Holds::Target),
+    Status::Paused(Holds::Both),
+    Status::Failed,
+    Status::Declined,
+    Status::Expired,
+    Status::Terminated,
+];
+
+#[tokio::test]
+async fn every_event_by_everybody_in_every_status_is_served_or_refused_as_the_tables_say() {
+    for from in STATUSES {
+        let mut managed = in_status(Managed::offered(Access::ReadWrite).await, from).await;
+        let outsider = managed.world.party("Outsider", Tier::Standard).await;
+        managed.world.server(&outsider, "Outside").await;
+        for event in EVENTS {
+            for side in [Side::Source, Side::Target] {
+                for role in Role::ALL {
+                    let party = if side == Side::Source { &managed.recipient } else { &managed.owner };
+                    let actor = member(party.id, role);
+                    let logs = log_lengths(&managed).await;
+                    let done = ask(&managed, &actor, event).await;
+                    let cell = format!("{event} by the {side}'s {role} in {from:?}");
+                    let expected = if role == Role::Auditor {
+                        Err("the role auditor may not change anything".to_owned())
+                    } else {
+                        status::on(Some(from), ConnectionType::AdminRw, event, Mover::Party(side))
+                            .map_err(|refusal| refusal.to_string())
+                    };
+                    assert_eq!(done, expected, "{cell}");
+                    let entries = log_lengths(&managed).await;
+                    let own = usize::from(side == Side::Target);
+                    assert_eq!(entries[own], logs[own] + 1, "{cell}: one entry in its own log");
+                    if role != Role::Auditor {
+                        assert_eq!(entries[1 - own], logs[1 - own] + 1, "{cell}: and in the other's");
+                    }
+                    let word = if done.is_ok() { "done" } else { "refused" };
+                    assert_eq!(managed.world.last_entry(party).await.2, word, "{cell}");
+                    assert_eq!(managed.view(party).await.status, *done.as_ref().unwrap_or(&from), "{cell}");
+                    if done.is_ok_and(|to| to != from) {
+                        managed.connection = managed.offer(Access::ReadWrite).await.unwrap();
+                        managed = in_status(managed, from).await;
+                    }
+                }
+            }
+            let logs = log_lengths(&managed).await;
+            let foreign = ask(&managed, &outsider.actor, event).await;
+            assert_eq!(foreign, Err("there is no such connection".into()), "{event} in {from:?}");
+            let by_host = ask(&managed, &host(), event).await;
+            assert_eq!(by_host, Err("this is done for an organization; say which".into()));
+            assert_eq!(log_lengths(&managed).await, logs, "{event} of others in {from:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_offer_goes_to_the_peer_of_a_live_agreement_from_the_servers_owner_and_to_nobody_else() {
+    let managed = Managed::offered(Access::ReadOnly).await;
+    let (world, owner) = (&managed.world, &managed.owner);
+    let offer = async |actor: &Actor, to, server| {
+        let offer = AdminOffer { server, to, access: Access::ReadOnly, life: OfferLife::default() };
+        refused(world.platform.offer_admin(actor, &offer).await)
+    };
+    world.peers(owner, owner).await;
+    assert!(offer(&owner.actor, owner.id, managed.server).await.contains("self-agreement carries P2P only"));
+    let stranger = world.party("Stranger", Tier::Standard).await;
+    let unknown = offer(&owner.actor, stranger.id, managed.server).await;
+    assert_eq!(unknown, "there is no agreement with Stranger; ask for peering first");
+    world.platform.request_peering(&owner.actor, stranger.id).await.unwrap();
+    let asked = offer(&owner.actor, stranger.id, managed.server).await;
+    assert!(asked.contains("no agreement"), "a request is no agreement: {asked}");
+    let nobody = OrganizationId::from_random([9; 16]);
+    assert_eq!(offer(&owner.actor, nobody, managed.server).await, "there is no such organization");
+    let recipient = &managed.recipient;
+    let foreign = offer(&recipient.actor, owner.id, managed.server).await;
+    assert_eq!(foreign, "there is no such server", "the peer cannot bring an offer about");
+    let auditor = offer(&member(owner.id, Role::Auditor), recipient.id, managed.server).await;
+    assert_eq!(auditor, "the role auditor may not change anything");
+    let by_host = offer(&host(), recipient.id, managed.server).await;
+    assert_eq!(by_host, "this is done for an organization; say which");
+}
+
+#[tokio::test]
+async fn one_offer_of_a_kind_is_open_for_a_server_and_a_peer_at_a_time() {
+    let managed = Managed::offered(Access::ReadOnly).await;
+    let again = managed.offer(Access::ReadOnly).await;
+    assert_eq!(refused(again), "making an offer: there is one already; choose another or use that one");
+    managed.offer(Access::ReadWrite).await.unwrap();
+    managed.world.platform.decline_offer(&managed.recipient.actor, managed.connection).await.unwrap();
+    managed.offer(Access::ReadOnly).await.unwrap();
+    managed.world.pass(OFFER_LIFE_DEFAULT);
+    managed.offer(Access::ReadOnly).await.unwrap();
+}
+
+#[tokio::test]
+async fn accepting_names_a_server_of_the_recipients_own_and_both_agents_hear_of_it() {
+    let managed = Managed::offered(Access::ReadOnly).await;
+    let platform = &managed.world.platform;
+    for server in [managed.server, managed.sources[0]] {
+        assert_eq!(platform.rules_for(server).await.unwrap().0, [], "nothing before acceptance");
+    }
+    let foreign = platform.accept_offer(&managed.recipient.actor, managed.connection, managed.server).await;
+    assert_eq!(refused(foreign), "there is no such server");
+    assert_eq!(managed.accept().await.unwrap(), "Active");
+    let rule = async |server| platform.rules_for(server).await.unwrap().0.remove(0);
+    let (source, target) = (rule(managed.sources[0]).await, rule(managed.server).await);
+    for (rule, side, peer, organization) in [
+        (&source, Side::Source, managed.server, "St Mary"),
+        (&target, Side::Target, managed.sources[0], "Lakeside"),
+    ] {
+        assert_eq!((rule.side, rule.peer, rule.protocol), (side, peer, None));
+        assert_eq!(rule.peer_organization.as_deref(), Some(organization));
+        assert_eq!((rule.kind, rule.activity), (ConnectionType::AdminRo, Activity::Active));
+        assert_eq!([&*rule.source_name, &*rule.target_name], ["Lakeside Mirth", "St Mary Mirth"]);
+    }
+    assert_eq!(platform.peers_of(managed.server).await.unwrap(), [managed.sources[0]]);
+    assert_eq!(platform.rules_for(managed.sources[1]).await.unwrap().0, []);
+}
+
+#[tokio::test]
+async fn only_an_accepted_connection_that_runs_joins_its_two_servers_at_the_relay() {
+    let managed = Managed::offered(Access::ReadOnly).await;
+    let platform = &managed.world.platform;
+    for (party, server, number) in
+        [(&managed.owner, managed.server, 1), (&managed.recipient, managed.sources[0], 2)]
+    {
+        let issued = platform.issue_token(&party.actor, server, TokenLife::Hour).await.unwrap();
+        let from = "192.0.2.7".parse().unwrap();
+        platform.redeem_token(server, &issued.token, key(number), from).await.unwrap();
+    }
+    let peers = async || {
+        let all = platform.relayed().await.unwrap();
+        let one = platform.relayed_server(managed.server).await.unwrap().unwrap();
+        assert_eq!(all[&managed.server], one);
+        (one.peers, all[&managed.sources[0]].route)
+    };
+    assert!(peers().await.0.is_empty(), "while it is Offered");
+    managed.accept().await.unwrap();
+    let (found, source) = peers().await;
+    assert_eq!(found, [source].into());
+    managed.command(&managed.owner, Command::Pause).await.unwrap();
+    assert_eq!(peers().await.0, [source].into());
+    managed.command(&managed.owner, Command::Terminate).await.unwrap();
+    assert!(peers().await.0.is_empty());
+}
+
+#[tokio::test]
+async fn an_agent_whose_file_forbids_it_fails_the_connection_and_it_is_retried_and_activated() {
+    let managed = Managed::active(Access::ReadWrite).await;
+    let platform = &managed.world.platform;
+    platform.unfit(managed.server, managed.connection, Unfit::Access).await.unwrap();
+    let view = managed.view(&managed.recipient).await;
+    assert_eq!(view.status.to_string(), "Failed");
+    assert!(view.failure.unwrap().starts_with("St Mary Mirth (target): the agent's file allows view-only"));
+    assert_eq!(managed.command(&managed.recipient, Command::Retry).await.unwrap(), "Ready");
+    assert_eq!(managed.command(&managed.recipient, Command::Activate).await.unwrap(), "Active");
+    platform.unfit(managed.server, managed.connection, Unfit::MirthTooOld).await.unwrap();
+    assert!(managed.view(&managed.owner).await.failure.unwrap().contains("older than 4.4.1"));
+}
+
+#[tokio::test]
+async fn an_offer_whose_time_is_over_is_expired_for_whoever_reads_first_and_in_both_logs() {
+    for read in 0..5 {
+        let managed = Managed::offered(Access::ReadOnly).await;
+        let platform = &managed.world.platform;
+        managed.world.pass(OFFER_LIFE_DEFAULT.checked_sub(Duration::from_millis(1)).unwrap());
+        assert_eq!(managed.status().await, "Offered");
+        managed.world.pass(Duration::from_millis(1));
+        match read {
+            0 => assert_eq!(managed.status().await, "Expired"),
+            1 => {
+                let all = platform.connections(&managed.recipient.actor).await.unwrap();
+                assert_eq!(all[0].status.to_string(), "Expired");
+            }
+            2 => assert!(refused(managed.accept().await).contains("is Expired and nothing changes that")),
+            3 => {
+                let entry = platform.audit(&managed.owner.actor, 1).await.unwrap().remove(0);
+                assert_eq!(entry.action, "expire offer");
+            }
+            _ => _ = platform.sweep().await.unwrap(),
+        }
+        let row = platform.store.read().await.unwrap().connection(managed.connection).await.unwrap();
+        assert_eq!(row.unwrap().status, Status::Expired, "written by reader {read}");
+        for party in [&managed.owner, &managed.recipient] {
+            let log = platform.audit(&party.actor, 10).await.unwrap();
+            let expired: Vec<_> = log.iter().filter(|entry| entry.action == "expire offer").collect();
+            assert_eq!(expired.len(), 1);
+            assert_eq!((expired[0].actor.as_str(), expired[0].outcome.as_str()), ("the gateway", "done"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_life_of_an_offer_is_as_its_maker_chose() {
+    let managed = Managed::offered(Access::ReadOnly).await;
+    let offer = AdminOffer {
+        server: managed.server,
+        to: managed.recipient.id,
+        access: Access::ReadWrite,
+        life: "1h".parse().unwrap(),
+    };
+    let platform = &managed.world.platform;
+    let short = platform.offer_admin(&managed.owner.actor, &offer).await.unwrap();
+    managed.world.pass(Duration::from_secs(3600));
+    let late = platform.accept_offer(&managed.recipient.actor, short, managed.sources[0]).await;
+    assert!(refused(late).contains("Expired"));
+    assert_eq!(managed.accept().await.unwrap(), "Active");
+}
+
+#[tokio::test]
+async fn an_offer_is_seen_by_its_two_parties_and_its_server_by_the_other_one_from_offered_on() {
+    let managed = Managed::offered(Access::ReadOnly).await;
+    let (world, platform) = (&managed.world, &managed.world.platform);
+    let peer = world.party("Peer", Tier::Standard).await;
+    world.peers(&peer, &managed.owner).await;
+    world.channel(&managed.owner, managed.server, "ADT").await;
+    let missing = ConnectionId::from_random([9; 16]);
+    for id in [managed.connection, missing] {
+        let seen = platform.connection(&peer.actor, id).await.map(drop);
+        assert_eq!(refused(seen), "there is no such connection");
+    }
+    assert!(platform.connections(&peer.actor).await.unwrap().is_empty());
+    let server_of_channel = async |party: &Party| {
+        let channels = platform.channels(&party.actor).await.unwrap();
+        channels.into_iter().find_map(|channel| channel.server).map(|name| name.to_string())
+    };
+    assert_eq!(server_of_channel(&peer).await, None);
+    assert_eq!(server_of_channel(&managed.recipient).await.as_deref(), Some("St Mary Mirth"));
+    let owner = serde_json::to_string(&managed.view(&managed.owner).await).unwrap();
+    assert!(!owner.contains("Lakeside Mirth") && !owner.contains("Spare"), "{owner}");
+    managed.world.pass(OFFER_LIFE_DEFAULT);
+    assert_eq!(server_of_channel(&managed.recipient).await, None, "an expired offer shows nothing more");
+    let ended = managed.view(&managed.recipient).await;
+    assert_eq!(ended.route(), "Lakeside → St Mary Mirth");
+}
+
+#[tokio::test]
+async fn a_view_says_what_an_admin_connection_is_and_nothing_of_channels() {
+    let managed = Managed::offered(Access::ReadOnly).await;
+    let json = async || serde_json::to_value(managed.view(&managed.owner).await).unwrap();
+    let offered = json().await;
+    assert_eq!((&offered["kind"], &offered["access"]), (&"Admin RO".into(), &"read-only".into()));
+    assert_eq!(offered["offered_by"], "St Mary");
+    assert_eq!(offered["expires_at"], "2026-12-01T09:00:00Z");
+    assert_eq!(offered["source"]["name"], "Lakeside");
+    for absent in ["channel", "protocol", "held_by"] {
+        assert!(offered.get(absent).is_none(), "{absent}");
+    }
+    assert!(offered["source"].get("server").is_none());
+    assert_eq!(agent_entry(&managed.view(&managed.owner).await, Side::Target, "127.0.0.1:8443"), None);
+    managed.accept().await.unwrap();
+    let active = json().await;
+    assert!(active.get("expires_at").is_none());
+    assert_eq!(active["source"]["name"], "Lakeside Mirth");
+    assert_eq!(managed.view(&managed.recipient).await.route(), "Lakeside Mirth → St Mary Mirth");
+}
+
+#[tokio::test]
+async fn the_names_of_an_ended_connection_stay_in_its_row() {
+    let managed = Managed::active(Access::ReadOnly).await;
+    managed.command(&managed.recipient, Command::Terminate).await.unwrap();
+    let platform = &managed.world.platform;
+    platform.describe_server(&managed.owner.actor, managed.server, &text("Renamed")).await.unwrap();
+    platform.describe_server(&managed.recipient.actor, managed.sources[0], &text("New")).await.unwrap();
+    assert_eq!(managed.view(&managed.owner).await.route(), "Lakeside Mirth → St Mary Mirth");
+}
+
+#[tokio::test]
+async fn a_p2p_connection_knows_no_offer() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    let accepted = platform.accept_offer(&pair.source.actor, pair.connection, pair.source_server).await;
+    assert!(refused(accepted).contains("`accept` belongs to admin connections"));
+    let withdrawn = platform.withdraw_offer(&pair.target.actor, pair.connection).await;
+    assert!(refused(withdrawn).contains("`withdraw` belongs to admin connections"));
+}
+
+async fn ask(managed: &Managed, actor: &Actor, event: Event) -> Result<Status, String> {
+    let (platform, id) = (&managed.world.platform, managed.connection);
+    let done = match event {
+        Event::Accept => platform.accept_offer(actor, id, managed.sources[0]).await,
+        Event::Decline => platform.decline_offer(actor, id).await,
+        Event::Withdraw => platform.withdraw_offer(actor, id).await,
+        Event::Activate => platform.command(actor, id, Command::Activate).await,
+        Event::Pause => platform.command(actor, id, Command::Pause).await,
+        Event::Resume => platform.command(actor, id, Command::Resume).await,
+        Event::Disconnect => platform.command(actor, id, Command::Disconnect).await,
+        Event::Retry => platform.command(actor, id, Command::Retry).await,
+        Event::Terminate => platform.command(actor, id, Command::Terminate).await,
+        Event::Create | Event::SetUpDone | Event::SetUpFailed | Event::Expire | Event::AgentRefused => {
+            panic!("nobody can ask for `{event}`")
+        }
+    };
+    done.map_err(|error| error.to_string())
+}
+
+/// Brings the open offer there.
+async fn in_status(managed: Managed, status: Status) -> Managed {
+    let (owner, recipient) = (&managed.owner.actor, &managed.recipient.actor);
+    let steps: &[(&Actor, Event)] = match status {
+        Status::Offered | Status::Expired | Status::Provisioning => &[],
+        Status::Active | Status::Failed | Status::Ready => &[(recipient, Event::Accept)],
+        Status::Paused(Holds::Source) => &[(recipient, Event::Accept), (recipient, Event::Pause)],
+        Status::Paused(Holds::Target) => &[(recipient, Event::Accept), (owner, Event::Pause)],
+        Status::Paused(Holds::Both) => {
+            &[(recipient, Event::Accept), (owner, Event::Pause), (recipient, Event::Pause)]
+        }
+        Status::Declined => &[(recipient, Event::Decline)],
+        Status::Terminated => &[(owner, Event::Withdraw)],
+    };
+    for (actor, event) in steps {
+        ask(&managed, actor, *event).await.unwrap();
+    }
+    if matches!(status, Status::Failed | Status::Ready) {
+        managed.world.platform.unfit(managed.server, managed.connection, Unfit::Access).await.unwrap();
+    }
+    if status == Status::Ready {
+        ask(&managed, owner, Event::Retry).await.unwrap();
+    }
+    if status == Status::Expired {
+        managed.world.pass(OFFER_LIFE_DEFAULT);
+    }
+    assert_eq!(managed.view(&managed.owner).await.status, status);
+    managed
+}
+
+/// The recipient's, the owner's.
+async fn log_lengths(managed: &Managed) -> [usize; 2] {
+    [managed.world.log_length(&managed.recipient).await, managed.world.log_length(&managed.owner).await]
+}
