@@ -3,6 +3,7 @@
 //!
 //! One thread runs it all: on the data path wake-ups between threads cost more than they give.
 
+pub mod admin;
 pub mod context;
 pub mod enrol;
 pub mod entries;
@@ -28,11 +29,15 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use self::admin::certificate;
+use self::admin::door::Door;
 use self::context::{Context, OUTBOX_MAX, Parts};
 use self::entries::{Entries, EntryRun, Role};
 use self::paths::Paths;
+use self::source::Near;
 use self::state::{AgentState, StateError};
-use self::status::{StatusError, StatusSocket};
+use self::status::{Shown, StatusError, StatusSocket};
+use self::target::LocalMirth;
 use self::uplink::Uplink;
 use self::ways::Announced;
 use crate::config::agent::AgentConfig;
@@ -40,12 +45,15 @@ use crate::domain::connection::Side;
 use crate::domain::id::BootId;
 use crate::domain::limits;
 use crate::identity::chance;
+use crate::identity::error::IdentityError;
+use crate::identity::local_https::LocalCertificate;
 use crate::identity::time::{HostClock, LearntClock, TimeSource};
 use crate::observe::audit::{AuditEntry, AuditError, AuditFile};
 use crate::observe::metrics;
 use crate::transport::endpoint::{AgentEndpoint, Credentials, TransportError, TunnelSettings};
 use crate::transport::routes::{OwnEnd, Routes};
 use crate::transport::socket::AgentSocket;
+use crate::transport::tls::LocalTls;
 
 /// The agent's own audit in its state folder.
 pub const AUDIT_FILE: &str = "audit.jsonl";
@@ -70,6 +78,8 @@ pub enum AgentError {
     Status(#[from] StatusError),
     #[error(transparent)]
     Audit(#[from] AuditError),
+    #[error("the HTTPS certificate for admin sessions cannot be used")]
+    Certificate(#[from] IdentityError),
 }
 
 /// A running agent. Dropped, it stops at once and every open socket is reset.
@@ -101,11 +111,14 @@ impl Agent {
         let credentials = Credentials { identity, trust, clock: clock.clone() };
         let settings = TunnelSettings { congestion: config.congestion };
         let endpoint = AgentEndpoint::new(Arc::clone(&socket), enrolment.route, credentials, settings)?;
+        let certificate = certificate::of_config(&config, &state, clock.now())?;
+        let fingerprint = certificate.as_ref().map(LocalCertificate::fingerprint);
+        let local_tls = certificate.as_ref().map(LocalTls::new).transpose()?;
         let (entries, runs) = Entries::from_config(&config);
         let paths = Paths::from_config(&config);
         let (outbox, outbox_queue) = mpsc::channel(OUTBOX_MAX);
         let listen = socket.bound().map_or_else(|_| String::new(), |bound| bound.to_string());
-        let status = StatusSocket::bind(&config.state, listen)?;
+        let status = StatusSocket::bind(&config.state, Shown { listen, certificate: fingerprint })?;
         let known_addresses = state.peer_addresses()?;
         let parts = Parts { clock, endpoint, routes, entries, paths, enrolment, audit, outbox };
         let context = Context::new(parts, state)?;
@@ -127,7 +140,7 @@ impl Agent {
         tasks.spawn(accept(Arc::clone(&context)));
         tasks.spawn(publish(Arc::clone(&context)));
         for run in runs {
-            spawn_entry(&mut tasks, &context, run);
+            spawn_entry(&mut tasks, &context, run, local_tls.as_ref());
         }
         tasks.spawn(uplink.run());
         Ok(Self { context, tasks })
@@ -151,14 +164,30 @@ impl Agent {
     }
 }
 
-fn spawn_entry(tasks: &mut JoinSet<()>, context: &Arc<Context>, run: EntryRun) {
-    let context = Arc::clone(context);
+fn spawn_entry(tasks: &mut JoinSet<()>, context: &Arc<Context>, run: EntryRun, tls: Option<&LocalTls>) {
+    let (context, entry) = (Arc::clone(context), run.entry);
     match run.role {
-        Role::Source { listen } => tasks.spawn(source::run(context, run.entry, listen)),
-        Role::Target { forward_to, probe } => {
-            tasks.spawn(target::run(context, run.entry, forward_to, probe, run.arrivals))
+        Role::Source { listen } => {
+            tasks.spawn(source::run(context, entry, listen, Near::Mirth));
         }
-    };
+        Role::Target { forward_to, probe } => {
+            let local = Arc::new(LocalMirth::new(forward_to, probe));
+            tasks.spawn(target::run(context, entry, local, run.arrivals));
+        }
+        Role::Managing(managing) => {
+            let listen = managing.listen;
+            let tls = tls.expect("made for a file that has such entries").clone();
+            let sessions = entry.sessions.clone().expect("made with its entry");
+            tasks.spawn(Arc::clone(&sessions).keep(Arc::clone(&context), Arc::clone(&entry)));
+            let door = Arc::new(Door::new(managing, tls, sessions));
+            tasks.spawn(source::run(context, entry, listen, Near::People(door)));
+        }
+        Role::Managed(_) => {
+            let managed = entry.managed.clone().expect("made with its entry");
+            tasks.spawn(Arc::clone(&managed.sessions).keep(Arc::clone(&context), Arc::clone(&entry)));
+            tasks.spawn(target::run(context, entry, managed, run.arrivals));
+        }
+    }
 }
 
 /// Exports what is true of every entry, as often as anybody may look.
@@ -167,7 +196,7 @@ async fn publish(context: Arc<Context>) {
     loop {
         turns.tick().await;
         for entry in context.entries.all() {
-            let sample = entry.facts.sample(entry.side == Side::Target, entry.config.protocol);
+            let sample = entry.facts.sample(entry.side == Side::Target, entry.config.carries.protocol());
             metrics::connection(entry.config.name.as_str(), &sample);
         }
     }

@@ -4,22 +4,24 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::entries::{Entries, LiveEntry};
 use super::facts::{Fault, Lamp};
 use super::paths::Paths;
 use super::refusals::Refusals;
 use super::state::{AgentState, Enrolment, HeldSecret, StateError};
-use crate::config::agent::Entry;
+use crate::config::agent::{AdminManaged, Entry};
 use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
+use crate::domain::limits;
 use crate::domain::secret::Secret;
 use crate::identity::known_keys::{KnownKey, KnownKeys, Verdict};
 use crate::identity::time::{LearntClock, TimeSource};
-use crate::observe::audit::{AuditEntry, AuditFile};
+use crate::observe::audit::{AuditEntry, AuditError, AuditFile};
 use crate::protocol::control::{PeerRefusal, Rule, ToGateway};
 use crate::protocol::rules::RuleBook;
 use crate::transport::endpoint::AgentEndpoint;
@@ -36,11 +38,18 @@ pub struct Context {
     pub entries: Entries,
     pub paths: Paths,
     pub enrolment: Enrolment,
+    /// Bodies of admin requests beyond the usual size that this agent holds at a time.
+    pub large_bodies: Arc<Semaphore>,
     state: Arc<AgentState>,
     audit: Arc<AuditFile>,
+    /// The last line could not be written.
+    audit_fails: AtomicBool,
     rules: watch::Sender<Arc<RuleBook>>,
     secrets: watch::Sender<BTreeMap<ConnectionId, HeldSecret>>,
     known_keys: Arc<Mutex<KnownKeys>>,
+    mirth_keys: watch::Sender<BTreeMap<ConnectionId, KeyFingerprint>>,
+    /// When the rules in force were last known to be the gateway's word.
+    confirmed: Mutex<Option<Instant>>,
     outbox: mpsc::Sender<ToGateway>,
     link: Mutex<LinkFacts>,
     refusals: Mutex<Refusals>,
@@ -74,10 +83,14 @@ impl Context {
             entries: parts.entries,
             paths: parts.paths,
             enrolment: parts.enrolment,
+            large_bodies: Arc::new(Semaphore::new(limits::ADMIN_LARGE_BODIES_MAX)),
             audit: Arc::new(parts.audit),
+            audit_fails: AtomicBool::new(false),
             rules: watch::Sender::new(Arc::new(state.rule_book()?)),
             secrets: watch::Sender::new(state.secrets()?),
             known_keys: Arc::new(Mutex::new(state.known_keys()?)),
+            mirth_keys: watch::Sender::new(state.mirth_keys()?),
+            confirmed: Mutex::default(),
             outbox: parts.outbox,
             link: Mutex::default(),
             refusals: Mutex::default(),
@@ -206,6 +219,31 @@ impl Context {
         self.store_known_keys().await
     }
 
+    /// The key of the managed Mirth: the file's own, or the one that a person trusted.
+    #[must_use]
+    pub fn mirth_key(&self, managed: &AdminManaged) -> Option<KeyFingerprint> {
+        managed.mirth_key.or_else(|| self.mirth_keys.borrow().get(&managed.entry.id).copied())
+    }
+
+    #[must_use]
+    pub fn watch_mirth_keys(&self) -> watch::Receiver<BTreeMap<ConnectionId, KeyFingerprint>> {
+        self.mirth_keys.subscribe()
+    }
+
+    /// A person compared the key of this host's Mirth.
+    pub async fn trust_mirth_key(
+        &self,
+        connection: ConnectionId,
+        key: KeyFingerprint,
+    ) -> Result<(), StateError> {
+        self.write_audit(AuditEntry::mirth_key_trusted(self.clock.now(), connection, key)).await;
+        self.on_disk(move |state| state.trust_mirth_key(connection, key)).await?;
+        self.mirth_keys.send_modify(|keys| {
+            keys.insert(connection, key);
+        });
+        Ok(())
+    }
+
     async fn store_known_keys(&self) -> Result<(), StateError> {
         let keys = Arc::clone(&self.known_keys);
         self.on_disk(move |state| state.store_known_keys(|| lock(&keys).clone())).await
@@ -228,6 +266,17 @@ impl Context {
     pub fn set_link(&self, up: bool) {
         lock(&self.link).lamp.set(Some(up), self.clock.now());
         metrics::gauge!(crate::observe::metrics::CONTROL_LINK_UP).set(f64::from(u8::from(up)));
+    }
+
+    /// Whether the gateway confirmed the rules recently enough for an admin session (DESIGN §3).
+    #[must_use]
+    pub fn are_rules_confirmed(&self) -> bool {
+        is_recent(*lock(&self.confirmed), Instant::now())
+    }
+
+    /// The rules in force are the gateway's word now: it has sent them over this link, and the link lives.
+    pub fn confirm_rules(&self) {
+        *lock(&self.confirmed) = Some(Instant::now());
     }
 
     /// Remembers why the link is away; the same reason again is only remembered.
@@ -290,13 +339,30 @@ impl Context {
         true
     }
 
+    /// P2P goes on without its audit file; the alarm is loud (I9).
     async fn write_audit(&self, entry: AuditEntry) {
+        let _ = self.audit_admin(entry).await;
+    }
+
+    /// On disk when this returns. What cannot be written down must not happen (I9).
+    pub async fn audit_admin(&self, entry: AuditEntry) -> Result<(), AuditError> {
         let audit = Arc::clone(&self.audit);
         let written = tokio::task::spawn_blocking(move || audit.append(&entry)).await;
-        // P2P goes on without its audit file; the alarm is loud (I9).
-        if let Ok(Err(error)) = written {
-            tracing::error!(%error, "the audit file cannot be written");
+        let written = written.unwrap_or_else(|lost| Err(AuditError::lost(lost.into())));
+        if let Err(error) = &written {
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            tracing::error!(%error, cause, "the audit file cannot be written");
         }
+        self.audit_fails.store(written.is_err(), Ordering::Relaxed);
+        written
+    }
+
+    /// Whether the audit can be written as far as is known: one that could not be is tried again.
+    pub async fn check_audit(&self) -> Result<(), AuditError> {
+        if !self.audit_fails.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.audit_admin(AuditEntry::resumed(self.clock.now())).await
     }
 
     /// Runs a disk write where it delays no packet.
@@ -311,6 +377,26 @@ impl Context {
     }
 }
 
+fn is_recent(confirmed: Option<Instant>, now: Instant) -> bool {
+    confirmed.is_some_and(|at| now.saturating_duration_since(at) < limits::ADMIN_RULES_CONFIRMED_WITHIN)
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn rules_are_confirmed_for_an_hour_and_never_before_the_first_time() {
+        let now = Instant::now();
+        assert!(!is_recent(None, now));
+        assert!(is_recent(Some(now), now));
+        assert!(is_recent(Some(now), now + Duration::from_secs(3_599)));
+        assert!(!is_recent(Some(now), now + Duration::from_secs(3_600)));
+    }
 }

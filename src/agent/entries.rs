@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::admin::managed::Managed;
+use super::admin::sessions::Sessions;
 use super::facts::Facts;
 use super::tunnels::Admitted;
 use crate::config::HostPort;
-use crate::config::agent::{AgentConfig, Entry};
+use crate::config::agent::{AdminManaged, AdminManaging, AgentConfig, Entry};
 use crate::domain::connection::Side;
 use crate::domain::id::ConnectionId;
 use crate::observe::metrics::Passing;
@@ -21,13 +23,17 @@ const ARRIVALS_MAX: usize = 4;
 pub struct LiveEntry {
     pub config: Entry,
     pub side: Side,
-    /// `listen` or `forward_to`, as people wrote it.
+    /// `listen`, `forward_to` or `mirth`, as people wrote it.
     pub address: String,
     pub facts: Facts,
     /// Counts what is seen in passing.
     pub passing: Passing,
     /// Where admitted tunnels of a target go.
     pub arrivals: mpsc::Sender<Admitted>,
+    /// Of a managed Mirth.
+    pub managed: Option<Arc<Managed>>,
+    /// Of an admin connection, at either end.
+    pub sessions: Option<Arc<Sessions>>,
 }
 
 /// What runs an entry: its role and the queue of its admitted tunnels.
@@ -42,6 +48,8 @@ pub struct EntryRun {
 pub enum Role {
     Source { listen: std::net::SocketAddr },
     Target { forward_to: HostPort, probe: bool },
+    Managing(AdminManaging),
+    Managed(AdminManaged),
 }
 
 /// All entries by connection, in the order of their ids.
@@ -61,10 +69,24 @@ impl Entries {
             let role = Role::Target { forward_to: target.forward_to.clone(), probe: target.probe };
             (&target.entry, Side::Target, target.forward_to.to_string(), role)
         });
+        let managing = config.managing.iter().map(|managing| {
+            (&managing.entry, Side::Source, managing.listen.to_string(), Role::Managing(managing.clone()))
+        });
+        let managed = config.managed.iter().map(|managed| {
+            (&managed.entry, Side::Target, managed.mirth.to_string(), Role::Managed(managed.clone()))
+        });
         let mut entries = Self::default();
         let mut runs = Vec::new();
-        for (config, side, address, role) in sources.chain(targets) {
+        for (config, side, address, role) in sources.chain(targets).chain(managing).chain(managed) {
             let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
+            let managed = match &role {
+                Role::Managed(managed) => Some(Arc::new(Managed::new(managed.clone()))),
+                Role::Source { .. } | Role::Target { .. } | Role::Managing(_) => None,
+            };
+            let sessions = match (&role, &managed) {
+                (Role::Managing(_), _) => Some(Arc::default()),
+                (_, managed) => managed.as_ref().map(|managed| Arc::clone(&managed.sessions)),
+            };
             let entry = Arc::new(LiveEntry {
                 config: config.clone(),
                 side,
@@ -72,6 +94,8 @@ impl Entries {
                 facts: Facts::default(),
                 passing: Passing::new(config.name.as_str()),
                 arrivals,
+                managed,
+                sessions,
             });
             entries.by_connection.insert(entry.config.id, Arc::clone(&entry));
             runs.push(EntryRun { entry, role, arrivals: queue });

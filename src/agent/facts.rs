@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::access::Access;
 use crate::domain::connection::Protocol;
 use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
 use crate::domain::path::{PathChoice, PathKind};
 use crate::domain::time::Timestamp;
 use crate::observe::metrics::{ConnectionSample, TunnelSample};
-use crate::protocol::control::Report;
+use crate::protocol::control::{Report, Unfit};
 use crate::protocol::route::PathReason;
 use crate::transport::splice::ByteCounts;
 
@@ -25,7 +26,17 @@ pub struct Facts {
     pub streams_opened: AtomicU64,
     pub streams_cut: AtomicU64,
     pub dicom: DicomFacts,
+    pub admin: AdminFacts,
     changing: Mutex<Changing>,
+}
+
+/// What is counted of the requests of admin sessions, where they are judged.
+#[derive(Debug, Default)]
+pub struct AdminFacts {
+    /// Sent on to Mirth.
+    pub requests: AtomicU64,
+    pub refused: AtomicU64,
+    pub changes: AtomicU64,
 }
 
 /// What is counted of DICOM in passing.
@@ -69,6 +80,13 @@ pub struct Changing {
     pub streams: usize,
     pub last_ack: Option<Timestamp>,
     pub last_error: Option<Fault>,
+    /// What was found at the local Mirth, beyond the rule, that forbids the connection for good.
+    pub unfit: Option<Unfit>,
+    pub mirth_version: Option<String>,
+    /// The key that an untrusted Mirth showed last.
+    pub mirth_key_shown: Option<KeyFingerprint>,
+    /// Operations of this Mirth that adit does not know, as `METHOD path`; the first few.
+    pub unknown_operations: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,7 +150,7 @@ impl Facts {
 
     /// What is exported; the target has no port.
     #[must_use]
-    pub fn sample(&self, at_target: bool, protocol: Protocol) -> ConnectionSample {
+    pub fn sample(&self, at_target: bool, protocol: Option<Protocol>) -> ConnectionSample {
         let changing = self.changing();
         ConnectionSample {
             tunnel: changing.tunnel.map(|tunnel| TunnelSample {
@@ -145,7 +163,7 @@ impl Facts {
             mirth: changing.mirth.on,
             port_open: (!at_target).then_some(changing.port_open),
             streams: changing.streams,
-            associations: (protocol == Protocol::Dicom).then(|| count(&self.dicom.open)),
+            associations: (protocol == Some(Protocol::Dicom)).then(|| count(&self.dicom.open)),
             streams_opened: count(&self.streams_opened),
             streams_cut: count(&self.streams_cut),
             bytes_into_tunnel: count(&self.bytes.into_tunnel),
@@ -202,7 +220,33 @@ pub struct EntryStatus {
     pub dicom: Option<DicomCounts>,
     pub last_ack: Option<Timestamp>,
     pub peer_key: Option<PeerKey>,
+    /// Of an admin connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin: Option<AdminStatus>,
     pub last_error: Option<Fault>,
+}
+
+/// An admin connection as its own side sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdminStatus {
+    /// What the connection's type allows, once the gateway has said it.
+    pub access: Option<Access>,
+    pub sessions: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub managed: Option<ManagedStatus>,
+}
+
+/// What the managed side knows and has counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagedStatus {
+    pub mirth_version: Option<String>,
+    pub mirth_key: Option<KeyFingerprint>,
+    /// Shown by Mirth, and not the trusted one.
+    pub mirth_key_shown: Option<KeyFingerprint>,
+    pub requests: u64,
+    pub refused: u64,
+    pub changes: u64,
+    pub unknown_operations: Vec<String>,
 }
 
 /// What was seen of DICOM since the agent started.
@@ -240,6 +284,9 @@ pub struct AgentStatus {
     /// Whether the relay carries packets of this agent.
     pub relay: bool,
     pub listen: String,
+    /// SHA-256 of the certificate that people beside this agent see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin_certificate: Option<String>,
     pub entries: Vec<EntryStatus>,
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::entries::LiveEntry;
+use crate::config::agent::Carries;
 use crate::domain::connection::Protocol;
 use crate::identity::time::{LearntClock, TimeSource};
 use crate::protocol::dicom::{AeTitle, DicomEvent, DicomObserver, Operation, Status, StatusClass, Titles};
@@ -28,10 +29,10 @@ enum Watched {
 impl StreamObserver {
     #[must_use]
     pub fn new(entry: Arc<LiveEntry>, clock: Arc<LearntClock>) -> Self {
-        let protocol = match entry.config.protocol {
-            Protocol::Mllp => Watched::Mllp(Box::default()),
-            Protocol::Dicom => Watched::Dicom(Box::default()),
-            Protocol::Tcp => Watched::Nothing,
+        let protocol = match entry.config.carries {
+            Carries::Channel(Protocol::Mllp) => Watched::Mllp(Box::default()),
+            Carries::Channel(Protocol::Dicom) => Watched::Dicom(Box::default()),
+            Carries::Channel(Protocol::Tcp) | Carries::Admin { .. } => Watched::Nothing,
         };
         Self { seen: Seen { entry, clock, association: None }, protocol }
     }

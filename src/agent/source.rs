@@ -1,4 +1,5 @@
-//! The source's end of a P2P connection: the local Mirth's sender connects here.
+//! The source's end of a connection: the local Mirth's sender connects here, or the people who manage
+//! the peer's Mirth.
 //!
 //! One task an entry: it keeps the port, dials the peer as soon as the connection is Active, opens
 //! the port while the far Mirth answers, and joins every local connection to a stream.
@@ -11,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::admin::door::Door;
 use super::context::Context;
 use super::entries::LiveEntry;
 use super::hold::{self, Held, Look, PortHealth};
@@ -40,8 +42,15 @@ const WAITS_FOR_WAY: &str = "the peer's agent does not answer; it must run, and 
     which relays; where `path` allows only the direct one, name a port with `listen`, let it in at the firewall, \
     and behind NAT add `direct_addresses`";
 
+/// Who connects to the port.
+#[derive(Clone)]
+pub enum Near {
+    Mirth,
+    People(Arc<Door>),
+}
+
 /// Runs until dropped.
-pub async fn run(context: Arc<Context>, entry: Arc<LiveEntry>, listen: SocketAddr) {
+pub async fn run(context: Arc<Context>, entry: Arc<LiveEntry>, listen: SocketAddr, near: Near) {
     let mut port = bind(&context, &entry, listen).await;
     let mut backoff =
         Backoff::new(limits::TUNNEL_BACKOFF_MIN, limits::TUNNEL_BACKOFF_MAX, limits::TUNNEL_LASTED);
@@ -60,7 +69,7 @@ pub async fn run(context: Arc<Context>, entry: Arc<LiveEntry>, listen: SocketAdd
             Ok(admitted) => {
                 tracing::info!(connection = %entry.config.name, "tunnel is up");
                 let started = Instant::now();
-                let why = serve(&context, &entry, admitted, &mut port, &mut health).await;
+                let why = serve(&context, &entry, admitted, &near, &mut port, &mut health).await;
                 context.note_fault(&entry, &format!("the tunnel ended: {why}"));
                 backoff.on_lost(started.elapsed());
             }
@@ -86,6 +95,9 @@ async fn record_refusal(context: &Context, rule: &Rule, error: &TunnelError) {
         }
         TunnelError::Transport(error) if error.refused_handshake().is_some() => {
             context.refuse_handshake(connection, peer, &chain(error)).await;
+        }
+        TunnelError::UnverifiedKey { .. } => {
+            context.refuse_peer(connection, peer, PeerRefusal::UnverifiedKey).await;
         }
         TunnelError::Transport(_) | TunnelError::RefusedByPeer => {}
     }
@@ -140,6 +152,7 @@ async fn serve(
     context: &Arc<Context>,
     entry: &Arc<LiveEntry>,
     admitted: Admitted,
+    near: &Near,
     port: &mut TruthPort,
     health: &mut PortHealth,
 ) -> String {
@@ -157,7 +170,13 @@ async fn serve(
                 // Dropped, it is reset.
                 Ok(_) if !held.may_start(context, entry) => {}
                 Ok(tcp) => {
-                    streams.spawn(carry(Arc::clone(entry), Arc::clone(&context.clock), tcp, Arc::clone(&tunnel)));
+                    let (entry, tunnel) = (Arc::clone(entry), Arc::clone(&tunnel));
+                    match near {
+                        Near::Mirth => streams.spawn(carry(entry, Arc::clone(&context.clock), tcp, tunnel)),
+                        Near::People(door) => {
+                            streams.spawn(Arc::clone(door).carry(Arc::clone(context), entry, tcp, tunnel))
+                        }
+                    };
                     continue;
                 }
                 Err(error) => {

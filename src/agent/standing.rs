@@ -1,8 +1,9 @@
 //! What an entry of the agent's own file may do under the rules it holds: the file says what may
 //! ever be, the gateway's rules narrow it, a termination or revocation is for ever.
 
-use crate::config::agent::Entry;
-use crate::domain::connection::{ConnectionType, Side};
+use crate::config::agent::{Carries, Entry};
+use crate::domain::access::Access;
+use crate::domain::connection::Side;
 use crate::protocol::control::{Activity, Rule, Unfit};
 use crate::protocol::rules::RuleBook;
 
@@ -74,23 +75,27 @@ impl Standing {
 }
 
 fn misfit(entry: &Entry, side: Side, rule: &Rule) -> Option<Unfit> {
-    if rule.kind != ConnectionType::P2p {
-        Some(Unfit::Type)
-    } else if rule.side != side {
-        Some(Unfit::Side)
-    } else if rule.peer != entry.peer {
-        Some(Unfit::Peer)
-    } else if rule.protocol != Some(entry.protocol) {
-        Some(Unfit::Protocol)
-    } else {
-        None
+    let access = Access::of(rule.kind);
+    if access.is_some() != matches!(entry.carries, Carries::Admin { .. }) {
+        return Some(Unfit::Type);
+    }
+    if rule.side != side {
+        return Some(Unfit::Side);
+    }
+    if rule.peer != entry.peer {
+        return Some(Unfit::Peer);
+    }
+    match entry.carries {
+        Carries::Channel(protocol) if rule.protocol != Some(protocol) => Some(Unfit::Protocol),
+        Carries::Admin { access_max } if access > Some(access_max) => Some(Unfit::Access),
+        Carries::Channel(_) | Carries::Admin { .. } => None,
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::domain::connection::Protocol;
+    use crate::domain::connection::{ConnectionType, Protocol};
     use crate::domain::id::{ConnectionId, RouteId, ServerId};
     use crate::domain::limits;
     use crate::domain::path::PathChoice;
@@ -104,7 +109,7 @@ pub(super) mod tests {
             name: format!("entry-{number}").parse().unwrap(),
             id: ConnectionId::from_bytes([number; 16]),
             peer: PEER,
-            protocol: Protocol::Mllp,
+            carries: Carries::Channel(Protocol::Mllp),
             peer_key: None,
             secret: None,
             streams_max: limits::TUNNEL_STREAMS_MAX,
@@ -177,5 +182,20 @@ pub(super) mod tests {
                 assert!(!standing.keeps_tunnel() && !standing.is_active() && standing.rule().is_none());
             }
         }
+    }
+
+    #[test]
+    fn an_admin_rule_fits_an_admin_entry_that_allows_as_much() {
+        let check = |access_max, kind, expected| {
+            let entry = Entry { carries: Carries::Admin { access_max }, ..entry(1) };
+            let rule = Rule { kind, protocol: None, ..rule(1) };
+            assert_eq!(misfit(&entry, Side::Source, &rule), expected, "{access_max} {kind}");
+        };
+        check(Access::ReadOnly, ConnectionType::AdminRo, None);
+        check(Access::ReadOnly, ConnectionType::AdminRw, Some(Unfit::Access));
+        check(Access::ReadOnly, ConnectionType::P2p, Some(Unfit::Type));
+        check(Access::ReadWrite, ConnectionType::AdminRo, None);
+        check(Access::ReadWrite, ConnectionType::AdminRw, None);
+        check(Access::ReadWrite, ConnectionType::P2p, Some(Unfit::Type));
     }
 }

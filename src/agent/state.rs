@@ -14,11 +14,13 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::config::{HostPort, TrustDomain};
-use crate::domain::id::{ConnectionId, RouteId, ServerId};
+use crate::domain::id::{ConnectionId, KeyFingerprint, RouteId, ServerId};
 use crate::domain::secret::{RegistrationToken, Secret};
+use crate::domain::time::Timestamp;
 use crate::identity::error::IdentityError;
 use crate::identity::key::KeyPair;
 use crate::identity::known_keys::KnownKeys;
+use crate::identity::local_https::{LocalCertificate, LocalNames};
 use crate::identity::tls::{Identity, Trust};
 use crate::protocol::rules::RuleBook;
 use crate::store::folder::{Folder, FolderError, FolderLock};
@@ -31,6 +33,8 @@ const SECRETS: &str = "secrets.json";
 const CLOCK: &str = "clock.json";
 const ADDRESSES: &str = "peer-addresses.json";
 const UDP_PORT: &str = "udp-port.json";
+const MIRTH_KEYS: &str = "mirth-keys.json";
+const LOCAL_CERTIFICATE: &str = "admin-https.json";
 
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -222,6 +226,50 @@ impl AgentState {
         self.write(UDP_PORT, &port)
     }
 
+    /// The HTTPS keys of managed Mirths that a person of this host trusts.
+    pub fn mirth_keys(&self) -> Result<BTreeMap<ConnectionId, KeyFingerprint>, StateError> {
+        self.read(MIRTH_KEYS).map(Option::unwrap_or_default)
+    }
+
+    pub fn trust_mirth_key(&self, connection: ConnectionId, key: KeyFingerprint) -> Result<(), StateError> {
+        let _turn = self.turn();
+        let mut keys: BTreeMap<ConnectionId, KeyFingerprint> = self.read(MIRTH_KEYS)?.unwrap_or_default();
+        keys.insert(connection, key);
+        self.write(MIRTH_KEYS, &keys)
+    }
+
+    /// The certificate shown to people beside this agent.
+    pub fn local_certificate(&self) -> Result<Option<LocalCertificate>, StateError> {
+        let Some(written) = self.read::<WrittenCertificate>(LOCAL_CERTIFICATE)? else { return Ok(None) };
+        let key = hex::decode(written.key.as_bytes()).map(Zeroizing::new);
+        let key = key.map_err(|_| IdentityError::BadPrivateKey);
+        key.and_then(|key| KeyPair::from_pkcs8_der(&key))
+            .and_then(|key| LocalCertificate::from_parts(&written.certificate, key))
+            .map(Some)
+            .map_err(|source| self.bad_local_certificate(source))
+    }
+
+    /// Makes one and keeps it in the place of the one before.
+    pub fn make_local_certificate(
+        &self,
+        names: &LocalNames,
+        now: Timestamp,
+    ) -> Result<LocalCertificate, StateError> {
+        let _turn = self.turn();
+        let made =
+            LocalCertificate::generate(names, now).map_err(|source| self.bad_local_certificate(source))?;
+        let key = Zeroizing::new(hex::encode(made.key().to_pkcs8()));
+        self.write(
+            LOCAL_CERTIFICATE,
+            &WrittenCertificate { certificate: made.certificate_der().to_vec(), key },
+        )?;
+        Ok(made)
+    }
+
+    fn bad_local_certificate(&self, source: IdentityError) -> StateError {
+        StateError::Identity { path: self.folder.path().join(LOCAL_CERTIFICATE), source }
+    }
+
     fn turn(&self) -> MutexGuard<'_, ()> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -240,6 +288,16 @@ impl AgentState {
     fn damaged(&self, name: &str, source: serde_json::Error) -> StateError {
         StateError::Damaged { path: self.folder.path().join(name), source }
     }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenCertificate {
+    /// DER.
+    #[serde(with = "hex")]
+    certificate: Vec<u8>,
+    /// PKCS #8 in hex.
+    key: Zeroizing<String>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -13,14 +13,18 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
+use super::admin::explain::{Explained, explanation};
 use super::context::Context;
 use super::entries::LiveEntry;
-use super::facts::{AgentStatus, EntryStatus, Lamp, PeerKey, count};
+use super::facts::{AdminStatus, AgentStatus, Changing, EntryStatus, Lamp, ManagedStatus, PeerKey, count};
 use super::tunnels::chain;
+use crate::config::agent::Carries;
+use crate::domain::access::Access;
 use crate::domain::connection::{ConnectionType, Protocol};
 use crate::domain::id::{ConnectionId, KeyFingerprint};
 use crate::domain::path::PathChoice;
 use crate::identity::time::TimeSource;
+use crate::protocol::control::Rule;
 
 const SOCKET: &str = "agent.sock";
 const REQUEST_BYTES_MAX: u64 = 4 * 1024;
@@ -40,6 +44,17 @@ pub enum Request {
         connection: ConnectionId,
         path: PathChoice,
     },
+    /// The HTTPS key of the managed Mirth.
+    TrustMirth {
+        connection: ConnectionId,
+        key: KeyFingerprint,
+    },
+    /// What would become of a request on an admin connection.
+    Explain {
+        connection: ConnectionId,
+        method: String,
+        target: String,
+    },
 }
 
 /// What is answered.
@@ -49,6 +64,7 @@ pub enum Answer {
     Status(Box<AgentStatus>),
     Trusted,
     PathChosen,
+    Explained(Explained),
     Failed { what: String },
 }
 
@@ -69,12 +85,20 @@ pub enum StatusError {
 pub struct StatusSocket {
     listener: UnixListener,
     path: PathBuf,
-    listen: String,
+    shown: Shown,
+}
+
+/// What the agent was started with, for display.
+#[derive(Debug)]
+pub struct Shown {
+    /// Where its UDP socket is bound.
+    pub listen: String,
+    /// SHA-256 of its certificate for admin sessions.
+    pub certificate: Option<String>,
 }
 
 impl StatusSocket {
-    /// `listen` is where the agent's UDP socket is bound, for display.
-    pub fn bind(state: &Path, listen: String) -> Result<Self, StatusError> {
+    pub fn bind(state: &Path, shown: Shown) -> Result<Self, StatusError> {
         let path = state.join(SOCKET);
         let bind = || {
             // The state's lock is held, so a file that is there was left by a crash.
@@ -87,7 +111,7 @@ impl StatusSocket {
             Ok(listener)
         };
         let listener = bind().map_err(|source| StatusError::Bind { path: path.clone(), source })?;
-        Ok(Self { listener, path, listen })
+        Ok(Self { listener, path, shown })
     }
 
     /// Answers one after another; runs until dropped.
@@ -96,7 +120,7 @@ impl StatusSocket {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
                     // A client that goes away or stalls costs nobody else anything.
-                    let _ = timeout(REQUEST_TIMEOUT, answer(&context, stream, &self.listen)).await;
+                    let _ = timeout(REQUEST_TIMEOUT, answer(&context, stream, &self.shown)).await;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the status socket cannot accept");
@@ -136,13 +160,17 @@ pub async fn ask(state: &Path, request: &Request) -> Result<Answer, StatusError>
     serde_json::from_slice(&answered).map_err(|_| nonsense())
 }
 
-async fn answer(context: &Arc<Context>, stream: UnixStream, listen: &str) -> io::Result<()> {
+async fn answer(context: &Arc<Context>, stream: UnixStream, shown: &Shown) -> io::Result<()> {
     let mut reader = BufReader::new(stream.take(REQUEST_BYTES_MAX));
     let mut line = String::new();
     reader.read_line(&mut line).await?;
     let answer = match serde_json::from_str(&line) {
-        Ok(Request::Status) => Answer::Status(Box::new(status(context, listen))),
+        Ok(Request::Status) => Answer::Status(Box::new(status(context, shown))),
         Ok(Request::Trust { connection, key }) => match context.trust_key(connection, key).await {
+            Ok(()) => Answer::Trusted,
+            Err(error) => Answer::Failed { what: chain(&error) },
+        },
+        Ok(Request::TrustMirth { connection, key }) => match context.trust_mirth_key(connection, key).await {
             Ok(()) => Answer::Trusted,
             Err(error) => Answer::Failed { what: chain(&error) },
         },
@@ -152,7 +180,11 @@ async fn answer(context: &Arc<Context>, stream: UnixStream, listen: &str) -> io:
                 tracing::info!(connection = %entry.config.name, %path, "the path was chosen");
                 Answer::PathChosen
             }
-            None => Answer::Failed { what: "the running agent has no such connection; restart it".into() },
+            None => unknown_connection(),
+        },
+        Ok(Request::Explain { connection, method, target }) => match context.entries.get(connection) {
+            Some(entry) => explain(entry, method, target),
+            None => unknown_connection(),
         },
         Err(_) => Answer::Failed { what: "this agent does not know the request".into() },
     };
@@ -161,7 +193,25 @@ async fn answer(context: &Arc<Context>, stream: UnixStream, listen: &str) -> io:
     reader.into_inner().into_inner().write_all(&answered).await
 }
 
-fn status(context: &Context, listen: &str) -> AgentStatus {
+fn unknown_connection() -> Answer {
+    Answer::Failed { what: "the running agent has no such connection; restart it".into() }
+}
+
+fn explain(entry: &LiveEntry, method: String, target: String) -> Answer {
+    let Some(managed) = &entry.managed else {
+        return Answer::Failed {
+            what: "what passes is decided where the managed server stands; run this on its host".into(),
+        };
+    };
+    match managed.here() {
+        Some(here) => Answer::Explained(explanation(&here.judge, here.access, method, target)),
+        None => Answer::Failed {
+            what: "this agent does not know its Mirth yet; `adit status` says what is missing".into(),
+        },
+    }
+}
+
+fn status(context: &Context, shown: &Shown) -> AgentStatus {
     let credentials = context.endpoint.credentials();
     let link = context.link();
     let leaf_expires =
@@ -174,7 +224,8 @@ fn status(context: &Context, listen: &str) -> AgentStatus {
         gateway: link.lamp,
         gateway_error: link.last_error,
         relay: context.routes.is_registered(),
-        listen: listen.into(),
+        listen: shown.listen.clone(),
+        admin_certificate: shown.certificate.clone(),
         entries: context.entries.all().map(|entry| entry_status(context, entry, link.lamp)).collect(),
     }
 }
@@ -187,13 +238,16 @@ fn entry_status(context: &Context, entry: &LiveEntry, gateway: Lamp) -> EntrySta
         .map(|known| PeerKey { fingerprint: known.key, verified: known.verified });
     let pinned = entry.config.peer_key.map(|fingerprint| PeerKey { fingerprint, verified: true });
     let rtt = changing.tunnel.map(|tunnel| tunnel.rtt.as_micros());
+    let rules = context.rules();
+    let rule = rules.rule(entry.config.id);
+    let admin = admin_status(context, entry, rule, &changing);
     EntryStatus {
         name: entry.config.name.to_string(),
         id: entry.config.id,
-        kind: ConnectionType::P2p.label().into(),
+        kind: kind(entry, rule).label().into(),
         route: changing.route.unwrap_or_default(),
         side: entry.side.word().into(),
-        protocol: entry.config.protocol.word().into(),
+        protocol: entry.config.carries.protocol().map_or("https", Protocol::word).into(),
         peer: entry.config.peer,
         status: changing.status.into(),
         gateway,
@@ -217,9 +271,40 @@ fn entry_status(context: &Context, entry: &LiveEntry, gateway: Lamp) -> EntrySta
         acknowledged: count(&facts.acknowledged),
         bytes_into_tunnel: count(&facts.bytes.into_tunnel),
         bytes_out_of_tunnel: count(&facts.bytes.out_of_tunnel),
-        dicom: (entry.config.protocol == Protocol::Dicom).then(|| facts.dicom.counts()),
+        dicom: (entry.config.carries.protocol() == Some(Protocol::Dicom)).then(|| facts.dicom.counts()),
         last_ack: changing.last_ack,
         peer_key: pinned.or(known),
+        admin,
         last_error: changing.last_error,
     }
+}
+
+/// The gateway's word, or what the file lets it be.
+fn kind(entry: &LiveEntry, rule: Option<&Rule>) -> ConnectionType {
+    match (rule, entry.config.carries) {
+        (Some(rule), _) => rule.kind,
+        (None, Carries::Channel(_)) => ConnectionType::P2p,
+        (None, Carries::Admin { access_max: Access::ReadOnly }) => ConnectionType::AdminRo,
+        (None, Carries::Admin { access_max: Access::ReadWrite }) => ConnectionType::AdminRw,
+    }
+}
+
+fn admin_status(
+    context: &Context,
+    entry: &LiveEntry,
+    rule: Option<&Rule>,
+    changing: &Changing,
+) -> Option<AdminStatus> {
+    let sessions = entry.sessions.as_ref()?.open();
+    let counts = &entry.facts.admin;
+    let managed = entry.managed.as_ref().map(|managed| ManagedStatus {
+        mirth_version: changing.mirth_version.clone(),
+        mirth_key: context.mirth_key(&managed.config),
+        mirth_key_shown: changing.mirth_key_shown,
+        requests: count(&counts.requests),
+        refused: count(&counts.refused),
+        changes: count(&counts.changes),
+        unknown_operations: changing.unknown_operations.clone(),
+    });
+    Some(AdminStatus { access: rule.and_then(|rule| Access::of(rule.kind)), sessions, managed })
 }

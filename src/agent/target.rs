@@ -1,7 +1,7 @@
-//! The target's end of a P2P connection: streams become connections to the local Mirth.
+//! The target's end of a connection: streams become connections to the local Mirth.
 //!
-//! One task an entry: it takes the tunnel that the peer opened (a newer one replaces an older),
-//! dials the local Mirth for every stream, and measures whether that Mirth answers.
+//! One task an entry: it takes the tunnel that the peer opened (a newer one replaces an older), hands
+//! every stream to the local end, and tells the peer whether the local Mirth answers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use super::tunnels::{Admitted, chain};
 use crate::config::HostPort;
 use crate::domain::connection::Side;
 use crate::domain::limits;
-use crate::identity::time::{LearntClock, TimeSource};
+use crate::identity::time::TimeSource;
 use crate::protocol::frame::Code;
 use crate::transport::endpoint::Connection;
 use crate::transport::port;
@@ -32,16 +32,32 @@ use crate::transport::tunnel::DataStream;
 /// How soon a Mirth that does not answer is tried again.
 const PROBE_DOWN_EVERY: Duration = Duration::from_secs(1);
 
+/// What the streams of a tunnel lead to.
+pub trait LocalEnd: Send + Sync + 'static {
+    /// Whether the local Mirth answers, as far as it is known.
+    fn answers(&self) -> watch::Receiver<Option<bool>>;
+
+    /// Keeps that known; runs until dropped.
+    fn watch(&self, context: &Arc<Context>, entry: &Arc<LiveEntry>) -> impl Future<Output = ()> + Send;
+
+    /// Serves one stream, whose header was read.
+    fn carry(
+        self: Arc<Self>,
+        context: Arc<Context>,
+        entry: Arc<LiveEntry>,
+        stream: DataStream,
+        connection: Connection,
+    ) -> impl Future<Output = ()> + Send;
+}
+
 /// Runs until dropped.
 pub async fn run(
     context: Arc<Context>,
     entry: Arc<LiveEntry>,
-    forward_to: HostPort,
-    probe: bool,
+    local: Arc<impl LocalEnd>,
     mut arrivals: mpsc::Receiver<Admitted>,
 ) {
-    let mirth = Arc::new(LocalMirth::new(forward_to, probe));
-    let mut watching = std::pin::pin!(mirth.watch(&context, &entry));
+    let mut watching = std::pin::pin!(local.watch(&context, &entry));
     let mut rules = context.watch_rules();
     // The rules kept on disk count from the start.
     rules.mark_changed();
@@ -63,7 +79,7 @@ pub async fn run(
         tracing::info!(connection = %entry.config.name, "tunnel is up");
         let why = tokio::select! {
             () = &mut watching => return,
-            (why, newer) = serve(&context, &entry, &mirth, admitted, &mut arrivals) => {
+            (why, newer) = serve(&context, &entry, &local, admitted, &mut arrivals) => {
                 next = newer;
                 why
             }
@@ -77,14 +93,14 @@ pub async fn run(
 async fn serve(
     context: &Arc<Context>,
     entry: &Arc<LiveEntry>,
-    mirth: &Arc<LocalMirth>,
+    local: &Arc<impl LocalEnd>,
     admitted: Admitted,
     arrivals: &mut mpsc::Receiver<Admitted>,
 ) -> (String, Option<Admitted>) {
     let mut held = Held::new(context, &admitted);
     let tunnel = Arc::clone(&admitted.tunnel);
     let mut rules = context.watch_rules();
-    let mut answers = mirth.answers.subscribe();
+    let mut answers = local.answers();
     answers.mark_changed();
     let mut looks = hold::looks();
     let mut streams = JoinSet::new();
@@ -101,8 +117,8 @@ async fn serve(
             // The connection's end, which this reports too, is named by the first branch.
             Ok(stream) = tunnel.accept_stream() => {
                 if held.may_start(context, entry) {
-                    let (entry, clock) = (Arc::clone(entry), Arc::clone(&context.clock));
-                    streams.spawn(carry(entry, clock, Arc::clone(mirth), stream, held.connection().clone()));
+                    let (local, context, entry) = (Arc::clone(local), Arc::clone(context), Arc::clone(entry));
+                    streams.spawn(carry(local, context, entry, stream, held.connection().clone()));
                 } else {
                     stream.refuse(Code::Paused);
                 }
@@ -134,9 +150,9 @@ async fn serve(
 }
 
 async fn carry(
+    local: Arc<impl LocalEnd>,
+    context: Arc<Context>,
     entry: Arc<LiveEntry>,
-    clock: Arc<LearntClock>,
-    mirth: Arc<LocalMirth>,
     mut stream: DataStream,
     connection: Connection,
 ) {
@@ -144,19 +160,11 @@ async fn carry(
     if !splice::read_header(&mut stream).await {
         return stream.refuse(Code::Cut);
     }
-    let dialled = tokio::select! {
-        dialled = mirth.dial() => dialled,
-        // A Mirth that is slow to answer must not hold up the tunnel that follows.
-        _ = connection.closed() => return,
-    };
-    let Some(tcp) = dialled else { return stream.refuse(Code::DialFailed) };
-    let observer = StreamObserver::new(Arc::clone(&entry), clock);
-    let ending = splice::target(tcp, stream, observer, &entry.facts.bytes).await;
-    entry.facts.count_stream(ending != Ending::Finished);
+    local.carry(context, entry, stream, connection).await;
 }
 
-/// The Mirth beside this agent, and whether it answers.
-struct LocalMirth {
+/// The Mirth that receives channel data beside this agent, and whether it answers.
+pub struct LocalMirth {
     address: HostPort,
     probe: bool,
     answers: watch::Sender<Option<bool>>,
@@ -165,8 +173,37 @@ struct LocalMirth {
     last_good_dial: AtomicU64,
 }
 
+impl LocalEnd for LocalMirth {
+    fn answers(&self) -> watch::Receiver<Option<bool>> {
+        self.answers.subscribe()
+    }
+
+    async fn watch(&self, context: &Arc<Context>, entry: &Arc<LiveEntry>) {
+        self.keep_probed(context, entry).await;
+    }
+
+    async fn carry(
+        self: Arc<Self>,
+        context: Arc<Context>,
+        entry: Arc<LiveEntry>,
+        stream: DataStream,
+        connection: Connection,
+    ) {
+        let dialled = tokio::select! {
+            dialled = self.dial() => dialled,
+            // A Mirth that is slow to answer must not hold up the tunnel that follows.
+            _ = connection.closed() => return,
+        };
+        let Some(tcp) = dialled else { return stream.refuse(Code::DialFailed) };
+        let observer = StreamObserver::new(Arc::clone(&entry), Arc::clone(&context.clock));
+        let ending = splice::target(tcp, stream, observer, &entry.facts.bytes).await;
+        entry.facts.count_stream(ending != Ending::Finished);
+    }
+}
+
 impl LocalMirth {
-    fn new(address: HostPort, probe: bool) -> Self {
+    #[must_use]
+    pub fn new(address: HostPort, probe: bool) -> Self {
         // Without probes only real dials could tell, and they need an open port first.
         let answers = watch::Sender::new(if probe { None } else { Some(true) });
         Self { address, probe, answers, started: Instant::now(), last_good_dial: AtomicU64::new(0) }
@@ -210,7 +247,7 @@ impl LocalMirth {
     }
 
     /// Dials now and then when nobody else did, and records what is known.
-    async fn watch(&self, context: &Context, entry: &LiveEntry) {
+    async fn keep_probed(&self, context: &Context, entry: &LiveEntry) {
         loop {
             let answers = *self.answers.borrow();
             entry.facts.changing().mirth.set(answers, context.clock.now());

@@ -11,6 +11,7 @@ use super::context::Context;
 use super::entries::LiveEntry;
 use super::hold::Terms;
 use super::standing::Standing;
+use crate::config::agent::Carries;
 use crate::domain::connection::Side;
 use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
 use crate::domain::secret::Secret;
@@ -53,6 +54,10 @@ pub enum TunnelError {
         "the peer shows the key {shown}, but {known} is known for this connection; compare with the peer by phone, then run `adit trust {connection} {shown}`"
     )]
     ChangedKey { connection: ConnectionId, shown: KeyFingerprint, known: KeyFingerprint },
+    #[error(
+        "an admin session needs the peer's key compared first; the peer shows {shown}: compare it by phone, then run `adit trust {connection} {shown}`"
+    )]
+    UnverifiedKey { connection: ConnectionId, shown: KeyFingerprint },
 }
 
 /// The source's side: dials the peer of `rule` and proves both ends.
@@ -160,8 +165,13 @@ async fn admit(
     let id = asked.open.connection;
     let refuse = |refusal| (Some(id), refusal);
     let (entry, rule) = permitted(context, id, peer).map_err(refuse)?;
-    if check_key(context, &entry, peer).is_err() {
-        return Err(refuse(PeerRefusal::ChangedKey));
+    match check_key(context, &entry, peer) {
+        Ok(()) => {}
+        Err(error @ TunnelError::UnverifiedKey { .. }) => {
+            context.note_fault(&entry, &error.to_string());
+            return Err(refuse(PeerRefusal::UnverifiedKey));
+        }
+        Err(_) => return Err(refuse(PeerRefusal::ChangedKey)),
     }
     let exporter = connection.exporter().map_err(|_| refuse(PeerRefusal::BadOpening))?;
     let secret = context.secret(&entry.config, &rule).ok_or(refuse(PeerRefusal::WrongSecret))?;
@@ -222,7 +232,11 @@ fn check_key(context: &Context, entry: &LiveEntry, peer: &VerifiedPeer) -> Resul
     if let Some(expected) = entry.config.peer_key {
         return if expected == peer.key() { Ok(()) } else { Err(changed(expected)) };
     }
+    let is_admin = matches!(entry.config.carries, Carries::Admin { .. });
     match context.check_key(connection, peer.key()) {
+        Verdict::Known { verified: false } | Verdict::FirstContact if is_admin => {
+            Err(TunnelError::UnverifiedKey { connection, shown: peer.key() })
+        }
         Verdict::Known { .. } | Verdict::FirstContact => Ok(()),
         Verdict::Changed { known } => Err(changed(known)),
     }

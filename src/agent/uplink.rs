@@ -1,7 +1,7 @@
 //! The control link from the agent's side: dials the gateway for ever, applies what it says, and
 //! reports what is true here. Without it everything known goes on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ use crate::identity::chance;
 use crate::identity::time::TimeSource;
 use crate::identity::tls::{Identity, Trust};
 use crate::protocol::backoff::Backoff;
-use crate::protocol::control::{self, Change, Report, Rule, ToAgent, ToGateway, Unfit};
+use crate::protocol::control::{self, Activity, Change, Report, Rule, ToAgent, ToGateway, Unfit};
 use crate::protocol::heartbeat::{Beat, Heartbeat};
 use crate::protocol::packet::PacketKey;
 use crate::protocol::route::canonical;
@@ -39,6 +39,8 @@ const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// A secret that did not come is asked for again.
 const FETCH_AGAIN: Duration = Duration::from_secs(30);
+/// How soon the gateway hears again why a connection that it has in force cannot be.
+const UNFIT_AGAIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
 pub enum UplinkError {
@@ -237,7 +239,8 @@ struct Session<'a> {
     uplink: &'a mut Uplink,
     revision: u64,
     reported: BTreeMap<ConnectionId, Report>,
-    unfit: BTreeSet<(ConnectionId, Unfit)>,
+    /// What was said of a connection, and when.
+    unfit: BTreeMap<(ConnectionId, Unfit), Instant>,
     held: BTreeMap<ConnectionId, u32>,
     asked: BTreeMap<ConnectionId, (u32, Instant)>,
     renewed: Option<Instant>,
@@ -252,7 +255,7 @@ impl<'a> Session<'a> {
             uplink,
             revision: 0,
             reported: BTreeMap::new(),
-            unfit: BTreeSet::new(),
+            unfit: BTreeMap::new(),
             held: BTreeMap::new(),
             asked: BTreeMap::new(),
             renewed: None,
@@ -298,6 +301,10 @@ impl<'a> Session<'a> {
         match message {
             ToAgent::Heartbeat { now, .. } => {
                 context.clock.learn(now);
+                // A link that has not said its rules yet confirms none.
+                if self.revision > 0 {
+                    context.confirm_rules();
+                }
             }
             ToAgent::Snapshot { revision, rules, revoked } => {
                 let mut book = (*context.rules()).clone();
@@ -339,6 +346,7 @@ impl<'a> Session<'a> {
         }
         self.revision = revision;
         self.uplink.context.adopt_rules(book).await;
+        self.uplink.context.confirm_rules();
         Ok(())
     }
 
@@ -359,9 +367,20 @@ impl<'a> Session<'a> {
             let connection = entry.config.id;
             let standing = Standing::of(&entry.config, entry.side, &rules);
             entry.facts.changing().status = standing.word();
+            let found = entry.facts.changing().unfit;
+            if let Some(reason) = found.filter(|_| standing.is_active())
+                && self.may_say_unfit(connection, reason, true)
+            {
+                outgoing.push(ToGateway::Unfit { connection, reason });
+            }
+            if found.is_none() || !standing.keeps_tunnel() {
+                // Said again if it is found again once the connection was retried.
+                self.unfit.remove(&(connection, Unfit::MirthTooOld));
+            }
             if let Standing::Unfit(reason) = standing {
                 context.note_fault(entry, &reason.to_string());
-                if self.unfit.insert((connection, reason)) {
+                let in_force = rules.rule(connection).is_some_and(|rule| rule.activity != Activity::Ready);
+                if self.may_say_unfit(connection, reason, in_force) {
                     outgoing.push(ToGateway::Unfit { connection, reason });
                 }
                 continue;
@@ -377,6 +396,18 @@ impl<'a> Session<'a> {
                 outgoing.push(ToGateway::FetchSecret { connection });
             }
         }
+    }
+
+    /// Once; and again while the gateway has the connection in force all the same: it was retried, and
+    /// what came in between may not have been seen here.
+    fn may_say_unfit(&mut self, connection: ConnectionId, reason: Unfit, in_force: bool) -> bool {
+        let now = Instant::now();
+        let said = self.unfit.get(&(connection, reason));
+        let may = said.is_none_or(|at| in_force && now.duration_since(*at) >= UNFIT_AGAIN);
+        if may {
+            self.unfit.insert((connection, reason), now);
+        }
+        may
     }
 
     fn may_ask(&mut self, connection: ConnectionId, epoch: u32) -> bool {
@@ -435,7 +466,6 @@ mod tests {
     use crate::identity::ca::CertificateAuthority;
     use crate::identity::csr::VerifiedCsr;
     use crate::identity::key::KeyPair;
-    use crate::protocol::control::Activity;
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_510_800_000);
 

@@ -1,0 +1,34 @@
+//! Admin sessions: people on the managing side work on the managed side's Mirth over HTTPS.
+//!
+//! The managing side's agent ([`door`]) only takes its own people in and hands their bytes over. The
+//! managed side's agent decides, request by request, what passes (`filter`), whatever the other one
+//! sends; it writes down what it refused and what it let change ([`sessions`]) before it happens.
+
+pub mod certificate;
+pub mod door;
+pub mod explain;
+mod filter;
+mod host_check;
+pub mod managed;
+pub mod origin;
+mod pace;
+pub mod sessions;
+mod survey;
+
+use self::origin::{Origin, OriginError};
+use crate::config::MirthUrl;
+use crate::domain::id::KeyFingerprint;
+use crate::identity::error::IdentityError;
+use crate::transport::tls::MirthTls;
+
+/// The key that a Mirth shows now; nothing is asked of it.
+pub async fn shown_key(mirth: &MirthUrl) -> Result<KeyFingerprint, OriginError> {
+    let unusable = |source| OriginError::Key { url: mirth.to_string(), source };
+    let tls = MirthTls::new(None).map_err(unusable)?;
+    match Origin::connect(mirth, &tls).await {
+        Err(OriginError::Key { source: IdentityError::UnknownMirthKey { shown }, .. }) => Ok(shown),
+        Err(error) => Err(error),
+        // No key is trusted, so no handshake ends well.
+        Ok(_) => Err(unusable(IdentityError::KeyKind)),
+    }
+}

@@ -1,0 +1,225 @@
+//! One HTTP connection of a partner: each request is read, judged, written down where it must be, and
+//! only then written anew to the local Mirth. One request at a time, over one connection to Mirth.
+
+mod bodies;
+mod client;
+mod exchange;
+mod page;
+mod passing;
+mod question;
+mod refusing;
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use self::client::{Client, Halt, Next};
+use self::page::foreign_page;
+use self::refusing::NO_AUDIT;
+use super::managed::Managed;
+use super::origin::Origin;
+use super::sessions::{Attendance, Session};
+use crate::agent::context::Context;
+use crate::agent::entries::LiveEntry;
+use crate::agent::standing::Standing;
+use crate::domain::connection::Side;
+use crate::domain::limits;
+use crate::mirth::body::BodyKind;
+use crate::mirth::http::RequestHead;
+use crate::mirth::verdict::{Named, Verdict};
+use crate::observe::audit::{AdminRequest, AdminSession};
+use crate::protocol::admin::{AdminOpening, OPENING_BYTES};
+use crate::transport::duplex::Duplex;
+use crate::transport::endpoint::Connection;
+use crate::transport::tunnel::DataStream;
+
+/// What Mirth is told of where a request came from. The partner's own word would let it choose what
+/// Mirth's log says, and Mirth trusts addresses of its own host; this one is nobody's (RFC 7600 §6).
+/// Who it was stands in adit's audit.
+pub const FORWARDED_FOR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 0, 8));
+/// How long what was said last may take to reach the peer's agent.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Serves one HTTP connection to its end.
+pub async fn serve(
+    managed: &Arc<Managed>,
+    context: &Arc<Context>,
+    entry: &Arc<LiveEntry>,
+    stream: DataStream,
+    connection: &Connection,
+) {
+    let mut duplex = Duplex::new(stream, &entry.facts.bytes);
+    let (incoming, outgoing) = duplex.halves();
+    let mut client = Client::new(incoming, outgoing);
+    let ended = attend(managed, context, entry, connection, &mut client).await;
+    if ended.is_ok() {
+        let _ = timeout(FAREWELL_TIMEOUT, client.end()).await;
+    }
+    entry.facts.count_stream(ended.is_err());
+}
+
+async fn attend(
+    managed: &Managed,
+    context: &Arc<Context>,
+    entry: &Arc<LiveEntry>,
+    connection: &Connection,
+    client: &mut Client<'_>,
+) -> Result<(), Halt> {
+    let opening: [u8; OPENING_BYTES] =
+        timeout(limits::ADMIN_HANDSHAKE_TIMEOUT, client.exactly()).await.map_err(|_| Halt::Lost)??;
+    let opening = match AdminOpening::decode(opening) {
+        Ok(opening) => opening,
+        Err(error) => {
+            context.note_fault(entry, &error.to_string());
+            return client.answer(400, &error.to_string(), true, false).await;
+        }
+    };
+    let attendance = match managed.sessions.attend(context, entry, opening.local_peer).await {
+        Ok(attendance) => attendance,
+        Err(error) => return client.answer(503, &error.to_string(), true, false).await,
+    };
+    let mut filter = Filter {
+        managed,
+        context,
+        entry,
+        connection,
+        attendance,
+        origin: None,
+        host: None,
+        authorization: None,
+        channels: BTreeSet::new(),
+        is_over: false,
+    };
+    while !filter.is_over {
+        filter.next(client).await?;
+    }
+    Ok(())
+}
+
+struct Filter<'a> {
+    managed: &'a Managed,
+    context: &'a Arc<Context>,
+    entry: &'a Arc<LiveEntry>,
+    /// The tunnel's.
+    connection: &'a Connection,
+    attendance: Attendance,
+    /// Kept between requests; goes with the client's connection.
+    origin: Option<Origin>,
+    /// The one that this connection is for.
+    host: Option<String>,
+    /// The one that this connection speaks for, once there was one: Jetty 9.4 mixes header values of one
+    /// connection that are alike.
+    authorization: Option<Zeroizing<Vec<u8>>>,
+    /// Those that Mirth said it has.
+    channels: BTreeSet<String>,
+    is_over: bool,
+}
+
+impl Filter<'_> {
+    /// Waits for a request and deals with it.
+    async fn next(&mut self, client: &mut Client<'_>) -> Result<(), Halt> {
+        let mut rules = self.context.watch_rules();
+        // Forbidden while the last request was in hand.
+        if self.host.is_some() && self.hindrance().is_some() {
+            self.is_over = true;
+            return Ok(());
+        }
+        let head = loop {
+            let answers = self.origin.as_mut().map(|origin| &mut origin.answers);
+            match client.next_head(answers, &mut rules).await? {
+                Next::Head(head) => break head,
+                Next::Bad(bad) => return self.refuse_unread(client, bad).await,
+                Next::RulesChanged if self.hindrance().is_none() => {}
+                Next::RulesChanged | Next::OriginGone | Next::Idle | Next::End => {
+                    self.is_over = true;
+                    return Ok(());
+                }
+            }
+        };
+        self.session().count_request();
+        if head.closes {
+            self.is_over = true;
+        }
+        if let Some(hindrance) = self.hindrance() {
+            self.is_over = true;
+            return self.refuse(client, &head, &unjudged(hindrance), 503, hindrance).await;
+        }
+        if self.context.check_audit().await.is_err() {
+            self.is_over = true;
+            return client.answer(503, NO_AUDIT, true, is_head(&head)).await;
+        }
+        let Some(here) = self.managed.here() else {
+            self.is_over = true;
+            let why = "adit: the managed Mirth does not answer; its agent's status says why.";
+            return client.answer(503, why, true, is_head(&head)).await;
+        };
+        if let Some(why) = self.differs(&head) {
+            return self.refuse(client, &head, &unjudged(why), 421, why).await;
+        }
+        if let Some(why) = foreign_page(&head) {
+            return self.refuse(client, &head, &unjudged(why), 403, why).await;
+        }
+        match here.judge.judge(&head) {
+            Verdict::Forward { target, body: BodyKind::Stream, names } => {
+                self.stream(client, &here, &head, &target, &names).await
+            }
+            Verdict::Forward { target, body, names } => {
+                self.forward(client, &here, &head, &target, body, &names).await
+            }
+            Verdict::Answer { status, names } => self.answer_here(client, &head, status, &names).await,
+            Verdict::Refuse { refusal, names } => {
+                self.refuse(client, &head, &names, refusal.status(), &refusal.to_string()).await
+            }
+        }
+    }
+
+    /// One connection is for one Host and one user, those of its first request that names them.
+    fn differs(&mut self, head: &RequestHead) -> Option<&'static str> {
+        if self.host.get_or_insert_with(|| head.host().to_owned()) != head.host() {
+            return Some("adit: one connection asks for one Host.");
+        }
+        let given = head.header("authorization")?;
+        let known = self.authorization.get_or_insert_with(|| Zeroizing::new(given.to_vec()));
+        (known.as_slice() != given).then_some("adit: one connection speaks for one user.")
+    }
+
+    /// Why no request may be served now, whoever asks.
+    fn hindrance(&self) -> Option<&'static str> {
+        let standing = Standing::of(&self.entry.config, Side::Target, &self.context.rules());
+        match standing {
+            Standing::Active(_) if self.context.are_rules_confirmed() => None,
+            Standing::Active(_) => Some(
+                "adit: the gateway has not confirmed this connection within the last hour; try again once it is back.",
+            ),
+            Standing::Paused(_) => Some("adit: this connection is paused."),
+            Standing::Ready(_) | Standing::Unknown | Standing::Unfit(_) | Standing::Terminated => {
+                Some("adit: this connection is not active.")
+            }
+        }
+    }
+
+    fn session(&self) -> &Session {
+        self.attendance.session()
+    }
+
+    fn id(&self) -> AdminSession {
+        AdminSession { connection: self.entry.config.id, number: self.session().number }
+    }
+}
+
+/// For what is refused before it is judged.
+fn unjudged(rule: &str) -> Named {
+    Named { template: "unjudged".into(), operation: None, changes: false, rule: rule.into() }
+}
+
+fn request(head: &RequestHead, names: &Named) -> AdminRequest {
+    AdminRequest { method: head.method.clone(), template: names.template.clone(), operation: names.operation }
+}
+
+fn is_head(head: &RequestHead) -> bool {
+    head.method == "HEAD"
+}

@@ -1,0 +1,58 @@
+//! Bodies that are read whole before they are judged: bounded in size, time and number.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::client::{Client, Halt};
+use crate::domain::limits;
+use crate::mirth::body::BodyKind;
+use crate::mirth::http::{BadRequest, RequestPart};
+
+pub enum Body {
+    /// A large one holds its place until it is let go.
+    Whole(Bytes, Option<OwnedSemaphorePermit>),
+    Bad(BadRequest),
+    TooLong,
+    Late,
+    /// Other large bodies are being judged.
+    Busy,
+}
+
+const UNFINISHED: BadRequest =
+    BadRequest { status: 400, reason: "The connection ended in the middle of a body." };
+
+impl Client<'_> {
+    /// Reads the body of the request whose head was read last.
+    pub async fn body(&mut self, kind: BodyKind, large: &Arc<Semaphore>) -> Result<Body, Halt> {
+        // One that must be empty is read all the same, as far as anything is: its refusal says why.
+        let bytes_max = kind.bytes_max().max(limits::ADMIN_SMALL_BODY_BYTES);
+        let read = timeout(limits::ADMIN_BODY_TIMEOUT, self.read_body(bytes_max, large));
+        read.await.unwrap_or(Ok(Body::Late))
+    }
+
+    async fn read_body(&mut self, bytes_max: usize, large: &Arc<Semaphore>) -> Result<Body, Halt> {
+        let mut body = BytesMut::new();
+        let mut permit = None;
+        loop {
+            let part = match self.requests.part().await? {
+                Ok(Some(part)) => part,
+                Ok(None) => return Ok(Body::Bad(UNFINISHED)),
+                Err(bad) => return Ok(Body::Bad(bad)),
+            };
+            match part {
+                RequestPart::Data(bytes) if body.len() + bytes.len() > bytes_max => return Ok(Body::TooLong),
+                RequestPart::Data(bytes) => {
+                    if permit.is_none() && body.len() + bytes.len() > limits::ADMIN_SMALL_BODY_BYTES {
+                        let Ok(taken) = Arc::clone(large).try_acquire_owned() else { return Ok(Body::Busy) };
+                        permit = Some(taken);
+                    }
+                    body.extend_from_slice(&bytes);
+                }
+                RequestPart::End | RequestPart::Head(_) => return Ok(Body::Whole(body.freeze(), permit)),
+            }
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! One request sent to Mirth and its answer passed back, at the pace of the slower end.
+
+use std::io;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncWriteExt, WriteHalf};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use super::client::{Client, Halt, Requests};
+use crate::agent::admin::origin::{Answers, Origin};
+use crate::domain::limits;
+use crate::mirth::http::{BodyWriter, Framing, RequestPart, ResponseHead, ResponsePart};
+use crate::transport::duplex::{Outgoing, Stopped};
+use crate::transport::tls::HttpsStream;
+
+/// What is sent to Mirth.
+pub struct Sending {
+    pub head: Bytes,
+    /// Where it was read before.
+    pub body: Bytes,
+    /// The place that a large body takes while it is held.
+    pub place: Option<OwnedSemaphorePermit>,
+    /// How the body is framed that still has to come from the client, if one does.
+    pub upload: Option<Framing>,
+}
+
+pub struct Exchange<'a> {
+    pub method: &'a str,
+    pub sending: Sending,
+    /// The client's connection ends with this answer.
+    pub closes: bool,
+    /// Where Mirth was asked by another name than the client's, and answers with that.
+    pub redirected: Option<Redirected>,
+}
+
+/// The host of a `Location` that Mirth built out of `Host`.
+pub struct Redirected {
+    pub from: String,
+    pub to: String,
+}
+
+impl Redirected {
+    fn apply(&self, head: &mut ResponseHead) {
+        let prefix = format!("https://{}", self.from);
+        for header in head.headers.iter_mut().filter(|header| header.is("location")) {
+            if let Some(rest) = header.value.strip_prefix(prefix.as_bytes())
+                && rest.first().is_none_or(|byte| *byte == b'/')
+            {
+                header.value = [b"https://", self.to.as_bytes(), rest].concat();
+            }
+        }
+    }
+}
+
+pub enum Outcome {
+    Done {
+        status: u16,
+        closes: bool,
+    },
+    /// Mirth broke off, and nothing of an answer has gone to the client.
+    Unanswered,
+    Broken {
+        status: Option<u16>,
+        halt: Halt,
+    },
+}
+
+impl Outcome {
+    pub const fn status(&self) -> Option<u16> {
+        match self {
+            Self::Done { status, .. } => Some(*status),
+            Self::Unanswered => None,
+            Self::Broken { status, .. } => *status,
+        }
+    }
+}
+
+impl Exchange<'_> {
+    pub async fn run(self, origin: &mut Origin, client: &mut Client<'_>) -> Outcome {
+        let Origin { answers, requests } = origin;
+        answers.reader.expect(self.method);
+        let Sending { head, body, place, upload } = self.sending;
+        // A Mirth that takes no more may have answered: what it said is read all the same.
+        let is_sent = tokio::select! {
+            sent = send(requests, &head, &body) => sent.is_ok(),
+            halt = client.requests.gone() => return Outcome::Broken { status: None, halt },
+        };
+        drop((body, place));
+        let is_uploading = AtomicBool::new(upload.is_some());
+        let passing =
+            Passing { closes: self.closes, redirected: self.redirected, is_uploading: &is_uploading };
+        let mut download = pin!(passing.download(answers, &mut client.answers));
+        let mut is_whole = is_sent;
+        if let Some(framing) = upload.filter(|_| is_sent) {
+            let uploaded = tokio::select! {
+                // Mirth answered before it had everything: what is left has no place to go.
+                done = &mut download => return outcome(done, true),
+                uploaded = pass_on(&mut client.requests, requests, framing) => uploaded,
+            };
+            is_uploading.store(false, Ordering::Relaxed);
+            match uploaded {
+                Ok(()) => {}
+                Err(Uploading::Client(halt)) => return Outcome::Broken { status: None, halt },
+                // It may still say why.
+                Err(Uploading::Mirth) => is_whole = false,
+            }
+        }
+        let done = tokio::select! {
+            done = &mut download => done,
+            halt = client.requests.gone() => Err(Downloading::Client(halt)),
+        };
+        outcome(done, !is_whole)
+    }
+}
+
+/// What was passed back.
+struct Passed {
+    status: u16,
+    closes: bool,
+}
+
+enum Downloading {
+    /// Before anything reached the client.
+    Unanswered,
+    Client(Halt),
+    /// In the middle of an answer.
+    Cut {
+        status: u16,
+    },
+}
+
+enum Uploading {
+    Client(Halt),
+    Mirth,
+}
+
+fn outcome(done: Result<Passed, Downloading>, closes: bool) -> Outcome {
+    match done {
+        Ok(passed) => Outcome::Done { status: passed.status, closes: passed.closes || closes },
+        Err(Downloading::Unanswered) => Outcome::Unanswered,
+        Err(Downloading::Client(halt)) => Outcome::Broken { status: None, halt },
+        Err(Downloading::Cut { status }) => Outcome::Broken { status: Some(status), halt: Halt::Cut },
+    }
+}
+
+async fn send(requests: &mut WriteHalf<HttpsStream>, head: &[u8], body: &[u8]) -> io::Result<()> {
+    let sending = async {
+        requests.write_all(head).await?;
+        requests.write_all(body).await?;
+        requests.flush().await
+    };
+    timeout(limits::ADMIN_STREAM_TIMEOUT, sending).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()))
+}
+
+async fn pass_on(
+    client: &mut Requests<'_>,
+    requests: &mut WriteHalf<HttpsStream>,
+    framing: Framing,
+) -> Result<(), Uploading> {
+    let mut writer = BodyWriter::new(framing);
+    let mut own = BytesMut::new();
+    loop {
+        let part = timeout(limits::ADMIN_STREAM_TIMEOUT, client.part()).await;
+        let part = part.unwrap_or(Err(Halt::Lost)).map_err(Uploading::Client)?;
+        match part {
+            Ok(Some(RequestPart::Data(bytes))) => {
+                own.clear();
+                writer.data(&bytes, &mut own);
+                let written = async {
+                    requests.write_all(&own).await?;
+                    requests.write_all(&bytes).await
+                };
+                let written = timeout(limits::ADMIN_STREAM_TIMEOUT, written).await;
+                written.map_err(|_| Uploading::Mirth)?.map_err(|_| Uploading::Mirth)?;
+            }
+            Ok(Some(RequestPart::End | RequestPart::Head(_))) => {
+                own.clear();
+                writer.end(&mut own);
+                return send(requests, &own, &[]).await.map_err(|_| Uploading::Mirth);
+            }
+            // A body that ends early or is malformed never becomes whole at Mirth.
+            Ok(None) | Err(_) => return Err(Uploading::Client(Halt::Lost)),
+        }
+    }
+}
+
+/// How an answer is passed back.
+struct Passing<'a> {
+    closes: bool,
+    redirected: Option<Redirected>,
+    is_uploading: &'a AtomicBool,
+}
+
+impl Passing<'_> {
+    async fn download(
+        &self,
+        answers: &mut Answers,
+        client: &mut Outgoing<'_>,
+    ) -> Result<Passed, Downloading> {
+        let mut passed: Option<Passed> = None;
+        loop {
+            let part = match timeout(limits::ADMIN_STREAM_TIMEOUT, answers.part()).await {
+                Ok(Ok(part)) => part,
+                // Mirth has nothing to say before it has the whole body.
+                Err(_) if self.is_uploading.load(Ordering::Relaxed) => continue,
+                Ok(Err(_)) | Err(_) => {
+                    let cut = |passed: Passed| Downloading::Cut { status: passed.status };
+                    return Err(passed.map_or(Downloading::Unanswered, cut));
+                }
+            };
+            match part {
+                ResponsePart::Interim => {}
+                ResponsePart::Head(head) => {
+                    let closes = self.closes || head.origin_closes;
+                    passed = Some(Passed { status: head.status, closes });
+                    self.write_head(head, closes, client).await?;
+                }
+                ResponsePart::Data(bytes) => write(client, bytes).await?,
+                ResponsePart::End { origin_closes } => {
+                    let Some(mut passed) = passed else { return Err(Downloading::Unanswered) };
+                    passed.closes |= origin_closes;
+                    return Ok(passed);
+                }
+            }
+        }
+    }
+
+    async fn write_head(
+        &self,
+        mut head: ResponseHead,
+        closes: bool,
+        client: &mut Outgoing<'_>,
+    ) -> Result<(), Downloading> {
+        if let Some(redirected) = &self.redirected {
+            redirected.apply(&mut head);
+        }
+        let mut own = BytesMut::with_capacity(1024);
+        head.write(closes, &mut own);
+        write(client, own.freeze()).await
+    }
+}
+
+async fn write(client: &mut Outgoing<'_>, mut bytes: Bytes) -> Result<(), Downloading> {
+    let written = timeout(limits::ADMIN_STREAM_TIMEOUT, client.write(&mut bytes)).await;
+    // One that takes nothing for so long has gone.
+    written.unwrap_or(Err(Stopped::Cut)).map_err(|stopped| Downloading::Client(stopped.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mirth::http::{Header, ResponseFraming};
+
+    #[test]
+    fn a_redirect_to_the_name_that_mirth_was_asked_by_goes_to_the_clients() {
+        let check = |location: &str, expected: &str| {
+            let header = Header { name: "Location".into(), value: location.into() };
+            let mut head = ResponseHead {
+                status: 302,
+                reason: b"Found".to_vec(),
+                headers: vec![header],
+                framing: ResponseFraming::None,
+                declared: ResponseFraming::None,
+                origin_closes: false,
+            };
+            Redirected { from: "10.0.0.1:8443".into(), to: "localhost:9443".into() }.apply(&mut head);
+            assert_eq!(head.headers[0].value, expected.as_bytes());
+        };
+        check("https://10.0.0.1:8443/webadmin/Index.action", "https://localhost:9443/webadmin/Index.action");
+        check("https://10.0.0.1:8443", "https://localhost:9443");
+        check("https://10.0.0.1:84430/x", "https://10.0.0.1:84430/x");
+        check("https://10.0.0.1:8443.evil/x", "https://10.0.0.1:8443.evil/x");
+        check("/webadmin", "/webadmin");
+    }
+}

@@ -1,0 +1,288 @@
+//! Sending on what was judged good: to the local Mirth, in the spelling that was judged, and no sooner
+//! than it is written down where it changes anything.
+
+use std::borrow::Cow;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::{interval, sleep};
+
+use super::bodies::Body;
+use super::client::{Client, Halt};
+use super::exchange::{Exchange, Outcome, Redirected, Sending};
+use super::question::{NoChannel, question_head};
+use super::refusing::NO_AUDIT;
+use super::{FORWARDED_FOR, Filter, is_head, request};
+use crate::agent::admin::managed::Here;
+use crate::agent::admin::origin::{Origin, OriginError};
+use crate::agent::tunnels::chain;
+use crate::domain::limits;
+use crate::identity::time::TimeSource;
+use crate::mirth::body::{self, BodyKind, BodyRefusal};
+use crate::mirth::http::{CONTINUE, Framing, RequestHead};
+use crate::mirth::known_channel::{self, ChannelQuestion};
+use crate::mirth::verdict::Named;
+use crate::observe::audit::AuditEntry;
+use crate::observe::metrics::AdminOutcome;
+
+/// Bodies up to this size are judged in microseconds.
+const JUDGED_AT_ONCE_BYTES: usize = 16 * 1024;
+/// Here Mirth builds an address out of `Host` and calls it with the name and password it was given: it
+/// must be Mirth's own, whatever the partner asks for.
+const CALLS_ITS_HOST: &str = "/webadmin/Login.action";
+
+impl Filter<'_> {
+    /// View-only: the body is read and judged before a byte of the request goes on.
+    pub(super) async fn forward(
+        &mut self,
+        client: &mut Client<'_>,
+        here: &Here,
+        head: &RequestHead,
+        target: &str,
+        kind: BodyKind,
+        names: &Named,
+    ) -> Result<(), Halt> {
+        if head.expects_continue && head.framing != Framing::None {
+            client.send(CONTINUE).await?;
+        }
+        let (body, place) = match client.body(kind, &self.context.large_bodies).await? {
+            Body::Whole(body, place) => (body, place),
+            Body::Bad(bad) => return self.refuse_unread(client, bad).await,
+            Body::TooLong | Body::Late | Body::Busy => {
+                self.is_over = true;
+                let why = "view-only: the body of this request is too long, or came too slowly.";
+                return self.refuse(client, head, names, 413, why).await;
+            }
+        };
+        let channel = known_channel::question(&names.template, target).map(|question| question.channel);
+        let body = match judge_body(kind, head, body, channel).await {
+            Ok(body) => body,
+            Err(refusal) => return self.refuse_read(client, head, names, 403, &refusal.to_string()).await,
+        };
+        let framing = match (body.len(), head.framing) {
+            (0, Framing::None) => Framing::None,
+            (length, _) => Framing::Length(length as u64),
+        };
+        if let Some(question) = known_channel::question(&names.template, target)
+            && let Some(answer) = self.ask_for(here, head, question).await
+        {
+            return self.refuse_read(client, head, names, answer.status, answer.why).await;
+        }
+        let mut written = BytesMut::with_capacity(1024);
+        self.to_mirth(head, names).write(target, framing, FORWARDED_FOR, &mut written);
+        let sending = Sending { head: written.freeze(), body, place, upload: None };
+        self.exchange(client, here, head, names, sending).await
+    }
+
+    /// Whether Mirth has the channel whose messages are asked for: for a made-up one it would make tables.
+    /// The question goes with the client's own rights, and makes nothing. `Some` when it has not.
+    pub(super) async fn ask_for(
+        &mut self,
+        here: &Here,
+        head: &RequestHead,
+        question: ChannelQuestion,
+    ) -> Option<NoChannel> {
+        if self.channels.contains(&question.channel) {
+            return None;
+        }
+        let mut written = BytesMut::with_capacity(1024);
+        let asking = question_head(head, &question.target);
+        asking.write(&question.target, Framing::None, FORWARDED_FOR, &mut written);
+        let Ok(mut origin) = self.origin(here).await else { return Some(NoChannel::UNKNOWN) };
+        let Ok(status) = origin.status_of(&written).await else { return Some(NoChannel::UNKNOWN) };
+        self.origin = Some(origin);
+        match status {
+            200 => {
+                if self.channels.len() < limits::ADMIN_CHANNELS_KNOWN_MAX {
+                    self.channels.insert(question.channel);
+                }
+                None
+            }
+            // The client must hear that it is logged out.
+            401 => Some(NoChannel::LOGGED_OUT),
+            _ => Some(NoChannel::UNKNOWN),
+        }
+    }
+
+    /// The connection to Mirth that belongs to this client's.
+    pub(super) async fn origin(&mut self, here: &Here) -> Result<Origin, OriginError> {
+        if let Some(mut origin) = self.origin.take()
+            && origin.answers.is_quiet().await
+        {
+            return Ok(origin);
+        }
+        Origin::connect(&self.managed.config.mirth, &here.tls).await
+    }
+
+    /// Full control: the same strict reading and writing, the body as it comes.
+    pub(super) async fn stream(
+        &mut self,
+        client: &mut Client<'_>,
+        here: &Here,
+        head: &RequestHead,
+        target: &str,
+        names: &Named,
+    ) -> Result<(), Halt> {
+        let mut written = BytesMut::with_capacity(1024);
+        self.to_mirth(head, names).write(target, head.framing, FORWARDED_FOR, &mut written);
+        let upload = (head.framing != Framing::None).then_some(head.framing);
+        if upload.is_none() {
+            // Its end follows at once.
+            client.requests.part().await?.ok();
+        } else if head.expects_continue {
+            client.send(CONTINUE).await?;
+        }
+        let sending = Sending { head: written.freeze(), body: Bytes::new(), place: None, upload };
+        self.exchange(client, here, head, names, sending).await
+    }
+
+    /// The head as Mirth may have it: with the client's `Host`, from which Mirth builds redirects, but
+    /// where Mirth itself would go there.
+    pub(super) fn to_mirth<'h>(&self, head: &'h RequestHead, names: &Named) -> Cow<'h, RequestHead> {
+        if names.template != CALLS_ITS_HOST {
+            return Cow::Borrowed(head);
+        }
+        let mut head = head.clone();
+        for header in head.headers.iter_mut().filter(|header| header.is("host")) {
+            header.value = self.managed.config.mirth.host.to_string().into_bytes();
+        }
+        Cow::Owned(head)
+    }
+
+    pub(super) async fn exchange(
+        &mut self,
+        client: &mut Client<'_>,
+        here: &Here,
+        head: &RequestHead,
+        names: &Named,
+        sending: Sending,
+    ) -> Result<(), Halt> {
+        let says_who = names.operation == Some("login")
+            || names.template == CALLS_ITS_HOST
+            || head.header("authorization").is_some();
+        self.wait(self.managed.request_delay()).await?;
+        if says_who {
+            self.wait(self.managed.login_delay()).await?;
+        }
+        let mut origin = match self.origin(here).await {
+            Ok(origin) => origin,
+            Err(error) => {
+                self.context.note_fault(self.entry, &chain(&error));
+                self.managed.note_failure();
+                self.is_over = true;
+                let why = "adit: the managed Mirth does not answer.";
+                return client.answer(502, why, true, is_head(head)).await;
+            }
+        };
+        let change = if names.changes { self.begin_change(client, head, names).await? } else { None };
+        if names.changes && change.is_none() {
+            return Ok(());
+        }
+        self.entry.facts.admin.requests.fetch_add(1, Ordering::Relaxed);
+        self.entry.passing.admin(AdminOutcome::Forwarded);
+        let began = Instant::now();
+        let own_host = (names.template == CALLS_ITS_HOST).then(|| self.managed.config.mirth.host.to_string());
+        let redirected = own_host.map(|own| Redirected { from: own, to: head.host().to_owned() });
+        let exchange = Exchange { method: &head.method, sending, closes: self.is_over, redirected };
+        let outcome = tokio::select! {
+            outcome = exchange.run(&mut origin, client) => outcome,
+            () = self.out_of_hand() => Outcome::Broken { status: None, halt: Halt::Cut },
+        };
+        if let Some(number) = change {
+            self.end_change(number, outcome.status(), began.elapsed()).await;
+        }
+        match outcome {
+            Outcome::Done { status, closes } => {
+                if says_who && status == 401 {
+                    self.managed.note_wrong_login();
+                }
+                self.managed.note_answer();
+                self.is_over |= closes;
+                self.origin = (!self.is_over).then_some(origin);
+                Ok(())
+            }
+            // Nothing was answered: the client may ask again over a new connection, as without us.
+            Outcome::Unanswered => {
+                self.managed.note_failure();
+                self.is_over = true;
+                let why = "adit: the managed Mirth broke off before it answered.";
+                client.answer(502, why, true, is_head(head)).await
+            }
+            Outcome::Broken { halt, .. } => Err(halt),
+        }
+    }
+
+    /// Waits, but not longer than the tunnel lives.
+    pub(super) async fn wait(&self, delay: Duration) -> Result<(), Halt> {
+        if delay.is_zero() {
+            return Ok(());
+        }
+        tokio::select! {
+            () = sleep(delay) => Ok(()),
+            _ = self.connection.closed() => Err(Halt::Lost),
+        }
+    }
+
+    /// Resolves when the request in hand has had its time after it was forbidden. A partner must not
+    /// keep one open across a pause by holding back its last byte.
+    async fn out_of_hand(&self) {
+        let mut rules = self.context.watch_rules();
+        let mut looks = interval(limits::ADMIN_LAST_REQUEST);
+        loop {
+            tokio::select! {
+                _ = rules.changed() => {}
+                _ = looks.tick() => {}
+            }
+            if self.hindrance().is_some() {
+                sleep(limits::ADMIN_LAST_REQUEST).await;
+                if self.hindrance().is_some() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// On disk before the change is sent on. `None`: it was refused, because it could not be written.
+    async fn begin_change(
+        &mut self,
+        client: &mut Client<'_>,
+        head: &RequestHead,
+        names: &Named,
+    ) -> Result<Option<u64>, Halt> {
+        let number = self.session().count_change();
+        let entry =
+            AuditEntry::admin_change(self.context.clock.now(), self.id(), number, request(head, names));
+        if self.context.audit_admin(entry).await.is_err() {
+            self.is_over = true;
+            client.answer(503, NO_AUDIT, true, is_head(head)).await?;
+            return Ok(None);
+        }
+        self.entry.facts.admin.changes.fetch_add(1, Ordering::Relaxed);
+        Ok(Some(number))
+    }
+
+    async fn end_change(&self, number: u64, status: Option<u16>, took: Duration) {
+        let entry = AuditEntry::admin_change_done(self.context.clock.now(), self.id(), number, status, took);
+        // What is missing in the audit was said aloud there.
+        let _ = self.context.audit_admin(entry).await;
+    }
+}
+
+/// A large body takes longer than the thread that also carries messages may be kept.
+async fn judge_body(
+    kind: BodyKind,
+    head: &RequestHead,
+    bytes: Bytes,
+    channel: Option<String>,
+) -> Result<Bytes, BodyRefusal> {
+    if bytes.len() <= JUDGED_AT_ONCE_BYTES {
+        return body::judge_for(kind, head.header("content-type"), &bytes, channel.as_deref());
+    }
+    let content_type = head.header("content-type").map(<[u8]>::to_vec);
+    let judging = tokio::task::spawn_blocking(move || {
+        body::judge_for(kind, content_type.as_deref(), &bytes, channel.as_deref())
+    });
+    // Lost unfinished only when the runtime ends, and the agent with it.
+    judging.await.unwrap_or(Err(BodyRefusal::Malformed))
+}

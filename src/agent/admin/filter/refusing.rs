@@ -1,0 +1,101 @@
+//! Saying no, and answering in Mirth's place: what is refused is written down before it is answered.
+
+use std::sync::atomic::Ordering;
+
+use super::bodies::Body;
+use super::client::{Client, Halt};
+use super::{Filter, is_head, request};
+use crate::identity::time::TimeSource;
+use crate::mirth::body::BodyKind;
+use crate::mirth::http::{BadRequest, CONTINUE, Framing, RequestHead};
+use crate::mirth::verdict::Named;
+use crate::observe::audit::{AdminRequest, AuditEntry};
+use crate::observe::metrics::AdminOutcome;
+
+pub(super) const NO_AUDIT: &str =
+    "adit: this server's audit cannot be written, so nothing is done over this connection.";
+
+impl Filter<'_> {
+    /// Answered without Mirth, as if it had been done.
+    pub(super) async fn answer_here(
+        &mut self,
+        client: &mut Client<'_>,
+        head: &RequestHead,
+        status: u16,
+        names: &Named,
+    ) -> Result<(), Halt> {
+        if head.expects_continue && head.framing != Framing::None {
+            client.send(CONTINUE).await?;
+        }
+        match client.body(BodyKind::Discard, &self.context.large_bodies).await? {
+            Body::Whole(..) => {
+                self.entry.passing.admin(AdminOutcome::Answered);
+                client.answer(status, "", self.is_over, is_head(head)).await
+            }
+            Body::Bad(bad) => self.refuse_unread(client, bad).await,
+            Body::TooLong | Body::Late | Body::Busy => {
+                self.is_over = true;
+                self.refuse(client, head, names, 413, "view-only: the body of this request is too long.")
+                    .await
+            }
+        }
+    }
+
+    /// Refuses a request whose body was not read. A short body is read and thrown away, so that the
+    /// client hears the reason and its connection lives on.
+    pub(super) async fn refuse(
+        &mut self,
+        client: &mut Client<'_>,
+        head: &RequestHead,
+        names: &Named,
+        status: u16,
+        reason: &str,
+    ) -> Result<(), Halt> {
+        // A client that waits for leave to send its body is not given it.
+        let waits = head.expects_continue && head.framing != Framing::None;
+        self.is_over = self.is_over
+            || waits
+            || !matches!(client.body(BodyKind::Discard, &self.context.large_bodies).await?, Body::Whole(..));
+        self.refuse_read(client, head, names, status, reason).await
+    }
+
+    /// Writes a refusal down, then says it.
+    pub(super) async fn refuse_read(
+        &mut self,
+        client: &mut Client<'_>,
+        head: &RequestHead,
+        names: &Named,
+        status: u16,
+        reason: &str,
+    ) -> Result<(), Halt> {
+        let is_kept = self.audit_refusal(request(head, names), status, reason).await?;
+        self.is_over |= !is_kept;
+        let (status, reason) = if is_kept { (status, reason) } else { (503, NO_AUDIT) };
+        client.answer(status, reason, self.is_over, is_head(head)).await
+    }
+
+    /// What cannot be read has no end that could be trusted: the connection goes with it.
+    pub(super) async fn refuse_unread(
+        &mut self,
+        client: &mut Client<'_>,
+        bad: BadRequest,
+    ) -> Result<(), Halt> {
+        self.is_over = true;
+        let nameless = AdminRequest { method: String::new(), template: "unreadable".into(), operation: None };
+        self.audit_refusal(nameless, bad.status, bad.reason).await?;
+        client.answer(bad.status, bad.reason, true, false).await
+    }
+
+    /// Whether it could be written down.
+    async fn audit_refusal(&self, request: AdminRequest, status: u16, reason: &str) -> Result<bool, Halt> {
+        self.session().count_refusal();
+        self.entry.facts.admin.refused.fetch_add(1, Ordering::Relaxed);
+        self.entry.passing.admin(AdminOutcome::Refused);
+        let (connection, session) = (&self.entry.config.name, self.session().number);
+        tracing::info!(%connection, session, method = request.method, template = request.template, status, reason, "admin request refused");
+        self.wait(self.managed.refusal_delay()).await?;
+        let now = self.context.clock.now();
+        let entry = AuditEntry::admin_refused(now, self.id(), request, status, reason.to_owned());
+        Ok(self.context.audit_admin(entry).await.is_ok())
+    }
+}

@@ -1,0 +1,235 @@
+//! One connection to the local Mirth. Each of a client's connections has one of its own, so that
+//! nothing one client sends can become part of another's request.
+
+use std::io;
+use std::net::SocketAddr;
+
+use bytes::{BufMut, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::time::timeout;
+
+use crate::config::MirthUrl;
+use crate::domain::limits;
+use crate::identity::error::IdentityError;
+use crate::identity::tls::refusal;
+use crate::mirth::http::{BadResponse, ResponseFraming, ResponsePart, ResponseReader};
+use crate::transport::port;
+use crate::transport::tls::{HttpsStream, MirthTls};
+
+/// Mirth's answers are read into blocks of this size.
+const BLOCK_BYTES: usize = 64 * 1024;
+/// Less room than this is not worth a read: TLS comes in records of this size (RFC 8446 §5.1).
+const READ_ROOM_MIN: usize = 16 * 1024;
+
+#[derive(Debug, thiserror::Error)]
+pub enum OriginError {
+    #[error("cannot connect to Mirth at {url}; start it, or correct `mirth` in the entry")]
+    Dial { url: String, source: io::Error },
+    #[error("Mirth at {url} did not answer within {} s", limits::TARGET_DIAL_TIMEOUT.as_secs())]
+    Timeout { url: String },
+    #[error("no TLS with Mirth at {url}; see that `mirth` names its HTTPS port")]
+    Handshake { url: String, source: io::Error },
+    #[error("Mirth at {url} cannot be trusted")]
+    Key { url: String, source: IdentityError },
+    #[error("the connection to Mirth broke")]
+    Broken { source: io::Error },
+    #[error("Mirth's answer cannot be followed")]
+    Answer { source: BadResponse },
+    #[error("Mirth answered {status} to {what}, expected 200")]
+    Status { what: &'static str, status: u16 },
+    #[error("Mirth's answer to {what} is longer than {max} bytes")]
+    TooLong { what: &'static str, max: usize },
+    #[error("Mirth's answer to {what} cannot be understood: {why}")]
+    Meaning { what: &'static str, why: String },
+}
+
+/// What Mirth sends, followed.
+pub struct Answers {
+    stream: ReadHalf<HttpsStream>,
+    input: BytesMut,
+    pub reader: ResponseReader,
+    at_end: bool,
+}
+
+pub struct Origin {
+    pub answers: Answers,
+    pub requests: WriteHalf<HttpsStream>,
+}
+
+impl Origin {
+    pub async fn connect(url: &MirthUrl, tls: &MirthTls) -> Result<Self, OriginError> {
+        let connecting = async {
+            let tcp = dial(url).await.map_err(|source| OriginError::Dial { url: url.to_string(), source })?;
+            tls.connect(tcp, url.host.host()).await.map_err(|source| match refusal(&source) {
+                Some(refused) => OriginError::Key { url: url.to_string(), source: refused },
+                None => OriginError::Handshake { url: url.to_string(), source },
+            })
+        };
+        let stream = timeout(limits::TARGET_DIAL_TIMEOUT, connecting)
+            .await
+            .unwrap_or_else(|_| Err(OriginError::Timeout { url: url.to_string() }))?;
+        let (reading, requests) = tokio::io::split(stream);
+        let answers =
+            Answers { stream: reading, input: BytesMut::new(), reader: ResponseReader::new(), at_end: false };
+        Ok(Self { answers, requests })
+    }
+
+    /// Asks what was written and gives the answer's status; its body is read and forgotten.
+    pub async fn status_of(&mut self, written: &[u8]) -> Result<u16, OriginError> {
+        self.answers.reader.expect("GET");
+        let asking = async {
+            self.requests.write_all(written).await.map_err(broken)?;
+            self.requests.flush().await.map_err(broken)?;
+            let mut status = 0;
+            loop {
+                match self.answers.part().await? {
+                    ResponsePart::Head(head) => status = head.status,
+                    ResponsePart::End { origin_closes: false } => return Ok(status),
+                    ResponsePart::End { origin_closes: true } => {
+                        self.answers.at_end = true;
+                        return Ok(status);
+                    }
+                    ResponsePart::Interim | ResponsePart::Data(_) => {}
+                }
+            }
+        };
+        let late = || io::Error::from(io::ErrorKind::TimedOut);
+        timeout(limits::ADMIN_BODY_TIMEOUT, asking).await.unwrap_or_else(|_| Err(broken(late())))
+    }
+
+    /// A question of the agent's own, which needs no login.
+    pub async fn ask(
+        &mut self,
+        url: &MirthUrl,
+        what: &'static str,
+        bytes_max: usize,
+    ) -> Result<Vec<u8>, OriginError> {
+        let path = url.path(what);
+        let mut request = BytesMut::new();
+        let text = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nX-Requested-With: adit\r\nAccept: */*\r\n\r\n",
+            url.host
+        );
+        request.put_slice(text.as_bytes());
+        self.answers.reader.expect("GET");
+        let asking = async {
+            self.requests.write_all(&request).await.map_err(broken)?;
+            self.requests.flush().await.map_err(broken)?;
+            self.answers.whole(what, bytes_max).await
+        };
+        timeout(limits::TARGET_DIAL_TIMEOUT, asking)
+            .await
+            .unwrap_or_else(|_| Err(OriginError::Timeout { url: url.to_string() }))
+    }
+}
+
+impl Answers {
+    /// The next part of an answer. May be dropped while it waits.
+    pub async fn part(&mut self) -> Result<ResponsePart, OriginError> {
+        loop {
+            let part = self.reader.read(&mut self.input, self.at_end);
+            if let Some(part) = part.map_err(|source| OriginError::Answer { source })? {
+                return Ok(part);
+            }
+            self.more().await?;
+        }
+    }
+
+    /// Waits until Mirth sends or closes while nothing was asked of it.
+    pub async fn stirred(&mut self) {
+        if self.input.is_empty() && !self.at_end {
+            // Whatever comes, the connection is of no more use.
+            let _ = self.stream.read_u8().await;
+        }
+    }
+
+    /// Whether Mirth has neither sent nor closed since its last answer: what it says unasked must not be
+    /// taken for the next one.
+    pub async fn is_quiet(&mut self) -> bool {
+        let mut stirred = std::pin::pin!(self.stirred());
+        std::future::poll_fn(|cx| std::task::Poll::Ready(stirred.as_mut().poll(cx).is_pending())).await
+    }
+
+    async fn more(&mut self) -> Result<(), OriginError> {
+        if self.input.capacity() - self.input.len() < READ_ROOM_MIN {
+            self.input.reserve(BLOCK_BYTES);
+        }
+        match self.stream.read_buf(&mut self.input).await {
+            Ok(count) => self.at_end = count == 0,
+            // One that ends without TLS's own word is cut, and may lack something.
+            Err(source) => return Err(OriginError::Broken { source }),
+        }
+        Ok(())
+    }
+
+    async fn whole(&mut self, what: &'static str, max: usize) -> Result<Vec<u8>, OriginError> {
+        let mut body = Vec::new();
+        let mut is_chunked = false;
+        loop {
+            match self.part().await? {
+                ResponsePart::Interim => {}
+                ResponsePart::Head(head) if head.status != 200 => {
+                    return Err(OriginError::Status { what, status: head.status });
+                }
+                ResponsePart::Head(head) => is_chunked = head.framing == ResponseFraming::Chunked,
+                ResponsePart::Data(bytes) if body.len() + bytes.len() > max => {
+                    return Err(OriginError::TooLong { what, max });
+                }
+                ResponsePart::Data(bytes) => body.extend_from_slice(&bytes),
+                ResponsePart::End { .. } if is_chunked => {
+                    return without_chunks(&body)
+                        .ok_or_else(|| OriginError::Meaning { what, why: "broken chunks".into() });
+                }
+                ResponsePart::End { .. } => return Ok(body),
+            }
+        }
+    }
+}
+
+/// The chunks were followed as they came and are well-formed.
+fn without_chunks(mut wire: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::with_capacity(wire.len());
+    loop {
+        let end = memchr::memchr(b'\r', wire)?;
+        let bytes = usize::from_str_radix(std::str::from_utf8(&wire[..end]).ok()?, 16).ok()?;
+        let rest = wire.get(end + 2..)?;
+        if bytes == 0 {
+            return Some(body);
+        }
+        body.extend_from_slice(rest.get(..bytes)?);
+        wire = rest.get(bytes + 2..)?;
+    }
+}
+
+fn broken(source: io::Error) -> OriginError {
+    OriginError::Broken { source }
+}
+
+async fn dial(url: &MirthUrl) -> io::Result<tokio::net::TcpStream> {
+    let addresses: Vec<SocketAddr> = match url.host.address() {
+        Some(address) => vec![address],
+        None => tokio::net::lookup_host((url.host.host(), url.host.port())).await?.collect(),
+    };
+    let mut failure = io::Error::other("the host name has no address");
+    for address in addresses {
+        match port::dial(address).await {
+            Ok(tcp) => return Ok(tcp),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_joined_and_broken_ones_are_not() {
+        assert_eq!(without_chunks(b"4\r\n4.5.\r\n1\r\n2\r\n0\r\n\r\n").unwrap(), b"4.5.2");
+        assert_eq!(without_chunks(b"0\r\n\r\n").unwrap(), b"");
+        for broken in [&b"4\r\n4.5"[..], b"", b"x\r\n", b"ffffffffffffffff\r\nx"] {
+            assert_eq!(without_chunks(broken), None);
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Who is at work on a managed Mirth: a session for each address that the managing side's clients come
+//! from, begun in the audit before anything is served, ended when nobody was connected for a minute.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::OnceCell;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::agent::context::Context;
+use crate::agent::entries::LiveEntry;
+use crate::domain::access::Access;
+use crate::domain::limits;
+use crate::identity::time::TimeSource;
+use crate::observe::audit::{AdminCounts, AdminSession, AuditEntry, AuditError};
+use crate::protocol::control::{SessionReport, SessionStage, ToGateway};
+
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+#[derive(Debug, thiserror::Error)]
+pub enum NoSession {
+    #[error("no session can be opened: this server's audit cannot be written")]
+    Audit(#[from] AuditError),
+    #[error(
+        "no session can be opened: {} addresses work over this connection already",
+        limits::ADMIN_SESSIONS_MAX
+    )]
+    TooMany,
+}
+
+/// The sessions of one entry.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    live: Mutex<BTreeMap<IpAddr, Arc<Session>>>,
+    begun: AtomicU64,
+}
+
+#[derive(Debug)]
+pub struct Session {
+    pub number: u64,
+    pub local_peer: IpAddr,
+    since: Instant,
+    begun: OnceCell<()>,
+    counts: Counts,
+    presence: Mutex<Presence>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    requests: AtomicU64,
+    refused: AtomicU64,
+    changes: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Presence {
+    connections: usize,
+    /// When the last connection ended.
+    idle_since: Instant,
+    reported: Instant,
+    reported_requests: u64,
+    /// Whether the first refusal or change was told.
+    is_noted: bool,
+}
+
+/// One HTTP connection's part in its session.
+#[derive(Debug)]
+pub struct Attendance(Arc<Session>);
+
+impl Attendance {
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.0
+    }
+}
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        let mut presence = lock(&self.0.presence);
+        presence.connections -= 1;
+        presence.idle_since = Instant::now();
+    }
+}
+
+impl Session {
+    pub fn count_request(&self) {
+        self.counts.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn count_refusal(&self) {
+        self.counts.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The number of the change within its session.
+    pub fn count_change(&self) -> u64 {
+        self.counts.changes.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn report(&self, stage: SessionStage) -> SessionReport {
+        SessionReport {
+            number: self.number,
+            stage,
+            local_peer: self.local_peer,
+            requests: self.counts.requests.load(Ordering::Relaxed),
+            refused: self.counts.refused.load(Ordering::Relaxed),
+            changes: self.counts.changes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Sessions {
+    /// Takes part in the session of `local_peer`; a new one is in the audit when this returns.
+    pub async fn attend(
+        &self,
+        context: &Context,
+        entry: &LiveEntry,
+        local_peer: IpAddr,
+    ) -> Result<Attendance, NoSession> {
+        let attendance = self.join(local_peer)?;
+        let session = attendance.session();
+        session.begun.get_or_try_init(|| begin(context, entry, session)).await?;
+        // One that began while it could be written goes on only while it can.
+        context.check_audit().await?;
+        Ok(attendance)
+    }
+
+    fn join(&self, local_peer: IpAddr) -> Result<Attendance, NoSession> {
+        let mut live = lock(&self.live);
+        if !live.contains_key(&local_peer) && live.len() >= limits::ADMIN_SESSIONS_MAX {
+            return Err(NoSession::TooMany);
+        }
+        let session = live.entry(local_peer).or_insert_with(|| {
+            let now = Instant::now();
+            let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
+            let presence = Presence {
+                connections: 0,
+                idle_since: now,
+                reported: now,
+                reported_requests: 0,
+                is_noted: false,
+            };
+            Arc::new(Session {
+                number,
+                local_peer,
+                since: now,
+                begun: OnceCell::new(),
+                counts: Counts::default(),
+                presence: Mutex::new(presence),
+            })
+        });
+        lock(&session.presence).connections += 1;
+        Ok(Attendance(Arc::clone(session)))
+    }
+
+    /// How many are open.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        lock(&self.live).len()
+    }
+
+    /// Ends sessions whose clients have gone and reports the others; runs until dropped.
+    pub async fn keep(self: Arc<Self>, context: Arc<Context>, entry: Arc<LiveEntry>) {
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            for session in self.take_over(Instant::now()) {
+                end(&context, &entry, &session).await;
+            }
+            for report in self.due_reports(Instant::now()) {
+                tell(&context, &entry, report);
+            }
+        }
+    }
+
+    fn take_over(&self, now: Instant) -> Vec<Arc<Session>> {
+        let mut live = lock(&self.live);
+        let mut over = Vec::new();
+        live.retain(|_, session| {
+            let presence = lock(&session.presence);
+            let idle = now.saturating_duration_since(presence.idle_since);
+            let stays = presence.connections > 0 || idle < limits::ADMIN_SESSION_IDLE;
+            if !stays {
+                over.push(Arc::clone(session));
+            }
+            stays
+        });
+        over
+    }
+
+    fn due_reports(&self, now: Instant) -> Vec<SessionReport> {
+        let due = |session: &Arc<Session>| {
+            let report = session.report(SessionStage::Running);
+            let mut presence = lock(&session.presence);
+            let waited = now.saturating_duration_since(presence.reported) >= limits::ADMIN_REPORT_EVERY;
+            let is_new = !presence.is_noted && report.refused + report.changes > 0;
+            let is_due = is_new || (waited && report.requests > presence.reported_requests);
+            presence.is_noted |= is_new;
+            if is_due {
+                presence.reported = now;
+                presence.reported_requests = report.requests;
+            }
+            is_due.then_some(report)
+        };
+        lock(&self.live).values().filter_map(due).collect()
+    }
+}
+
+async fn begin(context: &Context, entry: &LiveEntry, session: &Session) -> Result<(), AuditError> {
+    let rules = context.rules();
+    let rule = rules.rule(entry.config.id);
+    let organization = rule.and_then(|rule| rule.peer_organization.clone());
+    let access = rule.and_then(|rule| Access::of(rule.kind)).map_or("none", Access::word);
+    let who = (organization, entry.config.peer);
+    let id = AdminSession { connection: entry.config.id, number: session.number };
+    let started = AuditEntry::admin_started(context.clock.now(), id, access, who, session.local_peer);
+    context.audit_admin(started).await?;
+    tracing::info!(connection = %entry.config.name, session = session.number, local_peer = %session.local_peer, access, "admin session started");
+    tell(context, entry, session.report(SessionStage::Started));
+    Ok(())
+}
+
+async fn end(context: &Context, entry: &LiveEntry, session: &Session) {
+    // One that never began has nothing to end.
+    if session.begun.get().is_none() {
+        return;
+    }
+    let report = session.report(SessionStage::Ended);
+    let SessionReport { requests, refused, changes, .. } = report;
+    // The managing side passes bytes on and counts nothing.
+    let judged = entry.managed.is_some().then_some(AdminCounts { requests, refused, changes });
+    let id = AdminSession { connection: entry.config.id, number: session.number };
+    // What is missing in the audit was said aloud there.
+    let _ = context
+        .audit_admin(AuditEntry::admin_ended(context.clock.now(), id, session.since.elapsed(), judged))
+        .await;
+    tracing::info!(connection = %entry.config.name, session = session.number, requests, refused, changes, "admin session ended");
+    tell(context, entry, report);
+}
+
+fn tell(context: &Context, entry: &LiveEntry, session: SessionReport) {
+    context.tell_gateway(ToGateway::AdminSession { connection: entry.config.id, session });
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn connections_from_one_address_share_a_session_until_a_minute_after_the_last() {
+        let sessions = Sessions::default();
+        let first = sessions.join(PEER).unwrap();
+        let second = sessions.join(PEER).unwrap();
+        let other = sessions.join("10.1.2.3".parse().unwrap()).unwrap();
+        assert_eq!([&first, &second, &other].map(|it| it.session().number), [1, 1, 2]);
+        drop(first);
+        let later = |span| Instant::now() + span;
+        assert!(sessions.take_over(later(limits::ADMIN_SESSION_IDLE * 2)).is_empty());
+        drop(second);
+        assert!(sessions.take_over(Instant::now()).is_empty());
+        let over = sessions.take_over(later(limits::ADMIN_SESSION_IDLE));
+        assert_eq!(over.iter().map(|session| session.number).collect::<Vec<_>>(), [1]);
+        assert_eq!(sessions.join(PEER).unwrap().session().number, 3);
+        assert_eq!(sessions.open(), 2);
+    }
+
+    #[test]
+    fn addresses_that_a_peer_makes_up_are_bounded() {
+        let sessions = Sessions::default();
+        let address = |number: usize| IpAddr::from([10, 0, 0, u8::try_from(number).unwrap()]);
+        let held: Vec<_> =
+            (0..limits::ADMIN_SESSIONS_MAX).map(|number| sessions.join(address(number)).unwrap()).collect();
+        assert!(matches!(sessions.join(address(held.len())), Err(NoSession::TooMany)));
+        assert!(sessions.join(address(0)).is_ok());
+    }
+
+    #[test]
+    fn a_session_is_reported_once_a_minute_and_only_when_something_happened() {
+        let sessions = Sessions::default();
+        let attendance = sessions.join(PEER).unwrap();
+        let later = Instant::now() + limits::ADMIN_REPORT_EVERY;
+        assert!(sessions.due_reports(later).is_empty());
+        attendance.session().count_request();
+        assert!(sessions.due_reports(Instant::now()).is_empty());
+        let [report] = sessions.due_reports(later)[..] else { panic!("one report") };
+        assert_eq!((report.requests, report.refused, report.changes), (1, 0, 0));
+        assert!(sessions.due_reports(later + limits::ADMIN_REPORT_EVERY).is_empty());
+    }
+
+    #[test]
+    fn the_first_refusal_or_change_is_reported_at_once() {
+        let sessions = Sessions::default();
+        let attendance = sessions.join(PEER).unwrap();
+        for _ in 0..3 {
+            attendance.session().count_request();
+            attendance.session().count_refusal();
+        }
+        let [report] = sessions.due_reports(Instant::now())[..] else { panic!("one report") };
+        assert_eq!((report.requests, report.refused), (3, 3));
+        attendance.session().count_change();
+        assert!(sessions.due_reports(Instant::now()).is_empty());
+    }
+}
