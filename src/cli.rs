@@ -6,6 +6,7 @@ mod admin;
 mod agent;
 mod check;
 mod demo;
+mod explain;
 mod files;
 mod gateway;
 mod lab;
@@ -40,10 +41,12 @@ enum Command {
     Status(status::Arguments),
     /// Check configuration, certificates, permissions, ports and reachability
     Check(check::Arguments),
-    /// Accept a peer's public key after comparing it out of band
+    /// Accept a peer's public key, or that of this host's Mirth, after comparing it
     Trust(trust::Arguments),
     /// Choose the path to a peer while the agent runs
     Path(path::Arguments),
+    /// Say what would become of a partner's request to this host's Mirth, and by which rule
+    Explain(explain::Arguments),
     /// Administer the platform on the gateway's host
     Admin(admin::Arguments),
 }
@@ -60,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Trust(arguments) => trust::run(&arguments),
         Command::Path(arguments) => path::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Admin(arguments) => admin::run(arguments),
     };
     outcome.unwrap_or_else(|error| {

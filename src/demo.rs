@@ -5,6 +5,8 @@
 //! Nothing here shares a parser with `protocol`: a stand-in that read as the product reads would
 //! share its mistakes.
 
+pub mod admin_client;
+pub mod admin_mirth;
 pub mod dicom;
 pub mod hl7;
 pub mod lab;

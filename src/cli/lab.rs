@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::demo::lab::{self, LabConnection};
+use crate::demo::lab::{self, LabAdmin, LabConnection, Wanted};
 use crate::domain::path::PathChoice;
 
 #[derive(clap::Args)]
@@ -11,8 +11,12 @@ pub struct Arguments {
     /// The folder to write; must not exist
     dir: PathBuf,
     /// A connection: agent A listens at LISTEN, agent B forwards to FORWARD
-    #[arg(long, value_name = "PROTOCOL:LISTEN:FORWARD", required = true)]
+    #[arg(long, value_name = "PROTOCOL:LISTEN:FORWARD", required_unless_present = "admin")]
     p2p: Vec<LabConnection>,
+    /// An admin session, view only or with full control: agent A listens at LISTEN for the
+    /// Administrator, agent B manages the Mirth at the second address, which must run now
+    #[arg(long, value_name = "ro|rw:LISTEN:MIRTH_HTTPS")]
+    admin: Vec<LabAdmin>,
     /// The path that the agents allow: auto, direct or relay
     #[arg(long, default_value_t = PathChoice::Auto)]
     path: PathChoice,
@@ -20,7 +24,9 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let lab = runtime.block_on(lab::write(&arguments.dir, &arguments.p2p, arguments.path))?;
+    let Arguments { dir, p2p, admin, path } = arguments;
+    let wanted = Wanted { connections: p2p.clone(), admin: admin.clone(), path: *path };
+    let lab = runtime.block_on(lab::write(dir, &wanted))?;
     println!("adit gateway --config {}", lab.gateway.display());
     println!("adit agent --config {}", lab.agent_a.display());
     println!("adit agent --config {}", lab.agent_b.display());

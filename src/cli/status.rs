@@ -8,8 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::files;
-use crate::agent::facts::{AgentStatus, EntryStatus, Lamp};
+use crate::agent::facts::{AdminStatus, AgentStatus, EntryStatus, Lamp};
 use crate::agent::status::{Answer, Request, ask};
+use crate::domain::access::Access;
 use crate::domain::path::{PathChoice, PathKind};
 
 const WATCH_EVERY: Duration = Duration::from_secs(1);
@@ -51,7 +52,9 @@ async fn fetch(state: &std::path::Path) -> anyhow::Result<AgentStatus> {
     match ask(state, &Request::Status).await.context("cannot ask the agent")? {
         Answer::Status(status) => Ok(*status),
         Answer::Failed { what } => bail!("the agent answered: {what}"),
-        Answer::Trusted | Answer::PathChosen => bail!("the agent gave an answer to another question"),
+        Answer::Trusted | Answer::PathChosen | Answer::Explained(_) => {
+            bail!("the agent gave an answer to another question")
+        }
     }
 }
 
@@ -66,11 +69,16 @@ fn render(status: &AgentStatus) -> String {
         lamp(status.gateway, "connected", "away"),
         if status.relay { "● registered" } else { "○ not registered" },
     );
+    if let Some(certificate) = &status.admin_certificate {
+        let _ = writeln!(out, "HTTPS certificate for admin sessions, SHA-256 {certificate}");
+    }
     if let Some(fault) = status.gateway_error.as_ref().filter(|_| status.gateway.on != Some(true)) {
         let _ = writeln!(out, "        {} ({})", fault.what, fault.at);
     }
     if status.entries.is_empty() {
-        out.push_str("\nno connection in this agent's file; add [[p2p_source]] or [[p2p_target]]");
+        out.push_str(
+            "\nno connection in this agent's file; paste the entry that `adit admin connection entry` prints",
+        );
     }
     for entry in &status.entries {
         render_entry(&mut out, entry);
@@ -98,12 +106,15 @@ fn render_entry(out: &mut String, entry: &EntryStatus) {
             ""
         },
     );
+    if let Some(admin) = &entry.admin {
+        render_admin(out, entry, admin);
+    }
     let _ = write!(
         out,
         "  streams {} now, {} ended ({} cut)",
         entry.streams, entry.streams_opened, entry.streams_cut
     );
-    if entry.dicom.is_none() {
+    if entry.dicom.is_none() && entry.admin.is_none() {
         let _ = write!(out, "  messages {}  acknowledged {}", entry.messages, entry.acknowledged);
     }
     let _ = writeln!(out, "  bytes {} out, {} in", entry.bytes_into_tunnel, entry.bytes_out_of_tunnel);
@@ -140,6 +151,34 @@ fn render_entry(out: &mut String, entry: &EntryStatus) {
     }
     if let Some(fault) = &entry.last_error {
         let _ = writeln!(out, "  last error {}: {}", fault.at, fault.what);
+    }
+}
+
+fn render_admin(out: &mut String, entry: &EntryStatus, admin: &AdminStatus) {
+    let access = admin.access.map_or("not known", Access::word);
+    let _ = write!(out, "  access {access}  sessions {}", admin.sessions);
+    let Some(managed) = &admin.managed else {
+        let _ = writeln!(out);
+        return;
+    };
+    let _ = writeln!(
+        out,
+        "  requests {} sent on, {} refused, {} changes",
+        managed.requests, managed.refused, managed.changes
+    );
+    let version = managed.mirth_version.as_deref().unwrap_or("not known");
+    let key = managed.mirth_key.map_or("none trusted yet".to_owned(), |key| key.to_string());
+    let _ = writeln!(out, "  Mirth version {version}  key {key}");
+    if let Some(shown) = managed.mirth_key_shown.filter(|shown| managed.mirth_key != Some(*shown)) {
+        let _ = writeln!(
+            out,
+            "  Mirth shows the key {shown} (compare it with Mirth's certificate, then `adit trust {} --mirth {shown}`)",
+            entry.name
+        );
+    }
+    if !managed.unknown_operations.is_empty() {
+        let operations = managed.unknown_operations.join(", ");
+        let _ = writeln!(out, "  unknown to adit, denied in view-only: {operations}");
     }
 }
 

@@ -1,4 +1,5 @@
-//! `adit trust`: a person compared a peer's key out of band and says so.
+//! `adit trust`: a person compared a key out of band and says so: a peer's, or that of this host's own
+//! Mirth.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,9 +8,10 @@ use anyhow::{Context, bail};
 
 use super::files;
 use crate::agent::AUDIT_FILE;
+use crate::agent::admin;
 use crate::agent::state::AgentState;
 use crate::agent::status::{Answer, Request, StatusError, ask};
-use crate::config::agent::{AgentConfig, Entry};
+use crate::config::agent::{AdminManaged, AgentConfig, Entry};
 use crate::domain::id::KeyFingerprint;
 use crate::identity::time::{HostClock, LearntClock, TimeSource};
 use crate::observe::audit::{AuditEntry, AuditFile};
@@ -18,8 +20,13 @@ use crate::observe::audit::{AuditEntry, AuditFile};
 pub struct Arguments {
     /// The connection's name or id in the agent's file
     connection: String,
-    /// The peer's key as its own `adit status` shows it: sha256:…
-    fingerprint: String,
+    /// The key: sha256:… as the peer's own `adit status` shows it. With --mirth it may be left out where
+    /// Mirth runs on this host: the key it shows now is trusted
+    #[arg(required_unless_present = "mirth")]
+    fingerprint: Option<String>,
+    /// Trust the HTTPS key of this host's own Mirth, which the connection's partner manages
+    #[arg(long)]
+    mirth: bool,
     /// The agent's file
     #[arg(long, value_name = "FILE", default_value = "/etc/adit/agent.toml")]
     config: PathBuf,
@@ -28,30 +35,79 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = files::read_agent(&arguments.config)?;
     let entry = files::find_entry(&config, &arguments.connection)?;
-    let key: KeyFingerprint = arguments
-        .fingerprint
-        .parse()
-        .with_context(|| format!("`{}` is no fingerprint", arguments.fingerprint))?;
+    let named = arguments.fingerprint.as_deref().map(fingerprint).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match runtime.block_on(ask(&config.state, &Request::Trust { connection: entry.id, key })) {
+    let (key, request) = match (arguments.mirth, named) {
+        (false, Some(key)) => (key, Request::Trust { connection: entry.id, key }),
+        (false, None) => bail!("write the key that the peer's own `adit status` shows"),
+        (true, named) => {
+            let managed = managed(&config, entry)?;
+            let key = match named {
+                Some(key) => key,
+                None => runtime.block_on(shown_here(managed))?,
+            };
+            (key, Request::TrustMirth { connection: entry.id, key })
+        }
+    };
+    match runtime.block_on(ask(&config.state, &request)) {
         Ok(Answer::Trusted) => {}
         Ok(Answer::Failed { what }) => bail!("the agent could not keep the key: {what}"),
-        Ok(Answer::Status(_) | Answer::PathChosen) => bail!("the agent gave an answer to another question"),
+        Ok(Answer::Status(_) | Answer::PathChosen | Answer::Explained(_)) => {
+            bail!("the agent gave an answer to another question")
+        }
         // Without an agent the state is ours to write.
-        Err(StatusError::NotRunning { .. }) => write(&config, entry, key)?,
+        Err(StatusError::NotRunning { .. }) => write(&config, entry, &request)?,
         Err(error) => return Err(error.into()),
     }
     println!("{} trusts {key} from now on", arguments.connection);
     Ok(ExitCode::SUCCESS)
 }
 
-fn write(config: &AgentConfig, entry: &Entry, key: KeyFingerprint) -> anyhow::Result<()> {
+fn fingerprint(text: &str) -> anyhow::Result<KeyFingerprint> {
+    text.parse().with_context(|| format!("`{text}` is no fingerprint"))
+}
+
+fn managed<'a>(config: &'a AgentConfig, entry: &Entry) -> anyhow::Result<&'a AdminManaged> {
+    let Some(managed) = config.managed.iter().find(|managed| managed.entry.id == entry.id) else {
+        bail!("`{}` is no [[admin_managed]] entry: only those have a Mirth of this host to trust", entry.name)
+    };
+    if managed.mirth_key.is_some() {
+        bail!("the entry has `mirth_key`, which counts more; correct or remove it in the file");
+    }
+    Ok(managed)
+}
+
+/// Nobody stands between two programs of one host, so what it shows is its key.
+async fn shown_here(managed: &AdminManaged) -> anyhow::Result<KeyFingerprint> {
+    let shown = admin::shown_key(&managed.mirth).await.context("cannot read Mirth's key")?;
+    let is_here = managed.mirth.host.address().is_some_and(|address| address.ip().is_loopback());
+    if !is_here && managed.mirth.host.host() != "localhost" {
+        bail!(
+            "Mirth at {} shows the key {shown}, but it is on another host; compare the key there, then run \
+             `adit trust {} --mirth {shown}`",
+            managed.mirth,
+            managed.entry.name
+        );
+    }
+    Ok(shown)
+}
+
+fn write(config: &AgentConfig, entry: &Entry, request: &Request) -> anyhow::Result<()> {
     let state = AgentState::open(&config.state)?;
     let audit = AuditFile::open(&config.state.join(AUDIT_FILE))?;
     let now = LearntClock::new(HostClock, state.clock_offset_millis()?).now();
-    audit.append(&AuditEntry::key_trusted(now, entry.id, entry.peer, key))?;
-    let mut keys = state.known_keys()?;
-    keys.trust(entry.id, key);
-    state.store_known_keys(|| keys)?;
+    match request {
+        Request::TrustMirth { connection, key } => {
+            audit.append(&AuditEntry::mirth_key_trusted(now, *connection, *key))?;
+            state.trust_mirth_key(*connection, *key)?;
+        }
+        Request::Trust { connection, key } => {
+            audit.append(&AuditEntry::key_trusted(now, *connection, entry.peer, *key))?;
+            let mut keys = state.known_keys()?;
+            keys.trust(*connection, *key);
+            state.store_known_keys(|| keys)?;
+        }
+        Request::Status | Request::Path { .. } | Request::Explain { .. } => {}
+    }
     Ok(())
 }

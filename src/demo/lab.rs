@@ -1,6 +1,8 @@
 //! Writes everything that a gateway and two agents need to run as separate processes on one
 //! machine: files, a provisioned platform, tokens good for a week.
 
+mod admin;
+
 use std::fs;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -9,6 +11,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+pub use self::admin::{InvalidLabAdmin, LabAdmin};
+
+use self::admin::Keys;
+use super::admin_client::ClientError;
+use crate::agent::state::{AgentState, StateError};
 use crate::config::connector::Connector;
 use crate::config::{HostPort, TrustDomain};
 use crate::domain::connection::{Protocol, Side, UnknownProtocol};
@@ -48,12 +55,7 @@ impl FromStr for LabConnection {
     fn from_str(text: &str) -> Result<Self, InvalidLabConnection> {
         let (protocol, addresses) = text.split_once(':').ok_or(InvalidLabConnection::Shape)?;
         let protocol = protocol.parse()?;
-        // Both addresses hold colons; the second begins where both halves can be read.
-        let splits = addresses.match_indices(':').map(|(at, _)| (&addresses[..at], &addresses[at + 1..]));
-        let mut readable = splits.filter_map(|(listen, forward)| {
-            Some((listen.parse::<SocketAddr>().ok()?, forward.parse::<SocketAddr>().ok()?))
-        });
-        if let Some((listen, forward_to)) = readable.next() {
+        if let Some((listen, forward_to)) = two_addresses(addresses) {
             return Ok(Self { protocol, listen, forward_to });
         }
         if addresses.matches(':').count() < 3 {
@@ -61,6 +63,21 @@ impl FromStr for LabConnection {
         }
         Err(InvalidLabConnection::Address { found: addresses.into() })
     }
+}
+
+/// Both hold colons; the second begins where both halves can be read.
+fn two_addresses(text: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let mut splits = text.match_indices(':').map(|(at, _)| (&text[..at], &text[at + 1..]));
+    splits.find_map(|(first, second)| Some((first.parse().ok()?, second.parse().ok()?)))
+}
+
+/// What a lab is to have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    pub connections: Vec<LabConnection>,
+    pub admin: Vec<LabAdmin>,
+    /// What both agents allow between them.
+    pub path: PathChoice,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +98,10 @@ pub enum LabError {
     Open(#[from] OpenError),
     #[error("the lab's platform could not be set up")]
     Platform(#[from] PlatformError),
+    #[error("an agent's key could not be made")]
+    AgentKey(#[from] StateError),
+    #[error("no Mirth shows a certificate at {address}; start it first: the lab's files name its key")]
+    NoMirth { address: SocketAddr, source: ClientError },
 }
 
 /// What was written.
@@ -94,8 +115,9 @@ pub struct Lab {
 
 const TRUST_DOMAIN: &str = "lab.adit.test";
 
-/// Writes a lab into the new folder `dir`, whose agents allow `path` between them.
-pub async fn write(dir: &Path, connections: &[LabConnection], path: PathChoice) -> Result<Lab, LabError> {
+/// Writes a lab into the new folder `dir`. Every Mirth to be managed must run: its key is asked for.
+pub async fn write(dir: &Path, wanted: &Wanted) -> Result<Lab, LabError> {
+    let mirth_keys = admin::mirth_keys(&wanted.admin).await?;
     make_folder(dir).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => LabError::Exists { path: dir.into() },
         _ => LabError::Write { path: dir.into(), source },
@@ -110,27 +132,27 @@ pub async fn write(dir: &Path, connections: &[LabConnection], path: PathChoice) 
         Authority::open(&folder, &trust_domain, clock.now())?.trust().ca_key()
     };
     let platform = Platform::open(&state, clock).await?;
-    let plan = plan(connections)?;
-    let provisioned = platform.provision(&plan).await?;
+    let provisioned = platform.provision(&plan(wanted)?).await?;
     let gateway = dir.join("gateway.toml");
     write_file(&gateway, 0o644, &gateway_file(gateway_port, &state, gateway_metrics))?;
-    let writer = AgentWriter { dir: &dir, gateway_port, ca_key, trust_domain, path };
-    let entries_a = entries(&platform, &provisioned.source, &provisioned, Side::Source, |index| {
-        connections[index].listen
-    })
-    .await?;
+    let writer = AgentWriter { dir: &dir, gateway_port, ca_key, trust_domain, path: wanted.path };
+    let keys = if wanted.admin.is_empty() {
+        None
+    } else {
+        Some(Keys { a: writer.agent_key("a")?, b: writer.agent_key("b")?, mirths: mirth_keys })
+    };
+    let entries = Entries { platform: &platform, provisioned: &provisioned, wanted, keys };
+    let entries_a = entries.of(&provisioned.source, Side::Source).await?;
     let agent_a = writer.write("a", &provisioned.source, metrics_a, &entries_a)?;
-    let entries_b = entries(&platform, &provisioned.target, &provisioned, Side::Target, |index| {
-        connections[index].forward_to
-    })
-    .await?;
+    let entries_b = entries.of(&provisioned.target, Side::Target).await?;
     let agent_b = writer.write("b", &provisioned.target, metrics_b, &entries_b)?;
     platform.close().await?;
     Ok(Lab { gateway, agent_a, agent_b, provisioned })
 }
 
-fn plan(connections: &[LabConnection]) -> Result<Plan, InvalidName> {
-    let channels = connections
+fn plan(wanted: &Wanted) -> Result<Plan, InvalidName> {
+    let channels = wanted
+        .connections
         .iter()
         .enumerate()
         .map(|(index, connection)| {
@@ -144,25 +166,40 @@ fn plan(connections: &[LabConnection]) -> Result<Plan, InvalidName> {
         target_organization: "St Mary Hospital".parse()?,
         target_server: "St Mary Mirth".parse()?,
         channels,
+        admin: wanted.admin.iter().map(|admin| admin.access).collect(),
         token_life: TokenLife::Week,
     })
 }
 
-/// The agent file's entries of one side, as the gateway prints them for operators.
-async fn entries(
-    platform: &Platform,
-    provided: &Provided,
-    provisioned: &Provisioned,
-    side: Side,
-    address: impl Fn(usize) -> SocketAddr,
-) -> Result<String, PlatformError> {
-    let mut text = String::new();
-    for (index, connection) in provisioned.connections.iter().enumerate() {
-        let view = platform.connection(&provided.actor, *connection).await?;
-        text.push('\n');
-        text.push_str(&agent_entry(&view, side, &address(index).to_string()));
+/// The agent files' entries, as the gateway prints them for operators.
+struct Entries<'a> {
+    platform: &'a Platform,
+    provisioned: &'a Provisioned,
+    wanted: &'a Wanted,
+    /// What admin entries trust.
+    keys: Option<Keys>,
+}
+
+impl Entries<'_> {
+    async fn of(&self, provided: &Provided, side: Side) -> Result<String, PlatformError> {
+        let mut text = String::new();
+        for (wanted, id) in self.wanted.connections.iter().zip(&self.provisioned.connections) {
+            let view = self.platform.connection(&provided.actor, *id).await?;
+            let address = if side == Side::Source { wanted.listen } else { wanted.forward_to };
+            text.extend(agent_entry(&view, side, &address.to_string()).map(|entry| format!("\n{entry}")));
+        }
+        let Some(keys) = &self.keys else { return Ok(text) };
+        for (index, (wanted, id)) in self.wanted.admin.iter().zip(&self.provisioned.admin).enumerate() {
+            let view = self.platform.connection(&provided.actor, *id).await?;
+            let address = if side == Side::Source { wanted.listen } else { wanted.mirth };
+            let alike = self.wanted.admin[..index].iter().filter(|before| before.access == wanted.access);
+            let number = alike.count() + 1;
+            let entry = agent_entry(&view, side, &address.to_string());
+            let entry = entry.map(|entry| admin::numbered(&entry, number));
+            text.extend(entry.map(|entry| format!("\n{entry}{}", keys.lines(side, index))));
+        }
+        Ok(text)
     }
-    Ok(text)
 }
 
 struct AgentWriter<'a> {
@@ -174,6 +211,22 @@ struct AgentWriter<'a> {
 }
 
 impl AgentWriter<'_> {
+    /// Makes an agent's key before it enrols, which it then keeps: its peer's file can name it.
+    fn agent_key(&self, name: &str) -> Result<KeyFingerprint, LabError> {
+        let folder = self.folder(name)?;
+        Ok(AgentState::open(&folder.join("state"))?.key_pair()?.fingerprint())
+    }
+
+    fn folder(&self, name: &str) -> Result<PathBuf, LabError> {
+        let folder = self.dir.join(name);
+        match make_folder(&folder) {
+            Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+                Err(LabError::Write { path: folder, source })
+            }
+            _ => Ok(folder),
+        }
+    }
+
     /// Writes `NAME/agent.toml` and `NAME/connector.toml`; gives the former's path.
     fn write(
         &self,
@@ -182,8 +235,7 @@ impl AgentWriter<'_> {
         metrics: u16,
         entries: &str,
     ) -> Result<PathBuf, LabError> {
-        let folder = self.dir.join(name);
-        make_folder(&folder).map_err(|source| LabError::Write { path: folder.clone(), source })?;
+        let folder = self.folder(name)?;
         let address = format!("127.0.0.1:{}", self.gateway_port);
         let connector = Connector {
             addresses: vec![address.parse::<HostPort>().expect("an IPv4 address and a port")],

@@ -1,7 +1,9 @@
 //! The demo: gateway, two agents, two stand-in Mirths and a stand-in archive in one process, on free
-//! loopback ports and a temporary state. It enrols with real tokens, provisions by real peering and
-//! grants, sends real messages and objects, and says if anything differed.
+//! loopback ports and a temporary state. It enrols with real tokens, provisions by real peering, grants
+//! and offers, sends real messages and objects, works on a Mirth from afar, and says if anything
+//! differed.
 
+mod admin;
 mod agent_thread;
 mod paths;
 mod table;
@@ -19,17 +21,20 @@ use tokio::time::sleep;
 pub use self::table::{Row, table};
 
 use self::agent_thread::AgentThread;
+use super::admin_client::ClientError;
+use super::admin_mirth::{AdminMirth, PASSWORD as ADMIN_PASSWORD, StandInError, USER as ADMIN_USER};
 use super::dicom::differences as object_differences;
 use super::dicom::modality::{self, Modality};
 use super::dicom::object::Object;
 use super::dicom::pacs::{Pacs, Treatment};
-use super::lab::{self, Lab, LabConnection, LabError};
+use super::lab::{self, Lab, LabAdmin, LabConnection, LabError, Wanted};
 use super::measure::Differences;
 use super::messages::{Generator, Kind};
 use super::mirth::{Behaviour, Mirth};
 use super::sender::{self, Sender};
 use crate::agent::AgentError;
 use crate::config::gateway::GatewayConfig;
+use crate::domain::access::Access;
 use crate::domain::connection::{Protocol, Side};
 use crate::domain::name::Description;
 use crate::domain::path::{PathChoice, PathKind};
@@ -62,6 +67,12 @@ pub enum DemoError {
     NotUp { what: String },
     #[error("{cut} TCP connections broke while the path changed; this is a bug, please report it")]
     Cut { cut: u64 },
+    #[error(transparent)]
+    StandIn(#[from] StandInError),
+    #[error("an admin session broke off; this is a bug, please report it")]
+    Admin(#[from] ClientError),
+    #[error("{what} went otherwise than it must; this is a bug, please report it: {found}")]
+    Unexpected { what: String, found: String },
     #[error("what arrived differs from what was sent; this is a bug, please report it:\n{differences}")]
     Differs { differences: String },
 }
@@ -72,9 +83,11 @@ struct StandIns {
     lakeside: Mirth,
     st_mary: Mirth,
     archive: Pacs,
+    /// St Mary's Mirth as its administrators see it.
+    st_mary_admin: AdminMirth,
 }
 
-/// Where senders connect.
+/// Where senders and administrators connect.
 #[derive(Debug)]
 struct Ports {
     /// Beside Lakeside's agent: for messages to St Mary.
@@ -83,20 +96,36 @@ struct Ports {
     objects: SocketAddr,
     /// Beside St Mary's agent: for messages to Lakeside.
     back: SocketAddr,
+    /// Beside Lakeside's agent: St Mary's Mirth, view-only.
+    view: SocketAddr,
+    /// The same with full control.
+    manage: SocketAddr,
 }
 
 impl Ports {
     fn take() -> Result<Self, DemoError> {
-        Ok(Self { messages: free_port()?, objects: free_port()?, back: free_port()? })
+        Ok(Self {
+            messages: free_port()?,
+            objects: free_port()?,
+            back: free_port()?,
+            view: free_port()?,
+            manage: free_port()?,
+        })
     }
 
-    /// The connections from Lakeside to St Mary: all that the demo carries but the way back.
-    fn connections(&self, stand_ins: &StandIns) -> [LabConnection; 2] {
-        let StandIns { st_mary, archive, .. } = stand_ins;
-        [
-            LabConnection { protocol: Protocol::Mllp, listen: self.messages, forward_to: st_mary.address() },
-            LabConnection { protocol: Protocol::Dicom, listen: self.objects, forward_to: archive.address() },
-        ]
+    /// All that the demo carries but the way back.
+    fn wanted(&self, stand_ins: &StandIns) -> Wanted {
+        let StandIns { st_mary, archive, st_mary_admin, .. } = stand_ins;
+        let connection = |protocol, listen, forward_to| LabConnection { protocol, listen, forward_to };
+        let admin = |access, listen| LabAdmin { access, listen, mirth: st_mary_admin.address() };
+        Wanted {
+            connections: vec![
+                connection(Protocol::Mllp, self.messages, st_mary.address()),
+                connection(Protocol::Dicom, self.objects, archive.address()),
+            ],
+            admin: vec![admin(Access::ReadOnly, self.view), admin(Access::ReadWrite, self.manage)],
+            path: PathChoice::Auto,
+        }
     }
 }
 
@@ -108,6 +137,7 @@ pub struct Demo {
     agent_a: AgentThread,
     agent_b: AgentThread,
     gateway: Gateway,
+    lab: Lab,
     folder: TemporaryFolder,
 }
 
@@ -116,20 +146,22 @@ impl Demo {
     pub async fn start(say: &impl Fn(&str)) -> Result<Self, DemoError> {
         let folder = TemporaryFolder::make().map_err(|source| DemoError::Folder { source })?;
         let stand_ins = StandIns::start().await?;
-        let StandIns { lakeside, st_mary, archive } = &stand_ins;
+        let StandIns { lakeside, st_mary, archive, st_mary_admin } = &stand_ins;
         say(&format!(
-            "Stand-ins listen: for HL7 Lakeside's Mirth on {}, St Mary's on {}; for DICOM St Mary's archive on {}.",
+            "Stand-ins listen: for HL7 Lakeside's Mirth on {}, St Mary's on {}; for DICOM St Mary's archive on {}; \
+             for administrators St Mary's Mirth on https://{}.",
             lakeside.address(),
             st_mary.address(),
-            archive.address()
+            archive.address(),
+            st_mary_admin.address()
         ));
         let ports = Ports::take()?;
-        let lab =
-            lab::write(&folder.path.join("lab"), &ports.connections(&stand_ins), PathChoice::Auto).await?;
+        let lab = lab::write(&folder.path.join("lab"), &ports.wanted(&stand_ins)).await?;
         say("Lakeside Clinic and St Mary Hospital are registered at the gateway; each has one server.");
         say(
             "Lakeside asked for peering, St Mary accepted; St Mary published two channels, for HL7 and DICOM, \
-             granted them to Lakeside, and the connections are Active.",
+             granted them to Lakeside, and the connections are Active. St Mary also offered to have its Mirth \
+             viewed, and managed, and Lakeside accepted.",
         );
         let config =
             GatewayConfig::parse(&read(&lab.gateway)?, &folder.path).expect("the lab writes valid files");
@@ -146,17 +178,18 @@ impl Demo {
         say(
             "Both agents made their own keys, enrolled with single-use tokens and hold certificates for 14 days.",
         );
-        let demo = Self { stand_ins, ports, agent_a, agent_b, gateway, folder };
+        let demo = Self { stand_ins, ports, agent_a, agent_b, gateway, lab, folder };
         demo.wait_until_open().await?;
         say("The agents found each other, proved certificates and shared secrets to one another, and \
              opened their ports: one QUIC tunnel per connection, the gateway no longer in the way.");
         Ok(demo)
     }
 
-    /// Sends messages and objects, and compares what arrived.
+    /// Sends messages and objects, works on a Mirth, and compares what arrived.
     pub async fn run(&self, say: &impl Fn(&str)) -> Result<Vec<Row>, DemoError> {
         let mut rows = self.send_messages(say).await?;
         rows.extend(self.send_objects(say).await?);
+        rows.extend(self.manage_mirth(say).await?);
         rows.extend(self.change_paths(say).await?);
         Ok(rows)
     }
@@ -164,12 +197,14 @@ impl Demo {
     /// Where a real Mirth, MLLP client or modality may be pointed.
     #[must_use]
     pub fn invitation(&self) -> String {
-        let (Ports { messages, objects, back }, StandIns { lakeside, st_mary, archive }) =
-            (&self.ports, &self.stand_ins);
+        let Ports { messages, objects, back, view, manage } = &self.ports;
+        let StandIns { lakeside, st_mary, archive, .. } = &self.stand_ins;
         format!(
             "Point a real Mirth's TCP Sender or any MLLP client at {messages} (arrives at St Mary's stand-in, {})\n\
              or at {back} (arrives at Lakeside's stand-in, {}), and any DICOM sender at {objects} (arrives at the\n\
-             archive's stand-in, {}). What they say: ACK with code AA, status success. Ctrl-C ends it.",
+             archive's stand-in, {}). What they say: ACK with code AA, status success. Scripts may work on St Mary's\n\
+             stand-in Mirth at https://{view}/api (view-only) and https://{manage}/api as {ADMIN_USER}, password\n\
+             {ADMIN_PASSWORD}. Ctrl-C ends it.",
             st_mary.address(),
             lakeside.address(),
             archive.address()
@@ -289,21 +324,21 @@ impl Demo {
 
 impl StandIns {
     async fn start() -> Result<Self, DemoError> {
-        let start = async || {
-            let (lakeside, st_mary) = (listener().await?, listener().await?);
-            Ok(Self {
-                lakeside: Mirth::start(lakeside, Behaviour::ACCEPT)?,
-                st_mary: Mirth::start(st_mary, Behaviour::ACCEPT)?,
-                archive: Pacs::start(listener().await?, Treatment::STORE)?,
-            })
-        };
-        start().await.map_err(|source| DemoError::Bind { source })
+        let bind = async || listener().await.map_err(|source| DemoError::Bind { source });
+        let failed = |source| DemoError::Bind { source };
+        Ok(Self {
+            lakeside: Mirth::start(bind().await?, Behaviour::ACCEPT).map_err(failed)?,
+            st_mary: Mirth::start(bind().await?, Behaviour::ACCEPT).map_err(failed)?,
+            archive: Pacs::start(bind().await?, Treatment::STORE).map_err(failed)?,
+            st_mary_admin: AdminMirth::start(bind().await?)?,
+        })
     }
 
     async fn shutdown(self) {
         self.lakeside.shutdown().await;
         self.st_mary.shutdown().await;
         self.archive.shutdown().await;
+        self.st_mary_admin.shutdown().await;
     }
 }
 
@@ -328,8 +363,14 @@ async fn connect_back(
     let connection = platform.approve_grant(&receiver.actor, grant, None).await?;
     platform.command(&sender.actor, connection, Command::Activate).await?;
     let view = platform.connection(&sender.actor, connection).await?;
-    append(&lab.agent_b, &agent_entry(&view, Side::Source, &listen.to_string()))?;
-    append(&lab.agent_a, &agent_entry(&view, Side::Target, &forward_to.to_string()))
+    for (agent, side, address) in
+        [(&lab.agent_b, Side::Source, listen), (&lab.agent_a, Side::Target, forward_to)]
+    {
+        if let Some(entry) = agent_entry(&view, side, &address.to_string()) {
+            append(agent, &entry)?;
+        }
+    }
+    Ok(())
 }
 
 fn append(path: &Path, entry: &str) -> Result<(), DemoError> {

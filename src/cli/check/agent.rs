@@ -13,8 +13,8 @@ use crate::cli::files;
 use crate::config::HostPort;
 use crate::config::agent::AgentConfig;
 use crate::config::connector::Connector;
+use crate::domain::access::Access;
 use crate::domain::connection::Protocol;
-use crate::domain::limits;
 use crate::domain::time::Timestamp;
 use crate::identity::time::{HostClock, LearntClock, TimeSource};
 
@@ -49,10 +49,13 @@ pub(super) async fn check(config: &AgentConfig, findings: &mut Findings) {
 
 fn check_entries(config: &AgentConfig, findings: &mut Findings) {
     let (sources, targets) = (config.sources.len(), config.targets.len());
-    if sources + targets == 0 {
+    let (managing, managed) = (config.managing.len(), config.managed.len());
+    if sources + targets + managing + managed == 0 {
         findings.warning("configuration: no connection is listed; paste the entry that `adit admin connection entry` prints");
     } else {
-        findings.fine(format!("configuration: {sources} p2p_source and {targets} p2p_target"));
+        findings.fine(format!(
+            "configuration: {sources} p2p_source, {targets} p2p_target, {managing} admin_managing and {managed} admin_managed"
+        ));
     }
     for source in config.sources.iter().filter(|source| !source.listen.ip().is_loopback()) {
         findings.warning(format!(
@@ -60,9 +63,15 @@ fn check_entries(config: &AgentConfig, findings: &mut Findings) {
             source.entry.name, source.listen
         ));
     }
+    for managed in config.managed.iter().filter(|managed| managed.max_access() == Access::ReadWrite) {
+        findings.warning(format!(
+            "{}: max_access is read-write: the partner may change everything on {} once the connection is Admin RW",
+            managed.entry.name, managed.mirth
+        ));
+    }
     for (_, entry) in config.entries() {
-        let wanted = limits::stall_limit(entry.protocol);
-        if entry.protocol == Protocol::Mllp && entry.stall_limit > wanted {
+        let wanted = entry.carries.stall_limit();
+        if entry.carries.protocol() == Some(Protocol::Mllp) && entry.stall_limit > wanted {
             findings.warning(format!(
                 "{}: stall_limit_seconds is {}; above {} an acknowledgement that comes late may be matched to the next \
                  message, unless Mirth's response timeout is longer",
@@ -187,7 +196,7 @@ async fn check_running(config: &AgentConfig, findings: &mut Findings) {
     match ask(&config.state, &Request::Status).await {
         Ok(Answer::Status(status)) => check_status(config, &status, findings),
         Ok(Answer::Failed { what }) => findings.problem(format!("agent: it answered: {what}")),
-        Ok(Answer::Trusted | Answer::PathChosen) => {
+        Ok(Answer::Trusted | Answer::PathChosen | Answer::Explained(_)) => {
             findings.problem("agent: it gave an answer to another question; compare versions");
         }
         Err(error) => findings.error(&error),
@@ -226,6 +235,9 @@ fn check_ports(config: &AgentConfig, findings: &mut Findings) {
     for source in &config.sources {
         check_tcp_port(source.entry.name.as_str(), source.listen, findings);
     }
+    for managing in &config.managing {
+        check_tcp_port(managing.entry.name.as_str(), managing.listen, findings);
+    }
 }
 
 async fn check_targets(config: &AgentConfig, findings: &mut Findings) {
@@ -241,7 +253,12 @@ async fn check_targets(config: &AgentConfig, findings: &mut Findings) {
         at: target.forward_to.clone(),
         remedy: "start the channel in Mirth, or correct `forward_to`",
     });
-    check_hosts(hosts.collect(), findings).await;
+    let mirths = config.managed.iter().map(|managed| Host {
+        what: managed.entry.name.to_string(),
+        at: managed.mirth.host.clone(),
+        remedy: "start Mirth, or correct `mirth`",
+    });
+    check_hosts(hosts.chain(mirths).collect(), findings).await;
 }
 
 fn gateway(at: HostPort) -> Host {
