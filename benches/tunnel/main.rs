@@ -20,6 +20,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench speaks to people on the terminal")]
 
+mod figures;
 mod load;
 mod peers;
 mod process;

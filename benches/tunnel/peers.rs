@@ -1,9 +1,9 @@
 //! What is compared: nothing in between, stunnel at both ends, adit at both ends.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::num::NonZeroU64;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use adit::demo::shim::{Impairment, Rate, Shim};
 use anyhow::{Context as _, Result, bail, ensure};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
-use crate::process::Process;
+use crate::process::{Process, free_ports, last_words};
 
 /// How long a peer may take until both its ports accept.
 const READY_WITHIN: Duration = Duration::from_mins(1);
@@ -238,27 +238,4 @@ fn write_certificates(folder: &Path) -> Result<()> {
         fs::write(folder.join(format!("{end}.key")), key.serialize_pem())?;
     }
     Ok(())
-}
-
-/// Ports that were free a moment ago, each another one.
-fn free_ports<const N: usize>() -> Result<[SocketAddr; N]> {
-    let listeners: Vec<TcpListener> =
-        (0..N).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<Result<_, _>>()?;
-    let addresses: Vec<SocketAddr> =
-        listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
-    Ok(addresses.try_into().expect("as many as were bound"))
-}
-
-/// The end of every log, for when a peer does not start.
-fn last_words(folder: &Path) -> String {
-    let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let logs = files.filter(|path: &PathBuf| path.extension().is_some_and(|extension| extension == "log"));
-    let mut words = String::new();
-    for path in logs {
-        let text = fs::read_to_string(&path).unwrap_or_default();
-        let tail: Vec<&str> = text.lines().rev().take(5).collect();
-        words.extend(["\n", &path.to_string_lossy(), ":\n"]);
-        words.extend(tail.into_iter().rev().flat_map(|line| [line, "\n"]));
-    }
-    words
 }

@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
-use std::path::Path;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -108,4 +108,27 @@ pub fn loopback_mtu() -> String {
 pub fn load_average() -> Result<String> {
     let text = fs::read_to_string("/proc/loadavg").context("reading /proc/loadavg")?;
     Ok(text.split_whitespace().next().context("an empty /proc/loadavg")?.into())
+}
+
+/// Ports that were free a moment ago, each another one.
+pub fn free_ports<const N: usize>() -> Result<[SocketAddr; N]> {
+    let listeners: Vec<TcpListener> =
+        (0..N).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<Result<_, _>>()?;
+    let addresses: Vec<SocketAddr> =
+        listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
+    Ok(addresses.try_into().expect("as many as were bound"))
+}
+
+/// The end of every log, for when a peer does not start.
+pub fn last_words(folder: &Path) -> String {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let logs = files.filter(|path: &PathBuf| path.extension().is_some_and(|extension| extension == "log"));
+    let mut words = String::new();
+    for path in logs {
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let tail: Vec<&str> = text.lines().rev().take(5).collect();
+        words.extend(["\n", &path.to_string_lossy(), ":\n"]);
+        words.extend(tail.into_iter().rev().flat_map(|line| [line, "\n"]));
+    }
+    words
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::figures::{cell, median};
+
 /// The table's lines, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Metric {
@@ -118,36 +120,6 @@ fn put_line(text: &mut String, label: &str, peers: &[&str], samples: &BTreeMap<S
     match (value("adit"), value("stunnel")) {
         (Some(adit), Some(stunnel)) if stunnel > 0.0 => put(text, format_args!(" {:.2} |\n", adit / stunnel)),
         _ => text.push_str(" – |\n"),
-    }
-}
-
-fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let upper = *sorted.get(sorted.len() / 2)?;
-    let lower = sorted[(sorted.len() - 1) / 2];
-    Some(f64::midpoint(lower, upper))
-}
-
-/// A median alone hides how far the rounds were apart.
-fn cell(values: &[f64]) -> String {
-    let Some(median) = median(values) else { return "–".into() };
-    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    match values {
-        [_] => number(median),
-        _ => format!("{} ({}–{})", number(median), number(least), number(most)),
-    }
-}
-
-/// Three digits that matter.
-fn number(value: f64) -> String {
-    if value.abs() < 10.0 {
-        format!("{value:.2}")
-    } else if value.abs() < 100.0 {
-        format!("{value:.1}")
-    } else {
-        format!("{value:.0}")
     }
 }
 

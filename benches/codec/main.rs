@@ -7,8 +7,10 @@
 
 #![expect(clippy::print_stdout, reason = "a bench speaks to people on the terminal")]
 
+mod timer;
+
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use adit::demo::hl7::{self, AckCode};
 use adit::demo::messages::{Generator, Kind};
@@ -19,11 +21,11 @@ use adit::protocol::frame::{Decoder, TunnelFrame};
 use adit::protocol::mllp::{MllpEvent, MllpObserver};
 use adit::protocol::packet::{Claim, PROBE_BYTES_MIN, Packet, PacketKey, PacketKind, quic_route};
 
-const BATCHES: usize = 15;
+use timer::Timer;
 
 fn main() {
     let once = std::env::args().any(|argument| argument == "--once");
-    let timer = Timer { batch: if once { Duration::from_micros(200) } else { Duration::from_millis(100) } };
+    let timer = Timer::new(once);
     println!("| | ns a call | GB/s |\n|---|---:|---:|");
     routes(&timer);
     packets(&timer);
@@ -36,8 +38,8 @@ fn routes(timer: &Timer) {
     let mut long = vec![0xc3, 0, 0, 0, 1, 20];
     long.resize(1_200, 7);
     let short = [0x45; 1_452];
-    timer.run("quic_route, long header", None, || quic_route(black_box(&long)));
-    timer.run("quic_route, short header", None, || quic_route(black_box(&short)));
+    run(timer, "quic_route, long header", None, || quic_route(black_box(&long)));
+    run(timer, "quic_route, short header", None, || quic_route(black_box(&short)));
 }
 
 fn packets(timer: &Timer) {
@@ -53,14 +55,14 @@ fn packets(timer: &Timer) {
             length,
         };
         let mut buffer = [0; PROBE_BYTES_MAX];
-        timer.run(&format!("probe of {length} bytes, seal"), Some(length), || {
+        run(timer, &format!("probe of {length} bytes, seal"), Some(length), || {
             key.seal(black_box(&probe), &mut buffer).len()
         });
         let sealed = buffer[..length].to_vec();
-        timer.run(&format!("probe of {length} bytes, open"), Some(length), || key.open(black_box(&sealed)));
+        run(timer, &format!("probe of {length} bytes, open"), Some(length), || key.open(black_box(&sealed)));
         if length == PROBE_BYTES_MIN {
-            timer.run("probe, claim read", None, || Claim::read(black_box(&sealed)));
-            timer.run("probe, refused for its key", None, || other_key.open(black_box(&sealed)));
+            run(timer, "probe, claim read", None, || Claim::read(black_box(&sealed)));
+            run(timer, "probe, refused for its key", None, || other_key.open(black_box(&sealed)));
         }
     }
 }
@@ -69,7 +71,7 @@ fn frames(timer: &Timer) {
     let mut wire = Vec::new();
     TunnelFrame::Credit { stream: 4_004, limit: 12_345_678 }.encode(&mut wire);
     let mut decoder = Decoder::default();
-    timer.run("credit frame, decode", Some(wire.len()), || {
+    run(timer, "credit frame, decode", Some(wire.len()), || {
         decoder.extend(black_box(&wire));
         decoder.next_frame()
     });
@@ -88,7 +90,7 @@ fn observer(timer: &Timer) {
             MllpEvent::Ack { .. } => answers += 1,
             MllpEvent::Off { why } => unreachable!("the message is MLLP: {why}"),
         };
-        timer.run(&format!("MLLP observer, message of {name} and its answer"), Some(framed.len()), || {
+        run(timer, &format!("MLLP observer, message of {name} and its answer"), Some(framed.len()), || {
             // As the splice hands it over: in pieces of what one read gives.
             for piece in black_box(&framed).chunks(64 * 1024) {
                 observer.request(piece, now, &mut count);
@@ -101,42 +103,10 @@ fn observer(timer: &Timer) {
     }
 }
 
-struct Timer {
-    /// How long one batch of calls is to last.
-    batch: Duration,
-}
-
-impl Timer {
-    /// Times `call` and prints its line; `bytes` is what one call passes over.
-    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-    fn run<T>(&self, name: &str, bytes: Option<usize>, mut call: impl FnMut() -> T) {
-        let calls = self.calls_in_a_batch(&mut call);
-        let mut nanoseconds: Vec<f64> = (0..BATCHES)
-            .map(|_| {
-                let started = Instant::now();
-                for _ in 0..calls {
-                    black_box(call());
-                }
-                started.elapsed().as_nanos() as f64 / calls as f64
-            })
-            .collect();
-        nanoseconds.sort_by(f64::total_cmp);
-        let median = nanoseconds[BATCHES / 2];
-        let speed = bytes.map_or_else(|| "–".into(), |bytes| format!("{:.2}", bytes as f64 / median));
-        println!("| {name} | {median:.1} | {speed} |");
-    }
-
-    fn calls_in_a_batch<T>(&self, call: &mut impl FnMut() -> T) -> u64 {
-        let mut calls = 1;
-        loop {
-            let started = Instant::now();
-            for _ in 0..calls {
-                black_box(call());
-            }
-            if started.elapsed() * 2 >= self.batch {
-                return calls;
-            }
-            calls *= 2;
-        }
-    }
+/// Times `call` and prints its line; `bytes` is what one call passes over.
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+fn run<T>(timer: &Timer, name: &str, bytes: Option<usize>, call: impl FnMut() -> T) {
+    let median = timer.nanoseconds(call);
+    let speed = bytes.map_or_else(|| "–".into(), |bytes| format!("{:.2}", bytes as f64 / median));
+    println!("| {name} | {median:.1} | {speed} |");
 }
