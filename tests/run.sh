@@ -39,12 +39,15 @@ main() {
     # Full counts load the machine; beside each other they would measure its patience.
     suite "tests" cargo test --locked --no-fail-fast -- ${long:+--test-threads=1}
     suite "interop" interop
+    suite "fuzzing" bash tests/fuzz/run.sh "$([[ $long ]] && echo 300 || echo 15)"
     if [[ $long ]]; then
         suite "bench codec" cargo bench --locked --bench codec
+        suite "bench filter" cargo bench --locked --bench filter
         suite "bench relay" cargo bench --locked --bench relay
         suite "bench tunnel" cargo bench --locked --bench tunnel -- --peers direct,adit
     else
         suite "bench codec" cargo test --locked --bench codec -- --once
+        suite "bench filter" cargo test --locked --bench filter -- --quick --rounds 1
         suite "bench relay" cargo test --locked --bench relay -- --quick
         suite "bench tunnel" cargo test --locked --bench tunnel -- --quick --rounds 1 --peers direct,adit
     fi
@@ -83,6 +86,13 @@ install_debian_packages() {
     # DICOM software that none of us wrote.
     command -v storescu >/dev/null && command -v storescp >/dev/null || packages+=(dcmtk)
     command -v Orthanc >/dev/null || packages+=(orthanc)
+    # The HTTP server that Mirth is built on, and what compiles and runs the one of the tests.
+    command -v javac >/dev/null && command -v keytool >/dev/null || packages+=(default-jdk-headless)
+    [[ -e /usr/share/java/jetty9-server.jar ]] || packages+=(libjetty9-java)
+    # libFuzzer is C++.
+    command -v g++ >/dev/null || packages+=(g++)
+    # The walk-through asks a Mirth with it.
+    command -v curl >/dev/null || packages+=(curl)
     ((${#packages[@]})) || return 0
     echo "installing Debian packages: ${packages[*]}"
     if ! command -v apt-get >/dev/null; then

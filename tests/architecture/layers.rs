@@ -19,7 +19,8 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("demo", BELOW_CLI),
     ("cli", BELOW_CLI),
 ];
-const BELOW_ROLES: &[&str] = &["domain", "protocol", "mirth", "config", "store", "identity", "transport", "observe"];
+const BELOW_ROLES: &[&str] =
+    &["domain", "protocol", "mirth", "config", "store", "identity", "transport", "observe"];
 const BELOW_CLI: &[&str] = &[
     "domain",
     "protocol",

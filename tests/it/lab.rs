@@ -13,9 +13,11 @@ use std::time::{Duration, Instant};
 
 use adit::agent::facts::{AgentStatus, EntryStatus};
 use adit::agent::status::{Answer, Request, ask};
-use adit::demo::lab::LabConnection;
+use adit::demo::admin_client::{AdminClient, shown_key};
+use adit::demo::lab::{LabAdmin, LabConnection};
 use adit::demo::messages::Draws;
 use adit::demo::mirth::{Behaviour, Mirth};
+use adit::domain::access::Access;
 use adit::domain::connection::Protocol;
 use adit::domain::path::{PathChoice, PathKind};
 use tempfile::TempDir;
@@ -136,6 +138,7 @@ pub const TARGET_OWNER: &str = "St Mary Hospital";
 pub struct Lab {
     folder: TempDir,
     pub connections: Vec<LabConnection>,
+    pub admin: Vec<LabAdmin>,
     running: [Option<Daemon>; 3],
 }
 
@@ -154,21 +157,77 @@ impl Lab {
         lab
     }
 
+    /// Admin connections to the Mirth that serves HTTPS at `mirth` and runs, each with this access.
+    pub async fn managing(mirth: SocketAddr, accesses: &[Access]) -> Self {
+        let admin = |&access| LabAdmin { access, listen: free_address(), mirth };
+        Self::managing_as(accesses.iter().map(admin).collect()).await
+    }
+
+    /// Admin connections, their ports open.
+    pub async fn managing_as(admin: Vec<LabAdmin>) -> Self {
+        let mut lab = Self::written_as(&[], admin).await;
+        lab.start_all().await;
+        for index in 0..lab.admin.len() {
+            lab.administrator(index).await;
+        }
+        lab
+    }
+
+    /// The files of P2P connections and of admin connections to the Mirth at `mirth`; nothing runs.
+    pub async fn written_managing(
+        targets: &[(Protocol, SocketAddr)],
+        mirth: SocketAddr,
+        accesses: &[Access],
+    ) -> Self {
+        let admin = |&access| LabAdmin { access, listen: free_address(), mirth };
+        Self::written_as(targets, accesses.iter().map(admin).collect()).await
+    }
+
+    async fn written_as(targets: &[(Protocol, SocketAddr)], admin: Vec<LabAdmin>) -> Self {
+        let lab = Self::planned(targets, admin);
+        let command = lab.lab_command();
+        succeeded(&run(command).await);
+        lab.use_own_ports();
+        lab
+    }
+
     /// The files; nothing runs.
     pub fn written(targets: &[(Protocol, SocketAddr)]) -> Self {
+        let lab = Self::planned(targets, Vec::new());
+        succeeded(&lab.lab_command().output().unwrap());
+        lab.use_own_ports();
+        lab
+    }
+
+    fn planned(targets: &[(Protocol, SocketAddr)], admin: Vec<LabAdmin>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let connect =
             |&(protocol, forward_to)| LabConnection { protocol, listen: free_address(), forward_to };
-        let connections: Vec<_> = targets.iter().map(connect).collect();
-        let lab = Self { folder, connections, running: [None, None, None] };
+        let connections = targets.iter().map(connect).collect();
+        Self { folder, connections, admin, running: [None, None, None] }
+    }
+
+    /// `adit lab` with all of its options.
+    fn lab_command(&self) -> Command {
         let mut command = adit();
-        command.arg("lab").arg(lab.dir());
-        for LabConnection { protocol, listen, forward_to } in &lab.connections {
+        command.arg("lab").arg(self.dir());
+        for LabConnection { protocol, listen, forward_to } in &self.connections {
             command.arg("--p2p").arg(format!("{protocol}:{listen}:{forward_to}"));
         }
-        succeeded(&command.output().unwrap());
-        lab.use_own_ports();
-        lab
+        for LabAdmin { access, listen, mirth } in &self.admin {
+            let access = if *access == Access::ReadOnly { "ro" } else { "rw" };
+            command.arg("--admin").arg(format!("{access}:{listen}:{mirth}"));
+        }
+        command
+    }
+
+    /// A client at an admin connection's port, once that is open.
+    pub async fn administrator(&self, index: usize) -> AdminClient {
+        let port = self.admin[index].listen;
+        eventually(&format!("the admin port {port} opens"), async || {
+            AdminClient::connect(port, shown_key(port).await.ok()?).await.ok()
+        })
+        .await
     }
 
     /// Replaces ports that were free when the files were written by ones that nothing takes while a

@@ -7,6 +7,11 @@
     reason = "a test that cannot go on fails where it stands, and says what it measured"
 )]
 
+mod admin_equivalence;
+mod admin_java;
+mod admin_lifecycle;
+mod admin_rw;
+mod admin_vectors;
 mod blackhole;
 mod blind;
 mod close_orders;
@@ -24,6 +29,7 @@ mod introduction;
 mod lab;
 mod lifecycle;
 mod messages;
+mod origin;
 mod paths;
 mod port;
 mod rebinding;

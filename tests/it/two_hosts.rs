@@ -26,15 +26,22 @@ async fn the_walk_through_of_the_readme_joins_two_hosts() {
     let mut world = World::new();
     // The Mirth that is there before adit.
     let mirth = world.host("stmary").mirth("127.0.0.1:6661");
+    let managed = world.host("stmary").admin_mirth("127.0.0.1:8443");
     for Block { host, commands } in walk_through() {
         world.types(host, commands).await;
     }
     for name in ["lakeside", "stmary"] {
         let status = world.host(name).status();
-        let entry = &status.entries[0];
-        assert_eq!((entry.status.as_str(), entry.protocol.as_str()), ("Active", Protocol::Mllp.word()));
-        assert!(entry.peer_key.is_some_and(|key| key.verified), "{name} heard its peer's key");
+        assert_eq!(status.entries.len(), 2);
+        for entry in &status.entries {
+            let protocol = if entry.admin.is_some() { "https" } else { Protocol::Mllp.word() };
+            assert_eq!((entry.status.as_str(), entry.protocol.as_str()), ("Active", protocol));
+            assert!(entry.peer_key.is_some_and(|key| key.verified), "{name} heard its peer's key");
+        }
     }
+    let came = managed.journal().arrived();
+    let by_partner = came.iter().filter(|one| one.header("x-forwarded-for").is_some()).count();
+    assert_eq!(by_partner, 1, "{came:?}");
     world.carries_messages_to(&mirth).await;
 }
 

@@ -155,12 +155,14 @@ impl World {
             target_organization: "Hillside".parse().unwrap(),
             target_server: "target".parse().unwrap(),
             channels: vec![("ADT".parse().unwrap(), Protocol::Mllp)],
+            admin: Vec::new(),
             token_life: TokenLife::Hour,
         };
         let provisioned = self.gateway.platform().provision(&plan).await.unwrap();
         let (source, target) = (provisioned.source, provisioned.target);
         Pair {
             source_actor: source.actor.clone(),
+            target_actor: target.actor.clone(),
             source: self.enrolled_with(source.token, "source").await,
             target: self.enrolled_with(target.token, "target").await,
             connection: provisioned.connections[0],
@@ -219,6 +221,7 @@ impl Host {
 
 pub struct Pair {
     pub source_actor: Actor,
+    pub target_actor: Actor,
     pub source: Agent,
     pub target: Agent,
     pub connection: ConnectionId,

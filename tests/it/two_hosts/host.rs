@@ -17,10 +17,12 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 
 use adit::agent::facts::AgentStatus;
+use adit::demo::admin_mirth::AdminMirth;
 use adit::demo::messages::Message;
 use adit::demo::mirth::{Behaviour, Mirth};
 use adit::demo::sender::{Report, Sender};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use tokio::net::TcpListener;
 
 const NEEDED: &str = "this test needs root, and Debian's iproute2, nftables and util-linux";
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
@@ -180,12 +182,21 @@ impl Host {
 
     /// A stand-in Mirth that listens on this host.
     pub fn mirth(&self, address: &'static str) -> Mirth {
+        Mirth::start(self.listener(address), Behaviour::ACCEPT).unwrap()
+    }
+
+    /// A stand-in for the HTTPS side of one.
+    pub fn admin_mirth(&self, address: &'static str) -> AdminMirth {
+        AdminMirth::start(self.listener(address)).unwrap()
+    }
+
+    fn listener(&self, address: &'static str) -> TcpListener {
         let listener = self.inside(move || {
             let listener = std::net::TcpListener::bind(address).unwrap();
             listener.set_nonblocking(true).unwrap();
             listener
         });
-        Mirth::start(tokio::net::TcpListener::from_std(listener).unwrap(), Behaviour::ACCEPT).unwrap()
+        TcpListener::from_std(listener).unwrap()
     }
 
     /// Sends from this host.

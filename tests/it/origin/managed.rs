@@ -1,0 +1,57 @@
+//! Two agents and a gateway as processes, the managing one listening for an Administrator, the managed
+//! one before a Jetty with a tap.
+
+use std::fs;
+use std::net::SocketAddr;
+
+use adit::agent::AUDIT_FILE;
+use adit::demo::lab::LabAdmin;
+use adit::domain::access::Access;
+
+use super::client::Answer;
+use super::jetty::Jetty;
+use super::tap::Tap;
+use crate::lab::{Lab, Part};
+
+pub struct Managed {
+    pub lab: Lab,
+    pub jetty: Jetty,
+    pub tap: Tap,
+    /// Where Administrators connect.
+    pub address: SocketAddr,
+}
+
+impl Managed {
+    pub async fn start(access: Access) -> Self {
+        let jetty = Jetty::start();
+        let tap = Tap::before(jetty.address).await;
+        let address = short_address();
+        let admin = LabAdmin { access, listen: address, mirth: tap.address };
+        let lab = Lab::managing_as(vec![admin]).await;
+        Self { lab, jetty, tap, address }
+    }
+
+    /// What a client names as its Host.
+    pub fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// How many requests the managed agent has written down as refused.
+    pub fn refusals(&self) -> usize {
+        let audit = fs::read_to_string(self.lab.state(Part::B).join(AUDIT_FILE)).unwrap_or_default();
+        audit.lines().filter(|line| line.contains("\"event\":\"admin_refused\"")).count()
+    }
+
+    /// Whether the managing side answered by itself, before there was a stream to the managed one.
+    pub fn is_of_the_door(answers: &[Answer]) -> bool {
+        answers.iter().any(|answer| answer.status == 421)
+    }
+}
+
+/// On `[::1]`, with a port of four digits: as long as the `mirth:8443` that it takes the place of, so that
+/// no length of a body that holds a request changes.
+fn short_address() -> SocketAddr {
+    let addresses = (9_000..10_000).map(|port| SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, port)));
+    let mut free = addresses.filter(|address| std::net::TcpListener::bind(address).is_ok());
+    free.next().expect("a free port of four digits")
+}
