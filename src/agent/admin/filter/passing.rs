@@ -93,7 +93,8 @@ impl Filter<'_> {
         let Ok(status) = origin.status_of(&written).await else { return Some(NoChannel::UNKNOWN) };
         self.origin = Some(origin);
         match status {
-            200 => {
+            // One without messages has no greatest id.
+            200 | 204 => {
                 if self.channels.len() < limits::ADMIN_CHANNELS_KNOWN_MAX {
                     self.channels.insert(question.channel);
                 }
@@ -164,6 +165,11 @@ impl Filter<'_> {
         self.wait(self.managed.request_delay()).await?;
         if says_who {
             self.wait(self.managed.login_delay()).await?;
+        }
+        // It may have been forbidden since its head was read.
+        if let Some(hindrance) = self.hindrance() {
+            self.is_over = true;
+            return self.refuse_read(client, head, names, 503, hindrance).await;
         }
         let mut origin = match self.origin(here).await {
             Ok(origin) => origin,
