@@ -10,6 +10,7 @@
 mod admin_equivalence;
 mod admin_java;
 mod admin_lifecycle;
+mod admin_limits;
 mod admin_rw;
 mod admin_vectors;
 mod blackhole;
