@@ -92,8 +92,7 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, jetty: SocketAddr,
         connections.spawn(async move {
             // A caller that goes away is the filter's business, not the tap's.
             let Ok(stream) = acceptor.accept(stream).await else { return };
-            let Ok(origin) = TcpStream::connect(jetty).await else { return };
-            lock(&seen)[index].port = origin.local_addr().ok().map(|address| address.port());
+            let Some(origin) = connect_by_a_new_port(jetty, &seen, index).await else { return };
             let (from_agent, to_agent) = tokio::io::split(stream);
             let (from_origin, to_origin) = origin.into_split();
             let inbound = pass(from_agent, to_origin, |bytes| lock(&seen)[index].bytes.extend(bytes));
@@ -101,6 +100,22 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, jetty: SocketAddr,
             tokio::join!(inbound, outbound);
         });
         while connections.try_join_next().is_some() {}
+    }
+}
+
+/// What Jetty records is told apart by the port it came from, and the kernel hands one out again.
+async fn connect_by_a_new_port(jetty: SocketAddr, seen: &Shared, index: usize) -> Option<TcpStream> {
+    let mut used = Vec::new();
+    loop {
+        let origin = TcpStream::connect(jetty).await.ok()?;
+        let port = origin.local_addr().ok()?.port();
+        let mut seen = lock(seen);
+        if seen.iter().all(|tapped| tapped.port != Some(port)) {
+            seen[index].port = Some(port);
+            return Some(origin);
+        }
+        // Held until another was found, so that it is not handed out once more.
+        used.push(origin);
     }
 }
 
