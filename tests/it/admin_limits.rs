@@ -58,6 +58,35 @@ async fn a_change_whose_last_byte_is_withheld_is_cut_after_a_pause_and_never_mad
     mirth.shutdown().await;
 }
 
+/// Ten wrong passwords pass at once, then one a second, also where the agent's own question hears of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn passwords_cannot_be_guessed_faster_by_asking_for_messages() {
+    const GUESSES: u32 = 13;
+    const FREE: u32 = 10;
+    let mirth = AdminMirth::start(TcpListener::bind(("127.0.0.1", 0)).await.unwrap()).unwrap();
+    let lab = Lab::managing(mirth.address(), &[Access::ReadOnly]).await;
+    let address = lab.admin[0].listen;
+    let key = Some(shown_key(address).await.unwrap());
+    let head = format!(
+        "GET {BASE}/channels/x/messages HTTP/1.1\r\nHost: {address}\r\nX-Requested-With: x\r\n\
+         Authorization: Basic YWRtaW46Z3Vlc3M=\r\n\r\n"
+    );
+    let began = Instant::now();
+    for _ in 0..GUESSES {
+        let mut stream = open(address, key).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 401");
+    }
+    let took = began.elapsed();
+    println!("{GUESSES} guesses took {took:?}");
+    // The last one waits for the twelve before it, a second each, but for the ten that are free.
+    assert!(took >= Duration::from_secs((GUESSES - 1 - FREE).into()), "{took:?}");
+    mirth.shutdown().await;
+}
+
 /// A Mirth that says what it is, and then reads all of a POST and answers nothing. Gives how many POSTs
 /// of at least `body` bytes it has read.
 async fn mute_mirth(body: usize) -> (SocketAddr, Arc<AtomicUsize>) {

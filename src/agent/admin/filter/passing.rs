@@ -64,10 +64,18 @@ impl Filter<'_> {
             (0, Framing::None) => Framing::None,
             (length, _) => Framing::Length(length as u64),
         };
-        if let Some(question) = known_channel::question(&names.template, target)
-            && let Some(answer) = self.ask_for(here, head, question).await
-        {
-            return self.refuse_read(client, head, names, answer.status, answer.why).await;
+        if let Some(question) = known_channel::question(&names.template, target) {
+            let says_who = head.header("authorization").is_some();
+            if says_who {
+                self.wait(self.managed.login_delay()).await?;
+            }
+            if let Some(answer) = self.ask_for(here, head, question).await {
+                // The question asks with the same password: a wrong one counts here too.
+                if says_who && answer.status == 401 {
+                    self.managed.note_wrong_login();
+                }
+                return self.refuse_read(client, head, names, answer.status, answer.why).await;
+            }
         }
         let mut written = BytesMut::with_capacity(1024);
         self.to_mirth(head, names).write(target, framing, FORWARDED_FOR, &mut written);
