@@ -20,3 +20,4 @@ pub mod relay;
 pub mod route;
 pub mod rules;
 pub mod stranger;
+pub mod token_bucket;

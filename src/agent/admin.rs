@@ -11,7 +11,6 @@ mod filter;
 mod host_check;
 pub mod managed;
 pub mod origin;
-mod pace;
 pub mod sessions;
 mod survey;
 

@@ -1,9 +1,8 @@
 //! Control links: who may have one, and what is served on it.
 //!
 //! Each link is one task with one loop (`session`). What a link has been told is kept in `view`,
-//! how fast it may speak in `pace`. Rules and refusals are the platform's; QUIC is the transport's.
+//! how fast it may speak in its loop. Rules and refusals are the platform's; QUIC is the transport's.
 
-mod pace;
 mod session;
 mod view;
 

@@ -10,7 +10,6 @@ use tokio::time::sleep;
 
 use super::filter;
 use super::origin::OriginError;
-use super::pace::Pace;
 use super::sessions::Sessions;
 use super::survey::{Surveyed, survey};
 use crate::agent::context::Context;
@@ -26,6 +25,7 @@ use crate::identity::time::TimeSource;
 use crate::mirth::verdict::{Judge, Policy};
 use crate::mirth::version::{TooOld, view_only_needs};
 use crate::protocol::control::Unfit;
+use crate::protocol::token_bucket::TokenBucket;
 use crate::transport::endpoint::Connection;
 use crate::transport::tls::MirthTls;
 use crate::transport::tunnel::DataStream;
@@ -49,9 +49,9 @@ pub struct Here {
 pub struct Managed {
     pub config: AdminManaged,
     pub sessions: Arc<Sessions>,
-    refusals: Mutex<Pace>,
-    requests: Mutex<Pace>,
-    wrong_logins: Mutex<Pace>,
+    refusals: Mutex<TokenBucket>,
+    requests: Mutex<TokenBucket>,
+    wrong_logins: Mutex<TokenBucket>,
     here: watch::Sender<Option<Arc<Here>>>,
     answers: watch::Sender<Option<bool>>,
     stirred: Notify,
@@ -63,7 +63,7 @@ pub struct Managed {
 impl Managed {
     #[must_use]
     pub fn new(config: AdminManaged) -> Self {
-        let pace = |burst, per_second| Mutex::new(Pace::new(burst, per_second));
+        let pace = |burst, per_second| Mutex::new(TokenBucket::per_second(burst, per_second));
         Self {
             config,
             sessions: Arc::default(),

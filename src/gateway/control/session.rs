@@ -8,15 +8,18 @@ use tokio::sync::watch;
 use tokio::time::sleep_until;
 use tracing::{debug, warn};
 
-use super::pace::Pace;
 use super::view::AgentView;
 use super::{Control, LinkEnd, OpenLink, lost};
 use crate::domain::id::ConnectionId;
-use crate::domain::limits::{CONTROL_HEARTBEAT_EVERY, CONTROL_HEARTBEATS_MISSED_MAX, PEER_ADDRESSES_MAX};
+use crate::domain::limits::{
+    CONTROL_HEARTBEAT_EVERY, CONTROL_HEARTBEATS_MISSED_MAX, CONTROL_MESSAGES_BURST,
+    CONTROL_MESSAGES_PER_SECOND, PEER_ADDRESSES_MAX,
+};
 use crate::gateway::platform::AgentError;
 use crate::gateway::presence::Seat;
 use crate::protocol::control::{ToAgent, ToGateway};
 use crate::protocol::heartbeat::{Beat, Heartbeat};
+use crate::protocol::token_bucket::TokenBucket;
 use crate::transport::endpoint::TransportError;
 use crate::transport::link::LinkReceiver;
 
@@ -54,7 +57,7 @@ async fn converse(control: &Control, link: &mut OpenLink, seat: &mut Seat) -> Re
 
     let now = Instant::now();
     let mut session = Session { control, link, view };
-    let mut pace = Pace::new(now);
+    let mut pace = TokenBucket::per_second(CONTROL_MESSAGES_BURST, CONTROL_MESSAGES_PER_SECOND);
     let mut next_read = now;
     let mut heartbeat = Heartbeat::new(now, CONTROL_HEARTBEAT_EVERY, CONTROL_HEARTBEATS_MISSED_MAX);
     session.tell_candidates().await?;
@@ -64,7 +67,8 @@ async fn converse(control: &Control, link: &mut OpenLink, seat: &mut Seat) -> Re
                 let message = message.map_err(lost)?;
                 let now = Instant::now();
                 heartbeat.handle_heard(now);
-                next_read = pace.handle_message(now);
+                // Who is too fast is read later, not cut off: the transport's windows then hold it back.
+                next_read = now + pace.take(now);
                 session.handle(message, seat).await?;
             }
             () = sleep_until(heartbeat.deadline().into()) => match heartbeat.poll(Instant::now()) {
