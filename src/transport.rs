@@ -6,6 +6,7 @@
 //! those that look into it, [`congestion`] says how much a tunnel may have under way, [`link`] carries control messages. What to do is decided in
 //! `protocol`; here it is done.
 
+pub mod admission;
 pub mod congestion;
 pub mod duplex;
 pub mod endpoint;

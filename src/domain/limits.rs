@@ -143,6 +143,34 @@ pub const ENDPOINT_INCOMING_MAX: usize = 64;
 pub const ENDPOINT_INCOMING_BYTES_EACH: u64 = 64 * 1024;
 pub const ENDPOINT_INCOMING_BYTES_ALL: u64 = 1024 * 1024;
 
+/// Handshakes of peers that an agent has under way at a time, beside one for each peer that has none
+/// yet, and what QUIC itself may hold of them before they are accepted: more than ever pass.
+pub const HANDSHAKE_PLACES_MAX: usize = 256;
+pub const TUNNELS_INCOMING_MAX: usize = 8_192;
+/// Handshakes that one peer may begin at once for each place of its share; each second then as many as
+/// it has places.
+pub const HANDSHAKES_BURST_PER_PLACE: u32 = 4;
+/// A peer that begins a handshake must have answered what it was sent within this. It covers a round
+/// trip of 600 ms with a loss on either way.
+pub const FIRST_FLIGHT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Keys that are tried on one tag: those of one peer whose hint fits.
+pub const TAG_KEYS_TRIED_MAX: usize = 16;
+/// Numbers of handshakes that may arrive out of order: every connection of a file dials at once.
+pub const REPLAY_WINDOW: u32 = 2_048;
+/// Peers that were named before, of which is remembered what they had used.
+pub const PEERS_LEFT_MAX: usize = 1_024;
+
+/// How many handshakes one peer may have under way: two for each of its connections, within bounds.
+#[must_use]
+pub const fn handshake_share(connections: usize) -> u32 {
+    match connections {
+        0..=2 => 4,
+        #[expect(clippy::cast_possible_truncation, reason = "it is below 32")]
+        3..32 => connections as u32 * 2,
+        _ => 64,
+    }
+}
+
 /// How often the route to a peer is probed while a tunnel is wanted.
 pub const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// A probe of the path in use that was not answered is repeated sooner.

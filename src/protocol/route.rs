@@ -256,6 +256,12 @@ impl PeerRoute {
         self.peer_boot
     }
 
+    /// Which of the keys the peer has answered last; while none answers, the one tried next.
+    #[must_use]
+    pub const fn key(&self) -> usize {
+        self.key
+    }
+
     /// The addresses whose QUIC packets may be handed on.
     pub fn validated(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         let valid = self.targets.iter().filter(|(_, target)| target.answered.is_some());

@@ -20,6 +20,7 @@ use crate::domain::limits::{PATH_DOUBT, PATH_SILENCE, PROBE_EVERY, SOURCE_LAPSES
 use crate::domain::path::{PathChoice, PathKind};
 use crate::domain::secret::Secret;
 use crate::identity::chance;
+use crate::protocol::initial::TagKey;
 use crate::protocol::packet::{Claim, PacketKey};
 use crate::protocol::registration::Registration;
 use crate::protocol::route::{Hop, PathReason, PeerRoute, RouteEvent};
@@ -103,6 +104,7 @@ impl Routes {
         let (relay, relay_changes) = watch::channel(None);
         let (followers, kicks) = (Arc::default(), watch::Sender::new(0));
         let (unanswered, registered) = (Arc::default(), watch::Sender::new(false));
+        socket.gate().set_boot(own.boot);
         let routes = Self { ways: Ways::default(), wanted, relay, followers, kicks, unanswered, registered };
         let driver = RouteDriver {
             socket,
@@ -207,6 +209,8 @@ struct DrivenPeer {
     way: watch::Sender<Way>,
     why: Option<PathReason>,
     changes: u64,
+    /// What the gate was told last: the peer's run, and which key it holds.
+    known: Option<(Option<BootId>, usize)>,
 }
 
 /// When connections are told that packets take another way.
@@ -324,6 +328,7 @@ impl RouteDriver {
                     way: way_of(&self.ways, server),
                     why: None,
                     changes: 0,
+                    known: None,
                 }
             });
             if peer.wanted.path != wanted.path {
@@ -331,6 +336,8 @@ impl RouteDriver {
             }
             if peer.wanted.secrets != wanted.secrets {
                 peer.keeper.set_keys(wanted.secrets.iter().map(PacketKey::of_connection).collect());
+                let tags = wanted.secrets.iter().map(TagKey::of_connection).collect();
+                self.socket.gate().set_peer(wanted.route, tags);
             }
             if peer.wanted.candidates != wanted.candidates {
                 peer.keeper.set_candidates(&wanted.candidates, now);
@@ -483,11 +490,17 @@ impl DrivenPeer {
             };
             transmits.extend(to.map(|to| (to, transmit.packet)));
         }
-        self.publish();
+        self.publish(socket);
         disturbed
     }
 
-    fn publish(&self) {
+    fn publish(&mut self, socket: &AgentSocket) {
+        let known = (self.keeper.peer_boot(), self.keeper.key());
+        if self.known != Some(known) {
+            // Before anybody is told that there is a way.
+            socket.gate().note_peer(self.wanted.route, known.0, known.1);
+            self.known = Some(known);
+        }
         let now = Way {
             hop: self.keeper.active(),
             why: self.why,
@@ -508,6 +521,7 @@ impl DrivenPeer {
             socket.forget_source(address);
         }
         socket.remove_route(self.wanted.route);
+        socket.gate().remove_peer(self.wanted.route);
         self.way.send_replace(Way::default());
     }
 }

@@ -3,7 +3,7 @@
 //! It shows one constant virtual remote address for every peer. Outgoing packets carry
 //! their route in the destination connection id; the table says where that route is now, so a path
 //! can change underneath a live connection. Incoming packets reach quinn only from validated
-//! sources. Our own packets (first byte below 0x40) never reach quinn; they go to the route keeper
+//! sources, and those of a handshake only if it may be ([`super::admission`]). Our own packets (first byte below 0x40) never reach quinn; they go to the route keeper
 //! through a bounded queue. What is decided about routes is not here.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,9 +21,11 @@ use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::sync::mpsc;
 
+use super::admission::{Dial, Gate};
 use super::udp::{SocketBuffers, UdpIo, WritablePoller, retain_segments};
 use crate::domain::id::RouteId;
 use crate::domain::limits::PROBE_BYTES_MAX;
+use crate::protocol::admission::Verdict;
 use crate::protocol::packet::{is_ours, own_route, quic_route};
 use crate::protocol::route::canonical;
 
@@ -55,6 +57,9 @@ pub struct OwnPacket {
 pub struct SocketDrops {
     pub no_route: AtomicU64,
     pub unvalidated: AtomicU64,
+    /// Of handshakes that nobody with a connection's secret began, and of peers with too many.
+    pub unproven: AtomicU64,
+    pub crowded: AtomicU64,
     pub own_queue_full: AtomicU64,
 }
 
@@ -64,6 +69,7 @@ pub struct AgentSocket {
     route: RouteId,
     table: ArcSwap<RouteTable>,
     own_packets: mpsc::Sender<OwnPacket>,
+    gate: Gate,
     drops: SocketDrops,
 }
 
@@ -76,8 +82,8 @@ impl AgentSocket {
     ) -> io::Result<(Arc<Self>, mpsc::Receiver<OwnPacket>)> {
         let udp = Arc::new(UdpIo::new(socket)?);
         let (own_packets, queue) = mpsc::channel(OWN_PACKETS_QUEUED_MAX);
-        let socket =
-            Self { udp, route, table: ArcSwap::default(), own_packets, drops: SocketDrops::default() };
+        let (table, gate, drops) = (ArcSwap::default(), Gate::new(route), SocketDrops::default());
+        let socket = Self { udp, route, table, own_packets, gate, drops };
         Ok((Arc::new(socket), queue))
     }
 
@@ -93,6 +99,16 @@ impl AgentSocket {
     #[must_use]
     pub const fn drops(&self) -> &SocketDrops {
         &self.drops
+    }
+
+    /// Begins a handshake with `target`: its answers pass as long as what this returns is kept.
+    #[must_use]
+    pub fn dial(&self, target: RouteId) -> Dial {
+        self.gate.dial(target)
+    }
+
+    pub(super) const fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// Sends packets of `route` to `address` from now on, and takes packets from there; from where
@@ -170,8 +186,23 @@ impl AgentSocket {
             if !validated {
                 self.drops.unvalidated.fetch_add(1, Ordering::Relaxed);
             }
-            validated
+            validated && self.admits(packet)
         });
+    }
+
+    /// What a tunnel carries passes unseen; a packet of a handshake must belong to one that may be.
+    fn admits(&self, packet: &[u8]) -> bool {
+        let dropped = match packet.first() {
+            Some(first) if first & 0x80 != 0 => match self.gate.judge(packet) {
+                Verdict::Passes => return true,
+                Verdict::Unproven => &self.drops.unproven,
+                Verdict::Crowded => &self.drops.crowded,
+            },
+            Some(_) => return true,
+            None => return false,
+        };
+        dropped.fetch_add(1, Ordering::Relaxed);
+        false
     }
 
     fn queue_own(&self, from: SocketAddr, packet: &[u8]) {
