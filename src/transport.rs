@@ -12,6 +12,7 @@ pub mod duplex;
 pub mod endpoint;
 mod followers;
 pub mod gateway_socket;
+mod handshake;
 pub mod link;
 pub mod opening;
 #[cfg(test)]

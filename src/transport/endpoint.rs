@@ -20,6 +20,7 @@ use rustls::pki_types::CertificateDer;
 use super::admission::Place;
 use super::congestion::{self, PathHandle};
 use super::gateway_socket::GatewaySocket;
+use super::handshake::{Answering, Dialling, Finding};
 use super::socket::{AgentSocket, VIRTUAL_PEER};
 use crate::config::agent::Congestion;
 use crate::domain::id::{RouteId, ServerId};
@@ -59,6 +60,8 @@ pub enum TransportError {
     Connect { source: quinn::ConnectError },
     #[error("the QUIC connection was lost")]
     Lost { source: quinn::ConnectionError },
+    #[error("the handshake failed: {why}")]
+    Handshake { why: String, source: quinn::ConnectionError },
     #[error("{code}")]
     Closed { code: Code },
     #[error("the peer's certificate is not acceptable")]
@@ -84,11 +87,8 @@ impl TransportError {
     #[must_use]
     pub fn refused_handshake(&self) -> Option<&str> {
         match self {
-            Self::Lost { source: quinn::ConnectionError::TransportError(error) } => {
-                // Our verifiers' own words reach us in rustls's wrapping.
-                let reason = error.reason.as_str();
-                let words = reason.split_once("OtherError(").and_then(|(_, rest)| rest.strip_suffix("))"));
-                (0x100..0x200).contains(&u64::from(error.code)).then_some(words.unwrap_or(reason))
+            Self::Handshake { why, source: quinn::ConnectionError::TransportError(error) } => {
+                (0x100..0x200).contains(&u64::from(error.code)).then_some(why)
             }
             _ => None,
         }
@@ -188,7 +188,7 @@ impl AgentEndpoint {
             .endpoint
             .connect_with(config, VIRTUAL_PEER, SERVER_NAME)
             .map_err(|source| TransportError::Connect { source })?;
-        connecting.await.map(Connection).map_err(TransportError::lost)
+        finish(connecting).await
     }
 
     /// The next peer that dials; `None` once the endpoint is closed. How many there are at a time is
@@ -295,7 +295,7 @@ impl IncomingTunnel {
     pub async fn accept(self) -> Result<Connection, TransportError> {
         let connecting = self.incoming.accept().map_err(TransportError::lost)?;
         tokio::select! {
-            connected = connecting => connected.map(Connection).map_err(TransportError::lost),
+            connected = finish(connecting) => connected,
             () = self.place.is_abandoned() => {
                 Err(TransportError::Timeout { after: limits::FIRST_FLIGHT_TIMEOUT })
             }
@@ -316,9 +316,18 @@ impl Incoming {
 
     /// Finishes the handshake.
     pub async fn accept(self) -> Result<Connection, TransportError> {
-        let connecting = self.0.accept().map_err(TransportError::lost)?;
-        connecting.await.map(Connection).map_err(TransportError::lost)
+        finish(self.0.accept().map_err(TransportError::lost)?).await
     }
+}
+
+/// Waits for the end of a handshake. Why it failed is known here alone.
+async fn finish(mut connecting: quinn::Connecting) -> Result<Connection, TransportError> {
+    let data = connecting.handshake_data().await.ok();
+    let finding = data.and_then(|data| data.downcast::<Finding>().ok());
+    connecting.await.map(Connection).map_err(|source| match finding.and_then(|finding| finding.take()) {
+        Some(why) => TransportError::Handshake { why, source },
+        None => TransportError::lost(source),
+    })
 }
 
 /// One QUIC connection after its handshake.
@@ -549,7 +558,7 @@ fn server_config(
     let tls = tls::server_config(identity, trust, dates, alpn)
         .map_err(|source| TransportError::Identity { source })?;
     let crypto = QuicServerConfig::try_from(tls).map_err(|source| TransportError::Suite { source })?;
-    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+    let mut config = ServerConfig::with_crypto(Arc::new(Answering(Arc::new(crypto))));
     let mut tokens = ValidationTokenConfig::default();
     tokens.sent(0);
     config
@@ -596,7 +605,7 @@ fn client_config(
     let tls = tls::client_config(&credentials.identity, &credentials.trust, peer, dates, alpn)
         .map_err(|source| TransportError::Identity { source })?;
     let crypto = QuicClientConfig::try_from(tls).map_err(|source| TransportError::Suite { source })?;
-    let mut config = ClientConfig::new(Arc::new(crypto));
+    let mut config = ClientConfig::new(Arc::new(Dialling(Arc::new(crypto))));
     config.transport_config(Arc::new(transport));
     config.initial_dst_cid_provider(Arc::new(move || connection_id::<INITIAL_ID_BYTES>(route)));
     Ok(config)
@@ -692,6 +701,48 @@ mod tests {
             })
             .await;
         }
+    }
+
+    /// What `end`, of the refused peer, was told beside an alert.
+    fn told(end: &TransportError) -> &[u8] {
+        match end {
+            TransportError::Lost { source: quinn::ConnectionError::ConnectionClosed(close) } => &close.reason,
+            other => panic!("expected the peer's close, got {other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_target_hears_an_alert_and_not_a_word() {
+        let pair = Pair::new();
+        let other = ServerId::from_bytes([9; 16]);
+        let dialled = pair.source.endpoint.connect_tunnel(pair.target.route, other);
+        let accepted = async { pair.target.endpoint.accept().await.unwrap().accept().await };
+        let (dialled, accepted) = soon(async { tokio::join!(dialled, accepted) }).await;
+        let found = dialled.unwrap_err();
+        let expected = format!("the peer is server {}, expected server {other}", pair.target.server);
+        assert_eq!(found.refused_handshake(), Some(&*expected));
+        assert_eq!(told(&accepted.unwrap_err()), b"");
+    }
+
+    #[tokio::test]
+    async fn a_refused_source_hears_an_alert_and_not_a_word() {
+        let (pair, strangers) = (Pair::new(), Pair::new());
+        strangers.source.meet(&pair.target);
+        // It knows the target's CA, so that it is the target that refuses.
+        let trust = pair.source.endpoint.credentials().trust.clone();
+        let known = Credentials { trust, ..Credentials::clone(&strangers.source.endpoint.credentials()) };
+        strangers.source.endpoint.credentials.store(Arc::new(known));
+        let dialled = strangers.source.endpoint.connect_tunnel(pair.target.route, pair.target.server);
+        let accepted = async { pair.target.endpoint.accept().await.unwrap().accept().await };
+        let (dialled, accepted) = soon(async { tokio::join!(dialled, accepted) }).await;
+        let found = accepted.unwrap_err();
+        assert!(found.refused_handshake().unwrap().contains("not signed by the CA"), "{found:?}");
+        // TLS 1.3: a client is done before it is judged.
+        let end = match dialled {
+            Ok(connection) => soon(connection.closed()).await,
+            Err(error) => error,
+        };
+        assert_eq!(told(&end), b"");
     }
 
     #[tokio::test]
