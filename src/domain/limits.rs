@@ -204,9 +204,17 @@ pub const QUIC_MTU_MIN: usize = 1_200;
 pub const PROBE_BYTES_MAX: usize = 6_500;
 /// Candidate addresses one peer may announce.
 pub const PEER_ADDRESSES_MAX: usize = 16;
+/// Runs of a peer's agent that are remembered to be over.
+pub const RUNS_OVER_MAX: usize = 8;
 /// Probes of one peer that are answered a second: so many from validated sources, so many through
-/// the relay, and so many from all others together.
+/// the relay, and from all others together so many of its known run and of another.
 pub const PROBE_ANSWERS_PER_SECOND: u32 = 20;
+
+/// Packets of our own that wait for an agent's route keeper, how many of them may come from addresses
+/// that are not validated, and how many it takes in one turn.
+pub const OWN_PACKETS_QUEUED_MAX: usize = 256;
+pub const OWN_PACKETS_OF_STRANGERS_MAX: usize = 64;
+pub const OWN_PACKETS_A_TURN: usize = 32;
 
 /// How often an agent tells the relay where it is, and how soon again while it is not answered.
 pub const REGISTER_EVERY: Duration = Duration::from_secs(15);
@@ -328,6 +336,8 @@ pub const ADMIN_METHOD_BYTES_MAX: usize = 32;
 pub const PRIVATE_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Entries of one kind in an agent's file.
 pub const ENTRIES_MAX: usize = 1_024;
+/// Peers from which one agent may hide where it is: as many as entries of all kinds can name.
+pub const HIDDEN_FROM_MAX: usize = 4 * ENTRIES_MAX;
 /// Addresses an agent's file may add to those the agent finds by itself.
 pub const DIRECT_ADDRESSES_MAX: usize = 8;
 /// Addresses of one gateway in a connector file.
