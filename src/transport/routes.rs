@@ -16,7 +16,9 @@ use super::endpoint::Connection;
 use super::followers::Followers;
 use super::socket::{AgentSocket, OwnPacket};
 use crate::domain::id::{BootId, RouteId, ServerId};
-use crate::domain::limits::{PATH_DOUBT, PATH_SILENCE, PROBE_EVERY, SOURCE_LAPSES_AFTER};
+use crate::domain::limits::{
+    OWN_PACKETS_A_TURN, PATH_DOUBT, PATH_SILENCE, PROBE_EVERY, SOURCE_LAPSES_AFTER,
+};
 use crate::domain::path::{PathChoice, PathKind};
 use crate::domain::secret::Secret;
 use crate::identity::chance;
@@ -228,7 +230,7 @@ impl RouteDriver {
             let due = self.due().unwrap_or_else(|| Instant::now() + IDLE);
             tokio::select! {
                 packet = self.own_packets.recv() => match packet {
-                    Some(packet) => self.handle_packet(&packet),
+                    Some(packet) => self.handle_packets(&packet),
                     None => return,
                 },
                 changed = self.wanted.changed() => match changed {
@@ -250,6 +252,15 @@ impl RouteDriver {
     fn due(&self) -> Option<Instant> {
         let keepers = self.peers.values().filter_map(|peer| peer.keeper.poll_timeout());
         keepers.chain(self.leg.registration.poll_timeout()).chain(self.kicks.due).min()
+    }
+
+    /// Takes what waits in one turn: what follows from it is done once.
+    fn handle_packets(&mut self, first: &OwnPacket) {
+        self.handle_packet(first);
+        for _ in 1..OWN_PACKETS_A_TURN {
+            let Ok(packet) = self.own_packets.try_recv() else { return };
+            self.handle_packet(&packet);
+        }
     }
 
     fn handle_packet(&mut self, packet: &OwnPacket) {
