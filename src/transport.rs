@@ -8,6 +8,7 @@
 
 pub mod admission;
 pub mod congestion;
+mod connection_ids;
 pub mod duplex;
 pub mod endpoint;
 mod followers;

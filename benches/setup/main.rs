@@ -5,7 +5,11 @@
 //!
 //! `--once` sets up a few, to show that it works; its figures mean nothing.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench that cannot go on fails where it stands, and speaks to people")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a bench that cannot go on fails where it stands, and speaks to people"
+)]
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;

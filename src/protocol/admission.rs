@@ -13,15 +13,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use super::initial::{
-    Ends, InitialId, LongHeader, LongKind, OwnId, TagKey, number, route_of,
-};
+use super::initial::{Ends, InitialId, LongHeader, LongKind, OwnId, TagKey, number, route_of};
 use super::replay_window::ReplayWindow;
 use super::token_bucket::TokenBucket;
 use crate::domain::id::{BootId, RouteId};
 use crate::domain::limits::{
-    FIRST_FLIGHT_TIMEOUT, HANDSHAKE_PLACES_MAX, HANDSHAKES_BURST_PER_PLACE, PEERS_LEFT_MAX,
-    QUIC_MTU_MIN, TAG_KEYS_TRIED_MAX, handshake_share,
+    FIRST_FLIGHT_TIMEOUT, HANDSHAKE_PLACES_MAX, HANDSHAKES_BURST_PER_PLACE, PEERS_LEFT_MAX, QUIC_MTU_MIN,
+    TAG_KEYS_TRIED_MAX, handshake_share,
 };
 
 /// What becomes of a packet with a long header.

@@ -276,8 +276,7 @@ mod tests {
 
     #[test]
     fn both_ids_are_read_from_the_packets_that_agents_send() {
-        for (first, kind) in
-            [(0xc3, LongKind::Initial), (0xe1, LongKind::Handshake), (0xf0, LongKind::Retry)]
+        for (first, kind) in [(0xc3, LongKind::Initial), (0xe1, LongKind::Handshake), (0xf0, LongKind::Retry)]
         {
             let wire = packet(first, &[1; 20], &[2; 14]);
             let header = LongHeader { kind, destination: &[1; 20], source: &[2; 14] };

@@ -5,27 +5,27 @@
 //! stay is decided above.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
-    AsyncUdpSocket, ClientConfig, ConnectionIdGenerator, EndpointConfig, IdleTimeout, MtuDiscoveryConfig,
-    ServerConfig, TokioRuntime, TransportConfig, ValidationTokenConfig, VarInt,
+    AsyncUdpSocket, ClientConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
+    TokioRuntime, TransportConfig, ValidationTokenConfig, VarInt,
 };
 use rustls::pki_types::CertificateDer;
 
 use super::admission::Place;
 use super::congestion::{self, PathHandle};
+use super::connection_ids::{NextId, RoutedIds, initial_id};
 use super::gateway_socket::GatewaySocket;
-use super::handshake::{Answering, Dialling, Finding};
+use super::handshake::{Answering, Dialling, finish};
 use super::socket::{AgentSocket, VIRTUAL_PEER};
 use crate::config::agent::Congestion;
 use crate::domain::id::{RouteId, ServerId};
 use crate::domain::limits;
-use crate::identity::chance;
 use crate::identity::error::IdentityError;
 use crate::identity::name::PeerName;
 use crate::identity::peer::VerifiedPeer;
@@ -33,7 +33,6 @@ use crate::identity::time::TimeSource;
 use crate::identity::tls::{self, Dates, Identity, SERVER_NAME, Trust};
 use crate::protocol::control;
 use crate::protocol::frame::Code;
-use crate::protocol::initial::{CONNECTION_ID_BYTES, INITIAL_ID_BYTES, OwnId};
 use crate::protocol::liveness::Counts;
 use crate::protocol::open::{self, EXPORTER_LABEL};
 use crate::protocol::registration::REGISTRATION_LABEL;
@@ -159,6 +158,12 @@ impl AgentEndpoint {
         self.endpoint.set_server_config(Some(server));
         self.credentials.store(Arc::new(credentials));
         Ok(())
+    }
+
+    /// Judges peers by other credentials, and shows them, when it dials.
+    #[cfg(test)]
+    pub(super) fn know(&self, credentials: Credentials) {
+        self.credentials.store(Arc::new(credentials));
     }
 
     /// Dials `peer`, whose leaf must be valid now, at `route`.
@@ -320,16 +325,6 @@ impl Incoming {
     }
 }
 
-/// Waits for the end of a handshake. Why it failed is known here alone.
-async fn finish(mut connecting: quinn::Connecting) -> Result<Connection, TransportError> {
-    let data = connecting.handshake_data().await.ok();
-    let finding = data.and_then(|data| data.downcast::<Finding>().ok());
-    connecting.await.map(Connection).map_err(|source| match finding.and_then(|finding| finding.take()) {
-        Some(why) => TransportError::Handshake { why, source },
-        None => TransportError::lost(source),
-    })
-}
-
 /// One QUIC connection after its handshake.
 #[derive(Clone)]
 pub struct Connection(pub(super) quinn::Connection);
@@ -479,56 +474,6 @@ pub fn counts(stats: &quinn::ConnectionStats) -> Counts {
     }
 }
 
-/// The id that the connection which is begun next is answered at.
-#[derive(Debug, Clone, Default)]
-struct NextId(Arc<Mutex<Option<OwnId>>>);
-
-impl NextId {
-    fn set(&self, id: OwnId) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
-    }
-
-    fn take(&self) -> Option<OwnId> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-/// Hands out connection ids that carry our route, and takes only such.
-#[derive(Debug)]
-struct RoutedIds {
-    route: RouteId,
-    next: NextId,
-}
-
-impl ConnectionIdGenerator for RoutedIds {
-    fn generate_cid(&mut self) -> quinn_proto::ConnectionId {
-        let next = self.next.take().map(|id| quinn_proto::ConnectionId::new(&id));
-        next.unwrap_or_else(|| connection_id::<CONNECTION_ID_BYTES>(self.route))
-    }
-
-    fn validate(&self, id: &quinn_proto::ConnectionId) -> Result<(), quinn_proto::InvalidCid> {
-        if id.len() == CONNECTION_ID_BYTES && id.starts_with(self.route.as_bytes()) {
-            Ok(())
-        } else {
-            Err(quinn_proto::InvalidCid)
-        }
-    }
-
-    fn cid_len(&self) -> usize {
-        CONNECTION_ID_BYTES
-    }
-
-    fn cid_lifetime(&self) -> Option<Duration> {
-        None
-    }
-}
-
-fn connection_id<const LEN: usize>(route: RouteId) -> quinn_proto::ConnectionId {
-    let mut id = chance::bytes::<LEN>();
-    id[..8].copy_from_slice(route.as_bytes());
-    quinn_proto::ConnectionId::new(&id)
-}
-
 /// The settings of every endpoint of ours, agent's or gateway's, that sits at `route`. Public, as the
 /// two below, for whoever drives QUIC without sockets.
 #[must_use]
@@ -538,7 +483,7 @@ pub fn endpoint_config(route: RouteId, config: EndpointConfig) -> EndpointConfig
 
 fn routed_config(route: RouteId, next: &NextId, mut config: EndpointConfig) -> EndpointConfig {
     let next = next.clone();
-    config.cid_generator(move || Box::new(RoutedIds { route, next: next.clone() }));
+    config.cid_generator(move || Box::new(RoutedIds::new(route, next.clone())));
     // The fixed bit tells QUIC from our own packets.
     config.grease_quic_bit(false);
     config.max_udp_payload_size(DATAGRAM_BYTES_MAX).expect("a datagram of 6,500 bytes is a valid maximum");
@@ -607,7 +552,7 @@ fn client_config(
     let crypto = QuicClientConfig::try_from(tls).map_err(|source| TransportError::Suite { source })?;
     let mut config = ClientConfig::new(Arc::new(Dialling(Arc::new(crypto))));
     config.transport_config(Arc::new(transport));
-    config.initial_dst_cid_provider(Arc::new(move || connection_id::<INITIAL_ID_BYTES>(route)));
+    config.initial_dst_cid_provider(Arc::new(move || initial_id(route)));
     Ok(config)
 }
 
@@ -701,48 +646,6 @@ mod tests {
             })
             .await;
         }
-    }
-
-    /// What `end`, of the refused peer, was told beside an alert.
-    fn told(end: &TransportError) -> &[u8] {
-        match end {
-            TransportError::Lost { source: quinn::ConnectionError::ConnectionClosed(close) } => &close.reason,
-            other => panic!("expected the peer's close, got {other:?}"),
-        }
-    }
-
-    #[tokio::test]
-    async fn a_refused_target_hears_an_alert_and_not_a_word() {
-        let pair = Pair::new();
-        let other = ServerId::from_bytes([9; 16]);
-        let dialled = pair.source.endpoint.connect_tunnel(pair.target.route, other);
-        let accepted = async { pair.target.endpoint.accept().await.unwrap().accept().await };
-        let (dialled, accepted) = soon(async { tokio::join!(dialled, accepted) }).await;
-        let found = dialled.unwrap_err();
-        let expected = format!("the peer is server {}, expected server {other}", pair.target.server);
-        assert_eq!(found.refused_handshake(), Some(&*expected));
-        assert_eq!(told(&accepted.unwrap_err()), b"");
-    }
-
-    #[tokio::test]
-    async fn a_refused_source_hears_an_alert_and_not_a_word() {
-        let (pair, strangers) = (Pair::new(), Pair::new());
-        strangers.source.meet(&pair.target);
-        // It knows the target's CA, so that it is the target that refuses.
-        let trust = pair.source.endpoint.credentials().trust.clone();
-        let known = Credentials { trust, ..Credentials::clone(&strangers.source.endpoint.credentials()) };
-        strangers.source.endpoint.credentials.store(Arc::new(known));
-        let dialled = strangers.source.endpoint.connect_tunnel(pair.target.route, pair.target.server);
-        let accepted = async { pair.target.endpoint.accept().await.unwrap().accept().await };
-        let (dialled, accepted) = soon(async { tokio::join!(dialled, accepted) }).await;
-        let found = accepted.unwrap_err();
-        assert!(found.refused_handshake().unwrap().contains("not signed by the CA"), "{found:?}");
-        // TLS 1.3: a client is done before it is judged.
-        let end = match dialled {
-            Ok(connection) => soon(connection.closed()).await,
-            Err(error) => error,
-        };
-        assert_eq!(told(&end), b"");
     }
 
     #[tokio::test]

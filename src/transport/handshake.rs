@@ -17,6 +17,7 @@ use quinn::crypto::{
 use quinn_proto::transport_parameters::TransportParameters;
 use quinn_proto::{ConnectionId, Side, TransportError};
 
+use super::endpoint::{self, Connection};
 use crate::identity::tls;
 
 /// Why a handshake failed here, once it has.
@@ -37,6 +38,18 @@ impl fmt::Debug for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Finding")
     }
+}
+
+/// Waits for the end of a handshake. Why it failed is known here alone.
+pub(super) async fn finish(
+    mut connecting: quinn::Connecting,
+) -> Result<Connection, endpoint::TransportError> {
+    let data = connecting.handshake_data().await.ok();
+    let finding = data.and_then(|data| data.downcast::<Finding>().ok());
+    connecting.await.map(Connection).map_err(|source| match finding.and_then(|finding| finding.take()) {
+        Some(why) => endpoint::TransportError::Handshake { why, source },
+        None => endpoint::TransportError::lost(source),
+    })
 }
 
 /// The side that dials.
@@ -139,5 +152,54 @@ impl Session for Quiet {
         context: &[u8],
     ) -> Result<(), ExportKeyingMaterialError> {
         self.tls.export_keying_material(output, label, context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::id::ServerId;
+    use crate::transport::endpoint::{Credentials, TransportError};
+    use crate::transport::pair::{Pair, soon};
+
+    /// What `end`, of the refused peer, was told beside an alert.
+    fn told(end: &TransportError) -> &[u8] {
+        match end {
+            TransportError::Lost { source: quinn::ConnectionError::ConnectionClosed(close) } => &close.reason,
+            other => panic!("expected the peer's close, got {other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_target_hears_an_alert_and_not_a_word() {
+        let pair = Pair::new();
+        let other = ServerId::from_bytes([9; 16]);
+        let dialled = pair.source.endpoint.connect_tunnel(pair.target.route, other);
+        let accepted = async { pair.target.endpoint.accept().await.unwrap().accept().await };
+        let (dialled, accepted) = soon(async { tokio::join!(dialled, accepted) }).await;
+        let found = dialled.unwrap_err();
+        let expected = format!("the peer is server {}, expected server {other}", pair.target.server);
+        assert_eq!(found.refused_handshake(), Some(&*expected));
+        assert_eq!(told(&accepted.unwrap_err()), b"");
+    }
+
+    #[tokio::test]
+    async fn a_refused_source_hears_an_alert_and_not_a_word() {
+        let (pair, strangers) = (Pair::new(), Pair::new());
+        strangers.source.meet(&pair.target);
+        // It knows the target's CA, so that it is the target that refuses.
+        let trust = pair.source.endpoint.credentials().trust.clone();
+        let known = Credentials { trust, ..Credentials::clone(&strangers.source.endpoint.credentials()) };
+        strangers.source.endpoint.know(known);
+        let dialled = strangers.source.endpoint.connect_tunnel(pair.target.route, pair.target.server);
+        let accepted = async { pair.target.endpoint.accept().await.unwrap().accept().await };
+        let (dialled, accepted) = soon(async { tokio::join!(dialled, accepted) }).await;
+        let found = accepted.unwrap_err();
+        assert!(found.refused_handshake().unwrap().contains("not signed by the CA"), "{found:?}");
+        // TLS 1.3: a client is done before it is judged.
+        let end = match dialled {
+            Ok(connection) => soon(connection.closed()).await,
+            Err(error) => error,
+        };
+        assert_eq!(told(&end), b"");
     }
 }

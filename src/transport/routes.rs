@@ -16,9 +16,7 @@ use super::endpoint::Connection;
 use super::followers::Followers;
 use super::socket::{AgentSocket, OwnPacket};
 use crate::domain::id::{BootId, RouteId, ServerId};
-use crate::domain::limits::{
-    OWN_PACKETS_A_TURN, PATH_DOUBT, PATH_SILENCE, PROBE_EVERY, SOURCE_LAPSES_AFTER,
-};
+use crate::domain::limits::{OWN_PACKETS_A_TURN, PATH_DOUBT, PATH_SILENCE, PROBE_EVERY, SOURCE_LAPSES_AFTER};
 use crate::domain::path::{PathChoice, PathKind};
 use crate::domain::secret::Secret;
 use crate::identity::chance;

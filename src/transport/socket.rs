@@ -486,8 +486,9 @@ mod tests {
         socket.validate_source(address(&peer));
         let long = |first: u8, destination: &[u8]| {
             let length = u8::try_from(destination.len()).unwrap();
-            let head = [&[first, 0, 0, 0, 1, length][..], destination, &[14], &[5; 14]].concat();
-            [&head[..], &vec![0; 1_200 - head.len()]].concat()
+            let mut packet = [&[first, 0, 0, 0, 1, length][..], destination, &[14], &[5; 14]].concat();
+            packet.resize(1_200, 0);
+            packet
         };
         let first = [&HERE.as_bytes()[..], &[9; 12]].concat();
         let known = [&HERE.as_bytes()[..], &[9; 6]].concat();

@@ -39,8 +39,10 @@ async fn an_agent_that_allows_only_the_relay_tells_its_peer_no_address() {
     lab.start_all().await;
     lab.port_open(0).await;
     lab.takes_path(0, PathKind::Relay).await;
-    let known = |part| std::fs::read_to_string(lab.state(part).join("peer-addresses.json")).unwrap_or_default();
-    let port = |part| std::fs::read_to_string(lab.state(part).join("udp-port.json")).unwrap().trim().to_owned();
+    let known =
+        |part| std::fs::read_to_string(lab.state(part).join("peer-addresses.json")).unwrap_or_default();
+    let port =
+        |part| std::fs::read_to_string(lab.state(part).join("udp-port.json")).unwrap().trim().to_owned();
     // A hides nothing, and what it announced came after what B did not.
     eventually("B knows where A is", async || known(Part::B).contains(&port(Part::A)).then_some(())).await;
     let report = Sender::to(lab.port(0)).send(Generator::new(97).take(20)).await;

@@ -237,7 +237,10 @@ async fn a_source_without_a_certificate_is_refused_and_audited() {
     let place = Place::take(&mut lab, Part::A);
     let (own_route, next) = (place.enrolment.route, Arc::new(Mutex::new(None)));
     let mut config = quinn::EndpointConfig::default();
-    let routed = { let next = Arc::clone(&next); move || Routed { route: own_route, next: Arc::clone(&next) } };
+    let routed = {
+        let next = Arc::clone(&next);
+        move || Routed { route: own_route, next: Arc::clone(&next) }
+    };
     config.cid_generator(move || Box::new(routed())).grease_quic_bit(false);
     let runtime = Arc::new(quinn::TokioRuntime);
     let endpoint =

@@ -240,7 +240,8 @@ fn a_peer_without_a_place_gets_one_when_all_are_taken_and_no_second() {
         target.set_peer(route, vec![key(7)]);
         target.note_peer(route, Some(boot(2)), 0);
         let mut one = agent(route, 2, &[(TARGET, 1, 7)]);
-        let verdicts: Vec<_> = (0..4).map(|_| target.handle_packet(&initial(&one.dial(TARGET, random())), now)).collect();
+        let verdicts: Vec<_> =
+            (0..4).map(|_| target.handle_packet(&initial(&one.dial(TARGET, random())), now)).collect();
         let expected = if number < crowd {
             [Verdict::Passes; 4]
         } else {

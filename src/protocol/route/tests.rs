@@ -252,8 +252,7 @@ fn a_peer_restarted_elsewhere_is_answered_however_often_its_earlier_run_is_repla
     let mut moved = peer(B);
     moved.boot = BootId::from_bytes([77; 8]);
     let mut a = std::mem::replace(&mut net.peers[A], peer(A));
-    a.believe_boot(over.boot, net.now);
-    a.believe_boot(twin.boot, net.now);
+    a.over.push_back(over.boot);
     drain_all(&mut a);
     for port in 0..200 {
         for replayed in [&mut over, &mut twin] {
