@@ -43,7 +43,6 @@ use self::ways::Announced;
 use crate::config::agent::AgentConfig;
 use crate::domain::connection::Side;
 use crate::domain::id::BootId;
-use crate::domain::limits;
 use crate::identity::chance;
 use crate::identity::error::IdentityError;
 use crate::identity::local_https::LocalCertificate;
@@ -211,12 +210,12 @@ async fn kick(context: Arc<Context>) {
     }
 }
 
-/// Answers peers that dial, a bounded number at a time.
+/// Answers peers that dial: as many at a time as the gate has places, no more of one peer than its share.
 async fn accept(context: Arc<Context>) {
     let mut answering = JoinSet::new();
     loop {
         tokio::select! {
-            incoming = context.endpoint.accept(), if answering.len() < limits::ENDPOINT_INCOMING_MAX => {
+            incoming = context.endpoint.accept() => {
                 let Some(incoming) = incoming else { return };
                 answering.spawn(tunnels::answer(Arc::clone(&context), incoming));
             }

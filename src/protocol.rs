@@ -3,6 +3,7 @@
 //! No socket, clock, chance or async, so a fault seen anywhere becomes a test that replays it.
 
 pub mod admin;
+pub mod admission;
 mod allowance;
 pub mod backoff;
 pub mod control;
@@ -11,12 +12,14 @@ pub mod dicom;
 pub mod enrol;
 pub mod frame;
 pub mod heartbeat;
+pub mod initial;
 pub mod liveness;
 pub mod mllp;
 pub mod open;
 pub mod packet;
 pub mod registration;
 pub mod relay;
+mod replay_window;
 pub mod route;
 pub mod rules;
 pub mod stranger;

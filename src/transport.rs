@@ -6,11 +6,14 @@
 //! those that look into it, [`congestion`] says how much a tunnel may have under way, [`link`] carries control messages. What to do is decided in
 //! `protocol`; here it is done.
 
+pub mod admission;
 pub mod congestion;
+mod connection_ids;
 pub mod duplex;
 pub mod endpoint;
 mod followers;
 pub mod gateway_socket;
+mod handshake;
 pub mod link;
 pub mod opening;
 #[cfg(test)]

@@ -42,11 +42,13 @@ main() {
     suite "fuzzing" bash tests/fuzz/run.sh "$([[ $long ]] && echo 300 || echo 15)"
     if [[ $long ]]; then
         suite "bench codec" cargo bench --locked --bench codec
+        suite "bench setup" cargo bench --locked --bench setup
         suite "bench filter" cargo bench --locked --bench filter
         suite "bench relay" cargo bench --locked --bench relay
         suite "bench tunnel" cargo bench --locked --bench tunnel -- --peers direct,adit
     else
         suite "bench codec" cargo test --locked --bench codec -- --once
+        suite "bench setup" cargo test --locked --bench setup -- --once
         suite "bench filter" cargo test --locked --bench filter -- --quick --rounds 1
         suite "bench relay" cargo test --locked --bench relay -- --quick
         suite "bench tunnel" cargo test --locked --bench tunnel -- --quick --rounds 1 --peers direct,adit

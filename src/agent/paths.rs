@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::config::agent::AgentConfig;
 use crate::domain::id::ServerId;
-use crate::domain::path::PathChoice;
+use crate::domain::path::{PathChoice, PathKind};
 
 #[derive(Debug)]
 pub struct Paths {
@@ -29,6 +29,14 @@ impl Paths {
     /// Counts for all connections with `peer`: they share the way to it.
     pub fn choose(&self, peer: ServerId, choice: PathChoice) {
         self.by_peer.send_if_modified(|paths| paths.insert(peer, choice) != Some(choice));
+    }
+
+    /// Peers to which no direct path is allowed, and who therefore learn no address of this host.
+    #[must_use]
+    pub fn hidden_from(&self) -> Vec<ServerId> {
+        let paths = self.by_peer.borrow();
+        let hidden = paths.iter().filter(|(_, choice)| !choice.allows(PathKind::Direct));
+        hidden.map(|(peer, _)| *peer).collect()
     }
 
     #[must_use]

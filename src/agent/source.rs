@@ -99,7 +99,7 @@ async fn record_refusal(context: &Context, rule: &Rule, error: &TunnelError) {
         TunnelError::UnverifiedKey { .. } => {
             context.refuse_peer(connection, peer, PeerRefusal::UnverifiedKey).await;
         }
-        TunnelError::Transport(_) | TunnelError::RefusedByPeer => {}
+        TunnelError::Transport(_) | TunnelError::RefusedByPeer | TunnelError::PeerRestarted => {}
     }
 }
 

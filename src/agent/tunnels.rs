@@ -21,7 +21,7 @@ use crate::identity::peer::VerifiedPeer;
 use crate::protocol::control::{PeerRefusal, Rule};
 use crate::protocol::frame::Code;
 use crate::protocol::open::{self, Open};
-use crate::transport::endpoint::{Connection, Incoming, TransportError};
+use crate::transport::endpoint::{Connection, IncomingTunnel, TransportError};
 use crate::transport::opening::{self, Opening};
 use crate::transport::tunnel::Tunnel;
 
@@ -48,6 +48,8 @@ pub enum TunnelError {
         "the peer's agent refused the tunnel; its log names the reason (not in its file, paused, another known key or secret)"
     )]
     RefusedByPeer,
+    #[error("the peer's agent was restarted meanwhile")]
+    PeerRestarted,
     #[error("{0}")]
     Refused(PeerRefusal),
     #[error(
@@ -60,8 +62,23 @@ pub enum TunnelError {
     UnverifiedKey { connection: ConnectionId, shown: KeyFingerprint },
 }
 
-/// The source's side: dials the peer of `rule` and proves both ends.
+/// The source's side: dials the peer of `rule` and proves both ends. What is said to one run of the
+/// peer, another does not hear.
 pub async fn dial(
+    context: &Context,
+    entry: &LiveEntry,
+    rule: &Rule,
+    secret: &Secret,
+) -> Result<Admitted, TunnelError> {
+    let mut way = context.routes.way(rule.peer);
+    let run = way.borrow_and_update().boot;
+    tokio::select! {
+        outcome = dial_run(context, entry, rule, secret) => outcome,
+        Ok(_) = way.wait_for(|way| way.boot.is_some() && way.boot != run) => Err(TunnelError::PeerRestarted),
+    }
+}
+
+async fn dial_run(
     context: &Context,
     entry: &LiveEntry,
     rule: &Rule,
@@ -120,7 +137,9 @@ async fn prove_as_source(
 }
 
 /// Finishes handshakes of peers that dial, and hands what is admitted to its entry.
-pub async fn answer(context: Arc<Context>, incoming: Incoming) {
+pub async fn answer(context: Arc<Context>, incoming: IncomingTunnel) {
+    // Of the peer's share, until this is over.
+    let _place = incoming.place();
     let connection = match timeout(HANDSHAKE_TIMEOUT, incoming.accept()).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {

@@ -123,6 +123,7 @@ impl Uplink {
             _ => return Err(UplinkError::NoWelcome),
         };
         self.context.learn_time(now).await;
+        sender.send(&self.hidden_from()).await?;
         sender.send(&ToGateway::Listening { addresses: self.reachable_at(gateway) }).await?;
         *up_since = Some(Instant::now());
         self.context.set_link(true);
@@ -194,6 +195,11 @@ impl Uplink {
             }
         }
         Err(failure)
+    }
+
+    /// Whom the gateway must not tell where this host is.
+    fn hidden_from(&self) -> ToGateway {
+        ToGateway::HiddenFrom { peers: self.context.paths.hidden_from() }
     }
 
     /// The addresses of this agent's socket that peers may try.
@@ -273,6 +279,9 @@ impl<'a> Session<'a> {
             limits::CONTROL_HEARTBEAT_EVERY,
             limits::CONTROL_HEARTBEATS_MISSED_MAX,
         );
+        let mut paths = self.uplink.context.paths.watch();
+        // A choice made since the link was opened is said again.
+        paths.mark_changed();
         let mut reports = interval(REPORT_EVERY);
         reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -283,6 +292,7 @@ impl<'a> Session<'a> {
                     self.handle(message?, &mut outgoing).await?;
                 }
                 Some(message) = self.uplink.outbox.recv() => outgoing.push(message),
+                Ok(()) = paths.changed() => outgoing.push(self.uplink.hidden_from()),
                 _ = reports.tick() => self.report(&mut outgoing),
                 () = sleep_until(heartbeat.deadline().into()) => match heartbeat.poll(Instant::now()) {
                     Some(Beat::Send { number }) => outgoing.push(ToGateway::Heartbeat { number }),

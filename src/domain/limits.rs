@@ -143,6 +143,34 @@ pub const ENDPOINT_INCOMING_MAX: usize = 64;
 pub const ENDPOINT_INCOMING_BYTES_EACH: u64 = 64 * 1024;
 pub const ENDPOINT_INCOMING_BYTES_ALL: u64 = 1024 * 1024;
 
+/// Handshakes of peers that an agent has under way at a time, beside one for each peer that has none
+/// yet, and what QUIC itself may hold of them before they are accepted: more than ever pass.
+pub const HANDSHAKE_PLACES_MAX: usize = 256;
+pub const TUNNELS_INCOMING_MAX: usize = 8_192;
+/// Handshakes that one peer may begin at once for each place of its share; each second then as many as
+/// it has places.
+pub const HANDSHAKES_BURST_PER_PLACE: u32 = 4;
+/// A peer that begins a handshake must have answered what it was sent within this. It covers a round
+/// trip of 600 ms with a loss on either way.
+pub const FIRST_FLIGHT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Keys that are tried on one tag: those of one peer whose hint fits.
+pub const TAG_KEYS_TRIED_MAX: usize = 16;
+/// Numbers of handshakes that may arrive out of order: every connection of a file dials at once.
+pub const REPLAY_WINDOW: u32 = 2_048;
+/// Peers that were named before, of which is remembered what they had used.
+pub const PEERS_LEFT_MAX: usize = 1_024;
+
+/// How many handshakes one peer may have under way: two for each of its connections, within bounds.
+#[must_use]
+pub const fn handshake_share(connections: usize) -> u32 {
+    match connections {
+        0..=2 => 4,
+        #[expect(clippy::cast_possible_truncation, reason = "it is below 32")]
+        3..32 => connections as u32 * 2,
+        _ => 64,
+    }
+}
+
 /// How often the route to a peer is probed while a tunnel is wanted.
 pub const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// A probe of the path in use that was not answered is repeated sooner.
@@ -176,9 +204,17 @@ pub const QUIC_MTU_MIN: usize = 1_200;
 pub const PROBE_BYTES_MAX: usize = 6_500;
 /// Candidate addresses one peer may announce.
 pub const PEER_ADDRESSES_MAX: usize = 16;
+/// Runs of a peer's agent that are remembered to be over.
+pub const RUNS_OVER_MAX: usize = 8;
 /// Probes of one peer that are answered a second: so many from validated sources, so many through
-/// the relay, and so many from all others together.
+/// the relay, and from all others together so many of its known run and of another.
 pub const PROBE_ANSWERS_PER_SECOND: u32 = 20;
+
+/// Packets of our own that wait for an agent's route keeper, how many of them may come from addresses
+/// that are not validated, and how many it takes in one turn.
+pub const OWN_PACKETS_QUEUED_MAX: usize = 256;
+pub const OWN_PACKETS_OF_STRANGERS_MAX: usize = 64;
+pub const OWN_PACKETS_A_TURN: usize = 32;
 
 /// How often an agent tells the relay where it is, and how soon again while it is not answered.
 pub const REGISTER_EVERY: Duration = Duration::from_secs(15);
@@ -300,6 +336,8 @@ pub const ADMIN_METHOD_BYTES_MAX: usize = 32;
 pub const PRIVATE_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Entries of one kind in an agent's file.
 pub const ENTRIES_MAX: usize = 1_024;
+/// Peers from which one agent may hide where it is: as many as entries of all kinds can name.
+pub const HIDDEN_FROM_MAX: usize = 4 * ENTRIES_MAX;
 /// Addresses an agent's file may add to those the agent finds by itself.
 pub const DIRECT_ADDRESSES_MAX: usize = 8;
 /// Addresses of one gateway in a connector file.

@@ -1,7 +1,7 @@
 //! Who is on a control link now, and where it says it can be reached. In memory only: after a
 //! restart every agent reports again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +22,8 @@ pub struct Presence {
 struct Present {
     seat: u64,
     addresses: Vec<SocketAddr>,
+    /// Who is not told.
+    hidden_from: BTreeSet<ServerId>,
     /// Dropped when a newer link of the same server takes over.
     _in_use: oneshot::Sender<()>,
 }
@@ -41,15 +43,19 @@ impl Presence {
     pub fn join(self: &Arc<Self>, server: ServerId) -> Seat {
         let (in_use, replaced) = oneshot::channel();
         let number = self.seats_given.fetch_add(1, Ordering::Relaxed);
-        self.lock().insert(server, Present { seat: number, addresses: Vec::new(), _in_use: in_use });
+        let (addresses, hidden_from) = (Vec::new(), BTreeSet::new());
+        self.lock().insert(server, Present { seat: number, addresses, hidden_from, _in_use: in_use });
         self.changed();
         Seat { presence: Arc::clone(self), server, number, replaced }
     }
 
-    /// Empty for a server that is away or has not reported yet.
+    /// What `asker` may know of where `server` is: nothing of one that is away, has not reported yet
+    /// or hides from it.
     #[must_use]
-    pub fn addresses(&self, server: ServerId) -> Vec<SocketAddr> {
-        self.lock().get(&server).map(|present| present.addresses.clone()).unwrap_or_default()
+    pub fn addresses(&self, server: ServerId, asker: ServerId) -> Vec<SocketAddr> {
+        let present = self.lock();
+        let shown = present.get(&server).filter(|present| !present.hidden_from.contains(&asker));
+        shown.map(|present| present.addresses.clone()).unwrap_or_default()
     }
 
     #[must_use]
@@ -86,16 +92,21 @@ impl Seat {
 
     /// Where the server can be reached from now on.
     pub fn set_addresses(&self, addresses: Vec<SocketAddr>) {
+        self.change(|mine| (mine.addresses != addresses).then(|| mine.addresses = addresses));
+    }
+
+    /// Who is not told from now on.
+    pub fn hide_from(&self, peers: BTreeSet<ServerId>) {
+        self.change(|mine| (mine.hidden_from != peers).then(|| mine.hidden_from = peers));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Present) -> Option<()>) {
         let mut present = self.presence.lock();
-        let Some(mine) = present.get_mut(&self.server).filter(|present| present.seat == self.number) else {
-            return;
-        };
-        if mine.addresses == addresses {
-            return;
+        let mine = present.get_mut(&self.server).filter(|present| present.seat == self.number);
+        if mine.and_then(change).is_some() {
+            drop(present);
+            self.presence.changed();
         }
-        mine.addresses = addresses;
-        drop(present);
-        self.presence.changed();
     }
 }
 
@@ -115,6 +126,7 @@ mod tests {
     use super::*;
 
     const SERVER: ServerId = ServerId::from_bytes([1; 16]);
+    const PEER: ServerId = ServerId::from_bytes([2; 16]);
 
     fn address(port: u16) -> Vec<SocketAddr> {
         vec![([127, 0, 0, 1], port).into()]
@@ -127,15 +139,30 @@ mod tests {
         older.set_addresses(address(1));
         let newer = presence.join(SERVER);
         older.replaced().await;
-        assert_eq!(presence.addresses(SERVER), []);
+        assert_eq!(presence.addresses(SERVER, PEER), []);
         assert!(newer.is_current() && !older.is_current());
 
         newer.set_addresses(address(2));
         older.set_addresses(address(1));
         drop(older);
-        assert_eq!(presence.addresses(SERVER), address(2));
+        assert_eq!(presence.addresses(SERVER, PEER), address(2));
         drop(newer);
         assert!(!presence.is_present(SERVER));
+    }
+
+    #[test]
+    fn who_a_server_hides_from_is_not_told_where_it_is() {
+        let (presence, other) = (Arc::new(Presence::default()), ServerId::from_bytes([3; 16]));
+        let seat = presence.join(SERVER);
+        seat.hide_from([PEER].into());
+        seat.set_addresses(address(1));
+        assert_eq!(presence.addresses(SERVER, PEER), []);
+        assert_eq!(presence.addresses(SERVER, other), address(1));
+        let mut watching = presence.subscribe();
+        watching.mark_unchanged();
+        seat.hide_from(BTreeSet::new());
+        assert!(watching.has_changed().unwrap());
+        assert_eq!(presence.addresses(SERVER, PEER), address(1));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use super::key::{KeyPair, PublicKey};
 use super::leaf;
 use super::name::PeerName;
 use super::time::TimeSource;
-use super::verifier::{EnrolVerifier, PeerVerifier, Refused};
+use super::verifier::{self, EnrolVerifier, PeerVerifier, Refused};
 
 /// The server name every client sends, so that an onlooker learns nothing from it.
 pub const SERVER_NAME: &str = "adit";
@@ -234,6 +234,13 @@ pub fn refusal(error: &(dyn std::error::Error + 'static)) -> Option<IdentityErro
         };
     }
     None
+}
+
+/// Takes what a verifier of ours found wrong in the handshake that this thread has just driven. For
+/// QUIC, which hands on no error but a text.
+#[must_use]
+pub fn take_finding() -> Option<IdentityError> {
+    verifier::take_finding()
 }
 
 fn without_memory(mut config: ServerConfig, alpn: &[u8]) -> ServerConfig {

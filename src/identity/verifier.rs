@@ -1,5 +1,6 @@
 //! The certificate verifiers rustls calls during a handshake. They judge by `leaf::verify` alone.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -224,7 +225,18 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
+thread_local! {
+    static FINDING: Cell<Option<IdentityError>> = const { Cell::new(None) };
+}
+
+/// What a verifier found wrong in the handshake that this thread has just driven. A verifier runs
+/// within the call that drives its handshake, so its reason is left where that call can take it.
+pub(super) fn take_finding() -> Option<IdentityError> {
+    FINDING.take()
+}
+
 pub(super) fn refused(error: IdentityError) -> Error {
+    FINDING.set(Some(error.clone()));
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Refused(error)))))
 }
 

@@ -83,6 +83,11 @@ pub enum ToGateway {
     Heartbeat {
         number: u64,
     },
+    /// Peers to which this agent's owner allows no direct path: they are not told where it is. Said
+    /// before the addresses, and again when it changes.
+    HiddenFrom {
+        peers: Vec<ServerId>,
+    },
     /// Where this agent's UDP socket can be reached directly.
     Listening {
         addresses: Vec<SocketAddr>,

@@ -40,7 +40,7 @@ use super::allowance::Allowance;
 use super::packet::{PROBE_BYTES_MIN, Packet, PacketKey, PacketKind};
 use crate::domain::id::{BootId, RouteId};
 use crate::domain::limits::{
-    PROBE_AGAIN, PROBE_ANSWERS_PER_SECOND, PROBE_BYTES_MAX, PROBE_EVERY, PROBES_PER_SECOND,
+    PROBE_AGAIN, PROBE_ANSWERS_PER_SECOND, PROBE_BYTES_MAX, PROBE_EVERY, PROBES_PER_SECOND, RUNS_OVER_MAX,
 };
 use crate::domain::path::{PathChoice, PathKind};
 
@@ -77,6 +77,8 @@ pub struct PeerRoute {
     boot: BootId,
     peer: RouteId,
     peer_boot: Option<BootId>,
+    /// Runs of the peer that are over: what they sent is replayed. The oldest is forgotten first.
+    over: VecDeque<BootId>,
     keys: Vec<PacketKey>,
     /// Which of `keys` seals the next probe: the last one answered; while none answers each in
     /// turn, as the peer may not hold all of them yet.
@@ -95,7 +97,11 @@ pub struct PeerRoute {
 struct Answered {
     validated: Allowance,
     relay: Allowance,
+    /// From unknown addresses, of the peer's run that is known: it may have moved, or be replayed.
     strangers: Allowance,
+    /// From unknown addresses, of another run: whoever has listened to the known one cannot use up
+    /// what a restarted peer needs.
+    newcomers: Allowance,
 }
 
 impl PeerRoute {
@@ -106,6 +112,7 @@ impl PeerRoute {
             boot,
             peer,
             peer_boot: None,
+            over: VecDeque::new(),
             keys: Vec::new(),
             key: 0,
             targets: Targets::default(),
@@ -256,6 +263,12 @@ impl PeerRoute {
         self.peer_boot
     }
 
+    /// Which of the keys the peer has answered last; while none answers, the one tried next.
+    #[must_use]
+    pub const fn key(&self) -> usize {
+        self.key
+    }
+
     /// The addresses whose QUIC packets may be handed on.
     pub fn validated(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         let valid = self.targets.iter().filter(|(_, target)| target.answered.is_some());
@@ -270,11 +283,16 @@ impl PeerRoute {
         now: Instant,
         nonce: &mut impl FnMut() -> [u8; 16],
     ) {
+        if self.over.contains(&probe.boot) {
+            return;
+        }
         let is_valid = self.targets.get(from).is_some_and(|target| target.answered.is_some());
+        let is_known_run = self.peer_boot == Some(probe.boot);
         let allowance = match from {
             Hop::Relay => &mut self.answered.relay,
             Hop::Direct(_) if is_valid => &mut self.answered.validated,
-            Hop::Direct(_) => &mut self.answered.strangers,
+            Hop::Direct(_) if is_known_run => &mut self.answered.strangers,
+            Hop::Direct(_) => &mut self.answered.newcomers,
         };
         if !allowance.take(PROBE_ANSWERS_PER_SECOND, now) {
             return;
@@ -319,8 +337,10 @@ impl PeerRoute {
     }
 
     fn believe_boot(&mut self, boot: BootId, now: Instant) {
-        if self.peer_boot.replace(boot).is_none_or(|known| known == boot) {
-            return;
+        let Some(before) = self.peer_boot.replace(boot).filter(|known| *known != boot) else { return };
+        self.over.push_back(before);
+        if self.over.len() > RUNS_OVER_MAX {
+            self.over.pop_front();
         }
         // What the earlier run was asked it may still answer, late; that must not undo this.
         self.outstanding.clear();

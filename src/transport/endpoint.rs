@@ -12,18 +12,20 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
-    AsyncUdpSocket, ClientConfig, ConnectionIdGenerator, EndpointConfig, IdleTimeout, MtuDiscoveryConfig,
-    ServerConfig, TokioRuntime, TransportConfig, ValidationTokenConfig, VarInt,
+    AsyncUdpSocket, ClientConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
+    TokioRuntime, TransportConfig, ValidationTokenConfig, VarInt,
 };
 use rustls::pki_types::CertificateDer;
 
+use super::admission::Place;
 use super::congestion::{self, PathHandle};
+use super::connection_ids::{NextId, RoutedIds, initial_id};
 use super::gateway_socket::GatewaySocket;
+use super::handshake::{Answering, Dialling, finish};
 use super::socket::{AgentSocket, VIRTUAL_PEER};
 use crate::config::agent::Congestion;
 use crate::domain::id::{RouteId, ServerId};
 use crate::domain::limits;
-use crate::identity::chance;
 use crate::identity::error::IdentityError;
 use crate::identity::name::PeerName;
 use crate::identity::peer::VerifiedPeer;
@@ -35,10 +37,6 @@ use crate::protocol::liveness::Counts;
 use crate::protocol::open::{self, EXPORTER_LABEL};
 use crate::protocol::registration::REGISTRATION_LABEL;
 
-/// An agent's connection ids: its route id and six random bytes.
-const CONNECTION_ID_BYTES: usize = 14;
-/// A client's first Initial: the target's route and twelve random bytes.
-const INITIAL_ID_BYTES: usize = 20;
 /// Datagrams every path carries (RFC 9000 §14) and the most we try. Ten GSO segments of the latter
 /// must stay under 64 KB, or the kernel refuses them.
 const MTU_MIN: u16 = 1_200;
@@ -61,6 +59,8 @@ pub enum TransportError {
     Connect { source: quinn::ConnectError },
     #[error("the QUIC connection was lost")]
     Lost { source: quinn::ConnectionError },
+    #[error("the handshake failed: {why}")]
+    Handshake { why: String, source: quinn::ConnectionError },
     #[error("{code}")]
     Closed { code: Code },
     #[error("the peer's certificate is not acceptable")]
@@ -86,11 +86,8 @@ impl TransportError {
     #[must_use]
     pub fn refused_handshake(&self) -> Option<&str> {
         match self {
-            Self::Lost { source: quinn::ConnectionError::TransportError(error) } => {
-                // Our verifiers' own words reach us in rustls's wrapping.
-                let reason = error.reason.as_str();
-                let words = reason.split_once("OtherError(").and_then(|(_, rest)| rest.strip_suffix("))"));
-                (0x100..0x200).contains(&u64::from(error.code)).then_some(words.unwrap_or(reason))
+            Self::Handshake { why, source: quinn::ConnectionError::TransportError(error) } => {
+                (0x100..0x200).contains(&u64::from(error.code)).then_some(why)
             }
             _ => None,
         }
@@ -125,6 +122,7 @@ pub struct Credentials {
 pub struct AgentEndpoint {
     endpoint: quinn::Endpoint,
     socket: Arc<AgentSocket>,
+    next_id: NextId,
     credentials: ArcSwap<Credentials>,
     settings: TunnelSettings,
 }
@@ -136,15 +134,16 @@ impl AgentEndpoint {
         credentials: Credentials,
         settings: TunnelSettings,
     ) -> Result<Self, TransportError> {
+        let next_id = NextId::default();
         let endpoint = quinn::Endpoint::new_with_abstract_socket(
-            endpoint_config(route, EndpointConfig::default()),
+            routed_config(route, &next_id, EndpointConfig::default()),
             Some(tunnel_server_config(&credentials, settings)?),
             Arc::clone(&socket) as Arc<dyn AsyncUdpSocket>,
             Arc::new(TokioRuntime),
         )
         .map_err(|source| TransportError::Endpoint { source })?;
         let credentials = ArcSwap::from_pointee(credentials);
-        Ok(Self { endpoint, socket, credentials, settings })
+        Ok(Self { endpoint, socket, next_id, credentials, settings })
     }
 
     #[must_use]
@@ -161,10 +160,16 @@ impl AgentEndpoint {
         Ok(())
     }
 
+    /// Judges peers by other credentials, and shows them, when it dials.
+    #[cfg(test)]
+    pub(super) fn know(&self, credentials: Credentials) {
+        self.credentials.store(Arc::new(credentials));
+    }
+
     /// Dials `peer`, whose leaf must be valid now, at `route`.
     pub async fn connect_tunnel(&self, route: RouteId, peer: ServerId) -> Result<Connection, TransportError> {
         let config = tunnel_client_config(&self.credentials.load(), self.settings, route, peer)?;
-        self.connect(config).await
+        self.connect(config, route).await
     }
 
     /// Dials the gateway, whose dates a host with a wrong clock cannot judge.
@@ -172,20 +177,36 @@ impl AgentEndpoint {
         let (credentials, transport) = (self.credentials.load_full(), control_transport());
         let config =
             client_config(&credentials, route, PeerName::Gateway, Dates::Ignore, control::ALPN, transport)?;
-        self.connect(config).await
+        self.connect(config, route).await
     }
 
-    async fn connect(&self, config: ClientConfig) -> Result<Connection, TransportError> {
+    async fn connect(&self, mut config: ClientConfig, route: RouteId) -> Result<Connection, TransportError> {
+        // Kept until the handshake is over, however that ends.
+        let dial = self.socket.dial(route);
+        let (ids, next_id) = (dial.ids, self.next_id.clone());
+        config.initial_dst_cid_provider(Arc::new(move || {
+            // quinn asks for both ids in one step, this one first.
+            next_id.set(ids.source);
+            quinn_proto::ConnectionId::new(&ids.destination)
+        }));
         let connecting = self
             .endpoint
             .connect_with(config, VIRTUAL_PEER, SERVER_NAME)
             .map_err(|source| TransportError::Connect { source })?;
-        connecting.await.map(Connection).map_err(TransportError::lost)
+        finish(connecting).await
     }
 
-    /// The next peer that dials; `None` once the endpoint is closed.
-    pub async fn accept(&self) -> Option<Incoming> {
-        self.endpoint.accept().await.map(Incoming)
+    /// The next peer that dials; `None` once the endpoint is closed. How many there are at a time is
+    /// bounded by the places that the gate gives.
+    pub async fn accept(&self) -> Option<IncomingTunnel> {
+        loop {
+            let incoming = self.endpoint.accept().await?;
+            if let Some(place) = self.socket.gate().claim(&incoming.orig_dst_cid()) {
+                return Some(IncomingTunnel { incoming, place });
+            }
+            // It got past the socket by ids of a handshake that is over.
+            incoming.ignore();
+        }
     }
 
     /// Has every connection send something at once: what was lost with a path that died is found
@@ -261,12 +282,38 @@ async fn close(endpoint: &quinn::Endpoint, limit: Duration) {
     let _ = tokio::time::timeout(limit, endpoint.wait_idle()).await;
 }
 
+/// A handshake that a peer with a place has begun.
+#[derive(Debug)]
+pub struct IncomingTunnel {
+    incoming: quinn::Incoming,
+    place: Place,
+}
+
+impl IncomingTunnel {
+    /// Its place, which the peer holds as long as any copy of it is kept.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.place.clone()
+    }
+
+    /// Finishes the handshake. A peer that does not answer soon is not waited for.
+    pub async fn accept(self) -> Result<Connection, TransportError> {
+        let connecting = self.incoming.accept().map_err(TransportError::lost)?;
+        tokio::select! {
+            connected = finish(connecting) => connected,
+            () = self.place.is_abandoned() => {
+                Err(TransportError::Timeout { after: limits::FIRST_FLIGHT_TIMEOUT })
+            }
+        }
+    }
+}
+
 /// A handshake that has not been decided on.
 #[derive(Debug)]
 pub struct Incoming(quinn::Incoming);
 
 impl Incoming {
-    /// Where the handshake comes from; the virtual address on agents.
+    /// Where the handshake comes from.
     #[must_use]
     pub fn from(&self) -> std::net::SocketAddr {
         self.0.remote_address()
@@ -274,8 +321,7 @@ impl Incoming {
 
     /// Finishes the handshake.
     pub async fn accept(self) -> Result<Connection, TransportError> {
-        let connecting = self.0.accept().map_err(TransportError::lost)?;
-        connecting.await.map(Connection).map_err(TransportError::lost)
+        finish(self.0.accept().map_err(TransportError::lost)?).await
     }
 }
 
@@ -428,43 +474,16 @@ pub fn counts(stats: &quinn::ConnectionStats) -> Counts {
     }
 }
 
-/// Hands out connection ids that carry our route, and takes only such.
-#[derive(Debug)]
-struct RoutedIds(RouteId);
-
-impl ConnectionIdGenerator for RoutedIds {
-    fn generate_cid(&mut self) -> quinn_proto::ConnectionId {
-        connection_id::<CONNECTION_ID_BYTES>(self.0)
-    }
-
-    fn validate(&self, id: &quinn_proto::ConnectionId) -> Result<(), quinn_proto::InvalidCid> {
-        if id.len() == CONNECTION_ID_BYTES && id.starts_with(self.0.as_bytes()) {
-            Ok(())
-        } else {
-            Err(quinn_proto::InvalidCid)
-        }
-    }
-
-    fn cid_len(&self) -> usize {
-        CONNECTION_ID_BYTES
-    }
-
-    fn cid_lifetime(&self) -> Option<Duration> {
-        None
-    }
-}
-
-fn connection_id<const LEN: usize>(route: RouteId) -> quinn_proto::ConnectionId {
-    let mut id = chance::bytes::<LEN>();
-    id[..8].copy_from_slice(route.as_bytes());
-    quinn_proto::ConnectionId::new(&id)
-}
-
 /// The settings of every endpoint of ours, agent's or gateway's, that sits at `route`. Public, as the
 /// two below, for whoever drives QUIC without sockets.
 #[must_use]
-pub fn endpoint_config(route: RouteId, mut config: EndpointConfig) -> EndpointConfig {
-    config.cid_generator(move || Box::new(RoutedIds(route)));
+pub fn endpoint_config(route: RouteId, config: EndpointConfig) -> EndpointConfig {
+    routed_config(route, &NextId::default(), config)
+}
+
+fn routed_config(route: RouteId, next: &NextId, mut config: EndpointConfig) -> EndpointConfig {
+    let next = next.clone();
+    config.cid_generator(move || Box::new(RoutedIds::new(route, next.clone())));
     // The fixed bit tells QUIC from our own packets.
     config.grease_quic_bit(false);
     config.max_udp_payload_size(DATAGRAM_BYTES_MAX).expect("a datagram of 6,500 bytes is a valid maximum");
@@ -484,7 +503,7 @@ fn server_config(
     let tls = tls::server_config(identity, trust, dates, alpn)
         .map_err(|source| TransportError::Identity { source })?;
     let crypto = QuicServerConfig::try_from(tls).map_err(|source| TransportError::Suite { source })?;
-    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+    let mut config = ServerConfig::with_crypto(Arc::new(Answering(Arc::new(crypto))));
     let mut tokens = ValidationTokenConfig::default();
     tokens.sent(0);
     config
@@ -503,6 +522,8 @@ pub fn tunnel_server_config(
 ) -> Result<ServerConfig, TransportError> {
     let dates = Dates::Enforce(credentials.clock.clone());
     let mut config = server_config(&credentials.identity, &credentials.trust, dates, open::ALPN)?;
+    // How many there may be is the gate's to say.
+    config.max_incoming(limits::TUNNELS_INCOMING_MAX);
     config.transport_config(Arc::new(tunnel_transport(settings)));
     Ok(config)
 }
@@ -529,9 +550,9 @@ fn client_config(
     let tls = tls::client_config(&credentials.identity, &credentials.trust, peer, dates, alpn)
         .map_err(|source| TransportError::Identity { source })?;
     let crypto = QuicClientConfig::try_from(tls).map_err(|source| TransportError::Suite { source })?;
-    let mut config = ClientConfig::new(Arc::new(crypto));
+    let mut config = ClientConfig::new(Arc::new(Dialling(Arc::new(crypto))));
     config.transport_config(Arc::new(transport));
-    config.initial_dst_cid_provider(Arc::new(move || connection_id::<INITIAL_ID_BYTES>(route)));
+    config.initial_dst_cid_provider(Arc::new(move || initial_id(route)));
     Ok(config)
 }
 
@@ -639,6 +660,8 @@ mod tests {
         assert!(dialled.unwrap_err().refused_handshake().is_some());
         assert!(accepted.is_err());
 
+        // What one run of a source has begun with, no other of the same name can.
+        let pair = Pair::new();
         let other = ServerId::from_bytes([9; 16]);
         pair.target.socket.set_route(pair.source.route, pair.source.socket.bound().unwrap());
         let dialled = pair.source.endpoint.connect_tunnel(pair.target.route, other);

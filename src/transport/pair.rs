@@ -16,7 +16,7 @@ use super::socket::{AgentSocket, OwnPacket};
 use super::tunnel::Tunnel;
 use crate::config::agent::Congestion;
 use crate::domain::connection::Side;
-use crate::domain::id::{ConnectionId, RouteId, ServerId};
+use crate::domain::id::{BootId, ConnectionId, RouteId, ServerId};
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::identity::ca::CertificateAuthority;
@@ -24,6 +24,7 @@ use crate::identity::csr::VerifiedCsr;
 use crate::identity::key::KeyPair;
 use crate::identity::time::StoppedClock;
 use crate::identity::tls::Identity;
+use crate::protocol::initial::TagKey;
 use crate::protocol::open::{self, Open};
 
 pub const NOW: Timestamp = Timestamp::from_millis(1_795_510_800_000);
@@ -53,12 +54,28 @@ impl End {
         let identity = Identity::new(&ca.sign_server(&csr, server, NOW).unwrap(), key).unwrap();
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         let (socket, own_packets) = AgentSocket::new(udp, route).unwrap();
+        socket.gate().set_boot(boot(number));
         let credentials =
             Credentials { identity, trust: ca.trust().clone(), clock: Arc::new(StoppedClock(NOW)) };
         let settings = TunnelSettings { congestion: Congestion::Bbr };
         let endpoint = AgentEndpoint::new(Arc::clone(&socket), route, credentials, settings).unwrap();
         Self { server, route, socket, own_packets: Some(own_packets), endpoint }
     }
+
+    /// As if both had answered each other's probes: each knows the other's run and a secret of both.
+    pub fn meet(&self, other: &Self) {
+        for (one, other) in [(self, other), (other, self)] {
+            let [number, ..] = *other.route.as_bytes();
+            let gate = one.socket.gate();
+            gate.set_peer(other.route, vec![TagKey::of_connection(&Secret::from_bytes([4; 32]))]);
+            gate.note_peer(other.route, Some(boot(number)), 0);
+            one.socket.set_route(other.route, other.socket.bound().unwrap());
+        }
+    }
+}
+
+fn boot(number: u8) -> BootId {
+    BootId::from_bytes([number; 8])
 }
 
 pub struct Pair {
@@ -77,8 +94,7 @@ impl Pair {
     pub fn new() -> Self {
         let ca = CertificateAuthority::create("example.org".parse().unwrap(), NOW).unwrap();
         let (source, target) = (End::new(&ca, 1), End::new(&ca, 2));
-        source.socket.set_route(target.route, target.socket.bound().unwrap());
-        target.socket.set_route(source.route, source.socket.bound().unwrap());
+        source.meet(&target);
         Self { source, target }
     }
 

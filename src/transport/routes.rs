@@ -16,10 +16,11 @@ use super::endpoint::Connection;
 use super::followers::Followers;
 use super::socket::{AgentSocket, OwnPacket};
 use crate::domain::id::{BootId, RouteId, ServerId};
-use crate::domain::limits::{PATH_DOUBT, PATH_SILENCE, PROBE_EVERY, SOURCE_LAPSES_AFTER};
+use crate::domain::limits::{OWN_PACKETS_A_TURN, PATH_DOUBT, PATH_SILENCE, PROBE_EVERY, SOURCE_LAPSES_AFTER};
 use crate::domain::path::{PathChoice, PathKind};
 use crate::domain::secret::Secret;
 use crate::identity::chance;
+use crate::protocol::initial::TagKey;
 use crate::protocol::packet::{Claim, PacketKey};
 use crate::protocol::registration::Registration;
 use crate::protocol::route::{Hop, PathReason, PeerRoute, RouteEvent};
@@ -103,6 +104,7 @@ impl Routes {
         let (relay, relay_changes) = watch::channel(None);
         let (followers, kicks) = (Arc::default(), watch::Sender::new(0));
         let (unanswered, registered) = (Arc::default(), watch::Sender::new(false));
+        socket.gate().set_boot(own.boot);
         let routes = Self { ways: Ways::default(), wanted, relay, followers, kicks, unanswered, registered };
         let driver = RouteDriver {
             socket,
@@ -207,6 +209,8 @@ struct DrivenPeer {
     way: watch::Sender<Way>,
     why: Option<PathReason>,
     changes: u64,
+    /// What the gate was told last: the peer's run, and which key it holds.
+    known: Option<(Option<BootId>, usize)>,
 }
 
 /// When connections are told that packets take another way.
@@ -224,7 +228,7 @@ impl RouteDriver {
             let due = self.due().unwrap_or_else(|| Instant::now() + IDLE);
             tokio::select! {
                 packet = self.own_packets.recv() => match packet {
-                    Some(packet) => self.handle_packet(&packet),
+                    Some(packet) => self.handle_packets(&packet),
                     None => return,
                 },
                 changed = self.wanted.changed() => match changed {
@@ -246,6 +250,15 @@ impl RouteDriver {
     fn due(&self) -> Option<Instant> {
         let keepers = self.peers.values().filter_map(|peer| peer.keeper.poll_timeout());
         keepers.chain(self.leg.registration.poll_timeout()).chain(self.kicks.due).min()
+    }
+
+    /// Takes what waits in one turn: what follows from it is done once.
+    fn handle_packets(&mut self, first: &OwnPacket) {
+        self.handle_packet(first);
+        for _ in 1..OWN_PACKETS_A_TURN {
+            let Ok(packet) = self.own_packets.try_recv() else { return };
+            self.handle_packet(&packet);
+        }
     }
 
     fn handle_packet(&mut self, packet: &OwnPacket) {
@@ -324,6 +337,7 @@ impl RouteDriver {
                     way: way_of(&self.ways, server),
                     why: None,
                     changes: 0,
+                    known: None,
                 }
             });
             if peer.wanted.path != wanted.path {
@@ -331,6 +345,8 @@ impl RouteDriver {
             }
             if peer.wanted.secrets != wanted.secrets {
                 peer.keeper.set_keys(wanted.secrets.iter().map(PacketKey::of_connection).collect());
+                let tags = wanted.secrets.iter().map(TagKey::of_connection).collect();
+                self.socket.gate().set_peer(wanted.route, tags);
             }
             if peer.wanted.candidates != wanted.candidates {
                 peer.keeper.set_candidates(&wanted.candidates, now);
@@ -483,11 +499,17 @@ impl DrivenPeer {
             };
             transmits.extend(to.map(|to| (to, transmit.packet)));
         }
-        self.publish();
+        self.publish(socket);
         disturbed
     }
 
-    fn publish(&self) {
+    fn publish(&mut self, socket: &AgentSocket) {
+        let known = (self.keeper.peer_boot(), self.keeper.key());
+        if self.known != Some(known) {
+            // Before anybody is told that there is a way.
+            socket.gate().note_peer(self.wanted.route, known.0, known.1);
+            self.known = Some(known);
+        }
         let now = Way {
             hop: self.keeper.active(),
             why: self.why,
@@ -508,6 +530,7 @@ impl DrivenPeer {
             socket.forget_source(address);
         }
         socket.remove_route(self.wanted.route);
+        socket.gate().remove_peer(self.wanted.route);
         self.way.send_replace(Way::default());
     }
 }

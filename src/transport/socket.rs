@@ -3,7 +3,7 @@
 //! It shows one constant virtual remote address for every peer. Outgoing packets carry
 //! their route in the destination connection id; the table says where that route is now, so a path
 //! can change underneath a live connection. Incoming packets reach quinn only from validated
-//! sources. Our own packets (first byte below 0x40) never reach quinn; they go to the route keeper
+//! sources, and those of a handshake only if it may be ([`super::admission`]). Our own packets (first byte below 0x40) never reach quinn; they go to the route keeper
 //! through a bounded queue. What is decided about routes is not here.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use std::io::{self, IoSliceMut};
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use arc_swap::ArcSwap;
@@ -21,18 +21,17 @@ use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::sync::mpsc;
 
+use super::admission::{Dial, Gate};
 use super::udp::{SocketBuffers, UdpIo, WritablePoller, retain_segments};
 use crate::domain::id::RouteId;
-use crate::domain::limits::PROBE_BYTES_MAX;
+use crate::domain::limits::{OWN_PACKETS_OF_STRANGERS_MAX, OWN_PACKETS_QUEUED_MAX, PROBE_BYTES_MAX};
+use crate::protocol::admission::Verdict;
 use crate::protocol::packet::{is_ours, own_route, quic_route};
 use crate::protocol::route::canonical;
 
 /// What quinn takes for the address of every peer.
 pub const VIRTUAL_PEER: SocketAddr =
     SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1), 443, 0, 0));
-
-/// Packets of our own that wait for the route keeper; more are dropped, probes repeat.
-const OWN_PACKETS_QUEUED_MAX: usize = 256;
 
 /// Where each route is now, and from which addresses packets are taken.
 #[derive(Debug, Default, Clone)]
@@ -48,6 +47,28 @@ struct RouteTable {
 pub struct OwnPacket {
     pub from: SocketAddr,
     pub bytes: Bytes,
+    _of_strangers: Option<Queued>,
+}
+
+/// Counts one packet of strangers as long as it waits.
+#[derive(Debug)]
+struct Queued(Arc<AtomicUsize>);
+
+impl Queued {
+    /// `None` when as many wait as may. Only the socket's reader asks, so there is no race.
+    fn one_more(count: &Arc<AtomicUsize>) -> Option<Self> {
+        let has_room = count.load(Ordering::Relaxed) < OWN_PACKETS_OF_STRANGERS_MAX;
+        has_room.then(|| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Self(Arc::clone(count))
+        })
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Packets that went nowhere, by reason.
@@ -55,6 +76,9 @@ pub struct OwnPacket {
 pub struct SocketDrops {
     pub no_route: AtomicU64,
     pub unvalidated: AtomicU64,
+    /// Of handshakes that nobody with a connection's secret began, and of peers with too many.
+    pub unproven: AtomicU64,
+    pub crowded: AtomicU64,
     pub own_queue_full: AtomicU64,
 }
 
@@ -64,6 +88,8 @@ pub struct AgentSocket {
     route: RouteId,
     table: ArcSwap<RouteTable>,
     own_packets: mpsc::Sender<OwnPacket>,
+    of_strangers: Arc<AtomicUsize>,
+    gate: Gate,
     drops: SocketDrops,
 }
 
@@ -76,8 +102,9 @@ impl AgentSocket {
     ) -> io::Result<(Arc<Self>, mpsc::Receiver<OwnPacket>)> {
         let udp = Arc::new(UdpIo::new(socket)?);
         let (own_packets, queue) = mpsc::channel(OWN_PACKETS_QUEUED_MAX);
-        let socket =
-            Self { udp, route, table: ArcSwap::default(), own_packets, drops: SocketDrops::default() };
+        let (table, gate, drops) = (ArcSwap::default(), Gate::new(route), SocketDrops::default());
+        let of_strangers = Arc::default();
+        let socket = Self { udp, route, table, own_packets, of_strangers, gate, drops };
         Ok((Arc::new(socket), queue))
     }
 
@@ -93,6 +120,16 @@ impl AgentSocket {
     #[must_use]
     pub const fn drops(&self) -> &SocketDrops {
         &self.drops
+    }
+
+    /// Begins a handshake with `target`: its answers pass as long as what this returns is kept.
+    #[must_use]
+    pub fn dial(&self, target: RouteId) -> Dial {
+        self.gate.dial(target)
+    }
+
+    pub(super) const fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// Sends packets of `route` to `address` from now on, and takes packets from there; from where
@@ -164,23 +201,42 @@ impl AgentSocket {
         let validated = table.sources.contains(&from);
         retain_segments(buffer, meta, |packet| {
             if is_ours(packet[0]) {
-                self.queue_own(from, packet);
+                self.queue_own(from, packet, validated);
                 return false;
             }
             if !validated {
                 self.drops.unvalidated.fetch_add(1, Ordering::Relaxed);
             }
-            validated
+            validated && self.admits(packet)
         });
     }
 
-    fn queue_own(&self, from: SocketAddr, packet: &[u8]) {
-        // Whoever does not know our route cannot fill the queue.
+    /// What a tunnel carries passes unseen; a packet of a handshake must belong to one that may be.
+    fn admits(&self, packet: &[u8]) -> bool {
+        let dropped = match packet.first() {
+            Some(first) if first & 0x80 != 0 => match self.gate.judge(packet) {
+                Verdict::Passes => return true,
+                Verdict::Unproven => &self.drops.unproven,
+                Verdict::Crowded => &self.drops.crowded,
+            },
+            Some(_) => return true,
+            None => return false,
+        };
+        dropped.fetch_add(1, Ordering::Relaxed);
+        false
+    }
+
+    fn queue_own(&self, from: SocketAddr, packet: &[u8], validated: bool) {
+        // Whoever does not know our route cannot fill the queue, and who does only a part of it.
         if packet.len() > PROBE_BYTES_MAX || own_route(packet) != Some(self.route) {
             return;
         }
-        let packet = OwnPacket { from: canonical(from), bytes: Bytes::copy_from_slice(packet) };
-        if self.own_packets.try_send(packet).is_err() {
+        let queued = if validated { None } else { Queued::one_more(&self.of_strangers) };
+        let is_queued = (validated || queued.is_some()) && {
+            let (from, bytes) = (canonical(from), Bytes::copy_from_slice(packet));
+            self.own_packets.try_send(OwnPacket { from, bytes, _of_strangers: queued }).is_ok()
+        };
+        if !is_queued {
             self.drops.own_queue_full.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -374,8 +430,20 @@ mod tests {
         assert_eq!(socket.drops().no_route.load(Ordering::Relaxed), 2);
     }
 
+    /// Has `socket` take `count` packets of our own from `sender`, a few at a time, so that no kernel's
+    /// buffer overflows first; `peer` shows that they were taken.
+    async fn take_own(socket: &AgentSocket, sender: &UdpSocket, count: usize, peer: &UdpSocket) {
+        for _ in 0..count / 8 {
+            for _ in 0..8 {
+                sender.send_to(&own(HERE, 65), socket.bound().unwrap()).unwrap();
+            }
+            peer.send_to(&quic(HERE, 1), socket.bound().unwrap()).unwrap();
+            assert_eq!(handed(socket).await.0, quic(HERE, 1));
+        }
+    }
+
     #[tokio::test]
-    async fn our_own_packets_are_queued_from_anyone_up_to_the_bound_and_never_reach_quinn() {
+    async fn our_own_packets_are_queued_up_to_the_bound_and_never_reach_quinn() {
         let (socket, mut queue) = agent();
         let (stranger, peer) = (udp(), udp());
         socket.validate_source(address(&peer));
@@ -383,20 +451,54 @@ mod tests {
         for junk in [&own(HERE, PROBE_BYTES_MAX + 1)[..], &own(THERE, 65), &[0x3f; 65], &[0x01]] {
             stranger.send_to(junk, socket.bound().unwrap()).unwrap();
         }
-        // A few at a time, so that no kernel's buffer overflows first.
-        for round in 0..=OWN_PACKETS_QUEUED_MAX / 8 {
-            for _ in 0..8 {
-                stranger.send_to(&own(HERE, 65), socket.bound().unwrap()).unwrap();
-            }
-            let mark = u8::try_from(round).unwrap();
-            peer.send_to(&quic(HERE, mark), socket.bound().unwrap()).unwrap();
-            assert_eq!(handed(&socket).await.0, quic(HERE, mark));
-        }
+        take_own(&socket, &peer, OWN_PACKETS_QUEUED_MAX + 8, &peer).await;
         assert_eq!(socket.drops().own_queue_full.load(Ordering::Relaxed), 8);
         for _ in 0..OWN_PACKETS_QUEUED_MAX {
             let packet = queue.try_recv().unwrap();
-            assert_eq!((packet.from, packet.bytes.len()), (address(&stranger), 65));
+            assert_eq!((packet.from, packet.bytes.len()), (address(&peer), 65));
         }
         assert!(queue.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn strangers_fill_their_part_of_the_queue_and_leave_the_rest_to_peers() {
+        let (socket, mut queue) = agent();
+        let (stranger, peer) = (udp(), udp());
+        socket.validate_source(address(&peer));
+        take_own(&socket, &stranger, OWN_PACKETS_OF_STRANGERS_MAX + 80, &peer).await;
+        assert_eq!(socket.drops().own_queue_full.load(Ordering::Relaxed), 80);
+        take_own(&socket, &peer, 80, &peer).await;
+        assert_eq!(socket.drops().own_queue_full.load(Ordering::Relaxed), 80);
+        for sender in [(&stranger, OWN_PACKETS_OF_STRANGERS_MAX), (&peer, 80)] {
+            for _ in 0..sender.1 {
+                assert_eq!(queue.try_recv().unwrap().from, address(sender.0));
+            }
+        }
+        // What was taken out makes room.
+        take_own(&socket, &stranger, 8, &peer).await;
+        assert_eq!(queue.try_recv().unwrap().from, address(&stranger));
+    }
+
+    #[tokio::test]
+    async fn a_handshake_that_nobody_entitled_began_never_reaches_quinn() {
+        let (socket, _queue) = agent();
+        let peer = udp();
+        socket.validate_source(address(&peer));
+        let long = |first: u8, destination: &[u8]| {
+            let length = u8::try_from(destination.len()).unwrap();
+            let mut packet = [&[first, 0, 0, 0, 1, length][..], destination, &[14], &[5; 14]].concat();
+            packet.resize(1_200, 0);
+            packet
+        };
+        let first = [&HERE.as_bytes()[..], &[9; 12]].concat();
+        let known = [&HERE.as_bytes()[..], &[9; 6]].concat();
+        let mut negotiation = long(0xc0, &known);
+        negotiation[4] = 0;
+        for packet in [long(0xc0, &first), long(0xc0, &known), long(0xd0, &first), negotiation] {
+            peer.send_to(&packet, socket.bound().unwrap()).unwrap();
+        }
+        peer.send_to(&quic(HERE, 2), socket.bound().unwrap()).unwrap();
+        assert_eq!(handed(&socket).await.0, quic(HERE, 2));
+        assert_eq!(socket.drops().unproven.load(Ordering::Relaxed), 4);
     }
 }

@@ -66,6 +66,23 @@ async fn peers_hear_where_the_other_is_and_strangers_hear_nothing() {
 }
 
 #[tokio::test]
+async fn a_peer_that_an_agent_hides_from_never_hears_where_it_is() {
+    let world = World::start().await;
+    let Pair { source, target, .. } = world.pair().await;
+    let mut at_source = source.welcomed(&world).await;
+    let mut at_target = target.welcomed(&world).await;
+    at_source.say(ToGateway::HiddenFrom { peers: vec![target.server()] }).await;
+    at_source.say(ToGateway::Listening { addresses: vec![at_source.address] }).await;
+    // What the source said before is done when the target hears it.
+    at_target.say(ToGateway::Listening { addresses: vec![at_target.address] }).await;
+    assert_eq!(candidates(&mut at_source, target.server()).await, [at_target.address]);
+    assert_silent(&mut at_source).await;
+    assert_silent(&mut at_target).await;
+    at_source.say(ToGateway::HiddenFrom { peers: Vec::new() }).await;
+    assert_eq!(candidates(&mut at_target, source.server()).await, [at_source.address]);
+}
+
+#[tokio::test]
 async fn what_people_change_in_another_process_is_pushed_in_order() {
     let world = World::start().await;
     let Pair { source, source_actor: actor, connection, target, .. } = world.pair().await;

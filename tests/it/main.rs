@@ -42,6 +42,7 @@ mod traffic;
 mod trust;
 mod tunnel_matrix;
 mod two_hosts;
+mod unproven;
 mod wan;
 mod wire;
 mod world;

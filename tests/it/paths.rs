@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::flow::{Flow, Pace};
-use super::lab::{HANG_LIMIT, Lab, Part, is_long, mirth};
+use super::lab::{HANG_LIMIT, Lab, Part, edit, eventually, is_long, mirth};
 use super::traffic::Conversation;
 use super::wan::Wan;
 use super::wire::listener;
@@ -30,6 +30,25 @@ const TCP: usize = 1;
 /// As long as a Mirth takes to keep a message; so the messages last for many changes.
 const KEEPING: Behaviour = Behaviour::Acknowledge { code: AckCode::Aa, after: Duration::from_millis(10) };
 const SWITCH_EVERY: Duration = Duration::from_secs(1);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_allows_only_the_relay_tells_its_peer_no_address() {
+    let mirth = mirth().await;
+    let mut lab = Lab::written(&[(Protocol::Mllp, mirth.address())]);
+    edit(&lab.config(Part::B), |text| text.replace("[[p2p_target]]", "[[p2p_target]]\npath = \"relay\""));
+    lab.start_all().await;
+    lab.port_open(0).await;
+    lab.takes_path(0, PathKind::Relay).await;
+    let known =
+        |part| std::fs::read_to_string(lab.state(part).join("peer-addresses.json")).unwrap_or_default();
+    let port =
+        |part| std::fs::read_to_string(lab.state(part).join("udp-port.json")).unwrap().trim().to_owned();
+    // A hides nothing, and what it announced came after what B did not.
+    eventually("B knows where A is", async || known(Part::B).contains(&port(Part::A)).then_some(())).await;
+    let report = Sender::to(lab.port(0)).send(Generator::new(97).take(20)).await;
+    assert_eq!(report.accepted(), 20, "{:?}", report.sent);
+    assert!(!known(Part::A).contains(&port(Part::B)), "{}", known(Part::A));
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_and_a_bulk_transfer_do_not_notice_that_the_path_changes_every_second() {

@@ -1,7 +1,7 @@
 //! Promise I6: who is refused a tunnel, whatever they stole. Every refusal looks the same from
 //! outside, is named and audited inside, and leaves the real peer's way open.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adit::domain::connection::{Protocol, Side};
@@ -13,6 +13,7 @@ use adit::identity::key::KeyPair;
 use adit::identity::time::{HostClock, TimeSource};
 use adit::identity::tls::Identity;
 use adit::protocol::frame::Code;
+use adit::protocol::initial::OwnId;
 use adit::protocol::open;
 use adit::transport::endpoint::AgentEndpoint;
 use adit::transport::opening;
@@ -234,9 +235,13 @@ async fn refused_by_source(
 async fn a_source_without_a_certificate_is_refused_and_audited() {
     let (_mirths, mut lab) = lab().await;
     let place = Place::take(&mut lab, Part::A);
-    let (own_route, peer_route) = (place.enrolment.route, place.peer_route);
+    let (own_route, next) = (place.enrolment.route, Arc::new(Mutex::new(None)));
     let mut config = quinn::EndpointConfig::default();
-    config.cid_generator(move || Box::new(Routed(own_route))).grease_quic_bit(false);
+    let routed = {
+        let next = Arc::clone(&next);
+        move || Routed { route: own_route, next: Arc::clone(&next) }
+    };
+    config.cid_generator(move || Box::new(routed())).grease_quic_bit(false);
     let runtime = Arc::new(quinn::TokioRuntime);
     let endpoint =
         quinn::Endpoint::new_with_abstract_socket(config, None, Arc::clone(&place.socket) as _, runtime)
@@ -252,7 +257,11 @@ async fn a_source_without_a_certificate_is_refused_and_audited() {
     tls.alpn_protocols = vec![open::ALPN.to_vec()];
     let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
     let mut client = quinn::ClientConfig::new(Arc::new(crypto));
-    client.initial_dst_cid_provider(Arc::new(move || routed::<20>(peer_route)));
+    // It holds the secret, and so far it may come.
+    let dial = place.socket.dial(place.peer_route);
+    *next.lock().unwrap() = Some(dial.ids.source);
+    let destination = dial.ids.destination;
+    client.initial_dst_cid_provider(Arc::new(move || quinn_proto::ConnectionId::new(&destination)));
 
     let address = adit::transport::socket::VIRTUAL_PEER;
     let connecting = endpoint.connect_with(client, address, "adit").unwrap();
@@ -270,11 +279,17 @@ async fn a_source_without_a_certificate_is_refused_and_audited() {
 }
 
 /// Connection ids that carry a route, as agents' do.
-struct Routed(RouteId);
+struct Routed {
+    route: RouteId,
+    /// Of the next one.
+    next: Arc<Mutex<Option<OwnId>>>,
+}
 
 impl ConnectionIdGenerator for Routed {
     fn generate_cid(&mut self) -> quinn_proto::ConnectionId {
-        routed::<14>(self.0)
+        let mut id: OwnId = chance::bytes();
+        id[..8].copy_from_slice(self.route.as_bytes());
+        quinn_proto::ConnectionId::new(&self.next.lock().unwrap().take().unwrap_or(id))
     }
 
     fn cid_len(&self) -> usize {
@@ -284,12 +299,6 @@ impl ConnectionIdGenerator for Routed {
     fn cid_lifetime(&self) -> Option<Duration> {
         None
     }
-}
-
-fn routed<const LENGTH: usize>(route: RouteId) -> quinn_proto::ConnectionId {
-    let mut id = chance::bytes::<LENGTH>();
-    id[..8].copy_from_slice(route.as_bytes());
-    quinn_proto::ConnectionId::new(&id)
 }
 
 /// Trusts whatever certificate it is shown.

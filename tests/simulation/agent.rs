@@ -2,14 +2,16 @@
 //! kick, all by deadlines. It can be frozen, as a suspended host is, and restarted.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use adit::config::agent::Congestion;
 use adit::domain::id::BootId;
 use adit::domain::limits::{TUNNEL_BACKOFF_MAX, TUNNEL_BACKOFF_MIN, TUNNEL_LASTED};
 use adit::identity::tls::SERVER_NAME;
+use adit::protocol::admission::{Admission, PlaceId, Verdict};
 use adit::protocol::backoff::Backoff;
+use adit::protocol::initial::{CONNECTION_ID_BYTES, OwnId, TagKey};
 use adit::protocol::packet::is_ours;
 use adit::protocol::route::PathReason;
 use adit::transport::endpoint::{
@@ -17,7 +19,10 @@ use adit::transport::endpoint::{
 };
 use adit::transport::socket::VIRTUAL_PEER;
 use bytes::BytesMut;
-use quinn_proto::{ClientConfig, ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig, ServerConfig};
+use quinn_proto::{
+    ClientConfig, ConnectionHandle, ConnectionId, ConnectionIdGenerator, DatagramEvent, Endpoint,
+    EndpointConfig, Incoming, ServerConfig,
+};
 
 use crate::chance::Chance;
 use crate::credentials;
@@ -44,7 +49,12 @@ pub struct Agent {
     stall: Duration,
     chance: Chance,
     endpoint: Endpoint,
+    next_id: NextId,
+    admission: Admission,
     tunnels: BTreeMap<usize, Tunnel>,
+    /// What tunnels that are not open yet have of the admission.
+    dialled: BTreeMap<usize, OwnId>,
+    places: BTreeMap<usize, PlaceId>,
     pub ways: Ways,
     pub program: Option<Program>,
     backoff: Backoff,
@@ -71,12 +81,20 @@ impl Agent {
         now: Instant,
     ) -> Self {
         let boot = BootId::from_bytes(chance.bytes());
+        let mut admission = Admission::new(credentials::route(node), boot);
+        let tag = TagKey::of_connection(&credentials::secret());
+        admission.set_peer(credentials::route(node.peer()), vec![tag]);
+        let next_id = NextId::default();
         Self {
             node,
             settings,
             stall,
-            endpoint: endpoint(node, settings, &mut chance),
+            endpoint: endpoint(node, settings, &next_id, &mut chance),
+            next_id,
+            admission,
             tunnels: BTreeMap::new(),
+            dialled: BTreeMap::new(),
+            places: BTreeMap::new(),
             ways: Ways::new(node, boot, chance.fork("ways")),
             program,
             backoff: Backoff::new(TUNNEL_BACKOFF_MIN, TUNNEL_BACKOFF_MAX, TUNNEL_LASTED),
@@ -172,6 +190,7 @@ impl Agent {
     pub fn follow_ways(&mut self, scene: &mut Scene) {
         let turn = self.ways.act(scene);
         let (heard, boot) = (self.ways.heard(), self.ways.peer_boot());
+        self.admission.note_peer(credentials::route(self.node.peer()), boot, 0);
         for tunnel in self.tunnels.values_mut() {
             tunnel.hear(heard, boot, scene);
             if turn.is_disturbance() {
@@ -241,9 +260,15 @@ impl Agent {
 
     fn dial(&mut self, scene: &mut Scene) {
         self.dial_at = scene.now + self.backoff.next_delay(self.chance.draw());
-        let config = client_config(self.settings);
+        let mut config = client_config(self.settings);
+        let ids = self.admission.dial(credentials::route(self.node.peer()), self.chance.bytes());
+        *self.next_id.lock().expect("one thread") = Some(ids.source);
+        config.initial_dst_cid_provider(Arc::new(move || ConnectionId::new(&ids.destination)));
         match self.endpoint.connect(scene.now, config, VIRTUAL_PEER, SERVER_NAME) {
-            Ok((handle, connection)) => self.hold(handle, connection, scene),
+            Ok((handle, connection)) => {
+                self.dialled.insert(handle.0, ids.source);
+                self.hold(handle, connection, scene);
+            }
             Err(error) => scene.demand(false, Promise::Sound, format_args!("cannot dial: {error}")),
         }
     }
@@ -255,6 +280,11 @@ impl Agent {
     }
 
     fn receive_quic(&mut self, packet: &[u8], scene: &mut Scene) {
+        let is_long = packet.first().is_some_and(|first| first & 0x80 != 0);
+        if is_long && self.admission.handle_packet(packet, scene.now) != Verdict::Passes {
+            scene.tally.unproven += 1;
+            return;
+        }
         let mut response = Vec::new();
         let bytes = BytesMut::from(packet);
         match self.endpoint.handle(scene.now, VIRTUAL_PEER, None, None, bytes, &mut response) {
@@ -267,14 +297,24 @@ impl Agent {
             Some(DatagramEvent::Response(transmit)) => {
                 self.ways.send_quic(&response[..transmit.size], scene);
             }
-            Some(DatagramEvent::NewConnection(incoming)) => {
-                match self.endpoint.accept(incoming, scene.now, &mut response, None) {
-                    Ok((handle, connection)) => self.hold(handle, connection, scene),
-                    Err(refused) => {
-                        if let Some(transmit) = refused.response {
-                            self.ways.send_quic(&response[..transmit.size], scene);
-                        }
-                    }
+            Some(DatagramEvent::NewConnection(incoming)) => self.accept(incoming, scene),
+        }
+    }
+
+    fn accept(&mut self, incoming: Incoming, scene: &mut Scene) {
+        let Some(place) = self.admission.claim(incoming.orig_dst_cid()) else {
+            return self.endpoint.ignore(incoming);
+        };
+        let mut response = Vec::new();
+        match self.endpoint.accept(incoming, scene.now, &mut response, None) {
+            Ok((handle, connection)) => {
+                self.places.insert(handle.0, place);
+                self.hold(handle, connection, scene);
+            }
+            Err(refused) => {
+                self.admission.give_back(place);
+                if let Some(transmit) = refused.response {
+                    self.ways.send_quic(&response[..transmit.size], scene);
                 }
             }
         }
@@ -293,6 +333,10 @@ impl Agent {
         let Some(tunnel) = self.tunnels.get_mut(&handle) else { return false };
         let was_open_since = tunnel.open_since();
         tunnel.drive(self.program.as_mut(), scene);
+        if tunnel.is_over() || tunnel.is_open() {
+            self.dialled.remove(&handle).inspect(|id| self.admission.end_dial(id));
+            self.places.remove(&handle).inspect(|place| self.admission.give_back(*place));
+        }
         if tunnel.is_over()
             && let Some(since) = was_open_since
         {
@@ -319,8 +363,36 @@ impl Agent {
     }
 }
 
-fn endpoint(node: Node, settings: TunnelSettings, chance: &mut Chance) -> Endpoint {
+/// The id that the next dial is answered at.
+type NextId = Arc<Mutex<Option<OwnId>>>;
+
+/// As the product's: ids that carry the route, the next one chosen by who dials.
+struct Ids {
+    next: NextId,
+    node: Node,
+    chance: Chance,
+}
+
+impl ConnectionIdGenerator for Ids {
+    fn generate_cid(&mut self) -> ConnectionId {
+        let mut id: OwnId = self.chance.bytes();
+        id[..8].copy_from_slice(credentials::route(self.node).as_bytes());
+        ConnectionId::new(&self.next.lock().expect("one thread").take().unwrap_or(id))
+    }
+
+    fn cid_len(&self) -> usize {
+        CONNECTION_ID_BYTES
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
+fn endpoint(node: Node, settings: TunnelSettings, next: &NextId, chance: &mut Chance) -> Endpoint {
     let mut config = endpoint_config(credentials::route(node), EndpointConfig::default());
+    let (next, ids) = (Arc::clone(next), chance.fork("ids"));
+    config.cid_generator(move || Box::new(Ids { next: Arc::clone(&next), node, chance: ids.clone() }));
     config.rng_seed(Some(chance.bytes()));
     let server = (node == Node::Target).then(|| server_config(settings));
     Endpoint::new(Arc::new(config), server, true, None)

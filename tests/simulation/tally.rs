@@ -41,6 +41,7 @@ tally! {
     to_nobody: "to an address that nobody holds any more",
     to_strangers: "to addresses of strangers",
     unvalidated: "QUIC packets that an agent took from no stranger",
+    unproven: "packets of handshakes that were over, or never began",
     no_route: "QUIC packets without a way",
     tunnels: "tunnels opened",
     tunnels_ended: "tunnels that the script ended",

@@ -1,5 +1,6 @@
 //! One live control link: a single loop that turns messages, changes and timers into answers.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -10,10 +11,10 @@ use tracing::{debug, warn};
 
 use super::view::AgentView;
 use super::{Control, LinkEnd, OpenLink, lost};
-use crate::domain::id::ConnectionId;
+use crate::domain::id::{ConnectionId, ServerId};
 use crate::domain::limits::{
     CONTROL_HEARTBEAT_EVERY, CONTROL_HEARTBEATS_MISSED_MAX, CONTROL_MESSAGES_BURST,
-    CONTROL_MESSAGES_PER_SECOND, PEER_ADDRESSES_MAX,
+    CONTROL_MESSAGES_PER_SECOND, HIDDEN_FROM_MAX, PEER_ADDRESSES_MAX,
 };
 use crate::gateway::platform::AgentError;
 use crate::gateway::presence::Seat;
@@ -100,6 +101,10 @@ impl Session<'_> {
         match message {
             ToGateway::Hello { .. } => Err(LinkEnd::Misbehaved { what: "it said hello twice".into() }),
             ToGateway::Heartbeat { .. } => Ok(()),
+            ToGateway::HiddenFrom { peers } => {
+                seat.hide_from(hidden_from(peers)?);
+                Ok(())
+            }
             ToGateway::Listening { addresses } => {
                 seat.set_addresses(reachable(addresses, self.link.from)?);
                 Ok(())
@@ -150,9 +155,19 @@ impl Session<'_> {
     }
 
     async fn tell_candidates(&mut self) -> Result<(), LinkEnd> {
-        let candidates = self.view.candidates(|peer| self.control.presence.addresses(peer));
+        let own = self.link.server;
+        let candidates = self.view.candidates(|peer| self.control.presence.addresses(peer, own));
         send(self.link, candidates).await
     }
+}
+
+/// As many as an agent's file can name.
+fn hidden_from(peers: Vec<ServerId>) -> Result<BTreeSet<ServerId>, LinkEnd> {
+    if peers.len() > HIDDEN_FROM_MAX {
+        let what = format!("it hides from {} peers, at most {HIDDEN_FROM_MAX} fit its file", peers.len());
+        return Err(LinkEnd::Misbehaved { what });
+    }
+    Ok(peers.into_iter().collect())
 }
 
 /// Where peers may try an agent. A socket on the unspecified address is reached where its link comes
@@ -214,6 +229,13 @@ mod tests {
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn an_agent_hides_from_as_many_peers_as_its_file_can_name_and_no_more() {
+        let peers = |count: usize| vec![ServerId::from_bytes([1; 16]); count];
+        assert!(hidden_from(peers(HIDDEN_FROM_MAX)).is_ok());
+        assert!(hidden_from(peers(HIDDEN_FROM_MAX + 1)).is_err());
     }
 
     #[test]

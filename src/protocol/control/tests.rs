@@ -21,6 +21,7 @@ fn everything_an_agent_says_reads_back() {
     let messages = [
         ToGateway::Hello { version: VERSION, software: "0.1.0".into(), boot: BootId::from_bytes([3; 8]) },
         ToGateway::Heartbeat { number: 7 },
+        ToGateway::HiddenFrom { peers: vec![ServerId::from_bytes([4; 16])] },
         ToGateway::Listening { addresses: vec!["[2001:db8::1]:4433".parse().unwrap()] },
         ToGateway::FetchSecret { connection },
         ToGateway::SecretHeld { connection, epoch: 2 },

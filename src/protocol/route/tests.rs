@@ -243,6 +243,47 @@ fn strangers_cannot_use_up_the_answers_of_the_path_in_use() {
 }
 
 #[test]
+fn a_peer_restarted_elsewhere_is_answered_however_often_its_earlier_run_is_replayed() {
+    let mut net = Net::connected();
+    net.run_for(Duration::from_millis(1));
+    let mut over = peer(B);
+    over.boot = BootId::from_bytes([1; 8]);
+    let mut twin = peer(B);
+    let mut moved = peer(B);
+    moved.boot = BootId::from_bytes([77; 8]);
+    let mut a = std::mem::replace(&mut net.peers[A], peer(A));
+    a.over.push_back(over.boot);
+    drain_all(&mut a);
+    for port in 0..200 {
+        for replayed in [&mut over, &mut twin] {
+            replayed.probe(hop(A_HOME), 0, net.now, &mut nonces(port));
+            let probe = drain_all(replayed);
+            drain(&mut a, probe, hop(MALLORY + u16::try_from(port).unwrap()), net.now);
+        }
+    }
+    moved.probe(hop(A_HOME), 0, net.now, &mut nonces(9_999));
+    let probe = drain_all(&mut moved);
+    assert_eq!(drain(&mut a, probe, hop(B_OTHER), net.now).len(), 2);
+}
+
+#[test]
+fn what_a_run_has_sent_that_is_over_gets_silence_and_runs_remembered_are_bounded() {
+    let (now, mut a) = (Instant::now(), peer(A));
+    let run = |number: usize| BootId::from_bytes((number as u64).to_be_bytes());
+    for number in 0..RUNS_OVER_MAX * 2 {
+        a.believe_boot(run(number), now);
+    }
+    assert_eq!(a.over.len(), RUNS_OVER_MAX);
+    let mut b = peer(B);
+    for number in RUNS_OVER_MAX..RUNS_OVER_MAX * 2 - 1 {
+        b.boot = run(number);
+        b.probe(hop(A_HOME), 0, now, &mut nonces(1));
+        let probe = drain_all(&mut b);
+        assert_eq!(drain(&mut a, probe, hop(B_HOME), now), [], "run {number}");
+    }
+}
+
+#[test]
 fn outstanding_probes_learnt_addresses_and_candidates_are_bounded() {
     let now = Instant::now();
     let mut a = peer(A);
