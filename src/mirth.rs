@@ -11,6 +11,7 @@ pub mod operation;
 pub mod path;
 pub mod query;
 pub mod refusal;
+pub mod rewrite;
 pub mod rule;
 pub mod sensitive;
 pub mod surface;

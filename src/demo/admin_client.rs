@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{self, SendRequest};
+use hyper::ext::ReasonPhrase;
 use hyper::header::{ACCEPT, CONTENT_TYPE, COOKIE, HOST, HeaderMap, SET_COOKIE};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -90,6 +91,8 @@ pub struct Cookie {
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub status: StatusCode,
+    /// Of the status line, where it is not the usual one.
+    pub reason: Option<String>,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
@@ -188,7 +191,9 @@ impl AdminClient {
             timeout(ANSWER_TIMEOUT, body.collect()).await.map_err(|_| ClientError::Silent { address })?;
         let body = body.map_err(|source| ClientError::BrokeOff { address, source })?.to_bytes();
         self.keep_cookies(&head.headers);
-        Ok(Reply { status: head.status, headers: head.headers, body })
+        let reason = head.extensions.get::<ReasonPhrase>();
+        let reason = reason.map(|reason| String::from_utf8_lossy(reason.as_bytes()).into_owned());
+        Ok(Reply { status: head.status, reason, headers: head.headers, body })
     }
 
     /// Gives the answer's head as soon as it is there, even before the whole body was sent.

@@ -11,6 +11,7 @@ mod api;
 mod channels;
 mod journal;
 mod operations;
+mod people;
 mod sessions;
 mod site;
 #[cfg(test)]
@@ -45,9 +46,11 @@ use crate::identity::stand_in::MirthCertificate;
 use crate::transport::tls::LocalTls;
 
 pub use self::journal::{Arrived, ArrivedBody, Journal};
+pub use self::people::PasswordAge;
 
 use self::answer::{Answer, AnswerBody};
 use self::channels::Channels;
+use self::people::People;
 use self::sessions::Sessions;
 
 /// The version the stand-in says it is.
@@ -84,7 +87,7 @@ impl AdminMirth {
         let certificate = MirthCertificate::generate()?;
         let key = certificate.key_fingerprint();
         let tls = LocalTls::stand_in(&certificate)?;
-        let server = Arc::new(Server::default());
+        let server = Arc::new(Server { port: address.port(), ..Server::default() });
         let (stop, stopped) = watch::channel(());
         let task = tokio::spawn(serve(listener, tls, Arc::clone(&server), stopped));
         Ok(Self { address, key, server, stop, task })
@@ -109,6 +112,17 @@ impl AdminMirth {
     /// Keeps a channel as if somebody had made it: its XML has its id.
     pub fn add_channel(&self, xml: &str) {
         self.server.channels.put(&Bytes::copy_from_slice(xml.as_bytes()), true);
+    }
+
+    /// From now on the one user's password is as `password` says.
+    pub fn age_password(&self, password: PasswordAge) {
+        self.server.people.age_password(password);
+    }
+
+    /// What was done to the one user, in order: `user`, `password`, or a preference and its value.
+    #[must_use]
+    pub fn changes_of_user(&self) -> Vec<String> {
+        self.server.people.changes()
     }
 
     /// How many channels that nobody made have got tables.
@@ -136,6 +150,9 @@ struct Server {
     journal: Journal,
     sessions: Sessions,
     channels: Channels,
+    people: People,
+    /// Its own HTTPS port, which Mirth writes into launch files whatever the `Host` says.
+    port: u16,
     /// Whether bodies wait to be read.
     held: watch::Sender<bool>,
 }
@@ -293,9 +310,13 @@ impl Call {
     }
 
     /// A parameter of the query.
-    fn parameter(&self, name: &str) -> Option<&str> {
-        let mut pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+    fn parameter<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        self.parameters(name).next()
+    }
+
+    fn parameters<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.filter(move |(key, _)| *key == name).map(|(_, value)| value)
     }
 }
 

@@ -74,6 +74,8 @@ pub const ADMIN_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Bodies beyond [`ADMIN_SMALL_BODY_BYTES`] that one agent holds at a time.
 pub const ADMIN_LARGE_BODIES_MAX: usize = 2;
 pub const ADMIN_SMALL_BODY_BYTES: usize = 1024 * 1024;
+/// An answer of Mirth that is held whole to be written anew: a launch file, a user's preferences.
+pub const ADMIN_REWRITTEN_BYTES_MAX: usize = 1024 * 1024;
 /// What may be read of a client's next request while Mirth answers the one before.
 pub const ADMIN_AHEAD_BYTES_MAX: usize = 64 * 1024;
 /// A session ends when its client has had no connection for so long.

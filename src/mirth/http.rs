@@ -16,13 +16,15 @@ mod request;
 mod request_line;
 mod response;
 mod rules;
+mod unchunked;
 mod write;
 
 use std::fmt;
 
-pub use answer::{CONTINUE, answer};
+pub use answer::{CONTINUE, REASON_PHRASE_BYTES_MAX, answer, reason_phrase};
 pub use request::{RequestHead, RequestPart, RequestReader};
 pub use response::{ResponseFraming, ResponseHead, ResponsePart, ResponseReader};
+pub use unchunked::Unchunked;
 pub use write::BodyWriter;
 
 #[derive(Clone, PartialEq, Eq)]

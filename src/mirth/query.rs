@@ -84,6 +84,11 @@ impl<'a> Query<'a> {
         &self.canonical
     }
 
+    /// The values of the parameters of that name, in order.
+    pub fn values<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
+        self.parameters.iter().filter(move |one| one.name == name).map(|one| one.value.as_ref())
+    }
+
     /// Refuses what is no column in the parameters named, and names that differ from theirs in case only.
     pub fn check_columns(&self, guarded: &[&str]) -> Result<(), QueryFault> {
         for Parameter { name, value } in &self.parameters {

@@ -26,8 +26,8 @@ pub enum Refusal {
     #[error("view-only: adit knows no such operation of Mirth, so it is not passed on")]
     Unlisted,
     #[error(
-        "view-only: adit does not know what this operation of the managed server does ({template}), so it \
-         is not passed on"
+        "view-only: adit does not know what this operation of the managed server does, so it is not passed \
+         on ({template})"
     )]
     Unknown { template: String },
     #[error("view-only: the key that encrypts messages is never shown")]
@@ -70,5 +70,84 @@ impl Refusal {
             Self::Hidden(_) => "the owner's `hide`",
             Self::Body => "a request whose operation takes no body carries none",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use super::super::http::{REASON_PHRASE_BYTES_MAX, reason_phrase};
+    use super::super::operation::OPERATIONS;
+    use super::super::version::MirthVersion;
+    use super::*;
+
+    #[track_caller]
+    fn fits(sentence: &str) {
+        assert_eq!(reason_phrase(sentence), sentence, "shown whole in a status line");
+    }
+
+    #[test]
+    fn every_refusal_fits_into_a_status_line() {
+        for operation in OPERATIONS.all() {
+            let (method, template) = (operation.method, operation.template);
+            fits(&Refusal::Changes { method, template }.to_string());
+            fits(&Refusal::NoNumber { template }.to_string());
+        }
+        for category in Category::ALL {
+            fits(&Refusal::Hidden(category).to_string());
+        }
+        for opt_in in OptIn::ALL {
+            fits(&Refusal::NotShown(opt_in).to_string());
+        }
+        let version: MirthVersion = "999999.999999.999999.999999".parse().unwrap();
+        for refusal in [TooOld::Unknown, TooOld::Older(version)] {
+            fits(&Refusal::TooOld(refusal).to_string());
+        }
+    }
+
+    #[test]
+    fn a_long_template_of_a_plug_in_is_cut_and_the_sentence_is_not() {
+        let refusal = Refusal::Unknown { template: "/x".repeat(500) }.to_string();
+        let phrase = reason_phrase(&refusal);
+        assert_eq!(phrase.len(), REASON_PHRASE_BYTES_MAX);
+        assert!(phrase.contains("so it is not passed on (/x"), "{phrase}");
+    }
+
+    /// All sentences of our own that begin as those to a client do, and every reason of a bad request.
+    #[test]
+    fn every_sentence_in_the_source_fits_into_a_status_line() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut found = 0;
+        for file in [files(&source.join("mirth")), files(&source.join("agent/admin"))].concat() {
+            for sentence in sentences(&fs::read_to_string(file).unwrap()) {
+                fits(&sentence);
+                found += 1;
+            }
+        }
+        assert!(found > 60, "{found}");
+    }
+
+    fn files(folder: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries
+            .flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] })
+            .filter(|path| path.extension().is_some_and(|ending| ending == "rs"))
+            .collect()
+    }
+
+    /// The string literals that are written to a client, as the compiler joins their lines.
+    fn sentences(source: &str) -> Vec<String> {
+        let shown = source.split("#[cfg(test)]").next().unwrap_or_default();
+        let literals = shown.split('"').collect::<Vec<_>>();
+        let is_shown = |text: &str, before: &str| {
+            ["adit: ", "view-only"].iter().any(|start| text.starts_with(start))
+                || ["malformed(", "reason: ", "#[error(", "why: "]
+                    .iter()
+                    .any(|end| before.trim_end().ends_with(end.trim_end()))
+        };
+        let pairs = literals.windows(2).filter(|pair| is_shown(pair[1], pair[0]));
+        pairs.map(|pair| pair[1].split("\\\n").map(str::trim_start).collect::<String>()).collect()
     }
 }

@@ -33,11 +33,13 @@ enum Names {
     Plain,
 }
 
+/// A page asks for the head alone to learn whether another is there.
 const READ: &[&str] = &["GET", "HEAD"];
-const GET: &[&str] = &["GET"];
 const POST: &[&str] = &["POST"];
 /// Stripes, which the dashboard is made with, sets what parameters name; this one is its own.
 const FLASH: &str = "__fsk";
+/// Where a wrong password leads: the page itself reads it, in its script.
+const SHOW_ALERT: &str = "showAlert";
 /// What a browser fetches for a page. None of them runs on the server.
 const FILE_ENDINGS: [&str; 18] = [
     "css", "eot", "gif", "htm", "html", "ico", "jpeg", "jpg", "js", "json", "map", "otf", "png", "svg",
@@ -65,7 +67,7 @@ const fn webstart(template: &'static str, folder: &'static [&'static str]) -> Pa
 }
 
 /// Below the context path.
-static PAGES: [Page; 36] = [
+static PAGES: [Page; 39] = [
     file("/", &[], Exactly),
     file("/index.html", &["index.html"], Exactly),
     file("/favicon.ico", &["favicon.ico"], Exactly),
@@ -74,21 +76,31 @@ static PAGES: [Page; 36] = [
     file("/images/**", &["images"], Files),
     file("/img/**", &["img"], Files),
     file("/fonts/**", &["fonts"], Files),
+    // The landing page's style asks for its pictures here.
+    file("/bootstrap/img/**", &["bootstrap", "img"], Files),
     file("/webadmin", &["webadmin"], Exactly),
+    file("/webadmin/index.html", &["webadmin", "index.html"], Exactly),
     file("/webadmin/css/**", &["webadmin", "css"], Files),
     file("/webadmin/js/**", &["webadmin", "js"], Files),
     file("/webadmin/images/**", &["webadmin", "images"], Files),
-    action("/webadmin/Index.action", GET, &["webadmin", "Index.action"], BodyKind::None, &[FLASH]),
+    file("/webadmin/fonts/**", &["webadmin", "fonts"], Files),
+    action(
+        "/webadmin/Index.action",
+        READ,
+        &["webadmin", "Index.action"],
+        BodyKind::None,
+        &[SHOW_ALERT, FLASH],
+    ),
     action("/webadmin/Index.action", POST, &["webadmin", "Index.action"], BodyKind::None, &[FLASH]),
     action("/webadmin/Login.action", POST, &["webadmin", "Login.action"], BodyKind::WebLogin, &[]),
     action(
         "/webadmin/DashboardStatistics.action",
-        GET,
+        READ,
         &["webadmin", "DashboardStatistics.action"],
         BodyKind::None,
         &["getStats", "showLifetimeStats", FLASH],
     ),
-    action("/webadmin/Logout.action", GET, &["webadmin", "Logout.action"], BodyKind::None, &[]),
+    action("/webadmin/Logout.action", READ, &["webadmin", "Logout.action"], BodyKind::None, &[]),
     webstart("/webstart", &["webstart"]),
     webstart("/webstart.jnlp", &["webstart.jnlp"]),
     file("/webstart/client-lib/*", &["webstart", "client-lib"], One(JAVA_ENDINGS)),

@@ -11,6 +11,7 @@ mod admin_equivalence;
 mod admin_java;
 mod admin_lifecycle;
 mod admin_limits;
+mod admin_people;
 mod admin_rw;
 mod admin_vectors;
 mod blackhole;

@@ -8,6 +8,7 @@ mod page;
 mod passing;
 mod question;
 mod refusing;
+mod rewriting;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};

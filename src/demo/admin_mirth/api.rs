@@ -152,14 +152,12 @@ fn user_xml(name: &str) -> String {
 pub(super) fn log_in(given: &Given<'_>) -> Answer {
     let Given { server, call, body, .. } = *given;
     let session = server.sessions.open(call.context, &call.cookies);
-    let (code, outcome) = if is_right(body) {
+    let (code, outcome, message) = server.people.login(is_right(body));
+    if code == StatusCode::OK {
         server.sessions.log_in(&session, USER);
-        (StatusCode::OK, "SUCCESS")
-    } else {
-        (StatusCode::UNAUTHORIZED, "FAIL")
-    };
+    }
     let content = format!(
-        "<com.mirth.connect.model.LoginStatus><status>{outcome}</status><message></message>\
+        "<com.mirth.connect.model.LoginStatus><status>{outcome}</status><message>{message}</message>\
          </com.mirth.connect.model.LoginStatus>"
     );
     Answer::xml(content).with_status(code).with_cookie(session.cookie.as_deref())

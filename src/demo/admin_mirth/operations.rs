@@ -3,6 +3,7 @@
 //! Names and paths are Mirth's, but the last: a plug-in's, which adit's tables do not know.
 
 use super::api::{self, Run};
+use super::people;
 
 /// One operation.
 pub(super) struct Operation {
@@ -26,7 +27,7 @@ const fn operation(
 }
 
 /// Literal paths stand before those with parameters, which would match them too.
-pub(super) static OPERATIONS: [Operation; 50] = [
+pub(super) static OPERATIONS: [Operation; 53] = [
     operation("GET", "/alerts", "/statuses", "getAlertStatusList", api::empty_list),
     operation("GET", "/channelgroups", "", "getChannelGroups", api::empty_list),
     operation("GET", "/channels", "", "getChannels", api::channels),
@@ -79,8 +80,11 @@ pub(super) static OPERATIONS: [Operation; 50] = [
     operation("POST", "/users", "/_login", "login", api::log_in),
     operation("POST", "/users", "/_logout", "logout", api::log_out),
     operation("GET", "/users", "/current", "getCurrentUser", api::current_user),
-    operation("GET", "/users", "/{userId}/preferences", "getUserPreferences", api::empty_map),
-    operation("PUT", "/users", "/{userId}/preferences", "setUserPreferences", api::done),
-    operation("PUT", "/users", "/{userId}/preferences/{name}", "setUserPreference", api::done),
+    operation("PUT", "/users", "/{userId}", "updateUser", people::update),
+    operation("PUT", "/users", "/{userId}/password", "updateUserPassword", people::update_password),
+    operation("GET", "/users", "/{userId}/preferences", "getUserPreferences", people::preferences),
+    operation("PUT", "/users", "/{userId}/preferences", "setUserPreferences", people::set_preferences),
+    operation("GET", "/users", "/{userId}/preferences/{name}", "getUserPreference", people::preference),
+    operation("PUT", "/users", "/{userId}/preferences/{name}", "setUserPreference", people::set_preference),
     operation("POST", "/extensions/bedboard", "/_clear", "clearBedBoard", api::done),
 ];

@@ -127,6 +127,8 @@ async fn redirects_and_jnlp_are_built_from_the_host_of_the_request() {
     );
     let jnlp = client.get("/webstart.jnlp").await.unwrap().text();
     assert!(jnlp.contains("codebase=\"https://mirth.test:8443\""), "{jnlp}");
+    let own = format!("<argument>https://mirth.test:{}</argument>", mirth.address().port());
+    assert!(jnlp.contains(&own), "the Host's name with the Mirth's own port: {jnlp}");
     let wadl = client.get("/api/application.wadl").await.unwrap();
     assert!(wadl.text().contains("https://mirth.test:8443/api/"), "{wadl:?}");
     mirth.shutdown().await;

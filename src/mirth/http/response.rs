@@ -34,6 +34,14 @@ pub struct ResponseHead {
     pub origin_closes: bool,
 }
 
+impl ResponseHead {
+    /// The first header of that name.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers.iter().find(|header| header.is(name)).map(|header| header.value.as_slice())
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResponsePart {
     /// An interim answer (1xx) was read and dropped: `100 Continue` is ours to send.

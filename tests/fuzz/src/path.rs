@@ -140,6 +140,7 @@ fn is_page(method: &str, path: &str) -> bool {
             "",
             "index.html",
             "favicon.ico",
+            "bootstrap",
             "css",
             "js",
             "images",

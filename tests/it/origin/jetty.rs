@@ -174,7 +174,7 @@ fn class_path() -> String {
 fn classes() -> &'static Path {
     static CLASSES: OnceLock<PathBuf> = OnceLock::new();
     CLASSES.get_or_init(|| {
-        let programs = ["Recorder.java", "JavaClient.java"].map(|name| sources().join(name));
+        let programs = ["Recorder.java", "JavaClient.java", "Launcher.java"].map(|name| sources().join(name));
         let text: Vec<_> = programs.iter().flat_map(|path| fs::read(path).unwrap()).collect();
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text);
         let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));

@@ -10,9 +10,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::client::{Client, Halt, Requests};
+use super::rewriting::Rewriting;
 use crate::agent::admin::origin::{Answers, Origin};
 use crate::domain::limits;
-use crate::mirth::http::{BodyWriter, Framing, RequestPart, ResponseHead, ResponsePart};
+use crate::mirth::http::{BodyWriter, Framing, RequestPart, ResponsePart};
+use crate::mirth::rewrite::Unwritable;
 use crate::transport::duplex::{Outgoing, Stopped};
 use crate::transport::tls::HttpsStream;
 
@@ -32,27 +34,8 @@ pub struct Exchange<'a> {
     pub sending: Sending,
     /// The client's connection ends with this answer.
     pub closes: bool,
-    /// Where Mirth was asked by another name than the client's, and answers with that.
-    pub redirected: Option<Redirected>,
-}
-
-/// The host of a `Location` that Mirth built out of `Host`.
-pub struct Redirected {
-    pub from: String,
-    pub to: String,
-}
-
-impl Redirected {
-    fn apply(&self, head: &mut ResponseHead) {
-        let prefix = format!("https://{}", self.from);
-        for header in head.headers.iter_mut().filter(|header| header.is("location")) {
-            if let Some(rest) = header.value.strip_prefix(prefix.as_bytes())
-                && rest.first().is_none_or(|byte| *byte == b'/')
-            {
-                header.value = [b"https://", self.to.as_bytes(), rest].concat();
-            }
-        }
-    }
+    /// What is changed of the answer.
+    pub rewriting: Rewriting,
 }
 
 pub enum Outcome {
@@ -62,6 +45,8 @@ pub enum Outcome {
     },
     /// Mirth broke off, and nothing of an answer has gone to the client.
     Unanswered,
+    /// Mirth's answer may not go to the client as it is, and cannot be changed.
+    Unwritable(Unwritable),
     Broken {
         status: Option<u16>,
         halt: Halt,
@@ -72,7 +57,7 @@ impl Outcome {
     pub const fn status(&self) -> Option<u16> {
         match self {
             Self::Done { status, .. } => Some(*status),
-            Self::Unanswered => None,
+            Self::Unanswered | Self::Unwritable(_) => None,
             Self::Broken { status, .. } => *status,
         }
     }
@@ -90,8 +75,8 @@ impl Exchange<'_> {
         };
         drop((body, place));
         let is_uploading = AtomicBool::new(upload.is_some());
-        let passing =
-            Passing { closes: self.closes, redirected: self.redirected, is_uploading: &is_uploading };
+        let mut passing =
+            Passing { closes: self.closes, rewriting: self.rewriting, is_uploading: &is_uploading };
         let mut download = pin!(passing.download(answers, &mut client.answers));
         let mut is_whole = is_sent;
         if let Some(framing) = upload.filter(|_| is_sent) {
@@ -125,6 +110,7 @@ struct Passed {
 enum Downloading {
     /// Before anything reached the client.
     Unanswered,
+    Unwritable(Unwritable),
     Client(Halt),
     /// In the middle of an answer.
     Cut {
@@ -141,6 +127,7 @@ fn outcome(done: Result<Passed, Downloading>, closes: bool) -> Outcome {
     match done {
         Ok(passed) => Outcome::Done { status: passed.status, closes: passed.closes || closes },
         Err(Downloading::Unanswered) => Outcome::Unanswered,
+        Err(Downloading::Unwritable(why)) => Outcome::Unwritable(why),
         Err(Downloading::Client(halt)) => Outcome::Broken { status: None, halt },
         Err(Downloading::Cut { status }) => Outcome::Broken { status: Some(status), halt: Halt::Cut },
     }
@@ -190,13 +177,19 @@ async fn pass_on(
 /// How an answer is passed back.
 struct Passing<'a> {
     closes: bool,
-    redirected: Option<Redirected>,
+    rewriting: Rewriting,
     is_uploading: &'a AtomicBool,
+}
+
+impl From<Unwritable> for Downloading {
+    fn from(why: Unwritable) -> Self {
+        Self::Unwritable(why)
+    }
 }
 
 impl Passing<'_> {
     async fn download(
-        &self,
+        &mut self,
         answers: &mut Answers,
         client: &mut Outgoing<'_>,
     ) -> Result<Passed, Downloading> {
@@ -216,63 +209,25 @@ impl Passing<'_> {
                 ResponsePart::Head(head) => {
                     let closes = self.closes || head.origin_closes;
                     passed = Some(Passed { status: head.status, closes });
-                    self.write_head(head, closes, client).await?;
+                    write(client, self.rewriting.head(head, closes)).await?;
                 }
-                ResponsePart::Data(bytes) => write(client, bytes).await?,
+                ResponsePart::Data(bytes) => write(client, self.rewriting.data(bytes)?).await?,
                 ResponsePart::End { origin_closes } => {
                     let Some(mut passed) = passed else { return Err(Downloading::Unanswered) };
+                    write(client, self.rewriting.end()?).await?;
                     passed.closes |= origin_closes;
                     return Ok(passed);
                 }
             }
         }
     }
-
-    async fn write_head(
-        &self,
-        mut head: ResponseHead,
-        closes: bool,
-        client: &mut Outgoing<'_>,
-    ) -> Result<(), Downloading> {
-        if let Some(redirected) = &self.redirected {
-            redirected.apply(&mut head);
-        }
-        let mut own = BytesMut::with_capacity(1024);
-        head.write(closes, &mut own);
-        write(client, own.freeze()).await
-    }
 }
 
 async fn write(client: &mut Outgoing<'_>, mut bytes: Bytes) -> Result<(), Downloading> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
     let written = timeout(limits::ADMIN_STREAM_TIMEOUT, client.write(&mut bytes)).await;
     // One that takes nothing for so long has gone.
     written.unwrap_or(Err(Stopped::Cut)).map_err(|stopped| Downloading::Client(stopped.into()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::mirth::http::{Header, ResponseFraming};
-
-    #[test]
-    fn a_redirect_to_the_name_that_mirth_was_asked_by_goes_to_the_clients() {
-        let check = |location: &str, expected: &str| {
-            let header = Header { name: "Location".into(), value: location.into() };
-            let mut head = ResponseHead {
-                status: 302,
-                reason: b"Found".to_vec(),
-                headers: vec![header],
-                framing: ResponseFraming::None,
-                declared: ResponseFraming::None,
-                origin_closes: false,
-            };
-            Redirected { from: "10.0.0.1:8443".into(), to: "localhost:9443".into() }.apply(&mut head);
-            assert_eq!(head.headers[0].value, expected.as_bytes());
-        };
-        check("https://10.0.0.1:8443/webadmin/Index.action", "https://localhost:9443/webadmin/Index.action");
-        check("https://10.0.0.1:8443", "https://localhost:9443");
-        check("https://10.0.0.1:84430/x", "https://10.0.0.1:84430/x");
-        check("https://10.0.0.1:8443.evil/x", "https://10.0.0.1:8443.evil/x");
-        check("/webadmin", "/webadmin");
-    }
 }

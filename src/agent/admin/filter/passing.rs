@@ -10,9 +10,10 @@ use tokio::time::{interval, sleep};
 
 use super::bodies::Body;
 use super::client::{Client, Halt};
-use super::exchange::{Exchange, Outcome, Redirected, Sending};
+use super::exchange::{Exchange, Outcome, Sending};
 use super::question::{NoChannel, question_head};
 use super::refusing::NO_AUDIT;
+use super::rewriting::Rewriting;
 use super::{FORWARDED_FOR, Filter, is_head, request};
 use crate::agent::admin::managed::Here;
 use crate::agent::admin::origin::{Origin, OriginError};
@@ -22,6 +23,7 @@ use crate::identity::time::TimeSource;
 use crate::mirth::body::{self, BodyKind, BodyRefusal};
 use crate::mirth::http::{CONTINUE, Framing, RequestHead};
 use crate::mirth::known_channel::{self, ChannelQuestion};
+use crate::mirth::rewrite::{Addresses, Rewrite};
 use crate::mirth::verdict::Named;
 use crate::observe::audit::AuditEntry;
 use crate::observe::metrics::AdminOutcome;
@@ -78,9 +80,10 @@ impl Filter<'_> {
             }
         }
         let mut written = BytesMut::with_capacity(1024);
-        self.to_mirth(head, names).write(target, framing, FORWARDED_FOR, &mut written);
+        let rewriting = self.rewriting(here, head, target, names);
+        self.to_mirth(head, names, &rewriting).write(target, framing, FORWARDED_FOR, &mut written);
         let sending = Sending { head: written.freeze(), body, place, upload: None };
-        self.exchange(client, here, head, names, sending).await
+        self.exchange(client, here, head, names, sending, rewriting).await
     }
 
     /// Whether Mirth has the channel whose messages are asked for: for a made-up one it would make tables.
@@ -134,7 +137,8 @@ impl Filter<'_> {
         names: &Named,
     ) -> Result<(), Halt> {
         let mut written = BytesMut::with_capacity(1024);
-        self.to_mirth(head, names).write(target, head.framing, FORWARDED_FOR, &mut written);
+        let rewriting = self.rewriting(here, head, target, names);
+        self.to_mirth(head, names, &rewriting).write(target, head.framing, FORWARDED_FOR, &mut written);
         let upload = (head.framing != Framing::None).then_some(head.framing);
         if upload.is_none() {
             // Its end follows at once.
@@ -143,17 +147,41 @@ impl Filter<'_> {
             client.send(CONTINUE).await?;
         }
         let sending = Sending { head: written.freeze(), body: Bytes::new(), place: None, upload };
-        self.exchange(client, here, head, names, sending).await
+        self.exchange(client, here, head, names, sending, rewriting).await
+    }
+
+    /// What of Mirth's answer the client gets anew: Mirth's own addresses as those that it can reach.
+    pub(super) fn rewriting(
+        &self,
+        here: &Here,
+        head: &RequestHead,
+        target: &str,
+        names: &Named,
+    ) -> Rewriting {
+        let mirth = &self.managed.config.mirth;
+        let addresses = Addresses::new(head.host(), mirth.host.host(), mirth.context());
+        let rewrite = Rewrite::of(here.access, &head.method, target, names);
+        Rewriting::new(addresses, rewrite, target, is_head(head))
     }
 
     /// The head as Mirth may have it: with the client's `Host`, from which Mirth builds redirects, but
-    /// where Mirth itself would go there.
-    pub(super) fn to_mirth<'h>(&self, head: &'h RequestHead, names: &Named) -> Cow<'h, RequestHead> {
-        if names.template != CALLS_ITS_HOST {
+    /// where Mirth itself would go there. An answer that is written anew must come whole and unpacked.
+    pub(super) fn to_mirth<'h>(
+        &self,
+        head: &'h RequestHead,
+        names: &Named,
+        rewriting: &Rewriting,
+    ) -> Cow<'h, RequestHead> {
+        const OF_PARTS: [&str; 3] = ["accept-encoding", "range", "if-range"];
+        let calls_its_host = names.template == CALLS_ITS_HOST;
+        if !calls_its_host && !rewriting.is_due() {
             return Cow::Borrowed(head);
         }
         let mut head = head.clone();
-        for header in head.headers.iter_mut().filter(|header| header.is("host")) {
+        if rewriting.is_due() {
+            head.headers.retain(|header| !OF_PARTS.iter().any(|name| header.is(name)));
+        }
+        for header in head.headers.iter_mut().filter(|header| calls_its_host && header.is("host")) {
             header.value = self.managed.config.mirth.host.to_string().into_bytes();
         }
         Cow::Owned(head)
@@ -166,6 +194,7 @@ impl Filter<'_> {
         head: &RequestHead,
         names: &Named,
         sending: Sending,
+        rewriting: Rewriting,
     ) -> Result<(), Halt> {
         let says_who = names.operation == Some("login")
             || names.template == CALLS_ITS_HOST
@@ -196,9 +225,7 @@ impl Filter<'_> {
         self.entry.facts.admin.requests.fetch_add(1, Ordering::Relaxed);
         self.entry.passing.admin(AdminOutcome::Forwarded);
         let began = Instant::now();
-        let own_host = (names.template == CALLS_ITS_HOST).then(|| self.managed.config.mirth.host.to_string());
-        let redirected = own_host.map(|own| Redirected { from: own, to: head.host().to_owned() });
-        let exchange = Exchange { method: &head.method, sending, closes: self.is_over, redirected };
+        let exchange = Exchange { method: &head.method, sending, closes: self.is_over, rewriting };
         let outcome = tokio::select! {
             outcome = exchange.run(&mut origin, client) => outcome,
             () = self.out_of_hand() => Outcome::Broken { status: None, halt: Halt::Cut },
@@ -222,6 +249,10 @@ impl Filter<'_> {
                 self.is_over = true;
                 let why = "adit: the managed Mirth broke off before it answered.";
                 client.answer(502, why, true, is_head(head)).await
+            }
+            Outcome::Unwritable(why) => {
+                self.is_over = true;
+                self.refuse_read(client, head, names, 502, &why.to_string()).await
             }
             Outcome::Broken { halt, .. } => Err(halt),
         }

@@ -8,6 +8,7 @@ fn check(request: &[u8], status: u16, why: &str) {
     let refused = outcome.refused.unwrap_or_else(|| panic!("{why}: {outcome:?}"));
     assert_eq!(refused.status, status, "{why}: {refused}");
     assert!(refused.reason.ends_with('.'), "{refused}");
+    assert_eq!(reason_phrase(refused.reason), refused.reason, "fits into a status line whole");
     assert!(outcome.parts.is_empty(), "{why}: {outcome:?}");
 }
 

@@ -119,3 +119,28 @@ fn assert_allowed(method: &str, segments: &[&str]) {
     assert_ne!(run.source, Source::Historical, "{method} {segments:?}");
     assert_ne!(run.template, "/server/encryption");
 }
+
+#[test]
+fn a_page_takes_the_query_parameters_that_its_own_pages_send_and_no_others() {
+    let passes = |target: &str| view_only().judge(&head("GET", target)).forwarded().is_some();
+    for target in [
+        "/webadmin/Index.action?showAlert=true",
+        "/webadmin/DashboardStatistics.action?getStats&showLifetimeStats=true",
+        "/webadmin/fonts/glyphicons-halflings-regular.eot?",
+        "/webadmin/fonts/glyphicons-halflings-regular.woff?v=4.5.2",
+        "/webstart.jnlp?time=1700000000000&maxHeapSize=512m",
+    ] {
+        assert!(passes(target), "{target}");
+    }
+    for target in [
+        "/webadmin/Index.action?showAlert=true&context.authorized=true",
+        "/webadmin/Index.action?context.serverAddress=https://evil.example",
+        "/webadmin/Index.action?showalert=true",
+        "/webadmin/DashboardStatistics.action?showAlert=true",
+        "/webadmin/Logout.action?showAlert=true",
+        "/webadmin/Login.action?username=a&password=b",
+        "/webstart.jnlp?codebase=x",
+    ] {
+        assert!(!passes(target), "{target}");
+    }
+}

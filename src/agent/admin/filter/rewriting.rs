@@ -1,0 +1,139 @@
+//! Mirth's answer on its way to the client where something of it is written anew: held whole, or in
+//! pieces as it comes.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::mirth::http::{BodyWriter, Framing, ResponseFraming, ResponseHead, Unchunked};
+use crate::mirth::rewrite::{Addresses, PageWriter, Rewrite, Unwritable};
+
+pub struct Rewriting {
+    addresses: Addresses,
+    rewrite: Option<Rewrite>,
+    /// Of the request, as it was judged.
+    target: String,
+    is_head: bool,
+    state: State,
+}
+
+enum State {
+    /// Passed on as it comes.
+    Untouched,
+    Whole(Held),
+    Page {
+        page: PageWriter,
+        plain: Unchunked,
+        writer: BodyWriter,
+    },
+}
+
+/// An answer that waits for its end.
+struct Held {
+    head: ResponseHead,
+    closes: bool,
+    plain: Unchunked,
+    body: Vec<u8>,
+    bytes_max: usize,
+}
+
+impl Rewriting {
+    pub fn new(addresses: Addresses, rewrite: Option<Rewrite>, target: &str, is_head: bool) -> Self {
+        Self { addresses, rewrite, target: target.to_owned(), is_head, state: State::Untouched }
+    }
+
+    /// Whether something of the body may be written anew.
+    pub const fn is_due(&self) -> bool {
+        self.rewrite.is_some()
+    }
+
+    /// What goes to the client now; nothing while the answer is held.
+    pub fn head(&mut self, mut head: ResponseHead, closes: bool) -> Bytes {
+        self.addresses.amend(&mut head);
+        let Some(rewrite) = self.rewrite.filter(|rewrite| rewrite.applies_to(&head)) else {
+            return written(&head, closes);
+        };
+        if self.is_head {
+            // How long the body would be is not known without it (RFC 9110 §8.6 lets it be left out).
+            head.declared = ResponseFraming::None;
+            return written(&head, closes);
+        }
+        let plain = Unchunked::new(head.framing);
+        if let Some(bytes_max) = rewrite.bytes_max() {
+            self.state = State::Whole(Held { head, closes, plain, body: Vec::new(), bytes_max });
+            return Bytes::new();
+        }
+        if head.framing == ResponseFraming::None {
+            return written(&head, closes);
+        }
+        let writer = BodyWriter::new(Framing::Chunked);
+        self.state = State::Page { page: PageWriter::default(), plain, writer };
+        let closes = closes || head.framing == ResponseFraming::UntilClose;
+        (head.framing, head.declared) = (ResponseFraming::Chunked, ResponseFraming::Chunked);
+        written(&head, closes)
+    }
+
+    pub fn data(&mut self, bytes: Bytes) -> Result<Bytes, Unwritable> {
+        match &mut self.state {
+            State::Untouched => Ok(bytes),
+            State::Whole(held) => {
+                held.plain.data(&bytes, |bytes| held.body.extend_from_slice(bytes));
+                if held.body.len() > held.bytes_max { Err(Unwritable::TooLong) } else { Ok(Bytes::new()) }
+            }
+            State::Page { page, plain, writer } => {
+                let mut piece = BytesMut::new();
+                plain.data(&bytes, |bytes| page.data(bytes, &self.addresses, &mut piece));
+                let mut out = BytesMut::new();
+                put(writer, piece, &mut out);
+                Ok(out.freeze())
+            }
+        }
+    }
+
+    /// What is left to say.
+    pub fn end(&mut self) -> Result<Bytes, Unwritable> {
+        match std::mem::replace(&mut self.state, State::Untouched) {
+            State::Untouched => Ok(Bytes::new()),
+            State::Whole(held) => self.whole(held),
+            State::Page { mut page, mut writer, .. } => {
+                let (mut piece, mut out) = (BytesMut::new(), BytesMut::new());
+                page.end(&self.addresses, &mut piece);
+                put(&mut writer, piece, &mut out);
+                writer.end(&mut out);
+                Ok(out.freeze())
+            }
+        }
+    }
+
+    fn whole(&self, held: Held) -> Result<Bytes, Unwritable> {
+        let Held { mut head, closes, body, .. } = held;
+        let new = match self.rewrite {
+            Some(rewrite) => rewrite.whole(&mut head, &body, &self.addresses, &self.target)?,
+            None => None,
+        };
+        if new.is_some() {
+            head.headers.retain(|header| !["content-md5", "digest"].iter().any(|name| header.is(name)));
+        }
+        let body = new.unwrap_or(body);
+        if head.framing != ResponseFraming::None {
+            let length = ResponseFraming::Length(body.len() as u64);
+            let closes = closes || head.framing == ResponseFraming::UntilClose;
+            (head.framing, head.declared) = (length, length);
+            return Ok([written(&head, closes), Bytes::from(body)].concat().into());
+        }
+        Ok(written(&head, closes))
+    }
+}
+
+/// Appends a piece of a body, unless it is none.
+fn put(writer: &mut BodyWriter, piece: BytesMut, out: &mut BytesMut) {
+    if !piece.is_empty() {
+        let piece = piece.freeze();
+        writer.data(&piece, out);
+        out.extend_from_slice(&piece);
+    }
+}
+
+fn written(head: &ResponseHead, closes: bool) -> Bytes {
+    let mut out = BytesMut::with_capacity(1024);
+    head.write(closes, &mut out);
+    out.freeze()
+}
