@@ -50,6 +50,7 @@ use crate::identity::local_https::LocalCertificate;
 use crate::identity::time::{HostClock, LearntClock, TimeSource};
 use crate::observe::audit::{AuditEntry, AuditError, AuditFile};
 use crate::observe::metrics;
+use crate::store::folder;
 use crate::transport::endpoint::{AgentEndpoint, Credentials, TransportError, TunnelSettings};
 use crate::transport::routes::{OwnEnd, Routes};
 use crate::transport::socket::AgentSocket;
@@ -57,6 +58,14 @@ use crate::transport::tls::LocalTls;
 
 /// The agent's own audit in its state folder.
 pub const AUDIT_FILE: &str = "audit.jsonl";
+/// Returns every name that is ever opened in an agent's state folder.
+#[must_use]
+pub fn state_names() -> Vec<String> {
+    let mut names = folder::names(&state::FILES, &[]);
+    names.extend([AUDIT_FILE, status::SOCKET].map(str::to_owned));
+    names
+}
+
 /// How often metrics are brought up to date.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 /// How long peers are told that this agent goes.

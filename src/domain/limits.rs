@@ -298,6 +298,10 @@ pub const ADMIN_TARGET_BYTES_MAX: usize = 8 * 1024;
 pub const ADMIN_METHOD_BYTES_MAX: usize = 32;
 /// A file in a state folder: rules and secrets of some thousand connections fit.
 pub const PRIVATE_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// How long one process waits for another's turn in a private folder; each takes milliseconds.
+pub const FOLDER_TURN_TIMEOUT: Duration = Duration::from_secs(5);
+/// What an agent answers at its status socket: a thousand entries with all that can be said of them.
+pub const STATUS_ANSWER_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Entries of one kind in an agent's file.
 pub const ENTRIES_MAX: usize = 1_024;
 /// Addresses an agent's file may add to those the agent finds by itself.
