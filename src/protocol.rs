@@ -19,5 +19,6 @@ pub mod registration;
 pub mod relay;
 pub mod route;
 pub mod rules;
+pub mod sock_diag;
 pub mod stranger;
 pub mod token_bucket;

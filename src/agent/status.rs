@@ -268,6 +268,7 @@ fn entry_status(context: &Context, entry: &LiveEntry, gateway: Lamp) -> EntrySta
         streams: changing.streams,
         streams_opened: count(&facts.streams_opened),
         streams_cut: count(&facts.streams_cut),
+        strangers_refused: count(&facts.strangers),
         messages: count(&facts.messages),
         acknowledged: count(&facts.acknowledged),
         bytes_into_tunnel: count(&facts.bytes.into_tunnel),

@@ -137,6 +137,10 @@ fn render_entry(out: &mut String, entry: &EntryStatus) {
             dicom.failed,
         );
     }
+    if entry.strangers_refused > 0 {
+        let _ =
+            writeln!(out, "  refused {} connections of users that may not connect", entry.strangers_refused);
+    }
     if let Some(at) = entry.last_ack {
         let _ = writeln!(out, "  last ACK {at}");
     }

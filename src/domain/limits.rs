@@ -106,6 +106,13 @@ pub const MIRTH_UNKNOWN_NAMED_MAX: usize = 32;
 /// Networks that one managing entry may let in, and names by which people open it.
 pub const ADMIN_NETWORKS_MAX: usize = 64;
 
+/// Users of this host that one entry may let connect.
+pub const ALLOWED_USERS_MAX: usize = 64;
+/// Connections of other users to one entry's port that are written down at once, and then one in each of
+/// these; all are counted.
+pub const STRANGERS_AUDITED_BURST: u32 = 10;
+pub const STRANGERS_AUDITED_EVERY: Duration = Duration::from_secs(6);
+
 /// The longest stall limit an agent's file may ask for.
 pub const STALL_LIMIT_SECONDS_MAX: u32 = 3_600;
 

@@ -55,6 +55,14 @@ enum AuditEvent {
         peer: Option<ServerId>,
         reason: String,
     },
+    /// A user of this host that `allow_users` does not name connected to an entry's port.
+    LocalUserRefused {
+        connection: ConnectionId,
+        /// Absent where it is not known.
+        user: Option<u32>,
+        /// Before this one, since the last that was written.
+        not_written: u64,
+    },
     KeyTrusted {
         connection: ConnectionId,
         peer: ServerId,
@@ -147,6 +155,16 @@ impl AuditEntry {
         reason: &str,
     ) -> Self {
         Self::new(at, AuditEvent::PeerRefused { connection, peer, reason: reason.into() })
+    }
+
+    #[must_use]
+    pub fn stranger_refused(
+        at: Timestamp,
+        connection: ConnectionId,
+        user: Option<u32>,
+        not_written: u64,
+    ) -> Self {
+        Self::new(at, AuditEvent::LocalUserRefused { connection, user, not_written })
     }
 
     /// An operator of this host ran `adit trust`.

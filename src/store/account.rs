@@ -1,6 +1,6 @@
 //! The users of this host, as its own name service knows them.
 
-use uzers::get_user_by_uid;
+use uzers::{get_user_by_name, get_user_by_uid};
 
 /// A user and the groups it is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,9 +25,21 @@ impl Account {
     }
 }
 
+/// Returns the id of the user called `name`, if the host has one.
+#[must_use]
+pub fn user_id(name: &str) -> Option<u32> {
+    get_user_by_name(name).map(|user| user.uid())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_account_is_found_by_name() {
+        assert_eq!(user_id("root"), Some(0));
+        assert_eq!(user_id("no-such-user-on-any-host"), None);
+    }
 
     #[test]
     fn a_user_without_an_entry_is_never_in_roots_group() {

@@ -30,6 +30,7 @@ mod interop;
 mod introduction;
 mod lab;
 mod lifecycle;
+mod local_users;
 mod messages;
 mod origin;
 mod paths;
