@@ -9,6 +9,7 @@ pub mod enrol;
 pub mod entries;
 pub mod facts;
 pub mod hold;
+pub mod local_users;
 pub mod observe;
 pub mod paths;
 pub mod refusals;
@@ -33,8 +34,9 @@ use self::admin::certificate;
 use self::admin::door::Door;
 use self::context::{Context, OUTBOX_MAX, Parts};
 use self::entries::{Entries, EntryRun, Role};
+use self::local_users::LocalUsers;
 use self::paths::Paths;
-use self::source::Near;
+use self::source::{Clients, Near};
 use self::state::{AgentState, StateError};
 use self::status::{Shown, StatusError, StatusSocket};
 use self::target::LocalMirth;
@@ -49,6 +51,7 @@ use crate::identity::local_https::LocalCertificate;
 use crate::identity::time::{HostClock, LearntClock, TimeSource};
 use crate::observe::audit::{AuditEntry, AuditError, AuditFile};
 use crate::observe::metrics;
+use crate::store::folder;
 use crate::transport::endpoint::{AgentEndpoint, Credentials, TransportError, TunnelSettings};
 use crate::transport::routes::{OwnEnd, Routes};
 use crate::transport::socket::AgentSocket;
@@ -56,6 +59,14 @@ use crate::transport::tls::LocalTls;
 
 /// The agent's own audit in its state folder.
 pub const AUDIT_FILE: &str = "audit.jsonl";
+/// Returns every name that is ever opened in an agent's state folder.
+#[must_use]
+pub fn state_names() -> Vec<String> {
+    let mut names = folder::names(&state::FILES, &[]);
+    names.extend([AUDIT_FILE, status::SOCKET].map(str::to_owned));
+    names
+}
+
 /// How often metrics are brought up to date.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 /// How long peers are told that this agent goes.
@@ -166,20 +177,21 @@ impl Agent {
 fn spawn_entry(tasks: &mut JoinSet<()>, context: &Arc<Context>, run: EntryRun, tls: Option<&LocalTls>) {
     let (context, entry) = (Arc::clone(context), run.entry);
     match run.role {
-        Role::Source { listen } => {
-            tasks.spawn(source::run(context, entry, listen, Near::Mirth));
+        Role::Source { listen, allow_users } => {
+            let users = allow_users.as_deref().map(LocalUsers::new);
+            tasks.spawn(source::run(context, entry, listen, Clients { near: Near::Mirth, users }));
         }
         Role::Target { forward_to, probe } => {
             let local = Arc::new(LocalMirth::new(forward_to, probe));
             tasks.spawn(target::run(context, entry, local, run.arrivals));
         }
         Role::Managing(managing) => {
-            let listen = managing.listen;
+            let (listen, users) = (managing.listen, managing.allow_users.as_deref().map(LocalUsers::new));
             let tls = tls.expect("made for a file that has such entries").clone();
             let sessions = entry.sessions.clone().expect("made with its entry");
             tasks.spawn(Arc::clone(&sessions).keep(Arc::clone(&context), Arc::clone(&entry)));
             let door = Arc::new(Door::new(managing, tls, sessions));
-            tasks.spawn(source::run(context, entry, listen, Near::People(door)));
+            tasks.spawn(source::run(context, entry, listen, Clients { near: Near::People(door), users }));
         }
         Role::Managed(_) => {
             let managed = entry.managed.clone().expect("made with its entry");

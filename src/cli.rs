@@ -11,12 +11,22 @@ mod files;
 mod gateway;
 mod lab;
 mod path;
+mod privilege;
+mod shown;
 mod status;
 mod trust;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use self::admin::Several;
+use self::files::FileError;
+use crate::config::ConfigProblems;
+use crate::domain::visible::{visible, visible_lines};
+
+/// The exit code of a command line that cannot be read, as clap has it.
+const USAGE: u8 = 2;
 
 /// Carries HL7v2 and DICOM between hospitals' Mirth servers through mutually authenticated QUIC
 /// tunnels.
@@ -54,7 +64,16 @@ enum Command {
 /// Parses the process's arguments, runs the command, prints an error chain once.
 #[must_use]
 pub fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        // It repeats what was typed, or what a script took from elsewhere.
+        Err(error) if error.use_stderr() => {
+            eprint!("{}", visible_lines(&error.render().to_string()));
+            return ExitCode::from(USAGE);
+        }
+        Err(error) => error.exit(),
+    };
+    let outcome = match arguments.command {
         Command::Agent(arguments) => agent::run(&arguments),
         Command::Gateway(arguments) => gateway::run(arguments),
         Command::Demo(arguments) => demo::run(&arguments),
@@ -67,7 +86,27 @@ pub fn main() -> ExitCode {
         Command::Admin(arguments) => admin::run(arguments),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("adit: {error:#}");
+        eprintln!("adit: {}", chain(&error));
         ExitCode::FAILURE
     })
+}
+
+/// The error with its causes on one line, whatever names are in it; a list keeps its lines.
+fn chain(error: &anyhow::Error) -> String {
+    let is_list = error
+        .chain()
+        .any(|cause| cause.is::<FileError>() || cause.is::<ConfigProblems>() || cause.is::<Several>());
+    let text = format!("{error:#}");
+    if is_list { visible_lines(&text).into_owned() } else { visible(&text).into_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_whatever_is_in_it() {
+        let error = anyhow::anyhow!("a\u{1b}[2J\u{7}").context("no `St\nMary\u{202e}`");
+        assert_eq!(chain(&error), "no `St\\nMary\\u{202e}`: a\\u{1b}[2J\\u{7}");
+    }
 }

@@ -16,3 +16,4 @@ pub mod status;
 pub mod tier;
 pub mod time;
 pub mod visibility;
+pub mod visible;

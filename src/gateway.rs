@@ -14,3 +14,16 @@ mod presence;
 mod relay;
 pub mod service;
 mod stop;
+
+use crate::store::{Store, folder};
+
+/// Returns every name that is ever opened in a gateway's state folder.
+#[must_use]
+pub fn state_names() -> Vec<String> {
+    let mut names = folder::names(
+        &[authority::CA_KEY, authority::AUTHORITY, platform::seal::FILE],
+        &[authority::TURN, platform::seal::TURN],
+    );
+    names.extend(Store::file_names(platform::DATABASE));
+    names
+}

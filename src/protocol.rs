@@ -22,5 +22,6 @@ pub mod relay;
 mod replay_window;
 pub mod route;
 pub mod rules;
+pub mod sock_diag;
 pub mod stranger;
 pub mod token_bucket;

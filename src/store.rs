@@ -4,6 +4,7 @@
 //! One writer at a time (`BEGIN IMMEDIATE`), readers apart, and one connection that only watches
 //! for what another process wrote. `adit admin` opens the same file while the gateway runs.
 
+pub mod account;
 mod agreement;
 mod audit;
 mod channel;
@@ -15,10 +16,12 @@ pub mod folder;
 mod grant;
 mod offer;
 mod organization;
+pub mod regular;
 mod secret;
 mod server;
 mod token;
 mod tx;
+pub mod way;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -85,6 +88,12 @@ impl Store {
         let readers = pool(STORE_READERS_MAX).connect_with(reading.clone()).await.map_err(opening)?;
         let watcher = Mutex::new(reading.connect().await.map_err(opening)?);
         Ok(Self { path: path.into(), writer, readers, watcher })
+    }
+
+    /// Returns every name at which a file is opened for the database `name`.
+    #[must_use]
+    pub fn file_names(name: &str) -> Vec<String> {
+        file::names(name)
     }
 
     #[must_use]

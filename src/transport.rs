@@ -18,6 +18,7 @@ pub mod link;
 pub mod opening;
 #[cfg(test)]
 mod pair;
+pub mod peer_user;
 pub mod port;
 pub mod relay;
 pub mod routes;

@@ -4,8 +4,8 @@
 //! file until the identity is on disk: killed at any step, the next start does it again with the
 //! same key. The CA's key is checked inside the handshake, before the token is sent.
 
-use std::fs;
-use std::io::{self, Write};
+use std::fs::OpenOptions;
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -23,13 +23,14 @@ use zeroize::Zeroizing;
 use super::state::{AgentState, Enrolment, StateError, token_mark};
 use crate::config::connector::{Connector, without_token};
 use crate::config::{ConfigProblems, HostPort};
-use crate::domain::limits::{ENROL_BODY_BYTES_MAX, ENROL_TIMEOUT};
+use crate::domain::limits::{CONFIG_BYTES_MAX, ENROL_BODY_BYTES_MAX, ENROL_TIMEOUT};
 use crate::domain::secret::RegistrationToken;
 use crate::identity::error::IdentityError;
 use crate::identity::key::KeyPair;
 use crate::identity::name::PeerName;
 use crate::identity::tls::{Identity, Trust, enrol_client_config, refusal};
 use crate::protocol::enrol::{self, Granted, Refused};
+use crate::store::regular;
 use crate::transport::tls::connect_enrol;
 
 /// Name resolution and TCP connect, for each address.
@@ -84,8 +85,7 @@ pub async fn identify(state: &AgentState, connector: Option<&Path>) -> Result<En
         return Ok(enrolment);
     }
     let path = connector.ok_or(EnrolError::NoConnector)?;
-    let text = fs::read_to_string(path)
-        .map(Zeroizing::new)
+    let text = regular::read_text(path, CONFIG_BYTES_MAX)
         .map_err(|source| EnrolError::ReadConnector { path: path.into(), source })?;
     let connector =
         Connector::parse(&text).map_err(|source| EnrolError::BadConnector { path: path.into(), source })?;
@@ -234,7 +234,7 @@ fn accept(
 }
 
 fn holds_spent_token(path: &Path, enrolment: &Enrolment) -> bool {
-    let text = fs::read_to_string(path).map(Zeroizing::new);
+    let text = regular::read_text(path, CONFIG_BYTES_MAX);
     let connector = text.ok().and_then(|text| Connector::parse(&text).ok());
     connector.and_then(|connector| connector.token).is_some_and(|token| enrolment.has_spent(&token))
 }
@@ -250,9 +250,11 @@ fn erase_or_say(path: &Path) {
 
 /// Overwrites the token where it stands, rather than leaving it behind in a replaced file.
 fn erase_token(path: &Path) -> io::Result<()> {
-    let text = Zeroizing::new(fs::read_to_string(path)?);
+    let mut file = regular::open(path, OpenOptions::new().read(true).write(true))?;
+    let text = regular::read_all(&file, CONFIG_BYTES_MAX)?;
+    // One handle for both: what is written is what was read.
     let Some(erased) = without_token(&text) else { return Ok(()) };
-    let mut file = fs::OpenOptions::new().write(true).open(path)?;
+    file.rewind()?;
     file.write_all(erased.as_bytes())?;
     file.set_len(erased.len() as u64)?;
     file.sync_all()

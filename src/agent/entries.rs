@@ -10,7 +10,7 @@ use super::admin::sessions::Sessions;
 use super::facts::Facts;
 use super::tunnels::Admitted;
 use crate::config::HostPort;
-use crate::config::agent::{AdminManaged, AdminManaging, AgentConfig, Entry};
+use crate::config::agent::{AdminManaged, AdminManaging, AgentConfig, Entry, LocalUser};
 use crate::domain::connection::Side;
 use crate::domain::id::ConnectionId;
 use crate::observe::metrics::Passing;
@@ -46,7 +46,7 @@ pub struct EntryRun {
 
 #[derive(Debug, Clone)]
 pub enum Role {
-    Source { listen: std::net::SocketAddr },
+    Source { listen: std::net::SocketAddr, allow_users: Option<Vec<LocalUser>> },
     Target { forward_to: HostPort, probe: bool },
     Managing(AdminManaging),
     Managed(AdminManaged),
@@ -62,7 +62,7 @@ impl Entries {
     #[must_use]
     pub fn from_config(config: &AgentConfig) -> (Self, Vec<EntryRun>) {
         let sources = config.sources.iter().map(|source| {
-            let role = Role::Source { listen: source.listen };
+            let role = Role::Source { listen: source.listen, allow_users: source.allow_users.clone() };
             (&source.entry, Side::Source, source.listen.to_string(), role)
         });
         let targets = config.targets.iter().map(|target| {

@@ -25,6 +25,8 @@ pub struct Facts {
     pub acknowledged: AtomicU64,
     pub streams_opened: AtomicU64,
     pub streams_cut: AtomicU64,
+    /// Connections of users of this host that may not connect.
+    pub strangers: AtomicU64,
     pub dicom: DicomFacts,
     pub admin: AdminFacts,
     changing: Mutex<Changing>,
@@ -212,6 +214,9 @@ pub struct EntryStatus {
     pub streams: usize,
     pub streams_opened: u64,
     pub streams_cut: u64,
+    /// Connections of users of this host that `allow_users` does not name.
+    #[serde(default)]
+    pub strangers_refused: u64,
     pub messages: u64,
     pub acknowledged: u64,
     pub bytes_into_tunnel: u64,

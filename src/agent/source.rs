@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
@@ -16,6 +17,7 @@ use super::admin::door::Door;
 use super::context::Context;
 use super::entries::LiveEntry;
 use super::hold::{self, Held, Look, PortHealth};
+use super::local_users::LocalUsers;
 use super::observe::StreamObserver;
 use super::standing::Standing;
 use super::tunnels::{self, Admitted, TunnelError, chain};
@@ -24,6 +26,8 @@ use crate::domain::limits;
 use crate::domain::secret::Secret;
 use crate::identity::chance;
 use crate::identity::time::{LearntClock, TimeSource};
+use crate::observe::audit::AuditEntry;
+use crate::observe::metrics;
 use crate::protocol::backoff::Backoff;
 use crate::protocol::control::{PeerRefusal, Rule};
 use crate::transport::port::TruthPort;
@@ -49,9 +53,19 @@ pub enum Near {
     People(Arc<Door>),
 }
 
+/// Who connects, and who of this host may.
+pub struct Clients {
+    pub near: Near,
+    /// `None`: anybody.
+    pub users: Option<LocalUsers>,
+}
+
 /// Runs until dropped.
-pub async fn run(context: Arc<Context>, entry: Arc<LiveEntry>, listen: SocketAddr, near: Near) {
+pub async fn run(context: Arc<Context>, entry: Arc<LiveEntry>, listen: SocketAddr, mut clients: Clients) {
     let mut port = bind(&context, &entry, listen).await;
+    if let Some(fault) = clients.users.as_ref().and_then(LocalUsers::fault) {
+        context.note_fault(&entry, &chain(fault));
+    }
     let mut backoff =
         Backoff::new(limits::TUNNEL_BACKOFF_MIN, limits::TUNNEL_BACKOFF_MAX, limits::TUNNEL_LASTED);
     let mut health = PortHealth::default();
@@ -69,7 +83,7 @@ pub async fn run(context: Arc<Context>, entry: Arc<LiveEntry>, listen: SocketAdd
             Ok(admitted) => {
                 tracing::info!(connection = %entry.config.name, "tunnel is up");
                 let started = Instant::now();
-                let why = serve(&context, &entry, admitted, &near, &mut port, &mut health).await;
+                let why = serve(&context, &entry, admitted, &mut clients, &mut port, &mut health).await;
                 context.note_fault(&entry, &format!("the tunnel ended: {why}"));
                 backoff.on_lost(started.elapsed());
             }
@@ -152,7 +166,7 @@ async fn serve(
     context: &Arc<Context>,
     entry: &Arc<LiveEntry>,
     admitted: Admitted,
-    near: &Near,
+    clients: &mut Clients,
     port: &mut TruthPort,
     health: &mut PortHealth,
 ) -> String {
@@ -170,8 +184,11 @@ async fn serve(
                 // Dropped, it is reset.
                 Ok(_) if !held.may_start(context, entry) => {}
                 Ok(tcp) => {
+                    if !is_let_in(context, entry, clients, &tcp).await {
+                        continue;
+                    }
                     let (entry, tunnel) = (Arc::clone(entry), Arc::clone(&tunnel));
-                    match near {
+                    match &clients.near {
                         Near::Mirth => streams.spawn(carry(entry, Arc::clone(&context.clock), tcp, tunnel)),
                         Near::People(door) => {
                             streams.spawn(Arc::clone(door).carry(Arc::clone(context), entry, tcp, tunnel))
@@ -214,6 +231,22 @@ async fn serve(
     changing.streams = 0;
     changing.mirth.set(None, context.clock.now());
     why
+}
+
+/// Whether a connection is one of a user who may connect. Dropped otherwise, it is reset.
+async fn is_let_in(context: &Context, entry: &LiveEntry, clients: &mut Clients, tcp: &TcpStream) -> bool {
+    let checked = clients.users.as_mut().map_or(Ok(()), |users| users.check(tcp, Instant::now()));
+    let Err(stranger) = checked else { return true };
+    entry.facts.strangers.fetch_add(1, Ordering::Relaxed);
+    metrics::stranger(entry.config.name.as_str());
+    if let Some(left_out) = stranger.left_out {
+        context.note_fault(entry, &stranger.what());
+        let (at, connection) = (context.clock.now(), entry.config.id);
+        // It was refused all the same; that it could not be written is an alarm of its own.
+        let _ =
+            context.audit_admin(AuditEntry::stranger_refused(at, connection, stranger.id(), left_out)).await;
+    }
+    false
 }
 
 fn steer_port(context: &Context, entry: &LiveEntry, port: &mut TruthPort, open: bool) {

@@ -35,6 +35,9 @@ const ADDRESSES: &str = "peer-addresses.json";
 const UDP_PORT: &str = "udp-port.json";
 const MIRTH_KEYS: &str = "mirth-keys.json";
 const LOCAL_CERTIFICATE: &str = "admin-https.json";
+/// All of them; none is read or written that is not listed.
+pub const FILES: [&str; 10] =
+    [KEY, ENROLMENT, KNOWN_KEYS, RULES, SECRETS, CLOCK, ADDRESSES, UDP_PORT, MIRTH_KEYS, LOCAL_CERTIFICATE];
 
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -275,6 +278,7 @@ impl AgentState {
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
+        debug_assert!(FILES.contains(&name), "{name} is not listed");
         let Some(bytes) = self.folder.read(name)? else { return Ok(None) };
         serde_json::from_slice(&bytes).map(Some).map_err(|source| self.damaged(name, source))
     }

@@ -22,11 +22,12 @@ use crate::config::agent::Carries;
 use crate::domain::access::Access;
 use crate::domain::connection::{ConnectionType, Protocol};
 use crate::domain::id::{ConnectionId, KeyFingerprint};
+use crate::domain::limits::STATUS_ANSWER_BYTES_MAX;
 use crate::domain::path::PathChoice;
 use crate::identity::time::TimeSource;
 use crate::protocol::control::Rule;
 
-const SOCKET: &str = "agent.sock";
+pub(super) const SOCKET: &str = "agent.sock";
 const REQUEST_BYTES_MAX: u64 = 4 * 1024;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -147,7 +148,7 @@ pub async fn ask(state: &Path, request: &Request) -> Result<Answer, StatusError>
         line.push(b'\n');
         stream.write_all(&line).await?;
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await?;
+        stream.take(STATUS_ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
         Ok(answer)
     };
     let answered = timeout(REQUEST_TIMEOUT, exchange)
@@ -267,6 +268,7 @@ fn entry_status(context: &Context, entry: &LiveEntry, gateway: Lamp) -> EntrySta
         streams: changing.streams,
         streams_opened: count(&facts.streams_opened),
         streams_cut: count(&facts.streams_cut),
+        strangers_refused: count(&facts.strangers),
         messages: count(&facts.messages),
         acknowledged: count(&facts.acknowledged),
         bytes_into_tunnel: count(&facts.bytes.into_tunnel),

@@ -10,6 +10,7 @@ mod find;
 mod grant;
 mod offer;
 mod organization;
+mod out_file;
 mod output;
 mod peering;
 mod server;
@@ -27,7 +28,10 @@ use crate::domain::role::Role;
 use crate::gateway::platform::{Actor, Platform};
 use crate::identity::time::HostClock;
 
-use super::files;
+pub use self::find::Several;
+
+use self::out_file::OutFile;
+use super::{files, privilege};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -80,16 +84,26 @@ enum Noun {
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let config = files::read_gateway(&arguments.config)?;
+    // What is written for who typed the command is opened with their rights.
+    let out = match &arguments.noun {
+        Noun::Token(verb) => server::out_file(verb)?,
+        _ => None,
+    };
+    privilege::act_as_owner(&arguments.config, &config.state)?;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?
-        .block_on(serve(config, arguments))
+        .block_on(serve(config, arguments, out))
 }
 
-async fn serve(config: GatewayConfig, arguments: Arguments) -> anyhow::Result<ExitCode> {
+async fn serve(
+    config: GatewayConfig,
+    arguments: Arguments,
+    out: Option<OutFile>,
+) -> anyhow::Result<ExitCode> {
     let desk = open(config, arguments.acting, arguments.json).await?;
-    let outcome = dispatch(&desk, arguments.noun).await;
+    let outcome = dispatch(&desk, arguments.noun, out).await;
     desk.platform.close().await?;
     outcome.map(|()| ExitCode::SUCCESS)
 }
@@ -101,11 +115,11 @@ async fn open(config: GatewayConfig, acting: Option<String>, json: bool) -> anyh
     Ok(Desk { platform, config, acting, json })
 }
 
-async fn dispatch(desk: &Desk, noun: Noun) -> anyhow::Result<()> {
+async fn dispatch(desk: &Desk, noun: Noun, out: Option<OutFile>) -> anyhow::Result<()> {
     match noun {
         Noun::Org(verb) => organization::run(desk, verb).await,
         Noun::Server(verb) => server::run(desk, verb).await,
-        Noun::Token(verb) => server::run_token(desk, verb).await,
+        Noun::Token(verb) => server::run_token(desk, verb, out).await,
         Noun::Channel(verb) => channel::run(desk, verb).await,
         Noun::Peering(verb) => peering::run(desk, verb).await,
         Noun::Grant(verb) => grant::run(desk, verb).await,
@@ -141,7 +155,7 @@ struct Desk {
 
 impl Desk {
     fn operator() -> String {
-        format!("adit admin (uid {})", rustix::process::getuid().as_raw())
+        format!("adit admin (uid {})", privilege::invoker())
     }
 
     fn host() -> Actor {

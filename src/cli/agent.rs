@@ -7,7 +7,7 @@ use anyhow::Context;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::files;
+use super::{files, privilege};
 use crate::agent::Agent;
 use crate::config::agent::AgentConfig;
 use crate::observe::{log, metrics};
@@ -21,6 +21,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = files::read_agent(&arguments.config)?;
+    privilege::act_as_owner(&arguments.config, &config.state)?;
     log::init(config.log)?;
     // One thread: see the agent's own words on it.
     tokio::runtime::Builder::new_current_thread()

@@ -7,13 +7,15 @@ mod gateway;
 mod network;
 mod state;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 
 use self::finding::Findings;
 use super::files::{self, FileError};
+use super::privilege;
+use crate::config::agent::AgentConfig;
 use crate::config::gateway::GatewayConfig;
 
 #[derive(clap::Args)]
@@ -27,29 +29,52 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let findings = runtime.context("cannot start the runtime")?.block_on(check(arguments));
+    let mut findings = Findings::default();
+    let config = read(arguments, &mut findings);
+    let state = config.as_ref().map(Config::state);
+    match state.map_or(Ok(()), |state| privilege::act_as_owner(&arguments.config, state)) {
+        Err(error) => findings.problem(format!("state: {error:#}")),
+        Ok(()) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.context("cannot start the runtime")?.block_on(check(config, &mut findings));
+        }
+    }
     print!("{findings}");
     Ok(if findings.has_problem() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-async fn check(arguments: &Arguments) -> Findings {
-    let path = &arguments.config;
-    let mut findings = Findings::default();
-    match files::read(path) {
-        Err(error) => findings.error(&error),
-        Ok(written) if arguments.gateway || GatewayConfig::is_meant_by(&written.text) => {
-            match files::read_gateway(path) {
-                Ok(config) => gateway::check(&config, &mut findings).await,
-                Err(error) => unusable(&error, &mut findings),
-            }
+/// A file that can be used.
+enum Config {
+    Agent(Box<AgentConfig>),
+    Gateway(GatewayConfig),
+}
+
+impl Config {
+    fn state(&self) -> &Path {
+        match self {
+            Self::Agent(config) => &config.state,
+            Self::Gateway(config) => &config.state,
         }
-        Ok(_) => match files::read_agent(path) {
-            Ok(config) => agent::check(&config, &mut findings).await,
-            Err(error) => unusable(&error, &mut findings),
-        },
     }
-    findings
+}
+
+fn read(arguments: &Arguments, findings: &mut Findings) -> Option<Config> {
+    let path = &arguments.config;
+    let written = files::read(path).map_err(|error| findings.error(&error)).ok()?;
+    let config = if arguments.gateway || GatewayConfig::is_meant_by(&written.text) {
+        files::read_gateway(path).map(Config::Gateway)
+    } else {
+        files::read_agent(path).map(|config| Config::Agent(Box::new(config)))
+    };
+    config.map_err(|error| unusable(&error, findings)).ok()
+}
+
+async fn check(config: Option<Config>, findings: &mut Findings) {
+    match config {
+        Some(Config::Agent(config)) => agent::check(&config, findings).await,
+        Some(Config::Gateway(config)) => gateway::check(&config, findings).await,
+        None => {}
+    }
 }
 
 /// Each problem of a file is a finding of its own.

@@ -5,10 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use super::files;
+use super::shown::{print_json, shown};
+use super::{files, privilege};
 use crate::agent::admin::explain::{Explained, Outcome};
 use crate::agent::status::{Answer, Request, ask};
 use crate::domain::access::Access;
+use crate::domain::visible::visible;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -29,6 +31,7 @@ pub struct Arguments {
 /// Its exit code is 0 when the request would be forwarded or answered, 1 when it would be refused.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = files::read_agent(&arguments.config)?;
+    privilege::act_as_owner(&arguments.config, &config.state)?;
     let entry = files::find_entry(&config, &arguments.connection)?;
     let request = Request::Explain {
         connection: entry.id,
@@ -38,15 +41,15 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let explained = match runtime.block_on(ask(&config.state, &request))? {
         Answer::Explained(explained) => explained,
-        Answer::Failed { what } => bail!("{what}"),
+        Answer::Failed { what } => bail!("{}", visible(&what)),
         Answer::Status(_) | Answer::Trusted | Answer::PathChosen => {
             bail!("the agent gave an answer to another question")
         }
     };
     if arguments.json {
-        println!("{}", serde_json::to_string(&explained)?);
+        print_json(&explained, false)?;
     } else {
-        print!("{}", render(&explained));
+        print!("{}", render(&shown(&explained)?));
     }
     let is_refused = matches!(explained.outcome, Outcome::Refused { .. });
     Ok(if is_refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 
 use crate::config::ConfigProblems;
-use crate::config::agent::{AgentConfig, Entry};
+use crate::config::agent::{AgentConfig, Entry, LocalUser};
 use crate::config::gateway::GatewayConfig;
 use crate::domain::limits;
+use crate::store::account;
 
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -46,7 +47,8 @@ impl Written {
 
 pub fn read_agent(path: &Path) -> Result<AgentConfig, FileError> {
     let written = read(path)?;
-    let config = AgentConfig::parse(&written.text, folder(path))
+    let knows = |name: &str| account::user_id(name).is_some_and(LocalUser::can_be);
+    let config = AgentConfig::parse_on_host(&written.text, folder(path), &knows)
         .map_err(|problems| FileError::Unusable { path: path.into(), problems })?;
     if config.holds_secret() && written.is_open() {
         return Err(FileError::Open { path: path.into(), mode: written.metadata.mode() & 0o7777 });

@@ -8,7 +8,7 @@ use anyhow::Context;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::files;
+use super::{files, privilege};
 use crate::config::gateway::GatewayConfig;
 use crate::gateway::service::{Gateway, GatewaySockets};
 use crate::identity::time::HostClock;
@@ -23,6 +23,7 @@ pub struct Arguments {
 
 pub fn run(Arguments { config: path }: Arguments) -> anyhow::Result<ExitCode> {
     let config = files::read_gateway(&path)?;
+    privilege::act_as_owner(&path, &config.state)?;
     log::init(config.log)?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::privilege;
 use crate::demo::lab::{self, LabAdmin, LabConnection, Wanted};
 use crate::domain::path::PathChoice;
 
@@ -23,8 +24,9 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let Arguments { dir, p2p, admin, path } = arguments;
+    privilege::act_as_owner(dir, dir)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let wanted = Wanted { connections: p2p.clone(), admin: admin.clone(), path: *path };
     let lab = runtime.block_on(lab::write(dir, &wanted))?;
     println!("adit gateway --config {}", lab.gateway.display());

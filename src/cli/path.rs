@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use super::files;
-use crate::agent::status::{Answer, Request, ask};
+use super::shown::ask_shown;
+use super::{files, privilege};
+use crate::agent::status::{Answer, Request};
 use crate::domain::path::PathChoice;
 
 #[derive(clap::Args)]
@@ -23,10 +24,11 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = files::read_agent(&arguments.config)?;
+    privilege::act_as_owner(&arguments.config, &config.state)?;
     let entry = files::find_entry(&config, &arguments.connection)?;
     let request = Request::Path { connection: entry.id, path: arguments.path };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match runtime.block_on(ask(&config.state, &request))? {
+    match runtime.block_on(ask_shown(&config.state, &request))? {
         Answer::PathChosen => {}
         Answer::Failed { what } => bail!("the agent did not take the path: {what}"),
         Answer::Status(_) | Answer::Trusted | Answer::Explained(_) => {

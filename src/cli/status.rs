@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use super::files;
+use super::shown::{print_json, shown};
+use super::{files, privilege};
 use crate::agent::facts::{AdminStatus, AgentStatus, EntryStatus, Lamp};
 use crate::agent::status::{Answer, Request, ask};
 use crate::domain::access::Access;
 use crate::domain::path::{PathChoice, PathKind};
+use crate::domain::visible::visible;
 
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 const CLEAR_SCREEN: &str = "\x1b[2J\x1b[H";
@@ -31,15 +33,17 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = files::read_agent(&arguments.config)?;
+    privilege::act_as_owner(&arguments.config, &config.state)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         loop {
             let status = fetch(&config.state).await?;
-            let shown = if arguments.json { serde_json::to_string(&status)? } else { render(&status) };
-            if arguments.watch && !arguments.json {
-                print!("{CLEAR_SCREEN}");
+            if arguments.json {
+                print_json(&status, false)?;
+            } else {
+                let status = render(&shown(&status)?);
+                println!("{}{status}", if arguments.watch { CLEAR_SCREEN } else { "" });
             }
-            println!("{shown}");
             if !arguments.watch {
                 return Ok(ExitCode::SUCCESS);
             }
@@ -51,7 +55,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 async fn fetch(state: &std::path::Path) -> anyhow::Result<AgentStatus> {
     match ask(state, &Request::Status).await.context("cannot ask the agent")? {
         Answer::Status(status) => Ok(*status),
-        Answer::Failed { what } => bail!("the agent answered: {what}"),
+        Answer::Failed { what } => bail!("the agent answered: {}", visible(&what)),
         Answer::Trusted | Answer::PathChosen | Answer::Explained(_) => {
             bail!("the agent gave an answer to another question")
         }
@@ -132,6 +136,10 @@ fn render_entry(out: &mut String, entry: &EntryStatus) {
             dicom.bytes,
             dicom.failed,
         );
+    }
+    if entry.strangers_refused > 0 {
+        let _ =
+            writeln!(out, "  refused {} connections of users that may not connect", entry.strangers_refused);
     }
     if let Some(at) = entry.last_ack {
         let _ = writeln!(out, "  last ACK {at}");

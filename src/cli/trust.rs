@@ -6,11 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
-use super::files;
+use super::shown::ask_shown;
+use super::{files, privilege};
 use crate::agent::AUDIT_FILE;
 use crate::agent::admin;
 use crate::agent::state::AgentState;
-use crate::agent::status::{Answer, Request, StatusError, ask};
+use crate::agent::status::{Answer, Request, StatusError};
 use crate::config::agent::{AdminManaged, AgentConfig, Entry};
 use crate::domain::id::KeyFingerprint;
 use crate::identity::time::{HostClock, LearntClock, TimeSource};
@@ -34,6 +35,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = files::read_agent(&arguments.config)?;
+    privilege::act_as_owner(&arguments.config, &config.state)?;
     let entry = files::find_entry(&config, &arguments.connection)?;
     let named = arguments.fingerprint.as_deref().map(fingerprint).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -49,7 +51,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             (key, Request::TrustMirth { connection: entry.id, key })
         }
     };
-    match runtime.block_on(ask(&config.state, &request)) {
+    match runtime.block_on(ask_shown(&config.state, &request)) {
         Ok(Answer::Trusted) => {}
         Ok(Answer::Failed { what }) => bail!("the agent could not keep the key: {what}"),
         Ok(Answer::Status(_) | Answer::PathChosen | Answer::Explained(_)) => {

@@ -2,6 +2,7 @@
 //! widen it.
 
 mod admin;
+mod users;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,9 @@ use crate::domain::path::PathChoice;
 use crate::domain::secret::Secret;
 
 pub use self::admin::{AdminManaged, AdminManaging};
+pub use self::users::{KnownUsers, LocalUser};
+
+use self::users::read_allow_users;
 
 pub const STATE_DEFAULT: &str = "/var/lib/adit";
 /// Any free port, on both address families where the host has them.
@@ -60,6 +64,8 @@ impl Congestion {
 pub struct P2pSource {
     pub entry: Entry,
     pub listen: SocketAddr,
+    /// Whose connections are taken; `None`: anybody's.
+    pub allow_users: Option<Vec<LocalUser>>,
 }
 
 /// What the far Mirth sends goes to the local one.
@@ -119,9 +125,15 @@ pub struct Entry {
 }
 
 impl AgentConfig {
-    /// Reads a whole file; relative paths start at `base`, the folder it stands in.
+    /// Reads a whole file; relative paths start at `base`, the folder it stands in. Whether the host has
+    /// the users it names is not asked.
     pub fn parse(text: &str, base: &Path) -> Result<Self, ConfigProblems> {
-        document::parse(text, |file| Some(read_file(file, base)))
+        Self::parse_on_host(text, base, &|_| true)
+    }
+
+    /// As [`Self::parse`]; a user that the host does not have is a problem.
+    pub fn parse_on_host(text: &str, base: &Path, knows: KnownUsers<'_>) -> Result<Self, ConfigProblems> {
+        document::parse(text, |file| Some(read_file(file, base, knows)))
     }
 
     /// Every entry, P2P first, with the end of the connection this host stands at.
@@ -140,7 +152,7 @@ impl AgentConfig {
     }
 }
 
-fn read_file(file: &mut Section<'_, '_>, base: &Path) -> AgentConfig {
+fn read_file(file: &mut Section<'_, '_>, base: &Path, knows: KnownUsers<'_>) -> AgentConfig {
     let mut claims = Claims::default();
     let metrics = file.optional("metrics", value::loopback_address);
     if let Some(address) = metrics {
@@ -168,7 +180,8 @@ fn read_file(file: &mut Section<'_, '_>, base: &Path) -> AgentConfig {
             if let Some(listen) = listen {
                 claims.listen(section, "listen", listen);
             }
-            Some(P2pSource { entry: entry?, listen: listen? })
+            let allow_users = read_allow_users(section, listen, knows);
+            Some(P2pSource { entry: entry?, listen: listen?, allow_users })
         }),
         targets: file.each_table("p2p_target", limits::ENTRIES_MAX, |section| {
             let entry = read_channel_entry(section, &mut claims);
@@ -181,7 +194,7 @@ fn read_file(file: &mut Section<'_, '_>, base: &Path) -> AgentConfig {
             Some(P2pTarget { entry: entry?, forward_to: forward_to?, probe })
         }),
         managing: file.each_table("admin_managing", limits::ENTRIES_MAX, |section| {
-            admin::read_managing(section, &mut claims)
+            admin::read_managing(section, &mut claims, knows)
         }),
         managed: file.each_table("admin_managed", limits::ENTRIES_MAX, |section| {
             admin::read_managed(section, &mut claims)

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::domain::visible::visible;
+
 /// One key that must be changed before the file can be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigProblem {
@@ -20,11 +22,11 @@ impl fmt::Display for ConfigProblem {
         if let Some(line) = self.line {
             write!(f, "line {line}: ")?;
         }
-        f.write_str(&self.key)?;
+        f.write_str(&visible(&self.key))?;
         if !self.found.is_empty() {
-            write!(f, " is {}", self.found)?;
+            write!(f, " is {}", visible(&self.found))?;
         }
-        write!(f, ": {}", self.remedy)
+        write!(f, ": {}", visible(&self.remedy))
     }
 }
 

@@ -108,6 +108,13 @@ pub const MIRTH_UNKNOWN_NAMED_MAX: usize = 32;
 /// Networks that one managing entry may let in, and names by which people open it.
 pub const ADMIN_NETWORKS_MAX: usize = 64;
 
+/// Users of this host that one entry may let connect.
+pub const ALLOWED_USERS_MAX: usize = 64;
+/// Connections of other users to one entry's port that are written down at once, and then one in each of
+/// these; all are counted.
+pub const STRANGERS_AUDITED_BURST: u32 = 10;
+pub const STRANGERS_AUDITED_EVERY: Duration = Duration::from_secs(6);
+
 /// The longest stall limit an agent's file may ask for.
 pub const STALL_LIMIT_SECONDS_MAX: u32 = 3_600;
 
@@ -336,6 +343,10 @@ pub const ADMIN_TARGET_BYTES_MAX: usize = 8 * 1024;
 pub const ADMIN_METHOD_BYTES_MAX: usize = 32;
 /// A file in a state folder: rules and secrets of some thousand connections fit.
 pub const PRIVATE_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// How long one process waits for another's turn in a private folder; each takes milliseconds.
+pub const FOLDER_TURN_TIMEOUT: Duration = Duration::from_secs(5);
+/// What an agent answers at its status socket: a thousand entries with all that can be said of them.
+pub const STATUS_ANSWER_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Entries of one kind in an agent's file.
 pub const ENTRIES_MAX: usize = 1_024;
 /// Peers from which one agent may hide where it is: as many as entries of all kinds can name.

@@ -4,12 +4,20 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::limits::{DESCRIPTION_CHARS_MAX, NAME_CHARS_MAX};
+use super::visible::first_hidden;
 
-/// A public name: one line, no control characters, not blank at either end.
+/// A public name: one line, nothing in it that cannot be seen, not blank at either end.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
 
 impl Name {
+    /// Returns a name as it was stored, whatever was allowed then: what cannot be seen in it is escaped
+    /// where it is shown.
+    #[must_use]
+    pub const fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -21,6 +29,12 @@ impl Name {
 pub struct Description(String);
 
 impl Description {
+    /// As [`Name::from_stored`].
+    #[must_use]
+    pub const fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -37,6 +51,11 @@ pub enum InvalidName {
     DescriptionTooLong { chars: usize },
     #[error("control characters are not allowed; use one line of plain text")]
     Control,
+    #[error(
+        "the character U+{:04X} cannot be seen, or changes how others are read; leave it out",
+        u32::from(*.found)
+    )]
+    Hidden { found: char },
 }
 
 impl FromStr for Name {
@@ -69,7 +88,11 @@ impl FromStr for Description {
 }
 
 fn one_line(text: &str) -> Result<String, InvalidName> {
-    if text.chars().any(char::is_control) { Err(InvalidName::Control) } else { Ok(text.to_owned()) }
+    match first_hidden(text) {
+        Some(found) if found.is_control() => Err(InvalidName::Control),
+        Some(found) => Err(InvalidName::Hidden { found }),
+        None => Ok(text.to_owned()),
+    }
 }
 
 impl fmt::Display for Name {
@@ -105,5 +128,26 @@ mod tests {
             assert_eq!(text.parse::<Name>(), Err(InvalidName::Control), "{text:?}");
         }
         assert_eq!("".parse::<Description>(), Ok(Description::default()));
+    }
+
+    #[test]
+    fn what_cannot_be_seen_or_turns_the_text_round_is_refused_by_its_number() {
+        for found in
+            ['\u{202e}', '\u{2066}', '\u{200b}', '\u{200d}', '\u{feff}', '\u{2028}', '\u{e000}', '\u{3164}']
+        {
+            let text = format!("St{found}Mary");
+            assert_eq!(text.parse::<Name>(), Err(InvalidName::Hidden { found }));
+            assert_eq!(text.parse::<Description>(), Err(InvalidName::Hidden { found }));
+        }
+        let error = "St\u{202e}Mary".parse::<Name>().unwrap_err().to_string();
+        assert!(error.contains("U+202E"), "{error}");
+    }
+
+    #[test]
+    fn names_in_every_script_are_taken() {
+        for name in ["St Märy", "مستشفى", "בית חולים", "क्षेत्रीय", "بیمارستان می\u{200c}لاد", "e\u{301}"]
+        {
+            assert_eq!(name.parse::<Name>().map(|name| name.to_string()), Ok(name.into()));
+        }
     }
 }

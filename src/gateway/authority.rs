@@ -21,7 +21,8 @@ use crate::identity::key::KeyPair;
 use crate::identity::tls::{Identity, Trust};
 use crate::store::folder::{Folder, FolderError};
 
-const CA_KEY: &str = "ca.p8";
+pub(super) const CA_KEY: &str = "ca.p8";
+pub(super) const TURN: &str = "authority";
 /// What there is once there is a CA.
 pub const AUTHORITY: &str = "authority.json";
 
@@ -68,7 +69,7 @@ impl Authority {
     /// Reads the CA, or makes it when the folder has none. The gateway and `adit admin` may both
     /// come first; one makes it and the other finds it.
     pub fn open(folder: &Folder, trust_domain: &TrustDomain, now: Timestamp) -> Result<Self, AuthorityError> {
-        let _turn = folder.turn("authority")?;
+        let _turn = folder.turn(TURN)?;
         let failed = |source| AuthorityError::Identity { path: folder.path().into(), source };
         let (ca, route) = match folder.read(AUTHORITY)? {
             Some(written) => read(folder, &written, trust_domain)?,

@@ -21,7 +21,7 @@ mod organizations;
 mod peerings;
 mod presence;
 mod provision;
-mod seal;
+pub(super) mod seal;
 mod secrets;
 mod servers;
 mod sessions;

@@ -7,7 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -54,6 +54,14 @@ enum AuditEvent {
         connection: Option<ConnectionId>,
         peer: Option<ServerId>,
         reason: String,
+    },
+    /// A user of this host that `allow_users` does not name connected to an entry's port.
+    LocalUserRefused {
+        connection: ConnectionId,
+        /// Absent where it is not known.
+        user: Option<u32>,
+        /// Before this one, since the last that was written.
+        not_written: u64,
     },
     KeyTrusted {
         connection: ConnectionId,
@@ -147,6 +155,16 @@ impl AuditEntry {
         reason: &str,
     ) -> Self {
         Self::new(at, AuditEvent::PeerRefused { connection, peer, reason: reason.into() })
+    }
+
+    #[must_use]
+    pub fn stranger_refused(
+        at: Timestamp,
+        connection: ConnectionId,
+        user: Option<u32>,
+        not_written: u64,
+    ) -> Self {
+        Self::new(at, AuditEvent::LocalUserRefused { connection, user, not_written })
     }
 
     /// An operator of this host ran `adit trust`.
@@ -288,6 +306,9 @@ fn open_tail(path: &Path) -> io::Result<Tail> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::other("it is not a regular file"));
+    }
+    if metadata.nlink() != 1 {
+        return Err(io::Error::other("it has another name (a hard link)"));
     }
     if metadata.permissions().mode() & 0o077 != 0 {
         file.set_permissions(PermissionsExt::from_mode(0o600))?;

@@ -2,6 +2,7 @@
 
 mod redact;
 
+use std::borrow::Cow;
 use std::env::{self, VarError};
 use std::io::{self, IsTerminal, Write};
 
@@ -11,6 +12,7 @@ use tracing_subscriber::fmt::format::DefaultFields;
 
 use self::redact::redact;
 use crate::config::LogFormat;
+use crate::domain::visible::{visible, visible_json};
 
 /// Names the level and, where wanted, modules: `debug`, or `info,adit::transport=debug`.
 const FILTER_VARIABLE: &str = "ADIT_LOG";
@@ -27,7 +29,7 @@ pub enum LogError {
 
 /// Sends this process's log to standard error from now on.
 pub fn init(format: LogFormat) -> Result<(), LogError> {
-    let builder = builder(format, filter()?, io::stderr).with_ansi(io::stderr().is_terminal());
+    let builder = builder(format, filter()?, io::stderr, io::stderr().is_terminal());
     match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
@@ -56,27 +58,72 @@ fn builder<W: Write + 'static, M: Fn() -> W + Send + Sync + 'static>(
     format: LogFormat,
     filter: EnvFilter,
     output: M,
+    has_colours: bool,
 ) -> Builder<impl Fn() -> Redacting<W> + Send + Sync + 'static> {
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(move || Redacting { output: output(), format })
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(has_colours).with_writer(move || Redacting {
+        output: output(),
+        format,
+        has_colours,
+    })
 }
 
 /// The subscriber hands over one whole line at a time.
 struct Redacting<W> {
     output: W,
     format: LogFormat,
+    has_colours: bool,
 }
 
 impl<W: Write> Write for Redacting<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.output.write_all(redact(&String::from_utf8_lossy(line), self.format).as_bytes())?;
+        let text = String::from_utf8_lossy(line);
+        let text = redact(&text, self.format);
+        self.output.write_all(shown(&text, self.format, self.has_colours).as_bytes())?;
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.output.flush()
     }
+}
+
+/// The line without what could move the cursor, turn text round or look like another line.
+fn shown(line: &str, format: LogFormat, has_colours: bool) -> Cow<'_, str> {
+    let (body, end) = line.strip_suffix('\n').map_or((line, ""), |body| (body, "\n"));
+    let seen = match format {
+        LogFormat::Json => visible_json(body),
+        LogFormat::Text if has_colours => Cow::Owned(visible_between_colours(body)),
+        LogFormat::Text => visible(body),
+    };
+    match seen {
+        Cow::Borrowed(_) => Cow::Borrowed(line),
+        Cow::Owned(seen) => Cow::Owned(seen + end),
+    }
+}
+
+/// The colours are the subscriber's own: it escapes this character in what it is given.
+fn visible_between_colours(line: &str) -> String {
+    let mut parts = line.split('\u{1b}');
+    let mut out = visible(parts.next().unwrap_or_default()).into_owned();
+    for part in parts {
+        let colour = part
+            .strip_prefix('[')
+            .and_then(|rest| rest.split_once('m'))
+            .filter(|(codes, _)| codes.bytes().all(|byte| byte.is_ascii_digit() || byte == b';'));
+        match colour {
+            Some((codes, rest)) => {
+                out.push_str("\u{1b}[");
+                out.push_str(codes);
+                out.push('m');
+                out.push_str(&visible(rest));
+            }
+            None => {
+                out.push_str("\\u{1b}");
+                out.push_str(&visible(part));
+            }
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -105,9 +152,13 @@ mod tests {
     }
 
     fn logged(format: LogFormat, write: impl FnOnce()) -> String {
+        logged_in(format, false, write)
+    }
+
+    fn logged_in(format: LogFormat, has_colours: bool, write: impl FnOnce()) -> String {
         let captured = Captured::default();
         let output = captured.clone();
-        let builder = builder(format, EnvFilter::new("info"), move || output.clone()).with_ansi(false);
+        let builder = builder(format, EnvFilter::new("info"), move || output.clone(), has_colours);
         match format {
             LogFormat::Text => tracing::subscriber::with_default(builder.finish(), write),
             LogFormat::Json => {
@@ -135,6 +186,30 @@ mod tests {
                 3
             );
         }
+    }
+
+    const HOSTILE: &str = "a\u{1b}]0;x\u{7}\nb\u{202e}c\u{9b}2J\u{200b}";
+
+    #[test]
+    fn what_a_peer_chose_moves_no_cursor_and_begins_no_line() {
+        for has_colours in [false, true] {
+            let line = logged_in(LogFormat::Text, has_colours, || {
+                tracing::info!(peer = HOSTILE, other = %HOSTILE, "{HOSTILE}");
+            });
+            assert_eq!(line.lines().count(), 1, "{line:?}");
+            for hidden in ["\u{1b}]", "\u{7}", "\u{202e}", "\u{9b}", "\u{200b}"] {
+                assert!(!line.contains(hidden), "{line:?}");
+            }
+            assert_eq!(line.contains("\u{1b}["), has_colours, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_json_line_says_the_same_in_characters_that_can_be_seen() {
+        let line = logged(LogFormat::Json, || tracing::info!(peer = HOSTILE, "a peer"));
+        assert!(line.trim_end().chars().all(|char| (' '..='~').contains(&char)), "{line:?}");
+        let read: serde_json::Value = serde_json::from_str(&line).expect("is JSON");
+        assert_eq!(read["peer"], HOSTILE);
     }
 
     #[test]

@@ -34,6 +34,7 @@ const BYTES: &str = "adit_bytes_total";
 const STREAMS: &str = "adit_streams";
 const STREAMS_OPENED: &str = "adit_streams_opened_total";
 const STREAMS_CUT: &str = "adit_streams_cut_total";
+const STRANGERS: &str = "adit_local_users_refused_total";
 const MESSAGES: &str = "adit_messages_total";
 const ACKS: &str = "adit_acknowledgements_total";
 const ACK_LATENCY: &str = "adit_acknowledgement_seconds";
@@ -75,6 +76,7 @@ const DESCRIPTIONS: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, STREAMS, "TCP connections carried now."),
     (Kind::Counter, STREAMS_OPENED, "TCP connections carried since the agent started."),
     (Kind::Counter, STREAMS_CUT, "TCP connections that ended in a reset since the agent started."),
+    (Kind::Counter, STRANGERS, "Connections of users of this host that `allow_users` does not name."),
     (Kind::Counter, MESSAGES, "HL7 messages seen in passing, by message type."),
     (Kind::Counter, ACKS, "HL7 acknowledgements seen in passing, by type of the message and code."),
     (Kind::Histogram, ACK_LATENCY, "From the end of a message to the end of its acknowledgement, seen here."),
@@ -135,6 +137,11 @@ fn describe() {
         }
     }
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
+}
+
+/// Counts a connection to an entry's port by a user of this host that may not connect.
+pub fn stranger(connection: &str) {
+    counter!(STRANGERS, "connection" => connection.to_owned()).increment(1);
 }
 
 /// What is true of one connection now.

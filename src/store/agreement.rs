@@ -129,9 +129,9 @@ fn read(cells: &Cells) -> Result<AgreementRecord, StoreError> {
     Ok(AgreementRecord {
         id: cells.get("id")?,
         requester: cells.get("requester")?,
-        requester_name: cells.get("requester_name")?,
+        requester_name: cells.name("requester_name")?,
         recipient: cells.get("recipient")?,
-        recipient_name: cells.get("recipient_name")?,
+        recipient_name: cells.name("recipient_name")?,
         status: cells.get("status")?,
         requested_at: cells.time("requested_at")?,
     })

@@ -87,7 +87,7 @@ fn read(cells: &Cells) -> Result<AuditRow, StoreError> {
     Ok(AuditRow {
         id: cells.serial("id")?,
         at: cells.time("at")?,
-        organization_name: cells.maybe("organization_name")?,
+        organization_name: cells.maybe_name("organization_name")?,
         actor: cells.string("actor")?,
         action: cells.string("action")?,
         object: cells.string("object")?,

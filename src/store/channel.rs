@@ -63,11 +63,11 @@ fn read(cells: &Cells) -> Result<ChannelRecord, StoreError> {
     Ok(ChannelRecord {
         id: cells.get("id")?,
         server: cells.get("server")?,
-        server_name: cells.get("server_name")?,
+        server_name: cells.name("server_name")?,
         organization: cells.get("organization")?,
-        organization_name: cells.get("organization_name")?,
-        name: cells.get("name")?,
-        description: cells.get("description")?,
+        organization_name: cells.name("organization_name")?,
+        name: cells.name("name")?,
+        description: cells.description("description")?,
         protocol: cells.get("protocol")?,
         published: cells.flag("published")?,
     })

@@ -226,15 +226,15 @@ fn read(cells: &Cells) -> Result<ConnectionRecord, StoreError> {
         carried: read_carried(cells)?,
         source: EndRecord {
             organization: cells.get("source_organization")?,
-            organization_name: cells.get("source_organization_name")?,
+            organization_name: cells.name("source_organization_name")?,
             server: read_source(cells)?,
         },
         target: EndRecord {
             organization: cells.get("target_organization")?,
-            organization_name: cells.get("target_organization_name")?,
+            organization_name: cells.name("target_organization_name")?,
             server: Some(EndServer {
                 id: cells.get("target_server")?,
-                name: cells.get("target_name")?,
+                name: cells.name("target_name")?,
                 route: cells.get("target_route")?,
             }),
         },
@@ -254,7 +254,7 @@ fn read_carried(cells: &Cells) -> Result<Carried, StoreError> {
         None => Carried::Channel {
             grant: cells.get("channel_grant")?,
             channel: cells.get("channel")?,
-            name: cells.get("channel_name")?,
+            name: cells.name("channel_name")?,
             protocol: cells.get("protocol")?,
         },
         Some(access) => Carried::Admin {
@@ -273,7 +273,7 @@ pub(super) fn read_kind(cells: &Cells) -> Result<ConnectionType, StoreError> {
 
 fn read_source(cells: &Cells) -> Result<Option<EndServer>, StoreError> {
     let Some(id) = cells.maybe("source_server")? else { return Ok(None) };
-    Ok(Some(EndServer { id, name: cells.get("source_name")?, route: cells.get("source_route")? }))
+    Ok(Some(EndServer { id, name: cells.name("source_name")?, route: cells.get("source_route")? }))
 }
 
 fn read_status(cells: &Cells) -> Result<Status, StoreError> {

@@ -11,6 +11,10 @@ pub enum StoreError {
     Open { path: PathBuf, source: sqlx::Error },
     #[error("cannot use the database file `{path}`; check that this user may write the folder")]
     File { path: PathBuf, source: io::Error },
+    #[error(
+        "`{path}` is a link, has other names or is no regular file; move it away, or restore it from a backup"
+    )]
+    Irregular { path: PathBuf },
     #[error("others may read the database `{path}` (mode {mode:04o}); run `chmod 600 {path}`")]
     Mode { path: PathBuf, mode: u32 },
     #[error(

@@ -1,37 +1,55 @@
-//! The database file itself: made with mode 0600, refused when others may read it.
+//! The database file itself: made with mode 0600, refused when others may read it. `SQLite` opens its
+//! files by name, so what stands at those names is looked at before.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
 use super::StoreError;
 
+/// What `SQLite` appends to the database's name for the files it keeps beside it.
+const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// Returns every name at which `SQLite` opens a file for the database `name`.
+pub(super) fn names(name: &str) -> Vec<String> {
+    [""].iter().chain(&BESIDE).map(|suffix| format!("{name}{suffix}")).collect()
+}
+
 pub(super) fn make_or_check(path: &Path) -> Result<(), StoreError> {
-    let failing = |source| StoreError::File { path: path.into(), source };
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(file) => return give_to_owner_of_folder(path, &file).map_err(failing),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(failing(error)),
+    for suffix in BESIDE {
+        check_own(&beside(path, suffix))?;
     }
-    let found = path.metadata().map_err(failing)?;
-    let mode = found.permissions().mode() & 0o7777;
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_own(path),
+        Err(source) => Err(StoreError::File { path: path.into(), source }),
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// A regular file of this user, under no other name, that nobody else may read; or nothing at all.
+fn check_own(path: &Path) -> Result<(), StoreError> {
+    let found = match path.symlink_metadata() {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(StoreError::File { path: path.into(), source }),
+    };
+    if !found.is_file() || found.nlink() != 1 {
+        return Err(StoreError::Irregular { path: path.into() });
+    }
+    let mode = found.mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(StoreError::Mode { path: path.into(), mode });
     }
     let user = rustix::process::geteuid().as_raw();
-    // Root may: SQLite gives the files it makes beside the database to the database's owner.
-    if found.uid() != user && user != 0 {
+    if found.uid() != user {
         return Err(StoreError::Owner { path: path.into(), owner: found.uid(), user });
     }
     Ok(())
-}
-
-/// Root may come first, and the gateway runs as another user.
-fn give_to_owner_of_folder(path: &Path, file: &File) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new(".")).metadata()?;
-    if file.metadata()?.uid() == folder.uid() {
-        return Ok(());
-    }
-    fchown(file, Some(folder.uid()), Some(folder.gid()))
 }

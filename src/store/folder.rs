@@ -2,18 +2,25 @@
 //! all, and one process at a time may claim it.
 //!
 //! Agent and gateway keep their keys and what must survive a crash in such a folder. What the files
-//! mean is not known here.
+//! mean is not known here. Nothing that was planted in it is followed, waited for or written through.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
-use crate::domain::limits::PRIVATE_FILE_BYTES_MAX;
+use super::regular;
+use super::way::{Way, WayError};
+use crate::domain::limits::{FOLDER_TURN_TIMEOUT, PRIVATE_FILE_BYTES_MAX};
 
 const LOCK: &str = "lock";
+/// How often a turn that another process has is asked for again.
+const TURN_ASKED_EVERY: Duration = Duration::from_millis(20);
 
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
@@ -37,13 +44,17 @@ pub enum FolderError {
     TooLong { path: PathBuf, bytes: u64 },
     #[error("cannot write `{path}`; its folder must be writable and have space")]
     Write { path: PathBuf, source: io::Error },
+    #[error("`{path}` cannot be used; move it away, or restore it from a backup")]
+    Irregular { path: PathBuf, source: io::Error },
+    #[error("another process has held `{path}` for {} s; stop it", FOLDER_TURN_TIMEOUT.as_secs())]
+    Turn { path: PathBuf },
+    #[error(transparent)]
+    Way(#[from] WayError),
 }
 
 #[derive(Debug, Clone)]
 pub struct Folder {
     path: PathBuf,
-    owner: u32,
-    group: u32,
 }
 
 /// Holds the folder until dropped, or until the process ends however it does.
@@ -53,7 +64,8 @@ pub struct FolderLock {
 }
 
 impl Folder {
-    /// Makes the folder (mode 0700) unless it is there, and refuses one that others may look into.
+    /// Makes the folder (mode 0700) unless it is there, and refuses one that others may look into. It
+    /// must be this user's own; root's, at the end of a way that nobody else can bend.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         match DirBuilder::new().mode(0o700).create(path) {
             Ok(()) => {}
@@ -66,7 +78,10 @@ impl Folder {
             return Err(FolderError::Kind { path: path.into(), wanted: "folder" });
         }
         check_private(path, &metadata, 0o700)?;
-        Ok(Self { path: path.into(), owner: metadata.uid(), group: metadata.gid() })
+        if rustix::process::geteuid().is_root() {
+            Way::to(path)?.check(0)?;
+        }
+        Ok(Self { path: path.into() })
     }
 
     #[must_use]
@@ -94,24 +109,33 @@ impl Folder {
 
     /// Waits for the named turn; for steps that several processes may take one after another.
     pub fn turn(&self, name: &str) -> Result<FolderLock, FolderError> {
-        let path = self.path.join(format!("{name}.{LOCK}"));
+        let path = self.path.join(turn_lock(name));
         let file = self.open_lock(&path)?;
-        file.lock().map_err(|source| FolderError::Write { path, source })?;
-        Ok(FolderLock { _file: file })
+        let asked = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(FolderLock { _file: file }),
+                Err(TryLockError::WouldBlock) if asked.elapsed() < FOLDER_TURN_TIMEOUT => {
+                    thread::sleep(TURN_ASKED_EVERY);
+                }
+                Err(TryLockError::WouldBlock) => return Err(FolderError::Turn { path }),
+                Err(TryLockError::Error(source)) => return Err(FolderError::Write { path, source }),
+            }
+        }
     }
 
     /// The file's bytes; `None` when there is no such file.
     pub fn read(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, FolderError> {
         let path = self.path.join(name);
-        let mut file = match File::open(&path) {
+        let mut file = match regular::open_own(&path, OpenOptions::new().read(true)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) if regular::is_irregular(&source) => {
+                return Err(FolderError::Irregular { path, source });
+            }
             Err(source) => return Err(FolderError::Read { path, source }),
         };
         let metadata = file.metadata().map_err(|source| FolderError::Read { path: path.clone(), source })?;
-        if !metadata.is_file() {
-            return Err(FolderError::Kind { path, wanted: "file" });
-        }
         check_private(&path, &metadata, 0o600)?;
         if metadata.len() > PRIVATE_FILE_BYTES_MAX {
             return Err(FolderError::TooLong { path, bytes: metadata.len() });
@@ -131,41 +155,63 @@ impl Folder {
             // It could not be read back, and the process would not start again.
             return Err(FolderError::TooLong { path, bytes: length });
         }
-        let temporary = self.path.join(format!(".{name}.new"));
+        let temporary = self.path.join(temporary(name));
         let write = || {
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-            self.give_to_owner(&file)?;
+            let mut file = create_anew(&temporary)?;
             file.write_all(bytes)?;
             file.sync_all()?;
             fs::rename(&temporary, &path)?;
-            File::open(&self.path)?.sync_all()
+            let folder_only = OFlags::DIRECTORY.bits().cast_signed();
+            OpenOptions::new().read(true).custom_flags(folder_only).open(&self.path)?.sync_all()
         };
         write().map_err(|source| FolderError::Write { path: path.clone(), source })
     }
 
     fn open_lock(&self, path: &Path) -> Result<File, FolderError> {
-        let open = || {
-            let mut options = OpenOptions::new();
-            let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-            self.give_to_owner(&file)?;
-            Ok(file)
-        };
-        open().map_err(|source| FolderError::Write { path: path.into(), source })
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        regular::open_own(path, &mut options).map_err(|source| {
+            let path = path.into();
+            if regular::is_irregular(&source) {
+                FolderError::Irregular { path, source }
+            } else {
+                FolderError::Write { path, source }
+            }
+        })
     }
+}
 
-    /// Root works in a service's folder without taking its files away from it.
-    fn give_to_owner(&self, file: &File) -> io::Result<()> {
-        if file.metadata()?.uid() == self.owner {
-            return Ok(());
+/// Returns every name that is ever opened in a folder which keeps `files` and gives `turns`.
+#[must_use]
+pub fn names(files: &[&str], turns: &[&str]) -> Vec<String> {
+    let files = files.iter().flat_map(|name| [(*name).to_owned(), temporary(name)]);
+    let turns = turns.iter().map(|name| turn_lock(name));
+    files.chain(turns).chain([LOCK.to_owned()]).collect()
+}
+
+fn temporary(name: &str) -> String {
+    format!(".{name}.new")
+}
+
+fn turn_lock(name: &str) -> String {
+    format!("{name}.{LOCK}")
+}
+
+/// A file of its own in the place of what a crash left there, or somebody planted.
+fn create_anew(path: &Path) -> io::Result<File> {
+    let create = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    match create() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(path)?;
+            create()
         }
-        fchown(file, Some(self.owner), Some(self.group))
+        created => created,
     }
 }
 
 fn check_private(path: &Path, metadata: &fs::Metadata, wanted: u32) -> Result<(), FolderError> {
     let user = rustix::process::geteuid().as_raw();
-    if metadata.uid() != user && user != 0 {
+    if metadata.uid() != user {
         return Err(FolderError::Owner { path: path.into(), owner: metadata.uid(), user });
     }
     let mode = metadata.mode() & 0o7777;
@@ -177,7 +223,9 @@ fn check_private(path: &Path, metadata: &fs::Metadata, wanted: u32) -> Result<()
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    use rustix::fs::{CWD, Mode, mkfifoat};
 
     use super::*;
 
@@ -232,6 +280,72 @@ mod tests {
         let grown = OpenOptions::new().append(true).open(folder.path().join("long")).unwrap();
         grown.set_len(PRIVATE_FILE_BYTES_MAX + 1).unwrap();
         assert!(matches!(folder.read("long"), Err(FolderError::TooLong { .. })));
+    }
+
+    #[test]
+    fn what_was_planted_in_the_place_of_a_file_is_neither_read_nor_waited_for() {
+        let (parent, folder) = folder();
+        let victim = parent.path().join("victim");
+        fs::write(&victim, "victim").unwrap();
+        fs::set_permissions(&victim, fs::Permissions::from_mode(0o600)).unwrap();
+        let plants: [(&str, &dyn Fn(&Path)); 4] = [
+            ("link", &|path| symlink(&victim, path).unwrap()),
+            ("dangling", &|path| symlink("nowhere", path).unwrap()),
+            ("name", &|path| fs::hard_link(&victim, path).unwrap()),
+            ("pipe", &|path| mkfifoat(CWD, path, Mode::from_raw_mode(0o600)).unwrap()),
+        ];
+        for (kind, plant) in plants {
+            for name in ["key", LOCK, "x.lock"] {
+                plant(&folder.path().join(name));
+            }
+            let errors = [
+                folder.read("key").map(drop).unwrap_err(),
+                folder.lock().map(drop).unwrap_err(),
+                folder.turn("x").map(drop).unwrap_err(),
+            ];
+            for error in errors {
+                assert!(matches!(error, FolderError::Irregular { .. }), "{kind}: {error:?}");
+            }
+            for name in ["key", LOCK, "x.lock"] {
+                fs::remove_file(folder.path().join(name)).unwrap();
+            }
+        }
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "victim");
+        assert!(!folder.path().join("nowhere").exists());
+    }
+
+    #[test]
+    fn a_file_is_written_beside_and_never_through_what_was_planted() {
+        let (parent, folder) = folder();
+        let victim = parent.path().join("victim");
+        fs::write(&victim, "victim").unwrap();
+        for name in ["key", ".key.new"] {
+            symlink(&victim, folder.path().join(name)).unwrap();
+        }
+        folder.write("key", b"own").unwrap();
+        assert_eq!(folder.read("key").unwrap().unwrap().as_slice(), b"own");
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "victim");
+    }
+
+    #[test]
+    fn root_does_not_act_in_the_folder_of_another_user() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: only root can give a folder to another user");
+            return;
+        }
+        let (parent, folder) = folder();
+        chown(folder.path(), Some(4_000_000_001), None).unwrap();
+        assert!(matches!(Folder::open(folder.path()), Err(FolderError::Owner { .. })));
+        chown(folder.path(), Some(0), None).unwrap();
+        chown(parent.path(), Some(4_000_000_001), None).unwrap();
+        assert!(matches!(Folder::open(folder.path()), Err(FolderError::Way(_))));
+    }
+
+    #[test]
+    fn a_turn_that_is_never_given_back_is_not_waited_for_without_end() {
+        let (_parent, folder) = folder();
+        let _held = folder.turn("x").unwrap();
+        assert!(matches!(folder.turn("x"), Err(FolderError::Turn { .. })));
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl Tx {
 fn read(cells: &Cells) -> Result<OrganizationRecord, StoreError> {
     Ok(OrganizationRecord {
         id: cells.get("id")?,
-        name: cells.get("name")?,
+        name: cells.name("name")?,
         tier: cells.get("tier")?,
         created_at: cells.time("created_at")?,
     })

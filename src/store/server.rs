@@ -157,9 +157,9 @@ fn read(cells: &Cells) -> Result<ServerRecord, StoreError> {
     Ok(ServerRecord {
         id: cells.get("id")?,
         organization: cells.get("organization")?,
-        organization_name: cells.get("organization_name")?,
-        name: cells.get("name")?,
-        description: cells.get("description")?,
+        organization_name: cells.name("organization_name")?,
+        name: cells.name("name")?,
+        description: cells.description("description")?,
         version: cells.string("version")?,
         route: cells.get("route")?,
         key: cells.maybe("key")?,

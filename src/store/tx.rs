@@ -8,6 +8,7 @@ use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::StoreError;
+use crate::domain::name::{Description, Name};
 use crate::domain::time::Timestamp;
 
 /// Rolls back when dropped without [`Tx::commit`].
@@ -128,6 +129,20 @@ impl Cells {
     pub(super) fn maybe<T: FromStr>(&self, column: &'static str) -> Result<Option<T>, StoreError> {
         let text: Option<String> = self.row.try_get(column).map_err(|_| StoreError::Damaged { column })?;
         text.map(|text| text.parse().map_err(|_| StoreError::Damaged { column })).transpose()
+    }
+
+    /// A name as it stands there: also one that would not be taken today.
+    pub(super) fn name(&self, column: &'static str) -> Result<Name, StoreError> {
+        self.string(column).map(Name::from_stored)
+    }
+
+    pub(super) fn maybe_name(&self, column: &'static str) -> Result<Option<Name>, StoreError> {
+        let text: Option<String> = self.row.try_get(column).map_err(|_| StoreError::Damaged { column })?;
+        Ok(text.map(Name::from_stored))
+    }
+
+    pub(super) fn description(&self, column: &'static str) -> Result<Description, StoreError> {
+        self.string(column).map(Description::from_stored)
     }
 
     pub(super) fn string(&self, column: &'static str) -> Result<String, StoreError> {

@@ -11,6 +11,7 @@ use crate::gateway::platform::{
 };
 
 use super::Desk;
+use crate::cli::shown::print_json;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -118,39 +119,42 @@ async fn show(desk: &Desk, wanted: &str) -> anyhow::Result<()> {
     let id = desk.find_connection(wanted).await?.id;
     let found = desk.platform.connection(&desk.viewer().await?, id).await?;
     if desk.json {
-        println!("{}", serde_json::to_string_pretty(&found)?);
-        return Ok(());
+        return print_json(&found, true);
     }
-    println!("{}  {}  {}", found.route(), found.kind, found.status);
-    println!("  id            {}", found.id);
+    desk.say(&format!("{}  {}  {}", found.route(), found.kind, found.status));
+    desk.say(&format!("  id            {}", found.id));
     match &found.carried {
-        CarriedView::Channel { channel, protocol } => println!("  channel       {channel} ({protocol})"),
+        CarriedView::Channel { channel, protocol } => {
+            desk.say(&format!("  channel       {channel} ({protocol})"))
+        }
         CarriedView::Admin { access, offered_by, expires_at } => {
-            println!("  access        {access}, offered by {offered_by}");
+            desk.say(&format!("  access        {access}, offered by {offered_by}"));
             if let Some(expires_at) = expires_at {
-                println!("  open until    {expires_at}");
+                desk.say(&format!("  open until    {expires_at}"));
             }
         }
     }
-    println!("  connectivity  {}", found.connectivity);
+    desk.say(&format!("  connectivity  {}", found.connectivity));
     if !found.held_by.is_empty() {
-        println!("  paused by     {}", found.held_by.join(", "));
+        desk.say(&format!("  paused by     {}", found.held_by.join(", ")));
     }
     if let Some(failure) = &found.failure {
-        println!("  failed        {failure}");
+        desk.say(&format!("  failed        {failure}"));
     }
     if let Some(at) = found.last_ack {
-        println!("  last ACK      {at}");
+        desk.say(&format!("  last ACK      {at}"));
     }
     for (side, end) in [("source", &found.source), ("target", &found.target)] {
         match end.server {
-            Some(server) => println!("  {side}        {} of {} ({server})", end.name, end.organization),
-            None => println!("  {side}        {}, which has not named a server", end.organization),
+            Some(server) => {
+                desk.say(&format!("  {side}        {} of {} ({server})", end.name, end.organization))
+            }
+            None => desk.say(&format!("  {side}        {}, which has not named a server", end.organization)),
         }
-        println!("    agent-gateway  {}", lamp(&end.link));
-        println!("    tunnel         {}", lamp(&end.tunnel));
+        desk.say(&format!("    agent-gateway  {}", lamp(&end.link)));
+        desk.say(&format!("    tunnel         {}", lamp(&end.tunnel)));
         if let Some(mirth) = &end.mirth {
-            println!("    mirth          {}", lamp(mirth));
+            desk.say(&format!("    mirth          {}", lamp(mirth)));
         }
     }
     Ok(())
@@ -165,7 +169,10 @@ async fn view_secret(desk: &Desk, wanted: &str) -> anyhow::Result<()> {
     let revealed = desk.platform.view_secret(&actor, found.id).await?;
     let secret = Zeroizing::new(revealed.secret.reveal_hex());
     if desk.json {
-        println!("{}", json!({ "id": found.id.to_string(), "epoch": revealed.epoch, "secret": *secret }));
+        print_json(
+            &json!({ "id": found.id.to_string(), "epoch": revealed.epoch, "secret": *secret }),
+            false,
+        )?;
     } else {
         println!("{}", *secret);
         let often = match found.carried {
@@ -194,11 +201,10 @@ async fn entry(desk: &Desk, wanted: &str, side: Option<SideName>) -> anyhow::Res
     if desk.json {
         let texts: serde_json::Map<_, _> =
             texts.into_iter().map(|(side, text)| (side.word().to_owned(), text.into())).collect();
-        println!("{}", serde_json::Value::Object(texts));
-        return Ok(());
+        return print_json(&texts, false);
     }
     for (side, text) in texts {
-        println!("# agent.toml of {}; {}", found.end(side).name, hint(&found.carried, side));
+        desk.say(&format!("# agent.toml of {}; {}", found.end(side).name, hint(&found.carried, side)));
         println!("{text}");
     }
     Ok(())

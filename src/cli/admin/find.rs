@@ -7,9 +7,18 @@ use crate::gateway::platform::{
 };
 
 use super::Desk;
+use crate::domain::visible::visible;
 
 /// An id may be shortened to this many characters.
 const PREFIX_CHARS_MIN: usize = 4;
+
+/// A list of what could be meant, on lines of its own.
+#[derive(Debug, thiserror::Error)]
+#[error("`{}` can mean several; write the id of one:\n{}", visible(.wanted), .lines.join("\n"))]
+pub struct Several {
+    wanted: String,
+    lines: Vec<String>,
+}
 
 /// What something answers to.
 pub(super) struct Called {
@@ -121,9 +130,11 @@ pub(super) fn pick<T>(
             matching.retain(|(called, _)| called.living);
         }
         if matching.len() > 1 {
-            let lines: Vec<_> =
-                matching.iter().map(|(called, _)| format!("  {}  {}", called.id, called.shown)).collect();
-            bail!("`{wanted}` can mean several; write the id of one:\n{}", lines.join("\n"));
+            let lines: Vec<_> = matching
+                .iter()
+                .map(|(called, _)| format!("  {}  {}", called.id, visible(&called.shown)))
+                .collect();
+            return Err(Several { wanted: wanted.into(), lines }.into());
         }
         if let Some((_, found)) = matching.pop() {
             return Ok(found);

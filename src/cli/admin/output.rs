@@ -4,6 +4,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Desk;
+use crate::cli::shown::print_json;
+use crate::domain::visible::visible;
 
 impl Desk {
     /// Rows as a table with aligned columns, or as a JSON array.
@@ -14,7 +16,7 @@ impl Desk {
         cells: impl Fn(&T) -> [String; N],
     ) -> anyhow::Result<()> {
         if self.json {
-            println!("{}", serde_json::to_string_pretty(rows)?);
+            print_json(&rows, true)?;
         } else {
             print!("{}", table(head.map(str::to_owned), rows.iter().map(cells).collect()));
         }
@@ -22,28 +24,34 @@ impl Desk {
     }
 
     /// The id of what was made, alone on its line so that a script can take it.
-    #[expect(clippy::unnecessary_wraps, reason = "ends a verb, as the other outputs do")]
     pub(super) fn made(&self, id: impl std::fmt::Display) -> anyhow::Result<()> {
         if self.json {
-            println!("{}", json!({ "id": id.to_string() }));
+            print_json(&json!({ "id": id.to_string() }), false)?;
         } else {
-            println!("{id}");
+            self.say(&id.to_string());
         }
         Ok(())
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "ends a verb, as the other outputs do")]
     pub(super) fn done(&self, what: &str) -> anyhow::Result<()> {
         if self.json {
-            println!("{}", json!({ "done": what }));
+            print_json(&json!({ "done": what }), false)?;
         } else {
-            println!("{what}");
+            self.say(what);
         }
         Ok(())
+    }
+
+    /// One line, whatever names are in it.
+    #[expect(clippy::unused_self, reason = "reads as the other outputs do")]
+    pub(super) fn say(&self, line: &str) {
+        println!("{}", visible(line));
     }
 }
 
 pub(super) fn table<const N: usize>(head: [String; N], rows: Vec<[String; N]>) -> String {
+    let shown = |row: [String; N]| row.map(|cell| visible(&cell).into_owned());
+    let rows: Vec<_> = rows.into_iter().map(shown).collect();
     let mut widths = [0; N];
     for row in rows.iter().chain([&head]) {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -1,11 +1,9 @@
 //! `adit admin server` and `adit admin token`.
 
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Subcommand;
 
 use crate::config::connector::Connector;
@@ -16,6 +14,7 @@ use crate::gateway::platform::{Actor, IssuedToken, ServerText, TokenLife};
 use crate::store::folder::Folder;
 
 use super::Desk;
+use super::out_file::OutFile;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -84,7 +83,7 @@ pub(super) async fn run(desk: &Desk, verb: Verb) -> anyhow::Result<()> {
             let text = ServerText {
                 name: name.unwrap_or(found.name),
                 description: description.unwrap_or(found.description),
-                version: version.map_or_else(|| found.version.parse(), Ok)?,
+                version: version.unwrap_or_else(|| Description::from_stored(found.version)),
             };
             let actor = desk.actor(Some(found.organization_id)).await?;
             desk.platform.describe_server(&actor, found.id, &text).await?;
@@ -99,39 +98,29 @@ pub(super) async fn run(desk: &Desk, verb: Verb) -> anyhow::Result<()> {
     }
 }
 
-pub(super) async fn run_token(desk: &Desk, verb: TokenVerb) -> anyhow::Result<()> {
-    let TokenVerb::Issue { server, out, life } = verb;
+/// The file that a verb writes for who typed the command.
+pub(super) fn out_file(verb: &TokenVerb) -> anyhow::Result<Option<OutFile>> {
+    let TokenVerb::Issue { out, .. } = verb;
+    out.clone().map(OutFile::create).transpose()
+}
+
+pub(super) async fn run_token(desk: &Desk, verb: TokenVerb, out: Option<OutFile>) -> anyhow::Result<()> {
+    let TokenVerb::Issue { server, life, .. } = verb;
     let found = desk.find_server(&server).await?;
     let actor = desk.actor(Some(found.organization_id)).await?;
     match out {
         // The file first: a token that cannot be written would have voided the old one for nothing.
-        Some(path) => {
-            let file = create(&path)?;
-            let issued = issue_into(desk, &actor, found.id, life, file).await;
-            if issued.is_err() {
-                let _ = fs::remove_file(&path);
-            }
-            let issued = issued?;
+        Some(out) => {
+            let issued = issue_into(desk, &actor, found.id, life, out.file()).await?;
             let done = format!(
                 "wrote `{}` for {}; give it to that server's agent before {}",
-                path.display(),
+                out.keep().display(),
                 issued.server_name,
                 issued.expires_at
             );
             desk.done(&done)
         }
         None => issue_into(desk, &actor, found.id, life, io::stdout()).await.map(drop),
-    }
-}
-
-fn create(path: &Path) -> anyhow::Result<File> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(file) => Ok(file),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            bail!("`{}` exists and is not overwritten; name another file with --out", path.display())
-        }
-        Err(error) => Err(error)
-            .with_context(|| format!("cannot write `{}`; name another file with --out", path.display())),
     }
 }
 

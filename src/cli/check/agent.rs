@@ -8,8 +8,9 @@ use super::network::{Host, check_hosts, check_tcp_port, check_udp_port};
 use super::state::{self, State};
 use crate::agent::facts::AgentStatus;
 use crate::agent::state::{AgentState, Enrolment, StateError};
-use crate::agent::status::{Answer, Request, ask};
+use crate::agent::status::{Answer, Request};
 use crate::cli::files;
+use crate::cli::shown::ask_shown;
 use crate::config::HostPort;
 use crate::config::agent::AgentConfig;
 use crate::config::connector::Connector;
@@ -193,7 +194,7 @@ fn check_leaf(now: Timestamp, expires: Timestamp, findings: &mut Findings) {
 
 /// A running agent knows best.
 async fn check_running(config: &AgentConfig, findings: &mut Findings) {
-    match ask(&config.state, &Request::Status).await {
+    match ask_shown(&config.state, &Request::Status).await {
         Ok(Answer::Status(status)) => check_status(config, &status, findings),
         Ok(Answer::Failed { what }) => findings.problem(format!("agent: it answered: {what}")),
         Ok(Answer::Trusted | Answer::PathChosen | Answer::Explained(_)) => {

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::domain::visible::visible;
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Weight {
     Fine,
@@ -58,7 +60,7 @@ impl fmt::Display for Findings {
                 Weight::Warning => "warning",
                 Weight::Problem => "PROBLEM",
             };
-            writeln!(f, "{word:<8} {what}")?;
+            writeln!(f, "{word:<8} {}", visible(what))?;
         }
         let plural = |count: usize| if count == 1 { "" } else { "s" };
         let (problems, warnings) = (self.count(Weight::Problem), self.count(Weight::Warning));

@@ -30,7 +30,10 @@ impl World {
         self.write("file.toml", config, 0o600);
         let arguments = Arguments { config: self.path("file.toml"), gateway: false };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
-        let findings = runtime.block_on(check(&arguments)).to_string();
+        let mut findings = Findings::default();
+        let config = read(&arguments, &mut findings);
+        runtime.block_on(check(config, &mut findings));
+        let findings = findings.to_string();
         let folder = self.folder.path().display().to_string();
         findings.lines().map(|line| line.replace(&folder, "HERE")).collect()
     }

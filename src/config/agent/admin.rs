@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
+use super::users::{KnownUsers, LocalUser, read_allow_users};
 use super::{Carries, Entry, read_entry};
 use crate::config::claims::Claims;
 use crate::config::document::Section;
@@ -22,6 +23,8 @@ pub struct AdminManaging {
     pub listen: SocketAddr,
     /// Who may connect where that is more than this host.
     pub allow_from: Vec<IpNet>,
+    /// Whose connections are taken; `None`: anybody's.
+    pub allow_users: Option<Vec<LocalUser>>,
     /// Names besides the address by which people open it, lower-case, without a port.
     pub names: Vec<String>,
 }
@@ -56,7 +59,11 @@ impl AdminManaged {
     }
 }
 
-pub(super) fn read_managing(section: &mut Section<'_, '_>, claims: &mut Claims) -> Option<AdminManaging> {
+pub(super) fn read_managing(
+    section: &mut Section<'_, '_>,
+    claims: &mut Claims,
+    knows: KnownUsers<'_>,
+) -> Option<AdminManaging> {
     let entry = read_entry(section, claims, Some(Carries::Admin { access_max: Access::ReadWrite }));
     let listen = section.required(
         "listen",
@@ -67,6 +74,7 @@ pub(super) fn read_managing(section: &mut Section<'_, '_>, claims: &mut Claims) 
     let names = section
         .optional("names", |value| value::list(0..=limits::ADMIN_NETWORKS_MAX, value, host_name))
         .unwrap_or_default();
+    let allow_users = read_allow_users(section, listen, knows);
     let listen = listen?;
     claims.listen(section, "listen", listen);
     if !listen.ip().is_loopback() && allow_from.is_empty() {
@@ -77,7 +85,7 @@ pub(super) fn read_managing(section: &mut Section<'_, '_>, claims: &mut Claims) 
         );
         return None;
     }
-    Some(AdminManaging { entry: entry?, listen, allow_from, names })
+    Some(AdminManaging { entry: entry?, listen, allow_from, allow_users, names })
 }
 
 pub(super) fn read_managed(section: &mut Section<'_, '_>, claims: &mut Claims) -> Option<AdminManaged> {

@@ -313,3 +313,33 @@ fn random_text_never_panics() {
         drop(parse(&format!("{SOURCE}{text}")));
     });
 }
+
+#[test]
+fn the_users_who_may_connect_are_names_and_numbers() {
+    let config = parse(&format!("{SOURCE}allow_users = [\"mirth\", 1000, 0]")).expect("parses");
+    let named = vec![LocalUser::Name("mirth".into()), LocalUser::Id(1_000), LocalUser::Id(0)];
+    assert_eq!(config.sources[0].allow_users, Some(named));
+    assert_eq!(parse(SOURCE).expect("parses").sources[0].allow_users, None);
+}
+
+#[test]
+fn a_user_that_cannot_be_told_from_others_is_a_problem() {
+    let of = |users: &str| format!("{SOURCE}allow_users = {users}");
+    let problem = |users: &str, knows: bool| {
+        AgentConfig::parse_on_host(&of(users), Path::new(""), &|_| knows).expect_err("refused").to_string()
+    };
+    assert!(problem("[\"ghost\"]", false).contains("expected a user of this host"));
+    let full = (0..limits::ALLOWED_USERS_MAX).map(|id| id.to_string()).collect::<Vec<_>>().join(",");
+    assert!(AgentConfig::parse(&of(&format!("[{full}]")), Path::new("")).is_ok());
+    assert!(problem(&format!("[{full},1000]"), true).contains("with 1 to 64 elements"));
+    for users in ["[65534]", "[4294967295]", "[-1]", "[1.5]", "[]", "\"mirth\"", "[true]"] {
+        assert!(problem(users, true).contains("allow_users"), "{users}");
+    }
+}
+
+#[test]
+fn users_are_known_on_loopback_only() {
+    let remote = SOURCE.replace("127.0.0.1", "0.0.0.0");
+    let problem = parse(&format!("{remote}allow_users = [0]")).expect_err("refused").to_string();
+    assert!(problem.contains("let `listen` be a loopback address"), "{problem}");
+}

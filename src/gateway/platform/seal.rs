@@ -14,7 +14,8 @@ use crate::identity::chance;
 use crate::store::SEALED_BYTES;
 use crate::store::folder::{Folder, FolderError};
 
-const FILE: &str = "sealing.key";
+pub(in crate::gateway) const FILE: &str = "sealing.key";
+pub(in crate::gateway) const TURN: &str = "sealing";
 
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
@@ -47,7 +48,7 @@ impl SealingKey {
     /// Reads the key, or makes one while nothing depends on an older one. The gateway and `adit
     /// admin` may both come first; one makes it and the other finds it.
     pub(super) fn open(folder: &Folder, needed: bool) -> Result<Self, SealError> {
-        let _turn = folder.turn("sealing")?;
+        let _turn = folder.turn(TURN)?;
         let path = folder.path().join(FILE);
         if let Some(text) = folder.read(FILE)? {
             let text = std::str::from_utf8(&text).unwrap_or_default().trim_end();

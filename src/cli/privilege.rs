@@ -1,0 +1,101 @@
+//! Whoever types a command as root acts in a folder that belongs to the service's user. From its first
+//! open there on, the command is that user, for good: what was planted in the folder gives its owner
+//! nothing that it does not have.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use anyhow::{Context, bail};
+use rustix::process::{Gid, Uid, geteuid, getuid};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_keep_capabilities, set_no_new_privs,
+    set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+};
+
+use crate::store::account::Account;
+use crate::store::way::{Owner, Way};
+
+static INVOKER: OnceLock<u32> = OnceLock::new();
+
+/// Returns the user id of who typed the command.
+pub(super) fn invoker() -> u32 {
+    INVOKER.get().copied().unwrap_or_else(|| getuid().as_raw())
+}
+
+/// Makes root the user whose state folder a file names: the folder's owner; before there is a folder,
+/// the file's owner or that of the folder it would be made in. To be called before any thread starts.
+/// Refused where somebody else could have chosen that folder.
+pub(super) fn act_as_owner(file: &Path, state: &Path) -> anyhow::Result<()> {
+    INVOKER.get_or_init(|| getuid().as_raw());
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let (to_file, to_state) = (Way::to(file)?, Way::to(state)?);
+    let owner = owner_meant(to_state.owner, to_file.owner, to_state.parent);
+    to_file.check(owner.user)?;
+    to_state.check(owner.user)?;
+    if owner.user == 0 {
+        return Ok(());
+    }
+    become_user(&Account::of(owner.user, owner.group)).with_context(|| {
+        format!("cannot become user id {0}, whose state folder this is; run this as that user", owner.user)
+    })?;
+    match fs::symlink_metadata(state) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => bail!(
+            "user id {}, whose state folder this is, cannot reach `{}`; let it through the folders above",
+            owner.user,
+            state.display()
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn owner_meant(state: Option<Owner>, file: Option<Owner>, parent: Owner) -> Owner {
+    state.unwrap_or_else(|| file.filter(|file| file.user != 0).unwrap_or(parent))
+}
+
+/// Without a way back. The kernel keeps these rights for each thread: the only one there is hands them
+/// on to all that it starts. Of root's rights a port below 1024 may still be bound, as the service's own
+/// unit may allow it.
+fn become_user(account: &Account) -> anyhow::Result<()> {
+    let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    if threads != 1 {
+        bail!("{threads} threads run already; this is a bug, please report it");
+    }
+    let permitted = capabilities(None)?.permitted & CapabilitySet::NET_BIND_SERVICE;
+    let (user, group) = (Uid::from_raw(account.user), Gid::from_raw(account.group));
+    let groups: Vec<_> = account.groups.iter().copied().map(Gid::from_raw).collect();
+    set_keep_capabilities(true)?;
+    set_thread_groups(&groups)?;
+    set_thread_res_gid(group, group, group)?;
+    set_thread_res_uid(user, user, user)?;
+    set_keep_capabilities(false)?;
+    let kept = CapabilitySets { effective: permitted, permitted, inheritable: CapabilitySet::empty() };
+    set_capabilities(None, kept)?;
+    set_no_new_privs(true)?;
+    if set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).is_ok() {
+        bail!("the kernel lets this process become root again");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folders_owner_is_meant_and_before_there_is_a_folder_the_files_or_the_parents() {
+        let of = |user| Owner { user, group: 0 };
+        let check = |state: Option<u32>, file: Option<u32>, parent, meant| {
+            let found = owner_meant(state.map(of), file.map(of), of(parent));
+            assert_eq!(found.user, meant, "{state:?} {file:?} {parent}");
+        };
+        check(Some(1), Some(2), 3, 1);
+        check(Some(0), Some(2), 3, 0);
+        check(None, Some(2), 3, 2);
+        check(None, Some(0), 3, 3);
+        check(None, None, 0, 0);
+    }
+}

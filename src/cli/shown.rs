@@ -1,0 +1,56 @@
+//! What came from elsewhere, made fit for a terminal: every text in it shows all that it has.
+
+use std::path::Path;
+
+use anyhow::Context;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::agent::status::{Answer, Request, StatusError, ask};
+use crate::domain::visible::{visible, visible_json};
+
+/// Asks the agent whose state is at `state`; its answer is fit for a terminal.
+pub(super) async fn ask_shown(state: &Path, request: &Request) -> Result<Answer, StatusError> {
+    let answer = ask(state, request).await?;
+    shown(&answer).map_err(|_| StatusError::Nonsense { path: state.into() })
+}
+
+/// Returns the same value, all of its texts made visible.
+pub(super) fn shown<T: Serialize + DeserializeOwned>(value: &T) -> serde_json::Result<T> {
+    let mut value = serde_json::to_value(value)?;
+    show(&mut value);
+    serde_json::from_value(value)
+}
+
+/// Prints a value as JSON that a terminal shows as it is.
+pub(super) fn print_json(value: &impl Serialize, pretty: bool) -> anyhow::Result<()> {
+    let text = if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+    println!("{}", visible_json(&text.context("cannot write JSON")?));
+    Ok(())
+}
+
+fn show(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let std::borrow::Cow::Owned(seen) = visible(text) {
+                *text = seen;
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(show),
+        Value::Object(fields) => fields.values_mut().for_each(show),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_of_an_answer_is_made_visible() {
+        let answer = Answer::Failed { what: "a\u{1b}]0;x\u{7}\nb\u{202e}".into() };
+        let Answer::Failed { what } = shown(&answer).unwrap() else { panic!("another answer") };
+        assert_eq!(what, "a\\u{1b}]0;x\\u{7}\\nb\\u{202e}");
+    }
+}

@@ -1,0 +1,258 @@
+//! The way to a file or folder, and who could make it lead elsewhere: everybody who may change a folder
+//! or a link on it. Root must not act at the end of a way that somebody else can bend.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat};
+use rustix::io::Errno;
+
+/// As many links as the kernel follows.
+const LINKS_MAX: usize = 40;
+
+/// Who may change what stands on a way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bender {
+    User(u32),
+    Group(u32),
+    Anybody,
+}
+
+impl fmt::Display for Bender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(user) => write!(f, "user id {user}"),
+            Self::Group(group) => write!(f, "group id {group}"),
+            Self::Anybody => f.write_str("any user"),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum WayError {
+    #[error("cannot look at `{path}`; see that it can be reached")]
+    Look { path: PathBuf, source: io::Error },
+    #[error(
+        "`{path}` can be changed by {bender}, who could have root act elsewhere; run this as the user whose \
+         state folder it is, or see that root and that user alone may write it"
+    )]
+    Bent { path: PathBuf, bender: Bender },
+}
+
+/// Whose a file or folder is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    pub user: u32,
+    pub group: u32,
+}
+
+/// A way as it was walked.
+#[derive(Debug)]
+pub struct Way {
+    /// Of what stands at its end; `None` when nothing does.
+    pub owner: Option<Owner>,
+    /// Of the last folder before its end.
+    pub parent: Owner,
+    /// Who may bend it, save root and, at its end, the owner of a folder.
+    benders: BTreeSet<(Bender, PathBuf)>,
+    /// Who owns the beginning of all ways is root, whatever root is called in this user namespace.
+    root: u32,
+}
+
+impl Way {
+    /// Walks the way, one name after another over open handles: what was judged is what was walked.
+    pub fn to(path: &Path) -> Result<Self, WayError> {
+        let look = |path: &Path, error: Errno| WayError::Look { path: path.into(), source: error.into() };
+        let absolute =
+            std::path::absolute(path).map_err(|source| WayError::Look { path: path.into(), source })?;
+        let root = Path::new("/");
+        let mut handle = open(CWD, root).map_err(|error| look(root, error))?;
+        let mut stat = fstat(&handle).map_err(|error| look(root, error))?;
+        let mut way = Self { owner: None, parent: owner(&stat), benders: BTreeSet::new(), root: stat.st_uid };
+        let mut above: Vec<(OwnedFd, Stat)> = Vec::new();
+        let mut walked = root.to_owned();
+        let mut left = names(&absolute);
+        let mut links = 0;
+        while let Some(name) = left.pop() {
+            if name == ".." {
+                if let Some(up) = above.pop() {
+                    (handle, stat) = up;
+                    walked.pop();
+                }
+                continue;
+            }
+            way.judge(&walked, &stat);
+            way.parent = owner(&stat);
+            let next_path = walked.join(&name);
+            let next = match open(&handle, Path::new(&name)) {
+                Ok(next) => next,
+                Err(Errno::NOENT) => return Ok(way),
+                Err(error) => return Err(look(&next_path, error)),
+            };
+            let next_stat = fstat(&next).map_err(|error| look(&next_path, error))?;
+            if FileType::from_raw_mode(next_stat.st_mode) == FileType::Symlink {
+                links += 1;
+                let target = readlinkat(&next, "", Vec::new());
+                let target = target.map_err(|error| look(&next_path, error))?.into_bytes();
+                if links > LINKS_MAX {
+                    return Err(look(&next_path, Errno::LOOP));
+                }
+                way.add(Bender::User(next_stat.st_uid), &next_path);
+                let target = PathBuf::from(OsString::from_vec(target));
+                left.extend(names(&target));
+                if target.is_absolute() {
+                    handle = open(CWD, root).map_err(|error| look(root, error))?;
+                    stat = fstat(&handle).map_err(|error| look(root, error))?;
+                    above.clear();
+                    root.clone_into(&mut walked);
+                }
+                continue;
+            }
+            above.push((std::mem::replace(&mut handle, next), std::mem::replace(&mut stat, next_stat)));
+            walked = next_path;
+        }
+        way.owner = Some(owner(&stat));
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            way.judge(&walked, &stat);
+        }
+        Ok(way)
+    }
+
+    /// Refuses a way that somebody besides root and `user` may bend.
+    pub fn check(&self, user: u32) -> Result<(), WayError> {
+        let other = self.benders.iter().find(|(bender, _)| *bender != Bender::User(user));
+        other.map_or(Ok(()), |(bender, path)| Err(WayError::Bent { path: path.clone(), bender: *bender }))
+    }
+
+    fn judge(&mut self, path: &Path, stat: &Stat) {
+        self.add(Bender::User(stat.st_uid), path);
+        let mode = stat.st_mode;
+        // In a sticky folder nobody moves what is another's; what was planted there has its own owner.
+        if FileType::from_raw_mode(mode) == FileType::Directory && mode & 0o1000 != 0 {
+            return;
+        }
+        if mode & 0o020 != 0 && stat.st_gid != 0 {
+            self.add(Bender::Group(stat.st_gid), path);
+        }
+        if mode & 0o002 != 0 {
+            self.add(Bender::Anybody, path);
+        }
+    }
+
+    fn add(&mut self, bender: Bender, path: &Path) {
+        if bender != Bender::User(0) && bender != Bender::User(self.root) {
+            self.benders.insert((bender, path.into()));
+        }
+    }
+}
+
+fn open(at: impl std::os::fd::AsFd, name: &Path) -> Result<OwnedFd, Errno> {
+    openat(at, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
+const fn owner(stat: &Stat) -> Owner {
+    Owner { user: stat.st_uid, group: stat.st_gid }
+}
+
+/// The names of a path, the first one last.
+fn names(path: &Path) -> Vec<OsString> {
+    let names = path.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::CurDir | Component::RootDir | Component::Prefix(_) => None,
+    });
+    let mut names: Vec<_> = names.collect();
+    names.reverse();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
+
+    use super::*;
+
+    const SOMEBODY: u32 = 4_000_000_001;
+
+    fn is_root() -> bool {
+        let is_root = rustix::process::geteuid().is_root();
+        if !is_root {
+            println!("skipped: only root can give files to another user");
+        }
+        is_root
+    }
+
+    #[test]
+    fn a_way_of_roots_alone_leads_to_its_end_over_links() {
+        if !is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().join("real/state");
+        fs::create_dir_all(&real).unwrap();
+        chown(&real, Some(SOMEBODY), Some(7)).unwrap();
+        symlink("real/../real", folder.path().join("relative")).unwrap();
+        symlink(folder.path().join("relative"), folder.path().join("absolute")).unwrap();
+        let way = Way::to(&folder.path().join("absolute/./state")).unwrap();
+        assert_eq!(way.owner, Some(Owner { user: SOMEBODY, group: 7 }));
+        assert_eq!(way.parent, Owner { user: 0, group: 0 });
+        way.check(0).unwrap();
+        let absent = Way::to(&folder.path().join("absolute/none/deeper")).unwrap();
+        assert_eq!(absent.owner, None);
+    }
+
+    #[test]
+    fn a_link_or_folder_of_somebody_bends_the_way() {
+        if !is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (home, link) = (folder.path().join("home"), folder.path().join("link"));
+        fs::create_dir_all(home.join("state")).unwrap();
+        chown(&home, Some(SOMEBODY), None).unwrap();
+        symlink(folder.path(), &link).unwrap();
+        lchown(&link, Some(SOMEBODY), None).unwrap();
+        for path in [home.join("state"), home.join("absent"), link.clone(), link.join("home")] {
+            let way = Way::to(&path).unwrap();
+            way.check(SOMEBODY).unwrap();
+            let error = way.check(0).unwrap_err().to_string();
+            assert!(error.contains(&format!("user id {SOMEBODY}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_a_group_or_anybody_may_write_bends_the_way() {
+        if !is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let open = folder.path().join("open");
+        fs::create_dir_all(open.join("state")).unwrap();
+        let check = |mode, group| {
+            chown(&open, None, Some(group)).unwrap();
+            fs::set_permissions(&open, PermissionsExt::from_mode(mode)).unwrap();
+            let error = Way::to(&open.join("state")).unwrap().check(0).err();
+            error.map(|error| match error {
+                WayError::Bent { bender, .. } => bender,
+                WayError::Look { .. } => panic!("{error}"),
+            })
+        };
+        assert_eq!(check(0o775, 7), Some(Bender::Group(7)));
+        assert_eq!(check(0o775, 0), None);
+        assert_eq!(check(0o777, 0), Some(Bender::Anybody));
+        assert_eq!(check(0o1777, 7), None);
+    }
+
+    #[test]
+    fn links_in_a_ring_are_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        symlink("ring", folder.path().join("ring")).unwrap();
+        assert!(matches!(Way::to(&folder.path().join("ring")), Err(WayError::Look { .. })));
+    }
+}
