@@ -33,7 +33,7 @@ impl Filter<'_> {
                 client.answer(status, "", self.is_over, is_head(head)).await
             }
             Body::Bad(bad) => self.refuse_unread(client, bad).await,
-            Body::TooLong | Body::Late | Body::Busy => {
+            Body::Refused(_) | Body::TooLong | Body::Late | Body::Busy => {
                 self.is_over = true;
                 self.refuse(client, head, names, 413, "view-only: the body of this request is too long.")
                     .await
