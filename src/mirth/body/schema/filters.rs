@@ -139,7 +139,11 @@ const MESSAGE_FILTER_FIELDS: Content = Content::Fields(&[
     Element::or_classed("excludedMetaDataIds", INTS, &[INT_ARRAYS, INT_SHAPES]),
     Element::value("serverId", Value::Id),
     Element::or_classed("contentSearch", CONTENT_SEARCHES, &[CONTENT_SEARCH_ARRAYS, CONTENT_SEARCH_SHAPES]),
-    Element::or_classed("metaDataSearch", META_DATA_SEARCHES, &[META_DATA_SEARCH_ARRAYS, META_DATA_SEARCH_SHAPES]),
+    Element::or_classed(
+        "metaDataSearch",
+        META_DATA_SEARCHES,
+        &[META_DATA_SEARCH_ARRAYS, META_DATA_SEARCH_SHAPES],
+    ),
     Element::or_classed("textSearchMetaDataColumns", COLUMNS, &[COLUMN_ARRAYS, COLUMN_SHAPES]),
     Element::value("sendAttemptsLower", Value::Integer),
     Element::value("sendAttemptsUpper", Value::Integer),

@@ -43,7 +43,6 @@ macro_rules! maps {
     ($entries:expr) => {
         [
             Element::written_as("tree-map", $entries, "map"),
-            Element::written_as("hashtable", $entries, "map"),
             Element::written_as("concurrent-hash-map", $entries, "map"),
             Element::written_as("singleton-map", $entries, "map"),
             Element::written_as("empty-map", $entries, "map"),
@@ -58,7 +57,6 @@ macro_rules! maps {
                         Shape::plain("linked-hash-map", $entries),
                         Shape::plain("tree-map", $entries),
                         Shape::plain("concurrent-hash-map", $entries),
-                        Shape::plain("hashtable", $entries),
                     ]],
                 )]),
                 "map",

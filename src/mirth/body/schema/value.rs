@@ -51,7 +51,9 @@ impl Value {
 
     pub fn accepts(self, text: &str) -> bool {
         match self {
-            Self::Integer | Self::Message => is_digits(text.strip_prefix('-').unwrap_or(text), INTEGER_DIGITS_MAX),
+            Self::Integer | Self::Message => {
+                is_digits(text.strip_prefix('-').unwrap_or(text), INTEGER_DIGITS_MAX)
+            }
             Self::Decimal => is_decimal(text.strip_prefix('-').unwrap_or(text)),
             Self::Boolean => matches!(text, "true" | "false"),
             Self::Id => is_made_of(text, ID_BYTES_MAX, |byte| byte == b'-'),

@@ -80,7 +80,8 @@ fn a_message_that_names_another_message_anywhere_is_refused() {
     for own in ["<messageId>7</messageId>", "<messageId>&#55;</messageId>", "<messageId>07</messageId>"] {
         places(own).for_each(|place| assert_eq!(judged(&place), Ok(()), "{place}"));
     }
-    for other in ["<messageId>8</messageId>", "<messageId>-7</messageId>", "<messageId/>", "<messageId>7 </messageId>"]
+    for other in
+        ["<messageId>8</messageId>", "<messageId>-7</messageId>", "<messageId/>", "<messageId>7 </messageId>"]
     {
         places(other).for_each(|place| assert_eq!(judged(&place), Err(BodyRefusal::Message), "{place}"));
     }
@@ -92,7 +93,11 @@ fn other_kinds_are_what_they_are_whatever_the_channel() {
     for (kind, body) in samples.chain(WRITTEN_BY_CLIENTS.iter().copied()) {
         if !body.contains("<messageId>") {
             let for_any = judge_for(kind, sent_type(kind), body.as_bytes(), None);
-            assert_eq!(judge_for(kind, sent_type(kind), body.as_bytes(), Some(&address(OWN))), for_any, "{kind:?}");
+            assert_eq!(
+                judge_for(kind, sent_type(kind), body.as_bytes(), Some(&address(OWN))),
+                for_any,
+                "{kind:?}"
+            );
         }
     }
 }

@@ -128,10 +128,7 @@ fn what_goes_on_may_carry_no_attribute() {
     ] {
         let body = format!("<connectorMessage>{field}</connectorMessage>");
         let refused = refusal(KIND, body.as_bytes());
-        assert!(
-            matches!(refused, Some(BodyRefusal::Attribute | BodyRefusal::Class)),
-            "{field}: {refused:?}"
-        );
+        assert!(matches!(refused, Some(BodyRefusal::Attribute | BodyRefusal::Class)), "{field}: {refused:?}");
     }
 }
 
@@ -196,8 +193,17 @@ fn in_pieces(body: &[u8], cuts: &[usize]) -> Result<Vec<u8>, BodyRefusal> {
     Ok(judging.finish()?.to_vec())
 }
 
-const TEXTS: &[&str] =
-    &["a\r\nb\rc", "&#xd;&amp;&lt;", "é\u{85}😀", "<x y=\">\">z</x>", "&lol;", "<!-- -->", "\u{0}", "&", "\r"];
+const TEXTS: &[&str] = &[
+    "a\r\nb\rc",
+    "&#xd;&amp;&lt;",
+    "é\u{85}😀",
+    "<x y=\">\">z</x>",
+    "&lol;",
+    "<!-- -->",
+    "\u{0}",
+    "&",
+    "\r",
+];
 
 proptest! {
     #[test]
