@@ -5,6 +5,7 @@
 //! tables under `mirth/data/`, which the verdicts are compiled from.
 
 pub mod body;
+pub mod expected;
 pub mod http;
 pub mod known_channel;
 pub mod operation;

@@ -264,7 +264,12 @@ impl Context {
     }
 
     pub fn set_link(&self, up: bool) {
-        lock(&self.link).lamp.set(Some(up), self.clock.now());
+        let mut link = lock(&self.link);
+        link.lamp.set(Some(up), self.clock.now());
+        if up {
+            link.last_error = None;
+        }
+        drop(link);
         metrics::gauge!(crate::observe::metrics::CONTROL_LINK_UP).set(f64::from(u8::from(up)));
     }
 

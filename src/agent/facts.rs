@@ -38,6 +38,8 @@ pub struct AdminFacts {
     /// Sent on to Mirth.
     pub requests: AtomicU64,
     pub refused: AtomicU64,
+    /// Refused too, and not listed: what a client asks by itself.
+    pub expected: AtomicU64,
     pub changes: AtomicU64,
 }
 
@@ -89,6 +91,26 @@ pub struct Changing {
     pub mirth_key_shown: Option<KeyFingerprint>,
     /// Operations of this Mirth that adit does not know, as `METHOD path`; the first few.
     pub unknown_operations: Vec<String>,
+    /// Whether messages or requests could pass when it was looked at last.
+    works: bool,
+}
+
+impl Changing {
+    /// Notes whether the connection works now. What went wrong before it began to is over, and stays in the
+    /// log and the audit alone.
+    pub fn note_works(&mut self, works: bool) {
+        if works && !self.works {
+            self.last_error = None;
+        }
+        self.works = works;
+    }
+
+    /// The tunnel ended.
+    pub fn lose_tunnel(&mut self) {
+        self.tunnel = None;
+        self.streams = 0;
+        self.works = false;
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -250,6 +272,9 @@ pub struct ManagedStatus {
     pub mirth_key_shown: Option<KeyFingerprint>,
     pub requests: u64,
     pub refused: u64,
+    /// Refused too, and not listed: what a client asks by itself.
+    #[serde(default)]
+    pub refused_as_expected: u64,
     pub changes: u64,
     pub unknown_operations: Vec<String>,
 }
@@ -299,4 +324,38 @@ pub struct AgentStatus {
 #[must_use]
 pub fn count(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noted(works: &[bool]) -> Option<String> {
+        let facts = Facts::default();
+        for (number, works) in works.iter().enumerate() {
+            facts.note_fault(Timestamp::from_millis(0), &format!("fault {number}"));
+            facts.changing().note_works(*works);
+        }
+        let fault = facts.changing().last_error.clone();
+        fault.map(|fault| fault.what)
+    }
+
+    #[test]
+    fn a_fault_from_before_the_connection_worked_is_over_once_it_works() {
+        assert_eq!(noted(&[false, false]).as_deref(), Some("fault 1"));
+        assert_eq!(noted(&[false, true]), None);
+        assert_eq!(noted(&[true, false, true]), None);
+    }
+
+    #[test]
+    fn a_fault_of_a_connection_that_works_stays_until_it_recovered() {
+        assert_eq!(noted(&[true, true]).as_deref(), Some("fault 1"));
+        let facts = Facts::default();
+        facts.changing().note_works(true);
+        facts.note_fault(Timestamp::from_millis(0), "the tunnel ended");
+        facts.changing().lose_tunnel();
+        assert!(facts.changing().last_error.is_some());
+        facts.changing().note_works(true);
+        assert_eq!(facts.changing().last_error, None);
+    }
 }

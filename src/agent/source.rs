@@ -222,13 +222,14 @@ async fn serve(
         let mut changing = entry.facts.changing();
         changing.status = standing.word();
         changing.mirth.set(mirth, context.clock.now());
+        let works = is_healthy && changing.port_open;
+        changing.note_works(works);
     };
     steer_port(context, entry, port, health.judge(false, Instant::now()));
     // What still runs sees the tunnel lost and resets its socket.
     while streams.join_next().await.is_some() {}
     let mut changing = entry.facts.changing();
-    changing.tunnel = None;
-    changing.streams = 0;
+    changing.lose_tunnel();
     changing.mirth.set(None, context.clock.now());
     why
 }

@@ -305,6 +305,7 @@ fn admin_status(
         mirth_key_shown: changing.mirth_key_shown,
         requests: count(&counts.requests),
         refused: count(&counts.refused),
+        refused_as_expected: count(&counts.expected),
         changes: count(&counts.changes),
         unknown_operations: changing.unknown_operations.clone(),
     });

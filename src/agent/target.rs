@@ -139,13 +139,15 @@ async fn serve(
         }
         held.record(entry);
         let standing = Standing::of(&entry.config, Side::Target, &rules.borrow());
-        entry.facts.changing().status = standing.word();
+        let mut changing = entry.facts.changing();
+        changing.status = standing.word();
+        let works = standing.is_active() && changing.mirth.on == Some(true);
+        changing.note_works(works);
     };
     // What still runs sees the tunnel lost and resets its socket.
     while streams.join_next().await.is_some() {}
     let mut changing = entry.facts.changing();
-    changing.tunnel = None;
-    changing.streams = 0;
+    changing.lose_tunnel();
     (why, newer)
 }
 

@@ -169,11 +169,15 @@ fn render_admin(out: &mut String, entry: &EntryStatus, admin: &AdminStatus) {
         let _ = writeln!(out);
         return;
     };
-    let _ = writeln!(
+    let _ = write!(
         out,
         "  requests {} sent on, {} refused, {} changes",
         managed.requests, managed.refused, managed.changes
     );
+    if managed.refused_as_expected > 0 {
+        let _ = write!(out, ", {} more refused that clients ask by themselves", managed.refused_as_expected);
+    }
+    let _ = writeln!(out);
     let version = managed.mirth_version.as_deref().unwrap_or("not known");
     let key = managed.mirth_key.map_or("none trusted yet".to_owned(), |key| key.to_string());
     let _ = writeln!(out, "  Mirth version {version}  key {key}");

@@ -4,8 +4,10 @@
 //! Mirth reads bodies with `XStream`, which makes objects of what elements and attributes name. So a body
 //! never goes on as it came: what was parsed is written anew.
 
+mod address;
 mod characters;
 mod form;
+mod judging;
 mod media_type;
 mod schema;
 #[cfg(test)]
@@ -15,6 +17,9 @@ mod xml;
 use bytes::Bytes;
 
 use schema::Root;
+
+pub use address::Address;
+pub use judging::Judging;
 
 /// How the body of a request is treated; the words are those of `read-only-bodies.tsv`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -142,6 +147,10 @@ pub enum BodyRefusal {
     Value,
     #[error("the body names another channel than the path")]
     Channel,
+    #[error("the body names another message than the path")]
+    Message,
+    #[error("the body goes deeper than this request may in view-only access")]
+    TooDeep,
     #[error("the form must hold username and password, each once and properly encoded, and nothing else")]
     Form,
     #[error("the text holds control characters")]
@@ -158,23 +167,20 @@ pub fn judge(kind: BodyKind, content_type: Option<&[u8]>, body: &[u8]) -> Result
     judge_for(kind, content_type, body, None)
 }
 
-/// As `judge`; and a message that names a channel must name this one, the path's own, decoded.
+/// As `judge`; and a body that names a channel or a message must name those of the request's path.
 pub fn judge_for(
     kind: BodyKind,
     content_type: Option<&[u8]>,
     body: &[u8],
-    channel: Option<&str>,
+    address: Option<&Address>,
 ) -> Result<Bytes, BodyRefusal> {
     let bytes_max = kind.bytes_max();
     if body.len() > bytes_max {
         return Err(if bytes_max == 0 { BodyRefusal::NotDue } else { BodyRefusal::TooLarge { bytes_max } });
     }
-    if let Some(expected) = kind.media_type() {
-        let is_expected = content_type.is_some_and(|value| media_type::is(value, expected));
-        is_expected.then_some(()).ok_or(BodyRefusal::ContentType { expected })?;
-    }
+    check_type(kind, content_type)?;
     match (kind, Root::of(kind)) {
-        (_, Some(root)) => xml::rewrite(&root, body, bytes_max, channel),
+        (_, Some(root)) => xml::rewrite(&root, body, bytes_max, address),
         (BodyKind::Form, _) => form::rewrite(form::LOGIN, body, bytes_max),
         (BodyKind::WebLogin, _) => form::rewrite(form::WEB_LOGIN, body, bytes_max),
         (BodyKind::Text, _) => plain_text(body),
@@ -182,6 +188,12 @@ pub fn judge_for(
         (BodyKind::Stream, _) => Err(BodyRefusal::Unread),
         _ => Ok(Bytes::new()),
     }
+}
+
+fn check_type(kind: BodyKind, content_type: Option<&[u8]>) -> Result<(), BodyRefusal> {
+    let Some(expected) = kind.media_type() else { return Ok(()) };
+    let is_expected = content_type.is_some_and(|value| media_type::is(value, expected));
+    is_expected.then_some(()).ok_or(BodyRefusal::ContentType { expected })
 }
 
 fn plain_text(body: &[u8]) -> Result<Bytes, BodyRefusal> {

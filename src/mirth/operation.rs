@@ -31,7 +31,7 @@ pub enum Source {
     Current,
     /// Gone from newer servers.
     Historical,
-    /// Two documents that Jersey and Swagger add of themselves.
+    /// What Jersey and Swagger add of themselves.
     Document,
 }
 
@@ -62,7 +62,12 @@ pub static OPERATIONS: LazyLock<Operations> = LazyLock::new(Operations::compile)
 
 const CURRENT: &str = include_str!("data/mirth-operations.tsv");
 const HISTORICAL: &str = include_str!("data/mirth-operations-historical.tsv");
-const DOCUMENTS: [(&str, &str); 2] = [("/openapi.json", "openapi"), ("/application.wadl", "wadl")];
+const DOCUMENTS: [(&str, &str); 4] = [
+    ("/openapi.json", "openapi"),
+    ("/openapi.yaml", "openapi"),
+    ("/openapi", "openapi"),
+    ("/application.wadl", "wadl"),
+];
 
 impl Operations {
     fn compile() -> Self {
@@ -200,7 +205,7 @@ mod tests {
         assert_eq!(current.len(), 210);
         assert_eq!([Class::Read, Class::Session, Class::Write].map(count), [103, 10, 97]);
         assert_eq!(known(Source::Historical).len(), 7);
-        assert_eq!(known(Source::Document).len(), 2);
+        assert_eq!(known(Source::Document).len(), 4);
     }
 
     #[test]

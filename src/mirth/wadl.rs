@@ -139,7 +139,9 @@ impl Listing {
         if !method.bytes().all(|byte| byte.is_ascii_graphic()) || !path.bytes().all(is_printable) {
             return Err(WadlError::Characters);
         }
-        self.found.insert(ListedOperation { method, path });
+        for path in spelt_out(path) {
+            self.found.insert(ListedOperation { method: method.clone(), path });
+        }
         if self.found.len() > OPERATIONS_MAX { Err(WadlError::TooLarge) } else { Ok(()) }
     }
 
@@ -148,6 +150,26 @@ impl Listing {
         segments.fold(String::new(), |path, segment| path + "/" + &plain(segment))
     }
 }
+
+/// The paths of a template with a parameter that is one of a few words, such as `/openapi.{type:json|yaml}`
+/// of Swagger: each spelt out. Any other stays as it is.
+fn spelt_out(path: String) -> Vec<String> {
+    let choice = path.find('{').and_then(|start| {
+        let inner = &path[start + 1..];
+        let (inner, after) = inner.split_once('}')?;
+        let (name, words) = inner.split_once(':')?;
+        let words: Vec<_> = words.trim().split('|').collect();
+        let is_word = |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let is_choice = !name.contains('{')
+            && !after.contains(['{', '}'])
+            && words.len() <= WORDS_MAX
+            && words.iter().all(is_word);
+        is_choice.then(|| words.iter().map(|word| format!("{}{word}{after}", &path[..start])).collect())
+    });
+    choice.unwrap_or_else(|| vec![path])
+}
+
+const WORDS_MAX: usize = 8;
 
 /// A pattern may hold blanks.
 fn is_printable(byte: u8) -> bool {

@@ -138,7 +138,15 @@ pub struct AdminSession {
 pub struct AdminCounts {
     pub requests: u64,
     pub refused: u64,
+    /// Refused and not listed: what a client asks by itself. Left out where there was none.
+    #[serde(rename = "refused_as_expected", skip_serializing_if = "is_none")]
+    pub expected: u64,
     pub changes: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+const fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl AuditEntry {

@@ -144,6 +144,8 @@ pub struct Outgoing<'a> {
 impl Outgoing<'_> {
     /// Sends all of `bytes`. Dropped while it waits, what was sent is gone from them.
     pub async fn write(&mut self, bytes: &mut Bytes) -> Result<(), Stopped> {
+        // Does nothing before it is polled.
+        let mut stopped = pin!(self.send.stopped());
         while !bytes.is_empty() {
             let written = poll_fn(|cx| {
                 self.signals.register(cx.waker());
@@ -151,8 +153,8 @@ impl Outgoing<'_> {
                 let allowed = self.sending.credit.available(self.sending.sent);
                 let len = bytes.len().min(usize::try_from(allowed).unwrap_or(usize::MAX));
                 if len == 0 {
-                    // A peer that gave up says so to the other direction.
-                    return Poll::Pending;
+                    // A peer that gave up grants no more, and its own direction may have ended before.
+                    return stopped.as_mut().poll(cx).map(|_| Err(Stopped::Cut));
                 }
                 let mut chunk = [bytes.slice(..len)];
                 let written = ready!(pin!(self.send.write_chunks(&mut chunk)).poll(cx));

@@ -8,6 +8,7 @@ mod doors;
 mod ends;
 mod evidence;
 mod explains;
+mod harmless;
 mod hosts;
 mod keys;
 mod origin;

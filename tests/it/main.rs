@@ -7,6 +7,7 @@
     reason = "a test that cannot go on fails where it stands, and says what it measured"
 )]
 
+mod admin_dicom;
 mod admin_equivalence;
 mod admin_java;
 mod admin_lifecycle;

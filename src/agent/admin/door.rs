@@ -2,9 +2,11 @@
 //! checks where they come from and whom they ask for, and hands their bytes over; what they may do is
 //! decided on the managed side.
 
+use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -65,7 +67,7 @@ impl Door {
         entry.facts.count_stream(served.is_none());
     }
 
-    /// `Some` at an end in order.
+    /// `None` where it broke off in the middle of an exchange.
     async fn serve(
         &self,
         context: &Context,
@@ -76,14 +78,18 @@ impl Door {
     ) -> Option<()> {
         let hosts = Hosts::new(self.config.listen, tcp.local_addr().ok()?, &self.config.names);
         let accepting = timeout(limits::ADMIN_HANDSHAKE_TIMEOUT, self.tls.accept(tcp));
-        let mut client = accepting.await.ok()?.ok()?;
-        let first = timeout(limits::ADMIN_HEAD_TIMEOUT, first_request(&hosts, &mut client)).await.ok()??;
-        let Some(first) = first else {
+        // Whoever asked nothing was denied nothing.
+        let Ok(Ok(mut client)) = accepting.await else { return Some(()) };
+        let mut input = BytesMut::new();
+        let first = timeout(limits::ADMIN_HEAD_TIMEOUT, first_request(&hosts, &mut client, &mut input)).await;
+        let Ok(Some(is_ours)) = first else { return input.is_empty().then_some(()) };
+        if !is_ours {
             let what =
                 "a client asked for another Host than this listener's; add it to `names` if it is right";
             context.note_fault(entry, what);
             return say(&mut client, 421, "adit: this listener does not serve that Host.").await;
-        };
+        }
+        let first = input.freeze();
         let attendance = match self.sessions.attend(context, entry, address).await {
             Ok(attendance) => attendance,
             Err(error) => return say(&mut client, 503, &error.to_string()).await,
@@ -100,23 +106,22 @@ impl Door {
     }
 }
 
-/// The bytes of the first head, once its Host is known to be ours; `Some(None)` when it is not.
-async fn first_request(hosts: &Hosts, client: &mut HttpsStream) -> Option<Option<Bytes>> {
-    let mut input = BytesMut::new();
+/// Reads the first head into `input`, until it is known whether its Host is ours; `None` when no more comes.
+async fn first_request(hosts: &Hosts, client: &mut HttpsStream, input: &mut BytesMut) -> Option<bool> {
     let mut scan = HostScan::default();
     loop {
-        match scan.check(hosts, &input) {
-            Host::Ours => return Some(Some(input.freeze())),
-            Host::Foreign => return Some(None),
+        match scan.check(hosts, input) {
+            Host::Ours => return Some(true),
+            Host::Foreign => return Some(false),
             Host::NotYet => {}
         }
-        if client.read_buf(&mut input).await.ok()? == 0 {
+        if client.read_buf(input).await.ok()? == 0 {
             return None;
         }
     }
 }
 
-/// Carries both directions until the answers end.
+/// Carries both directions until the answers end; `None` where a client broke off before it had them all.
 async fn join(
     mut reading: ReadHalf<HttpsStream>,
     mut writing: WriteHalf<HttpsStream>,
@@ -124,14 +129,18 @@ async fn join(
     outgoing: Outgoing<'_>,
     first: Bytes,
 ) -> Option<()> {
-    let mut downward = pin!(downward(&mut writing, &mut incoming));
+    let broke_off = AtomicBool::new(false);
+    let mut downward = pin!(downward(&mut writing, &mut incoming, &broke_off));
     tokio::select! {
         ended = &mut downward => ended?,
-        // A client that ended its requests still gets its answers; one that broke off gets nothing.
+        // A client that ended its requests still gets its answers.
         ended = upward(&mut reading, outgoing, first) => {
-            ended?;
+            broke_off.store(ended.is_err(), Ordering::Relaxed);
             downward.await?;
         }
+    }
+    if broke_off.load(Ordering::Relaxed) {
+        return Some(());
     }
     // A socket closed over unread bytes is reset, and the last answer with it.
     let mut rest = [0; 1024];
@@ -140,7 +149,13 @@ async fn join(
     Some(())
 }
 
-async fn upward(reading: &mut ReadHalf<HttpsStream>, mut outgoing: Outgoing<'_>, first: Bytes) -> Option<()> {
+/// Ends with the client's requests. Many a client closes without TLS's own word: whether it left something
+/// half asked, and what it still had to hear, is known on the managed side, which reads HTTP.
+async fn upward(
+    reading: &mut ReadHalf<HttpsStream>,
+    mut outgoing: Outgoing<'_>,
+    first: Bytes,
+) -> io::Result<()> {
     let mut bytes = first;
     let mut block = BytesMut::new();
     loop {
@@ -149,19 +164,31 @@ async fn upward(reading: &mut ReadHalf<HttpsStream>, mut outgoing: Outgoing<'_>,
             return std::future::pending().await;
         }
         block.reserve(RECORD_BYTES);
-        if reading.read_buf(&mut block).await.ok()? == 0 {
+        let read = reading.read_buf(&mut block).await;
+        if !matches!(read, Ok(1..)) {
             outgoing.finish();
-            return Some(());
+            return read.map(|_| ());
         }
         bytes = block.split().freeze();
     }
 }
 
-async fn downward(writing: &mut WriteHalf<HttpsStream>, incoming: &mut Incoming<'_>) -> Option<()> {
+async fn downward(
+    writing: &mut WriteHalf<HttpsStream>,
+    incoming: &mut Incoming<'_>,
+    broke_off: &AtomicBool,
+) -> Option<()> {
     while let Some(block) = incoming.gather(BLOCK_BYTES).await.ok()? {
+        // Nobody is there to hear it.
+        if broke_off.load(Ordering::Relaxed) {
+            return None;
+        }
         writing.write_all(&block).await.ok()?;
         writing.flush().await.ok()?;
         incoming.delivered(block.len());
+    }
+    if broke_off.load(Ordering::Relaxed) {
+        return Some(());
     }
     writing.shutdown().await.ok()
 }

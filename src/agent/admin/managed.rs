@@ -184,7 +184,9 @@ impl Managed {
         {
             return self.refuse_version(context, entry, &why);
         }
-        entry.facts.changing().unfit = None;
+        let mut changing = entry.facts.changing();
+        (changing.unfit, changing.mirth_key_shown) = (None, None);
+        drop(changing);
         let policy = Policy { access, hide: self.config.hide.clone(), show: self.config.show.clone() };
         let judge =
             Judge::new(policy, self.config.mirth.context(), Some(&surveyed.version), &surveyed.unknown);

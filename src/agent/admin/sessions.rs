@@ -52,6 +52,8 @@ pub struct Session {
 struct Counts {
     requests: AtomicU64,
     refused: AtomicU64,
+    /// Refused too, but nobody's intent.
+    expected: AtomicU64,
     changes: AtomicU64,
 }
 
@@ -92,6 +94,10 @@ impl Session {
 
     pub fn count_refusal(&self) {
         self.counts.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn count_expected(&self) {
+        self.counts.expected.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The number of the change within its session.
@@ -231,7 +237,12 @@ async fn end(context: &Context, entry: &LiveEntry, session: &Session) {
     let report = session.report(SessionStage::Ended);
     let SessionReport { requests, refused, changes, .. } = report;
     // The managing side passes bytes on and counts nothing.
-    let judged = entry.managed.is_some().then_some(AdminCounts { requests, refused, changes });
+    let judged = entry.managed.is_some().then_some(AdminCounts {
+        requests,
+        refused,
+        expected: session.counts.expected.load(Ordering::Relaxed),
+        changes,
+    });
     let id = AdminSession { connection: entry.config.id, number: session.number };
     // What is missing in the audit was said aloud there.
     let _ = context

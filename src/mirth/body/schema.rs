@@ -1,10 +1,12 @@
 //! The shape of XML that a view-only request may carry, as data: which element may stand where, what it
 //! holds, which `class` it may name. The tables are in `schema/`; one walker in `xml` holds a body
-//! against them.
+//! against them. The shapes of one collection are many in Java; those that Mirth's own clients do not send
+//! go on in a plain one.
 //!
 //! `XStream` makes an object of every element whose name it knows, so nothing here is open-ended: an element
 //! that no table names is refused wherever it stands.
 
+mod collections;
 mod filters;
 mod message;
 mod plain;
@@ -22,8 +24,30 @@ pub(super) struct Element {
     pub name: &'static str,
     /// What it holds without an attribute; `None` where `class` must say.
     pub plain: Option<Content>,
-    /// What `class` may name, with what the element then holds.
-    pub classed: &'static [(&'static str, Content)],
+    /// What `class` may name.
+    pub classed: &'static [&'static [Shape]],
+    pub written: Written,
+}
+
+/// What an element holds under a `class`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    pub class: &'static str,
+    /// What the attribute `enum-type` must say; no other may stand beside `class`.
+    pub enum_type: Option<&'static str>,
+    pub content: Content,
+    /// Whether Mirth gets the `class` too; else what it holds goes on in the plain shape.
+    pub keeps_class: bool,
+}
+
+/// How an element goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    Itself,
+    /// By the name of the plain shape that stands for the same.
+    As(&'static str),
+    /// Only what it holds.
+    Inside,
 }
 
 /// What may stand between the tags of an element.
@@ -32,12 +56,21 @@ pub(super) enum Content {
     Value(Value),
     /// Each at most once, in any order.
     Fields(&'static [Element]),
+    /// As `Fields`, and at least one that is not left out.
+    SomeFields(&'static [Element]),
     /// Each exactly once, in this order: `XStream` reads these by place, whatever they are called.
     Sequence(&'static [Element]),
     Items {
         of: &'static Element,
         count_max: u32,
     },
+    /// Values of `of` with commas between, as `EnumSetConverter` writes them; each goes on as an item.
+    Words {
+        of: &'static Element,
+        count_max: u32,
+    },
+    /// Whatever is well-formed. Nothing of it goes on, the element itself included.
+    LeftOut,
 }
 
 /// What a body of one kind begins with.
@@ -72,30 +105,57 @@ impl Root {
 
 impl Element {
     const fn new(name: &'static str, content: Content) -> Self {
-        Self { name, plain: Some(content), classed: &[] }
+        Self { name, plain: Some(content), classed: &[], written: Written::Itself }
     }
 
     const fn value(name: &'static str, value: Value) -> Self {
         Self::new(name, Content::Value(value))
     }
 
+    const fn left_out(name: &'static str) -> Self {
+        Self::new(name, Content::LeftOut)
+    }
+
     /// May carry a `class`, and means the same with it and without.
-    const fn or_classed(
-        name: &'static str,
-        plain: Content,
-        classed: &'static [(&'static str, Content)],
-    ) -> Self {
-        Self { name, plain: Some(plain), classed }
+    const fn or_classed(name: &'static str, plain: Content, classed: &'static [&'static [Shape]]) -> Self {
+        Self { name, plain: Some(plain), classed, written: Written::Itself }
     }
 
-    const fn only_classed(name: &'static str, classed: &'static [(&'static str, Content)]) -> Self {
-        Self { name, plain: None, classed }
+    const fn only_classed(name: &'static str, classed: &'static [&'static [Shape]]) -> Self {
+        Self { name, plain: None, classed, written: Written::Itself }
     }
 
-    /// What it holds when sent with this `class`, or with none.
-    pub(super) fn content(&self, class: Option<&str>) -> Option<&Content> {
-        let Some(class) = class else { return self.plain.as_ref() };
-        self.classed.iter().find(|(name, _)| *name == class).map(|(_, content)| content)
+    /// Of a wrapper: what it holds goes on without it.
+    const fn inside(name: &'static str, classed: &'static [&'static [Shape]]) -> Self {
+        Self { name, plain: None, classed, written: Written::Inside }
+    }
+
+    const fn written_as(name: &'static str, content: Content, plain: &'static str) -> Self {
+        Self { name, plain: Some(content), classed: &[], written: Written::As(plain) }
+    }
+
+    /// What it holds when sent with these attributes, or with none.
+    pub(super) fn shape(&self, class: Option<&str>, enum_type: Option<&str>) -> Option<(&Content, bool)> {
+        let Some(class) = class else { return self.plain.as_ref().map(|content| (content, false)) };
+        let mut shapes = self.classed.iter().copied().flatten();
+        let shape = shapes.find(|shape| shape.class == class && shape.enum_type == enum_type);
+        shape.map(|shape| (&shape.content, shape.keeps_class))
+    }
+}
+
+impl Shape {
+    /// Mirth gets it as it came.
+    const fn kept(class: &'static str, content: Content) -> Self {
+        Self { class, enum_type: None, content, keeps_class: true }
+    }
+
+    /// Goes on in the plain shape.
+    const fn plain(class: &'static str, content: Content) -> Self {
+        Self { class, enum_type: None, content, keeps_class: false }
+    }
+
+    const fn enum_set(enum_type: &'static str, content: Content) -> Self {
+        Self { class: "enum-set", enum_type: Some(enum_type), content, keeps_class: false }
     }
 }
 
@@ -115,28 +175,33 @@ impl Content {
 pub(super) mod tests {
     use super::*;
 
-    fn depth(elements: &[Element]) -> usize {
-        let contents = elements.iter().flat_map(|element| {
-            element.plain.iter().chain(element.classed.iter().map(|(_, content)| content))
-        });
-        let below = contents.map(|content| match content {
-            Content::Value(_) => 0,
-            Content::Fields(fields) | Content::Sequence(fields) => depth(fields),
-            Content::Items { of, .. } => depth(std::slice::from_ref(*of)),
-        });
-        1 + below.max().unwrap_or_default()
+    fn contents(element: &Element) -> impl Iterator<Item = &Content> {
+        let classed = element.classed.iter().copied().flatten();
+        element.plain.iter().chain(classed.map(|shape| &shape.content))
     }
 
-    /// Every value of `class` that any table names.
+    fn children(content: &Content) -> &[Element] {
+        match content {
+            Content::Value(_) | Content::LeftOut => &[],
+            Content::Fields(fields) | Content::SomeFields(fields) | Content::Sequence(fields) => fields,
+            Content::Items { of, .. } | Content::Words { of, .. } => std::slice::from_ref(*of),
+        }
+    }
+
+    fn depth(elements: &[Element]) -> usize {
+        if elements.is_empty() {
+            return 0;
+        }
+        1 + elements.iter().flat_map(contents).map(|content| depth(children(content))).max().unwrap_or(0)
+    }
+
+    /// Every value of `class` that any table lets go on.
     pub fn classes(elements: &[Element], found: &mut Vec<&'static str>) {
         for element in elements {
-            found.extend(element.classed.iter().map(|(name, _)| *name));
-            for content in element.plain.iter().chain(element.classed.iter().map(|(_, content)| content)) {
-                match content {
-                    Content::Value(_) => {}
-                    Content::Fields(fields) | Content::Sequence(fields) => classes(fields, found),
-                    Content::Items { of, .. } => classes(std::slice::from_ref(*of), found),
-                }
+            let sent = element.classed.iter().copied().flatten().filter(|shape| shape.keeps_class);
+            found.extend(sent.map(|shape| shape.class));
+            for content in contents(element) {
+                classes(children(content), found);
             }
         }
     }
@@ -144,11 +209,11 @@ pub(super) mod tests {
     #[test]
     fn no_body_goes_deeper_than_eight_elements() {
         let depths = BodyKind::ALL.map(|kind| Root::of(kind).map_or(0, |root| depth(root.elements)));
-        assert_eq!(depths, [0, 2, 5, 3, 3, 7, 3, 5, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(depths, [0, 3, 6, 4, 4, 7, 4, 3, 0, 0, 0, 0, 0, 0]);
     }
 
     #[test]
-    fn no_element_may_name_a_class_but_these() {
+    fn no_class_goes_to_mirth_but_these() {
         let of = |kind| {
             let mut found = Vec::new();
             classes(Root::of(kind).expect("is XML").elements, &mut found);
@@ -162,6 +227,7 @@ pub(super) mod tests {
             BodyKind::IntMap,
             BodyKind::StringMap,
             BodyKind::EventFilter,
+            BodyKind::ConnectorMessage,
         ] {
             assert_eq!(of(kind), [""; 0], "{kind:?}");
         }
@@ -173,7 +239,6 @@ pub(super) mod tests {
                 "com.mirth.connect.model.filters.elements.ContentSearchElement-array",
                 "gregorian-calendar",
                 "int",
-                "int-array",
                 "java.util.Arrays$ArrayList",
                 "long",
                 "metaDataSearchCriteria-array",
@@ -181,21 +246,13 @@ pub(super) mod tests {
                 "string-array",
             ]
         );
-        assert_eq!(of(BodyKind::ConnectorMessage), ["hash-map", "linked-hash-map", "map"]);
     }
 
     #[test]
     fn fields_fit_the_marks_that_the_walker_keeps_of_them() {
         fn widest(elements: &[Element]) -> usize {
-            let contents = elements.iter().flat_map(|element| {
-                element.plain.iter().chain(element.classed.iter().map(|(_, content)| content))
-            });
-            let widths = contents.map(|content| match content {
-                Content::Value(_) => 0,
-                Content::Fields(fields) | Content::Sequence(fields) => fields.len().max(widest(fields)),
-                Content::Items { of, .. } => widest(std::slice::from_ref(*of)),
-            });
-            widths.max().unwrap_or_default()
+            let inner = elements.iter().flat_map(contents).map(children);
+            inner.map(|fields| fields.len().max(widest(fields))).max().unwrap_or_default()
         }
         let widths =
             BodyKind::ALL.iter().filter_map(|kind| Root::of(*kind)).map(|root| widest(root.elements));

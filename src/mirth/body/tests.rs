@@ -1,8 +1,10 @@
 mod channel;
+mod dicom_view;
 mod hostile;
 mod laws;
 mod limits;
 mod samples;
+mod shapes;
 
 use super::{BodyKind, BodyRefusal, judge};
 

@@ -124,3 +124,25 @@ fn a_slash_inside_a_pattern_parts_no_segments() {
     assert_eq!(plain("{a}.json"), "{a}.json");
     assert_eq!(plain("{a}-{b}"), "{a}-{b}");
 }
+
+/// As Swagger's own resources stand in the list of every server from 4.4 on.
+#[test]
+fn a_parameter_that_is_one_of_a_few_words_is_spelt_out() {
+    let paths = |template: &str| {
+        let document = format!("<resource path=\"{template}\"><method name=\"GET\"/></resource>");
+        read(&document).expect("reads").into_iter().map(|listed| listed.path).collect::<Vec<_>>()
+    };
+    assert_eq!(paths("/openapi.{type:json|yaml}"), ["/openapi.json", "/openapi.yaml"]);
+    assert_eq!(paths("/a/{b: x | y }/c"), ["/a/{+b}/c"], "blanks belong to the pattern");
+    assert_eq!(paths("/a.{b:x}/{c}"), ["/a.{b:x}/{c}"]);
+    assert_eq!(paths("/a.{b:x|.*}"), ["/a.{b:x|.*}"]);
+    assert_eq!(paths("/a.{b:a|b|c|d|e|f|g|h|i}"), ["/a.{b:a|b|c|d|e|f|g|h|i}"]);
+    assert_eq!(paths("/a.{b:}"), ["/a.{b:}"]);
+}
+
+#[test]
+fn what_swagger_adds_to_every_server_is_known() {
+    let document = "<resources><resource path=\"/openapi.{type:json|yaml}\"><method name=\"GET\"/></resource>\
+                    <resource path=\"/openapi\"><method name=\"GET\"/><method name=\"GET\"/></resource></resources>";
+    assert_eq!(unknown_operations(&read(document).expect("reads")), []);
+}

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use crate::mirth::body::{BodyKind, judge, judge_for};
+use crate::mirth::body::{Address, BodyKind, BodyRefusal, Judging, judge, judge_for};
 
 static TABLE: &str = include_str!("../../../src/mirth/data/read-only-bodies.tsv");
 
@@ -22,10 +22,15 @@ pub fn check(data: &[u8]) {
     let Some((first, body)) = data.split_first() else { return };
     let kind = BodyKind::ALL[usize::from(*first) % BodyKind::ALL.len()];
     let media_type = media_type(kind);
-    let Ok(out) = judge(kind, Some(media_type), body) else { return };
+    let judged = judge(kind, Some(media_type), body);
+    if let Some(judging) = Judging::new(kind, Some(media_type), None) {
+        assert_eq!(in_pieces(judging, body).as_ref().ok(), judged.as_ref().ok(), "cut anywhere");
+    }
+    let Ok(out) = judged else { return };
     assert_eq!(judge(kind, Some(media_type), &out).as_ref(), Ok(&out), "passes again unchanged");
     assert!(out.len() <= kind.bytes_max());
-    let of_channel = judge_for(kind, Some(media_type), body, Some(CHANNEL));
+    let address = Address { channel: CHANNEL.into(), message: None };
+    let of_channel = judge_for(kind, Some(media_type), body, Some(&address));
     let fits = kind != BodyKind::ConnectorMessage || names_no_other_channel(&out);
     assert_eq!(of_channel.ok().as_ref(), Some(&out).filter(|_| fits), "{kind:?}");
     let text = std::str::from_utf8(&out).expect("is UTF-8");
@@ -35,6 +40,18 @@ pub fn check(data: &[u8]) {
         b"text/plain" => assert_eq!(&out, body),
         _ => assert!(out.is_empty(), "{kind:?} is never passed on"),
     }
+}
+
+/// Of one byte, two, three and so on.
+fn in_pieces(judging: Result<Judging, BodyRefusal>, body: &[u8]) -> Result<bytes::Bytes, BodyRefusal> {
+    let mut judging = judging?;
+    let (mut rest, mut length) = (body, 1);
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at(length.min(rest.len()));
+        judging.feed(piece)?;
+        (rest, length) = (after, length + 1);
+    }
+    judging.finish()
 }
 
 fn names_no_other_channel(out: &[u8]) -> bool {

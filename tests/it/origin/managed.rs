@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use adit::agent::AUDIT_FILE;
 use adit::demo::lab::LabAdmin;
@@ -51,7 +52,12 @@ impl Managed {
 /// On `[::1]`, with a port of four digits: as long as the `mirth:8443` that it takes the place of, so that
 /// no length of a body that holds a request changes.
 fn short_address() -> SocketAddr {
-    let addresses = (9_000..10_000).map(|port| SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, port)));
+    // Tests of one process do not race for one.
+    static TAKEN: AtomicU16 = AtomicU16::new(9_000);
+    let ports = std::iter::from_fn(|| Some(TAKEN.fetch_add(1, Ordering::Relaxed)));
+    let addresses = ports
+        .take_while(|port| *port < 10_000)
+        .map(|port| SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, port)));
     let mut free = addresses.filter(|address| std::net::TcpListener::bind(address).is_ok());
     free.next().expect("a free port of four digits")
 }

@@ -32,7 +32,7 @@ impl From<Stopped> for Halt {
 pub enum Next {
     Head(RequestHead),
     Bad(BadRequest),
-    /// In order, between two requests.
+    /// Between two requests.
     End,
     /// Nothing was asked for a long time.
     Idle,
@@ -102,10 +102,12 @@ impl<'a> Client<'a> {
                 }
             };
             tokio::select! {
-                more = requests.more() => match more? {
-                    true => {}
-                    false if is_idle => return Ok(Next::End),
-                    false => return Ok(Next::Bad(UNFINISHED)),
+                more = requests.more() => match more {
+                    Ok(true) => {}
+                    // All that was asked was answered: nothing is cut, however it ends.
+                    Ok(false) | Err(_) if is_idle => return Ok(Next::End),
+                    Ok(false) => return Ok(Next::Bad(UNFINISHED)),
+                    Err(halt) => return Err(halt),
                 },
                 () = stirred, if is_idle => return Ok(Next::OriginGone),
                 _ = rules.changed(), if is_idle => return Ok(Next::RulesChanged),

@@ -20,7 +20,7 @@ use crate::agent::admin::origin::{Origin, OriginError};
 use crate::agent::tunnels::chain;
 use crate::domain::limits;
 use crate::identity::time::TimeSource;
-use crate::mirth::body::{self, BodyKind, BodyRefusal};
+use crate::mirth::body::{self, Address, BodyKind, BodyRefusal, Judging};
 use crate::mirth::http::{CONTINUE, Framing, RequestHead};
 use crate::mirth::known_channel::{self, ChannelQuestion};
 use crate::mirth::rewrite::{Addresses, Rewrite};
@@ -48,19 +48,17 @@ impl Filter<'_> {
         if head.expects_continue && head.framing != Framing::None {
             client.send(CONTINUE).await?;
         }
-        let (body, place) = match client.body(kind, &self.context.large_bodies).await? {
+        let (body, place) = match self.judged_body(client, head, target, kind, names).await? {
             Body::Whole(body, place) => (body, place),
+            Body::Refused(refusal) => {
+                return self.refuse_read(client, head, names, 403, &refusal.to_string()).await;
+            }
             Body::Bad(bad) => return self.refuse_unread(client, bad).await,
             Body::TooLong | Body::Late | Body::Busy => {
                 self.is_over = true;
                 let why = "view-only: the body of this request is too long, or came too slowly.";
                 return self.refuse(client, head, names, 413, why).await;
             }
-        };
-        let channel = known_channel::question(&names.template, target).map(|question| question.channel);
-        let body = match judge_body(kind, head, body, channel).await {
-            Ok(body) => body,
-            Err(refusal) => return self.refuse_read(client, head, names, 403, &refusal.to_string()).await,
         };
         let framing = match (body.len(), head.framing) {
             (0, Framing::None) => Framing::None,
@@ -84,6 +82,28 @@ impl Filter<'_> {
         self.to_mirth(head, names, &rewriting).write(target, framing, FORWARDED_FOR, &mut written);
         let sending = Sending { head: written.freeze(), body, place, upload: None };
         self.exchange(client, here, head, names, sending, rewriting).await
+    }
+
+    async fn judged_body(
+        &self,
+        client: &mut Client<'_>,
+        head: &RequestHead,
+        target: &str,
+        kind: BodyKind,
+        names: &Named,
+    ) -> Result<Body, Halt> {
+        let (content_type, address) = (head.header("content-type"), Address::of(&names.template, target));
+        let large = &self.context.large_bodies;
+        if let Some(judging) = Judging::new(kind, content_type, address.clone()) {
+            return client.judged(judging, kind.bytes_max(), large).await;
+        }
+        Ok(match client.body(kind, large).await? {
+            Body::Whole(body, place) => match judge_body(kind, content_type, body, address).await {
+                Ok(body) => Body::Whole(body, place),
+                Err(refusal) => Body::Refused(refusal),
+            },
+            unread => unread,
+        })
     }
 
     /// Whether Mirth has the channel whose messages are asked for: for a made-up one it would make tables.
@@ -317,16 +337,16 @@ impl Filter<'_> {
 /// A large body takes longer than the thread that also carries messages may be kept.
 async fn judge_body(
     kind: BodyKind,
-    head: &RequestHead,
+    content_type: Option<&[u8]>,
     bytes: Bytes,
-    channel: Option<String>,
+    address: Option<Address>,
 ) -> Result<Bytes, BodyRefusal> {
     if bytes.len() <= JUDGED_AT_ONCE_BYTES {
-        return body::judge_for(kind, head.header("content-type"), &bytes, channel.as_deref());
+        return body::judge_for(kind, content_type, &bytes, address.as_ref());
     }
-    let content_type = head.header("content-type").map(<[u8]>::to_vec);
+    let content_type = content_type.map(<[u8]>::to_vec);
     let judging = tokio::task::spawn_blocking(move || {
-        body::judge_for(kind, content_type.as_deref(), &bytes, channel.as_deref())
+        body::judge_for(kind, content_type.as_deref(), &bytes, address.as_ref())
     });
     // Lost unfinished only when the runtime ends, and the agent with it.
     judging.await.unwrap_or(Err(BodyRefusal::Malformed))

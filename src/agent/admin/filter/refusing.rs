@@ -7,6 +7,7 @@ use super::client::{Client, Halt};
 use super::{Filter, is_head, request};
 use crate::identity::time::TimeSource;
 use crate::mirth::body::BodyKind;
+use crate::mirth::expected;
 use crate::mirth::http::{BadRequest, CONTINUE, Framing, RequestHead};
 use crate::mirth::verdict::Named;
 use crate::observe::audit::{AdminRequest, AuditEntry};
@@ -33,7 +34,7 @@ impl Filter<'_> {
                 client.answer(status, "", self.is_over, is_head(head)).await
             }
             Body::Bad(bad) => self.refuse_unread(client, bad).await,
-            Body::TooLong | Body::Late | Body::Busy => {
+            Body::Refused(_) | Body::TooLong | Body::Late | Body::Busy => {
                 self.is_over = true;
                 self.refuse(client, head, names, 413, "view-only: the body of this request is too long.")
                     .await
@@ -68,7 +69,11 @@ impl Filter<'_> {
         status: u16,
         reason: &str,
     ) -> Result<(), Halt> {
-        let is_kept = self.audit_refusal(request(head, names), status, reason).await?;
+        let is_kept = if expected::is_expected(&head.method, &names.template, &head.target) {
+            self.count_expected().await?
+        } else {
+            self.audit_refusal(request(head, names), status, reason).await?
+        };
         self.is_over |= !is_kept;
         let (status, reason) = if is_kept { (status, reason) } else { (503, NO_AUDIT) };
         client.answer(status, reason, self.is_over, is_head(head)).await
@@ -84,6 +89,15 @@ impl Filter<'_> {
         let nameless = AdminRequest { method: String::new(), template: "unreadable".into(), operation: None };
         self.audit_refusal(nameless, bad.status, bad.reason).await?;
         client.answer(bad.status, bad.reason, true, false).await
+    }
+
+    /// What a client asks by itself at every start is counted and not listed.
+    async fn count_expected(&self) -> Result<bool, Halt> {
+        self.session().count_expected();
+        self.entry.facts.admin.expected.fetch_add(1, Ordering::Relaxed);
+        self.entry.passing.admin(AdminOutcome::Refused);
+        self.wait(self.managed.refusal_delay()).await?;
+        Ok(true)
     }
 
     /// Whether it could be written down.

@@ -17,6 +17,8 @@ pub enum Value {
     Word(&'static [&'static str]),
     /// The channel that the body is for: free text too, but held against the request's path.
     Channel,
+    /// The id of the message that the body is for: an integer, and held against the request's path.
+    Message,
     /// Free text, up to 64 KiB.
     Text,
     /// Free text as long as the body may be: the content of a message.
@@ -49,7 +51,9 @@ impl Value {
 
     pub fn accepts(self, text: &str) -> bool {
         match self {
-            Self::Integer => is_digits(text.strip_prefix('-').unwrap_or(text), INTEGER_DIGITS_MAX),
+            Self::Integer | Self::Message => {
+                is_digits(text.strip_prefix('-').unwrap_or(text), INTEGER_DIGITS_MAX)
+            }
             Self::Decimal => is_decimal(text.strip_prefix('-').unwrap_or(text)),
             Self::Boolean => matches!(text, "true" | "false"),
             Self::Id => is_made_of(text, ID_BYTES_MAX, |byte| byte == b'-'),

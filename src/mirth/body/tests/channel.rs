@@ -1,24 +1,19 @@
-use super::super::{BodyKind, judge_for};
+use super::super::{Address, BodyKind, judge_for};
 use super::samples::{WRITTEN_BY_CLIENTS, rows};
 use super::{BodyRefusal, sent_type};
 
 const OWN: &str = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
-/// Fields of a message that hold a content, which says its channel again.
-const CONTENTS: [&str; 8] = [
-    "raw",
-    "processedRaw",
-    "transformed",
-    "encoded",
-    "sent",
-    "response",
-    "responseTransformed",
-    "processedResponse",
-];
+/// Fields of a message that go on and hold a content, which says its channel and message again.
+const CONTENTS: [&str; 2] = ["raw", "encoded"];
+
+fn address(channel: &str) -> Address {
+    Address { channel: channel.into(), message: Some(7) }
+}
 
 fn judged(channel: Option<&str>, fields: &str) -> Result<(), BodyRefusal> {
     let body = format!("<connectorMessage><messageId>7</messageId>{fields}</connectorMessage>");
     let kind = BodyKind::ConnectorMessage;
-    let found = judge_for(kind, sent_type(kind), body.as_bytes(), channel)?;
+    let found = judge_for(kind, sent_type(kind), body.as_bytes(), channel.map(address).as_ref())?;
     assert_eq!(found, body.as_bytes(), "passes unchanged");
     Ok(())
 }
@@ -52,7 +47,7 @@ fn a_message_that_names_another_channel_anywhere_is_refused() {
             assert_eq!(judged(Some(OWN), &place), Err(BodyRefusal::Channel), "{place}");
             assert_eq!(judged(None, &place), Ok(()), "{place}");
         }
-        let behind = format!("<channelId>{OWN}</channelId><sent>{other}</sent>");
+        let behind = format!("<channelId>{OWN}</channelId><encoded>{other}</encoded>");
         assert_eq!(judged(Some(OWN), &behind), Err(BodyRefusal::Channel), "{behind}");
     }
 }
@@ -62,7 +57,7 @@ fn a_channel_may_be_spelled_with_references_and_must_not_come_twice() {
     let kind = BodyKind::ConnectorMessage;
     let spelled = |id: &str| {
         let body = format!("<connectorMessage><channelId>{id}</channelId></connectorMessage>");
-        judge_for(kind, sent_type(kind), body.as_bytes(), Some("ab"))
+        judge_for(kind, sent_type(kind), body.as_bytes(), Some(&address("ab")))
     };
     let written = b"<connectorMessage><channelId>ab</channelId></connectorMessage>";
     assert_eq!(spelled("a&#98;").as_deref(), Ok(written.as_slice()));
@@ -72,12 +67,37 @@ fn a_channel_may_be_spelled_with_references_and_must_not_come_twice() {
 }
 
 #[test]
+fn a_message_that_names_another_message_anywhere_is_refused() {
+    let places = |id: &str| {
+        let nested = CONTENTS.map(|name| format!("<{name}>{id}</{name}>"));
+        nested.into_iter().chain([String::from(id)])
+    };
+    let kind = BodyKind::ConnectorMessage;
+    let judged = |field: &str| {
+        let body = format!("<connectorMessage>{field}</connectorMessage>");
+        judge_for(kind, sent_type(kind), body.as_bytes(), Some(&address(OWN))).map(|_| ())
+    };
+    for own in ["<messageId>7</messageId>", "<messageId>&#55;</messageId>", "<messageId>07</messageId>"] {
+        places(own).for_each(|place| assert_eq!(judged(&place), Ok(()), "{place}"));
+    }
+    for other in
+        ["<messageId>8</messageId>", "<messageId>-7</messageId>", "<messageId/>", "<messageId>7 </messageId>"]
+    {
+        places(other).for_each(|place| assert_eq!(judged(&place), Err(BodyRefusal::Message), "{place}"));
+    }
+}
+
+#[test]
 fn other_kinds_are_what_they_are_whatever_the_channel() {
     let samples = rows().map(|(kind, _, sample)| (kind, sample));
     for (kind, body) in samples.chain(WRITTEN_BY_CLIENTS.iter().copied()) {
-        if !body.contains("<channelId>") {
+        if !body.contains("<messageId>") {
             let for_any = judge_for(kind, sent_type(kind), body.as_bytes(), None);
-            assert_eq!(judge_for(kind, sent_type(kind), body.as_bytes(), Some(OWN)), for_any, "{kind:?}");
+            assert_eq!(
+                judge_for(kind, sent_type(kind), body.as_bytes(), Some(&address(OWN))),
+                for_any,
+                "{kind:?}"
+            );
         }
     }
 }

@@ -17,7 +17,7 @@ fn each_kind_takes_a_body_of_its_limit_and_no_byte_more() {
     let cases = [
         (BodyKind::UuidSet, "<set/>", 1024 * KIB),
         (BodyKind::MessageFilter, "<messageFilter/>", 1024 * KIB),
-        (BodyKind::ConnectorMessage, "<connectorMessage/>", 64 * 1024 * KIB),
+        (BodyKind::ConnectorMessage, "<connectorMessage><raw/></connectorMessage>", 64 * 1024 * KIB),
     ];
     for (kind, body, bytes_max) in cases {
         assert_eq!(kind.bytes_max(), bytes_max);
@@ -75,8 +75,6 @@ fn every_list_of_a_filter_holds_a_hundred_items_and_no_more() {
     let level = format!("<{LEVEL}>ERROR</{LEVEL}>");
     check_hundred("eventFilter", "<levels>", &level, "</levels>");
     for (list, array, item) in [
-        ("includedMetaDataIds", "int-array", "<int>1</int>"),
-        ("excludedMetaDataIds", "int-array", "<int>1</int>"),
         ("textSearchMetaDataColumns", "string-array", "<string>SOURCE</string>"),
         ("contentSearch", &format!("{SEARCH}-array"), &format!("<{SEARCH}/>")),
         ("metaDataSearch", "metaDataSearchCriteria-array", "<metaDataSearchCriteria/>"),
@@ -84,6 +82,9 @@ fn every_list_of_a_filter_holds_a_hundred_items_and_no_more() {
         check_hundred("messageFilter", &format!("<{list}>"), item, &format!("</{list}>"));
         let wrapped = format!("<{list} class=\"java.util.Arrays$ArrayList\"><a class=\"{array}\">");
         check_hundred("messageFilter", &wrapped, item, &format!("</a></{list}>"));
+    }
+    for list in ["includedMetaDataIds", "excludedMetaDataIds"] {
+        check_hundred("messageFilter", &format!("<{list}>"), "<int>1</int>", &format!("</{list}>"));
     }
 }
 
@@ -101,8 +102,8 @@ fn a_body_holds_a_hundred_thousand_elements_and_no_more() {
         let entries = "<entry><string/><string/></entry>".repeat(entries);
         format!("<connectorMessage>{fields}<metaDataMap>{entries}</metaDataMap></connectorMessage>")
     };
-    check_unchanged(BodyKind::ConnectorMessage, &message(33_332, "<raw/><sent/>"));
-    let refused = refusal(BodyKind::ConnectorMessage, message(33_333, "").as_bytes());
+    assert_eq!(refusal(BodyKind::ConnectorMessage, message(33_332, "<raw/><sent/>").as_bytes()), None);
+    let refused = refusal(BodyKind::ConnectorMessage, message(33_333, "<raw/>").as_bytes());
     assert_eq!(refused, Some(BodyRefusal::TooMany));
 }
 

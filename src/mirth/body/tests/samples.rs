@@ -58,7 +58,7 @@ fn roots_that_the_table_names_are_taken() {
     check_unchanged(BodyKind::StringMap, "<tree-map/>");
     check_unchanged(BodyKind::MessageFilter, "<messageFilter/>");
     check_unchanged(BodyKind::EventFilter, "<eventFilter/>");
-    check_unchanged(BodyKind::ConnectorMessage, "<connectorMessage/>");
+    check_unchanged(BodyKind::ConnectorMessage, "<connectorMessage><raw/></connectorMessage>");
 }
 
 #[test]
@@ -120,8 +120,8 @@ pub(super) const WRITTEN_BY_CLIENTS: &[(BodyKind, &str)] = &[
          </com.mirth.connect.model.filters.elements.ContentSearchElement></a></contentSearch>\
          <metaDataSearch class=\"java.util.Arrays$ArrayList\"><a class=\"metaDataSearchCriteria-array\"/>\
          </metaDataSearch>\
-         <excludedMetaDataIds class=\"java.util.Arrays$ArrayList\"><a class=\"int-array\"><int>2</int></a>\
-         </excludedMetaDataIds></messageFilter>",
+         <textSearchMetaDataColumns class=\"java.util.Arrays$ArrayList\"><a class=\"string-array\">\
+         <string>SOURCE</string></a></textSearchMetaDataColumns></messageFilter>",
     ),
     (
         BodyKind::MessageFilter,
@@ -185,23 +185,10 @@ const PRETTY_FILTER: &str = "\
 const PRETTY_MESSAGE: &str = "\
 <connectorMessage>
   <messageId>42</messageId>
-  <status>SENT</status>
+  <metaDataId>0</metaDataId>
   <raw>
     <encrypted>false</encrypted>
     <contentType>RAW</contentType>
     <content>MSH|^~\\&amp;|A&#xd;PID|1&#xd;</content>
   </raw>
-  <sourceMapContent>
-    <encrypted>false</encrypted>
-    <content class=\"map\">
-      <entry>
-        <string>k</string>
-        <string>v</string>
-      </entry>
-    </content>
-  </sourceMapContent>
-  <metaDataMap/>
-  <processingErrorContent>
-    <encrypted>false</encrypted>
-  </processingErrorContent>
 </connectorMessage>";
