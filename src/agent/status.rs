@@ -204,7 +204,7 @@ fn explain(entry: &LiveEntry, method: String, target: String) -> Answer {
         };
     };
     match managed.here() {
-        Some(here) => Answer::Explained(explanation(&here.judge, here.access, method, target)),
+        Some(here) => Answer::Explained(explanation(&here.judge, here.access, managed.config.mask, method, target)),
         None => Answer::Failed {
             what: "this agent does not know its Mirth yet; `adit status` says what is missing".into(),
         },
@@ -305,6 +305,7 @@ fn admin_status(
         refused: count(&counts.refused),
         changes: count(&counts.changes),
         unknown_operations: changing.unknown_operations.clone(),
+        masks: managed.config.mask,
     });
     Some(AdminStatus { access: rule.and_then(|rule| Access::of(rule.kind)), sessions, managed })
 }

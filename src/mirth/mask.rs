@@ -22,7 +22,7 @@ use self::value::{Literals, MASK, stays};
 use self::xml::XmlMasker;
 use crate::domain::limits;
 
-pub use self::plan::{Scope, scope};
+pub use self::plan::{Scope, ask_for_the_whole, scope};
 
 /// An answer that cannot be masked, and must not pass as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +75,12 @@ impl Masker {
             other if other.ends_with(b"+json") => Self::Json(Box::new(JsonMasker::new(scope))),
             _ => Self::Unseen(scope, Vec::new()),
         })
+    }
+
+    /// Whether it changes nothing of what is still to come.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        matches!(self, Self::Text)
     }
 
     /// Appends what `piece` gives; some of it may come only with the next one.

@@ -1,5 +1,8 @@
 //! What an operation's answer may hold, and how far it is masked.
 
+use std::borrow::Cow;
+
+use crate::mirth::http::RequestHead;
 use crate::mirth::verdict::Named;
 
 use super::names::is_credential;
@@ -32,6 +35,15 @@ pub fn scope(names: &Named, target: &str) -> Option<Scope> {
         "getProperty" if !is_of_the_core(target) => Scope::Single,
         _ => Scope::Named,
     })
+}
+
+/// Takes out of a request what asks for an answer that could not be masked: compressed, or a part of it.
+pub fn ask_for_the_whole(head: &mut Cow<'_, RequestHead>) {
+    const PARTIAL: [&str; 3] = ["accept-encoding", "range", "if-range"];
+    let is_partial = |name: &str| PARTIAL.iter().any(|partial| partial.eq_ignore_ascii_case(name));
+    if head.headers.iter().any(|header| is_partial(&header.name)) {
+        head.to_mut().headers.retain(|header| !is_partial(&header.name));
+    }
 }
 
 /// Whether one property is asked for that is Mirth's own and no credential. All others are plug-ins'.

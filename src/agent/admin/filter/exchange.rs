@@ -10,13 +10,15 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::client::{Client, Halt, Requests};
+use super::masking::Masking;
 use crate::agent::admin::origin::{Answers, Origin};
 use crate::domain::limits;
 use crate::mirth::http::{BodyWriter, Framing, RequestPart, ResponseHead, ResponsePart};
+use crate::mirth::mask::{Scope, Unmaskable};
 use crate::transport::duplex::{Outgoing, Stopped};
 use crate::transport::tls::HttpsStream;
 
-/// What is sent to Mirth.
+/// What is sent to Mirth, and how far its answer is masked.
 pub struct Sending {
     pub head: Bytes,
     /// Where it was read before.
@@ -25,6 +27,7 @@ pub struct Sending {
     pub place: Option<OwnedSemaphorePermit>,
     /// How the body is framed that still has to come from the client, if one does.
     pub upload: Option<Framing>,
+    pub mask: Option<Scope>,
 }
 
 pub struct Exchange<'a> {
@@ -62,6 +65,12 @@ pub enum Outcome {
     },
     /// Mirth broke off, and nothing of an answer has gone to the client.
     Unanswered,
+    /// The answer cannot be masked. `is_begun`: something of it, masked, has gone to the client.
+    Unmaskable {
+        status: u16,
+        why: Unmaskable,
+        is_begun: bool,
+    },
     Broken {
         status: Option<u16>,
         halt: Halt,
@@ -71,7 +80,7 @@ pub enum Outcome {
 impl Outcome {
     pub const fn status(&self) -> Option<u16> {
         match self {
-            Self::Done { status, .. } => Some(*status),
+            Self::Done { status, .. } | Self::Unmaskable { status, .. } => Some(*status),
             Self::Unanswered => None,
             Self::Broken { status, .. } => *status,
         }
@@ -82,7 +91,7 @@ impl Exchange<'_> {
     pub async fn run(self, origin: &mut Origin, client: &mut Client<'_>) -> Outcome {
         let Origin { answers, requests } = origin;
         answers.reader.expect(self.method);
-        let Sending { head, body, place, upload } = self.sending;
+        let Sending { head, body, place, upload, mask } = self.sending;
         // A Mirth that takes no more may have answered: what it said is read all the same.
         let is_sent = tokio::select! {
             sent = send(requests, &head, &body) => sent.is_ok(),
@@ -91,7 +100,7 @@ impl Exchange<'_> {
         drop((body, place));
         let is_uploading = AtomicBool::new(upload.is_some());
         let passing =
-            Passing { closes: self.closes, redirected: self.redirected, is_uploading: &is_uploading };
+            Passing { closes: self.closes, redirected: self.redirected, mask, is_uploading: &is_uploading };
         let mut download = pin!(passing.download(answers, &mut client.answers));
         let mut is_whole = is_sent;
         if let Some(framing) = upload.filter(|_| is_sent) {
@@ -126,6 +135,11 @@ enum Downloading {
     /// Before anything reached the client.
     Unanswered,
     Client(Halt),
+    Unmaskable {
+        status: u16,
+        why: Unmaskable,
+        is_begun: bool,
+    },
     /// In the middle of an answer.
     Cut {
         status: u16,
@@ -142,6 +156,9 @@ fn outcome(done: Result<Passed, Downloading>, closes: bool) -> Outcome {
         Ok(passed) => Outcome::Done { status: passed.status, closes: passed.closes || closes },
         Err(Downloading::Unanswered) => Outcome::Unanswered,
         Err(Downloading::Client(halt)) => Outcome::Broken { status: None, halt },
+        Err(Downloading::Unmaskable { status, why, is_begun }) => {
+            Outcome::Unmaskable { status, why, is_begun }
+        }
         Err(Downloading::Cut { status }) => Outcome::Broken { status: Some(status), halt: Halt::Cut },
     }
 }
@@ -191,6 +208,7 @@ async fn pass_on(
 struct Passing<'a> {
     closes: bool,
     redirected: Option<Redirected>,
+    mask: Option<Scope>,
     is_uploading: &'a AtomicBool,
 }
 
@@ -201,26 +219,48 @@ impl Passing<'_> {
         client: &mut Outgoing<'_>,
     ) -> Result<Passed, Downloading> {
         let mut passed: Option<Passed> = None;
+        let mut masking: Option<Masking> = None;
         loop {
             let part = match timeout(limits::ADMIN_STREAM_TIMEOUT, answers.part()).await {
                 Ok(Ok(part)) => part,
                 // Mirth has nothing to say before it has the whole body.
                 Err(_) if self.is_uploading.load(Ordering::Relaxed) => continue,
                 Ok(Err(_)) | Err(_) => {
+                    let is_unsent = masking.is_some_and(|masking| masking.is_unsent());
                     let cut = |passed: Passed| Downloading::Cut { status: passed.status };
-                    return Err(passed.map_or(Downloading::Unanswered, cut));
+                    return Err(passed.filter(|_| !is_unsent).map_or(Downloading::Unanswered, cut));
                 }
             };
             match part {
                 ResponsePart::Interim => {}
                 ResponsePart::Head(head) => {
                     let closes = self.closes || head.origin_closes;
-                    passed = Some(Passed { status: head.status, closes });
-                    self.write_head(head, closes, client).await?;
+                    let status = head.status;
+                    passed = Some(Passed { status, closes });
+                    let Some(scope) = self.mask else {
+                        self.write_head(head, closes, client).await?;
+                        continue;
+                    };
+                    answers.reader.leave_framing_out();
+                    let begun = Masking::new(scope, head);
+                    let unmaskable = |why| Downloading::Unmaskable { status, why, is_begun: false };
+                    masking = Some(begun.map_err(unmaskable)?);
                 }
-                ResponsePart::Data(bytes) => write(client, bytes).await?,
+                ResponsePart::Data(bytes) => match (&mut masking, &passed) {
+                    (Some(masking), Some(passed)) => {
+                        let is_begun = !masking.is_unsent();
+                        let masked = masking.piece(&bytes, passed.closes);
+                        write_masked(client, masked, passed.status, is_begun).await?;
+                    }
+                    _ => write(client, bytes).await?,
+                },
                 ResponsePart::End { origin_closes } => {
                     let Some(mut passed) = passed else { return Err(Downloading::Unanswered) };
+                    if let Some(masking) = masking {
+                        let is_begun = !masking.is_unsent();
+                        let masked = masking.end(passed.closes);
+                        write_masked(client, masked, passed.status, is_begun).await?;
+                    }
                     passed.closes |= origin_closes;
                     return Ok(passed);
                 }
@@ -241,6 +281,20 @@ impl Passing<'_> {
         head.write(closes, &mut own);
         write(client, own.freeze()).await
     }
+}
+
+async fn write_masked(
+    client: &mut Outgoing<'_>,
+    masked: Result<[Bytes; 2], Unmaskable>,
+    status: u16,
+    is_begun: bool,
+) -> Result<(), Downloading> {
+    for bytes in masked.map_err(|why| Downloading::Unmaskable { status, why, is_begun })? {
+        if !bytes.is_empty() {
+            write(client, bytes).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn write(client: &mut Outgoing<'_>, mut bytes: Bytes) -> Result<(), Downloading> {

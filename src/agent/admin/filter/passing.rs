@@ -22,6 +22,7 @@ use crate::identity::time::TimeSource;
 use crate::mirth::body::{self, BodyKind, BodyRefusal};
 use crate::mirth::http::{CONTINUE, Framing, RequestHead};
 use crate::mirth::known_channel::{self, ChannelQuestion};
+use crate::mirth::mask;
 use crate::mirth::verdict::Named;
 use crate::observe::audit::AuditEntry;
 use crate::observe::metrics::AdminOutcome;
@@ -77,9 +78,14 @@ impl Filter<'_> {
                 return self.refuse_read(client, head, names, answer.status, answer.why).await;
             }
         }
+        let mask = if self.managed.config.mask { mask::scope(names, target) } else { None };
+        let mut to_mirth = self.to_mirth(head, names);
+        if mask.is_some() {
+            mask::ask_for_the_whole(&mut to_mirth);
+        }
         let mut written = BytesMut::with_capacity(1024);
-        self.to_mirth(head, names).write(target, framing, FORWARDED_FOR, &mut written);
-        let sending = Sending { head: written.freeze(), body, place, upload: None };
+        to_mirth.write(target, framing, FORWARDED_FOR, &mut written);
+        let sending = Sending { head: written.freeze(), body, place, upload: None, mask };
         self.exchange(client, here, head, names, sending).await
     }
 
@@ -142,7 +148,7 @@ impl Filter<'_> {
         } else if head.expects_continue {
             client.send(CONTINUE).await?;
         }
-        let sending = Sending { head: written.freeze(), body: Bytes::new(), place: None, upload };
+        let sending = Sending { head: written.freeze(), body: Bytes::new(), place: None, upload, mask: None };
         self.exchange(client, here, head, names, sending).await
     }
 
@@ -222,6 +228,14 @@ impl Filter<'_> {
                 self.is_over = true;
                 let why = "adit: the managed Mirth broke off before it answered.";
                 client.answer(502, why, true, is_head(head)).await
+            }
+            Outcome::Unmaskable { why, is_begun, .. } => {
+                let why = format!("view-only: credentials in this answer cannot be masked. {why}");
+                self.context.note_fault(self.entry, &format!("{}: {why}", names.template));
+                if is_begun {
+                    return Err(Halt::Cut);
+                }
+                self.refuse_read(client, head, names, 502, &why).await
             }
             Outcome::Broken { halt, .. } => Err(halt),
         }
