@@ -10,6 +10,7 @@ mod evidence;
 mod explains;
 mod hosts;
 mod keys;
+mod masking;
 mod origin;
 mod sight;
 mod unwritten;
