@@ -204,7 +204,9 @@ fn explain(entry: &LiveEntry, method: String, target: String) -> Answer {
         };
     };
     match managed.here() {
-        Some(here) => Answer::Explained(explanation(&here.judge, here.access, managed.config.mask, method, target)),
+        Some(here) => {
+            Answer::Explained(explanation(&here.judge, here.access, managed.config.mask, method, target))
+        }
         None => Answer::Failed {
             what: "this agent does not know its Mirth yet; `adit status` says what is missing".into(),
         },

@@ -73,7 +73,9 @@ fn render(explained: &Explained) -> String {
     };
     let operation =
         operation.as_deref().map_or("none that adit knows".to_owned(), |name| format!("{name} ({template})"));
-    format!("access     {access}\noperation  {operation}\nrule       {rule}\noutcome    {outcome}{audited}{answer}\n")
+    format!(
+        "access     {access}\noperation  {operation}\nrule       {rule}\noutcome    {outcome}{audited}{answer}\n"
+    )
 }
 
 fn body_words(kind: &str) -> String {

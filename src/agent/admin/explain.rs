@@ -43,13 +43,7 @@ pub enum Outcome {
 
 /// Judges `method` and `target` as if they came without a body and with nothing unusual in the head.
 #[must_use]
-pub fn explanation(
-    judge: &Judge,
-    access: Access,
-    masks: bool,
-    method: String,
-    target: String,
-) -> Explained {
+pub fn explanation(judge: &Judge, access: Access, masks: bool, method: String, target: String) -> Explained {
     let head = RequestHead {
         method,
         target,

@@ -1,7 +1,6 @@
 mod generated;
 mod json;
 mod reference;
-mod samples;
 mod types;
 mod xml;
 

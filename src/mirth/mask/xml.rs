@@ -7,7 +7,7 @@ mod nested;
 mod tag;
 
 use bytes::BytesMut;
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 use super::meaning::Text;
 use super::plan::Scope;
@@ -110,6 +110,10 @@ impl XmlMasker {
                     }
                     at = end;
                     let Some(markup) = input.get(end..).filter(|markup| !markup.is_empty()) else { break };
+                    if let Some(length) = self.plain_leaf(markup) {
+                        at += length;
+                        continue;
+                    }
                     match self.markup(markup, at, sink)? {
                         Some(length) => at += length,
                         None => return self.carry_over(markup, at, input.len(), sink),
@@ -131,6 +135,20 @@ impl XmlMasker {
         Ok(())
     }
 
+    /// The length of a whole element without attributes or children that means nothing here: nearly
+    /// everything that Mirth sends.
+    #[inline]
+    fn plain_leaf(&self, markup: &[u8]) -> Option<usize> {
+        let name = tag::plain_name(markup)?;
+        if !self.context.passes_leaf(name) {
+            return None;
+        }
+        let start = name.len() + 2;
+        let end = start + memchr(b'<', &markup[start..])?;
+        let after = markup[end..].strip_prefix(b"</")?.strip_prefix(name)?;
+        (after.first() == Some(&b'>')).then_some(end + start + 1)
+    }
+
     fn carry_over(
         &mut self,
         markup: &[u8],
@@ -147,13 +165,7 @@ impl XmlMasker {
     }
 
     #[inline]
-    fn text(
-        &mut self,
-        input: &[u8],
-        from: usize,
-        to: usize,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), Unmaskable> {
+    fn text(&mut self, input: &[u8], from: usize, to: usize, sink: &mut Sink<'_>) -> Result<(), Unmaskable> {
         let text = &input[from..to];
         if self.context.depth() == 0 {
             return self.outside(text);
@@ -184,16 +196,16 @@ impl XmlMasker {
 
     /// Deals with the markup that `markup` begins with and gives its length; none if it is not whole.
     #[inline]
-    fn markup(
-        &mut self,
-        markup: &[u8],
-        at: usize,
-        sink: &mut Sink<'_>,
-    ) -> Result<Option<usize>, Unmaskable> {
+    fn markup(&mut self, markup: &[u8], at: usize, sink: &mut Sink<'_>) -> Result<Option<usize>, Unmaskable> {
         match markup.get(1) {
             None => Ok(None),
             Some(b'/') => {
-                let Some(end) = memchr(b'>', markup) else { return Ok(None) };
+                let Some(end) = memchr2(b'>', b'<', &markup[1..]).map(|found| found + 1) else {
+                    return Ok(None);
+                };
+                if markup[end] == b'<' {
+                    return Err(BROKEN);
+                }
                 self.end_text(at, sink);
                 self.context.close().ok_or(BROKEN)?;
                 Ok(Some(end + 1))
@@ -244,7 +256,8 @@ impl XmlMasker {
     ) -> Result<Option<usize>, Unmaskable> {
         let is_masked = matches!(self.context.text(), Text::Masked(_));
         // XStream writes neither in the place of a value.
-        if is_masked && self.context.depth() > 0 && (markup.starts_with(b"<?") || markup.starts_with(COMMENT)) {
+        if is_masked && self.context.depth() > 0 && (markup.starts_with(b"<?") || markup.starts_with(COMMENT))
+        {
             return Err(unmaskable("Mirth's XML has a comment in the place of a value."));
         }
         if markup.starts_with(b"<?") {

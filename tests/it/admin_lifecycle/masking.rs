@@ -23,7 +23,11 @@ const ANSWERS: [(&str, &str, &str); 12] = [
     ("/api/server/configurationMap", XML, include_str!("../data/masking/map.xml")),
     ("/api/4.5.2/server/configurationMap", JSON, include_str!("../data/masking/map.json")),
     ("/api/channels/3f2504e0/messages", XML, include_str!("../data/masking/messages.xml")),
-    ("/api/extensions/globalmapviewer/maps/global", "text/plain", include_str!("../data/masking/templates.xml")),
+    (
+        "/api/extensions/globalmapviewer/maps/global",
+        "text/plain",
+        include_str!("../data/masking/templates.xml"),
+    ),
     ("/api/server/configuration", XML, include_str!("../data/masking/configuration.xml")),
 ];
 const FRAMINGS: [Framing; 3] = [Framing::Length, Framing::Chunks, Framing::UntilClose];

@@ -125,8 +125,9 @@ mod tests {
     fn a_short_answer_says_its_new_length_and_no_tag_of_its_old_bytes() {
         let (before, after) = XML.split_at(14);
         let wire = masked(head("application/xml", ResponseFraming::Length(29)), &[before, after]);
-        let expected =
-            format!("HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nX-A: b\r\nContent-Length: 36\r\n\r\n{MASKED}");
+        let expected = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nX-A: b\r\nContent-Length: 36\r\n\r\n{MASKED}"
+        );
         assert_eq!(wire, expected);
     }
 
@@ -164,8 +165,8 @@ mod tests {
 
     #[test]
     fn nothing_of_an_answer_goes_out_before_something_of_it_is_masked() {
-        let mut masking =
-            Masking::new(Scope::Named, head("application/xml", ResponseFraming::Chunked)).expect("a known type");
+        let mut masking = Masking::new(Scope::Named, head("application/xml", ResponseFraming::Chunked))
+            .expect("a known type");
         assert!(masking.piece(b"{}", false).is_err() && masking.is_unsent());
     }
 }

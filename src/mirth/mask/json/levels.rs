@@ -208,9 +208,7 @@ impl Level {
             Some(b"value") if matches!(setting.text, Text::Masked(_)) => {
                 Slot::attribute(setting.text, Part::Attribute)
             }
-            Some(name) if is_credential(name) => {
-                Slot::attribute(Setting::credential().text, Part::Attribute)
-            }
+            Some(name) if is_credential(name) => Slot::attribute(Setting::credential().text, Part::Attribute),
             Some(_) => Slot::attribute(Text::Passes, Part::Attribute),
             // Before the name is known, it may be any.
             None if name == b"$" && self.awaits_name && setting.text == Text::Passes => {
@@ -218,9 +216,7 @@ impl Level {
                 Slot::attribute(Text::Masked(rule), Part::Attribute)
             }
             None if name == b"$" => Slot::attribute(setting.text, Part::Attribute),
-            None if self.is_map_value && name == b"comment" => {
-                Slot::element(Setting::passing(), Kind::Other)
-            }
+            None if self.is_map_value && name == b"comment" => Slot::element(Setting::passing(), Kind::Other),
             None => {
                 let (setting, kind) = setting.entered(name, None);
                 let has_comment = name.ends_with(b"ConfigurationProperty");

@@ -123,8 +123,27 @@ fn a_plug_ins_properties_lose_every_value_but_switches_and_whole_numbers() {
 #[test]
 fn what_is_no_well_formed_json_does_not_pass() {
     for broken in [
-        "x", "}", "]", "{]", "[}", "{,}", "[,]", "{\"a\"}", "{\"a\",}", "{\"a\":}", "{\"a\":1,}", "[1,]",
-        "{a:1}", "{'a':1}", "1 2", "{} {}", "[1 2]", "\"a\" \"b\"", "<a/>", "{\"a\":1}}", "\0",
+        "x",
+        "}",
+        "]",
+        "{]",
+        "[}",
+        "{,}",
+        "[,]",
+        "{\"a\"}",
+        "{\"a\",}",
+        "{\"a\":}",
+        "{\"a\":1,}",
+        "[1,]",
+        "{a:1}",
+        "{'a':1}",
+        "1 2",
+        "{} {}",
+        "[1 2]",
+        "\"a\" \"b\"",
+        "<a/>",
+        "{\"a\":1}}",
+        "\0",
     ] {
         check_refused(broken, BROKEN);
     }
@@ -137,10 +156,7 @@ fn what_is_no_well_formed_json_does_not_pass() {
 fn what_is_longer_or_deeper_than_is_read_does_not_pass() {
     let masked = |body: &str| masked(Scope::Named, JSON, &[body.as_bytes()]);
     let name = "n".repeat(limits::MASK_TOKEN_BYTES_MAX + 1);
-    assert_eq!(
-        masked(&format!("{{\"{name}\":1}}")),
-        Err(unmaskable("A name in Mirth's JSON is too long."))
-    );
+    assert_eq!(masked(&format!("{{\"{name}\":1}}")), Err(unmaskable("A name in Mirth's JSON is too long.")));
     let nested = |depth: usize| ["[".repeat(depth), "]".repeat(depth)].concat();
     assert!(masked(&nested(limits::MASK_DEPTH_MAX)).is_ok());
     assert_eq!(

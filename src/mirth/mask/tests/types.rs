@@ -21,7 +21,9 @@ fn the_type_says_how_an_answer_is_read_and_its_first_character_where_none_does()
     let masks = |content_type: Option<&str>, body: &str| {
         masked(content_type, body.as_bytes()).map(|out| out.windows(8).any(|stars| stars == b"********"))
     };
-    for xml_type in ["application/xml", "text/xml", "Application/XML ; charset=\"UTF-8\"", "application/atom+xml"] {
+    for xml_type in
+        ["application/xml", "text/xml", "Application/XML ; charset=\"UTF-8\"", "application/atom+xml"]
+    {
         assert_eq!(masks(Some(xml_type), xml), Ok(true), "{xml_type}");
         assert!(masks(Some(xml_type), json).is_err(), "{xml_type}");
     }
@@ -43,7 +45,11 @@ fn the_type_says_how_an_answer_is_read_and_its_first_character_where_none_does()
 #[test]
 fn what_is_compressed_or_in_another_charset_does_not_pass() {
     for charset in ["utf-16", "UTF-16LE", "utf-7", "ebcdic-cp-us", "shift_jis"] {
-        assert_eq!(masked(Some(&format!("application/xml;charset={charset}")), b"<a/>"), Err(WIDE), "{charset}");
+        assert_eq!(
+            masked(Some(&format!("application/xml;charset={charset}")), b"<a/>"),
+            Err(WIDE),
+            "{charset}"
+        );
     }
     for wide in [&b"\xfe\xff\0<\0a"[..], b"\xff\xfe<\0a\0", b"\0<\0a", b"{\0\"\0"] {
         assert_eq!(masked(None, wide), Err(WIDE));

@@ -105,7 +105,10 @@ fn a_property_is_masked_by_its_name_and_an_attribute_by_its_own() {
         "<p><property value='x' name='password'/><property name='a' value='b'/><entry key='token'>x</entry></p>",
         "<p><property value='********' name='password'/><property name='a' value='b'/><entry key='token'>********</entry></p>",
     );
-    check("<p password = \"x>y\" token='' secret=\"true\"/>", "<p password = \"********\" token='' secret=\"true\"/>");
+    check(
+        "<p password = \"x>y\" token='' secret=\"true\"/>",
+        "<p password = \"********\" token='' secret=\"true\"/>",
+    );
 }
 
 #[test]
@@ -166,7 +169,8 @@ fn what_the_data_pruners_view_reads_as_xml_stays_xml() {
     };
     check_as(Scope::Properties, XML, &properties("x&amp;amp;y"), Ok(&properties("********")));
     let other = |value: &str| format!("<p><property name=\"archiverOptions\">{value}</property></p>");
-    for odd in ["canary", "&lt;a&gt;", "&lt;a/&gt;&#x20;", "&lt;a/&gt;&nbsp;", "&lt;!DOCTYPE a&gt;&lt;a/&gt;"] {
+    for odd in ["canary", "&lt;a&gt;", "&lt;a/&gt;&#x20;", "&lt;a/&gt;&nbsp;", "&lt;!DOCTYPE a&gt;&lt;a/&gt;"]
+    {
         check_as(Scope::Properties, XML, &other(odd), Ok(&other("********")));
     }
 }
@@ -202,7 +206,9 @@ fn what_is_no_well_formed_xml_does_not_pass() {
     ] {
         check_refused(broken, BROKEN);
     }
-    for unfinished in ["<", "<a", "<a>", "<a><b></b>", "<a><!-- </a>", "<a><![CDATA[ </a>", "<a b='></a>", "<?a"] {
+    for unfinished in
+        ["<", "<a", "<a>", "<a><b></b>", "<a><!-- </a>", "<a><![CDATA[ </a>", "<a b='></a>", "<?a"]
+    {
         check_refused(unfinished, UNFINISHED);
     }
     let comment = unmaskable("Mirth's XML has a comment in the place of a value.");

@@ -29,11 +29,19 @@ const NAME_BYTES: [bool; 256] = {
     while byte < 256 {
         #[expect(clippy::cast_possible_truncation, reason = "below 256")]
         let ascii = byte as u8;
-        table[byte] = ascii.is_ascii_alphanumeric() || matches!(ascii, b'_' | b'-' | b'.' | b':') || byte > 0x7f;
+        table[byte] =
+            ascii.is_ascii_alphanumeric() || matches!(ascii, b'_' | b'-' | b'.' | b':') || byte > 0x7f;
         byte += 1;
     }
     table
 };
+
+/// The name of a start tag that is nothing but its name.
+#[inline]
+pub fn plain_name(markup: &[u8]) -> Option<&[u8]> {
+    let name = name_at(markup, 1);
+    (markup.get(name.end) == Some(&b'>') && !name.is_empty()).then(|| &markup[name])
+}
 
 /// Reads the tag that `markup` begins with: `<` and anything.
 #[inline]
