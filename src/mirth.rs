@@ -8,6 +8,7 @@ pub mod body;
 pub mod expected;
 pub mod http;
 pub mod known_channel;
+pub mod mask;
 pub mod operation;
 pub mod path;
 pub mod query;

@@ -13,6 +13,7 @@ use adit::demo::measure::Histogram;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::figures::{cell, median};
+use crate::masking::Rates;
 use crate::process::{Process, free_ports, last_words, load_average};
 use crate::stand_in;
 
@@ -54,7 +55,9 @@ pub fn compare(rounds: usize, quick: bool) -> Result<()> {
         let (_mirth, mirth) = Process::start_server(stand_in::ROLE)?;
         let agents = Agents::start(folder.path(), mirth)?;
         let mut direct = log_in(mirth).await?;
-        let mut adit = agents.ready().await.with_context(|| last_words(folder.path()))?;
+        let ready = async |number: usize| agents.ready(number).await.with_context(|| last_words(folder.path()));
+        let [mut adit, mut unmasked] = [ready(0).await?, ready(1).await?];
+        let mut lists = Rates::default();
         let response = if quick { RESPONSE / 8 } else { RESPONSE };
         let mut table = Table::default();
         for round in 0..rounds {
@@ -65,6 +68,7 @@ pub fn compare(rounds: usize, quick: bool) -> Result<()> {
                 let measured = Measured::of(client, &agents, response).await;
                 measured.with_context(|| format!("measuring {name}"))?.note(name, &mut table);
             }
+            lists.round(&mut adit, &mut unmasked, round % 2 == 0).await?;
             eprintln!("round {} of {rounds} done", round + 1);
         }
         let processors = std::thread::available_parallelism()?;
@@ -74,13 +78,15 @@ pub fn compare(rounds: usize, quick: bool) -> Result<()> {
             load_average()?,
             table.render()
         );
+        lists.print();
         Ok(())
     })
 }
 
 /// What `adit lab` wrote, running.
 struct Agents {
-    listen: SocketAddr,
+    /// Masked, and not.
+    listen: [SocketAddr; 2],
     ends: [Process; 2],
     _gateway: Process,
 }
@@ -89,14 +95,18 @@ impl Agents {
     fn start(folder: &Path, mirth: SocketAddr) -> Result<Self> {
         let program = env!("CARGO_BIN_EXE_adit");
         let lab = folder.join("lab");
-        let [listen] = free_ports()?;
+        let listen: [SocketAddr; 2] = free_ports()?;
         let output = Command::new(program)
             .arg("lab")
             .arg(&lab)
-            .args(["--admin", &format!("ro:{listen}:{mirth}")])
+            .args(listen.iter().flat_map(|listen| ["--admin".into(), format!("ro:{listen}:{mirth}")]))
             .output()
             .with_context(|| format!("running {program}"))?;
         ensure!(output.status.success(), "`adit lab` failed: {}", String::from_utf8_lossy(&output.stderr));
+        let managed = lab.join("b/agent.toml");
+        let text = std::fs::read_to_string(&managed).context("reading what `adit lab` wrote")?;
+        let (first, second) = text.rsplit_once("max_access").context("an entry says `max_access`")?;
+        std::fs::write(&managed, [first, "mask = false\nmax_access", second].concat())?;
         let start = |part: &str, role: &str, config: &str| {
             let log = folder.join(format!("{part}.log"));
             Process::start(part, Command::new(program).arg(role).arg("--config").arg(lab.join(config)), &log)
@@ -107,10 +117,10 @@ impl Agents {
     }
 
     /// A client that has logged in through them.
-    async fn ready(&self) -> Result<AdminClient> {
+    async fn ready(&self, number: usize) -> Result<AdminClient> {
         let deadline = Instant::now() + READY_WITHIN;
         loop {
-            match log_in(self.listen).await {
+            match log_in(self.listen[number]).await {
                 Ok(client) => return Ok(client),
                 Err(error) if Instant::now() > deadline => return Err(error),
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,

@@ -277,6 +277,9 @@ pub struct ManagedStatus {
     pub refused_as_expected: u64,
     pub changes: u64,
     pub unknown_operations: Vec<String>,
+    /// Whether credentials are masked in view-only answers.
+    #[serde(default)]
+    pub masks: bool,
 }
 
 /// What was seen of DICOM since the agent started.

@@ -205,7 +205,9 @@ fn explain(entry: &LiveEntry, method: String, target: String) -> Answer {
         };
     };
     match managed.here() {
-        Some(here) => Answer::Explained(explanation(&here.judge, here.access, method, target)),
+        Some(here) => {
+            Answer::Explained(explanation(&here.judge, here.access, managed.config.mask, method, target))
+        }
         None => Answer::Failed {
             what: "this agent does not know its Mirth yet; `adit status` says what is missing".into(),
         },
@@ -308,6 +310,7 @@ fn admin_status(
         refused_as_expected: count(&counts.expected),
         changes: count(&counts.changes),
         unknown_operations: changing.unknown_operations.clone(),
+        masks: managed.config.mask,
     });
     Some(AdminStatus { access: rule.and_then(|rule| Access::of(rule.kind)), sessions, managed })
 }

@@ -56,7 +56,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn render(explained: &Explained) -> String {
-    let Explained { access, outcome, operation, template, changes, rule } = explained;
+    let Explained { access, outcome, operation, template, changes, rule, masked } = explained;
+    let is_view = *access == Access::ReadOnly && matches!(outcome, Outcome::Forwarded { .. });
+    let answer = match (is_view, masked) {
+        (true, true) => "\nanswer     credentials in it are masked",
+        (true, false) => "\nanswer     as Mirth gives it",
+        (false, _) => "",
+    };
     let outcome = match outcome {
         Outcome::Forwarded { target, body } => {
             format!("forwarded to Mirth as {target}\nbody       {}", body_words(body))
@@ -70,7 +76,9 @@ fn render(explained: &Explained) -> String {
     };
     let operation =
         operation.as_deref().map_or("none that adit knows".to_owned(), |name| format!("{name} ({template})"));
-    format!("access     {access}\noperation  {operation}\nrule       {rule}\noutcome    {outcome}{audited}\n")
+    format!(
+        "access     {access}\noperation  {operation}\nrule       {rule}\noutcome    {outcome}{audited}{answer}\n"
+    )
 }
 
 fn body_words(kind: &str) -> String {

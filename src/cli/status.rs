@@ -178,6 +178,10 @@ fn render_admin(out: &mut String, entry: &EntryStatus, admin: &AdminStatus) {
         let _ = write!(out, ", {} more refused that clients ask by themselves", managed.refused_as_expected);
     }
     let _ = writeln!(out);
+    if admin.access == Some(Access::ReadOnly) {
+        let masks = if managed.masks { "masked" } else { "shown to the partner (mask = false)" };
+        let _ = writeln!(out, "  credentials in Mirth's answers are {masks}");
+    }
     let version = managed.mirth_version.as_deref().unwrap_or("not known");
     let key = managed.mirth_key.map_or("none trusted yet".to_owned(), |key| key.to_string());
     let _ = writeln!(out, "  Mirth version {version}  key {key}");

@@ -341,6 +341,14 @@ pub const ADMIN_HEADERS_MAX: usize = 100;
 /// The target in such a request line, and its method; the longest registered one has 17 letters.
 pub const ADMIN_TARGET_BYTES_MAX: usize = 8 * 1024;
 pub const ADMIN_METHOD_BYTES_MAX: usize = 32;
+/// An answer of a managed Mirth that is masked: a tag or a member's name that is kept until it is whole,
+/// a value that is kept until it is known what it is, and how deep elements or containers may lie.
+pub const MASK_TOKEN_BYTES_MAX: usize = 64 * 1024;
+pub const MASK_VALUE_BYTES_MAX: usize = 64 * 1024;
+pub const MASK_DEPTH_MAX: usize = 1_024;
+/// An answer that says its length is masked whole, and says its new length, up to this size; a longer
+/// one goes on in chunks.
+pub const MASK_WHOLE_BYTES_MAX: u64 = 64 * 1024;
 /// A file in a state folder: rules and secrets of some thousand connections fit.
 pub const PRIVATE_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How long one process waits for another's turn in a private folder; each takes milliseconds.

@@ -13,6 +13,7 @@ mod page;
 use thiserror::Error;
 
 use super::http::ResponseHead;
+use super::mask::Unmaskable;
 use super::query::Query;
 use super::verdict::Named;
 use crate::domain::access::Access;
@@ -49,6 +50,8 @@ pub enum Unwritable {
     Unreadable,
     #[error("adit: this answer of the managed Mirth is too long for its addresses to be set right")]
     TooLong,
+    #[error("view-only: credentials in this answer cannot be masked. {0}")]
+    Unmaskable(#[from] Unmaskable),
 }
 
 /// Pages of Mirth with addresses in them, as [`super::surface`] names them.

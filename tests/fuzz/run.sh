@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Fuzzes what a partner's requests pass first, each target for so many seconds, and fails on any crash.
+# Fuzzes what a partner's requests pass first, and the masking of answers, each target for so many seconds, and fails on any crash.
 #
-#   tests/fuzz/run.sh SECONDS [TARGET...]     head, path, body; all of them by default
+#   tests/fuzz/run.sh SECONDS [TARGET...]     head, path, body, mask; all of them by default
 #
 # Needs Rust (stable), python3 and g++ (Debian: g++). Everything it writes lies below target/fuzz/: what
 # it found worth keeping in corpus/, inputs that crash in artifacts/.
@@ -11,7 +11,7 @@ cd "$(dirname "$0")"
 seconds=${1:?usage: tests/fuzz/run.sh SECONDS [TARGET...]}
 shift
 targets=("$@")
-[[ $# -gt 0 ]] || targets=(head path body)
+[[ $# -gt 0 ]] || targets=(head path body mask)
 command -v g++ >/dev/null || { echo "libFuzzer is C++: install the Debian package g++" >&2; exit 69; }
 
 out=$(cd ../.. && pwd)/target/fuzz

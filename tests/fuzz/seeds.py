@@ -74,5 +74,13 @@ def main(folder):
               ' reference="', "dynamic-proxy", "username=", "&password=", "%C3%A9"]
     write(folder, "body", bodies, sorted(names) + tokens)
 
+    answers = [path.read_bytes() for path in sorted((TOP / "tests/it/data/masking").iterdir())]
+    sources = "".join(path.read_text() for path in (TOP / "src/mirth/mask/tests").glob("*.rs"))
+    answers += [text.replace('\\"', '"').encode() for text in re.findall(r'"((?:[^"\\]|\\.)*)"', sources) if text[:1] in "<{["]
+    marks = tokens + ["********", "<entry>", "</entry>", "<property name=", "<__|", '"@name":', '"$":', '"entry":', "\\u0070"]
+    credentials = ["password", "passPhrase", "secret", "privateKey", "token", "credentials", "Authorization",
+                   "configurationMap", "pluginProperties", "ConfigurationProperty", "archiverOptions", "true", "null"]
+    write(folder, "mask", [bytes([kind]) + answer for answer in answers for kind in (0, 1, 2, 4, 5, 6, 8)], marks + credentials)
+
 
 main(pathlib.Path(sys.argv[1]))

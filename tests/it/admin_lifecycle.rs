@@ -11,6 +11,7 @@ mod explains;
 mod harmless;
 mod hosts;
 mod keys;
+mod masking;
 mod origin;
 mod sight;
 mod unwritten;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::access::Access;
 use crate::mirth::http::{Framing, RequestHead};
+use crate::mirth::mask;
 use crate::mirth::verdict::{Judge, Named, Verdict};
 
 /// As `adit explain` shows it; also its `--json`.
@@ -17,6 +18,9 @@ pub struct Explained {
     pub changes: bool,
     /// In words.
     pub rule: String,
+    /// Whether credentials in Mirth's answer are masked.
+    #[serde(default)]
+    pub masked: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +43,7 @@ pub enum Outcome {
 
 /// Judges `method` and `target` as if they came without a body and with nothing unusual in the head.
 #[must_use]
-pub fn explanation(judge: &Judge, access: Access, method: String, target: String) -> Explained {
+pub fn explanation(judge: &Judge, access: Access, masks: bool, method: String, target: String) -> Explained {
     let head = RequestHead {
         method,
         target,
@@ -48,8 +52,10 @@ pub fn explanation(judge: &Judge, access: Access, method: String, target: String
         expects_continue: false,
         closes: false,
     };
+    let mut masked = false;
     let (outcome, names) = match judge.judge(&head) {
         Verdict::Forward { target, body, names } => {
+            masked = masks && access == Access::ReadOnly && mask::scope(&names, &target).is_some();
             (Outcome::Forwarded { target, body: body.word().into() }, names)
         }
         Verdict::Answer { status, names } => (Outcome::AnsweredHere { status }, names),
@@ -58,5 +64,5 @@ pub fn explanation(judge: &Judge, access: Access, method: String, target: String
         }
     };
     let Named { template, operation, changes, rule } = names;
-    Explained { access, outcome, operation: operation.map(Into::into), template, changes, rule }
+    Explained { access, outcome, operation: operation.map(Into::into), template, changes, rule, masked }
 }

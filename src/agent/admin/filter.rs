@@ -4,6 +4,7 @@
 mod bodies;
 mod client;
 mod exchange;
+mod masking;
 mod page;
 mod passing;
 mod question;

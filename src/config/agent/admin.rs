@@ -47,6 +47,8 @@ pub struct AdminManaged {
     pub mirth_key: Option<KeyFingerprint>,
     pub hide: BTreeSet<Category>,
     pub show: BTreeSet<OptIn>,
+    /// Whether view-only partners see `********` in the place of credentials.
+    pub mask: bool,
 }
 
 impl AdminManaged {
@@ -107,7 +109,8 @@ pub(super) fn read_managed(section: &mut Section<'_, '_>, claims: &mut Claims) -
     let show = section
         .optional("show", |value| words(&OptIn::ALL.map(|opt_in| (opt_in.word(), opt_in)), value))
         .unwrap_or_default();
-    Some(AdminManaged { entry: entry?, mirth: mirth?, mirth_key, hide, show })
+    let mask = section.optional("mask", value::boolean).unwrap_or(true);
+    Some(AdminManaged { entry: entry?, mirth: mirth?, mirth_key, hide, show, mask })
 }
 
 fn words<T: Copy + Ord>(

@@ -235,6 +235,7 @@ fn an_admin_entry_allows_no_more_than_its_file_says() {
     let managed = &config.managed[0];
     assert_eq!(managed.max_access(), Access::ReadOnly);
     assert!(managed.hide.is_empty() && managed.show.is_empty() && managed.mirth_key.is_none());
+    assert!(managed.mask, "credentials are masked unless the owner says so");
     assert_eq!((managed.entry.streams_max, managed.entry.stall_limit.as_secs()), (64, 60));
     let managing = &config.managing[0];
     for (address, may) in [
@@ -247,11 +248,13 @@ fn an_admin_entry_allows_no_more_than_its_file_says() {
         assert_eq!(managing.lets_in(address.parse().expect("address")), may, "{address}");
     }
     let more = format!(
-        "{MANAGED}max_access = \"read-write\"\nhide = [\"messages\", \"users\"]\nshow = [\"server-property\"]\n"
+        "{MANAGED}max_access = \"read-write\"\nhide = [\"messages\", \"users\"]\nshow = [\"server-property\"]\n\
+         mask = false\n"
     );
     let managed = parse(&more).expect("parses").managed.remove(0);
     assert_eq!(managed.max_access(), Access::ReadWrite);
     assert_eq!(managed.hide.len() + managed.show.len(), 3);
+    assert!(!managed.mask);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! client about it (RFC 9112 §6.3). Mirth is trusted but may fail: what cannot be followed ends the
 //! connection. Bodies pass as they came, with their framing.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::chunked::{Chunks, Piece, split_off};
 use super::field::{Field, decimal, elements, is_value};
@@ -47,7 +47,7 @@ pub enum ResponsePart {
     /// An interim answer (1xx) was read and dropped: `100 Continue` is ours to send.
     Interim,
     Head(ResponseHead),
-    /// Bytes as they came, chunk framing included.
+    /// Bytes as they came, chunk framing included unless it was asked to be left out.
     Data(Bytes),
     /// `origin_closes`: Mirth's connection is of no use for another request.
     End {
@@ -61,6 +61,8 @@ pub struct ResponseReader {
     state: State,
     lines: Lines,
     origin_closes: bool,
+    /// Of the answer that is being read, only the body's own bytes are handed out.
+    is_bare: bool,
 }
 
 #[derive(Debug)]
@@ -97,11 +99,12 @@ impl Default for ResponseReader {
 impl ResponseReader {
     #[must_use]
     pub fn new() -> Self {
-        Self { state: State::Idle, lines: Lines::default(), origin_closes: false }
+        Self { state: State::Idle, lines: Lines::default(), origin_closes: false, is_bare: false }
     }
 
     /// Names the request whose answer comes next: one at a time, after the end of the one before.
     pub fn expect(&mut self, method: &str) {
+        self.is_bare = false;
         self.state = match self.state {
             State::Idle => State::Head { to_head: method == "HEAD", open: None },
             State::Failed(failed) => State::Failed(failed),
@@ -109,6 +112,11 @@ impl ResponseReader {
                 State::Failed(failed("A request was sent to Mirth before the last one was answered."))
             }
         };
+    }
+
+    /// Leaves the framing of this answer's body out.
+    pub fn leave_framing_out(&mut self) {
+        self.is_bare = true;
     }
 
     /// Takes the next part from the front of `buffer`; none if more bytes are needed. `at_end`: Mirth has
@@ -141,6 +149,14 @@ impl ResponseReader {
                 let (taken, still_left) = split_off(*left, buffer.len());
                 *left = still_left;
                 data(buffer, taken)
+            }
+            State::Chunked(chunks) if self.is_bare => {
+                let (bytes, is_over) = take(chunks, buffer)?;
+                if is_over {
+                    self.state = State::Over;
+                    return Ok(Some(self.end(buffer)));
+                }
+                bytes.map(ResponsePart::Data)
             }
             State::Chunked(chunks) => {
                 let (taken, is_over) = follow(chunks, buffer)?;
@@ -284,6 +300,22 @@ fn follow(chunks: &mut Chunks, buffer: &[u8]) -> Result<(usize, bool), BadRespon
             Piece::Framing(bytes) | Piece::Data(bytes) => taken += bytes,
             Piece::End(bytes) => return Ok((taken + bytes, true)),
             Piece::Incomplete => return Ok((taken, false)),
+        }
+    }
+}
+
+/// The next bytes of the body without their framing, if they have come, and whether it is over.
+fn take(chunks: &mut Chunks, buffer: &mut BytesMut) -> Result<(Option<Bytes>, bool), BadResponse> {
+    loop {
+        let piece = chunks.next(buffer).map_err(|_| failed("The chunks of Mirth's answer are malformed."))?;
+        match piece {
+            Piece::Framing(bytes) => buffer.advance(bytes),
+            Piece::Data(bytes) => return Ok((Some(buffer.split_to(bytes).freeze()), false)),
+            Piece::End(bytes) => {
+                buffer.advance(bytes);
+                return Ok((None, true));
+            }
+            Piece::Incomplete => return Ok((None, false)),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A stand-in for Mirth's HTTPS port that does as it is told, down to the bytes: of any version, with
 //! any operations, breaking off where the target says. It reads only what an agent writes.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,6 +37,8 @@ struct Shared {
     version: Mutex<String>,
     /// Methods and paths beyond Mirth's own.
     plug_ins: Mutex<Vec<(String, String)>>,
+    /// Whole answers, as bytes, by path.
+    answers: Mutex<BTreeMap<String, Vec<u8>>>,
     arrived: Mutex<Vec<String>>,
     go: watch::Sender<bool>,
     swallowed: AtomicU64,
@@ -46,6 +49,7 @@ impl Origin {
         let shared = Shared {
             version: Mutex::new(version.into()),
             plug_ins: Mutex::default(),
+            answers: Mutex::default(),
             arrived: Mutex::default(),
             go: watch::Sender::new(false),
             swallowed: AtomicU64::new(0),
@@ -90,6 +94,11 @@ impl Origin {
         lock(&self.shared.plug_ins).push((method.into(), path.into()));
     }
 
+    /// Answers whatever is asked of this path with these bytes. Where they close the connection, it ends.
+    pub fn set_answer(&self, path: &str, answer: Vec<u8>) {
+        lock(&self.shared.answers).insert(path.into(), answer);
+    }
+
     /// Whether `/held` answers go on.
     pub fn go_on(&self, go: bool) {
         self.shared.go.send_replace(go);
@@ -125,6 +134,17 @@ async fn converse(tcp: TcpStream, tls: LocalTls, shared: Arc<Shared>) -> Option<
         let head = read_head(&mut stream).await?;
         lock(&shared.arrived).push(head.clone());
         let target = head.split(' ').nth(1)?.to_owned();
+        let set = lock(&shared.answers).get(&target).cloned();
+        if let Some(answer) = set {
+            stream.write_all(&answer).await.ok()?;
+            stream.flush().await.ok()?;
+            let head = answer.split(|byte| *byte == b'\r').take_while(|line| line != b"\n");
+            if head.into_iter().any(|line| line == b"\nConnection: close") {
+                stream.end().await.ok()?;
+                return None;
+            }
+            continue;
+        }
         let play: Vec<&str> = target.rsplit('/').next()?.split('-').collect();
         match play[..] {
             ["version"] => {

@@ -10,15 +10,17 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::client::{Client, Halt, Requests};
+use super::masking::Masking;
 use super::rewriting::Rewriting;
 use crate::agent::admin::origin::{Answers, Origin};
 use crate::domain::limits;
 use crate::mirth::http::{BodyWriter, Framing, RequestPart, ResponsePart};
+use crate::mirth::mask::Unmaskable;
 use crate::mirth::rewrite::Unwritable;
 use crate::transport::duplex::{Outgoing, Stopped};
 use crate::transport::tls::HttpsStream;
 
-/// What is sent to Mirth.
+/// What is sent to Mirth, and how far its answer is masked.
 pub struct Sending {
     pub head: Bytes,
     /// Where it was read before.
@@ -27,6 +29,7 @@ pub struct Sending {
     pub place: Option<OwnedSemaphorePermit>,
     /// How the body is framed that still has to come from the client, if one does.
     pub upload: Option<Framing>,
+    pub mask: Option<Scope>,
 }
 
 pub struct Exchange<'a> {
@@ -47,6 +50,12 @@ pub enum Outcome {
     Unanswered,
     /// Mirth's answer may not go to the client as it is, and cannot be changed.
     Unwritable(Unwritable),
+    /// The answer cannot be masked. `is_begun`: something of it, masked, has gone to the client.
+    Unmaskable {
+        status: u16,
+        why: Unmaskable,
+        is_begun: bool,
+    },
     Broken {
         status: Option<u16>,
         halt: Halt,
@@ -56,7 +65,7 @@ pub enum Outcome {
 impl Outcome {
     pub const fn status(&self) -> Option<u16> {
         match self {
-            Self::Done { status, .. } => Some(*status),
+            Self::Done { status, .. } | Self::Unmaskable { status, .. } => Some(*status),
             Self::Unanswered | Self::Unwritable(_) => None,
             Self::Broken { status, .. } => *status,
         }
@@ -112,6 +121,11 @@ enum Downloading {
     Unanswered,
     Unwritable(Unwritable),
     Client(Halt),
+    Unmaskable {
+        status: u16,
+        why: Unmaskable,
+        is_begun: bool,
+    },
     /// In the middle of an answer.
     Cut {
         status: u16,
@@ -129,6 +143,9 @@ fn outcome(done: Result<Passed, Downloading>, closes: bool) -> Outcome {
         Err(Downloading::Unanswered) => Outcome::Unanswered,
         Err(Downloading::Unwritable(why)) => Outcome::Unwritable(why),
         Err(Downloading::Client(halt)) => Outcome::Broken { status: None, halt },
+        Err(Downloading::Unmaskable { status, why, is_begun }) => {
+            Outcome::Unmaskable { status, why, is_begun }
+        }
         Err(Downloading::Cut { status }) => Outcome::Broken { status: Some(status), halt: Halt::Cut },
     }
 }
@@ -194,33 +211,71 @@ impl Passing<'_> {
         client: &mut Outgoing<'_>,
     ) -> Result<Passed, Downloading> {
         let mut passed: Option<Passed> = None;
+        let mut masking: Option<Masking> = None;
         loop {
             let part = match timeout(limits::ADMIN_STREAM_TIMEOUT, answers.part()).await {
                 Ok(Ok(part)) => part,
                 // Mirth has nothing to say before it has the whole body.
                 Err(_) if self.is_uploading.load(Ordering::Relaxed) => continue,
                 Ok(Err(_)) | Err(_) => {
+                    let is_unsent = masking.is_some_and(|masking| masking.is_unsent());
                     let cut = |passed: Passed| Downloading::Cut { status: passed.status };
-                    return Err(passed.map_or(Downloading::Unanswered, cut));
+                    return Err(passed.filter(|_| !is_unsent).map_or(Downloading::Unanswered, cut));
                 }
             };
             match part {
                 ResponsePart::Interim => {}
                 ResponsePart::Head(head) => {
                     let closes = self.closes || head.origin_closes;
-                    passed = Some(Passed { status: head.status, closes });
-                    write(client, self.rewriting.head(head, closes)).await?;
+                    let status = head.status;
+                    passed = Some(Passed { status, closes });
+                    if let Some(scope) = self.rewriting.masks(&head) {
+                        answers.reader.leave_framing_out();
+                        let begun = Masking::new(scope, self.rewriting.amended(head));
+                        let unmaskable = |why| Downloading::Unmaskable { status, why, is_begun: false };
+                        masking = Some(begun.map_err(unmaskable)?);
+                    } else {
+                        write(client, self.rewriting.head(head, closes)).await?;
+                    }
                 }
-                ResponsePart::Data(bytes) => write(client, self.rewriting.data(bytes)?).await?,
+                ResponsePart::Data(bytes) => match (&mut masking, &passed) {
+                    (Some(masking), Some(passed)) => {
+                        let is_begun = !masking.is_unsent();
+                        let masked = masking.piece(&bytes, passed.closes);
+                        write_masked(client, masked, passed.status, is_begun).await?;
+                    }
+                    _ => write(client, self.rewriting.data(bytes)?).await?,
+                },
                 ResponsePart::End { origin_closes } => {
                     let Some(mut passed) = passed else { return Err(Downloading::Unanswered) };
-                    write(client, self.rewriting.end()?).await?;
+                    match masking {
+                        Some(masking) => {
+                            let is_begun = !masking.is_unsent();
+                            let masked = masking.end(passed.closes);
+                            write_masked(client, masked, passed.status, is_begun).await?;
+                        }
+                        None => write(client, self.rewriting.end()?).await?,
+                    }
                     passed.closes |= origin_closes;
                     return Ok(passed);
                 }
             }
         }
     }
+}
+
+async fn write_masked(
+    client: &mut Outgoing<'_>,
+    masked: Result<[Bytes; 2], Unmaskable>,
+    status: u16,
+    is_begun: bool,
+) -> Result<(), Downloading> {
+    for bytes in masked.map_err(|why| Downloading::Unmaskable { status, why, is_begun })? {
+        if !bytes.is_empty() {
+            write(client, bytes).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn write(client: &mut Outgoing<'_>, mut bytes: Bytes) -> Result<(), Downloading> {

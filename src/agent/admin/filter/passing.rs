@@ -23,6 +23,7 @@ use crate::identity::time::TimeSource;
 use crate::mirth::body::{self, Address, BodyKind, BodyRefusal, Judging};
 use crate::mirth::http::{CONTINUE, Framing, RequestHead};
 use crate::mirth::known_channel::{self, ChannelQuestion};
+use crate::mirth::mask;
 use crate::mirth::rewrite::{Addresses, Rewrite};
 use crate::mirth::verdict::Named;
 use crate::observe::audit::AuditEntry;
@@ -78,7 +79,8 @@ impl Filter<'_> {
             }
         }
         let mut written = BytesMut::with_capacity(1024);
-        let rewriting = self.rewriting(here, head, target, names);
+        let mask = if self.managed.config.mask { mask::scope(names, target) } else { None };
+        let rewriting = self.rewriting(here, head, target, names, mask);
         self.to_mirth(head, names, &rewriting).write(target, framing, FORWARDED_FOR, &mut written);
         let sending = Sending { head: written.freeze(), body, place, upload: None };
         self.exchange(client, here, head, names, sending, rewriting).await
@@ -157,7 +159,7 @@ impl Filter<'_> {
         names: &Named,
     ) -> Result<(), Halt> {
         let mut written = BytesMut::with_capacity(1024);
-        let rewriting = self.rewriting(here, head, target, names);
+        let rewriting = self.rewriting(here, head, target, names, None);
         self.to_mirth(head, names, &rewriting).write(target, head.framing, FORWARDED_FOR, &mut written);
         let upload = (head.framing != Framing::None).then_some(head.framing);
         if upload.is_none() {
@@ -177,11 +179,12 @@ impl Filter<'_> {
         head: &RequestHead,
         target: &str,
         names: &Named,
+        mask: Option<mask::Scope>,
     ) -> Rewriting {
         let mirth = &self.managed.config.mirth;
         let addresses = Addresses::new(head.host(), mirth.host.host(), mirth.context());
         let rewrite = Rewrite::of(here.access, &head.method, target, names);
-        Rewriting::new(addresses, rewrite, target, is_head(head))
+        Rewriting::new(addresses, rewrite, mask, target, is_head(head))
     }
 
     /// The head as Mirth may have it: with the client's `Host`, from which Mirth builds redirects, but
@@ -273,6 +276,14 @@ impl Filter<'_> {
             Outcome::Unwritable(why) => {
                 self.is_over = true;
                 self.refuse_read(client, head, names, 502, &why.to_string()).await
+            }
+            Outcome::Unmaskable { why, is_begun, .. } => {
+                let why = format!("view-only: credentials in this answer cannot be masked. {why}");
+                self.context.note_fault(self.entry, &format!("{}: {why}", names.template));
+                if is_begun {
+                    return Err(Halt::Cut);
+                }
+                self.refuse_read(client, head, names, 502, &why).await
             }
             Outcome::Broken { halt, .. } => Err(halt),
         }

@@ -4,11 +4,14 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::mirth::http::{BodyWriter, Framing, ResponseFraming, ResponseHead, Unchunked};
+use crate::mirth::mask::{self, Scope};
 use crate::mirth::rewrite::{Addresses, PageWriter, Rewrite, Unwritable};
 
 pub struct Rewriting {
     addresses: Addresses,
     rewrite: Option<Rewrite>,
+    /// How far credentials in the answer are masked, if they are.
+    mask: Option<Scope>,
     /// Of the request, as it was judged.
     target: String,
     is_head: bool,
@@ -36,18 +39,35 @@ struct Held {
 }
 
 impl Rewriting {
-    pub fn new(addresses: Addresses, rewrite: Option<Rewrite>, target: &str, is_head: bool) -> Self {
-        Self { addresses, rewrite, target: target.to_owned(), is_head, state: State::Untouched }
+    pub fn new(
+        addresses: Addresses,
+        rewrite: Option<Rewrite>,
+        mask: Option<Scope>,
+        target: &str,
+        is_head: bool,
+    ) -> Self {
+        Self { addresses, rewrite, mask, target: target.to_owned(), is_head, state: State::Untouched }
     }
 
-    /// Whether something of the body may be written anew.
+    /// Returns whether something of the body may be written anew.
     pub const fn is_due(&self) -> bool {
-        self.rewrite.is_some()
+        self.rewrite.is_some() || self.mask.is_some()
+    }
+
+    /// Returns how far this answer is masked as it passes. One that is held whole is masked at its end.
+    pub fn masks(&self, head: &ResponseHead) -> Option<Scope> {
+        self.mask.filter(|_| self.rewrite.is_none_or(|rewrite| !rewrite.applies_to(head)))
+    }
+
+    /// Returns the head with Mirth's own addresses as those that the client can reach.
+    pub fn amended(&self, mut head: ResponseHead) -> ResponseHead {
+        self.addresses.amend(&mut head);
+        head
     }
 
     /// What goes to the client now; nothing while the answer is held.
-    pub fn head(&mut self, mut head: ResponseHead, closes: bool) -> Bytes {
-        self.addresses.amend(&mut head);
+    pub fn head(&mut self, head: ResponseHead, closes: bool) -> Bytes {
+        let mut head = self.amended(head);
         let Some(rewrite) = self.rewrite.filter(|rewrite| rewrite.applies_to(&head)) else {
             return written(&head, closes);
         };
@@ -112,7 +132,11 @@ impl Rewriting {
         if new.is_some() {
             head.headers.retain(|header| !["content-md5", "digest"].iter().any(|name| header.is(name)));
         }
-        let body = new.unwrap_or(body);
+        let mut body = new.unwrap_or(body);
+        if let Some(scope) = self.mask {
+            let (media, coding) = (head.header("content-type"), head.header("content-encoding"));
+            body = mask::whole(scope, media, coding, &body)?;
+        }
         if head.framing != ResponseFraming::None {
             let length = ResponseFraming::Length(body.len() as u64);
             let closes = closes || head.framing == ResponseFraming::UntilClose;
