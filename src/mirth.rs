@@ -5,14 +5,17 @@
 //! tables under `mirth/data/`, which the verdicts are compiled from.
 
 pub mod body;
+pub mod credentials;
 pub mod http;
 pub mod known_channel;
+pub mod method;
 pub mod operation;
 pub mod path;
 pub mod query;
 pub mod refusal;
 pub mod rule;
 pub mod sensitive;
+pub mod side_effect;
 pub mod surface;
 pub mod unknown;
 pub mod verdict;
