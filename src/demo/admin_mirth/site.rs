@@ -42,7 +42,7 @@ fn log_in(server: &Server, call: &Call, body: &Bytes) -> Answer {
         server.sessions.log_in(&session, super::USER);
         "DashboardStatistics.action"
     } else {
-        "Index.action"
+        "Index.action?showAlert=true"
     };
     Answer::redirect(&format!("https://{}/webadmin/{next}", call.host)).with_cookie(session.cookie.as_deref())
 }
