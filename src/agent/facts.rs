@@ -37,6 +37,8 @@ pub struct AdminFacts {
     pub requests: AtomicU64,
     pub refused: AtomicU64,
     pub changes: AtomicU64,
+    /// Records added to Mirth's own audit.
+    pub audits: AtomicU64,
 }
 
 /// What is counted of DICOM in passing.
@@ -246,6 +248,8 @@ pub struct ManagedStatus {
     pub requests: u64,
     pub refused: u64,
     pub changes: u64,
+    #[serde(default)]
+    pub audits: u64,
     pub unknown_operations: Vec<String>,
 }
 

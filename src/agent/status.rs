@@ -304,6 +304,7 @@ fn admin_status(
         requests: count(&counts.requests),
         refused: count(&counts.refused),
         changes: count(&counts.changes),
+        audits: count(&counts.audits),
         unknown_operations: changing.unknown_operations.clone(),
     });
     Some(AdminStatus { access: rule.and_then(|rule| Access::of(rule.kind)), sessions, managed })

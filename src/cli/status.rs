@@ -163,8 +163,8 @@ fn render_admin(out: &mut String, entry: &EntryStatus, admin: &AdminStatus) {
     };
     let _ = writeln!(
         out,
-        "  requests {} sent on, {} refused, {} changes",
-        managed.requests, managed.refused, managed.changes
+        "  requests {} sent on, {} refused, {} changes, {} records in Mirth's own audit",
+        managed.requests, managed.refused, managed.changes, managed.audits
     );
     let version = managed.mirth_version.as_deref().unwrap_or("not known");
     let key = managed.mirth_key.map_or("none trusted yet".to_owned(), |key| key.to_string());

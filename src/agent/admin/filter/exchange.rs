@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::client::{Client, Halt, Requests};
 use crate::agent::admin::origin::{Answers, Origin};
 use crate::domain::limits;
+use crate::mirth::credentials::Credentials;
 use crate::mirth::http::{BodyWriter, Framing, RequestPart, ResponseHead, ResponsePart};
 use crate::transport::duplex::{Outgoing, Stopped};
 use crate::transport::tls::HttpsStream;
@@ -34,6 +35,8 @@ pub struct Exchange<'a> {
     pub closes: bool,
     /// Where Mirth was asked by another name than the client's, and answers with that.
     pub redirected: Option<Redirected>,
+    /// What the request carries for Mirth to check.
+    pub credentials: Option<Credentials>,
 }
 
 /// The host of a `Location` that Mirth built out of `Host`.
@@ -59,6 +62,8 @@ pub enum Outcome {
     Done {
         status: u16,
         closes: bool,
+        /// Mirth let in whoever the request was from; or it carried nothing to check.
+        is_proven: bool,
     },
     /// Mirth broke off, and nothing of an answer has gone to the client.
     Unanswered,
@@ -90,8 +95,12 @@ impl Exchange<'_> {
         };
         drop((body, place));
         let is_uploading = AtomicBool::new(upload.is_some());
-        let passing =
-            Passing { closes: self.closes, redirected: self.redirected, is_uploading: &is_uploading };
+        let passing = Passing {
+            closes: self.closes,
+            redirected: self.redirected,
+            credentials: self.credentials,
+            is_uploading: &is_uploading,
+        };
         let mut download = pin!(passing.download(answers, &mut client.answers));
         let mut is_whole = is_sent;
         if let Some(framing) = upload.filter(|_| is_sent) {
@@ -120,6 +129,7 @@ impl Exchange<'_> {
 struct Passed {
     status: u16,
     closes: bool,
+    is_proven: bool,
 }
 
 enum Downloading {
@@ -139,7 +149,9 @@ enum Uploading {
 
 fn outcome(done: Result<Passed, Downloading>, closes: bool) -> Outcome {
     match done {
-        Ok(passed) => Outcome::Done { status: passed.status, closes: passed.closes || closes },
+        Ok(Passed { status, closes: ends, is_proven }) => {
+            Outcome::Done { status, closes: ends || closes, is_proven }
+        }
         Err(Downloading::Unanswered) => Outcome::Unanswered,
         Err(Downloading::Client(halt)) => Outcome::Broken { status: None, halt },
         Err(Downloading::Cut { status }) => Outcome::Broken { status: Some(status), halt: Halt::Cut },
@@ -191,6 +203,7 @@ async fn pass_on(
 struct Passing<'a> {
     closes: bool,
     redirected: Option<Redirected>,
+    credentials: Option<Credentials>,
     is_uploading: &'a AtomicBool,
 }
 
@@ -215,7 +228,9 @@ impl Passing<'_> {
                 ResponsePart::Interim => {}
                 ResponsePart::Head(head) => {
                     let closes = self.closes || head.origin_closes;
-                    passed = Some(Passed { status: head.status, closes });
+                    let is_proven =
+                        self.credentials.is_none_or(|carried| carried.are_proven(head.status, &head.headers));
+                    passed = Some(Passed { status: head.status, closes, is_proven });
                     self.write_head(head, closes, client).await?;
                 }
                 ResponsePart::Data(bytes) => write(client, bytes).await?,
