@@ -5,10 +5,12 @@
 //! tables under `mirth/data/`, which the verdicts are compiled from.
 
 pub mod body;
+pub mod credentials;
 pub mod expected;
 pub mod http;
 pub mod known_channel;
 pub mod mask;
+pub mod method;
 pub mod operation;
 pub mod path;
 pub mod query;
@@ -16,6 +18,7 @@ pub mod refusal;
 pub mod rewrite;
 pub mod rule;
 pub mod sensitive;
+pub mod side_effect;
 pub mod surface;
 pub mod unknown;
 pub mod verdict;

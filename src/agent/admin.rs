@@ -9,8 +9,12 @@ pub mod door;
 pub mod explain;
 mod filter;
 mod host_check;
+mod known_channels;
+mod logins;
 pub mod managed;
 pub mod origin;
+mod paces;
+mod refusal_sums;
 pub mod sessions;
 mod survey;
 

@@ -41,6 +41,8 @@ pub struct AdminFacts {
     /// Refused too, and not listed: what a client asks by itself.
     pub expected: AtomicU64,
     pub changes: AtomicU64,
+    /// Records added to Mirth's own audit.
+    pub audits: AtomicU64,
 }
 
 /// What is counted of DICOM in passing.
@@ -276,6 +278,8 @@ pub struct ManagedStatus {
     #[serde(default)]
     pub refused_as_expected: u64,
     pub changes: u64,
+    #[serde(default)]
+    pub audits: u64,
     pub unknown_operations: Vec<String>,
     /// Whether credentials are masked in view-only answers.
     #[serde(default)]

@@ -309,6 +309,7 @@ fn admin_status(
         refused: count(&counts.refused),
         refused_as_expected: count(&counts.expected),
         changes: count(&counts.changes),
+        audits: count(&counts.audits),
         unknown_operations: changing.unknown_operations.clone(),
         masks: managed.config.mask,
     });

@@ -171,8 +171,8 @@ fn render_admin(out: &mut String, entry: &EntryStatus, admin: &AdminStatus) {
     };
     let _ = write!(
         out,
-        "  requests {} sent on, {} refused, {} changes",
-        managed.requests, managed.refused, managed.changes
+        "  requests {} sent on, {} refused, {} changes, {} records in Mirth's own audit",
+        managed.requests, managed.refused, managed.changes, managed.audits
     );
     if managed.refused_as_expected > 0 {
         let _ = write!(out, ", {} more refused that clients ask by themselves", managed.refused_as_expected);

@@ -74,6 +74,7 @@ pub enum StandInError {
 pub struct AdminMirth {
     address: SocketAddr,
     key: KeyFingerprint,
+    tls: LocalTls,
     server: Arc<Server>,
     /// Dropped to stop the listener and every connection.
     stop: watch::Sender<()>,
@@ -87,10 +88,31 @@ impl AdminMirth {
         let certificate = MirthCertificate::generate()?;
         let key = certificate.key_fingerprint();
         let tls = LocalTls::stand_in(&certificate)?;
-        let server = Arc::new(Server { port: address.port(), ..Server::default() });
+        Ok(Self::serving(listener, address, (key, tls), Server { port: address.port(), ..Server::default() }))
+    }
+
+    /// Stops it and starts another at the same address, with the same key and one plug-in more: what is
+    /// kept in memory is gone.
+    pub async fn restart_with_plug_in(self) -> Result<Self, StandInError> {
+        let Self { address, key, tls, .. } = self;
+        drop(self.stop);
+        // The task neither panics nor is it cancelled elsewhere; either way it is over.
+        let _ = self.task.await;
+        let listener =
+            TcpListener::bind(address).await.map_err(|source| StandInError::Listener { source })?;
+        Ok(Self::serving(listener, address, (key, tls), Server { port: address.port(), plug_in: true, ..Server::default() }))
+    }
+
+    fn serving(
+        listener: TcpListener,
+        address: SocketAddr,
+        (key, tls): (KeyFingerprint, LocalTls),
+        server: Server,
+    ) -> Self {
+        let server = Arc::new(server);
         let (stop, stopped) = watch::channel(());
-        let task = tokio::spawn(serve(listener, tls, Arc::clone(&server), stopped));
-        Ok(Self { address, key, server, stop, task })
+        let task = tokio::spawn(serve(listener, tls.clone(), Arc::clone(&server), stopped));
+        Self { address, key, tls, server, stop, task }
     }
 
     #[must_use]
@@ -131,6 +153,12 @@ impl AdminMirth {
         self.server.channels.made_up()
     }
 
+    /// How many channels that nobody made have got a map or a list.
+    #[must_use]
+    pub fn channels_mapped(&self) -> usize {
+        self.server.channels.mapped()
+    }
+
     /// Whether bodies are left unread from the next byte on, as by a Mirth that is at its limit.
     pub fn hold_bodies(&self, hold: bool) {
         self.server.held.send_replace(hold);
@@ -153,6 +181,8 @@ struct Server {
     people: People,
     /// Its own HTTPS port, which Mirth writes into launch files whatever the `Host` says.
     port: u16,
+    /// Whether it has a plug-in that adit does not know.
+    plug_in: bool,
     /// Whether bodies wait to be read.
     held: watch::Sender<bool>,
 }

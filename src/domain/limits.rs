@@ -88,12 +88,34 @@ pub const ADMIN_REPORT_EVERY: Duration = Duration::from_secs(60);
 /// written to disk first.
 pub const ADMIN_REFUSALS_BURST: u32 = 1_000;
 pub const ADMIN_REFUSALS_PER_SECOND: u32 = 20;
+/// Refusals at one side of an admin connection that have a line of their own in the audit, at once and then
+/// one in each of these spans. Whatever goes beyond is summed up in two lines a minute: with lines of some
+/// 400 bytes that is 7 MB on the worst of days.
+pub const ADMIN_REFUSALS_DETAILED_BURST: u32 = 1_000;
+pub const ADMIN_REFUSALS_DETAILED_EVERY: Duration = Duration::from_secs(10);
+/// Kinds of refusals that one such sum tells apart.
+pub const ADMIN_REFUSAL_KINDS_MAX: usize = 8;
 /// Requests of one admin connection that are sent on at once, and then each second.
 pub const ADMIN_REQUESTS_BURST: u32 = 2_000;
 pub const ADMIN_REQUESTS_PER_SECOND: u32 = 500;
-/// Wrong passwords over one admin connection, and then each second: whoever says who asks waits for them.
+/// Passwords over one admin connection that Mirth has not proven right, at once and then each second.
 pub const ADMIN_WRONG_LOGINS_BURST: u32 = 10;
 pub const ADMIN_WRONG_LOGINS_PER_SECOND: u32 = 1;
+/// How long one that carries a password waits for its turn before it is refused.
+pub const ADMIN_LOGIN_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Records of Mirth's own audit that one admin connection sends at once, and then each second: the
+/// Administrator sends one for each message that is looked at.
+pub const ADMIN_AUDITS_BURST: u32 = 20;
+pub const ADMIN_AUDITS_PER_SECOND: u32 = 5;
+/// KiB of requests that Mirth writes into its event log as they are, at once and then each second.
+pub const ADMIN_EVENTS_BURST: u32 = 1_000;
+pub const ADMIN_EVENTS_PER_SECOND: u32 = 50;
+/// Questions of the agent's own whether Mirth has a channel, at once and then each second.
+pub const ADMIN_QUESTIONS_BURST: u32 = 2_000;
+pub const ADMIN_QUESTIONS_PER_SECOND: u32 = 100;
+/// How long Mirth's word that it has a channel counts: the Administrator's views ask every 20 s, and one
+/// that was removed is asked for anew before long.
+pub const ADMIN_CHANNEL_KNOWN_FOR: Duration = Duration::from_secs(30);
 /// The request in hand when a connection is paused must be whole within this.
 pub const ADMIN_LAST_REQUEST: Duration = Duration::from_secs(30);
 /// Channels of which one client's connection remembers that Mirth has them.

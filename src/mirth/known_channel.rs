@@ -1,13 +1,18 @@
-//! Which question to ask Mirth before a channel's messages are read.
+//! Which questions to ask Mirth before an operation that makes something for channels it does not have.
 //!
-//! Mirth's engine makes database tables for a channel that it is asked the messages of, even for an id
-//! that somebody made up. `maxMessageId` makes nothing and fails for an unknown id, so its answer says
-//! whether the channel exists. Asking, and remembering the answer, is the agent's.
+//! Mirth's engine makes database tables for a channel that it is asked the messages of, and a map for one
+//! that it is asked the variables of, even for an id that somebody made up. `maxMessageId` makes nothing
+//! and fails for an unknown id, so its answer says whether the channel exists. Asking, and remembering the
+//! answer for a while, is the agent's.
+
+use std::collections::BTreeSet;
 
 use super::path::escaped;
+use super::query::Query;
+use super::side_effect::ChannelIds;
 
 /// A channel that must be known to exist first, and the GET that tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChannelQuestion {
     /// The id as Mirth reads it, without percent escapes.
     pub channel: String,
@@ -35,6 +40,76 @@ pub fn question(template: &str, target: &str) -> Option<ChannelQuestion> {
     let ["channels", id, "messages", ..] = own else { return None };
     let target = [&before.join("/"), "channels", id, QUESTION].join("/");
     Some(ChannelQuestion { channel: decoded(id)?, target })
+}
+
+/// An id that no channel can have, or more of them than may be asked for at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoIds;
+
+/// The parameter that names channels in a query; it may be repeated.
+const PARAMETER: &str = "channelId";
+/// A channel's id, where it is not a segment of the path. Mirth's own are UUIDs.
+const ID_BYTES_MAX: usize = 64;
+
+/// Returns what to ask before the operation at `template` may run with the ids that stand in `place`,
+/// each once. `target` and `body` as they are forwarded.
+pub fn questions(
+    place: ChannelIds,
+    template: &str,
+    target: &str,
+    body: &[u8],
+    ids_max: usize,
+) -> Result<BTreeSet<ChannelQuestion>, NoIds> {
+    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+    let segments: Vec<_> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
+    let base = segments.len().checked_sub(template.split('/').count() - 1).ok_or(NoIds)?;
+    let (before, own) = segments.split_at(base);
+    let base = before.join("/");
+    let about = |id: &str, channel: String| ChannelQuestion {
+        channel,
+        target: [&base, "channels", id, QUESTION].join("/"),
+    };
+    let mut questions = BTreeSet::new();
+    match place {
+        ChannelIds::Path => {
+            let place = template.split('/').skip(1).position(|segment| segment == "{channelId}");
+            let id = place.and_then(|place| own.get(place)).ok_or(NoIds)?;
+            questions.insert(about(id, decoded(id).ok_or(NoIds)?));
+        }
+        ChannelIds::Query => {
+            let query = query.map(Query::parse).transpose().map_err(|_| NoIds)?.unwrap_or_default();
+            for id in query.values_spelt_like(PARAMETER) {
+                questions.insert(about(plain(id)?, id.to_owned()));
+            }
+        }
+        ChannelIds::Body => {
+            for id in strings(body)? {
+                questions.insert(about(plain(id)?, id.to_owned()));
+                if questions.len() > ids_max {
+                    return Err(NoIds);
+                }
+            }
+        }
+    }
+    if questions.len() > ids_max { Err(NoIds) } else { Ok(questions) }
+}
+
+fn plain(id: &str) -> Result<&str, NoIds> {
+    let is_plain = (1..=ID_BYTES_MAX).contains(&id.len())
+        && !id.starts_with('.')
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    is_plain.then_some(id).ok_or(NoIds)
+}
+
+/// The strings of a set as `body` has written it anew, where no attribute, reference or space stands.
+fn strings(body: &[u8]) -> Result<impl Iterator<Item = &str>, NoIds> {
+    const OPEN: &str = "<string>";
+    let text = std::str::from_utf8(body).map_err(|_| NoIds)?;
+    // Any other spelling of the element would hide an id.
+    if text.matches("<string").count() != text.matches(OPEN).count() {
+        return Err(NoIds);
+    }
+    Ok(text.split(OPEN).skip(1).map(|rest| rest.split('<').next().unwrap_or_default()))
 }
 
 /// A canonical segment holds no escape outside ASCII, and `+` stands for itself in a path.
@@ -159,6 +234,67 @@ mod tests {
             assert_eq!(found, Some(about(channel, &target)), "{sent}");
             assert_eq!(asked(&judge, "GET", &target), None, "the question itself needs none");
         }
+    }
+
+    const MAPS: &str = "/extensions/globalmapviewer/maps";
+
+    #[track_caller]
+    fn ids(place: ChannelIds, below: &str, target: &str, body: &str) -> Result<Vec<String>, NoIds> {
+        let template = [MAPS, below].concat();
+        let found = questions(place, &template, &["/api/4.5.2", MAPS, target].concat(), body.as_bytes(), 3)?;
+        for question in &found {
+            let channel = &question.channel;
+            let target = format!("/api/4.5.2/channels/{channel}/messages/maxMessageId");
+            assert_eq!(question.target, target);
+        }
+        Ok(found.into_iter().map(|question| question.channel).collect())
+    }
+
+    #[test]
+    fn each_id_of_path_query_or_body_is_asked_for_once() {
+        let in_path = |target| ids(ChannelIds::Path, "/{channelId}", target, "");
+        assert_eq!(in_path("/a-1"), Ok(vec!["a-1".into()]));
+        assert_eq!(in_path("/a-1/?x=y"), Ok(vec!["a-1".into()]));
+        let in_query = |query: &str| ids(ChannelIds::Query, "/all", &["/all", query].concat(), "");
+        assert_eq!(in_query(""), Ok(vec![]));
+        assert_eq!(in_query("?includeGlobalMap=true"), Ok(vec![]));
+        let both = Ok(vec!["a".into(), "b".into()]);
+        assert_eq!(in_query("?channelId=a&includeGlobalMap=true&channelId=b&channelId=a"), both);
+        assert_eq!(in_query("?channe%6CId=a&CHANNELID=b"), both, "as any reader might read it");
+        let in_body = |body: &str| ids(ChannelIds::Body, "/_getAllMaps", "/_getAllMaps", body);
+        assert_eq!(in_body("<set/>"), Ok(vec![]));
+        assert_eq!(in_body("<set><string>a</string><string>b</string><string>a</string></set>"), both);
+    }
+
+    #[test]
+    fn an_id_that_no_channel_has_is_not_asked_for() {
+        let in_query = |query: &str| ids(ChannelIds::Query, "/all", &["/all", query].concat(), "");
+        for query in [
+            "?channelId=",
+            "?channelId",
+            "?channelId=a/b",
+            "?channelId=%2e%2e",
+            "?channelId=a%20b",
+            "?x=1;channelId=a",
+        ] {
+            assert_eq!(in_query(query), Err(NoIds), "{query}");
+        }
+        let in_body = |body: &str| ids(ChannelIds::Body, "/_getAllMaps", "/_getAllMaps", body);
+        for body in ["<set><string/></set>", "<set><string></string></set>", "<set><string >a</string></set>"]
+        {
+            assert_eq!(in_body(body), Err(NoIds), "{body}");
+        }
+    }
+
+    #[test]
+    fn more_ids_than_can_be_remembered_are_not_asked_for() {
+        let body = |count: usize| -> String {
+            let strings: String = (0..count).map(|number| format!("<string>c{number}</string>")).collect();
+            format!("<set>{strings}</set>")
+        };
+        let in_body = |body: &str| ids(ChannelIds::Body, "/_getAllMaps", "/_getAllMaps", body);
+        assert_eq!(in_body(&body(3)).map(|found| found.len()), Ok(3));
+        assert_eq!(in_body(&body(4)), Err(NoIds));
     }
 
     #[test]

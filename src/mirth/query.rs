@@ -100,6 +100,12 @@ impl<'a> Query<'a> {
         Ok(())
     }
 
+    /// The values of the parameter of this name, and of any that a reader might take for it.
+    pub(super) fn values_spelt_like(&self, known: &str) -> impl Iterator<Item = &str> {
+        let like = self.parameters.iter().filter(move |parameter| is_spelt_like(&parameter.name, known));
+        like.map(|parameter| parameter.value.as_ref())
+    }
+
     /// Refuses any parameter but those named.
     pub fn check_names(&self, taken: &[&str]) -> Result<(), QueryFault> {
         let strange = |parameter: &Parameter| !taken.contains(&parameter.name.as_ref());

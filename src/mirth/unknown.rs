@@ -1,18 +1,59 @@
-//! Operations that the managed server lists and adit does not know. A rule with a parameter must not
-//! reach one of them: Jersey would choose the path that spells out more.
+//! Operations that the managed server lists and adit does not know. A rule must not reach one of them.
+//!
+//! Jersey sorts templates by how many characters they spell out (JAX-RS 2.0 §3.7.2), but Mirth's 2.22.1
+//! first chooses the class by its own path, and never another one after that: `/extensions/{x}` goes before
+//! Mirth's `/extensions`, whatever follows. So a known operation is believed only where both ways surely
+//! lead to it.
 
 use super::operation::Place;
-use super::wadl::{ListedOperation, segments};
+use super::wadl::{ANY_METHOD, ListedOperation, segments};
 
 /// What a server serves besides the operations of our tables.
 pub struct Unknown(Vec<Template>);
 
 struct Template {
+    method: String,
     text: String,
     segments: Vec<Segment>,
     /// Any further segments match too, even none.
     is_open: bool,
+    /// What the path of the class alone spells out, and the whole one.
+    root: Spelt,
+    whole: Spelt,
 }
+
+/// A path in segments, and the characters that it spells out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Spelt {
+    shape: Vec<Option<String>>,
+    characters: usize,
+}
+
+/// The paths of Mirth's own classes below `/`; a template belongs to the longest that begins it.
+const ROOTS: [&str; 22] = [
+    "/alerts",
+    "/channelgroups",
+    "/channels",
+    "/connectors/doc",
+    "/connectors/file",
+    "/connectors/http",
+    "/connectors/jdbc",
+    "/connectors/jms",
+    "/connectors/smtp",
+    "/connectors/tcp",
+    "/connectors/ws",
+    "/databaseTasks",
+    "/events",
+    "/extensions",
+    "/extensions/dashboardstatus",
+    "/extensions/datapruner",
+    "/extensions/directoryresource",
+    "/extensions/globalmapviewer",
+    "/extensions/serverlog",
+    "/server",
+    "/system",
+    "/users",
+];
 
 enum Segment {
     Literal(String),
@@ -24,25 +65,46 @@ enum Segment {
 impl Unknown {
     #[must_use]
     pub fn new(listed: &[ListedOperation]) -> Self {
-        Self(listed.iter().map(|listed| Template::new(&listed.path)).collect())
+        Self(listed.iter().map(Template::new).collect())
     }
 
     /// The template that Jersey might prefer for these segments to the place that our tables know.
     #[must_use]
-    pub fn preferred(&self, segments: &[&str], known: Option<&Place>) -> Option<&str> {
+    pub fn preferred(&self, method: &str, segments: &[&str], known: Option<&Place>) -> Option<&str> {
         let is_preferred = |template: &&Template| {
-            template.matches(segments) && !known.is_some_and(|place| template.is_within(&place.literal))
+            let surely_known = |place: &Place| {
+                template.is_within(&place.literal)
+                    && (!template.has(method) || template.comes_after(place.template()))
+            };
+            template.matches(segments) && !known.is_some_and(surely_known)
         };
         self.0.iter().find(is_preferred).map(|template| template.text.as_str())
     }
 }
 
 impl Template {
-    fn new(path: &str) -> Self {
+    fn new(listed: &ListedOperation) -> Self {
+        let path = listed.path.as_str();
         let segments = segments(path);
+        let root = Spelt::new(segments.iter().take(listed.root_segments));
+        let whole = Spelt::new(segments.iter());
         let closed = segments.iter().position(|segment| may_span(segment));
         let inner = segments.iter().take(closed.unwrap_or(usize::MAX)).copied().map(Segment::new).collect();
-        Self { text: path.to_owned(), segments: inner, is_open: closed.is_some() }
+        let (method, text) = (listed.method.clone(), path.to_owned());
+        Self { method, text, segments: inner, is_open: closed.is_some(), root, whole }
+    }
+
+    fn has(&self, method: &str) -> bool {
+        self.method == method || self.method == ANY_METHOD
+    }
+
+    /// Whether Jersey goes to the known template before this one, by class or by whole path.
+    fn comes_after(&self, known: &str) -> bool {
+        let whole = Spelt::new(segments(known).iter());
+        let root = ROOTS.iter().filter(|root| is_below(known, root)).max_by_key(|root| root.len());
+        let root = Spelt::new(segments(root.unwrap_or(&"")).iter());
+        let is_class_before = self.root.characters < root.characters || self.root == root;
+        is_class_before && (self.whole.characters < whole.characters || self.whole.shape == whole.shape)
     }
 
     fn matches(&self, segments: &[&str]) -> bool {
@@ -63,6 +125,35 @@ impl Template {
         covered.into_iter().all(|(own, known)| !own || *known)
             && count(spelt_out.filter(|own| *own).count()) <= known.iter().filter(|known| **known).count()
     }
+}
+
+fn is_below(template: &str, root: &str) -> bool {
+    template.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+impl Spelt {
+    fn new<'a>(segments: impl Iterator<Item = &'a &'a str>) -> Self {
+        let mut spelt = Self { shape: Vec::new(), characters: 0 };
+        for segment in segments {
+            spelt.characters += 1 + literal_characters(segment);
+            spelt.shape.push((!segment.contains('{')).then(|| (*segment).to_owned()));
+        }
+        spelt
+    }
+}
+
+/// Outside braces.
+fn literal_characters(segment: &str) -> usize {
+    let mut depth = 0_usize;
+    segment
+        .chars()
+        .filter(|character| {
+            depth += usize::from(*character == '{');
+            let is_outside = depth == 0;
+            depth -= usize::from(*character == '}' && depth > 0);
+            is_outside
+        })
+        .count()
 }
 
 impl Segment {
@@ -103,10 +194,35 @@ mod tests {
     use super::*;
 
     fn preferred(listed: &str, path: &str) -> bool {
-        let unknown =
-            Unknown::new(&[ListedOperation { method: String::from("GET"), path: String::from(listed) }]);
+        in_class(1, listed, "GET", path)
+    }
+
+    /// Whether one that is listed for GET, in a class of so many segments, is preferred for this request.
+    fn in_class(root_segments: usize, listed: &str, method: &str, path: &str) -> bool {
+        let listed = ListedOperation { method: "GET".into(), path: listed.into(), root_segments };
         let path: Vec<_> = path.split('/').skip(1).collect();
-        unknown.preferred(&path, OPERATIONS.place(&path)).is_some()
+        Unknown::new(&[listed]).preferred(method, &path, OPERATIONS.place(&path)).is_some()
+    }
+
+    #[test]
+    fn a_class_with_a_parameter_goes_before_mirths_own() {
+        assert!(in_class(2, "/extensions/{x}/{y}", "GET", "/extensions/foo/properties"));
+        assert!(in_class(2, "/extensions/{x}/properties", "GET", "/extensions/foo/properties"));
+        assert!(in_class(2, "/extensions/{x}/{+y}", "GET", "/extensions/foo/enabled"));
+        assert!(in_class(2, "/extensions/{x}", "GET", "/extensions/plugins"));
+        assert!(in_class(2, "/channels/{x}/{y}", "GET", "/channels/7/status"));
+        assert!(in_class(3, "/channels/{x}/messages/{y}", "GET", "/channels/7/messages/8"));
+        assert!(in_class(1, "/codeTemplates/{x}", "GET", "/codeTemplates/7"), "Mirth's class is /");
+        assert!(in_class(1, "/{x}/{y}", "GET", "/codeTemplates/7"));
+    }
+
+    #[test]
+    fn a_class_that_spells_out_less_or_has_another_method_runs_nothing_of_mirths() {
+        assert!(!in_class(2, "/extensions/{x}/{y}", "POST", "/extensions/foo/properties"));
+        assert!(!in_class(2, "/extensions/{x}/{y}", "GET", "/extensions/foo"));
+        assert!(!in_class(1, "/{x}/{y}/{z}", "GET", "/extensions/foo/properties"));
+        assert!(!in_class(2, "/{x}/{y}/{z}", "GET", "/extensions/foo/properties"));
+        assert!(!in_class(2, "/extensions/{x}/{y}", "GET", "/extensions/globalmapviewer/maps/global"));
     }
 
     #[test]

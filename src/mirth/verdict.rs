@@ -17,6 +17,7 @@ use super::query::Query;
 use super::refusal::Refusal;
 use super::rule::{Action, RULES, Rule};
 use super::sensitive;
+use super::side_effect;
 use super::surface;
 use super::unknown::Unknown;
 use super::version::{MirthVersion, view_only_needs};
@@ -152,7 +153,7 @@ impl Judge {
         let api = segments.and_then(|segments| self.below_base(segments));
         let place = api.and_then(|api| OPERATIONS.place(api));
         let operation = place.and_then(|place| OPERATIONS.at(place, as_get(&head.method)));
-        let unknown = api.and_then(|api| self.unknown.preferred(api, place));
+        let unknown = api.and_then(|api| self.unknown.preferred(as_get(&head.method), api, place));
         let mut names = Named::unknown(&head.method);
         if let Some(template) = unknown {
             names.template = String::from(template);
@@ -231,10 +232,8 @@ impl Judge {
         }
         carries_body(request.head, rule.body)?;
         let (operation, body) = (rule.operation, rule.body.word());
-        Ok((
-            Some(rule.body),
-            format!("view-only: the rule for {operation}, which changes nothing; body: {body}"),
-        ))
+        let makes = side_effect::of(rule.method, OPERATIONS.all()[number].template).in_words();
+        Ok((Some(rule.body), format!("view-only: the rule for {operation}, which {makes}; body: {body}")))
     }
 }
 

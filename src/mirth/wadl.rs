@@ -1,7 +1,7 @@
 //! Jersey's own list of what a server serves (`/api/application.wadl`), read to find the operations that
 //! plug-ins and newer versions add and adit does not know.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
@@ -15,6 +15,8 @@ use super::operation::OPERATIONS;
 pub struct ListedOperation {
     pub method: String,
     pub path: String,
+    /// How many segments of the path are of the root resource, which Jersey chooses first and for good.
+    pub root_segments: usize,
 }
 
 #[derive(Debug, Error)]
@@ -37,6 +39,8 @@ pub enum WadlError {
     Empty,
 }
 
+/// Where a resource lists none: it may be each.
+pub(super) const ANY_METHOD: &str = "*";
 const DEPTH_MAX: usize = 32;
 const OPERATIONS_MAX: usize = 20_000;
 
@@ -49,9 +53,9 @@ pub fn read(document: &str) -> Result<Vec<ListedOperation>, WadlError> {
             Event::Start(start) => listing.open(&start)?,
             Event::Empty(start) => {
                 listing.open(&start)?;
-                listing.close(start.local_name().as_ref());
+                listing.close(start.local_name().as_ref())?;
             }
-            Event::End(end) => listing.close(end.local_name().as_ref()),
+            Event::End(end) => listing.close(end.local_name().as_ref())?,
             Event::DocType(_) => return Err(WadlError::DocType),
             Event::Eof if listing.open > 0 => return Err(WadlError::Truncated),
             Event::Eof => break,
@@ -66,16 +70,31 @@ pub fn read(document: &str) -> Result<Vec<ListedOperation>, WadlError> {
     if listing.found.is_empty() { Err(WadlError::Empty) } else { Ok(listing.found.into_iter().collect()) }
 }
 
-/// Those that no table of ours has, in order.
+/// Those that no table of ours has, in order; and those that have the path of a known one, but may be run in
+/// its place by another class.
 #[must_use]
 pub fn unknown_operations(listed: &[ListedOperation]) -> Vec<ListedOperation> {
-    let is_known = |listed: &ListedOperation| {
+    let number = |listed: &ListedOperation| {
         let segments = segments(&listed.path);
         let shape = segments.iter().map(|segment| (!is_plain_parameter(segment)).then_some(*segment));
-        OPERATIONS.of_shape(&listed.method, shape).is_some()
+        OPERATIONS.of_shape(&listed.method, shape)
     };
-    let unknown: BTreeSet<_> = listed.iter().filter(|listed| !is_known(listed)).collect();
+    let is_known = |listed: &ListedOperation| number(listed).is_some() && !has_parameter_in_root(listed);
+    let mut unknown: BTreeSet<_> = listed.iter().filter(|listed| !is_known(listed)).collect();
+    // Two classes with the same operation: nobody can tell which one is Mirth's.
+    let mut roots = BTreeMap::new();
+    for listed in listed.iter().filter(|listed| is_known(listed)) {
+        let first = *roots.entry(number(listed)).or_insert(listed);
+        if first.root_segments != listed.root_segments {
+            unknown.extend([first, listed]);
+        }
+    }
     unknown.into_iter().cloned().collect()
+}
+
+/// No class of Mirth's has one.
+fn has_parameter_in_root(listed: &ListedOperation) -> bool {
+    segments(&listed.path).iter().take(listed.root_segments).any(|segment| segment.contains('{'))
 }
 
 /// The segments of a template; a `/` inside braces belongs to a pattern.
@@ -104,6 +123,8 @@ struct Listing {
     /// Elements of any name.
     open: usize,
     paths: Vec<String>,
+    /// The resource that was opened last has neither a method nor another resource.
+    is_bare: bool,
     found: BTreeSet<ListedOperation>,
 }
 
@@ -114,18 +135,29 @@ impl Listing {
             "resource" => {
                 let path = attribute(start, "path")?.unwrap_or_default();
                 self.paths.push(path);
+                self.is_bare = true;
                 if self.paths.len() > DEPTH_MAX { Err(WadlError::TooLarge) } else { Ok(()) }
             }
-            "method" => self.add(attribute(start, "name")?),
+            "method" => {
+                self.is_bare = false;
+                self.add(attribute(start, "name")?)
+            }
             _ => Ok(()),
         }
     }
 
-    fn close(&mut self, name: &str) {
+    fn close(&mut self, name: &str) -> Result<(), WadlError> {
         self.open = self.open.saturating_sub(1);
         if name == "resource" {
+            // Another object answers for it, and all below, by methods that are not listed.
+            if std::mem::take(&mut self.is_bare) {
+                self.paths.push("{: .*}".into());
+                self.add(Some(ANY_METHOD.into()))?;
+                self.paths.pop();
+            }
             self.paths.pop();
         }
+        Ok(())
     }
 
     /// Jersey answers OPTIONS for every resource, and lists its own document.
@@ -139,8 +171,9 @@ impl Listing {
         if !method.bytes().all(|byte| byte.is_ascii_graphic()) || !path.bytes().all(is_printable) {
             return Err(WadlError::Characters);
         }
+        let root_segments = self.paths.first().map_or(0, |path| segments(path).len());
         for path in spelt_out(path) {
-            self.found.insert(ListedOperation { method: method.clone(), path });
+            self.found.insert(ListedOperation { method: method.clone(), path, root_segments });
         }
         if self.found.len() > OPERATIONS_MAX { Err(WadlError::TooLarge) } else { Ok(()) }
     }

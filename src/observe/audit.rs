@@ -4,6 +4,8 @@
 //! gateway's; this one is evidence even where the gateway is not believed. Rotating it is left to
 //! the host (`copytruncate`).
 
+mod admin_refusals;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::IpAddr;
@@ -16,6 +18,8 @@ use serde::Serialize;
 
 use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
 use crate::domain::time::Timestamp;
+
+pub use admin_refusals::{RefusalKind, RefusalSum};
 
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
@@ -98,6 +102,28 @@ enum AuditEvent {
         status: u16,
         reason: String,
     },
+    /// From here on refusals of this connection are counted, until the next line of the kind below.
+    AdminRefusalsCounted {
+        connection: ConnectionId,
+    },
+    AdminRefusalsSummed {
+        connection: ConnectionId,
+        #[serde(flatten)]
+        sum: RefusalSum,
+    },
+    AdminDoorRefused {
+        connection: ConnectionId,
+        local_peer: IpAddr,
+        reason: &'static str,
+    },
+    AdminLoginFailed {
+        connection: ConnectionId,
+        session: u64,
+        #[serde(flatten)]
+        request: AdminRequest,
+        /// Absent where Mirth did not answer.
+        status: Option<u16>,
+    },
     AdminChange {
         connection: ConnectionId,
         session: u64,
@@ -119,8 +145,8 @@ enum AuditEvent {
 /// query, a header or a body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AdminRequest {
-    /// Empty where it could not be read.
-    pub method: String,
+    /// A known one, `other`, or empty where it could not be read.
+    pub method: &'static str,
     pub template: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<&'static str>,
@@ -142,6 +168,8 @@ pub struct AdminCounts {
     #[serde(rename = "refused_as_expected", skip_serializing_if = "is_none")]
     pub expected: u64,
     pub changes: u64,
+    /// Records added to Mirth's own audit.
+    pub audits: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
@@ -229,6 +257,39 @@ impl AuditEntry {
         reason: String,
     ) -> Self {
         Self::new(at, AuditEvent::AdminRefused { connection, session: number, request, status, reason })
+    }
+
+    /// Refusals of this connection are counted from here on, and summed up each minute.
+    #[must_use]
+    pub fn admin_refusals_counted(at: Timestamp, connection: ConnectionId) -> Self {
+        Self::new(at, AuditEvent::AdminRefusalsCounted { connection })
+    }
+
+    #[must_use]
+    pub fn admin_refusals_summed(at: Timestamp, connection: ConnectionId, sum: RefusalSum) -> Self {
+        Self::new(at, AuditEvent::AdminRefusalsSummed { connection, sum })
+    }
+
+    /// The managing side let nobody in from there; nothing reached the managed one.
+    #[must_use]
+    pub fn admin_door_refused(
+        at: Timestamp,
+        connection: ConnectionId,
+        local_peer: IpAddr,
+        reason: &'static str,
+    ) -> Self {
+        Self::new(at, AuditEvent::AdminDoorRefused { connection, local_peer, reason })
+    }
+
+    /// Mirth did not let in who asked. Never whose name was given: a password may stand in its place.
+    #[must_use]
+    pub fn admin_login_failed(
+        at: Timestamp,
+        AdminSession { connection, number }: AdminSession,
+        request: AdminRequest,
+        status: Option<u16>,
+    ) -> Self {
+        Self::new(at, AuditEvent::AdminLoginFailed { connection, session: number, request, status })
     }
 
     /// Written before the change is sent to Mirth. `change` counts the changes of a session.

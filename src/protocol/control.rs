@@ -201,6 +201,9 @@ pub struct SessionReport {
     pub requests: u64,
     pub refused: u64,
     pub changes: u64,
+    /// Records added to Mirth's own audit, in the client's words.
+    #[serde(default)]
+    pub audits: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -227,8 +227,15 @@ async fn an_accepted_offer_reaches_both_agents_and_their_word_on_its_sessions_bo
     }
 
     let (number, local_peer) = (1, Ipv4Addr::LOCALHOST.into());
-    let session =
-        SessionReport { number, stage: SessionStage::Ended, local_peer, requests: 9, refused: 1, changes: 0 };
+    let session = SessionReport {
+        number,
+        stage: SessionStage::Ended,
+        local_peer,
+        requests: 9,
+        refused: 1,
+        changes: 0,
+        audits: 0,
+    };
     // Of channel data nobody tells sessions; it is left aside, and the link goes on.
     managed.say(ToGateway::AdminSession { connection: pair.connection, session }).await;
     managed.say(ToGateway::AdminSession { connection, session }).await;

@@ -274,8 +274,17 @@ impl Lab {
     }
 
     pub fn start(&mut self, part: Part) {
+        self.start_at(part, None);
+    }
+
+    /// With a log that says everything.
+    pub fn start_traced(&mut self, part: Part) {
+        self.start_at(part, Some("trace"));
+    }
+
+    fn start_at(&mut self, part: Part, level: Option<&str>) {
         let role = if part == Part::Gateway { "gateway" } else { "agent" };
-        let daemon = Daemon::start(role, &self.config(part), &self.log_path(part));
+        let daemon = Daemon::start(role, &self.config(part), &self.log_path(part), level);
         let before = self.running[part as usize].replace(daemon);
         assert!(before.is_none(), "{part:?} runs already");
     }
@@ -472,13 +481,14 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(role: &str, config: &Path, log: &Path) -> Self {
+    fn start(role: &str, config: &Path, log: &Path, level: Option<&str>) -> Self {
         let mut log: File = OpenOptions::new().create(true).append(true).open(log).unwrap();
         std::io::Write::write_all(&mut log, START_MARK.as_bytes()).unwrap();
         let child = adit()
             .arg(role)
             .arg("--config")
             .arg(config)
+            .envs(level.map(|level| ("ADIT_LOG", level)))
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()

@@ -21,6 +21,7 @@ use crate::agent::entries::LiveEntry;
 use crate::config::agent::AdminManaging;
 use crate::domain::limits;
 use crate::mirth::http;
+use crate::observe::audit::{AuditEntry, RefusalKind};
 use crate::protocol::admin::AdminOpening;
 use crate::transport::duplex::{Duplex, Incoming, Outgoing};
 use crate::transport::tls::{HttpsStream, LocalTls};
@@ -32,6 +33,12 @@ const BLOCK_BYTES: usize = 64 * 1024;
 const RECORD_BYTES: usize = 16 * 1024;
 /// How long a client may take to hear the last answer after the connection's end.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+
+const NOT_ALLOWED: &str = "the address is in no network of `allow_from`";
+const NO_TLS: &str = "no TLS handshake";
+const NO_REQUEST: &str = "no request came in time";
+const OTHER_HOST: &str = "another Host than this listener's, or no request of HTTP/1.1";
+const NO_SESSION: &str = "no session could be opened";
 
 pub struct Door {
     config: AdminManaging,
@@ -57,7 +64,8 @@ impl Door {
         if !self.config.lets_in(address) {
             let what =
                 format!("{address} may not connect here; add its network to `allow_from` if it should");
-            return context.note_fault(&entry, &what);
+            context.note_fault(&entry, &what);
+            return self.refuse(&context, &entry, address, 0, NOT_ALLOWED).await;
         }
         let connection = tunnel.connection().clone();
         let served = tokio::select! {
@@ -78,21 +86,40 @@ impl Door {
     ) -> Option<()> {
         let hosts = Hosts::new(self.config.listen, tcp.local_addr().ok()?, &self.config.names);
         let accepting = timeout(limits::ADMIN_HANDSHAKE_TIMEOUT, self.tls.accept(tcp));
-        // Whoever asked nothing was denied nothing.
-        let Ok(Ok(mut client)) = accepting.await else { return Some(()) };
+        let mut client = match accepting.await {
+            Ok(Ok(client)) => client,
+            failed => {
+                // One that went by itself was denied nothing.
+                if failed.is_err()
+                    || failed.is_ok_and(|accepted| accepted.is_err_and(|error| is_refusal(&error)))
+                {
+                    self.refuse(context, entry, address, 0, NO_TLS).await;
+                }
+                return Some(());
+            }
+        };
         let mut input = BytesMut::new();
         let first = timeout(limits::ADMIN_HEAD_TIMEOUT, first_request(&hosts, &mut client, &mut input)).await;
-        let Ok(Some(is_ours)) = first else { return input.is_empty().then_some(()) };
+        let Ok(first) = first else {
+            self.refuse(context, entry, address, 408, NO_REQUEST).await;
+            return Some(());
+        };
+        // Whoever asked nothing was denied nothing.
+        let Some(is_ours) = first else { return input.is_empty().then_some(()) };
         if !is_ours {
             let what =
                 "a client asked for another Host than this listener's; add it to `names` if it is right";
             context.note_fault(entry, what);
+            self.refuse(context, entry, address, 421, OTHER_HOST).await;
             return say(&mut client, 421, "adit: this listener does not serve that Host.").await;
         }
         let first = input.freeze();
         let attendance = match self.sessions.attend(context, entry, address).await {
             Ok(attendance) => attendance,
-            Err(error) => return say(&mut client, 503, &error.to_string()).await,
+            Err(error) => {
+                self.refuse(context, entry, address, 503, NO_SESSION).await;
+                return say(&mut client, 503, &error.to_string()).await;
+            }
         };
         let stream = tunnel.open_stream().await.ok()?;
         let mut duplex = Duplex::new(stream, &entry.facts.bytes);
@@ -104,6 +131,25 @@ impl Door {
         drop(attendance);
         ended
     }
+
+    /// In the audit before it is said, as every denial; without it there is still no way in.
+    async fn refuse(
+        &self,
+        context: &Context,
+        entry: &LiveEntry,
+        address: IpAddr,
+        status: u16,
+        reason: &'static str,
+    ) {
+        let kind = RefusalKind { method: "", template: reason.into(), status };
+        let detail = |now| AuditEntry::admin_door_refused(now, entry.config.id, address, reason);
+        let _ = self.sessions.audit_refusal(context, entry, &kind, detail).await;
+    }
+}
+
+/// Whether TLS itself failed, and the client did not merely go.
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)
 }
 
 /// Reads the first head into `input`, until it is known whether its Host is ours; `None` when no more comes.

@@ -4,6 +4,7 @@
 mod bodies;
 mod client;
 mod exchange;
+mod login;
 mod masking;
 mod page;
 mod passing;
@@ -11,7 +12,6 @@ mod question;
 mod refusing;
 mod rewriting;
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 use self::client::{Client, Halt, Next};
 use self::page::foreign_page;
 use self::refusing::NO_AUDIT;
+use super::known_channels::KnownChannels;
 use super::managed::Managed;
 use super::origin::Origin;
 use super::sessions::{Attendance, Session};
@@ -32,6 +33,7 @@ use crate::domain::connection::Side;
 use crate::domain::limits;
 use crate::mirth::body::BodyKind;
 use crate::mirth::http::RequestHead;
+use crate::mirth::method;
 use crate::mirth::verdict::{Named, Verdict};
 use crate::observe::audit::{AdminRequest, AdminSession};
 use crate::protocol::admin::{AdminOpening, OPENING_BYTES};
@@ -93,7 +95,8 @@ async fn attend(
         origin: None,
         host: None,
         authorization: None,
-        channels: BTreeSet::new(),
+        channels: KnownChannels::default(),
+        is_known: false,
         is_over: false,
     };
     while !filter.is_over {
@@ -117,7 +120,9 @@ struct Filter<'a> {
     /// connection that are alike.
     authorization: Option<Zeroizing<Vec<u8>>>,
     /// Those that Mirth said it has.
-    channels: BTreeSet<String>,
+    channels: KnownChannels,
+    /// Mirth has let in whom `authorization` names.
+    is_known: bool,
     is_over: bool,
 }
 
@@ -154,7 +159,7 @@ impl Filter<'_> {
             self.is_over = true;
             return client.answer(503, NO_AUDIT, true, is_head(&head)).await;
         }
-        let Some(here) = self.managed.here() else {
+        let Some(here) = self.managed.ready().await else {
             self.is_over = true;
             let why = "adit: the managed Mirth does not answer; its agent's status says why.";
             return client.answer(503, why, true, is_head(&head)).await;
@@ -219,7 +224,11 @@ fn unjudged(rule: &str) -> Named {
 }
 
 fn request(head: &RequestHead, names: &Named) -> AdminRequest {
-    AdminRequest { method: head.method.clone(), template: names.template.clone(), operation: names.operation }
+    AdminRequest {
+        method: method::as_logged(&head.method),
+        template: names.template.clone(),
+        operation: names.operation,
+    }
 }
 
 fn is_head(head: &RequestHead) -> bool {

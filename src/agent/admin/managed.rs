@@ -1,15 +1,16 @@
 //! The managed server's end: what is known of the Mirth beside this agent, and who may ask it what.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::filter;
-use super::origin::OriginError;
+use super::logins::LoginPace;
+use super::origin::{Origin, OriginError};
+use super::paces::Paces;
 use super::sessions::Sessions;
 use super::survey::{Surveyed, survey};
 use crate::agent::context::Context;
@@ -25,15 +26,14 @@ use crate::identity::time::TimeSource;
 use crate::mirth::verdict::{Judge, Policy};
 use crate::mirth::version::{TooOld, view_only_needs};
 use crate::protocol::control::Unfit;
-use crate::protocol::token_bucket::TokenBucket;
 use crate::transport::endpoint::Connection;
 use crate::transport::tls::MirthTls;
 use crate::transport::tunnel::DataStream;
 
 /// How soon a Mirth that does not answer is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// Mirth is not known to answer.
-const NEVER: u64 = u64::MAX;
+/// How long a request waits while a Mirth that was away for a moment is looked at anew.
+const AWAY_WAIT: Duration = Duration::from_secs(3);
 
 /// A Mirth that may be worked on, as the connection's type allows.
 pub struct Here {
@@ -49,32 +49,24 @@ pub struct Here {
 pub struct Managed {
     pub config: AdminManaged,
     pub sessions: Arc<Sessions>,
-    refusals: Mutex<TokenBucket>,
-    requests: Mutex<TokenBucket>,
-    wrong_logins: Mutex<TokenBucket>,
+    pub(super) paces: Paces,
+    pub(super) logins: LoginPace,
     here: watch::Sender<Option<Arc<Here>>>,
     answers: watch::Sender<Option<bool>>,
     stirred: Notify,
-    started: Instant,
-    /// Milliseconds after `started` of the last answer that Mirth gave, or [`NEVER`].
-    last_answer: AtomicU64,
 }
 
 impl Managed {
     #[must_use]
     pub fn new(config: AdminManaged) -> Self {
-        let pace = |burst, per_second| Mutex::new(TokenBucket::per_second(burst, per_second));
         Self {
             config,
             sessions: Arc::default(),
-            refusals: pace(limits::ADMIN_REFUSALS_BURST, limits::ADMIN_REFUSALS_PER_SECOND),
-            requests: pace(limits::ADMIN_REQUESTS_BURST, limits::ADMIN_REQUESTS_PER_SECOND),
-            wrong_logins: pace(limits::ADMIN_WRONG_LOGINS_BURST, limits::ADMIN_WRONG_LOGINS_PER_SECOND),
+            paces: Paces::default(),
+            logins: LoginPace::default(),
             here: watch::Sender::new(None),
             answers: watch::Sender::new(None),
             stirred: Notify::new(),
-            started: Instant::now(),
-            last_answer: AtomicU64::new(NEVER),
         }
     }
 
@@ -84,88 +76,98 @@ impl Managed {
         self.here.borrow().clone()
     }
 
-    /// How long a refusal waits before it is written and answered: its record costs disk.
-    pub fn refusal_delay(&self) -> Duration {
-        lock(&self.refusals).take(Instant::now())
+    /// The same; while a Mirth that answered a moment ago is looked at anew, once that is done.
+    pub async fn ready(&self) -> Option<Arc<Here>> {
+        if *self.answers.borrow() != Some(true) {
+            return self.here();
+        }
+        let mut here = self.here.subscribe();
+        timeout(AWAY_WAIT, here.wait_for(Option::is_some)).await.ok()?.ok()?.clone()
     }
 
-    /// How long a request waits before it is sent on.
-    pub fn request_delay(&self) -> Duration {
-        lock(&self.requests).take(Instant::now())
-    }
-
-    /// How long one that says who asks waits besides: after wrong passwords, so that nobody guesses them
-    /// here, and no owner is locked out of the Mirth.
-    pub fn login_delay(&self) -> Duration {
-        lock(&self.wrong_logins).owed(Instant::now())
-    }
-
-    pub fn note_wrong_login(&self) {
-        lock(&self.wrong_logins).take(Instant::now());
-    }
-
-    pub fn note_answer(&self) {
-        let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(NEVER);
-        self.last_answer.store(millis, Ordering::Relaxed);
+    /// Whether Mirth is still the one that was found as `here`.
+    #[must_use]
+    pub fn is_current(&self, here: &Here) -> bool {
+        self.here.borrow().as_deref().is_some_and(|current| std::ptr::eq(current, here))
     }
 
     /// A connection to Mirth could not be made or broke: look at once.
     pub fn note_failure(&self) {
-        self.last_answer.store(NEVER, Ordering::Relaxed);
         self.stirred.notify_one();
     }
 
-    /// Asks Mirth what it is, at the start, now and then while nobody else does, and when it changed.
+    /// Asks Mirth what it is, at the start, now and then, and whenever it may have been away.
     async fn keep_surveyed(&self, context: &Context, entry: &LiveEntry) {
         let mut rules = context.watch_rules();
         let mut keys = context.watch_mirth_keys();
+        let mut watched = Watched::default();
         loop {
             rules.borrow_and_update();
             keys.borrow_and_update();
-            let pause = self.look(context, entry).await;
+            let pause = self.look(context, entry, &mut watched).await;
             tokio::select! {
                 () = sleep(pause) => {}
-                () = self.stirred.notified() => {}
+                () = watched.gone() => {
+                    self.here.send_replace(None);
+                    // One that closes whatever it is asked over must not be asked without end.
+                    sleep(ASK_AGAIN.saturating_sub(watched.age())).await;
+                    watched = Watched::default();
+                }
+                () = self.stirred.notified() => watched.looked = None,
                 _ = rules.changed() => {}
                 _ = keys.changed() => {}
             }
         }
     }
 
-    /// One look; gives how long the next may wait.
-    async fn look(&self, context: &Context, entry: &LiveEntry) -> Duration {
+    /// One look; returns how long the next may wait.
+    async fn look(&self, context: &Context, entry: &LiveEntry, watched: &mut Watched) -> Duration {
         let key = context.mirth_key(&self.config);
         let access = context.rules().rule(entry.config.id).and_then(|rule| Access::of(rule.kind));
         let before = self.here().filter(|here| here.key == key && access == Some(here.access));
-        if before.is_some() && self.idle() < limits::MIRTH_PROBE_AFTER {
-            return limits::MIRTH_PROBE_AFTER.saturating_sub(self.idle());
+        if before.is_some() && watched.age() < limits::MIRTH_PROBE_AFTER {
+            return limits::MIRTH_PROBE_AFTER.saturating_sub(watched.age());
         }
-        match self.survey(key, before.as_deref()).await {
+        let before = before.filter(|_| watched.origin.is_some());
+        match self.survey(key, before.as_deref(), watched).await {
             Ok((tls, surveyed)) => {
-                self.note_answer();
+                watched.looked = Some(Instant::now());
                 entry.facts.changing().mirth.set(Some(true), context.clock.now());
-                if before.is_none_or(|here| here.surveyed != surveyed) {
+                let is_as_before =
+                    before.is_some() && self.here().is_some_and(|here| here.surveyed == surveyed);
+                if !is_as_before {
                     self.say_what_is_here(entry, &surveyed);
                     self.adopt(context, entry, key, tls, surveyed, access);
                 }
                 limits::MIRTH_PROBE_AFTER
             }
             Err(error) => {
+                *watched = Watched::default();
                 self.lose(context, entry, &error);
                 ASK_AGAIN
             }
         }
     }
 
+    /// Over the connection that is kept, if Mirth is known by it; else, or where it broke, over a new one.
     async fn survey(
         &self,
         key: Option<KeyFingerprint>,
         before: Option<&Here>,
+        watched: &mut Watched,
     ) -> Result<(MirthTls, Surveyed), OriginError> {
+        if let (Some(before), Some(origin)) = (before, &mut watched.origin) {
+            if let Ok(surveyed) = survey(&self.config.mirth, origin).await {
+                return Ok((before.tls.clone(), surveyed));
+            }
+            // It was away: nothing is judged by what it was.
+            self.here.send_replace(None);
+        }
         let failed = |source| OriginError::Key { url: self.config.mirth.to_string(), source };
         let tls = MirthTls::new(key).map_err(failed)?;
-        // One that was away may have come back with other plug-ins, and is read anew.
-        let surveyed = survey(&self.config.mirth, &tls, before.map(|here| &here.surveyed)).await?;
+        let mut origin = Origin::connect(&self.config.mirth, &tls).await?;
+        let surveyed = survey(&self.config.mirth, &mut origin).await?;
+        watched.origin = Some(origin);
         Ok((tls, surveyed))
     }
 
@@ -252,18 +254,29 @@ impl Managed {
         self.here.send_replace(here);
         self.answers.send_if_modified(|known| std::mem::replace(known, answers) != answers);
     }
-
-    /// For how long Mirth gave no answer; for ever where it is not known to answer.
-    fn idle(&self) -> Duration {
-        match self.last_answer.load(Ordering::Relaxed) {
-            NEVER => Duration::MAX,
-            last => self.started.elapsed().saturating_sub(Duration::from_millis(last)),
-        }
-    }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// What is known of Mirth's being there without a break.
+#[derive(Default)]
+struct Watched {
+    /// Kept open between two looks: its end tells that Mirth was away, if only for a moment.
+    origin: Option<Origin>,
+    looked: Option<Instant>,
+}
+
+impl Watched {
+    /// Waits until Mirth closes the kept connection.
+    async fn gone(&mut self) {
+        match &mut self.origin {
+            Some(origin) => origin.answers.stirred().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// How long ago the last look was.
+    fn age(&self) -> Duration {
+        self.looked.map_or(Duration::MAX, |looked| looked.elapsed())
+    }
 }
 
 impl fmt::Debug for Managed {

@@ -31,6 +31,8 @@ pub enum OriginError {
     Handshake { url: String, source: io::Error },
     #[error("Mirth at {url} cannot be trusted")]
     Key { url: String, source: IdentityError },
+    #[error("Mirth was away for a moment and is looked at anew; ask again")]
+    Restarted,
     #[error("the connection to Mirth broke")]
     Broken { source: io::Error },
     #[error("Mirth's answer cannot be followed")]

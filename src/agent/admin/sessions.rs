@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::refusal_sums::{Line, RefusalSums};
 use crate::agent::context::Context;
 use crate::agent::entries::LiveEntry;
 use crate::domain::access::Access;
 use crate::domain::limits;
+use crate::domain::time::Timestamp;
 use crate::identity::time::TimeSource;
-use crate::observe::audit::{AdminCounts, AdminSession, AuditEntry, AuditError};
+use crate::observe::audit::{AdminCounts, AdminSession, AuditEntry, AuditError, RefusalKind};
 use crate::protocol::control::{SessionReport, SessionStage, ToGateway};
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -31,9 +33,10 @@ pub enum NoSession {
     TooMany,
 }
 
-/// The sessions of one entry.
+/// The sessions of one entry, and what was refused besides.
 #[derive(Debug, Default)]
 pub struct Sessions {
+    refusals: Mutex<RefusalSums>,
     live: Mutex<BTreeMap<IpAddr, Arc<Session>>>,
     begun: AtomicU64,
 }
@@ -55,6 +58,7 @@ struct Counts {
     /// Refused too, but nobody's intent.
     expected: AtomicU64,
     changes: AtomicU64,
+    audits: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -105,6 +109,11 @@ impl Session {
         self.counts.changes.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// One more record in Mirth's own audit.
+    pub fn count_audit(&self) {
+        self.counts.audits.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn report(&self, stage: SessionStage) -> SessionReport {
         SessionReport {
             number: self.number,
@@ -113,6 +122,7 @@ impl Session {
             requests: self.counts.requests.load(Ordering::Relaxed),
             refused: self.counts.refused.load(Ordering::Relaxed),
             changes: self.counts.changes.load(Ordering::Relaxed),
+            audits: self.counts.audits.load(Ordering::Relaxed),
         }
     }
 }
@@ -161,6 +171,33 @@ impl Sessions {
         Ok(Attendance(Arc::clone(session)))
     }
 
+    /// Counts a refusal; it is in the audit when this returns, in a line of its own or as one of a sum.
+    /// `detail` makes that line.
+    pub async fn audit_refusal(
+        &self,
+        context: &Context,
+        entry: &LiveEntry,
+        kind: &RefusalKind,
+        detail: impl FnOnce(Timestamp) -> AuditEntry,
+    ) -> Result<(), AuditError> {
+        self.audit_sum(context, entry).await?;
+        let line = lock(&self.refusals).handle(kind, Instant::now());
+        let now = context.clock.now();
+        match line {
+            Line::Detail => context.audit_admin(detail(now)).await,
+            Line::SumBegins => {
+                context.audit_admin(AuditEntry::admin_refusals_counted(now, entry.config.id)).await
+            }
+            Line::None => context.check_audit().await,
+        }
+    }
+
+    async fn audit_sum(&self, context: &Context, entry: &LiveEntry) -> Result<(), AuditError> {
+        let Some(sum) = lock(&self.refusals).poll(Instant::now()) else { return Ok(()) };
+        let summed = AuditEntry::admin_refusals_summed(context.clock.now(), entry.config.id, sum);
+        context.audit_admin(summed).await
+    }
+
     /// How many are open.
     #[must_use]
     pub fn open(&self) -> usize {
@@ -173,6 +210,8 @@ impl Sessions {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
+            // What is missing in the audit was said aloud there.
+            let _ = self.audit_sum(&context, &entry).await;
             for session in self.take_over(Instant::now()) {
                 end(&context, &entry, &session).await;
             }
@@ -202,7 +241,7 @@ impl Sessions {
             let report = session.report(SessionStage::Running);
             let mut presence = lock(&session.presence);
             let waited = now.saturating_duration_since(presence.reported) >= limits::ADMIN_REPORT_EVERY;
-            let is_new = !presence.is_noted && report.refused + report.changes > 0;
+            let is_new = !presence.is_noted && report.refused + report.changes + report.audits > 0;
             let is_due = is_new || (waited && report.requests > presence.reported_requests);
             presence.is_noted |= is_new;
             if is_due {
@@ -235,20 +274,21 @@ async fn end(context: &Context, entry: &LiveEntry, session: &Session) {
         return;
     }
     let report = session.report(SessionStage::Ended);
-    let SessionReport { requests, refused, changes, .. } = report;
+    let SessionReport { requests, refused, changes, audits, .. } = report;
     // The managing side passes bytes on and counts nothing.
     let judged = entry.managed.is_some().then_some(AdminCounts {
         requests,
         refused,
         expected: session.counts.expected.load(Ordering::Relaxed),
         changes,
+        audits,
     });
     let id = AdminSession { connection: entry.config.id, number: session.number };
     // What is missing in the audit was said aloud there.
     let _ = context
         .audit_admin(AuditEntry::admin_ended(context.clock.now(), id, session.since.elapsed(), judged))
         .await;
-    tracing::info!(connection = %entry.config.name, session = session.number, requests, refused, changes, "admin session ended");
+    tracing::info!(connection = %entry.config.name, session = session.number, requests, refused, changes, audits, "admin session ended");
     tell(context, entry, report);
 }
 

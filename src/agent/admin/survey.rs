@@ -6,7 +6,6 @@ use crate::config::MirthUrl;
 use crate::domain::limits;
 use crate::mirth::version::MirthVersion;
 use crate::mirth::wadl::{self, ListedOperation};
-use crate::transport::tls::MirthTls;
 
 const VERSION: &str = "/api/server/version";
 const WADL: &str = "/api/application.wadl";
@@ -19,21 +18,14 @@ pub struct Surveyed {
     pub unknown: Vec<ListedOperation>,
 }
 
-/// Asks for the version. Where it is the one that `known` has, the list is not read again.
-pub async fn survey(
-    url: &MirthUrl,
-    tls: &MirthTls,
-    known: Option<&Surveyed>,
-) -> Result<Surveyed, OriginError> {
-    let mut origin = Origin::connect(url, tls).await?;
+/// Asks for the version and the list, over a connection that lives on: as long as it does, Mirth has not
+/// been away and has no other plug-ins.
+pub async fn survey(url: &MirthUrl, origin: &mut Origin) -> Result<Surveyed, OriginError> {
     let text = origin.ask(url, VERSION, limits::MIRTH_VERSION_BYTES_MAX).await?;
     let meaning = |why: String| OriginError::Meaning { what: VERSION, why };
     let text = String::from_utf8(text).map_err(|_| meaning("it is not UTF-8".into()))?;
     let version: MirthVersion =
         text.trim().parse().map_err(|error: crate::mirth::version::BadVersion| meaning(error.to_string()))?;
-    if let Some(known) = known.filter(|known| known.version == version) {
-        return Ok(known.clone());
-    }
     let document = origin.ask(url, WADL, limits::MIRTH_WADL_BYTES_MAX).await?;
     let meaning = |why: String| OriginError::Meaning { what: WADL, why };
     let document = String::from_utf8(document).map_err(|_| meaning("it is not UTF-8".into()))?;

@@ -65,7 +65,8 @@ impl Found<'_> {
     pub(super) fn run(&self, server: &Server, call: &Call, user: Option<&str>, body: &Bytes) -> Answer {
         match self {
             Self::Wadl => {
-                Answer::of_type("application/vnd.sun.wadl+xml", wadl::render(&call.host, call.context.path()))
+                let document = wadl::render(&call.host, call.context.path(), server.plug_in);
+                Answer::of_type("application/vnd.sun.wadl+xml", document)
             }
             Self::Landing => {
                 Answer::of_type("text/html", "<html><title>Mirth Connect Client API</title></html>")
@@ -256,6 +257,24 @@ pub(super) fn messages(given: &Given<'_>) -> Answer {
     let filling = "x".repeat(KIBIBYTE - open.len() - close.len());
     let limit = given.call.parameter("limit").and_then(|limit| limit.parse().ok()).unwrap_or(20);
     Answer::list("<list>", Bytes::from([open, &filling, close].concat()), limit, "</list>")
+}
+
+/// A channel's variables or connections: for a made-up one Mirth makes an empty map or list, and keeps it.
+pub(super) fn map_of_one(given: &Given<'_>) -> Answer {
+    given.server.channels.make_map(given.parameters.first().copied().unwrap_or_default());
+    Answer::xml("<map/>")
+}
+
+/// The same for each channel that query or body names.
+pub(super) fn maps_of_many(given: &Given<'_>) -> Answer {
+    let pairs = given.call.query.split('&').filter_map(|pair| pair.split_once('='));
+    for (_, id) in pairs.filter(|(name, _)| *name == "channelId") {
+        given.server.channels.make_map(id);
+    }
+    for id in String::from_utf8_lossy(given.body).split("<string>").skip(1) {
+        given.server.channels.make_map(id.split('<').next().unwrap_or_default());
+    }
+    Answer::xml("<map/>")
 }
 
 /// As many lines as `fetchSize` says, ten unless it does.

@@ -11,6 +11,8 @@ pub(super) struct Channels {
     by_id: Mutex<BTreeMap<String, Channel>>,
     /// Made-up channels that tables were made for.
     made_up: Mutex<BTreeSet<String>>,
+    /// Made-up channels that a map was made for, or a list.
+    mapped: Mutex<BTreeSet<String>>,
 }
 
 #[derive(Debug)]
@@ -40,6 +42,17 @@ impl Channels {
         if !self.has_tables(id) {
             lock(&self.made_up).insert(id.into());
         }
+    }
+
+    /// Mirth keeps one for whatever id it is asked the variables or the connections of.
+    pub(super) fn make_map(&self, id: &str) {
+        if !self.channels().contains_key(id) {
+            lock(&self.mapped).insert(id.into());
+        }
+    }
+
+    pub(super) fn mapped(&self) -> usize {
+        lock(&self.mapped).len()
     }
 
     pub(super) fn made_up(&self) -> usize {

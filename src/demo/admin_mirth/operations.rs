@@ -27,7 +27,7 @@ const fn operation(
 }
 
 /// Literal paths stand before those with parameters, which would match them too.
-pub(super) static OPERATIONS: [Operation; 53] = [
+pub(super) static OPERATIONS: [Operation; 59] = [
     operation("GET", "/alerts", "/statuses", "getAlertStatusList", api::empty_list),
     operation("GET", "/channelgroups", "", "getChannelGroups", api::empty_list),
     operation("GET", "/channels", "", "getChannels", api::channels),
@@ -38,6 +38,8 @@ pub(super) static OPERATIONS: [Operation; 53] = [
     operation("POST", "/channels", "/_redeployAll", "redeployAllChannels", api::deploy),
     operation("POST", "/channels", "/_auditAccessedPHIMessage", "auditAccessedPHIMessage", api::done),
     operation("POST", "/channels", "/_auditQueriedPHIMessage", "auditQueriedPHIMessage", api::done),
+    operation("POST", "/channels", "/_auditExportMessages", "auditExportMessages", api::done),
+    operation("POST", "/channels", "/_auditExportMessagesSuccess", "auditExportMessagesSuccess", api::done),
     operation("GET", "/channels", "/idsAndNames", "getChannelIdsAndNames", api::ids_and_names),
     operation("GET", "/channels", "/portsInUse", "getChannelPortsInUse", api::empty_list),
     operation("GET", "/channels", "/statuses", "getChannelStatusList", api::statuses),
@@ -67,6 +69,22 @@ pub(super) static OPERATIONS: [Operation; 53] = [
     operation("GET", "/events", "/maxEventId", "getMaxEventId", api::count),
     operation("POST", "/extensions", "/_install", "installExtension", api::done),
     operation("GET", "/extensions", "/plugins", "getPluginMetaData", api::empty_map),
+    operation(
+        "GET",
+        "/extensions/dashboardstatus",
+        "/connectionLogs/{channelId}",
+        "getConnectionInfoLogs",
+        api::map_of_one,
+    ),
+    operation("GET", "/extensions/globalmapviewer", "/maps/all", "getAllMaps", api::maps_of_many),
+    operation("POST", "/extensions/globalmapviewer", "/maps/_getAllMaps", "getAllMaps", api::maps_of_many),
+    operation(
+        "GET",
+        "/extensions/globalmapviewer",
+        "/maps/{channelId}",
+        "getGlobalChannelMap",
+        api::map_of_one,
+    ),
     operation("GET", "/extensions/serverlog", "", "getMirthServerLogs", api::server_log),
     operation("GET", "/server", "/encryption", "getEncryptionSettings", api::encryption),
     operation("GET", "/server", "/globalScripts", "getGlobalScripts", api::empty_map),

@@ -5,8 +5,12 @@ use std::fmt::Write as _;
 
 use super::operations::OPERATIONS;
 
-/// Every operation that is served, below the address that the client used.
-pub(super) fn render(host: &str, context: &str) -> String {
+/// A class of a plug-in whose path is a parameter: Jersey chooses it before `/extensions`.
+const SHADOW: &str = "<resource path=\"/extensions/{x}\"><resource path=\"/{y}\">\
+                      <method id=\"peek\" name=\"GET\"/></resource></resource>";
+
+/// Every operation that is served, below the address that the client used, and those of the plug-in.
+pub(super) fn render(host: &str, context: &str, plug_in: bool) -> String {
     let mut text = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n\
          <application xmlns=\"http://wadl.dev.java.net/2009/02\">\n    \
@@ -36,6 +40,9 @@ pub(super) fn render(host: &str, context: &str) -> String {
             }
         }
         put(&mut text, 8, "</resource>");
+    }
+    if plug_in {
+        put(&mut text, 8, SHADOW);
     }
     text + "    </resources>\n</application>\n"
 }
@@ -87,7 +94,7 @@ mod tests {
 
     #[test]
     fn every_operation_stands_in_the_wadl_once_and_the_plug_ins_too() {
-        let text = render("mirth:8443", "/api");
+        let text = render("mirth:8443", "/api", false);
         assert_eq!(text.matches("<method ").count(), OPERATIONS.len());
         assert!(text.contains("<resources base=\"https://mirth:8443/api/\">"));
         let plug_in = text.split("<resource path=\"/extensions/bedboard\">").nth(1).unwrap();

@@ -58,14 +58,23 @@ const fn action(stage: SessionStage) -> &'static str {
 
 /// The managing side does not judge: it counts neither refusals nor changes.
 fn detail(session: &SessionReport, side: Side) -> String {
-    let SessionReport { number, local_peer, requests, refused, changes, .. } = session;
+    let SessionReport { number, local_peer, requests, refused, changes, audits, .. } = session;
     match side {
         Side::Source => format!(
             "session {number} from {local_peer}: {requests} requests, told by the managing server's agent"
         ),
         Side::Target => format!(
-            "session {number} from {local_peer}: {requests} requests, {refused} refused, {changes} changes, \
-             told by the managed server's agent"
+            "session {number} from {local_peer}: {requests} requests, {refused} refused, {changes} changes{}, \
+             told by the managed server's agent",
+            records(*audits)
         ),
+    }
+}
+
+/// Only of a session that has any: most servers keep no such audit.
+fn records(audits: u64) -> String {
+    match audits {
+        0 => String::new(),
+        audits => format!(", {audits} records in Mirth's own audit"),
     }
 }

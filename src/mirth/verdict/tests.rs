@@ -229,7 +229,7 @@ fn the_owner_shows_and_hides_what_they_say() {
 fn what_only_the_servers_own_list_knows_is_refused_though_a_rule_would_match() {
     let unknown = ["/extensions/foo", "/extensions/bar/{+path}", "/channels/{id}/messages/newest"];
     let unknown =
-        unknown.map(|path| ListedOperation { method: String::from("GET"), path: String::from(path) });
+        unknown.map(|path| ListedOperation { method: "GET".into(), path: path.into(), root_segments: 2 });
     let judge = Judge::new(policy(Access::ReadOnly), "/", Some(&version(VERSION)), &unknown);
     for target in [
         "/api/extensions/foo",

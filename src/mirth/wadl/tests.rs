@@ -34,7 +34,9 @@ const WADL: &str = r#"<?xml version="1.0" encoding="UTF-8" standalone="yes"?>
 </application>"#;
 
 fn listed(method: &str, path: &str) -> ListedOperation {
-    ListedOperation { method: String::from(method), path: String::from(path) }
+    let is_plug_in = path.starts_with("/extensions/") && !path.starts_with("/extensions/{");
+    let root_segments = if is_plug_in { 2 } else { 1 };
+    ListedOperation { method: String::from(method), path: String::from(path), root_segments }
 }
 
 #[test]
@@ -65,6 +67,33 @@ fn what_no_table_lists_is_unknown() {
     );
     let known: Vec<_> = OPERATIONS.all().iter().map(|known| listed(known.method, known.template)).collect();
     assert_eq!(unknown_operations(&known), []);
+}
+
+fn in_class(root_segments: usize, path: &str) -> ListedOperation {
+    ListedOperation { method: String::from("GET"), path: String::from(path), root_segments }
+}
+
+#[test]
+fn a_known_path_of_a_class_with_a_parameter_is_unknown() {
+    let foreign = in_class(2, "/extensions/{x}/properties");
+    let own = in_class(1, "/extensions/{extensionName}/properties");
+    assert_eq!(unknown_operations(&[own, foreign.clone()]), [foreign]);
+}
+
+/// Jersey lists no method of a resource that another object answers for, which it finds as it goes.
+#[test]
+fn a_resource_without_methods_may_serve_all_below_it() {
+    let listed = read("<resource path=\"/extensions\"><resource path=\"/foo\"/></resource>").expect("reads");
+    let below = ListedOperation { method: "*".into(), path: "/extensions/foo/{+}".into(), root_segments: 1 };
+    assert_eq!(listed, [below]);
+    assert_eq!(unknown_operations(&listed), listed);
+}
+
+#[test]
+fn an_operation_that_two_classes_have_is_unknown() {
+    let both = [in_class(1, "/server/settings"), in_class(2, "/server/settings")];
+    assert_eq!(unknown_operations(&both), both);
+    assert_eq!(unknown_operations(&both[..1]), []);
 }
 
 #[test]
@@ -110,7 +139,7 @@ fn an_operation_that_could_not_be_printed_makes_the_whole_list_none() {
         assert!(matches!(method, Err(WadlError::Characters)), "method {unprintable}: {method:?}");
     }
     assert!(matches!(written("/a", "GET x"), Err(WadlError::Characters)));
-    assert_eq!(written("/a b/{c : .*}", "GET").expect("reads"), [listed("GET", "/a b/{+c}")]);
+    assert_eq!(written("/a b/{c : .*}", "GET").expect("reads"), [in_class(2, "/a b/{+c}")]);
 }
 
 #[test]

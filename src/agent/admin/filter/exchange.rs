@@ -14,6 +14,7 @@ use super::masking::Masking;
 use super::rewriting::Rewriting;
 use crate::agent::admin::origin::{Answers, Origin};
 use crate::domain::limits;
+use crate::mirth::credentials::Credentials;
 use crate::mirth::http::{BodyWriter, Framing, RequestPart, ResponsePart};
 use crate::mirth::mask::Unmaskable;
 use crate::mirth::rewrite::Unwritable;
@@ -39,12 +40,16 @@ pub struct Exchange<'a> {
     pub closes: bool,
     /// What is changed of the answer.
     pub rewriting: Rewriting,
+    /// What the request carries for Mirth to check.
+    pub credentials: Option<Credentials>,
 }
 
 pub enum Outcome {
     Done {
         status: u16,
         closes: bool,
+        /// Mirth let in whoever the request was from; or it carried nothing to check.
+        is_proven: bool,
     },
     /// Mirth broke off, and nothing of an answer has gone to the client.
     Unanswered,
@@ -84,8 +89,12 @@ impl Exchange<'_> {
         };
         drop((body, place));
         let is_uploading = AtomicBool::new(upload.is_some());
-        let mut passing =
-            Passing { closes: self.closes, rewriting: self.rewriting, is_uploading: &is_uploading };
+        let mut passing = Passing {
+            closes: self.closes,
+            rewriting: self.rewriting,
+            credentials: self.credentials,
+            is_uploading: &is_uploading,
+        };
         let mut download = pin!(passing.download(answers, &mut client.answers));
         let mut is_whole = is_sent;
         if let Some(framing) = upload.filter(|_| is_sent) {
@@ -114,6 +123,7 @@ impl Exchange<'_> {
 struct Passed {
     status: u16,
     closes: bool,
+    is_proven: bool,
 }
 
 enum Downloading {
@@ -139,7 +149,9 @@ enum Uploading {
 
 fn outcome(done: Result<Passed, Downloading>, closes: bool) -> Outcome {
     match done {
-        Ok(passed) => Outcome::Done { status: passed.status, closes: passed.closes || closes },
+        Ok(Passed { status, closes: ends, is_proven }) => {
+            Outcome::Done { status, closes: ends || closes, is_proven }
+        }
         Err(Downloading::Unanswered) => Outcome::Unanswered,
         Err(Downloading::Unwritable(why)) => Outcome::Unwritable(why),
         Err(Downloading::Client(halt)) => Outcome::Broken { status: None, halt },
@@ -195,6 +207,7 @@ async fn pass_on(
 struct Passing<'a> {
     closes: bool,
     rewriting: Rewriting,
+    credentials: Option<Credentials>,
     is_uploading: &'a AtomicBool,
 }
 
@@ -228,7 +241,9 @@ impl Passing<'_> {
                 ResponsePart::Head(head) => {
                     let closes = self.closes || head.origin_closes;
                     let status = head.status;
-                    passed = Some(Passed { status, closes });
+                    let is_proven =
+                        self.credentials.is_none_or(|carried| carried.are_proven(status, &head.headers));
+                    passed = Some(Passed { status, closes, is_proven });
                     if let Some(scope) = self.rewriting.masks(&head) {
                         answers.reader.leave_framing_out();
                         let begun = Masking::new(scope, self.rewriting.amended(head));

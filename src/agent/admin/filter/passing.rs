@@ -11,6 +11,7 @@ use tokio::time::{interval, sleep};
 use super::bodies::Body;
 use super::client::{Client, Halt};
 use super::exchange::{Exchange, Outcome, Sending};
+use super::login::{Login, TOO_MANY_PASSWORDS};
 use super::question::{NoChannel, question_head};
 use super::refusing::NO_AUDIT;
 use super::rewriting::Rewriting;
@@ -25,6 +26,7 @@ use crate::mirth::http::{CONTINUE, Framing, RequestHead};
 use crate::mirth::known_channel::{self, ChannelQuestion};
 use crate::mirth::mask;
 use crate::mirth::rewrite::{Addresses, Rewrite};
+use crate::mirth::side_effect::{self, ChannelIds, Logged};
 use crate::mirth::verdict::Named;
 use crate::observe::audit::AuditEntry;
 use crate::observe::metrics::AdminOutcome;
@@ -34,6 +36,8 @@ const JUDGED_AT_ONCE_BYTES: usize = 16 * 1024;
 /// Here Mirth builds an address out of `Host` and calls it with the name and password it was given: it
 /// must be Mirth's own, whatever the partner asks for.
 const CALLS_ITS_HOST: &str = "/webadmin/Login.action";
+const TOO_LONG_A_RECORD: &str =
+    "view-only: a record for Mirth's own audit may have no more than 2 KiB, so it is not passed on";
 
 impl Filter<'_> {
     /// View-only: the body is read and judged before a byte of the request goes on.
@@ -49,6 +53,7 @@ impl Filter<'_> {
         if head.expects_continue && head.framing != Framing::None {
             client.send(CONTINUE).await?;
         }
+        let effect = side_effect::of(&head.method, &names.template);
         let (body, place) = match self.judged_body(client, head, target, kind, names).await? {
             Body::Whole(body, place) => (body, place),
             Body::Refused(refusal) => {
@@ -65,25 +70,32 @@ impl Filter<'_> {
             (0, Framing::None) => Framing::None,
             (length, _) => Framing::Length(length as u64),
         };
-        if let Some(question) = known_channel::question(&names.template, target) {
-            let says_who = head.header("authorization").is_some();
-            if says_who {
-                self.wait(self.managed.login_delay()).await?;
-            }
-            if let Some(answer) = self.ask_for(here, head, question).await {
-                // The question asks with the same password: a wrong one counts here too.
-                if says_who && answer.status == 401 {
-                    self.managed.note_wrong_login();
-                }
-                return self.refuse_read(client, head, names, answer.status, answer.why).await;
-            }
+        let written_bytes = body.len() + target.len();
+        if effect.bytes_max.is_some_and(|max| body.len() > max) {
+            return self.refuse_read(client, head, names, 413, TOO_LONG_A_RECORD).await;
         }
+        let Some(login) = self.take_login(head, names, target).await? else {
+            return self.refuse_read(client, head, names, 429, TOO_MANY_PASSWORDS).await;
+        };
+        if let Some(place) = effect.channels
+            && let Some(answer) = self.ask_for_all(here, head, names, place, (target, &body)).await?
+        {
+            match answer {
+                // The question asks with the same password: a wrong one counts here too.
+                NoChannel::LOGGED_OUT => self.settle_login(login, false, Some(401), (head, names)).await,
+                NoChannel::NO_IDS => self.untake_login(login),
+                // Neither proven nor known to be wrong: the place stays taken.
+                _ => {}
+            }
+            return self.refuse_read(client, head, names, answer.status, answer.why).await;
+        }
+        self.wait(self.managed.paces.logged_delay(effect.logged, written_bytes, Instant::now())).await?;
         let mut written = BytesMut::with_capacity(1024);
         let mask = if self.managed.config.mask { mask::scope(names, target) } else { None };
         let rewriting = self.rewriting(here, head, target, names, mask);
         self.to_mirth(head, names, &rewriting).write(target, framing, FORWARDED_FOR, &mut written);
         let sending = Sending { head: written.freeze(), body, place, upload: None };
-        self.exchange(client, here, head, names, sending, rewriting).await
+        self.exchange(client, here, head, names, (sending, login), rewriting).await
     }
 
     async fn judged_body(
@@ -108,6 +120,30 @@ impl Filter<'_> {
         })
     }
 
+    /// Whether Mirth has every channel that the request names in this place; `Some` when it has not.
+    async fn ask_for_all(
+        &mut self,
+        here: &Here,
+        head: &RequestHead,
+        names: &Named,
+        place: ChannelIds,
+        (target, body): (&str, &[u8]),
+    ) -> Result<Option<NoChannel>, Halt> {
+        let ids_max = limits::ADMIN_CHANNELS_KNOWN_MAX;
+        let questions = known_channel::questions(place, &names.template, target, body, ids_max);
+        let Ok(questions) = questions else { return Ok(Some(NoChannel::NO_IDS)) };
+        for question in questions {
+            if self.channels.has(&question.channel, Instant::now()) {
+                continue;
+            }
+            self.wait(self.managed.paces.question_delay(Instant::now())).await?;
+            if let Some(answer) = self.ask_for(here, head, question).await {
+                return Ok(Some(answer));
+            }
+        }
+        Ok(None)
+    }
+
     /// Whether Mirth has the channel whose messages are asked for: for a made-up one it would make tables.
     /// The question goes with the client's own rights, and makes nothing. `Some` when it has not.
     pub(super) async fn ask_for(
@@ -116,9 +152,6 @@ impl Filter<'_> {
         head: &RequestHead,
         question: ChannelQuestion,
     ) -> Option<NoChannel> {
-        if self.channels.contains(&question.channel) {
-            return None;
-        }
         let mut written = BytesMut::with_capacity(1024);
         let asking = question_head(head, &question.target);
         asking.write(&question.target, Framing::None, FORWARDED_FOR, &mut written);
@@ -128,9 +161,7 @@ impl Filter<'_> {
         match status {
             // One without messages has no greatest id.
             200 | 204 => {
-                if self.channels.len() < limits::ADMIN_CHANNELS_KNOWN_MAX {
-                    self.channels.insert(question.channel);
-                }
+                self.channels.learn(question.channel, Instant::now());
                 None
             }
             // The client must hear that it is logged out.
@@ -146,7 +177,9 @@ impl Filter<'_> {
         {
             return Ok(origin);
         }
-        Origin::connect(&self.managed.config.mirth, &here.tls).await
+        let origin = Origin::connect(&self.managed.config.mirth, &here.tls).await?;
+        // It may have come back with other plug-ins than the request was judged by.
+        if self.managed.is_current(here) { Ok(origin) } else { Err(OriginError::Restarted) }
     }
 
     /// Full control: the same strict reading and writing, the body as it comes.
@@ -158,6 +191,9 @@ impl Filter<'_> {
         target: &str,
         names: &Named,
     ) -> Result<(), Halt> {
+        let Some(login) = self.take_login(head, names, target).await? else {
+            return self.refuse(client, head, names, 429, TOO_MANY_PASSWORDS).await;
+        };
         let mut written = BytesMut::with_capacity(1024);
         let rewriting = self.rewriting(here, head, target, names, None);
         self.to_mirth(head, names, &rewriting).write(target, head.framing, FORWARDED_FOR, &mut written);
@@ -169,7 +205,7 @@ impl Filter<'_> {
             client.send(CONTINUE).await?;
         }
         let sending = Sending { head: written.freeze(), body: Bytes::new(), place: None, upload };
-        self.exchange(client, here, head, names, sending, rewriting).await
+        self.exchange(client, here, head, names, (sending, login), rewriting).await
     }
 
     /// What of Mirth's answer the client gets anew: Mirth's own addresses as those that it can reach.
@@ -216,19 +252,14 @@ impl Filter<'_> {
         here: &Here,
         head: &RequestHead,
         names: &Named,
-        sending: Sending,
+        (sending, login): (Sending, Login),
         rewriting: Rewriting,
     ) -> Result<(), Halt> {
-        let says_who = names.operation == Some("login")
-            || names.template == CALLS_ITS_HOST
-            || head.header("authorization").is_some();
-        self.wait(self.managed.request_delay()).await?;
-        if says_who {
-            self.wait(self.managed.login_delay()).await?;
-        }
+        self.wait(self.managed.paces.request_delay(Instant::now())).await?;
         // It may have been forbidden since its head was read.
         if let Some(hindrance) = self.hindrance() {
             self.is_over = true;
+            self.untake_login(login);
             return self.refuse_read(client, head, names, 503, hindrance).await;
         }
         let mut origin = match self.origin(here).await {
@@ -236,6 +267,7 @@ impl Filter<'_> {
             Err(error) => {
                 self.context.note_fault(self.entry, &chain(&error));
                 self.managed.note_failure();
+                self.untake_login(login);
                 self.is_over = true;
                 let why = "adit: the managed Mirth does not answer.";
                 return client.answer(502, why, true, is_head(head)).await;
@@ -247,8 +279,10 @@ impl Filter<'_> {
         }
         self.entry.facts.admin.requests.fetch_add(1, Ordering::Relaxed);
         self.entry.passing.admin(AdminOutcome::Forwarded);
+        self.count_audit(head, names);
         let began = Instant::now();
-        let exchange = Exchange { method: &head.method, sending, closes: self.is_over, rewriting };
+        let (method, credentials) = (head.method.as_str(), login.carried);
+        let exchange = Exchange { method, sending, closes: self.is_over, rewriting, credentials };
         let outcome = tokio::select! {
             outcome = exchange.run(&mut origin, client) => outcome,
             () = self.out_of_hand() => Outcome::Broken { status: None, halt: Halt::Cut },
@@ -256,12 +290,10 @@ impl Filter<'_> {
         if let Some(number) = change {
             self.end_change(number, outcome.status(), began.elapsed()).await;
         }
+        let is_proven = matches!(outcome, Outcome::Done { is_proven: true, .. });
+        self.settle_login(login, is_proven, outcome.status(), (head, names)).await;
         match outcome {
-            Outcome::Done { status, closes } => {
-                if says_who && status == 401 {
-                    self.managed.note_wrong_login();
-                }
-                self.managed.note_answer();
+            Outcome::Done { closes, .. } => {
                 self.is_over |= closes;
                 self.origin = (!self.is_over).then_some(origin);
                 Ok(())
@@ -286,6 +318,14 @@ impl Filter<'_> {
                 self.refuse_read(client, head, names, 502, &why).await
             }
             Outcome::Broken { halt, .. } => Err(halt),
+        }
+    }
+
+    /// A record of Mirth's own audit is neither a change nor nothing.
+    fn count_audit(&self, head: &RequestHead, names: &Named) {
+        if side_effect::of(&head.method, &names.template).logged == Logged::Audit {
+            self.session().count_audit();
+            self.entry.facts.admin.audits.fetch_add(1, Ordering::Relaxed);
         }
     }
 

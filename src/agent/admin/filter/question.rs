@@ -1,9 +1,10 @@
-//! Whether Mirth has the channel whose messages are asked for: asked by the agent itself, with the
-//! client's own rights, because for a made-up channel Mirth would make tables.
+//! Whether Mirth has the channels that are asked for: asked by the agent itself, with the client's own
+//! rights, because for a made-up channel Mirth would make tables or maps.
 
 use crate::mirth::http::{Framing, RequestHead};
 
-/// Why a channel's messages are not asked for.
+/// Why a channel is not asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NoChannel {
     pub(super) status: u16,
     pub(super) why: &'static str,
@@ -12,6 +13,10 @@ pub(super) struct NoChannel {
 impl NoChannel {
     pub(super) const UNKNOWN: Self =
         Self { status: 403, why: "view-only: the managed server has no such channel that this user may see" };
+    pub(super) const NO_IDS: Self = Self {
+        status: 403,
+        why: "view-only: this request names a channel that cannot exist, or more channels than are asked for at once",
+    };
     pub(super) const LOGGED_OUT: Self = Self { status: 401, why: "the managed server asks for a login" };
 }
 

@@ -1,16 +1,16 @@
 //! Saying no, and answering in Mirth's place: what is refused is written down before it is answered.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::bodies::Body;
 use super::client::{Client, Halt};
 use super::{Filter, is_head, request};
-use crate::identity::time::TimeSource;
 use crate::mirth::body::BodyKind;
 use crate::mirth::expected;
 use crate::mirth::http::{BadRequest, CONTINUE, Framing, RequestHead};
 use crate::mirth::verdict::Named;
-use crate::observe::audit::{AdminRequest, AuditEntry};
+use crate::observe::audit::{AdminRequest, AuditEntry, RefusalKind};
 use crate::observe::metrics::AdminOutcome;
 
 pub(super) const NO_AUDIT: &str =
@@ -86,7 +86,7 @@ impl Filter<'_> {
         bad: BadRequest,
     ) -> Result<(), Halt> {
         self.is_over = true;
-        let nameless = AdminRequest { method: String::new(), template: "unreadable".into(), operation: None };
+        let nameless = AdminRequest { method: "", template: "unreadable".into(), operation: None };
         self.audit_refusal(nameless, bad.status, bad.reason).await?;
         client.answer(bad.status, bad.reason, true, false).await
     }
@@ -107,9 +107,11 @@ impl Filter<'_> {
         self.entry.passing.admin(AdminOutcome::Refused);
         let (connection, session) = (&self.entry.config.name, self.session().number);
         tracing::info!(%connection, session, method = request.method, template = request.template, status, reason, "admin request refused");
-        self.wait(self.managed.refusal_delay()).await?;
-        let now = self.context.clock.now();
-        let entry = AuditEntry::admin_refused(now, self.id(), request, status, reason.to_owned());
-        Ok(self.context.audit_admin(entry).await.is_ok())
+        self.wait(self.managed.paces.refusal_delay(Instant::now())).await?;
+        let kind = RefusalKind { method: request.method, template: request.template.clone(), status };
+        let (id, reason) = (self.id(), reason.to_owned());
+        let detail = |now| AuditEntry::admin_refused(now, id, request, status, reason);
+        let written = self.managed.sessions.audit_refusal(self.context, self.entry, &kind, detail).await;
+        Ok(written.is_ok())
     }
 }

@@ -11,7 +11,8 @@ use super::*;
 async fn both_logs_have_a_sessions_start_and_end_with_its_sum_and_say_whose_word_it_is() {
     let managed = Managed::active(Access::ReadOnly).await;
     let platform = &managed.world.platform;
-    let started = SessionReport { requests: 0, refused: 0, changes: 0, ..report(3, SessionStage::Started) };
+    let started =
+        SessionReport { requests: 0, refused: 0, changes: 0, audits: 0, ..report(3, SessionStage::Started) };
     platform.admin_session(managed.server, managed.connection, &started).await.unwrap();
     for server in [managed.sources[0], managed.server] {
         let ended = report(3, SessionStage::Ended);
@@ -37,8 +38,8 @@ async fn both_logs_have_a_sessions_start_and_end_with_its_sum_and_say_whose_word
                 (
                     "agent of St Mary Mirth",
                     "admin session ended",
-                    "session 3 from 127.0.0.1: 120 requests, 4 refused, 2 changes, told by the managed \
-                     server's agent"
+                    "session 3 from 127.0.0.1: 120 requests, 4 refused, 2 changes, 7 records in \
+                     Mirth's own audit, told by the managed server's agent"
                 ),
             ]
         );
@@ -115,5 +116,5 @@ async fn the_end_of_a_session_is_taken_after_the_connection_ended() {
 
 fn report(number: u64, stage: SessionStage) -> SessionReport {
     let local_peer = Ipv4Addr::LOCALHOST.into();
-    SessionReport { number, stage, local_peer, requests: 120, refused: 4, changes: 2 }
+    SessionReport { number, stage, local_peer, requests: 120, refused: 4, changes: 2, audits: 7 }
 }

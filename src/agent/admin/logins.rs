@@ -1,0 +1,82 @@
+//! The pace of passwords over one admin connection: each takes a place before it is sent and gives it
+//! back once Mirth has proven it right, so that guesses in parallel are no faster than one by one.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+use crate::domain::limits::{ADMIN_LOGIN_WAIT_MAX, ADMIN_WRONG_LOGINS_BURST, ADMIN_WRONG_LOGINS_PER_SECOND};
+use crate::protocol::token_bucket::TokenBucket;
+
+/// How soon one that waits looks again.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+#[derive(Debug)]
+pub struct LoginPace {
+    bucket: Mutex<TokenBucket>,
+    given_back: Notify,
+}
+
+impl Default for LoginPace {
+    fn default() -> Self {
+        let bucket = TokenBucket::per_second(ADMIN_WRONG_LOGINS_BURST, ADMIN_WRONG_LOGINS_PER_SECOND);
+        Self { bucket: Mutex::new(bucket), given_back: Notify::new() }
+    }
+}
+
+impl LoginPace {
+    /// Takes a place, waiting for one; returns whether it got one in time.
+    pub async fn take(&self) -> bool {
+        let taking = async {
+            while !self.try_take() {
+                tokio::select! {
+                    () = self.given_back.notified() => {}
+                    () = sleep(LOOK_EVERY) => {}
+                }
+            }
+        };
+        timeout(ADMIN_LOGIN_WAIT_MAX, taking).await.is_ok()
+    }
+
+    /// Gives a place back: Mirth has let in whoever took it.
+    pub fn give_back(&self) {
+        self.lock().give_back();
+        self.given_back.notify_one();
+    }
+
+    /// Counts a wrong password that took no place before.
+    pub fn note_wrong(&self) {
+        self.lock().take(Instant::now());
+    }
+
+    fn try_take(&self) -> bool {
+        self.lock().try_take(Instant::now())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, TokenBucket> {
+        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guesses_in_parallel_find_no_more_places_than_one_by_one() {
+        let pace = LoginPace::default();
+        let taken = (0..60).filter(|_| pace.try_take()).count();
+        assert_eq!(taken, usize::try_from(ADMIN_WRONG_LOGINS_BURST).unwrap());
+    }
+
+    #[tokio::test]
+    async fn whoever_is_proven_right_makes_room_for_the_next() {
+        let pace = LoginPace::default();
+        for _ in 0..200 {
+            assert!(pace.take().await);
+            pace.give_back();
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! How fast one admin connection's requests go on, by what each costs: Mirth's work, its event log, its own
+//! audit, a question of ours, our audit. Whoever is faster waits.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::domain::limits;
+use crate::mirth::side_effect::Logged;
+use crate::protocol::token_bucket::TokenBucket;
+
+const KIB: usize = 1024;
+
+#[derive(Debug)]
+pub struct Paces {
+    refusals: Mutex<TokenBucket>,
+    requests: Mutex<TokenBucket>,
+    audits: Mutex<TokenBucket>,
+    events: Mutex<TokenBucket>,
+    questions: Mutex<TokenBucket>,
+}
+
+impl Default for Paces {
+    fn default() -> Self {
+        let pace = |burst, per_second| Mutex::new(TokenBucket::per_second(burst, per_second));
+        Self {
+            refusals: pace(limits::ADMIN_REFUSALS_BURST, limits::ADMIN_REFUSALS_PER_SECOND),
+            requests: pace(limits::ADMIN_REQUESTS_BURST, limits::ADMIN_REQUESTS_PER_SECOND),
+            audits: pace(limits::ADMIN_AUDITS_BURST, limits::ADMIN_AUDITS_PER_SECOND),
+            events: pace(limits::ADMIN_EVENTS_BURST, limits::ADMIN_EVENTS_PER_SECOND),
+            questions: pace(limits::ADMIN_QUESTIONS_BURST, limits::ADMIN_QUESTIONS_PER_SECOND),
+        }
+    }
+}
+
+impl Paces {
+    /// How long a refusal waits before it is written and answered: its record costs disk.
+    pub fn refusal_delay(&self, now: Instant) -> Duration {
+        lock(&self.refusals).take(now)
+    }
+
+    /// How long a request waits before it is sent on.
+    pub fn request_delay(&self, now: Instant) -> Duration {
+        lock(&self.requests).take(now)
+    }
+
+    /// How long a request waits besides of which Mirth writes `bytes` into its event log.
+    pub fn logged_delay(&self, logged: Logged, bytes: usize, now: Instant) -> Duration {
+        match logged {
+            Logged::Nothing => Duration::ZERO,
+            Logged::Audit => lock(&self.audits).take(now),
+            Logged::Event => {
+                let mut events = lock(&self.events);
+                (0..bytes.div_ceil(KIB).max(1)).map(|_| events.take(now)).last().unwrap_or_default()
+            }
+        }
+    }
+
+    /// How long a question of the agent's own waits before it is asked.
+    pub fn question_delay(&self, now: Instant) -> Duration {
+        lock(&self.questions).take(now)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of 20 s of records sent as fast as they are let through.
+    #[test]
+    fn records_of_mirths_own_audit_pass_five_a_second_after_a_few_at_once() {
+        let start = Instant::now();
+        let paces = Paces::default();
+        let mut passed = 0;
+        while paces.logged_delay(Logged::Audit, 60 * KIB, start) <= Duration::from_secs(20) {
+            passed += 1;
+        }
+        println!("{passed} records in 20 s");
+        assert_eq!(passed, limits::ADMIN_AUDITS_BURST + 20 * limits::ADMIN_AUDITS_PER_SECOND);
+    }
+
+    #[test]
+    fn what_mirth_logs_of_a_request_is_paced_by_its_length() {
+        let start = Instant::now();
+        let paces = Paces::default();
+        let logged = |bytes| paces.logged_delay(Logged::Event, bytes, start);
+        for _ in 0..limits::ADMIN_EVENTS_BURST {
+            assert_eq!(logged(100), Duration::ZERO);
+        }
+        assert_eq!(logged(0), Duration::from_millis(20));
+        assert_eq!(logged(50 * KIB), Duration::from_millis(20) * 51);
+        assert_eq!(paces.logged_delay(Logged::Nothing, 50 * KIB, start), Duration::ZERO);
+    }
+
+    #[test]
+    fn questions_of_our_own_are_paced() {
+        let start = Instant::now();
+        let paces = Paces::default();
+        for _ in 0..limits::ADMIN_QUESTIONS_BURST {
+            assert_eq!(paces.question_delay(start), Duration::ZERO);
+        }
+        assert_eq!(paces.question_delay(start), Duration::from_millis(10));
+    }
+}
