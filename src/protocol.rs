@@ -20,4 +20,7 @@ pub mod relay;
 pub mod route;
 pub mod rules;
 pub mod stranger;
+pub mod text;
 pub mod token_bucket;
+pub mod token_buckets;
+pub mod written;
