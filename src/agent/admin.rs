@@ -12,6 +12,7 @@ mod host_check;
 pub mod managed;
 pub mod origin;
 pub mod sessions;
+mod streams;
 mod survey;
 
 use self::origin::{Origin, OriginError};

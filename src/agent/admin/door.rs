@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -14,13 +14,16 @@ use tokio::time::timeout;
 
 use super::host_check::{Host, HostScan, Hosts};
 use super::sessions::Sessions;
+use super::streams::{Activity, Streams};
 use crate::agent::context::Context;
 use crate::agent::entries::LiveEntry;
 use crate::config::agent::AdminManaging;
 use crate::domain::limits;
+use crate::domain::places::Progress;
 use crate::mirth::http;
 use crate::protocol::admin::AdminOpening;
 use crate::transport::duplex::{Duplex, Incoming, Outgoing};
+use crate::transport::newcomers::{Newcomer, Newcomers};
 use crate::transport::tls::{HttpsStream, LocalTls};
 use crate::transport::tunnel::Tunnel;
 
@@ -35,12 +38,17 @@ pub struct Door {
     config: AdminManaging,
     tls: LocalTls,
     sessions: Arc<Sessions>,
+    /// Clients that have not asked for anything: any user of this host can have any number of them.
+    newcomers: Arc<Newcomers>,
+    /// Those that have.
+    streams: Streams,
 }
 
 impl Door {
     #[must_use]
-    pub fn new(config: AdminManaging, tls: LocalTls, sessions: Arc<Sessions>) -> Self {
-        Self { config, tls, sessions }
+    pub fn new(config: AdminManaging, tls: LocalTls, sessions: Arc<Sessions>, streams_max: u32) -> Self {
+        let newcomers = Newcomers::new(limits::ADMIN_NEWCOMERS);
+        Self { config, tls, sessions, newcomers, streams: Streams::new(streams_max) }
     }
 
     /// Serves one client. Returned from early, its connection is reset.
@@ -57,9 +65,10 @@ impl Door {
                 format!("{address} may not connect here; add its network to `allow_from` if it should");
             return context.note_fault(&entry, &what);
         }
+        let newcomer = self.newcomers.enter(address);
         let connection = tunnel.connection().clone();
         let served = tokio::select! {
-            served = self.serve(&context, &entry, tcp, address, &tunnel) => served,
+            served = self.serve(&context, &entry, tcp, newcomer, address, &tunnel) => served,
             _ = connection.closed() => None,
         };
         entry.facts.count_stream(served.is_none());
@@ -71,18 +80,29 @@ impl Door {
         context: &Context,
         entry: &LiveEntry,
         tcp: TcpStream,
+        mut newcomer: Newcomer,
         address: IpAddr,
         tunnel: &Arc<Tunnel>,
     ) -> Option<()> {
         let hosts = Hosts::new(self.config.listen, tcp.local_addr().ok()?, &self.config.names);
-        let accepting = timeout(limits::ADMIN_HANDSHAKE_TIMEOUT, self.tls.accept(tcp));
+        newcomer.within(limits::FIRST_BYTE_TIMEOUT, tcp.peek(&mut [0])).await.ok()?.ok()?;
+        newcomer.advance().to(Progress::Speaking);
+        let accepting = newcomer.within(limits::ADMIN_HANDSHAKE_TIMEOUT, self.tls.accept(tcp));
         let mut client = accepting.await.ok()?.ok()?;
-        let first = timeout(limits::ADMIN_HEAD_TIMEOUT, first_request(&hosts, &mut client)).await.ok()??;
+        newcomer.advance().to(Progress::Secured);
+        let asking = newcomer.within(limits::ADMIN_HEAD_TIMEOUT, first_request(&hosts, &mut client));
+        let first = asking.await.ok()??;
+        drop(newcomer);
         let Some(first) = first else {
             let what =
                 "a client asked for another Host than this listener's; add it to `names` if it is right";
             context.note_fault(entry, what);
             return say(&mut client, 421, "adit: this listener does not serve that Host.").await;
+        };
+        let Some(place) = self.streams.take().await else {
+            let reason = "adit: this admin connection carries as many HTTP connections as its `streams_max` \
+                 allows; close some, or raise it.";
+            return say(&mut client, 503, reason).await;
         };
         let attendance = match self.sessions.attend(context, entry, address).await {
             Ok(attendance) => attendance,
@@ -94,7 +114,11 @@ impl Door {
         let opening = AdminOpening { local_peer: address }.encode();
         outgoing.write(&mut Bytes::copy_from_slice(&opening)).await.ok()?;
         let (reading, writing) = tokio::io::split(client);
-        let ended = join(reading, writing, incoming, outgoing, first).await;
+        let activity = &*place.activity;
+        let ended = tokio::select! {
+            ended = join(reading, writing, incoming, outgoing, first, activity) => ended,
+            () = activity.must_go() => None,
+        };
         drop(attendance);
         ended
     }
@@ -123,12 +147,13 @@ async fn join(
     mut incoming: Incoming<'_>,
     outgoing: Outgoing<'_>,
     first: Bytes,
+    activity: &Activity,
 ) -> Option<()> {
-    let mut downward = pin!(downward(&mut writing, &mut incoming));
+    let mut downward = pin!(downward(&mut writing, &mut incoming, activity));
     tokio::select! {
         ended = &mut downward => ended?,
         // A client that ended its requests still gets its answers; one that broke off gets nothing.
-        ended = upward(&mut reading, outgoing, first) => {
+        ended = upward(&mut reading, outgoing, first, activity) => {
             ended?;
             downward.await?;
         }
@@ -140,7 +165,12 @@ async fn join(
     Some(())
 }
 
-async fn upward(reading: &mut ReadHalf<HttpsStream>, mut outgoing: Outgoing<'_>, first: Bytes) -> Option<()> {
+async fn upward(
+    reading: &mut ReadHalf<HttpsStream>,
+    mut outgoing: Outgoing<'_>,
+    first: Bytes,
+    activity: &Activity,
+) -> Option<()> {
     let mut bytes = first;
     let mut block = BytesMut::new();
     loop {
@@ -153,15 +183,21 @@ async fn upward(reading: &mut ReadHalf<HttpsStream>, mut outgoing: Outgoing<'_>,
             outgoing.finish();
             return Some(());
         }
+        activity.note_asked();
         bytes = block.split().freeze();
     }
 }
 
-async fn downward(writing: &mut WriteHalf<HttpsStream>, incoming: &mut Incoming<'_>) -> Option<()> {
+async fn downward(
+    writing: &mut WriteHalf<HttpsStream>,
+    incoming: &mut Incoming<'_>,
+    activity: &Activity,
+) -> Option<()> {
     while let Some(block) = incoming.gather(BLOCK_BYTES).await.ok()? {
         writing.write_all(&block).await.ok()?;
         writing.flush().await.ok()?;
         incoming.delivered(block.len());
+        activity.note_answered(Instant::now());
     }
     writing.shutdown().await.ok()
 }
