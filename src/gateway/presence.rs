@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{oneshot, watch};
 
 use crate::domain::id::ServerId;
+use crate::domain::limits::CONTROL_LINKS_MAX;
 
 #[derive(Debug, Default)]
 pub struct Presence {
@@ -44,6 +45,13 @@ impl Presence {
         self.lock().insert(server, Present { seat: number, addresses: Vec::new(), _in_use: in_use });
         self.changed();
         Seat { presence: Arc::clone(self), server, number, replaced }
+    }
+
+    /// Whether a link of `server` may be served: it has one already, or there are not too many.
+    #[must_use]
+    pub fn has_room_for(&self, server: ServerId) -> bool {
+        let present = self.lock();
+        present.len() < CONTROL_LINKS_MAX || present.contains_key(&server)
     }
 
     /// Empty for a server that is away or has not reported yet.

@@ -23,6 +23,7 @@ mod dicom_interop;
 mod enrolment;
 mod flow;
 mod gateway_away;
+mod half_open;
 mod impaired;
 mod impostor;
 mod interop;
