@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::authority::Authority;
@@ -37,6 +38,9 @@ use crate::protocol::enrol::{self, Granted, Refused};
 use crate::protocol::written::Written;
 use crate::transport::newcomers::{Advance, Gone, Newcomer, Newcomers};
 use crate::transport::tls::EnrolTls;
+
+/// How soon a handshake that had to wait looks again.
+const BEGIN_AGAIN: Duration = Duration::from_millis(20);
 
 /// The same for an unknown, wrong, used, expired or foreign token and an unknown server.
 const TOKEN_REFUSED: &str = "the registration token was not accepted: it may be expired, used, replaced by \
@@ -74,6 +78,13 @@ impl Default for Pace {
 }
 
 impl Pace {
+    /// Waits while too many handshakes were begun where this one comes from and not finished.
+    async fn may_begin(&self, from: IpAddr) {
+        while !self.handshakes.may_begin(from, Instant::now()) {
+            sleep(BEGIN_AGAIN).await;
+        }
+    }
+
     /// Whether a line about one of this kind is due, and how many of them had none since the last.
     fn says(&self, kind: &'static str) -> Option<u64> {
         self.logged.lock().unwrap_or_else(PoisonError::into_inner).handle(kind, Instant::now())
@@ -89,8 +100,6 @@ enum BrokenOff {
     Io(#[from] std::io::Error),
     #[error("it said nothing")]
     Silent,
-    #[error("too many handshakes were begun there and not finished")]
-    TooMany,
 }
 
 /// Serves newcomers until told to stop.
@@ -138,9 +147,7 @@ async fn exchange(
         return Err(BrokenOff::Silent);
     }
     newcomer.advance().to(Progress::Speaking);
-    if !enrolment.pace.handshakes.may_begin(from, Instant::now()) {
-        return Err(BrokenOff::TooMany);
-    }
+    newcomer.within(ENROL_HANDSHAKE_TIMEOUT, enrolment.pace.may_begin(from)).await?;
     let stream = newcomer.within(ENROL_HANDSHAKE_TIMEOUT, enrolment.tls.accept(tcp)).await??;
     newcomer.advance().to(Progress::Secured);
     let advance = newcomer.advance().clone();
