@@ -190,7 +190,7 @@ fn spawn_entry(tasks: &mut JoinSet<()>, context: &Arc<Context>, run: EntryRun, t
             let tls = tls.expect("made for a file that has such entries").clone();
             let sessions = entry.sessions.clone().expect("made with its entry");
             tasks.spawn(Arc::clone(&sessions).keep(Arc::clone(&context), Arc::clone(&entry)));
-            let door = Arc::new(Door::new(managing, tls, sessions));
+            let door = Arc::new(Door::new(managing, tls, sessions, entry.config.streams_max));
             tasks.spawn(source::run(context, entry, listen, Clients { near: Near::People(door), users }));
         }
         Role::Managed(_) => {

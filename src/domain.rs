@@ -10,6 +10,7 @@ pub mod id;
 pub mod limits;
 pub mod name;
 pub mod path;
+pub mod places;
 pub mod role;
 pub mod secret;
 pub mod status;

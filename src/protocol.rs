@@ -24,4 +24,7 @@ pub mod route;
 pub mod rules;
 pub mod sock_diag;
 pub mod stranger;
+pub mod text;
 pub mod token_bucket;
+pub mod token_buckets;
+pub mod written;

@@ -16,6 +16,7 @@ pub mod origin;
 mod paces;
 mod refusal_sums;
 pub mod sessions;
+mod streams;
 mod survey;
 
 use self::origin::{Origin, OriginError};

@@ -53,6 +53,17 @@ pub enum Near {
     People(Arc<Door>),
 }
 
+impl Near {
+    /// Local connections served at a time. People's have places of their own until they ask for something.
+    const fn tasks_max(&self, streams_max: u32) -> usize {
+        match self {
+            Self::Mirth => streams_max as usize,
+            // Those that lost their place end at once, and others may come before they have.
+            Self::People(_) => streams_max as usize + 2 * limits::ADMIN_NEWCOMERS_MAX,
+        }
+    }
+}
+
 /// Who connects, and who of this host may.
 pub struct Clients {
     pub near: Near,
@@ -176,11 +187,12 @@ async fn serve(
     let mut rules = context.watch_rules();
     let mut looks = hold::looks();
     let mut streams = JoinSet::new();
+    let tasks_max = clients.near.tasks_max(entry.config.streams_max);
     let mut running = std::pin::pin!(tunnel.run(admitted.opening));
     let why = loop {
         tokio::select! {
             error = &mut running => break chain(&error),
-            accepted = port.accept(), if streams.len() < entry.config.streams_max as usize => match accepted {
+            accepted = port.accept(), if streams.len() < tasks_max => match accepted {
                 // Dropped, it is reset.
                 Ok(_) if !held.may_start(context, entry) => {}
                 Ok(tcp) => {

@@ -3,6 +3,7 @@
 //! A Unix socket of mode 0600 in the state folder; one JSON line asks, one answers.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::admin::explain::{Explained, explanation};
@@ -22,14 +24,23 @@ use crate::config::agent::Carries;
 use crate::domain::access::Access;
 use crate::domain::connection::{ConnectionType, Protocol};
 use crate::domain::id::{ConnectionId, KeyFingerprint};
-use crate::domain::limits::STATUS_ANSWER_BYTES_MAX;
+use crate::domain::limits::{STATUS_ANSWER_BYTES_MAX, STATUS_CONNECTIONS_MAX};
 use crate::domain::path::PathChoice;
+use crate::domain::places::Bounds;
 use crate::identity::time::TimeSource;
 use crate::protocol::control::Rule;
+use crate::transport::newcomers::{Newcomer, Newcomers};
 
 pub(super) const SOCKET: &str = "agent.sock";
 const REQUEST_BYTES_MAX: u64 = 4 * 1024;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECTIONS: Bounds = Bounds {
+    all: STATUS_CONNECTIONS_MAX,
+    of_network: STATUS_CONNECTIONS_MAX,
+    of_address: STATUS_CONNECTIONS_MAX,
+};
+/// With those that are being answered, or have just lost their place.
+const TASKS_MAX: usize = 4 * STATUS_CONNECTIONS_MAX;
 
 /// What can be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +97,7 @@ pub enum StatusError {
 pub struct StatusSocket {
     listener: UnixListener,
     path: PathBuf,
-    shown: Shown,
+    shown: Arc<Shown>,
 }
 
 /// What the agent was started with, for display.
@@ -112,21 +123,28 @@ impl StatusSocket {
             Ok(listener)
         };
         let listener = bind().map_err(|source| StatusError::Bind { path: path.clone(), source })?;
-        Ok(Self { listener, path, shown })
+        Ok(Self { listener, path, shown: Arc::new(shown) })
     }
 
-    /// Answers one after another; runs until dropped.
+    /// Answers until dropped. A client that goes away or stalls costs nobody else anything: at the bound
+    /// the one that has asked nothing for longest goes.
     pub async fn run(self, context: Arc<Context>) {
+        let newcomers = Newcomers::new(CONNECTIONS);
+        let mut served = JoinSet::new();
         loop {
-            match self.listener.accept().await {
-                Ok((stream, _)) => {
-                    // A client that goes away or stalls costs nobody else anything.
-                    let _ = timeout(REQUEST_TIMEOUT, answer(&context, stream, &self.shown)).await;
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the status socket cannot accept");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
+            tokio::select! {
+                accepted = self.listener.accept(), if served.len() < TASKS_MAX => match accepted {
+                    Ok((stream, _)) => {
+                        // All come from this host.
+                        let newcomer = newcomers.enter(Ipv4Addr::LOCALHOST.into());
+                        served.spawn(serve(Arc::clone(&context), stream, Arc::clone(&self.shown), newcomer));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the status socket cannot accept");
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
+                },
+                Some(_) = served.join_next() => {}
             }
         }
     }
@@ -161,11 +179,20 @@ pub async fn ask(state: &Path, request: &Request) -> Result<Answer, StatusError>
     serde_json::from_slice(&answered).map_err(|_| nonsense())
 }
 
-async fn answer(context: &Arc<Context>, stream: UnixStream, shown: &Shown) -> io::Result<()> {
+async fn serve(context: Arc<Context>, stream: UnixStream, shown: Arc<Shown>, mut newcomer: Newcomer) {
     let mut reader = BufReader::new(stream.take(REQUEST_BYTES_MAX));
     let mut line = String::new();
-    reader.read_line(&mut line).await?;
-    let answer = match serde_json::from_str(&line) {
+    let asked = newcomer.within(REQUEST_TIMEOUT, reader.read_line(&mut line)).await;
+    drop(newcomer);
+    if matches!(asked, Ok(Ok(_))) {
+        // Whoever does not read the answer is not waited for.
+        let stream = reader.into_inner().into_inner();
+        let _ = timeout(REQUEST_TIMEOUT, answer(&context, stream, &line, &shown)).await;
+    }
+}
+
+async fn answer(context: &Arc<Context>, mut stream: UnixStream, line: &str, shown: &Shown) -> io::Result<()> {
+    let answer = match serde_json::from_str(line) {
         Ok(Request::Status) => Answer::Status(Box::new(status(context, shown))),
         Ok(Request::Trust { connection, key }) => match context.trust_key(connection, key).await {
             Ok(()) => Answer::Trusted,
@@ -191,7 +218,7 @@ async fn answer(context: &Arc<Context>, stream: UnixStream, shown: &Shown) -> io
     };
     let mut answered = serde_json::to_vec(&answer)?;
     answered.push(b'\n');
-    reader.into_inner().into_inner().write_all(&answered).await
+    stream.write_all(&answered).await
 }
 
 fn unknown_connection() -> Answer {

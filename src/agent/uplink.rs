@@ -17,13 +17,12 @@ use super::ways::Announced;
 use crate::domain::connection::Side;
 use crate::domain::id::{BootId, ConnectionId};
 use crate::domain::limits;
-use crate::domain::name::Name;
 use crate::domain::secret::Secret;
 use crate::identity::chance;
 use crate::identity::time::TimeSource;
 use crate::identity::tls::{Identity, Trust};
 use crate::protocol::backoff::Backoff;
-use crate::protocol::control::{self, Activity, Change, Report, Rule, ToAgent, ToGateway, Unfit};
+use crate::protocol::control::{self, Activity, Report, ToAgent, ToGateway, Unfit};
 use crate::protocol::heartbeat::{Beat, Heartbeat};
 use crate::protocol::packet::PacketKey;
 use crate::protocol::route::canonical;
@@ -66,8 +65,6 @@ pub enum UplinkError {
     Request { source: crate::identity::error::IdentityError },
     #[error("the certificate was renewed; the link starts over with it")]
     Renewed,
-    #[error("the gateway gave a connection a name that is none; update the gateway")]
-    BadName,
     #[error(
         "the gateway named more connections and revoked keys than an agent remembers ({})",
         limits::RULES_KEPT_MAX
@@ -222,12 +219,6 @@ fn renewed(leaf: &[u8], before: &Identity, trust: &Trust) -> Option<Identity> {
     (before.name(trust).ok() == Some(name)).then_some(identity)
 }
 
-/// Names are shown to people and kept on disk.
-fn check_names(rule: &Rule) -> Result<(), UplinkError> {
-    let is_name = |name: &str| name.parse::<Name>().is_ok();
-    if is_name(&rule.source_name) && is_name(&rule.target_name) { Ok(()) } else { Err(UplinkError::BadName) }
-}
-
 /// The source address the kernel would choose; no packet is sent.
 fn local_ip_toward(address: SocketAddr) -> Option<std::net::IpAddr> {
     let any: SocketAddr = if address.is_ipv4() {
@@ -318,16 +309,12 @@ impl<'a> Session<'a> {
             }
             ToAgent::Snapshot { revision, rules, revoked } => {
                 let mut book = (*context.rules()).clone();
-                rules.iter().try_for_each(check_names)?;
                 book.apply_snapshot(revision, rules, revoked);
                 self.adopt(revision, book).await?;
                 self.sync(outgoing);
             }
             ToAgent::Change { revision, change } => {
                 let mut book = (*context.rules()).clone();
-                if let Change::Rule { rule } = &change {
-                    check_names(rule)?;
-                }
                 book.apply_change(revision, change).map_err(|_| UplinkError::Gap)?;
                 self.adopt(revision, book).await?;
                 self.sync(outgoing);
@@ -471,7 +458,7 @@ impl<'a> Session<'a> {
 mod tests {
     use super::*;
     use crate::config::TrustDomain;
-    use crate::domain::id::{RouteId, ServerId};
+    use crate::domain::id::ServerId;
     use crate::domain::time::Timestamp;
     use crate::identity::ca::CertificateAuthority;
     use crate::identity::csr::VerifiedCsr;
@@ -497,29 +484,5 @@ mod tests {
         assert!(!taken(&sign(&other_ca, &key, own)));
         assert!(!taken(&sign(&ca, &KeyPair::generate().unwrap(), own)));
         assert!(!taken(b"no leaf"));
-    }
-
-    #[test]
-    fn a_rule_whose_names_are_no_names_is_refused() {
-        let rule = |source: &str, target: &str| Rule {
-            connection: ConnectionId::from_bytes([1; 16]),
-            kind: crate::domain::connection::ConnectionType::P2p,
-            protocol: None,
-            side: Side::Source,
-            peer: ServerId::from_bytes([1; 16]),
-            peer_route: RouteId::from_bytes([1; 8]),
-            source_name: source.into(),
-            target_name: target.into(),
-            peer_organization: None,
-            activity: Activity::Active,
-            secret_epoch: 0,
-            cut_epoch: 0,
-        };
-        assert!(check_names(&rule("Lakeside", "St Mary")).is_ok());
-        let long = "x".repeat(limits::NAME_CHARS_MAX + 1);
-        for bad in ["\u{1b}[2J", "two\nlines", "", &long] {
-            assert!(check_names(&rule(bad, "St Mary")).is_err(), "{bad:?}");
-            assert!(check_names(&rule("Lakeside", bad)).is_err(), "{bad:?}");
-        }
     }
 }

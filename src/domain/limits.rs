@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::connection::Protocol;
+use super::places::Bounds;
 
 /// A tunnel must have exchanged both proofs this long after its QUIC handshake.
 pub const TUNNEL_OPEN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -61,6 +62,12 @@ pub const ADMIN_STALL_LIMIT: Duration = Duration::from_secs(60);
 /// HTTP connections carried by one admin tunnel at a time, unless the agent's file says otherwise: the
 /// Administrator keeps two, a browser six.
 pub const ADMIN_STREAMS_MAX: u32 = 64;
+/// Clients of one admin connection that have not asked for anything yet, at a time.
+pub const ADMIN_NEWCOMERS_MAX: usize = 64;
+pub const ADMIN_NEWCOMERS: Bounds =
+    Bounds { all: ADMIN_NEWCOMERS_MAX, of_network: ADMIN_NEWCOMERS_MAX, of_address: ADMIN_NEWCOMERS_MAX };
+/// A client that was answered and has asked for nothing for so long goes when its place is needed.
+pub const ADMIN_QUIET_AFTER: Duration = Duration::from_secs(10);
 /// A client's TLS handshake with the managing side's agent, and its head's first sign of a Host.
 pub const ADMIN_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A request's head, from its first byte.
@@ -151,6 +158,30 @@ pub const CONTROL_BACKOFF_MAX: Duration = Duration::from_secs(30);
 pub const CONTROL_LASTED: Duration = Duration::from_secs(30);
 /// Control links a gateway serves at a time.
 pub const CONTROL_LINKS_MAX: usize = 10_000;
+/// Control links that have not proven whose they are, at a time.
+pub const CONTROL_NEWCOMERS_MAX: usize = 256;
+pub const CONTROL_NEWCOMERS: Bounds = Bounds { all: CONTROL_NEWCOMERS_MAX, of_network: 128, of_address: 64 };
+/// From an agent's first packet to its verified leaf: two round trips of a second, and one packet lost.
+pub const CONTROL_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(4);
+/// Handshakes that nobody finishes, at once and then one in each: of one address, of one network, of all.
+/// One that is finished does not count. An honest agent at a flooding address gets its turn among them, so
+/// that address may have many; what was given up lingers for about a second (RFC 9000 §10.2).
+pub const HANDSHAKES_OF_ADDRESS_BURST: u32 = 64;
+pub const HANDSHAKES_OF_ADDRESS_EACH: Duration = Duration::from_micros(3_333);
+pub const HANDSHAKES_OF_NETWORK_BURST: u32 = 128;
+pub const HANDSHAKES_OF_NETWORK_EACH: Duration = Duration::from_micros(2_500);
+pub const HANDSHAKES_OF_ALL_BURST: u32 = 512;
+pub const HANDSHAKES_OF_ALL_EACH: Duration = Duration::from_millis(1);
+/// Links that one agent's key may open at once, and then one in each.
+pub const CONTROL_OPENINGS_BURST: u32 = 32;
+pub const CONTROL_OPENINGS_EACH: Duration = Duration::from_secs(2);
+/// Leaves that one agent may have renewed at once, and then one in each; it asks once a day.
+pub const RENEWALS_BURST: u32 = 8;
+pub const RENEWALS_EACH: Duration = Duration::from_secs(30);
+/// What an agent may send before its standing is checked.
+pub const CONTROL_OPENING_BYTES_MAX: u32 = 16 * 1024;
+/// Ends of links and attempts of one kind that are logged a minute; what goes beyond is one number.
+pub const LINK_ENDS_LOGGED_PER_MINUTE: u32 = 10;
 /// Handshake, hello and every other single step of a control link's opening.
 pub const CONTROL_OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// An expired leaf must have been renewed this long after its link opened.
@@ -291,8 +322,25 @@ pub const ENROL_TIMEOUT: Duration = Duration::from_secs(10);
 pub const ENROL_PER_MINUTE: NonZeroU32 = NonZeroU32::new(30).unwrap();
 /// TCP connections the gateway's enrolment endpoint serves at a time.
 pub const ENROL_CONNECTIONS_MAX: usize = 256;
+pub const ENROL_CONNECTIONS: Bounds = Bounds { all: ENROL_CONNECTIONS_MAX, of_network: 128, of_address: 64 };
+/// The first byte after a TCP connection is up: one lost packet fits.
+pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(3);
+/// TLS with a newcomer, from its first byte.
+pub const ENROL_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Addresses whose attempts are counted one by one; beyond that, newcomers wait.
 pub const DOOR_ADDRESSES_MAX: usize = 16_384;
+/// Rows of one action that one agent, or all strangers together, may cause in the audit logs at once, and
+/// then one in each; what goes beyond is one row a minute that counts.
+pub const AUDIT_ROWS_BURST: u32 = 64;
+pub const AUDIT_ROWS_EACH: Duration = Duration::from_secs(15);
+/// Rows of a minute whose repeats are counted in memory, and actions of agents told apart.
+pub const AUDIT_ROWS_COUNTED_MAX: usize = 65_536;
+/// What such a row may tell in words.
+pub const AUDIT_DETAIL_CHARS_MAX: usize = 300;
+/// Reports of one agent that are written when they come, and then one in each; the others wait for the
+/// next round.
+pub const FACTS_AT_ONCE_BURST: u32 = 64;
+pub const FACTS_AT_ONCE_EACH: Duration = Duration::from_secs(1);
 /// Refusals of one kind, or of one address, that are written to an audit log a minute; all are
 /// counted.
 pub const REFUSALS_AUDITED_PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).unwrap();
@@ -323,6 +371,11 @@ pub const ADMIN_SECRET_VIEWS_WITHIN: Duration = Duration::from_secs(3600);
 /// own within a minute; what goes beyond is counted in these.
 pub const ADMIN_SESSION_ROWS_PER_MINUTE: u64 = 32;
 
+/// What an agent says of its build, and why a gateway ends a link, in characters.
+pub const SOFTWARE_CHARS_MAX: usize = 64;
+pub const REASON_CHARS_MAX: usize = 500;
+/// A secret, a certificate or the request for one, in hexadecimal digits.
+pub const DIGITS_MAX: usize = 8 * 1024;
 /// Public names and descriptions, in characters.
 pub const NAME_CHARS_MAX: usize = 80;
 pub const DESCRIPTION_CHARS_MAX: usize = 500;
@@ -330,6 +383,13 @@ pub const DESCRIPTION_CHARS_MAX: usize = 500;
 pub const METRIC_LABELS_MAX: usize = 64;
 /// Collectors of metrics served at a time, and how long one may take.
 pub const METRICS_CONNECTIONS_MAX: usize = 16;
+pub const METRICS_CONNECTIONS: Bounds = Bounds {
+    all: METRICS_CONNECTIONS_MAX,
+    of_network: METRICS_CONNECTIONS_MAX,
+    of_address: METRICS_CONNECTIONS_MAX,
+};
+/// Commands that ask a running agent at a time.
+pub const STATUS_CONNECTIONS_MAX: usize = 16;
 pub const METRICS_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// A message a stand-in of the demo takes, what its journal remembers, and the TCP connections it
 /// serves at a time.

@@ -7,8 +7,8 @@ mod session;
 mod view;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -16,24 +16,29 @@ use tokio::time::timeout;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::authority::{Authority, AuthorityError};
-use super::door::Door;
+use super::door::{Door, Handshakes};
 use super::platform::{LinkRefusal, Platform, PlatformError};
 use super::presence::Presence;
 use super::relay::RelayKeeper;
 use super::stop::Stop;
 use crate::domain::id::{KeyFingerprint, ServerId};
 use crate::domain::limits::{
-    CONTROL_LINKS_MAX, CONTROL_OPEN_TIMEOUT, CONTROL_RENEW_TIMEOUT, GATEWAY_STOP_TIMEOUT,
+    CONTROL_HANDSHAKE_TIMEOUT, CONTROL_LINKS_MAX, CONTROL_NEWCOMERS, CONTROL_OPEN_TIMEOUT,
+    CONTROL_OPENINGS_BURST, CONTROL_OPENINGS_EACH, CONTROL_RENEW_TIMEOUT, GATEWAY_STOP_TIMEOUT,
+    LINK_ENDS_LOGGED_PER_MINUTE, RENEWALS_BURST, RENEWALS_EACH,
 };
 use crate::identity::csr::VerifiedCsr;
 use crate::identity::peer::VerifiedPeer;
 use crate::identity::time::TimeSource;
-use crate::observe::metrics::{CONTROL_LINKS, LINK_REFUSALS};
+use crate::observe::metrics::{CONTROL_LINKS, CONTROL_NEWCOMERS_HELD, LINK_REFUSALS, NEWCOMERS_GONE};
 use crate::protocol::control::{Rule, ToAgent, ToGateway, VERSION};
 use crate::protocol::frame::Code;
 use crate::protocol::packet::PacketKey;
-use crate::transport::endpoint::{GatewayEndpoint, Incoming, TransportError};
+use crate::protocol::token_buckets::TokenBuckets;
+use crate::protocol::written::Written;
+use crate::transport::endpoint::{Connection, GatewayEndpoint, Incoming, TransportError};
 use crate::transport::link::{self, LinkReceiver, LinkSender};
+use crate::transport::newcomers::{Gone, Newcomer, Newcomers};
 
 /// How long a goodbye may take to arrive.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -41,6 +46,11 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Why a link ended, by blame.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LinkEnd {
+    /// Nobody knows whose it would have become.
+    #[error("the handshake was not finished: {0}")]
+    Unfinished(Gone),
+    #[error("this agent opens links too often; a copy of its state folder may be in use elsewhere")]
+    TooOften,
     /// The peer goes away or the network does.
     #[error("the link was lost")]
     Lost { source: TransportError },
@@ -77,6 +87,50 @@ pub(super) struct Control {
     pub(super) stop: Stop,
     /// Limits what strangers can make us write.
     pub(super) audited: Door,
+    pub(super) pace: Pace,
+}
+
+/// How much anybody gets out of opening links, and each agent out of its own.
+#[derive(Debug)]
+pub(super) struct Pace {
+    newcomers: Arc<Newcomers>,
+    handshakes: Handshakes,
+    /// A revoked key's holder takes nothing from the one that took its place.
+    openings: Mutex<TokenBuckets<(ServerId, KeyFingerprint)>>,
+    renewals: Mutex<TokenBuckets<ServerId>>,
+    logged: Mutex<Written<&'static str>>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let keys_max = 2 * CONTROL_LINKS_MAX;
+        let openings = TokenBuckets::every(CONTROL_OPENINGS_BURST, CONTROL_OPENINGS_EACH, keys_max);
+        let renewals = TokenBuckets::every(RENEWALS_BURST, RENEWALS_EACH, keys_max);
+        Self {
+            newcomers: Newcomers::new(CONTROL_NEWCOMERS),
+            handshakes: Handshakes::default(),
+            openings: Mutex::new(openings),
+            renewals: Mutex::new(renewals),
+            logged: Mutex::new(Written::per_minute(LINK_ENDS_LOGGED_PER_MINUTE)),
+        }
+    }
+}
+
+impl Pace {
+    fn may_open(&self, server: ServerId, key: KeyFingerprint) -> bool {
+        let mut openings = self.openings.lock().unwrap_or_else(PoisonError::into_inner);
+        openings.try_take((server, key), Instant::now())
+    }
+
+    fn may_renew(&self, server: ServerId) -> bool {
+        let mut renewals = self.renewals.lock().unwrap_or_else(PoisonError::into_inner);
+        renewals.try_take(server, Instant::now())
+    }
+
+    /// Whether a line about one of this kind is due, and how many of them had none since the last.
+    fn says(&self, kind: &'static str) -> Option<u64> {
+        self.logged.lock().unwrap_or_else(PoisonError::into_inner).handle(kind, Instant::now())
+    }
 }
 
 /// A link whose agent is known and welcome, before it said what it wants.
@@ -84,6 +138,7 @@ struct OpenLink {
     server: ServerId,
     peer: VerifiedPeer,
     from: SocketAddr,
+    connection: Connection,
     /// Authenticates its agent at the relay.
     registration: PacketKey,
     sender: LinkSender,
@@ -98,17 +153,21 @@ pub(super) async fn run(control: Arc<Control>, endpoint: GatewayEndpoint) {
         tokio::select! {
             incoming = endpoint.accept() => {
                 let Some(incoming) = incoming else { break };
-                if links.len() >= CONTROL_LINKS_MAX {
-                    warn!(from = %incoming.from(), "control link refused: {CONTROL_LINKS_MAX} are served already");
-                    continue;
+                let from = incoming.from();
+                if control.pace.handshakes.may_begin(from.ip(), Instant::now()) {
+                    let newcomer = control.pace.newcomers.enter(from.ip());
+                    let span = info_span!("link", %from);
+                    links.spawn(serve(Arc::clone(&control), incoming, newcomer).instrument(span));
+                } else {
+                    control.turn_away(incoming);
                 }
-                let span = info_span!("link", from = %incoming.from());
-                links.spawn(serve(Arc::clone(&control), incoming).instrument(span));
             }
             Some(_) = links.join_next() => {}
             () = stop.said() => break,
         }
-        metrics::gauge!(CONTROL_LINKS).set(u32::try_from(links.len()).unwrap_or(u32::MAX));
+        let newcomers = control.pace.newcomers.held();
+        gauge(CONTROL_NEWCOMERS_HELD, newcomers);
+        gauge(CONTROL_LINKS, links.len().saturating_sub(newcomers));
     }
     let all_ended = async { while links.join_next().await.is_some() {} };
     if timeout(GATEWAY_STOP_TIMEOUT, all_ended).await.is_err() {
@@ -117,13 +176,17 @@ pub(super) async fn run(control: Arc<Control>, endpoint: GatewayEndpoint) {
     endpoint.close(GOODBYE_TIMEOUT).await;
 }
 
-async fn serve(control: Arc<Control>, incoming: Incoming) {
+fn gauge(name: &'static str, count: usize) {
+    metrics::gauge!(name).set(u32::try_from(count).unwrap_or(u32::MAX));
+}
+
+async fn serve(control: Arc<Control>, incoming: Incoming, newcomer: Newcomer) {
     let from = incoming.from().ip();
-    let mut link = match open(&control, incoming).await {
+    let mut link = match open(&control, incoming, newcomer).await {
         Ok(link) => link,
         Err(end) => {
             control.audit_handshake(from, &end).await;
-            return report(&end);
+            return control.report_unopened(&end);
         }
     };
     let span = info_span!("agent", server = %link.server);
@@ -148,23 +211,37 @@ async fn serve(control: Arc<Control>, incoming: Incoming) {
     .await;
 }
 
-/// Handshake, stream and standing of the agent.
-async fn open(control: &Control, incoming: Incoming) -> Result<OpenLink, LinkEnd> {
-    let connection = in_time(incoming.accept()).await?;
-    let from = connection.remote_address();
+/// Handshake and stream of the agent.
+async fn open(control: &Control, incoming: Incoming, mut newcomer: Newcomer) -> Result<OpenLink, LinkEnd> {
+    let from = incoming.from();
+    let handshake = newcomer.within(CONTROL_HANDSHAKE_TIMEOUT, incoming.accept()).await;
+    let connection = handshake.map_err(LinkEnd::Unfinished)?.map_err(lost)?;
     let peer = connection.peer(control.authority.trust()).map_err(lost)?;
     let Some(server) = peer.server() else {
         connection.close(Code::Refused);
         return Err(LinkEnd::Misbehaved { what: "it presented the gateway's name".into() });
     };
+    // From here on it is one agent's affair, and no stranger's place.
+    control.pace.handshakes.finished(from.ip());
+    drop(newcomer);
+    if !control.pace.may_open(server, peer.key()) {
+        connection.close(Code::Refused);
+        return Err(LinkEnd::TooOften);
+    }
+    if !control.presence.has_room_for(server) {
+        connection.close(Code::Refused);
+        return Err(LinkEnd::Refused { reason: format!("{CONTROL_LINKS_MAX} links are served already") });
+    }
+    let from = connection.remote_address();
     let registration = PacketKey::of_link(&connection.registration_secret().map_err(lost)?);
     let (sender, receiver) = in_time(link::accept(&connection)).await?;
-    Ok(OpenLink { server, peer, from, registration, sender, receiver })
+    Ok(OpenLink { server, peer, from, connection, registration, sender, receiver })
 }
 
 /// From hello to the end; there is no end without a reason.
 async fn serve_open(control: &Control, link: &mut OpenLink) -> Result<std::convert::Infallible, LinkEnd> {
     control.check_standing(link.server, &link.peer).await?;
+    link.connection.admit_control();
     let ToGateway::Hello { version, software, boot } = in_time(link.receiver.receive()).await? else {
         return Err(LinkEnd::Misbehaved { what: "its first message is no hello".into() });
     };
@@ -176,10 +253,10 @@ async fn serve_open(control: &Control, link: &mut OpenLink) -> Result<std::conve
     }
     let now = control.clock.now();
     if link.peer.is_expired(now) {
-        info!(software, expired = %link.peer.not_after(), "an agent with an expired leaf may renew it");
+        info!(%software, expired = %link.peer.not_after(), "an agent with an expired leaf may renew it");
         return renew_only(control, link).await;
     }
-    info!(software, %boot, "agent connected");
+    info!(%software, %boot, "agent connected");
     link.sender.send(&ToAgent::Welcome { version: VERSION, now }).await.map_err(lost)?;
     session::run(control, link).await
 }
@@ -212,17 +289,14 @@ async fn renew_only(control: &Control, link: &mut OpenLink) -> Result<std::conve
     }
 }
 
+/// How a link ended whose agent was known.
 fn report(end: &LinkEnd) {
     match end {
-        LinkEnd::Lost { source } if source.refused_handshake().is_some() => {
-            metrics::counter!(LINK_REFUSALS).increment(1);
-            warn!(why = chain(source), "control link refused");
-        }
         LinkEnd::Lost { source } => info!(why = chain(source), "control link lost"),
-        LinkEnd::Silent { .. } | LinkEnd::Replaced | LinkEnd::Stopping => {
+        LinkEnd::Silent { .. } | LinkEnd::Replaced | LinkEnd::Stopping | LinkEnd::Unfinished(_) => {
             info!(why = %end, "control link ended");
         }
-        LinkEnd::Refused { .. } | LinkEnd::Misbehaved { .. } => {
+        LinkEnd::Refused { .. } | LinkEnd::Misbehaved { .. } | LinkEnd::TooOften => {
             metrics::counter!(LINK_REFUSALS).increment(1);
             warn!(why = %end, "control link refused");
         }
@@ -233,6 +307,45 @@ fn report(end: &LinkEnd) {
 }
 
 impl Control {
+    /// Too many handshakes were begun and not finished where this one comes from. It stays unanswered: an
+    /// honest agent asks again, and is let in as soon as there is room.
+    fn turn_away(&self, incoming: Incoming) {
+        metrics::counter!(NEWCOMERS_GONE, "why" => "too many").increment(1);
+        if let Some(more) = self.pace.says("turned away") {
+            let from = incoming.from();
+            warn!(%from, more, "control link not answered: too many handshakes were begun there and not finished");
+        }
+        incoming.ignore();
+    }
+
+    /// How a link ended whose agent never became known, or welcome. Strangers cause these at will, so only
+    /// some have a line of their own.
+    fn report_unopened(&self, end: &LinkEnd) {
+        let kind = match end {
+            LinkEnd::Unfinished(Gone::Displaced) => "displaced",
+            LinkEnd::Unfinished(Gone::Late { .. }) => "late",
+            LinkEnd::Lost { source } if source.refused_handshake().is_some() => "refused",
+            LinkEnd::TooOften => "too often",
+            LinkEnd::Lost { .. } | LinkEnd::Silent { .. } => "lost",
+            LinkEnd::Refused { .. } | LinkEnd::Misbehaved { .. } => "refused",
+            LinkEnd::Replaced | LinkEnd::Stopping | LinkEnd::Platform { .. } | LinkEnd::Signing { .. } => {
+                return report(end);
+            }
+        };
+        if matches!(kind, "refused" | "too often") {
+            metrics::counter!(LINK_REFUSALS).increment(1);
+        } else {
+            metrics::counter!(NEWCOMERS_GONE, "why" => kind).increment(1);
+        }
+        match self.pace.says(kind) {
+            Some(more) if kind == "refused" || kind == "too often" => {
+                warn!(why = chain(end), more, "control link refused");
+            }
+            Some(more) => info!(why = chain(end), more, "control link not opened"),
+            None => {}
+        }
+    }
+
     /// Whether the peer's key is still on file. A refusal is in the audit log before it is told.
     async fn check_standing(&self, server: ServerId, peer: &VerifiedPeer) -> Result<(), LinkEnd> {
         let reason = match self.platform.standing(server, peer.key()).await {
@@ -275,6 +388,10 @@ impl Control {
 
     /// A new leaf over the key on file; any other key is refused.
     async fn renew(&self, link: &OpenLink, csr: &str) -> Result<ToAgent, LinkEnd> {
+        if !self.pace.may_renew(link.server) {
+            let reason = "the agent asks for new certificates too often".into();
+            return Err(LinkEnd::Refused { reason });
+        }
         let csr = match renewable(csr, &link.peer) {
             Ok(csr) => csr,
             Err(reason) => {

@@ -1,41 +1,97 @@
 //! Counts attempts per address, so that nobody gets much out of asking often.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-
-use crate::domain::limits::DOOR_ADDRESSES_MAX;
+use crate::domain::limits;
+use crate::domain::places::{address_of, network_of};
+use crate::protocol::token_bucket::TokenBucket;
+use crate::protocol::token_buckets::TokenBuckets;
 
 #[derive(Debug)]
 pub(super) struct Door {
-    attempts: DefaultKeyedRateLimiter<IpAddr>,
+    attempts: Mutex<TokenBuckets<IpAddr>>,
 }
 
 impl Door {
     pub(super) fn per_minute(attempts_max: NonZeroU32) -> Self {
-        Self { attempts: RateLimiter::keyed(Quota::per_minute(attempts_max)) }
+        let each = Duration::from_mins(1) / attempts_max.get();
+        let attempts = TokenBuckets::every(attempts_max.get(), each, limits::DOOR_ADDRESSES_MAX);
+        Self { attempts: Mutex::new(attempts) }
     }
 
     /// Counts an attempt; false when there were too many.
     pub(super) fn lets_in(&self, from: IpAddr) -> bool {
-        if self.attempts.len() >= DOOR_ADDRESSES_MAX {
-            // Whoever has not come within the minute is forgotten; if that frees nothing, this is an
-            // attack from everywhere and newcomers wait.
-            self.attempts.retain_recent();
-            if self.attempts.len() >= DOOR_ADDRESSES_MAX {
-                return false;
-            }
-        }
-        self.attempts.check_key(&counted_as(from)).is_ok()
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        attempts.try_take(address_of(from), Instant::now())
     }
 }
 
-/// One customer has a whole IPv6 /64.
-fn counted_as(from: IpAddr) -> IpAddr {
-    match from.to_canonical() {
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
-        ip @ IpAddr::V4(_) => ip,
+/// Handshakes begun and not finished, which cost us more than whoever begins them.
+#[derive(Debug)]
+pub(super) struct Handshakes {
+    begun: Mutex<Begun>,
+}
+
+#[derive(Debug)]
+struct Begun {
+    address: TokenBuckets<IpAddr>,
+    network: TokenBuckets<IpAddr>,
+    all: TokenBucket,
+}
+
+impl Default for Handshakes {
+    fn default() -> Self {
+        let keys_max = limits::DOOR_ADDRESSES_MAX;
+        let begun = Begun {
+            address: TokenBuckets::every(
+                limits::HANDSHAKES_OF_ADDRESS_BURST,
+                limits::HANDSHAKES_OF_ADDRESS_EACH,
+                keys_max,
+            ),
+            network: TokenBuckets::every(
+                limits::HANDSHAKES_OF_NETWORK_BURST,
+                limits::HANDSHAKES_OF_NETWORK_EACH,
+                keys_max,
+            ),
+            all: TokenBucket::every(limits::HANDSHAKES_OF_ALL_BURST, limits::HANDSHAKES_OF_ALL_EACH),
+        };
+        Self { begun: Mutex::new(begun) }
+    }
+}
+
+impl Handshakes {
+    /// Counts one that begins; false when too many of its address, its network or all were not finished.
+    pub(super) fn may_begin(&self, from: IpAddr, now: Instant) -> bool {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        if !begun.address.try_take(address_of(from), now) {
+            return false;
+        }
+        if !begun.network.try_take(network_of(from), now) {
+            begun.address.give_back(&address_of(from));
+            return false;
+        }
+        let is_let_in = begun.all.try_take(now);
+        if !is_let_in {
+            begun.give_back(from);
+        }
+        is_let_in
+    }
+
+    /// One that was counted is finished, and its peer known.
+    pub(super) fn finished(&self, from: IpAddr) {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        begun.give_back(from);
+        begun.all.give_back();
+    }
+}
+
+impl Begun {
+    fn give_back(&mut self, from: IpAddr) {
+        self.address.give_back(&address_of(from));
+        self.network.give_back(&network_of(from));
     }
 }
 
@@ -62,9 +118,47 @@ mod tests {
     fn the_addresses_counted_have_a_bound() {
         let door = Door::per_minute(THREE);
         let address = |number: usize| IpAddr::from(u32::try_from(number).unwrap().to_be_bytes());
-        for number in 0..DOOR_ADDRESSES_MAX {
+        for number in 0..limits::DOOR_ADDRESSES_MAX {
             assert!(door.lets_in(address(number)), "address {number}");
         }
-        assert!(!door.lets_in(address(DOOR_ADDRESSES_MAX)));
+        assert!(!door.lets_in(address(limits::DOOR_ADDRESSES_MAX)));
+    }
+
+    #[test]
+    fn handshakes_that_are_finished_do_not_count() {
+        let handshakes = Handshakes::default();
+        let (from, now) = ([192, 0, 2, 1].into(), Instant::now());
+        for _ in 0..10_000 {
+            assert!(handshakes.may_begin(from, now));
+            handshakes.finished(from);
+        }
+    }
+
+    #[test]
+    fn unfinished_handshakes_of_an_address_a_network_and_all_have_a_bound() {
+        let now = Instant::now();
+        let begun = |address: fn(u32) -> [u8; 4]| {
+            let handshakes = Handshakes::default();
+            (0..10_000).filter(|number| handshakes.may_begin(address(*number).into(), now)).count()
+        };
+        assert_eq!(begun(|_| [192, 0, 2, 1]), limits::HANDSHAKES_OF_ADDRESS_BURST as usize);
+        let network = |number: u32| [192, 0, 2, number.to_be_bytes()[3]];
+        assert_eq!(begun(network), limits::HANDSHAKES_OF_NETWORK_BURST as usize);
+        assert_eq!(
+            begun(|number| number.swap_bytes().to_be_bytes()),
+            limits::HANDSHAKES_OF_ALL_BURST as usize
+        );
+    }
+
+    #[test]
+    fn who_is_refused_for_the_crowd_keeps_the_own_share() {
+        let handshakes = Handshakes::default();
+        let now = Instant::now();
+        for host in 0..200 {
+            handshakes.may_begin([192, 0, 2, host].into(), now);
+        }
+        let later = now + limits::HANDSHAKES_OF_NETWORK_EACH;
+        assert!(handshakes.may_begin([192, 0, 2, 250].into(), later));
+        assert!(handshakes.may_begin([198, 51, 100, 1].into(), later));
     }
 }

@@ -1,11 +1,13 @@
 //! Enrolment: how a host with nothing but a registration token gets its leaf.
 //!
 //! One request per TCP connection. Everything that costs is bounded before anybody is believed:
-//! connections at a time, attempts per address, time, bytes. Whoever presents a token that is not
+//! connections at a time, those that only connect first to go; handshakes and requests per address; each
+//! step's time; bytes. Whoever presents a token that is not
 //! good hears one and the same answer, whatever is wrong with it; the audit log knows.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -16,20 +18,29 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::sleep;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::authority::Authority;
-use super::door::Door;
+use super::door::{Door, Handshakes};
 use super::platform::{EnrolRefusal, Platform, PlatformError};
 use super::stop::Stop;
-use crate::domain::limits::{ENROL_BODY_BYTES_MAX, ENROL_CONNECTIONS_MAX, ENROL_PER_MINUTE, ENROL_TIMEOUT};
+use crate::domain::limits::{
+    ENROL_BODY_BYTES_MAX, ENROL_CONNECTIONS, ENROL_HANDSHAKE_TIMEOUT, ENROL_PER_MINUTE, ENROL_TIMEOUT,
+    FIRST_BYTE_TIMEOUT, LINK_ENDS_LOGGED_PER_MINUTE,
+};
+use crate::domain::places::Progress;
 use crate::domain::secret::RegistrationToken;
 use crate::identity::csr::VerifiedCsr;
 use crate::identity::time::TimeSource;
 use crate::observe::metrics::ENROLMENTS;
 use crate::protocol::enrol::{self, Granted, Refused};
+use crate::protocol::written::Written;
+use crate::transport::newcomers::{Advance, Gone, Newcomer, Newcomers};
 use crate::transport::tls::EnrolTls;
+
+/// How soon a handshake that had to wait looks again.
+const BEGIN_AGAIN: Duration = Duration::from_millis(20);
 
 /// The same for an unknown, wrong, used, expired or foreign token and an unknown server.
 const TOKEN_REFUSED: &str = "the registration token was not accepted: it may be expired, used, replaced by \
@@ -42,25 +53,67 @@ pub(super) struct Enrolment {
     pub(super) clock: Arc<dyn TimeSource>,
     pub(super) tls: Arc<EnrolTls>,
     pub(super) stop: Stop,
+    pub(super) pace: Pace,
+}
+
+/// How much anybody gets out of asking.
+#[derive(Debug)]
+pub(super) struct Pace {
+    newcomers: Arc<Newcomers>,
+    handshakes: Handshakes,
+    /// Requests: whoever sends none uses none up.
+    requests: Door,
+    logged: Mutex<Written<&'static str>>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            newcomers: Newcomers::new(ENROL_CONNECTIONS),
+            handshakes: Handshakes::default(),
+            requests: Door::per_minute(ENROL_PER_MINUTE),
+            logged: Mutex::new(Written::per_minute(LINK_ENDS_LOGGED_PER_MINUTE)),
+        }
+    }
+}
+
+impl Pace {
+    /// Waits while too many handshakes were begun where this one comes from and not finished.
+    async fn may_begin(&self, from: IpAddr) {
+        while !self.handshakes.may_begin(from, Instant::now()) {
+            sleep(BEGIN_AGAIN).await;
+        }
+    }
+
+    /// Whether a line about one of this kind is due, and how many of them had none since the last.
+    fn says(&self, kind: &'static str) -> Option<u64> {
+        self.logged.lock().unwrap_or_else(PoisonError::into_inner).handle(kind, Instant::now())
+    }
+}
+
+/// Why a connection ended without an answer.
+#[derive(Debug, thiserror::Error)]
+enum BrokenOff {
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("it said nothing")]
+    Silent,
 }
 
 /// Serves newcomers until told to stop.
 pub(super) async fn run(enrolment: Arc<Enrolment>, listener: TcpListener) {
     let mut served = JoinSet::new();
-    let door = Door::per_minute(ENROL_PER_MINUTE);
     let mut stop = enrolment.stop.clone();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((tcp, from)) => {
                     let from = from.ip().to_canonical();
-                    if served.len() >= ENROL_CONNECTIONS_MAX || !door.lets_in(from) {
-                        count("not read");
-                        debug!(%from, "enrolment attempt not read: too many");
-                        continue;
-                    }
+                    let newcomer = enrolment.pace.newcomers.enter(from);
                     let span = info_span!("enrolment", %from);
-                    served.spawn(serve(Arc::clone(&enrolment), tcp, from).instrument(span));
+                    served.spawn(serve(Arc::clone(&enrolment), tcp, newcomer, from).instrument(span));
                 }
                 Err(error) => {
                     // Out of descriptors, most likely: wait for one to come back.
@@ -76,26 +129,39 @@ pub(super) async fn run(enrolment: Arc<Enrolment>, listener: TcpListener) {
     while served.join_next().await.is_some() {}
 }
 
-async fn serve(enrolment: Arc<Enrolment>, tcp: TcpStream, from: IpAddr) {
-    let exchange = async {
-        let stream = enrolment.tls.accept(tcp).await?;
-        let service = service_fn(|request| async {
-            Ok::<_, std::convert::Infallible>(enrolment.answer(request, from).await)
-        });
-        hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(ENROL_TIMEOUT)
-            .keep_alive(false)
-            .max_buf_size(ENROL_BODY_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), service)
-            .await
-            .map_err(std::io::Error::other)
-    };
-    match timeout(ENROL_TIMEOUT, exchange).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(%error, "enrolment attempt broke off"),
-        Err(_) => debug!("enrolment attempt took longer than {} s", ENROL_TIMEOUT.as_secs()),
+async fn serve(enrolment: Arc<Enrolment>, tcp: TcpStream, mut newcomer: Newcomer, from: IpAddr) {
+    if let Err(why) = exchange(&enrolment, tcp, &mut newcomer, from).await {
+        count("not read");
+        debug!(%why, "enrolment attempt broke off");
     }
+}
+
+/// Each step has its own deadline, and whoever takes the next one keeps the place before those who do not.
+async fn exchange(
+    enrolment: &Enrolment,
+    tcp: TcpStream,
+    newcomer: &mut Newcomer,
+    from: IpAddr,
+) -> Result<(), BrokenOff> {
+    if newcomer.within(FIRST_BYTE_TIMEOUT, tcp.peek(&mut [0])).await?? == 0 {
+        return Err(BrokenOff::Silent);
+    }
+    newcomer.advance().to(Progress::Speaking);
+    newcomer.within(ENROL_HANDSHAKE_TIMEOUT, enrolment.pace.may_begin(from)).await?;
+    let stream = newcomer.within(ENROL_HANDSHAKE_TIMEOUT, enrolment.tls.accept(tcp)).await??;
+    newcomer.advance().to(Progress::Secured);
+    let advance = newcomer.advance().clone();
+    let service = service_fn(|request| async {
+        Ok::<_, std::convert::Infallible>(enrolment.answer(request, from, &advance).await)
+    });
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(ENROL_TIMEOUT)
+        .keep_alive(false)
+        .max_buf_size(ENROL_BODY_BYTES_MAX);
+    let served = builder.serve_connection(TokioIo::new(stream), service);
+    newcomer.within(ENROL_TIMEOUT, served).await?.map_err(|error| std::io::Error::other(error).into())
 }
 
 /// Why a newcomer is sent away, by blame.
@@ -111,8 +177,20 @@ enum Refusal {
 }
 
 impl Enrolment {
-    async fn answer(&self, request: Request<Incoming>, from: IpAddr) -> Response<Full<Bytes>> {
-        let outcome = self.enrol(request, from).await;
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        from: IpAddr,
+        advance: &Advance,
+    ) -> Response<Full<Bytes>> {
+        let outcome = match read(request).await {
+            Ok(request) => {
+                advance.to(Progress::Asked);
+                self.pace.handshakes.finished(from);
+                self.enrol(request, from).await
+            }
+            Err(refusal) => Err(refusal),
+        };
         count(match &outcome {
             Ok(_) => "enrolled",
             Err(Refusal::Request { .. } | Refusal::Token) => "refused",
@@ -129,15 +207,19 @@ impl Enrolment {
         }
     }
 
-    async fn enrol(&self, request: Request<Incoming>, from: IpAddr) -> Result<Granted, Refusal> {
-        let request = read(request).await?;
+    async fn enrol(&self, request: enrol::Request, from: IpAddr) -> Result<Granted, Refusal> {
+        if !self.pace.requests.lets_in(from) {
+            return Err(self.throttle(from));
+        }
         let csr = hex::decode(&request.csr)
             .map_err(|_| bad_request("the certificate request is not hexadecimal"))
             .map(|der| VerifiedCsr::parse_and_verify(&der));
         let csr = match csr? {
             Ok(csr) => csr,
             Err(error) => {
-                warn!(server = %request.server, why = %error, "certificate request refused");
+                if let Some(more) = self.pace.says("certificate request refused") {
+                    warn!(server = %request.server, why = %error, more, "certificate request refused");
+                }
                 self.platform
                     .host_refused(Some(request.server), "enrol", from, &error.to_string())
                     .await
@@ -155,7 +237,9 @@ impl Enrolment {
                 Refusal::Request { status: StatusCode::FORBIDDEN, error: why.to_string() }
             }
             why @ (EnrolRefusal::Wrong | EnrolRefusal::Expired | EnrolRefusal::OtherKey) => {
-                warn!(server = %request.server, %why, "registration token refused");
+                if let Some(more) = self.pace.says("registration token refused") {
+                    warn!(server = %request.server, %why, more, "registration token refused");
+                }
                 Refusal::Token
             }
         })?;
@@ -173,6 +257,20 @@ impl Enrolment {
             trust_domain: self.authority.trust().trust_domain().to_string(),
             now,
         })
+    }
+}
+
+impl Enrolment {
+    fn throttle(&self, from: IpAddr) -> Refusal {
+        if let Some(more) = self.pace.says("throttled") {
+            warn!(%from, more, "enrolment refused: more than {ENROL_PER_MINUTE} requests of one address a minute");
+        }
+        Refusal::Request {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            error: format!(
+                "this address asked more than {ENROL_PER_MINUTE} times within a minute; try again in a minute"
+            ),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod agents;
 mod audit;
 mod channels;
 mod connections;
+mod counted;
 mod enrolment;
 mod entry;
 mod error;
@@ -30,7 +31,7 @@ mod viewer;
 mod views;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{self, Arc, MutexGuard, PoisonError};
 
 use tokio::sync::Mutex;
 
@@ -66,6 +67,8 @@ pub struct Platform {
     seal: seal::SealingKey,
     time: Arc<dyn TimeSource>,
     presence: Mutex<presence::Presence>,
+    counted: sync::Mutex<counted::Counted>,
+    handed_out: sync::Mutex<secrets::HandedOut>,
 }
 
 impl Platform {
@@ -76,12 +79,23 @@ impl Platform {
         let store = Store::open(&state.join(DATABASE)).await?;
         let keeps_secrets = !store.read().await?.sealed_secrets().await?.is_empty();
         let seal = seal::SealingKey::open(&folder, keeps_secrets)?;
-        Ok(Self { store, seal, time, presence: Mutex::default() })
+        Ok(Self {
+            store,
+            seal,
+            time,
+            presence: Mutex::default(),
+            counted: sync::Mutex::default(),
+            handed_out: sync::Mutex::default(),
+        })
     }
 
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.time.now()
+    }
+
+    fn counted(&self) -> MutexGuard<'_, counted::Counted> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Differs from the last answer when anything was committed since, by any process. One watcher
@@ -93,6 +107,7 @@ impl Platform {
     /// Writes what waits in memory and releases the database.
     pub async fn close(&self) -> Result<(), PlatformError> {
         self.flush_all_reports().await?;
+        self.flush_counted().await?;
         self.store.close().await;
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{oneshot, watch};
 
 use crate::domain::id::ServerId;
+use crate::domain::limits::CONTROL_LINKS_MAX;
 
 #[derive(Debug, Default)]
 pub struct Presence {
@@ -47,6 +48,13 @@ impl Presence {
         self.lock().insert(server, Present { seat: number, addresses, hidden_from, _in_use: in_use });
         self.changed();
         Seat { presence: Arc::clone(self), server, number, replaced }
+    }
+
+    /// Whether a link of `server` may be served: it has one already, or there are not too many.
+    #[must_use]
+    pub fn has_room_for(&self, server: ServerId) -> bool {
+        let present = self.lock();
+        present.len() < CONTROL_LINKS_MAX || present.contains_key(&server)
     }
 
     /// What `asker` may know of where `server` is: nothing of one that is away, has not reported yet

@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{error, info};
 
 use super::authority::{Authority, AuthorityError};
-use super::control::{self, Control};
+use super::control::{self, Control, Pace};
 use super::door::Door;
 use super::enrolment::{self, Enrolment};
 use super::platform::{OpenError, Platform, PlatformError};
@@ -168,6 +168,7 @@ impl Gateway {
             clock: Arc::clone(&clock),
             tls: Arc::clone(&tls),
             stop: stopping.clone(),
+            pace: enrolment::Pace::default(),
         };
         let control = Control {
             platform: Arc::clone(&platform),
@@ -178,6 +179,7 @@ impl Gateway {
             changes: heard.clone(),
             stop: stopping.clone(),
             audited: Door::per_minute(REFUSALS_AUDITED_PER_MINUTE),
+            pace: Pace::default(),
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(enrolment::run(Arc::new(enrolment), tcp));
@@ -289,6 +291,9 @@ async fn keep_house(platform: Arc<Platform>, relay: Arc<RelayKeeper>) {
         relay.measure();
         if let Err(error) = platform.flush_reports().await {
             error!(%error, "reports of agents could not be written; trying again");
+        }
+        if let Err(error) = platform.flush_counted().await {
+            error!(%error, "what agents and strangers repeated could not be counted in the audit");
         }
         if swept_at.is_none_or(|swept_at| now - swept_at >= SECRETS_SWEPT_EVERY) {
             swept_at = Some(now);

@@ -50,6 +50,9 @@ const DICOM_STORE_LATENCY: &str = "adit_dicom_store_seconds";
 const ADMIN_REQUESTS: &str = "adit_admin_requests_total";
 
 pub const CONTROL_LINKS: &str = "adit_gateway_control_links";
+pub const CONTROL_NEWCOMERS_HELD: &str = "adit_gateway_control_newcomers";
+/// Labelled `why`, one of a fixed few words.
+pub const NEWCOMERS_GONE: &str = "adit_gateway_control_newcomers_gone_total";
 /// Labelled `outcome`, one of a fixed few words.
 pub const ENROLMENTS: &str = "adit_gateway_enrolments_total";
 pub const LINK_REFUSALS: &str = "adit_gateway_link_refusals_total";
@@ -96,6 +99,12 @@ const DESCRIPTIONS: &[(Kind, &str, &str)] = &[
     ),
     (Kind::Counter, ADMIN_REQUESTS, "Requests of admin sessions judged here, by outcome."),
     (Kind::Gauge, CONTROL_LINKS, "Control links the gateway serves now."),
+    (Kind::Gauge, CONTROL_NEWCOMERS_HELD, "Control links whose agent is not known yet."),
+    (
+        Kind::Counter,
+        NEWCOMERS_GONE,
+        "Control links that ended, or were not answered, before their agent was known; by why.",
+    ),
     (Kind::Counter, ENROLMENTS, "Enrolment requests, by outcome."),
     (Kind::Counter, LINK_REFUSALS, "Control links the gateway refused; the log and the audit say why."),
     (Kind::Counter, relay::PACKETS, "Packets forwarded between agents that have no direct path."),

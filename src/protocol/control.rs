@@ -15,6 +15,7 @@ use crate::domain::id::{BootId, ConnectionId, KeyFingerprint, RouteId, ServerId}
 use crate::domain::limits::CONTROL_MESSAGE_BYTES_MAX;
 use crate::domain::path::PathKind;
 use crate::domain::time::Timestamp;
+use crate::protocol::text::{self, Software};
 
 /// The version this build speaks. A gateway serves every version it knows; an agent that speaks
 /// none of them is told which to install.
@@ -34,11 +35,14 @@ pub struct Rule {
     pub side: Side,
     pub peer: ServerId,
     pub peer_route: RouteId,
-    /// Public names, for people: the route is shown as `{source} → {target}`.
+    /// Public names, for people: the route is shown as `{source} → {target}`. What is no name is read as
+    /// `unnamed`, so that one bad rule costs neither the link nor the others.
+    #[serde(deserialize_with = "text::name")]
     pub source_name: String,
+    #[serde(deserialize_with = "text::name")]
     pub target_name: String,
     /// The public name of the other organization, for the audit of admin sessions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "text::name_if_any")]
     pub peer_organization: Option<String>,
     pub activity: Activity,
     /// Rises with every Rotate Secrets; a secret of a lower epoch is dead for new handshakes.
@@ -77,7 +81,7 @@ pub enum ToGateway {
     /// First on every link.
     Hello {
         version: u16,
-        software: String,
+        software: Software,
         boot: BootId,
     },
     Heartbeat {
@@ -123,6 +127,7 @@ pub enum ToGateway {
     },
     /// A certificate signing request, DER in hex, over the key already on file.
     Renew {
+        #[serde(deserialize_with = "text::digits")]
         csr: String,
     },
 }
@@ -162,6 +167,7 @@ pub enum ToAgent {
     Secret {
         connection: ConnectionId,
         epoch: u32,
+        #[serde(deserialize_with = "text::digits")]
         secret: String,
     },
     /// This side fetched it before, or it was deleted: rotate, or write it into the agent's file.
@@ -170,10 +176,12 @@ pub enum ToAgent {
     },
     /// The new leaf, DER in hex.
     Renewed {
+        #[serde(deserialize_with = "text::digits")]
         leaf: String,
     },
     /// The gateway ends the link and says why.
     Goodbye {
+        #[serde(deserialize_with = "text::reason")]
         reason: String,
     },
 }

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::domain::id::{RouteId, ServerId};
 use crate::domain::time::Timestamp;
+use crate::protocol::text;
 
 pub const PATH: &str = "/api/v1/enrol";
 
@@ -43,6 +44,7 @@ pub struct Granted {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
     /// One line for the operator of the agent.
+    #[serde(deserialize_with = "text::reason")]
     pub error: String,
 }
 

@@ -54,9 +54,15 @@ pub struct AuditRow {
 
 impl Tx {
     pub async fn append_audit(&mut self, entry: &AuditRecord) -> Result<(), StoreError> {
+        self.append_audit_times(entry, 1).await
+    }
+
+    /// The same for something that happened `times`, which must not be 0.
+    pub async fn append_audit_times(&mut self, entry: &AuditRecord, times: u32) -> Result<(), StoreError> {
         let query =
-            sql("INSERT INTO audit (at, organization, actor, action, object, outcome, detail, bucket)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (bucket) DO UPDATE SET times = times + 1")
+            sql("INSERT INTO audit (at, organization, actor, action, object, outcome, detail, bucket, times)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+             ON CONFLICT (bucket) DO UPDATE SET times = times + excluded.times")
             .bind(entry.at.as_millis())
             .bind(entry.organization.map(text))
             .bind(entry.actor.clone())
@@ -64,7 +70,8 @@ impl Tx {
             .bind(entry.object.clone())
             .bind(entry.outcome.word())
             .bind(entry.detail.clone())
-            .bind(entry.bucket.clone());
+            .bind(entry.bucket.clone())
+            .bind(i64::from(times));
         self.run("writing the audit log", query).await.map(drop)
     }
 

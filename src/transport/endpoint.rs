@@ -319,6 +319,11 @@ impl Incoming {
         self.0.remote_address()
     }
 
+    /// Leaves it unanswered; whoever is there asks again.
+    pub fn ignore(self) {
+        self.0.ignore();
+    }
+
     /// Finishes the handshake.
     pub async fn accept(self) -> Result<Connection, TransportError> {
         finish(self.0.accept().map_err(TransportError::lost)?).await
@@ -371,6 +376,12 @@ impl Connection {
         let window = VarInt::from_u64(receive_window(streams)).unwrap_or(VarInt::MAX);
         self.0.set_receive_window(window);
         self.0.set_send_window(limits::TUNNEL_SEND_WINDOW);
+    }
+
+    /// Takes control messages in full from an agent that is welcome.
+    pub fn admit_control(&self) {
+        self.0.set_receive_window(VarInt::from_u32(CONTROL_WINDOW));
+        self.0.set_send_window(u64::from(CONTROL_WINDOW));
     }
 
     pub fn close(&self, why: Code) {
@@ -558,7 +569,12 @@ fn client_config(
 
 fn control_server_config(identity: &Identity, trust: &Trust) -> Result<ServerConfig, TransportError> {
     let mut config = server_config(identity, trust, Dates::Ignore, control::ALPN)?;
-    config.transport_config(Arc::new(control_transport()));
+    let mut transport = control_transport();
+    // Until the agent's standing is known.
+    transport
+        .receive_window(VarInt::from_u32(limits::CONTROL_OPENING_BYTES_MAX))
+        .send_window(u64::from(limits::CONTROL_OPENING_BYTES_MAX));
+    config.transport_config(Arc::new(transport));
     // An agent behind a NAT may change its address; quinn validates the new one.
     config.migration(true);
     Ok(config)

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use adit::demo::admin_client::{open, shown_key};
 use adit::demo::admin_mirth::{AdminMirth, PASSWORD, USER};
 use adit::domain::access::Access;
+use adit::domain::limits::{ADMIN_HANDSHAKE_TIMEOUT, ADMIN_STREAMS_MAX, FIRST_BYTE_TIMEOUT};
 use adit::identity::stand_in::MirthCertificate;
 use adit::transport::tls::LocalTls;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use super::lab::{Lab, Part, TARGET_OWNER, eventually};
@@ -187,4 +188,32 @@ async fn large_bodies_of_a_view_only_partner_are_held_two_at_a_time() {
     let most = most_mb();
     println!("{taken} of {CLIENTS} bodies of {} MB sent on: the agent held {most} MB at most", BODY >> 20);
     assert!(most < RESIDENT_MB_MAX, "{most} MB");
+}
+
+/// As many as the port carries, from a user of the managing host who has no business there.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_is_answered_while_silent_local_connections_hold_every_place() {
+    let mirth = AdminMirth::start(TcpListener::bind(("127.0.0.1", 0)).await.unwrap()).unwrap();
+    let lab = Lab::managing(mirth.address(), &[Access::ReadOnly]).await;
+    let address = lab.admin[0].listen;
+    let key = Some(shown_key(address).await.unwrap());
+    let mut silent = Vec::new();
+    for _ in 0..2 * ADMIN_STREAMS_MAX {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let mut idle = Vec::new();
+    for _ in 0..2 * ADMIN_STREAMS_MAX {
+        // TLS and nothing more. Those before may have lost their place by now.
+        idle.push(open(address, key).await);
+    }
+    let began = Instant::now();
+    let mut client = lab.administrator(0).await;
+    assert_eq!(client.log_in(BASE, USER, PASSWORD).await.unwrap().status, 200);
+    let took = began.elapsed();
+    println!("logged in after {took:?} beside {} silent and {} idle connections", silent.len(), idle.len());
+    assert!(
+        took < FIRST_BYTE_TIMEOUT.max(ADMIN_HANDSHAKE_TIMEOUT),
+        "it waited for somebody's limit: {took:?}"
+    );
+    mirth.shutdown().await;
 }

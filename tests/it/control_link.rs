@@ -2,15 +2,19 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use adit::domain::access::Access;
 use adit::domain::connection::ConnectionType;
-use adit::domain::id::ConnectionId;
-use adit::domain::limits::{LEAF_LIFE, PEER_ADDRESSES_MAX};
+use adit::domain::id::{ConnectionId, ServerId};
+use adit::domain::limits::{AUDIT_ROWS_BURST, CONTROL_OPENINGS_BURST, LEAF_LIFE, PEER_ADDRESSES_MAX};
 use adit::gateway::platform::{Actor, AdminOffer, OfferLife};
 use adit::identity::key::KeyPair;
 use adit::identity::tls::Identity;
-use adit::protocol::control::{Activity, Change, SessionReport, SessionStage, ToAgent, ToGateway};
+use adit::protocol::control::{
+    Activity, Change, PeerRefusal, SessionReport, SessionStage, ToAgent, ToGateway,
+};
+use adit::protocol::frame::Code;
 
 use tokio::time::timeout;
 
@@ -257,4 +261,96 @@ async fn a_stopping_gateway_says_goodbye_and_serves_again_from_its_state() {
     let (world, reason) = tokio::join!(world.restart_gateway(), link.goodbye());
     assert!(reason.contains("stopping"));
     agent.welcomed(&world).await;
+}
+
+/// How many rows the log that `actor` reads has.
+async fn rows(world: &World, actor: &Actor) -> usize {
+    world.gateway.platform().audit(actor, 10_000).await.unwrap().len()
+}
+
+#[tokio::test]
+async fn a_secret_that_is_fetched_again_and_again_hides_nothing_in_either_log() {
+    const FETCHES: usize = 6_000;
+    let world = World::start().await;
+    let pair = world.pair().await;
+    let before = rows(&world, &world.operator).await;
+    let mut link = pair.source.welcomed(&world).await;
+    for _ in 0..FETCHES {
+        link.say(ToGateway::FetchSecret { connection: pair.connection }).await;
+        assert!(matches!(link.next().await, Ok(ToAgent::Secret { .. })));
+    }
+    let log = world.gateway.platform().audit(&world.operator, 10_000).await.unwrap();
+    let fetched: Vec<_> = log.iter().filter(|row| row.action == "fetch secret").collect();
+    let times: u32 = fetched.iter().map(|row| row.times).sum();
+    println!("{FETCHES} fetches of one secret: {} rows", log.len() - before);
+    // Two logs; a row for the first, and one a minute for the others.
+    assert_eq!(times as usize, 2 * FETCHES, "all are counted");
+    assert!(log.len() - before <= 10, "{} rows", log.len() - before);
+    let partners = world.gateway.platform().audit(&pair.target_actor, 20).await.unwrap();
+    assert!(partners.iter().any(|row| row.action != "fetch secret"), "what others did is still to be seen");
+}
+
+#[tokio::test]
+async fn peers_that_an_agent_makes_up_fill_no_log() {
+    const PEERS: usize = 3_000;
+    let world = World::start().await;
+    let pair = world.pair().await;
+    let before = rows(&world, &world.operator).await;
+    let mut link = pair.source.welcomed(&world).await;
+    for number in 0..PEERS {
+        let mut id = [0x5a; 16];
+        id[..8].copy_from_slice(&number.to_be_bytes());
+        let peer = Some(ServerId::from_random(id));
+        link.say(ToGateway::RefusedPeer { connection: None, peer, reason: PeerRefusal::Unlisted }).await;
+    }
+    let refused = async || {
+        let log = world.gateway.platform().audit(&world.operator, 10_000).await.unwrap();
+        let told = log.iter().filter(|row| row.action == "refuse peer");
+        (log.len(), told.map(|row| row.times as usize).sum::<usize>())
+    };
+    eventually(async || refused().await.1 == PEERS).await;
+    let written = refused().await.0 - before;
+    println!("{PEERS} made-up peers: {written} rows");
+    assert!(written <= AUDIT_ROWS_BURST as usize + 10, "{written} rows");
+}
+
+#[tokio::test]
+async fn what_an_agent_says_of_its_build_is_short_and_printable() {
+    let world = World::start().await;
+    let agent = world.enrolled("a").await;
+    for software in ["x".repeat(1_000_000), "0.1\n0".into()] {
+        let mut link = agent.dial(&world).await.unwrap();
+        let boot = "0101010101010101";
+        let hello = serde_json::json!({ "type": "hello", "version": 1, "software": software, "boot": boot });
+        link.sender.send(&hello).await.unwrap();
+        assert!(link.next().await.is_err_and(|end| end.peer_code() == Some(Code::Protocol)));
+    }
+    agent.welcomed(&world).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_opens_links_over_and_over_holds_up_no_other() {
+    let world = World::start().await;
+    let (busy, other) = (world.enrolled("busy").await, world.enrolled("other").await);
+    let mut links = Vec::new();
+    let mut refused = 0;
+    for _ in 0..4 * CONTROL_OPENINGS_BURST {
+        match busy.dial(&world).await {
+            // It never says hello.
+            Ok(mut link) => {
+                let answer = timeout(Duration::from_millis(1), link.receiver.receive::<ToAgent>()).await;
+                refused += usize::from(answer.is_ok_and(|end| end.is_err()));
+                links.push(link);
+            }
+            Err(_) => refused += 1,
+        }
+    }
+    other.welcomed(&world).await;
+    let mut open = 0;
+    for link in &mut links {
+        let answer = timeout(Duration::from_millis(1), link.receiver.receive::<ToAgent>()).await;
+        open += usize::from(answer.is_err());
+    }
+    println!("{} links dialled, {refused} refused at once, {open} open", 4 * CONTROL_OPENINGS_BURST);
+    assert!(open < 3 * CONTROL_OPENINGS_BURST as usize, "{open} are open");
 }

@@ -1,10 +1,11 @@
 //! Enrolment over real TLS: what is given, and every way of being sent away.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use adit::agent::enrol::EnrolError;
 use adit::config::connector::Connector;
-use adit::domain::limits::ENROL_CONNECTIONS_MAX;
+use adit::domain::limits::{ENROL_CONNECTIONS, ENROL_PER_MINUTE, ENROL_TIMEOUT};
 use adit::domain::secret::RegistrationToken;
 use adit::identity::error::IdentityError;
 use adit::identity::key::KeyPair;
@@ -14,6 +15,7 @@ use adit::protocol::enrol;
 use adit::transport::tls::connect_enrol;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::world::World;
 
@@ -174,33 +176,93 @@ async fn a_request_that_asks_for_more_than_a_key_is_refused_and_spends_no_token(
 }
 
 #[tokio::test]
-async fn an_address_that_asks_too_often_is_not_read_any_more() {
+async fn an_address_that_asks_too_often_is_told_to_wait() {
     let world = World::start().await;
-    let address = world.gateway.address();
-    for _ in 0..adit::domain::limits::ENROL_PER_MINUTE.get() {
-        drop(TcpStream::connect(address).await.unwrap());
+    let server = world.server("a").await;
+    let connector = world.connector(server).await;
+    let wrong = format!(r#"{{"server":"{server}","token":"00","csr":"00"}}"#);
+    for _ in 0..ENROL_PER_MINUTE.get() {
+        let answer = exchange(&world, &connector, &post(enrol::PATH, &wrong)).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     }
-    let mut turned_away = TcpStream::connect(address).await.unwrap();
-    let read = turned_away.read(&mut [0]).await;
-    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    let answer = exchange(&world, &connector, &post(enrol::PATH, &wrong)).await;
+    assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+    assert!(answer.contains("try again in a minute"), "{answer}");
+}
+
+/// A load balancer's health checks, for example.
+#[tokio::test]
+async fn connections_that_ask_for_nothing_use_up_no_enrolments() {
+    let world = World::start().await;
+    let server = world.server("a").await;
+    let host = world.host("a");
+    host.write(&world.connector(server).await);
+    for _ in 0..4 * ENROL_PER_MINUTE.get() {
+        drop(TcpStream::connect(world.gateway.address()).await.unwrap());
+    }
+    host.enrol().await.unwrap();
+}
+
+/// Connects from 127.0.0.`last`, of which loopback has many.
+async fn connect_from(world: &World, last: usize) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    let last = u8::try_from(last).unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, last], 0))).unwrap();
+    socket.connect(world.gateway.address()).await.unwrap()
+}
+
+/// Whether it is still served within a moment far shorter than any limit of ours.
+async fn is_kept(tcp: &mut TcpStream) -> bool {
+    timeout(Duration::from_millis(500), tcp.read(&mut [0])).await.is_err()
 }
 
 #[tokio::test]
-async fn more_newcomers_at_a_time_than_are_served_are_not_read() {
+async fn a_newcomer_is_enrolled_at_once_though_many_addresses_hold_every_place_in_silence() {
     let world = World::start().await;
-    let mut held = Vec::new();
-    for number in 0..=ENROL_CONNECTIONS_MAX {
-        // Every address may try a few times only, and loopback has many.
-        let last = u8::try_from(2 + number / 16).unwrap();
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.bind(SocketAddr::from(([127, 0, 0, last], 0))).unwrap();
-        held.push(socket.connect(world.gateway.address()).await.unwrap());
+    let server = world.server("a").await;
+    let host = world.host("a");
+    host.write(&world.connector(server).await);
+    let mut silent = Vec::new();
+    for number in 0..52 * 5 {
+        silent.push(connect_from(&world, 2 + number % 52).await);
     }
-    let mut one_more = held.pop().unwrap();
-    let read = one_more.read(&mut [0]).await;
-    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
-    let waiting = held[0].try_read(&mut [0]);
-    assert!(waiting.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
+    let began = Instant::now();
+    host.enrol().await.unwrap();
+    let took = began.elapsed();
+    println!("enrolled after {took:?} beside {} silent connections", silent.len());
+    // It held no place until then: the silent ones' own time was not over.
+    assert!(took < ENROL_TIMEOUT, "{took:?}");
+}
+
+#[tokio::test]
+async fn a_newcomer_is_enrolled_though_many_addresses_begin_tls_and_go_silent() {
+    let world = World::start().await;
+    let server = world.server("a").await;
+    let host = world.host("a");
+    host.write(&world.connector(server).await);
+    let mut silent = Vec::new();
+    for number in 0..52 * 5 {
+        let mut tcp = connect_from(&world, 2 + number % 52).await;
+        // The head of a TLS record that never comes.
+        tcp.write_all(&[0x16, 3, 1, 2, 0]).await.unwrap();
+        silent.push(tcp);
+    }
+    host.enrol().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_speaks_keeps_the_place_while_silent_ones_of_the_same_address_lose_theirs() {
+    let world = World::start().await;
+    let mut speaking = connect_from(&world, 2).await;
+    speaking.write_all(&[0x16]).await.unwrap();
+    let mut first = connect_from(&world, 2).await;
+    // As many as one address may have.
+    let mut others = Vec::new();
+    for _ in 0..ENROL_CONNECTIONS.of_address {
+        others.push(connect_from(&world, 2).await);
+    }
+    assert!(matches!(first.read(&mut [0]).await, Ok(0) | Err(_)));
+    assert!(is_kept(&mut speaking).await);
 }
 
 fn post(path: &str, body: &str) -> String {

@@ -21,6 +21,7 @@ use adit::domain::access::Access;
 use adit::domain::connection::Protocol;
 use adit::domain::path::{PathChoice, PathKind};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
@@ -301,6 +302,17 @@ impl Lab {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
         kilobytes * 1024
+    }
+
+    /// What a running part's metrics say; `None` while they are not served.
+    pub async fn metrics(&self, part: Part) -> Option<String> {
+        let config = fs::read_to_string(self.config(part)).unwrap();
+        let address = config.lines().find_map(|line| line.strip_prefix("metrics"))?;
+        let mut tcp = TcpStream::connect(address.trim_matches([' ', '=', '"'])).await.ok()?;
+        tcp.write_all(b"GET /metrics HTTP/1.1\r\nHost: lab\r\n\r\n").await.ok()?;
+        let mut text = String::new();
+        tcp.read_to_string(&mut text).await.ok()?;
+        Some(text)
     }
 
     /// Waits until the gateway takes newcomers.

@@ -29,6 +29,7 @@ mod dicom_interop;
 mod enrolment;
 mod flow;
 mod gateway_away;
+mod half_open;
 mod hostile_text;
 mod impaired;
 mod impostor;

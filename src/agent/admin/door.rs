@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -16,14 +16,17 @@ use tokio::time::timeout;
 
 use super::host_check::{Host, HostScan, Hosts};
 use super::sessions::Sessions;
+use super::streams::{Activity, Streams};
 use crate::agent::context::Context;
 use crate::agent::entries::LiveEntry;
 use crate::config::agent::AdminManaging;
 use crate::domain::limits;
+use crate::domain::places::Progress;
 use crate::mirth::http;
 use crate::observe::audit::{AuditEntry, RefusalKind};
 use crate::protocol::admin::AdminOpening;
 use crate::transport::duplex::{Duplex, Incoming, Outgoing};
+use crate::transport::newcomers::{Newcomer, Newcomers};
 use crate::transport::tls::{HttpsStream, LocalTls};
 use crate::transport::tunnel::Tunnel;
 
@@ -39,17 +42,23 @@ const NO_TLS: &str = "no TLS handshake";
 const NO_REQUEST: &str = "no request came in time";
 const OTHER_HOST: &str = "another Host than this listener's, or no request of HTTP/1.1";
 const NO_SESSION: &str = "no session could be opened";
+const NO_ROOM: &str = "as many HTTP connections as `streams_max` allows";
 
 pub struct Door {
     config: AdminManaging,
     tls: LocalTls,
     sessions: Arc<Sessions>,
+    /// Clients that have not asked for anything: any user of this host can have any number of them.
+    newcomers: Arc<Newcomers>,
+    /// Those that have.
+    streams: Streams,
 }
 
 impl Door {
     #[must_use]
-    pub fn new(config: AdminManaging, tls: LocalTls, sessions: Arc<Sessions>) -> Self {
-        Self { config, tls, sessions }
+    pub fn new(config: AdminManaging, tls: LocalTls, sessions: Arc<Sessions>, streams_max: u32) -> Self {
+        let newcomers = Newcomers::new(limits::ADMIN_NEWCOMERS);
+        Self { config, tls, sessions, newcomers, streams: Streams::new(streams_max) }
     }
 
     /// Serves one client. Returned from early, its connection is reset.
@@ -67,9 +76,10 @@ impl Door {
             context.note_fault(&entry, &what);
             return self.refuse(&context, &entry, address, 0, NOT_ALLOWED).await;
         }
+        let newcomer = self.newcomers.enter(address);
         let connection = tunnel.connection().clone();
         let served = tokio::select! {
-            served = self.serve(&context, &entry, tcp, address, &tunnel) => served,
+            served = self.serve(&context, &entry, tcp, newcomer, address, &tunnel) => served,
             _ = connection.closed() => None,
         };
         entry.facts.count_stream(served.is_none());
@@ -81,30 +91,34 @@ impl Door {
         context: &Context,
         entry: &LiveEntry,
         tcp: TcpStream,
+        mut newcomer: Newcomer,
         address: IpAddr,
         tunnel: &Arc<Tunnel>,
     ) -> Option<()> {
         let hosts = Hosts::new(self.config.listen, tcp.local_addr().ok()?, &self.config.names);
-        let accepting = timeout(limits::ADMIN_HANDSHAKE_TIMEOUT, self.tls.accept(tcp));
-        let mut client = match accepting.await {
-            Ok(Ok(client)) => client,
-            failed => {
-                // One that went by itself was denied nothing.
-                if failed.is_err()
-                    || failed.is_ok_and(|accepted| accepted.is_err_and(|error| is_refusal(&error)))
-                {
-                    self.refuse(context, entry, address, 0, NO_TLS).await;
+        // Whoever asked nothing was denied nothing.
+        let asked = newcomer.within(limits::FIRST_BYTE_TIMEOUT, tcp.peek(&mut [0])).await;
+        let Ok(Ok(1..)) = asked else { return Some(()) };
+        newcomer.advance().to(Progress::Speaking);
+        let mut client =
+            match newcomer.within(limits::ADMIN_HANDSHAKE_TIMEOUT, self.tls.accept(tcp)).await {
+                Ok(Ok(client)) => client,
+                failed => {
+                    // One that went by itself was denied nothing.
+                    if failed.map_or(true, |accepted| accepted.is_err_and(|error| is_refusal(&error))) {
+                        self.refuse(context, entry, address, 0, NO_TLS).await;
+                    }
+                    return Some(());
                 }
-                return Some(());
-            }
-        };
+            };
+        newcomer.advance().to(Progress::Secured);
         let mut input = BytesMut::new();
-        let first = timeout(limits::ADMIN_HEAD_TIMEOUT, first_request(&hosts, &mut client, &mut input)).await;
-        let Ok(first) = first else {
+        let asking = first_request(&hosts, &mut client, &mut input);
+        let Ok(first) = newcomer.within(limits::ADMIN_HEAD_TIMEOUT, asking).await else {
             self.refuse(context, entry, address, 408, NO_REQUEST).await;
             return Some(());
         };
-        // Whoever asked nothing was denied nothing.
+        drop(newcomer);
         let Some(is_ours) = first else { return input.is_empty().then_some(()) };
         if !is_ours {
             let what =
@@ -114,6 +128,12 @@ impl Door {
             return say(&mut client, 421, "adit: this listener does not serve that Host.").await;
         }
         let first = input.freeze();
+        let Some(place) = self.streams.take().await else {
+            let reason = "adit: this admin connection carries as many HTTP connections as its `streams_max` \
+                 allows; close some, or raise it.";
+            self.refuse(context, entry, address, 503, NO_ROOM).await;
+            return say(&mut client, 503, reason).await;
+        };
         let attendance = match self.sessions.attend(context, entry, address).await {
             Ok(attendance) => attendance,
             Err(error) => {
@@ -127,7 +147,11 @@ impl Door {
         let opening = AdminOpening { local_peer: address }.encode();
         outgoing.write(&mut Bytes::copy_from_slice(&opening)).await.ok()?;
         let (reading, writing) = tokio::io::split(client);
-        let ended = join(reading, writing, incoming, outgoing, first).await;
+        let activity = &*place.activity;
+        let ended = tokio::select! {
+            ended = join(reading, writing, incoming, outgoing, first, activity) => ended,
+            () = activity.must_go() => None,
+        };
         drop(attendance);
         ended
     }
@@ -174,13 +198,14 @@ async fn join(
     mut incoming: Incoming<'_>,
     outgoing: Outgoing<'_>,
     first: Bytes,
+    activity: &Activity,
 ) -> Option<()> {
     let broke_off = AtomicBool::new(false);
-    let mut downward = pin!(downward(&mut writing, &mut incoming, &broke_off));
+    let mut downward = pin!(downward(&mut writing, &mut incoming, activity, &broke_off));
     tokio::select! {
         ended = &mut downward => ended?,
         // A client that ended its requests still gets its answers.
-        ended = upward(&mut reading, outgoing, first) => {
+        ended = upward(&mut reading, outgoing, first, activity) => {
             broke_off.store(ended.is_err(), Ordering::Relaxed);
             downward.await?;
         }
@@ -201,6 +226,7 @@ async fn upward(
     reading: &mut ReadHalf<HttpsStream>,
     mut outgoing: Outgoing<'_>,
     first: Bytes,
+    activity: &Activity,
 ) -> io::Result<()> {
     let mut bytes = first;
     let mut block = BytesMut::new();
@@ -215,6 +241,7 @@ async fn upward(
             outgoing.finish();
             return read.map(|_| ());
         }
+        activity.note_asked();
         bytes = block.split().freeze();
     }
 }
@@ -222,6 +249,7 @@ async fn upward(
 async fn downward(
     writing: &mut WriteHalf<HttpsStream>,
     incoming: &mut Incoming<'_>,
+    activity: &Activity,
     broke_off: &AtomicBool,
 ) -> Option<()> {
     while let Some(block) = incoming.gather(BLOCK_BYTES).await.ok()? {
@@ -232,6 +260,7 @@ async fn downward(
         writing.write_all(&block).await.ok()?;
         writing.flush().await.ok()?;
         incoming.delivered(block.len());
+        activity.note_answered(Instant::now());
     }
     if broke_off.load(Ordering::Relaxed) {
         return Some(());

@@ -111,21 +111,27 @@ impl Session<'_> {
             }
             ToGateway::FetchSecret { connection } => self.fetch_secret(connection).await,
             ToGateway::SecretHeld { connection, epoch } => {
-                noted(platform.secret_held(server, connection, epoch).await)
+                noted(platform.secret_held(server, connection, epoch).await).map(drop)
             }
             ToGateway::Report { connection, report } => {
-                noted(platform.report(server, connection, &report, now).await)
+                noted(platform.report(server, connection, &report, now).await).map(drop)
             }
             ToGateway::Unfit { connection, reason } => {
-                warn!(%connection, why = %reason, "an agent's own file forbids a connection");
-                noted(platform.unfit(server, connection, reason).await)
+                let is_new = noted(platform.unfit(server, connection, reason).await)?;
+                if is_new == Some(true) {
+                    warn!(%connection, why = %reason, "an agent's own file forbids a connection");
+                }
+                Ok(())
             }
             ToGateway::RefusedPeer { connection, peer, reason } => {
-                warn!(?connection, ?peer, why = %reason, "an agent refused a peer");
-                noted(platform.refused_peer(server, connection, peer, reason).await)
+                let is_new = noted(platform.refused_peer(server, connection, peer, reason).await)?;
+                if is_new == Some(true) {
+                    warn!(?connection, ?peer, why = %reason, "an agent refused a peer");
+                }
+                Ok(())
             }
             ToGateway::AdminSession { connection, session } => {
-                noted(platform.admin_session(server, connection, &session).await)
+                noted(platform.admin_session(server, connection, &session).await).map(drop)
             }
             ToGateway::Renew { csr } => {
                 let renewed = self.control.renew(self.link, &csr).await?;
@@ -192,12 +198,12 @@ fn reachable(reported: Vec<SocketAddr>, from: SocketAddr) -> Result<Vec<SocketAd
 }
 
 /// A refused note is an agent that lags behind a change; it will hear of it.
-fn noted(outcome: Result<(), AgentError>) -> Result<(), LinkEnd> {
+fn noted<T>(outcome: Result<T, AgentError>) -> Result<Option<T>, LinkEnd> {
     match outcome {
-        Ok(()) => Ok(()),
+        Ok(noted) => Ok(Some(noted)),
         Err(why @ (AgentError::NotFound | AgentError::SecretUnavailable)) => {
             debug!(%why, "an agent's note was not taken");
-            Ok(())
+            Ok(None)
         }
         Err(AgentError::Platform(source)) => Err(LinkEnd::Platform { source }),
     }

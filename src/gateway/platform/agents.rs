@@ -10,8 +10,9 @@ use crate::protocol::control::{Activity, PeerRefusal, Rule, Unfit};
 use crate::store::{Carried, ConnectionRecord, Outcome, StoreError, Tx};
 
 use super::Platform;
-use super::audit::{AgentEntry, minute_bucket};
+use super::audit::AgentEntry;
 use super::connections;
+use super::counted::Teller;
 use super::error::{PlatformError, Refusal};
 
 /// Why an agent's request was not served.
@@ -95,8 +96,9 @@ impl Platform {
     }
 
     /// The agent's own file forbids the connection as it is: Failed, with the reason. Told again in
-    /// a status that knows no such event, it is refused and counted.
-    pub async fn unfit(&self, server: ServerId, id: ConnectionId, reason: Unfit) -> Result<(), AgentError> {
+    /// a status that knows no such event, it is refused and counted. Returns whether it has a row of its
+    /// own.
+    pub async fn unfit(&self, server: ServerId, id: ConnectionId, reason: Unfit) -> Result<bool, AgentError> {
         let mut tx = self.store.write().await?;
         let (connection, side) = self.connection_of(&mut tx, server, id).await?;
         let now = self.now();
@@ -104,12 +106,9 @@ impl Platform {
         let event = Event::AgentRefused;
         let shifted =
             connections::shift(&mut tx, &connection, event, Mover::System, Some(&failure), now).await;
-        let (outcome, detail, bucket) = match shifted {
-            Ok(to) => (Outcome::Done, format!("from {} to {to}: {failure}", connection.status), None),
-            Err(PlatformError::Refused(Refusal::Status(refusal))) => {
-                let bucket = minute_bucket(now, format_args!("unfit {id} {side}"));
-                (Outcome::Refused, refusal.to_string(), Some(bucket))
-            }
+        let (outcome, detail) = match shifted {
+            Ok(to) => (Outcome::Done, format!("from {} to {to}: {failure}", connection.status)),
+            Err(PlatformError::Refused(Refusal::Status(refusal))) => (Outcome::Refused, refusal.to_string()),
             Err(error) => return Err(error.into()),
         };
         let entry = AgentEntry {
@@ -118,29 +117,34 @@ impl Platform {
             object: format!("connection {id}"),
             outcome,
             detail,
-            bucket,
+            bucket: None,
         };
-        entry.write(&mut tx, now, both(&connection)).await?;
-        tx.commit().await?;
-        Ok(())
+        if outcome == Outcome::Done {
+            entry.write(&mut tx, now, both(&connection)).await?;
+            tx.commit().await?;
+            return Ok(true);
+        }
+        drop(tx);
+        let kind = format!("unfit {id} {side}");
+        Ok(self.note_counted(Teller::Agent(server), &kind, entry, both(&connection)).await?)
     }
 
     /// A peer or stranger was refused at a tunnel. Both organizations read it when the connection is
-    /// theirs; repeats within a minute are counted in one row.
+    /// theirs; repeats within a minute are counted in one row. Returns whether it has a row of its own.
     pub async fn refused_peer(
         &self,
         server: ServerId,
         id: Option<ConnectionId>,
         peer: Option<ServerId>,
         reason: PeerRefusal,
-    ) -> Result<(), AgentError> {
-        let mut tx = self.store.write().await?;
+    ) -> Result<bool, AgentError> {
+        let mut tx = self.store.read().await?;
         let Some(teller) = tx.server(server).await? else { return Err(AgentError::NotFound) };
         let connection = match id {
             Some(id) => tx.connection(id).await?.filter(|it| it.side_of(server).is_some()),
             None => None,
         };
-        let now = self.now();
+        drop(tx);
         let object = match (&connection, peer) {
             (Some(connection), _) => format!("connection {}", connection.id),
             (None, Some(peer)) => format!("server {peer}"),
@@ -152,12 +156,11 @@ impl Platform {
             action: "refuse peer",
             detail: reason.to_string(),
             outcome: Outcome::Refused,
-            bucket: Some(minute_bucket(now, format_args!("peer {server} {object} {reason}"))),
+            bucket: None,
             object,
         };
-        entry.write(&mut tx, now, logs).await?;
-        tx.commit().await?;
-        Ok(())
+        let kind = format!("peer {server} {} {reason}", entry.object);
+        Ok(self.note_counted(Teller::Agent(server), &kind, entry, logs).await?)
     }
 
     /// A connection that has this server at one end, and which.

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
 
 use serde::Serialize;
 
@@ -43,6 +42,7 @@ impl Platform {
             Actor::Member { .. } => Some(actor.member(Deed::See)?),
         };
         self.settle_offers().await?;
+        self.flush_counted().await?;
         let mut tx = self.store.read().await?;
         let rows = tx.audit(organization, rows_max.min(AUDIT_ROWS_MAX)).await?;
         Ok(rows.into_iter().map(view).collect())
@@ -67,6 +67,7 @@ fn view(row: AuditRow) -> AuditView {
 pub(super) const GATEWAY: &str = "the gateway";
 
 /// An entry whose actor is no user.
+#[derive(Debug, Clone)]
 pub(super) struct AgentEntry {
     pub(super) actor: String,
     pub(super) action: &'static str,
@@ -84,6 +85,17 @@ impl AgentEntry {
         now: Timestamp,
         logs: impl IntoIterator<Item = Option<OrganizationId>>,
     ) -> Result<(), StoreError> {
+        self.write_times(tx, now, logs, 1).await
+    }
+
+    /// The same for something that happened `times`.
+    pub(super) async fn write_times(
+        &self,
+        tx: &mut Tx,
+        now: Timestamp,
+        logs: impl IntoIterator<Item = Option<OrganizationId>>,
+        times: u32,
+    ) -> Result<(), StoreError> {
         for organization in logs.into_iter().collect::<BTreeSet<_>>() {
             let whose = organization.map_or_else(|| "operator".to_owned(), |it| it.to_string());
             let entry = AuditRecord {
@@ -96,7 +108,7 @@ impl AgentEntry {
                 detail: self.detail.clone(),
                 bucket: self.bucket.as_ref().map(|bucket| format!("{bucket} {whose}")),
             };
-            tx.append_audit(&entry).await?;
+            tx.append_audit_times(&entry, times).await?;
         }
         Ok(())
     }
@@ -105,12 +117,4 @@ impl AgentEntry {
 /// Equal within one minute.
 pub(super) fn minute_bucket(now: Timestamp, what: fmt::Arguments<'_>) -> String {
     format!("{} {what}", now.as_secs().div_euclid(60))
-}
-
-/// One IPv6 host has a whole /64 to come from (RFC 4291 §2.5.4).
-pub(super) fn source_network(source: IpAddr) -> IpAddr {
-    match source.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (!0 << 64))),
-    }
 }

@@ -5,12 +5,14 @@ use std::net::IpAddr;
 use subtle::ConstantTimeEq;
 
 use crate::domain::id::{ConnectionId, KeyFingerprint, RouteId, ServerId};
+use crate::domain::places::address_of;
 use crate::domain::secret::RegistrationToken;
 use crate::domain::time::Timestamp;
 use crate::store::{Outcome, ServerRecord, StoreError, TokenRecord, Tx};
 
 use super::Platform;
-use super::audit::{AgentEntry, minute_bucket, source_network};
+use super::audit::AgentEntry;
+use super::counted::Teller;
 use super::error::PlatformError;
 use super::{secrets, tokens};
 
@@ -94,8 +96,8 @@ impl Platform {
             }
             Err(EnrolRefusal::Platform(error)) => Err(error.into()),
             Err(refusal) => {
-                self.note_refused_enrolment(&mut tx, known.as_ref(), key, source, &refusal).await?;
-                tx.commit().await?;
+                drop(tx);
+                self.note_refused_enrolment(known.as_ref(), key, source, &refusal).await?;
                 Err(refusal)
             }
         }
@@ -110,24 +112,23 @@ impl Platform {
         source: IpAddr,
         why: &str,
     ) -> Result<(), PlatformError> {
-        let mut tx = self.store.write().await?;
         let known = match server {
-            Some(server) => tx.server(server).await?,
+            Some(server) => self.store.read().await?.server(server).await?,
             None => None,
         };
-        let now = self.now();
         let whose = known.as_ref().map_or_else(|| "unknown".to_owned(), |server| server.id.to_string());
-        let network = source_network(source);
         let entry = AgentEntry {
             actor: format!("a host at {source}"),
             action,
             object: format!("server {whose}"),
             outcome: Outcome::Refused,
             detail: why.to_owned(),
-            bucket: Some(minute_bucket(now, format_args!("{action} {network} {whose} {why}"))),
+            bucket: None,
         };
-        entry.write(&mut tx, now, [known.map(|server| server.organization)]).await?;
-        Ok(tx.commit().await?)
+        let kind = format!("{action} {} {whose} {why}", address_of(source));
+        let logs = [known.map(|server| server.organization)];
+        self.note_counted(Teller::Stranger, &kind, entry, logs).await?;
+        Ok(())
     }
 
     /// Whether a leaf over `key` may open a control link for `server` now.
@@ -141,18 +142,17 @@ impl Platform {
             Some(_) => return Ok(()),
         };
         drop(tx);
-        let mut tx = self.store.write().await?;
-        let now = self.now();
         let entry = AgentEntry {
             actor: "a host with a certificate".into(),
             action: "open control link",
             object: format!("server {server}"),
             outcome: Outcome::Refused,
             detail: format!("{refusal} (key {key})"),
-            bucket: Some(minute_bucket(now, format_args!("link {server} {key}"))),
+            bucket: None,
         };
-        entry.write(&mut tx, now, [known.map(|known| known.organization)]).await?;
-        tx.commit().await?;
+        let kind = format!("link {server} {key}");
+        let logs = [known.map(|known| known.organization)];
+        self.note_counted(Teller::Agent(server), &kind, entry, logs).await?;
         Err(refusal)
     }
 
@@ -204,15 +204,12 @@ impl Platform {
     /// Before authentication: one row for each source and minute, counting.
     async fn note_refused_enrolment(
         &self,
-        tx: &mut Tx,
         known: Option<&ServerRecord>,
         key: KeyFingerprint,
         source: IpAddr,
         refusal: &EnrolRefusal,
-    ) -> Result<(), StoreError> {
-        let now = self.now();
+    ) -> Result<(), PlatformError> {
         let whose = known.map_or_else(|| "unknown".to_owned(), |server| server.id.to_string());
-        let network = source_network(source);
         let entry = AgentEntry {
             actor: format!("a host at {source}"),
             action: "enrol",
@@ -222,9 +219,12 @@ impl Platform {
                 EnrolRefusal::Wrong | EnrolRefusal::Expired | EnrolRefusal::Platform(_) => Outcome::Refused,
             },
             detail: format!("{refusal} (key {key})"),
-            bucket: Some(minute_bucket(now, format_args!("enrol {network} {whose} {}", word(refusal)))),
+            bucket: None,
         };
-        entry.write(tx, now, [known.map(|server| server.organization)]).await
+        let kind = format!("enrol {} {whose} {}", address_of(source), word(refusal));
+        let logs = [known.map(|server| server.organization)];
+        self.note_counted(Teller::Stranger, &kind, entry, logs).await?;
+        Ok(())
     }
 }
 

@@ -3,22 +3,36 @@
 //! one of their own twice a minute.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use crate::domain::connection::Side;
 use crate::domain::connectivity::{Connectivity, Fact, Facts, SideFacts};
 use crate::domain::id::{ConnectionId, ServerId};
-use crate::domain::limits::{ACK_TIME_WRITE_EVERY, FACT_WRITE_EVERY};
+use crate::domain::limits::{
+    ACK_TIME_WRITE_EVERY, CONTROL_LINKS_MAX, FACT_WRITE_EVERY, FACTS_AT_ONCE_BURST, FACTS_AT_ONCE_EACH,
+};
 use crate::domain::time::Timestamp;
 use crate::protocol::control::Report;
+use crate::protocol::token_buckets::TokenBuckets;
 use crate::store::{ConnectionRecord, FactRecord, Tx};
 
 use super::Platform;
 use super::agents::AgentError;
 use super::error::PlatformError;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Presence {
     told: BTreeMap<(ConnectionId, Side), Told>,
+    /// What each agent may have written at once; the rest waits for the next round.
+    at_once: TokenBuckets<ServerId>,
+}
+
+impl Default for Presence {
+    fn default() -> Self {
+        let keys_max = 2 * CONTROL_LINKS_MAX;
+        let at_once = TokenBuckets::every(FACTS_AT_ONCE_BURST, FACTS_AT_ONCE_EACH, keys_max);
+        Self { told: BTreeMap::new(), at_once }
+    }
 }
 
 #[derive(Debug)]
@@ -105,8 +119,12 @@ impl Platform {
             }),
         };
         drop(tx);
-        presence.told.insert((id, side), merge(known, id, side, report, at));
-        self.flush(&mut presence, Flush::Due(at)).await?;
+        let told = merge(known, id, side, report, at);
+        let goes = told.goes(Flush::Due(at));
+        presence.told.insert((id, side), told);
+        if goes && presence.at_once.try_take(server, Instant::now()) {
+            self.flush(&mut presence, Flush::Due(at)).await?;
+        }
         Ok(())
     }
 

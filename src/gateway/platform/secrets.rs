@@ -1,21 +1,32 @@
 //! Shared secrets: one view for each owner, one hand-over to each side's agent, deletion, rotation.
 
+use std::collections::BTreeMap;
+use std::sync::{MutexGuard, PoisonError};
+
 use crate::domain::connection::{ConnectionType, Side};
 use crate::domain::id::{ConnectionId, ServerId};
-use crate::domain::limits::{ADMIN_SECRET_VIEWS_MAX, ADMIN_SECRET_VIEWS_WITHIN, SECRET_KEPT_AFTER_HELD};
+use crate::domain::limits::{
+    ADMIN_SECRET_VIEWS_MAX, ADMIN_SECRET_VIEWS_WITHIN, AUDIT_ROWS_COUNTED_MAX, SECRET_KEPT_AFTER_HELD,
+};
 use crate::domain::role::Deed;
 use crate::domain::secret::Secret;
 use crate::domain::status;
 use crate::domain::time::Timestamp;
 use crate::domain::visibility::{self, Datum, Sight, Viewer};
 use crate::identity::chance;
-use crate::store::{Carried, ConnectionRecord, SEALED_BYTES, SecretRecord, Tx};
+use crate::store::{Carried, ConnectionRecord, Outcome, SEALED_BYTES, SecretRecord, Tx};
 
 use super::act::Act;
 use super::agents::{self, AgentError};
+use super::audit::AgentEntry;
+use super::counted::Teller;
 use super::error::{Noun, PlatformError, Refusal};
 use super::seal::SealingKey;
 use super::{Actor, Platform};
+
+/// The epochs that each side's agent has been handed since this process started: the first time is a row of
+/// its own in the audit, and an agent that asks again and again fills nobody's log.
+pub(super) type HandedOut = BTreeMap<(ConnectionId, Side), u32>;
 
 /// A secret on its only way to an owner's eyes.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,18 +62,56 @@ impl Platform {
         id: ConnectionId,
     ) -> Result<(u32, Secret), AgentError> {
         self.forget_secret_if_due(id).await?;
-        let mut tx = self.store.write().await?;
+        let mut tx = self.store.read().await?;
         let (connection, side) = self.connection_of(&mut tx, server, id).await?;
         let kept = tx.secret(id).await?.ok_or(AgentError::NotFound)?;
+        drop(tx);
         if agents::activity(connection.status).is_none() || kept.held_at(side).is_some() {
             return Err(AgentError::SecretUnavailable);
         }
         let sealed = kept.sealed.ok_or(AgentError::SecretUnavailable)?;
         let secret = self.seal.open_sealed(id, kept.epoch, &sealed).map_err(PlatformError::from)?;
-        let detail = format!("epoch {}, to the {side}'s agent", kept.epoch);
-        self.note_agent(&mut tx, &connection, side, "fetch secret", detail).await?;
-        tx.commit().await?;
+        self.note_handed_out(server, &connection, side, kept.epoch).await?;
         Ok((kept.epoch, secret))
+    }
+
+    /// In both logs before the secret goes out.
+    async fn note_handed_out(
+        &self,
+        server: ServerId,
+        connection: &ConnectionRecord,
+        side: Side,
+        epoch: u32,
+    ) -> Result<(), PlatformError> {
+        let before = self.handed_out().get(&(connection.id, side)).copied();
+        if before != Some(epoch) {
+            let mut tx = self.store.write().await?;
+            let detail = format!("epoch {epoch}, to the {side}'s agent");
+            self.note_agent(&mut tx, connection, side, "fetch secret", detail).await?;
+            tx.commit().await?;
+            let mut handed_out = self.handed_out();
+            if handed_out.len() >= AUDIT_ROWS_COUNTED_MAX {
+                // Each has a row once more.
+                handed_out.clear();
+            }
+            handed_out.insert((connection.id, side), epoch);
+            return Ok(());
+        }
+        let entry = AgentEntry {
+            actor: format!("agent of {}", connection.end(side).name()),
+            action: "fetch secret",
+            object: format!("connection {}", connection.id),
+            outcome: Outcome::Done,
+            detail: format!("epoch {epoch}, to the {side}'s agent, again"),
+            bucket: None,
+        };
+        let kind = format!("fetch again {} {side} {epoch}", connection.id);
+        self.note_counted(Teller::Agent(server), &kind, entry, agents::both(connection)).await?;
+        Ok(())
+    }
+
+    fn handed_out(&self) -> MutexGuard<'_, HandedOut> {
+        self.handed_out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// That side's agent has the secret of this epoch on disk, fetched or typed in by its operator.
@@ -73,12 +122,17 @@ impl Platform {
         id: ConnectionId,
         epoch: u32,
     ) -> Result<(), AgentError> {
-        let mut tx = self.store.write().await?;
-        let (connection, side) = self.connection_of(&mut tx, server, id).await?;
-        let kept = tx.secret(id).await?.ok_or(AgentError::NotFound)?;
-        if kept.epoch != epoch || kept.held_at(side).is_some() {
+        // Nobody is kept from writing by an agent that says again what is known.
+        let mut tx = self.store.read().await?;
+        if !self.is_news(&mut tx, server, id, epoch).await? {
             return Ok(());
         }
+        drop(tx);
+        let mut tx = self.store.write().await?;
+        if !self.is_news(&mut tx, server, id, epoch).await? {
+            return Ok(());
+        }
+        let (connection, side) = self.connection_of(&mut tx, server, id).await?;
         let now = self.now();
         tx.note_held(id, side, now).await?;
         let detail = format!("epoch {epoch}, by the {side}'s agent");
@@ -86,6 +140,19 @@ impl Platform {
         forget_if_due(&mut tx, id, now).await?;
         tx.commit().await?;
         Ok(())
+    }
+
+    /// Whether that side's agent has not said yet that it has this epoch's secret.
+    async fn is_news(
+        &self,
+        tx: &mut Tx,
+        server: ServerId,
+        id: ConnectionId,
+        epoch: u32,
+    ) -> Result<bool, AgentError> {
+        let (_, side) = self.connection_of(tx, server, id).await?;
+        let kept = tx.secret(id).await?.ok_or(AgentError::NotFound)?;
+        Ok(kept.epoch == epoch && kept.held_at(side).is_none())
     }
 
     /// Lets offers expire and deletes every secret that is due. The rules are judged on every read too;

@@ -9,7 +9,8 @@ use crate::store::{Carried, Outcome};
 
 use super::Platform;
 use super::agents::{self, AgentError};
-use super::audit::{AgentEntry, minute_bucket};
+use super::audit::AgentEntry;
+use super::counted::Teller;
 
 impl Platform {
     /// From an end of an admin connection that was accepted, also after it ended: the session's end is
@@ -20,13 +21,13 @@ impl Platform {
         id: ConnectionId,
         session: &SessionReport,
     ) -> Result<(), AgentError> {
-        let mut tx = self.store.write().await?;
+        let mut tx = self.store.read().await?;
         let (connection, side) = self.connection_of(&mut tx, server, id).await?;
         let is_admin = matches!(connection.carried, Carried::Admin { .. });
         if !is_admin || connection.source.server.is_none() {
             return Err(AgentError::NotFound);
         }
-        let now = self.now();
+        drop(tx);
         let action = action(session.stage);
         let apart = match session.stage {
             // What grows while it runs is told once a minute; the end has the sum.
@@ -40,10 +41,10 @@ impl Platform {
             object: format!("connection {id}"),
             outcome: Outcome::Done,
             detail: detail(session, side),
-            bucket: Some(minute_bucket(now, format_args!("{action} {id} {side} {apart}"))),
+            bucket: None,
         };
-        entry.write(&mut tx, now, agents::both(&connection)).await?;
-        tx.commit().await?;
+        let kind = format!("{action} {id} {side} {apart}");
+        self.note_counted(Teller::Agent(server), &kind, entry, agents::both(&connection)).await?;
         Ok(())
     }
 }

@@ -1,9 +1,10 @@
 //! `GET /metrics` over HTTP/1.1, on a loopback address only: it asks nobody who they are.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -14,10 +15,11 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::domain::limits;
+use crate::domain::places::{PlaceId, Places};
 
 /// How often what was counted is folded into its histograms, so that it stays small unread.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -66,21 +68,55 @@ pub async fn listen(address: SocketAddr) -> Result<LoopbackListener, MetricsErro
 pub async fn serve(listener: LoopbackListener, handle: PrometheusHandle) {
     let mut upkeep = interval(UPKEEP_EVERY);
     upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut served = JoinSet::new();
+    let mut served = Served::new();
     loop {
-        // At the bound nothing is accepted: collectors wait in the listener's queue.
-        let has_room = served.len() < limits::METRICS_CONNECTIONS_MAX;
         tokio::select! {
             _ = upkeep.tick() => handle.run_upkeep(),
-            Some(_) = served.join_next() => {}
-            accepted = listener.listener.accept(), if has_room => match accepted {
-                Ok((tcp, _)) => drop(served.spawn(answer(tcp, handle.clone()))),
+            Some(done) = served.tasks.join_next() => served.forget(done.ok()),
+            accepted = listener.listener.accept() => match accepted {
+                Ok((tcp, from)) => served.answer(tcp, from, &handle),
                 // Out of file descriptors, most likely: the next tick tries again.
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a collector of metrics");
                     upkeep.tick().await;
                 }
             },
+        }
+    }
+}
+
+/// Connections and their places. Any user of this host can open any number of them and say nothing: at the
+/// bound the one that has waited longest goes for whoever comes.
+struct Served {
+    tasks: JoinSet<PlaceId>,
+    places: Places,
+    running: BTreeMap<PlaceId, AbortHandle>,
+}
+
+impl Served {
+    fn new() -> Self {
+        let places = Places::new(limits::METRICS_CONNECTIONS);
+        Self { tasks: JoinSet::new(), places, running: BTreeMap::new() }
+    }
+
+    fn answer(&mut self, tcp: TcpStream, from: SocketAddr, handle: &PrometheusHandle) {
+        let (place, gone) = self.places.take(from.ip(), Instant::now());
+        if let Some(task) = gone.and_then(|gone| self.running.remove(&gone)) {
+            task.abort();
+        }
+        let handle = handle.clone();
+        let task = self.tasks.spawn(async move {
+            answer(tcp, handle).await;
+            place
+        });
+        self.running.insert(place, task);
+    }
+
+    /// What was ended for another has been forgotten before.
+    fn forget(&mut self, done: Option<PlaceId>) {
+        if let Some(place) = done {
+            self.places.leave(place);
+            self.running.remove(&place);
         }
     }
 }
@@ -155,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn collectors_above_the_bound_are_served_once_others_left() {
+    async fn a_collector_is_answered_while_silent_connections_hold_every_place() {
         let recorder = PrometheusBuilder::new().build_recorder();
         let listener = listen(ANY_PORT).await.expect("listens");
         let address = listener.address();
@@ -165,9 +201,9 @@ mod tests {
         for _ in 0..=limits::METRICS_CONNECTIONS_MAX {
             silent.push(TcpStream::connect(address).await.expect("connects"));
         }
-        drop(silent);
         let answer = ask(address, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        drop(silent);
     }
 
     #[tokio::test]

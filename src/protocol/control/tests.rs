@@ -38,15 +38,15 @@ fn everything_an_agent_says_reads_back() {
 
 #[test]
 fn a_message_at_the_limit_passes_and_one_byte_more_does_not() {
-    let goodbye = |length| ToAgent::Goodbye { reason: "x".repeat(length) };
-    let around = encode_all(&[goodbye(0)]).len() - LENGTH_BYTES;
-    let longest = goodbye(CONTROL_MESSAGE_BYTES_MAX - around);
+    let message = |length| "x".repeat(length);
+    let around = encode_all(&[message(0)]).len() - LENGTH_BYTES;
+    let longest = message(CONTROL_MESSAGE_BYTES_MAX - around);
     let wire = encode_all(std::slice::from_ref(&longest));
     assert_eq!(wire.len(), LENGTH_BYTES + CONTROL_MESSAGE_BYTES_MAX);
-    assert_eq!(decode_all::<ToAgent>(&[&wire]).unwrap(), [longest]);
+    assert_eq!(decode_all::<String>(&[&wire]).unwrap(), [longest]);
 
     let mut to = BytesMut::from(&b"before"[..]);
-    let error = encode(&goodbye(CONTROL_MESSAGE_BYTES_MAX - around + 1), &mut to).unwrap_err();
+    let error = encode(&message(CONTROL_MESSAGE_BYTES_MAX - around + 1), &mut to).unwrap_err();
     assert!(matches!(error, ControlError::OwnTooLong { length } if length == CONTROL_MESSAGE_BYTES_MAX + 1));
     assert_eq!(to, b"before"[..]);
 }
@@ -57,6 +57,46 @@ fn a_length_over_the_limit_is_refused_before_its_message_arrives() {
         let error = decode_all::<ToAgent>(&[&length.to_be_bytes()]).unwrap_err();
         assert!(matches!(error, ControlError::PeerTooLong { .. }), "{error}");
     }
+}
+
+/// A stolen gateway's worst names make one rule unnamed, and no other.
+#[test]
+fn a_rule_with_a_name_that_is_none_is_unnamed_and_the_message_is_good() {
+    let long = "x".repeat(400_000);
+    for bad in [long.as_str(), "", "two\nlines", "\u{1b}[2J"] {
+        let ToAgent::Snapshot { rules, .. } = &to_agent()[3] else { panic!("a snapshot") };
+        let named = Rule { peer_organization: Some(bad.into()), target_name: bad.into(), ..rules[0].clone() };
+        let sent = ToAgent::Snapshot { revision: 1, rules: vec![named, rules[0].clone()], revoked: vec![] };
+        let [ToAgent::Snapshot { rules: read, .. }] = &decode_all(&[&encode_all(&[sent])]).unwrap()[..]
+        else {
+            panic!("a snapshot")
+        };
+        assert_eq!(read[0].peer_organization.as_deref(), Some(text::UNNAMED));
+        assert_eq!(read[0].target_name, text::UNNAMED);
+        assert_eq!(read[0].source_name, rules[0].source_name);
+        assert_eq!(read[1], rules[0]);
+    }
+}
+
+#[test]
+fn texts_of_a_message_are_bounded_where_they_are_read() {
+    let hello = |software: &str| {
+        let text =
+            format!(r#"{{"type":"hello","version":1,"software":"{software}","boot":"0101010101010101"}}"#);
+        let wire = [&u32::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat();
+        decode_all::<ToGateway>(&[&wire])
+    };
+    assert!(hello("0.1.0").is_ok());
+    assert!(hello(&"x".repeat(65)).is_err());
+    assert!(hello("two\\nlines").is_err());
+
+    let reason = ToAgent::Goodbye { reason: "y".repeat(1_000_000) };
+    let [ToAgent::Goodbye { reason }] = &decode_all(&[&encode_all(&[reason])]).unwrap()[..] else {
+        panic!("a goodbye")
+    };
+    assert_eq!(reason.len(), crate::domain::limits::REASON_CHARS_MAX);
+    let csr = ToGateway::Renew { csr: "0".repeat(crate::domain::limits::DIGITS_MAX + 1) };
+    assert!(decode_all::<ToGateway>(&[&encode_all(&[csr])]).is_err());
 }
 
 #[test]

@@ -1,0 +1,244 @@
+//! Entries that agents and strangers cause as often as they like. The first of its kind in a minute is in
+//! the log before anything follows from it; repeats are counted in memory and added to its row about once a
+//! second. One agent, and all strangers together, have so many rows of an action; what goes beyond is one
+//! row a minute that counts and tells nothing they chose. So nobody hides what others did.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::domain::id::{OrganizationId, ServerId};
+use crate::domain::limits::{
+    AUDIT_DETAIL_CHARS_MAX, AUDIT_ROWS_BURST, AUDIT_ROWS_COUNTED_MAX, AUDIT_ROWS_EACH,
+};
+use crate::domain::time::Timestamp;
+use crate::protocol::text::one_line;
+use crate::protocol::token_buckets::TokenBuckets;
+
+use super::Platform;
+use super::audit::{AgentEntry, minute_bucket};
+use super::error::PlatformError;
+
+/// Who caused an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Teller {
+    Agent(ServerId),
+    /// Nobody whose name is proven.
+    Stranger,
+}
+
+type Logs = Vec<Option<OrganizationId>>;
+/// What is one row a minute, and in which logs.
+type Kind = (String, Logs);
+
+#[derive(Debug)]
+pub(super) struct Counted {
+    /// How its rows begin.
+    minute: String,
+    rows: BTreeMap<Kind, Row>,
+    budgets: TokenBuckets<(Teller, &'static str)>,
+}
+
+#[derive(Debug)]
+struct Row {
+    entry: AgentEntry,
+    unwritten: u32,
+}
+
+impl Default for Counted {
+    fn default() -> Self {
+        let budgets = TokenBuckets::every(AUDIT_ROWS_BURST, AUDIT_ROWS_EACH, AUDIT_ROWS_COUNTED_MAX);
+        Self { minute: String::new(), rows: BTreeMap::new(), budgets }
+    }
+}
+
+/// What becomes of an entry.
+enum Noted {
+    /// Nothing yet: it is a repeat, or one of many.
+    Counted,
+    Row(AgentEntry),
+}
+
+impl Counted {
+    /// Takes an entry whose kind is `kind` within the minute.
+    fn handle(&mut self, teller: Teller, kind: &str, logs: &Logs, entry: AgentEntry, at: Moment) -> Noted {
+        let bucket = minute_bucket(at.now, format_args!("{kind}"));
+        if let Some(row) = self.rows.get_mut(&(bucket.clone(), logs.clone())) {
+            row.unwritten = row.unwritten.saturating_add(1);
+            return Noted::Counted;
+        }
+        let has_room = self.rows.len() < AUDIT_ROWS_COUNTED_MAX;
+        if has_room && self.budgets.try_take((teller, entry.action), at.instant) {
+            let detail = one_line(&entry.detail, AUDIT_DETAIL_CHARS_MAX);
+            return self.begin(bucket, logs, AgentEntry { detail, ..entry });
+        }
+        let bucket = minute_bucket(at.now, format_args!("{teller:?} {} beyond", entry.action));
+        if let Some(row) = self.rows.get_mut(&(bucket.clone(), logs.clone())) {
+            row.unwritten = row.unwritten.saturating_add(1);
+            return Noted::Counted;
+        }
+        self.begin(bucket, logs, beyond(teller, entry))
+    }
+
+    fn begin(&mut self, bucket: String, logs: &Logs, entry: AgentEntry) -> Noted {
+        let entry = AgentEntry { bucket: Some(bucket.clone()), ..entry };
+        self.rows.insert((bucket, logs.clone()), Row { entry: entry.clone(), unwritten: 0 });
+        Noted::Row(entry)
+    }
+
+    /// Takes what was counted and not written; forgets the rows of minutes that are over.
+    fn take_unwritten(&mut self, now: Timestamp) -> Vec<(AgentEntry, Logs, u32)> {
+        let due = self.rows.iter_mut().filter(|(_, row)| row.unwritten > 0);
+        let due =
+            due.map(|((_, logs), row)| (row.entry.clone(), logs.clone(), std::mem::take(&mut row.unwritten)));
+        let due = due.collect();
+        let minute = minute_bucket(now, format_args!(""));
+        if self.minute != minute {
+            self.rows.retain(|(bucket, _), _| bucket.starts_with(&minute));
+            self.minute = minute;
+        }
+        due
+    }
+}
+
+/// The row that stands for all that have none of their own.
+fn beyond(teller: Teller, entry: AgentEntry) -> AgentEntry {
+    let actor = match teller {
+        Teller::Agent(_) => entry.actor,
+        Teller::Stranger => "hosts at several addresses".into(),
+    };
+    let detail = "more than are listed one by one; this row counts them".into();
+    AgentEntry { actor, object: "several".into(), detail, ..entry }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    now: Timestamp,
+    instant: Instant,
+}
+
+impl Platform {
+    /// Notes what may be repeated; entries of one `kind` are one row a minute in each log. Returns whether
+    /// it has a row of its own.
+    pub(super) async fn note_counted(
+        &self,
+        teller: Teller,
+        kind: &str,
+        entry: AgentEntry,
+        logs: impl IntoIterator<Item = Option<OrganizationId>>,
+    ) -> Result<bool, PlatformError> {
+        let mut logs: Logs = logs.into_iter().collect();
+        logs.sort_unstable();
+        logs.dedup();
+        let at = Moment { now: self.now(), instant: Instant::now() };
+        let noted = self.counted().handle(teller, kind, &logs, entry, at);
+        let Noted::Row(entry) = noted else { return Ok(false) };
+        let mut tx = self.store.write().await?;
+        entry.write(&mut tx, at.now, logs).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Writes what was counted since the last time; for the gateway to call about once a second.
+    pub async fn flush_counted(&self) -> Result<(), PlatformError> {
+        let now = self.now();
+        let due = self.counted().take_unwritten(now);
+        if due.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.store.write().await?;
+        for (entry, logs, times) in due {
+            entry.write_times(&mut tx, now, logs, times).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::Outcome;
+
+    const AGENT: Teller = Teller::Agent(ServerId::from_bytes([1; 16]));
+    const OTHER: Teller = Teller::Agent(ServerId::from_bytes([2; 16]));
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    fn entry(action: &'static str) -> AgentEntry {
+        AgentEntry {
+            actor: "agent of St Mary".into(),
+            action,
+            object: "server 0badcafe".into(),
+            outcome: Outcome::Refused,
+            detail: "wrong".into(),
+            bucket: None,
+        }
+    }
+
+    fn moment(after: Duration, start: Instant) -> Moment {
+        let now = Timestamp::from_millis(1_795_510_800_000).saturating_add(after);
+        Moment { now, instant: start + after }
+    }
+
+    fn handle(counted: &mut Counted, teller: Teller, kind: &str, at: Moment) -> Option<AgentEntry> {
+        match counted.handle(teller, kind, &vec![None], entry("refuse peer"), at) {
+            Noted::Row(entry) => Some(entry),
+            Noted::Counted => None,
+        }
+    }
+
+    #[test]
+    fn repeats_of_a_minute_are_one_row_that_counts() {
+        let at = moment(Duration::ZERO, Instant::now());
+        let mut counted = Counted::default();
+        assert!(handle(&mut counted, AGENT, "x", at).is_some());
+        assert!((0..99).all(|_| handle(&mut counted, AGENT, "x", at).is_none()));
+        let [(row, _, 99)] = &counted.take_unwritten(at.now)[..] else { panic!("one row, 99 times") };
+        assert_eq!(row.object, "server 0badcafe");
+        assert!(counted.take_unwritten(at.now).is_empty());
+        let next = Moment { now: at.now.saturating_add(MINUTE), ..at };
+        assert!(handle(&mut counted, AGENT, "x", next).is_some());
+    }
+
+    #[test]
+    fn what_one_agent_makes_up_is_counted_in_a_row_that_tells_nothing_of_it() {
+        let at = moment(Duration::ZERO, Instant::now());
+        let mut counted = Counted::default();
+        let made_up = |counted: &mut Counted, teller, number: u32| {
+            handle(counted, teller, &format!("peer {number}"), at)
+        };
+        let rows: Vec<_> = (0..3_000).filter_map(|number| made_up(&mut counted, AGENT, number)).collect();
+        assert_eq!(rows.len(), AUDIT_ROWS_BURST as usize + 1);
+        assert_eq!(rows.last().unwrap().object, "several");
+        let unwritten: u32 = counted.take_unwritten(at.now).iter().map(|(_, _, times)| times).sum();
+        assert_eq!(rows.len() + unwritten as usize, 3_000, "none is lost");
+        assert!(made_up(&mut counted, OTHER, 9_999).is_some(), "another agent has rows of its own");
+    }
+
+    #[test]
+    fn an_agent_that_goes_on_for_hours_has_few_rows_an_hour() {
+        let start = Instant::now();
+        let mut counted = Counted::default();
+        let mut rows = 0;
+        for second in 0..3_600 {
+            let at = moment(Duration::from_secs(second), start);
+            for number in 0..20 {
+                rows += u64::from(handle(&mut counted, AGENT, &format!("{second} {number}"), at).is_some());
+            }
+            counted.take_unwritten(at.now);
+        }
+        let earned = 3_600 / AUDIT_ROWS_EACH.as_secs();
+        assert!(rows <= u64::from(AUDIT_ROWS_BURST) + earned + 61, "{rows}");
+    }
+
+    #[test]
+    fn long_and_broken_details_are_cut_to_one_line() {
+        let at = moment(Duration::ZERO, Instant::now());
+        let told = AgentEntry { detail: format!("a\n{}", "x".repeat(10_000)), ..entry("enrol") };
+        let Noted::Row(row) = Counted::default().handle(AGENT, "x", &vec![None], told, at) else {
+            panic!("a row")
+        };
+        assert_eq!(row.detail.chars().count(), AUDIT_DETAIL_CHARS_MAX);
+        assert!(!row.detail.contains('\n'));
+    }
+}

@@ -1,0 +1,129 @@
+//! Texts from the other end, bounded where they are decoded: what is kept, logged and shown is short, one
+//! line, and printable.
+//!
+//! What identifies or must be exact is refused when it is too long; what people read is made readable, so
+//! that no single name makes a whole message unusable.
+
+use std::fmt;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::domain::limits::{DIGITS_MAX, REASON_CHARS_MAX, SOFTWARE_CHARS_MAX};
+use crate::domain::name::Name;
+
+/// Stands for a name that is none.
+pub const UNNAMED: &str = "unnamed";
+
+/// What an agent says of its build: printable ASCII.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Software(String);
+
+/// The first of its characters that fit, with a question mark for what is not printable.
+impl From<&str> for Software {
+    fn from(text: &str) -> Self {
+        let printable = |char| if is_printable(char) { char } else { '?' };
+        Self(text.chars().take(SOFTWARE_CHARS_MAX).map(printable).collect())
+    }
+}
+
+const fn is_printable(char: char) -> bool {
+    char == ' ' || char.is_ascii_graphic()
+}
+
+impl fmt::Display for Software {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Software {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.len() > SOFTWARE_CHARS_MAX || !text.chars().all(is_printable) {
+            return Err(D::Error::custom("not the name of a build"));
+        }
+        Ok(Self(text))
+    }
+}
+
+/// A public name, or [`UNNAMED`].
+pub(super) fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    String::deserialize(deserializer).map(|text| shown(&text))
+}
+
+/// The same where there may be none.
+pub(super) fn name_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.map(|text| shown(&text)))
+}
+
+fn shown(text: &str) -> String {
+    // Cheap for those that are far too long.
+    let fits = text.len() <= 4 * crate::domain::limits::NAME_CHARS_MAX;
+    let name = fits.then(|| text.parse::<Name>().ok()).flatten();
+    name.map_or_else(|| UNNAMED.into(), |name| name.to_string())
+}
+
+/// A sentence for the operator of the other end: cut, and without what a terminal would act on.
+pub(super) fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    String::deserialize(deserializer).map(|text| one_line(&text, REASON_CHARS_MAX))
+}
+
+/// The first `chars_max` characters of a text, with a replacement for what no line should hold.
+#[must_use]
+pub fn one_line(text: &str, chars_max: usize) -> String {
+    text.chars().take(chars_max).map(|char| if is_plain(char) { char } else { '\u{fffd}' }).collect()
+}
+
+/// Neither a control character nor one that turns, hides or breaks the text around it.
+const fn is_plain(char: char) -> bool {
+    !matches!(char,
+        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{61c}' | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// A secret, a certificate or the request for one, in hexadecimal digits.
+pub(super) fn digits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.len() > DIGITS_MAX {
+        return Err(D::Error::custom("more digits than anything has"));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_is_named_in_sixty_four_printable_characters_at_most() {
+        let longest = "x".repeat(SOFTWARE_CHARS_MAX);
+        for good in ["0.1.0 (2026-11-24)", &longest] {
+            let sent = serde_json::to_string(good).unwrap();
+            assert_eq!(serde_json::from_str::<Software>(&sent).unwrap(), Software::from(good));
+        }
+        for bad in [&"x".repeat(SOFTWARE_CHARS_MAX + 1), "0.1\n0", "0.1\u{1b}[2J", "ä"] {
+            assert!(Software::from(bad).to_string().chars().all(is_printable), "{bad:?}");
+            assert!(Software::from(bad).to_string().len() <= SOFTWARE_CHARS_MAX, "{bad:?}");
+            let sent = serde_json::to_string(bad).unwrap();
+            assert!(serde_json::from_str::<Software>(&sent).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_shown_as_such() {
+        let long = "x".repeat(1_000_000);
+        for bad in ["", "two\nlines", "\u{1b}[2J", &long] {
+            assert_eq!(shown(bad), UNNAMED);
+        }
+        assert_eq!(shown("Klinik Süd"), "Klinik Süd");
+        assert_eq!(shown(&"ä".repeat(80)), "ä".repeat(80));
+    }
+
+    #[test]
+    fn a_reason_is_cut_and_moves_no_terminal() {
+        assert_eq!(one_line("stop\u{1b}[2J\u{202e}\n", 100), "stop\u{fffd}[2J\u{fffd}\u{fffd}");
+        assert_eq!(one_line(&"ä".repeat(1_000), REASON_CHARS_MAX).chars().count(), REASON_CHARS_MAX);
+    }
+}

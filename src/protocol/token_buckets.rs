@@ -1,0 +1,70 @@
+//! A token bucket for each of those who take, with a bound on how many are told apart.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::token_bucket::TokenBucket;
+
+#[derive(Debug)]
+pub struct TokenBuckets<K> {
+    burst: u32,
+    each: Duration,
+    keys_max: usize,
+    buckets: BTreeMap<K, TokenBucket>,
+}
+
+impl<K: Ord> TokenBuckets<K> {
+    /// Allows each of at most `keys_max` takers `burst` at once and then one in each `each`.
+    #[must_use]
+    pub const fn every(burst: u32, each: Duration, keys_max: usize) -> Self {
+        Self { burst, each, keys_max, buckets: BTreeMap::new() }
+    }
+
+    /// Takes one for `key` if it need not wait; returns whether it did. When too many are told apart, those
+    /// whose taking still counts keep their bucket and newcomers wait.
+    pub fn try_take(&mut self, key: K, now: Instant) -> bool {
+        if !self.buckets.contains_key(&key) && self.buckets.len() >= self.keys_max {
+            self.buckets.retain(|_, bucket| !bucket.is_full(now));
+            if self.buckets.len() >= self.keys_max {
+                return false;
+            }
+        }
+        let bucket = self.buckets.entry(key).or_insert_with(|| TokenBucket::every(self.burst, self.each));
+        bucket.try_take(now)
+    }
+
+    /// Gives `key` one back that was taken and turned out to cost nothing.
+    pub fn give_back(&mut self, key: &K) {
+        if let Some(bucket) = self.buckets.get_mut(key) {
+            bucket.give_back();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EACH: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn who_takes_too_much_waits_while_others_do_not() {
+        let start = Instant::now();
+        let mut buckets = TokenBuckets::every(3, EACH, 10);
+        assert_eq!((0..10).filter(|_| buckets.try_take("one", start)).count(), 3);
+        assert!(buckets.try_take("other", start));
+        assert!(buckets.try_take("one", start + EACH));
+    }
+
+    #[test]
+    fn those_told_apart_have_a_bound_and_who_owes_nothing_makes_room() {
+        let start = Instant::now();
+        let mut buckets = TokenBuckets::every(3, EACH, 10);
+        for key in 0..10 {
+            assert!(buckets.try_take(key, start));
+        }
+        assert!(!buckets.try_take(10, start));
+        assert!(buckets.try_take(9, start));
+        assert!(buckets.try_take(10, start + EACH));
+    }
+}
