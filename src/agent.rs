@@ -19,6 +19,7 @@ pub mod state;
 pub mod status;
 pub mod target;
 pub mod tunnels;
+pub mod untaken;
 pub mod uplink;
 pub mod ways;
 
@@ -108,6 +109,11 @@ impl Agent {
         let was_enrolled = state.enrolment()?.is_some();
         let enrolment = enrol::identify(&state, config.connector.as_deref()).await?;
         let (identity, trust) = state.identity(&enrolment)?;
+        if clock.drop_bad_offset(identity.validity(&trust).ok()) {
+            tracing::warn!(
+                "the kept correction of this host's clock contradicts its certificate and was dropped"
+            );
+        }
         if !was_enrolled {
             let key = identity.key().fingerprint();
             audit.append(&AuditEntry::enrolled(clock.now(), enrolment.server, key))?;

@@ -8,6 +8,7 @@ pub mod ca;
 pub mod chance;
 pub mod csr;
 pub mod error;
+pub mod gateway_time;
 #[cfg(test)]
 mod handshake_tests;
 pub mod key;
@@ -17,6 +18,7 @@ pub mod local_https;
 pub mod mirth_key;
 pub mod name;
 pub mod peer;
+pub mod renewal;
 pub mod stand_in;
 pub mod time;
 pub mod tls;

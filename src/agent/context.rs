@@ -15,15 +15,17 @@ use super::facts::{Fault, Lamp};
 use super::paths::Paths;
 use super::refusals::Refusals;
 use super::state::{AgentState, Enrolment, HeldSecret, StateError};
+use super::untaken::{Untaken, UntakenWords};
 use crate::config::agent::{AdminManaged, Entry};
 use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
 use crate::domain::limits;
 use crate::domain::secret::Secret;
+use crate::domain::time::Timestamp;
 use crate::identity::known_keys::{KnownKey, KnownKeys, Verdict};
 use crate::identity::time::{LearntClock, TimeSource};
 use crate::observe::audit::{AuditEntry, AuditError, AuditFile};
 use crate::protocol::control::{PeerRefusal, Rule, ToGateway};
-use crate::protocol::rules::RuleBook;
+use crate::protocol::rules::{Concerns, RuleBook};
 use crate::transport::endpoint::AgentEndpoint;
 use crate::transport::routes::Routes;
 
@@ -44,8 +46,14 @@ pub struct Context {
     audit: Arc<AuditFile>,
     /// The last line could not be written.
     audit_fails: AtomicBool,
+    /// In force: what is kept on disk, and of what was said since all that narrows it.
     rules: watch::Sender<Arc<RuleBook>>,
-    secrets: watch::Sender<BTreeMap<ConnectionId, HeldSecret>>,
+    /// As said last.
+    told: Arc<Mutex<Arc<RuleBook>>>,
+    /// The rules could not be written.
+    rules_unkept: AtomicBool,
+    /// The last of each connection first.
+    secrets: watch::Sender<BTreeMap<ConnectionId, Vec<HeldSecret>>>,
     known_keys: Arc<Mutex<KnownKeys>>,
     mirth_keys: watch::Sender<BTreeMap<ConnectionId, KeyFingerprint>>,
     /// When the rules in force were last known to be the gateway's word.
@@ -53,6 +61,7 @@ pub struct Context {
     outbox: mpsc::Sender<ToGateway>,
     link: Mutex<LinkFacts>,
     refusals: Mutex<Refusals>,
+    untaken: Mutex<UntakenWords>,
 }
 
 /// What is true of the control link.
@@ -76,6 +85,10 @@ pub struct Parts {
 
 impl Context {
     pub fn new(parts: Parts, state: Arc<AgentState>) -> Result<Arc<Self>, StateError> {
+        let known_keys = state.known_keys()?;
+        let mut rules = state.rule_book()?;
+        rules.keep_for(concerns(&parts.entries, &known_keys));
+        let rules = Arc::new(rules);
         Ok(Arc::new(Self {
             clock: parts.clock,
             endpoint: parts.endpoint,
@@ -86,14 +99,17 @@ impl Context {
             large_bodies: Arc::new(Semaphore::new(limits::ADMIN_LARGE_BODIES_MAX)),
             audit: Arc::new(parts.audit),
             audit_fails: AtomicBool::new(false),
-            rules: watch::Sender::new(Arc::new(state.rule_book()?)),
-            secrets: watch::Sender::new(state.secrets()?),
-            known_keys: Arc::new(Mutex::new(state.known_keys()?)),
+            rules: watch::Sender::new(Arc::clone(&rules)),
+            told: Arc::new(Mutex::new(rules)),
+            rules_unkept: AtomicBool::new(false),
+            secrets: watch::Sender::new(state.all_secrets()?),
+            known_keys: Arc::new(Mutex::new(known_keys)),
             mirth_keys: watch::Sender::new(state.mirth_keys()?),
             confirmed: Mutex::default(),
             outbox: parts.outbox,
             link: Mutex::default(),
             refusals: Mutex::default(),
+            untaken: Mutex::default(),
             state,
         }))
     }
@@ -104,16 +120,52 @@ impl Context {
     }
 
     /// Learns gateway time and keeps the offset for the next start.
-    pub async fn learn_time(&self, gateway_now: crate::domain::time::Timestamp) {
-        let offset = self.clock.learn(gateway_now);
+    pub async fn learn_time(&self, said: Timestamp) {
+        let Some(offset) = self.hear_time(said).await else { return };
         let kept = self.on_disk(move |state| state.store_clock_offset_millis(offset)).await;
         if let Err(error) = kept {
             tracing::error!(%error, "the clock offset could not be kept");
         }
     }
 
+    /// Learns gateway time where the gateway's word is plausible.
+    pub async fn hear_time(&self, said: Timestamp) -> Option<i64> {
+        let credentials = self.endpoint.credentials();
+        let offset = self.clock.learn(said, credentials.identity.validity(&credentials.trust).ok());
+        if offset.is_some() {
+            lock(&self.untaken).clear(Untaken::Clock);
+            return offset;
+        }
+        let what = format!(
+            "the gateway says it is {said}, here it is {}; if the gateway is right, set this host's clock",
+            self.clock.now()
+        );
+        self.note_untaken(Untaken::Clock, what).await;
+        None
+    }
+
+    /// Remembers what the gateway said and was not taken; writes it down now and then.
+    pub async fn note_untaken(&self, kind: Untaken, what: String) {
+        let fault = Fault { at: self.clock.now(), what: what.clone() };
+        if lock(&self.untaken).note(kind, fault, Instant::now()) {
+            tracing::warn!("not taken from the gateway: {what}");
+            self.write_audit(AuditEntry::gateway_not_taken(self.clock.now(), &what)).await;
+        }
+    }
+
+    /// The gateway said better since.
+    pub fn clear_untaken(&self, kind: Untaken) {
+        lock(&self.untaken).clear(kind);
+    }
+
+    #[must_use]
+    pub fn untaken(&self) -> Vec<Fault> {
+        lock(&self.untaken).all()
+    }
+
     // Rules.
 
+    /// In force.
     #[must_use]
     pub fn rules(&self) -> Arc<RuleBook> {
         self.rules.borrow().clone()
@@ -124,19 +176,85 @@ impl Context {
         self.rules.subscribe()
     }
 
-    /// Puts new rules into force, then on disk: what they forbid must end even when the disk is full.
+    /// The rules as said last, to be changed and adopted, ready to keep what concerns this agent.
+    #[must_use]
+    pub fn told_rules(&self) -> RuleBook {
+        let mut rules = RuleBook::clone(&lock(&self.told));
+        rules.keep_for(concerns(&self.entries, &lock(&self.known_keys)));
+        rules
+    }
+
+    /// Puts new rules into force: what they forbid at once, what they allow once it is on disk.
     pub async fn adopt_rules(&self, rules: RuleBook) {
-        let rules = Arc::new(rules);
-        self.rules.send_replace(Arc::clone(&rules));
-        if let Err(error) = self.on_disk(move |state| state.store_rule_book(&rules)).await {
-            tracing::error!(%error, "the rules could not be kept; after a restart the older ones hold");
+        let narrowed = rules.narrowed_to(&self.rules());
+        *lock(&self.told) = Arc::new(rules);
+        self.enforce(Arc::new(narrowed));
+        self.keep_rules().await;
+    }
+
+    /// Writes the rules as said last, which then are in force. Returns whether they are.
+    pub async fn keep_rules(&self) -> bool {
+        let told = Arc::clone(&self.told);
+        let kept = self.on_disk(move |state| state.store_rule_book(|| Arc::clone(&lock(&told)))).await;
+        if let Err(error) = &kept
+            && !self.rules_unkept.load(Ordering::Relaxed)
+        {
+            tracing::error!(%error, "the rules could not be kept; until they are, nothing new is allowed");
         }
+        self.rules_unkept.store(kept.is_err(), Ordering::Relaxed);
+        if kept.is_ok() {
+            let told = Arc::clone(&lock(&self.told));
+            self.enforce(told);
+        }
+        kept.is_ok()
+    }
+
+    /// Tries again to write rules that could not be.
+    pub async fn retry_keeping_rules(&self) {
+        if self.rules_unkept.load(Ordering::Relaxed) {
+            self.keep_rules().await;
+        }
+    }
+
+    fn enforce(&self, rules: Arc<RuleBook>) {
+        self.rules.send_if_modified(|in_force| {
+            let differs = **in_force != *rules;
+            *in_force = rules;
+            differs
+        });
+    }
+
+    /// A person of this host undoes what a gateway said for ever of this connection: that it ended,
+    /// and that a key known for its peer was revoked. What the gateway says now counts again.
+    pub async fn forget_end(&self, entry: &LiveEntry) -> Result<Forgotten, EndError> {
+        let connection = entry.config.id;
+        let known = self.known_key(connection).map(|known| known.key);
+        let keys = || entry.config.peer_key.into_iter().chain(known);
+        let forgotten = forget(&mut self.told_rules(), connection, keys());
+        if forgotten.is_nothing() {
+            return Ok(forgotten);
+        }
+        let Forgotten { ended, revoked } = forgotten.clone();
+        self.audit_admin(AuditEntry::end_forgotten(self.clock.now(), connection, ended, revoked)).await?;
+        // The gateway may have said more meanwhile.
+        let mut rules = self.told_rules();
+        forget(&mut rules, connection, keys());
+        *lock(&self.told) = Arc::new(rules);
+        if self.keep_rules().await {
+            return Ok(forgotten);
+        }
+        // It must not take effect some day after it was refused.
+        let mut rules = self.told_rules();
+        rules.apply_revoked(forgotten.revoked);
+        rules.apply_ended(forgotten.ended.then_some(connection).into_iter().collect());
+        *lock(&self.told) = Arc::new(rules);
+        Err(EndError::Unkept)
     }
 
     // Secrets.
 
     #[must_use]
-    pub fn watch_secrets(&self) -> watch::Receiver<BTreeMap<ConnectionId, HeldSecret>> {
+    pub fn watch_secrets(&self) -> watch::Receiver<BTreeMap<ConnectionId, Vec<HeldSecret>>> {
         self.secrets.subscribe()
     }
 
@@ -147,23 +265,25 @@ impl Context {
             return entry.secret.clone();
         }
         let secrets = self.secrets.borrow();
-        secrets.get(&entry.id).filter(|held| held.epoch == rule.secret_epoch).map(|held| held.secret.clone())
+        let held = secrets.get(&entry.id)?.iter().find(|held| held.epoch == rule.secret_epoch);
+        held.map(|held| held.secret.clone())
     }
 
     /// The secret by which the peer's agent is asked whether it is there. While a rotated one is on its
     /// way the one before still is: a live tunnel must not lose its route.
     #[must_use]
-    pub fn probe_secret(&self, entry: &Entry) -> Option<Secret> {
-        let held = || self.secrets.borrow().get(&entry.id).map(|held| held.secret.clone());
-        entry.secret.clone().or_else(held)
+    pub fn probe_secret(&self, entry: &Entry, rule: &Rule) -> Option<Secret> {
+        let last = || self.secrets.borrow().get(&entry.id)?.first().map(|held| held.secret.clone());
+        self.secret(entry, rule).or_else(last)
     }
 
-    /// Whether a secret is worth keeping: this agent's file lists its connection, and no later one is
-    /// held. What the gateway may make an agent keep is bounded by the agent's own file.
+    /// Whether a secret is worth keeping: this agent's file lists its connection, whose rule asks for
+    /// it. What the gateway may make an agent keep is bounded by the agent's own file.
     #[must_use]
     pub fn wants_secret(&self, connection: ConnectionId, epoch: u32) -> bool {
-        let held = self.secrets.borrow().get(&connection).map(|held| held.epoch);
-        self.entries.get(connection).is_some() && held.is_none_or(|held| held <= epoch)
+        let told = lock(&self.told);
+        self.entries.get(connection).is_some()
+            && told.rule(connection).is_some_and(|rule| rule.secret_epoch == epoch)
     }
 
     /// Keeps a fetched secret: on disk first, so that the acknowledgement is true.
@@ -171,7 +291,10 @@ impl Context {
         let stored = held.clone();
         self.on_disk(move |state| state.store_secret(connection, &stored)).await?;
         self.secrets.send_modify(|secrets| {
-            secrets.insert(connection, held);
+            let kept = secrets.entry(connection).or_default();
+            kept.retain(|earlier| earlier.epoch != held.epoch);
+            kept.insert(0, held);
+            kept.truncate(limits::SECRETS_KEPT_MAX);
         });
         Ok(())
     }
@@ -380,6 +503,49 @@ impl Context {
         // A write is lost unfinished only when the runtime ends, and the agent with it.
         written.unwrap_or(Ok(()))
     }
+}
+
+/// What this agent needs to hear about: its file's connections, and the keys known for them.
+fn concerns(entries: &Entries, known: &KnownKeys) -> Concerns {
+    let pinned = entries.all().filter_map(|entry| entry.config.peer_key);
+    Concerns {
+        connections: entries.all().map(|entry| entry.config.id).collect(),
+        keys: known.keys().chain(pinned).collect(),
+    }
+}
+
+/// What a person undid.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    pub ended: bool,
+    pub revoked: Vec<KeyFingerprint>,
+}
+
+impl Forgotten {
+    #[must_use]
+    pub const fn is_nothing(&self) -> bool {
+        !self.ended && self.revoked.is_empty()
+    }
+}
+
+/// Why an end was not undone.
+#[derive(Debug, thiserror::Error)]
+pub enum EndError {
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    #[error("the rules cannot be written; see that the state folder's disk is neither full nor read-only")]
+    Unkept,
+}
+
+/// Undoes the end of `connection` and the revocation of `keys`, as far as there was one.
+pub fn forget(
+    rules: &mut RuleBook,
+    connection: ConnectionId,
+    keys: impl IntoIterator<Item = KeyFingerprint>,
+) -> Forgotten {
+    let ended = rules.forget_end(connection);
+    let revoked = keys.into_iter().filter(|key| rules.forget_revocation(*key)).collect();
+    Forgotten { ended, revoked }
 }
 
 fn is_recent(confirmed: Option<Instant>, now: Instant) -> bool {

@@ -318,6 +318,9 @@ pub struct AgentStatus {
     pub leaf_expires: Timestamp,
     pub gateway: Lamp,
     pub gateway_error: Option<Fault>,
+    /// What the gateway said last of each kind that this agent did not take.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_taken: Vec<Fault>,
     /// Whether the relay carries packets of this agent.
     pub relay: bool,
     pub listen: String,

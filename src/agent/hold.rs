@@ -36,7 +36,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 pub struct Held {
     pub tunnel: Arc<Tunnel>,
     terms: Terms,
-    peer_expires: Timestamp,
+    /// When the peer's leaf expires, by a clock that no word of the gateway moves.
+    expires: Option<Instant>,
     way: watch::Receiver<Way>,
     boot: Option<BootId>,
     liveness: Liveness,
@@ -70,7 +71,7 @@ impl Terms {
         if !standing.keeps_tunnel() {
             return Some("the connection is no longer active");
         }
-        let cut = standing.rule().is_some_and(|rule| rule.cut_epoch > self.cut_epoch);
+        let cut = standing.rule().is_some_and(|rule| rule.cut_epoch != self.cut_epoch);
         cut.then_some("the connection was disconnected by one of its parties")
     }
 }
@@ -88,14 +89,15 @@ impl Held {
     pub fn new(context: &Context, admitted: &Admitted) -> Self {
         let way = context.routes.way(admitted.peer);
         let boot = way.borrow().boot;
+        let now = context.clock.now();
         Self {
             tunnel: Arc::clone(&admitted.tunnel),
             terms: admitted.terms,
-            peer_expires: admitted.peer_expires,
+            expires: Instant::now().checked_add(admitted.peer_expires.since(now)),
             way,
             boot,
             liveness: Liveness::new(Instant::now()),
-            since: context.clock.now(),
+            since: now,
         }
     }
 
@@ -118,13 +120,13 @@ impl Held {
         if let Some(why) = self.broken(context, entry, rules) {
             return Look::Over(Code::Ended, why);
         }
-        if context.clock.now() > self.peer_expires {
+        let now = Instant::now();
+        if self.expires.is_some_and(|at| now > at) {
             return Look::Over(
                 Code::Ended,
                 "the peer's certificate expired; it opens the tunnel anew with its renewed one",
             );
         }
-        let now = Instant::now();
         let counts = self.connection().measured().counts;
         self.liveness.note_counts(counts, now);
         let way = self.way.borrow();
@@ -235,16 +237,22 @@ mod tests {
         for (what, rules, known, expected) in [
             ("active", with(Activity::Active, 3), Some(KEY), fine),
             ("paused", with(Activity::Paused, 3), Some(KEY), fine),
-            ("an older cut", with(Activity::Active, 2), Some(KEY), fine),
             ("another's key revoked", changed(Change::Revoked { key: OTHER }), Some(KEY), fine),
             ("no known key", with(Activity::Active, 3), None, fine),
             ("ready", with(Activity::Ready, 3), Some(KEY), inactive),
             ("no rule", RuleBook::default(), Some(KEY), inactive),
+            ("not listed", changed(Change::Unlisted { connection }), Some(KEY), inactive),
             ("ended", changed(Change::Ended { connection }), Some(KEY), inactive),
             ("unfit", book(Rule { side: Side::Target, ..rule(1) }), Some(KEY), inactive),
             (
                 "cut",
                 with(Activity::Active, 4),
+                Some(KEY),
+                Some("the connection was disconnected by one of its parties"),
+            ),
+            (
+                "another count of cuts, of a gateway that was restored",
+                with(Activity::Active, 2),
                 Some(KEY),
                 Some("the connection was disconnected by one of its parties"),
             ),
@@ -267,7 +275,7 @@ mod tests {
 
     #[test]
     fn the_key_in_the_file_counts_more_than_the_one_met() {
-        let rules = book(rule(1));
+        let rules = book(Rule { cut_epoch: TERMS.cut_epoch, ..rule(1) });
         let with = |peer_key| Entry { peer_key, ..entry(1) };
         let broken = |peer_key, known| TERMS.broken(&with(peer_key), Side::Source, &rules, known).is_some();
         assert!(!broken(Some(KEY), Some(OTHER)));

@@ -155,6 +155,7 @@ async fn until_dialable(context: &Context, entry: &LiveEntry) -> (Rule, Secret) 
                 None => Some(WAITS_FOR_SECRET),
             },
             Standing::Unknown
+            | Standing::Unlisted
             | Standing::Unfit(_)
             | Standing::Ready(_)
             | Standing::Paused(_)

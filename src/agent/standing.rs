@@ -1,5 +1,6 @@
 //! What an entry of the agent's own file may do under the rules it holds: the file says what may
-//! ever be, the gateway's rules narrow it, a termination or revocation is for ever.
+//! ever be, the gateway's rules narrow it, an explicit end or a revocation stays until a person of
+//! this host undoes it.
 
 use crate::config::agent::{Carries, Entry};
 use crate::domain::access::Access;
@@ -10,8 +11,10 @@ use crate::protocol::rules::RuleBook;
 /// What may happen on an entry's connection now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
-    /// No rule from the gateway (yet).
+    /// No gateway has said anything yet.
     Unknown,
+    /// The gateway does not list the connection, and may again.
+    Unlisted,
     /// The rule does not fit this agent's file.
     Unfit(Unfit),
     /// Not switched on.
@@ -29,7 +32,9 @@ impl Standing {
         if rules.is_ended(entry.id) {
             return Self::Terminated;
         }
-        let Some(rule) = rules.rule(entry.id) else { return Self::Unknown };
+        let Some(rule) = rules.rule(entry.id) else {
+            return if rules.is_begun() { Self::Unlisted } else { Self::Unknown };
+        };
         if let Some(reason) = misfit(entry, side, rule) {
             return Self::Unfit(reason);
         }
@@ -45,7 +50,7 @@ impl Standing {
     pub const fn rule(&self) -> Option<&Rule> {
         match self {
             Self::Ready(rule) | Self::Paused(rule) | Self::Active(rule) => Some(rule),
-            Self::Unknown | Self::Unfit(_) | Self::Terminated => None,
+            Self::Unknown | Self::Unlisted | Self::Unfit(_) | Self::Terminated => None,
         }
     }
 
@@ -65,6 +70,7 @@ impl Standing {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Unknown => "No rule",
+            Self::Unlisted => "Not listed",
             Self::Unfit(_) => "Unfit",
             Self::Ready(_) => "Ready",
             Self::Paused(_) => "Paused",
@@ -154,7 +160,7 @@ pub(super) mod tests {
     fn every_standing_says_what_may_happen() {
         let with = |activity| book(vec![Rule { activity, ..rule(1) }]);
         check(&RuleBook::default(), "No rule", false, false, false);
-        check(&book(vec![rule(2)]), "No rule", false, false, false);
+        check(&book(vec![rule(2)]), "Not listed", false, false, false);
         check(&with(Activity::Ready), "Ready", false, false, true);
         check(&with(Activity::Paused), "Paused", true, false, true);
         check(&with(Activity::Active), "Active", true, true, true);

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{HostPort, TrustDomain};
 use crate::domain::id::{ConnectionId, KeyFingerprint, RouteId, ServerId};
+use crate::domain::limits::SECRETS_KEPT_MAX;
 use crate::domain::secret::{RegistrationToken, Secret};
 use crate::domain::time::Timestamp;
 use crate::identity::error::IdentityError;
@@ -169,16 +170,31 @@ impl AgentState {
         self.read(RULES).map(Option::unwrap_or_default)
     }
 
-    pub fn store_rule_book(&self, rules: &RuleBook) -> Result<(), StateError> {
+    /// Asks for the rules when it is this writer's turn, as [`Self::store_known_keys`] does.
+    pub fn store_rule_book(&self, now: impl FnOnce() -> Arc<RuleBook>) -> Result<(), StateError> {
         let _turn = self.turn();
-        self.write(RULES, rules)
+        self.write(RULES, &*now())
     }
 
+    /// The secret of each connection that came last.
     pub fn secrets(&self) -> Result<BTreeMap<ConnectionId, HeldSecret>, StateError> {
+        let last = |held: Vec<HeldSecret>| held.into_iter().next();
+        let all = self.all_secrets()?.into_iter();
+        Ok(all.filter_map(|(connection, held)| last(held).map(|held| (connection, held))).collect())
+    }
+
+    /// The secrets kept of each connection, the one that came last before the others.
+    pub fn all_secrets(&self) -> Result<BTreeMap<ConnectionId, Vec<HeldSecret>>, StateError> {
         let written: BTreeMap<ConnectionId, WrittenSecret> = self.read(SECRETS)?.unwrap_or_default();
+        let held = |epoch, secret: &str| {
+            let secret = Secret::from_hex(secret).map_err(serde::de::Error::custom)?;
+            Ok(HeldSecret { epoch, secret })
+        };
         let read = |(connection, written): (_, WrittenSecret)| {
-            let secret = Secret::from_hex(&written.secret).map_err(serde::de::Error::custom)?;
-            Ok((connection, HeldSecret { epoch: written.epoch, secret }))
+            let earlier = written.earlier.iter().map(|earlier| held(earlier.epoch, &earlier.secret));
+            let all: Result<_, serde_json::Error> =
+                std::iter::once(held(written.epoch, &written.secret)).chain(earlier).collect();
+            Ok((connection, all?))
         };
         written
             .into_iter()
@@ -187,12 +203,20 @@ impl AgentState {
             .map_err(|source| self.damaged(SECRETS, source))
     }
 
-    /// On disk when this returns, beside the secrets of other connections.
+    /// On disk when this returns, beside the secrets of other connections and some that this
+    /// connection had before.
     pub fn store_secret(&self, connection: ConnectionId, held: &HeldSecret) -> Result<(), StateError> {
         let _turn = self.turn();
         let mut written: BTreeMap<ConnectionId, WrittenSecret> = self.read(SECRETS)?.unwrap_or_default();
         let secret = Zeroizing::new(held.secret.reveal_hex());
-        written.insert(connection, WrittenSecret { epoch: held.epoch, secret });
+        let mut earlier = Vec::new();
+        if let Some(before) = written.remove(&connection) {
+            earlier.push(EarlierSecret { epoch: before.epoch, secret: before.secret });
+            earlier.extend(before.earlier);
+            earlier.retain(|earlier| earlier.epoch != held.epoch);
+            earlier.truncate(SECRETS_KEPT_MAX - 1);
+        }
+        written.insert(connection, WrittenSecret { epoch: held.epoch, secret, earlier });
         self.write(SECRETS, &written)
     }
 
@@ -309,6 +333,15 @@ struct WrittenCertificate {
 struct WrittenSecret {
     epoch: u32,
     secret: Zeroizing<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    earlier: Vec<EarlierSecret>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EarlierSecret {
+    epoch: u32,
+    secret: Zeroizing<String>,
 }
 
 #[cfg(test)]
@@ -346,6 +379,18 @@ mod tests {
         assert_eq!(state.clock_offset_millis().unwrap(), -259_200_000);
         assert_eq!(state.known_keys().unwrap(), KnownKeys::default());
         assert_eq!(state.enrolment().unwrap(), None);
+    }
+
+    #[test]
+    fn the_last_secrets_of_a_connection_are_kept_with_the_newest_first() {
+        let (_parent, state) = state();
+        let connection = ConnectionId::from_bytes([1; 16]);
+        let held = |epoch: u8| HeldSecret { epoch: epoch.into(), secret: Secret::from_bytes([epoch; 32]) };
+        for epoch in [1, 2, 3, 4, 5, 6, 4] {
+            state.store_secret(connection, &held(epoch)).unwrap();
+        }
+        assert_eq!(state.all_secrets().unwrap()[&connection], [4, 6, 5, 3].map(held));
+        assert_eq!(state.secrets().unwrap()[&connection], held(4));
     }
 
     #[test]

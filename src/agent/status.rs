@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::admin::explain::{Explained, explanation};
-use super::context::Context;
+use super::context::{Context, Forgotten};
 use super::entries::LiveEntry;
 use super::facts::{AdminStatus, AgentStatus, Changing, EntryStatus, Lamp, ManagedStatus, PeerKey, count};
 use super::tunnels::chain;
@@ -61,6 +61,10 @@ pub enum Request {
         connection: ConnectionId,
         key: KeyFingerprint,
     },
+    /// What a gateway said for ever of the connection is undone.
+    ForgetEnded {
+        connection: ConnectionId,
+    },
     /// What would become of a request on an admin connection.
     Explain {
         connection: ConnectionId,
@@ -77,6 +81,7 @@ pub enum Answer {
     Trusted,
     PathChosen,
     Explained(Explained),
+    Forgotten { ended: bool, revoked: Vec<KeyFingerprint> },
     Failed { what: String },
 }
 
@@ -210,6 +215,13 @@ async fn answer(context: &Arc<Context>, mut stream: UnixStream, line: &str, show
             }
             None => unknown_connection(),
         },
+        Ok(Request::ForgetEnded { connection }) => match context.entries.get(connection) {
+            Some(entry) => match context.forget_end(entry).await {
+                Ok(Forgotten { ended, revoked }) => Answer::Forgotten { ended, revoked },
+                Err(error) => Answer::Failed { what: chain(&error) },
+            },
+            None => unknown_connection(),
+        },
         Ok(Request::Explain { connection, method, target }) => match context.entries.get(connection) {
             Some(entry) => explain(entry, method, target),
             None => unknown_connection(),
@@ -253,6 +265,7 @@ fn status(context: &Context, shown: &Shown) -> AgentStatus {
         leaf_expires,
         gateway: link.lamp,
         gateway_error: link.last_error,
+        not_taken: context.untaken(),
         relay: context.routes.is_registered(),
         listen: shown.listen.clone(),
         admin_certificate: shown.certificate.clone(),

@@ -238,7 +238,7 @@ fn permitted(
         Standing::Active(_) => Err(PeerRefusal::WrongPeer),
         Standing::Paused(_) => Err(PeerRefusal::Paused),
         Standing::Ready(_) => Err(PeerRefusal::NotActive),
-        Standing::Unknown => Err(PeerRefusal::UnknownConnection),
+        Standing::Unknown | Standing::Unlisted => Err(PeerRefusal::UnknownConnection),
         Standing::Unfit(_) => Err(PeerRefusal::Unlisted),
         Standing::Terminated => Err(PeerRefusal::Terminated),
     }

@@ -1,7 +1,7 @@
 //! The control link from the agent's side: dials the gateway for ever, applies what it says, and
 //! reports what is true here. Without it everything known goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,14 +13,15 @@ use super::context::Context;
 use super::standing::Standing;
 use super::state::HeldSecret;
 use super::tunnels::chain;
+use super::untaken::Untaken;
 use super::ways::Announced;
 use crate::domain::connection::Side;
 use crate::domain::id::{BootId, ConnectionId};
 use crate::domain::limits;
 use crate::domain::secret::Secret;
 use crate::identity::chance;
+use crate::identity::renewal::LeafRefused;
 use crate::identity::time::TimeSource;
-use crate::identity::tls::{Identity, Trust};
 use crate::protocol::backoff::Backoff;
 use crate::protocol::control::{self, Activity, Report, ToAgent, ToGateway, Unfit};
 use crate::protocol::heartbeat::{Beat, Heartbeat};
@@ -40,6 +41,8 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 const FETCH_AGAIN: Duration = Duration::from_secs(30);
 /// How soon the gateway hears again why a connection that it has in force cannot be.
 const UNFIT_AGAIN: Duration = Duration::from_secs(5);
+const UNLISTED: &str =
+    "the gateway does not list this connection; it comes back by itself once the gateway does";
 
 #[derive(Debug, thiserror::Error)]
 pub enum UplinkError {
@@ -59,17 +62,14 @@ pub enum UplinkError {
     Gap,
     #[error("the gateway did not start with a welcome")]
     NoWelcome,
-    #[error("the gateway's new leaf does not fit this agent's key")]
-    BadLeaf,
+    #[error("the gateway's new certificate was not taken")]
+    Leaf(#[from] LeafRefused),
+    #[error("the gateway's new certificate is not hexadecimal")]
+    LeafText,
     #[error("cannot sign the request for a new certificate")]
     Request { source: crate::identity::error::IdentityError },
     #[error("the certificate was renewed; the link starts over with it")]
     Renewed,
-    #[error(
-        "the gateway named more connections and revoked keys than an agent remembers ({})",
-        limits::RULES_KEPT_MAX
-    )]
-    TooMuch,
 }
 
 /// What the uplink needs beside the context.
@@ -141,28 +141,31 @@ impl Uplink {
         sender.send(&ToGateway::Renew { csr }).await?;
         let answer = timeout(WELCOME_TIMEOUT, receiver.receive()).await;
         match answer.map_err(|_| UplinkError::Silent(WELCOME_TIMEOUT))?? {
-            ToAgent::Renewed { leaf } => {
-                self.renew(&leaf).await?;
-                Err(UplinkError::Renewed)
-            }
+            ToAgent::Renewed { leaf } => match self.renew(&leaf).await {
+                Ok(()) => Err(UplinkError::Renewed),
+                Err(error) => {
+                    self.context.note_untaken(Untaken::Leaf, chain(&error)).await;
+                    Err(error)
+                }
+            },
             ToAgent::Goodbye { reason } => Err(UplinkError::Goodbye(reason)),
             _ => Err(UplinkError::NoWelcome),
         }
     }
 
-    /// Takes a new leaf over the key in use.
+    /// Takes a new leaf over the key in use, which was asked for.
     async fn renew(&self, leaf: &str) -> Result<(), UplinkError> {
         let context = &self.context;
-        let leaf = hex::decode(leaf).map_err(|_| UplinkError::BadLeaf)?;
+        let leaf = hex::decode(leaf).map_err(|_| UplinkError::LeafText)?;
         let credentials = context.endpoint.credentials();
-        let identity =
-            renewed(&leaf, &credentials.identity, &credentials.trust).ok_or(UplinkError::BadLeaf)?;
+        let identity = credentials.identity.renewed(&leaf, &credentials.trust, context.clock.now())?;
         // On disk before use: a crash in between must not lose the only good leaf.
         if let Err(error) = context.keep_leaf(leaf).await {
             tracing::error!(%error, "the renewed certificate could not be kept");
             return Ok(());
         }
         context.endpoint.renew(identity)?;
+        context.clear_untaken(Untaken::Leaf);
         tracing::info!("this agent's certificate was renewed");
         Ok(())
     }
@@ -211,14 +214,6 @@ impl Uplink {
     }
 }
 
-/// The new leaf with the key in use. One of another CA or for another name would lock this agent out:
-/// nobody would take it, and it could not ask for a better one.
-fn renewed(leaf: &[u8], before: &Identity, trust: &Trust) -> Option<Identity> {
-    let identity = Identity::new(leaf, Arc::clone(before.key())).ok()?;
-    let name = identity.name(trust).ok()?;
-    (before.name(trust).ok() == Some(name)).then_some(identity)
-}
-
 /// The source address the kernel would choose; no packet is sent.
 fn local_ip_toward(address: SocketAddr) -> Option<std::net::IpAddr> {
     let any: SocketAddr = if address.is_ipv4() {
@@ -234,13 +229,19 @@ fn local_ip_toward(address: SocketAddr) -> Option<std::net::IpAddr> {
 /// One live link and what was said on it.
 struct Session<'a> {
     uplink: &'a mut Uplink,
-    revision: u64,
+    /// Whether the gateway has given its whole view on this link.
+    is_told: bool,
+    /// Rules that came ahead of their snapshot.
+    parts: BTreeMap<ConnectionId, Rule>,
+    /// Connections of which the gateway was asked whether they ended.
+    missed: BTreeSet<ConnectionId>,
     reported: BTreeMap<ConnectionId, Report>,
     /// What was said of a connection, and when.
     unfit: BTreeMap<(ConnectionId, Unfit), Instant>,
     held: BTreeMap<ConnectionId, u32>,
     asked: BTreeMap<ConnectionId, (u32, Instant)>,
-    renewed: Option<Instant>,
+    renewal_asked: Option<Instant>,
+    awaits_leaf: bool,
     renew_after: Duration,
 }
 
@@ -250,12 +251,15 @@ impl<'a> Session<'a> {
         let renew_after = limits::LEAF_RENEW_EVERY.mul_f64(0.9 + 0.2 * chance::draw());
         Self {
             uplink,
-            revision: 0,
+            is_told: false,
+            parts: BTreeMap::new(),
+            missed: BTreeSet::new(),
             reported: BTreeMap::new(),
             unfit: BTreeMap::new(),
             held: BTreeMap::new(),
             asked: BTreeMap::new(),
-            renewed: None,
+            renewal_asked: None,
+            awaits_leaf: false,
             renew_after,
         }
     }
@@ -284,7 +288,10 @@ impl<'a> Session<'a> {
                 }
                 Some(message) = self.uplink.outbox.recv() => outgoing.push(message),
                 Ok(()) = paths.changed() => outgoing.push(self.uplink.hidden_from()),
-                _ = reports.tick() => self.report(&mut outgoing),
+                _ = reports.tick() => {
+                    self.uplink.context.retry_keeping_rules().await;
+                    self.report(&mut outgoing);
+                }
                 () = sleep_until(heartbeat.deadline().into()) => match heartbeat.poll(Instant::now()) {
                     Some(Beat::Send { number }) => outgoing.push(ToGateway::Heartbeat { number }),
                     Some(Beat::Lost { silent_for }) => return Err(UplinkError::Silent(silent_for)),
@@ -301,22 +308,39 @@ impl<'a> Session<'a> {
         let context = Arc::clone(&self.uplink.context);
         match message {
             ToAgent::Heartbeat { now, .. } => {
-                context.clock.learn(now);
+                context.hear_time(now).await;
                 // A link that has not said its rules yet confirms none.
-                if self.revision > 0 {
+                if self.is_told {
                     context.confirm_rules();
                 }
             }
+            ToAgent::SnapshotPart { rules, revoked } => {
+                self.keep_parts(rules);
+                let mut book = context.told_rules();
+                book.apply_revoked(revoked);
+                self.adopt(book).await;
+            }
             ToAgent::Snapshot { revision, rules, revoked } => {
-                let mut book = (*context.rules()).clone();
+                self.keep_parts(rules);
+                let rules = std::mem::take(&mut self.parts).into_values().collect();
+                let mut book = context.told_rules();
                 book.apply_snapshot(revision, rules, revoked);
-                self.adopt(revision, book).await?;
+                self.is_told = true;
+                self.adopt(book).await;
+                context.confirm_rules();
                 self.sync(outgoing);
             }
             ToAgent::Change { revision, change } => {
-                let mut book = (*context.rules()).clone();
+                let mut book = context.told_rules();
                 book.apply_change(revision, change).map_err(|_| UplinkError::Gap)?;
-                self.adopt(revision, book).await?;
+                self.adopt(book).await;
+                context.confirm_rules();
+                self.sync(outgoing);
+            }
+            ToAgent::Ended { connections } => {
+                let mut book = context.told_rules();
+                book.apply_ended(connections);
+                self.adopt(book).await;
                 self.sync(outgoing);
             }
             ToAgent::Candidates { peer, addresses } => self.uplink.announced.set(peer, addresses),
@@ -329,22 +353,45 @@ impl<'a> Session<'a> {
                 }
             }
             ToAgent::SecretUnavailable { connection } => self.note_no_secret(connection),
-            ToAgent::Renewed { leaf } => self.uplink.renew(&leaf).await?,
+            ToAgent::Renewed { leaf } => self.take_leaf(&leaf).await,
             ToAgent::Goodbye { reason } => return Err(UplinkError::Goodbye(reason)),
             ToAgent::Welcome { .. } | ToAgent::RenewOnly { .. } => {}
         }
         Ok(())
     }
 
-    /// What the gateway may make this agent remember is bounded.
-    async fn adopt(&mut self, revision: u64, book: RuleBook) -> Result<(), UplinkError> {
-        if book.remembered() > limits::RULES_KEPT_MAX {
-            return Err(UplinkError::TooMuch);
+    /// What the gateway may make this agent remember is bounded; no bound ends the link.
+    async fn adopt(&mut self, book: RuleBook) {
+        let context = &self.uplink.context;
+        let left_out = book.left_out();
+        let is_new = left_out > context.rules().left_out();
+        context.adopt_rules(book).await;
+        if is_new {
+            let what = format!(
+                "it has named {left_out} connections and keys since the start that concern nothing in this agent's \
+                 file, more than are kept"
+            );
+            context.note_untaken(Untaken::Foreign, what).await;
         }
-        self.revision = revision;
-        self.uplink.context.adopt_rules(book).await;
-        self.uplink.context.confirm_rules();
-        Ok(())
+    }
+
+    /// Rules ahead of their snapshot: those of the own file, and few of the rest.
+    fn keep_parts(&mut self, rules: Vec<Rule>) {
+        for rule in rules {
+            let is_ours = self.uplink.context.entries.get(rule.connection).is_some();
+            if is_ours || self.parts.len() < limits::RULES_FOREIGN_MAX {
+                self.parts.insert(rule.connection, rule);
+            }
+        }
+    }
+
+    /// A leaf that was not asked for or is not good is not taken; the link goes on with the one in use.
+    async fn take_leaf(&mut self, leaf: &str) {
+        let is_asked = std::mem::take(&mut self.awaits_leaf);
+        let taken = if is_asked { self.uplink.renew(leaf).await } else { Err(LeafRefused::Unasked.into()) };
+        if let Err(error) = taken {
+            self.uplink.context.note_untaken(Untaken::Leaf, chain(&error)).await;
+        }
     }
 
     fn note_no_secret(&self, connection: ConnectionId) {
@@ -374,6 +421,9 @@ impl<'a> Session<'a> {
                 // Said again if it is found again once the connection was retried.
                 self.unfit.remove(&(connection, Unfit::MirthTooOld));
             }
+            if standing == Standing::Unlisted {
+                context.note_fault(entry, UNLISTED);
+            }
             if let Standing::Unfit(reason) = standing {
                 context.note_fault(entry, &reason.to_string());
                 let in_force = rules.rule(connection).is_some_and(|rule| rule.activity != Activity::Ready);
@@ -392,6 +442,20 @@ impl<'a> Session<'a> {
             } else if self.may_ask(connection, epoch) {
                 outgoing.push(ToGateway::FetchSecret { connection });
             }
+        }
+    }
+
+    /// Asks once whether what the gateway does not list has ended; anew once that was undone here.
+    fn ask_ended(&mut self, outgoing: &mut Vec<ToGateway>) {
+        let context = &self.uplink.context;
+        let rules = context.rules();
+        let is_missing = |id: &ConnectionId| rules.rule(*id).is_none() && !rules.is_ended(*id);
+        let missing: BTreeSet<_> =
+            context.entries.all().map(|entry| entry.config.id).filter(is_missing).collect();
+        let connections: Vec<_> = missing.difference(&self.missed).copied().collect();
+        self.missed = missing;
+        if !connections.is_empty() {
+            outgoing.push(ToGateway::Missing { connections });
         }
     }
 
@@ -418,8 +482,9 @@ impl<'a> Session<'a> {
     }
 
     fn report(&mut self, outgoing: &mut Vec<ToGateway>) {
-        if self.revision > 0 {
+        if self.is_told {
             self.sync(outgoing);
+            self.ask_ended(outgoing);
         }
         let context = &self.uplink.context;
         for entry in context.entries.all() {
@@ -435,54 +500,26 @@ impl<'a> Session<'a> {
         self.ask_renewal(outgoing);
     }
 
-    /// Asks once a day, and at once when the leaf in use is older than that.
+    /// Asks once a day, and at once when the leaf in use is older than that or is none that peers take.
     fn ask_renewal(&mut self, outgoing: &mut Vec<ToGateway>) {
         let context = &self.uplink.context;
         let credentials = context.endpoint.credentials();
         let Ok((not_before, _)) = credentials.identity.validity(&credentials.trust) else { return };
         let signed = not_before.saturating_add(limits::LEAF_BACKDATED);
-        let is_old = context.clock.now().since(signed) >= self.renew_after;
-        let waits = self.renewed.is_some_and(|at| at.elapsed() < FETCH_AGAIN);
-        if !is_old || waits {
+        let now = context.clock.now();
+        let is_due =
+            now.since(signed) >= self.renew_after || !credentials.identity.is_usable(&credentials.trust, now);
+        let waits = self.renewal_asked.is_some_and(|at| at.elapsed() < FETCH_AGAIN);
+        if !is_due || waits {
             return;
         }
-        self.renewed = Some(Instant::now());
+        self.renewal_asked = Some(Instant::now());
         match credentials.identity.key().csr_der() {
-            Ok(csr) => outgoing.push(ToGateway::Renew { csr: hex::encode(csr) }),
+            Ok(csr) => {
+                self.awaits_leaf = true;
+                outgoing.push(ToGateway::Renew { csr: hex::encode(csr) });
+            }
             Err(error) => tracing::error!(%error, "cannot ask for a new certificate"),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::TrustDomain;
-    use crate::domain::id::ServerId;
-    use crate::domain::time::Timestamp;
-    use crate::identity::ca::CertificateAuthority;
-    use crate::identity::csr::VerifiedCsr;
-    use crate::identity::key::KeyPair;
-
-    const NOW: Timestamp = Timestamp::from_millis(1_795_510_800_000);
-
-    #[test]
-    fn a_renewed_leaf_of_another_ca_name_or_key_is_not_taken() {
-        let domain: TrustDomain = "example.org".parse().unwrap();
-        let ca = CertificateAuthority::create(domain.clone(), NOW).unwrap();
-        let other_ca = CertificateAuthority::create(domain, NOW).unwrap();
-        let key = Arc::new(KeyPair::generate().unwrap());
-        let (own, other) = (ServerId::from_bytes([1; 16]), ServerId::from_bytes([2; 16]));
-        let sign = |ca: &CertificateAuthority, key: &KeyPair, server| {
-            let csr = VerifiedCsr::parse_and_verify(&key.csr_der().unwrap()).unwrap();
-            ca.sign_server(&csr, server, NOW).unwrap()
-        };
-        let before = Identity::new(&sign(&ca, &key, own), Arc::clone(&key)).unwrap();
-        let taken = |leaf: &[u8]| renewed(leaf, &before, ca.trust()).is_some();
-        assert!(taken(&sign(&ca, &key, own)));
-        assert!(!taken(&sign(&ca, &key, other)));
-        assert!(!taken(&sign(&other_ca, &key, own)));
-        assert!(!taken(&sign(&ca, &KeyPair::generate().unwrap(), own)));
-        assert!(!taken(b"no leaf"));
     }
 }

@@ -85,7 +85,7 @@ impl Announced {
     fn wanted(&self, known: &BTreeMap<ServerId, Vec<SocketAddr>>) -> BTreeMap<ServerId, WantedPeer> {
         let entries = self.context.entries.all().map(|entry| (&entry.config, entry.side));
         let context = &self.context;
-        let secret = |entry: &Entry, _: &Rule| context.probe_secret(entry);
+        let secret = |entry: &Entry, rule: &Rule| context.probe_secret(entry, rule);
         wanted(entries, &context.rules(), known, secret, |peer| context.paths.to(peer))
     }
 }

@@ -56,7 +56,7 @@ async fn fetch(state: &std::path::Path) -> anyhow::Result<AgentStatus> {
     match ask(state, &Request::Status).await.context("cannot ask the agent")? {
         Answer::Status(status) => Ok(*status),
         Answer::Failed { what } => bail!("the agent answered: {}", visible(&what)),
-        Answer::Trusted | Answer::PathChosen | Answer::Explained(_) => {
+        Answer::Trusted | Answer::PathChosen | Answer::Explained(_) | Answer::Forgotten { .. } => {
             bail!("the agent gave an answer to another question")
         }
     }
@@ -78,6 +78,9 @@ fn render(status: &AgentStatus) -> String {
     }
     if let Some(fault) = status.gateway_error.as_ref().filter(|_| status.gateway.on != Some(true)) {
         let _ = writeln!(out, "        {} ({})", fault.what, fault.at);
+    }
+    for fault in &status.not_taken {
+        let _ = writeln!(out, "not taken from the gateway: {} ({})", fault.what, fault.at);
     }
     if status.entries.is_empty() {
         out.push_str(

@@ -1,8 +1,9 @@
 //! `adit trust`: a person compared a key out of band and says so: a peer's, or that of this host's own
-//! Mirth.
+//! Mirth. Or takes back what a gateway said for ever of a connection.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 
@@ -10,6 +11,7 @@ use super::shown::ask_shown;
 use super::{files, privilege};
 use crate::agent::AUDIT_FILE;
 use crate::agent::admin;
+use crate::agent::context::{Forgotten, forget};
 use crate::agent::state::AgentState;
 use crate::agent::status::{Answer, Request, StatusError};
 use crate::config::agent::{AdminManaged, AgentConfig, Entry};
@@ -23,11 +25,16 @@ pub struct Arguments {
     connection: String,
     /// The key: sha256:… as the peer's own `adit status` shows it. With --mirth it may be left out where
     /// Mirth runs on this host: the key it shows now is trusted
-    #[arg(required_unless_present = "mirth")]
+    #[arg(required_unless_present_any = ["mirth", "forget_ended"])]
     fingerprint: Option<String>,
     /// Trust the HTTPS key of this host's own Mirth, which the connection's partner manages
     #[arg(long)]
     mirth: bool,
+    /// Forget that a gateway ended the connection, and that it revoked the peer's known key: for what a
+    /// gateway said by mistake, or while it was in the wrong hands. What the gateway says now counts
+    /// again, so a connection that is over for it ends anew
+    #[arg(long, conflicts_with_all = ["fingerprint", "mirth"])]
+    forget_ended: bool,
     /// The agent's file
     #[arg(long, value_name = "FILE", default_value = "/etc/adit/agent.toml")]
     config: PathBuf,
@@ -37,6 +44,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = files::read_agent(&arguments.config)?;
     privilege::act_as_owner(&arguments.config, &config.state)?;
     let entry = files::find_entry(&config, &arguments.connection)?;
+    if arguments.forget_ended {
+        return forget_ended(&config, entry);
+    }
     let named = arguments.fingerprint.as_deref().map(fingerprint).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (key, request) = match (arguments.mirth, named) {
@@ -54,7 +64,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     match runtime.block_on(ask_shown(&config.state, &request)) {
         Ok(Answer::Trusted) => {}
         Ok(Answer::Failed { what }) => bail!("the agent could not keep the key: {what}"),
-        Ok(Answer::Status(_) | Answer::PathChosen | Answer::Explained(_)) => {
+        Ok(Answer::Status(_) | Answer::PathChosen | Answer::Explained(_) | Answer::Forgotten { .. }) => {
             bail!("the agent gave an answer to another question")
         }
         // Without an agent the state is ours to write.
@@ -109,7 +119,59 @@ fn write(config: &AgentConfig, entry: &Entry, request: &Request) -> anyhow::Resu
             keys.trust(*connection, *key);
             state.store_known_keys(|| keys)?;
         }
-        Request::Status | Request::Path { .. } | Request::Explain { .. } => {}
+        Request::Status | Request::Path { .. } | Request::Explain { .. } | Request::ForgetEnded { .. } => {}
     }
     Ok(())
+}
+
+fn forget_ended(config: &AgentConfig, entry: &Entry) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let request = Request::ForgetEnded { connection: entry.id };
+    let forgotten = match runtime.block_on(ask(&config.state, &request)) {
+        Ok(Answer::Forgotten { ended, revoked }) => Forgotten { ended, revoked },
+        Ok(Answer::Failed { what }) => bail!("the agent could not forget it: {what}"),
+        Ok(Answer::Status(_) | Answer::PathChosen | Answer::Explained(_) | Answer::Trusted) => {
+            bail!("the agent gave an answer to another question")
+        }
+        Err(StatusError::NotRunning { .. }) => forget_on_disk(config, entry)?,
+        Err(error) => return Err(error.into()),
+    };
+    print!("{}", said(entry, &forgotten));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Without an agent the state is ours to write.
+fn forget_on_disk(config: &AgentConfig, entry: &Entry) -> anyhow::Result<Forgotten> {
+    let state = AgentState::open(&config.state)?;
+    let audit = AuditFile::open(&config.state.join(AUDIT_FILE))?;
+    let now = LearntClock::new(HostClock, state.clock_offset_millis()?).now();
+    let known = state.known_keys()?.get(entry.id).map(|known| known.key);
+    let mut rules = state.rule_book()?;
+    let forgotten = forget(&mut rules, entry.id, entry.peer_key.into_iter().chain(known));
+    if !forgotten.is_nothing() {
+        let Forgotten { ended, revoked } = forgotten.clone();
+        audit.append(&AuditEntry::end_forgotten(now, entry.id, ended, revoked))?;
+        state.store_rule_book(|| Arc::new(rules))?;
+    }
+    Ok(forgotten)
+}
+
+/// What was forgotten, and what that means.
+fn said(entry: &Entry, forgotten: &Forgotten) -> String {
+    let name = &entry.name;
+    if forgotten.is_nothing() {
+        return format!(
+            "{name}: there is nothing to forget; no gateway ended it or revoked its peer's key\n"
+        );
+    }
+    let mut said = String::new();
+    if forgotten.ended {
+        said += &format!("{name}: forgotten that a gateway ended it\n");
+    }
+    for key in &forgotten.revoked {
+        said += &format!("{name}: forgotten that a gateway revoked the peer's key {key}\n");
+    }
+    said += "The gateway's word counts again: the connection is back if the gateway lists it, and over again if the \
+             gateway says so. The peer's host may have to forget the same.\n";
+    said
 }

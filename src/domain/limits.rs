@@ -127,6 +127,15 @@ pub const ADMIN_CHANNEL_KNOWN_FOR: Duration = Duration::from_secs(30);
 pub const ADMIN_LAST_REQUEST: Duration = Duration::from_secs(30);
 /// Channels of which one client's connection remembers that Mirth has them.
 pub const ADMIN_CHANNELS_KNOWN_MAX: usize = 4_096;
+/// How far the gateway's word on the time may be from what this host knows of it.
+pub const CLOCK_STEP_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How long an agent may have been off whose host lost its clock meanwhile.
+pub const CLOCK_LOST_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How often the same kind of thing that the gateway said and was not taken is written down.
+pub const NOT_TAKEN_SAID_EVERY: Duration = Duration::from_hours(1);
+/// Secrets of one connection that an agent keeps: the gateway may go back to an earlier one when it
+/// is restored.
+pub const SECRETS_KEPT_MAX: usize = 4;
 /// The gateway must have confirmed the rules within this for an admin session (DESIGN §3).
 pub const ADMIN_RULES_CONFIRMED_WITHIN: Duration = Duration::from_hours(1);
 /// Of Mirth's answers to the agent itself: its version, and its list of operations.
@@ -293,7 +302,7 @@ pub const CONFIRMS_PER_SECOND: u32 = 20;
 pub const RELAY_MEMBERS_MAX: usize = 2 * CONTROL_LINKS_MAX;
 /// Peers that one agent may reach through the relay, and pairs of all agents together, each way
 /// counted.
-pub const RELAY_PEERS_MAX: usize = RULES_KEPT_MAX;
+pub const RELAY_PEERS_MAX: usize = 16_384;
 pub const RELAY_PAIRS_MAX: usize = 262_144;
 /// How long a challenge may be confirmed, in its own steps of a second.
 pub const RELAY_CHALLENGE_SECONDS: u64 = 3;
@@ -346,12 +355,22 @@ pub const FACTS_AT_ONCE_EACH: Duration = Duration::from_secs(1);
 pub const REFUSALS_AUDITED_PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 /// Kinds of refusals (which peer, which reason) that an agent tells apart at a time.
 pub const REFUSAL_KINDS_MAX: usize = 1_024;
-/// Connections, ended connections and revoked keys an agent remembers together.
-pub const RULES_KEPT_MAX: usize = 16_384;
+/// Rules that an agent keeps of connections that its own file does not name.
+pub const RULES_FOREIGN_MAX: usize = 256;
+/// Ended connections, and revoked keys, that an agent keeps beside those of its own file and the keys
+/// known there.
+pub const WORDS_FOREIGN_MAX: usize = 4_096;
+/// Connections that an agent may ask about at once: all that its file can name.
+pub const CONNECTIONS_ASKED_MAX: usize = 4 * ENTRIES_MAX;
+/// Rules, and revoked keys, in one message of a snapshot; a longer one has several.
+pub const SNAPSHOT_RULES_MAX: usize = 256;
+pub const SNAPSHOT_KEYS_MAX: usize = 4_096;
 
 pub const LEAF_LIFE: Duration = Duration::from_secs(14 * 24 * 3600);
 /// Leaves are valid from this long before they are signed: hospital clocks are wrong.
 pub const LEAF_BACKDATED: Duration = Duration::from_secs(24 * 3600);
+/// A leaf may be valid for so much longer than its life and its backdating: clocks are read twice.
+pub const LEAF_SLACK: Duration = Duration::from_secs(3600);
 pub const LEAF_RENEW_EVERY: Duration = Duration::from_secs(24 * 3600);
 pub const CA_LIFE: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
 

@@ -21,7 +21,7 @@ use super::platform::{LinkRefusal, Platform, PlatformError};
 use super::presence::Presence;
 use super::relay::RelayKeeper;
 use super::stop::Stop;
-use crate::domain::id::{KeyFingerprint, ServerId};
+use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
 use crate::domain::limits::{
     CONTROL_HANDSHAKE_TIMEOUT, CONTROL_LINKS_MAX, CONTROL_NEWCOMERS, CONTROL_OPEN_TIMEOUT,
     CONTROL_OPENINGS_BURST, CONTROL_OPENINGS_EACH, CONTROL_RENEW_TIMEOUT, GATEWAY_STOP_TIMEOUT,
@@ -368,6 +368,16 @@ impl Control {
     /// Rules and revoked keys as the link's server must know them now.
     async fn rules(&self, link: &OpenLink) -> Result<(Vec<Rule>, Vec<KeyFingerprint>), LinkEnd> {
         self.platform.rules_for(link.server).await.map_err(|source| LinkEnd::Platform { source })
+    }
+
+    /// Which of these connections of the link's server have reached a final status.
+    async fn ended_among(
+        &self,
+        link: &OpenLink,
+        connections: &[ConnectionId],
+    ) -> Result<Vec<ConnectionId>, LinkEnd> {
+        let ended = self.platform.ended_among(link.server, connections).await;
+        ended.map_err(|source| LinkEnd::Platform { source })
     }
 
     /// A stranger that the handshake refused: no certificate, another CA, a name that is none.

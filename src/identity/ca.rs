@@ -77,20 +77,39 @@ impl CertificateAuthority {
         server: ServerId,
         now: Timestamp,
     ) -> Result<Vec<u8>, IdentityError> {
-        self.sign(csr.key(), PeerName::Server(server), now)
+        self.sign(csr.key(), PeerName::Server(server), now, LEAF_LIFE)
+    }
+
+    /// A leaf of any length, as no gateway signs one.
+    #[cfg(test)]
+    pub(super) fn sign_for(
+        &self,
+        key: &KeyPair,
+        server: ServerId,
+        from: Timestamp,
+        life: Duration,
+    ) -> Result<Vec<u8>, IdentityError> {
+        let now = from.saturating_add(LEAF_BACKDATED);
+        self.sign(&key.public()?, PeerName::Server(server), now, life.saturating_sub(LEAF_BACKDATED))
     }
 
     /// The gateway's own leaf in DER.
     pub fn sign_gateway(&self, key: &KeyPair, now: Timestamp) -> Result<Vec<u8>, IdentityError> {
-        self.sign(&key.public()?, PeerName::Gateway, now)
+        self.sign(&key.public()?, PeerName::Gateway, now, LEAF_LIFE)
     }
 
-    fn sign(&self, key: &PublicKey, name: PeerName, now: Timestamp) -> Result<Vec<u8>, IdentityError> {
+    fn sign(
+        &self,
+        key: &PublicKey,
+        name: PeerName,
+        now: Timestamp,
+        life: Duration,
+    ) -> Result<Vec<u8>, IdentityError> {
         let common_name = match name {
             PeerName::Gateway => "adit gateway",
             PeerName::Server(_) => "adit server",
         };
-        let mut params = params(common_name, now, LEAF_LIFE);
+        let mut params = params(common_name, now, life);
         let uri = name.to_uri(self.trust.trust_domain()).try_into().map_err(signing)?;
         params.subject_alt_names = vec![SanType::URI(uri)];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

@@ -62,6 +62,11 @@ impl KnownKeys {
         self.by_connection.insert(connection, trusted) != Some(trusted)
     }
 
+    /// The known keys of all connections.
+    pub fn keys(&self) -> impl Iterator<Item = KeyFingerprint> {
+        self.by_connection.values().map(|known| known.key)
+    }
+
     #[must_use]
     pub fn get(&self, connection: ConnectionId) -> Option<KnownKey> {
         self.by_connection.get(&connection).copied()

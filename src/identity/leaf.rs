@@ -17,6 +17,7 @@ use x509_parser::prelude::FromDer;
 use crate::domain::time::Timestamp;
 
 use super::error::IdentityError;
+use super::gateway_time::is_lawful;
 use super::key::PublicKey;
 use super::name::PeerName;
 use super::tls::{Dates, Trust};
@@ -53,6 +54,11 @@ pub(super) fn verify(
         }
         if now < read.not_before {
             return Err(IdentityError::NotYetValid { at: read.not_before, now });
+        }
+        if !is_lawful((read.not_before, read.not_after)) {
+            return Err(IdentityError::BadCertificate {
+                what: "it is valid for longer than any gateway signs one",
+            });
         }
     }
     Ok(read)

@@ -76,6 +76,16 @@ enum AuditEvent {
         connection: ConnectionId,
         key: KeyFingerprint,
     },
+    /// An operator of this host undid what a gateway had said for ever.
+    EndForgotten {
+        connection: ConnectionId,
+        ended: bool,
+        revoked: Vec<KeyFingerprint>,
+    },
+    /// What a gateway said and this agent did not take.
+    GatewayNotTaken {
+        reason: String,
+    },
     /// Lines before this one are missing: they could not be written.
     AuditResumed,
     AdminSessionStarted {
@@ -213,6 +223,22 @@ impl AuditEntry {
     #[must_use]
     pub fn mirth_key_trusted(at: Timestamp, connection: ConnectionId, key: KeyFingerprint) -> Self {
         Self::new(at, AuditEvent::MirthKeyTrusted { connection, key })
+    }
+
+    /// An operator of this host ran `adit trust --forget-ended`.
+    #[must_use]
+    pub fn end_forgotten(
+        at: Timestamp,
+        connection: ConnectionId,
+        ended: bool,
+        revoked: Vec<KeyFingerprint>,
+    ) -> Self {
+        Self::new(at, AuditEvent::EndForgotten { connection, ended, revoked })
+    }
+
+    #[must_use]
+    pub fn gateway_not_taken(at: Timestamp, reason: &str) -> Self {
+        Self::new(at, AuditEvent::GatewayNotTaken { reason: reason.into() })
     }
 
     /// The first line after some that could not be written.

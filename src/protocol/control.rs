@@ -68,9 +68,12 @@ pub enum Activity {
 pub enum Change {
     /// The connection is new or its rule differs.
     Rule { rule: Rule },
-    /// Terminated: cut at once, never undone.
+    /// It has reached a final status: cut at once, and only a person of the agent's host undoes it.
     Ended { connection: ConnectionId },
-    /// No leaf over this key is good any more: cut at once, never undone.
+    /// The gateway knows nothing of it any more: cut at once, until it is listed again.
+    Unlisted { connection: ConnectionId },
+    /// No leaf over this key is good any more: cut at once, and only a person of the agent's host
+    /// undoes it.
     Revoked { key: KeyFingerprint },
 }
 
@@ -98,6 +101,10 @@ pub enum ToGateway {
     },
     FetchSecret {
         connection: ConnectionId,
+    },
+    /// The agent's own file has these, the snapshot has not: which of them have ended?
+    Missing {
+        connections: Vec<ConnectionId>,
     },
     /// Sent after the secret is on disk (fsync) or was found in the agent's own file.
     SecretHeld {
@@ -148,10 +155,20 @@ pub enum ToAgent {
         number: u64,
         now: Timestamp,
     },
+    /// Comes before the snapshot that it belongs to, where one message does not hold it all.
+    SnapshotPart {
+        rules: Vec<Rule>,
+        revoked: Vec<KeyFingerprint>,
+    },
+    /// With the parts before it the gateway's whole view.
     Snapshot {
         revision: u64,
         rules: Vec<Rule>,
         revoked: Vec<KeyFingerprint>,
+    },
+    /// Of the connections the agent misses, these are over for good.
+    Ended {
+        connections: Vec<ConnectionId>,
     },
     /// `revision` is the last one plus one; a gap means a change was lost and the link starts anew.
     Change {
@@ -283,6 +300,10 @@ impl std::fmt::Debug for ToAgent {
             Self::Snapshot { revision, rules, revoked } => {
                 write!(f, "Snapshot {{ revision: {revision}, rules: {rules:?}, revoked: {revoked:?} }}")
             }
+            Self::SnapshotPart { rules, revoked } => {
+                write!(f, "SnapshotPart {{ rules: {rules:?}, revoked: {revoked:?} }}")
+            }
+            Self::Ended { connections } => write!(f, "Ended {{ connections: {connections:?} }}"),
             Self::Change { revision, change } => {
                 write!(f, "Change {{ revision: {revision}, change: {change:?} }}")
             }

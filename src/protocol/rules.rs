@@ -1,24 +1,45 @@
-//! The rules an agent holds: what the gateway said last, kept on disk, and what can never be unsaid.
+//! The rules an agent holds: what the gateway said last, kept on disk, and what it said for ever.
 //!
-//! A snapshot opens every link, numbered changes follow. A connection that ended and a key that was
-//! revoked are remembered for ever: no later word of the gateway brings them back, and epochs never
-//! fall. Whether the agent's own file allows what a rule says is decided above.
+//! A snapshot opens every link, numbered changes follow. What the gateway says last counts, save two
+//! things: a connection that *ended* and a key that was *revoked* stay so until a person of this
+//! host says otherwise. A connection that is merely not listed is suspended until it is listed
+//! again. No bound stands between a word that narrows and its effect: what is kept is what concerns
+//! the agent's own file and the keys known here, and little of the rest ([`Concerns`]). Whether the
+//! file allows what a rule says is decided above.
+
+mod remembered;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use self::remembered::Remembered;
 use super::control::{Change, Rule};
 use crate::domain::id::{ConnectionId, KeyFingerprint};
+use crate::domain::limits::{RULES_FOREIGN_MAX, WORDS_FOREIGN_MAX};
 
 /// Serialised as it is kept on disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleBook {
     /// `None` until the first snapshot.
     revision: Option<u64>,
+    /// As said last; those of ended connections too, for the day somebody undoes the end.
     rules: BTreeMap<ConnectionId, Rule>,
-    ended: BTreeSet<ConnectionId>,
-    revoked: BTreeSet<KeyFingerprint>,
+    ended: Remembered<ConnectionId>,
+    revoked: Remembered<KeyFingerprint>,
+    #[serde(skip)]
+    concerns: Concerns,
+    #[serde(skip)]
+    left_out: u64,
+}
+
+/// What this agent can ever need to know about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Concerns {
+    /// Those in the agent's own file.
+    pub connections: BTreeSet<ConnectionId>,
+    /// Those by which peers are known, met or written down.
+    pub keys: BTreeSet<KeyFingerprint>,
 }
 
 /// What a snapshot or change means for what runs now.
@@ -28,6 +49,8 @@ pub enum RuleEffect {
     Revoked(KeyFingerprint),
     /// Cut the connection's tunnel for good.
     Ended(ConnectionId),
+    /// Cut the connection's tunnel; the gateway does not list it, and may again.
+    Suspended(ConnectionId),
     /// Cut the connection's tunnel; it may be dialled again if the rule allows.
     Cut(ConnectionId),
     /// The rule is new or differs.
@@ -44,8 +67,14 @@ pub struct Gap {
 }
 
 impl RuleBook {
-    /// Takes the gateway's whole view. A connection it lists no more has reached a final status
-    /// while this agent was away (no other loses its rule), so it has ended.
+    /// Tells the book what to keep. What it holds beyond its bounds goes.
+    pub fn keep_for(&mut self, concerns: Concerns) {
+        self.concerns = concerns;
+        self.trim();
+    }
+
+    /// Takes the gateway's whole view. A connection that it does not list is suspended: a gateway
+    /// that forgot it may remember, one that ended it says so.
     pub fn apply_snapshot(
         &mut self,
         revision: u64,
@@ -56,8 +85,9 @@ impl RuleBook {
         let listed: BTreeSet<_> = rules.iter().map(|rule| rule.connection).collect();
         let missing: Vec<_> = self.rules.keys().copied().filter(|id| !listed.contains(id)).collect();
         let mut effects: Vec<_> = revoked.into_iter().filter_map(|key| self.revoke(key)).collect();
-        effects.extend(missing.into_iter().filter_map(|id| self.end(id)));
+        effects.extend(missing.into_iter().filter_map(|id| self.suspend(id)));
         effects.extend(rules.into_iter().flat_map(|rule| self.adopt(rule)));
+        self.trim();
         effects
     }
 
@@ -68,57 +98,111 @@ impl RuleBook {
             return Err(Gap { expected, found: revision });
         }
         self.revision = expected;
-        Ok(match change {
+        let effects = match change {
             Change::Rule { rule } => self.adopt(rule),
             Change::Ended { connection } => self.end(connection).into_iter().collect(),
+            Change::Unlisted { connection } => self.suspend(connection).into_iter().collect(),
             Change::Revoked { key } => self.revoke(key).into_iter().collect(),
-        })
+        };
+        self.trim();
+        Ok(effects)
+    }
+
+    /// Takes keys ahead of the snapshot they belong to: what narrows waits for nothing.
+    pub fn apply_revoked(&mut self, keys: Vec<KeyFingerprint>) -> Vec<RuleEffect> {
+        let effects = keys.into_iter().filter_map(|key| self.revoke(key)).collect();
+        self.trim();
+        effects
+    }
+
+    /// Takes the gateway's answer that these are over.
+    pub fn apply_ended(&mut self, connections: Vec<ConnectionId>) -> Vec<RuleEffect> {
+        let effects = connections.into_iter().filter_map(|id| self.end(id)).collect();
+        self.trim();
+        effects
+    }
+
+    /// A person of this host undoes an end; whether there was one. The rule counts again, as far as
+    /// the gateway has given one.
+    pub fn forget_end(&mut self, connection: ConnectionId) -> bool {
+        self.ended.remove(connection)
+    }
+
+    /// A person of this host undoes a revocation; whether there was one.
+    pub fn forget_revocation(&mut self, key: KeyFingerprint) -> bool {
+        self.revoked.remove(key)
+    }
+
+    /// Returns as much of this book as allows no more than `before` did: what may be in force before
+    /// all of it is on disk.
+    #[must_use]
+    pub fn narrowed_to(&self, before: &Self) -> Self {
+        let narrowed = |(id, rule): (&ConnectionId, &Rule)| {
+            let known = before.rule(*id)?;
+            let activity = rule.activity.min(known.activity);
+            let base = if is_same_service(rule, known) { rule } else { known };
+            Some((*id, Rule { activity, ..base.clone() }))
+        };
+        let mut book = Self { rules: self.rules.iter().filter_map(narrowed).collect(), ..self.clone() };
+        book.ended.extend(&before.ended);
+        book.revoked.extend(&before.revoked);
+        book
     }
 
     #[must_use]
     pub fn rule(&self, connection: ConnectionId) -> Option<&Rule> {
-        self.rules.get(&connection)
+        self.rules.get(&connection).filter(|_| !self.is_ended(connection))
     }
 
     /// In the order of their connections' ids.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
-        self.rules.values()
+        self.rules.values().filter(|rule| !self.is_ended(rule.connection))
     }
 
-    /// Connections, ended ones and revoked keys together.
+    /// Whether a gateway has ever given its whole view.
+    #[must_use]
+    pub const fn is_begun(&self) -> bool {
+        self.revision.is_some()
+    }
+
+    /// Rules, ended connections and revoked keys together.
     #[must_use]
     pub fn remembered(&self) -> usize {
         self.rules.len() + self.ended.len() + self.revoked.len()
     }
 
+    /// How much the gateway said since the start that concerns nothing here and was not kept.
+    #[must_use]
+    pub const fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
     #[must_use]
     pub fn is_ended(&self, connection: ConnectionId) -> bool {
-        self.ended.contains(&connection)
+        self.ended.contains(connection)
     }
 
     #[must_use]
     pub fn is_revoked(&self, key: KeyFingerprint) -> bool {
-        self.revoked.contains(&key)
+        self.revoked.contains(key)
     }
 
-    fn adopt(&mut self, mut rule: Rule) -> Vec<RuleEffect> {
+    /// Epochs are the gateway's last word too: one that was raised without measure must not make
+    /// later ones mean nothing.
+    fn adopt(&mut self, rule: Rule) -> Vec<RuleEffect> {
         let connection = rule.connection;
-        if self.is_ended(connection) {
+        let before = self.rules.insert(connection, rule.clone());
+        if self.is_ended(connection) || before.as_ref() == Some(&rule) {
             return Vec::new();
         }
-        let Some(held) = self.rules.get(&connection) else {
-            self.rules.insert(connection, rule.clone());
-            return vec![RuleEffect::Changed(rule)];
-        };
-        let is_cut = rule.cut_epoch > held.cut_epoch;
-        rule.cut_epoch = rule.cut_epoch.max(held.cut_epoch);
-        rule.secret_epoch = rule.secret_epoch.max(held.secret_epoch);
-        if rule == *held {
-            return Vec::new();
-        }
-        self.rules.insert(connection, rule.clone());
+        let is_cut = before.is_some_and(|before| before.cut_epoch != rule.cut_epoch);
         let cut = is_cut.then_some(RuleEffect::Cut(connection));
         cut.into_iter().chain([RuleEffect::Changed(rule)]).collect()
+    }
+
+    fn suspend(&mut self, connection: ConnectionId) -> Option<RuleEffect> {
+        self.rules.remove(&connection).filter(|_| !self.is_ended(connection))?;
+        Some(RuleEffect::Suspended(connection))
     }
 
     fn end(&mut self, connection: ConnectionId) -> Option<RuleEffect> {
@@ -129,6 +213,25 @@ impl RuleBook {
     fn revoke(&mut self, key: KeyFingerprint) -> Option<RuleEffect> {
         self.revoked.insert(key).then_some(RuleEffect::Revoked(key))
     }
+
+    fn trim(&mut self) {
+        let Concerns { connections, keys } = &self.concerns;
+        let is_foreign = |id: &&ConnectionId| !connections.contains(*id);
+        let foreign: Vec<_> = self.rules.keys().filter(is_foreign).skip(RULES_FOREIGN_MAX).copied().collect();
+        for id in &foreign {
+            self.rules.remove(id);
+        }
+        let ended = self.ended.trim(WORDS_FOREIGN_MAX, |id| connections.contains(id));
+        let revoked = self.revoked.trim(WORDS_FOREIGN_MAX, |key| keys.contains(key));
+        let left_out = u64::try_from(foreign.len() + ended + revoked).unwrap_or(u64::MAX);
+        self.left_out = self.left_out.saturating_add(left_out);
+    }
+}
+
+/// Whether two rules of a connection let the same two ends do the same.
+fn is_same_service(one: &Rule, other: &Rule) -> bool {
+    let of = |rule: &Rule| (rule.kind, rule.protocol, rule.side, rule.peer, rule.peer_route);
+    of(one) == of(other)
 }
 
 #[cfg(test)]
@@ -180,13 +283,124 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_a_snapshot_lists_no_more_has_ended() {
+    fn a_connection_that_a_snapshot_does_not_list_is_suspended_until_one_does() {
         let mut book = RuleBook::default();
-        book.apply_snapshot(1, vec![rule(1), rule(2)], Vec::new());
+        book.apply_snapshot(7, vec![rule(1), rule(2)], Vec::new());
         let gone = rule(1).connection;
-        assert_eq!(book.apply_snapshot(2, vec![rule(2)], Vec::new()), [RuleEffect::Ended(gone)]);
-        assert_eq!(book.apply_snapshot(3, vec![rule(1), rule(2)], Vec::new()), []);
-        assert!(book.is_ended(gone));
+        assert_eq!(book.apply_snapshot(1, vec![rule(2)], Vec::new()), [RuleEffect::Suspended(gone)]);
+        assert!(!book.is_ended(gone) && book.rule(gone).is_none());
+        let effects = book.apply_snapshot(1, vec![rule(1), rule(2)], Vec::new());
+        assert_eq!(effects, [RuleEffect::Changed(rule(1))]);
+        let unlisted = Change::Unlisted { connection: gone };
+        assert_eq!(book.apply_change(2, unlisted.clone()), Ok(vec![RuleEffect::Suspended(gone)]));
+        assert_eq!(book.apply_change(3, unlisted), Ok(Vec::new()));
+        assert_eq!(book.apply_change(4, Change::Rule { rule: rule(1) }).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_a_snapshot_does_not_list_and_the_gateway_then_calls_ended_stays_ended() {
+        let mut book = RuleBook::default();
+        let connection = rule(1).connection;
+        book.apply_snapshot(1, vec![rule(1)], Vec::new());
+        book.apply_snapshot(2, Vec::new(), Vec::new());
+        assert_eq!(book.apply_ended(vec![connection]), [RuleEffect::Ended(connection)]);
+        assert_eq!(book.apply_snapshot(3, vec![rule(1)], Vec::new()), []);
+        assert!(book.is_ended(connection) && book.rules().next().is_none());
+    }
+
+    #[test]
+    fn a_person_undoes_an_end_and_the_last_rule_counts_again() {
+        let mut book = RuleBook::default();
+        let connection = rule(1).connection;
+        book.apply_snapshot(1, vec![rule(1)], vec![key(1)]);
+        book.apply_ended(vec![connection]);
+        assert!(book.forget_end(connection) && !book.forget_end(connection));
+        assert_eq!(book.rule(connection), None, "the gateway that ended it lists it no more");
+        book.apply_ended(vec![connection]);
+        let paused = Rule { activity: Activity::Paused, ..rule(1) };
+        book.apply_snapshot(2, vec![paused.clone()], Vec::new());
+        assert!(book.forget_end(connection) && book.forget_revocation(key(1)));
+        assert_eq!(book.rule(connection), Some(&paused));
+        assert!(!book.is_revoked(key(1)) && !book.forget_revocation(key(1)));
+    }
+
+    #[test]
+    fn no_number_of_made_up_words_displaces_or_delays_one_that_concerns_this_agent() {
+        let mut book = RuleBook::default();
+        let connections = [rule(1), rule(2), rule(3)].map(|rule| rule.connection);
+        let concerns = Concerns { connections: connections.into(), keys: [key(1), key(2)].into() };
+        book.keep_for(concerns);
+        book.apply_snapshot(1, vec![rule(1), rule(2), rule(3)], vec![key(1)]);
+        book.apply_change(2, Change::Ended { connection: rule(1).connection }).unwrap();
+        for round in 0..3 {
+            let rules = [rule(2), rule(3)].into_iter().chain(made_up(100 + round).map(made_up_rule));
+            book.apply_snapshot(1, rules.collect(), made_up(round).map(KeyFingerprint::from_bytes).collect());
+            book.apply_ended(made_up(round).map(|bytes| made_up_rule(bytes).connection).collect());
+        }
+        assert!(book.is_revoked(key(1)) && book.is_ended(rule(1).connection));
+        assert_eq!(
+            book.apply_change(2, Change::Revoked { key: key(2) }),
+            Ok(vec![RuleEffect::Revoked(key(2))])
+        );
+        let ended = Change::Ended { connection: rule(2).connection };
+        assert_eq!(book.apply_change(3, ended), Ok(vec![RuleEffect::Ended(rule(2).connection)]));
+        let paused = Rule { activity: Activity::Paused, ..rule(3) };
+        let effects = book.apply_change(4, Change::Rule { rule: paused.clone() });
+        assert_eq!(effects, Ok(vec![RuleEffect::Changed(paused)]));
+        assert!(book.is_revoked(key(2)) && book.is_ended(rule(2).connection));
+        assert_eq!(book.remembered(), 1 + RULES_FOREIGN_MAX + 2 + WORDS_FOREIGN_MAX + 2 + WORDS_FOREIGN_MAX);
+        assert!(book.left_out() > 0);
+    }
+
+    /// More than an agent keeps of what concerns nothing here.
+    fn made_up(round: u8) -> impl Iterator<Item = [u8; 32]> {
+        (0..2 * WORDS_FOREIGN_MAX).map(move |number| {
+            let mut bytes = [0xee; 32];
+            bytes[0] = round;
+            bytes[1..9].copy_from_slice(&number.to_be_bytes());
+            bytes
+        })
+    }
+
+    fn made_up_rule(bytes: [u8; 32]) -> Rule {
+        let id = bytes.first_chunk().unwrap();
+        Rule { connection: ConnectionId::from_bytes(*id), ..rule(9) }
+    }
+
+    #[test]
+    fn a_book_of_an_older_version_that_is_over_its_bounds_is_read_and_cut_down() {
+        let mut book = RuleBook::default();
+        for bytes in made_up(0).chain([[2; 32]]).chain(made_up(1)) {
+            book.revoked.insert(KeyFingerprint::from_bytes(bytes));
+        }
+        let mut book: RuleBook = serde_json::from_str(&serde_json::to_string(&book).unwrap()).unwrap();
+        book.keep_for(Concerns { keys: [key(2)].into(), ..Concerns::default() });
+        assert_eq!(book.remembered(), WORDS_FOREIGN_MAX + 1);
+        assert!(book.is_revoked(key(2)));
+    }
+
+    #[test]
+    fn what_widens_waits_for_the_disk_while_what_narrows_does_not() {
+        let with = |activity, number| Rule { activity, ..rule(number) };
+        let mut before = RuleBook::default();
+        let rules = vec![with(Activity::Active, 1), with(Activity::Paused, 2), with(Activity::Active, 3)];
+        before.apply_snapshot(1, rules, vec![key(1)]);
+        before.apply_ended(vec![rule(5).connection]);
+        let mut after = before.clone();
+        let other_end = Rule { side: Side::Source, ..rule(3) };
+        let rules = vec![with(Activity::Paused, 1), with(Activity::Active, 2), other_end, rule(4), rule(5)];
+        after.apply_snapshot(2, rules, vec![key(2)]);
+        after.forget_revocation(key(1));
+        after.forget_end(rule(5).connection);
+        let narrowed = after.narrowed_to(&before);
+        let found: Vec<_> =
+            narrowed.rules().map(|rule| (rule.connection, rule.activity, rule.side)).collect();
+        let expected = [(1, Activity::Paused), (2, Activity::Paused), (3, Activity::Active)]
+            .map(|(number, activity)| (rule(number).connection, activity, Side::Target));
+        assert_eq!(found, expected);
+        assert!(narrowed.is_revoked(key(1)) && narrowed.is_revoked(key(2)));
+        assert!(narrowed.is_ended(rule(5).connection));
+        assert_eq!(after.narrowed_to(&after), after);
     }
 
     #[test]
@@ -202,13 +416,13 @@ mod tests {
     }
 
     #[test]
-    fn a_risen_cut_epoch_cuts_once_and_epochs_never_fall() {
+    fn another_cut_epoch_cuts_once_whatever_was_said_before() {
         let mut book = RuleBook::default();
-        book.apply_snapshot(1, vec![rule(1)], Vec::new());
+        book.apply_snapshot(1, vec![Rule { cut_epoch: u32::MAX, ..rule(1) }], Vec::new());
         let cut = Rule { cut_epoch: 1, secret_epoch: 3, ..rule(1) };
         let effects = vec![RuleEffect::Cut(cut.connection), RuleEffect::Changed(cut.clone())];
         assert_eq!(book.apply_change(2, Change::Rule { rule: cut.clone() }), Ok(effects));
-        assert_eq!(book.apply_change(3, Change::Rule { rule: rule(1) }), Ok(Vec::new()));
+        assert_eq!(book.apply_change(3, Change::Rule { rule: cut.clone() }), Ok(Vec::new()));
         assert_eq!(book.rule(cut.connection), Some(&cut));
         let paused = Rule { activity: Activity::Paused, ..cut };
         let effects = vec![RuleEffect::Changed(paused.clone())];
@@ -250,7 +464,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_ended_or_was_revoked_stays_so_whatever_follows(
-            steps in prop::collection::vec((0_u8..4, 0_u8..5, 0_u32..4), 0..60),
+            steps in prop::collection::vec((0_u8..5, 0_u8..5, 0_u32..4), 0..60),
         ) {
             let mut book = RuleBook::default();
             book.apply_snapshot(0, Vec::new(), Vec::new());
@@ -262,6 +476,7 @@ mod tests {
                     0 => Change::Ended { connection: rule.connection },
                     1 => Change::Revoked { key: key(number) },
                     2 => Change::Rule { rule },
+                    3 => Change::Unlisted { connection: rule.connection },
                     _ => {
                         book.apply_snapshot(revision, vec![rule], Vec::new());
                         continue;
@@ -270,7 +485,7 @@ mod tests {
                 match &change {
                     Change::Ended { connection } => _ = ended.insert(*connection),
                     Change::Revoked { key } => _ = revoked.insert(*key),
-                    Change::Rule { .. } => {}
+                    Change::Rule { .. } | Change::Unlisted { .. } => {}
                 }
                 book.apply_change(revision, change).unwrap();
                 prop_assert!(ended.iter().all(|id| book.is_ended(*id) && book.rule(*id).is_none()));

@@ -203,9 +203,11 @@ impl Filter<'_> {
                 "adit: the gateway has not confirmed this connection within the last hour; try again once it is back.",
             ),
             Standing::Paused(_) => Some("adit: this connection is paused."),
-            Standing::Ready(_) | Standing::Unknown | Standing::Unfit(_) | Standing::Terminated => {
-                Some("adit: this connection is not active.")
-            }
+            Standing::Ready(_)
+            | Standing::Unknown
+            | Standing::Unlisted
+            | Standing::Unfit(_)
+            | Standing::Terminated => Some("adit: this connection is not active."),
         }
     }
 

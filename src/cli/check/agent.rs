@@ -197,7 +197,7 @@ async fn check_running(config: &AgentConfig, findings: &mut Findings) {
     match ask_shown(&config.state, &Request::Status).await {
         Ok(Answer::Status(status)) => check_status(config, &status, findings),
         Ok(Answer::Failed { what }) => findings.problem(format!("agent: it answered: {what}")),
-        Ok(Answer::Trusted | Answer::PathChosen | Answer::Explained(_)) => {
+        Ok(Answer::Trusted | Answer::PathChosen | Answer::Explained(_) | Answer::Forgotten { .. }) => {
             findings.problem("agent: it gave an answer to another question; compare versions");
         }
         Err(error) => findings.error(&error),
@@ -214,6 +214,9 @@ fn check_status(config: &AgentConfig, status: &AgentStatus, findings: &mut Findi
             status.gateway_error.as_ref().map_or("no attempt has ended yet", |fault| fault.what.as_str());
         findings
             .problem(format!("gateway: the control link is down: {why}; let UDP out to the gateway's port"));
+    }
+    for fault in &status.not_taken {
+        findings.warning(format!("gateway: not taken, {}: {}", fault.at, fault.what));
     }
     for (_, entry) in config.entries() {
         if !status.entries.iter().any(|running| running.id == entry.id) {

@@ -13,7 +13,7 @@ use super::view::AgentView;
 use super::{Control, LinkEnd, OpenLink, lost};
 use crate::domain::id::{ConnectionId, ServerId};
 use crate::domain::limits::{
-    CONTROL_HEARTBEAT_EVERY, CONTROL_HEARTBEATS_MISSED_MAX, CONTROL_MESSAGES_BURST,
+    CONNECTIONS_ASKED_MAX, CONTROL_HEARTBEAT_EVERY, CONTROL_HEARTBEATS_MISSED_MAX, CONTROL_MESSAGES_BURST,
     CONTROL_MESSAGES_PER_SECOND, HIDDEN_FROM_MAX, PEER_ADDRESSES_MAX,
 };
 use crate::gateway::platform::AgentError;
@@ -54,7 +54,7 @@ async fn converse(control: &Control, link: &mut OpenLink, seat: &mut Seat) -> Re
     presence.mark_unchanged();
     let (rules, revoked) = control.rules(link).await?;
     let (view, snapshot) = AgentView::snapshot(rules, revoked);
-    send(link, [snapshot]).await?;
+    send(link, snapshot).await?;
 
     let now = Instant::now();
     let mut session = Session { control, link, view };
@@ -110,6 +110,7 @@ impl Session<'_> {
                 Ok(())
             }
             ToGateway::FetchSecret { connection } => self.fetch_secret(connection).await,
+            ToGateway::Missing { connections } => self.tell_ended(&connections).await,
             ToGateway::SecretHeld { connection, epoch } => {
                 noted(platform.secret_held(server, connection, epoch).await).map(drop)
             }
@@ -151,11 +152,30 @@ impl Session<'_> {
         send(self.link, [answer]).await
     }
 
+    /// Which of the agent's own connections are over; of others nothing is said.
+    async fn tell_ended(&mut self, asked: &[ConnectionId]) -> Result<(), LinkEnd> {
+        if asked.len() > CONNECTIONS_ASKED_MAX {
+            let what = format!(
+                "it asked about {} connections, at most {CONNECTIONS_ASKED_MAX} are answered",
+                asked.len()
+            );
+            return Err(LinkEnd::Misbehaved { what });
+        }
+        let connections = self.control.ended_among(self.link, asked).await?;
+        if connections.is_empty() {
+            return Ok(());
+        }
+        send(self.link, [ToAgent::Ended { connections }]).await
+    }
+
     /// Something changed somewhere: is the agent still welcome, and what must it hear?
     async fn catch_up(&mut self) -> Result<(), LinkEnd> {
         self.control.check_standing(self.link.server, &self.link.peer).await?;
         let (rules, revoked) = self.control.rules(self.link).await?;
-        let changes = self.view.catch_up(rules, revoked);
+        let gone = self.view.gone(&rules);
+        let ended =
+            if gone.is_empty() { Vec::new() } else { self.control.ended_among(self.link, &gone).await? };
+        let changes = self.view.catch_up(rules, revoked, &ended);
         send(self.link, changes).await?;
         self.tell_candidates().await
     }

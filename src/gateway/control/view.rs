@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
+use crate::domain::limits::{SNAPSHOT_KEYS_MAX, SNAPSHOT_RULES_MAX};
 use crate::protocol::control::{Change, Rule, ToAgent};
 
 #[derive(Debug)]
@@ -17,30 +18,47 @@ pub(super) struct AgentView {
 }
 
 impl AgentView {
-    /// Everything at once, as the first word on a link.
-    pub(super) fn snapshot(rules: Vec<Rule>, revoked: Vec<KeyFingerprint>) -> (Self, ToAgent) {
+    /// Everything at once, as the first word on a link, in as many messages as it needs.
+    pub(super) fn snapshot(rules: Vec<Rule>, revoked: Vec<KeyFingerprint>) -> (Self, Vec<ToAgent>) {
         let view = Self {
             revision: 1,
             rules: rules.iter().map(|rule| (rule.connection, rule.clone())).collect(),
             revoked: revoked.iter().copied().collect(),
             candidates: BTreeMap::new(),
         };
-        let snapshot = ToAgent::Snapshot { revision: view.revision, rules, revoked };
-        (view, snapshot)
+        let messages = in_parts(view.revision, rules, revoked);
+        (view, messages)
     }
 
-    /// Numbered changes up to now. Revocations come first: they cut.
-    pub(super) fn catch_up(&mut self, rules: Vec<Rule>, revoked: Vec<KeyFingerprint>) -> Vec<ToAgent> {
+    /// The connections it was told of that are not among `rules`.
+    pub(super) fn gone(&self, rules: &[Rule]) -> Vec<ConnectionId> {
+        let now: BTreeSet<_> = rules.iter().map(|rule| rule.connection).collect();
+        self.rules.keys().filter(|connection| !now.contains(connection)).copied().collect()
+    }
+
+    /// Numbered changes up to now. Revocations come first: they cut. What is gone has `ended` or is
+    /// merely not known any more.
+    pub(super) fn catch_up(
+        &mut self,
+        rules: Vec<Rule>,
+        revoked: Vec<KeyFingerprint>,
+        ended: &[ConnectionId],
+    ) -> Vec<ToAgent> {
         let mut changes = Vec::new();
         for key in revoked {
             if self.revoked.insert(key) {
                 changes.push(Change::Revoked { key });
             }
         }
-        let now: BTreeMap<_, _> = rules.into_iter().map(|rule| (rule.connection, rule)).collect();
-        for &connection in self.rules.keys().filter(|connection| !now.contains_key(connection)) {
-            changes.push(Change::Ended { connection });
+        for connection in self.gone(&rules) {
+            let has_ended = ended.contains(&connection);
+            changes.push(if has_ended {
+                Change::Ended { connection }
+            } else {
+                Change::Unlisted { connection }
+            });
         }
+        let now: BTreeMap<_, _> = rules.into_iter().map(|rule| (rule.connection, rule)).collect();
         for (connection, rule) in &now {
             if self.rules.get(connection) != Some(rule) {
                 changes.push(Change::Rule { rule: rule.clone() });
@@ -69,6 +87,24 @@ impl AgentView {
     fn number(&mut self, change: Change) -> ToAgent {
         self.revision += 1;
         ToAgent::Change { revision: self.revision, change }
+    }
+}
+
+/// The last message is the snapshot proper; what it cannot hold goes before it.
+fn in_parts(revision: u64, rules: Vec<Rule>, revoked: Vec<KeyFingerprint>) -> Vec<ToAgent> {
+    let (mut rules, mut revoked) = (rules.into_iter(), revoked.into_iter());
+    let mut messages = Vec::new();
+    loop {
+        let part: (Vec<_>, Vec<_>) = (
+            rules.by_ref().take(SNAPSHOT_RULES_MAX).collect(),
+            revoked.by_ref().take(SNAPSHOT_KEYS_MAX).collect(),
+        );
+        let (part_rules, part_revoked) = part;
+        if rules.len() == 0 && revoked.len() == 0 {
+            messages.push(ToAgent::Snapshot { revision, rules: part_rules, revoked: part_revoked });
+            return messages;
+        }
+        messages.push(ToAgent::SnapshotPart { rules: part_rules, revoked: part_revoked });
     }
 }
 
@@ -103,12 +139,12 @@ mod tests {
     #[test]
     fn changes_follow_the_snapshot_without_a_gap_and_only_when_something_differs() {
         let (mut view, snapshot) = AgentView::snapshot(vec![rule(1, PEER), rule(2, PEER)], vec![]);
-        assert!(matches!(snapshot, ToAgent::Snapshot { revision: 1, .. }));
-        assert_eq!(view.catch_up(vec![rule(1, PEER), rule(2, PEER)], vec![]), []);
+        assert!(matches!(snapshot[..], [ToAgent::Snapshot { revision: 1, .. }]));
+        assert_eq!(view.catch_up(vec![rule(1, PEER), rule(2, PEER)], vec![], &[]), []);
 
         let paused = Rule { activity: Activity::Paused, ..rule(1, PEER) };
         let ended = ConnectionId::from_bytes([2; 16]);
-        let changes = view.catch_up(vec![paused.clone(), rule(3, OTHER)], vec![KEY]);
+        let changes = view.catch_up(vec![paused.clone(), rule(3, OTHER)], vec![KEY], &[ended]);
         assert_eq!(
             changes,
             [
@@ -119,7 +155,49 @@ mod tests {
             ]
         );
         // A revocation stays even if it is not repeated.
-        assert_eq!(view.catch_up(vec![paused, rule(3, OTHER)], vec![]), []);
+        assert_eq!(view.catch_up(vec![paused, rule(3, OTHER)], vec![], &[]), []);
+    }
+
+    #[test]
+    fn what_is_gone_without_having_ended_is_no_longer_listed() {
+        let (mut view, _) = AgentView::snapshot(vec![rule(1, PEER)], vec![]);
+        let connection = rule(1, PEER).connection;
+        assert_eq!(view.gone(&[]), [connection]);
+        let change = Change::Unlisted { connection };
+        assert_eq!(view.catch_up(vec![], vec![], &[]), [ToAgent::Change { revision: 2, change }]);
+    }
+
+    #[test]
+    fn a_snapshot_of_any_size_goes_in_messages_of_lawful_length() {
+        let name = "\u{1f3e5}".repeat(crate::domain::limits::NAME_CHARS_MAX);
+        let long = |number: usize| Rule {
+            connection: ConnectionId::from_random(u128::try_from(number).unwrap().to_be_bytes()),
+            source_name: name.clone(),
+            target_name: name.clone(),
+            peer_organization: Some(name.clone()),
+            ..rule(1, PEER)
+        };
+        for (count, parts) in [(0, 1), (SNAPSHOT_RULES_MAX, 1), (SNAPSHOT_RULES_MAX + 1, 2), (4_096, 16)] {
+            let rules: Vec<_> = (0..count).map(long).collect();
+            let keys = vec![KEY; count + 2 * SNAPSHOT_KEYS_MAX * usize::from(count > SNAPSHOT_RULES_MAX)];
+            let (_, messages) = AgentView::snapshot(rules.clone(), keys.clone());
+            assert_eq!(messages.len(), parts.max(keys.len().div_ceil(SNAPSHOT_KEYS_MAX)));
+            let (mut all_rules, mut all_keys) = (Vec::new(), Vec::new());
+            for (index, message) in messages.iter().enumerate() {
+                crate::protocol::control::encode(message, &mut bytes::BytesMut::new()).expect("it fits");
+                let (rules, revoked) = match message {
+                    ToAgent::SnapshotPart { rules, revoked } => (rules, revoked),
+                    ToAgent::Snapshot { revision: 1, rules, revoked } => {
+                        assert_eq!(index + 1, messages.len(), "it comes last");
+                        (rules, revoked)
+                    }
+                    other => panic!("{other:?}"),
+                };
+                all_rules.extend(rules.clone());
+                all_keys.extend(revoked.clone());
+            }
+            assert_eq!((all_rules, all_keys), (rules, keys));
+        }
     }
 
     #[test]
@@ -136,7 +214,7 @@ mod tests {
         assert_eq!(view.candidates(|_| vec![]), []);
         assert_eq!(view.candidates(everybody), [told]);
 
-        view.catch_up(vec![rule(3, OTHER)], vec![]);
+        view.catch_up(vec![rule(3, OTHER)], vec![], &[]);
         assert_eq!(view.candidates(everybody), [ToAgent::Candidates { peer: OTHER, addresses: at(2) }]);
     }
 }

@@ -85,6 +85,22 @@ impl Platform {
         Ok((rules.into_values().collect(), revoked))
     }
 
+    /// Those of `asked` that are the server's and have reached a final status. What the platform does
+    /// not know has not ended: a restored database may be older than the connection.
+    pub async fn ended_among(
+        &self,
+        server: ServerId,
+        asked: &[ConnectionId],
+    ) -> Result<Vec<ConnectionId>, PlatformError> {
+        let asked: BTreeSet<_> = asked.iter().copied().collect();
+        let connections = self.store.read().await?.connections_of_server(server).await?;
+        let ended = connections
+            .iter()
+            .filter(|connection| connection.status.is_terminal() && asked.contains(&connection.id))
+            .map(|connection| connection.id);
+        Ok(ended.collect())
+    }
+
     /// The servers at the other ends of its living connections.
     pub async fn peers_of(&self, server: ServerId) -> Result<Vec<ServerId>, PlatformError> {
         let connections = self.store.read().await?.connections_of_server(server).await?;

@@ -27,6 +27,23 @@ async fn each_side_reads_its_own_rule_with_the_other_one_as_its_peer() {
 }
 
 #[tokio::test]
+async fn only_a_servers_own_connections_in_a_final_status_are_called_ended() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    let unknown = ConnectionId::from_random([7; 16]);
+    let asked = [unknown, pair.connection];
+    let ended = async |server| platform.ended_among(server, &asked).await.unwrap();
+    pair.command(&pair.source, Command::Activate).await.unwrap();
+    assert_eq!(ended(pair.source_server).await, []);
+    pair.command(&pair.source, Command::Terminate).await.unwrap();
+    for server in [pair.source_server, pair.target_server] {
+        assert_eq!(ended(server).await, [pair.connection]);
+    }
+    assert_eq!(ended(ServerId::from_random([9; 16])).await, []);
+    assert_eq!(platform.ended_among(pair.source_server, &[unknown]).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn an_unfit_connection_fails_with_the_reason_and_telling_it_again_is_counted() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;

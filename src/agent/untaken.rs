@@ -1,0 +1,69 @@
+//! What the gateway said that this agent did not take: remembered by kind for `adit status`, written
+//! down at most once an hour each, however often it is said.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::facts::Fault;
+use crate::domain::limits::NOT_TAKEN_SAID_EVERY;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Untaken {
+    /// What time it is.
+    Clock,
+    /// A new certificate.
+    Leaf,
+    /// Rules, ends and revocations that concern nothing here.
+    Foreign,
+    /// A rule whose names are none.
+    Name,
+}
+
+#[derive(Debug, Default)]
+pub struct UntakenWords {
+    kinds: BTreeMap<Untaken, (Fault, Instant)>,
+}
+
+impl UntakenWords {
+    /// Remembers one; whether it is to be written down.
+    pub fn note(&mut self, kind: Untaken, fault: Fault, now: Instant) -> bool {
+        let written = self.kinds.get(&kind).map(|(_, at)| *at);
+        let is_due = written.is_none_or(|at| now.saturating_duration_since(at) >= NOT_TAKEN_SAID_EVERY);
+        self.kinds.insert(kind, (fault, written.filter(|_| !is_due).unwrap_or(now)));
+        is_due
+    }
+
+    /// The gateway said better since.
+    pub fn clear(&mut self, kind: Untaken) {
+        self.kinds.remove(&kind);
+    }
+
+    #[must_use]
+    pub fn all(&self) -> Vec<Fault> {
+        self.kinds.values().map(|(fault, _)| fault.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::time::Timestamp;
+
+    #[test]
+    fn what_is_said_again_is_shown_as_said_last_and_written_down_once_an_hour() {
+        let start = Instant::now();
+        let fault = |what: &str| Fault { at: Timestamp::from_millis(1), what: what.into() };
+        let mut words = UntakenWords::default();
+        assert!(words.note(Untaken::Clock, fault("one"), start));
+        assert!(words.note(Untaken::Leaf, fault("other"), start));
+        let minute = Duration::from_mins(1);
+        assert!((1..60).all(|turn| !words.note(Untaken::Clock, fault("two"), start + turn * minute)));
+        assert_eq!(words.all(), [fault("two"), fault("other")]);
+        assert!(words.note(Untaken::Clock, fault("three"), start + 60 * minute));
+        words.clear(Untaken::Clock);
+        assert_eq!(words.all(), [fault("other")]);
+        assert!(words.note(Untaken::Clock, fault("four"), start + 61 * minute));
+    }
+}
