@@ -48,6 +48,7 @@ pub fn measure(timer: &Timer) -> Result<()> {
     let json = format!(r#"{{"list":{{"connector":[{}]}}}}"#, vec![one; 4_000].join(","));
     println!("\n| masking, pure code | bytes | MB/s |\n|---|---:|---:|");
     for (name, media_type, body) in [("channels, XML", XML, &xml), ("channels, JSON", JSON, &json)] {
+        masked(media_type, body.as_bytes())?;
         let nanoseconds = timer.nanoseconds(|| masked(media_type, body.as_bytes()).is_ok());
         #[expect(clippy::cast_precision_loss, reason = "lengths stay far below 2^52")]
         let rate = body.len() as f64 * 1e3 / nanoseconds;
@@ -117,5 +118,6 @@ async fn rate(client: &mut AdminClient) -> Result<f64> {
     let (status, bytes) = client.download(LIST).await?;
     ensure!(status == 200, "the list was answered with {status}");
     #[expect(clippy::cast_precision_loss, reason = "lengths stay far below 2^52")]
-    Ok(bytes as f64 / 1e6 / started.elapsed().as_secs_f64())
+    let megabytes = bytes as f64 / 1e6;
+    Ok(megabytes / started.elapsed().as_secs_f64())
 }

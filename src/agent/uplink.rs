@@ -23,7 +23,7 @@ use crate::identity::chance;
 use crate::identity::renewal::LeafRefused;
 use crate::identity::time::TimeSource;
 use crate::protocol::backoff::Backoff;
-use crate::protocol::control::{self, Activity, Report, ToAgent, ToGateway, Unfit};
+use crate::protocol::control::{self, Activity, Report, Rule, ToAgent, ToGateway, Unfit};
 use crate::protocol::heartbeat::{Beat, Heartbeat};
 use crate::protocol::packet::PacketKey;
 use crate::protocol::route::canonical;

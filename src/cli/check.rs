@@ -32,12 +32,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut findings = Findings::default();
     let config = read(arguments, &mut findings);
     let state = config.as_ref().map(Config::state);
-    match state.map_or(Ok(()), |state| privilege::act_as_owner(&arguments.config, state)) {
-        Err(error) => findings.problem(format!("state: {error:#}")),
-        Ok(()) => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.context("cannot start the runtime")?.block_on(check(config, &mut findings));
-        }
+    if let Err(error) = state.map_or(Ok(()), |state| privilege::act_as_owner(&arguments.config, state)) {
+        findings.problem(format!("state: {error:#}"));
+    } else {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.context("cannot start the runtime")?.block_on(check(config, &mut findings));
     }
     print!("{findings}");
     Ok(if findings.has_problem() { ExitCode::FAILURE } else { ExitCode::SUCCESS })

@@ -1,6 +1,7 @@
 //! `adit trust`: a person compared a key out of band and says so: a peer's, or that of this host's own
 //! Mirth. Or takes back what a gateway said for ever of a connection.
 
+use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -127,7 +128,7 @@ fn write(config: &AgentConfig, entry: &Entry, request: &Request) -> anyhow::Resu
 fn forget_ended(config: &AgentConfig, entry: &Entry) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let request = Request::ForgetEnded { connection: entry.id };
-    let forgotten = match runtime.block_on(ask(&config.state, &request)) {
+    let forgotten = match runtime.block_on(ask_shown(&config.state, &request)) {
         Ok(Answer::Forgotten { ended, revoked }) => Forgotten { ended, revoked },
         Ok(Answer::Failed { what }) => bail!("the agent could not forget it: {what}"),
         Ok(Answer::Status(_) | Answer::PathChosen | Answer::Explained(_) | Answer::Trusted) => {
@@ -166,10 +167,10 @@ fn said(entry: &Entry, forgotten: &Forgotten) -> String {
     }
     let mut said = String::new();
     if forgotten.ended {
-        said += &format!("{name}: forgotten that a gateway ended it\n");
+        let _ = writeln!(said, "{name}: forgotten that a gateway ended it");
     }
     for key in &forgotten.revoked {
-        said += &format!("{name}: forgotten that a gateway revoked the peer's key {key}\n");
+        let _ = writeln!(said, "{name}: forgotten that a gateway revoked the peer's key {key}");
     }
     said += "The gateway's word counts again: the connection is back if the gateway lists it, and over again if the \
              gateway says so. The peer's host may have to forget the same.\n";

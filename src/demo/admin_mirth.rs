@@ -100,7 +100,12 @@ impl AdminMirth {
         let _ = self.task.await;
         let listener =
             TcpListener::bind(address).await.map_err(|source| StandInError::Listener { source })?;
-        Ok(Self::serving(listener, address, (key, tls), Server { port: address.port(), plug_in: true, ..Server::default() }))
+        Ok(Self::serving(
+            listener,
+            address,
+            (key, tls),
+            Server { port: address.port(), plug_in: true, ..Server::default() },
+        ))
     }
 
     fn serving(

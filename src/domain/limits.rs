@@ -98,7 +98,7 @@ pub const ADMIN_REFUSALS_PER_SECOND: u32 = 20;
 /// Refusals at one side of an admin connection that have a line of their own in the audit, at once and then
 /// one in each of these spans. Whatever goes beyond is summed up in two lines a minute: with lines of some
 /// 400 bytes that is 7 MB on the worst of days.
-pub const ADMIN_REFUSALS_DETAILED_BURST: u32 = 1_000;
+pub const ADMIN_REFUSALS_DETAILED_BURST: u32 = 2_000;
 pub const ADMIN_REFUSALS_DETAILED_EVERY: Duration = Duration::from_secs(10);
 /// Kinds of refusals that one such sum tells apart.
 pub const ADMIN_REFUSAL_KINDS_MAX: usize = 8;

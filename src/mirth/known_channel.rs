@@ -289,8 +289,9 @@ mod tests {
     #[test]
     fn more_ids_than_can_be_remembered_are_not_asked_for() {
         let body = |count: usize| -> String {
-            let strings: String = (0..count).map(|number| format!("<string>c{number}</string>")).collect();
-            format!("<set>{strings}</set>")
+            let strings: Vec<String> =
+                (0..count).map(|number| format!("<string>c{number}</string>")).collect();
+            format!("<set>{}</set>", strings.concat())
         };
         let in_body = |body: &str| ids(ChannelIds::Body, "/_getAllMaps", "/_getAllMaps", body);
         assert_eq!(in_body(&body(3)).map(|found| found.len()), Ok(3));

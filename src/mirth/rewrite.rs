@@ -72,7 +72,9 @@ impl Rewrite {
     pub fn of(access: Access, method: &str, target: &str, names: &Named) -> Option<Self> {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let template = names.template.as_str();
-        if template.starts_with("/webstart") && (path.ends_with(".jnlp") || template == "/webstart") {
+        if template.starts_with("/webstart")
+            && (path.rsplit('.').next() == Some("jnlp") || template == "/webstart")
+        {
             return Some(Self::LaunchFile);
         }
         if PAGES.contains(&template) {

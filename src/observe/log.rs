@@ -110,17 +110,14 @@ fn visible_between_colours(line: &str) -> String {
             .strip_prefix('[')
             .and_then(|rest| rest.split_once('m'))
             .filter(|(codes, _)| codes.bytes().all(|byte| byte.is_ascii_digit() || byte == b';'));
-        match colour {
-            Some((codes, rest)) => {
-                out.push_str("\u{1b}[");
-                out.push_str(codes);
-                out.push('m');
-                out.push_str(&visible(rest));
-            }
-            None => {
-                out.push_str("\\u{1b}");
-                out.push_str(&visible(part));
-            }
+        if let Some((codes, rest)) = colour {
+            out.push_str("\u{1b}[");
+            out.push_str(codes);
+            out.push('m');
+            out.push_str(&visible(rest));
+        } else {
+            out.push_str("\\u{1b}");
+            out.push_str(&visible(part));
         }
     }
     out

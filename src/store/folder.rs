@@ -92,7 +92,7 @@ impl Folder {
     /// Claims the folder for this process, and names the holder when another has it.
     pub fn lock(&self) -> Result<FolderLock, FolderError> {
         let path = self.path.join(LOCK);
-        let mut file = self.open_lock(&path)?;
+        let mut file = open_lock(&path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -110,7 +110,7 @@ impl Folder {
     /// Waits for the named turn; for steps that several processes may take one after another.
     pub fn turn(&self, name: &str) -> Result<FolderLock, FolderError> {
         let path = self.path.join(turn_lock(name));
-        let file = self.open_lock(&path)?;
+        let file = open_lock(&path)?;
         let asked = Instant::now();
         loop {
             match file.try_lock() {
@@ -166,19 +166,19 @@ impl Folder {
         };
         write().map_err(|source| FolderError::Write { path: path.clone(), source })
     }
+}
 
-    fn open_lock(&self, path: &Path) -> Result<File, FolderError> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        regular::open_own(path, &mut options).map_err(|source| {
-            let path = path.into();
-            if regular::is_irregular(&source) {
-                FolderError::Irregular { path, source }
-            } else {
-                FolderError::Write { path, source }
-            }
-        })
-    }
+fn open_lock(path: &Path) -> Result<File, FolderError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    regular::open_own(path, &mut options).map_err(|source| {
+        let path = path.into();
+        if regular::is_irregular(&source) {
+            FolderError::Irregular { path, source }
+        } else {
+            FolderError::Write { path, source }
+        }
+    })
 }
 
 /// Returns every name that is ever opened in a folder which keeps `files` and gives `turns`.
@@ -282,13 +282,15 @@ mod tests {
         assert!(matches!(folder.read("long"), Err(FolderError::TooLong { .. })));
     }
 
+    type Plant<'a> = &'a dyn Fn(&Path);
+
     #[test]
     fn what_was_planted_in_the_place_of_a_file_is_neither_read_nor_waited_for() {
         let (parent, folder) = folder();
         let victim = parent.path().join("victim");
         fs::write(&victim, "victim").unwrap();
         fs::set_permissions(&victim, fs::Permissions::from_mode(0o600)).unwrap();
-        let plants: [(&str, &dyn Fn(&Path)); 4] = [
+        let plants: [(&str, Plant<'_>); 4] = [
             ("link", &|path| symlink(&victim, path).unwrap()),
             ("dangling", &|path| symlink("nowhere", path).unwrap()),
             ("name", &|path| fs::hard_link(&victim, path).unwrap()),

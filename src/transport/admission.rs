@@ -27,11 +27,13 @@ impl Gate {
         Self(Arc::new(Mutex::new(Admission::new(own, BootId::from_bytes(chance::bytes())))))
     }
 
-    pub(super) fn set_boot(&self, boot: BootId) {
+    /// Says which run of this agent tags must be for.
+    pub fn set_boot(&self, boot: BootId) {
         self.lock().set_boot(boot);
     }
 
-    pub(super) fn set_peer(&self, route: RouteId, keys: Vec<TagKey>) {
+    /// Lets a peer begin handshakes, by the keys of its connections.
+    pub fn set_peer(&self, route: RouteId, keys: Vec<TagKey>) {
         self.lock().set_peer(route, keys);
     }
 
@@ -39,7 +41,8 @@ impl Gate {
         self.lock().remove_peer(route);
     }
 
-    pub(super) fn note_peer(&self, route: RouteId, boot: Option<BootId>, key: usize) {
+    /// Says which run of the peer is known, and by which of its keys.
+    pub fn note_peer(&self, route: RouteId, boot: Option<BootId>, key: usize) {
         self.lock().note_peer(route, boot, key);
     }
 

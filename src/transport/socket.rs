@@ -128,7 +128,9 @@ impl AgentSocket {
         self.gate.dial(target)
     }
 
-    pub(super) const fn gate(&self) -> &Gate {
+    /// Returns what handshakes pass through.
+    #[must_use]
+    pub const fn gate(&self) -> &Gate {
         &self.gate
     }
 

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use adit::demo::admin_mirth::AdminMirth;
 use adit::domain::access::Access;
 use adit::domain::connection::Protocol;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::lab::{Lab, Part, edit, eventually, mirth, run};
@@ -51,7 +51,6 @@ async fn lab_for(users: &str, to: SocketAddr) -> Lab {
 
 async fn is_reset(port: SocketAddr) -> bool {
     let mut tcp = TcpStream::connect(port).await.unwrap();
-    let _ = tcp.write_all(b"\x0bMSH").await;
     tcp.read(&mut [0; 1]).await.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
 }
 

@@ -11,9 +11,11 @@ use adit::config::gateway::RelayConfig;
 use adit::demo::messages::Draws;
 use adit::domain::id::{BootId, RouteId};
 use adit::domain::limits::{RELAY_ANSWERS_PER_SECOND, RELAY_REPEATS_ANSWERED_MAX};
+use adit::domain::secret::Secret;
 use adit::gateway::platform::Command;
 use adit::identity::chance;
 use adit::protocol::control::ToGateway;
+use adit::protocol::initial::TagKey;
 use adit::protocol::packet::{PROBE_BYTES_MIN, Packet, PacketKey, PacketKind};
 use adit::protocol::registration::Registration;
 use adit::protocol::relay::DropReason;
@@ -137,6 +139,17 @@ async fn sees(relay: &RelayHandle, packets: u64) {
     while seen(relay) < packets {
         assert!(Instant::now() < give_up, "the gateway takes no packets");
         tokio::task::yield_now().await;
+    }
+}
+
+/// As if each had answered the other's probes: handshakes between the two pass.
+fn meet(source: &Member, target: &Member) {
+    let boot = |member: &Member| BootId::from_bytes(*member.route.as_bytes());
+    for (one, other) in [(source, target), (target, source)] {
+        let gate = one.link.socket.gate();
+        gate.set_boot(boot(one));
+        gate.set_peer(other.route, vec![TagKey::of_connection(&Secret::from_bytes([4; 32]))]);
+        gate.note_peer(other.route, Some(boot(other)), 0);
     }
 }
 
@@ -289,6 +302,7 @@ async fn a_hundred_thousand_forged_replayed_and_reflected_packets_have_no_effect
         one.keep_registered(gateway, &mut tasks);
         one.link.socket.set_route(other, gateway);
     }
+    meet(&source, &target);
     eventually(async || relay.counters().answers() >= 10).await;
     let (rounds, longest) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let ends = tunnel(&source, &target, &pair).await;

@@ -100,17 +100,16 @@ impl Door {
         let asked = newcomer.within(limits::FIRST_BYTE_TIMEOUT, tcp.peek(&mut [0])).await;
         let Ok(Ok(1..)) = asked else { return Some(()) };
         newcomer.advance().to(Progress::Speaking);
-        let mut client =
-            match newcomer.within(limits::ADMIN_HANDSHAKE_TIMEOUT, self.tls.accept(tcp)).await {
-                Ok(Ok(client)) => client,
-                failed => {
-                    // One that went by itself was denied nothing.
-                    if failed.map_or(true, |accepted| accepted.is_err_and(|error| is_refusal(&error))) {
-                        self.refuse(context, entry, address, 0, NO_TLS).await;
-                    }
-                    return Some(());
+        let mut client = match newcomer.within(limits::ADMIN_HANDSHAKE_TIMEOUT, self.tls.accept(tcp)).await {
+            Ok(Ok(client)) => client,
+            failed => {
+                // One that went by itself was denied nothing.
+                if failed.map_or(true, |accepted| accepted.is_err_and(|error| is_refusal(&error))) {
+                    self.refuse(context, entry, address, 0, NO_TLS).await;
                 }
-            };
+                return Some(());
+            }
+        };
         newcomer.advance().to(Progress::Secured);
         let mut input = BytesMut::new();
         let asking = first_request(&hosts, &mut client, &mut input);

@@ -24,7 +24,8 @@ pub enum Host {
 }
 
 impl Hosts {
-    /// Loopback has three names; `names` are the file's own, without a port. Where `listen` is every address
+    /// Loopback has three names; `names` are the file's own, with a port where it is not the listener's: a
+    /// forwarded one. Where `listen` is every address
     /// of the host, `reached` is the one that the client used: no page can make a browser ask for an
     /// address that it does not go to.
     #[must_use]
@@ -37,7 +38,8 @@ impl Hosts {
         } else {
             Vec::new()
         };
-        let chosen = names.iter().map(|name| format!("{name}:{port}"));
+        let chosen =
+            names.iter().map(|name| if name.contains(':') { name.clone() } else { format!("{name}:{port}") });
         Self(std::iter::once(listen.to_string()).chain(loopback).chain(chosen).collect())
     }
 
@@ -144,6 +146,22 @@ mod tests {
         let check = |head: &[u8]| HostScan::default().check(&usual, head);
         assert_eq!(check(b"GET / HTTP/1.1\r\nHost: 10.1.2.3\r\n\r\n"), Host::Ours);
         assert_eq!(check(b"GET / HTTP/1.1\r\nHost: localhost:443\r\n\r\n"), Host::Foreign);
+    }
+
+    #[test]
+    fn a_forwarded_port_is_served_where_the_file_names_it() {
+        let names = ["mirth.partner:443".into(), "other.partner".into()];
+        let hosts = hosts_of("0.0.0.0:9443", "172.17.0.2:9443", &names);
+        let check = |host: &str| {
+            let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            HostScan::default().check(&hosts, head.as_bytes())
+        };
+        for host in ["mirth.partner", "mirth.partner:443", "other.partner:9443", "172.17.0.2:9443"] {
+            assert_eq!(check(host), Host::Ours, "{host}");
+        }
+        for host in ["mirth.partner:9443", "other.partner", "other.partner:443", "evil.example:443"] {
+            assert_eq!(check(host), Host::Foreign, "{host}");
+        }
     }
 
     #[test]

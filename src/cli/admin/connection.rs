@@ -125,7 +125,7 @@ async fn show(desk: &Desk, wanted: &str) -> anyhow::Result<()> {
     desk.say(&format!("  id            {}", found.id));
     match &found.carried {
         CarriedView::Channel { channel, protocol } => {
-            desk.say(&format!("  channel       {channel} ({protocol})"))
+            desk.say(&format!("  channel       {channel} ({protocol})"));
         }
         CarriedView::Admin { access, offered_by, expires_at } => {
             desk.say(&format!("  access        {access}, offered by {offered_by}"));
@@ -147,7 +147,7 @@ async fn show(desk: &Desk, wanted: &str) -> anyhow::Result<()> {
     for (side, end) in [("source", &found.source), ("target", &found.target)] {
         match end.server {
             Some(server) => {
-                desk.say(&format!("  {side}        {} of {} ({server})", end.name, end.organization))
+                desk.say(&format!("  {side}        {} of {} ({server})", end.name, end.organization));
             }
             None => desk.say(&format!("  {side}        {}, which has not named a server", end.organization)),
         }

@@ -9,7 +9,7 @@ use crate::domain::id::ConnectionId;
 
 use super::find::{Called, pick};
 use super::output::table;
-use super::{Arguments, Desk, open, serve};
+use super::{Arguments, Desk, Noun, open, serve, server};
 
 struct Thing(&'static str, &'static str, bool);
 
@@ -126,7 +126,12 @@ async fn run(config: &GatewayConfig, line: &str) -> anyhow::Result<()> {
         arguments: Arguments,
     }
     let words = ["admin"].into_iter().chain(line.split_whitespace());
-    serve(config.clone(), Line::try_parse_from(words)?.arguments).await.map(drop)
+    let arguments = Line::try_parse_from(words)?.arguments;
+    let out = match &arguments.noun {
+        Noun::Token(verb) => server::out_file(verb)?,
+        _ => None,
+    };
+    serve(config.clone(), arguments, out).await.map(drop)
 }
 
 /// The open offers, oldest first.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 
 use ipnet::IpNet;
 
@@ -25,7 +26,8 @@ pub struct AdminManaging {
     pub allow_from: Vec<IpNet>,
     /// Whose connections are taken; `None`: anybody's.
     pub allow_users: Option<Vec<LocalUser>>,
-    /// Names besides the address by which people open it, lower-case, without a port.
+    /// Names besides the address by which people open it, lower-case; with the port only where people use
+    /// another than the listener's.
     pub names: Vec<String>,
 }
 
@@ -139,15 +141,20 @@ fn networks(value: &toml::de::DeValue<'_>) -> Result<Vec<IpNet>, value::Expected
 
 fn host_name(value: &toml::de::DeValue<'_>) -> Result<String, value::Expected> {
     const CHARS_MAX: usize = 253;
-    let name = value::string(value)?.to_ascii_lowercase();
+    let host = value::string(value)?.to_ascii_lowercase();
+    let (name, port) = host.split_once(':').map_or((host.as_str(), None), |(name, port)| (name, Some(port)));
     let is_name = !name.is_empty()
         && name.len() <= CHARS_MAX
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
-    if is_name {
-        Ok(name)
+    // In the one spelling that clients send.
+    let is_port = |port: &str| port.parse::<NonZeroU16>().is_ok_and(|number| number.to_string() == port);
+    if is_name && port.is_none_or(is_port) {
+        Ok(host)
     } else {
         Err(value::Expected(
-            "expected a host name without a port, such as \"mirth-partner.example.org\"".into(),
+            "expected a host name, such as \"mirth-partner.example.org\", with a port only where people use \
+             another than the listener's"
+                .into(),
         ))
     }
 }

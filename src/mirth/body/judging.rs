@@ -16,6 +16,7 @@ pub struct Judging {
 
 impl Judging {
     /// `None` for a kind that is judged whole.
+    #[must_use]
     pub fn new(
         kind: BodyKind,
         content_type: Option<&[u8]>,

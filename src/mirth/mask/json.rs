@@ -112,8 +112,7 @@ impl JsonMasker {
             (b'}', FirstName | Next) if self.levels.is_in_object() => self.close()?,
             (b']', FirstValue | Next) if self.levels.is_in_array() => self.close()?,
             (b',', Next) if self.levels.is_in_object() => self.expects = Name,
-            (b',', Next) => self.expects = Value,
-            (b':', Colon) => self.expects = Value,
+            (b',', Next) | (b':', Colon) => self.expects = Value,
             (b'-' | b'0'..=b'9' | b't' | b'f' | b'n', Value | FirstValue) => {
                 self.token.clear();
                 self.state = State::Word(self.levels.scalar());
@@ -182,10 +181,10 @@ impl JsonMasker {
     fn end_string(&mut self, role: Role, sink: &mut Sink<'_>) -> Result<(), Unmaskable> {
         match role {
             Role::Passes => {}
-            Role::Masked(rule) => {
+            Role::Masked(kept) => {
                 sink.put(b"\"");
                 match self.token.whole() {
-                    Some(text) if stays(text, rule.literals) => sink.put(text),
+                    Some(text) if stays(text, kept.literals) => sink.put(text),
                     _ => sink.put(MASK),
                 }
                 sink.put(b"\"");
@@ -231,8 +230,8 @@ impl JsonMasker {
     fn end_word(&mut self, role: Role, sink: &mut Sink<'_>) -> Result<(), Unmaskable> {
         match role {
             Role::Passes => {}
-            Role::Masked(rule) => match self.token.whole() {
-                Some(word) if is_kept(word, rule) => sink.put(word),
+            Role::Masked(kept) => match self.token.whole() {
+                Some(word) if is_kept(word, kept) => sink.put(word),
                 _ => {
                     sink.put(b"\"");
                     sink.put(MASK);

@@ -83,7 +83,7 @@ fn may_be(name: &[u8]) -> bool {
 
 /// The last letters of a name in lower case, without what parts words.
 struct Letters {
-    letters: [u8; LETTERS_MAX],
+    last: [u8; LETTERS_MAX],
     count: usize,
     /// None was left out at the front.
     are_all: bool,
@@ -91,20 +91,20 @@ struct Letters {
 
 impl Letters {
     fn of(name: &[u8]) -> Self {
-        let mut letters = Self { letters: [0; LETTERS_MAX], count: 0, are_all: true };
+        let mut letters = Self { last: [0; LETTERS_MAX], count: 0, are_all: true };
         for byte in name.iter().rev().filter(|byte| !matches!(byte, b'_' | b'-' | b'.' | b':' | b' ')) {
             if letters.count == LETTERS_MAX {
                 letters.are_all = false;
                 break;
             }
             letters.count += 1;
-            letters.letters[LETTERS_MAX - letters.count] = byte.to_ascii_lowercase();
+            letters.last[LETTERS_MAX - letters.count] = byte.to_ascii_lowercase();
         }
         letters
     }
 
     fn known(&self) -> &[u8] {
-        &self.letters[LETTERS_MAX - self.count..]
+        &self.last[LETTERS_MAX - self.count..]
     }
 
     fn end_in(&self, end: &str) -> bool {

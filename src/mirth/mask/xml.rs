@@ -110,6 +110,10 @@ impl XmlMasker {
                     }
                     at = end;
                     let Some(markup) = input.get(end..).filter(|markup| !markup.is_empty()) else { break };
+                    if let Some(length) = self.plain_leaf(markup) {
+                        at += length;
+                        continue;
+                    }
                     match self.markup(markup, at, sink)? {
                         Some(length) => at += length,
                         None => return self.carry_over(markup, at, input.len(), sink),
@@ -129,6 +133,20 @@ impl XmlMasker {
             }
         }
         Ok(())
+    }
+
+    /// The length of a whole element without attributes or children that means nothing here: nearly
+    /// everything that Mirth sends.
+    #[inline]
+    fn plain_leaf(&self, markup: &[u8]) -> Option<usize> {
+        let name = tag::plain_name(markup)?;
+        if !self.context.passes_leaf(name) {
+            return None;
+        }
+        let start = name.len() + 2;
+        let end = start + memchr(b'<', &markup[start..])?;
+        let after = markup[end..].strip_prefix(b"</")?.strip_prefix(name)?;
+        (after.first() == Some(&b'>')).then_some(end + start + 1)
     }
 
     fn carry_over(

@@ -83,6 +83,7 @@ fn ascii(bytes: &[u8]) -> &str {
 }
 
 /// What stands where the port of the script's address belongs.
+#[derive(Clone, Copy)]
 enum Port {
     /// `location.host` has it already.
     Given,

@@ -165,7 +165,7 @@ fn page(asked: &str, written: &str, expected: &str) {
 fn the_buttons_of_a_page_lead_to_the_port_that_the_client_asked_for() {
     for (asked, port) in [("localhost:9443", 9443), ("[::1]:9443", 9443), ("mirth.partner", 443)] {
         let check = |written: &str, expected: &str| {
-            page(asked, written, &expected.replace("PORT", &port.to_string()))
+            page(asked, written, &expected.replace("PORT", &port.to_string()));
         };
         check(
             "window.location.href = 'https://' + window.location.hostname + ':8443/webstart.jnlp?time=' + x;",

@@ -87,9 +87,9 @@ async fn a_client_that_closes_without_tls_own_word_once_all_is_answered_is_not_c
     })
     .await;
     assert_eq!(managed, 0);
-    // Here the one that looked at the key is among them.
-    let near = eventually("six connections ended at A", async || {
-        lab.admin_entry(Part::A, 0).await.filter(|entry| entry.streams_opened == 6)
+    // Here those that only looked at the port or the key are among them.
+    let near = eventually("at least six connections ended at A", async || {
+        lab.admin_entry(Part::A, 0).await.filter(|entry| entry.streams_opened >= 6)
     })
     .await;
     assert_eq!(near.streams_cut, 0, "{near:?}");

@@ -16,6 +16,7 @@ use adit::domain::connection::Protocol;
 use super::client::{Client, End, get};
 use super::origin::Origin;
 use crate::lab::{Lab, Part, mirth};
+use crate::world::eventually;
 
 struct Full {
     file: File,
@@ -137,5 +138,6 @@ async fn rules_that_no_gateway_has_confirmed_serve_messages_and_no_admin_session
 
     lab.start(Part::Gateway);
     lab.linked().await;
-    assert_eq!(get(lab.door(0), "/api/channels").await.0, 200);
+    // Its rules come after the link.
+    eventually(async || get(lab.door(0), "/api/channels").await.0 == 200).await;
 }

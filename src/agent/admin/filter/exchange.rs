@@ -30,7 +30,6 @@ pub struct Sending {
     pub place: Option<OwnedSemaphorePermit>,
     /// How the body is framed that still has to come from the client, if one does.
     pub upload: Option<Framing>,
-    pub mask: Option<Scope>,
 }
 
 pub struct Exchange<'a> {
@@ -147,6 +146,7 @@ enum Uploading {
     Mirth,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "its parts move into the outcome")]
 fn outcome(done: Result<Passed, Downloading>, closes: bool) -> Outcome {
     match done {
         Ok(Passed { status, closes: ends, is_proven }) => {

@@ -96,7 +96,7 @@ impl Filter<'_> {
         self.session().count_expected();
         self.entry.facts.admin.expected.fetch_add(1, Ordering::Relaxed);
         self.entry.passing.admin(AdminOutcome::Refused);
-        self.wait(self.managed.refusal_delay()).await?;
+        self.wait(self.managed.paces.refusal_delay(Instant::now())).await?;
         Ok(true)
     }
 

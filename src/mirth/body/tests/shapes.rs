@@ -117,7 +117,8 @@ fn an_enum_set_goes_on_as_a_plain_set() {
         statuses(&format!("<statuses class=\"enum-set\" enum-type=\"{STATUS}\">{words}</statuses>"))
     };
     let plain = |words: &[&str]| {
-        let items: String = words.iter().map(|word| format!("<{STATUS}>{word}</{STATUS}>")).collect();
+        let items =
+            words.iter().map(|word| format!("<{STATUS}>{word}</{STATUS}>")).collect::<Vec<_>>().concat();
         statuses(&format!("<statuses>{items}</statuses>"))
     };
     check_rewritten(MessageFilter, &enum_set("SENT,ERROR"), &plain(&["SENT", "ERROR"]));

@@ -57,7 +57,7 @@ struct Level {
 #[derive(Debug)]
 pub struct Levels {
     first: Slot,
-    levels: Vec<Level>,
+    open: Vec<Level>,
     /// What came of an entry's key that is no scalar.
     key_is_credential: bool,
 }
@@ -76,24 +76,24 @@ impl Slot {
 impl Levels {
     pub const fn new(scope: Scope) -> Self {
         let first = Slot::element(Setting::of(scope), Kind::Other);
-        Self { first, levels: Vec::new(), key_is_credential: false }
+        Self { first, open: Vec::new(), key_is_credential: false }
     }
 
     pub const fn is_empty(&self) -> bool {
-        self.levels.is_empty()
+        self.open.is_empty()
     }
 
     pub fn is_in_object(&self) -> bool {
-        self.levels.last().is_some_and(|level| level.is_object)
+        self.open.last().is_some_and(|level| level.is_object)
     }
 
     pub fn is_in_array(&self) -> bool {
-        self.levels.last().is_some_and(|level| !level.is_object)
+        self.open.last().is_some_and(|level| !level.is_object)
     }
 
     /// Takes the name of the member that comes next.
     pub fn name(&mut self, name: &[u8]) {
-        if let Some(level) = self.levels.last_mut() {
+        if let Some(level) = self.open.last_mut() {
             level.slot = level.member(name);
         }
     }
@@ -112,7 +112,7 @@ impl Levels {
     /// Takes what a key or an attribute says.
     pub fn note(&mut self, role: Role, text: &[u8]) {
         if role == Role::Item {
-            if let Some(level) = self.levels.last_mut() {
+            if let Some(level) = self.open.last_mut() {
                 level.call(text);
             }
             return;
@@ -127,13 +127,13 @@ impl Levels {
 
     /// Opens the object or array that stands here.
     pub fn open(&mut self, is_object: bool) -> Result<(), Unmaskable> {
-        if self.levels.len() == limits::MASK_DEPTH_MAX {
+        if self.open.len() == limits::MASK_DEPTH_MAX {
             return Err(unmaskable("Mirth's JSON is nested deeper than is read here."));
         }
         let is_repeated = !is_object && !self.is_in_array();
         let level = if is_repeated {
             // Each of its elements is what a single one would be.
-            let slot = self.levels.last().map_or(self.first, |level| level.slot);
+            let slot = self.open.last().map_or(self.first, |level| level.slot);
             Level { kind: Kind::Other, slot, ..Level::of(slot, is_object) }
         } else {
             let (slot, _) = self.here();
@@ -141,13 +141,13 @@ impl Levels {
             let is_map_value = slot.setting.region == Region::MapValue && !self.is_in_map_value();
             Level { is_map_value, ..Level::of(slot, is_object) }
         };
-        self.levels.push(level);
+        self.open.push(level);
         Ok(())
     }
 
     /// Closes the innermost; none if there is none.
     pub fn close(&mut self) -> Option<()> {
-        let closed = self.levels.pop()?;
+        let closed = self.open.pop()?;
         if closed.kind == Kind::Key
             && let Some(entry) = self.entry()
         {
@@ -157,33 +157,33 @@ impl Levels {
     }
 
     fn is_in_map_value(&self) -> bool {
-        self.levels.iter().rev().any(|level| level.is_map_value)
+        self.open.iter().rev().any(|level| level.is_map_value)
     }
 
     /// The entry of a map whose key or value stands here.
     fn entry(&self) -> Option<usize> {
-        let last = self.levels.len().checked_sub(1)?;
-        let level = self.levels.get(last)?;
+        let last = self.open.len().checked_sub(1)?;
+        let level = self.open.get(last)?;
         if level.slot.part != Part::Element {
             return None;
         }
         let at = if level.is_object { last } else { last.checked_sub(1)? };
-        let entry = self.levels.get(at)?;
+        let entry = self.open.get(at)?;
         let is_entry = entry.is_object && matches!(entry.kind, Kind::Unnamed | Kind::Named { .. });
         is_entry.then_some(at)
     }
 
     fn name_entry(&mut self, entry: usize, is_credential: bool) {
-        if let Some(entry) = self.levels.get_mut(entry) {
+        if let Some(entry) = self.open.get_mut(entry) {
             entry.kind = Kind::Named { is_credential };
         }
     }
 
     /// What stands here, and the entry that it is a part of.
     fn here(&self) -> (Slot, Option<usize>) {
-        let slot = self.levels.last().map_or(self.first, |level| level.slot);
+        let slot = self.open.last().map_or(self.first, |level| level.slot);
         let entry = self.entry();
-        let Some(level) = entry.and_then(|entry| self.levels.get(entry)) else { return (slot, None) };
+        let Some(level) = entry.and_then(|entry| self.open.get(entry)) else { return (slot, None) };
         (level.part_of_entry(slot), entry)
     }
 }

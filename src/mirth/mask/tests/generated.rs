@@ -41,9 +41,8 @@ fn text() -> impl Strategy<Value = String> {
 
 /// A document of an element, or the inside of one.
 fn xml() -> impl Strategy<Value = String> {
-    let leaf = (name(), text(), any::<bool>()).prop_map(|(name, text, is_empty)| match is_empty {
-        true => format!("<{name}/>"),
-        false => format!("<{name} class=\"x>y\">{text}</{name}>"),
+    let leaf = (name(), text(), any::<bool>()).prop_map(|(name, text, is_empty)| {
+        if is_empty { format!("<{name}/>") } else { format!("<{name} class=\"x>y\">{text}</{name}>") }
     });
     leaf.prop_recursive(5, 60, 4, |inner| {
         let many = prop::collection::vec(inner.clone(), 0..4).prop_map(|all| all.join("\n  "));

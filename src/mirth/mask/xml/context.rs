@@ -56,6 +56,15 @@ impl Context {
         self.frames.clear();
     }
 
+    /// Whether an element of that name, without attributes, passes here with its text.
+    #[inline]
+    pub fn passes_leaf(&self, name: &[u8]) -> bool {
+        self.now.text == Text::Passes
+            && (1..limits::MASK_DEPTH_MAX).contains(&self.depth)
+            && self.frames.last().is_none_or(|frame| frame.depth != self.depth)
+            && self.now.entered(name, None) == (self.now, Kind::Other)
+    }
+
     /// Opens the element of `tag`.
     #[inline]
     pub fn open(&mut self, tag: &Tag, markup: &[u8], attributes: &[Attribute]) -> Result<(), Unmaskable> {
@@ -168,12 +177,11 @@ fn without_cdata(text: &[u8]) -> Vec<u8> {
     let mut kept = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.first() {
-        rest = match rest.strip_prefix(super::CDATA).or_else(|| rest.strip_prefix(b"]]>")) {
-            Some(after) => after,
-            None => {
-                kept.push(*first);
-                &rest[1..]
-            }
+        rest = if let Some(after) = rest.strip_prefix(super::CDATA).or_else(|| rest.strip_prefix(b"]]>")) {
+            after
+        } else {
+            kept.push(*first);
+            &rest[1..]
         };
     }
     kept

@@ -36,6 +36,13 @@ const NAME_BYTES: [bool; 256] = {
     table
 };
 
+/// The name of a start tag that is nothing but its name.
+#[inline]
+pub fn plain_name(markup: &[u8]) -> Option<&[u8]> {
+    let name = name_at(markup, 1);
+    (markup.get(name.end) == Some(&b'>') && !name.is_empty()).then(|| &markup[name])
+}
+
 /// Reads the tag that `markup` begins with: `<` and anything.
 #[inline]
 pub fn read(markup: &[u8], attributes: &mut Vec<Attribute>) -> Read {
