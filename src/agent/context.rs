@@ -52,6 +52,8 @@ pub struct Context {
     told: Arc<Mutex<Arc<RuleBook>>>,
     /// The rules could not be written.
     rules_unkept: AtomicBool,
+    /// What a gateway said for good was undone here, and it has not said all anew since.
+    undone: AtomicBool,
     /// The last of each connection first.
     secrets: watch::Sender<BTreeMap<ConnectionId, Vec<HeldSecret>>>,
     known_keys: Arc<Mutex<KnownKeys>>,
@@ -102,6 +104,7 @@ impl Context {
             rules: watch::Sender::new(Arc::clone(&rules)),
             told: Arc::new(Mutex::new(rules)),
             rules_unkept: AtomicBool::new(false),
+            undone: AtomicBool::new(false),
             secrets: watch::Sender::new(state.all_secrets()?),
             known_keys: Arc::new(Mutex::new(known_keys)),
             mirth_keys: watch::Sender::new(state.mirth_keys()?),
@@ -241,6 +244,7 @@ impl Context {
         forget(&mut rules, connection, keys());
         *lock(&self.told) = Arc::new(rules);
         if self.keep_rules().await {
+            self.undone.store(true, Ordering::Relaxed);
             return Ok(forgotten);
         }
         // It must not take effect some day after it was refused.
@@ -249,6 +253,13 @@ impl Context {
         rules.apply_ended(forgotten.ended.then_some(connection).into_iter().collect());
         *lock(&self.told) = Arc::new(rules);
         Err(EndError::Unkept)
+    }
+
+    /// Returns whether the link must start anew, so that the gateway says again what it means; once for
+    /// each time that something was undone.
+    #[must_use]
+    pub fn take_undone(&self) -> bool {
+        self.undone.swap(false, Ordering::Relaxed)
     }
 
     // Secrets.
@@ -281,8 +292,15 @@ impl Context {
     /// it. What the gateway may make an agent keep is bounded by the agent's own file.
     #[must_use]
     pub fn wants_secret(&self, connection: ConnectionId, epoch: u32) -> bool {
+        // One that is held is not replaced: a gateway gives each out once.
+        let is_held = self
+            .secrets
+            .borrow()
+            .get(&connection)
+            .is_some_and(|held| held.iter().any(|held| held.epoch == epoch));
         let told = lock(&self.told);
-        self.entries.get(connection).is_some()
+        !is_held
+            && self.entries.get(connection).is_some()
             && told.rule(connection).is_some_and(|rule| rule.secret_epoch == epoch)
     }
 

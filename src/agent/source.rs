@@ -197,7 +197,7 @@ async fn serve(
                 // Dropped, it is reset.
                 Ok(_) if !held.may_start(context, entry) => {}
                 Ok(tcp) => {
-                    if !is_let_in(context, entry, clients, &tcp).await {
+                    if !is_let_in(context, entry, clients, &tcp, &mut streams) {
                         continue;
                     }
                     let (entry, tunnel) = (Arc::clone(entry), Arc::clone(&tunnel));
@@ -247,18 +247,30 @@ async fn serve(
     why
 }
 
-/// Whether a connection is one of a user who may connect. Dropped otherwise, it is reset.
-async fn is_let_in(context: &Context, entry: &LiveEntry, clients: &mut Clients, tcp: &TcpStream) -> bool {
-    let checked = clients.users.as_mut().map_or(Ok(()), |users| users.check(tcp, Instant::now()));
-    let Err(stranger) = checked else { return true };
+/// Whether a connection is one of a user who may connect. Dropped otherwise, it is reset. What is written
+/// of it is not waited for: the loop that asks carries the tunnel's credit.
+fn is_let_in(
+    context: &Arc<Context>,
+    entry: &LiveEntry,
+    clients: &mut Clients,
+    tcp: &TcpStream,
+    writes: &mut JoinSet<()>,
+) -> bool {
+    let Some(users) = &mut clients.users else { return true };
+    let Err(stranger) = users.check(tcp, Instant::now()) else { return true };
     entry.facts.strangers.fetch_add(1, Ordering::Relaxed);
     metrics::stranger(entry.config.name.as_str());
     if let Some(left_out) = stranger.left_out {
-        context.note_fault(entry, &stranger.what());
+        // Where the kernel tells nobody's user, that is what is to be mended.
+        let what = users.fault().map_or_else(|| stranger.what(), |fault| chain(fault));
+        context.note_fault(entry, &what);
         let (at, connection) = (context.clock.now(), entry.config.id);
-        // It was refused all the same; that it could not be written is an alarm of its own.
-        let _ =
-            context.audit_admin(AuditEntry::stranger_refused(at, connection, stranger.id(), left_out)).await;
+        let written = AuditEntry::stranger_refused(at, connection, stranger.id(), left_out);
+        let context = Arc::clone(context);
+        writes.spawn(async move {
+            // It was refused all the same; that it could not be written is an alarm of its own.
+            let _ = context.audit_admin(written).await;
+        });
     }
     false
 }

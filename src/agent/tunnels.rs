@@ -142,11 +142,12 @@ pub async fn answer(context: Arc<Context>, incoming: IncomingTunnel) {
     let _place = incoming.place();
     let connection = match timeout(HANDSHAKE_TIMEOUT, incoming.accept()).await {
         Ok(Ok(connection)) => connection,
+        // One that went silent was refused nothing.
+        Ok(Err(TransportError::Timeout { .. })) | Err(_) => return,
         Ok(Err(error)) => {
             context.refuse_handshake(None, None, &chain(&error)).await;
             return;
         }
-        Err(_) => return,
     };
     let peer = match connection.peer(&context.endpoint.credentials().trust) {
         Ok(peer) => peer,

@@ -15,13 +15,12 @@ pub enum Untaken {
     Leaf,
     /// Rules, ends and revocations that concern nothing here.
     Foreign,
-    /// A rule whose names are none.
-    Name,
 }
 
 #[derive(Debug, Default)]
 pub struct UntakenWords {
-    kinds: BTreeMap<Untaken, (Fault, Instant)>,
+    /// What was not taken, unless the gateway said better since, and when it was written down last.
+    kinds: BTreeMap<Untaken, (Option<Fault>, Instant)>,
 }
 
 impl UntakenWords {
@@ -29,18 +28,20 @@ impl UntakenWords {
     pub fn note(&mut self, kind: Untaken, fault: Fault, now: Instant) -> bool {
         let written = self.kinds.get(&kind).map(|(_, at)| *at);
         let is_due = written.is_none_or(|at| now.saturating_duration_since(at) >= NOT_TAKEN_SAID_EVERY);
-        self.kinds.insert(kind, (fault, written.filter(|_| !is_due).unwrap_or(now)));
+        self.kinds.insert(kind, (Some(fault), written.filter(|_| !is_due).unwrap_or(now)));
         is_due
     }
 
     /// The gateway said better since.
     pub fn clear(&mut self, kind: Untaken) {
-        self.kinds.remove(&kind);
+        if let Some((fault, _)) = self.kinds.get_mut(&kind) {
+            *fault = None;
+        }
     }
 
     #[must_use]
     pub fn all(&self) -> Vec<Fault> {
-        self.kinds.values().map(|(fault, _)| fault.clone()).collect()
+        self.kinds.values().filter_map(|(fault, _)| fault.clone()).collect()
     }
 }
 
@@ -64,6 +65,8 @@ mod tests {
         assert!(words.note(Untaken::Clock, fault("three"), start + 60 * minute));
         words.clear(Untaken::Clock);
         assert_eq!(words.all(), [fault("other")]);
-        assert!(words.note(Untaken::Clock, fault("four"), start + 61 * minute));
+        // Who says good and bad in turn writes no more.
+        assert!(!words.note(Untaken::Clock, fault("four"), start + 61 * minute));
+        assert!(words.note(Untaken::Clock, fault("five"), start + 120 * minute));
     }
 }

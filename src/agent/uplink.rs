@@ -70,6 +70,8 @@ pub enum UplinkError {
     Request { source: crate::identity::error::IdentityError },
     #[error("the certificate was renewed; the link starts over with it")]
     Renewed,
+    #[error("what a gateway said for good was undone here; the link starts anew with all it says now")]
+    Undone,
 }
 
 /// What the uplink needs beside the context.
@@ -289,6 +291,9 @@ impl<'a> Session<'a> {
                 Some(message) = self.uplink.outbox.recv() => outgoing.push(message),
                 Ok(()) = paths.changed() => outgoing.push(self.uplink.hidden_from()),
                 _ = reports.tick() => {
+                    if self.uplink.context.take_undone() {
+                        return Err(UplinkError::Undone);
+                    }
                     self.uplink.context.retry_keeping_rules().await;
                     self.report(&mut outgoing);
                 }

@@ -22,6 +22,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = files::read_agent(&arguments.config)?;
     privilege::act_as_owner(&arguments.config, &config.state)?;
+    privilege::check_named(config.connector.as_deref())?;
     log::init(config.log)?;
     // One thread: see the agent's own words on it.
     tokio::runtime::Builder::new_current_thread()

@@ -1,7 +1,7 @@
 //! Reading the files people write: bounded, refused with what to do, and never from a file that
 //! holds secrets others may read.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -64,6 +64,10 @@ pub fn read_gateway(path: &Path) -> Result<GatewayConfig, FileError> {
 
 /// The whole text of a file of ours.
 pub fn read(path: &Path) -> Result<Written, FileError> {
+    // Some devices are used by being opened.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(FileError::NotAFile { path: path.into() });
+    }
     // Not waiting for the other end, should it be a pipe.
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let opened = OpenOptions::new().read(true).custom_flags(nonblocking).open(path);

@@ -102,6 +102,9 @@ pub const ADMIN_REFUSALS_DETAILED_BURST: u32 = 2_000;
 pub const ADMIN_REFUSALS_DETAILED_EVERY: Duration = Duration::from_secs(10);
 /// Kinds of refusals that one such sum tells apart.
 pub const ADMIN_REFUSAL_KINDS_MAX: usize = 8;
+/// Requests of which Mirth may make a session, which it keeps for days: at once, and then each second.
+pub const ADMIN_MIRTH_SESSIONS_BURST: u32 = 1_000;
+pub const ADMIN_MIRTH_SESSIONS_PER_SECOND: u32 = 5;
 /// Requests of one admin connection that are sent on at once, and then each second.
 pub const ADMIN_REQUESTS_BURST: u32 = 2_000;
 pub const ADMIN_REQUESTS_PER_SECOND: u32 = 500;
@@ -224,6 +227,8 @@ pub const HANDSHAKES_BURST_PER_PLACE: u32 = 4;
 /// A peer that begins a handshake must have answered what it was sent within this. It covers a round
 /// trip of 600 ms with a loss on either way.
 pub const FIRST_FLIGHT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Initials of one handshake to the id that its peer is answered at: acknowledgements and repetitions.
+pub const INITIALS_OF_PLACE_MAX: u32 = 64;
 /// Keys that are tried on one tag: those of one peer whose hint fits.
 pub const TAG_KEYS_TRIED_MAX: usize = 16;
 /// Numbers of handshakes that may arrive out of order: every connection of a file dials at once.

@@ -132,9 +132,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_seen_or_turns_the_text_round_is_refused_by_its_number() {
-        for found in
-            ['\u{202e}', '\u{2066}', '\u{200b}', '\u{200d}', '\u{feff}', '\u{2028}', '\u{e000}', '\u{3164}']
-        {
+        for found in [
+            '\u{202e}', '\u{2800}', '\u{2066}', '\u{200b}', '\u{200d}', '\u{feff}', '\u{2028}', '\u{e000}',
+            '\u{3164}',
+        ] {
             let text = format!("St{found}Mary");
             assert_eq!(text.parse::<Name>(), Err(InvalidName::Hidden { found }));
             assert_eq!(text.parse::<Description>(), Err(InvalidName::Hidden { found }));

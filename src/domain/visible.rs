@@ -99,7 +99,9 @@ fn hides(char: char) -> bool {
             | GeneralCategory::Surrogate
             | GeneralCategory::Unassigned
     );
-    has_no_sight || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(char)
+    // Symbols for Unicode, and drawn as nothing: Braille's blank and the null notehead.
+    let is_blank = matches!(char, '\u{2800}' | '\u{1d159}');
+    has_no_sight || is_blank || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(char)
 }
 
 /// Whether the joiner at `at` changes how its neighbours are written: after a virama, or, for the one

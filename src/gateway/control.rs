@@ -222,12 +222,13 @@ async fn open(control: &Control, incoming: Incoming, mut newcomer: Newcomer) -> 
         return Err(LinkEnd::Misbehaved { what: "it presented the gateway's name".into() });
     };
     // From here on it is one agent's affair, and no stranger's place.
-    control.pace.handshakes.finished(from.ip());
     drop(newcomer);
     if !control.pace.may_open(server, peer.key()) {
+        // Counted like one that was never finished: it costs the same.
         connection.close(Code::Refused);
         return Err(LinkEnd::TooOften);
     }
+    control.pace.handshakes.finished(from.ip());
     if !control.presence.has_room_for(server) {
         connection.close(Code::Refused);
         return Err(LinkEnd::Refused { reason: format!("{CONTROL_LINKS_MAX} links are served already") });

@@ -65,7 +65,10 @@ impl Witnesses {
     #[must_use]
     pub fn is_correction_bad(&self) -> bool {
         let Some(leaf) = self.leaf.filter(|leaf| is_lawful(*leaf)) else { return false };
-        !is_within(self.corrected, leaf) && is_within(self.host, leaf)
+        // A host that was off for long is past its leaf by a right correction too.
+        let (from, until) = leaf;
+        let reach = (from, until.saturating_add(CLOCK_LOST_MAX));
+        !is_within(self.corrected, reach) && is_within(self.host, leaf)
     }
 }
 
@@ -179,5 +182,7 @@ mod tests {
         assert!(!witnesses(60, 60, YEAR).is_correction_bad());
         assert!(!witnesses(60, 60, 120).is_correction_bad());
         assert!(!witnesses(YEAR, YEAR, 2 * YEAR).is_correction_bad());
+        // Off for longer than its leaf lives, on a host three days behind.
+        assert!(!witnesses(17 * 24 * 3_600, 17 * 24 * 3_600, 14 * 24 * 3_600).is_correction_bad());
     }
 }

@@ -24,11 +24,13 @@ pub enum LeafRefused {
         "the gateway's new certificate is valid from {from} until {until}, longer than any gateway signs one"
     )]
     TooLong { from: Timestamp, until: Timestamp },
+    #[error("the gateway's new certificate ends at {until}, before the one in use")]
+    EndsSooner { until: Timestamp },
 }
 
 impl Identity {
     /// Takes `leaf` over the key in use if it has the same name, is valid now, and not for longer
-    /// than a gateway signs one.
+    /// than a gateway signs one, but for longer than a usable one in use.
     pub fn renewed(&self, leaf: &[u8], trust: &Trust, now: Timestamp) -> Result<Self, LeafRefused> {
         let identity = Self::new(leaf, Arc::clone(self.key())).map_err(LeafRefused::NotOurs)?;
         let name = identity.name(trust).map_err(LeafRefused::NotOurs)?;
@@ -42,6 +44,10 @@ impl Identity {
         }
         if !is_lawful(validity) {
             return Err(LeafRefused::TooLong { from, until });
+        }
+        let ends_sooner = self.validity(trust).is_ok_and(|(_, own)| until < own);
+        if ends_sooner && self.is_usable(trust, now) {
+            return Err(LeafRefused::EndsSooner { until });
         }
         Ok(identity)
     }

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::gateway_time::{Grounds, Validity, Witnesses};
+use crate::domain::limits::LEAF_LIFE;
 use crate::domain::time::Timestamp;
 
 pub trait TimeSource: Send + Sync + Debug {
@@ -75,8 +76,16 @@ impl<C: TimeSource> LearntClock<C> {
             anchor.leaf = LeafWitness::Of(leaf);
         }
         let offset_millis = said.as_millis().saturating_sub(self.clock.now().as_millis());
-        if self.witnesses(*anchor, at).judge(said)? == Grounds::Better {
-            *anchor = Anchor { known: said, offset_millis, at, leaf: LeafWitness::Spent };
+        match self.witnesses(*anchor, at).judge(said)? {
+            Grounds::Better => {
+                *anchor = Anchor { known: said, offset_millis, at, leaf: LeafWitness::Spent };
+            }
+            // A process that runs for long outlives its witness: the leaf in use takes its place.
+            Grounds::Known if at.saturating_duration_since(anchor.at) > LEAF_LIFE => {
+                let leaf = leaf.map_or(anchor.leaf, LeafWitness::Of);
+                *anchor = Anchor { known: said, offset_millis, at, leaf };
+            }
+            Grounds::Known => {}
         }
         self.offset_millis.store(offset_millis, Ordering::Relaxed);
         Some(offset_millis)

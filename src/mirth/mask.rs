@@ -147,7 +147,7 @@ impl Masker {
             Self::Xml(masker) => masker.finish(out),
             Self::Json(masker) => masker.finish(out),
             Self::Single(value) => {
-                out.extend_from_slice(if stays(&value, Literals::Numbers) { &value } else { MASK });
+                out.extend_from_slice(if stays(&value, Literals::Booleans) { &value } else { MASK });
                 Ok(())
             }
         }

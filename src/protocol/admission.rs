@@ -18,8 +18,8 @@ use super::replay_window::ReplayWindow;
 use super::token_bucket::TokenBucket;
 use crate::domain::id::{BootId, RouteId};
 use crate::domain::limits::{
-    FIRST_FLIGHT_TIMEOUT, HANDSHAKE_PLACES_MAX, HANDSHAKES_BURST_PER_PLACE, PEERS_LEFT_MAX, QUIC_MTU_MIN,
-    TAG_KEYS_TRIED_MAX, handshake_share,
+    FIRST_FLIGHT_TIMEOUT, HANDSHAKE_PLACES_MAX, HANDSHAKES_BURST_PER_PLACE, INITIALS_OF_PLACE_MAX,
+    PEERS_LEFT_MAX, QUIC_MTU_MIN, TAG_KEYS_TRIED_MAX, handshake_share,
 };
 
 /// What becomes of a packet with a long header.
@@ -93,6 +93,8 @@ struct Place {
     ends: Option<Instant>,
     /// The peer has answered what it was sent.
     goes_on: bool,
+    /// Initials that came to the id it is answered at.
+    initials: u32,
 }
 
 impl Admission {
@@ -208,7 +210,11 @@ impl Admission {
     /// A peer that is answered at the id of a place was reached, and answers.
     fn goes_on(&mut self, header: &LongHeader<'_>) -> bool {
         let place = self.places.iter_mut().find(|place| place.source == header.source);
-        place.map(|place| place.goes_on = true).is_some()
+        place.is_some_and(|place| {
+            place.goes_on = true;
+            place.initials = place.initials.saturating_add(u32::from(header.kind == LongKind::Initial));
+            place.initials <= INITIALS_OF_PLACE_MAX
+        })
     }
 
     fn handle_first(&mut self, header: &LongHeader<'_>, length: usize, now: Instant) -> Verdict {
@@ -251,7 +257,7 @@ impl Admission {
     fn seat(&mut self, peer: RouteId, destination: InitialId, source: OwnId, now: Instant) {
         self.last_place += 1;
         let (id, ends) = (PlaceId(self.last_place), Some(now + FIRST_FLIGHT_TIMEOUT));
-        self.places.push(Place { id, peer, destination, source, ends, goes_on: false });
+        self.places.push(Place { id, peer, destination, source, ends, goes_on: false, initials: 0 });
     }
 
     fn lapse(&mut self, now: Instant) {

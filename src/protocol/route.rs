@@ -338,6 +338,8 @@ impl PeerRoute {
 
     fn believe_boot(&mut self, boot: BootId, now: Instant) {
         let Some(before) = self.peer_boot.replace(boot).filter(|known| *known != boot) else { return };
+        // It answered what was just asked, so it is not over: a host may be taken back to an earlier moment.
+        self.over.retain(|run| *run != boot);
         self.over.push_back(before);
         if self.over.len() > RUNS_OVER_MAX {
             self.over.pop_front();

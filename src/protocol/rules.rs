@@ -146,6 +146,7 @@ impl RuleBook {
         let mut book = Self { rules: self.rules.iter().filter_map(narrowed).collect(), ..self.clone() };
         book.ended.extend(&before.ended);
         book.revoked.extend(&before.revoked);
+        book.trim();
         book
     }
 

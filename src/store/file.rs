@@ -40,7 +40,8 @@ fn check_own(path: &Path) -> Result<(), StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(source) => return Err(StoreError::File { path: path.into(), source }),
     };
-    if !found.is_file() || found.nlink() != 1 {
+    // None is one that goes away just now.
+    if !found.is_file() || found.nlink() > 1 {
         return Err(StoreError::Irregular { path: path.into() });
     }
     let mode = found.mode() & 0o7777;

@@ -23,7 +23,7 @@ pub(super) fn open_own(path: &Path, options: &mut OpenOptions) -> io::Result<Fil
         Some(rustix::io::Errno::NXIO) => irregular("it is no regular file"),
         _ => error,
     })?;
-    if file.metadata()?.nlink() != 1 {
+    if file.metadata()?.nlink() > 1 {
         return Err(irregular("it has another name (a hard link)"));
     }
     Ok(file)

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, getxattr_query, openat, readlinkat};
 use rustix::io::Errno;
 
 /// As many links as the kernel follows.
@@ -39,7 +39,8 @@ pub enum WayError {
     Look { path: PathBuf, source: io::Error },
     #[error(
         "`{path}` can be changed by {bender}, who could have root act elsewhere; run this as the user whose \
-         state folder it is, or see that root and that user alone may write it"
+         state folder it is, see that root and that user alone may write it, or hand the state folder to that \
+         user with `chown -R`"
     )]
     Bent { path: PathBuf, bender: Bender },
 }
@@ -86,7 +87,7 @@ impl Way {
                 }
                 continue;
             }
-            way.judge(&walked, &stat);
+            way.judge(&walked, &stat, &handle);
             way.parent = owner(&stat);
             let next_path = walked.join(&name);
             let next = match open(&handle, Path::new(&name)) {
@@ -118,7 +119,7 @@ impl Way {
         }
         way.owner = Some(owner(&stat));
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-            way.judge(&walked, &stat);
+            way.judge(&walked, &stat, &handle);
         }
         Ok(way)
     }
@@ -129,14 +130,14 @@ impl Way {
         other.map_or(Ok(()), |(bender, path)| Err(WayError::Bent { path: path.clone(), bender: *bender }))
     }
 
-    fn judge(&mut self, path: &Path, stat: &Stat) {
+    fn judge(&mut self, path: &Path, stat: &Stat, handle: &OwnedFd) {
         self.add(Bender::User(stat.st_uid), path);
         let mode = stat.st_mode;
         // In a sticky folder nobody moves what is another's; what was planted there has its own owner.
         if FileType::from_raw_mode(mode) == FileType::Directory && mode & 0o1000 != 0 {
             return;
         }
-        if mode & 0o020 != 0 && stat.st_gid != 0 {
+        if mode & 0o020 != 0 && (stat.st_gid != 0 || has_list(handle)) {
             self.add(Bender::Group(stat.st_gid), path);
         }
         if mode & 0o002 != 0 {
@@ -149,6 +150,12 @@ impl Way {
             self.benders.insert((bender, path.into()));
         }
     }
+}
+
+/// Whether others than the group may be meant by the group's bits: then they are the mask of an ACL.
+fn has_list(handle: &OwnedFd) -> bool {
+    let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
+    getxattr_query(path, "system.posix_acl_access").is_ok()
 }
 
 fn open(at: impl std::os::fd::AsFd, name: &Path) -> Result<OwnedFd, Errno> {

@@ -125,10 +125,7 @@ async fn a_first_login_through_view_only_opens_no_dialog_and_changes_nothing() {
     let mut view = lab.administrator(0).await;
     assert_eq!(view.log_in(BASE, USER, PASSWORD).await.unwrap().status, 200);
     let preferences = view.get(QUESTION).await.unwrap();
-    assert_eq!(
-        preferences.text(),
-        "<properties><property name=\"firstlogin\" value=\"false\"/></properties>"
-    );
+    assert_eq!(preferences.text(), "<properties><property name=\"firstlogin\">false</property></properties>");
     assert_eq!(view.get(&format!("{BASE}/users/1/preferences/firstlogin")).await.unwrap().text(), "false");
     let unasked = view.get(&format!("{BASE}/users/1/preferences?name=columns")).await.unwrap();
     assert_eq!(unasked.text(), "<properties/>");

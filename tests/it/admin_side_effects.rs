@@ -65,8 +65,8 @@ async fn records_for_mirths_own_audit_pass_at_their_pace_and_are_counted_as_such
 async fn no_map_is_made_for_a_channel_that_mirth_does_not_have() {
     let (mirth, _lab, mut client) = viewer().await;
     let set = |ids: &[String]| {
-        let strings: String = ids.iter().map(|id| format!("<string>{id}</string>")).collect();
-        format!("<set>{strings}</set>")
+        let strings: Vec<String> = ids.iter().map(|id| format!("<string>{id}</string>")).collect();
+        format!("<set>{}</set>", strings.concat())
     };
     let many =
         |count: usize| -> Vec<String> { (0..count).map(|number| format!("made-up-{number}")).collect() };

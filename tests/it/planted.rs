@@ -18,7 +18,7 @@ async fn nothing_that_the_gateways_user_plants_is_followed_by_roots_commands() {
     if !is_root() {
         return;
     }
-    let ground = Ground::new().await;
+    let ground = Ground::new();
     let connector = ground.outside("connector.toml");
     let token =
         ["admin", "token", "issue", "--server", "Lakeside Mirth", "--out", connector.to_str().unwrap()];
@@ -43,7 +43,7 @@ async fn nothing_that_the_agents_user_plants_is_followed_by_roots_commands() {
     if !is_root() {
         return;
     }
-    let ground = Ground::new().await;
+    let ground = Ground::new();
     let key = KeyFingerprint::from_bytes([7; 32]).to_string();
     let entry = ground.entry();
     let commands: [&[&str]; 5] = [
@@ -71,7 +71,7 @@ async fn nothing_planted_is_followed_by_a_service_that_root_starts() {
     if !is_root() {
         return;
     }
-    let ground = Ground::new().await;
+    let ground = Ground::new();
     let names = |part| match part {
         Part::Gateway => adit::gateway::state_names(),
         Part::A | Part::B => adit::agent::state_names(),
@@ -93,7 +93,7 @@ async fn what_root_does_belongs_to_the_folders_owner_and_what_root_asked_for_to_
     if !is_root() {
         return;
     }
-    let ground = Ground::new().await;
+    let ground = Ground::new();
     succeeds(&ground.run(Part::Gateway, &["admin", "org", "add", "Mill Hospital"]).await);
     let out = ground.outside("connector.toml");
     let issue = |server: &'static str| {
@@ -149,7 +149,7 @@ async fn root_does_not_go_where_another_than_the_folders_owner_sends_it() {
     if !is_root() {
         return;
     }
-    let ground = Ground::new().await;
+    let ground = Ground::new();
     // Of root's own, private as a state folder is.
     let own = ground.outside("own");
     fs::create_dir(&own).unwrap();

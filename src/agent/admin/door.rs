@@ -149,7 +149,8 @@ impl Door {
         let activity = &*place.activity;
         let ended = tokio::select! {
             ended = join(reading, writing, incoming, outgoing, first, activity) => ended,
-            () = activity.must_go() => None,
+            // It was answered and asked for nothing since: nothing was broken off.
+            () = activity.must_go() => Some(()),
         };
         drop(attendance);
         ended

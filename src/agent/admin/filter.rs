@@ -96,7 +96,6 @@ async fn attend(
         host: None,
         authorization: None,
         channels: KnownChannels::default(),
-        is_known: false,
         is_over: false,
     };
     while !filter.is_over {
@@ -121,8 +120,6 @@ struct Filter<'a> {
     authorization: Option<Zeroizing<Vec<u8>>>,
     /// Those that Mirth said it has.
     channels: KnownChannels,
-    /// Mirth has let in whom `authorization` names.
-    is_known: bool,
     is_over: bool,
 }
 

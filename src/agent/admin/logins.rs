@@ -46,11 +46,6 @@ impl LoginPace {
         self.given_back.notify_one();
     }
 
-    /// Counts a wrong password that took no place before.
-    pub fn note_wrong(&self) {
-        self.lock().take(Instant::now());
-    }
-
     fn try_take(&self) -> bool {
         self.lock().try_take(Instant::now())
     }

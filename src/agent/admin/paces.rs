@@ -17,6 +17,7 @@ pub struct Paces {
     audits: Mutex<TokenBucket>,
     events: Mutex<TokenBucket>,
     questions: Mutex<TokenBucket>,
+    sessions: Mutex<TokenBucket>,
 }
 
 impl Default for Paces {
@@ -28,6 +29,7 @@ impl Default for Paces {
             audits: pace(limits::ADMIN_AUDITS_BURST, limits::ADMIN_AUDITS_PER_SECOND),
             events: pace(limits::ADMIN_EVENTS_BURST, limits::ADMIN_EVENTS_PER_SECOND),
             questions: pace(limits::ADMIN_QUESTIONS_BURST, limits::ADMIN_QUESTIONS_PER_SECOND),
+            sessions: pace(limits::ADMIN_MIRTH_SESSIONS_BURST, limits::ADMIN_MIRTH_SESSIONS_PER_SECOND),
         }
     }
 }
@@ -58,6 +60,16 @@ impl Paces {
     /// How long a question of the agent's own waits before it is asked.
     pub fn question_delay(&self, now: Instant) -> Duration {
         lock(&self.questions).take(now)
+    }
+
+    /// How long a request waits besides of which Mirth may make a session.
+    pub fn session_delay(&self, now: Instant) -> Duration {
+        lock(&self.sessions).take(now)
+    }
+
+    /// Mirth made none.
+    pub fn give_back_session(&self) {
+        lock(&self.sessions).give_back();
     }
 }
 

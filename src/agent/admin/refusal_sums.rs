@@ -57,7 +57,8 @@ impl RefusalSums {
         let has_room = sum.kinds.len() < ADMIN_REFUSAL_KINDS_MAX;
         match sum.kinds.get_mut(kind) {
             Some(count) => *count += 1,
-            None if has_room => drop(sum.kinds.insert(kind.clone(), 1)),
+            // Noise of other kinds must not hide guesses.
+            None if has_room || is_login(kind) => drop(sum.kinds.insert(kind.clone(), 1)),
             None => sum.others += 1,
         }
         if begins { Line::SumBegins } else { Line::None }
@@ -70,6 +71,11 @@ impl RefusalSums {
             RefusalSum::new(seconds, sum.kinds.into_iter().collect(), sum.others)
         })
     }
+}
+
+/// Of the tables' few templates for logins, which are named whatever else came first.
+fn is_login(kind: &RefusalKind) -> bool {
+    kind.template.to_ascii_lowercase().contains("login")
 }
 
 #[cfg(test)]
@@ -86,6 +92,19 @@ mod tests {
             assert_eq!(sums.handle(&kind(403), start), Line::Detail);
         }
         sums
+    }
+
+    #[test]
+    fn a_sum_names_logins_however_many_other_kinds_came_first() {
+        let start = Instant::now();
+        let mut sums = spent(start);
+        for number in 400..500 {
+            sums.handle(&kind(number), start);
+        }
+        let login = RefusalKind { method: "POST", template: "/users/_login".into(), status: 401 };
+        assert_eq!(sums.handle(&login, start), Line::None);
+        let sum = sums.poll(start + MINUTE).expect("is due");
+        assert!(format!("{sum:?}").contains("_login"), "{sum:?}");
     }
 
     #[test]

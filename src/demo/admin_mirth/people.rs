@@ -85,7 +85,7 @@ pub(super) fn preferences(given: &Given<'_>) -> Answer {
     let mut properties = String::new();
     for (name, value) in wanted {
         // Writing into a String does not fail.
-        let _ = write!(properties, "\n  <property name=\"{name}\" value=\"{value}\"/>");
+        let _ = write!(properties, "\n  <property name=\"{name}\">{value}</property>");
     }
     if properties.is_empty() {
         return Answer::xml("<properties/>");

@@ -35,7 +35,8 @@ pub(super) struct Counted {
     /// How its rows begin.
     minute: String,
     rows: BTreeMap<Kind, Row>,
-    budgets: TokenBuckets<(Teller, &'static str)>,
+    /// Apart by log: what one partner causes at an agent uses up nothing of another's.
+    budgets: TokenBuckets<(Teller, &'static str, Logs)>,
 }
 
 #[derive(Debug)]
@@ -67,7 +68,7 @@ impl Counted {
             return Noted::Counted;
         }
         let has_room = self.rows.len() < AUDIT_ROWS_COUNTED_MAX;
-        if has_room && self.budgets.try_take((teller, entry.action), at.instant) {
+        if has_room && self.budgets.try_take((teller, entry.action, logs.clone()), at.instant) {
             let detail = one_line(&entry.detail, AUDIT_DETAIL_CHARS_MAX);
             return self.begin(bucket, logs, AgentEntry { detail, ..entry });
         }
@@ -97,6 +98,15 @@ impl Counted {
             self.minute = minute;
         }
         due
+    }
+
+    /// They could not be written.
+    fn put_back(&mut self, due: Vec<(AgentEntry, Logs, u32)>) {
+        for (entry, logs, times) in due {
+            let key = (entry.bucket.clone().unwrap_or_default(), logs);
+            let row = self.rows.entry(key).or_insert_with(|| Row { entry, unwritten: 0 });
+            row.unwritten = row.unwritten.saturating_add(times);
+        }
     }
 }
 
@@ -145,9 +155,21 @@ impl Platform {
         if due.is_empty() {
             return Ok(());
         }
+        let written = self.write_counted(now, &due).await;
+        if written.is_err() {
+            self.counted().put_back(due);
+        }
+        written
+    }
+
+    async fn write_counted(
+        &self,
+        now: Timestamp,
+        due: &[(AgentEntry, Logs, u32)],
+    ) -> Result<(), PlatformError> {
         let mut tx = self.store.write().await?;
         for (entry, logs, times) in due {
-            entry.write_times(&mut tx, now, logs, times).await?;
+            entry.write_times(&mut tx, now, logs.iter().copied(), *times).await?;
         }
         Ok(tx.commit().await?)
     }
@@ -185,6 +207,17 @@ mod tests {
             Noted::Row(entry) => Some(entry),
             Noted::Counted => None,
         }
+    }
+
+    #[test]
+    fn what_one_partner_causes_uses_up_nothing_of_anothers_log() {
+        let at = moment(Duration::ZERO, Instant::now());
+        let mut counted = Counted::default();
+        let of = |number: u8| vec![Some(OrganizationId::from_bytes([number; 16]))];
+        let mut begins = |kind: String, logs: &Logs| matches!(counted.handle(AGENT, &kind, logs, entry("refuse peer"), at), Noted::Row(row) if row.object != "several");
+        assert!((0..AUDIT_ROWS_BURST).all(|kind| begins(kind.to_string(), &of(1))));
+        assert!(!begins("one more".into(), &of(1)));
+        assert!(begins("the first".into(), &of(2)));
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Rule {
     pub literals: Literals,
     /// XML in the text is masked by its names, for a view that reads it.
     pub looks_inside: bool,
+    /// A client reads it as a number.
+    pub is_number: bool,
 }
 
 /// What names mean here.
@@ -54,6 +56,13 @@ pub enum Kind {
         is_credential: bool,
     },
     Key,
+    /// An object that wrote itself, as `CaseInsensitiveMap` does: in it stands each of its classes.
+    Custom,
+    /// What one such class wrote: keys and values in one row.
+    Row {
+        /// The one before was a credential's name.
+        is_credential: bool,
+    },
 }
 
 /// Properties of the data pruner that its view reads as XML.
@@ -62,7 +71,7 @@ const READ_AS_XML: [&[u8]; 2] = [b"archiverOptions", b"pollingProperties"];
 const MAP_VALUE: &[u8] = b"ConfigurationProperty";
 
 const fn masked_but(literals: Literals) -> Text {
-    Text::Masked(Rule { literals, looks_inside: false })
+    Text::Masked(Rule { literals, looks_inside: false, is_number: false })
 }
 
 impl Setting {
@@ -71,7 +80,7 @@ impl Setting {
             Scope::Named => (Text::Passes, Region::Named),
             Scope::Properties => (masked_but(Literals::Numbers), Region::Properties),
             Scope::ConfigurationMap => (masked_but(Literals::None), Region::ConfigurationMap),
-            Scope::Single => (masked_but(Literals::Numbers), Region::Sealed),
+            Scope::Single => (masked_but(Literals::Booleans), Region::Sealed),
         };
         Self { text, region }
     }
@@ -92,7 +101,12 @@ impl Setting {
     /// In the value of an entry whose key is a credential's name; `name` is the value's type.
     pub fn credential_value(name: &[u8]) -> Self {
         let region = if name.ends_with(MAP_VALUE) { Region::MapValue } else { Region::Sealed };
-        Self { region, ..Self::credential() }
+        let is_number = matches!(
+            name,
+            b"int" | b"long" | b"short" | b"byte" | b"float" | b"double" | b"big-int" | b"big-decimal"
+        );
+        let rule = Rule { literals: Literals::Booleans, looks_inside: false, is_number };
+        Self { region, text: Text::Masked(rule) }
     }
 
     /// In the value of any other entry; `item` as in [`Setting::entered`].
@@ -133,7 +147,8 @@ impl Setting {
 
     /// In a plug-in's property.
     fn property(name: &[u8]) -> Self {
-        let rule = Rule { literals: Literals::Numbers, looks_inside: READ_AS_XML.contains(&name) };
+        let looks_inside = READ_AS_XML.contains(&name);
+        let rule = Rule { literals: Literals::Numbers, looks_inside, is_number: false };
         Self { text: Text::Masked(rule), region: Region::Sealed }
     }
 }

@@ -4,7 +4,7 @@
 
 /// Ends of names. Beyond those that Mirth's own connectors, settings and plug-ins have there are some
 /// that people write into maps.
-const ENDS: [&str; 18] = [
+const ENDS: [&str; 20] = [
     "password",
     "passphrase",
     "secret",
@@ -23,6 +23,9 @@ const ENDS: [&str; 18] = [
     "secretkey",
     "accesskey",
     "subscriptionkey",
+    // Of S3's own header, and of Mirth's old property.
+    "customerkey",
+    "encryptionkey",
     "passwd",
     "pwd",
 ];
@@ -52,7 +55,7 @@ fn may_be(name: &[u8]) -> bool {
     const fn end(letters: [u8; 4]) -> u32 {
         u32::from_be_bytes(letters) | 0x2020_2020
     }
-    const ENDS: [u32; 16] = [
+    const ENDS: [u32; 17] = [
         end(*b"word"),
         end(*b"rase"),
         end(*b"cret"),
@@ -66,6 +69,7 @@ fn may_be(name: &[u8]) -> bool {
         end(*b"tkey"),
         end(*b"skey"),
         end(*b"nkey"),
+        end(*b"rkey"),
         end(*b"sswd"),
         end(*b"tion"),
         end(*b"okie"),

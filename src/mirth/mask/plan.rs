@@ -13,7 +13,7 @@ pub enum Scope {
     Properties,
     /// All values of the map.
     ConfigurationMap,
-    /// One value, masked unless it is a switch or a whole number.
+    /// One value, masked unless it is a switch.
     Single,
 }
 
@@ -46,7 +46,10 @@ fn is_of_the_core(target: &str) -> bool {
     let is_plain = !query.contains(['%', '+']);
     is_plain
         && values("group").eq(["core"])
-        && names.next().is_some_and(|name| !is_credential(name.as_bytes()))
+        // The configuration map, where it is kept in the database.
+        && names
+            .next()
+            .is_some_and(|name| name != "configuration.properties" && !is_credential(name.as_bytes()))
         && names.next().is_none()
 }
 
@@ -78,6 +81,8 @@ mod tests {
             "",
             "?group=core",
             "?group=core&name=smtp.password",
+            "?group=core&name=configuration.properties",
+            "?group=core&name=encryption.key",
             "?group=core&name=smtp.passwor%64",
             "?group=LDAP&name=url",
             "?group=core&group=LDAP&name=url",

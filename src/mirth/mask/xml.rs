@@ -47,6 +47,8 @@ const CDATA: &[u8] = b"<![CDATA[";
 /// What Mirth writes when an object turns out to have references in the middle of its XML: what came
 /// before counts for nothing, and it begins anew.
 const INVALID_END: &[u8] = b"<__|";
+/// What it writes before that, in the place of the end of the tag that it was writing.
+const INVALID_BEGIN: &[u8] = b"|__>";
 pub(super) const BROKEN: Unmaskable = unmaskable("Mirth's answer is not well-formed XML.");
 pub(super) const UNFINISHED: Unmaskable = unmaskable("Mirth's XML ends before it is complete.");
 
@@ -224,11 +226,12 @@ impl XmlMasker {
         let tag = match tag::read(markup, &mut self.attributes) {
             Read::Tag(tag) => tag,
             Read::Incomplete => return Ok(None),
-            Read::Broken if markup.starts_with(INVALID_END) => {
+            Read::Broken | Read::BrokenOff(_) if markup.starts_with(INVALID_END) => {
                 self.context.begin_anew();
                 self.is_empty = true;
                 return Ok(Some(INVALID_END.len()));
             }
+            Read::BrokenOff(end) => return self.broken_off(markup, end, at, sink),
             Read::Broken => return Err(BROKEN),
         };
         if self.context.depth() == 0 && !std::mem::take(&mut self.is_empty) {
@@ -246,6 +249,25 @@ impl XmlMasker {
             self.context.close().ok_or(BROKEN)?;
         }
         Ok(Some(length))
+    }
+
+    /// XStream ends a start tag with what it writes next; where it began anew, that never came.
+    fn broken_off(
+        &mut self,
+        markup: &[u8],
+        end: usize,
+        at: usize,
+        sink: &mut Sink<'_>,
+    ) -> Result<Option<usize>, Unmaskable> {
+        let mark = &markup[end..];
+        if !mark.starts_with(INVALID_BEGIN) {
+            return if INVALID_BEGIN.starts_with(mark) { Ok(None) } else { Err(BROKEN) };
+        }
+        if self.attributes.iter().any(|attribute| self.context.masks(attribute, markup)) {
+            return Err(BROKEN);
+        }
+        self.end_text(at, sink);
+        Ok(Some(end + INVALID_BEGIN.len()))
     }
 
     fn special(

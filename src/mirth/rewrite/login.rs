@@ -44,13 +44,17 @@ pub(super) fn preferences(text: &str, query: &str) -> Option<String> {
 
 fn xml(text: &str, answered: &Answered) -> Option<String> {
     let Answered { name, value, .. } = answered;
-    let property = format!("<property name=\"{name}\" value=\"");
-    if let Some(at) = text.find(&property) {
-        let start = at + property.len();
-        let end = start + text[start..].find('"')?;
-        return Some([&text[..start], value, &text[end..]].concat());
+    // As Mirth's own converter writes it, then as XStream's would.
+    let text_of = (format!("<property name=\"{name}\">"), '<');
+    let attribute_of = (format!("<property name=\"{name}\" value=\""), '"');
+    for (before, after) in [text_of, attribute_of] {
+        if let Some(at) = text.find(&before) {
+            let start = at + before.len();
+            let end = start + text[start..].find(after)?;
+            return Some([&text[..start], value, &text[end..]].concat());
+        }
     }
-    let property = format!("{property}{value}\"/>");
+    let property = format!("<property name=\"{name}\">{value}</property>");
     if let Some(end) = text.rfind("</properties>") {
         return Some([&text[..end], &property, &text[end..]].concat());
     }
@@ -63,7 +67,7 @@ fn xml(text: &str, answered: &Answered) -> Option<String> {
 
 /// As staxon writes it: one property is an object, several are a list, none is null.
 fn set_json(document: &mut Value, answered: &Answered) -> Option<()> {
-    let property = json!({ "@name": answered.name, "@value": answered.value });
+    let property = json!({ "@name": answered.name, "$": answered.value });
     let properties = document.as_object_mut()?.get_mut("properties")?;
     if properties.is_null() || properties.as_str().is_some_and(str::is_empty) {
         *properties = json!({ "property": property });

@@ -266,20 +266,20 @@ fn preferences(written: &str, expected: Option<&str>) {
 
 #[test]
 fn the_first_login_is_over_for_a_view_only_client_whatever_mirth_keeps_of_it() {
-    let done = "<property name=\"firstlogin\" value=\"false\"/>";
+    let done = "<property name=\"firstlogin\">false</property>";
     preferences("<properties/>", Some(&format!("<properties>{done}</properties>")));
     preferences("<properties/>\n", Some(&format!("<properties>{done}</properties>\n")));
-    let other = "<property name=\"archivedNotifications\" value=\"&lt;set/&gt;\"/>";
+    let other = "<property name=\"archivedNotifications\">&lt;set/&gt;</property>";
     let of = |inner: &str| format!("<properties>\n  {inner}\n</properties>");
     preferences(&of(other), Some(&format!("<properties>\n  {other}\n{done}</properties>")));
-    preferences(&of("<property name=\"firstlogin\" value=\"true\"/>"), Some(&of(done)));
+    preferences(&of("<property name=\"firstlogin\">true</property>"), Some(&of(done)));
     preferences(&of(&(done.to_owned() + other)), Some(&of(&(done.to_owned() + other))));
 }
 
 #[test]
 fn the_first_login_is_over_in_json_too() {
-    let done = r#"{"@name":"firstlogin","@value":"false"}"#;
-    let other = r#"{"@name":"x","@value":"1"}"#;
+    let done = r#"{"$":"false","@name":"firstlogin"}"#;
+    let other = r#"{"$":"1","@name":"x"}"#;
     let check = |written: &str, expected: &str| {
         preferences(
             &format!("{{\"properties\":{written}}}"),
@@ -293,7 +293,7 @@ fn the_first_login_is_over_in_json_too() {
         &format!("{{\"property\":[{other},{other}]}}"),
         &format!("{{\"property\":[{other},{other},{done}]}}"),
     );
-    let unset = r#"{"@name":"firstlogin","@value":"true"}"#;
+    let unset = r#"{"$":"true","@name":"firstlogin"}"#;
     check(&format!("{{\"property\":[{unset},{other}]}}"), &format!("{{\"property\":[{other},{done}]}}"));
 }
 

@@ -19,7 +19,9 @@ const SWAGGER: [&str; 2] = ["/openapi.{type:json|yaml}", "/openapi"];
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pages_and_the_document_of_swagger_pass_and_are_known() {
     let origin = Origin::start("4.5.2").await;
-    SWAGGER.iter().for_each(|path| origin.add_plug_in("GET", path));
+    for path in SWAGGER {
+        origin.add_plug_in("GET", path);
+    }
     origin.add_plug_in("GET", "/extensions/bedboard/beds");
     let lab = Lab::managing(origin.address, &[Access::ReadOnly]).await;
     for target in [

@@ -39,7 +39,7 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    pub(super) async fn new() -> Self {
+    pub(super) fn new() -> Self {
         let lab = Lab::written(&[(Protocol::Mllp, "127.0.0.1:9".parse().unwrap())]);
         give_away(&lab);
         let outside = tempfile::tempdir().unwrap();
@@ -152,7 +152,9 @@ pub(super) fn give_away(lab: &Lab) {
         fs::create_dir_all(&state).unwrap();
         fs::set_permissions(&state, PermissionsExt::from_mode(0o700)).unwrap();
         give(&state);
-        fs::read_dir(&state).unwrap().for_each(|file| give(&file.unwrap().path()));
+        for file in fs::read_dir(&state).unwrap() {
+            give(&file.unwrap().path());
+        }
     }
     for part in ["a", "b"] {
         give(&dir.join(part).join("connector.toml"));

@@ -49,6 +49,8 @@ pub enum Outcome {
         closes: bool,
         /// Mirth let in whoever the request was from; or it carried nothing to check.
         is_proven: bool,
+        /// It carries a cookie of Mirth's.
+        makes_session: bool,
     },
     /// Mirth broke off, and nothing of an answer has gone to the client.
     Unanswered,
@@ -123,6 +125,8 @@ struct Passed {
     status: u16,
     closes: bool,
     is_proven: bool,
+    /// It carries a cookie of Mirth's.
+    makes_session: bool,
 }
 
 enum Downloading {
@@ -149,8 +153,8 @@ enum Uploading {
 #[expect(clippy::needless_pass_by_value, reason = "its parts move into the outcome")]
 fn outcome(done: Result<Passed, Downloading>, closes: bool) -> Outcome {
     match done {
-        Ok(Passed { status, closes: ends, is_proven }) => {
-            Outcome::Done { status, closes: ends || closes, is_proven }
+        Ok(Passed { status, closes: ends, is_proven, makes_session }) => {
+            Outcome::Done { status, closes: ends || closes, is_proven, makes_session }
         }
         Err(Downloading::Unanswered) => Outcome::Unanswered,
         Err(Downloading::Unwritable(why)) => Outcome::Unwritable(why),
@@ -243,7 +247,8 @@ impl Passing<'_> {
                     let status = head.status;
                     let is_proven =
                         self.credentials.is_none_or(|carried| carried.are_proven(status, &head.headers));
-                    passed = Some(Passed { status, closes, is_proven });
+                    let makes_session = head.headers.iter().any(|header| header.is("set-cookie"));
+                    passed = Some(Passed { status, closes, is_proven, makes_session });
                     if let Some(scope) = self.rewriting.masks(&head) {
                         answers.reader.leave_framing_out();
                         let begun = Masking::new(scope, self.rewriting.amended(head));

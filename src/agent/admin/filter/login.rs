@@ -28,12 +28,8 @@ impl Filter<'_> {
         target: &str,
     ) -> Result<Option<Login>, Halt> {
         let carried = carried(head, names.operation, target);
-        // One that Mirth has let in over this connection guesses nothing.
-        let has_place = match carried {
-            None => false,
-            Some(Credentials::Header) => !self.is_known,
-            Some(_) => true,
-        };
+        // However often it was let in before: an answer that needs no login proves no password.
+        let has_place = carried.is_some();
         if has_place {
             let is_taken = tokio::select! {
                 is_taken = self.managed.logins.take() => is_taken,
@@ -64,13 +60,8 @@ impl Filter<'_> {
         let Some(carried) = login.carried else { return };
         if is_proven {
             self.untake_login(login);
-            self.is_known |= carried == Credentials::Header;
             return;
         }
-        if !login.has_place {
-            self.managed.logins.note_wrong();
-        }
-        self.is_known = false;
         let is_login = matches!(carried, Credentials::Login | Credentials::Dashboard);
         if is_login || status == Some(401) {
             self.audit_failed_login(status, head, names).await;

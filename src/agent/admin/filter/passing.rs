@@ -80,6 +80,10 @@ impl Filter<'_> {
         if let Some(place) = effect.channels
             && let Some(answer) = self.ask_for_all(here, head, names, place, (target, &body)).await?
         {
+            if answer == NoChannel::AWAY {
+                self.is_over = true;
+                return client.answer(answer.status, answer.why, true, is_head(head)).await;
+            }
             match answer {
                 // The question asks with the same password: a wrong one counts here too.
                 NoChannel::LOGGED_OUT => self.settle_login(login, false, Some(401), (head, names)).await,
@@ -89,13 +93,37 @@ impl Filter<'_> {
             }
             return self.refuse_read(client, head, names, answer.status, answer.why).await;
         }
-        self.wait(self.managed.paces.logged_delay(effect.logged, written_bytes, Instant::now())).await?;
+        self.wait_to_be_logged(client, effect.logged, written_bytes).await?;
         let mut written = BytesMut::with_capacity(1024);
         let mask = if self.managed.config.mask { mask::scope(names, target) } else { None };
         let rewriting = self.rewriting(here, head, target, names, mask);
         self.to_mirth(head, names, &rewriting).write(target, framing, FORWARDED_FOR, &mut written);
         let sending = Sending { head: written.freeze(), body, place, upload: None };
         self.exchange(client, here, head, names, (sending, login), rewriting).await
+    }
+
+    /// Waits for the place in Mirth's event log, a KiB at a time, so that others who ask meanwhile are not
+    /// behind the whole of it.
+    async fn wait_to_be_logged(
+        &self,
+        client: &mut Client<'_>,
+        logged: Logged,
+        bytes: usize,
+    ) -> Result<(), Halt> {
+        const KIB: usize = 1024;
+        let mut left = if logged == Logged::Event { bytes.max(1) } else { 1 };
+        while left > 0 {
+            let piece = left.min(KIB);
+            let delay = self.managed.paces.logged_delay(logged, piece, Instant::now());
+            if !delay.is_zero() {
+                tokio::select! {
+                    waited = self.wait(delay) => waited?,
+                    halt = client.requests.gone() => return Err(halt),
+                }
+            }
+            left -= piece;
+        }
+        Ok(())
     }
 
     async fn judged_body(
@@ -137,8 +165,13 @@ impl Filter<'_> {
                 continue;
             }
             self.wait(self.managed.paces.question_delay(Instant::now())).await?;
-            if let Some(answer) = self.ask_for(here, head, question).await {
-                return Ok(Some(answer));
+            self.wait(self.managed.paces.session_delay(Instant::now())).await?;
+            let answer = self.ask_for(here, head, question).await;
+            if answer != Some(NoChannel::LOGGED_OUT) {
+                self.managed.paces.give_back_session();
+            }
+            if answer.is_some() {
+                return Ok(answer);
             }
         }
         Ok(None)
@@ -155,8 +188,14 @@ impl Filter<'_> {
         let mut written = BytesMut::with_capacity(1024);
         let asking = question_head(head, &question.target);
         asking.write(&question.target, Framing::None, FORWARDED_FOR, &mut written);
-        let Ok(mut origin) = self.origin(here).await else { return Some(NoChannel::UNKNOWN) };
-        let Ok(status) = origin.status_of(&written).await else { return Some(NoChannel::UNKNOWN) };
+        let Ok(mut origin) = self.origin(here).await else {
+            self.managed.note_failure();
+            return Some(NoChannel::AWAY);
+        };
+        let Ok(status) = origin.status_of(&written).await else {
+            self.managed.note_failure();
+            return Some(NoChannel::AWAY);
+        };
         self.origin = Some(origin);
         match status {
             // One without messages has no greatest id.
@@ -256,6 +295,7 @@ impl Filter<'_> {
         rewriting: Rewriting,
     ) -> Result<(), Halt> {
         self.wait(self.managed.paces.request_delay(Instant::now())).await?;
+        self.wait(self.managed.paces.session_delay(Instant::now())).await?;
         // It may have been forbidden since its head was read.
         if let Some(hindrance) = self.hindrance() {
             self.is_over = true;
@@ -292,6 +332,9 @@ impl Filter<'_> {
         }
         let is_proven = matches!(outcome, Outcome::Done { is_proven: true, .. });
         self.settle_login(login, is_proven, outcome.status(), (head, names)).await;
+        if matches!(outcome, Outcome::Done { makes_session: false, .. }) {
+            self.managed.paces.give_back_session();
+        }
         match outcome {
             Outcome::Done { closes, .. } => {
                 self.is_over |= closes;

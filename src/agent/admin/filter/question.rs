@@ -17,6 +17,7 @@ impl NoChannel {
         status: 403,
         why: "view-only: this request names a channel that cannot exist, or more channels than are asked for at once",
     };
+    pub(super) const AWAY: Self = Self { status: 502, why: "adit: the managed Mirth does not answer." };
     pub(super) const LOGGED_OUT: Self = Self { status: 401, why: "the managed server asks for a login" };
 }
 

@@ -106,11 +106,14 @@ impl Filter<'_> {
         self.entry.facts.admin.refused.fetch_add(1, Ordering::Relaxed);
         self.entry.passing.admin(AdminOutcome::Refused);
         let (connection, session) = (&self.entry.config.name, self.session().number);
-        tracing::info!(%connection, session, method = request.method, template = request.template, status, reason, "admin request refused");
         self.wait(self.managed.paces.refusal_delay(Instant::now())).await?;
         let kind = RefusalKind { method: request.method, template: request.template.clone(), status };
         let (id, reason) = (self.id(), reason.to_owned());
-        let detail = |now| AuditEntry::admin_refused(now, id, request, status, reason);
+        // What is summed in the audit is not told one by one in the log either.
+        let detail = |now| {
+            tracing::info!(%connection, session, method = request.method, template = request.template, status, reason, "admin request refused");
+            AuditEntry::admin_refused(now, id, request, status, reason)
+        };
         let written = self.managed.sessions.audit_refusal(self.context, self.entry, &kind, detail).await;
         Ok(written.is_ok())
     }

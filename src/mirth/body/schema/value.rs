@@ -51,8 +51,11 @@ impl Value {
 
     pub fn accepts(self, text: &str) -> bool {
         match self {
-            Self::Integer | Self::Message => {
-                is_digits(text.strip_prefix('-').unwrap_or(text), INTEGER_DIGITS_MAX)
+            Self::Integer => is_digits(text.strip_prefix('-').unwrap_or(text), INTEGER_DIGITS_MAX),
+            // To XStream a number that begins with 0 is octal.
+            Self::Message => {
+                let digits = text.strip_prefix('-').unwrap_or(text);
+                is_digits(digits, INTEGER_DIGITS_MAX) && (digits == "0" || !digits.starts_with('0'))
             }
             Self::Decimal => is_decimal(text.strip_prefix('-').unwrap_or(text)),
             Self::Boolean => matches!(text, "true" | "false"),

@@ -94,6 +94,10 @@ impl Levels {
     /// Takes the name of the member that comes next.
     pub fn name(&mut self, name: &[u8]) {
         if let Some(level) = self.open.last_mut() {
+            let is_masked = matches!(level.setting.text, Text::Masked(_));
+            if name == b"@serialization" && level.kind == Kind::Other && !is_masked {
+                level.kind = Kind::Custom;
+            }
             level.slot = level.member(name);
         }
     }
@@ -137,6 +141,12 @@ impl Levels {
             Level { kind: Kind::Other, slot, ..Level::of(slot, is_object) }
         } else {
             let (slot, _) = self.here();
+            // In a row only text is a key.
+            let slot = if slot.kind == Kind::Key && self.is_in_row() {
+                self.open.last().map_or(self.first, |level| level.slot)
+            } else {
+                slot
+            };
             self.key_is_credential &= slot.kind != Kind::Key;
             let is_map_value = slot.setting.region == Region::MapValue && !self.is_in_map_value();
             Level { is_map_value, ..Level::of(slot, is_object) }
@@ -169,13 +179,23 @@ impl Levels {
         }
         let at = if level.is_object { last } else { last.checked_sub(1)? };
         let entry = self.open.get(at)?;
-        let is_entry = entry.is_object && matches!(entry.kind, Kind::Unnamed | Kind::Named { .. });
+        let is_entry =
+            entry.is_object && matches!(entry.kind, Kind::Unnamed | Kind::Named { .. } | Kind::Row { .. });
         is_entry.then_some(at)
+    }
+
+    fn is_in_row(&self) -> bool {
+        let entry = self.entry().and_then(|at| self.open.get(at));
+        entry.is_some_and(|level| matches!(level.kind, Kind::Row { .. }))
     }
 
     fn name_entry(&mut self, entry: usize, is_credential: bool) {
         if let Some(entry) = self.open.get_mut(entry) {
-            entry.kind = Kind::Named { is_credential };
+            entry.kind = match entry.kind {
+                // Mirth's JSON groups a row by type, so a key's value cannot be told from what follows.
+                Kind::Row { .. } => Kind::Row { is_credential },
+                _ => Kind::Named { is_credential },
+            };
         }
     }
 
@@ -212,13 +232,17 @@ impl Level {
             Some(_) => Slot::attribute(Text::Passes, Part::Attribute),
             // Before the name is known, it may be any.
             None if name == b"$" && self.awaits_name && setting.text == Text::Passes => {
-                let rule = Rule { literals: Literals::None, looks_inside: false };
+                let rule = Rule { literals: Literals::None, looks_inside: false, is_number: false };
                 Slot::attribute(Text::Masked(rule), Part::Attribute)
             }
             None if name == b"$" => Slot::attribute(setting.text, Part::Attribute),
             None if self.is_map_value && name == b"comment" => Slot::element(Setting::passing(), Kind::Other),
             None => {
                 let (setting, kind) = setting.entered(name, None);
+                let is_row = self.kind == Kind::Custom
+                    && kind == Kind::Other
+                    && !matches!(setting.text, Text::Masked(_));
+                let kind = if is_row { Kind::Row { is_credential: false } } else { kind };
                 let has_comment = name.ends_with(b"ConfigurationProperty");
                 Slot { has_comment, is_property: name == b"property", ..Slot::element(setting, kind) }
             }
@@ -235,8 +259,11 @@ impl Level {
     /// What stands in a slot of this entry.
     fn part_of_entry(&self, slot: Slot) -> Slot {
         let (setting, kind) = match (self.kind, self.setting.region) {
-            (Kind::Unnamed, _) => (self.setting.key(), Kind::Key),
-            (Kind::Named { is_credential: true }, _) => {
+            (Kind::Row { is_credential: false }, _) if matches!(slot.setting.text, Text::Masked(_)) => {
+                (slot.setting, slot.kind)
+            }
+            (Kind::Unnamed | Kind::Row { is_credential: false }, _) => (self.setting.key(), Kind::Key),
+            (Kind::Named { is_credential: true } | Kind::Row { is_credential: true }, _) => {
                 let name: &[u8] = if slot.has_comment { b"ConfigurationProperty" } else { b"" };
                 (Setting::credential_value(name), Kind::Other)
             }

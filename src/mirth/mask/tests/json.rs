@@ -36,6 +36,19 @@ fn the_value_of_a_credentials_member_is_masked() {
     check(r#"{"password":["a","b"]}"#, r#"{"password":["********","********"]}"#);
 }
 
+/// Mirth's JSON groups what an object wrote in a row by type: after a credential's name all is masked.
+#[test]
+fn values_of_a_row_are_masked_once_a_credentials_name_came() {
+    let of = |bearer: &str, kept: &str| {
+        format!(
+            r#"{{"delegate":{{"@class":"x.CaseInsensitiveMap","@serialization":"custom","unserializable-parents":null,"x.CaseInsensitiveMap":{{"default":null,"float":0.75,"int":[16,2],"string":["host","authorization"],"list":[{{"string":"{kept}"}},{{"string":"{bearer}"}}]}}}}}}"#
+        )
+    };
+    check(&of("Bearer x", "h"), &of("********", "********"));
+    let plain = of("Bearer x", "h").replace("authorization", "accept");
+    check_stays(&plain);
+}
+
 #[test]
 fn what_stands_beside_it_passes_as_it_is() {
     check_stays("");

@@ -73,7 +73,7 @@ fn a_single_value_is_masked_whole_within_its_bound() {
     };
     assert_eq!(masked(b"a secret value").unwrap(), b"********");
     assert_eq!(masked(b"<a>secret</a>").unwrap(), b"********");
-    for kept in [&b""[..], b"true", b"42"] {
+    for kept in [&b""[..], b"true"] {
         assert_eq!(masked(kept).unwrap(), kept);
     }
     assert!(masked(&vec![b'x'; limits::MASK_VALUE_BYTES_MAX]).is_ok());

@@ -62,7 +62,7 @@ fn the_value_of_a_maps_entry_is_masked_by_its_key() {
     );
     check(
         "<m><entry>\n <string> db.password </string>\n <int>5</int><null/></entry></m>",
-        "<m><entry>\n <string> db.password </string>\n <int>********</int><null/></entry></m>",
+        "<m><entry>\n <string> db.password </string>\n <int>0</int><null/></entry></m>",
     );
     // Entries in the value of an entry, and after it.
     check(
@@ -181,6 +181,32 @@ fn an_object_that_mirth_began_anew_is_masked_from_there_too() {
         "<list><m><password>a</password><x>b|__>==INVALID==<__|<list><password>c</password></list>",
         "<list><m><password>********</password><x>b|__>==INVALID==<__|<list><password>********</password></list>",
     );
+}
+
+#[test]
+fn an_object_in_whose_start_tag_mirth_began_anew_is_masked_from_there_too() {
+    check(
+        "<list><m><password>a</password><x class=\"y\"|__>==INVALID==<__|<list><password>c</password></list>",
+        "<list><m><password>********</password><x class=\"y\"|__>==INVALID==<__|<list><password>********</password></list>",
+    );
+}
+
+/// As Apache's `CaseInsensitiveMap` writes the headers of an HTTP Listener's message.
+#[test]
+fn keys_and_values_that_an_object_wrote_in_a_row_are_told_apart() {
+    let of = |bearer: &str, cookie: &str| {
+        format!(
+            "<h><delegate class=\"org.apache.commons.collections4.map.CaseInsensitiveMap\" serialization=\"custom\">\
+             <unserializable-parents/><org.apache.commons.collections4.map.CaseInsensitiveMap><default/>\
+             <float>0.75</float><int>16</int><int>2</int>\
+             <string>host</string><list><string>kept</string></list>\
+             <string>authorization</string><list>\n<string>{bearer}</string></list>\
+             <string>accept</string><list><string>*/*</string></list>\
+             <string>Cookie</string><string>{cookie}</string></org.apache.commons.collections4.map.CaseInsensitiveMap>\
+             </delegate><password/></h>"
+        )
+    };
+    check(&of("Bearer x", "y"), &of("********", "********"));
 }
 
 #[test]

@@ -81,12 +81,29 @@ impl Context {
                 self.key.clear();
                 (before.key(), Kind::Key)
             }
-            Some(Kind::Named { is_credential: true }) => (Setting::credential_value(name), Kind::Other),
+            Some(Kind::Row { is_credential: false }) => {
+                let entered = before.entered(name, item);
+                if matches!(entered.0.text, Text::Masked(_)) {
+                    entered
+                } else {
+                    self.key.clear();
+                    (before.key(), Kind::Key)
+                }
+            }
+            Some(Kind::Named { is_credential: true } | Kind::Row { is_credential: true }) => {
+                (Setting::credential_value(name), Kind::Other)
+            }
             Some(Kind::Named { .. }) => before.value(name, item),
             Some(Kind::Other) if before.region == Region::MapValue && name == b"comment" => {
                 (Setting::passing(), Kind::Other)
             }
-            Some(Kind::Other | Kind::Key) | None => before.entered(name, item),
+            Some(Kind::Other | Kind::Key | Kind::Custom) | None => before.entered(name, item),
+        };
+        let kind = match (kind, parent) {
+            (Kind::Other, _) if matches!(now.text, Text::Masked(_)) => Kind::Other,
+            (Kind::Other, Some(Kind::Custom)) => Kind::Row { is_credential: false },
+            (Kind::Other, _) if writes_itself(markup, attributes) => Kind::Custom,
+            _ => kind,
         };
         if kind != Kind::Other || now != before {
             self.now = now;
@@ -113,10 +130,18 @@ impl Context {
         self.depth = self.depth.checked_sub(1)?;
         if is_frame && let Some(frame) = self.frames.pop() {
             self.now = frame.before;
-            if frame.kind == Kind::Key
-                && let Some(entry) = self.frames.last_mut()
-            {
-                entry.kind = Kind::Named { is_credential: is_key_of_credential(&self.key) };
+            let depth = self.depth;
+            if let Some(parent) = self.frames.last_mut().filter(|parent| parent.depth == depth) {
+                match (frame.kind, parent.kind) {
+                    (Kind::Key, Kind::Row { .. }) => {
+                        parent.kind = Kind::Row { is_credential: is_key_of_credential(&self.key) };
+                    }
+                    (Kind::Key, _) => {
+                        parent.kind = Kind::Named { is_credential: is_key_of_credential(&self.key) };
+                    }
+                    (_, Kind::Row { .. }) => parent.kind = Kind::Row { is_credential: false },
+                    _ => {}
+                }
             }
         }
         Some(())
@@ -153,10 +178,18 @@ impl Context {
             (Some(text), Text::Masked(Rule { looks_inside: true, .. })) => {
                 put(nested::masked(text).as_deref().unwrap_or(MASK));
             }
+            (_, Text::Masked(Rule { is_number: true, .. })) => put(b"0"),
             _ => put(MASK),
         }
         self.held.clear();
     }
+}
+
+/// Whether the element is an object that wrote itself, class by class (XStream's `serialization="custom"`).
+fn writes_itself(markup: &[u8], attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        markup[attribute.name.clone()] == *b"serialization" && markup[attribute.value.clone()] == *b"custom"
+    })
 }
 
 /// What the element is called by its attributes, as in `<property name="…">`.

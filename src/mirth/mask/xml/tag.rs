@@ -21,6 +21,8 @@ pub enum Read {
     Tag(Tag),
     Incomplete,
     Broken,
+    /// It breaks off at this place, where Mirth may have begun anew.
+    BrokenOff(usize),
 }
 
 const NAME_BYTES: [bool; 256] = {
@@ -71,6 +73,7 @@ fn rest(markup: &[u8], name: Range<usize>, attributes: &mut Vec<Attribute>) -> R
                     Some(_) => Read::Broken,
                 };
             }
+            Some(b'|') if space.is_empty() => return Read::BrokenOff(at),
             Some(_) if space.is_empty() => return Read::Broken,
             Some(_) => {}
         }
