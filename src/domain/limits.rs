@@ -452,6 +452,8 @@ pub const ADMIN_METHOD_BYTES_MAX: usize = 32;
 pub const MASK_TOKEN_BYTES_MAX: usize = 64 * 1024;
 pub const MASK_VALUE_BYTES_MAX: usize = 64 * 1024;
 pub const MASK_DEPTH_MAX: usize = 1_024;
+/// A longer masked answer is sent in pieces of at least this.
+pub const MASK_SENT_BYTES_MIN: usize = 16 * 1024;
 /// An answer that says its length is masked whole, and says its new length, up to this size; a longer
 /// one goes on in chunks.
 pub const MASK_WHOLE_BYTES_MAX: u64 = 64 * 1024;

@@ -46,7 +46,8 @@ impl Masking {
     /// Takes a piece of the body and gives what may be sent. `closes` as for the head.
     pub fn piece(&mut self, piece: &[u8], closes: bool) -> Result<[Bytes; 2], Unmaskable> {
         self.masker.mask(piece, &mut self.masked)?;
-        if self.is_short || self.masked.is_empty() {
+        // Mirth's chunks may be small, and each piece that is sent costs the same.
+        if self.is_short || self.masked.len() < limits::MASK_SENT_BYTES_MIN {
             return Ok([Bytes::new(), Bytes::new()]);
         }
         Ok(self.sent(closes))
@@ -56,7 +57,10 @@ impl Masking {
     pub fn end(mut self, closes: bool) -> Result<[Bytes; 2], Unmaskable> {
         let masker = std::mem::replace(&mut self.masker, Masker::Text);
         masker.finish(&mut self.masked)?;
-        if let Some(head) = self.head.as_mut().filter(|_| self.is_short) {
+        // Nothing was sent, so the whole of it is here.
+        if let Some(head) =
+            self.head.as_mut().filter(|head| matches!(head.framing, ResponseFraming::Length(_)))
+        {
             let length = ResponseFraming::Length(self.masked.len() as u64);
             (head.framing, head.declared) = (length, length);
         }
@@ -132,20 +136,45 @@ mod tests {
     }
 
     #[test]
-    fn a_long_answer_and_one_in_chunks_go_on_in_chunks() {
-        for framing in [ResponseFraming::Chunked, ResponseFraming::Length(limits::MASK_WHOLE_BYTES_MAX + 1)] {
-            let wire = masked(head("application/xml", framing), &[XML, b"\n"]);
-            let body = wire.split_once("\r\n\r\n").expect("has a head").1;
-            assert_eq!(body, format!("24\r\n{MASKED}\r\n1\r\n\n\r\n0\r\n\r\n"));
-            assert!(wire.contains("Transfer-Encoding: chunked\r\n") && !wire.contains("Content-Length"));
+    fn a_long_answer_goes_on_in_chunks() {
+        let long = vec![b'x'; limits::MASK_SENT_BYTES_MIN];
+        let framing = ResponseFraming::Length(limits::MASK_WHOLE_BYTES_MAX + 1);
+        let wire = masked(head("application/xml", framing), &[b"<a>", &long, b"</a>"]);
+        assert!(wire.contains("Transfer-Encoding: chunked\r\n") && !wire.contains("Content-Length"));
+        assert!(wire.ends_with("x\r\n4\r\n</a>\r\n0\r\n\r\n"), "{}", &wire[wire.len() - 40..]);
+    }
+
+    #[test]
+    fn an_answer_in_chunks_goes_on_in_chunks() {
+        let wire = masked(head("application/xml", ResponseFraming::Chunked), &[XML, b"\n"]);
+        let body = wire.split_once("\r\n\r\n").expect("has a head").1;
+        assert_eq!(body, format!("25\r\n{MASKED}\n\r\n0\r\n\r\n"));
+        assert!(wire.contains("Transfer-Encoding: chunked\r\n") && !wire.contains("Content-Length"));
+    }
+
+    #[test]
+    fn small_pieces_of_a_long_answer_are_sent_together() {
+        let mut masking = Masking::new(Scope::Named, head("application/xml", ResponseFraming::Chunked))
+            .expect("a known type");
+        let mut sent = Vec::new();
+        let mut piece = |masking: &mut Masking, bytes: &[u8]| {
+            sent.push(masking.piece(bytes, false).expect("is masked").concat().len());
+        };
+        piece(&mut masking, b"<a>");
+        for _ in 0..limits::MASK_SENT_BYTES_MIN / 1024 {
+            piece(&mut masking, &[b'x'; 1024]);
         }
+        let last = sent.pop().expect("was asked");
+        assert!(sent.iter().all(|bytes| *bytes == 0) && last > limits::MASK_SENT_BYTES_MIN);
     }
 
     #[test]
     fn what_changes_in_nothing_keeps_its_length_however_long() {
-        let framing = ResponseFraming::Length(limits::MASK_WHOLE_BYTES_MAX + 1);
-        let wire = masked(head("text/plain", framing), &[b"plain ", b"text"]);
-        assert!(wire.contains("Content-Length: 65537\r\n") && wire.ends_with("\r\n\r\nplain text"), "{wire}");
+        let bytes = limits::MASK_WHOLE_BYTES_MAX + 1;
+        let rest = "x".repeat(usize::try_from(bytes).expect("fits") - 6);
+        let wire = masked(head("text/plain", ResponseFraming::Length(bytes)), &[b"plain ", rest.as_bytes()]);
+        let body = wire.split_once("\r\n\r\n").expect("has a head").1;
+        assert!(wire.contains("Content-Length: 65537\r\n") && body == format!("plain {rest}"));
     }
 
     #[test]
