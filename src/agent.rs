@@ -18,6 +18,7 @@ pub mod standing;
 pub mod state;
 pub mod status;
 pub mod target;
+pub mod trouble;
 pub mod tunnels;
 pub mod untaken;
 pub mod uplink;
@@ -134,7 +135,10 @@ impl Agent {
         let paths = Paths::from_config(&config);
         let (outbox, outbox_queue) = mpsc::channel(OUTBOX_MAX);
         let listen = socket.bound().map_or_else(|_| String::new(), |bound| bound.to_string());
-        let status = StatusSocket::bind(&config.state, Shown { listen, certificate: fingerprint })?;
+        let status = StatusSocket::bind(
+            &config.state,
+            Shown { listen, certificate: fingerprint, started: std::time::Instant::now() },
+        )?;
         let known_addresses = state.peer_addresses()?;
         let parts = Parts { clock, endpoint, routes, entries, paths, enrolment, audit, outbox };
         let context = Context::new(parts, state)?;

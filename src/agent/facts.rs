@@ -313,6 +313,9 @@ pub struct PeerKey {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentStatus {
     pub software: String,
+    /// For how long the agent has served.
+    #[serde(default)]
+    pub uptime_seconds: u64,
     pub server: ServerId,
     pub key: KeyFingerprint,
     pub leaf_expires: Timestamp,

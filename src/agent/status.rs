@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -112,6 +112,8 @@ pub struct Shown {
     pub listen: String,
     /// SHA-256 of its certificate for admin sessions.
     pub certificate: Option<String>,
+    /// When it began to serve.
+    pub started: Instant,
 }
 
 impl StatusSocket {
@@ -260,6 +262,7 @@ fn status(context: &Context, shown: &Shown) -> AgentStatus {
         credentials.identity.validity(&credentials.trust).map_or(context.clock.now(), |(_, expires)| expires);
     AgentStatus {
         software: env!("CARGO_PKG_VERSION").into(),
+        uptime_seconds: shown.started.elapsed().as_secs(),
         server: context.enrolment.server,
         key: credentials.identity.key().fingerprint(),
         leaf_expires,

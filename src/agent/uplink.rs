@@ -74,6 +74,25 @@ pub enum UplinkError {
     Undone,
 }
 
+impl UplinkError {
+    /// One line with its causes, and what to do where a person can do something. Only a packet that did not
+    /// come back is a firewall's doing.
+    fn said(&self) -> String {
+        let what = chain(self);
+        let remedy = match self {
+            Self::Resolve { .. } | Self::NoAddress => {
+                "correct the name service of this host, or the addresses in a new connector file"
+            }
+            Self::Dial { source, .. } | Self::Link(source) if source.is_silence() => {
+                "see that the gateway runs, and let UDP out to its port and the answers in"
+            }
+            Self::Silent(_) => "see that the gateway runs, and let UDP out to its port and the answers in",
+            _ => return what,
+        };
+        format!("{what}; {remedy}")
+    }
+}
+
 /// What the uplink needs beside the context.
 pub struct Uplink {
     pub context: Arc<Context>,
@@ -94,7 +113,7 @@ impl Uplink {
             let Err(error) = self.one_link(&mut up_since).await;
             self.context.set_link(false);
             self.context.routes.set_relay(None);
-            self.context.note_link_fault(chain(&error));
+            self.context.note_link_fault(error.said());
             if let Some(up_since) = up_since {
                 backoff.on_lost(Instant::now().saturating_duration_since(up_since));
             }

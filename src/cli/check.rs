@@ -20,9 +20,10 @@ use crate::config::gateway::GatewayConfig;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The agent's or gateway's file
-    #[arg(long, value_name = "FILE", default_value = "/etc/adit/agent.toml")]
-    config: PathBuf,
+    /// The agent's or gateway's file. Left out: the agent's, /etc/adit/agent.toml, or, where there is
+    /// none, the gateway's, /etc/adit/gateway.toml
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Take the file for a gateway's, whatever it looks like
     #[arg(long)]
     gateway: bool,
@@ -30,9 +31,10 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut findings = Findings::default();
-    let config = read(arguments, &mut findings);
+    let path = arguments.config.clone().unwrap_or_else(|| usual(Path::new("/etc/adit")));
+    let config = read(&path, arguments.gateway, &mut findings);
     let state = config.as_ref().map(Config::state);
-    if let Err(error) = state.map_or(Ok(()), |state| privilege::act_as_owner(&arguments.config, state)) {
+    if let Err(error) = state.map_or(Ok(()), |state| privilege::act_as_owner(&path, state)) {
         findings.problem(format!("state: {error:#}"));
     } else {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -57,10 +59,15 @@ impl Config {
     }
 }
 
-fn read(arguments: &Arguments, findings: &mut Findings) -> Option<Config> {
-    let path = &arguments.config;
+/// The file of the agent that is set up in `folder`, or of the gateway where only that is.
+fn usual(folder: &Path) -> PathBuf {
+    let (agent, gateway) = (folder.join("agent.toml"), folder.join("gateway.toml"));
+    if !agent.exists() && gateway.exists() { gateway } else { agent }
+}
+
+fn read(path: &Path, is_gateway: bool, findings: &mut Findings) -> Option<Config> {
     let written = files::read(path).map_err(|error| findings.error(&error)).ok()?;
-    let config = if arguments.gateway || GatewayConfig::is_meant_by(&written.text) {
+    let config = if is_gateway || GatewayConfig::is_meant_by(&written.text) {
         files::read_gateway(path).map(Config::Gateway)
     } else {
         files::read_agent(path).map(|config| Config::Agent(Box::new(config)))

@@ -11,6 +11,7 @@ use super::shown::{print_json, shown};
 use super::{files, privilege};
 use crate::agent::facts::{AdminStatus, AgentStatus, EntryStatus, Lamp};
 use crate::agent::status::{Answer, Request, ask};
+use crate::agent::trouble::trouble;
 use crate::domain::access::Access;
 use crate::domain::path::{PathChoice, PathKind};
 use crate::domain::visible::visible;
@@ -36,20 +37,29 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     privilege::act_as_owner(&arguments.config, &config.state)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        loop {
+        if !arguments.watch {
             let status = fetch(&config.state).await?;
-            if arguments.json {
-                print_json(&status, false)?;
-            } else {
-                let status = render(&shown(&status)?);
-                println!("{}{status}", if arguments.watch { CLEAR_SCREEN } else { "" });
-            }
-            if !arguments.watch {
-                return Ok(ExitCode::SUCCESS);
+            print(&status, arguments.json, "")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        loop {
+            match fetch(&config.state).await {
+                Ok(status) => print(&status, arguments.json, CLEAR_SCREEN)?,
+                // A restarted agent is back in a moment.
+                Err(error) if arguments.json => eprintln!("{error:#}"),
+                Err(error) => println!("{CLEAR_SCREEN}{error:#}; looking again every second"),
             }
             tokio::time::sleep(WATCH_EVERY).await;
         }
     })
+}
+
+fn print(status: &AgentStatus, json: bool, before: &str) -> anyhow::Result<()> {
+    if json {
+        return print_json(status, false);
+    }
+    println!("{before}{}", render(&shown(status)?));
+    Ok(())
 }
 
 async fn fetch(state: &std::path::Path) -> anyhow::Result<AgentStatus> {
@@ -88,21 +98,22 @@ fn render(status: &AgentStatus) -> String {
         );
     }
     for entry in &status.entries {
-        render_entry(&mut out, entry);
+        render_entry(&mut out, entry, status.gateway.on == Some(true));
     }
     out.truncate(out.trim_end().len());
     out
 }
 
-fn render_entry(out: &mut String, entry: &EntryStatus) {
+fn render_entry(out: &mut String, entry: &EntryStatus, has_link: bool) {
     let route = if entry.route.is_empty() { entry.name.as_str() } else { entry.route.as_str() };
     let _ = writeln!(out, "\n{}  {}  {}  [{}]", entry.kind, route, entry.name, entry.status);
     let path = path(entry);
     let rtt = entry.rtt_micros.map_or(String::new(), |micros| format!(", rtt {micros} µs"));
     let _ = writeln!(
         out,
-        "  tunnel  {}  path {path}{rtt}\n  mirth   {}\n  {}  {} {}{}",
+        "  tunnel  {}  path {path}{rtt}\n  {}  {}\n  {}  {} {}{}",
         lamp(entry.tunnel, "up", "down"),
+        if entry.side == "source" { "partner's Mirth" } else { "Mirth of this host" },
         lamp(entry.mirth, "answers", "does not answer"),
         entry.side,
         entry.protocol,
@@ -159,6 +170,9 @@ fn render_entry(out: &mut String, entry: &EntryStatus) {
             );
         }
         None => {}
+    }
+    if let Some(what) = trouble(entry, has_link) {
+        let _ = writeln!(out, "  PROBLEM {what}");
     }
     if let Some(fault) = &entry.last_error {
         let _ = writeln!(out, "  last error {}: {}", fault.at, fault.what);

@@ -82,6 +82,12 @@ impl TransportError {
         code.map_or(Self::Lost { source }, |code| Self::Closed { code })
     }
 
+    /// Whether packets went out and nothing came back, as where a firewall drops them.
+    #[must_use]
+    pub const fn is_silence(&self) -> bool {
+        matches!(self, Self::Timeout { .. } | Self::Lost { source: quinn::ConnectionError::TimedOut })
+    }
+
     /// What we found wrong with the peer during the handshake (RFC 9001 §4.8).
     #[must_use]
     pub fn refused_handshake(&self) -> Option<&str> {

@@ -124,6 +124,13 @@ async fn a_pause_holds_through_restarts_of_agents_without_the_gateway() {
     let mut lab = Lab::to(Protocol::Mllp, mirth.address()).await;
     lab.command("pause", TARGET_OWNER, 0).await;
     lab.both_show(0, "Paused").await;
+    // In force first, on disk a moment later: what is killed in between knows of no pause.
+    eventually("both agents have written the pause down", async || {
+        let has =
+            |part| std::fs::read_to_string(lab.state(part).join("rules.json")).unwrap().contains("paused");
+        (has(Part::A) && has(Part::B)).then_some(())
+    })
+    .await;
     lab.kill(Part::Gateway);
     for part in [Part::A, Part::B] {
         lab.kill(part);

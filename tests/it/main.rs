@@ -21,6 +21,7 @@ mod admin_side_effects;
 mod admin_vectors;
 mod blackhole;
 mod blind;
+mod check;
 mod close_orders;
 mod control_link;
 mod crashes;

@@ -1,14 +1,17 @@
 //! What can be wrong with an agent before, and while, it runs.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
 
 use super::finding::Findings;
 use super::network::{Host, check_hosts, check_tcp_port, check_udp_port};
 use super::state::{self, State};
-use crate::agent::facts::AgentStatus;
+use crate::agent::facts::{AgentStatus, EntryStatus};
 use crate::agent::state::{AgentState, Enrolment, StateError};
-use crate::agent::status::{Answer, Request};
+use crate::agent::status::{Answer, Request, StatusError};
+use crate::agent::trouble::trouble;
 use crate::cli::files;
 use crate::cli::shown::ask_shown;
 use crate::config::HostPort;
@@ -21,17 +24,17 @@ use crate::identity::time::{HostClock, LearntClock, TimeSource};
 
 /// Renewed daily, a leaf this close to its end was not renewed for a week.
 const LEAF_LEFT_MIN: Duration = Duration::from_hours(7 * 24);
+/// An agent just started dials the gateway, hears its rules, and dials its peers.
+const SETTLES_WITHIN: Duration = Duration::from_secs(20);
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 pub(super) async fn check(config: &AgentConfig, findings: &mut Findings) {
     check_entries(config, findings);
     let connector = config.connector.as_deref().and_then(|path| read_connector(path, findings));
     let enrolment = match state::check(&config.state, findings) {
         State::Unusable => None,
-        State::InUse(_) => {
-            check_running(config, findings).await;
-            check_targets(config, findings).await;
-            return;
-        }
+        // It dials the Mirths of its entries by itself, as often as they bear.
+        State::InUse(_) => return check_running(config, findings).await,
         State::Absent => {
             check_first_start(config, connector.as_ref(), findings);
             None
@@ -192,9 +195,9 @@ fn check_leaf(now: Timestamp, expires: Timestamp, findings: &mut Findings) {
     }
 }
 
-/// A running agent knows best.
+/// A running agent knows best, once its first attempts have come to something.
 async fn check_running(config: &AgentConfig, findings: &mut Findings) {
-    match ask_shown(&config.state, &Request::Status).await {
+    match settled(config).await {
         Ok(Answer::Status(status)) => check_status(config, &status, findings),
         Ok(Answer::Failed { what }) => findings.problem(format!("agent: it answered: {what}")),
         Ok(Answer::Trusted | Answer::PathChosen | Answer::Explained(_) | Answer::Forgotten { .. }) => {
@@ -204,16 +207,47 @@ async fn check_running(config: &AgentConfig, findings: &mut Findings) {
     }
 }
 
+/// The agent's status when everything works, or when it has had the time to.
+async fn settled(config: &AgentConfig) -> Result<Answer, StatusError> {
+    let give_up = Instant::now() + SETTLES_WITHIN;
+    loop {
+        let answer = ask_shown(&config.state, &Request::Status).await;
+        let may_settle = match &answer {
+            Ok(Answer::Status(status)) => is_settling(status),
+            // It holds its state before it answers.
+            Err(StatusError::NotRunning { .. }) => true,
+            _ => false,
+        };
+        if !may_settle || Instant::now() >= give_up {
+            return answer;
+        }
+        sleep(ASK_AGAIN_AFTER).await;
+    }
+}
+
+/// Whether something does not work yet that an agent just started may be about to do.
+fn is_settling(status: &AgentStatus) -> bool {
+    let has_link = status.gateway.on == Some(true);
+    let waits = |entry| trouble(entry, has_link).is_some_and(|_| !is_decided(entry, has_link));
+    status.uptime_seconds < SETTLES_WITHIN.as_secs() && (!has_link || status.entries.iter().any(waits))
+}
+
+/// Whether only a person can change what keeps the entry from working.
+fn is_decided(entry: &EntryStatus, has_link: bool) -> bool {
+    let carries = entry.tunnel.on == Some(true) && entry.mirth.on == Some(true);
+    carries || (has_link && !["Active", "No rule"].contains(&entry.status.as_str()))
+}
+
 fn check_status(config: &AgentConfig, status: &AgentStatus, findings: &mut Findings) {
     findings.fine(format!("agent: running, UDP {}", status.listen));
     check_leaf(HostClock.now(), status.leaf_expires, findings);
-    if status.gateway.on == Some(true) {
+    let has_link = status.gateway.on == Some(true);
+    if has_link {
         findings.fine("gateway: the control link is up");
     } else {
         let why =
             status.gateway_error.as_ref().map_or("no attempt has ended yet", |fault| fault.what.as_str());
-        findings
-            .problem(format!("gateway: the control link is down: {why}; let UDP out to the gateway's port"));
+        findings.problem(format!("gateway: the control link is down: {why}"));
     }
     for fault in &status.not_taken {
         findings.warning(format!("gateway: not taken, {}: {}", fault.at, fault.what));
@@ -221,14 +255,20 @@ fn check_status(config: &AgentConfig, status: &AgentStatus, findings: &mut Findi
     for (_, entry) in config.entries() {
         if !status.entries.iter().any(|running| running.id == entry.id) {
             findings
-                .warning(format!("{}: the running agent does not have it; restart the agent", entry.name));
+                .problem(format!("{}: the running agent does not have it; restart the agent", entry.name));
         }
     }
     for entry in &status.entries {
-        if let Some(fault) = &entry.last_error {
-            findings.warning(format!("{}: last error, {}: {}", entry.name, fault.at, fault.what));
+        match trouble(entry, has_link) {
+            Some(what) => findings.problem(format!("{}: {what}", called(entry))),
+            None => findings.fine(format!("{}: works", called(entry))),
         }
     }
+}
+
+/// `adt (Lakeside → St Mary)`, once the gateway has said whose it is.
+fn called(entry: &EntryStatus) -> String {
+    if entry.route.is_empty() { entry.name.clone() } else { format!("{} ({})", entry.name, entry.route) }
 }
 
 fn check_ports(config: &AgentConfig, findings: &mut Findings) {

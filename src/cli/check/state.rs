@@ -8,6 +8,9 @@ use super::finding::Findings;
 use crate::cli::files;
 use crate::store::folder::{Folder, FolderError};
 
+/// Below this the next certificate or rule may not fit.
+const ROOM_BYTES_MIN: u64 = 4 * 1024 * 1024;
+
 pub(super) enum State {
     /// Not made yet.
     Absent,
@@ -33,6 +36,7 @@ pub(super) fn check(path: &Path, findings: &mut Findings) -> State {
         }
     };
     check_files(path, findings);
+    check_room(path, findings);
     match folder.lock() {
         Ok(_) => {
             findings.fine(format!("state: `{}` is private and not in use", path.display()));
@@ -61,6 +65,22 @@ fn check_parent(path: &Path, findings: &mut Findings) {
     }
 }
 
+/// What cannot be written is lost at the next start, and an admin session that cannot be audited is none.
+fn check_room(folder: &Path, findings: &mut Findings) {
+    let Ok(disk) = rustix::fs::statvfs(folder) else { return };
+    if let Some(left) = too_little(disk.f_bavail.saturating_mul(disk.f_frsize)) {
+        findings.problem(format!(
+            "state: the disk of `{}` has {left} KiB left; make room, for what cannot be written is lost at the next start",
+            folder.display()
+        ));
+    }
+}
+
+/// How many KiB are left of a disk that is as good as full.
+const fn too_little(bytes: u64) -> Option<u64> {
+    if bytes < ROOM_BYTES_MIN { Some(bytes / 1024) } else { None }
+}
+
 /// Every file belongs to the folder's owner, who alone may read it.
 fn check_files(folder: &Path, findings: &mut Findings) {
     let Ok(owner) = fs::metadata(folder).map(|metadata| metadata.uid()) else { return };
@@ -84,5 +104,17 @@ fn check_files(folder: &Path, findings: &mut Findings) {
                 "state: `{shown}` is open to other users (mode {mode:04o}); run `chmod {wanted:o} {shown}`"
             ));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_is_as_good_as_full_is_told_with_what_is_left() {
+        assert_eq!(too_little(0), Some(0));
+        assert_eq!(too_little(ROOM_BYTES_MIN - 1), Some(4095));
+        assert_eq!(too_little(ROOM_BYTES_MIN), None);
     }
 }

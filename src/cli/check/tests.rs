@@ -28,10 +28,9 @@ impl World {
     /// The lines that `adit check` prints for this text, the folder's path taken out.
     fn check(&self, config: &str) -> Vec<String> {
         self.write("file.toml", config, 0o600);
-        let arguments = Arguments { config: self.path("file.toml"), gateway: false };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
         let mut findings = Findings::default();
-        let config = read(&arguments, &mut findings);
+        let config = read(&self.path("file.toml"), false, &mut findings);
         runtime.block_on(check(config, &mut findings));
         let findings = findings.to_string();
         let folder = self.folder.path().display().to_string();
@@ -163,12 +162,22 @@ fn a_gateways_file_is_checked_as_one() {
 
 #[test]
 fn a_missing_file_is_a_problem_with_its_name() {
-    let arguments = Arguments { config: Path::new("/none/agent.toml").into(), gateway: false };
     let mut findings = Findings::default();
-    assert!(read(&arguments, &mut findings).is_none());
+    assert!(read(Path::new("/none/agent.toml"), false, &mut findings).is_none());
     assert!(findings.has_problem());
     assert_eq!(
         findings.to_string(),
         "PROBLEM  there is no file `/none/agent.toml`; name the right one with --config\n1 problem, 0 warnings\n"
     );
+}
+
+#[test]
+fn the_gateways_own_host_needs_not_be_told_which_file_is_meant() {
+    let world = World::new();
+    let folder = world.folder.path();
+    assert_eq!(usual(folder), world.path("agent.toml"));
+    world.write("gateway.toml", "", 0o600);
+    assert_eq!(usual(folder), world.path("gateway.toml"));
+    world.write("agent.toml", "", 0o600);
+    assert_eq!(usual(folder), world.path("agent.toml"));
 }

@@ -1,0 +1,218 @@
+//! What keeps a connection from working, in one sentence that says what fails, on whose side, and who
+//! must act. `adit check` and `adit status` say the same because both ask here.
+
+use crate::agent::facts::EntryStatus;
+use crate::agent::standing::word;
+
+/// Returns the first thing that keeps `entry` from working, or `None` while messages or requests can pass
+/// and the peer's key has been compared. `has_link` is whether the control link is up.
+#[must_use]
+pub fn trouble(entry: &EntryStatus, has_link: bool) -> Option<String> {
+    policy_trouble(entry, has_link)
+        .or_else(|| tunnel_trouble(entry))
+        .or_else(|| mirth_trouble(entry))
+        .or_else(|| port_trouble(entry))
+        .or_else(|| key_trouble(entry))
+}
+
+/// The gateway's rules and this host's file do not let it work.
+fn policy_trouble(entry: &EntryStatus, has_link: bool) -> Option<String> {
+    let name = &entry.name;
+    match entry.status.as_str() {
+        word::ACTIVE => None,
+        word::READY => Some(format!(
+            "it is not switched on; the organization of the server that receives runs `adit admin connection activate \
+             {}` on the gateway's host",
+            entry.id
+        )),
+        word::PAUSED => Some(format!(
+            "it is paused; the party that paused it runs `adit admin connection resume {}` on the gateway's host",
+            entry.id
+        )),
+        word::TERMINATED => Some(format!(
+            "it was terminated for good; take the entry out of the file, or, if no honest gateway can have said so, \
+             run `adit trust {name} --forget-ended`"
+        )),
+        word::UNLISTED => Some(format!(
+            "the gateway does not list it; compare `id` with `adit admin connection list` on the gateway's host, \
+             whose operator must act if {} stands there",
+            entry.id
+        )),
+        word::UNFIT => Some(format!(
+            "the gateway and this host's file disagree: {}; take the entry anew that `adit admin connection entry` \
+             prints",
+            reason(entry, "the type, side, peer, protocol or access differs")
+        )),
+        _ if has_link => Some("the gateway has not said yet what it may do; wait a moment".into()),
+        _ => Some("no gateway has said yet what it may do; the control link must come up first".into()),
+    }
+}
+
+fn tunnel_trouble(entry: &EntryStatus) -> Option<String> {
+    if entry.tunnel.on == Some(true) {
+        return None;
+    }
+    let unsaid = if entry.side == SOURCE {
+        "the peer's agent does not answer yet; it must run, and reach the gateway"
+    } else {
+        "the peer's agent has not dialled yet; it must run, and reach the gateway"
+    };
+    Some(format!("there is no tunnel to the peer: {}", reason(entry, unsaid)))
+}
+
+fn mirth_trouble(entry: &EntryStatus) -> Option<String> {
+    match (entry.mirth.on, entry.side == SOURCE) {
+        (Some(true), _) => None,
+        (Some(false), true) => Some(
+            "the partner's Mirth does not answer at the far end; the partner must start it or the channel's listener"
+                .into(),
+        ),
+        (Some(false), false) => Some(format!(
+            "the Mirth of this host does not answer: {}",
+            reason(entry, "start it, or correct where the entry says that it is")
+        )),
+        (None, true) => Some("the partner's agent has not said yet whether its Mirth answers".into()),
+        (None, false) => Some(format!(
+            "it is not known whether the Mirth of this host answers: {}",
+            reason(entry, "it was not asked yet")
+        )),
+    }
+}
+
+fn port_trouble(entry: &EntryStatus) -> Option<String> {
+    let is_closed = entry.side == SOURCE && !entry.port_open;
+    is_closed.then(|| {
+        let unsaid = "it opens after two seconds without trouble";
+        format!("the port {} is closed: {}", entry.address, reason(entry, unsaid))
+    })
+}
+
+/// Messages pass without it, but nobody has made sure to whom.
+fn key_trouble(entry: &EntryStatus) -> Option<String> {
+    let key = entry.peer_key.filter(|key| !key.verified)?;
+    Some(format!(
+        "it carries, but nobody has compared the peer's key; ask the partner for the `own key` of their `adit \
+         status`, and if it is {0} run `adit trust {1} {0}`",
+        key.fingerprint, entry.name
+    ))
+}
+
+fn reason<'a>(entry: &'a EntryStatus, unsaid: &'a str) -> &'a str {
+    entry.last_error.as_ref().map_or(unsaid, |fault| fault.what.as_str())
+}
+
+const SOURCE: &str = "source";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::facts::{Fault, Lamp, PeerKey};
+    use crate::domain::connection::Side;
+    use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
+    use crate::domain::path::PathChoice;
+    use crate::domain::time::Timestamp;
+
+    const ON: Lamp = Lamp { on: Some(true), since: None };
+    const OFF: Lamp = Lamp { on: Some(false), since: None };
+
+    fn working(side: Side) -> EntryStatus {
+        let fingerprint = KeyFingerprint::from_bytes([7; 32]);
+        EntryStatus {
+            name: "adt".into(),
+            id: ConnectionId::from_bytes([1; 16]),
+            kind: "P2P".into(),
+            route: "Lakeside → St Mary".into(),
+            side: side.word().into(),
+            protocol: "mllp".into(),
+            peer: ServerId::from_bytes([2; 16]),
+            status: word::ACTIVE.into(),
+            gateway: ON,
+            tunnel: ON,
+            mirth: ON,
+            path: None,
+            path_choice: PathChoice::Auto,
+            path_reason: None,
+            path_changes: 0,
+            rtt_micros: None,
+            packets_lost: None,
+            port_open: side == Side::Source,
+            address: "127.0.0.1:6661".into(),
+            streams: 0,
+            streams_opened: 0,
+            streams_cut: 0,
+            strangers_refused: 0,
+            messages: 0,
+            acknowledged: 0,
+            bytes_into_tunnel: 0,
+            bytes_out_of_tunnel: 0,
+            dicom: None,
+            last_ack: None,
+            peer_key: Some(PeerKey { fingerprint, verified: true }),
+            admin: None,
+            last_error: None,
+        }
+    }
+
+    fn with(side: Side, change: impl FnOnce(&mut EntryStatus)) -> String {
+        let mut entry = working(side);
+        change(&mut entry);
+        trouble(&entry, true).unwrap_or_default()
+    }
+
+    fn fault(what: &str) -> Option<Fault> {
+        Some(Fault { at: Timestamp::from_millis(0), what: what.into() })
+    }
+
+    #[test]
+    fn what_works_has_no_trouble_whatever_went_wrong_before() {
+        for side in [Side::Source, Side::Target] {
+            assert_eq!(with(side, |entry| entry.last_error = fault("the tunnel ended")), "");
+        }
+    }
+
+    #[test]
+    fn what_the_rules_forbid_comes_with_the_command_that_helps() {
+        for (status, expected) in [
+            (word::READY, "adit admin connection activate"),
+            (word::PAUSED, "adit admin connection resume"),
+            (word::TERMINATED, "adit trust adt --forget-ended"),
+            (word::UNLISTED, "adit admin connection list"),
+            (word::UNFIT, "adit admin connection entry"),
+            (word::UNKNOWN, "not said yet"),
+        ] {
+            let said = with(Side::Source, |entry| entry.status = status.into());
+            assert!(said.contains(expected), "{status}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_missing_tunnel_says_why_it_is_missing() {
+        let said = with(Side::Source, |entry| {
+            (entry.tunnel, entry.mirth, entry.port_open) = (OFF, OFF, false);
+            entry.last_error = fault("cannot bind TCP 127.0.0.1:6661; stop what uses it");
+        });
+        assert!(said.starts_with("there is no tunnel") && said.contains("cannot bind TCP"), "{said}");
+    }
+
+    #[test]
+    fn it_is_said_whose_mirth_does_not_answer() {
+        let silent = |entry: &mut EntryStatus| entry.mirth = OFF;
+        assert!(with(Side::Source, silent).starts_with("the partner's Mirth does not answer"));
+        assert!(with(Side::Target, silent).starts_with("the Mirth of this host does not answer"));
+    }
+
+    #[test]
+    fn a_closed_port_is_trouble_of_the_source_alone() {
+        let closed = |entry: &mut EntryStatus| entry.port_open = false;
+        assert!(with(Side::Source, closed).starts_with("the port 127.0.0.1:6661 is closed"));
+        assert_eq!(with(Side::Target, closed), "");
+    }
+
+    #[test]
+    fn a_key_that_nobody_compared_is_trouble_though_messages_pass() {
+        let said = with(Side::Target, |entry| {
+            entry.peer_key = entry.peer_key.map(|key| PeerKey { verified: false, ..key });
+        });
+        assert!(said.contains("it carries") && said.contains("adit trust adt sha256:07"), "{said}");
+    }
+}
