@@ -25,7 +25,7 @@ pub mod uplink;
 pub mod ways;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +54,7 @@ use crate::identity::time::{HostClock, LearntClock, TimeSource};
 use crate::observe::audit::{AuditEntry, AuditError, AuditFile};
 use crate::observe::metrics;
 use crate::store::folder;
+use crate::transport::any_address::bind_any;
 use crate::transport::endpoint::{AgentEndpoint, Credentials, TransportError, TunnelSettings};
 use crate::transport::routes::{OwnEnd, Routes};
 use crate::transport::socket::AgentSocket;
@@ -108,7 +109,7 @@ impl Agent {
         let audit = AuditFile::open(&config.state.join(AUDIT_FILE))?;
         let clock = Arc::new(LearntClock::new(HostClock, state.clock_offset_millis()?));
         let was_enrolled = state.enrolment()?.is_some();
-        let enrolment = enrol::identify(&state, config.connector.as_deref()).await?;
+        let enrolment = enrol::await_identity(&state, config.connector.as_deref()).await?;
         let (identity, trust) = state.identity(&enrolment)?;
         if clock.drop_bad_offset(identity.validity(&trust).ok()) {
             tracing::warn!(
@@ -264,17 +265,7 @@ fn bind_lasting(state: &AgentState, listen: SocketAddr) -> Result<UdpSocket, Age
 
 /// A host without IPv6 gets its IPv4 counterpart of "any address".
 fn bind_udp(address: SocketAddr) -> Result<UdpSocket, AgentError> {
-    let bound = bind_dual_stack(address);
-    let bound = match bound {
-        Err(error)
-            if address.ip() == std::net::Ipv6Addr::UNSPECIFIED
-                && error.kind() != io::ErrorKind::AddrInUse =>
-        {
-            UdpSocket::bind((Ipv4Addr::UNSPECIFIED, address.port()))
-        }
-        bound => bound,
-    };
-    bound.map_err(|source| AgentError::Bind { address, source })
+    bind_any(address, bind_dual_stack).map_err(|source| AgentError::Bind { address, source })
 }
 
 fn bind_dual_stack(address: SocketAddr) -> io::Result<UdpSocket> {

@@ -25,6 +25,7 @@ use crate::domain::limits;
 use crate::identity::time::TimeSource;
 use crate::protocol::frame::Code;
 use crate::transport::endpoint::Connection;
+use crate::transport::happy_eyeballs::first_of;
 use crate::transport::port;
 use crate::transport::splice::{self, Ending};
 use crate::transport::tunnel::DataStream;
@@ -220,14 +221,16 @@ impl LocalMirth {
     }
 
     async fn connect(&self) -> std::io::Result<TcpStream> {
-        let mut failure = None;
-        for address in self.resolve().await? {
-            match port::dial(address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => failure = Some(error),
-            }
+        let addresses = self.resolve().await?;
+        // One address needs no race, whose task would cost every stream a wake-up.
+        if let [address] = addresses[..] {
+            return port::dial(address).await;
         }
-        Err(failure.unwrap_or_else(|| std::io::Error::other("the host name has no address")))
+        let raced = first_of(addresses, port::dial).await.map(|(_, stream)| stream);
+        let last = |mut failed: Vec<(SocketAddr, std::io::Error)>| failed.pop().map(|(_, error)| error);
+        raced.map_err(|failed| {
+            last(failed).unwrap_or_else(|| std::io::Error::other("the host name has no address"))
+        })
     }
 
     async fn resolve(&self) -> std::io::Result<Vec<SocketAddr>> {
