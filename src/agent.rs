@@ -21,6 +21,7 @@ pub mod target;
 pub mod tunnels;
 pub mod untaken;
 pub mod uplink;
+pub mod voices;
 pub mod ways;
 
 use std::io;
