@@ -56,14 +56,15 @@ impl AckWatch {
 
     pub fn judge(&mut self, queue: SendQueue, now: Instant) -> Found {
         let is_new = self.acknowledged.replace(queue.acknowledged) != Some(queue.acknowledged);
-        let is_asked = queue.probes >= PROBES_UNANSWERED_MIN;
+        // With its window closed a receiver is asked ever more rarely, and may drop what was under way.
+        let is_owed = queue.in_flight && queue.window_open || queue.probes >= PROBES_UNANSWERED_MIN;
         // With room at the receiver only new acknowledgements count: it may be heard and not hear us.
         if (is_new || !queue.window_open || !queue.in_flight)
             && let Some(answered) = now.checked_sub(queue.answered_ago)
         {
             self.since = self.since.max(answered);
         }
-        if !queue.in_flight && !is_asked {
+        if !is_owed {
             self.since = now;
             return if queue.is_pending { Found::Waiting } else { Found::Settled };
         }
@@ -140,7 +141,7 @@ mod tests {
         let mut run = Run::new();
         for second in 0..7_200 {
             let asked = u8::from(second % 120 == 0);
-            let queue = SendQueue { probes: asked, ..FULL };
+            let queue = SendQueue { probes: asked, in_flight: second % 2 == 0, ..FULL };
             assert_eq!(run.look(queue, second * 1_000, second / 120 * 120_000), Found::Waiting);
         }
     }
