@@ -22,6 +22,7 @@ pub mod trouble;
 pub mod tunnels;
 pub mod untaken;
 pub mod uplink;
+pub mod voices;
 pub mod ways;
 
 use std::io;

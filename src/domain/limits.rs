@@ -74,7 +74,9 @@ pub const ADMIN_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// A body that is read before it is judged, from the end of its head.
 pub const ADMIN_BODY_TIMEOUT: Duration = Duration::from_secs(60);
-/// A body that is passed on as it comes, and an answer: so long without a byte.
+/// A client that sends a body, or takes an answer: so long without a byte. And one that has ended its
+/// requests: so long without an answer, because nothing tells whether it still waits. Mirth itself may take
+/// as long as it likes.
 pub const ADMIN_STREAM_TIMEOUT: Duration = Duration::from_secs(300);
 /// An HTTP connection without a request; the Administrator asks every 20 s.
 pub const ADMIN_IDLE_TIMEOUT: Duration = Duration::from_secs(300);

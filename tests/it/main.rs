@@ -28,6 +28,7 @@ mod crashes;
 mod dicom;
 mod dicom_interop;
 mod enrolment;
+mod evidence;
 mod flow;
 mod gateway_away;
 mod half_open;
