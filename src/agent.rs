@@ -12,7 +12,6 @@ pub mod hold;
 pub mod local_users;
 pub mod observe;
 pub mod paths;
-pub mod refusals;
 pub mod source;
 pub mod standing;
 pub mod state;

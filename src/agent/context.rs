@@ -13,7 +13,6 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::entries::{Entries, LiveEntry};
 use super::facts::{Fault, Lamp};
 use super::paths::Paths;
-use super::refusals::Refusals;
 use super::state::{AgentState, Enrolment, HeldSecret, StateError};
 use super::untaken::{Untaken, UntakenWords};
 use crate::config::agent::{AdminManaged, Entry};
@@ -26,6 +25,7 @@ use crate::identity::time::{LearntClock, TimeSource};
 use crate::observe::audit::{AuditEntry, AuditError, AuditFile};
 use crate::protocol::control::{PeerRefusal, Rule, ToGateway};
 use crate::protocol::rules::{Concerns, RuleBook};
+use crate::protocol::written::Written;
 use crate::transport::endpoint::AgentEndpoint;
 use crate::transport::routes::Routes;
 
@@ -62,7 +62,7 @@ pub struct Context {
     confirmed: Mutex<Option<Instant>>,
     outbox: mpsc::Sender<ToGateway>,
     link: Mutex<LinkFacts>,
-    refusals: Mutex<Refusals>,
+    refusals: Mutex<Written<RefusalKind>>,
     untaken: Mutex<UntakenWords>,
 }
 
@@ -111,7 +111,7 @@ impl Context {
             confirmed: Mutex::default(),
             outbox: parts.outbox,
             link: Mutex::default(),
-            refusals: Mutex::default(),
+            refusals: Mutex::new(Written::every(limits::REPEATS_WRITTEN_EVERY, limits::REFUSAL_KINDS_MAX)),
             untaken: Mutex::default(),
             state,
         }))
@@ -450,8 +450,9 @@ impl Context {
         peer: Option<ServerId>,
         reason: PeerRefusal,
     ) {
-        if self.audit_refusal(connection, peer, Some(reason), &reason.to_string()).await {
-            self.tell_gateway(ToGateway::RefusedPeer { connection, peer, reason });
+        if let Some(left_out) = self.audit_refusal(connection, peer, Some(reason), &reason.to_string()).await
+        {
+            self.tell_gateway(ToGateway::RefusedPeer { connection, peer, reason, left_out });
         }
     }
 
@@ -465,24 +466,27 @@ impl Context {
         self.audit_refusal(connection, peer, None, reason).await;
     }
 
-    /// Whether the refusal was recorded: of one kind only so many a minute are, all are counted.
+    /// Records the first refusal of a kind, and then once an hour how many there were. Returns how many
+    /// were left out since the last, where this one was recorded.
     async fn audit_refusal(
         &self,
         connection: Option<ConnectionId>,
         peer: Option<ServerId>,
         kind: Option<PeerRefusal>,
         reason: &str,
-    ) -> bool {
+    ) -> Option<u64> {
         metrics::counter!(crate::observe::metrics::PEER_REFUSALS).increment(1);
-        let Some(left_out) = lock(&self.refusals).handle(peer, kind, Instant::now()) else { return false };
+        // A peer may name any connection; only this file's are told apart.
+        let known = connection.filter(|connection| self.entries.get(*connection).is_some());
+        let left_out = lock(&self.refusals).handle((peer, known, kind), Instant::now())?;
         let reason = match left_out {
             0 => reason.to_owned(),
-            left_out => format!("{reason} ({left_out} more like it were not written)"),
+            left_out => format!("{reason} ({left_out} more like it since the last such line)"),
         };
         let (named, by) = (connection.map(tracing::field::display), peer.map(tracing::field::display));
         tracing::warn!(connection = named, peer = by, reason, "refused a peer");
         self.write_audit(AuditEntry::peer_refused(self.clock.now(), connection, peer, &reason)).await;
-        true
+        Some(left_out)
     }
 
     /// P2P goes on without its audit file; the alarm is loud (I9).
@@ -531,6 +535,9 @@ fn concerns(entries: &Entries, known: &KnownKeys) -> Concerns {
         keys: known.keys().chain(pinned).collect(),
     }
 }
+
+/// Who was refused, at which of this file's connections, and why; no reason stands for a failed handshake.
+type RefusalKind = (Option<ServerId>, Option<ConnectionId>, Option<PeerRefusal>);
 
 /// What a person undid.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -126,6 +126,9 @@ pub enum ToGateway {
         connection: Option<ConnectionId>,
         peer: Option<ServerId>,
         reason: PeerRefusal,
+        /// How many alike were not told since the last.
+        #[serde(default)]
+        left_out: u64,
     },
     /// What happens in an admin session, for the audit logs of both sides.
     AdminSession {
