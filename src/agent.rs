@@ -17,6 +17,7 @@ pub mod standing;
 pub mod state;
 pub mod status;
 pub mod target;
+pub mod trust;
 pub mod tunnels;
 pub mod untaken;
 pub mod uplink;

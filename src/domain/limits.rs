@@ -362,6 +362,8 @@ pub const FACTS_AT_ONCE_EACH: Duration = Duration::from_secs(1);
 pub const REFUSALS_AUDITED_PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 /// Kinds of refusals (which peer, which reason) that an agent tells apart at a time.
 pub const REFUSAL_KINDS_MAX: usize = 1_024;
+/// Kinds of failed handshakes that it tells apart.
+pub const HANDSHAKE_KINDS_MAX: usize = 64;
 /// Rules that an agent keeps of connections that its own file does not name.
 pub const RULES_FOREIGN_MAX: usize = 256;
 /// Ended connections, and revoked keys, that an agent keeps beside those of its own file and the keys

@@ -99,7 +99,7 @@ pub(super) struct Pace {
     /// A revoked key's holder takes nothing from the one that took its place.
     openings: Mutex<TokenBuckets<(ServerId, KeyFingerprint)>>,
     renewals: Mutex<TokenBuckets<ServerId>>,
-    logged: Mutex<Written<(&'static str, Cause)>>,
+    logged: Mutex<Written<(String, Cause)>>,
 }
 
 impl Default for Pace {
@@ -137,8 +137,11 @@ impl Pace {
     }
 
     /// Whether a line about one of this kind is due, and how many of them had none since the last.
-    fn says(&self, kind: &'static str, cause: Cause) -> Option<u64> {
-        self.logged.lock().unwrap_or_else(PoisonError::into_inner).handle((kind, cause), Instant::now())
+    fn says(&self, kind: &str, cause: Cause) -> Option<u64> {
+        self.logged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .handle((kind.to_owned(), cause), Instant::now())
     }
 }
 
@@ -310,7 +313,10 @@ impl Control {
             }
             LinkEnd::Refused { .. } | LinkEnd::Misbehaved { .. } | LinkEnd::TooOften => {
                 metrics::counter!(LINK_REFUSALS).increment(1);
-                if let Some(more) = self.pace.says("known and refused", cause) {
+                // The reasons are ours; what it broke is its own choice.
+                let kind =
+                    if matches!(end, LinkEnd::Misbehaved { .. }) { "misbehaved" } else { &end.to_string() };
+                if let Some(more) = self.pace.says(kind, cause) {
                     warn!(why = %end, more, "control link refused");
                 }
             }

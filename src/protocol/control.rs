@@ -290,6 +290,11 @@ pub enum PeerRefusal {
     WrongSecret,
     #[error("the peer's opening message is malformed or late")]
     BadOpening,
+    #[error(
+        "the peer's agent refused this agent's key; its operator compares it with the one in this host's `adit status`, \
+         then runs `adit trust` there"
+    )]
+    RefusedOurKey,
 }
 
 impl std::fmt::Debug for ToAgent {

@@ -197,7 +197,7 @@ async fn check_running(config: &AgentConfig, findings: &mut Findings) {
     match ask_shown(&config.state, &Request::Status).await {
         Ok(Answer::Status(status)) => check_status(config, &status, findings),
         Ok(Answer::Failed { what }) => findings.problem(format!("agent: it answered: {what}")),
-        Ok(Answer::Trusted | Answer::PathChosen | Answer::Explained(_) | Answer::Forgotten { .. }) => {
+        Ok(Answer::Trusted { .. } | Answer::PathChosen | Answer::Explained(_) | Answer::Forgotten { .. }) => {
             findings.problem("agent: it gave an answer to another question; compare versions");
         }
         Err(error) => findings.error(&error),
