@@ -172,6 +172,14 @@ impl AgentState {
         Ok((identity, trust))
     }
 
+    /// The fingerprint of this agent's key, where it has one.
+    pub fn own_key(&self) -> Result<Option<KeyFingerprint>, StateError> {
+        if self.folder.read(KEY)?.is_none() {
+            return Ok(None);
+        }
+        self.key_pair().map(|key| Some(key.fingerprint()))
+    }
+
     pub fn known_keys(&self) -> Result<KnownKeys, StateError> {
         self.read(KNOWN_KEYS).map(Option::unwrap_or_default)
     }

@@ -194,8 +194,10 @@ pub const RENEWALS_BURST: u32 = 8;
 pub const RENEWALS_EACH: Duration = Duration::from_secs(30);
 /// What an agent may send before its standing is checked.
 pub const CONTROL_OPENING_BYTES_MAX: u32 = 16 * 1024;
-/// Ends of links and attempts of one kind that are logged a minute; what goes beyond is one number.
-pub const LINK_ENDS_LOGGED_PER_MINUTE: u32 = 10;
+/// After its first line, what repeats has one line in each of these that counts it.
+pub const REPEATS_WRITTEN_EVERY: Duration = Duration::from_hours(1);
+/// Kinds of ends and attempts (which one, from where) that the gateway's log tells apart at a time.
+pub const LINK_END_KINDS_MAX: usize = 256;
 /// Handshake, hello and every other single step of a control link's opening.
 pub const CONTROL_OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// An expired leaf must have been renewed this long after its link opened.
@@ -362,6 +364,8 @@ pub const FACTS_AT_ONCE_EACH: Duration = Duration::from_secs(1);
 pub const REFUSALS_AUDITED_PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 /// Kinds of refusals (which peer, which reason) that an agent tells apart at a time.
 pub const REFUSAL_KINDS_MAX: usize = 1_024;
+/// Kinds of failed handshakes that it tells apart.
+pub const HANDSHAKE_KINDS_MAX: usize = 64;
 /// Rules that an agent keeps of connections that its own file does not name.
 pub const RULES_FOREIGN_MAX: usize = 256;
 /// Ended connections, and revoked keys, that an agent keeps beside those of its own file and the keys
