@@ -22,6 +22,7 @@ pub mod tunnels;
 pub mod untaken;
 pub mod uplink;
 pub mod ways;
+pub mod working;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -212,6 +213,10 @@ async fn publish(context: Arc<Context>) {
     let mut turns = tokio::time::interval(PUBLISH_EVERY);
     loop {
         turns.tick().await;
+        let credentials = context.endpoint.credentials();
+        if let Ok((_, expires)) = credentials.identity.validity(&credentials.trust) {
+            metrics::leaf_expires(expires);
+        }
         for entry in context.entries.all() {
             let sample = entry.facts.sample(entry.side == Side::Target, entry.config.carries.protocol());
             metrics::connection(entry.config.name.as_str(), &sample);

@@ -69,15 +69,26 @@ impl Standing {
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
-            Self::Unknown => "No rule",
-            Self::Unlisted => "Not listed",
-            Self::Unfit(_) => "Unfit",
-            Self::Ready(_) => "Ready",
-            Self::Paused(_) => "Paused",
-            Self::Active(_) => "Active",
-            Self::Terminated => "Terminated",
+            Self::Unknown => word::UNKNOWN,
+            Self::Unlisted => word::UNLISTED,
+            Self::Unfit(_) => word::UNFIT,
+            Self::Ready(_) => word::READY,
+            Self::Paused(_) => word::PAUSED,
+            Self::Active(_) => word::ACTIVE,
+            Self::Terminated => word::TERMINATED,
         }
     }
+}
+
+/// The words that people read, and that `--json` and the status socket carry.
+pub(super) mod word {
+    pub(in crate::agent) const UNKNOWN: &str = "No rule";
+    pub(in crate::agent) const UNLISTED: &str = "Not listed";
+    pub(in crate::agent) const UNFIT: &str = "Unfit";
+    pub(in crate::agent) const READY: &str = "Ready";
+    pub(in crate::agent) const PAUSED: &str = "Paused";
+    pub(in crate::agent) const ACTIVE: &str = "Active";
+    pub(in crate::agent) const TERMINATED: &str = "Terminated";
 }
 
 fn misfit(entry: &Entry, side: Side, rule: &Rule) -> Option<Unfit> {

@@ -30,6 +30,7 @@ mod enrolment;
 mod flow;
 mod gateway_away;
 mod half_open;
+mod health;
 mod hostile_text;
 mod impaired;
 mod impostor;
