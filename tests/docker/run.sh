@@ -64,6 +64,7 @@ while True:
             data += more
         if data:
             control = data.split(b"|")[9]
+            print(control.decode(), flush=True)
             peer.sendall(b"\x0bMSH|^~\\&|B|B|A|A|20260101||ACK|1|P|2.5\rMSA|AA|" + control + b"\r\x1c\r")
 PYTHON
 cat >"$work/send.py" <<'PYTHON'
@@ -93,16 +94,53 @@ for side in a b; do
         "$prefix-mirth" /usr/bin/python3 "$work/mirth.py" >/dev/null
     start "adit-$side" "container:$prefix-mirth-$side" agent --config "$lab/$side/agent.toml"
 done
+cat >"$work/stream.py" <<'PYTHON'
+import socket
+number = 0
+while True:
+    try:
+        with socket.create_connection(("127.0.0.1", 6661), 5) as peer:
+            peer.sendall(b"\x0bMSH|^~\\&|A|A|B|B|20260101||ADT^A01|S%d|P|2.5\rPID|1\r\x1c\r" % number)
+            peer.settimeout(10)
+            if b"MSA|AA|S%d\r" % number in peer.recv(4096):
+                print("S%d" % number, flush=True)
+    except OSError:
+        break
+    number += 1
+PYTHON
 sends() { docker exec "$prefix-mirth-a" /usr/bin/python3 "$work/send.py" >/dev/null 2>&1; }
 becomes "messages are carried; the gateway is found by its DNS name" sends
 docker restart -t 10 "$prefix-adit-b" >/dev/null
 becomes "messages are carried after a restart of a sidecar" sends
+docker restart -t 1 "$prefix-mirth-a" >/dev/null
+docker restart -t 10 "$prefix-adit-a" >/dev/null
+becomes "messages are carried after a restart of a Mirth and its sidecar" sends
+docker restart -t 10 "$prefix-gateway" >/dev/null
+becomes "messages are carried after a restart of the gateway" sends
+docker exec "$prefix-mirth-a" /usr/bin/python3 "$work/stream.py" >"$work/acknowledged" &
+stream=$!
+becomes "messages flow before the stop" test -s "$work/acknowledged"
 before=$SECONDS; docker stop -t 10 "$prefix-adit-a" >/dev/null
 [[ $(docker inspect -f '{{.State.ExitCode}}' "$prefix-adit-a") == 0 ]] || fail "docker stop ends in order, not by a kill"
 pass "docker stop ends in order, after $((SECONDS - before)) s"
+wait "$stream" || true
+docker logs "$prefix-mirth-b" 2>/dev/null | sort >"$work/received"
+[[ -z $(sort "$work/acknowledged" | comm -23 - "$work/received") ]] || fail "no acknowledged message is lost"
+pass "none of $(wc -l <"$work/acknowledged") acknowledged messages is lost"
+docker start "$prefix-adit-a" >/dev/null
 
 if ! docker run --rm --label "$label" "$prefix" health --help >/dev/null 2>&1; then
     fail "the image has adit health"
 fi
 pass "the image has adit health"
+for part in gateway adit-a adit-b; do
+    toml=$lab/${part#adit-}; [[ $part == gateway ]] && toml=$lab/gateway.toml || toml+=/agent.toml
+    becomes "the health of $part turns green" docker exec "$prefix-$part" /adit health --ready --config "$toml"
+done
+if docker compose version >/dev/null 2>&1; then
+    MIRTH_IMAGE=$prefix-mirth docker compose -f deploy/compose.yaml config -q || fail "compose.yaml is valid"
+    pass "compose.yaml is valid"
+else
+    echo "docker: compose.yaml not run: the compose plugin is missing"
+fi
 echo "docker: $good passed, 0 failed"
