@@ -24,6 +24,7 @@ pub mod untaken;
 pub mod uplink;
 pub mod voices;
 pub mod ways;
+pub mod working;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -219,6 +220,10 @@ async fn publish(context: Arc<Context>) {
     let mut turns = tokio::time::interval(PUBLISH_EVERY);
     loop {
         turns.tick().await;
+        let credentials = context.endpoint.credentials();
+        if let Ok((_, expires)) = credentials.identity.validity(&credentials.trust) {
+            metrics::leaf_expires(expires);
+        }
         for entry in context.entries.all() {
             let sample = entry.facts.sample(entry.side == Side::Target, entry.config.carries.protocol());
             metrics::connection(entry.config.name.as_str(), &sample);

@@ -7,6 +7,7 @@ mod demo;
 mod explain;
 mod files;
 mod gateway;
+mod health;
 mod lab;
 mod path;
 mod print;
@@ -53,6 +54,8 @@ enum Command {
     Status(status::Arguments),
     /// Check configuration, certificates, permissions, ports and reachability
     Check(check::Arguments),
+    /// Say by an exit code whether a running agent or gateway is well; for probes
+    Health(health::Arguments),
     /// Accept a peer's public key, or that of this host's Mirth, after comparing it
     Trust(trust::Arguments),
     /// Choose the path to a peer while the agent runs
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Lab(arguments) => lab::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Health(arguments) => health::run(&arguments),
         Command::Trust(arguments) => trust::run(&arguments),
         Command::Path(arguments) => path::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),

@@ -32,6 +32,7 @@ mod evidence;
 mod flow;
 mod gateway_away;
 mod half_open;
+mod health;
 mod hostile_text;
 mod impaired;
 mod impostor;
