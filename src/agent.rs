@@ -175,6 +175,7 @@ impl Agent {
 
     /// Stops in order: peers are told, open sockets are reset.
     pub async fn shutdown(mut self) {
+        self.context.begin_stopping();
         self.context.endpoint.close(CLOSE_TIMEOUT).await;
         self.tasks.shutdown().await;
     }

@@ -1,7 +1,5 @@
 //! The command line: arguments in, one file per command, the error chain printed once.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "commands speak to people on the terminal")]
-
 mod admin;
 mod agent;
 mod check;
@@ -11,11 +9,14 @@ mod files;
 mod gateway;
 mod lab;
 mod path;
+mod print;
 mod privilege;
 mod shown;
+mod signals;
 mod status;
 mod trust;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -24,6 +25,7 @@ use self::admin::Several;
 use self::files::FileError;
 use crate::config::ConfigProblems;
 use crate::domain::visible::{visible, visible_lines};
+use crate::observe::log;
 
 /// The exit code of a command line that cannot be read, as clap has it.
 const USAGE: u8 = 2;
@@ -68,10 +70,18 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         // It repeats what was typed, or what a script took from elsewhere.
         Err(error) if error.use_stderr() => {
-            eprint!("{}", visible_lines(&error.render().to_string()));
+            print::error_text(visible_lines(&error.render().to_string()));
             return ExitCode::from(USAGE);
         }
-        Err(error) => error.exit(),
+        // Help and version, whose reader may be gone.
+        Err(error) => {
+            let printed = if std::io::stdout().is_terminal() {
+                print::text(error.render().ansi())
+            } else {
+                print::text(error.render())
+            };
+            return printed.map_or_else(|error| ended(&error.into()), |()| ExitCode::SUCCESS);
+        }
     };
     let outcome = match arguments.command {
         Command::Agent(arguments) => agent::run(&arguments),
@@ -85,10 +95,22 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Admin(arguments) => admin::run(arguments),
     };
-    outcome.unwrap_or_else(|error| {
-        eprintln!("adit: {}", chain(&error));
-        ExitCode::FAILURE
-    })
+    let code = outcome.unwrap_or_else(|error| ended(&error));
+    log::flush();
+    code
+}
+
+/// Says why the command failed, unless only its reader is gone.
+fn ended(error: &anyhow::Error) -> ExitCode {
+    if let Some(code) = print::quiet_end(error) {
+        return code;
+    }
+    let text = format!("adit: {}", chain(error));
+    // A service whose log nobody reads must still end.
+    if !log::write_plain(&text) {
+        print::error_text(format_args!("{text}\n"));
+    }
+    ExitCode::FAILURE
 }
 
 /// The error with its causes on one line, whatever names are in it; a list keeps its lines.

@@ -52,6 +52,8 @@ pub struct Context {
     told: Arc<Mutex<Arc<RuleBook>>>,
     /// The rules could not be written.
     rules_unkept: AtomicBool,
+    /// What ends from now on ends by order: it is no fault.
+    is_stopping: AtomicBool,
     /// What a gateway said for good was undone here, and it has not said all anew since.
     undone: AtomicBool,
     /// The last of each connection first.
@@ -104,6 +106,7 @@ impl Context {
             rules: watch::Sender::new(Arc::clone(&rules)),
             told: Arc::new(Mutex::new(rules)),
             rules_unkept: AtomicBool::new(false),
+            is_stopping: AtomicBool::new(false),
             undone: AtomicBool::new(false),
             secrets: watch::Sender::new(state.all_secrets()?),
             known_keys: Arc::new(Mutex::new(known_keys)),
@@ -425,11 +428,24 @@ impl Context {
         *lock(&self.confirmed) = Some(Instant::now());
     }
 
+    /// What ends from now on is not warned about.
+    pub fn begin_stopping(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Relaxed)
+    }
+
     /// Remembers why the link is away; the same reason again is only remembered.
     pub fn note_link_fault(&self, what: String) {
         let mut link = lock(&self.link);
         if link.last_error.as_ref().is_none_or(|fault| fault.what != what) {
-            tracing::warn!("the gateway is away: {what}");
+            if self.is_stopping() {
+                tracing::debug!("the gateway is away: {what}");
+            } else {
+                tracing::warn!("the gateway is away: {what}");
+            }
         }
         link.last_error = Some(Fault { at: self.clock.now(), what });
     }
@@ -438,7 +454,10 @@ impl Context {
 
     /// Remembers and logs what went wrong with an entry; the same again is only remembered.
     pub fn note_fault(&self, entry: &LiveEntry, what: &str) {
-        if entry.facts.note_fault(self.clock.now(), what) {
+        let is_new = entry.facts.note_fault(self.clock.now(), what);
+        if is_new && self.is_stopping() {
+            tracing::debug!(connection = %entry.config.name, "{what}");
+        } else if is_new {
             tracing::warn!(connection = %entry.config.name, "{what}");
         }
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 use super::shown::ask_shown;
-use super::{files, privilege};
+use super::{files, print, privilege};
 use crate::agent::status::{Answer, Request};
 use crate::domain::path::PathChoice;
 
@@ -41,6 +41,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         PathChoice::Relay => "only the relay",
     };
     let connection = &arguments.connection;
-    println!("{connection} may use {allowed} until the agent stops; `adit status` shows the path in use");
+    print::line(format_args!(
+        "{connection} may use {allowed} until the agent stops; `adit status` shows the path in use"
+    ))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::shown::{print_json, shown};
-use super::{files, privilege};
+use super::{files, print, privilege};
 use crate::agent::facts::{AdminStatus, AgentStatus, EntryStatus, Lamp};
 use crate::agent::status::{Answer, Request, ask};
 use crate::domain::access::Access;
@@ -42,7 +42,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 print_json(&status, false)?;
             } else {
                 let status = render(&shown(&status)?);
-                println!("{}{status}", if arguments.watch { CLEAR_SCREEN } else { "" });
+                print::line(format_args!("{}{status}", if arguments.watch { CLEAR_SCREEN } else { "" }))?;
             }
             if !arguments.watch {
                 return Ok(ExitCode::SUCCESS);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 
 use super::shown::ask_shown;
-use super::{files, privilege};
+use super::{files, print, privilege};
 use crate::agent::AUDIT_FILE;
 use crate::agent::admin;
 use crate::agent::context::{Forgotten, forget};
@@ -72,7 +72,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Err(StatusError::NotRunning { .. }) => write(&config, entry, &request)?,
         Err(error) => return Err(error.into()),
     }
-    println!("{} trusts {key} from now on", arguments.connection);
+    print::line(format_args!("{} trusts {key} from now on", arguments.connection))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -137,7 +137,7 @@ fn forget_ended(config: &AgentConfig, entry: &Entry) -> anyhow::Result<ExitCode>
         Err(StatusError::NotRunning { .. }) => forget_on_disk(config, entry)?,
         Err(error) => return Err(error.into()),
     };
-    print!("{}", said(entry, &forgotten));
+    print::text(said(entry, &forgotten))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -484,3 +484,10 @@ pub const FACT_WRITE_EVERY: Duration = Duration::from_secs(1);
 pub const ACK_TIME_WRITE_EVERY: Duration = Duration::from_secs(30);
 /// Audit rows one request may ask for.
 pub const AUDIT_ROWS_MAX: u32 = 10_000;
+
+/// Lines of the log that wait for a reader; more are counted and dropped.
+pub const LOG_QUEUE_BYTES_MAX: usize = 1024 * 1024;
+/// How often a log that cannot be written is tried again.
+pub const LOG_RETRY_EVERY: Duration = Duration::from_secs(1);
+/// How long the end of a process waits for its last lines.
+pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);

@@ -221,7 +221,7 @@ impl Gateway {
         if let Err(error) = self.platform.close().await {
             error!(%error, "the last reports could not be written");
         }
-        info!("gateway stopped");
+        info!("the gateway has stopped");
     }
 
     /// Resolves only when a part of the gateway ends that should not.

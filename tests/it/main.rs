@@ -55,6 +55,7 @@ mod trust;
 mod tunnel_matrix;
 mod two_hosts;
 mod unproven;
+mod unread_log;
 mod wan;
 mod wire;
 mod world;
