@@ -463,7 +463,7 @@ impl Lab {
     /// `adit admin --config gateway.toml …`, which must succeed; gives what it prints.
     pub async fn admin(&self, arguments: &[&str]) -> String {
         let mut command = adit();
-        command.arg("admin").arg("--config").arg(self.config(Part::Gateway)).args(arguments);
+        command.arg("admin").arg("--yes").arg("--config").arg(self.config(Part::Gateway)).args(arguments);
         succeeded(&run(command).await)
     }
 }

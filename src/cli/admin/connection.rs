@@ -85,6 +85,9 @@ async fn party(desk: &Desk, wanted: &str) -> anyhow::Result<(ConnectionView, Act
 
 async fn command(desk: &Desk, wanted: &str, command: Command) -> anyhow::Result<()> {
     let (found, actor) = party(desk, wanted).await?;
+    if matches!(command, Command::Terminate) {
+        desk.confirm(&format!("{} and its grant end for good", found.route()))?;
+    }
     let status = desk.platform.command(&actor, found.id, command).await?;
     desk.done(&format!("{} is {status}", found.route()))
 }

@@ -21,7 +21,9 @@ pub enum AgentError {
     /// Unknown, or of other servers: one answer.
     #[error("there is no such connection")]
     NotFound,
-    #[error("this side holds the secret already or it was deleted; use Rotate Secrets for a new one")]
+    #[error(
+        "this side holds the secret already or it was deleted; run `adit admin connection rotate` for a new one"
+    )]
     SecretUnavailable,
     #[error("the gateway's database did not serve the agent")]
     Platform(#[from] PlatformError),
