@@ -33,7 +33,7 @@ use crate::identity::time::HostClock;
 pub use self::find::Several;
 
 use self::out_file::OutFile;
-use super::{files, privilege};
+use super::{files, print, privilege};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -175,7 +175,7 @@ impl Desk {
                 "{what}, which cannot be undone; nothing was changed: add --yes to do it without being asked"
             );
         }
-        eprint!("{what}, which cannot be undone. Go on? [y/N] ");
+        print::error_text(format_args!("{what}, which cannot be undone. Go on? [y/N] "));
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer).context("cannot read the answer")?;
         if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {

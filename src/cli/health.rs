@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::shown::ask_shown;
-use super::{files, privilege};
+use super::{files, print, privilege};
 use crate::agent::facts::AgentStatus;
 use crate::agent::status::{Answer, Request};
 use crate::agent::working::unready;
