@@ -56,7 +56,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         privilege::act_as_owner(&path, &config.state)?;
         runtime.block_on(agent(&config, arguments))?
     };
-    print::line(&well)?;
+    print::line(well)?;
     Ok(ExitCode::SUCCESS)
 }
 

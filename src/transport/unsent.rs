@@ -102,7 +102,7 @@ fn send_queue(socket: &impl AsFd) -> io::Result<SendQueue> {
 /// As much of it as this kernel knows.
 fn tcp_info(socket: &impl AsFd) -> io::Result<Vec<u8>> {
     let mut info = vec![0_u8; TCP_INFO_BYTES];
-    let mut length = TCP_INFO_BYTES as libc::socklen_t;
+    let mut length = libc::socklen_t::try_from(info.len()).unwrap_or_default();
     let socket = socket.as_fd().as_raw_fd();
     // SAFETY: the kernel writes at most `length` bytes into `info`, which has as many, and then their number.
     let result = unsafe {

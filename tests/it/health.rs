@@ -36,7 +36,7 @@ async fn health_says_by_its_exit_code_whether_connections_work() {
         eventually("the metrics say the same", async || {
             let metrics = lab.metrics(part).await?;
             let works = |line: &str| line.starts_with("adit_entry_working{") && line.ends_with("} 1");
-            let expires = |line: &str| line.starts_with("adit_leaf_expires_seconds ");
+            let expires = |line: &str| line.starts_with("adit_leaf_expiry_timestamp ");
             (metrics.lines().any(works) && metrics.lines().any(expires)).then_some(())
         })
         .await;

@@ -51,6 +51,7 @@ pub enum OriginError {
 
 impl OriginError {
     /// Whether Mirth was merely not heard, and nothing it said stands against it.
+    #[must_use]
     pub const fn is_silence(&self) -> bool {
         matches!(self, Self::Dial { .. } | Self::Timeout { .. } | Self::Broken { .. })
     }

@@ -154,7 +154,7 @@ async fn show(desk: &Desk, wanted: &str) -> anyhow::Result<()> {
                 desk.say(&format!("  {side}        {} of {} ({server})", end.name, end.organization))?;
             }
             None => {
-                desk.say(&format!("  {side}        {}, which has not named a server", end.organization))?
+                desk.say(&format!("  {side}        {}, which has not named a server", end.organization))?;
             }
         }
         desk.say(&format!("    agent-gateway  {}", lamp(&end.link)))?;

@@ -177,7 +177,7 @@ mod tests {
     /// Writes only as often as it is let, and fails where it is told to.
     struct Reader {
         turns: mpsc::Receiver<io::Result<()>>,
-        out: mpsc::Sender<Vec<u8>>,
+        out: mpsc::SyncSender<Vec<u8>>,
     }
 
     impl Write for Reader {
@@ -192,9 +192,9 @@ mod tests {
         }
     }
 
-    fn blocked() -> (LogQueue, mpsc::Sender<io::Result<()>>, mpsc::Receiver<Vec<u8>>) {
-        let (let_write, turns) = mpsc::channel();
-        let (out, written) = mpsc::channel();
+    fn blocked() -> (LogQueue, mpsc::SyncSender<io::Result<()>>, mpsc::Receiver<Vec<u8>>) {
+        let (let_write, turns) = mpsc::sync_channel(64);
+        let (out, written) = mpsc::sync_channel(64);
         (LogQueue::start(Reader { turns, out }, loss_line).unwrap(), let_write, written)
     }
 

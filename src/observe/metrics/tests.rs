@@ -53,7 +53,7 @@ fn a_connection_is_published_whole() {
 #[test]
 fn the_end_of_the_certificate_is_published_as_unix_time() {
     let text = rendered(|| leaf_expires(Timestamp::from_millis(1_800_000_000_500)));
-    assert!(text.contains("adit_leaf_expires_seconds 1800000000\n"), "{text}");
+    assert!(text.contains("adit_leaf_expiry_timestamp 1800000000\n"), "{text}");
 }
 
 #[test]

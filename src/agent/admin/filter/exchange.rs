@@ -228,13 +228,10 @@ impl Passing {
         let mut passed: Option<Passed> = None;
         let mut masking: Option<Masking> = None;
         loop {
-            let part = match next_part(answers).await {
-                Ok(part) => part,
-                Err(_) => {
-                    let is_unsent = masking.is_some_and(|masking| masking.is_unsent());
-                    let cut = |passed: Passed| Downloading::Cut { status: passed.status };
-                    return Err(passed.filter(|_| !is_unsent).map_or(Downloading::Unanswered, cut));
-                }
+            let Ok(part) = next_part(answers).await else {
+                let is_unsent = masking.is_some_and(|masking| masking.is_unsent());
+                let cut = |passed: Passed| Downloading::Cut { status: passed.status };
+                return Err(passed.filter(|_| !is_unsent).map_or(Downloading::Unanswered, cut));
             };
             match part {
                 ResponsePart::Interim => {}
