@@ -193,8 +193,8 @@ mod tests {
     }
 
     fn blocked() -> (LogQueue, mpsc::SyncSender<io::Result<()>>, mpsc::Receiver<Vec<u8>>) {
-        let (let_write, turns) = mpsc::sync_channel(64);
-        let (out, written) = mpsc::sync_channel(64);
+        let (let_write, turns) = mpsc::sync_channel(1024);
+        let (out, written) = mpsc::sync_channel(1024);
         (LogQueue::start(Reader { turns, out }, loss_line).unwrap(), let_write, written)
     }
 
