@@ -159,14 +159,14 @@ mod tests {
         trouble(&entry, true).unwrap_or_default()
     }
 
-    fn fault(what: &str) -> Option<Fault> {
-        Some(Fault { at: Timestamp::from_millis(0), what: what.into() })
+    fn fault(what: &str) -> Fault {
+        Fault { at: Timestamp::from_millis(0), what: what.into() }
     }
 
     #[test]
     fn what_works_has_no_trouble_whatever_went_wrong_before() {
         for side in [Side::Source, Side::Target] {
-            assert_eq!(with(side, |entry| entry.last_error = fault("the tunnel ended")), "");
+            assert_eq!(with(side, |entry| entry.last_error = Some(fault("the tunnel ended"))), "");
         }
     }
 
@@ -189,7 +189,7 @@ mod tests {
     fn a_missing_tunnel_says_why_it_is_missing() {
         let said = with(Side::Source, |entry| {
             (entry.tunnel, entry.mirth, entry.port_open) = (OFF, OFF, false);
-            entry.last_error = fault("cannot bind TCP 127.0.0.1:6661; stop what uses it");
+            entry.last_error = Some(fault("cannot bind TCP 127.0.0.1:6661; stop what uses it"));
         });
         assert!(said.starts_with("there is no tunnel") && said.contains("cannot bind TCP"), "{said}");
     }
