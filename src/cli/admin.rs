@@ -15,7 +15,6 @@ mod output;
 mod peering;
 mod server;
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,14 +25,13 @@ use clap::Subcommand;
 use crate::config::gateway::GatewayConfig;
 use crate::domain::id::OrganizationId;
 use crate::domain::role::Role;
-use crate::domain::visible::visible;
 use crate::gateway::platform::{Actor, Platform};
 use crate::identity::time::HostClock;
 
 pub use self::find::Several;
 
 use self::out_file::OutFile;
-use super::{files, print, privilege};
+use super::{files, privilege};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -46,9 +44,6 @@ pub struct Arguments {
     /// Print JSON instead of text
     #[arg(long, global = true)]
     json: bool,
-    /// Do what cannot be undone without asking first
-    #[arg(long, global = true)]
-    yes: bool,
     #[command(subcommand)]
     noun: Noun,
 }
@@ -107,7 +102,7 @@ async fn serve(
     arguments: Arguments,
     out: Option<OutFile>,
 ) -> anyhow::Result<ExitCode> {
-    let desk = open(config, arguments.acting, arguments.json).await?.answering(arguments.yes);
+    let desk = open(config, arguments.acting, arguments.json).await?;
     let outcome = dispatch(&desk, arguments.noun, out).await;
     desk.platform.close().await?;
     outcome.map(|()| ExitCode::SUCCESS)
@@ -117,7 +112,7 @@ async fn open(config: GatewayConfig, acting: Option<String>, json: bool) -> anyh
     let platform = Platform::open(&config.state, Arc::new(HostClock))
         .await
         .with_context(|| format!("cannot open the platform in `{}`", config.state.display()))?;
-    Ok(Desk { platform, config, acting, json, yes: false })
+    Ok(Desk { platform, config, acting, json })
 }
 
 async fn dispatch(desk: &Desk, noun: Noun, out: Option<OutFile>) -> anyhow::Result<()> {
@@ -156,34 +151,9 @@ struct Desk {
     config: GatewayConfig,
     acting: Option<String>,
     json: bool,
-    yes: bool,
 }
 
 impl Desk {
-    fn answering(self, yes: bool) -> Self {
-        Self { yes, ..self }
-    }
-
-    /// Asks before what cannot be undone; `what` says what will be. Where nobody can answer, only --yes does.
-    fn confirm(&self, what: &str) -> anyhow::Result<()> {
-        if self.yes {
-            return Ok(());
-        }
-        let what = visible(what);
-        if !std::io::stdin().is_terminal() {
-            bail!(
-                "{what}, which cannot be undone; nothing was changed: add --yes to do it without being asked"
-            );
-        }
-        print::error_text(format_args!("{what}, which cannot be undone. Go on? [y/N] "));
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer).context("cannot read the answer")?;
-        if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
-            return Ok(());
-        }
-        bail!("nothing was changed");
-    }
-
     fn operator() -> String {
         format!("adit admin (uid {})", privilege::invoker())
     }

@@ -420,24 +420,13 @@ impl Connection {
         PathHandle::of(self.0.congestion_state()).map(|handle| Arc::downgrade(&handle))
     }
 
-    /// The same, to be kept: quinn copies the whole controller for it.
-    #[must_use]
-    pub fn path(&self) -> Option<Arc<PathHandle>> {
-        PathHandle::of(self.0.congestion_state())
-    }
-
-    /// What the tunnel's liveness is judged by.
-    #[must_use]
-    pub fn counts(&self, path: &PathHandle) -> Counts {
-        counts(&self.0.stats(), path)
-    }
-
     #[must_use]
     pub fn measured(&self) -> Measured {
         let stats = self.0.stats();
         Measured {
             rtt: stats.path.rtt,
             mtu: stats.path.current_mtu,
+            counts: counts(&stats),
             packets_sent: stats.path.sent_packets,
             packets_lost: stats.path.lost_packets,
         }
@@ -485,17 +474,18 @@ pub struct Measured {
     pub mtu: u16,
     pub packets_sent: u64,
     pub packets_lost: u64,
+    /// What the tunnel's liveness is judged by.
+    pub counts: Counts,
 }
 
 /// What is asked and answered on a tunnel. A probe for a larger datagram is no question: where the path
-/// does not carry it, nobody can answer. Nor is an acknowledgement an answer that says nothing new: a peer
-/// that nothing reaches repeats its last ones.
+/// does not carry it, nobody can answer.
 #[must_use]
-pub fn counts(stats: &quinn::ConnectionStats, path: &PathHandle) -> Counts {
+pub fn counts(stats: &quinn::ConnectionStats) -> Counts {
     let (there, back) = (&stats.frame_tx, &stats.frame_rx);
     Counts {
         questions: (there.stream + there.ping).saturating_sub(stats.path.sent_plpmtud_probes),
-        answers: path.acknowledged(),
+        answers: back.acks,
         asked: back.stream + back.ping,
         sent: stats.udp_tx.datagrams,
     }

@@ -174,9 +174,8 @@ impl Tunnel {
 
     /// Does whatever can be done now.
     pub fn drive(&mut self, program: Option<&mut Program>, scene: &mut Scene) {
-        if let Some(path) = &self.path {
-            self.liveness.note_counts(counts(&self.connection.stats(), path), scene.now);
-        }
+        let counts = counts(&self.connection.stats());
+        self.liveness.note_counts(counts, scene.now);
         while let Some(event) = self.connection.poll() {
             self.stirred = true;
             match event {

@@ -4,7 +4,6 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Desk;
-use crate::cli::print;
 use crate::cli::shown::print_json;
 use crate::domain::visible::visible;
 
@@ -19,7 +18,7 @@ impl Desk {
         if self.json {
             print_json(&rows, true)?;
         } else {
-            print::text(table(head.map(str::to_owned), rows.iter().map(cells).collect()))?;
+            print!("{}", table(head.map(str::to_owned), rows.iter().map(cells).collect()));
         }
         Ok(())
     }
@@ -29,7 +28,7 @@ impl Desk {
         if self.json {
             print_json(&json!({ "id": id.to_string() }), false)?;
         } else {
-            self.say(&id.to_string())?;
+            self.say(&id.to_string());
         }
         Ok(())
     }
@@ -38,15 +37,15 @@ impl Desk {
         if self.json {
             print_json(&json!({ "done": what }), false)?;
         } else {
-            self.say(what)?;
+            self.say(what);
         }
         Ok(())
     }
 
     /// One line, whatever names are in it.
     #[expect(clippy::unused_self, reason = "reads as the other outputs do")]
-    pub(super) fn say(&self, line: &str) -> anyhow::Result<()> {
-        Ok(print::line(visible(line))?)
+    pub(super) fn say(&self, line: &str) {
+        println!("{}", visible(line));
     }
 }
 
