@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 
 use adit::domain::connection::Protocol;
-use tokio::net::TcpListener;
 
 use super::lab::{Lab, Part, adit, mirth, run};
 
@@ -26,26 +25,6 @@ async fn trust(lab: &Lab, part: Part, peer: Part) {
 fn line<'a>(said: &'a str, word: &str, of: &str) -> &'a str {
     let found = said.lines().find(|line| line.starts_with(word) && line.contains(of));
     found.unwrap_or_else(|| panic!("no line `{word} … {of}` in\n{said}"))
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_check_right_after_the_start_waits_for_the_first_attempts() {
-    let mirth = mirth().await;
-    let mut lab = Lab::to(Protocol::Mllp, mirth.address()).await;
-    for (part, peer) in [(Part::A, Part::B), (Part::B, Part::A)] {
-        trust(&lab, part, peer).await;
-    }
-    for part in [Part::A, Part::B] {
-        lab.kill(part);
-    }
-    for part in [Part::A, Part::B] {
-        lab.start(part);
-    }
-    for part in [Part::A, Part::B] {
-        let (said, is_fine) = check(&lab, part).await;
-        line(&said, "ok", "works");
-        assert!(is_fine && said.contains("0 problems"), "{said}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,18 +69,4 @@ async fn a_gateway_that_refuses_is_no_firewalls_doing() {
     line(&said, "PROBLEM", "gateway: the control link is down");
     // The tunnel lives on.
     assert!(!said.contains("no tunnel"), "{said}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_taken_port_is_named_though_the_agent_runs() {
-    let mirth = mirth().await;
-    let mut lab = Lab::written(&[(Protocol::Mllp, mirth.address())]);
-    let taken = TcpListener::bind(lab.port(0)).await.unwrap();
-    lab.start_all().await;
-    lab.entry_becomes(Part::A, 0, "the port is missed", |entry| entry.last_error.is_some()).await;
-    let (said, is_fine) = check(&lab, Part::A).await;
-    line(&said, "PROBLEM", "cannot bind TCP");
-    assert!(!is_fine);
-    drop(taken);
-    lab.port_open(0).await;
 }
