@@ -43,8 +43,14 @@ fn policy_trouble(entry: &EntryStatus, has_link: bool) -> Option<String> {
              prints",
             reason(entry, "the type, side, peer, protocol or access differs")
         )),
-        _ if has_link => Some("the gateway has not said yet what it may do; wait a moment".into()),
-        _ => Some("no gateway has said yet what it may do; the control link must come up first".into()),
+        // What holds the entry up before any rule counts, such as a taken port, is known here.
+        _ if has_link => {
+            Some(reason(entry, "the gateway has not said yet what it may do; wait a moment").into())
+        }
+        _ => Some(
+            reason(entry, "no gateway has said yet what it may do; the control link must come up first")
+                .into(),
+        ),
     }
 }
 
@@ -183,6 +189,15 @@ mod tests {
             let said = with(Side::Source, |entry| entry.status = status.into());
             assert!(said.contains(expected), "{status}: {said}");
         }
+    }
+
+    #[test]
+    fn a_port_that_could_not_be_bound_is_named_before_any_rule_counts() {
+        let said = with(Side::Source, |entry| {
+            entry.status = String::new();
+            entry.last_error = Some(fault("cannot bind TCP 127.0.0.1:6661; stop what uses it"));
+        });
+        assert_eq!(said, "cannot bind TCP 127.0.0.1:6661; stop what uses it");
     }
 
     #[test]

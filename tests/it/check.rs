@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use adit::domain::connection::Protocol;
+use tokio::net::TcpListener;
 
 use super::lab::{Lab, Part, adit, mirth, run};
 
@@ -57,7 +58,7 @@ async fn a_key_that_nobody_compared_is_a_problem_with_the_command_that_ends_it()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_that_refuses_is_no_firewalls_doing() {
+async fn a_gateway_that_is_away_is_named_and_the_tunnel_lives_on() {
     let mirth = mirth().await;
     let mut lab = Lab::to(Protocol::Mllp, mirth.address()).await;
     lab.kill(Part::Gateway);
@@ -67,6 +68,19 @@ async fn a_gateway_that_refuses_is_no_firewalls_doing() {
     .await;
     let (said, _) = check(&lab, Part::A).await;
     line(&said, "PROBLEM", "gateway: the control link is down");
-    // The tunnel lives on.
     assert!(!said.contains("no tunnel"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_port_is_named_though_the_agent_runs() {
+    let mirth = mirth().await;
+    let mut lab = Lab::written(&[(Protocol::Mllp, mirth.address())]);
+    let taken = TcpListener::bind(lab.port(0)).await.unwrap();
+    lab.start_all().await;
+    lab.entry_becomes(Part::A, 0, "the port is missed", |entry| entry.last_error.is_some()).await;
+    let (said, is_fine) = check(&lab, Part::A).await;
+    line(&said, "PROBLEM", "cannot bind TCP");
+    assert!(!is_fine);
+    drop(taken);
+    lab.port_open(0).await;
 }
