@@ -193,6 +193,10 @@ impl XmlMasker {
             self.marked += 1;
             text = &text[1..];
         }
+        if !text.is_empty() {
+            // A mark that does not come first is none, wherever the answer is cut.
+            self.marked = BYTE_ORDER_MARK.len();
+        }
         if text.trim_ascii().is_empty() { Ok(()) } else { Err(BROKEN) }
     }
 

@@ -31,6 +31,15 @@ fn the_text_of_a_credentials_element_is_masked() {
 }
 
 #[test]
+fn a_byte_order_mark_passes_in_the_first_place_alone_however_the_answer_is_cut() {
+    check("\u{feff}<password>x</password>", "\u{feff}<password>********</password>");
+    check_stays("\u{feff}\n<a/>");
+    for late in ["\t\u{feff}<a/>", "\n\u{feff}", " \u{feff} <a/>", "\u{feff}\u{feff}<a/>"] {
+        check_refused(late, BROKEN);
+    }
+}
+
+#[test]
 fn what_stands_beside_it_passes_as_it_is() {
     check_stays("<c>\r\n  <host>h&lt;&#xd;é</host><password/><password></password><port>1</port>\n</c>");
     check_stays("<c><quoteToken>&quot;</quoteToken><quoteEscapeToken>\\</quoteEscapeToken></c>");
