@@ -53,8 +53,8 @@ pub fn whole(
 /// Masks one answer's body, piece by piece.
 #[derive(Debug)]
 pub enum Masker {
-    /// Of a type that says nothing: its first characters, until they tell XML and JSON from what has no
-    /// names.
+    /// Of a type that says nothing: its first bytes after space and byte order marks, until they tell XML
+    /// and JSON from what has no names.
     Unseen(Scope, Vec<u8>),
     Xml(Box<XmlMasker>),
     Json(Box<JsonMasker>),
@@ -102,16 +102,15 @@ impl Masker {
         match self {
             Self::Unseen(scope, first) => {
                 first.extend_from_slice(piece);
+                // Says no more than nothing, and is kept out of what tells: how an answer is cut must not.
+                let told_from = says_nothing(first);
+                out.extend_from_slice(&first[..told_from]);
+                first.drain(..told_from);
                 if first.len() < FIRST_BYTES {
                     return Ok(());
                 }
                 let (scope, first) = (*scope, std::mem::take(first));
                 *self = Self::of_first(scope, &first)?;
-                // Nothing but space says no more than nothing.
-                if matches!(self, Self::Unseen(..)) {
-                    out.extend_from_slice(&first);
-                    return Ok(());
-                }
                 self.mask(&first, out)
             }
             Self::Xml(masker) => masker.mask(piece, out),
@@ -133,16 +132,12 @@ impl Masker {
     /// Appends what is left once the answer is whole.
     pub fn finish(self, out: &mut BytesMut) -> Result<(), Unmaskable> {
         match self {
-            Self::Unseen(scope, first) => match Self::of_first(scope, &first)? {
-                Self::Unseen(..) => {
-                    out.extend_from_slice(&first);
-                    Ok(())
-                }
-                mut seen => {
-                    seen.mask(&first, out)?;
-                    seen.finish(out)
-                }
-            },
+            Self::Unseen(_, first) if first.is_empty() => Ok(()),
+            Self::Unseen(scope, first) => {
+                let mut seen = Self::of_first(scope, &first)?;
+                seen.mask(&first, out)?;
+                seen.finish(out)
+            }
             Self::Text => Ok(()),
             Self::Xml(masker) => masker.finish(out),
             Self::Json(masker) => masker.finish(out),
@@ -153,26 +148,34 @@ impl Masker {
         }
     }
 
+    /// `first` begins with neither space nor a byte order mark.
     fn of_first(scope: Scope, first: &[u8]) -> Result<Self, Unmaskable> {
         let is_wide = match first {
             [0xfe, 0xff, ..] | [0xff, 0xfe, ..] => true,
-            [0, byte, ..] | [byte, 0, ..] => begins(*byte),
+            [0, byte, ..] | [byte, 0, ..] => begins(*byte) || byte.is_ascii_whitespace(),
             _ => false,
         };
         if is_wide {
             return Err(unmaskable("Mirth's answer is in a charset that is not read here."));
         }
-        let first = first.strip_prefix(BYTE_ORDER_MARK).unwrap_or(first);
-        Ok(match first.trim_ascii_start().first() {
-            None => Self::Unseen(scope, Vec::new()),
+        Ok(match first.first() {
             Some(b'<') => Self::Xml(Box::new(XmlMasker::new(scope))),
             Some(byte) if begins(*byte) => Self::Json(Box::new(JsonMasker::new(scope))),
-            Some(_) => Self::Text,
+            _ => Self::Text,
         })
     }
 }
 
-/// Bytes that tell what an answer of no type is: a byte order mark and one character.
+/// How many bytes of space and whole byte order marks `bytes` begins with.
+fn says_nothing(bytes: &[u8]) -> usize {
+    let mut rest = bytes.trim_ascii_start();
+    while let Some(after) = rest.strip_prefix(BYTE_ORDER_MARK) {
+        rest = after.trim_ascii_start();
+    }
+    bytes.len() - rest.len()
+}
+
+/// Bytes that tell what an answer of no type is: one more than a byte order mark that is none after all.
 const FIRST_BYTES: usize = 4;
 
 /// Whether XML or JSON with names begins with it.

@@ -43,6 +43,43 @@ fn the_type_says_how_an_answer_is_read_and_its_first_character_where_none_does()
 }
 
 #[test]
+fn what_an_answer_of_no_type_is_taken_for_does_not_depend_on_how_it_is_cut() {
+    let secret = "<password>x</password>";
+    for lead in [
+        "",
+        "\t",
+        "\t\t\t\t",
+        "     ",
+        "\u{feff}",
+        "\u{feff} \u{feff}",
+        " \u{feff}",
+        "\0",
+        "\t\t\t\t\0",
+        "a",
+        "  a",
+    ] {
+        let body = format!("{lead}{secret}");
+        let body = body.as_bytes();
+        let bytewise = masked(None, body);
+        for cut in 0..=body.len() {
+            let mut masker = Masker::new(Scope::Named, None, None).unwrap();
+            let mut out = BytesMut::new();
+            let (before, after) = body.split_at(cut);
+            let passed = masker.mask(before, &mut out).and_then(|()| masker.mask(after, &mut out));
+            let passed = passed.and_then(|()| masker.finish(&mut out)).map(|()| out.to_vec());
+            assert_eq!(passed, bytewise, "{lead:?} cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn wide_characters_do_not_hide_behind_space() {
+    for wide in [&b"    \0<\0a"[..], b"\n\0<\0a\0", b"\0\n\0<\0a", b"  \xfe\xff\0<"] {
+        assert_eq!(masked(None, wide), Err(WIDE), "{wide:?}");
+    }
+}
+
+#[test]
 fn what_is_compressed_or_in_another_charset_does_not_pass() {
     for charset in ["utf-16", "UTF-16LE", "utf-7", "ebcdic-cp-us", "shift_jis"] {
         assert_eq!(
