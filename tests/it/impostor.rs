@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 
 use adit::agent::state::{AgentState, Enrolment};
 use adit::config::agent::Congestion;
@@ -116,6 +117,10 @@ fn udp_port(lab: &Lab, part: Part) -> u16 {
     kept.trim().parse().unwrap()
 }
 
+/// When a dial that nobody answers is given up for the next, as an agent does: a dial's tag is made once, of the
+/// secret that the peer answered by last, and no gateway tells an impostor that its connection has ended.
+const DIAL_AGAIN_AFTER: Duration = Duration::from_secs(10);
+
 /// Dials the peer and tries to open `connection` with `secret`.
 pub async fn open_tunnel(
     place: &Place,
@@ -125,8 +130,15 @@ pub async fn open_tunnel(
     version: u16,
 ) -> Result<(Connection, Proof), TransportError> {
     let own_leaf = endpoint.credentials().identity.leaf_hash();
-    let dialling = timeout(HANG_LIMIT, endpoint.connect_tunnel(place.peer_route, place.peer));
-    let link = dialling.await.expect("the peer answers the dial")?;
+    let dialling = async {
+        loop {
+            let dial = timeout(DIAL_AGAIN_AFTER, endpoint.connect_tunnel(place.peer_route, place.peer));
+            if let Ok(outcome) = dial.await {
+                break outcome;
+            }
+        }
+    };
+    let link = timeout(HANG_LIMIT, dialling).await.expect("the peer answers a dial")?;
     let peer = link.peer(&place.trust)?;
     let exporter = link.exporter()?;
     let proof = open::proof(secret, &exporter, connection, Side::Source, &own_leaf, &peer.leaf_hash());
