@@ -12,20 +12,22 @@ pub mod hold;
 pub mod local_users;
 pub mod observe;
 pub mod paths;
-pub mod refusals;
 pub mod source;
 pub mod standing;
 pub mod state;
 pub mod status;
 pub mod target;
 pub mod trouble;
+pub mod trust;
 pub mod tunnels;
 pub mod untaken;
 pub mod uplink;
+pub mod voices;
 pub mod ways;
+pub mod working;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +56,7 @@ use crate::identity::time::{HostClock, LearntClock, TimeSource};
 use crate::observe::audit::{AuditEntry, AuditError, AuditFile};
 use crate::observe::metrics;
 use crate::store::folder;
+use crate::transport::any_address::bind_any;
 use crate::transport::endpoint::{AgentEndpoint, Credentials, TransportError, TunnelSettings};
 use crate::transport::routes::{OwnEnd, Routes};
 use crate::transport::socket::AgentSocket;
@@ -108,7 +111,7 @@ impl Agent {
         let audit = AuditFile::open(&config.state.join(AUDIT_FILE))?;
         let clock = Arc::new(LearntClock::new(HostClock, state.clock_offset_millis()?));
         let was_enrolled = state.enrolment()?.is_some();
-        let enrolment = enrol::identify(&state, config.connector.as_deref()).await?;
+        let enrolment = enrol::await_identity(&state, config.connector.as_deref()).await?;
         let (identity, trust) = state.identity(&enrolment)?;
         if clock.drop_bad_offset(identity.validity(&trust).ok()) {
             tracing::warn!(
@@ -179,6 +182,7 @@ impl Agent {
 
     /// Stops in order: peers are told, open sockets are reset.
     pub async fn shutdown(mut self) {
+        self.context.begin_stopping();
         self.context.endpoint.close(CLOSE_TIMEOUT).await;
         self.tasks.shutdown().await;
     }
@@ -216,6 +220,10 @@ async fn publish(context: Arc<Context>) {
     let mut turns = tokio::time::interval(PUBLISH_EVERY);
     loop {
         turns.tick().await;
+        let credentials = context.endpoint.credentials();
+        if let Ok((_, expires)) = credentials.identity.validity(&credentials.trust) {
+            metrics::leaf_expires(expires);
+        }
         for entry in context.entries.all() {
             let sample = entry.facts.sample(entry.side == Side::Target, entry.config.carries.protocol());
             metrics::connection(entry.config.name.as_str(), &sample);
@@ -264,17 +272,7 @@ fn bind_lasting(state: &AgentState, listen: SocketAddr) -> Result<UdpSocket, Age
 
 /// A host without IPv6 gets its IPv4 counterpart of "any address".
 fn bind_udp(address: SocketAddr) -> Result<UdpSocket, AgentError> {
-    let bound = bind_dual_stack(address);
-    let bound = match bound {
-        Err(error)
-            if address.ip() == std::net::Ipv6Addr::UNSPECIFIED
-                && error.kind() != io::ErrorKind::AddrInUse =>
-        {
-            UdpSocket::bind((Ipv4Addr::UNSPECIFIED, address.port()))
-        }
-        bound => bound,
-    };
-    bound.map_err(|source| AgentError::Bind { address, source })
+    bind_any(address, bind_dual_stack).map_err(|source| AgentError::Bind { address, source })
 }
 
 fn bind_dual_stack(address: SocketAddr) -> io::Result<UdpSocket> {

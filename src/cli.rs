@@ -1,7 +1,5 @@
 //! The command line: arguments in, one file per command, the error chain printed once.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "commands speak to people on the terminal")]
-
 mod admin;
 mod agent;
 mod check;
@@ -9,13 +7,17 @@ mod demo;
 mod explain;
 mod files;
 mod gateway;
+mod health;
 mod lab;
 mod path;
+mod print;
 mod privilege;
 mod shown;
+mod signals;
 mod status;
 mod trust;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -24,6 +26,7 @@ use self::admin::Several;
 use self::files::FileError;
 use crate::config::ConfigProblems;
 use crate::domain::visible::{visible, visible_lines};
+use crate::observe::log;
 
 /// The exit code of a command line that cannot be read, as clap has it.
 const USAGE: u8 = 2;
@@ -51,6 +54,8 @@ enum Command {
     Status(status::Arguments),
     /// Check configuration, certificates, permissions, ports and reachability
     Check(check::Arguments),
+    /// Say by an exit code whether a running agent or gateway is well; for probes
+    Health(health::Arguments),
     /// Accept a peer's public key, or that of this host's Mirth, after comparing it
     Trust(trust::Arguments),
     /// Choose the path to a peer while the agent runs
@@ -68,10 +73,18 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         // It repeats what was typed, or what a script took from elsewhere.
         Err(error) if error.use_stderr() => {
-            eprint!("{}", visible_lines(&error.render().to_string()));
+            print::error_text(visible_lines(&error.render().to_string()));
             return ExitCode::from(USAGE);
         }
-        Err(error) => error.exit(),
+        // Help and version, whose reader may be gone.
+        Err(error) => {
+            let printed = if std::io::stdout().is_terminal() {
+                print::text(error.render().ansi())
+            } else {
+                print::text(error.render())
+            };
+            return printed.map_or_else(|error| ended(&error.into()), |()| ExitCode::SUCCESS);
+        }
     };
     let outcome = match arguments.command {
         Command::Agent(arguments) => agent::run(&arguments),
@@ -80,15 +93,28 @@ pub fn main() -> ExitCode {
         Command::Lab(arguments) => lab::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Health(arguments) => health::run(&arguments),
         Command::Trust(arguments) => trust::run(&arguments),
         Command::Path(arguments) => path::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Admin(arguments) => admin::run(arguments),
     };
-    outcome.unwrap_or_else(|error| {
-        eprintln!("adit: {}", chain(&error));
-        ExitCode::FAILURE
-    })
+    let code = outcome.unwrap_or_else(|error| ended(&error));
+    log::flush();
+    code
+}
+
+/// Says why the command failed, unless only its reader is gone.
+fn ended(error: &anyhow::Error) -> ExitCode {
+    if let Some(code) = print::quiet_end(error) {
+        return code;
+    }
+    let text = format!("adit: {}", chain(error));
+    // A service whose log nobody reads must still end.
+    if !log::write_plain(&text) {
+        print::error_text(format_args!("{text}\n"));
+    }
+    ExitCode::FAILURE
 }
 
 /// The error with its causes on one line, whatever names are in it; a list keeps its lines.

@@ -27,4 +27,5 @@ pub mod stranger;
 pub mod text;
 pub mod token_bucket;
 pub mod token_buckets;
+pub mod unacknowledged;
 pub mod written;

@@ -8,6 +8,7 @@
 //! `protocol`; here it is done.
 
 pub mod admission;
+pub mod any_address;
 pub mod congestion;
 mod connection_ids;
 pub mod duplex;
@@ -15,6 +16,7 @@ pub mod endpoint;
 mod followers;
 pub mod gateway_socket;
 mod handshake;
+pub mod happy_eyeballs;
 pub mod link;
 pub mod newcomers;
 pub mod opening;

@@ -39,6 +39,7 @@ main() {
     # Full counts load the machine; beside each other they would measure its patience.
     suite "tests" cargo test --locked --no-fail-fast -- ${long:+--test-threads=1}
     suite "interop" interop
+    suite "docker" bash tests/docker/run.sh "$target/debug/adit"
     suite "fuzzing" bash tests/fuzz/run.sh "$([[ $long ]] && echo 300 || echo 15)"
     if [[ $long ]]; then
         suite "bench codec" cargo bench --locked --bench codec
@@ -187,7 +188,7 @@ suite() {
     echo "== $name"
     "$@" 2>&1 | tee "$log"
     status=${PIPESTATUS[0]}
-    read -r good bad < <(sed -nE 's/^(test result: .*\. |interop: )([0-9]+) passed[;,] ([0-9]+) failed.*/\2 \3/p' "$log" |
+    read -r good bad < <(sed -nE 's/^(test result: .*\. |interop: |docker: )([0-9]+) passed[;,] ([0-9]+) failed.*/\2 \3/p' "$log" |
         awk '{ good += $1; bad += $2 } END { print good + 0, bad + 0 }')
     if [[ $status -ne 0 ]]; then
         failures+=("$name")

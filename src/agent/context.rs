@@ -13,8 +13,8 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::entries::{Entries, LiveEntry};
 use super::facts::{Fault, Lamp};
 use super::paths::Paths;
-use super::refusals::Refusals;
 use super::state::{AgentState, Enrolment, HeldSecret, StateError};
+use super::trust::{self, TrustRefusal};
 use super::untaken::{Untaken, UntakenWords};
 use crate::config::agent::{AdminManaged, Entry};
 use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
@@ -26,6 +26,7 @@ use crate::identity::time::{LearntClock, TimeSource};
 use crate::observe::audit::{AuditEntry, AuditError, AuditFile};
 use crate::protocol::control::{PeerRefusal, Rule, ToGateway};
 use crate::protocol::rules::{Concerns, RuleBook};
+use crate::protocol::written::Written;
 use crate::transport::endpoint::AgentEndpoint;
 use crate::transport::routes::Routes;
 
@@ -52,6 +53,8 @@ pub struct Context {
     told: Arc<Mutex<Arc<RuleBook>>>,
     /// The rules could not be written.
     rules_unkept: AtomicBool,
+    /// What ends from now on ends by order: it is no fault.
+    is_stopping: AtomicBool,
     /// What a gateway said for good was undone here, and it has not said all anew since.
     undone: AtomicBool,
     /// The last of each connection first.
@@ -62,7 +65,11 @@ pub struct Context {
     confirmed: Mutex<Option<Instant>>,
     outbox: mpsc::Sender<ToGateway>,
     link: Mutex<LinkFacts>,
-    refusals: Mutex<Refusals>,
+    refusals: Mutex<Written<RefusalKind>>,
+    /// Handshakes that failed, by what was wrong: strangers have a say in it, so they are apart.
+    handshakes: Mutex<Written<String>>,
+    /// The key that each peer of the file showed last.
+    shown_keys: Mutex<BTreeMap<ServerId, KeyFingerprint>>,
     untaken: Mutex<UntakenWords>,
 }
 
@@ -104,6 +111,7 @@ impl Context {
             rules: watch::Sender::new(Arc::clone(&rules)),
             told: Arc::new(Mutex::new(rules)),
             rules_unkept: AtomicBool::new(false),
+            is_stopping: AtomicBool::new(false),
             undone: AtomicBool::new(false),
             secrets: watch::Sender::new(state.all_secrets()?),
             known_keys: Arc::new(Mutex::new(known_keys)),
@@ -111,7 +119,12 @@ impl Context {
             confirmed: Mutex::default(),
             outbox: parts.outbox,
             link: Mutex::default(),
-            refusals: Mutex::default(),
+            refusals: Mutex::new(Written::every(limits::REPEATS_WRITTEN_EVERY, limits::REFUSAL_KINDS_MAX)),
+            handshakes: Mutex::new(Written::every(
+                limits::REPEATS_WRITTEN_EVERY,
+                limits::HANDSHAKE_KINDS_MAX,
+            )),
+            shown_keys: Mutex::default(),
             untaken: Mutex::default(),
             state,
         }))
@@ -328,7 +341,27 @@ impl Context {
 
     #[must_use]
     pub fn check_key(&self, connection: ConnectionId, shown: KeyFingerprint) -> Verdict {
-        lock(&self.known_keys).check(connection, shown)
+        let keys = lock(&self.known_keys);
+        match keys.check(connection, shown) {
+            Verdict::FirstContact if self.is_compared(&keys, connection, shown) => {
+                Verdict::Known { verified: true }
+            }
+            verdict => verdict,
+        }
+    }
+
+    /// Whether a person compared this key for another connection with the same peer.
+    fn is_compared(&self, keys: &KnownKeys, connection: ConnectionId, shown: KeyFingerprint) -> bool {
+        let Some(entry) = self.entries.get(connection) else { return false };
+        self.entries.all().filter(|other| other.config.peer == entry.config.peer).any(|other| {
+            let known = keys.get(other.config.id);
+            other.config.peer_key == Some(shown) || known.is_some_and(|it| it.key == shown && it.verified)
+        })
+    }
+
+    /// Remembers the key that the peer of an entry showed.
+    pub fn note_shown_key(&self, peer: ServerId, shown: KeyFingerprint) {
+        lock(&self.shown_keys).insert(peer, shown);
     }
 
     #[must_use]
@@ -339,25 +372,49 @@ impl Context {
     /// Pins a key at first contact, after the proofs. Another one may have been met or trusted since
     /// the key was checked.
     pub async fn meet_key(&self, connection: ConnectionId, key: KeyFingerprint) -> Verdict {
-        let verdict = lock(&self.known_keys).meet(connection, key);
+        let (verdict, is_compared) = {
+            let mut keys = lock(&self.known_keys);
+            let is_compared = self.is_compared(&keys, connection, key);
+            let verdict = keys.meet(connection, key);
+            if verdict == Verdict::FirstContact && is_compared {
+                keys.trust(connection, key);
+            }
+            (verdict, is_compared)
+        };
         if verdict != Verdict::FirstContact {
             return verdict;
         }
-        tracing::warn!(%connection, %key, "first contact with an unverified key; compare it with the peer by phone, then run `adit trust`");
+        if !is_compared {
+            self.warn_of_first_contact(connection, key);
+        }
         if let Err(error) = self.store_known_keys().await {
             tracing::error!(%error, "the known keys could not be kept");
         }
         verdict
     }
 
-    /// A person compared the key out of band.
-    pub async fn trust_key(&self, connection: ConnectionId, key: KeyFingerprint) -> Result<(), StateError> {
-        if let Some(entry) = self.entries.get(connection) {
-            let peer = entry.config.peer;
-            self.write_audit(AuditEntry::key_trusted(self.clock.now(), connection, peer, key)).await;
-        }
-        lock(&self.known_keys).trust(connection, key);
-        self.store_known_keys().await
+    fn warn_of_first_contact(&self, connection: ConnectionId, key: KeyFingerprint) {
+        let name = self.entries.get(connection).map(|entry| tracing::field::display(&entry.config.name));
+        tracing::warn!(connection = name, %key, "first contact with an unverified key; compare it with the peer by phone, then run `adit trust`");
+    }
+
+    /// A person compared the key out of band. Returns the names of the connections with the same peer for
+    /// which that counts, too.
+    pub async fn trust_key(
+        &self,
+        connection: ConnectionId,
+        key: KeyFingerprint,
+        force: bool,
+    ) -> Result<Vec<String>, TrustError> {
+        let Some(entry) = self.entries.get(connection) else { return Err(TrustError::NotListed) };
+        let (peer, own) = (entry.config.peer, self.endpoint.credentials().identity.key().fingerprint());
+        let shown = lock(&self.shown_keys).get(&peer).copied();
+        trust::judge(&entry.config, key, Some(own), shown, force)?;
+        self.write_audit(AuditEntry::key_trusted(self.clock.now(), connection, peer, key)).await;
+        let entries = self.entries.all().map(|entry| &entry.config);
+        let also = trust::trust(&mut lock(&self.known_keys), entries, &entry.config, key);
+        self.store_known_keys().await?;
+        Ok(also)
     }
 
     /// The key of the managed Mirth: the file's own, or the one that a person trusted.
@@ -425,11 +482,24 @@ impl Context {
         *lock(&self.confirmed) = Some(Instant::now());
     }
 
+    /// What ends from now on is not warned about.
+    pub fn begin_stopping(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Relaxed)
+    }
+
     /// Remembers why the link is away; the same reason again is only remembered.
     pub fn note_link_fault(&self, what: String) {
         let mut link = lock(&self.link);
         if link.last_error.as_ref().is_none_or(|fault| fault.what != what) {
-            tracing::warn!("the gateway is away: {what}");
+            if self.is_stopping() {
+                tracing::debug!("the gateway is away: {what}");
+            } else {
+                tracing::warn!("the gateway is away: {what}");
+            }
         }
         link.last_error = Some(Fault { at: self.clock.now(), what });
     }
@@ -438,7 +508,10 @@ impl Context {
 
     /// Remembers and logs what went wrong with an entry; the same again is only remembered.
     pub fn note_fault(&self, entry: &LiveEntry, what: &str) {
-        if entry.facts.note_fault(self.clock.now(), what) {
+        let is_new = entry.facts.note_fault(self.clock.now(), what);
+        if is_new && self.is_stopping() {
+            tracing::debug!(connection = %entry.config.name, "{what}");
+        } else if is_new {
             tracing::warn!(connection = %entry.config.name, "{what}");
         }
     }
@@ -450,8 +523,9 @@ impl Context {
         peer: Option<ServerId>,
         reason: PeerRefusal,
     ) {
-        if self.audit_refusal(connection, peer, Some(reason), &reason.to_string()).await {
-            self.tell_gateway(ToGateway::RefusedPeer { connection, peer, reason });
+        if let Some(left_out) = self.audit_refusal(connection, peer, Some(reason), &reason.to_string()).await
+        {
+            self.tell_gateway(ToGateway::RefusedPeer { connection, peer, reason, left_out });
         }
     }
 
@@ -465,24 +539,31 @@ impl Context {
         self.audit_refusal(connection, peer, None, reason).await;
     }
 
-    /// Whether the refusal was recorded: of one kind only so many a minute are, all are counted.
+    /// Records the first refusal of a kind, and then once an hour how many there were. Returns how many
+    /// were left out since the last, where this one was recorded.
     async fn audit_refusal(
         &self,
         connection: Option<ConnectionId>,
         peer: Option<ServerId>,
         kind: Option<PeerRefusal>,
         reason: &str,
-    ) -> bool {
+    ) -> Option<u64> {
         metrics::counter!(crate::observe::metrics::PEER_REFUSALS).increment(1);
-        let Some(left_out) = lock(&self.refusals).handle(peer, kind, Instant::now()) else { return false };
+        // A peer may name any connection; only this file's are told apart.
+        let known = connection.filter(|connection| self.entries.get(*connection).is_some());
+        let now = Instant::now();
+        let left_out = match kind {
+            Some(kind) => lock(&self.refusals).handle((peer, known, kind), now),
+            None => lock(&self.handshakes).handle(reason.to_owned(), now),
+        }?;
         let reason = match left_out {
             0 => reason.to_owned(),
-            left_out => format!("{reason} ({left_out} more like it were not written)"),
+            left_out => format!("{reason} ({left_out} more like it since the last such line)"),
         };
         let (named, by) = (connection.map(tracing::field::display), peer.map(tracing::field::display));
         tracing::warn!(connection = named, peer = by, reason, "refused a peer");
         self.write_audit(AuditEntry::peer_refused(self.clock.now(), connection, peer, &reason)).await;
-        true
+        Some(left_out)
     }
 
     /// P2P goes on without its audit file; the alarm is loud (I9).
@@ -530,6 +611,20 @@ fn concerns(entries: &Entries, known: &KnownKeys) -> Concerns {
         connections: entries.all().map(|entry| entry.config.id).collect(),
         keys: known.keys().chain(pinned).collect(),
     }
+}
+
+/// Who was refused, at which of this file's connections, and why.
+type RefusalKind = (Option<ServerId>, Option<ConnectionId>, PeerRefusal);
+
+/// Why a key is not trusted from now on.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    #[error(transparent)]
+    Refused(#[from] TrustRefusal),
+    #[error("the running agent does not have this connection; restart it, so that it reads its file")]
+    NotListed,
+    #[error(transparent)]
+    Unkept(#[from] StateError),
 }
 
 /// What a person undid.

@@ -6,6 +6,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Seek, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,11 +14,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::http::response::Parts;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
-use tracing::info;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{info, warn};
 use zeroize::Zeroizing;
 
 use super::state::{AgentState, Enrolment, StateError, token_mark};
@@ -25,16 +29,27 @@ use crate::config::connector::{Connector, without_token};
 use crate::config::{ConfigProblems, HostPort};
 use crate::domain::limits::{CONFIG_BYTES_MAX, ENROL_BODY_BYTES_MAX, ENROL_TIMEOUT};
 use crate::domain::secret::RegistrationToken;
+use crate::identity::chance;
 use crate::identity::error::IdentityError;
 use crate::identity::key::KeyPair;
 use crate::identity::name::PeerName;
 use crate::identity::tls::{Identity, Trust, enrol_client_config, refusal};
+use crate::protocol::backoff::Backoff;
 use crate::protocol::enrol::{self, Granted, Refused};
 use crate::store::regular;
+use crate::transport::happy_eyeballs::first_of;
 use crate::transport::tls::connect_enrol;
 
-/// Name resolution and TCP connect, for each address.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Name resolution, for each name.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+/// The longest wait that a gateway may ask for.
+const RETRY_AFTER_MAX: Duration = Duration::from_mins(10);
+/// What a gateway means that says "too many requests" without a time.
+const RETRY_AFTER_DEFAULT: Duration = Duration::from_mins(1);
+/// How often a wait is told in the log.
+const SAID_EVERY: Duration = Duration::from_mins(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum EnrolError {
@@ -60,6 +75,8 @@ pub enum EnrolError {
     NotTheGateway { address: HostPort, source: IdentityError },
     #[error("the gateway at {address} refused to enrol this agent: {answer}")]
     Refused { address: HostPort, answer: String },
+    #[error("the gateway at {address} cannot enrol this agent at present: {answer}")]
+    NotNow { address: HostPort, answer: String, retry_after: Option<Duration> },
     #[error("cannot sign the request for a certificate")]
     Signing { source: IdentityError },
     #[error(
@@ -68,11 +85,53 @@ pub enum EnrolError {
     Nonsense { address: HostPort, what: String },
 }
 
+impl EnrolError {
+    /// Whether the same request may succeed later without anybody changing this host.
+    const fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::NotNow { .. })
+    }
+
+    const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::NotNow { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
 /// An address that did not lead to an answer, and why.
 #[derive(Debug)]
 pub struct Attempt {
     pub address: HostPort,
     pub why: String,
+}
+
+/// As [`identify`], but waits while the network or the gateway is away: an agent that exits would
+/// have to be started by hand where nothing restarts it.
+pub async fn await_identity(state: &AgentState, connector: Option<&Path>) -> Result<Enrolment, EnrolError> {
+    patiently(|| identify(state, connector), chance::draw).await
+}
+
+/// Repeats `attempt` until it succeeds or fails for a reason that no repetition changes.
+async fn patiently<T>(
+    mut attempt: impl AsyncFnMut() -> Result<T, EnrolError>,
+    mut draw: impl FnMut() -> f64,
+) -> Result<T, EnrolError> {
+    let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX, RETRY_MAX);
+    let mut said_at = None::<Instant>;
+    loop {
+        let error = match attempt().await {
+            Err(error) if error.may_pass() => error,
+            ended => return ended,
+        };
+        let pause = backoff.next_delay(draw());
+        let pause = error.retry_after().map_or(pause, |told| told.min(RETRY_AFTER_MAX).max(pause));
+        if said_at.is_none_or(|said_at| said_at.elapsed() >= SAID_EVERY) {
+            said_at = Some(Instant::now());
+            warn!(%error, "not enrolled yet; the agent keeps trying");
+        }
+        sleep(pause).await;
+    }
 }
 
 /// This agent's identity: the one in its state, or a new one by enrolment.
@@ -116,23 +175,97 @@ async fn enrol(
     Ok(enrolment)
 }
 
-/// The first address that gives a final answer decides, good or bad.
+/// Asks the gateway at whichever address of the file first completes a handshake with the right CA
+/// key; the first final answer decides, good or bad.
 async fn ask_any(connector: &Connector, request: &enrol::Request) -> Result<(HostPort, Granted), EnrolError> {
-    let mut tried = Vec::new();
+    let (mut candidates, mut tried) = resolve_all(&connector.addresses).await;
+    let named = |address: SocketAddr, candidates: &[Candidate]| {
+        let known = candidates.iter().find(|candidate| candidate.address == address);
+        known.map_or_else(|| address.into(), |candidate| candidate.name.clone())
+    };
     let mut not_the_gateway = None;
-    for address in &connector.addresses {
-        match timeout(DIAL_TIMEOUT + ENROL_TIMEOUT, ask(address, connector, request)).await {
-            Ok(Ok(granted)) => return Ok((address.clone(), granted)),
-            Ok(Err(Failure::Final(error))) => return Err(error),
-            // Another address may still be right.
-            Ok(Err(Failure::NotTheGateway(source))) => {
-                not_the_gateway = Some(EnrolError::NotTheGateway { address: address.clone(), source });
+    while !candidates.is_empty() {
+        let addresses: Vec<_> = candidates.iter().map(|candidate| candidate.address).collect();
+        let (address, failure) = match first_of(addresses, |address| connect(address, connector)).await {
+            Ok((address, stream)) => {
+                let name = named(address, &candidates);
+                let asked = timeout(ENROL_TIMEOUT, ask(&name, stream, request)).await;
+                match asked.unwrap_or_else(|_| Err(Failure::Unreachable("no answer in time".into()))) {
+                    Ok(granted) => return Ok((name, granted)),
+                    Err(failure) => (address, failure),
+                }
             }
-            Ok(Err(Failure::Unreachable(why))) => tried.push(Attempt { address: address.clone(), why }),
-            Err(_) => tried.push(Attempt { address: address.clone(), why: "no answer in time".into() }),
+            Err(failed) => {
+                for (address, failure) in failed {
+                    let name = named(address, &candidates);
+                    match failure {
+                        Failure::NotTheGateway(source) => not_the_gateway = Some((name, source)),
+                        Failure::Unreachable(why) => tried.push(Attempt { address: name, why }),
+                        Failure::Final(error) => return Err(error),
+                    }
+                }
+                break;
+            }
+        };
+        // Another address may still be right.
+        let name = named(address, &candidates);
+        candidates.retain(|candidate| candidate.address != address);
+        match failure {
+            Failure::Final(error) => return Err(error),
+            Failure::NotTheGateway(source) => not_the_gateway = Some((name, source)),
+            Failure::Unreachable(why) => tried.push(Attempt { address: name, why }),
         }
     }
-    Err(not_the_gateway.unwrap_or(EnrolError::Unreachable { tried }))
+    match not_the_gateway {
+        // With no other address left to come back, no repetition helps.
+        Some((address, source)) if tried.is_empty() => Err(EnrolError::NotTheGateway { address, source }),
+        Some((address, source)) => {
+            tried
+                .push(Attempt { address, why: format!("not the gateway of this connector file ({source})") });
+            Err(EnrolError::Unreachable { tried })
+        }
+        None => Err(EnrolError::Unreachable { tried }),
+    }
+}
+
+/// An address and the name in the file that led to it.
+struct Candidate {
+    name: HostPort,
+    address: SocketAddr,
+}
+
+/// Resolves all names beside each other, in the file's order, and returns which led nowhere.
+async fn resolve_all(names: &[HostPort]) -> (Vec<Candidate>, Vec<Attempt>) {
+    let mut resolving = JoinSet::new();
+    for (place, name) in names.iter().cloned().enumerate() {
+        resolving.spawn(async move {
+            let resolved = resolve(&name).await;
+            (place, name, resolved)
+        });
+    }
+    let mut resolved = resolving.join_all().await;
+    resolved.sort_by_key(|(place, ..)| *place);
+    let (mut candidates, mut failed) = (Vec::new(), Vec::new());
+    for (_, name, resolved) in resolved {
+        match resolved {
+            Ok(addresses) => candidates
+                .extend(addresses.into_iter().map(|address| Candidate { name: name.clone(), address })),
+            Err(error) => failed.push(Attempt { address: name, why: error.to_string() }),
+        }
+    }
+    (candidates, failed)
+}
+
+async fn resolve(name: &HostPort) -> io::Result<Vec<SocketAddr>> {
+    if let Some(address) = name.address() {
+        return Ok(vec![address]);
+    }
+    let looked_up = timeout(RESOLVE_TIMEOUT, lookup_host((name.host(), name.port()))).await;
+    let addresses: Vec<_> = looked_up.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?.collect();
+    if addresses.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    }
+    Ok(addresses)
 }
 
 enum Failure {
@@ -141,41 +274,74 @@ enum Failure {
     Final(EnrolError),
 }
 
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match refusal(&error) {
+            Some(refusal) => Self::NotTheGateway(refusal),
+            None => Self::Unreachable(error.to_string()),
+        }
+    }
+}
+
+/// Connects up to the end of the handshake, which checks the CA's key; the token is not sent yet.
+fn connect(
+    address: SocketAddr,
+    connector: &Connector,
+) -> impl Future<Output = Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, Failure>> + Send + use<>
+{
+    let tls = enrol_client_config(connector.key, connector.trust_domain.clone());
+    async move {
+        let tls = tls.map_err(Failure::NotTheGateway)?;
+        let tcp = TcpStream::connect(address).await?;
+        Ok(connect_enrol(tcp, tls).await?)
+    }
+}
+
 async fn ask(
     address: &HostPort,
-    connector: &Connector,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin,
     request: &enrol::Request,
 ) -> Result<Granted, Failure> {
     let nonsense = |what: String| Failure::Final(EnrolError::Nonsense { address: address.clone(), what });
     let body = serde_json::to_vec(request).expect("our own request is plain JSON").into();
-    let tls =
-        enrol_client_config(connector.key, connector.trust_domain.clone()).map_err(Failure::NotTheGateway)?;
-    let tcp = dial(address).await.map_err(|error| Failure::Unreachable(error.to_string()))?;
-    let stream = connect_enrol(tcp, tls).await.map_err(|error| match refusal(&error) {
-        Some(refusal) => Failure::NotTheGateway(refusal),
-        None => Failure::Unreachable(format!("TLS: {error}")),
-    })?;
     let broke_off = |error: hyper::Error| Failure::Unreachable(format!("the exchange broke off: {error}"));
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broke_off)?;
     let exchange = async {
         let response = sender.send_request(post(address, body)).await.map_err(broke_off)?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ENROL_BODY_BYTES_MAX).collect().await;
-        Ok::<_, Failure>((status, body.map_err(|error| nonsense(error.to_string()))?.to_bytes()))
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, ENROL_BODY_BYTES_MAX).collect().await;
+        Ok::<_, Failure>((head, body.map_err(|error| nonsense(error.to_string()))?.to_bytes()))
     };
     // The connection may end in the very moment in which the answer is whole.
     let mut exchange = pin!(exchange);
-    let (status, body) = tokio::select! {
+    let (head, body) = tokio::select! {
         answer = &mut exchange => answer?,
         _ = connection => exchange.await?,
     };
-    if status == StatusCode::OK {
+    if head.status == StatusCode::OK {
         return serde_json::from_slice(&body).map_err(|error| nonsense(error.to_string()));
     }
-    let Refused { error } =
-        serde_json::from_slice(&body).map_err(|_| nonsense(format!("status {status}")))?;
-    Err(Failure::Final(EnrolError::Refused { address: address.clone(), answer: one_line(&error) }))
+    let said = serde_json::from_slice(&body).map(|Refused { error }| one_line(&error));
+    let address = address.clone();
+    Err(Failure::Final(if is_passing(head.status) {
+        let answer = said.unwrap_or_else(|_| format!("status {}", head.status));
+        EnrolError::NotNow { address, answer, retry_after: retry_after(&head) }
+    } else {
+        let answer = said.map_err(|_| nonsense(format!("status {}", head.status)))?;
+        EnrolError::Refused { address, answer }
+    }))
+}
+
+fn is_passing(status: StatusCode) -> bool {
+    status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
+}
+
+/// The seconds that the gateway asks to wait, if it does.
+fn retry_after(head: &Parts) -> Option<Duration> {
+    let told = head.headers.get(hyper::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let told = told.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
+    told.or_else(|| (head.status == StatusCode::TOO_MANY_REQUESTS).then_some(RETRY_AFTER_DEFAULT))
 }
 
 fn post(address: &HostPort, body: Bytes) -> Request<Full<Bytes>> {
@@ -186,20 +352,6 @@ fn post(address: &HostPort, body: Bytes) -> Request<Full<Bytes>> {
         .header(hyper::header::CONTENT_TYPE, "application/json")
         .body(Full::new(body))
         .expect("a host and port as parsed are a header value")
-}
-
-async fn dial(address: &HostPort) -> io::Result<TcpStream> {
-    let dialling = async {
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for candidate in lookup_host((address.host(), address.port())).await? {
-            match TcpStream::connect(candidate).await {
-                Ok(tcp) => return Ok(tcp),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    };
-    timeout(DIAL_TIMEOUT, dialling).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Checks what the gateway gave before it counts: CA, trust domain, name, key.
@@ -268,4 +420,60 @@ fn listed(tried: &[Attempt]) -> String {
 /// What others wrote, made fit for one line of a log.
 fn one_line(text: &str) -> String {
     text.chars().filter(|char| !char.is_control()).take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unreachable() -> EnrolError {
+        EnrolError::Unreachable { tried: Vec::new() }
+    }
+
+    fn not_now(retry_after: Option<Duration>) -> EnrolError {
+        let address = "127.0.0.1:1".parse::<SocketAddr>().unwrap().into();
+        EnrolError::NotNow { address, answer: String::new(), retry_after }
+    }
+
+    /// Runs through `failures`, then succeeds; returns the outcome and when each attempt began.
+    async fn run(failures: Vec<EnrolError>) -> (Result<(), EnrolError>, Vec<Duration>) {
+        let (start, mut began) = (Instant::now(), Vec::new());
+        let mut failures = failures.into_iter();
+        let ended = patiently(
+            async || {
+                began.push(start.elapsed());
+                failures.next().map_or(Ok(()), Err)
+            },
+            || 0.0,
+        )
+        .await;
+        (ended, began)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gateway_that_is_away_is_tried_again_ever_later() {
+        let (ended, began) = run((0..7).map(|_| unreachable()).collect()).await;
+        ended.unwrap();
+        assert_eq!(began, [0, 1, 3, 7, 15, 31, 61, 91].map(Duration::from_secs));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_told_a_time_waits_that_long_within_reason() {
+        let day = Duration::from_hours(24);
+        let (ended, began) =
+            run(vec![not_now(Some(Duration::from_secs(40))), not_now(Some(day)), not_now(None)]).await;
+        ended.unwrap();
+        assert_eq!(began, [0, 40, 640, 644].map(Duration::from_secs));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_no_repetition_changes_ends_the_wait() {
+        let address: HostPort = "127.0.0.1:1".parse::<SocketAddr>().unwrap().into();
+        let refused = EnrolError::Refused { address, answer: String::new() };
+        for error in [refused, EnrolError::NoConnector] {
+            let (ended, began) = run(vec![unreachable(), error]).await;
+            assert!(ended.is_err());
+            assert_eq!(began.len(), 2);
+        }
+    }
 }

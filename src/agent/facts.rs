@@ -188,6 +188,7 @@ impl Facts {
             }),
             mirth: changing.mirth.on,
             port_open: (!at_target).then_some(changing.port_open),
+            works: changing.vitals(at_target).lack().is_none(),
             streams: changing.streams,
             associations: (protocol == Some(Protocol::Dicom)).then(|| count(&self.dicom.open)),
             streams_opened: count(&self.streams_opened),

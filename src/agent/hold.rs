@@ -25,6 +25,7 @@ use crate::identity::time::TimeSource;
 use crate::protocol::frame::Code;
 use crate::protocol::liveness::Liveness;
 use crate::protocol::rules::RuleBook;
+use crate::transport::congestion::PathHandle;
 use crate::transport::endpoint::Connection;
 use crate::transport::routes::Way;
 use crate::transport::tunnel::Tunnel;
@@ -41,6 +42,8 @@ pub struct Held {
     way: watch::Receiver<Way>,
     boot: Option<BootId>,
     liveness: Liveness,
+    /// Counts what the peer acknowledges.
+    path: Option<Arc<PathHandle>>,
     since: Timestamp,
 }
 
@@ -97,6 +100,7 @@ impl Held {
             way,
             boot,
             liveness: Liveness::new(Instant::now()),
+            path: admitted.tunnel.connection().path(),
             since: now,
         }
     }
@@ -127,8 +131,9 @@ impl Held {
                 "the peer's certificate expired; it opens the tunnel anew with its renewed one",
             );
         }
-        let counts = self.connection().measured().counts;
-        self.liveness.note_counts(counts, now);
+        if let Some(path) = &self.path {
+            self.liveness.note_counts(self.connection().counts(path), now);
+        }
         let way = self.way.borrow();
         way.heard.inspect(|heard| self.liveness.note_heard(*heard));
         // A restarted peer knows nothing of this tunnel, and cannot tell us so.

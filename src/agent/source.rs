@@ -293,6 +293,6 @@ async fn carry(entry: Arc<LiveEntry>, clock: Arc<LearntClock>, tcp: TcpStream, t
     // Dropped unused, the socket is reset.
     let Ok(stream) = tunnel.open_stream().await else { return };
     let observer = StreamObserver::new(Arc::clone(&entry), clock);
-    let ending = splice::source(tcp, stream, observer, &entry.facts.bytes).await;
+    let ending = splice::source(tcp, stream, observer, &entry.facts.bytes, entry.config.stall_limit).await;
     entry.facts.count_stream(ending != Ending::Finished);
 }

@@ -1,7 +1,8 @@
 //! The agent's state folder: its key, what enrolment gave, and what must survive a crash.
 //!
 //! One process at a time. A file that cannot be understood is an error and never quietly replaced:
-//! forgetting known keys or ended connections would widen what the agent allows.
+//! forgetting known keys or ended connections would widen what the agent allows. What is only a
+//! cache counts as missing instead, because the agent learns it again.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -46,10 +47,26 @@ pub enum StateError {
     Folder(#[from] FolderError),
     #[error("the state in `{path}` holds no identity; start the agent with a connector file, and it enrols")]
     NotEnrolled { path: PathBuf },
-    #[error("`{path}` is damaged; restore the state folder from a backup, or move it away and enrol again")]
+    #[error("`{path}` is damaged; restore this file from a backup, or {}", way_out(path))]
     Damaged { path: PathBuf, source: serde_json::Error },
-    #[error("the identity in `{path}` is damaged; restore it from a backup, or move it away and enrol again")]
+    #[error(
+        "the key or certificate in `{path}` is damaged; restore this file from a backup, or {}",
+        way_out(path)
+    )]
     Identity { path: PathBuf, source: IdentityError },
+}
+
+/// Returns the smallest step that lets an agent start without the damaged file at `path`.
+fn way_out(path: &Path) -> &'static str {
+    match path.file_name().and_then(|name| name.to_str()) {
+        Some(KNOWN_KEYS) => "move it away and run `adit trust` again for each connection",
+        Some(MIRTH_KEYS) => "move it away and trust the managed Mirths' HTTPS keys again",
+        Some(RULES) => "move it away; the gateway sends the rules again",
+        Some(SECRETS) => "move it away; the gateway sends the connections' secrets again",
+        Some(LOCAL_CERTIFICATE) => "move it away; a new certificate is made, which people must accept anew",
+        // The key and what it was enrolled for belong together.
+        _ => "move it away and enrol again with a new connector file",
+    }
 }
 
 /// What enrolment gave; the leaf is replaced by every renewal.
@@ -155,6 +172,14 @@ impl AgentState {
         Ok((identity, trust))
     }
 
+    /// The fingerprint of this agent's key, where it has one.
+    pub fn own_key(&self) -> Result<Option<KeyFingerprint>, StateError> {
+        if self.folder.read(KEY)?.is_none() {
+            return Ok(None);
+        }
+        self.key_pair().map(|key| Some(key.fingerprint()))
+    }
+
     pub fn known_keys(&self) -> Result<KnownKeys, StateError> {
         self.read(KNOWN_KEYS).map(Option::unwrap_or_default)
     }
@@ -222,7 +247,7 @@ impl AgentState {
 
     /// How far gateway time was ahead of this host's clock when last heard.
     pub fn clock_offset_millis(&self) -> Result<i64, StateError> {
-        self.read(CLOCK).map(Option::unwrap_or_default)
+        self.read_cache(CLOCK)
     }
 
     pub fn store_clock_offset_millis(&self, offset: i64) -> Result<(), StateError> {
@@ -232,7 +257,7 @@ impl AgentState {
 
     /// Where peers were last reachable, for a start without the gateway.
     pub fn peer_addresses(&self) -> Result<BTreeMap<ServerId, Vec<SocketAddr>>, StateError> {
-        self.read(ADDRESSES).map(Option::unwrap_or_default)
+        self.read_cache(ADDRESSES)
     }
 
     pub fn store_peer_addresses(
@@ -245,7 +270,7 @@ impl AgentState {
 
     /// The UDP port used last, where the kernel chose it.
     pub fn udp_port(&self) -> Result<Option<u16>, StateError> {
-        self.read(UDP_PORT)
+        self.read_cache(UDP_PORT)
     }
 
     pub fn store_udp_port(&self, port: u16) -> Result<(), StateError> {
@@ -305,6 +330,23 @@ impl AgentState {
         debug_assert!(FILES.contains(&name), "{name} is not listed");
         let Some(bytes) = self.folder.read(name)? else { return Ok(None) };
         serde_json::from_slice(&bytes).map(Some).map_err(|source| self.damaged(name, source))
+    }
+
+    /// Reads what the agent learns again by itself: a damaged file counts as a missing one, and is
+    /// replaced so that it is told once.
+    fn read_cache<T: DeserializeOwned + Serialize + Default>(&self, name: &str) -> Result<T, StateError> {
+        match self.read(name) {
+            Err(StateError::Damaged { path, source }) => {
+                tracing::warn!(
+                    path = %path.display(), %source,
+                    "a damaged file was dropped; what it held is learnt again"
+                );
+                // A disk that takes nothing is no reason either: the next start tries again.
+                let _ = self.write(name, &T::default());
+                Ok(T::default())
+            }
+            read => read.map(Option::unwrap_or_default),
+        }
     }
 
     fn write(&self, name: &str, value: &impl Serialize) -> Result<(), StateError> {
@@ -408,6 +450,40 @@ mod tests {
         let (parent, _state) = state();
         let error = AgentState::open(&parent.path().join("state")).unwrap_err();
         assert!(matches!(error, StateError::Folder(FolderError::InUse { .. })));
+    }
+
+    #[test]
+    fn a_damaged_cache_is_a_missing_cache() {
+        for text in ["", "{", "\0\0\0", "[[[", "\"x\""] {
+            let (_parent, state) = state();
+            for name in [CLOCK, UDP_PORT, ADDRESSES] {
+                state.folder.write(name, text.as_bytes()).unwrap();
+            }
+            assert_eq!(state.clock_offset_millis().unwrap(), 0, "{text:?}");
+            assert_eq!(state.udp_port().unwrap(), None, "{text:?}");
+            assert_eq!(state.peer_addresses().unwrap(), BTreeMap::new(), "{text:?}");
+            state.store_udp_port(7).unwrap();
+            assert_eq!(state.udp_port().unwrap(), Some(7), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_advice_for_a_damaged_file_is_the_smallest_step() {
+        let (_parent, state) = state();
+        for name in [KNOWN_KEYS, RULES, SECRETS, MIRTH_KEYS, LOCAL_CERTIFICATE, ENROLMENT] {
+            state.folder.write(name, b"").unwrap();
+        }
+        let advice = [
+            state.known_keys().unwrap_err(),
+            state.rule_book().unwrap_err(),
+            state.secrets().unwrap_err(),
+            state.mirth_keys().unwrap_err(),
+            state.local_certificate().map(|_| ()).unwrap_err(),
+        ];
+        for error in advice {
+            assert!(!error.to_string().contains("enrol"), "{error}");
+        }
+        assert!(state.enrolment().unwrap_err().to_string().contains("enrol again"));
     }
 
     #[test]

@@ -50,6 +50,9 @@ pub enum Request {
     Trust {
         connection: ConnectionId,
         key: KeyFingerprint,
+        /// Though the peer shows another one.
+        #[serde(default)]
+        force: bool,
     },
     /// From now on `path` is what is allowed of the way to the connection's peer.
     Path {
@@ -78,11 +81,19 @@ pub enum Request {
 #[serde(rename_all = "snake_case", tag = "answer")]
 pub enum Answer {
     Status(Box<AgentStatus>),
-    Trusted,
+    Trusted {
+        /// Other connections with the same peer for which it counts.
+        also: Vec<String>,
+    },
     PathChosen,
     Explained(Explained),
-    Forgotten { ended: bool, revoked: Vec<KeyFingerprint> },
-    Failed { what: String },
+    Forgotten {
+        ended: bool,
+        revoked: Vec<KeyFingerprint>,
+    },
+    Failed {
+        what: String,
+    },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -201,12 +212,14 @@ async fn serve(context: Arc<Context>, stream: UnixStream, shown: Arc<Shown>, mut
 async fn answer(context: &Arc<Context>, mut stream: UnixStream, line: &str, shown: &Shown) -> io::Result<()> {
     let answer = match serde_json::from_str(line) {
         Ok(Request::Status) => Answer::Status(Box::new(status(context, shown))),
-        Ok(Request::Trust { connection, key }) => match context.trust_key(connection, key).await {
-            Ok(()) => Answer::Trusted,
-            Err(error) => Answer::Failed { what: chain(&error) },
-        },
+        Ok(Request::Trust { connection, key, force }) => {
+            match context.trust_key(connection, key, force).await {
+                Ok(also) => Answer::Trusted { also },
+                Err(error) => Answer::Failed { what: chain(&error) },
+            }
+        }
         Ok(Request::TrustMirth { connection, key }) => match context.trust_mirth_key(connection, key).await {
-            Ok(()) => Answer::Trusted,
+            Ok(()) => Answer::Trusted { also: Vec::new() },
             Err(error) => Answer::Failed { what: chain(&error) },
         },
         Ok(Request::Path { connection, path }) => match context.entries.get(connection) {

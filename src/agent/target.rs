@@ -19,14 +19,16 @@ use super::hold::{self, Held, Look};
 use super::observe::StreamObserver;
 use super::standing::Standing;
 use super::tunnels::{Admitted, chain};
+use super::voices::{Voice, Voices};
 use crate::config::HostPort;
 use crate::domain::connection::Side;
 use crate::domain::limits;
 use crate::identity::time::TimeSource;
 use crate::protocol::frame::Code;
 use crate::transport::endpoint::Connection;
+use crate::transport::happy_eyeballs::first_of;
 use crate::transport::port;
-use crate::transport::splice::{self, Ending};
+use crate::transport::splice::{self, Ending, Observer};
 use crate::transport::tunnel::DataStream;
 
 /// How soon a Mirth that does not answer is tried again.
@@ -173,6 +175,25 @@ pub struct LocalMirth {
     started: Instant,
     /// Milliseconds after `started` of the last dial that succeeded.
     last_good_dial: AtomicU64,
+    /// The connections that are open.
+    voices: Arc<Voices>,
+}
+
+/// Watches a connection, and hears that Mirth lives.
+struct Hearing {
+    observer: StreamObserver,
+    voice: Voice,
+}
+
+impl Observer for Hearing {
+    fn request(&mut self, bytes: &[u8]) {
+        self.observer.request(bytes);
+    }
+
+    fn response(&mut self, bytes: &[u8]) {
+        self.voice.note_heard(Instant::now());
+        self.observer.response(bytes);
+    }
 }
 
 impl LocalEnd for LocalMirth {
@@ -198,7 +219,20 @@ impl LocalEnd for LocalMirth {
         };
         let Some(tcp) = dialled else { return stream.refuse(Code::DialFailed) };
         let observer = StreamObserver::new(Arc::clone(&entry), Arc::clone(&context.clock));
-        let ending = splice::target(tcp, stream, observer, &entry.facts.bytes).await;
+        let observer = Hearing { observer, voice: self.voices.open() };
+        let stall_limit = entry.config.stall_limit;
+        let ending = splice::target(tcp, stream, observer, &entry.facts.bytes, stall_limit).await;
+        if ending == Ending::LocalLost {
+            context.note_fault(
+                &entry,
+                &format!(
+                    "the local Mirth at {} acknowledged nothing on an open connection for {} s, so it was reset; \
+                     see that its host runs and can be reached",
+                    self.address,
+                    stall_limit.as_secs()
+                ),
+            );
+        }
         entry.facts.count_stream(ending != Ending::Finished);
     }
 }
@@ -208,26 +242,31 @@ impl LocalMirth {
     pub fn new(address: HostPort, probe: bool) -> Self {
         // Without probes only real dials could tell, and they need an open port first.
         let answers = watch::Sender::new(if probe { None } else { Some(true) });
-        Self { address, probe, answers, started: Instant::now(), last_good_dial: AtomicU64::new(0) }
+        let started = Instant::now();
+        let voices = Voices::new(started);
+        Self { address, probe, answers, started, last_good_dial: AtomicU64::new(0), voices }
     }
 
     /// A connection for a stream. Its outcome is as good as a probe's.
     async fn dial(&self) -> Option<TcpStream> {
+        let began = Instant::now();
         let dialled = timeout(limits::TARGET_DIAL_TIMEOUT, self.connect()).await;
         let stream = dialled.ok().and_then(Result::ok);
-        self.note(stream.is_some());
+        self.note(stream.is_some(), began);
         stream
     }
 
     async fn connect(&self) -> std::io::Result<TcpStream> {
-        let mut failure = None;
-        for address in self.resolve().await? {
-            match port::dial(address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => failure = Some(error),
-            }
+        let addresses = self.resolve().await?;
+        // One address needs no race, whose task would cost every stream a wake-up.
+        if let [address] = addresses[..] {
+            return port::dial(address).await;
         }
-        Err(failure.unwrap_or_else(|| std::io::Error::other("the host name has no address")))
+        let raced = first_of(addresses, port::dial).await.map(|(_, stream)| stream);
+        let last = |mut failed: Vec<(SocketAddr, std::io::Error)>| failed.pop().map(|(_, error)| error);
+        raced.map_err(|failed| {
+            last(failed).unwrap_or_else(|| std::io::Error::other("the host name has no address"))
+        })
     }
 
     async fn resolve(&self) -> std::io::Result<Vec<SocketAddr>> {
@@ -238,14 +277,24 @@ impl LocalMirth {
         Ok(tokio::net::lookup_host((self.address.host(), self.address.port())).await?.collect())
     }
 
-    fn note(&self, answered: bool) {
-        if answered {
+    /// Takes a dial's outcome; returns whether Mirth answers by all that is known.
+    fn note(&self, connected: bool, began: Instant) -> bool {
+        if connected {
             let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
             self.last_good_dial.store(millis, Ordering::Relaxed);
         }
+        let answered = connected || self.voices.outweigh(began, Instant::now());
         if answered || self.probe {
             self.answers.send_if_modified(|known| known.replace(answered) != Some(answered));
         }
+        answered
+    }
+
+    /// How long ago Mirth last proved that it answers: by taking a connection, or by what it said on one.
+    fn idle(&self) -> Duration {
+        let last_good = Duration::from_millis(self.last_good_dial.load(Ordering::Relaxed));
+        let dialled = self.started.elapsed().saturating_sub(last_good);
+        self.voices.quiet_for(Instant::now()).map_or(dialled, |quiet| quiet.min(dialled))
     }
 
     /// Dials now and then when nobody else did, and records what is known.
@@ -256,12 +305,12 @@ impl LocalMirth {
             if !self.probe {
                 std::future::pending::<()>().await;
             }
-            let last_good = Duration::from_millis(self.last_good_dial.load(Ordering::Relaxed));
-            let idle = self.started.elapsed().saturating_sub(last_good);
+            let idle = self.idle();
             if answers == Some(true) && idle < limits::MIRTH_PROBE_AFTER {
                 self.wait(limits::MIRTH_PROBE_AFTER.saturating_sub(idle)).await;
                 continue;
             }
+            let began = Instant::now();
             let probed = timeout(limits::TARGET_DIAL_TIMEOUT, self.connect()).await;
             let failure = match probed {
                 // Closed in order: a probe must not look like a cut transfer.
@@ -272,8 +321,8 @@ impl LocalMirth {
                 Ok(Err(error)) => Some(error.to_string()),
                 Err(_) => Some("no answer".into()),
             };
-            self.note(failure.is_none());
-            if let Some(failure) = failure {
+            let answered = self.note(failure.is_none(), began);
+            if let Some(failure) = failure.filter(|_| !answered) {
                 let what = format!(
                     "the local Mirth at {} does not answer ({failure}); start its listener, or correct `forward_to`",
                     self.address

@@ -181,7 +181,7 @@ async fn admit(
         return Err((None, PeerRefusal::Revoked));
     }
     let own_leaf = context.endpoint.credentials().identity.leaf_hash();
-    let asked = opening::receive(connection).await.map_err(|_| (None, PeerRefusal::BadOpening))?;
+    let asked = opening::receive(connection).await.map_err(|error| (None, unopened(&error)))?;
     let id = asked.open.connection;
     let refuse = |refusal| (Some(id), refusal);
     let (entry, rule) = permitted(context, id, peer).map_err(refuse)?;
@@ -220,6 +220,15 @@ async fn admit(
     Ok((entry, admitted))
 }
 
+/// A source that looked at our certificate and left was sent nothing wrong, and sent nothing wrong.
+fn unopened(error: &TransportError) -> PeerRefusal {
+    if error.peer_code() == Some(Code::Refused) {
+        PeerRefusal::RefusedOurKey
+    } else {
+        PeerRefusal::BadOpening
+    }
+}
+
 /// Rules and file together: may `peer` open `id` now?
 fn permitted(
     context: &Context,
@@ -248,6 +257,7 @@ fn permitted(
 /// The key in the file needs no first contact and suffers no other.
 fn check_key(context: &Context, entry: &LiveEntry, peer: &VerifiedPeer) -> Result<(), TunnelError> {
     let connection = entry.config.id;
+    context.note_shown_key(entry.config.peer, peer.key());
     let changed = |known| TunnelError::ChangedKey { connection, shown: peer.key(), known };
     if let Some(expected) = entry.config.peer_key {
         return if expected == peer.key() { Ok(()) } else { Err(changed(expected)) };

@@ -422,7 +422,7 @@ impl<'a> Session<'a> {
         let context = &self.uplink.context;
         if let Some(entry) = context.entries.get(connection) {
             let what = "the gateway no longer holds this connection's secret for this side; \
-                        run Rotate Secrets, or write `secret` into the entry";
+                        have `adit admin connection rotate` run, or write `secret` into the entry";
             context.note_fault(entry, what);
         }
     }

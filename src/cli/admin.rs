@@ -15,6 +15,7 @@ mod output;
 mod peering;
 mod server;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,13 +26,14 @@ use clap::Subcommand;
 use crate::config::gateway::GatewayConfig;
 use crate::domain::id::OrganizationId;
 use crate::domain::role::Role;
+use crate::domain::visible::visible;
 use crate::gateway::platform::{Actor, Platform};
 use crate::identity::time::HostClock;
 
 pub use self::find::Several;
 
 use self::out_file::OutFile;
-use super::{files, privilege};
+use super::{files, print, privilege};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -44,6 +46,9 @@ pub struct Arguments {
     /// Print JSON instead of text
     #[arg(long, global = true)]
     json: bool,
+    /// Do what cannot be undone without asking first
+    #[arg(long, global = true)]
+    yes: bool,
     #[command(subcommand)]
     noun: Noun,
 }
@@ -102,7 +107,7 @@ async fn serve(
     arguments: Arguments,
     out: Option<OutFile>,
 ) -> anyhow::Result<ExitCode> {
-    let desk = open(config, arguments.acting, arguments.json).await?;
+    let desk = open(config, arguments.acting, arguments.json).await?.answering(arguments.yes);
     let outcome = dispatch(&desk, arguments.noun, out).await;
     desk.platform.close().await?;
     outcome.map(|()| ExitCode::SUCCESS)
@@ -112,7 +117,7 @@ async fn open(config: GatewayConfig, acting: Option<String>, json: bool) -> anyh
     let platform = Platform::open(&config.state, Arc::new(HostClock))
         .await
         .with_context(|| format!("cannot open the platform in `{}`", config.state.display()))?;
-    Ok(Desk { platform, config, acting, json })
+    Ok(Desk { platform, config, acting, json, yes: false })
 }
 
 async fn dispatch(desk: &Desk, noun: Noun, out: Option<OutFile>) -> anyhow::Result<()> {
@@ -151,9 +156,34 @@ struct Desk {
     config: GatewayConfig,
     acting: Option<String>,
     json: bool,
+    yes: bool,
 }
 
 impl Desk {
+    fn answering(self, yes: bool) -> Self {
+        Self { yes, ..self }
+    }
+
+    /// Asks before what cannot be undone; `what` says what will be. Where nobody can answer, only --yes does.
+    fn confirm(&self, what: &str) -> anyhow::Result<()> {
+        if self.yes {
+            return Ok(());
+        }
+        let what = visible(what);
+        if !std::io::stdin().is_terminal() {
+            bail!(
+                "{what}, which cannot be undone; nothing was changed: add --yes to do it without being asked"
+            );
+        }
+        print::error_text(format_args!("{what}, which cannot be undone. Go on? [y/N] "));
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).context("cannot read the answer")?;
+        if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+            return Ok(());
+        }
+        bail!("nothing was changed");
+    }
+
     fn operator() -> String {
         format!("adit admin (uid {})", privilege::invoker())
     }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
 
+use super::signals::Signals;
 use super::{files, privilege};
 use crate::agent::Agent;
 use crate::config::agent::AgentConfig;
@@ -33,15 +33,16 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(config: AgentConfig) -> anyhow::Result<ExitCode> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+    let mut signals = Signals::watch()?;
     let address = config.metrics;
     let handle = address.map(|_| metrics::install()).transpose()?;
     let starting = Agent::start(config);
     let mut agent = tokio::select! {
         started = starting => started?,
-        _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
-        _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
+        reason = signals.stop() => {
+            tracing::info!(reason, "the agent stops before it was running");
+            return Ok(ExitCode::SUCCESS);
+        }
     };
     // Only now: a second agent on one state must hear of the first, not of a port in use.
     let metrics = match address.zip(handle) {
@@ -57,13 +58,14 @@ async fn serve(config: AgentConfig) -> anyhow::Result<ExitCode> {
             None => std::future::pending().await,
         }
     };
-    let code = tokio::select! {
-        () = serving_metrics => ExitCode::FAILURE,
-        () = agent.failed() => ExitCode::FAILURE,
-        _ = terminate.recv() => ExitCode::SUCCESS,
-        _ = interrupt.recv() => ExitCode::SUCCESS,
+    let (code, reason) = tokio::select! {
+        () = serving_metrics => (ExitCode::FAILURE, "the metrics are served no more"),
+        () = agent.failed() => (ExitCode::FAILURE, "a part of it ended"),
+        signal = signals.stop() => (ExitCode::SUCCESS, signal),
     };
+    tracing::info!(reason, "the agent is stopping");
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     agent.shutdown().await;
+    tracing::info!("the agent has stopped");
     Ok(code)
 }

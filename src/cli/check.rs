@@ -14,7 +14,7 @@ use anyhow::Context;
 
 use self::finding::Findings;
 use super::files::{self, FileError};
-use super::privilege;
+use super::{print, privilege};
 use crate::config::agent::AgentConfig;
 use crate::config::gateway::GatewayConfig;
 
@@ -40,7 +40,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.context("cannot start the runtime")?.block_on(check(config, &mut findings));
     }
-    print!("{findings}");
+    print::text(&findings)?;
     Ok(if findings.has_problem() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::print;
 use crate::config::LogFormat;
 use crate::demo::show::{Demo, table};
 use crate::observe::log;
@@ -31,13 +32,16 @@ async fn show(once: bool) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
     let started = Instant::now();
-    let say = |step: &str| println!("{:>6.1} s  {step}", started.elapsed().as_secs_f64());
+    // Narration: who no longer listens gets the result by the exit code.
+    let say = |step: &str| {
+        let _ = print::line(format_args!("{:>6.1} s  {step}", started.elapsed().as_secs_f64()));
+    };
     let demo = Demo::start(&say).await?;
     let outcome = demo.run(&say).await;
     if let Ok(rows) = &outcome {
-        println!("\n{}", table(rows));
+        let _ = print::line(format_args!("\n{}", table(rows)));
         if !once {
-            println!("{}", demo.invitation());
+            let _ = print::line(demo.invitation());
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}

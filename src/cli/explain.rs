@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 use super::shown::{print_json, shown};
-use super::{files, privilege};
+use super::{files, print, privilege};
 use crate::agent::admin::explain::{Explained, Outcome};
 use crate::agent::status::{Answer, Request, ask};
 use crate::domain::access::Access;
@@ -42,14 +42,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let explained = match runtime.block_on(ask(&config.state, &request))? {
         Answer::Explained(explained) => explained,
         Answer::Failed { what } => bail!("{}", visible(&what)),
-        Answer::Status(_) | Answer::Trusted | Answer::PathChosen | Answer::Forgotten { .. } => {
+        Answer::Status(_) | Answer::Trusted { .. } | Answer::PathChosen | Answer::Forgotten { .. } => {
             bail!("the agent gave an answer to another question")
         }
     };
     if arguments.json {
         print_json(&explained, false)?;
     } else {
-        print!("{}", render(&shown(&explained)?));
+        print::text(render(&shown(&explained)?))?;
     }
     let is_refused = matches!(explained.outcome, Outcome::Refused { .. });
     Ok(if is_refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
 
+use super::signals::Signals;
 use super::{files, privilege};
 use crate::config::gateway::GatewayConfig;
 use crate::gateway::service::{Gateway, GatewaySockets};
@@ -33,8 +33,7 @@ pub fn run(Arguments { config: path }: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(config: &GatewayConfig) -> anyhow::Result<ExitCode> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+    let mut signals = Signals::watch()?;
     let metrics = match config.metrics {
         Some(address) => Some((metrics::listen(address).await?, metrics::install()?)),
         None => None,
@@ -49,12 +48,12 @@ async fn serve(config: &GatewayConfig) -> anyhow::Result<ExitCode> {
             None => std::future::pending().await,
         }
     };
-    let code = tokio::select! {
-        () = serving_metrics => ExitCode::FAILURE,
-        () = gateway.failed() => ExitCode::FAILURE,
-        _ = terminate.recv() => ExitCode::SUCCESS,
-        _ = interrupt.recv() => ExitCode::SUCCESS,
+    let (code, reason) = tokio::select! {
+        () = serving_metrics => (ExitCode::FAILURE, "the metrics are served no more"),
+        () = gateway.failed() => (ExitCode::FAILURE, "a part of it ended"),
+        signal = signals.stop() => (ExitCode::SUCCESS, signal),
     };
+    tracing::info!(reason, "the gateway is stopping");
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     gateway.shutdown().await;
     Ok(code)

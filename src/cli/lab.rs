@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::privilege;
+use super::{print, privilege};
 use crate::demo::lab::{self, LabAdmin, LabConnection, Wanted};
 use crate::domain::path::PathChoice;
 
@@ -29,8 +29,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let wanted = Wanted { connections: p2p.clone(), admin: admin.clone(), path: *path };
     let lab = runtime.block_on(lab::write(dir, &wanted))?;
-    println!("adit gateway --config {}", lab.gateway.display());
-    println!("adit agent --config {}", lab.agent_a.display());
-    println!("adit agent --config {}", lab.agent_b.display());
+    print::line(format_args!("adit gateway --config {}", lab.gateway.display()))?;
+    print::line(format_args!("adit agent --config {}", lab.agent_a.display()))?;
+    print::line(format_args!("adit agent --config {}", lab.agent_b.display()))?;
     Ok(ExitCode::SUCCESS)
 }

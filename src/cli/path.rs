@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 use super::shown::ask_shown;
-use super::{files, privilege};
+use super::{files, print, privilege};
 use crate::agent::status::{Answer, Request};
 use crate::domain::path::PathChoice;
 
@@ -31,7 +31,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     match runtime.block_on(ask_shown(&config.state, &request))? {
         Answer::PathChosen => {}
         Answer::Failed { what } => bail!("the agent did not take the path: {what}"),
-        Answer::Status(_) | Answer::Trusted | Answer::Explained(_) | Answer::Forgotten { .. } => {
+        Answer::Status(_) | Answer::Trusted { .. } | Answer::Explained(_) | Answer::Forgotten { .. } => {
             bail!("the agent gave an answer to another question")
         }
     }
@@ -41,6 +41,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         PathChoice::Relay => "only the relay",
     };
     let connection = &arguments.connection;
-    println!("{connection} may use {allowed} until the agent stops; `adit status` shows the path in use");
+    print::line(format_args!(
+        "{connection} may use {allowed} until the agent stops; `adit status` shows the path in use"
+    ))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::print;
 use crate::agent::status::{Answer, Request, StatusError, ask};
 use crate::domain::visible::{visible, visible_json};
 
@@ -26,8 +27,7 @@ pub(super) fn shown<T: Serialize + DeserializeOwned>(value: &T) -> serde_json::R
 /// Prints a value as JSON that a terminal shows as it is.
 pub(super) fn print_json(value: &impl Serialize, pretty: bool) -> anyhow::Result<()> {
     let text = if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
-    println!("{}", visible_json(&text.context("cannot write JSON")?));
-    Ok(())
+    Ok(print::line(visible_json(&text.context("cannot write JSON")?))?)
 }
 
 fn show(value: &mut Value) {

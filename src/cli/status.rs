@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::shown::{print_json, shown};
-use super::{files, privilege};
+use super::{files, print, privilege};
 use crate::agent::facts::{AdminStatus, AgentStatus, EntryStatus, Lamp};
 use crate::agent::status::{Answer, Request, ask};
 use crate::agent::trouble::trouble;
@@ -39,26 +39,28 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         if !arguments.watch {
             let status = fetch(&config.state).await?;
-            print(&status, arguments.json, "")?;
+            show(&status, arguments.json, "")?;
             return Ok(ExitCode::SUCCESS);
         }
         loop {
             match fetch(&config.state).await {
-                Ok(status) => print(&status, arguments.json, CLEAR_SCREEN)?,
+                Ok(status) => show(&status, arguments.json, CLEAR_SCREEN)?,
                 // A restarted agent is back in a moment.
-                Err(error) if arguments.json => eprintln!("{error:#}"),
-                Err(error) => println!("{CLEAR_SCREEN}{error:#}; looking again every second"),
+                Err(error) if arguments.json => print::error_text(format_args!("{error:#}\n")),
+                Err(error) => {
+                    print::line(format_args!("{CLEAR_SCREEN}{error:#}; looking again every second"))?;
+                }
             }
             tokio::time::sleep(WATCH_EVERY).await;
         }
     })
 }
 
-fn print(status: &AgentStatus, json: bool, before: &str) -> anyhow::Result<()> {
+fn show(status: &AgentStatus, json: bool, before: &str) -> anyhow::Result<()> {
     if json {
         return print_json(status, false);
     }
-    println!("{before}{}", render(&shown(status)?));
+    print::line(format_args!("{before}{}", render(&shown(status)?)))?;
     Ok(())
 }
 
@@ -66,7 +68,7 @@ async fn fetch(state: &std::path::Path) -> anyhow::Result<AgentStatus> {
     match ask(state, &Request::Status).await.context("cannot ask the agent")? {
         Answer::Status(status) => Ok(*status),
         Answer::Failed { what } => bail!("the agent answered: {}", visible(&what)),
-        Answer::Trusted | Answer::PathChosen | Answer::Explained(_) | Answer::Forgotten { .. } => {
+        Answer::Trusted { .. } | Answer::PathChosen | Answer::Explained(_) | Answer::Forgotten { .. } => {
             bail!("the agent gave an answer to another question")
         }
     }

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 
 use super::shown::ask_shown;
-use super::{files, privilege};
+use super::{files, print, privilege};
 use crate::agent::AUDIT_FILE;
 use crate::agent::admin;
 use crate::agent::context::{Forgotten, forget};
 use crate::agent::state::AgentState;
 use crate::agent::status::{Answer, Request, StatusError};
+use crate::agent::trust::{judge, trust};
 use crate::config::agent::{AdminManaged, AgentConfig, Entry};
 use crate::domain::id::KeyFingerprint;
 use crate::identity::time::{HostClock, LearntClock, TimeSource};
@@ -28,6 +29,9 @@ pub struct Arguments {
     /// Mirth runs on this host: the key it shows now is trusted
     #[arg(required_unless_present_any = ["mirth", "forget_ended"])]
     fingerprint: Option<String>,
+    /// Trust the key though the peer, or Mirth, shows another one now
+    #[arg(long, conflicts_with = "forget_ended")]
+    force: bool,
     /// Trust the HTTPS key of this host's own Mirth, which the connection's partner manages
     #[arg(long)]
     mirth: bool,
@@ -51,29 +55,62 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let named = arguments.fingerprint.as_deref().map(fingerprint).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (key, request) = match (arguments.mirth, named) {
-        (false, Some(key)) => (key, Request::Trust { connection: entry.id, key }),
+        (false, Some(key)) => (key, Request::Trust { connection: entry.id, key, force: arguments.force }),
         (false, None) => bail!("write the key that the peer's own `adit status` shows"),
         (true, named) => {
             let managed = managed(&config, entry)?;
             let key = match named {
-                Some(key) => key,
+                Some(key) => {
+                    if !arguments.force {
+                        runtime.block_on(compare_shown(managed, key))?;
+                    }
+                    key
+                }
                 None => runtime.block_on(shown_here(managed))?,
             };
             (key, Request::TrustMirth { connection: entry.id, key })
         }
     };
-    match runtime.block_on(ask_shown(&config.state, &request)) {
-        Ok(Answer::Trusted) => {}
-        Ok(Answer::Failed { what }) => bail!("the agent could not keep the key: {what}"),
+    let also = match runtime.block_on(ask_shown(&config.state, &request)) {
+        Ok(Answer::Trusted { also }) => also,
+        Ok(Answer::Failed { what }) => bail!("the key is not trusted: {what}"),
         Ok(Answer::Status(_) | Answer::PathChosen | Answer::Explained(_) | Answer::Forgotten { .. }) => {
             bail!("the agent gave an answer to another question")
         }
         // Without an agent the state is ours to write.
         Err(StatusError::NotRunning { .. }) => write(&config, entry, &request)?,
         Err(error) => return Err(error.into()),
-    }
-    println!("{} trusts {key} from now on", arguments.connection);
+    };
+    print::line(trusted(&config, entry, key, arguments.mirth, &also))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What was trusted, and of whom.
+fn trusted(
+    config: &AgentConfig,
+    entry: &Entry,
+    key: KeyFingerprint,
+    is_mirth: bool,
+    also: &[String],
+) -> String {
+    let (name, peer) = (&entry.name, entry.peer);
+    let managed = config.managed.iter().find(|managed| managed.entry.id == entry.id);
+    if let Some(managed) = managed.filter(|_| is_mirth) {
+        return format!(
+            "{name}: {key} is trusted from now on as the key of this host's Mirth at {}",
+            managed.mirth
+        );
+    }
+    let mut said =
+        format!("{name}: {key} is trusted from now on as the key of the peer's agent, server {peer}");
+    if !also.is_empty() {
+        let _ = write!(
+            said,
+            "\nThe comparison counts for the other connections with it, too: {}",
+            also.join(", ")
+        );
+    }
+    said
 }
 
 fn fingerprint(text: &str) -> anyhow::Result<KeyFingerprint> {
@@ -88,6 +125,18 @@ fn managed<'a>(config: &'a AgentConfig, entry: &Entry) -> anyhow::Result<&'a Adm
         bail!("the entry has `mirth_key`, which counts more; correct or remove it in the file");
     }
     Ok(managed)
+}
+
+/// What a Mirth that answers shows is said where it is another key than the one named.
+async fn compare_shown(managed: &AdminManaged, named: KeyFingerprint) -> anyhow::Result<()> {
+    match admin::shown_key(&managed.mirth).await {
+        Ok(shown) if shown != named => bail!(
+            "Mirth at {} shows the key {shown} now, and you named {named}; compare it once more there; if {named} is \
+             right all the same, add --force",
+            managed.mirth
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Nobody stands between two programs of one host, so what it shows is its key.
@@ -105,7 +154,7 @@ async fn shown_here(managed: &AdminManaged) -> anyhow::Result<KeyFingerprint> {
     Ok(shown)
 }
 
-fn write(config: &AgentConfig, entry: &Entry, request: &Request) -> anyhow::Result<()> {
+fn write(config: &AgentConfig, entry: &Entry, request: &Request) -> anyhow::Result<Vec<String>> {
     let state = AgentState::open(&config.state)?;
     let audit = AuditFile::open(&config.state.join(AUDIT_FILE))?;
     let now = LearntClock::new(HostClock, state.clock_offset_millis()?).now();
@@ -114,15 +163,17 @@ fn write(config: &AgentConfig, entry: &Entry, request: &Request) -> anyhow::Resu
             audit.append(&AuditEntry::mirth_key_trusted(now, *connection, *key))?;
             state.trust_mirth_key(*connection, *key)?;
         }
-        Request::Trust { connection, key } => {
+        Request::Trust { connection, key, force } => {
+            judge(entry, *key, state.own_key()?, None, *force)?;
             audit.append(&AuditEntry::key_trusted(now, *connection, entry.peer, *key))?;
             let mut keys = state.known_keys()?;
-            keys.trust(*connection, *key);
+            let also = trust(&mut keys, config.entries().map(|(_, entry)| entry), entry, *key);
             state.store_known_keys(|| keys)?;
+            return Ok(also);
         }
         Request::Status | Request::Path { .. } | Request::Explain { .. } | Request::ForgetEnded { .. } => {}
     }
-    Ok(())
+    Ok(Vec::new())
 }
 
 fn forget_ended(config: &AgentConfig, entry: &Entry) -> anyhow::Result<ExitCode> {
@@ -131,13 +182,13 @@ fn forget_ended(config: &AgentConfig, entry: &Entry) -> anyhow::Result<ExitCode>
     let forgotten = match runtime.block_on(ask_shown(&config.state, &request)) {
         Ok(Answer::Forgotten { ended, revoked }) => Forgotten { ended, revoked },
         Ok(Answer::Failed { what }) => bail!("the agent could not forget it: {what}"),
-        Ok(Answer::Status(_) | Answer::PathChosen | Answer::Explained(_) | Answer::Trusted) => {
+        Ok(Answer::Status(_) | Answer::PathChosen | Answer::Explained(_) | Answer::Trusted { .. }) => {
             bail!("the agent gave an answer to another question")
         }
         Err(StatusError::NotRunning { .. }) => forget_on_disk(config, entry)?,
         Err(error) => return Err(error.into()),
     };
-    print!("{}", said(entry, &forgotten));
+    print::text(said(entry, &forgotten))?;
     Ok(ExitCode::SUCCESS)
 }
 

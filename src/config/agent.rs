@@ -116,7 +116,7 @@ pub struct Entry {
     pub carries: Carries,
     /// Compared out of band: no first contact has to be trusted.
     pub peer_key: Option<KeyFingerprint>,
-    /// From View Secret; absent: fetched over the control link.
+    /// From `adit admin connection view-secret`; absent: fetched over the control link.
     pub secret: Option<Secret>,
     pub streams_max: u32,
     pub stall_limit: Duration,
@@ -133,7 +133,7 @@ impl AgentConfig {
 
     /// As [`Self::parse`]; a user that the host does not have is a problem.
     pub fn parse_on_host(text: &str, base: &Path, knows: KnownUsers<'_>) -> Result<Self, ConfigProblems> {
-        document::parse(text, |file| Some(read_file(file, base, knows)))
+        document::parse(text, document::Kind::Agent, |file| Some(read_file(file, base, knows)))
     }
 
     /// Every entry, P2P first, with the end of the connection this host stands at.
@@ -234,7 +234,11 @@ fn read_entry(section: &mut Section<'_, '_>, claims: &mut Claims, carries: Optio
     );
     let peer_key = section.optional("peer_key", value::text);
     let secret = section.optional("secret", |value| {
-        let expected = || value::Expected("expected the 64 hexadecimal digits that View Secret shows".into());
+        let expected = || {
+            value::Expected(
+                "expected the 64 hexadecimal digits that `adit admin connection view-secret` shows".into(),
+            )
+        };
         value.as_str().and_then(|text| Secret::from_hex(text).ok()).ok_or_else(expected)
     });
     let streams_max = section

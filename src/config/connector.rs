@@ -29,7 +29,7 @@ pub struct Connector {
 
 impl Connector {
     pub fn parse(text: &str) -> Result<Self, ConfigProblems> {
-        document::parse(text, |file| {
+        document::parse(text, document::Kind::Connector, |file| {
             let version = file.required("version", "write 1", |value| {
                 value::number(VERSION..=VERSION, value).map_err(|_| {
                     value::Expected("expected 1; a newer form needs a newer adit: install it".into())

@@ -12,6 +12,7 @@ use super::value::{Expected, shown};
 /// Reads a whole text with `read`; gives its value only when nothing at all was wrong.
 pub(super) fn parse<T>(
     text: &str,
+    expected: Kind,
     read: impl FnOnce(&mut Section<'_, '_>) -> Option<T>,
 ) -> Result<T, ConfigProblems> {
     let (table, errors) = DeTable::parse_recoverable(text);
@@ -20,10 +21,19 @@ pub(super) fn parse<T>(
         line: error.span().map(|span| line_of(text, span.start)),
         key: "this line".into(),
         found: "not TOML".into(),
-        remedy: error.message().replace('\n', " "),
+        remedy: format!("{}{}", error.message().replace('\n', " "), quotes(text, error)),
     };
     if let Some(problems) = ConfigProblems::from_found(errors.iter().map(broken).collect()) {
         return Err(problems);
+    }
+    if let Some(kind) = Kind::other_than(expected, table.get_ref()) {
+        let other = ConfigProblem {
+            line: None,
+            key: "this".into(),
+            found: kind.name().into(),
+            remedy: format!("expected {}; name that one", expected.name()),
+        };
+        return Err(ConfigProblems::from_found(vec![other]).unwrap_or_else(|| unreachable!("one was found")));
     }
     let mut problems = Vec::new();
     let mut section = Section::new(text, String::new(), table.get_ref(), None, &mut problems);
@@ -34,6 +44,53 @@ pub(super) fn parse<T>(
         (None, Some(value)) => Ok(value),
         (None, None) => unreachable!("a reader gives up only after recording a problem"),
     }
+}
+
+/// Which of adit's files a text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Agent,
+    Gateway,
+    Connector,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Agent, Self::Gateway, Self::Connector];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Agent => "an agent's file",
+            Self::Gateway => "a gateway's file",
+            Self::Connector => "a connector file",
+        }
+    }
+
+    /// Keys of the file itself that no other kind has.
+    const fn marks(self) -> &'static [&'static str] {
+        match self {
+            Self::Agent => &["connector", "p2p_source", "p2p_target", "admin_managed", "admin_managing"],
+            Self::Gateway => &["name", "trust_domain", "relay"],
+            Self::Connector => &["version", "gateway", "server"],
+        }
+    }
+
+    /// The kind that a text is of, where it is plainly not of the expected one.
+    fn other_than(expected: Self, table: &DeTable<'_>) -> Option<Self> {
+        let has = |kind: Self| kind.marks().iter().any(|key| table.contains_key(*key));
+        Self::ALL.into_iter().find(|kind| *kind != expected && has(*kind)).filter(|_| !has(expected))
+    }
+}
+
+/// What to do where a value that must stand in quotes has none. The value itself is not repeated.
+fn quotes(text: &str, error: &toml::de::Error) -> &'static str {
+    let line = error.span().and_then(|span| text.lines().nth(line_of(text, span.start) - 1));
+    let value = line.and_then(|line| line.split_once('=')).map(|(_, value)| value.trim());
+    let is_bare = value.is_some_and(|value| {
+        value.starts_with(|first: char| first.is_alphanumeric() || "/.:_-".contains(first))
+            && !value.contains(['"', '\''])
+            && !["true", "false"].contains(&value)
+    });
+    if is_bare { "; put the value in quotes, as in key = \"value\"" } else { "" }
 }
 
 /// One table while its keys are being read.

@@ -52,7 +52,7 @@ impl GatewayConfig {
 
     /// Reads a whole file; relative paths start at `base`, the folder it stands in.
     pub fn parse(text: &str, base: &Path) -> Result<Self, ConfigProblems> {
-        document::parse(text, |file| {
+        document::parse(text, document::Kind::Gateway, |file| {
             let name = file.required(
                 "name",
                 "write how agents reach this gateway, such as \"gateway.example.org:443\"",
@@ -141,6 +141,19 @@ mod tests {
         assert!(GatewayConfig::is_meant_by("name = 1\nlisten = \n"));
         assert!(!GatewayConfig::is_meant_by(include_str!("../../config/agent.toml")));
         assert!(!GatewayConfig::is_meant_by(""));
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_named_and_an_unquoted_value_is_to_be_quoted() {
+        let agents = GatewayConfig::parse(include_str!("../../config/agent.toml"), Path::new(""));
+        let said = agents.expect_err("refused").to_string();
+        assert_eq!(said, "this is an agent's file: expected a gateway's file; name that one");
+        let gateways = crate::config::connector::Connector::parse(LEAST).expect_err("refused").to_string();
+        assert!(gateways.starts_with("this is a gateway's file"), "{gateways}");
+        for line in ["name = gateway.example.org:443", "listen = 0.0.0.0:443"] {
+            let said = GatewayConfig::parse(line, Path::new("")).expect_err(line).to_string();
+            assert!(said.contains("put the value in quotes") && said.starts_with("line 1"), "{said}");
+        }
     }
 
     #[test]

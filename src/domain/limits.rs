@@ -74,7 +74,9 @@ pub const ADMIN_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// A body that is read before it is judged, from the end of its head.
 pub const ADMIN_BODY_TIMEOUT: Duration = Duration::from_secs(60);
-/// A body that is passed on as it comes, and an answer: so long without a byte.
+/// A client that sends a body, or takes an answer: so long without a byte. And one that has ended its
+/// requests: so long without an answer, because nothing tells whether it still waits. Mirth itself may take
+/// as long as it likes.
 pub const ADMIN_STREAM_TIMEOUT: Duration = Duration::from_secs(300);
 /// An HTTP connection without a request; the Administrator asks every 20 s.
 pub const ADMIN_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
@@ -192,8 +194,10 @@ pub const RENEWALS_BURST: u32 = 8;
 pub const RENEWALS_EACH: Duration = Duration::from_secs(30);
 /// What an agent may send before its standing is checked.
 pub const CONTROL_OPENING_BYTES_MAX: u32 = 16 * 1024;
-/// Ends of links and attempts of one kind that are logged a minute; what goes beyond is one number.
-pub const LINK_ENDS_LOGGED_PER_MINUTE: u32 = 10;
+/// After its first line, what repeats has one line in each of these that counts it.
+pub const REPEATS_WRITTEN_EVERY: Duration = Duration::from_hours(1);
+/// Kinds of ends and attempts (which one, from where) that the gateway's log tells apart at a time.
+pub const LINK_END_KINDS_MAX: usize = 256;
 /// Handshake, hello and every other single step of a control link's opening.
 pub const CONTROL_OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// An expired leaf must have been renewed this long after its link opened.
@@ -360,6 +364,8 @@ pub const FACTS_AT_ONCE_EACH: Duration = Duration::from_secs(1);
 pub const REFUSALS_AUDITED_PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 /// Kinds of refusals (which peer, which reason) that an agent tells apart at a time.
 pub const REFUSAL_KINDS_MAX: usize = 1_024;
+/// Kinds of failed handshakes that it tells apart.
+pub const HANDSHAKE_KINDS_MAX: usize = 64;
 /// Rules that an agent keeps of connections that its own file does not name.
 pub const RULES_FOREIGN_MAX: usize = 256;
 /// Ended connections, and revoked keys, that an agent keeps beside those of its own file and the keys
@@ -484,3 +490,10 @@ pub const FACT_WRITE_EVERY: Duration = Duration::from_secs(1);
 pub const ACK_TIME_WRITE_EVERY: Duration = Duration::from_secs(30);
 /// Audit rows one request may ask for.
 pub const AUDIT_ROWS_MAX: u32 = 10_000;
+
+/// Lines of the log that wait for a reader; more are counted and dropped.
+pub const LOG_QUEUE_BYTES_MAX: usize = 1024 * 1024;
+/// How often a log that cannot be written is tried again.
+pub const LOG_RETRY_EVERY: Duration = Duration::from_secs(1);
+/// How long the end of a process waits for its last lines.
+pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);

@@ -25,8 +25,9 @@ use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
 use crate::domain::limits::{
     CONTROL_HANDSHAKE_TIMEOUT, CONTROL_LINKS_MAX, CONTROL_NEWCOMERS, CONTROL_OPEN_TIMEOUT,
     CONTROL_OPENINGS_BURST, CONTROL_OPENINGS_EACH, CONTROL_RENEW_TIMEOUT, GATEWAY_STOP_TIMEOUT,
-    LINK_ENDS_LOGGED_PER_MINUTE, RENEWALS_BURST, RENEWALS_EACH,
+    LINK_END_KINDS_MAX, RENEWALS_BURST, RENEWALS_EACH, REPEATS_WRITTEN_EVERY,
 };
+use crate::domain::places::address_of;
 use crate::identity::csr::VerifiedCsr;
 use crate::identity::peer::VerifiedPeer;
 use crate::identity::time::TimeSource;
@@ -98,7 +99,7 @@ pub(super) struct Pace {
     /// A revoked key's holder takes nothing from the one that took its place.
     openings: Mutex<TokenBuckets<(ServerId, KeyFingerprint)>>,
     renewals: Mutex<TokenBuckets<ServerId>>,
-    logged: Mutex<Written<&'static str>>,
+    logged: Mutex<Written<(String, Cause)>>,
 }
 
 impl Default for Pace {
@@ -111,9 +112,17 @@ impl Default for Pace {
             handshakes: Handshakes::default(),
             openings: Mutex::new(openings),
             renewals: Mutex::new(renewals),
-            logged: Mutex::new(Written::per_minute(LINK_ENDS_LOGGED_PER_MINUTE)),
+            logged: Mutex::new(Written::every(REPEATS_WRITTEN_EVERY, LINK_END_KINDS_MAX)),
         }
     }
+}
+
+/// Who caused what is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Cause {
+    Agent(ServerId, KeyFingerprint),
+    /// Nobody whose name is proven, at an address.
+    Stranger(IpAddr),
 }
 
 impl Pace {
@@ -128,8 +137,11 @@ impl Pace {
     }
 
     /// Whether a line about one of this kind is due, and how many of them had none since the last.
-    fn says(&self, kind: &'static str) -> Option<u64> {
-        self.logged.lock().unwrap_or_else(PoisonError::into_inner).handle(kind, Instant::now())
+    fn says(&self, kind: &str, cause: Cause) -> Option<u64> {
+        self.logged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .handle((kind.to_owned(), cause), Instant::now())
     }
 }
 
@@ -186,7 +198,7 @@ async fn serve(control: Arc<Control>, incoming: Incoming, newcomer: Newcomer) {
         Ok(link) => link,
         Err(end) => {
             control.audit_handshake(from, &end).await;
-            return control.report_unopened(&end);
+            return control.report_unopened(from, &end);
         }
     };
     let span = info_span!("agent", server = %link.server);
@@ -195,7 +207,7 @@ async fn serve(control: Arc<Control>, incoming: Incoming, newcomer: Newcomer) {
             Ok(never) => match never {},
             Err(end) => end,
         };
-        report(&end);
+        control.report(Cause::Agent(link.server, link.peer.key()), &end);
         // What is ours to explain is said in general words; the details are in our log.
         let reason = match &end {
             LinkEnd::Lost { .. } | LinkEnd::Silent { .. } => return,
@@ -290,30 +302,36 @@ async fn renew_only(control: &Control, link: &mut OpenLink) -> Result<std::conve
     }
 }
 
-/// How a link ended whose agent was known.
-fn report(end: &LinkEnd) {
-    match end {
-        LinkEnd::Lost { source } => info!(why = chain(source), "control link lost"),
-        LinkEnd::Silent { .. } | LinkEnd::Replaced | LinkEnd::Stopping | LinkEnd::Unfinished(_) => {
-            info!(why = %end, "control link ended");
-        }
-        LinkEnd::Refused { .. } | LinkEnd::Misbehaved { .. } | LinkEnd::TooOften => {
-            metrics::counter!(LINK_REFUSALS).increment(1);
-            warn!(why = %end, "control link refused");
-        }
-        LinkEnd::Platform { .. } | LinkEnd::Signing { .. } => {
-            error!(why = chain(end), "control link failed");
+impl Control {
+    /// How a link ended whose agent was known. One that is refused comes back for as long as it runs: the
+    /// first refusal has a line at once, its repeats one an hour.
+    fn report(&self, cause: Cause, end: &LinkEnd) {
+        match end {
+            LinkEnd::Lost { source } => info!(why = chain(source), "control link lost"),
+            LinkEnd::Silent { .. } | LinkEnd::Replaced | LinkEnd::Stopping | LinkEnd::Unfinished(_) => {
+                info!(why = %end, "control link ended");
+            }
+            LinkEnd::Refused { .. } | LinkEnd::Misbehaved { .. } | LinkEnd::TooOften => {
+                metrics::counter!(LINK_REFUSALS).increment(1);
+                // The reasons are ours; what it broke is its own choice.
+                let kind =
+                    if matches!(end, LinkEnd::Misbehaved { .. }) { "misbehaved" } else { &end.to_string() };
+                if let Some(more) = self.pace.says(kind, cause) {
+                    warn!(why = %end, more, "control link refused");
+                }
+            }
+            LinkEnd::Platform { .. } | LinkEnd::Signing { .. } => {
+                error!(why = chain(end), "control link failed");
+            }
         }
     }
-}
 
-impl Control {
     /// Too many handshakes were begun and not finished where this one comes from. It stays unanswered: an
     /// honest agent asks again, and is let in as soon as there is room.
     fn turn_away(&self, incoming: Incoming) {
         metrics::counter!(NEWCOMERS_GONE, "why" => "too many").increment(1);
-        if let Some(more) = self.pace.says("turned away") {
-            let from = incoming.from();
+        let from = incoming.from();
+        if let Some(more) = self.pace.says("turned away", Cause::Stranger(address_of(from.ip()))) {
             warn!(%from, more, "control link not answered: too many handshakes were begun there and not finished");
         }
         incoming.ignore();
@@ -321,7 +339,8 @@ impl Control {
 
     /// How a link ended whose agent never became known, or welcome. Strangers cause these at will, so only
     /// some have a line of their own.
-    fn report_unopened(&self, end: &LinkEnd) {
+    fn report_unopened(&self, from: IpAddr, end: &LinkEnd) {
+        let cause = Cause::Stranger(address_of(from));
         let kind = match end {
             LinkEnd::Unfinished(Gone::Displaced) => "displaced",
             LinkEnd::Unfinished(Gone::Late { .. }) => "late",
@@ -330,7 +349,7 @@ impl Control {
             LinkEnd::Lost { .. } | LinkEnd::Silent { .. } => "lost",
             LinkEnd::Refused { .. } | LinkEnd::Misbehaved { .. } => "refused",
             LinkEnd::Replaced | LinkEnd::Stopping | LinkEnd::Platform { .. } | LinkEnd::Signing { .. } => {
-                return report(end);
+                return self.report(cause, end);
             }
         };
         if matches!(kind, "refused" | "too often") {
@@ -338,7 +357,7 @@ impl Control {
         } else {
             metrics::counter!(NEWCOMERS_GONE, "why" => kind).increment(1);
         }
-        match self.pace.says(kind) {
+        match self.pace.says(kind, cause) {
             Some(more) if kind == "refused" || kind == "too often" => {
                 warn!(why = chain(end), more, "control link refused");
             }

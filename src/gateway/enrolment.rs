@@ -27,9 +27,9 @@ use super::platform::{EnrolRefusal, Platform, PlatformError};
 use super::stop::Stop;
 use crate::domain::limits::{
     ENROL_BODY_BYTES_MAX, ENROL_CONNECTIONS, ENROL_HANDSHAKE_TIMEOUT, ENROL_PER_MINUTE, ENROL_TIMEOUT,
-    FIRST_BYTE_TIMEOUT, LINK_ENDS_LOGGED_PER_MINUTE,
+    FIRST_BYTE_TIMEOUT, LINK_END_KINDS_MAX, REPEATS_WRITTEN_EVERY,
 };
-use crate::domain::places::Progress;
+use crate::domain::places::{Progress, address_of};
 use crate::domain::secret::RegistrationToken;
 use crate::identity::csr::VerifiedCsr;
 use crate::identity::time::TimeSource;
@@ -63,7 +63,7 @@ pub(super) struct Pace {
     handshakes: Handshakes,
     /// Requests: whoever sends none uses none up.
     requests: Door,
-    logged: Mutex<Written<&'static str>>,
+    logged: Mutex<Written<(&'static str, IpAddr)>>,
 }
 
 impl Default for Pace {
@@ -72,7 +72,7 @@ impl Default for Pace {
             newcomers: Newcomers::new(ENROL_CONNECTIONS),
             handshakes: Handshakes::default(),
             requests: Door::per_minute(ENROL_PER_MINUTE),
-            logged: Mutex::new(Written::per_minute(LINK_ENDS_LOGGED_PER_MINUTE)),
+            logged: Mutex::new(Written::every(REPEATS_WRITTEN_EVERY, LINK_END_KINDS_MAX)),
         }
     }
 }
@@ -86,7 +86,8 @@ impl Pace {
     }
 
     /// Whether a line about one of this kind is due, and how many of them had none since the last.
-    fn says(&self, kind: &'static str) -> Option<u64> {
+    fn says(&self, kind: &'static str, from: IpAddr) -> Option<u64> {
+        let kind = (kind, address_of(from));
         self.logged.lock().unwrap_or_else(PoisonError::into_inner).handle(kind, Instant::now())
     }
 }
@@ -217,7 +218,7 @@ impl Enrolment {
         let csr = match csr? {
             Ok(csr) => csr,
             Err(error) => {
-                if let Some(more) = self.pace.says("certificate request refused") {
+                if let Some(more) = self.pace.says("certificate request refused", from) {
                     warn!(server = %request.server, why = %error, more, "certificate request refused");
                 }
                 self.platform
@@ -237,7 +238,7 @@ impl Enrolment {
                 Refusal::Request { status: StatusCode::FORBIDDEN, error: why.to_string() }
             }
             why @ (EnrolRefusal::Wrong | EnrolRefusal::Expired | EnrolRefusal::OtherKey) => {
-                if let Some(more) = self.pace.says("registration token refused") {
+                if let Some(more) = self.pace.says("registration token refused", from) {
                     warn!(server = %request.server, %why, more, "registration token refused");
                 }
                 Refusal::Token
@@ -262,7 +263,7 @@ impl Enrolment {
 
 impl Enrolment {
     fn throttle(&self, from: IpAddr) -> Refusal {
-        if let Some(more) = self.pace.says("throttled") {
+        if let Some(more) = self.pace.says("throttled", from) {
             warn!(%from, more, "enrolment refused: more than {ENROL_PER_MINUTE} requests of one address a minute");
         }
         Refusal::Request {

@@ -33,6 +33,7 @@ use crate::identity::time::TimeSource;
 use crate::identity::tls::enrol_server_config;
 use crate::protocol::relay::Relay;
 use crate::store::folder::{Folder, FolderError, FolderLock};
+use crate::transport::any_address::bind_any;
 use crate::transport::endpoint::{GatewayEndpoint, TransportError};
 use crate::transport::relay::{RelayHandle, RelayThread};
 use crate::transport::tls::EnrolTls;
@@ -83,7 +84,7 @@ impl GatewaySockets {
         loop {
             tries -= 1;
             let failed = |protocol, address| move |source| GatewayError::Listen { protocol, address, source };
-            let tcp = bind_tcp(listen).map_err(failed("TCP", listen))?;
+            let tcp = bind_any(listen, bind_tcp).map_err(failed("TCP", listen))?;
             let address = tcp.local_addr().map_err(failed("TCP", listen))?;
             match bind_udp(address) {
                 Ok(udp) => return Ok(Self { udp, tcp, address }),
@@ -221,7 +222,7 @@ impl Gateway {
         if let Err(error) = self.platform.close().await {
             error!(%error, "the last reports could not be written");
         }
-        info!("gateway stopped");
+        info!("the gateway has stopped");
     }
 
     /// Resolves only when a part of the gateway ends that should not.

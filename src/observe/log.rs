@@ -1,40 +1,102 @@
-//! The log: lines on standard error, masked on their way out.
+//! The log: lines on standard error, masked on their way out. Nobody who logs waits for a reader.
 
+mod queue;
 mod redact;
 
 use std::borrow::Cow;
 use std::env::{self, VarError};
 use std::io::{self, IsTerminal, Write};
+use std::panic;
+use std::sync::OnceLock;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
-use tracing_subscriber::fmt::format::DefaultFields;
+use tracing_subscriber::fmt::format::{DefaultFields, Writer};
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
+use self::queue::LogQueue;
 use self::redact::redact;
 use crate::config::LogFormat;
+use crate::domain::limits::LOG_FLUSH_TIMEOUT;
 use crate::domain::visible::{visible, visible_json};
 
 /// Names the level and, where wanted, modules: `debug`, or `info,adit::transport=debug`.
 const FILTER_VARIABLE: &str = "ADIT_LOG";
-/// The libraries speak of what our own lines say better.
-const FILTER_DEFAULT: &str = "info,quinn=warn,quinn_proto=warn,rustls=warn,sqlx=warn,hyper=warn";
+/// What libraries say is no news to an operator, or our own lines say it: a packet that the network
+/// refuses shows as a path that fails.
+const FILTER_DEFAULT: &str = "error,quinn_udp=off,adit=info";
+
+/// Where this process's log goes, once it is set up.
+static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     #[error("cannot use the environment variable ADIT_LOG; write a level such as `info` or `debug`")]
     Filter { source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("cannot start the thread that writes the log; raise the limit of threads or free memory")]
+    Thread { source: io::Error },
     #[error("the log was set up before; this is a bug, please report it")]
     Installed { source: Box<dyn std::error::Error + Send + Sync> },
 }
 
 /// Sends this process's log to standard error from now on.
 pub fn init(format: LogFormat) -> Result<(), LogError> {
-    let builder = builder(format, filter()?, io::stderr, io::stderr().is_terminal());
+    let filter = filter()?;
+    let loss_line = match format {
+        LogFormat::Text => loss_text,
+        LogFormat::Json => loss_json,
+    };
+    let started = LogQueue::start(io::stderr(), loss_line).map_err(|source| LogError::Thread { source })?;
+    let queue = QUEUE.get_or_init(|| started).clone();
+    let builder = builder(format, filter, move || queue.clone(), io::stderr().is_terminal());
     match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     }
-    .map_err(|source| LogError::Installed { source })
+    .map_err(|source| LogError::Installed { source })?;
+    // The standard one waits until standard error is read.
+    panic::set_hook(Box::new(|panic| tracing::error!("{panic}; this is a bug, please report it")));
+    Ok(())
+}
+
+/// Waits a bounded time until all lines are out: the last thing that a process does.
+pub fn flush() {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(LOG_FLUSH_TIMEOUT);
+    }
+}
+
+/// Puts a line of the process itself among those of the log. Returns whether there is a log.
+pub fn write_plain(line: &str) -> bool {
+    let Some(queue) = QUEUE.get() else { return false };
+    queue.push(format!("{line}\n").as_bytes());
+    true
+}
+
+const LOST: &str = "lines of the log were lost, because nobody read it or it could not be written; \
+                    read standard error, or free space on its disk";
+
+fn loss_text(lost: u64) -> Vec<u8> {
+    format!("{}  WARN {}: {lost} {LOST}\n", time_now(), module_path!()).into_bytes()
+}
+
+fn loss_json(lost: u64) -> Vec<u8> {
+    let line = serde_json::json!({
+        "timestamp": time_now(),
+        "level": "WARN",
+        "message": format!("{lost} {LOST}"),
+        "lost": lost,
+        "target": module_path!(),
+    });
+    format!("{line}\n").into_bytes()
+}
+
+/// The time as the other lines have it.
+fn time_now() -> String {
+    let mut time = String::new();
+    // A text takes everything.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut time));
+    time
 }
 
 /// The same, but only where somebody asks for it by naming a level: for commands that speak to people
@@ -60,11 +122,12 @@ fn builder<W: Write + 'static, M: Fn() -> W + Send + Sync + 'static>(
     output: M,
     has_colours: bool,
 ) -> Builder<impl Fn() -> Redacting<W> + Send + Sync + 'static> {
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(has_colours).with_writer(move || Redacting {
-        output: output(),
-        format,
-        has_colours,
-    })
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(has_colours)
+        // They would go to standard error past the queue.
+        .log_internal_errors(false)
+        .with_writer(move || Redacting { output: output(), format, has_colours })
 }
 
 /// The subscriber hands over one whole line at a time.
@@ -217,6 +280,30 @@ mod tests {
         let read: serde_json::Value = serde_json::from_str(&line).expect("is JSON");
         assert_eq!(read["connection"], "adt");
         assert_eq!(read["content"], "[masked]");
+    }
+
+    #[test]
+    fn the_line_about_lost_ones_has_the_form_of_the_others() {
+        let text = String::from_utf8(loss_text(7)).unwrap();
+        assert!(text.contains("Z  WARN adit::observe::log: 7 lines of the log were lost"), "{text}");
+        let json: serde_json::Value = serde_json::from_slice(&loss_json(7)).expect("is JSON");
+        assert_eq!((&json["level"], &json["lost"]), (&"WARN".into(), &7.into()));
+    }
+
+    #[test]
+    fn libraries_are_silent_by_default_below_an_error() {
+        let captured = Captured::default();
+        let output = captured.clone();
+        let filter = EnvFilter::new(FILTER_DEFAULT);
+        let builder = builder(LogFormat::Text, filter, move || output.clone(), false);
+        tracing::subscriber::with_default(builder.finish(), || {
+            tracing::warn!(target: "quinn_udp", "sendmsg error");
+            tracing::error!(target: "quinn_udp", "sendmsg error");
+            tracing::warn!(target: "rustls::conn", "in their words");
+            tracing::info!("in ours");
+        });
+        assert_eq!(captured.text().lines().count(), 1, "{}", captured.text());
+        assert!(captured.text().contains("in ours"));
     }
 
     #[test]

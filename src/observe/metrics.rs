@@ -18,6 +18,7 @@ pub use passing::{AdminOutcome, Passing};
 pub use relay::{RelaySample, relay};
 
 use crate::domain::path::PathKind;
+use crate::domain::time::Timestamp;
 
 pub const BUILD_INFO: &str = "adit_build_info";
 
@@ -29,6 +30,8 @@ const TUNNEL_SENT: &str = "adit_tunnel_packets_sent";
 const TUNNEL_LOST: &str = "adit_tunnel_packets_lost";
 const PATH_CHANGES: &str = "adit_path_changes_total";
 const MIRTH_UP: &str = "adit_mirth_up";
+const LEAF_EXPIRES: &str = "adit_leaf_expiry_timestamp";
+const WORKING: &str = "adit_entry_working";
 const PORT_OPEN: &str = "adit_source_port_open";
 const BYTES: &str = "adit_bytes_total";
 const STREAMS: &str = "adit_streams";
@@ -68,6 +71,8 @@ const DESCRIPTIONS: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, BUILD_INFO, "Always 1; the label says which version runs."),
     (Kind::Gauge, CONTROL_LINK_UP, "1 while the agent's link to its gateway is up."),
     (Kind::Counter, PEER_REFUSALS, "Peers this agent refused; the log and the audit say why."),
+    (Kind::Gauge, LEAF_EXPIRES, "When the agent's certificate expires, as Unix time; renewed daily."),
+    (Kind::Gauge, WORKING, "1 while messages or requests can pass on a connection, as `adit health` has it."),
     (Kind::Gauge, TUNNEL_UP, "1 while a connection's tunnel is up, labelled with the path it uses."),
     (Kind::Gauge, TUNNEL_RTT, "Round-trip time of the tunnel that is up."),
     (Kind::Gauge, TUNNEL_SENT, "Packets sent by the tunnel that is up, since it came up."),
@@ -153,6 +158,11 @@ pub fn stranger(connection: &str) {
     counter!(STRANGERS, "connection" => connection.to_owned()).increment(1);
 }
 
+/// Publishes until when the agent's certificate is good.
+pub fn leaf_expires(at: Timestamp) {
+    gauge!(LEAF_EXPIRES).set(as_gauge(u64::try_from(at.as_secs()).unwrap_or(0)));
+}
+
 /// What is true of one connection now.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ConnectionSample {
@@ -161,6 +171,8 @@ pub struct ConnectionSample {
     pub mirth: Option<bool>,
     /// `None` at the target, which has no port.
     pub port_open: Option<bool>,
+    /// Whether messages or requests can pass.
+    pub works: bool,
     pub streams: usize,
     /// DICOM associations open now; `None` where another protocol is carried.
     pub associations: Option<u64>,
@@ -200,6 +212,7 @@ pub fn connection(connection: &str, sample: &ConnectionSample) {
     if let Some(open) = sample.port_open {
         gauge!(PORT_OPEN, "connection" => name()).set(lamp(open));
     }
+    gauge!(WORKING, "connection" => name()).set(lamp(sample.works));
     gauge!(STREAMS, "connection" => name()).set(as_gauge(sample.streams as u64));
     if let Some(open) = sample.associations {
         gauge!(DICOM_OPEN, "connection" => name()).set(as_gauge(open));

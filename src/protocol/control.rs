@@ -126,6 +126,9 @@ pub enum ToGateway {
         connection: Option<ConnectionId>,
         peer: Option<ServerId>,
         reason: PeerRefusal,
+        /// How many alike were not told since the last.
+        #[serde(default)]
+        left_out: u64,
     },
     /// What happens in an admin session, for the audit logs of both sides.
     AdminSession {
@@ -287,6 +290,11 @@ pub enum PeerRefusal {
     WrongSecret,
     #[error("the peer's opening message is malformed or late")]
     BadOpening,
+    #[error(
+        "the peer's agent refused this agent's key; its operator compares it with the one in this host's `adit status`, \
+         then runs `adit trust` there"
+    )]
+    RefusedOurKey,
 }
 
 impl std::fmt::Debug for ToAgent {

@@ -19,7 +19,7 @@ use crate::domain::limits::{
 pub struct Counts {
     /// Frames sent that the peer must acknowledge.
     pub questions: u64,
-    /// Acknowledgements received.
+    /// Packets that the peer has acknowledged: what it says again is none.
     pub answers: u64,
     /// Frames received that we must acknowledge.
     pub asked: u64,

@@ -168,6 +168,24 @@ impl Folder {
     }
 }
 
+/// Whether a process holds the folder at `path`, looked up without taking the lock: a process that starts
+/// meanwhile must find it free.
+#[must_use]
+pub fn is_locked(path: &Path) -> bool {
+    let Ok(inode) = fs::symlink_metadata(path.join(LOCK)).map(|metadata| metadata.ino()) else {
+        return false;
+    };
+    fs::read_to_string("/proc/locks").is_ok_and(|locks| locks.lines().any(|line| is_lock_of(line, inode)))
+}
+
+/// `1: FLOCK  ADVISORY  WRITE 4711 fd:01:1234 0 EOF`; one that waits has `->` before its type.
+fn is_lock_of(line: &str, inode: u64) -> bool {
+    let mut words = line.split_whitespace().skip(1);
+    let is_held = words.next() == Some("FLOCK");
+    let file = words.nth(3).and_then(|file| file.rsplit(':').next());
+    is_held && file.and_then(|file| file.parse().ok()) == Some(inode)
+}
+
 fn open_lock(path: &Path) -> Result<File, FolderError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -357,6 +375,9 @@ mod tests {
         let error = folder.lock().unwrap_err().to_string();
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
         drop(first);
-        folder.lock().unwrap();
+        assert!(!is_locked(folder.path()));
+        let again = folder.lock().unwrap();
+        assert!(is_locked(folder.path()));
+        drop(again);
     }
 }

@@ -50,6 +50,8 @@ pub struct PathHandle {
     changes: AtomicU64,
     /// The size of datagrams in use.
     mtu: AtomicU16,
+    /// Packets that the peer has acknowledged.
+    acknowledged: AtomicU64,
 }
 
 impl PathHandle {
@@ -67,6 +69,13 @@ impl PathHandle {
     #[must_use]
     pub fn mtu(&self) -> u16 {
         self.mtu.load(Ordering::Relaxed)
+    }
+
+    /// Packets that the peer must acknowledge and has. One that it acknowledges again and again, as a peer
+    /// does that nothing reaches any more, counts once.
+    #[must_use]
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::Relaxed)
     }
 
     fn changes(&self) -> u64 {
@@ -163,7 +172,7 @@ impl PathAware {
             inner: Arc::clone(&factory).build(now, mtu),
             factory,
             mtu,
-            path: Arc::new(PathHandle { changes: AtomicU64::new(0), mtu: AtomicU16::new(mtu) }),
+            path: Arc::new(PathHandle { mtu: AtomicU16::new(mtu), ..PathHandle::default() }),
             path_known: 0,
             path_since: now,
             path_proven: true,
@@ -213,6 +222,7 @@ impl Controller for PathAware {
     }
 
     fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
+        self.path.acknowledged.fetch_add(1, Ordering::Relaxed);
         self.follow_path(now);
         if self.handle_acknowledged(sent) {
             self.inner.on_ack(now, sent, bytes, app_limited, rtt);

@@ -420,13 +420,24 @@ impl Connection {
         PathHandle::of(self.0.congestion_state()).map(|handle| Arc::downgrade(&handle))
     }
 
+    /// The same, to be kept: quinn copies the whole controller for it.
+    #[must_use]
+    pub fn path(&self) -> Option<Arc<PathHandle>> {
+        PathHandle::of(self.0.congestion_state())
+    }
+
+    /// What the tunnel's liveness is judged by.
+    #[must_use]
+    pub fn counts(&self, path: &PathHandle) -> Counts {
+        counts(&self.0.stats(), path)
+    }
+
     #[must_use]
     pub fn measured(&self) -> Measured {
         let stats = self.0.stats();
         Measured {
             rtt: stats.path.rtt,
             mtu: stats.path.current_mtu,
-            counts: counts(&stats),
             packets_sent: stats.path.sent_packets,
             packets_lost: stats.path.lost_packets,
         }
@@ -474,18 +485,17 @@ pub struct Measured {
     pub mtu: u16,
     pub packets_sent: u64,
     pub packets_lost: u64,
-    /// What the tunnel's liveness is judged by.
-    pub counts: Counts,
 }
 
 /// What is asked and answered on a tunnel. A probe for a larger datagram is no question: where the path
-/// does not carry it, nobody can answer.
+/// does not carry it, nobody can answer. Nor is an acknowledgement an answer that says nothing new: a peer
+/// that nothing reaches repeats its last ones.
 #[must_use]
-pub fn counts(stats: &quinn::ConnectionStats) -> Counts {
+pub fn counts(stats: &quinn::ConnectionStats, path: &PathHandle) -> Counts {
     let (there, back) = (&stats.frame_tx, &stats.frame_rx);
     Counts {
         questions: (there.stream + there.ping).saturating_sub(stats.path.sent_plpmtud_probes),
-        answers: back.acks,
+        answers: path.acknowledged(),
         asked: back.stream + back.ping,
         sent: stats.udp_tx.datagrams,
     }

@@ -12,7 +12,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use quinn::{ReadError, WriteError};
@@ -62,20 +62,24 @@ pub enum Ending {
     Finished,
     /// The local socket was reset.
     CutHere,
+    /// The local socket's far side acknowledged nothing for the stall limit.
+    LocalLost,
     /// The far socket was reset, or the far agent gave up.
     CutThere,
     /// The tunnel was lost or closed.
     TunnelLost,
 }
 
-/// The source's end: `tcp` was accepted from the local Mirth.
+/// The source's end: `tcp` was accepted from the local Mirth. A local side that acknowledges nothing
+/// for `stall_limit` is taken for lost.
 pub async fn source(
     tcp: TcpStream,
     stream: DataStream,
     observer: impl Observer,
     counts: &ByteCounts,
+    stall_limit: Duration,
 ) -> Ending {
-    Splice::new(tcp, stream, observer, counts, true).run().await
+    Splice::new(tcp, stream, observer, counts, (true, stall_limit)).run().await
 }
 
 /// The target's end: `tcp` was dialled to the local Mirth. The header must have been read.
@@ -84,8 +88,9 @@ pub async fn target(
     stream: DataStream,
     observer: impl Observer,
     counts: &ByteCounts,
+    stall_limit: Duration,
 ) -> Ending {
-    Splice::new(tcp, stream, observer, counts, false).run().await
+    Splice::new(tcp, stream, observer, counts, (false, stall_limit)).run().await
 }
 
 /// Reads the byte that opens every data stream.
@@ -100,6 +105,7 @@ struct Splice<'a, O> {
     observer: O,
     counts: &'a ByteCounts,
     at_source: bool,
+    stall_limit: Duration,
     up: Up,
     down: Down,
 }
@@ -132,6 +138,8 @@ struct Down {
     state: DownState,
     /// Notices that the peer gave up after all it had to say was received.
     watch: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Follows what was written until the local side has acknowledged it.
+    unanswered: Option<Pin<Box<dyn Future<Output = bool> + Send>>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -145,18 +153,26 @@ enum DownState {
 /// Why the two directions stopped before both ended.
 enum Stop {
     LocalReset,
+    LocalLost,
     PeerCut,
     TunnelLost,
 }
 
 impl<'a, O: Observer> Splice<'a, O> {
-    fn new(tcp: TcpStream, stream: DataStream, observer: O, counts: &'a ByteCounts, at_source: bool) -> Self {
+    fn new(
+        tcp: TcpStream,
+        stream: DataStream,
+        observer: O,
+        counts: &'a ByteCounts,
+        (at_source, stall_limit): (bool, Duration),
+    ) -> Self {
         let credit = ReceiveCredit::new(Arc::clone(stream.tunnel.budget()));
         Self {
             tcp: Arc::new(tcp),
             observer,
             counts,
             at_source,
+            stall_limit,
             up: Up {
                 credit: SendCredit::new(),
                 unsent: Bytes::new(),
@@ -171,6 +187,7 @@ impl<'a, O: Observer> Splice<'a, O> {
                 delivered: 0,
                 state: DownState::Open,
                 watch: None,
+                unanswered: None,
             },
             stream,
         }
@@ -189,6 +206,10 @@ impl<'a, O: Observer> Splice<'a, O> {
             Err(Stop::LocalReset) => {
                 self.tell_cut().await;
                 Ending::CutHere
+            }
+            Err(Stop::LocalLost) => {
+                self.tell_cut().await;
+                Ending::LocalLost
             }
             Err(Stop::PeerCut) => {
                 // A reset discards what the local socket has not taken yet.
@@ -209,6 +230,7 @@ impl<'a, O: Observer> Splice<'a, O> {
         self.up.credit.handle_limit(self.stream.signals.limit());
         let up = self.poll_up(cx)?;
         let down = self.poll_down(cx)?;
+        self.poll_unanswered(cx)?;
         if self.up.state == UpState::Ended && self.down.state == DownState::Ended {
             return Poll::Ready(Ok(()));
         }
@@ -349,6 +371,19 @@ impl<'a, O: Observer> Splice<'a, O> {
         Ok(Turn::Yield)
     }
 
+    /// Idle connections have no timer: it runs from a write until nothing is owed.
+    fn poll_unanswered(&mut self, cx: &mut Context<'_>) -> Result<(), Stop> {
+        if let Some(unanswered) = &mut self.down.unanswered
+            && let Poll::Ready(is_lost) = unanswered.as_mut().poll(cx)
+        {
+            self.down.unanswered = None;
+            if is_lost {
+                return Err(Stop::LocalLost);
+            }
+        }
+        Ok(())
+    }
+
     /// While the local socket takes nothing, what arrives is copied out of the packets it came in:
     /// a small piece would keep a whole batch of them, and hundreds of streams may stand still.
     fn poll_store(&mut self, cx: &mut Context<'_>) -> Result<Turn, Stop> {
@@ -485,6 +520,13 @@ impl<'a, O: Observer> Splice<'a, O> {
     }
 
     fn handle_delivered(&mut self, bytes: usize) {
+        if bytes > 0 {
+            let (tcp, limit) = (&self.tcp, self.stall_limit);
+            self.down.unanswered.get_or_insert_with(|| {
+                let tcp = Arc::clone(tcp);
+                Box::pin(async move { unsent::is_lost(&*tcp, limit).await })
+            });
+        }
         let bytes = bytes as u64;
         self.down.delivered += bytes;
         self.counts.out_of_tunnel.fetch_add(bytes, Ordering::Relaxed);

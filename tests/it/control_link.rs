@@ -301,7 +301,8 @@ async fn peers_that_an_agent_makes_up_fill_no_log() {
         let mut id = [0x5a; 16];
         id[..8].copy_from_slice(&number.to_be_bytes());
         let peer = Some(ServerId::from_random(id));
-        link.say(ToGateway::RefusedPeer { connection: None, peer, reason: PeerRefusal::Unlisted }).await;
+        let reason = PeerRefusal::Unlisted;
+        link.say(ToGateway::RefusedPeer { connection: None, peer, reason, left_out: 0 }).await;
     }
     let refused = async || {
         let log = world.gateway.platform().audit(&world.operator, 10_000).await.unwrap();

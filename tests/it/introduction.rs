@@ -166,7 +166,7 @@ async fn every_refusal_is_in_the_audit_log() {
     let mut link = source.welcomed(&world).await;
     let peer = Some(target.server());
     let reason = PeerRefusal::WrongSecret;
-    link.say(ToGateway::RefusedPeer { connection: Some(connection), peer, reason }).await;
+    link.say(ToGateway::RefusedPeer { connection: Some(connection), peer, reason, left_out: 0 }).await;
     link.say(ToGateway::Renew { csr: hex::encode(KeyPair::generate().unwrap().csr_der().unwrap()) }).await;
     link.goodbye().await;
 

@@ -290,6 +290,28 @@ impl Lab {
         assert!(before.is_none(), "{part:?} runs already");
     }
 
+    /// With its standard error where a test wants it; [`Self::log`] sees nothing of it.
+    pub fn start_saying_to(&mut self, part: Part, level: &str, stderr: Stdio) {
+        let role = if part == Part::Gateway { "gateway" } else { "agent" };
+        let mut command = adit();
+        command.arg(role).arg("--config").arg(self.config(part)).env("ADIT_LOG", level);
+        let child = command.stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
+        let before = self.running[part as usize].replace(Daemon { child });
+        assert!(before.is_none(), "{part:?} runs already");
+    }
+
+    /// Sends a signal to a running part.
+    pub fn signal(&self, part: Part, signal: rustix::process::Signal) {
+        let pid = i32::try_from(self.pid(part)).ok().and_then(rustix::process::Pid::from_raw).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits until a part that was told to stop has ended.
+    pub async fn ended(&mut self, part: Part) -> std::process::ExitStatus {
+        let mut daemon = self.running[part as usize].take().expect("it runs");
+        eventually(&format!("{part:?} ends"), async || daemon.child.try_wait().unwrap()).await
+    }
+
     /// kill -9.
     pub fn kill(&mut self, part: Part) {
         drop(self.running[part as usize].take().expect("it runs"));
@@ -441,7 +463,7 @@ impl Lab {
     /// `adit admin --config gateway.toml …`, which must succeed; gives what it prints.
     pub async fn admin(&self, arguments: &[&str]) -> String {
         let mut command = adit();
-        command.arg("admin").arg("--config").arg(self.config(Part::Gateway)).args(arguments);
+        command.arg("admin").arg("--yes").arg("--config").arg(self.config(Part::Gateway)).args(arguments);
         succeeded(&run(command).await)
     }
 }

@@ -163,3 +163,27 @@ async fn a_rotated_secret_leaves_the_live_tunnel_alone_and_is_used_by_the_next()
     let report = Sender::to(lab.port(0)).send(Generator::new(82).take(1)).await;
     assert_eq!(report.accepted(), 1, "{:?}", report.sent);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_undone_changes_nothing_where_nobody_can_be_asked() {
+    let lab = Lab::written(&[(Protocol::Mllp, "127.0.0.1:9".parse().unwrap())]);
+    let list = async || lab.admin(&["connection", "list", "--all", "--json"]).await;
+    let before = list().await;
+    let id =
+        serde_json::from_str::<serde_json::Value>(&before).unwrap()[0]["id"].as_str().unwrap().to_owned();
+    for verb in [
+        &["connection", "terminate", id.as_str(), "--as", SOURCE_OWNER][..],
+        &["server", "revoke", "Lakeside Mirth", "--as", SOURCE_OWNER],
+    ] {
+        let mut command = super::lab::adit();
+        command.args(["admin", "--config"]).arg(lab.config(Part::Gateway)).args(verb);
+        command.stdin(std::process::Stdio::null());
+        let output = super::lab::run(command).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{verb:?}");
+        assert!(said.contains("nothing was changed") && said.contains("--yes"), "{said}");
+    }
+    assert_eq!(list().await, before);
+    lab.admin(&["connection", "terminate", &id, "--as", SOURCE_OWNER]).await;
+    assert!(list().await.contains("Terminated"));
+}

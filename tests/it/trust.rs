@@ -28,6 +28,38 @@ async fn a_tunnel_ends_when_another_key_is_trusted_than_its_peer_shows() {
 async fn trust(lab: &Lab, key: KeyFingerprint) {
     let name = lab.entry(Part::A, 0).await.unwrap().name;
     let mut command = adit();
-    command.args(["trust", &name, &key.to_string(), "--config"]).arg(lab.config(Part::A));
+    command.args(["trust", &name, &key.to_string(), "--force", "--config"]).arg(lab.config(Part::A));
     assert!(run(command).await.status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ones_own_key_and_another_than_the_peer_shows_are_refused_and_both_are_named() {
+    let mirth = mirth().await;
+    let lab = Lab::to(Protocol::Mllp, mirth.address()).await;
+    lab.port_open(0).await;
+    let (own, shown) =
+        (lab.status(Part::A).await.unwrap().key, lab.status(Part::B).await.unwrap().key.to_string());
+    let name = lab.entry(Part::A, 0).await.unwrap().name;
+    let other = KeyFingerprint::from_bytes([7; 32]).to_string();
+    let said = async |key: &str| {
+        let mut command = adit();
+        command.args(["trust", &name, key, "--config"]).arg(lab.config(Part::A));
+        let output = run(command).await;
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        (output.status.success(), said)
+    };
+    let (ok, why) = said(&own.to_string()).await;
+    assert!(!ok && why.contains("this agent's own key"), "{why}");
+    let (ok, why) = said(&other).await;
+    assert!(!ok && [&other, &shown, "--force"].iter().all(|part| why.contains(*part)), "{why}");
+    let (ok, what) = said(&shown).await;
+    assert!(ok && what.contains("the key of the peer's agent"), "{what}");
+
+    // The partner hears in its own log that the key was refused.
+    trust(&lab, KeyFingerprint::from_bytes([7; 32])).await;
+    let audit = lab.state(Part::B).join("audit.jsonl");
+    super::lab::eventually("the partner's audit names the refused key", async || {
+        std::fs::read_to_string(&audit).unwrap().contains("refused this agent's key").then_some(())
+    })
+    .await;
 }

@@ -174,8 +174,9 @@ impl Tunnel {
 
     /// Does whatever can be done now.
     pub fn drive(&mut self, program: Option<&mut Program>, scene: &mut Scene) {
-        let counts = counts(&self.connection.stats());
-        self.liveness.note_counts(counts, scene.now);
+        if let Some(path) = &self.path {
+            self.liveness.note_counts(counts(&self.connection.stats(), path), scene.now);
+        }
         while let Some(event) = self.connection.poll() {
             self.stirred = true;
             match event {

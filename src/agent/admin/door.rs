@@ -29,6 +29,7 @@ use crate::transport::duplex::{Duplex, Incoming, Outgoing};
 use crate::transport::newcomers::{Newcomer, Newcomers};
 use crate::transport::tls::{HttpsStream, LocalTls};
 use crate::transport::tunnel::Tunnel;
+use crate::transport::unsent::Leg;
 
 /// Bytes go to a client in blocks of this size.
 const BLOCK_BYTES: usize = 64 * 1024;
@@ -76,11 +77,13 @@ impl Door {
             context.note_fault(&entry, &what);
             return self.refuse(&context, &entry, address, 0, NOT_ALLOWED).await;
         }
+        let Ok(leg) = Leg::of(&tcp) else { return };
         let newcomer = self.newcomers.enter(address);
         let connection = tunnel.connection().clone();
         let served = tokio::select! {
             served = self.serve(&context, &entry, tcp, newcomer, address, &tunnel) => served,
             _ = connection.closed() => None,
+            () = leg.lost(entry.config.stall_limit) => None,
         };
         entry.facts.count_stream(served.is_none());
     }

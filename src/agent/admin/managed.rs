@@ -17,6 +17,7 @@ use crate::agent::context::Context;
 use crate::agent::entries::LiveEntry;
 use crate::agent::target::LocalEnd;
 use crate::agent::tunnels::chain;
+use crate::agent::voices::Voices;
 use crate::config::agent::AdminManaged;
 use crate::domain::access::Access;
 use crate::domain::id::KeyFingerprint;
@@ -51,6 +52,8 @@ pub struct Managed {
     pub sessions: Arc<Sessions>,
     pub(super) paces: Paces,
     pub(super) logins: LoginPace,
+    /// Mirth's connections that requests go over.
+    pub(super) voices: Arc<Voices>,
     here: watch::Sender<Option<Arc<Here>>>,
     answers: watch::Sender<Option<bool>>,
     stirred: Notify,
@@ -64,6 +67,7 @@ impl Managed {
             sessions: Arc::default(),
             paces: Paces::default(),
             logins: LoginPace::default(),
+            voices: Voices::new(Instant::now()),
             here: watch::Sender::new(None),
             answers: watch::Sender::new(None),
             stirred: Notify::new(),
@@ -125,8 +129,12 @@ impl Managed {
         let key = context.mirth_key(&self.config);
         let access = context.rules().rule(entry.config.id).and_then(|rule| Access::of(rule.kind));
         let before = self.here().filter(|here| here.key == key && access == Some(here.access));
-        if before.is_some() && watched.age() < limits::MIRTH_PROBE_AFTER {
-            return limits::MIRTH_PROBE_AFTER.saturating_sub(watched.age());
+        let began = Instant::now();
+        // Over the connection that is kept, a restart would have been seen.
+        let quiet = self.voices.quiet_for(began).filter(|_| watched.origin.is_some());
+        let age = watched.age().min(quiet.unwrap_or(Duration::MAX));
+        if before.is_some() && age < limits::MIRTH_PROBE_AFTER {
+            return limits::MIRTH_PROBE_AFTER.saturating_sub(age);
         }
         let before = before.filter(|_| watched.origin.is_some());
         match self.survey(key, before.as_deref(), watched).await {
@@ -143,6 +151,11 @@ impl Managed {
             }
             Err(error) => {
                 *watched = Watched::default();
+                if error.is_silence() && self.voices.outweigh(began, Instant::now()) {
+                    // It is at work. Nothing new is judged until it is known again.
+                    self.here.send_replace(None);
+                    return ASK_AGAIN;
+                }
                 self.lose(context, entry, &error);
                 ASK_AGAIN
             }

@@ -3,11 +3,14 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::time::timeout;
 
+use crate::agent::voices::Voice;
 use crate::config::MirthUrl;
 use crate::domain::limits;
 use crate::identity::error::IdentityError;
@@ -15,6 +18,7 @@ use crate::identity::tls::refusal;
 use crate::mirth::http::{BadResponse, ResponseFraming, ResponsePart, ResponseReader};
 use crate::transport::port;
 use crate::transport::tls::{HttpsStream, MirthTls};
+use crate::transport::unsent::Leg;
 
 /// Mirth's answers are read into blocks of this size.
 const BLOCK_BYTES: usize = 64 * 1024;
@@ -45,35 +49,54 @@ pub enum OriginError {
     Meaning { what: &'static str, why: String },
 }
 
+impl OriginError {
+    /// Whether Mirth was merely not heard, and nothing it said stands against it.
+    #[must_use]
+    pub const fn is_silence(&self) -> bool {
+        matches!(self, Self::Dial { .. } | Self::Timeout { .. } | Self::Broken { .. })
+    }
+}
+
 /// What Mirth sends, followed.
 pub struct Answers {
     stream: ReadHalf<HttpsStream>,
     input: BytesMut,
     pub reader: ResponseReader,
     at_end: bool,
+    /// Who is told that Mirth said something.
+    pub voice: Option<Voice>,
 }
 
 pub struct Origin {
     pub answers: Answers,
     pub requests: WriteHalf<HttpsStream>,
+    pub leg: Arc<Leg>,
 }
 
 impl Origin {
     pub async fn connect(url: &MirthUrl, tls: &MirthTls) -> Result<Self, OriginError> {
         let connecting = async {
             let tcp = dial(url).await.map_err(|source| OriginError::Dial { url: url.to_string(), source })?;
-            tls.connect(tcp, url.host.host()).await.map_err(|source| match refusal(&source) {
-                Some(refused) => OriginError::Key { url: url.to_string(), source: refused },
-                None => OriginError::Handshake { url: url.to_string(), source },
-            })
+            let leg = Leg::of(&tcp).map_err(broken)?;
+            let stream =
+                tls.connect(tcp, url.host.host()).await.map_err(|source| match refusal(&source) {
+                    Some(refused) => OriginError::Key { url: url.to_string(), source: refused },
+                    None => OriginError::Handshake { url: url.to_string(), source },
+                })?;
+            Ok((stream, leg))
         };
-        let stream = timeout(limits::TARGET_DIAL_TIMEOUT, connecting)
+        let (stream, leg) = timeout(limits::TARGET_DIAL_TIMEOUT, connecting)
             .await
             .unwrap_or_else(|_| Err(OriginError::Timeout { url: url.to_string() }))?;
         let (reading, requests) = tokio::io::split(stream);
-        let answers =
-            Answers { stream: reading, input: BytesMut::new(), reader: ResponseReader::new(), at_end: false };
-        Ok(Self { answers, requests })
+        let answers = Answers {
+            stream: reading,
+            input: BytesMut::new(),
+            reader: ResponseReader::new(),
+            at_end: false,
+            voice: None,
+        };
+        Ok(Self { answers, requests, leg: Arc::new(leg) })
     }
 
     /// Asks what was written and gives the answer's status; its body is read and forgotten.
@@ -157,7 +180,10 @@ impl Answers {
             self.input.reserve(BLOCK_BYTES);
         }
         match self.stream.read_buf(&mut self.input).await {
-            Ok(count) => self.at_end = count == 0,
+            Ok(count) => {
+                self.at_end = count == 0;
+                self.voice.iter().filter(|_| count > 0).for_each(|voice| voice.note_heard(Instant::now()));
+            }
             // One that ends without TLS's own word is cut, and may lack something.
             Err(source) => return Err(OriginError::Broken { source }),
         }

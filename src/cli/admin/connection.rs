@@ -11,6 +11,7 @@ use crate::gateway::platform::{
 };
 
 use super::Desk;
+use crate::cli::print;
 use crate::cli::shown::print_json;
 
 #[derive(Subcommand)]
@@ -84,6 +85,9 @@ async fn party(desk: &Desk, wanted: &str) -> anyhow::Result<(ConnectionView, Act
 
 async fn command(desk: &Desk, wanted: &str, command: Command) -> anyhow::Result<()> {
     let (found, actor) = party(desk, wanted).await?;
+    if matches!(command, Command::Terminate) {
+        desk.confirm(&format!("{} and its grant end for good", found.route()))?;
+    }
     let status = desk.platform.command(&actor, found.id, command).await?;
     desk.done(&format!("{} is {status}", found.route()))
 }
@@ -110,7 +114,7 @@ async fn list(desk: &Desk, all: bool) -> anyhow::Result<()> {
         ]
     })?;
     if !all && ended > 0 && !desk.json {
-        println!("({ended} ended; --all shows them)");
+        print::line(format_args!("({ended} ended; --all shows them)"))?;
     }
     Ok(())
 }
@@ -121,40 +125,42 @@ async fn show(desk: &Desk, wanted: &str) -> anyhow::Result<()> {
     if desk.json {
         return print_json(&found, true);
     }
-    desk.say(&format!("{}  {}  {}", found.route(), found.kind, found.status));
-    desk.say(&format!("  id            {}", found.id));
+    desk.say(&format!("{}  {}  {}", found.route(), found.kind, found.status))?;
+    desk.say(&format!("  id            {}", found.id))?;
     match &found.carried {
         CarriedView::Channel { channel, protocol } => {
-            desk.say(&format!("  channel       {channel} ({protocol})"));
+            desk.say(&format!("  channel       {channel} ({protocol})"))?;
         }
         CarriedView::Admin { access, offered_by, expires_at } => {
-            desk.say(&format!("  access        {access}, offered by {offered_by}"));
+            desk.say(&format!("  access        {access}, offered by {offered_by}"))?;
             if let Some(expires_at) = expires_at {
-                desk.say(&format!("  open until    {expires_at}"));
+                desk.say(&format!("  open until    {expires_at}"))?;
             }
         }
     }
-    desk.say(&format!("  connectivity  {}", found.connectivity));
+    desk.say(&format!("  connectivity  {}", found.connectivity))?;
     if !found.held_by.is_empty() {
-        desk.say(&format!("  paused by     {}", found.held_by.join(", ")));
+        desk.say(&format!("  paused by     {}", found.held_by.join(", ")))?;
     }
     if let Some(failure) = &found.failure {
-        desk.say(&format!("  failed        {failure}"));
+        desk.say(&format!("  failed        {failure}"))?;
     }
     if let Some(at) = found.last_ack {
-        desk.say(&format!("  last ACK      {at}"));
+        desk.say(&format!("  last ACK      {at}"))?;
     }
     for (side, end) in [("source", &found.source), ("target", &found.target)] {
         match end.server {
             Some(server) => {
-                desk.say(&format!("  {side}        {} of {} ({server})", end.name, end.organization));
+                desk.say(&format!("  {side}        {} of {} ({server})", end.name, end.organization))?;
             }
-            None => desk.say(&format!("  {side}        {}, which has not named a server", end.organization)),
+            None => {
+                desk.say(&format!("  {side}        {}, which has not named a server", end.organization))?;
+            }
         }
-        desk.say(&format!("    agent-gateway  {}", lamp(&end.link)));
-        desk.say(&format!("    tunnel         {}", lamp(&end.tunnel)));
+        desk.say(&format!("    agent-gateway  {}", lamp(&end.link)))?;
+        desk.say(&format!("    tunnel         {}", lamp(&end.tunnel)))?;
         if let Some(mirth) = &end.mirth {
-            desk.say(&format!("    mirth          {}", lamp(mirth)));
+            desk.say(&format!("    mirth          {}", lamp(mirth)))?;
         }
     }
     Ok(())
@@ -174,12 +180,12 @@ async fn view_secret(desk: &Desk, wanted: &str) -> anyhow::Result<()> {
             false,
         )?;
     } else {
-        println!("{}", *secret);
+        print::line(&*secret)?;
         let often = match found.carried {
             CarriedView::Channel { .. } => "this is shown once",
             CarriedView::Admin { .. } => "this is for the owner's eyes",
         };
-        eprintln!("{often}; in agent.toml it is the entry's `secret` (mode 0600)");
+        print::error_text(format_args!("{often}; in agent.toml it is the entry's `secret` (mode 0600)\n"));
     }
     Ok(())
 }
@@ -204,8 +210,8 @@ async fn entry(desk: &Desk, wanted: &str, side: Option<SideName>) -> anyhow::Res
         return print_json(&texts, false);
     }
     for (side, text) in texts {
-        desk.say(&format!("# agent.toml of {}; {}", found.end(side).name, hint(&found.carried, side)));
-        println!("{text}");
+        desk.say(&format!("# agent.toml of {}; {}", found.end(side).name, hint(&found.carried, side)))?;
+        print::line(text)?;
     }
     Ok(())
 }

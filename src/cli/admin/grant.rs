@@ -70,12 +70,14 @@ pub(super) async fn run(desk: &Desk, verb: Verb) -> anyhow::Result<()> {
         }
         Verb::Revoke { grant } => {
             let found = desk.find_grant(&grant).await?;
+            desk.confirm("the grant and its connection end for good")?;
             let actor = desk.actor(Some(found.owner_id)).await?;
             desk.platform.revoke_grant(&actor, found.id).await?;
             desk.done("revoked; a connection made from it is terminated")
         }
         Verb::Relinquish { grant } => {
             let found = desk.find_grant(&grant).await?;
+            desk.confirm("the grant and its connection end for good")?;
             let actor = desk.actor(Some(found.holder_id)).await?;
             desk.platform.relinquish_grant(&actor, found.id).await?;
             desk.done("relinquished; a connection made from it is terminated")

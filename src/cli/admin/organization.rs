@@ -12,14 +12,20 @@ pub(super) enum Verb {
     /// Make an organization; prints its id
     Add {
         name: Name,
-        /// free, standard or enterprise
+        /// free (1 server, 3 peers, 5 channels a server, no read-write administration), standard (5, 20, 25)
+        /// or enterprise (no limit)
         #[arg(long, default_value = "free")]
         tier: Tier,
     },
     /// Show all organizations
     List,
     /// Change an organization's tier; deletes nothing
-    Tier { organization: String, tier: Tier },
+    Tier {
+        organization: String,
+        /// free (1 server, 3 peers, 5 channels a server, no read-write administration), standard (5, 20, 25)
+        /// or enterprise (no limit)
+        tier: Tier,
+    },
 }
 
 pub(super) async fn run(desk: &Desk, verb: Verb) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Desk;
+use crate::cli::print;
 use crate::cli::shown::print_json;
 use crate::domain::visible::visible;
 
@@ -18,7 +19,7 @@ impl Desk {
         if self.json {
             print_json(&rows, true)?;
         } else {
-            print!("{}", table(head.map(str::to_owned), rows.iter().map(cells).collect()));
+            print::text(table(head.map(str::to_owned), rows.iter().map(cells).collect()))?;
         }
         Ok(())
     }
@@ -28,7 +29,7 @@ impl Desk {
         if self.json {
             print_json(&json!({ "id": id.to_string() }), false)?;
         } else {
-            self.say(&id.to_string());
+            self.say(&id.to_string())?;
         }
         Ok(())
     }
@@ -37,15 +38,15 @@ impl Desk {
         if self.json {
             print_json(&json!({ "done": what }), false)?;
         } else {
-            self.say(what);
+            self.say(what)?;
         }
         Ok(())
     }
 
     /// One line, whatever names are in it.
     #[expect(clippy::unused_self, reason = "reads as the other outputs do")]
-    pub(super) fn say(&self, line: &str) {
-        println!("{}", visible(line));
+    pub(super) fn say(&self, line: &str) -> anyhow::Result<()> {
+        Ok(print::line(visible(line))?)
     }
 }
 

@@ -92,6 +92,10 @@ pub(super) async fn run(desk: &Desk, verb: Verb) -> anyhow::Result<()> {
         Verb::Revoke { server } => {
             let found = desk.find_server(&server).await?;
             let actor = desk.actor(Some(found.organization_id)).await?;
+            desk.confirm(&format!(
+                "the key of {} is revoked: its agent is cut off and must enrol anew",
+                found.name
+            ))?;
             let key = desk.platform.revoke_server(&actor, found.id).await?;
             desk.done(&format!("{}: {key} is revoked; to bring the server back, issue a token", found.name))
         }

@@ -200,7 +200,7 @@ async fn check_running(config: &AgentConfig, findings: &mut Findings) {
     match settled(config).await {
         Ok(Answer::Status(status)) => check_status(config, &status, findings),
         Ok(Answer::Failed { what }) => findings.problem(format!("agent: it answered: {what}")),
-        Ok(Answer::Trusted | Answer::PathChosen | Answer::Explained(_) | Answer::Forgotten { .. }) => {
+        Ok(Answer::Trusted { .. } | Answer::PathChosen | Answer::Explained(_) | Answer::Forgotten { .. }) => {
             findings.problem("agent: it gave an answer to another question; compare versions");
         }
         Err(error) => findings.error(&error),

@@ -162,8 +162,8 @@ fn a_secret_never_appears_in_a_problem() {
     check_problems(
         &text,
         &[
-            "line 8: p2p_source \"adt-to-stmary\" secret is [secret]: expected the 64 hexadecimal digits that View \
-           Secret shows",
+            "line 8: p2p_source \"adt-to-stmary\" secret is [secret]: expected the 64 hexadecimal digits that \
+           `adit admin connection view-secret` shows",
         ],
     );
     let misplaced = format!("{SOURCE}peer_key = \"{}\"\n", "5a".repeat(32));

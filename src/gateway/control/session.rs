@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 use tokio::time::sleep_until;
+use tracing::field::display;
 use tracing::{debug, warn};
 
 use super::view::AgentView;
@@ -124,10 +125,12 @@ impl Session<'_> {
                 }
                 Ok(())
             }
-            ToGateway::RefusedPeer { connection, peer, reason } => {
-                let is_new = noted(platform.refused_peer(server, connection, peer, reason).await)?;
-                if is_new == Some(true) {
-                    warn!(?connection, ?peer, why = %reason, "an agent refused a peer");
+            ToGateway::RefusedPeer { connection, peer, reason, left_out } => {
+                let times = u32::try_from(left_out).unwrap_or(u32::MAX).saturating_add(1);
+                let refused = platform.refused_peer(server, connection, peer, reason, times).await;
+                if noted(refused)? == Some(true) {
+                    let (connection, peer) = (connection.map(display), peer.map(display));
+                    warn!(connection, peer, why = %reason, more = left_out, "an agent refused a peer");
                 }
                 Ok(())
             }

@@ -21,7 +21,9 @@ pub enum AgentError {
     /// Unknown, or of other servers: one answer.
     #[error("there is no such connection")]
     NotFound,
-    #[error("this side holds the secret already or it was deleted; use Rotate Secrets for a new one")]
+    #[error(
+        "this side holds the secret already or it was deleted; run `adit admin connection rotate` for a new one"
+    )]
     SecretUnavailable,
     #[error("the gateway's database did not serve the agent")]
     Platform(#[from] PlatformError),
@@ -146,13 +148,14 @@ impl Platform {
     }
 
     /// A peer or stranger was refused at a tunnel. Both organizations read it when the connection is
-    /// theirs; repeats within a minute are counted in one row. Returns whether it has a row of its own.
+    /// theirs; repeats within an hour are counted in one row. Returns whether it has a row of its own.
     pub async fn refused_peer(
         &self,
         server: ServerId,
         id: Option<ConnectionId>,
         peer: Option<ServerId>,
         reason: PeerRefusal,
+        times: u32,
     ) -> Result<bool, AgentError> {
         let mut tx = self.store.read().await?;
         let Some(teller) = tx.server(server).await? else { return Err(AgentError::NotFound) };
@@ -176,7 +179,7 @@ impl Platform {
             object,
         };
         let kind = format!("peer {server} {} {reason}", entry.object);
-        Ok(self.note_counted(Teller::Agent(server), &kind, entry, logs).await?)
+        Ok(self.note_counted_times(Teller::Agent(server), &kind, entry, logs, times).await?)
     }
 
     /// A connection that has this server at one end, and which.

@@ -2,7 +2,6 @@
 //! written by [`super::act`].
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use serde::Serialize;
 
@@ -112,9 +111,4 @@ impl AgentEntry {
         }
         Ok(())
     }
-}
-
-/// Equal within one minute.
-pub(super) fn minute_bucket(now: Timestamp, what: fmt::Arguments<'_>) -> String {
-    format!("{} {what}", now.as_secs().div_euclid(60))
 }

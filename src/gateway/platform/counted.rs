@@ -1,21 +1,24 @@
-//! Entries that agents and strangers cause as often as they like. The first of its kind in a minute is in
+//! Entries that agents and strangers cause as often as they like. The first of its kind in its span is in
 //! the log before anything follows from it; repeats are counted in memory and added to its row about once a
-//! second. One agent, and all strangers together, have so many rows of an action; what goes beyond is one
-//! row a minute that counts and tells nothing they chose. So nobody hides what others did.
+//! second. What was refused is one row an hour, what was done one a minute. One agent, and all strangers
+//! together, have so many rows of an action; what goes beyond is one row a span that counts and tells
+//! nothing they chose. So nobody hides what others did.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Instant;
 
 use crate::domain::id::{OrganizationId, ServerId};
 use crate::domain::limits::{
-    AUDIT_DETAIL_CHARS_MAX, AUDIT_ROWS_BURST, AUDIT_ROWS_COUNTED_MAX, AUDIT_ROWS_EACH,
+    AUDIT_DETAIL_CHARS_MAX, AUDIT_ROWS_BURST, AUDIT_ROWS_COUNTED_MAX, AUDIT_ROWS_EACH, REPEATS_WRITTEN_EVERY,
 };
 use crate::domain::time::Timestamp;
 use crate::protocol::text::one_line;
 use crate::protocol::token_buckets::TokenBuckets;
+use crate::store::Outcome;
 
 use super::Platform;
-use super::audit::{AgentEntry, minute_bucket};
+use super::audit::AgentEntry;
 use super::error::PlatformError;
 
 /// Who caused an entry.
@@ -27,13 +30,11 @@ pub(super) enum Teller {
 }
 
 type Logs = Vec<Option<OrganizationId>>;
-/// What is one row a minute, and in which logs.
+/// What is one row a span, and in which logs.
 type Kind = (String, Logs);
 
 #[derive(Debug)]
 pub(super) struct Counted {
-    /// How its rows begin.
-    minute: String,
     rows: BTreeMap<Kind, Row>,
     /// Apart by log: what one partner causes at an agent uses up nothing of another's.
     budgets: TokenBuckets<(Teller, &'static str, Logs)>,
@@ -43,12 +44,14 @@ pub(super) struct Counted {
 struct Row {
     entry: AgentEntry,
     unwritten: u32,
+    /// The seconds at which its span ends.
+    until: i64,
 }
 
 impl Default for Counted {
     fn default() -> Self {
         let budgets = TokenBuckets::every(AUDIT_ROWS_BURST, AUDIT_ROWS_EACH, AUDIT_ROWS_COUNTED_MAX);
-        Self { minute: String::new(), rows: BTreeMap::new(), budgets }
+        Self { rows: BTreeMap::new(), budgets }
     }
 }
 
@@ -60,43 +63,52 @@ enum Noted {
 }
 
 impl Counted {
-    /// Takes an entry whose kind is `kind` within the minute.
-    fn handle(&mut self, teller: Teller, kind: &str, logs: &Logs, entry: AgentEntry, at: Moment) -> Noted {
-        let bucket = minute_bucket(at.now, format_args!("{kind}"));
-        if let Some(row) = self.rows.get_mut(&(bucket.clone(), logs.clone())) {
-            row.unwritten = row.unwritten.saturating_add(1);
+    /// Takes an entry whose kind is `kind` within its span, and which stands for `times` of them.
+    fn handle(
+        &mut self,
+        teller: Teller,
+        kind: &str,
+        logs: &Logs,
+        entry: AgentEntry,
+        times: u32,
+        at: Moment,
+    ) -> Noted {
+        let span = span_of(entry.outcome);
+        let bucket = bucket(span, at.now, format_args!("{kind}"));
+        if self.is_repeat(&bucket, logs, times) {
             return Noted::Counted;
         }
         let has_room = self.rows.len() < AUDIT_ROWS_COUNTED_MAX;
         if has_room && self.budgets.try_take((teller, entry.action, logs.clone()), at.instant) {
             let detail = one_line(&entry.detail, AUDIT_DETAIL_CHARS_MAX);
-            return self.begin(bucket, logs, AgentEntry { detail, ..entry });
+            return self.begin(bucket, logs, AgentEntry { detail, ..entry }, ends(span, at.now));
         }
-        let bucket = minute_bucket(at.now, format_args!("{teller:?} {} beyond", entry.action));
-        if let Some(row) = self.rows.get_mut(&(bucket.clone(), logs.clone())) {
-            row.unwritten = row.unwritten.saturating_add(1);
+        let bucket = self::bucket(span, at.now, format_args!("{teller:?} {} beyond", entry.action));
+        if self.is_repeat(&bucket, logs, times) {
             return Noted::Counted;
         }
-        self.begin(bucket, logs, beyond(teller, entry))
+        self.begin(bucket, logs, beyond(teller, entry), ends(span, at.now))
     }
 
-    fn begin(&mut self, bucket: String, logs: &Logs, entry: AgentEntry) -> Noted {
+    /// Counts it where its row has begun.
+    fn is_repeat(&mut self, bucket: &str, logs: &Logs, times: u32) -> bool {
+        let row = self.rows.get_mut(&(bucket.to_owned(), logs.clone()));
+        row.map(|row| row.unwritten = row.unwritten.saturating_add(times)).is_some()
+    }
+
+    fn begin(&mut self, bucket: String, logs: &Logs, entry: AgentEntry, until: i64) -> Noted {
         let entry = AgentEntry { bucket: Some(bucket.clone()), ..entry };
-        self.rows.insert((bucket, logs.clone()), Row { entry: entry.clone(), unwritten: 0 });
+        self.rows.insert((bucket, logs.clone()), Row { entry: entry.clone(), unwritten: 0, until });
         Noted::Row(entry)
     }
 
-    /// Takes what was counted and not written; forgets the rows of minutes that are over.
+    /// Takes what was counted and not written; forgets the rows whose span is over.
     fn take_unwritten(&mut self, now: Timestamp) -> Vec<(AgentEntry, Logs, u32)> {
         let due = self.rows.iter_mut().filter(|(_, row)| row.unwritten > 0);
         let due =
             due.map(|((_, logs), row)| (row.entry.clone(), logs.clone(), std::mem::take(&mut row.unwritten)));
         let due = due.collect();
-        let minute = minute_bucket(now, format_args!(""));
-        if self.minute != minute {
-            self.rows.retain(|(bucket, _), _| bucket.starts_with(&minute));
-            self.minute = minute;
-        }
+        self.rows.retain(|_, row| row.until > now.as_secs());
         due
     }
 
@@ -104,7 +116,8 @@ impl Counted {
     fn put_back(&mut self, due: Vec<(AgentEntry, Logs, u32)>) {
         for (entry, logs, times) in due {
             let key = (entry.bucket.clone().unwrap_or_default(), logs);
-            let row = self.rows.entry(key).or_insert_with(|| Row { entry, unwritten: 0 });
+            // A row that was forgotten meanwhile lives until it is written.
+            let row = self.rows.entry(key).or_insert_with(|| Row { entry, unwritten: 0, until: 0 });
             row.unwritten = row.unwritten.saturating_add(times);
         }
     }
@@ -120,6 +133,23 @@ fn beyond(teller: Teller, entry: AgentEntry) -> AgentEntry {
     AgentEntry { actor, object: "several".into(), detail, ..entry }
 }
 
+/// For how many seconds repeats are one row.
+const fn span_of(outcome: Outcome) -> i64 {
+    match outcome {
+        Outcome::Done => 60,
+        Outcome::Refused | Outcome::Alert => REPEATS_WRITTEN_EVERY.as_secs().cast_signed(),
+    }
+}
+
+/// Equal within one span.
+fn bucket(span: i64, now: Timestamp, what: fmt::Arguments<'_>) -> String {
+    format!("{span}:{} {what}", now.as_secs().div_euclid(span))
+}
+
+const fn ends(span: i64, now: Timestamp) -> i64 {
+    (now.as_secs().div_euclid(span) + 1) * span
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Moment {
     now: Timestamp,
@@ -127,7 +157,7 @@ struct Moment {
 }
 
 impl Platform {
-    /// Notes what may be repeated; entries of one `kind` are one row a minute in each log. Returns whether
+    /// Notes what may be repeated; entries of one `kind` are one row a span in each log. Returns whether
     /// it has a row of its own.
     pub(super) async fn note_counted(
         &self,
@@ -136,14 +166,26 @@ impl Platform {
         entry: AgentEntry,
         logs: impl IntoIterator<Item = Option<OrganizationId>>,
     ) -> Result<bool, PlatformError> {
+        self.note_counted_times(teller, kind, entry, logs, 1).await
+    }
+
+    /// The same for something that happened `times`, which must not be 0.
+    pub(super) async fn note_counted_times(
+        &self,
+        teller: Teller,
+        kind: &str,
+        entry: AgentEntry,
+        logs: impl IntoIterator<Item = Option<OrganizationId>>,
+        times: u32,
+    ) -> Result<bool, PlatformError> {
         let mut logs: Logs = logs.into_iter().collect();
         logs.sort_unstable();
         logs.dedup();
         let at = Moment { now: self.now(), instant: Instant::now() };
-        let noted = self.counted().handle(teller, kind, &logs, entry, at);
+        let noted = self.counted().handle(teller, kind, &logs, entry, times, at);
         let Noted::Row(entry) = noted else { return Ok(false) };
         let mut tx = self.store.write().await?;
-        entry.write(&mut tx, at.now, logs).await?;
+        entry.write_times(&mut tx, at.now, logs, times).await?;
         tx.commit().await?;
         Ok(true)
     }
@@ -180,11 +222,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::store::Outcome;
 
     const AGENT: Teller = Teller::Agent(ServerId::from_bytes([1; 16]));
     const OTHER: Teller = Teller::Agent(ServerId::from_bytes([2; 16]));
-    const MINUTE: Duration = Duration::from_mins(1);
+    const HOUR: Duration = Duration::from_hours(1);
 
     fn entry(action: &'static str) -> AgentEntry {
         AgentEntry {
@@ -203,7 +244,7 @@ mod tests {
     }
 
     fn handle(counted: &mut Counted, teller: Teller, kind: &str, at: Moment) -> Option<AgentEntry> {
-        match counted.handle(teller, kind, &vec![None], entry("refuse peer"), at) {
+        match counted.handle(teller, kind, &vec![None], entry("refuse peer"), 1, at) {
             Noted::Row(entry) => Some(entry),
             Noted::Counted => None,
         }
@@ -214,14 +255,14 @@ mod tests {
         let at = moment(Duration::ZERO, Instant::now());
         let mut counted = Counted::default();
         let of = |number: u8| vec![Some(OrganizationId::from_bytes([number; 16]))];
-        let mut begins = |kind: String, logs: &Logs| matches!(counted.handle(AGENT, &kind, logs, entry("refuse peer"), at), Noted::Row(row) if row.object != "several");
+        let mut begins = |kind: String, logs: &Logs| matches!(counted.handle(AGENT, &kind, logs, entry("refuse peer"), 1, at), Noted::Row(row) if row.object != "several");
         assert!((0..AUDIT_ROWS_BURST).all(|kind| begins(kind.to_string(), &of(1))));
         assert!(!begins("one more".into(), &of(1)));
         assert!(begins("the first".into(), &of(2)));
     }
 
     #[test]
-    fn repeats_of_a_minute_are_one_row_that_counts() {
+    fn repeats_of_an_hour_are_one_row_that_counts() {
         let at = moment(Duration::ZERO, Instant::now());
         let mut counted = Counted::default();
         assert!(handle(&mut counted, AGENT, "x", at).is_some());
@@ -229,7 +270,9 @@ mod tests {
         let [(row, _, 99)] = &counted.take_unwritten(at.now)[..] else { panic!("one row, 99 times") };
         assert_eq!(row.object, "server 0badcafe");
         assert!(counted.take_unwritten(at.now).is_empty());
-        let next = Moment { now: at.now.saturating_add(MINUTE), ..at };
+        let still = Moment { now: at.now.saturating_add(HOUR / 2), ..at };
+        assert!(handle(&mut counted, AGENT, "x", still).is_none());
+        let next = Moment { now: at.now.saturating_add(HOUR), ..at };
         assert!(handle(&mut counted, AGENT, "x", next).is_some());
     }
 
@@ -268,7 +311,7 @@ mod tests {
     fn long_and_broken_details_are_cut_to_one_line() {
         let at = moment(Duration::ZERO, Instant::now());
         let told = AgentEntry { detail: format!("a\n{}", "x".repeat(10_000)), ..entry("enrol") };
-        let Noted::Row(row) = Counted::default().handle(AGENT, "x", &vec![None], told, at) else {
+        let Noted::Row(row) = Counted::default().handle(AGENT, "x", &vec![None], told, 1, at) else {
             panic!("a row")
         };
         assert_eq!(row.detail.chars().count(), AUDIT_DETAIL_CHARS_MAX);

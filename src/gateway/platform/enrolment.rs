@@ -104,7 +104,7 @@ impl Platform {
     }
 
     /// A host was refused for what it presented, before the platform was asked. Told once for each
-    /// source and minute, counting.
+    /// source and hour, counting.
     pub async fn host_refused(
         &self,
         server: Option<ServerId>,
@@ -201,7 +201,7 @@ impl Platform {
         Ok(enrolment)
     }
 
-    /// Before authentication: one row for each source and minute, counting.
+    /// Before authentication: one row for each source and hour, counting.
     async fn note_refused_enrolment(
         &self,
         known: Option<&ServerRecord>,

@@ -116,14 +116,14 @@ pub enum Refusal {
     #[error("a server cannot send to itself; name another one")]
     SameServer,
     #[error(
-        "this organization has viewed the secret, and it is shown once; use Rotate Secrets for a new one"
+        "this organization has viewed the secret, and it is shown once; run `adit admin connection rotate` for a new one"
     )]
     SecretViewed,
     #[error(
         "the secret of an admin connection is shown {ADMIN_SECRET_VIEWS_MAX} times an hour at most; try again later"
     )]
     SecretViewedOften,
-    #[error("the secret is no longer available here; use Rotate Secrets for a new one")]
+    #[error("the secret is no longer available here; run `adit admin connection rotate` for a new one")]
     SecretGone,
     #[error(
         "an organization administers its own servers without an offer; a self-agreement carries P2P only"

@@ -30,7 +30,9 @@ pub enum SealError {
         "the sealing key `{path}` is missing, and the database holds secrets sealed with it; restore the file from a backup"
     )]
     Missing { path: PathBuf },
-    #[error("this sealing key does not open the stored secret; restore `sealing.key` or use Rotate Secrets")]
+    #[error(
+        "this sealing key does not open the stored secret; restore `sealing.key` or run `adit admin connection rotate`"
+    )]
     Unseal,
     #[error("sealing a secret failed")]
     Seal,

@@ -19,6 +19,7 @@ const SAMPLE: ConnectionSample = ConnectionSample {
     }),
     mirth: Some(true),
     port_open: Some(false),
+    works: false,
     streams: 3,
     associations: None,
     streams_opened: 7,
@@ -38,6 +39,7 @@ fn a_connection_is_published_whole() {
         "adit_tunnel_packets_lost{connection=\"adt\"} 2",
         "adit_mirth_up{connection=\"adt\"} 1",
         "adit_source_port_open{connection=\"adt\"} 0",
+        "adit_entry_working{connection=\"adt\"} 0",
         "adit_streams{connection=\"adt\"} 3",
         "adit_streams_opened_total{connection=\"adt\"} 7",
         "adit_streams_cut_total{connection=\"adt\"} 1",
@@ -46,6 +48,12 @@ fn a_connection_is_published_whole() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
+}
+
+#[test]
+fn the_end_of_the_certificate_is_published_as_unix_time() {
+    let text = rendered(|| leaf_expires(Timestamp::from_millis(1_800_000_000_500)));
+    assert!(text.contains("adit_leaf_expiry_timestamp 1800000000\n"), "{text}");
 }
 
 #[test]

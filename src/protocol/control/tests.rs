@@ -30,7 +30,12 @@ fn everything_an_agent_says_reads_back() {
             report: Report { tunnel: Some(PathKind::Direct), mirth: None, last_ack: None },
         },
         ToGateway::Unfit { connection, reason: Unfit::Protocol },
-        ToGateway::RefusedPeer { connection: None, peer: Some(peer), reason: PeerRefusal::Unlisted },
+        ToGateway::RefusedPeer {
+            connection: None,
+            peer: Some(peer),
+            reason: PeerRefusal::Unlisted,
+            left_out: 7,
+        },
         ToGateway::Renew { csr: "30".into() },
     ];
     assert_eq!(decode_all::<ToGateway>(&[&encode_all(&messages)]).unwrap(), messages);

@@ -9,6 +9,8 @@ use super::*;
 use crate::transport::pair::{Pair, soon, tcp};
 use crate::transport::tunnel::Tunnel;
 
+const STALL_LIMIT: Duration = Duration::from_secs(1);
+
 struct Nobody;
 
 impl Observer for Nobody {
@@ -34,10 +36,12 @@ async fn joined() -> Joined {
     let (remote, target) = tcp().await;
     let (mut at_source, mut at_target) = (JoinSet::new(), JoinSet::new());
     let stream = soon(near.open_stream()).await.unwrap();
-    at_source.spawn(async { super::source(local, stream, Nobody, &ByteCounts::default()).await });
+    at_source
+        .spawn(async { super::source(local, stream, Nobody, &ByteCounts::default(), STALL_LIMIT).await });
     let mut stream = soon(far.accept_stream()).await.unwrap();
     assert!(soon(read_header(&mut stream)).await);
-    at_target.spawn(async { super::target(remote, stream, Nobody, &ByteCounts::default()).await });
+    at_target
+        .spawn(async { super::target(remote, stream, Nobody, &ByteCounts::default(), STALL_LIMIT).await });
     Joined { source, target, at_source, at_target, tunnel: near, _frames: frames, _pair: pair }
 }
 
@@ -88,6 +92,47 @@ async fn a_reset_is_noticed_while_credit_is_used_up_and_nothing_is_read() {
     assert_eq!(ending(&mut joined.at_target).await, Ending::CutThere);
     let (_, ended) = read_all(&mut joined.target).await;
     assert!(!ended, "a cut looked like an end");
+}
+
+/// From now on nothing that arrives at a socket is taken, nor acknowledged: its host has vanished.
+fn vanish(stream: &TcpStream) {
+    const RETURN: u16 = 0x06;
+    let nothing = [socket2::SockFilter::new(RETURN, 0, 0, 0)];
+    socket2::Socket::from(std::os::fd::AsFd::as_fd(stream).try_clone_to_owned().unwrap())
+        .attach_filter(&nothing)
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_receiver_whose_host_vanished_is_reset_after_the_stall_limit() {
+    let mut joined = joined().await;
+    joined.source.write_all(b"arrives").await.unwrap();
+    soon(joined.target.read_exact(&mut [0; 7])).await.unwrap();
+    vanish(&joined.target);
+    joined.source.write_all(b"does not").await.unwrap();
+    assert_eq!(ending(&mut joined.at_target).await, Ending::LocalLost);
+    assert_eq!(ending(&mut joined.at_source).await, Ending::CutThere);
+    assert_eq!(read_all(&mut joined.source).await, (0, false));
+}
+
+#[tokio::test]
+async fn a_sender_whose_host_vanished_is_reset_once_it_owes_acknowledgements() {
+    let mut joined = joined().await;
+    vanish(&joined.source);
+    joined.target.write_all(b"an acknowledgement").await.unwrap();
+    assert_eq!(ending(&mut joined.at_source).await, Ending::LocalLost);
+    assert_eq!(ending(&mut joined.at_target).await, Ending::CutThere);
+}
+
+#[tokio::test]
+async fn a_receiver_that_only_stops_reading_is_kept_beyond_the_stall_limit() {
+    let mut joined = joined().await;
+    // The last of it lies in our kernel, and is not acknowledged before the receiver reads.
+    let written = stall(&mut joined.source).await;
+    let over = timeout(STALL_LIMIT * 3, joined.at_target.join_next()).await;
+    assert!(over.is_err(), "a living receiver was cut");
+    joined.source.shutdown().await.unwrap();
+    assert_eq!(read_all(&mut joined.target).await, (written, true));
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ async fn no_admin_tunnel_comes_up_before_both_sides_compared_the_peers_key() {
 
     // A key that is not the one shown helps nobody.
     let other = KeyFingerprint::from_bytes([7; 32]).to_string();
-    lab.trusts(Part::B, &[&lab.admin_name(Part::B, 0), &other]).await;
+    lab.trusts(Part::B, &[&lab.admin_name(Part::B, 0), &other, "--force"]).await;
     eventually("B's audit names the other key", async || {
         lab.own_audit(Part::B).contains("is not the known key").then_some(())
     })

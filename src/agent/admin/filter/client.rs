@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::agent::admin::origin::Answers;
 use crate::domain::limits;
@@ -161,14 +161,16 @@ impl Requests<'_> {
         }
     }
 
-    /// Reads ahead while Mirth answers, until the client goes; waits for ever once enough came.
+    /// Reads ahead while Mirth answers, until the client goes. One that has ended its requests, or asks on
+    /// and on, cannot be seen to go any more, and may wait for so long only.
     pub async fn gone(&mut self) -> Halt {
         while !self.at_end && self.input.len() < limits::ADMIN_AHEAD_BYTES_MAX {
             if let Err(halt) = self.more().await {
                 return halt;
             }
         }
-        std::future::pending().await
+        sleep(limits::ADMIN_STREAM_TIMEOUT).await;
+        Halt::Lost
     }
 
     /// Whether more came; may be dropped while it waits.

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncWriteExt, WriteHalf};
@@ -12,7 +11,7 @@ use tokio::time::timeout;
 use super::client::{Client, Halt, Requests};
 use super::masking::Masking;
 use super::rewriting::Rewriting;
-use crate::agent::admin::origin::{Answers, Origin};
+use crate::agent::admin::origin::{Answers, Origin, OriginError};
 use crate::domain::limits;
 use crate::mirth::credentials::Credentials;
 use crate::mirth::http::{BodyWriter, Framing, RequestPart, ResponsePart};
@@ -80,7 +79,7 @@ impl Outcome {
 
 impl Exchange<'_> {
     pub async fn run(self, origin: &mut Origin, client: &mut Client<'_>) -> Outcome {
-        let Origin { answers, requests } = origin;
+        let Origin { answers, requests, .. } = origin;
         answers.reader.expect(self.method);
         let Sending { head, body, place, upload } = self.sending;
         // A Mirth that takes no more may have answered: what it said is read all the same.
@@ -89,13 +88,8 @@ impl Exchange<'_> {
             halt = client.requests.gone() => return Outcome::Broken { status: None, halt },
         };
         drop((body, place));
-        let is_uploading = AtomicBool::new(upload.is_some());
-        let mut passing = Passing {
-            closes: self.closes,
-            rewriting: self.rewriting,
-            credentials: self.credentials,
-            is_uploading: &is_uploading,
-        };
+        let mut passing =
+            Passing { closes: self.closes, rewriting: self.rewriting, credentials: self.credentials };
         let mut download = pin!(passing.download(answers, &mut client.answers));
         let mut is_whole = is_sent;
         if let Some(framing) = upload.filter(|_| is_sent) {
@@ -104,7 +98,6 @@ impl Exchange<'_> {
                 done = &mut download => return outcome(done, true),
                 uploaded = pass_on(&mut client.requests, requests, framing) => uploaded,
             };
-            is_uploading.store(false, Ordering::Relaxed);
             match uploaded {
                 Ok(()) => {}
                 Err(Uploading::Client(halt)) => return Outcome::Broken { status: None, halt },
@@ -166,13 +159,14 @@ fn outcome(done: Result<Passed, Downloading>, closes: bool) -> Outcome {
     }
 }
 
+/// Takes as long as Mirth's connection lives and its caller waits.
 async fn send(requests: &mut WriteHalf<HttpsStream>, head: &[u8], body: &[u8]) -> io::Result<()> {
     let sending = async {
         requests.write_all(head).await?;
         requests.write_all(body).await?;
         requests.flush().await
     };
-    timeout(limits::ADMIN_STREAM_TIMEOUT, sending).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()))
+    sending.await
 }
 
 async fn pass_on(
@@ -193,13 +187,18 @@ async fn pass_on(
                     requests.write_all(&own).await?;
                     requests.write_all(&bytes).await
                 };
-                let written = timeout(limits::ADMIN_STREAM_TIMEOUT, written).await;
-                written.map_err(|_| Uploading::Mirth)?.map_err(|_| Uploading::Mirth)?;
+                tokio::select! {
+                    written = written => written.map_err(|_| Uploading::Mirth)?,
+                    halt = client.gone() => return Err(Uploading::Client(halt)),
+                }
             }
             Ok(Some(RequestPart::End | RequestPart::Head(_))) => {
                 own.clear();
                 writer.end(&mut own);
-                return send(requests, &own, &[]).await.map_err(|_| Uploading::Mirth);
+                return tokio::select! {
+                    sent = send(requests, &own, &[]) => sent.map_err(|_| Uploading::Mirth),
+                    halt = client.gone() => Err(Uploading::Client(halt)),
+                };
             }
             // A body that ends early or is malformed never becomes whole at Mirth.
             Ok(None) | Err(_) => return Err(Uploading::Client(Halt::Lost)),
@@ -208,11 +207,10 @@ async fn pass_on(
 }
 
 /// How an answer is passed back.
-struct Passing<'a> {
+struct Passing {
     closes: bool,
     rewriting: Rewriting,
     credentials: Option<Credentials>,
-    is_uploading: &'a AtomicBool,
 }
 
 impl From<Unwritable> for Downloading {
@@ -221,7 +219,7 @@ impl From<Unwritable> for Downloading {
     }
 }
 
-impl Passing<'_> {
+impl Passing {
     async fn download(
         &mut self,
         answers: &mut Answers,
@@ -230,15 +228,10 @@ impl Passing<'_> {
         let mut passed: Option<Passed> = None;
         let mut masking: Option<Masking> = None;
         loop {
-            let part = match timeout(limits::ADMIN_STREAM_TIMEOUT, answers.part()).await {
-                Ok(Ok(part)) => part,
-                // Mirth has nothing to say before it has the whole body.
-                Err(_) if self.is_uploading.load(Ordering::Relaxed) => continue,
-                Ok(Err(_)) | Err(_) => {
-                    let is_unsent = masking.is_some_and(|masking| masking.is_unsent());
-                    let cut = |passed: Passed| Downloading::Cut { status: passed.status };
-                    return Err(passed.filter(|_| !is_unsent).map_or(Downloading::Unanswered, cut));
-                }
+            let Ok(part) = next_part(answers).await else {
+                let is_unsent = masking.is_some_and(|masking| masking.is_unsent());
+                let cut = |passed: Passed| Downloading::Cut { status: passed.status };
+                return Err(passed.filter(|_| !is_unsent).map_or(Downloading::Unanswered, cut));
             };
             match part {
                 ResponsePart::Interim => {}
@@ -284,6 +277,12 @@ impl Passing<'_> {
     }
 }
 
+/// However long Mirth takes: its connection tells when it is gone, and the client's when nobody waits any
+/// more.
+async fn next_part(answers: &mut Answers) -> Result<ResponsePart, OriginError> {
+    answers.part().await
+}
+
 async fn write_masked(
     client: &mut Outgoing<'_>,
     masked: Result<[Bytes; 2], Unmaskable>,
@@ -305,4 +304,47 @@ async fn write(client: &mut Outgoing<'_>, mut bytes: Bytes) -> Result<(), Downlo
     let written = timeout(limits::ADMIN_STREAM_TIMEOUT, client.write(&mut bytes)).await;
     // One that takes nothing for so long has gone.
     written.unwrap_or(Err(Stopped::Cut)).map_err(|stopped| Downloading::Client(stopped.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::identity::stand_in::MirthCertificate;
+    use crate::transport::tls::{LocalTls, MirthTls};
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const QUESTION: &[u8] = b"POST /api/channels/_redeployAll HTTP/1.1\r\n\r\n";
+
+    #[tokio::test]
+    async fn an_answer_is_waited_for_as_long_as_mirth_takes() {
+        // The whole of it only where the full counts are wanted: a clock cannot be moved under sockets.
+        let is_long = std::env::var_os("ADIT_TEST_LONG").is_some();
+        let takes = if is_long { limits::ADMIN_STREAM_TIMEOUT + SECOND } else { SECOND };
+        let certificate = MirthCertificate::generate().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let tls = LocalTls::stand_in(&certificate).unwrap();
+        let mirth = tokio::spawn(async move {
+            let mut client = tls.accept(listener.accept().await.unwrap().0).await.unwrap();
+            client.read_exact(&mut [0; QUESTION.len()]).await.unwrap();
+            sleep(takes).await;
+            client.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+            client
+        });
+        let tls = MirthTls::new(Some(certificate.key_fingerprint())).unwrap();
+        let Origin { mut answers, mut requests, .. } = Origin::connect(&url, &tls).await.unwrap();
+        answers.reader.expect("POST");
+        let asked = Instant::now();
+        send(&mut requests, QUESTION, &[]).await.unwrap();
+        let part = next_part(&mut answers).await.unwrap();
+        assert!(matches!(part, ResponsePart::Head(head) if head.status == 204));
+        assert!(asked.elapsed() >= takes);
+        drop(mirth.await.unwrap());
+    }
 }

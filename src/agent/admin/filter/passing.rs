@@ -2,6 +2,7 @@
 //! than it is written down where it changes anything.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -216,7 +217,8 @@ impl Filter<'_> {
         {
             return Ok(origin);
         }
-        let origin = Origin::connect(&self.managed.config.mirth, &here.tls).await?;
+        let mut origin = Origin::connect(&self.managed.config.mirth, &here.tls).await?;
+        origin.answers.voice = Some(self.managed.voices.open());
         // It may have come back with other plug-ins than the request was judged by.
         if self.managed.is_current(here) { Ok(origin) } else { Err(OriginError::Restarted) }
     }
@@ -323,8 +325,16 @@ impl Filter<'_> {
         let began = Instant::now();
         let (method, credentials) = (head.method.as_str(), login.carried);
         let exchange = Exchange { method, sending, closes: self.is_over, rewriting, credentials };
+        let leg = Arc::clone(&origin.leg);
+        let lost = async {
+            leg.lost(self.entry.config.stall_limit).await;
+            // The exchange fails by it, and knows what it has passed on.
+            leg.shut();
+            std::future::pending::<()>().await;
+        };
         let outcome = tokio::select! {
             outcome = exchange.run(&mut origin, client) => outcome,
+            () = lost => Outcome::Unanswered,
             () = self.out_of_hand() => Outcome::Broken { status: None, halt: Halt::Cut },
         };
         if let Some(number) = change {

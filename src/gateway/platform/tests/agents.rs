@@ -76,7 +76,7 @@ async fn a_refused_peer_is_in_both_logs_when_the_connection_is_theirs_and_else_i
     let platform = &pair.world.platform;
     let tell = async |id| {
         platform
-            .refused_peer(pair.target_server, id, Some(pair.source_server), PeerRefusal::WrongSecret)
+            .refused_peer(pair.target_server, id, Some(pair.source_server), PeerRefusal::WrongSecret, 1)
             .await
     };
     for _ in 0..5 {

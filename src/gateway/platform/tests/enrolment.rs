@@ -105,13 +105,14 @@ async fn a_revoked_server_has_no_standing_and_comes_back_with_a_new_key_and_new_
 }
 
 #[tokio::test]
-async fn a_key_that_is_not_on_file_and_an_unknown_server_are_refused_and_counted_by_the_minute() {
+async fn a_key_that_is_not_on_file_and_an_unknown_server_are_refused_and_counted_by_the_hour() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
     let before = pair.world.log_length(&pair.source).await;
     for _ in 0..50 {
         let standing = platform.standing(pair.source_server, key(5)).await;
         assert!(matches!(standing, Err(LinkRefusal::KeyNotOnFile)));
+        pair.world.pass(std::time::Duration::from_secs(1));
     }
     let unknown = platform.standing(ServerId::from_random([9; 16]), key(5)).await;
     assert!(matches!(unknown, Err(LinkRefusal::UnknownServer)));

@@ -10,7 +10,7 @@ async fn each_owner_views_once_both_see_the_same_and_a_later_view_points_to_rota
     let platform = &pair.world.platform;
     let source = platform.view_secret(&pair.source.actor, pair.connection).await.unwrap();
     let again = platform.view_secret(&pair.source.actor, pair.connection).await;
-    assert!(refused(again).contains("use Rotate Secrets"));
+    assert!(refused(again).contains("run `adit admin connection rotate`"));
     let target = platform.view_secret(&pair.target.actor, pair.connection).await.unwrap();
     assert_eq!(source, target);
     let (_, action, outcome, detail) = pair.world.last_entry(&pair.source).await;
@@ -63,7 +63,7 @@ async fn unviewed_it_is_deleted_72_hours_after_both_agents_hold_it_on_read_and_b
             assert_eq!(platform.sweep().await.unwrap(), 0);
         }
         let viewed = platform.view_secret(&pair.source.actor, pair.connection).await;
-        assert!(refused(viewed).contains("no longer available here; use Rotate Secrets"));
+        assert!(refused(viewed).contains("no longer available here; run `adit admin connection rotate`"));
         assert!(!is_kept(&pair).await);
     }
 }
