@@ -4,6 +4,7 @@
 //! One thread runs it all: on the data path wake-ups between threads cost more than they give.
 
 pub mod admin;
+pub mod carried;
 pub mod context;
 pub mod enrol;
 pub mod entries;

@@ -27,6 +27,10 @@ pub struct Facts {
     pub streams_cut: AtomicU64,
     /// Connections of users of this host that may not connect.
     pub strangers: AtomicU64,
+    /// How often as many connections were open as may be.
+    pub limit_reached: AtomicU64,
+    /// Connections that were reset then because no byte ever passed on them.
+    pub silent_reset: AtomicU64,
     pub dicom: DicomFacts,
     pub admin: AdminFacts,
     changing: Mutex<Changing>,
@@ -83,6 +87,8 @@ pub struct Changing {
     /// Whether the target's Mirth answers: measured on the target, told to the source.
     pub mirth: Lamp,
     pub port_open: bool,
+    /// The port is closed because as many connections are open as may be.
+    pub at_limit: bool,
     pub streams: usize,
     pub last_ack: Option<Timestamp>,
     pub last_error: Option<Fault>,
@@ -111,6 +117,7 @@ impl Changing {
     pub fn lose_tunnel(&mut self) {
         self.tunnel = None;
         self.streams = 0;
+        self.at_limit = false;
         self.works = false;
     }
 }
@@ -190,6 +197,8 @@ impl Facts {
             port_open: (!at_target).then_some(changing.port_open),
             works: changing.vitals(at_target).lack().is_none(),
             streams: changing.streams,
+            limit_reached: count(&self.limit_reached),
+            silent_reset: count(&self.silent_reset),
             associations: (protocol == Some(Protocol::Dicom)).then(|| count(&self.dicom.open)),
             streams_opened: count(&self.streams_opened),
             streams_cut: count(&self.streams_cut),
@@ -235,6 +244,17 @@ pub struct EntryStatus {
     pub rtt_micros: Option<u64>,
     pub packets_lost: Option<u64>,
     pub port_open: bool,
+    /// It is closed because as many connections are open as may be.
+    #[serde(default)]
+    pub at_limit: bool,
+    #[serde(default)]
+    pub streams_max: u32,
+    /// How often that was so.
+    #[serde(default)]
+    pub limit_reached: u64,
+    /// Connections that were reset then because no byte ever passed on them.
+    #[serde(default)]
+    pub silent_reset: u64,
     pub address: String,
     pub streams: usize,
     pub streams_opened: u64,

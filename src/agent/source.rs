@@ -14,8 +14,10 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::admin::door::Door;
+use super::carried::{Carried, Crossings, Ended, Heard, Pause, Sign};
 use super::context::Context;
 use super::entries::LiveEntry;
+use super::facts::count;
 use super::hold::{self, Held, Look, PortHealth};
 use super::local_users::LocalUsers;
 use super::observe::StreamObserver;
@@ -30,14 +32,12 @@ use crate::observe::audit::AuditEntry;
 use crate::observe::metrics;
 use crate::protocol::backoff::Backoff;
 use crate::protocol::control::{PeerRefusal, Rule};
-use crate::transport::port::TruthPort;
+use crate::transport::port::{self, TruthPort};
 use crate::transport::splice::{self, Ending};
-use crate::transport::tunnel::Tunnel;
+use crate::transport::tunnel::{DataStream, Tunnel};
 
 /// How soon a port that could not be bound is tried again.
 const BIND_AGAIN: Duration = Duration::from_secs(5);
-/// How soon after a local failure to accept the next attempt follows.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// How long an Active connection may wait for something before the operator hears what.
 const WAIT_UNSAID_MAX: Duration = Duration::from_secs(10);
 const WAITS_FOR_SECRET: &str =
@@ -187,34 +187,32 @@ async fn serve(
     let mut peer_mirth = tunnel.peer_mirth();
     let mut rules = context.watch_rules();
     let mut looks = hold::looks();
-    let mut streams = JoinSet::new();
-    let tasks_max = clients.near.tasks_max(entry.config.streams_max);
+    let mut writes = JoinSet::new();
+    let mut gate = Gate::new(clients.near.tasks_max(entry.config.streams_max));
     let mut running = std::pin::pin!(tunnel.run(admitted.opening));
     let why = loop {
         tokio::select! {
             error = &mut running => break chain(&error),
-            accepted = port.accept(), if streams.len() < tasks_max => match accepted {
-                // Dropped, it is reset.
-                Ok(_) if !held.may_start(context, entry) => {}
-                Ok(tcp) => {
-                    if !is_let_in(context, entry, clients, &tcp, &mut streams) {
+            accepted = port.accept() => {
+                match accepted {
+                    // Dropped, it is reset.
+                    Ok(_) if !held.may_start(context, entry) => {}
+                    Ok(tcp) => {
+                        if is_let_in(context, entry, clients, &tcp, &mut writes) {
+                            start(context, entry, &clients.near, tcp, &tunnel, &mut gate.carried);
+                            gate.steer(context, entry, port);
+                        }
                         continue;
                     }
-                    let (entry, tunnel) = (Arc::clone(entry), Arc::clone(&tunnel));
-                    match &clients.near {
-                        Near::Mirth => streams.spawn(carry(entry, Arc::clone(&context.clock), tcp, tunnel)),
-                        Near::People(door) => {
-                            streams.spawn(Arc::clone(door).carry(Arc::clone(context), entry, tcp, tunnel))
-                        }
-                    };
-                    continue;
+                    Err(error) => gate.note_starved(context, entry, port, &error),
                 }
-                Err(error) => {
-                    context.note_fault(entry, &format!("cannot accept on {}: {error}", port.address()));
-                    sleep(ACCEPT_AGAIN).await;
-                }
-            },
-            _ = streams.join_next(), if !streams.is_empty() => continue,
+            }
+            Some(ended) = gate.carried.next_ended() => {
+                gate.note_ended(entry, ended);
+                gate.steer(context, entry, port);
+                continue;
+            }
+            Some(_) = writes.join_next() => continue,
             _ = looks.tick() => {}
             _ = rules.changed() => {}
             _ = peer_mirth.changed() => {}
@@ -230,21 +228,170 @@ async fn serve(
         let standing = Standing::of(&entry.config, Side::Source, &rules.borrow());
         let mirth = *peer_mirth.borrow_and_update();
         let is_healthy = standing.is_active() && mirth == Some(true) && silent_for < limits::TUNNEL_SILENCE;
-        steer_port(context, entry, port, health.judge(is_healthy, now));
+        gate.may_open = health.judge(is_healthy, now);
+        gate.make_room(entry, now);
+        gate.steer(context, entry, port);
         held.record(entry);
         let mut changing = entry.facts.changing();
         changing.status = standing.word();
         changing.mirth.set(mirth, context.clock.now());
-        let works = is_healthy && changing.port_open;
+        // At its limit it carries as much as it may.
+        let works = is_healthy && (changing.port_open || changing.at_limit);
         changing.note_works(works);
     };
-    steer_port(context, entry, port, health.judge(false, Instant::now()));
+    health.judge(false, Instant::now());
+    gate.may_open = false;
+    gate.steer(context, entry, port);
     // What still runs sees the tunnel lost and resets its socket.
-    while streams.join_next().await.is_some() {}
+    while gate.carried.next_ended().await.is_some() {}
+    while writes.join_next().await.is_some() {}
     let mut changing = entry.facts.changing();
     changing.lose_tunnel();
     changing.mirth.set(None, context.clock.now());
     why
+}
+
+/// When the port of a tunnel that lives is open, and what it carries.
+struct Gate {
+    carried: Carried,
+    was_full: bool,
+    /// As far as the tunnel and the far Mirth are concerned.
+    may_open: bool,
+    /// This host ran out of something.
+    starved: Pause,
+    /// The peer carries as many as its own file allows.
+    peer_full: Pause,
+    /// What is said at once and then summed up: the limit, the peer's, a lack, silence at the limit.
+    limit_said: Crossings,
+    peer_full_said: Crossings,
+    lack_said: Crossings,
+    silence_said: Crossings,
+}
+
+impl Gate {
+    fn new(streams_max: usize) -> Self {
+        Self {
+            carried: Carried::new(streams_max),
+            was_full: false,
+            may_open: false,
+            starved: Pause::default(),
+            peer_full: Pause::default(),
+            limit_said: Crossings::default(),
+            peer_full_said: Crossings::default(),
+            lack_said: Crossings::default(),
+            silence_said: Crossings::default(),
+        }
+    }
+
+    /// Opens the port or closes it; closed, it refuses, and resets whoever was not accepted. At a limit it
+    /// opens again with the first that ends: what is full is not ill.
+    fn steer(&mut self, context: &Context, entry: &LiveEntry, port: &mut TruthPort) {
+        let now = Instant::now();
+        let is_full = self.carried.is_full() || !self.peer_full.is_over(now);
+        let at_limit = self.may_open && is_full;
+        let was_at_limit = std::mem::replace(&mut entry.facts.changing().at_limit, at_limit);
+        if at_limit && !was_at_limit {
+            entry.facts.limit_reached.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.carried.is_full() && !self.was_full {
+            self.limit_said.note(now).inspect(|times| say_limit(entry, *times));
+        }
+        self.was_full = self.carried.is_full();
+        let open = self.may_open && !is_full && self.starved.is_over(now);
+        steer_port(context, entry, port, open, at_limit || was_at_limit);
+    }
+
+    fn note_ended(&mut self, entry: &LiveEntry, ended: Ended) {
+        if ended == Some(Ending::FullThere) && !self.carried.is_empty() {
+            let now = Instant::now();
+            self.peer_full.begin(now, limits::PEER_FULL_PORT_CLOSED);
+            self.peer_full_said.note(now).inspect(|times| {
+                tracing::warn!(
+                    connection = %entry.config.name,
+                    times,
+                    "the peer's agent carries as many TCP connections as its own `streams_max` allows, so the port was closed until one ended; have it raised there, or lower it here"
+                );
+            });
+        } else {
+            // With one that ended here, one has ended there.
+            self.peer_full.end();
+        }
+    }
+
+    /// Closed at once: whoever waits to be accepted is reset instead of delivered when they gave up.
+    fn note_starved(
+        &mut self,
+        context: &Context,
+        entry: &LiveEntry,
+        port: &mut TruthPort,
+        error: &std::io::Error,
+    ) {
+        let (now, address) = (Instant::now(), port.address());
+        let what = format!(
+            "cannot accept on TCP {address}, so it refuses for {} s: {error}; give this process more of what ran out, such as open files (`LimitNOFILE`)",
+            limits::STARVED_PORT_CLOSED.as_secs()
+        );
+        entry.facts.note_fault(context.clock.now(), &what);
+        self.lack_said.note(now).inspect(|times| {
+            tracing::warn!(connection = %entry.config.name, times, "{what}");
+        });
+        self.starved.begin(now, limits::STARVED_PORT_CLOSED);
+        self.steer(context, entry, port);
+    }
+
+    /// At the limit those that never said anything go; says what was reached since it was said last.
+    fn make_room(&mut self, entry: &LiveEntry, now: Instant) {
+        if self.carried.is_full() {
+            let sent = self.carried.send_silent_away(now);
+            if sent > 0 {
+                entry.facts.silent_reset.fetch_add(sent as u64, Ordering::Relaxed);
+                self.silence_said.note(now).inspect(|_| {
+                    tracing::warn!(
+                        connection = %entry.config.name,
+                        reset = count(&entry.facts.silent_reset),
+                        "all of `streams_max` were taken, so TCP connections on which no byte had passed for {} s were reset; see which local program opens them, and name in `allow_users` who may connect",
+                        limits::SILENT_GRACE.as_secs()
+                    );
+                });
+            }
+        }
+        self.limit_said.due(now).inspect(|times| say_limit(entry, *times));
+    }
+}
+
+fn say_limit(entry: &LiveEntry, times: u64) {
+    let (connection, streams_max) = (&entry.config.name, entry.config.streams_max);
+    tracing::warn!(
+        %connection,
+        streams_max,
+        times,
+        "as many TCP connections are open as may be, so the port was closed until one ended; raise `streams_max`, or let the local Mirth open fewer"
+    );
+}
+
+fn start(
+    context: &Arc<Context>,
+    entry: &Arc<LiveEntry>,
+    near: &Near,
+    tcp: TcpStream,
+    tunnel: &Arc<Tunnel>,
+    carried: &mut Carried,
+) {
+    let (entry, tunnel) = (Arc::clone(entry), Arc::clone(tunnel));
+    match near {
+        Near::Mirth => {
+            let sign = Sign::new(Instant::now());
+            let carrying = carry(entry, Arc::clone(&context.clock), tcp, tunnel, Arc::clone(&sign));
+            carried.start(Some(sign), carrying);
+        }
+        Near::People(door) => {
+            let serving = Arc::clone(door).carry(Arc::clone(context), entry, tcp, tunnel);
+            carried.start(None, async move {
+                serving.await;
+                None
+            });
+        }
+    }
 }
 
 /// Whether a connection is one of a user who may connect. Dropped otherwise, it is reset. What is written
@@ -275,12 +422,14 @@ fn is_let_in(
     false
 }
 
-fn steer_port(context: &Context, entry: &LiveEntry, port: &mut TruthPort, open: bool) {
+/// `of_limit`: it opens or closes because of one, which is said elsewhere and may be often.
+fn steer_port(context: &Context, entry: &LiveEntry, port: &mut TruthPort, open: bool, of_limit: bool) {
     if open == port.is_open() {
         return;
     }
     let steered = if open { port.open() } else { port.close() };
     match steered {
+        Ok(()) if of_limit => {}
         Ok(()) => tracing::info!(connection = %entry.config.name, address = %port.address(), open, "port"),
         Err(error) => {
             context.note_fault(entry, &format!("cannot open or close TCP {}: {error}", port.address()));
@@ -289,10 +438,35 @@ fn steer_port(context: &Context, entry: &LiveEntry, port: &mut TruthPort, open: 
     entry.facts.changing().port_open = port.is_open();
 }
 
-async fn carry(entry: Arc<LiveEntry>, clock: Arc<LearntClock>, tcp: TcpStream, tunnel: Arc<Tunnel>) {
+async fn carry(
+    entry: Arc<LiveEntry>,
+    clock: Arc<LearntClock>,
+    tcp: TcpStream,
+    tunnel: Arc<Tunnel>,
+    sign: Arc<Sign>,
+) -> Ended {
     // Dropped unused, the socket is reset.
-    let Ok(stream) = tunnel.open_stream().await else { return };
-    let observer = StreamObserver::new(Arc::clone(&entry), clock);
-    let ending = splice::source(tcp, stream, observer, &entry.facts.bytes, entry.config.stall_limit).await;
+    let stream = open_for(&tcp, &tunnel).await?;
+    let observer =
+        Heard { sign: Arc::clone(&sign), observer: StreamObserver::new(Arc::clone(&entry), clock) };
+    let ending = tokio::select! {
+        ending = splice::source(tcp, stream, observer, &entry.facts.bytes, entry.config.stall_limit) => ending,
+        // Dropped, both its ends are reset.
+        () = sign.must_go() => Ending::CutHere,
+    };
     entry.facts.count_stream(ending != Ending::Finished);
+    Some(ending)
+}
+
+/// A stream for `tcp`. The peer lets us open more than are carried, so none is waited for; if one is, what
+/// its sender closed meanwhile is not delivered.
+async fn open_for(tcp: &TcpStream, tunnel: &Arc<Tunnel>) -> Option<DataStream> {
+    let mut opening = std::pin::pin!(tunnel.open_stream());
+    tokio::select! {
+        biased;
+        opened = &mut opening => return opened.ok(),
+        () = tokio::task::yield_now() => {}
+    }
+    let opened = timeout(limits::PLACE_WAIT_MAX, opening).await.ok()?.ok()?;
+    port::is_held(tcp).then_some(opened)
 }

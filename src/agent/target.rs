@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -106,6 +106,7 @@ async fn serve(
     answers.mark_changed();
     let mut looks = hold::looks();
     let mut streams = JoinSet::new();
+    let places = Arc::new(Semaphore::new(entry.config.streams_max as usize));
     let mut newer = None;
     let mut running = std::pin::pin!(tunnel.run(admitted.opening));
     let why = loop {
@@ -120,7 +121,8 @@ async fn serve(
             Ok(stream) = tunnel.accept_stream() => {
                 if held.may_start(context, entry) {
                     let (local, context, entry) = (Arc::clone(local), Arc::clone(context), Arc::clone(entry));
-                    streams.spawn(carry(local, context, entry, stream, held.connection().clone()));
+                    let (connection, places) = (held.connection().clone(), Arc::clone(&places));
+                    streams.spawn(carry(local, context, entry, stream, connection, places));
                 } else {
                     stream.refuse(Code::Paused);
                 }
@@ -159,12 +161,32 @@ async fn carry(
     entry: Arc<LiveEntry>,
     mut stream: DataStream,
     connection: Connection,
+    places: Arc<Semaphore>,
 ) {
+    let Some(_place) = take_place(places, &stream).await else {
+        entry.facts.limit_reached.fetch_add(1, Ordering::Relaxed);
+        let limit = entry.config.streams_max;
+        let what = format!(
+            "the peer's agent opens more TCP connections at a time than `streams_max` = {limit} here; raise it here, or lower it there"
+        );
+        context.note_fault(&entry, &what);
+        return stream.refuse(Code::Full);
+    };
     // The far side cut before it said anything.
     if !splice::read_header(&mut stream).await {
         return stream.refuse(Code::Cut);
     }
     local.carry(context, entry, stream, connection).await;
+}
+
+/// The peer counts as well: streams of its that are too many have at most not yet ended here, so one waits
+/// a little. What its sender cut meanwhile is given no place: nobody waits for its delivery.
+async fn take_place(places: Arc<Semaphore>, stream: &DataStream) -> Option<OwnedSemaphorePermit> {
+    if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+        return Some(place);
+    }
+    let place = timeout(limits::PLACE_WAIT_MAX, places.acquire_owned()).await.ok()?.ok()?;
+    (!stream.is_cut()).then_some(place)
 }
 
 /// The Mirth that receives channel data beside this agent, and whether it answers.

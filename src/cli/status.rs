@@ -120,11 +120,7 @@ fn render_entry(out: &mut String, entry: &EntryStatus, has_link: bool) {
         entry.side,
         entry.protocol,
         entry.address,
-        if entry.side == "source" {
-            if entry.port_open { "  port open" } else { "  port closed" }
-        } else {
-            ""
-        },
+        if entry.side == "source" { port(entry) } else { String::new() },
     );
     if let Some(admin) = &entry.admin {
         render_admin(out, entry, admin);
@@ -229,6 +225,19 @@ fn path(entry: &EntryStatus) -> String {
         (entry.path_choice != PathChoice::Auto).then(|| format!("only {} is allowed", entry.path_choice));
     let notes: Vec<_> = entry.path_reason.clone().into_iter().chain(changes).chain(only).collect();
     if notes.is_empty() { word.into() } else { format!("{word} ({})", notes.join(", ")) }
+}
+
+fn port(entry: &EntryStatus) -> String {
+    match entry {
+        EntryStatus { port_open: true, .. } => "  port open".into(),
+        EntryStatus { at_limit: true, streams, streams_max, .. } if streams < &(*streams_max as usize) => {
+            "  port closed (the peer carries no more connections)".into()
+        }
+        EntryStatus { at_limit: true, streams_max, .. } => {
+            format!("  port closed (all of streams_max = {streams_max} are open)")
+        }
+        _ => "  port closed".into(),
+    }
 }
 
 fn lamp(lamp: Lamp, on: &str, off: &str) -> String {

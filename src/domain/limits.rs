@@ -14,6 +14,23 @@ pub const TUNNEL_OPEN_BYTES_MAX: usize = 4 * 1024;
 pub const TUNNEL_STREAMS_MAX: u32 = 1_024;
 /// The most an agent's file may ask for in its place.
 pub const TUNNEL_STREAMS_ALLOWED: u32 = 16_384;
+/// Streams that a peer may have open in QUIC, where `streams` are carried at a time. Ended ones count there
+/// until quinn tells of them, which it does by eighths only; the limit that is meant is counted by us.
+#[must_use]
+pub const fn quic_streams(streams: u32) -> u32 {
+    streams.saturating_mul(2).saturating_add(64)
+}
+
+/// How long a stream waits at the target for a place that one before it is about to leave.
+pub const PLACE_WAIT_MAX: Duration = Duration::from_secs(1);
+/// A local connection on which no byte ever passed for so long makes room when its port's limit is reached.
+pub const SILENT_GRACE: Duration = Duration::from_secs(10);
+/// How often a log hears that a port's limit was reached, at most.
+pub const LIMIT_SAID_EVERY: Duration = Duration::from_secs(60);
+/// How long a port stays closed after the peer said that it carries as many as it may, unless one ends.
+pub const PEER_FULL_PORT_CLOSED: Duration = Duration::from_secs(5);
+/// How long a port stays closed that cannot accept, because something of the host ran out.
+pub const STARVED_PORT_CLOSED: Duration = Duration::from_secs(1);
 /// What a stream may have under way before its receiver has written any of it to its local socket.
 pub const STREAM_CREDIT_INITIAL: u64 = 256 * 1024;
 /// The most a draining stream's credit may grow to: 50 ms × 1 Gbit/s needs 6.25 MB.

@@ -37,6 +37,8 @@ const BYTES: &str = "adit_bytes_total";
 const STREAMS: &str = "adit_streams";
 const STREAMS_OPENED: &str = "adit_streams_opened_total";
 const STREAMS_CUT: &str = "adit_streams_cut_total";
+const LIMIT_REACHED: &str = "adit_streams_limit_reached_total";
+const SILENT_RESET: &str = "adit_streams_silent_reset_total";
 const STRANGERS: &str = "adit_local_users_refused_total";
 const MESSAGES: &str = "adit_messages_total";
 const ACKS: &str = "adit_acknowledgements_total";
@@ -84,6 +86,8 @@ const DESCRIPTIONS: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, STREAMS, "TCP connections carried now."),
     (Kind::Counter, STREAMS_OPENED, "TCP connections carried since the agent started."),
     (Kind::Counter, STREAMS_CUT, "TCP connections that ended in a reset since the agent started."),
+    (Kind::Counter, LIMIT_REACHED, "How often as many TCP connections were open as `streams_max` allows."),
+    (Kind::Counter, SILENT_RESET, "TCP connections reset at that limit because no byte ever passed on them."),
     (Kind::Counter, STRANGERS, "Connections of users of this host that `allow_users` does not name."),
     (Kind::Counter, MESSAGES, "HL7 messages seen in passing, by message type."),
     (Kind::Counter, ACKS, "HL7 acknowledgements seen in passing, by type of the message and code."),
@@ -176,7 +180,9 @@ pub struct ConnectionSample {
     pub streams: usize,
     /// DICOM associations open now; `None` where another protocol is carried.
     pub associations: Option<u64>,
-    /// These four since the agent started.
+    /// These six since the agent started.
+    pub limit_reached: u64,
+    pub silent_reset: u64,
     pub streams_opened: u64,
     pub streams_cut: u64,
     pub bytes_into_tunnel: u64,
@@ -219,6 +225,8 @@ pub fn connection(connection: &str, sample: &ConnectionSample) {
     }
     counter!(STREAMS_OPENED, "connection" => name()).absolute(sample.streams_opened);
     counter!(STREAMS_CUT, "connection" => name()).absolute(sample.streams_cut);
+    counter!(LIMIT_REACHED, "connection" => name()).absolute(sample.limit_reached);
+    counter!(SILENT_RESET, "connection" => name()).absolute(sample.silent_reset);
     counter!(BYTES, "connection" => name(), "direction" => "in").absolute(sample.bytes_into_tunnel);
     counter!(BYTES, "connection" => name(), "direction" => "out").absolute(sample.bytes_out_of_tunnel);
 }

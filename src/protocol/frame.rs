@@ -159,6 +159,8 @@ codes! {
     Cut = 0x01, "the TCP connection at the other end was reset";
     DialFailed = 0x02, "the target's Mirth did not accept the connection";
     Paused = 0x03, "the connection is paused";
+    /// The other end carries as many streams as its `streams_max` allows.
+    Full = 0x04, "the other end carries as many connections as its `streams_max` allows";
     /// The opening was refused. Unknown, unlisted and wrong all look like this.
     Refused = 0x10, "the other end refused the tunnel";
     /// Terminated, revoked, disconnected or no longer active.

@@ -370,9 +370,10 @@ impl Connection {
         Ok(secret)
     }
 
-    /// Lets the verified peer use the tunnel in full: `streams` at a time.
+    /// Lets the verified peer use the tunnel in full. That it has no more than `streams` at a time is for
+    /// whoever takes them to see to.
     pub fn admit(&self, streams: u32) {
-        self.0.set_max_concurrent_bi_streams(VarInt::from_u32(streams.saturating_add(1)));
+        self.0.set_max_concurrent_bi_streams(VarInt::from_u32(limits::quic_streams(streams)));
         self.open_window(streams);
     }
 

@@ -6,9 +6,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 
 const BACKLOG: i32 = 1_024;
@@ -69,11 +71,18 @@ impl TruthPort {
         if self.is_open() {
             return Ok(());
         }
+        // Before it listens: without a descriptor for it, the kernel alone would accept.
+        let copy = self.socket.try_clone()?;
         self.socket.set_reuse_address(true)?;
         self.socket.listen(BACKLOG)?;
         // Registered anew each time: a socket that does not listen counts as hung up for ever.
-        let listening = TcpListener::from_std(self.socket.try_clone()?.into())?;
-        self.listening = Some(listening);
+        match TcpListener::from_std(copy.into()) {
+            Ok(listening) => self.listening = Some(listening),
+            Err(error) => {
+                self.refuse()?;
+                return Err(error);
+            }
+        }
         Ok(())
     }
 
@@ -82,17 +91,36 @@ impl TruthPort {
         if self.listening.take().is_none() {
             return Ok(());
         }
+        self.refuse()
+    }
+
+    fn refuse(&self) -> io::Result<()> {
         self.socket.set_reuse_address(false)?;
         self.socket.shutdown(std::net::Shutdown::Read)
     }
 
-    /// The next local connection, set up to be cut rather than ended; waits for ever while closed.
+    /// The next local connection, set up to be cut rather than ended; waits for ever while closed. Fails
+    /// only when the host has run out of something, as of file descriptors: those that wait are not served.
     pub async fn accept(&self) -> io::Result<TcpStream> {
         let Some(listening) = &self.listening else { return std::future::pending().await };
-        let (stream, _) = listening.accept().await?;
-        prepare(&stream)?;
-        Ok(stream)
+        loop {
+            match listening.accept().await {
+                // One that takes no option any more is gone already.
+                Ok((stream, _)) if prepare(&stream).is_err() => {}
+                Ok((stream, _)) => return Ok(stream),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
+}
+
+/// Whether whoever opened this still waits at its other end, as far as the kernel has told.
+#[must_use]
+pub fn is_held(stream: &TcpStream) -> bool {
+    let asked = std::pin::pin!(stream.ready(Interest::READABLE | Interest::ERROR));
+    let told = asked.poll(&mut Context::from_waker(Waker::noop()));
+    !matches!(told, Poll::Ready(Ok(ready)) if ready.is_read_closed() || ready.is_error())
 }
 
 /// Dials the local Mirth; the socket is set up to be cut rather than ended.

@@ -66,6 +66,8 @@ pub enum Ending {
     LocalLost,
     /// The far socket was reset, or the far agent gave up.
     CutThere,
+    /// The far agent carries as many streams as its file allows.
+    FullThere,
     /// The tunnel was lost or closed.
     TunnelLost,
 }
@@ -155,7 +157,18 @@ enum Stop {
     LocalReset,
     LocalLost,
     PeerCut,
+    PeerFull,
     TunnelLost,
+}
+
+impl Stop {
+    /// What the code says with which the peer gave up.
+    fn of_code(code: quinn::VarInt) -> Self {
+        match Code::from_u64(code.into_inner()) {
+            Some(Code::Full) => Self::PeerFull,
+            _ => Self::PeerCut,
+        }
+    }
 }
 
 impl<'a, O: Observer> Splice<'a, O> {
@@ -217,6 +230,12 @@ impl<'a, O: Observer> Splice<'a, O> {
                 self.cut_local();
                 self.stream.give_up(Code::Cut);
                 Ending::CutThere
+            }
+            Err(Stop::PeerFull) => {
+                // Nothing of it was delivered, so nothing came back either.
+                self.cut_local();
+                self.stream.give_up(Code::Cut);
+                Ending::FullThere
             }
             Err(Stop::TunnelLost) => {
                 self.cut_local();
@@ -286,7 +305,8 @@ impl<'a, O: Observer> Splice<'a, O> {
                 self.counts.into_tunnel.fetch_add(written.bytes as u64, Ordering::Relaxed);
                 Ok(())
             }
-            Err(WriteError::Stopped(_) | WriteError::ClosedStream) => Err(Stop::PeerCut),
+            Err(WriteError::Stopped(code)) => Err(Stop::of_code(code)),
+            Err(WriteError::ClosedStream) => Err(Stop::PeerCut),
             Err(WriteError::ConnectionLost(_) | WriteError::ZeroRttRejected) => Err(Stop::TunnelLost),
         })
     }
@@ -428,9 +448,8 @@ impl<'a, O: Observer> Splice<'a, O> {
                     self.down.state = DownState::Ending;
                     Ok(())
                 }
-                Err(ReadError::Reset(_) | ReadError::ClosedStream | ReadError::IllegalOrderedRead) => {
-                    Err(Stop::PeerCut)
-                }
+                Err(ReadError::Reset(code)) => Err(Stop::of_code(code)),
+                Err(ReadError::ClosedStream | ReadError::IllegalOrderedRead) => Err(Stop::PeerCut),
                 Err(ReadError::ConnectionLost(_) | ReadError::ZeroRttRejected) => Err(Stop::TunnelLost),
             })
         })

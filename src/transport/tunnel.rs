@@ -110,6 +110,12 @@ impl DataStream {
         let _ = self.receive.stop(code);
     }
 
+    /// Whether the peer has cut it already, as far as frames tell.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.signals.cut_at().is_some()
+    }
+
     /// Waits until the peer gives the stream up; an end in order is none.
     pub(super) fn given_up(&self) -> impl Future<Output = ()> + Send + 'static {
         let stopped = self.send.stopped();
@@ -271,7 +277,7 @@ impl Tunnel {
             signals.cut_at.store(at, Ordering::Release);
             signals.changed.wake();
         } else if stream >= streams.next_unseen {
-            if streams.early_cuts.len() >= self.streams_max as usize {
+            if streams.early_cuts.len() >= limits::quic_streams(self.streams_max) as usize {
                 return Err(TransportError::Peer { what: "cuts of streams it never opened".into() });
             }
             streams.early_cuts.insert(stream, at);

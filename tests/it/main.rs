@@ -51,6 +51,7 @@ mod relay;
 mod several;
 mod stalled;
 mod stolen_gateway;
+mod stream_limit;
 mod streams;
 mod thief;
 mod traffic;

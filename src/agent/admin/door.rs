@@ -133,6 +133,11 @@ impl Door {
         let Some(place) = self.streams.take().await else {
             let reason = "adit: this admin connection carries as many HTTP connections as its `streams_max` \
                  allows; close some, or raise it.";
+            entry.facts.limit_reached.fetch_add(1, Ordering::Relaxed);
+            context.note_fault(
+                entry,
+                "all HTTP connections that `streams_max` allows are in use; raise it, or close some",
+            );
             self.refuse(context, entry, address, 503, NO_ROOM).await;
             return say(&mut client, 503, reason).await;
         };

@@ -16,8 +16,6 @@ const GOING_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Streams {
     permits: Arc<Semaphore>,
-    /// quinn tells the other end of freed streams by eighths of their number, so as many go together.
-    going_together: usize,
     taken: Mutex<Vec<Arc<Activity>>>,
 }
 
@@ -65,19 +63,14 @@ impl Drop for Stream<'_> {
 impl Streams {
     #[must_use]
     pub fn new(streams_max: u32) -> Self {
-        let streams_max = streams_max as usize;
-        Self {
-            permits: Arc::new(Semaphore::new(streams_max)),
-            going_together: streams_max / 8 + 2,
-            taken: Mutex::default(),
-        }
+        Self { permits: Arc::new(Semaphore::new(streams_max as usize)), taken: Mutex::default() }
     }
 
     /// Takes a place, if need be from a client that has been quiet for long; `None` when all are at work.
     pub async fn take(&self) -> Option<Stream<'_>> {
         let permit = match Arc::clone(&self.permits).try_acquire_owned() {
             Ok(permit) => permit,
-            Err(_) if self.send_some_away(Instant::now()) => {
+            Err(_) if self.send_one_away(Instant::now()) => {
                 let freed = timeout(GOING_TIMEOUT, Arc::clone(&self.permits).acquire_owned());
                 freed.await.ok()?.ok()?
             }
@@ -88,19 +81,16 @@ impl Streams {
         Some(Stream { streams: self, activity, _permit: permit })
     }
 
-    /// Sends those away that have been quiet for longest; returns whether there were any.
-    fn send_some_away(&self, now: Instant) -> bool {
+    /// Sends the one away that has been quiet for longest; returns whether there was any.
+    fn send_one_away(&self, now: Instant) -> bool {
         let taken = self.lock();
         let quiet = taken.iter().filter_map(|activity| Some((activity.quiet_since()?, activity)));
         let long = quiet.filter(|(since, _)| now.saturating_duration_since(*since) >= ADMIN_QUIET_AFTER);
-        let mut long: Vec<_> = long.collect();
-        long.sort_unstable_by_key(|(since, _)| *since);
-        for (_, activity) in long.iter().take(self.going_together) {
-            // Not chosen again while it goes.
-            activity.note_asked();
-            activity.go.notify_one();
-        }
-        !long.is_empty()
+        let Some((_, activity)) = long.min_by_key(|(since, _)| *since) else { return false };
+        // Not chosen again while it goes.
+        activity.note_asked();
+        activity.go.notify_one();
+        true
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Activity>>> {

@@ -66,12 +66,13 @@ async fn a_cut_that_overtakes_its_stream_waits_for_it_and_such_cuts_have_a_bound
     assert_eq!(soon(target.accept_stream()).await.unwrap().signals.cut_at(), Some(3));
     assert!(target.streams().early_cuts.is_empty());
 
-    for number in 0..4 {
+    let most = limits::quic_streams(4);
+    for number in 0..u64::from(most) {
         source.send_frame(TunnelFrame::Cut { stream: 1_000 + number, at: 0 });
     }
-    eventually(|| target.streams().early_cuts.len() == 4).await;
+    eventually(|| target.streams().early_cuts.len() == most as usize).await;
     assert!(!target.connection().is_closed());
-    source.send_frame(TunnelFrame::Cut { stream: 1_004, at: 0 });
+    source.send_frame(TunnelFrame::Cut { stream: 2_000, at: 0 });
     let error = soon(source.connection().closed()).await;
     assert_eq!(error.peer_code(), Some(Code::Protocol));
 }
@@ -100,20 +101,45 @@ async fn frames_that_a_peer_does_not_read_have_a_bound() {
 }
 
 #[tokio::test]
-async fn no_more_streams_are_open_at_a_time_than_the_target_allows() {
+async fn no_more_streams_are_open_at_a_time_than_quic_is_told() {
     let (pair, mut tasks) = (Pair::new(), JoinSet::new());
     let (source, target) = pair.tunnel(2, &mut tasks).await;
-    let first = soon(source.open_stream()).await.unwrap();
-    let second = soon(source.open_stream()).await.unwrap();
+    let mut streams = Vec::new();
+    // The tunnel's own is one of them.
+    for _ in 1..limits::quic_streams(2) {
+        streams.push(soon(source.open_stream()).await.unwrap());
+    }
     let mut third = std::pin::pin!(source.open_stream());
     poll_fn(|cx| {
         assert!(third.as_mut().poll(cx).is_pending());
         Poll::Ready(())
     })
     .await;
-    for _ in 0..2 {
+    for _ in 0..streams.len() {
         drop(soon(target.accept_stream()).await.unwrap());
     }
-    drop((first, second));
+    drop(streams);
     soon(third).await.unwrap();
+}
+
+#[tokio::test]
+async fn streams_that_ended_never_keep_as_many_as_are_carried_from_being_opened() {
+    const STREAMS: u32 = 32;
+    let (pair, mut tasks) = (Pair::new(), JoinSet::new());
+    let (source, target) = pair.tunnel(STREAMS, &mut tasks).await;
+    // However many ended before, and an eighth of them untold.
+    for ended in [0, 1, 3, 7, 15] {
+        for _ in 0..ended {
+            let stream = soon(source.open_stream()).await.unwrap();
+            drop(soon(target.accept_stream()).await.unwrap());
+            drop(stream);
+        }
+        let mut open = Vec::new();
+        for _ in 0..STREAMS {
+            open.push(soon(source.open_stream()).await.unwrap());
+        }
+        for _ in 0..STREAMS {
+            drop(soon(target.accept_stream()).await.unwrap());
+        }
+    }
 }

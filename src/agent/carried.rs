@@ -1,0 +1,243 @@
+//! The local connections that a source's port carries at a time, and who makes room when there are as
+//! many as its file allows.
+//!
+//! At the limit the port closes. A connection on which no byte ever passed, in either direction, is reset
+//! then if it is old enough: any user of this host can open any number of those. One whose server speaks
+//! first has passed bytes and stays.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio::task::{Id, JoinSet};
+
+use crate::domain::limits::{LIMIT_SAID_EVERY, SILENT_GRACE};
+use crate::transport::splice::{Ending, Observer};
+
+/// Silent connections reset together: this part of all, so that who has something to say finds room.
+const TOGETHER: usize = 8;
+
+/// What is known of one connection by whoever may send it away.
+#[derive(Debug)]
+pub struct Sign {
+    since: Instant,
+    has_spoken: AtomicBool,
+    go: Notify,
+}
+
+impl Sign {
+    #[must_use]
+    pub fn new(now: Instant) -> Arc<Self> {
+        Arc::new(Self { since: now, has_spoken: AtomicBool::new(false), go: Notify::new() })
+    }
+
+    /// A byte passed.
+    pub fn note_byte(&self) {
+        self.has_spoken.store(true, Ordering::Relaxed);
+    }
+
+    /// Resolves when its place is needed.
+    pub async fn must_go(&self) {
+        self.go.notified().await;
+    }
+
+    fn is_silent_since(&self) -> Option<Instant> {
+        (!self.has_spoken.load(Ordering::Relaxed)).then_some(self.since)
+    }
+}
+
+/// Notes that bytes passed, for whatever else watches them.
+pub struct Heard<O> {
+    pub sign: Arc<Sign>,
+    pub observer: O,
+}
+
+impl<O: Observer> Observer for Heard<O> {
+    fn request(&mut self, bytes: &[u8]) {
+        self.sign.note_byte();
+        self.observer.request(bytes);
+    }
+
+    fn response(&mut self, bytes: &[u8]) {
+        self.sign.note_byte();
+        self.observer.response(bytes);
+    }
+}
+
+/// How a connection's task ended; `None` where it never was carried.
+pub type Ended = Option<Ending>;
+
+/// All of one tunnel.
+#[derive(Debug)]
+pub struct Carried {
+    max: usize,
+    tasks: JoinSet<Ended>,
+    signs: HashMap<Id, Arc<Sign>>,
+}
+
+impl Carried {
+    #[must_use]
+    pub fn new(max: usize) -> Self {
+        Self { max, tasks: JoinSet::new(), signs: HashMap::new() }
+    }
+
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.tasks.len() >= self.max
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// `sign`: of one that may be sent away while it is silent.
+    pub fn start(&mut self, sign: Option<Arc<Sign>>, serving: impl Future<Output = Ended> + Send + 'static) {
+        let id = self.tasks.spawn(serving).id();
+        sign.map(|sign| self.signs.insert(id, sign));
+    }
+
+    /// Waits for the next that ends; `None` while there is none.
+    pub async fn next_ended(&mut self) -> Option<Ended> {
+        let (id, ended) = match self.tasks.join_next_with_id().await? {
+            Ok(ended) => ended,
+            Err(error) => (error.id(), None),
+        };
+        self.signs.remove(&id);
+        Some(ended)
+    }
+
+    /// Sends the oldest of those away on which nothing ever passed; returns how many.
+    pub fn send_silent_away(&mut self, now: Instant) -> usize {
+        let silent = self.signs.iter().filter_map(|(id, sign)| Some((sign.is_silent_since()?, *id)));
+        let old = silent.filter(|(since, _)| now.saturating_duration_since(*since) >= SILENT_GRACE);
+        let mut old: Vec<_> = old.collect();
+        old.sort_unstable_by_key(|(since, _)| *since);
+        old.truncate(self.max.div_ceil(TOGETHER));
+        for (_, id) in &old {
+            // Not chosen again while it goes.
+            self.signs.remove(id).inspect(|sign| sign.go.notify_one());
+        }
+        old.len()
+    }
+}
+
+/// Says once per span that the limit was reached, with how often since it was said last.
+#[derive(Debug, Default)]
+pub struct Crossings {
+    said: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Crossings {
+    /// Counts one; if it is to be said now: how many it stands for.
+    pub fn note(&mut self, now: Instant) -> Option<u64> {
+        self.unsaid += 1;
+        self.due(now)
+    }
+
+    /// How many are to be said now, if any are left.
+    pub fn due(&mut self, now: Instant) -> Option<u64> {
+        let is_due = |said| now.saturating_duration_since(said) >= LIMIT_SAID_EVERY;
+        if self.unsaid == 0 || !self.said.is_none_or(is_due) {
+            return None;
+        }
+        self.said = Some(now);
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
+
+/// Until when a port stays closed because something ran out that nobody tells the end of.
+#[derive(Debug, Default)]
+pub struct Pause {
+    until: Option<Instant>,
+}
+
+impl Pause {
+    pub fn begin(&mut self, now: Instant, span: Duration) {
+        self.until = now.checked_add(span);
+    }
+
+    /// What ran out may be there again.
+    pub fn end(&mut self) {
+        self.until = None;
+    }
+
+    #[must_use]
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| now >= until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    fn serve(carried: &mut Carried, since: Instant) -> Arc<Sign> {
+        let sign = Sign::new(since);
+        let going = Arc::clone(&sign);
+        carried.start(Some(Arc::clone(&sign)), async move {
+            going.must_go().await;
+            None
+        });
+        sign
+    }
+
+    #[tokio::test]
+    async fn the_oldest_that_never_spoke_make_room_after_their_grace() {
+        let start = Instant::now();
+        let mut carried = Carried::new(3);
+        let spoke_long_ago = serve(&mut carried, start);
+        spoke_long_ago.note_byte();
+        serve(&mut carried, start);
+        assert!(!carried.is_full());
+        serve(&mut carried, start + Duration::from_secs(1));
+        assert!(carried.is_full());
+        let almost = SILENT_GRACE.checked_sub(Duration::from_millis(1)).unwrap();
+        assert_eq!(carried.send_silent_away(start + almost), 0);
+        // An eighth of three, and never none.
+        assert_eq!(carried.send_silent_away(start + SILENT_GRACE), 1);
+        assert_eq!(carried.next_ended().await, Some(None));
+        assert!(!carried.is_full());
+        assert_eq!(carried.send_silent_away(start + SILENT_GRACE), 0);
+        assert_eq!(carried.send_silent_away(start + 2 * SILENT_GRACE), 1);
+        assert_eq!(carried.next_ended().await, Some(None));
+        assert_eq!(carried.send_silent_away(start + 100 * SILENT_GRACE), 0, "it has spoken");
+    }
+
+    #[tokio::test]
+    async fn who_has_no_sign_is_never_sent_away() {
+        let mut carried = Carried::new(1);
+        carried.start(None, pending());
+        assert!(carried.is_full());
+        assert_eq!(carried.send_silent_away(Instant::now() + 2 * SILENT_GRACE), 0);
+    }
+
+    #[test]
+    fn a_limit_that_is_reached_again_and_again_is_said_at_once_and_then_summed_up() {
+        let start = Instant::now();
+        let mut crossings = Crossings::default();
+        assert_eq!(crossings.due(start), None);
+        assert_eq!(crossings.note(start), Some(1));
+        assert!((0..500).all(|_| crossings.note(start + LIMIT_SAID_EVERY / 2).is_none()));
+        assert_eq!(crossings.due(start + LIMIT_SAID_EVERY), Some(500));
+        assert_eq!(crossings.due(start + 3 * LIMIT_SAID_EVERY), None);
+        assert_eq!(crossings.note(start + 3 * LIMIT_SAID_EVERY), Some(1));
+    }
+
+    #[test]
+    fn a_pause_ends_with_its_time_or_sooner() {
+        let start = Instant::now();
+        let mut pause = Pause::default();
+        assert!(pause.is_over(start));
+        pause.begin(start, Duration::from_secs(1));
+        assert!(!pause.is_over(start));
+        assert!(pause.is_over(start + Duration::from_secs(1)));
+        pause.end();
+        assert!(pause.is_over(start));
+    }
+}
