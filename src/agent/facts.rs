@@ -89,6 +89,8 @@ pub struct Changing {
     pub port_open: bool,
     /// The port is closed because as many connections are open as may be.
     pub at_limit: bool,
+    /// As many as the peer's file allows.
+    pub peer_full: bool,
     pub streams: usize,
     pub last_ack: Option<Timestamp>,
     pub last_error: Option<Fault>,
@@ -118,6 +120,7 @@ impl Changing {
         self.tunnel = None;
         self.streams = 0;
         self.at_limit = false;
+        self.peer_full = false;
         self.works = false;
     }
 }
@@ -247,6 +250,9 @@ pub struct EntryStatus {
     /// It is closed because as many connections are open as may be.
     #[serde(default)]
     pub at_limit: bool,
+    /// It is the peer that carries as many as it may.
+    #[serde(default)]
+    pub peer_full: bool,
     #[serde(default)]
     pub streams_max: u32,
     /// How often that was so.

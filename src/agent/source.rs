@@ -289,7 +289,10 @@ impl Gate {
         let now = Instant::now();
         let is_full = self.carried.is_full() || !self.peer_full.is_over(now);
         let at_limit = self.may_open && is_full;
-        let was_at_limit = std::mem::replace(&mut entry.facts.changing().at_limit, at_limit);
+        let mut changing = entry.facts.changing();
+        let was_at_limit = std::mem::replace(&mut changing.at_limit, at_limit);
+        changing.peer_full = at_limit && !self.carried.is_full();
+        drop(changing);
         if at_limit && !was_at_limit {
             entry.facts.limit_reached.fetch_add(1, Ordering::Relaxed);
         }

@@ -323,6 +323,7 @@ fn entry_status(context: &Context, entry: &LiveEntry, gateway: Lamp) -> EntrySta
         packets_lost: changing.tunnel.map(|tunnel| tunnel.packets_lost),
         port_open: changing.port_open,
         at_limit: changing.at_limit,
+        peer_full: changing.peer_full,
         streams_max: entry.config.streams_max,
         limit_reached: count(&facts.limit_reached),
         silent_reset: count(&facts.silent_reset),

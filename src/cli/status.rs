@@ -230,9 +230,7 @@ fn path(entry: &EntryStatus) -> String {
 fn port(entry: &EntryStatus) -> String {
     match entry {
         EntryStatus { port_open: true, .. } => "  port open".into(),
-        EntryStatus { at_limit: true, streams, streams_max, .. } if streams < &(*streams_max as usize) => {
-            "  port closed (the peer carries no more connections)".into()
-        }
+        EntryStatus { peer_full: true, .. } => "  port closed (the peer carries no more connections)".into(),
         EntryStatus { at_limit: true, streams_max, .. } => {
             format!("  port closed (all of streams_max = {streams_max} are open)")
         }

@@ -20,7 +20,7 @@ async fn lab_with(part: Part, streams_max: u32, listener: &TcpListener) -> Lab {
     lab
 }
 
-/// Counts what arrives at `listener` with bytes, which the agent's own probes have not.
+/// Checks that nothing but `wire` and the agent's own probes came to `listener`.
 async fn arrives_nothing(listener: &TcpListener, wire: Wire) {
     // What was sent before this would have come out before it.
     let Wire { mut source, mut target } = wire;
@@ -41,7 +41,8 @@ async fn at_the_number_in_the_file_the_port_refuses_and_opens_with_the_first_tha
         wires.push(Wire::open(lab.port(0), &listener).await);
     }
     lab.port_refuses(0).await;
-    let entry = lab.entry_becomes(Part::A, 0, "is at its limit", |entry| entry.at_limit).await;
+    let entry =
+        lab.entry_becomes(Part::A, 0, "is at its limit", |entry| entry.at_limit && entry.streams == 3).await;
     assert_eq!((entry.streams, entry.streams_max, entry.limit_reached, entry.port_open), (3, 3, 1, false));
     assert_eq!(entry.mirth.on, Some(true), "nothing else is at fault");
     lab.logs(Part::A, "as many TCP connections are open as may be").await;
@@ -112,9 +113,9 @@ async fn at_the_limit_those_that_never_said_a_byte_make_room_and_a_server_that_s
         }
     };
     timeout(HANG_LIMIT, greeting).await.expect("it is greeted");
-    let mut silent = TcpStream::connect(lab.port(0)).await.unwrap();
     let busy = Wire::open(lab.port(0), &listener).await;
-    lab.port_refuses(0).await;
+    let mut silent = TcpStream::connect(lab.port(0)).await.unwrap();
+    lab.entry_becomes(Part::A, 0, "is at its limit", |entry| entry.at_limit).await;
     assert_eq!(read_to_end(&mut silent).await, (vec![], End::Rst));
     let entry = lab.entry_becomes(Part::A, 0, "its port opens", |entry| entry.port_open).await;
     assert_eq!((entry.silent_reset, entry.streams_max), (1, 3));
