@@ -86,11 +86,25 @@ fn mirth_trouble(entry: &EntryStatus) -> Option<String> {
 }
 
 fn port_trouble(entry: &EntryStatus) -> Option<String> {
-    let is_closed = entry.side == SOURCE && !entry.port_open;
-    is_closed.then(|| {
-        let unsaid = "it opens after two seconds without trouble";
-        format!("the port {} is closed: {}", entry.address, reason(entry, unsaid))
-    })
+    if entry.side != SOURCE || entry.port_open {
+        return None;
+    }
+    if entry.peer_full {
+        return Some(format!(
+            "the port {} is closed because the peer's agent carries as many TCP connections as its own file \
+             allows; have the partner raise `streams_max` there, or lower it here",
+            entry.address
+        ));
+    }
+    if entry.at_limit {
+        return Some(format!(
+            "the port {} is closed because {} TCP connections are open, as many as may be; raise `streams_max`, \
+             or let the local Mirth open fewer",
+            entry.address, entry.streams_max
+        ));
+    }
+    let unsaid = "it opens after two seconds without trouble";
+    Some(format!("the port {} is closed: {}", entry.address, reason(entry, unsaid)))
 }
 
 /// Messages pass without it, but nobody has made sure to whom.
@@ -142,6 +156,11 @@ mod tests {
             rtt_micros: None,
             packets_lost: None,
             port_open: side == Side::Source,
+            at_limit: false,
+            peer_full: false,
+            streams_max: 1_024,
+            limit_reached: 0,
+            silent_reset: 0,
             address: "127.0.0.1:6661".into(),
             streams: 0,
             streams_opened: 0,

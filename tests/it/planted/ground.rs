@@ -106,7 +106,10 @@ impl Ground {
         while child.try_wait().unwrap().is_none() {
             let said = fs::read_to_string(&log).unwrap();
             // An agent has opened all of its files when it looks for the gateway, which does not run here.
-            if ["gateway serves", "the gateway is away", "not enrolled yet"].iter().any(|sign| said.contains(sign)) {
+            if ["gateway serves", "the gateway is away", "not enrolled yet"]
+                .iter()
+                .any(|sign| said.contains(sign))
+            {
                 child.kill().unwrap();
             }
             assert!(Instant::now() < deadline, "{role} neither serves nor ends");
