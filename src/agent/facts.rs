@@ -78,6 +78,13 @@ impl DicomFacts {
     }
 }
 
+/// Whose file says how many connections are carried at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    Here,
+    AtPeer,
+}
+
 /// What changes as a whole.
 #[derive(Debug, Clone, Default)]
 pub struct Changing {
@@ -88,9 +95,7 @@ pub struct Changing {
     pub mirth: Lamp,
     pub port_open: bool,
     /// The port is closed because as many connections are open as may be.
-    pub at_limit: bool,
-    /// As many as the peer's file allows.
-    pub peer_full: bool,
+    pub full: Option<Full>,
     pub streams: usize,
     pub last_ack: Option<Timestamp>,
     pub last_error: Option<Fault>,
@@ -119,8 +124,7 @@ impl Changing {
     pub fn lose_tunnel(&mut self) {
         self.tunnel = None;
         self.streams = 0;
-        self.at_limit = false;
-        self.peer_full = false;
+        self.full = None;
         self.works = false;
     }
 }

@@ -17,7 +17,7 @@ use super::admin::door::Door;
 use super::carried::{Carried, Crossings, Ended, Heard, Pause, Sign};
 use super::context::Context;
 use super::entries::LiveEntry;
-use super::facts::count;
+use super::facts::{Full, count};
 use super::hold::{self, Held, Look, PortHealth};
 use super::local_users::LocalUsers;
 use super::observe::StreamObserver;
@@ -236,7 +236,7 @@ async fn serve(
         changing.status = standing.word();
         changing.mirth.set(mirth, context.clock.now());
         // At its limit it carries as much as it may.
-        let works = is_healthy && (changing.port_open || changing.at_limit);
+        let works = is_healthy && (changing.port_open || changing.full.is_some());
         changing.note_works(works);
     };
     health.judge(false, Instant::now());
@@ -287,21 +287,24 @@ impl Gate {
     /// opens again with the first that ends: what is full is not ill.
     fn steer(&mut self, context: &Context, entry: &LiveEntry, port: &mut TruthPort) {
         let now = Instant::now();
-        let is_full = self.carried.is_full() || !self.peer_full.is_over(now);
-        let at_limit = self.may_open && is_full;
+        let full = if self.carried.is_full() {
+            Some(Full::Here)
+        } else {
+            (!self.peer_full.is_over(now)).then_some(Full::AtPeer)
+        };
+        let said = full.filter(|_| self.may_open);
         let mut changing = entry.facts.changing();
-        let was_at_limit = std::mem::replace(&mut changing.at_limit, at_limit);
-        changing.peer_full = at_limit && !self.carried.is_full();
+        let before = std::mem::replace(&mut changing.full, said);
         drop(changing);
-        if at_limit && !was_at_limit {
+        if said.is_some() && before.is_none() {
             entry.facts.limit_reached.fetch_add(1, Ordering::Relaxed);
         }
         if self.carried.is_full() && !self.was_full {
             self.limit_said.note(now).inspect(|times| say_limit(entry, *times));
         }
         self.was_full = self.carried.is_full();
-        let open = self.may_open && !is_full && self.starved.is_over(now);
-        steer_port(context, entry, port, open, at_limit || was_at_limit);
+        let open = self.may_open && full.is_none() && self.starved.is_over(now);
+        steer_port(context, entry, port, open, said.or(before).is_some());
     }
 
     fn note_ended(&mut self, entry: &LiveEntry, ended: Ended) {

@@ -18,7 +18,9 @@ use tokio::time::timeout;
 use super::admin::explain::{Explained, explanation};
 use super::context::{Context, Forgotten};
 use super::entries::LiveEntry;
-use super::facts::{AdminStatus, AgentStatus, Changing, EntryStatus, Lamp, ManagedStatus, PeerKey, count};
+use super::facts::{
+    AdminStatus, AgentStatus, Changing, EntryStatus, Full, Lamp, ManagedStatus, PeerKey, count,
+};
 use super::tunnels::chain;
 use crate::config::agent::Carries;
 use crate::domain::access::Access;
@@ -322,8 +324,8 @@ fn entry_status(context: &Context, entry: &LiveEntry, gateway: Lamp) -> EntrySta
         rtt_micros: rtt.and_then(|micros| u64::try_from(micros).ok()),
         packets_lost: changing.tunnel.map(|tunnel| tunnel.packets_lost),
         port_open: changing.port_open,
-        at_limit: changing.at_limit,
-        peer_full: changing.peer_full,
+        at_limit: changing.full.is_some(),
+        peer_full: changing.full == Some(Full::AtPeer),
         streams_max: entry.config.streams_max,
         limit_reached: count(&facts.limit_reached),
         silent_reset: count(&facts.silent_reset),

@@ -243,6 +243,17 @@ mod tests {
     }
 
     #[test]
+    fn a_port_at_a_limit_names_whose_it_is() {
+        let at = |peer_full| {
+            with(Side::Source, |entry| {
+                (entry.port_open, entry.at_limit, entry.peer_full) = (false, true, peer_full);
+            })
+        };
+        assert!(at(false).contains("because 1024 TCP connections are open"), "{}", at(false));
+        assert!(at(true).contains("have the partner raise `streams_max`"), "{}", at(true));
+    }
+
+    #[test]
     fn a_key_that_nobody_compared_is_trouble_though_messages_pass() {
         let said = with(Side::Target, |entry| {
             entry.peer_key = entry.peer_key.map(|key| PeerKey { verified: false, ..key });
