@@ -3,7 +3,6 @@
 //! One task an entry: it takes the tunnel that the peer opened (a newer one replaces an older), hands
 //! every stream to the local end, and tells the peer whether the local Mirth answers.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -26,8 +25,7 @@ use crate::domain::limits;
 use crate::identity::time::TimeSource;
 use crate::protocol::frame::Code;
 use crate::transport::endpoint::Connection;
-use crate::transport::happy_eyeballs::first_of;
-use crate::transport::port;
+use crate::transport::resolve::dial;
 use crate::transport::splice::{self, Ending, Observer};
 use crate::transport::tunnel::DataStream;
 
@@ -272,31 +270,10 @@ impl LocalMirth {
     /// A connection for a stream. Its outcome is as good as a probe's.
     async fn dial(&self) -> Option<TcpStream> {
         let began = Instant::now();
-        let dialled = timeout(limits::TARGET_DIAL_TIMEOUT, self.connect()).await;
+        let dialled = timeout(limits::TARGET_DIAL_TIMEOUT, dial(&self.address)).await;
         let stream = dialled.ok().and_then(Result::ok);
         self.note(stream.is_some(), began);
         stream
-    }
-
-    async fn connect(&self) -> std::io::Result<TcpStream> {
-        let addresses = self.resolve().await?;
-        // One address needs no race, whose task would cost every stream a wake-up.
-        if let [address] = addresses[..] {
-            return port::dial(address).await;
-        }
-        let raced = first_of(addresses, port::dial).await.map(|(_, stream)| stream);
-        let last = |mut failed: Vec<(SocketAddr, std::io::Error)>| failed.pop().map(|(_, error)| error);
-        raced.map_err(|failed| {
-            last(failed).unwrap_or_else(|| std::io::Error::other("the host name has no address"))
-        })
-    }
-
-    async fn resolve(&self) -> std::io::Result<Vec<SocketAddr>> {
-        // An address needs no resolver, whose threads would cost every stream a wake-up.
-        if let Some(address) = self.address.address() {
-            return Ok(vec![address]);
-        }
-        Ok(tokio::net::lookup_host((self.address.host(), self.address.port())).await?.collect())
     }
 
     /// Takes a dial's outcome; returns whether Mirth answers by all that is known.
@@ -333,7 +310,7 @@ impl LocalMirth {
                 continue;
             }
             let began = Instant::now();
-            let probed = timeout(limits::TARGET_DIAL_TIMEOUT, self.connect()).await;
+            let probed = timeout(limits::TARGET_DIAL_TIMEOUT, dial(&self.address)).await;
             let failure = match probed {
                 // Closed in order: a probe must not look like a cut transfer.
                 Ok(Ok(stream)) => {

@@ -13,6 +13,8 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 
+use super::any_address::bind_any;
+
 const BACKLOG: i32 = 1_024;
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
@@ -38,10 +40,10 @@ pub struct TruthPort {
 }
 
 impl TruthPort {
-    /// Takes the port; it starts closed. Port 0 is no port to tell the truth on: the kernel takes
+    /// Takes the port; it starts closed. A kernel without IPv6 gets `0.0.0.0` for `[::]`. Port 0 is no port to tell the truth on: the kernel takes
     /// back one of its own choice when it closes.
     pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
-        let bind = || {
+        let bind = |address: SocketAddr| {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
             socket.set_nonblocking(true)?;
             if address.is_ipv6() {
@@ -53,7 +55,7 @@ impl TruthPort {
             let bound = socket.local_addr()?.as_socket().unwrap_or(address);
             Ok(Self { socket, address: bound, listening: None })
         };
-        bind().map_err(|source| BindError { address, source })
+        bind_any(address, bind).map_err(|source| BindError { address, source })
     }
 
     #[must_use]

@@ -2,7 +2,6 @@
 //! nothing one client sends can become part of another's request.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,7 +15,7 @@ use crate::domain::limits;
 use crate::identity::error::IdentityError;
 use crate::identity::tls::refusal;
 use crate::mirth::http::{BadResponse, ResponseFraming, ResponsePart, ResponseReader};
-use crate::transport::port;
+use crate::transport::resolve::dial;
 use crate::transport::tls::{HttpsStream, MirthTls};
 use crate::transport::unsent::Leg;
 
@@ -76,7 +75,8 @@ pub struct Origin {
 impl Origin {
     pub async fn connect(url: &MirthUrl, tls: &MirthTls) -> Result<Self, OriginError> {
         let connecting = async {
-            let tcp = dial(url).await.map_err(|source| OriginError::Dial { url: url.to_string(), source })?;
+            let dialled = dial(&url.host).await;
+            let tcp = dialled.map_err(|source| OriginError::Dial { url: url.to_string(), source })?;
             let leg = Leg::of(&tcp).map_err(broken)?;
             let stream =
                 tls.connect(tcp, url.host.host()).await.map_err(|source| match refusal(&source) {
@@ -231,21 +231,6 @@ fn without_chunks(mut wire: &[u8]) -> Option<Vec<u8>> {
 
 fn broken(source: io::Error) -> OriginError {
     OriginError::Broken { source }
-}
-
-async fn dial(url: &MirthUrl) -> io::Result<tokio::net::TcpStream> {
-    let addresses: Vec<SocketAddr> = match url.host.address() {
-        Some(address) => vec![address],
-        None => tokio::net::lookup_host((url.host.host(), url.host.port())).await?.collect(),
-    };
-    let mut failure = io::Error::other("the host name has no address");
-    for address in addresses {
-        match port::dial(address).await {
-            Ok(tcp) => return Ok(tcp),
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
 }
 
 #[cfg(test)]
