@@ -19,6 +19,7 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
@@ -104,16 +105,21 @@ pub struct Attempt {
     pub why: String,
 }
 
-/// As [`identify`], but waits while the network or the gateway is away: an agent that exits would
-/// have to be started by hand where nothing restarts it.
-pub async fn await_identity(state: &AgentState, connector: Option<&Path>) -> Result<Enrolment, EnrolError> {
-    patiently(|| identify(state, connector), chance::draw).await
+/// As [`identify`], but waits while the network or the gateway is away, and says in `why` for what: an
+/// agent that exits would have to be started by hand where nothing restarts it.
+pub async fn await_identity(
+    state: &AgentState,
+    connector: Option<&Path>,
+    why: &watch::Sender<Option<String>>,
+) -> Result<Enrolment, EnrolError> {
+    patiently(|| identify(state, connector), chance::draw, why).await
 }
 
 /// Repeats `attempt` until it succeeds or fails for a reason that no repetition changes.
 async fn patiently<T>(
     mut attempt: impl AsyncFnMut() -> Result<T, EnrolError>,
     mut draw: impl FnMut() -> f64,
+    why: &watch::Sender<Option<String>>,
 ) -> Result<T, EnrolError> {
     let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX, RETRY_MAX);
     let mut said_at = None::<Instant>;
@@ -122,6 +128,7 @@ async fn patiently<T>(
             Err(error) if error.may_pass() => error,
             ended => return ended,
         };
+        why.send_replace(Some(error.to_string()));
         let pause = backoff.next_delay(draw());
         let pause = error.retry_after().map_or(pause, |told| told.min(RETRY_AFTER_MAX).max(pause));
         if said_at.is_none_or(|said_at| said_at.elapsed() >= SAID_EVERY) {
@@ -406,6 +413,7 @@ mod tests {
                 failures.next().map_or(Ok(()), Err)
             },
             || 0.0,
+            &watch::Sender::new(None),
         )
         .await;
         (ended, began)

@@ -25,10 +25,14 @@ use crate::domain::limits;
 use crate::identity::time::TimeSource;
 use crate::protocol::frame::Code;
 use crate::transport::endpoint::Connection;
+use crate::transport::port::is_lack;
 use crate::transport::resolve::dial;
 use crate::transport::splice::{self, Ending, Observer};
 use crate::transport::tunnel::DataStream;
 
+const DOWN: &str = "start its listener, or correct `forward_to`";
+const LACK: &str = "this agent cannot dial it; give the process more of what ran out, such as open files \
+    (`LimitNOFILE`)";
 /// How soon a Mirth that does not answer is tried again.
 const PROBE_DOWN_EVERY: Duration = Duration::from_secs(1);
 
@@ -135,15 +139,19 @@ async fn serve(
             _ = looks.tick() => {}
             _ = rules.changed() => {}
         }
-        if let Look::Over(code, why) = held.look(context, entry, &rules.borrow_and_update()) {
-            held.connection().close(code);
-            break why.into();
-        }
-        held.record(entry);
+        let silent_for = match held.look(context, entry, &rules.borrow_and_update()) {
+            Look::Alive { silent_for } => silent_for,
+            Look::Over(code, why) => {
+                held.connection().close(code);
+                break why.into();
+            }
+        };
+        held.record(context, entry, silent_for);
         let standing = Standing::of(&entry.config, Side::Target, &rules.borrow());
         let mut changing = entry.facts.changing();
         changing.status = standing.word();
-        let works = standing.is_active() && changing.mirth.on == Some(true);
+        let is_heard = silent_for < limits::TUNNEL_SILENCE;
+        let works = standing.is_active() && changing.mirth.on == Some(true) && is_heard;
         changing.note_works(works);
     };
     // What still runs sees the tunnel lost and resets its socket.
@@ -317,15 +325,14 @@ impl LocalMirth {
                     let _ = socket2::SockRef::from(&stream).set_linger(None);
                     None
                 }
-                Ok(Err(error)) => Some(error.to_string()),
-                Err(_) => Some("no answer".into()),
+                Ok(Err(error)) if is_lack(&error) => Some((error.to_string(), LACK)),
+                Ok(Err(error)) => Some((error.to_string(), DOWN)),
+                Err(_) => Some(("no answer".into(), DOWN)),
             };
             let answered = self.note(failure.is_none(), began);
-            if let Some(failure) = failure.filter(|_| !answered) {
-                let what = format!(
-                    "the local Mirth at {} does not answer ({failure}); start its listener, or correct `forward_to`",
-                    self.address
-                );
+            if let Some((failure, remedy)) = failure.filter(|_| !answered) {
+                let what =
+                    format!("the local Mirth at {} does not answer ({failure}); {remedy}", self.address);
                 context.note_fault(entry, &what);
                 entry.facts.changing().mirth.set(Some(false), context.clock.now());
                 sleep(PROBE_DOWN_EVERY).await;

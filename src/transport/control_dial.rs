@@ -98,7 +98,8 @@ mod tests {
     struct Gateway {
         address: SocketAddr,
         endpoint: GatewayEndpoint,
-        _relay: RelayThread,
+        #[expect(dead_code, reason = "it ends when this is dropped")]
+        relay: RelayThread,
     }
 
     impl Gateway {
@@ -107,11 +108,11 @@ mod tests {
             let identity = Identity::new(&ca.sign_gateway(&key, NOW).unwrap(), key).unwrap();
             let relay = Relay::new(GATEWAY, BootId::from_bytes([1; 8]), [7; 32], Instant::now());
             let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-            let (_relay, socket) = RelayThread::start(udp, relay).unwrap();
+            let (relay, socket) = RelayThread::start(udp, relay).unwrap();
             let address = socket.bound().unwrap();
             let reset_key = ca.key().derive(b"stateless reset");
             let endpoint = GatewayEndpoint::new(socket, GATEWAY, &reset_key, &identity, ca.trust()).unwrap();
-            Self { address, endpoint, _relay }
+            Self { address, endpoint, relay }
         }
 
         async fn serve(&self) {

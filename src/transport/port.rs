@@ -125,6 +125,14 @@ pub fn is_held(stream: &TcpStream) -> bool {
     !matches!(told, Poll::Ready(Ok(ready)) if ready.is_read_closed() || ready.is_error())
 }
 
+/// Whether this host ran out of something, as of file descriptors, memory or local ports: nothing is known
+/// then of whoever was dialled.
+#[must_use]
+pub fn is_lack(error: &io::Error) -> bool {
+    let lacks = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS, libc::EADDRNOTAVAIL];
+    error.raw_os_error().is_some_and(|code| lacks.contains(&code))
+}
+
 /// Dials the local Mirth; the socket is set up to be cut rather than ended.
 pub async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
