@@ -32,7 +32,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use self::admin::certificate;
@@ -45,6 +45,7 @@ use self::source::{Clients, Near};
 use self::state::{AgentState, StateError};
 use self::status::{Shown, StatusError, StatusSocket};
 use self::target::LocalMirth;
+use self::tunnels::chain;
 use self::uplink::Uplink;
 use self::ways::Announced;
 use crate::config::agent::AgentConfig;
@@ -109,10 +110,17 @@ impl Agent {
     /// Enrols if need be and starts everything; returns when ports and sockets are bound.
     pub async fn start(config: AgentConfig) -> Result<Self, AgentError> {
         let state = Arc::new(AgentState::open(&config.state)?);
+        state.forget_damaged_caches();
         let audit = AuditFile::open(&config.state.join(AUDIT_FILE))?;
         let clock = Arc::new(LearntClock::new(HostClock, state.clock_offset_millis()?));
         let was_enrolled = state.enrolment()?.is_some();
-        let enrolment = enrol::await_identity(&state, config.connector.as_deref()).await?;
+        // Bound before the wait, which may be long, so that people can ask what is missing.
+        let status = StatusSocket::bind(&config.state)?;
+        let why = watch::Sender::new(None);
+        let enrolment = tokio::select! {
+            enrolment = enrol::await_identity(&state, config.connector.as_deref(), &why) => enrolment?,
+            () = status.run_waiting(why.subscribe()) => unreachable!("it answers until dropped"),
+        };
         let (identity, trust) = state.identity(&enrolment)?;
         if clock.drop_bad_offset(identity.validity(&trust).ok()) {
             tracing::warn!(
@@ -139,10 +147,7 @@ impl Agent {
         let paths = Paths::from_config(&config);
         let (outbox, outbox_queue) = mpsc::channel(OUTBOX_MAX);
         let listen = socket.bound().map_or_else(|_| String::new(), |bound| bound.to_string());
-        let status = StatusSocket::bind(
-            &config.state,
-            Shown { listen, certificate: fingerprint, started: std::time::Instant::now() },
-        )?;
+        let shown = Shown { listen, certificate: fingerprint, started: std::time::Instant::now() };
         let known_addresses = state.peer_addresses()?;
         let parts = Parts { clock, endpoint, routes, entries, paths, enrolment, audit, outbox };
         let context = Context::new(parts, state)?;
@@ -160,7 +165,7 @@ impl Agent {
         tasks.spawn(kick(Arc::clone(&context)));
         tasks.spawn(announced.clone().keep());
         tasks.spawn(announced.run());
-        tasks.spawn(status.run(Arc::clone(&context)));
+        tasks.spawn(status.run(Arc::clone(&context), shown));
         tasks.spawn(accept(Arc::clone(&context)));
         tasks.spawn(publish(Arc::clone(&context)));
         for run in runs {
@@ -267,7 +272,10 @@ fn bind_lasting(state: &AgentState, listen: SocketAddr) -> Result<UdpSocket, Age
     }
     let socket = bind_udp(listen)?;
     let bound = socket.local_addr().map_err(|source| AgentError::Socket { source })?;
-    state.store_udp_port(bound.port())?;
+    if let Err(error) = state.store_udp_port(bound.port()) {
+        // The port serves without it; only the next start may get another.
+        tracing::warn!(error = %chain(&error), "the UDP port cannot be kept for the next start");
+    }
     Ok(socket)
 }
 

@@ -87,6 +87,7 @@ pub enum Full {
 
 /// What changes as a whole.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Changing {
     pub status: &'static str,
     pub route: Option<String>,
@@ -120,6 +121,12 @@ impl Changing {
         self.works = works;
     }
 
+    /// Whether there is a tunnel whose peer is heard.
+    #[must_use]
+    pub fn has_voice(&self) -> bool {
+        self.tunnel.is_some_and(|tunnel| tunnel.silent_since.is_none())
+    }
+
     /// The tunnel ended.
     pub fn lose_tunnel(&mut self) {
         self.tunnel = None;
@@ -132,6 +139,8 @@ impl Changing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TunnelFacts {
     pub since: Timestamp,
+    /// The peer is not heard, so that nothing new may begin; found out at this time.
+    pub silent_since: Option<Timestamp>,
     pub path: PathKind,
     pub why: Option<PathReason>,
     /// How often packets have taken another path since this agent wanted the peer.
@@ -219,7 +228,7 @@ impl Facts {
     pub fn report(&self, at_target: bool) -> Report {
         let changing = self.changing();
         Report {
-            tunnel: changing.tunnel.map(|tunnel| tunnel.path),
+            tunnel: changing.tunnel.filter(|tunnel| tunnel.silent_since.is_none()).map(|tunnel| tunnel.path),
             mirth: if at_target { changing.mirth.on } else { None },
             last_ack: changing.last_ack,
         }
@@ -250,6 +259,9 @@ pub struct EntryStatus {
     pub path_changes: u64,
     pub rtt_micros: Option<u64>,
     pub packets_lost: Option<u64>,
+    /// Since when the peer of its tunnel has not been heard, if it is not.
+    #[serde(default)]
+    pub silent_since: Option<Timestamp>,
     pub port_open: bool,
     /// It is closed because as many connections are open as may be.
     #[serde(default)]

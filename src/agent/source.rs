@@ -226,12 +226,13 @@ async fn serve(
             }
         };
         let standing = Standing::of(&entry.config, Side::Source, &rules.borrow());
-        let mirth = *peer_mirth.borrow_and_update();
-        let is_healthy = standing.is_active() && mirth == Some(true) && silent_for < limits::TUNNEL_SILENCE;
+        // What the peer said is not known any more while it is silent.
+        let mirth = (*peer_mirth.borrow_and_update()).filter(|_| silent_for < limits::TUNNEL_SILENCE);
+        let is_healthy = standing.is_active() && mirth == Some(true);
         gate.may_open = health.judge(is_healthy, now);
         gate.make_room(entry, now);
         gate.steer(context, entry, port);
-        held.record(entry);
+        held.record(context, entry, silent_for);
         let mut changing = entry.facts.changing();
         changing.status = standing.word();
         changing.mirth.set(mirth, context.clock.now());

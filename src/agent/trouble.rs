@@ -58,6 +58,12 @@ fn tunnel_trouble(entry: &EntryStatus) -> Option<String> {
     if entry.tunnel.on == Some(true) {
         return None;
     }
+    if let Some(since) = entry.silent_since {
+        return Some(format!(
+            "the peer's agent has not been heard since {since}, so nothing new may begin; its host must run, and \
+             packets must pass in both directions"
+        ));
+    }
     let unsaid = if entry.side == SOURCE {
         "the peer's agent does not answer yet; it must run, and reach the gateway"
     } else {
@@ -155,6 +161,7 @@ mod tests {
             path_changes: 0,
             rtt_micros: None,
             packets_lost: None,
+            silent_since: None,
             port_open: side == Side::Source,
             at_limit: false,
             peer_full: false,
@@ -217,6 +224,16 @@ mod tests {
             entry.last_error = Some(fault("cannot bind TCP 127.0.0.1:6661; stop what uses it"));
         });
         assert_eq!(said, "cannot bind TCP 127.0.0.1:6661; stop what uses it");
+    }
+
+    #[test]
+    fn a_silent_tunnel_is_none_and_says_that_it_is_silent() {
+        let silent = |entry: &mut EntryStatus| {
+            (entry.tunnel, entry.silent_since) = (OFF, Some(Timestamp::from_millis(0)));
+        };
+        for side in [Side::Source, Side::Target] {
+            assert!(with(side, silent).starts_with("the peer's agent has not been heard since"));
+        }
     }
 
     #[test]

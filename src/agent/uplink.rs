@@ -28,12 +28,13 @@ use crate::protocol::heartbeat::{Beat, Heartbeat};
 use crate::protocol::packet::PacketKey;
 use crate::protocol::route::canonical;
 use crate::protocol::rules::RuleBook;
+use crate::transport::control_dial;
 use crate::transport::endpoint::{Connection, TransportError};
 use crate::transport::link::{self, LinkReceiver, LinkSender};
+use crate::transport::resolve::resolve_all;
 use crate::transport::routes::RelayLeg;
 use crate::transport::socket::AgentSocket;
 
-const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
 /// Reports go out at most this often, and only when they differ from the last.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -191,31 +192,23 @@ impl Uplink {
         Ok(())
     }
 
-    /// Tries every address of the gateway in turn.
+    /// Dials the gateway at whichever of its addresses answers.
     async fn dial(&self) -> Result<(Connection, SocketAddr), UplinkError> {
         let enrolment = &self.context.enrolment;
-        let mut failure = UplinkError::NoAddress;
-        for host in &enrolment.gateway_addresses {
-            let resolved = match tokio::net::lookup_host((host.host(), host.port())).await {
-                Ok(resolved) => resolved,
-                Err(source) => {
-                    failure = UplinkError::Resolve { host: host.to_string(), source };
-                    continue;
-                }
-            };
-            for address in resolved {
-                self.socket.set_route(enrolment.gateway_route, address);
-                let connecting = self.context.endpoint.connect_control(enrolment.gateway_route);
-                let connected = timeout(DIAL_TIMEOUT, connecting)
-                    .await
-                    .unwrap_or(Err(TransportError::Timeout { after: DIAL_TIMEOUT }));
-                match connected {
-                    Ok(connection) => return Ok((connection, address)),
-                    Err(source) => failure = UplinkError::Dial { address, source },
-                }
+        let (candidates, mut nameless) = resolve_all(&enrolment.gateway_addresses).await;
+        let addresses = candidates.into_iter().map(|candidate| candidate.address);
+        let (endpoint, socket) = (&self.context.endpoint, &self.socket);
+        let dialled = control_dial::dial(endpoint, socket, enrolment.gateway_route, addresses).await;
+        dialled.map_err(|mut failed| {
+            // What a gateway answered tells more than silence.
+            let telling = failed.iter().position(|(_, error)| !error.is_silence());
+            let failure = telling.map(|place| failed.swap_remove(place)).or_else(|| failed.pop());
+            match (failure, nameless.pop()) {
+                (Some((address, source)), _) => UplinkError::Dial { address, source },
+                (None, Some((host, source))) => UplinkError::Resolve { host: host.to_string(), source },
+                (None, None) => UplinkError::NoAddress,
             }
-        }
-        Err(failure)
+        })
     }
 
     /// Whom the gateway must not tell where this host is.

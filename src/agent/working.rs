@@ -60,7 +60,7 @@ impl Changing {
     pub fn vitals(&self, at_target: bool) -> Vitals<'static> {
         Vitals {
             status: self.status,
-            tunnel: self.tunnel.is_some(),
+            tunnel: self.has_voice(),
             mirth: self.mirth.on,
             port_open: (!at_target).then_some(self.port_open),
         }

@@ -68,7 +68,11 @@ async fn fetch(state: &std::path::Path) -> anyhow::Result<AgentStatus> {
     match ask(state, &Request::Status).await.context("cannot ask the agent")? {
         Answer::Status(status) => Ok(*status),
         Answer::Failed { what } => bail!("the agent answered: {}", visible(&what)),
-        Answer::Trusted { .. } | Answer::PathChosen | Answer::Explained(_) | Answer::Forgotten { .. } => {
+        Answer::Trusted { .. }
+        | Answer::PathChosen
+        | Answer::Explained(_)
+        | Answer::Forgotten { .. }
+        | Answer::Waits { .. } => {
             bail!("the agent gave an answer to another question")
         }
     }

@@ -166,6 +166,13 @@ fn read_state(
     state.known_keys()?;
     state.rule_book()?;
     state.secrets()?;
+    state.mirth_keys()?;
+    for damaged in state.damaged_caches() {
+        findings.warning(format!(
+            "state: `{}` is damaged; the agent drops it at its start and makes it anew",
+            damaged.display()
+        ));
+    }
     let now = LearntClock::new(HostClock, state.clock_offset_millis()?).now();
     match identity.validity(&trust) {
         Ok((_, expires)) => check_leaf(now, expires, findings),
@@ -200,7 +207,13 @@ async fn check_running(config: &AgentConfig, findings: &mut Findings) {
     match settled(config).await {
         Ok(Answer::Status(status)) => check_status(config, &status, findings),
         Ok(Answer::Failed { what }) => findings.problem(format!("agent: it answered: {what}")),
-        Ok(Answer::Trusted { .. } | Answer::PathChosen | Answer::Explained(_) | Answer::Forgotten { .. }) => {
+        Ok(
+            Answer::Trusted { .. }
+            | Answer::PathChosen
+            | Answer::Explained(_)
+            | Answer::Forgotten { .. }
+            | Answer::Waits { .. },
+        ) => {
             findings.problem("agent: it gave an answer to another question; compare versions");
         }
         Err(error) => findings.error(&error),
@@ -214,8 +227,8 @@ async fn settled(config: &AgentConfig) -> Result<Answer, StatusError> {
         let answer = ask_shown(&config.state, &Request::Status).await;
         let may_settle = match &answer {
             Ok(Answer::Status(status)) => is_settling(status),
-            // It holds its state before it answers.
-            Err(StatusError::NotRunning { .. }) => true,
+            // It holds its state before it answers, and asks the gateway before it serves.
+            Err(StatusError::NotRunning { .. } | StatusError::Waits { what: None }) => true,
             _ => false,
         };
         if !may_settle || Instant::now() >= give_up {
