@@ -213,6 +213,8 @@ pub const RENEWALS_EACH: Duration = Duration::from_secs(30);
 pub const CONTROL_OPENING_BYTES_MAX: u32 = 16 * 1024;
 /// After its first line, what repeats has one line in each of these that counts it.
 pub const REPEATS_WRITTEN_EVERY: Duration = Duration::from_hours(1);
+/// Who is told to wait, or left waiting, has a line at once and then one in each of these that counts.
+pub const THROTTLED_SAID_EVERY: Duration = Duration::from_mins(1);
 /// Kinds of ends and attempts (which one, from where) that the gateway's log tells apart at a time.
 pub const LINK_END_KINDS_MAX: usize = 256;
 /// Handshake, hello and every other single step of a control link's opening.

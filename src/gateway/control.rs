@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::authority::{Authority, AuthorityError};
-use super::door::{Door, Handshakes};
+use super::door::{Door, Handshakes, Throttled};
 use super::platform::{LinkRefusal, Platform, PlatformError};
 use super::presence::Presence;
 use super::relay::RelayKeeper;
@@ -25,7 +25,7 @@ use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
 use crate::domain::limits::{
     CONTROL_HANDSHAKE_TIMEOUT, CONTROL_LINKS_MAX, CONTROL_NEWCOMERS, CONTROL_OPEN_TIMEOUT,
     CONTROL_OPENINGS_BURST, CONTROL_OPENINGS_EACH, CONTROL_RENEW_TIMEOUT, GATEWAY_STOP_TIMEOUT,
-    LINK_END_KINDS_MAX, RENEWALS_BURST, RENEWALS_EACH, REPEATS_WRITTEN_EVERY,
+    LINK_END_KINDS_MAX, RENEWALS_BURST, RENEWALS_EACH, REPEATS_WRITTEN_EVERY, THROTTLED_SAID_EVERY,
 };
 use crate::domain::places::address_of;
 use crate::identity::csr::VerifiedCsr;
@@ -100,6 +100,7 @@ pub(super) struct Pace {
     openings: Mutex<TokenBuckets<(ServerId, KeyFingerprint)>>,
     renewals: Mutex<TokenBuckets<ServerId>>,
     logged: Mutex<Written<(String, Cause)>>,
+    throttled: Throttled,
 }
 
 impl Default for Pace {
@@ -113,6 +114,7 @@ impl Default for Pace {
             openings: Mutex::new(openings),
             renewals: Mutex::new(renewals),
             logged: Mutex::new(Written::every(REPEATS_WRITTEN_EVERY, LINK_END_KINDS_MAX)),
+            throttled: Throttled::default(),
         }
     }
 }
@@ -161,8 +163,10 @@ struct OpenLink {
 pub(super) async fn run(control: Arc<Control>, endpoint: GatewayEndpoint) {
     let mut links = JoinSet::new();
     let mut stop = control.stop.clone();
+    let mut told = tokio::time::interval(THROTTLED_SAID_EVERY);
     loop {
         tokio::select! {
+            now = told.tick() => control.pace.throttled.tell(now.into()),
             incoming = endpoint.accept() => {
                 let Some(incoming) = incoming else { break };
                 let from = incoming.from();
@@ -330,10 +334,12 @@ impl Control {
     /// honest agent asks again, and is let in as soon as there is room.
     fn turn_away(&self, incoming: Incoming) {
         metrics::counter!(NEWCOMERS_GONE, "why" => "too many").increment(1);
-        let from = incoming.from();
-        if let Some(more) = self.pace.says("turned away", Cause::Stranger(address_of(from.ip()))) {
-            warn!(%from, more, "control link not answered: too many handshakes were begun there and not finished");
-        }
+        let from = incoming.from().ip();
+        self.pace.throttled.note(
+            "control links wait, too many handshakes were begun there and not finished",
+            from,
+            Instant::now(),
+        );
         incoming.ignore();
     }
 
@@ -404,7 +410,7 @@ impl Control {
     async fn audit_handshake(&self, from: IpAddr, end: &LinkEnd) {
         let LinkEnd::Lost { source } = end else { return };
         let Some(why) = source.refused_handshake() else { return };
-        if self.audited.lets_in(from)
+        if self.audited.let_in(from).is_ok()
             && let Err(error) = self.platform.host_refused(None, "open control link", from, why).await
         {
             error!(%error, "a refused handshake could not be audited");

@@ -48,6 +48,17 @@ impl<K: Ord> Written<K> {
     }
 }
 
+impl<K: Ord + Clone> Written<K> {
+    /// Returns how many of each kind were left out whose next line is due; `None` stands for all kinds
+    /// beyond the bound. So the last of many are told too, though none comes after them.
+    pub fn due(&mut self, now: Instant) -> Vec<(Option<K>, u64)> {
+        let kinds = self.kinds.iter_mut().map(|(kind, counted)| (Some(kind.clone()), counted));
+        let all = kinds.chain(self.beyond.iter_mut().map(|counted| (None, counted)));
+        let untold = all.filter(|(_, counted)| counted.left_out > 0);
+        untold.filter_map(|(kind, counted)| Some((kind, counted.poll(self.every, now)?))).collect()
+    }
+}
+
 impl Counted {
     const fn begin(now: Instant) -> Self {
         Self { written: now, left_out: 0 }
@@ -58,8 +69,13 @@ impl Counted {
     }
 
     fn handle(&mut self, every: Duration, now: Instant) -> Option<u64> {
+        let left_out = self.poll(every, now);
+        self.left_out += u64::from(left_out.is_none());
+        left_out
+    }
+
+    fn poll(&mut self, every: Duration, now: Instant) -> Option<u64> {
         if !self.is_due(every, now) {
-            self.left_out += 1;
             return None;
         }
         self.written = now;
@@ -100,6 +116,18 @@ mod tests {
         }
         assert_eq!(lines, 24);
         assert_eq!(counted, 23 * 720 + 1, "none is lost");
+    }
+
+    #[test]
+    fn the_last_of_many_are_told_though_none_comes_after_them() {
+        let start = Instant::now();
+        let mut written = Written::every(HOUR, 2);
+        for kind in [1, 1, 1, 2, 3, 4] {
+            written.handle(kind, start);
+        }
+        assert_eq!(written.due(start + HOUR / 2), []);
+        assert_eq!(written.due(start + HOUR), [(Some(1), 2), (None, 1)]);
+        assert_eq!(written.due(start + 2 * HOUR), []);
     }
 
     #[test]

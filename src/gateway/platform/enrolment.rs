@@ -21,6 +21,8 @@ use super::{secrets, tokens};
 pub struct Enrolment {
     pub server: ServerId,
     pub route: RouteId,
+    /// The token had not been used before.
+    pub is_first: bool,
     /// A new key took the place of this one: cut its links and tunnels.
     pub revoked: Option<KeyFingerprint>,
     /// Connections whose secrets were rotated because of it.
@@ -164,11 +166,17 @@ impl Platform {
         key: KeyFingerprint,
     ) -> Result<Enrolment, EnrolRefusal> {
         let now = self.now();
-        if kept.is_some_and(|kept| kept.bound_key.is_none()) {
+        let is_first = kept.is_some_and(|kept| kept.bound_key.is_none());
+        if is_first {
             tx.bind_token(server.id, key, now).await?;
         }
-        let mut enrolment =
-            Enrolment { server: server.id, route: server.route, revoked: None, rotated: Vec::new() };
+        let mut enrolment = Enrolment {
+            server: server.id,
+            route: server.route,
+            is_first,
+            revoked: None,
+            rotated: Vec::new(),
+        };
         let mut concerned = vec![Some(server.organization)];
         let mut detail = format!("key {key}");
         if server.key != Some(key) {
