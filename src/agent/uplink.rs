@@ -28,6 +28,7 @@ use crate::protocol::heartbeat::{Beat, Heartbeat};
 use crate::protocol::packet::PacketKey;
 use crate::protocol::route::canonical;
 use crate::protocol::rules::RuleBook;
+use crate::protocol::written::shown;
 use crate::transport::endpoint::{Connection, TransportError};
 use crate::transport::link::{self, LinkReceiver, LinkSender};
 use crate::transport::routes::RelayLeg;
@@ -147,7 +148,9 @@ impl Uplink {
         self.context.set_link(true);
         let key = PacketKey::of_link(&connection.registration_secret()?);
         self.context.routes.set_relay(Some(RelayLeg { address: canonical(gateway), key }));
-        tracing::info!(%gateway, "the control link is up");
+        if let Some(more) = self.context.link_repeats.note("the control link is up", Instant::now()) {
+            tracing::info!(%gateway, more = shown(more), "the control link is up");
+        }
         Session::new(self).run(sender, receiver).await
     }
 
@@ -367,6 +370,7 @@ impl<'a> Session<'a> {
                 self.adopt(book).await;
                 self.sync(outgoing);
             }
+            ToAgent::AnotherCopy { at } => context.copies.note(at, context.clock.now(), Instant::now()),
             ToAgent::Candidates { peer, addresses } => self.uplink.announced.set(peer, addresses),
             ToAgent::Secret { connection, epoch, .. } if !context.wants_secret(connection, epoch) => {}
             ToAgent::Secret { connection, epoch, secret } => {

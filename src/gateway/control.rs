@@ -35,6 +35,7 @@ use crate::observe::metrics::{CONTROL_LINKS, CONTROL_NEWCOMERS_HELD, LINK_REFUSA
 use crate::protocol::control::{Rule, ToAgent, ToGateway, VERSION};
 use crate::protocol::frame::Code;
 use crate::protocol::packet::PacketKey;
+use crate::protocol::route::canonical;
 use crate::protocol::token_buckets::TokenBuckets;
 use crate::protocol::written::Written;
 use crate::transport::endpoint::{Connection, GatewayEndpoint, Incoming, TransportError};
@@ -275,6 +276,10 @@ async fn serve_open(control: &Control, link: &mut OpenLink) -> Result<std::conve
     }
     info!(%software, %boot, "agent connected");
     link.sender.send(&ToAgent::Welcome { version: VERSION, now }).await.map_err(lost)?;
+    if let Some(at) = control.presence.note_run(link.server, boot, canonical(link.from)) {
+        control.report_copy(link, at).await?;
+        link.sender.send(&ToAgent::AnotherCopy { at }).await.map_err(lost)?;
+    }
     session::run(control, link).await
 }
 
@@ -370,6 +375,21 @@ impl Control {
             Some(more) => info!(why = chain(end), more, "control link not opened"),
             None => {}
         }
+    }
+
+    /// Two runs of one agent take turns. They do so for as long as both live.
+    async fn report_copy(&self, link: &OpenLink, other: SocketAddr) -> Result<(), LinkEnd> {
+        let (server, here) = (link.server, canonical(link.from));
+        if let Some(more) = self.pace.says("another copy", Cause::Agent(server, link.peer.key())) {
+            warn!(
+                %here, %other, more,
+                "two copies of this agent run and take the control link from each other; stop one, or give it a \
+                 server and a connector file of its own"
+            );
+            let noted = self.platform.copy_seen(server, here, other, more.saturating_add(1)).await;
+            noted.map_err(|source| LinkEnd::Platform { source })?;
+        }
+        Ok(())
     }
 
     /// Whether the peer's key is still on file. A refusal is in the audit log before it is told.

@@ -8,13 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{oneshot, watch};
 
-use crate::domain::id::ServerId;
+use super::runs::Runs;
+use crate::domain::id::{BootId, ServerId};
 use crate::domain::limits::CONTROL_LINKS_MAX;
 
 #[derive(Debug, Default)]
 pub struct Presence {
     present: Mutex<BTreeMap<ServerId, Present>>,
     seats_given: AtomicU64,
+    runs: Mutex<Runs>,
     /// Rises with every change of who is where.
     version: watch::Sender<u64>,
 }
@@ -48,6 +50,12 @@ impl Presence {
         self.lock().insert(server, Present { seat: number, addresses, hidden_from, _in_use: in_use });
         self.changed();
         Seat { presence: Arc::clone(self), server, number, replaced }
+    }
+
+    /// Notes which run of the server's agent has a link now. If another run had one since this one had,
+    /// both live: returns where the other opened it.
+    pub fn note_run(&self, server: ServerId, boot: BootId, from: SocketAddr) -> Option<SocketAddr> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner).note(server, boot, from)
     }
 
     /// Whether a link of `server` may be served: it has one already, or there are not too many.

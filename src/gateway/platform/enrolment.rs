@@ -1,6 +1,6 @@
 //! Registration tokens redeemed, and whether a server with a certificate stands well.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use subtle::ConstantTimeEq;
 
@@ -130,6 +130,30 @@ impl Platform {
         let kind = format!("{action} {} {whose} {why}", address_of(source));
         let logs = [known.map(|server| server.organization)];
         self.note_counted(Teller::Stranger, &kind, entry, logs).await?;
+        Ok(())
+    }
+
+    /// Links of two runs of one agent took turns, `times` since this was told last.
+    pub async fn copy_seen(
+        &self,
+        server: ServerId,
+        here: SocketAddr,
+        other: SocketAddr,
+        times: u64,
+    ) -> Result<(), PlatformError> {
+        let known = self.store.read().await?.server(server).await?;
+        let entry = AgentEntry {
+            actor: format!("agents at {here} and {other}"),
+            action: "open control link",
+            object: format!("server {server}"),
+            outcome: Outcome::Alert,
+            detail: "two copies of this server's agent run; one of them may be stolen".into(),
+            bucket: None,
+        };
+        let logs = [known.map(|server| server.organization)];
+        let times = u32::try_from(times).unwrap_or(u32::MAX);
+        let kind = format!("copy {server}");
+        self.note_counted_times(Teller::Agent(server), &kind, entry, logs, times).await?;
         Ok(())
     }
 
