@@ -451,7 +451,7 @@ impl Control {
         let csr = match renewable(csr, &link.peer) {
             Ok(csr) => csr,
             Err(reason) => {
-                let (server, from) = (Some(link.server), link.from.ip());
+                let (server, from) = (Some(link.server), link.connection.remote_address().ip());
                 let audited = self.platform.host_refused(server, "renew leaf", from, &reason).await;
                 audited.map_err(|source| LinkEnd::Platform { source })?;
                 return Err(LinkEnd::Refused { reason });

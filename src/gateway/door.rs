@@ -65,9 +65,10 @@ impl Throttled {
     pub(super) fn tell(&self, now: Instant) {
         let due = self.logged.lock().unwrap_or_else(PoisonError::into_inner).due(now);
         for (kind, more) in due {
-            match kind {
-                Some((what, from)) => warn!(%from, more, "throttled: {what}"),
-                None => warn!(more, "throttled: more addresses than are told apart"),
+            if let Some((what, from)) = kind {
+                warn!(%from, more, "throttled: {what}");
+            } else {
+                warn!(more, "throttled: more addresses than are told apart");
             }
         }
     }
