@@ -196,6 +196,11 @@ pub struct RouteDriver {
     unanswered: Arc<Notify>,
 }
 
+/// The first lines of a kind, then one a minute that counts.
+const fn summed<K: Ord>() -> Written<K> {
+    Written::bursts(REPEATS_BURST, REPEATS_SUMMED_EVERY, REPEATED_KINDS_MAX)
+}
+
 /// The leg to the relay.
 #[derive(Debug)]
 struct Leg {
@@ -204,6 +209,8 @@ struct Leg {
     registration: Registration,
     registered: watch::Sender<bool>,
     searched: Option<Instant>,
+    /// Two copies of this agent take the relay from each other.
+    said: Written<bool>,
 }
 
 #[derive(Debug)]
@@ -344,7 +351,7 @@ impl RouteDriver {
                     why: None,
                     changes: 0,
                     known: None,
-                    said: Written::bursts(REPEATS_BURST, REPEATS_SUMMED_EVERY, REPEATED_KINDS_MAX),
+                    said: summed(),
                 }
             });
             if peer.wanted.path != wanted.path {
@@ -368,7 +375,9 @@ impl RouteDriver {
         let now = Instant::now();
         let is_registered = self.leg.registration.is_registered(now);
         if self.leg.registered.send_replace(is_registered) != is_registered {
-            tracing::info!(registered = is_registered, "the relay");
+            if let Some(more) = self.leg.said.handle(is_registered, now) {
+                tracing::info!(registered = is_registered, more = shown(more), "the relay");
+            }
             for peer in self.peers.values_mut() {
                 peer.keeper.set_relay(is_registered, now);
             }
@@ -419,7 +428,7 @@ impl RouteDriver {
 impl Leg {
     fn new(own: OwnEnd, registered: watch::Sender<bool>) -> Self {
         let registration = Registration::new(own.route, own.gateway, own.boot);
-        Self { address: None, registration, registered, searched: None }
+        Self { address: None, registration, registered, searched: None, said: summed() }
     }
 
     /// Registers anew: the relay may know an address that is ours no more.

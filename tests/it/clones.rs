@@ -10,6 +10,7 @@ use adit::agent::facts::AgentStatus;
 use adit::agent::status::{Answer, Request, ask};
 use adit::domain::connection::Protocol;
 use adit::domain::limits::REPEATS_BURST;
+use adit::domain::path::{PathChoice, PathKind};
 
 use super::lab::{Lab, Part, adit, edit, eventually, free_address, mirth, run};
 
@@ -89,30 +90,32 @@ async fn check(config: PathBuf) -> String {
     String::from_utf8(run(command).await.stdout).unwrap()
 }
 
-/// How often a log has each line, its time and numbers left out.
-fn repeats(log: &str) -> BTreeMap<String, usize> {
+/// How often a log has each line, without its time and its values.
+fn repeats(log: &str) -> BTreeMap<&str, usize> {
     let mut repeats = BTreeMap::new();
     for line in log.lines() {
         let words = line.split_once(' ').map_or(line, |(_, words)| words);
-        let what: String = words.chars().filter(|char| !char.is_ascii_digit()).collect();
-        *repeats.entry(what).or_default() += 1;
+        *repeats.entry(words.split('=').next().unwrap_or_default()).or_default() += 1;
     }
     repeats
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_copies_of_a_sending_agent_both_hear_it_and_fill_no_log() {
+async fn two_copies_of_a_sending_agent_are_told() {
     two_copies_of(Part::A, Part::B).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_copies_of_a_receiving_agent_both_hear_it_and_fill_no_log() {
+async fn two_copies_of_a_receiving_agent_are_told() {
     two_copies_of(Part::B, Part::A).await;
 }
 
 async fn two_copies_of(copied: Part, innocent: Part) {
     let mirth = mirth().await;
     let mut lab = Lab::to(Protocol::Mllp, mirth.address()).await;
+    // Through the relay packets go to whichever copy has the link: the tunnel ends at each turn.
+    lab.choose_path(innocent, 0, PathChoice::Relay).await;
+    lab.takes_path(0, PathKind::Relay).await;
     lab.kill(copied);
     let began = Instant::now();
     let twin = Twin::of(&lab, copied);
@@ -133,7 +136,7 @@ async fn two_copies_of(copied: Part, innocent: Part) {
     assert!(lab.log(copied).contains("another copy of this agent runs"));
     let links = "agent connected";
     eventually("they take turns for a while", async || {
-        (lab.log(Part::Gateway).matches(links).count() >= 12).then_some(())
+        (lab.log(Part::Gateway).matches(links).count() >= 10).then_some(())
     })
     .await;
 
@@ -146,15 +149,16 @@ async fn two_copies_of(copied: Part, innocent: Part) {
 
     let log = lab.log(innocent);
     println!("{log}");
-    // At once, and one that counts each minute; beside them as many with another reason.
+    // Each kind at once, and one that counts each minute; some lines have two kinds of values.
     let minutes = usize::try_from(began.elapsed().as_secs() / 60).unwrap() + 1;
+    let most = 2 * (REPEATS_BURST as usize + minutes);
     for (line, times) in repeats(&log) {
-        assert!(times <= REPEATS_BURST as usize + 2 * minutes, "{times} times: {line}");
+        assert!(times <= most, "{times} times: {line}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_that_was_restarted_and_a_gateway_that_was_are_no_copies() {
+async fn restarts_of_agents_or_gateway_are_no_copies() {
     let mirth = mirth().await;
     let mut lab = Lab::to(Protocol::Mllp, mirth.address()).await;
     for part in [Part::A, Part::A, Part::Gateway, Part::A] {

@@ -48,7 +48,7 @@ async fn the_walk_through_of_the_readme_joins_two_hosts() {
 
 /// A provider's new address, a moved VM: nothing is restarted and no file names the address.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receiver_whose_address_changes_is_reached_directly_again_and_after_its_peers_restart() {
+async fn a_receiver_whose_address_changes_is_reached_directly_again() {
     let mut world = World::new();
     let mirth = world.host("stmary").mirth("127.0.0.1:6661");
     for Block { host, commands } in first_connection() {
