@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::{oneshot, watch};
 
@@ -52,10 +53,10 @@ impl Presence {
         Seat { presence: Arc::clone(self), server, number, replaced }
     }
 
-    /// Notes which run of the server's agent has a link now. If another run had one since this one had,
-    /// both live: returns where the other opened it.
+    /// Notes which run of the server's agent has a link now. If it takes turns with another, returns where
+    /// the other opened its link.
     pub fn note_run(&self, server: ServerId, boot: BootId, from: SocketAddr) -> Option<SocketAddr> {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner).note(server, boot, from)
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner).note(server, boot, from, Instant::now())
     }
 
     /// Whether a link of `server` may be served: it has one already, or there are not too many.
