@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod carried;
 pub mod context;
+pub mod copies;
 pub mod enrol;
 pub mod entries;
 pub mod facts;
@@ -13,6 +14,7 @@ pub mod hold;
 pub mod local_users;
 pub mod observe;
 pub mod paths;
+pub mod repeats;
 pub mod source;
 pub mod standing;
 pub mod state;
@@ -30,7 +32,7 @@ pub mod working;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -147,7 +149,7 @@ impl Agent {
         let paths = Paths::from_config(&config);
         let (outbox, outbox_queue) = mpsc::channel(OUTBOX_MAX);
         let listen = socket.bound().map_or_else(|_| String::new(), |bound| bound.to_string());
-        let shown = Shown { listen, certificate: fingerprint, started: std::time::Instant::now() };
+        let shown = Shown { listen, certificate: fingerprint, started: Instant::now() };
         let known_addresses = state.peer_addresses()?;
         let parts = Parts { clock, endpoint, routes, entries, paths, enrolment, audit, outbox };
         let context = Context::new(parts, state)?;
@@ -230,10 +232,23 @@ async fn publish(context: Arc<Context>) {
         if let Ok((_, expires)) = credentials.identity.validity(&credentials.trust) {
             metrics::leaf_expires(expires);
         }
+        tell_repeats(&context);
         for entry in context.entries.all() {
             let sample = entry.facts.sample(entry.side == Side::Target, entry.config.carries.protocol());
             metrics::connection(entry.config.name.as_str(), &sample);
         }
+    }
+}
+
+fn tell_repeats(context: &Context) {
+    let now = Instant::now();
+    for entry in context.entries.all() {
+        for (line, times) in entry.repeats.due(now) {
+            tracing::info!(connection = %entry.config.name, times, "again and again: {line}");
+        }
+    }
+    for (line, times) in context.link_repeats.due(now) {
+        tracing::info!(times, "again and again: {line}");
     }
 }
 

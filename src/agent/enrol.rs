@@ -45,6 +45,8 @@ const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 /// The longest wait that a gateway may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_mins(10);
+/// By which part of it, at most, it is exceeded: told to many, they come back one after another.
+const RETRY_AFTER_SPREAD: f64 = 0.25;
 /// What a gateway means that says "too many requests" without a time.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_mins(1);
 /// How often a wait is told in the log.
@@ -129,14 +131,22 @@ async fn patiently<T>(
             ended => return ended,
         };
         why.send_replace(Some(error.to_string()));
-        let pause = backoff.next_delay(draw());
-        let pause = error.retry_after().map_or(pause, |told| told.min(RETRY_AFTER_MAX).max(pause));
+        let pause = match error.retry_after() {
+            Some(told) => as_told(told, draw()),
+            None => backoff.next_delay(draw()),
+        };
         if said_at.is_none_or(|said_at| said_at.elapsed() >= SAID_EVERY) {
             said_at = Some(Instant::now());
-            warn!(%error, "not enrolled yet; the agent keeps trying");
+            let seconds = pause.as_secs();
+            warn!(%error, "not enrolled yet; the agent tries again in {seconds} s, and so on");
         }
         sleep(pause).await;
     }
+}
+
+/// Many who were told the same do not come back together.
+fn as_told(told: Duration, draw: f64) -> Duration {
+    told.clamp(RETRY_MIN, RETRY_AFTER_MAX).mul_f64(1.0 + draw * RETRY_AFTER_SPREAD)
 }
 
 /// This agent's identity: the one in its state, or a new one by enrolment.
@@ -432,7 +442,25 @@ mod tests {
         let (ended, began) =
             run(vec![not_now(Some(Duration::from_secs(40))), not_now(Some(day)), not_now(None)]).await;
         ended.unwrap();
-        assert_eq!(began, [0, 40, 640, 644].map(Duration::from_secs));
+        assert_eq!(began, [0, 40, 640, 641].map(Duration::from_secs));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_was_told_is_not_made_longer_by_what_failed_before() {
+        let away = (0..6).map(|_| unreachable());
+        let told = (0..3).map(|_| not_now(Some(Duration::from_secs(2))));
+        let (ended, began) = run(away.chain(told).collect()).await;
+        ended.unwrap();
+        assert_eq!(began[7..], [63, 65, 67].map(Duration::from_secs));
+    }
+
+    #[test]
+    fn those_who_were_told_the_same_do_not_come_back_together_and_never_too_soon() {
+        let told = Duration::from_secs(8);
+        let waits: std::collections::BTreeSet<_> =
+            (0..40_u32).map(|agent| as_told(told, f64::from(agent) / 40.0)).collect();
+        assert_eq!(waits.len(), 40);
+        assert!(waits.iter().all(|wait| *wait >= told && *wait <= told * 5 / 4), "{waits:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -87,7 +87,6 @@ pub enum Full {
 
 /// What changes as a whole.
 #[derive(Debug, Clone, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Changing {
     pub status: &'static str,
     pub route: Option<String>,
@@ -367,6 +366,9 @@ pub struct AgentStatus {
     /// What the gateway said last of each kind that this agent did not take.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_taken: Vec<Fault>,
+    /// The gateway said of late that another copy of this agent runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clone_seen: Option<Fault>,
     /// Whether the relay carries packets of this agent.
     pub relay: bool,
     pub listen: String,

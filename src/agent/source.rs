@@ -32,6 +32,7 @@ use crate::observe::audit::AuditEntry;
 use crate::observe::metrics;
 use crate::protocol::backoff::Backoff;
 use crate::protocol::control::{PeerRefusal, Rule};
+use crate::protocol::written::shown;
 use crate::transport::port::{self, TruthPort};
 use crate::transport::splice::{self, Ending};
 use crate::transport::tunnel::{DataStream, Tunnel};
@@ -92,7 +93,7 @@ pub async fn run(context: Arc<Context>, entry: Arc<LiveEntry>, listen: SocketAdd
         }
         match tunnels::dial(&context, &entry, &rule, &secret).await {
             Ok(admitted) => {
-                tracing::info!(connection = %entry.config.name, "tunnel is up");
+                entry.say_up();
                 let started = Instant::now();
                 let why = serve(&context, &entry, admitted, &mut clients, &mut port, &mut health).await;
                 context.note_fault(&entry, &format!("the tunnel ended: {why}"));
@@ -437,12 +438,18 @@ fn steer_port(context: &Context, entry: &LiveEntry, port: &mut TruthPort, open: 
     let steered = if open { port.open() } else { port.close() };
     match steered {
         Ok(()) if of_limit => {}
-        Ok(()) => tracing::info!(connection = %entry.config.name, address = %port.address(), open, "port"),
+        Ok(()) => say_port(entry, port.address(), open),
         Err(error) => {
             context.note_fault(entry, &format!("cannot open or close TCP {}: {error}", port.address()));
         }
     }
     entry.facts.changing().port_open = port.is_open();
+}
+
+fn say_port(entry: &LiveEntry, address: SocketAddr, open: bool) {
+    if let Some(more) = entry.repeats.note(if open { "port open" } else { "port closed" }, Instant::now()) {
+        tracing::info!(connection = %entry.config.name, %address, open, more = shown(more), "port");
+    }
 }
 
 async fn carry(

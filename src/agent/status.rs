@@ -323,6 +323,7 @@ fn status(context: &Context, shown: &Shown) -> AgentStatus {
         gateway: link.lamp,
         gateway_error: link.last_error,
         not_taken: context.untaken(),
+        clone_seen: context.copies.seen(Instant::now()),
         relay: context.routes.is_registered(),
         listen: shown.listen.clone(),
         admin_certificate: shown.certificate.clone(),

@@ -80,7 +80,7 @@ pub async fn run(
                 Some(admitted) = arrivals.recv() => admitted,
             }
         };
-        tracing::info!(connection = %entry.config.name, "tunnel is up");
+        entry.say_up();
         let why = tokio::select! {
             () = &mut watching => return,
             (why, newer) = serve(&context, &entry, &local, admitted, &mut arrivals) => {

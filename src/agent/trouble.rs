@@ -1,7 +1,7 @@
 //! What keeps a connection from working, in one sentence that says what fails, on whose side, and who
 //! must act. `adit check` and `adit status` say the same because both ask here.
 
-use crate::agent::facts::EntryStatus;
+use crate::agent::facts::{AgentStatus, EntryStatus};
 use crate::agent::standing::word;
 
 /// Returns the first thing that keeps `entry` from working, or `None` while messages or requests can pass
@@ -13,6 +13,12 @@ pub fn trouble(entry: &EntryStatus, has_link: bool) -> Option<String> {
         .or_else(|| mirth_trouble(entry))
         .or_else(|| port_trouble(entry))
         .or_else(|| key_trouble(entry))
+}
+
+/// Returns what keeps all connections of an agent from working well, beside what `trouble` says of each.
+#[must_use]
+pub fn agent_trouble(status: &AgentStatus) -> Option<&str> {
+    status.clone_seen.as_ref().map(|fault| fault.what.as_str())
 }
 
 /// The gateway's rules and this host's file do not let it work.

@@ -22,6 +22,7 @@ mod admin_vectors;
 mod blackhole;
 mod blind;
 mod check;
+mod clones;
 mod close_orders;
 mod control_link;
 mod crashes;

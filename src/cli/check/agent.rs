@@ -11,7 +11,7 @@ use super::state::{self, State};
 use crate::agent::facts::{AgentStatus, EntryStatus};
 use crate::agent::state::{AgentState, Enrolment, StateError};
 use crate::agent::status::{Answer, Request, StatusError};
-use crate::agent::trouble::trouble;
+use crate::agent::trouble::{agent_trouble, trouble};
 use crate::cli::files;
 use crate::cli::shown::ask_shown;
 use crate::config::HostPort;
@@ -261,6 +261,9 @@ fn check_status(config: &AgentConfig, status: &AgentStatus, findings: &mut Findi
         let why =
             status.gateway_error.as_ref().map_or("no attempt has ended yet", |fault| fault.what.as_str());
         findings.problem(format!("gateway: the control link is down: {why}"));
+    }
+    if let Some(what) = agent_trouble(status) {
+        findings.problem(format!("agent: {what}"));
     }
     for fault in &status.not_taken {
         findings.warning(format!("gateway: not taken, {}: {}", fault.at, fault.what));

@@ -107,7 +107,7 @@ impl Session<'_> {
                 Ok(())
             }
             ToGateway::Listening { addresses } => {
-                seat.set_addresses(reachable(addresses, self.link.from)?);
+                seat.set_addresses(reachable(addresses, self.link.connection.remote_address())?);
                 Ok(())
             }
             ToGateway::FetchSecret { connection } => self.fetch_secret(connection).await,
