@@ -61,8 +61,10 @@ fn way_out(path: &Path) -> &'static str {
     match path.file_name().and_then(|name| name.to_str()) {
         Some(KNOWN_KEYS) => "move it away and run `adit trust` again for each connection",
         Some(MIRTH_KEYS) => "move it away and trust the managed Mirths' HTTPS keys again",
-        Some(RULES) => "move it away; the gateway sends the rules again",
-        Some(SECRETS) => "move it away; the gateway sends the connections' secrets again",
+        Some(SECRETS) => {
+            "move it away and have new secrets made: `adit admin connection rotate CONNECTION` on the \
+             gateway's host, for each"
+        }
         Some(LOCAL_CERTIFICATE) => {
             "start the agent; a new certificate is made, which people must accept anew"
         }
@@ -193,8 +195,9 @@ impl AgentState {
         self.write(KNOWN_KEYS, &now())
     }
 
+    /// Without any, nothing is allowed until the gateway says anew what is.
     pub fn rule_book(&self) -> Result<RuleBook, StateError> {
-        self.read(RULES).map(Option::unwrap_or_default)
+        self.read_cache(RULES)
     }
 
     /// Asks for the rules when it is this writer's turn, as [`Self::store_known_keys`] does.
@@ -349,6 +352,7 @@ impl AgentState {
             self.read::<i64>(CLOCK).map(drop),
             self.read::<BTreeMap<ServerId, Vec<SocketAddr>>>(ADDRESSES).map(drop),
             self.read::<Option<u16>>(UDP_PORT).map(drop),
+            self.read::<RuleBook>(RULES).map(drop),
             self.local_certificate().map(drop),
         ];
         let damaged = read.into_iter().filter_map(|read| match read {
@@ -477,7 +481,7 @@ mod tests {
     fn a_damaged_cache_is_a_missing_cache() {
         for text in ["", "{", "\0\0\0", "[[[", "\"x\""] {
             let (_parent, state) = state();
-            let caches = [CLOCK, UDP_PORT, ADDRESSES, LOCAL_CERTIFICATE];
+            let caches = [CLOCK, UDP_PORT, ADDRESSES, RULES, LOCAL_CERTIFICATE];
             for name in caches {
                 state.folder.write(name, text.as_bytes()).unwrap();
             }
@@ -489,6 +493,7 @@ mod tests {
             assert_eq!(state.clock_offset_millis().unwrap(), 0, "{text:?}");
             assert_eq!(state.udp_port().unwrap(), None, "{text:?}");
             assert_eq!(state.peer_addresses().unwrap(), BTreeMap::new(), "{text:?}");
+            assert_eq!(state.rule_book().unwrap(), RuleBook::default(), "{text:?}");
             state.store_udp_port(7).unwrap();
             assert_eq!(state.udp_port().unwrap(), Some(7), "{text:?}");
         }
@@ -497,12 +502,11 @@ mod tests {
     #[test]
     fn the_advice_for_a_damaged_file_is_the_smallest_step() {
         let (_parent, state) = state();
-        for name in [KNOWN_KEYS, RULES, SECRETS, MIRTH_KEYS, LOCAL_CERTIFICATE, ENROLMENT] {
+        for name in [KNOWN_KEYS, SECRETS, MIRTH_KEYS, LOCAL_CERTIFICATE, ENROLMENT] {
             state.folder.write(name, b"").unwrap();
         }
         let advice = [
             state.known_keys().unwrap_err(),
-            state.rule_book().unwrap_err(),
             state.secrets().unwrap_err(),
             state.mirth_keys().unwrap_err(),
             state.local_certificate().map(|_| ()).unwrap_err(),

@@ -11,10 +11,11 @@ use adit::domain::access::Access;
 use adit::domain::connection::Protocol;
 use tokio::net::TcpListener;
 
-use super::lab::{HANG_LIMIT, Lab, Part, free_address, mirth, run};
+use super::lab::{HANG_LIMIT, Lab, Part, TARGET_OWNER, free_address, mirth, run};
 
 /// The agent makes these anew, or learns them again.
-const CACHES: [&str; 4] = ["clock.json", "peer-addresses.json", "udp-port.json", "admin-https.json"];
+const CACHES: [&str; 5] =
+    ["clock.json", "peer-addresses.json", "udp-port.json", "rules.json", "admin-https.json"];
 
 fn damages(whole: &[u8]) -> [(&'static str, Vec<u8>); 3] {
     let half = if whole.len() > 1 { whole[..whole.len() / 2].to_vec() } else { b"{".to_vec() };
@@ -75,6 +76,20 @@ async fn an_agent_starts_without_its_caches_and_names_the_smallest_step_for_the_
         }
     }
     lab.start(Part::A);
+    lab.port_open(0).await;
+}
+
+/// As the agent advises: a gateway hands each secret out once.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_whose_secrets_were_lost_carries_again_once_they_are_rotated() {
+    let mirth = mirth().await;
+    let mut lab = Lab::to_all(&[(Protocol::Mllp, mirth.address())]).await;
+    lab.kill(Part::B);
+    fs::remove_file(lab.state(Part::B).join("secrets.json")).unwrap();
+    let id = lab.entry(Part::A, 0).await.unwrap().id.to_string();
+    lab.admin(&["connection", "rotate", &id, "--as", TARGET_OWNER]).await;
+    lab.start(Part::B);
+    lab.entry_becomes(Part::B, 0, "has its tunnel", |entry| entry.tunnel.on == Some(true)).await;
     lab.port_open(0).await;
 }
 
