@@ -1,6 +1,7 @@
 //! `adit agent`: the life of the agent's process, in order.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -52,20 +53,26 @@ async fn serve(config: AgentConfig) -> anyhow::Result<ExitCode> {
     // Without systemd there is nobody to tell.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "the agent is running");
-    let serving_metrics = async {
+    let mut serving_metrics = pin!(async {
         match metrics {
             Some((listener, handle)) => metrics::serve(listener, handle).await,
             None => std::future::pending().await,
         }
-    };
+    });
     let (code, reason) = tokio::select! {
-        () = serving_metrics => (ExitCode::FAILURE, "the metrics are served no more"),
+        () = &mut serving_metrics => (ExitCode::FAILURE, "the metrics are served no more"),
         () = agent.failed() => (ExitCode::FAILURE, "a part of it ended"),
         signal = signals.stop() => (ExitCode::SUCCESS, signal),
     };
     tracing::info!(reason, "the agent is stopping");
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
-    agent.shutdown().await;
+    tokio::select! {
+        () = agent.drain() => {}
+        reason = signals.stop() => tracing::info!(reason, "told again: what has not ended is reset"),
+        // The first of them may have been the reason; it must not be asked again.
+        () = serving_metrics, if code == ExitCode::SUCCESS => {}
+    }
+    agent.end().await;
     tracing::info!("the agent has stopped");
     Ok(code)
 }

@@ -27,6 +27,7 @@ mod control_link;
 mod crashes;
 mod dicom;
 mod dicom_interop;
+mod drain;
 mod enrolment;
 mod evidence;
 mod flow;
