@@ -14,6 +14,7 @@ pub mod hold;
 pub mod local_users;
 pub mod observe;
 pub mod paths;
+pub mod restart;
 pub mod source;
 pub mod standing;
 pub mod state;

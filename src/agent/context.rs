@@ -31,6 +31,7 @@ use crate::protocol::written::Written;
 use crate::transport::endpoint::AgentEndpoint;
 use crate::transport::routes::Routes;
 
+const GATEWAY_STOPPED: &str = "the gateway was stopped; the link comes back with it";
 /// Messages for the gateway that wait for the link; more are dropped, facts are sent anew.
 pub const OUTBOX_MAX: usize = 256;
 
@@ -483,8 +484,15 @@ impl Context {
         *lock(&self.confirmed) = Some(Instant::now());
     }
 
-    /// Remembers why the link is away; the same reason again is only remembered.
-    pub fn note_link_fault(&self, what: String) {
+    /// Remembers why the link is away; the same reason again is only remembered. `is_excused`: the gateway
+    /// said that it stops, and that alone counts for a while.
+    pub fn note_link_fault(&self, what: String, is_excused: bool) {
+        if is_excused {
+            tracing::debug!("the gateway is away: {what}");
+            let fault = Fault { at: self.clock.now(), what: GATEWAY_STOPPED.into() };
+            lock(&self.link).last_error.get_or_insert(fault);
+            return;
+        }
         let mut link = lock(&self.link);
         if link.last_error.as_ref().is_none_or(|fault| fault.what != what) {
             if self.stopping.is_begun() {

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use super::context::Context;
+use super::restart::Restart;
 use super::standing::Standing;
 use super::state::HeldSecret;
 use super::tunnels::chain;
@@ -33,7 +34,6 @@ use crate::transport::link::{self, LinkReceiver, LinkSender};
 use crate::transport::routes::RelayLeg;
 use crate::transport::socket::AgentSocket;
 
-const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
 /// Reports go out at most this often, and only when they differ from the last.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -56,8 +56,8 @@ pub enum UplinkError {
     Link(#[from] TransportError),
     #[error("the gateway was silent for {} s", .0.as_secs())]
     Silent(Duration),
-    #[error("the gateway ended the link: {0}")]
-    Goodbye(String),
+    #[error("the gateway ended the link: {reason}")]
+    Goodbye { reason: String, stopping: bool },
     #[error("the gateway sent changes that do not follow each other; starting anew")]
     Gap,
     #[error("the gateway did not start with a welcome")]
@@ -75,6 +75,20 @@ pub enum UplinkError {
 }
 
 impl UplinkError {
+    /// Whether the gateway may merely be away.
+    const fn is_absence(&self) -> bool {
+        matches!(
+            self,
+            Self::Resolve { .. }
+                | Self::NoAddress
+                | Self::Dial { .. }
+                | Self::Link(_)
+                | Self::Silent(_)
+                | Self::NoWelcome
+                | Self::Goodbye { stopping: true, .. }
+        )
+    }
+
     /// One line with its causes, and what to do where a person can do something. Only a packet that did not
     /// come back is a firewall's doing.
     fn said(&self) -> String {
@@ -108,24 +122,33 @@ impl Uplink {
     pub async fn run(mut self) {
         let mut backoff =
             Backoff::new(limits::CONTROL_BACKOFF_MIN, limits::CONTROL_BACKOFF_MAX, limits::CONTROL_LASTED);
+        let mut restart = Restart::default();
         loop {
             let mut up_since = None;
-            let Err(error) = self.one_link(&mut up_since).await;
+            let Err(error) = self.one_link(&mut up_since, restart.dial_timeout(Instant::now())).await;
             self.context.set_link(false);
             self.context.routes.set_relay(None);
-            self.context.note_link_fault(error.said());
-            if let Some(up_since) = up_since {
-                backoff.on_lost(Instant::now().saturating_duration_since(up_since));
+            let now = Instant::now();
+            if matches!(error, UplinkError::Goodbye { stopping: true, .. }) {
+                restart.begin(now);
+                tracing::info!("the gateway is stopping; it is dialled until it is back");
             }
-            sleep(backoff.next_delay(chance::draw())).await;
+            let is_excused = restart.is_excused(now) && error.is_absence();
+            self.context.note_link_fault(error.said(), is_excused);
+            if let Some(up_since) = up_since {
+                backoff.on_lost(now.saturating_duration_since(up_since));
+            }
+            let pause = restart.pause(now, chance::draw());
+            sleep(pause.unwrap_or_else(|| backoff.next_delay(chance::draw()))).await;
         }
     }
 
     async fn one_link(
         &mut self,
         up_since: &mut Option<Instant>,
+        dial_timeout: Duration,
     ) -> Result<std::convert::Infallible, UplinkError> {
-        let (connection, gateway) = self.dial().await?;
+        let (connection, gateway) = self.dial(dial_timeout).await?;
         let (mut sender, mut receiver) = link::open(&connection).await?;
         let software = env!("CARGO_PKG_VERSION").into();
         sender.send(&ToGateway::Hello { version: control::VERSION, software, boot: self.boot }).await?;
@@ -137,7 +160,7 @@ impl Uplink {
                 self.context.learn_time(now).await;
                 return self.renew_only(&mut sender, &mut receiver).await;
             }
-            ToAgent::Goodbye { reason } => return Err(UplinkError::Goodbye(reason)),
+            ToAgent::Goodbye { reason, stopping } => return Err(UplinkError::Goodbye { reason, stopping }),
             _ => return Err(UplinkError::NoWelcome),
         };
         self.context.learn_time(now).await;
@@ -169,7 +192,7 @@ impl Uplink {
                     Err(error)
                 }
             },
-            ToAgent::Goodbye { reason } => Err(UplinkError::Goodbye(reason)),
+            ToAgent::Goodbye { reason, stopping } => Err(UplinkError::Goodbye { reason, stopping }),
             _ => Err(UplinkError::NoWelcome),
         }
     }
@@ -191,8 +214,8 @@ impl Uplink {
         Ok(())
     }
 
-    /// Tries every address of the gateway in turn.
-    async fn dial(&self) -> Result<(Connection, SocketAddr), UplinkError> {
+    /// Tries every address of the gateway in turn, each for so long.
+    async fn dial(&self, limit: Duration) -> Result<(Connection, SocketAddr), UplinkError> {
         let enrolment = &self.context.enrolment;
         let mut failure = UplinkError::NoAddress;
         for host in &enrolment.gateway_addresses {
@@ -206,9 +229,8 @@ impl Uplink {
             for address in resolved {
                 self.socket.set_route(enrolment.gateway_route, address);
                 let connecting = self.context.endpoint.connect_control(enrolment.gateway_route);
-                let connected = timeout(DIAL_TIMEOUT, connecting)
-                    .await
-                    .unwrap_or(Err(TransportError::Timeout { after: DIAL_TIMEOUT }));
+                let connected =
+                    timeout(limit, connecting).await.unwrap_or(Err(TransportError::Timeout { after: limit }));
                 match connected {
                     Ok(connection) => return Ok((connection, address)),
                     Err(source) => failure = UplinkError::Dial { address, source },
@@ -378,7 +400,7 @@ impl<'a> Session<'a> {
             }
             ToAgent::SecretUnavailable { connection } => self.note_no_secret(connection),
             ToAgent::Renewed { leaf } => self.take_leaf(&leaf).await,
-            ToAgent::Goodbye { reason } => return Err(UplinkError::Goodbye(reason)),
+            ToAgent::Goodbye { reason, stopping } => return Err(UplinkError::Goodbye { reason, stopping }),
             ToAgent::Welcome { .. } | ToAgent::RenewOnly { .. } => {}
         }
         Ok(())

@@ -236,6 +236,8 @@ pub const STOP_REST_AFTER: Duration = Duration::from_millis(250);
 pub const STOP_HEARD_WITHIN: Duration = Duration::from_secs(1);
 /// How long a peer whose agent said that it stops may be away before anybody is warned.
 pub const STOPPED_PEER_EXCUSED: Duration = Duration::from_secs(60);
+/// How long a gateway that said that it stops is dialled often: most are back in a moment.
+pub const GATEWAY_RESTARTS_WITHIN: Duration = Duration::from_secs(10);
 /// How long a stopping gateway waits for its links to end.
 pub const GATEWAY_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -216,7 +216,8 @@ async fn serve(control: Arc<Control>, incoming: Incoming, newcomer: Newcomer) {
             }
             other => other.to_string(),
         };
-        let _ = link.sender.send(&ToAgent::Goodbye { reason }).await;
+        let stopping = matches!(end, LinkEnd::Stopping);
+        let _ = link.sender.send(&ToAgent::Goodbye { reason, stopping }).await;
         link.sender.finish(GOODBYE_TIMEOUT).await;
     }
     .instrument(span)
@@ -270,7 +271,6 @@ async fn serve_open(control: &Control, link: &mut OpenLink) -> Result<std::conve
         return renew_only(control, link).await;
     }
     info!(%software, %boot, "agent connected");
-    link.sender.send(&ToAgent::Welcome { version: VERSION, now }).await.map_err(lost)?;
     session::run(control, link).await
 }
 

@@ -32,6 +32,7 @@ mod enrolment;
 mod evidence;
 mod flow;
 mod gateway_away;
+mod gateway_restart;
 mod half_open;
 mod health;
 mod hostile_text;

@@ -19,7 +19,7 @@ use crate::domain::limits::{
 };
 use crate::gateway::platform::AgentError;
 use crate::gateway::presence::Seat;
-use crate::protocol::control::{ToAgent, ToGateway};
+use crate::protocol::control::{ToAgent, ToGateway, VERSION};
 use crate::protocol::heartbeat::{Beat, Heartbeat};
 use crate::protocol::token_bucket::TokenBucket;
 use crate::transport::endpoint::TransportError;
@@ -47,6 +47,9 @@ pub(super) async fn run(control: &Control, link: &mut OpenLink) -> Result<Infall
 }
 
 async fn converse(control: &Control, link: &mut OpenLink, seat: &mut Seat) -> Result<Infallible, LinkEnd> {
+    // Only now: who is welcome registers at the relay at once, which must know its key.
+    let now = control.clock.now();
+    send(link, [ToAgent::Welcome { version: VERSION, now }]).await?;
     let mut changes = control.changes.clone();
     let mut presence = control.presence.subscribe();
     let mut stop = control.stop.clone();
