@@ -42,9 +42,13 @@ impl Absence {
         if !over.is_announced || context.stopping.is_begun() {
             return context.note_fault(entry, &format!("the tunnel ended: {}", over.why));
         }
-        self.until = now.checked_add(STOPPED_PEER_EXCUSED);
+        self.excuse(now);
         entry.facts.note_fault(context.clock.now(), STOPPED);
         tracing::info!(connection = %entry.config.name, "{STOPPED}");
+    }
+
+    fn excuse(&mut self, now: Instant) {
+        self.until = now.checked_add(STOPPED_PEER_EXCUSED);
     }
 
     /// The peer is there, or its absence has been told.
@@ -63,5 +67,30 @@ impl Absence {
             Some(until) => sleep_until(until.into()).await,
             None => std::future::pending().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_was_stopped_is_excused_for_a_minute() {
+        let day = Duration::from_hours(24);
+        let mut absence = Absence::default();
+        assert!(timeout(day, absence.lasts()).await.is_err(), "it is there");
+        let start = tokio::time::Instant::now();
+        absence.excuse(start.into_std());
+        assert!(absence.is_excused(start.into_std()));
+        absence.lasts().await;
+        let waited = start.elapsed();
+        assert!(waited >= STOPPED_PEER_EXCUSED && waited < STOPPED_PEER_EXCUSED + Duration::from_millis(2));
+        assert!(!absence.is_excused(start.into_std() + STOPPED_PEER_EXCUSED));
+        absence.end();
+        assert!(timeout(day, absence.lasts()).await.is_err(), "it was told");
     }
 }

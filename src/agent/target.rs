@@ -87,6 +87,7 @@ pub async fn run(
                 Some(admitted) = arrivals.recv() => admitted,
             }
         };
+        absence.end();
         tracing::info!(connection = %entry.config.name, "tunnel is up");
         let over = tokio::select! {
             () = &mut watching => return,

@@ -101,6 +101,9 @@ pub fn unready(status: &AgentStatus) -> Vec<String> {
             Some(lack) => Some(format!("{}: {lack}", entry.name)),
         })
         .collect();
+    if status.stopping {
+        lacks.insert(0, "it was told to stop".into());
+    }
     let has_tunnel = status.entries.iter().any(|entry| entry.tunnel.on == Some(true));
     if status.gateway.on != Some(true) && !has_tunnel {
         lacks.insert(0, "there is neither a link to the gateway nor a tunnel to a peer".into());
