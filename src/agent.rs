@@ -7,6 +7,7 @@ pub mod absence;
 pub mod admin;
 pub mod carried;
 pub mod context;
+pub mod copies;
 pub mod enrol;
 pub mod entries;
 pub mod facts;
@@ -14,6 +15,7 @@ pub mod hold;
 pub mod local_users;
 pub mod observe;
 pub mod paths;
+pub mod repeats;
 pub mod restart;
 pub mod source;
 pub mod standing;
@@ -35,7 +37,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -49,6 +51,7 @@ use self::source::{Clients, Near};
 use self::state::{AgentState, StateError};
 use self::status::{Shown, StatusError, StatusSocket};
 use self::target::LocalMirth;
+use self::tunnels::chain;
 use self::uplink::Uplink;
 use self::ways::Announced;
 use crate::config::agent::AgentConfig;
@@ -115,10 +118,17 @@ impl Agent {
     /// Enrols if need be and starts everything; returns when ports and sockets are bound.
     pub async fn start(config: AgentConfig) -> Result<Self, AgentError> {
         let state = Arc::new(AgentState::open(&config.state)?);
+        state.forget_damaged_caches();
         let audit = AuditFile::open(&config.state.join(AUDIT_FILE))?;
         let clock = Arc::new(LearntClock::new(HostClock, state.clock_offset_millis()?));
         let was_enrolled = state.enrolment()?.is_some();
-        let enrolment = enrol::await_identity(&state, config.connector.as_deref()).await?;
+        // Bound before the wait, which may be long, so that people can ask what is missing.
+        let status = StatusSocket::bind(&config.state)?;
+        let why = watch::Sender::new(None);
+        let enrolment = tokio::select! {
+            enrolment = enrol::await_identity(&state, config.connector.as_deref(), &why) => enrolment?,
+            () = status.run_waiting(why.subscribe()) => unreachable!("it answers until dropped"),
+        };
         let (identity, trust) = state.identity(&enrolment)?;
         if clock.drop_bad_offset(identity.validity(&trust).ok()) {
             tracing::warn!(
@@ -145,10 +155,7 @@ impl Agent {
         let paths = Paths::from_config(&config);
         let (outbox, outbox_queue) = mpsc::channel(OUTBOX_MAX);
         let listen = socket.bound().map_or_else(|_| String::new(), |bound| bound.to_string());
-        let status = StatusSocket::bind(
-            &config.state,
-            Shown { listen, certificate: fingerprint, started: std::time::Instant::now() },
-        )?;
+        let shown = Shown { listen, certificate: fingerprint, started: Instant::now() };
         let known_addresses = state.peer_addresses()?;
         let parts = Parts { clock, endpoint, routes, entries, paths, enrolment, audit, outbox };
         let context = Context::new(parts, state)?;
@@ -166,7 +173,7 @@ impl Agent {
         tasks.spawn(kick(Arc::clone(&context)));
         tasks.spawn(announced.clone().keep());
         tasks.spawn(announced.run());
-        tasks.spawn(status.run(Arc::clone(&context)));
+        tasks.spawn(status.run(Arc::clone(&context), shown));
         tasks.spawn(accept(Arc::clone(&context)));
         tasks.spawn(publish(Arc::clone(&context)));
         for run in runs {
@@ -257,10 +264,23 @@ async fn publish(context: Arc<Context>) {
         if let Ok((_, expires)) = credentials.identity.validity(&credentials.trust) {
             metrics::leaf_expires(expires);
         }
+        tell_repeats(&context);
         for entry in context.entries.all() {
             let sample = entry.facts.sample(entry.side == Side::Target, entry.config.carries.protocol());
             metrics::connection(entry.config.name.as_str(), &sample);
         }
+    }
+}
+
+fn tell_repeats(context: &Context) {
+    let now = Instant::now();
+    for entry in context.entries.all() {
+        for (line, times) in entry.repeats.due(now) {
+            tracing::info!(connection = %entry.config.name, times, "again and again: {line}");
+        }
+    }
+    for (line, times) in context.link_repeats.due(now) {
+        tracing::info!(times, "again and again: {line}");
     }
 }
 
@@ -301,7 +321,10 @@ fn bind_lasting(state: &AgentState, listen: SocketAddr) -> Result<UdpSocket, Age
     }
     let socket = bind_udp(listen)?;
     let bound = socket.local_addr().map_err(|source| AgentError::Socket { source })?;
-    state.store_udp_port(bound.port())?;
+    if let Err(error) = state.store_udp_port(bound.port()) {
+        // The port serves without it; only the next start may get another.
+        tracing::warn!(error = %chain(&error), "the UDP port cannot be kept for the next start");
+    }
     Ok(socket)
 }
 

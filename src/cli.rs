@@ -8,6 +8,7 @@ mod explain;
 mod files;
 mod gateway;
 mod health;
+mod hold;
 mod lab;
 mod path;
 mod print;
@@ -56,6 +57,8 @@ enum Command {
     Check(check::Arguments),
     /// Say by an exit code whether a running agent or gateway is well; for probes
     Health(health::Arguments),
+    /// Do nothing until stopped: holds the network that the containers of Mirth and its agent share
+    Hold(hold::Arguments),
     /// Accept a peer's public key, or that of this host's Mirth, after comparing it
     Trust(trust::Arguments),
     /// Choose the path to a peer while the agent runs
@@ -94,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Health(arguments) => health::run(&arguments),
+        Command::Hold(hold::Arguments {}) => hold::run(),
         Command::Trust(arguments) => trust::run(&arguments),
         Command::Path(arguments) => path::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),

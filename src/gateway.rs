@@ -12,6 +12,7 @@ mod enrolment;
 pub mod platform;
 mod presence;
 mod relay;
+mod runs;
 pub mod service;
 mod stop;
 

@@ -10,9 +10,11 @@ use std::time::Instant;
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use super::copies::Copies;
 use super::entries::{Entries, LiveEntry};
 use super::facts::{Fault, Lamp};
 use super::paths::Paths;
+use super::repeats::Repeats;
 use super::state::{AgentState, Enrolment, HeldSecret, StateError};
 use super::stopping::Stopping;
 use super::trust::{self, TrustRefusal};
@@ -27,7 +29,7 @@ use crate::identity::time::{LearntClock, TimeSource};
 use crate::observe::audit::{AuditEntry, AuditError, AuditFile};
 use crate::protocol::control::{PeerRefusal, Rule, ToGateway};
 use crate::protocol::rules::{Concerns, RuleBook};
-use crate::protocol::written::Written;
+use crate::protocol::written::{Written, shown};
 use crate::transport::endpoint::AgentEndpoint;
 use crate::transport::routes::Routes;
 
@@ -73,6 +75,9 @@ pub struct Context {
     /// The key that each peer of the file showed last.
     shown_keys: Mutex<BTreeMap<ServerId, KeyFingerprint>>,
     untaken: Mutex<UntakenWords>,
+    /// Of this agent.
+    pub copies: Copies,
+    pub link_repeats: Repeats,
 }
 
 /// What is true of the control link.
@@ -128,6 +133,8 @@ impl Context {
             )),
             shown_keys: Mutex::default(),
             untaken: Mutex::default(),
+            copies: Copies::default(),
+            link_repeats: Repeats::default(),
             state,
         }))
     }
@@ -497,8 +504,8 @@ impl Context {
         if link.last_error.as_ref().is_none_or(|fault| fault.what != what) {
             if self.stopping.is_begun() {
                 tracing::debug!("the gateway is away: {what}");
-            } else {
-                tracing::warn!("the gateway is away: {what}");
+            } else if let Some(more) = self.link_repeats.note("the gateway is away", Instant::now()) {
+                tracing::warn!(more = shown(more), "the gateway is away: {what}");
             }
         }
         link.last_error = Some(Fault { at: self.clock.now(), what });
@@ -511,8 +518,8 @@ impl Context {
         let is_new = entry.facts.note_fault(self.clock.now(), what);
         if is_new && self.stopping.is_begun() {
             tracing::debug!(connection = %entry.config.name, "{what}");
-        } else if is_new {
-            tracing::warn!(connection = %entry.config.name, "{what}");
+        } else if is_new && let Some(more) = entry.repeats.note(what, Instant::now()) {
+            tracing::warn!(connection = %entry.config.name, more = shown(more), "{what}");
         }
     }
 

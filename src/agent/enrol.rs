@@ -18,8 +18,8 @@ use hyper::http::response::Parts;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
-use tokio::task::JoinSet;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
@@ -38,14 +38,15 @@ use crate::protocol::backoff::Backoff;
 use crate::protocol::enrol::{self, Granted, Refused};
 use crate::store::regular;
 use crate::transport::happy_eyeballs::first_of;
+use crate::transport::resolve::{Candidate, resolve_all};
 use crate::transport::tls::connect_enrol;
 
-/// Name resolution, for each name.
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 /// The longest wait that a gateway may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_mins(10);
+/// By which part of it, at most, it is exceeded: told to many, they come back one after another.
+const RETRY_AFTER_SPREAD: f64 = 0.25;
 /// What a gateway means that says "too many requests" without a time.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_mins(1);
 /// How often a wait is told in the log.
@@ -106,16 +107,21 @@ pub struct Attempt {
     pub why: String,
 }
 
-/// As [`identify`], but waits while the network or the gateway is away: an agent that exits would
-/// have to be started by hand where nothing restarts it.
-pub async fn await_identity(state: &AgentState, connector: Option<&Path>) -> Result<Enrolment, EnrolError> {
-    patiently(|| identify(state, connector), chance::draw).await
+/// As [`identify`], but waits while the network or the gateway is away, and says in `why` for what: an
+/// agent that exits would have to be started by hand where nothing restarts it.
+pub async fn await_identity(
+    state: &AgentState,
+    connector: Option<&Path>,
+    why: &watch::Sender<Option<String>>,
+) -> Result<Enrolment, EnrolError> {
+    patiently(|| identify(state, connector), chance::draw, why).await
 }
 
 /// Repeats `attempt` until it succeeds or fails for a reason that no repetition changes.
 async fn patiently<T>(
     mut attempt: impl AsyncFnMut() -> Result<T, EnrolError>,
     mut draw: impl FnMut() -> f64,
+    why: &watch::Sender<Option<String>>,
 ) -> Result<T, EnrolError> {
     let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX, RETRY_MAX);
     let mut said_at = None::<Instant>;
@@ -124,14 +130,23 @@ async fn patiently<T>(
             Err(error) if error.may_pass() => error,
             ended => return ended,
         };
-        let pause = backoff.next_delay(draw());
-        let pause = error.retry_after().map_or(pause, |told| told.min(RETRY_AFTER_MAX).max(pause));
+        why.send_replace(Some(error.to_string()));
+        let pause = match error.retry_after() {
+            Some(told) => as_told(told, draw()),
+            None => backoff.next_delay(draw()),
+        };
         if said_at.is_none_or(|said_at| said_at.elapsed() >= SAID_EVERY) {
             said_at = Some(Instant::now());
-            warn!(%error, "not enrolled yet; the agent keeps trying");
+            let seconds = pause.as_secs();
+            warn!(%error, "not enrolled yet; the agent tries again in {seconds} s, and so on");
         }
         sleep(pause).await;
     }
+}
+
+/// Many who were told the same do not come back together.
+fn as_told(told: Duration, draw: f64) -> Duration {
+    told.clamp(RETRY_MIN, RETRY_AFTER_MAX).mul_f64(1.0 + draw * RETRY_AFTER_SPREAD)
 }
 
 /// This agent's identity: the one in its state, or a new one by enrolment.
@@ -178,7 +193,10 @@ async fn enrol(
 /// Asks the gateway at whichever address of the file first completes a handshake with the right CA
 /// key; the first final answer decides, good or bad.
 async fn ask_any(connector: &Connector, request: &enrol::Request) -> Result<(HostPort, Granted), EnrolError> {
-    let (mut candidates, mut tried) = resolve_all(&connector.addresses).await;
+    let (mut candidates, nameless) = resolve_all(&connector.addresses).await;
+    let nameless = nameless.into_iter();
+    let mut tried: Vec<_> =
+        nameless.map(|(address, error)| Attempt { address, why: error.to_string() }).collect();
     let named = |address: SocketAddr, candidates: &[Candidate]| {
         let known = candidates.iter().find(|candidate| candidate.address == address);
         known.map_or_else(|| address.into(), |candidate| candidate.name.clone())
@@ -226,46 +244,6 @@ async fn ask_any(connector: &Connector, request: &enrol::Request) -> Result<(Hos
         }
         None => Err(EnrolError::Unreachable { tried }),
     }
-}
-
-/// An address and the name in the file that led to it.
-struct Candidate {
-    name: HostPort,
-    address: SocketAddr,
-}
-
-/// Resolves all names beside each other, in the file's order, and returns which led nowhere.
-async fn resolve_all(names: &[HostPort]) -> (Vec<Candidate>, Vec<Attempt>) {
-    let mut resolving = JoinSet::new();
-    for (place, name) in names.iter().cloned().enumerate() {
-        resolving.spawn(async move {
-            let resolved = resolve(&name).await;
-            (place, name, resolved)
-        });
-    }
-    let mut resolved = resolving.join_all().await;
-    resolved.sort_by_key(|(place, ..)| *place);
-    let (mut candidates, mut failed) = (Vec::new(), Vec::new());
-    for (_, name, resolved) in resolved {
-        match resolved {
-            Ok(addresses) => candidates
-                .extend(addresses.into_iter().map(|address| Candidate { name: name.clone(), address })),
-            Err(error) => failed.push(Attempt { address: name, why: error.to_string() }),
-        }
-    }
-    (candidates, failed)
-}
-
-async fn resolve(name: &HostPort) -> io::Result<Vec<SocketAddr>> {
-    if let Some(address) = name.address() {
-        return Ok(vec![address]);
-    }
-    let looked_up = timeout(RESOLVE_TIMEOUT, lookup_host((name.host(), name.port()))).await;
-    let addresses: Vec<_> = looked_up.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?.collect();
-    if addresses.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
-    }
-    Ok(addresses)
 }
 
 enum Failure {
@@ -445,6 +423,7 @@ mod tests {
                 failures.next().map_or(Ok(()), Err)
             },
             || 0.0,
+            &watch::Sender::new(None),
         )
         .await;
         (ended, began)
@@ -463,7 +442,25 @@ mod tests {
         let (ended, began) =
             run(vec![not_now(Some(Duration::from_secs(40))), not_now(Some(day)), not_now(None)]).await;
         ended.unwrap();
-        assert_eq!(began, [0, 40, 640, 644].map(Duration::from_secs));
+        assert_eq!(began, [0, 40, 640, 641].map(Duration::from_secs));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_was_told_is_not_made_longer_by_what_failed_before() {
+        let away = (0..6).map(|_| unreachable());
+        let told = (0..3).map(|_| not_now(Some(Duration::from_secs(2))));
+        let (ended, began) = run(away.chain(told).collect()).await;
+        ended.unwrap();
+        assert_eq!(began[7..], [63, 65, 67].map(Duration::from_secs));
+    }
+
+    #[test]
+    fn those_who_were_told_the_same_do_not_come_back_together_and_never_too_soon() {
+        let told = Duration::from_secs(8);
+        let waits: std::collections::BTreeSet<_> =
+            (0..40_u32).map(|agent| as_told(told, f64::from(agent) / 40.0)).collect();
+        assert_eq!(waits.len(), 40);
+        assert!(waits.iter().all(|wait| *wait >= told && *wait <= told * 5 / 4), "{waits:?}");
     }
 
     #[tokio::test(start_paused = true)]

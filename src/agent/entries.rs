@@ -2,18 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
 use super::admin::managed::Managed;
 use super::admin::sessions::Sessions;
 use super::facts::Facts;
+use super::repeats::Repeats;
 use super::tunnels::Admitted;
 use crate::config::HostPort;
 use crate::config::agent::{AdminManaged, AdminManaging, AgentConfig, Entry, LocalUser};
 use crate::domain::connection::Side;
 use crate::domain::id::ConnectionId;
 use crate::observe::metrics::Passing;
+use crate::protocol::written::shown;
 
 /// Admitted tunnels that wait for their entry; it takes them at once.
 const ARRIVALS_MAX: usize = 4;
@@ -26,6 +29,7 @@ pub struct LiveEntry {
     /// `listen`, `forward_to` or `mirth`, as people wrote it.
     pub address: String,
     pub facts: Facts,
+    pub repeats: Repeats,
     /// Counts what is seen in passing.
     pub passing: Passing,
     /// Where admitted tunnels of a target go.
@@ -34,6 +38,16 @@ pub struct LiveEntry {
     pub managed: Option<Arc<Managed>>,
     /// Of an admin connection, at either end.
     pub sessions: Option<Arc<Sessions>>,
+}
+
+impl LiveEntry {
+    /// Its tunnel is there; a peer that comes and goes is summed up.
+    pub fn say_up(&self) {
+        const LINE: &str = "tunnel is up";
+        if let Some(more) = self.repeats.note(LINE, Instant::now()) {
+            tracing::info!(connection = %self.config.name, more = shown(more), "{LINE}");
+        }
+    }
 }
 
 /// What runs an entry: its role and the queue of its admitted tunnels.
@@ -92,6 +106,7 @@ impl Entries {
                 side,
                 address,
                 facts: Facts::default(),
+                repeats: Repeats::default(),
                 passing: Passing::new(config.name.as_str()),
                 arrivals,
                 managed,

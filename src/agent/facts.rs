@@ -80,9 +80,15 @@ impl DicomFacts {
     }
 }
 
+/// Whose file says how many connections are carried at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    Here,
+    AtPeer,
+}
+
 /// What changes as a whole.
 #[derive(Debug, Clone, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is true or not whatever the others are")]
 pub struct Changing {
     pub status: &'static str,
     /// Since when one of the two agents stops.
@@ -93,9 +99,7 @@ pub struct Changing {
     pub mirth: Lamp,
     pub port_open: bool,
     /// The port is closed because as many connections are open as may be.
-    pub at_limit: bool,
-    /// As many as the peer's file allows.
-    pub peer_full: bool,
+    pub full: Option<Full>,
     pub streams: usize,
     pub last_ack: Option<Timestamp>,
     pub last_error: Option<Fault>,
@@ -125,12 +129,17 @@ impl Changing {
         self.stopping = stops.then(|| self.stopping.unwrap_or(now));
     }
 
+    /// Whether there is a tunnel whose peer is heard.
+    #[must_use]
+    pub fn has_voice(&self) -> bool {
+        self.tunnel.is_some_and(|tunnel| tunnel.silent_since.is_none())
+    }
+
     /// The tunnel ended.
     pub fn lose_tunnel(&mut self) {
         self.tunnel = None;
         self.streams = 0;
-        self.at_limit = false;
-        self.peer_full = false;
+        self.full = None;
         self.stopping = None;
         self.works = false;
     }
@@ -139,6 +148,8 @@ impl Changing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TunnelFacts {
     pub since: Timestamp,
+    /// The peer is not heard, so that nothing new may begin; found out at this time.
+    pub silent_since: Option<Timestamp>,
     pub path: PathKind,
     pub why: Option<PathReason>,
     /// How often packets have taken another path since this agent wanted the peer.
@@ -258,7 +269,7 @@ impl Facts {
     pub fn report(&self, at_target: bool) -> Report {
         let changing = self.changing();
         Report {
-            tunnel: changing.tunnel.map(|tunnel| tunnel.path),
+            tunnel: changing.tunnel.filter(|tunnel| tunnel.silent_since.is_none()).map(|tunnel| tunnel.path),
             mirth: if at_target { changing.mirth.on } else { None },
             last_ack: changing.last_ack,
         }
@@ -289,6 +300,9 @@ pub struct EntryStatus {
     pub path_changes: u64,
     pub rtt_micros: Option<u64>,
     pub packets_lost: Option<u64>,
+    /// Since when the peer of its tunnel has not been heard, if it is not.
+    #[serde(default)]
+    pub silent_since: Option<Timestamp>,
     pub port_open: bool,
     /// It is closed because as many connections are open as may be.
     #[serde(default)]
@@ -394,6 +408,9 @@ pub struct AgentStatus {
     /// What the gateway said last of each kind that this agent did not take.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_taken: Vec<Fault>,
+    /// The gateway said of late that another copy of this agent runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clone_seen: Option<Fault>,
     /// Whether the relay carries packets of this agent.
     pub relay: bool,
     /// It was told to stop and lets what is under way end.

@@ -165,13 +165,16 @@ impl Held {
     }
 
     /// Writes what is true of the tunnel into the entry's record.
-    pub fn record(&self, entry: &LiveEntry) {
+    pub fn record(&self, context: &Context, entry: &LiveEntry, silent_for: Duration) {
         let measured = self.connection().measured();
         let way = *self.way.borrow();
         let mut changing = entry.facts.changing();
         changing.streams = self.tunnel.streams_open();
+        let before = changing.tunnel.and_then(|tunnel| tunnel.silent_since);
+        let silent_since = before.unwrap_or_else(|| context.clock.now());
         changing.tunnel = Some(TunnelFacts {
             since: self.since,
+            silent_since: (silent_for >= limits::TUNNEL_SILENCE).then_some(silent_since),
             // A way that was forgotten leaves the tunnel to its end.
             path: way.path().or(changing.tunnel.map(|tunnel| tunnel.path)).unwrap_or(PathKind::Direct),
             why: way.why,

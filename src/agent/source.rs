@@ -18,7 +18,7 @@ use super::admin::door::Door;
 use super::carried::{Carried, Crossings, Ended, Heard, Pause, Sign};
 use super::context::Context;
 use super::entries::LiveEntry;
-use super::facts::count;
+use super::facts::{Full, count};
 use super::hold::{self, Held, Look, PortHealth};
 use super::local_users::LocalUsers;
 use super::observe::StreamObserver;
@@ -34,6 +34,7 @@ use crate::observe::metrics;
 use crate::protocol::backoff::Backoff;
 use crate::protocol::control::{PeerRefusal, Rule};
 use crate::protocol::frame::Code;
+use crate::protocol::written::shown;
 use crate::transport::port::{self, TruthPort};
 use crate::transport::splice::{self, Ending};
 use crate::transport::tunnel::{DataStream, Tunnel};
@@ -98,7 +99,7 @@ pub async fn run(context: Arc<Context>, entry: Arc<LiveEntry>, listen: SocketAdd
         }
         match tunnels::dial(&context, &entry, &rule, &secret).await {
             Ok(admitted) => {
-                tracing::info!(connection = %entry.config.name, "tunnel is up");
+                entry.say_up();
                 let started = Instant::now();
                 let over = serve(&context, &entry, admitted, &mut clients, &mut port, &mut health).await;
                 absence.begin(&context, &entry, &over, Instant::now());
@@ -256,18 +257,19 @@ async fn serve(
             }
         };
         let standing = Standing::of(&entry.config, Side::Source, &rules.borrow());
-        let mirth = *peer_mirth.borrow_and_update();
-        let is_healthy = standing.is_active() && mirth == Some(true) && silent_for < limits::TUNNEL_SILENCE;
+        // What the peer said is not known any more while it is silent.
+        let mirth = (*peer_mirth.borrow_and_update()).filter(|_| silent_for < limits::TUNNEL_SILENCE);
+        let is_healthy = standing.is_active() && mirth == Some(true);
         gate.may_open = health.judge(is_healthy && !ends, now);
         gate.make_room(entry, now);
         gate.steer(context, entry, port);
-        held.record(entry);
+        held.record(context, entry, silent_for);
         let mut changing = entry.facts.changing();
         changing.status = standing.word();
         changing.note_stopping(ends, context.clock.now());
         changing.mirth.set(mirth, context.clock.now());
         // At its limit it carries as much as it may.
-        let works = is_healthy && (changing.port_open || changing.at_limit);
+        let works = is_healthy && (changing.port_open || changing.full.is_some());
         changing.note_works(works);
         drop(changing);
         if ends && gate.has_ended(context, entry, now) {
@@ -327,21 +329,24 @@ impl Gate {
     /// opens again with the first that ends: what is full is not ill.
     fn steer(&mut self, context: &Context, entry: &LiveEntry, port: &mut TruthPort) {
         let now = Instant::now();
-        let is_full = self.carried.is_full() || !self.peer_full.is_over(now);
-        let at_limit = self.may_open && is_full;
+        let full = if self.carried.is_full() {
+            Some(Full::Here)
+        } else {
+            (!self.peer_full.is_over(now)).then_some(Full::AtPeer)
+        };
+        let said = full.filter(|_| self.may_open);
         let mut changing = entry.facts.changing();
-        let was_at_limit = std::mem::replace(&mut changing.at_limit, at_limit);
-        changing.peer_full = at_limit && !self.carried.is_full();
+        let before = std::mem::replace(&mut changing.full, said);
         drop(changing);
-        if at_limit && !was_at_limit {
+        if said.is_some() && before.is_none() {
             entry.facts.limit_reached.fetch_add(1, Ordering::Relaxed);
         }
         if self.carried.is_full() && !self.was_full {
             self.limit_said.note(now).inspect(|times| say_limit(entry, *times));
         }
         self.was_full = self.carried.is_full();
-        let open = self.may_open && !is_full && self.starved.is_over(now);
-        steer_port(context, entry, port, open, at_limit || was_at_limit);
+        let open = self.may_open && full.is_none() && self.starved.is_over(now);
+        steer_port(context, entry, port, open, said.or(before).is_some());
     }
 
     /// Lets no connection begin anything any more. Returns whether nothing is waited for, or for too long.
@@ -493,12 +498,18 @@ fn steer_port(context: &Context, entry: &LiveEntry, port: &mut TruthPort, open: 
     let steered = if open { port.open() } else { port.close() };
     match steered {
         Ok(()) if of_limit => {}
-        Ok(()) => tracing::info!(connection = %entry.config.name, address = %port.address(), open, "port"),
+        Ok(()) => say_port(entry, port.address(), open),
         Err(error) => {
             context.note_fault(entry, &format!("cannot open or close TCP {}: {error}", port.address()));
         }
     }
     entry.facts.changing().port_open = port.is_open();
+}
+
+fn say_port(entry: &LiveEntry, address: SocketAddr, open: bool) {
+    if let Some(more) = entry.repeats.note(if open { "port open" } else { "port closed" }, Instant::now()) {
+        tracing::info!(connection = %entry.config.name, %address, open, more = shown(more), "port");
+    }
 }
 
 async fn carry(

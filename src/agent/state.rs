@@ -63,7 +63,9 @@ fn way_out(path: &Path) -> &'static str {
         Some(MIRTH_KEYS) => "move it away and trust the managed Mirths' HTTPS keys again",
         Some(RULES) => "move it away; the gateway sends the rules again",
         Some(SECRETS) => "move it away; the gateway sends the connections' secrets again",
-        Some(LOCAL_CERTIFICATE) => "move it away; a new certificate is made, which people must accept anew",
+        Some(LOCAL_CERTIFICATE) => {
+            "start the agent; a new certificate is made, which people must accept anew"
+        }
         // The key and what it was enrolled for belong together.
         _ => "move it away and enrol again with a new connector file",
     }
@@ -332,20 +334,39 @@ impl AgentState {
         serde_json::from_slice(&bytes).map(Some).map_err(|source| self.damaged(name, source))
     }
 
-    /// Reads what the agent learns again by itself: a damaged file counts as a missing one, and is
-    /// replaced so that it is told once.
-    fn read_cache<T: DeserializeOwned + Serialize + Default>(&self, name: &str) -> Result<T, StateError> {
+    /// Reads what the agent learns again by itself: a damaged file counts as a missing one.
+    fn read_cache<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, StateError> {
         match self.read(name) {
-            Err(StateError::Damaged { path, source }) => {
-                tracing::warn!(
-                    path = %path.display(), %source,
-                    "a damaged file was dropped; what it held is learnt again"
-                );
-                // A disk that takes nothing is no reason either: the next start tries again.
-                let _ = self.write(name, &T::default());
-                Ok(T::default())
-            }
+            Err(StateError::Damaged { .. }) => Ok(T::default()),
             read => read.map(Option::unwrap_or_default),
+        }
+    }
+
+    /// Those that are damaged and that the agent makes anew.
+    #[must_use]
+    pub fn damaged_caches(&self) -> Vec<PathBuf> {
+        let read = [
+            self.read::<i64>(CLOCK).map(drop),
+            self.read::<BTreeMap<ServerId, Vec<SocketAddr>>>(ADDRESSES).map(drop),
+            self.read::<Option<u16>>(UDP_PORT).map(drop),
+            self.local_certificate().map(drop),
+        ];
+        let damaged = read.into_iter().filter_map(|read| match read {
+            Err(StateError::Damaged { path, .. } | StateError::Identity { path, .. }) => Some(path),
+            _ => None,
+        });
+        damaged.collect()
+    }
+
+    /// Removes those, and says so once.
+    pub fn forget_damaged_caches(&self) {
+        for path in self.damaged_caches() {
+            tracing::warn!(
+                path = %path.display(),
+                "a damaged file was dropped; what it held is learnt again, or made anew"
+            );
+            // A disk that takes nothing is no reason to stop: what is damaged counts as missing.
+            let _ = std::fs::remove_file(path);
         }
     }
 
@@ -456,9 +477,15 @@ mod tests {
     fn a_damaged_cache_is_a_missing_cache() {
         for text in ["", "{", "\0\0\0", "[[[", "\"x\""] {
             let (_parent, state) = state();
-            for name in [CLOCK, UDP_PORT, ADDRESSES] {
+            let caches = [CLOCK, UDP_PORT, ADDRESSES, LOCAL_CERTIFICATE];
+            for name in caches {
                 state.folder.write(name, text.as_bytes()).unwrap();
             }
+            assert_eq!(state.damaged_caches().len(), caches.len(), "{text:?}");
+            assert_eq!(state.clock_offset_millis().unwrap(), 0, "{text:?}");
+            state.forget_damaged_caches();
+            assert!(state.damaged_caches().is_empty(), "{text:?}");
+            assert!(state.local_certificate().unwrap().is_none(), "{text:?}");
             assert_eq!(state.clock_offset_millis().unwrap(), 0, "{text:?}");
             assert_eq!(state.udp_port().unwrap(), None, "{text:?}");
             assert_eq!(state.peer_addresses().unwrap(), BTreeMap::new(), "{text:?}");

@@ -12,13 +12,16 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::admin::explain::{Explained, explanation};
 use super::context::{Context, Forgotten};
 use super::entries::LiveEntry;
-use super::facts::{AdminStatus, AgentStatus, Changing, EntryStatus, Lamp, ManagedStatus, PeerKey, count};
+use super::facts::{
+    AdminStatus, AgentStatus, Changing, EntryStatus, Full, Lamp, ManagedStatus, PeerKey, count,
+};
 use super::tunnels::chain;
 use crate::config::agent::Carries;
 use crate::domain::access::Access;
@@ -94,6 +97,10 @@ pub enum Answer {
     Failed {
         what: String,
     },
+    /// The agent is not enrolled and tries to be; why it is not yet, once an attempt has ended.
+    Waits {
+        what: Option<String>,
+    },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -104,16 +111,20 @@ pub enum StatusError {
     NotRunning { path: PathBuf, source: io::Error },
     #[error("this user may not ask the agent at `{path}`; run this as the agent's user or as root")]
     NotAllowed { path: PathBuf },
+    #[error(
+        "the agent waits for enrolment: {}; it keeps trying",
+        what.as_deref().unwrap_or("no attempt has ended yet")
+    )]
+    Waits { what: Option<String> },
     #[error("the agent at `{path}` did not answer as expected; compare the versions of agent and command")]
     Nonsense { path: PathBuf },
 }
 
-/// The open socket of a running agent; its file goes with it.
+/// The open socket of an agent, from its start; its file goes with it.
 #[derive(Debug)]
 pub struct StatusSocket {
     listener: UnixListener,
     path: PathBuf,
-    shown: Arc<Shown>,
 }
 
 /// What the agent was started with, for display.
@@ -128,7 +139,7 @@ pub struct Shown {
 }
 
 impl StatusSocket {
-    pub fn bind(state: &Path, shown: Shown) -> Result<Self, StatusError> {
+    pub fn bind(state: &Path) -> Result<Self, StatusError> {
         let path = state.join(SOCKET);
         let bind = || {
             // The state's lock is held, so a file that is there was left by a crash.
@@ -141,12 +152,34 @@ impl StatusSocket {
             Ok(listener)
         };
         let listener = bind().map_err(|source| StatusError::Bind { path: path.clone(), source })?;
-        Ok(Self { listener, path, shown: Arc::new(shown) })
+        Ok(Self { listener, path })
     }
 
-    /// Answers until dropped. A client that goes away or stalls costs nobody else anything: at the bound
-    /// the one that has asked nothing for longest goes.
-    pub async fn run(self, context: Arc<Context>) {
+    /// Answers until dropped.
+    pub async fn run(self, context: Arc<Context>, shown: Shown) {
+        let shown = Arc::new(shown);
+        self.serve_each(move |line| {
+            let (context, shown) = (Arc::clone(&context), Arc::clone(&shown));
+            async move { answer_to(&context, &line, &shown).await }
+        })
+        .await;
+    }
+
+    /// Answers whatever is asked by why the agent is not enrolled yet, until dropped.
+    pub async fn run_waiting(&self, why: watch::Receiver<Option<String>>) {
+        self.serve_each(move |_| {
+            let what = why.borrow().clone();
+            async move { Answer::Waits { what } }
+        })
+        .await;
+    }
+
+    /// A client that goes away or stalls costs nobody else anything: at the bound the one that has asked
+    /// nothing for longest goes.
+    async fn serve_each<F>(&self, answer: impl Fn(String) -> F + Clone + Send + Sync + 'static)
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
         let newcomers = Newcomers::new(CONNECTIONS);
         let mut served = JoinSet::new();
         loop {
@@ -155,7 +188,7 @@ impl StatusSocket {
                     Ok((stream, _)) => {
                         // All come from this host.
                         let newcomer = newcomers.enter(Ipv4Addr::LOCALHOST.into());
-                        served.spawn(serve(Arc::clone(&context), stream, Arc::clone(&self.shown), newcomer));
+                        served.spawn(serve(stream, newcomer, answer.clone()));
                     }
                     Err(error) => {
                         tracing::warn!(%error, "the status socket cannot accept");
@@ -174,7 +207,7 @@ impl Drop for StatusSocket {
     }
 }
 
-/// Asks the agent whose state is at `state`.
+/// Asks the agent whose state is at `state`; one that waits to be enrolled answers nothing else.
 pub async fn ask(state: &Path, request: &Request) -> Result<Answer, StatusError> {
     let path = state.join(SOCKET);
     let nonsense = || StatusError::Nonsense { path: path.clone() };
@@ -194,23 +227,34 @@ pub async fn ask(state: &Path, request: &Request) -> Result<Answer, StatusError>
             io::ErrorKind::PermissionDenied => StatusError::NotAllowed { path: path.clone() },
             _ => StatusError::NotRunning { path: path.clone(), source },
         })?;
-    serde_json::from_slice(&answered).map_err(|_| nonsense())
+    match serde_json::from_slice(&answered).map_err(|_| nonsense())? {
+        Answer::Waits { what } => Err(StatusError::Waits { what }),
+        answer => Ok(answer),
+    }
 }
 
-async fn serve(context: Arc<Context>, stream: UnixStream, shown: Arc<Shown>, mut newcomer: Newcomer) {
+async fn serve<F>(stream: UnixStream, mut newcomer: Newcomer, answer: impl FnOnce(String) -> F)
+where
+    F: Future<Output = Answer>,
+{
     let mut reader = BufReader::new(stream.take(REQUEST_BYTES_MAX));
     let mut line = String::new();
     let asked = newcomer.within(REQUEST_TIMEOUT, reader.read_line(&mut line)).await;
     drop(newcomer);
     if matches!(asked, Ok(Ok(_))) {
+        let mut stream = reader.into_inner().into_inner();
+        let answering = async {
+            let mut answered = serde_json::to_vec(&answer(line).await)?;
+            answered.push(b'\n');
+            stream.write_all(&answered).await
+        };
         // Whoever does not read the answer is not waited for.
-        let stream = reader.into_inner().into_inner();
-        let _ = timeout(REQUEST_TIMEOUT, answer(&context, stream, &line, &shown)).await;
+        let _ = timeout(REQUEST_TIMEOUT, answering).await;
     }
 }
 
-async fn answer(context: &Arc<Context>, mut stream: UnixStream, line: &str, shown: &Shown) -> io::Result<()> {
-    let answer = match serde_json::from_str(line) {
+async fn answer_to(context: &Arc<Context>, line: &str, shown: &Shown) -> Answer {
+    match serde_json::from_str(line) {
         Ok(Request::Status) => Answer::Status(Box::new(status(context, shown))),
         Ok(Request::Trust { connection, key, force }) => {
             match context.trust_key(connection, key, force).await {
@@ -242,10 +286,7 @@ async fn answer(context: &Arc<Context>, mut stream: UnixStream, line: &str, show
             None => unknown_connection(),
         },
         Err(_) => Answer::Failed { what: "this agent does not know the request".into() },
-    };
-    let mut answered = serde_json::to_vec(&answer)?;
-    answered.push(b'\n');
-    stream.write_all(&answered).await
+    }
 }
 
 fn unknown_connection() -> Answer {
@@ -282,6 +323,7 @@ fn status(context: &Context, shown: &Shown) -> AgentStatus {
         gateway: link.lamp,
         gateway_error: link.last_error,
         not_taken: context.untaken(),
+        clone_seen: context.copies.seen(Instant::now()),
         relay: context.routes.is_registered(),
         stopping: context.stopping.is_begun(),
         listen: shown.listen.clone(),
@@ -306,15 +348,16 @@ fn entry_status(context: &Context, entry: &LiveEntry, gateway: Lamp) -> EntrySta
         id: entry.config.id,
         kind: kind(entry, rule).label().into(),
         status: changing.word().into(),
-        route: changing.route.unwrap_or_default(),
+        route: changing.route.clone().unwrap_or_default(),
         side: entry.side.word().into(),
         protocol: entry.config.carries.protocol().map_or("https", Protocol::word).into(),
         peer: entry.config.peer,
         gateway,
         tunnel: Lamp {
-            on: Some(changing.tunnel.is_some()),
-            since: changing.tunnel.map(|tunnel| tunnel.since),
+            on: Some(changing.has_voice()),
+            since: changing.tunnel.map(|tunnel| tunnel.silent_since.unwrap_or(tunnel.since)),
         },
+        silent_since: changing.tunnel.and_then(|tunnel| tunnel.silent_since),
         mirth: changing.mirth,
         path_choice: context.paths.to(entry.config.peer),
         path_reason: changing.tunnel.and_then(|tunnel| tunnel.why).map(|why| why.to_string()),
@@ -323,8 +366,8 @@ fn entry_status(context: &Context, entry: &LiveEntry, gateway: Lamp) -> EntrySta
         rtt_micros: rtt.and_then(|micros| u64::try_from(micros).ok()),
         packets_lost: changing.tunnel.map(|tunnel| tunnel.packets_lost),
         port_open: changing.port_open,
-        at_limit: changing.at_limit,
-        peer_full: changing.peer_full,
+        at_limit: changing.full.is_some(),
+        peer_full: changing.full == Some(Full::AtPeer),
         streams_max: entry.config.streams_max,
         limit_reached: count(&facts.limit_reached),
         silent_reset: count(&facts.silent_reset),

@@ -3,7 +3,6 @@
 //! One task an entry: it takes the tunnel that the peer opened (a newer one replaces an older), hands
 //! every stream to the local end, and tells the peer whether the local Mirth answers.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -27,11 +26,14 @@ use crate::domain::limits;
 use crate::identity::time::TimeSource;
 use crate::protocol::frame::Code;
 use crate::transport::endpoint::Connection;
-use crate::transport::happy_eyeballs::first_of;
-use crate::transport::port;
+use crate::transport::port::is_lack;
+use crate::transport::resolve::dial;
 use crate::transport::splice::{self, Ending, Observer};
 use crate::transport::tunnel::{DataStream, Tunnel};
 
+const DOWN: &str = "start its listener, or correct `forward_to`";
+const LACK: &str = "this agent cannot dial it; give the process more of what ran out, such as open files \
+    (`LimitNOFILE`)";
 /// How soon a Mirth that does not answer is tried again.
 const PROBE_DOWN_EVERY: Duration = Duration::from_secs(1);
 
@@ -88,7 +90,7 @@ pub async fn run(
             }
         };
         absence.end();
-        tracing::info!(connection = %entry.config.name, "tunnel is up");
+        entry.say_up();
         let over = tokio::select! {
             () = &mut watching => return,
             (over, newer) = serve(&context, &entry, &local, admitted, &mut arrivals) => {
@@ -158,16 +160,20 @@ async fn serve(
             _ = stop.changed() => {}
             _ = ending.changed() => {}
         }
-        if let Look::Over(code, why) = held.look(context, entry, &rules.borrow_and_update()) {
-            held.connection().close(code);
-            break why.into();
-        }
-        held.record(entry);
+        let silent_for = match held.look(context, entry, &rules.borrow_and_update()) {
+            Look::Alive { silent_for } => silent_for,
+            Look::Over(code, why) => {
+                held.connection().close(code);
+                break why.into();
+            }
+        };
+        held.record(context, entry, silent_for);
         let standing = Standing::of(&entry.config, Side::Target, &rules.borrow());
         let mut changing = entry.facts.changing();
         changing.status = standing.word();
         changing.note_stopping(*ending.borrow_and_update(), context.clock.now());
-        let works = standing.is_active() && changing.mirth.on == Some(true);
+        let is_heard = silent_for < limits::TUNNEL_SILENCE;
+        let works = standing.is_active() && changing.mirth.on == Some(true) && is_heard;
         changing.note_works(works);
         drop(changing);
         if context.stopping.is_begun() && has_ended(context, entry, &tunnel) {
@@ -312,31 +318,10 @@ impl LocalMirth {
     /// A connection for a stream. Its outcome is as good as a probe's.
     async fn dial(&self) -> Option<TcpStream> {
         let began = Instant::now();
-        let dialled = timeout(limits::TARGET_DIAL_TIMEOUT, self.connect()).await;
+        let dialled = timeout(limits::TARGET_DIAL_TIMEOUT, dial(&self.address)).await;
         let stream = dialled.ok().and_then(Result::ok);
         self.note(stream.is_some(), began);
         stream
-    }
-
-    async fn connect(&self) -> std::io::Result<TcpStream> {
-        let addresses = self.resolve().await?;
-        // One address needs no race, whose task would cost every stream a wake-up.
-        if let [address] = addresses[..] {
-            return port::dial(address).await;
-        }
-        let raced = first_of(addresses, port::dial).await.map(|(_, stream)| stream);
-        let last = |mut failed: Vec<(SocketAddr, std::io::Error)>| failed.pop().map(|(_, error)| error);
-        raced.map_err(|failed| {
-            last(failed).unwrap_or_else(|| std::io::Error::other("the host name has no address"))
-        })
-    }
-
-    async fn resolve(&self) -> std::io::Result<Vec<SocketAddr>> {
-        // An address needs no resolver, whose threads would cost every stream a wake-up.
-        if let Some(address) = self.address.address() {
-            return Ok(vec![address]);
-        }
-        Ok(tokio::net::lookup_host((self.address.host(), self.address.port())).await?.collect())
     }
 
     /// Takes a dial's outcome; returns whether Mirth answers by all that is known.
@@ -373,22 +358,21 @@ impl LocalMirth {
                 continue;
             }
             let began = Instant::now();
-            let probed = timeout(limits::TARGET_DIAL_TIMEOUT, self.connect()).await;
+            let probed = timeout(limits::TARGET_DIAL_TIMEOUT, dial(&self.address)).await;
             let failure = match probed {
                 // Closed in order: a probe must not look like a cut transfer.
                 Ok(Ok(stream)) => {
                     let _ = socket2::SockRef::from(&stream).set_linger(None);
                     None
                 }
-                Ok(Err(error)) => Some(error.to_string()),
-                Err(_) => Some("no answer".into()),
+                Ok(Err(error)) if is_lack(&error) => Some((error.to_string(), LACK)),
+                Ok(Err(error)) => Some((error.to_string(), DOWN)),
+                Err(_) => Some(("no answer".into(), DOWN)),
             };
             let answered = self.note(failure.is_none(), began);
-            if let Some(failure) = failure.filter(|_| !answered) {
-                let what = format!(
-                    "the local Mirth at {} does not answer ({failure}); start its listener, or correct `forward_to`",
-                    self.address
-                );
+            if let Some((failure, remedy)) = failure.filter(|_| !answered) {
+                let what =
+                    format!("the local Mirth at {} does not answer ({failure}); {remedy}", self.address);
                 context.note_fault(entry, &what);
                 entry.facts.changing().mirth.set(Some(false), context.clock.now());
                 sleep(PROBE_DOWN_EVERY).await;

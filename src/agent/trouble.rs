@@ -1,7 +1,7 @@
 //! What keeps a connection from working, in one sentence that says what fails, on whose side, and who
 //! must act. `adit check` and `adit status` say the same because both ask here.
 
-use crate::agent::facts::EntryStatus;
+use crate::agent::facts::{AgentStatus, EntryStatus};
 use crate::agent::standing::word;
 
 /// Returns the first thing that keeps `entry` from working, or `None` while messages or requests can pass
@@ -13,6 +13,12 @@ pub fn trouble(entry: &EntryStatus, has_link: bool) -> Option<String> {
         .or_else(|| mirth_trouble(entry))
         .or_else(|| port_trouble(entry))
         .or_else(|| key_trouble(entry))
+}
+
+/// Returns what keeps all connections of an agent from working well, beside what `trouble` says of each.
+#[must_use]
+pub fn agent_trouble(status: &AgentStatus) -> Option<&str> {
+    status.clone_seen.as_ref().map(|fault| fault.what.as_str())
 }
 
 /// The gateway's rules and this host's file do not let it work.
@@ -58,6 +64,12 @@ fn policy_trouble(entry: &EntryStatus, has_link: bool) -> Option<String> {
 fn tunnel_trouble(entry: &EntryStatus) -> Option<String> {
     if entry.tunnel.on == Some(true) {
         return None;
+    }
+    if let Some(since) = entry.silent_since {
+        return Some(format!(
+            "the peer's agent has not been heard since {since}, so nothing new may begin; its host must run, and \
+             packets must pass in both directions"
+        ));
     }
     let unsaid = if entry.side == SOURCE {
         "the peer's agent does not answer yet; it must run, and reach the gateway"
@@ -156,6 +168,7 @@ mod tests {
             path_changes: 0,
             rtt_micros: None,
             packets_lost: None,
+            silent_since: None,
             port_open: side == Side::Source,
             at_limit: false,
             peer_full: false,
@@ -221,6 +234,16 @@ mod tests {
     }
 
     #[test]
+    fn a_silent_tunnel_is_none_and_says_that_it_is_silent() {
+        let silent = |entry: &mut EntryStatus| {
+            (entry.tunnel, entry.silent_since) = (OFF, Some(Timestamp::from_millis(0)));
+        };
+        for side in [Side::Source, Side::Target] {
+            assert!(with(side, silent).starts_with("the peer's agent has not been heard since"));
+        }
+    }
+
+    #[test]
     fn a_missing_tunnel_says_why_it_is_missing() {
         let said = with(Side::Source, |entry| {
             (entry.tunnel, entry.mirth, entry.port_open) = (OFF, OFF, false);
@@ -241,6 +264,17 @@ mod tests {
         let closed = |entry: &mut EntryStatus| entry.port_open = false;
         assert!(with(Side::Source, closed).starts_with("the port 127.0.0.1:6661 is closed"));
         assert_eq!(with(Side::Target, closed), "");
+    }
+
+    #[test]
+    fn a_port_at_a_limit_names_whose_it_is() {
+        let at = |peer_full| {
+            with(Side::Source, |entry| {
+                (entry.port_open, entry.at_limit, entry.peer_full) = (false, true, peer_full);
+            })
+        };
+        assert!(at(false).contains("because 1024 TCP connections are open"), "{}", at(false));
+        assert!(at(true).contains("have the partner raise `streams_max`"), "{}", at(true));
     }
 
     #[test]

@@ -29,8 +29,11 @@ use crate::protocol::heartbeat::{Beat, Heartbeat};
 use crate::protocol::packet::PacketKey;
 use crate::protocol::route::canonical;
 use crate::protocol::rules::RuleBook;
+use crate::protocol::written::shown;
+use crate::transport::control_dial;
 use crate::transport::endpoint::{Connection, TransportError};
 use crate::transport::link::{self, LinkReceiver, LinkSender};
+use crate::transport::resolve::resolve_all;
 use crate::transport::routes::RelayLeg;
 use crate::transport::socket::AgentSocket;
 
@@ -165,13 +168,21 @@ impl Uplink {
         };
         self.context.learn_time(now).await;
         sender.send(&self.hidden_from()).await?;
-        sender.send(&ToGateway::Listening { addresses: self.reachable_at(gateway) }).await?;
+        let mut session = Session::new(self, gateway);
+        let mut first = Vec::new();
+        session.announce(&mut first);
+        for message in first {
+            sender.send(&message).await?;
+        }
         *up_since = Some(Instant::now());
-        self.context.set_link(true);
+        let context = &session.uplink.context;
+        context.set_link(true);
         let key = PacketKey::of_link(&connection.registration_secret()?);
-        self.context.routes.set_relay(Some(RelayLeg { address: canonical(gateway), key }));
-        tracing::info!(%gateway, "the control link is up");
-        Session::new(self).run(sender, receiver).await
+        context.routes.set_relay(Some(RelayLeg { address: canonical(gateway), key }));
+        if let Some(more) = context.link_repeats.note("the control link is up", Instant::now()) {
+            tracing::info!(%gateway, more = shown(more), "the control link is up");
+        }
+        session.run(sender, receiver).await
     }
 
     /// Nothing else is served to an expired leaf; with the new one the link starts over.
@@ -214,30 +225,23 @@ impl Uplink {
         Ok(())
     }
 
-    /// Tries every address of the gateway in turn, each for so long.
+    /// Dials the gateway at whichever of its addresses answers; each may take so long.
     async fn dial(&self, limit: Duration) -> Result<(Connection, SocketAddr), UplinkError> {
         let enrolment = &self.context.enrolment;
-        let mut failure = UplinkError::NoAddress;
-        for host in &enrolment.gateway_addresses {
-            let resolved = match tokio::net::lookup_host((host.host(), host.port())).await {
-                Ok(resolved) => resolved,
-                Err(source) => {
-                    failure = UplinkError::Resolve { host: host.to_string(), source };
-                    continue;
-                }
-            };
-            for address in resolved {
-                self.socket.set_route(enrolment.gateway_route, address);
-                let connecting = self.context.endpoint.connect_control(enrolment.gateway_route);
-                let connected =
-                    timeout(limit, connecting).await.unwrap_or(Err(TransportError::Timeout { after: limit }));
-                match connected {
-                    Ok(connection) => return Ok((connection, address)),
-                    Err(source) => failure = UplinkError::Dial { address, source },
-                }
+        let (candidates, mut nameless) = resolve_all(&enrolment.gateway_addresses).await;
+        let addresses = candidates.into_iter().map(|candidate| candidate.address);
+        let (endpoint, socket) = (&self.context.endpoint, &self.socket);
+        let dialled = control_dial::dial(endpoint, socket, enrolment.gateway_route, addresses, limit).await;
+        dialled.map_err(|mut failed| {
+            // What a gateway answered tells more than silence.
+            let telling = failed.iter().position(|(_, error)| !error.is_silence());
+            let failure = telling.map(|place| failed.swap_remove(place)).or_else(|| failed.pop());
+            match (failure, nameless.pop()) {
+                (Some((address, source)), _) => UplinkError::Dial { address, source },
+                (None, Some((host, source))) => UplinkError::Resolve { host: host.to_string(), source },
+                (None, None) => UplinkError::NoAddress,
             }
-        }
-        Err(failure)
+        })
     }
 
     /// Whom the gateway must not tell where this host is.
@@ -245,15 +249,15 @@ impl Uplink {
         ToGateway::HiddenFrom { peers: self.context.paths.hidden_from() }
     }
 
-    /// The addresses of this agent's socket that peers may try.
-    fn reachable_at(&self, gateway: SocketAddr) -> Vec<SocketAddr> {
-        let mut addresses = self.direct_addresses.clone();
-        if let Ok(bound) = self.socket.bound() {
-            let ip = if bound.ip().is_unspecified() { local_ip_toward(gateway) } else { Some(bound.ip()) };
-            addresses.extend(ip.map(|ip| SocketAddr::new(ip.to_canonical(), bound.port())));
-        }
+    /// The addresses of this agent's socket that peers may try now; `None` while this host has none toward
+    /// the gateway.
+    fn reachable_at(&self, gateway: SocketAddr) -> Option<Vec<SocketAddr>> {
+        let bound = self.socket.bound().ok()?;
+        let ip = if bound.ip().is_unspecified() { local_ip_toward(gateway)? } else { bound.ip() };
+        let own = SocketAddr::new(ip.to_canonical(), bound.port());
+        let mut addresses: Vec<_> = self.direct_addresses.iter().copied().chain([own]).collect();
         addresses.truncate(limits::PEER_ADDRESSES_MAX);
-        addresses
+        Some(addresses)
     }
 }
 
@@ -272,6 +276,9 @@ fn local_ip_toward(address: SocketAddr) -> Option<std::net::IpAddr> {
 /// One live link and what was said on it.
 struct Session<'a> {
     uplink: &'a mut Uplink,
+    gateway: SocketAddr,
+    /// Where the gateway was told that this agent can be reached.
+    reachable: Vec<SocketAddr>,
     /// Whether the gateway has given its whole view on this link.
     is_told: bool,
     /// Rules that came ahead of their snapshot.
@@ -289,11 +296,13 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn new(uplink: &'a mut Uplink) -> Self {
+    fn new(uplink: &'a mut Uplink, gateway: SocketAddr) -> Self {
         // Jitter keeps a thousand agents from renewing in the same minute.
         let renew_after = limits::LEAF_RENEW_EVERY.mul_f64(0.9 + 0.2 * chance::draw());
         Self {
             uplink,
+            gateway,
+            reachable: Vec::new(),
             is_told: false,
             parts: BTreeMap::new(),
             missed: BTreeSet::new(),
@@ -336,6 +345,7 @@ impl<'a> Session<'a> {
                         return Err(UplinkError::Undone);
                     }
                     self.uplink.context.retry_keeping_rules().await;
+                    self.announce(&mut outgoing);
                     self.report(&mut outgoing);
                 }
                 () = sleep_until(heartbeat.deadline().into()) => match heartbeat.poll(Instant::now()) {
@@ -389,6 +399,7 @@ impl<'a> Session<'a> {
                 self.adopt(book).await;
                 self.sync(outgoing);
             }
+            ToAgent::AnotherCopy { at } => context.copies.note(at, context.clock.now(), Instant::now()),
             ToAgent::Candidates { peer, addresses } => self.uplink.announced.set(peer, addresses),
             ToAgent::Secret { connection, epoch, .. } if !context.wants_secret(connection, epoch) => {}
             ToAgent::Secret { connection, epoch, secret } => {
@@ -404,6 +415,21 @@ impl<'a> Session<'a> {
             ToAgent::Welcome { .. } | ToAgent::RenewOnly { .. } => {}
         }
         Ok(())
+    }
+
+    /// Says where this agent can be reached, when that is news: a host's address may change under a link
+    /// that lives on.
+    fn announce(&mut self, outgoing: &mut Vec<ToGateway>) {
+        // While there is none, what was said last may come true again.
+        let Some(addresses) = self.uplink.reachable_at(self.gateway) else { return };
+        if self.reachable == addresses {
+            return;
+        }
+        if !self.reachable.is_empty() {
+            tracing::info!(?addresses, "this host's address has changed; peers are told");
+        }
+        self.reachable.clone_from(&addresses);
+        outgoing.push(ToGateway::Listening { addresses });
     }
 
     /// What the gateway may make this agent remember is bounded; no bound ends the link.

@@ -69,7 +69,7 @@ impl Changing {
     pub fn vitals(&self, at_target: bool) -> Vitals<'static> {
         Vitals {
             status: self.word(),
-            tunnel: self.tunnel.is_some(),
+            tunnel: self.has_voice(),
             mirth: self.mirth.on,
             port_open: (!at_target).then_some(self.port_open),
         }

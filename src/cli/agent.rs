@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use sd_notify::NotifyState;
@@ -12,6 +13,10 @@ use super::{files, privilege};
 use crate::agent::Agent;
 use crate::config::agent::AgentConfig;
 use crate::observe::{log, metrics};
+
+const START_EXTENDED_EVERY: Duration = Duration::from_secs(20);
+/// Longer than the pauses between, on a busy host too.
+const START_EXTENDED_BY: Duration = Duration::from_mins(2);
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -40,22 +45,19 @@ async fn serve(config: AgentConfig) -> anyhow::Result<ExitCode> {
     let starting = Agent::start(config);
     let mut agent = tokio::select! {
         started = starting => started?,
+        () = extend_start() => unreachable!("it goes on until dropped"),
         reason = signals.stop() => {
             tracing::info!(reason, "the agent stops before it was running");
             return Ok(ExitCode::SUCCESS);
         }
     };
-    // Only now: a second agent on one state must hear of the first, not of a port in use.
-    let metrics = match address.zip(handle) {
-        Some((address, handle)) => Some((metrics::listen(address).await?, handle)),
-        None => None,
-    };
     // Without systemd there is nobody to tell.
-    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("")]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "the agent is running");
+    // Only now: a second agent on one state must hear of the first, not of a port in use.
     let mut serving_metrics = pin!(async {
-        match metrics {
-            Some((listener, handle)) => metrics::serve(listener, handle).await,
+        match address.zip(handle) {
+            Some((address, handle)) => metrics::serve_at(address, handle).await,
             None => std::future::pending().await,
         }
     });
@@ -75,4 +77,18 @@ async fn serve(config: AgentConfig) -> anyhow::Result<ExitCode> {
     agent.end().await;
     tracing::info!("the agent has stopped");
     Ok(code)
+}
+
+/// Asks systemd for more time as long as the agent starts: it may have to wait for a gateway that is away,
+/// and a unit's limit (`TimeoutStartSec`, 90 s) would kill it. Nobody is told where there is no systemd.
+async fn extend_start() {
+    let mut turns = tokio::time::interval(START_EXTENDED_EVERY);
+    loop {
+        turns.tick().await;
+        let span = u32::try_from(START_EXTENDED_BY.as_micros()).unwrap_or(u32::MAX);
+        let _ = sd_notify::notify(&[
+            NotifyState::ExtendTimeoutUsec(span),
+            NotifyState::Status("starts; one that is not enrolled waits for its gateway"),
+        ]);
+    }
 }

@@ -42,7 +42,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let explained = match runtime.block_on(ask(&config.state, &request))? {
         Answer::Explained(explained) => explained,
         Answer::Failed { what } => bail!("{}", visible(&what)),
-        Answer::Status(_) | Answer::Trusted { .. } | Answer::PathChosen | Answer::Forgotten { .. } => {
+        Answer::Status(_)
+        | Answer::Trusted { .. }
+        | Answer::PathChosen
+        | Answer::Forgotten { .. }
+        | Answer::Waits { .. } => {
             bail!("the agent gave an answer to another question")
         }
     };

@@ -35,7 +35,7 @@ pub fn run(Arguments { config: path }: Arguments) -> anyhow::Result<ExitCode> {
 async fn serve(config: &GatewayConfig) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::watch()?;
     let metrics = match config.metrics {
-        Some(address) => Some((metrics::listen(address).await?, metrics::install()?)),
+        Some(address) => Some((address, metrics::install()?)),
         None => None,
     };
     let sockets = GatewaySockets::bind(config.listen)?;
@@ -44,7 +44,7 @@ async fn serve(config: &GatewayConfig) -> anyhow::Result<ExitCode> {
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     let serving_metrics = async {
         match metrics {
-            Some((listener, handle)) => metrics::serve(listener, handle).await,
+            Some((address, handle)) => metrics::serve_at(address, handle).await,
             None => std::future::pending().await,
         }
     };

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::shown::ask_shown;
 use super::{files, print, privilege};
 use crate::agent::facts::AgentStatus;
-use crate::agent::status::{Answer, Request};
+use crate::agent::status::{Answer, Request, StatusError};
 use crate::agent::working::unready;
 use crate::config::agent::AgentConfig;
 use crate::config::gateway::GatewayConfig;
@@ -66,14 +66,17 @@ fn usual_file(exists: impl Fn(&Path) -> bool) -> &'static str {
     if is_gateway { GATEWAY_FILE } else { AGENT_FILE }
 }
 
-/// The status socket is bound once the agent is enrolled, so an answer says both.
+/// Only an agent that is enrolled and serves answers with a status.
 async fn agent(config: &AgentConfig, arguments: &Arguments) -> anyhow::Result<&'static str> {
     let status = match timeout(ANSWER_TIMEOUT, ask_shown(&config.state, &Request::Status)).await {
         Ok(answer) => match answer {
             Ok(Answer::Status(status)) => status,
             Ok(Answer::Failed { what }) => bail!("the agent answered: {}", visible(&what)),
             Ok(_) => bail!("the agent gave an answer to another question"),
-            // It holds its state while it waits for a gateway to enrol with.
+            // It waits for a gateway to enrol with, which a restart would not bring.
+            Err(StatusError::Waits { .. }) if arguments.live => {
+                return Ok("live: the agent waits for enrolment");
+            }
             Err(_) if arguments.live && is_locked(&config.state) => return Ok("live: the agent starts"),
             Err(error) => return Err(error.into()),
         },

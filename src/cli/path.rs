@@ -31,7 +31,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     match runtime.block_on(ask_shown(&config.state, &request))? {
         Answer::PathChosen => {}
         Answer::Failed { what } => bail!("the agent did not take the path: {what}"),
-        Answer::Status(_) | Answer::Trusted { .. } | Answer::Explained(_) | Answer::Forgotten { .. } => {
+        Answer::Status(_)
+        | Answer::Trusted { .. }
+        | Answer::Explained(_)
+        | Answer::Forgotten { .. }
+        | Answer::Waits { .. } => {
             bail!("the agent gave an answer to another question")
         }
     }

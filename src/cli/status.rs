@@ -11,7 +11,7 @@ use super::shown::{print_json, shown};
 use super::{files, print, privilege};
 use crate::agent::facts::{AdminStatus, AgentStatus, EntryStatus, Lamp};
 use crate::agent::status::{Answer, Request, ask};
-use crate::agent::trouble::trouble;
+use crate::agent::trouble::{agent_trouble, trouble};
 use crate::domain::access::Access;
 use crate::domain::path::{PathChoice, PathKind};
 use crate::domain::visible::visible;
@@ -68,7 +68,11 @@ async fn fetch(state: &std::path::Path) -> anyhow::Result<AgentStatus> {
     match ask(state, &Request::Status).await.context("cannot ask the agent")? {
         Answer::Status(status) => Ok(*status),
         Answer::Failed { what } => bail!("the agent answered: {}", visible(&what)),
-        Answer::Trusted { .. } | Answer::PathChosen | Answer::Explained(_) | Answer::Forgotten { .. } => {
+        Answer::Trusted { .. }
+        | Answer::PathChosen
+        | Answer::Explained(_)
+        | Answer::Forgotten { .. }
+        | Answer::Waits { .. } => {
             bail!("the agent gave an answer to another question")
         }
     }
@@ -93,6 +97,9 @@ fn render(status: &AgentStatus) -> String {
     }
     if let Some(fault) = status.gateway_error.as_ref().filter(|_| status.gateway.on != Some(true)) {
         let _ = writeln!(out, "        {} ({})", fault.what, fault.at);
+    }
+    if let Some(what) = agent_trouble(status) {
+        let _ = writeln!(out, "{what}");
     }
     for fault in &status.not_taken {
         let _ = writeln!(out, "not taken from the gateway: {} ({})", fault.what, fault.at);

@@ -74,7 +74,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let also = match runtime.block_on(ask_shown(&config.state, &request)) {
         Ok(Answer::Trusted { also }) => also,
         Ok(Answer::Failed { what }) => bail!("the key is not trusted: {what}"),
-        Ok(Answer::Status(_) | Answer::PathChosen | Answer::Explained(_) | Answer::Forgotten { .. }) => {
+        Ok(
+            Answer::Status(_)
+            | Answer::PathChosen
+            | Answer::Explained(_)
+            | Answer::Forgotten { .. }
+            | Answer::Waits { .. },
+        ) => {
             bail!("the agent gave an answer to another question")
         }
         // Without an agent the state is ours to write.
@@ -182,7 +188,13 @@ fn forget_ended(config: &AgentConfig, entry: &Entry) -> anyhow::Result<ExitCode>
     let forgotten = match runtime.block_on(ask_shown(&config.state, &request)) {
         Ok(Answer::Forgotten { ended, revoked }) => Forgotten { ended, revoked },
         Ok(Answer::Failed { what }) => bail!("the agent could not forget it: {what}"),
-        Ok(Answer::Status(_) | Answer::PathChosen | Answer::Explained(_) | Answer::Trusted { .. }) => {
+        Ok(
+            Answer::Status(_)
+            | Answer::PathChosen
+            | Answer::Explained(_)
+            | Answer::Trusted { .. }
+            | Answer::Waits { .. },
+        ) => {
             bail!("the agent gave an answer to another question")
         }
         Err(StatusError::NotRunning { .. }) => forget_on_disk(config, entry)?,

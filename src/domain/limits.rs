@@ -206,6 +206,16 @@ pub const HANDSHAKES_OF_ALL_EACH: Duration = Duration::from_millis(1);
 /// Links that one agent's key may open at once, and then one in each.
 pub const CONTROL_OPENINGS_BURST: u32 = 32;
 pub const CONTROL_OPENINGS_EACH: Duration = Duration::from_secs(2);
+/// Runs of one agent of which the gateway knows that they had a link.
+pub const RUNS_OF_AGENT_KEPT_MAX: usize = 8;
+/// How long an agent says of itself that another copy of it runs, unless the gateway says so again. Copies
+/// take turns at least every two longest back-offs.
+pub const COPY_SAID_FOR: Duration = Duration::from_mins(5);
+/// Lines of one kind that an agent writes of one connection at once, how often one that counts the repeats
+/// follows, and how many kinds are told apart.
+pub const REPEATS_BURST: u32 = 4;
+pub const REPEATS_SUMMED_EVERY: Duration = Duration::from_mins(1);
+pub const REPEATED_KINDS_MAX: usize = 32;
 /// Leaves that one agent may have renewed at once, and then one in each; it asks once a day.
 pub const RENEWALS_BURST: u32 = 8;
 pub const RENEWALS_EACH: Duration = Duration::from_secs(30);
@@ -213,6 +223,8 @@ pub const RENEWALS_EACH: Duration = Duration::from_secs(30);
 pub const CONTROL_OPENING_BYTES_MAX: u32 = 16 * 1024;
 /// After its first line, what repeats has one line in each of these that counts it.
 pub const REPEATS_WRITTEN_EVERY: Duration = Duration::from_hours(1);
+/// Who is told to wait, or left waiting, has a line at once and then one in each of these that counts.
+pub const THROTTLED_SAID_EVERY: Duration = Duration::from_mins(1);
 /// Kinds of ends and attempts (which one, from where) that the gateway's log tells apart at a time.
 pub const LINK_END_KINDS_MAX: usize = 256;
 /// Handshake, hello and every other single step of a control link's opening.

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::authority::{Authority, AuthorityError};
-use super::door::{Door, Handshakes};
+use super::door::{Door, Handshakes, Throttled};
 use super::platform::{LinkRefusal, Platform, PlatformError};
 use super::presence::Presence;
 use super::relay::RelayKeeper;
@@ -25,7 +25,7 @@ use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
 use crate::domain::limits::{
     CONTROL_HANDSHAKE_TIMEOUT, CONTROL_LINKS_MAX, CONTROL_NEWCOMERS, CONTROL_OPEN_TIMEOUT,
     CONTROL_OPENINGS_BURST, CONTROL_OPENINGS_EACH, CONTROL_RENEW_TIMEOUT, GATEWAY_STOP_TIMEOUT,
-    LINK_END_KINDS_MAX, RENEWALS_BURST, RENEWALS_EACH, REPEATS_WRITTEN_EVERY,
+    LINK_END_KINDS_MAX, RENEWALS_BURST, RENEWALS_EACH, REPEATS_WRITTEN_EVERY, THROTTLED_SAID_EVERY,
 };
 use crate::domain::places::address_of;
 use crate::identity::csr::VerifiedCsr;
@@ -35,6 +35,7 @@ use crate::observe::metrics::{CONTROL_LINKS, CONTROL_NEWCOMERS_HELD, LINK_REFUSA
 use crate::protocol::control::{Rule, ToAgent, ToGateway, VERSION};
 use crate::protocol::frame::Code;
 use crate::protocol::packet::PacketKey;
+use crate::protocol::route::canonical;
 use crate::protocol::token_buckets::TokenBuckets;
 use crate::protocol::written::Written;
 use crate::transport::endpoint::{Connection, GatewayEndpoint, Incoming, TransportError};
@@ -100,6 +101,7 @@ pub(super) struct Pace {
     openings: Mutex<TokenBuckets<(ServerId, KeyFingerprint)>>,
     renewals: Mutex<TokenBuckets<ServerId>>,
     logged: Mutex<Written<(String, Cause)>>,
+    throttled: Throttled,
 }
 
 impl Default for Pace {
@@ -113,6 +115,7 @@ impl Default for Pace {
             openings: Mutex::new(openings),
             renewals: Mutex::new(renewals),
             logged: Mutex::new(Written::every(REPEATS_WRITTEN_EVERY, LINK_END_KINDS_MAX)),
+            throttled: Throttled::default(),
         }
     }
 }
@@ -161,8 +164,10 @@ struct OpenLink {
 pub(super) async fn run(control: Arc<Control>, endpoint: GatewayEndpoint) {
     let mut links = JoinSet::new();
     let mut stop = control.stop.clone();
+    let mut told = tokio::time::interval(THROTTLED_SAID_EVERY);
     loop {
         tokio::select! {
+            now = told.tick() => control.pace.throttled.tell(now.into()),
             incoming = endpoint.accept() => {
                 let Some(incoming) = incoming else { break };
                 let from = incoming.from();
@@ -271,7 +276,11 @@ async fn serve_open(control: &Control, link: &mut OpenLink) -> Result<std::conve
         return renew_only(control, link).await;
     }
     info!(%software, %boot, "agent connected");
-    session::run(control, link).await
+    let copy = control.presence.note_run(link.server, boot, canonical(link.from));
+    if let Some(at) = copy {
+        control.report_copy(link, at).await?;
+    }
+    session::run(control, link, copy).await
 }
 
 /// The leaf has expired: the only thing to have here is a new one.
@@ -330,10 +339,12 @@ impl Control {
     /// honest agent asks again, and is let in as soon as there is room.
     fn turn_away(&self, incoming: Incoming) {
         metrics::counter!(NEWCOMERS_GONE, "why" => "too many").increment(1);
-        let from = incoming.from();
-        if let Some(more) = self.pace.says("turned away", Cause::Stranger(address_of(from.ip()))) {
-            warn!(%from, more, "control link not answered: too many handshakes were begun there and not finished");
-        }
+        let from = incoming.from().ip();
+        self.pace.throttled.note(
+            "control links wait, too many handshakes were begun there and not finished",
+            from,
+            Instant::now(),
+        );
         incoming.ignore();
     }
 
@@ -364,6 +375,21 @@ impl Control {
             Some(more) => info!(why = chain(end), more, "control link not opened"),
             None => {}
         }
+    }
+
+    /// Two runs of one agent take turns. They do so for as long as both live.
+    async fn report_copy(&self, link: &OpenLink, other: SocketAddr) -> Result<(), LinkEnd> {
+        let (server, here) = (link.server, canonical(link.from));
+        if let Some(more) = self.pace.says("another copy", Cause::Agent(server, link.peer.key())) {
+            warn!(
+                %here, %other, more,
+                "two copies of this agent run and take the control link from each other; stop one, or give it a \
+                 server and a connector file of its own"
+            );
+            let noted = self.platform.copy_seen(server, here, other, more.saturating_add(1)).await;
+            noted.map_err(|source| LinkEnd::Platform { source })?;
+        }
+        Ok(())
     }
 
     /// Whether the peer's key is still on file. A refusal is in the audit log before it is told.
@@ -404,7 +430,7 @@ impl Control {
     async fn audit_handshake(&self, from: IpAddr, end: &LinkEnd) {
         let LinkEnd::Lost { source } = end else { return };
         let Some(why) = source.refused_handshake() else { return };
-        if self.audited.lets_in(from)
+        if self.audited.let_in(from).is_ok()
             && let Err(error) = self.platform.host_refused(None, "open control link", from, why).await
         {
             error!(%error, "a refused handshake could not be audited");
@@ -425,7 +451,7 @@ impl Control {
         let csr = match renewable(csr, &link.peer) {
             Ok(csr) => csr,
             Err(reason) => {
-                let (server, from) = (Some(link.server), link.from.ip());
+                let (server, from) = (Some(link.server), link.connection.remote_address().ip());
                 let audited = self.platform.host_refused(server, "renew leaf", from, &reason).await;
                 audited.map_err(|source| LinkEnd::Platform { source })?;
                 return Err(LinkEnd::Refused { reason });

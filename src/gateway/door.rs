@@ -5,10 +5,13 @@ use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tracing::warn;
+
 use crate::domain::limits;
 use crate::domain::places::{address_of, network_of};
 use crate::protocol::token_bucket::TokenBucket;
 use crate::protocol::token_buckets::TokenBuckets;
+use crate::protocol::written::Written;
 
 #[derive(Debug)]
 pub(super) struct Door {
@@ -22,10 +25,52 @@ impl Door {
         Self { attempts: Mutex::new(attempts) }
     }
 
-    /// Counts an attempt; false when there were too many.
-    pub(super) fn lets_in(&self, from: IpAddr) -> bool {
+    /// Counts an attempt; says how long to wait when there were too many.
+    pub(super) fn let_in(&self, from: IpAddr) -> Result<(), Duration> {
+        let (from, now) = (address_of(from), Instant::now());
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        attempts.try_take(address_of(from), Instant::now())
+        if attempts.try_take(from, now) { Ok(()) } else { Err(attempts.wait(&from, now)) }
+    }
+
+    /// One that was counted was no guess.
+    pub(super) fn give_back(&self, from: IpAddr) {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner).give_back(&address_of(from));
+    }
+}
+
+/// Who was told to wait, or left waiting, and how many of them have no line in the log.
+#[derive(Debug)]
+pub(super) struct Throttled {
+    logged: Mutex<Written<(&'static str, IpAddr)>>,
+}
+
+impl Default for Throttled {
+    fn default() -> Self {
+        let logged = Written::every(limits::THROTTLED_SAID_EVERY, limits::LINK_END_KINDS_MAX);
+        Self { logged: Mutex::new(logged) }
+    }
+}
+
+impl Throttled {
+    /// Counts one; the first of its kind and address has a line at once.
+    pub(super) fn note(&self, what: &'static str, from: IpAddr, now: Instant) {
+        let from = address_of(from);
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(more) = logged.handle((what, from), now) {
+            warn!(%from, more, "throttled: {what}");
+        }
+    }
+
+    /// Tells what was counted since; called now and then.
+    pub(super) fn tell(&self, now: Instant) {
+        let due = self.logged.lock().unwrap_or_else(PoisonError::into_inner).due(now);
+        for (kind, more) in due {
+            if let Some((what, from)) = kind {
+                warn!(%from, more, "throttled: {what}");
+            } else {
+                warn!(more, "throttled: more addresses than are told apart");
+            }
+        }
     }
 }
 
@@ -107,11 +152,15 @@ mod tests {
         let one = "2001:db8::1".parse().unwrap();
         let neighbour = "2001:db8::2".parse().unwrap();
         for attempt in 0..3 {
-            assert!(door.lets_in(one), "attempt {attempt}");
+            assert_eq!(door.let_in(one), Ok(()), "attempt {attempt}");
         }
-        assert!(!door.lets_in(one));
-        assert!(!door.lets_in(neighbour));
-        assert!(door.lets_in("192.0.2.1".parse().unwrap()));
+        for waits in [one, neighbour] {
+            let wait = door.let_in(waits).unwrap_err();
+            assert!(wait > Duration::from_secs(10) && wait <= Duration::from_secs(20), "{wait:?}");
+        }
+        assert_eq!(door.let_in("192.0.2.1".parse().unwrap()), Ok(()));
+        door.give_back(one);
+        assert_eq!(door.let_in(neighbour), Ok(()), "what was no guess is free again");
     }
 
     #[test]
@@ -119,9 +168,9 @@ mod tests {
         let door = Door::per_minute(THREE);
         let address = |number: usize| IpAddr::from(u32::try_from(number).unwrap().to_be_bytes());
         for number in 0..limits::DOOR_ADDRESSES_MAX {
-            assert!(door.lets_in(address(number)), "address {number}");
+            assert_eq!(door.let_in(address(number)), Ok(()), "address {number}");
         }
-        assert!(!door.lets_in(address(limits::DOOR_ADDRESSES_MAX)));
+        assert_eq!(door.let_in(address(limits::DOOR_ADDRESSES_MAX)), Err(Duration::from_secs(20)));
     }
 
     #[test]

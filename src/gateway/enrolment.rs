@@ -3,7 +3,8 @@
 //! One request per TCP connection. Everything that costs is bounded before anybody is believed:
 //! connections at a time, those that only connect first to go; handshakes and requests per address; each
 //! step's time; bytes. Whoever presents a token that is not
-//! good hears one and the same answer, whatever is wrong with it; the audit log knows.
+//! good hears one and the same answer, whatever is wrong with it; the audit log knows. Whoever asks too
+//! often hears how long to wait; a token's first use is no guess and uses nothing up.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,22 +13,23 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{interval, sleep};
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::authority::Authority;
-use super::door::{Door, Handshakes};
+use super::door::{Door, Handshakes, Throttled};
 use super::platform::{EnrolRefusal, Platform, PlatformError};
 use super::stop::Stop;
 use crate::domain::limits::{
     ENROL_BODY_BYTES_MAX, ENROL_CONNECTIONS, ENROL_HANDSHAKE_TIMEOUT, ENROL_PER_MINUTE, ENROL_TIMEOUT,
-    FIRST_BYTE_TIMEOUT, LINK_END_KINDS_MAX, REPEATS_WRITTEN_EVERY,
+    FIRST_BYTE_TIMEOUT, LINK_END_KINDS_MAX, REPEATS_WRITTEN_EVERY, THROTTLED_SAID_EVERY,
 };
 use crate::domain::places::{Progress, address_of};
 use crate::domain::secret::RegistrationToken;
@@ -64,6 +66,7 @@ pub(super) struct Pace {
     /// Requests: whoever sends none uses none up.
     requests: Door,
     logged: Mutex<Written<(&'static str, IpAddr)>>,
+    throttled: Throttled,
 }
 
 impl Default for Pace {
@@ -73,6 +76,7 @@ impl Default for Pace {
             handshakes: Handshakes::default(),
             requests: Door::per_minute(ENROL_PER_MINUTE),
             logged: Mutex::new(Written::every(REPEATS_WRITTEN_EVERY, LINK_END_KINDS_MAX)),
+            throttled: Throttled::default(),
         }
     }
 }
@@ -80,7 +84,16 @@ impl Default for Pace {
 impl Pace {
     /// Waits while too many handshakes were begun where this one comes from and not finished.
     async fn may_begin(&self, from: IpAddr) {
+        let mut is_noted = false;
         while !self.handshakes.may_begin(from, Instant::now()) {
+            if !is_noted {
+                is_noted = true;
+                self.throttled.note(
+                    "enrolments wait, too many handshakes were begun there and not finished",
+                    from,
+                    Instant::now(),
+                );
+            }
             sleep(BEGIN_AGAIN).await;
         }
     }
@@ -107,8 +120,10 @@ enum BrokenOff {
 pub(super) async fn run(enrolment: Arc<Enrolment>, listener: TcpListener) {
     let mut served = JoinSet::new();
     let mut stop = enrolment.stop.clone();
+    let mut told = interval(THROTTLED_SAID_EVERY);
     loop {
         tokio::select! {
+            now = told.tick() => enrolment.pace.throttled.tell(now.into()),
             accepted = listener.accept() => match accepted {
                 Ok((tcp, from)) => {
                     let from = from.ip().to_canonical();
@@ -172,6 +187,8 @@ enum Refusal {
         status: StatusCode,
         error: String,
     },
+    /// Told how long to wait.
+    TooOften(Duration),
     /// Told in general words.
     Token,
     Ours,
@@ -195,11 +212,13 @@ impl Enrolment {
         count(match &outcome {
             Ok(_) => "enrolled",
             Err(Refusal::Request { .. } | Refusal::Token) => "refused",
+            Err(Refusal::TooOften(_)) => "throttled",
             Err(Refusal::Ours) => "failed",
         });
         match outcome {
             Ok(granted) => respond(StatusCode::OK, &granted),
             Err(Refusal::Request { status, error }) => respond(status, &Refused { error }),
+            Err(Refusal::TooOften(wait)) => throttled(wait),
             Err(Refusal::Token) => respond(StatusCode::FORBIDDEN, &Refused { error: TOKEN_REFUSED.into() }),
             Err(Refusal::Ours) => {
                 let error = "the gateway has a fault of its own; its log says more".into();
@@ -209,8 +228,10 @@ impl Enrolment {
     }
 
     async fn enrol(&self, request: enrol::Request, from: IpAddr) -> Result<Granted, Refusal> {
-        if !self.pace.requests.lets_in(from) {
-            return Err(self.throttle(from));
+        if let Err(wait) = self.pace.requests.let_in(from) {
+            let what = "enrolments were told to wait, their address asks too often";
+            self.pace.throttled.note(what, from, Instant::now());
+            return Err(Refusal::TooOften(wait));
         }
         let csr = hex::decode(&request.csr)
             .map_err(|_| bad_request("the certificate request is not hexadecimal"))
@@ -250,6 +271,9 @@ impl Enrolment {
             Refusal::Ours
         })?;
         info!(server = %enrolled.server, key = %csr.fingerprint(), "enrolled");
+        if enrolled.is_first {
+            self.pace.requests.give_back(from);
+        }
         Ok(Granted {
             leaf: hex::encode(leaf),
             ca: hex::encode(self.authority.trust().ca_der()),
@@ -258,20 +282,6 @@ impl Enrolment {
             trust_domain: self.authority.trust().trust_domain().to_string(),
             now,
         })
-    }
-}
-
-impl Enrolment {
-    fn throttle(&self, from: IpAddr) -> Refusal {
-        if let Some(more) = self.pace.says("throttled", from) {
-            warn!(%from, more, "enrolment refused: more than {ENROL_PER_MINUTE} requests of one address a minute");
-        }
-        Refusal::Request {
-            status: StatusCode::TOO_MANY_REQUESTS,
-            error: format!(
-                "this address asked more than {ENROL_PER_MINUTE} times within a minute; try again in a minute"
-            ),
-        }
     }
 }
 
@@ -311,11 +321,23 @@ fn bad_request(error: &str) -> Refusal {
     Refusal::Request { status: StatusCode::BAD_REQUEST, error: error.into() }
 }
 
+/// HTTP counts whole seconds (RFC 9110 §10.2.3); one less would be too soon.
+fn throttled(wait: Duration) -> Response<Full<Bytes>> {
+    let seconds = wait.as_millis().div_ceil(1_000).max(1);
+    let error = format!(
+        "this address asked more than {ENROL_PER_MINUTE} times within a minute; try again in {seconds} s"
+    );
+    let mut response = respond(StatusCode::TOO_MANY_REQUESTS, &Refused { error });
+    if let Ok(seconds) = HeaderValue::from_str(&seconds.to_string()) {
+        response.headers_mut().insert(RETRY_AFTER, seconds);
+    }
+    response
+}
+
 fn respond(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
     let text = serde_json::to_vec(body).expect("our own answers are plain JSON");
     let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
-    let json = hyper::header::HeaderValue::from_static("application/json");
-    response.headers_mut().insert(hyper::header::CONTENT_TYPE, json);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -37,8 +37,8 @@ use tokio::sync::Mutex;
 
 use crate::domain::time::Timestamp;
 use crate::identity::time::TimeSource;
-use crate::store::Store;
 use crate::store::folder::Folder;
+use crate::store::{Store, StoreError};
 
 pub use actor::Actor;
 pub use agents::{AgentError, Relayed};
@@ -60,6 +60,8 @@ pub use views::{CarriedView, ConnectionView, EndView, Lamp};
 
 /// The database's name in the state folder.
 pub const DATABASE: &str = "platform.db";
+/// `SQLite`'s own default; no page of ours has another size.
+const PAGE_BYTES: u64 = 4_096;
 
 #[derive(Debug)]
 pub struct Platform {
@@ -76,7 +78,14 @@ impl Platform {
     /// `adit admin` may have it open at the same time.
     pub async fn open(state: &Path, time: Arc<dyn TimeSource>) -> Result<Self, OpenError> {
         let folder = Folder::open(state)?;
-        let store = Store::open(&state.join(DATABASE)).await?;
+        let path = state.join(DATABASE);
+        // SQLite takes a file of less than a page for a new one. The key is made after the database: beside
+        // it, such a file has lost what it held.
+        let is_emptied = std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() < PAGE_BYTES);
+        if is_emptied && folder.read(seal::FILE)?.is_some() {
+            return Err(StoreError::Emptied { path }.into());
+        }
+        let store = Store::open(&path).await?;
         let keeps_secrets = !store.read().await?.sealed_secrets().await?.is_empty();
         let seal = seal::SealingKey::open(&folder, keeps_secrets)?;
         Ok(Self {

@@ -5,16 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::{oneshot, watch};
 
-use crate::domain::id::ServerId;
+use super::runs::Runs;
+use crate::domain::id::{BootId, ServerId};
 use crate::domain::limits::CONTROL_LINKS_MAX;
 
 #[derive(Debug, Default)]
 pub struct Presence {
     present: Mutex<BTreeMap<ServerId, Present>>,
     seats_given: AtomicU64,
+    runs: Mutex<Runs>,
     /// Rises with every change of who is where.
     version: watch::Sender<u64>,
 }
@@ -48,6 +51,12 @@ impl Presence {
         self.lock().insert(server, Present { seat: number, addresses, hidden_from, _in_use: in_use });
         self.changed();
         Seat { presence: Arc::clone(self), server, number, replaced }
+    }
+
+    /// Notes which run of the server's agent has a link now. If it takes turns with another, returns where
+    /// the other opened its link.
+    pub fn note_run(&self, server: ServerId, boot: BootId, from: SocketAddr) -> Option<SocketAddr> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner).note(server, boot, from, Instant::now())
     }
 
     /// Whether a link of `server` may be served: it has one already, or there are not too many.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-pub use endpoint::{LoopbackListener, MetricsError, listen, serve};
+pub use endpoint::{LoopbackListener, MetricsError, listen, serve, serve_at};
 pub use passing::{AdminOutcome, Passing};
 pub use relay::{RelaySample, relay};
 

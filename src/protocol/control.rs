@@ -158,6 +158,11 @@ pub enum ToAgent {
         number: u64,
         now: Timestamp,
     },
+    /// Another copy of this agent runs: it opened the link at `at` that took the place of this one's, and
+    /// now this one is back. Said again each time.
+    AnotherCopy {
+        at: SocketAddr,
+    },
     /// Comes before the snapshot that it belongs to, where one message does not hold it all.
     SnapshotPart {
         rules: Vec<Rule>,
@@ -308,6 +313,7 @@ impl std::fmt::Debug for ToAgent {
             }
             Self::RenewOnly { now } => write!(f, "RenewOnly {{ now: {now} }}"),
             Self::Heartbeat { number, .. } => write!(f, "Heartbeat {{ number: {number} }}"),
+            Self::AnotherCopy { at } => write!(f, "AnotherCopy {{ at: {at} }}"),
             Self::Snapshot { revision, rules, revoked } => {
                 write!(f, "Snapshot {{ revision: {revision}, rules: {rules:?}, revoked: {revoked:?} }}")
             }

@@ -42,6 +42,13 @@ impl TokenBucket {
         fits
     }
 
+    /// Returns how long until one could be taken without waiting.
+    #[must_use]
+    pub fn wait(&self, now: Instant) -> Duration {
+        let taken = self.full_at.map_or(now, |full_at| full_at.max(now)) + self.each;
+        taken.saturating_duration_since(now).saturating_sub(self.burst)
+    }
+
     /// Gives one back that was taken and turned out to cost nothing.
     pub fn give_back(&mut self) {
         self.full_at = self.full_at.and_then(|full_at| full_at.checked_sub(self.each));
@@ -88,6 +95,18 @@ mod tests {
         assert!(bucket.try_take(start + Duration::from_secs(1)));
         assert!(!bucket.is_full(start + Duration::from_secs(3)));
         assert!(bucket.is_full(start + Duration::from_secs(4)));
+    }
+
+    #[test]
+    fn who_waits_as_long_as_told_can_take_one_and_no_sooner() {
+        let start = Instant::now();
+        let mut bucket = TokenBucket::every(2, Duration::from_secs(3));
+        assert_eq!(bucket.wait(start), Duration::ZERO);
+        assert!(bucket.try_take(start) && bucket.try_take(start));
+        let told = bucket.wait(start + Duration::from_secs(1));
+        assert_eq!(told, Duration::from_secs(2));
+        assert!(!bucket.try_take(start + Duration::from_millis(2_999)));
+        assert!(bucket.try_take(start + Duration::from_secs(1) + told));
     }
 
     #[test]

@@ -33,6 +33,13 @@ impl<K: Ord> TokenBuckets<K> {
         bucket.try_take(now)
     }
 
+    /// Returns how long `key` has to wait until it could take one.
+    #[must_use]
+    pub fn wait(&self, key: &K, now: Instant) -> Duration {
+        // Whom nothing is known of waits until somebody's taking counts no longer.
+        self.buckets.get(key).map_or(self.each, |bucket| bucket.wait(now))
+    }
+
     /// Gives `key` one back that was taken and turned out to cost nothing.
     pub fn give_back(&mut self, key: &K) {
         if let Some(bucket) = self.buckets.get_mut(key) {

@@ -4,10 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::token_bucket::TokenBucket;
+
 /// Decides which of many alike are written. Kinds may hold what others chose: their number has a bound,
 /// and beyond it all further kinds share one line a span.
 #[derive(Debug)]
 pub struct Written<K> {
+    burst: u32,
     every: Duration,
     kinds_max: usize,
     kinds: BTreeMap<K, Counted>,
@@ -16,55 +19,61 @@ pub struct Written<K> {
 
 #[derive(Debug)]
 struct Counted {
-    written: Instant,
+    lines: TokenBucket,
     left_out: u64,
 }
 
 impl<K: Ord> Written<K> {
     #[must_use]
     pub const fn every(every: Duration, kinds_max: usize) -> Self {
-        Self { every, kinds_max, kinds: BTreeMap::new(), beyond: None }
+        Self::bursts(1, every, kinds_max)
+    }
+
+    /// The same for what is no repeat yet when it happens `burst` times.
+    #[must_use]
+    pub const fn bursts(burst: u32, every: Duration, kinds_max: usize) -> Self {
+        Self { burst, every, kinds_max, kinds: BTreeMap::new(), beyond: None }
     }
 
     /// Counts one. Returns how many of its kind were left out since the last, if it is to be written.
     pub fn handle(&mut self, kind: K, now: Instant) -> Option<u64> {
-        if let Some(counted) = self.kinds.get_mut(&kind) {
-            return counted.handle(self.every, now);
+        if !self.kinds.contains_key(&kind) && self.kinds.len() >= self.kinds_max {
+            self.kinds.retain(|_, counted| !counted.lines.is_full(now));
         }
-        if self.kinds.len() >= self.kinds_max {
-            self.kinds.retain(|_, counted| !counted.is_due(self.every, now));
-        }
-        if self.kinds.len() < self.kinds_max {
-            self.kinds.insert(kind, Counted::begin(now));
-            return Some(0);
-        }
-        match &mut self.beyond {
-            Some(counted) => counted.handle(self.every, now),
-            none => {
-                *none = Some(Counted::begin(now));
-                Some(0)
-            }
-        }
+        let is_told_apart = self.kinds.contains_key(&kind) || self.kinds.len() < self.kinds_max;
+        let fresh = || Counted { lines: TokenBucket::every(self.burst, self.every), left_out: 0 };
+        let counted = if is_told_apart {
+            self.kinds.entry(kind).or_insert_with(fresh)
+        } else {
+            self.beyond.get_or_insert_with(fresh)
+        };
+        let left_out = counted.poll(now);
+        counted.left_out += u64::from(left_out.is_none());
+        left_out
+    }
+}
+
+impl<K: Ord + Clone> Written<K> {
+    /// Returns how many of each kind were left out whose next line is due; `None` stands for all kinds
+    /// beyond the bound. So the last of many are told too, though none comes after them.
+    pub fn due(&mut self, now: Instant) -> Vec<(Option<K>, u64)> {
+        let kinds = self.kinds.iter_mut().map(|(kind, counted)| (Some(kind.clone()), counted));
+        let all = kinds.chain(self.beyond.iter_mut().map(|counted| (None, counted)));
+        let untold = all.filter(|(_, counted)| counted.left_out > 0);
+        untold.filter_map(|(kind, counted)| Some((kind, counted.poll(now)?))).collect()
     }
 }
 
 impl Counted {
-    const fn begin(now: Instant) -> Self {
-        Self { written: now, left_out: 0 }
+    fn poll(&mut self, now: Instant) -> Option<u64> {
+        self.lines.try_take(now).then(|| std::mem::take(&mut self.left_out))
     }
+}
 
-    fn is_due(&self, every: Duration, now: Instant) -> bool {
-        now.saturating_duration_since(self.written) >= every
-    }
-
-    fn handle(&mut self, every: Duration, now: Instant) -> Option<u64> {
-        if !self.is_due(every, now) {
-            self.left_out += 1;
-            return None;
-        }
-        self.written = now;
-        Some(std::mem::take(&mut self.left_out))
-    }
+/// What a line shows of those left out before it: nothing where there were none.
+#[must_use]
+pub fn shown(left_out: u64) -> Option<u64> {
+    (left_out > 0).then_some(left_out)
 }
 
 #[cfg(test)]
@@ -100,6 +109,18 @@ mod tests {
         }
         assert_eq!(lines, 24);
         assert_eq!(counted, 23 * 720 + 1, "none is lost");
+    }
+
+    #[test]
+    fn the_last_of_many_are_told_though_none_comes_after_them() {
+        let start = Instant::now();
+        let mut written = Written::every(HOUR, 2);
+        for kind in [1, 1, 1, 2, 3, 4] {
+            written.handle(kind, start);
+        }
+        assert_eq!(written.due(start + HOUR / 2), []);
+        assert_eq!(written.due(start + HOUR), [(Some(1), 2), (None, 1)]);
+        assert_eq!(written.due(start + 2 * HOUR), []);
     }
 
     #[test]

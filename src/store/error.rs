@@ -32,6 +32,13 @@ pub enum StoreError {
     /// A unique index decided a race; the other side won.
     #[error("{doing}: there is one already")]
     Exists { doing: &'static str },
+    #[error("the database is damaged, as was found while {doing}; restore it from a backup")]
+    Corrupt { doing: &'static str, source: sqlx::Error },
+    #[error(
+        "the database `{path}` lost what it held; restore it from a backup, or, to start with \
+         nothing, move the whole folder away"
+    )]
+    Emptied { path: PathBuf },
     #[error("the database failed while {doing}")]
     Query { doing: &'static str, source: sqlx::Error },
     #[error("the database holds `{column}` in a form this adit does not know; restore it from a backup")]
@@ -46,9 +53,17 @@ impl StoreError {
             sqlx::Error::Database(cause) if cause.code().is_some_and(|code| is_busy(&code)) => {
                 Self::Busy { doing }
             }
+            sqlx::Error::Database(cause) if cause.code().is_some_and(|code| is_corrupt(&code)) => {
+                Self::Corrupt { doing, source }
+            }
             _ => Self::Query { doing, source },
         }
     }
+}
+
+/// `SQLITE_CORRUPT` and `SQLITE_NOTADB`.
+fn is_corrupt(code: &str) -> bool {
+    code.parse::<u32>().is_ok_and(|code| [11, 26].contains(&(code & 0xff)))
 }
 
 /// `SQLITE_BUSY` and its extended codes share the lowest byte.

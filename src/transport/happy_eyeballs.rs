@@ -49,8 +49,9 @@ where
     }
 }
 
-/// RFC 8305 §4: the resolver's order, but the families alternate from the first one's.
-fn families_in_turn(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+/// RFC 8305 §4: the resolver's order without repeats, but the families alternate from the first one's.
+#[must_use]
+pub fn families_in_turn(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut rest: VecDeque<SocketAddr> = VecDeque::new();
     for address in addresses {
         if !rest.contains(&address) {

@@ -135,31 +135,44 @@ mod tests {
         assert_eq!(users.of(&accepted), PeerUser::Unknown, "reset");
     }
 
+    /// What was accepted from a client that is gone, and what `take` made at the client's address. Between
+    /// the two another process may be given its port: then once more.
+    async fn retaken<T>(
+        listener: &TcpListener,
+        take: impl Fn(SocketAddr) -> std::io::Result<T>,
+    ) -> (TcpStream, SocketAddr, T) {
+        loop {
+            let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let accepted = listener.accept().await.unwrap().0;
+            let ends = client.local_addr().unwrap();
+            client.set_zero_linger().unwrap();
+            drop(client);
+            accepted.readable().await.unwrap();
+            match take(ends) {
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+                taken => return (accepted, ends, taken.unwrap()),
+            }
+        }
+    }
+
     #[tokio::test]
     async fn who_takes_the_ends_of_a_reset_connection_is_not_taken_for_its_maker() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let target = listener.local_addr().unwrap();
-        let first = TcpStream::connect(target).await.unwrap();
-        let ends = first.local_addr().unwrap();
-        let accepted = listener.accept().await.unwrap().0;
-        first.set_zero_linger().unwrap();
-        drop(first);
-        accepted.readable().await.unwrap();
-        let again = TcpSocket::new_v4().unwrap();
-        again.set_reuseaddr(true).unwrap();
-        again.bind(ends).unwrap();
-        let _again = again.connect(target).await.unwrap();
+        let (accepted, _, again) = retaken(&listener, |ends| {
+            let again = TcpSocket::new_v4()?;
+            again.set_reuseaddr(true)?;
+            again.bind(ends)?;
+            Ok(again)
+        })
+        .await;
+        let _again = again.connect(listener.local_addr().unwrap()).await.unwrap();
         assert_eq!(PeerUsers::new().unwrap().of(&accepted), PeerUser::Unknown);
     }
 
     #[tokio::test]
     async fn a_listener_at_the_ends_of_a_client_that_is_gone_is_not_taken_for_it() {
-        let (client, accepted) = pair("127.0.0.1:0").await;
-        let ends = client.local_addr().unwrap();
-        client.set_zero_linger().unwrap();
-        drop(client);
-        accepted.readable().await.unwrap();
-        let _listener = TcpListener::bind(ends).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (accepted, ends, _taken) = retaken(&listener, std::net::TcpListener::bind).await;
         let mut users = PeerUsers::new().unwrap();
         assert_eq!(users.holder(accepted.local_addr().unwrap(), ends), PeerUser::Unknown);
     }

@@ -13,6 +13,8 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 
+use super::any_address::bind_any;
+
 const BACKLOG: i32 = 1_024;
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
@@ -38,10 +40,10 @@ pub struct TruthPort {
 }
 
 impl TruthPort {
-    /// Takes the port; it starts closed. Port 0 is no port to tell the truth on: the kernel takes
+    /// Takes the port; it starts closed. A kernel without IPv6 gets `0.0.0.0` for `[::]`. Port 0 is no port to tell the truth on: the kernel takes
     /// back one of its own choice when it closes.
     pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
-        let bind = || {
+        let bind = |address: SocketAddr| {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
             socket.set_nonblocking(true)?;
             if address.is_ipv6() {
@@ -53,7 +55,7 @@ impl TruthPort {
             let bound = socket.local_addr()?.as_socket().unwrap_or(address);
             Ok(Self { socket, address: bound, listening: None })
         };
-        bind().map_err(|source| BindError { address, source })
+        bind_any(address, bind).map_err(|source| BindError { address, source })
     }
 
     #[must_use]
@@ -121,6 +123,14 @@ pub fn is_held(stream: &TcpStream) -> bool {
     let asked = std::pin::pin!(stream.ready(Interest::READABLE | Interest::ERROR));
     let told = asked.poll(&mut Context::from_waker(Waker::noop()));
     !matches!(told, Poll::Ready(Ok(ready)) if ready.is_read_closed() || ready.is_error())
+}
+
+/// Whether this host ran out of something, as of file descriptors, memory or local ports: nothing is known
+/// then of whoever was dialled.
+#[must_use]
+pub fn is_lack(error: &io::Error) -> bool {
+    let lacks = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS, libc::EADDRNOTAVAIL];
+    error.raw_os_error().is_some_and(|code| lacks.contains(&code))
 }
 
 /// Dials the local Mirth; the socket is set up to be cut rather than ended.

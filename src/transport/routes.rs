@@ -16,7 +16,10 @@ use super::endpoint::Connection;
 use super::followers::Followers;
 use super::socket::{AgentSocket, OwnPacket};
 use crate::domain::id::{BootId, RouteId, ServerId};
-use crate::domain::limits::{OWN_PACKETS_A_TURN, PATH_DOUBT, PATH_SILENCE, PROBE_EVERY, SOURCE_LAPSES_AFTER};
+use crate::domain::limits::{
+    OWN_PACKETS_A_TURN, PATH_DOUBT, PATH_SILENCE, PROBE_EVERY, REPEATED_KINDS_MAX, REPEATS_BURST,
+    REPEATS_SUMMED_EVERY, SOURCE_LAPSES_AFTER,
+};
 use crate::domain::path::{PathChoice, PathKind};
 use crate::domain::secret::Secret;
 use crate::identity::chance;
@@ -24,6 +27,7 @@ use crate::protocol::initial::TagKey;
 use crate::protocol::packet::{Claim, PacketKey};
 use crate::protocol::registration::Registration;
 use crate::protocol::route::{Hop, PathReason, PeerRoute, RouteEvent};
+use crate::protocol::written::{Written, shown};
 
 /// A driver with nothing due looks again after this long.
 const IDLE: Duration = Duration::from_secs(60);
@@ -192,6 +196,11 @@ pub struct RouteDriver {
     unanswered: Arc<Notify>,
 }
 
+/// The first lines of a kind, then one a minute that counts.
+const fn summed<K: Ord>() -> Written<K> {
+    Written::bursts(REPEATS_BURST, REPEATS_SUMMED_EVERY, REPEATED_KINDS_MAX)
+}
+
 /// The leg to the relay.
 #[derive(Debug)]
 struct Leg {
@@ -200,6 +209,8 @@ struct Leg {
     registration: Registration,
     registered: watch::Sender<bool>,
     searched: Option<Instant>,
+    /// Two copies of this agent take the relay from each other.
+    said: Written<bool>,
 }
 
 #[derive(Debug)]
@@ -211,6 +222,8 @@ struct DrivenPeer {
     changes: u64,
     /// What the gate was told last: the peer's run, and which key it holds.
     known: Option<(Option<BootId>, usize)>,
+    /// A peer that comes and goes, as two copies of one agent do, is summed up.
+    said: Written<&'static str>,
 }
 
 /// When connections are told that packets take another way.
@@ -338,6 +351,7 @@ impl RouteDriver {
                     why: None,
                     changes: 0,
                     known: None,
+                    said: summed(),
                 }
             });
             if peer.wanted.path != wanted.path {
@@ -361,7 +375,9 @@ impl RouteDriver {
         let now = Instant::now();
         let is_registered = self.leg.registration.is_registered(now);
         if self.leg.registered.send_replace(is_registered) != is_registered {
-            tracing::info!(registered = is_registered, "the relay");
+            if let Some(more) = self.leg.said.handle(is_registered, now) {
+                tracing::info!(registered = is_registered, more = shown(more), "the relay");
+            }
             for peer in self.peers.values_mut() {
                 peer.keeper.set_relay(is_registered, now);
             }
@@ -412,7 +428,7 @@ impl RouteDriver {
 impl Leg {
     fn new(own: OwnEnd, registered: watch::Sender<bool>) -> Self {
         let registration = Registration::new(own.route, own.gateway, own.boot);
-        Self { address: None, registration, registered, searched: None }
+        Self { address: None, registration, registered, searched: None, said: summed() }
     }
 
     /// Registers anew: the relay may know an address that is ours no more.
@@ -461,7 +477,10 @@ impl DrivenPeer {
         relay: Option<SocketAddr>,
         transmits: &mut Vec<(SocketAddr, Box<[u8]>)>,
     ) -> bool {
-        let mut disturbed = false;
+        let (mut disturbed, now) = (false, Instant::now());
+        for (line, times) in self.said.due(now) {
+            tracing::info!(route = %self.wanted.route, times, "again and again: {}", line.unwrap_or_default());
+        }
         while let Some(event) = self.keeper.poll_event() {
             match event {
                 RouteEvent::Validated(address) => socket.validate_source(address),
@@ -474,21 +493,29 @@ impl DrivenPeer {
                     if let Some(address) = address {
                         socket.set_route(self.wanted.route, address);
                     }
-                    tracing::info!(route = %self.wanted.route, path = %hop.kind(), %why, "the way to a peer");
+                    if let Some(more) = self.said.handle("the way to a peer", now) {
+                        tracing::info!(route = %self.wanted.route, more = shown(more), path = %hop.kind(), %why, "the way to a peer");
+                    }
                     self.changes += u64::from(self.why.is_some());
                     self.why = Some(why);
                     disturbed = true;
                 }
                 RouteEvent::Inactive => {
-                    tracing::info!(route = %self.wanted.route, "no allowed way to a peer");
+                    if let Some(more) = self.said.handle("no allowed way to a peer", now) {
+                        tracing::info!(route = %self.wanted.route, more = shown(more), "no allowed way to a peer");
+                    }
                     socket.remove_route(self.wanted.route);
                 }
                 RouteEvent::Resumed => {
-                    tracing::info!(route = %self.wanted.route, "a peer answers again");
+                    if let Some(more) = self.said.handle("a peer answers again", now) {
+                        tracing::info!(route = %self.wanted.route, more = shown(more), "a peer answers again");
+                    }
                     disturbed = true;
                 }
                 RouteEvent::BootChanged(boot) => {
-                    tracing::info!(route = %self.wanted.route, %boot, "a peer's agent was restarted");
+                    if let Some(more) = self.said.handle("a peer's agent was restarted", now) {
+                        tracing::info!(route = %self.wanted.route, more = shown(more), %boot, "a peer's agent was restarted");
+                    }
                 }
             }
         }

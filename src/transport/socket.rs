@@ -37,8 +37,10 @@ pub const VIRTUAL_PEER: SocketAddr =
 #[derive(Debug, Default, Clone)]
 struct RouteTable {
     addresses: BTreeMap<RouteId, SocketAddr>,
+    /// Where routes may be whose first answer is waited for.
+    candidates: BTreeMap<RouteId, Vec<SocketAddr>>,
     validated: BTreeSet<SocketAddr>,
-    /// Both together; an address that is in neither any more is a stranger's again.
+    /// All of them; an address that is in none any more is a stranger's again.
     sources: BTreeSet<SocketAddr>,
 }
 
@@ -139,8 +141,33 @@ impl AgentSocket {
     pub fn set_route(&self, route: RouteId, address: SocketAddr) {
         let address = self.udp.as_family(address);
         self.change_table(|table| {
+            table.candidates.remove(&route);
             table.addresses.insert(route, address);
         });
+    }
+
+    /// Sends the packets of handshakes with `route` to each of `addresses` from now on. The first of them
+    /// that answers becomes the route's, as [`Self::address_of`] then says; the others are strangers again.
+    pub fn set_candidates(&self, route: RouteId, addresses: &[SocketAddr]) {
+        let addresses: Vec<_> = addresses.iter().map(|address| self.udp.as_family(*address)).collect();
+        self.change_table(|table| {
+            table.addresses.remove(&route);
+            table.candidates.insert(route, addresses.clone());
+        });
+    }
+
+    /// Adds one, unless one has answered.
+    pub fn add_candidate(&self, route: RouteId, address: SocketAddr) {
+        let address = self.udp.as_family(address);
+        self.change_table(|table| {
+            table.candidates.get_mut(&route).into_iter().for_each(|candidates| candidates.push(address));
+        });
+    }
+
+    /// Where packets of `route` are sent; `None` also while none of its candidates has answered.
+    #[must_use]
+    pub fn address_of(&self, route: RouteId) -> Option<SocketAddr> {
+        self.table.load().addresses.get(&route).copied().map(canonical)
     }
 
     /// Takes packets from `address` beside those that routes are sent to.
@@ -162,6 +189,7 @@ impl AgentSocket {
     /// Forgets where `route` is: packets for it are dropped.
     pub fn remove_route(&self, route: RouteId) {
         self.change_table(|table| {
+            table.candidates.remove(&route);
             table.addresses.remove(&route);
         });
     }
@@ -185,7 +213,9 @@ impl AgentSocket {
         self.table.rcu(|table| {
             let mut table = RouteTable::clone(table);
             change(&mut table);
-            table.sources = table.validated.iter().chain(table.addresses.values()).copied().collect();
+            let candidates = table.candidates.values().flatten();
+            table.sources =
+                table.validated.iter().chain(table.addresses.values()).chain(candidates).copied().collect();
             table
         });
     }
@@ -209,14 +239,46 @@ impl AgentSocket {
             if !validated {
                 self.drops.unvalidated.fetch_add(1, Ordering::Relaxed);
             }
-            validated && self.admits(packet)
+            let passes = validated && self.admits(packet);
+            if passes && is_of_handshake(packet) && !table.candidates.is_empty() {
+                self.settle(from);
+            }
+            passes
         });
+    }
+
+    /// `from` answered a handshake of ours: the routes that it may be the address of are there.
+    fn settle(&self, from: SocketAddr) {
+        self.change_table(|table| {
+            let RouteTable { addresses, candidates, .. } = table;
+            candidates.retain(|route, candidates| {
+                let is_there = candidates.contains(&from);
+                if is_there {
+                    addresses.insert(*route, from);
+                }
+                !is_there
+            });
+        });
+    }
+
+    /// A handshake's packet for each of `candidates`. It is lost only where the kernel takes none at all.
+    fn send_to_each(&self, candidates: &[SocketAddr], transmit: &Transmit) -> io::Result<()> {
+        let mut sent = Ok(());
+        for (place, address) in candidates.iter().enumerate() {
+            let transmit = Transmit { destination: *address, src_ip: None, ..transmit.clone() };
+            match self.udp.try_send(&transmit) {
+                // Asked again once there is room, quinn sends it to all of them anew.
+                Err(error) if place == 0 && error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+                result => sent = sent.or(result),
+            }
+        }
+        sent
     }
 
     /// What a tunnel carries passes unseen; a packet of a handshake must belong to one that may be.
     fn admits(&self, packet: &[u8]) -> bool {
         let dropped = match packet.first() {
-            Some(first) if first & 0x80 != 0 => match self.gate.judge(packet) {
+            Some(_) if is_of_handshake(packet) => match self.gate.judge(packet) {
                 Verdict::Passes => return true,
                 Verdict::Unproven => &self.drops.unproven,
                 Verdict::Crowded => &self.drops.crowded,
@@ -244,6 +306,11 @@ impl AgentSocket {
     }
 }
 
+/// A long header (RFC 9000 §17.2).
+fn is_of_handshake(packet: &[u8]) -> bool {
+    packet.first().is_some_and(|first| first & 0x80 != 0)
+}
+
 impl AsyncUdpSocket for AgentSocket {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
         WritablePoller::boxed(Arc::clone(&self.udp))
@@ -251,8 +318,12 @@ impl AsyncUdpSocket for AgentSocket {
 
     fn try_send(&self, transmit: &Transmit) -> io::Result<()> {
         let table = self.table.load();
-        let Some(address) = quic_route(transmit.contents).and_then(|route| table.addresses.get(&route))
-        else {
+        let route = quic_route(transmit.contents);
+        let Some(address) = route.and_then(|route| table.addresses.get(&route)) else {
+            let candidates = route.and_then(|route| table.candidates.get(&route));
+            if let Some(candidates) = candidates.filter(|_| is_of_handshake(transmit.contents)) {
+                return self.send_to_each(candidates, transmit);
+            }
             // To quinn a packet without a route is a lost one.
             self.drops.no_route.fetch_add(1, Ordering::Relaxed);
             return Ok(());

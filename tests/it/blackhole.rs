@@ -4,12 +4,13 @@
 
 use std::time::{Duration, Instant};
 
+use adit::agent::facts::EntryStatus;
 use adit::demo::mirth::Mirth;
 use adit::demo::sender::Outcome;
 use adit::demo::shim::Impairment;
 use adit::domain::connection::Protocol;
 use tokio::join;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use super::flow::{Flow, Pace};
@@ -170,4 +171,35 @@ async fn is_cut(mut wire: Wire, began: Instant) -> [Duration; 2] {
     let both = async { join!(source, target) };
     let (source, target) = timeout(HANG_LIMIT, both).await.expect("both ends see it cut");
     [source, target]
+}
+
+/// QUIC keeps a tunnel alive by packets each 15 s, which must not open the port again.
+const WATCHED: Duration = Duration::from_secs(20);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_stays_closed_and_status_says_so_while_packets_pass_one_way_only() {
+    join!(stays_closed(Part::A, 85), stays_closed(Part::B, 86));
+}
+
+async fn stays_closed(mute: Part, seed: u64) {
+    let site = Site::start(seed).await;
+    let lab = &site.wan.lab;
+    let flow = site.flow(TCP, &site.tcp).await;
+    flow.moves().await;
+    site.wan.impair_from(mute, Impairment::BLACKHOLE);
+    lab.port_refuses(TCP).await;
+    let watched_until = Instant::now() + WATCHED;
+    while Instant::now() < watched_until {
+        let taken = TcpStream::connect(lab.port(TCP)).await;
+        assert!(taken.is_err(), "{mute:?} is mute: a connection reached nobody");
+        let entry = lab.entry(Part::A, TCP).await.expect("the agent answers");
+        let says_up = entry.port_open || entry.tunnel.on == Some(true) || entry.mirth.on == Some(true);
+        assert!(!says_up, "{mute:?} is mute: {entry:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
+    let said = |entry: &EntryStatus| entry.tunnel.on == Some(false);
+    lab.entry_becomes(Part::B, TCP, "its tunnel is not up", said).await;
+    site.wan.impair_from(mute, Impairment::ETHERNET);
+    lab.port_open(TCP).await;
+    flow.moves().await;
 }

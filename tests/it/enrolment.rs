@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use adit::agent::enrol::EnrolError;
+use adit::agent::enrol::{EnrolError, await_identity};
 use adit::config::connector::Connector;
+use adit::domain::connection::Protocol;
 use adit::domain::limits::{ENROL_CONNECTIONS, ENROL_PER_MINUTE, ENROL_TIMEOUT};
 use adit::domain::secret::RegistrationToken;
 use adit::identity::error::IdentityError;
@@ -15,9 +16,12 @@ use adit::protocol::enrol;
 use adit::transport::tls::connect_enrol;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::{JoinSet, LocalSet};
 use tokio::time::timeout;
 
-use super::world::World;
+use super::lab::{HANG_LIMIT, Lab, Part, mirth};
+use super::world::{Host, World};
 
 #[tokio::test]
 async fn a_host_with_a_token_becomes_its_server_and_the_token_is_gone() {
@@ -164,14 +168,14 @@ async fn a_request_that_asks_for_more_than_a_key_is_refused_and_spends_no_token(
         (" ".repeat(20_000), "413", "at most"),
     ];
     for (body, status, error) in rows {
-        let answer = exchange(&world, &connector, &post(enrol::PATH, &body)).await;
+        let answer = exchange(world.gateway.address(), &connector, &post(enrol::PATH, &body)).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
         assert!(answer.contains(error), "{answer}");
         assert!(!answer.contains(&token), "{answer}");
     }
-    let answer = exchange(&world, &connector, &post("/api/v1/other", "{}")).await;
+    let answer = exchange(world.gateway.address(), &connector, &post("/api/v1/other", "{}")).await;
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
-    let answer = exchange(&world, &connector, &post(enrol::PATH, &body(&good))).await;
+    let answer = exchange(world.gateway.address(), &connector, &post(enrol::PATH, &body(&good))).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
@@ -182,12 +186,110 @@ async fn an_address_that_asks_too_often_is_told_to_wait() {
     let connector = world.connector(server).await;
     let wrong = format!(r#"{{"server":"{server}","token":"00","csr":"00"}}"#);
     for _ in 0..ENROL_PER_MINUTE.get() {
-        let answer = exchange(&world, &connector, &post(enrol::PATH, &wrong)).await;
+        let answer = exchange(world.gateway.address(), &connector, &post(enrol::PATH, &wrong)).await;
         assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     }
-    let answer = exchange(&world, &connector, &post(enrol::PATH, &wrong)).await;
+    let answer = exchange(world.gateway.address(), &connector, &post(enrol::PATH, &wrong)).await;
     assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
-    assert!(answer.contains("try again in a minute"), "{answer}");
+    // One is free again every two seconds.
+    let told =
+        answer.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("retry-after: ")?.parse().ok());
+    assert!(told.is_some_and(|seconds: u64| (1..=2).contains(&seconds)), "{answer}");
+    assert!(answer.contains("try again in"), "{answer}");
+}
+
+/// Forty servers of one hospital behind one NAT, told to enrol by one script.
+#[tokio::test]
+async fn forty_agents_of_one_address_enrol() {
+    let world = World::start().await;
+    let hosts = hosts(&world, 40).await;
+    all_enrol(hosts).await;
+}
+
+#[tokio::test]
+async fn forty_agents_of_an_address_that_asked_too_often_enrol_after_their_wait() {
+    let world = World::start().await;
+    let hosts = hosts(&world, 40).await;
+    let connector = world.connector(world.server("spent").await).await;
+    spend_the_pace(world.gateway.address(), &connector).await;
+    all_enrol(hosts).await;
+}
+
+/// As agents do that were just started.
+async fn all_enrol(hosts: Vec<Host>) {
+    let enrolling = async {
+        let mut enrolling = JoinSet::new();
+        for host in hosts {
+            enrolling.spawn_local(async move {
+                await_identity(&host.state, Some(&host.connector), &watch::Sender::new(None)).await.map(drop)
+            });
+        }
+        enrolling.join_all().await
+    };
+    let enrolled = timeout(HANG_LIMIT, LocalSet::new().run_until(enrolling)).await.expect("all come in");
+    for enrolled in enrolled {
+        enrolled.unwrap();
+    }
+}
+
+/// A token that was used is worth nothing but to the same agent, whose repeats cost what guesses do.
+#[tokio::test]
+async fn a_token_that_is_used_again_and_again_uses_up_the_pace() {
+    let world = World::start().await;
+    let server = world.server("a").await;
+    let connector = world.connector(server).await;
+    let csr = hex::encode(KeyPair::generate().unwrap().csr_der().unwrap());
+    let token = connector.token.as_ref().unwrap().reveal_hex();
+    let body = format!(r#"{{"server":"{server}","token":"{token}","csr":"{csr}"}}"#);
+    let mut answers = Vec::new();
+    // Some are free again meanwhile.
+    while answers.len() < 20 * ENROL_PER_MINUTE.get() as usize {
+        answers.push(exchange(world.gateway.address(), &connector, &post(enrol::PATH, &body)).await);
+        if answers.last().unwrap().starts_with("HTTP/1.1 429") {
+            break;
+        }
+    }
+    assert!(answers[0].starts_with("HTTP/1.1 200"), "{}", answers[0]);
+    assert!(answers.last().unwrap().starts_with("HTTP/1.1 429"), "{}", answers.last().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn real_agents_enrol_though_their_address_is_throttled() {
+    let mirth = mirth().await;
+    let mut lab = Lab::written(&[(Protocol::Mllp, mirth.address())]);
+    let file = std::fs::read_to_string(lab.dir().join("a").join("connector.toml")).unwrap();
+    let connector = Connector::parse(&file).unwrap();
+    lab.start(Part::Gateway);
+    lab.gateway_serves().await;
+    let began = Instant::now();
+    for _ in 0..5 {
+        spend_the_pace(lab.gateway_address(), &connector).await;
+    }
+    lab.start(Part::A);
+    lab.start(Part::B);
+    lab.port_open(0).await;
+    let log = lab.log(Part::Gateway);
+    let said: Vec<_> = log.lines().filter(|line| line.contains("asks too often")).collect();
+    let minutes = usize::try_from(began.elapsed().as_secs() / 60).unwrap();
+    assert!((1..=2 + minutes).contains(&said.len()), "at once, and then a count a minute: {said:#?}");
+}
+
+/// Asks with a token that is none until the gateway says that it was too often.
+async fn spend_the_pace(gateway: SocketAddr, connector: &Connector) {
+    let wrong = format!(r#"{{"server":"{}","token":"00","csr":"00"}}"#, connector.server);
+    while !exchange(gateway, connector, &post(enrol::PATH, &wrong)).await.starts_with("HTTP/1.1 429") {}
+}
+
+async fn hosts(world: &World, count: usize) -> Vec<Host> {
+    let mut hosts = Vec::new();
+    for number in 0..count {
+        let name = format!("server {number}");
+        let server = world.server(&name).await;
+        let host = world.host(&name);
+        host.write(&world.connector(server).await);
+        hosts.push(host);
+    }
+    hosts
 }
 
 /// A load balancer's health checks, for example.
@@ -197,8 +299,14 @@ async fn connections_that_ask_for_nothing_use_up_no_enrolments() {
     let server = world.server("a").await;
     let host = world.host("a");
     host.write(&world.connector(server).await);
-    for _ in 0..4 * ENROL_PER_MINUTE.get() {
+    for _ in 0..200 {
         drop(TcpStream::connect(world.gateway.address()).await.unwrap());
+    }
+    let connector = Connector::parse(&std::fs::read_to_string(&host.connector).unwrap()).unwrap();
+    for _ in 0..2 * ENROL_PER_MINUTE.get() {
+        let tls = enrol_client_config(connector.key, connector.trust_domain.clone()).unwrap();
+        let tcp = TcpStream::connect(world.gateway.address()).await.unwrap();
+        drop(connect_enrol(tcp, tls).await.unwrap());
     }
     host.enrol().await.unwrap();
 }
@@ -270,8 +378,7 @@ fn post(path: &str, body: &str) -> String {
 }
 
 /// One raw request inside real TLS, and all that comes back.
-async fn exchange(world: &World, connector: &Connector, request: &str) -> String {
-    let address: SocketAddr = world.gateway.address();
+async fn exchange(address: SocketAddr, connector: &Connector, request: &str) -> String {
     let tls = enrol_client_config(connector.key, connector.trust_domain.clone()).unwrap();
     let tcp = TcpStream::connect(address).await.unwrap();
     let mut stream = connect_enrol(tcp, tls).await.unwrap();

@@ -3,6 +3,7 @@
 //! Nothing here waits a fixed time: tests wait for what they can see, with a limit that only a hang
 //! reaches. A test that fails prints the end of every process's log.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::ops::Range;
@@ -280,12 +281,17 @@ impl Lab {
 
     /// With a log that says everything.
     pub fn start_traced(&mut self, part: Part) {
-        self.start_at(part, Some("trace"));
+        self.start_with(part, "ADIT_LOG", OsStr::new("trace"));
     }
 
-    fn start_at(&mut self, part: Part, level: Option<&str>) {
+    /// With a variable in its environment.
+    pub fn start_with(&mut self, part: Part, name: &str, value: &OsStr) {
+        self.start_at(part, Some((name, value)));
+    }
+
+    fn start_at(&mut self, part: Part, variable: Option<(&str, &OsStr)>) {
         let role = if part == Part::Gateway { "gateway" } else { "agent" };
-        let daemon = Daemon::start(role, &self.config(part), &self.log_path(part), level);
+        let daemon = Daemon::start(role, &self.config(part), &self.log_path(part), variable);
         let before = self.running[part as usize].replace(daemon);
         assert!(before.is_none(), "{part:?} runs already");
     }
@@ -295,7 +301,13 @@ impl Lab {
         let role = if part == Part::Gateway { "gateway" } else { "agent" };
         let mut command = adit();
         command.arg(role).arg("--config").arg(self.config(part)).env("ADIT_LOG", level);
-        let child = command.stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
+        command.stdout(Stdio::null()).stderr(stderr);
+        self.start_as(part, command);
+    }
+
+    /// As the process that this command becomes; [`Self::log`] sees nothing of it.
+    pub fn start_as(&mut self, part: Part, mut command: Command) {
+        let child = command.spawn().unwrap();
         let before = self.running[part as usize].replace(Daemon { child });
         assert!(before.is_none(), "{part:?} runs already");
     }
@@ -515,14 +527,14 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(role: &str, config: &Path, log: &Path, level: Option<&str>) -> Self {
+    fn start(role: &str, config: &Path, log: &Path, variable: Option<(&str, &OsStr)>) -> Self {
         let mut log: File = OpenOptions::new().create(true).append(true).open(log).unwrap();
         std::io::Write::write_all(&mut log, START_MARK.as_bytes()).unwrap();
         let child = adit()
             .arg(role)
             .arg("--config")
             .arg(config)
-            .envs(level.map(|level| ("ADIT_LOG", level)))
+            .envs(variable)
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()

@@ -1,7 +1,9 @@
 //! The port at its limits: it refuses at the number that stands in the file, and says so.
 
+use std::collections::VecDeque;
 use std::process::Command;
 
+use adit::agent::facts::EntryStatus;
 use adit::domain::connection::Protocol;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -133,10 +135,39 @@ async fn at_the_limit_those_that_never_said_a_byte_make_room_and_a_server_that_s
     drop(busy);
 }
 
+/// QUIC tells freed places by eighths of what it allows: none may stay untold.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_place_that_becomes_free_is_taken_again() {
+    const PLACES: usize = 64;
+    const EIGHTH: usize = PLACES / 8;
+    let listener = listener().await;
+    let mut lab = Lab::written(&[(Protocol::Tcp, listener.local_addr().unwrap())]);
+    for (part, section) in [(Part::A, "[[p2p_source]]"), (Part::B, "[[p2p_target]]")] {
+        edit(&lab.config(part), |text| text.replace(section, &format!("{section}\nstreams_max = {PLACES}")));
+    }
+    lab.start_all().await;
+    lab.port_open(0).await;
+    let mut wires = VecDeque::new();
+    for _ in 0..10 {
+        while wires.len() < PLACES {
+            wires.push_back(Wire::open(lab.port(0), &listener).await);
+        }
+        lab.port_refuses(0).await;
+        for _ in 0..EIGHTH {
+            let Wire { mut source, mut target } = wires.pop_front().unwrap();
+            finish(&mut source).await;
+            finish(&mut target).await;
+            assert_eq!(read_to_end(&mut source).await, (vec![], End::Fin));
+        }
+        let has_room = |entry: &EntryStatus| entry.port_open && entry.streams == PLACES - EIGHTH;
+        lab.entry_becomes(Part::A, 0, "an eighth of the places is free", has_room).await;
+    }
+}
+
 /// The soft limit of open files of a running agent.
-async fn allow_files(lab: &Lab, files: &str) {
+async fn allow_files(lab: &Lab, part: Part, files: &str) {
     let mut command = Command::new("prlimit");
-    command.args(["--pid", &lab.pid(Part::A).to_string(), &format!("--nofile={files}:")]);
+    command.args(["--pid", &lab.pid(part).to_string(), &format!("--nofile={files}:")]);
     let done = run(command).await;
     assert!(done.status.success(), "{done:?}");
 }
@@ -146,19 +177,36 @@ async fn without_a_file_descriptor_left_the_port_refuses_and_says_why() {
     let listener = listener().await;
     let lab = lab_with(Part::A, 8, &listener).await;
     // Fewer than it has already.
-    allow_files(&lab, "4").await;
-    let mut waiting = TcpStream::connect(lab.port(0)).await.unwrap();
-    // It may be reset before this is written.
-    let _ = waiting.write_all(b"never").await;
-    assert_eq!(read_to_end(&mut waiting).await, (vec![], End::Rst));
+    allow_files(&lab, Part::A, "4").await;
+    // It may be reset before it is told of its connection, or before this is written.
+    if let Ok(mut waiting) = TcpStream::connect(lab.port(0)).await {
+        let _ = waiting.write_all(b"never").await;
+        assert_eq!(read_to_end(&mut waiting).await, (vec![], End::Rst));
+    }
     lab.port_refuses(0).await;
     lab.logs(Part::A, "cannot accept on TCP").await;
-    allow_files(&lab, "1024").await;
+    allow_files(&lab, Part::A, "1024").await;
     let opened = async {
         while TcpStream::connect(lab.port(0)).await.is_err() {
             tokio::task::yield_now().await;
         }
     };
     timeout(HANG_LIMIT, opened).await.expect("it opens again");
+    arrives_nothing(&listener, Wire::open(lab.port(0), &listener).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_without_a_file_descriptor_left_blames_this_host_and_resets() {
+    let listener = listener().await;
+    let lab = lab_with(Part::A, 8, &listener).await;
+    allow_files(&lab, Part::B, "4").await;
+    if let Ok(mut waiting) = TcpStream::connect(lab.port(0)).await {
+        let _ = waiting.write_all(b"never").await;
+        assert_eq!(read_to_end(&mut waiting).await, (vec![], End::Rst));
+    }
+    lab.port_refuses(0).await;
+    lab.logs(Part::B, "this agent cannot dial it").await;
+    allow_files(&lab, Part::B, "1024").await;
+    lab.port_open(0).await;
     arrives_nothing(&listener, Wire::open(lab.port(0), &listener).await).await;
 }

@@ -12,6 +12,7 @@ use adit::demo::messages::Generator;
 use adit::demo::mirth::Mirth;
 use adit::demo::sender::Sender;
 use adit::domain::connection::Protocol;
+use adit::domain::path::PathKind;
 use tempfile::TempDir;
 
 use self::host::{Host, Router};
@@ -45,16 +46,45 @@ async fn the_walk_through_of_the_readme_joins_two_hosts() {
     world.carries_messages_to(&mirth).await;
 }
 
+/// A provider's new address, a moved VM: nothing is restarted and no file names the address.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_whose_address_changes_is_reached_directly_again() {
+    let mut world = World::new();
+    let mirth = world.host("stmary").mirth("127.0.0.1:6661");
+    for Block { host, commands } in first_connection() {
+        world.types(host, commands).await;
+    }
+    world.goes_directly(0).await;
+    let changes = world.host("lakeside").status().entries[0].path_changes;
+    world.host("stmary").moves([203, 0, 113, 10], [203, 0, 113, 77]);
+    world.goes_directly(changes + 1).await;
+    world.carries_messages_to(&mirth).await;
+    world.types("lakeside", "systemctl restart adit-agent").await;
+    world.goes_directly(0).await;
+}
+
 /// What is typed on one host, in the order of the page.
 struct Block {
     host: &'static str,
     commands: &'static str,
 }
 
-/// The section's fenced blocks of the form "sh HOST".
 fn walk_through() -> Vec<Block> {
+    blocks(section())
+}
+
+/// Up to the comparison of keys.
+fn first_connection() -> Vec<Block> {
+    blocks(section().split("\n### ").next().unwrap())
+}
+
+fn section() -> &'static str {
     let (_, section) = README.split_once(SECTION).expect("README has the walk-through");
-    let section = section.split("\n## ").next().unwrap();
+    section.split("\n## ").next().unwrap()
+}
+
+/// The fenced blocks of the form "sh HOST".
+fn blocks(section: &'static str) -> Vec<Block> {
     let fenced = section.split("\n```").filter_map(|block| block.strip_prefix("sh "));
     fenced
         .map(|block| block.split_once('\n').expect("commands follow"))
@@ -111,6 +141,16 @@ impl World {
         } else {
             println!("{}", host.types(commands, &self.heard));
         }
+    }
+
+    /// Waits until Lakeside reaches St Mary directly, its path having changed so often.
+    async fn goes_directly(&self, changes: u64) {
+        eventually("the path is direct", async || {
+            let status = self.host("lakeside").status();
+            let entry = status.entries.first()?;
+            (entry.path == Some(PathKind::Direct) && entry.path_changes >= changes).then_some(())
+        })
+        .await;
     }
 
     /// Messages from one hospital's Mirth reach the other's, and are acknowledged.

@@ -2,14 +2,15 @@
 //! full costs lines and nothing else; so does a command's output.
 
 use std::fs::OpenOptions;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
 use adit::demo::messages::Generator;
 use adit::demo::sender::Sender;
 use adit::domain::connection::Protocol;
 use rustix::process::Signal;
 
-use crate::lab::{Lab, Part, adit, mirth, run};
+use crate::lab::{Lab, Part, adit, eventually, mirth, run};
 
 const MESSAGES: usize = 50;
 
@@ -90,5 +91,133 @@ async fn a_hangup_is_ignored_with_a_line_in_the_log() {
         let stopping = log.split_once("is stopping").expect("it says that it stops").1;
         assert!(stopping.contains("SIGTERM") && stopping.contains("has stopped"), "{log}");
         assert!(!stopping.contains("WARN") && !stopping.contains("ERROR"), "{log}");
+    }
+}
+
+/// In namespaces of its own, so that this user may mount a small disk there.
+fn on_a_disk_of_its_own(lab: &Lab, part: Part, disk: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
+    command.arg("mount -t tmpfs -o size=64k disk \"$1\" && exec \"$0\" agent --config \"$2\" 2>>\"$1/log\"");
+    command.arg(env!("CARGO_BIN_EXE_adit")).arg(disk).arg(lab.config(part));
+    command.env("ADIT_LOG", "trace").stdout(Stdio::null());
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_on_a_full_disk_goes_on_once_there_is_space() {
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "true"]);
+    let may = run(command).await;
+    if !may.status.success() {
+        println!("skipped: this user may make no namespaces");
+        return;
+    }
+    let mirth = mirth().await;
+    let mut lab = Lab::written(&[(Protocol::Mllp, mirth.address())]);
+    let disk = lab.dir().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    lab.start(Part::Gateway);
+    lab.gateway_serves().await;
+    lab.start(Part::B);
+    lab.start_as(Part::A, on_a_disk_of_its_own(&lab, Part::A, &disk));
+    lab.port_open(0).await;
+    // The kernel shows a process's own files where it sees them.
+    let log = PathBuf::from(format!("/proc/{}/root{}", lab.pid(Part::A), disk.join("log").display()));
+    let report = Sender::to(lab.port(0)).send(Generator::new(143).take(MESSAGES)).await;
+    assert_eq!(report.accepted(), MESSAGES);
+    eventually("the disk is full", async || (log.metadata().ok()?.len() >= 60 * 1024).then_some(())).await;
+    let report = Sender::to(lab.port(0)).send(Generator::new(144).take(MESSAGES)).await;
+    assert_eq!(report.accepted(), MESSAGES);
+    // Somebody makes space.
+    std::fs::File::options().write(true).open(&log).unwrap().set_len(0).unwrap();
+    eventually("the log goes on", async || (log.metadata().ok()?.len() > 0).then_some(())).await;
+    lab.signal(Part::A, Signal::TERM);
+    assert!(lab.ended(Part::A).await.success());
+}
+
+/// Every command with its subcommands, as their help lists them.
+async fn commands() -> Vec<Vec<String>> {
+    let (mut all, mut left) = (Vec::new(), vec![Vec::new()]);
+    while let Some(words) = left.pop() {
+        let mut command = adit();
+        command.args(&words).arg("--help");
+        let help = String::from_utf8(run(command).await.stdout).unwrap();
+        let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+        for line in listed.take_while(|line| !line.is_empty()) {
+            // What is indented further goes on with a description.
+            let name = line.strip_prefix("  ").filter(|line| !line.starts_with(' '));
+            let name = name.and_then(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+            left.extend(name.map(|name| [&words[..], &[name.to_owned()]].concat()));
+        }
+        all.push(words);
+    }
+    all
+}
+
+fn no_panic(words: &[String], output: &Output) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code().is_some_and(|code| code != 101), "{words:?}: {output:?}");
+    assert!(!said.contains("panicked"), "{words:?}: {said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_command_panics_whatever_becomes_of_its_output() {
+    let commands = commands().await;
+    assert!(commands.len() > 20, "{commands:?}");
+    for words in commands {
+        let with = |stdout: Stdio| {
+            let mut command = adit();
+            command.args(&words).arg("--help").stdout(stdout);
+            run(command)
+        };
+        let output = with(full_disk()).await;
+        no_panic(&words, &output);
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {output:?}");
+        let (reader, gone) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = with(gone.into()).await;
+        assert!(output.status.success() && output.stderr.is_empty(), "{words:?}: {output:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_command_found_out_is_no_success_when_it_cannot_be_written() {
+    let mirth = mirth().await;
+    let lab = Lab::to(Protocol::Mllp, mirth.address()).await;
+    let name = lab.entry(Part::A, 0).await.unwrap().name;
+    let (agent, gateway) = (lab.config(Part::A), lab.config(Part::Gateway));
+    let (agent, gateway) = (agent.to_str().unwrap(), gateway.to_str().unwrap());
+    let elsewhere = lab.dir().join("another");
+    let mut rows: Vec<Vec<&str>> = vec![
+        vec!["status", "--config", agent],
+        vec!["status", "--json", "--config", agent],
+        vec!["check", "--config", agent],
+        vec!["check", "--config", gateway],
+        vec!["health", "--live", "--config", agent],
+        vec!["health", "--config", gateway],
+        vec!["path", "--config", agent, &name, "auto"],
+        vec!["lab", elsewhere.to_str().unwrap()],
+    ];
+    let lists = commands().await.into_iter().filter(|words| {
+        words.first().is_some_and(|word| word == "admin") && words.last().is_some_and(|word| word == "list")
+    });
+    let lists: Vec<_> = lists.collect();
+    assert!(lists.len() > 3, "{lists:?}");
+    for list in &lists {
+        let words = list[1..].iter().map(String::as_str);
+        rows.push(["admin", "--config", gateway].into_iter().chain(words).collect());
+    }
+    for row in rows {
+        let words: Vec<_> = row.iter().map(|word| (*word).to_owned()).collect();
+        let mut command = adit();
+        command.args(&words).stdout(full_disk());
+        let output = run(command).await;
+        no_panic(&words, &output);
+        assert!(!output.status.success(), "{words:?}: {output:?}");
+        // Closed from the start.
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$0\" \"$@\" >&-", env!("CARGO_BIN_EXE_adit")]).args(&words);
+        no_panic(&words, &run(command).await);
     }
 }

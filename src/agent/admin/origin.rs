@@ -2,7 +2,6 @@
 //! nothing one client sends can become part of another's request.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,7 +15,7 @@ use crate::domain::limits;
 use crate::identity::error::IdentityError;
 use crate::identity::tls::refusal;
 use crate::mirth::http::{BadResponse, ResponseFraming, ResponsePart, ResponseReader};
-use crate::transport::port;
+use crate::transport::resolve::dial;
 use crate::transport::tls::{HttpsStream, MirthTls};
 use crate::transport::unsent::Leg;
 
@@ -76,7 +75,8 @@ pub struct Origin {
 impl Origin {
     pub async fn connect(url: &MirthUrl, tls: &MirthTls) -> Result<Self, OriginError> {
         let connecting = async {
-            let tcp = dial(url).await.map_err(|source| OriginError::Dial { url: url.to_string(), source })?;
+            let dialled = dial(&url.host).await;
+            let tcp = dialled.map_err(|source| OriginError::Dial { url: url.to_string(), source })?;
             let leg = Leg::of(&tcp).map_err(broken)?;
             let stream =
                 tls.connect(tcp, url.host.host()).await.map_err(|source| match refusal(&source) {
@@ -99,27 +99,24 @@ impl Origin {
         Ok(Self { answers, requests, leg: Arc::new(leg) })
     }
 
-    /// Asks what was written and gives the answer's status; its body is read and forgotten.
+    /// Asks what was written and gives the answer's status; its body is read and forgotten. However long
+    /// Mirth takes: its connection tells when it is gone, and the caller whether anybody waits.
     pub async fn status_of(&mut self, written: &[u8]) -> Result<u16, OriginError> {
         self.answers.reader.expect("GET");
-        let asking = async {
-            self.requests.write_all(written).await.map_err(broken)?;
-            self.requests.flush().await.map_err(broken)?;
-            let mut status = 0;
-            loop {
-                match self.answers.part().await? {
-                    ResponsePart::Head(head) => status = head.status,
-                    ResponsePart::End { origin_closes: false } => return Ok(status),
-                    ResponsePart::End { origin_closes: true } => {
-                        self.answers.at_end = true;
-                        return Ok(status);
-                    }
-                    ResponsePart::Interim | ResponsePart::Data(_) => {}
+        self.requests.write_all(written).await.map_err(broken)?;
+        self.requests.flush().await.map_err(broken)?;
+        let mut status = 0;
+        loop {
+            match self.answers.part().await? {
+                ResponsePart::Head(head) => status = head.status,
+                ResponsePart::End { origin_closes: false } => return Ok(status),
+                ResponsePart::End { origin_closes: true } => {
+                    self.answers.at_end = true;
+                    return Ok(status);
                 }
+                ResponsePart::Interim | ResponsePart::Data(_) => {}
             }
-        };
-        let late = || io::Error::from(io::ErrorKind::TimedOut);
-        timeout(limits::ADMIN_BODY_TIMEOUT, asking).await.unwrap_or_else(|_| Err(broken(late())))
+        }
     }
 
     /// A question of the agent's own, which needs no login.
@@ -231,21 +228,6 @@ fn without_chunks(mut wire: &[u8]) -> Option<Vec<u8>> {
 
 fn broken(source: io::Error) -> OriginError {
     OriginError::Broken { source }
-}
-
-async fn dial(url: &MirthUrl) -> io::Result<tokio::net::TcpStream> {
-    let addresses: Vec<SocketAddr> = match url.host.address() {
-        Some(address) => vec![address],
-        None => tokio::net::lookup_host((url.host.host(), url.host.port())).await?.collect(),
-    };
-    let mut failure = io::Error::other("the host name has no address");
-    for address in addresses {
-        match port::dial(address).await {
-            Ok(tcp) => return Ok(tcp),
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
 }
 
 #[cfg(test)]

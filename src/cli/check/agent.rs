@@ -11,7 +11,7 @@ use super::state::{self, State};
 use crate::agent::facts::{AgentStatus, EntryStatus};
 use crate::agent::state::{AgentState, Enrolment, StateError};
 use crate::agent::status::{Answer, Request, StatusError};
-use crate::agent::trouble::trouble;
+use crate::agent::trouble::{agent_trouble, trouble};
 use crate::cli::files;
 use crate::cli::shown::ask_shown;
 use crate::config::HostPort;
@@ -166,6 +166,13 @@ fn read_state(
     state.known_keys()?;
     state.rule_book()?;
     state.secrets()?;
+    state.mirth_keys()?;
+    for damaged in state.damaged_caches() {
+        findings.warning(format!(
+            "state: `{}` is damaged; the agent drops it at its start and makes it anew",
+            damaged.display()
+        ));
+    }
     let now = LearntClock::new(HostClock, state.clock_offset_millis()?).now();
     match identity.validity(&trust) {
         Ok((_, expires)) => check_leaf(now, expires, findings),
@@ -200,7 +207,13 @@ async fn check_running(config: &AgentConfig, findings: &mut Findings) {
     match settled(config).await {
         Ok(Answer::Status(status)) => check_status(config, &status, findings),
         Ok(Answer::Failed { what }) => findings.problem(format!("agent: it answered: {what}")),
-        Ok(Answer::Trusted { .. } | Answer::PathChosen | Answer::Explained(_) | Answer::Forgotten { .. }) => {
+        Ok(
+            Answer::Trusted { .. }
+            | Answer::PathChosen
+            | Answer::Explained(_)
+            | Answer::Forgotten { .. }
+            | Answer::Waits { .. },
+        ) => {
             findings.problem("agent: it gave an answer to another question; compare versions");
         }
         Err(error) => findings.error(&error),
@@ -214,8 +227,8 @@ async fn settled(config: &AgentConfig) -> Result<Answer, StatusError> {
         let answer = ask_shown(&config.state, &Request::Status).await;
         let may_settle = match &answer {
             Ok(Answer::Status(status)) => is_settling(status),
-            // It holds its state before it answers.
-            Err(StatusError::NotRunning { .. }) => true,
+            // It holds its state before it answers, and asks the gateway before it serves.
+            Err(StatusError::NotRunning { .. } | StatusError::Waits { what: None }) => true,
             _ => false,
         };
         if !may_settle || Instant::now() >= give_up {
@@ -248,6 +261,9 @@ fn check_status(config: &AgentConfig, status: &AgentStatus, findings: &mut Findi
         let why =
             status.gateway_error.as_ref().map_or("no attempt has ended yet", |fault| fault.what.as_str());
         findings.problem(format!("gateway: the control link is down: {why}"));
+    }
+    if let Some(what) = agent_trouble(status) {
+        findings.problem(format!("agent: {what}"));
     }
     for fault in &status.not_taken {
         findings.warning(format!("gateway: not taken, {}: {}", fault.at, fault.what));

@@ -4,27 +4,24 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::finding::Findings;
 use crate::config::HostPort;
+use crate::transport::any_address::bind_any;
+use crate::transport::resolve::{first_connected, resolve};
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Whether a TCP port could be listened on now; the port is let go again.
+/// Whether a TCP port could be listened on now, as the process itself would; the port is let go again.
 pub(super) fn check_tcp_port(what: &str, address: SocketAddr, findings: &mut Findings) {
-    report_port(what, "TCP", address, TcpListener::bind(address).map(drop), findings);
+    report_port(what, "TCP", address, bind_any(address, TcpListener::bind).map(drop), findings);
 }
 
 pub(super) fn check_udp_port(what: &str, address: SocketAddr, findings: &mut Findings) {
-    let bound = UdpSocket::bind(address).or_else(|error| {
-        // Any port on a host without IPv6: the agent falls back alike.
-        let fall_back = address.port() == 0 && address.is_ipv6() && address.ip().is_unspecified();
-        if fall_back { UdpSocket::bind(("0.0.0.0", 0)) } else { Err(error) }
-    });
-    report_port(what, "UDP", address, bound.map(drop), findings);
+    report_port(what, "UDP", address, bind_any(address, UdpSocket::bind).map(drop), findings);
 }
 
 fn report_port(what: &str, kind: &str, address: SocketAddr, bound: io::Result<()>, findings: &mut Findings) {
@@ -81,16 +78,7 @@ pub(super) async fn check_hosts(hosts: Vec<Host>, findings: &mut Findings) {
 }
 
 async fn dial(at: &HostPort) -> io::Result<()> {
-    let connected = async {
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in lookup_host((at.host(), at.port())).await? {
-            match TcpStream::connect(address).await {
-                Ok(_) => return Ok(()),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    };
+    let connected = async { first_connected(resolve(at).await?, TcpStream::connect).await };
     let late = || io::Error::new(io::ErrorKind::TimedOut, "no answer within 5 s");
-    timeout(ANSWER_TIMEOUT, connected).await.unwrap_or_else(|_| Err(late()))
+    timeout(ANSWER_TIMEOUT, connected).await.unwrap_or_else(|_| Err(late())).map(drop)
 }

@@ -1,6 +1,6 @@
 //! Registration tokens redeemed, and whether a server with a certificate stands well.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use subtle::ConstantTimeEq;
 
@@ -21,6 +21,8 @@ use super::{secrets, tokens};
 pub struct Enrolment {
     pub server: ServerId,
     pub route: RouteId,
+    /// The token had not been used before.
+    pub is_first: bool,
     /// A new key took the place of this one: cut its links and tunnels.
     pub revoked: Option<KeyFingerprint>,
     /// Connections whose secrets were rotated because of it.
@@ -131,6 +133,30 @@ impl Platform {
         Ok(())
     }
 
+    /// Links of two runs of one agent took turns, `times` since this was told last.
+    pub async fn copy_seen(
+        &self,
+        server: ServerId,
+        here: SocketAddr,
+        other: SocketAddr,
+        times: u64,
+    ) -> Result<(), PlatformError> {
+        let known = self.store.read().await?.server(server).await?;
+        let entry = AgentEntry {
+            actor: format!("agents at {here} and {other}"),
+            action: "open control link",
+            object: format!("server {server}"),
+            outcome: Outcome::Alert,
+            detail: "two copies of this server's agent run; one of them may be stolen".into(),
+            bucket: None,
+        };
+        let logs = [known.map(|server| server.organization)];
+        let times = u32::try_from(times).unwrap_or(u32::MAX);
+        let kind = format!("copy {server}");
+        self.note_counted_times(Teller::Agent(server), &kind, entry, logs, times).await?;
+        Ok(())
+    }
+
     /// Whether a leaf over `key` may open a control link for `server` now.
     pub async fn standing(&self, server: ServerId, key: KeyFingerprint) -> Result<(), LinkRefusal> {
         let mut tx = self.store.read().await?;
@@ -164,11 +190,17 @@ impl Platform {
         key: KeyFingerprint,
     ) -> Result<Enrolment, EnrolRefusal> {
         let now = self.now();
-        if kept.is_some_and(|kept| kept.bound_key.is_none()) {
+        let is_first = kept.is_some_and(|kept| kept.bound_key.is_none());
+        if is_first {
             tx.bind_token(server.id, key, now).await?;
         }
-        let mut enrolment =
-            Enrolment { server: server.id, route: server.route, revoked: None, rotated: Vec::new() };
+        let mut enrolment = Enrolment {
+            server: server.id,
+            route: server.route,
+            is_first,
+            revoked: None,
+            rotated: Vec::new(),
+        };
         let mut concerned = vec![Some(server.organization)];
         let mut detail = format!("key {key}");
         if server.key != Some(key) {

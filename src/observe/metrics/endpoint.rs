@@ -16,13 +16,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::domain::limits;
 use crate::domain::places::{PlaceId, Places};
 
 /// How often what was counted is folded into its histograms, so that it stays small unread.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+/// How often the log says that the port is taken.
+const LISTEN_SAID_EVERY: Duration = Duration::from_mins(1);
 const TEXT_FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +64,26 @@ pub async fn listen(address: SocketAddr) -> Result<LoopbackListener, MetricsErro
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok(LoopbackListener { listener, address })
+}
+
+/// Listens and answers until dropped. A port that is taken costs the metrics and nothing else: it is tried
+/// again.
+pub async fn serve_at(address: SocketAddr, handle: PrometheusHandle) {
+    let mut said_at = None::<Instant>;
+    loop {
+        match listen(address).await {
+            Ok(listener) => return serve(listener, handle).await,
+            Err(error) => {
+                if said_at.is_none_or(|said_at| said_at.elapsed() >= LISTEN_SAID_EVERY) {
+                    said_at = Some(Instant::now());
+                    tracing::warn!(%error, "no metrics are served; everything else goes on");
+                }
+            }
+        }
+        // As serving would: what is counted must not grow while nobody can read it.
+        handle.run_upkeep();
+        sleep(UPKEEP_EVERY).await;
+    }
 }
 
 /// Answers until dropped.

@@ -180,6 +180,18 @@ impl Host {
         serde_json::from_str(&self.types("adit status --json", &[])).unwrap()
     }
 
+    /// Takes another address in its network; its cable and its gate stay.
+    pub fn moves(&self, from: [u8; 4], to: [u8; 4]) {
+        let [a, b, c, _] = to;
+        let (from, to, gate) = (Ipv4Addr::from(from), Ipv4Addr::from(to), Ipv4Addr::new(a, b, c, 1));
+        let commands = format!(
+            "ip address del {from}/24 dev eth0
+             ip address add {to}/24 dev eth0
+             ip route replace default via {gate}"
+        );
+        self.namespaces.in_network(&commands, "");
+    }
+
     /// A stand-in Mirth that listens on this host.
     pub fn mirth(&self, address: &'static str) -> Mirth {
         Mirth::start(self.listener(address), Behaviour::ACCEPT).unwrap()

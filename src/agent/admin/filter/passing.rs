@@ -79,7 +79,8 @@ impl Filter<'_> {
             return self.refuse_read(client, head, names, 429, TOO_MANY_PASSWORDS).await;
         };
         if let Some(place) = effect.channels
-            && let Some(answer) = self.ask_for_all(here, head, names, place, (target, &body)).await?
+            && let Some(answer) =
+                self.ask_for_all(client, here, (head, names), place, (target, &body)).await?
         {
             if answer == NoChannel::AWAY {
                 self.is_over = true;
@@ -152,9 +153,9 @@ impl Filter<'_> {
     /// Whether Mirth has every channel that the request names in this place; `Some` when it has not.
     async fn ask_for_all(
         &mut self,
+        client: &mut Client<'_>,
         here: &Here,
-        head: &RequestHead,
-        names: &Named,
+        (head, names): (&RequestHead, &Named),
         place: ChannelIds,
         (target, body): (&str, &[u8]),
     ) -> Result<Option<NoChannel>, Halt> {
@@ -167,7 +168,10 @@ impl Filter<'_> {
             }
             self.wait(self.managed.paces.question_delay(Instant::now())).await?;
             self.wait(self.managed.paces.session_delay(Instant::now())).await?;
-            let answer = self.ask_for(here, head, question).await;
+            let answer = tokio::select! {
+                answer = self.ask_for(here, head, question) => answer,
+                halt = client.requests.gone() => return Err(halt),
+            };
             if answer != Some(NoChannel::LOGGED_OUT) {
                 self.managed.paces.give_back_session();
             }
@@ -193,7 +197,12 @@ impl Filter<'_> {
             self.managed.note_failure();
             return Some(NoChannel::AWAY);
         };
-        let Ok(status) = origin.status_of(&written).await else {
+        let leg = Arc::clone(&origin.leg);
+        let asked = tokio::select! {
+            asked = origin.status_of(&written) => asked.ok(),
+            () = leg.lost(self.entry.config.stall_limit) => None,
+        };
+        let Some(status) = asked else {
             self.managed.note_failure();
             return Some(NoChannel::AWAY);
         };
