@@ -3,6 +3,7 @@
 //!
 //! One thread runs it all: on the data path wake-ups between threads cost more than they give.
 
+pub mod absence;
 pub mod admin;
 pub mod carried;
 pub mod context;
@@ -15,10 +16,12 @@ pub mod local_users;
 pub mod observe;
 pub mod paths;
 pub mod repeats;
+pub mod restart;
 pub mod source;
 pub mod standing;
 pub mod state;
 pub mod status;
+pub mod stopping;
 pub mod target;
 pub mod trouble;
 pub mod trust;
@@ -36,6 +39,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use self::admin::certificate;
 use self::admin::door::Door;
@@ -78,6 +82,8 @@ pub fn state_names() -> Vec<String> {
 
 /// How often metrics are brought up to date.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+/// What tunnels may take to end after the last exchange has, or was reset.
+const STOP_SLACK: Duration = Duration::from_secs(1);
 /// How long peers are told that this agent goes.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -188,9 +194,35 @@ impl Agent {
         tracing::error!("a part of the agent ended by itself; this is a bug, please report it");
     }
 
-    /// Stops in order: peers are told, open sockets are reset.
-    pub async fn shutdown(mut self) {
-        self.context.begin_stopping();
+    /// Stops in order: what is under way may end, see [`Self::drain`].
+    pub async fn shutdown(self) {
+        self.drain().await;
+        self.end().await;
+    }
+
+    /// Closes the ports and waits a bounded time for what somebody waits for: acknowledgements, answers,
+    /// the release of associations.
+    pub async fn drain(&self) {
+        let Context { stopping, entries, .. } = &*self.context;
+        let waiting: u64 = entries.all().map(|entry| entry.facts.waiting()).sum();
+        let limit =
+            entries.all().map(|entry| stopping::limit(entry.config.carries)).max().unwrap_or_default();
+        tracing::info!(
+            "{waiting} exchanges are waited for, at most {} s; a second signal ends at once",
+            limit.as_secs()
+        );
+        stopping.begin(Instant::now());
+        // Each tunnel ends by itself in time; what keeps one from doing so must not keep the process.
+        let _ = timeout(limit + STOP_SLACK, stopping.all_ended()).await;
+        match stopping.reset() {
+            0 => tracing::info!("all exchanges have ended"),
+            reset => tracing::info!("{reset} exchanges took too long and are reset"),
+        }
+    }
+
+    /// Stops at once: peers are told, open sockets are reset.
+    pub async fn end(mut self) {
+        self.context.stopping.begin(Instant::now());
         self.context.endpoint.close(CLOSE_TIMEOUT).await;
         self.tasks.shutdown().await;
     }
@@ -266,6 +298,8 @@ async fn accept(context: Arc<Context>) {
     let mut answering = JoinSet::new();
     loop {
         tokio::select! {
+            // Whoever dials now is answered by the run that follows.
+            () = context.stopping.begun() => std::future::pending().await,
             incoming = context.endpoint.accept() => {
                 let Some(incoming) = incoming else { return };
                 answering.spawn(tunnels::answer(Arc::clone(&context), incoming));

@@ -1,68 +1,136 @@
 //! The local connections that a source's port carries at a time, and who makes room when there are as
-//! many as its file allows.
+//! many as its file allows, or ends because an agent stops.
 //!
 //! At the limit the port closes. A connection on which no byte ever passed, in either direction, is reset
 //! then if it is old enough: any user of this host can open any number of those. One whose server speaks
 //! first has passed bytes and stays.
+//!
+//! Where an agent stops, no connection begins a new exchange: MLLP is read up to the end of a message and
+//! ended once all is acknowledged, what else there is once it is at rest.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::task::{Id, JoinSet};
 
-use crate::domain::limits::{LIMIT_SAID_EVERY, SILENT_GRACE};
+use super::observe::{Owes, StreamObserver};
+use crate::domain::limits::{LIMIT_SAID_EVERY, SILENT_GRACE, STOP_REST_AFTER};
 use crate::transport::splice::{Ending, Observer};
 
 /// Silent connections reset together: this part of all, so that who has something to say finds room.
 const TOGETHER: usize = 8;
+/// At rest at no count.
+const NEVER: u64 = u64::MAX;
 
 /// What is known of one connection by whoever may send it away.
 #[derive(Debug)]
 pub struct Sign {
     since: Instant,
-    has_spoken: AtomicBool,
-    go: Notify,
+    /// Blocks of bytes that passed.
+    passed: AtomicU64,
+    /// Somebody waits for something, as far as can be told.
+    owes: AtomicBool,
+    ending: AtomicBool,
+    /// At rest while no more blocks than these have passed.
+    rest_at: AtomicU64,
+    must_go: AtomicBool,
+    stirred: Notify,
 }
 
 impl Sign {
     #[must_use]
     pub fn new(now: Instant) -> Arc<Self> {
-        Arc::new(Self { since: now, has_spoken: AtomicBool::new(false), go: Notify::new() })
+        Arc::new(Self {
+            since: now,
+            passed: AtomicU64::new(0),
+            owes: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
+            rest_at: AtomicU64::new(NEVER),
+            must_go: AtomicBool::new(false),
+            stirred: Notify::new(),
+        })
     }
 
-    /// A byte passed.
-    pub fn note_byte(&self) {
-        self.has_spoken.store(true, Ordering::Relaxed);
+    /// Bytes passed.
+    pub fn note_passed(&self, owes: bool) {
+        self.passed.fetch_add(1, Ordering::Relaxed);
+        self.owes.store(owes, Ordering::Relaxed);
     }
 
-    /// Resolves when its place is needed.
-    pub async fn must_go(&self) {
-        self.go.notified().await;
+    /// Resolves when there is something new for the connection to see to.
+    pub async fn stirred(&self) {
+        self.stirred.notified().await;
+    }
+
+    /// Whether its place is needed.
+    #[must_use]
+    pub fn must_go(&self) -> bool {
+        self.must_go.load(Ordering::Relaxed)
+    }
+
+    fn passed(&self) -> u64 {
+        self.passed.load(Ordering::Relaxed)
     }
 
     fn is_silent_since(&self) -> Option<Instant> {
-        (!self.has_spoken.load(Ordering::Relaxed)).then_some(self.since)
+        (self.passed() == 0).then_some(self.since)
+    }
+
+    fn send_away(&self) {
+        self.must_go.store(true, Ordering::Relaxed);
+        self.stirred.notify_one();
+    }
+
+    fn end(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+        self.stirred.notify_one();
+    }
+
+    fn rest(&self, passed: u64) {
+        self.rest_at.store(passed, Ordering::Relaxed);
+        self.stirred.notify_one();
+    }
+
+    fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
     }
 }
 
 /// Notes that bytes passed, for whatever else watches them.
-pub struct Heard<O> {
+pub struct Heard {
     pub sign: Arc<Sign>,
-    pub observer: O,
+    pub observer: StreamObserver,
 }
 
-impl<O: Observer> Observer for Heard<O> {
+impl Observer for Heard {
     fn request(&mut self, bytes: &[u8]) {
-        self.sign.note_byte();
         self.observer.request(bytes);
+        self.sign.note_passed(self.observer.owes().is_owed());
     }
 
     fn response(&mut self, bytes: &[u8]) {
-        self.sign.note_byte();
         self.observer.response(bytes);
+        self.sign.note_passed(self.observer.owes().is_owed());
+    }
+
+    fn is_ending(&self) -> bool {
+        self.sign.is_ending()
+    }
+
+    fn takes_requests(&self) -> bool {
+        !self.sign.is_ending() || self.observer.is_within_request()
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.sign.is_ending()
+            && match self.observer.owes() {
+                Owes::Known(owes) => !owes,
+                // What passed since it was found at rest proves that it was not.
+                Owes::Guessed(_) => self.sign.rest_at.load(Ordering::Relaxed) == self.sign.passed(),
+            }
     }
 }
 
@@ -74,7 +142,14 @@ pub type Ended = Option<Ending>;
 pub struct Carried {
     max: usize,
     tasks: JoinSet<Ended>,
-    signs: HashMap<Id, Arc<Sign>>,
+    signs: HashMap<Id, Watched>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    sign: Arc<Sign>,
+    /// What had passed when it was looked at last, and since when no more has.
+    seen: Option<(u64, Instant)>,
 }
 
 impl Carried {
@@ -93,10 +168,15 @@ impl Carried {
         self.tasks.is_empty()
     }
 
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
     /// `sign`: of one that may be sent away while it is silent.
     pub fn start(&mut self, sign: Option<Arc<Sign>>, serving: impl Future<Output = Ended> + Send + 'static) {
         let id = self.tasks.spawn(serving).id();
-        sign.map(|sign| self.signs.insert(id, sign));
+        sign.map(|sign| self.signs.insert(id, Watched { sign, seen: None }));
     }
 
     /// Waits for the next that ends; `None` while there is none.
@@ -109,16 +189,34 @@ impl Carried {
         Some(ended)
     }
 
+    /// Lets no connection begin anything any more, and ends those that are at rest. Asked again and again
+    /// while some are left.
+    pub fn put_to_rest(&mut self, now: Instant) {
+        for Watched { sign, seen } in self.signs.values_mut() {
+            if !sign.is_ending() {
+                sign.end();
+            }
+            let passed = sign.passed();
+            let since = seen.filter(|(before, _)| *before == passed).map_or(now, |(_, since)| since);
+            *seen = Some((passed, since));
+            let is_quiet = now.saturating_duration_since(since) >= STOP_REST_AFTER;
+            if is_quiet && !sign.owes.load(Ordering::Relaxed) {
+                sign.rest(passed);
+            }
+        }
+    }
+
     /// Sends the oldest of those away on which nothing ever passed; returns how many.
     pub fn send_silent_away(&mut self, now: Instant) -> usize {
-        let silent = self.signs.iter().filter_map(|(id, sign)| Some((sign.is_silent_since()?, *id)));
+        let silent =
+            self.signs.iter().filter_map(|(id, watched)| Some((watched.sign.is_silent_since()?, *id)));
         let old = silent.filter(|(since, _)| now.saturating_duration_since(*since) >= SILENT_GRACE);
         let mut old: Vec<_> = old.collect();
         old.sort_unstable_by_key(|(since, _)| *since);
         old.truncate(self.max.div_ceil(TOGETHER));
         for (_, id) in &old {
             // Not chosen again while it goes.
-            self.signs.remove(id).inspect(|sign| sign.go.notify_one());
+            self.signs.remove(id).inspect(|watched| watched.sign.send_away());
         }
         old.len()
     }
@@ -181,7 +279,9 @@ mod tests {
         let sign = Sign::new(since);
         let going = Arc::clone(&sign);
         carried.start(Some(Arc::clone(&sign)), async move {
-            going.must_go().await;
+            while !going.must_go() {
+                going.stirred().await;
+            }
             None
         });
         sign
@@ -192,7 +292,7 @@ mod tests {
         let start = Instant::now();
         let mut carried = Carried::new(3);
         let spoke_long_ago = serve(&mut carried, start);
-        spoke_long_ago.note_byte();
+        spoke_long_ago.note_passed(false);
         serve(&mut carried, start);
         assert!(!carried.is_full());
         serve(&mut carried, start + Duration::from_secs(1));
@@ -215,6 +315,26 @@ mod tests {
         carried.start(None, pending());
         assert!(carried.is_full());
         assert_eq!(carried.send_silent_away(Instant::now() + 2 * SILENT_GRACE), 0);
+    }
+
+    #[tokio::test]
+    async fn who_is_waited_for_is_put_to_rest_only_once_nothing_passes_and_nothing_is_owed() {
+        let start = Instant::now();
+        let mut carried = Carried::new(3);
+        let sign = serve(&mut carried, start);
+        let rests = |sign: &Sign| sign.rest_at.load(Ordering::Relaxed) == sign.passed();
+        sign.note_passed(true);
+        carried.put_to_rest(start);
+        assert!(sign.is_ending() && !rests(&sign));
+        carried.put_to_rest(start + STOP_REST_AFTER);
+        assert!(!rests(&sign), "somebody waits");
+        sign.note_passed(false);
+        carried.put_to_rest(start + STOP_REST_AFTER);
+        assert!(!rests(&sign), "something has passed");
+        carried.put_to_rest(start + 2 * STOP_REST_AFTER);
+        assert!(rests(&sign));
+        sign.note_passed(false);
+        assert!(!rests(&sign), "something has passed since it was found at rest");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::facts::{Fault, Lamp};
 use super::paths::Paths;
 use super::repeats::Repeats;
 use super::state::{AgentState, Enrolment, HeldSecret, StateError};
+use super::stopping::Stopping;
 use super::trust::{self, TrustRefusal};
 use super::untaken::{Untaken, UntakenWords};
 use crate::config::agent::{AdminManaged, Entry};
@@ -32,6 +33,7 @@ use crate::protocol::written::{Written, shown};
 use crate::transport::endpoint::AgentEndpoint;
 use crate::transport::routes::Routes;
 
+const GATEWAY_STOPPED: &str = "the gateway was stopped; the link comes back with it";
 /// Messages for the gateway that wait for the link; more are dropped, facts are sent anew.
 pub const OUTBOX_MAX: usize = 256;
 
@@ -45,6 +47,8 @@ pub struct Context {
     pub enrolment: Enrolment,
     /// Bodies of admin requests beyond the usual size that this agent holds at a time.
     pub large_bodies: Arc<Semaphore>,
+    /// What ends once that has begun ends by order: it is no fault.
+    pub stopping: Arc<Stopping>,
     state: Arc<AgentState>,
     audit: Arc<AuditFile>,
     /// The last line could not be written.
@@ -55,8 +59,6 @@ pub struct Context {
     told: Arc<Mutex<Arc<RuleBook>>>,
     /// The rules could not be written.
     rules_unkept: AtomicBool,
-    /// What ends from now on ends by order: it is no fault.
-    is_stopping: AtomicBool,
     /// What a gateway said for good was undone here, and it has not said all anew since.
     undone: AtomicBool,
     /// The last of each connection first.
@@ -111,12 +113,12 @@ impl Context {
             paths: parts.paths,
             enrolment: parts.enrolment,
             large_bodies: Arc::new(Semaphore::new(limits::ADMIN_LARGE_BODIES_MAX)),
+            stopping: Stopping::new(),
             audit: Arc::new(parts.audit),
             audit_fails: AtomicBool::new(false),
             rules: watch::Sender::new(Arc::clone(&rules)),
             told: Arc::new(Mutex::new(rules)),
             rules_unkept: AtomicBool::new(false),
-            is_stopping: AtomicBool::new(false),
             undone: AtomicBool::new(false),
             secrets: watch::Sender::new(state.all_secrets()?),
             known_keys: Arc::new(Mutex::new(known_keys)),
@@ -489,20 +491,18 @@ impl Context {
         *lock(&self.confirmed) = Some(Instant::now());
     }
 
-    /// What ends from now on is not warned about.
-    pub fn begin_stopping(&self) {
-        self.is_stopping.store(true, Ordering::Relaxed);
-    }
-
-    fn is_stopping(&self) -> bool {
-        self.is_stopping.load(Ordering::Relaxed)
-    }
-
-    /// Remembers why the link is away; the same reason again is only remembered.
-    pub fn note_link_fault(&self, what: String) {
+    /// Remembers why the link is away; the same reason again is only remembered. `is_excused`: the gateway
+    /// said that it stops, and that alone counts for a while.
+    pub fn note_link_fault(&self, what: String, is_excused: bool) {
+        if is_excused {
+            tracing::debug!("the gateway is away: {what}");
+            let fault = Fault { at: self.clock.now(), what: GATEWAY_STOPPED.into() };
+            lock(&self.link).last_error.get_or_insert(fault);
+            return;
+        }
         let mut link = lock(&self.link);
         if link.last_error.as_ref().is_none_or(|fault| fault.what != what) {
-            if self.is_stopping() {
+            if self.stopping.is_begun() {
                 tracing::debug!("the gateway is away: {what}");
             } else if let Some(more) = self.link_repeats.note("the gateway is away", Instant::now()) {
                 tracing::warn!(more = shown(more), "the gateway is away: {what}");
@@ -516,7 +516,7 @@ impl Context {
     /// Remembers and logs what went wrong with an entry; the same again is only remembered.
     pub fn note_fault(&self, entry: &LiveEntry, what: &str) {
         let is_new = entry.facts.note_fault(self.clock.now(), what);
-        if is_new && self.is_stopping() {
+        if is_new && self.stopping.is_begun() {
             tracing::debug!(connection = %entry.config.name, "{what}");
         } else if is_new && let Some(more) = entry.repeats.note(what, Instant::now()) {
             tracing::warn!(connection = %entry.config.name, more = shown(more), "{what}");

@@ -31,6 +31,8 @@ pub struct Facts {
     pub limit_reached: AtomicU64,
     /// Connections that were reset then because no byte ever passed on them.
     pub silent_reset: AtomicU64,
+    /// Exchanges of which somebody waits for the end, now.
+    waiting: AtomicU64,
     pub dicom: DicomFacts,
     pub admin: AdminFacts,
     changing: Mutex<Changing>,
@@ -89,6 +91,8 @@ pub enum Full {
 #[derive(Debug, Clone, Default)]
 pub struct Changing {
     pub status: &'static str,
+    /// Since when one of the two agents stops.
+    pub stopping: Option<Timestamp>,
     pub route: Option<String>,
     pub tunnel: Option<TunnelFacts>,
     /// Whether the target's Mirth answers: measured on the target, told to the source.
@@ -120,6 +124,11 @@ impl Changing {
         self.works = works;
     }
 
+    /// Notes whether one of the two agents stops.
+    pub fn note_stopping(&mut self, stops: bool, now: Timestamp) {
+        self.stopping = stops.then(|| self.stopping.unwrap_or(now));
+    }
+
     /// Whether there is a tunnel whose peer is heard.
     #[must_use]
     pub fn has_voice(&self) -> bool {
@@ -131,6 +140,7 @@ impl Changing {
         self.tunnel = None;
         self.streams = 0;
         self.full = None;
+        self.stopping = None;
         self.works = false;
     }
 }
@@ -172,6 +182,16 @@ pub struct Fault {
     pub what: String,
 }
 
+/// An exchange that is under way.
+#[derive(Debug)]
+pub struct WaitedFor<'a>(&'a Facts);
+
+impl Drop for WaitedFor<'_> {
+    fn drop(&mut self) {
+        self.0.note_waiting(false);
+    }
+}
+
 impl Facts {
     pub fn changing(&self) -> MutexGuard<'_, Changing> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
@@ -184,6 +204,28 @@ impl Facts {
         let is_new = changing.last_error.as_ref().is_none_or(|fault| fault.what != what);
         changing.last_error = Some(Fault { at, what: what.into() });
         is_new
+    }
+
+    /// One more is waited for, or one less.
+    pub fn note_waiting(&self, begins: bool) {
+        if begins {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// One more is waited for until this is dropped.
+    #[must_use]
+    pub fn waited_for(&self) -> WaitedFor<'_> {
+        self.note_waiting(true);
+        WaitedFor(self)
+    }
+
+    /// Exchanges of which somebody waits for the end.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        count(&self.waiting)
     }
 
     /// A TCP connection ended.
@@ -371,6 +413,9 @@ pub struct AgentStatus {
     pub clone_seen: Option<Fault>,
     /// Whether the relay carries packets of this agent.
     pub relay: bool,
+    /// It was told to stop and lets what is under way end.
+    #[serde(default)]
+    pub stopping: bool,
     pub listen: String,
     /// SHA-256 of the certificate that people beside this agent see.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -17,6 +17,28 @@ use crate::transport::splice::Observer;
 pub struct StreamObserver {
     seen: Seen,
     protocol: Watched,
+    /// The source's side spoke last.
+    asked_last: bool,
+    /// It is counted among those that somebody waits for.
+    is_waited_for: bool,
+}
+
+/// Whether somebody waits for something on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owes {
+    /// By what was read of the protocol.
+    Known(bool),
+    /// By who spoke last, or by an association that may be used again.
+    Guessed(bool),
+}
+
+impl Owes {
+    #[must_use]
+    pub const fn is_owed(self) -> bool {
+        match self {
+            Self::Known(owes) | Self::Guessed(owes) => owes,
+        }
+    }
 }
 
 enum Watched {
@@ -34,7 +56,35 @@ impl StreamObserver {
             Carries::Channel(Protocol::Dicom) => Watched::Dicom(Box::default()),
             Carries::Channel(Protocol::Tcp) | Carries::Admin { .. } => Watched::Nothing,
         };
-        Self { seen: Seen { entry, clock, association: None }, protocol }
+        let seen = Seen { entry, clock, association: None };
+        Self { seen, protocol, asked_last: false, is_waited_for: false }
+    }
+
+    #[must_use]
+    pub fn owes(&self) -> Owes {
+        let guessed = Owes::Guessed(self.asked_last);
+        match &self.protocol {
+            Watched::Mllp(mllp) => mllp.owes().map_or(guessed, Owes::Known),
+            Watched::Dicom(dicom) => Owes::Guessed(self.asked_last || dicom.is_associated()),
+            Watched::Nothing => guessed,
+        }
+    }
+
+    /// Whether what was read last of the requests is no end of one; true where that is not known.
+    #[must_use]
+    pub fn is_within_request(&self) -> bool {
+        match &self.protocol {
+            Watched::Mllp(mllp) => mllp.owes().is_none() || mllp.is_within_message(),
+            Watched::Dicom(_) | Watched::Nothing => true,
+        }
+    }
+
+    fn count(&mut self, asked: bool) {
+        self.asked_last = asked;
+        let owes = self.owes().is_owed();
+        if owes != std::mem::replace(&mut self.is_waited_for, owes) {
+            self.seen.entry.facts.note_waiting(owes);
+        }
     }
 }
 
@@ -46,6 +96,7 @@ impl Observer for StreamObserver {
             Watched::Dicom(dicom) => dicom.request(bytes, Instant::now(), &mut |event| seen.on_dicom(event)),
             Watched::Nothing => {}
         }
+        self.count(true);
     }
 
     fn response(&mut self, bytes: &[u8]) {
@@ -54,6 +105,15 @@ impl Observer for StreamObserver {
             Watched::Mllp(mllp) => mllp.response(bytes, Instant::now(), &mut |event| seen.on_mllp(event)),
             Watched::Dicom(dicom) => dicom.response(bytes, Instant::now(), &mut |event| seen.on_dicom(event)),
             Watched::Nothing => {}
+        }
+        self.count(false);
+    }
+}
+
+impl Drop for StreamObserver {
+    fn drop(&mut self) {
+        if self.is_waited_for {
+            self.seen.entry.facts.note_waiting(false);
         }
     }
 }

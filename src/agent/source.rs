@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::absence::{self, Absence, Over};
 use super::admin::door::Door;
 use super::carried::{Carried, Crossings, Ended, Heard, Pause, Sign};
 use super::context::Context;
@@ -32,6 +33,7 @@ use crate::observe::audit::AuditEntry;
 use crate::observe::metrics;
 use crate::protocol::backoff::Backoff;
 use crate::protocol::control::{PeerRefusal, Rule};
+use crate::protocol::frame::Code;
 use crate::protocol::written::shown;
 use crate::transport::port::{self, TruthPort};
 use crate::transport::splice::{self, Ending};
@@ -83,8 +85,12 @@ pub async fn run(context: Arc<Context>, entry: Arc<LiveEntry>, listen: SocketAdd
     let mut health = PortHealth::default();
     let mut way = context.routes.way(entry.config.peer);
     let mut peer_run = None;
+    let mut absence = Absence::default();
     loop {
-        let (rule, secret) = until_dialable(&context, &entry).await;
+        let (rule, secret) = until_dialable(&context, &entry, &absence).await;
+        if context.stopping.is_begun() {
+            return std::future::pending().await;
+        }
         let run = way.borrow_and_update().boot;
         if run != peer_run {
             // What failed was an earlier process of the peer.
@@ -95,13 +101,17 @@ pub async fn run(context: Arc<Context>, entry: Arc<LiveEntry>, listen: SocketAdd
             Ok(admitted) => {
                 entry.say_up();
                 let started = Instant::now();
-                let why = serve(&context, &entry, admitted, &mut clients, &mut port, &mut health).await;
-                context.note_fault(&entry, &format!("the tunnel ended: {why}"));
+                let over = serve(&context, &entry, admitted, &mut clients, &mut port, &mut health).await;
+                absence.begin(&context, &entry, &over, Instant::now());
                 backoff.on_lost(started.elapsed());
             }
             Err(error) => {
                 record_refusal(&context, &rule, &error).await;
-                context.note_fault(&entry, &chain(&error));
+                if error.is_absence() && absence.is_excused(Instant::now()) {
+                    tracing::debug!(connection = %entry.config.name, "{}", chain(&error));
+                } else {
+                    context.note_fault(&entry, &chain(&error));
+                }
             }
         }
         let pause = backoff.next_delay(chance::draw());
@@ -140,7 +150,7 @@ async fn bind(context: &Context, entry: &LiveEntry, listen: SocketAddr) -> Truth
 }
 
 /// Waits until the rules, the secret and the way to the peer allow a dial.
-async fn until_dialable(context: &Context, entry: &LiveEntry) -> (Rule, Secret) {
+async fn until_dialable(context: &Context, entry: &LiveEntry, absence: &Absence) -> (Rule, Secret) {
     let mut rules = context.watch_rules();
     let mut secrets = context.watch_secrets();
     let mut way = context.routes.way(entry.config.peer);
@@ -164,8 +174,11 @@ async fn until_dialable(context: &Context, entry: &LiveEntry) -> (Rule, Secret) 
         };
         // The senders live as long as the agent.
         tokio::select! {
-            () = sleep(WAIT_UNSAID_MAX), if waits_for.is_some() => {
+            () = sleep(WAIT_UNSAID_MAX), if waits_for.is_some() && !absence.is_excused(Instant::now()) => {
                 context.note_fault(entry, waits_for.unwrap_or_default());
+            }
+            () = absence.lasts(), if absence.is_excused(Instant::now()) => {
+                context.note_fault(entry, absence::STAYS_AWAY);
             }
             _ = rules.changed() => {}
             _ = secrets.changed() => {}
@@ -174,7 +187,7 @@ async fn until_dialable(context: &Context, entry: &LiveEntry) -> (Rule, Secret) 
     }
 }
 
-/// Serves local connections while the tunnel lives; gives the reason of its end.
+/// Serves local connections while the tunnel lives; tells of its end.
 async fn serve(
     context: &Arc<Context>,
     entry: &Arc<LiveEntry>,
@@ -182,7 +195,8 @@ async fn serve(
     clients: &mut Clients,
     port: &mut TruthPort,
     health: &mut PortHealth,
-) -> String {
+) -> Over {
+    let _up = context.stopping.tunnel_up();
     let mut held = Held::new(context, &admitted);
     let tunnel = Arc::clone(&admitted.tunnel);
     let mut peer_mirth = tunnel.peer_mirth();
@@ -191,9 +205,17 @@ async fn serve(
     let mut writes = JoinSet::new();
     let mut gate = Gate::new(clients.near.tasks_max(entry.config.streams_max));
     let mut running = std::pin::pin!(tunnel.run(admitted.opening));
+    let mut stop = context.stopping.watch();
+    let mut ending = tunnel.ending();
+    // A stop may have begun while the peer was dialled.
+    stop.mark_changed();
+    let mut has_said_goodbye = false;
     let why = loop {
         tokio::select! {
-            error = &mut running => break chain(&error),
+            error = &mut running => {
+                has_said_goodbye = absence::is_goodbye(&error);
+                break chain(&error);
+            }
             accepted = port.accept() => {
                 match accepted {
                     // Dropped, it is reset.
@@ -210,15 +232,23 @@ async fn serve(
             }
             Some(ended) = gate.carried.next_ended() => {
                 gate.note_ended(entry, ended);
-                gate.steer(context, entry, port);
-                continue;
+                if gate.ending_since.is_none() {
+                    gate.steer(context, entry, port);
+                    continue;
+                }
             }
             Some(_) = writes.join_next() => continue,
             _ = looks.tick() => {}
             _ = rules.changed() => {}
             _ = peer_mirth.changed() => {}
+            _ = stop.changed() => {}
+            _ = ending.changed() => {}
         }
         let now = Instant::now();
+        if context.stopping.is_begun() {
+            tunnel.tell_stopping();
+        }
+        let ends = *ending.borrow_and_update();
         let silent_for = match held.look(context, entry, &rules.borrow_and_update()) {
             Look::Alive { silent_for } => silent_for,
             Look::Over(code, why) => {
@@ -230,17 +260,24 @@ async fn serve(
         // What the peer said is not known any more while it is silent.
         let mirth = (*peer_mirth.borrow_and_update()).filter(|_| silent_for < limits::TUNNEL_SILENCE);
         let is_healthy = standing.is_active() && mirth == Some(true);
-        gate.may_open = health.judge(is_healthy, now);
+        gate.may_open = health.judge(is_healthy && !ends, now);
         gate.make_room(entry, now);
         gate.steer(context, entry, port);
         held.record(context, entry, silent_for);
         let mut changing = entry.facts.changing();
         changing.status = standing.word();
+        changing.note_stopping(ends, context.clock.now());
         changing.mirth.set(mirth, context.clock.now());
         // At its limit it carries as much as it may.
         let works = is_healthy && (changing.port_open || changing.full.is_some());
         changing.note_works(works);
+        drop(changing);
+        if ends && gate.has_ended(context, entry, now) {
+            held.connection().close(Code::Goodbye);
+            break "one of the agents stops".into();
+        }
     };
+    let is_announced = has_said_goodbye || (*ending.borrow() && !context.stopping.is_begun());
     health.judge(false, Instant::now());
     gate.may_open = false;
     gate.steer(context, entry, port);
@@ -250,7 +287,7 @@ async fn serve(
     let mut changing = entry.facts.changing();
     changing.lose_tunnel();
     changing.mirth.set(None, context.clock.now());
-    why
+    Over { why, is_announced }
 }
 
 /// When the port of a tunnel that lives is open, and what it carries.
@@ -261,6 +298,8 @@ struct Gate {
     may_open: bool,
     /// This host ran out of something.
     starved: Pause,
+    /// Since when nothing may begin any more, because one of the agents stops.
+    ending_since: Option<Instant>,
     /// The peer carries as many as its own file allows.
     peer_full: Pause,
     /// What is said at once and then summed up: the limit, the peer's, a lack, silence at the limit.
@@ -277,6 +316,7 @@ impl Gate {
             was_full: false,
             may_open: false,
             starved: Pause::default(),
+            ending_since: None,
             peer_full: Pause::default(),
             limit_said: Crossings::default(),
             peer_full_said: Crossings::default(),
@@ -307,6 +347,26 @@ impl Gate {
         self.was_full = self.carried.is_full();
         let open = self.may_open && full.is_none() && self.starved.is_over(now);
         steer_port(context, entry, port, open, said.or(before).is_some());
+    }
+
+    /// Lets no connection begin anything any more. Returns whether nothing is waited for, or for too long.
+    fn has_ended(&mut self, context: &Context, entry: &LiveEntry, now: Instant) -> bool {
+        if self.ending_since.is_none() && !context.stopping.is_begun() {
+            let (connection, waiting) = (&entry.config.name, entry.facts.waiting());
+            tracing::info!(
+                %connection, waiting,
+                "the peer's agent is stopping, so the port is closed; what somebody waits for may end"
+            );
+        }
+        let since = *self.ending_since.get_or_insert(now);
+        self.carried.put_to_rest(now);
+        let is_over = context.stopping.is_over(entry.config.carries, now);
+        if is_over {
+            context.stopping.note_reset(entry.facts.waiting());
+        }
+        // What ended just now may be on its way to the peer.
+        let is_through = now.saturating_duration_since(since) >= limits::STOP_REST_AFTER;
+        is_over || (is_through && self.carried.is_empty())
     }
 
     fn note_ended(&mut self, entry: &LiveEntry, ended: Ended) {
@@ -463,12 +523,17 @@ async fn carry(
     let stream = open_for(&tcp, &tunnel).await?;
     let observer =
         Heard { sign: Arc::clone(&sign), observer: StreamObserver::new(Arc::clone(&entry), clock) };
-    let ending = tokio::select! {
-        ending = splice::source(tcp, stream, observer, &entry.facts.bytes, entry.config.stall_limit) => ending,
-        // Dropped, both its ends are reset.
-        () = sign.must_go() => Ending::CutHere,
+    let (counts, stall_limit) = (&entry.facts.bytes, entry.config.stall_limit);
+    let mut spliced = std::pin::pin!(splice::source(tcp, stream, observer, counts, stall_limit));
+    let ending = loop {
+        tokio::select! {
+            biased;
+            // Dropped, both its ends are reset.
+            () = sign.stirred() => if sign.must_go() { break Ending::CutHere },
+            ending = &mut spliced => break ending,
+        }
     };
-    entry.facts.count_stream(ending != Ending::Finished);
+    entry.facts.count_stream(!matches!(ending, Ending::Finished | Ending::PutToRest));
     Some(ending)
 }
 

@@ -89,6 +89,8 @@ pub(super) mod word {
     pub(in crate::agent) const PAUSED: &str = "Paused";
     pub(in crate::agent) const ACTIVE: &str = "Active";
     pub(in crate::agent) const TERMINATED: &str = "Terminated";
+    /// Whatever the rules say, one of the two agents stops.
+    pub(in crate::agent) const STOPPING: &str = "Stopping";
 }
 
 fn misfit(entry: &Entry, side: Side, rule: &Rule) -> Option<Unfit> {

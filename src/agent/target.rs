@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::absence::{self, Absence, Over};
 use super::context::Context;
 use super::entries::LiveEntry;
 use super::hold::{self, Held, Look};
@@ -28,7 +29,7 @@ use crate::transport::endpoint::Connection;
 use crate::transport::port::is_lack;
 use crate::transport::resolve::dial;
 use crate::transport::splice::{self, Ending, Observer};
-use crate::transport::tunnel::DataStream;
+use crate::transport::tunnel::{DataStream, Tunnel};
 
 const DOWN: &str = "start its listener, or correct `forward_to`";
 const LACK: &str = "this agent cannot dial it; give the process more of what ran out, such as open files \
@@ -66,6 +67,7 @@ pub async fn run(
     // The rules kept on disk count from the start.
     rules.mark_changed();
     let mut next = None;
+    let mut absence = Absence::default();
     loop {
         let admitted = if let Some(admitted) = next.take() {
             admitted
@@ -77,30 +79,39 @@ pub async fn run(
                     entry.facts.changing().status = standing.word();
                     continue;
                 }
+                () = absence.lasts() => {
+                    absence.end();
+                    if Standing::of(&entry.config, Side::Target, &context.rules()).is_active() {
+                        context.note_fault(&entry, absence::STAYS_AWAY);
+                    }
+                    continue;
+                }
                 Some(admitted) = arrivals.recv() => admitted,
             }
         };
+        absence.end();
         entry.say_up();
-        let why = tokio::select! {
+        let over = tokio::select! {
             () = &mut watching => return,
-            (why, newer) = serve(&context, &entry, &local, admitted, &mut arrivals) => {
+            (over, newer) = serve(&context, &entry, &local, admitted, &mut arrivals) => {
                 next = newer;
-                why
+                over
             }
         };
-        context.note_fault(&entry, &format!("the tunnel ended: {why}"));
+        absence.begin(&context, &entry, &over, Instant::now());
     }
 }
 
-/// Serves the peer's streams while the tunnel lives; gives the reason of its end and the tunnel
-/// that replaces it, if one does.
+/// Serves the peer's streams while the tunnel lives; tells of its end and gives the tunnel that
+/// replaces it, if one does.
 async fn serve(
     context: &Arc<Context>,
     entry: &Arc<LiveEntry>,
     local: &Arc<impl LocalEnd>,
     admitted: Admitted,
     arrivals: &mut mpsc::Receiver<Admitted>,
-) -> (String, Option<Admitted>) {
+) -> (Over, Option<Admitted>) {
+    let _up = context.stopping.tunnel_up();
     let mut held = Held::new(context, &admitted);
     let tunnel = Arc::clone(&admitted.tunnel);
     let mut rules = context.watch_rules();
@@ -111,9 +122,17 @@ async fn serve(
     let places = Arc::new(Semaphore::new(entry.config.streams_max as usize));
     let mut newer = None;
     let mut running = std::pin::pin!(tunnel.run(admitted.opening));
+    let mut stop = context.stopping.watch();
+    let mut ending = tunnel.ending();
+    // A stop may have begun before this tunnel came.
+    stop.mark_changed();
+    let mut has_said_goodbye = false;
     let why = loop {
         tokio::select! {
-            error = &mut running => break chain(&error),
+            error = &mut running => {
+                has_said_goodbye = absence::is_goodbye(&error);
+                break chain(&error);
+            }
             Some(admitted) = arrivals.recv() => {
                 newer = Some(admitted);
                 held.connection().close(Code::Ended);
@@ -138,6 +157,8 @@ async fn serve(
             }
             _ = looks.tick() => {}
             _ = rules.changed() => {}
+            _ = stop.changed() => {}
+            _ = ending.changed() => {}
         }
         let silent_for = match held.look(context, entry, &rules.borrow_and_update()) {
             Look::Alive { silent_for } => silent_for,
@@ -150,15 +171,34 @@ async fn serve(
         let standing = Standing::of(&entry.config, Side::Target, &rules.borrow());
         let mut changing = entry.facts.changing();
         changing.status = standing.word();
+        changing.note_stopping(*ending.borrow_and_update(), context.clock.now());
         let is_heard = silent_for < limits::TUNNEL_SILENCE;
         let works = standing.is_active() && changing.mirth.on == Some(true) && is_heard;
         changing.note_works(works);
+        drop(changing);
+        if context.stopping.is_begun() && has_ended(context, entry, &tunnel) {
+            held.connection().close(Code::Goodbye);
+            break "this agent stops".into();
+        }
     };
+    let is_announced = has_said_goodbye || (*ending.borrow() && !context.stopping.is_begun());
     // What still runs sees the tunnel lost and resets its socket.
     while streams.join_next().await.is_some() {}
     let mut changing = entry.facts.changing();
     changing.lose_tunnel();
-    (why, newer)
+    (Over { why, is_announced }, newer)
+}
+
+/// The source knows what is under way and closes the tunnel once nothing is: it is told, and waited for in
+/// reason.
+fn has_ended(context: &Context, entry: &LiveEntry, tunnel: &Tunnel) -> bool {
+    tunnel.tell_stopping();
+    let now = Instant::now();
+    let is_over = context.stopping.is_over(entry.config.carries, now);
+    if is_over {
+        context.stopping.note_reset(entry.facts.waiting());
+    }
+    is_over || (tunnel.streams_open() == 0 && context.stopping.is_told(now))
 }
 
 async fn carry(

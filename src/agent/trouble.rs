@@ -35,6 +35,7 @@ fn policy_trouble(entry: &EntryStatus, has_link: bool) -> Option<String> {
             "it is paused; the party that paused it runs `adit admin connection resume {}` on the gateway's host",
             entry.id
         )),
+        word::STOPPING => Some("this agent or the peer's is stopping; it carries again once both run".into()),
         word::TERMINATED => Some(format!(
             "it was terminated for good; take the entry out of the file, or, if no honest gateway can have said so, \
              run `adit trust {name} --forget-ended`"

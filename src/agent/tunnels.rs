@@ -62,6 +62,14 @@ pub enum TunnelError {
     UnverifiedKey { connection: ConnectionId, shown: KeyFingerprint },
 }
 
+impl TunnelError {
+    /// Whether the peer's agent may merely be away.
+    #[must_use]
+    pub const fn is_absence(&self) -> bool {
+        matches!(self, Self::Transport(_) | Self::PeerRestarted)
+    }
+}
+
 /// The source's side: dials the peer of `rule` and proves both ends. What is said to one run of the
 /// peer, another does not hear.
 pub async fn dial(

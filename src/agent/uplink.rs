@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use super::context::Context;
+use super::restart::Restart;
 use super::standing::Standing;
 use super::state::HeldSecret;
 use super::tunnels::chain;
@@ -58,8 +59,8 @@ pub enum UplinkError {
     Link(#[from] TransportError),
     #[error("the gateway was silent for {} s", .0.as_secs())]
     Silent(Duration),
-    #[error("the gateway ended the link: {0}")]
-    Goodbye(String),
+    #[error("the gateway ended the link: {reason}")]
+    Goodbye { reason: String, stopping: bool },
     #[error("the gateway sent changes that do not follow each other; starting anew")]
     Gap,
     #[error("the gateway did not start with a welcome")]
@@ -77,6 +78,20 @@ pub enum UplinkError {
 }
 
 impl UplinkError {
+    /// Whether the gateway may merely be away.
+    const fn is_absence(&self) -> bool {
+        matches!(
+            self,
+            Self::Resolve { .. }
+                | Self::NoAddress
+                | Self::Dial { .. }
+                | Self::Link(_)
+                | Self::Silent(_)
+                | Self::NoWelcome
+                | Self::Goodbye { stopping: true, .. }
+        )
+    }
+
     /// One line with its causes, and what to do where a person can do something. Only a packet that did not
     /// come back is a firewall's doing.
     fn said(&self) -> String {
@@ -110,24 +125,33 @@ impl Uplink {
     pub async fn run(mut self) {
         let mut backoff =
             Backoff::new(limits::CONTROL_BACKOFF_MIN, limits::CONTROL_BACKOFF_MAX, limits::CONTROL_LASTED);
+        let mut restart = Restart::default();
         loop {
             let mut up_since = None;
-            let Err(error) = self.one_link(&mut up_since).await;
+            let Err(error) = self.one_link(&mut up_since, restart.dial_timeout(Instant::now())).await;
             self.context.set_link(false);
             self.context.routes.set_relay(None);
-            self.context.note_link_fault(error.said());
-            if let Some(up_since) = up_since {
-                backoff.on_lost(Instant::now().saturating_duration_since(up_since));
+            let now = Instant::now();
+            if matches!(error, UplinkError::Goodbye { stopping: true, .. }) {
+                restart.begin(now);
+                tracing::info!("the gateway is stopping; it is dialled until it is back");
             }
-            sleep(backoff.next_delay(chance::draw())).await;
+            let is_excused = restart.is_excused(now) && error.is_absence();
+            self.context.note_link_fault(error.said(), is_excused);
+            if let Some(up_since) = up_since {
+                backoff.on_lost(now.saturating_duration_since(up_since));
+            }
+            let pause = restart.pause(now, chance::draw());
+            sleep(pause.unwrap_or_else(|| backoff.next_delay(chance::draw()))).await;
         }
     }
 
     async fn one_link(
         &mut self,
         up_since: &mut Option<Instant>,
+        dial_timeout: Duration,
     ) -> Result<std::convert::Infallible, UplinkError> {
-        let (connection, gateway) = self.dial().await?;
+        let (connection, gateway) = self.dial(dial_timeout).await?;
         let (mut sender, mut receiver) = link::open(&connection).await?;
         let software = env!("CARGO_PKG_VERSION").into();
         sender.send(&ToGateway::Hello { version: control::VERSION, software, boot: self.boot }).await?;
@@ -139,7 +163,7 @@ impl Uplink {
                 self.context.learn_time(now).await;
                 return self.renew_only(&mut sender, &mut receiver).await;
             }
-            ToAgent::Goodbye { reason } => return Err(UplinkError::Goodbye(reason)),
+            ToAgent::Goodbye { reason, stopping } => return Err(UplinkError::Goodbye { reason, stopping }),
             _ => return Err(UplinkError::NoWelcome),
         };
         self.context.learn_time(now).await;
@@ -179,7 +203,7 @@ impl Uplink {
                     Err(error)
                 }
             },
-            ToAgent::Goodbye { reason } => Err(UplinkError::Goodbye(reason)),
+            ToAgent::Goodbye { reason, stopping } => Err(UplinkError::Goodbye { reason, stopping }),
             _ => Err(UplinkError::NoWelcome),
         }
     }
@@ -201,13 +225,13 @@ impl Uplink {
         Ok(())
     }
 
-    /// Dials the gateway at whichever of its addresses answers.
-    async fn dial(&self) -> Result<(Connection, SocketAddr), UplinkError> {
+    /// Dials the gateway at whichever of its addresses answers; each may take so long.
+    async fn dial(&self, limit: Duration) -> Result<(Connection, SocketAddr), UplinkError> {
         let enrolment = &self.context.enrolment;
         let (candidates, mut nameless) = resolve_all(&enrolment.gateway_addresses).await;
         let addresses = candidates.into_iter().map(|candidate| candidate.address);
         let (endpoint, socket) = (&self.context.endpoint, &self.socket);
-        let dialled = control_dial::dial(endpoint, socket, enrolment.gateway_route, addresses).await;
+        let dialled = control_dial::dial(endpoint, socket, enrolment.gateway_route, addresses, limit).await;
         dialled.map_err(|mut failed| {
             // What a gateway answered tells more than silence.
             let telling = failed.iter().position(|(_, error)| !error.is_silence());
@@ -387,7 +411,7 @@ impl<'a> Session<'a> {
             }
             ToAgent::SecretUnavailable { connection } => self.note_no_secret(connection),
             ToAgent::Renewed { leaf } => self.take_leaf(&leaf).await,
-            ToAgent::Goodbye { reason } => return Err(UplinkError::Goodbye(reason)),
+            ToAgent::Goodbye { reason, stopping } => return Err(UplinkError::Goodbye { reason, stopping }),
             ToAgent::Welcome { .. } | ToAgent::RenewOnly { .. } => {}
         }
         Ok(())

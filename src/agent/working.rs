@@ -23,6 +23,8 @@ pub enum Lack {
     /// People decided so: it is paused, ended, or not switched on yet.
     #[error("it is meant not to carry now")]
     NotMeant,
+    #[error("this agent or the peer's is stopping")]
+    Stopping,
     #[error("the gateway's rules do not let it carry")]
     Forbidden,
     #[error("there is no tunnel to the peer")]
@@ -41,6 +43,7 @@ impl Vitals<'_> {
     pub fn lack(&self) -> Option<Lack> {
         match self.status {
             word::ACTIVE => {}
+            word::STOPPING => return Some(Lack::Stopping),
             word::READY | word::PAUSED | word::TERMINATED => return Some(Lack::NotMeant),
             _ => return Some(Lack::Forbidden),
         }
@@ -55,11 +58,17 @@ impl Vitals<'_> {
 }
 
 impl Changing {
+    /// In the words of the status table.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        if self.stopping.is_some() { word::STOPPING } else { self.status }
+    }
+
     /// What the metric is computed from.
     #[must_use]
     pub fn vitals(&self, at_target: bool) -> Vitals<'static> {
         Vitals {
-            status: self.status,
+            status: self.word(),
             tunnel: self.has_voice(),
             mirth: self.mirth.on,
             port_open: (!at_target).then_some(self.port_open),
@@ -92,6 +101,9 @@ pub fn unready(status: &AgentStatus) -> Vec<String> {
             Some(lack) => Some(format!("{}: {lack}", entry.name)),
         })
         .collect();
+    if status.stopping {
+        lacks.insert(0, "it was told to stop".into());
+    }
     let has_tunnel = status.entries.iter().any(|entry| entry.tunnel.on == Some(true));
     if status.gateway.on != Some(true) && !has_tunnel {
         lacks.insert(0, "there is neither a link to the gateway nor a tunnel to a peer".into());

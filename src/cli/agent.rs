@@ -1,6 +1,7 @@
 //! `adit agent`: the life of the agent's process, in order.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -54,20 +55,26 @@ async fn serve(config: AgentConfig) -> anyhow::Result<ExitCode> {
     let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("")]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "the agent is running");
     // Only now: a second agent on one state must hear of the first, not of a port in use.
-    let serving_metrics = async {
+    let mut serving_metrics = pin!(async {
         match address.zip(handle) {
             Some((address, handle)) => metrics::serve_at(address, handle).await,
             None => std::future::pending().await,
         }
-    };
+    });
     let (code, reason) = tokio::select! {
-        () = serving_metrics => (ExitCode::FAILURE, "the metrics are served no more"),
+        () = &mut serving_metrics => (ExitCode::FAILURE, "the metrics are served no more"),
         () = agent.failed() => (ExitCode::FAILURE, "a part of it ended"),
         signal = signals.stop() => (ExitCode::SUCCESS, signal),
     };
     tracing::info!(reason, "the agent is stopping");
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
-    agent.shutdown().await;
+    tokio::select! {
+        () = agent.drain() => {}
+        reason = signals.stop() => tracing::info!(reason, "told again: what has not ended is reset"),
+        // The first of them may have been the reason; it must not be asked again.
+        () = serving_metrics, if code == ExitCode::SUCCESS => {}
+    }
+    agent.end().await;
     tracing::info!("the agent has stopped");
     Ok(code)
 }

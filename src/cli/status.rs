@@ -89,6 +89,9 @@ fn render(status: &AgentStatus) -> String {
         lamp(status.gateway, "connected", "away"),
         if status.relay { "● registered" } else { "○ not registered" },
     );
+    if status.stopping {
+        out.push_str("this agent was told to stop and lets end what somebody waits for\n");
+    }
     if let Some(certificate) = &status.admin_certificate {
         let _ = writeln!(out, "HTTPS certificate for admin sessions, SHA-256 {certificate}");
     }

@@ -238,6 +238,18 @@ pub const CONTROL_MESSAGES_PER_SECOND: u32 = 200;
 pub const RULES_POLL_EVERY: Duration = Duration::from_millis(250);
 /// How often the gateway looks for sealed secrets whose time is over.
 pub const SECRETS_SWEPT_EVERY: Duration = Duration::from_mins(1);
+/// How long an agent that stops waits for acknowledgements, answers and, with DICOM, associations. In all
+/// it must end before `docker stop` kills it after 10 s.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+pub const STOP_DICOM_TIMEOUT: Duration = Duration::from_secs(8);
+/// A TCP connection on which nothing passed for so long is at rest, where no more can be known of it.
+pub const STOP_REST_AFTER: Duration = Duration::from_millis(250);
+/// A peer that carries nothing ends its tunnel within this time once it was told.
+pub const STOP_HEARD_WITHIN: Duration = Duration::from_secs(1);
+/// How long a peer whose agent said that it stops may be away before anybody is warned.
+pub const STOPPED_PEER_EXCUSED: Duration = Duration::from_secs(60);
+/// How long a gateway that said that it stops is dialled often: most are back in a moment.
+pub const GATEWAY_RESTARTS_WITHIN: Duration = Duration::from_secs(10);
 /// How long a stopping gateway waits for its links to end.
 pub const GATEWAY_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 

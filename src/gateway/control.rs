@@ -221,7 +221,8 @@ async fn serve(control: Arc<Control>, incoming: Incoming, newcomer: Newcomer) {
             }
             other => other.to_string(),
         };
-        let _ = link.sender.send(&ToAgent::Goodbye { reason }).await;
+        let stopping = matches!(end, LinkEnd::Stopping);
+        let _ = link.sender.send(&ToAgent::Goodbye { reason, stopping }).await;
         link.sender.finish(GOODBYE_TIMEOUT).await;
     }
     .instrument(span)
@@ -275,12 +276,11 @@ async fn serve_open(control: &Control, link: &mut OpenLink) -> Result<std::conve
         return renew_only(control, link).await;
     }
     info!(%software, %boot, "agent connected");
-    link.sender.send(&ToAgent::Welcome { version: VERSION, now }).await.map_err(lost)?;
-    if let Some(at) = control.presence.note_run(link.server, boot, canonical(link.from)) {
+    let copy = control.presence.note_run(link.server, boot, canonical(link.from));
+    if let Some(at) = copy {
         control.report_copy(link, at).await?;
-        link.sender.send(&ToAgent::AnotherCopy { at }).await.map_err(lost)?;
     }
-    session::run(control, link).await
+    session::run(control, link, copy).await
 }
 
 /// The leaf has expired: the only thing to have here is a new one.

@@ -111,7 +111,13 @@ fn filter() -> Result<EnvFilter, LogError> {
         Err(VarError::NotPresent) => FILTER_DEFAULT.into(),
         Err(error @ VarError::NotUnicode(_)) => return Err(LogError::Filter { source: Box::new(error) }),
     };
-    EnvFilter::try_new(text).map_err(|source| LogError::Filter { source: Box::new(source) })
+    EnvFilter::try_new(without_quinn_udp(text))
+        .map_err(|source| LogError::Filter { source: Box::new(source) })
+}
+
+/// Whoever names a level for all still does not hear of every packet that the network refuses.
+fn without_quinn_udp(text: String) -> String {
+    if text.contains("quinn_udp") { text } else { format!("{text},quinn_udp=off") }
 }
 
 type Builder<M> = SubscriberBuilder<DefaultFields, tracing_subscriber::fmt::format::Format, EnvFilter, M>;
@@ -209,6 +215,24 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn packets_that_the_network_refuses_are_heard_of_only_by_who_asks_for_them() {
+        let lines = |level: &str| {
+            let captured = Captured::default();
+            let output = captured.clone();
+            let filter = EnvFilter::try_new(without_quinn_udp(level.into())).unwrap();
+            let subscriber = builder(LogFormat::Text, filter, move || output.clone(), false).finish();
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::warn!(target: "quinn_udp", "sendmsg error");
+                tracing::info!("ours");
+            });
+            captured.text().lines().count()
+        };
+        assert_eq!(lines(FILTER_DEFAULT), 1);
+        assert_eq!(lines("info"), 1);
+        assert_eq!(lines("info,quinn_udp=warn"), 2);
     }
 
     fn logged(format: LogFormat, write: impl FnOnce()) -> String {

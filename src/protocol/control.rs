@@ -208,6 +208,9 @@ pub enum ToAgent {
     Goodbye {
         #[serde(deserialize_with = "text::reason")]
         reason: String,
+        /// It stops, or is started anew: dialled soon, it may be there again.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        stopping: bool,
     },
 }
 
@@ -331,7 +334,9 @@ impl std::fmt::Debug for ToAgent {
                 write!(f, "SecretUnavailable {{ connection: {connection} }}")
             }
             Self::Renewed { .. } => f.write_str("Renewed"),
-            Self::Goodbye { reason } => write!(f, "Goodbye {{ reason: {reason:?} }}"),
+            Self::Goodbye { reason, stopping } => {
+                write!(f, "Goodbye {{ reason: {reason:?}, stopping: {stopping} }}")
+            }
         }
     }
 }

@@ -276,6 +276,15 @@ impl DicomObserver {
         self.observe(Side::Acceptor, bytes, now, emit);
     }
 
+    /// Whether an association was asked for and has not ended.
+    #[must_use]
+    pub const fn is_associated(&self) -> bool {
+        match self.stage {
+            Stage::Requested(_) | Stage::Open => true,
+            Stage::Idle | Stage::Over => false,
+        }
+    }
+
     fn observe(&mut self, side: Side, bytes: &[u8], now: Instant, emit: &mut impl FnMut(DicomEvent)) {
         if self.stage == Stage::Over {
             return;

@@ -15,6 +15,7 @@ const VARINT_MAX: u64 = (1 << 62) - 1;
 const CREDIT: u8 = 0x01;
 const CUT: u8 = 0x02;
 const MIRTH: u8 = 0x03;
+const STOPPING: u8 = 0x04;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TunnelFrame {
@@ -25,6 +26,9 @@ pub enum TunnelFrame {
     Cut { stream: u64, at: u64 },
     /// Whether the Mirth behind the target accepts connections.
     Mirth { answers: bool },
+    /// The sender's agent stops: no TCP connection may start any more, what waits for an answer may end, and
+    /// the source closes the tunnel once nothing does.
+    Stopping,
 }
 
 impl TunnelFrame {
@@ -42,6 +46,7 @@ impl TunnelFrame {
                 put_varint(to, at);
             }
             Self::Mirth { answers } => to.put_slice(&[MIRTH, u8::from(answers)]),
+            Self::Stopping => to.put_u8(STOPPING),
         }
     }
 }
@@ -101,6 +106,7 @@ fn parse(bytes: &mut &[u8]) -> Result<Option<TunnelFrame>, FrameError> {
                 found => return Err(FrameError::NoTruth { found }),
             }
         }
+        STOPPING => Some(TunnelFrame::Stopping),
         found => return Err(FrameError::UnknownType { found }),
     })
 }
@@ -185,6 +191,7 @@ mod tests {
             TunnelFrame::Cut { stream: 4_611_686_018_427_387_903, at: 64 },
             TunnelFrame::Mirth { answers: true },
             TunnelFrame::Credit { stream: 63, limit: 16_383 },
+            TunnelFrame::Stopping,
             TunnelFrame::Mirth { answers: false },
         ];
         let wire = encode_all(&frames);
@@ -225,7 +232,7 @@ mod tests {
     #[test]
     fn an_unknown_type_or_truth_value_is_an_error() {
         assert_eq!(decode_all(&[&[0x00]]), Err(FrameError::UnknownType { found: 0 }));
-        assert_eq!(decode_all(&[&[0x04]]), Err(FrameError::UnknownType { found: 4 }));
+        assert_eq!(decode_all(&[&[0x05]]), Err(FrameError::UnknownType { found: 5 }));
         assert_eq!(decode_all(&[&[MIRTH, 2]]), Err(FrameError::NoTruth { found: 2 }));
     }
 
@@ -278,7 +285,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn random_bytes_never_panic(wire in prop::collection::vec(0_u8..5, 0..200), more in any::<Vec<u8>>()) {
+        fn random_bytes_never_panic(wire in prop::collection::vec(0_u8..6, 0..200), more in any::<Vec<u8>>()) {
             let _ = decode_all(&[&wire, &more]);
         }
 

@@ -199,6 +199,19 @@ impl MllpObserver {
         self.stop_after(seen, emit);
     }
 
+    /// Whether a message that has begun is not whole or not acknowledged; `None` where nothing is observed.
+    #[must_use]
+    pub fn owes(&self) -> Option<bool> {
+        let is_awaited = !self.awaited.is_empty() || self.unremembered > 0;
+        (!self.is_off).then(|| is_awaited || self.requests.is_within() || self.responses.is_within())
+    }
+
+    /// Whether a message has begun and is not whole.
+    #[must_use]
+    pub const fn is_within_message(&self) -> bool {
+        self.requests.is_within()
+    }
+
     fn stop_after(&mut self, seen: Result<(), OffReason>, emit: &mut impl FnMut(MllpEvent)) {
         if let Err(why) = seen {
             *self = Self { is_off: true, ..Self::default() };
@@ -235,6 +248,13 @@ impl Default for Direction {
 }
 
 impl Direction {
+    const fn is_within(&self) -> bool {
+        match self {
+            Self::Opening(_) | Self::Between => false,
+            Self::Header(_) | Self::Body { .. } => true,
+        }
+    }
+
     /// Goes through `bytes` once. A message's body is only searched for its end.
     fn observe(
         &mut self,

@@ -65,7 +65,9 @@ pub enum DropReason {
     OverBandwidth,
     /// Ours, but of a kind that the relay never takes from there.
     Unexpected,
-    /// Ours, but sealed with no key of that agent's control link.
+    /// Ours, in the name of an agent that has no control link, as after its end or the gateway's start.
+    NoLink,
+    /// Ours, but not sealed with the key of that agent's control link.
     Forged,
     /// Ours, but it was here before or comes too late.
     Replayed,
@@ -80,13 +82,14 @@ pub enum DropReason {
 }
 
 impl DropReason {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Malformed,
         Self::UnknownSource,
         Self::NotPermitted,
         Self::PeerAway,
         Self::OverBandwidth,
         Self::Unexpected,
+        Self::NoLink,
         Self::Forged,
         Self::Replayed,
         Self::TooMany,
@@ -104,6 +107,7 @@ impl DropReason {
             Self::PeerAway => "peer_away",
             Self::OverBandwidth => "over_bandwidth",
             Self::Unexpected => "unexpected",
+            Self::NoLink => "no_link",
             Self::Forged => "forged",
             Self::Replayed => "replayed",
             Self::TooMany => "too_many",
@@ -310,7 +314,7 @@ impl Relay {
     ) -> Result<Verdict, DropReason> {
         let index = self.members.find(claim.source).ok_or(DropReason::UnknownSource)?;
         self.members.peer(index, claim.destination).ok_or(DropReason::NotPermitted)?;
-        let link = self.members.link(index).ok_or(DropReason::UnknownSource)?;
+        let link = self.members.link(index).ok_or(DropReason::NoLink)?;
         if !link.claims.take(RELAY_ANSWERS_PER_SECOND, now) {
             return Err(DropReason::TooMany);
         }
@@ -327,7 +331,7 @@ impl Relay {
         answer: &mut [u8; ANSWER_BYTES],
     ) -> Result<Verdict, DropReason> {
         let (index, register) = self.open(claim, packet)?;
-        let link = self.members.link(index).ok_or(DropReason::Forged)?;
+        let link = self.members.link(index).ok_or(DropReason::NoLink)?;
         let (number, chance) = split_register_nonce(register.nonce);
         if number < link.number {
             return Err(DropReason::Replayed);
@@ -362,7 +366,7 @@ impl Relay {
             return Err(DropReason::Replayed);
         }
         let is_there = self.members.address(index, now) == Some(from);
-        let link = self.members.link(index).ok_or(DropReason::Forged)?;
+        let link = self.members.link(index).ok_or(DropReason::NoLink)?;
         if link.confirmed.contains(&confirm.nonce) {
             // It has counted. The agent may have missed the answer, so that is said again.
             if !is_there || !link.again.take(RELAY_ANSWERS_PER_SECOND, now) {
@@ -377,8 +381,8 @@ impl Relay {
 
     /// What a packet to the gateway says, when the claimed agent's live link has sealed it.
     fn open(&mut self, claim: &Claim, packet: &[u8]) -> Result<(Index, Packet), DropReason> {
-        let index = self.members.find(claim.source).ok_or(DropReason::Forged)?;
-        let link = self.members.link(index).ok_or(DropReason::Forged)?;
+        let index = self.members.find(claim.source).ok_or(DropReason::NoLink)?;
+        let link = self.members.link(index).ok_or(DropReason::NoLink)?;
         let packet = link.key.open(packet).ok_or(DropReason::Forged)?;
         Ok((index, packet))
     }
@@ -392,7 +396,7 @@ impl Relay {
         answer: &mut [u8; ANSWER_BYTES],
     ) -> Verdict {
         let destination = self.members.route(index);
-        let Some(link) = self.members.link(index) else { return Verdict::Drop(DropReason::Forged) };
+        let Some(link) = self.members.link(index) else { return Verdict::Drop(DropReason::NoLink) };
         let packet = Packet { kind, destination, source: self.own, boot, nonce, length: ANSWER_BYTES };
         Verdict::Answer { length: link.key.seal(&packet, answer).len() }
     }

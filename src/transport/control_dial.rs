@@ -15,9 +15,6 @@ use super::socket::AgentSocket;
 use crate::domain::id::RouteId;
 use crate::protocol::route::canonical;
 
-/// The limit of one address.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// An address that did not lead to a connection, and why.
 pub type Failed = (SocketAddr, TransportError);
 
@@ -28,12 +25,13 @@ pub async fn dial(
     socket: &AgentSocket,
     gateway: RouteId,
     addresses: impl IntoIterator<Item = SocketAddr>,
+    limit: Duration,
 ) -> Result<(Connection, SocketAddr), Vec<Failed>> {
     let mut left = families_in_turn(addresses.into_iter().map(canonical));
     let mut failed = Vec::new();
     while let Some((first, others)) = left.split_first() {
         let first = *first;
-        let outcome = shake_hands(endpoint, socket, gateway, first, others).await;
+        let outcome = shake_hands(endpoint, socket, gateway, (first, others), limit).await;
         let answered = socket.address_of(gateway);
         match (outcome, answered) {
             (Ok(connection), answered) => return Ok((connection, answered.unwrap_or(first))),
@@ -58,8 +56,8 @@ async fn shake_hands(
     endpoint: &AgentEndpoint,
     socket: &AgentSocket,
     gateway: RouteId,
-    first: SocketAddr,
-    others: &[SocketAddr],
+    (first, others): (SocketAddr, &[SocketAddr]),
+    limit: Duration,
 ) -> Result<Connection, TransportError> {
     socket.set_candidates(gateway, &[first]);
     let mut connecting = pin!(endpoint.connect_control(gateway));
@@ -69,8 +67,8 @@ async fn shake_hands(
             () = sleep(ATTEMPT_DELAY) => socket.add_candidate(gateway, *address),
         }
     }
-    let connected = timeout(DIAL_TIMEOUT, connecting).await;
-    connected.unwrap_or(Err(TransportError::Timeout { after: DIAL_TIMEOUT }))
+    let connected = timeout(limit, connecting).await;
+    connected.unwrap_or(Err(TransportError::Timeout { after: limit }))
 }
 
 #[cfg(test)]
@@ -138,7 +136,7 @@ mod tests {
         let (silents, agent) = ([silent(), silent()], End::new(&ca, 1));
         let addresses = [silents[0].1, silents[1].1, gateway.address];
         let dialled = tokio::select! {
-            dialled = soon(dial(&agent.endpoint, &agent.socket, GATEWAY, addresses)) => dialled,
+            dialled = soon(dial(&agent.endpoint, &agent.socket, GATEWAY, addresses, Duration::from_secs(5))) => dialled,
             () = gateway.serve() => unreachable!("it serves for ever"),
         };
         let (connection, address) = dialled.expect("no attempt is lost on a silent address");
@@ -153,7 +151,7 @@ mod tests {
         let (gateway, wrong, agent) = (Gateway::start(&ca), Gateway::start(&other), End::new(&ca, 1));
         let addresses = [wrong.address, gateway.address];
         let dialled = tokio::select! {
-            dialled = soon(dial(&agent.endpoint, &agent.socket, GATEWAY, addresses)) => dialled,
+            dialled = soon(dial(&agent.endpoint, &agent.socket, GATEWAY, addresses, Duration::from_secs(5))) => dialled,
             () = gateway.serve() => unreachable!("it serves for ever"),
             () = wrong.serve() => unreachable!("it serves for ever"),
         };
@@ -165,7 +163,9 @@ mod tests {
         let ca = Arc::new(authority());
         let (silents, agent) = ([silent(), silent()], End::new(&ca, 1));
         let addresses = [silents[0].1, silents[1].1];
-        let failed = soon(dial(&agent.endpoint, &agent.socket, GATEWAY, addresses)).await.unwrap_err();
+        let failed = soon(dial(&agent.endpoint, &agent.socket, GATEWAY, addresses, Duration::from_secs(5)))
+            .await
+            .unwrap_err();
         assert_eq!(failed.iter().map(|(address, _)| *address).collect::<Vec<_>>(), addresses);
         assert!(failed.iter().all(|(_, error)| error.is_silence()));
     }

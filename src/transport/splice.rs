@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use quinn::{ReadError, WriteError};
-use tokio::io::Interest;
+use tokio::io::{Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -46,6 +46,22 @@ pub trait Observer: Send {
     fn request(&mut self, bytes: &[u8]);
     /// From the target's Mirth to the source's.
     fn response(&mut self, bytes: &[u8]);
+
+    /// Whether nothing may begin any more, because one of the agents stops.
+    fn is_ending(&self) -> bool {
+        false
+    }
+
+    /// Whether more of the requests may be read; once it is not, it never is again.
+    fn takes_requests(&self) -> bool {
+        true
+    }
+
+    /// Whether the connection is to be ended because it is at rest. Asked when bytes have passed and when
+    /// the connection's task is woken.
+    fn is_at_rest(&self) -> bool {
+        false
+    }
 }
 
 /// Bytes carried, by direction, for whoever asks.
@@ -70,6 +86,8 @@ pub enum Ending {
     FullThere,
     /// The tunnel was lost or closed.
     TunnelLost,
+    /// It was at rest, and its observer wanted it ended.
+    PutToRest,
 }
 
 /// The source's end: `tcp` was accepted from the local Mirth. A local side that acknowledges nothing
@@ -159,6 +177,7 @@ enum Stop {
     PeerCut,
     PeerFull,
     TunnelLost,
+    AtRest,
 }
 
 impl Stop {
@@ -215,7 +234,18 @@ impl<'a, O: Observer> Splice<'a, O> {
             done @ Poll::Ready(_) => done,
         });
         match spliced.await {
-            Ok(()) => Ending::Finished,
+            Ok(()) => {
+                // A tunnel that ends next would take with it what the peer has not received.
+                if self.observer.is_ending() {
+                    let _ = timeout(limits::RESET_DRAIN_TIMEOUT, self.stream.stopped()).await;
+                }
+                Ending::Finished
+            }
+            Err(Stop::AtRest) => {
+                unsent::drained(&self.tcp, limits::RESET_DRAIN_TIMEOUT).await;
+                self.tell_cut().await;
+                Ending::PutToRest
+            }
             Err(Stop::LocalReset) => {
                 self.tell_cut().await;
                 Ending::CutHere
@@ -253,6 +283,10 @@ impl<'a, O: Observer> Splice<'a, O> {
         if self.up.state == UpState::Ended && self.down.state == DownState::Ended {
             return Poll::Ready(Ok(()));
         }
+        let is_passed_on = self.up.unsent.is_empty() && self.down.unwritten.is_empty();
+        if is_passed_on && self.observer.is_at_rest() {
+            return Poll::Ready(Err(Stop::AtRest));
+        }
         // Out of turns, not out of work: let others run first.
         if up == Turn::Yield || down == Turn::Yield {
             cx.waker().wake_by_ref();
@@ -271,6 +305,11 @@ impl<'a, O: Observer> Splice<'a, O> {
             }
             match self.up.state {
                 UpState::Open if self.up.credit.available(self.up.sent) == 0 => return self.watch_local(cx),
+                UpState::Open if !self.observer.takes_requests() => match self.poll_end_local(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(stop)) => return Err(stop),
+                    Poll::Pending => return Ok(Turn::Wait),
+                },
                 UpState::Open => match self.poll_read_local(cx) {
                     Poll::Ready(read) => read?,
                     Poll::Pending => return Ok(Turn::Wait),
@@ -340,6 +379,22 @@ impl<'a, O: Observer> Splice<'a, O> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(_) => Err(Stop::LocalReset),
         })
+    }
+
+    /// Notices an end of the local socket and leaves what can be read.
+    fn poll_end_local(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
+        let mut byte = [0];
+        match ready!(self.tcp.poll_peek(cx, &mut ReadBuf::new(&mut byte))) {
+            Ok(0) => {
+                self.up.state = UpState::Ending;
+                Poll::Ready(Ok(()))
+            }
+            Ok(_) => match self.watch_local(cx) {
+                Ok(_) => Poll::Pending,
+                Err(stop) => Poll::Ready(Err(stop)),
+            },
+            Err(_) => Poll::Ready(Err(Stop::LocalReset)),
+        }
     }
 
     /// While nothing is read from the local socket, only its error state tells of a reset.

@@ -32,6 +32,8 @@ pub struct Tunnel {
     frames: FrameQueue,
     budget: Arc<CreditBudget>,
     peer_mirth: watch::Sender<Option<bool>>,
+    /// One of the two agents stops.
+    ending: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -110,6 +112,12 @@ impl DataStream {
         let _ = self.receive.stop(code);
     }
 
+    /// Whether one of the two agents stops: nothing may begin any more.
+    #[must_use]
+    pub fn ending(&self) -> watch::Receiver<bool> {
+        self.tunnel.ending()
+    }
+
     /// Whether the peer has cut it already, as far as frames tell.
     #[must_use]
     pub fn is_cut(&self) -> bool {
@@ -150,6 +158,7 @@ impl Tunnel {
             frames: FrameQueue::default(),
             budget: CreditBudget::shared(limits::TUNNEL_CREDIT_BUDGET),
             peer_mirth: watch::Sender::new(None),
+            ending: watch::Sender::new(false),
         })
     }
 
@@ -171,6 +180,24 @@ impl Tunnel {
 
     pub fn tell_mirth(&self, answers: bool) {
         self.send_frame(TunnelFrame::Mirth { answers });
+    }
+
+    /// Whether one of the two agents stops: nothing may begin any more.
+    #[must_use]
+    pub fn ending(&self) -> watch::Receiver<bool> {
+        self.ending.subscribe()
+    }
+
+    /// This agent stops. A peer that has said so itself need not hear it.
+    pub fn tell_stopping(&self) {
+        if self.begin_ending() {
+            self.send_frame(TunnelFrame::Stopping);
+        }
+    }
+
+    /// Returns whether that is news.
+    fn begin_ending(&self) -> bool {
+        self.ending.send_if_modified(|ending| !std::mem::replace(ending, true))
     }
 
     pub(super) fn budget(&self) -> &Arc<CreditBudget> {
@@ -266,6 +293,9 @@ impl Tunnel {
             TunnelFrame::Cut { stream, at } => return self.handle_cut(stream, at),
             TunnelFrame::Mirth { answers } => {
                 self.peer_mirth.send_replace(Some(answers));
+            }
+            TunnelFrame::Stopping => {
+                self.begin_ending();
             }
         }
         Ok(())

@@ -328,7 +328,7 @@ impl Link {
     /// The reason of the goodbye that must come next.
     pub async fn goodbye(&mut self) -> String {
         match self.next().await {
-            Ok(ToAgent::Goodbye { reason }) => reason,
+            Ok(ToAgent::Goodbye { reason, .. }) => reason,
             other => panic!("expected a goodbye, got {other:?}"),
         }
     }

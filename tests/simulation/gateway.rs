@@ -208,6 +208,7 @@ fn note_drop(reason: DropReason, scene: &mut Scene) {
         DropReason::TooMany => &mut tally.too_many,
         DropReason::Malformed | DropReason::Unexpected => &mut tally.malformed,
         DropReason::OverBandwidth
+        | DropReason::NoLink
         | DropReason::OwnQueueFull
         | DropReason::SocketFull
         | DropReason::Unsendable => return,

@@ -80,9 +80,19 @@ impl Door {
         let Ok(leg) = Leg::of(&tcp) else { return };
         let newcomer = self.newcomers.enter(address);
         let connection = tunnel.connection().clone();
+        let has_asked = AtomicBool::new(false);
+        let mut ending = tunnel.ending();
+        let stops = async {
+            let _ = ending.wait_for(|ending| *ending).await;
+            // Who has asked gets the answer; the managed side takes no more.
+            if has_asked.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        };
         let served = tokio::select! {
-            served = self.serve(&context, &entry, tcp, newcomer, address, &tunnel) => served,
+            served = self.serve(&context, &entry, tcp, newcomer, (address, &has_asked), &tunnel) => served,
             _ = connection.closed() => None,
+            () = stops => Some(()),
             () = leg.lost(entry.config.stall_limit) => None,
         };
         entry.facts.count_stream(served.is_none());
@@ -95,7 +105,7 @@ impl Door {
         entry: &LiveEntry,
         tcp: TcpStream,
         mut newcomer: Newcomer,
-        address: IpAddr,
+        (address, has_asked): (IpAddr, &AtomicBool),
         tunnel: &Arc<Tunnel>,
     ) -> Option<()> {
         let hosts = Hosts::new(self.config.listen, tcp.local_addr().ok()?, &self.config.names);
@@ -148,6 +158,7 @@ impl Door {
                 return say(&mut client, 503, &error.to_string()).await;
             }
         };
+        has_asked.store(true, Ordering::Relaxed);
         let stream = tunnel.open_stream().await.ok()?;
         let mut duplex = Duplex::new(stream, &entry.facts.bytes);
         let (incoming, mut outgoing) = duplex.halves();

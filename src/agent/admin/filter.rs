@@ -16,6 +16,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -56,10 +57,11 @@ pub async fn serve(
     stream: DataStream,
     connection: &Connection,
 ) {
+    let ending = stream.ending();
     let mut duplex = Duplex::new(stream, &entry.facts.bytes);
     let (incoming, outgoing) = duplex.halves();
     let mut client = Client::new(incoming, outgoing);
-    let ended = attend(managed, context, entry, connection, &mut client).await;
+    let ended = attend(managed, context, entry, (connection, ending), &mut client).await;
     if ended.is_ok() {
         let _ = timeout(FAREWELL_TIMEOUT, client.end()).await;
     }
@@ -70,7 +72,7 @@ async fn attend(
     managed: &Managed,
     context: &Arc<Context>,
     entry: &Arc<LiveEntry>,
-    connection: &Connection,
+    (connection, ending): (&Connection, watch::Receiver<bool>),
     client: &mut Client<'_>,
 ) -> Result<(), Halt> {
     let opening: [u8; OPENING_BYTES] =
@@ -91,6 +93,7 @@ async fn attend(
         context,
         entry,
         connection,
+        ending,
         attendance,
         origin: None,
         host: None,
@@ -110,6 +113,8 @@ struct Filter<'a> {
     entry: &'a Arc<LiveEntry>,
     /// The tunnel's.
     connection: &'a Connection,
+    /// One of the agents stops.
+    ending: watch::Receiver<bool>,
     attendance: Attendance,
     /// Kept between requests; goes with the client's connection.
     origin: Option<Origin>,
@@ -127,24 +132,26 @@ impl Filter<'_> {
     /// Waits for a request and deals with it.
     async fn next(&mut self, client: &mut Client<'_>) -> Result<(), Halt> {
         let mut rules = self.context.watch_rules();
-        // Forbidden while the last request was in hand.
-        if self.host.is_some() && self.hindrance().is_some() {
+        // Forbidden, or an agent told to stop, while the last request was in hand.
+        if self.host.is_some() && (self.hindrance().is_some() || *self.ending.borrow()) {
             self.is_over = true;
             return Ok(());
         }
         let head = loop {
             let answers = self.origin.as_mut().map(|origin| &mut origin.answers);
-            match client.next_head(answers, &mut rules).await? {
+            match client.next_head(answers, &mut rules, &mut self.ending).await? {
                 Next::Head(head) => break head,
                 Next::Bad(bad) => return self.refuse_unread(client, bad).await,
                 Next::RulesChanged if self.hindrance().is_none() => {}
-                Next::RulesChanged | Next::OriginGone | Next::Idle | Next::End => {
+                Next::RulesChanged | Next::OriginGone | Next::Idle | Next::End | Next::Ending => {
                     self.is_over = true;
                     return Ok(());
                 }
             }
         };
         self.session().count_request();
+        let entry = Arc::clone(self.entry);
+        let _waited_for = entry.facts.waited_for();
         if head.closes {
             self.is_over = true;
         }

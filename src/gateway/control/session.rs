@@ -19,19 +19,24 @@ use crate::domain::limits::{
 };
 use crate::gateway::platform::AgentError;
 use crate::gateway::presence::Seat;
-use crate::protocol::control::{ToAgent, ToGateway};
+use crate::protocol::control::{ToAgent, ToGateway, VERSION};
 use crate::protocol::heartbeat::{Beat, Heartbeat};
 use crate::protocol::token_bucket::TokenBucket;
 use crate::transport::endpoint::TransportError;
 use crate::transport::link::LinkReceiver;
 
-pub(super) async fn run(control: &Control, link: &mut OpenLink) -> Result<Infallible, LinkEnd> {
+/// `copy`: where another copy of the agent was seen.
+pub(super) async fn run(
+    control: &Control,
+    link: &mut OpenLink,
+    copy: Option<SocketAddr>,
+) -> Result<Infallible, LinkEnd> {
     let server = link.server;
     let mut seat = control.presence.join(server);
     control.linked(server, true).await?;
     let relayed = control.relay.join(&control.platform, server, link.peer.key(), link.registration.clone());
     let relayed = relayed.await.map_err(|source| LinkEnd::Platform { source })?;
-    let end = converse(control, link, &mut seat).await;
+    let end = converse(control, link, &mut seat, copy).await;
     if let Some(relayed) = relayed {
         control.relay.leave(relayed).await;
     }
@@ -46,7 +51,16 @@ pub(super) async fn run(control: &Control, link: &mut OpenLink) -> Result<Infall
     end
 }
 
-async fn converse(control: &Control, link: &mut OpenLink, seat: &mut Seat) -> Result<Infallible, LinkEnd> {
+async fn converse(
+    control: &Control,
+    link: &mut OpenLink,
+    seat: &mut Seat,
+    copy: Option<SocketAddr>,
+) -> Result<Infallible, LinkEnd> {
+    // Only now: who is welcome registers at the relay at once, which must know its key.
+    let now = control.clock.now();
+    let copy = copy.map(|at| ToAgent::AnotherCopy { at });
+    send(link, [ToAgent::Welcome { version: VERSION, now }].into_iter().chain(copy)).await?;
     let mut changes = control.changes.clone();
     let mut presence = control.presence.subscribe();
     let mut stop = control.stop.clone();

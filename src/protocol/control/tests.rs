@@ -95,8 +95,8 @@ fn texts_of_a_message_are_bounded_where_they_are_read() {
     assert!(hello(&"x".repeat(65)).is_err());
     assert!(hello("two\\nlines").is_err());
 
-    let reason = ToAgent::Goodbye { reason: "y".repeat(1_000_000) };
-    let [ToAgent::Goodbye { reason }] = &decode_all(&[&encode_all(&[reason])]).unwrap()[..] else {
+    let reason = ToAgent::Goodbye { reason: "y".repeat(1_000_000), stopping: false };
+    let [ToAgent::Goodbye { reason, .. }] = &decode_all(&[&encode_all(&[reason])]).unwrap()[..] else {
         panic!("a goodbye")
     };
     assert_eq!(reason.len(), crate::domain::limits::REASON_CHARS_MAX);
@@ -161,7 +161,8 @@ fn to_agent() -> Vec<ToAgent> {
         ToAgent::Secret { connection, epoch: 1, secret: Secret::from_bytes([5; 32]).reveal_hex() },
         ToAgent::SecretUnavailable { connection },
         ToAgent::Renewed { leaf: "30".into() },
-        ToAgent::Goodbye { reason: "stopping".into() },
+        ToAgent::Goodbye { reason: "stopping".into(), stopping: true },
+        ToAgent::Goodbye { reason: "refused".into(), stopping: false },
     ]
 }
 

@@ -107,6 +107,27 @@ fn acknowledgements_belong_to_messages_in_their_order_and_are_timed() {
 }
 
 #[test]
+fn something_is_owed_from_a_messages_first_byte_to_the_last_of_its_acknowledgement() {
+    let now = Instant::now();
+    let mut observer = MllpObserver::new();
+    let mut none = |_| {};
+    assert_eq!((observer.owes(), observer.is_within_message()), (Some(false), false));
+    for (number, byte) in ADT.iter().enumerate() {
+        observer.request(&[*byte], now, &mut none);
+        let is_within = number + 1 < ADT.len();
+        assert_eq!((observer.owes(), observer.is_within_message()), (Some(true), is_within), "byte {number}");
+    }
+    observer.request(b"\r\n", now, &mut none);
+    assert!(!observer.is_within_message(), "what may stand between messages begins none");
+    for (number, byte) in ACK.iter().enumerate() {
+        observer.response(&[*byte], now, &mut none);
+        assert_eq!(observer.owes(), Some(number + 1 < ACK.len()), "byte {number}");
+    }
+    observer.request(b"no MLLP", now, &mut none);
+    assert_eq!(observer.owes(), None);
+}
+
+#[test]
 fn messages_beyond_the_limit_are_counted_and_their_latency_alone_is_lost() {
     let now = Instant::now();
     let mut observer = MllpObserver::new();

@@ -237,7 +237,7 @@ fn an_agent_whose_link_ended_is_relayed_until_it_lapses_and_cannot_register() {
     world.relay.forget_lapsed(world.start + late);
     world.check(&one, &other, late, Ok(()));
     let verdict = world.handle(one.address, &register(&one, 1_000), late);
-    assert_eq!(verdict, Verdict::Drop(DropReason::Forged));
+    assert_eq!(verdict, Verdict::Drop(DropReason::NoLink));
     world.relay.forget_lapsed(world.start + REGISTRATION_LASTS);
     assert_eq!(world.relay.traffic().count(), 0);
     world.check(&other, &one, REGISTRATION_LASTS, Err(DropReason::NotPermitted));
@@ -254,7 +254,7 @@ fn a_revoked_agent_is_out_at_once_both_ways() {
     world.check(&one, &other, MS, Err(DropReason::UnknownSource));
     world.check(&other, &one, MS, Err(DropReason::NotPermitted));
     let verdict = world.handle(one.address, &register(&one, 1_000), MS);
-    assert_eq!(verdict, Verdict::Drop(DropReason::Forged));
+    assert_eq!(verdict, Verdict::Drop(DropReason::NoLink));
     assert_eq!(world.relay.traffic().count(), 0);
     assert!(world.relay.members.find(one.route).is_none());
 }
@@ -438,7 +438,7 @@ fn reflected_cut_and_forged_packets_get_silence() {
         (PacketKind::Registered, one.route, other.route, DropReason::Unexpected),
         (PacketKind::Probe, one.route, GATEWAY, DropReason::Unexpected),
         (PacketKind::Answer, one.route, GATEWAY, DropReason::Unexpected),
-        (PacketKind::Register, GATEWAY, GATEWAY, DropReason::Forged),
+        (PacketKind::Register, GATEWAY, GATEWAY, DropReason::NoLink),
         (PacketKind::Register, other.route, GATEWAY, DropReason::Forged),
         (PacketKind::Confirm, one.route, GATEWAY, DropReason::Replayed),
     ] {

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use adit::domain::access::Access;
+use rustix::process::Signal;
 
 use super::client::{Client, End, get};
 use super::origin::{Origin, SENT_BYTES};
@@ -33,6 +34,30 @@ async fn a_pause_lets_the_request_in_hand_end_and_nothing_after_it() {
         lab.admin_command("resume", owner, 0).await;
         lab.door_opens(0).await;
         assert_eq!(get(lab.door(0), "/api/channels").await.0, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_of_either_agent_lets_the_request_in_hand_end_and_nothing_after_it() {
+    for part in [Part::A, Part::B] {
+        let origin = Origin::start("4.5.2").await;
+        let mut lab = Lab::managing(origin.address, &[Access::ReadOnly]).await;
+        origin.go_on(false);
+        let mut idle = Client::to(lab.door(0)).await;
+        idle.get("/api/channels").await;
+        assert_eq!(idle.answer().await.0, 200);
+        let mut busy = in_the_middle(&lab, &origin).await;
+        lab.signal(part, Signal::TERM);
+        assert_eq!(idle.rest().await, (vec![], End::Whole), "an idle connection is closed");
+        lab.door_refuses(0).await;
+
+        busy.get("/api/users/current").await;
+        origin.go_on(true);
+        assert_eq!(busy.exactly(SENT_BYTES).await, vec![b'y'; SENT_BYTES]);
+        assert_eq!(busy.rest().await, (vec![], End::Whole));
+        assert!(origin.arrived().iter().all(|head| !head.contains("/users/current")));
+        assert!(lab.ended(part).await.success());
+        assert!(lab.log(part).contains("all exchanges have ended"));
     }
 }
 

@@ -38,6 +38,8 @@ pub enum Next {
     Idle,
     OriginGone,
     RulesChanged,
+    /// One of the agents stops.
+    Ending,
 }
 
 pub struct Client<'a> {
@@ -73,12 +75,13 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Waits for the head of the next request, watching Mirth's connection and the rules until its
-    /// first byte.
+    /// Waits for the head of the next request, watching Mirth's connection, the rules and the agents until
+    /// its first byte.
     pub async fn next_head(
         &mut self,
         mut origin: Option<&mut Answers>,
         rules: &mut watch::Receiver<Arc<RuleBook>>,
+        ending: &mut watch::Receiver<bool>,
     ) -> Result<Next, Halt> {
         let requests = &mut self.requests;
         let idle_until = Instant::now() + limits::ADMIN_IDLE_TIMEOUT;
@@ -111,6 +114,7 @@ impl<'a> Client<'a> {
                 },
                 () = stirred, if is_idle => return Ok(Next::OriginGone),
                 _ = rules.changed(), if is_idle => return Ok(Next::RulesChanged),
+                _ = ending.wait_for(|ending| *ending), if is_idle => return Ok(Next::Ending),
                 () = sleep_until(head_until.unwrap_or(idle_until)) => {
                     return Ok(if is_idle { Next::Idle } else { Next::Bad(LATE) });
                 }

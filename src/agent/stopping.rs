@@ -1,0 +1,150 @@
+//! The word that this agent stops, and what may still end in order before it does.
+//!
+//! Ports close at once. What somebody waits for (an acknowledgement, the release of an association, an
+//! answer) may end within a bounded time; whoever waits for nothing is ended at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use crate::config::agent::Carries;
+use crate::domain::connection::Protocol;
+use crate::domain::limits;
+
+/// Shared by all tasks of an agent.
+#[derive(Debug)]
+pub struct Stopping {
+    since: watch::Sender<Option<Instant>>,
+    tunnels: watch::Sender<usize>,
+    reset: AtomicU64,
+}
+
+/// A tunnel that is waited for; dropped, it has ended.
+#[derive(Debug)]
+pub struct TunnelUp(Arc<Stopping>);
+
+impl Drop for TunnelUp {
+    fn drop(&mut self) {
+        self.0.tunnels.send_modify(|tunnels| *tunnels = tunnels.saturating_sub(1));
+    }
+}
+
+impl Stopping {
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        let (since, tunnels) = (watch::Sender::new(None), watch::Sender::new(0));
+        Arc::new(Self { since, tunnels, reset: AtomicU64::new(0) })
+    }
+
+    /// Nothing new begins from now on.
+    pub fn begin(&self, now: Instant) {
+        self.since.send_if_modified(|since| {
+            let is_first = since.is_none();
+            since.get_or_insert(now);
+            is_first
+        });
+    }
+
+    #[must_use]
+    pub fn is_begun(&self) -> bool {
+        self.since.borrow().is_some()
+    }
+
+    /// Changes when the agent begins to stop, and says since when.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Option<Instant>> {
+        self.since.subscribe()
+    }
+
+    /// Resolves once the agent stops.
+    pub async fn begun(&self) {
+        // The sender lives as long as its agent.
+        let _ = self.watch().wait_for(Option::is_some).await;
+    }
+
+    /// Whether a tunnel that carries this was waited for as long as it may be.
+    #[must_use]
+    pub fn is_over(&self, carries: Carries, now: Instant) -> bool {
+        self.since.borrow().is_some_and(|since| now.saturating_duration_since(since) >= limit(carries))
+    }
+
+    /// Whether the peer has had the time to hear of it.
+    #[must_use]
+    pub fn is_told(&self, now: Instant) -> bool {
+        self.since
+            .borrow()
+            .is_some_and(|since| now.saturating_duration_since(since) >= limits::STOP_HEARD_WITHIN)
+    }
+
+    /// A tunnel is up.
+    #[must_use]
+    pub fn tunnel_up(self: &Arc<Self>) -> TunnelUp {
+        self.tunnels.send_modify(|tunnels| *tunnels += 1);
+        TunnelUp(Arc::clone(self))
+    }
+
+    /// Resolves once no tunnel is up.
+    pub async fn all_ended(&self) {
+        let _ = self.tunnels.subscribe().wait_for(|tunnels| *tunnels == 0).await;
+    }
+
+    /// Exchanges whose time was over.
+    pub fn note_reset(&self, exchanges: u64) {
+        self.reset.fetch_add(exchanges, Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn reset(&self) -> u64 {
+        self.reset.load(Ordering::Relaxed)
+    }
+}
+
+/// How long what a connection carries may take to end.
+#[must_use]
+pub const fn limit(carries: Carries) -> std::time::Duration {
+    match carries {
+        Carries::Channel(Protocol::Dicom) => limits::STOP_DICOM_TIMEOUT,
+        Carries::Channel(Protocol::Mllp | Protocol::Tcp) | Carries::Admin { .. } => limits::STOP_TIMEOUT,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const MLLP: Carries = Carries::Channel(Protocol::Mllp);
+    const DICOM: Carries = Carries::Channel(Protocol::Dicom);
+
+    #[test]
+    fn an_exchange_has_five_seconds_and_an_association_eight_from_the_first_word() {
+        let (stopping, start) = (Stopping::new(), Instant::now());
+        assert!(!stopping.is_over(MLLP, start + Duration::from_secs(60)), "it does not stop");
+        stopping.begin(start);
+        stopping.begin(start + Duration::from_secs(3));
+        let almost = |seconds: u64| start + Duration::from_nanos(seconds * 1_000_000_000 - 1);
+        assert!(!stopping.is_over(MLLP, almost(5)) && stopping.is_over(MLLP, start + Duration::from_secs(5)));
+        assert!(
+            !stopping.is_over(DICOM, almost(8)) && stopping.is_over(DICOM, start + Duration::from_secs(8))
+        );
+    }
+
+    #[tokio::test]
+    async fn it_is_over_with_the_last_tunnel() {
+        let stopping = Stopping::new();
+        stopping.all_ended().await;
+        let (one, other) = (stopping.tunnel_up(), stopping.tunnel_up());
+        drop(one);
+        let mut ended = std::pin::pin!(stopping.all_ended());
+        tokio::select! {
+            biased;
+            () = &mut ended => panic!("one is up"),
+            () = std::future::ready(()) => {}
+        }
+        drop(other);
+        ended.await;
+    }
+}
