@@ -84,3 +84,63 @@ async fn a_taken_port_is_named_though_the_agent_runs() {
     drop(taken);
     lab.port_open(0).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_right_after_the_start_waits_for_the_first_attempts() {
+    let mirth = mirth().await;
+    let mut lab = Lab::to(Protocol::Mllp, mirth.address()).await;
+    trust(&lab, Part::A, Part::B).await;
+    trust(&lab, Part::B, Part::A).await;
+    for part in [Part::A, Part::B] {
+        lab.kill(part);
+    }
+    for part in [Part::A, Part::B] {
+        lab.start(part);
+    }
+    for part in [Part::A, Part::B] {
+        let (said, is_fine) = started_check(&lab, part).await;
+        line(&said, "ok", "works");
+        assert!(is_fine && said.contains("0 problems"), "{said}");
+    }
+}
+
+/// A check once the agent has its state; before that it is one of a host whose agent does not run.
+async fn started_check(lab: &Lab, part: Part) -> (String, bool) {
+    let state = lab.state(part);
+    super::lab::eventually("the agent has its state", async || {
+        adit::store::folder::is_locked(&state).then_some(())
+    })
+    .await;
+    check(lab, part).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_starts_however_often_it_is_looked_at() {
+    let mirth = mirth().await;
+    let mut lab = Lab::to(Protocol::Mllp, mirth.address()).await;
+    for _ in 0..3 {
+        lab.kill(Part::A);
+        let config = lab.config(Part::A);
+        let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let looking: Vec<_> = (0..2)
+            .map(|_| {
+                let (config, over) = (config.clone(), over.clone());
+                tokio::spawn(async move {
+                    while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                        for command in ["check", "health", "status"] {
+                            let mut looks = adit();
+                            looks.arg(command).arg("--config").arg(&config);
+                            run(looks).await;
+                        }
+                    }
+                })
+            })
+            .collect();
+        lab.start(Part::A);
+        lab.port_open(0).await;
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        for looks in looking {
+            looks.await.unwrap();
+        }
+    }
+}

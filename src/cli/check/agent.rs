@@ -1,9 +1,9 @@
 //! What can be wrong with an agent before, and while, it runs.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::finding::Findings;
 use super::network::{Host, check_hosts, check_tcp_port, check_udp_port};
@@ -39,10 +39,7 @@ pub(super) async fn check(config: &AgentConfig, findings: &mut Findings) {
             check_first_start(config, connector.as_ref(), findings);
             None
         }
-        State::Free(folder) => {
-            drop(folder);
-            check_state(config, connector.as_ref(), findings)
-        }
+        State::Free(_) => check_state(config, connector.as_ref(), findings),
     };
     check_ports(config, findings);
     let kept = enrolment.map(|enrolment| enrolment.gateway_addresses);
@@ -159,7 +156,7 @@ fn read_state(
     connector: Option<&Connector>,
     findings: &mut Findings,
 ) -> Result<Option<Enrolment>, StateError> {
-    let state = AgentState::open(path)?;
+    let state = AgentState::look(path)?;
     let Some(enrolment) = state.enrolment()? else { return Ok(None) };
     let (identity, trust) = state.identity(&enrolment)?;
     // Damage to any of these stops the agent too.

@@ -27,8 +27,18 @@ impl World {
 
     /// The lines that `adit check` prints for this text, the folder's path taken out.
     fn check(&self, config: &str) -> Vec<String> {
+        self.check_at(config, false)
+    }
+
+    /// As [`Self::check`], in a time that passes as soon as nothing else happens.
+    fn check_in_no_time(&self, config: &str) -> Vec<String> {
+        self.check_at(config, true)
+    }
+
+    fn check_at(&self, config: &str, paused: bool) -> Vec<String> {
         self.write("file.toml", config, 0o600);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().start_paused(paused).build().expect("runtime");
         let mut findings = Findings::default();
         let config = read(&self.path("file.toml"), false, &mut findings);
         runtime.block_on(check(config, &mut findings));
@@ -141,7 +151,7 @@ fn a_damaged_state_is_a_problem() {
 fn a_state_in_use_whose_agent_does_not_answer_is_a_problem() {
     let world = World::new();
     let _state = AgentState::open(&world.path("state")).expect("makes a state");
-    let lines = world.check("state = \"state\"\n");
+    let lines = world.check_in_no_time("state = \"state\"\n");
     assert_has(&lines, &format!("is private and in use by process {}", std::process::id()));
     assert_has(&lines, "PROBLEM  no agent answers");
 }
