@@ -108,7 +108,12 @@ pub struct Changing {
 impl Changing {
     /// Notes whether the connection works now. What went wrong before it began to is over, and stays in the
     /// log and the audit alone.
-    pub fn note_works(&mut self, works: bool) {
+    pub fn judge(&mut self, at_target: bool) {
+        // At its limit it carries as much as it may.
+        self.note_works(self.vitals(at_target).lack().is_none_or(|lack| lack.lets_pass() || lack.is_full()));
+    }
+
+    fn note_works(&mut self, works: bool) {
         if works && !self.works {
             self.last_error = None;
         }
@@ -198,7 +203,7 @@ impl Facts {
             }),
             mirth: changing.mirth.on,
             port_open: (!at_target).then_some(changing.port_open),
-            works: changing.vitals(at_target).lack().is_none(),
+            works: changing.vitals(at_target).works(),
             streams: changing.streams,
             limit_reached: count(&self.limit_reached),
             silent_reset: count(&self.silent_reset),

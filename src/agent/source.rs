@@ -235,9 +235,7 @@ async fn serve(
         let mut changing = entry.facts.changing();
         changing.status = standing.word();
         changing.mirth.set(mirth, context.clock.now());
-        // At its limit it carries as much as it may.
-        let works = is_healthy && (changing.port_open || changing.at_limit);
-        changing.note_works(works);
+        changing.judge(false);
     };
     health.judge(false, Instant::now());
     gate.may_open = false;

@@ -145,8 +145,7 @@ async fn serve(
         let standing = Standing::of(&entry.config, Side::Target, &rules.borrow());
         let mut changing = entry.facts.changing();
         changing.status = standing.word();
-        let works = standing.is_active() && changing.mirth.on == Some(true);
-        changing.note_works(works);
+        changing.judge(true);
     };
     // What still runs sees the tunnel lost and resets its socket.
     while streams.join_next().await.is_some() {}
