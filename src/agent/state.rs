@@ -133,6 +133,12 @@ impl AgentState {
         Ok(Self { folder: Folder::open(path)?, writing: Mutex::new(()), lock: None })
     }
 
+    /// As [`Self::look`], and makes no folder.
+    #[must_use]
+    pub fn look_if_made(path: &Path) -> Option<Self> {
+        path.exists().then(|| Self::look(path).ok()).flatten()
+    }
+
     #[must_use]
     pub fn path(&self) -> &Path {
         self.folder.path()

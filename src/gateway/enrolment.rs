@@ -16,6 +16,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -25,6 +26,7 @@ use super::authority::Authority;
 use super::door::{Door, Handshakes};
 use super::platform::{EnrolRefusal, Platform, PlatformError};
 use super::stop::Stop;
+use crate::domain::id::ServerId;
 use crate::domain::limits::{
     ENROL_BODY_BYTES_MAX, ENROL_CONNECTIONS, ENROL_HANDSHAKE_TIMEOUT, ENROL_PER_MINUTE, ENROL_TIMEOUT,
     FIRST_BYTE_TIMEOUT, LINK_END_KINDS_MAX, REPEATS_WRITTEN_EVERY,
@@ -34,7 +36,7 @@ use crate::domain::secret::RegistrationToken;
 use crate::identity::csr::VerifiedCsr;
 use crate::identity::time::TimeSource;
 use crate::observe::metrics::ENROLMENTS;
-use crate::protocol::enrol::{self, Granted, Refused};
+use crate::protocol::enrol::{self, Granted, Refused, TokenGood};
 use crate::protocol::written::Written;
 use crate::transport::newcomers::{Advance, Gone, Newcomer, Newcomers};
 use crate::transport::tls::EnrolTls;
@@ -184,7 +186,10 @@ impl Enrolment {
         from: IpAddr,
         advance: &Advance,
     ) -> Response<Full<Bytes>> {
-        let outcome = match read(request).await {
+        if request.uri().path() == enrol::TOKEN_PATH {
+            return self.answer_about_token(request, from, advance).await;
+        }
+        let outcome = match read::<enrol::Request>(request).await {
             Ok(request) => {
                 advance.to(Progress::Asked);
                 self.pace.handshakes.finished(from);
@@ -197,13 +202,51 @@ impl Enrolment {
             Err(Refusal::Request { .. } | Refusal::Token) => "refused",
             Err(Refusal::Ours) => "failed",
         });
-        match outcome {
-            Ok(granted) => respond(StatusCode::OK, &granted),
-            Err(Refusal::Request { status, error }) => respond(status, &Refused { error }),
-            Err(Refusal::Token) => respond(StatusCode::FORBIDDEN, &Refused { error: TOKEN_REFUSED.into() }),
-            Err(Refusal::Ours) => {
-                let error = "the gateway has a fault of its own; its log says more".into();
-                respond(StatusCode::INTERNAL_SERVER_ERROR, &Refused { error })
+        told(outcome)
+    }
+
+    /// The same as an enrolment up to the token's first use, which it is not.
+    async fn answer_about_token(
+        &self,
+        request: Request<Incoming>,
+        from: IpAddr,
+        advance: &Advance,
+    ) -> Response<Full<Bytes>> {
+        let outcome = match read::<enrol::TokenQuestion>(request).await {
+            Ok(question) => {
+                advance.to(Progress::Asked);
+                self.pace.handshakes.finished(from);
+                self.judge_token(&question, from).await
+            }
+            Err(refusal) => Err(refusal),
+        };
+        count(if outcome.is_ok() { "asked" } else { "refused" });
+        told(outcome)
+    }
+
+    async fn judge_token(&self, question: &enrol::TokenQuestion, from: IpAddr) -> Result<TokenGood, Refusal> {
+        // A wrong one is a guess like any other.
+        if !self.pace.requests.lets_in(from) {
+            return Err(self.throttle(from));
+        }
+        let token = RegistrationToken::from_hex(&question.token).map_err(|_| Refusal::Token)?;
+        let judged = self.platform.judge_token(question.server, &token, question.key, from).await;
+        let expires = judged.map_err(|refusal| self.refusal(question.server, from, refusal))?;
+        Ok(TokenGood { expires, gateway_route: self.authority.route() })
+    }
+
+    fn refusal(&self, server: ServerId, from: IpAddr, refusal: EnrolRefusal) -> Refusal {
+        match refusal {
+            EnrolRefusal::Platform(source) => platform_failed(&source),
+            // Whoever hears these has the right token.
+            why @ (EnrolRefusal::RevokedKey | EnrolRefusal::KeyInUse) => {
+                Refusal::Request { status: StatusCode::FORBIDDEN, error: why.to_string() }
+            }
+            why @ (EnrolRefusal::Wrong | EnrolRefusal::Expired | EnrolRefusal::OtherKey) => {
+                if let Some(more) = self.pace.says("registration token refused", from) {
+                    warn!(%server, %why, more, "registration token refused");
+                }
+                Refusal::Token
             }
         }
     }
@@ -231,19 +274,7 @@ impl Enrolment {
         // A text that is no token is answered like one that is not good.
         let token = RegistrationToken::from_hex(&request.token).map_err(|_| Refusal::Token)?;
         let redeemed = self.platform.redeem_token(request.server, &token, csr.fingerprint(), from).await;
-        let enrolled = redeemed.map_err(|refusal| match refusal {
-            EnrolRefusal::Platform(source) => platform_failed(&source),
-            // Whoever hears these has the right token.
-            why @ (EnrolRefusal::RevokedKey | EnrolRefusal::KeyInUse) => {
-                Refusal::Request { status: StatusCode::FORBIDDEN, error: why.to_string() }
-            }
-            why @ (EnrolRefusal::Wrong | EnrolRefusal::Expired | EnrolRefusal::OtherKey) => {
-                if let Some(more) = self.pace.says("registration token refused", from) {
-                    warn!(server = %request.server, %why, more, "registration token refused");
-                }
-                Refusal::Token
-            }
-        })?;
+        let enrolled = redeemed.map_err(|refusal| self.refusal(request.server, from, refusal))?;
         let now = self.clock.now();
         let leaf = self.authority.sign_server(&csr, enrolled.server, now).map_err(|source| {
             error!(%source, "cannot sign a leaf");
@@ -275,8 +306,20 @@ impl Enrolment {
     }
 }
 
-async fn read(request: Request<Incoming>) -> Result<enrol::Request, Refusal> {
-    if request.uri().path() != enrol::PATH {
+fn told(outcome: Result<impl Serialize, Refusal>) -> Response<Full<Bytes>> {
+    match outcome {
+        Ok(answer) => respond(StatusCode::OK, &answer),
+        Err(Refusal::Request { status, error }) => respond(status, &Refused { error }),
+        Err(Refusal::Token) => respond(StatusCode::FORBIDDEN, &Refused { error: TOKEN_REFUSED.into() }),
+        Err(Refusal::Ours) => {
+            let error = "the gateway has a fault of its own; its log says more".into();
+            respond(StatusCode::INTERNAL_SERVER_ERROR, &Refused { error })
+        }
+    }
+}
+
+async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {
+    if ![enrol::PATH, enrol::TOKEN_PATH].contains(&request.uri().path()) {
         return Err(Refusal::Request {
             status: StatusCode::NOT_FOUND,
             error: format!("only {} is served here", enrol::PATH),

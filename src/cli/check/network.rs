@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::finding::Findings;
 use crate::config::HostPort;
 use crate::transport::any_address::bind_any;
+use crate::transport::happy_eyeballs::first_of;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -123,18 +124,32 @@ pub(super) async fn check_hosts(hosts: Vec<Host>, findings: &mut Findings) {
 }
 
 async fn dial(at: &HostPort) -> io::Result<()> {
-    let connected = async {
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in lookup_host((at.host(), at.port())).await? {
-            match TcpStream::connect(address).await {
-                Ok(_) => return Ok(()),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    };
-    let late = || io::Error::new(io::ErrorKind::TimedOut, "no answer within 5 s");
-    timeout(ANSWER_TIMEOUT, connected).await.unwrap_or_else(|_| Err(late()))
+    dial_any(&resolve(at).await?).await
+}
+
+/// The addresses of a name, at least one.
+pub(super) async fn resolve(at: &HostPort) -> io::Result<Vec<SocketAddr>> {
+    let resolved = timeout(ANSWER_TIMEOUT, lookup_host((at.host(), at.port())));
+    let addresses: Vec<_> = resolved.await.unwrap_or_else(|_| Err(late()))?.collect();
+    if addresses.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    }
+    Ok(addresses)
+}
+
+/// Dials the addresses beside each other (RFC 8305); one that accepts is enough.
+pub(super) async fn dial_any(addresses: &[SocketAddr]) -> io::Result<()> {
+    match first_of(addresses.to_vec(), TcpStream::connect::<SocketAddr>).await {
+        Ok(_) => Ok(()),
+        Err(failed) => match failed.into_iter().last() {
+            Some((_, error)) if error.kind() != io::ErrorKind::TimedOut => Err(error),
+            _ => Err(late()),
+        },
+    }
+}
+
+fn late() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "no answer within 5 s")
 }
 
 #[cfg(test)]

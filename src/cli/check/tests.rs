@@ -96,7 +96,7 @@ fn every_problem_of_a_file_is_a_line_of_its_own() {
 fn an_open_or_used_up_token_is_a_problem() {
     let world = World::new();
     let config = "connector = \"connector.toml\"\nstate = \"state\"\n";
-    assert_has(&world.check(config), "`HERE/connector.toml` cannot be used; download");
+    assert_has(&world.check(config), "`HERE/connector.toml` cannot be used; put the connector file there");
     world.write("connector.toml", &connector(&"1".repeat(64)), 0o644);
     assert_has(&world.check(config), "others may read it; run `chmod 600 HERE/connector.toml`");
     world.write("connector.toml", &connector(""), 0o600);
@@ -153,7 +153,8 @@ fn a_state_in_use_whose_agent_does_not_answer_is_a_problem() {
     let _state = AgentState::open(&world.path("state")).expect("makes a state");
     let lines = world.check_in_no_time("state = \"state\"\n");
     assert_has(&lines, &format!("is private and in use by process {}", std::process::id()));
-    assert_has(&lines, "PROBLEM  no agent answers");
+    assert_has(&lines, "PROBLEM  agent: it runs and is not enrolled yet");
+    assert_has(&lines, "PROBLEM  identity: none yet");
 }
 
 #[test]
