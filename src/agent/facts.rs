@@ -238,6 +238,9 @@ pub struct EntryStatus {
     pub side: String,
     pub protocol: String,
     pub peer: ServerId,
+    /// What the gateway calls the peer.
+    #[serde(default)]
+    pub peer_name: Option<String>,
     pub status: String,
     /// The three lamps: agent ↔ gateway, agent ↔ agent, agent ↔ local Mirth.
     pub gateway: Lamp,
@@ -349,6 +352,9 @@ pub struct AgentStatus {
     #[serde(default)]
     pub uptime_seconds: u64,
     pub server: ServerId,
+    /// What the gateway calls it.
+    #[serde(default)]
+    pub name: Option<String>,
     pub key: KeyFingerprint,
     pub leaf_expires: Timestamp,
     pub gateway: Lamp,

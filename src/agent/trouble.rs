@@ -130,8 +130,8 @@ fn reason<'a>(entry: &'a EntryStatus, unsaid: &'a str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::standing::word;
     use crate::agent::facts::{Fault, Lamp, PeerKey};
+    use crate::agent::standing::word;
     use crate::domain::connection::Side;
     use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
     use crate::domain::path::PathChoice;
@@ -150,6 +150,7 @@ mod tests {
             side: side.word().into(),
             protocol: "mllp".into(),
             peer: ServerId::from_bytes([2; 16]),
+            peer_name: Some("St Mary".into()),
             status: word::ACTIVE.into(),
             gateway: ON,
             tunnel: ON,

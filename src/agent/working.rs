@@ -65,6 +65,26 @@ pub enum Lack {
 }
 
 impl Lack {
+    /// Says in few words why a port is closed; [`super::trouble`] says what to do.
+    #[must_use]
+    pub const fn why_closed(self) -> &'static str {
+        match self {
+            Self::NotActivated => "not switched on",
+            Self::Paused => "paused",
+            Self::Terminated => "terminated",
+            Self::NoRule => "the gateway has said no rule yet",
+            Self::Unlisted => "the gateway does not list it",
+            Self::Unfit => "the gateway and the file disagree",
+            Self::Tunnel => "no tunnel to the peer",
+            Self::Mirth => "the partner's Mirth does not answer",
+            Self::MirthUnknown => "the partner's Mirth was not heard of yet",
+            Self::Port => "it opens after two seconds without trouble",
+            Self::Full => "as many connections are open as may be",
+            Self::PeerFull => "the peer carries no more connections",
+            Self::Comparison => "nobody has compared the peer's key",
+        }
+    }
+
     /// Whether messages or requests pass all the same.
     #[must_use]
     pub const fn lets_pass(self) -> bool {
@@ -177,13 +197,8 @@ impl EntryStatus {
 mod tests {
     use super::*;
 
-    const WORKING: Vitals<'static> = Vitals {
-        status: word::ACTIVE,
-        tunnel: true,
-        mirth: Some(true),
-        port: Port::Open,
-        compared: true,
-    };
+    const WORKING: Vitals<'static> =
+        Vitals { status: word::ACTIVE, tunnel: true, mirth: Some(true), port: Port::Open, compared: true };
 
     #[test]
     fn a_connection_works_with_everything_it_needs_and_lacks_the_first_thing_it_has_not() {
