@@ -59,15 +59,18 @@ pub enum EnrolError {
     #[error(transparent)]
     State(#[from] StateError),
     #[error(
-        "this agent is not enrolled; download a connector file for its server from the gateway and name it \
-         as `connector` in the agent's file"
+        "this agent is not enrolled; have `adit admin token issue` on the gateway's host write a connector file for its \
+         server, and name it as `connector` in the agent's file"
     )]
     NoConnector,
     #[error("cannot read the connector file `{path}`; it must exist and be readable by this user")]
     ReadConnector { path: PathBuf, source: io::Error },
-    #[error("the connector file `{path}` cannot be used; download it again")]
+    #[error("the connector file `{path}` cannot be used; have `adit admin token issue` write it anew")]
     BadConnector { path: PathBuf, source: ConfigProblems },
-    #[error("the token in the connector file `{path}` was erased when it was used; download the file again")]
+    #[error(
+        "the token in the connector file `{path}` was erased when it was used; have `adit admin token issue` on the \
+         gateway's host write a new one"
+    )]
     NoToken { path: PathBuf },
     #[error(
         "no gateway answers ({}); check the addresses in the connector file and that TCP is let out to them",

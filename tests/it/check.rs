@@ -1,5 +1,7 @@
 //! `adit check` beside running agents: a line a connection, that works or says what fails.
 
+#![expect(clippy::print_stdout, reason = "says what was skipped")]
+
 use std::net::SocketAddr;
 
 use adit::domain::connection::Protocol;
@@ -361,4 +363,51 @@ async fn status_says_why_a_port_is_closed_and_fits_a_screen() {
     for time in [&json["leaf_expires"], &json["gateway"]["since"], &json["entries"][0]["mirth"]["since"]] {
         assert!(time.as_str().is_some_and(|time| time.ends_with('Z')), "{time} in {json}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_a_problem() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can mount a small disk");
+        return;
+    }
+    let mirth = mirth().await;
+    let mut lab = Lab::to(Protocol::Mllp, mirth.address()).await;
+    lab.kill(Part::A);
+    let small = r#"
+        cp -a "$1" "$1.kept"
+        mount -t tmpfs -o size=5m,mode=700 none "$1"
+        cp -a "$1.kept"/. "$1"
+        (umask 077; head -c 3000000 /dev/zero > "$1"/filler)
+        exec "$2" check --config "$3""#;
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "sh", "-euc", small, "sh"]).arg(lab.state(Part::A));
+    command.arg(env!("CARGO_BIN_EXE_adit")).arg(lab.config(Part::A));
+    let output = run(command).await;
+    let said = String::from_utf8(output.stdout).unwrap();
+    line(&said, "PROBLEM", "KiB left; make room");
+    assert!(!output.status.success(), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_others_may_read_is_refused_by_the_agent_as_by_check() {
+    let mut lab = Lab::written(&[(Protocol::Mllp, super::lab::free_address())]);
+    lab.start(Part::Gateway);
+    lab.gateway_serves().await;
+    let connector = lab.config(Part::A).with_file_name("connector.toml");
+    let allow = |mode| {
+        std::fs::set_permissions(&connector, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    allow(0o644);
+    let remedy = format!("chmod 600 {}", connector.display());
+    has_problem(&lab, Part::A, &remedy).await;
+    lab.start(Part::A);
+    assert!(!lab.ended(Part::A).await.success());
+    assert!(lab.log(Part::A).contains(&remedy), "{}", lab.log(Part::A));
+    allow(0o600);
+    lab.start(Part::A);
+    super::lab::eventually("it enrols", async || lab.status(Part::A).await.map(drop)).await;
+    // Spent, the token is of no use to anybody.
+    allow(0o644);
+    assert!(!check(&lab, Part::A).await.0.contains(&remedy));
 }

@@ -34,7 +34,10 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 pub(super) async fn check(config: &AgentConfig, findings: &mut Findings) {
     check_entries(config, findings);
-    let connector = config.connector.as_deref().and_then(|path| read_connector(path, findings));
+    let enrolment =
+        AgentState::look_if_made(&config.state).and_then(|state| state.enrolment().ok().flatten());
+    let connector =
+        config.connector.as_deref().and_then(|path| read_connector(path, enrolment.as_ref(), findings));
     let gateway = match state::check(&config.state, findings) {
         State::Unusable => Gateways::of_connector(connector.as_ref(), None),
         // It dials the Mirths of its entries by itself, as often as they bear.
@@ -107,7 +110,7 @@ fn check_entries(config: &AgentConfig, findings: &mut Findings) {
     }
 }
 
-fn read_connector(path: &Path, findings: &mut Findings) -> Option<Connector> {
+fn read_connector(path: &Path, enrolment: Option<&Enrolment>, findings: &mut Findings) -> Option<Connector> {
     let written = match files::read(path) {
         Ok(written) => written,
         // Whether it is needed is known once the state was looked at.
@@ -119,9 +122,12 @@ fn read_connector(path: &Path, findings: &mut Findings) -> Option<Connector> {
     };
     match Connector::parse(&written.text) {
         Ok(connector) => {
-            if connector.token.is_some() && written.is_open() {
+            // Spent, it is of no use to anybody.
+            let unspent = |token| enrolment.is_none_or(|enrolment| !enrolment.has_spent(token));
+            if connector.token.as_ref().is_some_and(unspent) && written.is_open() {
                 findings.problem(format!(
-                    "connector: `{0}` holds a token and others may read it; run `chmod 600 {0}`",
+                    "connector: `{0}` holds a token and others may read it, so the agent does not enrol with it; run \
+                     `chmod 600 {0}`",
                     path.display()
                 ));
             }

@@ -54,8 +54,8 @@ pub(super) async fn check_gateways(
         match fared {
             Ok((udp, tcp)) => report(&at, &udp, &tcp, needs_tcp, findings),
             Err(error) => findings.problem(format!(
-                "gateway: {at} has no address here: {error}; correct this host's name service, or download the \
-                 connector configuration anew"
+                "gateway: {at} has no address here: {error}; correct this host's name service, or the address in \
+                 a new connector file"
             )),
         }
     }
@@ -88,8 +88,8 @@ fn report(at: &HostPort, udp: &Fared, tcp: &Fared, needs_tcp: bool, findings: &m
             "gateway: {at} accepts TCP, but UDP is refused ({why}); see that what listens there is the gateway"
         )),
         (Fared::Refused(why), _) | (Fared::Unasked, Fared::Refused(why)) => findings.problem(format!(
-            "gateway: {at} cannot be reached: {why}; see that the gateway runs and listens there, or download the \
-             connector configuration anew"
+            "gateway: {at} cannot be reached: {why}; see that the gateway runs and listens there, or take \
+             a new connector file if it moved"
         )),
         (Fared::Silent, Fared::Refused(why)) => findings.problem(format!(
             "gateway: {at} cannot be reached: TCP is refused ({why}) and UDP not answered; see that the gateway runs \

@@ -98,7 +98,10 @@ fn an_open_or_used_up_token_is_a_problem() {
     let config = "connector = \"connector.toml\"\nstate = \"state\"\n";
     assert_has(&world.check(config), "`HERE/connector.toml` cannot be used; put the connector file there");
     world.write("connector.toml", &connector(&"1".repeat(64)), 0o644);
-    assert_has(&world.check(config), "others may read it; run `chmod 600 HERE/connector.toml`");
+    assert_has(
+        &world.check(config),
+        "others may read it, so the agent does not enrol with it; run `chmod 600 HERE/connector.toml`",
+    );
     world.write("connector.toml", &connector(""), 0o600);
     assert_has(&world.check(config), "the token in `HERE/connector.toml` is used up");
     assert_has(&world.check("state = \"state\"\n"), "name it with `connector`");
