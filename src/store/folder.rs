@@ -414,7 +414,7 @@ mod tests {
     fn who_holds_the_folder_for_a_moment_is_waited_for() {
         let (_parent, folder) = folder();
         let held = folder.lock().unwrap();
-        let (locked, said) = std::sync::mpsc::channel();
+        let (locked, said) = std::sync::mpsc::sync_channel(1);
         let waiting = folder.clone();
         let waits = thread::spawn(move || {
             assert!(matches!(waiting.lock(), Err(FolderError::InUse { .. })));

@@ -1,7 +1,5 @@
 //! `adit check` beside running agents: a line a connection, that works or says what fails.
 
-#![expect(clippy::print_stdout, reason = "says what was skipped")]
-
 use std::net::SocketAddr;
 
 use adit::domain::connection::Protocol;

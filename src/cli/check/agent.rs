@@ -309,7 +309,7 @@ async fn settled(config: &AgentConfig) -> Result<Answer, StatusError> {
 fn is_settling(status: &AgentStatus) -> bool {
     let has_link = status.gateway.on == Some(true);
     let waits = |entry: &EntryStatus| {
-        entry.vitals().lack().is_some_and(|lack| !lack.lets_pass() && !(has_link && lack.is_decided()))
+        entry.vitals().lack().is_some_and(|lack| !(lack.lets_pass() || has_link && lack.is_decided()))
     };
     status.uptime_seconds < SETTLES_WITHIN.as_secs() && (!has_link || status.entries.iter().any(waits))
 }

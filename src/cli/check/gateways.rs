@@ -156,9 +156,9 @@ async fn ask_udp(address: SocketAddr, route: RouteId) -> io::Result<bool> {
 mod tests {
     use super::*;
 
-    fn said(udp: Fared, tcp: Fared, needs_tcp: bool) -> String {
+    fn said(udp: &Fared, tcp: &Fared, needs_tcp: bool) -> String {
         let mut findings = Findings::default();
-        report(&"gateway.example.org:443".parse().unwrap(), &udp, &tcp, needs_tcp, &mut findings);
+        report(&"gateway.example.org:443".parse().unwrap(), udp, tcp, needs_tcp, &mut findings);
         findings.to_string()
     }
 
@@ -168,25 +168,25 @@ mod tests {
 
     #[test]
     fn blocked_udp_is_told_from_blocked_tcp() {
-        let udp = said(Fared::Silent, Fared::Answers, false);
+        let udp = said(&Fared::Silent, &Fared::Answers, false);
         assert!(udp.starts_with("PROBLEM") && udp.contains("does not answer by UDP: let UDP out"), "{udp}");
-        let tcp = said(Fared::Answers, Fared::Silent, true);
+        let tcp = said(&Fared::Answers, &Fared::Silent, true);
         assert!(tcp.starts_with("PROBLEM") && tcp.contains("let TCP out"), "{tcp}");
-        let enrolled = said(Fared::Answers, Fared::Silent, false);
+        let enrolled = said(&Fared::Answers, &Fared::Silent, false);
         assert!(enrolled.starts_with("warning") && enrolled.contains("all that an enrolled agent needs"));
-        let both = said(Fared::Silent, Fared::Silent, false);
+        let both = said(&Fared::Silent, &Fared::Silent, false);
         assert!(both.starts_with("PROBLEM") && both.contains("UDP and TCP out"), "{both}");
-        assert!(said(Fared::Answers, Fared::Answers, true).starts_with("ok"));
+        assert!(said(&Fared::Answers, &Fared::Answers, true).starts_with("ok"));
     }
 
     #[test]
     fn a_firewall_is_named_only_where_a_packet_was_lost() {
         for udp in [refused(), Fared::Unasked] {
-            let said = said(udp, refused(), true);
+            let said = said(&udp, &refused(), true);
             assert!(said.starts_with("PROBLEM") && !said.contains(" out to "), "{said}");
         }
-        assert!(!said(Fared::Answers, refused(), true).contains(" out to "));
-        assert!(!said(refused(), Fared::Answers, true).contains(" out to "));
+        assert!(!said(&Fared::Answers, &refused(), true).contains(" out to "));
+        assert!(!said(&refused(), &Fared::Answers, true).contains(" out to "));
     }
 
     #[tokio::test]
