@@ -81,7 +81,7 @@ pub fn main() -> ExitCode {
         }
         // Help and version, whose reader may be gone.
         Err(error) => {
-            let printed = if std::io::stdout().is_terminal() {
+            let printed = if std::io::stdout().is_terminal() && !is_set("NO_COLOR") {
                 print::text(error.render().ansi())
             } else {
                 print::text(error.render())
@@ -106,6 +106,11 @@ pub fn main() -> ExitCode {
     let code = outcome.unwrap_or_else(|error| ended(&error));
     log::flush();
     code
+}
+
+/// As no-color.org has it.
+fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| !value.is_empty())
 }
 
 /// Says why the command failed, unless only its reader is gone.

@@ -15,6 +15,7 @@ pub mod gateway;
 mod host_port;
 mod mirth_url;
 mod problem;
+mod syntax;
 mod trust_domain;
 mod value;
 

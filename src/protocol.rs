@@ -28,4 +28,5 @@ pub mod text;
 pub mod token_bucket;
 pub mod token_buckets;
 pub mod unacknowledged;
+pub mod version_question;
 pub mod written;

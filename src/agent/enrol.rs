@@ -17,6 +17,8 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::http::response::Parts;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -27,6 +29,7 @@ use zeroize::Zeroizing;
 use super::state::{AgentState, Enrolment, StateError, token_mark};
 use crate::config::connector::{Connector, without_token};
 use crate::config::{ConfigProblems, HostPort};
+use crate::domain::id::KeyFingerprint;
 use crate::domain::limits::{CONFIG_BYTES_MAX, ENROL_BODY_BYTES_MAX, ENROL_TIMEOUT};
 use crate::domain::secret::RegistrationToken;
 use crate::identity::chance;
@@ -35,7 +38,7 @@ use crate::identity::key::KeyPair;
 use crate::identity::name::PeerName;
 use crate::identity::tls::{Identity, Trust, enrol_client_config, refusal};
 use crate::protocol::backoff::Backoff;
-use crate::protocol::enrol::{self, Granted, Refused};
+use crate::protocol::enrol::{self, Granted, Refused, TokenGood};
 use crate::store::regular;
 use crate::transport::happy_eyeballs::first_of;
 use crate::transport::resolve::{Candidate, resolve_all};
@@ -57,15 +60,18 @@ pub enum EnrolError {
     #[error(transparent)]
     State(#[from] StateError),
     #[error(
-        "this agent is not enrolled; download a connector file for its server from the gateway and name it \
-         as `connector` in the agent's file"
+        "this agent is not enrolled; have `adit admin token issue` on the gateway's host write a connector file for its \
+         server, and name it as `connector` in the agent's file"
     )]
     NoConnector,
     #[error("cannot read the connector file `{path}`; it must exist and be readable by this user")]
     ReadConnector { path: PathBuf, source: io::Error },
-    #[error("the connector file `{path}` cannot be used; download it again")]
+    #[error("the connector file `{path}` cannot be used; have `adit admin token issue` write it anew")]
     BadConnector { path: PathBuf, source: ConfigProblems },
-    #[error("the token in the connector file `{path}` was erased when it was used; download the file again")]
+    #[error(
+        "the token in the connector file `{path}` was erased when it was used; have `adit admin token issue` on the \
+         gateway's host write a new one"
+    )]
     NoToken { path: PathBuf },
     #[error(
         "no gateway answers ({}); check the addresses in the connector file and that TCP is let out to them",
@@ -182,7 +188,7 @@ async fn enrol(
         token: Zeroizing::new(token.reveal_hex()),
         csr: hex::encode(csr),
     };
-    let (address, granted) = ask_any(connector, &request).await?;
+    let (address, granted) = ask_any::<Granted>(connector, enrol::PATH, &request).await?;
     let enrolment = accept(connector, &granted, key, token_mark(token))
         .map_err(|what| EnrolError::Nonsense { address, what })?;
     state.store_enrolment(&enrolment)?;
@@ -190,9 +196,25 @@ async fn enrol(
     Ok(enrolment)
 }
 
+/// Asks whether the gateway would take the connector file's token, which stays unused. `key` is this host's,
+/// if it has made one.
+pub async fn ask_about_token(
+    connector: &Connector,
+    token: &RegistrationToken,
+    key: Option<KeyFingerprint>,
+) -> Result<TokenGood, EnrolError> {
+    let token = Zeroizing::new(token.reveal_hex());
+    let question = enrol::TokenQuestion { server: connector.server, token, key };
+    ask_any(connector, enrol::TOKEN_PATH, &question).await.map(|(_, good)| good)
+}
+
 /// Asks the gateway at whichever address of the file first completes a handshake with the right CA
 /// key; the first final answer decides, good or bad.
-async fn ask_any(connector: &Connector, request: &enrol::Request) -> Result<(HostPort, Granted), EnrolError> {
+async fn ask_any<A: DeserializeOwned>(
+    connector: &Connector,
+    path: &'static str,
+    request: &impl Serialize,
+) -> Result<(HostPort, A), EnrolError> {
     let (mut candidates, nameless) = resolve_all(&connector.addresses).await;
     let nameless = nameless.into_iter();
     let mut tried: Vec<_> =
@@ -207,7 +229,7 @@ async fn ask_any(connector: &Connector, request: &enrol::Request) -> Result<(Hos
         let (address, failure) = match first_of(addresses, |address| connect(address, connector)).await {
             Ok((address, stream)) => {
                 let name = named(address, &candidates);
-                let asked = timeout(ENROL_TIMEOUT, ask(&name, stream, request)).await;
+                let asked = timeout(ENROL_TIMEOUT, ask(&name, path, stream, request)).await;
                 match asked.unwrap_or_else(|_| Err(Failure::Unreachable("no answer in time".into()))) {
                     Ok(granted) => return Ok((name, granted)),
                     Err(failure) => (address, failure),
@@ -275,18 +297,19 @@ fn connect(
     }
 }
 
-async fn ask(
+async fn ask<A: DeserializeOwned>(
     address: &HostPort,
+    path: &'static str,
     stream: impl AsyncRead + AsyncWrite + Send + Unpin,
-    request: &enrol::Request,
-) -> Result<Granted, Failure> {
+    request: &impl Serialize,
+) -> Result<A, Failure> {
     let nonsense = |what: String| Failure::Final(EnrolError::Nonsense { address: address.clone(), what });
     let body = serde_json::to_vec(request).expect("our own request is plain JSON").into();
     let broke_off = |error: hyper::Error| Failure::Unreachable(format!("the exchange broke off: {error}"));
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broke_off)?;
     let exchange = async {
-        let response = sender.send_request(post(address, body)).await.map_err(broke_off)?;
+        let response = sender.send_request(post(address, path, body)).await.map_err(broke_off)?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, ENROL_BODY_BYTES_MAX).collect().await;
         Ok::<_, Failure>((head, body.map_err(|error| nonsense(error.to_string()))?.to_bytes()))
@@ -322,10 +345,10 @@ fn retry_after(head: &Parts) -> Option<Duration> {
     told.or_else(|| (head.status == StatusCode::TOO_MANY_REQUESTS).then_some(RETRY_AFTER_DEFAULT))
 }
 
-fn post(address: &HostPort, body: Bytes) -> Request<Full<Bytes>> {
+fn post(address: &HostPort, path: &'static str, body: Bytes) -> Request<Full<Bytes>> {
     Request::builder()
         .method(Method::POST)
-        .uri(enrol::PATH)
+        .uri(path)
         .header(hyper::header::HOST, address.to_string())
         .header(hyper::header::CONTENT_TYPE, "application/json")
         .body(Full::new(body))

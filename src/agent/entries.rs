@@ -70,6 +70,7 @@ pub enum Role {
 #[derive(Debug, Default)]
 pub struct Entries {
     by_connection: BTreeMap<ConnectionId, Arc<LiveEntry>>,
+    in_order: Vec<Arc<LiveEntry>>,
 }
 
 impl Entries {
@@ -113,6 +114,7 @@ impl Entries {
                 sessions,
             });
             entries.by_connection.insert(entry.config.id, Arc::clone(&entry));
+            entries.in_order.push(Arc::clone(&entry));
             runs.push(EntryRun { entry, role, arrivals: queue });
         }
         (entries, runs)
@@ -129,7 +131,8 @@ impl Entries {
         self.get(id).filter(|entry| entry.side == Side::Target).cloned()
     }
 
+    /// In the file's order: sources, targets, managing, managed.
     pub fn all(&self) -> impl Iterator<Item = &Arc<LiveEntry>> {
-        self.by_connection.values()
+        self.in_order.iter()
     }
 }

@@ -117,7 +117,12 @@ pub struct Changing {
 impl Changing {
     /// Notes whether the connection works now. What went wrong before it began to is over, and stays in the
     /// log and the audit alone.
-    pub fn note_works(&mut self, works: bool) {
+    pub fn judge(&mut self, at_target: bool) {
+        // At its limit it carries as much as it may.
+        self.note_works(self.vitals(at_target).lack().is_none_or(|lack| lack.lets_pass() || lack.is_full()));
+    }
+
+    fn note_works(&mut self, works: bool) {
         if works && !self.works {
             self.last_error = None;
         }
@@ -252,7 +257,7 @@ impl Facts {
             }),
             mirth: changing.mirth.on,
             port_open: (!at_target).then_some(changing.port_open),
-            works: changing.vitals(at_target).lack().is_none(),
+            works: changing.vitals(at_target).works(),
             streams: changing.streams,
             limit_reached: count(&self.limit_reached),
             silent_reset: count(&self.silent_reset),
@@ -287,6 +292,9 @@ pub struct EntryStatus {
     pub side: String,
     pub protocol: String,
     pub peer: ServerId,
+    /// What the gateway calls the peer.
+    #[serde(default)]
+    pub peer_name: Option<String>,
     pub status: String,
     /// The three lamps: agent ↔ gateway, agent ↔ agent, agent ↔ local Mirth.
     pub gateway: Lamp,
@@ -401,6 +409,9 @@ pub struct AgentStatus {
     #[serde(default)]
     pub uptime_seconds: u64,
     pub server: ServerId,
+    /// What the gateway calls it.
+    #[serde(default)]
+    pub name: Option<String>,
     pub key: KeyFingerprint,
     pub leaf_expires: Timestamp,
     pub gateway: Lamp,

@@ -268,9 +268,7 @@ async fn serve(
         changing.status = standing.word();
         changing.note_stopping(ends, context.clock.now());
         changing.mirth.set(mirth, context.clock.now());
-        // At its limit it carries as much as it may.
-        let works = is_healthy && (changing.port_open || changing.full.is_some());
-        changing.note_works(works);
+        changing.judge(false);
         drop(changing);
         if ends && gate.has_ended(context, entry, now) {
             held.connection().close(Code::Goodbye);

@@ -120,15 +120,27 @@ pub struct AgentState {
     folder: Folder,
     /// Tasks of this process write one after another.
     writing: Mutex<()>,
-    _lock: FolderLock,
+    /// `None` for who only looks.
+    lock: Option<FolderLock>,
 }
 
 impl AgentState {
     /// Claims the folder; a second agent on one state is refused.
     pub fn open(path: &Path) -> Result<Self, StateError> {
         let folder = Folder::open(path)?;
-        let lock = folder.lock()?;
-        Ok(Self { folder, writing: Mutex::new(()), _lock: lock })
+        let lock = folder.lock_patiently()?;
+        Ok(Self { folder, writing: Mutex::new(()), lock: Some(lock) })
+    }
+
+    /// Opens the folder to be read alone: an agent that starts meanwhile finds it free.
+    pub fn look(path: &Path) -> Result<Self, StateError> {
+        Ok(Self { folder: Folder::open(path)?, writing: Mutex::new(()), lock: None })
+    }
+
+    /// As [`Self::look`], and makes no folder.
+    #[must_use]
+    pub fn look_if_made(path: &Path) -> Option<Self> {
+        path.exists().then(|| Self::look(path).ok()).flatten()
     }
 
     #[must_use]
@@ -141,6 +153,9 @@ impl AgentState {
         let failed = |source| StateError::Identity { path: self.folder.path().join(KEY), source };
         if let Some(der) = self.folder.read(KEY)? {
             return KeyPair::from_pkcs8_der(&der).map(Arc::new).map_err(failed);
+        }
+        if self.lock.is_none() {
+            return Err(failed(IdentityError::BadPrivateKey));
         }
         let key = KeyPair::generate().map_err(failed)?;
         self.folder.write(KEY, &key.to_pkcs8())?;
@@ -475,6 +490,24 @@ mod tests {
         let (parent, _state) = state();
         let error = AgentState::open(&parent.path().join("state")).unwrap_err();
         assert!(matches!(error, StateError::Folder(FolderError::InUse { .. })));
+    }
+
+    #[test]
+    fn who_only_looks_neither_claims_nor_writes() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("state");
+        drop(AgentState::open(&path).unwrap());
+        std::fs::remove_file(path.join("lock")).unwrap();
+        let look = AgentState::look(&path).unwrap();
+        look.folder.write(CLOCK, b"{").unwrap();
+        assert_eq!(look.clock_offset_millis().unwrap(), 0);
+        assert_eq!(std::fs::read(path.join(CLOCK)).unwrap(), b"{");
+        assert!(look.key_pair().is_err());
+        let mut names: Vec<_> =
+            std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [CLOCK]);
+        AgentState::open(&path).unwrap();
     }
 
     #[test]

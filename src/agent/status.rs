@@ -318,6 +318,7 @@ fn status(context: &Context, shown: &Shown) -> AgentStatus {
         software: env!("CARGO_PKG_VERSION").into(),
         uptime_seconds: shown.started.elapsed().as_secs(),
         server: context.enrolment.server,
+        name: own_name(context),
         key: credentials.identity.key().fingerprint(),
         leaf_expires,
         gateway: link.lamp,
@@ -342,16 +343,18 @@ fn entry_status(context: &Context, entry: &LiveEntry, gateway: Lamp) -> EntrySta
     let rtt = changing.tunnel.map(|tunnel| tunnel.rtt.as_micros());
     let rules = context.rules();
     let rule = rules.rule(entry.config.id);
+    let route = rule.map(|rule| format!("{} → {}", rule.source_name, rule.target_name));
     let admin = admin_status(context, entry, rule, &changing);
     EntryStatus {
         name: entry.config.name.to_string(),
         id: entry.config.id,
         kind: kind(entry, rule).label().into(),
-        status: changing.word().into(),
-        route: changing.route.clone().unwrap_or_default(),
+        route: route.or_else(|| changing.route.clone()).unwrap_or_default(),
         side: entry.side.word().into(),
         protocol: entry.config.carries.protocol().map_or("https", Protocol::word).into(),
         peer: entry.config.peer,
+        peer_name: rule.map(|rule| rule.peer_name().to_owned()),
+        status: changing.word().into(),
         gateway,
         tunnel: Lamp {
             on: Some(changing.has_voice()),
@@ -386,6 +389,13 @@ fn entry_status(context: &Context, entry: &LiveEntry, gateway: Lamp) -> EntrySta
         admin,
         last_error: changing.last_error,
     }
+}
+
+/// What the gateway calls this server in the rules of the file's connections.
+fn own_name(context: &Context) -> Option<String> {
+    let rules = context.rules();
+    let mut known = context.entries.all().filter_map(|entry| rules.rule(entry.config.id));
+    known.next().map(|rule| rule.own_name().to_owned())
 }
 
 /// The gateway's word, or what the file lets it be.

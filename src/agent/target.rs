@@ -172,9 +172,7 @@ async fn serve(
         let mut changing = entry.facts.changing();
         changing.status = standing.word();
         changing.note_stopping(*ending.borrow_and_update(), context.clock.now());
-        let is_heard = silent_for < limits::TUNNEL_SILENCE;
-        let works = standing.is_active() && changing.mirth.on == Some(true) && is_heard;
-        changing.note_works(works);
+        changing.judge(true);
         drop(changing);
         if context.stopping.is_begun() && has_ended(context, entry, &tunnel) {
             held.connection().close(Code::Goodbye);

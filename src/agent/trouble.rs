@@ -1,145 +1,154 @@
 //! What keeps a connection from working, in one sentence that says what fails, on whose side, and who
-//! must act. `adit check` and `adit status` say the same because both ask here.
+//! must act. `adit check`, `adit status` and `adit health` say the same because all ask here; what is wrong
+//! is judged in [`super::working`].
 
-use crate::agent::facts::{AgentStatus, EntryStatus};
-use crate::agent::standing::word;
+use super::facts::{AgentStatus, EntryStatus};
+use super::working::Lack;
 
-/// Returns the first thing that keeps `entry` from working, or `None` while messages or requests can pass
-/// and the peer's key has been compared. `has_link` is whether the control link is up.
+/// Returns what keeps `entry` from working as its file means it to, or `None`. `has_link` is whether the
+/// control link is up.
 #[must_use]
 pub fn trouble(entry: &EntryStatus, has_link: bool) -> Option<String> {
-    policy_trouble(entry, has_link)
-        .or_else(|| tunnel_trouble(entry))
-        .or_else(|| mirth_trouble(entry))
-        .or_else(|| port_trouble(entry))
-        .or_else(|| key_trouble(entry))
+    entry.vitals().lack().map(|lack| sentence(lack, entry, has_link))
 }
 
-/// Returns what keeps all connections of an agent from working well, beside what `trouble` says of each.
+/// Returns what keeps all connections of an agent from working well, beside what [`trouble`] says of each.
 #[must_use]
 pub fn agent_trouble(status: &AgentStatus) -> Option<&str> {
     status.clone_seen.as_ref().map(|fault| fault.what.as_str())
 }
 
-/// The gateway's rules and this host's file do not let it work.
-fn policy_trouble(entry: &EntryStatus, has_link: bool) -> Option<String> {
-    let name = &entry.name;
-    match entry.status.as_str() {
-        word::ACTIVE => None,
-        word::READY => Some(format!(
-            "it is not switched on; the organization of the server that receives runs `adit admin connection activate \
-             {}` on the gateway's host",
-            entry.id
-        )),
-        word::PAUSED => Some(format!(
-            "it is paused; the party that paused it runs `adit admin connection resume {}` on the gateway's host",
-            entry.id
-        )),
-        word::STOPPING => Some("this agent or the peer's is stopping; it carries again once both run".into()),
-        word::TERMINATED => Some(format!(
-            "it was terminated for good; take the entry out of the file, or, if no honest gateway can have said so, \
-             run `adit trust {name} --forget-ended`"
-        )),
-        word::UNLISTED => Some(format!(
-            "the gateway does not list it; compare `id` with `adit admin connection list` on the gateway's host, \
-             whose operator must act if {} stands there",
-            entry.id
-        )),
-        word::UNFIT => Some(format!(
-            "the gateway and this host's file disagree: {}; take the entry anew that `adit admin connection entry` \
-             prints",
-            reason(entry, "the type, side, peer, protocol or access differs")
-        )),
-        // What holds the entry up before any rule counts, such as a taken port, is known here.
-        _ if has_link => {
-            Some(reason(entry, "the gateway has not said yet what it may do; wait a moment").into())
+/// Returns what keeps an agent from being ready, a line each; none while every entry that is meant to
+/// carry can, and the agent has a link or a tunnel. A gateway that is away alone stops no message.
+#[must_use]
+pub fn unready(status: &AgentStatus) -> Vec<String> {
+    let has_link = status.gateway.on == Some(true);
+    let mut lacks: Vec<_> = status
+        .entries
+        .iter()
+        .filter(|entry| entry.vitals().lack().is_some_and(|lack| !lack.is_meant() && !lack.lets_pass()))
+        .filter_map(|entry| Some(format!("{}: {}", entry.name, trouble(entry, has_link)?)))
+        .collect();
+    if status.stopping {
+        lacks.insert(0, "it was told to stop".into());
+    }
+    let has_tunnel = status.entries.iter().any(|entry| entry.tunnel.on == Some(true));
+    if !has_link && !has_tunnel {
+        lacks.insert(0, "there is neither a link to the gateway nor a tunnel to a peer".into());
+    }
+    lacks
+}
+
+fn sentence(lack: Lack, entry: &EntryStatus, has_link: bool) -> String {
+    match lack {
+        Lack::NotActivated
+        | Lack::Paused
+        | Lack::Terminated
+        | Lack::NoRule
+        | Lack::Unlisted
+        | Lack::Unfit => of_policy(lack, entry, has_link),
+        Lack::Stopping => "this agent or the peer's is stopping; it carries again once both run".into(),
+        Lack::Silent => {
+            let since = entry.silent_since.map_or_else(String::new, |since| format!(" since {since}"));
+            format!(
+                "the peer's agent has not been heard{since}, so nothing new may begin; its host must run, and \
+                 packets must pass in both directions"
+            )
         }
-        _ => Some(
-            reason(entry, "no gateway has said yet what it may do; the control link must come up first")
-                .into(),
-        ),
-    }
-}
-
-fn tunnel_trouble(entry: &EntryStatus) -> Option<String> {
-    if entry.tunnel.on == Some(true) {
-        return None;
-    }
-    if let Some(since) = entry.silent_since {
-        return Some(format!(
-            "the peer's agent has not been heard since {since}, so nothing new may begin; its host must run, and \
-             packets must pass in both directions"
-        ));
-    }
-    let unsaid = if entry.side == SOURCE {
-        "the peer's agent does not answer yet; it must run, and reach the gateway"
-    } else {
-        "the peer's agent has not dialled yet; it must run, and reach the gateway"
-    };
-    Some(format!("there is no tunnel to the peer: {}", reason(entry, unsaid)))
-}
-
-fn mirth_trouble(entry: &EntryStatus) -> Option<String> {
-    match (entry.mirth.on, entry.side == SOURCE) {
-        (Some(true), _) => None,
-        (Some(false), true) => Some(
-            "the partner's Mirth does not answer at the far end; the partner must start it or the channel's listener"
-                .into(),
-        ),
-        (Some(false), false) => Some(format!(
-            "the Mirth of this host does not answer: {}",
-            reason(entry, "start it, or correct where the entry says that it is")
-        )),
-        (None, true) => Some("the partner's agent has not said yet whether its Mirth answers".into()),
-        (None, false) => Some(format!(
-            "it is not known whether the Mirth of this host answers: {}",
-            reason(entry, "it was not asked yet")
-        )),
-    }
-}
-
-fn port_trouble(entry: &EntryStatus) -> Option<String> {
-    if entry.side != SOURCE || entry.port_open {
-        return None;
-    }
-    if entry.peer_full {
-        return Some(format!(
+        Lack::Tunnel => {
+            let unsaid = if entry.is_source() {
+                "the peer's agent does not answer yet; it must run, and reach the gateway"
+            } else {
+                "the peer's agent has not dialled yet; it must run, and reach the gateway"
+            };
+            format!("there is no tunnel to the peer: {}", reason(entry, unsaid))
+        }
+        Lack::Mirth | Lack::MirthUnknown => of_mirth(lack == Lack::MirthUnknown, entry),
+        Lack::Port => {
+            let unsaid = "it opens after two seconds without trouble";
+            format!("the port {} is closed: {}", entry.address, reason(entry, unsaid))
+        }
+        Lack::PeerFull => format!(
             "the port {} is closed because the peer's agent carries as many TCP connections as its own file \
              allows; have the partner raise `streams_max` there, or lower it here",
             entry.address
-        ));
-    }
-    if entry.at_limit {
-        return Some(format!(
+        ),
+        Lack::Full => format!(
             "the port {} is closed because {} TCP connections are open, as many as may be; raise `streams_max`, \
              or let the local Mirth open fewer",
             entry.address, entry.streams_max
-        ));
+        ),
+        Lack::Comparison => {
+            let key = entry.peer_key.map_or_else(String::new, |key| key.fingerprint.to_string());
+            format!(
+                "it carries, but nobody has compared the peer's key; ask the partner for the `own key` of their \
+                 `adit status`, and if it is {key} run `adit trust {} {key}`",
+                entry.name
+            )
+        }
     }
-    let unsaid = "it opens after two seconds without trouble";
-    Some(format!("the port {} is closed: {}", entry.address, reason(entry, unsaid)))
 }
 
-/// Messages pass without it, but nobody has made sure to whom.
-fn key_trouble(entry: &EntryStatus) -> Option<String> {
-    let key = entry.peer_key.filter(|key| !key.verified)?;
-    Some(format!(
-        "it carries, but nobody has compared the peer's key; ask the partner for the `own key` of their `adit \
-         status`, and if it is {0} run `adit trust {1} {0}`",
-        key.fingerprint, entry.name
-    ))
+/// The gateway's rules and this host's file do not let it work.
+fn of_policy(lack: Lack, entry: &EntryStatus, has_link: bool) -> String {
+    let (name, id) = (&entry.name, entry.id);
+    match lack {
+        Lack::NotActivated => format!(
+            "it is not switched on; the organization of the server that receives runs `adit admin connection activate \
+             {id}` on the gateway's host"
+        ),
+        Lack::Paused => format!(
+            "it is paused; the party that paused it runs `adit admin connection resume {id}` on the gateway's host"
+        ),
+        Lack::Terminated => format!(
+            "it was terminated for good; take the entry out of the file, or, if no honest gateway can have said so, \
+             run `adit trust {name} --forget-ended`"
+        ),
+        Lack::Unlisted => format!(
+            "the gateway does not list it; compare `id` with `adit admin connection list` on the gateway's host, \
+             whose operator must act if {id} stands there"
+        ),
+        Lack::Unfit => format!(
+            "the gateway and this host's file disagree: {}; take the entry anew that `adit admin connection entry` \
+             prints",
+            reason(entry, "the type, side, peer, protocol or access differs")
+        ),
+        // What holds the entry up before any rule counts, such as a taken port, is known here.
+        _ if has_link => {
+            reason(entry, "the gateway has not said yet what it may do; wait a moment").to_owned()
+        }
+        _ => reason(entry, "no gateway has said yet what it may do; the control link must come up first")
+            .to_owned(),
+    }
+}
+
+fn of_mirth(is_unknown: bool, entry: &EntryStatus) -> String {
+    match (is_unknown, entry.is_source()) {
+        (false, true) => {
+            "the partner's Mirth does not answer at the far end; the partner must start it or the channel's listener"
+                .into()
+        }
+        (false, false) => format!(
+            "the Mirth of this host does not answer: {}",
+            reason(entry, "start it, or correct where the entry says that it is")
+        ),
+        (true, true) => "the partner's agent has not said yet whether its Mirth answers".into(),
+        (true, false) => format!(
+            "it is not known whether the Mirth of this host answers: {}",
+            reason(entry, "it was not asked yet")
+        ),
+    }
 }
 
 fn reason<'a>(entry: &'a EntryStatus, unsaid: &'a str) -> &'a str {
     entry.last_error.as_ref().map_or(unsaid, |fault| fault.what.as_str())
 }
 
-const SOURCE: &str = "source";
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::agent::facts::{Fault, Lamp, PeerKey};
+    use crate::agent::standing::word;
     use crate::domain::connection::Side;
     use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
     use crate::domain::path::PathChoice;
@@ -158,6 +167,7 @@ mod tests {
             side: side.word().into(),
             protocol: "mllp".into(),
             peer: ServerId::from_bytes([2; 16]),
+            peer_name: Some("St Mary".into()),
             status: word::ACTIVE.into(),
             gateway: ON,
             tunnel: ON,
@@ -264,17 +274,6 @@ mod tests {
         let closed = |entry: &mut EntryStatus| entry.port_open = false;
         assert!(with(Side::Source, closed).starts_with("the port 127.0.0.1:6661 is closed"));
         assert_eq!(with(Side::Target, closed), "");
-    }
-
-    #[test]
-    fn a_port_at_a_limit_names_whose_it_is() {
-        let at = |peer_full| {
-            with(Side::Source, |entry| {
-                (entry.port_open, entry.at_limit, entry.peer_full) = (false, true, peer_full);
-            })
-        };
-        assert!(at(false).contains("because 1024 TCP connections are open"), "{}", at(false));
-        assert!(at(true).contains("have the partner raise `streams_max`"), "{}", at(true));
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! Whether a connection works: one truth, computed here alone from what its tasks measured. `adit health`
-//! and the metric `adit_entry_working` tell it.
+//! Whether a connection works: one truth, judged here alone from what its tasks measured. `adit status`,
+//! `adit check`, `adit health` and the metric `adit_entry_working` tell it, the first three in the words of
+//! [`super::trouble`].
 
-use super::facts::{AgentStatus, Changing, EntryStatus};
+use super::facts::{Changing, EntryStatus, Full};
 use super::standing::word;
 use crate::domain::connection::Side;
 
@@ -10,50 +11,177 @@ use crate::domain::connection::Side;
 pub struct Vitals<'a> {
     /// A word of the status table; empty while nothing was said.
     pub status: &'a str,
-    pub tunnel: bool,
+    pub tunnel: Tunnel,
     /// `None` while nobody knows.
     pub mirth: Option<bool>,
-    /// `None` at the target, which has no port.
-    pub port_open: Option<bool>,
+    pub port: Port,
+    /// Whether a person has compared the peer's key.
+    pub compared: bool,
+}
+
+/// The tunnel to the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tunnel {
+    None,
+    /// It is there, and its peer is not heard.
+    Silent,
+    Up,
+}
+
+impl Tunnel {
+    const fn of(is_heard: bool, is_silent: bool) -> Self {
+        match (is_heard, is_silent) {
+            (true, _) => Self::Up,
+            (false, true) => Self::Silent,
+            (false, false) => Self::None,
+        }
+    }
+}
+
+/// The local port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    /// The target has none.
+    None,
+    Open,
+    Closed,
+    /// Closed because as many connections are open as may be.
+    Full,
+    /// As many as the peer's file allows.
+    PeerFull,
+}
+
+impl Port {
+    const fn of(is_open: bool, full: Option<Full>) -> Self {
+        match (is_open, full) {
+            (true, _) => Self::Open,
+            (false, Some(Full::AtPeer)) => Self::PeerFull,
+            (false, Some(Full::Here)) => Self::Full,
+            (false, None) => Self::Closed,
+        }
+    }
 }
 
 /// The first thing that a connection lacks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lack {
-    /// People decided so: it is paused, ended, or not switched on yet.
-    #[error("it is meant not to carry now")]
-    NotMeant,
-    #[error("this agent or the peer's is stopping")]
+    /// People decided so.
+    NotActivated,
+    Paused,
+    Terminated,
+    /// One of the two agents stops.
     Stopping,
-    #[error("the gateway's rules do not let it carry")]
-    Forbidden,
-    #[error("there is no tunnel to the peer")]
+    /// The gateway's rules do not let it carry, or say nothing yet.
+    NoRule,
+    Unlisted,
+    Unfit,
     Tunnel,
-    #[error("Mirth does not answer")]
+    /// The peer's agent is not heard.
+    Silent,
     Mirth,
-    #[error("it is not known whether Mirth answers")]
     MirthUnknown,
-    #[error("the port is closed")]
     Port,
+    Full,
+    PeerFull,
+    /// It carries, but nobody has made sure to whom.
+    Comparison,
+}
+
+impl Lack {
+    /// Says in few words why a port is closed; [`super::trouble`] says what to do.
+    #[must_use]
+    pub const fn why_closed(self) -> &'static str {
+        match self {
+            Self::NotActivated => "not switched on",
+            Self::Paused => "paused",
+            Self::Terminated => "terminated",
+            Self::NoRule => "the gateway has said no rule yet",
+            Self::Unlisted => "the gateway does not list it",
+            Self::Unfit => "the gateway and the file disagree",
+            Self::Stopping => "one of the two agents stops",
+            Self::Tunnel => "no tunnel to the peer",
+            Self::Silent => "the peer's agent is not heard",
+            Self::Mirth => "the partner's Mirth does not answer",
+            Self::MirthUnknown => "the partner's Mirth was not heard of yet",
+            Self::Port => "it opens after two seconds without trouble",
+            Self::Full => "as many connections are open as may be",
+            Self::PeerFull => "the peer carries no more connections",
+            Self::Comparison => "nobody has compared the peer's key",
+        }
+    }
+
+    /// Whether messages or requests pass all the same.
+    #[must_use]
+    pub const fn lets_pass(self) -> bool {
+        matches!(self, Self::Comparison)
+    }
+
+    /// Whether people meant it so: paused, ended, or not switched on yet.
+    #[must_use]
+    pub const fn is_meant(self) -> bool {
+        matches!(self, Self::NotActivated | Self::Paused | Self::Terminated)
+    }
+
+    /// Whether as many connections are carried as may be: nothing is broken.
+    #[must_use]
+    pub const fn is_full(self) -> bool {
+        matches!(self, Self::Full | Self::PeerFull)
+    }
+
+    /// Whether it stays until somebody acts, once the gateway has said its rules.
+    #[must_use]
+    pub const fn is_decided(self) -> bool {
+        match self {
+            Self::NotActivated
+            | Self::Paused
+            | Self::Terminated
+            | Self::Unlisted
+            | Self::Unfit
+            | Self::Full
+            | Self::PeerFull
+            | Self::Comparison => true,
+            Self::Stopping
+            | Self::NoRule
+            | Self::Tunnel
+            | Self::Silent
+            | Self::Mirth
+            | Self::MirthUnknown
+            | Self::Port => false,
+        }
+    }
 }
 
 impl Vitals<'_> {
-    /// Returns what the connection lacks, or `None` while messages or requests can pass.
+    /// Returns what the connection lacks first, or `None` while messages or requests can pass and it is
+    /// known to whom.
     #[must_use]
     pub fn lack(&self) -> Option<Lack> {
         match self.status {
             word::ACTIVE => {}
             word::STOPPING => return Some(Lack::Stopping),
-            word::READY | word::PAUSED | word::TERMINATED => return Some(Lack::NotMeant),
-            _ => return Some(Lack::Forbidden),
+            word::READY => return Some(Lack::NotActivated),
+            word::PAUSED => return Some(Lack::Paused),
+            word::TERMINATED => return Some(Lack::Terminated),
+            word::UNLISTED => return Some(Lack::Unlisted),
+            word::UNFIT => return Some(Lack::Unfit),
+            _ => return Some(Lack::NoRule),
         }
-        match (self.tunnel, self.mirth, self.port_open) {
-            (false, ..) => Some(Lack::Tunnel),
+        match (self.tunnel, self.mirth, self.port) {
+            (Tunnel::None, ..) => Some(Lack::Tunnel),
+            (Tunnel::Silent, ..) => Some(Lack::Silent),
             (_, Some(false), _) => Some(Lack::Mirth),
             (_, None, _) => Some(Lack::MirthUnknown),
-            (_, _, Some(false)) => Some(Lack::Port),
-            (true, Some(true), Some(true) | None) => None,
+            (_, _, Port::Closed) => Some(Lack::Port),
+            (_, _, Port::Full) => Some(Lack::Full),
+            (_, _, Port::PeerFull) => Some(Lack::PeerFull),
+            (Tunnel::Up, Some(true), Port::Open | Port::None) => (!self.compared).then_some(Lack::Comparison),
         }
+    }
+
+    /// Whether messages or requests can pass now.
+    #[must_use]
+    pub fn works(&self) -> bool {
+        self.lack().is_none_or(Lack::lets_pass)
     }
 }
 
@@ -64,14 +192,16 @@ impl Changing {
         if self.stopping.is_some() { word::STOPPING } else { self.status }
     }
 
-    /// What the metric is computed from.
+    /// What the metric is computed from, which does not ask who compared keys.
     #[must_use]
     pub fn vitals(&self, at_target: bool) -> Vitals<'static> {
+        let port = if at_target { Port::None } else { Port::of(self.port_open, self.full) };
         Vitals {
             status: self.word(),
-            tunnel: self.has_voice(),
+            tunnel: Tunnel::of(self.has_voice(), self.tunnel.is_some()),
             mirth: self.mirth.on,
-            port_open: (!at_target).then_some(self.port_open),
+            port,
+            compared: true,
         }
     }
 }
@@ -80,67 +210,84 @@ impl EntryStatus {
     /// What commands compute it from.
     #[must_use]
     pub fn vitals(&self) -> Vitals<'_> {
+        let port = if self.is_source() {
+            let whose = if self.peer_full { Full::AtPeer } else { Full::Here };
+            Port::of(self.port_open, self.at_limit.then_some(whose))
+        } else {
+            Port::None
+        };
         Vitals {
             status: &self.status,
-            tunnel: self.tunnel.on == Some(true),
+            tunnel: Tunnel::of(self.tunnel.on == Some(true), self.silent_since.is_some()),
             mirth: self.mirth.on,
-            port_open: (self.side == Side::Source.word()).then_some(self.port_open),
+            port,
+            compared: self.peer_key.is_none_or(|key| key.verified),
         }
     }
-}
 
-/// Returns what keeps an agent from being ready, a line each; none while every entry that is meant to
-/// carry can, and the agent has a link or a tunnel. A gateway that is away alone stops no message.
-#[must_use]
-pub fn unready(status: &AgentStatus) -> Vec<String> {
-    let mut lacks: Vec<_> = status
-        .entries
-        .iter()
-        .filter_map(|entry| match entry.vitals().lack() {
-            None | Some(Lack::NotMeant) => None,
-            Some(lack) => Some(format!("{}: {lack}", entry.name)),
-        })
-        .collect();
-    if status.stopping {
-        lacks.insert(0, "it was told to stop".into());
+    /// Whether this host is the side that dials and has the port.
+    #[must_use]
+    pub fn is_source(&self) -> bool {
+        self.side == Side::Source.word()
     }
-    let has_tunnel = status.entries.iter().any(|entry| entry.tunnel.on == Some(true));
-    if status.gateway.on != Some(true) && !has_tunnel {
-        lacks.insert(0, "there is neither a link to the gateway nor a tunnel to a peer".into());
-    }
-    lacks
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const WORKING: Vitals<'static> =
-        Vitals { status: word::ACTIVE, tunnel: true, mirth: Some(true), port_open: Some(true) };
+    const WORKING: Vitals<'static> = Vitals {
+        status: word::ACTIVE,
+        tunnel: Tunnel::Up,
+        mirth: Some(true),
+        port: Port::Open,
+        compared: true,
+    };
 
     #[test]
     fn a_connection_works_with_everything_it_needs_and_lacks_the_first_thing_it_has_not() {
         let lack = |vitals: Vitals<'static>| vitals.lack();
         assert_eq!(lack(WORKING), None);
-        assert_eq!(lack(Vitals { port_open: None, ..WORKING }), None);
-        assert_eq!(lack(Vitals { port_open: Some(false), ..WORKING }), Some(Lack::Port));
+        assert_eq!(lack(Vitals { port: Port::None, ..WORKING }), None);
+        assert_eq!(lack(Vitals { port: Port::Closed, ..WORKING }), Some(Lack::Port));
+        assert_eq!(lack(Vitals { port: Port::Full, ..WORKING }), Some(Lack::Full));
+        assert_eq!(lack(Vitals { port: Port::PeerFull, ..WORKING }), Some(Lack::PeerFull));
         assert_eq!(lack(Vitals { mirth: None, ..WORKING }), Some(Lack::MirthUnknown));
         assert_eq!(lack(Vitals { mirth: Some(false), ..WORKING }), Some(Lack::Mirth));
-        assert_eq!(lack(Vitals { tunnel: false, mirth: None, ..WORKING }), Some(Lack::Tunnel));
-        for status in ["", word::UNKNOWN, word::UNLISTED, word::UNFIT] {
-            assert_eq!(lack(Vitals { status, ..WORKING }), Some(Lack::Forbidden), "{status}");
+        assert_eq!(lack(Vitals { tunnel: Tunnel::None, mirth: None, ..WORKING }), Some(Lack::Tunnel));
+        assert_eq!(lack(Vitals { tunnel: Tunnel::Silent, mirth: None, ..WORKING }), Some(Lack::Silent));
+        for (status, expected) in [
+            ("", Lack::NoRule),
+            (word::UNKNOWN, Lack::NoRule),
+            (word::UNLISTED, Lack::Unlisted),
+            (word::UNFIT, Lack::Unfit),
+            (word::STOPPING, Lack::Stopping),
+            (word::READY, Lack::NotActivated),
+            (word::PAUSED, Lack::Paused),
+            (word::TERMINATED, Lack::Terminated),
+        ] {
+            assert_eq!(lack(Vitals { status, ..WORKING }), Some(expected), "{status}");
         }
+    }
+
+    #[test]
+    fn a_key_that_nobody_compared_is_a_lack_that_lets_messages_pass() {
+        let vitals = Vitals { compared: false, ..WORKING };
+        assert_eq!(vitals.lack(), Some(Lack::Comparison));
+        assert!(vitals.works() && WORKING.works());
+        assert!(!Vitals { port: Port::Full, ..WORKING }.works());
     }
 
     #[test]
     fn what_people_switched_off_is_no_failure() {
         for status in [word::READY, word::PAUSED, word::TERMINATED] {
-            assert_eq!(Vitals { status, tunnel: false, ..WORKING }.lack(), Some(Lack::NotMeant));
+            let lack = Vitals { status, tunnel: Tunnel::None, ..WORKING }.lack();
+            assert!(lack.is_some_and(Lack::is_meant), "{status}");
         }
     }
 
     #[test]
     fn an_agent_that_nobody_told_anything_is_not_working() {
-        assert_eq!(Changing::default().vitals(true).lack(), Some(Lack::Forbidden));
+        assert_eq!(Changing::default().vitals(true).lack(), Some(Lack::NoRule));
     }
 }

@@ -27,7 +27,7 @@ use crate::config::gateway::GatewayConfig;
 use crate::domain::id::OrganizationId;
 use crate::domain::role::Role;
 use crate::domain::visible::visible;
-use crate::gateway::platform::{Actor, Platform};
+use crate::gateway::platform::{Actor, Platform, PlatformError, Refusal};
 use crate::identity::time::HostClock;
 
 pub use self::find::Several;
@@ -110,7 +110,22 @@ async fn serve(
     let desk = open(config, arguments.acting, arguments.json).await?.answering(arguments.yes);
     let outcome = dispatch(&desk, arguments.noun, out).await;
     desk.platform.close().await?;
-    outcome.map(|()| ExitCode::SUCCESS)
+    outcome.map(|()| ExitCode::SUCCESS).map_err(with_tier_command)
+}
+
+/// Who meets a tier's limit is told how it is raised.
+fn with_tier_command(error: anyhow::Error) -> anyhow::Error {
+    let is_limit = matches!(
+        error.downcast_ref::<PlatformError>(),
+        Some(PlatformError::Refused(Refusal::Limit(_) | Refusal::ReadWriteTier { .. }))
+    );
+    if is_limit {
+        anyhow::anyhow!(
+            "{error:#}; `adit admin org tier ORGANIZATION TIER` sets it, `--help` there says what each admits"
+        )
+    } else {
+        error
+    }
 }
 
 async fn open(config: GatewayConfig, acting: Option<String>, json: bool) -> anyhow::Result<Desk> {

@@ -11,6 +11,7 @@ use sd_notify::NotifyState;
 use super::signals::Signals;
 use super::{files, privilege};
 use crate::agent::Agent;
+use crate::agent::state::AgentState;
 use crate::config::agent::AgentConfig;
 use crate::observe::{log, metrics};
 
@@ -29,6 +30,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = files::read_agent(&arguments.config)?;
     privilege::act_as_owner(&arguments.config, &config.state)?;
     privilege::check_named(config.connector.as_deref())?;
+    if let Some(connector) = config.connector.as_deref().filter(|_| needs_token(&config)) {
+        files::check_connector(connector)?;
+    }
     log::init(config.log)?;
     // One thread: see the agent's own words on it.
     tokio::runtime::Builder::new_current_thread()
@@ -36,6 +40,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         .build()
         .context("cannot start the runtime")?
         .block_on(serve(config))
+}
+
+/// Whether the agent will enrol.
+fn needs_token(config: &AgentConfig) -> bool {
+    AgentState::look_if_made(&config.state).is_none_or(|state| matches!(state.enrolment(), Ok(None)))
 }
 
 async fn serve(config: AgentConfig) -> anyhow::Result<ExitCode> {

@@ -4,6 +4,7 @@
 mod agent;
 mod finding;
 mod gateway;
+mod gateways;
 mod network;
 mod state;
 

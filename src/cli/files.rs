@@ -10,6 +10,7 @@ use anyhow::bail;
 
 use crate::config::ConfigProblems;
 use crate::config::agent::{AgentConfig, Entry, LocalUser};
+use crate::config::connector::Connector;
 use crate::config::gateway::GatewayConfig;
 use crate::domain::limits;
 use crate::store::account;
@@ -60,6 +61,17 @@ pub fn read_gateway(path: &Path) -> Result<GatewayConfig, FileError> {
     let written = read(path)?;
     GatewayConfig::parse(&written.text, folder(path))
         .map_err(|problems| FileError::Unusable { path: path.into(), problems })
+}
+
+/// Refuses a connector file whose token is still to be used and that others may read, as [`read_agent`] does
+/// with secrets. What else may be wrong with it is said when it is used.
+pub fn check_connector(path: &Path) -> Result<(), FileError> {
+    let Ok(written) = read(path) else { return Ok(()) };
+    let holds_token = Connector::parse(&written.text).is_ok_and(|connector| connector.token.is_some());
+    if holds_token && written.is_open() {
+        return Err(FileError::Open { path: path.into(), mode: written.metadata.mode() & 0o7777 });
+    }
+    Ok(())
 }
 
 /// The whole text of a file of ours.
@@ -144,6 +156,17 @@ mod tests {
         assert!(error.contains("mode 0640") && error.contains("chmod 600"), "{error}");
         fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("sets");
         assert!(read_agent(&path).expect("reads").holds_secret());
+    }
+
+    #[test]
+    fn a_connector_file_with_a_token_must_be_closed_to_others() {
+        let (_folder, path) = written(include_str!("../../config/connector.toml"), 0o644);
+        let error = check_connector(&path).expect_err("refused").to_string();
+        assert!(error.contains("mode 0644") && error.contains("chmod 600"), "{error}");
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("sets");
+        check_connector(&path).expect("is closed");
+        let (_folder, path) = written("no connector", 0o644);
+        check_connector(&path).expect("holds no token");
     }
 
     #[test]

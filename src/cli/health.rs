@@ -13,7 +13,7 @@ use super::shown::ask_shown;
 use super::{files, print, privilege};
 use crate::agent::facts::AgentStatus;
 use crate::agent::status::{Answer, Request, StatusError};
-use crate::agent::working::unready;
+use crate::agent::trouble::unready;
 use crate::config::agent::AgentConfig;
 use crate::config::gateway::GatewayConfig;
 use crate::domain::visible::visible;

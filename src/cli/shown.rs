@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::print;
 use crate::agent::status::{Answer, Request, StatusError, ask};
+use crate::domain::time::Timestamp;
 use crate::domain::visible::{visible, visible_json};
 
 /// Asks the agent whose state is at `state`; its answer is fit for a terminal.
@@ -24,10 +25,33 @@ pub(super) fn shown<T: Serialize + DeserializeOwned>(value: &T) -> serde_json::R
     serde_json::from_value(value)
 }
 
-/// Prints a value as JSON that a terminal shows as it is.
+/// Prints a value as JSON that a terminal shows as it is, its times as RFC 3339.
 pub(super) fn print_json(value: &impl Serialize, pretty: bool) -> anyhow::Result<()> {
-    let text = if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+    let mut value = serde_json::to_value(value).context("cannot write JSON")?;
+    write_times(&mut value);
+    let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
     Ok(print::line(visible_json(&text.context("cannot write JSON")?))?)
+}
+
+/// Between programs of adit a time is a number; here people and other programs read it.
+fn write_times(value: &mut Value) {
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(write_times),
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                match value.as_i64().filter(|_| is_time(key)) {
+                    Some(millis) => *value = Timestamp::from_millis(millis).to_string().into(),
+                    None => write_times(value),
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn is_time(key: &str) -> bool {
+    let last = key.rsplit('_').next().unwrap_or(key);
+    ["at", "since", "expires"].contains(&last) || key == "last_ack"
 }
 
 fn show(value: &mut Value) {
@@ -46,6 +70,21 @@ fn show(value: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_written_for_people_and_numbers_stay_numbers() {
+        let mut value = serde_json::json!({
+            "leaf_expires": 0, "streams": 3, "rows": [{ "since": null, "at": 1_000, "enrolled_at": 61_000 }],
+            "last_ack": 2_000
+        });
+        write_times(&mut value);
+        let expected = serde_json::json!({
+            "leaf_expires": "1970-01-01T00:00:00Z", "streams": 3,
+            "rows": [{ "since": null, "at": "1970-01-01T00:00:01Z", "enrolled_at": "1970-01-01T00:01:01Z" }],
+            "last_ack": "1970-01-01T00:00:02Z"
+        });
+        assert_eq!(value, expected);
+    }
 
     #[test]
     fn every_text_of_an_answer_is_made_visible() {

@@ -1,6 +1,7 @@
 //! `adit status`: what a running agent does, per connection.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,11 +13,14 @@ use super::{files, print, privilege};
 use crate::agent::facts::{AdminStatus, AgentStatus, EntryStatus, Lamp};
 use crate::agent::status::{Answer, Request, ask};
 use crate::agent::trouble::{agent_trouble, trouble};
+use crate::agent::working::Lack;
 use crate::domain::access::Access;
 use crate::domain::path::{PathChoice, PathKind};
 use crate::domain::visible::visible;
 
 const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// A terminal is as wide, unless somebody made it wider.
+const COLUMNS: usize = 80;
 const CLEAR_SCREEN: &str = "\x1b[2J\x1b[H";
 
 #[derive(clap::Args)]
@@ -36,6 +40,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = files::read_agent(&arguments.config)?;
     privilege::act_as_owner(&arguments.config, &config.state)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Into a file or a pipe, one picture after another.
+    let before = if std::io::stdout().is_terminal() { CLEAR_SCREEN } else { "\n" };
     runtime.block_on(async {
         if !arguments.watch {
             let status = fetch(&config.state).await?;
@@ -44,11 +50,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
         loop {
             match fetch(&config.state).await {
-                Ok(status) => show(&status, arguments.json, CLEAR_SCREEN)?,
+                Ok(status) => show(&status, arguments.json, before)?,
                 // A restarted agent is back in a moment.
                 Err(error) if arguments.json => print::error_text(format_args!("{error:#}\n")),
                 Err(error) => {
-                    print::line(format_args!("{CLEAR_SCREEN}{error:#}; looking again every second"))?;
+                    let text = fitted(&format!("{error:#}; looking again every second"));
+                    print::line(format_args!("{before}{text}"))?;
                 }
             }
             tokio::time::sleep(WATCH_EVERY).await;
@@ -60,7 +67,7 @@ fn show(status: &AgentStatus, json: bool, before: &str) -> anyhow::Result<()> {
     if json {
         return print_json(status, false);
     }
-    print::line(format_args!("{before}{}", render(&shown(status)?)))?;
+    print::line(format_args!("{before}{}", fitted(&render(&shown(status)?))))?;
     Ok(())
 }
 
@@ -78,10 +85,37 @@ async fn fetch(state: &std::path::Path) -> anyhow::Result<AgentStatus> {
     }
 }
 
+/// Breaks lines that are longer than a screen is wide at a space, as far as there is one.
+fn fitted(text: &str) -> String {
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let indent = line.chars().take_while(|char| *char == ' ').count();
+        let mut rest = line.to_owned();
+        while let Some(at) = break_of(&rest) {
+            lines.push(rest[..at].trim_end().to_owned());
+            rest = format!("{}{}", " ".repeat(indent + 4), rest[at..].trim_start());
+        }
+        lines.push(rest);
+    }
+    lines.join("\n")
+}
+
+/// Where a line that is too long is broken.
+fn break_of(line: &str) -> Option<usize> {
+    let (end, _) = line.char_indices().nth(COLUMNS)?;
+    let start = line.len() - line.trim_start().len();
+    let (within, beyond) = (&line[start..=end], &line[start..]);
+    // A word that is longer than the screen is wide stands alone.
+    within.rfind(' ').or_else(|| beyond.find(' ')).map(|at| start + at)
+}
+
 fn render(status: &AgentStatus) -> String {
     let mut out = format!(
-        "server {}  adit {}  UDP {}\nown key {}  certificate until {}\ngateway {}\nrelay   {}\n",
-        status.server,
+        "server  {}\nadit    {}, UDP {}\nown key {}\ncertificate until {}\ngateway {}\nrelay   {}\n",
+        status
+            .name
+            .as_ref()
+            .map_or_else(|| status.server.to_string(), |name| format!("{name} ({})", status.server)),
         status.software,
         status.listen,
         status.key,
@@ -93,7 +127,7 @@ fn render(status: &AgentStatus) -> String {
         out.push_str("this agent was told to stop and lets end what somebody waits for\n");
     }
     if let Some(certificate) = &status.admin_certificate {
-        let _ = writeln!(out, "HTTPS certificate for admin sessions, SHA-256 {certificate}");
+        let _ = writeln!(out, "HTTPS certificate for admin sessions, SHA-256\n    {certificate}");
     }
     if let Some(fault) = status.gateway_error.as_ref().filter(|_| status.gateway.on != Some(true)) {
         let _ = writeln!(out, "        {} ({})", fault.what, fault.at);
@@ -123,14 +157,14 @@ fn render_entry(out: &mut String, entry: &EntryStatus, has_link: bool) {
     let rtt = entry.rtt_micros.map_or(String::new(), |micros| format!(", rtt {micros} µs"));
     let _ = writeln!(
         out,
-        "  tunnel  {}  path {path}{rtt}\n  {}  {}\n  {}  {} {}{}",
+        "  tunnel  {}\n  path    {path}{rtt}\n  {}  {}\n  {}  {} {}{}",
         lamp(entry.tunnel, "up", "down"),
-        if entry.side == "source" { "partner's Mirth" } else { "Mirth of this host" },
+        if entry.is_source() { "partner's Mirth" } else { "Mirth of this host" },
         lamp(entry.mirth, "answers", "does not answer"),
         entry.side,
         entry.protocol,
         entry.address,
-        if entry.side == "source" { port(entry) } else { String::new() },
+        if entry.is_source() { port(entry) } else { String::new() },
     );
     if let Some(admin) = &entry.admin {
         render_admin(out, entry, admin);
@@ -166,18 +200,10 @@ fn render_entry(out: &mut String, entry: &EntryStatus, has_link: bool) {
     if let Some(at) = entry.last_ack {
         let _ = writeln!(out, "  last ACK {at}");
     }
-    match entry.peer_key {
-        Some(key) if key.verified => {
-            let _ = writeln!(out, "  peer key {} (verified)", key.fingerprint);
-        }
-        Some(key) => {
-            let _ = writeln!(
-                out,
-                "  peer key {} (unverified: compare it with the peer, then `adit trust {} {}`)",
-                key.fingerprint, entry.name, key.fingerprint
-            );
-        }
-        None => {}
+    if let Some(key) = entry.peer_key {
+        let whose = entry.peer_name.as_deref().unwrap_or("the peer");
+        let verified = if key.verified { "verified" } else { "unverified" };
+        let _ = writeln!(out, "  peer key, {verified}, of the agent of {whose}:\n    {}", key.fingerprint);
     }
     if let Some(what) = trouble(entry, has_link) {
         let _ = writeln!(out, "  PROBLEM {what}");
@@ -209,11 +235,11 @@ fn render_admin(out: &mut String, entry: &EntryStatus, admin: &AdminStatus) {
     }
     let version = managed.mirth_version.as_deref().unwrap_or("not known");
     let key = managed.mirth_key.map_or("none trusted yet".to_owned(), |key| key.to_string());
-    let _ = writeln!(out, "  Mirth version {version}  key {key}");
+    let _ = writeln!(out, "  Mirth version {version}, key\n    {key}");
     if let Some(shown) = managed.mirth_key_shown.filter(|shown| managed.mirth_key != Some(*shown)) {
         let _ = writeln!(
             out,
-            "  Mirth shows the key {shown} (compare it with Mirth's certificate, then `adit trust {} --mirth {shown}`)",
+            "  Mirth of this host shows another key (compare it with Mirth's certificate, then run\n    `adit trust {} --mirth KEY`):\n    {shown}",
             entry.name
         );
     }
@@ -238,13 +264,11 @@ fn path(entry: &EntryStatus) -> String {
 }
 
 fn port(entry: &EntryStatus) -> String {
-    match entry {
-        EntryStatus { port_open: true, .. } => "  port open".into(),
-        EntryStatus { peer_full: true, .. } => "  port closed (the peer carries no more connections)".into(),
-        EntryStatus { at_limit: true, streams_max, .. } => {
-            format!("  port closed (all of streams_max = {streams_max} are open)")
-        }
-        _ => "  port closed".into(),
+    match entry.vitals().lack() {
+        _ if entry.port_open => "  port open".into(),
+        Some(Lack::Full) => format!("\n  port closed (all of streams_max = {} are open)", entry.streams_max),
+        Some(lack) => format!("\n  port closed ({})", lack.why_closed()),
+        None => "  port closed".into(),
     }
 }
 
@@ -255,4 +279,23 @@ fn lamp(lamp: Lamp, on: &str, off: &str) -> String {
         None => "○ not known".into(),
     };
     lamp.since.map_or(word.clone(), |since| format!("{word} since {since}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_is_wider_than_a_screen_unless_one_word_is() {
+        let key = format!("sha256:{}", "0".repeat(64));
+        let sentence = "it carries, but nobody has compared the peer's key; ask the partner ".repeat(4);
+        let text = format!("own key {key}\n  PROBLEM {sentence}{key}\n  tunnel  ● up\n{}", "x".repeat(90));
+        let fitted = fitted(&text);
+        for line in fitted.lines().filter(|line| line.contains(' ')) {
+            assert!(line.chars().count() <= COLUMNS, "{line}");
+        }
+        assert!(fitted.contains("\n  tunnel  ● up\n"), "{fitted}");
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words(&fitted), words(&text));
+    }
 }

@@ -18,6 +18,7 @@ use crate::agent::status::{Answer, Request, StatusError};
 use crate::agent::trust::{judge, trust};
 use crate::config::agent::{AdminManaged, AgentConfig, Entry};
 use crate::domain::id::KeyFingerprint;
+use crate::domain::visible::visible;
 use crate::identity::time::{HostClock, LearntClock, TimeSource};
 use crate::observe::audit::{AuditEntry, AuditFile};
 
@@ -99,7 +100,8 @@ fn trusted(
     is_mirth: bool,
     also: &[String],
 ) -> String {
-    let (name, peer) = (&entry.name, entry.peer);
+    let name = &entry.name;
+    let peer = peer_name(config, entry).unwrap_or_else(|| format!("server {}", entry.peer));
     let managed = config.managed.iter().find(|managed| managed.entry.id == entry.id);
     if let Some(managed) = managed.filter(|_| is_mirth) {
         return format!(
@@ -108,7 +110,7 @@ fn trusted(
         );
     }
     let mut said =
-        format!("{name}: {key} is trusted from now on as the key of the peer's agent, server {peer}");
+        format!("{name}: {key} is trusted from now on as the key of the peer's agent, that of {peer}");
     if !also.is_empty() {
         let _ = write!(
             said,
@@ -117,6 +119,12 @@ fn trusted(
         );
     }
     said
+}
+
+/// What the gateway calls the peer, as this host remembers it.
+fn peer_name(config: &AgentConfig, entry: &Entry) -> Option<String> {
+    let rules = AgentState::look(&config.state).and_then(|state| state.rule_book()).ok()?;
+    rules.rule(entry.id).map(|rule| visible(rule.peer_name()).into_owned())
 }
 
 fn fingerprint(text: &str) -> anyhow::Result<KeyFingerprint> {

@@ -85,7 +85,7 @@ pub fn without_token(text: &str) -> Option<String> {
 }
 
 fn read_gateway(section: &mut Section<'_, '_>) -> Option<(Vec<HostPort>, TrustDomain, KeyFingerprint)> {
-    let download = "download the connector configuration anew";
+    let download = "have `adit admin token issue` on the gateway's host write this file anew";
     let addresses = section.required("addresses", download, |value| {
         value::list(1..=limits::GATEWAY_ADDRESSES_MAX, value, value::text)
     });
@@ -95,7 +95,11 @@ fn read_gateway(section: &mut Section<'_, '_>) -> Option<(Vec<HostPort>, TrustDo
 }
 
 fn read_server(section: &mut Section<'_, '_>) -> Option<(ServerId, Option<RegistrationToken>)> {
-    let id = section.required("id", "download the connector configuration anew", value::text);
+    let id = section.required(
+        "id",
+        "have `adit admin token issue` on the gateway's host write this file anew",
+        value::text,
+    );
     let token = section.optional("token", |value| match value.as_str() {
         Some("") => Ok(None),
         Some(text) => RegistrationToken::from_hex(text)

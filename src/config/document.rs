@@ -7,6 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{ConfigProblem, ConfigProblems};
+use super::syntax;
 use super::value::{Expected, shown};
 
 /// Reads a whole text with `read`; gives its value only when nothing at all was wrong.
@@ -21,9 +22,12 @@ pub(super) fn parse<T>(
         line: error.span().map(|span| line_of(text, span.start)),
         key: "this line".into(),
         found: "not TOML".into(),
-        remedy: format!("{}{}", error.message().replace('\n', " "), quotes(text, error)),
+        remedy: syntax::remedy(line_at(text, error), error.message()),
     };
-    if let Some(problems) = ConfigProblems::from_found(errors.iter().map(broken).collect()) {
+    let mut broken: Vec<_> = errors.iter().map(broken).collect();
+    // The parser's second thoughts on a line say nothing new.
+    broken.dedup_by_key(|problem| problem.line);
+    if let Some(problems) = ConfigProblems::from_found(broken) {
         return Err(problems);
     }
     if let Some(kind) = Kind::other_than(expected, table.get_ref()) {
@@ -81,16 +85,8 @@ impl Kind {
     }
 }
 
-/// What to do where a value that must stand in quotes has none. The value itself is not repeated.
-fn quotes(text: &str, error: &toml::de::Error) -> &'static str {
-    let line = error.span().and_then(|span| text.lines().nth(line_of(text, span.start) - 1));
-    let value = line.and_then(|line| line.split_once('=')).map(|(_, value)| value.trim());
-    let is_bare = value.is_some_and(|value| {
-        value.starts_with(|first: char| first.is_alphanumeric() || "/.:_-".contains(first))
-            && !value.contains(['"', '\''])
-            && !["true", "false"].contains(&value)
-    });
-    if is_bare { "; put the value in quotes, as in key = \"value\"" } else { "" }
+fn line_at<'t>(text: &'t str, error: &toml::de::Error) -> &'t str {
+    error.span().and_then(|span| text.lines().nth(line_of(text, span.start) - 1)).unwrap_or_default()
 }
 
 /// One table while its keys are being read.

@@ -32,9 +32,11 @@ pub(super) fn shown(key: &str, value: &DeValue<'_>) -> String {
         }
         DeValue::Integer(number) => number.to_string(),
         DeValue::Boolean(answer) => answer.to_string(),
-        DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
-            format!("of type {}", value.type_str())
-        }
+        DeValue::Array(elements) if elements.len() == 1 => "a list of 1 element".into(),
+        DeValue::Array(elements) => format!("a list of {} elements", elements.len()),
+        DeValue::Table(_) => "a table".into(),
+        DeValue::Datetime(_) => "a date or time without quotes".into(),
+        DeValue::Float(_) => "a number with a point".into(),
     }
 }
 
@@ -103,19 +105,29 @@ pub(super) fn loopback_address(value: &DeValue<'_>) -> Result<SocketAddr, Expect
     Ok(found)
 }
 
-/// A list within bounds, each element read alike.
+/// A list within bounds, each element read alike; all that are wrong are named, counted from 1.
 pub(super) fn list<T>(
     count: RangeInclusive<usize>,
     value: &DeValue<'_>,
     read: impl Fn(&DeValue<'_>) -> Result<T, Expected>,
 ) -> Result<Vec<T>, Expected> {
-    let elements = value.as_array().filter(|elements| count.contains(&elements.len())).ok_or_else(|| {
-        Expected(format!("expected a list in brackets with {} to {} elements", count.start(), count.end()))
-    })?;
-    let read_element = |element: &toml::Spanned<DeValue<'_>>| {
-        read(element.get_ref()).map_err(|Expected(why)| {
-            Expected(format!("{why}, for the element {}", shown("", element.get_ref())))
-        })
+    let (min, max) = (count.start(), count.end());
+    let Some(elements) = value.as_array() else {
+        let example = "as in key = [\"value\"]";
+        return Err(Expected(format!("expected a list in brackets with {min} to {max} elements, {example}")));
     };
-    elements.iter().map(read_element).collect()
+    if !count.contains(&elements.len()) {
+        return Err(Expected(format!("expected a list in brackets with {min} to {max} elements")));
+    }
+    let mut wrong = Vec::new();
+    let mut all = Vec::with_capacity(elements.len());
+    for (element, number) in elements.iter().zip(1..) {
+        match read(element.get_ref()) {
+            Ok(read) => all.push(read),
+            Err(Expected(why)) => {
+                wrong.push(format!("element {number}, {}: {why}", shown("", element.get_ref())));
+            }
+        }
+    }
+    if wrong.is_empty() { Ok(all) } else { Err(Expected(wrong.join("; "))) }
 }

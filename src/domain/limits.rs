@@ -508,6 +508,8 @@ pub const MASK_WHOLE_BYTES_MAX: u64 = 64 * 1024;
 pub const PRIVATE_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How long one process waits for another's turn in a private folder; each takes milliseconds.
 pub const FOLDER_TURN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an agent that starts waits for a command that writes its state; another agent is there for longer.
+pub const FOLDER_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// What an agent answers at its status socket: a thousand entries with all that can be said of them.
 pub const STATUS_ANSWER_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Entries of one kind in an agent's file.

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
-/// Milliseconds since 1970-01-01 UTC, in gateway time. Prints as RFC 3339 with seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// Milliseconds since 1970-01-01 UTC, in gateway time. Prints as RFC 3339 with seconds, and reads that too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Timestamp(i64);
 
@@ -53,9 +54,52 @@ impl fmt::Display for Timestamp {
     }
 }
 
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Written)
+    }
+}
+
+struct Written;
+
+impl Visitor<'_> for Written {
+    type Value = Timestamp;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("milliseconds since 1970, or a time as in RFC 3339")
+    }
+
+    fn visit_i64<E: de::Error>(self, millis: i64) -> Result<Timestamp, E> {
+        Ok(Timestamp(millis))
+    }
+
+    fn visit_u64<E: de::Error>(self, millis: u64) -> Result<Timestamp, E> {
+        let found = de::Unexpected::Unsigned(millis);
+        i64::try_from(millis).map(Timestamp).map_err(|_| E::invalid_value(found, &self))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Timestamp, E> {
+        let read: Result<jiff::Timestamp, _> = text.parse();
+        read.map(|at| Timestamp(at.as_millisecond()))
+            .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_timestamp_reads_back_what_programs_and_people_are_told() {
+        let read = |text: &str| serde_json::from_str::<Timestamp>(text).ok();
+        let at = Timestamp::from_millis(1_795_510_800_000);
+        assert_eq!(read(&serde_json::to_string(&at).unwrap()), Some(at));
+        assert_eq!(read(&format!("\"{at}\"")), Some(at));
+        assert_eq!(read("-1"), Some(Timestamp::from_millis(-1)));
+        for wrong in ["\"yesterday\"", "1.5", "18446744073709551615", "null"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn a_timestamp_prints_as_utc_seconds() {

@@ -18,6 +18,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
@@ -27,6 +28,7 @@ use super::authority::Authority;
 use super::door::{Door, Handshakes, Throttled};
 use super::platform::{EnrolRefusal, Platform, PlatformError};
 use super::stop::Stop;
+use crate::domain::id::ServerId;
 use crate::domain::limits::{
     ENROL_BODY_BYTES_MAX, ENROL_CONNECTIONS, ENROL_HANDSHAKE_TIMEOUT, ENROL_PER_MINUTE, ENROL_TIMEOUT,
     FIRST_BYTE_TIMEOUT, LINK_END_KINDS_MAX, REPEATS_WRITTEN_EVERY, THROTTLED_SAID_EVERY,
@@ -36,7 +38,7 @@ use crate::domain::secret::RegistrationToken;
 use crate::identity::csr::VerifiedCsr;
 use crate::identity::time::TimeSource;
 use crate::observe::metrics::ENROLMENTS;
-use crate::protocol::enrol::{self, Granted, Refused};
+use crate::protocol::enrol::{self, Granted, Refused, TokenGood};
 use crate::protocol::written::Written;
 use crate::transport::newcomers::{Advance, Gone, Newcomer, Newcomers};
 use crate::transport::tls::EnrolTls;
@@ -82,6 +84,15 @@ impl Default for Pace {
 }
 
 impl Pace {
+    /// Counts a request.
+    fn let_in(&self, from: IpAddr) -> Result<(), Refusal> {
+        self.requests.let_in(from).map_err(|wait| {
+            let what = "enrolments were told to wait, their address asks too often";
+            self.throttled.note(what, from, Instant::now());
+            Refusal::TooOften(wait)
+        })
+    }
+
     /// Waits while too many handshakes were begun where this one comes from and not finished.
     async fn may_begin(&self, from: IpAddr) {
         let mut is_noted = false;
@@ -201,7 +212,10 @@ impl Enrolment {
         from: IpAddr,
         advance: &Advance,
     ) -> Response<Full<Bytes>> {
-        let outcome = match read(request).await {
+        if request.uri().path() == enrol::TOKEN_PATH {
+            return self.answer_about_token(request, from, advance).await;
+        }
+        let outcome = match read::<enrol::Request>(request).await {
             Ok(request) => {
                 advance.to(Progress::Asked);
                 self.pace.handshakes.finished(from);
@@ -215,24 +229,55 @@ impl Enrolment {
             Err(Refusal::TooOften(_)) => "throttled",
             Err(Refusal::Ours) => "failed",
         });
-        match outcome {
-            Ok(granted) => respond(StatusCode::OK, &granted),
-            Err(Refusal::Request { status, error }) => respond(status, &Refused { error }),
-            Err(Refusal::TooOften(wait)) => throttled(wait),
-            Err(Refusal::Token) => respond(StatusCode::FORBIDDEN, &Refused { error: TOKEN_REFUSED.into() }),
-            Err(Refusal::Ours) => {
-                let error = "the gateway has a fault of its own; its log says more".into();
-                respond(StatusCode::INTERNAL_SERVER_ERROR, &Refused { error })
+        told(outcome)
+    }
+
+    /// The same as an enrolment up to the token's first use, which it is not.
+    async fn answer_about_token(
+        &self,
+        request: Request<Incoming>,
+        from: IpAddr,
+        advance: &Advance,
+    ) -> Response<Full<Bytes>> {
+        let outcome = match read::<enrol::TokenQuestion>(request).await {
+            Ok(question) => {
+                advance.to(Progress::Asked);
+                self.pace.handshakes.finished(from);
+                self.judge_token(&question, from).await
+            }
+            Err(refusal) => Err(refusal),
+        };
+        count(if outcome.is_ok() { "asked" } else { "refused" });
+        told(outcome)
+    }
+
+    async fn judge_token(&self, question: &enrol::TokenQuestion, from: IpAddr) -> Result<TokenGood, Refusal> {
+        // A wrong one is a guess like any other.
+        self.pace.let_in(from)?;
+        let token = RegistrationToken::from_hex(&question.token).map_err(|_| Refusal::Token)?;
+        let judged = self.platform.judge_token(question.server, &token, question.key, from).await;
+        let expires = judged.map_err(|refusal| self.refusal(question.server, from, refusal))?;
+        Ok(TokenGood { expires, gateway_route: self.authority.route() })
+    }
+
+    fn refusal(&self, server: ServerId, from: IpAddr, refusal: EnrolRefusal) -> Refusal {
+        match refusal {
+            EnrolRefusal::Platform(source) => platform_failed(&source),
+            // Whoever hears these has the right token.
+            why @ (EnrolRefusal::RevokedKey | EnrolRefusal::KeyInUse) => {
+                Refusal::Request { status: StatusCode::FORBIDDEN, error: why.to_string() }
+            }
+            why @ (EnrolRefusal::Wrong | EnrolRefusal::Expired | EnrolRefusal::OtherKey) => {
+                if let Some(more) = self.pace.says("registration token refused", from) {
+                    warn!(%server, %why, more, "registration token refused");
+                }
+                Refusal::Token
             }
         }
     }
 
     async fn enrol(&self, request: enrol::Request, from: IpAddr) -> Result<Granted, Refusal> {
-        if let Err(wait) = self.pace.requests.let_in(from) {
-            let what = "enrolments were told to wait, their address asks too often";
-            self.pace.throttled.note(what, from, Instant::now());
-            return Err(Refusal::TooOften(wait));
-        }
+        self.pace.let_in(from)?;
         let csr = hex::decode(&request.csr)
             .map_err(|_| bad_request("the certificate request is not hexadecimal"))
             .map(|der| VerifiedCsr::parse_and_verify(&der));
@@ -252,19 +297,7 @@ impl Enrolment {
         // A text that is no token is answered like one that is not good.
         let token = RegistrationToken::from_hex(&request.token).map_err(|_| Refusal::Token)?;
         let redeemed = self.platform.redeem_token(request.server, &token, csr.fingerprint(), from).await;
-        let enrolled = redeemed.map_err(|refusal| match refusal {
-            EnrolRefusal::Platform(source) => platform_failed(&source),
-            // Whoever hears these has the right token.
-            why @ (EnrolRefusal::RevokedKey | EnrolRefusal::KeyInUse) => {
-                Refusal::Request { status: StatusCode::FORBIDDEN, error: why.to_string() }
-            }
-            why @ (EnrolRefusal::Wrong | EnrolRefusal::Expired | EnrolRefusal::OtherKey) => {
-                if let Some(more) = self.pace.says("registration token refused", from) {
-                    warn!(server = %request.server, %why, more, "registration token refused");
-                }
-                Refusal::Token
-            }
-        })?;
+        let enrolled = redeemed.map_err(|refusal| self.refusal(request.server, from, refusal))?;
         let now = self.clock.now();
         let leaf = self.authority.sign_server(&csr, enrolled.server, now).map_err(|source| {
             error!(%source, "cannot sign a leaf");
@@ -285,8 +318,21 @@ impl Enrolment {
     }
 }
 
-async fn read(request: Request<Incoming>) -> Result<enrol::Request, Refusal> {
-    if request.uri().path() != enrol::PATH {
+fn told(outcome: Result<impl Serialize, Refusal>) -> Response<Full<Bytes>> {
+    match outcome {
+        Ok(answer) => respond(StatusCode::OK, &answer),
+        Err(Refusal::Request { status, error }) => respond(status, &Refused { error }),
+        Err(Refusal::TooOften(wait)) => throttled(wait),
+        Err(Refusal::Token) => respond(StatusCode::FORBIDDEN, &Refused { error: TOKEN_REFUSED.into() }),
+        Err(Refusal::Ours) => {
+            let error = "the gateway has a fault of its own; its log says more".into();
+            respond(StatusCode::INTERNAL_SERVER_ERROR, &Refused { error })
+        }
+    }
+}
+
+async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {
+    if ![enrol::PATH, enrol::TOKEN_PATH].contains(&request.uri().path()) {
         return Err(Refusal::Request {
             status: StatusCode::NOT_FOUND,
             error: format!("only {} is served here", enrol::PATH),

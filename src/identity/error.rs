@@ -28,7 +28,7 @@ pub enum IdentityError {
     NotYetValid { at: Timestamp, now: Timestamp },
     #[error(
         "the gateway's CA key is {found}, the connector file names {expected}; compare the gateway's \
-         address in the connector file, and download the file again if the gateway was set up anew"
+         address in the connector file, and take a new one if the gateway was set up anew"
     )]
     WrongCaKey { expected: KeyFingerprint, found: KeyFingerprint },
 

@@ -51,6 +51,20 @@ pub struct Rule {
     pub cut_epoch: u32,
 }
 
+impl Rule {
+    /// The public name of this agent's server.
+    #[must_use]
+    pub fn own_name(&self) -> &str {
+        if self.side == Side::Source { &self.source_name } else { &self.target_name }
+    }
+
+    /// The public name of the peer's.
+    #[must_use]
+    pub fn peer_name(&self) -> &str {
+        if self.side == Side::Source { &self.target_name } else { &self.source_name }
+    }
+}
+
 /// What may happen on a connection now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::domain::id::{RouteId, ServerId};
+use crate::domain::id::{KeyFingerprint, RouteId, ServerId};
 use crate::domain::time::Timestamp;
 use crate::protocol::text;
 
@@ -28,6 +28,32 @@ impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Request {{ server: {}, token: [secret] }}", self.server)
     }
+}
+
+/// Where a token is asked about without being used up.
+pub const TOKEN_PATH: &str = "/api/v1/enrol/token";
+
+/// Whether this token would enrol this server now, with this key.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenQuestion {
+    pub server: ServerId,
+    pub token: Zeroizing<String>,
+    /// The one that the host has made, if it has.
+    pub key: Option<KeyFingerprint>,
+}
+
+impl fmt::Debug for TokenQuestion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenQuestion {{ server: {}, token: [secret] }}", self.server)
+    }
+}
+
+/// It would.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenGood {
+    pub expires: Timestamp,
+    pub gateway_route: RouteId,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,5 +88,8 @@ mod tests {
         assert!(!format!("{request:?}").contains("0badcafe"));
         let sent = serde_json::to_string(&request).unwrap();
         assert_eq!(serde_json::from_str::<Request>(&sent).unwrap().token.as_str(), "0badcafe");
+        let question =
+            TokenQuestion { server: ServerId::from_bytes([1; 16]), token: request.token, key: None };
+        assert!(!format!("{question:?}").contains("0badcafe"));
     }
 }

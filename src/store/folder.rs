@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::regular;
 use super::way::{Way, WayError};
-use crate::domain::limits::{FOLDER_TURN_TIMEOUT, PRIVATE_FILE_BYTES_MAX};
+use crate::domain::limits::{FOLDER_LOCK_TIMEOUT, FOLDER_TURN_TIMEOUT, PRIVATE_FILE_BYTES_MAX};
 
 const LOCK: &str = "lock";
 /// How often a turn that another process has is asked for again.
@@ -87,6 +87,19 @@ impl Folder {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// As [`Self::lock`], and waits for a command that holds the folder while it writes one thing.
+    pub fn lock_patiently(&self) -> Result<FolderLock, FolderError> {
+        let asked = Instant::now();
+        loop {
+            match self.lock() {
+                Err(FolderError::InUse { .. }) if asked.elapsed() < FOLDER_LOCK_TIMEOUT => {
+                    thread::sleep(TURN_ASKED_EVERY);
+                }
+                decided => return decided,
+            }
+        }
     }
 
     /// Claims the folder for this process, and names the holder when another has it.
@@ -166,6 +179,20 @@ impl Folder {
         };
         write().map_err(|source| FolderError::Write { path: path.clone(), source })
     }
+}
+
+/// Returns the process that holds the folder at `path`, by the id that it wrote itself, if one does. As
+/// [`is_locked`] it takes nothing.
+#[must_use]
+pub fn holder(path: &Path) -> Option<String> {
+    if !is_locked(path) {
+        return None;
+    }
+    let mut holder = String::new();
+    if let Ok(file) = regular::open_own(&path.join(LOCK), OpenOptions::new().read(true)) {
+        let _ = file.take(16).read_to_string(&mut holder);
+    }
+    Some(holder.trim().into())
 }
 
 /// Whether a process holds the folder at `path`, looked up without taking the lock: a process that starts
@@ -376,8 +403,26 @@ mod tests {
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
         drop(first);
         assert!(!is_locked(folder.path()));
+        assert_eq!(holder(folder.path()), None);
         let again = folder.lock().unwrap();
         assert!(is_locked(folder.path()));
+        assert_eq!(holder(folder.path()), Some(std::process::id().to_string()));
         drop(again);
+    }
+
+    #[test]
+    fn who_holds_the_folder_for_a_moment_is_waited_for() {
+        let (_parent, folder) = folder();
+        let held = folder.lock().unwrap();
+        let (locked, said) = std::sync::mpsc::sync_channel(1);
+        let waiting = folder.clone();
+        let waits = thread::spawn(move || {
+            assert!(matches!(waiting.lock(), Err(FolderError::InUse { .. })));
+            locked.send(()).unwrap();
+            waiting.lock_patiently().map(drop)
+        });
+        said.recv().unwrap();
+        drop(held);
+        waits.join().unwrap().unwrap();
     }
 }

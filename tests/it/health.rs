@@ -43,9 +43,9 @@ async fn health_says_by_its_exit_code_whether_connections_work() {
     }
 
     mirth.shutdown().await;
-    for part in [Part::A, Part::B] {
+    for (part, whose) in [(Part::A, "the partner's Mirth"), (Part::B, "the Mirth of this host")] {
         let said = lab.health_becomes(part, "--ready", false).await;
-        assert!(said.contains("Mirth does not answer"), "{said}");
+        assert!(said.contains(&format!("{whose} does not answer")), "{said}");
         assert!(lab.health(part, "--live").await.0 && lab.health(part, "--startup").await.0);
     }
     let _again = mirth_at(address).await;

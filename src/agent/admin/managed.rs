@@ -209,7 +209,12 @@ impl Managed {
     }
 
     fn refuse_version(&self, context: &Context, entry: &LiveEntry, why: &TooOld) {
-        context.note_fault(entry, &format!("{why}; update Mirth, then `retry` the connection"));
+        context.note_fault(
+            entry,
+            &format!(
+                "{why}; update Mirth, then have `adit admin connection retry` run on the gateway's host"
+            ),
+        );
         entry.facts.changing().unfit = Some(Unfit::MirthTooOld);
         self.set(None, Some(false));
     }

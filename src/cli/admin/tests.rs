@@ -9,7 +9,7 @@ use crate::domain::id::ConnectionId;
 
 use super::find::{Called, pick};
 use super::output::table;
-use super::{Arguments, Desk, Noun, open, serve, server};
+use super::{Arguments, Desk, Noun, PlatformError, Refusal, open, serve, server, with_tier_command};
 
 struct Thing(&'static str, &'static str, bool);
 
@@ -144,4 +144,16 @@ async fn offered(config: &GatewayConfig) -> Vec<ConnectionId> {
 fn config(folder: &Path) -> GatewayConfig {
     let text = "name = \"gateway.example.org:443\"\ntrust_domain = \"example.org\"\nstate = \"state\"\n";
     GatewayConfig::parse(text, folder).unwrap()
+}
+
+#[test]
+fn who_meets_a_tiers_limit_is_told_the_command_that_raises_it() {
+    use crate::domain::tier::{Counted, LimitReached, Tier};
+    let limit = LimitReached { tier: Tier::Free, counted: Counted::Servers, limit: 1 };
+    for refusal in [Refusal::Limit(limit), Refusal::ReadWriteTier { owner: "St Mary".parse().unwrap() }] {
+        let said = with_tier_command(PlatformError::Refused(refusal).into()).to_string();
+        assert!(said.contains("tier") && said.contains("`adit admin org tier ORGANIZATION TIER`"), "{said}");
+    }
+    let other = with_tier_command(PlatformError::Refused(Refusal::NeedsHost).into()).to_string();
+    assert!(!other.contains("adit admin org tier"), "{other}");
 }

@@ -1,13 +1,15 @@
 //! What can be wrong with an agent before, and while, it runs.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::finding::Findings;
+use super::gateways::check_gateways;
 use super::network::{Host, check_hosts, check_tcp_port, check_udp_port};
 use super::state::{self, State};
+use crate::agent::enrol::{EnrolError, ask_about_token};
 use crate::agent::facts::{AgentStatus, EntryStatus};
 use crate::agent::state::{AgentState, Enrolment, StateError};
 use crate::agent::status::{Answer, Request, StatusError};
@@ -19,6 +21,8 @@ use crate::config::agent::AgentConfig;
 use crate::config::connector::Connector;
 use crate::domain::access::Access;
 use crate::domain::connection::Protocol;
+use crate::domain::id::{KeyFingerprint, RouteId};
+use crate::domain::secret::RegistrationToken;
 use crate::domain::time::Timestamp;
 use crate::identity::time::{HostClock, LearntClock, TimeSource};
 
@@ -30,25 +34,44 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 pub(super) async fn check(config: &AgentConfig, findings: &mut Findings) {
     check_entries(config, findings);
-    let connector = config.connector.as_deref().and_then(|path| read_connector(path, findings));
-    let enrolment = match state::check(&config.state, findings) {
-        State::Unusable => None,
+    let enrolment =
+        AgentState::look_if_made(&config.state).and_then(|state| state.enrolment().ok().flatten());
+    let connector =
+        config.connector.as_deref().and_then(|path| read_connector(path, enrolment.as_ref(), findings));
+    let gateway = match state::check(&config.state, findings) {
+        State::Unusable => Gateways::of_connector(connector.as_ref(), None),
         // It dials the Mirths of its entries by itself, as often as they bear.
-        State::InUse(_) => return check_running(config, findings).await,
-        State::Absent => {
-            check_first_start(config, connector.as_ref(), findings);
-            None
-        }
-        State::Free(folder) => {
-            drop(folder);
-            check_state(config, connector.as_ref(), findings)
-        }
+        State::InUse(_) => return check_running(config, connector.as_ref(), findings).await,
+        State::Absent => check_first_start(config, connector.as_ref(), findings).await,
+        State::Free(_) => check_state(config, connector.as_ref(), findings).await,
     };
     check_ports(config, findings);
-    let kept = enrolment.map(|enrolment| enrolment.gateway_addresses);
-    let addresses = kept.or(connector.map(|connector| connector.addresses)).unwrap_or_default();
-    check_hosts(addresses.into_iter().map(gateway).collect(), findings).await;
+    gateway.check(findings).await;
     check_targets(config, findings).await;
+}
+
+/// Where the gateway is, as far as this host knows.
+struct Gateways {
+    addresses: Vec<HostPort>,
+    /// The gateway's; `None` until this host was told.
+    route: Option<RouteId>,
+    is_enrolled: bool,
+}
+
+impl Gateways {
+    fn of_connector(connector: Option<&Connector>, route: Option<RouteId>) -> Self {
+        let addresses = connector.map(|connector| connector.addresses.clone()).unwrap_or_default();
+        Self { addresses, route, is_enrolled: false }
+    }
+
+    fn of_enrolment(enrolment: Enrolment) -> Self {
+        let route = Some(enrolment.gateway_route);
+        Self { addresses: enrolment.gateway_addresses, route, is_enrolled: true }
+    }
+
+    async fn check(self, findings: &mut Findings) {
+        check_gateways(self.addresses, self.route, !self.is_enrolled, findings).await;
+    }
 }
 
 fn check_entries(config: &AgentConfig, findings: &mut Findings) {
@@ -87,7 +110,7 @@ fn check_entries(config: &AgentConfig, findings: &mut Findings) {
     }
 }
 
-fn read_connector(path: &Path, findings: &mut Findings) -> Option<Connector> {
+fn read_connector(path: &Path, enrolment: Option<&Enrolment>, findings: &mut Findings) -> Option<Connector> {
     let written = match files::read(path) {
         Ok(written) => written,
         // Whether it is needed is known once the state was looked at.
@@ -99,9 +122,12 @@ fn read_connector(path: &Path, findings: &mut Findings) -> Option<Connector> {
     };
     match Connector::parse(&written.text) {
         Ok(connector) => {
-            if connector.token.is_some() && written.is_open() {
+            // Spent, it is of no use to anybody.
+            let unspent = |token| enrolment.is_none_or(|enrolment| !enrolment.has_spent(token));
+            if connector.token.as_ref().is_some_and(unspent) && written.is_open() {
                 findings.problem(format!(
-                    "connector: `{0}` holds a token and others may read it; run `chmod 600 {0}`",
+                    "connector: `{0}` holds a token and others may read it, so the agent does not enrol with it; run \
+                     `chmod 600 {0}`",
                     path.display()
                 ));
             }
@@ -116,40 +142,80 @@ fn read_connector(path: &Path, findings: &mut Findings) -> Option<Connector> {
     }
 }
 
-fn check_first_start(config: &AgentConfig, connector: Option<&Connector>, findings: &mut Findings) {
+/// What a host that is not enrolled needs for it.
+async fn check_first_start(
+    config: &AgentConfig,
+    connector: Option<&Connector>,
+    findings: &mut Findings,
+) -> Gateways {
+    let token = connector.and_then(|connector| Some((connector, connector.token.as_ref()?)));
+    let mut route = None;
     match (&config.connector, connector) {
         (_, Some(connector)) if connector.token.is_some() => {
             findings.fine(format!("identity: server {} enrols at the first start", connector.server));
         }
         (Some(path), Some(_)) => findings.problem(format!(
-            "identity: none yet, and the token in `{}` is used up; make a new one and download the file anew",
+            "identity: none yet, and the token in `{}` is used up; make a new one with `adit admin token issue` on the \
+             gateway's host, and put its connector file there",
             path.display()
         )),
         (Some(path), None) => findings.problem(format!(
-            "identity: none yet, and `{}` cannot be used; download the connector configuration to there",
+            "identity: none yet, and `{}` cannot be used; put the connector file there that `adit admin token issue` \
+             writes on the gateway's host",
             path.display()
         )),
         (None, _) => findings.problem(
-            "identity: none yet; download the connector configuration and name it with `connector` in the agent's file",
+            "identity: none yet; `adit admin token issue` on the gateway's host writes a connector file: put it here and \
+             name it with `connector` in the agent's file",
         ),
     }
+    if let Some((connector, token)) = token {
+        let key = AgentState::look_if_made(&config.state).and_then(|state| state.own_key().ok().flatten());
+        route = check_token(connector, token, key, findings).await;
+    }
+    Gateways::of_connector(connector, route)
+}
+
+/// Whether the gateway would take the token; returns its route where it would.
+async fn check_token(
+    connector: &Connector,
+    token: &RegistrationToken,
+    key: Option<KeyFingerprint>,
+    findings: &mut Findings,
+) -> Option<RouteId> {
+    match ask_about_token(connector, token, key).await {
+        Ok(good) => {
+            findings.fine(format!("token: the gateway takes it until {}", good.expires));
+            return Some(good.gateway_route);
+        }
+        // Said of the gateway's addresses.
+        Err(EnrolError::Unreachable { .. }) => {}
+        Err(EnrolError::Refused { answer, .. }) => findings.problem(format!("token: {answer}")),
+        Err(EnrolError::NotNow { answer, .. }) => {
+            findings
+                .warning(format!("token: the gateway does not say at present whether it takes it: {answer}"));
+        }
+        // An older one answers to no such question.
+        Err(EnrolError::Nonsense { .. }) => {
+            findings.warning("token: this gateway does not say whether it takes it; update it");
+        }
+        Err(error) => findings.error(&error),
+    }
+    None
 }
 
 /// What is in a folder that no agent uses now.
-fn check_state(
+async fn check_state(
     config: &AgentConfig,
     connector: Option<&Connector>,
     findings: &mut Findings,
-) -> Option<Enrolment> {
+) -> Gateways {
     match read_state(&config.state, connector, findings) {
-        Ok(Some(enrolment)) => Some(enrolment),
-        Ok(None) => {
-            check_first_start(config, connector, findings);
-            None
-        }
+        Ok(Some(enrolment)) => Gateways::of_enrolment(enrolment),
+        Ok(None) => check_first_start(config, connector, findings).await,
         Err(error) => {
             findings.error(&error);
-            None
+            Gateways::of_connector(connector, None)
         }
     }
 }
@@ -159,7 +225,7 @@ fn read_state(
     connector: Option<&Connector>,
     findings: &mut Findings,
 ) -> Result<Option<Enrolment>, StateError> {
-    let state = AgentState::open(path)?;
+    let state = AgentState::look(path)?;
     let Some(enrolment) = state.enrolment()? else { return Ok(None) };
     let (identity, trust) = state.identity(&enrolment)?;
     // Damage to any of these stops the agent too.
@@ -203,9 +269,17 @@ fn check_leaf(now: Timestamp, expires: Timestamp, findings: &mut Findings) {
 }
 
 /// A running agent knows best, once its first attempts have come to something.
-async fn check_running(config: &AgentConfig, findings: &mut Findings) {
+async fn check_running(config: &AgentConfig, connector: Option<&Connector>, findings: &mut Findings) {
+    let enrolment = || AgentState::look(&config.state).and_then(|state| state.enrolment()).ok().flatten();
     match settled(config).await {
-        Ok(Answer::Status(status)) => check_status(config, &status, findings),
+        Ok(Answer::Status(status)) => {
+            check_status(config, &status, findings);
+            if status.gateway.on != Some(true)
+                && let Some(enrolment) = enrolment()
+            {
+                Gateways::of_enrolment(enrolment).check(findings).await;
+            }
+        }
         Ok(Answer::Failed { what }) => findings.problem(format!("agent: it answered: {what}")),
         Ok(
             Answer::Trusted { .. }
@@ -215,6 +289,12 @@ async fn check_running(config: &AgentConfig, findings: &mut Findings) {
             | Answer::Waits { .. },
         ) => {
             findings.problem("agent: it gave an answer to another question; compare versions");
+        }
+        // It serves nobody until it is enrolled, and says in its log what it waits for.
+        Err(StatusError::NotRunning { .. }) if enrolment().is_none() => {
+            findings
+                .problem("agent: it runs and is not enrolled yet; what follows says why, else its log does");
+            check_first_start(config, connector, findings).await.check(findings).await;
         }
         Err(error) => findings.error(&error),
     }
@@ -241,14 +321,10 @@ async fn settled(config: &AgentConfig) -> Result<Answer, StatusError> {
 /// Whether something does not work yet that an agent just started may be about to do.
 fn is_settling(status: &AgentStatus) -> bool {
     let has_link = status.gateway.on == Some(true);
-    let waits = |entry| trouble(entry, has_link).is_some_and(|_| !is_decided(entry, has_link));
+    let waits = |entry: &EntryStatus| {
+        entry.vitals().lack().is_some_and(|lack| !(lack.lets_pass() || has_link && lack.is_decided()))
+    };
     status.uptime_seconds < SETTLES_WITHIN.as_secs() && (!has_link || status.entries.iter().any(waits))
-}
-
-/// Whether only a person can change what keeps the entry from working.
-fn is_decided(entry: &EntryStatus, has_link: bool) -> bool {
-    let carries = entry.tunnel.on == Some(true) && entry.mirth.on == Some(true);
-    carries || (has_link && !["Active", "No rule"].contains(&entry.status.as_str()))
 }
 
 fn check_status(config: &AgentConfig, status: &AgentStatus, findings: &mut Findings) {
@@ -319,12 +395,4 @@ async fn check_targets(config: &AgentConfig, findings: &mut Findings) {
         remedy: "start Mirth, or correct `mirth`",
     });
     check_hosts(hosts.chain(mirths).collect(), findings).await;
-}
-
-fn gateway(at: HostPort) -> Host {
-    Host {
-        what: "gateway".into(),
-        at,
-        remedy: "let this host's TCP and UDP out to there, or download the connector configuration anew",
-    }
 }

@@ -1,9 +1,11 @@
 //! What can be wrong with a gateway before, and while, it runs.
 
 use super::finding::Findings;
-use super::network::{Host, check_hosts, check_tcp_port, check_udp_port};
+use super::gateways::check_gateways;
+use super::network::{check_tcp_port, check_udp_port};
 use super::state::{self, State};
 use crate::config::gateway::GatewayConfig;
+use crate::domain::id::RouteId;
 use crate::gateway::authority::{AUTHORITY, Authority};
 use crate::identity::time::{HostClock, TimeSource};
 use crate::store::folder::Folder;
@@ -17,26 +19,15 @@ pub(super) async fn check(config: &GatewayConfig, findings: &mut Findings) {
             config.listen.port()
         ));
     }
-    let running = match state::check(&config.state, findings) {
-        State::Absent | State::Unusable => false,
+    match state::check(&config.state, findings) {
+        State::Absent | State::Unusable => {}
         State::Free(folder) => {
             check_authority(config, &folder, findings);
-            false
         }
         State::InUse(folder) => {
-            check_authority(config, &folder, findings);
-            true
+            let route = check_authority(config, &folder, findings);
+            return check_gateways(vec![config.name.clone()], route, true, findings).await;
         }
-    };
-    if running {
-        let name = Host {
-            what: "name".into(),
-            at: config.name.clone(),
-            remedy: "agents elsewhere may still reach it, if only this host cannot; else correct the name's address or \
-                     the firewall",
-        };
-        check_hosts(vec![name], findings).await;
-        return;
     }
     check_udp_port("listen", config.listen, findings);
     check_tcp_port("listen", config.listen, findings);
@@ -45,14 +36,19 @@ pub(super) async fn check(config: &GatewayConfig, findings: &mut Findings) {
     }
 }
 
-fn check_authority(config: &GatewayConfig, folder: &Folder, findings: &mut Findings) {
+/// Returns the gateway's route.
+fn check_authority(config: &GatewayConfig, folder: &Folder, findings: &mut Findings) -> Option<RouteId> {
     match folder.read(AUTHORITY) {
         Ok(None) => findings.fine("CA: will be made at the first start"),
         // Opening one that is there makes nothing on disk.
         Ok(Some(_)) => match Authority::open(folder, &config.trust_domain, HostClock.now()) {
-            Ok(authority) => findings.fine(format!("CA: {}", authority.trust().ca_key())),
+            Ok(authority) => {
+                findings.fine(format!("CA: {}", authority.trust().ca_key()));
+                return Some(authority.route());
+            }
             Err(error) => findings.error(&error),
         },
         Err(error) => findings.error(&error),
     }
+    None
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::finding::Findings;
 use crate::cli::files;
-use crate::store::folder::{Folder, FolderError};
+use crate::store::folder::{Folder, holder};
 
 /// Below this the next certificate or rule may not fit.
 const ROOM_BYTES_MIN: u64 = 4 * 1024 * 1024;
@@ -37,19 +37,13 @@ pub(super) fn check(path: &Path, findings: &mut Findings) -> State {
     };
     check_files(path, findings);
     check_room(path, findings);
-    match folder.lock() {
-        Ok(_) => {
-            findings.fine(format!("state: `{}` is private and not in use", path.display()));
-            State::Free(folder)
-        }
-        Err(FolderError::InUse { holder, .. }) => {
-            findings.fine(format!("state: `{}` is private and in use by process {holder}", path.display()));
-            State::InUse(folder)
-        }
-        Err(error) => {
-            findings.error(&error);
-            State::Unusable
-        }
+    // Looked up and never taken: an agent that starts in this moment must find it free.
+    if let Some(holder) = holder(path) {
+        findings.fine(format!("state: `{}` is private and in use by process {holder}", path.display()));
+        State::InUse(folder)
+    } else {
+        findings.fine(format!("state: `{}` is private and not in use", path.display()));
+        State::Free(folder)
     }
 }
 

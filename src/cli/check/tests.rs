@@ -27,8 +27,18 @@ impl World {
 
     /// The lines that `adit check` prints for this text, the folder's path taken out.
     fn check(&self, config: &str) -> Vec<String> {
+        self.check_at(config, false)
+    }
+
+    /// As [`Self::check`], in a time that passes as soon as nothing else happens.
+    fn check_in_no_time(&self, config: &str) -> Vec<String> {
+        self.check_at(config, true)
+    }
+
+    fn check_at(&self, config: &str, paused: bool) -> Vec<String> {
         self.write("file.toml", config, 0o600);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().start_paused(paused).build().expect("runtime");
         let mut findings = Findings::default();
         let config = read(&self.path("file.toml"), false, &mut findings);
         runtime.block_on(check(config, &mut findings));
@@ -86,9 +96,12 @@ fn every_problem_of_a_file_is_a_line_of_its_own() {
 fn an_open_or_used_up_token_is_a_problem() {
     let world = World::new();
     let config = "connector = \"connector.toml\"\nstate = \"state\"\n";
-    assert_has(&world.check(config), "`HERE/connector.toml` cannot be used; download");
+    assert_has(&world.check(config), "`HERE/connector.toml` cannot be used; put the connector file there");
     world.write("connector.toml", &connector(&"1".repeat(64)), 0o644);
-    assert_has(&world.check(config), "others may read it; run `chmod 600 HERE/connector.toml`");
+    assert_has(
+        &world.check(config),
+        "others may read it, so the agent does not enrol with it; run `chmod 600 HERE/connector.toml`",
+    );
     world.write("connector.toml", &connector(""), 0o600);
     assert_has(&world.check(config), "the token in `HERE/connector.toml` is used up");
     assert_has(&world.check("state = \"state\"\n"), "name it with `connector`");
@@ -141,9 +154,10 @@ fn a_damaged_state_is_a_problem() {
 fn a_state_in_use_whose_agent_does_not_answer_is_a_problem() {
     let world = World::new();
     let _state = AgentState::open(&world.path("state")).expect("makes a state");
-    let lines = world.check("state = \"state\"\n");
+    let lines = world.check_in_no_time("state = \"state\"\n");
     assert_has(&lines, &format!("is private and in use by process {}", std::process::id()));
-    assert_has(&lines, "PROBLEM  no agent answers");
+    assert_has(&lines, "PROBLEM  agent: it runs and is not enrolled yet");
+    assert_has(&lines, "PROBLEM  identity: none yet");
 }
 
 #[test]

@@ -121,8 +121,8 @@ streams_max = 0
             "line 2: listen is \"6661\": expected an address and a port, such as 127.0.0.1:6661 or [::1]:6661",
             "line 3: congestion is \"reno\": expected \"bbr\" or \"cubic\"",
             "line 4: metric is no key of this file: did you mean `metrics`?",
-            "line 5: direct_addresses is of type array: expected an address that peers can send to, for the \
-             element \"0.0.0.0:1\"",
+            "line 5: direct_addresses is a list of 2 elements: element 2, \"0.0.0.0:1\": expected an address that \
+             peers can send to",
             "line 7: p2p_source \"two words\" id is missing: write the connection's id from `adit admin \
              connection entry`",
             "line 7: p2p_source \"two words\" peer is missing: write the other server's id from `adit admin \
@@ -182,7 +182,7 @@ fn a_secret_never_appears_in_a_problem() {
 fn an_entry_in_single_brackets_is_told_to_use_two() {
     check_problems(
         "[p2p_source]\nname = \"a\"\n",
-        &["line 1: p2p_source is of type table: expected entries that each begin with `[[p2p_source]]`"],
+        &["line 1: p2p_source is a table: expected entries that each begin with `[[p2p_source]]`"],
     );
 }
 
@@ -210,7 +210,7 @@ fn one_entry_above_the_bound_is_refused() {
     assert_eq!(parse(&entries(limits::ENTRIES_MAX)).expect("parses").sources.len(), limits::ENTRIES_MAX);
     check_problems(
         &entries(limits::ENTRIES_MAX + 1),
-        &["line 2: p2p_source is of type array: expected at most 1024 entries"],
+        &["line 2: p2p_source is a list of 1025 elements: expected at most 1024 entries"],
     );
 }
 
@@ -279,16 +279,14 @@ fn a_listener_beyond_this_host_names_who_may_connect() {
         &[
             "line 6: admin_managing \"stmary-mirth\" listen is \"10.1.2.3:8443\": write a loopback address, or name \
              the networks that may connect with `allow_from = [\"10.1.2.0/24\"]`",
-            "line 7: admin_managing \"stmary-mirth\" allow_from is of type array: expected a network; for this one \
-             write \"10.1.0.0/16\", for the element \"10.1.2.3/16\"",
+            "line 7: admin_managing \"stmary-mirth\" allow_from is a list of 1 element: element 1, \
+             \"10.1.2.3/16\": expected a network; for this one write \"10.1.0.0/16\"",
         ],
     );
     check_problems(
         &format!("{MANAGING}allow_from = [\"0.0.0.0/0\"]\n"),
-        &[
-            "line 7: admin_managing \"stmary-mirth\" allow_from is of type array: expected a network smaller than \
-           every address there is, for the element \"0.0.0.0/0\"",
-        ],
+        &["line 7: admin_managing \"stmary-mirth\" allow_from is a list of 1 element: element 1, \
+             \"0.0.0.0/0\": expected a network smaller than every address there is"],
     );
 }
 
@@ -297,11 +295,11 @@ fn what_may_be_hidden_and_shown_is_named() {
     check_problems(
         &format!("{MANAGED}hide = [\"patients\"]\nshow = [\"messages\"]\nmax_access = \"full\"\n"),
         &[
-            "line 7: admin_managed \"lakeside-views-us\" hide is of type array: expected \"messages\" or \"scripts\" \
-             or \"configuration-map\" or \"server-settings\" or \"server-log\" or \"users\" or \"events\" or \
-             \"global-maps\", for the element \"patients\"",
-            "line 8: admin_managed \"lakeside-views-us\" show is of type array: expected \"server-configuration\" or \
-             \"server-property\", for the element \"messages\"",
+            "line 7: admin_managed \"lakeside-views-us\" hide is a list of 1 element: element 1, \"patients\": \
+             expected \"messages\" or \"scripts\" or \"configuration-map\" or \"server-settings\" or \
+             \"server-log\" or \"users\" or \"events\" or \"global-maps\"",
+            "line 8: admin_managed \"lakeside-views-us\" show is a list of 1 element: element 1, \"messages\": \
+             expected \"server-configuration\" or \"server-property\"",
             "line 9: admin_managed \"lakeside-views-us\" max_access is \"full\": expected \"read-only\" or \
              \"read-write\"",
         ],

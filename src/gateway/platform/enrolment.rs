@@ -90,7 +90,7 @@ impl Platform {
         let mut tx = self.store.write().await?;
         let known = tx.server(server).await?;
         let kept = tx.token(server).await?;
-        match judge(&mut tx, known.as_ref(), kept.as_ref(), token, key, self.now()).await {
+        match judge(&mut tx, known.as_ref(), kept.as_ref(), token, Some(key), self.now()).await {
             Ok(server) => {
                 let enrolment = self.enrol(&mut tx, &server, kept.as_ref(), key).await?;
                 tx.commit().await?;
@@ -99,6 +99,30 @@ impl Platform {
             Err(EnrolRefusal::Platform(error)) => Err(error.into()),
             Err(refusal) => {
                 drop(tx);
+                self.note_refused_enrolment(known.as_ref(), Some(key), source, &refusal).await?;
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Whether [`Self::redeem_token`] would take the token, which stays unused; until when. `key` is the
+    /// host's, if it has made one.
+    pub async fn judge_token(
+        &self,
+        server: ServerId,
+        token: &RegistrationToken,
+        key: Option<KeyFingerprint>,
+        source: IpAddr,
+    ) -> Result<Timestamp, EnrolRefusal> {
+        let mut tx = self.store.read().await?;
+        let known = tx.server(server).await?;
+        let kept = tx.token(server).await?;
+        let judged = judge(&mut tx, known.as_ref(), kept.as_ref(), token, key, self.now()).await;
+        drop(tx);
+        match judged {
+            Ok(_) => Ok(kept.map_or(self.now(), |kept| kept.expires_at)),
+            Err(EnrolRefusal::Platform(error)) => Err(error.into()),
+            Err(refusal) => {
                 self.note_refused_enrolment(known.as_ref(), key, source, &refusal).await?;
                 Err(refusal)
             }
@@ -237,7 +261,7 @@ impl Platform {
     async fn note_refused_enrolment(
         &self,
         known: Option<&ServerRecord>,
-        key: KeyFingerprint,
+        key: Option<KeyFingerprint>,
         source: IpAddr,
         refusal: &EnrolRefusal,
     ) -> Result<(), PlatformError> {
@@ -250,7 +274,10 @@ impl Platform {
                 EnrolRefusal::OtherKey | EnrolRefusal::RevokedKey | EnrolRefusal::KeyInUse => Outcome::Alert,
                 EnrolRefusal::Wrong | EnrolRefusal::Expired | EnrolRefusal::Platform(_) => Outcome::Refused,
             },
-            detail: format!("{refusal} (key {key})"),
+            detail: match key {
+                Some(key) => format!("{refusal} (key {key})"),
+                None => format!("{refusal} (asked only)"),
+            },
             bucket: None,
         };
         let kind = format!("enrol {} {whose} {}", address_of(source), word(refusal));
@@ -278,7 +305,7 @@ async fn judge(
     server: Option<&ServerRecord>,
     kept: Option<&TokenRecord>,
     token: &RegistrationToken,
-    key: KeyFingerprint,
+    key: Option<KeyFingerprint>,
     now: Timestamp,
 ) -> Result<ServerRecord, EnrolRefusal> {
     let hash = kept.map_or([0; 32], |kept| kept.hash);
@@ -289,9 +316,10 @@ async fn judge(
     if now >= kept.expires_at {
         return Err(EnrolRefusal::Expired);
     }
-    if kept.bound_key.is_some_and(|bound| bound != key) {
+    if kept.bound_key.is_some_and(|bound| Some(bound) != key) {
         return Err(EnrolRefusal::OtherKey);
     }
+    let Some(key) = key else { return Ok(server.clone()) };
     if tx.is_revoked(key).await? {
         return Err(EnrolRefusal::RevokedKey);
     }
