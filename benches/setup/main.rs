@@ -67,6 +67,7 @@ impl End {
 
     fn wants(&self, other: &Self) {
         let wanted = WantedPeer {
+            name: "peer".into(),
             route: other.route,
             secrets: (1..=CONNECTIONS).map(|number| Secret::from_bytes([number; 32])).collect(),
             candidates: vec![other.at],

@@ -105,6 +105,7 @@ fn wanted<'a>(
         let Some(secret) = secret(entry, rule) else { continue };
         let peer = wanted.entry(rule.peer).or_insert_with(|| WantedPeer {
             route: rule.peer_route,
+            name: rule.peer_name().to_owned(),
             secrets: Vec::new(),
             candidates: known.get(&rule.peer).cloned().unwrap_or_default(),
             path: path(rule.peer),
@@ -159,6 +160,7 @@ mod tests {
         let found = wanted(sides(), &book(rules), &known, secret_of, |_| PathChoice::Relay);
         let expected = WantedPeer {
             route: RouteId::from_bytes([7; 8]),
+            name: rule(1).peer_name().to_owned(),
             secrets: [1, 2].map(|number| secret_of(&entry(number), &rule(number)).unwrap()).to_vec(),
             candidates: known[&PEER].clone(),
             path: PathChoice::Relay,

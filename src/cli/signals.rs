@@ -7,6 +7,8 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    /// Other programs mean by them to open their log anew, or to tell how they fare.
+    user: [Signal; 2],
 }
 
 impl Signals {
@@ -16,6 +18,10 @@ impl Signals {
             terminate: signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?,
             hangup: signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?,
+            user: [
+                signal(SignalKind::user_defined1()).context("cannot watch for SIGUSR1")?,
+                signal(SignalKind::user_defined2()).context("cannot watch for SIGUSR2")?,
+            ],
         })
     }
 
@@ -23,6 +29,7 @@ impl Signals {
     /// wants a reload, must not end the service.
     pub(super) async fn stop(&mut self) -> &'static str {
         loop {
+            let [first, second] = &mut self.user;
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
@@ -30,6 +37,8 @@ impl Signals {
                     "SIGHUP is ignored: the file is read at the start only; restart the service to use a \
                      changed one"
                 ),
+                _ = first.recv() => tracing::warn!("SIGUSR1 is ignored: it means nothing to adit"),
+                _ = second.recv() => tracing::warn!("SIGUSR2 is ignored: it means nothing to adit"),
             }
         }
     }

@@ -85,7 +85,7 @@ async fn fetch(state: &std::path::Path) -> anyhow::Result<AgentStatus> {
     }
 }
 
-/// Breaks lines that are longer than a screen is wide at a space, as far as there is one.
+/// Breaks lines that are longer than a screen is wide.
 fn fitted(text: &str) -> String {
     let mut lines = Vec::new();
     for line in text.lines() {
@@ -100,13 +100,21 @@ fn fitted(text: &str) -> String {
     lines.join("\n")
 }
 
-/// Where a line that is too long is broken.
+/// Where a line that is too long is broken: at its last space that leaves a line which fits, or else at its
+/// first. What stands between backticks is typed or copied, and stays whole.
 fn break_of(line: &str) -> Option<usize> {
     let (end, _) = line.char_indices().nth(COLUMNS)?;
     let start = line.len() - line.trim_start().len();
-    let (within, beyond) = (&line[start..=end], &line[start..]);
-    // A word that is longer than the screen is wide stands alone.
-    within.rfind(' ').or_else(|| beyond.find(' ')).map(|at| start + at)
+    let mut is_quoted = false;
+    let mut last = None;
+    for (at, char) in line.char_indices().skip_while(|(at, _)| *at < start) {
+        match char {
+            '`' => is_quoted = !is_quoted,
+            ' ' if !is_quoted && (at <= end || last.is_none()) => last = Some(at),
+            _ => {}
+        }
+    }
+    last
 }
 
 fn render(status: &AgentStatus) -> String {
@@ -286,7 +294,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_line_is_wider_than_a_screen_unless_one_word_is() {
+    fn no_line_is_wider_than_a_screen_unless_one_word_or_command_is() {
         let key = format!("sha256:{}", "0".repeat(64));
         let sentence = "it carries, but nobody has compared the peer's key; ask the partner ".repeat(4);
         let text = format!("own key {key}\n  PROBLEM {sentence}{key}\n  tunnel  ● up\n{}", "x".repeat(90));
@@ -295,6 +303,9 @@ mod tests {
             assert!(line.chars().count() <= COLUMNS, "{line}");
         }
         assert!(fitted.contains("\n  tunnel  ● up\n"), "{fitted}");
+        let command = format!("`adit trust adt-to-stmary-mirth {key}`");
+        let fitted_with = super::fitted(&format!("  PROBLEM {sentence}run {command} and {sentence}"));
+        assert!(fitted_with.lines().any(|line| line.trim_start() == command), "{fitted_with}");
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(words(&fitted), words(&text));
     }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::{Instrument, debug, error, info, info_span, warn};
+use tracing::{Instrument, Span, debug, error, field, info, info_span, warn};
 
 use super::authority::{Authority, AuthorityError};
 use super::door::{Door, Handshakes, Throttled};
@@ -206,7 +206,7 @@ async fn serve(control: Arc<Control>, incoming: Incoming, newcomer: Newcomer) {
             return control.report_unopened(from, &end);
         }
     };
-    let span = info_span!("agent", server = %link.server);
+    let span = info_span!("agent", name = field::Empty, server = %link.server);
     async {
         let end = match serve_open(&control, &mut link).await {
             Ok(never) => match never {},
@@ -259,7 +259,8 @@ async fn open(control: &Control, incoming: Incoming, mut newcomer: Newcomer) -> 
 
 /// From hello to the end; there is no end without a reason.
 async fn serve_open(control: &Control, link: &mut OpenLink) -> Result<std::convert::Infallible, LinkEnd> {
-    control.check_standing(link.server, &link.peer).await?;
+    let name = control.check_standing(link.server, &link.peer).await?;
+    Span::current().record("name", &name);
     link.connection.admit_control();
     let ToGateway::Hello { version, software, boot } = in_time(link.receiver.receive()).await? else {
         return Err(LinkEnd::Misbehaved { what: "its first message is no hello".into() });
@@ -393,9 +394,9 @@ impl Control {
     }
 
     /// Whether the peer's key is still on file. A refusal is in the audit log before it is told.
-    async fn check_standing(&self, server: ServerId, peer: &VerifiedPeer) -> Result<(), LinkEnd> {
+    async fn check_standing(&self, server: ServerId, peer: &VerifiedPeer) -> Result<String, LinkEnd> {
         let reason = match self.platform.standing(server, peer.key()).await {
-            Ok(()) => return Ok(()),
+            Ok(name) => return Ok(name),
             Err(LinkRefusal::Platform(source)) => return Err(LinkEnd::Platform { source }),
             Err(LinkRefusal::UnknownServer) => {
                 "this server is not registered any more; ask the gateway's operator"

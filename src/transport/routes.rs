@@ -40,6 +40,8 @@ const UNSENT_MAX: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WantedPeer {
     pub route: RouteId,
+    /// As people call its server.
+    pub name: String,
     /// The secrets of its connections; any of them may authenticate a probe.
     pub secrets: Vec<Secret>,
     pub candidates: Vec<SocketAddr>,
@@ -343,6 +345,7 @@ impl RouteDriver {
                     keeper,
                     wanted: WantedPeer {
                         route: wanted.route,
+                        name: String::new(),
                         secrets: Vec::new(),
                         candidates: Vec::new(),
                         path: PathChoice::default(),
@@ -494,7 +497,7 @@ impl DrivenPeer {
                         socket.set_route(self.wanted.route, address);
                     }
                     if let Some(more) = self.said.handle("the way to a peer", now) {
-                        tracing::info!(route = %self.wanted.route, more = shown(more), path = %hop.kind(), %why, "the way to a peer");
+                        tracing::info!(peer = %self.wanted.name, more = shown(more), path = %hop.kind(), %why, "the way to a peer");
                     }
                     self.changes += u64::from(self.why.is_some());
                     self.why = Some(why);
@@ -502,19 +505,19 @@ impl DrivenPeer {
                 }
                 RouteEvent::Inactive => {
                     if let Some(more) = self.said.handle("no allowed way to a peer", now) {
-                        tracing::info!(route = %self.wanted.route, more = shown(more), "no allowed way to a peer");
+                        tracing::info!(peer = %self.wanted.name, more = shown(more), "no allowed way to a peer");
                     }
                     socket.remove_route(self.wanted.route);
                 }
                 RouteEvent::Resumed => {
                     if let Some(more) = self.said.handle("a peer answers again", now) {
-                        tracing::info!(route = %self.wanted.route, more = shown(more), "a peer answers again");
+                        tracing::info!(peer = %self.wanted.name, more = shown(more), "a peer answers again");
                     }
                     disturbed = true;
                 }
-                RouteEvent::BootChanged(boot) => {
+                RouteEvent::BootChanged(_) => {
                     if let Some(more) = self.said.handle("a peer's agent was restarted", now) {
-                        tracing::info!(route = %self.wanted.route, more = shown(more), %boot, "a peer's agent was restarted");
+                        tracing::info!(peer = %self.wanted.name, more = shown(more), "a peer's agent was restarted");
                     }
                 }
             }

@@ -351,7 +351,8 @@ async fn status_says_why_a_port_is_closed_and_fits_a_screen() {
             said.contains(if part == Part::A { "Lakeside Mirth (" } else { "St Mary Mirth (" }),
             "{said}"
         );
-        for line in said.lines().filter(|line| line.contains(' ')) {
+        // A key or a command is never broken.
+        for line in said.lines().filter(|line| line.trim_start().contains(' ') && !line.contains('`')) {
             assert!(line.chars().count() <= 80, "{line}");
         }
     }

@@ -66,6 +66,7 @@ impl Place {
         driving.spawn(driver.run());
         let candidate: SocketAddr = (Ipv4Addr::LOCALHOST, peer_port).into();
         let wanted = WantedPeer {
+            name: "peer".into(),
             route: peer_route,
             secrets: secrets.iter().map(|(_, secret)| secret.clone()).collect(),
             candidates: vec![candidate],

@@ -134,7 +134,13 @@ impl Partner {
         let kept = std::fs::read_to_string(lab.state(Part::B).join("udp-port.json")).unwrap();
         let at: SocketAddr = (Ipv4Addr::LOCALHOST, kept.trim().parse().unwrap()).into();
         let (secrets, candidates) = (vec![secret], vec![at]);
-        let wanted = WantedPeer { route: peer_route, secrets, candidates, path: PathChoice::Auto };
+        let wanted = WantedPeer {
+            route: peer_route,
+            name: "peer".into(),
+            secrets,
+            candidates,
+            path: PathChoice::Auto,
+        };
         routes.want([(target, wanted)].into());
         let credentials = Credentials { identity, trust, clock: Arc::new(HostClock) };
         let endpoint =

@@ -73,12 +73,15 @@ async fn a_command_says_that_its_output_has_no_space() {
 }
 
 #[tokio::test]
-async fn a_hangup_is_ignored_with_a_line_in_the_log() {
+async fn a_signal_that_means_nothing_is_ignored_with_a_line_in_the_log() {
     let mirth = mirth().await;
     let mut lab = Lab::to(Protocol::Mllp, mirth.address()).await;
     for part in [Part::A, Part::B, Part::Gateway] {
-        lab.signal(part, Signal::HUP);
-        lab.logs(part, "SIGHUP is ignored").await;
+        for (signal, name) in [(Signal::HUP, "SIGHUP"), (Signal::USR1, "SIGUSR1"), (Signal::USR2, "SIGUSR2")]
+        {
+            lab.signal(part, signal);
+            lab.logs(part, &format!("{name} is ignored")).await;
+        }
     }
     let report = Sender::to(lab.port(0)).send(Generator::new(142).take(1)).await;
     assert_eq!(report.accepted(), 1);

@@ -182,14 +182,14 @@ impl Platform {
     }
 
     /// Whether a leaf over `key` may open a control link for `server` now.
-    pub async fn standing(&self, server: ServerId, key: KeyFingerprint) -> Result<(), LinkRefusal> {
+    pub async fn standing(&self, server: ServerId, key: KeyFingerprint) -> Result<String, LinkRefusal> {
         let mut tx = self.store.read().await?;
         let known = tx.server(server).await?;
         let refusal = match &known {
             _ if tx.is_revoked(key).await? => LinkRefusal::RevokedKey,
             None => LinkRefusal::UnknownServer,
             Some(known) if known.key != Some(key) => LinkRefusal::KeyNotOnFile,
-            Some(_) => return Ok(()),
+            Some(known) => return Ok(known.name.to_string()),
         };
         drop(tx);
         let entry = AgentEntry {

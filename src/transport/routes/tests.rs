@@ -30,7 +30,7 @@ fn wanted(peer: &End, candidates: Vec<SocketAddr>) -> BTreeMap<ServerId, WantedP
     let secrets = vec![Secret::from_bytes(SECRET)];
     BTreeMap::from([(
         peer.server,
-        WantedPeer { route: peer.route, secrets, candidates, path: PathChoice::Auto },
+        WantedPeer { route: peer.route, name: "peer".into(), secrets, candidates, path: PathChoice::Auto },
     )])
 }
 

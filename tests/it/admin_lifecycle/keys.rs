@@ -92,6 +92,9 @@ async fn nothing_is_served_from_a_mirth_whose_key_nobody_trusted_and_trust_works
     lab.door_refuses(0).await;
     assert_eq!(origin.arrived().len(), heard, "whoever answers with another key hears nothing");
     let status = said(&lab.agent_command(Part::B, &["status"]).await);
+    // Lines are as wide as a screen.
+    let status: Vec<_> = status.split_whitespace().collect();
+    let status = status.join(" ");
     assert!(status.contains(&format!("Mirth shows the key {renewed}")), "{status}");
 
     lab.trusts(Part::B, &[&name, "--mirth", &renewed]).await;
