@@ -158,6 +158,8 @@ stop_amid() { # SERVICE NAME
     docker logs "$(container mirth-b)" 2>/dev/null | grep "^$name" | sort >"$work/received" || true
     [[ -z $(sort "$acknowledged" | comm -23 - "$work/received") ]] || fail "no acknowledged message is lost by a stop of $service"
     pass "none of $(wc -l <"$acknowledged") acknowledged messages is lost by a stop of $service"
+    [[ -z $(sort "$acknowledged" | comm -13 - "$work/received") ]] || fail "no message is delivered without its acknowledgement by a stop of $service"
+    pass "no message is delivered without its acknowledgement by a stop of $service"
     quietly start "$service"
     becomes "messages are carried after the stop of $service" sends
 }

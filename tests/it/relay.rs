@@ -422,9 +422,9 @@ impl Reached {
     /// Waits until the source's Registers are taken for forged ones.
     async fn cannot_register(&mut self) {
         let (relay, gateway) = (self.world.gateway.relay().clone(), self.world.gateway.address());
-        let forged = relay.counters().dropped(DropReason::Forged);
+        let refused = relay.counters().dropped(DropReason::NoLink);
         let give_up = Instant::now() + PATIENCE;
-        while relay.counters().dropped(DropReason::Forged) == forged {
+        while relay.counters().dropped(DropReason::NoLink) == refused {
             let now = Instant::now();
             assert!(now < give_up, "the agent can still register");
             let (registration, udp) = (&mut self.source.0.registration, &self.source.1);
@@ -477,6 +477,6 @@ async fn a_gateway_that_does_not_relay_lets_nobody_register() {
     member.registration.handle_timeout(now, &mut chance::bytes);
     let register = member.registration.poll_transmit().unwrap();
     udp().send_to(&register, world.gateway.address()).unwrap();
-    eventually(async || world.gateway.relay().counters().dropped(DropReason::Forged) == 1).await;
+    eventually(async || world.gateway.relay().counters().dropped(DropReason::NoLink) == 1).await;
     assert_eq!(world.gateway.relay().counters().answers(), 0);
 }
