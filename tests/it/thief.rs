@@ -119,7 +119,7 @@ impl Thief {
         lab.gateway_serves().await;
         // What an agent shows may be its link to the thief.
         for part in [Part::A, Part::B] {
-            let server = format!("server={}}}", server(lab, part));
+            let server = format!("server={}", server(lab, part));
             eventually(&format!("{part:?} is linked to the honest gateway"), async || {
                 let log = lab.log(Part::Gateway);
                 let mut lines = log.lines();
