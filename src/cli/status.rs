@@ -159,8 +159,9 @@ fn render(status: &AgentStatus) -> String {
 }
 
 fn render_entry(out: &mut String, entry: &EntryStatus, has_link: bool) {
-    let route = if entry.route.is_empty() { entry.name.as_str() } else { entry.route.as_str() };
-    let _ = writeln!(out, "\n{}  {}  {}  [{}]", entry.kind, route, entry.name, entry.status);
+    // Who is at the two ends is known once the gateway has said it.
+    let route = if entry.route.is_empty() { String::new() } else { format!("{}  ", entry.route) };
+    let _ = writeln!(out, "\n{}  {route}{}  [{}]", entry.kind, entry.name, entry.status);
     let path = path(entry);
     let rtt = entry.rtt_micros.map_or(String::new(), |micros| format!(", rtt {micros} µs"));
     let _ = writeln!(

@@ -117,7 +117,8 @@ async fn an_upload_of_100_mb_waits_with_a_mirth_that_waits_and_is_kept_by_no_age
         let body = mirth.journal().arrived().last().unwrap().body.unwrap();
         assert_eq!((body.bytes, body.digest), (UPLOAD_BYTES, digest_of_upload()));
         for (part, before) in [Part::A, Part::B].into_iter().zip(before) {
-            let growth = resident_most(&lab, part) - before;
+            // The kernel counts in steps of its own and may tell a little less than before.
+            let growth = resident_most(&lab, part).saturating_sub(before);
             println!("{part:?}, chunked {chunked}: at most {} KB more than before", growth / 1024);
             assert!(growth < GROWTH_BYTES_MAX, "{part:?} grew by {growth} bytes");
         }
