@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -78,13 +78,7 @@ impl Ports {
 
     fn take(&mut self) -> u16 {
         loop {
-            let is_free = |port: &u16| {
-                ["127.0.0.1", "::1"]
-                    .map(|ip| (ip, *port))
-                    .into_iter()
-                    .all(|address| TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok())
-            };
-            match self.left.by_ref().find(is_free) {
+            match self.left.by_ref().find(|port| !is_taken(*port)) {
                 Some(port) => return port,
                 None => self.take_block(),
             }
@@ -99,6 +93,16 @@ impl Ports {
         self.blocks.push(guard);
         self.left = first + 1..first + Self::BLOCK;
     }
+}
+
+/// Whether the kernel knows a socket with this port. Bound to see, it might be inherited by a process that
+/// another test starts in that moment, and stay taken until that runs.
+fn is_taken(port: u16) -> bool {
+    let port = format!("{port:04X}");
+    let has = |line: &str| line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&port));
+    ["tcp", "tcp6", "udp", "udp6"].into_iter().any(|table| {
+        fs::read_to_string(format!("/proc/net/{table}")).is_ok_and(|sockets| sockets.lines().any(has))
+    })
 }
 
 /// A stand-in Mirth that accepts everything.
