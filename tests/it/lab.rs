@@ -21,6 +21,7 @@ use adit::demo::mirth::{Behaviour, Mirth};
 use adit::domain::access::Access;
 use adit::domain::connection::Protocol;
 use adit::domain::path::{PathChoice, PathKind};
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -95,14 +96,26 @@ impl Ports {
     }
 }
 
-/// Whether the kernel knows a socket with this port. Bound to see, it might be inherited by a process that
-/// another test starts in that moment, and stay taken until that runs.
+/// Whether somebody has this port. A process that another test starts in that moment may inherit what is
+/// bound to see, and keep it until it runs: so nothing is bound that keeps others from their own.
 fn is_taken(port: u16) -> bool {
+    is_in_tables(port) || ["127.0.0.1", "::1"].into_iter().any(|ip| bind_beside(ip, port).is_err())
+}
+
+fn is_in_tables(port: u16) -> bool {
     let port = format!("{port:04X}");
     let has = |line: &str| line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&port));
     ["tcp", "tcp6", "udp", "udp6"].into_iter().any(|table| {
         fs::read_to_string(format!("/proc/net/{table}")).is_ok_and(|sockets| sockets.lines().any(has))
     })
+}
+
+/// Finds what no table has: TCP sockets that are bound and do not listen, as closed ports are.
+fn bind_beside(ip: &str, port: u16) -> std::io::Result<()> {
+    let address = SocketAddr::new(ip.parse().unwrap(), port);
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
 }
 
 /// A stand-in Mirth that accepts everything.
