@@ -19,9 +19,9 @@ use super::carried::{Carried, Crossings, Ended, Heard, Pause, Sign};
 use super::context::Context;
 use super::entries::LiveEntry;
 use super::facts::{Full, count};
-use super::hold::{self, Held, Look, PortHealth};
 use super::local_users::LocalUsers;
 use super::observe::StreamObserver;
+use super::session::{self, HealthCheck, PortHealth, TunnelSession};
 use super::standing::Standing;
 use super::tunnels::{self, Admitted, TunnelError, chain};
 use crate::domain::connection::Side;
@@ -197,11 +197,11 @@ async fn serve(
     health: &mut PortHealth,
 ) -> Over {
     let _up = context.stopping.tunnel_up();
-    let mut held = Held::new(context, &admitted);
+    let mut session = TunnelSession::new(context, &admitted);
     let tunnel = Arc::clone(&admitted.tunnel);
     let mut peer_mirth = tunnel.peer_mirth();
     let mut rules = context.watch_rules();
-    let mut looks = hold::looks();
+    let mut health_checks = session::health_checks();
     let mut writes = JoinSet::new();
     let mut gate = Gate::new(clients.near.tasks_max(entry.config.streams_max));
     let mut running = std::pin::pin!(tunnel.run(admitted.opening));
@@ -219,7 +219,7 @@ async fn serve(
             accepted = port.accept() => {
                 match accepted {
                     // Dropped, it is reset.
-                    Ok(_) if !held.may_start(context, entry) => {}
+                    Ok(_) if !session.may_start(context, entry) => {}
                     Ok(tcp) => {
                         if is_let_in(context, entry, clients, &tcp, &mut writes) {
                             start(context, entry, &clients.near, tcp, &tunnel, &mut gate.carried);
@@ -238,7 +238,7 @@ async fn serve(
                 }
             }
             Some(_) = writes.join_next() => continue,
-            _ = looks.tick() => {}
+            _ = health_checks.tick() => {}
             _ = rules.changed() => {}
             _ = peer_mirth.changed() => {}
             _ = stop.changed() => {}
@@ -249,10 +249,10 @@ async fn serve(
             tunnel.tell_stopping();
         }
         let ends = *ending.borrow_and_update();
-        let silent_for = match held.look(context, entry, &rules.borrow_and_update()) {
-            Look::Alive { silent_for } => silent_for,
-            Look::Over(code, why) => {
-                held.connection().close(code);
+        let silent_for = match session.supervise(context, entry, &rules.borrow_and_update()) {
+            HealthCheck::Alive { silent_for } => silent_for,
+            HealthCheck::Over(code, why) => {
+                session.connection().close(code);
                 break why.into();
             }
         };
@@ -263,7 +263,7 @@ async fn serve(
         gate.may_open = health.judge(is_healthy && !ends, now);
         gate.make_room(entry, now);
         gate.steer(context, entry, port);
-        held.record(context, entry, silent_for);
+        session.record(context, entry, silent_for);
         let mut changing = entry.facts.changing();
         changing.status = standing.word();
         changing.note_stopping(ends, context.clock.now());
@@ -271,7 +271,7 @@ async fn serve(
         changing.judge(false);
         drop(changing);
         if ends && gate.has_ended(context, entry, now) {
-            held.connection().close(Code::Goodbye);
+            session.connection().close(Code::Goodbye);
             break "one of the agents stops".into();
         }
     };

@@ -120,7 +120,7 @@ pub struct AgentState {
     folder: Folder,
     /// Tasks of this process write one after another.
     writing: Mutex<()>,
-    /// `None` for who only looks.
+    /// `None` where it is only read.
     lock: Option<FolderLock>,
 }
 
@@ -133,14 +133,14 @@ impl AgentState {
     }
 
     /// Opens the folder to be read alone: an agent that starts meanwhile finds it free.
-    pub fn look(path: &Path) -> Result<Self, StateError> {
+    pub fn open_read_only(path: &Path) -> Result<Self, StateError> {
         Ok(Self { folder: Folder::open(path)?, writing: Mutex::new(()), lock: None })
     }
 
-    /// As [`Self::look`], and makes no folder.
+    /// As [`Self::open_read_only`], and makes no folder.
     #[must_use]
-    pub fn look_if_made(path: &Path) -> Option<Self> {
-        path.exists().then(|| Self::look(path).ok()).flatten()
+    pub fn open_if_made(path: &Path) -> Option<Self> {
+        path.exists().then(|| Self::open_read_only(path).ok()).flatten()
     }
 
     #[must_use]
@@ -498,11 +498,11 @@ mod tests {
         let path = parent.path().join("state");
         drop(AgentState::open(&path).unwrap());
         std::fs::remove_file(path.join("lock")).unwrap();
-        let look = AgentState::look(&path).unwrap();
-        look.folder.write(CLOCK, b"{").unwrap();
-        assert_eq!(look.clock_offset_millis().unwrap(), 0);
+        let open_read_only = AgentState::open_read_only(&path).unwrap();
+        open_read_only.folder.write(CLOCK, b"{").unwrap();
+        assert_eq!(open_read_only.clock_offset_millis().unwrap(), 0);
         assert_eq!(std::fs::read(path.join(CLOCK)).unwrap(), b"{");
-        assert!(look.key_pair().is_err());
+        assert!(open_read_only.key_pair().is_err());
         let mut names: Vec<_> =
             std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();

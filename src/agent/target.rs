@@ -15,8 +15,8 @@ use tokio::time::{sleep, timeout};
 use super::absence::{self, Absence, Over};
 use super::context::Context;
 use super::entries::LiveEntry;
-use super::hold::{self, Held, Look};
 use super::observe::StreamObserver;
+use super::session::{self, HealthCheck, TunnelSession};
 use super::standing::Standing;
 use super::tunnels::{Admitted, chain};
 use super::voices::{Voice, Voices};
@@ -112,12 +112,12 @@ async fn serve(
     arrivals: &mut mpsc::Receiver<Admitted>,
 ) -> (Over, Option<Admitted>) {
     let _up = context.stopping.tunnel_up();
-    let mut held = Held::new(context, &admitted);
+    let mut session = TunnelSession::new(context, &admitted);
     let tunnel = Arc::clone(&admitted.tunnel);
     let mut rules = context.watch_rules();
     let mut answers = local.answers();
     answers.mark_changed();
-    let mut looks = hold::looks();
+    let mut health_checks = session::health_checks();
     let mut streams = JoinSet::new();
     let places = Arc::new(Semaphore::new(entry.config.streams_max as usize));
     let mut newer = None;
@@ -135,14 +135,14 @@ async fn serve(
             }
             Some(admitted) = arrivals.recv() => {
                 newer = Some(admitted);
-                held.connection().close(Code::Ended);
+                session.connection().close(Code::Ended);
                 break "the peer opened a new one".into();
             }
             // The connection's end, which this reports too, is named by the first branch.
             Ok(stream) = tunnel.accept_stream() => {
-                if held.may_start(context, entry) {
+                if session.may_start(context, entry) {
                     let (local, context, entry) = (Arc::clone(local), Arc::clone(context), Arc::clone(entry));
-                    let (connection, places) = (held.connection().clone(), Arc::clone(&places));
+                    let (connection, places) = (session.connection().clone(), Arc::clone(&places));
                     streams.spawn(carry(local, context, entry, stream, connection, places));
                 } else {
                     stream.refuse(Code::Paused);
@@ -155,19 +155,19 @@ async fn serve(
                     tunnel.tell_mirth(answers);
                 }
             }
-            _ = looks.tick() => {}
+            _ = health_checks.tick() => {}
             _ = rules.changed() => {}
             _ = stop.changed() => {}
             _ = ending.changed() => {}
         }
-        let silent_for = match held.look(context, entry, &rules.borrow_and_update()) {
-            Look::Alive { silent_for } => silent_for,
-            Look::Over(code, why) => {
-                held.connection().close(code);
+        let silent_for = match session.supervise(context, entry, &rules.borrow_and_update()) {
+            HealthCheck::Alive { silent_for } => silent_for,
+            HealthCheck::Over(code, why) => {
+                session.connection().close(code);
                 break why.into();
             }
         };
-        held.record(context, entry, silent_for);
+        session.record(context, entry, silent_for);
         let standing = Standing::of(&entry.config, Side::Target, &rules.borrow());
         let mut changing = entry.facts.changing();
         changing.status = standing.word();
@@ -175,7 +175,7 @@ async fn serve(
         changing.judge(true);
         drop(changing);
         if context.stopping.is_begun() && has_ended(context, entry, &tunnel) {
-            held.connection().close(Code::Goodbye);
+            session.connection().close(Code::Goodbye);
             break "this agent stops".into();
         }
     };

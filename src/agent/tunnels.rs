@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::context::Context;
 use super::entries::LiveEntry;
-use super::hold::Terms;
+use super::session::Terms;
 use super::standing::Standing;
 use crate::config::agent::Carries;
 use crate::domain::connection::Side;

@@ -44,7 +44,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 /// Whether the agent will enrol.
 fn needs_token(config: &AgentConfig) -> bool {
-    AgentState::look_if_made(&config.state).is_none_or(|state| matches!(state.enrolment(), Ok(None)))
+    AgentState::open_if_made(&config.state).is_none_or(|state| matches!(state.enrolment(), Ok(None)))
 }
 
 async fn serve(config: AgentConfig) -> anyhow::Result<ExitCode> {

@@ -123,7 +123,7 @@ fn trusted(
 
 /// What the gateway calls the peer, as this host remembers it.
 fn peer_name(config: &AgentConfig, entry: &Entry) -> Option<String> {
-    let rules = AgentState::look(&config.state).and_then(|state| state.rule_book()).ok()?;
+    let rules = AgentState::open_read_only(&config.state).and_then(|state| state.rule_book()).ok()?;
     rules.rule(entry.id).map(|rule| visible(rule.peer_name()).into_owned())
 }
 

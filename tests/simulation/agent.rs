@@ -267,13 +267,13 @@ impl Agent {
         match self.endpoint.connect(scene.now, config, VIRTUAL_PEER, SERVER_NAME) {
             Ok((handle, connection)) => {
                 self.dialled.insert(handle.0, ids.source);
-                self.hold(handle, connection, scene);
+                self.adopt(handle, connection, scene);
             }
             Err(error) => scene.demand(false, Promise::Sound, format_args!("cannot dial: {error}")),
         }
     }
 
-    fn hold(&mut self, handle: ConnectionHandle, connection: quinn_proto::Connection, scene: &mut Scene) {
+    fn adopt(&mut self, handle: ConnectionHandle, connection: quinn_proto::Connection, scene: &mut Scene) {
         self.tunnels.insert(handle.0, Tunnel::new(self.node, connection, scene.now));
         let (node, count) = (self.node, self.tunnels.len());
         scene.demand(count <= TUNNELS_MAX, Promise::Bounded, format_args!("{node:?}: {count} connections"));
@@ -309,7 +309,7 @@ impl Agent {
         match self.endpoint.accept(incoming, scene.now, &mut response, None) {
             Ok((handle, connection)) => {
                 self.places.insert(handle.0, place);
-                self.hold(handle, connection, scene);
+                self.adopt(handle, connection, scene);
             }
             Err(refused) => {
                 self.admission.give_back(place);

@@ -1,5 +1,5 @@
 //! One QUIC connection at one of its ends: handshake, proofs, streams, and the judgement of how long
-//! it was silent. What `agent/tunnels.rs` and `agent/hold.rs` do with tasks and timers is done here
+//! it was silent. What `agent/tunnels.rs` and `agent/session.rs` do with tasks and timers is done here
 //! with deadlines; settings, verifiers and messages are the product's.
 
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use crate::domain::limits::{ADMIN_LOGIN_WAIT_MAX, ADMIN_WRONG_LOGINS_BURST, ADMI
 use crate::protocol::token_bucket::TokenBucket;
 
 /// How soon one that waits looks again.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const POLL_EVERY: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub struct LoginPace {
@@ -33,7 +33,7 @@ impl LoginPace {
             while !self.try_take() {
                 tokio::select! {
                     () = self.given_back.notified() => {}
-                    () = sleep(LOOK_EVERY) => {}
+                    () = sleep(POLL_EVERY) => {}
                 }
             }
         };

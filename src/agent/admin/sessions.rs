@@ -20,7 +20,7 @@ use crate::identity::time::TimeSource;
 use crate::observe::audit::{AdminCounts, AdminSession, AuditEntry, AuditError, RefusalKind};
 use crate::protocol::control::{SessionReport, SessionStage, ToGateway};
 
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
 pub enum NoSession {
@@ -206,10 +206,10 @@ impl Sessions {
 
     /// Ends sessions whose clients have gone and reports the others; runs until dropped.
     pub async fn keep(self: Arc<Self>, context: Arc<Context>, entry: Arc<LiveEntry>) {
-        let mut looks = interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut checks = interval(CHECK_EVERY);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            looks.tick().await;
+            checks.tick().await;
             // What is missing in the audit was said aloud there.
             let _ = self.audit_sum(&context, &entry).await;
             for session in self.take_over(Instant::now()) {

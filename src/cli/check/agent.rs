@@ -35,7 +35,7 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 pub(super) async fn check(config: &AgentConfig, findings: &mut Findings) {
     check_entries(config, findings);
     let enrolment =
-        AgentState::look_if_made(&config.state).and_then(|state| state.enrolment().ok().flatten());
+        AgentState::open_if_made(&config.state).and_then(|state| state.enrolment().ok().flatten());
     let connector =
         config.connector.as_deref().and_then(|path| read_connector(path, enrolment.as_ref(), findings));
     let gateway = match state::check(&config.state, findings) {
@@ -170,7 +170,7 @@ async fn check_first_start(
         ),
     }
     if let Some((connector, token)) = token {
-        let key = AgentState::look_if_made(&config.state).and_then(|state| state.own_key().ok().flatten());
+        let key = AgentState::open_if_made(&config.state).and_then(|state| state.own_key().ok().flatten());
         route = check_token(connector, token, key, findings).await;
     }
     Gateways::of_connector(connector, route)
@@ -225,7 +225,7 @@ fn read_state(
     connector: Option<&Connector>,
     findings: &mut Findings,
 ) -> Result<Option<Enrolment>, StateError> {
-    let state = AgentState::look(path)?;
+    let state = AgentState::open_read_only(path)?;
     let Some(enrolment) = state.enrolment()? else { return Ok(None) };
     let (identity, trust) = state.identity(&enrolment)?;
     // Damage to any of these stops the agent too.
@@ -270,7 +270,8 @@ fn check_leaf(now: Timestamp, expires: Timestamp, findings: &mut Findings) {
 
 /// A running agent knows best, once its first attempts have come to something.
 async fn check_running(config: &AgentConfig, connector: Option<&Connector>, findings: &mut Findings) {
-    let enrolment = || AgentState::look(&config.state).and_then(|state| state.enrolment()).ok().flatten();
+    let enrolment =
+        || AgentState::open_read_only(&config.state).and_then(|state| state.enrolment()).ok().flatten();
     match settled(config).await {
         Ok(Answer::Status(status)) => {
             check_status(config, &status, findings);

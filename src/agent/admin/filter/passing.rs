@@ -406,11 +406,11 @@ impl Filter<'_> {
     /// keep one open across a pause by holding back its last byte.
     async fn out_of_hand(&self) {
         let mut rules = self.context.watch_rules();
-        let mut looks = interval(limits::ADMIN_LAST_REQUEST);
+        let mut checks = interval(limits::ADMIN_LAST_REQUEST);
         loop {
             tokio::select! {
                 _ = rules.changed() => {}
-                _ = looks.tick() => {}
+                _ = checks.tick() => {}
             }
             if self.hindrance().is_some() {
                 sleep(limits::ADMIN_LAST_REQUEST).await;

@@ -21,7 +21,7 @@ pub struct Rewriting {
 enum State {
     /// Passed on as it comes.
     Untouched,
-    Whole(Held),
+    Whole(BufferedAnswer),
     Page {
         page: PageWriter,
         plain: Unchunked,
@@ -30,7 +30,7 @@ enum State {
 }
 
 /// An answer that waits for its end.
-struct Held {
+struct BufferedAnswer {
     head: ResponseHead,
     closes: bool,
     plain: Unchunked,
@@ -78,7 +78,7 @@ impl Rewriting {
         }
         let plain = Unchunked::new(head.framing);
         if let Some(bytes_max) = rewrite.bytes_max() {
-            self.state = State::Whole(Held { head, closes, plain, body: Vec::new(), bytes_max });
+            self.state = State::Whole(BufferedAnswer { head, closes, plain, body: Vec::new(), bytes_max });
             return Bytes::new();
         }
         if head.framing == ResponseFraming::None {
@@ -94,9 +94,13 @@ impl Rewriting {
     pub fn data(&mut self, bytes: Bytes) -> Result<Bytes, Unwritable> {
         match &mut self.state {
             State::Untouched => Ok(bytes),
-            State::Whole(held) => {
-                held.plain.data(&bytes, |bytes| held.body.extend_from_slice(bytes));
-                if held.body.len() > held.bytes_max { Err(Unwritable::TooLong) } else { Ok(Bytes::new()) }
+            State::Whole(buffered) => {
+                buffered.plain.data(&bytes, |bytes| buffered.body.extend_from_slice(bytes));
+                if buffered.body.len() > buffered.bytes_max {
+                    Err(Unwritable::TooLong)
+                } else {
+                    Ok(Bytes::new())
+                }
             }
             State::Page { page, plain, writer } => {
                 let mut piece = BytesMut::new();
@@ -112,7 +116,7 @@ impl Rewriting {
     pub fn end(&mut self) -> Result<Bytes, Unwritable> {
         match std::mem::replace(&mut self.state, State::Untouched) {
             State::Untouched => Ok(Bytes::new()),
-            State::Whole(held) => self.whole(held),
+            State::Whole(buffered) => self.whole(buffered),
             State::Page { mut page, mut writer, .. } => {
                 let (mut piece, mut out) = (BytesMut::new(), BytesMut::new());
                 page.end(&self.addresses, &mut piece);
@@ -123,8 +127,8 @@ impl Rewriting {
         }
     }
 
-    fn whole(&self, held: Held) -> Result<Bytes, Unwritable> {
-        let Held { mut head, closes, body, .. } = held;
+    fn whole(&self, buffered: BufferedAnswer) -> Result<Bytes, Unwritable> {
+        let BufferedAnswer { mut head, closes, body, .. } = buffered;
         let new = match self.rewrite {
             Some(rewrite) => rewrite.whole(&mut head, &body, &self.addresses, &self.target)?,
             None => None,

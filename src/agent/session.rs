@@ -30,11 +30,11 @@ use crate::transport::endpoint::Connection;
 use crate::transport::routes::Way;
 use crate::transport::tunnel::Tunnel;
 
-/// How often a live tunnel is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often a live tunnel is checked.
+const HEALTH_CHECK_EVERY: Duration = Duration::from_millis(250);
 
 /// A tunnel in use, with what its liveness is judged by.
-pub struct Held {
+pub struct TunnelSession {
     pub tunnel: Arc<Tunnel>,
     terms: Terms,
     /// When the peer's leaf expires, by a clock that no word of the gateway moves.
@@ -79,16 +79,16 @@ impl Terms {
     }
 }
 
-/// What a look at a tunnel found.
+/// What a check of a tunnel found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
+pub enum HealthCheck {
     /// Heard so long ago.
     Alive { silent_for: Duration },
     /// It must be closed with this code, for this reason.
     Over(Code, &'static str),
 }
 
-impl Held {
+impl TunnelSession {
     pub fn new(context: &Context, admitted: &Admitted) -> Self {
         let way = context.routes.way(admitted.peer);
         let boot = way.borrow().boot;
@@ -111,7 +111,7 @@ impl Held {
     }
 
     /// Whether a TCP connection may start on it. Asked for each: rules may have changed since the last
-    /// look.
+    /// check.
     #[must_use]
     pub fn may_start(&self, context: &Context, entry: &LiveEntry) -> bool {
         let rules = context.rules();
@@ -120,13 +120,13 @@ impl Held {
     }
 
     /// Judges the tunnel by what was heard and by the rules.
-    pub fn look(&mut self, context: &Context, entry: &LiveEntry, rules: &RuleBook) -> Look {
+    pub fn supervise(&mut self, context: &Context, entry: &LiveEntry, rules: &RuleBook) -> HealthCheck {
         if let Some(why) = self.broken(context, entry, rules) {
-            return Look::Over(Code::Ended, why);
+            return HealthCheck::Over(Code::Ended, why);
         }
         let now = Instant::now();
         if self.expires.is_some_and(|at| now > at) {
-            return Look::Over(
+            return HealthCheck::Over(
                 Code::Ended,
                 "the peer's certificate expired; it opens the tunnel anew with its renewed one",
             );
@@ -139,24 +139,27 @@ impl Held {
         // A restarted peer knows nothing of this tunnel, and cannot tell us so.
         match (self.boot, way.boot) {
             (Some(before), Some(after)) if before != after => {
-                return Look::Over(Code::Ended, "the peer's agent was restarted");
+                return HealthCheck::Over(Code::Ended, "the peer's agent was restarted");
             }
             (None, boot) => self.boot = boot,
             _ => {}
         }
         let silent_for = self.liveness.silent_for(now);
         if silent_for >= entry.config.stall_limit {
-            return Look::Over(Code::Stalled, "the peer's agent was silent for the stall limit");
+            return HealthCheck::Over(Code::Stalled, "the peer's agent was silent for the stall limit");
         }
         if self.liveness.is_forgotten(now) {
-            return Look::Over(Code::Stalled, "the peer's agent is heard but knows nothing of the tunnel");
+            return HealthCheck::Over(
+                Code::Stalled,
+                "the peer's agent is heard but knows nothing of the tunnel",
+            );
         }
         if self.liveness.stirs_at().is_some_and(|at| at <= now) {
             self.liveness.note_stirred(now);
             self.connection().note_path_change();
             context.routes.want_kick();
         }
-        Look::Alive { silent_for }
+        HealthCheck::Alive { silent_for }
     }
 
     fn broken(&self, context: &Context, entry: &LiveEntry, rules: &RuleBook) -> Option<&'static str> {
@@ -186,12 +189,12 @@ impl Held {
     }
 }
 
-/// Ticks at which a held tunnel is looked at.
+/// Returns the ticks at which a live tunnel is checked.
 #[must_use]
-pub fn looks() -> tokio::time::Interval {
-    let mut looks = interval(LOOK_EVERY);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    looks
+pub fn health_checks() -> tokio::time::Interval {
+    let mut health_checks = interval(HEALTH_CHECK_EVERY);
+    health_checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    health_checks
 }
 
 /// When the source's port may be open: the far Mirth answers and its agent is heard. Reopening
