@@ -15,7 +15,7 @@ use super::entries::{Entries, LiveEntry};
 use super::facts::{Fault, Lamp};
 use super::paths::Paths;
 use super::repeats::Repeats;
-use super::state::{AgentState, Enrolment, HeldSecret, StateError};
+use super::state::{AgentState, Enrolment, StateError, StoredSecret};
 use super::stopping::Stopping;
 use super::trust::{self, TrustRefusal};
 use super::untaken::{Untaken, UntakenWords};
@@ -62,7 +62,7 @@ pub struct Context {
     /// What a gateway said for good was undone here, and it has not said all anew since.
     undone: AtomicBool,
     /// The last of each connection first.
-    secrets: watch::Sender<BTreeMap<ConnectionId, Vec<HeldSecret>>>,
+    secrets: watch::Sender<BTreeMap<ConnectionId, Vec<StoredSecret>>>,
     known_keys: Arc<Mutex<KnownKeys>>,
     mirth_keys: watch::Sender<BTreeMap<ConnectionId, KeyFingerprint>>,
     /// When the rules in force were last known to be the gateway's word.
@@ -287,7 +287,7 @@ impl Context {
     // Secrets.
 
     #[must_use]
-    pub fn watch_secrets(&self) -> watch::Receiver<BTreeMap<ConnectionId, Vec<HeldSecret>>> {
+    pub fn watch_secrets(&self) -> watch::Receiver<BTreeMap<ConnectionId, Vec<StoredSecret>>> {
         self.secrets.subscribe()
     }
 
@@ -298,15 +298,15 @@ impl Context {
             return entry.secret.clone();
         }
         let secrets = self.secrets.borrow();
-        let held = secrets.get(&entry.id)?.iter().find(|held| held.epoch == rule.secret_epoch);
-        held.map(|held| held.secret.clone())
+        let stored = secrets.get(&entry.id)?.iter().find(|stored| stored.epoch == rule.secret_epoch);
+        stored.map(|stored| stored.secret.clone())
     }
 
     /// The secret by which the peer's agent is asked whether it is there. While a rotated one is on its
     /// way the one before still is: a live tunnel must not lose its route.
     #[must_use]
     pub fn probe_secret(&self, entry: &Entry, rule: &Rule) -> Option<Secret> {
-        let last = || self.secrets.borrow().get(&entry.id)?.first().map(|held| held.secret.clone());
+        let last = || self.secrets.borrow().get(&entry.id)?.first().map(|stored| stored.secret.clone());
         self.secret(entry, rule).or_else(last)
     }
 
@@ -315,25 +315,29 @@ impl Context {
     #[must_use]
     pub fn wants_secret(&self, connection: ConnectionId, epoch: u32) -> bool {
         // One that is held is not replaced: a gateway gives each out once.
-        let is_held = self
+        let is_stored = self
             .secrets
             .borrow()
             .get(&connection)
-            .is_some_and(|held| held.iter().any(|held| held.epoch == epoch));
+            .is_some_and(|stored| stored.iter().any(|stored| stored.epoch == epoch));
         let told = lock(&self.told);
-        !is_held
+        !is_stored
             && self.entries.get(connection).is_some()
             && told.rule(connection).is_some_and(|rule| rule.secret_epoch == epoch)
     }
 
     /// Keeps a fetched secret: on disk first, so that the acknowledgement is true.
-    pub async fn keep_secret(&self, connection: ConnectionId, held: HeldSecret) -> Result<(), StateError> {
-        let stored = held.clone();
-        self.on_disk(move |state| state.store_secret(connection, &stored)).await?;
+    pub async fn keep_secret(
+        &self,
+        connection: ConnectionId,
+        stored: StoredSecret,
+    ) -> Result<(), StateError> {
+        let written = stored.clone();
+        self.on_disk(move |state| state.store_secret(connection, &written)).await?;
         self.secrets.send_modify(|secrets| {
             let kept = secrets.entry(connection).or_default();
-            kept.retain(|earlier| earlier.epoch != held.epoch);
-            kept.insert(0, held);
+            kept.retain(|earlier| earlier.epoch != stored.epoch);
+            kept.insert(0, stored);
             kept.truncate(limits::SECRETS_KEPT_MAX);
         });
         Ok(())

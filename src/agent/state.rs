@@ -110,7 +110,7 @@ pub fn token_mark(token: &RegistrationToken) -> [u8; 32] {
 
 /// A connection's secret and how often it was rotated before.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldSecret {
+pub struct StoredSecret {
     pub epoch: u32,
     pub secret: Secret,
 }
@@ -222,23 +222,23 @@ impl AgentState {
     }
 
     /// The secret of each connection that came last.
-    pub fn secrets(&self) -> Result<BTreeMap<ConnectionId, HeldSecret>, StateError> {
-        let last = |held: Vec<HeldSecret>| held.into_iter().next();
+    pub fn secrets(&self) -> Result<BTreeMap<ConnectionId, StoredSecret>, StateError> {
+        let last = |stored: Vec<StoredSecret>| stored.into_iter().next();
         let all = self.all_secrets()?.into_iter();
-        Ok(all.filter_map(|(connection, held)| last(held).map(|held| (connection, held))).collect())
+        Ok(all.filter_map(|(connection, stored)| last(stored).map(|stored| (connection, stored))).collect())
     }
 
     /// The secrets kept of each connection, the one that came last before the others.
-    pub fn all_secrets(&self) -> Result<BTreeMap<ConnectionId, Vec<HeldSecret>>, StateError> {
+    pub fn all_secrets(&self) -> Result<BTreeMap<ConnectionId, Vec<StoredSecret>>, StateError> {
         let written: BTreeMap<ConnectionId, WrittenSecret> = self.read(SECRETS)?.unwrap_or_default();
-        let held = |epoch, secret: &str| {
+        let stored = |epoch, secret: &str| {
             let secret = Secret::from_hex(secret).map_err(serde::de::Error::custom)?;
-            Ok(HeldSecret { epoch, secret })
+            Ok(StoredSecret { epoch, secret })
         };
         let read = |(connection, written): (_, WrittenSecret)| {
-            let earlier = written.earlier.iter().map(|earlier| held(earlier.epoch, &earlier.secret));
+            let earlier = written.earlier.iter().map(|earlier| stored(earlier.epoch, &earlier.secret));
             let all: Result<_, serde_json::Error> =
-                std::iter::once(held(written.epoch, &written.secret)).chain(earlier).collect();
+                std::iter::once(stored(written.epoch, &written.secret)).chain(earlier).collect();
             Ok((connection, all?))
         };
         written
@@ -250,18 +250,18 @@ impl AgentState {
 
     /// On disk when this returns, beside the secrets of other connections and some that this
     /// connection had before.
-    pub fn store_secret(&self, connection: ConnectionId, held: &HeldSecret) -> Result<(), StateError> {
+    pub fn store_secret(&self, connection: ConnectionId, stored: &StoredSecret) -> Result<(), StateError> {
         let _turn = self.turn();
         let mut written: BTreeMap<ConnectionId, WrittenSecret> = self.read(SECRETS)?.unwrap_or_default();
-        let secret = Zeroizing::new(held.secret.reveal_hex());
+        let secret = Zeroizing::new(stored.secret.reveal_hex());
         let mut earlier = Vec::new();
         if let Some(before) = written.remove(&connection) {
             earlier.push(EarlierSecret { epoch: before.epoch, secret: before.secret });
             earlier.extend(before.earlier);
-            earlier.retain(|earlier| earlier.epoch != held.epoch);
+            earlier.retain(|earlier| earlier.epoch != stored.epoch);
             earlier.truncate(SECRETS_KEPT_MAX - 1);
         }
-        written.insert(connection, WrittenSecret { epoch: held.epoch, secret, earlier });
+        written.insert(connection, WrittenSecret { epoch: stored.epoch, secret, earlier });
         self.write(SECRETS, &written)
     }
 
@@ -447,11 +447,11 @@ mod tests {
     fn secrets_known_keys_and_clock_survive_a_restart() {
         let (parent, state) = state();
         let connection = ConnectionId::from_bytes([1; 16]);
-        let held = HeldSecret { epoch: 3, secret: Secret::from_bytes([7; 32]) };
-        let other = HeldSecret { epoch: 1, secret: Secret::from_bytes([8; 32]) };
-        let secrets = BTreeMap::from([(connection, held), (ConnectionId::from_bytes([2; 16]), other)]);
-        for (connection, held) in &secrets {
-            state.store_secret(*connection, held).unwrap();
+        let stored = StoredSecret { epoch: 3, secret: Secret::from_bytes([7; 32]) };
+        let other = StoredSecret { epoch: 1, secret: Secret::from_bytes([8; 32]) };
+        let secrets = BTreeMap::from([(connection, stored), (ConnectionId::from_bytes([2; 16]), other)]);
+        for (connection, stored) in &secrets {
+            state.store_secret(*connection, stored).unwrap();
         }
         state.store_clock_offset_millis(-259_200_000).unwrap();
         drop(state);
@@ -467,12 +467,13 @@ mod tests {
     fn the_last_secrets_of_a_connection_are_kept_with_the_newest_first() {
         let (_parent, state) = state();
         let connection = ConnectionId::from_bytes([1; 16]);
-        let held = |epoch: u8| HeldSecret { epoch: epoch.into(), secret: Secret::from_bytes([epoch; 32]) };
+        let stored =
+            |epoch: u8| StoredSecret { epoch: epoch.into(), secret: Secret::from_bytes([epoch; 32]) };
         for epoch in [1, 2, 3, 4, 5, 6, 4] {
-            state.store_secret(connection, &held(epoch)).unwrap();
+            state.store_secret(connection, &stored(epoch)).unwrap();
         }
-        assert_eq!(state.all_secrets().unwrap()[&connection], [4, 6, 5, 3].map(held));
-        assert_eq!(state.secrets().unwrap()[&connection], held(4));
+        assert_eq!(state.all_secrets().unwrap()[&connection], [4, 6, 5, 3].map(stored));
+        assert_eq!(state.secrets().unwrap()[&connection], stored(4));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use super::context::Context;
 use super::restart::Restart;
 use super::standing::Standing;
-use super::state::HeldSecret;
+use super::state::StoredSecret;
 use super::tunnels::chain;
 use super::untaken::Untaken;
 use super::ways::Announced;
@@ -288,7 +288,7 @@ struct Session<'a> {
     reported: BTreeMap<ConnectionId, Report>,
     /// What was said of a connection, and when.
     unfit: BTreeMap<(ConnectionId, Unfit), Instant>,
-    held: BTreeMap<ConnectionId, u32>,
+    stored: BTreeMap<ConnectionId, u32>,
     asked: BTreeMap<ConnectionId, (u32, Instant)>,
     renewal_asked: Option<Instant>,
     awaits_leaf: bool,
@@ -308,7 +308,7 @@ impl<'a> Session<'a> {
             missed: BTreeSet::new(),
             reported: BTreeMap::new(),
             unfit: BTreeMap::new(),
-            held: BTreeMap::new(),
+            stored: BTreeMap::new(),
             asked: BTreeMap::new(),
             renewal_asked: None,
             awaits_leaf: false,
@@ -404,8 +404,8 @@ impl<'a> Session<'a> {
             ToAgent::Secret { connection, epoch, .. } if !context.wants_secret(connection, epoch) => {}
             ToAgent::Secret { connection, epoch, secret } => {
                 let Ok(secret) = Secret::from_hex(&secret) else { return Ok(()) };
-                match context.keep_secret(connection, HeldSecret { epoch, secret }).await {
-                    Ok(()) => outgoing.push(ToGateway::SecretHeld { connection, epoch }),
+                match context.keep_secret(connection, StoredSecret { epoch, secret }).await {
+                    Ok(()) => outgoing.push(ToGateway::SecretStored { connection, epoch }),
                     Err(error) => tracing::error!(%error, "a connection's secret could not be kept"),
                 }
             }
@@ -508,8 +508,8 @@ impl<'a> Session<'a> {
             entry.facts.changing().route = Some(format!("{} → {}", rule.source_name, rule.target_name));
             let epoch = rule.secret_epoch;
             if context.secret(&entry.config, rule).is_some() {
-                if self.held.insert(connection, epoch) != Some(epoch) {
-                    outgoing.push(ToGateway::SecretHeld { connection, epoch });
+                if self.stored.insert(connection, epoch) != Some(epoch) {
+                    outgoing.push(ToGateway::SecretStored { connection, epoch });
                 }
             } else if self.may_ask(connection, epoch) {
                 outgoing.push(ToGateway::FetchSecret { connection });

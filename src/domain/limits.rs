@@ -429,7 +429,7 @@ pub const CA_LIFE: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
 pub const TOKEN_LIFE_DEFAULT: Duration = Duration::from_secs(3600);
 pub const TOKEN_LIFE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Both agents hold a P2P secret for so long: the gateway forgets it, viewed or not.
-pub const SECRET_KEPT_AFTER_HELD: Duration = Duration::from_secs(72 * 3600);
+pub const SECRET_KEPT_AFTER_STORED: Duration = Duration::from_secs(72 * 3600);
 
 /// How long an admin offer may be accepted, unless its maker chooses, and what can be chosen.
 pub const OFFER_LIFE_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -121,7 +121,8 @@ pub enum ToGateway {
         connections: Vec<ConnectionId>,
     },
     /// Sent after the secret is on disk (fsync) or was found in the agent's own file.
-    SecretHeld {
+    #[serde(rename = "secret_held")]
+    SecretStored {
         connection: ConnectionId,
         epoch: u32,
     },

@@ -20,8 +20,8 @@ pub struct SecretRecord {
     pub sealed: Option<[u8; SEALED_BYTES]>,
     pub source_viewed_at: Option<Timestamp>,
     pub target_viewed_at: Option<Timestamp>,
-    pub source_held_at: Option<Timestamp>,
-    pub target_held_at: Option<Timestamp>,
+    pub source_stored_at: Option<Timestamp>,
+    pub target_stored_at: Option<Timestamp>,
 }
 
 impl SecretRecord {
@@ -34,10 +34,10 @@ impl SecretRecord {
     }
 
     #[must_use]
-    pub const fn held_at(&self, side: Side) -> Option<Timestamp> {
+    pub const fn stored_at(&self, side: Side) -> Option<Timestamp> {
         match side {
-            Side::Source => self.source_held_at,
-            Side::Target => self.target_held_at,
+            Side::Source => self.source_stored_at,
+            Side::Target => self.target_stored_at,
         }
     }
 }
@@ -86,7 +86,7 @@ impl Tx {
         self.run("noting a reveal", query.bind(at.as_millis()).bind(text(connection))).await.map(drop)
     }
 
-    pub async fn note_held(
+    pub async fn note_stored(
         &mut self,
         connection: ConnectionId,
         side: Side,
@@ -137,7 +137,7 @@ fn read(cells: &Cells) -> Result<SecretRecord, StoreError> {
         sealed: cells.maybe_bytes("sealed")?,
         source_viewed_at: cells.maybe_time("source_viewed_at")?,
         target_viewed_at: cells.maybe_time("target_viewed_at")?,
-        source_held_at: cells.maybe_time("source_held_at")?,
-        target_held_at: cells.maybe_time("target_held_at")?,
+        source_stored_at: cells.maybe_time("source_held_at")?,
+        target_stored_at: cells.maybe_time("target_held_at")?,
     })
 }

@@ -87,7 +87,7 @@ async fn a_database_without_offers_keeps_connections_secrets_facts_and_every_ref
     assert_eq!(all[1].first_connected_at, Some(Timestamp::from_millis(9)));
     let secret = tx.secret(all[0].id).await.unwrap().unwrap();
     assert_eq!((secret.sealed, secret.kind), (Some([0; SEALED_BYTES]), ConnectionType::P2p));
-    assert_eq!((secret.source_viewed_at, secret.target_held_at), (Some(AT), Some(AT)));
+    assert_eq!((secret.source_viewed_at, secret.target_stored_at), (Some(AT), Some(AT)));
     assert_eq!(tx.sealed_secrets().await.unwrap().len(), 1);
     assert_eq!(tx.facts(Some(all[0].id)).await.unwrap().len(), 1);
     assert_eq!(tx.joined_routes().await.unwrap().len(), 1);

@@ -54,7 +54,7 @@ impl Place {
         let (identity, trust) = state.identity(&enrolment).unwrap();
         let rules: Vec<Rule> = state.rule_book().unwrap().rules().cloned().collect();
         let secrets: Vec<_> =
-            state.secrets().unwrap().into_iter().map(|(id, held)| (id, held.secret)).collect();
+            state.secrets().unwrap().into_iter().map(|(id, stored)| (id, stored.secret)).collect();
         let (peer, peer_route) = (rules[0].peer, rules[0].peer_route);
 
         let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, own_port)).unwrap();

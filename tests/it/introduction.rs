@@ -118,7 +118,7 @@ async fn each_side_fetches_one_secret_until_it_holds_it() {
             secrets.push(link.next().await.unwrap());
         }
         let ToAgent::Secret { epoch, .. } = secrets[0] else { panic!("{:?}", secrets[0]) };
-        link.say(ToGateway::SecretHeld { connection, epoch }).await;
+        link.say(ToGateway::SecretStored { connection, epoch }).await;
         link.say(ToGateway::FetchSecret { connection }).await;
         assert_eq!(link.next().await.unwrap(), ToAgent::SecretUnavailable { connection });
     }

@@ -126,8 +126,8 @@ impl Session<'_> {
             }
             ToGateway::FetchSecret { connection } => self.fetch_secret(connection).await,
             ToGateway::Missing { connections } => self.tell_ended(&connections).await,
-            ToGateway::SecretHeld { connection, epoch } => {
-                noted(platform.secret_held(server, connection, epoch).await).map(drop)
+            ToGateway::SecretStored { connection, epoch } => {
+                noted(platform.secret_stored(server, connection, epoch).await).map(drop)
             }
             ToGateway::Report { connection, report } => {
                 noted(platform.report(server, connection, &report, now).await).map(drop)

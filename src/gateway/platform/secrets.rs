@@ -6,7 +6,7 @@ use std::sync::{MutexGuard, PoisonError};
 use crate::domain::connection::{ConnectionType, Side};
 use crate::domain::id::{ConnectionId, ServerId};
 use crate::domain::limits::{
-    ADMIN_SECRET_VIEWS_MAX, ADMIN_SECRET_VIEWS_WITHIN, AUDIT_ROWS_COUNTED_MAX, SECRET_KEPT_AFTER_HELD,
+    ADMIN_SECRET_VIEWS_MAX, ADMIN_SECRET_VIEWS_WITHIN, AUDIT_ROWS_COUNTED_MAX, SECRET_KEPT_AFTER_STORED,
 };
 use crate::domain::role::Deed;
 use crate::domain::secret::Secret;
@@ -66,7 +66,7 @@ impl Platform {
         let (connection, side) = self.connection_of(&mut tx, server, id).await?;
         let kept = tx.secret(id).await?.ok_or(AgentError::NotFound)?;
         drop(tx);
-        if agents::activity(connection.status).is_none() || kept.held_at(side).is_some() {
+        if agents::activity(connection.status).is_none() || kept.stored_at(side).is_some() {
             return Err(AgentError::SecretUnavailable);
         }
         let sealed = kept.sealed.ok_or(AgentError::SecretUnavailable)?;
@@ -116,7 +116,7 @@ impl Platform {
 
     /// That side's agent has the secret of this epoch on disk, fetched or typed in by its operator.
     /// An older epoch's word is too late and changes nothing.
-    pub async fn secret_held(
+    pub async fn secret_stored(
         &self,
         server: ServerId,
         id: ConnectionId,
@@ -134,7 +134,7 @@ impl Platform {
         }
         let (connection, side) = self.connection_of(&mut tx, server, id).await?;
         let now = self.now();
-        tx.note_held(id, side, now).await?;
+        tx.note_stored(id, side, now).await?;
         let detail = format!("epoch {epoch}, by the {side}'s agent");
         self.note_agent(&mut tx, &connection, side, "hold secret", detail).await?;
         forget_if_due(&mut tx, id, now).await?;
@@ -152,7 +152,7 @@ impl Platform {
     ) -> Result<bool, AgentError> {
         let (_, side) = self.connection_of(tx, server, id).await?;
         let kept = tx.secret(id).await?.ok_or(AgentError::NotFound)?;
-        Ok(kept.epoch == epoch && kept.held_at(side).is_none())
+        Ok(kept.epoch == epoch && kept.stored_at(side).is_none())
     }
 
     /// Lets offers expire and deletes every secret that is due. The rules are judged on every read too;
@@ -289,9 +289,9 @@ fn is_due(kept: &SecretRecord, now: Timestamp) -> bool {
     if kept.kind != ConnectionType::P2p {
         return false;
     }
-    let (Some(source), Some(target)) = (kept.held_at(Side::Source), kept.held_at(Side::Target)) else {
+    let (Some(source), Some(target)) = (kept.stored_at(Side::Source), kept.stored_at(Side::Target)) else {
         return false;
     };
     let both_viewed = kept.viewed_at(Side::Source).is_some() && kept.viewed_at(Side::Target).is_some();
-    kept.sealed.is_some() && (both_viewed || now.since(source.max(target)) >= SECRET_KEPT_AFTER_HELD)
+    kept.sealed.is_some() && (both_viewed || now.since(source.max(target)) >= SECRET_KEPT_AFTER_STORED)
 }

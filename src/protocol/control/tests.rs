@@ -24,7 +24,7 @@ fn everything_an_agent_says_reads_back() {
         ToGateway::HiddenFrom { peers: vec![ServerId::from_bytes([4; 16])] },
         ToGateway::Listening { addresses: vec!["[2001:db8::1]:4433".parse().unwrap()] },
         ToGateway::FetchSecret { connection },
-        ToGateway::SecretHeld { connection, epoch: 2 },
+        ToGateway::SecretStored { connection, epoch: 2 },
         ToGateway::Report {
             connection,
             report: Report { tunnel: Some(PathKind::Direct), mirth: None, last_ack: None },

@@ -1,6 +1,6 @@
 //! The secret of an admin connection: its one owner, the bound on views, both agents, its end.
 
-use crate::domain::limits::{ADMIN_SECRET_VIEWS_MAX, ADMIN_SECRET_VIEWS_WITHIN, SECRET_KEPT_AFTER_HELD};
+use crate::domain::limits::{ADMIN_SECRET_VIEWS_MAX, ADMIN_SECRET_VIEWS_WITHIN, SECRET_KEPT_AFTER_STORED};
 
 use super::*;
 
@@ -52,7 +52,7 @@ async fn each_sides_agent_fetches_it_once_and_none_before_acceptance() {
     let viewed = platform.view_secret(&managed.owner.actor, id).await.unwrap();
     for server in [managed.server, managed.sources[0]] {
         assert_eq!(platform.fetch_secret(server, id).await.unwrap(), (1, viewed.secret.clone()));
-        platform.secret_held(server, id, 1).await.unwrap();
+        platform.secret_stored(server, id, 1).await.unwrap();
         let again = platform.fetch_secret(server, id).await;
         assert!(matches!(again, Err(AgentError::SecretUnavailable)), "{again:?}");
     }
@@ -64,9 +64,9 @@ async fn it_is_kept_until_the_connection_ends_however_it_ends() {
     let managed = Managed::active(Access::ReadOnly).await;
     let platform = &managed.world.platform;
     for server in [managed.server, managed.sources[0]] {
-        platform.secret_held(server, managed.connection, 1).await.unwrap();
+        platform.secret_stored(server, managed.connection, 1).await.unwrap();
     }
-    managed.world.pass(SECRET_KEPT_AFTER_HELD * 2);
+    managed.world.pass(SECRET_KEPT_AFTER_STORED * 2);
     assert_eq!(platform.sweep().await.unwrap(), 0);
     assert!(platform.view_secret(&managed.owner.actor, managed.connection).await.is_ok());
     managed.command(&managed.recipient, Command::Terminate).await.unwrap();
@@ -84,7 +84,7 @@ async fn it_is_kept_until_the_connection_ends_however_it_ends() {
 async fn rotation_reaches_both_agents_anew() {
     let managed = Managed::active(Access::ReadWrite).await;
     let (platform, id) = (&managed.world.platform, managed.connection);
-    platform.secret_held(managed.server, id, 1).await.unwrap();
+    platform.secret_stored(managed.server, id, 1).await.unwrap();
     assert_eq!(platform.rotate_secret(&managed.owner.actor, id).await.unwrap(), 2);
     for server in [managed.server, managed.sources[0]] {
         assert_eq!(platform.rules_for(server).await.unwrap().0[0].secret_epoch, 2);

@@ -1,6 +1,6 @@
 //! One view for each owner, one hand-over for each side, deletion, rotation.
 
-use crate::domain::limits::SECRET_KEPT_AFTER_HELD;
+use crate::domain::limits::SECRET_KEPT_AFTER_STORED;
 
 use super::*;
 
@@ -19,7 +19,7 @@ async fn each_owner_views_once_both_see_the_same_and_a_later_view_points_to_rota
 }
 
 #[tokio::test]
-async fn views_and_fetches_do_not_use_each_other_up_and_a_fetch_repeats_until_it_is_held() {
+async fn views_and_fetches_do_not_use_each_other_up_and_a_fetch_repeats_until_it_is_stored() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
     let viewed = platform.view_secret(&pair.source.actor, pair.connection).await.unwrap();
@@ -27,7 +27,7 @@ async fn views_and_fetches_do_not_use_each_other_up_and_a_fetch_repeats_until_it
         let (epoch, secret) = platform.fetch_secret(pair.source_server, pair.connection).await.unwrap();
         assert_eq!((epoch, secret), (1, viewed.secret.clone()));
     }
-    platform.secret_held(pair.source_server, pair.connection, 1).await.unwrap();
+    platform.secret_stored(pair.source_server, pair.connection, 1).await.unwrap();
     let again = platform.fetch_secret(pair.source_server, pair.connection).await;
     assert!(matches!(again, Err(AgentError::SecretUnavailable)), "{again:?}");
     assert!(platform.fetch_secret(pair.target_server, pair.connection).await.is_ok());
@@ -38,7 +38,7 @@ async fn views_and_fetches_do_not_use_each_other_up_and_a_fetch_repeats_until_it
 async fn it_is_deleted_once_both_agents_hold_it_and_both_views_are_used() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
-    hold(&pair).await;
+    store_secret(&pair).await;
     assert!(is_kept(&pair).await);
     platform.view_secret(&pair.source.actor, pair.connection).await.unwrap();
     assert!(is_kept(&pair).await);
@@ -51,11 +51,11 @@ async fn unviewed_it_is_deleted_72_hours_after_both_agents_hold_it_on_read_and_b
     for swept in [true, false] {
         let pair = Pair::new().await;
         let platform = &pair.world.platform;
-        platform.secret_held(pair.source_server, pair.connection, 1).await.unwrap();
-        pair.world.pass(SECRET_KEPT_AFTER_HELD * 2);
+        platform.secret_stored(pair.source_server, pair.connection, 1).await.unwrap();
+        pair.world.pass(SECRET_KEPT_AFTER_STORED * 2);
         assert_eq!(platform.sweep().await.unwrap(), 0, "one agent alone starts nothing");
-        platform.secret_held(pair.target_server, pair.connection, 1).await.unwrap();
-        pair.world.pass(SECRET_KEPT_AFTER_HELD.checked_sub(Duration::from_millis(1)).unwrap());
+        platform.secret_stored(pair.target_server, pair.connection, 1).await.unwrap();
+        pair.world.pass(SECRET_KEPT_AFTER_STORED.checked_sub(Duration::from_millis(1)).unwrap());
         assert_eq!(platform.sweep().await.unwrap(), 0);
         pair.world.pass(Duration::from_millis(1));
         if swept {
@@ -72,14 +72,14 @@ async fn unviewed_it_is_deleted_72_hours_after_both_agents_hold_it_on_read_and_b
 async fn rotation_makes_another_secret_and_clears_views_and_holdings() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
-    hold(&pair).await;
+    store_secret(&pair).await;
     let old = platform.view_secret(&pair.source.actor, pair.connection).await.unwrap();
     assert_eq!(platform.rotate_secret(&pair.target.actor, pair.connection).await.unwrap(), 2);
     let new = platform.view_secret(&pair.source.actor, pair.connection).await.unwrap();
     assert_ne!(old.secret, new.secret);
     let (rules, _) = platform.rules_for(pair.target_server).await.unwrap();
     assert_eq!(rules[0].secret_epoch, 2);
-    platform.secret_held(pair.source_server, pair.connection, 1).await.unwrap();
+    platform.secret_stored(pair.source_server, pair.connection, 1).await.unwrap();
     let (epoch, secret) = platform.fetch_secret(pair.source_server, pair.connection).await.unwrap();
     assert_eq!((epoch, secret), (2, new.secret), "word of the old epoch holds nothing");
 }
@@ -115,13 +115,13 @@ async fn an_outsider_and_a_foreign_agent_get_the_answer_of_a_connection_that_doe
         assert_eq!(refused(platform.view_secret(&stranger.actor, id).await), "there is no such connection");
         assert_eq!(refused(platform.rotate_secret(&stranger.actor, id).await), "there is no such connection");
         assert!(matches!(platform.fetch_secret(server, id).await, Err(AgentError::NotFound)));
-        assert!(matches!(platform.secret_held(server, id, 1).await, Err(AgentError::NotFound)));
+        assert!(matches!(platform.secret_stored(server, id, 1).await, Err(AgentError::NotFound)));
     }
 }
 
-async fn hold(pair: &Pair) {
+async fn store_secret(pair: &Pair) {
     for server in [pair.source_server, pair.target_server] {
-        pair.world.platform.secret_held(server, pair.connection, 1).await.unwrap();
+        pair.world.platform.secret_stored(server, pair.connection, 1).await.unwrap();
     }
 }
 
