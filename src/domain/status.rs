@@ -16,7 +16,7 @@ pub enum Status {
     Ready,
     Active,
     /// What runs may end, nothing new starts.
-    Paused(Holds),
+    Paused(PauseHold),
     /// Awaits the recipient; admin connections only.
     Offered,
     /// An agent or the set-up refused for good; the reason stands in the detail.
@@ -31,9 +31,9 @@ impl Status {
         Self::Provisioning,
         Self::Ready,
         Self::Active,
-        Self::Paused(Holds::Source),
-        Self::Paused(Holds::Target),
-        Self::Paused(Holds::Both),
+        Self::Paused(PauseHold::Source),
+        Self::Paused(PauseHold::Target),
+        Self::Paused(PauseHold::Both),
         Self::Offered,
         Self::Failed,
         Self::Declined,
@@ -65,7 +65,7 @@ impl Status {
 
     /// Who keeps the connection paused.
     #[must_use]
-    pub const fn holds(self) -> Option<Holds> {
+    pub const fn pause_hold(self) -> Option<PauseHold> {
         match self {
             Self::Paused(holds) => Some(holds),
             _ => None,
@@ -81,13 +81,13 @@ impl fmt::Display for Status {
 
 /// The parties whose pause is in force; never none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Holds {
+pub enum PauseHold {
     Source,
     Target,
     Both,
 }
 
-impl Holds {
+impl PauseHold {
     #[must_use]
     pub const fn of(side: Side) -> Self {
         match side {
@@ -289,14 +289,14 @@ fn permit(kind: ConnectionType, event: Event, mover: Mover) -> Result<(), Refusa
 /// no party holds.
 fn pause(from: Option<Status>, event: Event, mover: Mover) -> Result<Status, Refusal> {
     let Mover::Party(side) = mover else { return Err(Refusal::NotYours { event, whom: "the two parties" }) };
-    match from.and_then(Status::holds) {
-        None => Ok(Status::Paused(Holds::of(side))),
+    match from.and_then(Status::pause_hold) {
+        None => Ok(Status::Paused(PauseHold::of(side))),
         Some(holds) if holds.includes(side) => Err(Refusal::AlreadyHeld),
-        Some(_) => Ok(Status::Paused(Holds::Both)),
+        Some(_) => Ok(Status::Paused(PauseHold::Both)),
     }
 }
 
-fn resume(holds: Holds, event: Event, mover: Mover) -> Result<Status, Refusal> {
+fn resume(holds: PauseHold, event: Event, mover: Mover) -> Result<Status, Refusal> {
     let Mover::Party(side) = mover else { return Err(Refusal::NotYours { event, whom: "the two parties" }) };
     if !holds.includes(side) {
         return Err(Refusal::HeldByOther);

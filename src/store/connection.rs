@@ -6,7 +6,7 @@ use crate::domain::access::Access;
 use crate::domain::connection::{ConnectionType, Protocol, Side};
 use crate::domain::id::{AgreementId, ChannelId, ConnectionId, GrantId, OrganizationId, RouteId, ServerId};
 use crate::domain::name::Name;
-use crate::domain::status::{Holds, Status};
+use crate::domain::status::{PauseHold, Status};
 use crate::domain::time::Timestamp;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,11 +184,11 @@ impl Tx {
     ) -> Result<(), StoreError> {
         let last_name = |side| connection.end(side).server.as_ref().map(|server| text(&server.name));
         let last_names = |side| last_name(side).filter(|_| status.is_terminal());
-        let target_holds = status.holds().is_some_and(|holds| holds.includes(Side::Target));
+        let target_holds = status.pause_hold().is_some_and(|holds| holds.includes(Side::Target));
         let query = sql("UPDATE connection SET status = ?, held_by = ?, held_for_tier = ?, failure = ?,
                 changed_at = ?, source_last_name = ?, target_last_name = ? WHERE id = ?")
         .bind(status.label())
-        .bind(status.holds().map(holds_word))
+        .bind(status.pause_hold().map(pause_hold_word))
         .bind(i64::from(connection.held_for_tier && target_holds))
         .bind(failure.map(str::to_owned))
         .bind(at.as_millis())
@@ -212,11 +212,11 @@ impl Tx {
     }
 }
 
-const fn holds_word(holds: Holds) -> &'static str {
+const fn pause_hold_word(holds: PauseHold) -> &'static str {
     match holds {
-        Holds::Source => "source",
-        Holds::Target => "target",
-        Holds::Both => "both",
+        PauseHold::Source => "source",
+        PauseHold::Target => "target",
+        PauseHold::Both => "both",
     }
 }
 
@@ -281,6 +281,8 @@ fn read_status(cells: &Cells) -> Result<Status, StoreError> {
     let held_by: Option<String> = cells.maybe("held_by")?;
     Status::ALL
         .into_iter()
-        .find(|status| status.label() == label && status.holds().map(holds_word) == held_by.as_deref())
+        .find(|status| {
+            status.label() == label && status.pause_hold().map(pause_hold_word) == held_by.as_deref()
+        })
         .ok_or(StoreError::Damaged { column: "status" })
 }

@@ -7,7 +7,7 @@ use crate::domain::connection::{ConnectionType, Protocol};
 use crate::domain::connectivity::Fact;
 use crate::domain::id::{AgreementId, OrganizationId};
 use crate::domain::path::PathKind;
-use crate::domain::status::{Holds, Status};
+use crate::domain::status::{PauseHold, Status};
 use crate::domain::tier::Tier;
 use crate::domain::time::Timestamp;
 
@@ -78,7 +78,7 @@ async fn a_database_without_offers_keeps_connections_secrets_facts_and_every_ref
     let rows: Vec<_> = all.iter().map(|it| (it.status, it.cut_epoch, it.secret_epoch)).collect();
     assert_eq!(
         rows,
-        [(Status::Active, 0, 4), (Status::Paused(Holds::Both), 3, 1), (Status::Terminated, 0, 2)]
+        [(Status::Active, 0, 4), (Status::Paused(PauseHold::Both), 3, 1), (Status::Terminated, 0, 2)]
     );
     let Carried::Channel { name, protocol, .. } = &all[0].carried else { panic!("{:?}", all[0]) };
     assert_eq!((name.as_str(), *protocol), ("ADT", Protocol::Mllp));

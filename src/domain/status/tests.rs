@@ -32,7 +32,7 @@ fn a_refusal_names_the_rule_it_follows() {
         "the connection is Terminated and nothing changes that; a new one takes a new grant or offer"
     );
     assert_eq!(
-        refused(Status::Paused(Holds::Target), Event::Resume, source),
+        refused(Status::Paused(PauseHold::Target), Event::Resume, source),
         "the other party holds the pause; only that party can lift it"
     );
 }
@@ -98,7 +98,7 @@ proptest! {
                 None => prop_assert!(moved.is_err(), "{} by {:?} in {} was served", event, mover, expected),
             }
             for side in [Side::Source, Side::Target] {
-                let held = status.and_then(Status::holds).is_some_and(|held| held.includes(side));
+                let held = status.and_then(Status::pause_hold).is_some_and(|held| held.includes(side));
                 prop_assert_eq!(held, holds.contains(&side));
             }
         }

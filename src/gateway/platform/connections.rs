@@ -87,7 +87,7 @@ async fn obey(act: &mut Act, id: ConnectionId, command: Command) -> Result<Statu
 /// other end is its own to lift.
 fn acting_side(connection: &ConnectionRecord, command: Command, side: Side) -> Side {
     let alone = connection.source.organization == connection.target.organization;
-    match connection.status.holds() {
+    match connection.status.pause_hold() {
         Some(holds) if alone && command == Command::Resume && !holds.includes(side) => side.other(),
         _ => side,
     }

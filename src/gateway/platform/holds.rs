@@ -5,7 +5,7 @@
 //! beside it says whose it is. The owner may make it its own by pausing as well.
 
 use crate::domain::connection::{ConnectionType, Side};
-use crate::domain::status::{Event, Holds, Mover, Status};
+use crate::domain::status::{Event, Mover, PauseHold, Status};
 use crate::domain::tier::Tier;
 use crate::store::{ConnectionRecord, OrganizationRecord, Outcome};
 
@@ -35,14 +35,14 @@ pub(super) async fn follow_tier(
 
 async fn hold(act: &mut Act, connection: &ConnectionRecord) -> Result<(), PlatformError> {
     let to = match connection.status {
-        Status::Active | Status::Paused(Holds::Source) => {
+        Status::Active | Status::Paused(PauseHold::Source) => {
             let mover = Mover::Party(Side::Target);
             let to = connections::shift(&mut act.tx, connection, Event::Pause, mover, None, act.now).await?;
             act.tx.set_held_for_tier(connection.id, true).await?;
             to
         }
         // The owner's own pause outlasts the downgrade.
-        held @ Status::Paused(Holds::Target | Holds::Both) => held,
+        held @ Status::Paused(PauseHold::Target | PauseHold::Both) => held,
         Status::Provisioning
         | Status::Ready
         | Status::Offered

@@ -148,7 +148,7 @@ fn view(connection: ConnectionRecord, facts: &Facts, viewpoint: Option<Organizat
     let connectivity = facts.connectivity();
     let held_by = [Side::Source, Side::Target]
         .into_iter()
-        .filter(|side| connection.status.holds().is_some_and(|holds| holds.includes(*side)))
+        .filter(|side| connection.status.pause_hold().is_some_and(|holds| holds.includes(*side)))
         .map(|side| holder(&connection, side, viewpoint))
         .collect();
     ConnectionView {

@@ -3,7 +3,7 @@
 
 use crate::domain::connection::ConnectionType;
 use crate::domain::limits::OFFER_LIFE_DEFAULT;
-use crate::domain::status::{self, Event, Holds, Mover, Status};
+use crate::domain::status::{self, Event, Mover, PauseHold, Status};
 use crate::protocol::control::{Activity, Unfit};
 
 use super::*;
@@ -26,9 +26,9 @@ const STATUSES: [Status; 10] = [
     Status::Offered,
     Status::Ready,
     Status::Active,
-    Status::Paused(Holds::Source),
-    Status::Paused(Holds::Target),
-    Status::Paused(Holds::Both),
+    Status::Paused(PauseHold::Source),
+    Status::Paused(PauseHold::Target),
+    Status::Paused(PauseHold::Both),
     Status::Failed,
     Status::Declined,
     Status::Expired,
@@ -328,9 +328,9 @@ async fn in_status(managed: Managed, status: Status) -> Managed {
     let steps: &[(&Actor, Event)] = match status {
         Status::Offered | Status::Expired | Status::Provisioning => &[],
         Status::Active | Status::Failed | Status::Ready => &[(recipient, Event::Accept)],
-        Status::Paused(Holds::Source) => &[(recipient, Event::Accept), (recipient, Event::Pause)],
-        Status::Paused(Holds::Target) => &[(recipient, Event::Accept), (owner, Event::Pause)],
-        Status::Paused(Holds::Both) => {
+        Status::Paused(PauseHold::Source) => &[(recipient, Event::Accept), (recipient, Event::Pause)],
+        Status::Paused(PauseHold::Target) => &[(recipient, Event::Accept), (owner, Event::Pause)],
+        Status::Paused(PauseHold::Both) => {
             &[(recipient, Event::Accept), (owner, Event::Pause), (recipient, Event::Pause)]
         }
         Status::Declined => &[(recipient, Event::Decline)],

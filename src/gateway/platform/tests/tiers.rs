@@ -1,7 +1,7 @@
 //! Read-write administration and the tier of the managed server's owner: at offer, acceptance,
 //! activation and resume, and what a downgrade does to what runs.
 
-use crate::domain::status::{Holds, Status};
+use crate::domain::status::{PauseHold, Status};
 use crate::protocol::control::{Activity, Unfit};
 
 use super::*;
@@ -81,8 +81,8 @@ async fn a_downgrade_cuts_and_holds_until_the_tier_fits_and_nobody_lifts_it_befo
 #[tokio::test]
 async fn a_pause_that_was_there_before_the_downgrade_outlasts_it() {
     for (pauses, held, after) in [
-        (true, Status::Paused(Holds::Target), Status::Paused(Holds::Target)),
-        (false, Status::Paused(Holds::Both), Status::Paused(Holds::Source)),
+        (true, Status::Paused(PauseHold::Target), Status::Paused(PauseHold::Target)),
+        (false, Status::Paused(PauseHold::Both), Status::Paused(PauseHold::Source)),
     ] {
         let managed = Managed::active(Access::ReadWrite).await;
         let party = if pauses { &managed.owner } else { &managed.recipient };
