@@ -42,7 +42,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use self::admin::certificate;
-use self::admin::door::Door;
+use self::admin::listener::AdminListener;
 use self::context::{Context, OUTBOX_MAX, Parts};
 use self::entries::{Entries, EntryRun, Role};
 use self::local_users::LocalUsers;
@@ -244,8 +244,8 @@ fn spawn_entry(tasks: &mut JoinSet<()>, context: &Arc<Context>, run: EntryRun, t
             let tls = tls.expect("made for a file that has such entries").clone();
             let sessions = entry.sessions.clone().expect("made with its entry");
             tasks.spawn(Arc::clone(&sessions).keep(Arc::clone(&context), Arc::clone(&entry)));
-            let door = Arc::new(Door::new(managing, tls, sessions, entry.config.streams_max));
-            tasks.spawn(source::run(context, entry, listen, Clients { near: Near::People(door), users }));
+            let listener = Arc::new(AdminListener::new(managing, tls, sessions, entry.config.streams_max));
+            tasks.spawn(source::run(context, entry, listen, Clients { near: Near::People(listener), users }));
         }
         Role::Managed(_) => {
             let managed = entry.managed.clone().expect("made with its entry");

@@ -1,15 +1,15 @@
 //! Admin sessions: people on the managing side work on the managed side's Mirth over HTTPS.
 //!
-//! The managing side's agent ([`door`]) only takes its own people in and hands their bytes over. The
+//! The managing side's agent ([`listener`]) only takes its own people in and hands their bytes over. The
 //! managed side's agent decides, request by request, what passes (`filter`), whatever the other one
 //! sends; it writes down what it refused and what it let change ([`sessions`]) before it happens.
 
 pub mod certificate;
-pub mod door;
 pub mod explain;
 mod filter;
 mod host_check;
 mod known_channels;
+pub mod listener;
 mod logins;
 pub mod managed;
 pub mod origin;

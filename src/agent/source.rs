@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::absence::{self, Absence, Over};
-use super::admin::door::Door;
+use super::admin::listener::AdminListener;
 use super::carried::{Carried, Crossings, Ended, Heard, Pause, Sign};
 use super::context::Context;
 use super::entries::LiveEntry;
@@ -53,7 +53,7 @@ const WAITS_FOR_WAY: &str = "the peer's agent does not answer; it must run, and 
 #[derive(Clone)]
 pub enum Near {
     Mirth,
-    People(Arc<Door>),
+    People(Arc<AdminListener>),
 }
 
 impl Near {
@@ -450,8 +450,8 @@ fn start(
             let carrying = carry(entry, Arc::clone(&context.clock), tcp, tunnel, Arc::clone(&sign));
             carried.start(Some(sign), carrying);
         }
-        Near::People(door) => {
-            let serving = Arc::clone(door).carry(Arc::clone(context), entry, tcp, tunnel);
+        Near::People(listener) => {
+            let serving = Arc::clone(listener).carry(Arc::clone(context), entry, tcp, tunnel);
             carried.start(None, async move {
                 serving.await;
                 None

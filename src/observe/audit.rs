@@ -121,7 +121,8 @@ enum AuditEvent {
         #[serde(flatten)]
         sum: RefusalSum,
     },
-    AdminDoorRefused {
+    #[serde(rename = "admin_door_refused")]
+    AdminListenerRefused {
         connection: ConnectionId,
         local_peer: IpAddr,
         reason: &'static str,
@@ -298,13 +299,13 @@ impl AuditEntry {
 
     /// The managing side let nobody in from there; nothing reached the managed one.
     #[must_use]
-    pub fn admin_door_refused(
+    pub fn admin_listener_refused(
         at: Timestamp,
         connection: ConnectionId,
         local_peer: IpAddr,
         reason: &'static str,
     ) -> Self {
-        Self::new(at, AuditEvent::AdminDoorRefused { connection, local_peer, reason })
+        Self::new(at, AuditEvent::AdminListenerRefused { connection, local_peer, reason })
     }
 
     /// Mirth did not let in who asked. Never whose name was given: a password may stand in its place.

@@ -4,7 +4,6 @@
 
 mod client;
 mod crashes;
-mod doors;
 mod ends;
 mod evidence;
 mod explains;
@@ -13,6 +12,7 @@ mod hosts;
 mod keys;
 mod masking;
 mod origin;
+mod ports;
 mod sight;
 mod unwritten;
 mod versions;

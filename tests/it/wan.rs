@@ -23,7 +23,7 @@ pub struct Wan {
     /// From A and from B to the gateway.
     pub uplinks: [Shim; 2],
     /// Enrolment is TCP at the gateway's address.
-    _doors: JoinSet<()>,
+    _forwarders: JoinSet<()>,
 }
 
 impl Wan {
@@ -69,9 +69,9 @@ impl Wan {
             Part::B => (Part::A, wire(v6(free_address()), a)),
             Part::Gateway => panic!("the gateway is public"),
         };
-        let mut doors = JoinSet::new();
+        let mut forwarders = JoinSet::new();
         for (part, listen, uplink) in [(Part::A, a, &uplinks[0]), (Part::B, b, &uplinks[1])] {
-            doors.spawn(forward(TcpListener::bind(uplink.address()).await.unwrap(), gateway));
+            forwarders.spawn(forward(TcpListener::bind(uplink.address()).await.unwrap(), gateway));
             lab.use_gateway_at(part, uplink.address());
             let announced = if part == public { vec![direct.address()] } else { Vec::new() };
             edit(&lab.config(part), |text| {
@@ -82,7 +82,7 @@ impl Wan {
                 )
             });
         }
-        Self { lab, direct, behind_nat, uplinks, _doors: doors }
+        Self { lab, direct, behind_nat, uplinks, _forwarders: forwarders }
     }
 
     /// Every wire, each with the direction in which it carries what A sends.

@@ -174,19 +174,19 @@ async fn converse(
     }
 }
 
-fn options(refuses: bool) -> ServerAssociationOptions<'static, Door, DefaultNegotiation> {
+fn options(refuses: bool) -> ServerAssociationOptions<'static, AssociationAccess, DefaultNegotiation> {
     ServerAssociationOptions::new()
-        .ae_access_control(Door { refuses })
+        .ae_access_control(AssociationAccess { refuses })
         .ae_title("STAND-IN")
         .max_pdu_length(PDU_BYTES_MAX)
         .promiscuous(true)
 }
 
-struct Door {
+struct AssociationAccess {
     refuses: bool,
 }
 
-impl AccessControl for Door {
+impl AccessControl for AssociationAccess {
     fn check_access(
         &self,
         _own: &str,

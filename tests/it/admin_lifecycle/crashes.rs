@@ -17,7 +17,7 @@ async fn a_download_is_reset_when_either_agent_is_killed_and_service_is_back_by_
     let origin = Origin::start("4.5.2").await;
     let mut lab = Lab::managing(origin.address, &[Access::ReadOnly]).await;
     for part in [Part::A, Part::B] {
-        let mut client = Client::to(lab.door(0)).await;
+        let mut client = Client::to(lab.admin_port(0)).await;
         client.get("/api/channels/large").await;
         assert!(client.head().await.starts_with("HTTP/1.1 200"));
         client.exactly(BEFORE_BYTES).await;
@@ -39,7 +39,7 @@ async fn an_upload_is_reset_when_either_agent_is_killed_and_never_becomes_whole_
     let mut lab = Lab::managing(origin.address, &[Access::ReadWrite]).await;
     for part in [Part::A, Part::B] {
         let before = origin.swallowed();
-        let mut client = Client::to(lab.door(0)).await;
+        let mut client = Client::to(lab.admin_port(0)).await;
         client.ask("POST", "/api/extensions/swallow", &format!("Content-Length: {LARGE_BYTES}\r\n")).await;
         let pouring = tokio::spawn(async move {
             let how = client.pour().await;
@@ -65,6 +65,6 @@ async fn an_upload_is_reset_when_either_agent_is_killed_and_never_becomes_whole_
 
 async fn serves_again(lab: &Lab, part: Part, since: Instant) {
     lab.tunnel_anew(part, 0).await;
-    assert_eq!(get(lab.door(0), "/api/channels").await.0, 200);
+    assert_eq!(get(lab.admin_port(0), "/api/channels").await.0, 200);
     println!("served again {} ms after the kill", since.elapsed().as_millis());
 }

@@ -16,13 +16,13 @@ async fn a_pause_lets_the_request_in_hand_end_and_nothing_after_it() {
     let lab = Lab::managing(origin.address, &[Access::ReadOnly]).await;
     for owner in [SOURCE_OWNER, TARGET_OWNER] {
         origin.go_on(false);
-        let mut idle = Client::to(lab.door(0)).await;
+        let mut idle = Client::to(lab.admin_port(0)).await;
         idle.get("/api/channels").await;
         assert_eq!(idle.answer().await.0, 200);
         let mut busy = in_the_middle(&lab, &origin).await;
         lab.admin_command("pause", owner, 0).await;
         assert_eq!(idle.rest().await, (vec![], End::Whole), "an idle connection is closed");
-        lab.door_refuses(0).await;
+        lab.admin_port_refuses(0).await;
 
         // Asked before the pause was heard of, or after: nobody serves it.
         busy.get("/api/users/current").await;
@@ -32,8 +32,8 @@ async fn a_pause_lets_the_request_in_hand_end_and_nothing_after_it() {
         assert!(origin.arrived().iter().all(|head| !head.contains("/users/current")));
 
         lab.admin_command("resume", owner, 0).await;
-        lab.door_opens(0).await;
-        assert_eq!(get(lab.door(0), "/api/channels").await.0, 200);
+        lab.admin_port_opens(0).await;
+        assert_eq!(get(lab.admin_port(0), "/api/channels").await.0, 200);
     }
 }
 
@@ -43,13 +43,13 @@ async fn a_stop_of_either_agent_lets_the_request_in_hand_end_and_nothing_after_i
         let origin = Origin::start("4.5.2").await;
         let mut lab = Lab::managing(origin.address, &[Access::ReadOnly]).await;
         origin.go_on(false);
-        let mut idle = Client::to(lab.door(0)).await;
+        let mut idle = Client::to(lab.admin_port(0)).await;
         idle.get("/api/channels").await;
         assert_eq!(idle.answer().await.0, 200);
         let mut busy = in_the_middle(&lab, &origin).await;
         lab.signal(part, Signal::TERM);
         assert_eq!(idle.rest().await, (vec![], End::Whole), "an idle connection is closed");
-        lab.door_refuses(0).await;
+        lab.admin_port_refuses(0).await;
 
         busy.get("/api/users/current").await;
         origin.go_on(true);
@@ -69,26 +69,26 @@ async fn disconnect_downgrade_and_termination_cut_an_answer_in_the_middle() {
         let busy = in_the_middle(&lab, &origin).await;
         lab.admin_command("disconnect", owner, 0).await;
         is_cut("disconnect", busy).await;
-        lab.door_opens(0).await;
+        lab.admin_port_opens(0).await;
     }
 
     let busy = in_the_middle(&lab, &origin).await;
     lab.admin(&["org", "tier", TARGET_OWNER, "free"]).await;
     is_cut("downgrade", busy).await;
     lab.gateway_shows(TARGET_OWNER, 0, "Paused").await;
-    lab.door_refuses(0).await;
-    assert_eq!(get(lab.door(1), "/api/channels").await.0, 200, "view-only needs no tier");
+    lab.admin_port_refuses(0).await;
+    assert_eq!(get(lab.admin_port(1), "/api/channels").await.0, 200, "view-only needs no tier");
     lab.admin(&["org", "tier", TARGET_OWNER, "standard"]).await;
-    lab.door_opens(0).await;
+    lab.admin_port_opens(0).await;
 
     let busy = in_the_middle(&lab, &origin).await;
     lab.admin_command("terminate", SOURCE_OWNER, 0).await;
     is_cut("termination", busy).await;
-    lab.door_refuses(0).await;
+    lab.admin_port_refuses(0).await;
     for part in [Part::A, Part::B] {
         lab.admin_becomes(part, 0, "shows Terminated", |entry| entry.status == "Terminated").await;
     }
-    assert_eq!(get(lab.door(1), "/api/channels").await.0, 200, "the neighbour lives");
+    assert_eq!(get(lab.admin_port(1), "/api/channels").await.0, 200, "the neighbour lives");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,13 +98,13 @@ async fn a_revoked_managing_host_is_cut_in_the_middle_of_an_answer() {
     let busy = in_the_middle(&lab, &origin).await;
     lab.admin(&["server", "revoke", "Lakeside Mirth", "--as", SOURCE_OWNER]).await;
     is_cut("revocation", busy).await;
-    lab.door_refuses(0).await;
+    lab.admin_port_refuses(0).await;
 }
 
 /// A client that has half of an answer.
 async fn in_the_middle(lab: &Lab, origin: &Origin) -> Client {
     origin.go_on(false);
-    let mut client = Client::to(lab.door(0)).await;
+    let mut client = Client::to(lab.admin_port(0)).await;
     client.get("/api/channels/held").await;
     let head = client.head().await;
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
@@ -132,7 +132,7 @@ async fn an_answer_that_mirth_breaks_off_is_never_taken_for_whole() {
             breaks_off(&lab, index, "end", how).await;
         }
         // Only TLS's own word tells that nothing is missing here, and it was said.
-        let mut client = Client::to(lab.door(index)).await;
+        let mut client = Client::to(lab.admin_port(index)).await;
         client.get(&target("end", "farewell")).await;
         assert!(client.head().await.starts_with("HTTP/1.1 200"));
         let (body, end) = client.rest().await;
@@ -143,7 +143,7 @@ async fn an_answer_that_mirth_breaks_off_is_never_taken_for_whole() {
 /// A reset takes along what its reader has not read: of an answer that Mirth reset the agent may have
 /// seen nothing, and the client of one that the agent reset.
 async fn breaks_off(lab: &Lab, index: usize, framing: &str, how: &str) {
-    let mut client = Client::to(lab.door(index)).await;
+    let mut client = Client::to(lab.admin_port(index)).await;
     client.get(&target(framing, how)).await;
     let (answer, end) = client.rest().await;
     println!("{framing}, {how}: {end:?} after {} bytes", answer.len());
@@ -161,7 +161,7 @@ async fn a_mirth_that_breaks_off_before_it_answers_is_a_502_and_nothing_is_sent_
     let origin = Origin::start("4.5.2").await;
     let lab = Lab::managing(origin.address, &[Access::ReadWrite]).await;
     for method in ["GET", "DELETE"] {
-        let mut client = Client::to(lab.door(0)).await;
+        let mut client = Client::to(lab.admin_port(0)).await;
         // Over a connection to Mirth that is in use already, too.
         client.get("/api/channels").await;
         assert_eq!(client.answer().await.0, 200);

@@ -123,7 +123,7 @@ async fn works(lab: &Lab, index: usize) {
         let carried = if xml.is_empty() { Carries::Nothing } else { Carries::Xml(xml.to_owned().into()) };
         client.send(method, &format!("{BASE}{path}"), carried).await.unwrap();
     }
-    let mut raw = Client::to(lab.door(index)).await;
+    let mut raw = Client::to(lab.admin_port(index)).await;
     let own = "Cookie: JSESSIONID=marker-cookie\r\nX-Own: marker-header marker-name\r\n\
         Authorization: Basic bWFya2VyOmF1dGg=\r\n";
     raw.ask("GET", "/api/users/current", own).await;

@@ -12,8 +12,8 @@ async fn explain_says_what_would_happen_and_by_which_rule_and_its_exit_code_says
     let mut lab = Lab::written_managing(&[], origin.address, &[Access::ReadOnly, Access::ReadWrite]).await;
     edit(&lab.config(Part::B), |text| text.replacen("max_access", "hide = [\"users\"]\nmax_access", 1));
     lab.start_all().await;
-    lab.door_opens(0).await;
-    lab.door_opens(1).await;
+    lab.admin_port_opens(0).await;
+    lab.admin_port_opens(1).await;
     let heard = origin.arrived().len();
     let cases: [(usize, &str, &str, bool, &[&str]); 9] = [
         (
@@ -59,7 +59,7 @@ async fn explain_says_where_to_ask_and_what_is_missing() {
     let not_running = lab.agent_command(Part::B, &["explain", &name, "GET", "/api/channels"]).await;
     assert!(!not_running.status.success(), "{}", said(&not_running));
     lab.start_all().await;
-    lab.door_opens(0).await;
+    lab.admin_port_opens(0).await;
     let own = lab.admin_name(Part::A, 0);
     let managing = lab.agent_command(Part::A, &["explain", &own, "GET", "/api/channels"]).await;
     let why = said(&managing);
@@ -71,7 +71,7 @@ async fn explain_says_where_to_ask_and_what_is_missing() {
     assert!(json.status.success() && said(&json).starts_with("{\"access\":\"read-only\""), "{}", said(&json));
 
     origin.stop().await;
-    lab.door_refuses(0).await;
+    lab.admin_port_refuses(0).await;
     let gone = lab.agent_command(Part::B, &["explain", &name, "GET", "/api/channels"]).await;
     println!("while Mirth is away: {}", said(&gone));
 }

@@ -35,10 +35,10 @@ async fn the_pages_and_the_document_of_swagger_pass_and_are_known() {
         "/api/images/throbber.gif",
         "/api/fonts/DroidSans.ttf",
     ] {
-        assert_eq!(get(lab.door(0), target).await, (200, "as asked".into()), "{target}");
+        assert_eq!(get(lab.admin_port(0), target).await, (200, "as asked".into()), "{target}");
     }
     for target in ["/api/openapi.yaml", "/api/openapi.json/x", "/api/openapi.exe"] {
-        assert_eq!(get(lab.door(0), target).await.0, 403, "{target}");
+        assert_eq!(get(lab.admin_port(0), target).await.0, 403, "{target}");
     }
     let entry = lab.admin_entry(Part::B, 0).await.unwrap();
     let managed = entry.admin.unwrap().managed.unwrap();
@@ -51,9 +51,9 @@ async fn what_the_administrator_asks_by_itself_is_refused_and_counted_but_not_li
     let lab = Lab::managing(origin.address, &[Access::ReadOnly]).await;
     let padlock = "/api/4.5.2/server/property?group=padlock&name=padlockMessage";
     for _ in 0..3 {
-        assert_eq!(get(lab.door(0), padlock).await.0, 403);
+        assert_eq!(get(lab.admin_port(0), padlock).await.0, 403);
     }
-    assert_eq!(get(lab.door(0), "/api/server/property?group=core&name=x").await.0, 403);
+    assert_eq!(get(lab.admin_port(0), "/api/server/property?group=core&name=x").await.0, 403);
     assert!(origin.arrived().is_empty());
     let managed = lab.admin_entry(Part::B, 0).await.unwrap().admin.unwrap().managed.unwrap();
     assert_eq!((managed.refused, managed.refused_as_expected), (1, 3));
@@ -66,11 +66,11 @@ async fn what_the_administrator_asks_by_itself_is_refused_and_counted_but_not_li
 async fn a_client_that_closes_without_tls_own_word_once_all_is_answered_is_not_cut() {
     let origin = Origin::start("4.5.2").await;
     let lab = Lab::managing(origin.address, &[Access::ReadOnly]).await;
-    let key = Some(shown_key(lab.door(0)).await.unwrap());
+    let key = Some(shown_key(lab.admin_port(0)).await.unwrap());
     let request =
-        format!("GET /api/channels HTTP/1.1\r\nHost: {}\r\nX-Requested-With: x\r\n\r\n", lab.door(0));
+        format!("GET /api/channels HTTP/1.1\r\nHost: {}\r\nX-Requested-With: x\r\n\r\n", lab.admin_port(0));
     for _ in 0..5 {
-        let mut stream = open(lab.door(0), key).await.unwrap();
+        let mut stream = open(lab.admin_port(0), key).await.unwrap();
         for _ in 0..3 {
             stream.write_all(request.as_bytes()).await.unwrap();
             stream.flush().await.unwrap();
@@ -101,9 +101,9 @@ async fn a_client_that_closes_without_tls_own_word_once_all_is_answered_is_not_c
 async fn a_client_that_connects_and_asks_nothing_is_not_cut() {
     let origin = Origin::start("4.5.2").await;
     let lab = Lab::managing(origin.address, &[Access::ReadOnly]).await;
-    let key = Some(shown_key(lab.door(0)).await.unwrap());
-    drop(open(lab.door(0), key).await.unwrap());
-    drop(tokio::net::TcpStream::connect(lab.door(0)).await.unwrap());
+    let key = Some(shown_key(lab.admin_port(0)).await.unwrap());
+    drop(open(lab.admin_port(0), key).await.unwrap());
+    drop(tokio::net::TcpStream::connect(lab.admin_port(0)).await.unwrap());
     // The one that looked at the key asked nothing either.
     let entry = eventually("three connections ended at A", async || {
         lab.admin_entry(Part::A, 0).await.filter(|entry| entry.streams_opened >= 3)
@@ -116,7 +116,7 @@ async fn a_client_that_connects_and_asks_nothing_is_not_cut() {
 async fn a_client_that_breaks_off_before_its_answer_is_cut() {
     let origin = Origin::start("4.5.2").await;
     let lab = Lab::managing(origin.address, &[Access::ReadOnly]).await;
-    let mut client = Client::to(lab.door(0)).await;
+    let mut client = Client::to(lab.admin_port(0)).await;
     let before = lab.admin_entry(Part::A, 0).await.unwrap();
     client.get("/api/channels/large").await;
     client.head().await;
@@ -139,7 +139,7 @@ async fn a_fault_of_an_earlier_process_is_over_once_the_connection_works_again()
     lab.kill(Part::B);
     lab.admin_complains(Part::A, 0, "the tunnel ended").await;
     lab.start(Part::B);
-    lab.door_opens(0).await;
+    lab.admin_port_opens(0).await;
     for part in [Part::A, Part::B] {
         let what = "has no fault any more";
         lab.admin_becomes(part, 0, what, |entry| entry.tunnel.on == Some(true) && entry.last_error.is_none())
@@ -156,6 +156,6 @@ async fn a_mirth_that_came_back_leaves_no_fault() {
     origin.stop().await;
     lab.admin_complains(Part::B, 0, "cannot connect to Mirth").await;
     tokio::time::timeout(Duration::from_secs(60), origin.start_again()).await.unwrap();
-    lab.door_opens(0).await;
+    lab.admin_port_opens(0).await;
     lab.admin_becomes(Part::B, 0, "has no fault any more", |entry| entry.last_error.is_none()).await;
 }

@@ -13,8 +13,8 @@ use crate::lab::{Lab, Part, edit};
 async fn another_host_two_hosts_or_none_are_answered_421_and_mirth_hears_nothing() {
     let origin = Origin::start("4.5.2").await;
     let lab = Lab::managing(origin.address, &[Access::ReadWrite]).await;
-    let door = lab.door(0);
-    let (own, port) = (format!("Host: {door}\r\n"), door.port());
+    let listener = lab.admin_port(0);
+    let (own, port) = (format!("Host: {listener}\r\n"), listener.port());
     for hosts in [
         "Host: evil.example\r\n".to_owned(),
         format!("Host: evil.example:{port}\r\n"),
@@ -25,7 +25,7 @@ async fn another_host_two_hosts_or_none_are_answered_421_and_mirth_hears_nothing
         format!("{own}{own}"),
         String::new(),
     ] {
-        let mut client = Client::to(door).await;
+        let mut client = Client::to(listener).await;
         client.send(&format!("GET /api/channels HTTP/1.1\r\nX-Requested-With: it\r\n{hosts}\r\n")).await;
         let (status, _) = client.answer().await;
         assert_eq!(status, 421, "{hosts:?}");
@@ -36,7 +36,7 @@ async fn another_host_two_hosts_or_none_are_answered_421_and_mirth_hears_nothing
 
     // The names of loopback are the listener's own.
     for host in [format!("localhost:{port}"), format!("LOCALHOST:{port}"), format!("[::1]:{port}")] {
-        let mut client = Client::to(door).await;
+        let mut client = Client::to(listener).await;
         client.send(&format!("GET /api/channels HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
         assert_eq!(client.answer().await.0, 200, "{host}");
     }
@@ -47,7 +47,7 @@ async fn another_host_two_hosts_or_none_are_answered_421_and_mirth_hears_nothing
 async fn a_connection_that_began_with_one_host_asks_for_no_other() {
     let origin = Origin::start("4.5.2").await;
     let lab = Lab::managing(origin.address, &[Access::ReadWrite]).await;
-    let mut client = Client::to(lab.door(0)).await;
+    let mut client = Client::to(lab.admin_port(0)).await;
     client.get("/api/channels").await;
     assert_eq!(client.answer().await.0, 200);
     client.send("GET /api/users HTTP/1.1\r\nHost: evil.example\r\n\r\n").await;
@@ -66,18 +66,18 @@ async fn an_address_outside_allow_from_is_reset_and_one_inside_is_served() {
     };
     let origin = Origin::start("4.5.2").await;
     let mut lab = Lab::written_managing(&[], origin.address, &[Access::ReadWrite]).await;
-    let door = lab.door(0);
-    let outside = SocketAddr::new(own, door.port());
+    let listener = lab.admin_port(0);
+    let outside = SocketAddr::new(own, listener.port());
     let file = lab.config(Part::A);
     let allow = |network: &str| {
         let own_lines = format!(
             "listen = \"0.0.0.0:{}\"\nallow_from = [\"{network}\"]\nnames = [\"{own}\", \"127.0.0.1\"]\n",
-            door.port()
+            listener.port()
         );
         edit(&file, |text| {
             let is_own = |line: &&str| {
                 ["allow_from", "names"].iter().any(|key| line.starts_with(key))
-                    || line.contains(&door.port().to_string())
+                    || line.contains(&listener.port().to_string())
             };
             let others = text.lines().filter(|line| !is_own(line));
             others.fold(String::new(), |text, line| text + line + "\n") + &own_lines
@@ -85,8 +85,8 @@ async fn an_address_outside_allow_from_is_reset_and_one_inside_is_served() {
     };
     allow("203.0.113.0/24");
     lab.start_all().await;
-    lab.door_opens(0).await;
-    assert_eq!(get(door, "/api/channels").await.0, 200, "loopback is always let in");
+    lab.admin_port_opens(0).await;
+    assert_eq!(get(listener, "/api/channels").await.0, 200, "loopback is always let in");
     let refused = adit::demo::admin_client::open(outside, None).await.unwrap_err();
     let chain = format!("{refused:?}");
     assert!(chain.contains("ConnectionReset"), "{chain}");
@@ -96,7 +96,7 @@ async fn an_address_outside_allow_from_is_reset_and_one_inside_is_served() {
     lab.kill(Part::A);
     allow(&format!("{own}/32"));
     lab.start(Part::A);
-    lab.door_opens(0).await;
+    lab.admin_port_opens(0).await;
     assert_eq!(get(outside, "/api/channels").await.0, 200);
     assert_eq!(origin.arrived().len(), 2);
 }

@@ -31,7 +31,7 @@ async fn no_admin_tunnel_comes_up_before_both_sides_compared_the_peers_key() {
     let key_of_a = lab.status(Part::A).await.unwrap().key.to_string();
     assert!(why.contains("adit trust") && why.contains(&key_of_a), "{why}");
     refusal_is_in_both_audits(&lab, Part::B, TARGET_OWNER).await;
-    lab.door_refuses(0).await;
+    lab.admin_port_refuses(0).await;
 
     // A key that is not the one shown helps nobody.
     let other = KeyFingerprint::from_bytes([7; 32]).to_string();
@@ -40,11 +40,11 @@ async fn no_admin_tunnel_comes_up_before_both_sides_compared_the_peers_key() {
         lab.own_audit(Part::B).contains("is not the known key").then_some(())
     })
     .await;
-    lab.door_refuses(0).await;
+    lab.admin_port_refuses(0).await;
 
     lab.trusts(Part::B, &[&lab.admin_name(Part::B, 0), &key_of_a]).await;
-    lab.door_opens(0).await;
-    assert_eq!(get(lab.door(0), "/api/channels").await.0, 200);
+    lab.admin_port_opens(0).await;
+    assert_eq!(get(lab.admin_port(0), "/api/channels").await.0, 200);
 }
 
 async fn refusal_is_in_both_audits(lab: &Lab, part: Part, owner: &str) {
@@ -74,12 +74,12 @@ async fn nothing_is_served_from_a_mirth_whose_key_nobody_trusted_and_trust_works
     assert!(status.contains("none trusted yet"), "{status}");
     assert!(status.contains(&format!("`adit trust {name} --mirth {shown}`")), "{status}");
     lab.admin_becomes(Part::A, 0, "has its tunnel", |entry| entry.tunnel.on == Some(true)).await;
-    lab.door_refuses(0).await;
+    lab.admin_port_refuses(0).await;
 
     // On loopback nobody stands between, so what is shown now is trusted.
     lab.trusts(Part::B, &[&name, "--mirth"]).await;
-    lab.door_opens(0).await;
-    assert_eq!(get(lab.door(0), "/api/channels").await.0, 200);
+    lab.admin_port_opens(0).await;
+    assert_eq!(get(lab.admin_port(0), "/api/channels").await.0, 200);
     assert!(lab.own_audit(Part::B).contains("mirth_key_trusted"));
     let heard = origin.arrived().len();
 
@@ -89,7 +89,7 @@ async fn nothing_is_served_from_a_mirth_whose_key_nobody_trusted_and_trust_works
     for part in [&renewed, &shown, &format!("adit trust {name} --mirth {renewed}")] {
         assert!(why.contains(part.as_str()), "{part}: {why}");
     }
-    lab.door_refuses(0).await;
+    lab.admin_port_refuses(0).await;
     assert_eq!(origin.arrived().len(), heard, "whoever answers with another key hears nothing");
     let status = said(&lab.agent_command(Part::B, &["status"]).await);
     // Lines are as wide as a screen.
@@ -98,8 +98,8 @@ async fn nothing_is_served_from_a_mirth_whose_key_nobody_trusted_and_trust_works
     assert!(status.contains(&format!("Mirth shows the key {renewed}")), "{status}");
 
     lab.trusts(Part::B, &[&name, "--mirth", &renewed]).await;
-    lab.door_opens(0).await;
-    assert_eq!(get(lab.door(0), "/api/channels").await.0, 200);
+    lab.admin_port_opens(0).await;
+    assert_eq!(get(lab.admin_port(0), "/api/channels").await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

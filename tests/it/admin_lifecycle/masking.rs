@@ -54,7 +54,7 @@ async fn managed(origin: &Origin) -> Lab {
     });
     lab.start_all().await;
     for index in 0..accesses.len() {
-        lab.door_opens(index).await;
+        lab.admin_port_opens(index).await;
     }
     lab
 }
@@ -95,7 +95,7 @@ fn masked(body: &str) -> String {
 
 /// What one request brings: status, head and body without framing.
 async fn fetch(lab: &Lab, index: usize, target: &str) -> (String, String) {
-    let mut client = Client::to(lab.door(index)).await;
+    let mut client = Client::to(lab.admin_port(index)).await;
     client.ask("GET", target, "Accept-Encoding: gzip\r\nRange: bytes=0-9\r\nConnection: close\r\n").await;
     let (bytes, end) = client.rest().await;
     let text = String::from_utf8(bytes).unwrap();
@@ -195,7 +195,7 @@ async fn a_long_answer_that_turns_out_to_be_unmaskable_is_cut() {
     let body = format!("<list>{channel}</broken<password>CANARY</password></list>");
     for framing in FRAMINGS {
         origin.set_answer("/api/channels", answer(XML, "", body.as_bytes(), framing));
-        let mut client = Client::to(lab.door(MASKED)).await;
+        let mut client = Client::to(lab.admin_port(MASKED)).await;
         client.get("/api/channels").await;
         let (seen, end) = client.rest().await;
         assert_eq!(end, End::Reset, "{framing:?}");

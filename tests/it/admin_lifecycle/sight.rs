@@ -13,7 +13,7 @@ use crate::lab::{Lab, Part, adit, edit, eventually, run};
 
 impl Lab {
     /// Where people connect.
-    pub fn door(&self, index: usize) -> SocketAddr {
+    pub fn admin_port(&self, index: usize) -> SocketAddr {
         self.admin[index].listen
     }
 
@@ -66,20 +66,20 @@ impl Lab {
         self.admin_becomes(part, index, words, is).await.last_error.unwrap().what
     }
 
-    pub async fn door_opens(&self, index: usize) {
+    pub async fn admin_port_opens(&self, index: usize) {
         self.admin_becomes(Part::A, index, "its port opens", |entry| entry.port_open).await;
     }
 
     /// Waits until an agent that was started anew has its tunnel, and the port is open again.
     pub async fn tunnel_anew(&self, part: Part, index: usize) {
         self.admin_becomes(part, index, "has its tunnel", |entry| entry.tunnel.on == Some(true)).await;
-        self.door_opens(index).await;
+        self.admin_port_opens(index).await;
     }
 
     /// Waits until the kernel refuses whoever comes.
-    pub async fn door_refuses(&self, index: usize) {
-        eventually("the door refuses", async || {
-            let refused = TcpStream::connect(self.door(index)).await;
+    pub async fn admin_port_refuses(&self, index: usize) {
+        eventually("the admin port refuses", async || {
+            let refused = TcpStream::connect(self.admin_port(index)).await;
             refused.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused).then_some(())
         })
         .await;

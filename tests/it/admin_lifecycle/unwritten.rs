@@ -50,13 +50,13 @@ async fn without_an_audit_that_can_be_written_nobody_is_served_and_messages_go_o
     lab.start_all().await;
     lab.port_open(0).await;
     for part in [Part::A, Part::B] {
-        lab.door_opens(0).await;
-        lab.door_opens(1).await;
+        lab.admin_port_opens(0).await;
+        lab.admin_port_opens(1).await;
         let full = Full::of(&lab, part);
         let heard = origin.arrived().len();
         for index in 0..2 {
             for target in ["/api/channels", "/api/server/encryption"] {
-                let (status, why) = get(lab.door(index), target).await;
+                let (status, why) = get(lab.admin_port(index), target).await;
                 assert_eq!(status, 503, "{part:?} {target}: {why}");
                 assert!(why.contains("audit cannot be written"), "{why}");
             }
@@ -68,7 +68,7 @@ async fn without_an_audit_that_can_be_written_nobody_is_served_and_messages_go_o
 
         full.make_room();
         for index in 0..2 {
-            assert_eq!(get(lab.door(index), "/api/channels").await.0, 200, "{part:?}");
+            assert_eq!(get(lab.admin_port(index), "/api/channels").await.0, 200, "{part:?}");
         }
         // New sessions for the other agent's turn.
         for part in [Part::A, Part::B] {
@@ -85,7 +85,7 @@ async fn a_session_that_runs_stops_once_its_audit_cannot_be_written_and_goes_on_
     let lab = Lab::managing(origin.address, &[Access::ReadWrite, Access::ReadOnly]).await;
     let mut clients = Vec::new();
     for index in [0, 1, 0, 1] {
-        let mut client = Client::to(lab.door(index)).await;
+        let mut client = Client::to(lab.admin_port(index)).await;
         client.get("/api/channels").await;
         assert_eq!(client.answer().await.0, 200);
         clients.push(client);
@@ -104,7 +104,7 @@ async fn a_session_that_runs_stops_once_its_audit_cannot_be_written_and_goes_on_
     }
     assert_eq!(origin.arrived().len(), heard);
     full.make_room();
-    let mut client = Client::to(lab.door(0)).await;
+    let mut client = Client::to(lab.admin_port(0)).await;
     client.ask("POST", "/api/channels/_redeployAll", "Content-Length: 0\r\n").await;
     assert_eq!(client.answer().await.0, 200);
     let audit = lab.own_audit(Part::B);
@@ -118,8 +118,8 @@ async fn rules_that_no_gateway_has_confirmed_serve_messages_and_no_admin_session
     let p2p = [(Protocol::Mllp, receiver.address())];
     let mut lab = Lab::written_managing(&p2p, origin.address, &[Access::ReadOnly]).await;
     lab.start_all().await;
-    lab.door_opens(0).await;
-    let mut client = Client::to(lab.door(0)).await;
+    lab.admin_port_opens(0).await;
+    let mut client = Client::to(lab.admin_port(0)).await;
     // The gateway goes: for an hour its word is good.
     lab.kill(Part::Gateway);
     client.get("/api/channels").await;
@@ -129,7 +129,7 @@ async fn rules_that_no_gateway_has_confirmed_serve_messages_and_no_admin_session
     lab.start(Part::B);
     lab.tunnel_anew(Part::B, 0).await;
     lab.port_open(0).await;
-    let (status, why) = get(lab.door(0), "/api/channels").await;
+    let (status, why) = get(lab.admin_port(0), "/api/channels").await;
     assert_eq!(status, 503, "{why}");
     assert!(why.contains("the gateway has not confirmed"), "{why}");
     assert_eq!(origin.arrived().len(), 1);
@@ -139,5 +139,5 @@ async fn rules_that_no_gateway_has_confirmed_serve_messages_and_no_admin_session
     lab.start(Part::Gateway);
     lab.linked().await;
     // Its rules come after the link.
-    eventually(async || get(lab.door(0), "/api/channels").await.0 == 200).await;
+    eventually(async || get(lab.admin_port(0), "/api/channels").await.0 == 200).await;
 }

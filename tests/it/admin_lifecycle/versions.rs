@@ -18,15 +18,15 @@ async fn view_only_of_a_mirth_before_4_4_1_fails_with_the_reason_and_is_served_a
     assert!(shown.contains("4.4.1"), "the reason: {shown}");
     let why = lab.admin_complains(Part::B, 0, "4.4.1").await;
     assert!(why.contains("4.4.0") && why.contains("retry"), "{why}");
-    lab.door_refuses(0).await;
+    lab.admin_port_refuses(0).await;
     // Full control needs no judgement of bodies.
-    lab.door_opens(1).await;
-    assert_eq!(get(lab.door(1), "/api/channels").await.0, 200);
+    lab.admin_port_opens(1).await;
+    assert_eq!(get(lab.admin_port(1), "/api/channels").await.0, 200);
 
     // Before the update a retry ends where it began.
     again(&lab, 0).await;
     lab.gateway_shows(TARGET_OWNER, 0, "Failed").await;
-    lab.door_refuses(0).await;
+    lab.admin_port_refuses(0).await;
 
     origin.set_version("4.5.2");
     lab.admin_becomes(Part::B, 1, "sees the update", |entry| {
@@ -34,8 +34,8 @@ async fn view_only_of_a_mirth_before_4_4_1_fails_with_the_reason_and_is_served_a
     })
     .await;
     again(&lab, 0).await;
-    lab.door_opens(0).await;
-    assert_eq!(get(lab.door(0), "/api/channels").await.0, 200);
+    lab.admin_port_opens(0).await;
+    assert_eq!(get(lab.admin_port(0), "/api/channels").await.0, 200);
     lab.gateway_shows(TARGET_OWNER, 0, "Active").await;
 }
 
@@ -59,19 +59,19 @@ async fn an_operation_that_appears_with_an_update_is_denied_in_view_only_and_nam
         assert_eq!(managed.unknown_operations, [unknown]);
         assert_eq!(managed.mirth_version.as_deref(), Some("4.5.2"));
     }
-    let (status, why) = get(lab.door(0), "/api/extensions/bedboard/beds").await;
+    let (status, why) = get(lab.admin_port(0), "/api/extensions/bedboard/beds").await;
     assert_eq!(status, 403, "{why}");
-    assert_eq!(get(lab.door(1), "/api/extensions/bedboard/beds").await.0, 200);
+    assert_eq!(get(lab.admin_port(1), "/api/extensions/bedboard/beds").await.0, 200);
     assert_eq!(origin.arrived().len(), 1);
 
     // Away and back, and read anew, it is the same Mirth.
     origin.stop().await;
     for index in 0..2 {
-        lab.door_refuses(index).await;
+        lab.admin_port_refuses(index).await;
     }
     origin.start_again().await;
     for index in 0..2 {
-        lab.door_opens(index).await;
+        lab.admin_port_opens(index).await;
     }
     let named = lab.log(Part::B).matches(unknown).count();
     assert_eq!(named, accesses.len(), "once for each connection: {}", lab.log(Part::B));
@@ -89,7 +89,7 @@ async fn full_control_that_the_managed_sides_file_does_not_allow_fails_with_the_
         assert!(shown.contains("max_access"), "the reason, for {owner}: {shown}");
     }
     lab.admin_complains(Part::B, 0, "max_access").await;
-    lab.door_refuses(0).await;
+    lab.admin_port_refuses(0).await;
     assert_eq!(origin.arrived().len(), 0);
 
     // Before the file allows it a retry ends where it began.
@@ -100,8 +100,8 @@ async fn full_control_that_the_managed_sides_file_does_not_allow_fails_with_the_
     edit(&file, |text| text.replace("\"read-only\"", "\"read-write\""));
     lab.start(Part::B);
     again(&lab, 0).await;
-    lab.door_opens(0).await;
-    assert_eq!(get(lab.door(0), "/api/channels").await.0, 200);
+    lab.admin_port_opens(0).await;
+    assert_eq!(get(lab.admin_port(0), "/api/channels").await.0, 200);
 }
 
 async fn again(lab: &Lab, index: usize) {

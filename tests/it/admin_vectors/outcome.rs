@@ -80,7 +80,7 @@ impl Sent<'_> {
         self.answered(|status| (400..500).contains(&status) || status == 501 || status == 505)?;
         let is_silent = self.answers.is_empty();
         let is_audited = !self.refused.is_empty();
-        if is_silent || is_audited || Managed::is_of_the_door(&self.answers) {
+        if is_silent || is_audited || Managed::is_of_the_listener(&self.answers) {
             return Ok(());
         }
         Err("no refusal in the audit".into())

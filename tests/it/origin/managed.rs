@@ -44,7 +44,7 @@ impl Managed {
     }
 
     /// Whether the managing side answered by itself, before there was a stream to the managed one.
-    pub fn is_of_the_door(answers: &[Answer]) -> bool {
+    pub fn is_of_the_listener(answers: &[Answer]) -> bool {
         answers.iter().any(|answer| answer.status == 421)
     }
 }

@@ -45,7 +45,7 @@ const OTHER_HOST: &str = "another Host than this listener's, or no request of HT
 const NO_SESSION: &str = "no session could be opened";
 const NO_ROOM: &str = "as many HTTP connections as `streams_max` allows";
 
-pub struct Door {
+pub struct AdminListener {
     config: AdminManaging,
     tls: LocalTls,
     sessions: Arc<Sessions>,
@@ -55,7 +55,7 @@ pub struct Door {
     streams: Streams,
 }
 
-impl Door {
+impl AdminListener {
     #[must_use]
     pub fn new(config: AdminManaging, tls: LocalTls, sessions: Arc<Sessions>, streams_max: u32) -> Self {
         let newcomers = Newcomers::new(limits::ADMIN_NEWCOMERS);
@@ -185,7 +185,7 @@ impl Door {
         reason: &'static str,
     ) {
         let kind = RefusalKind { method: "", template: reason.into(), status };
-        let detail = |now| AuditEntry::admin_door_refused(now, entry.config.id, address, reason);
+        let detail = |now| AuditEntry::admin_listener_refused(now, entry.config.id, address, reason);
         let _ = self.sessions.audit_refusal(context, entry, &kind, detail).await;
     }
 }
