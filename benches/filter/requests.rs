@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use adit::domain::access::Access;
 use adit::mirth::body::{self, BodyKind, Judging};
 use adit::mirth::http::{BodyWriter, Framing, RequestHead, RequestPart, RequestReader};
-use adit::mirth::verdict::{Judge, Policy, Verdict};
+use adit::mirth::verdict::{AccessPolicy, Judge, Verdict};
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::BytesMut;
 
@@ -20,7 +20,7 @@ const AIM_MICROS: f64 = 20.0;
 /// Prints a table of microseconds a request.
 pub fn measure(timer: &Timer) -> Result<()> {
     let version = "4.5.2".parse().context("a constant that is a version")?;
-    let policy = Policy { access: Access::ReadOnly, hide: BTreeSet::new(), show: BTreeSet::new() };
+    let policy = AccessPolicy { access: Access::ReadOnly, hide: BTreeSet::new(), show: BTreeSet::new() };
     let judge = Judge::new(policy, "/", Some(&version), &[]);
     println!("| view-only, pure code | bytes | µs a request | aim µs |\n|---|---:|---:|---:|");
     for (name, request) in samples() {

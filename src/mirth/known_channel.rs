@@ -131,12 +131,12 @@ mod tests {
 
     use super::super::http::{Framing, RequestHead};
     use super::super::operation::{Class, OPERATIONS, shape};
-    use super::super::verdict::{Judge, Policy, Verdict};
+    use super::super::verdict::{AccessPolicy, Judge, Verdict};
     use super::*;
 
     fn judge(context: &str, access: Access) -> Judge {
         let version = "4.5.2".parse().expect("is a version");
-        let policy = Policy { access, hide: BTreeSet::new(), show: BTreeSet::new() };
+        let policy = AccessPolicy { access, hide: BTreeSet::new(), show: BTreeSet::new() };
         Judge::new(policy, context, Some(&version), &[])
     }
 

@@ -25,7 +25,7 @@ use super::wadl::ListedOperation;
 
 /// What the owner of the managed server lets this partner do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
+pub struct AccessPolicy {
     pub access: Access,
     /// Kept back from view-only partners; one with full control could undo any such limit.
     pub hide: BTreeSet<Category>,
@@ -35,7 +35,7 @@ pub struct Policy {
 /// Judges the requests of one session. Compiled once, since policy, version and the server's own list
 /// do not change within one.
 pub struct Judge {
-    policy: Policy,
+    policy: AccessPolicy,
     /// Segments of Mirth's `http.contextpath`.
     context: Vec<String>,
     version: Option<String>,
@@ -101,7 +101,7 @@ impl Judge {
     /// `context` is Mirth's `http.contextpath`; `unknown` is what its WADL lists and our tables do not.
     #[must_use]
     pub fn new(
-        policy: Policy,
+        policy: AccessPolicy,
         context: &str,
         version: Option<&MirthVersion>,
         unknown: &[ListedOperation],
@@ -241,7 +241,7 @@ impl Judge {
 type Judged = Result<(Option<BodyKind>, String), Refusal>;
 
 /// Whether the rule holds under this policy.
-fn plan(policy: &Policy, operation: &Operation, rule: Option<&'static Rule>) -> Plan {
+fn plan(policy: &AccessPolicy, operation: &Operation, rule: Option<&'static Rule>) -> Plan {
     let Operation { method, template, .. } = *operation;
     let Some(rule) = rule.filter(|_| operation.class != Class::Write) else {
         return Err(match template {

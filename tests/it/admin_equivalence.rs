@@ -13,7 +13,7 @@ use std::net::{SocketAddr, TcpStream};
 use adit::demo::messages::Draws;
 use adit::domain::access::Access;
 use adit::mirth::http::{Framing, Header};
-use adit::mirth::verdict::{Judge, Policy};
+use adit::mirth::verdict::{AccessPolicy, Judge};
 
 use self::filter::{FORWARDED_FOR, Judged, filter};
 use self::mutation::{connection, cut};
@@ -31,7 +31,7 @@ const API_PAGES: [&str; 8] = ["", "index.html", "css", "js", "lib", "images", "f
 const HOST: &str = "[::1]:8443";
 
 fn judge(access: Access) -> Judge {
-    let policy = Policy { access, hide: BTreeSet::new(), show: BTreeSet::new() };
+    let policy = AccessPolicy { access, hide: BTreeSet::new(), show: BTreeSet::new() };
     Judge::new(policy, "/", Some(&"4.5.2".parse().unwrap()), &[])
 }
 

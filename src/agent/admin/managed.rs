@@ -24,7 +24,7 @@ use crate::domain::id::KeyFingerprint;
 use crate::domain::limits;
 use crate::identity::error::IdentityError;
 use crate::identity::time::TimeSource;
-use crate::mirth::verdict::{Judge, Policy};
+use crate::mirth::verdict::{AccessPolicy, Judge};
 use crate::mirth::version::{TooOld, view_only_needs};
 use crate::protocol::control::Unfit;
 use crate::transport::endpoint::Connection;
@@ -202,7 +202,7 @@ impl Managed {
         let mut changing = entry.facts.changing();
         (changing.unfit, changing.mirth_key_shown) = (None, None);
         drop(changing);
-        let policy = Policy { access, hide: self.config.hide.clone(), show: self.config.show.clone() };
+        let policy = AccessPolicy { access, hide: self.config.hide.clone(), show: self.config.show.clone() };
         let judge =
             Judge::new(policy, self.config.mirth.context(), Some(&surveyed.version), &surveyed.unknown);
         self.set(Some(Arc::new(Here { tls, key, surveyed, access, judge })), Some(true));

@@ -7,15 +7,15 @@ use super::*;
 
 const VERSION: &str = "4.5.2";
 
-fn policy(access: Access) -> Policy {
-    Policy { access, hide: BTreeSet::new(), show: BTreeSet::new() }
+fn policy(access: Access) -> AccessPolicy {
+    AccessPolicy { access, hide: BTreeSet::new(), show: BTreeSet::new() }
 }
 
 fn version(text: &str) -> MirthVersion {
     text.parse().expect("is a version")
 }
 
-fn judge_of(policy: Policy) -> Judge {
+fn judge_of(policy: AccessPolicy) -> Judge {
     Judge::new(policy, "/", Some(&version(VERSION)), &[])
 }
 
@@ -197,7 +197,7 @@ fn a_request_whose_operation_takes_no_body_carries_none() {
 fn the_owner_shows_and_hides_what_they_say() {
     let with = |hide: &[Category], show: &[OptIn]| {
         let (hide, show) = (hide.iter().copied().collect(), show.iter().copied().collect());
-        judge_of(Policy { access: Access::ReadOnly, hide, show })
+        judge_of(AccessPolicy { access: Access::ReadOnly, hide, show })
     };
     let refusal = |judge: &Judge, target: &str| judge.judge(&head("GET", target)).refusal().cloned();
     let configuration = "/api/server/configuration?pollingOnly=false";

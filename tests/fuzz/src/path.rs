@@ -9,7 +9,7 @@ use regex::Regex;
 use crate::domain::access::{Access, OptIn};
 use crate::mirth::body::BodyKind;
 use crate::mirth::http::{Framing, RequestHead};
-use crate::mirth::verdict::{Judge, Policy, Verdict};
+use crate::mirth::verdict::{Judge, AccessPolicy, Verdict};
 
 /// Context path, and a judge for it.
 type Case = (&'static str, Access, Judge);
@@ -18,7 +18,7 @@ static JUDGES: LazyLock<Vec<Case>> = LazyLock::new(|| {
     let version = "4.5.2".parse().expect("is a version");
     let cases = [("/", Access::ReadOnly), ("/mirth", Access::ReadOnly), ("/", Access::ReadWrite)];
     let case = |(context, access)| {
-        let policy = Policy { access, hide: BTreeSet::new(), show: OptIn::ALL.into_iter().collect() };
+        let policy = AccessPolicy { access, hide: BTreeSet::new(), show: OptIn::ALL.into_iter().collect() };
         (context, access, Judge::new(policy, context, Some(&version), &[]))
     };
     cases.into_iter().map(case).collect()
