@@ -13,7 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::context::Context;
 use super::entries::LiveEntry;
 use super::facts::TunnelFacts;
-use super::standing::Standing;
+use super::policy::Policy;
 use super::tunnels::Admitted;
 use crate::config::agent::Entry;
 use crate::domain::connection::Side;
@@ -70,11 +70,11 @@ impl Terms {
         if entry.peer_key.or(known).is_some_and(|known| known != self.peer_key) {
             return Some("another key of the peer is trusted now");
         }
-        let standing = Standing::of(entry, side, rules);
-        if !standing.keeps_tunnel() {
+        let policy = Policy::of(entry, side, rules);
+        if !policy.keeps_tunnel() {
             return Some("the connection is no longer active");
         }
-        let cut = standing.rule().is_some_and(|rule| rule.cut_epoch != self.cut_epoch);
+        let cut = policy.rule().is_some_and(|rule| rule.cut_epoch != self.cut_epoch);
         cut.then_some("the connection was disconnected by one of its parties")
     }
 }
@@ -115,8 +115,8 @@ impl TunnelSession {
     #[must_use]
     pub fn may_start(&self, context: &Context, entry: &LiveEntry) -> bool {
         let rules = context.rules();
-        let standing = Standing::of(&entry.config, entry.side, &rules);
-        standing.is_active() && self.broken(context, entry, &rules).is_none()
+        let policy = Policy::of(&entry.config, entry.side, &rules);
+        policy.is_active() && self.broken(context, entry, &rules).is_none()
     }
 
     /// Judges the tunnel by what was heard and by the rules.
@@ -221,7 +221,7 @@ impl PortHealth {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::standing::tests::{entry, rule};
+    use crate::agent::policy::tests::{entry, rule};
     use crate::protocol::control::{Activity, Change, Rule};
 
     const KEY: KeyFingerprint = KeyFingerprint::from_bytes([1; 32]);

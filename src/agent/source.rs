@@ -21,8 +21,8 @@ use super::entries::LiveEntry;
 use super::facts::{Full, count};
 use super::local_users::LocalUsers;
 use super::observe::StreamObserver;
+use super::policy::Policy;
 use super::session::{self, HealthCheck, PortHealth, TunnelSession};
-use super::standing::Standing;
 use super::tunnels::{self, Admitted, TunnelError, chain};
 use crate::domain::connection::Side;
 use crate::domain::limits;
@@ -155,22 +155,22 @@ async fn until_dialable(context: &Context, entry: &LiveEntry, absence: &Absence)
     let mut secrets = context.watch_secrets();
     let mut way = context.routes.way(entry.config.peer);
     loop {
-        let standing = Standing::of(&entry.config, Side::Source, &rules.borrow_and_update());
+        let policy = Policy::of(&entry.config, Side::Source, &rules.borrow_and_update());
         secrets.borrow_and_update();
-        entry.facts.changing().status = standing.word();
+        entry.facts.changing().status = policy.word();
         let has_way = way.borrow_and_update().hop.is_some();
-        let waits_for = match standing {
-            Standing::Active(rule) => match context.secret(&entry.config, &rule) {
+        let waits_for = match policy {
+            Policy::Active(rule) => match context.secret(&entry.config, &rule) {
                 Some(secret) if has_way => return (rule, secret),
                 Some(_) => Some(WAITS_FOR_WAY),
                 None => Some(WAITS_FOR_SECRET),
             },
-            Standing::Unknown
-            | Standing::Unlisted
-            | Standing::Unfit(_)
-            | Standing::Ready(_)
-            | Standing::Paused(_)
-            | Standing::Terminated => None,
+            Policy::Unknown
+            | Policy::Unlisted
+            | Policy::Unfit(_)
+            | Policy::Ready(_)
+            | Policy::Paused(_)
+            | Policy::Terminated => None,
         };
         // The senders live as long as the agent.
         tokio::select! {
@@ -256,16 +256,16 @@ async fn serve(
                 break why.into();
             }
         };
-        let standing = Standing::of(&entry.config, Side::Source, &rules.borrow());
+        let policy = Policy::of(&entry.config, Side::Source, &rules.borrow());
         // What the peer said is not known any more while it is silent.
         let mirth = (*peer_mirth.borrow_and_update()).filter(|_| silent_for < limits::TUNNEL_SILENCE);
-        let is_healthy = standing.is_active() && mirth == Some(true);
+        let is_healthy = policy.is_active() && mirth == Some(true);
         gate.may_open = health.judge(is_healthy && !ends, now);
         gate.make_room(entry, now);
         gate.steer(context, entry, port);
         session.record(context, entry, silent_for);
         let mut changing = entry.facts.changing();
-        changing.status = standing.word();
+        changing.status = policy.word();
         changing.note_stopping(ends, context.clock.now());
         changing.mirth.set(mirth, context.clock.now());
         changing.judge(false);

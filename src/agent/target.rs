@@ -16,8 +16,8 @@ use super::absence::{self, Absence, Over};
 use super::context::Context;
 use super::entries::LiveEntry;
 use super::observe::StreamObserver;
+use super::policy::Policy;
 use super::session::{self, HealthCheck, TunnelSession};
-use super::standing::Standing;
 use super::tunnels::{Admitted, chain};
 use super::voices::{Voice, Voices};
 use crate::config::HostPort;
@@ -75,13 +75,13 @@ pub async fn run(
             tokio::select! {
                 () = &mut watching => return,
                 _ = rules.changed() => {
-                    let standing = Standing::of(&entry.config, Side::Target, &rules.borrow_and_update());
-                    entry.facts.changing().status = standing.word();
+                    let policy = Policy::of(&entry.config, Side::Target, &rules.borrow_and_update());
+                    entry.facts.changing().status = policy.word();
                     continue;
                 }
                 () = absence.lasts() => {
                     absence.end();
-                    if Standing::of(&entry.config, Side::Target, &context.rules()).is_active() {
+                    if Policy::of(&entry.config, Side::Target, &context.rules()).is_active() {
                         context.note_fault(&entry, absence::STAYS_AWAY);
                     }
                     continue;
@@ -168,9 +168,9 @@ async fn serve(
             }
         };
         session.record(context, entry, silent_for);
-        let standing = Standing::of(&entry.config, Side::Target, &rules.borrow());
+        let policy = Policy::of(&entry.config, Side::Target, &rules.borrow());
         let mut changing = entry.facts.changing();
-        changing.status = standing.word();
+        changing.status = policy.word();
         changing.note_stopping(*ending.borrow_and_update(), context.clock.now());
         changing.judge(true);
         drop(changing);

@@ -148,7 +148,7 @@ fn reason<'a>(entry: &'a EntryStatus, unsaid: &'a str) -> &'a str {
 mod tests {
     use super::*;
     use crate::agent::facts::{Fault, Lamp, PeerKey};
-    use crate::agent::standing::word;
+    use crate::agent::policy::word;
     use crate::domain::connection::Side;
     use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
     use crate::domain::path::PathChoice;

@@ -62,7 +62,7 @@ pub fn trust<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::standing::tests::entry;
+    use crate::agent::policy::tests::entry;
     use crate::domain::id::ServerId;
 
     const KEY: KeyFingerprint = KeyFingerprint::from_bytes([1; 32]);

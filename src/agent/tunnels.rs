@@ -9,8 +9,8 @@ use tokio::time::timeout;
 
 use super::context::Context;
 use super::entries::LiveEntry;
+use super::policy::Policy;
 use super::session::Terms;
-use super::standing::Standing;
 use crate::config::agent::Carries;
 use crate::domain::connection::Side;
 use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
@@ -251,14 +251,14 @@ fn permitted(
         let known = rules.rule(id).is_some();
         return Err(if known { PeerRefusal::Unlisted } else { PeerRefusal::UnknownConnection });
     };
-    match Standing::of(&entry.config, Side::Target, &rules) {
-        Standing::Active(rule) if peer.server() == Some(rule.peer) => Ok((entry, rule)),
-        Standing::Active(_) => Err(PeerRefusal::WrongPeer),
-        Standing::Paused(_) => Err(PeerRefusal::Paused),
-        Standing::Ready(_) => Err(PeerRefusal::NotActive),
-        Standing::Unknown | Standing::Unlisted => Err(PeerRefusal::UnknownConnection),
-        Standing::Unfit(_) => Err(PeerRefusal::Unlisted),
-        Standing::Terminated => Err(PeerRefusal::Terminated),
+    match Policy::of(&entry.config, Side::Target, &rules) {
+        Policy::Active(rule) if peer.server() == Some(rule.peer) => Ok((entry, rule)),
+        Policy::Active(_) => Err(PeerRefusal::WrongPeer),
+        Policy::Paused(_) => Err(PeerRefusal::Paused),
+        Policy::Ready(_) => Err(PeerRefusal::NotActive),
+        Policy::Unknown | Policy::Unlisted => Err(PeerRefusal::UnknownConnection),
+        Policy::Unfit(_) => Err(PeerRefusal::Unlisted),
+        Policy::Terminated => Err(PeerRefusal::Terminated),
     }
 }
 

@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use super::context::Context;
+use super::policy::Policy;
 use super::restart::Restart;
-use super::standing::Standing;
 use super::state::StoredSecret;
 use super::tunnels::chain;
 use super::untaken::Untaken;
@@ -481,22 +481,22 @@ impl<'a> Session<'a> {
         let rules = context.rules();
         for entry in context.entries.all() {
             let connection = entry.config.id;
-            let standing = Standing::of(&entry.config, entry.side, &rules);
-            entry.facts.changing().status = standing.word();
+            let policy = Policy::of(&entry.config, entry.side, &rules);
+            entry.facts.changing().status = policy.word();
             let found = entry.facts.changing().unfit;
-            if let Some(reason) = found.filter(|_| standing.is_active())
+            if let Some(reason) = found.filter(|_| policy.is_active())
                 && self.may_say_unfit(connection, reason, true)
             {
                 outgoing.push(ToGateway::Unfit { connection, reason });
             }
-            if found.is_none() || !standing.keeps_tunnel() {
+            if found.is_none() || !policy.keeps_tunnel() {
                 // Said again if it is found again once the connection was retried.
                 self.unfit.remove(&(connection, Unfit::MirthTooOld));
             }
-            if standing == Standing::Unlisted {
+            if policy == Policy::Unlisted {
                 context.note_fault(entry, UNLISTED);
             }
-            if let Standing::Unfit(reason) = standing {
+            if let Policy::Unfit(reason) = policy {
                 context.note_fault(entry, &reason.to_string());
                 let in_force = rules.rule(connection).is_some_and(|rule| rule.activity != Activity::Ready);
                 if self.may_say_unfit(connection, reason, in_force) {
@@ -504,7 +504,7 @@ impl<'a> Session<'a> {
                 }
                 continue;
             }
-            let Some(rule) = standing.rule() else { continue };
+            let Some(rule) = policy.rule() else { continue };
             entry.facts.changing().route = Some(format!("{} → {}", rule.source_name, rule.target_name));
             let epoch = rule.secret_epoch;
             if context.secret(&entry.config, rule).is_some() {

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::context::Context;
-use super::standing::Standing;
+use super::policy::Policy;
 use crate::config::agent::Entry;
 use crate::domain::connection::Side;
 use crate::domain::id::ServerId;
@@ -100,8 +100,8 @@ fn wanted<'a>(
 ) -> BTreeMap<ServerId, WantedPeer> {
     let mut wanted: BTreeMap<ServerId, WantedPeer> = BTreeMap::new();
     for (entry, side) in entries {
-        let standing = Standing::of(entry, side, rules);
-        let Some(rule) = standing.rule().filter(|_| standing.keeps_tunnel()) else { continue };
+        let policy = Policy::of(entry, side, rules);
+        let Some(rule) = policy.rule().filter(|_| policy.keeps_tunnel()) else { continue };
         let Some(secret) = secret(entry, rule) else { continue };
         let peer = wanted.entry(rule.peer).or_insert_with(|| WantedPeer {
             route: rule.peer_route,
@@ -129,7 +129,7 @@ fn worth_trying(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::standing::tests::{PEER, entry, rule};
+    use crate::agent::policy::tests::{PEER, entry, rule};
     use crate::domain::id::{ConnectionId, RouteId};
     use crate::protocol::control::{Activity, Change};
 

@@ -3,7 +3,7 @@
 //! [`super::trouble`].
 
 use super::facts::{Changing, EntryStatus, Full};
-use super::standing::word;
+use super::policy::word;
 use crate::domain::connection::Side;
 
 /// What a connection needs to carry messages, as far as this host knows it.

@@ -29,7 +29,7 @@ use super::origin::Origin;
 use super::sessions::{Attendance, Session};
 use crate::agent::context::Context;
 use crate::agent::entries::LiveEntry;
-use crate::agent::standing::Standing;
+use crate::agent::policy::Policy;
 use crate::domain::connection::Side;
 use crate::domain::limits;
 use crate::mirth::body::BodyKind;
@@ -200,18 +200,16 @@ impl Filter<'_> {
 
     /// Why no request may be served now, whoever asks.
     fn hindrance(&self) -> Option<&'static str> {
-        let standing = Standing::of(&self.entry.config, Side::Target, &self.context.rules());
-        match standing {
-            Standing::Active(_) if self.context.are_rules_confirmed() => None,
-            Standing::Active(_) => Some(
+        let policy = Policy::of(&self.entry.config, Side::Target, &self.context.rules());
+        match policy {
+            Policy::Active(_) if self.context.are_rules_confirmed() => None,
+            Policy::Active(_) => Some(
                 "adit: the gateway has not confirmed this connection within the last hour; try again once it is back.",
             ),
-            Standing::Paused(_) => Some("adit: this connection is paused."),
-            Standing::Ready(_)
-            | Standing::Unknown
-            | Standing::Unlisted
-            | Standing::Unfit(_)
-            | Standing::Terminated => Some("adit: this connection is not active."),
+            Policy::Paused(_) => Some("adit: this connection is paused."),
+            Policy::Ready(_) | Policy::Unknown | Policy::Unlisted | Policy::Unfit(_) | Policy::Terminated => {
+                Some("adit: this connection is not active.")
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use crate::protocol::rules::RuleBook;
 
 /// What may happen on an entry's connection now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum Policy {
     /// No gateway has said anything yet.
     Unknown,
     /// The gateway does not list the connection, and may again.
@@ -25,7 +25,7 @@ pub enum Standing {
     Terminated,
 }
 
-impl Standing {
+impl Policy {
     /// The entry stands at `side` in this agent's file.
     #[must_use]
     pub fn of(entry: &Entry, side: Side, rules: &RuleBook) -> Self {
@@ -163,14 +163,13 @@ pub(super) mod tests {
 
     #[track_caller]
     fn check(rules: &RuleBook, word: &str, keeps_tunnel: bool, is_active: bool, has_rule: bool) {
-        let standing = Standing::of(&entry(1), Side::Source, rules);
-        let found =
-            (standing.word(), standing.keeps_tunnel(), standing.is_active(), standing.rule().is_some());
+        let policy = Policy::of(&entry(1), Side::Source, rules);
+        let found = (policy.word(), policy.keeps_tunnel(), policy.is_active(), policy.rule().is_some());
         assert_eq!(found, (word, keeps_tunnel, is_active, has_rule));
     }
 
     #[test]
-    fn every_standing_says_what_may_happen() {
+    fn every_policy_says_what_may_happen() {
         let with = |activity| book(vec![Rule { activity, ..rule(1) }]);
         check(&RuleBook::default(), "No rule", false, false, false);
         check(&book(vec![rule(2)]), "Not listed", false, false, false);
@@ -196,9 +195,9 @@ pub(super) mod tests {
                 (Rule { protocol: Some(Protocol::Tcp), ..rule() }, Unfit::Protocol),
                 (Rule { protocol: None, ..rule() }, Unfit::Protocol),
             ] {
-                let standing = Standing::of(&entry(1), Side::Source, &book(vec![rule]));
-                assert_eq!(standing, Standing::Unfit(expected));
-                assert!(!standing.keeps_tunnel() && !standing.is_active() && standing.rule().is_none());
+                let policy = Policy::of(&entry(1), Side::Source, &book(vec![rule]));
+                assert_eq!(policy, Policy::Unfit(expected));
+                assert!(!policy.keeps_tunnel() && !policy.is_active() && policy.rule().is_none());
             }
         }
     }
