@@ -219,7 +219,7 @@ pub const REPEATED_KINDS_MAX: usize = 32;
 /// Leaves that one agent may have renewed at once, and then one in each; it asks once a day.
 pub const RENEWALS_BURST: u32 = 8;
 pub const RENEWALS_EACH: Duration = Duration::from_secs(30);
-/// What an agent may send before its standing is checked.
+/// What an agent may send before its key is authorized.
 pub const CONTROL_OPENING_BYTES_MAX: u32 = 16 * 1024;
 /// After its first line, what repeats has one line in each of these that counts it.
 pub const REPEATS_WRITTEN_EVERY: Duration = Duration::from_hours(1);

@@ -259,7 +259,7 @@ async fn open(control: &Control, incoming: Incoming, mut newcomer: Newcomer) -> 
 
 /// From hello to the end; there is no end without a reason.
 async fn serve_open(control: &Control, link: &mut OpenLink) -> Result<std::convert::Infallible, LinkEnd> {
-    let name = control.check_standing(link.server, &link.peer).await?;
+    let name = control.authorize_key(link.server, &link.peer).await?;
     Span::current().record("name", &name);
     link.connection.admit_control();
     let ToGateway::Hello { version, software, boot } = in_time(link.receiver.receive()).await? else {
@@ -394,8 +394,8 @@ impl Control {
     }
 
     /// Whether the peer's key is still on file. A refusal is in the audit log before it is told.
-    async fn check_standing(&self, server: ServerId, peer: &VerifiedPeer) -> Result<String, LinkEnd> {
-        let reason = match self.platform.standing(server, peer.key()).await {
+    async fn authorize_key(&self, server: ServerId, peer: &VerifiedPeer) -> Result<String, LinkEnd> {
+        let reason = match self.platform.authorize_key(server, peer.key()).await {
             Ok(name) => return Ok(name),
             Err(LinkRefusal::Platform(source)) => return Err(LinkEnd::Platform { source }),
             Err(LinkRefusal::UnknownServer) => {
@@ -458,7 +458,7 @@ impl Control {
                 return Err(LinkEnd::Refused { reason });
             }
         };
-        self.check_standing(link.server, &link.peer).await?;
+        self.authorize_key(link.server, &link.peer).await?;
         let leaf = self
             .authority
             .sign_server(&csr, link.server, self.clock.now())

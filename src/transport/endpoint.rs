@@ -587,7 +587,7 @@ fn client_config(
 fn control_server_config(identity: &Identity, trust: &Trust) -> Result<ServerConfig, TransportError> {
     let mut config = server_config(identity, trust, Dates::Ignore, control::ALPN)?;
     let mut transport = control_transport();
-    // Until the agent's standing is known.
+    // Until the agent is authorized.
     transport
         .receive_window(VarInt::from_u32(limits::CONTROL_OPENING_BYTES_MAX))
         .send_window(u64::from(limits::CONTROL_OPENING_BYTES_MAX));

@@ -187,7 +187,7 @@ impl Session<'_> {
 
     /// Something changed somewhere: is the agent still welcome, and what must it hear?
     async fn catch_up(&mut self) -> Result<(), LinkEnd> {
-        self.control.check_standing(self.link.server, &self.link.peer).await?;
+        self.control.authorize_key(self.link.server, &self.link.peer).await?;
         let (rules, revoked) = self.control.rules(self.link).await?;
         let gone = self.view.gone(&rules);
         let ended =

@@ -1,5 +1,5 @@
 //! What agents ask for and tell over their verified control links. The server id comes from a
-//! verified leaf whose standing was checked.
+//! verified leaf whose key was authorized.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -182,7 +182,7 @@ impl Platform {
     }
 
     /// Whether a leaf over `key` may open a control link for `server` now.
-    pub async fn standing(&self, server: ServerId, key: KeyFingerprint) -> Result<String, LinkRefusal> {
+    pub async fn authorize_key(&self, server: ServerId, key: KeyFingerprint) -> Result<String, LinkRefusal> {
         let mut tx = self.store.read().await?;
         let known = tx.server(server).await?;
         let refusal = match &known {

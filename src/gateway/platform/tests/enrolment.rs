@@ -1,4 +1,4 @@
-//! Registration tokens, keys and standing, with every refusal.
+//! Registration tokens, keys and who is authorized by them, with every refusal.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -19,7 +19,7 @@ async fn a_token_is_bound_to_the_first_key_which_may_repeat_until_it_expires() {
     assert_eq!(pair.world.last_entry(&pair.source).await.2, "alert");
     pair.world.pass(TokenLife::Hour.duration());
     assert!(matches!(redeem(&pair, &token, 1).await, Err(EnrolRefusal::Expired)));
-    assert!(pair.world.platform.standing(pair.source_server, key(1)).await.is_ok());
+    assert!(pair.world.platform.authorize_key(pair.source_server, key(1)).await.is_ok());
 }
 
 #[tokio::test]
@@ -53,9 +53,9 @@ async fn a_new_key_needs_a_new_token_revokes_the_old_one_and_rotates_the_secrets
     assert_eq!(enrolment.revoked, Some(key(1)));
     assert_eq!(enrolment.rotated, [pair.connection]);
     let platform = &pair.world.platform;
-    let standing = platform.standing(pair.source_server, key(1)).await;
-    assert!(matches!(standing, Err(LinkRefusal::RevokedKey)));
-    assert!(platform.standing(pair.source_server, key(2)).await.is_ok());
+    let authorized = platform.authorize_key(pair.source_server, key(1)).await;
+    assert!(matches!(authorized, Err(LinkRefusal::RevokedKey)));
+    assert!(platform.authorize_key(pair.source_server, key(2)).await.is_ok());
     let (rules, revoked) = platform.rules_for(pair.target_server).await.unwrap();
     assert_eq!((rules[0].secret_epoch, revoked), (2, vec![key(1)]));
     let (_, action, _, detail) = pair.world.last_entry(&pair.target).await;
@@ -87,7 +87,7 @@ async fn a_key_serves_one_server_only() {
 }
 
 #[tokio::test]
-async fn a_revoked_server_has_no_standing_and_comes_back_with_a_new_key_and_new_secrets() {
+async fn a_revoked_server_is_not_authorized_and_comes_back_with_a_new_key_and_new_secrets() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
     let early = platform.revoke_server(&pair.source.actor, pair.source_server).await;
@@ -97,8 +97,8 @@ async fn a_revoked_server_has_no_standing_and_comes_back_with_a_new_key_and_new_
     let by_peer = platform.revoke_server(&pair.target.actor, pair.source_server).await;
     assert_eq!(refused(by_peer), "there is no such server");
     platform.revoke_server(&pair.source.actor, pair.source_server).await.unwrap();
-    let standing = platform.standing(pair.source_server, key(1)).await;
-    assert!(matches!(standing, Err(LinkRefusal::RevokedKey)));
+    let authorized = platform.authorize_key(pair.source_server, key(1)).await;
+    assert!(matches!(authorized, Err(LinkRefusal::RevokedKey)));
     assert!(matches!(redeem(&pair, &token, 1).await, Err(EnrolRefusal::RevokedKey)));
     let token = issue(&pair).await;
     assert_eq!(redeem(&pair, &token, 2).await.unwrap().rotated, [pair.connection]);
@@ -110,11 +110,11 @@ async fn a_key_that_is_not_on_file_and_an_unknown_server_are_refused_and_counted
     let platform = &pair.world.platform;
     let before = pair.world.log_length(&pair.source).await;
     for _ in 0..50 {
-        let standing = platform.standing(pair.source_server, key(5)).await;
-        assert!(matches!(standing, Err(LinkRefusal::KeyNotOnFile)));
+        let authorized = platform.authorize_key(pair.source_server, key(5)).await;
+        assert!(matches!(authorized, Err(LinkRefusal::KeyNotOnFile)));
         pair.world.pass(std::time::Duration::from_secs(1));
     }
-    let unknown = platform.standing(ServerId::from_random([9; 16]), key(5)).await;
+    let unknown = platform.authorize_key(ServerId::from_random([9; 16]), key(5)).await;
     assert!(matches!(unknown, Err(LinkRefusal::UnknownServer)));
     assert_eq!(pair.world.log_length(&pair.source).await, before + 1);
     assert_eq!(platform.audit(&pair.source.actor, 1).await.unwrap()[0].times, 50);
