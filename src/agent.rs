@@ -7,6 +7,7 @@ pub mod absence;
 pub mod admin;
 pub mod carried;
 pub mod context;
+pub mod control;
 pub mod copies;
 pub mod enrol;
 pub mod entries;
@@ -27,7 +28,6 @@ pub mod trouble;
 pub mod trust;
 pub mod tunnels;
 pub mod untaken;
-pub mod uplink;
 pub mod voices;
 pub mod ways;
 pub mod working;
@@ -44,6 +44,7 @@ use tokio::time::timeout;
 use self::admin::certificate;
 use self::admin::listener::AdminListener;
 use self::context::{Context, OUTBOX_MAX, Parts};
+use self::control::ControlClient;
 use self::entries::{Entries, EntryRun, Role};
 use self::local_users::LocalUsers;
 use self::paths::Paths;
@@ -52,7 +53,6 @@ use self::state::{AgentState, StateError};
 use self::status::{Shown, StatusError, StatusSocket};
 use self::target::LocalMirth;
 use self::tunnels::chain;
-use self::uplink::Uplink;
 use self::ways::Announced;
 use crate::config::agent::AgentConfig;
 use crate::domain::connection::Side;
@@ -160,7 +160,7 @@ impl Agent {
         let parts = Parts { clock, endpoint, routes, entries, paths, enrolment, audit, outbox };
         let context = Context::new(parts, state)?;
         let announced = Announced::new(Arc::clone(&context), known_addresses);
-        let uplink = Uplink {
+        let control = ControlClient {
             context: Arc::clone(&context),
             socket,
             boot,
@@ -179,7 +179,7 @@ impl Agent {
         for run in runs {
             spawn_entry(&mut tasks, &context, run, local_tls.as_ref());
         }
-        tasks.spawn(uplink.run());
+        tasks.spawn(control.run());
         Ok(Self { context, tasks })
     }
 

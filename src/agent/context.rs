@@ -56,7 +56,7 @@ pub struct Context {
     /// In force: what is kept on disk, and of what was said since all that narrows it.
     rules: watch::Sender<Arc<RuleBook>>,
     /// As said last.
-    told: Arc<Mutex<Arc<RuleBook>>>,
+    received: Arc<Mutex<Arc<RuleBook>>>,
     /// The rules could not be written.
     rules_unkept: AtomicBool,
     /// What a gateway said for good was undone here, and it has not said all anew since.
@@ -117,7 +117,7 @@ impl Context {
             audit: Arc::new(parts.audit),
             audit_fails: AtomicBool::new(false),
             rules: watch::Sender::new(Arc::clone(&rules)),
-            told: Arc::new(Mutex::new(rules)),
+            received: Arc::new(Mutex::new(rules)),
             rules_unkept: AtomicBool::new(false),
             undone: AtomicBool::new(false),
             secrets: watch::Sender::new(state.all_secrets()?),
@@ -203,8 +203,8 @@ impl Context {
 
     /// The rules as said last, to be changed and adopted, ready to keep what concerns this agent.
     #[must_use]
-    pub fn told_rules(&self) -> RuleBook {
-        let mut rules = RuleBook::clone(&lock(&self.told));
+    pub fn received_rules(&self) -> RuleBook {
+        let mut rules = RuleBook::clone(&lock(&self.received));
         rules.keep_for(concerns(&self.entries, &lock(&self.known_keys)));
         rules
     }
@@ -212,15 +212,15 @@ impl Context {
     /// Puts new rules into force: what they forbid at once, what they allow once it is on disk.
     pub async fn adopt_rules(&self, rules: RuleBook) {
         let narrowed = rules.narrowed_to(&self.rules());
-        *lock(&self.told) = Arc::new(rules);
+        *lock(&self.received) = Arc::new(rules);
         self.enforce(Arc::new(narrowed));
         self.keep_rules().await;
     }
 
     /// Writes the rules as said last, which then are in force. Returns whether they are.
     pub async fn keep_rules(&self) -> bool {
-        let told = Arc::clone(&self.told);
-        let kept = self.on_disk(move |state| state.store_rule_book(|| Arc::clone(&lock(&told)))).await;
+        let received = Arc::clone(&self.received);
+        let kept = self.on_disk(move |state| state.store_rule_book(|| Arc::clone(&lock(&received)))).await;
         if let Err(error) = &kept
             && !self.rules_unkept.load(Ordering::Relaxed)
         {
@@ -228,8 +228,8 @@ impl Context {
         }
         self.rules_unkept.store(kept.is_err(), Ordering::Relaxed);
         if kept.is_ok() {
-            let told = Arc::clone(&lock(&self.told));
-            self.enforce(told);
+            let received = Arc::clone(&lock(&self.received));
+            self.enforce(received);
         }
         kept.is_ok()
     }
@@ -255,25 +255,25 @@ impl Context {
         let connection = entry.config.id;
         let known = self.known_key(connection).map(|known| known.key);
         let keys = || entry.config.peer_key.into_iter().chain(known);
-        let forgotten = forget(&mut self.told_rules(), connection, keys());
+        let forgotten = forget(&mut self.received_rules(), connection, keys());
         if forgotten.is_nothing() {
             return Ok(forgotten);
         }
         let Forgotten { ended, revoked } = forgotten.clone();
         self.audit_admin(AuditEntry::end_forgotten(self.clock.now(), connection, ended, revoked)).await?;
         // The gateway may have said more meanwhile.
-        let mut rules = self.told_rules();
+        let mut rules = self.received_rules();
         forget(&mut rules, connection, keys());
-        *lock(&self.told) = Arc::new(rules);
+        *lock(&self.received) = Arc::new(rules);
         if self.keep_rules().await {
             self.undone.store(true, Ordering::Relaxed);
             return Ok(forgotten);
         }
         // It must not take effect some day after it was refused.
-        let mut rules = self.told_rules();
+        let mut rules = self.received_rules();
         rules.apply_revoked(forgotten.revoked);
         rules.apply_ended(forgotten.ended.then_some(connection).into_iter().collect());
-        *lock(&self.told) = Arc::new(rules);
+        *lock(&self.received) = Arc::new(rules);
         Err(EndError::Unkept)
     }
 
@@ -320,10 +320,10 @@ impl Context {
             .borrow()
             .get(&connection)
             .is_some_and(|stored| stored.iter().any(|stored| stored.epoch == epoch));
-        let told = lock(&self.told);
+        let received = lock(&self.received);
         !is_stored
             && self.entries.get(connection).is_some()
-            && told.rule(connection).is_some_and(|rule| rule.secret_epoch == epoch)
+            && received.rule(connection).is_some_and(|rule| rule.secret_epoch == epoch)
     }
 
     /// Keeps a fetched secret: on disk first, so that the acknowledgement is true.

@@ -209,7 +209,7 @@ fn an_upward_import_would_be_found() {
 
 #[test]
 fn the_roles_knowing_each_other_would_be_found() {
-    check("src/agent/uplink.rs", "use crate::gateway::x;", &["1: `agent` may not import `gateway`"]);
+    check("src/agent/control.rs", "use crate::gateway::x;", &["1: `agent` may not import `gateway`"]);
     check("src/gateway/x/y.rs", "use crate::agent::x;", &["1: `gateway` may not import `agent`"]);
     check("src/demo/x.rs", "use crate::agent::x;\nuse crate::gateway::x;", &[]);
 }

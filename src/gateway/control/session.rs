@@ -72,7 +72,7 @@ async fn converse(
     send(link, snapshot).await?;
 
     let now = Instant::now();
-    let mut session = Session { control, link, view };
+    let mut session = ControlSession { control, link, view };
     let mut pace = TokenBucket::per_second(CONTROL_MESSAGES_BURST, CONTROL_MESSAGES_PER_SECOND);
     let mut next_read = now;
     let mut heartbeat = Heartbeat::new(now, CONTROL_HEARTBEAT_EVERY, CONTROL_HEARTBEATS_MISSED_MAX);
@@ -103,13 +103,13 @@ async fn converse(
     }
 }
 
-struct Session<'link> {
+struct ControlSession<'link> {
     control: &'link Control,
     link: &'link mut OpenLink,
     view: AgentView,
 }
 
-impl Session<'_> {
+impl ControlSession<'_> {
     async fn handle(&mut self, message: ToGateway, seat: &Seat) -> Result<(), LinkEnd> {
         let (platform, server) = (&self.control.platform, self.link.server);
         let now = self.control.clock.now();

@@ -48,7 +48,7 @@ const UNLISTED: &str =
     "the gateway does not list this connection; it comes back by itself once the gateway does";
 
 #[derive(Debug, thiserror::Error)]
-pub enum UplinkError {
+pub enum LinkEnd {
     #[error("cannot find the address of the gateway `{host}`")]
     Resolve { host: String, source: std::io::Error },
     #[error("the gateway has no address")]
@@ -77,7 +77,7 @@ pub enum UplinkError {
     Undone,
 }
 
-impl UplinkError {
+impl LinkEnd {
     /// Whether the gateway may merely be away.
     const fn is_absence(&self) -> bool {
         matches!(
@@ -110,8 +110,8 @@ impl UplinkError {
     }
 }
 
-/// What the uplink needs beside the context.
-pub struct Uplink {
+/// What the control link needs beside the context.
+pub struct ControlClient {
     pub context: Arc<Context>,
     pub socket: Arc<AgentSocket>,
     pub boot: BootId,
@@ -120,7 +120,7 @@ pub struct Uplink {
     pub outbox: mpsc::Receiver<ToGateway>,
 }
 
-impl Uplink {
+impl ControlClient {
     /// Runs until dropped.
     pub async fn run(mut self) {
         let mut backoff =
@@ -132,7 +132,7 @@ impl Uplink {
             self.context.set_link(false);
             self.context.routes.set_relay(None);
             let now = Instant::now();
-            if matches!(error, UplinkError::Goodbye { stopping: true, .. }) {
+            if matches!(error, LinkEnd::Goodbye { stopping: true, .. }) {
                 restart.begin(now);
                 tracing::info!("the gateway is stopping; it is dialled until it is back");
             }
@@ -150,32 +150,32 @@ impl Uplink {
         &mut self,
         up_since: &mut Option<Instant>,
         dial_timeout: Duration,
-    ) -> Result<std::convert::Infallible, UplinkError> {
+    ) -> Result<std::convert::Infallible, LinkEnd> {
         let (connection, gateway) = self.dial(dial_timeout).await?;
         let (mut sender, mut receiver) = link::open(&connection).await?;
         let software = env!("CARGO_PKG_VERSION").into();
         sender.send(&ToGateway::Hello { version: control::VERSION, software, boot: self.boot }).await?;
         let welcome = timeout(WELCOME_TIMEOUT, receiver.receive()).await;
-        let now = match welcome.map_err(|_| UplinkError::NoWelcome)?? {
+        let now = match welcome.map_err(|_| LinkEnd::NoWelcome)?? {
             ToAgent::Welcome { now, .. } => now,
             ToAgent::RenewOnly { now } => {
                 tracing::warn!("this agent's certificate has expired; renewing it");
                 self.context.learn_time(now).await;
                 return self.renew_only(&mut sender, &mut receiver).await;
             }
-            ToAgent::Goodbye { reason, stopping } => return Err(UplinkError::Goodbye { reason, stopping }),
-            _ => return Err(UplinkError::NoWelcome),
+            ToAgent::Goodbye { reason, stopping } => return Err(LinkEnd::Goodbye { reason, stopping }),
+            _ => return Err(LinkEnd::NoWelcome),
         };
         self.context.learn_time(now).await;
         sender.send(&self.hidden_from()).await?;
-        let mut session = Session::new(self, gateway);
+        let mut session = ControlSession::new(self, gateway);
         let mut first = Vec::new();
         session.announce(&mut first);
         for message in first {
             sender.send(&message).await?;
         }
         *up_since = Some(Instant::now());
-        let context = &session.uplink.context;
+        let context = &session.client.context;
         context.set_link(true);
         let key = PacketKey::of_link(&connection.registration_secret()?);
         context.routes.set_relay(Some(RelayLeg { address: canonical(gateway), key }));
@@ -190,28 +190,28 @@ impl Uplink {
         &self,
         sender: &mut LinkSender,
         receiver: &mut LinkReceiver,
-    ) -> Result<std::convert::Infallible, UplinkError> {
+    ) -> Result<std::convert::Infallible, LinkEnd> {
         let csr = self.context.endpoint.credentials().identity.key().csr_der();
-        let csr = hex::encode(csr.map_err(|source| UplinkError::Request { source })?);
+        let csr = hex::encode(csr.map_err(|source| LinkEnd::Request { source })?);
         sender.send(&ToGateway::Renew { csr }).await?;
         let answer = timeout(WELCOME_TIMEOUT, receiver.receive()).await;
-        match answer.map_err(|_| UplinkError::Silent(WELCOME_TIMEOUT))?? {
+        match answer.map_err(|_| LinkEnd::Silent(WELCOME_TIMEOUT))?? {
             ToAgent::Renewed { leaf } => match self.renew(&leaf).await {
-                Ok(()) => Err(UplinkError::Renewed),
+                Ok(()) => Err(LinkEnd::Renewed),
                 Err(error) => {
                     self.context.note_untaken(Untaken::Leaf, chain(&error)).await;
                     Err(error)
                 }
             },
-            ToAgent::Goodbye { reason, stopping } => Err(UplinkError::Goodbye { reason, stopping }),
-            _ => Err(UplinkError::NoWelcome),
+            ToAgent::Goodbye { reason, stopping } => Err(LinkEnd::Goodbye { reason, stopping }),
+            _ => Err(LinkEnd::NoWelcome),
         }
     }
 
     /// Takes a new leaf over the key in use, which was asked for.
-    async fn renew(&self, leaf: &str) -> Result<(), UplinkError> {
+    async fn renew(&self, leaf: &str) -> Result<(), LinkEnd> {
         let context = &self.context;
-        let leaf = hex::decode(leaf).map_err(|_| UplinkError::LeafText)?;
+        let leaf = hex::decode(leaf).map_err(|_| LinkEnd::LeafText)?;
         let credentials = context.endpoint.credentials();
         let identity = credentials.identity.renewed(&leaf, &credentials.trust, context.clock.now())?;
         // On disk before use: a crash in between must not lose the only good leaf.
@@ -226,7 +226,7 @@ impl Uplink {
     }
 
     /// Dials the gateway at whichever of its addresses answers; each may take so long.
-    async fn dial(&self, limit: Duration) -> Result<(Connection, SocketAddr), UplinkError> {
+    async fn dial(&self, limit: Duration) -> Result<(Connection, SocketAddr), LinkEnd> {
         let enrolment = &self.context.enrolment;
         let (candidates, mut nameless) = resolve_all(&enrolment.gateway_addresses).await;
         let addresses = candidates.into_iter().map(|candidate| candidate.address);
@@ -237,9 +237,9 @@ impl Uplink {
             let telling = failed.iter().position(|(_, error)| !error.is_silence());
             let failure = telling.map(|place| failed.swap_remove(place)).or_else(|| failed.pop());
             match (failure, nameless.pop()) {
-                (Some((address, source)), _) => UplinkError::Dial { address, source },
-                (None, Some((host, source))) => UplinkError::Resolve { host: host.to_string(), source },
-                (None, None) => UplinkError::NoAddress,
+                (Some((address, source)), _) => LinkEnd::Dial { address, source },
+                (None, Some((host, source))) => LinkEnd::Resolve { host: host.to_string(), source },
+                (None, None) => LinkEnd::NoAddress,
             }
         })
     }
@@ -274,13 +274,13 @@ fn local_ip_toward(address: SocketAddr) -> Option<std::net::IpAddr> {
 }
 
 /// One live link and what was said on it.
-struct Session<'a> {
-    uplink: &'a mut Uplink,
+struct ControlSession<'a> {
+    client: &'a mut ControlClient,
     gateway: SocketAddr,
     /// Where the gateway was told that this agent can be reached.
     reachable: Vec<SocketAddr>,
     /// Whether the gateway has given its whole view on this link.
-    is_told: bool,
+    has_snapshot: bool,
     /// Rules that came ahead of their snapshot.
     parts: BTreeMap<ConnectionId, Rule>,
     /// Connections of which the gateway was asked whether they ended.
@@ -295,15 +295,15 @@ struct Session<'a> {
     renew_after: Duration,
 }
 
-impl<'a> Session<'a> {
-    fn new(uplink: &'a mut Uplink, gateway: SocketAddr) -> Self {
+impl<'a> ControlSession<'a> {
+    fn new(client: &'a mut ControlClient, gateway: SocketAddr) -> Self {
         // Jitter keeps a thousand agents from renewing in the same minute.
         let renew_after = limits::LEAF_RENEW_EVERY.mul_f64(0.9 + 0.2 * chance::draw());
         Self {
-            uplink,
+            client,
             gateway,
             reachable: Vec::new(),
-            is_told: false,
+            has_snapshot: false,
             parts: BTreeMap::new(),
             missed: BTreeSet::new(),
             reported: BTreeMap::new(),
@@ -320,13 +320,13 @@ impl<'a> Session<'a> {
         mut self,
         mut sender: LinkSender,
         mut receiver: LinkReceiver,
-    ) -> Result<std::convert::Infallible, UplinkError> {
+    ) -> Result<std::convert::Infallible, LinkEnd> {
         let mut heartbeat = Heartbeat::new(
             Instant::now(),
             limits::CONTROL_HEARTBEAT_EVERY,
             limits::CONTROL_HEARTBEATS_MISSED_MAX,
         );
-        let mut paths = self.uplink.context.paths.watch();
+        let mut paths = self.client.context.paths.watch();
         // A choice made since the link was opened is said again.
         paths.mark_changed();
         let mut reports = interval(REPORT_EVERY);
@@ -338,19 +338,19 @@ impl<'a> Session<'a> {
                     heartbeat.handle_heard(Instant::now());
                     self.handle(message?, &mut outgoing).await?;
                 }
-                Some(message) = self.uplink.outbox.recv() => outgoing.push(message),
-                Ok(()) = paths.changed() => outgoing.push(self.uplink.hidden_from()),
+                Some(message) = self.client.outbox.recv() => outgoing.push(message),
+                Ok(()) = paths.changed() => outgoing.push(self.client.hidden_from()),
                 _ = reports.tick() => {
-                    if self.uplink.context.take_undone() {
-                        return Err(UplinkError::Undone);
+                    if self.client.context.take_undone() {
+                        return Err(LinkEnd::Undone);
                     }
-                    self.uplink.context.retry_keeping_rules().await;
+                    self.client.context.retry_keeping_rules().await;
                     self.announce(&mut outgoing);
                     self.report(&mut outgoing);
                 }
                 () = sleep_until(heartbeat.deadline().into()) => match heartbeat.poll(Instant::now()) {
                     Some(Beat::Send { number }) => outgoing.push(ToGateway::Heartbeat { number }),
-                    Some(Beat::Lost { silent_for }) => return Err(UplinkError::Silent(silent_for)),
+                    Some(Beat::Lost { silent_for }) => return Err(LinkEnd::Silent(silent_for)),
                     None => {}
                 },
             }
@@ -360,47 +360,47 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn handle(&mut self, message: ToAgent, outgoing: &mut Vec<ToGateway>) -> Result<(), UplinkError> {
-        let context = Arc::clone(&self.uplink.context);
+    async fn handle(&mut self, message: ToAgent, outgoing: &mut Vec<ToGateway>) -> Result<(), LinkEnd> {
+        let context = Arc::clone(&self.client.context);
         match message {
             ToAgent::Heartbeat { now, .. } => {
                 context.hear_time(now).await;
                 // A link that has not said its rules yet confirms none.
-                if self.is_told {
+                if self.has_snapshot {
                     context.confirm_rules();
                 }
             }
             ToAgent::SnapshotPart { rules, revoked } => {
                 self.keep_parts(rules);
-                let mut book = context.told_rules();
+                let mut book = context.received_rules();
                 book.apply_revoked(revoked);
                 self.adopt(book).await;
             }
             ToAgent::Snapshot { revision, rules, revoked } => {
                 self.keep_parts(rules);
                 let rules = std::mem::take(&mut self.parts).into_values().collect();
-                let mut book = context.told_rules();
+                let mut book = context.received_rules();
                 book.apply_snapshot(revision, rules, revoked);
-                self.is_told = true;
+                self.has_snapshot = true;
                 self.adopt(book).await;
                 context.confirm_rules();
                 self.sync(outgoing);
             }
             ToAgent::Change { revision, change } => {
-                let mut book = context.told_rules();
-                book.apply_change(revision, change).map_err(|_| UplinkError::Gap)?;
+                let mut book = context.received_rules();
+                book.apply_change(revision, change).map_err(|_| LinkEnd::Gap)?;
                 self.adopt(book).await;
                 context.confirm_rules();
                 self.sync(outgoing);
             }
             ToAgent::Ended { connections } => {
-                let mut book = context.told_rules();
+                let mut book = context.received_rules();
                 book.apply_ended(connections);
                 self.adopt(book).await;
                 self.sync(outgoing);
             }
             ToAgent::AnotherCopy { at } => context.copies.note(at, context.clock.now(), Instant::now()),
-            ToAgent::Candidates { peer, addresses } => self.uplink.announced.set(peer, addresses),
+            ToAgent::Candidates { peer, addresses } => self.client.announced.set(peer, addresses),
             ToAgent::Secret { connection, epoch, .. } if !context.wants_secret(connection, epoch) => {}
             ToAgent::Secret { connection, epoch, secret } => {
                 let Ok(secret) = Secret::from_hex(&secret) else { return Ok(()) };
@@ -411,7 +411,7 @@ impl<'a> Session<'a> {
             }
             ToAgent::SecretUnavailable { connection } => self.note_no_secret(connection),
             ToAgent::Renewed { leaf } => self.take_leaf(&leaf).await,
-            ToAgent::Goodbye { reason, stopping } => return Err(UplinkError::Goodbye { reason, stopping }),
+            ToAgent::Goodbye { reason, stopping } => return Err(LinkEnd::Goodbye { reason, stopping }),
             ToAgent::Welcome { .. } | ToAgent::RenewOnly { .. } => {}
         }
         Ok(())
@@ -421,7 +421,7 @@ impl<'a> Session<'a> {
     /// that lives on.
     fn announce(&mut self, outgoing: &mut Vec<ToGateway>) {
         // While there is none, what was said last may come true again.
-        let Some(addresses) = self.uplink.reachable_at(self.gateway) else { return };
+        let Some(addresses) = self.client.reachable_at(self.gateway) else { return };
         if self.reachable == addresses {
             return;
         }
@@ -434,7 +434,7 @@ impl<'a> Session<'a> {
 
     /// What the gateway may make this agent remember is bounded; no bound ends the link.
     async fn adopt(&mut self, book: RuleBook) {
-        let context = &self.uplink.context;
+        let context = &self.client.context;
         let left_out = book.left_out();
         let is_new = left_out > context.rules().left_out();
         context.adopt_rules(book).await;
@@ -450,7 +450,7 @@ impl<'a> Session<'a> {
     /// Rules ahead of their snapshot: those of the own file, and few of the rest.
     fn keep_parts(&mut self, rules: Vec<Rule>) {
         for rule in rules {
-            let is_ours = self.uplink.context.entries.get(rule.connection).is_some();
+            let is_ours = self.client.context.entries.get(rule.connection).is_some();
             if is_ours || self.parts.len() < limits::RULES_FOREIGN_MAX {
                 self.parts.insert(rule.connection, rule);
             }
@@ -460,14 +460,14 @@ impl<'a> Session<'a> {
     /// A leaf that was not asked for or is not good is not taken; the link goes on with the one in use.
     async fn take_leaf(&mut self, leaf: &str) {
         let is_asked = std::mem::take(&mut self.awaits_leaf);
-        let taken = if is_asked { self.uplink.renew(leaf).await } else { Err(LeafRefused::Unasked.into()) };
+        let taken = if is_asked { self.client.renew(leaf).await } else { Err(LeafRefused::Unasked.into()) };
         if let Err(error) = taken {
-            self.uplink.context.note_untaken(Untaken::Leaf, chain(&error)).await;
+            self.client.context.note_untaken(Untaken::Leaf, chain(&error)).await;
         }
     }
 
     fn note_no_secret(&self, connection: ConnectionId) {
-        let context = &self.uplink.context;
+        let context = &self.client.context;
         if let Some(entry) = context.entries.get(connection) {
             let what = "the gateway no longer holds this connection's secret for this side; \
                         have `adit admin connection rotate` run, or write `secret` into the entry";
@@ -477,7 +477,7 @@ impl<'a> Session<'a> {
 
     /// Compares the rules with the file and the secrets held.
     fn sync(&mut self, outgoing: &mut Vec<ToGateway>) {
-        let context = Arc::clone(&self.uplink.context);
+        let context = Arc::clone(&self.client.context);
         let rules = context.rules();
         for entry in context.entries.all() {
             let connection = entry.config.id;
@@ -519,7 +519,7 @@ impl<'a> Session<'a> {
 
     /// Asks once whether what the gateway does not list has ended; anew once that was undone here.
     fn ask_ended(&mut self, outgoing: &mut Vec<ToGateway>) {
-        let context = &self.uplink.context;
+        let context = &self.client.context;
         let rules = context.rules();
         let is_missing = |id: &ConnectionId| rules.rule(*id).is_none() && !rules.is_ended(*id);
         let missing: BTreeSet<_> =
@@ -554,11 +554,11 @@ impl<'a> Session<'a> {
     }
 
     fn report(&mut self, outgoing: &mut Vec<ToGateway>) {
-        if self.is_told {
+        if self.has_snapshot {
             self.sync(outgoing);
             self.ask_ended(outgoing);
         }
-        let context = &self.uplink.context;
+        let context = &self.client.context;
         for entry in context.entries.all() {
             let connection = entry.config.id;
             if context.rules().rule(connection).is_none() {
@@ -574,7 +574,7 @@ impl<'a> Session<'a> {
 
     /// Asks once a day, and at once when the leaf in use is older than that or is none that peers take.
     fn ask_renewal(&mut self, outgoing: &mut Vec<ToGateway>) {
-        let context = &self.uplink.context;
+        let context = &self.client.context;
         let credentials = context.endpoint.credentials();
         let Ok((not_before, _)) = credentials.identity.validity(&credentials.trust) else { return };
         let signed = not_before.saturating_add(limits::LEAF_BACKDATED);
