@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::copies::Copies;
 use super::entries::{Entries, LiveEntry};
-use super::facts::{Fault, Lamp};
+use super::facts::{Fault, TimedFlag};
 use super::paths::Paths;
 use super::repeats::Repeats;
 use super::state::{AgentState, Enrolment, StateError, StoredSecret};
@@ -83,7 +83,7 @@ pub struct Context {
 /// What is true of the control link.
 #[derive(Debug, Clone, Default)]
 pub struct LinkFacts {
-    pub lamp: Lamp,
+    pub up: TimedFlag,
     pub last_error: Option<Fault>,
 }
 
@@ -476,7 +476,7 @@ impl Context {
 
     pub fn set_link(&self, up: bool) {
         let mut link = lock(&self.link);
-        link.lamp.set(Some(up), self.clock.now());
+        link.up.set(Some(up), self.clock.now());
         if up {
             link.last_error = None;
         }

@@ -96,7 +96,7 @@ pub struct Changing {
     pub route: Option<String>,
     pub tunnel: Option<TunnelFacts>,
     /// Whether the target's Mirth answers: measured on the target, told to the source.
-    pub mirth: Lamp,
+    pub mirth: TimedFlag,
     pub port_open: bool,
     /// The port is closed because as many connections are open as may be.
     pub full: Option<Full>,
@@ -166,12 +166,12 @@ pub struct TunnelFacts {
 
 /// A fact that is on, off or not known, with the time it became so.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lamp {
+pub struct TimedFlag {
     pub on: Option<bool>,
     pub since: Option<Timestamp>,
 }
 
-impl Lamp {
+impl TimedFlag {
     /// Keeps the time when nothing changes.
     pub fn set(&mut self, on: Option<bool>, now: Timestamp) {
         if self.on != on {
@@ -296,10 +296,10 @@ pub struct EntryStatus {
     #[serde(default)]
     pub peer_name: Option<String>,
     pub status: String,
-    /// The three lamps: agent ↔ gateway, agent ↔ agent, agent ↔ local Mirth.
-    pub gateway: Lamp,
-    pub tunnel: Lamp,
-    pub mirth: Lamp,
+    /// The three timed flags: agent ↔ gateway, agent ↔ agent, agent ↔ local Mirth.
+    pub gateway: TimedFlag,
+    pub tunnel: TimedFlag,
+    pub mirth: TimedFlag,
     pub path: Option<PathKind>,
     /// What is allowed.
     pub path_choice: PathChoice,
@@ -414,7 +414,7 @@ pub struct AgentStatus {
     pub name: Option<String>,
     pub key: KeyFingerprint,
     pub leaf_expires: Timestamp,
-    pub gateway: Lamp,
+    pub gateway: TimedFlag,
     pub gateway_error: Option<Fault>,
     /// What the gateway said last of each kind that this agent did not take.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

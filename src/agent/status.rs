@@ -20,7 +20,7 @@ use super::admin::explain::{Explained, explanation};
 use super::context::{Context, Forgotten};
 use super::entries::LiveEntry;
 use super::facts::{
-    AdminStatus, AgentStatus, Changing, EntryStatus, Full, Lamp, ManagedStatus, PeerKey, count,
+    AdminStatus, AgentStatus, Changing, EntryStatus, Full, ManagedStatus, PeerKey, TimedFlag, count,
 };
 use super::tunnels::chain;
 use crate::config::agent::Carries;
@@ -321,7 +321,7 @@ fn status(context: &Context, shown: &Shown) -> AgentStatus {
         name: own_name(context),
         key: credentials.identity.key().fingerprint(),
         leaf_expires,
-        gateway: link.lamp,
+        gateway: link.up,
         gateway_error: link.last_error,
         not_taken: context.untaken(),
         clone_seen: context.copies.seen(Instant::now()),
@@ -329,11 +329,11 @@ fn status(context: &Context, shown: &Shown) -> AgentStatus {
         stopping: context.stopping.is_begun(),
         listen: shown.listen.clone(),
         admin_certificate: shown.certificate.clone(),
-        entries: context.entries.all().map(|entry| entry_status(context, entry, link.lamp)).collect(),
+        entries: context.entries.all().map(|entry| entry_status(context, entry, link.up)).collect(),
     }
 }
 
-fn entry_status(context: &Context, entry: &LiveEntry, gateway: Lamp) -> EntryStatus {
+fn entry_status(context: &Context, entry: &LiveEntry, gateway: TimedFlag) -> EntryStatus {
     let facts = &entry.facts;
     let changing = facts.changing().clone();
     let known = context
@@ -356,7 +356,7 @@ fn entry_status(context: &Context, entry: &LiveEntry, gateway: Lamp) -> EntrySta
         peer_name: rule.map(|rule| rule.peer_name().to_owned()),
         status: changing.word().into(),
         gateway,
-        tunnel: Lamp {
+        tunnel: TimedFlag {
             on: Some(changing.has_voice()),
             since: changing.tunnel.map(|tunnel| tunnel.silent_since.unwrap_or(tunnel.since)),
         },

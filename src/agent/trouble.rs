@@ -147,15 +147,15 @@ fn reason<'a>(entry: &'a EntryStatus, unsaid: &'a str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::facts::{Fault, Lamp, PeerKey};
+    use crate::agent::facts::{Fault, PeerKey, TimedFlag};
     use crate::agent::policy::word;
     use crate::domain::connection::Side;
     use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
     use crate::domain::path::PathChoice;
     use crate::domain::time::Timestamp;
 
-    const ON: Lamp = Lamp { on: Some(true), since: None };
-    const OFF: Lamp = Lamp { on: Some(false), since: None };
+    const ON: TimedFlag = TimedFlag { on: Some(true), since: None };
+    const OFF: TimedFlag = TimedFlag { on: Some(false), since: None };
 
     fn working(side: Side) -> EntryStatus {
         let fingerprint = KeyFingerprint::from_bytes([7; 32]);

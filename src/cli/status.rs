@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 
 use super::shown::{print_json, shown};
 use super::{files, print, privilege};
-use crate::agent::facts::{AdminStatus, AgentStatus, EntryStatus, Lamp};
+use crate::agent::facts::{AdminStatus, AgentStatus, EntryStatus, TimedFlag};
 use crate::agent::status::{Answer, Request, ask};
 use crate::agent::trouble::{agent_trouble, trouble};
 use crate::agent::working::Lack;
@@ -128,7 +128,7 @@ fn render(status: &AgentStatus) -> String {
         status.listen,
         status.key,
         status.leaf_expires,
-        lamp(status.gateway, "connected", "away"),
+        flag(status.gateway, "connected", "away"),
         if status.relay { "● registered" } else { "○ not registered" },
     );
     if status.stopping {
@@ -167,9 +167,9 @@ fn render_entry(out: &mut String, entry: &EntryStatus, has_link: bool) {
     let _ = writeln!(
         out,
         "  tunnel  {}\n  path    {path}{rtt}\n  {}  {}\n  {}  {} {}{}",
-        lamp(entry.tunnel, "up", "down"),
+        flag(entry.tunnel, "up", "down"),
         if entry.is_source() { "partner's Mirth" } else { "Mirth of this host" },
-        lamp(entry.mirth, "answers", "does not answer"),
+        flag(entry.mirth, "answers", "does not answer"),
         entry.side,
         entry.protocol,
         entry.address,
@@ -281,13 +281,13 @@ fn port(entry: &EntryStatus) -> String {
     }
 }
 
-fn lamp(lamp: Lamp, on: &str, off: &str) -> String {
-    let word = match lamp.on {
+fn flag(flag: TimedFlag, on: &str, off: &str) -> String {
+    let word = match flag.on {
         Some(true) => format!("● {on}"),
         Some(false) => format!("○ {off}"),
         None => "○ not known".into(),
     };
-    lamp.since.map_or(word.clone(), |since| format!("{word} since {since}"))
+    flag.since.map_or(word.clone(), |since| format!("{word} since {since}"))
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ impl fmt::Display for Connectivity {
 
 /// Something that holds since a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fact<T> {
+pub struct Timed<T> {
     pub value: T,
     pub since: Timestamp,
 }
@@ -53,14 +53,14 @@ pub struct Fact<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SideFacts {
     /// Agent ↔ gateway.
-    pub link: Option<Fact<bool>>,
+    pub link: Option<Timed<bool>>,
     /// Agent ↔ agent, as this side measures it: the path while it is up.
-    pub tunnel: Option<Fact<Option<PathKind>>>,
+    pub tunnel: Option<Timed<Option<PathKind>>>,
     /// Agent ↔ its Mirth; the target side only.
-    pub mirth: Option<Fact<bool>>,
+    pub mirth: Option<Timed<bool>>,
 }
 
-/// The facts behind a connection's lamps.
+/// The facts behind what is shown of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Facts {
     pub source: SideFacts,
@@ -142,8 +142,8 @@ mod tests {
 
     fn side(link: bool, up: bool) -> SideFacts {
         SideFacts {
-            link: Some(Fact { value: link, since: AT }),
-            tunnel: Some(Fact { value: up.then_some(PathKind::Direct), since: AT }),
+            link: Some(Timed { value: link, since: AT }),
+            tunnel: Some(Timed { value: up.then_some(PathKind::Direct), since: AT }),
             mirth: None,
         }
     }

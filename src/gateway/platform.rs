@@ -56,7 +56,7 @@ pub use provision::{Plan, Provided, Provisioned};
 pub use secrets::Revealed;
 pub use servers::{ServerText, ServerView};
 pub use tokens::{IssuedToken, TokenLife};
-pub use views::{CarriedView, ConnectionView, EndView, Lamp};
+pub use views::{CarriedView, ConnectionView, EndView, TimedState};
 
 /// The database's name in the state folder.
 pub const DATABASE: &str = "platform.db";

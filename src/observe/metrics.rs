@@ -204,7 +204,7 @@ pub fn connection(connection: &str, sample: &ConnectionSample) {
     let name = || connection.to_owned();
     for path in PathKind::ALL {
         let up = sample.tunnel.is_some_and(|tunnel| tunnel.path == path);
-        gauge!(TUNNEL_UP, "connection" => name(), "path" => path.as_str()).set(lamp(up));
+        gauge!(TUNNEL_UP, "connection" => name(), "path" => path.as_str()).set(flag(up));
     }
     if let Some(tunnel) = sample.tunnel {
         gauge!(TUNNEL_RTT, "connection" => name()).set(tunnel.rtt);
@@ -213,12 +213,12 @@ pub fn connection(connection: &str, sample: &ConnectionSample) {
         gauge!(TUNNEL_LOST, "connection" => name()).set(as_gauge(tunnel.packets_lost));
     }
     if let Some(mirth) = sample.mirth {
-        gauge!(MIRTH_UP, "connection" => name()).set(lamp(mirth));
+        gauge!(MIRTH_UP, "connection" => name()).set(flag(mirth));
     }
     if let Some(open) = sample.port_open {
-        gauge!(PORT_OPEN, "connection" => name()).set(lamp(open));
+        gauge!(PORT_OPEN, "connection" => name()).set(flag(open));
     }
-    gauge!(WORKING, "connection" => name()).set(lamp(sample.works));
+    gauge!(WORKING, "connection" => name()).set(flag(sample.works));
     gauge!(STREAMS, "connection" => name()).set(as_gauge(sample.streams as u64));
     if let Some(open) = sample.associations {
         gauge!(DICOM_OPEN, "connection" => name()).set(as_gauge(open));
@@ -231,7 +231,7 @@ pub fn connection(connection: &str, sample: &ConnectionSample) {
     counter!(BYTES, "connection" => name(), "direction" => "out").absolute(sample.bytes_out_of_tunnel);
 }
 
-fn lamp(on: bool) -> f64 {
+fn flag(on: bool) -> f64 {
     f64::from(u8::from(on))
 }
 

@@ -3,7 +3,7 @@
 use super::StoreError;
 use super::tx::{Cells, Tx, sql, text};
 use crate::domain::connection::Side;
-use crate::domain::connectivity::Fact;
+use crate::domain::connectivity::Timed;
 use crate::domain::id::ConnectionId;
 use crate::domain::path::PathKind;
 use crate::domain::time::Timestamp;
@@ -12,8 +12,8 @@ use crate::domain::time::Timestamp;
 pub struct FactRecord {
     pub connection: ConnectionId,
     pub side: Side,
-    pub tunnel: Fact<Option<PathKind>>,
-    pub mirth: Option<Fact<bool>>,
+    pub tunnel: Timed<Option<PathKind>>,
+    pub mirth: Option<Timed<bool>>,
     pub last_ack: Option<Timestamp>,
 }
 
@@ -53,13 +53,13 @@ fn read(cells: &Cells) -> Result<FactRecord, StoreError> {
         _ => return Err(StoreError::Damaged { column: "tunnel" }),
     };
     let mirth = match (cells.maybe_flag("mirth_up")?, cells.maybe_time("mirth_since")?) {
-        (Some(value), Some(since)) => Some(Fact { value, since }),
+        (Some(value), Some(since)) => Some(Timed { value, since }),
         _ => None,
     };
     Ok(FactRecord {
         connection: cells.get("connection")?,
         side,
-        tunnel: Fact { value: path, since: cells.time("tunnel_since")? },
+        tunnel: Timed { value: path, since: cells.time("tunnel_since")? },
         mirth,
         last_ack: cells.maybe_time("last_ack_at")?,
     })

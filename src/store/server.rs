@@ -2,7 +2,7 @@
 
 use super::StoreError;
 use super::tx::{Cells, Tx, sql, text};
-use crate::domain::connectivity::Fact;
+use crate::domain::connectivity::Timed;
 use crate::domain::id::{KeyFingerprint, OrganizationId, RouteId, ServerId};
 use crate::domain::name::{Description, Name};
 use crate::domain::time::Timestamp;
@@ -19,7 +19,7 @@ pub struct ServerRecord {
     /// On file: a leaf over it opens a control link.
     pub key: Option<KeyFingerprint>,
     pub enrolled_at: Option<Timestamp>,
-    pub link: Option<Fact<bool>>,
+    pub link: Option<Timed<bool>>,
     pub created_at: Timestamp,
 }
 
@@ -151,7 +151,7 @@ impl Tx {
 
 fn read(cells: &Cells) -> Result<ServerRecord, StoreError> {
     let link = match (cells.maybe_flag("link_up")?, cells.maybe_time("link_since")?) {
-        (Some(value), Some(since)) => Some(Fact { value, since }),
+        (Some(value), Some(since)) => Some(Timed { value, since }),
         _ => None,
     };
     Ok(ServerRecord {

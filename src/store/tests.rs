@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::domain::connection::{ConnectionType, Protocol};
-use crate::domain::connectivity::Fact;
+use crate::domain::connectivity::Timed;
 use crate::domain::id::{AgreementId, OrganizationId};
 use crate::domain::path::PathKind;
 use crate::domain::status::{PauseHold, Status};
@@ -56,8 +56,8 @@ async fn a_database_of_the_first_version_is_brought_up_to_date_and_keeps_what_it
 
     let store = Store::open(&path).await.unwrap();
     let facts = store.read().await.unwrap().facts(None).await.unwrap();
-    let tunnel = Fact { value: Some(PathKind::Direct), since: Timestamp::from_millis(5) };
-    let mirth = Fact { value: true, since: Timestamp::from_millis(6) };
+    let tunnel = Timed { value: Some(PathKind::Direct), since: Timestamp::from_millis(5) };
+    let mirth = Timed { value: true, since: Timestamp::from_millis(6) };
     assert_eq!(
         facts.iter().map(|fact| (fact.tunnel, fact.mirth)).collect::<Vec<_>>(),
         [(tunnel, Some(mirth))]

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::domain::connection::Side;
 use crate::gateway::platform::{
-    Actor, CarriedView, Command, ConnectionView, EndView, Lamp, agent_entry, usual_address,
+    Actor, CarriedView, Command, ConnectionView, EndView, TimedState, agent_entry, usual_address,
 };
 
 use super::Desk;
@@ -157,17 +157,19 @@ async fn show(desk: &Desk, wanted: &str) -> anyhow::Result<()> {
                 desk.say(&format!("  {side}        {}, which has not named a server", end.organization))?;
             }
         }
-        desk.say(&format!("    agent-gateway  {}", lamp(&end.link)))?;
-        desk.say(&format!("    tunnel         {}", lamp(&end.tunnel)))?;
+        desk.say(&format!("    agent-gateway  {}", timed_state(&end.link)))?;
+        desk.say(&format!("    tunnel         {}", timed_state(&end.tunnel)))?;
         if let Some(mirth) = &end.mirth {
-            desk.say(&format!("    mirth          {}", lamp(mirth)))?;
+            desk.say(&format!("    mirth          {}", timed_state(mirth)))?;
         }
     }
     Ok(())
 }
 
-fn lamp(lamp: &Lamp) -> String {
-    lamp.since.map_or_else(|| lamp.state.to_owned(), |since| format!("{} since {since}", lamp.state))
+fn timed_state(timed_state: &TimedState) -> String {
+    timed_state
+        .since
+        .map_or_else(|| timed_state.state.to_owned(), |since| format!("{} since {since}", timed_state.state))
 }
 
 async fn view_secret(desk: &Desk, wanted: &str) -> anyhow::Result<()> {

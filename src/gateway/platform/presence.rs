@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::domain::connection::Side;
-use crate::domain::connectivity::{Connectivity, Fact, Facts, SideFacts};
+use crate::domain::connectivity::{Connectivity, Facts, SideFacts, Timed};
 use crate::domain::id::{ConnectionId, ServerId};
 use crate::domain::limits::{
     ACK_TIME_WRITE_EVERY, CONTROL_LINKS_MAX, FACT_WRITE_EVERY, FACTS_AT_ONCE_BURST, FACTS_AT_ONCE_EACH,
@@ -22,7 +22,7 @@ use super::error::PlatformError;
 
 #[derive(Debug)]
 pub(super) struct Presence {
-    told: BTreeMap<(ConnectionId, Side), Told>,
+    pending: BTreeMap<(ConnectionId, Side), PendingReport>,
     /// What each agent may have written at once; the rest waits for the next round.
     at_once: TokenBuckets<ServerId>,
 }
@@ -31,12 +31,12 @@ impl Default for Presence {
     fn default() -> Self {
         let keys_max = 2 * CONTROL_LINKS_MAX;
         let at_once = TokenBuckets::every(FACTS_AT_ONCE_BURST, FACTS_AT_ONCE_EACH, keys_max);
-        Self { told: BTreeMap::new(), at_once }
+        Self { pending: BTreeMap::new(), at_once }
     }
 }
 
 #[derive(Debug)]
-struct Told {
+struct PendingReport {
     fact: FactRecord,
     written_at: Option<Timestamp>,
     unwritten: Unwritten,
@@ -55,7 +55,7 @@ enum Flush {
     All,
 }
 
-impl Told {
+impl PendingReport {
     fn goes(&self, which: Flush) -> bool {
         match which {
             Flush::All => self.unwritten != Unwritten::Nothing,
@@ -89,10 +89,10 @@ impl Platform {
         if up {
             for connection in tx.connections_of_server(server).await? {
                 let Some(side) = connection.side_of(server) else { continue };
-                presence.told.remove(&(connection.id, side));
+                presence.pending.remove(&(connection.id, side));
                 let kept = stored(&mut tx, connection.id, side).await?;
                 if let Some(fact) = kept.filter(|fact| fact.tunnel.value.is_some()) {
-                    tx.put_fact(&FactRecord { tunnel: Fact { value: None, since: at }, ..fact }).await?;
+                    tx.put_fact(&FactRecord { tunnel: Timed { value: None, since: at }, ..fact }).await?;
                 }
             }
         }
@@ -110,18 +110,18 @@ impl Platform {
         let mut presence = self.presence.lock().await;
         let mut tx = self.store.read().await?;
         let (_, side) = self.connection_of(&mut tx, server, id).await?;
-        let known = match presence.told.remove(&(id, side)) {
-            Some(told) => Some(told),
-            None => stored(&mut tx, id, side).await?.map(|fact| Told {
+        let known = match presence.pending.remove(&(id, side)) {
+            Some(pending) => Some(pending),
+            None => stored(&mut tx, id, side).await?.map(|fact| PendingReport {
                 fact,
                 written_at: None,
                 unwritten: Unwritten::Nothing,
             }),
         };
         drop(tx);
-        let told = merge(known, id, side, report, at);
-        let goes = told.goes(Flush::Due(at));
-        presence.told.insert((id, side), told);
+        let pending = merge(known, id, side, report, at);
+        let goes = pending.goes(Flush::Due(at));
+        presence.pending.insert((id, side), pending);
         if goes && presence.at_once.try_take(server, Instant::now()) {
             self.flush(&mut presence, Flush::Due(at)).await?;
         }
@@ -142,37 +142,44 @@ impl Platform {
 
     async fn flush(&self, presence: &mut Presence, which: Flush) -> Result<(), PlatformError> {
         let now = self.now();
-        let mut writing: Vec<_> = presence.told.values_mut().filter(|told| told.goes(which)).collect();
+        let mut writing: Vec<_> =
+            presence.pending.values_mut().filter(|pending| pending.goes(which)).collect();
         if writing.is_empty() {
             return Ok(());
         }
         let mut tx = self.store.write().await?;
-        for told in &writing {
-            tx.put_fact(&told.fact).await?;
-            note_first_connected(&mut tx, told.fact.connection, now).await?;
+        for pending in &writing {
+            tx.put_fact(&pending.fact).await?;
+            note_first_connected(&mut tx, pending.fact.connection, now).await?;
         }
         tx.commit().await?;
-        for told in &mut writing {
-            told.written_at = Some(now);
-            told.unwritten = Unwritten::Nothing;
+        for pending in &mut writing {
+            pending.written_at = Some(now);
+            pending.unwritten = Unwritten::Nothing;
         }
         Ok(())
     }
 }
 
-fn merge(known: Option<Told>, connection: ConnectionId, side: Side, report: &Report, at: Timestamp) -> Told {
+fn merge(
+    known: Option<PendingReport>,
+    connection: ConnectionId,
+    side: Side,
+    report: &Report,
+    at: Timestamp,
+) -> PendingReport {
     let path = report.tunnel;
-    let before = known.as_ref().map(|told| told.fact);
+    let before = known.as_ref().map(|pending| pending.fact);
     let since = |old: Option<Timestamp>| old.unwrap_or(at);
     let tunnel_since = before.filter(|fact| fact.tunnel.value == path).map(|fact| fact.tunnel.since);
     let mirth = report.mirth.map(|value| {
         let same = before.and_then(|fact| fact.mirth).filter(|mirth| mirth.value == value);
-        Fact { value, since: since(same.map(|mirth| mirth.since)) }
+        Timed { value, since: since(same.map(|mirth| mirth.since)) }
     });
     let fact = FactRecord {
         connection,
         side,
-        tunnel: Fact { value: path, since: since(tunnel_since) },
+        tunnel: Timed { value: path, since: since(tunnel_since) },
         mirth,
         last_ack: report.last_ack.or(before.and_then(|fact| fact.last_ack)),
     };
@@ -181,8 +188,12 @@ fn merge(known: Option<Told>, connection: ConnectionId, side: Side, report: &Rep
         Some(before) if before == (FactRecord { last_ack: before.last_ack, ..fact }) => Unwritten::AckTime,
         _ => Unwritten::Transition,
     };
-    let waiting = known.as_ref().map_or(Unwritten::Nothing, |told| told.unwritten);
-    Told { fact, written_at: known.and_then(|told| told.written_at), unwritten: news.max(waiting) }
+    let waiting = known.as_ref().map_or(Unwritten::Nothing, |pending| pending.unwritten);
+    PendingReport {
+        fact,
+        written_at: known.and_then(|pending| pending.written_at),
+        unwritten: news.max(waiting),
+    }
 }
 
 async fn stored(
@@ -204,12 +215,12 @@ async fn note_first_connected(tx: &mut Tx, id: ConnectionId, now: Timestamp) -> 
     Ok(())
 }
 
-/// The facts behind a connection's lamps, as they stand in the database.
+/// The facts behind what is shown of a connection, as they stand in the database.
 pub(super) async fn facts_of(tx: &mut Tx, connection: &ConnectionRecord) -> Result<Facts, PlatformError> {
-    let told = tx.facts(Some(connection.id)).await?;
+    let records = tx.facts(Some(connection.id)).await?;
     let mut facts = Facts { first_connected: connection.first_connected_at, ..Facts::default() };
     for side in [Side::Source, Side::Target] {
-        let fact = told.iter().find(|fact| fact.side == side);
+        let fact = records.iter().find(|fact| fact.side == side);
         let server = match &connection.end(side).server {
             Some(server) => tx.server(server.id).await?,
             None => None,

@@ -70,7 +70,7 @@ pub enum CarriedView {
     },
 }
 
-/// One end with its lamps; each with the time it came to be so.
+/// What is known of one end, each with the time it came to be so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EndView {
     /// Absent until the recipient of an offer has named one.
@@ -84,16 +84,16 @@ pub struct EndView {
     #[serde(skip)]
     pub organization_id: OrganizationId,
     /// Agent to gateway.
-    pub link: Lamp,
+    pub link: TimedState,
     /// Agent to agent; says the path while it is up.
-    pub tunnel: Lamp,
+    pub tunnel: TimedState,
     /// Agent to its Mirth; the target's.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mirth: Option<Lamp>,
+    pub mirth: Option<TimedState>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Lamp {
+pub struct TimedState {
     pub state: &'static str,
     #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
@@ -194,20 +194,20 @@ fn carried(connection: &ConnectionRecord) -> CarriedView {
 
 fn end(connection: &ConnectionRecord, facts: &Facts, side: Side) -> EndView {
     let end = connection.end(side);
-    let told = facts.side(side);
-    let lamp = |state: &'static str, since| Lamp { state, since: Some(since) };
-    let never = Lamp { state: "never", since: None };
+    let side_facts = facts.side(side);
+    let timed = |state: &'static str, since| TimedState { state, since: Some(since) };
+    let never = TimedState { state: "never", since: None };
     let up_or_down = |up: bool| if up { "up" } else { "down" };
     EndView {
         server: end.server.as_ref().map(|server| server.id),
         name: end.name().clone(),
         organization: end.organization_name.clone(),
         organization_id: end.organization,
-        link: told.link.map_or(never.clone(), |link| lamp(up_or_down(link.value), link.since)),
-        tunnel: told
+        link: side_facts.link.map_or(never.clone(), |link| timed(up_or_down(link.value), link.since)),
+        tunnel: side_facts
             .tunnel
-            .map_or(never, |tunnel| lamp(tunnel.value.map_or("down", |path| path.as_str()), tunnel.since)),
-        mirth: told.mirth.map(|mirth| lamp(up_or_down(mirth.value), mirth.since)),
+            .map_or(never, |tunnel| timed(tunnel.value.map_or("down", |path| path.as_str()), tunnel.since)),
+        mirth: side_facts.mirth.map(|mirth| timed(up_or_down(mirth.value), mirth.since)),
     }
 }
 
