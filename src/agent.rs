@@ -11,7 +11,6 @@ pub mod control;
 pub mod copies;
 pub mod enrol;
 pub mod entries;
-pub mod facts;
 pub mod local_users;
 pub mod observe;
 pub mod paths;
@@ -21,6 +20,7 @@ pub mod restart;
 pub mod session;
 pub mod source;
 pub mod state;
+pub mod stats;
 pub mod status;
 pub mod stopping;
 pub mod target;
@@ -204,7 +204,7 @@ impl Agent {
     /// the release of associations.
     pub async fn drain(&self) {
         let Context { stopping, entries, .. } = &*self.context;
-        let waiting: u64 = entries.all().map(|entry| entry.facts.waiting()).sum();
+        let waiting: u64 = entries.all().map(|entry| entry.stats.waiting()).sum();
         let limit =
             entries.all().map(|entry| stopping::limit(entry.config.carries)).max().unwrap_or_default();
         tracing::info!(
@@ -266,7 +266,7 @@ async fn publish(context: Arc<Context>) {
         }
         tell_repeats(&context);
         for entry in context.entries.all() {
-            let sample = entry.facts.sample(entry.side == Side::Target, entry.config.carries.protocol());
+            let sample = entry.stats.sample(entry.side == Side::Target, entry.config.carries.protocol());
             metrics::connection(entry.config.name.as_str(), &sample);
         }
     }

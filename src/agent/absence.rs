@@ -43,7 +43,7 @@ impl Absence {
             return context.note_fault(entry, &format!("the tunnel ended: {}", over.why));
         }
         self.excuse(now);
-        entry.facts.note_fault(context.clock.now(), STOPPED);
+        entry.stats.note_fault(context.clock.now(), STOPPED);
         tracing::info!(connection = %entry.config.name, "{STOPPED}");
     }
 

@@ -12,10 +12,10 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::copies::Copies;
 use super::entries::{Entries, LiveEntry};
-use super::facts::{Fault, TimedFlag};
 use super::paths::Paths;
 use super::repeats::Repeats;
 use super::state::{AgentState, Enrolment, StateError, StoredSecret};
+use super::stats::{Fault, TimedFlag};
 use super::stopping::Stopping;
 use super::trust::{self, TrustRefusal};
 use super::untaken::{Untaken, UntakenWords};
@@ -68,7 +68,7 @@ pub struct Context {
     /// When the rules in force were last known to be the gateway's word.
     confirmed: Mutex<Option<Instant>>,
     outbox: mpsc::Sender<ToGateway>,
-    link: Mutex<LinkFacts>,
+    link: Mutex<LinkStatus>,
     refusals: Mutex<Written<RefusalKind>>,
     /// Handshakes that failed, by what was wrong: strangers have a say in it, so they are apart.
     handshakes: Mutex<Written<String>>,
@@ -82,7 +82,7 @@ pub struct Context {
 
 /// What is true of the control link.
 #[derive(Debug, Clone, Default)]
-pub struct LinkFacts {
+pub struct LinkStatus {
     pub up: TimedFlag,
     pub last_error: Option<Fault>,
 }
@@ -470,7 +470,7 @@ impl Context {
     }
 
     #[must_use]
-    pub fn link(&self) -> LinkFacts {
+    pub fn link(&self) -> LinkStatus {
         lock(&self.link).clone()
     }
 
@@ -519,7 +519,7 @@ impl Context {
 
     /// Remembers and logs what went wrong with an entry; the same again is only remembered.
     pub fn note_fault(&self, entry: &LiveEntry, what: &str) {
-        let is_new = entry.facts.note_fault(self.clock.now(), what);
+        let is_new = entry.stats.note_fault(self.clock.now(), what);
         if is_new && self.stopping.is_begun() {
             tracing::debug!(connection = %entry.config.name, "{what}");
         } else if is_new && let Some(more) = entry.repeats.note(what, Instant::now()) {

@@ -482,8 +482,8 @@ impl<'a> ControlSession<'a> {
         for entry in context.entries.all() {
             let connection = entry.config.id;
             let policy = Policy::of(&entry.config, entry.side, &rules);
-            entry.facts.changing().status = policy.word();
-            let found = entry.facts.changing().unfit;
+            entry.stats.status().policy = policy.word();
+            let found = entry.stats.status().unfit;
             if let Some(reason) = found.filter(|_| policy.is_active())
                 && self.may_say_unfit(connection, reason, true)
             {
@@ -505,7 +505,7 @@ impl<'a> ControlSession<'a> {
                 continue;
             }
             let Some(rule) = policy.rule() else { continue };
-            entry.facts.changing().route = Some(format!("{} → {}", rule.source_name, rule.target_name));
+            entry.stats.status().route = Some(format!("{} → {}", rule.source_name, rule.target_name));
             let epoch = rule.secret_epoch;
             if context.secret(&entry.config, rule).is_some() {
                 if self.stored.insert(connection, epoch) != Some(epoch) {
@@ -564,7 +564,7 @@ impl<'a> ControlSession<'a> {
             if context.rules().rule(connection).is_none() {
                 continue;
             }
-            let report = entry.facts.report(entry.side == Side::Target);
+            let report = entry.stats.report(entry.side == Side::Target);
             if self.reported.insert(connection, report) != Some(report) {
                 outgoing.push(ToGateway::Report { connection, report });
             }

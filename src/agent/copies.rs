@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::facts::Fault;
+use super::stats::Fault;
 use crate::domain::limits::{COPY_SAID_FOR, REPEATS_WRITTEN_EVERY};
 use crate::domain::time::Timestamp;
 use crate::protocol::written::{Written, shown};

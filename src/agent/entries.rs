@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 
 use super::admin::managed::Managed;
 use super::admin::sessions::Sessions;
-use super::facts::Facts;
 use super::repeats::Repeats;
+use super::stats::Stats;
 use super::tunnels::Admitted;
 use crate::config::HostPort;
 use crate::config::agent::{AdminManaged, AdminManaging, AgentConfig, Entry, LocalUser};
@@ -28,7 +28,7 @@ pub struct LiveEntry {
     pub side: Side,
     /// `listen`, `forward_to` or `mirth`, as people wrote it.
     pub address: String,
-    pub facts: Facts,
+    pub stats: Stats,
     pub repeats: Repeats,
     /// Counts what is seen in passing.
     pub passing: Passing,
@@ -106,7 +106,7 @@ impl Entries {
                 config: config.clone(),
                 side,
                 address,
-                facts: Facts::default(),
+                stats: Stats::default(),
                 repeats: Repeats::default(),
                 passing: Passing::new(config.name.as_str()),
                 arrivals,

@@ -83,7 +83,7 @@ impl StreamObserver {
         self.asked_last = asked;
         let owes = self.owes().is_owed();
         if owes != std::mem::replace(&mut self.is_waited_for, owes) {
-            self.seen.entry.facts.note_waiting(owes);
+            self.seen.entry.stats.note_waiting(owes);
         }
     }
 }
@@ -113,7 +113,7 @@ impl Observer for StreamObserver {
 impl Drop for StreamObserver {
     fn drop(&mut self) {
         if self.is_waited_for {
-            self.seen.entry.facts.note_waiting(false);
+            self.seen.entry.stats.note_waiting(false);
         }
     }
 }
@@ -133,15 +133,15 @@ struct Association {
 
 impl Seen {
     fn on_mllp(&self, event: MllpEvent) {
-        let LiveEntry { facts, passing, .. } = &*self.entry;
+        let LiveEntry { stats, passing, .. } = &*self.entry;
         match event {
             MllpEvent::Message { kind } => {
-                facts.messages.fetch_add(1, Ordering::Relaxed);
+                stats.messages.fetch_add(1, Ordering::Relaxed);
                 passing.message(kind.as_str());
             }
             MllpEvent::Ack { code, kind, latency } => {
-                facts.acknowledged.fetch_add(1, Ordering::Relaxed);
-                facts.note_ack(self.clock.now());
+                stats.acknowledged.fetch_add(1, Ordering::Relaxed);
+                stats.note_ack(self.clock.now());
                 passing.acknowledgement(kind.as_str(), code.as_str(), latency);
             }
             MllpEvent::Off { why } => self.say_off(&why),
@@ -149,19 +149,19 @@ impl Seen {
     }
 
     fn on_dicom(&mut self, event: DicomEvent) {
-        let LiveEntry { config, facts, passing, .. } = &*self.entry;
+        let LiveEntry { config, stats, passing, .. } = &*self.entry;
         match event {
             DicomEvent::Requested { titles } => {
                 self.association = Some(Association { calling: titles.calling, is_accepted: false });
             }
             DicomEvent::Accepted { titles } => {
-                facts.dicom.accepted.fetch_add(1, Ordering::Relaxed);
-                facts.dicom.open.fetch_add(1, Ordering::Relaxed);
+                stats.dicom.accepted.fetch_add(1, Ordering::Relaxed);
+                stats.dicom.open.fetch_add(1, Ordering::Relaxed);
                 passing.association(titles.calling.as_str(), "accepted");
                 self.association = Some(Association { calling: titles.calling, is_accepted: true });
             }
             DicomEvent::Rejected { titles, rejection } => {
-                facts.dicom.rejected.fetch_add(1, Ordering::Relaxed);
+                stats.dicom.rejected.fetch_add(1, Ordering::Relaxed);
                 let (connection, Titles { calling, called }) = (&config.name, titles);
                 tracing::info!(%connection, %calling, %called, %rejection, "DICOM association rejected");
                 self.end_association("rejected");
@@ -174,7 +174,7 @@ impl Seen {
             }
             DicomEvent::Released => self.end_association("released"),
             DicomEvent::Aborted { abort } => {
-                facts.dicom.aborted.fetch_add(1, Ordering::Relaxed);
+                stats.dicom.aborted.fetch_add(1, Ordering::Relaxed);
                 tracing::info!(connection = %config.name, by = %abort, "DICOM association aborted");
                 self.end_association("aborted");
             }
@@ -186,15 +186,15 @@ impl Seen {
     }
 
     fn count_object(&self, status: Status, bytes: u64) {
-        let facts = &self.entry.facts;
+        let counters = &self.entry.stats;
         match status.class() {
             StatusClass::Success | StatusClass::Warning => {
-                facts.dicom.stored.fetch_add(1, Ordering::Relaxed);
-                facts.dicom.bytes.fetch_add(bytes, Ordering::Relaxed);
-                facts.note_ack(self.clock.now());
+                counters.dicom.stored.fetch_add(1, Ordering::Relaxed);
+                counters.dicom.bytes.fetch_add(bytes, Ordering::Relaxed);
+                counters.note_ack(self.clock.now());
             }
             StatusClass::Failure => {
-                facts.dicom.failed.fetch_add(1, Ordering::Relaxed);
+                counters.dicom.failed.fetch_add(1, Ordering::Relaxed);
                 tracing::info!(connection = %self.entry.config.name, %status, "DICOM object refused");
             }
         }
@@ -202,7 +202,7 @@ impl Seen {
 
     fn end_association(&mut self, outcome: &'static str) {
         if let Some(Association { calling, is_accepted }) = self.association.take() {
-            self.entry.facts.dicom.open.fetch_sub(is_accepted.into(), Ordering::Relaxed);
+            self.entry.stats.dicom.open.fetch_sub(is_accepted.into(), Ordering::Relaxed);
             self.entry.passing.association(calling.as_str(), outcome);
         }
     }
@@ -217,7 +217,7 @@ impl Drop for Seen {
     /// The TCP connection ended.
     fn drop(&mut self) {
         if self.association.is_some() {
-            self.entry.facts.dicom.lost.fetch_add(1, Ordering::Relaxed);
+            self.entry.stats.dicom.lost.fetch_add(1, Ordering::Relaxed);
             self.end_association("lost");
         }
     }

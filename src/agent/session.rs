@@ -12,8 +12,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::context::Context;
 use super::entries::LiveEntry;
-use super::facts::TunnelFacts;
 use super::policy::Policy;
+use super::stats::TunnelStatus;
 use super::tunnels::Admitted;
 use crate::config::agent::Entry;
 use crate::domain::connection::Side;
@@ -171,15 +171,15 @@ impl TunnelSession {
     pub fn record(&self, context: &Context, entry: &LiveEntry, silent_for: Duration) {
         let measured = self.connection().measured();
         let way = *self.way.borrow();
-        let mut changing = entry.facts.changing();
-        changing.streams = self.tunnel.streams_open();
-        let before = changing.tunnel.and_then(|tunnel| tunnel.silent_since);
+        let mut status = entry.stats.status();
+        status.streams = self.tunnel.streams_open();
+        let before = status.tunnel.and_then(|tunnel| tunnel.silent_since);
         let silent_since = before.unwrap_or_else(|| context.clock.now());
-        changing.tunnel = Some(TunnelFacts {
+        status.tunnel = Some(TunnelStatus {
             since: self.since,
             silent_since: (silent_for >= limits::TUNNEL_SILENCE).then_some(silent_since),
             // A way that was forgotten leaves the tunnel to its end.
-            path: way.path().or(changing.tunnel.map(|tunnel| tunnel.path)).unwrap_or(PathKind::Direct),
+            path: way.path().or(status.tunnel.map(|tunnel| tunnel.path)).unwrap_or(PathKind::Direct),
             why: way.why,
             path_changes: way.changes,
             rtt: measured.rtt,

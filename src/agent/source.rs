@@ -18,11 +18,11 @@ use super::admin::listener::AdminListener;
 use super::carried::{Carried, Crossings, Ended, Heard, Pause, Sign};
 use super::context::Context;
 use super::entries::LiveEntry;
-use super::facts::{Full, count};
 use super::local_users::LocalUsers;
 use super::observe::StreamObserver;
 use super::policy::Policy;
 use super::session::{self, HealthCheck, PortHealth, TunnelSession};
+use super::stats::{Full, count};
 use super::tunnels::{self, Admitted, TunnelError, chain};
 use crate::domain::connection::Side;
 use crate::domain::limits;
@@ -157,7 +157,7 @@ async fn until_dialable(context: &Context, entry: &LiveEntry, absence: &Absence)
     loop {
         let policy = Policy::of(&entry.config, Side::Source, &rules.borrow_and_update());
         secrets.borrow_and_update();
-        entry.facts.changing().status = policy.word();
+        entry.stats.status().policy = policy.word();
         let has_way = way.borrow_and_update().hop.is_some();
         let waits_for = match policy {
             Policy::Active(rule) => match context.secret(&entry.config, &rule) {
@@ -264,12 +264,12 @@ async fn serve(
         gate.make_room(entry, now);
         gate.steer(context, entry, port);
         session.record(context, entry, silent_for);
-        let mut changing = entry.facts.changing();
-        changing.status = policy.word();
-        changing.note_stopping(ends, context.clock.now());
-        changing.mirth.set(mirth, context.clock.now());
-        changing.judge(false);
-        drop(changing);
+        let mut status = entry.stats.status();
+        status.policy = policy.word();
+        status.note_stopping(ends, context.clock.now());
+        status.mirth.set(mirth, context.clock.now());
+        status.judge(false);
+        drop(status);
         if ends && gate.has_ended(context, entry, now) {
             session.connection().close(Code::Goodbye);
             break "one of the agents stops".into();
@@ -282,9 +282,9 @@ async fn serve(
     // What still runs sees the tunnel lost and resets its socket.
     while gate.carried.next_ended().await.is_some() {}
     while writes.join_next().await.is_some() {}
-    let mut changing = entry.facts.changing();
-    changing.lose_tunnel();
-    changing.mirth.set(None, context.clock.now());
+    let mut status = entry.stats.status();
+    status.lose_tunnel();
+    status.mirth.set(None, context.clock.now());
     Over { why, is_announced }
 }
 
@@ -333,11 +333,11 @@ impl Gate {
             (!self.peer_full.is_over(now)).then_some(Full::AtPeer)
         };
         let said = full.filter(|_| self.may_open);
-        let mut changing = entry.facts.changing();
-        let before = std::mem::replace(&mut changing.full, said);
-        drop(changing);
+        let mut status = entry.stats.status();
+        let before = std::mem::replace(&mut status.full, said);
+        drop(status);
         if said.is_some() && before.is_none() {
-            entry.facts.limit_reached.fetch_add(1, Ordering::Relaxed);
+            entry.stats.limit_reached.fetch_add(1, Ordering::Relaxed);
         }
         if self.carried.is_full() && !self.was_full {
             self.limit_said.note(now).inspect(|times| say_limit(entry, *times));
@@ -350,7 +350,7 @@ impl Gate {
     /// Lets no connection begin anything any more. Returns whether nothing is waited for, or for too long.
     fn has_ended(&mut self, context: &Context, entry: &LiveEntry, now: Instant) -> bool {
         if self.ending_since.is_none() && !context.stopping.is_begun() {
-            let (connection, waiting) = (&entry.config.name, entry.facts.waiting());
+            let (connection, waiting) = (&entry.config.name, entry.stats.waiting());
             tracing::info!(
                 %connection, waiting,
                 "the peer's agent is stopping, so the port is closed; what somebody waits for may end"
@@ -360,7 +360,7 @@ impl Gate {
         self.carried.put_to_rest(now);
         let is_over = context.stopping.is_over(entry.config.carries, now);
         if is_over {
-            context.stopping.note_reset(entry.facts.waiting());
+            context.stopping.note_reset(entry.stats.waiting());
         }
         // What ended just now may be on its way to the peer.
         let is_through = now.saturating_duration_since(since) >= limits::STOP_REST_AFTER;
@@ -397,7 +397,7 @@ impl Gate {
             "cannot accept on TCP {address}, so it refuses for {} s: {error}; give this process more of what ran out, such as open files (`LimitNOFILE`)",
             limits::STARVED_PORT_CLOSED.as_secs()
         );
-        entry.facts.note_fault(context.clock.now(), &what);
+        entry.stats.note_fault(context.clock.now(), &what);
         self.lack_said.note(now).inspect(|times| {
             tracing::warn!(connection = %entry.config.name, times, "{what}");
         });
@@ -410,11 +410,11 @@ impl Gate {
         if self.carried.is_full() {
             let sent = self.carried.send_silent_away(now);
             if sent > 0 {
-                entry.facts.silent_reset.fetch_add(sent as u64, Ordering::Relaxed);
+                entry.stats.silent_reset.fetch_add(sent as u64, Ordering::Relaxed);
                 self.silence_said.note(now).inspect(|_| {
                     tracing::warn!(
                         connection = %entry.config.name,
-                        reset = count(&entry.facts.silent_reset),
+                        reset = count(&entry.stats.silent_reset),
                         "all of `streams_max` were taken, so TCP connections on which no byte had passed for {} s were reset; see which local program opens them, and name in `allow_users` who may connect",
                         limits::SILENT_GRACE.as_secs()
                     );
@@ -471,7 +471,7 @@ fn is_let_in(
 ) -> bool {
     let Some(users) = &mut clients.users else { return true };
     let Err(stranger) = users.check(tcp, Instant::now()) else { return true };
-    entry.facts.strangers.fetch_add(1, Ordering::Relaxed);
+    entry.stats.strangers.fetch_add(1, Ordering::Relaxed);
     metrics::stranger(entry.config.name.as_str());
     if let Some(left_out) = stranger.left_out {
         // Where the kernel tells nobody's user, that is what is to be mended.
@@ -501,7 +501,7 @@ fn steer_port(context: &Context, entry: &LiveEntry, port: &mut TruthPort, open: 
             context.note_fault(entry, &format!("cannot open or close TCP {}: {error}", port.address()));
         }
     }
-    entry.facts.changing().port_open = port.is_open();
+    entry.stats.status().port_open = port.is_open();
 }
 
 fn say_port(entry: &LiveEntry, address: SocketAddr, open: bool) {
@@ -521,7 +521,7 @@ async fn carry(
     let stream = open_for(&tcp, &tunnel).await?;
     let observer =
         Heard { sign: Arc::clone(&sign), observer: StreamObserver::new(Arc::clone(&entry), clock) };
-    let (counts, stall_limit) = (&entry.facts.bytes, entry.config.stall_limit);
+    let (counts, stall_limit) = (&entry.stats.bytes, entry.config.stall_limit);
     let mut spliced = std::pin::pin!(splice::source(tcp, stream, observer, counts, stall_limit));
     let ending = loop {
         tokio::select! {
@@ -531,7 +531,7 @@ async fn carry(
             ending = &mut spliced => break ending,
         }
     };
-    entry.facts.count_stream(!matches!(ending, Ending::Finished | Ending::PutToRest));
+    entry.stats.count_stream(!matches!(ending, Ending::Finished | Ending::PutToRest));
     Some(ending)
 }
 

@@ -19,8 +19,8 @@ use tokio::time::timeout;
 use super::admin::explain::{Explained, explanation};
 use super::context::{Context, Forgotten};
 use super::entries::LiveEntry;
-use super::facts::{
-    AdminStatus, AgentStatus, Changing, EntryStatus, Full, ManagedStatus, PeerKey, TimedFlag, count,
+use super::stats::{
+    AdminStatus, AgentStatus, EntryStatus, Full, LiveStatus, ManagedStatus, PeerKey, TimedFlag, count,
 };
 use super::tunnels::chain;
 use crate::config::agent::Carries;
@@ -334,60 +334,60 @@ fn status(context: &Context, shown: &Shown) -> AgentStatus {
 }
 
 fn entry_status(context: &Context, entry: &LiveEntry, gateway: TimedFlag) -> EntryStatus {
-    let facts = &entry.facts;
-    let changing = facts.changing().clone();
+    let counters = &entry.stats;
+    let status = counters.status().clone();
     let known = context
         .known_key(entry.config.id)
         .map(|known| PeerKey { fingerprint: known.key, verified: known.verified });
     let pinned = entry.config.peer_key.map(|fingerprint| PeerKey { fingerprint, verified: true });
-    let rtt = changing.tunnel.map(|tunnel| tunnel.rtt.as_micros());
+    let rtt = status.tunnel.map(|tunnel| tunnel.rtt.as_micros());
     let rules = context.rules();
     let rule = rules.rule(entry.config.id);
     let route = rule.map(|rule| format!("{} → {}", rule.source_name, rule.target_name));
-    let admin = admin_status(context, entry, rule, &changing);
+    let admin = admin_status(context, entry, rule, &status);
     EntryStatus {
         name: entry.config.name.to_string(),
         id: entry.config.id,
         kind: kind(entry, rule).label().into(),
-        route: route.or_else(|| changing.route.clone()).unwrap_or_default(),
+        route: route.or_else(|| status.route.clone()).unwrap_or_default(),
         side: entry.side.word().into(),
         protocol: entry.config.carries.protocol().map_or("https", Protocol::word).into(),
         peer: entry.config.peer,
         peer_name: rule.map(|rule| rule.peer_name().to_owned()),
-        status: changing.word().into(),
+        status: status.word().into(),
         gateway,
         tunnel: TimedFlag {
-            on: Some(changing.has_voice()),
-            since: changing.tunnel.map(|tunnel| tunnel.silent_since.unwrap_or(tunnel.since)),
+            on: Some(status.has_voice()),
+            since: status.tunnel.map(|tunnel| tunnel.silent_since.unwrap_or(tunnel.since)),
         },
-        silent_since: changing.tunnel.and_then(|tunnel| tunnel.silent_since),
-        mirth: changing.mirth,
+        silent_since: status.tunnel.and_then(|tunnel| tunnel.silent_since),
+        mirth: status.mirth,
         path_choice: context.paths.to(entry.config.peer),
-        path_reason: changing.tunnel.and_then(|tunnel| tunnel.why).map(|why| why.to_string()),
-        path_changes: changing.tunnel.map_or(0, |tunnel| tunnel.path_changes),
-        path: changing.tunnel.map(|tunnel| tunnel.path),
+        path_reason: status.tunnel.and_then(|tunnel| tunnel.why).map(|why| why.to_string()),
+        path_changes: status.tunnel.map_or(0, |tunnel| tunnel.path_changes),
+        path: status.tunnel.map(|tunnel| tunnel.path),
         rtt_micros: rtt.and_then(|micros| u64::try_from(micros).ok()),
-        packets_lost: changing.tunnel.map(|tunnel| tunnel.packets_lost),
-        port_open: changing.port_open,
-        at_limit: changing.full.is_some(),
-        peer_full: changing.full == Some(Full::AtPeer),
+        packets_lost: status.tunnel.map(|tunnel| tunnel.packets_lost),
+        port_open: status.port_open,
+        at_limit: status.full.is_some(),
+        peer_full: status.full == Some(Full::AtPeer),
         streams_max: entry.config.streams_max,
-        limit_reached: count(&facts.limit_reached),
-        silent_reset: count(&facts.silent_reset),
+        limit_reached: count(&counters.limit_reached),
+        silent_reset: count(&counters.silent_reset),
         address: entry.address.clone(),
-        streams: changing.streams,
-        streams_opened: count(&facts.streams_opened),
-        streams_cut: count(&facts.streams_cut),
-        strangers_refused: count(&facts.strangers),
-        messages: count(&facts.messages),
-        acknowledged: count(&facts.acknowledged),
-        bytes_into_tunnel: count(&facts.bytes.into_tunnel),
-        bytes_out_of_tunnel: count(&facts.bytes.out_of_tunnel),
-        dicom: (entry.config.carries.protocol() == Some(Protocol::Dicom)).then(|| facts.dicom.counts()),
-        last_ack: changing.last_ack,
+        streams: status.streams,
+        streams_opened: count(&counters.streams_opened),
+        streams_cut: count(&counters.streams_cut),
+        strangers_refused: count(&counters.strangers),
+        messages: count(&counters.messages),
+        acknowledged: count(&counters.acknowledged),
+        bytes_into_tunnel: count(&counters.bytes.into_tunnel),
+        bytes_out_of_tunnel: count(&counters.bytes.out_of_tunnel),
+        dicom: (entry.config.carries.protocol() == Some(Protocol::Dicom)).then(|| counters.dicom.counts()),
+        last_ack: status.last_ack,
         peer_key: pinned.or(known),
         admin,
-        last_error: changing.last_error,
+        last_error: status.last_error,
     }
 }
 
@@ -412,20 +412,20 @@ fn admin_status(
     context: &Context,
     entry: &LiveEntry,
     rule: Option<&Rule>,
-    changing: &Changing,
+    status: &LiveStatus,
 ) -> Option<AdminStatus> {
     let sessions = entry.sessions.as_ref()?.open();
-    let counts = &entry.facts.admin;
+    let counts = &entry.stats.admin;
     let managed = entry.managed.as_ref().map(|managed| ManagedStatus {
-        mirth_version: changing.mirth_version.clone(),
+        mirth_version: status.mirth_version.clone(),
         mirth_key: context.mirth_key(&managed.config),
-        mirth_key_shown: changing.mirth_key_shown,
+        mirth_key_shown: status.mirth_key_shown,
         requests: count(&counts.requests),
         refused: count(&counts.refused),
         refused_as_expected: count(&counts.expected),
         changes: count(&counts.changes),
         audits: count(&counts.audits),
-        unknown_operations: changing.unknown_operations.clone(),
+        unknown_operations: status.unknown_operations.clone(),
         masks: managed.config.mask,
     });
     Some(AdminStatus { access: rule.and_then(|rule| Access::of(rule.kind)), sessions, managed })

@@ -76,7 +76,7 @@ pub async fn run(
                 () = &mut watching => return,
                 _ = rules.changed() => {
                     let policy = Policy::of(&entry.config, Side::Target, &rules.borrow_and_update());
-                    entry.facts.changing().status = policy.word();
+                    entry.stats.status().policy = policy.word();
                     continue;
                 }
                 () = absence.lasts() => {
@@ -169,11 +169,11 @@ async fn serve(
         };
         session.record(context, entry, silent_for);
         let policy = Policy::of(&entry.config, Side::Target, &rules.borrow());
-        let mut changing = entry.facts.changing();
-        changing.status = policy.word();
-        changing.note_stopping(*ending.borrow_and_update(), context.clock.now());
-        changing.judge(true);
-        drop(changing);
+        let mut status = entry.stats.status();
+        status.policy = policy.word();
+        status.note_stopping(*ending.borrow_and_update(), context.clock.now());
+        status.judge(true);
+        drop(status);
         if context.stopping.is_begun() && has_ended(context, entry, &tunnel) {
             session.connection().close(Code::Goodbye);
             break "this agent stops".into();
@@ -182,8 +182,8 @@ async fn serve(
     let is_announced = has_said_goodbye || (*ending.borrow() && !context.stopping.is_begun());
     // What still runs sees the tunnel lost and resets its socket.
     while streams.join_next().await.is_some() {}
-    let mut changing = entry.facts.changing();
-    changing.lose_tunnel();
+    let mut status = entry.stats.status();
+    status.lose_tunnel();
     (Over { why, is_announced }, newer)
 }
 
@@ -194,7 +194,7 @@ fn has_ended(context: &Context, entry: &LiveEntry, tunnel: &Tunnel) -> bool {
     let now = Instant::now();
     let is_over = context.stopping.is_over(entry.config.carries, now);
     if is_over {
-        context.stopping.note_reset(entry.facts.waiting());
+        context.stopping.note_reset(entry.stats.waiting());
     }
     is_over || (tunnel.streams_open() == 0 && context.stopping.is_told(now))
 }
@@ -208,7 +208,7 @@ async fn carry(
     places: Arc<Semaphore>,
 ) {
     let Some(_place) = take_place(places, &stream).await else {
-        entry.facts.limit_reached.fetch_add(1, Ordering::Relaxed);
+        entry.stats.limit_reached.fetch_add(1, Ordering::Relaxed);
         let limit = entry.config.streams_max;
         let what = format!(
             "the peer's agent opens more TCP connections at a time than `streams_max` = {limit} here; raise it here, or lower it there"
@@ -287,7 +287,7 @@ impl LocalEnd for LocalMirth {
         let observer = StreamObserver::new(Arc::clone(&entry), Arc::clone(&context.clock));
         let observer = Hearing { observer, voice: self.voices.open() };
         let stall_limit = entry.config.stall_limit;
-        let ending = splice::target(tcp, stream, observer, &entry.facts.bytes, stall_limit).await;
+        let ending = splice::target(tcp, stream, observer, &entry.stats.bytes, stall_limit).await;
         if ending == Ending::LocalLost {
             context.note_fault(
                 &entry,
@@ -299,7 +299,7 @@ impl LocalEnd for LocalMirth {
                 ),
             );
         }
-        entry.facts.count_stream(ending != Ending::Finished);
+        entry.stats.count_stream(ending != Ending::Finished);
     }
 }
 
@@ -346,7 +346,7 @@ impl LocalMirth {
     async fn keep_probed(&self, context: &Context, entry: &LiveEntry) {
         loop {
             let answers = *self.answers.borrow();
-            entry.facts.changing().mirth.set(answers, context.clock.now());
+            entry.stats.status().mirth.set(answers, context.clock.now());
             if !self.probe {
                 std::future::pending::<()>().await;
             }
@@ -372,7 +372,7 @@ impl LocalMirth {
                 let what =
                     format!("the local Mirth at {} does not answer ({failure}); {remedy}", self.address);
                 context.note_fault(entry, &what);
-                entry.facts.changing().mirth.set(Some(false), context.clock.now());
+                entry.stats.status().mirth.set(Some(false), context.clock.now());
                 sleep(PROBE_DOWN_EVERY).await;
             }
         }

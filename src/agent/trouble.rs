@@ -2,7 +2,7 @@
 //! must act. `adit check`, `adit status` and `adit health` say the same because all ask here; what is wrong
 //! is judged in [`super::working`].
 
-use super::facts::{AgentStatus, EntryStatus};
+use super::stats::{AgentStatus, EntryStatus};
 use super::working::Lack;
 
 /// Returns what keeps `entry` from working as its file means it to, or `None`. `has_link` is whether the
@@ -147,8 +147,8 @@ fn reason<'a>(entry: &'a EntryStatus, unsaid: &'a str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::facts::{Fault, PeerKey, TimedFlag};
     use crate::agent::policy::word;
+    use crate::agent::stats::{Fault, PeerKey, TimedFlag};
     use crate::domain::connection::Side;
     use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
     use crate::domain::path::PathChoice;

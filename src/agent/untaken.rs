@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::facts::Fault;
+use super::stats::Fault;
 use crate::domain::limits::NOT_TAKEN_SAID_EVERY;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

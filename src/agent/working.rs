@@ -2,8 +2,8 @@
 //! `adit check`, `adit health` and the metric `adit_entry_working` tell it, the first three in the words of
 //! [`super::trouble`].
 
-use super::facts::{Changing, EntryStatus, Full};
 use super::policy::word;
+use super::stats::{EntryStatus, Full, LiveStatus};
 use crate::domain::connection::Side;
 
 /// What a connection needs to carry messages, as far as this host knows it.
@@ -185,11 +185,11 @@ impl Vitals<'_> {
     }
 }
 
-impl Changing {
+impl LiveStatus {
     /// In the words of the status table.
     #[must_use]
     pub const fn word(&self) -> &'static str {
-        if self.stopping.is_some() { word::STOPPING } else { self.status }
+        if self.stopping.is_some() { word::STOPPING } else { self.policy }
     }
 
     /// What the metric is computed from, which does not ask who compared keys.
@@ -288,6 +288,6 @@ mod tests {
 
     #[test]
     fn an_agent_that_nobody_told_anything_is_not_working() {
-        assert_eq!(Changing::default().vitals(true).lack(), Some(Lack::NoRule));
+        assert_eq!(LiveStatus::default().vitals(true).lack(), Some(Lack::NoRule));
     }
 }

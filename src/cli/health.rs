@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::shown::ask_shown;
 use super::{files, print, privilege};
-use crate::agent::facts::AgentStatus;
+use crate::agent::stats::AgentStatus;
 use crate::agent::status::{Answer, Request, StatusError};
 use crate::agent::trouble::unready;
 use crate::config::agent::AgentConfig;

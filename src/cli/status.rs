@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 
 use super::shown::{print_json, shown};
 use super::{files, print, privilege};
-use crate::agent::facts::{AdminStatus, AgentStatus, EntryStatus, TimedFlag};
+use crate::agent::stats::{AdminStatus, AgentStatus, EntryStatus, TimedFlag};
 use crate::agent::status::{Answer, Request, ask};
 use crate::agent::trouble::{agent_trouble, trouble};
 use crate::agent::working::Lack;

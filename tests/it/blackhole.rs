@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use adit::agent::facts::EntryStatus;
+use adit::agent::stats::EntryStatus;
 use adit::demo::mirth::Mirth;
 use adit::demo::sender::Outcome;
 use adit::demo::shim::Impairment;

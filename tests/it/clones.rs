@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Instant;
 
-use adit::agent::facts::AgentStatus;
+use adit::agent::stats::AgentStatus;
 use adit::agent::status::{Answer, Request, ask};
 use adit::domain::connection::Protocol;
 use adit::domain::limits::REPEATS_BURST;

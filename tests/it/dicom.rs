@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use adit::agent::facts::DicomCounts;
+use adit::agent::stats::DicomCounts;
 use adit::demo::dicom::differences;
 use adit::demo::dicom::modality::{Modality, Outcome, Report};
 use adit::demo::dicom::object::Object;

@@ -138,7 +138,7 @@ async fn while_it_stops_an_agent_says_so_to_whoever_asks_and_comes_back_after_a_
     for part in AGENTS {
         lab.entry_becomes(part, 0, "it is shown as stopping", |entry| entry.status == "Stopping").await;
     }
-    let stopping = |status: adit::agent::facts::AgentStatus| status.stopping;
+    let stopping = |status: adit::agent::stats::AgentStatus| status.stopping;
     assert_eq!(lab.status(Part::A).await.map(stopping), Some(false));
     assert_eq!(lab.status(Part::B).await.map(stopping), Some(true));
     exchange.acknowledge().await;

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::process::Output;
 use std::thread;
 
-use adit::agent::facts::AgentStatus;
 use adit::agent::state::AgentState;
+use adit::agent::stats::AgentStatus;
 use adit::domain::connection::Protocol;
 use adit::domain::id::KeyFingerprint;
 use adit::domain::limits::STATUS_ANSWER_BYTES_MAX;

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use adit::agent::facts::{AgentStatus, EntryStatus};
+use adit::agent::stats::{AgentStatus, EntryStatus};
 use adit::agent::status::{Answer, Request, ask};
 use adit::demo::admin_client::{AdminClient, shown_key};
 use adit::demo::lab::{LabAdmin, LabConnection};

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::process::Command;
 
-use adit::agent::facts::EntryStatus;
+use adit::agent::stats::EntryStatus;
 use adit::domain::connection::Protocol;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

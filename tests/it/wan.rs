@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 
-use adit::agent::facts::EntryStatus;
+use adit::agent::stats::EntryStatus;
 use adit::demo::shim::{Direction, Impairment, Shim};
 use adit::domain::connection::Protocol;
 use adit::domain::path::PathChoice;

@@ -58,14 +58,14 @@ pub async fn serve(
     connection: &Connection,
 ) {
     let ending = stream.ending();
-    let mut duplex = Duplex::new(stream, &entry.facts.bytes);
+    let mut duplex = Duplex::new(stream, &entry.stats.bytes);
     let (incoming, outgoing) = duplex.halves();
     let mut client = Client::new(incoming, outgoing);
     let ended = attend(managed, context, entry, (connection, ending), &mut client).await;
     if ended.is_ok() {
         let _ = timeout(FAREWELL_TIMEOUT, client.end()).await;
     }
-    entry.facts.count_stream(ended.is_err());
+    entry.stats.count_stream(ended.is_err());
 }
 
 async fn attend(
@@ -151,7 +151,7 @@ impl Filter<'_> {
         };
         self.session().count_request();
         let entry = Arc::clone(self.entry);
-        let _waited_for = entry.facts.waited_for();
+        let _waited_for = entry.stats.waited_for();
         if head.closes {
             self.is_over = true;
         }

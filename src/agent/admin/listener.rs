@@ -95,7 +95,7 @@ impl AdminListener {
             () = stops => Some(()),
             () = leg.lost(entry.config.stall_limit) => None,
         };
-        entry.facts.count_stream(served.is_none());
+        entry.stats.count_stream(served.is_none());
     }
 
     /// `None` where it broke off in the middle of an exchange.
@@ -143,7 +143,7 @@ impl AdminListener {
         let Some(place) = self.streams.take().await else {
             let reason = "adit: this admin connection carries as many HTTP connections as its `streams_max` \
                  allows; close some, or raise it.";
-            entry.facts.limit_reached.fetch_add(1, Ordering::Relaxed);
+            entry.stats.limit_reached.fetch_add(1, Ordering::Relaxed);
             context.note_fault(
                 entry,
                 "all HTTP connections that `streams_max` allows are in use; raise it, or close some",
@@ -160,7 +160,7 @@ impl AdminListener {
         };
         has_asked.store(true, Ordering::Relaxed);
         let stream = tunnel.open_stream().await.ok()?;
-        let mut duplex = Duplex::new(stream, &entry.facts.bytes);
+        let mut duplex = Duplex::new(stream, &entry.stats.bytes);
         let (incoming, mut outgoing) = duplex.halves();
         let opening = AdminOpening { local_peer: address }.encode();
         outgoing.write(&mut Bytes::copy_from_slice(&opening)).await.ok()?;

@@ -140,7 +140,7 @@ impl Managed {
         match self.survey(key, before.as_deref(), watched).await {
             Ok((tls, surveyed)) => {
                 watched.looked = Some(Instant::now());
-                entry.facts.changing().mirth.set(Some(true), context.clock.now());
+                entry.stats.status().mirth.set(Some(true), context.clock.now());
                 let is_as_before =
                     before.is_some() && self.here().is_some_and(|here| here.surveyed == surveyed);
                 if !is_as_before {
@@ -199,9 +199,9 @@ impl Managed {
         {
             return self.refuse_version(context, entry, &why);
         }
-        let mut changing = entry.facts.changing();
-        (changing.unfit, changing.mirth_key_shown) = (None, None);
-        drop(changing);
+        let mut status = entry.stats.status();
+        (status.unfit, status.mirth_key_shown) = (None, None);
+        drop(status);
         let policy = AccessPolicy { access, hide: self.config.hide.clone(), show: self.config.show.clone() };
         let judge =
             Judge::new(policy, self.config.mirth.context(), Some(&surveyed.version), &surveyed.unknown);
@@ -215,7 +215,7 @@ impl Managed {
                 "{why}; update Mirth, then have `adit admin connection retry` run on the gateway's host"
             ),
         );
-        entry.facts.changing().unfit = Some(Unfit::MirthTooOld);
+        entry.stats.status().unfit = Some(Unfit::MirthTooOld);
         self.set(None, Some(false));
     }
 
@@ -227,8 +227,8 @@ impl Managed {
             .map(|listed| format!("{} {}", listed.method, listed.path))
             .collect();
         let (connection, version) = (&entry.config.name, surveyed.version.to_string());
-        let mut changing = entry.facts.changing();
-        if changing.mirth_version.as_ref() == Some(&version) && changing.unknown_operations == unknown {
+        let mut status = entry.stats.status();
+        if status.mirth_version.as_ref() == Some(&version) && status.unknown_operations == unknown {
             // It was away, or is too old and looked at again and again.
             return;
         }
@@ -239,14 +239,14 @@ impl Managed {
                 "this Mirth has operations that adit does not know; view-only partners are denied them"
             );
         }
-        changing.mirth_version = Some(version);
-        changing.unknown_operations = unknown;
+        status.mirth_version = Some(version);
+        status.unknown_operations = unknown;
     }
 
     fn lose(&self, context: &Context, entry: &LiveEntry, error: &OriginError) {
         let what = match error {
             OriginError::Key { source: IdentityError::UnknownMirthKey { shown }, .. } => {
-                entry.facts.changing().mirth_key_shown = Some(*shown);
+                entry.stats.status().mirth_key_shown = Some(*shown);
                 format!(
                     "the key of this Mirth is not trusted yet; it shows {shown}: compare it with Mirth's own \
                      certificate, then run `adit trust {} --mirth {shown}`",
@@ -254,7 +254,7 @@ impl Managed {
                 )
             }
             OriginError::Key { source: IdentityError::ChangedMirthKey { shown, known }, .. } => {
-                entry.facts.changing().mirth_key_shown = Some(*shown);
+                entry.stats.status().mirth_key_shown = Some(*shown);
                 format!(
                     "this Mirth shows the key {shown}, but {known} is the trusted one; if its certificate was \
                      renewed, run `adit trust {} --mirth {shown}`",
@@ -264,7 +264,7 @@ impl Managed {
             error => chain(error),
         };
         context.note_fault(entry, &what);
-        entry.facts.changing().mirth.set(Some(false), context.clock.now());
+        entry.stats.status().mirth.set(Some(false), context.clock.now());
         self.set(None, Some(false));
     }
 

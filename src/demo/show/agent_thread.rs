@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::{DemoError, read};
 use crate::agent::context::Context;
-use crate::agent::facts::count;
+use crate::agent::stats::count;
 use crate::agent::{Agent, AgentError};
 use crate::config::agent::AgentConfig;
 use crate::domain::connection::Side;
@@ -43,7 +43,7 @@ impl AgentThread {
 
     pub(super) fn port_open(&self) -> bool {
         let mut sources = self.context.entries.all().filter(|entry| entry.side == Side::Source);
-        sources.all(|entry| entry.facts.changing().port_open)
+        sources.all(|entry| entry.stats.status().port_open)
     }
 
     /// Allows only `choice` to every peer.
@@ -63,7 +63,7 @@ impl AgentThread {
     }
 
     pub(super) fn streams_cut(&self) -> u64 {
-        self.context.entries.all().map(|entry| count(&entry.facts.streams_cut)).sum()
+        self.context.entries.all().map(|entry| count(&entry.stats.streams_cut)).sum()
     }
 
     fn way(&self) -> Option<Way> {

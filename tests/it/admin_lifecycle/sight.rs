@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::process::Output;
 
 use adit::agent::AUDIT_FILE;
-use adit::agent::facts::EntryStatus;
+use adit::agent::stats::EntryStatus;
 use tokio::net::TcpStream;
 
 use crate::lab::{Lab, Part, adit, edit, eventually, run};

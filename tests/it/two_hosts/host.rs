@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 
-use adit::agent::facts::AgentStatus;
+use adit::agent::stats::AgentStatus;
 use adit::demo::admin_mirth::AdminMirth;
 use adit::demo::messages::Message;
 use adit::demo::mirth::{Behaviour, Mirth};

@@ -328,7 +328,7 @@ impl Filter<'_> {
         if names.changes && change.is_none() {
             return Ok(());
         }
-        self.entry.facts.admin.requests.fetch_add(1, Ordering::Relaxed);
+        self.entry.stats.admin.requests.fetch_add(1, Ordering::Relaxed);
         self.entry.passing.admin(AdminOutcome::Forwarded);
         self.count_audit(head, names);
         let began = Instant::now();
@@ -387,7 +387,7 @@ impl Filter<'_> {
     fn count_audit(&self, head: &RequestHead, names: &Named) {
         if side_effect::of(&head.method, &names.template).logged == Logged::Audit {
             self.session().count_audit();
-            self.entry.facts.admin.audits.fetch_add(1, Ordering::Relaxed);
+            self.entry.stats.admin.audits.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -436,7 +436,7 @@ impl Filter<'_> {
             client.answer(503, NO_AUDIT, true, is_head(head)).await?;
             return Ok(None);
         }
-        self.entry.facts.admin.changes.fetch_add(1, Ordering::Relaxed);
+        self.entry.stats.admin.changes.fetch_add(1, Ordering::Relaxed);
         Ok(Some(number))
     }
 

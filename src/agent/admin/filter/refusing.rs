@@ -94,7 +94,7 @@ impl Filter<'_> {
     /// What a client asks by itself at every start is counted and not listed.
     async fn count_expected(&self) -> Result<bool, Halt> {
         self.session().count_expected();
-        self.entry.facts.admin.expected.fetch_add(1, Ordering::Relaxed);
+        self.entry.stats.admin.expected.fetch_add(1, Ordering::Relaxed);
         self.entry.passing.admin(AdminOutcome::Refused);
         self.wait(self.managed.paces.refusal_delay(Instant::now())).await?;
         Ok(true)
@@ -103,7 +103,7 @@ impl Filter<'_> {
     /// Whether it could be written down.
     async fn audit_refusal(&self, request: AdminRequest, status: u16, reason: &str) -> Result<bool, Halt> {
         self.session().count_refusal();
-        self.entry.facts.admin.refused.fetch_add(1, Ordering::Relaxed);
+        self.entry.stats.admin.refused.fetch_add(1, Ordering::Relaxed);
         self.entry.passing.admin(AdminOutcome::Refused);
         let (connection, session) = (&self.entry.config.name, self.session().number);
         self.wait(self.managed.paces.refusal_delay(Instant::now())).await?;

@@ -19,7 +19,7 @@ use crate::transport::splice::ByteCounts;
 
 /// The live record of one entry.
 #[derive(Debug, Default)]
-pub struct Facts {
+pub struct Stats {
     pub bytes: ByteCounts,
     pub messages: AtomicU64,
     pub acknowledged: AtomicU64,
@@ -33,14 +33,14 @@ pub struct Facts {
     pub silent_reset: AtomicU64,
     /// Exchanges of which somebody waits for the end, now.
     waiting: AtomicU64,
-    pub dicom: DicomFacts,
-    pub admin: AdminFacts,
-    changing: Mutex<Changing>,
+    pub dicom: DicomStats,
+    pub admin: AdminStats,
+    status: Mutex<LiveStatus>,
 }
 
 /// What is counted of the requests of admin sessions, where they are judged.
 #[derive(Debug, Default)]
-pub struct AdminFacts {
+pub struct AdminStats {
     /// Sent on to Mirth.
     pub requests: AtomicU64,
     pub refused: AtomicU64,
@@ -53,7 +53,7 @@ pub struct AdminFacts {
 
 /// What is counted of DICOM in passing.
 #[derive(Debug, Default)]
-pub struct DicomFacts {
+pub struct DicomStats {
     pub open: AtomicU64,
     pub accepted: AtomicU64,
     pub rejected: AtomicU64,
@@ -64,7 +64,7 @@ pub struct DicomFacts {
     pub bytes: AtomicU64,
 }
 
-impl DicomFacts {
+impl DicomStats {
     #[must_use]
     pub fn counts(&self) -> DicomCounts {
         DicomCounts {
@@ -89,12 +89,12 @@ pub enum Full {
 
 /// What changes as a whole.
 #[derive(Debug, Clone, Default)]
-pub struct Changing {
-    pub status: &'static str,
+pub struct LiveStatus {
+    pub policy: &'static str,
     /// Since when one of the two agents stops.
     pub stopping: Option<Timestamp>,
     pub route: Option<String>,
-    pub tunnel: Option<TunnelFacts>,
+    pub tunnel: Option<TunnelStatus>,
     /// Whether the target's Mirth answers: measured on the target, told to the source.
     pub mirth: TimedFlag,
     pub port_open: bool,
@@ -114,7 +114,7 @@ pub struct Changing {
     works: bool,
 }
 
-impl Changing {
+impl LiveStatus {
     /// Notes whether the connection works now. What went wrong before it began to is over, and stays in the
     /// log and the audit alone.
     pub fn judge(&mut self, at_target: bool) {
@@ -151,7 +151,7 @@ impl Changing {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TunnelFacts {
+pub struct TunnelStatus {
     pub since: Timestamp,
     /// The peer is not heard, so that nothing new may begin; found out at this time.
     pub silent_since: Option<Timestamp>,
@@ -189,7 +189,7 @@ pub struct Fault {
 
 /// An exchange that is under way.
 #[derive(Debug)]
-pub struct WaitedFor<'a>(&'a Facts);
+pub struct WaitedFor<'a>(&'a Stats);
 
 impl Drop for WaitedFor<'_> {
     fn drop(&mut self) {
@@ -197,17 +197,17 @@ impl Drop for WaitedFor<'_> {
     }
 }
 
-impl Facts {
-    pub fn changing(&self) -> MutexGuard<'_, Changing> {
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+impl Stats {
+    pub fn status(&self) -> MutexGuard<'_, LiveStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers a fault; whether it differs from the last one, so that a repeated one is logged
     /// once.
     pub fn note_fault(&self, at: Timestamp, what: &str) -> bool {
-        let mut changing = self.changing();
-        let is_new = changing.last_error.as_ref().is_none_or(|fault| fault.what != what);
-        changing.last_error = Some(Fault { at, what: what.into() });
+        let mut status = self.status();
+        let is_new = status.last_error.as_ref().is_none_or(|fault| fault.what != what);
+        status.last_error = Some(Fault { at, what: what.into() });
         is_new
     }
 
@@ -240,25 +240,25 @@ impl Facts {
     }
 
     pub fn note_ack(&self, at: Timestamp) {
-        self.changing().last_ack = Some(at);
+        self.status().last_ack = Some(at);
     }
 
     /// What is exported; the target has no port.
     #[must_use]
     pub fn sample(&self, at_target: bool, protocol: Option<Protocol>) -> ConnectionSample {
-        let changing = self.changing();
+        let status = self.status();
         ConnectionSample {
-            tunnel: changing.tunnel.map(|tunnel| TunnelSample {
+            tunnel: status.tunnel.map(|tunnel| TunnelSample {
                 path: tunnel.path,
                 path_changes: tunnel.path_changes,
                 rtt: tunnel.rtt,
                 packets_sent: tunnel.packets_sent,
                 packets_lost: tunnel.packets_lost,
             }),
-            mirth: changing.mirth.on,
-            port_open: (!at_target).then_some(changing.port_open),
-            works: changing.vitals(at_target).works(),
-            streams: changing.streams,
+            mirth: status.mirth.on,
+            port_open: (!at_target).then_some(status.port_open),
+            works: status.vitals(at_target).works(),
+            streams: status.streams,
             limit_reached: count(&self.limit_reached),
             silent_reset: count(&self.silent_reset),
             associations: (protocol == Some(Protocol::Dicom)).then(|| count(&self.dicom.open)),
@@ -272,11 +272,11 @@ impl Facts {
     /// What the gateway is told; `at_target` alone measures its Mirth.
     #[must_use]
     pub fn report(&self, at_target: bool) -> Report {
-        let changing = self.changing();
+        let status = self.status();
         Report {
-            tunnel: changing.tunnel.filter(|tunnel| tunnel.silent_since.is_none()).map(|tunnel| tunnel.path),
-            mirth: if at_target { changing.mirth.on } else { None },
-            last_ack: changing.last_ack,
+            tunnel: status.tunnel.filter(|tunnel| tunnel.silent_since.is_none()).map(|tunnel| tunnel.path),
+            mirth: if at_target { status.mirth.on } else { None },
+            last_ack: status.last_ack,
         }
     }
 }
@@ -445,12 +445,12 @@ mod tests {
     use super::*;
 
     fn noted(works: &[bool]) -> Option<String> {
-        let facts = Facts::default();
+        let stats = Stats::default();
         for (number, works) in works.iter().enumerate() {
-            facts.note_fault(Timestamp::from_millis(0), &format!("fault {number}"));
-            facts.changing().note_works(*works);
+            stats.note_fault(Timestamp::from_millis(0), &format!("fault {number}"));
+            stats.status().note_works(*works);
         }
-        let fault = facts.changing().last_error.clone();
+        let fault = stats.status().last_error.clone();
         fault.map(|fault| fault.what)
     }
 
@@ -464,12 +464,12 @@ mod tests {
     #[test]
     fn a_fault_of_a_connection_that_works_stays_until_it_recovered() {
         assert_eq!(noted(&[true, true]).as_deref(), Some("fault 1"));
-        let facts = Facts::default();
-        facts.changing().note_works(true);
-        facts.note_fault(Timestamp::from_millis(0), "the tunnel ended");
-        facts.changing().lose_tunnel();
-        assert!(facts.changing().last_error.is_some());
-        facts.changing().note_works(true);
-        assert_eq!(facts.changing().last_error, None);
+        let stats = Stats::default();
+        stats.status().note_works(true);
+        stats.note_fault(Timestamp::from_millis(0), "the tunnel ended");
+        stats.status().lose_tunnel();
+        assert!(stats.status().last_error.is_some());
+        stats.status().note_works(true);
+        assert_eq!(stats.status().last_error, None);
     }
 }
