@@ -48,7 +48,7 @@ use self::control::ControlClient;
 use self::entries::{Entries, EntryRun, Role};
 use self::local_users::LocalUsers;
 use self::paths::Paths;
-use self::source::{Clients, Near};
+use self::source::{Clients, Downstream};
 use self::state::{AgentState, StateError};
 use self::status::{Shown, StatusError, StatusSocket};
 use self::target::LocalMirth;
@@ -233,7 +233,12 @@ fn spawn_entry(tasks: &mut JoinSet<()>, context: &Arc<Context>, run: EntryRun, t
     match run.role {
         Role::Source { listen, allow_users } => {
             let users = allow_users.as_deref().map(LocalUsers::new);
-            tasks.spawn(source::run(context, entry, listen, Clients { near: Near::Mirth, users }));
+            tasks.spawn(source::run(
+                context,
+                entry,
+                listen,
+                Clients { downstream: Downstream::Mirth, users },
+            ));
         }
         Role::Target { forward_to, probe } => {
             let local = Arc::new(LocalMirth::new(forward_to, probe));
@@ -245,7 +250,12 @@ fn spawn_entry(tasks: &mut JoinSet<()>, context: &Arc<Context>, run: EntryRun, t
             let sessions = entry.sessions.clone().expect("made with its entry");
             tasks.spawn(Arc::clone(&sessions).keep(Arc::clone(&context), Arc::clone(&entry)));
             let listener = Arc::new(AdminListener::new(managing, tls, sessions, entry.config.streams_max));
-            tasks.spawn(source::run(context, entry, listen, Clients { near: Near::People(listener), users }));
+            tasks.spawn(source::run(
+                context,
+                entry,
+                listen,
+                Clients { downstream: Downstream::Admin(listener), users },
+            ));
         }
         Role::Managed(_) => {
             let managed = entry.managed.clone().expect("made with its entry");

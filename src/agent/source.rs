@@ -51,25 +51,25 @@ const WAITS_FOR_WAY: &str = "the peer's agent does not answer; it must run, and 
 
 /// Who connects to the port.
 #[derive(Clone)]
-pub enum Near {
+pub enum Downstream {
     Mirth,
-    People(Arc<AdminListener>),
+    Admin(Arc<AdminListener>),
 }
 
-impl Near {
+impl Downstream {
     /// Local connections served at a time. People's have places of their own until they ask for something.
     const fn tasks_max(&self, streams_max: u32) -> usize {
         match self {
             Self::Mirth => streams_max as usize,
             // Those that lost their place end at once, and others may come before they have.
-            Self::People(_) => streams_max as usize + 2 * limits::ADMIN_NEWCOMERS_MAX,
+            Self::Admin(_) => streams_max as usize + 2 * limits::ADMIN_NEWCOMERS_MAX,
         }
     }
 }
 
 /// Who connects, and who of this host may.
 pub struct Clients {
-    pub near: Near,
+    pub downstream: Downstream,
     /// `None`: anybody.
     pub users: Option<LocalUsers>,
 }
@@ -203,7 +203,7 @@ async fn serve(
     let mut rules = context.watch_rules();
     let mut health_checks = session::health_checks();
     let mut writes = JoinSet::new();
-    let mut gate = Gate::new(clients.near.tasks_max(entry.config.streams_max));
+    let mut gate = Gate::new(clients.downstream.tasks_max(entry.config.streams_max));
     let mut running = std::pin::pin!(tunnel.run(admitted.opening));
     let mut stop = context.stopping.watch();
     let mut ending = tunnel.ending();
@@ -222,7 +222,7 @@ async fn serve(
                     Ok(_) if !session.may_start(context, entry) => {}
                     Ok(tcp) => {
                         if is_let_in(context, entry, clients, &tcp, &mut writes) {
-                            start(context, entry, &clients.near, tcp, &tunnel, &mut gate.carried);
+                            start(context, entry, &clients.downstream, tcp, &tunnel, &mut gate.carried);
                             gate.steer(context, entry, port);
                         }
                         continue;
@@ -438,19 +438,19 @@ fn say_limit(entry: &LiveEntry, times: u64) {
 fn start(
     context: &Arc<Context>,
     entry: &Arc<LiveEntry>,
-    near: &Near,
+    downstream: &Downstream,
     tcp: TcpStream,
     tunnel: &Arc<Tunnel>,
     carried: &mut Carried,
 ) {
     let (entry, tunnel) = (Arc::clone(entry), Arc::clone(tunnel));
-    match near {
-        Near::Mirth => {
+    match downstream {
+        Downstream::Mirth => {
             let sign = Sign::new(Instant::now());
             let carrying = carry(entry, Arc::clone(&context.clock), tcp, tunnel, Arc::clone(&sign));
             carried.start(Some(sign), carrying);
         }
-        Near::People(listener) => {
+        Downstream::Admin(listener) => {
             let serving = Arc::clone(listener).carry(Arc::clone(context), entry, tcp, tunnel);
             carried.start(None, async move {
                 serving.await;
