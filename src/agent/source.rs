@@ -35,7 +35,7 @@ use crate::protocol::backoff::Backoff;
 use crate::protocol::control::{PeerRefusal, Rule};
 use crate::protocol::frame::Code;
 use crate::protocol::written::shown;
-use crate::transport::port::{self, TruthPort};
+use crate::transport::port::{self, GatedListener};
 use crate::transport::splice::{self, Ending};
 use crate::transport::tunnel::{DataStream, Tunnel};
 
@@ -139,9 +139,9 @@ async fn record_refusal(context: &Context, rule: &Rule, error: &TunnelError) {
     }
 }
 
-async fn bind(context: &Context, entry: &LiveEntry, listen: SocketAddr) -> TruthPort {
+async fn bind(context: &Context, entry: &LiveEntry, listen: SocketAddr) -> GatedListener {
     loop {
-        match TruthPort::bind(listen) {
+        match GatedListener::bind(listen) {
             Ok(port) => return port,
             Err(error) => context.note_fault(entry, &chain(&error)),
         }
@@ -193,7 +193,7 @@ async fn serve(
     entry: &Arc<LiveEntry>,
     admitted: Admitted,
     clients: &mut Clients,
-    port: &mut TruthPort,
+    port: &mut GatedListener,
     health: &mut PortHealth,
 ) -> Over {
     let _up = context.stopping.tunnel_up();
@@ -325,7 +325,7 @@ impl Gate {
 
     /// Opens the port or closes it; closed, it refuses, and resets whoever was not accepted. At a limit it
     /// opens again with the first that ends: what is full is not ill.
-    fn steer(&mut self, context: &Context, entry: &LiveEntry, port: &mut TruthPort) {
+    fn steer(&mut self, context: &Context, entry: &LiveEntry, port: &mut GatedListener) {
         let now = Instant::now();
         let full = if self.carried.is_full() {
             Some(Full::Here)
@@ -389,7 +389,7 @@ impl Gate {
         &mut self,
         context: &Context,
         entry: &LiveEntry,
-        port: &mut TruthPort,
+        port: &mut GatedListener,
         error: &std::io::Error,
     ) {
         let (now, address) = (Instant::now(), port.address());
@@ -489,7 +489,7 @@ fn is_let_in(
 }
 
 /// `of_limit`: it opens or closes because of one, which is said elsewhere and may be often.
-fn steer_port(context: &Context, entry: &LiveEntry, port: &mut TruthPort, open: bool, of_limit: bool) {
+fn steer_port(context: &Context, entry: &LiveEntry, port: &mut GatedListener, open: bool, of_limit: bool) {
     if open == port.is_open() {
         return;
     }
@@ -545,5 +545,5 @@ async fn open_for(tcp: &TcpStream, tunnel: &Arc<Tunnel>) -> Option<DataStream> {
         () = tokio::task::yield_now() => {}
     }
     let opened = timeout(limits::PLACE_WAIT_MAX, opening).await.ok()?.ok()?;
-    port::is_held(tcp).then_some(opened)
+    port::is_still_connected(tcp).then_some(opened)
 }

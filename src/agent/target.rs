@@ -26,7 +26,7 @@ use crate::domain::limits;
 use crate::identity::time::TimeSource;
 use crate::protocol::frame::Code;
 use crate::transport::endpoint::Connection;
-use crate::transport::port::is_lack;
+use crate::transport::port::is_exhausted;
 use crate::transport::resolve::dial;
 use crate::transport::splice::{self, Ending, Observer};
 use crate::transport::tunnel::{DataStream, Tunnel};
@@ -363,7 +363,7 @@ impl LocalMirth {
                     let _ = socket2::SockRef::from(&stream).set_linger(None);
                     None
                 }
-                Ok(Err(error)) if is_lack(&error) => Some((error.to_string(), LACK)),
+                Ok(Err(error)) if is_exhausted(&error) => Some((error.to_string(), LACK)),
                 Ok(Err(error)) => Some((error.to_string(), DOWN)),
                 Err(_) => Some(("no answer".into(), DOWN)),
             };

@@ -74,7 +74,7 @@ pub struct P2pTarget {
     pub entry: Entry,
     pub forward_to: HostPort,
     /// Whether the local Mirth is dialled now and then while nothing is sent, so that the far port
-    /// tells the truth.
+    /// is open only while it answers.
     pub probe: bool,
 }
 

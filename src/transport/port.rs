@@ -1,4 +1,4 @@
-//! The local port that tells the truth: it accepts only while the far Mirth can be reached, and it
+//! A listener with a gate: it accepts only while the far Mirth can be reached, and it
 //! stays ours while it does not.
 //!
 //! A closed port refuses (RST) because its socket is bound but does not listen. No other local
@@ -33,14 +33,14 @@ pub struct BindError {
 
 /// A bound port, open or closed.
 #[derive(Debug)]
-pub struct TruthPort {
+pub struct GatedListener {
     socket: Socket,
     address: SocketAddr,
     listening: Option<TcpListener>,
 }
 
-impl TruthPort {
-    /// Takes the port; it starts closed. A kernel without IPv6 gets `0.0.0.0` for `[::]`. Port 0 is no port to tell the truth on: the kernel takes
+impl GatedListener {
+    /// Takes the port; it starts closed. A kernel without IPv6 gets `0.0.0.0` for `[::]`. Port 0 cannot be gated: the kernel takes
     /// back one of its own choice when it closes.
     pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
         let bind = |address: SocketAddr| {
@@ -119,7 +119,7 @@ impl TruthPort {
 
 /// Whether whoever opened this still waits at its other end, as far as the kernel has told.
 #[must_use]
-pub fn is_held(stream: &TcpStream) -> bool {
+pub fn is_still_connected(stream: &TcpStream) -> bool {
     let asked = std::pin::pin!(stream.ready(Interest::READABLE | Interest::ERROR));
     let told = asked.poll(&mut Context::from_waker(Waker::noop()));
     !matches!(told, Poll::Ready(Ok(ready)) if ready.is_read_closed() || ready.is_error())
@@ -128,7 +128,7 @@ pub fn is_held(stream: &TcpStream) -> bool {
 /// Whether this host ran out of something, as of file descriptors, memory or local ports: nothing is known
 /// then of whoever was dialled.
 #[must_use]
-pub fn is_lack(error: &io::Error) -> bool {
+pub fn is_exhausted(error: &io::Error) -> bool {
     let lacks = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS, libc::EADDRNOTAVAIL];
     error.raw_os_error().is_some_and(|code| lacks.contains(&code))
 }
@@ -164,10 +164,10 @@ mod tests {
     }
 
     /// Below the ports that the kernel hands out by itself, so that nothing takes it in between.
-    fn bind_free() -> TruthPort {
+    fn bind_free() -> GatedListener {
         (20_000..32_000)
             .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
-            .find_map(|address| TruthPort::bind(address).ok())
+            .find_map(|address| GatedListener::bind(address).ok())
             .unwrap()
     }
 
@@ -219,7 +219,7 @@ mod tests {
     async fn a_port_in_use_is_named() {
         let holder = std::net::TcpListener::bind(any_port()).unwrap();
         let address = holder.local_addr().unwrap();
-        let error = TruthPort::bind(address).unwrap_err();
+        let error = GatedListener::bind(address).unwrap_err();
         assert!(error.to_string().contains(&address.to_string()));
     }
 }

@@ -1,4 +1,4 @@
-//! The port that tells the truth: it accepts only while a message could arrive.
+//! The gated listener: it accepts only while a message could arrive.
 
 use adit::demo::messages::Generator;
 use adit::demo::sender::Sender;

@@ -1,4 +1,4 @@
-//! The port for people tells the truth (I10): it is open while a request could be served, and no human
+//! The port for people is gated (I10): it is open while a request could be served, and no human
 //! has to do with it.
 
 use std::time::{Duration, Instant};
