@@ -206,7 +206,7 @@ impl Agent {
         let Context { stopping, entries, .. } = &*self.context;
         let waiting: u64 = entries.all().map(|entry| entry.stats.waiting()).sum();
         let limit =
-            entries.all().map(|entry| stopping::limit(entry.config.carries)).max().unwrap_or_default();
+            entries.all().map(|entry| stopping::limit(entry.config.service)).max().unwrap_or_default();
         tracing::info!(
             "{waiting} exchanges are waited for, at most {} s; a second signal ends at once",
             limit.as_secs()
@@ -276,7 +276,7 @@ async fn publish(context: Arc<Context>) {
         }
         tell_repeats(&context);
         for entry in context.entries.all() {
-            let sample = entry.stats.sample(entry.side == Side::Target, entry.config.carries.protocol());
+            let sample = entry.stats.sample(entry.side == Side::Target, entry.config.service.protocol());
             metrics::connection(entry.config.name.as_str(), &sample);
         }
     }

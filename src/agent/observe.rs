@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::entries::LiveEntry;
-use crate::config::agent::Carries;
+use crate::config::agent::Service;
 use crate::domain::connection::Protocol;
 use crate::identity::time::{LearntClock, TimeSource};
 use crate::protocol::dicom::{AeTitle, DicomEvent, DicomObserver, Operation, Status, StatusClass, Titles};
@@ -51,10 +51,10 @@ enum Watched {
 impl StreamObserver {
     #[must_use]
     pub fn new(entry: Arc<LiveEntry>, clock: Arc<LearntClock>) -> Self {
-        let protocol = match entry.config.carries {
-            Carries::Channel(Protocol::Mllp) => Watched::Mllp(Box::default()),
-            Carries::Channel(Protocol::Dicom) => Watched::Dicom(Box::default()),
-            Carries::Channel(Protocol::Tcp) | Carries::Admin { .. } => Watched::Nothing,
+        let protocol = match entry.config.service {
+            Service::Channel(Protocol::Mllp) => Watched::Mllp(Box::default()),
+            Service::Channel(Protocol::Dicom) => Watched::Dicom(Box::default()),
+            Service::Channel(Protocol::Tcp) | Service::Admin { .. } => Watched::Nothing,
         };
         let seen = Seen { entry, clock, association: None };
         Self { seen, protocol, asked_last: false, is_waited_for: false }

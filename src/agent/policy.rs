@@ -2,7 +2,7 @@
 //! ever be, the gateway's rules narrow it, an explicit end or a revocation stays until a person of
 //! this host undoes it.
 
-use crate::config::agent::{Carries, Entry};
+use crate::config::agent::{Entry, Service};
 use crate::domain::access::Access;
 use crate::domain::connection::Side;
 use crate::protocol::control::{Activity, Rule, Unfit};
@@ -95,7 +95,7 @@ pub(super) mod word {
 
 fn misfit(entry: &Entry, side: Side, rule: &Rule) -> Option<Unfit> {
     let access = Access::of(rule.kind);
-    if access.is_some() != matches!(entry.carries, Carries::Admin { .. }) {
+    if access.is_some() != matches!(entry.service, Service::Admin { .. }) {
         return Some(Unfit::Type);
     }
     if rule.side != side {
@@ -104,10 +104,10 @@ fn misfit(entry: &Entry, side: Side, rule: &Rule) -> Option<Unfit> {
     if rule.peer != entry.peer {
         return Some(Unfit::Peer);
     }
-    match entry.carries {
-        Carries::Channel(protocol) if rule.protocol != Some(protocol) => Some(Unfit::Protocol),
-        Carries::Admin { access_max } if access > Some(access_max) => Some(Unfit::Access),
-        Carries::Channel(_) | Carries::Admin { .. } => None,
+    match entry.service {
+        Service::Channel(protocol) if rule.protocol != Some(protocol) => Some(Unfit::Protocol),
+        Service::Admin { access_max } if access > Some(access_max) => Some(Unfit::Access),
+        Service::Channel(_) | Service::Admin { .. } => None,
     }
 }
 
@@ -128,7 +128,7 @@ pub(super) mod tests {
             name: format!("entry-{number}").parse().unwrap(),
             id: ConnectionId::from_bytes([number; 16]),
             peer: PEER,
-            carries: Carries::Channel(Protocol::Mllp),
+            service: Service::Channel(Protocol::Mllp),
             peer_key: None,
             secret: None,
             streams_max: limits::TUNNEL_STREAMS_MAX,
@@ -205,7 +205,7 @@ pub(super) mod tests {
     #[test]
     fn an_admin_rule_fits_an_admin_entry_that_allows_as_much() {
         let check = |access_max, kind, expected| {
-            let entry = Entry { carries: Carries::Admin { access_max }, ..entry(1) };
+            let entry = Entry { service: Service::Admin { access_max }, ..entry(1) };
             let rule = Rule { kind, protocol: None, ..rule(1) };
             assert_eq!(misfit(&entry, Side::Source, &rule), expected, "{access_max} {kind}");
         };

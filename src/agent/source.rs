@@ -358,7 +358,7 @@ impl Gate {
         }
         let since = *self.ending_since.get_or_insert(now);
         self.carried.put_to_rest(now);
-        let is_over = context.stopping.is_over(entry.config.carries, now);
+        let is_over = context.stopping.is_over(entry.config.service, now);
         if is_over {
             context.stopping.note_reset(entry.stats.waiting());
         }

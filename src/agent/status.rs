@@ -23,7 +23,7 @@ use super::stats::{
     AdminStatus, AgentStatus, EntryStatus, Full, LiveStatus, ManagedStatus, PeerKey, TimedFlag, count,
 };
 use super::tunnels::chain;
-use crate::config::agent::Carries;
+use crate::config::agent::Service;
 use crate::domain::access::Access;
 use crate::domain::connection::{ConnectionType, Protocol};
 use crate::domain::id::{ConnectionId, KeyFingerprint};
@@ -351,7 +351,7 @@ fn entry_status(context: &Context, entry: &LiveEntry, gateway: TimedFlag) -> Ent
         kind: kind(entry, rule).label().into(),
         route: route.or_else(|| status.route.clone()).unwrap_or_default(),
         side: entry.side.word().into(),
-        protocol: entry.config.carries.protocol().map_or("https", Protocol::word).into(),
+        protocol: entry.config.service.protocol().map_or("https", Protocol::word).into(),
         peer: entry.config.peer,
         peer_name: rule.map(|rule| rule.peer_name().to_owned()),
         status: status.word().into(),
@@ -383,7 +383,7 @@ fn entry_status(context: &Context, entry: &LiveEntry, gateway: TimedFlag) -> Ent
         acknowledged: count(&counters.acknowledged),
         bytes_into_tunnel: count(&counters.bytes.into_tunnel),
         bytes_out_of_tunnel: count(&counters.bytes.out_of_tunnel),
-        dicom: (entry.config.carries.protocol() == Some(Protocol::Dicom)).then(|| counters.dicom.counts()),
+        dicom: (entry.config.service.protocol() == Some(Protocol::Dicom)).then(|| counters.dicom.counts()),
         last_ack: status.last_ack,
         peer_key: pinned.or(known),
         admin,
@@ -400,11 +400,11 @@ fn own_name(context: &Context) -> Option<String> {
 
 /// The gateway's word, or what the file lets it be.
 fn kind(entry: &LiveEntry, rule: Option<&Rule>) -> ConnectionType {
-    match (rule, entry.config.carries) {
+    match (rule, entry.config.service) {
         (Some(rule), _) => rule.kind,
-        (None, Carries::Channel(_)) => ConnectionType::P2p,
-        (None, Carries::Admin { access_max: Access::ReadOnly }) => ConnectionType::AdminRo,
-        (None, Carries::Admin { access_max: Access::ReadWrite }) => ConnectionType::AdminRw,
+        (None, Service::Channel(_)) => ConnectionType::P2p,
+        (None, Service::Admin { access_max: Access::ReadOnly }) => ConnectionType::AdminRo,
+        (None, Service::Admin { access_max: Access::ReadWrite }) => ConnectionType::AdminRw,
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use crate::config::agent::Carries;
+use crate::config::agent::Service;
 use crate::domain::connection::Protocol;
 use crate::domain::limits;
 
@@ -66,8 +66,8 @@ impl Stopping {
 
     /// Whether a tunnel that carries this was waited for as long as it may be.
     #[must_use]
-    pub fn is_over(&self, carries: Carries, now: Instant) -> bool {
-        self.since.borrow().is_some_and(|since| now.saturating_duration_since(since) >= limit(carries))
+    pub fn is_over(&self, service: Service, now: Instant) -> bool {
+        self.since.borrow().is_some_and(|since| now.saturating_duration_since(since) >= limit(service))
     }
 
     /// Whether the peer has had the time to hear of it.
@@ -103,10 +103,10 @@ impl Stopping {
 
 /// How long what a connection carries may take to end.
 #[must_use]
-pub const fn limit(carries: Carries) -> std::time::Duration {
-    match carries {
-        Carries::Channel(Protocol::Dicom) => limits::STOP_DICOM_TIMEOUT,
-        Carries::Channel(Protocol::Mllp | Protocol::Tcp) | Carries::Admin { .. } => limits::STOP_TIMEOUT,
+pub const fn limit(service: Service) -> std::time::Duration {
+    match service {
+        Service::Channel(Protocol::Dicom) => limits::STOP_DICOM_TIMEOUT,
+        Service::Channel(Protocol::Mllp | Protocol::Tcp) | Service::Admin { .. } => limits::STOP_TIMEOUT,
     }
 }
 
@@ -116,8 +116,8 @@ mod tests {
 
     use super::*;
 
-    const MLLP: Carries = Carries::Channel(Protocol::Mllp);
-    const DICOM: Carries = Carries::Channel(Protocol::Dicom);
+    const MLLP: Service = Service::Channel(Protocol::Mllp);
+    const DICOM: Service = Service::Channel(Protocol::Dicom);
 
     #[test]
     fn an_exchange_has_five_seconds_and_an_association_eight_from_the_first_word() {

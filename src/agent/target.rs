@@ -192,7 +192,7 @@ async fn serve(
 fn has_ended(context: &Context, entry: &LiveEntry, tunnel: &Tunnel) -> bool {
     tunnel.tell_stopping();
     let now = Instant::now();
-    let is_over = context.stopping.is_over(entry.config.carries, now);
+    let is_over = context.stopping.is_over(entry.config.service, now);
     if is_over {
         context.stopping.note_reset(entry.stats.waiting());
     }

@@ -11,7 +11,7 @@ use super::context::Context;
 use super::entries::LiveEntry;
 use super::policy::Policy;
 use super::session::Terms;
-use crate::config::agent::Carries;
+use crate::config::agent::Service;
 use crate::domain::connection::Side;
 use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
 use crate::domain::secret::Secret;
@@ -270,7 +270,7 @@ fn check_key(context: &Context, entry: &LiveEntry, peer: &VerifiedPeer) -> Resul
     if let Some(expected) = entry.config.peer_key {
         return if expected == peer.key() { Ok(()) } else { Err(changed(expected)) };
     }
-    let is_admin = matches!(entry.config.carries, Carries::Admin { .. });
+    let is_admin = matches!(entry.config.service, Service::Admin { .. });
     match context.check_key(connection, peer.key()) {
         Verdict::Known { verified: false } | Verdict::FirstContact if is_admin => {
             Err(TunnelError::UnverifiedKey { connection, shown: peer.key() })

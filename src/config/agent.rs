@@ -80,14 +80,14 @@ pub struct P2pTarget {
 
 /// What an entry is for, and how far it lets the gateway's rule go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Carries {
+pub enum Service {
     /// P2P: channel data in this protocol.
     Channel(Protocol),
     /// Admin sessions, with at most this access.
     Admin { access_max: Access },
 }
 
-impl Carries {
+impl Service {
     /// Of a P2P entry.
     #[must_use]
     pub const fn protocol(self) -> Option<Protocol> {
@@ -113,7 +113,7 @@ pub struct Entry {
     pub name: EntryName,
     pub id: ConnectionId,
     pub peer: ServerId,
-    pub carries: Carries,
+    pub service: Service,
     /// Compared out of band: no first contact has to be trusted.
     pub peer_key: Option<KeyFingerprint>,
     /// From `adit admin connection view-secret`; absent: fetched over the control link.
@@ -219,11 +219,11 @@ fn read_channel_entry(section: &mut Section<'_, '_>, claims: &mut Claims) -> Opt
     let protocol = section.required("protocol", "write \"mllp\", \"dicom\" or \"tcp\"", |value| {
         value::word(&Protocol::ALL.map(|protocol| (protocol.word(), protocol)), value)
     });
-    read_entry(section, claims, protocol.map(Carries::Channel))
+    read_entry(section, claims, protocol.map(Service::Channel))
 }
 
-/// `carries` is `None` after a problem with what says so.
-fn read_entry(section: &mut Section<'_, '_>, claims: &mut Claims, carries: Option<Carries>) -> Option<Entry> {
+/// `service` is `None` after a problem with what says so.
+fn read_entry(section: &mut Section<'_, '_>, claims: &mut Claims, service: Option<Service>) -> Option<Entry> {
     let name = section.required("name", "write a short local name, such as \"adt-to-stmary\"", value::text);
     let id =
         section.required("id", "write the connection's id from `adit admin connection entry`", value::text);
@@ -243,9 +243,9 @@ fn read_entry(section: &mut Section<'_, '_>, claims: &mut Claims, carries: Optio
     });
     let streams_max = section
         .optional("streams_max", |value| value::number(1..=limits::TUNNEL_STREAMS_ALLOWED, value))
-        .unwrap_or(match carries {
-            Some(Carries::Admin { .. }) => limits::ADMIN_STREAMS_MAX,
-            Some(Carries::Channel(_)) | None => limits::TUNNEL_STREAMS_MAX,
+        .unwrap_or(match service {
+            Some(Service::Admin { .. }) => limits::ADMIN_STREAMS_MAX,
+            Some(Service::Channel(_)) | None => limits::TUNNEL_STREAMS_MAX,
         });
     let stall_limit = section
         .optional("stall_limit_seconds", |value| value::number(1..=limits::STALL_LIMIT_SECONDS_MAX, value))
@@ -262,16 +262,16 @@ fn read_entry(section: &mut Section<'_, '_>, claims: &mut Claims, carries: Optio
     if let (Some(peer), Some(path)) = (peer, path) {
         claims.path(section, peer, path);
     }
-    let carries = carries?;
+    let service = service?;
     Some(Entry {
         name: name?,
         id: id?,
         peer: peer?,
-        carries,
+        service,
         peer_key,
         secret,
         streams_max,
-        stall_limit: stall_limit.unwrap_or(carries.stall_limit()),
+        stall_limit: stall_limit.unwrap_or(service.stall_limit()),
         path: path.unwrap_or_default(),
     })
 }

@@ -97,8 +97,8 @@ fn check_entries(config: &AgentConfig, findings: &mut Findings) {
         ));
     }
     for (_, entry) in config.entries() {
-        let wanted = entry.carries.stall_limit();
-        if entry.carries.protocol() == Some(Protocol::Mllp) && entry.stall_limit > wanted {
+        let wanted = entry.service.stall_limit();
+        if entry.service.protocol() == Some(Protocol::Mllp) && entry.stall_limit > wanted {
             findings.warning(format!(
                 "{}: stall_limit_seconds is {}; above {} an acknowledgement that comes late may be matched to the next \
                  message, unless Mirth's response timeout is longer",

@@ -8,7 +8,7 @@ use std::num::NonZeroU16;
 use ipnet::IpNet;
 
 use super::users::{KnownUsers, LocalUser, read_allow_users};
-use super::{Carries, Entry, read_entry};
+use super::{Entry, Service, read_entry};
 use crate::config::claims::Claims;
 use crate::config::document::Section;
 use crate::config::{MirthUrl, value};
@@ -56,9 +56,9 @@ pub struct AdminManaged {
 impl AdminManaged {
     #[must_use]
     pub fn max_access(&self) -> Access {
-        match self.entry.carries {
-            Carries::Admin { access_max } => access_max,
-            Carries::Channel(_) => Access::ReadOnly,
+        match self.entry.service {
+            Service::Admin { access_max } => access_max,
+            Service::Channel(_) => Access::ReadOnly,
         }
     }
 }
@@ -68,7 +68,7 @@ pub(super) fn read_managing(
     claims: &mut Claims,
     knows: KnownUsers<'_>,
 ) -> Option<AdminManaging> {
-    let entry = read_entry(section, claims, Some(Carries::Admin { access_max: Access::ReadWrite }));
+    let entry = read_entry(section, claims, Some(Service::Admin { access_max: Access::ReadWrite }));
     let listen = section.required(
         "listen",
         "write the address the Administrator connects to, such as \"127.0.0.1:8443\"",
@@ -98,7 +98,7 @@ pub(super) fn read_managed(section: &mut Section<'_, '_>, claims: &mut Claims) -
             value::word(&Access::ALL.map(|access| (access.word(), access)), value)
         })
         .unwrap_or(Access::ReadOnly);
-    let entry = read_entry(section, claims, Some(Carries::Admin { access_max }));
+    let entry = read_entry(section, claims, Some(Service::Admin { access_max }));
     let mirth = section.required(
         "mirth",
         "write where the local Mirth serves HTTPS, such as \"https://127.0.0.1:8443\"",
