@@ -113,7 +113,7 @@ impl Reply {
 
 /// What a request carries.
 #[derive(Debug)]
-pub enum Carries {
+pub enum RequestContent {
     Nothing,
     Xml(Bytes),
     /// Chunked, as the real clients send their login.
@@ -164,17 +164,17 @@ impl AdminClient {
     /// Logs in below `base`, `/api` or `/api/4.5.2`.
     pub async fn log_in(&mut self, base: &str, user: &str, password: &str) -> Result<Reply, ClientError> {
         let form = format!("username={user}&password={password}");
-        self.send("POST", &format!("{base}/users/_login"), Carries::Form(form.into())).await
+        self.send("POST", &format!("{base}/users/_login"), RequestContent::Form(form.into())).await
     }
 
     pub async fn get(&mut self, target: &str) -> Result<Reply, ClientError> {
-        self.send("GET", target, Carries::Nothing).await
+        self.send("GET", target, RequestContent::Nothing).await
     }
 
     /// Gets what is only counted: the status and the bytes of the body.
     pub async fn download(&mut self, target: &str) -> Result<(StatusCode, u64), ClientError> {
         let address = self.address;
-        let (head, mut body) = self.ask("GET", target, Carries::Nothing).await?.into_parts();
+        let (head, mut body) = self.ask("GET", target, RequestContent::Nothing).await?.into_parts();
         let mut bytes = 0;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|source| ClientError::BrokeOff { address, source })?;
@@ -184,9 +184,14 @@ impl AdminClient {
     }
 
     /// Sends one request and reads its answer to the end.
-    pub async fn send(&mut self, method: &str, target: &str, carries: Carries) -> Result<Reply, ClientError> {
+    pub async fn send(
+        &mut self,
+        method: &str,
+        target: &str,
+        content: RequestContent,
+    ) -> Result<Reply, ClientError> {
         let address = self.address;
-        let (head, body) = self.ask(method, target, carries).await?.into_parts();
+        let (head, body) = self.ask(method, target, content).await?.into_parts();
         let body =
             timeout(ANSWER_TIMEOUT, body.collect()).await.map_err(|_| ClientError::Silent { address })?;
         let body = body.map_err(|source| ClientError::BrokeOff { address, source })?.to_bytes();
@@ -201,10 +206,10 @@ impl AdminClient {
         &mut self,
         method: &str,
         target: &str,
-        carries: Carries,
+        content: RequestContent,
     ) -> Result<Response<Incoming>, ClientError> {
         let address = self.address;
-        let request = self.request(method, target, carries)?;
+        let request = self.request(method, target, content)?;
         let answering = async {
             self.sender.ready().await?;
             self.sender.send_request(request).await
@@ -218,7 +223,7 @@ impl AdminClient {
         &self,
         method: &str,
         target: &str,
-        carries: Carries,
+        content: RequestContent,
     ) -> Result<Request<RequestBody>, ClientError> {
         let mut request = Request::builder()
             .method(method)
@@ -232,14 +237,14 @@ impl AdminClient {
         if let Some(cookies) = self.cookies_for(path) {
             request = request.header(COOKIE, cookies);
         }
-        let (content_type, body) = match carries {
-            Carries::Nothing => (None, RequestBody::whole(Bytes::new())),
-            Carries::Xml(xml) => (Some("application/xml"), RequestBody::whole(xml)),
-            Carries::Form(form) => (
+        let (content_type, body) = match content {
+            RequestContent::Nothing => (None, RequestBody::whole(Bytes::new())),
+            RequestContent::Xml(xml) => (Some("application/xml"), RequestBody::whole(xml)),
+            RequestContent::Form(form) => (
                 Some("application/x-www-form-urlencoded"),
                 RequestBody { chunked: true, ..RequestBody::whole(form) },
             ),
-            Carries::Bytes { value, count, chunked } => (
+            RequestContent::Bytes { value, count, chunked } => (
                 Some("application/octet-stream"),
                 RequestBody { chunked, ..RequestBody::repeated(value, count) },
             ),

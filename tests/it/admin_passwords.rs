@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use adit::agent::AUDIT_FILE;
-use adit::demo::admin_client::{Carries, Reply};
+use adit::demo::admin_client::{Reply, RequestContent};
 use adit::demo::admin_mirth::{AdminMirth, PASSWORD, USER};
 use adit::domain::access::Access;
 use adit::domain::limits::ADMIN_WRONG_LOGINS_BURST;
@@ -24,7 +24,7 @@ async fn managed(access: Access) -> (AdminMirth, Lab) {
 async fn dashboard_login(lab: &Lab, password: &str) -> Reply {
     let form = format!("username={USER}&password={password}&nonce=x");
     let mut client = lab.administrator(0).await;
-    client.send("POST", "/webadmin/Login.action", Carries::Form(form.into())).await.unwrap()
+    client.send("POST", "/webadmin/Login.action", RequestContent::Form(form.into())).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

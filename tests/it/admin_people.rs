@@ -1,7 +1,7 @@
 //! What people meet of a managed Mirth through two real agents: launch file, dashboard, first login, and
 //! the sentence of a refusal. The Mirth is a stand-in; no Mirth runs here.
 
-use adit::demo::admin_client::{AdminClient, Carries, Reply, shown_key};
+use adit::demo::admin_client::{AdminClient, Reply, RequestContent, shown_key};
 use adit::demo::admin_mirth::{AdminMirth, PASSWORD, PasswordAge, USER};
 use adit::domain::access::Access;
 use tokio::net::TcpListener;
@@ -27,7 +27,7 @@ async fn asking_for(lab: &Lab, index: usize, name: &str) -> AdminClient {
 }
 
 async fn put(client: &mut AdminClient, path: &str, body: &'static str) -> Reply {
-    client.send("PUT", &format!("{BASE}{path}"), Carries::Xml(body.into())).await.unwrap()
+    client.send("PUT", &format!("{BASE}{path}"), RequestContent::Xml(body.into())).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,7 +79,7 @@ async fn a_launch_file_is_that_of_the_name_asked_for_and_its_head_claims_no_othe
                 assert!(file.text().contains(&expected), "{expected}: {}", file.text());
             }
             assert!(!file.text().contains(&mirth.address().port().to_string()), "{}", file.text());
-            let head = client.send("HEAD", "/webstart.jnlp", Carries::Nothing).await.unwrap();
+            let head = client.send("HEAD", "/webstart.jnlp", RequestContent::Nothing).await.unwrap();
             assert_eq!((head.status.as_u16(), head.header("content-length")), (200, None));
         }
     }
@@ -93,11 +93,11 @@ async fn a_browser_signs_in_looks_and_launches_without_leaving_the_listener() {
     for index in 0..BOTH.len() {
         let listen = lab.admin[index].listen;
         let mut client = lab.administrator(index).await;
-        let head = client.send("HEAD", "/webadmin/Index.action", Carries::Nothing).await.unwrap();
+        let head = client.send("HEAD", "/webadmin/Index.action", RequestContent::Nothing).await.unwrap();
         assert_eq!(head.status, 200, "the landing page shows its sign-in");
         let mut sign_in = async |password: &str| {
             let form = format!("op=login&version=0.0.0&username={USER}&password={password}&nonce=0f");
-            client.send("POST", "/webadmin/Login.action", Carries::Form(form.into())).await.unwrap()
+            client.send("POST", "/webadmin/Login.action", RequestContent::Form(form.into())).await.unwrap()
         };
         let wrong = sign_in("x").await;
         let alert = format!("https://{listen}/webadmin/Index.action?showAlert=true");
@@ -183,7 +183,7 @@ async fn every_refusal_says_its_sentence_in_the_status_line() {
         ("GET", "/api/channels/%2e", 400),
         ("GET", "/webadmin/Index.action?x=y", 400),
     ] {
-        let refused = client.send(method, target, Carries::Nothing).await.unwrap();
+        let refused = client.send(method, target, RequestContent::Nothing).await.unwrap();
         assert_eq!(refused.status, status, "{target}");
         assert_eq!(refused.reason.as_deref(), Some(refused.text().trim_end()), "{target}");
     }

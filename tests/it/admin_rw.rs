@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use adit::agent::AUDIT_FILE;
-use adit::demo::admin_client::{AdminClient, Carries, Cookie, Reply, open, shown_key};
+use adit::demo::admin_client::{AdminClient, Cookie, Reply, RequestContent, open, shown_key};
 use adit::demo::admin_mirth::{AdminMirth, Arrived, PASSWORD, USER};
 use adit::demo::measure::Digest;
 use adit::domain::access::Access;
@@ -34,7 +34,7 @@ async fn logged_in(lab: &Lab, index: usize) -> AdminClient {
 }
 
 async fn send(client: &mut AdminClient, method: &str, path: &str, xml: &str) -> Reply {
-    client.send(method, &format!("{BASE}{path}"), Carries::Xml(xml.to_owned().into())).await.unwrap()
+    client.send(method, &format!("{BASE}{path}"), RequestContent::Xml(xml.to_owned().into())).await.unwrap()
 }
 
 async fn get(client: &mut AdminClient, path: &str) -> Reply {
@@ -101,7 +101,7 @@ async fn an_upload_of_100_mb_waits_with_a_mirth_that_waits_and_is_kept_by_no_age
         let mut client = logged_in(&lab, 0).await;
         let before = [Part::A, Part::B].map(|part| resident_most(&lab, part));
         mirth.hold_bodies(true);
-        let upload = Carries::Bytes { value: 0x5a, count: UPLOAD_BYTES, chunked };
+        let upload = RequestContent::Bytes { value: 0x5a, count: UPLOAD_BYTES, chunked };
         let target = format!("{BASE}/extensions/_install");
         let (reply, ()) = tokio::join!(client.send("POST", &target, upload), async {
             eventually("the upload arrives", async || {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use adit::demo::admin_client::{AdminClient, Carries};
+use adit::demo::admin_client::{AdminClient, RequestContent};
 use adit::demo::admin_mirth::{AdminMirth, PASSWORD, USER};
 use adit::domain::access::Access;
 use adit::domain::limits::{ADMIN_AUDITS_BURST, ADMIN_AUDITS_PER_SECOND};
@@ -24,7 +24,7 @@ async fn viewer() -> (AdminMirth, Lab, AdminClient) {
 }
 
 async fn post(client: &mut AdminClient, target: &str, xml: String) -> u16 {
-    client.send("POST", target, Carries::Xml(xml.into())).await.unwrap().status.as_u16()
+    client.send("POST", target, RequestContent::Xml(xml.into())).await.unwrap().status.as_u16()
 }
 
 fn record(bytes: usize) -> String {

@@ -2,7 +2,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::{AdminMirth, Arrived, PASSWORD, USER};
-use crate::demo::admin_client::{AdminClient, Carries, Cookie, Reply, open, shown_key};
+use crate::demo::admin_client::{AdminClient, Cookie, Reply, RequestContent, open, shown_key};
 use crate::demo::measure::Digest;
 
 const CHANNEL: &str = "<channel><id>c1</id><name>ADT in</name></channel>";
@@ -26,7 +26,7 @@ fn paths(cookies: &[Cookie]) -> Vec<&str> {
 }
 
 async fn send(client: &mut AdminClient, method: &str, target: &str, xml: &'static str) -> Reply {
-    client.send(method, target, Carries::Xml(xml.into())).await.unwrap()
+    client.send(method, target, RequestContent::Xml(xml.into())).await.unwrap()
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn three_contexts_give_three_cookies_and_keep_their_sessions_apart() {
     client.get("/webadmin/Index.action").await.unwrap();
     assert_eq!(paths(client.cookies()), ["/api", "/api/4.5.2", "/webadmin"]);
     assert_eq!(client.get("/api/4.5.2/users/current").await.unwrap().status, 200);
-    assert_eq!(client.send("POST", "/api/users/_logout", Carries::Nothing).await.unwrap().status, 204);
+    assert_eq!(client.send("POST", "/api/users/_logout", RequestContent::Nothing).await.unwrap().status, 204);
     assert_eq!(client.get("/api/users/current").await.unwrap().status, 401);
     assert_eq!(client.get("/api/4.5.2/users/current").await.unwrap().status, 200);
     mirth.shutdown().await;
@@ -87,7 +87,7 @@ async fn a_large_body_is_digested_and_a_large_answer_chunked() {
     let mirth = mirth().await;
     let mut client = logged_in(&mirth).await;
     for chunked in [false, true] {
-        let upload = Carries::Bytes { value: 7, count: 3_000_000, chunked };
+        let upload = RequestContent::Bytes { value: 7, count: 3_000_000, chunked };
         assert_eq!(client.send("POST", "/api/extensions/_install", upload).await.unwrap().status, 204);
         let body = mirth.journal().arrived().last().unwrap().body.unwrap();
         assert_eq!((body.bytes, body.digest), (3_000_000, Digest::of(&vec![7; 3_000_000])));

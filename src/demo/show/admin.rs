@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::{ARRIVE_WITHIN, Demo, DemoError, LOOK_EVERY, Row, read};
 use crate::agent::AUDIT_FILE;
-use crate::demo::admin_client::{AdminClient, Carries, Reply, shown_key};
+use crate::demo::admin_client::{AdminClient, Reply, RequestContent, shown_key};
 use crate::demo::admin_mirth::{PASSWORD, USER};
 use crate::demo::measure::Histogram;
 
@@ -62,7 +62,7 @@ impl Demo {
         expect("creating a channel", 200, &reply)?;
         let id = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
         let deploy = format!("{BASE}/channels/{id}/_deploy");
-        let reply = passing.time(client.send("POST", &deploy, Carries::Nothing).await?);
+        let reply = passing.time(client.send("POST", &deploy, RequestContent::Nothing).await?);
         expect("deploying a channel", 204, &reply)?;
         let reply = client.get(&format!("{BASE}/channels/{id}/status")).await?;
         if !reply.text().contains("<state>STARTED</state>") {
@@ -136,7 +136,7 @@ impl Demo {
 }
 
 async fn create_channel(client: &mut AdminClient) -> Result<Reply, DemoError> {
-    Ok(client.send("POST", &format!("{BASE}/channels"), Carries::Xml(CHANNEL.into())).await?)
+    Ok(client.send("POST", &format!("{BASE}/channels"), RequestContent::Xml(CHANNEL.into())).await?)
 }
 
 fn expect(what: &str, status: u16, reply: &Reply) -> Result<(), DemoError> {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use adit::demo::admin_client::{AdminClient, Carries};
+use adit::demo::admin_client::{AdminClient, RequestContent};
 use adit::demo::admin_mirth::{AdminMirth, PASSWORD, USER};
 use adit::domain::access::Access;
 use serde_json::Value;
@@ -120,7 +120,8 @@ async fn works(lab: &Lab, index: usize) {
         ("PUT", "/users/1/preferences".to_owned(), "<properties>marker-body</properties>"),
         ("DELETE", format!("/channels/{ID}?marker-query=1"), ""),
     ] {
-        let carried = if xml.is_empty() { Carries::Nothing } else { Carries::Xml(xml.to_owned().into()) };
+        let carried =
+            if xml.is_empty() { RequestContent::Nothing } else { RequestContent::Xml(xml.to_owned().into()) };
         client.send(method, &format!("{BASE}{path}"), carried).await.unwrap();
     }
     let mut raw = Client::to(lab.admin_port(index)).await;
