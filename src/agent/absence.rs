@@ -5,7 +5,7 @@ use std::time::Instant;
 use tokio::time::sleep_until;
 
 use super::context::Context;
-use super::entries::LiveEntry;
+use super::entries::LiveConnection;
 use crate::domain::limits::STOPPED_PEER_EXCUSED;
 use crate::identity::time::TimeSource;
 use crate::protocol::frame::Code;
@@ -37,7 +37,7 @@ pub struct Absence {
 
 impl Absence {
     /// The tunnel ended.
-    pub fn begin(&mut self, context: &Context, entry: &LiveEntry, over: &Over, now: Instant) {
+    pub fn begin(&mut self, context: &Context, entry: &LiveConnection, over: &Over, now: Instant) {
         self.until = None;
         if !over.is_announced || context.stopping.is_begun() {
             return context.note_fault(entry, &format!("the tunnel ended: {}", over.why));

@@ -11,7 +11,7 @@ use std::time::Instant;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::copies::Copies;
-use super::entries::{Entries, LiveEntry};
+use super::entries::{Entries, LiveConnection};
 use super::paths::Paths;
 use super::repeats::Repeats;
 use super::state::{AgentState, Enrolment, StateError, StoredSecret};
@@ -251,7 +251,7 @@ impl Context {
 
     /// A person of this host undoes what a gateway said for ever of this connection: that it ended,
     /// and that a key known for its peer was revoked. What the gateway says now counts again.
-    pub async fn forget_end(&self, entry: &LiveEntry) -> Result<Forgotten, EndError> {
+    pub async fn forget_end(&self, entry: &LiveConnection) -> Result<Forgotten, EndError> {
         let connection = entry.config.id;
         let known = self.known_key(connection).map(|known| known.key);
         let keys = || entry.config.peer_key.into_iter().chain(known);
@@ -518,7 +518,7 @@ impl Context {
     // Faults and refusals.
 
     /// Remembers and logs what went wrong with an entry; the same again is only remembered.
-    pub fn note_fault(&self, entry: &LiveEntry, what: &str) {
+    pub fn note_fault(&self, entry: &LiveConnection, what: &str) {
         let is_new = entry.stats.note_fault(self.clock.now(), what);
         if is_new && self.stopping.is_begun() {
             tracing::debug!(connection = %entry.config.name, "{what}");

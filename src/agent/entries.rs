@@ -23,7 +23,7 @@ const ARRIVALS_MAX: usize = 4;
 
 /// One entry with its live record.
 #[derive(Debug)]
-pub struct LiveEntry {
+pub struct LiveConnection {
     pub config: Entry,
     pub side: Side,
     /// `listen`, `forward_to` or `mirth`, as people wrote it.
@@ -40,7 +40,7 @@ pub struct LiveEntry {
     pub sessions: Option<Arc<Sessions>>,
 }
 
-impl LiveEntry {
+impl LiveConnection {
     /// Its tunnel is there; a peer that comes and goes is summed up.
     pub fn say_up(&self) {
         const LINE: &str = "tunnel is up";
@@ -53,7 +53,7 @@ impl LiveEntry {
 /// What runs an entry: its role and the queue of its admitted tunnels.
 #[derive(Debug)]
 pub struct EntryRun {
-    pub entry: Arc<LiveEntry>,
+    pub entry: Arc<LiveConnection>,
     pub role: Role,
     pub arrivals: mpsc::Receiver<Admitted>,
 }
@@ -69,8 +69,8 @@ pub enum Role {
 /// All entries by connection, in the order of their ids.
 #[derive(Debug, Default)]
 pub struct Entries {
-    by_connection: BTreeMap<ConnectionId, Arc<LiveEntry>>,
-    in_order: Vec<Arc<LiveEntry>>,
+    by_connection: BTreeMap<ConnectionId, Arc<LiveConnection>>,
+    in_order: Vec<Arc<LiveConnection>>,
 }
 
 impl Entries {
@@ -102,7 +102,7 @@ impl Entries {
                 (Role::Managing(_), _) => Some(Arc::default()),
                 (_, managed) => managed.as_ref().map(|managed| Arc::clone(&managed.sessions)),
             };
-            let entry = Arc::new(LiveEntry {
+            let entry = Arc::new(LiveConnection {
                 config: config.clone(),
                 side,
                 address,
@@ -121,18 +121,18 @@ impl Entries {
     }
 
     #[must_use]
-    pub fn get(&self, id: ConnectionId) -> Option<&Arc<LiveEntry>> {
+    pub fn get(&self, id: ConnectionId) -> Option<&Arc<LiveConnection>> {
         self.by_connection.get(&id)
     }
 
     /// The entry of `id` if this agent is its target.
     #[must_use]
-    pub fn target(&self, id: ConnectionId) -> Option<Arc<LiveEntry>> {
+    pub fn target(&self, id: ConnectionId) -> Option<Arc<LiveConnection>> {
         self.get(id).filter(|entry| entry.side == Side::Target).cloned()
     }
 
     /// In the file's order: sources, targets, managing, managed.
-    pub fn all(&self) -> impl Iterator<Item = &Arc<LiveEntry>> {
+    pub fn all(&self) -> impl Iterator<Item = &Arc<LiveConnection>> {
         self.in_order.iter()
     }
 }

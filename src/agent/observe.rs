@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::entries::LiveEntry;
+use super::entries::LiveConnection;
 use crate::config::agent::Service;
 use crate::domain::connection::Protocol;
 use crate::identity::time::{LearntClock, TimeSource};
@@ -50,7 +50,7 @@ enum Watched {
 
 impl StreamObserver {
     #[must_use]
-    pub fn new(entry: Arc<LiveEntry>, clock: Arc<LearntClock>) -> Self {
+    pub fn new(entry: Arc<LiveConnection>, clock: Arc<LearntClock>) -> Self {
         let protocol = match entry.config.service {
             Service::Channel(Protocol::Mllp) => Watched::Mllp(Box::default()),
             Service::Channel(Protocol::Dicom) => Watched::Dicom(Box::default()),
@@ -120,7 +120,7 @@ impl Drop for StreamObserver {
 
 /// Where what is seen goes.
 struct Seen {
-    entry: Arc<LiveEntry>,
+    entry: Arc<LiveConnection>,
     clock: Arc<LearntClock>,
     association: Option<Association>,
 }
@@ -133,7 +133,7 @@ struct Association {
 
 impl Seen {
     fn on_mllp(&self, event: MllpEvent) {
-        let LiveEntry { stats, passing, .. } = &*self.entry;
+        let LiveConnection { stats, passing, .. } = &*self.entry;
         match event {
             MllpEvent::Message { kind } => {
                 stats.messages.fetch_add(1, Ordering::Relaxed);
@@ -149,7 +149,7 @@ impl Seen {
     }
 
     fn on_dicom(&mut self, event: DicomEvent) {
-        let LiveEntry { config, stats, passing, .. } = &*self.entry;
+        let LiveConnection { config, stats, passing, .. } = &*self.entry;
         match event {
             DicomEvent::Requested { titles } => {
                 self.association = Some(Association { calling: titles.calling, is_accepted: false });

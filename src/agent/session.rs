@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::context::Context;
-use super::entries::LiveEntry;
+use super::entries::LiveConnection;
 use super::policy::Policy;
 use super::stats::TunnelStatus;
 use super::tunnels::Admitted;
@@ -113,14 +113,14 @@ impl TunnelSession {
     /// Whether a TCP connection may start on it. Asked for each: rules may have changed since the last
     /// check.
     #[must_use]
-    pub fn may_start(&self, context: &Context, entry: &LiveEntry) -> bool {
+    pub fn may_start(&self, context: &Context, entry: &LiveConnection) -> bool {
         let rules = context.rules();
         let policy = Policy::of(&entry.config, entry.side, &rules);
         policy.is_active() && self.broken(context, entry, &rules).is_none()
     }
 
     /// Judges the tunnel by what was heard and by the rules.
-    pub fn supervise(&mut self, context: &Context, entry: &LiveEntry, rules: &RuleBook) -> HealthCheck {
+    pub fn supervise(&mut self, context: &Context, entry: &LiveConnection, rules: &RuleBook) -> HealthCheck {
         if let Some(why) = self.broken(context, entry, rules) {
             return HealthCheck::Over(Code::Ended, why);
         }
@@ -162,13 +162,13 @@ impl TunnelSession {
         HealthCheck::Alive { silent_for }
     }
 
-    fn broken(&self, context: &Context, entry: &LiveEntry, rules: &RuleBook) -> Option<&'static str> {
+    fn broken(&self, context: &Context, entry: &LiveConnection, rules: &RuleBook) -> Option<&'static str> {
         let known = context.known_key(entry.config.id).map(|known| known.key);
         self.terms.broken(&entry.config, entry.side, rules, known)
     }
 
     /// Writes what is true of the tunnel into the entry's record.
-    pub fn record(&self, context: &Context, entry: &LiveEntry, silent_for: Duration) {
+    pub fn record(&self, context: &Context, entry: &LiveConnection, silent_for: Duration) {
         let measured = self.connection().measured();
         let way = *self.way.borrow();
         let mut status = entry.stats.status();

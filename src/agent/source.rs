@@ -17,7 +17,7 @@ use super::absence::{self, Absence, Over};
 use super::admin::listener::AdminListener;
 use super::carried::{Carried, Crossings, Ended, Heard, Pause, Sign};
 use super::context::Context;
-use super::entries::LiveEntry;
+use super::entries::LiveConnection;
 use super::local_users::LocalUsers;
 use super::observe::StreamObserver;
 use super::policy::Policy;
@@ -75,7 +75,12 @@ pub struct Clients {
 }
 
 /// Runs until dropped.
-pub async fn run(context: Arc<Context>, entry: Arc<LiveEntry>, listen: SocketAddr, mut clients: Clients) {
+pub async fn run(
+    context: Arc<Context>,
+    entry: Arc<LiveConnection>,
+    listen: SocketAddr,
+    mut clients: Clients,
+) {
     let mut port = bind(&context, &entry, listen).await;
     if let Some(fault) = clients.users.as_ref().and_then(LocalUsers::fault) {
         context.note_fault(&entry, &chain(fault));
@@ -139,7 +144,7 @@ async fn record_refusal(context: &Context, rule: &Rule, error: &TunnelError) {
     }
 }
 
-async fn bind(context: &Context, entry: &LiveEntry, listen: SocketAddr) -> GatedListener {
+async fn bind(context: &Context, entry: &LiveConnection, listen: SocketAddr) -> GatedListener {
     loop {
         match GatedListener::bind(listen) {
             Ok(port) => return port,
@@ -150,7 +155,7 @@ async fn bind(context: &Context, entry: &LiveEntry, listen: SocketAddr) -> Gated
 }
 
 /// Waits until the rules, the secret and the way to the peer allow a dial.
-async fn until_dialable(context: &Context, entry: &LiveEntry, absence: &Absence) -> (Rule, Secret) {
+async fn until_dialable(context: &Context, entry: &LiveConnection, absence: &Absence) -> (Rule, Secret) {
     let mut rules = context.watch_rules();
     let mut secrets = context.watch_secrets();
     let mut way = context.routes.way(entry.config.peer);
@@ -190,7 +195,7 @@ async fn until_dialable(context: &Context, entry: &LiveEntry, absence: &Absence)
 /// Serves local connections while the tunnel lives; tells of its end.
 async fn serve(
     context: &Arc<Context>,
-    entry: &Arc<LiveEntry>,
+    entry: &Arc<LiveConnection>,
     admitted: Admitted,
     clients: &mut Clients,
     port: &mut GatedListener,
@@ -325,7 +330,7 @@ impl Gate {
 
     /// Opens the port or closes it; closed, it refuses, and resets whoever was not accepted. At a limit it
     /// opens again with the first that ends: what is full is not ill.
-    fn steer(&mut self, context: &Context, entry: &LiveEntry, port: &mut GatedListener) {
+    fn steer(&mut self, context: &Context, entry: &LiveConnection, port: &mut GatedListener) {
         let now = Instant::now();
         let full = if self.carried.is_full() {
             Some(Full::Here)
@@ -348,7 +353,7 @@ impl Gate {
     }
 
     /// Lets no connection begin anything any more. Returns whether nothing is waited for, or for too long.
-    fn has_ended(&mut self, context: &Context, entry: &LiveEntry, now: Instant) -> bool {
+    fn has_ended(&mut self, context: &Context, entry: &LiveConnection, now: Instant) -> bool {
         if self.ending_since.is_none() && !context.stopping.is_begun() {
             let (connection, waiting) = (&entry.config.name, entry.stats.waiting());
             tracing::info!(
@@ -367,7 +372,7 @@ impl Gate {
         is_over || (is_through && self.carried.is_empty())
     }
 
-    fn note_ended(&mut self, entry: &LiveEntry, ended: Ended) {
+    fn note_ended(&mut self, entry: &LiveConnection, ended: Ended) {
         if ended == Some(Ending::FullThere) && !self.carried.is_empty() {
             let now = Instant::now();
             self.peer_full.begin(now, limits::PEER_FULL_PORT_CLOSED);
@@ -388,7 +393,7 @@ impl Gate {
     fn note_starved(
         &mut self,
         context: &Context,
-        entry: &LiveEntry,
+        entry: &LiveConnection,
         port: &mut GatedListener,
         error: &std::io::Error,
     ) {
@@ -406,7 +411,7 @@ impl Gate {
     }
 
     /// At the limit those that never said anything go; says what was reached since it was said last.
-    fn make_room(&mut self, entry: &LiveEntry, now: Instant) {
+    fn make_room(&mut self, entry: &LiveConnection, now: Instant) {
         if self.carried.is_full() {
             let sent = self.carried.send_silent_away(now);
             if sent > 0 {
@@ -425,7 +430,7 @@ impl Gate {
     }
 }
 
-fn say_limit(entry: &LiveEntry, times: u64) {
+fn say_limit(entry: &LiveConnection, times: u64) {
     let (connection, streams_max) = (&entry.config.name, entry.config.streams_max);
     tracing::warn!(
         %connection,
@@ -437,7 +442,7 @@ fn say_limit(entry: &LiveEntry, times: u64) {
 
 fn start(
     context: &Arc<Context>,
-    entry: &Arc<LiveEntry>,
+    entry: &Arc<LiveConnection>,
     downstream: &Downstream,
     tcp: TcpStream,
     tunnel: &Arc<Tunnel>,
@@ -464,7 +469,7 @@ fn start(
 /// of it is not waited for: the loop that asks carries the tunnel's credit.
 fn is_let_in(
     context: &Arc<Context>,
-    entry: &LiveEntry,
+    entry: &LiveConnection,
     clients: &mut Clients,
     tcp: &TcpStream,
     writes: &mut JoinSet<()>,
@@ -489,7 +494,13 @@ fn is_let_in(
 }
 
 /// `of_limit`: it opens or closes because of one, which is said elsewhere and may be often.
-fn steer_port(context: &Context, entry: &LiveEntry, port: &mut GatedListener, open: bool, of_limit: bool) {
+fn steer_port(
+    context: &Context,
+    entry: &LiveConnection,
+    port: &mut GatedListener,
+    open: bool,
+    of_limit: bool,
+) {
     if open == port.is_open() {
         return;
     }
@@ -504,14 +515,14 @@ fn steer_port(context: &Context, entry: &LiveEntry, port: &mut GatedListener, op
     entry.stats.status().port_open = port.is_open();
 }
 
-fn say_port(entry: &LiveEntry, address: SocketAddr, open: bool) {
+fn say_port(entry: &LiveConnection, address: SocketAddr, open: bool) {
     if let Some(more) = entry.repeats.note(if open { "port open" } else { "port closed" }, Instant::now()) {
         tracing::info!(connection = %entry.config.name, %address, open, more = shown(more), "port");
     }
 }
 
 async fn carry(
-    entry: Arc<LiveEntry>,
+    entry: Arc<LiveConnection>,
     clock: Arc<LearntClock>,
     tcp: TcpStream,
     tunnel: Arc<Tunnel>,

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::admin::explain::{Explained, explanation};
 use super::context::{Context, Forgotten};
-use super::entries::LiveEntry;
+use super::entries::LiveConnection;
 use super::stats::{
     AdminStatus, AgentStatus, EntryStatus, Full, LiveStatus, ManagedStatus, PeerKey, TimedFlag, count,
 };
@@ -293,7 +293,7 @@ fn unknown_connection() -> Answer {
     Answer::Failed { what: "the running agent has no such connection; restart it".into() }
 }
 
-fn explain(entry: &LiveEntry, method: String, target: String) -> Answer {
+fn explain(entry: &LiveConnection, method: String, target: String) -> Answer {
     let Some(managed) = &entry.managed else {
         return Answer::Failed {
             what: "what passes is decided where the managed server stands; run this on its host".into(),
@@ -333,7 +333,7 @@ fn status(context: &Context, shown: &Shown) -> AgentStatus {
     }
 }
 
-fn entry_status(context: &Context, entry: &LiveEntry, gateway: TimedFlag) -> EntryStatus {
+fn entry_status(context: &Context, entry: &LiveConnection, gateway: TimedFlag) -> EntryStatus {
     let counters = &entry.stats;
     let status = counters.status().clone();
     let known = context
@@ -399,7 +399,7 @@ fn own_name(context: &Context) -> Option<String> {
 }
 
 /// The gateway's word, or what the file lets it be.
-fn kind(entry: &LiveEntry, rule: Option<&Rule>) -> ConnectionType {
+fn kind(entry: &LiveConnection, rule: Option<&Rule>) -> ConnectionType {
     match (rule, entry.config.service) {
         (Some(rule), _) => rule.kind,
         (None, Service::Channel(_)) => ConnectionType::P2p,
@@ -410,7 +410,7 @@ fn kind(entry: &LiveEntry, rule: Option<&Rule>) -> ConnectionType {
 
 fn admin_status(
     context: &Context,
-    entry: &LiveEntry,
+    entry: &LiveConnection,
     rule: Option<&Rule>,
     status: &LiveStatus,
 ) -> Option<AdminStatus> {

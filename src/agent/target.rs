@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use super::absence::{self, Absence, Over};
 use super::context::Context;
-use super::entries::LiveEntry;
+use super::entries::LiveConnection;
 use super::observe::StreamObserver;
 use super::policy::Policy;
 use super::session::{self, HealthCheck, TunnelSession};
@@ -43,13 +43,13 @@ pub trait LocalEnd: Send + Sync + 'static {
     fn answers(&self) -> watch::Receiver<Option<bool>>;
 
     /// Keeps that known; runs until dropped.
-    fn watch(&self, context: &Arc<Context>, entry: &Arc<LiveEntry>) -> impl Future<Output = ()> + Send;
+    fn watch(&self, context: &Arc<Context>, entry: &Arc<LiveConnection>) -> impl Future<Output = ()> + Send;
 
     /// Serves one stream, whose header was read.
     fn carry(
         self: Arc<Self>,
         context: Arc<Context>,
-        entry: Arc<LiveEntry>,
+        entry: Arc<LiveConnection>,
         stream: DataStream,
         connection: Connection,
     ) -> impl Future<Output = ()> + Send;
@@ -58,7 +58,7 @@ pub trait LocalEnd: Send + Sync + 'static {
 /// Runs until dropped.
 pub async fn run(
     context: Arc<Context>,
-    entry: Arc<LiveEntry>,
+    entry: Arc<LiveConnection>,
     local: Arc<impl LocalEnd>,
     mut arrivals: mpsc::Receiver<Admitted>,
 ) {
@@ -106,7 +106,7 @@ pub async fn run(
 /// replaces it, if one does.
 async fn serve(
     context: &Arc<Context>,
-    entry: &Arc<LiveEntry>,
+    entry: &Arc<LiveConnection>,
     local: &Arc<impl LocalEnd>,
     admitted: Admitted,
     arrivals: &mut mpsc::Receiver<Admitted>,
@@ -189,7 +189,7 @@ async fn serve(
 
 /// The source knows what is under way and closes the tunnel once nothing is: it is told, and waited for in
 /// reason.
-fn has_ended(context: &Context, entry: &LiveEntry, tunnel: &Tunnel) -> bool {
+fn has_ended(context: &Context, entry: &LiveConnection, tunnel: &Tunnel) -> bool {
     tunnel.tell_stopping();
     let now = Instant::now();
     let is_over = context.stopping.is_over(entry.config.service, now);
@@ -202,7 +202,7 @@ fn has_ended(context: &Context, entry: &LiveEntry, tunnel: &Tunnel) -> bool {
 async fn carry(
     local: Arc<impl LocalEnd>,
     context: Arc<Context>,
-    entry: Arc<LiveEntry>,
+    entry: Arc<LiveConnection>,
     mut stream: DataStream,
     connection: Connection,
     places: Arc<Semaphore>,
@@ -267,14 +267,14 @@ impl LocalEnd for LocalMirth {
         self.answers.subscribe()
     }
 
-    async fn watch(&self, context: &Arc<Context>, entry: &Arc<LiveEntry>) {
+    async fn watch(&self, context: &Arc<Context>, entry: &Arc<LiveConnection>) {
         self.keep_probed(context, entry).await;
     }
 
     async fn carry(
         self: Arc<Self>,
         context: Arc<Context>,
-        entry: Arc<LiveEntry>,
+        entry: Arc<LiveConnection>,
         stream: DataStream,
         connection: Connection,
     ) {
@@ -343,7 +343,7 @@ impl LocalMirth {
     }
 
     /// Dials now and then when nobody else did, and records what is known.
-    async fn keep_probed(&self, context: &Context, entry: &LiveEntry) {
+    async fn keep_probed(&self, context: &Context, entry: &LiveConnection) {
         loop {
             let answers = *self.answers.borrow();
             entry.stats.status().mirth.set(answers, context.clock.now());

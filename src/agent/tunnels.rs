@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::context::Context;
-use super::entries::LiveEntry;
+use super::entries::LiveConnection;
 use super::policy::Policy;
 use super::session::Terms;
 use crate::config::agent::Service;
@@ -74,7 +74,7 @@ impl TunnelError {
 /// peer, another does not hear.
 pub async fn dial(
     context: &Context,
-    entry: &LiveEntry,
+    entry: &LiveConnection,
     rule: &Rule,
     secret: &Secret,
 ) -> Result<Admitted, TunnelError> {
@@ -88,7 +88,7 @@ pub async fn dial(
 
 async fn dial_run(
     context: &Context,
-    entry: &LiveEntry,
+    entry: &LiveConnection,
     rule: &Rule,
     secret: &Secret,
 ) -> Result<Admitted, TunnelError> {
@@ -106,7 +106,7 @@ async fn dial_run(
 
 async fn prove_as_source(
     context: &Context,
-    entry: &LiveEntry,
+    entry: &LiveConnection,
     rule: &Rule,
     secret: &Secret,
     connection: &Connection,
@@ -184,7 +184,7 @@ async fn admit(
     context: &Context,
     connection: &Connection,
     peer: &VerifiedPeer,
-) -> Result<(Arc<LiveEntry>, Admitted), Refused> {
+) -> Result<(Arc<LiveConnection>, Admitted), Refused> {
     if context.rules().is_revoked(peer.key()) {
         return Err((None, PeerRefusal::Revoked));
     }
@@ -242,7 +242,7 @@ fn permitted(
     context: &Context,
     id: ConnectionId,
     peer: &VerifiedPeer,
-) -> Result<(Arc<LiveEntry>, Rule), PeerRefusal> {
+) -> Result<(Arc<LiveConnection>, Rule), PeerRefusal> {
     let rules = context.rules();
     if rules.is_ended(id) {
         return Err(PeerRefusal::Terminated);
@@ -263,7 +263,7 @@ fn permitted(
 }
 
 /// The key in the file needs no first contact and suffers no other.
-fn check_key(context: &Context, entry: &LiveEntry, peer: &VerifiedPeer) -> Result<(), TunnelError> {
+fn check_key(context: &Context, entry: &LiveConnection, peer: &VerifiedPeer) -> Result<(), TunnelError> {
     let connection = entry.config.id;
     context.note_shown_key(entry.config.peer, peer.key());
     let changed = |known| TunnelError::ChangedKey { connection, shown: peer.key(), known };
@@ -281,7 +281,7 @@ fn check_key(context: &Context, entry: &LiveEntry, peer: &VerifiedPeer) -> Resul
 }
 
 /// Pins the key at first contact. Since it was checked, another may have been pinned or trusted.
-async fn meet_key(context: &Context, entry: &LiveEntry, peer: &VerifiedPeer) -> Result<(), TunnelError> {
+async fn meet_key(context: &Context, entry: &LiveConnection, peer: &VerifiedPeer) -> Result<(), TunnelError> {
     if entry.config.peer_key.is_some() {
         return Ok(());
     }

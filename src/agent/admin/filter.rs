@@ -28,7 +28,7 @@ use super::managed::Managed;
 use super::origin::Origin;
 use super::sessions::{Attendance, Session};
 use crate::agent::context::Context;
-use crate::agent::entries::LiveEntry;
+use crate::agent::entries::LiveConnection;
 use crate::agent::policy::Policy;
 use crate::domain::connection::Side;
 use crate::domain::limits;
@@ -53,7 +53,7 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 pub async fn serve(
     managed: &Arc<Managed>,
     context: &Arc<Context>,
-    entry: &Arc<LiveEntry>,
+    entry: &Arc<LiveConnection>,
     stream: DataStream,
     connection: &Connection,
 ) {
@@ -71,7 +71,7 @@ pub async fn serve(
 async fn attend(
     managed: &Managed,
     context: &Arc<Context>,
-    entry: &Arc<LiveEntry>,
+    entry: &Arc<LiveConnection>,
     (connection, ending): (&Connection, watch::Receiver<bool>),
     client: &mut Client<'_>,
 ) -> Result<(), Halt> {
@@ -110,7 +110,7 @@ async fn attend(
 struct Filter<'a> {
     managed: &'a Managed,
     context: &'a Arc<Context>,
-    entry: &'a Arc<LiveEntry>,
+    entry: &'a Arc<LiveConnection>,
     /// The tunnel's.
     connection: &'a Connection,
     /// One of the agents stops.

@@ -18,7 +18,7 @@ use super::host_check::{Host, HostScan, Hosts};
 use super::sessions::Sessions;
 use super::streams::{Activity, Streams};
 use crate::agent::context::Context;
-use crate::agent::entries::LiveEntry;
+use crate::agent::entries::LiveConnection;
 use crate::config::agent::AdminManaging;
 use crate::domain::limits;
 use crate::domain::places::Progress;
@@ -66,7 +66,7 @@ impl AdminListener {
     pub async fn carry(
         self: Arc<Self>,
         context: Arc<Context>,
-        entry: Arc<LiveEntry>,
+        entry: Arc<LiveConnection>,
         tcp: TcpStream,
         tunnel: Arc<Tunnel>,
     ) {
@@ -102,7 +102,7 @@ impl AdminListener {
     async fn serve(
         &self,
         context: &Context,
-        entry: &LiveEntry,
+        entry: &LiveConnection,
         tcp: TcpStream,
         mut newcomer: Newcomer,
         (address, has_asked): (IpAddr, &AtomicBool),
@@ -179,7 +179,7 @@ impl AdminListener {
     async fn refuse(
         &self,
         context: &Context,
-        entry: &LiveEntry,
+        entry: &LiveConnection,
         address: IpAddr,
         status: u16,
         reason: &'static str,

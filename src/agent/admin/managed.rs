@@ -14,7 +14,7 @@ use super::paces::Paces;
 use super::sessions::Sessions;
 use super::survey::{Surveyed, survey};
 use crate::agent::context::Context;
-use crate::agent::entries::LiveEntry;
+use crate::agent::entries::LiveConnection;
 use crate::agent::target::LocalEnd;
 use crate::agent::tunnels::chain;
 use crate::agent::voices::Voices;
@@ -101,7 +101,7 @@ impl Managed {
     }
 
     /// Asks Mirth what it is, at the start, now and then, and whenever it may have been away.
-    async fn keep_surveyed(&self, context: &Context, entry: &LiveEntry) {
+    async fn keep_surveyed(&self, context: &Context, entry: &LiveConnection) {
         let mut rules = context.watch_rules();
         let mut keys = context.watch_mirth_keys();
         let mut watched = Watched::default();
@@ -125,7 +125,7 @@ impl Managed {
     }
 
     /// One look; returns how long the next may wait.
-    async fn look(&self, context: &Context, entry: &LiveEntry, watched: &mut Watched) -> Duration {
+    async fn look(&self, context: &Context, entry: &LiveConnection, watched: &mut Watched) -> Duration {
         let key = context.mirth_key(&self.config);
         let access = context.rules().rule(entry.config.id).and_then(|rule| Access::of(rule.kind));
         let before = self.here().filter(|here| here.key == key && access == Some(here.access));
@@ -187,7 +187,7 @@ impl Managed {
     fn adopt(
         &self,
         context: &Context,
-        entry: &LiveEntry,
+        entry: &LiveConnection,
         key: Option<KeyFingerprint>,
         tls: MirthTls,
         surveyed: Surveyed,
@@ -208,7 +208,7 @@ impl Managed {
         self.set(Some(Arc::new(Here { tls, key, surveyed, access, judge })), Some(true));
     }
 
-    fn refuse_version(&self, context: &Context, entry: &LiveEntry, why: &TooOld) {
+    fn refuse_version(&self, context: &Context, entry: &LiveConnection, why: &TooOld) {
         context.note_fault(
             entry,
             &format!(
@@ -219,7 +219,7 @@ impl Managed {
         self.set(None, Some(false));
     }
 
-    fn say_what_is_here(&self, entry: &LiveEntry, surveyed: &Surveyed) {
+    fn say_what_is_here(&self, entry: &LiveConnection, surveyed: &Surveyed) {
         let unknown: Vec<String> = surveyed
             .unknown
             .iter()
@@ -243,7 +243,7 @@ impl Managed {
         status.unknown_operations = unknown;
     }
 
-    fn lose(&self, context: &Context, entry: &LiveEntry, error: &OriginError) {
+    fn lose(&self, context: &Context, entry: &LiveConnection, error: &OriginError) {
         let what = match error {
             OriginError::Key { source: IdentityError::UnknownMirthKey { shown }, .. } => {
                 entry.stats.status().mirth_key_shown = Some(*shown);
@@ -308,14 +308,14 @@ impl LocalEnd for Managed {
         self.answers.subscribe()
     }
 
-    async fn watch(&self, context: &Arc<Context>, entry: &Arc<LiveEntry>) {
+    async fn watch(&self, context: &Arc<Context>, entry: &Arc<LiveConnection>) {
         self.keep_surveyed(context, entry).await;
     }
 
     async fn carry(
         self: Arc<Self>,
         context: Arc<Context>,
-        entry: Arc<LiveEntry>,
+        entry: Arc<LiveConnection>,
         stream: DataStream,
         connection: Connection,
     ) {

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::refusal_sums::{Line, RefusalSums};
 use crate::agent::context::Context;
-use crate::agent::entries::LiveEntry;
+use crate::agent::entries::LiveConnection;
 use crate::domain::access::Access;
 use crate::domain::limits;
 use crate::domain::time::Timestamp;
@@ -132,7 +132,7 @@ impl Sessions {
     pub async fn attend(
         &self,
         context: &Context,
-        entry: &LiveEntry,
+        entry: &LiveConnection,
         local_peer: IpAddr,
     ) -> Result<Attendance, NoSession> {
         let attendance = self.join(local_peer)?;
@@ -176,7 +176,7 @@ impl Sessions {
     pub async fn audit_refusal(
         &self,
         context: &Context,
-        entry: &LiveEntry,
+        entry: &LiveConnection,
         kind: &RefusalKind,
         detail: impl FnOnce(Timestamp) -> AuditEntry,
     ) -> Result<(), AuditError> {
@@ -192,7 +192,7 @@ impl Sessions {
         }
     }
 
-    async fn audit_sum(&self, context: &Context, entry: &LiveEntry) -> Result<(), AuditError> {
+    async fn audit_sum(&self, context: &Context, entry: &LiveConnection) -> Result<(), AuditError> {
         let Some(sum) = lock(&self.refusals).poll(Instant::now()) else { return Ok(()) };
         let summed = AuditEntry::admin_refusals_summed(context.clock.now(), entry.config.id, sum);
         context.audit_admin(summed).await
@@ -205,7 +205,7 @@ impl Sessions {
     }
 
     /// Ends sessions whose clients have gone and reports the others; runs until dropped.
-    pub async fn keep(self: Arc<Self>, context: Arc<Context>, entry: Arc<LiveEntry>) {
+    pub async fn keep(self: Arc<Self>, context: Arc<Context>, entry: Arc<LiveConnection>) {
         let mut checks = interval(CHECK_EVERY);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -254,7 +254,7 @@ impl Sessions {
     }
 }
 
-async fn begin(context: &Context, entry: &LiveEntry, session: &Session) -> Result<(), AuditError> {
+async fn begin(context: &Context, entry: &LiveConnection, session: &Session) -> Result<(), AuditError> {
     let rules = context.rules();
     let rule = rules.rule(entry.config.id);
     let organization = rule.and_then(|rule| rule.peer_organization.clone());
@@ -268,7 +268,7 @@ async fn begin(context: &Context, entry: &LiveEntry, session: &Session) -> Resul
     Ok(())
 }
 
-async fn end(context: &Context, entry: &LiveEntry, session: &Session) {
+async fn end(context: &Context, entry: &LiveConnection, session: &Session) {
     // One that never began has nothing to end.
     if session.begun.get().is_none() {
         return;
@@ -292,7 +292,7 @@ async fn end(context: &Context, entry: &LiveEntry, session: &Session) {
     tell(context, entry, report);
 }
 
-fn tell(context: &Context, entry: &LiveEntry, session: SessionReport) {
+fn tell(context: &Context, entry: &LiveConnection, session: SessionReport) {
     context.tell_gateway(ToGateway::AdminSession { connection: entry.config.id, session });
 }
 
