@@ -242,7 +242,7 @@ fn spawn_entry(tasks: &mut JoinSet<()>, context: &Arc<Context>, run: EntryRun, t
         }
         Role::Target { forward_to, probe } => {
             let local = Arc::new(LocalMirth::new(forward_to, probe));
-            tasks.spawn(target::run(context, entry, local, run.arrivals));
+            tasks.spawn(target::run(context, entry, local, run.incoming));
         }
         Role::Managing(managing) => {
             let (listen, users) = (managing.listen, managing.allow_users.as_deref().map(LocalUsers::new));
@@ -260,7 +260,7 @@ fn spawn_entry(tasks: &mut JoinSet<()>, context: &Arc<Context>, run: EntryRun, t
         Role::Managed(_) => {
             let managed = entry.managed.clone().expect("made with its entry");
             tasks.spawn(Arc::clone(&managed.sessions).keep(Arc::clone(&context), Arc::clone(&entry)));
-            tasks.spawn(target::run(context, entry, managed, run.arrivals));
+            tasks.spawn(target::run(context, entry, managed, run.incoming));
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::observe::metrics::Passing;
 use crate::protocol::written::shown;
 
 /// Admitted tunnels that wait for their entry; it takes them at once.
-const ARRIVALS_MAX: usize = 4;
+const INCOMING_MAX: usize = 4;
 
 /// One entry with its live record.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub struct LiveConnection {
     /// Counts what is seen in passing.
     pub passing: Passing,
     /// Where admitted tunnels of a target go.
-    pub arrivals: mpsc::Sender<Admitted>,
+    pub incoming: mpsc::Sender<Admitted>,
     /// Of a managed Mirth.
     pub managed: Option<Arc<Managed>>,
     /// Of an admin connection, at either end.
@@ -55,7 +55,7 @@ impl LiveConnection {
 pub struct EntryRun {
     pub entry: Arc<LiveConnection>,
     pub role: Role,
-    pub arrivals: mpsc::Receiver<Admitted>,
+    pub incoming: mpsc::Receiver<Admitted>,
 }
 
 #[derive(Debug, Clone)]
@@ -93,7 +93,7 @@ impl Entries {
         let mut entries = Self::default();
         let mut runs = Vec::new();
         for (config, side, address, role) in sources.chain(targets).chain(managing).chain(managed) {
-            let (arrivals, queue) = mpsc::channel(ARRIVALS_MAX);
+            let (incoming, queue) = mpsc::channel(INCOMING_MAX);
             let managed = match &role {
                 Role::Managed(managed) => Some(Arc::new(Managed::new(managed.clone()))),
                 Role::Source { .. } | Role::Target { .. } | Role::Managing(_) => None,
@@ -109,13 +109,13 @@ impl Entries {
                 stats: Stats::default(),
                 repeats: Repeats::default(),
                 passing: Passing::new(config.name.as_str()),
-                arrivals,
+                incoming,
                 managed,
                 sessions,
             });
             entries.by_connection.insert(entry.config.id, Arc::clone(&entry));
             entries.in_order.push(Arc::clone(&entry));
-            runs.push(EntryRun { entry, role, arrivals: queue });
+            runs.push(EntryRun { entry, role, incoming: queue });
         }
         (entries, runs)
     }

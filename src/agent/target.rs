@@ -60,7 +60,7 @@ pub async fn run(
     context: Arc<Context>,
     entry: Arc<LiveConnection>,
     local: Arc<impl LocalEnd>,
-    mut arrivals: mpsc::Receiver<Admitted>,
+    mut incoming: mpsc::Receiver<Admitted>,
 ) {
     let mut watching = std::pin::pin!(local.watch(&context, &entry));
     let mut rules = context.watch_rules();
@@ -86,14 +86,14 @@ pub async fn run(
                     }
                     continue;
                 }
-                Some(admitted) = arrivals.recv() => admitted,
+                Some(admitted) = incoming.recv() => admitted,
             }
         };
         absence.end();
         entry.say_up();
         let over = tokio::select! {
             () = &mut watching => return,
-            (over, newer) = serve(&context, &entry, &local, admitted, &mut arrivals) => {
+            (over, newer) = serve(&context, &entry, &local, admitted, &mut incoming) => {
                 next = newer;
                 over
             }
@@ -109,7 +109,7 @@ async fn serve(
     entry: &Arc<LiveConnection>,
     local: &Arc<impl LocalEnd>,
     admitted: Admitted,
-    arrivals: &mut mpsc::Receiver<Admitted>,
+    incoming: &mut mpsc::Receiver<Admitted>,
 ) -> (Over, Option<Admitted>) {
     let _up = context.stopping.tunnel_up();
     let mut session = TunnelSession::new(context, &admitted);
@@ -133,7 +133,7 @@ async fn serve(
                 has_said_goodbye = absence::is_goodbye(&error);
                 break chain(&error);
             }
-            Some(admitted) = arrivals.recv() => {
+            Some(admitted) = incoming.recv() => {
                 newer = Some(admitted);
                 session.connection().close(Code::Ended);
                 break "the peer opened a new one".into();

@@ -167,7 +167,7 @@ pub async fn answer(context: Arc<Context>, incoming: IncomingTunnel) {
     match admit(&context, &connection, &peer).await {
         Ok((entry, admitted)) => {
             // The entry takes it or has ended, and with it this tunnel.
-            if entry.arrivals.send(admitted).await.is_err() {
+            if entry.incoming.send(admitted).await.is_err() {
                 connection.close(Code::Ended);
             }
         }
