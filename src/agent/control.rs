@@ -24,7 +24,7 @@ use crate::identity::chance;
 use crate::identity::renewal::LeafRefused;
 use crate::identity::time::TimeSource;
 use crate::protocol::backoff::Backoff;
-use crate::protocol::control::{self, Activity, Report, Rule, ToAgent, ToGateway, Unfit};
+use crate::protocol::control::{self, Activity, ConfigMismatch, Report, Rule, ToAgent, ToGateway};
 use crate::protocol::heartbeat::{Beat, Heartbeat};
 use crate::protocol::packet::PacketKey;
 use crate::protocol::route::canonical;
@@ -43,7 +43,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// A secret that did not come is asked for again.
 const FETCH_AGAIN: Duration = Duration::from_secs(30);
 /// How soon the gateway hears again why a connection that it has in force cannot be.
-const UNFIT_AGAIN: Duration = Duration::from_secs(5);
+const MISMATCH_AGAIN: Duration = Duration::from_secs(5);
 const UNLISTED: &str =
     "the gateway does not list this connection; it comes back by itself once the gateway does";
 
@@ -287,7 +287,7 @@ struct ControlSession<'a> {
     missed: BTreeSet<ConnectionId>,
     reported: BTreeMap<ConnectionId, Report>,
     /// What was said of a connection, and when.
-    unfit: BTreeMap<(ConnectionId, Unfit), Instant>,
+    config_mismatch: BTreeMap<(ConnectionId, ConfigMismatch), Instant>,
     stored: BTreeMap<ConnectionId, u32>,
     asked: BTreeMap<ConnectionId, (u32, Instant)>,
     renewal_asked: Option<Instant>,
@@ -307,7 +307,7 @@ impl<'a> ControlSession<'a> {
             parts: BTreeMap::new(),
             missed: BTreeSet::new(),
             reported: BTreeMap::new(),
-            unfit: BTreeMap::new(),
+            config_mismatch: BTreeMap::new(),
             stored: BTreeMap::new(),
             asked: BTreeMap::new(),
             renewal_asked: None,
@@ -483,24 +483,24 @@ impl<'a> ControlSession<'a> {
             let connection = entry.config.id;
             let policy = Policy::of(&entry.config, entry.side, &rules);
             entry.stats.status().policy = policy.word();
-            let found = entry.stats.status().unfit;
+            let found = entry.stats.status().config_mismatch;
             if let Some(reason) = found.filter(|_| policy.is_active())
-                && self.may_say_unfit(connection, reason, true)
+                && self.may_report_mismatch(connection, reason, true)
             {
-                outgoing.push(ToGateway::Unfit { connection, reason });
+                outgoing.push(ToGateway::ConfigMismatch { connection, reason });
             }
             if found.is_none() || !policy.keeps_tunnel() {
                 // Said again if it is found again once the connection was retried.
-                self.unfit.remove(&(connection, Unfit::MirthTooOld));
+                self.config_mismatch.remove(&(connection, ConfigMismatch::MirthTooOld));
             }
             if policy == Policy::Unlisted {
                 context.note_fault(entry, UNLISTED);
             }
-            if let Policy::Unfit(reason) = policy {
+            if let Policy::ConfigMismatch(reason) = policy {
                 context.note_fault(entry, &reason.to_string());
                 let in_force = rules.rule(connection).is_some_and(|rule| rule.activity != Activity::Ready);
-                if self.may_say_unfit(connection, reason, in_force) {
-                    outgoing.push(ToGateway::Unfit { connection, reason });
+                if self.may_report_mismatch(connection, reason, in_force) {
+                    outgoing.push(ToGateway::ConfigMismatch { connection, reason });
                 }
                 continue;
             }
@@ -533,12 +533,17 @@ impl<'a> ControlSession<'a> {
 
     /// Once; and again while the gateway has the connection in force all the same: it was retried, and
     /// what came in between may not have been seen here.
-    fn may_say_unfit(&mut self, connection: ConnectionId, reason: Unfit, in_force: bool) -> bool {
+    fn may_report_mismatch(
+        &mut self,
+        connection: ConnectionId,
+        reason: ConfigMismatch,
+        in_force: bool,
+    ) -> bool {
         let now = Instant::now();
-        let said = self.unfit.get(&(connection, reason));
-        let may = said.is_none_or(|at| in_force && now.duration_since(*at) >= UNFIT_AGAIN);
+        let said = self.config_mismatch.get(&(connection, reason));
+        let may = said.is_none_or(|at| in_force && now.duration_since(*at) >= MISMATCH_AGAIN);
         if may {
-            self.unfit.insert((connection, reason), now);
+            self.config_mismatch.insert((connection, reason), now);
         }
         may
     }

@@ -5,7 +5,7 @@
 use crate::config::agent::{Entry, Service};
 use crate::domain::access::Access;
 use crate::domain::connection::Side;
-use crate::protocol::control::{Activity, Rule, Unfit};
+use crate::protocol::control::{Activity, ConfigMismatch, Rule};
 use crate::protocol::rules::RuleBook;
 
 /// What may happen on an entry's connection now.
@@ -16,7 +16,7 @@ pub enum Policy {
     /// The gateway does not list the connection, and may again.
     Unlisted,
     /// The rule does not fit this agent's file.
-    Unfit(Unfit),
+    ConfigMismatch(ConfigMismatch),
     /// Not switched on.
     Ready(Rule),
     /// What runs may end, nothing new starts.
@@ -35,8 +35,8 @@ impl Policy {
         let Some(rule) = rules.rule(entry.id) else {
             return if rules.is_begun() { Self::Unlisted } else { Self::Unknown };
         };
-        if let Some(reason) = misfit(entry, side, rule) {
-            return Self::Unfit(reason);
+        if let Some(reason) = config_mismatch(entry, side, rule) {
+            return Self::ConfigMismatch(reason);
         }
         let rule = rule.clone();
         match rule.activity {
@@ -50,7 +50,7 @@ impl Policy {
     pub const fn rule(&self) -> Option<&Rule> {
         match self {
             Self::Ready(rule) | Self::Paused(rule) | Self::Active(rule) => Some(rule),
-            Self::Unknown | Self::Unlisted | Self::Unfit(_) | Self::Terminated => None,
+            Self::Unknown | Self::Unlisted | Self::ConfigMismatch(_) | Self::Terminated => None,
         }
     }
 
@@ -71,7 +71,7 @@ impl Policy {
         match self {
             Self::Unknown => word::UNKNOWN,
             Self::Unlisted => word::UNLISTED,
-            Self::Unfit(_) => word::UNFIT,
+            Self::ConfigMismatch(_) => word::CONFIG_MISMATCH,
             Self::Ready(_) => word::READY,
             Self::Paused(_) => word::PAUSED,
             Self::Active(_) => word::ACTIVE,
@@ -84,7 +84,7 @@ impl Policy {
 pub(super) mod word {
     pub(in crate::agent) const UNKNOWN: &str = "No rule";
     pub(in crate::agent) const UNLISTED: &str = "Not listed";
-    pub(in crate::agent) const UNFIT: &str = "Unfit";
+    pub(in crate::agent) const CONFIG_MISMATCH: &str = "Unfit";
     pub(in crate::agent) const READY: &str = "Ready";
     pub(in crate::agent) const PAUSED: &str = "Paused";
     pub(in crate::agent) const ACTIVE: &str = "Active";
@@ -93,20 +93,20 @@ pub(super) mod word {
     pub(in crate::agent) const STOPPING: &str = "Stopping";
 }
 
-fn misfit(entry: &Entry, side: Side, rule: &Rule) -> Option<Unfit> {
+fn config_mismatch(entry: &Entry, side: Side, rule: &Rule) -> Option<ConfigMismatch> {
     let access = Access::of(rule.kind);
     if access.is_some() != matches!(entry.service, Service::Admin { .. }) {
-        return Some(Unfit::Type);
+        return Some(ConfigMismatch::Type);
     }
     if rule.side != side {
-        return Some(Unfit::Side);
+        return Some(ConfigMismatch::Side);
     }
     if rule.peer != entry.peer {
-        return Some(Unfit::Peer);
+        return Some(ConfigMismatch::Peer);
     }
     match entry.service {
-        Service::Channel(protocol) if rule.protocol != Some(protocol) => Some(Unfit::Protocol),
-        Service::Admin { access_max } if access > Some(access_max) => Some(Unfit::Access),
+        Service::Channel(protocol) if rule.protocol != Some(protocol) => Some(ConfigMismatch::Protocol),
+        Service::Admin { access_max } if access > Some(access_max) => Some(ConfigMismatch::Access),
         Service::Channel(_) | Service::Admin { .. } => None,
     }
 }
@@ -184,19 +184,19 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_rule_that_says_more_than_the_file_is_unfit_whatever_its_activity() {
+    fn a_rule_that_says_more_than_the_file_is_a_mismatch_whatever_its_activity() {
         for activity in [Activity::Ready, Activity::Paused, Activity::Active] {
             let rule = || Rule { activity, ..rule(1) };
             for (rule, expected) in [
-                (Rule { kind: ConnectionType::AdminRw, ..rule() }, Unfit::Type),
-                (Rule { kind: ConnectionType::AdminRo, ..rule() }, Unfit::Type),
-                (Rule { side: Side::Target, ..rule() }, Unfit::Side),
-                (Rule { peer: ServerId::from_bytes([6; 16]), ..rule() }, Unfit::Peer),
-                (Rule { protocol: Some(Protocol::Tcp), ..rule() }, Unfit::Protocol),
-                (Rule { protocol: None, ..rule() }, Unfit::Protocol),
+                (Rule { kind: ConnectionType::AdminRw, ..rule() }, ConfigMismatch::Type),
+                (Rule { kind: ConnectionType::AdminRo, ..rule() }, ConfigMismatch::Type),
+                (Rule { side: Side::Target, ..rule() }, ConfigMismatch::Side),
+                (Rule { peer: ServerId::from_bytes([6; 16]), ..rule() }, ConfigMismatch::Peer),
+                (Rule { protocol: Some(Protocol::Tcp), ..rule() }, ConfigMismatch::Protocol),
+                (Rule { protocol: None, ..rule() }, ConfigMismatch::Protocol),
             ] {
                 let policy = Policy::of(&entry(1), Side::Source, &book(vec![rule]));
-                assert_eq!(policy, Policy::Unfit(expected));
+                assert_eq!(policy, Policy::ConfigMismatch(expected));
                 assert!(!policy.keeps_tunnel() && !policy.is_active() && policy.rule().is_none());
             }
         }
@@ -207,13 +207,13 @@ pub(super) mod tests {
         let check = |access_max, kind, expected| {
             let entry = Entry { service: Service::Admin { access_max }, ..entry(1) };
             let rule = Rule { kind, protocol: None, ..rule(1) };
-            assert_eq!(misfit(&entry, Side::Source, &rule), expected, "{access_max} {kind}");
+            assert_eq!(config_mismatch(&entry, Side::Source, &rule), expected, "{access_max} {kind}");
         };
         check(Access::ReadOnly, ConnectionType::AdminRo, None);
-        check(Access::ReadOnly, ConnectionType::AdminRw, Some(Unfit::Access));
-        check(Access::ReadOnly, ConnectionType::P2p, Some(Unfit::Type));
+        check(Access::ReadOnly, ConnectionType::AdminRw, Some(ConfigMismatch::Access));
+        check(Access::ReadOnly, ConnectionType::P2p, Some(ConfigMismatch::Type));
         check(Access::ReadWrite, ConnectionType::AdminRo, None);
         check(Access::ReadWrite, ConnectionType::AdminRw, None);
-        check(Access::ReadWrite, ConnectionType::P2p, Some(Unfit::Type));
+        check(Access::ReadWrite, ConnectionType::P2p, Some(ConfigMismatch::Type));
     }
 }

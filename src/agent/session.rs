@@ -254,7 +254,7 @@ mod tests {
             ("no rule", RuleBook::default(), Some(KEY), inactive),
             ("not listed", changed(Change::Unlisted { connection }), Some(KEY), inactive),
             ("ended", changed(Change::Ended { connection }), Some(KEY), inactive),
-            ("unfit", book(Rule { side: Side::Target, ..rule(1) }), Some(KEY), inactive),
+            ("a mismatch", book(Rule { side: Side::Target, ..rule(1) }), Some(KEY), inactive),
             (
                 "cut",
                 with(Activity::Active, 4),

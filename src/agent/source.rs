@@ -172,7 +172,7 @@ async fn until_dialable(context: &Context, entry: &LiveConnection, absence: &Abs
             },
             Policy::Unknown
             | Policy::Unlisted
-            | Policy::Unfit(_)
+            | Policy::ConfigMismatch(_)
             | Policy::Ready(_)
             | Policy::Paused(_)
             | Policy::Terminated => None,

@@ -13,7 +13,7 @@ use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
 use crate::domain::path::{PathChoice, PathKind};
 use crate::domain::time::Timestamp;
 use crate::observe::metrics::{ConnectionSample, TunnelSample};
-use crate::protocol::control::{Report, Unfit};
+use crate::protocol::control::{ConfigMismatch, Report};
 use crate::protocol::route::PathReason;
 use crate::transport::splice::ByteCounts;
 
@@ -104,7 +104,7 @@ pub struct LiveStatus {
     pub last_ack: Option<Timestamp>,
     pub last_error: Option<Fault>,
     /// What was found at the local Mirth, beyond the rule, that forbids the connection for good.
-    pub unfit: Option<Unfit>,
+    pub config_mismatch: Option<ConfigMismatch>,
     pub mirth_version: Option<String>,
     /// The key that an untrusted Mirth showed last.
     pub mirth_key_shown: Option<KeyFingerprint>,

@@ -46,7 +46,7 @@ fn sentence(lack: Lack, entry: &EntryStatus, has_link: bool) -> String {
         | Lack::Terminated
         | Lack::NoRule
         | Lack::Unlisted
-        | Lack::Unfit => of_policy(lack, entry, has_link),
+        | Lack::ConfigMismatch => of_policy(lack, entry, has_link),
         Lack::Stopping => "this agent or the peer's is stopping; it carries again once both run".into(),
         Lack::Silent => {
             let since = entry.silent_since.map_or_else(String::new, |since| format!(" since {since}"));
@@ -108,7 +108,7 @@ fn of_policy(lack: Lack, entry: &EntryStatus, has_link: bool) -> String {
             "the gateway does not list it; compare `id` with `adit admin connection list` on the gateway's host, \
              whose operator must act if {id} stands there"
         ),
-        Lack::Unfit => format!(
+        Lack::ConfigMismatch => format!(
             "the gateway and this host's file disagree: {}; take the entry anew that `adit admin connection entry` \
              prints",
             reason(entry, "the type, side, peer, protocol or access differs")
@@ -226,7 +226,7 @@ mod tests {
             (word::PAUSED, "adit admin connection resume"),
             (word::TERMINATED, "adit trust adt --forget-ended"),
             (word::UNLISTED, "adit admin connection list"),
-            (word::UNFIT, "adit admin connection entry"),
+            (word::CONFIG_MISMATCH, "adit admin connection entry"),
             (word::UNKNOWN, "not said yet"),
         ] {
             let said = with(Side::Source, |entry| entry.status = status.into());

@@ -257,7 +257,7 @@ fn permitted(
         Policy::Paused(_) => Err(PeerRefusal::Paused),
         Policy::Ready(_) => Err(PeerRefusal::NotActive),
         Policy::Unknown | Policy::Unlisted => Err(PeerRefusal::UnknownConnection),
-        Policy::Unfit(_) => Err(PeerRefusal::Unlisted),
+        Policy::ConfigMismatch(_) => Err(PeerRefusal::Unlisted),
         Policy::Terminated => Err(PeerRefusal::Terminated),
     }
 }

@@ -74,7 +74,7 @@ pub enum Lack {
     /// The gateway's rules do not let it carry, or say nothing yet.
     NoRule,
     Unlisted,
-    Unfit,
+    ConfigMismatch,
     Tunnel,
     /// The peer's agent is not heard.
     Silent,
@@ -97,7 +97,7 @@ impl Lack {
             Self::Terminated => "terminated",
             Self::NoRule => "the gateway has said no rule yet",
             Self::Unlisted => "the gateway does not list it",
-            Self::Unfit => "the gateway and the file disagree",
+            Self::ConfigMismatch => "the gateway and the file disagree",
             Self::Stopping => "one of the two agents stops",
             Self::Tunnel => "no tunnel to the peer",
             Self::Silent => "the peer's agent is not heard",
@@ -136,7 +136,7 @@ impl Lack {
             | Self::Paused
             | Self::Terminated
             | Self::Unlisted
-            | Self::Unfit
+            | Self::ConfigMismatch
             | Self::Full
             | Self::PeerFull
             | Self::Comparison => true,
@@ -163,7 +163,7 @@ impl Vitals<'_> {
             word::PAUSED => return Some(Lack::Paused),
             word::TERMINATED => return Some(Lack::Terminated),
             word::UNLISTED => return Some(Lack::Unlisted),
-            word::UNFIT => return Some(Lack::Unfit),
+            word::CONFIG_MISMATCH => return Some(Lack::ConfigMismatch),
             _ => return Some(Lack::NoRule),
         }
         match (self.tunnel, self.mirth, self.port) {
@@ -260,7 +260,7 @@ mod tests {
             ("", Lack::NoRule),
             (word::UNKNOWN, Lack::NoRule),
             (word::UNLISTED, Lack::Unlisted),
-            (word::UNFIT, Lack::Unfit),
+            (word::CONFIG_MISMATCH, Lack::ConfigMismatch),
             (word::STOPPING, Lack::Stopping),
             (word::READY, Lack::NotActivated),
             (word::PAUSED, Lack::Paused),

@@ -132,9 +132,10 @@ pub enum ToGateway {
         report: Report,
     },
     /// This agent's own file forbids the connection as it is: it becomes Failed with the reason.
-    Unfit {
+    #[serde(rename = "unfit")]
+    ConfigMismatch {
         connection: ConnectionId,
-        reason: Unfit,
+        reason: ConfigMismatch,
     },
     /// A peer or stranger was refused here; for the audit log of both sides.
     RefusedPeer {
@@ -268,7 +269,7 @@ pub enum SessionStage {
 /// Why an agent's own file forbids a connection for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
-pub enum Unfit {
+pub enum ConfigMismatch {
     #[error("the agent's file and the gateway have different types for this connection")]
     Type,
     #[error("the agent's file has this connection on the other side")]

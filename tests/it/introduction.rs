@@ -5,7 +5,7 @@ use std::sync::Arc;
 use adit::domain::id::ServerId;
 use adit::gateway::platform::{Command, Platform};
 use adit::identity::key::KeyPair;
-use adit::protocol::control::{Activity, Change, PeerRefusal, Rule, ToAgent, ToGateway, Unfit};
+use adit::protocol::control::{Activity, Change, ConfigMismatch, PeerRefusal, Rule, ToAgent, ToGateway};
 
 use super::world::{Agent, Link, Pair, World};
 
@@ -153,7 +153,7 @@ async fn a_connection_that_an_agents_file_forbids_fails_with_the_reason() {
     let Pair { source, target, connection, .. } = world.pair().await;
     let (mut at_source, _) = snapshot(&source, &world).await;
     let (mut at_target, _) = snapshot(&target, &world).await;
-    at_source.say(ToGateway::Unfit { connection, reason: Unfit::Protocol }).await;
+    at_source.say(ToGateway::ConfigMismatch { connection, reason: ConfigMismatch::Protocol }).await;
     assert_eq!(rule(&mut at_target, 2).await.activity, Activity::Ready);
     assert_eq!(rule(&mut at_source, 2).await.activity, Activity::Ready);
 }

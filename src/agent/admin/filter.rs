@@ -207,9 +207,11 @@ impl Filter<'_> {
                 "adit: the gateway has not confirmed this connection within the last hour; try again once it is back.",
             ),
             Policy::Paused(_) => Some("adit: this connection is paused."),
-            Policy::Ready(_) | Policy::Unknown | Policy::Unlisted | Policy::Unfit(_) | Policy::Terminated => {
-                Some("adit: this connection is not active.")
-            }
+            Policy::Ready(_)
+            | Policy::Unknown
+            | Policy::Unlisted
+            | Policy::ConfigMismatch(_)
+            | Policy::Terminated => Some("adit: this connection is not active."),
         }
     }
 

@@ -26,7 +26,7 @@ use crate::identity::error::IdentityError;
 use crate::identity::time::TimeSource;
 use crate::mirth::verdict::{AccessPolicy, Judge};
 use crate::mirth::version::{TooOld, view_only_needs};
-use crate::protocol::control::Unfit;
+use crate::protocol::control::ConfigMismatch;
 use crate::transport::endpoint::Connection;
 use crate::transport::tls::MirthTls;
 use crate::transport::tunnel::DataStream;
@@ -200,7 +200,7 @@ impl Managed {
             return self.refuse_version(context, entry, &why);
         }
         let mut status = entry.stats.status();
-        (status.unfit, status.mirth_key_shown) = (None, None);
+        (status.config_mismatch, status.mirth_key_shown) = (None, None);
         drop(status);
         let policy = AccessPolicy { access, hide: self.config.hide.clone(), show: self.config.show.clone() };
         let judge =
@@ -215,7 +215,7 @@ impl Managed {
                 "{why}; update Mirth, then have `adit admin connection retry` run on the gateway's host"
             ),
         );
-        entry.stats.status().unfit = Some(Unfit::MirthTooOld);
+        entry.stats.status().config_mismatch = Some(ConfigMismatch::MirthTooOld);
         self.set(None, Some(false));
     }
 

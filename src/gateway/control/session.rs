@@ -132,8 +132,8 @@ impl ControlSession<'_> {
             ToGateway::Report { connection, report } => {
                 noted(platform.report(server, connection, &report, now).await).map(drop)
             }
-            ToGateway::Unfit { connection, reason } => {
-                let is_new = noted(platform.unfit(server, connection, reason).await)?;
+            ToGateway::ConfigMismatch { connection, reason } => {
+                let is_new = noted(platform.config_mismatch(server, connection, reason).await)?;
                 if is_new == Some(true) {
                     warn!(%connection, why = %reason, "an agent's own file forbids a connection");
                 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::domain::connection::Side;
 use crate::domain::id::{ConnectionId, KeyFingerprint, OrganizationId, RouteId, ServerId};
 use crate::domain::status::{Event, Mover, Status};
-use crate::protocol::control::{Activity, PeerRefusal, Rule, Unfit};
+use crate::protocol::control::{Activity, ConfigMismatch, PeerRefusal, Rule};
 use crate::store::{Carried, ConnectionRecord, Outcome, StoreError, Tx};
 
 use super::Platform;
@@ -116,7 +116,12 @@ impl Platform {
     /// The agent's own file forbids the connection as it is: Failed, with the reason. Told again in
     /// a status that knows no such event, it is refused and counted. Returns whether it has a row of its
     /// own.
-    pub async fn unfit(&self, server: ServerId, id: ConnectionId, reason: Unfit) -> Result<bool, AgentError> {
+    pub async fn config_mismatch(
+        &self,
+        server: ServerId,
+        id: ConnectionId,
+        reason: ConfigMismatch,
+    ) -> Result<bool, AgentError> {
         let mut tx = self.store.write().await?;
         let (connection, side) = self.connection_of(&mut tx, server, id).await?;
         let now = self.now();

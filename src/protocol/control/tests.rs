@@ -29,7 +29,7 @@ fn everything_an_agent_says_reads_back() {
             connection,
             report: Report { tunnel: Some(PathKind::Direct), mirth: None, last_ack: None },
         },
-        ToGateway::Unfit { connection, reason: Unfit::Protocol },
+        ToGateway::ConfigMismatch { connection, reason: ConfigMismatch::Protocol },
         ToGateway::RefusedPeer {
             connection: None,
             peer: Some(peer),

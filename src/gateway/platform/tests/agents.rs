@@ -1,7 +1,7 @@
 //! What agents read and tell: rules, refusals, reports and what becomes of them.
 
 use crate::domain::path::PathKind;
-use crate::protocol::control::{Activity, PeerRefusal, Report, Unfit};
+use crate::protocol::control::{Activity, ConfigMismatch, PeerRefusal, Report};
 
 use super::*;
 
@@ -44,13 +44,14 @@ async fn only_a_servers_own_connections_in_a_final_status_are_called_ended() {
 }
 
 #[tokio::test]
-async fn an_unfit_connection_fails_with_the_reason_and_telling_it_again_is_counted() {
+async fn a_mismatched_connection_fails_with_the_reason_and_telling_it_again_is_counted() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
     pair.command(&pair.source, Command::Activate).await.unwrap();
-    let stranger = platform.unfit(ServerId::from_random([9; 16]), pair.connection, Unfit::Peer).await;
+    let stranger =
+        platform.config_mismatch(ServerId::from_random([9; 16]), pair.connection, ConfigMismatch::Peer).await;
     assert!(matches!(stranger, Err(AgentError::NotFound)));
-    platform.unfit(pair.target_server, pair.connection, Unfit::Protocol).await.unwrap();
+    platform.config_mismatch(pair.target_server, pair.connection, ConfigMismatch::Protocol).await.unwrap();
     let view = platform.connection(&pair.source.actor, pair.connection).await.unwrap();
     assert_eq!(
         (view.status.to_string(), view.failure.unwrap()),
@@ -60,7 +61,10 @@ async fn an_unfit_connection_fails_with_the_reason_and_telling_it_again_is_count
         )
     );
     for _ in 0..3 {
-        platform.unfit(pair.target_server, pair.connection, Unfit::Protocol).await.unwrap();
+        platform
+            .config_mismatch(pair.target_server, pair.connection, ConfigMismatch::Protocol)
+            .await
+            .unwrap();
     }
     let last = platform.audit(&pair.source.actor, 1).await.unwrap().remove(0);
     assert_eq!((last.outcome.as_str(), last.times), ("refused", 3));

@@ -4,7 +4,7 @@
 use crate::domain::connection::ConnectionType;
 use crate::domain::limits::OFFER_LIFE_DEFAULT;
 use crate::domain::status::{self, Event, Mover, PauseHold, Status};
-use crate::protocol::control::{Activity, Unfit};
+use crate::protocol::control::{Activity, ConfigMismatch};
 
 use super::*;
 
@@ -176,13 +176,13 @@ async fn only_an_accepted_connection_that_runs_joins_its_two_servers_at_the_rela
 async fn an_agent_whose_file_forbids_it_fails_the_connection_and_it_is_retried_and_activated() {
     let managed = Managed::active(Access::ReadWrite).await;
     let platform = &managed.world.platform;
-    platform.unfit(managed.server, managed.connection, Unfit::Access).await.unwrap();
+    platform.config_mismatch(managed.server, managed.connection, ConfigMismatch::Access).await.unwrap();
     let view = managed.view(&managed.recipient).await;
     assert_eq!(view.status.to_string(), "Failed");
     assert!(view.failure.unwrap().starts_with("St Mary Mirth (target): the agent's file allows view-only"));
     assert_eq!(managed.command(&managed.recipient, Command::Retry).await.unwrap(), "Ready");
     assert_eq!(managed.command(&managed.recipient, Command::Activate).await.unwrap(), "Active");
-    platform.unfit(managed.server, managed.connection, Unfit::MirthTooOld).await.unwrap();
+    platform.config_mismatch(managed.server, managed.connection, ConfigMismatch::MirthTooOld).await.unwrap();
     assert!(managed.view(&managed.owner).await.failure.unwrap().contains("older than 4.4.1"));
 }
 
@@ -340,7 +340,12 @@ async fn in_status(managed: Managed, status: Status) -> Managed {
         ask(&managed, actor, *event).await.unwrap();
     }
     if matches!(status, Status::Failed | Status::Ready) {
-        managed.world.platform.unfit(managed.server, managed.connection, Unfit::Access).await.unwrap();
+        managed
+            .world
+            .platform
+            .config_mismatch(managed.server, managed.connection, ConfigMismatch::Access)
+            .await
+            .unwrap();
     }
     if status == Status::Ready {
         ask(&managed, owner, Event::Retry).await.unwrap();

@@ -2,7 +2,7 @@
 //! activation and resume, and what a downgrade does to what runs.
 
 use crate::domain::status::{PauseHold, Status};
-use crate::protocol::control::{Activity, Unfit};
+use crate::protocol::control::{Activity, ConfigMismatch};
 
 use super::*;
 
@@ -41,7 +41,7 @@ async fn the_tier_is_asked_again_at_acceptance_and_the_offer_stays_open() {
 async fn the_tier_is_asked_again_at_activation_whoever_activates() {
     let managed = Managed::active(Access::ReadWrite).await;
     let platform = &managed.world.platform;
-    platform.unfit(managed.server, managed.connection, Unfit::Access).await.unwrap();
+    platform.config_mismatch(managed.server, managed.connection, ConfigMismatch::Access).await.unwrap();
     managed.set_tier(Tier::Free).await;
     assert_eq!(managed.status().await, "Failed", "what does not run is not held");
     assert_eq!(managed.command(&managed.recipient, Command::Retry).await.unwrap(), "Ready");
