@@ -5,6 +5,7 @@
 //! sends; it writes down what it refused and what it let change ([`sessions`]) before it happens.
 
 pub mod certificate;
+mod discover;
 pub mod explain;
 mod filter;
 mod host_check;
@@ -17,7 +18,6 @@ mod paces;
 mod refusal_sums;
 pub mod sessions;
 mod streams;
-mod survey;
 
 use self::origin::{Origin, OriginError};
 use crate::config::MirthUrl;

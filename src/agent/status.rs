@@ -299,9 +299,9 @@ fn explain(entry: &LiveConnection, method: String, target: String) -> Answer {
             what: "what passes is decided where the managed server stands; run this on its host".into(),
         };
     };
-    match managed.here() {
-        Some(here) => {
-            Answer::Explained(explanation(&here.judge, here.access, managed.config.mask, method, target))
+    match managed.ready() {
+        Some(ready) => {
+            Answer::Explained(explanation(&ready.judge, ready.access, managed.config.mask, method, target))
         }
         None => Answer::Failed {
             what: "this agent does not know its Mirth yet; `adit status` says what is missing".into(),

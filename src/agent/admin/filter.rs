@@ -163,7 +163,7 @@ impl Filter<'_> {
             self.is_over = true;
             return client.answer(503, NO_AUDIT, true, is_head(&head)).await;
         }
-        let Some(here) = self.managed.ready().await else {
+        let Some(ready) = self.managed.wait_until_ready().await else {
             self.is_over = true;
             let why = "adit: the managed Mirth does not answer; its agent's status says why.";
             return client.answer(503, why, true, is_head(&head)).await;
@@ -174,12 +174,12 @@ impl Filter<'_> {
         if let Some(why) = foreign_page(&head) {
             return self.refuse(client, &head, &unjudged(why), 403, why).await;
         }
-        match here.judge.judge(&head) {
+        match ready.judge.judge(&head) {
             Verdict::Forward { target, body: BodyKind::Stream, names } => {
-                self.stream(client, &here, &head, &target, &names).await
+                self.stream(client, &ready, &head, &target, &names).await
             }
             Verdict::Forward { target, body, names } => {
-                self.forward(client, &here, &head, &target, body, &names).await
+                self.forward(client, &ready, &head, &target, body, &names).await
             }
             Verdict::Answer { status, names } => self.answer_here(client, &head, status, &names).await,
             Verdict::Refuse { refusal, names } => {

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
+use super::discover::{MirthInfo, discover};
 use super::filter;
 use super::logins::LoginPace;
 use super::origin::{Origin, OriginError};
 use super::paces::Paces;
 use super::sessions::Sessions;
-use super::survey::{Surveyed, survey};
 use crate::agent::context::Context;
 use crate::agent::entries::LiveConnection;
 use crate::agent::target::LocalEnd;
@@ -37,11 +37,11 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 const AWAY_WAIT: Duration = Duration::from_secs(3);
 
 /// A Mirth that may be worked on, as the connection's type allows.
-pub struct Here {
+pub struct Ready {
     pub tls: MirthTls,
     /// The trusted one, by which it was found.
     key: Option<KeyFingerprint>,
-    pub surveyed: Surveyed,
+    pub info: MirthInfo,
     pub access: Access,
     pub judge: Judge,
 }
@@ -54,7 +54,7 @@ pub struct Managed {
     pub(super) logins: LoginPace,
     /// Mirth's connections that requests go over.
     pub(super) voices: Arc<Voices>,
-    here: watch::Sender<Option<Arc<Here>>>,
+    ready: watch::Sender<Option<Arc<Ready>>>,
     answers: watch::Sender<Option<bool>>,
     stirred: Notify,
 }
@@ -68,7 +68,7 @@ impl Managed {
             paces: Paces::default(),
             logins: LoginPace::default(),
             voices: Voices::new(Instant::now()),
-            here: watch::Sender::new(None),
+            ready: watch::Sender::new(None),
             answers: watch::Sender::new(None),
             stirred: Notify::new(),
         }
@@ -76,23 +76,23 @@ impl Managed {
 
     /// The Mirth as far as it may be worked on now.
     #[must_use]
-    pub fn here(&self) -> Option<Arc<Here>> {
-        self.here.borrow().clone()
+    pub fn ready(&self) -> Option<Arc<Ready>> {
+        self.ready.borrow().clone()
     }
 
     /// The same; while a Mirth that answered a moment ago is looked at anew, once that is done.
-    pub async fn ready(&self) -> Option<Arc<Here>> {
+    pub async fn wait_until_ready(&self) -> Option<Arc<Ready>> {
         if *self.answers.borrow() != Some(true) {
-            return self.here();
+            return self.ready();
         }
-        let mut here = self.here.subscribe();
-        timeout(AWAY_WAIT, here.wait_for(Option::is_some)).await.ok()?.ok()?.clone()
+        let mut ready = self.ready.subscribe();
+        timeout(AWAY_WAIT, ready.wait_for(Option::is_some)).await.ok()?.ok()?.clone()
     }
 
-    /// Whether Mirth is still the one that was found as `here`.
+    /// Whether Mirth is still the one that was found as `ready`.
     #[must_use]
-    pub fn is_current(&self, here: &Here) -> bool {
-        self.here.borrow().as_deref().is_some_and(|current| std::ptr::eq(current, here))
+    pub fn is_current(&self, ready: &Ready) -> bool {
+        self.ready.borrow().as_deref().is_some_and(|current| std::ptr::eq(current, ready))
     }
 
     /// A connection to Mirth could not be made or broke: look at once.
@@ -101,34 +101,34 @@ impl Managed {
     }
 
     /// Asks Mirth what it is, at the start, now and then, and whenever it may have been away.
-    async fn keep_surveyed(&self, context: &Context, entry: &LiveConnection) {
+    async fn keep_discovered(&self, context: &Context, entry: &LiveConnection) {
         let mut rules = context.watch_rules();
         let mut keys = context.watch_mirth_keys();
         let mut watched = Watched::default();
         loop {
             rules.borrow_and_update();
             keys.borrow_and_update();
-            let pause = self.look(context, entry, &mut watched).await;
+            let pause = self.check(context, entry, &mut watched).await;
             tokio::select! {
                 () = sleep(pause) => {}
                 () = watched.gone() => {
-                    self.here.send_replace(None);
+                    self.ready.send_replace(None);
                     // One that closes whatever it is asked over must not be asked without end.
                     sleep(ASK_AGAIN.saturating_sub(watched.age())).await;
                     watched = Watched::default();
                 }
-                () = self.stirred.notified() => watched.looked = None,
+                () = self.stirred.notified() => watched.checked = None,
                 _ = rules.changed() => {}
                 _ = keys.changed() => {}
             }
         }
     }
 
-    /// One look; returns how long the next may wait.
-    async fn look(&self, context: &Context, entry: &LiveConnection, watched: &mut Watched) -> Duration {
+    /// Checks Mirth once; returns how long the next check may wait.
+    async fn check(&self, context: &Context, entry: &LiveConnection, watched: &mut Watched) -> Duration {
         let key = context.mirth_key(&self.config);
         let access = context.rules().rule(entry.config.id).and_then(|rule| Access::of(rule.kind));
-        let before = self.here().filter(|here| here.key == key && access == Some(here.access));
+        let before = self.ready().filter(|ready| ready.key == key && access == Some(ready.access));
         let began = Instant::now();
         // Over the connection that is kept, a restart would have been seen.
         let quiet = self.voices.quiet_for(began).filter(|_| watched.origin.is_some());
@@ -137,15 +137,14 @@ impl Managed {
             return limits::MIRTH_PROBE_AFTER.saturating_sub(age);
         }
         let before = before.filter(|_| watched.origin.is_some());
-        match self.survey(key, before.as_deref(), watched).await {
-            Ok((tls, surveyed)) => {
-                watched.looked = Some(Instant::now());
+        match self.discover(key, before.as_deref(), watched).await {
+            Ok((tls, info)) => {
+                watched.checked = Some(Instant::now());
                 entry.stats.status().mirth.set(Some(true), context.clock.now());
-                let is_as_before =
-                    before.is_some() && self.here().is_some_and(|here| here.surveyed == surveyed);
+                let is_as_before = before.is_some() && self.ready().is_some_and(|ready| ready.info == info);
                 if !is_as_before {
-                    self.say_what_is_here(entry, &surveyed);
-                    self.adopt(context, entry, key, tls, surveyed, access);
+                    self.log_mirth_info(entry, &info);
+                    self.adopt(context, entry, key, tls, info, access);
                 }
                 limits::MIRTH_PROBE_AFTER
             }
@@ -153,7 +152,7 @@ impl Managed {
                 *watched = Watched::default();
                 if error.is_silence() && self.voices.outweigh(began, Instant::now()) {
                     // It is at work. Nothing new is judged until it is known again.
-                    self.here.send_replace(None);
+                    self.ready.send_replace(None);
                     return ASK_AGAIN;
                 }
                 self.lose(context, entry, &error);
@@ -163,25 +162,25 @@ impl Managed {
     }
 
     /// Over the connection that is kept, if Mirth is known by it; else, or where it broke, over a new one.
-    async fn survey(
+    async fn discover(
         &self,
         key: Option<KeyFingerprint>,
-        before: Option<&Here>,
+        before: Option<&Ready>,
         watched: &mut Watched,
-    ) -> Result<(MirthTls, Surveyed), OriginError> {
+    ) -> Result<(MirthTls, MirthInfo), OriginError> {
         if let (Some(before), Some(origin)) = (before, &mut watched.origin) {
-            if let Ok(surveyed) = survey(&self.config.mirth, origin).await {
-                return Ok((before.tls.clone(), surveyed));
+            if let Ok(info) = discover(&self.config.mirth, origin).await {
+                return Ok((before.tls.clone(), info));
             }
             // It was away: nothing is judged by what it was.
-            self.here.send_replace(None);
+            self.ready.send_replace(None);
         }
         let failed = |source| OriginError::Key { url: self.config.mirth.to_string(), source };
         let tls = MirthTls::new(key).map_err(failed)?;
         let mut origin = Origin::connect(&self.config.mirth, &tls).await?;
-        let surveyed = survey(&self.config.mirth, &mut origin).await?;
+        let info = discover(&self.config.mirth, &mut origin).await?;
         watched.origin = Some(origin);
-        Ok((tls, surveyed))
+        Ok((tls, info))
     }
 
     fn adopt(
@@ -190,12 +189,12 @@ impl Managed {
         entry: &LiveConnection,
         key: Option<KeyFingerprint>,
         tls: MirthTls,
-        surveyed: Surveyed,
+        info: MirthInfo,
         access: Option<Access>,
     ) {
         let Some(access) = access else { return self.set(None, None) };
         if access == Access::ReadOnly
-            && let Err(why) = view_only_needs(Some(&surveyed.version))
+            && let Err(why) = view_only_needs(Some(&info.version))
         {
             return self.refuse_version(context, entry, &why);
         }
@@ -203,9 +202,8 @@ impl Managed {
         (status.config_mismatch, status.mirth_key_shown) = (None, None);
         drop(status);
         let policy = AccessPolicy { access, hide: self.config.hide.clone(), show: self.config.show.clone() };
-        let judge =
-            Judge::new(policy, self.config.mirth.context(), Some(&surveyed.version), &surveyed.unknown);
-        self.set(Some(Arc::new(Here { tls, key, surveyed, access, judge })), Some(true));
+        let judge = Judge::new(policy, self.config.mirth.context(), Some(&info.version), &info.unknown);
+        self.set(Some(Arc::new(Ready { tls, key, info, access, judge })), Some(true));
     }
 
     fn refuse_version(&self, context: &Context, entry: &LiveConnection, why: &TooOld) {
@@ -219,14 +217,14 @@ impl Managed {
         self.set(None, Some(false));
     }
 
-    fn say_what_is_here(&self, entry: &LiveConnection, surveyed: &Surveyed) {
-        let unknown: Vec<String> = surveyed
+    fn log_mirth_info(&self, entry: &LiveConnection, info: &MirthInfo) {
+        let unknown: Vec<String> = info
             .unknown
             .iter()
             .take(limits::MIRTH_UNKNOWN_NAMED_MAX)
             .map(|listed| format!("{} {}", listed.method, listed.path))
             .collect();
-        let (connection, version) = (&entry.config.name, surveyed.version.to_string());
+        let (connection, version) = (&entry.config.name, info.version.to_string());
         let mut status = entry.stats.status();
         if status.mirth_version.as_ref() == Some(&version) && status.unknown_operations == unknown {
             // It was away, or is too old and looked at again and again.
@@ -235,7 +233,7 @@ impl Managed {
         tracing::info!(%connection, version, mirth = %self.config.mirth, "the managed Mirth was read");
         if !unknown.is_empty() {
             tracing::warn!(
-                %connection, count = surveyed.unknown.len(), operations = unknown.join(", "),
+                %connection, count = info.unknown.len(), operations = unknown.join(", "),
                 "this Mirth has operations that adit does not know; view-only partners are denied them"
             );
         }
@@ -268,8 +266,8 @@ impl Managed {
         self.set(None, Some(false));
     }
 
-    fn set(&self, here: Option<Arc<Here>>, answers: Option<bool>) {
-        self.here.send_replace(here);
+    fn set(&self, ready: Option<Arc<Ready>>, answers: Option<bool>) {
+        self.ready.send_replace(ready);
         self.answers.send_if_modified(|known| std::mem::replace(known, answers) != answers);
     }
 }
@@ -277,9 +275,9 @@ impl Managed {
 /// What is known of Mirth's being there without a break.
 #[derive(Default)]
 struct Watched {
-    /// Kept open between two looks: its end tells that Mirth was away, if only for a moment.
+    /// Kept open between two checks: its end tells that Mirth was away, if only for a moment.
     origin: Option<Origin>,
-    looked: Option<Instant>,
+    checked: Option<Instant>,
 }
 
 impl Watched {
@@ -291,9 +289,9 @@ impl Watched {
         }
     }
 
-    /// How long ago the last look was.
+    /// How long ago the last check was.
     fn age(&self) -> Duration {
-        self.looked.map_or(Duration::MAX, |looked| looked.elapsed())
+        self.checked.map_or(Duration::MAX, |checked| checked.elapsed())
     }
 }
 
@@ -309,7 +307,7 @@ impl LocalEnd for Managed {
     }
 
     async fn watch(&self, context: &Arc<Context>, entry: &Arc<LiveConnection>) {
-        self.keep_surveyed(context, entry).await;
+        self.keep_discovered(context, entry).await;
     }
 
     async fn carry(

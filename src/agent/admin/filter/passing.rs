@@ -17,7 +17,7 @@ use super::question::{NoChannel, question_head};
 use super::refusing::NO_AUDIT;
 use super::rewriting::Rewriting;
 use super::{FORWARDED_FOR, Filter, is_head, request};
-use crate::agent::admin::managed::Here;
+use crate::agent::admin::managed::Ready;
 use crate::agent::admin::origin::{Origin, OriginError};
 use crate::agent::tunnels::chain;
 use crate::domain::limits;
@@ -45,7 +45,7 @@ impl Filter<'_> {
     pub(super) async fn forward(
         &mut self,
         client: &mut Client<'_>,
-        here: &Here,
+        ready: &Ready,
         head: &RequestHead,
         target: &str,
         kind: BodyKind,
@@ -80,7 +80,7 @@ impl Filter<'_> {
         };
         if let Some(place) = effect.channels
             && let Some(answer) =
-                self.ask_for_all(client, here, (head, names), place, (target, &body)).await?
+                self.ask_for_all(client, ready, (head, names), place, (target, &body)).await?
         {
             if answer == NoChannel::AWAY {
                 self.is_over = true;
@@ -98,10 +98,10 @@ impl Filter<'_> {
         self.wait_to_be_logged(client, effect.logged, written_bytes).await?;
         let mut written = BytesMut::with_capacity(1024);
         let mask = if self.managed.config.mask { mask::scope(names, target) } else { None };
-        let rewriting = self.rewriting(here, head, target, names, mask);
+        let rewriting = self.rewriting(ready, head, target, names, mask);
         self.to_mirth(head, names, &rewriting).write(target, framing, FORWARDED_FOR, &mut written);
         let sending = Sending { head: written.freeze(), body, place, upload: None };
-        self.exchange(client, here, head, names, (sending, login), rewriting).await
+        self.exchange(client, ready, head, names, (sending, login), rewriting).await
     }
 
     /// Waits for the place in Mirth's event log, a KiB at a time, so that others who ask meanwhile are not
@@ -154,7 +154,7 @@ impl Filter<'_> {
     async fn ask_for_all(
         &mut self,
         client: &mut Client<'_>,
-        here: &Here,
+        ready: &Ready,
         (head, names): (&RequestHead, &Named),
         place: ChannelIds,
         (target, body): (&str, &[u8]),
@@ -169,7 +169,7 @@ impl Filter<'_> {
             self.wait(self.managed.paces.question_delay(Instant::now())).await?;
             self.wait(self.managed.paces.session_delay(Instant::now())).await?;
             let answer = tokio::select! {
-                answer = self.ask_for(here, head, question) => answer,
+                answer = self.ask_for(ready, head, question) => answer,
                 halt = client.requests.gone() => return Err(halt),
             };
             if answer != Some(NoChannel::LOGGED_OUT) {
@@ -186,14 +186,14 @@ impl Filter<'_> {
     /// The question goes with the client's own rights, and makes nothing. `Some` when it has not.
     pub(super) async fn ask_for(
         &mut self,
-        here: &Here,
+        ready: &Ready,
         head: &RequestHead,
         question: ChannelQuestion,
     ) -> Option<NoChannel> {
         let mut written = BytesMut::with_capacity(1024);
         let asking = question_head(head, &question.target);
         asking.write(&question.target, Framing::None, FORWARDED_FOR, &mut written);
-        let Ok(mut origin) = self.origin(here).await else {
+        let Ok(mut origin) = self.origin(ready).await else {
             self.managed.note_failure();
             return Some(NoChannel::AWAY);
         };
@@ -220,23 +220,23 @@ impl Filter<'_> {
     }
 
     /// The connection to Mirth that belongs to this client's.
-    pub(super) async fn origin(&mut self, here: &Here) -> Result<Origin, OriginError> {
+    pub(super) async fn origin(&mut self, ready: &Ready) -> Result<Origin, OriginError> {
         if let Some(mut origin) = self.origin.take()
             && origin.answers.is_quiet().await
         {
             return Ok(origin);
         }
-        let mut origin = Origin::connect(&self.managed.config.mirth, &here.tls).await?;
+        let mut origin = Origin::connect(&self.managed.config.mirth, &ready.tls).await?;
         origin.answers.voice = Some(self.managed.voices.open());
         // It may have come back with other plug-ins than the request was judged by.
-        if self.managed.is_current(here) { Ok(origin) } else { Err(OriginError::Restarted) }
+        if self.managed.is_current(ready) { Ok(origin) } else { Err(OriginError::Restarted) }
     }
 
     /// Full control: the same strict reading and writing, the body as it comes.
     pub(super) async fn stream(
         &mut self,
         client: &mut Client<'_>,
-        here: &Here,
+        ready: &Ready,
         head: &RequestHead,
         target: &str,
         names: &Named,
@@ -245,7 +245,7 @@ impl Filter<'_> {
             return self.refuse(client, head, names, 429, TOO_MANY_PASSWORDS).await;
         };
         let mut written = BytesMut::with_capacity(1024);
-        let rewriting = self.rewriting(here, head, target, names, None);
+        let rewriting = self.rewriting(ready, head, target, names, None);
         self.to_mirth(head, names, &rewriting).write(target, head.framing, FORWARDED_FOR, &mut written);
         let upload = (head.framing != Framing::None).then_some(head.framing);
         if upload.is_none() {
@@ -255,13 +255,13 @@ impl Filter<'_> {
             client.send(CONTINUE).await?;
         }
         let sending = Sending { head: written.freeze(), body: Bytes::new(), place: None, upload };
-        self.exchange(client, here, head, names, (sending, login), rewriting).await
+        self.exchange(client, ready, head, names, (sending, login), rewriting).await
     }
 
     /// What of Mirth's answer the client gets anew: Mirth's own addresses as those that it can reach.
     pub(super) fn rewriting(
         &self,
-        here: &Here,
+        ready: &Ready,
         head: &RequestHead,
         target: &str,
         names: &Named,
@@ -269,7 +269,7 @@ impl Filter<'_> {
     ) -> Rewriting {
         let mirth = &self.managed.config.mirth;
         let addresses = Addresses::new(head.host(), mirth.host.host(), mirth.context());
-        let rewrite = Rewrite::of(here.access, &head.method, target, names);
+        let rewrite = Rewrite::of(ready.access, &head.method, target, names);
         Rewriting::new(addresses, rewrite, mask, target, is_head(head))
     }
 
@@ -299,7 +299,7 @@ impl Filter<'_> {
     pub(super) async fn exchange(
         &mut self,
         client: &mut Client<'_>,
-        here: &Here,
+        ready: &Ready,
         head: &RequestHead,
         names: &Named,
         (sending, login): (Sending, Login),
@@ -313,7 +313,7 @@ impl Filter<'_> {
             self.untake_login(login);
             return self.refuse_read(client, head, names, 503, hindrance).await;
         }
-        let mut origin = match self.origin(here).await {
+        let mut origin = match self.origin(ready).await {
             Ok(origin) => origin,
             Err(error) => {
                 self.context.note_fault(self.entry, &chain(&error));

@@ -12,7 +12,7 @@ const WADL: &str = "/api/application.wadl";
 
 /// A Mirth as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Surveyed {
+pub struct MirthInfo {
     pub version: MirthVersion,
     /// What it serves and our tables do not have.
     pub unknown: Vec<ListedOperation>,
@@ -20,7 +20,7 @@ pub struct Surveyed {
 
 /// Asks for the version and the list, over a connection that lives on: as long as it does, Mirth has not
 /// been away and has no other plug-ins.
-pub async fn survey(url: &MirthUrl, origin: &mut Origin) -> Result<Surveyed, OriginError> {
+pub async fn discover(url: &MirthUrl, origin: &mut Origin) -> Result<MirthInfo, OriginError> {
     let text = origin.ask(url, VERSION, limits::MIRTH_VERSION_BYTES_MAX).await?;
     let meaning = |why: String| OriginError::Meaning { what: VERSION, why };
     let text = String::from_utf8(text).map_err(|_| meaning("it is not UTF-8".into()))?;
@@ -30,5 +30,5 @@ pub async fn survey(url: &MirthUrl, origin: &mut Origin) -> Result<Surveyed, Ori
     let meaning = |why: String| OriginError::Meaning { what: WADL, why };
     let document = String::from_utf8(document).map_err(|_| meaning("it is not UTF-8".into()))?;
     let listed = wadl::read(&document).map_err(|error| meaning(error.to_string()))?;
-    Ok(Surveyed { version, unknown: wadl::unknown_operations(&listed) })
+    Ok(MirthInfo { version, unknown: wadl::unknown_operations(&listed) })
 }
