@@ -15,7 +15,7 @@ use crate::config::HostPort;
 use crate::config::agent::{AdminManaged, AdminManaging, AgentConfig, Entry, LocalUser};
 use crate::domain::connection::Side;
 use crate::domain::id::ConnectionId;
-use crate::observe::metrics::Passing;
+use crate::observe::metrics::StreamMetrics;
 use crate::protocol::written::shown;
 
 /// Admitted tunnels that wait for their entry; it takes them at once.
@@ -31,7 +31,7 @@ pub struct LiveConnection {
     pub stats: Stats,
     pub repeats: Repeats,
     /// Counts what is seen in passing.
-    pub passing: Passing,
+    pub metrics: StreamMetrics,
     /// Where admitted tunnels of a target go.
     pub incoming: mpsc::Sender<Admitted>,
     /// Of a managed Mirth.
@@ -108,7 +108,7 @@ impl Entries {
                 address,
                 stats: Stats::default(),
                 repeats: Repeats::default(),
-                passing: Passing::new(config.name.as_str()),
+                metrics: StreamMetrics::new(config.name.as_str()),
                 incoming,
                 managed,
                 sessions,

@@ -133,23 +133,23 @@ struct Association {
 
 impl Seen {
     fn on_mllp(&self, event: MllpEvent) {
-        let LiveConnection { stats, passing, .. } = &*self.entry;
+        let LiveConnection { stats, metrics, .. } = &*self.entry;
         match event {
             MllpEvent::Message { kind } => {
                 stats.messages.fetch_add(1, Ordering::Relaxed);
-                passing.message(kind.as_str());
+                metrics.message(kind.as_str());
             }
             MllpEvent::Ack { code, kind, latency } => {
                 stats.acknowledged.fetch_add(1, Ordering::Relaxed);
                 stats.note_ack(self.clock.now());
-                passing.acknowledgement(kind.as_str(), code.as_str(), latency);
+                metrics.acknowledgement(kind.as_str(), code.as_str(), latency);
             }
             MllpEvent::Off { why } => self.say_off(&why),
         }
     }
 
     fn on_dicom(&mut self, event: DicomEvent) {
-        let LiveConnection { config, stats, passing, .. } = &*self.entry;
+        let LiveConnection { config, stats, metrics, .. } = &*self.entry;
         match event {
             DicomEvent::Requested { titles } => {
                 self.association = Some(Association { calling: titles.calling, is_accepted: false });
@@ -157,7 +157,7 @@ impl Seen {
             DicomEvent::Accepted { titles } => {
                 stats.dicom.accepted.fetch_add(1, Ordering::Relaxed);
                 stats.dicom.open.fetch_add(1, Ordering::Relaxed);
-                passing.association(titles.calling.as_str(), "accepted");
+                metrics.association(titles.calling.as_str(), "accepted");
                 self.association = Some(Association { calling: titles.calling, is_accepted: true });
             }
             DicomEvent::Rejected { titles, rejection } => {
@@ -166,10 +166,10 @@ impl Seen {
                 tracing::info!(%connection, %calling, %called, %rejection, "DICOM association rejected");
                 self.end_association("rejected");
             }
-            DicomEvent::StoreRequested => passing.request(Operation::CStore.as_str()),
-            DicomEvent::Called { operation } => passing.request(operation.as_str()),
+            DicomEvent::StoreRequested => metrics.request(Operation::CStore.as_str()),
+            DicomEvent::Called { operation } => metrics.request(operation.as_str()),
             DicomEvent::Stored { status, bytes, latency } => {
-                passing.object(status.class().as_str(), bytes, latency);
+                metrics.object(status.class().as_str(), bytes, latency);
                 self.count_object(status, bytes);
             }
             DicomEvent::Released => self.end_association("released"),
@@ -203,7 +203,7 @@ impl Seen {
     fn end_association(&mut self, outcome: &'static str) {
         if let Some(Association { calling, is_accepted }) = self.association.take() {
             self.entry.stats.dicom.open.fetch_sub(is_accepted.into(), Ordering::Relaxed);
-            self.entry.passing.association(calling.as_str(), outcome);
+            self.entry.metrics.association(calling.as_str(), outcome);
         }
     }
 

@@ -5,8 +5,8 @@
 
 mod endpoint;
 mod labels;
-mod passing;
 mod relay;
+mod stream;
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 pub use endpoint::{LoopbackListener, MetricsError, listen, serve, serve_at};
-pub use passing::{AdminOutcome, Passing};
 pub use relay::{RelaySample, relay};
+pub use stream::{AdminOutcome, StreamMetrics};
 
 use crate::domain::path::PathKind;
 use crate::domain::time::Timestamp;

@@ -72,7 +72,7 @@ fn a_tunnel_that_went_down_is_published_as_down() {
 #[test]
 fn messages_and_acknowledgements_are_counted_by_type_and_code() {
     let text = rendered(|| {
-        let adt = Passing::new("adt");
+        let adt = StreamMetrics::new("adt");
         adt.message("ADT^A01");
         adt.message("ADT^A01");
         adt.acknowledgement("ADT^A01", "AA", Some(Duration::from_millis(3)));
@@ -115,7 +115,7 @@ fn the_relay_is_published_in_sums_and_by_reason() {
 fn associations_requests_and_objects_are_counted_by_title_name_and_status() {
     let text = rendered(|| {
         connection("ct", &ConnectionSample { associations: Some(2), ..SAMPLE });
-        let ct = Passing::new("ct");
+        let ct = StreamMetrics::new("ct");
         ct.association("CT1", "accepted");
         ct.association("CT1", "accepted");
         ct.association("CT1", "aborted");

@@ -329,7 +329,7 @@ impl Filter<'_> {
             return Ok(());
         }
         self.entry.stats.admin.requests.fetch_add(1, Ordering::Relaxed);
-        self.entry.passing.admin(AdminOutcome::Forwarded);
+        self.entry.metrics.admin(AdminOutcome::Forwarded);
         self.count_audit(head, names);
         let began = Instant::now();
         let (method, credentials) = (head.method.as_str(), login.carried);

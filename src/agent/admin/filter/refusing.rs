@@ -30,7 +30,7 @@ impl Filter<'_> {
         }
         match client.body(BodyKind::Discard, &self.context.large_bodies).await? {
             Body::Whole(..) => {
-                self.entry.passing.admin(AdminOutcome::Answered);
+                self.entry.metrics.admin(AdminOutcome::Answered);
                 client.answer(status, "", self.is_over, is_head(head)).await
             }
             Body::Bad(bad) => self.refuse_unread(client, bad).await,
@@ -95,7 +95,7 @@ impl Filter<'_> {
     async fn count_expected(&self) -> Result<bool, Halt> {
         self.session().count_expected();
         self.entry.stats.admin.expected.fetch_add(1, Ordering::Relaxed);
-        self.entry.passing.admin(AdminOutcome::Refused);
+        self.entry.metrics.admin(AdminOutcome::Refused);
         self.wait(self.managed.paces.refusal_delay(Instant::now())).await?;
         Ok(true)
     }
@@ -104,7 +104,7 @@ impl Filter<'_> {
     async fn audit_refusal(&self, request: AdminRequest, status: u16, reason: &str) -> Result<bool, Halt> {
         self.session().count_refusal();
         self.entry.stats.admin.refused.fetch_add(1, Ordering::Relaxed);
-        self.entry.passing.admin(AdminOutcome::Refused);
+        self.entry.metrics.admin(AdminOutcome::Refused);
         let (connection, session) = (&self.entry.config.name, self.session().number);
         self.wait(self.managed.paces.refusal_delay(Instant::now())).await?;
         let kind = RefusalKind { method: request.method, template: request.template.clone(), status };

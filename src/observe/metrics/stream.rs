@@ -18,7 +18,7 @@ static AE_TITLES: BoundedLabels = BoundedLabels::new(limits::METRIC_LABELS_MAX);
 
 /// The counters of one connection, made as they are needed.
 #[derive(Debug, Default)]
-pub struct Passing {
+pub struct StreamMetrics {
     /// The name in this host's own file.
     connection: String,
     types: Handles<String, TypeHandles>,
@@ -61,7 +61,7 @@ struct ObjectHandles {
     latency: Histogram,
 }
 
-impl Passing {
+impl StreamMetrics {
     #[must_use]
     pub fn new(connection: &str) -> Self {
         Self { connection: connection.to_owned(), ..Self::default() }
