@@ -325,7 +325,7 @@ async fn ask<A: DeserializeOwned>(
     }
     let said = serde_json::from_slice(&body).map(|Refused { error }| one_line(&error));
     let address = address.clone();
-    Err(Failure::Final(if is_passing(head.status) {
+    Err(Failure::Final(if is_transient(head.status) {
         let answer = said.unwrap_or_else(|_| format!("status {}", head.status));
         EnrolError::NotNow { address, answer, retry_after: retry_after(&head) }
     } else {
@@ -334,7 +334,7 @@ async fn ask<A: DeserializeOwned>(
     }))
 }
 
-fn is_passing(status: StatusCode) -> bool {
+fn is_transient(status: StatusCode) -> bool {
     status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
 }
 

@@ -4,10 +4,10 @@
 mod bodies;
 mod client;
 mod exchange;
+mod forward;
 mod login;
 mod masking;
 mod page;
-mod passing;
 mod question;
 mod refusing;
 mod rewriting;

@@ -88,9 +88,12 @@ impl Exchange<'_> {
             halt = client.requests.gone() => return Outcome::Broken { status: None, halt },
         };
         drop((body, place));
-        let mut passing =
-            Passing { closes: self.closes, rewriting: self.rewriting, credentials: self.credentials };
-        let mut download = pin!(passing.download(answers, &mut client.answers));
+        let mut forwarder = ResponseForwarder {
+            closes: self.closes,
+            rewriting: self.rewriting,
+            credentials: self.credentials,
+        };
+        let mut download = pin!(forwarder.download(answers, &mut client.answers));
         let mut is_whole = is_sent;
         if let Some(framing) = upload.filter(|_| is_sent) {
             let uploaded = tokio::select! {
@@ -207,7 +210,7 @@ async fn pass_on(
 }
 
 /// How an answer is passed back.
-struct Passing {
+struct ResponseForwarder {
     closes: bool,
     rewriting: Rewriting,
     credentials: Option<Credentials>,
@@ -219,7 +222,7 @@ impl From<Unwritable> for Downloading {
     }
 }
 
-impl Passing {
+impl ResponseForwarder {
     async fn download(
         &mut self,
         answers: &mut Answers,
