@@ -34,9 +34,9 @@ impl Demo {
             self.ports.view
         ));
         let mut client = self.administrator(self.ports.view).await?;
-        let mut passing = Passing::begin();
+        let mut timing = Timing::begin();
         for _ in 0..READS {
-            let reply = passing.time(client.get(&format!("{BASE}/channels/statuses")).await?);
+            let reply = timing.time(client.get(&format!("{BASE}/channels/statuses")).await?);
             expect("a view-only read", 200, &reply)?;
         }
         let reply = create_channel(&mut client).await?;
@@ -52,17 +52,17 @@ impl Demo {
             "… {READS} reads pass; creating a channel is refused before it reaches Mirth: \"{}\"",
             reply.text().trim()
         ));
-        Ok(passing.row("Admin RO, reads", self.path()))
+        Ok(timing.row("Admin RO, reads", self.path()))
     }
 
     async fn change(&self, say: &impl Fn(&str)) -> Result<Row, DemoError> {
         let mut client = self.administrator(self.ports.manage).await?;
-        let mut passing = Passing::begin();
-        let reply = passing.time(create_channel(&mut client).await?);
+        let mut timing = Timing::begin();
+        let reply = timing.time(create_channel(&mut client).await?);
         expect("creating a channel", 200, &reply)?;
         let id = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
         let deploy = format!("{BASE}/channels/{id}/_deploy");
-        let reply = passing.time(client.send("POST", &deploy, RequestContent::Nothing).await?);
+        let reply = timing.time(client.send("POST", &deploy, RequestContent::Nothing).await?);
         expect("deploying a channel", 204, &reply)?;
         let reply = client.get(&format!("{BASE}/channels/{id}/status")).await?;
         if !reply.text().contains("<state>STARTED</state>") {
@@ -72,7 +72,7 @@ impl Demo {
             "Through the connection with full control, https://{}, the same channel is created and deployed.",
             self.ports.manage
         ));
-        Ok(passing.row("Admin RW, changes", self.path()))
+        Ok(timing.row("Admin RW, changes", self.path()))
     }
 
     /// Logged in over a connection that is known by the certificate its port shows.
@@ -166,7 +166,7 @@ impl AuditLine {
 }
 
 /// Requests one after the other.
-struct Passing {
+struct Timing {
     began: Instant,
     since: Instant,
     latencies: Histogram,
@@ -174,7 +174,7 @@ struct Passing {
     bytes: u64,
 }
 
-impl Passing {
+impl Timing {
     fn begin() -> Self {
         let now = Instant::now();
         Self { began: now, since: now, latencies: Histogram::default(), count: 0, bytes: 0 }
