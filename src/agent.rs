@@ -5,12 +5,12 @@
 
 pub mod absence;
 pub mod admin;
-pub mod carried;
 pub mod context;
 pub mod control;
 pub mod copies;
 pub mod enrol;
 pub mod entries;
+pub mod local_connections;
 pub mod local_users;
 pub mod observe;
 pub mod paths;

@@ -15,9 +15,11 @@ use tokio::time::{sleep, timeout};
 
 use super::absence::{self, Absence, Over};
 use super::admin::listener::AdminListener;
-use super::carried::{Carried, Crossings, Ended, Heard, Pause, Sign};
 use super::context::Context;
 use super::entries::LiveConnection;
+use super::local_connections::{
+    ControlledObserver, Cooldown, Ended, LocalConnections, LogThrottle, StreamControl,
+};
 use super::local_users::LocalUsers;
 use super::observe::StreamObserver;
 use super::policy::Policy;
@@ -227,7 +229,7 @@ async fn serve(
                     Ok(_) if !session.may_start(context, entry) => {}
                     Ok(tcp) => {
                         if is_let_in(context, entry, clients, &tcp, &mut writes) {
-                            start(context, entry, &clients.downstream, tcp, &tunnel, &mut gate.carried);
+                            start(context, entry, &clients.downstream, tcp, &tunnel, &mut gate.connections);
                             gate.steer(context, entry, port);
                         }
                         continue;
@@ -235,7 +237,7 @@ async fn serve(
                     Err(error) => gate.note_starved(context, entry, port, &error),
                 }
             }
-            Some(ended) = gate.carried.next_ended() => {
+            Some(ended) = gate.connections.next_ended() => {
                 gate.note_ended(entry, ended);
                 if gate.ending_since.is_none() {
                     gate.steer(context, entry, port);
@@ -285,7 +287,7 @@ async fn serve(
     gate.may_open = false;
     gate.steer(context, entry, port);
     // What still runs sees the tunnel lost and resets its socket.
-    while gate.carried.next_ended().await.is_some() {}
+    while gate.connections.next_ended().await.is_some() {}
     while writes.join_next().await.is_some() {}
     let mut status = entry.stats.status();
     status.lose_tunnel();
@@ -295,36 +297,36 @@ async fn serve(
 
 /// When the port of a tunnel that lives is open, and what it carries.
 struct Gate {
-    carried: Carried,
+    connections: LocalConnections,
     was_full: bool,
     /// As far as the tunnel and the far Mirth are concerned.
     may_open: bool,
     /// This host ran out of something.
-    starved: Pause,
+    starved: Cooldown,
     /// Since when nothing may begin any more, because one of the agents stops.
     ending_since: Option<Instant>,
     /// The peer carries as many as its own file allows.
-    peer_full: Pause,
+    peer_full: Cooldown,
     /// What is said at once and then summed up: the limit, the peer's, a lack, silence at the limit.
-    limit_said: Crossings,
-    peer_full_said: Crossings,
-    lack_said: Crossings,
-    silence_said: Crossings,
+    limit_said: LogThrottle,
+    peer_full_said: LogThrottle,
+    lack_said: LogThrottle,
+    silence_said: LogThrottle,
 }
 
 impl Gate {
     fn new(streams_max: usize) -> Self {
         Self {
-            carried: Carried::new(streams_max),
+            connections: LocalConnections::new(streams_max),
             was_full: false,
             may_open: false,
-            starved: Pause::default(),
+            starved: Cooldown::default(),
             ending_since: None,
-            peer_full: Pause::default(),
-            limit_said: Crossings::default(),
-            peer_full_said: Crossings::default(),
-            lack_said: Crossings::default(),
-            silence_said: Crossings::default(),
+            peer_full: Cooldown::default(),
+            limit_said: LogThrottle::default(),
+            peer_full_said: LogThrottle::default(),
+            lack_said: LogThrottle::default(),
+            silence_said: LogThrottle::default(),
         }
     }
 
@@ -332,7 +334,7 @@ impl Gate {
     /// opens again with the first that ends: what is full is not ill.
     fn steer(&mut self, context: &Context, entry: &LiveConnection, port: &mut GatedListener) {
         let now = Instant::now();
-        let full = if self.carried.is_full() {
+        let full = if self.connections.is_full() {
             Some(Full::Here)
         } else {
             (!self.peer_full.is_over(now)).then_some(Full::AtPeer)
@@ -344,10 +346,10 @@ impl Gate {
         if said.is_some() && before.is_none() {
             entry.stats.limit_reached.fetch_add(1, Ordering::Relaxed);
         }
-        if self.carried.is_full() && !self.was_full {
+        if self.connections.is_full() && !self.was_full {
             self.limit_said.note(now).inspect(|times| say_limit(entry, *times));
         }
-        self.was_full = self.carried.is_full();
+        self.was_full = self.connections.is_full();
         let open = self.may_open && full.is_none() && self.starved.is_over(now);
         steer_port(context, entry, port, open, said.or(before).is_some());
     }
@@ -362,18 +364,18 @@ impl Gate {
             );
         }
         let since = *self.ending_since.get_or_insert(now);
-        self.carried.put_to_rest(now);
+        self.connections.put_to_rest(now);
         let is_over = context.stopping.is_over(entry.config.service, now);
         if is_over {
             context.stopping.note_reset(entry.stats.waiting());
         }
         // What ended just now may be on its way to the peer.
         let is_through = now.saturating_duration_since(since) >= limits::STOP_REST_AFTER;
-        is_over || (is_through && self.carried.is_empty())
+        is_over || (is_through && self.connections.is_empty())
     }
 
     fn note_ended(&mut self, entry: &LiveConnection, ended: Ended) {
-        if ended == Some(Ending::FullThere) && !self.carried.is_empty() {
+        if ended == Some(Ending::FullThere) && !self.connections.is_empty() {
             let now = Instant::now();
             self.peer_full.begin(now, limits::PEER_FULL_PORT_CLOSED);
             self.peer_full_said.note(now).inspect(|times| {
@@ -412,8 +414,8 @@ impl Gate {
 
     /// At the limit those that never said anything go; says what was reached since it was said last.
     fn make_room(&mut self, entry: &LiveConnection, now: Instant) {
-        if self.carried.is_full() {
-            let sent = self.carried.send_silent_away(now);
+        if self.connections.is_full() {
+            let sent = self.connections.send_silent_away(now);
             if sent > 0 {
                 entry.stats.silent_reset.fetch_add(sent as u64, Ordering::Relaxed);
                 self.silence_said.note(now).inspect(|_| {
@@ -446,18 +448,18 @@ fn start(
     downstream: &Downstream,
     tcp: TcpStream,
     tunnel: &Arc<Tunnel>,
-    carried: &mut Carried,
+    connections: &mut LocalConnections,
 ) {
     let (entry, tunnel) = (Arc::clone(entry), Arc::clone(tunnel));
     match downstream {
         Downstream::Mirth => {
-            let sign = Sign::new(Instant::now());
-            let carrying = carry(entry, Arc::clone(&context.clock), tcp, tunnel, Arc::clone(&sign));
-            carried.start(Some(sign), carrying);
+            let control = StreamControl::new(Instant::now());
+            let carrying = carry(entry, Arc::clone(&context.clock), tcp, tunnel, Arc::clone(&control));
+            connections.start(Some(control), carrying);
         }
         Downstream::Admin(listener) => {
             let serving = Arc::clone(listener).carry(Arc::clone(context), entry, tcp, tunnel);
-            carried.start(None, async move {
+            connections.start(None, async move {
                 serving.await;
                 None
             });
@@ -526,19 +528,21 @@ async fn carry(
     clock: Arc<LearntClock>,
     tcp: TcpStream,
     tunnel: Arc<Tunnel>,
-    sign: Arc<Sign>,
+    control: Arc<StreamControl>,
 ) -> Ended {
     // Dropped unused, the socket is reset.
     let stream = open_for(&tcp, &tunnel).await?;
-    let observer =
-        Heard { sign: Arc::clone(&sign), observer: StreamObserver::new(Arc::clone(&entry), clock) };
+    let observer = ControlledObserver {
+        control: Arc::clone(&control),
+        observer: StreamObserver::new(Arc::clone(&entry), clock),
+    };
     let (counts, stall_limit) = (&entry.stats.bytes, entry.config.stall_limit);
     let mut spliced = std::pin::pin!(splice::source(tcp, stream, observer, counts, stall_limit));
     let ending = loop {
         tokio::select! {
             biased;
             // Dropped, both its ends are reset.
-            () = sign.stirred() => if sign.must_go() { break Ending::CutHere },
+            () = control.stirred() => if control.must_go() { break Ending::CutHere },
             ending = &mut spliced => break ending,
         }
     };

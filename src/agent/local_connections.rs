@@ -27,7 +27,7 @@ const NEVER: u64 = u64::MAX;
 
 /// What is known of one connection by whoever may send it away.
 #[derive(Debug)]
-pub struct Sign {
+pub struct StreamControl {
     since: Instant,
     /// Blocks of bytes that passed.
     passed: AtomicU64,
@@ -40,7 +40,7 @@ pub struct Sign {
     stirred: Notify,
 }
 
-impl Sign {
+impl StreamControl {
     #[must_use]
     pub fn new(now: Instant) -> Arc<Self> {
         Arc::new(Self {
@@ -100,36 +100,36 @@ impl Sign {
 }
 
 /// Notes that bytes passed, for whatever else watches them.
-pub struct Heard {
-    pub sign: Arc<Sign>,
+pub struct ControlledObserver {
+    pub control: Arc<StreamControl>,
     pub observer: StreamObserver,
 }
 
-impl Observer for Heard {
+impl Observer for ControlledObserver {
     fn request(&mut self, bytes: &[u8]) {
         self.observer.request(bytes);
-        self.sign.note_passed(self.observer.owes().is_owed());
+        self.control.note_passed(self.observer.owes().is_owed());
     }
 
     fn response(&mut self, bytes: &[u8]) {
         self.observer.response(bytes);
-        self.sign.note_passed(self.observer.owes().is_owed());
+        self.control.note_passed(self.observer.owes().is_owed());
     }
 
     fn is_ending(&self) -> bool {
-        self.sign.is_ending()
+        self.control.is_ending()
     }
 
     fn takes_requests(&self) -> bool {
-        !self.sign.is_ending() || self.observer.is_within_request()
+        !self.control.is_ending() || self.observer.is_within_request()
     }
 
     fn is_at_rest(&self) -> bool {
-        self.sign.is_ending()
+        self.control.is_ending()
             && match self.observer.owes() {
                 Owes::Known(owes) => !owes,
                 // What passed since it was found at rest proves that it was not.
-                Owes::Guessed(_) => self.sign.rest_at.load(Ordering::Relaxed) == self.sign.passed(),
+                Owes::Guessed(_) => self.control.rest_at.load(Ordering::Relaxed) == self.control.passed(),
             }
     }
 }
@@ -139,23 +139,23 @@ pub type Ended = Option<Ending>;
 
 /// All of one tunnel.
 #[derive(Debug)]
-pub struct Carried {
+pub struct LocalConnections {
     max: usize,
     tasks: JoinSet<Ended>,
-    signs: HashMap<Id, Watched>,
+    controls: HashMap<Id, Watched>,
 }
 
 #[derive(Debug)]
 struct Watched {
-    sign: Arc<Sign>,
+    control: Arc<StreamControl>,
     /// What had passed when it was looked at last, and since when no more has.
     seen: Option<(u64, Instant)>,
 }
 
-impl Carried {
+impl LocalConnections {
     #[must_use]
     pub fn new(max: usize) -> Self {
-        Self { max, tasks: JoinSet::new(), signs: HashMap::new() }
+        Self { max, tasks: JoinSet::new(), controls: HashMap::new() }
     }
 
     #[must_use]
@@ -173,10 +173,14 @@ impl Carried {
         self.tasks.len()
     }
 
-    /// `sign`: of one that may be sent away while it is silent.
-    pub fn start(&mut self, sign: Option<Arc<Sign>>, serving: impl Future<Output = Ended> + Send + 'static) {
+    /// `control`: of one that may be sent away while it is silent.
+    pub fn start(
+        &mut self,
+        control: Option<Arc<StreamControl>>,
+        serving: impl Future<Output = Ended> + Send + 'static,
+    ) {
         let id = self.tasks.spawn(serving).id();
-        sign.map(|sign| self.signs.insert(id, Watched { sign, seen: None }));
+        control.map(|control| self.controls.insert(id, Watched { control, seen: None }));
     }
 
     /// Waits for the next that ends; `None` while there is none.
@@ -185,23 +189,23 @@ impl Carried {
             Ok(ended) => ended,
             Err(error) => (error.id(), None),
         };
-        self.signs.remove(&id);
+        self.controls.remove(&id);
         Some(ended)
     }
 
     /// Lets no connection begin anything any more, and ends those that are at rest. Asked again and again
     /// while some are left.
     pub fn put_to_rest(&mut self, now: Instant) {
-        for Watched { sign, seen } in self.signs.values_mut() {
-            if !sign.is_ending() {
-                sign.end();
+        for Watched { control, seen } in self.controls.values_mut() {
+            if !control.is_ending() {
+                control.end();
             }
-            let passed = sign.passed();
+            let passed = control.passed();
             let since = seen.filter(|(before, _)| *before == passed).map_or(now, |(_, since)| since);
             *seen = Some((passed, since));
             let is_quiet = now.saturating_duration_since(since) >= STOP_REST_AFTER;
-            if is_quiet && !sign.owes.load(Ordering::Relaxed) {
-                sign.rest(passed);
+            if is_quiet && !control.owes.load(Ordering::Relaxed) {
+                control.rest(passed);
             }
         }
     }
@@ -209,14 +213,14 @@ impl Carried {
     /// Sends the oldest of those away on which nothing ever passed; returns how many.
     pub fn send_silent_away(&mut self, now: Instant) -> usize {
         let silent =
-            self.signs.iter().filter_map(|(id, watched)| Some((watched.sign.is_silent_since()?, *id)));
+            self.controls.iter().filter_map(|(id, watched)| Some((watched.control.is_silent_since()?, *id)));
         let old = silent.filter(|(since, _)| now.saturating_duration_since(*since) >= SILENT_GRACE);
         let mut old: Vec<_> = old.collect();
         old.sort_unstable_by_key(|(since, _)| *since);
         old.truncate(self.max.div_ceil(TOGETHER));
         for (_, id) in &old {
             // Not chosen again while it goes.
-            self.signs.remove(id).inspect(|watched| watched.sign.send_away());
+            self.controls.remove(id).inspect(|watched| watched.control.send_away());
         }
         old.len()
     }
@@ -224,12 +228,12 @@ impl Carried {
 
 /// Says once per span that the limit was reached, with how often since it was said last.
 #[derive(Debug, Default)]
-pub struct Crossings {
+pub struct LogThrottle {
     said: Option<Instant>,
     unsaid: u64,
 }
 
-impl Crossings {
+impl LogThrottle {
     /// Counts one; if it is to be said now: how many it stands for.
     pub fn note(&mut self, now: Instant) -> Option<u64> {
         self.unsaid += 1;
@@ -249,11 +253,11 @@ impl Crossings {
 
 /// Until when a port stays closed because something ran out that nobody tells the end of.
 #[derive(Debug, Default)]
-pub struct Pause {
+pub struct Cooldown {
     until: Option<Instant>,
 }
 
-impl Pause {
+impl Cooldown {
     pub fn begin(&mut self, now: Instant, span: Duration) {
         self.until = now.checked_add(span);
     }
@@ -275,89 +279,89 @@ mod tests {
 
     use super::*;
 
-    fn serve(carried: &mut Carried, since: Instant) -> Arc<Sign> {
-        let sign = Sign::new(since);
-        let going = Arc::clone(&sign);
-        carried.start(Some(Arc::clone(&sign)), async move {
+    fn serve(connections: &mut LocalConnections, since: Instant) -> Arc<StreamControl> {
+        let control = StreamControl::new(since);
+        let going = Arc::clone(&control);
+        connections.start(Some(Arc::clone(&control)), async move {
             while !going.must_go() {
                 going.stirred().await;
             }
             None
         });
-        sign
+        control
     }
 
     #[tokio::test]
     async fn the_oldest_that_never_spoke_make_room_after_their_grace() {
         let start = Instant::now();
-        let mut carried = Carried::new(3);
-        let spoke_long_ago = serve(&mut carried, start);
+        let mut connections = LocalConnections::new(3);
+        let spoke_long_ago = serve(&mut connections, start);
         spoke_long_ago.note_passed(false);
-        serve(&mut carried, start);
-        assert!(!carried.is_full());
-        serve(&mut carried, start + Duration::from_secs(1));
-        assert!(carried.is_full());
+        serve(&mut connections, start);
+        assert!(!connections.is_full());
+        serve(&mut connections, start + Duration::from_secs(1));
+        assert!(connections.is_full());
         let almost = SILENT_GRACE.checked_sub(Duration::from_millis(1)).unwrap();
-        assert_eq!(carried.send_silent_away(start + almost), 0);
+        assert_eq!(connections.send_silent_away(start + almost), 0);
         // An eighth of three, and never none.
-        assert_eq!(carried.send_silent_away(start + SILENT_GRACE), 1);
-        assert_eq!(carried.next_ended().await, Some(None));
-        assert!(!carried.is_full());
-        assert_eq!(carried.send_silent_away(start + SILENT_GRACE), 0);
-        assert_eq!(carried.send_silent_away(start + 2 * SILENT_GRACE), 1);
-        assert_eq!(carried.next_ended().await, Some(None));
-        assert_eq!(carried.send_silent_away(start + 100 * SILENT_GRACE), 0, "it has spoken");
+        assert_eq!(connections.send_silent_away(start + SILENT_GRACE), 1);
+        assert_eq!(connections.next_ended().await, Some(None));
+        assert!(!connections.is_full());
+        assert_eq!(connections.send_silent_away(start + SILENT_GRACE), 0);
+        assert_eq!(connections.send_silent_away(start + 2 * SILENT_GRACE), 1);
+        assert_eq!(connections.next_ended().await, Some(None));
+        assert_eq!(connections.send_silent_away(start + 100 * SILENT_GRACE), 0, "it has spoken");
     }
 
     #[tokio::test]
-    async fn who_has_no_sign_is_never_sent_away() {
-        let mut carried = Carried::new(1);
-        carried.start(None, pending());
-        assert!(carried.is_full());
-        assert_eq!(carried.send_silent_away(Instant::now() + 2 * SILENT_GRACE), 0);
+    async fn who_has_no_control_is_never_sent_away() {
+        let mut connections = LocalConnections::new(1);
+        connections.start(None, pending());
+        assert!(connections.is_full());
+        assert_eq!(connections.send_silent_away(Instant::now() + 2 * SILENT_GRACE), 0);
     }
 
     #[tokio::test]
     async fn who_is_waited_for_is_put_to_rest_only_once_nothing_passes_and_nothing_is_owed() {
         let start = Instant::now();
-        let mut carried = Carried::new(3);
-        let sign = serve(&mut carried, start);
-        let rests = |sign: &Sign| sign.rest_at.load(Ordering::Relaxed) == sign.passed();
-        sign.note_passed(true);
-        carried.put_to_rest(start);
-        assert!(sign.is_ending() && !rests(&sign));
-        carried.put_to_rest(start + STOP_REST_AFTER);
-        assert!(!rests(&sign), "somebody waits");
-        sign.note_passed(false);
-        carried.put_to_rest(start + STOP_REST_AFTER);
-        assert!(!rests(&sign), "something has passed");
-        carried.put_to_rest(start + 2 * STOP_REST_AFTER);
-        assert!(rests(&sign));
-        sign.note_passed(false);
-        assert!(!rests(&sign), "something has passed since it was found at rest");
+        let mut connections = LocalConnections::new(3);
+        let control = serve(&mut connections, start);
+        let rests = |control: &StreamControl| control.rest_at.load(Ordering::Relaxed) == control.passed();
+        control.note_passed(true);
+        connections.put_to_rest(start);
+        assert!(control.is_ending() && !rests(&control));
+        connections.put_to_rest(start + STOP_REST_AFTER);
+        assert!(!rests(&control), "somebody waits");
+        control.note_passed(false);
+        connections.put_to_rest(start + STOP_REST_AFTER);
+        assert!(!rests(&control), "something has passed");
+        connections.put_to_rest(start + 2 * STOP_REST_AFTER);
+        assert!(rests(&control));
+        control.note_passed(false);
+        assert!(!rests(&control), "something has passed since it was found at rest");
     }
 
     #[test]
     fn a_limit_that_is_reached_again_and_again_is_said_at_once_and_then_summed_up() {
         let start = Instant::now();
-        let mut crossings = Crossings::default();
-        assert_eq!(crossings.due(start), None);
-        assert_eq!(crossings.note(start), Some(1));
-        assert!((0..500).all(|_| crossings.note(start + LIMIT_SAID_EVERY / 2).is_none()));
-        assert_eq!(crossings.due(start + LIMIT_SAID_EVERY), Some(500));
-        assert_eq!(crossings.due(start + 3 * LIMIT_SAID_EVERY), None);
-        assert_eq!(crossings.note(start + 3 * LIMIT_SAID_EVERY), Some(1));
+        let mut throttle = LogThrottle::default();
+        assert_eq!(throttle.due(start), None);
+        assert_eq!(throttle.note(start), Some(1));
+        assert!((0..500).all(|_| throttle.note(start + LIMIT_SAID_EVERY / 2).is_none()));
+        assert_eq!(throttle.due(start + LIMIT_SAID_EVERY), Some(500));
+        assert_eq!(throttle.due(start + 3 * LIMIT_SAID_EVERY), None);
+        assert_eq!(throttle.note(start + 3 * LIMIT_SAID_EVERY), Some(1));
     }
 
     #[test]
-    fn a_pause_ends_with_its_time_or_sooner() {
+    fn a_cooldown_ends_with_its_time_or_sooner() {
         let start = Instant::now();
-        let mut pause = Pause::default();
-        assert!(pause.is_over(start));
-        pause.begin(start, Duration::from_secs(1));
-        assert!(!pause.is_over(start));
-        assert!(pause.is_over(start + Duration::from_secs(1)));
-        pause.end();
-        assert!(pause.is_over(start));
+        let mut cooldown = Cooldown::default();
+        assert!(cooldown.is_over(start));
+        cooldown.begin(start, Duration::from_secs(1));
+        assert!(!cooldown.is_over(start));
+        assert!(cooldown.is_over(start + Duration::from_secs(1)));
+        cooldown.end();
+        assert!(cooldown.is_over(start));
     }
 }
