@@ -12,6 +12,7 @@ pub mod enrol;
 pub mod entries;
 pub mod local_connections;
 pub mod local_users;
+pub mod mirth_activity;
 pub mod observe;
 pub mod paths;
 pub mod policy;
@@ -28,7 +29,6 @@ pub mod trouble;
 pub mod trust;
 pub mod tunnels;
 pub mod untaken;
-pub mod voices;
 pub mod ways;
 pub mod working;
 

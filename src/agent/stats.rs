@@ -136,7 +136,7 @@ impl LiveStatus {
 
     /// Whether there is a tunnel whose peer is heard.
     #[must_use]
-    pub fn has_voice(&self) -> bool {
+    pub fn is_peer_heard(&self) -> bool {
         self.tunnel.is_some_and(|tunnel| tunnel.silent_since.is_none())
     }
 

@@ -357,7 +357,7 @@ fn entry_status(context: &Context, entry: &LiveConnection, gateway: TimedFlag) -
         status: status.word().into(),
         gateway,
         tunnel: TimedFlag {
-            on: Some(status.has_voice()),
+            on: Some(status.is_peer_heard()),
             since: status.tunnel.map(|tunnel| tunnel.silent_since.unwrap_or(tunnel.since)),
         },
         silent_since: status.tunnel.and_then(|tunnel| tunnel.silent_since),

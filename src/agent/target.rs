@@ -15,11 +15,11 @@ use tokio::time::{sleep, timeout};
 use super::absence::{self, Absence, Over};
 use super::context::Context;
 use super::entries::LiveConnection;
+use super::mirth_activity::{ActivityMark, MirthActivity};
 use super::observe::StreamObserver;
 use super::policy::Policy;
 use super::session::{self, HealthCheck, TunnelSession};
 use super::tunnels::{Admitted, chain};
-use super::voices::{Voice, Voices};
 use crate::config::HostPort;
 use crate::domain::connection::Side;
 use crate::domain::limits;
@@ -242,22 +242,22 @@ pub struct LocalMirth {
     /// Milliseconds after `started` of the last dial that succeeded.
     last_good_dial: AtomicU64,
     /// The connections that are open.
-    voices: Arc<Voices>,
+    mirth_activity: Arc<MirthActivity>,
 }
 
 /// Watches a connection, and hears that Mirth lives.
-struct Hearing {
+struct ActivityObserver {
     observer: StreamObserver,
-    voice: Voice,
+    mark: ActivityMark,
 }
 
-impl Observer for Hearing {
+impl Observer for ActivityObserver {
     fn request(&mut self, bytes: &[u8]) {
         self.observer.request(bytes);
     }
 
     fn response(&mut self, bytes: &[u8]) {
-        self.voice.note_heard(Instant::now());
+        self.mark.note_heard(Instant::now());
         self.observer.response(bytes);
     }
 }
@@ -285,7 +285,7 @@ impl LocalEnd for LocalMirth {
         };
         let Some(tcp) = dialled else { return stream.refuse(Code::DialFailed) };
         let observer = StreamObserver::new(Arc::clone(&entry), Arc::clone(&context.clock));
-        let observer = Hearing { observer, voice: self.voices.open() };
+        let observer = ActivityObserver { observer, mark: self.mirth_activity.open() };
         let stall_limit = entry.config.stall_limit;
         let ending = splice::target(tcp, stream, observer, &entry.stats.bytes, stall_limit).await;
         if ending == Ending::LocalLost {
@@ -309,8 +309,8 @@ impl LocalMirth {
         // Without probes only real dials could tell, and they need an open port first.
         let answers = watch::Sender::new(if probe { None } else { Some(true) });
         let started = Instant::now();
-        let voices = Voices::new(started);
-        Self { address, probe, answers, started, last_good_dial: AtomicU64::new(0), voices }
+        let mirth_activity = MirthActivity::new(started);
+        Self { address, probe, answers, started, last_good_dial: AtomicU64::new(0), mirth_activity }
     }
 
     /// A connection for a stream. Its outcome is as good as a probe's.
@@ -328,7 +328,7 @@ impl LocalMirth {
             let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
             self.last_good_dial.store(millis, Ordering::Relaxed);
         }
-        let answered = connected || self.voices.outweigh(began, Instant::now());
+        let answered = connected || self.mirth_activity.outweighs(began, Instant::now());
         if answered || self.probe {
             self.answers.send_if_modified(|known| known.replace(answered) != Some(answered));
         }
@@ -339,7 +339,7 @@ impl LocalMirth {
     fn idle(&self) -> Duration {
         let last_good = Duration::from_millis(self.last_good_dial.load(Ordering::Relaxed));
         let dialled = self.started.elapsed().saturating_sub(last_good);
-        self.voices.quiet_for(Instant::now()).map_or(dialled, |quiet| quiet.min(dialled))
+        self.mirth_activity.quiet_for(Instant::now()).map_or(dialled, |quiet| quiet.min(dialled))
     }
 
     /// Dials now and then when nobody else did, and records what is known.

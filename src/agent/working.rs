@@ -198,7 +198,7 @@ impl LiveStatus {
         let port = if at_target { Port::None } else { Port::of(self.port_open, self.full) };
         Vitals {
             status: self.word(),
-            tunnel: Tunnel::of(self.has_voice(), self.tunnel.is_some()),
+            tunnel: Tunnel::of(self.is_peer_heard(), self.tunnel.is_some()),
             mirth: self.mirth.on,
             port,
             compared: true,

@@ -15,9 +15,9 @@ use super::paces::Paces;
 use super::sessions::Sessions;
 use crate::agent::context::Context;
 use crate::agent::entries::LiveConnection;
+use crate::agent::mirth_activity::MirthActivity;
 use crate::agent::target::LocalEnd;
 use crate::agent::tunnels::chain;
-use crate::agent::voices::Voices;
 use crate::config::agent::AdminManaged;
 use crate::domain::access::Access;
 use crate::domain::id::KeyFingerprint;
@@ -53,7 +53,7 @@ pub struct Managed {
     pub(super) paces: Paces,
     pub(super) logins: LoginPace,
     /// Mirth's connections that requests go over.
-    pub(super) voices: Arc<Voices>,
+    pub(super) mirth_activity: Arc<MirthActivity>,
     ready: watch::Sender<Option<Arc<Ready>>>,
     answers: watch::Sender<Option<bool>>,
     stirred: Notify,
@@ -67,7 +67,7 @@ impl Managed {
             sessions: Arc::default(),
             paces: Paces::default(),
             logins: LoginPace::default(),
-            voices: Voices::new(Instant::now()),
+            mirth_activity: MirthActivity::new(Instant::now()),
             ready: watch::Sender::new(None),
             answers: watch::Sender::new(None),
             stirred: Notify::new(),
@@ -131,7 +131,7 @@ impl Managed {
         let before = self.ready().filter(|ready| ready.key == key && access == Some(ready.access));
         let began = Instant::now();
         // Over the connection that is kept, a restart would have been seen.
-        let quiet = self.voices.quiet_for(began).filter(|_| watched.origin.is_some());
+        let quiet = self.mirth_activity.quiet_for(began).filter(|_| watched.origin.is_some());
         let age = watched.age().min(quiet.unwrap_or(Duration::MAX));
         if before.is_some() && age < limits::MIRTH_PROBE_AFTER {
             return limits::MIRTH_PROBE_AFTER.saturating_sub(age);
@@ -150,7 +150,7 @@ impl Managed {
             }
             Err(error) => {
                 *watched = Watched::default();
-                if error.is_silence() && self.voices.outweigh(began, Instant::now()) {
+                if error.is_silence() && self.mirth_activity.outweighs(began, Instant::now()) {
                     // It is at work. Nothing new is judged until it is known again.
                     self.ready.send_replace(None);
                     return ASK_AGAIN;

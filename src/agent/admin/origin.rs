@@ -9,7 +9,7 @@ use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::time::timeout;
 
-use crate::agent::voices::Voice;
+use crate::agent::mirth_activity::ActivityMark;
 use crate::config::MirthUrl;
 use crate::domain::limits;
 use crate::identity::error::IdentityError;
@@ -63,7 +63,7 @@ pub struct Answers {
     pub reader: ResponseReader,
     at_end: bool,
     /// Who is told that Mirth said something.
-    pub voice: Option<Voice>,
+    pub mark: Option<ActivityMark>,
 }
 
 pub struct Origin {
@@ -94,7 +94,7 @@ impl Origin {
             input: BytesMut::new(),
             reader: ResponseReader::new(),
             at_end: false,
-            voice: None,
+            mark: None,
         };
         Ok(Self { answers, requests, leg: Arc::new(leg) })
     }
@@ -179,7 +179,7 @@ impl Answers {
         match self.stream.read_buf(&mut self.input).await {
             Ok(count) => {
                 self.at_end = count == 0;
-                self.voice.iter().filter(|_| count > 0).for_each(|voice| voice.note_heard(Instant::now()));
+                self.mark.iter().filter(|_| count > 0).for_each(|mark| mark.note_heard(Instant::now()));
             }
             // One that ends without TLS's own word is cut, and may lack something.
             Err(source) => return Err(OriginError::Broken { source }),

@@ -227,7 +227,7 @@ impl Filter<'_> {
             return Ok(origin);
         }
         let mut origin = Origin::connect(&self.managed.config.mirth, &ready.tls).await?;
-        origin.answers.voice = Some(self.managed.voices.open());
+        origin.answers.mark = Some(self.managed.mirth_activity.open());
         // It may have come back with other plug-ins than the request was judged by.
         if self.managed.is_current(ready) { Ok(origin) } else { Err(OriginError::Restarted) }
     }

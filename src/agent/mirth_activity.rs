@@ -12,34 +12,34 @@ use crate::domain::limits::MIRTH_PROBE_AFTER;
 
 /// The open connections of one entry's Mirth.
 #[derive(Debug)]
-pub struct Voices {
+pub struct MirthActivity {
     started: Instant,
     open: Mutex<Vec<Arc<AtomicU64>>>,
 }
 
 /// One open connection; forgotten when it is dropped.
 #[derive(Debug)]
-pub struct Voice {
-    voices: Arc<Voices>,
+pub struct ActivityMark {
+    mirth_activity: Arc<MirthActivity>,
     /// Milliseconds after the start of the last bytes, and one more; 0 before there were any.
     heard: Arc<AtomicU64>,
 }
 
-impl Voice {
+impl ActivityMark {
     /// Mirth said something. Called for every block of bytes.
     pub fn note_heard(&self, now: Instant) {
-        let millis = now.saturating_duration_since(self.voices.started).as_millis();
+        let millis = now.saturating_duration_since(self.mirth_activity.started).as_millis();
         self.heard.store(u64::try_from(millis).unwrap_or(u64::MAX).saturating_add(1), Ordering::Relaxed);
     }
 }
 
-impl Drop for Voice {
+impl Drop for ActivityMark {
     fn drop(&mut self) {
-        self.voices.lock().retain(|heard| !Arc::ptr_eq(heard, &self.heard));
+        self.mirth_activity.lock().retain(|heard| !Arc::ptr_eq(heard, &self.heard));
     }
 }
 
-impl Voices {
+impl MirthActivity {
     #[must_use]
     pub fn new(now: Instant) -> Arc<Self> {
         Arc::new(Self { started: now, open: Mutex::default() })
@@ -47,10 +47,10 @@ impl Voices {
 
     /// A connection was opened.
     #[must_use]
-    pub fn open(self: &Arc<Self>) -> Voice {
+    pub fn open(self: &Arc<Self>) -> ActivityMark {
         let heard = Arc::new(AtomicU64::new(0));
         self.lock().push(Arc::clone(&heard));
-        Voice { voices: Arc::clone(self), heard }
+        ActivityMark { mirth_activity: Arc::clone(self), heard }
     }
 
     /// When bytes came last on a connection that is open still.
@@ -72,7 +72,7 @@ impl Voices {
     /// Whether a dial that was begun at `began` and has failed proves nothing: bytes came since, or
     /// shortly before.
     #[must_use]
-    pub fn outweigh(&self, began: Instant, now: Instant) -> bool {
+    pub fn outweighs(&self, began: Instant, now: Instant) -> bool {
         // Times are kept in milliseconds.
         let since = |heard: Instant| heard + Duration::from_millis(1) > began;
         self.quiet_for(now).is_some() || self.last_heard().is_some_and(since)
@@ -92,48 +92,48 @@ mod tests {
     #[test]
     fn a_failed_dial_counts_only_once_nothing_has_come_back_for_ten_seconds() {
         let start = Instant::now();
-        let voices = Voices::new(start);
-        let voice = voices.open();
-        assert!(!voices.outweigh(start, start + SECOND), "nothing was heard yet");
-        voice.note_heard(start + SECOND);
-        assert!(voices.outweigh(start + SECOND * 2, start + SECOND * 10));
-        assert!(!voices.outweigh(start + SECOND * 2, start + SECOND * 11));
+        let mirth_activity = MirthActivity::new(start);
+        let mark = mirth_activity.open();
+        assert!(!mirth_activity.outweighs(start, start + SECOND), "nothing was heard yet");
+        mark.note_heard(start + SECOND);
+        assert!(mirth_activity.outweighs(start + SECOND * 2, start + SECOND * 10));
+        assert!(!mirth_activity.outweighs(start + SECOND * 2, start + SECOND * 11));
     }
 
     #[test]
     fn bytes_that_came_after_the_dial_began_outweigh_it_however_long_it_took() {
         let start = Instant::now();
-        let voices = Voices::new(start);
-        let voice = voices.open();
-        voice.note_heard(start + SECOND * 3);
-        assert!(voices.outweigh(start + SECOND * 3, start + SECOND * 30));
-        assert!(!voices.outweigh(start + SECOND * 4, start + SECOND * 30));
+        let mirth_activity = MirthActivity::new(start);
+        let mark = mirth_activity.open();
+        mark.note_heard(start + SECOND * 3);
+        assert!(mirth_activity.outweighs(start + SECOND * 3, start + SECOND * 30));
+        assert!(!mirth_activity.outweighs(start + SECOND * 4, start + SECOND * 30));
     }
 
     #[test]
     fn no_probe_is_due_while_bytes_come_back_on_any_connection() {
         let start = Instant::now();
-        let voices = Voices::new(start);
-        let (talks, _silent) = (voices.open(), voices.open());
+        let mirth_activity = MirthActivity::new(start);
+        let (talks, _silent) = (mirth_activity.open(), mirth_activity.open());
         for second in 0..60 {
             talks.note_heard(start + SECOND * second);
             let now = start + SECOND * (second + 9);
-            assert_eq!(voices.quiet_for(now), Some(SECOND * 9), "at {second} s");
+            assert_eq!(mirth_activity.quiet_for(now), Some(SECOND * 9), "at {second} s");
         }
-        assert_eq!(voices.quiet_for(start + SECOND * 69), None);
+        assert_eq!(mirth_activity.quiet_for(start + SECOND * 69), None);
     }
 
     #[test]
     fn what_was_said_on_a_connection_that_has_ended_proves_nothing() {
         let start = Instant::now();
-        let voices = Voices::new(start);
-        let (ends, stays) = (voices.open(), voices.open());
+        let mirth_activity = MirthActivity::new(start);
+        let (ends, stays) = (mirth_activity.open(), mirth_activity.open());
         stays.note_heard(start + SECOND);
         ends.note_heard(start + SECOND * 5);
         drop(ends);
-        assert_eq!(voices.last_heard(), Some(start + SECOND));
+        assert_eq!(mirth_activity.last_heard(), Some(start + SECOND));
         drop(stays);
-        assert_eq!(voices.last_heard(), None);
-        assert!(!voices.outweigh(start, start + SECOND * 6));
+        assert_eq!(mirth_activity.last_heard(), None);
+        assert!(!mirth_activity.outweighs(start, start + SECOND * 6));
     }
 }
