@@ -17,7 +17,7 @@ pub const STAYS_AWAY: &str =
 
 /// How a tunnel ended.
 #[derive(Debug)]
-pub struct Over {
+pub struct TunnelEnd {
     pub why: String,
     /// The peer's agent said that it stops.
     pub is_announced: bool,
@@ -37,10 +37,10 @@ pub struct Absence {
 
 impl Absence {
     /// The tunnel ended.
-    pub fn begin(&mut self, context: &Context, entry: &LiveConnection, over: &Over, now: Instant) {
+    pub fn begin(&mut self, context: &Context, entry: &LiveConnection, end: &TunnelEnd, now: Instant) {
         self.until = None;
-        if !over.is_announced || context.stopping.is_begun() {
-            return context.note_fault(entry, &format!("the tunnel ended: {}", over.why));
+        if !end.is_announced || context.stopping.is_begun() {
+            return context.note_fault(entry, &format!("the tunnel ended: {}", end.why));
         }
         self.excuse(now);
         entry.stats.note_fault(context.clock.now(), STOPPED);

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::absence::{self, Absence, Over};
+use super::absence::{self, Absence, TunnelEnd};
 use super::admin::listener::AdminListener;
 use super::context::Context;
 use super::entries::LiveConnection;
@@ -108,8 +108,8 @@ pub async fn run(
             Ok(admitted) => {
                 entry.say_up();
                 let started = Instant::now();
-                let over = serve(&context, &entry, admitted, &mut clients, &mut port, &mut health).await;
-                absence.begin(&context, &entry, &over, Instant::now());
+                let end = serve(&context, &entry, admitted, &mut clients, &mut port, &mut health).await;
+                absence.begin(&context, &entry, &end, Instant::now());
                 backoff.on_lost(started.elapsed());
             }
             Err(error) => {
@@ -202,7 +202,7 @@ async fn serve(
     clients: &mut Clients,
     port: &mut GatedListener,
     health: &mut PortHealth,
-) -> Over {
+) -> TunnelEnd {
     let _up = context.stopping.tunnel_up();
     let mut session = TunnelSession::new(context, &admitted);
     let tunnel = Arc::clone(&admitted.tunnel);
@@ -292,7 +292,7 @@ async fn serve(
     let mut status = entry.stats.status();
     status.lose_tunnel();
     status.mirth.set(None, context.clock.now());
-    Over { why, is_announced }
+    TunnelEnd { why, is_announced }
 }
 
 /// When the port of a tunnel that lives is open, and what it carries.

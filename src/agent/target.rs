@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::absence::{self, Absence, Over};
+use super::absence::{self, Absence, TunnelEnd};
 use super::context::Context;
 use super::entries::LiveConnection;
 use super::mirth_activity::{ActivityMark, MirthActivity};
@@ -91,14 +91,14 @@ pub async fn run(
         };
         absence.end();
         entry.say_up();
-        let over = tokio::select! {
+        let end = tokio::select! {
             () = &mut watching => return,
-            (over, newer) = serve(&context, &entry, &local, admitted, &mut incoming) => {
+            (end, newer) = serve(&context, &entry, &local, admitted, &mut incoming) => {
                 next = newer;
-                over
+                end
             }
         };
-        absence.begin(&context, &entry, &over, Instant::now());
+        absence.begin(&context, &entry, &end, Instant::now());
     }
 }
 
@@ -110,7 +110,7 @@ async fn serve(
     local: &Arc<impl LocalEnd>,
     admitted: Admitted,
     incoming: &mut mpsc::Receiver<Admitted>,
-) -> (Over, Option<Admitted>) {
+) -> (TunnelEnd, Option<Admitted>) {
     let _up = context.stopping.tunnel_up();
     let mut session = TunnelSession::new(context, &admitted);
     let tunnel = Arc::clone(&admitted.tunnel);
@@ -184,7 +184,7 @@ async fn serve(
     while streams.join_next().await.is_some() {}
     let mut status = entry.stats.status();
     status.lose_tunnel();
-    (Over { why, is_announced }, newer)
+    (TunnelEnd { why, is_announced }, newer)
 }
 
 /// The source knows what is under way and closes the tunnel once nothing is: it is told, and waited for in
