@@ -119,7 +119,9 @@ impl LiveStatus {
     /// log and the audit alone.
     pub fn judge(&mut self, at_target: bool) {
         // At its limit it carries as much as it may.
-        self.note_works(self.vitals(at_target).lack().is_none_or(|lack| lack.lets_pass() || lack.is_full()));
+        self.note_works(
+            self.health(at_target).problem().is_none_or(|problem| problem.lets_pass() || problem.is_full()),
+        );
     }
 
     fn note_works(&mut self, works: bool) {
@@ -257,7 +259,7 @@ impl Stats {
             }),
             mirth: status.mirth.on,
             port_open: (!at_target).then_some(status.port_open),
-            works: status.vitals(at_target).works(),
+            works: status.health(at_target).works(),
             streams: status.streams,
             limit_reached: count(&self.limit_reached),
             silent_reset: count(&self.silent_reset),

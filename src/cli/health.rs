@@ -11,9 +11,9 @@ use tokio::time::timeout;
 
 use super::shown::ask_shown;
 use super::{files, print, privilege};
+use crate::agent::diagnosis::unready_reasons;
 use crate::agent::stats::AgentStatus;
 use crate::agent::status::{Answer, Request, StatusError};
-use crate::agent::trouble::unready;
 use crate::config::agent::AgentConfig;
 use crate::config::gateway::GatewayConfig;
 use crate::domain::visible::visible;
@@ -92,8 +92,8 @@ async fn agent(config: &AgentConfig, arguments: &Arguments) -> anyhow::Result<&'
 }
 
 fn ready(status: &AgentStatus) -> anyhow::Result<&'static str> {
-    let lacks = unready(status);
-    ensure!(lacks.is_empty(), "not ready: {}; `adit check` says what to do", lacks.join("; "));
+    let problems = unready_reasons(status);
+    ensure!(problems.is_empty(), "not ready: {}; `adit check` says what to do", problems.join("; "));
     Ok("ready: every connection that is meant to carry can")
 }
 

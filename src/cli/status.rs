@@ -10,10 +10,10 @@ use anyhow::{Context, bail};
 
 use super::shown::{print_json, shown};
 use super::{files, print, privilege};
+use crate::agent::diagnosis::{diagnose, diagnose_agent};
+use crate::agent::health::HealthProblem;
 use crate::agent::stats::{AdminStatus, AgentStatus, EntryStatus, TimedFlag};
 use crate::agent::status::{Answer, Request, ask};
-use crate::agent::trouble::{agent_trouble, trouble};
-use crate::agent::working::Lack;
 use crate::domain::access::Access;
 use crate::domain::path::{PathChoice, PathKind};
 use crate::domain::visible::visible;
@@ -140,7 +140,7 @@ fn render(status: &AgentStatus) -> String {
     if let Some(fault) = status.gateway_error.as_ref().filter(|_| status.gateway.on != Some(true)) {
         let _ = writeln!(out, "        {} ({})", fault.what, fault.at);
     }
-    if let Some(what) = agent_trouble(status) {
+    if let Some(what) = diagnose_agent(status) {
         let _ = writeln!(out, "{what}");
     }
     for fault in &status.not_taken {
@@ -214,7 +214,7 @@ fn render_entry(out: &mut String, entry: &EntryStatus, has_link: bool) {
         let verified = if key.verified { "verified" } else { "unverified" };
         let _ = writeln!(out, "  peer key, {verified}, of the agent of {whose}:\n    {}", key.fingerprint);
     }
-    if let Some(what) = trouble(entry, has_link) {
+    if let Some(what) = diagnose(entry, has_link) {
         let _ = writeln!(out, "  PROBLEM {what}");
     }
     if let Some(fault) = &entry.last_error {
@@ -273,10 +273,12 @@ fn path(entry: &EntryStatus) -> String {
 }
 
 fn port(entry: &EntryStatus) -> String {
-    match entry.vitals().lack() {
+    match entry.health().problem() {
         _ if entry.port_open => "  port open".into(),
-        Some(Lack::Full) => format!("\n  port closed (all of streams_max = {} are open)", entry.streams_max),
-        Some(lack) => format!("\n  port closed ({})", lack.why_closed()),
+        Some(HealthProblem::Full) => {
+            format!("\n  port closed (all of streams_max = {} are open)", entry.streams_max)
+        }
+        Some(problem) => format!("\n  port closed ({})", problem.why_closed()),
         None => "  port closed".into(),
     }
 }

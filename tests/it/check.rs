@@ -185,7 +185,7 @@ async fn a_pause_is_a_problem_until_it_is_over_and_then_leaves_nothing() {
     lab.admin(&by_target("resume")).await;
     lab.admin(&by_target("disconnect")).await;
     for part in [Part::A, Part::B] {
-        lab.entry_becomes(part, 0, "it works again", |entry| entry.vitals().lack().is_none()).await;
+        lab.entry_becomes(part, 0, "it works again", |entry| entry.health().problem().is_none()).await;
         is_fine(&lab, part).await;
     }
 }
@@ -239,7 +239,7 @@ async fn a_peer_that_is_gone_or_has_another_key_than_was_trusted_is_a_problem() 
     lab.entry_becomes(Part::A, 0, "the tunnel is lost", |entry| entry.tunnel.on == Some(false)).await;
     has_problem(&lab, Part::A, "there is no tunnel to the peer").await;
     lab.start(Part::B);
-    lab.entry_becomes(Part::A, 0, "it works again", |entry| entry.vitals().lack().is_none()).await;
+    lab.entry_becomes(Part::A, 0, "it works again", |entry| entry.health().problem().is_none()).await;
     is_fine(&lab, Part::A).await;
 
     let name = lab.entry(Part::A, 0).await.unwrap().name;

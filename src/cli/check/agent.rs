@@ -9,11 +9,11 @@ use super::finding::Findings;
 use super::gateways::check_gateways;
 use super::network::{Host, check_hosts, check_tcp_port, check_udp_port};
 use super::state::{self, State};
+use crate::agent::diagnosis::{diagnose, diagnose_agent};
 use crate::agent::enrol::{EnrolError, ask_about_token};
 use crate::agent::state::{AgentState, Enrolment, StateError};
 use crate::agent::stats::{AgentStatus, EntryStatus};
 use crate::agent::status::{Answer, Request, StatusError};
-use crate::agent::trouble::{agent_trouble, trouble};
 use crate::cli::files;
 use crate::cli::shown::ask_shown;
 use crate::config::HostPort;
@@ -323,7 +323,10 @@ async fn settled(config: &AgentConfig) -> Result<Answer, StatusError> {
 fn is_settling(status: &AgentStatus) -> bool {
     let has_link = status.gateway.on == Some(true);
     let waits = |entry: &EntryStatus| {
-        entry.vitals().lack().is_some_and(|lack| !(lack.lets_pass() || has_link && lack.is_decided()))
+        entry
+            .health()
+            .problem()
+            .is_some_and(|problem| !(problem.lets_pass() || has_link && problem.is_decided()))
     };
     status.uptime_seconds < SETTLES_WITHIN.as_secs() && (!has_link || status.entries.iter().any(waits))
 }
@@ -339,7 +342,7 @@ fn check_status(config: &AgentConfig, status: &AgentStatus, findings: &mut Findi
             status.gateway_error.as_ref().map_or("no attempt has ended yet", |fault| fault.what.as_str());
         findings.problem(format!("gateway: the control link is down: {why}"));
     }
-    if let Some(what) = agent_trouble(status) {
+    if let Some(what) = diagnose_agent(status) {
         findings.problem(format!("agent: {what}"));
     }
     for fault in &status.not_taken {
@@ -352,7 +355,7 @@ fn check_status(config: &AgentConfig, status: &AgentStatus, findings: &mut Findi
         }
     }
     for entry in &status.entries {
-        match trouble(entry, has_link) {
+        match diagnose(entry, has_link) {
             Some(what) => findings.problem(format!("{}: {what}", called(entry))),
             None => findings.fine(format!("{}: works", called(entry))),
         }

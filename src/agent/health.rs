@@ -1,6 +1,6 @@
 //! Whether a connection works: one truth, judged here alone from what its tasks measured. `adit status`,
 //! `adit check`, `adit health` and the metric `adit_entry_working` tell it, the first three in the words of
-//! [`super::trouble`].
+//! [`super::diagnosis`].
 
 use super::policy::word;
 use super::stats::{EntryStatus, Full, LiveStatus};
@@ -8,7 +8,7 @@ use crate::domain::connection::Side;
 
 /// What a connection needs to carry messages, as far as this host knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Vitals<'a> {
+pub struct ConnectionHealth<'a> {
     /// A word of the status table; empty while nothing was said.
     pub status: &'a str,
     pub tunnel: Tunnel,
@@ -64,7 +64,7 @@ impl Port {
 
 /// The first thing that a connection lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lack {
+pub enum HealthProblem {
     /// People decided so.
     NotActivated,
     Paused,
@@ -87,8 +87,8 @@ pub enum Lack {
     Comparison,
 }
 
-impl Lack {
-    /// Says in few words why a port is closed; [`super::trouble`] says what to do.
+impl HealthProblem {
+    /// Says in few words why a port is closed; [`super::diagnosis`] says what to do.
     #[must_use]
     pub const fn why_closed(self) -> &'static str {
         match self {
@@ -151,37 +151,39 @@ impl Lack {
     }
 }
 
-impl Vitals<'_> {
+impl ConnectionHealth<'_> {
     /// Returns what the connection lacks first, or `None` while messages or requests can pass and it is
     /// known to whom.
     #[must_use]
-    pub fn lack(&self) -> Option<Lack> {
+    pub fn problem(&self) -> Option<HealthProblem> {
         match self.status {
             word::ACTIVE => {}
-            word::STOPPING => return Some(Lack::Stopping),
-            word::READY => return Some(Lack::NotActivated),
-            word::PAUSED => return Some(Lack::Paused),
-            word::TERMINATED => return Some(Lack::Terminated),
-            word::UNLISTED => return Some(Lack::Unlisted),
-            word::CONFIG_MISMATCH => return Some(Lack::ConfigMismatch),
-            _ => return Some(Lack::NoRule),
+            word::STOPPING => return Some(HealthProblem::Stopping),
+            word::READY => return Some(HealthProblem::NotActivated),
+            word::PAUSED => return Some(HealthProblem::Paused),
+            word::TERMINATED => return Some(HealthProblem::Terminated),
+            word::UNLISTED => return Some(HealthProblem::Unlisted),
+            word::CONFIG_MISMATCH => return Some(HealthProblem::ConfigMismatch),
+            _ => return Some(HealthProblem::NoRule),
         }
         match (self.tunnel, self.mirth, self.port) {
-            (Tunnel::None, ..) => Some(Lack::Tunnel),
-            (Tunnel::Silent, ..) => Some(Lack::Silent),
-            (_, Some(false), _) => Some(Lack::Mirth),
-            (_, None, _) => Some(Lack::MirthUnknown),
-            (_, _, Port::Closed) => Some(Lack::Port),
-            (_, _, Port::Full) => Some(Lack::Full),
-            (_, _, Port::PeerFull) => Some(Lack::PeerFull),
-            (Tunnel::Up, Some(true), Port::Open | Port::None) => (!self.compared).then_some(Lack::Comparison),
+            (Tunnel::None, ..) => Some(HealthProblem::Tunnel),
+            (Tunnel::Silent, ..) => Some(HealthProblem::Silent),
+            (_, Some(false), _) => Some(HealthProblem::Mirth),
+            (_, None, _) => Some(HealthProblem::MirthUnknown),
+            (_, _, Port::Closed) => Some(HealthProblem::Port),
+            (_, _, Port::Full) => Some(HealthProblem::Full),
+            (_, _, Port::PeerFull) => Some(HealthProblem::PeerFull),
+            (Tunnel::Up, Some(true), Port::Open | Port::None) => {
+                (!self.compared).then_some(HealthProblem::Comparison)
+            }
         }
     }
 
     /// Whether messages or requests can pass now.
     #[must_use]
     pub fn works(&self) -> bool {
-        self.lack().is_none_or(Lack::lets_pass)
+        self.problem().is_none_or(HealthProblem::lets_pass)
     }
 }
 
@@ -194,9 +196,9 @@ impl LiveStatus {
 
     /// What the metric is computed from, which does not ask who compared keys.
     #[must_use]
-    pub fn vitals(&self, at_target: bool) -> Vitals<'static> {
+    pub fn health(&self, at_target: bool) -> ConnectionHealth<'static> {
         let port = if at_target { Port::None } else { Port::of(self.port_open, self.full) };
-        Vitals {
+        ConnectionHealth {
             status: self.word(),
             tunnel: Tunnel::of(self.is_peer_heard(), self.tunnel.is_some()),
             mirth: self.mirth.on,
@@ -209,14 +211,14 @@ impl LiveStatus {
 impl EntryStatus {
     /// What commands compute it from.
     #[must_use]
-    pub fn vitals(&self) -> Vitals<'_> {
+    pub fn health(&self) -> ConnectionHealth<'_> {
         let port = if self.is_source() {
             let whose = if self.peer_full { Full::AtPeer } else { Full::Here };
             Port::of(self.port_open, self.at_limit.then_some(whose))
         } else {
             Port::None
         };
-        Vitals {
+        ConnectionHealth {
             status: &self.status,
             tunnel: Tunnel::of(self.tunnel.on == Some(true), self.silent_since.is_some()),
             mirth: self.mirth.on,
@@ -236,7 +238,7 @@ impl EntryStatus {
 mod tests {
     use super::*;
 
-    const WORKING: Vitals<'static> = Vitals {
+    const WORKING: ConnectionHealth<'static> = ConnectionHealth {
         status: word::ACTIVE,
         tunnel: Tunnel::Up,
         mirth: Some(true),
@@ -246,48 +248,57 @@ mod tests {
 
     #[test]
     fn a_connection_works_with_everything_it_needs_and_lacks_the_first_thing_it_has_not() {
-        let lack = |vitals: Vitals<'static>| vitals.lack();
-        assert_eq!(lack(WORKING), None);
-        assert_eq!(lack(Vitals { port: Port::None, ..WORKING }), None);
-        assert_eq!(lack(Vitals { port: Port::Closed, ..WORKING }), Some(Lack::Port));
-        assert_eq!(lack(Vitals { port: Port::Full, ..WORKING }), Some(Lack::Full));
-        assert_eq!(lack(Vitals { port: Port::PeerFull, ..WORKING }), Some(Lack::PeerFull));
-        assert_eq!(lack(Vitals { mirth: None, ..WORKING }), Some(Lack::MirthUnknown));
-        assert_eq!(lack(Vitals { mirth: Some(false), ..WORKING }), Some(Lack::Mirth));
-        assert_eq!(lack(Vitals { tunnel: Tunnel::None, mirth: None, ..WORKING }), Some(Lack::Tunnel));
-        assert_eq!(lack(Vitals { tunnel: Tunnel::Silent, mirth: None, ..WORKING }), Some(Lack::Silent));
+        let problem = |health: ConnectionHealth<'static>| health.problem();
+        assert_eq!(problem(WORKING), None);
+        assert_eq!(problem(ConnectionHealth { port: Port::None, ..WORKING }), None);
+        assert_eq!(problem(ConnectionHealth { port: Port::Closed, ..WORKING }), Some(HealthProblem::Port));
+        assert_eq!(problem(ConnectionHealth { port: Port::Full, ..WORKING }), Some(HealthProblem::Full));
+        assert_eq!(
+            problem(ConnectionHealth { port: Port::PeerFull, ..WORKING }),
+            Some(HealthProblem::PeerFull)
+        );
+        assert_eq!(problem(ConnectionHealth { mirth: None, ..WORKING }), Some(HealthProblem::MirthUnknown));
+        assert_eq!(problem(ConnectionHealth { mirth: Some(false), ..WORKING }), Some(HealthProblem::Mirth));
+        assert_eq!(
+            problem(ConnectionHealth { tunnel: Tunnel::None, mirth: None, ..WORKING }),
+            Some(HealthProblem::Tunnel)
+        );
+        assert_eq!(
+            problem(ConnectionHealth { tunnel: Tunnel::Silent, mirth: None, ..WORKING }),
+            Some(HealthProblem::Silent)
+        );
         for (status, expected) in [
-            ("", Lack::NoRule),
-            (word::UNKNOWN, Lack::NoRule),
-            (word::UNLISTED, Lack::Unlisted),
-            (word::CONFIG_MISMATCH, Lack::ConfigMismatch),
-            (word::STOPPING, Lack::Stopping),
-            (word::READY, Lack::NotActivated),
-            (word::PAUSED, Lack::Paused),
-            (word::TERMINATED, Lack::Terminated),
+            ("", HealthProblem::NoRule),
+            (word::UNKNOWN, HealthProblem::NoRule),
+            (word::UNLISTED, HealthProblem::Unlisted),
+            (word::CONFIG_MISMATCH, HealthProblem::ConfigMismatch),
+            (word::STOPPING, HealthProblem::Stopping),
+            (word::READY, HealthProblem::NotActivated),
+            (word::PAUSED, HealthProblem::Paused),
+            (word::TERMINATED, HealthProblem::Terminated),
         ] {
-            assert_eq!(lack(Vitals { status, ..WORKING }), Some(expected), "{status}");
+            assert_eq!(problem(ConnectionHealth { status, ..WORKING }), Some(expected), "{status}");
         }
     }
 
     #[test]
-    fn a_key_that_nobody_compared_is_a_lack_that_lets_messages_pass() {
-        let vitals = Vitals { compared: false, ..WORKING };
-        assert_eq!(vitals.lack(), Some(Lack::Comparison));
-        assert!(vitals.works() && WORKING.works());
-        assert!(!Vitals { port: Port::Full, ..WORKING }.works());
+    fn a_key_that_nobody_compared_is_a_problem_that_lets_messages_pass() {
+        let health = ConnectionHealth { compared: false, ..WORKING };
+        assert_eq!(health.problem(), Some(HealthProblem::Comparison));
+        assert!(health.works() && WORKING.works());
+        assert!(!ConnectionHealth { port: Port::Full, ..WORKING }.works());
     }
 
     #[test]
     fn what_people_switched_off_is_no_failure() {
         for status in [word::READY, word::PAUSED, word::TERMINATED] {
-            let lack = Vitals { status, tunnel: Tunnel::None, ..WORKING }.lack();
-            assert!(lack.is_some_and(Lack::is_meant), "{status}");
+            let problem = ConnectionHealth { status, tunnel: Tunnel::None, ..WORKING }.problem();
+            assert!(problem.is_some_and(HealthProblem::is_meant), "{status}");
         }
     }
 
     #[test]
     fn an_agent_that_nobody_told_anything_is_not_working() {
-        assert_eq!(LiveStatus::default().vitals(true).lack(), Some(Lack::NoRule));
+        assert_eq!(LiveStatus::default().health(true).problem(), Some(HealthProblem::NoRule));
     }
 }

@@ -1,61 +1,65 @@
 //! What keeps a connection from working, in one sentence that says what fails, on whose side, and who
 //! must act. `adit check`, `adit status` and `adit health` say the same because all ask here; what is wrong
-//! is judged in [`super::working`].
+//! is judged in [`super::health`].
 
+use super::health::HealthProblem;
 use super::stats::{AgentStatus, EntryStatus};
-use super::working::Lack;
 
 /// Returns what keeps `entry` from working as its file means it to, or `None`. `has_link` is whether the
 /// control link is up.
 #[must_use]
-pub fn trouble(entry: &EntryStatus, has_link: bool) -> Option<String> {
-    entry.vitals().lack().map(|lack| sentence(lack, entry, has_link))
+pub fn diagnose(entry: &EntryStatus, has_link: bool) -> Option<String> {
+    entry.health().problem().map(|problem| sentence(problem, entry, has_link))
 }
 
-/// Returns what keeps all connections of an agent from working well, beside what [`trouble`] says of each.
+/// Returns what keeps all connections of an agent from working well, beside what [`diagnose`] says of each.
 #[must_use]
-pub fn agent_trouble(status: &AgentStatus) -> Option<&str> {
+pub fn diagnose_agent(status: &AgentStatus) -> Option<&str> {
     status.clone_seen.as_ref().map(|fault| fault.what.as_str())
 }
 
 /// Returns what keeps an agent from being ready, a line each; none while every entry that is meant to
 /// carry can, and the agent has a link or a tunnel. A gateway that is away alone stops no message.
 #[must_use]
-pub fn unready(status: &AgentStatus) -> Vec<String> {
+pub fn unready_reasons(status: &AgentStatus) -> Vec<String> {
     let has_link = status.gateway.on == Some(true);
-    let mut lacks: Vec<_> = status
+    let mut problems: Vec<_> = status
         .entries
         .iter()
-        .filter(|entry| entry.vitals().lack().is_some_and(|lack| !lack.is_meant() && !lack.lets_pass()))
-        .filter_map(|entry| Some(format!("{}: {}", entry.name, trouble(entry, has_link)?)))
+        .filter(|entry| {
+            entry.health().problem().is_some_and(|problem| !problem.is_meant() && !problem.lets_pass())
+        })
+        .filter_map(|entry| Some(format!("{}: {}", entry.name, diagnose(entry, has_link)?)))
         .collect();
     if status.stopping {
-        lacks.insert(0, "it was told to stop".into());
+        problems.insert(0, "it was told to stop".into());
     }
     let has_tunnel = status.entries.iter().any(|entry| entry.tunnel.on == Some(true));
     if !has_link && !has_tunnel {
-        lacks.insert(0, "there is neither a link to the gateway nor a tunnel to a peer".into());
+        problems.insert(0, "there is neither a link to the gateway nor a tunnel to a peer".into());
     }
-    lacks
+    problems
 }
 
-fn sentence(lack: Lack, entry: &EntryStatus, has_link: bool) -> String {
-    match lack {
-        Lack::NotActivated
-        | Lack::Paused
-        | Lack::Terminated
-        | Lack::NoRule
-        | Lack::Unlisted
-        | Lack::ConfigMismatch => of_policy(lack, entry, has_link),
-        Lack::Stopping => "this agent or the peer's is stopping; it carries again once both run".into(),
-        Lack::Silent => {
+fn sentence(problem: HealthProblem, entry: &EntryStatus, has_link: bool) -> String {
+    match problem {
+        HealthProblem::NotActivated
+        | HealthProblem::Paused
+        | HealthProblem::Terminated
+        | HealthProblem::NoRule
+        | HealthProblem::Unlisted
+        | HealthProblem::ConfigMismatch => of_policy(problem, entry, has_link),
+        HealthProblem::Stopping => {
+            "this agent or the peer's is stopping; it carries again once both run".into()
+        }
+        HealthProblem::Silent => {
             let since = entry.silent_since.map_or_else(String::new, |since| format!(" since {since}"));
             format!(
                 "the peer's agent has not been heard{since}, so nothing new may begin; its host must run, and \
                  packets must pass in both directions"
             )
         }
-        Lack::Tunnel => {
+        HealthProblem::Tunnel => {
             let unsaid = if entry.is_source() {
                 "the peer's agent does not answer yet; it must run, and reach the gateway"
             } else {
@@ -63,22 +67,24 @@ fn sentence(lack: Lack, entry: &EntryStatus, has_link: bool) -> String {
             };
             format!("there is no tunnel to the peer: {}", reason(entry, unsaid))
         }
-        Lack::Mirth | Lack::MirthUnknown => of_mirth(lack == Lack::MirthUnknown, entry),
-        Lack::Port => {
+        HealthProblem::Mirth | HealthProblem::MirthUnknown => {
+            of_mirth(problem == HealthProblem::MirthUnknown, entry)
+        }
+        HealthProblem::Port => {
             let unsaid = "it opens after two seconds without trouble";
             format!("the port {} is closed: {}", entry.address, reason(entry, unsaid))
         }
-        Lack::PeerFull => format!(
+        HealthProblem::PeerFull => format!(
             "the port {} is closed because the peer's agent carries as many TCP connections as its own file \
              allows; have the partner raise `streams_max` there, or lower it here",
             entry.address
         ),
-        Lack::Full => format!(
+        HealthProblem::Full => format!(
             "the port {} is closed because {} TCP connections are open, as many as may be; raise `streams_max`, \
              or let the local Mirth open fewer",
             entry.address, entry.streams_max
         ),
-        Lack::Comparison => {
+        HealthProblem::Comparison => {
             let key = entry.peer_key.map_or_else(String::new, |key| key.fingerprint.to_string());
             format!(
                 "it carries, but nobody has compared the peer's key; ask the partner for the `own key` of their \
@@ -90,25 +96,25 @@ fn sentence(lack: Lack, entry: &EntryStatus, has_link: bool) -> String {
 }
 
 /// The gateway's rules and this host's file do not let it work.
-fn of_policy(lack: Lack, entry: &EntryStatus, has_link: bool) -> String {
+fn of_policy(problem: HealthProblem, entry: &EntryStatus, has_link: bool) -> String {
     let (name, id) = (&entry.name, entry.id);
-    match lack {
-        Lack::NotActivated => format!(
+    match problem {
+        HealthProblem::NotActivated => format!(
             "it is not switched on; the organization of the server that receives runs `adit admin connection activate \
              {id}` on the gateway's host"
         ),
-        Lack::Paused => format!(
+        HealthProblem::Paused => format!(
             "it is paused; the party that paused it runs `adit admin connection resume {id}` on the gateway's host"
         ),
-        Lack::Terminated => format!(
+        HealthProblem::Terminated => format!(
             "it was terminated for good; take the entry out of the file, or, if no honest gateway can have said so, \
              run `adit trust {name} --forget-ended`"
         ),
-        Lack::Unlisted => format!(
+        HealthProblem::Unlisted => format!(
             "the gateway does not list it; compare `id` with `adit admin connection list` on the gateway's host, \
              whose operator must act if {id} stands there"
         ),
-        Lack::ConfigMismatch => format!(
+        HealthProblem::ConfigMismatch => format!(
             "the gateway and this host's file disagree: {}; take the entry anew that `adit admin connection entry` \
              prints",
             reason(entry, "the type, side, peer, protocol or access differs")
@@ -205,7 +211,7 @@ mod tests {
     fn with(side: Side, change: impl FnOnce(&mut EntryStatus)) -> String {
         let mut entry = working(side);
         change(&mut entry);
-        trouble(&entry, true).unwrap_or_default()
+        diagnose(&entry, true).unwrap_or_default()
     }
 
     fn fault(what: &str) -> Fault {
