@@ -18,6 +18,7 @@ pub mod mirth_activity;
 pub mod observe;
 pub mod paths;
 pub mod policy;
+pub mod rejected;
 pub mod repeats;
 pub mod restart;
 pub mod session;
@@ -29,7 +30,6 @@ pub mod stopping;
 pub mod target;
 pub mod trust;
 pub mod tunnels;
-pub mod untaken;
 pub mod ways;
 
 use std::io;

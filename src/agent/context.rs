@@ -13,12 +13,12 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::copies::Copies;
 use super::entries::{Entries, LiveConnection};
 use super::paths::Paths;
+use super::rejected::{Rejected, RejectedStatements};
 use super::repeats::Repeats;
 use super::state::{AgentState, Enrolment, StateError, StoredSecret};
 use super::stats::{Fault, TimedFlag};
 use super::stopping::Stopping;
 use super::trust::{self, TrustRefusal};
-use super::untaken::{Untaken, UntakenWords};
 use crate::config::agent::{AdminManaged, Entry};
 use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
 use crate::domain::limits;
@@ -74,7 +74,7 @@ pub struct Context {
     handshakes: Mutex<Written<String>>,
     /// The key that each peer of the file showed last.
     shown_keys: Mutex<BTreeMap<ServerId, KeyFingerprint>>,
-    untaken: Mutex<UntakenWords>,
+    rejected: Mutex<RejectedStatements>,
     /// Of this agent.
     pub copies: Copies,
     pub link_repeats: Repeats,
@@ -132,7 +132,7 @@ impl Context {
                 limits::HANDSHAKE_KINDS_MAX,
             )),
             shown_keys: Mutex::default(),
-            untaken: Mutex::default(),
+            rejected: Mutex::default(),
             copies: Copies::default(),
             link_repeats: Repeats::default(),
             state,
@@ -158,34 +158,34 @@ impl Context {
         let credentials = self.endpoint.credentials();
         let offset = self.clock.learn(said, credentials.identity.validity(&credentials.trust).ok());
         if offset.is_some() {
-            lock(&self.untaken).clear(Untaken::Clock);
+            lock(&self.rejected).clear(Rejected::Clock);
             return offset;
         }
         let what = format!(
             "the gateway says it is {said}, here it is {}; if the gateway is right, set this host's clock",
             self.clock.now()
         );
-        self.note_untaken(Untaken::Clock, what).await;
+        self.note_rejected(Rejected::Clock, what).await;
         None
     }
 
     /// Remembers what the gateway said and was not taken; writes it down now and then.
-    pub async fn note_untaken(&self, kind: Untaken, what: String) {
+    pub async fn note_rejected(&self, kind: Rejected, what: String) {
         let fault = Fault { at: self.clock.now(), what: what.clone() };
-        if lock(&self.untaken).note(kind, fault, Instant::now()) {
+        if lock(&self.rejected).note(kind, fault, Instant::now()) {
             tracing::warn!("not taken from the gateway: {what}");
             self.write_audit(AuditEntry::gateway_not_taken(self.clock.now(), &what)).await;
         }
     }
 
     /// The gateway said better since.
-    pub fn clear_untaken(&self, kind: Untaken) {
-        lock(&self.untaken).clear(kind);
+    pub fn clear_rejected(&self, kind: Rejected) {
+        lock(&self.rejected).clear(kind);
     }
 
     #[must_use]
-    pub fn untaken(&self) -> Vec<Fault> {
-        lock(&self.untaken).all()
+    pub fn rejected(&self) -> Vec<Fault> {
+        lock(&self.rejected).all()
     }
 
     // Rules.

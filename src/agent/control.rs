@@ -11,10 +11,10 @@ use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use super::context::Context;
 use super::policy::Policy;
+use super::rejected::Rejected;
 use super::restart::Restart;
 use super::state::StoredSecret;
 use super::tunnels::chain;
-use super::untaken::Untaken;
 use super::ways::Announced;
 use crate::domain::connection::Side;
 use crate::domain::id::{BootId, ConnectionId};
@@ -199,7 +199,7 @@ impl ControlClient {
             ToAgent::Renewed { leaf } => match self.renew(&leaf).await {
                 Ok(()) => Err(LinkEnd::Renewed),
                 Err(error) => {
-                    self.context.note_untaken(Untaken::Leaf, chain(&error)).await;
+                    self.context.note_rejected(Rejected::Leaf, chain(&error)).await;
                     Err(error)
                 }
             },
@@ -220,7 +220,7 @@ impl ControlClient {
             return Ok(());
         }
         context.endpoint.renew(identity)?;
-        context.clear_untaken(Untaken::Leaf);
+        context.clear_rejected(Rejected::Leaf);
         tracing::info!("this agent's certificate was renewed");
         Ok(())
     }
@@ -443,7 +443,7 @@ impl<'a> ControlSession<'a> {
                 "it has named {left_out} connections and keys since the start that concern nothing in this agent's \
                  file, more than are kept"
             );
-            context.note_untaken(Untaken::Foreign, what).await;
+            context.note_rejected(Rejected::Foreign, what).await;
         }
     }
 
@@ -462,7 +462,7 @@ impl<'a> ControlSession<'a> {
         let is_asked = std::mem::take(&mut self.awaits_leaf);
         let taken = if is_asked { self.client.renew(leaf).await } else { Err(LeafRefused::Unasked.into()) };
         if let Err(error) = taken {
-            self.client.context.note_untaken(Untaken::Leaf, chain(&error)).await;
+            self.client.context.note_rejected(Rejected::Leaf, chain(&error)).await;
         }
     }
 

@@ -323,7 +323,7 @@ fn status(context: &Context, shown: &Shown) -> AgentStatus {
         leaf_expires,
         gateway: link.up,
         gateway_error: link.last_error,
-        not_taken: context.untaken(),
+        not_taken: context.rejected(),
         clone_seen: context.copies.seen(Instant::now()),
         relay: context.routes.is_registered(),
         stopping: context.stopping.is_begun(),

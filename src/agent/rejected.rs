@@ -8,7 +8,7 @@ use super::stats::Fault;
 use crate::domain::limits::NOT_TAKEN_SAID_EVERY;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Untaken {
+pub enum Rejected {
     /// What time it is.
     Clock,
     /// A new certificate.
@@ -18,14 +18,14 @@ pub enum Untaken {
 }
 
 #[derive(Debug, Default)]
-pub struct UntakenWords {
+pub struct RejectedStatements {
     /// What was not taken, unless the gateway said better since, and when it was written down last.
-    kinds: BTreeMap<Untaken, (Option<Fault>, Instant)>,
+    kinds: BTreeMap<Rejected, (Option<Fault>, Instant)>,
 }
 
-impl UntakenWords {
+impl RejectedStatements {
     /// Remembers one; whether it is to be written down.
-    pub fn note(&mut self, kind: Untaken, fault: Fault, now: Instant) -> bool {
+    pub fn note(&mut self, kind: Rejected, fault: Fault, now: Instant) -> bool {
         let written = self.kinds.get(&kind).map(|(_, at)| *at);
         let is_due = written.is_none_or(|at| now.saturating_duration_since(at) >= NOT_TAKEN_SAID_EVERY);
         self.kinds.insert(kind, (Some(fault), written.filter(|_| !is_due).unwrap_or(now)));
@@ -33,7 +33,7 @@ impl UntakenWords {
     }
 
     /// The gateway said better since.
-    pub fn clear(&mut self, kind: Untaken) {
+    pub fn clear(&mut self, kind: Rejected) {
         if let Some((fault, _)) = self.kinds.get_mut(&kind) {
             *fault = None;
         }
@@ -56,17 +56,17 @@ mod tests {
     fn what_is_said_again_is_shown_as_said_last_and_written_down_once_an_hour() {
         let start = Instant::now();
         let fault = |what: &str| Fault { at: Timestamp::from_millis(1), what: what.into() };
-        let mut words = UntakenWords::default();
-        assert!(words.note(Untaken::Clock, fault("one"), start));
-        assert!(words.note(Untaken::Leaf, fault("other"), start));
+        let mut statements = RejectedStatements::default();
+        assert!(statements.note(Rejected::Clock, fault("one"), start));
+        assert!(statements.note(Rejected::Leaf, fault("other"), start));
         let minute = Duration::from_mins(1);
-        assert!((1..60).all(|turn| !words.note(Untaken::Clock, fault("two"), start + turn * minute)));
-        assert_eq!(words.all(), [fault("two"), fault("other")]);
-        assert!(words.note(Untaken::Clock, fault("three"), start + 60 * minute));
-        words.clear(Untaken::Clock);
-        assert_eq!(words.all(), [fault("other")]);
+        assert!((1..60).all(|turn| !statements.note(Rejected::Clock, fault("two"), start + turn * minute)));
+        assert_eq!(statements.all(), [fault("two"), fault("other")]);
+        assert!(statements.note(Rejected::Clock, fault("three"), start + 60 * minute));
+        statements.clear(Rejected::Clock);
+        assert_eq!(statements.all(), [fault("other")]);
         // Who says good and bad in turn writes no more.
-        assert!(!words.note(Untaken::Clock, fault("four"), start + 61 * minute));
-        assert!(words.note(Untaken::Clock, fault("five"), start + 120 * minute));
+        assert!(!statements.note(Rejected::Clock, fault("four"), start + 61 * minute));
+        assert!(statements.note(Rejected::Clock, fault("five"), start + 120 * minute));
     }
 }
