@@ -50,7 +50,7 @@ use self::local_users::LocalUsers;
 use self::paths::Paths;
 use self::source::{Clients, Downstream};
 use self::state::{AgentState, StateError};
-use self::status::{Shown, StatusError, StatusSocket};
+use self::status::{StartupInfo, StatusError, StatusSocket};
 use self::target::LocalMirth;
 use self::tunnels::chain;
 use self::ways::Announced;
@@ -155,7 +155,7 @@ impl Agent {
         let paths = Paths::from_config(&config);
         let (outbox, outbox_queue) = mpsc::channel(OUTBOX_MAX);
         let listen = socket.bound().map_or_else(|_| String::new(), |bound| bound.to_string());
-        let shown = Shown { listen, certificate: fingerprint, started: Instant::now() };
+        let startup = StartupInfo { listen, certificate: fingerprint, started: Instant::now() };
         let known_addresses = state.peer_addresses()?;
         let parts = Parts { clock, endpoint, routes, entries, paths, enrolment, audit, outbox };
         let context = Context::new(parts, state)?;
@@ -173,7 +173,7 @@ impl Agent {
         tasks.spawn(kick(Arc::clone(&context)));
         tasks.spawn(announced.clone().keep());
         tasks.spawn(announced.run());
-        tasks.spawn(status.run(Arc::clone(&context), shown));
+        tasks.spawn(status.run(Arc::clone(&context), startup));
         tasks.spawn(accept(Arc::clone(&context)));
         tasks.spawn(publish(Arc::clone(&context)));
         for run in runs {

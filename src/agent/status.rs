@@ -129,7 +129,7 @@ pub struct StatusSocket {
 
 /// What the agent was started with, for display.
 #[derive(Debug)]
-pub struct Shown {
+pub struct StartupInfo {
     /// Where its UDP socket is bound.
     pub listen: String,
     /// SHA-256 of its certificate for admin sessions.
@@ -156,11 +156,11 @@ impl StatusSocket {
     }
 
     /// Answers until dropped.
-    pub async fn run(self, context: Arc<Context>, shown: Shown) {
-        let shown = Arc::new(shown);
+    pub async fn run(self, context: Arc<Context>, startup: StartupInfo) {
+        let startup = Arc::new(startup);
         self.serve_each(move |line| {
-            let (context, shown) = (Arc::clone(&context), Arc::clone(&shown));
-            async move { answer_to(&context, &line, &shown).await }
+            let (context, startup) = (Arc::clone(&context), Arc::clone(&startup));
+            async move { answer_to(&context, &line, &startup).await }
         })
         .await;
     }
@@ -253,9 +253,9 @@ where
     }
 }
 
-async fn answer_to(context: &Arc<Context>, line: &str, shown: &Shown) -> Answer {
+async fn answer_to(context: &Arc<Context>, line: &str, startup: &StartupInfo) -> Answer {
     match serde_json::from_str(line) {
-        Ok(Request::Status) => Answer::Status(Box::new(status(context, shown))),
+        Ok(Request::Status) => Answer::Status(Box::new(status(context, startup))),
         Ok(Request::Trust { connection, key, force }) => {
             match context.trust_key(connection, key, force).await {
                 Ok(also) => Answer::Trusted { also },
@@ -309,14 +309,14 @@ fn explain(entry: &LiveConnection, method: String, target: String) -> Answer {
     }
 }
 
-fn status(context: &Context, shown: &Shown) -> AgentStatus {
+fn status(context: &Context, startup: &StartupInfo) -> AgentStatus {
     let credentials = context.endpoint.credentials();
     let link = context.link();
     let leaf_expires =
         credentials.identity.validity(&credentials.trust).map_or(context.clock.now(), |(_, expires)| expires);
     AgentStatus {
         software: env!("CARGO_PKG_VERSION").into(),
-        uptime_seconds: shown.started.elapsed().as_secs(),
+        uptime_seconds: startup.started.elapsed().as_secs(),
         server: context.enrolment.server,
         name: own_name(context),
         key: credentials.identity.key().fingerprint(),
@@ -327,8 +327,8 @@ fn status(context: &Context, shown: &Shown) -> AgentStatus {
         clone_seen: context.copies.seen(Instant::now()),
         relay: context.routes.is_registered(),
         stopping: context.stopping.is_begun(),
-        listen: shown.listen.clone(),
-        admin_certificate: shown.certificate.clone(),
+        listen: startup.listen.clone(),
+        admin_certificate: startup.certificate.clone(),
         entries: context.entries.all().map(|entry| entry_status(context, entry, link.up)).collect(),
     }
 }
