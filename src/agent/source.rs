@@ -165,7 +165,7 @@ async fn until_dialable(context: &Context, entry: &LiveConnection, absence: &Abs
         let policy = Policy::of(&entry.config, Side::Source, &rules.borrow_and_update());
         secrets.borrow_and_update();
         entry.stats.status().policy = policy.word();
-        let has_way = way.borrow_and_update().hop.is_some();
+        let has_way = way.borrow_and_update().path.is_some();
         let waits_for = match policy {
             Policy::Active(rule) => match context.secret(&entry.config, &rule) {
                 Some(secret) if has_way => return (rule, secret),

@@ -1,17 +1,17 @@
-//! How a peer can be reached now: decides which hops to probe and when, which sources may hand
-//! packets to QUIC, and over which hop to send: directly to an address, or through the relay.
+//! How a peer can be reached now: decides which paths to probe and when, which sources may hand
+//! packets to QUIC, and over which path to send: directly to an address, or through the relay.
 //!
 //! The life of a route: candidates arrive and are all probed at 0, 10, 20, 40 … ms, the relay among
 //! them. The first to answer becomes active and is probed every second. What is better is probed
 //! every two seconds, as long as what is sent, until it may take over; what is worse is kept warm.
-//! When the active hop leaves a probe unanswered for a second, all are searched again; when it has
+//! When the active path leaves a probe unanswered for a second, all are searched again; when it has
 //! been silent for three, the best that answers takes its place. `choice` has these rules, and
-//! those of coming back. A probe over an unknown hop is answered and probed back, so both ends learn
+//! those of coming back. A probe over an unknown path is answered and probed back, so both ends learn
 //! each other's address in one round trip.
 //!
 //! What is believed, and why:
-//! - Only an answer with a nonce of ours, still outstanding, over the hop it was sent to, validates
-//!   that hop. It is fresh and cannot be replayed, and each nonce counts once.
+//! - Only an answer with a nonce of ours, still outstanding, over the path it was sent to, validates
+//!   that path. It is fresh and cannot be replayed, and each nonce counts once.
 //! - A probe may be a replay, so it changes nothing; it earns an answer of its own length and a
 //!   short probe, both rate-limited.
 //! - A changed boot id counts only in such an answer: a replayed probe of an earlier run must not
@@ -22,20 +22,20 @@
 //! [`PeerRoute::poll_transmit`] and [`PeerRoute::poll_event`] and asks when to come back.
 
 mod choice;
-mod hop;
 mod outstanding;
-mod target;
-mod targets;
+mod path;
+mod path_probe;
+mod path_probes;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use self::choice::{Change, Choice, Role};
-pub use self::hop::{Hop, PathReason, canonical};
 use self::outstanding::Outstanding;
-use self::target::Proof;
-use self::targets::Targets;
+pub use self::path::{Path, PathReason, canonical};
+use self::path_probe::Proof;
+use self::path_probes::PathProbes;
 use super::allowance::Allowance;
 use super::packet::{PROBE_BYTES_MIN, Packet, PacketKey, PacketKind};
 use crate::domain::id::{BootId, RouteId};
@@ -47,7 +47,7 @@ use crate::domain::path::{PathChoice, PathKind};
 /// One of our own packets, sealed, on its way to a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnTransmit {
-    pub to: Hop,
+    pub to: Path,
     pub packet: Box<[u8]>,
 }
 
@@ -58,14 +58,14 @@ pub enum RouteEvent {
     Validated(SocketAddr),
     /// And from this one no more.
     Lapsed(SocketAddr),
-    /// Send over this hop from now on; it was validated before.
-    Active { hop: Hop, why: PathReason },
-    /// The hop in use answers again, after it kept a probe waiting for a second or more: what was
+    /// Send over this path from now on; it was validated before.
+    Active { path: Path, why: PathReason },
+    /// The path in use answers again, after it kept a probe waiting for a second or more: what was
     /// sent meanwhile is lost.
     Resumed,
-    /// The hop in use is not allowed any more and no other answers: send nothing.
+    /// The path in use is not allowed any more and no other answers: send nothing.
     Inactive,
-    /// The peer's process is a new one: every connection with the old one is dead, and no hop is in
+    /// The peer's process is a new one: every connection with the old one is dead, and no path is in
     /// use until the next [`Self::Active`].
     BootChanged(BootId),
 }
@@ -83,7 +83,7 @@ pub struct PeerRoute {
     /// Which of `keys` seals the next probe: the last one answered; while none answers each in
     /// turn, as the peer may not hold all of them yet.
     key: usize,
-    targets: Targets,
+    probes: PathProbes,
     choice: Choice,
     outstanding: Outstanding,
     probed: Allowance,
@@ -115,7 +115,7 @@ impl PeerRoute {
             over: VecDeque::new(),
             keys: Vec::new(),
             key: 0,
-            targets: Targets::default(),
+            probes: PathProbes::default(),
             choice: Choice::new(),
             outstanding: Outstanding::default(),
             probed: Allowance::default(),
@@ -136,36 +136,36 @@ impl PeerRoute {
     /// What the peer announced last, most wanted first; what exceeds the bound is ignored. An
     /// address in use stays in use, and a list that says nothing new starts nothing.
     pub fn set_candidates(&mut self, addresses: &[SocketAddr], now: Instant) {
-        let hops: Vec<_> = addresses.iter().map(|address| Hop::Direct(*address).canonical()).collect();
-        self.targets.announce(PathKind::Direct, &hops, self.choice.active(), now);
+        let paths: Vec<_> = addresses.iter().map(|address| Path::Direct(*address).canonical()).collect();
+        self.probes.announce(PathKind::Direct, &paths, self.choice.active(), now);
     }
 
     /// Whether we are registered at the relay. A relay in use stays in use as long as the peer
     /// answers through it.
     pub fn set_relay(&mut self, available: bool, now: Instant) {
-        let hops: &[Hop] = if available { &[Hop::Relay] } else { &[] };
-        self.targets.announce(PathKind::Relay, hops, self.choice.active(), now);
+        let paths: &[Path] = if available { &[Path::Relay] } else { &[] };
+        self.probes.announce(PathKind::Relay, paths, self.choice.active(), now);
     }
 
     /// What the owner allows from now on. Nothing else is probed, answered or, but for the moment
-    /// it takes to find another hop, used.
+    /// it takes to find another path, used.
     pub fn set_choice(&mut self, allowed: PathChoice, now: Instant) {
         let before = self.choice.allowed();
         if allowed == before {
             return;
         }
-        let change = self.choice.set_allowed(allowed, &self.targets, now);
-        for (hop, target) in self.targets.iter_mut() {
-            if before.allows(hop.kind()) {
-                target.search(now);
+        let change = self.choice.set_allowed(allowed, &self.probes, now);
+        for (path, probe) in self.probes.iter_mut() {
+            if before.allows(path.kind()) {
+                probe.search(now);
             } else {
-                target.begin_anew(now);
+                probe.reset(now);
             }
         }
         self.apply(change, now);
     }
 
-    /// The length of the longest packets QUIC sends to this peer. A better hop must carry it before
+    /// The length of the longest packets QUIC sends to this peer. A better path must carry it before
     /// it takes over.
     pub fn set_mtu(&mut self, mtu: usize) {
         self.choice.set_mtu(mtu.clamp(PROBE_BYTES_MIN, PROBE_BYTES_MAX));
@@ -174,16 +174,16 @@ impl PeerRoute {
     /// Begins the search anew, as at the start: for when the network under us changed.
     pub fn search(&mut self, now: Instant) {
         self.choice.search(now);
-        for (_, target) in self.targets.iter_mut() {
-            target.search(now);
+        for (_, probe) in self.probes.iter_mut() {
+            probe.search(now);
         }
     }
 
     /// Takes one packet of ours as it came from the socket. What does not verify, is not for us, not
-    /// from this peer or over a hop that is not allowed gets silence.
+    /// from this peer or over a path that is not allowed gets silence.
     pub fn handle_packet(
         &mut self,
-        from: Hop,
+        from: Path,
         packet: &[u8],
         now: Instant,
         nonce: &mut impl FnMut() -> [u8; 16],
@@ -208,11 +208,11 @@ impl PeerRoute {
     /// no harm.
     pub fn handle_timeout(&mut self, now: Instant, nonce: &mut impl FnMut() -> [u8; 16]) {
         let lapsed = |address| self.events.push_back(RouteEvent::Lapsed(address));
-        self.targets.lapse(self.choice.active(), now, lapsed);
-        if self.choice.is_doubtful(&self.targets, now) {
+        self.probes.lapse(self.choice.active(), now, lapsed);
+        if self.choice.is_doubtful(&self.probes, now) {
             self.search(now);
         }
-        let change = self.choice.handle_timeout(&self.targets, now);
+        let change = self.choice.handle_timeout(&self.probes, now);
         self.apply(change, now);
         if self.keys.is_empty() {
             return;
@@ -232,8 +232,8 @@ impl PeerRoute {
         if self.keys.is_empty() {
             return None;
         }
-        let due = self.targets.iter().filter(|(hop, _)| self.is_probed(*hop)).map(|(_, target)| target.due);
-        due.chain(self.choice.poll_timeout(&self.targets)).min()
+        let due = self.probes.iter().filter(|(path, _)| self.is_probed(*path)).map(|(_, probe)| probe.due);
+        due.chain(self.choice.poll_timeout(&self.probes)).min()
     }
 
     pub fn poll_transmit(&mut self) -> Option<OwnTransmit> {
@@ -244,17 +244,17 @@ impl PeerRoute {
         self.events.pop_front()
     }
 
-    /// Where to send. It stays while no other hop answers, however long it is silent.
+    /// Where to send. It stays while no other path answers, however long it is silent.
     #[must_use]
-    pub fn active(&self) -> Option<Hop> {
+    pub fn active(&self) -> Option<Path> {
         self.choice.active()
     }
 
-    /// When the peer last answered over any allowed hop.
+    /// When the peer last answered over any allowed path.
     #[must_use]
     pub fn heard(&self) -> Option<Instant> {
-        let allowed = self.targets.iter().filter(|(hop, _)| self.choice.allows(*hop));
-        allowed.filter_map(|(_, target)| target.answered).max()
+        let allowed = self.probes.iter().filter(|(path, _)| self.choice.allows(*path));
+        allowed.filter_map(|(_, probe)| probe.answered).max()
     }
 
     /// The peer's run, once it has answered.
@@ -271,53 +271,53 @@ impl PeerRoute {
 
     /// The addresses whose QUIC packets may be handed on.
     pub fn validated(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        let valid = self.targets.iter().filter(|(_, target)| target.answered.is_some());
-        valid.filter_map(|(hop, _)| hop.address())
+        let valid = self.probes.iter().filter(|(_, probe)| probe.answered.is_some());
+        valid.filter_map(|(path, _)| path.address())
     }
 
     fn handle_probe(
         &mut self,
-        from: Hop,
-        probe: &Packet,
+        from: Path,
+        packet: &Packet,
         key: usize,
         now: Instant,
         nonce: &mut impl FnMut() -> [u8; 16],
     ) {
-        if self.over.contains(&probe.boot) {
+        if self.over.contains(&packet.boot) {
             return;
         }
-        let is_valid = self.targets.get(from).is_some_and(|target| target.answered.is_some());
-        let is_known_run = self.peer_boot == Some(probe.boot);
+        let is_valid = self.probes.get(from).is_some_and(|probe| probe.answered.is_some());
+        let is_known_run = self.peer_boot == Some(packet.boot);
         let allowance = match from {
-            Hop::Relay => &mut self.answered.relay,
-            Hop::Direct(_) if is_valid => &mut self.answered.validated,
-            Hop::Direct(_) if is_known_run => &mut self.answered.strangers,
-            Hop::Direct(_) => &mut self.answered.newcomers,
+            Path::Relay => &mut self.answered.relay,
+            Path::Direct(_) if is_valid => &mut self.answered.validated,
+            Path::Direct(_) if is_known_run => &mut self.answered.strangers,
+            Path::Direct(_) => &mut self.answered.newcomers,
         };
         if !allowance.take(PROBE_ANSWERS_PER_SECOND, now) {
             return;
         }
-        if self.is_worth_asking(from, now) || self.peer_boot.is_some_and(|boot| boot != probe.boot) {
+        if self.is_worth_asking(from, now) || self.peer_boot.is_some_and(|boot| boot != packet.boot) {
             // First, so that the peer has answered it, and is validated here, before our answer
             // lets it send.
             self.probe(from, key, now, nonce);
         }
-        self.send(from, key, &probe.answer(self.boot));
+        self.send(from, key, &packet.answer(self.boot));
     }
 
-    /// Whether a probe that came over `hop` is reason to probe back: an answer is old news, and none
+    /// Whether a probe that came over `path` is reason to probe back: an answer is old news, and none
     /// is under way. In a search both ends ask until they know, as firewalls open from within.
-    fn is_worth_asking(&self, hop: Hop, now: Instant) -> bool {
-        let Some(target) = self.targets.get(hop) else { return true };
-        if self.choice.is_lost() || self.choice.role(hop) == Role::Searched {
-            return !target.answered_within(PROBE_EVERY, now);
+    fn is_worth_asking(&self, path: Path, now: Instant) -> bool {
+        let Some(probe) = self.probes.get(path) else { return true };
+        if self.choice.is_lost() || self.choice.role(path) == Role::Searched {
+            return !probe.answered_within(PROBE_EVERY, now);
         }
-        !target.answered_within(PROBE_EVERY * 2, now) && !target.is_asked(now)
+        !probe.answered_within(PROBE_EVERY * 2, now) && !probe.is_asked(now)
     }
 
     fn handle_answer(
         &mut self,
-        from: Hop,
+        from: Path,
         answer: &Packet,
         key: usize,
         now: Instant,
@@ -347,43 +347,43 @@ impl PeerRoute {
         // What the earlier run was asked it may still answer, late; that must not undo this.
         self.outstanding.clear();
         self.choice.forget(now);
-        self.targets.begin_anew(now, |address| self.events.push_back(RouteEvent::Lapsed(address)));
+        self.probes.reset(now, |address| self.events.push_back(RouteEvent::Lapsed(address)));
         self.events.push_back(RouteEvent::BootChanged(boot));
     }
 
-    fn validate(&mut self, hop: Hop, proof: Proof, now: Instant) {
+    fn validate(&mut self, path: Path, proof: Proof, now: Instant) {
         let lapsed = |address| self.events.push_back(RouteEvent::Lapsed(address));
-        let target = self.targets.learn(hop, self.choice.active(), now, lapsed);
-        let (was_valid, was_steady) = (target.answered.is_some(), target.steady.is_some());
-        let resumes = self.choice.role(hop) == Role::Active && target.is_doubted(now);
-        target.note_answer(proof, now);
-        if let Some(address) = hop.address().filter(|_| !was_valid) {
+        let probe = self.probes.learn(path, self.choice.active(), now, lapsed);
+        let (was_valid, was_steady) = (probe.answered.is_some(), probe.steady.is_some());
+        let resumes = self.choice.role(path) == Role::Active && probe.is_doubted(now);
+        probe.note_answer(proof, now);
+        if let Some(address) = path.address().filter(|_| !was_valid) {
             self.events.push_back(RouteEvent::Validated(address));
         }
         if resumes {
             self.events.push_back(RouteEvent::Resumed);
         }
-        let change = self.choice.note_answer(hop, proof, &self.targets, now);
+        let change = self.choice.note_answer(path, proof, &self.probes, now);
         self.apply(change, now);
-        let (role, mtu) = (self.choice.role(hop), self.choice.mtu());
-        if let Some(target) = self.targets.get_mut(hop) {
+        let (role, mtu) = (self.choice.role(path), self.choice.mtu());
+        if let Some(probe) = self.probes.get_mut(path) {
             if role == Role::Better && !was_steady && proof.length < mtu {
                 // It has just turned up: ask at once for all that it must carry.
-                target.due = now;
+                probe.due = now;
             } else {
-                let climb_at = self.choice.climb_at(target);
-                target.schedule_after_answer(role, proof, climb_at, now);
+                let climb_at = self.choice.climb_at(probe);
+                probe.schedule_after_answer(role, proof, climb_at, now);
             }
         }
     }
 
     fn apply(&mut self, change: Option<Change>, now: Instant) {
         match change {
-            Some(Change::Use { hop, why }) => {
-                if let Some(target) = self.targets.get_mut(hop) {
-                    target.due = now;
+            Some(Change::Use { path, why }) => {
+                if let Some(probe) = self.probes.get_mut(path) {
+                    probe.due = now;
                 }
-                self.events.push_back(RouteEvent::Active { hop, why });
+                self.events.push_back(RouteEvent::Active { path, why });
             }
             Some(Change::UseNone) => self.events.push_back(RouteEvent::Inactive),
             None => {}
@@ -391,47 +391,47 @@ impl PeerRoute {
     }
 
     /// Whether it is probed of our own accord.
-    fn is_probed(&self, hop: Hop) -> bool {
-        !matches!(self.choice.role(hop), Role::Idle | Role::Forbidden)
+    fn is_probed(&self, path: Path) -> bool {
+        !matches!(self.choice.role(path), Role::Idle | Role::Forbidden)
     }
 
-    /// What is to be probed now, the hop in use first: after an outage of all it is then the first
+    /// What is to be probed now, the path in use first: after an outage of all it is then the first
     /// to answer again.
-    fn due(&self, now: Instant) -> Vec<Hop> {
-        let due = self.targets.iter().filter(|(hop, target)| target.due <= now && self.is_probed(*hop));
-        let mut due: Vec<_> = due.map(|(hop, _)| hop).collect();
+    fn due(&self, now: Instant) -> Vec<Path> {
+        let due = self.probes.iter().filter(|(path, probe)| probe.due <= now && self.is_probed(*path));
+        let mut due: Vec<_> = due.map(|(path, _)| path).collect();
         let active = self.active().filter(|active| self.is_probed(*active));
         if let Some(active) = active.filter(|_| !due.is_empty())
-            && (due.contains(&active) || self.choice.is_silent(&self.targets, now))
+            && (due.contains(&active) || self.choice.is_silent(&self.probes, now))
         {
-            due.retain(|hop| *hop != active);
+            due.retain(|path| *path != active);
             due.insert(0, active);
         }
         due
     }
 
-    fn probe_on_schedule(&mut self, to: Hop, now: Instant, nonce: &mut impl FnMut() -> [u8; 16]) {
+    fn probe_on_schedule(&mut self, to: Path, now: Instant, nonce: &mut impl FnMut() -> [u8; 16]) {
         let may_send = self.probed.take(PROBES_PER_SECOND, now);
         if may_send {
             self.probe(to, self.key, now, nonce);
         }
         let role = self.choice.role(to);
-        let Some(target) = self.targets.get_mut(to) else { return };
+        let Some(probe) = self.probes.get_mut(to) else { return };
         if may_send {
-            target.schedule_after_probe(role, now);
+            probe.schedule_after_probe(role, now);
         } else {
-            target.due = now + PROBE_AGAIN;
+            probe.due = now + PROBE_AGAIN;
         }
     }
 
-    fn probe(&mut self, to: Hop, key: usize, now: Instant, nonce: &mut impl FnMut() -> [u8; 16]) {
+    fn probe(&mut self, to: Path, key: usize, now: Instant, nonce: &mut impl FnMut() -> [u8; 16]) {
         let mut length = PROBE_BYTES_MIN;
         let is_better = self.choice.role(to) == Role::Better;
-        if let Some(target) = self.targets.get_mut(to) {
-            if is_better && target.is_responsive(now) {
+        if let Some(probe) = self.probes.get_mut(to) {
+            if is_better && probe.is_responsive(now) {
                 length = self.choice.mtu();
             }
-            target.note_probe(now);
+            probe.note_probe(now);
         }
         let probe = Packet {
             kind: PacketKind::Probe,
@@ -445,7 +445,7 @@ impl PeerRoute {
         self.send(to, key, &probe);
     }
 
-    fn send(&mut self, to: Hop, key: usize, packet: &Packet) {
+    fn send(&mut self, to: Path, key: usize, packet: &Packet) {
         let Some(key) = self.keys.get(key) else { return };
         let packet = key.seal(packet, &mut [0; PROBE_BYTES_MAX]).into();
         self.transmits.push_back(OwnTransmit { to, packet });

@@ -26,7 +26,7 @@ use crate::identity::chance;
 use crate::protocol::initial::TagKey;
 use crate::protocol::packet::{Claim, PacketKey};
 use crate::protocol::registration::Registration;
-use crate::protocol::route::{Hop, PathReason, PeerRoute, RouteEvent};
+use crate::protocol::route::{Path, PathReason, PeerRoute, RouteEvent};
 use crate::protocol::written::{Written, shown};
 
 /// A driver with nothing due looks again after this long.
@@ -60,7 +60,7 @@ pub struct RelayLeg {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Way {
     /// How packets go; nothing can be dialled without.
-    pub hop: Option<Hop>,
+    pub path: Option<Path>,
     /// Why this one, and how often it was another before.
     pub why: Option<PathReason>,
     pub changes: u64,
@@ -72,7 +72,7 @@ pub struct Way {
 impl Way {
     #[must_use]
     pub fn path(&self) -> Option<PathKind> {
-        self.hop.map(Hop::kind)
+        self.path.map(Path::kind)
     }
 }
 
@@ -286,10 +286,10 @@ impl RouteDriver {
             }
             return;
         }
-        let hop = if is_relayed { Hop::Relay } else { Hop::Direct(packet.from) };
+        let path = if is_relayed { Path::Relay } else { Path::Direct(packet.from) };
         let mut peers = self.peers.values_mut();
         let Some(peer) = peers.find(|peer| peer.wanted.route == claim.source) else { return };
-        peer.keeper.handle_packet(hop, &packet.bytes, now, &mut chance::bytes);
+        peer.keeper.handle_packet(path, &packet.bytes, now, &mut chance::bytes);
         peer.note_mtu(&self.followers);
     }
 
@@ -318,7 +318,7 @@ impl RouteDriver {
             if *self.leg.registered.borrow() {
                 self.socket.validate_source(leg.address);
             }
-            for peer in self.peers.values().filter(|peer| peer.keeper.active() == Some(Hop::Relay)) {
+            for peer in self.peers.values().filter(|peer| peer.keeper.active() == Some(Path::Relay)) {
                 self.socket.set_route(peer.wanted.route, leg.address);
             }
         }
@@ -461,7 +461,7 @@ impl DrivenPeer {
     /// Packets go through the relay, and the peer has kept a probe waiting.
     fn is_relay_in_doubt(&self, now: Instant) -> bool {
         let silent_for = self.keeper.heard().map(|heard| now.saturating_duration_since(heard));
-        self.keeper.active() == Some(Hop::Relay)
+        self.keeper.active() == Some(Path::Relay)
             && silent_for
                 .is_some_and(|silent| (PROBE_EVERY + PATH_DOUBT..SOURCE_LAPSES_AFTER).contains(&silent))
     }
@@ -488,16 +488,16 @@ impl DrivenPeer {
             match event {
                 RouteEvent::Validated(address) => socket.validate_source(address),
                 RouteEvent::Lapsed(address) => socket.forget_source(address),
-                RouteEvent::Active { hop, why } => {
-                    let address = match hop {
-                        Hop::Direct(address) => Some(address),
-                        Hop::Relay => relay,
+                RouteEvent::Active { path, why } => {
+                    let address = match path {
+                        Path::Direct(address) => Some(address),
+                        Path::Relay => relay,
                     };
                     if let Some(address) = address {
                         socket.set_route(self.wanted.route, address);
                     }
                     if let Some(more) = self.said.handle("the way to a peer", now) {
-                        tracing::info!(peer = %self.wanted.name, more = shown(more), path = %hop.kind(), %why, "the way to a peer");
+                        tracing::info!(peer = %self.wanted.name, more = shown(more), path = %path.kind(), %why, "the way to a peer");
                     }
                     self.changes += u64::from(self.why.is_some());
                     self.why = Some(why);
@@ -524,8 +524,8 @@ impl DrivenPeer {
         }
         while let Some(transmit) = self.keeper.poll_transmit() {
             let to = match transmit.to {
-                Hop::Direct(address) => Some(address),
-                Hop::Relay => relay,
+                Path::Direct(address) => Some(address),
+                Path::Relay => relay,
             };
             transmits.extend(to.map(|to| (to, transmit.packet)));
         }
@@ -541,7 +541,7 @@ impl DrivenPeer {
             self.known = Some(known);
         }
         let now = Way {
-            hop: self.keeper.active(),
+            path: self.keeper.active(),
             why: self.why,
             changes: self.changes,
             boot: self.keeper.peer_boot(),
@@ -549,7 +549,7 @@ impl DrivenPeer {
         };
         self.way.send_if_modified(|way| {
             let is_news =
-                (way.hop, way.why, way.changes, way.boot) != (now.hop, now.why, now.changes, now.boot);
+                (way.path, way.why, way.changes, way.boot) != (now.path, now.why, now.changes, now.boot);
             *way = now;
             is_news
         });

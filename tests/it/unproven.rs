@@ -146,7 +146,7 @@ impl Partner {
         let endpoint =
             AgentEndpoint::new(Arc::clone(&socket), enrolment.route, credentials.clone(), SETTINGS).unwrap();
         let mut way = routes.way(target);
-        timeout(HANG_LIMIT, way.wait_for(|way| way.hop.is_some())).await.expect("B answers").unwrap();
+        timeout(HANG_LIMIT, way.wait_for(|way| way.path.is_some())).await.expect("B answers").unwrap();
         Self {
             socket,
             raw,

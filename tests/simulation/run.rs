@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use adit::protocol::route::Hop;
+use adit::protocol::route::Path;
 
 use crate::ledger::{Fate, Record};
 use crate::log::{Promise, Violation};
@@ -95,7 +95,7 @@ impl World {
         for node in Node::AGENTS {
             let within = self.agent(node).ways.climbs_after() + CLIMB_FOUND;
             let is_direct =
-                |world: &Self| matches!(world.agents[index(node)].ways.active(), Some(Hop::Direct(_)));
+                |world: &Self| matches!(world.agents[index(node)].ways.active(), Some(Path::Direct(_)));
             let climbed = self.run_while(calm + within, |world| !is_direct(world));
             let what = format_args!(
                 "{node:?}: {} s after the last fault it is not on the direct path",

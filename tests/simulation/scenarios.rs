@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use adit::domain::path::{PathChoice, PathKind};
-use adit::protocol::route::{Hop, PathReason};
+use adit::protocol::route::{Path, PathReason};
 
 use crate::ledger::Fate;
 use crate::script::{Fault, PAIRS, Script};
@@ -36,7 +36,7 @@ fn black_hole(world: &mut World, (one, other): (Node, Node), lasts: Duration) {
 
 #[track_caller]
 fn assert_paths(world: &World, paths: [PathKind; 2]) {
-    let active = world.agents.each_ref().map(|agent| agent.ways.active().map(Hop::kind));
+    let active = world.agents.each_ref().map(|agent| agent.ways.active().map(Path::kind));
     assert_eq!(active, paths.map(Some));
 }
 
@@ -74,9 +74,9 @@ fn a_silent_path_is_left_exactly_three_seconds_after_its_last_answer() {
         black_hole(&mut world, DIRECT, seconds(60));
         world.run_for(seconds(6));
         for agent in &world.agents {
-            let (at, hop, why) = agent.ways.turned.unwrap();
+            let (at, path, why) = agent.ways.turned.unwrap();
             let (_, last) = agent.ways.direct_answers.unwrap();
-            assert_eq!((hop, why, at - last), (Hop::Relay, PathReason::Silent, FALLS_BACK));
+            assert_eq!((path, why, at - last), (Path::Relay, PathReason::Silent, FALLS_BACK));
         }
         assert_unbroken(&world);
     }
@@ -102,9 +102,9 @@ fn fall_and_climb(world: &mut World, patience: Duration) {
     world.agents.iter_mut().for_each(|agent| agent.ways.direct_answers = None);
     world.run_for(patience + seconds(5));
     for agent in &world.agents {
-        let (at, hop, why) = agent.ways.turned.unwrap();
+        let (at, path, why) = agent.ways.turned.unwrap();
         let (first, _) = agent.ways.direct_answers.unwrap();
-        assert_eq!((hop.kind(), why, at - first), (PathKind::Direct, PathReason::Better, patience));
+        assert_eq!((path.kind(), why, at - first), (PathKind::Direct, PathReason::Better, patience));
     }
 }
 

@@ -13,7 +13,7 @@ use adit::domain::limits::{
 use adit::domain::path::{PathChoice, PathKind};
 use adit::protocol::packet::{Claim, PacketKey, PacketKind, quic_route};
 use adit::protocol::registration::Registration;
-use adit::protocol::route::{Hop, PathReason, PeerRoute, RouteEvent};
+use adit::protocol::route::{Path, PathReason, PeerRoute, RouteEvent};
 
 use crate::chance::Chance;
 use crate::credentials;
@@ -33,7 +33,7 @@ pub struct Ways {
     registered: bool,
     chance: Chance,
     /// Where packets of the peer's route go.
-    route: Option<Hop>,
+    route: Option<Path>,
     validated: BTreeSet<SocketAddr>,
     /// The owner's word, since when, and what was in use then.
     chosen: (PathChoice, Option<Instant>),
@@ -41,7 +41,7 @@ pub struct Ways {
     /// How often this run fell back from a silent direct path.
     falls: u32,
     /// When the present way was taken, and why.
-    pub turned: Option<(Instant, Hop, PathReason)>,
+    pub turned: Option<(Instant, Path, PathReason)>,
     /// Answers over the direct path: the first since the present way was taken, and the last.
     pub direct_answers: Option<(Instant, Instant)>,
     /// When its timers ran last.
@@ -52,7 +52,7 @@ pub struct Ways {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Turn {
     /// Packets go another way now, and why.
-    pub moved: Option<(Hop, PathReason)>,
+    pub moved: Option<(Path, PathReason)>,
     /// The way in use answers again.
     pub resumed: bool,
 }
@@ -108,7 +108,7 @@ impl Ways {
         self.keeper.set_mtu(mtu);
     }
 
-    pub fn active(&self) -> Option<Hop> {
+    pub fn active(&self) -> Option<Path> {
         self.keeper.active()
     }
 
@@ -151,10 +151,10 @@ impl Ways {
             }
             return;
         }
-        let hop = if is_relayed { Hop::Relay } else { Hop::Direct(from) };
+        let path = if is_relayed { Path::Relay } else { Path::Direct(from) };
         if claim.source == credentials::route(self.node.peer()) {
-            self.keeper.handle_packet(hop, packet, now, &mut || self.chance.bytes());
-            if claim.kind == PacketKind::Answer && hop != Hop::Relay && self.keeper.heard() == Some(now) {
+            self.keeper.handle_packet(path, packet, now, &mut || self.chance.bytes());
+            if claim.kind == PacketKind::Answer && path != Path::Relay && self.keeper.heard() == Some(now) {
                 let first = self.direct_answers.map_or(now, |(first, _)| first);
                 self.direct_answers = Some((first, now));
             }
@@ -164,12 +164,12 @@ impl Ways {
     /// Whether QUIC may see what comes from there.
     pub fn takes(&self, from: SocketAddr) -> bool {
         // The control link's route is always there.
-        from == GATEWAY || self.validated.contains(&from) || self.route == Some(Hop::Direct(from))
+        from == GATEWAY || self.validated.contains(&from) || self.route == Some(Path::Direct(from))
     }
 
     /// Sends a packet of QUIC's where its route is.
     pub fn send_quic(&self, packet: &[u8], scene: &mut Scene) {
-        let Some(hop) =
+        let Some(path) =
             self.route.filter(|_| quic_route(packet) == Some(credentials::route(self.node.peer())))
         else {
             scene.tally.no_route += 1;
@@ -180,17 +180,17 @@ impl Ways {
         let (choice, since) = self.chosen;
         let leaves =
             since.is_some_and(|since| self.looked.is_none_or(|looked| looked < since + PATH_SILENCE));
-        let allowed = choice.allows(hop.kind()) || leaves;
+        let allowed = choice.allows(path.kind()) || leaves;
         scene.demand(
             allowed,
             Promise::Allowed,
-            format_args!("{:?}: QUIC over {hop}, which is not {choice}", self.node),
+            format_args!("{:?}: QUIC over {path}, which is not {choice}", self.node),
         );
-        match hop.kind() {
+        match path.kind() {
             PathKind::Direct => scene.tally.quic_direct += 1,
             PathKind::Relay => scene.tally.quic_relay += 1,
         }
-        scene.send(self.node, address(hop), packet);
+        scene.send(self.node, address(path), packet);
     }
 
     /// Does what was decided.
@@ -229,13 +229,13 @@ impl Ways {
                 RouteEvent::Lapsed(address) => {
                     self.validated.remove(&address);
                 }
-                RouteEvent::Active { hop, why } => {
-                    turn.moved = Some((hop, why));
-                    self.turned = Some((scene.now, hop, why));
-                    self.falls += u32::from(hop == Hop::Relay && why == PathReason::Silent);
-                    self.route = Some(hop);
-                    scene.note(format_args!("{node:?}: goes {hop}: {why}"));
-                    let (choice, kind) = (self.chosen.0, hop.kind());
+                RouteEvent::Active { path, why } => {
+                    turn.moved = Some((path, why));
+                    self.turned = Some((scene.now, path, why));
+                    self.falls += u32::from(path == Path::Relay && why == PathReason::Silent);
+                    self.route = Some(path);
+                    scene.note(format_args!("{node:?}: goes {path}: {why}"));
+                    let (choice, kind) = (self.chosen.0, path.kind());
                     let what = format_args!("{node:?}: takes {kind}, which is not {choice}");
                     scene.demand(choice.allows(kind), Promise::Allowed, what);
                 }
@@ -266,6 +266,6 @@ impl Ways {
     }
 }
 
-fn address(hop: Hop) -> SocketAddr {
-    hop.address().unwrap_or(GATEWAY)
+fn address(path: Path) -> SocketAddr {
+    path.address().unwrap_or(GATEWAY)
 }

@@ -1,24 +1,24 @@
-//! Which hop is used: prefer the better kind, leave what is silent, come back with patience.
+//! Which path is used: prefer the better kind, leave what is silent, come back with patience.
 //!
-//! - The first hop that answers is used. One of a better kind takes over once it has answered a
+//! - The first path that answers is used. One of a better kind takes over once it has answered a
 //!   probe as long as the packets that are sent (the MTU in use).
-//! - A hop that has not answered for three seconds is left for the best that answers; a search
+//! - A path that has not answered for three seconds is left for the best that answers; a search
 //!   began two seconds earlier, when it first kept a probe waiting for one. While nothing answers
 //!   it stays. A peer that answers that search at another address of the same kind has moved, and
 //!   is followed at once.
 //! - A kind that was left because it was silent must answer for 30 s without a gap before it is
 //!   used again, and twice as long each time it falls again within ten minutes.
-//! - What the owner does not allow is left at once for a hop known to be good; else for the first
+//! - What the owner does not allow is left at once for a path known to be good; else for the first
 //!   that answers, and after three seconds for nothing.
 //!
-//! Only decides. What was asked and answered is kept in [`super::target`], by [`super::PeerRoute`].
+//! Only decides. What was asked and answered is kept in [`super::path_probe`], by [`super::PeerRoute`].
 
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
-use super::hop::{Hop, PathReason};
-use super::target::{Proof, Target};
-use super::targets::Targets;
+use super::path::{Path, PathReason};
+use super::path_probe::{PathProbe, Proof};
+use super::path_probes::PathProbes;
 use crate::domain::limits::{CLIMB_AFTER, CLIMB_AFTER_MAX, CLIMB_LASTED, PATH_SILENCE, QUIC_MTU_MIN};
 use crate::domain::path::{PathChoice, PathKind};
 
@@ -32,21 +32,21 @@ pub(super) struct Choice {
 
 #[derive(Debug)]
 struct Active {
-    hop: Hop,
-    /// Since when all hops are probed, not only this one.
+    path: Path,
+    /// Since when all paths are probed, not only this one.
     search: Option<Instant>,
     /// It is not allowed any more, and is left by then.
     leave_by: Option<Instant>,
 }
 
-/// What to do about the hop in use.
+/// What to do about the path in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
-    Use { hop: Hop, why: PathReason },
+    Use { path: Path, why: PathReason },
     UseNone,
 }
 
-/// What a hop is to the one in use, and so how it is probed.
+/// What a path is to the one in use, and so how it is probed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// It is in use.
@@ -68,16 +68,16 @@ impl Choice {
         Self { allowed: PathChoice::Auto, active: None, patience, mtu: QUIC_MTU_MIN }
     }
 
-    pub(super) fn active(&self) -> Option<Hop> {
-        self.active.as_ref().map(|active| active.hop)
+    pub(super) fn active(&self) -> Option<Path> {
+        self.active.as_ref().map(|active| active.path)
     }
 
     pub(super) const fn allowed(&self) -> PathChoice {
         self.allowed
     }
 
-    pub(super) const fn allows(&self, hop: Hop) -> bool {
-        self.allowed.allows(hop.kind())
+    pub(super) const fn allows(&self, path: Path) -> bool {
+        self.allowed.allows(path.kind())
     }
 
     pub(super) const fn mtu(&self) -> usize {
@@ -88,18 +88,18 @@ impl Choice {
         self.mtu = mtu;
     }
 
-    /// No hop is known to work.
+    /// No path is known to work.
     pub(super) fn is_lost(&self) -> bool {
         self.active.as_ref().is_none_or(|active| active.search.is_some())
     }
 
-    pub(super) fn role(&self, hop: Hop) -> Role {
+    pub(super) fn role(&self, path: Path) -> Role {
         let Some(active) = &self.active else {
-            return if self.allows(hop) { Role::Searched } else { Role::Forbidden };
+            return if self.allows(path) { Role::Searched } else { Role::Forbidden };
         };
-        match hop.kind().cmp(&active.hop.kind()) {
-            _ if !self.allows(hop) => Role::Forbidden,
-            _ if hop == active.hop => Role::Active,
+        match path.kind().cmp(&active.path.kind()) {
+            _ if !self.allows(path) => Role::Forbidden,
+            _ if path == active.path => Role::Active,
             _ if active.search.is_some() || active.leave_by.is_some() => Role::Searched,
             std::cmp::Ordering::Less => Role::Better,
             std::cmp::Ordering::Equal => Role::Idle,
@@ -111,133 +111,133 @@ impl Choice {
     pub(super) fn set_allowed(
         &mut self,
         allowed: PathChoice,
-        targets: &Targets,
+        probes: &PathProbes,
         now: Instant,
     ) -> Option<Change> {
         self.allowed = allowed;
         let active = self.active.as_mut()?;
-        if allowed.allows(active.hop.kind()) {
+        if allowed.allows(active.path.kind()) {
             active.leave_by = None;
             return None;
         }
         active.leave_by = Some(now + PATH_SILENCE);
-        let good = self.best(targets, |target| target.answered_within(PATH_SILENCE, now))?;
+        let good = self.best(probes, |probe| probe.answered_within(PATH_SILENCE, now))?;
         Some(self.switch(good, PathReason::Forced, now))
     }
 
-    /// All hops are probed from now on, until the one in use answers.
+    /// All paths are probed from now on, until the one in use answers.
     pub(super) fn search(&mut self, now: Instant) {
         if let Some(active) = &mut self.active {
             active.search.get_or_insert(now);
         }
     }
 
-    /// An answer came over `hop`, which is allowed, and stands in `targets` already.
+    /// An answer came over `path`, which is allowed, and stands in `probes` already.
     pub(super) fn note_answer(
         &mut self,
-        hop: Hop,
+        path: Path,
         proof: Proof,
-        targets: &Targets,
+        probes: &PathProbes,
         now: Instant,
     ) -> Option<Change> {
-        match self.role(hop) {
+        match self.role(path) {
             Role::Active => {
                 self.active.as_mut()?.search = None;
                 None
             }
             Role::Searched => match &self.active {
-                None => Some(self.switch(hop, PathReason::First, now)),
-                Some(active) if active.leave_by.is_some() => Some(self.switch(hop, PathReason::Forced, now)),
-                Some(_) => self.leave_silent(targets, now),
+                None => Some(self.switch(path, PathReason::First, now)),
+                Some(active) if active.leave_by.is_some() => Some(self.switch(path, PathReason::Forced, now)),
+                Some(_) => self.leave_silent(probes, now),
             },
             Role::Better => {
                 let has_proven = proof.length >= self.mtu
-                    && self.climb_at(targets.get(hop)?).is_some_and(|at| proof.sent >= at);
-                has_proven.then(|| self.switch(hop, PathReason::Better, now))
+                    && self.climb_at(probes.get(path)?).is_some_and(|at| proof.sent >= at);
+                has_proven.then(|| self.switch(path, PathReason::Better, now))
             }
             Role::Standby | Role::Idle | Role::Forbidden => None,
         }
     }
 
-    /// When an answered probe of this better hop is proof enough.
-    pub(super) fn climb_at(&self, target: &Target) -> Option<Instant> {
-        target.steady.map(|steady| steady + self.patience.wait())
+    /// When an answered probe of this better path is proof enough.
+    pub(super) fn climb_at(&self, probe: &PathProbe) -> Option<Instant> {
+        probe.steady.map(|steady| steady + self.patience.wait())
     }
 
     /// Whether a search must begin.
-    pub(super) fn is_doubtful(&self, targets: &Targets, now: Instant) -> bool {
-        self.doubted_at(targets).is_some_and(|at| at <= now)
+    pub(super) fn is_doubtful(&self, probes: &PathProbes, now: Instant) -> bool {
+        self.doubted_at(probes).is_some_and(|at| at <= now)
     }
 
     /// Leaves what has had its time.
-    pub(super) fn handle_timeout(&mut self, targets: &Targets, now: Instant) -> Option<Change> {
+    pub(super) fn handle_timeout(&mut self, probes: &PathProbes, now: Instant) -> Option<Change> {
         if self.active.as_ref()?.leave_by.is_some_and(|by| by <= now) {
             self.forget(now);
             return Some(Change::UseNone);
         }
-        self.leave_silent(targets, now)
+        self.leave_silent(probes, now)
     }
 
-    pub(super) fn poll_timeout(&self, targets: &Targets) -> Option<Instant> {
+    pub(super) fn poll_timeout(&self, probes: &PathProbes) -> Option<Instant> {
         let leave_by = self.active.as_ref().and_then(|active| active.leave_by);
-        let next = self.next_best(targets);
-        let silent_at = next.and_then(|_| self.kept(targets)?.silent_at());
-        [leave_by, self.doubted_at(targets), silent_at].into_iter().flatten().min()
+        let next = self.next_best(probes);
+        let silent_at = next.and_then(|_| self.kept(probes)?.silent_at());
+        [leave_by, self.doubted_at(probes), silent_at].into_iter().flatten().min()
     }
 
-    /// The hop in use is not silent by accident: the peer is another one now.
+    /// The path in use is not silent by accident: the peer is another one now.
     pub(super) fn forget(&mut self, now: Instant) {
         self.active = None;
         self.patience.rest(now);
     }
 
-    pub(super) fn is_silent(&self, targets: &Targets, now: Instant) -> bool {
-        self.kept(targets).is_some_and(|target| target.is_silent(now))
+    pub(super) fn is_silent(&self, probes: &PathProbes, now: Instant) -> bool {
+        self.kept(probes).is_some_and(|probe| probe.is_silent(now))
     }
 
-    /// The hop in use, unless it is on its way out.
-    fn kept<'a>(&self, targets: &'a Targets) -> Option<&'a Target> {
+    /// The path in use, unless it is on its way out.
+    fn kept<'a>(&self, probes: &'a PathProbes) -> Option<&'a PathProbe> {
         let active = self.active.as_ref().filter(|active| active.leave_by.is_none())?;
-        targets.get(active.hop)
+        probes.get(active.path)
     }
 
-    fn doubted_at(&self, targets: &Targets) -> Option<Instant> {
+    fn doubted_at(&self, probes: &PathProbes) -> Option<Instant> {
         let is_searching = self.active.as_ref().is_some_and(|active| active.search.is_some());
-        self.kept(targets).filter(|_| !is_searching)?.doubted_at()
+        self.kept(probes).filter(|_| !is_searching)?.doubted_at()
     }
 
-    fn leave_silent(&mut self, targets: &Targets, now: Instant) -> Option<Change> {
-        let next = self.next_best(targets)?;
+    fn leave_silent(&mut self, probes: &PathProbes, now: Instant) -> Option<Change> {
+        let next = self.next_best(probes)?;
         let is_same_kind = self.active().is_some_and(|active| active.kind() == next.kind());
-        let has_moved = is_same_kind && self.kept(targets).is_some_and(|target| target.is_doubted(now));
-        if !has_moved && !self.is_silent(targets, now) {
+        let has_moved = is_same_kind && self.kept(probes).is_some_and(|probe| probe.is_doubted(now));
+        if !has_moved && !self.is_silent(probes, now) {
             return None;
         }
         let why = if is_same_kind { PathReason::Moved } else { PathReason::Silent };
         Some(self.switch(next, why, now))
     }
 
-    /// The best other hop that has answered since the search began.
-    fn next_best(&self, targets: &Targets) -> Option<Hop> {
+    /// The best other path that has answered since the search began.
+    fn next_best(&self, probes: &PathProbes) -> Option<Path> {
         let since = self.active.as_ref()?.search?;
-        self.best(targets, |target| target.answered_since(since))
+        self.best(probes, |probe| probe.answered_since(since))
     }
 
-    /// The best allowed hop but the one in use: of the best kind the one that answered last.
-    fn best(&self, targets: &Targets, is_good: impl Fn(&Target) -> bool) -> Option<Hop> {
-        let others = targets.iter().filter(|(hop, _)| self.allows(*hop) && Some(*hop) != self.active());
-        let good = others.filter(|(_, target)| is_good(target));
-        good.min_by_key(|(hop, target)| (hop.kind(), Reverse(target.answered))).map(|(hop, _)| hop)
+    /// The best allowed path but the one in use: of the best kind the one that answered last.
+    fn best(&self, probes: &PathProbes, is_good: impl Fn(&PathProbe) -> bool) -> Option<Path> {
+        let others = probes.iter().filter(|(path, _)| self.allows(*path) && Some(*path) != self.active());
+        let good = others.filter(|(_, probe)| is_good(probe));
+        good.min_by_key(|(path, probe)| (path.kind(), Reverse(probe.answered))).map(|(path, _)| path)
     }
 
-    fn switch(&mut self, hop: Hop, why: PathReason, now: Instant) -> Change {
-        self.active = Some(Active { hop, search: None, leave_by: None });
-        match (hop.kind(), why) {
+    fn switch(&mut self, path: Path, why: PathReason, now: Instant) -> Change {
+        self.active = Some(Active { path, search: None, leave_by: None });
+        match (path.kind(), why) {
             (PathKind::Direct, _) => self.patience.serve(now),
             (PathKind::Relay, PathReason::Silent) => self.patience.fall(now),
             (PathKind::Relay, _) => self.patience.rest(now),
         }
-        Change::Use { hop, why }
+        Change::Use { path, why }
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::hop::Hop;
-use super::target::Proof;
+use super::path::Path;
+use super::path_probe::Proof;
 use crate::domain::limits::{PROBE_ANSWER_WITHIN, PROBES_OUTSTANDING_MAX};
 
 #[derive(Debug, Default)]
@@ -13,22 +13,22 @@ pub(super) struct Outstanding(VecDeque<Probe>);
 #[derive(Debug, Clone, Copy)]
 struct Probe {
     nonce: [u8; 16],
-    to: Hop,
+    to: Path,
     proof: Proof,
 }
 
 impl Outstanding {
     /// The oldest is forgotten first.
-    pub(super) fn note(&mut self, nonce: [u8; 16], to: Hop, proof: Proof) {
+    pub(super) fn note(&mut self, nonce: [u8; 16], to: Path, proof: Proof) {
         if self.0.len() >= PROBES_OUTSTANDING_MAX {
             self.0.pop_front();
         }
         self.0.push_back(Probe { nonce, to, proof });
     }
 
-    /// Which hop was asked with this nonce, and what its answer over `from` proves: nothing when it
+    /// Which path was asked with this nonce, and what its answer over `from` proves: nothing when it
     /// is late. From elsewhere it does not count: whoever sees an answer can send it on, and sooner.
-    pub(super) fn take(&mut self, nonce: [u8; 16], from: Hop, now: Instant) -> Option<(Hop, Proof)> {
+    pub(super) fn take(&mut self, nonce: [u8; 16], from: Path, now: Instant) -> Option<(Path, Proof)> {
         let index = self.0.iter().position(|probe| probe.nonce == nonce)?;
         let Probe { to, proof, .. } = self.0[index];
         if to == from {
@@ -56,8 +56,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_counts_once_in_time_and_only_over_the_hop_that_was_asked() {
-        let [asked, elsewhere] = [1, 2].map(|port| Hop::Direct(SocketAddr::from(([192, 0, 2, 1], port))));
+    fn an_answer_counts_once_in_time_and_only_over_the_path_that_was_asked() {
+        let [asked, elsewhere] = [1, 2].map(|port| Path::Direct(SocketAddr::from(([192, 0, 2, 1], port))));
         let (now, mut outstanding) = (Instant::now(), Outstanding::default());
         let proof = Proof { sent: now, length: 65 };
         let mut take = |nonce, from, at| {

@@ -14,8 +14,8 @@ mod choice;
 mod net;
 
 use self::net::{
-    A, A_HOME, B, B_HOME, B_OTHER, HALF_TRIP, MALLORY, NOWHERE, Net, active, at, drain, drain_all, hop,
-    nonces, peer, shared_key,
+    A, A_HOME, B, B_HOME, B_OTHER, HALF_TRIP, MALLORY, NOWHERE, Net, active, at, drain, drain_all, nonces,
+    path, peer, shared_key,
 };
 
 #[test]
@@ -23,11 +23,11 @@ fn two_peers_that_know_each_others_address_validate_it_in_one_round_trip() {
     let mut net = Net::new();
     net.announce(A, &[B_HOME]);
     net.run_for(HALF_TRIP * 2);
-    assert_eq!(net.peer(A).active(), Some(hop(B_HOME)));
-    assert_eq!(net.events(A), [RouteEvent::Validated(at(B_HOME)), active(hop(B_HOME), PathReason::First)]);
+    assert_eq!(net.peer(A).active(), Some(path(B_HOME)));
+    assert_eq!(net.events(A), [RouteEvent::Validated(at(B_HOME)), active(path(B_HOME), PathReason::First)]);
     // The probed side had its own answer before the prober could have sent anything more.
     net.run_for(HALF_TRIP);
-    assert_eq!(net.events(B), [RouteEvent::Validated(at(A_HOME)), active(hop(A_HOME), PathReason::First)]);
+    assert_eq!(net.events(B), [RouteEvent::Validated(at(A_HOME)), active(path(A_HOME), PathReason::First)]);
 }
 
 #[test]
@@ -36,13 +36,13 @@ fn what_the_prober_sends_on_its_answer_comes_from_a_validated_source() {
     let (mut a, mut b) = (peer(A), peer(B));
     a.set_candidates(&[at(B_HOME)], now);
     a.handle_timeout(now, &mut nonces(1));
-    let first = drain(&mut b, drain_all(&mut a), hop(A_HOME), now);
+    let first = drain(&mut b, drain_all(&mut a), path(A_HOME), now);
     // The probe back goes first, so its answer, and then QUIC, follow what the answer lets happen.
     assert_eq!(first.len(), 2);
-    let second = drain(&mut a, first, hop(B_HOME), now);
-    assert_eq!(a.active(), Some(hop(B_HOME)));
-    drain(&mut b, second, hop(A_HOME), now);
-    assert_eq!(b.active(), Some(hop(A_HOME)));
+    let second = drain(&mut a, first, path(B_HOME), now);
+    assert_eq!(a.active(), Some(path(B_HOME)));
+    drain(&mut b, second, path(A_HOME), now);
+    assert_eq!(b.active(), Some(path(A_HOME)));
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn an_active_path_is_probed_every_second_and_the_others_rest() {
     net.run_for(Duration::from_secs(10));
     let probes: Vec<_> = net.sent_by(A).filter(|sent| sent.is_probe).collect();
     assert!((9..=11).contains(&probes.len()), "{} probes", probes.len());
-    assert!(probes.iter().all(|sent| sent.to == hop(B_HOME)));
+    assert!(probes.iter().all(|sent| sent.to == path(B_HOME)));
     assert!(net.silence(A) <= PROBE_EVERY + HALF_TRIP * 2);
 }
 
@@ -88,7 +88,7 @@ fn a_peer_that_answers_at_another_address_is_followed_as_soon_as_the_one_in_use_
     net.dead.push(B_HOME);
     // The next probe, the second it waits, and the search's first round trip.
     net.run_for(PROBE_EVERY + PATH_DOUBT + HALF_TRIP * 3);
-    assert_eq!(net.peer(A).active(), Some(hop(B_OTHER)));
+    assert_eq!(net.peer(A).active(), Some(path(B_OTHER)));
 }
 
 #[test]
@@ -98,8 +98,8 @@ fn after_three_seconds_of_silence_all_candidates_are_searched_and_the_answering_
     net.run_for(Duration::from_secs(1));
     net.dead.push(B_HOME);
     net.run_for(PATH_SILENCE + Duration::from_secs(1) + HALF_TRIP * 2);
-    assert_eq!(net.peer(A).active(), Some(hop(B_OTHER)));
-    assert_eq!(net.events(A), [RouteEvent::Validated(at(B_OTHER)), active(hop(B_OTHER), PathReason::Moved)]);
+    assert_eq!(net.peer(A).active(), Some(path(B_OTHER)));
+    assert_eq!(net.events(A), [RouteEvent::Validated(at(B_OTHER)), active(path(B_OTHER), PathReason::Moved)]);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_silent_path_stays_active_while_nothing_better_answers_and_recovers() {
     let mut net = Net::connected();
     net.cut_direct(true);
     net.run_for(Duration::from_mins(10));
-    assert_eq!(net.peer(A).active(), Some(hop(B_HOME)));
+    assert_eq!(net.peer(A).active(), Some(path(B_HOME)));
     assert!(net.silence(A) > Duration::from_secs(590));
     net.cut_direct(false);
     net.run_for(PROBE_SEARCH_MAX + HALF_TRIP * 2);
@@ -120,7 +120,7 @@ fn a_peer_that_moves_is_found_by_its_own_probes() {
     net.homes[B] = B_OTHER;
     net.dead.push(B_HOME);
     net.run_for(PATH_SILENCE + Duration::from_secs(2));
-    assert_eq!(net.peer(A).active(), Some(hop(B_OTHER)));
+    assert_eq!(net.peer(A).active(), Some(path(B_OTHER)));
 }
 
 #[test]
@@ -133,11 +133,11 @@ fn a_restarted_peer_is_an_event_once_and_its_path_goes_on() {
         RouteEvent::Lapsed(at(B_HOME)),
         RouteEvent::BootChanged(BootId::from_bytes([77; 8])),
         RouteEvent::Validated(at(B_HOME)),
-        active(hop(B_HOME), PathReason::First),
+        active(path(B_HOME), PathReason::First),
     ];
     assert_eq!(net.events(A), expected);
     assert_eq!(net.peer(A).peer_boot(), Some(BootId::from_bytes([77; 8])));
-    assert_eq!(net.peer(B).active(), Some(hop(A_HOME)));
+    assert_eq!(net.peer(B).active(), Some(path(A_HOME)));
 }
 
 #[test]
@@ -145,14 +145,14 @@ fn a_replayed_probe_of_an_earlier_run_cuts_nothing_and_validates_nobody() {
     let mut net = Net::connected();
     let mut earlier = peer(B);
     earlier.boot = BootId::from_bytes([1; 8]);
-    earlier.probe(hop(A_HOME), 0, net.now, &mut nonces(5));
+    earlier.probe(path(A_HOME), 0, net.now, &mut nonces(5));
     let replayed = earlier.poll_transmit().unwrap().packet;
     for _ in 0..5 {
-        net.inject(A, hop(MALLORY), &replayed);
+        net.inject(A, path(MALLORY), &replayed);
     }
     net.run_for(Duration::from_secs(3));
     assert_eq!(net.events(A), []);
-    assert_eq!(net.peer(A).active(), Some(hop(B_HOME)));
+    assert_eq!(net.peer(A).active(), Some(path(B_HOME)));
     assert!(!net.peer(A).validated().any(|address| address == at(MALLORY)));
 }
 
@@ -162,11 +162,11 @@ fn a_replayed_or_late_answer_proves_nothing() {
     let (mut a, mut b) = (peer(A), peer(B));
     a.set_candidates(&[at(B_HOME)], now);
     a.handle_timeout(now, &mut nonces(1));
-    let answers = drain(&mut b, drain_all(&mut a), hop(A_HOME), now);
+    let answers = drain(&mut b, drain_all(&mut a), path(A_HOME), now);
     let late = now + PROBE_ANSWER_WITHIN + Duration::from_millis(1);
-    drain(&mut a, answers.clone(), hop(B_HOME), late);
+    drain(&mut a, answers.clone(), path(B_HOME), late);
     assert_eq!(a.active(), None, "a late answer was believed");
-    drain(&mut a, answers, hop(B_HOME), now);
+    drain(&mut a, answers, path(B_HOME), now);
     assert_eq!(a.active(), None, "a nonce counted twice");
 }
 
@@ -176,13 +176,13 @@ fn an_answer_from_elsewhere_validates_only_after_that_place_was_asked() {
     let (mut a, mut b) = (peer(A), peer(B));
     a.set_candidates(&[at(B_HOME)], now);
     a.handle_timeout(now, &mut nonces(1));
-    let answers = drain(&mut b, drain_all(&mut a), hop(A_HOME), now);
-    let asked = drain(&mut a, answers, hop(MALLORY), now);
+    let answers = drain(&mut b, drain_all(&mut a), path(A_HOME), now);
+    let asked = drain(&mut a, answers, path(MALLORY), now);
     assert_eq!(a.validated().count(), 0);
-    assert!(asked.iter().all(|sent| sent.to == hop(MALLORY)));
-    let answers = drain(&mut b, asked, hop(A_HOME), now);
-    drain(&mut a, answers, hop(MALLORY), now);
-    assert_eq!(a.active(), Some(hop(MALLORY)));
+    assert!(asked.iter().all(|sent| sent.to == path(MALLORY)));
+    let answers = drain(&mut b, asked, path(A_HOME), now);
+    drain(&mut a, answers, path(MALLORY), now);
+    assert_eq!(a.active(), Some(path(MALLORY)));
 }
 
 #[test]
@@ -198,13 +198,13 @@ fn packets_with_another_key_route_or_a_reflected_probe_get_silence() {
     for (what, prober) in
         [("key", &mut stranger), ("source", &mut other_server), ("destination", &mut misdirected)]
     {
-        prober.probe(hop(A_HOME), 0, now, &mut nonces(1));
-        assert_eq!(drain(&mut a, drain_all(prober), hop(B_HOME), now), [], "another {what} was answered");
+        prober.probe(path(A_HOME), 0, now, &mut nonces(1));
+        assert_eq!(drain(&mut a, drain_all(prober), path(B_HOME), now), [], "another {what} was answered");
     }
     a.set_candidates(&[at(B_HOME)], now);
     a.handle_timeout(now, &mut nonces(1));
     let own = drain_all(&mut a);
-    assert_eq!(drain(&mut a, own, hop(B_HOME), now), [], "our own probe came back");
+    assert_eq!(drain(&mut a, own, path(B_HOME), now), [], "our own probe came back");
     assert_eq!(a.active(), None);
 }
 
@@ -214,9 +214,9 @@ fn a_probe_one_over_the_rate_is_not_answered_until_the_next_second() {
     let (mut a, mut b) = (peer(A), peer(B));
     let mut replies = |millis: u64| {
         let now = now + Duration::from_millis(millis);
-        b.probe(hop(A_HOME), 0, now, &mut nonces(millis));
+        b.probe(path(A_HOME), 0, now, &mut nonces(millis));
         let probe = drain_all(&mut b);
-        drain(&mut a, probe, hop(MALLORY), now).len()
+        drain(&mut a, probe, path(MALLORY), now).len()
     };
     for _ in 0..PROBE_ANSWERS_PER_SECOND {
         assert_eq!(replies(0), 2);
@@ -232,14 +232,14 @@ fn strangers_cannot_use_up_the_answers_of_the_path_in_use() {
     net.run_for(Duration::from_millis(1));
     let mut twin = peer(B);
     for port in 0..200 {
-        twin.probe(hop(A_HOME), 0, net.now, &mut nonces(port));
+        twin.probe(path(A_HOME), 0, net.now, &mut nonces(port));
         let probe = twin.poll_transmit().unwrap().packet;
-        net.inject(A, hop(MALLORY + u16::try_from(port).unwrap()), &probe);
+        net.inject(A, path(MALLORY + u16::try_from(port).unwrap()), &probe);
     }
-    net.peers[B].probe(hop(A_HOME), 0, net.now, &mut nonces(9_999));
+    net.peers[B].probe(path(A_HOME), 0, net.now, &mut nonces(9_999));
     net.sent.clear();
     net.run_for(HALF_TRIP * 2);
-    assert!(net.sent_by(A).any(|sent| sent.to == hop(B_HOME) && !sent.is_probe));
+    assert!(net.sent_by(A).any(|sent| sent.to == path(B_HOME) && !sent.is_probe));
 }
 
 #[test]
@@ -256,14 +256,14 @@ fn a_peer_restarted_elsewhere_is_answered_however_often_its_earlier_run_is_repla
     drain_all(&mut a);
     for port in 0..200 {
         for replayed in [&mut over, &mut twin] {
-            replayed.probe(hop(A_HOME), 0, net.now, &mut nonces(port));
+            replayed.probe(path(A_HOME), 0, net.now, &mut nonces(port));
             let probe = drain_all(replayed);
-            drain(&mut a, probe, hop(MALLORY + u16::try_from(port).unwrap()), net.now);
+            drain(&mut a, probe, path(MALLORY + u16::try_from(port).unwrap()), net.now);
         }
     }
-    moved.probe(hop(A_HOME), 0, net.now, &mut nonces(9_999));
+    moved.probe(path(A_HOME), 0, net.now, &mut nonces(9_999));
     let probe = drain_all(&mut moved);
-    assert_eq!(drain(&mut a, probe, hop(B_OTHER), net.now).len(), 2);
+    assert_eq!(drain(&mut a, probe, path(B_OTHER), net.now).len(), 2);
 }
 
 #[test]
@@ -277,9 +277,9 @@ fn what_a_run_has_sent_that_is_over_gets_silence_and_runs_remembered_are_bounded
     let mut b = peer(B);
     for number in RUNS_OVER_MAX..RUNS_OVER_MAX * 2 - 1 {
         b.boot = run(number);
-        b.probe(hop(A_HOME), 0, now, &mut nonces(1));
+        b.probe(path(A_HOME), 0, now, &mut nonces(1));
         let probe = drain_all(&mut b);
-        assert_eq!(drain(&mut a, probe, hop(B_HOME), now), [], "run {number}");
+        assert_eq!(drain(&mut a, probe, path(B_HOME), now), [], "run {number}");
     }
 }
 
@@ -289,19 +289,19 @@ fn outstanding_probes_learnt_addresses_and_candidates_are_bounded() {
     let mut a = peer(A);
     let many: Vec<_> = (1..=100).map(at).collect();
     a.set_candidates(&many, now);
-    assert_eq!(a.targets.iter().count(), PEER_ADDRESSES_MAX);
+    assert_eq!(a.probes.iter().count(), PEER_ADDRESSES_MAX);
     for number in 0..=u64::try_from(PROBES_OUTSTANDING_MAX).unwrap() {
-        a.probe(hop(1), 0, now, &mut nonces(number));
+        a.probe(path(1), 0, now, &mut nonces(number));
     }
     assert_eq!(a.outstanding.len(), PROBES_OUTSTANDING_MAX);
     drain_all(&mut a);
     for port in 200..300 {
-        a.validate(hop(port), short_proof(now), now + Duration::from_millis(port.into()));
+        a.validate(path(port), short_proof(now), now + Duration::from_millis(port.into()));
         a.set_candidates(&many, now);
     }
     // The active one is in use and does not count.
-    assert_eq!(a.targets.iter().count(), 2 * PEER_ADDRESSES_MAX + 1);
-    assert_eq!(a.active(), Some(hop(200)));
+    assert_eq!(a.probes.iter().count(), 2 * PEER_ADDRESSES_MAX + 1);
+    assert_eq!(a.active(), Some(path(200)));
     assert!(a.validated().any(|address| address == at(299)));
     assert!(!a.validated().any(|address| address == at(201)));
 }
@@ -310,8 +310,8 @@ fn outstanding_probes_learnt_addresses_and_candidates_are_bounded() {
 fn a_source_that_answers_nothing_for_a_minute_lapses_unless_it_is_in_use() {
     let now = Instant::now();
     let mut a = peer(A);
-    a.validate(hop(B_HOME), short_proof(now), now);
-    a.validate(hop(B_OTHER), short_proof(now), now);
+    a.validate(path(B_HOME), short_proof(now), now);
+    a.validate(path(B_OTHER), short_proof(now), now);
     while a.poll_event().is_some() {}
     let later = now + SOURCE_LAPSES_AFTER;
     a.handle_timeout(later.checked_sub(Duration::from_millis(1)).unwrap(), &mut nonces(1));
@@ -338,7 +338,7 @@ fn a_key_the_peer_does_not_hold_yet_only_costs_a_turn() {
     net.peers[A].set_keys(vec![unknown.clone(), shared_key()]);
     net.announce(A, &[B_HOME]);
     net.run_for(Duration::from_millis(100));
-    assert_eq!(net.peer(A).active(), Some(hop(B_HOME)));
+    assert_eq!(net.peer(A).active(), Some(path(B_HOME)));
     net.sent.clear();
     net.run_for(Duration::from_secs(5));
     assert!(net.sent_by(A).all(|sent| sent.key == shared_key().id()), "it left the key that works");
@@ -349,7 +349,7 @@ fn an_announcement_that_drops_the_address_in_use_leaves_it_in_use() {
     let mut net = Net::connected();
     net.announce(A, &[]);
     net.run_for(Duration::from_secs(2));
-    assert_eq!(net.peer(A).active(), Some(hop(B_HOME)));
+    assert_eq!(net.peer(A).active(), Some(path(B_HOME)));
     assert!(net.silence(A) < Duration::from_secs(2));
 }
 
@@ -361,7 +361,7 @@ fn on_a_lossy_wire_the_path_holds_whatever_the_seed() {
         net.chance = seed;
         net.run_for(Duration::from_mins(2));
         assert!(net.silence(A) < PATH_SILENCE, "seed {seed}");
-        assert_eq!(net.peer(B).active(), Some(hop(A_HOME)), "seed {seed}");
+        assert_eq!(net.peer(B).active(), Some(path(A_HOME)), "seed {seed}");
         assert!(net.sent.len() < 4 * 2 * 120 * 2, "seed {seed}: {} packets", net.sent.len());
     }
 }
@@ -371,7 +371,7 @@ proptest! {
     fn random_bytes_never_panic_nor_draw_an_answer(wire in prop::collection::vec(any::<u8>(), 0..200)) {
         let now = Instant::now();
         let mut a = peer(A);
-        a.handle_packet(hop(MALLORY), &wire, now, &mut nonces(1));
+        a.handle_packet(path(MALLORY), &wire, now, &mut nonces(1));
         prop_assert_eq!((a.poll_transmit(), a.poll_event()), (None, None));
     }
 
@@ -389,12 +389,12 @@ proptest! {
                 let bit = bit.index(packet.len() * 8);
                 packet[bit / 8] ^= 1 << (bit % 8);
             }
-            let from = hop(if kind == 1 { B_HOME } else { MALLORY });
+            let from = path(if kind == 1 { B_HOME } else { MALLORY });
             net.inject(A, from, &packet);
             net.run_for(Duration::from_millis(70));
         }
         prop_assert_eq!(net.events(A), []);
-        prop_assert_eq!(net.peer(A).active(), Some(hop(B_HOME)));
+        prop_assert_eq!(net.peer(A).active(), Some(path(B_HOME)));
     }
 }
 

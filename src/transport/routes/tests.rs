@@ -43,12 +43,12 @@ async fn two_that_hold_the_secret_meet_where_one_was_told_and_part_when_not_want
     near.want(wanted(&pair.target, vec![place]));
     far.want(wanted(&pair.source, vec![]));
     let mut way = near.way(pair.target.server);
-    let found = *soon(way.wait_for(|way| way.hop.is_some())).await.unwrap();
-    assert_eq!((found.hop, found.boot), (Some(Hop::Direct(place)), Some(BootId::from_bytes([2; 8]))));
+    let found = *soon(way.wait_for(|way| way.path.is_some())).await.unwrap();
+    assert_eq!((found.path, found.boot), (Some(Path::Direct(place)), Some(BootId::from_bytes([2; 8]))));
     assert!(found.heard.is_some());
     let mut back = far.way(pair.source.server);
-    let found = *soon(back.wait_for(|way| way.hop.is_some())).await.unwrap();
-    assert_eq!(found.hop, Some(Hop::Direct(pair.source.socket.bound().unwrap())));
+    let found = *soon(back.wait_for(|way| way.path.is_some())).await.unwrap();
+    assert_eq!(found.path, Some(Path::Direct(pair.source.socket.bound().unwrap())));
     pair.connected().await;
 
     near.want(BTreeMap::new());

@@ -103,31 +103,31 @@ impl Run {
     fn look_at(&self, which: usize) {
         let peer = self.net.peer(which);
         let (choice, since) = self.choices[which];
-        if let Some(hop) = peer.active() {
+        if let Some(path) = peer.active() {
             let leaves = self.net.elapsed() < since + PATH_SILENCE;
-            assert!(choice.allows(hop.kind()) || leaves, "{hop} is used though only {choice} is allowed");
-            assert!(hop == Hop::Relay || peer.validated().any(|address| Hop::Direct(address) == hop));
+            assert!(choice.allows(path.kind()) || leaves, "{path} is used though only {choice} is allowed");
+            assert!(path == Path::Relay || peer.validated().any(|address| Path::Direct(address) == path));
         }
         assert!(peer.outstanding.len() <= PROBES_OUTSTANDING_MAX);
-        assert!(peer.targets.iter().count() <= 2 * PEER_ADDRESSES_MAX + 2);
+        assert!(peer.probes.iter().count() <= 2 * PEER_ADDRESSES_MAX + 2);
         assert!(peer.poll_timeout().is_none_or(|due| due > self.net.now), "a timer stands still");
     }
 
     /// Between two changes lies what the policy asks for, and each reason is true.
     fn check_changes(&self, which: usize) {
-        let mut last: Option<(Duration, Hop)> = None;
+        let mut last: Option<(Duration, Path)> = None;
         let mut left_in_silence: BTreeMap<PathKind, Duration> = BTreeMap::new();
         for (at, event) in &self.said[which] {
-            let RouteEvent::Active { hop, why } = *event else {
+            let RouteEvent::Active { path, why } = *event else {
                 last = last.filter(|_| *event != RouteEvent::Inactive);
                 continue;
             };
-            let (since, before) = last.map_or((Duration::ZERO, None), |(since, hop)| (since, Some(hop)));
+            let (since, before) = last.map_or((Duration::ZERO, None), |(since, path)| (since, Some(path)));
             match why {
                 PathReason::First => assert_eq!(before, None),
                 PathReason::Better => {
-                    assert!(before.is_some_and(|before| hop.kind() < before.kind()));
-                    let left = left_in_silence.get(&hop.kind());
+                    assert!(before.is_some_and(|before| path.kind() < before.kind()));
+                    let left = left_in_silence.get(&path.kind());
                     assert!(
                         left.is_none_or(|left| *at >= *left + CLIMB_AFTER),
                         "{which} climbed too soon at {at:?}"
@@ -135,15 +135,15 @@ impl Run {
                 }
                 PathReason::Silent => {
                     let before = before.expect("something fell silent");
-                    assert!(hop.kind() != before.kind() && *at >= since + SECOND * 2, "{which} at {at:?}");
-                    if before.kind() < hop.kind() {
+                    assert!(path.kind() != before.kind() && *at >= since + SECOND * 2, "{which} at {at:?}");
+                    if before.kind() < path.kind() {
                         left_in_silence.insert(before.kind(), *at);
                     }
                 }
                 PathReason::Moved => panic!("there is one address"),
-                PathReason::Forced => assert!(before.is_some_and(|before| before.kind() != hop.kind())),
+                PathReason::Forced => assert!(before.is_some_and(|before| before.kind() != path.kind())),
             }
-            last = Some((*at, hop));
+            last = Some((*at, path));
         }
     }
 }

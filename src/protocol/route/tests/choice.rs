@@ -4,26 +4,26 @@ use std::time::Duration;
 
 use super::super::*;
 use super::net::{
-    A, A_HOME, B, B_HOME, HALF_TRIP, HALF_TRIP_RELAY, Net, active, at, drain_all, hop, nonces, peer,
+    A, A_HOME, B, B_HOME, HALF_TRIP, HALF_TRIP_RELAY, Net, active, at, drain_all, nonces, path, peer,
 };
 use crate::domain::limits::{
     CLIMB_AFTER, CLIMB_AFTER_MAX, CLIMB_LASTED, PATH_DOUBT, PATH_SILENCE, PEER_ADDRESSES_MAX,
     PROBE_SEARCH_MAX, PROBE_STANDBY_EVERY, PROBES_OUTSTANDING_MAX,
 };
 
-const DIRECT: Hop =
-    Hop::Direct(SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::new(192, 0, 2, 1), B_HOME)));
+const DIRECT: Path =
+    Path::Direct(SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::new(192, 0, 2, 1), B_HOME)));
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn the_first_hop_that_answers_is_used_and_direct_takes_over_once_it_carries_what_is_sent() {
+fn the_first_path_that_answers_is_used_and_direct_takes_over_once_it_carries_what_is_sent() {
     let mut net = Net::new();
     net.relay_trip = HALF_TRIP / 2;
     net.announce(A, &[B_HOME]);
     net.set_relay(true);
     net.run_for(SECOND);
     let expected = [
-        (HALF_TRIP, active(Hop::Relay, PathReason::First)),
+        (HALF_TRIP, active(Path::Relay, PathReason::First)),
         (HALF_TRIP * 2, RouteEvent::Validated(at(B_HOME))),
         (HALF_TRIP * 4, active(DIRECT, PathReason::Better)),
     ];
@@ -33,7 +33,7 @@ fn the_first_hop_that_answers_is_used_and_direct_takes_over_once_it_carries_what
 }
 
 #[test]
-fn a_silent_hop_is_left_exactly_three_seconds_after_its_last_answer() {
+fn a_silent_path_is_left_exactly_three_seconds_after_its_last_answer() {
     for wait in 0..20 {
         let mut net = Net::relayed();
         net.run_for(Duration::from_millis(wait * 73));
@@ -43,7 +43,8 @@ fn a_silent_hop_is_left_exactly_three_seconds_after_its_last_answer() {
         for (which, heard) in heard.into_iter().enumerate() {
             // An answer may have been under way at the cut.
             let events = net.dated_events(which);
-            let [(left, RouteEvent::Active { hop: Hop::Relay, why: PathReason::Silent })] = events[..] else {
+            let [(left, RouteEvent::Active { path: Path::Relay, why: PathReason::Silent })] = events[..]
+            else {
                 panic!("{events:?}");
             };
             let given_up = heard + PATH_SILENCE;
@@ -56,7 +57,7 @@ fn a_silent_hop_is_left_exactly_three_seconds_after_its_last_answer() {
 }
 
 #[test]
-fn while_nothing_answers_the_silent_hop_stays_and_then_the_first_that_answers_is_taken() {
+fn while_nothing_answers_the_silent_path_stays_and_then_the_first_that_answers_is_taken() {
     let mut net = Net::relayed();
     net.cut_all(true);
     net.run_for(SECOND * 20);
@@ -65,14 +66,14 @@ fn while_nothing_answers_the_silent_hop_stays_and_then_the_first_that_answers_is
     net.sent.clear();
     let lifted = net.elapsed();
     net.run_for(PROBE_SEARCH_MAX + HALF_TRIP_RELAY * 2);
-    let asked = net.sent_by(A).find(|sent| sent.is_probe && sent.to == Hop::Relay).unwrap().after;
+    let asked = net.sent_by(A).find(|sent| sent.is_probe && sent.to == Path::Relay).unwrap().after;
     assert!(asked <= lifted + PROBE_SEARCH_MAX);
-    let expected = (asked + HALF_TRIP_RELAY * 2, active(Hop::Relay, PathReason::Silent));
+    let expected = (asked + HALF_TRIP_RELAY * 2, active(Path::Relay, PathReason::Silent));
     assert_eq!(net.dated_events(A), [expected]);
 }
 
 #[test]
-fn an_outage_of_all_hops_ends_on_the_hop_that_was_in_use() {
+fn an_outage_of_all_paths_ends_on_the_path_that_was_in_use() {
     for tenths in 20..250 {
         let mut net = Net::relayed();
         net.cut_all(true);
@@ -87,7 +88,7 @@ fn an_outage_of_all_hops_ends_on_the_hop_that_was_in_use() {
 }
 
 #[test]
-fn a_hop_that_was_left_is_used_again_after_answering_for_exactly_thirty_seconds() {
+fn a_path_that_was_left_is_used_again_after_answering_for_exactly_thirty_seconds() {
     let mut net = fallen();
     let answers_again = lift_direct(&mut net);
     net.run_for(CLIMB_AFTER + SECOND);
@@ -130,7 +131,7 @@ fn ten_minutes_of_service_restore_the_patience_and_less_does_not() {
 }
 
 #[test]
-fn a_better_hop_that_carries_only_short_packets_is_retried_and_not_climbed_to() {
+fn a_better_path_that_carries_only_short_packets_is_retried_and_not_climbed_to() {
     let mut net = Net::new();
     net.direct_mtu = 1_300;
     net.relay_trip = HALF_TRIP / 2;
@@ -153,7 +154,7 @@ fn a_better_hop_that_carries_only_short_packets_is_retried_and_not_climbed_to() 
 }
 
 #[test]
-fn a_hop_that_carries_only_short_packets_is_better_than_a_silent_one() {
+fn a_path_that_carries_only_short_packets_is_better_than_a_silent_one() {
     let mut net = Net::new();
     net.direct_mtu = 1_000;
     net.relay_trip = HALF_TRIP / 2;
@@ -176,13 +177,13 @@ fn padding_is_bounded_by_the_longest_probe() {
 }
 
 #[test]
-fn a_worse_hop_is_kept_warm_every_fifteen_seconds_and_a_better_one_watched_every_two() {
-    let probes = |net: &Net, to: Hop| net.sent_by(A).filter(|sent| sent.is_probe && sent.to == to).count();
+fn a_worse_path_is_kept_warm_every_fifteen_seconds_and_a_better_one_watched_every_two() {
+    let probes = |net: &Net, to: Path| net.sent_by(A).filter(|sent| sent.is_probe && sent.to == to).count();
     let mut net = Net::relayed();
     net.run_for(PROBE_STANDBY_EVERY * 2);
     net.sent.clear();
     net.run_for(PROBE_STANDBY_EVERY * 20);
-    assert!((18..=22).contains(&probes(&net, Hop::Relay)), "{} probes", probes(&net, Hop::Relay));
+    assert!((18..=22).contains(&probes(&net, Path::Relay)), "{} probes", probes(&net, Path::Relay));
 
     let mut net = fallen();
     net.run_for(SECOND * 10);
@@ -200,9 +201,9 @@ fn a_forced_path_is_taken_after_one_round_trip_and_at_once_when_it_just_answered
     net.events(A);
     let said = net.elapsed();
     net.choose(A, PathChoice::Relay);
-    assert_eq!(net.peer(A).active(), Some(DIRECT), "the old hop serves until the new one answers");
+    assert_eq!(net.peer(A).active(), Some(DIRECT), "the old path serves until the new one answers");
     net.run_for(SECOND);
-    let forced = (said + HALF_TRIP_RELAY * 2, active(Hop::Relay, PathReason::Forced));
+    let forced = (said + HALF_TRIP_RELAY * 2, active(Path::Relay, PathReason::Forced));
     assert_eq!(net.dated_events(A), [forced]);
     net.choose(A, PathChoice::Direct);
     assert_eq!(net.events(A), [active(DIRECT, PathReason::Forced)]);
@@ -229,13 +230,13 @@ fn what_is_not_allowed_is_neither_probed_nor_answered() {
     net.run_for(SECOND);
     net.sent.clear();
     net.run_for(SECOND * 30);
-    assert!(net.sent_by(B).any(|sent| sent.to == hop(A_HOME)));
-    assert!(net.sent_by(A).all(|sent| sent.to == Hop::Relay));
+    assert!(net.sent_by(B).any(|sent| sent.to == path(A_HOME)));
+    assert!(net.sent_by(A).all(|sent| sent.to == Path::Relay));
     assert_eq!((net.kind(A), net.kind(B)), (Some(PathKind::Relay), Some(PathKind::Relay)));
 }
 
 #[test]
-fn a_hop_that_is_not_allowed_is_left_after_three_seconds_though_no_other_answers() {
+fn a_path_that_is_not_allowed_is_left_after_three_seconds_though_no_other_answers() {
     let mut net = Net::relayed();
     net.run_for(SECOND * 7);
     net.cut_relay(true);
@@ -247,7 +248,7 @@ fn a_hop_that_is_not_allowed_is_left_after_three_seconds_though_no_other_answers
     assert_eq!(net.peer(A).active(), None);
     net.cut_relay(false);
     net.run_for(PROBE_SEARCH_MAX + SECOND);
-    assert_eq!(net.events(A), [active(Hop::Relay, PathReason::First)]);
+    assert_eq!(net.events(A), [active(Path::Relay, PathReason::First)]);
 }
 
 #[test]
@@ -263,7 +264,7 @@ fn a_choice_taken_back_in_time_changes_nothing() {
 }
 
 #[test]
-fn two_ends_that_allow_nothing_in_common_never_have_a_hop_in_use() {
+fn two_ends_that_allow_nothing_in_common_never_have_a_path_in_use() {
     let mut net = Net::new();
     net.choose(A, PathChoice::Direct);
     net.choose(B, PathChoice::Relay);
@@ -281,7 +282,7 @@ fn two_ends_that_allow_nothing_in_common_never_have_a_hop_in_use() {
 }
 
 #[test]
-fn a_hop_that_works_in_one_direction_only_is_left_by_both_ends() {
+fn a_path_that_works_in_one_direction_only_is_left_by_both_ends() {
     for dead in [[true, false], [false, true]] {
         let mut net = Net::relayed();
         net.direct_cut = dead;
@@ -296,7 +297,7 @@ fn a_relay_we_are_not_registered_at_serves_as_long_as_the_peer_answers_through_i
     net.set_relay(false);
     net.run_for(SECOND * 100);
     let lapsed = RouteEvent::Lapsed(at(B_HOME));
-    assert_eq!((net.peer(A).active(), net.events(A)), (Some(Hop::Relay), vec![lapsed]));
+    assert_eq!((net.peer(A).active(), net.events(A)), (Some(Path::Relay), vec![lapsed]));
     lift_direct(&mut net);
     net.cut_relay(true);
     net.run_for(PATH_SILENCE + SECOND * 2);
@@ -304,11 +305,11 @@ fn a_relay_we_are_not_registered_at_serves_as_long_as_the_peer_answers_through_i
     net.run_for(SECOND * 60);
     net.sent.clear();
     net.run_for(SECOND * 60);
-    assert!(net.sent.iter().all(|sent| sent.to != Hop::Relay), "a relay that is not there is probed");
+    assert!(net.sent.iter().all(|sent| sent.to != Path::Relay), "a relay that is not there is probed");
 }
 
 #[test]
-fn a_hop_that_answers_again_says_so_once_and_a_lost_probe_is_not_worth_a_word() {
+fn a_path_that_answers_again_says_so_once_and_a_lost_probe_is_not_worth_a_word() {
     let mut net = Net::relayed();
     net.cut_all(true);
     net.run_for(PATH_DOUBT + SECOND);
@@ -325,7 +326,7 @@ fn a_hop_that_answers_again_says_so_once_and_a_lost_probe_is_not_worth_a_word() 
 }
 
 #[test]
-fn a_host_that_slept_leaves_no_hop_that_nobody_asked() {
+fn a_host_that_slept_leaves_no_path_that_nobody_asked() {
     let mut net = Net::relayed();
     net.now += SECOND * 50;
     net.run_for(SECOND * 10);
@@ -340,7 +341,7 @@ fn a_host_that_slept_leaves_no_hop_that_nobody_asked() {
 }
 
 #[test]
-fn a_restarted_peer_is_found_over_whichever_hop_is_left() {
+fn a_restarted_peer_is_found_over_whichever_path_is_left() {
     let mut net = fallen();
     net.peers[B] = peer(B);
     net.peers[B].boot = BootId::from_bytes([77; 8]);
@@ -349,14 +350,14 @@ fn a_restarted_peer_is_found_over_whichever_hop_is_left() {
     let expected = [
         RouteEvent::Lapsed(at(B_HOME)),
         RouteEvent::BootChanged(BootId::from_bytes([77; 8])),
-        active(Hop::Relay, PathReason::First),
+        active(Path::Relay, PathReason::First),
     ];
     assert_eq!(net.events(A), expected);
     assert_eq!(net.kind(B), Some(PathKind::Relay));
 }
 
 #[test]
-fn the_peer_was_heard_when_it_answered_over_any_hop_that_is_allowed() {
+fn the_peer_was_heard_when_it_answered_over_any_path_that_is_allowed() {
     let mut net = fallen();
     let since = |net: &Net| net.now - net.peer(A).heard().unwrap();
     net.run_for(SECOND * 10);
@@ -372,7 +373,7 @@ fn probes_of_our_own_accord_are_bounded_whatever_is_searched() {
     let many: Vec<_> = (1..=100).map(at).collect();
     a.set_candidates(&many, now);
     a.set_relay(true, now);
-    assert_eq!(a.targets.iter().count(), PEER_ADDRESSES_MAX + 1);
+    assert_eq!(a.probes.iter().count(), PEER_ADDRESSES_MAX + 1);
     let sent_in = |a: &mut PeerRoute, second: u64| {
         (0..1_000)
             .map(|milli| {
@@ -397,21 +398,21 @@ fn replays_over_the_relay_earn_no_more_than_those_of_any_other_source() {
     let replayed = net.sent_by(B).find(|sent| sent.is_probe).unwrap().packet.clone();
     net.sent.clear();
     for _ in 0..200 {
-        net.inject(A, Hop::Relay, &replayed);
+        net.inject(A, Path::Relay, &replayed);
     }
     net.run_for(SECOND / 2);
-    let answers = net.sent_by(A).filter(|sent| sent.to == Hop::Relay && !sent.is_probe).count();
-    let probes = net.sent_by(A).filter(|sent| sent.to == Hop::Relay && sent.is_probe).count();
+    let answers = net.sent_by(A).filter(|sent| sent.to == Path::Relay && !sent.is_probe).count();
+    let probes = net.sent_by(A).filter(|sent| sent.to == Path::Relay && sent.is_probe).count();
     let allowed = usize::try_from(PROBE_ANSWERS_PER_SECOND).unwrap();
     assert!(answers <= allowed && probes <= 1, "{answers} answers, {probes} probes");
     assert_eq!((net.peer(A).active(), net.events(A)), (Some(DIRECT), vec![]));
-    // They use up nothing of what the hop in use needs.
+    // They use up nothing of what the path in use needs.
     let later = net.elapsed();
     for _ in 0..200 {
-        net.inject(A, Hop::Relay, &replayed);
+        net.inject(A, Path::Relay, &replayed);
     }
     net.run_for(SECOND * 2);
-    let probes = net.sent_by(B).filter(|sent| sent.is_probe && sent.to == hop(A_HOME) && sent.after > later);
+    let probes = net.sent_by(B).filter(|sent| sent.is_probe && sent.to == path(A_HOME) && sent.after > later);
     let answers = net.sent_by(A).filter(|sent| !sent.is_probe && sent.to == DIRECT && sent.after > later);
     assert_eq!(answers.count(), probes.count());
 }
@@ -436,7 +437,7 @@ fn lift_direct(net: &mut Net) -> Duration {
     let sent = net.sent.len();
     net.run_for(PROBE_SEARCH_MAX + HALF_TRIP * 2);
     let first = net.sent[sent..].iter().find(|sent| sent.by == A && sent.is_probe && sent.to == DIRECT);
-    first.expect("a better hop is probed every two seconds").after + HALF_TRIP * 2
+    first.expect("a better path is probed every two seconds").after + HALF_TRIP * 2
 }
 
 /// Falls, lifts and climbs; gives how long direct had to answer.

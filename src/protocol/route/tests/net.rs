@@ -25,12 +25,12 @@ pub(super) fn at(place: u16) -> SocketAddr {
     SocketAddr::new([192, 0, 2, 1].into(), place)
 }
 
-pub(super) fn hop(place: u16) -> Hop {
-    Hop::Direct(at(place))
+pub(super) fn path(place: u16) -> Path {
+    Path::Direct(at(place))
 }
 
-pub(super) fn active(hop: Hop, why: PathReason) -> RouteEvent {
-    RouteEvent::Active { hop, why }
+pub(super) fn active(path: Path, why: PathReason) -> RouteEvent {
+    RouteEvent::Active { path, why }
 }
 
 pub(super) fn shared_key() -> PacketKey {
@@ -62,7 +62,7 @@ pub(super) fn drain_all(peer: &mut PeerRoute) -> Vec<OwnTransmit> {
 pub(super) fn drain(
     peer: &mut PeerRoute,
     packets: Vec<OwnTransmit>,
-    from: Hop,
+    from: Path,
     now: Instant,
 ) -> Vec<OwnTransmit> {
     let start = from.address().map_or(1, |address| u64::from(address.port()));
@@ -74,7 +74,7 @@ pub(super) fn drain(
 
 pub(super) struct Sent {
     pub(super) by: usize,
-    pub(super) to: Hop,
+    pub(super) to: Path,
     pub(super) after: Duration,
     pub(super) is_probe: bool,
     pub(super) key: KeyId,
@@ -84,7 +84,7 @@ pub(super) struct Sent {
 struct Travelling {
     due: Instant,
     to: usize,
-    from: Hop,
+    from: Path,
     packet: Box<[u8]>,
 }
 
@@ -96,13 +96,13 @@ pub(super) struct Net {
     pub(super) homes: [u16; 2],
     /// Packets to these places vanish.
     pub(super) dead: Vec<u16>,
-    /// What each end sends vanishes, by the kind of hop it takes.
+    /// What each end sends vanishes, by the kind of path it takes.
     pub(super) direct_cut: [bool; 2],
     pub(super) relay_cut: [bool; 2],
     /// How long a packet takes one way.
     pub(super) direct_trip: Duration,
     pub(super) relay_trip: Duration,
-    /// What is longer vanishes on direct hops.
+    /// What is longer vanishes on direct paths.
     pub(super) direct_mtu: usize,
     pub(super) loss_percent: u64,
     pub(super) chance: u64,
@@ -154,7 +154,7 @@ impl Net {
         net.set_relay(true);
         net.run_for(Duration::from_secs(1));
         for which in [A, B] {
-            assert_eq!(net.peer(which).active().map(Hop::kind), Some(PathKind::Direct));
+            assert_eq!(net.peer(which).active().map(Path::kind), Some(PathKind::Direct));
             net.events(which);
         }
         net
@@ -195,14 +195,14 @@ impl Net {
     }
 
     pub(super) fn kind(&self, which: usize) -> Option<PathKind> {
-        self.peers[which].active().map(Hop::kind)
+        self.peers[which].active().map(Path::kind)
     }
 
-    /// For how long the hop in use has not answered.
+    /// For how long the path in use has not answered.
     pub(super) fn silence(&self, which: usize) -> Duration {
         let peer = &self.peers[which];
-        let answered = peer.active().and_then(|hop| peer.targets.get(hop)?.answered);
-        self.now - answered.expect("a hop in use has answered")
+        let answered = peer.active().and_then(|path| peer.probes.get(path)?.answered);
+        self.now - answered.expect("a path in use has answered")
     }
 
     /// What `which` said since it was last asked.
@@ -230,7 +230,7 @@ impl Net {
         (0..times.len()).map(within).max().unwrap_or(0)
     }
 
-    pub(super) fn inject(&mut self, to: usize, from: Hop, packet: &[u8]) {
+    pub(super) fn inject(&mut self, to: usize, from: Path, packet: &[u8]) {
         self.wire.push(Travelling { due: self.now, to, from, packet: packet.into() });
     }
 
@@ -272,7 +272,7 @@ impl Net {
             for OwnTransmit { to, packet } in drain_all(&mut self.peers[by]) {
                 let is_probe = packet[0] == 1;
                 let from = self.source(by, to, is_probe, &packet);
-                let trip = if to == Hop::Relay { self.relay_trip } else { self.direct_trip };
+                let trip = if to == Path::Relay { self.relay_trip } else { self.direct_trip };
                 if self.arrives(by, to, packet.len()) {
                     let due = self.now + trip;
                     self.wire.push(Travelling { due, to: 1 - by, from, packet: packet.clone() });
@@ -284,19 +284,19 @@ impl Net {
     }
 
     /// Where the other end sees it come from: a probe from home, an answer from where it was asked.
-    fn source(&self, by: usize, to: Hop, is_probe: bool, packet: &[u8]) -> Hop {
-        if to == Hop::Relay {
-            return Hop::Relay;
+    fn source(&self, by: usize, to: Path, is_probe: bool, packet: &[u8]) -> Path {
+        if to == Path::Relay {
+            return Path::Relay;
         }
         if is_probe {
-            return hop(self.homes[by]);
+            return path(self.homes[by]);
         }
         let nonce = &packet[33..49];
         let asked = self.sent.iter().rev().find(|sent| sent.is_probe && sent.packet[33..49] == *nonce);
-        asked.map_or(hop(self.homes[by]), |asked| asked.to)
+        asked.map_or(path(self.homes[by]), |asked| asked.to)
     }
 
-    fn arrives(&mut self, by: usize, to: Hop, length: usize) -> bool {
+    fn arrives(&mut self, by: usize, to: Path, length: usize) -> bool {
         // Knuth's MMIX generator: the same faults for the same seed.
         self.chance =
             self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -305,8 +305,8 @@ impl Net {
         let homes = [self.homes[target], if target == B { B_OTHER } else { A_HOME }];
         !is_lost
             && match to {
-                Hop::Relay => !self.relay_cut[by],
-                Hop::Direct(address) => {
+                Path::Relay => !self.relay_cut[by],
+                Path::Direct(address) => {
                     let place = address.port();
                     homes.contains(&place)
                         && !self.dead.contains(&place)

@@ -1,4 +1,4 @@
-//! One way a packet can take to a peer, and why one gives way to another.
+//! One path that packets can take to a peer, and why one is left for another.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -7,14 +7,14 @@ use crate::domain::path::PathKind;
 
 /// Where a packet goes next on its way to the peer; the better one is the lesser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Hop {
+pub enum Path {
     /// The peer itself, at this address.
     Direct(SocketAddr),
     /// The gateway, which knows from the packet's route where the peer is.
     Relay,
 }
 
-impl Hop {
+impl Path {
     #[must_use]
     pub const fn kind(self) -> PathKind {
         match self {
@@ -41,7 +41,7 @@ impl Hop {
     }
 }
 
-impl fmt::Display for Hop {
+impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Direct(address) => write!(f, "direct to {address}"),
@@ -63,7 +63,7 @@ pub fn canonical(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Why a hop was taken into use.
+/// Why a path was taken into use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PathReason {
     /// There was none before, and it answered first.
@@ -118,8 +118,8 @@ mod tests {
         assert_eq!(canonical(mapped), "192.0.2.1:443".parse().unwrap());
         let v6: SocketAddr = "[fe80::1%3]:443".parse().unwrap();
         assert_eq!(canonical(v6), v6);
-        assert_eq!(Hop::Direct(mapped).canonical().to_string(), "direct to 192.0.2.1:443");
-        assert_eq!(Hop::Relay.canonical().to_string(), "relay");
+        assert_eq!(Path::Direct(mapped).canonical().to_string(), "direct to 192.0.2.1:443");
+        assert_eq!(Path::Relay.canonical().to_string(), "relay");
     }
 
     #[test]

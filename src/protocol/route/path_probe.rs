@@ -1,5 +1,5 @@
-//! What is known of one hop from asking it: when it answered, since when it does so without a gap,
-//! when to ask again. Which hop is used is decided in [`super::choice`].
+//! What is known of one path from asking it: when it answered, since when it does so without a gap,
+//! when to ask again. Which path is used is decided in [`super::choice`].
 
 use std::time::{Duration, Instant};
 
@@ -9,9 +9,9 @@ use crate::domain::limits::{
     PROBE_STANDBY_EVERY,
 };
 
-/// A hop worth probing.
+/// A path that is probed.
 #[derive(Debug)]
-pub(super) struct Target {
+pub(super) struct PathProbe {
     /// Somebody said that it exists; otherwise it was learnt from a probe.
     pub(super) announced: bool,
     /// When it last answered; `None` when it never did, or too long ago.
@@ -22,7 +22,7 @@ pub(super) struct Target {
     /// Says nothing while the last question is older than that.
     pub(super) steady: Option<Instant>,
     /// Probes since a search began.
-    probes: u32,
+    attempts: u32,
     pub(super) due: Instant,
 }
 
@@ -33,20 +33,20 @@ pub(super) struct Proof {
     pub(super) length: usize,
 }
 
-impl Target {
+impl PathProbe {
     pub(super) fn new(announced: bool, now: Instant) -> Self {
-        Self { announced, answered: None, asked: None, steady: None, probes: 0, due: now }
+        Self { announced, answered: None, asked: None, steady: None, attempts: 0, due: now }
     }
 
     /// As if nothing had ever been asked, save that a source stays valid until it lapses.
-    pub(super) fn begin_anew(&mut self, now: Instant) {
+    pub(super) fn reset(&mut self, now: Instant) {
         (self.asked, self.steady) = (None, None);
         self.search(now);
     }
 
     /// Asks quickly from now on.
     pub(super) fn search(&mut self, now: Instant) {
-        (self.probes, self.due) = (0, now);
+        (self.attempts, self.due) = (0, now);
     }
 
     pub(super) fn answered_since(&self, since: Instant) -> bool {
@@ -62,7 +62,7 @@ impl Target {
         self.asked.map(|asked| asked + PATH_DOUBT)
     }
 
-    /// From when on the hop in use is given up: long after its last answer, and not because nobody
+    /// From when on the path in use is given up: long after its last answer, and not because nobody
     /// asked (a suspended host, a late timer).
     pub(super) fn silent_at(&self) -> Option<Instant> {
         let asked = self.asked? + PATH_SILENCE.saturating_sub(PROBE_EVERY);
@@ -99,19 +99,19 @@ impl Target {
             Role::Better if self.steady.is_some() => PROBE_SEARCH_MAX,
             // At 0, 10, 20, 40, 80 … ms: each pause but the first as long as all before it.
             Role::Better | Role::Searched => PROBE_SEARCH_MIN
-                .saturating_mul(2_u32.saturating_pow(self.probes.saturating_sub(1)))
+                .saturating_mul(2_u32.saturating_pow(self.attempts.saturating_sub(1)))
                 .min(PROBE_SEARCH_MAX),
             Role::Standby | Role::Idle | Role::Forbidden => PROBE_STANDBY_EVERY,
         };
-        self.probes = self.probes.saturating_add(1);
+        self.attempts = self.attempts.saturating_add(1);
         self.due = now + pause;
     }
 
     /// Takes an answer into account. An answer to what was asked before the last one came is news
-    /// of the hop, but not what is waited for.
+    /// of the path, but not what is waited for.
     pub(super) fn note_answer(&mut self, proof: Proof, now: Instant) {
         self.answered = Some(now);
-        self.probes = 0;
+        self.attempts = 0;
         if self.asked.is_some_and(|asked| proof.sent < asked) {
             return;
         }
@@ -122,7 +122,7 @@ impl Target {
         self.steady.get_or_insert(proof.sent);
     }
 
-    /// From `climb_at` on an answered probe of a better hop is proof enough.
+    /// From `climb_at` on an answered probe of a better path is proof enough.
     pub(super) fn schedule_after_answer(
         &mut self,
         role: Role,
