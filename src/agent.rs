@@ -30,7 +30,7 @@ pub mod stopping;
 pub mod target;
 pub mod trust;
 pub mod tunnels;
-pub mod ways;
+pub mod wanted_peers;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -53,7 +53,7 @@ use self::state::{AgentState, StateError};
 use self::status::{StartupInfo, StatusError, StatusSocket};
 use self::target::LocalMirth;
 use self::tunnels::chain;
-use self::ways::Announced;
+use self::wanted_peers::Announced;
 use crate::config::agent::AgentConfig;
 use crate::domain::connection::Side;
 use crate::domain::id::BootId;

@@ -102,7 +102,7 @@ async fn main() {
     source.wants(&target);
     target.wants(&source);
     tasks.spawn(answer_all(Arc::clone(&target)));
-    source.routes.way(target.server).wait_for(|way| way.path.is_some()).await.unwrap();
+    source.routes.path_state(target.server).wait_for(|state| state.path.is_some()).await.unwrap();
     let mut took = Vec::new();
     for _ in 0..if once { 3 } else { TUNNELS } {
         let started = Instant::now();

@@ -1,4 +1,4 @@
-//! What every task of an agent shares: rules, secrets, known keys, ways to peers, the audit.
+//! What every task of an agent shares: rules, secrets, known keys, paths to peers, the audit.
 //!
 //! Disk writes go through here, off the data path's thread.
 

@@ -15,7 +15,7 @@ use super::rejected::Rejected;
 use super::restart::Restart;
 use super::state::StoredSecret;
 use super::tunnels::chain;
-use super::ways::Announced;
+use super::wanted_peers::Announced;
 use crate::domain::connection::Side;
 use crate::domain::id::{BootId, ConnectionId};
 use crate::domain::limits;

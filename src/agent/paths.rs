@@ -1,4 +1,4 @@
-//! What is allowed of the way to each peer: the word of the agent's file, until a person chooses
+//! What is allowed of the path to each peer: the word of the agent's file, until a person chooses
 //! otherwise with `adit path`. A choice ends with the agent; the file is the lasting word.
 
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ impl Paths {
         self.by_peer.borrow().get(&peer).copied().unwrap_or_default()
     }
 
-    /// Counts for all connections with `peer`: they share the way to it.
+    /// Counts for all connections with `peer`: they share the path to it.
     pub fn choose(&self, peer: ServerId, choice: PathChoice) {
         self.by_peer.send_if_modified(|paths| paths.insert(peer, choice) != Some(choice));
     }

@@ -27,7 +27,7 @@ use crate::protocol::liveness::Liveness;
 use crate::protocol::rules::RuleBook;
 use crate::transport::congestion::PathHandle;
 use crate::transport::endpoint::Connection;
-use crate::transport::routes::Way;
+use crate::transport::routes::PathState;
 use crate::transport::tunnel::Tunnel;
 
 /// How often a live tunnel is checked.
@@ -39,7 +39,7 @@ pub struct TunnelSession {
     terms: Terms,
     /// When the peer's leaf expires, by a clock that no word of the gateway moves.
     expires: Option<Instant>,
-    way: watch::Receiver<Way>,
+    path_state: watch::Receiver<PathState>,
     boot: Option<BootId>,
     liveness: Liveness,
     /// Counts what the peer acknowledges.
@@ -90,14 +90,14 @@ pub enum HealthCheck {
 
 impl TunnelSession {
     pub fn new(context: &Context, admitted: &Admitted) -> Self {
-        let way = context.routes.way(admitted.peer);
-        let boot = way.borrow().boot;
+        let path_state = context.routes.path_state(admitted.peer);
+        let boot = path_state.borrow().boot;
         let now = context.clock.now();
         Self {
             tunnel: Arc::clone(&admitted.tunnel),
             terms: admitted.terms,
             expires: Instant::now().checked_add(admitted.peer_expires.since(now)),
-            way,
+            path_state,
             boot,
             liveness: Liveness::new(Instant::now()),
             path: admitted.tunnel.connection().path(),
@@ -134,10 +134,10 @@ impl TunnelSession {
         if let Some(path) = &self.path {
             self.liveness.note_counts(self.connection().counts(path), now);
         }
-        let way = self.way.borrow();
-        way.heard.inspect(|heard| self.liveness.note_heard(*heard));
+        let path_state = self.path_state.borrow();
+        path_state.heard.inspect(|heard| self.liveness.note_heard(*heard));
         // A restarted peer knows nothing of this tunnel, and cannot tell us so.
-        match (self.boot, way.boot) {
+        match (self.boot, path_state.boot) {
             (Some(before), Some(after)) if before != after => {
                 return HealthCheck::Over(Code::Ended, "the peer's agent was restarted");
             }
@@ -170,7 +170,7 @@ impl TunnelSession {
     /// Writes what is true of the tunnel into the entry's record.
     pub fn record(&self, context: &Context, entry: &LiveConnection, silent_for: Duration) {
         let measured = self.connection().measured();
-        let way = *self.way.borrow();
+        let path_state = *self.path_state.borrow();
         let mut status = entry.stats.status();
         status.streams = self.tunnel.streams_open();
         let before = status.tunnel.and_then(|tunnel| tunnel.silent_since);
@@ -178,10 +178,10 @@ impl TunnelSession {
         status.tunnel = Some(TunnelStatus {
             since: self.since,
             silent_since: (silent_for >= limits::TUNNEL_SILENCE).then_some(silent_since),
-            // A way that was forgotten leaves the tunnel to its end.
-            path: way.path().or(status.tunnel.map(|tunnel| tunnel.path)).unwrap_or(PathKind::Direct),
-            why: way.why,
-            path_changes: way.changes,
+            // A path that was forgotten leaves the tunnel to its end.
+            path: path_state.kind().or(status.tunnel.map(|tunnel| tunnel.path)).unwrap_or(PathKind::Direct),
+            why: path_state.why,
+            path_changes: path_state.changes,
             rtt: measured.rtt,
             packets_sent: measured.packets_sent,
             packets_lost: measured.packets_lost,

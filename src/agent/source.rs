@@ -90,7 +90,7 @@ pub async fn run(
     let mut backoff =
         Backoff::new(limits::TUNNEL_BACKOFF_MIN, limits::TUNNEL_BACKOFF_MAX, limits::TUNNEL_LASTED);
     let mut health = PortHealth::default();
-    let mut way = context.routes.way(entry.config.peer);
+    let mut path_state = context.routes.path_state(entry.config.peer);
     let mut peer_run = None;
     let mut absence = Absence::default();
     loop {
@@ -98,7 +98,7 @@ pub async fn run(
         if context.stopping.is_begun() {
             return std::future::pending().await;
         }
-        let run = way.borrow_and_update().boot;
+        let run = path_state.borrow_and_update().boot;
         if run != peer_run {
             // What failed was an earlier process of the peer.
             peer_run = run;
@@ -123,7 +123,7 @@ pub async fn run(
         }
         let pause = backoff.next_delay(chance::draw());
         sleep(pause.min(limits::TUNNEL_BACKOFF_MIN)).await;
-        let restarted = way.wait_for(|way| way.boot.is_some() && way.boot != peer_run);
+        let restarted = path_state.wait_for(|state| state.boot.is_some() && state.boot != peer_run);
         let _ = timeout(pause.saturating_sub(limits::TUNNEL_BACKOFF_MIN), restarted).await;
     }
 }
@@ -156,19 +156,19 @@ async fn bind(context: &Context, entry: &LiveConnection, listen: SocketAddr) -> 
     }
 }
 
-/// Waits until the rules, the secret and the way to the peer allow a dial.
+/// Waits until the rules, the secret and the path to the peer allow a dial.
 async fn until_dialable(context: &Context, entry: &LiveConnection, absence: &Absence) -> (Rule, Secret) {
     let mut rules = context.watch_rules();
     let mut secrets = context.watch_secrets();
-    let mut way = context.routes.way(entry.config.peer);
+    let mut path_state = context.routes.path_state(entry.config.peer);
     loop {
         let policy = Policy::of(&entry.config, Side::Source, &rules.borrow_and_update());
         secrets.borrow_and_update();
         entry.stats.status().policy = policy.word();
-        let has_way = way.borrow_and_update().path.is_some();
+        let has_path = path_state.borrow_and_update().path.is_some();
         let waits_for = match policy {
             Policy::Active(rule) => match context.secret(&entry.config, &rule) {
-                Some(secret) if has_way => return (rule, secret),
+                Some(secret) if has_path => return (rule, secret),
                 Some(_) => Some(WAITS_FOR_WAY),
                 None => Some(WAITS_FOR_SECRET),
             },
@@ -189,7 +189,7 @@ async fn until_dialable(context: &Context, entry: &LiveConnection, absence: &Abs
             }
             _ = rules.changed() => {}
             _ = secrets.changed() => {}
-            _ = way.changed() => {}
+            _ = path_state.changed() => {}
         }
     }
 }

@@ -57,7 +57,7 @@ pub enum Request {
         #[serde(default)]
         force: bool,
     },
-    /// From now on `path` is what is allowed of the way to the connection's peer.
+    /// From now on `path` is what is allowed of the path to the connection's peer.
     Path {
         connection: ConnectionId,
         path: PathChoice,

@@ -78,11 +78,11 @@ pub async fn dial(
     rule: &Rule,
     secret: &Secret,
 ) -> Result<Admitted, TunnelError> {
-    let mut way = context.routes.way(rule.peer);
-    let run = way.borrow_and_update().boot;
+    let mut path_state = context.routes.path_state(rule.peer);
+    let run = path_state.borrow_and_update().boot;
     tokio::select! {
         outcome = dial_run(context, entry, rule, secret) => outcome,
-        Ok(_) = way.wait_for(|way| way.boot.is_some() && way.boot != run) => Err(TunnelError::PeerRestarted),
+        Ok(_) = path_state.wait_for(|state| state.boot.is_some() && state.boot != run) => Err(TunnelError::PeerRestarted),
     }
 }
 

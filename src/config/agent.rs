@@ -120,7 +120,7 @@ pub struct Entry {
     pub secret: Option<Secret>,
     pub streams_max: u32,
     pub stall_limit: Duration,
-    /// What any entry of its peer says: all connections with it share the way.
+    /// What any entry of its peer says: all connections with it share the path.
     pub path: PathChoice,
 }
 

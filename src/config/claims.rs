@@ -47,7 +47,7 @@ impl Claims {
         }
     }
 
-    /// What is allowed of the way to `peer`, once every entry was read.
+    /// What is allowed of the path to `peer`, once every entry was read.
     pub(super) fn path_to(&self, peer: ServerId) -> PathChoice {
         self.paths.get(&peer).map_or_else(PathChoice::default, |(path, _)| *path)
     }

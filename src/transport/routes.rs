@@ -2,7 +2,7 @@
 //! probes and table changes out.
 //!
 //! What to probe and what to believe is decided in `protocol::route` and `protocol::registration`.
-//! One task owns all keepers; others say which peers they want and watch the way to each.
+//! One task owns all keepers; others say which peers they want and watch the path to each.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -56,9 +56,9 @@ pub struct RelayLeg {
     pub key: PacketKey,
 }
 
-/// What is known of the way to a peer.
+/// The path to a peer, as far as it is known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Way {
+pub struct PathState {
     /// How packets go; nothing can be dialled without.
     pub path: Option<Path>,
     /// Why this one, and how often it was another before.
@@ -69,19 +69,19 @@ pub struct Way {
     pub heard: Option<Instant>,
 }
 
-impl Way {
+impl PathState {
     #[must_use]
-    pub fn path(&self) -> Option<PathKind> {
+    pub fn kind(&self) -> Option<PathKind> {
         self.path.map(Path::kind)
     }
 }
 
-type Ways = Arc<Mutex<BTreeMap<ServerId, watch::Sender<Way>>>>;
+type PathStates = Arc<Mutex<BTreeMap<ServerId, watch::Sender<PathState>>>>;
 
 /// The handle that tasks share.
 #[derive(Debug, Clone)]
 pub struct Routes {
-    ways: Ways,
+    path_states: PathStates,
     wanted: watch::Sender<BTreeMap<ServerId, WantedPeer>>,
     relay: watch::Sender<Option<RelayLeg>>,
     followers: Arc<Followers>,
@@ -111,14 +111,22 @@ impl Routes {
         let (followers, kicks) = (Arc::default(), watch::Sender::new(0));
         let (unanswered, registered) = (Arc::default(), watch::Sender::new(false));
         socket.gate().set_boot(own.boot);
-        let routes = Self { ways: Ways::default(), wanted, relay, followers, kicks, unanswered, registered };
+        let routes = Self {
+            path_states: PathStates::default(),
+            wanted,
+            relay,
+            followers,
+            kicks,
+            unanswered,
+            registered,
+        };
         let driver = RouteDriver {
             socket,
             own_packets,
             own,
             wanted: wanted_changes,
             relay: relay_changes,
-            ways: Arc::clone(&routes.ways),
+            path_states: Arc::clone(&routes.path_states),
             leg: Leg::new(own, routes.registered.clone()),
             peers: BTreeMap::new(),
             unsent: VecDeque::new(),
@@ -129,7 +137,7 @@ impl Routes {
         (routes, driver)
     }
 
-    /// Names all peers that may be reached and heard from now on; the way to others is forgotten.
+    /// Names all peers that may be reached and heard from now on; the path to others is forgotten.
     pub fn want(&self, peers: BTreeMap<ServerId, WantedPeer>) {
         self.wanted.send_if_modified(|wanted| {
             let differs = *wanted != peers;
@@ -168,17 +176,17 @@ impl Routes {
         *self.registered.borrow()
     }
 
-    /// The way to `peer`, as it changes; empty while it is not wanted. Being heard again is not
+    /// The state of the path to `peer`, as it changes; empty while it is not wanted. Being heard again is not
     /// notified, only seen.
     #[must_use]
-    pub fn way(&self, peer: ServerId) -> watch::Receiver<Way> {
-        way_of(&self.ways, peer).subscribe()
+    pub fn path_state(&self, peer: ServerId) -> watch::Receiver<PathState> {
+        path_state_of(&self.path_states, peer).subscribe()
     }
 }
 
-fn way_of(ways: &Ways, peer: ServerId) -> watch::Sender<Way> {
-    let mut ways = ways.lock().unwrap_or_else(PoisonError::into_inner);
-    ways.entry(peer).or_default().clone()
+fn path_state_of(path_states: &PathStates, peer: ServerId) -> watch::Sender<PathState> {
+    let mut path_states = path_states.lock().unwrap_or_else(PoisonError::into_inner);
+    path_states.entry(peer).or_default().clone()
 }
 
 /// Owns the keepers; see [`Self::run`].
@@ -189,7 +197,7 @@ pub struct RouteDriver {
     own: OwnEnd,
     wanted: watch::Receiver<BTreeMap<ServerId, WantedPeer>>,
     relay: watch::Receiver<Option<RelayLeg>>,
-    ways: Ways,
+    path_states: PathStates,
     leg: Leg,
     peers: BTreeMap<ServerId, DrivenPeer>,
     unsent: VecDeque<(SocketAddr, Box<[u8]>)>,
@@ -219,7 +227,7 @@ struct Leg {
 struct DrivenPeer {
     wanted: WantedPeer,
     keeper: PeerRoute,
-    way: watch::Sender<Way>,
+    path_state: watch::Sender<PathState>,
     why: Option<PathReason>,
     changes: u64,
     /// What the gate was told last: the peer's run, and which key it holds.
@@ -228,7 +236,7 @@ struct DrivenPeer {
     said: Written<&'static str>,
 }
 
-/// When connections are told that packets take another way.
+/// When connections are told that packets take another path.
 #[derive(Debug)]
 struct Kicks {
     counter: watch::Sender<u64>,
@@ -350,7 +358,7 @@ impl RouteDriver {
                         candidates: Vec::new(),
                         path: PathChoice::default(),
                     },
-                    way: way_of(&self.ways, server),
+                    path_state: path_state_of(&self.path_states, server),
                     why: None,
                     changes: 0,
                     known: None,
@@ -536,21 +544,21 @@ impl DrivenPeer {
     fn publish(&mut self, socket: &AgentSocket) {
         let known = (self.keeper.peer_boot(), self.keeper.key());
         if self.known != Some(known) {
-            // Before anybody is told that there is a way.
+            // Before anybody is told that there is a path.
             socket.gate().note_peer(self.wanted.route, known.0, known.1);
             self.known = Some(known);
         }
-        let now = Way {
+        let now = PathState {
             path: self.keeper.active(),
             why: self.why,
             changes: self.changes,
             boot: self.keeper.peer_boot(),
             heard: self.keeper.heard(),
         };
-        self.way.send_if_modified(|way| {
-            let is_news =
-                (way.path, way.why, way.changes, way.boot) != (now.path, now.why, now.changes, now.boot);
-            *way = now;
+        self.path_state.send_if_modified(|path_state| {
+            let is_news = (path_state.path, path_state.why, path_state.changes, path_state.boot)
+                != (now.path, now.why, now.changes, now.boot);
+            *path_state = now;
             is_news
         });
     }
@@ -561,7 +569,7 @@ impl DrivenPeer {
         }
         socket.remove_route(self.wanted.route);
         socket.gate().remove_peer(self.wanted.route);
-        self.way.send_replace(Way::default());
+        self.path_state.send_replace(PathState::default());
     }
 }
 

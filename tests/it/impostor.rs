@@ -89,8 +89,8 @@ impl Place {
 
     /// Waits until the peer has answered; an endpoint must be there to read the socket.
     pub async fn is_heard(&self) {
-        let mut way = self.routes.way(self.peer);
-        let validated = timeout(HANG_LIMIT, way.wait_for(|way| way.path.is_some())).await;
+        let mut path_state = self.routes.path_state(self.peer);
+        let validated = timeout(HANG_LIMIT, path_state.wait_for(|state| state.path.is_some())).await;
         assert!(validated.is_ok(), "the peer answers no probe");
     }
 

@@ -145,8 +145,11 @@ impl Partner {
         let credentials = Credentials { identity, trust, clock: Arc::new(HostClock) };
         let endpoint =
             AgentEndpoint::new(Arc::clone(&socket), enrolment.route, credentials.clone(), SETTINGS).unwrap();
-        let mut way = routes.way(target);
-        timeout(HANG_LIMIT, way.wait_for(|way| way.path.is_some())).await.expect("B answers").unwrap();
+        let mut path_state = routes.path_state(target);
+        timeout(HANG_LIMIT, path_state.wait_for(|state| state.path.is_some()))
+            .await
+            .expect("B answers")
+            .unwrap();
         Self {
             socket,
             raw,

@@ -13,7 +13,7 @@ use crate::agent::{Agent, AgentError};
 use crate::config::agent::AgentConfig;
 use crate::domain::connection::Side;
 use crate::domain::path::{PathChoice, PathKind};
-use crate::transport::routes::Way;
+use crate::transport::routes::PathState;
 
 /// An agent on a thread of its own, as its own process would run it.
 #[derive(Debug)]
@@ -55,20 +55,20 @@ impl AgentThread {
 
     /// The path to the one peer that the demo has.
     pub(super) fn path_in_use(&self) -> Option<PathKind> {
-        self.way()?.path()
+        self.path_state()?.kind()
     }
 
     pub(super) fn path_changes(&self) -> u64 {
-        self.way().map_or(0, |way| way.changes)
+        self.path_state().map_or(0, |path_state| path_state.changes)
     }
 
     pub(super) fn streams_cut(&self) -> u64 {
         self.context.entries.all().map(|entry| count(&entry.stats.streams_cut)).sum()
     }
 
-    fn way(&self) -> Option<Way> {
+    fn path_state(&self) -> Option<PathState> {
         let peer = self.context.entries.all().next()?.config.peer;
-        Some(*self.context.routes.way(peer).borrow())
+        Some(*self.context.routes.path_state(peer).borrow())
     }
 
     pub(super) async fn shutdown(self) {

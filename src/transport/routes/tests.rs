@@ -42,17 +42,17 @@ async fn two_that_hold_the_secret_meet_where_one_was_told_and_part_when_not_want
     let place = pair.target.socket.bound().unwrap();
     near.want(wanted(&pair.target, vec![place]));
     far.want(wanted(&pair.source, vec![]));
-    let mut way = near.way(pair.target.server);
-    let found = *soon(way.wait_for(|way| way.path.is_some())).await.unwrap();
+    let mut path_state = near.path_state(pair.target.server);
+    let found = *soon(path_state.wait_for(|state| state.path.is_some())).await.unwrap();
     assert_eq!((found.path, found.boot), (Some(Path::Direct(place)), Some(BootId::from_bytes([2; 8]))));
     assert!(found.heard.is_some());
-    let mut back = far.way(pair.source.server);
-    let found = *soon(back.wait_for(|way| way.path.is_some())).await.unwrap();
+    let mut back = far.path_state(pair.source.server);
+    let found = *soon(back.wait_for(|state| state.path.is_some())).await.unwrap();
     assert_eq!(found.path, Some(Path::Direct(pair.source.socket.bound().unwrap())));
     pair.connected().await;
 
     near.want(BTreeMap::new());
-    soon(way.wait_for(|way| *way == Way::default())).await.unwrap();
+    soon(path_state.wait_for(|state| *state == PathState::default())).await.unwrap();
 }
 
 #[tokio::test]
@@ -95,5 +95,5 @@ async fn what_is_forged_cut_short_or_oversized_gets_silence_and_a_replay_no_long
         }
     }
     assert_eq!(answers, 3);
-    assert_eq!(*routes.way(pair.source.server).borrow(), Way::default());
+    assert_eq!(*routes.path_state(pair.source.server).borrow(), PathState::default());
 }
