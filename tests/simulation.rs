@@ -31,6 +31,8 @@ mod judge;
 mod ledger;
 #[path = "simulation/log.rs"]
 mod log;
+#[path = "simulation/paths.rs"]
+mod paths;
 #[path = "simulation/run.rs"]
 mod run;
 #[path = "simulation/scenarios.rs"]
@@ -47,8 +49,6 @@ mod tally;
 mod traffic;
 #[path = "simulation/tunnel.rs"]
 mod tunnel;
-#[path = "simulation/ways.rs"]
-mod ways;
 #[path = "simulation/wire.rs"]
 mod wire;
 #[path = "simulation/world.rs"]

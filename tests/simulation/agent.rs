@@ -1,4 +1,4 @@
-//! One agent: its QUIC endpoint, its tunnels, its ways, and the decisions of when to dial and to
+//! One agent: its QUIC endpoint, its tunnels, its paths, and the decisions of when to dial and to
 //! kick, all by deadlines. It can be frozen, as a suspended host is, and restarted.
 
 use std::collections::BTreeMap;
@@ -27,10 +27,10 @@ use quinn_proto::{
 use crate::chance::Chance;
 use crate::credentials;
 use crate::log::Promise;
+use crate::paths::{PathChange, PeerPaths};
 use crate::scene::Scene;
 use crate::traffic::Program;
 use crate::tunnel::Tunnel;
-use crate::ways::{Turn, Ways};
 use crate::wire::{Datagram, Node};
 
 /// At most one kick of all connections in so long.
@@ -55,7 +55,7 @@ pub struct Agent {
     /// What tunnels that are not open yet have of the admission.
     dialled: BTreeMap<usize, OwnId>,
     places: BTreeMap<usize, PlaceId>,
-    pub ways: Ways,
+    pub paths: PeerPaths,
     pub program: Option<Program>,
     backoff: Backoff,
     dial_at: Instant,
@@ -95,7 +95,7 @@ impl Agent {
             tunnels: BTreeMap::new(),
             dialled: BTreeMap::new(),
             places: BTreeMap::new(),
-            ways: Ways::new(node, boot, chance.fork("ways")),
+            paths: PeerPaths::new(node, boot, chance.fork("ways")),
             program,
             backoff: Backoff::new(TUNNEL_BACKOFF_MIN, TUNNEL_BACKOFF_MAX, TUNNEL_LASTED),
             dial_at: now,
@@ -139,7 +139,7 @@ impl Agent {
         let dial = self.wants_to_dial().then_some(self.dial_at);
         let (stall, program) = (self.stall, self.program.as_ref());
         let tunnels = self.tunnels.values_mut().filter_map(|tunnel| tunnel.poll_timeout(stall, program));
-        tunnels.chain(self.ways.poll_timeout()).chain(dial).chain(self.kick_at).min()
+        tunnels.chain(self.paths.poll_timeout()).chain(dial).chain(self.kick_at).min()
     }
 
     pub fn handle_timeout(&mut self, scene: &mut Scene) {
@@ -147,8 +147,8 @@ impl Agent {
             return;
         }
         self.note_mtu();
-        self.ways.handle_timeout(scene.now);
-        self.follow_ways(scene);
+        self.paths.handle_timeout(scene.now);
+        self.follow_paths(scene);
         for tunnel in self.tunnels.values_mut() {
             tunnel.handle_timeout(self.stall, scene);
         }
@@ -176,9 +176,9 @@ impl Agent {
         }
         let Some(&first) = datagram.bytes.first() else { return };
         if is_ours(first) {
-            self.ways.handle_packet(datagram.from, &datagram.bytes, scene.now);
-            self.follow_ways(scene);
-        } else if self.ways.takes(datagram.from) {
+            self.paths.handle_packet(datagram.from, &datagram.bytes, scene.now);
+            self.follow_paths(scene);
+        } else if self.paths.takes(datagram.from) {
             self.receive_quic(&datagram.bytes, scene);
         } else {
             scene.tally.unvalidated += 1;
@@ -187,29 +187,29 @@ impl Agent {
     }
 
     /// Does what follows from the latest decisions of the keepers.
-    pub fn follow_ways(&mut self, scene: &mut Scene) {
-        let turn = self.ways.act(scene);
-        let (heard, boot) = (self.ways.heard(), self.ways.peer_boot());
+    pub fn follow_paths(&mut self, scene: &mut Scene) {
+        let change = self.paths.act(scene);
+        let (heard, boot) = (self.paths.heard(), self.paths.peer_boot());
         self.admission.note_peer(credentials::route(self.node.peer()), boot, 0);
         for tunnel in self.tunnels.values_mut() {
             tunnel.hear(heard, boot, scene);
-            if turn.is_disturbance() {
+            if change.is_disturbance() {
                 tunnel.note_path_change();
             }
         }
-        if turn.is_disturbance() {
+        if change.is_disturbance() {
             self.want_kick(scene.now);
-            self.count(turn, scene);
+            self.count(change, scene);
         }
     }
 
-    fn count(&self, turn: Turn, scene: &mut Scene) {
+    fn count(&self, change: PathChange, scene: &mut Scene) {
         if self.open_tunnel().is_none() {
-            scene.tally.first += u64::from(turn.moved.is_some());
+            scene.tally.first += u64::from(change.moved.is_some());
             return;
         }
-        scene.tally.resumed += u64::from(turn.resumed);
-        let Some((_, why)) = turn.moved else { return };
+        scene.tally.resumed += u64::from(change.resumed);
+        let Some((_, why)) = change.moved else { return };
         *match why {
             PathReason::First => &mut scene.tally.first,
             PathReason::Better => &mut scene.tally.better,
@@ -222,7 +222,7 @@ impl Agent {
     /// A path is left only for one that carries packets as large as those in use.
     fn note_mtu(&mut self) {
         if let Some(mtu) = self.tunnels.values().filter_map(Tunnel::mtu).max() {
-            self.ways.set_mtu(mtu.into());
+            self.paths.set_mtu(mtu.into());
         }
     }
 
@@ -255,7 +255,7 @@ impl Agent {
 
     fn wants_to_dial(&self) -> bool {
         let idle = self.tunnels.values().all(Tunnel::is_over);
-        self.node == Node::Source && self.ways.can_send() && idle
+        self.node == Node::Source && self.paths.can_send() && idle
     }
 
     fn dial(&mut self, scene: &mut Scene) {
@@ -295,7 +295,7 @@ impl Agent {
                 }
             }
             Some(DatagramEvent::Response(transmit)) => {
-                self.ways.send_quic(&response[..transmit.size], scene);
+                self.paths.send_quic(&response[..transmit.size], scene);
             }
             Some(DatagramEvent::NewConnection(incoming)) => self.accept(incoming, scene),
         }
@@ -314,7 +314,7 @@ impl Agent {
             Err(refused) => {
                 self.admission.give_back(place);
                 if let Some(transmit) = refused.response {
-                    self.ways.send_quic(&response[..transmit.size], scene);
+                    self.paths.send_quic(&response[..transmit.size], scene);
                 }
             }
         }
@@ -357,7 +357,7 @@ impl Agent {
             return false;
         };
         for packet in buffer[..transmit.size].chunks(transmit.segment_size.unwrap_or(transmit.size)) {
-            self.ways.send_quic(packet, scene);
+            self.paths.send_quic(packet, scene);
         }
         true
     }

@@ -93,9 +93,9 @@ impl World {
         }
         let calm = self.calm.unwrap_or(self.scene.now);
         for node in Node::AGENTS {
-            let within = self.agent(node).ways.climbs_after() + CLIMB_FOUND;
+            let within = self.agent(node).paths.climbs_after() + CLIMB_FOUND;
             let is_direct =
-                |world: &Self| matches!(world.agents[index(node)].ways.active(), Some(Path::Direct(_)));
+                |world: &Self| matches!(world.agents[index(node)].paths.active(), Some(Path::Direct(_)));
             let climbed = self.run_while(calm + within, |world| !is_direct(world));
             let what = format_args!(
                 "{node:?}: {} s after the last fault it is not on the direct path",

@@ -36,7 +36,7 @@ fn black_hole(world: &mut World, (one, other): (Node, Node), lasts: Duration) {
 
 #[track_caller]
 fn assert_paths(world: &World, paths: [PathKind; 2]) {
-    let active = world.agents.each_ref().map(|agent| agent.ways.active().map(Path::kind));
+    let active = world.agents.each_ref().map(|agent| agent.paths.active().map(Path::kind));
     assert_eq!(active, paths.map(Some));
 }
 
@@ -74,8 +74,8 @@ fn a_silent_path_is_left_exactly_three_seconds_after_its_last_answer() {
         black_hole(&mut world, DIRECT, seconds(60));
         world.run_for(seconds(6));
         for agent in &world.agents {
-            let (at, path, why) = agent.ways.turned.unwrap();
-            let (_, last) = agent.ways.direct_answers.unwrap();
+            let (at, path, why) = agent.paths.turned.unwrap();
+            let (_, last) = agent.paths.direct_answers.unwrap();
             assert_eq!((path, why, at - last), (Path::Relay, PathReason::Silent, FALLS_BACK));
         }
         assert_unbroken(&world);
@@ -99,11 +99,11 @@ fn fall_and_climb(world: &mut World, patience: Duration) {
     black_hole(world, DIRECT, seconds(10));
     world.run_for(seconds(10));
     assert_paths(world, [PathKind::Relay; 2]);
-    world.agents.iter_mut().for_each(|agent| agent.ways.direct_answers = None);
+    world.agents.iter_mut().for_each(|agent| agent.paths.direct_answers = None);
     world.run_for(patience + seconds(5));
     for agent in &world.agents {
-        let (at, path, why) = agent.ways.turned.unwrap();
-        let (first, _) = agent.ways.direct_answers.unwrap();
+        let (at, path, why) = agent.paths.turned.unwrap();
+        let (first, _) = agent.paths.direct_answers.unwrap();
         assert_eq!((path.kind(), why, at - first), (PathKind::Direct, PathReason::Better, patience));
     }
 }

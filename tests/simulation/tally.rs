@@ -42,7 +42,7 @@ tally! {
     to_strangers: "to addresses of strangers",
     unvalidated: "QUIC packets that an agent took from no stranger",
     unproven: "packets of handshakes that were over, or never began",
-    no_route: "QUIC packets without a way",
+    no_route: "QUIC packets without a route",
     tunnels: "tunnels opened",
     tunnels_ended: "tunnels that the script ended",
     forgotten: "tunnels given up because only one end knew them",

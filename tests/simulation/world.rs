@@ -176,7 +176,7 @@ impl World {
     fn watch(&mut self) {
         let awake = !self.agents.iter().any(Agent::is_frozen);
         let paths = PathKind::ALL.map(|kind| {
-            let allowed = self.agents.iter().all(|agent| agent.ways.chosen().allows(kind));
+            let allowed = self.agents.iter().all(|agent| agent.paths.chosen().allows(kind));
             awake && allowed && self.is_there(kind)
         });
         self.judge.observe(self.scene.now, paths);
@@ -243,7 +243,7 @@ impl World {
         let now = self.scene.now;
         self.links[index(node)].up = Some(now);
         let key = self.gateway.link(node, &mut self.scene);
-        self.agent(node).ways.set_link(Some(key), now);
+        self.agent(node).paths.set_link(Some(key), now);
         self.settle(node);
         self.scene.note(format_args!("{node:?}: the control link is up"));
     }
@@ -255,7 +255,7 @@ impl World {
         let link = &mut self.links[index(node)];
         (link.up, link.retry) = (None, retry);
         self.scene.tally.links_lost += 1;
-        self.agent(node).ways.set_link(None, now);
+        self.agent(node).paths.set_link(None, now);
         self.settle(node);
         self.scene.note(format_args!("{node:?}: the control link is lost"));
     }
@@ -278,7 +278,7 @@ impl World {
                 let address = self.scene.wire.address(to.peer(), to);
                 let now = self.scene.now;
                 self.links[index(to.peer())].announced = true;
-                self.agent(to).ways.announce(&[address], now);
+                self.agent(to).paths.announce(&[address], now);
                 self.settle(to);
             }
             Errand::Tick => self.tick(),
@@ -297,7 +297,7 @@ impl World {
             return self.plan(until, Errand::Choose { agent, choice });
         }
         self.settle(agent);
-        self.agent(agent).ways.choose(choice, now);
+        self.agent(agent).paths.choose(choice, now);
         self.settle(agent);
     }
 

@@ -1,6 +1,6 @@
 //! How one agent reaches its peer: the keeper of the route, the registration at the relay, and what
 //! the product's driver and socket do with what they decide (`transport/routes.rs`,
-//! `transport/socket.rs`). Here it is watched that nothing takes a way its owner forbids.
+//! `transport/socket.rs`). Here it is watched that nothing takes a path its owner forbids.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ use crate::wire::{GATEWAY, Node};
 const OWN_PER_SECOND_MAX: u32 = PROBES_PER_SECOND + 4 * 20 + 40;
 
 #[derive(Debug)]
-pub struct Ways {
+pub struct PeerPaths {
     node: Node,
     keeper: PeerRoute,
     registration: Registration,
@@ -40,9 +40,9 @@ pub struct Ways {
     own_packets: (Option<Instant>, u32),
     /// How often this run fell back from a silent direct path.
     falls: u32,
-    /// When the present way was taken, and why.
+    /// When the present path was taken, and why.
     pub turned: Option<(Instant, Path, PathReason)>,
-    /// Answers over the direct path: the first since the present way was taken, and the last.
+    /// Answers over the direct path: the first since the present path was taken, and the last.
     pub direct_answers: Option<(Instant, Instant)>,
     /// When its timers ran last.
     looked: Option<Instant>,
@@ -50,21 +50,21 @@ pub struct Ways {
 
 /// What the tunnels must know.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Turn {
-    /// Packets go another way now, and why.
+pub struct PathChange {
+    /// Packets go another path now, and why.
     pub moved: Option<(Path, PathReason)>,
-    /// The way in use answers again.
+    /// The path in use answers again.
     pub resumed: bool,
 }
 
-impl Turn {
+impl PathChange {
     /// Packets in flight may have been lost on the way.
     pub fn is_disturbance(self) -> bool {
         self.moved.is_some() || self.resumed
     }
 }
 
-impl Ways {
+impl PeerPaths {
     pub fn new(node: Node, boot: BootId, chance: Chance) -> Self {
         let (own, peer) = (credentials::route(node), credentials::route(node.peer()));
         let mut keeper = PeerRoute::new(own, boot, peer);
@@ -194,7 +194,7 @@ impl Ways {
     }
 
     /// Does what was decided.
-    pub fn act(&mut self, scene: &mut Scene) -> Turn {
+    pub fn act(&mut self, scene: &mut Scene) -> PathChange {
         let is_registered = self.registration.is_registered(scene.now);
         if std::mem::replace(&mut self.registered, is_registered) != is_registered {
             let node = self.node;
@@ -202,7 +202,7 @@ impl Ways {
             scene.tally.registrations += u64::from(is_registered);
             self.keeper.set_relay(is_registered, scene.now);
         }
-        let turn = self.follow_events(scene);
+        let change = self.follow_events(scene);
         while let Some(transmit) = self.keeper.poll_transmit() {
             let (node, kind, choice) = (self.node, transmit.to.kind(), self.chosen.0);
             let what = format_args!("{node:?}: a packet of ours over {kind}, which is not {choice}");
@@ -216,11 +216,11 @@ impl Ways {
         let (node, most) = (self.node, 2 * PEER_ADDRESSES_MAX + 1);
         let what = format_args!("{node:?}: takes packets from {validated} addresses");
         scene.demand(validated <= most, Promise::Bounded, what);
-        turn
+        change
     }
 
-    fn follow_events(&mut self, scene: &mut Scene) -> Turn {
-        let (mut turn, node) = (Turn::default(), self.node);
+    fn follow_events(&mut self, scene: &mut Scene) -> PathChange {
+        let (mut change, node) = (PathChange::default(), self.node);
         while let Some(event) = self.keeper.poll_event() {
             match event {
                 RouteEvent::Validated(address) => {
@@ -230,7 +230,7 @@ impl Ways {
                     self.validated.remove(&address);
                 }
                 RouteEvent::Active { path, why } => {
-                    turn.moved = Some((path, why));
+                    change.moved = Some((path, why));
                     self.turned = Some((scene.now, path, why));
                     self.falls += u32::from(path == Path::Relay && why == PathReason::Silent);
                     self.route = Some(path);
@@ -240,17 +240,17 @@ impl Ways {
                     scene.demand(choice.allows(kind), Promise::Allowed, what);
                 }
                 RouteEvent::Resumed => {
-                    turn.resumed = true;
+                    change.resumed = true;
                     scene.note(format_args!("{node:?}: the peer answers again"));
                 }
                 RouteEvent::Inactive => {
                     self.route = None;
-                    scene.note(format_args!("{node:?}: no allowed way"));
+                    scene.note(format_args!("{node:?}: no allowed path"));
                 }
                 RouteEvent::BootChanged(_) => scene.note(format_args!("{node:?}: the peer is another run")),
             }
         }
-        turn
+        change
     }
 
     fn send_own(&mut self, to: SocketAddr, packet: &[u8], scene: &mut Scene) {
