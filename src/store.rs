@@ -21,7 +21,7 @@ mod secret;
 mod server;
 mod token;
 mod tx;
-pub mod way;
+pub mod walked_path;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

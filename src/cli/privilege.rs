@@ -15,7 +15,7 @@ use rustix::thread::{
 };
 
 use crate::store::account::Account;
-use crate::store::way::{Owner, Way};
+use crate::store::walked_path::{Owner, WalkedPath};
 
 static INVOKER: OnceLock<u32> = OnceLock::new();
 
@@ -32,7 +32,7 @@ pub(super) fn act_as_owner(file: &Path, state: &Path) -> anyhow::Result<()> {
     if !geteuid().is_root() {
         return Ok(());
     }
-    let (to_file, to_state) = (Way::to(file)?, Way::to(state)?);
+    let (to_file, to_state) = (WalkedPath::to(file)?, WalkedPath::to(state)?);
     let owner = owner_meant(to_state.owner, to_file.owner, to_state.parent);
     to_file.check(owner.user)?;
     to_state.check(owner.user)?;
@@ -55,7 +55,7 @@ pub(super) fn act_as_owner(file: &Path, state: &Path) -> anyhow::Result<()> {
 /// Root uses no file, be it only named in another, that somebody else could put in its place.
 pub(super) fn check_named(file: Option<&Path>) -> anyhow::Result<()> {
     match file {
-        Some(file) if geteuid().is_root() => Ok(Way::to(file)?.check(0)?),
+        Some(file) if geteuid().is_root() => Ok(WalkedPath::to(file)?.check(0)?),
         Some(_) | None => Ok(()),
     }
 }

@@ -15,7 +15,7 @@ use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 use super::regular;
-use super::way::{Way, WayError};
+use super::walked_path::{WalkedPath, WalkedPathError};
 use crate::domain::limits::{FOLDER_LOCK_TIMEOUT, FOLDER_TURN_TIMEOUT, PRIVATE_FILE_BYTES_MAX};
 
 const LOCK: &str = "lock";
@@ -49,7 +49,7 @@ pub enum FolderError {
     #[error("another process has held `{path}` for {} s; stop it", FOLDER_TURN_TIMEOUT.as_secs())]
     Turn { path: PathBuf },
     #[error(transparent)]
-    Way(#[from] WayError),
+    Path(#[from] WalkedPathError),
 }
 
 #[derive(Debug, Clone)]
@@ -65,7 +65,7 @@ pub struct FolderLock {
 
 impl Folder {
     /// Makes the folder (mode 0700) unless it is there, and refuses one that others may look into. It
-    /// must be this user's own; root's, at the end of a way that nobody else can bend.
+    /// must be this user's own; root's, at the end of a path that nobody else can change.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         match DirBuilder::new().mode(0o700).create(path) {
             Ok(()) => {}
@@ -79,7 +79,7 @@ impl Folder {
         }
         check_private(path, &metadata, 0o700)?;
         if rustix::process::geteuid().is_root() {
-            Way::to(path)?.check(0)?;
+            WalkedPath::to(path)?.check(0)?;
         }
         Ok(Self { path: path.into() })
     }
@@ -385,7 +385,7 @@ mod tests {
         assert!(matches!(Folder::open(folder.path()), Err(FolderError::Owner { .. })));
         chown(folder.path(), Some(0), None).unwrap();
         chown(parent.path(), Some(4_000_000_001), None).unwrap();
-        assert!(matches!(Folder::open(folder.path()), Err(FolderError::Way(_))));
+        assert!(matches!(Folder::open(folder.path()), Err(FolderError::Path(_))));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The way to a file or folder, and who could make it lead elsewhere: everybody who may change a folder
-//! or a link on it. Root must not act at the end of a way that somebody else can bend.
+//! The path to a file or folder, and who could make it lead elsewhere: everybody who may change a folder
+//! or a link on it. Root must not act at the end of a path that somebody else can change.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -15,15 +15,15 @@ use rustix::io::Errno;
 /// As many links as the kernel follows.
 const LINKS_MAX: usize = 40;
 
-/// Who may change what stands on a way.
+/// Who may change what stands on a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Bender {
+pub enum PathWriter {
     User(u32),
     Group(u32),
     Anybody,
 }
 
-impl fmt::Display for Bender {
+impl fmt::Display for PathWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(user) => write!(f, "user id {user}"),
@@ -34,15 +34,15 @@ impl fmt::Display for Bender {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum WayError {
+pub enum WalkedPathError {
     #[error("cannot look at `{path}`; see that it can be reached")]
     Look { path: PathBuf, source: io::Error },
     #[error(
-        "`{path}` can be changed by {bender}, who could have root act elsewhere; run this as the user whose \
+        "`{path}` can be changed by {writer}, who could have root act elsewhere; run this as the user whose \
          state folder it is, see that root and that user alone may write it, or hand the state folder to that \
          user with `chown -R`"
     )]
-    Bent { path: PathBuf, bender: Bender },
+    Writable { path: PathBuf, writer: PathWriter },
 }
 
 /// Whose a file or folder is.
@@ -52,29 +52,31 @@ pub struct Owner {
     pub group: u32,
 }
 
-/// A way as it was walked.
+/// A path as it was walked.
 #[derive(Debug)]
-pub struct Way {
+pub struct WalkedPath {
     /// Of what stands at its end; `None` when nothing does.
     pub owner: Option<Owner>,
     /// Of the last folder before its end.
     pub parent: Owner,
-    /// Who may bend it, save root and, at its end, the owner of a folder.
-    benders: BTreeSet<(Bender, PathBuf)>,
-    /// Who owns the beginning of all ways is root, whatever root is called in this user namespace.
+    /// Who may change it, save root and, at its end, the owner of a folder.
+    writers: BTreeSet<(PathWriter, PathBuf)>,
+    /// Who owns the beginning of all paths is root, whatever root is called in this user namespace.
     root: u32,
 }
 
-impl Way {
-    /// Walks the way, one name after another over open handles: what was judged is what was walked.
-    pub fn to(path: &Path) -> Result<Self, WayError> {
-        let look = |path: &Path, error: Errno| WayError::Look { path: path.into(), source: error.into() };
-        let absolute =
-            std::path::absolute(path).map_err(|source| WayError::Look { path: path.into(), source })?;
+impl WalkedPath {
+    /// Walks the path, one name after another over open handles: what was judged is what was walked.
+    pub fn to(path: &Path) -> Result<Self, WalkedPathError> {
+        let look =
+            |path: &Path, error: Errno| WalkedPathError::Look { path: path.into(), source: error.into() };
+        let absolute = std::path::absolute(path)
+            .map_err(|source| WalkedPathError::Look { path: path.into(), source })?;
         let root = Path::new("/");
         let mut handle = open(CWD, root).map_err(|error| look(root, error))?;
         let mut stat = fstat(&handle).map_err(|error| look(root, error))?;
-        let mut way = Self { owner: None, parent: owner(&stat), benders: BTreeSet::new(), root: stat.st_uid };
+        let mut walk =
+            Self { owner: None, parent: owner(&stat), writers: BTreeSet::new(), root: stat.st_uid };
         let mut above: Vec<(OwnedFd, Stat)> = Vec::new();
         let mut walked = root.to_owned();
         let mut left = names(&absolute);
@@ -87,12 +89,12 @@ impl Way {
                 }
                 continue;
             }
-            way.judge(&walked, &stat, &handle);
-            way.parent = owner(&stat);
+            walk.judge(&walked, &stat, &handle);
+            walk.parent = owner(&stat);
             let next_path = walked.join(&name);
             let next = match open(&handle, Path::new(&name)) {
                 Ok(next) => next,
-                Err(Errno::NOENT) => return Ok(way),
+                Err(Errno::NOENT) => return Ok(walk),
                 Err(error) => return Err(look(&next_path, error)),
             };
             let next_stat = fstat(&next).map_err(|error| look(&next_path, error))?;
@@ -103,7 +105,7 @@ impl Way {
                 if links > LINKS_MAX {
                     return Err(look(&next_path, Errno::LOOP));
                 }
-                way.add(Bender::User(next_stat.st_uid), &next_path);
+                walk.add(PathWriter::User(next_stat.st_uid), &next_path);
                 let target = PathBuf::from(OsString::from_vec(target));
                 left.extend(names(&target));
                 if target.is_absolute() {
@@ -117,37 +119,39 @@ impl Way {
             above.push((std::mem::replace(&mut handle, next), std::mem::replace(&mut stat, next_stat)));
             walked = next_path;
         }
-        way.owner = Some(owner(&stat));
+        walk.owner = Some(owner(&stat));
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-            way.judge(&walked, &stat, &handle);
+            walk.judge(&walked, &stat, &handle);
         }
-        Ok(way)
+        Ok(walk)
     }
 
-    /// Refuses a way that somebody besides root and `user` may bend.
-    pub fn check(&self, user: u32) -> Result<(), WayError> {
-        let other = self.benders.iter().find(|(bender, _)| *bender != Bender::User(user));
-        other.map_or(Ok(()), |(bender, path)| Err(WayError::Bent { path: path.clone(), bender: *bender }))
+    /// Refuses a path that somebody besides root and `user` may change.
+    pub fn check(&self, user: u32) -> Result<(), WalkedPathError> {
+        let other = self.writers.iter().find(|(writer, _)| *writer != PathWriter::User(user));
+        other.map_or(Ok(()), |(writer, path)| {
+            Err(WalkedPathError::Writable { path: path.clone(), writer: *writer })
+        })
     }
 
     fn judge(&mut self, path: &Path, stat: &Stat, handle: &OwnedFd) {
-        self.add(Bender::User(stat.st_uid), path);
+        self.add(PathWriter::User(stat.st_uid), path);
         let mode = stat.st_mode;
         // In a sticky folder nobody moves what is another's; what was planted there has its own owner.
         if FileType::from_raw_mode(mode) == FileType::Directory && mode & 0o1000 != 0 {
             return;
         }
         if mode & 0o020 != 0 && (stat.st_gid != 0 || has_list(handle)) {
-            self.add(Bender::Group(stat.st_gid), path);
+            self.add(PathWriter::Group(stat.st_gid), path);
         }
         if mode & 0o002 != 0 {
-            self.add(Bender::Anybody, path);
+            self.add(PathWriter::Anybody, path);
         }
     }
 
-    fn add(&mut self, bender: Bender, path: &Path) {
-        if bender != Bender::User(0) && bender != Bender::User(self.root) {
-            self.benders.insert((bender, path.into()));
+    fn add(&mut self, writer: PathWriter, path: &Path) {
+        if writer != PathWriter::User(0) && writer != PathWriter::User(self.root) {
+            self.writers.insert((writer, path.into()));
         }
     }
 }
@@ -196,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_way_of_roots_alone_leads_to_its_end_over_links() {
+    fn a_path_of_roots_alone_leads_to_its_end_over_links() {
         if !is_root() {
             return;
         }
@@ -206,16 +210,16 @@ mod tests {
         chown(&real, Some(SOMEBODY), Some(7)).unwrap();
         symlink("real/../real", folder.path().join("relative")).unwrap();
         symlink(folder.path().join("relative"), folder.path().join("absolute")).unwrap();
-        let way = Way::to(&folder.path().join("absolute/./state")).unwrap();
-        assert_eq!(way.owner, Some(Owner { user: SOMEBODY, group: 7 }));
-        assert_eq!(way.parent, Owner { user: 0, group: 0 });
-        way.check(0).unwrap();
-        let absent = Way::to(&folder.path().join("absolute/none/deeper")).unwrap();
+        let walk = WalkedPath::to(&folder.path().join("absolute/./state")).unwrap();
+        assert_eq!(walk.owner, Some(Owner { user: SOMEBODY, group: 7 }));
+        assert_eq!(walk.parent, Owner { user: 0, group: 0 });
+        walk.check(0).unwrap();
+        let absent = WalkedPath::to(&folder.path().join("absolute/none/deeper")).unwrap();
         assert_eq!(absent.owner, None);
     }
 
     #[test]
-    fn a_link_or_folder_of_somebody_bends_the_way() {
+    fn a_link_or_folder_of_somebody_makes_the_path_writable() {
         if !is_root() {
             return;
         }
@@ -226,15 +230,15 @@ mod tests {
         symlink(folder.path(), &link).unwrap();
         lchown(&link, Some(SOMEBODY), None).unwrap();
         for path in [home.join("state"), home.join("absent"), link.clone(), link.join("home")] {
-            let way = Way::to(&path).unwrap();
-            way.check(SOMEBODY).unwrap();
-            let error = way.check(0).unwrap_err().to_string();
+            let walk = WalkedPath::to(&path).unwrap();
+            walk.check(SOMEBODY).unwrap();
+            let error = walk.check(0).unwrap_err().to_string();
             assert!(error.contains(&format!("user id {SOMEBODY}")), "{error}");
         }
     }
 
     #[test]
-    fn a_folder_that_a_group_or_anybody_may_write_bends_the_way() {
+    fn a_folder_that_a_group_or_anybody_may_write_makes_the_path_writable() {
         if !is_root() {
             return;
         }
@@ -244,15 +248,15 @@ mod tests {
         let check = |mode, group| {
             chown(&open, None, Some(group)).unwrap();
             fs::set_permissions(&open, PermissionsExt::from_mode(mode)).unwrap();
-            let error = Way::to(&open.join("state")).unwrap().check(0).err();
+            let error = WalkedPath::to(&open.join("state")).unwrap().check(0).err();
             error.map(|error| match error {
-                WayError::Bent { bender, .. } => bender,
-                WayError::Look { .. } => panic!("{error}"),
+                WalkedPathError::Writable { writer, .. } => writer,
+                WalkedPathError::Look { .. } => panic!("{error}"),
             })
         };
-        assert_eq!(check(0o775, 7), Some(Bender::Group(7)));
+        assert_eq!(check(0o775, 7), Some(PathWriter::Group(7)));
         assert_eq!(check(0o775, 0), None);
-        assert_eq!(check(0o777, 0), Some(Bender::Anybody));
+        assert_eq!(check(0o777, 0), Some(PathWriter::Anybody));
         assert_eq!(check(0o1777, 7), None);
     }
 
@@ -260,6 +264,6 @@ mod tests {
     fn links_in_a_ring_are_an_error() {
         let folder = tempfile::tempdir().unwrap();
         symlink("ring", folder.path().join("ring")).unwrap();
-        assert!(matches!(Way::to(&folder.path().join("ring")), Err(WayError::Look { .. })));
+        assert!(matches!(WalkedPath::to(&folder.path().join("ring")), Err(WalkedPathError::Look { .. })));
     }
 }
