@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 pub use command::{Operation, Status, StatusClass};
 
-use self::command::{Command, Way};
+use self::command::{Command, CommandKind};
 use self::pdu::{PduReader, Piece};
 use super::stranger::Stranger;
 use crate::domain::limits::DICOM_AWAITED_MAX;
@@ -352,16 +352,16 @@ impl Conversation<'_> {
     }
 
     fn on_command(&mut self, command: Command, now: Instant, emit: &mut impl FnMut(DicomEvent)) {
-        match (command.way, command.operation) {
-            (Way::Request { message }, Operation::CStore) => {
+        match (command.kind, command.operation) {
+            (CommandKind::Request { message }, Operation::CStore) => {
                 if self.awaited.len() < DICOM_AWAITED_MAX {
                     let whole = (!command.has_data_set).then_some((0, now));
                     self.awaited.push_back(Awaited { message, whole });
                 }
                 emit(DicomEvent::StoreRequested);
             }
-            (Way::Request { .. }, operation) => emit(DicomEvent::Called { operation }),
-            (Way::Response { to, status }, Operation::CStore) => {
+            (CommandKind::Request { .. }, operation) => emit(DicomEvent::Called { operation }),
+            (CommandKind::Response { to, status }, Operation::CStore) => {
                 let awaited = &mut self.other.awaited;
                 let place = awaited.iter().position(|awaited| awaited.message == to);
                 let whole = place.and_then(|place| awaited.remove(place)).and_then(|found| found.whole);
@@ -369,7 +369,7 @@ impl Conversation<'_> {
                 let latency = whole.map(|(_, since)| now.saturating_duration_since(since));
                 emit(DicomEvent::Stored { status, bytes, latency });
             }
-            (Way::Response { .. }, _) => {}
+            (CommandKind::Response { .. }, _) => {}
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use adit::domain::access::Access;
 
 use self::outcome::{Sent, requests_in};
-use self::vector::{Piece, Vector, Verdict, Way};
+use self::vector::{Chunking, Piece, Vector, Verdict};
 
 use super::lab::HANG_LIMIT;
 use super::origin::client::{Answer, Client, Heard, answers};
@@ -30,9 +30,9 @@ async fn what_is_denied_reaches_mirth_with_no_byte_and_what_is_allowed_once() {
     let tables = ["read-only-vectors.tsv", "more-vectors.tsv"];
     let vectors = tables.map(|table| Vector::all(table, &managed.host())).concat();
     let mut sent = Vec::new();
-    for way in Way::ALL {
+    for chunking in Chunking::ALL {
         for vector in &vectors {
-            sent.push(send(&managed, vector, way).await);
+            sent.push(send(&managed, vector, chunking).await);
         }
     }
     // Only now, when whatever might have been on its way has come.
@@ -93,7 +93,7 @@ async fn without_the_filter_most_of_what_is_denied_is_served() {
     let mut denied = 0;
     let mut served = 0;
     for vector in vectors.iter().filter(|vector| vector.verdict != Verdict::Allow) {
-        exchange(tap.address, vector, Way::Whole).await;
+        exchange(tap.address, vector, Chunking::Whole).await;
         denied += 1;
         served += usize::from(jetty.take().iter().any(|record| matches!(record, Record::Request(_))));
     }
@@ -110,12 +110,12 @@ fn hits(jetty: &mut Jetty) -> BTreeMap<u16, Vec<Record>> {
     hits
 }
 
-async fn send<'a>(managed: &Managed, vector: &'a Vector, way: Way) -> Sent<'a> {
+async fn send<'a>(managed: &Managed, vector: &'a Vector, chunking: Chunking) -> Sent<'a> {
     let (began, refused) = (managed.tap.len(), managed.refusals());
-    let (answers, closed) = exchange(managed.address, vector, way).await;
+    let (answers, closed) = exchange(managed.address, vector, chunking).await;
     Sent {
         vector,
-        way,
+        chunking,
         answers,
         closed,
         connections: began..managed.tap.len(),
@@ -124,7 +124,7 @@ async fn send<'a>(managed: &Managed, vector: &'a Vector, way: Way) -> Sent<'a> {
 }
 
 /// Sends a vector over a connection of its own, and hears it out.
-async fn exchange(to: SocketAddr, vector: &Vector, way: Way) -> (Vec<Answer>, bool) {
+async fn exchange(to: SocketAddr, vector: &Vector, chunking: Chunking) -> (Vec<Answer>, bool) {
     let is_head = vector.bytes().starts_with(b"HEAD ");
     let mut client = Client::connect(to).await;
     for piece in &vector.pieces {
@@ -132,7 +132,7 @@ async fn exchange(to: SocketAddr, vector: &Vector, way: Way) -> (Vec<Answer>, bo
             client.hears(A_WHILE, |heard| heard.closed || !heard.bytes.is_empty()).await;
             continue;
         };
-        for cut in way.cut(bytes) {
+        for cut in chunking.cut(bytes) {
             if !client.send(cut).await {
                 break;
             }

@@ -61,8 +61,8 @@ impl Flow {
         let shared = Arc::new(Shared::default());
         let (from_source, to_source) = halves(source);
         let (from_target, to_target) = halves(target);
-        let start = |reader, writer, way, seed| {
-            tokio::spawn(carry(reader, writer, pace, Draws::new(seed), way, Arc::clone(&shared)))
+        let start = |reader, writer, direction, seed| {
+            tokio::spawn(carry(reader, writer, pace, Draws::new(seed), direction, Arc::clone(&shared)))
         };
         let there = start(from_target, to_source, 0, seed);
         let back = start(from_source, to_target, 1, !seed);
@@ -76,7 +76,7 @@ impl Flow {
 
     /// Waits until so many more bytes have arrived in both directions.
     pub async fn carries(&self, bytes: u64) {
-        let read = || [0, 1].map(|way| self.shared.read[way].load(Ordering::Relaxed));
+        let read = || [0, 1].map(|direction| self.shared.read[direction].load(Ordering::Relaxed));
         let before = read();
         let mut goal = 0;
         while goal < bytes {
@@ -116,12 +116,12 @@ async fn carry(
     writer: OwnedWriteHalf,
     pace: Pace,
     draws: Draws,
-    way: usize,
+    direction: usize,
     shared: Arc<Shared>,
 ) -> Carried {
     let started = Instant::now();
     let (written, (read, longest_gap)) =
-        tokio::join!(write(writer, pace, draws, &shared.stopping), read(reader, &shared.read[way]));
+        tokio::join!(write(writer, pace, draws, &shared.stopping), read(reader, &shared.read[direction]));
     assert_eq!(read, written, "what was read is what was written");
     Carried { bytes: read.1, took: started.elapsed(), longest_gap }
 }

@@ -148,12 +148,12 @@ impl StatusClass {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Command {
     pub(super) operation: Operation,
-    pub(super) way: Way,
+    pub(super) kind: CommandKind,
     pub(super) has_data_set: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum CommandKind {
     Request { message: u16 },
     Response { to: u16, status: Status },
 }
@@ -161,8 +161,8 @@ pub(super) enum Way {
 impl Command {
     /// The message that the data set after it belongs to, if it is an object to store.
     pub(super) const fn store(self) -> Option<u16> {
-        match (self.operation, self.way) {
-            (Operation::CStore, Way::Request { message }) => Some(message),
+        match (self.operation, self.kind) {
+            (Operation::CStore, CommandKind::Request { message }) => Some(message),
             _ => None,
         }
     }
@@ -238,15 +238,15 @@ impl CommandReader {
         let field = self.field.ok_or(UNPARSABLE)?;
         let has_data_set = self.data_set_type.ok_or(UNPARSABLE)? != NO_DATA_SET;
         let operation = Operation::from_request(field & !RESPONSE_BIT);
-        let way = if field & RESPONSE_BIT != 0 {
+        let kind = if field & RESPONSE_BIT != 0 {
             let status = Status(self.status.ok_or(UNPARSABLE)?);
-            Way::Response { to: self.responded_to.ok_or(UNPARSABLE)?, status }
+            CommandKind::Response { to: self.responded_to.ok_or(UNPARSABLE)?, status }
         } else {
             // C-CANCEL has none of its own, it names the message to cancel (PS3.7 §9.3.2.3).
             let message = if operation == Operation::CCancel { self.responded_to } else { self.message };
-            Way::Request { message: message.ok_or(UNPARSABLE)? }
+            CommandKind::Request { message: message.ok_or(UNPARSABLE)? }
         };
-        Ok(Command { operation, way, has_data_set })
+        Ok(Command { operation, kind, has_data_set })
     }
 
     fn on_header(&mut self, header: [u8; 8]) -> Result<(), End> {

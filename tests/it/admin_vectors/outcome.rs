@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::vector::{Vector, Verdict, Way};
+use super::vector::{Chunking, Vector, Verdict};
 use crate::origin::client::{Answer, unchunked};
 use crate::origin::jetty::{Hit, Record};
 use crate::origin::managed::Managed;
@@ -31,10 +31,10 @@ const STRIPPED: [&str; 12] = [
     "X-Real-IP",
 ];
 
-/// One vector sent in one way.
+/// One vector, cut in one way.
 pub struct Sent<'a> {
     pub vector: &'a Vector,
-    pub way: Way,
+    pub chunking: Chunking,
     pub answers: Vec<Answer>,
     pub closed: bool,
     /// Connections to the origin that began meanwhile.
@@ -62,7 +62,10 @@ impl Sent<'_> {
         };
         fault.err().map(|fault| {
             let statuses: Vec<_> = self.answers.iter().map(|answer| answer.status).collect();
-            format!("{} {:?}: {fault}; answers {statuses:?}, closed {}", self.vector, self.way, self.closed)
+            format!(
+                "{} {:?}: {fault}; answers {statuses:?}, closed {}",
+                self.vector, self.chunking, self.closed
+            )
         })
     }
 

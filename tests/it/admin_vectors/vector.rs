@@ -1,4 +1,4 @@
-//! Raw requests as the two tables of vectors write them, and the ways to send one.
+//! Raw requests as the two tables of vectors write them, and how one is cut when it is sent.
 
 use std::fmt;
 use std::path::Path;
@@ -31,7 +31,7 @@ pub struct Vector {
 
 /// How the same bytes are cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Chunking {
     Whole,
     /// A TLS record for each byte.
     Bytes,
@@ -39,7 +39,7 @@ pub enum Way {
     Lines,
 }
 
-impl Way {
+impl Chunking {
     pub const ALL: [Self; 3] = [Self::Whole, Self::Bytes, Self::Lines];
     /// Beyond this a vector is about sheer size, and sent in one piece.
     const BYTES_SINGLY_MAX: usize = 12_000;
@@ -155,6 +155,8 @@ fn vectors_are_read_with_escapes_repeats_and_pauses() {
     assert_eq!((vector.to_string().as_str(), vector.verdict), ("Z-1 (why)", Verdict::First));
     let first = b"A\0\\\r\nb\nb\nb\nHost: [::1]:8443\r\n".to_vec();
     assert_eq!(vector.pieces, [Piece::Bytes(first), Piece::Pause, Piece::Bytes(b"c".to_vec())]);
-    assert!(Way::ALL.map(|way| way.cut(b"a\nbc").concat()).iter().all(|whole| whole == b"a\nbc"));
-    assert_eq!(Way::ALL.map(|way| way.cut(b"a\nbc").len()), [1, 4, 2]);
+    assert!(
+        Chunking::ALL.map(|chunking| chunking.cut(b"a\nbc").concat()).iter().all(|whole| whole == b"a\nbc")
+    );
+    assert_eq!(Chunking::ALL.map(|chunking| chunking.cut(b"a\nbc").len()), [1, 4, 2]);
 }
