@@ -34,7 +34,7 @@ use crate::transport::control_dial;
 use crate::transport::endpoint::{Connection, TransportError};
 use crate::transport::link::{self, LinkReceiver, LinkSender};
 use crate::transport::resolve::resolve_all;
-use crate::transport::routes::RelayLeg;
+use crate::transport::routes::RelayServer;
 use crate::transport::socket::AgentSocket;
 
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
@@ -178,7 +178,7 @@ impl ControlClient {
         let context = &session.client.context;
         context.set_link(true);
         let key = PacketKey::of_link(&connection.registration_secret()?);
-        context.routes.set_relay(Some(RelayLeg { address: canonical(gateway), key }));
+        context.routes.set_relay(Some(RelayServer { address: canonical(gateway), key }));
         if let Some(more) = context.link_repeats.note("the control link is up", Instant::now()) {
             tracing::info!(%gateway, more = shown(more), "the control link is up");
         }

@@ -50,7 +50,7 @@ pub struct WantedPeer {
 
 /// The gateway as a relay, while its control link is up.
 #[derive(Debug, Clone)]
-pub struct RelayLeg {
+pub struct RelayServer {
     pub address: SocketAddr,
     /// From the control link's TLS exporter.
     pub key: PacketKey,
@@ -83,7 +83,7 @@ type PathStates = Arc<Mutex<BTreeMap<ServerId, watch::Sender<PathState>>>>;
 pub struct Routes {
     path_states: PathStates,
     wanted: watch::Sender<BTreeMap<ServerId, WantedPeer>>,
-    relay: watch::Sender<Option<RelayLeg>>,
+    relay: watch::Sender<Option<RelayServer>>,
     followers: Arc<Followers>,
     kicks: watch::Sender<u64>,
     unanswered: Arc<Notify>,
@@ -127,7 +127,7 @@ impl Routes {
             wanted: wanted_changes,
             relay: relay_changes,
             path_states: Arc::clone(&routes.path_states),
-            leg: Leg::new(own, routes.registered.clone()),
+            relay_client: RelayClient::new(own, routes.registered.clone()),
             peers: BTreeMap::new(),
             unsent: VecDeque::new(),
             followers: Arc::clone(&routes.followers),
@@ -150,7 +150,7 @@ impl Routes {
 
     /// Where the relay is and how to register there; `None` when the control link is away. What is
     /// registered stays so until it lapses.
-    pub fn set_relay(&self, relay: Option<RelayLeg>) {
+    pub fn set_relay(&self, relay: Option<RelayServer>) {
         self.relay.send_replace(relay);
     }
 
@@ -196,9 +196,9 @@ pub struct RouteDriver {
     own_packets: mpsc::Receiver<OwnPacket>,
     own: OwnEnd,
     wanted: watch::Receiver<BTreeMap<ServerId, WantedPeer>>,
-    relay: watch::Receiver<Option<RelayLeg>>,
+    relay: watch::Receiver<Option<RelayServer>>,
     path_states: PathStates,
-    leg: Leg,
+    relay_client: RelayClient,
     peers: BTreeMap<ServerId, DrivenPeer>,
     unsent: VecDeque<(SocketAddr, Box<[u8]>)>,
     followers: Arc<Followers>,
@@ -211,9 +211,9 @@ const fn summed<K: Ord>() -> Written<K> {
     Written::bursts(REPEATS_BURST, REPEATS_SUMMED_EVERY, REPEATED_KINDS_MAX)
 }
 
-/// The leg to the relay.
+/// Keeps this agent registered at the relay.
 #[derive(Debug)]
-struct Leg {
+struct RelayClient {
     /// The last known; the relay may be there while the control link is not.
     address: Option<SocketAddr>,
     registration: Registration,
@@ -272,7 +272,7 @@ impl RouteDriver {
 
     fn due(&self) -> Option<Instant> {
         let keepers = self.peers.values().filter_map(|peer| peer.keeper.poll_timeout());
-        keepers.chain(self.leg.registration.poll_timeout()).chain(self.kicks.due).min()
+        keepers.chain(self.relay_client.registration.poll_timeout()).chain(self.kicks.due).min()
     }
 
     /// Takes what waits in one turn: what follows from it is done once.
@@ -286,11 +286,11 @@ impl RouteDriver {
 
     fn handle_packet(&mut self, packet: &OwnPacket) {
         let Some(claim) = Claim::read(&packet.bytes) else { return };
-        let is_relayed = self.leg.address == Some(packet.from);
+        let is_relayed = self.relay_client.address == Some(packet.from);
         let now = Instant::now();
         if claim.source == self.own.gateway {
             if is_relayed {
-                self.leg.registration.handle_packet(&packet.bytes, now);
+                self.relay_client.registration.handle_packet(&packet.bytes, now);
             }
             return;
         }
@@ -304,9 +304,9 @@ impl RouteDriver {
     fn handle_timeout(&mut self) {
         let now = Instant::now();
         if self.peers.values().any(|peer| peer.is_relay_in_doubt(now)) {
-            self.leg.search(now);
+            self.relay_client.search(now);
         }
-        self.leg.registration.handle_timeout(now, &mut chance::bytes);
+        self.relay_client.registration.handle_timeout(now, &mut chance::bytes);
         for peer in self.peers.values_mut() {
             peer.note_mtu(&self.followers);
             peer.keeper.handle_timeout(now, &mut chance::bytes);
@@ -316,22 +316,22 @@ impl RouteDriver {
     fn handle_relay(&mut self) {
         let relay = self.relay.borrow_and_update().clone();
         let now = Instant::now();
-        if let Some(leg) = &relay
-            && let before = self.leg.address.replace(leg.address)
-            && before != Some(leg.address)
+        if let Some(server) = &relay
+            && let before = self.relay_client.address.replace(server.address)
+            && before != Some(server.address)
         {
             if let Some(before) = before {
                 self.socket.forget_source(before);
             }
-            if *self.leg.registered.borrow() {
-                self.socket.validate_source(leg.address);
+            if *self.relay_client.registered.borrow() {
+                self.socket.validate_source(server.address);
             }
             for peer in self.peers.values().filter(|peer| peer.keeper.active() == Some(Path::Relay)) {
-                self.socket.set_route(peer.wanted.route, leg.address);
+                self.socket.set_route(peer.wanted.route, server.address);
             }
         }
-        self.leg.registration.set_key(relay.map(|leg| leg.key), now);
-        self.leg.registration.handle_timeout(now, &mut chance::bytes);
+        self.relay_client.registration.set_key(relay.map(|server| server.key), now);
+        self.relay_client.registration.handle_timeout(now, &mut chance::bytes);
     }
 
     fn handle_wanted(&mut self) {
@@ -348,7 +348,7 @@ impl RouteDriver {
         for (server, wanted) in wanted {
             let peer = self.peers.entry(server).or_insert_with(|| {
                 let mut keeper = PeerRoute::new(self.own.route, self.own.boot, wanted.route);
-                keeper.set_relay(*self.leg.registered.borrow(), now);
+                keeper.set_relay(*self.relay_client.registered.borrow(), now);
                 DrivenPeer {
                     keeper,
                     wanted: WantedPeer {
@@ -384,22 +384,22 @@ impl RouteDriver {
     /// Does what was decided: sends, sorts sources, moves routes, tells connections.
     fn settle(&mut self) {
         let now = Instant::now();
-        let is_registered = self.leg.registration.is_registered(now);
-        if self.leg.registered.send_replace(is_registered) != is_registered {
-            if let Some(more) = self.leg.said.handle(is_registered, now) {
+        let is_registered = self.relay_client.registration.is_registered(now);
+        if self.relay_client.registered.send_replace(is_registered) != is_registered {
+            if let Some(more) = self.relay_client.said.handle(is_registered, now) {
                 tracing::info!(registered = is_registered, more = shown(more), "the relay");
             }
             for peer in self.peers.values_mut() {
                 peer.keeper.set_relay(is_registered, now);
             }
             // The gateway may be dialled elsewhere meanwhile; peers send through the relay.
-            match (self.leg.address, is_registered) {
+            match (self.relay_client.address, is_registered) {
                 (Some(address), true) => self.socket.validate_source(address),
                 (Some(address), false) => self.socket.forget_source(address),
                 (None, _) => {}
             }
         }
-        let relay = self.leg.address;
+        let relay = self.relay_client.address;
         let mut transmits = Vec::new();
         for peer in self.peers.values_mut() {
             if peer.act(&self.socket, relay, &mut transmits) {
@@ -407,7 +407,7 @@ impl RouteDriver {
                 self.kicks.want(now);
             }
         }
-        while let Some(packet) = self.leg.registration.poll_transmit() {
+        while let Some(packet) = self.relay_client.registration.poll_transmit() {
             transmits.extend(relay.map(|relay| (relay, packet)));
         }
         for (to, packet) in transmits {
@@ -436,7 +436,7 @@ impl RouteDriver {
     }
 }
 
-impl Leg {
+impl RelayClient {
     fn new(own: OwnEnd, registered: watch::Sender<bool>) -> Self {
         let registration = Registration::new(own.route, own.gateway, own.boot);
         Self { address: None, registration, registered, searched: None, said: summed() }
