@@ -61,9 +61,9 @@ pub async fn is_lost(socket: impl AsFd, limit: Duration) -> bool {
 
 /// A socket that belongs to somebody else, watched for as long as this exists.
 #[derive(Debug)]
-pub struct Leg(OwnedFd);
+pub struct WatchedSocket(OwnedFd);
 
-impl Leg {
+impl WatchedSocket {
     pub fn of(socket: &TcpStream) -> io::Result<Self> {
         socket.as_fd().try_clone_to_owned().map(Self)
     }

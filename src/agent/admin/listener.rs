@@ -29,7 +29,7 @@ use crate::transport::duplex::{Duplex, Incoming, Outgoing};
 use crate::transport::newcomers::{Newcomer, Newcomers};
 use crate::transport::tls::{HttpsStream, LocalTls};
 use crate::transport::tunnel::Tunnel;
-use crate::transport::unsent::Leg;
+use crate::transport::unsent::WatchedSocket;
 
 /// Bytes go to a client in blocks of this size.
 const BLOCK_BYTES: usize = 64 * 1024;
@@ -77,7 +77,7 @@ impl AdminListener {
             context.note_fault(&entry, &what);
             return self.refuse(&context, &entry, address, 0, NOT_ALLOWED).await;
         }
-        let Ok(leg) = Leg::of(&tcp) else { return };
+        let Ok(socket) = WatchedSocket::of(&tcp) else { return };
         let newcomer = self.newcomers.enter(address);
         let connection = tunnel.connection().clone();
         let has_asked = AtomicBool::new(false);
@@ -93,7 +93,7 @@ impl AdminListener {
             served = self.serve(&context, &entry, tcp, newcomer, (address, &has_asked), &tunnel) => served,
             _ = connection.closed() => None,
             () = stops => Some(()),
-            () = leg.lost(entry.config.stall_limit) => None,
+            () = socket.lost(entry.config.stall_limit) => None,
         };
         entry.stats.count_stream(served.is_none());
     }

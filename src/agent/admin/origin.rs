@@ -17,7 +17,7 @@ use crate::identity::tls::refusal;
 use crate::mirth::http::{BadResponse, ResponseFraming, ResponsePart, ResponseReader};
 use crate::transport::resolve::dial;
 use crate::transport::tls::{HttpsStream, MirthTls};
-use crate::transport::unsent::Leg;
+use crate::transport::unsent::WatchedSocket;
 
 /// Mirth's answers are read into blocks of this size.
 const BLOCK_BYTES: usize = 64 * 1024;
@@ -69,7 +69,7 @@ pub struct Answers {
 pub struct Origin {
     pub answers: Answers,
     pub requests: WriteHalf<HttpsStream>,
-    pub leg: Arc<Leg>,
+    pub socket: Arc<WatchedSocket>,
 }
 
 impl Origin {
@@ -77,15 +77,15 @@ impl Origin {
         let connecting = async {
             let dialled = dial(&url.host).await;
             let tcp = dialled.map_err(|source| OriginError::Dial { url: url.to_string(), source })?;
-            let leg = Leg::of(&tcp).map_err(broken)?;
+            let socket = WatchedSocket::of(&tcp).map_err(broken)?;
             let stream =
                 tls.connect(tcp, url.host.host()).await.map_err(|source| match refusal(&source) {
                     Some(refused) => OriginError::Key { url: url.to_string(), source: refused },
                     None => OriginError::Handshake { url: url.to_string(), source },
                 })?;
-            Ok((stream, leg))
+            Ok((stream, socket))
         };
-        let (stream, leg) = timeout(limits::TARGET_DIAL_TIMEOUT, connecting)
+        let (stream, socket) = timeout(limits::TARGET_DIAL_TIMEOUT, connecting)
             .await
             .unwrap_or_else(|_| Err(OriginError::Timeout { url: url.to_string() }))?;
         let (reading, requests) = tokio::io::split(stream);
@@ -96,7 +96,7 @@ impl Origin {
             at_end: false,
             mark: None,
         };
-        Ok(Self { answers, requests, leg: Arc::new(leg) })
+        Ok(Self { answers, requests, socket: Arc::new(socket) })
     }
 
     /// Asks what was written and gives the answer's status; its body is read and forgotten. However long

@@ -197,10 +197,10 @@ impl Filter<'_> {
             self.managed.note_failure();
             return Some(NoChannel::AWAY);
         };
-        let leg = Arc::clone(&origin.leg);
+        let socket = Arc::clone(&origin.socket);
         let asked = tokio::select! {
             asked = origin.status_of(&written) => asked.ok(),
-            () = leg.lost(self.entry.config.stall_limit) => None,
+            () = socket.lost(self.entry.config.stall_limit) => None,
         };
         let Some(status) = asked else {
             self.managed.note_failure();
@@ -334,11 +334,11 @@ impl Filter<'_> {
         let began = Instant::now();
         let (method, credentials) = (head.method.as_str(), login.carried);
         let exchange = Exchange { method, sending, closes: self.is_over, rewriting, credentials };
-        let leg = Arc::clone(&origin.leg);
+        let socket = Arc::clone(&origin.socket);
         let lost = async {
-            leg.lost(self.entry.config.stall_limit).await;
+            socket.lost(self.entry.config.stall_limit).await;
             // The exchange fails by it, and knows what it has passed on.
-            leg.shut();
+            socket.shut();
             std::future::pending::<()>().await;
         };
         let outcome = tokio::select! {
