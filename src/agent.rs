@@ -170,7 +170,7 @@ impl Agent {
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(route_driver.run());
-        tasks.spawn(kick(Arc::clone(&context)));
+        tasks.spawn(ping_connections(Arc::clone(&context)));
         tasks.spawn(announced.clone().keep());
         tasks.spawn(announced.run());
         tasks.spawn(status.run(Arc::clone(&context), startup));
@@ -295,11 +295,11 @@ fn tell_repeats(context: &Context) {
 }
 
 /// Wakes the connections whose packets take another path.
-async fn kick(context: Arc<Context>) {
-    let mut kicks = context.routes.kicks();
+async fn ping_connections(context: Arc<Context>) {
+    let mut pings = context.routes.pings();
     // The sender lives as long as the agent.
-    while kicks.changed().await.is_ok() {
-        context.endpoint.kick();
+    while pings.changed().await.is_ok() {
+        context.endpoint.ping();
     }
 }
 

@@ -37,7 +37,7 @@ pub struct StreamControl {
     /// At rest while no more blocks than these have passed.
     rest_at: AtomicU64,
     must_go: AtomicBool,
-    stirred: Notify,
+    changed: Notify,
 }
 
 impl StreamControl {
@@ -50,7 +50,7 @@ impl StreamControl {
             ending: AtomicBool::new(false),
             rest_at: AtomicU64::new(NEVER),
             must_go: AtomicBool::new(false),
-            stirred: Notify::new(),
+            changed: Notify::new(),
         })
     }
 
@@ -61,8 +61,8 @@ impl StreamControl {
     }
 
     /// Resolves when there is something new for the connection to see to.
-    pub async fn stirred(&self) {
-        self.stirred.notified().await;
+    pub async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// Whether its place is needed.
@@ -81,17 +81,17 @@ impl StreamControl {
 
     fn send_away(&self) {
         self.must_go.store(true, Ordering::Relaxed);
-        self.stirred.notify_one();
+        self.changed.notify_one();
     }
 
     fn end(&self) {
         self.ending.store(true, Ordering::Relaxed);
-        self.stirred.notify_one();
+        self.changed.notify_one();
     }
 
     fn rest(&self, passed: u64) {
         self.rest_at.store(passed, Ordering::Relaxed);
-        self.stirred.notify_one();
+        self.changed.notify_one();
     }
 
     fn is_ending(&self) -> bool {
@@ -284,7 +284,7 @@ mod tests {
         let going = Arc::clone(&control);
         connections.start(Some(Arc::clone(&control)), async move {
             while !going.must_go() {
-                going.stirred().await;
+                going.changed().await;
             }
             None
         });

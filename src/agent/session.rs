@@ -154,10 +154,10 @@ impl TunnelSession {
                 "the peer's agent is heard but knows nothing of the tunnel",
             );
         }
-        if self.liveness.stirs_at().is_some_and(|at| at <= now) {
-            self.liveness.note_stirred(now);
+        if self.liveness.pings_at().is_some_and(|at| at <= now) {
+            self.liveness.note_pinged(now);
             self.connection().note_path_change();
-            context.routes.want_kick();
+            context.routes.want_ping();
         }
         HealthCheck::Alive { silent_for }
     }

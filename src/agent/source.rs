@@ -542,7 +542,7 @@ async fn carry(
         tokio::select! {
             biased;
             // Dropped, both its ends are reset.
-            () = control.stirred() => if control.must_go() { break Ending::CutHere },
+            () = control.changed() => if control.must_go() { break Ending::CutHere },
             ending = &mut spliced => break ending,
         }
     };

@@ -54,7 +54,7 @@ pub const TUNNEL_UNANSWERED: Duration = Duration::from_secs(10);
 pub const TUNNEL_UNANSWERED_MAX: Duration = Duration::from_secs(60);
 /// A tunnel that is not answered, or does not answer, though its peer is heard, is made to send this
 /// often.
-pub const TUNNEL_STIRRED_EVERY: Duration = Duration::from_secs(1);
+pub const TUNNEL_PINGED_EVERY: Duration = Duration::from_secs(1);
 /// After a silence of so long, what a tunnel asked before does not count.
 pub const TUNNEL_ASKED_ANEW_AFTER: Duration = Duration::from_secs(2);
 /// The peer must have been heard within this for the source's port to open.

@@ -11,7 +11,7 @@
 use std::time::{Duration, Instant};
 
 use crate::domain::limits::{
-    TUNNEL_ASKED_ANEW_AFTER, TUNNEL_STIRRED_EVERY, TUNNEL_UNANSWERED, TUNNEL_UNANSWERED_MAX,
+    TUNNEL_ASKED_ANEW_AFTER, TUNNEL_PINGED_EVERY, TUNNEL_UNANSWERED, TUNNEL_UNANSWERED_MAX,
 };
 
 /// What QUIC counted since the tunnel's start.
@@ -35,7 +35,7 @@ pub struct Liveness {
     /// Since when the peer was asking and got nothing from us at all.
     owed: Option<Instant>,
     /// When QUIC was last made to send.
-    stirred: Option<Instant>,
+    pinged: Option<Instant>,
 }
 
 /// Questions since the latest acknowledgement.
@@ -52,7 +52,7 @@ impl Liveness {
     #[must_use]
     pub const fn new(now: Instant) -> Self {
         let counts = Counts { questions: 0, answers: 0, asked: 0, sent: 0 };
-        Self { heard: now, counts, unanswered: None, owed: None, stirred: None }
+        Self { heard: now, counts, unanswered: None, owed: None, pinged: None }
     }
 
     /// Takes what QUIC has counted by now, as often as the caller likes to look.
@@ -93,16 +93,16 @@ impl Liveness {
     /// not answer on the tunnel, or gets no answer from us. QUIC alone would wait for as long as the
     /// path was silent before, and while its window is full it withholds even its acknowledgements.
     #[must_use]
-    pub fn stirs_at(&self) -> Option<Instant> {
+    pub fn pings_at(&self) -> Option<Instant> {
         let unanswered = self.unanswered.map(|unanswered| unanswered.since);
         let since = unanswered.into_iter().chain(self.owed).min()?;
-        let at = since.max(self.stirred.unwrap_or(since)) + TUNNEL_STIRRED_EVERY;
+        let at = since.max(self.pinged.unwrap_or(since)) + TUNNEL_PINGED_EVERY;
         (at < self.heard + TUNNEL_ASKED_ANEW_AFTER).then_some(at)
     }
 
     /// It was made to send.
-    pub const fn note_stirred(&mut self, now: Instant) {
-        self.stirred = Some(now);
+    pub const fn note_pinged(&mut self, now: Instant) {
+        self.pinged = Some(now);
     }
 
     /// Whether the peer answers below QUIC but acknowledges nothing on the tunnel, though it was asked
@@ -193,7 +193,7 @@ mod tests {
         run.count(5, 3, 1_000);
         run.hear(1_000, 100_000);
         run.ends_at(160_000);
-        assert_eq!(run.liveness.stirs_at(), None);
+        assert_eq!(run.liveness.pings_at(), None);
     }
 
     #[test]
@@ -215,8 +215,8 @@ mod tests {
         run.count(1, 0, 0);
         run.hear(0, 5_000);
         run.ends_at(65_000);
-        run.liveness.note_stirred(run.at(6_000));
-        assert_eq!(run.liveness.stirs_at(), None);
+        run.liveness.note_pinged(run.at(6_000));
+        assert_eq!(run.liveness.pings_at(), None);
     }
 
     #[test]
@@ -240,12 +240,12 @@ mod tests {
         };
         run.hear(0, 3_000);
         note(&mut run, 4, 4, 100);
-        assert_eq!(run.liveness.stirs_at(), None);
+        assert_eq!(run.liveness.pings_at(), None);
         note(&mut run, 5, 4, 200);
         note(&mut run, 6, 4, 900);
-        assert_eq!(run.liveness.stirs_at(), Some(run.at(1_200)));
+        assert_eq!(run.liveness.pings_at(), Some(run.at(1_200)));
         note(&mut run, 6, 5, 1_000);
-        assert_eq!(run.liveness.stirs_at(), None);
+        assert_eq!(run.liveness.pings_at(), None);
     }
 
     #[test]
@@ -253,12 +253,12 @@ mod tests {
         let mut run = Run::new();
         run.count(1, 0, 500);
         run.hear(0, 3_000);
-        assert_eq!(run.liveness.stirs_at(), Some(run.at(1_500)));
-        run.liveness.note_stirred(run.at(1_600));
-        assert_eq!(run.liveness.stirs_at(), Some(run.at(2_600)));
+        assert_eq!(run.liveness.pings_at(), Some(run.at(1_500)));
+        run.liveness.note_pinged(run.at(1_600));
+        assert_eq!(run.liveness.pings_at(), Some(run.at(2_600)));
         run.count(2, 0, 1_600);
-        assert_eq!(run.liveness.stirs_at(), Some(run.at(2_600)));
+        assert_eq!(run.liveness.pings_at(), Some(run.at(2_600)));
         run.count(2, 1, 2_000);
-        assert_eq!(run.liveness.stirs_at(), None);
+        assert_eq!(run.liveness.pings_at(), None);
     }
 }

@@ -217,7 +217,7 @@ impl AgentEndpoint {
 
     /// Has every connection send something at once: what was lost with a path that died is found
     /// out by its acknowledgement instead of a timer that has backed off. Touches all connections.
-    pub fn kick(&self) {
+    pub fn ping(&self) {
         // The socket is the same; its address is a constant.
         let _ = self.endpoint.rebind_abstract(Arc::clone(&self.socket) as Arc<dyn AsyncUdpSocket>);
     }

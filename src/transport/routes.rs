@@ -32,7 +32,7 @@ use crate::protocol::written::{Written, shown};
 /// A driver with nothing due looks again after this long.
 const IDLE: Duration = Duration::from_secs(60);
 /// Connections are told of a change of path at most this often: it touches all of them.
-const KICK_EVERY: Duration = Duration::from_secs(1);
+const PING_EVERY: Duration = Duration::from_secs(1);
 /// Own packets that a full socket did not take; more are dropped, probes repeat.
 const UNSENT_MAX: usize = 64;
 
@@ -85,7 +85,7 @@ pub struct Routes {
     wanted: watch::Sender<BTreeMap<ServerId, WantedPeer>>,
     relay: watch::Sender<Option<RelayServer>>,
     followers: Arc<Followers>,
-    kicks: watch::Sender<u64>,
+    pings: watch::Sender<u64>,
     unanswered: Arc<Notify>,
     registered: watch::Sender<bool>,
 }
@@ -108,7 +108,7 @@ impl Routes {
     ) -> (Self, RouteDriver) {
         let (wanted, wanted_changes) = watch::channel(BTreeMap::new());
         let (relay, relay_changes) = watch::channel(None);
-        let (followers, kicks) = (Arc::default(), watch::Sender::new(0));
+        let (followers, pings) = (Arc::default(), watch::Sender::new(0));
         let (unanswered, registered) = (Arc::default(), watch::Sender::new(false));
         socket.gate().set_boot(own.boot);
         let routes = Self {
@@ -116,7 +116,7 @@ impl Routes {
             wanted,
             relay,
             followers,
-            kicks,
+            pings,
             unanswered,
             registered,
         };
@@ -131,7 +131,7 @@ impl Routes {
             peers: BTreeMap::new(),
             unsent: VecDeque::new(),
             followers: Arc::clone(&routes.followers),
-            kicks: Kicks { counter: routes.kicks.clone(), last: None, due: None },
+            pings: Pings { counter: routes.pings.clone(), last: None, due: None },
             unanswered: Arc::clone(&routes.unanswered),
         };
         (routes, driver)
@@ -159,14 +159,14 @@ impl Routes {
         self.followers.add(route, tunnel);
     }
 
-    /// Rises when connections must send something at once; see `AgentEndpoint::kick`.
+    /// Rises when connections must send something at once; see `AgentEndpoint::ping`.
     #[must_use]
-    pub fn kicks(&self) -> watch::Receiver<u64> {
-        self.kicks.subscribe()
+    pub fn pings(&self) -> watch::Receiver<u64> {
+        self.pings.subscribe()
     }
 
     /// A tunnel is not answered though its peer is heard: connections must send something soon.
-    pub fn want_kick(&self) {
+    pub fn want_ping(&self) {
         self.unanswered.notify_one();
     }
 
@@ -202,7 +202,7 @@ pub struct RouteDriver {
     peers: BTreeMap<ServerId, DrivenPeer>,
     unsent: VecDeque<(SocketAddr, Box<[u8]>)>,
     followers: Arc<Followers>,
-    kicks: Kicks,
+    pings: Pings,
     unanswered: Arc<Notify>,
 }
 
@@ -238,7 +238,7 @@ struct DrivenPeer {
 
 /// When connections are told that packets take another path.
 #[derive(Debug)]
-struct Kicks {
+struct Pings {
     counter: watch::Sender<u64>,
     last: Option<Instant>,
     due: Option<Instant>,
@@ -262,7 +262,7 @@ impl RouteDriver {
                     Ok(()) => self.handle_relay(),
                     Err(_) => return,
                 },
-                () = self.unanswered.notified() => self.kicks.want(Instant::now()),
+                () = self.unanswered.notified() => self.pings.want(Instant::now()),
                 () = sleep_until(due.into()) => self.handle_timeout(),
                 () = self.socket.writable(), if !self.unsent.is_empty() => self.send_unsent(),
             }
@@ -272,7 +272,7 @@ impl RouteDriver {
 
     fn due(&self) -> Option<Instant> {
         let keepers = self.peers.values().filter_map(|peer| peer.keeper.poll_timeout());
-        keepers.chain(self.relay_client.registration.poll_timeout()).chain(self.kicks.due).min()
+        keepers.chain(self.relay_client.registration.poll_timeout()).chain(self.pings.due).min()
     }
 
     /// Takes what waits in one turn: what follows from it is done once.
@@ -404,7 +404,7 @@ impl RouteDriver {
         for peer in self.peers.values_mut() {
             if peer.act(&self.socket, relay, &mut transmits) {
                 self.followers.note_path_change(peer.wanted.route);
-                self.kicks.want(now);
+                self.pings.want(now);
             }
         }
         while let Some(packet) = self.relay_client.registration.poll_transmit() {
@@ -413,7 +413,7 @@ impl RouteDriver {
         for (to, packet) in transmits {
             self.send(to, packet);
         }
-        self.kicks.send_due(now);
+        self.pings.send_due(now);
     }
 
     fn send(&mut self, to: SocketAddr, packet: Box<[u8]>) {
@@ -451,9 +451,9 @@ impl RelayClient {
     }
 }
 
-impl Kicks {
+impl Pings {
     fn want(&mut self, now: Instant) {
-        let earliest = self.last.map_or(now, |last| (last + KICK_EVERY).max(now));
+        let earliest = self.last.map_or(now, |last| (last + PING_EVERY).max(now));
         self.due.get_or_insert(earliest);
     }
 

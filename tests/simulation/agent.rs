@@ -1,5 +1,5 @@
 //! One agent: its QUIC endpoint, its tunnels, its paths, and the decisions of when to dial and to
-//! kick, all by deadlines. It can be frozen, as a suspended host is, and restarted.
+//! ping, all by deadlines. It can be frozen, as a suspended host is, and restarted.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -33,8 +33,8 @@ use crate::traffic::Program;
 use crate::tunnel::Tunnel;
 use crate::wire::{Datagram, Node};
 
-/// At most one kick of all connections in so long.
-const KICK_EVERY: Duration = Duration::from_secs(1);
+/// At most one ping of all connections in so long.
+const PING_EVERY: Duration = Duration::from_secs(1);
 /// What a frozen host's socket holds.
 const INBOX_MAX: usize = 256;
 /// Connections that can be under way at once with every way of ending them slowly.
@@ -59,8 +59,8 @@ pub struct Agent {
     pub program: Option<Program>,
     backoff: Backoff,
     dial_at: Instant,
-    kick_at: Option<Instant>,
-    kicked: Option<Instant>,
+    ping_at: Option<Instant>,
+    pinged: Option<Instant>,
     pub frozen: Option<Frozen>,
 }
 
@@ -99,8 +99,8 @@ impl Agent {
             program,
             backoff: Backoff::new(TUNNEL_BACKOFF_MIN, TUNNEL_BACKOFF_MAX, TUNNEL_LASTED),
             dial_at: now,
-            kick_at: None,
-            kicked: None,
+            ping_at: None,
+            pinged: None,
             frozen: None,
             chance,
         }
@@ -139,7 +139,7 @@ impl Agent {
         let dial = self.wants_to_dial().then_some(self.dial_at);
         let (stall, program) = (self.stall, self.program.as_ref());
         let tunnels = self.tunnels.values_mut().filter_map(|tunnel| tunnel.poll_timeout(stall, program));
-        tunnels.chain(self.paths.poll_timeout()).chain(dial).chain(self.kick_at).min()
+        tunnels.chain(self.paths.poll_timeout()).chain(dial).chain(self.ping_at).min()
     }
 
     pub fn handle_timeout(&mut self, scene: &mut Scene) {
@@ -156,10 +156,10 @@ impl Agent {
             self.tunnels.values_mut().filter_map(|tunnel| tunnel.asks_again(scene.now).then_some(()));
         if asking.count() > 0 {
             scene.tally.asked_again += 1;
-            self.want_kick(scene.now);
+            self.want_ping(scene.now);
         }
-        if self.kick_at.is_some_and(|at| at <= scene.now) {
-            self.kick(scene);
+        if self.ping_at.is_some_and(|at| at <= scene.now) {
+            self.ping(scene);
         }
         if self.wants_to_dial() && self.dial_at <= scene.now {
             self.dial(scene);
@@ -198,7 +198,7 @@ impl Agent {
             }
         }
         if change.is_disturbance() {
-            self.want_kick(scene.now);
+            self.want_ping(scene.now);
             self.count(change, scene);
         }
     }
@@ -241,16 +241,16 @@ impl Agent {
         false
     }
 
-    fn kick(&mut self, scene: &mut Scene) {
-        self.kick_at = None;
-        self.kicked = Some(scene.now);
-        scene.tally.kicks += 1;
-        self.tunnels.values_mut().for_each(Tunnel::kick);
+    fn ping(&mut self, scene: &mut Scene) {
+        self.ping_at = None;
+        self.pinged = Some(scene.now);
+        scene.tally.pings += 1;
+        self.tunnels.values_mut().for_each(Tunnel::ping);
     }
 
-    fn want_kick(&mut self, now: Instant) {
-        let soonest = self.kicked.map_or(now, |kicked| (kicked + KICK_EVERY).max(now));
-        self.kick_at.get_or_insert(soonest);
+    fn want_ping(&mut self, now: Instant) {
+        let soonest = self.pinged.map_or(now, |pinged| (pinged + PING_EVERY).max(now));
+        self.ping_at.get_or_insert(soonest);
     }
 
     fn wants_to_dial(&self) -> bool {

@@ -176,7 +176,7 @@ fn a_new_address_of_an_agent_behind_the_relay_heals_with_its_next_probe() {
         world.run_for(seconds(20));
         for _ in 0..20 {
             world.strike(Fault::Rebind { agent, seen_by: Node::Gateway });
-            // One probe a second, and the round trips of challenge and kick.
+            // One probe a second, and the round trips of challenge and ping.
             let healed = until_carried(&mut world, 1);
             assert!(healed < seconds(3), "after {healed:?}");
             world.run_for(seconds(3));

@@ -37,7 +37,7 @@ pub struct Tunnel {
     /// The peer's run when the tunnel opened.
     boot: Option<BootId>,
     /// Something happened that streams may have waited for.
-    stirred: bool,
+    woken: bool,
 }
 
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Tunnel {
             phase: Phase::Handshaking { until: now + HANDSHAKE_TIMEOUT },
             liveness: Liveness::new(now),
             boot: None,
-            stirred: false,
+            woken: false,
         }
     }
 
@@ -92,7 +92,7 @@ impl Tunnel {
         let own = match &self.phase {
             Phase::Handshaking { until } | Phase::Opening { until, .. } => Some(*until),
             Phase::Open { traffic, .. } => {
-                let judged = [self.liveness.ends_at(stall)].into_iter().chain(self.liveness.stirs_at());
+                let judged = [self.liveness.ends_at(stall)].into_iter().chain(self.liveness.pings_at());
                 traffic.poll_timeout(program).into_iter().chain(judged).min()
             }
             Phase::Over => None,
@@ -102,7 +102,7 @@ impl Tunnel {
 
     pub fn handle_timeout(&mut self, stall: Duration, scene: &mut Scene) {
         self.connection.handle_timeout(scene.now);
-        self.stirred = true;
+        self.woken = true;
         match &self.phase {
             Phase::Handshaking { until } | Phase::Opening { until, .. } if *until <= scene.now => {
                 self.connection.close(scene.now, code(Code::Refused), Bytes::new());
@@ -124,11 +124,11 @@ impl Tunnel {
         }
     }
 
-    /// Whether it must be kicked, though nothing is known to have changed.
+    /// Whether it must be pinged, though nothing is known to have changed.
     pub fn asks_again(&mut self, now: Instant) -> bool {
-        let asks = self.is_open() && self.liveness.stirs_at().is_some_and(|at| at <= now);
+        let asks = self.is_open() && self.liveness.pings_at().is_some_and(|at| at <= now);
         if asks {
-            self.liveness.note_stirred(now);
+            self.liveness.note_pinged(now);
             self.note_path_change();
         }
         asks
@@ -149,7 +149,7 @@ impl Tunnel {
         self.path.as_ref().filter(|_| self.is_open())
     }
 
-    pub fn kick(&mut self) {
+    pub fn ping(&mut self) {
         if !self.is_over() {
             self.connection.local_address_changed();
         }
@@ -178,7 +178,7 @@ impl Tunnel {
             self.liveness.note_counts(counts(&self.connection.stats(), path), scene.now);
         }
         while let Some(event) = self.connection.poll() {
-            self.stirred = true;
+            self.woken = true;
             match event {
                 Event::Connected => self.begin_opening(scene),
                 Event::ConnectionLost { reason } => self.lose(&reason, scene),
@@ -188,7 +188,7 @@ impl Tunnel {
                 | Event::DatagramsUnblocked => {}
             }
         }
-        if !std::mem::take(&mut self.stirred) {
+        if !std::mem::take(&mut self.woken) {
             return;
         }
         self.open(scene);

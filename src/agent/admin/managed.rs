@@ -56,7 +56,7 @@ pub struct Managed {
     pub(super) mirth_activity: Arc<MirthActivity>,
     ready: watch::Sender<Option<Arc<Ready>>>,
     answers: watch::Sender<Option<bool>>,
-    stirred: Notify,
+    recheck: Notify,
 }
 
 impl Managed {
@@ -70,7 +70,7 @@ impl Managed {
             mirth_activity: MirthActivity::new(Instant::now()),
             ready: watch::Sender::new(None),
             answers: watch::Sender::new(None),
-            stirred: Notify::new(),
+            recheck: Notify::new(),
         }
     }
 
@@ -97,7 +97,7 @@ impl Managed {
 
     /// A connection to Mirth could not be made or broke: look at once.
     pub fn note_failure(&self) {
-        self.stirred.notify_one();
+        self.recheck.notify_one();
     }
 
     /// Asks Mirth what it is, at the start, now and then, and whenever it may have been away.
@@ -117,7 +117,7 @@ impl Managed {
                     sleep(ASK_AGAIN.saturating_sub(watched.age())).await;
                     watched = Watched::default();
                 }
-                () = self.stirred.notified() => watched.checked = None,
+                () = self.recheck.notified() => watched.checked = None,
                 _ = rules.changed() => {}
                 _ = keys.changed() => {}
             }
@@ -284,7 +284,7 @@ impl Watched {
     /// Waits until Mirth closes the kept connection.
     async fn gone(&mut self) {
         match &mut self.origin {
-            Some(origin) => origin.answers.stirred().await,
+            Some(origin) => origin.answers.readable().await,
             None => std::future::pending().await,
         }
     }

@@ -158,7 +158,7 @@ impl Answers {
     }
 
     /// Waits until Mirth sends or closes while nothing was asked of it.
-    pub async fn stirred(&mut self) {
+    pub async fn readable(&mut self) {
         if self.input.is_empty() && !self.at_end {
             // Whatever comes, the connection is of no more use.
             let _ = self.stream.read_u8().await;
@@ -168,8 +168,8 @@ impl Answers {
     /// Whether Mirth has neither sent nor closed since its last answer: what it says unasked must not be
     /// taken for the next one.
     pub async fn is_quiet(&mut self) -> bool {
-        let mut stirred = std::pin::pin!(self.stirred());
-        std::future::poll_fn(|cx| std::task::Poll::Ready(stirred.as_mut().poll(cx).is_pending())).await
+        let mut readable = std::pin::pin!(self.readable());
+        std::future::poll_fn(|cx| std::task::Poll::Ready(readable.as_mut().poll(cx).is_pending())).await
     }
 
     async fn more(&mut self) -> Result<(), OriginError> {

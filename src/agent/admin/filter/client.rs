@@ -98,9 +98,9 @@ impl<'a> Client<'a> {
             if !is_idle && head_until.is_none() {
                 head_until = Some(Instant::now() + limits::ADMIN_HEAD_TIMEOUT);
             }
-            let stirred = async {
+            let readable = async {
                 match origin.as_deref_mut() {
-                    Some(answers) => answers.stirred().await,
+                    Some(answers) => answers.readable().await,
                     None => std::future::pending().await,
                 }
             };
@@ -112,7 +112,7 @@ impl<'a> Client<'a> {
                     Ok(false) => return Ok(Next::Bad(UNFINISHED)),
                     Err(halt) => return Err(halt),
                 },
-                () = stirred, if is_idle => return Ok(Next::OriginGone),
+                () = readable, if is_idle => return Ok(Next::OriginGone),
                 _ = rules.changed(), if is_idle => return Ok(Next::RulesChanged),
                 _ = ending.wait_for(|ending| *ending), if is_idle => return Ok(Next::Ending),
                 () = sleep_until(head_until.unwrap_or(idle_until)) => {
