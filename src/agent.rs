@@ -57,9 +57,9 @@ use self::wanted_peers::Announced;
 use crate::config::agent::AgentConfig;
 use crate::domain::connection::Side;
 use crate::domain::id::BootId;
-use crate::identity::chance;
 use crate::identity::error::IdentityError;
 use crate::identity::local_https::LocalCertificate;
+use crate::identity::random;
 use crate::identity::time::{HostClock, LearntClock, TimeSource};
 use crate::observe::audit::{AuditEntry, AuditError, AuditFile};
 use crate::observe::metrics;
@@ -142,7 +142,7 @@ impl Agent {
         let (socket, own_packets) = AgentSocket::new(bind_lasting(&state, config.listen)?, enrolment.route)
             .map_err(|source| AgentError::Socket { source })?;
         report_buffers(&socket);
-        let boot = BootId::from_bytes(chance::bytes());
+        let boot = BootId::from_bytes(random::bytes());
         let own = OwnEnd { route: enrolment.route, gateway: enrolment.gateway_route, boot };
         let (routes, route_driver) = Routes::new(Arc::clone(&socket), own_packets, own);
         let credentials = Credentials { identity, trust, clock: clock.clone() };

@@ -5,7 +5,6 @@
 //! on a connection) is decided above. No file is read or written here.
 
 pub mod ca;
-pub mod chance;
 pub mod csr;
 pub mod error;
 pub mod gateway_time;
@@ -18,6 +17,7 @@ pub mod local_https;
 pub mod mirth_key;
 pub mod name;
 pub mod peer;
+pub mod random;
 pub mod renewal;
 pub mod stand_in;
 pub mod time;

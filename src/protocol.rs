@@ -1,6 +1,6 @@
 //! Decisions without I/O: bytes, events and `now` go in, what to do comes out.
 //!
-//! No socket, clock, chance or async, so a fault seen anywhere becomes a test that replays it.
+//! No socket, clock, randomness or async, so a fault seen anywhere becomes a test that replays it.
 
 pub mod admin;
 pub mod admission;

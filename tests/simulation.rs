@@ -17,8 +17,6 @@
 
 #[path = "simulation/agent.rs"]
 mod agent;
-#[path = "simulation/chance.rs"]
-mod chance;
 #[path = "simulation/credentials.rs"]
 mod credentials;
 #[path = "simulation/flow.rs"]
@@ -33,6 +31,8 @@ mod ledger;
 mod log;
 #[path = "simulation/paths.rs"]
 mod paths;
+#[path = "simulation/random.rs"]
+mod random;
 #[path = "simulation/run.rs"]
 mod run;
 #[path = "simulation/scenarios.rs"]

@@ -20,7 +20,7 @@ use crate::domain::connection::Side;
 use crate::domain::id::{BootId, ConnectionId};
 use crate::domain::limits;
 use crate::domain::secret::Secret;
-use crate::identity::chance;
+use crate::identity::random;
 use crate::identity::renewal::LeafRefused;
 use crate::identity::time::TimeSource;
 use crate::protocol::backoff::Backoff;
@@ -141,8 +141,8 @@ impl ControlClient {
             if let Some(up_since) = up_since {
                 backoff.on_lost(now.saturating_duration_since(up_since));
             }
-            let pause = restart.pause(now, chance::draw());
-            sleep(pause.unwrap_or_else(|| backoff.next_delay(chance::draw()))).await;
+            let pause = restart.pause(now, random::draw());
+            sleep(pause.unwrap_or_else(|| backoff.next_delay(random::draw()))).await;
         }
     }
 
@@ -298,7 +298,7 @@ struct ControlSession<'a> {
 impl<'a> ControlSession<'a> {
     fn new(client: &'a mut ControlClient, gateway: SocketAddr) -> Self {
         // Jitter keeps a thousand agents from renewing in the same minute.
-        let renew_after = limits::LEAF_RENEW_EVERY.mul_f64(0.9 + 0.2 * chance::draw());
+        let renew_after = limits::LEAF_RENEW_EVERY.mul_f64(0.9 + 0.2 * random::draw());
         Self {
             client,
             gateway,

@@ -32,10 +32,10 @@ use crate::config::{ConfigProblems, HostPort};
 use crate::domain::id::KeyFingerprint;
 use crate::domain::limits::{CONFIG_BYTES_MAX, ENROL_BODY_BYTES_MAX, ENROL_TIMEOUT};
 use crate::domain::secret::RegistrationToken;
-use crate::identity::chance;
 use crate::identity::error::IdentityError;
 use crate::identity::key::KeyPair;
 use crate::identity::name::PeerName;
+use crate::identity::random;
 use crate::identity::tls::{Identity, Trust, enrol_client_config, refusal};
 use crate::protocol::backoff::Backoff;
 use crate::protocol::enrol::{self, Granted, Refused, TokenGood};
@@ -120,7 +120,7 @@ pub async fn await_identity(
     connector: Option<&Path>,
     why: &watch::Sender<Option<String>>,
 ) -> Result<Enrolment, EnrolError> {
-    patiently(|| identify(state, connector), chance::draw, why).await
+    patiently(|| identify(state, connector), random::draw, why).await
 }
 
 /// Repeats `attempt` until it succeeds or fails for a reason that no repetition changes.

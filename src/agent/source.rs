@@ -29,7 +29,7 @@ use super::tunnels::{self, Admitted, TunnelError, chain};
 use crate::domain::connection::Side;
 use crate::domain::limits;
 use crate::domain::secret::Secret;
-use crate::identity::chance;
+use crate::identity::random;
 use crate::identity::time::{LearntClock, TimeSource};
 use crate::observe::audit::AuditEntry;
 use crate::observe::metrics;
@@ -121,7 +121,7 @@ pub async fn run(
                 }
             }
         }
-        let pause = backoff.next_delay(chance::draw());
+        let pause = backoff.next_delay(random::draw());
         sleep(pause.min(limits::TUNNEL_BACKOFF_MIN)).await;
         let restarted = path_state.wait_for(|state| state.boot.is_some() && state.boot != peer_run);
         let _ = timeout(pause.saturating_sub(limits::TUNNEL_BACKOFF_MIN), restarted).await;

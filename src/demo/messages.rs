@@ -1,6 +1,6 @@
 //! HL7 v2.5.1 messages of several types about people who do not exist, the same for the same seed.
 //!
-//! Every control id (MSH-10) of every seed is unique. No clock and no chance: dates and names come
+//! Every control id (MSH-10) of every seed is unique. No clock and no randomness: dates and names come
 //! from the seed.
 
 use std::fmt::{self, Write as _};

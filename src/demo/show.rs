@@ -404,7 +404,7 @@ struct TemporaryFolder {
 impl TemporaryFolder {
     fn make() -> io::Result<Self> {
         use std::os::unix::fs::DirBuilderExt;
-        let name = format!("adit-demo-{}", hex::encode(crate::identity::chance::bytes::<8>()));
+        let name = format!("adit-demo-{}", hex::encode(crate::identity::random::bytes::<8>()));
         let path = std::env::temp_dir().join(name);
         std::fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self { path })

@@ -1,6 +1,6 @@
 //! A newtype for every identity, so that a server can never be passed for a connection.
 //!
-//! Making an identity needs chance, which does not live here: callers hand in random bytes.
+//! Making an identity needs randomness, which does not live here: callers hand in random bytes.
 
 use std::fmt;
 use std::str::FromStr;

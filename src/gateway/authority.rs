@@ -14,10 +14,10 @@ use crate::config::TrustDomain;
 use crate::domain::id::{RouteId, ServerId};
 use crate::domain::time::Timestamp;
 use crate::identity::ca::CertificateAuthority;
-use crate::identity::chance;
 use crate::identity::csr::VerifiedCsr;
 use crate::identity::error::IdentityError;
 use crate::identity::key::KeyPair;
+use crate::identity::random;
 use crate::identity::tls::{Identity, Trust};
 use crate::store::folder::{Folder, FolderError};
 
@@ -163,7 +163,7 @@ fn create(
         .map_err(|source| AuthorityError::Signing { source })?;
     let written = Written {
         trust_domain: trust_domain.clone(),
-        route: RouteId::from_bytes(chance::bytes()),
+        route: RouteId::from_bytes(random::bytes()),
         ca: ca.certificate_der().to_vec(),
     };
     let text =

@@ -27,8 +27,8 @@ use crate::domain::id::BootId;
 use crate::domain::limits::{
     FACT_WRITE_EVERY, LEAF_RENEW_EVERY, REFUSALS_AUDITED_PER_MINUTE, RULES_POLL_EVERY, SECRETS_SWEPT_EVERY,
 };
-use crate::identity::chance;
 use crate::identity::error::IdentityError;
+use crate::identity::random;
 use crate::identity::time::TimeSource;
 use crate::identity::tls::enrol_server_config;
 use crate::protocol::relay::Relay;
@@ -238,8 +238,8 @@ fn endpoint(
     udp: UdpSocket,
     address: SocketAddr,
 ) -> Result<(RelayThread, GatewayEndpoint), GatewayError> {
-    let boot = BootId::from_bytes(chance::bytes());
-    let mut relay = Relay::new(authority.route(), boot, chance::bytes(), Instant::now());
+    let boot = BootId::from_bytes(random::bytes());
+    let mut relay = Relay::new(authority.route(), boot, random::bytes(), Instant::now());
     if let Some(megabits) = config.megabits_per_second_per_organization {
         relay = relay.limited_to(NonZeroU64::from(megabits).saturating_mul(MEGABIT));
     }

@@ -13,11 +13,11 @@ use crate::domain::id::{KeyFingerprint, ServerId};
 use crate::domain::limits::{CA_LIFE, LEAF_BACKDATED, LEAF_LIFE};
 use crate::domain::time::Timestamp;
 
-use super::chance;
 use super::csr::VerifiedCsr;
 use super::error::IdentityError;
 use super::key::{KeyPair, PublicKey};
 use super::name::PeerName;
+use super::random;
 use super::tls::Trust;
 
 /// Signs leaves for the servers of one trust domain and for its gateway.
@@ -126,7 +126,7 @@ impl CertificateAuthority {
 }
 
 pub(super) fn params(common_name: &str, now: Timestamp, life: Duration) -> CertificateParams {
-    let mut serial: [u8; 16] = chance::bytes();
+    let mut serial: [u8; 16] = random::bytes();
     // Positive and of full length (RFC 5280 §4.1.2.2).
     serial[0] = serial[0] & 0x7f | 0x40;
     let mut params = CertificateParams::default();

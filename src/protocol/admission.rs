@@ -8,7 +8,7 @@
 //! else is dropped in silence: who holds no key gets no answer.
 //!
 //! Short headers are not asked about here: QUIC drops what belongs to no connection. No socket, clock
-//! or chance here.
+//! or randomness here.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;

@@ -24,7 +24,7 @@ use subtle::ConstantTimeEq;
 use crate::domain::id::{BootId, RouteId};
 use crate::domain::secret::Secret;
 
-/// An agent's connection ids: its route and six bytes of chance.
+/// An agent's connection ids: its route and six random bytes.
 pub const CONNECTION_ID_BYTES: usize = 14;
 /// The id of a client's first Initial, the longest there is: the target's route and the tag.
 pub const INITIAL_ID_BYTES: usize = 20;
@@ -200,7 +200,7 @@ mod tests {
 
     fn ends() -> Ends {
         Ends {
-            source: *b"source00chance",
+            source: *b"source00random",
             source_boot: BootId::from_bytes([3; 8]),
             target: RouteId::from_bytes(*b"target00"),
             target_boot: BootId::from_bytes([4; 8]),
@@ -246,11 +246,11 @@ mod tests {
     fn a_tag_for_other_ends_or_another_run_of_either_does_not_verify() {
         let id = key(7).initial_id(9, &ends());
         let boot = BootId::from_bytes([9; 8]);
-        let mut other_chance = ends().source;
-        other_chance[13] ^= 1;
+        let mut other_random = ends().source;
+        other_random[13] ^= 1;
         for other in [
-            Ends { source: *b"source01chance", ..ends() },
-            Ends { source: other_chance, ..ends() },
+            Ends { source: *b"source01random", ..ends() },
+            Ends { source: other_random, ..ends() },
             Ends { source_boot: boot, ..ends() },
             Ends { target_boot: boot, ..ends() },
             Ends { target: RouteId::from_bytes(*b"target01"), ..ends() },

@@ -1,14 +1,14 @@
 //! Keeps this agent registered at the relay: the agent's side, without socket or clock.
 //!
 //! ```text
-//! agent ── Register (number, chance) ──▶ relay     every 15 s, again sooner while unanswered
-//! agent ◀─ Challenge (chance, nonce) ─── relay     the nonce is bound to the address it is sent to
+//! agent ── Register (number, random) ──▶ relay     every 15 s, again sooner while unanswered
+//! agent ◀─ Challenge (random, nonce) ─── relay     the nonce is bound to the address it is sent to
 //! agent ── Confirm (nonce) ────────────▶ relay     so whoever sends from there also receives there
 //! agent ◀─ Registered (nonce) ────────── relay
 //! ```
 //!
 //! The number rises with every Register of a link, so an old one earns nothing at the relay. The
-//! challenge repeats the Register's chance, so an old one proves nothing here. A challenge that
+//! challenge repeats the Register's random bytes, so an old one proves nothing here. A challenge that
 //! nobody asked for is confirmed too: that is how the relay learns of a changed address before the
 //! next Register. What the relay makes of it is in [`super::relay`].
 
@@ -26,12 +26,12 @@ use crate::domain::limits::{
 /// The TLS exporter's label (RFC 8446 §7.5) under which the control link gives the packets' key.
 pub const REGISTRATION_LABEL: &[u8] = b"EXPORTER-adit-registration";
 
-/// A Register's nonce: the number that rises, then chance.
+/// A Register's nonce: the number that rises, then random bytes.
 #[must_use]
-pub(super) fn register_nonce(number: u64, chance: [u8; 8]) -> [u8; 16] {
+pub(super) fn register_nonce(number: u64, random: [u8; 8]) -> [u8; 16] {
     let mut nonce = [0; 16];
     nonce[..8].copy_from_slice(&number.to_be_bytes());
-    nonce[8..].copy_from_slice(&chance);
+    nonce[8..].copy_from_slice(&random);
     nonce
 }
 
@@ -40,8 +40,8 @@ pub(super) fn register_nonce(number: u64, chance: [u8; 8]) -> [u8; 16] {
 pub(super) fn split_register_nonce(nonce: [u8; 16]) -> (u64, [u8; 8]) {
     let number = u128::from_be_bytes(nonce);
     #[expect(clippy::cast_possible_truncation, reason = "each half is what stands in its eight bytes")]
-    let (number, chance) = ((number >> 64) as u64, number as u64);
-    (number, chance.to_be_bytes())
+    let (number, random) = ((number >> 64) as u64, number as u64);
+    (number, random.to_be_bytes())
 }
 
 /// One agent's registration at its gateway's relay.
@@ -65,7 +65,7 @@ struct Link {
     number: u64,
     due: Instant,
     pause: Duration,
-    /// The chance in the latest Registers, and the nonces of the challenges that repeated one.
+    /// The random bytes in the latest Registers, and the nonces of the challenges that repeated one.
     asked: VecDeque<[u8; 8]>,
     confirmed: VecDeque<[u8; 16]>,
 }
@@ -131,11 +131,11 @@ impl Registration {
         }
         let Some(link) = self.link.as_mut().filter(|link| link.due <= now) else { return };
         link.number += 1;
-        let (_, chance) = split_register_nonce(nonce());
-        remember(&mut link.asked, chance);
+        let (_, random) = split_register_nonce(nonce());
+        remember(&mut link.asked, random);
         link.due = now + link.pause;
         link.pause = (link.pause * 2).min(REGISTER_AGAIN_MAX);
-        let nonce = register_nonce(link.number, chance);
+        let nonce = register_nonce(link.number, random);
         self.send(PacketKind::Register, nonce);
     }
 
@@ -160,7 +160,7 @@ impl Registration {
 
     fn handle_challenge(&mut self, challenge: &Packet, now: Instant) {
         let Some(link) = &mut self.link else { return };
-        let asked = link.asked.iter().position(|chance| chance == challenge.boot.as_bytes());
+        let asked = link.asked.iter().position(|random| random == challenge.boot.as_bytes());
         if let Some(index) = asked {
             link.asked.remove(index);
             remember(&mut link.confirmed, challenge.nonce);

@@ -140,7 +140,7 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// `challenge_key` is chance that nobody else knows; `start` any time before the first packet.
+    /// `challenge_key` is random bytes that nobody else knows; `start` any time before the first packet.
     #[must_use]
     pub fn new(own: RouteId, boot: BootId, challenge_key: [u8; 32], start: Instant) -> Self {
         let challenges = Challenges::new(&challenge_key, start);
@@ -332,7 +332,7 @@ impl Relay {
     ) -> Result<Verdict, DropReason> {
         let (index, register) = self.open(claim, packet)?;
         let link = self.members.link(index).ok_or(DropReason::NoLink)?;
-        let (number, chance) = split_register_nonce(register.nonce);
+        let (number, random) = split_register_nonce(register.nonce);
         if number < link.number {
             return Err(DropReason::Replayed);
         }
@@ -350,7 +350,7 @@ impl Relay {
             link.repeats = 0;
         }
         let nonce = self.challenges.nonce(claim.source, from, now);
-        Ok(self.answer(index, PacketKind::Challenge, BootId::from_bytes(chance), nonce, answer))
+        Ok(self.answer(index, PacketKind::Challenge, BootId::from_bytes(random), nonce, answer))
     }
 
     fn handle_confirm(

@@ -18,7 +18,7 @@
 //!   be able to cut tunnels.
 //! - That the relay is there is said by the caller, that it works by the peer's answer alone.
 //!
-//! No socket, clock or chance here. After every call the caller empties
+//! No socket, clock or randomness here. After every call the caller empties
 //! [`PeerRoute::poll_transmit`] and [`PeerRoute::poll_event`] and asks when to come back.
 
 mod choice;

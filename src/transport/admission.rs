@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use crate::domain::id::{BootId, RouteId};
 use crate::domain::limits::FIRST_FLIGHT_TIMEOUT;
-use crate::identity::chance;
+use crate::identity::random;
 use crate::protocol::admission::{Admission, DialIds, PlaceId, Verdict};
 use crate::protocol::initial::TagKey;
 
@@ -24,7 +24,7 @@ impl Gate {
     #[must_use]
     pub(super) fn new(own: RouteId) -> Self {
         // Nobody can know this run until the route keeper names it.
-        Self(Arc::new(Mutex::new(Admission::new(own, BootId::from_bytes(chance::bytes())))))
+        Self(Arc::new(Mutex::new(Admission::new(own, BootId::from_bytes(random::bytes())))))
     }
 
     /// Says which run of this agent tags must be for.
@@ -52,7 +52,7 @@ impl Gate {
     }
 
     pub(super) fn dial(&self, target: RouteId) -> Dial {
-        let ids = self.lock().dial(target, chance::bytes());
+        let ids = self.lock().dial(target, random::bytes());
         Dial { gate: self.clone(), ids }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use quinn::ConnectionIdGenerator;
 
 use crate::domain::id::RouteId;
-use crate::identity::chance;
+use crate::identity::random;
 use crate::protocol::initial::{CONNECTION_ID_BYTES, INITIAL_ID_BYTES, OwnId};
 
 /// The id that the connection which is begun next is answered at.
@@ -66,7 +66,7 @@ pub(super) fn initial_id(route: RouteId) -> quinn_proto::ConnectionId {
 }
 
 fn connection_id<const LEN: usize>(route: RouteId) -> quinn_proto::ConnectionId {
-    let mut id = chance::bytes::<LEN>();
+    let mut id = random::bytes::<LEN>();
     id[..8].copy_from_slice(route.as_bytes());
     quinn_proto::ConnectionId::new(&id)
 }

@@ -22,7 +22,7 @@ use crate::domain::limits::{
 };
 use crate::domain::path::{PathChoice, PathKind};
 use crate::domain::secret::Secret;
-use crate::identity::chance;
+use crate::identity::random;
 use crate::protocol::initial::TagKey;
 use crate::protocol::packet::{Claim, PacketKey};
 use crate::protocol::registration::Registration;
@@ -297,7 +297,7 @@ impl RouteDriver {
         let path = if is_relayed { Path::Relay } else { Path::Direct(packet.from) };
         let mut peers = self.peers.values_mut();
         let Some(peer) = peers.find(|peer| peer.wanted.route == claim.source) else { return };
-        peer.keeper.handle_packet(path, &packet.bytes, now, &mut chance::bytes);
+        peer.keeper.handle_packet(path, &packet.bytes, now, &mut random::bytes);
         peer.note_mtu(&self.followers);
     }
 
@@ -306,10 +306,10 @@ impl RouteDriver {
         if self.peers.values().any(|peer| peer.is_relay_in_doubt(now)) {
             self.relay_client.search(now);
         }
-        self.relay_client.registration.handle_timeout(now, &mut chance::bytes);
+        self.relay_client.registration.handle_timeout(now, &mut random::bytes);
         for peer in self.peers.values_mut() {
             peer.note_mtu(&self.followers);
-            peer.keeper.handle_timeout(now, &mut chance::bytes);
+            peer.keeper.handle_timeout(now, &mut random::bytes);
         }
     }
 
@@ -331,7 +331,7 @@ impl RouteDriver {
             }
         }
         self.relay_client.registration.set_key(relay.map(|server| server.key), now);
-        self.relay_client.registration.handle_timeout(now, &mut chance::bytes);
+        self.relay_client.registration.handle_timeout(now, &mut random::bytes);
     }
 
     fn handle_wanted(&mut self) {

@@ -12,9 +12,9 @@ use adit::domain::connection::Protocol;
 use adit::domain::id::RouteId;
 use adit::domain::limits::{CONTROL_NEWCOMERS_MAX, STATUS_CONNECTIONS_MAX};
 use adit::identity::ca::CertificateAuthority;
-use adit::identity::chance;
 use adit::identity::key::KeyPair;
 use adit::identity::name::PeerName;
+use adit::identity::random;
 use adit::identity::tls::{self, Dates, Identity};
 use adit::protocol::control;
 use quinn_proto::crypto::rustls::QuicClientConfig;
@@ -90,7 +90,7 @@ fn stranger(route: RouteId) -> ClientConfig {
         tls::client_config(&identity, ca.trust(), PeerName::Gateway, Dates::Ignore, control::ALPN).unwrap();
     let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
     config.initial_dst_cid_provider(Arc::new(move || {
-        let mut id = chance::bytes::<20>();
+        let mut id = random::bytes::<20>();
         id[..8].copy_from_slice(route.as_bytes());
         quinn_proto::ConnectionId::new(&id)
     }));

@@ -13,9 +13,9 @@ use adit::domain::path::PathChoice;
 use adit::domain::secret::Secret;
 use adit::domain::time::Timestamp;
 use adit::identity::ca::CertificateAuthority;
-use adit::identity::chance;
 use adit::identity::csr::VerifiedCsr;
 use adit::identity::key::KeyPair;
+use adit::identity::random;
 use adit::identity::time::HostClock;
 use adit::identity::tls::{Identity, Trust};
 use adit::protocol::control::Rule;
@@ -59,7 +59,7 @@ impl Place {
 
         let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, own_port)).unwrap();
         let (socket, own_packets) = AgentSocket::new(udp, enrolment.route).unwrap();
-        let boot = BootId::from_bytes(chance::bytes());
+        let boot = BootId::from_bytes(random::bytes());
         let own = OwnEnd { route: enrolment.route, gateway: enrolment.gateway_route, boot };
         let (routes, driver) = Routes::new(Arc::clone(&socket), own_packets, own);
         let mut driving = JoinSet::new();

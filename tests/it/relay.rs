@@ -13,7 +13,7 @@ use adit::domain::id::{BootId, RouteId};
 use adit::domain::limits::{RELAY_ANSWERS_PER_SECOND, RELAY_REPEATS_ANSWERED_MAX};
 use adit::domain::secret::Secret;
 use adit::gateway::platform::Command;
-use adit::identity::chance;
+use adit::identity::random;
 use adit::protocol::control::ToGateway;
 use adit::protocol::initial::TagKey;
 use adit::protocol::packet::{PROBE_BYTES_MIN, Packet, PacketKey, PacketKind};
@@ -53,7 +53,7 @@ impl Member {
     async fn start(world: &World, agent: &super::world::Agent) -> Self {
         let link = agent.welcomed(world).await;
         let route = agent.enrolment.route;
-        let boot = BootId::from_bytes(chance::bytes());
+        let boot = BootId::from_bytes(random::bytes());
         let mut registration = Registration::new(route, agent.enrolment.gateway_route, boot);
         registration.set_key(Some(link.registration.clone()), Instant::now());
         Self { route, link, registration }
@@ -64,7 +64,7 @@ impl Member {
         let mut overheard = Overheard::default();
         let now = Instant::now();
         self.registration.search(now);
-        self.registration.handle_timeout(now, &mut chance::bytes);
+        self.registration.handle_timeout(now, &mut random::bytes);
         while let Some(packet) = self.registration.poll_transmit() {
             udp.send_to(&packet, gateway).unwrap();
             let answer = receive(udp);
@@ -98,7 +98,7 @@ async fn keep(
             Some(packet) = own_packets.recv() => registration.handle_packet(&packet.bytes, Instant::now()),
             () = sleep_until(due.into()) => {}
         }
-        registration.handle_timeout(Instant::now(), &mut chance::bytes);
+        registration.handle_timeout(Instant::now(), &mut random::bytes);
         while let Some(packet) = registration.poll_transmit() {
             socket.send_own(gateway, &packet);
         }
@@ -429,7 +429,7 @@ impl Reached {
             assert!(now < give_up, "the agent can still register");
             let (registration, udp) = (&mut self.source.0.registration, &self.source.1);
             registration.search(now);
-            registration.handle_timeout(now, &mut chance::bytes);
+            registration.handle_timeout(now, &mut random::bytes);
             let judged_before = judged(&relay);
             udp.send_to(&registration.poll_transmit().unwrap(), gateway).unwrap();
             counts(&relay, judged, judged_before + 1).await;
@@ -474,7 +474,7 @@ async fn a_gateway_that_does_not_relay_lets_nobody_register() {
     let agent = world.enrolled("a").await;
     let mut member = Member::start(&world, &agent).await;
     let now = Instant::now();
-    member.registration.handle_timeout(now, &mut chance::bytes);
+    member.registration.handle_timeout(now, &mut random::bytes);
     let register = member.registration.poll_transmit().unwrap();
     udp().send_to(&register, world.gateway.address()).unwrap();
     eventually(async || world.gateway.relay().counters().dropped(DropReason::NoLink) == 1).await;

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use adit::domain::id::{BootId, ServerId};
 use adit::domain::time::Timestamp;
 use adit::gateway::authority::Authority;
-use adit::identity::chance;
 use adit::identity::csr::VerifiedCsr;
+use adit::identity::random;
 use adit::identity::time::{HostClock, TimeSource};
 use adit::protocol::control::{Rule, ToAgent, ToGateway, VERSION};
 use adit::protocol::relay::Relay;
@@ -84,8 +84,8 @@ impl Thief {
         let rules = [Part::A, Part::B].map(|part| (server(lab, part), rules(lab, part))).to_vec();
 
         let udp = UdpSocket::bind(lab.gateway_address()).unwrap();
-        let boot = BootId::from_bytes(chance::bytes());
-        let relay = Relay::new(authority.route(), boot, chance::bytes(), Instant::now());
+        let boot = BootId::from_bytes(random::bytes());
+        let relay = Relay::new(authority.route(), boot, random::bytes(), Instant::now());
         let (relay, socket) = RelayThread::start(udp, relay).unwrap();
         let reset_key = authority.reset_key();
         let (identity, trust) = (authority.identity(), authority.trust().clone());

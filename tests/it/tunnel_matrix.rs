@@ -8,8 +8,8 @@ use adit::domain::connection::{Protocol, Side};
 use adit::domain::id::{ConnectionId, RouteId, ServerId};
 use adit::domain::limits::LEAF_LIFE;
 use adit::domain::secret::Secret;
-use adit::identity::chance;
 use adit::identity::key::KeyPair;
+use adit::identity::random;
 use adit::identity::time::{HostClock, TimeSource};
 use adit::identity::tls::Identity;
 use adit::protocol::frame::Code;
@@ -105,7 +105,7 @@ async fn the_target_refuses_and_audits_every_source_that_is_not_the_one() {
     let forger = Forger::with_stolen_ca(&lab, &place.trust);
     let stolen_key = Arc::clone(place.identity.key());
     let new_key = Arc::new(KeyPair::generate().unwrap());
-    let stranger = ServerId::from_random(chance::bytes());
+    let stranger = ServerId::from_random(random::bytes());
     let trial = Trial { lab: &lab, place: &place, endpoint: &endpoint };
 
     // With everything right the impostor is the agent: each refusal below has its one reason.
@@ -121,12 +121,12 @@ async fn the_target_refuses_and_audits_every_source_that_is_not_the_one() {
     trial.shows(forger.signs(&new_key, stranger, now), ids[0], "belongs to another peer").await;
     trial.shows(forger.signs(&new_key, own, now), ids[0], "not the known key").await;
 
-    let wrong = Secret::from_bytes(chance::bytes());
+    let wrong = Secret::from_bytes(random::bytes());
     trial.proves(ids[0], &wrong, open::VERSION, "does not hold the connection's secret").await;
     trial.proves(ids[1], &secret, open::VERSION, "does not hold the connection's secret").await;
     trial.proves(ids[0], &secret, open::VERSION + 1, "malformed or late").await;
     trial.proves(ids[2], &place.secret(ids[2]), open::VERSION, "not in this agent's file").await;
-    let unknown = ConnectionId::from_random(chance::bytes());
+    let unknown = ConnectionId::from_random(random::bytes());
     trial.proves(unknown, &wrong, open::VERSION, "has no rule for").await;
 
     let command = async |verb: &str, id: ConnectionId| {
@@ -173,7 +173,7 @@ async fn the_source_refuses_and_audits_every_target_that_is_not_the_one() {
     let endpoint = place.endpoint().await;
     let now = HostClock.now();
     let forger = Forger::with_stolen_ca(&lab, &place.trust);
-    let stranger = ServerId::from_random(chance::bytes());
+    let stranger = ServerId::from_random(random::bytes());
     let new_key = Arc::new(KeyPair::generate().unwrap());
     let own = place.enrolment.server;
 
@@ -286,7 +286,7 @@ struct Routed {
 
 impl ConnectionIdGenerator for Routed {
     fn generate_cid(&mut self) -> quinn_proto::ConnectionId {
-        let mut id: OwnId = chance::bytes();
+        let mut id: OwnId = random::bytes();
         id[..8].copy_from_slice(self.route.as_bytes());
         quinn_proto::ConnectionId::new(&self.next.lock().unwrap().take().unwrap_or(id))
     }

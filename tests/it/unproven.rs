@@ -21,7 +21,7 @@ use adit::domain::secret::Secret;
 use adit::domain::tier::Tier;
 use adit::domain::time::Timestamp;
 use adit::gateway::platform::{Actor, Command, IssuedToken, NewChannel, Platform, ServerText, TokenLife};
-use adit::identity::chance;
+use adit::identity::random;
 use adit::identity::time::HostClock;
 use adit::protocol::initial::{CONNECTION_ID_BYTES, INITIAL_ID_BYTES};
 use adit::transport::endpoint::{
@@ -126,7 +126,7 @@ impl Partner {
         let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let raw = udp.try_clone().unwrap();
         let (socket, own_packets) = AgentSocket::new(udp, enrolment.route).unwrap();
-        let boot = BootId::from_bytes(chance::bytes());
+        let boot = BootId::from_bytes(random::bytes());
         let own = OwnEnd { route: enrolment.route, gateway: enrolment.gateway_route, boot };
         let (routes, driver) = Routes::new(Arc::clone(&socket), own_packets, own);
         let mut tasks = JoinSet::new();
@@ -196,7 +196,7 @@ impl Partner {
         let mut turns = interval(Duration::from_secs(1) / 40);
         loop {
             turns.tick().await;
-            let (mut source, mut destination): (OwnId, InitialId) = (chance::bytes(), chance::bytes());
+            let (mut source, mut destination): (OwnId, InitialId) = (random::bytes(), random::bytes());
             source[..8].copy_from_slice(victim.as_bytes());
             destination[..8].copy_from_slice(self.route.as_bytes());
             self.send(&self.initial(source, destination));

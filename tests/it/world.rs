@@ -19,7 +19,7 @@ use adit::domain::tier::Tier;
 use adit::domain::time::Timestamp;
 use adit::gateway::platform::{Actor, IssuedToken, Plan, ServerText, TokenLife};
 use adit::gateway::service::{Gateway, GatewaySockets};
-use adit::identity::chance;
+use adit::identity::random;
 use adit::identity::time::TimeSource;
 use adit::identity::tls::{Identity, Trust};
 use adit::protocol::control::{ToAgent, ToGateway, VERSION};
@@ -304,7 +304,7 @@ pub struct Link {
 
 impl Link {
     pub async fn hello(&mut self) {
-        let boot = BootId::from_bytes(chance::bytes());
+        let boot = BootId::from_bytes(random::bytes());
         self.say(ToGateway::Hello { version: VERSION, software: "adit test".into(), boot }).await;
     }
 

@@ -24,10 +24,10 @@ use quinn_proto::{
     EndpointConfig, Incoming, ServerConfig,
 };
 
-use crate::chance::Chance;
 use crate::credentials;
 use crate::log::Promise;
 use crate::paths::{PathChange, PeerPaths};
+use crate::random::Random;
 use crate::scene::Scene;
 use crate::traffic::Program;
 use crate::tunnel::Tunnel;
@@ -47,7 +47,7 @@ pub struct Agent {
     pub node: Node,
     settings: TunnelSettings,
     stall: Duration,
-    chance: Chance,
+    random: Random,
     endpoint: Endpoint,
     next_id: NextId,
     admission: Admission,
@@ -77,10 +77,10 @@ impl Agent {
         settings: TunnelSettings,
         stall: Duration,
         program: Option<Program>,
-        mut chance: Chance,
+        mut random: Random,
         now: Instant,
     ) -> Self {
-        let boot = BootId::from_bytes(chance.bytes());
+        let boot = BootId::from_bytes(random.bytes());
         let mut admission = Admission::new(credentials::route(node), boot);
         let tag = TagKey::of_connection(&credentials::secret());
         admission.set_peer(credentials::route(node.peer()), vec![tag]);
@@ -89,20 +89,20 @@ impl Agent {
             node,
             settings,
             stall,
-            endpoint: endpoint(node, settings, &next_id, &mut chance),
+            endpoint: endpoint(node, settings, &next_id, &mut random),
             next_id,
             admission,
             tunnels: BTreeMap::new(),
             dialled: BTreeMap::new(),
             places: BTreeMap::new(),
-            paths: PeerPaths::new(node, boot, chance.fork("ways")),
+            paths: PeerPaths::new(node, boot, random.fork("ways")),
             program,
             backoff: Backoff::new(TUNNEL_BACKOFF_MIN, TUNNEL_BACKOFF_MAX, TUNNEL_LASTED),
             dial_at: now,
             ping_at: None,
             pinged: None,
             frozen: None,
-            chance,
+            random,
         }
     }
 
@@ -111,8 +111,8 @@ impl Agent {
         for tunnel in self.tunnels.values_mut() {
             tunnel.die(scene);
         }
-        let (chance, program) = (self.chance.clone(), self.program.take());
-        *self = Self::new(self.node, self.settings, self.stall, program, chance, scene.now);
+        let (random, program) = (self.random.clone(), self.program.take());
+        *self = Self::new(self.node, self.settings, self.stall, program, random, scene.now);
     }
 
     pub fn set_stall(&mut self, stall: Duration) {
@@ -259,9 +259,9 @@ impl Agent {
     }
 
     fn dial(&mut self, scene: &mut Scene) {
-        self.dial_at = scene.now + self.backoff.next_delay(self.chance.draw());
+        self.dial_at = scene.now + self.backoff.next_delay(self.random.draw());
         let mut config = client_config(self.settings);
-        let ids = self.admission.dial(credentials::route(self.node.peer()), self.chance.bytes());
+        let ids = self.admission.dial(credentials::route(self.node.peer()), self.random.bytes());
         *self.next_id.lock().expect("one thread") = Some(ids.source);
         config.initial_dst_cid_provider(Arc::new(move || ConnectionId::new(&ids.destination)));
         match self.endpoint.connect(scene.now, config, VIRTUAL_PEER, SERVER_NAME) {
@@ -370,12 +370,12 @@ type NextId = Arc<Mutex<Option<OwnId>>>;
 struct Ids {
     next: NextId,
     node: Node,
-    chance: Chance,
+    random: Random,
 }
 
 impl ConnectionIdGenerator for Ids {
     fn generate_cid(&mut self) -> ConnectionId {
-        let mut id: OwnId = self.chance.bytes();
+        let mut id: OwnId = self.random.bytes();
         id[..8].copy_from_slice(credentials::route(self.node).as_bytes());
         ConnectionId::new(&self.next.lock().expect("one thread").take().unwrap_or(id))
     }
@@ -389,11 +389,11 @@ impl ConnectionIdGenerator for Ids {
     }
 }
 
-fn endpoint(node: Node, settings: TunnelSettings, next: &NextId, chance: &mut Chance) -> Endpoint {
+fn endpoint(node: Node, settings: TunnelSettings, next: &NextId, random: &mut Random) -> Endpoint {
     let mut config = endpoint_config(credentials::route(node), EndpointConfig::default());
-    let (next, ids) = (Arc::clone(next), chance.fork("ids"));
-    config.cid_generator(move || Box::new(Ids { next: Arc::clone(&next), node, chance: ids.clone() }));
-    config.rng_seed(Some(chance.bytes()));
+    let (next, ids) = (Arc::clone(next), random.fork("ids"));
+    config.cid_generator(move || Box::new(Ids { next: Arc::clone(&next), node, random: ids.clone() }));
+    config.rng_seed(Some(random.bytes()));
     let server = (node == Node::Target).then(|| server_config(settings));
     Endpoint::new(Arc::new(config), server, true, None)
 }

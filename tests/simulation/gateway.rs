@@ -12,9 +12,9 @@ use adit::protocol::packet::{Claim, PacketKey, PacketKind};
 use adit::protocol::registration::Registration;
 use adit::protocol::relay::{ANSWER_BYTES, DropReason, Relay, Verdict};
 
-use crate::chance::Chance;
 use crate::credentials;
 use crate::log::Promise;
+use crate::random::Random;
 use crate::scene::Scene;
 use crate::wire::{Datagram, INSIDER, Node};
 
@@ -25,7 +25,7 @@ pub const LINK_SILENCE: Duration = Duration::from_secs(15);
 pub struct Gateway {
     relay: Relay,
     pub is_up: bool,
-    chance: Chance,
+    random: Random,
     /// Who has a control link to this run.
     linked: BTreeSet<Node>,
     permits: bool,
@@ -37,12 +37,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    pub fn new(mut chance: Chance, now: Instant) -> Self {
+    pub fn new(mut random: Random, now: Instant) -> Self {
         let mut gateway = Self {
-            relay: relay(&mut chance, now),
-            insider: insider(&mut chance),
+            relay: relay(&mut random, now),
+            insider: insider(&mut random),
             is_up: true,
-            chance,
+            random,
             linked: BTreeSet::new(),
             permits: true,
             proven: BTreeMap::new(),
@@ -63,13 +63,13 @@ impl Gateway {
         if std::mem::replace(&mut self.is_up, true) {
             return;
         }
-        self.relay = relay(&mut self.chance, now);
+        self.relay = relay(&mut self.random, now);
         self.join_insider(now);
     }
 
     /// The third agent has a control link too, and registers without a wire.
     fn join_insider(&mut self, now: Instant) {
-        let key = PacketKey::of_link(&self.chance.bytes());
+        let key = PacketKey::of_link(&self.random.bytes());
         let organization = OrganizationId::from_bytes([8; 16]);
         let joined = self.relay.join(credentials::INSIDER_ROUTE, organization, key.clone());
         joined
@@ -83,7 +83,7 @@ impl Gateway {
     }
 
     fn refresh_insider(&mut self, now: Instant) {
-        self.insider.handle_timeout(now, &mut || self.chance.bytes());
+        self.insider.handle_timeout(now, &mut || self.random.bytes());
         while let Some(packet) = self.insider.poll_transmit() {
             let mut answer = [0; ANSWER_BYTES];
             if let Verdict::Answer { length } = self.relay.handle(INSIDER, &packet, now, &mut answer) {
@@ -94,7 +94,7 @@ impl Gateway {
 
     /// A control link of `agent` is up; gives the key both ends take from it.
     pub fn link(&mut self, agent: Node, scene: &mut Scene) -> PacketKey {
-        let key = PacketKey::of_link(&self.chance.bytes());
+        let key = PacketKey::of_link(&self.random.bytes());
         let organization = OrganizationId::from_bytes([9; 16]);
         let joined = self.relay.join(credentials::route(agent), organization, key.clone());
         scene.demand(joined.is_ok(), Promise::Sound, format_args!("the relay is full: {joined:?}"));
@@ -215,11 +215,11 @@ fn note_drop(reason: DropReason, scene: &mut Scene) {
     } += 1;
 }
 
-fn insider(chance: &mut Chance) -> Registration {
-    let boot = BootId::from_bytes(chance.bytes());
+fn insider(random: &mut Random) -> Registration {
+    let boot = BootId::from_bytes(random.bytes());
     Registration::new(credentials::INSIDER_ROUTE, credentials::GATEWAY_ROUTE, boot)
 }
 
-fn relay(chance: &mut Chance, now: Instant) -> Relay {
-    Relay::new(credentials::GATEWAY_ROUTE, BootId::from_bytes(chance.bytes()), chance.bytes(), now)
+fn relay(random: &mut Random, now: Instant) -> Relay {
+    Relay::new(credentials::GATEWAY_ROUTE, BootId::from_bytes(random.bytes()), random.bytes(), now)
 }

@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 use std::time::Instant;
 
-use crate::chance::Chance;
+use crate::random::Random;
 
 /// A prime, so that no two streams and no two places of a stream look alike for long.
 const PERIOD: u64 = 65_521;
@@ -23,8 +23,8 @@ pub enum Direction {
 /// The next `length` bytes of a stream from `offset`, at most [`PIECE_MAX`].
 pub fn content(number: u64, direction: Direction, offset: u64, length: u64) -> &'static [u8] {
     static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
-        let mut chance = Chance::new(1);
-        let once: Vec<u8> = (0..PERIOD).flat_map(|_| chance.bytes::<1>()).collect();
+        let mut random = Random::new(1);
+        let once: Vec<u8> = (0..PERIOD).flat_map(|_| random.bytes::<1>()).collect();
         once.repeat(2)
     });
     let turn = if direction == Direction::There { 0 } else { 31_337 };

@@ -15,9 +15,9 @@ use adit::protocol::packet::{Claim, PacketKey, PacketKind, quic_route};
 use adit::protocol::registration::Registration;
 use adit::protocol::route::{Path, PathReason, PeerRoute, RouteEvent};
 
-use crate::chance::Chance;
 use crate::credentials;
 use crate::log::Promise;
+use crate::random::Random;
 use crate::scene::Scene;
 use crate::wire::{GATEWAY, Node};
 
@@ -31,7 +31,7 @@ pub struct PeerPaths {
     keeper: PeerRoute,
     registration: Registration,
     registered: bool,
-    chance: Chance,
+    random: Random,
     /// Where packets of the peer's route go.
     route: Option<Path>,
     validated: BTreeSet<SocketAddr>,
@@ -65,7 +65,7 @@ impl PathChange {
 }
 
 impl PeerPaths {
-    pub fn new(node: Node, boot: BootId, chance: Chance) -> Self {
+    pub fn new(node: Node, boot: BootId, random: Random) -> Self {
         let (own, peer) = (credentials::route(node), credentials::route(node.peer()));
         let mut keeper = PeerRoute::new(own, boot, peer);
         keeper.set_keys(vec![PacketKey::of_connection(&credentials::secret())]);
@@ -74,7 +74,7 @@ impl PeerPaths {
             keeper,
             registration: Registration::new(own, credentials::GATEWAY_ROUTE, boot),
             registered: false,
-            chance,
+            random,
             route: None,
             validated: BTreeSet::new(),
             chosen: (PathChoice::Auto, None),
@@ -138,8 +138,8 @@ impl PeerPaths {
 
     pub fn handle_timeout(&mut self, now: Instant) {
         self.looked = Some(now);
-        self.registration.handle_timeout(now, &mut || self.chance.bytes());
-        self.keeper.handle_timeout(now, &mut || self.chance.bytes());
+        self.registration.handle_timeout(now, &mut || self.random.bytes());
+        self.keeper.handle_timeout(now, &mut || self.random.bytes());
     }
 
     pub fn handle_packet(&mut self, from: SocketAddr, packet: &[u8], now: Instant) {
@@ -153,7 +153,7 @@ impl PeerPaths {
         }
         let path = if is_relayed { Path::Relay } else { Path::Direct(from) };
         if claim.source == credentials::route(self.node.peer()) {
-            self.keeper.handle_packet(path, packet, now, &mut || self.chance.bytes());
+            self.keeper.handle_packet(path, packet, now, &mut || self.random.bytes());
             if claim.kind == PacketKind::Answer && path != Path::Relay && self.keeper.heard() == Some(now) {
                 let first = self.direct_answers.map_or(now, |(first, _)| first);
                 self.direct_answers = Some((first, now));

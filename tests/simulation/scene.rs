@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use crate::chance::Chance;
 use crate::ledger::Ledger;
 use crate::log::{Log, Promise};
+use crate::random::Random;
 use crate::tally::Tally;
 use crate::wire::{Node, Wire};
 
@@ -12,7 +12,7 @@ use crate::wire::{Node, Wire};
 pub struct Scene {
     pub start: Instant,
     pub now: Instant,
-    pub chance: Chance,
+    pub random: Random,
     pub wire: Wire,
     pub ledger: Ledger,
     pub log: Log,
@@ -47,16 +47,16 @@ pub enum Cause {
 
 impl Scene {
     pub fn new(seed: u64, prints: bool) -> Self {
-        let (start, chance) = (Instant::now(), Chance::new(seed));
+        let (start, random) = (Instant::now(), Random::new(seed));
         Self {
             start,
             now: start,
-            wire: Wire::new(start, chance.fork("wire")),
+            wire: Wire::new(start, random.fork("wire")),
             ledger: Ledger::default(),
             log: Log::new(start, prints),
             tally: Tally::default(),
             ended: Vec::new(),
-            chance,
+            random,
         }
     }
 

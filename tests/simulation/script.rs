@@ -6,7 +6,7 @@ use std::time::Duration;
 use adit::config::agent::Congestion;
 use adit::domain::path::PathChoice;
 
-use crate::chance::Chance;
+use crate::random::Random;
 use crate::traffic::Pace;
 use crate::wire::{Node, Weather};
 
@@ -88,27 +88,27 @@ pub struct Script {
 
 impl Script {
     pub fn draw(seed: u64) -> Self {
-        let mut chance = Chance::new(seed).fork("script");
-        let calm = QUIET_START + chance.millis(5_000, 45_000);
+        let mut random = Random::new(seed).fork("script");
+        let calm = QUIET_START + random.millis(5_000, 45_000);
         let mut script = Self {
             // MLLP's limit, and that of all others.
-            stall: Duration::from_secs(chance.pick(&[4, 60, 60])),
-            congestion: chance.pick(&[Congestion::Bbr, Congestion::Bbr, Congestion::Cubic]),
-            pace: Pace::draw(&mut chance),
-            announce_after: chance.millis(50, 5_000),
-            is_even: chance.hits(700),
+            stall: Duration::from_secs(random.pick(&[4, 60, 60])),
+            congestion: random.pick(&[Congestion::Bbr, Congestion::Bbr, Congestion::Cubic]),
+            pace: Pace::draw(&mut random),
+            announce_after: random.millis(50, 5_000),
+            is_even: random.hits(700),
             faults: Vec::new(),
             calm,
         };
-        let even = draw_mtu(&mut chance);
+        let even = draw_mtu(&mut random);
         for (one, other) in PAIRS {
-            script.draw_weather(Duration::ZERO, one, other, &mut chance);
-            let bytes = if script.is_even { even } else { draw_mtu(&mut chance) };
+            script.draw_weather(Duration::ZERO, one, other, &mut random);
+            let bytes = if script.is_even { even } else { draw_mtu(&mut random) };
             script.faults.push((Duration::ZERO, Fault::Mtu { one, other, bytes }));
         }
-        for _ in 0..chance.between(1, 12) {
-            let at = QUIET_START + calm.saturating_sub(QUIET_START).mul_f64(chance.draw());
-            script.draw_fault(at, &mut chance);
+        for _ in 0..random.between(1, 12) {
+            let at = QUIET_START + calm.saturating_sub(QUIET_START).mul_f64(random.draw());
+            script.draw_fault(at, &mut random);
         }
         script.faults.sort_by_key(|(at, _)| *at);
         script
@@ -127,45 +127,45 @@ impl Script {
         }
     }
 
-    fn draw_fault(&mut self, at: Duration, chance: &mut Chance) {
-        let agent = chance.pick(&Node::AGENTS);
+    fn draw_fault(&mut self, at: Duration, random: &mut Random) {
+        let agent = random.pick(&Node::AGENTS);
         let left = self.calm.saturating_sub(at);
-        let fault = match chance.below(100) {
-            0..40 => return self.draw_black_hole(at, chance),
+        let fault = match random.below(100) {
+            0..40 => return self.draw_black_hole(at, random),
             40..50 => {
-                let (one, other) = chance.pick(&PAIRS);
-                return self.draw_weather(at, one, other, chance);
+                let (one, other) = random.pick(&PAIRS);
+                return self.draw_weather(at, one, other, random);
             }
-            50..56 if self.is_even => return self.draw_black_hole(at, chance),
+            50..56 if self.is_even => return self.draw_black_hole(at, random),
             50..56 => {
-                let (one, other) = chance.pick(&PAIRS);
-                Fault::Mtu { one, other, bytes: draw_mtu(chance) }
+                let (one, other) = random.pick(&PAIRS);
+                Fault::Mtu { one, other, bytes: draw_mtu(random) }
             }
-            56..66 => Fault::Rebind { agent, seen_by: chance.pick(&[agent.peer(), Node::Gateway]) },
-            66..72 => Fault::Freeze { agent, lasts: chance.millis(100, 8_000).min(left) },
-            72..76 => Fault::Leap { by: chance.pick(&LEAPS_MILLIS.map(Duration::from_millis)) },
+            56..66 => Fault::Rebind { agent, seen_by: random.pick(&[agent.peer(), Node::Gateway]) },
+            66..72 => Fault::Freeze { agent, lasts: random.millis(100, 8_000).min(left) },
+            72..76 => Fault::Leap { by: random.pick(&LEAPS_MILLIS.map(Duration::from_millis)) },
             76..80 => Fault::RestartAgent { agent },
-            80..86 => Fault::StopGateway { lasts: chance.millis(100, 20_000).min(left) },
+            80..86 => Fault::StopGateway { lasts: random.millis(100, 20_000).min(left) },
             86..92 => {
-                let choice = chance.pick(&[PathChoice::Direct, PathChoice::Relay]);
-                Fault::Choose { agent, choice, lasts: chance.millis(500, 20_000).min(left) }
+                let choice = random.pick(&[PathChoice::Direct, PathChoice::Relay]);
+                Fault::Choose { agent, choice, lasts: random.millis(500, 20_000).min(left) }
             }
-            92..94 => Fault::Rush { lasts: chance.millis(500, 30_000).min(left) },
-            94..96 => Fault::Forbid { lasts: chance.millis(500, 10_000).min(left) },
-            _ => Fault::Strangers { packets: chance.pick(&[10, 60, 400]), floods: chance.hits(300) },
+            92..94 => Fault::Rush { lasts: random.millis(500, 30_000).min(left) },
+            94..96 => Fault::Forbid { lasts: random.millis(500, 10_000).min(left) },
+            _ => Fault::Strangers { packets: random.pick(&[10, 60, 400]), floods: random.hits(300) },
         };
         self.faults.push((at, fault));
     }
 
     /// In one direction or both, of one path or of all.
-    fn draw_black_hole(&mut self, at: Duration, chance: &mut Chance) {
-        let longest = chance.pick(&[1_000, 4_000, 10_000, 30_000]);
-        let lasts = chance.millis(50, longest).min(self.calm.saturating_sub(at));
-        let both = chance.hits(600);
-        let all = chance.hits(150);
-        let pairs: &[_] = if all { &PAIRS } else { &[chance.pick(&PAIRS)] };
+    fn draw_black_hole(&mut self, at: Duration, random: &mut Random) {
+        let longest = random.pick(&[1_000, 4_000, 10_000, 30_000]);
+        let lasts = random.millis(50, longest).min(self.calm.saturating_sub(at));
+        let both = random.hits(600);
+        let all = random.hits(150);
+        let pairs: &[_] = if all { &PAIRS } else { &[random.pick(&PAIRS)] };
         for &(one, other) in pairs {
-            let (from, to) = if chance.hits(500) { (one, other) } else { (other, one) };
+            let (from, to) = if random.hits(500) { (one, other) } else { (other, one) };
             self.faults.push((at, Fault::BlackHole { from, to, lasts }));
             if both {
                 self.faults.push((at, Fault::BlackHole { from: to, to: from, lasts }));
@@ -173,15 +173,15 @@ impl Script {
         }
     }
 
-    fn draw_weather(&mut self, at: Duration, one: Node, other: Node, chance: &mut Chance) {
+    fn draw_weather(&mut self, at: Duration, one: Node, other: Node, random: &mut Random) {
         for (from, to) in [(one, other), (other, one)] {
-            self.faults.push((at, Fault::Weather { from, to, weather: Weather::draw(chance) }));
+            self.faults.push((at, Fault::Weather { from, to, weather: Weather::draw(random) }));
         }
     }
 }
 
-fn draw_mtu(chance: &mut Chance) -> usize {
-    chance.pick(&[1_200, 1_252, 1_400, 1_472, 9_000])
+fn draw_mtu(random: &mut Random) -> usize {
+    random.pick(&[1_200, 1_252, 1_400, 1_472, 9_000])
 }
 
 pub const PAIRS: [(Node, Node); 3] =

@@ -14,10 +14,10 @@ use crate::wire::{Datagram, GATEWAY, INSIDER, Node, stranger};
 pub fn send(packets: u32, floods: bool, scene: &mut Scene) {
     let probe = floods.then(|| overheard_probe(scene)).flatten();
     for _ in 0..packets {
-        let at = scene.now + scene.chance.millis(0, 1_000);
+        let at = scene.now + scene.random.millis(0, 1_000);
         match &probe {
             Some(probe) => {
-                let from = stranger(scene.chance.next());
+                let from = stranger(scene.random.next());
                 let to = GATEWAY;
                 scene.wire.inject(at, Datagram { receiver: Node::Gateway, from, to, ..probe.clone() });
             }
@@ -36,16 +36,16 @@ fn overheard_probe(scene: &mut Scene) -> Option<Datagram> {
 
 /// One datagram, seeded, to any of the three.
 fn send_one(at: Instant, scene: &mut Scene) {
-    let receiver = scene.chance.pick(&[Node::Gateway, Node::Gateway, Node::Source, Node::Target]);
-    let from = if scene.chance.hits(300) { INSIDER } else { stranger(scene.chance.next()) };
+    let receiver = scene.random.pick(&[Node::Gateway, Node::Gateway, Node::Source, Node::Target]);
+    let from = if scene.random.hits(300) { INSIDER } else { stranger(scene.random.next()) };
     let seen_by = if receiver == Node::Gateway { Node::Source } else { receiver.peer() };
     let to = scene.wire.address(receiver, seen_by);
-    let replayed = scene.wire.overheard().filter(|_| scene.chance.hits(500));
+    let replayed = scene.wire.overheard().filter(|_| scene.random.hits(500));
     let datagram = if let Some(datagram) = replayed {
         // To whom it was sent, or to another; from where it was sent, or from elsewhere.
-        let from = if scene.chance.hits(500) { from } else { datagram.from };
+        let from = if scene.random.hits(500) { from } else { datagram.from };
         let (receiver, to) =
-            if scene.chance.hits(700) { (datagram.receiver, datagram.to) } else { (receiver, to) };
+            if scene.random.hits(700) { (datagram.receiver, datagram.to) } else { (receiver, to) };
         Datagram { receiver, from, to, ..datagram }
     } else {
         let bytes = forge(receiver, scene);
@@ -56,29 +56,29 @@ fn send_one(at: Instant, scene: &mut Scene) {
 
 /// A packet of ours under a key of their own, QUIC for somebody's route, or noise.
 fn forge(receiver: Node, scene: &mut Scene) -> Vec<u8> {
-    let chance = &mut scene.chance;
+    let random = &mut scene.random;
     let agents = Node::AGENTS.map(credentials::route);
     let routes = [agents[0], agents[1], credentials::GATEWAY_ROUTE, credentials::INSIDER_ROUTE];
     let destination = match receiver {
-        Node::Gateway => chance.pick(&routes),
+        Node::Gateway => random.pick(&routes),
         _ => credentials::route(receiver),
     };
-    match chance.below(3) {
+    match random.below(3) {
         0 => {
             let packet = Packet {
-                kind: chance.pick(&PacketKind::ALL),
+                kind: random.pick(&PacketKind::ALL),
                 destination,
-                source: chance.pick(&routes),
-                boot: BootId::from_bytes(chance.bytes()),
-                nonce: chance.bytes(),
+                source: random.pick(&routes),
+                boot: BootId::from_bytes(random.bytes()),
+                nonce: random.bytes(),
                 length: PROBE_BYTES_MIN,
             };
-            PacketKey::of_link(&chance.bytes()).seal(&packet, &mut [0; PROBE_BYTES_MIN]).to_vec()
+            PacketKey::of_link(&random.bytes()).seal(&packet, &mut [0; PROBE_BYTES_MIN]).to_vec()
         }
-        1 => [&[0x40][..], destination.as_bytes(), &chance.bytes::<60>()].concat(),
+        1 => [&[0x40][..], destination.as_bytes(), &random.bytes::<60>()].concat(),
         _ => {
-            let length = usize::try_from(chance.below(64)).unwrap();
-            chance.bytes::<64>()[..length].to_vec()
+            let length = usize::try_from(random.below(64)).unwrap();
+            random.bytes::<64>()[..length].to_vec()
         }
     }
 }

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use adit::protocol::frame::STREAM_HEADER;
 use quinn_proto::{Connection, Dir, ReadError, StreamId, WriteError};
 
-use crate::chance::Chance;
 use crate::flow::{Flow, Frames};
 use crate::ledger::{Direction, Fate, PIECE_MAX, content};
 use crate::log::Promise;
+use crate::random::Random;
 use crate::scene::Scene;
 
 /// Streams of a run at a time.
@@ -35,14 +35,14 @@ impl Pace {
         Self { streams_max: 4, bytes_max: 1_000, chunk_max: 400, pause_millis: 200, open_every_millis: 300 }
     }
 
-    pub fn draw(chance: &mut Chance) -> Self {
+    pub fn draw(random: &mut Random) -> Self {
         Self {
-            streams_max: usize::try_from(chance.between(1, u64::from(STREAMS_MAX) - 1)).unwrap(),
+            streams_max: usize::try_from(random.between(1, u64::from(STREAMS_MAX) - 1)).unwrap(),
             // Most stay below their first credit; some need more.
-            bytes_max: if chance.hits(40) { 600_000 } else { chance.pick(&[400, 4_000, 20_000, 60_000]) },
-            chunk_max: chance.pick(&[200, 2_000, 10_000]),
-            pause_millis: chance.pick(&[50, 500, 3_000]),
-            open_every_millis: chance.pick(&[1_000, 4_000, 10_000]),
+            bytes_max: if random.hits(40) { 600_000 } else { random.pick(&[400, 4_000, 20_000, 60_000]) },
+            chunk_max: random.pick(&[200, 2_000, 10_000]),
+            pause_millis: random.pick(&[50, 500, 3_000]),
+            open_every_millis: random.pick(&[1_000, 4_000, 10_000]),
         }
     }
 }
@@ -52,13 +52,13 @@ impl Pace {
 pub struct Program {
     pub pace: Pace,
     pub opens: bool,
-    chance: Chance,
+    random: Random,
     next_open: Instant,
 }
 
 impl Program {
-    pub fn new(pace: Pace, chance: Chance, now: Instant) -> Self {
-        Self { pace, opens: true, chance, next_open: now }
+    pub fn new(pace: Pace, random: Random, now: Instant) -> Self {
+        Self { pace, opens: true, random, next_open: now }
     }
 
     /// From now on opens a short stream now and then.
@@ -188,7 +188,7 @@ impl Traffic {
             program.next_open = scene.now + Duration::from_millis(50);
             return;
         };
-        let size = program.chance.between(1, program.pace.bytes_max);
+        let size = program.random.between(1, program.pace.bytes_max);
         let number = scene.ledger.open(size, scene.now);
         let asking = Asking {
             flow: self.frames.flow(id),
@@ -201,7 +201,7 @@ impl Traffic {
             echo_ended: false,
         };
         self.asking.insert(id, asking);
-        program.next_open = scene.now + program.chance.millis(10, program.pace.open_every_millis);
+        program.next_open = scene.now + program.random.millis(10, program.pace.open_every_millis);
     }
 }
 
@@ -209,8 +209,8 @@ impl Asking {
     fn write(&mut self, connection: &mut Connection, id: StreamId, program: &mut Program, scene: &mut Scene) {
         let all = self.size + HEADER_BYTES;
         if self.due <= scene.now && self.released < all {
-            self.released = (self.released + program.chance.between(1, program.pace.chunk_max)).min(all);
-            self.due = scene.now + program.chance.millis(0, program.pace.pause_millis);
+            self.released = (self.released + program.random.between(1, program.pace.chunk_max)).min(all);
+            self.due = scene.now + program.random.millis(0, program.pace.pause_millis);
         }
         while self.written < self.released {
             let header = [&[STREAM_HEADER][..], &self.number.to_be_bytes()].concat();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use adit::protocol::packet::is_ours;
 
-use crate::chance::Chance;
+use crate::random::Random;
 use crate::tally::Tally;
 
 /// Datagrams under way; what exceeds this is lost, as in any queue.
@@ -53,7 +53,7 @@ fn is_strangers(address: SocketAddr) -> bool {
     matches!(address, SocketAddr::V4(v4) if v4.ip().octets().starts_with(&[203, 0, 113]))
 }
 
-/// What one direction between two nodes is like. Chances are per thousand datagrams.
+/// What one direction between two nodes is like. Probabilities are per thousand datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Weather {
     pub loss: u64,
@@ -74,17 +74,17 @@ impl Weather {
         jitter: Duration::ZERO,
     };
 
-    pub fn draw(chance: &mut Chance) -> Self {
-        if chance.hits(250) {
-            return Self { delay: chance.millis(1, 60), ..Self::FINE };
+    pub fn draw(random: &mut Random) -> Self {
+        if random.hits(250) {
+            return Self { delay: random.millis(1, 60), ..Self::FINE };
         }
         Self {
-            loss: chance.below(60),
-            reorder: chance.below(60),
-            duplicate: chance.below(40),
-            corrupt: chance.below(20),
-            delay: chance.millis(1, 80),
-            jitter: chance.millis(0, 20),
+            loss: random.below(60),
+            reorder: random.below(60),
+            duplicate: random.below(40),
+            corrupt: random.below(20),
+            delay: random.millis(1, 80),
+            jitter: random.millis(0, 20),
         }
     }
 }
@@ -125,14 +125,14 @@ pub struct Wire {
     /// Until then a stranger sends a copy of every packet below QUIC ahead of it.
     rushed_until: Option<Instant>,
     sent: u64,
-    chance: Chance,
+    random: Random,
     /// Of who sent what when to whom: two runs of one seed must agree.
     pub digest: u64,
     pub most_under_way: usize,
 }
 
 impl Wire {
-    pub fn new(start: Instant, chance: Chance) -> Self {
+    pub fn new(start: Instant, random: Random) -> Self {
         let nodes = [Node::Source, Node::Target, Node::Gateway];
         let pairs = nodes.into_iter().flat_map(|from| nodes.into_iter().map(move |to| (from, to)));
         let fine = Direction { weather: Weather::FINE, blocked: 0, mtu: 1_500, latest: None };
@@ -145,7 +145,7 @@ impl Wire {
             overheard: VecDeque::new(),
             rushed_until: None,
             sent: 0,
-            chance,
+            random,
             digest: 0,
             most_under_way: 0,
         };
@@ -230,7 +230,7 @@ impl Wire {
         let is_ours = datagram.bytes.first().is_some_and(|first| is_ours(*first));
         if is_ours && self.rushed_until.is_some_and(|until| until > now) {
             tally.strangers += 1;
-            let from = stranger(self.chance.below(4));
+            let from = stranger(self.random.below(4));
             self.inject(now, Datagram { from, ..datagram.clone() });
         }
     }
@@ -243,7 +243,7 @@ impl Wire {
     /// One of the datagrams that strangers overheard lately.
     pub fn overheard(&mut self) -> Option<Datagram> {
         let count = self.overheard.len() as u64;
-        (count > 0).then(|| self.overheard[usize::try_from(self.chance.below(count)).unwrap()].clone())
+        (count > 0).then(|| self.overheard[usize::try_from(self.random.below(count)).unwrap()].clone())
     }
 
     fn overhear(&mut self, datagram: &Datagram) {
@@ -290,8 +290,8 @@ impl Wire {
     fn carry(&mut self, now: Instant, mut datagram: Datagram, tally: &mut Tally) {
         let pair = (datagram.sender, datagram.receiver);
         // Drawn whatever becomes of it, so that one fault more does not change all others.
-        let draws = [0; 4].map(|_| self.chance.below(1_000));
-        let (early, late) = (self.chance.draw(), self.chance.millis(5, 120));
+        let draws = [0; 4].map(|_| self.random.below(1_000));
+        let (early, late) = (self.random.draw(), self.random.millis(5, 120));
         let Some(direction) = self.directions.get_mut(&pair) else {
             tally.to_strangers += 1;
             return self.put(now, datagram);
@@ -327,7 +327,7 @@ impl Wire {
         }
         if draws[3] < weather.corrupt {
             tally.corrupted += 1;
-            let bit = usize::try_from(self.chance.below(datagram.bytes.len() as u64 * 8)).expect("a bit");
+            let bit = usize::try_from(self.random.below(datagram.bytes.len() as u64 * 8)).expect("a bit");
             datagram.bytes[bit / 8] ^= 1 << (bit % 8);
         }
         self.put(arrives, datagram);

@@ -82,12 +82,12 @@ impl World {
         let scene = Scene::new(seed, prints);
         let (now, settings) = (scene.start, TunnelSettings { congestion: script.congestion });
         let agents = Node::AGENTS.map(|node| {
-            let chance = scene.chance.fork(if node == Node::Source { "source" } else { "target" });
+            let random = scene.random.fork(if node == Node::Source { "source" } else { "target" });
             let program = (node == Node::Source)
-                .then(|| Program::new(script.pace.clone(), chance.fork("program"), now));
-            Agent::new(node, settings, script.stall, program, chance, now)
+                .then(|| Program::new(script.pace.clone(), random.fork("program"), now));
+            Agent::new(node, settings, script.stall, program, random, now)
         });
-        let gateway = Gateway::new(scene.chance.fork("gateway"), now);
+        let gateway = Gateway::new(scene.random.fork("gateway"), now);
         let link = Link { up: None, reachable: None, retry: now, announced: true };
         let mut world = Self {
             judge: Judge::new(script.stall, now),
@@ -251,7 +251,7 @@ impl World {
     fn lose_link(&mut self, node: Node) {
         let now = self.scene.now;
         self.gateway.unlink(node);
-        let retry = now + self.scene.chance.millis(200, 5_000);
+        let retry = now + self.scene.random.millis(200, 5_000);
         let link = &mut self.links[index(node)];
         (link.up, link.retry) = (None, retry);
         self.scene.tally.links_lost += 1;

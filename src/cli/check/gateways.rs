@@ -12,7 +12,7 @@ use super::finding::Findings;
 use super::network::dial_any;
 use crate::config::HostPort;
 use crate::domain::id::RouteId;
-use crate::identity::chance;
+use crate::identity::random;
 use crate::protocol::version_question::{QUESTION_BYTES, is_answer, question};
 use crate::transport::resolve::resolve;
 
@@ -134,7 +134,7 @@ async fn ask_udp(address: SocketAddr, route: RouteId) -> io::Result<bool> {
     let socket = UdpSocket::bind(any).await?;
     // Connected, it hears that nobody listens there.
     socket.connect(address).await?;
-    let random = chance::bytes();
+    let random = random::bytes();
     let mut answer = [0; QUESTION_BYTES];
     for _ in 0..TRIES {
         socket.send(&question(route, random)).await?;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Context;
 use crate::domain::limits::STAND_IN_SESSIONS_MAX;
-use crate::identity::chance;
+use crate::identity::random;
 
 const COOKIE_NAME: &str = "JSESSIONID=";
 
@@ -35,7 +35,7 @@ impl Sessions {
         if let Some(key) = self.known(context, cookies) {
             return Session { key, cookie: None };
         }
-        let id = format!("node0{}", hex::encode(chance::bytes::<12>()));
+        let id = format!("node0{}", hex::encode(random::bytes::<12>()));
         let cookie = format!("{COOKIE_NAME}{id};Path={};Secure", context.path());
         let key = (context, id);
         let mut users = self.users();

@@ -9,7 +9,7 @@ use crate::domain::name::{Description, Name};
 use crate::domain::role::Deed;
 use crate::domain::tier::Counted;
 use crate::domain::visibility::{self, Datum, Viewer};
-use crate::identity::chance;
+use crate::identity::random;
 use crate::store::{ChannelRecord, Tx};
 
 use super::act::Act;
@@ -87,7 +87,7 @@ async fn add(act: &mut Act, new: &NewChannel) -> Result<ChannelId, PlatformError
     let present = act.tx.count_channels(new.server).await?;
     owner.tier.admit(Counted::ChannelsPerServer, present).map_err(Refusal::from)?;
     let channel = ChannelRecord {
-        id: ChannelId::from_random(chance::bytes()),
+        id: ChannelId::from_random(random::bytes()),
         server: server.id,
         server_name: server.name,
         organization,

@@ -9,7 +9,7 @@ use crate::domain::role::Deed;
 use crate::domain::secret::Secret;
 use crate::domain::status::{self, Event, Mover};
 use crate::domain::visibility::{self, Datum, Viewer};
-use crate::identity::chance;
+use crate::identity::random;
 use crate::store::{AgreementStatus, GrantRecord, GrantStatus, NewConnection, NewGrant, Origin, Tx};
 
 use super::act::Act;
@@ -135,7 +135,7 @@ async fn offer(act: &mut Act, channel: ChannelId, to: OrganizationId) -> Result<
         return Err(Refusal::NotPublished.into());
     }
     let new = NewGrant {
-        id: GrantId::from_random(chance::bytes()),
+        id: GrantId::from_random(random::bytes()),
         agreement,
         channel: channel.id,
         holder: to,
@@ -155,7 +155,7 @@ async fn request(act: &mut Act, channel: ChannelId, source: ServerId) -> Result<
         return Err(Refusal::SameServer.into());
     }
     let new = NewGrant {
-        id: GrantId::from_random(chance::bytes()),
+        id: GrantId::from_random(random::bytes()),
         agreement,
         channel: channel.id,
         holder: own,
@@ -255,7 +255,7 @@ async fn provision(
     decider: Side,
 ) -> Result<ConnectionId, PlatformError> {
     const EPOCH: u32 = 1;
-    let id = ConnectionId::from_random(chance::bytes());
+    let id = ConnectionId::from_random(random::bytes());
     let status =
         status::on(None, ConnectionType::P2p, Event::Create, Mover::Party(decider)).map_err(Refusal::from)?;
     let new = NewConnection {
@@ -267,7 +267,7 @@ async fn provision(
         created_at: act.now,
     };
     act.tx.insert_connection(&new).await?;
-    let sealed = seal.seal(id, EPOCH, &Secret::from_bytes(chance::bytes()))?;
+    let sealed = seal.seal(id, EPOCH, &Secret::from_bytes(random::bytes()))?;
     act.tx.put_secret(id, EPOCH, &sealed, act.now).await?;
     if let Some(connection) = act.tx.connection(id).await? {
         connections::shift(&mut act.tx, &connection, Event::SetUpDone, Mover::System, None, act.now).await?;

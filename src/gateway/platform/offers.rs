@@ -12,7 +12,7 @@ use crate::domain::limits::{OFFER_LIFE_DEFAULT, OFFER_LIFE_MAX, OFFER_LIFE_MIN};
 use crate::domain::role::Deed;
 use crate::domain::secret::Secret;
 use crate::domain::status::{self, Event, Mover, Status};
-use crate::identity::chance;
+use crate::identity::random;
 use crate::store::{ConnectionRecord, NewOffer};
 
 use super::act::Act;
@@ -134,7 +134,7 @@ async fn make(act: &mut Act, seal: &SealingKey, offer: &AdminOffer) -> Result<Co
     }
     let event = status::on(None, offer.access.kind(), Event::Create, Mover::Party(Side::Target));
     let new = NewOffer {
-        id: ConnectionId::from_random(chance::bytes()),
+        id: ConnectionId::from_random(random::bytes()),
         access: offer.access,
         agreement,
         recipient: offer.to,
@@ -160,7 +160,7 @@ async fn make(act: &mut Act, seal: &SealingKey, offer: &AdminOffer) -> Result<Co
 async fn provision(act: &mut Act, seal: &SealingKey, new: &NewOffer) -> Result<(), PlatformError> {
     const EPOCH: u32 = 1;
     act.tx.insert_offer(new).await?;
-    let sealed = seal.seal(new.id, EPOCH, &Secret::from_bytes(chance::bytes()))?;
+    let sealed = seal.seal(new.id, EPOCH, &Secret::from_bytes(random::bytes()))?;
     act.tx.put_secret(new.id, EPOCH, &sealed, act.now).await?;
     if let Some(offer) = act.tx.connection(new.id).await? {
         connections::shift(&mut act.tx, &offer, Event::SetUpDone, Mover::System, None, act.now).await?;

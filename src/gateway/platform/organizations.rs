@@ -6,7 +6,7 @@ use crate::domain::id::OrganizationId;
 use crate::domain::name::Name;
 use crate::domain::role::Deed;
 use crate::domain::tier::Tier;
-use crate::identity::chance;
+use crate::identity::random;
 use crate::store::OrganizationRecord;
 
 use super::act::Act;
@@ -63,7 +63,7 @@ async fn add(act: &mut Act, name: &Name, tier: Tier) -> Result<OrganizationId, P
     if act.actor.viewpoint().is_some() {
         return Err(Refusal::NeedsHost.into());
     }
-    let id = OrganizationId::from_random(chance::bytes());
+    let id = OrganizationId::from_random(random::bytes());
     let new = OrganizationRecord { id, name: name.clone(), tier, created_at: act.now };
     act.tx.insert_organization(&new).await?;
     act.made(Noun::Organization, id);

@@ -8,7 +8,7 @@ use crate::domain::name::Name;
 use crate::domain::role::Deed;
 use crate::domain::tier::Counted;
 use crate::domain::time::Timestamp;
-use crate::identity::chance;
+use crate::identity::random;
 use crate::store::{AgreementRecord, AgreementStatus, OrganizationRecord};
 
 use super::act::Act;
@@ -94,7 +94,7 @@ async fn request(act: &mut Act, with: OrganizationId) -> Result<AgreementId, Pla
     }
     admit(act, &requester).await?;
     act.concerns(with);
-    let id = AgreementId::from_random(chance::bytes());
+    let id = AgreementId::from_random(random::bytes());
     let status = if own == with { AgreementStatus::Live } else { AgreementStatus::Requested };
     act.tx.insert_agreement(id, own, with, status, act.now).await?;
     act.made(Noun::Peering, id);

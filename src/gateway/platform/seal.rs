@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::domain::id::ConnectionId;
 use crate::domain::secret::Secret;
-use crate::identity::chance;
+use crate::identity::random;
 use crate::store::SEALED_BYTES;
 use crate::store::folder::{Folder, FolderError};
 
@@ -60,7 +60,7 @@ impl SealingKey {
         if needed {
             return Err(SealError::Missing { path });
         }
-        let key = Secret::from_bytes(chance::bytes());
+        let key = Secret::from_bytes(random::bytes());
         folder.write(FILE, Zeroizing::new(key.reveal_hex()).as_bytes())?;
         Self::from_secret(&key)
     }
@@ -76,7 +76,7 @@ impl SealingKey {
         epoch: u32,
         secret: &Secret,
     ) -> Result<[u8; SEALED_BYTES], SealError> {
-        let nonce: [u8; NONCE_LEN] = chance::bytes();
+        let nonce: [u8; NONCE_LEN] = random::bytes();
         let mut sealed = [0; SEALED_BYTES];
         let (head, rest) = sealed.split_at_mut(NONCE_LEN);
         let (body, tail) = rest.split_at_mut(32);

@@ -13,7 +13,7 @@ use crate::domain::secret::Secret;
 use crate::domain::status;
 use crate::domain::time::Timestamp;
 use crate::domain::visibility::{self, Datum, Sight, Viewer};
-use crate::identity::chance;
+use crate::identity::random;
 use crate::store::{Carried, ConnectionRecord, Outcome, SEALED_BYTES, SecretRecord, Tx};
 
 use super::act::Act;
@@ -269,7 +269,7 @@ pub(super) async fn rotate(
     now: Timestamp,
 ) -> Result<u32, PlatformError> {
     let epoch = connection.secret_epoch.saturating_add(1);
-    let secret = Secret::from_bytes(chance::bytes());
+    let secret = Secret::from_bytes(random::bytes());
     let sealed: [u8; SEALED_BYTES] = seal.seal(connection.id, epoch, &secret)?;
     tx.put_secret(connection.id, epoch, &sealed, now).await?;
     Ok(epoch)

@@ -7,7 +7,7 @@ use crate::domain::name::{Description, Name};
 use crate::domain::role::Deed;
 use crate::domain::tier::Counted;
 use crate::domain::time::Timestamp;
-use crate::identity::chance;
+use crate::identity::random;
 use crate::store::{NewServer, ServerRecord};
 
 use super::act::Act;
@@ -88,14 +88,14 @@ async fn add(act: &mut Act, new: &ServerText) -> Result<ServerId, PlatformError>
     };
     let present = act.tx.count_servers(organization).await?;
     owner.tier.admit(Counted::Servers, present).map_err(Refusal::from)?;
-    let id = ServerId::from_random(chance::bytes());
+    let id = ServerId::from_random(random::bytes());
     let server = NewServer {
         id,
         organization,
         name: new.name.clone(),
         description: new.description.clone(),
         version: new.version.to_string(),
-        route: RouteId::from_bytes(chance::bytes()),
+        route: RouteId::from_bytes(random::bytes()),
         created_at: act.now,
     };
     act.tx.insert_server(&server).await?;

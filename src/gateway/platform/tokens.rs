@@ -11,7 +11,7 @@ use crate::domain::name::Name;
 use crate::domain::role::Deed;
 use crate::domain::secret::RegistrationToken;
 use crate::domain::time::Timestamp;
-use crate::identity::chance;
+use crate::identity::random;
 use crate::store::TokenRecord;
 
 use super::act::Act;
@@ -98,7 +98,7 @@ impl Platform {
 async fn issue(act: &mut Act, id: ServerId, life: TokenLife) -> Result<IssuedToken, PlatformError> {
     let organization = act.member(Deed::Reveal)?;
     let server = act.own_server(id, organization).await?;
-    let token = RegistrationToken::from_bytes(chance::bytes());
+    let token = RegistrationToken::from_bytes(random::bytes());
     let expires_at = act.now.saturating_add(life.duration());
     let record = TokenRecord { hash: hash(&token), issued_at: act.now, expires_at, bound_key: None };
     act.tx.put_token(id, &record).await?;

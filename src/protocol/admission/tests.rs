@@ -16,7 +16,7 @@ fn key(byte: u8) -> TagKey {
     TagKey::of_connection(&Secret::from_bytes([byte; 32]))
 }
 
-/// Chance that is another each time.
+/// Random bytes, others each time.
 fn random() -> [u8; 18] {
     use std::sync::atomic::{AtomicU64, Ordering};
     static DRAWN: AtomicU64 = AtomicU64::new(1);

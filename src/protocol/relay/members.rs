@@ -152,7 +152,7 @@ pub(super) struct Members {
     slots: Slots<Member>,
     pairs: Slots<Pair>,
     by_route: BTreeMap<RouteId, Index>,
-    /// Hashed without chance, which lets nobody do harm: only addresses that were proven are in it,
+    /// Hashed without a random key, which lets nobody do harm: only addresses that were proven are in it,
     /// one for each member.
     by_address: HashMap<SocketAddr, Index, BuildHasherDefault<DefaultHasher>>,
     /// Who sent last: packets come in runs.

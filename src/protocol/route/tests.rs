@@ -358,7 +358,7 @@ fn on_a_lossy_wire_the_path_holds_whatever_the_seed() {
     for seed in 0..40 {
         let mut net = Net::connected();
         net.loss_percent = 20;
-        net.chance = seed;
+        net.random = seed;
         net.run_for(Duration::from_mins(2));
         assert!(net.silence(A) < PATH_SILENCE, "seed {seed}");
         assert_eq!(net.peer(B).active(), Some(path(A_HOME)), "seed {seed}");
@@ -381,7 +381,7 @@ proptest! {
         mischief in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0_u8..3), 1..40),
     ) {
         let mut net = Net::connected();
-        net.chance = seed;
+        net.random = seed;
         net.run_for(Duration::from_secs(3));
         for (which, bit, kind) in mischief {
             let mut packet = net.sent[which.index(net.sent.len())].packet.clone();

@@ -51,7 +51,7 @@ struct Run {
 impl Run {
     fn new(seed: u64) -> Self {
         let mut net = Net::new();
-        net.chance = seed;
+        net.random = seed;
         net.announce(A, &[B_HOME]);
         net.announce(B, &[A_HOME]);
         net.set_relay(true);

@@ -105,7 +105,7 @@ pub(super) struct Net {
     /// What is longer vanishes on direct paths.
     pub(super) direct_mtu: usize,
     pub(super) loss_percent: u64,
-    pub(super) chance: u64,
+    pub(super) random: u64,
     nonce: u64,
     wire: Vec<Travelling>,
     pub(super) sent: Vec<Sent>,
@@ -128,7 +128,7 @@ impl Net {
             relay_trip: HALF_TRIP_RELAY,
             direct_mtu: usize::MAX,
             loss_percent: 0,
-            chance: 0,
+            random: 0,
             nonce: 0,
             wire: Vec::new(),
             sent: Vec::new(),
@@ -298,9 +298,9 @@ impl Net {
 
     fn arrives(&mut self, by: usize, to: Path, length: usize) -> bool {
         // Knuth's MMIX generator: the same faults for the same seed.
-        self.chance =
-            self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let is_lost = (self.chance >> 33) % 100 < self.loss_percent;
+        self.random =
+            self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let is_lost = (self.random >> 33) % 100 < self.loss_percent;
         let target = 1 - by;
         let homes = [self.homes[target], if target == B { B_OTHER } else { A_HOME }];
         !is_lost

@@ -1,5 +1,5 @@
 //! A sender that keeps to the window and paces as quinn does, on a path with a rate, a delay, a
-//! queue and chance loss. All of it on a hand-moved clock.
+//! queue and random loss. All of it on a hand-moved clock.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ struct Wire {
     round_trip: Duration,
     queue_bytes_max: u64,
     lost_in_thousand: u64,
-    chance: u64,
+    random: u64,
     /// When the last byte that was queued leaves.
     busy_until: Instant,
 }
@@ -24,11 +24,11 @@ struct Wire {
 impl Wire {
     /// When the packet's acknowledgement is back, if it arrives.
     fn carry(&mut self, now: Instant) -> Option<Instant> {
-        self.chance =
-            self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.random =
+            self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let begins = self.busy_until.max(now);
         let queued = product(self.bytes_per_second, begins - now);
-        if queued > self.queue_bytes_max || (self.chance >> 33) % 1_000 < self.lost_in_thousand {
+        if queued > self.queue_bytes_max || (self.random >> 33) % 1_000 < self.lost_in_thousand {
             return None;
         }
         self.busy_until =
@@ -120,7 +120,7 @@ fn gigabit(round_trip_millis: u64) -> Wire {
         round_trip: Duration::from_millis(round_trip_millis),
         queue_bytes_max: 4_000_000,
         lost_in_thousand: 0,
-        chance: 7,
+        random: 7,
         busy_until: Instant::now(),
     }
 }
@@ -170,8 +170,8 @@ fn a_path_is_full_within_seconds_whatever_its_rate_and_round_trip() {
 
 #[test]
 fn one_loss_in_a_hundred_does_not_slow_it_down_even_from_the_start() {
-    for chance in 0..8 {
-        check(Wire { lost_in_thousand: 10, chance: chance << 40, ..gigabit(50) }, 2, 0.9);
+    for random in 0..8 {
+        check(Wire { lost_in_thousand: 10, random: random << 40, ..gigabit(50) }, 2, 0.9);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The one source of chance of a run: a seed in, the same draws out on every machine.
+//! The one source of randomness of a run: a seed in, the same draws out on every machine.
 //!
 //! Whatever draws for itself has a fork of its own, so that one more packet on the wire does not
 //! change what the script does next.
@@ -7,9 +7,9 @@ use std::time::Duration;
 
 /// `SplitMix64`: small, fast, and good enough to choose which packet is lost.
 #[derive(Debug, Clone)]
-pub struct Chance(u64);
+pub struct Random(u64);
 
-impl Chance {
+impl Random {
     pub fn new(seed: u64) -> Self {
         Self(seed ^ 0x6164_6974_2073_696d)
     }

@@ -1,4 +1,4 @@
-//! The only source of chance in the program.
+//! The only source of randomness in the program.
 
 /// Random bytes fit for keys, tokens, nonces and identities.
 #[must_use]
