@@ -4,12 +4,12 @@
 
 pub mod admin;
 pub mod admission;
-mod allowance;
 pub mod backoff;
 pub mod control;
 pub mod credit;
 pub mod dicom;
 pub mod enrol;
+mod fixed_window_limiter;
 pub mod frame;
 pub mod heartbeat;
 pub mod initial;
@@ -19,6 +19,7 @@ pub mod open;
 pub mod packet;
 pub mod registration;
 pub mod relay;
+pub mod repeat_limiter;
 mod replay_window;
 pub mod route;
 pub mod rules;
@@ -29,4 +30,3 @@ pub mod token_bucket;
 pub mod token_buckets;
 pub mod unacknowledged;
 pub mod version_question;
-pub mod written;

@@ -28,8 +28,8 @@ use crate::identity::known_keys::{KnownKey, KnownKeys, Verdict};
 use crate::identity::time::{LearntClock, TimeSource};
 use crate::observe::audit::{AuditEntry, AuditError, AuditFile};
 use crate::protocol::control::{PeerRefusal, Rule, ToGateway};
+use crate::protocol::repeat_limiter::{RepeatLimiter, shown};
 use crate::protocol::rules::{Concerns, RuleBook};
-use crate::protocol::written::{Written, shown};
 use crate::transport::endpoint::AgentEndpoint;
 use crate::transport::routes::Routes;
 
@@ -69,9 +69,9 @@ pub struct Context {
     confirmed: Mutex<Option<Instant>>,
     outbox: mpsc::Sender<ToGateway>,
     link: Mutex<LinkStatus>,
-    refusals: Mutex<Written<RefusalKind>>,
+    refusals: Mutex<RepeatLimiter<RefusalKind>>,
     /// Handshakes that failed, by what was wrong: strangers have a say in it, so they are apart.
-    handshakes: Mutex<Written<String>>,
+    handshakes: Mutex<RepeatLimiter<String>>,
     /// The key that each peer of the file showed last.
     shown_keys: Mutex<BTreeMap<ServerId, KeyFingerprint>>,
     rejected: Mutex<RejectedStatements>,
@@ -126,8 +126,11 @@ impl Context {
             confirmed: Mutex::default(),
             outbox: parts.outbox,
             link: Mutex::default(),
-            refusals: Mutex::new(Written::every(limits::REPEATS_WRITTEN_EVERY, limits::REFUSAL_KINDS_MAX)),
-            handshakes: Mutex::new(Written::every(
+            refusals: Mutex::new(RepeatLimiter::every(
+                limits::REPEATS_WRITTEN_EVERY,
+                limits::REFUSAL_KINDS_MAX,
+            )),
+            handshakes: Mutex::new(RepeatLimiter::every(
                 limits::REPEATS_WRITTEN_EVERY,
                 limits::HANDSHAKE_KINDS_MAX,
             )),

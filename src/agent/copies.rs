@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::stats::Fault;
 use crate::domain::limits::{COPY_SAID_FOR, REPEATS_WRITTEN_EVERY};
 use crate::domain::time::Timestamp;
-use crate::protocol::written::{Written, shown};
+use crate::protocol::repeat_limiter::{RepeatLimiter, shown};
 
 #[derive(Debug)]
 pub struct Copies(Mutex<Word>);
@@ -16,12 +16,12 @@ pub struct Copies(Mutex<Word>);
 #[derive(Debug)]
 struct Word {
     last: Option<(Fault, Instant)>,
-    written: Written<()>,
+    written: RepeatLimiter<()>,
 }
 
 impl Default for Copies {
     fn default() -> Self {
-        Self(Mutex::new(Word { last: None, written: Written::every(REPEATS_WRITTEN_EVERY, 1) }))
+        Self(Mutex::new(Word { last: None, written: RepeatLimiter::every(REPEATS_WRITTEN_EVERY, 1) }))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::config::agent::{AdminManaged, AdminManaging, AgentConfig, Entry, Loca
 use crate::domain::connection::Side;
 use crate::domain::id::ConnectionId;
 use crate::observe::metrics::StreamMetrics;
-use crate::protocol::written::shown;
+use crate::protocol::repeat_limiter::shown;
 
 /// Admitted tunnels that wait for their entry; it takes them at once.
 const INCOMING_MAX: usize = 4;

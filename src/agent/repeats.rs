@@ -5,14 +5,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::domain::limits::{REPEATED_KINDS_MAX, REPEATS_BURST, REPEATS_SUMMED_EVERY};
-use crate::protocol::written::Written;
+use crate::protocol::repeat_limiter::RepeatLimiter;
 
 #[derive(Debug)]
-pub struct Repeats(Mutex<Written<String>>);
+pub struct Repeats(Mutex<RepeatLimiter<String>>);
 
 impl Default for Repeats {
     fn default() -> Self {
-        Self(Mutex::new(Written::bursts(REPEATS_BURST, REPEATS_SUMMED_EVERY, REPEATED_KINDS_MAX)))
+        Self(Mutex::new(RepeatLimiter::bursts(REPEATS_BURST, REPEATS_SUMMED_EVERY, REPEATED_KINDS_MAX)))
     }
 }
 
@@ -29,7 +29,7 @@ impl Repeats {
         due.into_iter().map(|(kind, left_out)| (named(kind), left_out)).collect()
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Written<String>) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut RepeatLimiter<String>) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

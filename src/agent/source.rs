@@ -36,7 +36,7 @@ use crate::observe::metrics;
 use crate::protocol::backoff::Backoff;
 use crate::protocol::control::{PeerRefusal, Rule};
 use crate::protocol::frame::Code;
-use crate::protocol::written::shown;
+use crate::protocol::repeat_limiter::shown;
 use crate::transport::port::{self, GatedListener};
 use crate::transport::splice::{self, Ending};
 use crate::transport::tunnel::{DataStream, Tunnel};

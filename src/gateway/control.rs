@@ -35,9 +35,9 @@ use crate::observe::metrics::{CONTROL_LINKS, CONTROL_NEWCOMERS_HELD, LINK_REFUSA
 use crate::protocol::control::{Rule, ToAgent, ToGateway, VERSION};
 use crate::protocol::frame::Code;
 use crate::protocol::packet::PacketKey;
+use crate::protocol::repeat_limiter::RepeatLimiter;
 use crate::protocol::route::canonical;
 use crate::protocol::token_buckets::TokenBuckets;
-use crate::protocol::written::Written;
 use crate::transport::endpoint::{Connection, GatewayEndpoint, Incoming, TransportError};
 use crate::transport::link::{self, LinkReceiver, LinkSender};
 use crate::transport::newcomers::{Gone, Newcomer, Newcomers};
@@ -89,22 +89,22 @@ pub(super) struct Control {
     pub(super) stop: Stop,
     /// Limits what strangers can make us write.
     pub(super) audited: Door,
-    pub(super) pace: Pace,
+    pub(super) limiters: ControlLimiters,
 }
 
 /// How much anybody gets out of opening links, and each agent out of its own.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct ControlLimiters {
     newcomers: Arc<Newcomers>,
     handshakes: Handshakes,
     /// A revoked key's holder takes nothing from the one that took its place.
     openings: Mutex<TokenBuckets<(ServerId, KeyFingerprint)>>,
     renewals: Mutex<TokenBuckets<ServerId>>,
-    logged: Mutex<Written<(String, Cause)>>,
+    logged: Mutex<RepeatLimiter<(String, Cause)>>,
     throttled: Throttled,
 }
 
-impl Default for Pace {
+impl Default for ControlLimiters {
     fn default() -> Self {
         let keys_max = 2 * CONTROL_LINKS_MAX;
         let openings = TokenBuckets::every(CONTROL_OPENINGS_BURST, CONTROL_OPENINGS_EACH, keys_max);
@@ -114,7 +114,7 @@ impl Default for Pace {
             handshakes: Handshakes::default(),
             openings: Mutex::new(openings),
             renewals: Mutex::new(renewals),
-            logged: Mutex::new(Written::every(REPEATS_WRITTEN_EVERY, LINK_END_KINDS_MAX)),
+            logged: Mutex::new(RepeatLimiter::every(REPEATS_WRITTEN_EVERY, LINK_END_KINDS_MAX)),
             throttled: Throttled::default(),
         }
     }
@@ -128,7 +128,7 @@ enum Cause {
     Stranger(IpAddr),
 }
 
-impl Pace {
+impl ControlLimiters {
     fn may_open(&self, server: ServerId, key: KeyFingerprint) -> bool {
         let mut openings = self.openings.lock().unwrap_or_else(PoisonError::into_inner);
         openings.try_take((server, key), Instant::now())
@@ -167,12 +167,12 @@ pub(super) async fn run(control: Arc<Control>, endpoint: GatewayEndpoint) {
     let mut told = tokio::time::interval(THROTTLED_SAID_EVERY);
     loop {
         tokio::select! {
-            now = told.tick() => control.pace.throttled.tell(now.into()),
+            now = told.tick() => control.limiters.throttled.tell(now.into()),
             incoming = endpoint.accept() => {
                 let Some(incoming) = incoming else { break };
                 let from = incoming.from();
-                if control.pace.handshakes.may_begin(from.ip(), Instant::now()) {
-                    let newcomer = control.pace.newcomers.enter(from.ip());
+                if control.limiters.handshakes.may_begin(from.ip(), Instant::now()) {
+                    let newcomer = control.limiters.newcomers.enter(from.ip());
                     let span = info_span!("link", %from);
                     links.spawn(serve(Arc::clone(&control), incoming, newcomer).instrument(span));
                 } else {
@@ -182,7 +182,7 @@ pub(super) async fn run(control: Arc<Control>, endpoint: GatewayEndpoint) {
             Some(_) = links.join_next() => {}
             () = stop.said() => break,
         }
-        let newcomers = control.pace.newcomers.held();
+        let newcomers = control.limiters.newcomers.held();
         gauge(CONTROL_NEWCOMERS_HELD, newcomers);
         gauge(CONTROL_LINKS, links.len().saturating_sub(newcomers));
     }
@@ -241,12 +241,12 @@ async fn open(control: &Control, incoming: Incoming, mut newcomer: Newcomer) -> 
     };
     // From here on it is one agent's affair, and no stranger's place.
     drop(newcomer);
-    if !control.pace.may_open(server, peer.key()) {
+    if !control.limiters.may_open(server, peer.key()) {
         // Counted like one that was never finished: it costs the same.
         connection.close(Code::Refused);
         return Err(LinkEnd::TooOften);
     }
-    control.pace.handshakes.finished(from.ip());
+    control.limiters.handshakes.finished(from.ip());
     if !control.presence.has_room_for(server) {
         connection.close(Code::Refused);
         return Err(LinkEnd::Refused { reason: format!("{CONTROL_LINKS_MAX} links are served already") });
@@ -326,7 +326,7 @@ impl Control {
                 // The reasons are ours; what it broke is its own choice.
                 let kind =
                     if matches!(end, LinkEnd::Misbehaved { .. }) { "misbehaved" } else { &end.to_string() };
-                if let Some(more) = self.pace.says(kind, cause) {
+                if let Some(more) = self.limiters.says(kind, cause) {
                     warn!(why = %end, more, "control link refused");
                 }
             }
@@ -341,7 +341,7 @@ impl Control {
     fn turn_away(&self, incoming: Incoming) {
         metrics::counter!(NEWCOMERS_GONE, "why" => "too many").increment(1);
         let from = incoming.from().ip();
-        self.pace.throttled.note(
+        self.limiters.throttled.note(
             "control links wait, too many handshakes were begun there and not finished",
             from,
             Instant::now(),
@@ -369,7 +369,7 @@ impl Control {
         } else {
             metrics::counter!(NEWCOMERS_GONE, "why" => kind).increment(1);
         }
-        match self.pace.says(kind, cause) {
+        match self.limiters.says(kind, cause) {
             Some(more) if kind == "refused" || kind == "too often" => {
                 warn!(why = chain(end), more, "control link refused");
             }
@@ -381,7 +381,7 @@ impl Control {
     /// Two runs of one agent take turns. They do so for as long as both live.
     async fn report_copy(&self, link: &OpenLink, other: SocketAddr) -> Result<(), LinkEnd> {
         let (server, here) = (link.server, canonical(link.from));
-        if let Some(more) = self.pace.says("another copy", Cause::Agent(server, link.peer.key())) {
+        if let Some(more) = self.limiters.says("another copy", Cause::Agent(server, link.peer.key())) {
             warn!(
                 %here, %other, more,
                 "two copies of this agent run and take the control link from each other; stop one, or give it a \
@@ -445,7 +445,7 @@ impl Control {
 
     /// A new leaf over the key on file; any other key is refused.
     async fn renew(&self, link: &OpenLink, csr: &str) -> Result<ToAgent, LinkEnd> {
-        if !self.pace.may_renew(link.server) {
+        if !self.limiters.may_renew(link.server) {
             let reason = "the agent asks for new certificates too often".into();
             return Err(LinkEnd::Refused { reason });
         }

@@ -9,9 +9,9 @@ use tracing::warn;
 
 use crate::domain::limits;
 use crate::domain::places::{address_of, network_of};
+use crate::protocol::repeat_limiter::RepeatLimiter;
 use crate::protocol::token_bucket::TokenBucket;
 use crate::protocol::token_buckets::TokenBuckets;
-use crate::protocol::written::Written;
 
 #[derive(Debug)]
 pub(super) struct Door {
@@ -41,12 +41,12 @@ impl Door {
 /// Who was told to wait, or left waiting, and how many of them have no line in the log.
 #[derive(Debug)]
 pub(super) struct Throttled {
-    logged: Mutex<Written<(&'static str, IpAddr)>>,
+    logged: Mutex<RepeatLimiter<(&'static str, IpAddr)>>,
 }
 
 impl Default for Throttled {
     fn default() -> Self {
-        let logged = Written::every(limits::THROTTLED_SAID_EVERY, limits::LINK_END_KINDS_MAX);
+        let logged = RepeatLimiter::every(limits::THROTTLED_SAID_EVERY, limits::LINK_END_KINDS_MAX);
         Self { logged: Mutex::new(logged) }
     }
 }

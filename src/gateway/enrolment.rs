@@ -39,7 +39,7 @@ use crate::identity::csr::VerifiedCsr;
 use crate::identity::time::TimeSource;
 use crate::observe::metrics::ENROLMENTS;
 use crate::protocol::enrol::{self, Granted, Refused, TokenGood};
-use crate::protocol::written::Written;
+use crate::protocol::repeat_limiter::RepeatLimiter;
 use crate::transport::newcomers::{Advance, Gone, Newcomer, Newcomers};
 use crate::transport::tls::EnrolTls;
 
@@ -57,33 +57,33 @@ pub(super) struct Enrolment {
     pub(super) clock: Arc<dyn TimeSource>,
     pub(super) tls: Arc<EnrolTls>,
     pub(super) stop: Stop,
-    pub(super) pace: Pace,
+    pub(super) limiters: EnrolmentLimiters,
 }
 
 /// How much anybody gets out of asking.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct EnrolmentLimiters {
     newcomers: Arc<Newcomers>,
     handshakes: Handshakes,
     /// Requests: whoever sends none uses none up.
     requests: Door,
-    logged: Mutex<Written<(&'static str, IpAddr)>>,
+    logged: Mutex<RepeatLimiter<(&'static str, IpAddr)>>,
     throttled: Throttled,
 }
 
-impl Default for Pace {
+impl Default for EnrolmentLimiters {
     fn default() -> Self {
         Self {
             newcomers: Newcomers::new(ENROL_CONNECTIONS),
             handshakes: Handshakes::default(),
             requests: Door::per_minute(ENROL_PER_MINUTE),
-            logged: Mutex::new(Written::every(REPEATS_WRITTEN_EVERY, LINK_END_KINDS_MAX)),
+            logged: Mutex::new(RepeatLimiter::every(REPEATS_WRITTEN_EVERY, LINK_END_KINDS_MAX)),
             throttled: Throttled::default(),
         }
     }
 }
 
-impl Pace {
+impl EnrolmentLimiters {
     /// Counts a request.
     fn let_in(&self, from: IpAddr) -> Result<(), Refusal> {
         self.requests.let_in(from).map_err(|wait| {
@@ -134,11 +134,11 @@ pub(super) async fn run(enrolment: Arc<Enrolment>, listener: TcpListener) {
     let mut told = interval(THROTTLED_SAID_EVERY);
     loop {
         tokio::select! {
-            now = told.tick() => enrolment.pace.throttled.tell(now.into()),
+            now = told.tick() => enrolment.limiters.throttled.tell(now.into()),
             accepted = listener.accept() => match accepted {
                 Ok((tcp, from)) => {
                     let from = from.ip().to_canonical();
-                    let newcomer = enrolment.pace.newcomers.enter(from);
+                    let newcomer = enrolment.limiters.newcomers.enter(from);
                     let span = info_span!("enrolment", %from);
                     served.spawn(serve(Arc::clone(&enrolment), tcp, newcomer, from).instrument(span));
                 }
@@ -174,7 +174,7 @@ async fn exchange(
         return Err(BrokenOff::Silent);
     }
     newcomer.advance().to(Progress::Speaking);
-    newcomer.within(ENROL_HANDSHAKE_TIMEOUT, enrolment.pace.may_begin(from)).await?;
+    newcomer.within(ENROL_HANDSHAKE_TIMEOUT, enrolment.limiters.may_begin(from)).await?;
     let stream = newcomer.within(ENROL_HANDSHAKE_TIMEOUT, enrolment.tls.accept(tcp)).await??;
     newcomer.advance().to(Progress::Secured);
     let advance = newcomer.advance().clone();
@@ -218,7 +218,7 @@ impl Enrolment {
         let outcome = match read::<enrol::Request>(request).await {
             Ok(request) => {
                 advance.to(Progress::Asked);
-                self.pace.handshakes.finished(from);
+                self.limiters.handshakes.finished(from);
                 self.enrol(request, from).await
             }
             Err(refusal) => Err(refusal),
@@ -242,7 +242,7 @@ impl Enrolment {
         let outcome = match read::<enrol::TokenQuestion>(request).await {
             Ok(question) => {
                 advance.to(Progress::Asked);
-                self.pace.handshakes.finished(from);
+                self.limiters.handshakes.finished(from);
                 self.judge_token(&question, from).await
             }
             Err(refusal) => Err(refusal),
@@ -253,7 +253,7 @@ impl Enrolment {
 
     async fn judge_token(&self, question: &enrol::TokenQuestion, from: IpAddr) -> Result<TokenGood, Refusal> {
         // A wrong one is a guess like any other.
-        self.pace.let_in(from)?;
+        self.limiters.let_in(from)?;
         let token = RegistrationToken::from_hex(&question.token).map_err(|_| Refusal::Token)?;
         let judged = self.platform.judge_token(question.server, &token, question.key, from).await;
         let expires = judged.map_err(|refusal| self.refusal(question.server, from, refusal))?;
@@ -268,7 +268,7 @@ impl Enrolment {
                 Refusal::Request { status: StatusCode::FORBIDDEN, error: why.to_string() }
             }
             why @ (EnrolRefusal::Wrong | EnrolRefusal::Expired | EnrolRefusal::OtherKey) => {
-                if let Some(more) = self.pace.says("registration token refused", from) {
+                if let Some(more) = self.limiters.says("registration token refused", from) {
                     warn!(%server, %why, more, "registration token refused");
                 }
                 Refusal::Token
@@ -277,14 +277,14 @@ impl Enrolment {
     }
 
     async fn enrol(&self, request: enrol::Request, from: IpAddr) -> Result<Granted, Refusal> {
-        self.pace.let_in(from)?;
+        self.limiters.let_in(from)?;
         let csr = hex::decode(&request.csr)
             .map_err(|_| bad_request("the certificate request is not hexadecimal"))
             .map(|der| VerifiedCsr::parse_and_verify(&der));
         let csr = match csr? {
             Ok(csr) => csr,
             Err(error) => {
-                if let Some(more) = self.pace.says("certificate request refused", from) {
+                if let Some(more) = self.limiters.says("certificate request refused", from) {
                     warn!(server = %request.server, why = %error, more, "certificate request refused");
                 }
                 self.platform
@@ -305,7 +305,7 @@ impl Enrolment {
         })?;
         info!(server = %enrolled.server, key = %csr.fingerprint(), "enrolled");
         if enrolled.is_first {
-            self.pace.requests.give_back(from);
+            self.limiters.requests.give_back(from);
         }
         Ok(Granted {
             leaf: hex::encode(leaf),

@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{error, info};
 
 use super::authority::{Authority, AuthorityError};
-use super::control::{self, Control, Pace};
+use super::control::{self, Control, ControlLimiters};
 use super::door::Door;
 use super::enrolment::{self, Enrolment};
 use super::platform::{OpenError, Platform, PlatformError};
@@ -169,7 +169,7 @@ impl Gateway {
             clock: Arc::clone(&clock),
             tls: Arc::clone(&tls),
             stop: stopping.clone(),
-            pace: enrolment::Pace::default(),
+            limiters: enrolment::EnrolmentLimiters::default(),
         };
         let control = Control {
             platform: Arc::clone(&platform),
@@ -180,7 +180,7 @@ impl Gateway {
             changes: heard.clone(),
             stop: stopping.clone(),
             audited: Door::per_minute(REFUSALS_AUDITED_PER_MINUTE),
-            pace: Pace::default(),
+            limiters: ControlLimiters::default(),
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(enrolment::run(Arc::new(enrolment), tcp));

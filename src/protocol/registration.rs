@@ -15,7 +15,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::allowance::Allowance;
+use super::fixed_window_limiter::FixedWindowLimiter;
 use super::packet::{PROBE_BYTES_MIN, Packet, PacketKey, PacketKind};
 use crate::domain::id::{BootId, RouteId};
 use crate::domain::limits::{
@@ -53,7 +53,7 @@ pub struct Registration {
     link: Option<Link>,
     /// When the relay last said that it knows where we are.
     registered: Option<Instant>,
-    unasked: Allowance,
+    unasked: FixedWindowLimiter,
     transmits: VecDeque<Box<[u8]>>,
 }
 
@@ -79,7 +79,7 @@ impl Registration {
             boot,
             link: None,
             registered: None,
-            unasked: Allowance::default(),
+            unasked: FixedWindowLimiter::default(),
             transmits: VecDeque::new(),
         }
     }

@@ -18,7 +18,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::time::Instant;
 
-use self::bandwidth::Bandwidth;
+use self::bandwidth::BandwidthLimiter;
 use self::challenges::Challenges;
 use self::members::{Index, Members};
 use super::packet::{Claim, PROBE_BYTES_MIN, Packet, PacketKey, PacketKind, is_ours, quic_route};
@@ -135,7 +135,7 @@ pub struct Relay {
     boot: BootId,
     challenges: Challenges,
     members: Members,
-    bandwidth: Option<Bandwidth>,
+    bandwidth: Option<BandwidthLimiter>,
     local: Option<IpAddr>,
 }
 
@@ -150,7 +150,7 @@ impl Relay {
     /// Lets every organization send so much and no more.
     #[must_use]
     pub fn limited_to(mut self, bits_per_second_each: NonZeroU64) -> Self {
-        self.bandwidth = Some(Bandwidth::new(bits_per_second_each));
+        self.bandwidth = Some(BandwidthLimiter::new(bits_per_second_each));
         self
     }
 

@@ -36,7 +36,7 @@ use self::outstanding::Outstanding;
 pub use self::path::{Path, PathReason, canonical};
 use self::path_probe::Proof;
 use self::path_probes::PathProbes;
-use super::allowance::Allowance;
+use super::fixed_window_limiter::FixedWindowLimiter;
 use super::packet::{PROBE_BYTES_MIN, Packet, PacketKey, PacketKind};
 use crate::domain::id::{BootId, RouteId};
 use crate::domain::limits::{
@@ -86,7 +86,7 @@ pub struct PeerRoute {
     probes: PathProbes,
     choice: Choice,
     outstanding: Outstanding,
-    probed: Allowance,
+    probed: FixedWindowLimiter,
     answered: Answered,
     transmits: VecDeque<OwnTransmit>,
     events: VecDeque<RouteEvent>,
@@ -95,13 +95,13 @@ pub struct PeerRoute {
 /// What the peer may still make us send, by where it asks from: nobody uses up another's share.
 #[derive(Debug, Default)]
 struct Answered {
-    validated: Allowance,
-    relay: Allowance,
+    validated: FixedWindowLimiter,
+    relay: FixedWindowLimiter,
     /// From unknown addresses, of the peer's run that is known: it may have moved, or be replayed.
-    strangers: Allowance,
+    strangers: FixedWindowLimiter,
     /// From unknown addresses, of another run: whoever has listened to the known one cannot use up
     /// what a restarted peer needs.
-    newcomers: Allowance,
+    newcomers: FixedWindowLimiter,
 }
 
 impl PeerRoute {
@@ -118,7 +118,7 @@ impl PeerRoute {
             probes: PathProbes::default(),
             choice: Choice::new(),
             outstanding: Outstanding::default(),
-            probed: Allowance::default(),
+            probed: FixedWindowLimiter::default(),
             answered: Answered::default(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -288,13 +288,13 @@ impl PeerRoute {
         }
         let is_valid = self.probes.get(from).is_some_and(|probe| probe.answered.is_some());
         let is_known_run = self.peer_boot == Some(packet.boot);
-        let allowance = match from {
+        let limiter = match from {
             Path::Relay => &mut self.answered.relay,
             Path::Direct(_) if is_valid => &mut self.answered.validated,
             Path::Direct(_) if is_known_run => &mut self.answered.strangers,
             Path::Direct(_) => &mut self.answered.newcomers,
         };
-        if !allowance.take(PROBE_ANSWERS_PER_SECOND, now) {
+        if !limiter.take(PROBE_ANSWERS_PER_SECOND, now) {
             return;
         }
         if self.is_worth_asking(from, now) || self.peer_boot.is_some_and(|boot| boot != packet.boot) {

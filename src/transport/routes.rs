@@ -26,8 +26,8 @@ use crate::identity::random;
 use crate::protocol::initial::TagKey;
 use crate::protocol::packet::{Claim, PacketKey};
 use crate::protocol::registration::Registration;
+use crate::protocol::repeat_limiter::{RepeatLimiter, shown};
 use crate::protocol::route::{Path, PathReason, PeerRoute, RouteEvent};
-use crate::protocol::written::{Written, shown};
 
 /// A driver with nothing due looks again after this long.
 const IDLE: Duration = Duration::from_secs(60);
@@ -207,8 +207,8 @@ pub struct RouteDriver {
 }
 
 /// The first lines of a kind, then one a minute that counts.
-const fn summed<K: Ord>() -> Written<K> {
-    Written::bursts(REPEATS_BURST, REPEATS_SUMMED_EVERY, REPEATED_KINDS_MAX)
+const fn summed<K: Ord>() -> RepeatLimiter<K> {
+    RepeatLimiter::bursts(REPEATS_BURST, REPEATS_SUMMED_EVERY, REPEATED_KINDS_MAX)
 }
 
 /// Keeps this agent registered at the relay.
@@ -220,7 +220,7 @@ struct RelayClient {
     registered: watch::Sender<bool>,
     searched: Option<Instant>,
     /// Two copies of this agent take the relay from each other.
-    said: Written<bool>,
+    logged: RepeatLimiter<bool>,
 }
 
 #[derive(Debug)]
@@ -233,7 +233,7 @@ struct DrivenPeer {
     /// What the gate was told last: the peer's run, and which key it holds.
     known: Option<(Option<BootId>, usize)>,
     /// A peer that comes and goes, as two copies of one agent do, is summed up.
-    said: Written<&'static str>,
+    logged: RepeatLimiter<&'static str>,
 }
 
 /// When connections are told that packets take another path.
@@ -362,7 +362,7 @@ impl RouteDriver {
                     why: None,
                     changes: 0,
                     known: None,
-                    said: summed(),
+                    logged: summed(),
                 }
             });
             if peer.wanted.path != wanted.path {
@@ -386,7 +386,7 @@ impl RouteDriver {
         let now = Instant::now();
         let is_registered = self.relay_client.registration.is_registered(now);
         if self.relay_client.registered.send_replace(is_registered) != is_registered {
-            if let Some(more) = self.relay_client.said.handle(is_registered, now) {
+            if let Some(more) = self.relay_client.logged.handle(is_registered, now) {
                 tracing::info!(registered = is_registered, more = shown(more), "the relay");
             }
             for peer in self.peers.values_mut() {
@@ -439,7 +439,7 @@ impl RouteDriver {
 impl RelayClient {
     fn new(own: OwnEnd, registered: watch::Sender<bool>) -> Self {
         let registration = Registration::new(own.route, own.gateway, own.boot);
-        Self { address: None, registration, registered, searched: None, said: summed() }
+        Self { address: None, registration, registered, searched: None, logged: summed() }
     }
 
     /// Registers anew: the relay may know an address that is ours no more.
@@ -489,7 +489,7 @@ impl DrivenPeer {
         transmits: &mut Vec<(SocketAddr, Box<[u8]>)>,
     ) -> bool {
         let (mut disturbed, now) = (false, Instant::now());
-        for (line, times) in self.said.due(now) {
+        for (line, times) in self.logged.due(now) {
             tracing::info!(route = %self.wanted.route, times, "again and again: {}", line.unwrap_or_default());
         }
         while let Some(event) = self.keeper.poll_event() {
@@ -504,7 +504,7 @@ impl DrivenPeer {
                     if let Some(address) = address {
                         socket.set_route(self.wanted.route, address);
                     }
-                    if let Some(more) = self.said.handle("the way to a peer", now) {
+                    if let Some(more) = self.logged.handle("the way to a peer", now) {
                         tracing::info!(peer = %self.wanted.name, more = shown(more), path = %path.kind(), %why, "the way to a peer");
                     }
                     self.changes += u64::from(self.why.is_some());
@@ -512,19 +512,19 @@ impl DrivenPeer {
                     disturbed = true;
                 }
                 RouteEvent::Inactive => {
-                    if let Some(more) = self.said.handle("no allowed way to a peer", now) {
+                    if let Some(more) = self.logged.handle("no allowed way to a peer", now) {
                         tracing::info!(peer = %self.wanted.name, more = shown(more), "no allowed way to a peer");
                     }
                     socket.remove_route(self.wanted.route);
                 }
                 RouteEvent::Resumed => {
-                    if let Some(more) = self.said.handle("a peer answers again", now) {
+                    if let Some(more) = self.logged.handle("a peer answers again", now) {
                         tracing::info!(peer = %self.wanted.name, more = shown(more), "a peer answers again");
                     }
                     disturbed = true;
                 }
                 RouteEvent::BootChanged(_) => {
-                    if let Some(more) = self.said.handle("a peer's agent was restarted", now) {
+                    if let Some(more) = self.logged.handle("a peer's agent was restarted", now) {
                         tracing::info!(peer = %self.wanted.name, more = shown(more), "a peer's agent was restarted");
                     }
                 }

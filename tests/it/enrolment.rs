@@ -211,7 +211,7 @@ async fn forty_agents_of_an_address_that_asked_too_often_enrol_after_their_wait(
     let world = World::start().await;
     let hosts = hosts(&world, 40).await;
     let connector = world.connector(world.server("spent").await).await;
-    spend_the_pace(world.gateway.address(), &connector).await;
+    use_up_the_limit(world.gateway.address(), &connector).await;
     all_enrol(hosts).await;
 }
 
@@ -263,7 +263,7 @@ async fn real_agents_enrol_though_their_address_is_throttled() {
     lab.gateway_serves().await;
     let began = Instant::now();
     for _ in 0..5 {
-        spend_the_pace(lab.gateway_address(), &connector).await;
+        use_up_the_limit(lab.gateway_address(), &connector).await;
     }
     lab.start(Part::A);
     lab.start(Part::B);
@@ -275,7 +275,7 @@ async fn real_agents_enrol_though_their_address_is_throttled() {
 }
 
 /// Asks with a token that is none until the gateway says that it was too often.
-async fn spend_the_pace(gateway: SocketAddr, connector: &Connector) {
+async fn use_up_the_limit(gateway: SocketAddr, connector: &Connector) {
     let wrong = format!(r#"{{"server":"{}","token":"00","csr":"00"}}"#, connector.server);
     while !exchange(gateway, connector, &post(enrol::PATH, &wrong)).await.starts_with("HTTP/1.1 429") {}
 }

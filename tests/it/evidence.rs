@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::lab::{HANG_LIMIT, Lab, Part, free_address};
 use super::wire::listener;
 
-const PACE: Duration = Duration::from_millis(100);
+const INTERVAL: Duration = Duration::from_millis(100);
 /// Exchanges after the dial that failed.
 const MORE: usize = 20;
 
@@ -61,7 +61,7 @@ async fn a_receiver_that_answers_on_its_one_connection_is_not_declared_dead_by_a
     let mut refused = tokio::spawn(async move { second.read_u8().await });
     while !refused.is_finished() {
         exchange(&mut open).await;
-        sleep(PACE).await;
+        sleep(INTERVAL).await;
     }
     assert!((&mut refused).await.unwrap().is_err(), "nobody serves a second connection");
     for _ in 0..MORE {
@@ -71,7 +71,7 @@ async fn a_receiver_that_answers_on_its_one_connection_is_not_declared_dead_by_a
             assert_eq!(entry.mirth.on, Some(true), "{part:?} says that the receiver is down");
         }
         assert!(lab.entry(Part::A, 0).await.unwrap().port_open, "the port closed");
-        sleep(PACE).await;
+        sleep(INTERVAL).await;
     }
     // Once its connection has ended, a dial that fails counts again.
     drop(open);

@@ -24,7 +24,7 @@ use tokio::net::UnixStream;
 use super::lab::{Lab, Part, eventually, free_address, is_long};
 
 /// One initial packet a millisecond.
-const PACE: Duration = Duration::from_millis(1);
+const INTERVAL: Duration = Duration::from_millis(1);
 /// What the gateway may take for them all: some fifty kilobytes a handshake under way, with those that
 /// have just been given up.
 const GROWTH_BYTES_MAX: u64 = 96 * 1024 * 1024;
@@ -114,7 +114,7 @@ fn attack(
         silent.begin();
         strangers.iter_mut().for_each(Silent::answer_retries);
         number += 1;
-        let due = began + PACE * u32::try_from(number).unwrap();
+        let due = began + INTERVAL * u32::try_from(number).unwrap();
         thread::sleep(due.saturating_duration_since(Instant::now()));
     }
     (number, strangers.iter().map(|silent| silent.proven).sum())
@@ -151,7 +151,7 @@ async fn an_agent_gets_in_past(from: Vec<IpAddr>) {
     let attacking = tokio::task::spawn_blocking(move || attack(&from, count, gateway, route, &stopped));
     // It restarts in the middle, as hosts do.
     lab.kill(Part::A);
-    tokio::time::sleep(PACE * u32::try_from(count / 2).unwrap()).await;
+    tokio::time::sleep(INTERVAL * u32::try_from(count / 2).unwrap()).await;
     lab.start(Part::A);
     let began = Instant::now();
     up(&lab).await;

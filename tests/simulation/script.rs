@@ -7,7 +7,7 @@ use adit::config::agent::Congestion;
 use adit::domain::path::PathChoice;
 
 use crate::random::Random;
-use crate::traffic::Pace;
+use crate::traffic::Workload;
 use crate::wire::{Node, Weather};
 
 /// Faults begin after this, and end before [`Script::calm`].
@@ -76,7 +76,7 @@ pub enum Fault {
 pub struct Script {
     pub stall: Duration,
     pub congestion: Congestion,
-    pub pace: Pace,
+    pub workload: Workload,
     /// How long it takes the gateway to tell an agent that its peer has moved.
     pub announce_after: Duration,
     /// Every path carries the same, all the time.
@@ -94,7 +94,7 @@ impl Script {
             // MLLP's limit, and that of all others.
             stall: Duration::from_secs(random.pick(&[4, 60, 60])),
             congestion: random.pick(&[Congestion::Bbr, Congestion::Bbr, Congestion::Cubic]),
-            pace: Pace::draw(&mut random),
+            workload: Workload::draw(&mut random),
             announce_after: random.millis(50, 5_000),
             is_even: random.hits(700),
             faults: Vec::new(),
@@ -119,7 +119,7 @@ impl Script {
         Self {
             stall,
             congestion: Congestion::Cubic,
-            pace: Pace::steady(),
+            workload: Workload::steady(),
             announce_after: Duration::from_secs(1),
             is_even: true,
             faults: Vec::new(),
@@ -191,7 +191,7 @@ const LEAPS_MILLIS: [u64; 5] = [300, 2_000, 10_000, 50_000, 240_000];
 
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "  stall limit {} s, {:?}, {:?}", self.stall.as_secs(), self.congestion, self.pace)?;
+        writeln!(f, "  stall limit {} s, {:?}, {:?}", self.stall.as_secs(), self.congestion, self.workload)?;
         for (at, fault) in &self.faults {
             writeln!(f, "{:10.3} s  {fault}", at.as_secs_f64())?;
         }

@@ -21,7 +21,7 @@ const HEADER_BYTES: u64 = 9;
 
 /// What a run's source does, drawn once.
 #[derive(Debug, Clone)]
-pub struct Pace {
+pub struct Workload {
     pub streams_max: usize,
     pub bytes_max: u64,
     pub chunk_max: u64,
@@ -29,7 +29,7 @@ pub struct Pace {
     pub open_every_millis: u64,
 }
 
-impl Pace {
+impl Workload {
     /// Always a few streams under way, a few kilobytes a second.
     pub fn steady() -> Self {
         Self { streams_max: 4, bytes_max: 1_000, chunk_max: 400, pause_millis: 200, open_every_millis: 300 }
@@ -50,27 +50,27 @@ impl Pace {
 /// The source's program. It outlives tunnels: what breaks is not repeated, new streams are opened.
 #[derive(Debug)]
 pub struct Program {
-    pub pace: Pace,
+    pub workload: Workload,
     pub opens: bool,
     random: Random,
     next_open: Instant,
 }
 
 impl Program {
-    pub fn new(pace: Pace, random: Random, now: Instant) -> Self {
-        Self { pace, opens: true, random, next_open: now }
+    pub fn new(workload: Workload, random: Random, now: Instant) -> Self {
+        Self { workload, opens: true, random, next_open: now }
     }
 
     /// From now on opens a short stream now and then.
     pub fn rest(&mut self) {
-        self.pace = Pace { open_every_millis: 10_000, ..self.pace.clone() };
+        self.workload = Workload { open_every_millis: 10_000, ..self.workload.clone() };
     }
 
     /// From now on opens short streams, one after the other.
     pub fn hurry(&mut self, now: Instant) {
-        self.pace = Pace {
+        self.workload = Workload {
             streams_max: STREAMS_MAX as usize - 1,
-            bytes_max: self.pace.bytes_max.min(4_000),
+            bytes_max: self.workload.bytes_max.min(4_000),
             chunk_max: 2_000,
             pause_millis: 50,
             open_every_millis: 200,
@@ -123,7 +123,8 @@ impl Traffic {
     /// Until the program does something of its own accord.
     pub fn poll_timeout(&self, program: Option<&Program>) -> Option<Instant> {
         let due = self.asking.values().filter(|asking| asking.released < asking.size + HEADER_BYTES);
-        let open = program.filter(|program| program.opens && self.asking.len() < program.pace.streams_max);
+        let open =
+            program.filter(|program| program.opens && self.asking.len() < program.workload.streams_max);
         due.map(|asking| asking.due).chain(open.map(|program| program.next_open)).min()
     }
 
@@ -180,7 +181,10 @@ impl Traffic {
     }
 
     fn open(&mut self, connection: &mut Connection, program: &mut Program, scene: &mut Scene) {
-        if !program.opens || program.next_open > scene.now || self.asking.len() >= program.pace.streams_max {
+        if !program.opens
+            || program.next_open > scene.now
+            || self.asking.len() >= program.workload.streams_max
+        {
             return;
         }
         let Some(id) = connection.streams().open(Dir::Bi) else {
@@ -188,7 +192,7 @@ impl Traffic {
             program.next_open = scene.now + Duration::from_millis(50);
             return;
         };
-        let size = program.random.between(1, program.pace.bytes_max);
+        let size = program.random.between(1, program.workload.bytes_max);
         let number = scene.ledger.open(size, scene.now);
         let asking = Asking {
             flow: self.frames.flow(id),
@@ -201,7 +205,7 @@ impl Traffic {
             echo_ended: false,
         };
         self.asking.insert(id, asking);
-        program.next_open = scene.now + program.random.millis(10, program.pace.open_every_millis);
+        program.next_open = scene.now + program.random.millis(10, program.workload.open_every_millis);
     }
 }
 
@@ -209,8 +213,8 @@ impl Asking {
     fn write(&mut self, connection: &mut Connection, id: StreamId, program: &mut Program, scene: &mut Scene) {
         let all = self.size + HEADER_BYTES;
         if self.due <= scene.now && self.released < all {
-            self.released = (self.released + program.random.between(1, program.pace.chunk_max)).min(all);
-            self.due = scene.now + program.random.millis(0, program.pace.pause_millis);
+            self.released = (self.released + program.random.between(1, program.workload.chunk_max)).min(all);
+            self.due = scene.now + program.random.millis(0, program.workload.pause_millis);
         }
         while self.written < self.released {
             let header = [&[STREAM_HEADER][..], &self.number.to_be_bytes()].concat();

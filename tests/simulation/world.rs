@@ -84,7 +84,7 @@ impl World {
         let agents = Node::AGENTS.map(|node| {
             let random = scene.random.fork(if node == Node::Source { "source" } else { "target" });
             let program = (node == Node::Source)
-                .then(|| Program::new(script.pace.clone(), random.fork("program"), now));
+                .then(|| Program::new(script.workload.clone(), random.fork("program"), now));
             Agent::new(node, settings, script.stall, program, random, now)
         });
         let gateway = Gateway::new(scene.random.fork("gateway"), now);

@@ -14,19 +14,19 @@ use crate::protocol::token_bucket::TokenBucket;
 const POLL_EVERY: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
-pub struct LoginPace {
+pub struct LoginLimiter {
     bucket: Mutex<TokenBucket>,
     given_back: Notify,
 }
 
-impl Default for LoginPace {
+impl Default for LoginLimiter {
     fn default() -> Self {
         let bucket = TokenBucket::per_second(ADMIN_WRONG_LOGINS_BURST, ADMIN_WRONG_LOGINS_PER_SECOND);
         Self { bucket: Mutex::new(bucket), given_back: Notify::new() }
     }
 }
 
-impl LoginPace {
+impl LoginLimiter {
     /// Takes a place, waiting for one; returns whether it got one in time.
     pub async fn take(&self) -> bool {
         let taking = async {
@@ -61,17 +61,17 @@ mod tests {
 
     #[test]
     fn guesses_in_parallel_find_no_more_places_than_one_by_one() {
-        let pace = LoginPace::default();
-        let taken = (0..60).filter(|_| pace.try_take()).count();
+        let limiter = LoginLimiter::default();
+        let taken = (0..60).filter(|_| limiter.try_take()).count();
         assert_eq!(taken, usize::try_from(ADMIN_WRONG_LOGINS_BURST).unwrap());
     }
 
     #[tokio::test]
     async fn whoever_is_proven_right_makes_room_for_the_next() {
-        let pace = LoginPace::default();
+        let limiter = LoginLimiter::default();
         for _ in 0..200 {
-            assert!(pace.take().await);
-            pace.give_back();
+            assert!(limiter.take().await);
+            limiter.give_back();
         }
     }
 }

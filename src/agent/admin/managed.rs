@@ -9,9 +9,9 @@ use tokio::time::{sleep, timeout};
 
 use super::discover::{MirthInfo, discover};
 use super::filter;
-use super::logins::LoginPace;
+use super::limiters::AdminLimiters;
+use super::logins::LoginLimiter;
 use super::origin::{Origin, OriginError};
-use super::paces::Paces;
 use super::sessions::Sessions;
 use crate::agent::context::Context;
 use crate::agent::entries::LiveConnection;
@@ -50,8 +50,8 @@ pub struct Ready {
 pub struct Managed {
     pub config: AdminManaged,
     pub sessions: Arc<Sessions>,
-    pub(super) paces: Paces,
-    pub(super) logins: LoginPace,
+    pub(super) limiters: AdminLimiters,
+    pub(super) logins: LoginLimiter,
     /// Mirth's connections that requests go over.
     pub(super) mirth_activity: Arc<MirthActivity>,
     ready: watch::Sender<Option<Arc<Ready>>>,
@@ -65,8 +65,8 @@ impl Managed {
         Self {
             config,
             sessions: Arc::default(),
-            paces: Paces::default(),
-            logins: LoginPace::default(),
+            limiters: AdminLimiters::default(),
+            logins: LoginLimiter::default(),
             mirth_activity: MirthActivity::new(Instant::now()),
             ready: watch::Sender::new(None),
             answers: watch::Sender::new(None),

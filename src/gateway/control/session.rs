@@ -73,7 +73,7 @@ async fn converse(
 
     let now = Instant::now();
     let mut session = ControlSession { control, link, view };
-    let mut pace = TokenBucket::per_second(CONTROL_MESSAGES_BURST, CONTROL_MESSAGES_PER_SECOND);
+    let mut limiter = TokenBucket::per_second(CONTROL_MESSAGES_BURST, CONTROL_MESSAGES_PER_SECOND);
     let mut next_read = now;
     let mut heartbeat = Heartbeat::new(now, CONTROL_HEARTBEAT_EVERY, CONTROL_HEARTBEATS_MISSED_MAX);
     session.tell_candidates().await?;
@@ -84,7 +84,7 @@ async fn converse(
                 let now = Instant::now();
                 heartbeat.handle_heard(now);
                 // Who is too fast is read later, not cut off: the transport's windows then hold it back.
-                next_read = now + pace.take(now);
+                next_read = now + limiter.take(now);
                 session.handle(message, seat).await?;
             }
             () = sleep_until(heartbeat.deadline().into()) => match heartbeat.poll(Instant::now()) {

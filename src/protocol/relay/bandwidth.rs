@@ -8,14 +8,14 @@ use crate::domain::id::OrganizationId;
 use crate::domain::limits::RELAY_BURST;
 
 #[derive(Debug)]
-pub(super) struct Bandwidth {
+pub(super) struct BandwidthLimiter {
     bits_per_second: NonZeroU64,
     /// When all that each has sent would have passed at its rate. As many as there are members at
     /// most: only they send.
     passed: BTreeMap<OrganizationId, Instant>,
 }
 
-impl Bandwidth {
+impl BandwidthLimiter {
     pub(super) const fn new(bits_per_second: NonZeroU64) -> Self {
         Self { bits_per_second, passed: BTreeMap::new() }
     }
@@ -47,25 +47,25 @@ mod tests {
     #[test]
     fn what_passes_in_a_second_is_the_rate_and_one_burst() {
         let start = Instant::now();
-        let mut bandwidth = Bandwidth::new(NonZeroU64::new(8_000_000).unwrap());
+        let mut limiter = BandwidthLimiter::new(NonZeroU64::new(8_000_000).unwrap());
         let mut passed = 0;
         for ms in 0..1_000 {
             let now = start + Duration::from_millis(ms);
-            passed += (0..100).filter(|_| bandwidth.take(ONE, 1_000, now)).count() * 1_000;
+            passed += (0..100).filter(|_| limiter.take(ONE, 1_000, now)).count() * 1_000;
         }
         // A million bytes a second; a tenth of it at once; a packet on the edge.
         assert!((1_098_000..=1_102_000).contains(&passed), "{passed}");
-        assert!(bandwidth.take(OTHER, 1_000, start), "others are not held back");
+        assert!(limiter.take(OTHER, 1_000, start), "others are not held back");
     }
 
     #[test]
     fn an_empty_bucket_is_forgotten_and_starts_where_it_was() {
         let start = Instant::now();
-        let mut bandwidth = Bandwidth::new(NonZeroU64::new(8_000).unwrap());
-        assert!(bandwidth.take(ONE, 1_000, start));
-        bandwidth.forget_idle(start + Duration::from_millis(999));
-        assert!(!bandwidth.take(ONE, 1_000, start));
-        bandwidth.forget_idle(start + Duration::from_millis(1_000));
-        assert!(bandwidth.passed.is_empty());
+        let mut limiter = BandwidthLimiter::new(NonZeroU64::new(8_000).unwrap());
+        assert!(limiter.take(ONE, 1_000, start));
+        limiter.forget_idle(start + Duration::from_millis(999));
+        assert!(!limiter.take(ONE, 1_000, start));
+        limiter.forget_idle(start + Duration::from_millis(1_000));
+        assert!(limiter.passed.is_empty());
     }
 }

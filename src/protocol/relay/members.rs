@@ -14,7 +14,7 @@ use crate::domain::id::{OrganizationId, RouteId};
 use crate::domain::limits::{
     REGISTRATION_LASTS, RELAY_CONFIRMS_KEPT_MAX, RELAY_MEMBERS_MAX, RELAY_PAIRS_MAX, RELAY_PEERS_MAX,
 };
-use crate::protocol::allowance::Allowance;
+use crate::protocol::fixed_window_limiter::FixedWindowLimiter;
 use crate::protocol::packet::PacketKey;
 
 /// A member's place in the list, as long as it is a member.
@@ -40,9 +40,9 @@ pub(super) struct Link {
     /// The latest Register, and how often it came again.
     pub(super) number: u64,
     pub(super) repeats: u32,
-    pub(super) registers: Allowance,
-    pub(super) claims: Allowance,
-    pub(super) again: Allowance,
+    pub(super) registers: FixedWindowLimiter,
+    pub(super) claims: FixedWindowLimiter,
+    pub(super) again: FixedWindowLimiter,
     /// The latest confirmations that counted.
     pub(super) confirmed: VecDeque<[u8; 16]>,
 }
@@ -54,9 +54,9 @@ impl Link {
             number: 0,
             // No Register has the number 0.
             repeats: u32::MAX,
-            registers: Allowance::default(),
-            claims: Allowance::default(),
-            again: Allowance::default(),
+            registers: FixedWindowLimiter::default(),
+            claims: FixedWindowLimiter::default(),
+            again: FixedWindowLimiter::default(),
             confirmed: VecDeque::with_capacity(RELAY_CONFIRMS_KEPT_MAX),
         }
     }

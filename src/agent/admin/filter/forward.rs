@@ -116,7 +116,7 @@ impl Filter<'_> {
         let mut left = if logged == Logged::Event { bytes.max(1) } else { 1 };
         while left > 0 {
             let piece = left.min(KIB);
-            let delay = self.managed.paces.logged_delay(logged, piece, Instant::now());
+            let delay = self.managed.limiters.logged_delay(logged, piece, Instant::now());
             if !delay.is_zero() {
                 tokio::select! {
                     waited = self.wait(delay) => waited?,
@@ -166,14 +166,14 @@ impl Filter<'_> {
             if self.channels.has(&question.channel, Instant::now()) {
                 continue;
             }
-            self.wait(self.managed.paces.question_delay(Instant::now())).await?;
-            self.wait(self.managed.paces.session_delay(Instant::now())).await?;
+            self.wait(self.managed.limiters.question_delay(Instant::now())).await?;
+            self.wait(self.managed.limiters.session_delay(Instant::now())).await?;
             let answer = tokio::select! {
                 answer = self.ask_for(ready, head, question) => answer,
                 halt = client.requests.gone() => return Err(halt),
             };
             if answer != Some(NoChannel::LOGGED_OUT) {
-                self.managed.paces.give_back_session();
+                self.managed.limiters.give_back_session();
             }
             if answer.is_some() {
                 return Ok(answer);
@@ -305,8 +305,8 @@ impl Filter<'_> {
         (sending, login): (Sending, Login),
         rewriting: Rewriting,
     ) -> Result<(), Halt> {
-        self.wait(self.managed.paces.request_delay(Instant::now())).await?;
-        self.wait(self.managed.paces.session_delay(Instant::now())).await?;
+        self.wait(self.managed.limiters.request_delay(Instant::now())).await?;
+        self.wait(self.managed.limiters.session_delay(Instant::now())).await?;
         // It may have been forbidden since its head was read.
         if let Some(hindrance) = self.hindrance() {
             self.is_over = true;
@@ -352,7 +352,7 @@ impl Filter<'_> {
         let is_proven = matches!(outcome, Outcome::Done { is_proven: true, .. });
         self.settle_login(login, is_proven, outcome.status(), (head, names)).await;
         if matches!(outcome, Outcome::Done { makes_session: false, .. }) {
-            self.managed.paces.give_back_session();
+            self.managed.limiters.give_back_session();
         }
         match outcome {
             Outcome::Done { closes, .. } => {

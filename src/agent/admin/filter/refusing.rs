@@ -96,7 +96,7 @@ impl Filter<'_> {
         self.session().count_expected();
         self.entry.stats.admin.expected.fetch_add(1, Ordering::Relaxed);
         self.entry.metrics.admin(AdminOutcome::Refused);
-        self.wait(self.managed.paces.refusal_delay(Instant::now())).await?;
+        self.wait(self.managed.limiters.refusal_delay(Instant::now())).await?;
         Ok(true)
     }
 
@@ -106,7 +106,7 @@ impl Filter<'_> {
         self.entry.stats.admin.refused.fetch_add(1, Ordering::Relaxed);
         self.entry.metrics.admin(AdminOutcome::Refused);
         let (connection, session) = (&self.entry.config.name, self.session().number);
-        self.wait(self.managed.paces.refusal_delay(Instant::now())).await?;
+        self.wait(self.managed.limiters.refusal_delay(Instant::now())).await?;
         let kind = RefusalKind { method: request.method, template: request.template.clone(), status };
         let (id, reason) = (self.id(), reason.to_owned());
         // What is summed in the audit is not told one by one in the log either.

@@ -1,14 +1,14 @@
-//! So many a second and no more: what bounds the packets that others can make us send.
+//! Limits to so many a second: what bounds the packets that others can make us send.
 
 use std::time::{Duration, Instant};
 
 #[derive(Debug, Default)]
-pub(super) struct Allowance {
+pub(super) struct FixedWindowLimiter {
     second: Option<Instant>,
     taken: u32,
 }
 
-impl Allowance {
+impl FixedWindowLimiter {
     /// Whether one more is allowed now.
     pub(super) fn take(&mut self, per_second: u32, now: Instant) -> bool {
         let second = *self.second.get_or_insert(now);
@@ -29,11 +29,11 @@ mod tests {
     #[test]
     fn no_more_than_allowed_in_one_second_and_as_many_in_the_next() {
         let start = Instant::now();
-        let mut allowance = Allowance::default();
+        let mut limiter = FixedWindowLimiter::default();
         for second in 0..3 {
             let now = start + Duration::from_secs(second);
-            assert_eq!((0..100).filter(|_| allowance.take(20, now)).count(), 20);
-            assert!(!allowance.take(20, now + Duration::from_millis(999)));
+            assert_eq!((0..100).filter(|_| limiter.take(20, now)).count(), 20);
+            assert!(!limiter.take(20, now + Duration::from_millis(999)));
         }
     }
 }

@@ -9,7 +9,7 @@ use super::token_bucket::TokenBucket;
 /// Decides which of many alike are written. Kinds may hold what others chose: their number has a bound,
 /// and beyond it all further kinds share one line a span.
 #[derive(Debug)]
-pub struct Written<K> {
+pub struct RepeatLimiter<K> {
     burst: u32,
     every: Duration,
     kinds_max: usize,
@@ -23,7 +23,7 @@ struct Counted {
     left_out: u64,
 }
 
-impl<K: Ord> Written<K> {
+impl<K: Ord> RepeatLimiter<K> {
     #[must_use]
     pub const fn every(every: Duration, kinds_max: usize) -> Self {
         Self::bursts(1, every, kinds_max)
@@ -53,7 +53,7 @@ impl<K: Ord> Written<K> {
     }
 }
 
-impl<K: Ord + Clone> Written<K> {
+impl<K: Ord + Clone> RepeatLimiter<K> {
     /// Returns how many of each kind were left out whose next line is due; `None` stands for all kinds
     /// beyond the bound. So the last of many are told too, though none comes after them.
     pub fn due(&mut self, now: Instant) -> Vec<(Option<K>, u64)> {
@@ -85,24 +85,24 @@ mod tests {
     #[test]
     fn the_first_is_written_at_once_and_its_repeats_are_a_count_an_hour() {
         let start = Instant::now();
-        let mut written = Written::every(HOUR, 8);
-        assert_eq!(written.handle("one", start), Some(0));
+        let mut limiter = RepeatLimiter::every(HOUR, 8);
+        assert_eq!(limiter.handle("one", start), Some(0));
         for second in 1..3_600 {
-            assert_eq!(written.handle("one", start + Duration::from_secs(second)), None);
+            assert_eq!(limiter.handle("one", start + Duration::from_secs(second)), None);
         }
-        assert_eq!(written.handle("other", start + HOUR / 2), Some(0));
-        assert_eq!(written.handle("one", start + HOUR), Some(3_599));
-        assert_eq!(written.handle("one", start + HOUR), None);
+        assert_eq!(limiter.handle("other", start + HOUR / 2), Some(0));
+        assert_eq!(limiter.handle("one", start + HOUR), Some(3_599));
+        assert_eq!(limiter.handle("one", start + HOUR), None);
     }
 
     #[test]
     fn a_day_of_one_refused_peer_is_two_dozen_lines() {
         let start = Instant::now();
-        let mut written = Written::every(HOUR, 8);
+        let mut limiter = RepeatLimiter::every(HOUR, 8);
         let mut counted = 0;
         let mut lines = 0;
         for second in (0..24 * 3_600).step_by(5) {
-            if let Some(left_out) = written.handle("one", start + Duration::from_secs(second)) {
+            if let Some(left_out) = limiter.handle("one", start + Duration::from_secs(second)) {
                 lines += 1;
                 counted += 1 + left_out;
             }
@@ -114,23 +114,23 @@ mod tests {
     #[test]
     fn the_last_of_many_are_told_though_none_comes_after_them() {
         let start = Instant::now();
-        let mut written = Written::every(HOUR, 2);
+        let mut limiter = RepeatLimiter::every(HOUR, 2);
         for kind in [1, 1, 1, 2, 3, 4] {
-            written.handle(kind, start);
+            limiter.handle(kind, start);
         }
-        assert_eq!(written.due(start + HOUR / 2), []);
-        assert_eq!(written.due(start + HOUR), [(Some(1), 2), (None, 1)]);
-        assert_eq!(written.due(start + 2 * HOUR), []);
+        assert_eq!(limiter.due(start + HOUR / 2), []);
+        assert_eq!(limiter.due(start + HOUR), [(Some(1), 2), (None, 1)]);
+        assert_eq!(limiter.due(start + 2 * HOUR), []);
     }
 
     #[test]
     fn kinds_beyond_the_bound_share_a_line_and_old_ones_make_room() {
         let start = Instant::now();
-        let mut written = Written::every(HOUR, 2);
-        assert_eq!([1, 2].map(|kind| written.handle(kind, start)), [Some(0), Some(0)]);
-        assert_eq!([3, 4, 5].map(|kind| written.handle(kind, start)), [Some(0), None, None]);
-        assert_eq!(written.handle(1, start), None);
-        assert_eq!(written.handle(6, start + HOUR), Some(0), "the old kinds made room");
-        assert_eq!(written.kinds.len(), 1);
+        let mut limiter = RepeatLimiter::every(HOUR, 2);
+        assert_eq!([1, 2].map(|kind| limiter.handle(kind, start)), [Some(0), Some(0)]);
+        assert_eq!([3, 4, 5].map(|kind| limiter.handle(kind, start)), [Some(0), None, None]);
+        assert_eq!(limiter.handle(1, start), None);
+        assert_eq!(limiter.handle(6, start + HOUR), Some(0), "the old kinds made room");
+        assert_eq!(limiter.kinds.len(), 1);
     }
 }

@@ -11,7 +11,7 @@ use crate::protocol::token_bucket::TokenBucket;
 const KIB: usize = 1024;
 
 #[derive(Debug)]
-pub struct Paces {
+pub struct AdminLimiters {
     refusals: Mutex<TokenBucket>,
     requests: Mutex<TokenBucket>,
     audits: Mutex<TokenBucket>,
@@ -20,21 +20,21 @@ pub struct Paces {
     sessions: Mutex<TokenBucket>,
 }
 
-impl Default for Paces {
+impl Default for AdminLimiters {
     fn default() -> Self {
-        let pace = |burst, per_second| Mutex::new(TokenBucket::per_second(burst, per_second));
+        let limiter = |burst, per_second| Mutex::new(TokenBucket::per_second(burst, per_second));
         Self {
-            refusals: pace(limits::ADMIN_REFUSALS_BURST, limits::ADMIN_REFUSALS_PER_SECOND),
-            requests: pace(limits::ADMIN_REQUESTS_BURST, limits::ADMIN_REQUESTS_PER_SECOND),
-            audits: pace(limits::ADMIN_AUDITS_BURST, limits::ADMIN_AUDITS_PER_SECOND),
-            events: pace(limits::ADMIN_EVENTS_BURST, limits::ADMIN_EVENTS_PER_SECOND),
-            questions: pace(limits::ADMIN_QUESTIONS_BURST, limits::ADMIN_QUESTIONS_PER_SECOND),
-            sessions: pace(limits::ADMIN_MIRTH_SESSIONS_BURST, limits::ADMIN_MIRTH_SESSIONS_PER_SECOND),
+            refusals: limiter(limits::ADMIN_REFUSALS_BURST, limits::ADMIN_REFUSALS_PER_SECOND),
+            requests: limiter(limits::ADMIN_REQUESTS_BURST, limits::ADMIN_REQUESTS_PER_SECOND),
+            audits: limiter(limits::ADMIN_AUDITS_BURST, limits::ADMIN_AUDITS_PER_SECOND),
+            events: limiter(limits::ADMIN_EVENTS_BURST, limits::ADMIN_EVENTS_PER_SECOND),
+            questions: limiter(limits::ADMIN_QUESTIONS_BURST, limits::ADMIN_QUESTIONS_PER_SECOND),
+            sessions: limiter(limits::ADMIN_MIRTH_SESSIONS_BURST, limits::ADMIN_MIRTH_SESSIONS_PER_SECOND),
         }
     }
 }
 
-impl Paces {
+impl AdminLimiters {
     /// How long a refusal waits before it is written and answered: its record costs disk.
     pub fn refusal_delay(&self, now: Instant) -> Duration {
         lock(&self.refusals).take(now)
@@ -85,9 +85,9 @@ mod tests {
     #[test]
     fn records_of_mirths_own_audit_pass_five_a_second_after_a_few_at_once() {
         let start = Instant::now();
-        let paces = Paces::default();
+        let limiters = AdminLimiters::default();
         let mut passed = 0;
-        while paces.logged_delay(Logged::Audit, 60 * KIB, start) <= Duration::from_secs(20) {
+        while limiters.logged_delay(Logged::Audit, 60 * KIB, start) <= Duration::from_secs(20) {
             passed += 1;
         }
         println!("{passed} records in 20 s");
@@ -97,23 +97,23 @@ mod tests {
     #[test]
     fn what_mirth_logs_of_a_request_is_paced_by_its_length() {
         let start = Instant::now();
-        let paces = Paces::default();
-        let logged = |bytes| paces.logged_delay(Logged::Event, bytes, start);
+        let limiters = AdminLimiters::default();
+        let logged = |bytes| limiters.logged_delay(Logged::Event, bytes, start);
         for _ in 0..limits::ADMIN_EVENTS_BURST {
             assert_eq!(logged(100), Duration::ZERO);
         }
         assert_eq!(logged(0), Duration::from_millis(20));
         assert_eq!(logged(50 * KIB), Duration::from_millis(20) * 51);
-        assert_eq!(paces.logged_delay(Logged::Nothing, 50 * KIB, start), Duration::ZERO);
+        assert_eq!(limiters.logged_delay(Logged::Nothing, 50 * KIB, start), Duration::ZERO);
     }
 
     #[test]
     fn questions_of_our_own_are_paced() {
         let start = Instant::now();
-        let paces = Paces::default();
+        let limiters = AdminLimiters::default();
         for _ in 0..limits::ADMIN_QUESTIONS_BURST {
-            assert_eq!(paces.question_delay(start), Duration::ZERO);
+            assert_eq!(limiters.question_delay(start), Duration::ZERO);
         }
-        assert_eq!(paces.question_delay(start), Duration::from_millis(10));
+        assert_eq!(limiters.question_delay(start), Duration::from_millis(10));
     }
 }
