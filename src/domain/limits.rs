@@ -372,7 +372,7 @@ pub const RELAY_MEGABITS_MAX: u32 = 1_000_000;
 pub const GATEWAY_OWN_QUEUED_MAX: usize = 1_024;
 pub const GATEWAY_OWN_OF_BATCH_MAX: usize = 256;
 pub const GATEWAY_OWN_BYTES_MAX: usize = PROBE_BYTES_MAX;
-/// Orders to the relay's thread that wait while it works through a batch.
+/// Commands to the relay's thread that wait while it works through a batch.
 pub const RELAY_COMMANDS_QUEUED_MAX: usize = 1_024;
 
 /// Body of an enrolment request, its deadline, and how many one address may make a minute.

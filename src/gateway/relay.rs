@@ -63,7 +63,7 @@ impl RelayKeeper {
         key: PacketKey,
     ) -> Result<Option<RelaySeat>, PlatformError> {
         let Some(relay) = &self.relay else { return Ok(None) };
-        // Held throughout: orders reach the relay in the order of what was read.
+        // Held throughout: commands reach the relay in the order of what was read.
         let mut members = self.members.lock().await;
         let relayed = platform.relayed_server(server).await?;
         let Some(now) = relayed.filter(|now| now.key == leaf) else { return Ok(None) };

@@ -186,7 +186,7 @@ impl Gateway {
         tasks.spawn(enrolment::run(Arc::new(enrolment), tcp));
         tasks.spawn(control::run(Arc::new(control), endpoint.clone()));
         tasks.spawn(until(stopping.clone(), watch_platform(Arc::clone(&platform), changed)));
-        tasks.spawn(until(stopping.clone(), keep_house(Arc::clone(&platform), Arc::clone(&keeper))));
+        tasks.spawn(until(stopping.clone(), maintenance(Arc::clone(&platform), Arc::clone(&keeper))));
         tasks.spawn(until(stopping.clone(), follow_platform(keeper, Arc::clone(&platform), heard)));
         tasks.spawn(until(stopping, renew_daily(Arc::clone(&authority), clock, endpoint, tls)));
         info!(%address, ca_key = %authority.trust().ca_key(), "gateway serves");
@@ -283,7 +283,7 @@ async fn follow_platform(keeper: Arc<RelayKeeper>, platform: Arc<Platform>, chan
 
 /// Writes what agents reported, forgets secrets whose time is over, and publishes what the relay
 /// did.
-async fn keep_house(platform: Arc<Platform>, relay: Arc<RelayKeeper>) {
+async fn maintenance(platform: Arc<Platform>, relay: Arc<RelayKeeper>) {
     let mut every = interval(FACT_WRITE_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut swept_at = None;

@@ -2,7 +2,7 @@
 //! socket, sends on what [`crate::protocol::relay`] lets pass, and hands the gateway's own packets
 //! to its endpoint.
 //!
-//! Orders come over a bounded queue that is drained between batches; what was done is told by
+//! Commands come over a bounded queue that is drained between batches; what was done is told by
 //! counters. Nothing is locked on the way of a packet, and nothing is allocated. Who may be relayed
 //! is decided in `gateway`.
 
@@ -42,40 +42,40 @@ enum Command {
     Traffic { answer: oneshot::Sender<Vec<PairTraffic>> },
 }
 
-/// Gives the running thread its orders. Once the thread has ended they go nowhere.
+/// Gives the running thread its commands. Once the thread has ended they go nowhere.
 #[derive(Debug, Clone)]
 pub struct RelayHandle {
     commands: mpsc::Sender<Command>,
-    bell: Arc<Bell>,
+    event_fd: Arc<EventFd>,
     counters: Arc<RelayCounters>,
 }
 
 impl RelayHandle {
     /// See [`Relay::join`].
     pub async fn join(&self, route: RouteId, organization: OrganizationId, key: PacketKey) {
-        self.tell(Command::Join { route, organization, key: Box::new(key) }).await;
+        self.send(Command::Join { route, organization, key: Box::new(key) }).await;
     }
 
     /// See [`Relay::leave`].
     pub async fn leave(&self, route: RouteId) {
-        self.tell(Command::Leave { route }).await;
+        self.send(Command::Leave { route }).await;
     }
 
     /// See [`Relay::remove`].
     pub async fn remove(&self, route: RouteId) {
-        self.tell(Command::Remove { route }).await;
+        self.send(Command::Remove { route }).await;
     }
 
     /// See [`Relay::permit`].
     pub async fn permit(&self, route: RouteId, peers: BTreeSet<RouteId>) {
-        self.tell(Command::Permit { route, peers }).await;
+        self.send(Command::Permit { route, peers }).await;
     }
 
-    /// What every pair has sent since the two permitted each other. All earlier orders are obeyed
+    /// What every pair has sent since the two permitted each other. All earlier commands are handled
     /// by then.
     pub async fn traffic(&self) -> Vec<PairTraffic> {
         let (answer, answered) = oneshot::channel();
-        self.tell(Command::Traffic { answer }).await;
+        self.send(Command::Traffic { answer }).await;
         answered.await.unwrap_or_default()
     }
 
@@ -84,28 +84,28 @@ impl RelayHandle {
         &self.counters
     }
 
-    async fn tell(&self, command: Command) {
+    async fn send(&self, command: Command) {
         if self.commands.send(command).await.is_ok() {
-            self.bell.ring();
+            self.event_fd.signal();
         }
     }
 }
 
 /// Wakes the thread from its wait for packets.
 #[derive(Debug)]
-struct Bell(OwnedFd);
+struct EventFd(OwnedFd);
 
-impl Bell {
+impl EventFd {
     fn new() -> io::Result<Self> {
         Ok(Self(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?))
     }
 
-    fn ring(&self) {
-        // It fails only when it has been rung 2^64 times unheard.
+    fn signal(&self) {
+        // It fails only when it has been signalled 2^64 times unread.
         let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
     }
 
-    fn hush(&self) {
+    fn clear(&self) {
         let _ = rustix::io::read(&self.0, &mut [0; 8]);
     }
 }
@@ -123,15 +123,16 @@ impl RelayThread {
     pub fn start(socket: UdpSocket, relay: Relay) -> io::Result<(Self, Arc<GatewaySocket>)> {
         let udp = Arc::new(socket);
         let (own, arrived) = mpsc::channel(GATEWAY_OWN_QUEUED_MAX);
-        let (commands, orders) = mpsc::channel(RELAY_COMMANDS_QUEUED_MAX);
-        let bell = Arc::new(Bell::new()?);
+        let (commands, receiver) = mpsc::channel(RELAY_COMMANDS_QUEUED_MAX);
+        let event_fd = Arc::new(EventFd::new()?);
         let counters = Arc::new(RelayCounters::default());
         let stop = Arc::new(AtomicBool::new(false));
         let endpoint_socket = GatewaySocket::new(Arc::clone(&udp), arrived)?;
-        let forwarder = Forwarder::new(udp, relay, orders, own, Arc::clone(&bell), Arc::clone(&counters))?;
+        let forwarder =
+            Forwarder::new(udp, relay, receiver, own, Arc::clone(&event_fd), Arc::clone(&counters))?;
         let word = Arc::clone(&stop);
         let thread = Builder::new().name(THREAD_NAME.into()).spawn(move || forwarder.run(&word))?;
-        let handle = RelayHandle { commands, bell, counters };
+        let handle = RelayHandle { commands, event_fd, counters };
         Ok((Self { handle, stop, thread: Some(thread) }, endpoint_socket))
     }
 
@@ -144,7 +145,7 @@ impl RelayThread {
 impl Drop for RelayThread {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        self.handle.bell.ring();
+        self.handle.event_fd.signal();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {

@@ -56,7 +56,7 @@ pub enum Fault {
         choice: PathChoice,
         lasts: Duration,
     },
-    /// The rules forbid the two to talk for so long; only the relay obeys here.
+    /// The rules forbid the two to talk for so long; only the relay follows them here.
     Forbid {
         lasts: Duration,
     },

@@ -236,7 +236,7 @@ impl Conversation<'_> {
             return Ok(None);
         }
         match message {
-            Message::Command(bytes) => self.obey(&bytes, value.presentation_context_id).await,
+            Message::Command(bytes) => self.handle_command(&bytes, value.presentation_context_id).await,
             Message::Object { command, digest, bytes } => {
                 let digest = Digest::finish(digest);
                 self.store(&command, digest, bytes, value.presentation_context_id).await
@@ -244,7 +244,7 @@ impl Conversation<'_> {
         }
     }
 
-    async fn obey(&mut self, bytes: &[u8], context: u8) -> Result<Option<End>, Error> {
+    async fn handle_command(&mut self, bytes: &[u8], context: u8) -> Result<Option<End>, Error> {
         let Some(command) = CommandSet::read(bytes) else { return Ok(Some(End::Lost)) };
         match command.field() {
             C_ECHO => {

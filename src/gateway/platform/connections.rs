@@ -59,12 +59,12 @@ impl Platform {
         command: Command,
     ) -> Result<Status, PlatformError> {
         let mut act = self.begin(actor, command.action(), format!("connection {id}")).await?;
-        let outcome = obey(&mut act, id, command).await;
+        let outcome = execute(&mut act, id, command).await;
         act.finish(outcome).await
     }
 }
 
-async fn obey(act: &mut Act, id: ConnectionId, command: Command) -> Result<Status, PlatformError> {
+async fn execute(act: &mut Act, id: ConnectionId, command: Command) -> Result<Status, PlatformError> {
     let own = act.member(Deed::Change)?;
     let (connection, side) = act.connection(id, own).await?;
     let side = acting_side(&connection, command, side);

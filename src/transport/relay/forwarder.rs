@@ -1,4 +1,4 @@
-//! The loop of the relay's thread: orders, one batch in, its packets out.
+//! The loop of the relay's thread: commands, one batch in, its packets out.
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 
 use super::counters::{RelayCounters, Tally};
 use super::outbox::{Outbox, Parcel};
-use super::{Bell, Command};
+use super::{Command, EventFd};
 use crate::domain::limits::{GATEWAY_OWN_BYTES_MAX, GATEWAY_OWN_OF_BATCH_MAX};
 use crate::protocol::relay::{ANSWER_BYTES, DropReason, Relay, Verdict};
 use crate::transport::gateway_socket::OwnDatagram;
@@ -32,8 +32,8 @@ const STRIDE_ALWAYS: usize = 1_200;
 
 pub(super) struct Forwarder {
     relay: Relay,
-    orders: mpsc::Receiver<Command>,
-    bell: Arc<Bell>,
+    commands: mpsc::Receiver<Command>,
+    event_fd: Arc<EventFd>,
     wire: Wire,
     own: OwnQueue,
     outbox: Outbox,
@@ -48,16 +48,16 @@ impl Forwarder {
     pub(super) fn new(
         udp: Arc<UdpSocket>,
         relay: Relay,
-        orders: mpsc::Receiver<Command>,
+        commands: mpsc::Receiver<Command>,
         own: mpsc::Sender<OwnDatagram>,
-        bell: Arc<Bell>,
+        event_fd: Arc<EventFd>,
         counters: Arc<RelayCounters>,
     ) -> io::Result<Self> {
         let serves_many = udp.local_addr()?.ip().is_unspecified();
         Ok(Self {
             relay,
-            orders,
-            bell,
+            commands,
+            event_fd,
             wire: Wire::new(udp)?,
             own: OwnQueue { queue: own, block: BytesMut::new(), of_batch: 0 },
             outbox: Outbox::new(),
@@ -72,7 +72,7 @@ impl Forwarder {
         let mut received = vec![0; BATCH_SIZE * MESSAGE_BYTES].into_boxed_slice();
         let mut metas = [RecvMeta::default(); BATCH_SIZE];
         while !stop.load(Ordering::Relaxed) {
-            self.obey();
+            self.handle_commands();
             let count = self.wire.receive(&mut received, &mut metas);
             let now = Instant::now();
             for (message, meta) in metas[..count].iter().enumerate() {
@@ -90,8 +90,8 @@ impl Forwarder {
         }
     }
 
-    fn obey(&mut self) {
-        while let Ok(command) = self.orders.try_recv() {
+    fn handle_commands(&mut self) {
+        while let Ok(command) = self.commands.try_recv() {
             let outcome = match command {
                 Command::Join { route, organization, key } => self.relay.join(route, organization, *key),
                 Command::Permit { route, peers } => self.relay.permit(route, peers),
@@ -157,11 +157,12 @@ impl Forwarder {
 
     /// Until a packet comes, an order, or the next sweep.
     fn wait(&self) {
-        let mut fds = [PollFd::new(&*self.wire.udp, PollFlags::IN), PollFd::new(&self.bell.0, PollFlags::IN)];
+        let mut fds =
+            [PollFd::new(&*self.wire.udp, PollFlags::IN), PollFd::new(&self.event_fd.0, PollFlags::IN)];
         // An interrupted wait is a short one.
         let _ = poll(&mut fds, Some(&Timespec { tv_sec: 1, tv_nsec: 0 }));
         if fds[1].revents().contains(PollFlags::IN) {
-            self.bell.hush();
+            self.event_fd.clear();
         }
     }
 }

@@ -204,7 +204,7 @@ async fn a_batch_goes_out_as_it_came_in_with_its_congestion_mark() {
 }
 
 #[tokio::test]
-async fn more_orders_than_the_queue_holds_are_all_obeyed() {
+async fn more_commands_than_the_queue_holds_are_all_handled() {
     let world = World::start();
     let (one, other) = (world.agent(1).await, world.agent(2).await);
     let handle = world.thread.handle();
@@ -283,7 +283,7 @@ async fn the_gateways_own_packets_reach_its_endpoint_up_to_the_bound() {
 const GATEWAY_OWN_BYTES: usize = crate::domain::limits::GATEWAY_OWN_BYTES_MAX;
 
 #[tokio::test]
-async fn an_order_is_obeyed_while_packets_pour_in() {
+async fn a_command_is_handled_while_packets_pour_in() {
     let world = World::start();
     let (one, other) = (world.agent(1).await, world.agent(2).await);
     let address = world.address;

@@ -83,7 +83,7 @@ pub struct Jetty {
     child: Child,
     // Jetty ends when this does, also when the test's process is killed.
     _lifeline: ChildStdin,
-    orders: BufReader<TcpStream>,
+    control: BufReader<TcpStream>,
     pub address: SocketAddr,
 }
 
@@ -107,13 +107,14 @@ impl Jetty {
             command.args(more).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect(MISSING);
         let mut says = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut port = || says.next().expect("Jetty starts").unwrap().parse::<u16>().unwrap();
-        let [serves, obeys] = [port(), port()].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        let control = TcpStream::connect(obeys).unwrap();
+        let [serves, control_port] =
+            [port(), port()].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        let control = TcpStream::connect(control_port).unwrap();
         control.set_nodelay(true).unwrap();
         Self {
             _lifeline: child.stdin.take().unwrap(),
             child,
-            orders: BufReader::new(control),
+            control: BufReader::new(control),
             address: serves,
         }
     }
@@ -129,11 +130,11 @@ impl Jetty {
     }
 
     fn order(&mut self, order: &str) -> Vec<String> {
-        writeln!(self.orders.get_mut(), "{order}").unwrap();
+        writeln!(self.control.get_mut(), "{order}").unwrap();
         let mut lines = Vec::new();
         loop {
             let mut line = String::new();
-            self.orders.read_line(&mut line).unwrap();
+            self.control.read_line(&mut line).unwrap();
             assert!(line.ends_with('\n'), "Jetty is gone");
             match line.trim_end() {
                 "" => return lines,
