@@ -274,7 +274,7 @@ async fn publish(context: Arc<Context>) {
         if let Ok((_, expires)) = credentials.identity.validity(&credentials.trust) {
             metrics::leaf_expires(expires);
         }
-        tell_repeats(&context);
+        log_repeats(&context);
         for entry in context.entries.all() {
             let sample = entry.stats.sample(entry.side == Side::Target, entry.config.service.protocol());
             metrics::connection(entry.config.name.as_str(), &sample);
@@ -282,7 +282,7 @@ async fn publish(context: Arc<Context>) {
     }
 }
 
-fn tell_repeats(context: &Context) {
+fn log_repeats(context: &Context) {
     let now = Instant::now();
     for entry in context.entries.all() {
         for (line, times) in entry.repeats.due(now) {

@@ -86,7 +86,7 @@ fn messages(target: SocketAddr, connections: u64, lasting: Duration) -> Result<M
     let measured_from = started + lasting / 5;
     let ends = measured_from + lasting;
     for talk in &mut talks {
-        talk.say()?;
+        talk.send()?;
     }
     let mut histogram = Histogram::default();
     let mut all = 0_u64;
@@ -99,7 +99,7 @@ fn messages(target: SocketAddr, connections: u64, lasting: Duration) -> Result<M
             let talk = &mut talks[usize::try_from(event.data.u64())?];
             let Some(latency) = talk.hear()? else { continue };
             all += 1;
-            now = talk.say()?;
+            now = talk.send()?;
             if now >= measured_from {
                 histogram.record(latency);
             }
@@ -143,7 +143,7 @@ fn talk_paced(
     let mut due = first;
     while due < first + lasting {
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        talk.say()?;
+        talk.send()?;
         latencies.push(loop {
             if let Some(latency) = talk.hear()? {
                 break latency;
@@ -188,7 +188,7 @@ fn connection_each(target: SocketAddr, lasting: Duration) -> Result<Measured> {
             return Ok(of_messages(all, &histogram, since - measured_from));
         }
         let mut talk = Talk { message: message.clone(), ..Talk::open(target, 0)? };
-        talk.say()?;
+        talk.send()?;
         while talk.hear()?.is_none() {}
         drop(talk);
         all += 1;
@@ -209,7 +209,7 @@ fn of_messages(all: u64, histogram: &Histogram, took: Duration) -> Measured {
 struct Talk {
     stream: TcpStream,
     message: Bytes,
-    said: Instant,
+    sent_at: Instant,
     last: u8,
 }
 
@@ -217,13 +217,13 @@ impl Talk {
     fn open(target: SocketAddr, seed: u64) -> Result<Self> {
         let stream = TcpStream::connect(target).with_context(|| format!("connecting to {target}"))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, message: message(seed), said: Instant::now(), last: 0 })
+        Ok(Self { stream, message: message(seed), sent_at: Instant::now(), last: 0 })
     }
 
-    fn say(&mut self) -> Result<Instant> {
-        self.said = Instant::now();
+    fn send(&mut self) -> Result<Instant> {
+        self.sent_at = Instant::now();
         self.stream.write_all(&self.message).context("writing a message")?;
-        Ok(self.said)
+        Ok(self.sent_at)
     }
 
     /// How long the answer took, once it is whole.
@@ -236,7 +236,7 @@ impl Talk {
         ensure!(count > 0, "the connection was closed without an answer");
         let before_last = if count > 1 { chunk[count - 2] } else { self.last };
         self.last = chunk[count - 1];
-        Ok(([before_last, self.last] == [0x1c, 0x0d]).then(|| self.said.elapsed()))
+        Ok(([before_last, self.last] == [0x1c, 0x0d]).then(|| self.sent_at.elapsed()))
     }
 }
 
@@ -327,7 +327,7 @@ fn hold(target: SocketAddr, connections: u64) -> Result<()> {
     let mut talks = Vec::new();
     for place in 0..connections {
         let mut talk = Talk::open(target, place).with_context(|| format!("opening connection {place}"))?;
-        talk.say()?;
+        talk.send()?;
         while talk.hear().with_context(|| format!("on connection {place}"))?.is_none() {}
         talks.push(talk);
     }

@@ -466,7 +466,7 @@ impl Context {
     // The gateway.
 
     /// Queues a message for the gateway.
-    pub fn tell_gateway(&self, message: ToGateway) {
+    pub fn notify_gateway(&self, message: ToGateway) {
         if self.outbox.try_send(message).is_err() {
             tracing::debug!("a message for the gateway was dropped: the link is away");
         }
@@ -539,7 +539,7 @@ impl Context {
     ) {
         if let Some(left_out) = self.audit_refusal(connection, peer, Some(reason), &reason.to_string()).await
         {
-            self.tell_gateway(ToGateway::RefusedPeer { connection, peer, reason, left_out });
+            self.notify_gateway(ToGateway::RefusedPeer { connection, peer, reason, left_out });
         }
     }
 

@@ -160,7 +160,7 @@ pub async fn identify(state: &AgentState, connector: Option<&Path>) -> Result<En
     if let Some(enrolment) = state.enrolment()? {
         // A crash may have come between keeping the identity and erasing the token.
         if let Some(path) = connector.filter(|path| holds_spent_token(path, &enrolment)) {
-            erase_or_say(path);
+            erase_or_warn(path);
         }
         return Ok(enrolment);
     }
@@ -171,7 +171,7 @@ pub async fn identify(state: &AgentState, connector: Option<&Path>) -> Result<En
         Connector::parse(&text).map_err(|source| EnrolError::BadConnector { path: path.into(), source })?;
     let token = connector.token.as_ref().ok_or_else(|| EnrolError::NoToken { path: path.into() })?;
     let enrolment = enrol(state, &connector, token).await?;
-    erase_or_say(path);
+    erase_or_warn(path);
     Ok(enrolment)
 }
 
@@ -392,7 +392,7 @@ fn holds_spent_token(path: &Path, enrolment: &Enrolment) -> bool {
     connector.and_then(|connector| connector.token).is_some_and(|token| enrolment.has_spent(&token))
 }
 
-fn erase_or_say(path: &Path) {
+fn erase_or_warn(path: &Path) {
     if let Err(error) = erase_token(path) {
         info!(
             path = %path.display(), %error,

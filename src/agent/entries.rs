@@ -42,7 +42,7 @@ pub struct LiveConnection {
 
 impl LiveConnection {
     /// Its tunnel is there; a peer that comes and goes is summed up.
-    pub fn say_up(&self) {
+    pub fn log_up(&self) {
         const LINE: &str = "tunnel is up";
         if let Some(more) = self.repeats.note(LINE, Instant::now()) {
             tracing::info!(connection = %self.config.name, more = shown(more), "{LINE}");

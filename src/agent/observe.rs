@@ -144,7 +144,7 @@ impl Seen {
                 stats.note_ack(self.clock.now());
                 metrics.acknowledgement(kind.as_str(), code.as_str(), latency);
             }
-            MllpEvent::Off { why } => self.say_off(&why),
+            MllpEvent::Off { why } => self.log_off(&why),
         }
     }
 
@@ -179,7 +179,7 @@ impl Seen {
                 self.end_association("aborted");
             }
             DicomEvent::Off { why } => {
-                self.say_off(&why);
+                self.log_off(&why);
                 self.end_association("unobserved");
             }
         }
@@ -207,7 +207,7 @@ impl Seen {
         }
     }
 
-    fn say_off(&self, why: &dyn std::fmt::Display) {
+    fn log_off(&self, why: &dyn std::fmt::Display) {
         let connection = &self.entry.config.name;
         tracing::warn!(%connection, %why, "this TCP connection is carried, but not observed");
     }

@@ -106,7 +106,7 @@ pub async fn run(
         }
         match tunnels::dial(&context, &entry, &rule, &secret).await {
             Ok(admitted) => {
-                entry.say_up();
+                entry.log_up();
                 let started = Instant::now();
                 let end = serve(&context, &entry, admitted, &mut clients, &mut port, &mut health).await;
                 absence.begin(&context, &entry, &end, Instant::now());
@@ -253,7 +253,7 @@ async fn serve(
         }
         let now = Instant::now();
         if context.stopping.is_begun() {
-            tunnel.tell_stopping();
+            tunnel.send_stopping();
         }
         let ends = *ending.borrow_and_update();
         let silent_for = match session.supervise(context, entry, &rules.borrow_and_update()) {
@@ -347,7 +347,7 @@ impl Gate {
             entry.stats.limit_reached.fetch_add(1, Ordering::Relaxed);
         }
         if self.connections.is_full() && !self.was_full {
-            self.limit_said.note(now).inspect(|times| say_limit(entry, *times));
+            self.limit_said.note(now).inspect(|times| log_limit(entry, *times));
         }
         self.was_full = self.connections.is_full();
         let open = self.may_open && full.is_none() && self.starved.is_over(now);
@@ -428,11 +428,11 @@ impl Gate {
                 });
             }
         }
-        self.limit_said.due(now).inspect(|times| say_limit(entry, *times));
+        self.limit_said.due(now).inspect(|times| log_limit(entry, *times));
     }
 }
 
-fn say_limit(entry: &LiveConnection, times: u64) {
+fn log_limit(entry: &LiveConnection, times: u64) {
     let (connection, streams_max) = (&entry.config.name, entry.config.streams_max);
     tracing::warn!(
         %connection,
@@ -509,7 +509,7 @@ fn steer_port(
     let steered = if open { port.open() } else { port.close() };
     match steered {
         Ok(()) if of_limit => {}
-        Ok(()) => say_port(entry, port.address(), open),
+        Ok(()) => log_port(entry, port.address(), open),
         Err(error) => {
             context.note_fault(entry, &format!("cannot open or close TCP {}: {error}", port.address()));
         }
@@ -517,7 +517,7 @@ fn steer_port(
     entry.stats.status().port_open = port.is_open();
 }
 
-fn say_port(entry: &LiveConnection, address: SocketAddr, open: bool) {
+fn log_port(entry: &LiveConnection, address: SocketAddr, open: bool) {
     if let Some(more) = entry.repeats.note(if open { "port open" } else { "port closed" }, Instant::now()) {
         tracing::info!(connection = %entry.config.name, %address, open, more = shown(more), "port");
     }

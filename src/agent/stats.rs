@@ -446,7 +446,7 @@ pub fn count(counter: &AtomicU64) -> u64 {
 mod tests {
     use super::*;
 
-    fn noted(works: &[bool]) -> Option<String> {
+    fn last_fault_after(works: &[bool]) -> Option<String> {
         let stats = Stats::default();
         for (number, works) in works.iter().enumerate() {
             stats.note_fault(Timestamp::from_millis(0), &format!("fault {number}"));
@@ -458,14 +458,14 @@ mod tests {
 
     #[test]
     fn a_fault_from_before_the_connection_worked_is_over_once_it_works() {
-        assert_eq!(noted(&[false, false]).as_deref(), Some("fault 1"));
-        assert_eq!(noted(&[false, true]), None);
-        assert_eq!(noted(&[true, false, true]), None);
+        assert_eq!(last_fault_after(&[false, false]).as_deref(), Some("fault 1"));
+        assert_eq!(last_fault_after(&[false, true]), None);
+        assert_eq!(last_fault_after(&[true, false, true]), None);
     }
 
     #[test]
     fn a_fault_of_a_connection_that_works_stays_until_it_recovered() {
-        assert_eq!(noted(&[true, true]).as_deref(), Some("fault 1"));
+        assert_eq!(last_fault_after(&[true, true]).as_deref(), Some("fault 1"));
         let stats = Stats::default();
         stats.status().note_works(true);
         stats.note_fault(Timestamp::from_millis(0), "the tunnel ended");

@@ -90,7 +90,7 @@ pub async fn run(
             }
         };
         absence.end();
-        entry.say_up();
+        entry.log_up();
         let end = tokio::select! {
             () = &mut watching => return,
             (end, newer) = serve(&context, &entry, &local, admitted, &mut incoming) => {
@@ -152,7 +152,7 @@ async fn serve(
             _ = streams.join_next(), if !streams.is_empty() => continue,
             _ = answers.changed() => {
                 if let Some(answers) = *answers.borrow_and_update() {
-                    tunnel.tell_mirth(answers);
+                    tunnel.send_mirth_state(answers);
                 }
             }
             _ = health_checks.tick() => {}
@@ -190,7 +190,7 @@ async fn serve(
 /// The source knows what is under way and closes the tunnel once nothing is: it is told, and waited for in
 /// reason.
 fn has_ended(context: &Context, entry: &LiveConnection, tunnel: &Tunnel) -> bool {
-    tunnel.tell_stopping();
+    tunnel.send_stopping();
     let now = Instant::now();
     let is_over = context.stopping.is_over(entry.config.service, now);
     if is_over {

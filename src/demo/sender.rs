@@ -255,7 +255,7 @@ impl Run<'_> {
         let Some(open) = &mut self.open else { return self.fail(&Outcome::Reset) };
         let answer = timeout(self.sender.response_timeout, read_answer(open)).await;
         match answer {
-            Ok(Ok(answer)) => self.settle(&answer),
+            Ok(Ok(answer)) => self.record_answer(&answer),
             Ok(Err(cut)) => self.fail(&cut),
             // Already noted; a kept-open connection stays in use.
             Err(_) => drop(self.waiting.pop_front()),
@@ -265,7 +265,7 @@ impl Run<'_> {
         }
     }
 
-    fn settle(&mut self, answer: &[u8]) {
+    fn record_answer(&mut self, answer: &[u8]) {
         let Some(Waiting { place, since }) = self.waiting.pop_front() else { return };
         let latency = since.elapsed();
         let sent = &mut self.report.sent[place];

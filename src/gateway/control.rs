@@ -140,7 +140,7 @@ impl ControlLimiters {
     }
 
     /// Whether a line about one of this kind is due, and how many of them had none since the last.
-    fn says(&self, kind: &str, cause: Cause) -> Option<u64> {
+    fn may_log(&self, kind: &str, cause: Cause) -> Option<u64> {
         self.logged
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -167,7 +167,7 @@ pub(super) async fn run(control: Arc<Control>, endpoint: GatewayEndpoint) {
     let mut told = tokio::time::interval(THROTTLED_SAID_EVERY);
     loop {
         tokio::select! {
-            now = told.tick() => control.limiters.throttled.tell(now.into()),
+            now = told.tick() => control.limiters.throttled.log_due(now.into()),
             incoming = endpoint.accept() => {
                 let Some(incoming) = incoming else { break };
                 let from = incoming.from();
@@ -326,7 +326,7 @@ impl Control {
                 // The reasons are ours; what it broke is its own choice.
                 let kind =
                     if matches!(end, LinkEnd::Misbehaved { .. }) { "misbehaved" } else { &end.to_string() };
-                if let Some(more) = self.limiters.says(kind, cause) {
+                if let Some(more) = self.limiters.may_log(kind, cause) {
                     warn!(why = %end, more, "control link refused");
                 }
             }
@@ -369,7 +369,7 @@ impl Control {
         } else {
             metrics::counter!(NEWCOMERS_GONE, "why" => kind).increment(1);
         }
-        match self.limiters.says(kind, cause) {
+        match self.limiters.may_log(kind, cause) {
             Some(more) if kind == "refused" || kind == "too often" => {
                 warn!(why = chain(end), more, "control link refused");
             }
@@ -381,14 +381,14 @@ impl Control {
     /// Two runs of one agent take turns. They do so for as long as both live.
     async fn report_copy(&self, link: &OpenLink, other: SocketAddr) -> Result<(), LinkEnd> {
         let (server, here) = (link.server, canonical(link.from));
-        if let Some(more) = self.limiters.says("another copy", Cause::Agent(server, link.peer.key())) {
+        if let Some(more) = self.limiters.may_log("another copy", Cause::Agent(server, link.peer.key())) {
             warn!(
                 %here, %other, more,
                 "two copies of this agent run and take the control link from each other; stop one, or give it a \
                  server and a connector file of its own"
             );
-            let noted = self.platform.copy_seen(server, here, other, more.saturating_add(1)).await;
-            noted.map_err(|source| LinkEnd::Platform { source })?;
+            let recorded = self.platform.copy_seen(server, here, other, more.saturating_add(1)).await;
+            recorded.map_err(|source| LinkEnd::Platform { source })?;
         }
         Ok(())
     }

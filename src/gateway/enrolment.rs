@@ -95,10 +95,10 @@ impl EnrolmentLimiters {
 
     /// Waits while too many handshakes were begun where this one comes from and not finished.
     async fn may_begin(&self, from: IpAddr) {
-        let mut is_noted = false;
+        let mut is_logged = false;
         while !self.handshakes.may_begin(from, Instant::now()) {
-            if !is_noted {
-                is_noted = true;
+            if !is_logged {
+                is_logged = true;
                 self.throttled.note(
                     "enrolments wait, too many handshakes were begun there and not finished",
                     from,
@@ -110,7 +110,7 @@ impl EnrolmentLimiters {
     }
 
     /// Whether a line about one of this kind is due, and how many of them had none since the last.
-    fn says(&self, kind: &'static str, from: IpAddr) -> Option<u64> {
+    fn may_log(&self, kind: &'static str, from: IpAddr) -> Option<u64> {
         let kind = (kind, address_of(from));
         self.logged.lock().unwrap_or_else(PoisonError::into_inner).handle(kind, Instant::now())
     }
@@ -134,7 +134,7 @@ pub(super) async fn run(enrolment: Arc<Enrolment>, listener: TcpListener) {
     let mut told = interval(THROTTLED_SAID_EVERY);
     loop {
         tokio::select! {
-            now = told.tick() => enrolment.limiters.throttled.tell(now.into()),
+            now = told.tick() => enrolment.limiters.throttled.log_due(now.into()),
             accepted = listener.accept() => match accepted {
                 Ok((tcp, from)) => {
                     let from = from.ip().to_canonical();
@@ -268,7 +268,7 @@ impl Enrolment {
                 Refusal::Request { status: StatusCode::FORBIDDEN, error: why.to_string() }
             }
             why @ (EnrolRefusal::Wrong | EnrolRefusal::Expired | EnrolRefusal::OtherKey) => {
-                if let Some(more) = self.limiters.says("registration token refused", from) {
+                if let Some(more) = self.limiters.may_log("registration token refused", from) {
                     warn!(%server, %why, more, "registration token refused");
                 }
                 Refusal::Token
@@ -284,7 +284,7 @@ impl Enrolment {
         let csr = match csr? {
             Ok(csr) => csr,
             Err(error) => {
-                if let Some(more) = self.limiters.says("certificate request refused", from) {
+                if let Some(more) = self.limiters.may_log("certificate request refused", from) {
                     warn!(server = %request.server, why = %error, more, "certificate request refused");
                 }
                 self.platform

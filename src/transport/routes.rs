@@ -266,7 +266,7 @@ impl RouteDriver {
                 () = sleep_until(due.into()) => self.handle_timeout(),
                 () = self.socket.writable(), if !self.unsent.is_empty() => self.send_unsent(),
             }
-            self.settle();
+            self.flush();
         }
     }
 
@@ -382,7 +382,7 @@ impl RouteDriver {
     }
 
     /// Does what was decided: sends, sorts sources, moves routes, tells connections.
-    fn settle(&mut self) {
+    fn flush(&mut self) {
         let now = Instant::now();
         let is_registered = self.relay_client.registration.is_registered(now);
         if self.relay_client.registered.send_replace(is_registered) != is_registered {

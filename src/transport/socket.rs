@@ -241,14 +241,14 @@ impl AgentSocket {
             }
             let passes = validated && self.admits(packet);
             if passes && is_of_handshake(packet) && !table.candidates.is_empty() {
-                self.settle(from);
+                self.resolve_candidates(from);
             }
             passes
         });
     }
 
     /// `from` answered a handshake of ours: the routes that it may be the address of are there.
-    fn settle(&self, from: SocketAddr) {
+    fn resolve_candidates(&self, from: SocketAddr) {
         self.change_table(|table| {
             let RouteTable { addresses, candidates, .. } = table;
             candidates.retain(|route, candidates| {

@@ -243,15 +243,15 @@ impl<'a, O: Observer> Splice<'a, O> {
             }
             Err(Stop::AtRest) => {
                 unsent::drained(&self.tcp, limits::RESET_DRAIN_TIMEOUT).await;
-                self.tell_cut().await;
+                self.send_cut().await;
                 Ending::PutToRest
             }
             Err(Stop::LocalReset) => {
-                self.tell_cut().await;
+                self.send_cut().await;
                 Ending::CutHere
             }
             Err(Stop::LocalLost) => {
-                self.tell_cut().await;
+                self.send_cut().await;
                 Ending::LocalLost
             }
             Err(Stop::PeerCut) => {
@@ -627,7 +627,7 @@ impl<'a, O: Observer> Splice<'a, O> {
     }
 
     /// The local socket was reset: the far one is cut once it has what came before.
-    async fn tell_cut(&mut self) {
+    async fn send_cut(&mut self) {
         self.cut_local();
         let told = async {
             while !self.up.unsent.is_empty() {

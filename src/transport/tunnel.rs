@@ -178,7 +178,7 @@ impl Tunnel {
         self.peer_mirth.subscribe()
     }
 
-    pub fn tell_mirth(&self, answers: bool) {
+    pub fn send_mirth_state(&self, answers: bool) {
         self.send_frame(TunnelFrame::Mirth { answers });
     }
 
@@ -189,7 +189,7 @@ impl Tunnel {
     }
 
     /// This agent stops. A peer that has said so itself need not hear it.
-    pub fn tell_stopping(&self) {
+    pub fn send_stopping(&self) {
         if self.begin_ending() {
             self.send_frame(TunnelFrame::Stopping);
         }

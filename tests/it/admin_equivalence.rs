@@ -51,7 +51,7 @@ impl Batch {
     }
 
     /// Sends what was gathered, and compares what Jetty parsed with what was judged.
-    fn settle(&mut self, is_cut: bool) {
+    fn flush(&mut self, is_cut: bool) {
         self.stream.write_all(&self.wire).unwrap();
         self.wire.clear();
         let sentinel = self.judged.len();
@@ -184,10 +184,10 @@ fn what_is_forwarded_means_to_jetty_what_it_meant_to_the_filter() {
         batch.wire.extend(&outcome.wire);
         batch.judged.extend(outcome.forwarded.into_iter().map(|judged| (*access, judged, sent.clone())));
         if outcome.is_cut || outcome.closes || batch.judged.len() >= BATCH {
-            batch.settle(outcome.is_cut);
+            batch.flush(outcome.is_cut);
         }
     }
-    batch.settle(false);
+    batch.flush(false);
     println!("{forwarded} forwarded and the same to Jetty, {kept} refused");
     assert!(forwarded * 100 >= count * FORWARDED_PERCENT_MIN, "only {forwarded} of {count} were forwarded");
 }

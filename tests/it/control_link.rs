@@ -72,13 +72,13 @@ async fn a_leaf_is_renewed_over_its_own_key_and_no_other() {
     let agent = world.enrolled("a").await;
     let key = agent.host.state.key_pair().unwrap();
     let mut link = agent.welcomed(&world).await;
-    link.say(csr(&key)).await;
+    link.send(csr(&key)).await;
     let Ok(ToAgent::Renewed { leaf }) = link.next().await else { panic!("no leaf") };
     agent.host.state.store_leaf(&hex::decode(leaf).unwrap()).unwrap();
     let renewed = agent.host.state.enrolled().unwrap();
     agent.host.state.identity(&renewed).unwrap();
 
-    link.say(csr(&KeyPair::generate().unwrap())).await;
+    link.send(csr(&KeyPair::generate().unwrap())).await;
     assert!(link.goodbye().await.contains("over its own key only"));
 }
 
@@ -134,12 +134,12 @@ async fn an_expired_leaf_can_only_renew() {
 
     let mut link = agent.link(&world).await;
     assert!(matches!(link.next().await, Ok(ToAgent::RenewOnly { .. })));
-    link.say(ToGateway::FetchSecret { connection: ConnectionId::from_random([1; 16]) }).await;
+    link.send(ToGateway::FetchSecret { connection: ConnectionId::from_random([1; 16]) }).await;
     assert!(link.goodbye().await.contains("can only be renewed"));
 
     let mut link = agent.link(&world).await;
     assert!(matches!(link.next().await, Ok(ToAgent::RenewOnly { .. })));
-    link.say(csr(&agent.host.state.key_pair().unwrap())).await;
+    link.send(csr(&agent.host.state.key_pair().unwrap())).await;
     let Ok(ToAgent::Renewed { leaf }) = link.next().await else { panic!("no leaf") };
     agent.host.state.store_leaf(&hex::decode(leaf).unwrap()).unwrap();
     let enrolment = agent.host.state.enrolled().unwrap();
@@ -169,7 +169,7 @@ async fn a_newer_link_of_the_same_agent_replaces_the_older() {
     let mut older = agent.welcomed(&world).await;
     let mut newer = agent.welcomed(&world).await;
     assert!(older.goodbye().await.contains("newer link"));
-    newer.say(csr(&agent.host.state.key_pair().unwrap())).await;
+    newer.send(csr(&agent.host.state.key_pair().unwrap())).await;
     assert!(matches!(newer.next().await, Ok(ToAgent::Renewed { .. })));
 }
 
@@ -179,12 +179,12 @@ async fn whoever_breaks_the_protocol_hears_why() {
     let agent = world.enrolled("a").await;
 
     let mut late = agent.dial(&world).await.unwrap();
-    late.say(ToGateway::Heartbeat { number: 1 }).await;
+    late.send(ToGateway::Heartbeat { number: 1 }).await;
     assert!(late.goodbye().await.contains("no hello"));
 
     let mut other = agent.dial(&world).await.unwrap();
     let boot = adit::domain::id::BootId::from_bytes([1; 8]);
-    other.say(ToGateway::Hello { version: 99, software: "x".into(), boot }).await;
+    other.send(ToGateway::Hello { version: 99, software: "x".into(), boot }).await;
     assert!(other.goodbye().await.contains("version 99"));
 
     let mut twice = agent.welcomed(&world).await;
@@ -193,7 +193,7 @@ async fn whoever_breaks_the_protocol_hears_why() {
 
     let mut many = agent.welcomed(&world).await;
     let addresses = vec![many.address; PEER_ADDRESSES_MAX + 1];
-    many.say(ToGateway::Listening { addresses }).await;
+    many.send(ToGateway::Listening { addresses }).await;
     assert!(many.goodbye().await.contains("addresses"));
 }
 
@@ -203,7 +203,7 @@ async fn a_secret_of_an_unknown_connection_is_not_there() {
     let agent = world.enrolled("a").await;
     let mut link = agent.welcomed(&world).await;
     let connection = ConnectionId::from_random([1; 16]);
-    link.say(ToGateway::FetchSecret { connection }).await;
+    link.send(ToGateway::FetchSecret { connection }).await;
     assert_eq!(link.next().await.unwrap(), ToAgent::SecretUnavailable { connection });
 }
 
@@ -241,8 +241,8 @@ async fn an_accepted_offer_reaches_both_agents_and_their_word_on_its_sessions_bo
         audits: 0,
     };
     // Of channel data nobody tells sessions; it is left aside, and the link goes on.
-    managed.say(ToGateway::AdminSession { connection: pair.connection, session }).await;
-    managed.say(ToGateway::AdminSession { connection, session }).await;
+    managed.send(ToGateway::AdminSession { connection: pair.connection, session }).await;
+    managed.send(ToGateway::AdminSession { connection, session }).await;
     eventually(async || {
         let log = platform.audit(&pair.source_actor, 50).await.unwrap();
         let told: Vec<_> = log.iter().filter(|entry| entry.action.starts_with("admin session")).collect();
@@ -276,7 +276,7 @@ async fn a_secret_that_is_fetched_again_and_again_hides_nothing_in_either_log() 
     let before = rows(&world, &world.operator).await;
     let mut link = pair.source.welcomed(&world).await;
     for _ in 0..FETCHES {
-        link.say(ToGateway::FetchSecret { connection: pair.connection }).await;
+        link.send(ToGateway::FetchSecret { connection: pair.connection }).await;
         assert!(matches!(link.next().await, Ok(ToAgent::Secret { .. })));
     }
     let log = world.gateway.platform().audit(&world.operator, 10_000).await.unwrap();
@@ -302,7 +302,7 @@ async fn peers_that_an_agent_makes_up_fill_no_log() {
         id[..8].copy_from_slice(&number.to_be_bytes());
         let peer = Some(ServerId::from_random(id));
         let reason = PeerRefusal::Unlisted;
-        link.say(ToGateway::RefusedPeer { connection: None, peer, reason, left_out: 0 }).await;
+        link.send(ToGateway::RefusedPeer { connection: None, peer, reason, left_out: 0 }).await;
     }
     let refused = async || {
         let log = world.gateway.platform().audit(&world.operator, 10_000).await.unwrap();

@@ -40,7 +40,7 @@ async fn candidates(link: &mut Link, of: ServerId) -> Vec<std::net::SocketAddr> 
 /// Nothing else was said before the answer to a question.
 async fn assert_silent(link: &mut Link) {
     let connection = adit::domain::id::ConnectionId::from_random([0xee; 16]);
-    link.say(ToGateway::FetchSecret { connection }).await;
+    link.send(ToGateway::FetchSecret { connection }).await;
     assert_eq!(link.next().await.unwrap(), ToAgent::SecretUnavailable { connection });
 }
 
@@ -55,9 +55,9 @@ async fn peers_hear_where_the_other_is_and_strangers_hear_nothing() {
 
     let bound = std::net::SocketAddr::new([0, 0, 0, 0].into(), at_source.address.port());
     let public: std::net::SocketAddr = "192.0.2.1:4433".parse().unwrap();
-    at_source.say(ToGateway::Listening { addresses: vec![bound, public] }).await;
+    at_source.send(ToGateway::Listening { addresses: vec![bound, public] }).await;
     assert_eq!(candidates(&mut at_target, source.server()).await, [at_source.address, public]);
-    at_target.say(ToGateway::Listening { addresses: vec![at_target.address] }).await;
+    at_target.send(ToGateway::Listening { addresses: vec![at_target.address] }).await;
     assert_eq!(candidates(&mut at_source, target.server()).await, [at_target.address]);
 
     drop(at_source);
@@ -71,14 +71,14 @@ async fn a_peer_that_an_agent_hides_from_never_hears_where_it_is() {
     let Pair { source, target, .. } = world.pair().await;
     let mut at_source = source.welcomed(&world).await;
     let mut at_target = target.welcomed(&world).await;
-    at_source.say(ToGateway::HiddenFrom { peers: vec![target.server()] }).await;
-    at_source.say(ToGateway::Listening { addresses: vec![at_source.address] }).await;
+    at_source.send(ToGateway::HiddenFrom { peers: vec![target.server()] }).await;
+    at_source.send(ToGateway::Listening { addresses: vec![at_source.address] }).await;
     // What the source said before is done when the target hears it.
-    at_target.say(ToGateway::Listening { addresses: vec![at_target.address] }).await;
+    at_target.send(ToGateway::Listening { addresses: vec![at_target.address] }).await;
     assert_eq!(candidates(&mut at_source, target.server()).await, [at_target.address]);
     assert_silent(&mut at_source).await;
     assert_silent(&mut at_target).await;
-    at_source.say(ToGateway::HiddenFrom { peers: Vec::new() }).await;
+    at_source.send(ToGateway::HiddenFrom { peers: Vec::new() }).await;
     assert_eq!(candidates(&mut at_target, source.server()).await, [at_source.address]);
 }
 
@@ -114,19 +114,19 @@ async fn each_side_fetches_one_secret_until_it_holds_it() {
         let mut link = agent.welcomed(&world).await;
         // Killed before the secret was on disk, an agent asks again.
         for _ in 0..2 {
-            link.say(ToGateway::FetchSecret { connection }).await;
+            link.send(ToGateway::FetchSecret { connection }).await;
             secrets.push(link.next().await.unwrap());
         }
         let ToAgent::Secret { epoch, .. } = secrets[0] else { panic!("{:?}", secrets[0]) };
-        link.say(ToGateway::SecretStored { connection, epoch }).await;
-        link.say(ToGateway::FetchSecret { connection }).await;
+        link.send(ToGateway::SecretStored { connection, epoch }).await;
+        link.send(ToGateway::FetchSecret { connection }).await;
         assert_eq!(link.next().await.unwrap(), ToAgent::SecretUnavailable { connection });
     }
     assert!(secrets.iter().all(|secret| *secret == secrets[0]));
 
     let stranger = world.enrolled("stranger").await;
     let mut stranger = stranger.welcomed(&world).await;
-    stranger.say(ToGateway::FetchSecret { connection }).await;
+    stranger.send(ToGateway::FetchSecret { connection }).await;
     assert_eq!(stranger.next().await.unwrap(), ToAgent::SecretUnavailable { connection });
 }
 
@@ -153,7 +153,7 @@ async fn a_connection_that_an_agents_file_forbids_fails_with_the_reason() {
     let Pair { source, target, connection, .. } = world.pair().await;
     let (mut at_source, _) = snapshot(&source, &world).await;
     let (mut at_target, _) = snapshot(&target, &world).await;
-    at_source.say(ToGateway::ConfigMismatch { connection, reason: ConfigMismatch::Protocol }).await;
+    at_source.send(ToGateway::ConfigMismatch { connection, reason: ConfigMismatch::Protocol }).await;
     assert_eq!(rule(&mut at_target, 2).await.activity, Activity::Ready);
     assert_eq!(rule(&mut at_source, 2).await.activity, Activity::Ready);
 }
@@ -166,8 +166,8 @@ async fn every_refusal_is_in_the_audit_log() {
     let mut link = source.welcomed(&world).await;
     let peer = Some(target.server());
     let reason = PeerRefusal::WrongSecret;
-    link.say(ToGateway::RefusedPeer { connection: Some(connection), peer, reason, left_out: 0 }).await;
-    link.say(ToGateway::Renew { csr: hex::encode(KeyPair::generate().unwrap().csr_der().unwrap()) }).await;
+    link.send(ToGateway::RefusedPeer { connection: Some(connection), peer, reason, left_out: 0 }).await;
+    link.send(ToGateway::Renew { csr: hex::encode(KeyPair::generate().unwrap().csr_der().unwrap()) }).await;
     link.goodbye().await;
 
     let server = world.server("refused").await;

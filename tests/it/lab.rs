@@ -314,7 +314,7 @@ impl Lab {
     }
 
     /// With its standard error where a test wants it; [`Self::log`] sees nothing of it.
-    pub fn start_saying_to(&mut self, part: Part, level: &str, stderr: Stdio) {
+    pub fn start_logging_to(&mut self, part: Part, level: &str, stderr: Stdio) {
         let role = if part == Part::Gateway { "gateway" } else { "agent" };
         let mut command = adit();
         command.arg(role).arg("--config").arg(self.config(part)).env("ADIT_LOG", level);

@@ -23,7 +23,7 @@ async fn carries_with(stderr: impl Fn() -> Stdio) {
     let mirth = mirth().await;
     let mut lab = Lab::written(&[(Protocol::Mllp, mirth.address())]);
     for part in [Part::Gateway, Part::A, Part::B] {
-        lab.start_saying_to(part, "trace", stderr());
+        lab.start_logging_to(part, "trace", stderr());
     }
     lab.port_open(0).await;
     let report = Sender::to(lab.port(0)).send(Generator::new(141).take(MESSAGES)).await;

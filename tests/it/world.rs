@@ -305,10 +305,10 @@ pub struct Link {
 impl Link {
     pub async fn hello(&mut self) {
         let boot = BootId::from_bytes(random::bytes());
-        self.say(ToGateway::Hello { version: VERSION, software: "adit test".into(), boot }).await;
+        self.send(ToGateway::Hello { version: VERSION, software: "adit test".into(), boot }).await;
     }
 
-    pub async fn say(&mut self, message: ToGateway) {
+    pub async fn send(&mut self, message: ToGateway) {
         self.sender.send(&message).await.unwrap();
     }
 

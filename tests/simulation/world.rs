@@ -244,7 +244,7 @@ impl World {
         self.links[index(node)].up = Some(now);
         let key = self.gateway.link(node, &mut self.scene);
         self.agent(node).paths.set_link(Some(key), now);
-        self.settle(node);
+        self.flush(node);
         self.scene.note(format_args!("{node:?}: the control link is up"));
     }
 
@@ -256,12 +256,12 @@ impl World {
         (link.up, link.retry) = (None, retry);
         self.scene.tally.links_lost += 1;
         self.agent(node).paths.set_link(None, now);
-        self.settle(node);
+        self.flush(node);
         self.scene.note(format_args!("{node:?}: the control link is lost"));
     }
 
     /// Lets an agent act on what it was told.
-    fn settle(&mut self, node: Node) {
+    fn flush(&mut self, node: Node) {
         self.agents[index(node)].handle_timeout(&mut self.scene);
     }
 
@@ -279,7 +279,7 @@ impl World {
                 let now = self.scene.now;
                 self.links[index(to.peer())].announced = true;
                 self.agent(to).paths.announce(&[address], now);
-                self.settle(to);
+                self.flush(to);
             }
             Errand::Tick => self.tick(),
             Errand::GatewayStarts => self.gateway.start(self.scene.now),
@@ -296,9 +296,9 @@ impl World {
             // Its owner waits too.
             return self.plan(until, Errand::Choose { agent, choice });
         }
-        self.settle(agent);
+        self.flush(agent);
         self.agent(agent).paths.choose(choice, now);
-        self.settle(agent);
+        self.flush(agent);
     }
 
     pub fn strike(&mut self, fault: Fault) {

@@ -137,7 +137,7 @@ impl AdminListener {
                 "a client asked for another Host than this listener's; add it to `names` if it is right";
             context.note_fault(entry, what);
             self.refuse(context, entry, address, 421, OTHER_HOST).await;
-            return say(&mut client, 421, "adit: this listener does not serve that Host.").await;
+            return respond(&mut client, 421, "adit: this listener does not serve that Host.").await;
         }
         let first = input.freeze();
         let Some(place) = self.streams.take().await else {
@@ -149,13 +149,13 @@ impl AdminListener {
                 "all HTTP connections that `streams_max` allows are in use; raise it, or close some",
             );
             self.refuse(context, entry, address, 503, NO_ROOM).await;
-            return say(&mut client, 503, reason).await;
+            return respond(&mut client, 503, reason).await;
         };
         let attendance = match self.sessions.attend(context, entry, address).await {
             Ok(attendance) => attendance,
             Err(error) => {
                 self.refuse(context, entry, address, 503, NO_SESSION).await;
-                return say(&mut client, 503, &error.to_string()).await;
+                return respond(&mut client, 503, &error.to_string()).await;
             }
         };
         has_asked.store(true, Ordering::Relaxed);
@@ -287,7 +287,7 @@ async fn downward(
     writing.shutdown().await.ok()
 }
 
-async fn say(client: &mut HttpsStream, status: u16, reason: &str) -> Option<()> {
+async fn respond(client: &mut HttpsStream, status: u16, reason: &str) -> Option<()> {
     let mut answer = BytesMut::new();
     http::answer(status, reason, true, false, &mut answer);
     client.write_all(&answer).await.ok()?;

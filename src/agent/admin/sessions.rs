@@ -69,7 +69,7 @@ struct Presence {
     reported: Instant,
     reported_requests: u64,
     /// Whether the first refusal or change was told.
-    is_noted: bool,
+    is_reported: bool,
 }
 
 /// One HTTP connection's part in its session.
@@ -156,7 +156,7 @@ impl Sessions {
                 idle_since: now,
                 reported: now,
                 reported_requests: 0,
-                is_noted: false,
+                is_reported: false,
             };
             Arc::new(Session {
                 number,
@@ -216,7 +216,7 @@ impl Sessions {
                 end(&context, &entry, &session).await;
             }
             for report in self.due_reports(Instant::now()) {
-                tell(&context, &entry, report);
+                send_report(&context, &entry, report);
             }
         }
     }
@@ -241,9 +241,9 @@ impl Sessions {
             let report = session.report(SessionStage::Running);
             let mut presence = lock(&session.presence);
             let waited = now.saturating_duration_since(presence.reported) >= limits::ADMIN_REPORT_EVERY;
-            let is_new = !presence.is_noted && report.refused + report.changes + report.audits > 0;
+            let is_new = !presence.is_reported && report.refused + report.changes + report.audits > 0;
             let is_due = is_new || (waited && report.requests > presence.reported_requests);
-            presence.is_noted |= is_new;
+            presence.is_reported |= is_new;
             if is_due {
                 presence.reported = now;
                 presence.reported_requests = report.requests;
@@ -264,7 +264,7 @@ async fn begin(context: &Context, entry: &LiveConnection, session: &Session) -> 
     let started = AuditEntry::admin_started(context.clock.now(), id, access, who, session.local_peer);
     context.audit_admin(started).await?;
     tracing::info!(connection = %entry.config.name, session = session.number, local_peer = %session.local_peer, access, "admin session started");
-    tell(context, entry, session.report(SessionStage::Started));
+    send_report(context, entry, session.report(SessionStage::Started));
     Ok(())
 }
 
@@ -289,11 +289,11 @@ async fn end(context: &Context, entry: &LiveConnection, session: &Session) {
         .audit_admin(AuditEntry::admin_ended(context.clock.now(), id, session.since.elapsed(), judged))
         .await;
     tracing::info!(connection = %entry.config.name, session = session.number, requests, refused, changes, audits, "admin session ended");
-    tell(context, entry, report);
+    send_report(context, entry, report);
 }
 
-fn tell(context: &Context, entry: &LiveConnection, session: SessionReport) {
-    context.tell_gateway(ToGateway::AdminSession { connection: entry.config.id, session });
+fn send_report(context: &Context, entry: &LiveConnection, session: SessionReport) {
+    context.notify_gateway(ToGateway::AdminSession { connection: entry.config.id, session });
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

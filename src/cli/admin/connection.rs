@@ -125,42 +125,45 @@ async fn show(desk: &Desk, wanted: &str) -> anyhow::Result<()> {
     if desk.json {
         return print_json(&found, true);
     }
-    desk.say(&format!("{}  {}  {}", found.route(), found.kind, found.status))?;
-    desk.say(&format!("  id            {}", found.id))?;
+    desk.print_line(&format!("{}  {}  {}", found.route(), found.kind, found.status))?;
+    desk.print_line(&format!("  id            {}", found.id))?;
     match &found.carried {
         CarriedView::Channel { channel, protocol } => {
-            desk.say(&format!("  channel       {channel} ({protocol})"))?;
+            desk.print_line(&format!("  channel       {channel} ({protocol})"))?;
         }
         CarriedView::Admin { access, offered_by, expires_at } => {
-            desk.say(&format!("  access        {access}, offered by {offered_by}"))?;
+            desk.print_line(&format!("  access        {access}, offered by {offered_by}"))?;
             if let Some(expires_at) = expires_at {
-                desk.say(&format!("  open until    {expires_at}"))?;
+                desk.print_line(&format!("  open until    {expires_at}"))?;
             }
         }
     }
-    desk.say(&format!("  connectivity  {}", found.connectivity))?;
+    desk.print_line(&format!("  connectivity  {}", found.connectivity))?;
     if !found.held_by.is_empty() {
-        desk.say(&format!("  paused by     {}", found.held_by.join(", ")))?;
+        desk.print_line(&format!("  paused by     {}", found.held_by.join(", ")))?;
     }
     if let Some(failure) = &found.failure {
-        desk.say(&format!("  failed        {failure}"))?;
+        desk.print_line(&format!("  failed        {failure}"))?;
     }
     if let Some(at) = found.last_ack {
-        desk.say(&format!("  last ACK      {at}"))?;
+        desk.print_line(&format!("  last ACK      {at}"))?;
     }
     for (side, end) in [("source", &found.source), ("target", &found.target)] {
         match end.server {
             Some(server) => {
-                desk.say(&format!("  {side}        {} of {} ({server})", end.name, end.organization))?;
+                desk.print_line(&format!("  {side}        {} of {} ({server})", end.name, end.organization))?;
             }
             None => {
-                desk.say(&format!("  {side}        {}, which has not named a server", end.organization))?;
+                desk.print_line(&format!(
+                    "  {side}        {}, which has not named a server",
+                    end.organization
+                ))?;
             }
         }
-        desk.say(&format!("    agent-gateway  {}", timed_state(&end.link)))?;
-        desk.say(&format!("    tunnel         {}", timed_state(&end.tunnel)))?;
+        desk.print_line(&format!("    agent-gateway  {}", timed_state(&end.link)))?;
+        desk.print_line(&format!("    tunnel         {}", timed_state(&end.tunnel)))?;
         if let Some(mirth) = &end.mirth {
-            desk.say(&format!("    mirth          {}", timed_state(mirth)))?;
+            desk.print_line(&format!("    mirth          {}", timed_state(mirth)))?;
         }
     }
     Ok(())
@@ -212,7 +215,11 @@ async fn entry(desk: &Desk, wanted: &str, side: Option<SideName>) -> anyhow::Res
         return print_json(&texts, false);
     }
     for (side, text) in texts {
-        desk.say(&format!("# agent.toml of {}; {}", found.end(side).name, hint(&found.carried, side)))?;
+        desk.print_line(&format!(
+            "# agent.toml of {}; {}",
+            found.end(side).name,
+            hint(&found.carried, side)
+        ))?;
         print::line(text)?;
     }
     Ok(())

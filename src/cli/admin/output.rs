@@ -29,7 +29,7 @@ impl Desk {
         if self.json {
             print_json(&json!({ "id": id.to_string() }), false)?;
         } else {
-            self.say(&id.to_string())?;
+            self.print_line(&id.to_string())?;
         }
         Ok(())
     }
@@ -38,14 +38,14 @@ impl Desk {
         if self.json {
             print_json(&json!({ "done": what }), false)?;
         } else {
-            self.say(what)?;
+            self.print_line(what)?;
         }
         Ok(())
     }
 
     /// One line, whatever names are in it.
     #[expect(clippy::unused_self, reason = "reads as the other outputs do")]
-    pub(super) fn say(&self, line: &str) -> anyhow::Result<()> {
+    pub(super) fn print_line(&self, line: &str) -> anyhow::Result<()> {
         Ok(print::line(visible(line))?)
     }
 }

@@ -76,7 +76,7 @@ async fn converse(
     let mut limiter = TokenBucket::per_second(CONTROL_MESSAGES_BURST, CONTROL_MESSAGES_PER_SECOND);
     let mut next_read = now;
     let mut heartbeat = Heartbeat::new(now, CONTROL_HEARTBEAT_EVERY, CONTROL_HEARTBEATS_MISSED_MAX);
-    session.tell_candidates().await?;
+    session.send_candidates().await?;
     loop {
         tokio::select! {
             message = receive_from(next_read, &mut session.link.receiver) => {
@@ -96,7 +96,7 @@ async fn converse(
                 None => {}
             },
             () = changed(&mut changes) => session.catch_up().await?,
-            () = changed(&mut presence) => session.tell_candidates().await?,
+            () = changed(&mut presence) => session.send_candidates().await?,
             () = seat.replaced() => return Err(LinkEnd::Replaced),
             () = stop.said() => return Err(LinkEnd::Stopping),
         }
@@ -125,15 +125,15 @@ impl ControlSession<'_> {
                 Ok(())
             }
             ToGateway::FetchSecret { connection } => self.fetch_secret(connection).await,
-            ToGateway::Missing { connections } => self.tell_ended(&connections).await,
+            ToGateway::Missing { connections } => self.send_ended(&connections).await,
             ToGateway::SecretStored { connection, epoch } => {
-                noted(platform.secret_stored(server, connection, epoch).await).map(drop)
+                ignore_stale(platform.secret_stored(server, connection, epoch).await).map(drop)
             }
             ToGateway::Report { connection, report } => {
-                noted(platform.report(server, connection, &report, now).await).map(drop)
+                ignore_stale(platform.report(server, connection, &report, now).await).map(drop)
             }
             ToGateway::ConfigMismatch { connection, reason } => {
-                let is_new = noted(platform.config_mismatch(server, connection, reason).await)?;
+                let is_new = ignore_stale(platform.config_mismatch(server, connection, reason).await)?;
                 if is_new == Some(true) {
                     warn!(%connection, why = %reason, "an agent's own file forbids a connection");
                 }
@@ -142,14 +142,14 @@ impl ControlSession<'_> {
             ToGateway::RefusedPeer { connection, peer, reason, left_out } => {
                 let times = u32::try_from(left_out).unwrap_or(u32::MAX).saturating_add(1);
                 let refused = platform.refused_peer(server, connection, peer, reason, times).await;
-                if noted(refused)? == Some(true) {
+                if ignore_stale(refused)? == Some(true) {
                     let (connection, peer) = (connection.map(display), peer.map(display));
                     warn!(connection, peer, why = %reason, more = left_out, "an agent refused a peer");
                 }
                 Ok(())
             }
             ToGateway::AdminSession { connection, session } => {
-                noted(platform.admin_session(server, connection, &session).await).map(drop)
+                ignore_stale(platform.admin_session(server, connection, &session).await).map(drop)
             }
             ToGateway::Renew { csr } => {
                 let renewed = self.control.renew(self.link, &csr).await?;
@@ -170,7 +170,7 @@ impl ControlSession<'_> {
     }
 
     /// Which of the agent's own connections are over; of others nothing is said.
-    async fn tell_ended(&mut self, asked: &[ConnectionId]) -> Result<(), LinkEnd> {
+    async fn send_ended(&mut self, asked: &[ConnectionId]) -> Result<(), LinkEnd> {
         if asked.len() > CONNECTIONS_ASKED_MAX {
             let what = format!(
                 "it asked about {} connections, at most {CONNECTIONS_ASKED_MAX} are answered",
@@ -194,10 +194,10 @@ impl ControlSession<'_> {
             if gone.is_empty() { Vec::new() } else { self.control.ended_among(self.link, &gone).await? };
         let changes = self.view.catch_up(rules, revoked, &ended);
         send(self.link, changes).await?;
-        self.tell_candidates().await
+        self.send_candidates().await
     }
 
-    async fn tell_candidates(&mut self) -> Result<(), LinkEnd> {
+    async fn send_candidates(&mut self) -> Result<(), LinkEnd> {
         let own = self.link.server;
         let candidates = self.view.candidates(|peer| self.control.presence.addresses(peer, own));
         send(self.link, candidates).await
@@ -235,9 +235,9 @@ fn reachable(reported: Vec<SocketAddr>, from: SocketAddr) -> Result<Vec<SocketAd
 }
 
 /// A refused note is an agent that lags behind a change; it will hear of it.
-fn noted<T>(outcome: Result<T, AgentError>) -> Result<Option<T>, LinkEnd> {
+fn ignore_stale<T>(outcome: Result<T, AgentError>) -> Result<Option<T>, LinkEnd> {
     match outcome {
-        Ok(noted) => Ok(Some(noted)),
+        Ok(taken) => Ok(Some(taken)),
         Err(why @ (AgentError::NotFound | AgentError::SecretUnavailable)) => {
             debug!(%why, "an agent's note was not taken");
             Ok(None)

@@ -70,7 +70,7 @@ impl Act {
     }
 
     /// What every organization concerned may read beside the action.
-    pub(super) fn say(&mut self, detail: impl Into<String>) {
+    pub(super) fn describe(&mut self, detail: impl Into<String>) {
         self.detail = detail.into();
     }
 

@@ -12,7 +12,7 @@ use crate::store::{Carried, ConnectionRecord, Outcome, StoreError, Tx};
 use super::Platform;
 use super::audit::AgentEntry;
 use super::connections;
-use super::counted::Teller;
+use super::counted::Reporter;
 use super::error::{PlatformError, Refusal};
 
 /// Why an agent's request was not served.
@@ -149,7 +149,7 @@ impl Platform {
         }
         drop(tx);
         let kind = format!("unfit {id} {side}");
-        Ok(self.note_counted(Teller::Agent(server), &kind, entry, both(&connection)).await?)
+        Ok(self.note_counted(Reporter::Agent(server), &kind, entry, both(&connection)).await?)
     }
 
     /// A peer or stranger was refused at a tunnel. Both organizations read it when the connection is
@@ -163,7 +163,7 @@ impl Platform {
         times: u32,
     ) -> Result<bool, AgentError> {
         let mut tx = self.store.read().await?;
-        let Some(teller) = tx.server(server).await? else { return Err(AgentError::NotFound) };
+        let Some(reporter) = tx.server(server).await? else { return Err(AgentError::NotFound) };
         let connection = match id {
             Some(id) => tx.connection(id).await?.filter(|it| it.side_of(server).is_some()),
             None => None,
@@ -174,9 +174,9 @@ impl Platform {
             (None, Some(peer)) => format!("server {peer}"),
             (None, None) => "an unknown peer".to_owned(),
         };
-        let logs = connection.as_ref().map_or_else(|| vec![Some(teller.organization)], both);
+        let logs = connection.as_ref().map_or_else(|| vec![Some(reporter.organization)], both);
         let entry = AgentEntry {
-            actor: format!("agent of {}", teller.name),
+            actor: format!("agent of {}", reporter.name),
             action: "refuse peer",
             detail: reason.to_string(),
             outcome: Outcome::Refused,
@@ -184,7 +184,7 @@ impl Platform {
             object,
         };
         let kind = format!("peer {server} {} {reason}", entry.object);
-        Ok(self.note_counted_times(Teller::Agent(server), &kind, entry, logs, times).await?)
+        Ok(self.note_counted_times(Reporter::Agent(server), &kind, entry, logs, times).await?)
     }
 
     /// A connection that has this server at one end, and which.

@@ -40,7 +40,7 @@ impl Platform {
             Actor::Host { .. } => None,
             Actor::Member { .. } => Some(actor.member(Deed::See)?),
         };
-        self.settle_offers().await?;
+        self.expire_offers().await?;
         self.flush_counted().await?;
         let mut tx = self.store.read().await?;
         let rows = tx.audit(organization, rows_max.min(AUDIT_ROWS_MAX)).await?;

@@ -68,7 +68,7 @@ impl Platform {
 
     /// Own channels, peers' published ones, and those one has a connection to.
     pub async fn channels(&self, actor: &Actor) -> Result<Vec<ChannelView>, PlatformError> {
-        self.settle_offers().await?;
+        self.expire_offers().await?;
         let mut tx = self.store.read().await?;
         let mut views = Vec::new();
         for channel in tx.channels().await? {
@@ -99,7 +99,7 @@ async fn add(act: &mut Act, new: &NewChannel) -> Result<ChannelId, PlatformError
     };
     act.tx.insert_channel(&channel, act.now).await?;
     act.made(Noun::Channel, channel.id);
-    act.say(format!("name {}, {}", new.name, new.protocol));
+    act.describe(format!("name {}, {}", new.name, new.protocol));
     Ok(channel.id)
 }
 
@@ -110,7 +110,7 @@ async fn publish(act: &mut Act, id: ChannelId, published: bool) -> Result<(), Pl
         return Err(PlatformError::NotFound { noun: Noun::Channel });
     }
     act.tx.set_published(id, published).await?;
-    act.say(format!("name {}", channel.name));
+    act.describe(format!("name {}", channel.name));
     Ok(())
 }
 

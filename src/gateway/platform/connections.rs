@@ -70,12 +70,12 @@ async fn execute(act: &mut Act, id: ConnectionId, command: Command) -> Result<St
     let side = acting_side(&connection, command, side);
     if command == Command::Pause && connection.held_for_tier && side == Side::Target {
         act.tx.set_held_for_tier(id, false).await?;
-        act.say("the pause for the tier's sake is the owner's own from now on");
+        act.describe("the pause for the tier's sake is the owner's own from now on");
         return Ok(connection.status);
     }
     let mover = Mover::Party(side);
     let to = shift(&mut act.tx, &connection, command.event(), mover, None, act.now).await?;
-    act.say(if to == connection.status {
+    act.describe(if to == connection.status {
         format!("{to}, open tunnels cut")
     } else {
         format!("from {} to {to}", connection.status)

@@ -23,7 +23,7 @@ use super::error::PlatformError;
 
 /// Who caused an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Teller {
+pub(super) enum Reporter {
     Agent(ServerId),
     /// Nobody whose name is proven.
     Stranger,
@@ -37,7 +37,7 @@ type Kind = (String, Logs);
 pub(super) struct Counted {
     rows: BTreeMap<Kind, Row>,
     /// Apart by log: what one partner causes at an agent uses up nothing of another's.
-    budgets: TokenBuckets<(Teller, &'static str, Logs)>,
+    budgets: TokenBuckets<(Reporter, &'static str, Logs)>,
 }
 
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl Default for Counted {
 }
 
 /// What becomes of an entry.
-enum Noted {
+enum Recorded {
     /// Nothing yet: it is a repeat, or one of many.
     Counted,
     Row(AgentEntry),
@@ -66,28 +66,28 @@ impl Counted {
     /// Takes an entry whose kind is `kind` within its span, and which stands for `times` of them.
     fn handle(
         &mut self,
-        teller: Teller,
+        reporter: Reporter,
         kind: &str,
         logs: &Logs,
         entry: AgentEntry,
         times: u32,
         at: Moment,
-    ) -> Noted {
+    ) -> Recorded {
         let span = span_of(entry.outcome);
         let bucket = bucket(span, at.now, format_args!("{kind}"));
         if self.is_repeat(&bucket, logs, times) {
-            return Noted::Counted;
+            return Recorded::Counted;
         }
         let has_room = self.rows.len() < AUDIT_ROWS_COUNTED_MAX;
-        if has_room && self.budgets.try_take((teller, entry.action, logs.clone()), at.instant) {
+        if has_room && self.budgets.try_take((reporter, entry.action, logs.clone()), at.instant) {
             let detail = one_line(&entry.detail, AUDIT_DETAIL_CHARS_MAX);
             return self.begin(bucket, logs, AgentEntry { detail, ..entry }, ends(span, at.now));
         }
-        let bucket = self::bucket(span, at.now, format_args!("{teller:?} {} beyond", entry.action));
+        let bucket = self::bucket(span, at.now, format_args!("{reporter:?} {} beyond", entry.action));
         if self.is_repeat(&bucket, logs, times) {
-            return Noted::Counted;
+            return Recorded::Counted;
         }
-        self.begin(bucket, logs, beyond(teller, entry), ends(span, at.now))
+        self.begin(bucket, logs, beyond(reporter, entry), ends(span, at.now))
     }
 
     /// Counts it where its row has begun.
@@ -96,10 +96,10 @@ impl Counted {
         row.map(|row| row.unwritten = row.unwritten.saturating_add(times)).is_some()
     }
 
-    fn begin(&mut self, bucket: String, logs: &Logs, entry: AgentEntry, until: i64) -> Noted {
+    fn begin(&mut self, bucket: String, logs: &Logs, entry: AgentEntry, until: i64) -> Recorded {
         let entry = AgentEntry { bucket: Some(bucket.clone()), ..entry };
         self.rows.insert((bucket, logs.clone()), Row { entry: entry.clone(), unwritten: 0, until });
-        Noted::Row(entry)
+        Recorded::Row(entry)
     }
 
     /// Takes what was counted and not written; forgets the rows whose span is over.
@@ -124,10 +124,10 @@ impl Counted {
 }
 
 /// The row that stands for all that have none of their own.
-fn beyond(teller: Teller, entry: AgentEntry) -> AgentEntry {
-    let actor = match teller {
-        Teller::Agent(_) => entry.actor,
-        Teller::Stranger => "hosts at several addresses".into(),
+fn beyond(reporter: Reporter, entry: AgentEntry) -> AgentEntry {
+    let actor = match reporter {
+        Reporter::Agent(_) => entry.actor,
+        Reporter::Stranger => "hosts at several addresses".into(),
     };
     let detail = "more than are listed one by one; this row counts them".into();
     AgentEntry { actor, object: "several".into(), detail, ..entry }
@@ -161,18 +161,18 @@ impl Platform {
     /// it has a row of its own.
     pub(super) async fn note_counted(
         &self,
-        teller: Teller,
+        reporter: Reporter,
         kind: &str,
         entry: AgentEntry,
         logs: impl IntoIterator<Item = Option<OrganizationId>>,
     ) -> Result<bool, PlatformError> {
-        self.note_counted_times(teller, kind, entry, logs, 1).await
+        self.note_counted_times(reporter, kind, entry, logs, 1).await
     }
 
     /// The same for something that happened `times`, which must not be 0.
     pub(super) async fn note_counted_times(
         &self,
-        teller: Teller,
+        reporter: Reporter,
         kind: &str,
         entry: AgentEntry,
         logs: impl IntoIterator<Item = Option<OrganizationId>>,
@@ -182,8 +182,8 @@ impl Platform {
         logs.sort_unstable();
         logs.dedup();
         let at = Moment { now: self.now(), instant: Instant::now() };
-        let noted = self.counted().handle(teller, kind, &logs, entry, times, at);
-        let Noted::Row(entry) = noted else { return Ok(false) };
+        let recorded = self.counted().handle(reporter, kind, &logs, entry, times, at);
+        let Recorded::Row(entry) = recorded else { return Ok(false) };
         let mut tx = self.store.write().await?;
         entry.write_times(&mut tx, at.now, logs, times).await?;
         tx.commit().await?;
@@ -223,8 +223,8 @@ mod tests {
 
     use super::*;
 
-    const AGENT: Teller = Teller::Agent(ServerId::from_bytes([1; 16]));
-    const OTHER: Teller = Teller::Agent(ServerId::from_bytes([2; 16]));
+    const AGENT: Reporter = Reporter::Agent(ServerId::from_bytes([1; 16]));
+    const OTHER: Reporter = Reporter::Agent(ServerId::from_bytes([2; 16]));
     const HOUR: Duration = Duration::from_hours(1);
 
     fn entry(action: &'static str) -> AgentEntry {
@@ -243,10 +243,10 @@ mod tests {
         Moment { now, instant: start + after }
     }
 
-    fn handle(counted: &mut Counted, teller: Teller, kind: &str, at: Moment) -> Option<AgentEntry> {
-        match counted.handle(teller, kind, &vec![None], entry("refuse peer"), 1, at) {
-            Noted::Row(entry) => Some(entry),
-            Noted::Counted => None,
+    fn handle(counted: &mut Counted, reporter: Reporter, kind: &str, at: Moment) -> Option<AgentEntry> {
+        match counted.handle(reporter, kind, &vec![None], entry("refuse peer"), 1, at) {
+            Recorded::Row(entry) => Some(entry),
+            Recorded::Counted => None,
         }
     }
 
@@ -255,7 +255,7 @@ mod tests {
         let at = moment(Duration::ZERO, Instant::now());
         let mut counted = Counted::default();
         let of = |number: u8| vec![Some(OrganizationId::from_bytes([number; 16]))];
-        let mut begins = |kind: String, logs: &Logs| matches!(counted.handle(AGENT, &kind, logs, entry("refuse peer"), 1, at), Noted::Row(row) if row.object != "several");
+        let mut begins = |kind: String, logs: &Logs| matches!(counted.handle(AGENT, &kind, logs, entry("refuse peer"), 1, at), Recorded::Row(row) if row.object != "several");
         assert!((0..AUDIT_ROWS_BURST).all(|kind| begins(kind.to_string(), &of(1))));
         assert!(!begins("one more".into(), &of(1)));
         assert!(begins("the first".into(), &of(2)));
@@ -280,8 +280,8 @@ mod tests {
     fn what_one_agent_makes_up_is_counted_in_a_row_that_tells_nothing_of_it() {
         let at = moment(Duration::ZERO, Instant::now());
         let mut counted = Counted::default();
-        let made_up = |counted: &mut Counted, teller, number: u32| {
-            handle(counted, teller, &format!("peer {number}"), at)
+        let made_up = |counted: &mut Counted, reporter, number: u32| {
+            handle(counted, reporter, &format!("peer {number}"), at)
         };
         let rows: Vec<_> = (0..3_000).filter_map(|number| made_up(&mut counted, AGENT, number)).collect();
         assert_eq!(rows.len(), AUDIT_ROWS_BURST as usize + 1);
@@ -311,7 +311,7 @@ mod tests {
     fn long_and_broken_details_are_cut_to_one_line() {
         let at = moment(Duration::ZERO, Instant::now());
         let told = AgentEntry { detail: format!("a\n{}", "x".repeat(10_000)), ..entry("enrol") };
-        let Noted::Row(row) = Counted::default().handle(AGENT, "x", &vec![None], told, 1, at) else {
+        let Recorded::Row(row) = Counted::default().handle(AGENT, "x", &vec![None], told, 1, at) else {
             panic!("a row")
         };
         assert_eq!(row.detail.chars().count(), AUDIT_DETAIL_CHARS_MAX);

@@ -12,7 +12,7 @@ use crate::store::{Outcome, ServerRecord, StoreError, TokenRecord, Tx};
 
 use super::Platform;
 use super::audit::AgentEntry;
-use super::counted::Teller;
+use super::counted::Reporter;
 use super::error::PlatformError;
 use super::{secrets, tokens};
 
@@ -153,7 +153,7 @@ impl Platform {
         };
         let kind = format!("{action} {} {whose} {why}", address_of(source));
         let logs = [known.map(|server| server.organization)];
-        self.note_counted(Teller::Stranger, &kind, entry, logs).await?;
+        self.note_counted(Reporter::Stranger, &kind, entry, logs).await?;
         Ok(())
     }
 
@@ -177,7 +177,7 @@ impl Platform {
         let logs = [known.map(|server| server.organization)];
         let times = u32::try_from(times).unwrap_or(u32::MAX);
         let kind = format!("copy {server}");
-        self.note_counted_times(Teller::Agent(server), &kind, entry, logs, times).await?;
+        self.note_counted_times(Reporter::Agent(server), &kind, entry, logs, times).await?;
         Ok(())
     }
 
@@ -202,7 +202,7 @@ impl Platform {
         };
         let kind = format!("link {server} {key}");
         let logs = [known.map(|known| known.organization)];
-        self.note_counted(Teller::Agent(server), &kind, entry, logs).await?;
+        self.note_counted(Reporter::Agent(server), &kind, entry, logs).await?;
         Err(refusal)
     }
 
@@ -282,7 +282,7 @@ impl Platform {
         };
         let kind = format!("enrol {} {whose} {}", address_of(source), word(refusal));
         let logs = [known.map(|server| server.organization)];
-        self.note_counted(Teller::Stranger, &kind, entry, logs).await?;
+        self.note_counted(Reporter::Stranger, &kind, entry, logs).await?;
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use super::{Platform, agents, connections};
 
 impl Platform {
     /// Before anything is read that tells of offers.
-    pub(super) async fn settle_offers(&self) -> Result<(), PlatformError> {
+    pub(super) async fn expire_offers(&self) -> Result<(), PlatformError> {
         if self.store.read().await?.expired_offers(self.now()).await?.is_empty() {
             return Ok(());
         }

@@ -175,7 +175,7 @@ async fn make(
     act.tx.insert_grant(new).await?;
     act.concerns(peer);
     act.made(Noun::Grant, new.id);
-    act.say(format!("channel {channel}"));
+    act.describe(format!("channel {channel}"));
     Ok(new.id)
 }
 
@@ -241,7 +241,7 @@ async fn approve(
     }
     act.tx.decide_grant(id, GrantStatus::Approved, Some(source), act.now).await?;
     let connection = provision(act, seal, &grant, source, decider).await?;
-    act.say(format!("channel {}, connection {connection}", grant.channel_name));
+    act.describe(format!("channel {}, connection {connection}", grant.channel_name));
     Ok(connection)
 }
 
@@ -278,7 +278,7 @@ async fn provision(
 async fn deny(act: &mut Act, id: GrantId) -> Result<(), PlatformError> {
     let grant = pending(act, id).await?;
     act.tx.decide_grant(id, GrantStatus::Denied, None, act.now).await?;
-    act.say(format!("channel {}", grant.channel_name));
+    act.describe(format!("channel {}", grant.channel_name));
     Ok(())
 }
 
@@ -298,12 +298,12 @@ async fn end(act: &mut Act, id: GrantId, to: GrantStatus) -> Result<(), Platform
     if !matches!(grant.status, GrantStatus::Pending | GrantStatus::Approved) {
         return Err(Refusal::GrantEnded { status: grant.status.word() }.into());
     }
-    act.say(format!("channel {}", grant.channel_name));
+    act.describe(format!("channel {}", grant.channel_name));
     match act.tx.connection_of_grant(id).await? {
         Some(connection) => {
             let mover = Mover::Party(side);
             connections::shift(&mut act.tx, &connection, Event::Terminate, mover, None, act.now).await?;
-            act.say(format!("channel {}; connection {} terminated", grant.channel_name, connection.id));
+            act.describe(format!("channel {}; connection {} terminated", grant.channel_name, connection.id));
         }
         None => act.tx.decide_grant(id, to, None, act.now).await?,
     }

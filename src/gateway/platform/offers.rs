@@ -146,7 +146,7 @@ async fn make(act: &mut Act, seal: &SealingKey, offer: &AdminOffer) -> Result<Co
     provision(act, seal, &new).await?;
     act.concerns(offer.to);
     act.made(Noun::Connection, new.id);
-    act.say(format!(
+    act.describe(format!(
         "{} of {} by {}, open until {}",
         new.access.kind(),
         server.name,
@@ -177,7 +177,7 @@ async fn accept(act: &mut Act, id: ConnectionId, source: ServerId) -> Result<Sta
     agreement_with(act, offer.target.organization, own).await?;
     act.tx.set_source(id, source.id).await?;
     let to = connections::shift(&mut act.tx, &offer, Event::Accept, mover, None, act.now).await?;
-    act.say(format!("{}, from {} to {to}", route(&offer, source.name.as_str()), offer.status));
+    act.describe(format!("{}, from {} to {to}", route(&offer, source.name.as_str()), offer.status));
     Ok(to)
 }
 
@@ -186,7 +186,7 @@ async fn end(act: &mut Act, id: ConnectionId, event: Event) -> Result<Status, Pl
     let (offer, side) = act.connection(id, own).await?;
     let mover = Mover::Party(side);
     let to = connections::shift(&mut act.tx, &offer, event, mover, None, act.now).await?;
-    act.say(format!("{}, from {} to {to}", route(&offer, offer.source.name().as_str()), offer.status));
+    act.describe(format!("{}, from {} to {to}", route(&offer, offer.source.name().as_str()), offer.status));
     Ok(to)
 }
 

@@ -68,7 +68,7 @@ async fn add(act: &mut Act, name: &Name, tier: Tier) -> Result<OrganizationId, P
     act.tx.insert_organization(&new).await?;
     act.made(Noun::Organization, id);
     act.concerns(id);
-    act.say(format!("name {name}, tier {tier}"));
+    act.describe(format!("name {name}, tier {tier}"));
     Ok(id)
 }
 
@@ -85,6 +85,6 @@ async fn set_tier(act: &mut Act, id: OrganizationId, tier: Tier) -> Result<(), P
     act.concerns(id);
     act.tx.set_tier(id, tier).await?;
     holds::follow_tier(act, &organization, tier).await?;
-    act.say(format!("from {} to {tier}", organization.tier));
+    act.describe(format!("from {} to {tier}", organization.tier));
     Ok(())
 }

@@ -98,7 +98,7 @@ async fn request(act: &mut Act, with: OrganizationId) -> Result<AgreementId, Pla
     let status = if own == with { AgreementStatus::Live } else { AgreementStatus::Requested };
     act.tx.insert_agreement(id, own, with, status, act.now).await?;
     act.made(Noun::Peering, id);
-    act.say(match status {
+    act.describe(match status {
         AgreementStatus::Live => "with Self, accepted at once".to_owned(),
         _ => format!("from {} to {}", requester.name, recipient.name),
     });
@@ -134,7 +134,7 @@ async fn decide(act: &mut Act, id: AgreementId, to: AgreementStatus) -> Result<(
         }
     }
     act.tx.decide_agreement(id, to, act.now).await?;
-    act.say(format!("from {} to {}", agreement.requester_name, agreement.recipient_name));
+    act.describe(format!("from {} to {}", agreement.requester_name, agreement.recipient_name));
     Ok(())
 }
 

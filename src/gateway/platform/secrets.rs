@@ -19,7 +19,7 @@ use crate::store::{Carried, ConnectionRecord, Outcome, SEALED_BYTES, SecretRecor
 use super::act::Act;
 use super::agents::{self, AgentError};
 use super::audit::AgentEntry;
-use super::counted::Teller;
+use super::counted::Reporter;
 use super::error::{Noun, PlatformError, Refusal};
 use super::seal::SealingKey;
 use super::{Actor, Platform};
@@ -106,7 +106,7 @@ impl Platform {
             bucket: None,
         };
         let kind = format!("fetch again {} {side} {epoch}", connection.id);
-        self.note_counted(Teller::Agent(server), &kind, entry, agents::both(connection)).await?;
+        self.note_counted(Reporter::Agent(server), &kind, entry, agents::both(connection)).await?;
         Ok(())
     }
 
@@ -158,7 +158,7 @@ impl Platform {
     /// Lets offers expire and deletes every secret that is due. The rules are judged on every read too;
     /// this is for those nobody reads. Gives how many secrets went.
     pub async fn sweep(&self) -> Result<usize, PlatformError> {
-        self.settle_offers().await?;
+        self.expire_offers().await?;
         let now = self.now();
         let mut due = self.store.read().await?.sealed_secrets().await?;
         due.retain(|kept| is_due(kept, now));
@@ -207,7 +207,7 @@ async fn view(act: &mut Act, seal: &SealingKey, id: ConnectionId) -> Result<Reve
     let sealed = kept.sealed.ok_or(Refusal::SecretGone)?;
     let secret = seal.open_sealed(id, kept.epoch, &sealed)?;
     forget_if_due(&mut act.tx, id, act.now).await?;
-    act.say(format!("epoch {}, to the {side}'s owner", kept.epoch));
+    act.describe(format!("epoch {}, to the {side}'s owner", kept.epoch));
     Ok(Revealed { connection: id, epoch: kept.epoch, secret })
 }
 
@@ -257,7 +257,7 @@ async fn rotate_by_party(act: &mut Act, seal: &SealingKey, id: ConnectionId) -> 
         return Err(Refusal::from(refusal).into());
     }
     let epoch = rotate(&mut act.tx, seal, &connection, act.now).await?;
-    act.say(format!("epoch {epoch}"));
+    act.describe(format!("epoch {epoch}"));
     Ok(epoch)
 }
 

@@ -100,7 +100,7 @@ async fn add(act: &mut Act, new: &ServerText) -> Result<ServerId, PlatformError>
     };
     act.tx.insert_server(&server).await?;
     act.made(Noun::Server, id);
-    act.say(format!("name {}", new.name));
+    act.describe(format!("name {}", new.name));
     Ok(id)
 }
 
@@ -108,7 +108,7 @@ async fn describe(act: &mut Act, id: ServerId, text: &ServerText) -> Result<(), 
     let organization = act.member(Deed::Change)?;
     act.own_server(id, organization).await?;
     act.tx.describe_server(id, &text.name, &text.description, text.version.as_str()).await?;
-    act.say(format!("name {}", text.name));
+    act.describe(format!("name {}", text.name));
     Ok(())
 }
 
@@ -123,7 +123,7 @@ async fn revoke(act: &mut Act, id: ServerId) -> Result<KeyFingerprint, PlatformE
             act.concerns_both(&connection);
         }
     }
-    act.say(format!("key {key}"));
+    act.describe(format!("key {key}"));
     Ok(key)
 }
 

@@ -10,7 +10,7 @@ use crate::store::{Carried, Outcome};
 use super::Platform;
 use super::agents::{self, AgentError};
 use super::audit::AgentEntry;
-use super::counted::Teller;
+use super::counted::Reporter;
 
 impl Platform {
     /// From an end of an admin connection that was accepted, also after it ended: the session's end is
@@ -44,7 +44,7 @@ impl Platform {
             bucket: None,
         };
         let kind = format!("{action} {id} {side} {apart}");
-        self.note_counted(Teller::Agent(server), &kind, entry, agents::both(&connection)).await?;
+        self.note_counted(Reporter::Agent(server), &kind, entry, agents::both(&connection)).await?;
         Ok(())
     }
 }

@@ -102,7 +102,7 @@ async fn issue(act: &mut Act, id: ServerId, life: TokenLife) -> Result<IssuedTok
     let expires_at = act.now.saturating_add(life.duration());
     let record = TokenRecord { hash: hash(&token), issued_at: act.now, expires_at, bound_key: None };
     act.tx.put_token(id, &record).await?;
-    act.say(format!("good until {expires_at}"));
+    act.describe(format!("good until {expires_at}"));
     Ok(IssuedToken { server: id, server_name: server.name, token, expires_at })
 }
 

@@ -118,7 +118,7 @@ impl ConnectionView {
 impl Platform {
     /// The connections one is a party of, ended ones too; lists hide those until asked.
     pub async fn connections(&self, actor: &Actor) -> Result<Vec<ConnectionView>, PlatformError> {
-        self.settle_offers().await?;
+        self.expire_offers().await?;
         let mut tx = self.store.read().await?;
         let mut views = Vec::new();
         for connection in tx.connections().await? {
@@ -131,7 +131,7 @@ impl Platform {
     }
 
     pub async fn connection(&self, actor: &Actor, id: ConnectionId) -> Result<ConnectionView, PlatformError> {
-        self.settle_offers().await?;
+        self.expire_offers().await?;
         let mut tx = self.store.read().await?;
         let found = tx.connection(id).await?.filter(|connection| sees(actor, connection));
         let connection = found.ok_or(PlatformError::NotFound { noun: Noun::Connection })?;

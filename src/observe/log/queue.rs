@@ -73,7 +73,7 @@ impl State {
         Some(line)
     }
 
-    fn is_settled(&self) -> bool {
+    fn is_flushed(&self) -> bool {
         self.lines.is_empty() && self.lost == 0 && !self.is_writing
     }
 }
@@ -96,7 +96,7 @@ impl LogQueue {
     pub(super) fn flush(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
         let mut state = self.0.lock();
-        while !state.is_settled() && !state.is_failing {
+        while !state.is_flushed() && !state.is_failing {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;

@@ -50,7 +50,7 @@ async fn frames_reach_their_stream_and_those_about_closed_ones_change_nothing() 
         source.send_frame(TunnelFrame::Cut { stream: id, at: 9 });
         source.send_frame(TunnelFrame::Credit { stream: id, limit: 9 });
     }
-    source.tell_mirth(true);
+    source.send_mirth_state(true);
     eventually(|| *target.peer_mirth().borrow() == Some(true)).await;
     assert!(target.streams().early_cuts.is_empty() && target.streams().live.is_empty());
     assert!(!target.connection().is_closed());
@@ -93,10 +93,10 @@ async fn frames_that_a_peer_does_not_read_have_a_bound() {
     let Opened { source: (source, _asked), target: (_target, _answered) } = pair.opened(4).await;
     let tunnel = Tunnel::new(source, 4);
     for _ in 0..FRAMES_QUEUED_BYTES_MAX / 2 {
-        tunnel.tell_mirth(true);
+        tunnel.send_mirth_state(true);
     }
     assert!(!tunnel.connection().is_closed());
-    tunnel.tell_mirth(true);
+    tunnel.send_mirth_state(true);
     assert!(tunnel.connection().is_closed());
 }
 

@@ -88,7 +88,7 @@ impl Filter<'_> {
             }
             match answer {
                 // The question asks with the same password: a wrong one counts here too.
-                NoChannel::LOGGED_OUT => self.settle_login(login, false, Some(401), (head, names)).await,
+                NoChannel::LOGGED_OUT => self.finish_login(login, false, Some(401), (head, names)).await,
                 NoChannel::NO_IDS => self.untake_login(login),
                 // Neither proven nor known to be wrong: the place stays taken.
                 _ => {}
@@ -350,7 +350,7 @@ impl Filter<'_> {
             self.end_change(number, outcome.status(), began.elapsed()).await;
         }
         let is_proven = matches!(outcome, Outcome::Done { is_proven: true, .. });
-        self.settle_login(login, is_proven, outcome.status(), (head, names)).await;
+        self.finish_login(login, is_proven, outcome.status(), (head, names)).await;
         if matches!(outcome, Outcome::Done { makes_session: false, .. }) {
             self.managed.limiters.give_back_session();
         }

@@ -50,7 +50,7 @@ impl Filter<'_> {
     }
 
     /// Gives the place back if Mirth let in whoever asked; else writes down that it did not.
-    pub(super) async fn settle_login(
+    pub(super) async fn finish_login(
         &mut self,
         login: Login,
         is_proven: bool,
