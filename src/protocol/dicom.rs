@@ -18,7 +18,7 @@ pub use command::{Operation, Status, StatusClass};
 
 use self::command::{Command, CommandKind};
 use self::pdu::{PduReader, Piece};
-use super::stranger::Stranger;
+use super::sniffer::OtherProtocol;
 use crate::domain::limits::DICOM_AWAITED_MAX;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,11 +72,11 @@ pub enum OffReason {
     TooLong,
 }
 
-impl From<Stranger> for OffReason {
-    fn from(stranger: Stranger) -> Self {
-        match stranger {
-            Stranger::Tls => Self::TlsClientHello,
-            Stranger::Http => Self::HttpRequest,
+impl From<OtherProtocol> for OffReason {
+    fn from(protocol: OtherProtocol) -> Self {
+        match protocol {
+            OtherProtocol::Tls => Self::TlsClientHello,
+            OtherProtocol::Http => Self::HttpRequest,
         }
     }
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use header::{Header, Progress};
 use memchr::memchr;
 
-use super::stranger::{Greeting, Guess, Stranger};
+use super::sniffer::{OtherProtocol, ProtocolSniffer, Sniffed};
 use crate::domain::limits::MLLP_AWAITED_MAX;
 
 const START: u8 = 0x0b;
@@ -45,11 +45,11 @@ pub enum OffReason {
     HeaderTooLong,
 }
 
-impl From<Stranger> for OffReason {
-    fn from(stranger: Stranger) -> Self {
-        match stranger {
-            Stranger::Tls => Self::TlsClientHello,
-            Stranger::Http => Self::HttpRequest,
+impl From<OtherProtocol> for OffReason {
+    fn from(protocol: OtherProtocol) -> Self {
+        match protocol {
+            OtherProtocol::Tls => Self::TlsClientHello,
+            OtherProtocol::Http => Self::HttpRequest,
         }
     }
 }
@@ -230,7 +230,7 @@ enum Role {
 #[derive(Debug)]
 enum Direction {
     /// Nothing but what may still become a stranger's greeting.
-    Opening(Greeting),
+    Opening(ProtocolSniffer),
     Between,
     /// In the part of a message that is looked at.
     Header(Header),
@@ -243,7 +243,7 @@ enum Direction {
 
 impl Default for Direction {
     fn default() -> Self {
-        Self::Opening(Greeting::default())
+        Self::Opening(ProtocolSniffer::default())
     }
 }
 
@@ -286,12 +286,12 @@ impl Direction {
                     Progress::Done => *self = Self::Body { found: *header, is_ending: false },
                     Progress::TooLong => return Err(OffReason::HeaderTooLong),
                 },
-                Self::Opening(greeting) if role == Role::Request => match greeting.push(byte) {
-                    Guess::Unsure => {}
-                    Guess::Known(stranger) => return Err(stranger.into()),
-                    Guess::Unknown if greeting.length() == 1 => *self = Self::outside(byte)?,
+                Self::Opening(sniffer) if role == Role::Request => match sniffer.push(byte) {
+                    Sniffed::Unsure => {}
+                    Sniffed::Known(protocol) => return Err(protocol.into()),
+                    Sniffed::Unknown if sniffer.length() == 1 => *self = Self::outside(byte)?,
                     // Letters that became no greeting are no MLLP either.
-                    Guess::Unknown => return Err(OffReason::Unparsable),
+                    Sniffed::Unknown => return Err(OffReason::Unparsable),
                 },
                 Self::Opening(_) | Self::Between => *self = Self::outside(byte)?,
             }

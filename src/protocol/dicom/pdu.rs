@@ -5,7 +5,7 @@
 use super::command::{Command, CommandReader};
 use super::{Abort, Aborter, AeTitle, End, OffReason, Rejection, Titles, UNPARSABLE};
 use crate::domain::limits::DICOM_ASSOCIATE_BYTES_MAX;
-use crate::protocol::stranger::{Greeting, Guess};
+use crate::protocol::sniffer::{ProtocolSniffer, Sniffed};
 
 // PDU types (PS3.8 §9.3.1).
 const ASSOCIATE_RQ: u8 = 1;
@@ -55,7 +55,7 @@ pub(super) struct PduReader {
 #[derive(Debug, Clone, Copy)]
 enum At {
     /// Nothing but what may still become a stranger's greeting.
-    Opening(Greeting),
+    Opening(ProtocolSniffer),
     /// Type, reserved, length.
     Header(Gather<6>),
     AssociateHead {
@@ -111,7 +111,7 @@ enum Part {
 impl PduReader {
     /// For the direction that speaks first.
     pub(super) fn opening() -> Self {
-        Self { at: At::Opening(Greeting::default()), message: None }
+        Self { at: At::Opening(ProtocolSniffer::default()), message: None }
     }
 
     /// Goes through `bytes` once. Data sets are only skipped.
@@ -122,14 +122,14 @@ impl PduReader {
     ) -> Result<(), End> {
         while let Some(&byte) = bytes.first() {
             match &mut self.at {
-                At::Opening(greeting) if greeting.length() == 0 && byte == ASSOCIATE_RQ => {
+                At::Opening(sniffer) if sniffer.length() == 0 && byte == ASSOCIATE_RQ => {
                     self.at = At::default();
                 }
-                At::Opening(greeting) => {
-                    match greeting.push(byte) {
-                        Guess::Unsure => {}
-                        Guess::Known(stranger) => return Err(End::Off(stranger.into())),
-                        Guess::Unknown => return Err(End::Off(OffReason::NotDicom)),
+                At::Opening(sniffer) => {
+                    match sniffer.push(byte) {
+                        Sniffed::Unsure => {}
+                        Sniffed::Known(protocol) => return Err(End::Off(protocol.into())),
+                        Sniffed::Unknown => return Err(End::Off(OffReason::NotDicom)),
                     }
                     bytes = &bytes[1..];
                 }

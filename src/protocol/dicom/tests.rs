@@ -237,7 +237,7 @@ fn nothing_is_understood_before_it_was_agreed() {
 
 #[test]
 fn strangers_are_named_at_every_cut_and_once() {
-    for (greeting, expected) in [
+    for (first_bytes, expected) in [
         (&b"\x16\x03\x01\x02\x00\x01"[..], "off TlsClientHello"),
         (b"GET / HTTP/1.1\r\n", "off HttpRequest"),
         (b"POST /x HTTP/1.1\r\n", "off HttpRequest"),
@@ -247,10 +247,10 @@ fn strangers_are_named_at_every_cut_and_once() {
         (b"PUSH", "off NotDicom"),
         (b"\0\0\0\0", "off NotDicom"),
     ] {
-        for cut in 0..greeting.len() {
-            let (head, tail) = greeting.split_at(cut);
+        for cut in 0..first_bytes.len() {
+            let (head, tail) = first_bytes.split_at(cut);
             let talk = [(true, head.to_vec()), (true, tail.to_vec()), (true, request_association())];
-            assert_eq!(events(&talk, usize::MAX), [expected], "{} cut at {cut}", greeting.escape_ascii());
+            assert_eq!(events(&talk, usize::MAX), [expected], "{} cut at {cut}", first_bytes.escape_ascii());
         }
     }
 }

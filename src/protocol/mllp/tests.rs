@@ -189,7 +189,7 @@ fn a_twenty_mebibyte_message_is_one_message() {
 
 #[test]
 fn strangers_are_named_at_every_cut_and_once() {
-    for (greeting, expected) in [
+    for (first_bytes, expected) in [
         (&b"\x16\x03\x01\x02\x00\x01"[..], "off TlsClientHello"),
         (b"GET / HTTP/1.1\r\n", "off HttpRequest"),
         (b"POST /x HTTP/1.1\r\n", "off HttpRequest"),
@@ -201,9 +201,9 @@ fn strangers_are_named_at_every_cut_and_once() {
         (b"MSH|^~\\&|no start block", "off Unparsable"),
         (b"\x01\x00\x00\x00\x00\xcd", "off Unparsable"),
     ] {
-        for cut in 0..greeting.len() {
-            let events = requests(&[&greeting[..cut], &greeting[cut..], ADT]);
-            assert_eq!(events, [expected], "{} cut at byte {cut}", greeting.escape_ascii());
+        for cut in 0..first_bytes.len() {
+            let events = requests(&[&first_bytes[..cut], &first_bytes[cut..], ADT]);
+            assert_eq!(events, [expected], "{} cut at byte {cut}", first_bytes.escape_ascii());
         }
     }
 }
