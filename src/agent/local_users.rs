@@ -5,7 +5,7 @@ use std::time::Instant;
 use tokio::net::TcpStream;
 
 use crate::config::agent::LocalUser;
-use crate::domain::limits::{STRANGERS_AUDITED_BURST, STRANGERS_AUDITED_EVERY};
+use crate::domain::limits::{REFUSED_USERS_AUDITED_BURST, REFUSED_USERS_AUDITED_EVERY};
 use crate::protocol::token_bucket::TokenBucket;
 use crate::store::account;
 use crate::transport::peer_user::{NoPeerUsers, PeerUser, PeerUsers};
@@ -21,7 +21,7 @@ pub struct LocalUsers {
 
 /// A connection that was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stranger {
+pub struct RefusedUser {
     pub user: PeerUser,
     /// Whether it is written down, and then how many before it were not.
     pub left_out: Option<u64>,
@@ -39,7 +39,7 @@ impl LocalUsers {
         Self {
             allowed,
             asks: PeerUsers::new(),
-            written: TokenBucket::every(STRANGERS_AUDITED_BURST, STRANGERS_AUDITED_EVERY),
+            written: TokenBucket::every(REFUSED_USERS_AUDITED_BURST, REFUSED_USERS_AUDITED_EVERY),
             left_out: 0,
         }
     }
@@ -51,23 +51,23 @@ impl LocalUsers {
     }
 
     /// Refuses a connection that was accepted unless one of these users made it.
-    pub fn check(&mut self, tcp: &TcpStream, now: Instant) -> Result<(), Stranger> {
+    pub fn check(&mut self, tcp: &TcpStream, now: Instant) -> Result<(), RefusedUser> {
         let user = self.asks.as_mut().map_or(PeerUser::Unknown, |asks| asks.of(tcp));
         match user {
             PeerUser::Known(id) if self.allowed.contains(&id) => Ok(()),
-            PeerUser::Known(_) | PeerUser::Unknown => Err(self.stranger(user, now)),
+            PeerUser::Known(_) | PeerUser::Unknown => Err(self.refuse(user, now)),
         }
     }
 
-    fn stranger(&mut self, user: PeerUser, now: Instant) -> Stranger {
+    fn refuse(&mut self, user: PeerUser, now: Instant) -> RefusedUser {
         let is_written = self.written.try_take(now);
         let left_out = is_written.then_some(self.left_out);
         self.left_out = if is_written { 0 } else { self.left_out + 1 };
-        Stranger { user, left_out }
+        RefusedUser { user, left_out }
     }
 }
 
-impl Stranger {
+impl RefusedUser {
     /// Returns the user's id, if it means one.
     #[must_use]
     pub fn id(&self) -> Option<u32> {
@@ -115,8 +115,8 @@ mod tests {
         assert_eq!(LocalUsers::new(&[LocalUser::Id(own)]).check(&tcp, now), Ok(()));
         for others in [vec![LocalUser::Id(own + 1)], vec![LocalUser::Name("no-such-user-on-any-host".into())]]
         {
-            let stranger = LocalUsers::new(&others).check(&tcp, now).unwrap_err();
-            assert_eq!(stranger, Stranger { user: PeerUser::Known(own), left_out: Some(0) });
+            let refused = LocalUsers::new(&others).check(&tcp, now).unwrap_err();
+            assert_eq!(refused, RefusedUser { user: PeerUser::Known(own), left_out: Some(0) });
         }
     }
 
@@ -125,21 +125,21 @@ mod tests {
         let (client, tcp) = accepted().await;
         drop(client);
         tcp.readable().await.unwrap();
-        let stranger = LocalUsers::new(&[LocalUser::Id(0)]).check(&tcp, Instant::now()).unwrap_err();
-        assert_eq!(stranger.user, PeerUser::Unknown);
+        let refused = LocalUsers::new(&[LocalUser::Id(0)]).check(&tcp, Instant::now()).unwrap_err();
+        assert_eq!(refused.user, PeerUser::Unknown);
     }
 
     #[test]
     fn what_is_written_of_strangers_has_a_pace_and_says_what_it_left_out() {
         let mut users = LocalUsers::new(&[LocalUser::Id(1)]);
         let now = Instant::now();
-        for _ in 0..STRANGERS_AUDITED_BURST {
-            assert_eq!(users.stranger(PeerUser::Known(2), now).left_out, Some(0));
+        for _ in 0..REFUSED_USERS_AUDITED_BURST {
+            assert_eq!(users.refuse(PeerUser::Known(2), now).left_out, Some(0));
         }
         for _ in 0..100 {
-            assert_eq!(users.stranger(PeerUser::Known(2), now).left_out, None);
+            assert_eq!(users.refuse(PeerUser::Known(2), now).left_out, None);
         }
-        let later = now + STRANGERS_AUDITED_EVERY;
-        assert_eq!(users.stranger(PeerUser::Known(2), later).left_out, Some(100));
+        let later = now + REFUSED_USERS_AUDITED_EVERY;
+        assert_eq!(users.refuse(PeerUser::Known(2), later).left_out, Some(100));
     }
 }

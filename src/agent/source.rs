@@ -477,15 +477,15 @@ fn is_let_in(
     writes: &mut JoinSet<()>,
 ) -> bool {
     let Some(users) = &mut clients.users else { return true };
-    let Err(stranger) = users.check(tcp, Instant::now()) else { return true };
+    let Err(refused) = users.check(tcp, Instant::now()) else { return true };
     entry.stats.strangers.fetch_add(1, Ordering::Relaxed);
-    metrics::stranger(entry.config.name.as_str());
-    if let Some(left_out) = stranger.left_out {
+    metrics::refused_user(entry.config.name.as_str());
+    if let Some(left_out) = refused.left_out {
         // Where the kernel tells nobody's user, that is what is to be mended.
-        let what = users.fault().map_or_else(|| stranger.what(), |fault| chain(fault));
+        let what = users.fault().map_or_else(|| refused.what(), |fault| chain(fault));
         context.note_fault(entry, &what);
         let (at, connection) = (context.clock.now(), entry.config.id);
-        let written = AuditEntry::stranger_refused(at, connection, stranger.id(), left_out);
+        let written = AuditEntry::local_user_refused(at, connection, refused.id(), left_out);
         let context = Arc::clone(context);
         writes.spawn(async move {
             // It was refused all the same; that it could not be written is an alarm of its own.

@@ -172,8 +172,8 @@ pub const ADMIN_NETWORKS_MAX: usize = 64;
 pub const ALLOWED_USERS_MAX: usize = 64;
 /// Connections of other users to one entry's port that are written down at once, and then one in each of
 /// these; all are counted.
-pub const STRANGERS_AUDITED_BURST: u32 = 10;
-pub const STRANGERS_AUDITED_EVERY: Duration = Duration::from_secs(6);
+pub const REFUSED_USERS_AUDITED_BURST: u32 = 10;
+pub const REFUSED_USERS_AUDITED_EVERY: Duration = Duration::from_secs(6);
 
 /// The longest stall limit an agent's file may ask for.
 pub const STALL_LIMIT_SECONDS_MAX: u32 = 3_600;

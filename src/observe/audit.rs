@@ -205,7 +205,7 @@ impl AuditEntry {
     }
 
     #[must_use]
-    pub fn stranger_refused(
+    pub fn local_user_refused(
         at: Timestamp,
         connection: ConnectionId,
         user: Option<u32>,

@@ -39,7 +39,7 @@ const STREAMS_OPENED: &str = "adit_streams_opened_total";
 const STREAMS_CUT: &str = "adit_streams_cut_total";
 const LIMIT_REACHED: &str = "adit_streams_limit_reached_total";
 const SILENT_RESET: &str = "adit_streams_silent_reset_total";
-const STRANGERS: &str = "adit_local_users_refused_total";
+const REFUSED_USERS: &str = "adit_local_users_refused_total";
 const MESSAGES: &str = "adit_messages_total";
 const ACKS: &str = "adit_acknowledgements_total";
 const ACK_LATENCY: &str = "adit_acknowledgement_seconds";
@@ -88,7 +88,7 @@ const DESCRIPTIONS: &[(Kind, &str, &str)] = &[
     (Kind::Counter, STREAMS_CUT, "TCP connections that ended in a reset since the agent started."),
     (Kind::Counter, LIMIT_REACHED, "How often as many TCP connections were open as `streams_max` allows."),
     (Kind::Counter, SILENT_RESET, "TCP connections reset at that limit because no byte ever passed on them."),
-    (Kind::Counter, STRANGERS, "Connections of users of this host that `allow_users` does not name."),
+    (Kind::Counter, REFUSED_USERS, "Connections of users of this host that `allow_users` does not name."),
     (Kind::Counter, MESSAGES, "HL7 messages seen in passing, by message type."),
     (Kind::Counter, ACKS, "HL7 acknowledgements seen in passing, by type of the message and code."),
     (Kind::Histogram, ACK_LATENCY, "From the end of a message to the end of its acknowledgement, seen here."),
@@ -158,8 +158,8 @@ fn describe() {
 }
 
 /// Counts a connection to an entry's port by a user of this host that may not connect.
-pub fn stranger(connection: &str) {
-    counter!(STRANGERS, "connection" => connection.to_owned()).increment(1);
+pub fn refused_user(connection: &str) {
+    counter!(REFUSED_USERS, "connection" => connection.to_owned()).increment(1);
 }
 
 /// Publishes until when the agent's certificate is good.
