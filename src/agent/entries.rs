@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use super::admin::managed::Managed;
-use super::admin::sessions::Sessions;
+use super::admin::sessions::AdminSessions;
 use super::repeats::Repeats;
 use super::stats::Stats;
 use super::tunnels::Admitted;
@@ -37,7 +37,7 @@ pub struct LiveConnection {
     /// Of a managed Mirth.
     pub managed: Option<Arc<Managed>>,
     /// Of an admin connection, at either end.
-    pub sessions: Option<Arc<Sessions>>,
+    pub sessions: Option<Arc<AdminSessions>>,
 }
 
 impl LiveConnection {

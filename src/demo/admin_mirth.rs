@@ -51,7 +51,7 @@ pub use self::people::PasswordAge;
 use self::answer::{Answer, AnswerBody};
 use self::channels::Channels;
 use self::people::People;
-use self::sessions::Sessions;
+use self::sessions::MirthSessions;
 
 /// The version the stand-in says it is.
 pub const VERSION: &str = "4.5.2";
@@ -181,7 +181,7 @@ impl AdminMirth {
 #[derive(Debug, Default)]
 struct Server {
     journal: Journal,
-    sessions: Sessions,
+    sessions: MirthSessions,
     channels: Channels,
     people: People,
     /// Its own HTTPS port, which Mirth writes into launch files whatever the `Host` says.

@@ -18,7 +18,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
 
 use self::proxy::{Job, Proxy};
-pub use self::wire::{Counts, HEADER_BYTES, HELD_BACK, Impairment, Rate};
+pub use self::wire::{HEADER_BYTES, HELD_BACK, Impairment, Rate, WireCounts};
 
 /// The ways through a shim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl Shim {
     }
 
     #[must_use]
-    pub fn counts(&self, direction: Direction) -> Counts {
+    pub fn counts(&self, direction: Direction) -> WireCounts {
         self.ask(move |proxy| match direction {
             Direction::There => proxy.there.counts,
             Direction::Back => proxy.back.counts,

@@ -18,7 +18,7 @@ use tracing::{Instrument, Span, debug, error, field, info, info_span, warn};
 use super::authority::{Authority, AuthorityError};
 use super::door::{Door, Handshakes, Throttled};
 use super::platform::{LinkRefusal, Platform, PlatformError};
-use super::presence::Presence;
+use super::presence::AgentPresence;
 use super::relay::RelayKeeper;
 use super::stop::Stop;
 use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
@@ -81,7 +81,7 @@ pub(super) enum LinkEnd {
 pub(super) struct Control {
     pub(super) platform: Arc<Platform>,
     pub(super) authority: Arc<Authority>,
-    pub(super) presence: Arc<Presence>,
+    pub(super) presence: Arc<AgentPresence>,
     pub(super) relay: Arc<RelayKeeper>,
     pub(super) clock: Arc<dyn TimeSource>,
     /// Rises when anything in the platform changed.

@@ -68,7 +68,7 @@ pub struct Platform {
     store: Store,
     seal: seal::SealingKey,
     time: Arc<dyn TimeSource>,
-    presence: Mutex<presence::Presence>,
+    presence: Mutex<presence::PresenceBuffer>,
     counted: sync::Mutex<counted::Counted>,
     handed_out: sync::Mutex<secrets::HandedOut>,
 }

@@ -14,7 +14,7 @@ use crate::domain::id::{BootId, ServerId};
 use crate::domain::limits::CONTROL_LINKS_MAX;
 
 #[derive(Debug, Default)]
-pub struct Presence {
+pub struct AgentPresence {
     present: Mutex<BTreeMap<ServerId, Present>>,
     seats_given: AtomicU64,
     runs: Mutex<Runs>,
@@ -35,13 +35,13 @@ struct Present {
 /// A live link's place. Dropping it makes the server absent, unless a newer link has its place.
 #[derive(Debug)]
 pub struct Seat {
-    presence: Arc<Presence>,
+    presence: Arc<AgentPresence>,
     server: ServerId,
     number: u64,
     replaced: oneshot::Receiver<()>,
 }
 
-impl Presence {
+impl AgentPresence {
     /// A server has one link: the newer replaces the older, which may be dead without knowing.
     #[must_use]
     pub fn join(self: &Arc<Self>, server: ServerId) -> Seat {
@@ -151,7 +151,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_newer_link_replaces_the_older_whose_end_then_changes_nothing() {
-        let presence = Arc::new(Presence::default());
+        let presence = Arc::new(AgentPresence::default());
         let mut older = presence.join(SERVER);
         older.set_addresses(address(1));
         let newer = presence.join(SERVER);
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn who_a_server_hides_from_is_not_told_where_it_is() {
-        let (presence, other) = (Arc::new(Presence::default()), ServerId::from_bytes([3; 16]));
+        let (presence, other) = (Arc::new(AgentPresence::default()), ServerId::from_bytes([3; 16]));
         let seat = presence.join(SERVER);
         seat.hide_from([PEER].into());
         seat.set_addresses(address(1));
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn only_a_change_wakes_those_who_watch() {
-        let presence = Arc::new(Presence::default());
+        let presence = Arc::new(AgentPresence::default());
         let seat = presence.join(SERVER);
         seat.set_addresses(address(1));
         let mut watching = presence.subscribe();

@@ -19,7 +19,7 @@ use super::control::{self, Control, ControlLimiters};
 use super::door::Door;
 use super::enrolment::{self, Enrolment};
 use super::platform::{OpenError, Platform, PlatformError};
-use super::presence::Presence;
+use super::presence::AgentPresence;
 use super::relay::RelayKeeper;
 use super::stop::Stop;
 use crate::config::gateway::{GatewayConfig, RelayConfig};
@@ -174,7 +174,7 @@ impl Gateway {
         let control = Control {
             platform: Arc::clone(&platform),
             authority: Arc::clone(&authority),
-            presence: Arc::new(Presence::default()),
+            presence: Arc::new(AgentPresence::default()),
             relay: Arc::clone(&keeper),
             clock: Arc::clone(&clock),
             changes: heard.clone(),

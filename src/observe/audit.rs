@@ -165,7 +165,7 @@ pub struct AdminRequest {
 
 /// Which session an entry is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AdminSession {
+pub struct AdminSessionId {
     pub connection: ConnectionId,
     pub number: u64,
 }
@@ -252,7 +252,7 @@ impl AuditEntry {
     #[must_use]
     pub fn admin_started(
         at: Timestamp,
-        AdminSession { connection, number }: AdminSession,
+        AdminSessionId { connection, number }: AdminSessionId,
         access: &'static str,
         (organization, server): (Option<String>, ServerId),
         local_peer: IpAddr,
@@ -266,7 +266,7 @@ impl AuditEntry {
     #[must_use]
     pub fn admin_ended(
         at: Timestamp,
-        AdminSession { connection, number }: AdminSession,
+        AdminSessionId { connection, number }: AdminSessionId,
         lasted: Duration,
         judged: Option<AdminCounts>,
     ) -> Self {
@@ -278,7 +278,7 @@ impl AuditEntry {
     #[must_use]
     pub fn admin_refused(
         at: Timestamp,
-        AdminSession { connection, number }: AdminSession,
+        AdminSessionId { connection, number }: AdminSessionId,
         request: AdminRequest,
         status: u16,
         reason: String,
@@ -312,7 +312,7 @@ impl AuditEntry {
     #[must_use]
     pub fn admin_login_failed(
         at: Timestamp,
-        AdminSession { connection, number }: AdminSession,
+        AdminSessionId { connection, number }: AdminSessionId,
         request: AdminRequest,
         status: Option<u16>,
     ) -> Self {
@@ -323,7 +323,7 @@ impl AuditEntry {
     #[must_use]
     pub fn admin_change(
         at: Timestamp,
-        AdminSession { connection, number }: AdminSession,
+        AdminSessionId { connection, number }: AdminSessionId,
         change: u64,
         request: AdminRequest,
     ) -> Self {
@@ -334,7 +334,7 @@ impl AuditEntry {
     #[must_use]
     pub fn admin_change_done(
         at: Timestamp,
-        AdminSession { connection, number }: AdminSession,
+        AdminSessionId { connection, number }: AdminSessionId,
         change: u64,
         status: Option<u16>,
         took: Duration,

@@ -16,7 +16,7 @@ use crate::domain::limits::{
 
 /// What QUIC counted since the tunnel's start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct PacketCounts {
     /// Frames sent that the peer must acknowledge.
     pub questions: u64,
     /// Packets that the peer has acknowledged: what it says again is none.
@@ -30,7 +30,7 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Liveness {
     heard: Instant,
-    counts: Counts,
+    counts: PacketCounts,
     unanswered: Option<Unanswered>,
     /// Since when the peer was asking and got nothing from us at all.
     owed: Option<Instant>,
@@ -51,12 +51,12 @@ impl Liveness {
     /// Of a tunnel that was opened now.
     #[must_use]
     pub const fn new(now: Instant) -> Self {
-        let counts = Counts { questions: 0, answers: 0, asked: 0, sent: 0 };
+        let counts = PacketCounts { questions: 0, answers: 0, asked: 0, sent: 0 };
         Self { heard: now, counts, unanswered: None, owed: None, pinged: None }
     }
 
     /// Takes what QUIC has counted by now, as often as the caller likes to look.
-    pub fn note_counts(&mut self, counts: Counts, now: Instant) {
+    pub fn note_counts(&mut self, counts: PacketCounts, now: Instant) {
         if counts.answers != self.counts.answers {
             (self.counts.answers, self.counts.questions) = (counts.answers, counts.questions);
             self.heard = now;
@@ -154,7 +154,7 @@ mod tests {
 
         fn count(&mut self, questions: u64, answers: u64, millis: u64) {
             let now = self.at(millis);
-            self.liveness.note_counts(Counts { questions, answers, asked: 0, sent: questions }, now);
+            self.liveness.note_counts(PacketCounts { questions, answers, asked: 0, sent: questions }, now);
         }
 
         /// The peer answers below QUIC each second of the span.
@@ -236,7 +236,7 @@ mod tests {
         let mut run = Run::new();
         let note = |run: &mut Run, asked, sent, millis| {
             let now = run.at(millis);
-            run.liveness.note_counts(Counts { questions: 0, answers: 0, asked, sent }, now);
+            run.liveness.note_counts(PacketCounts { questions: 0, answers: 0, asked, sent }, now);
         };
         run.hear(0, 3_000);
         note(&mut run, 4, 4, 100);

@@ -33,7 +33,7 @@ use crate::identity::time::TimeSource;
 use crate::identity::tls::{self, Dates, Identity, SERVER_NAME, Trust};
 use crate::protocol::control;
 use crate::protocol::frame::Code;
-use crate::protocol::liveness::Counts;
+use crate::protocol::liveness::PacketCounts;
 use crate::protocol::open::{self, EXPORTER_LABEL};
 use crate::protocol::registration::REGISTRATION_LABEL;
 
@@ -429,7 +429,7 @@ impl Connection {
 
     /// What the tunnel's liveness is judged by.
     #[must_use]
-    pub fn counts(&self, path: &PathHandle) -> Counts {
+    pub fn counts(&self, path: &PathHandle) -> PacketCounts {
         counts(&self.0.stats(), path)
     }
 
@@ -492,9 +492,9 @@ pub struct Measured {
 /// does not carry it, nobody can answer. Nor is an acknowledgement an answer that says nothing new: a peer
 /// that nothing reaches repeats its last ones.
 #[must_use]
-pub fn counts(stats: &quinn::ConnectionStats, path: &PathHandle) -> Counts {
+pub fn counts(stats: &quinn::ConnectionStats, path: &PathHandle) -> PacketCounts {
     let (there, back) = (&stats.frame_tx, &stats.frame_rx);
-    Counts {
+    PacketCounts {
         questions: (there.stream + there.ping).saturating_sub(stats.path.sent_plpmtud_probes),
         answers: path.acknowledged(),
         asked: back.stream + back.ping,

@@ -5,7 +5,7 @@ use adit::demo::measure::Differences;
 use adit::demo::messages::Generator;
 use adit::demo::mirth::{End, Mirth};
 use adit::demo::sender::{Report, Sender};
-use adit::demo::shim::{Counts, Direction, Impairment};
+use adit::demo::shim::{Direction, Impairment, WireCounts};
 use adit::domain::connection::Protocol;
 
 use super::flow::{Flow, Pace};
@@ -44,8 +44,8 @@ async fn messages_over_a_wire_that_corrupts_arrive_once_in_order_unchanged() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_over_a_wire_that_does_it_all_arrive_once_in_order_unchanged() {
-    let least = |counts: Counts| {
-        let Counts { lost, reordered, duplicated, corrupted, .. } = counts;
+    let least = |counts: WireCounts| {
+        let WireCounts { lost, reordered, duplicated, corrupted, .. } = counts;
         lost.min(reordered).min(duplicated).min(corrupted)
     };
     check(TOGETHER, least, 75).await;
@@ -67,7 +67,7 @@ async fn a_bulk_transfer_over_a_wire_that_does_it_all_arrives_unchanged() {
 }
 
 /// `happened`: how often the wire did what it is here to do.
-async fn check(impairment: Impairment, happened: fn(Counts) -> u64, seed: u64) {
+async fn check(impairment: Impairment, happened: fn(WireCounts) -> u64, seed: u64) {
     let mirth = mirth().await;
     let wan = Wan::to_all(&[(Protocol::Mllp, mirth.address())], Part::A, seed).await;
     wan.impair(impairment);

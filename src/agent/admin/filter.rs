@@ -26,7 +26,7 @@ use self::refusing::NO_AUDIT;
 use super::known_channels::KnownChannels;
 use super::managed::Managed;
 use super::origin::Origin;
-use super::sessions::{Attendance, Session};
+use super::sessions::{AdminSession, Attendance};
 use crate::agent::context::Context;
 use crate::agent::entries::LiveConnection;
 use crate::agent::policy::Policy;
@@ -36,7 +36,7 @@ use crate::mirth::body::BodyKind;
 use crate::mirth::http::RequestHead;
 use crate::mirth::method;
 use crate::mirth::verdict::{Named, Verdict};
-use crate::observe::audit::{AdminRequest, AdminSession};
+use crate::observe::audit::{AdminRequest, AdminSessionId};
 use crate::protocol::admin::{AdminOpening, OPENING_BYTES};
 use crate::transport::duplex::Duplex;
 use crate::transport::endpoint::Connection;
@@ -215,12 +215,12 @@ impl Filter<'_> {
         }
     }
 
-    fn session(&self) -> &Session {
+    fn session(&self) -> &AdminSession {
         self.attendance.session()
     }
 
-    fn id(&self) -> AdminSession {
-        AdminSession { connection: self.entry.config.id, number: self.session().number }
+    fn id(&self) -> AdminSessionId {
+        AdminSessionId { connection: self.entry.config.id, number: self.session().number }
     }
 }
 

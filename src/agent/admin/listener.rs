@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::host_check::{Host, HostScan, Hosts};
-use super::sessions::Sessions;
+use super::sessions::AdminSessions;
 use super::streams::{Activity, Streams};
 use crate::agent::context::Context;
 use crate::agent::entries::LiveConnection;
@@ -48,7 +48,7 @@ const NO_ROOM: &str = "as many HTTP connections as `streams_max` allows";
 pub struct AdminListener {
     config: AdminManaging,
     tls: LocalTls,
-    sessions: Arc<Sessions>,
+    sessions: Arc<AdminSessions>,
     /// Clients that have not asked for anything: any user of this host can have any number of them.
     newcomers: Arc<Newcomers>,
     /// Those that have.
@@ -57,7 +57,7 @@ pub struct AdminListener {
 
 impl AdminListener {
     #[must_use]
-    pub fn new(config: AdminManaging, tls: LocalTls, sessions: Arc<Sessions>, streams_max: u32) -> Self {
+    pub fn new(config: AdminManaging, tls: LocalTls, sessions: Arc<AdminSessions>, streams_max: u32) -> Self {
         let newcomers = Newcomers::new(limits::ADMIN_NEWCOMERS);
         Self { config, tls, sessions, newcomers, streams: Streams::new(streams_max) }
     }

@@ -12,7 +12,7 @@ use super::filter;
 use super::limiters::AdminLimiters;
 use super::logins::LoginLimiter;
 use super::origin::{Origin, OriginError};
-use super::sessions::Sessions;
+use super::sessions::AdminSessions;
 use crate::agent::context::Context;
 use crate::agent::entries::LiveConnection;
 use crate::agent::mirth_activity::MirthActivity;
@@ -49,7 +49,7 @@ pub struct Ready {
 /// The Mirth beside this agent, for one connection.
 pub struct Managed {
     pub config: AdminManaged,
-    pub sessions: Arc<Sessions>,
+    pub sessions: Arc<AdminSessions>,
     pub(super) limiters: AdminLimiters,
     pub(super) logins: LoginLimiter,
     /// Mirth's connections that requests go over.

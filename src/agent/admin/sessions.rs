@@ -17,7 +17,7 @@ use crate::domain::access::Access;
 use crate::domain::limits;
 use crate::domain::time::Timestamp;
 use crate::identity::time::TimeSource;
-use crate::observe::audit::{AdminCounts, AdminSession, AuditEntry, AuditError, RefusalKind};
+use crate::observe::audit::{AdminCounts, AdminSessionId, AuditEntry, AuditError, RefusalKind};
 use crate::protocol::control::{SessionReport, SessionStage, ToGateway};
 
 const CHECK_EVERY: Duration = Duration::from_secs(5);
@@ -35,24 +35,24 @@ pub enum NoSession {
 
 /// The sessions of one entry, and what was refused besides.
 #[derive(Debug, Default)]
-pub struct Sessions {
+pub struct AdminSessions {
     refusals: Mutex<RefusalSums>,
-    live: Mutex<BTreeMap<IpAddr, Arc<Session>>>,
+    live: Mutex<BTreeMap<IpAddr, Arc<AdminSession>>>,
     begun: AtomicU64,
 }
 
 #[derive(Debug)]
-pub struct Session {
+pub struct AdminSession {
     pub number: u64,
     pub local_peer: IpAddr,
     since: Instant,
     begun: OnceCell<()>,
-    counts: Counts,
-    presence: Mutex<Presence>,
+    counts: SessionCounts,
+    activity: Mutex<SessionActivity>,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct SessionCounts {
     requests: AtomicU64,
     refused: AtomicU64,
     /// Refused too, but nobody's intent.
@@ -62,7 +62,7 @@ struct Counts {
 }
 
 #[derive(Debug)]
-struct Presence {
+struct SessionActivity {
     connections: usize,
     /// When the last connection ended.
     idle_since: Instant,
@@ -74,24 +74,24 @@ struct Presence {
 
 /// One HTTP connection's part in its session.
 #[derive(Debug)]
-pub struct Attendance(Arc<Session>);
+pub struct Attendance(Arc<AdminSession>);
 
 impl Attendance {
     #[must_use]
-    pub fn session(&self) -> &Session {
+    pub fn session(&self) -> &AdminSession {
         &self.0
     }
 }
 
 impl Drop for Attendance {
     fn drop(&mut self) {
-        let mut presence = lock(&self.0.presence);
-        presence.connections -= 1;
-        presence.idle_since = Instant::now();
+        let mut activity = lock(&self.0.activity);
+        activity.connections -= 1;
+        activity.idle_since = Instant::now();
     }
 }
 
-impl Session {
+impl AdminSession {
     pub fn count_request(&self) {
         self.counts.requests.fetch_add(1, Ordering::Relaxed);
     }
@@ -127,7 +127,7 @@ impl Session {
     }
 }
 
-impl Sessions {
+impl AdminSessions {
     /// Takes part in the session of `local_peer`; a new one is in the audit when this returns.
     pub async fn attend(
         &self,
@@ -151,23 +151,23 @@ impl Sessions {
         let session = live.entry(local_peer).or_insert_with(|| {
             let now = Instant::now();
             let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
-            let presence = Presence {
+            let activity = SessionActivity {
                 connections: 0,
                 idle_since: now,
                 reported: now,
                 reported_requests: 0,
                 is_reported: false,
             };
-            Arc::new(Session {
+            Arc::new(AdminSession {
                 number,
                 local_peer,
                 since: now,
                 begun: OnceCell::new(),
-                counts: Counts::default(),
-                presence: Mutex::new(presence),
+                counts: SessionCounts::default(),
+                activity: Mutex::new(activity),
             })
         });
-        lock(&session.presence).connections += 1;
+        lock(&session.activity).connections += 1;
         Ok(Attendance(Arc::clone(session)))
     }
 
@@ -221,13 +221,13 @@ impl Sessions {
         }
     }
 
-    fn take_over(&self, now: Instant) -> Vec<Arc<Session>> {
+    fn take_over(&self, now: Instant) -> Vec<Arc<AdminSession>> {
         let mut live = lock(&self.live);
         let mut over = Vec::new();
         live.retain(|_, session| {
-            let presence = lock(&session.presence);
-            let idle = now.saturating_duration_since(presence.idle_since);
-            let stays = presence.connections > 0 || idle < limits::ADMIN_SESSION_IDLE;
+            let activity = lock(&session.activity);
+            let idle = now.saturating_duration_since(activity.idle_since);
+            let stays = activity.connections > 0 || idle < limits::ADMIN_SESSION_IDLE;
             if !stays {
                 over.push(Arc::clone(session));
             }
@@ -237,16 +237,16 @@ impl Sessions {
     }
 
     fn due_reports(&self, now: Instant) -> Vec<SessionReport> {
-        let due = |session: &Arc<Session>| {
+        let due = |session: &Arc<AdminSession>| {
             let report = session.report(SessionStage::Running);
-            let mut presence = lock(&session.presence);
-            let waited = now.saturating_duration_since(presence.reported) >= limits::ADMIN_REPORT_EVERY;
-            let is_new = !presence.is_reported && report.refused + report.changes + report.audits > 0;
-            let is_due = is_new || (waited && report.requests > presence.reported_requests);
-            presence.is_reported |= is_new;
+            let mut activity = lock(&session.activity);
+            let waited = now.saturating_duration_since(activity.reported) >= limits::ADMIN_REPORT_EVERY;
+            let is_new = !activity.is_reported && report.refused + report.changes + report.audits > 0;
+            let is_due = is_new || (waited && report.requests > activity.reported_requests);
+            activity.is_reported |= is_new;
             if is_due {
-                presence.reported = now;
-                presence.reported_requests = report.requests;
+                activity.reported = now;
+                activity.reported_requests = report.requests;
             }
             is_due.then_some(report)
         };
@@ -254,13 +254,13 @@ impl Sessions {
     }
 }
 
-async fn begin(context: &Context, entry: &LiveConnection, session: &Session) -> Result<(), AuditError> {
+async fn begin(context: &Context, entry: &LiveConnection, session: &AdminSession) -> Result<(), AuditError> {
     let rules = context.rules();
     let rule = rules.rule(entry.config.id);
     let organization = rule.and_then(|rule| rule.peer_organization.clone());
     let access = rule.and_then(|rule| Access::of(rule.kind)).map_or("none", Access::word);
     let who = (organization, entry.config.peer);
-    let id = AdminSession { connection: entry.config.id, number: session.number };
+    let id = AdminSessionId { connection: entry.config.id, number: session.number };
     let started = AuditEntry::admin_started(context.clock.now(), id, access, who, session.local_peer);
     context.audit_admin(started).await?;
     tracing::info!(connection = %entry.config.name, session = session.number, local_peer = %session.local_peer, access, "admin session started");
@@ -268,7 +268,7 @@ async fn begin(context: &Context, entry: &LiveConnection, session: &Session) -> 
     Ok(())
 }
 
-async fn end(context: &Context, entry: &LiveConnection, session: &Session) {
+async fn end(context: &Context, entry: &LiveConnection, session: &AdminSession) {
     // One that never began has nothing to end.
     if session.begun.get().is_none() {
         return;
@@ -283,7 +283,7 @@ async fn end(context: &Context, entry: &LiveConnection, session: &Session) {
         changes,
         audits,
     });
-    let id = AdminSession { connection: entry.config.id, number: session.number };
+    let id = AdminSessionId { connection: entry.config.id, number: session.number };
     // What is missing in the audit was said aloud there.
     let _ = context
         .audit_admin(AuditEntry::admin_ended(context.clock.now(), id, session.since.elapsed(), judged))
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn connections_from_one_address_share_a_session_until_a_minute_after_the_last() {
-        let sessions = Sessions::default();
+        let sessions = AdminSessions::default();
         let first = sessions.join(PEER).unwrap();
         let second = sessions.join(PEER).unwrap();
         let other = sessions.join("10.1.2.3".parse().unwrap()).unwrap();
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn addresses_that_a_peer_makes_up_are_bounded() {
-        let sessions = Sessions::default();
+        let sessions = AdminSessions::default();
         let address = |number: usize| IpAddr::from([10, 0, 0, u8::try_from(number).unwrap()]);
         let held: Vec<_> =
             (0..limits::ADMIN_SESSIONS_MAX).map(|number| sessions.join(address(number)).unwrap()).collect();
@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_session_is_reported_once_a_minute_and_only_when_something_happened() {
-        let sessions = Sessions::default();
+        let sessions = AdminSessions::default();
         let attendance = sessions.join(PEER).unwrap();
         let later = Instant::now() + limits::ADMIN_REPORT_EVERY;
         assert!(sessions.due_reports(later).is_empty());
@@ -349,7 +349,7 @@ mod tests {
 
     #[test]
     fn the_first_refusal_or_change_is_reported_at_once() {
-        let sessions = Sessions::default();
+        let sessions = AdminSessions::default();
         let attendance = sessions.join(PEER).unwrap();
         for _ in 0..3 {
             attendance.session().count_request();

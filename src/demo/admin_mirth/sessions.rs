@@ -11,19 +11,19 @@ use crate::identity::random;
 const COOKIE_NAME: &str = "JSESSIONID=";
 
 #[derive(Debug, Default)]
-pub(super) struct Sessions {
+pub(super) struct MirthSessions {
     /// Who is logged in; none yet in a session that has just begun.
     users: Mutex<BTreeMap<(Context, String), Option<String>>>,
 }
 
 /// A client's session of one context.
-pub(super) struct Session {
+pub(super) struct MirthSession {
     key: (Context, String),
     /// What the client is told, if the session is new.
     pub(super) cookie: Option<String>,
 }
 
-impl Sessions {
+impl MirthSessions {
     /// Who is logged in by one of these cookies.
     pub(super) fn user(&self, context: Context, cookies: &[String]) -> Option<String> {
         let key = self.known(context, cookies)?;
@@ -31,9 +31,9 @@ impl Sessions {
     }
 
     /// The session of these cookies, or a new one.
-    pub(super) fn open(&self, context: Context, cookies: &[String]) -> Session {
+    pub(super) fn open(&self, context: Context, cookies: &[String]) -> MirthSession {
         if let Some(key) = self.known(context, cookies) {
-            return Session { key, cookie: None };
+            return MirthSession { key, cookie: None };
         }
         let id = format!("node0{}", hex::encode(random::bytes::<12>()));
         let cookie = format!("{COOKIE_NAME}{id};Path={};Secure", context.path());
@@ -44,10 +44,10 @@ impl Sessions {
             users.pop_first();
         }
         users.insert(key.clone(), None);
-        Session { key, cookie: Some(cookie) }
+        MirthSession { key, cookie: Some(cookie) }
     }
 
-    pub(super) fn log_in(&self, session: &Session, user: &str) {
+    pub(super) fn log_in(&self, session: &MirthSession, user: &str) {
         self.users().insert(session.key.clone(), Some(user.into()));
     }
 
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_session_belongs_to_its_context_and_keeps_its_cookie_at_login() {
-        let sessions = Sessions::default();
+        let sessions = MirthSessions::default();
         let session = sessions.open(Context::Api, &[]);
         let cookie = session.cookie.clone().unwrap();
         assert!(cookie.starts_with("JSESSIONID=node0") && cookie.ends_with(";Path=/api;Secure"), "{cookie}");

@@ -41,7 +41,7 @@ fn each_client_has_an_address_of_its_own_and_gets_its_own_answers() {
     for (client, words) in clients.iter().zip([b"1", b"2"]) {
         assert_eq!(receive(client), (words.to_vec(), shim.address()));
     }
-    let counts = Counts { entered: 2, delivered: 2, ..Counts::default() };
+    let counts = WireCounts { entered: 2, delivered: 2, ..WireCounts::default() };
     assert_eq!((shim.counts(Direction::There), shim.counts(Direction::Back)), (counts, counts));
 }
 

@@ -61,7 +61,7 @@ impl Impairment {
 /// What became of packets. All that entered, and their copies, are in `delivered`, `lost`,
 /// `blackholed`, `too_long`, `overflowed` or still under way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct WireCounts {
     pub entered: u64,
     pub delivered: u64,
     pub lost: u64,
@@ -80,7 +80,7 @@ pub struct Counts {
 #[derive(Debug)]
 pub(super) struct Wire<T> {
     pub(super) impairment: Impairment,
-    pub(super) counts: Counts,
+    pub(super) counts: WireCounts,
     draws: Draws,
     /// When the bottleneck has sent what it took.
     busy_until: Option<Instant>,
@@ -135,7 +135,7 @@ impl<T: Copy> Wire<T> {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             impairment: Impairment::NONE,
-            counts: Counts::default(),
+            counts: WireCounts::default(),
             draws: Draws::new(seed),
             busy_until: None,
             last_due: None,

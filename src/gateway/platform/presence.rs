@@ -21,13 +21,13 @@ use super::agents::AgentError;
 use super::error::PlatformError;
 
 #[derive(Debug)]
-pub(super) struct Presence {
+pub(super) struct PresenceBuffer {
     pending: BTreeMap<(ConnectionId, Side), PendingReport>,
     /// What each agent may have written at once; the rest waits for the next round.
     at_once: TokenBuckets<ServerId>,
 }
 
-impl Default for Presence {
+impl Default for PresenceBuffer {
     fn default() -> Self {
         let keys_max = 2 * CONTROL_LINKS_MAX;
         let at_once = TokenBuckets::every(FACTS_AT_ONCE_BURST, FACTS_AT_ONCE_EACH, keys_max);
@@ -140,7 +140,7 @@ impl Platform {
         self.flush(&mut presence, Flush::All).await
     }
 
-    async fn flush(&self, presence: &mut Presence, which: Flush) -> Result<(), PlatformError> {
+    async fn flush(&self, presence: &mut PresenceBuffer, which: Flush) -> Result<(), PlatformError> {
         let now = self.now();
         let mut writing: Vec<_> =
             presence.pending.values_mut().filter(|pending| pending.goes(which)).collect();

@@ -22,7 +22,7 @@ struct Arrival {
 
 struct Run {
     arrivals: Vec<Arrival>,
-    counts: Counts,
+    counts: WireCounts,
 }
 
 fn run(seed: u64, impairment: Impairment) -> Run {
@@ -118,17 +118,17 @@ fn a_wire_that_is_not_impaired_changes_nothing() {
     let run = run(1, Impairment::NONE);
     assert_eq!(run.numbers(), (0..PACKETS).collect::<Vec<_>>());
     assert_eq!((run.altered(), run.slowest()), (0, Duration::ZERO));
-    assert_eq!(run.counts, Counts { entered: PACKETS, delivered: PACKETS, ..Counts::default() });
+    assert_eq!(run.counts, WireCounts { entered: PACKETS, delivered: PACKETS, ..WireCounts::default() });
 }
 
 /// One impairment of a tenth of all packets: what it does is counted, seen, and all there is.
 #[track_caller]
-fn check(impairment: Impairment, count: impl Fn(&Counts) -> u64, seen: impl Fn(&Run) -> u64) {
+fn check(impairment: Impairment, count: impl Fn(&WireCounts) -> u64, seen: impl Fn(&Run) -> u64) {
     let run = run(3, impairment);
     let counted = count(&run.counts);
     assert!((PACKETS / 10).abs_diff(counted) < PACKETS / 100, "{counted} of {PACKETS}");
     assert_eq!(seen(&run), counted);
-    let Counts { entered, delivered, lost, reordered, duplicated, corrupted, .. } = run.counts;
+    let WireCounts { entered, delivered, lost, reordered, duplicated, corrupted, .. } = run.counts;
     assert_eq!(lost + reordered + duplicated + corrupted, counted, "{:?}", run.counts);
     assert_eq!((entered, delivered), (PACKETS, PACKETS - lost + duplicated));
     assert_eq!(run.arrivals.len() as u64, delivered);
@@ -276,7 +276,7 @@ fn what_waits_is_bounded_and_what_exceeds_it_is_dropped_and_counted() {
     }
     assert!(wire.waiting_bytes <= SHIM_WAITING_BYTES_MAX);
     assert!(wire.waiting_bytes > SHIM_WAITING_BYTES_MAX - large.len());
-    let Counts { overflowed, duplicated, .. } = wire.counts;
+    let WireCounts { overflowed, duplicated, .. } = wire.counts;
     assert_eq!(overflowed + wire.in_order.len() as u64, 4_000 + duplicated);
     // Drained, it carries again, and its memory is not kept.
     while wire.poll_arrival(now + Duration::from_secs(1)).is_some() {}
