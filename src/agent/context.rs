@@ -24,7 +24,7 @@ use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
 use crate::domain::limits;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
-use crate::identity::known_keys::{KnownKey, KnownKeys, Verdict};
+use crate::identity::known_keys::{KeyVerdict, KnownKey, KnownKeys};
 use crate::identity::time::{LearntClock, TimeSource};
 use crate::observe::audit::{AuditEntry, AuditError, AuditFile};
 use crate::protocol::control::{PeerRefusal, Rule, ToGateway};
@@ -356,11 +356,11 @@ impl Context {
     // Known keys.
 
     #[must_use]
-    pub fn check_key(&self, connection: ConnectionId, shown: KeyFingerprint) -> Verdict {
+    pub fn check_key(&self, connection: ConnectionId, shown: KeyFingerprint) -> KeyVerdict {
         let keys = lock(&self.known_keys);
         match keys.check(connection, shown) {
-            Verdict::FirstContact if self.is_compared(&keys, connection, shown) => {
-                Verdict::Known { verified: true }
+            KeyVerdict::FirstContact if self.is_compared(&keys, connection, shown) => {
+                KeyVerdict::Known { verified: true }
             }
             verdict => verdict,
         }
@@ -387,17 +387,17 @@ impl Context {
 
     /// Pins a key at first contact, after the proofs. Another one may have been met or trusted since
     /// the key was checked.
-    pub async fn meet_key(&self, connection: ConnectionId, key: KeyFingerprint) -> Verdict {
+    pub async fn meet_key(&self, connection: ConnectionId, key: KeyFingerprint) -> KeyVerdict {
         let (verdict, is_compared) = {
             let mut keys = lock(&self.known_keys);
             let is_compared = self.is_compared(&keys, connection, key);
             let verdict = keys.meet(connection, key);
-            if verdict == Verdict::FirstContact && is_compared {
+            if verdict == KeyVerdict::FirstContact && is_compared {
                 keys.trust(connection, key);
             }
             (verdict, is_compared)
         };
-        if verdict != Verdict::FirstContact {
+        if verdict != KeyVerdict::FirstContact {
             return verdict;
         }
         if !is_compared {

@@ -16,7 +16,7 @@ use crate::domain::connection::Side;
 use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
-use crate::identity::known_keys::Verdict;
+use crate::identity::known_keys::KeyVerdict;
 use crate::identity::peer::VerifiedPeer;
 use crate::protocol::control::{PeerRefusal, Rule};
 use crate::protocol::frame::Code;
@@ -272,11 +272,11 @@ fn check_key(context: &Context, entry: &LiveConnection, peer: &VerifiedPeer) -> 
     }
     let is_admin = matches!(entry.config.service, Service::Admin { .. });
     match context.check_key(connection, peer.key()) {
-        Verdict::Known { verified: false } | Verdict::FirstContact if is_admin => {
+        KeyVerdict::Known { verified: false } | KeyVerdict::FirstContact if is_admin => {
             Err(TunnelError::UnverifiedKey { connection, shown: peer.key() })
         }
-        Verdict::Known { .. } | Verdict::FirstContact => Ok(()),
-        Verdict::Changed { known } => Err(changed(known)),
+        KeyVerdict::Known { .. } | KeyVerdict::FirstContact => Ok(()),
+        KeyVerdict::Changed { known } => Err(changed(known)),
     }
 }
 
@@ -287,8 +287,10 @@ async fn meet_key(context: &Context, entry: &LiveConnection, peer: &VerifiedPeer
     }
     let connection = entry.config.id;
     match context.meet_key(connection, peer.key()).await {
-        Verdict::FirstContact | Verdict::Known { .. } => Ok(()),
-        Verdict::Changed { known } => Err(TunnelError::ChangedKey { connection, shown: peer.key(), known }),
+        KeyVerdict::FirstContact | KeyVerdict::Known { .. } => Ok(()),
+        KeyVerdict::Changed { known } => {
+            Err(TunnelError::ChangedKey { connection, shown: peer.key(), known })
+        }
     }
 }
 

@@ -24,7 +24,7 @@ pub struct KnownKeys {
 
 /// How a presented key compares with what is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum KeyVerdict {
     Known {
         verified: bool,
     },
@@ -38,19 +38,19 @@ pub enum Verdict {
 
 impl KnownKeys {
     #[must_use]
-    pub fn check(&self, connection: ConnectionId, presented: KeyFingerprint) -> Verdict {
+    pub fn check(&self, connection: ConnectionId, presented: KeyFingerprint) -> KeyVerdict {
         match self.by_connection.get(&connection) {
-            None => Verdict::FirstContact,
-            Some(known) if known.key == presented => Verdict::Known { verified: known.verified },
-            Some(known) => Verdict::Changed { known: known.key },
+            None => KeyVerdict::FirstContact,
+            Some(known) if known.key == presented => KeyVerdict::Known { verified: known.verified },
+            Some(known) => KeyVerdict::Changed { known: known.key },
         }
     }
 
     /// Remembers a first contact as unverified and says how the key compared before. One that is
     /// known by now, the same or another, stays as it is: of two that meet at once, one is first.
-    pub fn meet(&mut self, connection: ConnectionId, key: KeyFingerprint) -> Verdict {
+    pub fn meet(&mut self, connection: ConnectionId, key: KeyFingerprint) -> KeyVerdict {
         let verdict = self.check(connection, key);
-        if verdict == Verdict::FirstContact {
+        if verdict == KeyVerdict::FirstContact {
             self.by_connection.insert(connection, KnownKey { key, verified: false });
         }
         verdict
@@ -84,12 +84,12 @@ mod tests {
     #[test]
     fn a_key_met_first_is_known_but_unverified_until_a_person_trusts_it() {
         let mut keys = KnownKeys::default();
-        assert_eq!(keys.check(CONNECTION, ONE), Verdict::FirstContact);
-        assert_eq!(keys.meet(CONNECTION, ONE), Verdict::FirstContact);
-        assert_eq!(keys.meet(CONNECTION, ONE), Verdict::Known { verified: false });
-        assert_eq!(keys.check(CONNECTION, ONE), Verdict::Known { verified: false });
+        assert_eq!(keys.check(CONNECTION, ONE), KeyVerdict::FirstContact);
+        assert_eq!(keys.meet(CONNECTION, ONE), KeyVerdict::FirstContact);
+        assert_eq!(keys.meet(CONNECTION, ONE), KeyVerdict::Known { verified: false });
+        assert_eq!(keys.check(CONNECTION, ONE), KeyVerdict::Known { verified: false });
         assert!(keys.trust(CONNECTION, ONE));
-        assert_eq!(keys.check(CONNECTION, ONE), Verdict::Known { verified: true });
+        assert_eq!(keys.check(CONNECTION, ONE), KeyVerdict::Known { verified: true });
         assert!(!keys.trust(CONNECTION, ONE));
     }
 
@@ -97,11 +97,11 @@ mod tests {
     fn a_changed_key_is_named_and_only_trust_replaces_it() {
         let mut keys = KnownKeys::default();
         keys.meet(CONNECTION, ONE);
-        assert_eq!(keys.check(CONNECTION, OTHER), Verdict::Changed { known: ONE });
-        assert_eq!(keys.meet(CONNECTION, OTHER), Verdict::Changed { known: ONE });
-        assert_eq!(keys.check(CONNECTION, OTHER), Verdict::Changed { known: ONE });
+        assert_eq!(keys.check(CONNECTION, OTHER), KeyVerdict::Changed { known: ONE });
+        assert_eq!(keys.meet(CONNECTION, OTHER), KeyVerdict::Changed { known: ONE });
+        assert_eq!(keys.check(CONNECTION, OTHER), KeyVerdict::Changed { known: ONE });
         assert!(keys.trust(CONNECTION, OTHER));
-        assert_eq!(keys.check(CONNECTION, ONE), Verdict::Changed { known: OTHER });
+        assert_eq!(keys.check(CONNECTION, ONE), KeyVerdict::Changed { known: OTHER });
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::domain::limits::{
 
 /// What becomes of a packet with a long header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum AdmissionVerdict {
     /// QUIC may have it.
     Passes,
     /// Nothing shows that its sender may begin a handshake, or that it belongs to one.
@@ -188,10 +188,10 @@ impl Admission {
 
     /// Judges a packet with a long header. `packet` is a whole datagram, of which QUIC looks at the
     /// first head alone to find the connection.
-    pub fn handle_packet(&mut self, packet: &[u8], now: Instant) -> Verdict {
-        let Some(header) = LongHeader::read(packet) else { return Verdict::Unproven };
+    pub fn handle_packet(&mut self, packet: &[u8], now: Instant) -> AdmissionVerdict {
+        let Some(header) = LongHeader::read(packet) else { return AdmissionVerdict::Unproven };
         if !header.destination.starts_with(self.own.as_bytes()) {
-            return Verdict::Unproven;
+            return AdmissionVerdict::Unproven;
         }
         let passes = match (header.kind, OwnId::try_from(header.destination)) {
             (LongKind::Initial, Err(_)) => return self.handle_first(&header, packet.len(), now),
@@ -204,7 +204,7 @@ impl Admission {
             }
             (LongKind::Retry | LongKind::Handshake, Err(_)) => false,
         };
-        if passes { Verdict::Passes } else { Verdict::Unproven }
+        if passes { AdmissionVerdict::Passes } else { AdmissionVerdict::Unproven }
     }
 
     /// A peer that is answered at the id of a place was reached, and answers.
@@ -217,41 +217,45 @@ impl Admission {
         })
     }
 
-    fn handle_first(&mut self, header: &LongHeader<'_>, length: usize, now: Instant) -> Verdict {
+    fn handle_first(&mut self, header: &LongHeader<'_>, length: usize, now: Instant) -> AdmissionVerdict {
         let (Ok(destination), Ok(source)) =
             (InitialId::try_from(header.destination), OwnId::try_from(header.source))
         else {
-            return Verdict::Unproven;
+            return AdmissionVerdict::Unproven;
         };
         // QUIC takes no shorter datagram for a first one (RFC 9000 §14.1).
         if length < QUIC_MTU_MIN {
-            return Verdict::Unproven;
+            return AdmissionVerdict::Unproven;
         }
         self.lapse(now);
         if let Some(place) = self.places.iter().find(|place| place.destination == destination) {
-            return if place.source == source { Verdict::Passes } else { Verdict::Unproven };
+            return if place.source == source {
+                AdmissionVerdict::Passes
+            } else {
+                AdmissionVerdict::Unproven
+            };
         }
         let route = route_of(&source);
         let held = self.places.iter().filter(|place| place.peer == route).count();
         // Who has none is never kept out by those who have many.
         let is_full = held > 0 && self.places.len() >= HANDSHAKE_PLACES_MAX;
-        let Some(peer) = self.peers.get_mut(&route) else { return Verdict::Unproven };
-        let Some(source_boot) = peer.boot else { return Verdict::Unproven };
+        let Some(peer) = self.peers.get_mut(&route) else { return AdmissionVerdict::Unproven };
+        let Some(source_boot) = peer.boot else { return AdmissionVerdict::Unproven };
         if !peer.used.is_fresh(number(&destination)) {
-            return Verdict::Unproven;
+            return AdmissionVerdict::Unproven;
         }
         if is_full || held >= handshake_share(peer.keys.len()) as usize || !peer.begun.try_take(now) {
-            return Verdict::Crowded;
+            return AdmissionVerdict::Crowded;
         }
         let ends = Ends { source, source_boot, target: self.own, target_boot: self.boot };
         let mut tried = peer.keys.iter().filter(|key| key.is_hinted(&destination)).take(TAG_KEYS_TRIED_MAX);
         if !tried.any(|key| key.verifies(&destination, &ends)) {
             peer.begun.give_back();
-            return Verdict::Unproven;
+            return AdmissionVerdict::Unproven;
         }
         peer.used.note(number(&destination));
         self.seat(route, destination, source, now);
-        Verdict::Passes
+        AdmissionVerdict::Passes
     }
 
     fn seat(&mut self, peer: RouteId, destination: InitialId, source: OwnId, now: Instant) {

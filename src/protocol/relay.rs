@@ -35,7 +35,7 @@ pub const ANSWER_BYTES: usize = PROBE_BYTES_MIN;
 
 /// What to do with one packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RelayVerdict {
     /// It is QUIC for the gateway itself.
     Own,
     /// Send it to this address, unchanged. Equal pairs have equal addresses within a batch.
@@ -206,20 +206,20 @@ impl Relay {
         packet: &[u8],
         now: Instant,
         answer: &mut [u8; ANSWER_BYTES],
-    ) -> Verdict {
+    ) -> RelayVerdict {
         if from.port() == 0 {
             // Nobody can be answered there.
-            return Verdict::Drop(DropReason::Malformed);
+            return RelayVerdict::Drop(DropReason::Malformed);
         }
         let outcome = match packet.first() {
             Some(&first) if is_ours(first) => self.handle_ours(from, packet, now, answer),
             _ => match quic_route(packet) {
-                Some(route) if route == self.own => Ok(Verdict::Own),
+                Some(route) if route == self.own => Ok(RelayVerdict::Own),
                 Some(route) => self.forward(from, None, route, packet.len(), now),
                 None => Err(DropReason::Malformed),
             },
         };
-        outcome.unwrap_or_else(Verdict::Drop)
+        outcome.unwrap_or_else(RelayVerdict::Drop)
     }
 
     /// Forgets who has lapsed. Nothing depends on when it is called but memory; once a second is
@@ -257,7 +257,7 @@ impl Relay {
         destination: RouteId,
         length: usize,
         now: Instant,
-    ) -> Result<Verdict, DropReason> {
+    ) -> Result<RelayVerdict, DropReason> {
         let source = self.members.at(from, now).ok_or(DropReason::UnknownSource)?;
         if claimed.is_some_and(|claimed| claimed != self.members.route(source)) {
             return Err(DropReason::UnknownSource);
@@ -270,7 +270,7 @@ impl Relay {
             return Err(DropReason::OverBandwidth);
         }
         self.members.count(peer.pair, length);
-        Ok(Verdict::Forward { to, pair: peer.pair })
+        Ok(RelayVerdict::Forward { to, pair: peer.pair })
     }
 
     fn handle_ours(
@@ -279,7 +279,7 @@ impl Relay {
         packet: &[u8],
         now: Instant,
         answer: &mut [u8; ANSWER_BYTES],
-    ) -> Result<Verdict, DropReason> {
+    ) -> Result<RelayVerdict, DropReason> {
         let claim = Claim::read(packet).ok_or(DropReason::Malformed)?;
         let is_to_gateway = claim.destination == self.own;
         match claim.kind {
@@ -311,7 +311,7 @@ impl Relay {
         claim: &Claim,
         now: Instant,
         answer: &mut [u8; ANSWER_BYTES],
-    ) -> Result<Verdict, DropReason> {
+    ) -> Result<RelayVerdict, DropReason> {
         let index = self.members.find(claim.source).ok_or(DropReason::UnknownSource)?;
         self.members.peer(index, claim.destination).ok_or(DropReason::NotPermitted)?;
         let link = self.members.link(index).ok_or(DropReason::NoLink)?;
@@ -329,7 +329,7 @@ impl Relay {
         packet: &[u8],
         now: Instant,
         answer: &mut [u8; ANSWER_BYTES],
-    ) -> Result<Verdict, DropReason> {
+    ) -> Result<RelayVerdict, DropReason> {
         let (index, register) = self.open(claim, packet)?;
         let link = self.members.link(index).ok_or(DropReason::NoLink)?;
         let (number, random) = split_register_nonce(register.nonce);
@@ -360,7 +360,7 @@ impl Relay {
         packet: &[u8],
         now: Instant,
         answer: &mut [u8; ANSWER_BYTES],
-    ) -> Result<Verdict, DropReason> {
+    ) -> Result<RelayVerdict, DropReason> {
         let (index, confirm) = self.open(claim, packet)?;
         if !self.challenges.accepts(claim.source, from, now, &confirm.nonce) {
             return Err(DropReason::Replayed);
@@ -394,11 +394,11 @@ impl Relay {
         boot: BootId,
         nonce: [u8; 16],
         answer: &mut [u8; ANSWER_BYTES],
-    ) -> Verdict {
+    ) -> RelayVerdict {
         let destination = self.members.route(index);
-        let Some(link) = self.members.link(index) else { return Verdict::Drop(DropReason::NoLink) };
+        let Some(link) = self.members.link(index) else { return RelayVerdict::Drop(DropReason::NoLink) };
         let packet = Packet { kind, destination, source: self.own, boot, nonce, length: ANSWER_BYTES };
-        Verdict::Answer { length: link.key.seal(&packet, answer).len() }
+        RelayVerdict::Answer { length: link.key.seal(&packet, answer).len() }
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use crate::domain::id::{BootId, RouteId};
 use crate::domain::limits::FIRST_FLIGHT_TIMEOUT;
 use crate::identity::random;
-use crate::protocol::admission::{Admission, DialIds, PlaceId, Verdict};
+use crate::protocol::admission::{Admission, AdmissionVerdict, DialIds, PlaceId};
 use crate::protocol::initial::TagKey;
 
 /// The gate of one agent.
@@ -47,7 +47,7 @@ impl Gate {
     }
 
     /// Judges a datagram that begins with a long header.
-    pub(super) fn judge(&self, packet: &[u8]) -> Verdict {
+    pub(super) fn judge(&self, packet: &[u8]) -> AdmissionVerdict {
         self.lock().handle_packet(packet, Instant::now())
     }
 

@@ -25,7 +25,7 @@ use super::admission::{Dial, Gate};
 use super::udp::{SocketBuffers, UdpIo, WritablePoller, retain_segments};
 use crate::domain::id::RouteId;
 use crate::domain::limits::{OWN_PACKETS_OF_STRANGERS_MAX, OWN_PACKETS_QUEUED_MAX, PROBE_BYTES_MAX};
-use crate::protocol::admission::Verdict;
+use crate::protocol::admission::AdmissionVerdict;
 use crate::protocol::packet::{is_ours, own_route, quic_route};
 use crate::protocol::route::canonical;
 
@@ -279,9 +279,9 @@ impl AgentSocket {
     fn admits(&self, packet: &[u8]) -> bool {
         let dropped = match packet.first() {
             Some(_) if is_of_handshake(packet) => match self.gate.judge(packet) {
-                Verdict::Passes => return true,
-                Verdict::Unproven => &self.drops.unproven,
-                Verdict::Crowded => &self.drops.crowded,
+                AdmissionVerdict::Passes => return true,
+                AdmissionVerdict::Unproven => &self.drops.unproven,
+                AdmissionVerdict::Crowded => &self.drops.crowded,
             },
             Some(_) => return true,
             None => return false,

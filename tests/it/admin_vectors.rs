@@ -12,7 +12,7 @@ use std::time::Duration;
 use adit::domain::access::Access;
 
 use self::outcome::{Sent, requests_in};
-use self::vector::{Chunking, Piece, Vector, Verdict};
+use self::vector::{Chunking, ExpectedVerdict, Piece, Vector};
 
 use super::lab::HANG_LIMIT;
 use super::origin::client::{Answer, Client, Heard, answers};
@@ -39,7 +39,7 @@ async fn what_is_denied_reaches_mirth_with_no_byte_and_what_is_allowed_once() {
     let seen = managed.tap.seen();
     let hits = hits(&mut managed.jetty);
     let wrong: Vec<_> = sent.iter().filter_map(|sent| sent.fault(&seen, &hits, &managed.host())).collect();
-    let denied = sent.iter().filter(|sent| sent.vector.verdict != Verdict::Allow);
+    let denied = sent.iter().filter(|sent| sent.vector.verdict != ExpectedVerdict::Allow);
     let (said, silent): (Vec<_>, Vec<_>) = denied.partition(|sent| !sent.answers.is_empty());
     let audited = said.iter().filter(|sent| !sent.refused.is_empty()).count();
     println!("{} vectors, {} sent, {} wrong", vectors.len(), sent.len(), wrong.len());
@@ -92,7 +92,7 @@ async fn without_the_filter_most_of_what_is_denied_is_served() {
     let vectors = tables.map(|table| Vector::all(table, "[::1]:8443")).concat();
     let mut denied = 0;
     let mut served = 0;
-    for vector in vectors.iter().filter(|vector| vector.verdict != Verdict::Allow) {
+    for vector in vectors.iter().filter(|vector| vector.verdict != ExpectedVerdict::Allow) {
         exchange(tap.address, vector, Chunking::Whole).await;
         denied += 1;
         served += usize::from(jetty.take().iter().any(|record| matches!(record, Record::Request(_))));
@@ -139,12 +139,12 @@ async fn exchange(to: SocketAddr, vector: &Vector, chunking: Chunking) -> (Vec<A
         }
     }
     let is_over = |answers: &[Answer]| match vector.verdict {
-        Verdict::Allow => answers.len() == requests_in(vector),
-        Verdict::Deny => !answers.is_empty(),
-        Verdict::First => answers.iter().any(|answer| answer.status >= 400),
+        ExpectedVerdict::Allow => answers.len() == requests_in(vector),
+        ExpectedVerdict::Deny => !answers.is_empty(),
+        ExpectedVerdict::First => answers.iter().any(|answer| answer.status >= 400),
     };
     let over = |heard: &Heard| heard.closed || is_over(&answers(&heard.bytes, is_head, heard.closed));
-    let limit = if vector.verdict == Verdict::Allow { HANG_LIMIT } else { A_WHILE };
+    let limit = if vector.verdict == ExpectedVerdict::Allow { HANG_LIMIT } else { A_WHILE };
     if !client.hears(limit, over).await {
         client.finish().await;
         client.hears(HANG_LIMIT, over).await;

@@ -9,7 +9,7 @@ use adit::config::agent::Congestion;
 use adit::domain::id::BootId;
 use adit::domain::limits::{TUNNEL_BACKOFF_MAX, TUNNEL_BACKOFF_MIN, TUNNEL_LASTED};
 use adit::identity::tls::SERVER_NAME;
-use adit::protocol::admission::{Admission, PlaceId, Verdict};
+use adit::protocol::admission::{Admission, AdmissionVerdict, PlaceId};
 use adit::protocol::backoff::Backoff;
 use adit::protocol::initial::{CONNECTION_ID_BYTES, OwnId, TagKey};
 use adit::protocol::packet::is_ours;
@@ -281,7 +281,7 @@ impl Agent {
 
     fn receive_quic(&mut self, packet: &[u8], scene: &mut Scene) {
         let is_long = packet.first().is_some_and(|first| first & 0x80 != 0);
-        if is_long && self.admission.handle_packet(packet, scene.now) != Verdict::Passes {
+        if is_long && self.admission.handle_packet(packet, scene.now) != AdmissionVerdict::Passes {
             scene.tally.unproven += 1;
             return;
         }

@@ -10,7 +10,7 @@ use adit::domain::id::{BootId, OrganizationId};
 use adit::domain::limits::REGISTRATION_LASTS;
 use adit::protocol::packet::{Claim, PacketKey, PacketKind};
 use adit::protocol::registration::Registration;
-use adit::protocol::relay::{ANSWER_BYTES, DropReason, Relay, Verdict};
+use adit::protocol::relay::{ANSWER_BYTES, DropReason, Relay, RelayVerdict};
 
 use crate::credentials;
 use crate::log::Promise;
@@ -86,7 +86,7 @@ impl Gateway {
         self.insider.handle_timeout(now, &mut || self.random.bytes());
         while let Some(packet) = self.insider.poll_transmit() {
             let mut answer = [0; ANSWER_BYTES];
-            if let Verdict::Answer { length } = self.relay.handle(INSIDER, &packet, now, &mut answer) {
+            if let RelayVerdict::Answer { length } = self.relay.handle(INSIDER, &packet, now, &mut answer) {
                 self.insider.handle_packet(&answer[..length], now);
             }
         }
@@ -144,17 +144,17 @@ impl Gateway {
         self.talked.entry(from).or_default().0 += bytes.len() as u64;
         let mut answer = [0; ANSWER_BYTES];
         match self.relay.handle(from, bytes, scene.now, &mut answer) {
-            Verdict::Own => {}
-            Verdict::Forward { to, .. } => {
+            RelayVerdict::Own => {}
+            RelayVerdict::Forward { to, .. } => {
                 self.judge_forward(datagram, to, scene);
                 scene.tally.relayed += 1;
                 scene.send(Node::Gateway, to, bytes);
             }
-            Verdict::Answer { length } => {
+            RelayVerdict::Answer { length } => {
                 self.judge_answer(datagram, length, scene);
                 scene.send(Node::Gateway, from, &answer[..length]);
             }
-            Verdict::Drop(reason) => note_drop(reason, scene),
+            RelayVerdict::Drop(reason) => note_drop(reason, scene),
         }
     }
 

@@ -76,15 +76,15 @@ impl World {
     fn answer(&mut self, from: SocketAddr, packet: &[u8], after: Duration) -> Option<Vec<u8>> {
         let mut answer = [0; ANSWER_BYTES];
         match self.relay.handle(from, packet, self.start + after, &mut answer) {
-            Verdict::Answer { length } => {
+            RelayVerdict::Answer { length } => {
                 assert!(length <= packet.len());
                 Some(answer[..length].to_vec())
             }
-            Verdict::Own | Verdict::Forward { .. } | Verdict::Drop(_) => None,
+            RelayVerdict::Own | RelayVerdict::Forward { .. } | RelayVerdict::Drop(_) => None,
         }
     }
 
-    fn handle(&mut self, from: SocketAddr, packet: &[u8], after: Duration) -> Verdict {
+    fn handle(&mut self, from: SocketAddr, packet: &[u8], after: Duration) -> RelayVerdict {
         self.relay.handle(from, packet, self.start + after, &mut [0; ANSWER_BYTES])
     }
 
@@ -92,11 +92,11 @@ impl World {
     #[track_caller]
     fn check(&mut self, from: &Agent, to: &Agent, after: Duration, expected: Result<(), DropReason>) {
         let outcome = match self.handle(from.address, &quic(to.route), after) {
-            Verdict::Forward { to: address, .. } => {
+            RelayVerdict::Forward { to: address, .. } => {
                 assert_eq!(address, to.address);
                 Ok(())
             }
-            Verdict::Drop(reason) => Err(reason),
+            RelayVerdict::Drop(reason) => Err(reason),
             other => panic!("{other:?}"),
         };
         assert_eq!(outcome, expected);
@@ -156,15 +156,15 @@ fn registered_agents_that_permit_each_other_reach_each_other_unread() {
     world.check(&other, &one, MS, Ok(()));
     for (from, to) in [(&one, &other), (&other, &one)] {
         let verdict = world.handle(from.address, &probe(from, to), MS);
-        assert!(matches!(verdict, Verdict::Forward { to: address, .. } if address == to.address));
+        assert!(matches!(verdict, RelayVerdict::Forward { to: address, .. } if address == to.address));
     }
 }
 
 #[test]
 fn packets_for_the_gateway_are_its_own_wherever_they_come_from() {
     let (mut world, one, _) = World::pair();
-    assert_eq!(world.handle(one.address, &quic(GATEWAY), MS), Verdict::Own);
-    assert_eq!(world.handle(address(999), &quic(GATEWAY), MS), Verdict::Own);
+    assert_eq!(world.handle(one.address, &quic(GATEWAY), MS), RelayVerdict::Own);
+    assert_eq!(world.handle(address(999), &quic(GATEWAY), MS), RelayVerdict::Own);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn strangers_and_members_that_did_not_register_are_not_relayed() {
             &seal(&one.key, &packet(PacketKind::Answer, other.route, one.route, [0; 16])),
             MS
         ),
-        Verdict::Drop(DropReason::UnknownSource)
+        RelayVerdict::Drop(DropReason::UnknownSource)
     );
 }
 
@@ -237,7 +237,7 @@ fn an_agent_whose_link_ended_is_relayed_until_it_lapses_and_cannot_register() {
     world.relay.forget_lapsed(world.start + late);
     world.check(&one, &other, late, Ok(()));
     let verdict = world.handle(one.address, &register(&one, 1_000), late);
-    assert_eq!(verdict, Verdict::Drop(DropReason::NoLink));
+    assert_eq!(verdict, RelayVerdict::Drop(DropReason::NoLink));
     world.relay.forget_lapsed(world.start + REGISTRATION_LASTS);
     assert_eq!(world.relay.traffic().count(), 0);
     world.check(&other, &one, REGISTRATION_LASTS, Err(DropReason::NotPermitted));
@@ -254,7 +254,7 @@ fn a_revoked_agent_is_out_at_once_both_ways() {
     world.check(&one, &other, MS, Err(DropReason::UnknownSource));
     world.check(&other, &one, MS, Err(DropReason::NotPermitted));
     let verdict = world.handle(one.address, &register(&one, 1_000), MS);
-    assert_eq!(verdict, Verdict::Drop(DropReason::NoLink));
+    assert_eq!(verdict, RelayVerdict::Drop(DropReason::NoLink));
     assert_eq!(world.relay.traffic().count(), 0);
     assert!(world.relay.members.find(one.route).is_none());
 }
@@ -267,7 +267,7 @@ fn a_new_link_keeps_the_address_and_takes_only_the_new_key() {
     world.relay.join(one.route, ORGANIZATION, one.key.clone()).unwrap();
     world.check(&one, &other, MS, Ok(()));
     let old = seal(&before, &packet(PacketKind::Register, one.route, GATEWAY, register_nonce(900, [0; 8])));
-    assert_eq!(world.handle(one.address, &old, MS), Verdict::Drop(DropReason::Forged));
+    assert_eq!(world.handle(one.address, &old, MS), RelayVerdict::Drop(DropReason::Forged));
     one.registration.set_key(Some(one.key.clone()), world.at(MS));
     world.register(&mut one, MS);
 }
@@ -286,7 +286,7 @@ fn a_changed_address_is_healed_in_one_round_trip_by_the_next_probe() {
     world.check(&other, &one, MS, Ok(()));
     // Where it was is nobody's now.
     let verdict = world.handle(before, &quic(other.route), MS);
-    assert_eq!(verdict, Verdict::Drop(DropReason::UnknownSource));
+    assert_eq!(verdict, RelayVerdict::Drop(DropReason::UnknownSource));
 }
 
 #[test]
@@ -300,7 +300,7 @@ fn each_receiver_is_sent_to_from_the_address_it_registered_at() {
     world.register(&mut other, MS);
     world.permit(&one, &other);
     for (from, to, expected) in [(&one, &other, local(2)), (&other, &one, local(1))] {
-        let Verdict::Forward { pair, .. } = world.handle(from.address, &quic(to.route), MS) else {
+        let RelayVerdict::Forward { pair, .. } = world.handle(from.address, &quic(to.route), MS) else {
             panic!("forwarded")
         };
         assert_eq!(world.relay.local_of(pair), expected);
@@ -347,7 +347,7 @@ fn a_confirmation_is_worth_nothing_from_another_address_and_counts_once() {
     let challenge = world.answer(elsewhere, &register(&one, 2), MS).expect("challenged");
     let challenge = one.key.open(&challenge).expect("sealed for the agent");
     let confirm = seal(&one.key, &packet(PacketKind::Confirm, one.route, GATEWAY, challenge.nonce));
-    assert_eq!(world.handle(one.address, &confirm, MS), Verdict::Drop(DropReason::Replayed));
+    assert_eq!(world.handle(one.address, &confirm, MS), RelayVerdict::Drop(DropReason::Replayed));
     world.check(&other, &one, MS, Ok(()));
     // In time and from there it counts, and afterwards it is only answered, where it is true.
     assert!(world.answer(elsewhere, &confirm, MS).is_some());
@@ -358,8 +358,8 @@ fn a_confirmation_is_worth_nothing_from_another_address_and_counts_once() {
     let mut moved = one;
     moved.address = address(7_777);
     world.register(&mut moved, SECOND);
-    assert_eq!(world.handle(elsewhere, &confirm, SECOND), Verdict::Drop(DropReason::Replayed));
-    assert_eq!(world.handle(elsewhere, &confirm, SECOND * 3), Verdict::Drop(DropReason::Replayed));
+    assert_eq!(world.handle(elsewhere, &confirm, SECOND), RelayVerdict::Drop(DropReason::Replayed));
+    assert_eq!(world.handle(elsewhere, &confirm, SECOND * 3), RelayVerdict::Drop(DropReason::Replayed));
     assert_eq!(world.relay.address_of(moved.route, world.at(SECOND * 3)), Some(moved.address));
 }
 
@@ -413,7 +413,7 @@ fn nothing_is_ever_sent_to_port_zero() {
     let nowhere = SocketAddr::new(one.address.ip(), 0);
     for packet in [register(&one, 99), probe(&one, &other), quic(GATEWAY)] {
         let verdict = world.handle(nowhere, &packet, SECOND);
-        assert_eq!(verdict, Verdict::Drop(DropReason::Malformed));
+        assert_eq!(verdict, RelayVerdict::Drop(DropReason::Malformed));
     }
 }
 
@@ -429,7 +429,7 @@ fn reflected_cut_and_forged_packets_get_silence() {
     }
     let challenge = world.answer(one.address, &wire, MS).expect("genuine");
     for from in [one.address, other.address, address(999)] {
-        assert_eq!(world.handle(from, &challenge, MS), Verdict::Drop(DropReason::Unexpected));
+        assert_eq!(world.handle(from, &challenge, MS), RelayVerdict::Drop(DropReason::Unexpected));
     }
     for (kind, source, destination, expected) in [
         (PacketKind::Register, GATEWAY, one.route, DropReason::Unexpected),
@@ -443,7 +443,7 @@ fn reflected_cut_and_forged_packets_get_silence() {
         (PacketKind::Confirm, one.route, GATEWAY, DropReason::Replayed),
     ] {
         let sealed = seal(&one.key, &packet(kind, source, destination, [1; 16]));
-        assert_eq!(world.handle(one.address, &sealed, MS), Verdict::Drop(expected), "{kind:?}");
+        assert_eq!(world.handle(one.address, &sealed, MS), RelayVerdict::Drop(expected), "{kind:?}");
     }
     world.check(&one, &other, MS, Ok(()));
 }
@@ -548,9 +548,9 @@ proptest! {
             }
             let mut answer = [0; ANSWER_BYTES];
             match world.relay.handle(address(from), &bytes, world.start + MS, &mut answer) {
-                Verdict::Forward { .. } => prop_assert!(from == 1 || from == 2),
-                Verdict::Answer { length } => prop_assert!(length <= bytes.len()),
-                Verdict::Own | Verdict::Drop(_) => {}
+                RelayVerdict::Forward { .. } => prop_assert!(from == 1 || from == 2),
+                RelayVerdict::Answer { length } => prop_assert!(length <= bytes.len()),
+                RelayVerdict::Own | RelayVerdict::Drop(_) => {}
             }
         }
         world.check(&one, &other, MS, Ok(()));

@@ -17,7 +17,7 @@ use super::counters::{RelayCounters, Tally};
 use super::outbox::{Outbox, Parcel};
 use super::{Command, EventFd};
 use crate::domain::limits::{GATEWAY_OWN_BYTES_MAX, GATEWAY_OWN_OF_BATCH_MAX};
-use crate::protocol::relay::{ANSWER_BYTES, DropReason, Relay, Verdict};
+use crate::protocol::relay::{ANSWER_BYTES, DropReason, Relay, RelayVerdict};
 use crate::transport::gateway_socket::OwnDatagram;
 
 /// Room for the largest message that the kernel gathers.
@@ -125,16 +125,16 @@ impl Forwarder {
             let packet = &received[start..next];
             let mut answer = [0; ANSWER_BYTES];
             match self.relay.handle(meta.addr, packet, now, &mut answer) {
-                Verdict::Forward { to, pair } => self.outbox.push((pair, to, meta.ecn), start, next),
-                Verdict::Answer { length } => {
+                RelayVerdict::Forward { to, pair } => self.outbox.push((pair, to, meta.ecn), start, next),
+                RelayVerdict::Answer { length } => {
                     let sent = self.wire.send_one(meta.addr, local, &answer[..length]);
                     self.tally.answers += u64::from(sent);
                 }
-                Verdict::Own => match self.own.push(packet, local, meta) {
+                RelayVerdict::Own => match self.own.push(packet, local, meta) {
                     Ok(()) => self.tally.own += 1,
                     Err(reason) => self.tally.dropped(reason, 1),
                 },
-                Verdict::Drop(reason) => self.tally.dropped(reason, 1),
+                RelayVerdict::Drop(reason) => self.tally.dropped(reason, 1),
             }
             start = next;
         }

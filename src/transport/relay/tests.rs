@@ -5,7 +5,7 @@ use super::*;
 use crate::domain::id::BootId;
 use crate::protocol::packet::{PROBE_BYTES_MIN, Packet, PacketKind};
 use crate::protocol::registration::Registration;
-use crate::protocol::relay::{ANSWER_BYTES, DropReason, PairId, Verdict};
+use crate::protocol::relay::{ANSWER_BYTES, DropReason, PairId, RelayVerdict};
 
 const GATEWAY: RouteId = RouteId::from_bytes(*b"gateway0");
 const BOOT: BootId = BootId::from_bytes([1; 8]);
@@ -41,7 +41,7 @@ pub(super) fn pairs() -> Vec<PairId> {
         now,
         &mut [0; ANSWER_BYTES],
     ) {
-        Verdict::Forward { pair, .. } => pair,
+        RelayVerdict::Forward { pair, .. } => pair,
         other => panic!("{other:?}"),
     };
     (1..4).map(&mut pair).collect()

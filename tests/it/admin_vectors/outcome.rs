@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::vector::{Chunking, Vector, Verdict};
+use super::vector::{Chunking, ExpectedVerdict, Vector};
 use crate::origin::client::{Answer, unchunked};
 use crate::origin::jetty::{Hit, Record};
 use crate::origin::managed::Managed;
@@ -56,9 +56,9 @@ impl Sent<'_> {
             .collect();
         let records: Vec<_> = reached.iter().filter_map(|tapped| hits.get(&tapped.port?)).flatten().collect();
         let fault = match self.vector.verdict {
-            Verdict::Deny => self.denied(&reached),
-            Verdict::First => self.only_first(&records),
-            Verdict::Allow => self.allowed(&reached, &records, host),
+            ExpectedVerdict::Deny => self.denied(&reached),
+            ExpectedVerdict::First => self.only_first(&records),
+            ExpectedVerdict::Allow => self.allowed(&reached, &records, host),
         };
         fault.err().map(|fault| {
             let statuses: Vec<_> = self.answers.iter().map(|answer| answer.status).collect();

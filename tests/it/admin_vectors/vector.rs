@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// What must happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ExpectedVerdict {
     /// Mirth is reached once, or once for each of the pipelined requests.
     Allow,
     /// Not one byte reaches Mirth.
@@ -25,7 +25,7 @@ pub enum Piece {
 pub struct Vector {
     pub id: String,
     pub why: String,
-    pub verdict: Verdict,
+    pub verdict: ExpectedVerdict,
     pub pieces: Vec<Piece>,
 }
 
@@ -76,10 +76,10 @@ impl Vector {
         let [id, raw, why, verdict] = cells[..] else { panic!("four cells: {line}") };
         let verdict = match verdict {
             // These two begin with a whole request that is allowed.
-            "deny" if ["F-081", "F-082"].contains(&id) => Verdict::First,
-            "deny" => Verdict::Deny,
-            "allow" => Verdict::Allow,
-            "first" => Verdict::First,
+            "deny" if ["F-081", "F-082"].contains(&id) => ExpectedVerdict::First,
+            "deny" => ExpectedVerdict::Deny,
+            "allow" => ExpectedVerdict::Allow,
+            "first" => ExpectedVerdict::First,
             other => panic!("no verdict: {other}"),
         };
         let raw = raw.replace(&format!("Host: {MIRTH}\\r\\n"), &format!("Host: {host}\\r\\n"));
@@ -152,7 +152,7 @@ fn unescaped(text: &str) -> Vec<u8> {
 fn vectors_are_read_with_escapes_repeats_and_pauses() {
     let line = "Z-1\tA\\x00\\\\\\r\\n{{b\\n*3}}Host: mirth:8443\\r\\n{{PAUSE}}c\twhy\tfirst";
     let vector = Vector::read(line, "[::1]:8443");
-    assert_eq!((vector.to_string().as_str(), vector.verdict), ("Z-1 (why)", Verdict::First));
+    assert_eq!((vector.to_string().as_str(), vector.verdict), ("Z-1 (why)", ExpectedVerdict::First));
     let first = b"A\0\\\r\nb\nb\nb\nHost: [::1]:8443\r\n".to_vec();
     assert_eq!(vector.pieces, [Piece::Bytes(first), Piece::Pause, Piece::Bytes(b"c".to_vec())]);
     assert!(
