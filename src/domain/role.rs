@@ -14,7 +14,7 @@ pub enum Role {
 
 /// Kinds of what a user may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Deed {
+pub enum Permission {
     See,
     Change,
     /// View a secret, or be handed a registration token.
@@ -35,13 +35,13 @@ impl Role {
         }
     }
 
-    pub const fn permit(self, deed: Deed) -> Result<(), NotPermitted> {
-        let permitted = match deed {
-            Deed::See => true,
-            Deed::Change | Deed::Reveal => matches!(self, Self::Owner | Self::Operator),
-            Deed::ChangeTier | Deed::ManageUsers => matches!(self, Self::Owner),
+    pub const fn permit(self, permission: Permission) -> Result<(), NotPermitted> {
+        let permitted = match permission {
+            Permission::See => true,
+            Permission::Change | Permission::Reveal => matches!(self, Self::Owner | Self::Operator),
+            Permission::ChangeTier | Permission::ManageUsers => matches!(self, Self::Owner),
         };
-        if permitted { Ok(()) } else { Err(NotPermitted { role: self, deed }) }
+        if permitted { Ok(()) } else { Err(NotPermitted { role: self, permission }) }
     }
 }
 
@@ -51,7 +51,7 @@ impl fmt::Display for Role {
     }
 }
 
-impl fmt::Display for Deed {
+impl fmt::Display for Permission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::See => "see this",
@@ -64,10 +64,10 @@ impl fmt::Display for Deed {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the role {role} may not {deed}")]
+#[error("the role {role} may not {permission}")]
 pub struct NotPermitted {
     pub role: Role,
-    pub deed: Deed,
+    pub permission: Permission,
 }
 
 #[cfg(test)]
@@ -76,12 +76,20 @@ mod tests {
 
     #[test]
     fn the_whole_role_table_is_as_printed() {
-        let row = |deed: Deed| {
-            let cells = Role::ALL.map(|role| if role.permit(deed).is_ok() { role.label() } else { "-" });
-            format!("{deed}: {}", cells.join(" "))
+        let row = |permission: Permission| {
+            let cells =
+                Role::ALL.map(|role| if role.permit(permission).is_ok() { role.label() } else { "-" });
+            format!("{permission}: {}", cells.join(" "))
         };
         assert_eq!(
-            [Deed::See, Deed::Change, Deed::Reveal, Deed::ChangeTier, Deed::ManageUsers].map(row),
+            [
+                Permission::See,
+                Permission::Change,
+                Permission::Reveal,
+                Permission::ChangeTier,
+                Permission::ManageUsers
+            ]
+            .map(row),
             [
                 "see this: owner operator auditor",
                 "change anything: owner operator -",

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use crate::domain::connection::Side;
 use crate::domain::id::{ChannelId, ConnectionId, OrganizationId, ServerId};
-use crate::domain::role::Deed;
+use crate::domain::role::Permission;
 use crate::domain::time::Timestamp;
 use crate::domain::visibility::{self, Datum, Viewer};
 use crate::store::{AuditRecord, ChannelRecord, ConnectionRecord, Outcome, ServerRecord, Tx};
@@ -49,9 +49,9 @@ impl Platform {
 }
 
 impl Act {
-    /// The organization acted for, if the actor's role permits the deed.
-    pub(super) fn member(&self, deed: Deed) -> Result<OrganizationId, PlatformError> {
-        Ok(self.actor.member(deed)?)
+    /// The organization acted for, if the actor's role has the permission.
+    pub(super) fn member(&self, permission: Permission) -> Result<OrganizationId, PlatformError> {
+        Ok(self.actor.member(permission)?)
     }
 
     /// Its log gets the entry too. Called once the asker is known to see that organization's part.

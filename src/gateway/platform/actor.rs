@@ -1,7 +1,7 @@
 //! Who asks, authenticated by somebody else.
 
 use crate::domain::id::OrganizationId;
-use crate::domain::role::{Deed, Role};
+use crate::domain::role::{Permission, Role};
 
 use super::error::Refusal;
 
@@ -20,12 +20,12 @@ pub enum Actor {
 }
 
 impl Actor {
-    /// The organization acted for, if the role permits the deed.
-    pub(super) fn member(&self, deed: Deed) -> Result<OrganizationId, Refusal> {
+    /// The organization acted for, if the role has the permission.
+    pub(super) fn member(&self, permission: Permission) -> Result<OrganizationId, Refusal> {
         match self {
             Self::Host { .. } => Err(Refusal::NeedsOrganization),
             Self::Member { organization, role, .. } => {
-                role.permit(deed)?;
+                role.permit(permission)?;
                 Ok(*organization)
             }
         }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::domain::id::OrganizationId;
 use crate::domain::limits::AUDIT_ROWS_MAX;
 use crate::domain::name::Name;
-use crate::domain::role::Deed;
+use crate::domain::role::Permission;
 use crate::domain::time::Timestamp;
 use crate::store::{AuditRecord, AuditRow, Outcome, StoreError, Tx};
 
@@ -38,7 +38,7 @@ impl Platform {
     pub async fn audit(&self, actor: &Actor, rows_max: u32) -> Result<Vec<AuditView>, PlatformError> {
         let organization = match actor {
             Actor::Host { .. } => None,
-            Actor::Member { .. } => Some(actor.member(Deed::See)?),
+            Actor::Member { .. } => Some(actor.member(Permission::See)?),
         };
         self.expire_offers().await?;
         self.flush_counted().await?;

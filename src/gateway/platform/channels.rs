@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::domain::connection::Protocol;
 use crate::domain::id::{ChannelId, OrganizationId, ServerId};
 use crate::domain::name::{Description, Name};
-use crate::domain::role::Deed;
+use crate::domain::role::Permission;
 use crate::domain::tier::Counted;
 use crate::domain::visibility::{self, Datum, Viewer};
 use crate::identity::random;
@@ -79,7 +79,7 @@ impl Platform {
 }
 
 async fn add(act: &mut Act, new: &NewChannel) -> Result<ChannelId, PlatformError> {
-    let organization = act.member(Deed::Change)?;
+    let organization = act.member(Permission::Change)?;
     let server = act.own_server(new.server, organization).await?;
     let Some(owner) = act.tx.organization(organization).await? else {
         return Err(PlatformError::NotFound { noun: Noun::Organization });
@@ -104,7 +104,7 @@ async fn add(act: &mut Act, new: &NewChannel) -> Result<ChannelId, PlatformError
 }
 
 async fn publish(act: &mut Act, id: ChannelId, published: bool) -> Result<(), PlatformError> {
-    let organization = act.member(Deed::Change)?;
+    let organization = act.member(Permission::Change)?;
     let (channel, viewer) = act.channel(id, organization).await?;
     if viewer != Viewer::Owner {
         return Err(PlatformError::NotFound { noun: Noun::Channel });

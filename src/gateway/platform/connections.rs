@@ -2,7 +2,7 @@
 
 use crate::domain::connection::{ConnectionType, Side};
 use crate::domain::id::ConnectionId;
-use crate::domain::role::Deed;
+use crate::domain::role::Permission;
 use crate::domain::status::{self, Event, Mover, Status};
 use crate::domain::time::Timestamp;
 use crate::store::{Carried, ConnectionRecord, GrantStatus, Tx};
@@ -65,7 +65,7 @@ impl Platform {
 }
 
 async fn execute(act: &mut Act, id: ConnectionId, command: Command) -> Result<Status, PlatformError> {
-    let own = act.member(Deed::Change)?;
+    let own = act.member(Permission::Change)?;
     let (connection, side) = act.connection(id, own).await?;
     let side = acting_side(&connection, command, side);
     if command == Command::Pause && connection.held_for_tier && side == Side::Target {

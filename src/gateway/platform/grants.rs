@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::domain::connection::{ConnectionType, Protocol, Side};
 use crate::domain::id::{AgreementId, ChannelId, ConnectionId, GrantId, OrganizationId, ServerId};
 use crate::domain::name::Name;
-use crate::domain::role::Deed;
+use crate::domain::role::Permission;
 use crate::domain::secret::Secret;
 use crate::domain::status::{self, Event, Mover};
 use crate::domain::visibility::{self, Datum, Viewer};
@@ -125,7 +125,7 @@ impl Platform {
 }
 
 async fn offer(act: &mut Act, channel: ChannelId, to: OrganizationId) -> Result<GrantId, PlatformError> {
-    let own = act.member(Deed::Change)?;
+    let own = act.member(Permission::Change)?;
     let (channel, viewer) = act.channel(channel, own).await?;
     if viewer != Viewer::Owner {
         return Err(PlatformError::NotFound { noun: Noun::Channel });
@@ -147,7 +147,7 @@ async fn offer(act: &mut Act, channel: ChannelId, to: OrganizationId) -> Result<
 }
 
 async fn request(act: &mut Act, channel: ChannelId, source: ServerId) -> Result<GrantId, PlatformError> {
-    let own = act.member(Deed::Change)?;
+    let own = act.member(Permission::Change)?;
     let (channel, _) = act.channel(channel, own).await?;
     let source = act.own_server(source, own).await?.id;
     let agreement = agreement_with(act, own, channel.organization).await?;
@@ -196,7 +196,7 @@ pub(super) async fn agreement_with(
 
 /// A grant the organization is a party of.
 async fn party(act: &mut Act, id: GrantId) -> Result<(GrantRecord, OrganizationId), PlatformError> {
-    let own = act.member(Deed::Change)?;
+    let own = act.member(Permission::Change)?;
     let found = act.tx.grant(id).await?.filter(|grant| grant.owner == own || grant.holder == own);
     let grant = found.ok_or(PlatformError::NotFound { noun: Noun::Grant })?;
     act.concerns(grant.owner);

@@ -9,7 +9,7 @@ use crate::domain::access::Access;
 use crate::domain::connection::Side;
 use crate::domain::id::{ConnectionId, OrganizationId, ServerId};
 use crate::domain::limits::{OFFER_LIFE_DEFAULT, OFFER_LIFE_MAX, OFFER_LIFE_MIN};
-use crate::domain::role::Deed;
+use crate::domain::role::Permission;
 use crate::domain::secret::Secret;
 use crate::domain::status::{self, Event, Mover, Status};
 use crate::identity::random;
@@ -120,7 +120,7 @@ impl Platform {
 }
 
 async fn make(act: &mut Act, seal: &SealingKey, offer: &AdminOffer) -> Result<ConnectionId, PlatformError> {
-    let own = act.member(Deed::Change)?;
+    let own = act.member(Permission::Change)?;
     let server = act.own_server(offer.server, own).await?;
     if offer.to == own {
         return Err(Refusal::OfferToSelf.into());
@@ -169,7 +169,7 @@ async fn provision(act: &mut Act, seal: &SealingKey, new: &NewOffer) -> Result<(
 }
 
 async fn accept(act: &mut Act, id: ConnectionId, source: ServerId) -> Result<Status, PlatformError> {
-    let own = act.member(Deed::Change)?;
+    let own = act.member(Permission::Change)?;
     let (offer, side) = act.connection(id, own).await?;
     let mover = Mover::Party(side);
     status::on(Some(offer.status), offer.kind(), Event::Accept, mover).map_err(Refusal::from)?;
@@ -182,7 +182,7 @@ async fn accept(act: &mut Act, id: ConnectionId, source: ServerId) -> Result<Sta
 }
 
 async fn end(act: &mut Act, id: ConnectionId, event: Event) -> Result<Status, PlatformError> {
-    let own = act.member(Deed::Change)?;
+    let own = act.member(Permission::Change)?;
     let (offer, side) = act.connection(id, own).await?;
     let mover = Mover::Party(side);
     let to = connections::shift(&mut act.tx, &offer, event, mover, None, act.now).await?;

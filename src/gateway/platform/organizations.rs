@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::domain::id::OrganizationId;
 use crate::domain::name::Name;
-use crate::domain::role::Deed;
+use crate::domain::role::Permission;
 use crate::domain::tier::Tier;
 use crate::identity::random;
 use crate::store::OrganizationRecord;
@@ -77,7 +77,7 @@ async fn set_tier(act: &mut Act, id: OrganizationId, tier: Tier) -> Result<(), P
         return Err(PlatformError::NotFound { noun: Noun::Organization });
     }
     if act.actor.viewpoint().is_some() {
-        act.member(Deed::ChangeTier)?;
+        act.member(Permission::ChangeTier)?;
     }
     let Some(organization) = act.tx.organization(id).await? else {
         return Err(PlatformError::NotFound { noun: Noun::Organization });

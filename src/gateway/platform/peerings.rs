@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::domain::id::{AgreementId, OrganizationId};
 use crate::domain::name::Name;
-use crate::domain::role::Deed;
+use crate::domain::role::Permission;
 use crate::domain::tier::Counted;
 use crate::domain::time::Timestamp;
 use crate::identity::random;
@@ -78,7 +78,7 @@ impl Platform {
 }
 
 async fn request(act: &mut Act, with: OrganizationId) -> Result<AgreementId, PlatformError> {
-    let own = act.member(Deed::Change)?;
+    let own = act.member(Permission::Change)?;
     let requester = organization(act, own).await?;
     let recipient = organization(act, with).await?;
     match act.tx.agreement_between(own, with).await? {
@@ -106,7 +106,7 @@ async fn request(act: &mut Act, with: OrganizationId) -> Result<AgreementId, Pla
 }
 
 async fn decide(act: &mut Act, id: AgreementId, to: AgreementStatus) -> Result<(), PlatformError> {
-    let own = act.member(Deed::Change)?;
+    let own = act.member(Permission::Change)?;
     let found = act.tx.agreement(id).await?.filter(|agreement| agreement.has(own));
     let agreement = found.ok_or(PlatformError::NotFound { noun: Noun::Peering })?;
     act.concerns(agreement.requester);

@@ -8,7 +8,7 @@ use crate::domain::id::{ConnectionId, ServerId};
 use crate::domain::limits::{
     ADMIN_SECRET_VIEWS_MAX, ADMIN_SECRET_VIEWS_WITHIN, AUDIT_ROWS_COUNTED_MAX, SECRET_KEPT_AFTER_STORED,
 };
-use crate::domain::role::Deed;
+use crate::domain::role::Permission;
 use crate::domain::secret::Secret;
 use crate::domain::status;
 use crate::domain::time::Timestamp;
@@ -187,7 +187,7 @@ impl Platform {
 }
 
 async fn view(act: &mut Act, seal: &SealingKey, id: ConnectionId) -> Result<Revealed, PlatformError> {
-    let own = act.member(Deed::Reveal)?;
+    let own = act.member(Permission::Reveal)?;
     let (connection, side) = act.connection(id, own).await?;
     check_owner(&connection, side)?;
     let Some(kept) = act.tx.secret(id).await? else {
@@ -249,7 +249,7 @@ fn sides_of_owner(connection: &ConnectionRecord, side: Side) -> Vec<Side> {
 }
 
 async fn rotate_by_party(act: &mut Act, seal: &SealingKey, id: ConnectionId) -> Result<u32, PlatformError> {
-    let own = act.member(Deed::Change)?;
+    let own = act.member(Permission::Change)?;
     let (connection, side) = act.connection(id, own).await?;
     check_owner(&connection, side)?;
     if connection.status.is_terminal() {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::domain::id::{KeyFingerprint, OrganizationId, RouteId, ServerId};
 use crate::domain::name::{Description, Name};
-use crate::domain::role::Deed;
+use crate::domain::role::Permission;
 use crate::domain::tier::Counted;
 use crate::domain::time::Timestamp;
 use crate::identity::random;
@@ -82,7 +82,7 @@ impl Platform {
 }
 
 async fn add(act: &mut Act, new: &ServerText) -> Result<ServerId, PlatformError> {
-    let organization = act.member(Deed::Change)?;
+    let organization = act.member(Permission::Change)?;
     let Some(owner) = act.tx.organization(organization).await? else {
         return Err(PlatformError::NotFound { noun: Noun::Organization });
     };
@@ -105,7 +105,7 @@ async fn add(act: &mut Act, new: &ServerText) -> Result<ServerId, PlatformError>
 }
 
 async fn describe(act: &mut Act, id: ServerId, text: &ServerText) -> Result<(), PlatformError> {
-    let organization = act.member(Deed::Change)?;
+    let organization = act.member(Permission::Change)?;
     act.own_server(id, organization).await?;
     act.tx.describe_server(id, &text.name, &text.description, text.version.as_str()).await?;
     act.describe(format!("name {}", text.name));
@@ -113,7 +113,7 @@ async fn describe(act: &mut Act, id: ServerId, text: &ServerText) -> Result<(), 
 }
 
 async fn revoke(act: &mut Act, id: ServerId) -> Result<KeyFingerprint, PlatformError> {
-    let organization = act.member(Deed::Change)?;
+    let organization = act.member(Permission::Change)?;
     let server = act.own_server(id, organization).await?;
     let key = server.key.ok_or(Refusal::NotEnrolled)?;
     act.tx.revoke_key(key, id, act.now).await?;

@@ -8,7 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::domain::id::ServerId;
 use crate::domain::name::Name;
-use crate::domain::role::Deed;
+use crate::domain::role::Permission;
 use crate::domain::secret::RegistrationToken;
 use crate::domain::time::Timestamp;
 use crate::identity::random;
@@ -96,7 +96,7 @@ impl Platform {
 }
 
 async fn issue(act: &mut Act, id: ServerId, life: TokenLife) -> Result<IssuedToken, PlatformError> {
-    let organization = act.member(Deed::Reveal)?;
+    let organization = act.member(Permission::Reveal)?;
     let server = act.own_server(id, organization).await?;
     let token = RegistrationToken::from_bytes(random::bytes());
     let expires_at = act.now.saturating_add(life.duration());
