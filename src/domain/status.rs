@@ -204,12 +204,12 @@ impl fmt::Display for Event {
 /// Who asks. Of an admin connection the owner of the managed server stands at the target and the
 /// recipient of the offer at the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Mover {
+pub enum Initiator {
     System,
     Party(Side),
 }
 
-impl Mover {
+impl Initiator {
     pub const ALL: [Self; 3] = [Self::System, Self::Party(Side::Source), Self::Party(Side::Target)];
 }
 
@@ -234,7 +234,12 @@ pub enum Refusal {
 
 /// The table. `from` is `None` before the connection exists.
 #[expect(clippy::match_same_arms, reason = "an arm is a row of the table")]
-pub fn on(from: Option<Status>, kind: ConnectionType, event: Event, mover: Mover) -> Result<Status, Refusal> {
+pub fn on(
+    from: Option<Status>,
+    kind: ConnectionType,
+    event: Event,
+    initiator: Initiator,
+) -> Result<Status, Refusal> {
     use Status::{Active, Declined, Expired, Failed, Offered, Paused, Provisioning, Ready, Terminated};
 
     if let Some(status) = from.filter(|status| status.is_terminal()) {
@@ -254,8 +259,8 @@ pub fn on(from: Option<Status>, kind: ConnectionType, event: Event, mover: Mover
         (Some(Offered), Event::Expire) => Expired,
         (Some(Offered), Event::Withdraw) => Terminated,
         (Some(Ready), Event::Activate) => Active,
-        (Some(Active | Paused(_)), Event::Pause) => return pause(from, event, mover),
-        (Some(Paused(holds)), Event::Resume) => return resume(holds, event, mover),
+        (Some(Active | Paused(_)), Event::Pause) => return pause(from, event, initiator),
+        (Some(Paused(holds)), Event::Resume) => return resume(holds, event, initiator),
         (Some(same @ (Active | Paused(_))), Event::Disconnect) => same,
         (Some(Ready | Active | Paused(_)), Event::AgentRefused) => Failed,
         (Some(Failed), Event::Retry) => Ready,
@@ -263,32 +268,36 @@ pub fn on(from: Option<Status>, kind: ConnectionType, event: Event, mover: Mover
         (Some(status), _) => return Err(Refusal::NotNow { event, status }),
         (None, _) => return Err(Refusal::NotYet { event }),
     };
-    permit(kind, event, mover).map(|()| to)
+    permit(kind, event, initiator).map(|()| to)
 }
 
-fn permit(kind: ConnectionType, event: Event, mover: Mover) -> Result<(), Refusal> {
+fn permit(kind: ConnectionType, event: Event, initiator: Initiator) -> Result<(), Refusal> {
     let is_p2p = kind == ConnectionType::P2p;
     let (permitted, whom) = match event {
         Event::SetUpDone | Event::SetUpFailed | Event::Expire | Event::AgentRefused => {
-            (mover == Mover::System, "the system")
+            (initiator == Initiator::System, "the system")
         }
-        Event::Create if is_p2p => (mover != Mover::System, "the grant's decider"),
-        Event::Create | Event::Withdraw => (mover == Mover::Party(Side::Target), "the server's owner"),
-        Event::Accept | Event::Decline => (mover == Mover::Party(Side::Source), "the recipient"),
+        Event::Create if is_p2p => (initiator != Initiator::System, "the grant's decider"),
+        Event::Create | Event::Withdraw => {
+            (initiator == Initiator::Party(Side::Target), "the server's owner")
+        }
+        Event::Accept | Event::Decline => (initiator == Initiator::Party(Side::Source), "the recipient"),
         Event::Activate
         | Event::Pause
         | Event::Resume
         | Event::Disconnect
         | Event::Retry
-        | Event::Terminate => (mover != Mover::System, "the two parties"),
+        | Event::Terminate => (initiator != Initiator::System, "the two parties"),
     };
     if permitted { Ok(()) } else { Err(Refusal::NotYours { event, whom }) }
 }
 
 /// A pause is one party's hold. The second party may add its own, or `resume` could not ask that
 /// no party holds.
-fn pause(from: Option<Status>, event: Event, mover: Mover) -> Result<Status, Refusal> {
-    let Mover::Party(side) = mover else { return Err(Refusal::NotYours { event, whom: "the two parties" }) };
+fn pause(from: Option<Status>, event: Event, initiator: Initiator) -> Result<Status, Refusal> {
+    let Initiator::Party(side) = initiator else {
+        return Err(Refusal::NotYours { event, whom: "the two parties" });
+    };
     match from.and_then(Status::pause_hold) {
         None => Ok(Status::Paused(PauseHold::of(side))),
         Some(holds) if holds.includes(side) => Err(Refusal::AlreadyHeld),
@@ -296,8 +305,10 @@ fn pause(from: Option<Status>, event: Event, mover: Mover) -> Result<Status, Ref
     }
 }
 
-fn resume(holds: PauseHold, event: Event, mover: Mover) -> Result<Status, Refusal> {
-    let Mover::Party(side) = mover else { return Err(Refusal::NotYours { event, whom: "the two parties" }) };
+fn resume(holds: PauseHold, event: Event, initiator: Initiator) -> Result<Status, Refusal> {
+    let Initiator::Party(side) = initiator else {
+        return Err(Refusal::NotYours { event, whom: "the two parties" });
+    };
     if !holds.includes(side) {
         return Err(Refusal::HeldByOther);
     }

@@ -20,9 +20,10 @@ fn the_whole_status_table_is_as_printed() {
 
 #[test]
 fn a_refusal_names_the_rule_it_follows() {
-    let refused =
-        |from, event, mover| on(Some(from), ConnectionType::P2p, event, mover).unwrap_err().to_string();
-    let source = Mover::Party(Side::Source);
+    let refused = |from, event, initiator| {
+        on(Some(from), ConnectionType::P2p, event, initiator).unwrap_err().to_string()
+    };
+    let source = Initiator::Party(Side::Source);
     assert_eq!(
         refused(Status::Active, Event::Activate, source),
         "`activate` is possible when the connection is Ready; it is Active"
@@ -57,23 +58,23 @@ const ROWS: [(&str, &str, &str, &str); 15] = [
 ];
 
 /// The model keeps holds as a plain set of sides and looks the rows up.
-fn model(status: &str, holds: &mut Vec<Side>, event: Event, mover: Mover) -> Option<String> {
+fn model(status: &str, holds: &mut Vec<Side>, event: Event, initiator: Initiator) -> Option<String> {
     let row = ROWS.iter().find(|(from, row_event, _, who)| {
-        let holding = matches!(mover, Mover::Party(side) if holds.contains(&side));
+        let holding = matches!(initiator, Initiator::Party(side) if holds.contains(&side));
         (*from == status
             || (*from == "any" && !matches!(status, "-" | "Declined" | "Expired" | "Terminated")))
             && *row_event == event.word()
             && match *who {
-                "system" => mover == Mover::System,
-                "either" | "decider" => mover != Mover::System,
-                "not holding" => mover != Mover::System && !holding,
+                "system" => initiator == Initiator::System,
+                "either" | "decider" => initiator != Initiator::System,
+                "not holding" => initiator != Initiator::System && !holding,
                 "last holder" => holding && holds.len() == 1,
                 _ => holding && holds.len() == 2,
             }
     })?;
-    match (event, mover) {
-        (Event::Pause, Mover::Party(side)) => holds.push(side),
-        (Event::Resume, Mover::Party(side)) => holds.retain(|held| *held != side),
+    match (event, initiator) {
+        (Event::Pause, Initiator::Party(side)) => holds.push(side),
+        (Event::Resume, Initiator::Party(side)) => holds.retain(|held| *held != side),
         (Event::Disconnect, _) => {}
         _ => holds.clear(),
     }
@@ -83,19 +84,19 @@ fn model(status: &str, holds: &mut Vec<Side>, event: Event, mover: Mover) -> Opt
 proptest! {
     #[test]
     fn any_walk_of_a_p2p_connection_follows_the_rows(
-        steps in prop::collection::vec((prop::sample::select(&Event::ALL[..]), prop::sample::select(&Mover::ALL[..])), 0..200),
+        steps in prop::collection::vec((prop::sample::select(&Event::ALL[..]), prop::sample::select(&Initiator::ALL[..])), 0..200),
     ) {
         let mut status = None;
         let (mut expected, mut holds) = ("-".to_owned(), Vec::new());
-        for (event, mover) in steps {
-            let moved = on(status, ConnectionType::P2p, event, mover);
-            match model(&expected, &mut holds, event, mover) {
+        for (event, initiator) in steps {
+            let moved = on(status, ConnectionType::P2p, event, initiator);
+            match model(&expected, &mut holds, event, initiator) {
                 Some(to) => {
-                    prop_assert_eq!(moved.map(Status::label), Ok(to.as_str()), "{} by {:?}", event, mover);
+                    prop_assert_eq!(moved.map(Status::label), Ok(to.as_str()), "{} by {:?}", event, initiator);
                     expected = to;
                     status = moved.ok();
                 }
-                None => prop_assert!(moved.is_err(), "{} by {:?} in {} was served", event, mover, expected),
+                None => prop_assert!(moved.is_err(), "{} by {:?} in {} was served", event, initiator, expected),
             }
             for side in [Side::Source, Side::Target] {
                 let held = status.and_then(Status::pause_hold).is_some_and(|held| held.includes(side));
@@ -107,11 +108,11 @@ proptest! {
     #[test]
     fn nothing_leaves_a_terminal_status(
         event in prop::sample::select(&Event::ALL[..]),
-        mover in prop::sample::select(&Mover::ALL[..]),
+        initiator in prop::sample::select(&Initiator::ALL[..]),
         kind in prop::sample::select(&ConnectionType::ALL[..]),
     ) {
         for status in Status::ALL.into_iter().filter(|status| status.is_terminal()) {
-            prop_assert_eq!(on(Some(status), kind, event, mover), Err(Refusal::Final { status }));
+            prop_assert_eq!(on(Some(status), kind, event, initiator), Err(Refusal::Final { status }));
         }
     }
 }
@@ -121,7 +122,7 @@ fn print_table(kind: ConnectionType) -> String {
     writeln!(text, "{:<15} {:<14} {:<15} {:<15} target", "from", "event", "system", "source").unwrap();
     for from in [None].into_iter().chain(Status::ALL.into_iter().map(Some)) {
         for event in Event::ALL {
-            let cells = Mover::ALL.map(|mover| cell(on(from, kind, event, mover)));
+            let cells = Initiator::ALL.map(|initiator| cell(on(from, kind, event, initiator)));
             let from = from.map_or("-".to_owned(), shown);
             let [system, source, target] = cells;
             writeln!(text, "{from:<15} {:<14} {system:<15} {source:<15} {target}", event.word()).unwrap();

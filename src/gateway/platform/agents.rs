@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::connection::Side;
 use crate::domain::id::{ConnectionId, KeyFingerprint, OrganizationId, RouteId, ServerId};
-use crate::domain::status::{Event, Mover, Status};
+use crate::domain::status::{Event, Initiator, Status};
 use crate::protocol::control::{Activity, ConfigMismatch, PeerRefusal, Rule};
 use crate::store::{Carried, ConnectionRecord, Outcome, StoreError, Tx};
 
@@ -128,7 +128,7 @@ impl Platform {
         let failure = format!("{} ({side}): {reason}", connection.end(side).name());
         let event = Event::AgentRefused;
         let shifted =
-            connections::shift(&mut tx, &connection, event, Mover::System, Some(&failure), now).await;
+            connections::shift(&mut tx, &connection, event, Initiator::System, Some(&failure), now).await;
         let (outcome, detail) = match shifted {
             Ok(to) => (Outcome::Done, format!("from {} to {to}: {failure}", connection.status)),
             Err(PlatformError::Refused(Refusal::Status(refusal))) => (Outcome::Refused, refusal.to_string()),

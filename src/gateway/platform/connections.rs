@@ -3,7 +3,7 @@
 use crate::domain::connection::{ConnectionType, Side};
 use crate::domain::id::ConnectionId;
 use crate::domain::role::Permission;
-use crate::domain::status::{self, Event, Mover, Status};
+use crate::domain::status::{self, Event, Initiator, Status};
 use crate::domain::time::Timestamp;
 use crate::store::{Carried, ConnectionRecord, GrantStatus, Tx};
 
@@ -73,8 +73,8 @@ async fn execute(act: &mut Act, id: ConnectionId, command: Command) -> Result<St
         act.describe("the pause for the tier's sake is the owner's own from now on");
         return Ok(connection.status);
     }
-    let mover = Mover::Party(side);
-    let to = shift(&mut act.tx, &connection, command.event(), mover, None, act.now).await?;
+    let initiator = Initiator::Party(side);
+    let to = shift(&mut act.tx, &connection, command.event(), initiator, None, act.now).await?;
     act.describe(if to == connection.status {
         format!("{to}, open tunnels cut")
     } else {
@@ -98,12 +98,13 @@ pub(super) async fn shift(
     tx: &mut Tx,
     connection: &ConnectionRecord,
     event: Event,
-    mover: Mover,
+    initiator: Initiator,
     failure: Option<&str>,
     now: Timestamp,
 ) -> Result<Status, PlatformError> {
-    let to = status::on(Some(connection.status), connection.kind(), event, mover).map_err(Refusal::from)?;
-    if starts(connection, to) || (event == Event::Resume && mover == Mover::Party(Side::Target)) {
+    let to =
+        status::on(Some(connection.status), connection.kind(), event, initiator).map_err(Refusal::from)?;
+    if starts(connection, to) || (event == Event::Resume && initiator == Initiator::Party(Side::Target)) {
         admit_read_write(tx, connection).await?;
     }
     if to != connection.status {
@@ -114,7 +115,7 @@ pub(super) async fn shift(
     }
     if to.is_terminal() {
         tx.delete_sealed(connection.id).await?;
-        end_grant(tx, connection, mover, now).await?;
+        end_grant(tx, connection, initiator, now).await?;
     }
     Ok(to)
 }
@@ -140,13 +141,13 @@ async fn admit_read_write(tx: &mut Tx, connection: &ConnectionRecord) -> Result<
 async fn end_grant(
     tx: &mut Tx,
     connection: &ConnectionRecord,
-    mover: Mover,
+    initiator: Initiator,
     now: Timestamp,
 ) -> Result<(), PlatformError> {
     let Carried::Channel { grant, .. } = connection.carried else { return Ok(()) };
-    let ended = match mover {
-        Mover::Party(Side::Target) | Mover::System => GrantStatus::Revoked,
-        Mover::Party(Side::Source) => GrantStatus::Relinquished,
+    let ended = match initiator {
+        Initiator::Party(Side::Target) | Initiator::System => GrantStatus::Revoked,
+        Initiator::Party(Side::Source) => GrantStatus::Relinquished,
     };
     tx.decide_grant(grant, ended, None, now).await?;
     Ok(())

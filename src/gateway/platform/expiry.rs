@@ -1,7 +1,7 @@
 //! Offers whose time is over. Whoever looks or asks finds them Expired: the sweep is for those that
 //! nobody looks at.
 
-use crate::domain::status::{Event, Mover};
+use crate::domain::status::{Event, Initiator};
 use crate::domain::time::Timestamp;
 use crate::store::{Carried, Outcome, Tx};
 
@@ -27,7 +27,7 @@ pub(super) async fn expire_offers(tx: &mut Tx, now: Timestamp) -> Result<(), Pla
     for id in tx.expired_offers(now).await? {
         let Some(offer) = tx.connection(id).await? else { continue };
         let Carried::Admin { expires_at, .. } = offer.carried else { continue };
-        let to = connections::shift(tx, &offer, Event::Expire, Mover::System, None, now).await?;
+        let to = connections::shift(tx, &offer, Event::Expire, Initiator::System, None, now).await?;
         let entry = AgentEntry {
             actor: GATEWAY.into(),
             action: "expire offer",

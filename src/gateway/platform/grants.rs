@@ -7,7 +7,7 @@ use crate::domain::id::{AgreementId, ChannelId, ConnectionId, GrantId, Organizat
 use crate::domain::name::Name;
 use crate::domain::role::Permission;
 use crate::domain::secret::Secret;
-use crate::domain::status::{self, Event, Mover};
+use crate::domain::status::{self, Event, Initiator};
 use crate::domain::visibility::{self, Datum, Viewer};
 use crate::identity::random;
 use crate::store::{AgreementStatus, GrantRecord, GrantStatus, NewConnection, NewGrant, Origin, Tx};
@@ -256,8 +256,8 @@ async fn provision(
 ) -> Result<ConnectionId, PlatformError> {
     const EPOCH: u32 = 1;
     let id = ConnectionId::from_random(random::bytes());
-    let status =
-        status::on(None, ConnectionType::P2p, Event::Create, Mover::Party(decider)).map_err(Refusal::from)?;
+    let status = status::on(None, ConnectionType::P2p, Event::Create, Initiator::Party(decider))
+        .map_err(Refusal::from)?;
     let new = NewConnection {
         id,
         grant: grant.id,
@@ -270,7 +270,8 @@ async fn provision(
     let sealed = seal.seal(id, EPOCH, &Secret::from_bytes(random::bytes()))?;
     act.tx.put_secret(id, EPOCH, &sealed, act.now).await?;
     if let Some(connection) = act.tx.connection(id).await? {
-        connections::shift(&mut act.tx, &connection, Event::SetUpDone, Mover::System, None, act.now).await?;
+        connections::shift(&mut act.tx, &connection, Event::SetUpDone, Initiator::System, None, act.now)
+            .await?;
     }
     Ok(id)
 }
@@ -301,8 +302,8 @@ async fn end(act: &mut Act, id: GrantId, to: GrantStatus) -> Result<(), Platform
     act.describe(format!("channel {}", grant.channel_name));
     match act.tx.connection_of_grant(id).await? {
         Some(connection) => {
-            let mover = Mover::Party(side);
-            connections::shift(&mut act.tx, &connection, Event::Terminate, mover, None, act.now).await?;
+            let initiator = Initiator::Party(side);
+            connections::shift(&mut act.tx, &connection, Event::Terminate, initiator, None, act.now).await?;
             act.describe(format!("channel {}; connection {} terminated", grant.channel_name, connection.id));
         }
         None => act.tx.decide_grant(id, to, None, act.now).await?,

@@ -5,7 +5,7 @@
 //! beside it says whose it is. The owner may make it its own by pausing as well.
 
 use crate::domain::connection::{ConnectionType, Side};
-use crate::domain::status::{Event, Mover, PauseHold, Status};
+use crate::domain::status::{Event, Initiator, PauseHold, Status};
 use crate::domain::tier::Tier;
 use crate::store::{ConnectionRecord, OrganizationRecord, Outcome};
 
@@ -36,8 +36,9 @@ pub(super) async fn follow_tier(
 async fn hold(act: &mut Act, connection: &ConnectionRecord) -> Result<(), PlatformError> {
     let to = match connection.status {
         Status::Active | Status::Paused(PauseHold::Source) => {
-            let mover = Mover::Party(Side::Target);
-            let to = connections::shift(&mut act.tx, connection, Event::Pause, mover, None, act.now).await?;
+            let initiator = Initiator::Party(Side::Target);
+            let to =
+                connections::shift(&mut act.tx, connection, Event::Pause, initiator, None, act.now).await?;
             act.tx.set_held_for_tier(connection.id, true).await?;
             to
         }
@@ -60,8 +61,8 @@ async fn lift(act: &mut Act, connection: &ConnectionRecord) -> Result<(), Platfo
     if !connection.held_for_tier {
         return Ok(());
     }
-    let mover = Mover::Party(Side::Target);
-    let to = connections::shift(&mut act.tx, connection, Event::Resume, mover, None, act.now).await?;
+    let initiator = Initiator::Party(Side::Target);
+    let to = connections::shift(&mut act.tx, connection, Event::Resume, initiator, None, act.now).await?;
     note(act, connection, "release connection", format!("from {} to {to}", connection.status)).await
 }
 

@@ -11,7 +11,7 @@ use crate::domain::id::{ConnectionId, OrganizationId, ServerId};
 use crate::domain::limits::{OFFER_LIFE_DEFAULT, OFFER_LIFE_MAX, OFFER_LIFE_MIN};
 use crate::domain::role::Permission;
 use crate::domain::secret::Secret;
-use crate::domain::status::{self, Event, Mover, Status};
+use crate::domain::status::{self, Event, Initiator, Status};
 use crate::identity::random;
 use crate::store::{ConnectionRecord, NewOffer};
 
@@ -132,7 +132,7 @@ async fn make(act: &mut Act, seal: &SealingKey, offer: &AdminOffer) -> Result<Co
     if offer.access == Access::ReadWrite && !owner.tier.offers_admin_rw() {
         return Err(Refusal::ReadWriteTier { owner: owner.name }.into());
     }
-    let event = status::on(None, offer.access.kind(), Event::Create, Mover::Party(Side::Target));
+    let event = status::on(None, offer.access.kind(), Event::Create, Initiator::Party(Side::Target));
     let new = NewOffer {
         id: ConnectionId::from_random(random::bytes()),
         access: offer.access,
@@ -163,7 +163,7 @@ async fn provision(act: &mut Act, seal: &SealingKey, new: &NewOffer) -> Result<(
     let sealed = seal.seal(new.id, EPOCH, &Secret::from_bytes(random::bytes()))?;
     act.tx.put_secret(new.id, EPOCH, &sealed, act.now).await?;
     if let Some(offer) = act.tx.connection(new.id).await? {
-        connections::shift(&mut act.tx, &offer, Event::SetUpDone, Mover::System, None, act.now).await?;
+        connections::shift(&mut act.tx, &offer, Event::SetUpDone, Initiator::System, None, act.now).await?;
     }
     Ok(())
 }
@@ -171,12 +171,12 @@ async fn provision(act: &mut Act, seal: &SealingKey, new: &NewOffer) -> Result<(
 async fn accept(act: &mut Act, id: ConnectionId, source: ServerId) -> Result<Status, PlatformError> {
     let own = act.member(Permission::Change)?;
     let (offer, side) = act.connection(id, own).await?;
-    let mover = Mover::Party(side);
-    status::on(Some(offer.status), offer.kind(), Event::Accept, mover).map_err(Refusal::from)?;
+    let initiator = Initiator::Party(side);
+    status::on(Some(offer.status), offer.kind(), Event::Accept, initiator).map_err(Refusal::from)?;
     let source = act.own_server(source, own).await?;
     agreement_with(act, offer.target.organization, own).await?;
     act.tx.set_source(id, source.id).await?;
-    let to = connections::shift(&mut act.tx, &offer, Event::Accept, mover, None, act.now).await?;
+    let to = connections::shift(&mut act.tx, &offer, Event::Accept, initiator, None, act.now).await?;
     act.describe(format!("{}, from {} to {to}", route(&offer, source.name.as_str()), offer.status));
     Ok(to)
 }
@@ -184,8 +184,8 @@ async fn accept(act: &mut Act, id: ConnectionId, source: ServerId) -> Result<Sta
 async fn end(act: &mut Act, id: ConnectionId, event: Event) -> Result<Status, PlatformError> {
     let own = act.member(Permission::Change)?;
     let (offer, side) = act.connection(id, own).await?;
-    let mover = Mover::Party(side);
-    let to = connections::shift(&mut act.tx, &offer, event, mover, None, act.now).await?;
+    let initiator = Initiator::Party(side);
+    let to = connections::shift(&mut act.tx, &offer, event, initiator, None, act.now).await?;
     act.describe(format!("{}, from {} to {to}", route(&offer, offer.source.name().as_str()), offer.status));
     Ok(to)
 }

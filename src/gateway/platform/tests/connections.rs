@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use crate::domain::connection::{ConnectionType, Side};
-use crate::domain::status::{self, Event, Mover};
+use crate::domain::status::{self, Event, Initiator};
 
 use super::*;
 
@@ -86,8 +86,8 @@ proptest! {
                     if by_source { (&pair.source, Side::Source) } else { (&pair.target, Side::Target) };
                 let entries = pair.world.log_length(&pair.target).await;
                 let done = pair.world.platform.command(&party.actor, pair.connection, command).await;
-                let mover = Mover::Party(side);
-                let wanted = status::on(Some(expected), ConnectionType::P2p, event(command), mover);
+                let initiator = Initiator::Party(side);
+                let wanted = status::on(Some(expected), ConnectionType::P2p, event(command), initiator);
                 assert_eq!(done.as_ref().ok(), wanted.as_ref().ok(), "{command:?} by {side} in {expected}");
                 expected = wanted.unwrap_or(expected);
                 assert_eq!(pair.world.log_length(&pair.target).await, entries + 1, "one entry each");

@@ -3,7 +3,7 @@
 
 use crate::domain::connection::ConnectionType;
 use crate::domain::limits::OFFER_LIFE_DEFAULT;
-use crate::domain::status::{self, Event, Mover, PauseHold, Status};
+use crate::domain::status::{self, Event, Initiator, PauseHold, Status};
 use crate::protocol::control::{Activity, ConfigMismatch};
 
 use super::*;
@@ -52,7 +52,7 @@ async fn every_event_by_everybody_in_every_status_is_served_or_refused_as_the_ta
                     let expected = if role == Role::Auditor {
                         Err("the role auditor may not change anything".to_owned())
                     } else {
-                        status::on(Some(from), ConnectionType::AdminRw, event, Mover::Party(side))
+                        status::on(Some(from), ConnectionType::AdminRw, event, Initiator::Party(side))
                             .map_err(|refusal| refusal.to_string())
                     };
                     assert_eq!(done, expected, "{cell}");
