@@ -6,7 +6,7 @@
 
 /// What there is to see, always with respect to the organization that owns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Datum {
+pub enum Field {
     /// A server's name and description.
     ServerName,
     /// Every other field of a server.
@@ -24,7 +24,7 @@ pub enum Datum {
     RegistrationToken,
 }
 
-impl Datum {
+impl Field {
     pub const ALL: [Self; 8] = [
         Self::ServerName,
         Self::ServerDetail,
@@ -37,11 +37,11 @@ impl Datum {
     ];
 }
 
-/// How the viewing organization stands to the datum's owner.
+/// How the viewing organization stands to the field's owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Viewer {
     Owner,
-    /// The other party of a connection that touches the datum, from Offered or Provisioning on.
+    /// The other party of a connection that touches the field, from Offered or Provisioning on.
     Party,
     /// An agreement and no more.
     Peer,
@@ -52,9 +52,9 @@ impl Viewer {
     pub const ALL: [Self; 4] = [Self::Owner, Self::Party, Self::Peer, Self::Outsider];
 }
 
-/// How a datum shows itself.
+/// How a field shows itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Sight {
+pub enum Visibility {
     /// In lists and details.
     Shown,
     /// In lists and details while its owner publishes it.
@@ -70,38 +70,38 @@ pub enum Sight {
 
 /// The table.
 #[must_use]
-pub const fn sight(datum: Datum, viewer: Viewer) -> Sight {
-    match (datum, viewer) {
-        (Datum::ServerName | Datum::ChannelPublic, Viewer::Owner | Viewer::Party)
-        | (Datum::ServerDetail, Viewer::Owner) => Sight::Shown,
-        (Datum::ChannelPublic, Viewer::Peer) => Sight::WhenPublished,
-        (Datum::ChannelAddress, Viewer::Owner) => Sight::OwnFile,
+pub const fn visibility_of(field: Field, viewer: Viewer) -> Visibility {
+    match (field, viewer) {
+        (Field::ServerName | Field::ChannelPublic, Viewer::Owner | Viewer::Party)
+        | (Field::ServerDetail, Viewer::Owner) => Visibility::Shown,
+        (Field::ChannelPublic, Viewer::Peer) => Visibility::WhenPublished,
+        (Field::ChannelAddress, Viewer::Owner) => Visibility::OwnFile,
         // Both organizations own a P2P connection's secret; each has its own reveal.
-        (Datum::SharedSecret, Viewer::Owner | Viewer::Party)
-        | (Datum::AdminSecret | Datum::ConnectorConfiguration | Datum::RegistrationToken, Viewer::Owner) => {
-            Sight::Revealed
+        (Field::SharedSecret, Viewer::Owner | Viewer::Party)
+        | (Field::AdminSecret | Field::ConnectorConfiguration | Field::RegistrationToken, Viewer::Owner) => {
+            Visibility::Revealed
         }
-        (Datum::ServerName, Viewer::Peer | Viewer::Outsider)
-        | (Datum::ChannelPublic | Datum::SharedSecret, Viewer::Outsider)
-        | (Datum::SharedSecret, Viewer::Peer)
+        (Field::ServerName, Viewer::Peer | Viewer::Outsider)
+        | (Field::ChannelPublic | Field::SharedSecret, Viewer::Outsider)
+        | (Field::SharedSecret, Viewer::Peer)
         | (
-            Datum::ServerDetail
-            | Datum::ChannelAddress
-            | Datum::AdminSecret
-            | Datum::ConnectorConfiguration
-            | Datum::RegistrationToken,
+            Field::ServerDetail
+            | Field::ChannelAddress
+            | Field::AdminSecret
+            | Field::ConnectorConfiguration
+            | Field::RegistrationToken,
             Viewer::Party | Viewer::Peer | Viewer::Outsider,
-        ) => Sight::Absent,
+        ) => Visibility::Absent,
     }
 }
 
-/// Whether a list or detail contains the datum.
+/// Whether a list or detail contains the field.
 #[must_use]
-pub fn listed(datum: Datum, viewer: Viewer, published: bool) -> bool {
-    match sight(datum, viewer) {
-        Sight::Shown => true,
-        Sight::WhenPublished => published,
-        Sight::Revealed | Sight::OwnFile | Sight::Absent => false,
+pub fn listed(field: Field, viewer: Viewer, published: bool) -> bool {
+    match visibility_of(field, viewer) {
+        Visibility::Shown => true,
+        Visibility::WhenPublished => published,
+        Visibility::Revealed | Visibility::OwnFile | Visibility::Absent => false,
     }
 }
 
@@ -111,9 +111,10 @@ mod tests {
 
     #[test]
     fn the_whole_visibility_table_is_as_printed() {
-        let row = |datum: Datum| format!("{datum:?}: {:?}", Viewer::ALL.map(|viewer| sight(datum, viewer)));
+        let row =
+            |field: Field| format!("{field:?}: {:?}", Viewer::ALL.map(|viewer| visibility_of(field, viewer)));
         assert_eq!(
-            Datum::ALL.map(row),
+            Field::ALL.map(row),
             [
                 "ServerName: [Shown, Shown, Absent, Absent]",
                 "ServerDetail: [Shown, Absent, Absent, Absent]",
@@ -129,15 +130,15 @@ mod tests {
 
     #[test]
     fn no_list_ever_holds_a_secret_a_token_or_an_internal_address() {
-        for datum in [
-            Datum::SharedSecret,
-            Datum::AdminSecret,
-            Datum::RegistrationToken,
-            Datum::ConnectorConfiguration,
-            Datum::ChannelAddress,
+        for field in [
+            Field::SharedSecret,
+            Field::AdminSecret,
+            Field::RegistrationToken,
+            Field::ConnectorConfiguration,
+            Field::ChannelAddress,
         ] {
             for viewer in Viewer::ALL {
-                assert!(!listed(datum, viewer, true), "{datum:?} to {viewer:?}");
+                assert!(!listed(field, viewer, true), "{field:?} to {viewer:?}");
             }
         }
     }

@@ -89,7 +89,7 @@ fn is_hidden(text: &str, at: usize, char: char) -> bool {
 
 fn hides(char: char) -> bool {
     let category = CodePointMapData::<GeneralCategory>::new().get(char);
-    let has_no_sight = matches!(
+    let has_no_glyph = matches!(
         category,
         GeneralCategory::Control
             | GeneralCategory::Format
@@ -101,7 +101,7 @@ fn hides(char: char) -> bool {
     );
     // Symbols for Unicode, and drawn as nothing: Braille's blank and the null notehead.
     let is_blank = matches!(char, '\u{2800}' | '\u{1d159}');
-    has_no_sight || is_blank || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(char)
+    has_no_glyph || is_blank || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(char)
 }
 
 /// Whether the joiner at `at` changes how its neighbours are written: after a virama, or, for the one

@@ -7,7 +7,7 @@ use crate::domain::connection::Side;
 use crate::domain::id::{ChannelId, ConnectionId, OrganizationId, ServerId};
 use crate::domain::role::Permission;
 use crate::domain::time::Timestamp;
-use crate::domain::visibility::{self, Datum, Viewer};
+use crate::domain::visibility::{self, Field, Viewer};
 use crate::store::{AuditRecord, ChannelRecord, ConnectionRecord, Outcome, ServerRecord, Tx};
 
 use super::error::{Noun, PlatformError};
@@ -126,7 +126,7 @@ impl Act {
     ) -> Result<ServerRecord, PlatformError> {
         let server = self.tx.server(id).await?.filter(|server| {
             let viewer = if server.organization == organization { Viewer::Owner } else { Viewer::Outsider };
-            visibility::listed(Datum::ServerDetail, viewer, false)
+            visibility::listed(Field::ServerDetail, viewer, false)
         });
         server.ok_or(PlatformError::NotFound { noun: Noun::Server })
     }
@@ -141,7 +141,7 @@ impl Act {
             return Err(PlatformError::NotFound { noun: Noun::Channel });
         };
         let viewer = viewer::of_channel(&mut self.tx, organization, &channel).await?;
-        if visibility::listed(Datum::ChannelPublic, viewer, channel.published) {
+        if visibility::listed(Field::ChannelPublic, viewer, channel.published) {
             Ok((channel, viewer))
         } else {
             Err(PlatformError::NotFound { noun: Noun::Channel })

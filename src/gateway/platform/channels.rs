@@ -8,7 +8,7 @@ use crate::domain::id::{ChannelId, OrganizationId, ServerId};
 use crate::domain::name::{Description, Name};
 use crate::domain::role::Permission;
 use crate::domain::tier::Counted;
-use crate::domain::visibility::{self, Datum, Viewer};
+use crate::domain::visibility::{self, Field, Viewer};
 use crate::identity::random;
 use crate::store::{ChannelRecord, Tx};
 
@@ -126,10 +126,10 @@ async fn view(
             viewer::of_server(tx, own, channel.organization, channel.server).await?,
         ),
     };
-    if !visibility::listed(Datum::ChannelPublic, of_channel, channel.published) {
+    if !visibility::listed(Field::ChannelPublic, of_channel, channel.published) {
         return Ok(None);
     }
-    let server_shows = visibility::listed(Datum::ServerName, of_server, false);
+    let server_shows = visibility::listed(Field::ServerName, of_server, false);
     Ok(Some(ChannelView {
         id: channel.id,
         name: channel.name,

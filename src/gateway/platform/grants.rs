@@ -8,7 +8,7 @@ use crate::domain::name::Name;
 use crate::domain::role::Permission;
 use crate::domain::secret::Secret;
 use crate::domain::status::{self, Event, Initiator};
-use crate::domain::visibility::{self, Datum, Viewer};
+use crate::domain::visibility::{self, Field, Viewer};
 use crate::identity::random;
 use crate::store::{AgreementStatus, GrantRecord, GrantStatus, NewConnection, NewGrant, Origin, Tx};
 
@@ -321,7 +321,7 @@ async fn view(
         (None, _) => true,
         (Some(own), Some(channel)) => {
             let viewer = viewer::of_channel(tx, own, &channel).await?;
-            visibility::listed(Datum::ChannelPublic, viewer, channel.published)
+            visibility::listed(Field::ChannelPublic, viewer, channel.published)
         }
         (Some(_), None) => false,
     };

@@ -12,7 +12,7 @@ use crate::domain::role::Permission;
 use crate::domain::secret::Secret;
 use crate::domain::status;
 use crate::domain::time::Timestamp;
-use crate::domain::visibility::{self, Datum, Sight, Viewer};
+use crate::domain::visibility::{self, Field, Viewer, Visibility};
 use crate::identity::random;
 use crate::store::{Carried, ConnectionRecord, Outcome, SEALED_BYTES, SecretRecord, Tx};
 
@@ -217,13 +217,13 @@ fn check_owner(connection: &ConnectionRecord, side: Side) -> Result<(), Platform
         Side::Source => Viewer::Party,
         Side::Target => Viewer::Owner,
     };
-    let datum = match connection.kind() {
-        ConnectionType::P2p => Datum::SharedSecret,
-        ConnectionType::AdminRw | ConnectionType::AdminRo => Datum::AdminSecret,
+    let field = match connection.kind() {
+        ConnectionType::P2p => Field::SharedSecret,
+        ConnectionType::AdminRw | ConnectionType::AdminRo => Field::AdminSecret,
     };
-    match visibility::sight(datum, viewer) {
-        Sight::Revealed => Ok(()),
-        Sight::Shown | Sight::WhenPublished | Sight::OwnFile | Sight::Absent => {
+    match visibility::visibility_of(field, viewer) {
+        Visibility::Revealed => Ok(()),
+        Visibility::Shown | Visibility::WhenPublished | Visibility::OwnFile | Visibility::Absent => {
             Err(PlatformError::NotFound { noun: Noun::Secret })
         }
     }

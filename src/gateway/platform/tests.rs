@@ -11,8 +11,8 @@ mod peerings;
 mod races;
 mod secrets;
 mod sessions;
-mod sights;
 mod tiers;
+mod visibility;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

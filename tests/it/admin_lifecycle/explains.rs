@@ -2,8 +2,8 @@
 
 use adit::domain::access::Access;
 
+use super::observed::said;
 use super::origin::Origin;
-use super::sight::said;
 use crate::lab::{Lab, Part, edit};
 
 #[tokio::test(flavor = "multi_thread")]

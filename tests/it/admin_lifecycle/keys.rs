@@ -5,8 +5,8 @@ use adit::domain::access::Access;
 use adit::domain::id::KeyFingerprint;
 
 use super::client::get;
+use super::observed::said;
 use super::origin::Origin;
-use super::sight::said;
 use crate::lab::{Lab, Part, SOURCE_OWNER, TARGET_OWNER, eventually};
 
 const UNVERIFIED: &str = "the peer's key was not compared yet";

@@ -4,8 +4,8 @@
 use adit::domain::access::Access;
 
 use super::client::{Client, End};
+use super::observed::said;
 use super::origin::Origin;
-use super::sight::said;
 use crate::lab::{Lab, Part, edit};
 
 const XML: &str = "application/xml";
