@@ -25,7 +25,7 @@ use clap::Subcommand;
 
 use crate::config::gateway::GatewayConfig;
 use crate::domain::id::OrganizationId;
-use crate::domain::role::Role;
+use crate::domain::role::UserRole;
 use crate::domain::visible::visible;
 use crate::gateway::platform::{Actor, Platform, PlatformError, Refusal};
 use crate::identity::time::HostClock;
@@ -208,7 +208,7 @@ impl Desk {
     }
 
     fn member(organization: OrganizationId) -> Actor {
-        Actor::Member { organization, role: Role::Owner, name: Self::operator() }
+        Actor::Member { organization, role: UserRole::Owner, name: Self::operator() }
     }
 
     /// Acts for the organization of `--as`, or for the only one that can be meant.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
+pub enum UserRole {
     /// All.
     Owner,
     /// All but users and tier.
@@ -23,7 +23,7 @@ pub enum Permission {
     ManageUsers,
 }
 
-impl Role {
+impl UserRole {
     pub const ALL: [Self; 3] = [Self::Owner, Self::Operator, Self::Auditor];
 
     #[must_use]
@@ -45,7 +45,7 @@ impl Role {
     }
 }
 
-impl fmt::Display for Role {
+impl fmt::Display for UserRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.label())
     }
@@ -66,7 +66,7 @@ impl fmt::Display for Permission {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the role {role} may not {permission}")]
 pub struct NotPermitted {
-    pub role: Role,
+    pub role: UserRole,
     pub permission: Permission,
 }
 
@@ -78,7 +78,7 @@ mod tests {
     fn the_whole_role_table_is_as_printed() {
         let row = |permission: Permission| {
             let cells =
-                Role::ALL.map(|role| if role.permit(permission).is_ok() { role.label() } else { "-" });
+                UserRole::ALL.map(|role| if role.permit(permission).is_ok() { role.label() } else { "-" });
             format!("{permission}: {}", cells.join(" "))
         };
         assert_eq!(

@@ -16,7 +16,7 @@ use adit::demo::sender::Sender;
 use adit::domain::connection::Protocol;
 use adit::domain::id::{BootId, ConnectionId, RouteId, ServerId};
 use adit::domain::path::PathChoice;
-use adit::domain::role::Role;
+use adit::domain::role::UserRole;
 use adit::domain::secret::Secret;
 use adit::domain::tier::Tier;
 use adit::domain::time::Timestamp;
@@ -69,7 +69,7 @@ async fn platform(lab: &Lab) -> Platform {
 async fn join_platform(lab: &Lab) -> Membership {
     let platform = platform(lab).await;
     let host = Actor::Host { name: "test".into() };
-    let owner = |organization| Actor::Member { organization, role: Role::Owner, name: "test".into() };
+    let owner = |organization| Actor::Member { organization, role: UserRole::Owner, name: "test".into() };
     let servers = platform.servers(&host).await.unwrap();
     let target = servers.iter().find(|server| server.name.as_str() == "St Mary Mirth").unwrap();
     let at_target = owner(target.organization_id);

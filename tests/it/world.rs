@@ -14,7 +14,7 @@ use adit::config::connector::Connector;
 use adit::config::gateway::{GatewayConfig, RelayConfig};
 use adit::domain::connection::Protocol;
 use adit::domain::id::{BootId, ConnectionId, OrganizationId, ServerId};
-use adit::domain::role::Role;
+use adit::domain::role::UserRole;
 use adit::domain::tier::Tier;
 use adit::domain::time::Timestamp;
 use adit::gateway::platform::{Actor, IssuedToken, Plan, ServerText, TokenLife};
@@ -83,7 +83,7 @@ impl World {
         let name = "Lakeside".parse().unwrap();
         let organization =
             gateway.platform().add_organization(&operator, &name, Tier::Enterprise).await.unwrap();
-        let owner = Actor::Member { organization, role: Role::Owner, name: "owner".into() };
+        let owner = Actor::Member { organization, role: UserRole::Owner, name: "owner".into() };
         Self { folder, gateway, relay, clock, operator, owner, organization }
     }
 

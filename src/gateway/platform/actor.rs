@@ -1,7 +1,7 @@
 //! Who asks, authenticated by somebody else.
 
 use crate::domain::id::OrganizationId;
-use crate::domain::role::{Permission, Role};
+use crate::domain::role::{Permission, UserRole};
 
 use super::error::Refusal;
 
@@ -14,7 +14,7 @@ pub enum Actor {
     },
     Member {
         organization: OrganizationId,
-        role: Role,
+        role: UserRole,
         name: String,
     },
 }

@@ -5,7 +5,7 @@ use crate::domain::access::Access;
 use crate::domain::connection::Protocol;
 use crate::domain::id::{ConnectionId, OrganizationId, ServerId};
 use crate::domain::name::{Description, Name};
-use crate::domain::role::Role;
+use crate::domain::role::UserRole;
 use crate::domain::tier::Tier;
 
 use super::channels::NewChannel;
@@ -88,7 +88,7 @@ impl Platform {
     ) -> Result<Provided, PlatformError> {
         let host = Actor::Host { name: "set-up".into() };
         let organization = self.add_organization(&host, organization, Tier::Enterprise).await?;
-        let actor = Actor::Member { organization, role: Role::Owner, name: "set-up".into() };
+        let actor = Actor::Member { organization, role: UserRole::Owner, name: "set-up".into() };
         let text = ServerText {
             name: server.clone(),
             description: Description::default(),

@@ -24,7 +24,7 @@ use crate::domain::id::{
     AgreementId, ChannelId, ConnectionId, GrantId, KeyFingerprint, OrganizationId, ServerId,
 };
 use crate::domain::name::Description;
-use crate::domain::role::Role;
+use crate::domain::role::UserRole;
 use crate::domain::tier::Tier;
 use crate::domain::time::Timestamp;
 use crate::identity::time::TimeSource;
@@ -70,7 +70,7 @@ impl World {
     async fn party(&self, name: &str, tier: Tier) -> Party {
         let name = name.parse().unwrap();
         let id = self.platform.add_organization(&host(), &name, tier).await.unwrap();
-        Party { id, actor: member(id, Role::Owner) }
+        Party { id, actor: member(id, UserRole::Owner) }
     }
 
     async fn server(&self, party: &Party, name: &str) -> ServerId {
@@ -142,7 +142,7 @@ fn host() -> Actor {
     Actor::Host { name: "operator".into() }
 }
 
-fn member(organization: OrganizationId, role: Role) -> Actor {
+fn member(organization: OrganizationId, role: UserRole) -> Actor {
     Actor::Member { organization, role, name: "Ada".into() }
 }
 
@@ -262,7 +262,7 @@ async fn only_the_operator_makes_organizations_and_only_an_owner_or_the_operator
     let name = "Third".parse().unwrap();
     let made = world.platform.add_organization(&party.actor, &name, Tier::Free).await;
     assert!(refused(made).contains("gateway's operator"));
-    let operator = member(party.id, Role::Operator);
+    let operator = member(party.id, UserRole::Operator);
     let changed = world.platform.set_tier(&operator, party.id, Tier::Standard).await;
     assert_eq!(refused(changed), "the role operator may not change the tier");
     let changed = world.platform.set_tier(&other.actor, party.id, Tier::Standard).await;
@@ -296,7 +296,7 @@ async fn a_tier_binds_new_objects_and_a_downgrade_deletes_nothing() {
 async fn an_auditor_sees_and_changes_and_reveals_nothing() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
-    let auditor = member(pair.source.id, Role::Auditor);
+    let auditor = member(pair.source.id, UserRole::Auditor);
     assert_eq!(platform.connections(&auditor).await.unwrap().len(), 1);
     assert!(!platform.audit(&auditor, 10).await.unwrap().is_empty());
     for outcome in [

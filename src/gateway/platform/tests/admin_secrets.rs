@@ -37,7 +37,7 @@ async fn to_the_recipient_the_secret_does_not_exist_and_to_others_not_even_the_c
         let viewed = platform.view_secret(&stranger.actor, id).await;
         assert_eq!(refused(viewed), "there is no such connection");
     }
-    let auditor = member(managed.owner.id, Role::Auditor);
+    let auditor = member(managed.owner.id, UserRole::Auditor);
     assert!(refused(platform.view_secret(&auditor, id).await).contains("may not reveal"));
 }
 

@@ -43,13 +43,13 @@ async fn every_event_by_everybody_in_every_status_is_served_or_refused_as_the_ta
         managed.world.server(&outsider, "Outside").await;
         for event in EVENTS {
             for side in [Side::Source, Side::Target] {
-                for role in Role::ALL {
+                for role in UserRole::ALL {
                     let party = if side == Side::Source { &managed.recipient } else { &managed.owner };
                     let actor = member(party.id, role);
                     let logs = log_lengths(&managed).await;
                     let done = ask(&managed, &actor, event).await;
                     let cell = format!("{event} by the {side}'s {role} in {from:?}");
-                    let expected = if role == Role::Auditor {
+                    let expected = if role == UserRole::Auditor {
                         Err("the role auditor may not change anything".to_owned())
                     } else {
                         status::on(Some(from), ConnectionType::AdminRw, event, Initiator::Party(side))
@@ -59,7 +59,7 @@ async fn every_event_by_everybody_in_every_status_is_served_or_refused_as_the_ta
                     let entries = log_lengths(&managed).await;
                     let own = usize::from(side == Side::Target);
                     assert_eq!(entries[own], logs[own] + 1, "{cell}: one entry in its own log");
-                    if role != Role::Auditor {
+                    if role != UserRole::Auditor {
                         assert_eq!(entries[1 - own], logs[1 - own] + 1, "{cell}: and in the other's");
                     }
                     let word = if done.is_ok() { "done" } else { "refused" };
@@ -102,7 +102,7 @@ async fn an_offer_goes_to_the_peer_of_a_live_agreement_from_the_servers_owner_an
     let recipient = &managed.recipient;
     let foreign = offer(&recipient.actor, owner.id, managed.server).await;
     assert_eq!(foreign, "there is no such server", "the peer cannot bring an offer about");
-    let auditor = offer(&member(owner.id, Role::Auditor), recipient.id, managed.server).await;
+    let auditor = offer(&member(owner.id, UserRole::Auditor), recipient.id, managed.server).await;
     assert_eq!(auditor, "the role auditor may not change anything");
     let by_host = offer(&host(), recipient.id, managed.server).await;
     assert_eq!(by_host, "this is done for an organization; say which");
