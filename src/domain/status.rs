@@ -215,7 +215,7 @@ impl Initiator {
 
 /// Why an event is refused: the rule of the table it breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum TransitionRefusal {
     #[error("the connection is {status} and nothing changes that; a new one takes a new grant or offer")]
     Final { status: Status },
     #[error("`{event}` belongs to admin connections; a P2P connection comes from an approved grant")]
@@ -239,15 +239,15 @@ pub fn on(
     kind: ConnectionType,
     event: Event,
     initiator: Initiator,
-) -> Result<Status, Refusal> {
+) -> Result<Status, TransitionRefusal> {
     use Status::{Active, Declined, Expired, Failed, Offered, Paused, Provisioning, Ready, Terminated};
 
     if let Some(status) = from.filter(|status| status.is_terminal()) {
-        return Err(Refusal::Final { status });
+        return Err(TransitionRefusal::Final { status });
     }
     let is_p2p = kind == ConnectionType::P2p;
     if is_p2p && matches!(event, Event::Accept | Event::Decline | Event::Expire | Event::Withdraw) {
-        return Err(Refusal::AdminOnly { event });
+        return Err(TransitionRefusal::AdminOnly { event });
     }
     let to = match (from, event) {
         (None, Event::Create) => Provisioning,
@@ -265,13 +265,13 @@ pub fn on(
         (Some(Ready | Active | Paused(_)), Event::AgentRefused) => Failed,
         (Some(Failed), Event::Retry) => Ready,
         (Some(_), Event::Terminate) => Terminated,
-        (Some(status), _) => return Err(Refusal::NotNow { event, status }),
-        (None, _) => return Err(Refusal::NotYet { event }),
+        (Some(status), _) => return Err(TransitionRefusal::NotNow { event, status }),
+        (None, _) => return Err(TransitionRefusal::NotYet { event }),
     };
     permit(kind, event, initiator).map(|()| to)
 }
 
-fn permit(kind: ConnectionType, event: Event, initiator: Initiator) -> Result<(), Refusal> {
+fn permit(kind: ConnectionType, event: Event, initiator: Initiator) -> Result<(), TransitionRefusal> {
     let is_p2p = kind == ConnectionType::P2p;
     let (permitted, whom) = match event {
         Event::SetUpDone | Event::SetUpFailed | Event::Expire | Event::AgentRefused => {
@@ -289,28 +289,28 @@ fn permit(kind: ConnectionType, event: Event, initiator: Initiator) -> Result<()
         | Event::Retry
         | Event::Terminate => (initiator != Initiator::System, "the two parties"),
     };
-    if permitted { Ok(()) } else { Err(Refusal::NotYours { event, whom }) }
+    if permitted { Ok(()) } else { Err(TransitionRefusal::NotYours { event, whom }) }
 }
 
 /// A pause is one party's hold. The second party may add its own, or `resume` could not ask that
 /// no party holds.
-fn pause(from: Option<Status>, event: Event, initiator: Initiator) -> Result<Status, Refusal> {
+fn pause(from: Option<Status>, event: Event, initiator: Initiator) -> Result<Status, TransitionRefusal> {
     let Initiator::Party(side) = initiator else {
-        return Err(Refusal::NotYours { event, whom: "the two parties" });
+        return Err(TransitionRefusal::NotYours { event, whom: "the two parties" });
     };
     match from.and_then(Status::pause_hold) {
         None => Ok(Status::Paused(PauseHold::of(side))),
-        Some(holds) if holds.includes(side) => Err(Refusal::AlreadyHeld),
+        Some(holds) if holds.includes(side) => Err(TransitionRefusal::AlreadyHeld),
         Some(_) => Ok(Status::Paused(PauseHold::Both)),
     }
 }
 
-fn resume(holds: PauseHold, event: Event, initiator: Initiator) -> Result<Status, Refusal> {
+fn resume(holds: PauseHold, event: Event, initiator: Initiator) -> Result<Status, TransitionRefusal> {
     let Initiator::Party(side) = initiator else {
-        return Err(Refusal::NotYours { event, whom: "the two parties" });
+        return Err(TransitionRefusal::NotYours { event, whom: "the two parties" });
     };
     if !holds.includes(side) {
-        return Err(Refusal::HeldByOther);
+        return Err(TransitionRefusal::HeldByOther);
     }
     Ok(holds.without(side).map_or(Status::Active, Status::Paused))
 }

@@ -112,7 +112,7 @@ proptest! {
         kind in prop::sample::select(&ConnectionType::ALL[..]),
     ) {
         for status in Status::ALL.into_iter().filter(|status| status.is_terminal()) {
-            prop_assert_eq!(on(Some(status), kind, event, initiator), Err(Refusal::Final { status }));
+            prop_assert_eq!(on(Some(status), kind, event, initiator), Err(TransitionRefusal::Final { status }));
         }
     }
 }
@@ -138,15 +138,15 @@ fn shown(status: Status) -> String {
     }
 }
 
-fn cell(outcome: Result<Status, Refusal>) -> String {
+fn cell(outcome: Result<Status, TransitionRefusal>) -> String {
     match outcome {
         Ok(status) => shown(status),
-        Err(Refusal::Final { .. }) => "x final".into(),
-        Err(Refusal::AdminOnly { .. }) => "x admin only".into(),
-        Err(Refusal::NotNow { .. }) => "x not now".into(),
-        Err(Refusal::NotYet { .. }) => "x not yet".into(),
-        Err(Refusal::NotYours { .. }) => "x not yours".into(),
-        Err(Refusal::AlreadyHeld) => "x already held".into(),
-        Err(Refusal::HeldByOther) => "x held by other".into(),
+        Err(TransitionRefusal::Final { .. }) => "x final".into(),
+        Err(TransitionRefusal::AdminOnly { .. }) => "x admin only".into(),
+        Err(TransitionRefusal::NotNow { .. }) => "x not now".into(),
+        Err(TransitionRefusal::NotYet { .. }) => "x not yet".into(),
+        Err(TransitionRefusal::NotYours { .. }) => "x not yours".into(),
+        Err(TransitionRefusal::AlreadyHeld) => "x already held".into(),
+        Err(TransitionRefusal::HeldByOther) => "x held by other".into(),
     }
 }

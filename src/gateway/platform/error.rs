@@ -76,7 +76,7 @@ pub enum Refusal {
     #[error(transparent)]
     Limit(#[from] LimitReached),
     #[error(transparent)]
-    Status(#[from] status::Refusal),
+    Status(#[from] status::TransitionRefusal),
     #[error("this is done for an organization; say which")]
     NeedsOrganization,
     #[error("organizations are made by the gateway's operator")]

@@ -253,7 +253,7 @@ async fn rotate_by_party(act: &mut Act, seal: &SealingKey, id: ConnectionId) -> 
     let (connection, side) = act.connection(id, own).await?;
     check_owner(&connection, side)?;
     if connection.status.is_terminal() {
-        let refusal = status::Refusal::Final { status: connection.status };
+        let refusal = status::TransitionRefusal::Final { status: connection.status };
         return Err(Refusal::from(refusal).into());
     }
     let epoch = rotate(&mut act.tx, seal, &connection, act.now).await?;
