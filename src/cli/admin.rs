@@ -27,7 +27,7 @@ use crate::config::gateway::GatewayConfig;
 use crate::domain::id::OrganizationId;
 use crate::domain::role::UserRole;
 use crate::domain::visible::visible;
-use crate::gateway::platform::{Actor, Platform, PlatformError, Refusal};
+use crate::gateway::platform::{ActionRefusal, Actor, Platform, PlatformError};
 use crate::identity::time::HostClock;
 
 pub use self::find::Several;
@@ -117,7 +117,7 @@ async fn serve(
 fn with_tier_command(error: anyhow::Error) -> anyhow::Error {
     let is_limit = matches!(
         error.downcast_ref::<PlatformError>(),
-        Some(PlatformError::Refused(Refusal::Limit(_) | Refusal::ReadWriteTier { .. }))
+        Some(PlatformError::Refused(ActionRefusal::Limit(_) | ActionRefusal::ReadWriteTier { .. }))
     );
     if is_limit {
         anyhow::anyhow!(

@@ -47,7 +47,7 @@ pub use channels::{ChannelView, NewChannel};
 pub use connections::Command;
 pub use enrolment::{EnrolRefusal, Enrolment, LinkRefusal};
 pub use entry::{agent_entry, usual_address};
-pub use error::{Noun, OpenError, PlatformError, Refusal};
+pub use error::{ActionRefusal, Noun, OpenError, PlatformError};
 pub use grants::GrantView;
 pub use offers::{AdminOffer, InvalidLife, OfferLife};
 pub use organizations::OrganizationView;

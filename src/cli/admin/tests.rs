@@ -9,7 +9,7 @@ use crate::domain::id::ConnectionId;
 
 use super::find::{Called, pick};
 use super::output::table;
-use super::{Arguments, Desk, Noun, PlatformError, Refusal, open, serve, server, with_tier_command};
+use super::{ActionRefusal, Arguments, Desk, Noun, PlatformError, open, serve, server, with_tier_command};
 
 struct Thing(&'static str, &'static str, bool);
 
@@ -150,10 +150,12 @@ fn config(folder: &Path) -> GatewayConfig {
 fn who_meets_a_tiers_limit_is_told_the_command_that_raises_it() {
     use crate::domain::tier::{Counted, LimitReached, Tier};
     let limit = LimitReached { tier: Tier::Free, counted: Counted::Servers, limit: 1 };
-    for refusal in [Refusal::Limit(limit), Refusal::ReadWriteTier { owner: "St Mary".parse().unwrap() }] {
+    for refusal in
+        [ActionRefusal::Limit(limit), ActionRefusal::ReadWriteTier { owner: "St Mary".parse().unwrap() }]
+    {
         let said = with_tier_command(PlatformError::Refused(refusal).into()).to_string();
         assert!(said.contains("tier") && said.contains("`adit admin org tier ORGANIZATION TIER`"), "{said}");
     }
-    let other = with_tier_command(PlatformError::Refused(Refusal::NeedsHost).into()).to_string();
+    let other = with_tier_command(PlatformError::Refused(ActionRefusal::NeedsHost).into()).to_string();
     assert!(!other.contains("adit admin org tier"), "{other}");
 }

@@ -3,7 +3,7 @@
 use crate::domain::id::OrganizationId;
 use crate::domain::role::{Permission, UserRole};
 
-use super::error::Refusal;
+use super::error::ActionRefusal;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
@@ -21,9 +21,9 @@ pub enum Actor {
 
 impl Actor {
     /// The organization acted for, if the role has the permission.
-    pub(super) fn member(&self, permission: Permission) -> Result<OrganizationId, Refusal> {
+    pub(super) fn member(&self, permission: Permission) -> Result<OrganizationId, ActionRefusal> {
         match self {
-            Self::Host { .. } => Err(Refusal::NeedsOrganization),
+            Self::Host { .. } => Err(ActionRefusal::NeedsOrganization),
             Self::Member { organization, role, .. } => {
                 role.permit(permission)?;
                 Ok(*organization)

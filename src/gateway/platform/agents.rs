@@ -13,7 +13,7 @@ use super::Platform;
 use super::audit::AgentEntry;
 use super::connections;
 use super::counted::Reporter;
-use super::error::{PlatformError, Refusal};
+use super::error::{ActionRefusal, PlatformError};
 
 /// Why an agent's request was not served.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +131,9 @@ impl Platform {
             connections::shift(&mut tx, &connection, event, Initiator::System, Some(&failure), now).await;
         let (outcome, detail) = match shifted {
             Ok(to) => (Outcome::Done, format!("from {} to {to}: {failure}", connection.status)),
-            Err(PlatformError::Refused(Refusal::Status(refusal))) => (Outcome::Refused, refusal.to_string()),
+            Err(PlatformError::Refused(ActionRefusal::Status(refusal))) => {
+                (Outcome::Refused, refusal.to_string())
+            }
             Err(error) => return Err(error.into()),
         };
         let entry = AgentEntry {

@@ -13,7 +13,7 @@ use crate::identity::random;
 use crate::store::{ChannelRecord, Tx};
 
 use super::act::Act;
-use super::error::{Noun, PlatformError, Refusal};
+use super::error::{ActionRefusal, Noun, PlatformError};
 use super::views::{shown, shown_if_any};
 use super::{Actor, Platform, viewer};
 
@@ -85,7 +85,7 @@ async fn add(act: &mut Act, new: &NewChannel) -> Result<ChannelId, PlatformError
         return Err(PlatformError::NotFound { noun: Noun::Organization });
     };
     let present = act.tx.count_channels(new.server).await?;
-    owner.tier.admit(Counted::ChannelsPerServer, present).map_err(Refusal::from)?;
+    owner.tier.admit(Counted::ChannelsPerServer, present).map_err(ActionRefusal::from)?;
     let channel = ChannelRecord {
         id: ChannelId::from_random(random::bytes()),
         server: server.id,

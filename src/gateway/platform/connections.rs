@@ -8,7 +8,7 @@ use crate::domain::time::Timestamp;
 use crate::store::{Carried, ConnectionRecord, GrantStatus, Tx};
 
 use super::act::Act;
-use super::error::{PlatformError, Refusal};
+use super::error::{ActionRefusal, PlatformError};
 use super::{Actor, Platform};
 
 /// What a party may order.
@@ -102,8 +102,8 @@ pub(super) async fn shift(
     failure: Option<&str>,
     now: Timestamp,
 ) -> Result<Status, PlatformError> {
-    let to =
-        status::on(Some(connection.status), connection.kind(), event, initiator).map_err(Refusal::from)?;
+    let to = status::on(Some(connection.status), connection.kind(), event, initiator)
+        .map_err(ActionRefusal::from)?;
     if starts(connection, to) || (event == Event::Resume && initiator == Initiator::Party(Side::Target)) {
         admit_read_write(tx, connection).await?;
     }
@@ -133,7 +133,7 @@ async fn admit_read_write(tx: &mut Tx, connection: &ConnectionRecord) -> Result<
     let owner = &connection.target;
     match tx.organization(owner.organization).await? {
         Some(organization) if organization.tier.offers_admin_rw() => Ok(()),
-        _ => Err(Refusal::ReadWriteTier { owner: owner.organization_name.clone() }.into()),
+        _ => Err(ActionRefusal::ReadWriteTier { owner: owner.organization_name.clone() }.into()),
     }
 }
 

@@ -51,7 +51,7 @@ pub enum PlatformError {
     #[error("there is no such {noun}")]
     NotFound { noun: Noun },
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] ActionRefusal),
     #[error("the platform's database did not serve this")]
     Store(#[source] StoreError),
     #[error("a connection's secret could not be sealed or unsealed")]
@@ -62,7 +62,7 @@ impl From<StoreError> for PlatformError {
     /// A unique index is the last judge of a race; whoever loses is refused like one who came late.
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Exists { doing } => Self::Refused(Refusal::Exists { doing }),
+            StoreError::Exists { doing } => Self::Refused(ActionRefusal::Exists { doing }),
             error => Self::Store(error),
         }
     }
@@ -70,7 +70,7 @@ impl From<StoreError> for PlatformError {
 
 /// A rule that forbids what was asked. Audited.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum ActionRefusal {
     #[error(transparent)]
     Role(#[from] NotPermitted),
     #[error(transparent)]

@@ -14,7 +14,7 @@ use crate::store::{AgreementStatus, GrantRecord, GrantStatus, NewConnection, New
 
 use super::act::Act;
 use super::connections;
-use super::error::{Noun, PlatformError, Refusal};
+use super::error::{ActionRefusal, Noun, PlatformError};
 use super::seal::SealingKey;
 use super::views::{shown, shown_if_any};
 use super::{Actor, Platform, viewer};
@@ -132,7 +132,7 @@ async fn offer(act: &mut Act, channel: ChannelId, to: OrganizationId) -> Result<
     }
     let agreement = agreement_with(act, own, to).await?;
     if !channel.published {
-        return Err(Refusal::NotPublished.into());
+        return Err(ActionRefusal::NotPublished.into());
     }
     let new = NewGrant {
         id: GrantId::from_random(random::bytes()),
@@ -152,7 +152,7 @@ async fn request(act: &mut Act, channel: ChannelId, source: ServerId) -> Result<
     let source = act.own_server(source, own).await?.id;
     let agreement = agreement_with(act, own, channel.organization).await?;
     if source == channel.server {
-        return Err(Refusal::SameServer.into());
+        return Err(ActionRefusal::SameServer.into());
     }
     let new = NewGrant {
         id: GrantId::from_random(random::bytes()),
@@ -190,7 +190,7 @@ pub(super) async fn agreement_with(
     };
     match act.tx.agreement_between(own, peer).await? {
         Some(agreement) if agreement.status == AgreementStatus::Live => Ok(agreement.id),
-        _ => Err(Refusal::NoAgreement { peer: organization.name }.into()),
+        _ => Err(ActionRefusal::NoAgreement { peer: organization.name }.into()),
     }
 }
 
@@ -208,14 +208,14 @@ async fn party(act: &mut Act, id: GrantId) -> Result<(GrantRecord, OrganizationI
 async fn pending(act: &mut Act, id: GrantId) -> Result<GrantRecord, PlatformError> {
     let (grant, own) = party(act, id).await?;
     if grant.status != GrantStatus::Pending {
-        return Err(Refusal::GrantDecided { status: grant.status.word() }.into());
+        return Err(ActionRefusal::GrantDecided { status: grant.status.word() }.into());
     }
     let (decider, name) = match grant.origin {
         Origin::Offered => (grant.holder, &grant.holder_name),
         Origin::Requested => (grant.owner, &grant.owner_name),
     };
     if decider != own {
-        return Err(Refusal::NotDecider { decider: name.clone() }.into());
+        return Err(ActionRefusal::NotDecider { decider: name.clone() }.into());
     }
     Ok(grant)
 }
@@ -229,15 +229,15 @@ async fn approve(
     let grant = pending(act, id).await?;
     agreement_with(act, grant.owner, grant.holder).await?;
     let (source, decider) = match (grant.origin, grant.source_server, source) {
-        (Origin::Offered, _, None) => return Err(Refusal::SourceNeeded.into()),
+        (Origin::Offered, _, None) => return Err(ActionRefusal::SourceNeeded.into()),
         (Origin::Offered, _, Some(source)) => (act.own_server(source, grant.holder).await?.id, Side::Source),
         (Origin::Requested, Some(asked), named) if named.is_none_or(|named| named == asked) => {
             (asked, Side::Target)
         }
-        (Origin::Requested, ..) => return Err(Refusal::SourceFixed.into()),
+        (Origin::Requested, ..) => return Err(ActionRefusal::SourceFixed.into()),
     };
     if source == grant.target_server {
-        return Err(Refusal::SameServer.into());
+        return Err(ActionRefusal::SameServer.into());
     }
     act.tx.decide_grant(id, GrantStatus::Approved, Some(source), act.now).await?;
     let connection = provision(act, seal, &grant, source, decider).await?;
@@ -257,7 +257,7 @@ async fn provision(
     const EPOCH: u32 = 1;
     let id = ConnectionId::from_random(random::bytes());
     let status = status::on(None, ConnectionType::P2p, Event::Create, Initiator::Party(decider))
-        .map_err(Refusal::from)?;
+        .map_err(ActionRefusal::from)?;
     let new = NewConnection {
         id,
         grant: grant.id,
@@ -287,17 +287,17 @@ async fn end(act: &mut Act, id: GrantId, to: GrantStatus) -> Result<(), Platform
     let (grant, own) = party(act, id).await?;
     let side = if to == GrantStatus::Revoked {
         if grant.owner != own {
-            return Err(Refusal::NotOwner { owner: grant.owner_name }.into());
+            return Err(ActionRefusal::NotOwner { owner: grant.owner_name }.into());
         }
         Side::Target
     } else {
         if grant.holder != own {
-            return Err(Refusal::NotHolder { holder: grant.holder_name }.into());
+            return Err(ActionRefusal::NotHolder { holder: grant.holder_name }.into());
         }
         Side::Source
     };
     if !matches!(grant.status, GrantStatus::Pending | GrantStatus::Approved) {
-        return Err(Refusal::GrantEnded { status: grant.status.word() }.into());
+        return Err(ActionRefusal::GrantEnded { status: grant.status.word() }.into());
     }
     act.describe(format!("channel {}", grant.channel_name));
     match act.tx.connection_of_grant(id).await? {

@@ -16,7 +16,7 @@ use crate::identity::random;
 use crate::store::{ConnectionRecord, NewOffer};
 
 use super::act::Act;
-use super::error::{Noun, PlatformError, Refusal};
+use super::error::{ActionRefusal, Noun, PlatformError};
 use super::grants::agreement_with;
 use super::seal::SealingKey;
 use super::{Actor, Platform, connections};
@@ -123,14 +123,14 @@ async fn make(act: &mut Act, seal: &SealingKey, offer: &AdminOffer) -> Result<Co
     let own = act.member(Permission::Change)?;
     let server = act.own_server(offer.server, own).await?;
     if offer.to == own {
-        return Err(Refusal::OfferToSelf.into());
+        return Err(ActionRefusal::OfferToSelf.into());
     }
     let agreement = agreement_with(act, own, offer.to).await?;
     let Some(owner) = act.tx.organization(own).await? else {
         return Err(PlatformError::NotFound { noun: Noun::Organization });
     };
     if offer.access == Access::ReadWrite && !owner.tier.offers_admin_rw() {
-        return Err(Refusal::ReadWriteTier { owner: owner.name }.into());
+        return Err(ActionRefusal::ReadWriteTier { owner: owner.name }.into());
     }
     let event = status::on(None, offer.access.kind(), Event::Create, Initiator::Party(Side::Target));
     let new = NewOffer {
@@ -139,7 +139,7 @@ async fn make(act: &mut Act, seal: &SealingKey, offer: &AdminOffer) -> Result<Co
         agreement,
         recipient: offer.to,
         target: server.id,
-        status: event.map_err(Refusal::from)?,
+        status: event.map_err(ActionRefusal::from)?,
         expires_at: act.now.saturating_add(offer.life.0),
         created_at: act.now,
     };
@@ -172,7 +172,7 @@ async fn accept(act: &mut Act, id: ConnectionId, source: ServerId) -> Result<Sta
     let own = act.member(Permission::Change)?;
     let (offer, side) = act.connection(id, own).await?;
     let initiator = Initiator::Party(side);
-    status::on(Some(offer.status), offer.kind(), Event::Accept, initiator).map_err(Refusal::from)?;
+    status::on(Some(offer.status), offer.kind(), Event::Accept, initiator).map_err(ActionRefusal::from)?;
     let source = act.own_server(source, own).await?;
     agreement_with(act, offer.target.organization, own).await?;
     act.tx.set_source(id, source.id).await?;

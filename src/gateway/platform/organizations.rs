@@ -10,7 +10,7 @@ use crate::identity::random;
 use crate::store::OrganizationRecord;
 
 use super::act::Act;
-use super::error::{Noun, PlatformError, Refusal};
+use super::error::{ActionRefusal, Noun, PlatformError};
 use super::views::shown;
 use super::{Actor, Platform, holds};
 
@@ -61,7 +61,7 @@ impl Platform {
 
 async fn add(act: &mut Act, name: &Name, tier: Tier) -> Result<OrganizationId, PlatformError> {
     if act.actor.viewpoint().is_some() {
-        return Err(Refusal::NeedsHost.into());
+        return Err(ActionRefusal::NeedsHost.into());
     }
     let id = OrganizationId::from_random(random::bytes());
     let new = OrganizationRecord { id, name: name.clone(), tier, created_at: act.now };

@@ -12,7 +12,7 @@ use crate::identity::random;
 use crate::store::{AgreementRecord, AgreementStatus, OrganizationRecord};
 
 use super::act::Act;
-use super::error::{Noun, PlatformError, Refusal};
+use super::error::{ActionRefusal, Noun, PlatformError};
 use super::views::shown;
 use super::{Actor, Platform};
 
@@ -83,11 +83,11 @@ async fn request(act: &mut Act, with: OrganizationId) -> Result<AgreementId, Pla
     let recipient = organization(act, with).await?;
     match act.tx.agreement_between(own, with).await? {
         Some(open) if open.status == AgreementStatus::Live => {
-            return Err(Refusal::PeeringLive { one: requester.name, other: recipient.name }.into());
+            return Err(ActionRefusal::PeeringLive { one: requester.name, other: recipient.name }.into());
         }
         Some(open) => {
             let refusal =
-                Refusal::PeeringOpen { requester: open.requester_name, recipient: open.recipient_name };
+                ActionRefusal::PeeringOpen { requester: open.requester_name, recipient: open.recipient_name };
             return Err(refusal.into());
         }
         None => {}
@@ -112,14 +112,14 @@ async fn decide(act: &mut Act, id: AgreementId, to: AgreementStatus) -> Result<(
     act.concerns(agreement.requester);
     act.concerns(agreement.recipient);
     if agreement.status != AgreementStatus::Requested {
-        return Err(Refusal::PeeringDecided { status: agreement.status.word() }.into());
+        return Err(ActionRefusal::PeeringDecided { status: agreement.status.word() }.into());
     }
     let withdraws = to == AgreementStatus::Withdrawn;
     if withdraws && agreement.requester != own {
-        return Err(Refusal::NotRequester { requester: agreement.requester_name }.into());
+        return Err(ActionRefusal::NotRequester { requester: agreement.requester_name }.into());
     }
     if !withdraws && agreement.recipient != own {
-        return Err(Refusal::NotRecipient { recipient: agreement.recipient_name }.into());
+        return Err(ActionRefusal::NotRecipient { recipient: agreement.recipient_name }.into());
     }
     if to == AgreementStatus::Live {
         for party in [agreement.requester, agreement.recipient] {
@@ -127,7 +127,7 @@ async fn decide(act: &mut Act, id: AgreementId, to: AgreementStatus) -> Result<(
             match admit(act, &party).await {
                 // What tier a peer has is not the decider's to read.
                 Err(PlatformError::Refused(_)) if party.id != own => {
-                    return Err(Refusal::PeerFull { peer: party.name }.into());
+                    return Err(ActionRefusal::PeerFull { peer: party.name }.into());
                 }
                 admitted => admitted?,
             }
@@ -145,7 +145,7 @@ async fn organization(act: &mut Act, id: OrganizationId) -> Result<OrganizationR
 
 async fn admit(act: &mut Act, organization: &OrganizationRecord) -> Result<(), PlatformError> {
     let present = act.tx.count_agreements(organization.id).await?;
-    organization.tier.admit(Counted::Peers, present).map_err(Refusal::from)?;
+    organization.tier.admit(Counted::Peers, present).map_err(ActionRefusal::from)?;
     Ok(())
 }
 

@@ -20,7 +20,7 @@ use super::act::Act;
 use super::agents::{self, AgentError};
 use super::audit::AgentEntry;
 use super::counted::Reporter;
-use super::error::{Noun, PlatformError, Refusal};
+use super::error::{ActionRefusal, Noun, PlatformError};
 use super::seal::SealingKey;
 use super::{Actor, Platform};
 
@@ -191,11 +191,11 @@ async fn view(act: &mut Act, seal: &SealingKey, id: ConnectionId) -> Result<Reve
     let (connection, side) = act.connection(id, own).await?;
     check_owner(&connection, side)?;
     let Some(kept) = act.tx.secret(id).await? else {
-        return Err(Refusal::SecretGone.into());
+        return Err(ActionRefusal::SecretGone.into());
     };
     match connection.carried {
         Carried::Channel { .. } if kept.viewed_at(side).is_some() => {
-            return Err(Refusal::SecretViewed.into());
+            return Err(ActionRefusal::SecretViewed.into());
         }
         Carried::Channel { .. } => {
             for viewed in sides_of_owner(&connection, side) {
@@ -204,7 +204,7 @@ async fn view(act: &mut Act, seal: &SealingKey, id: ConnectionId) -> Result<Reve
         }
         Carried::Admin { .. } => count_view(act, id).await?,
     }
-    let sealed = kept.sealed.ok_or(Refusal::SecretGone)?;
+    let sealed = kept.sealed.ok_or(ActionRefusal::SecretGone)?;
     let secret = seal.open_sealed(id, kept.epoch, &sealed)?;
     forget_if_due(&mut act.tx, id, act.now).await?;
     act.describe(format!("epoch {}, to the {side}'s owner", kept.epoch));
@@ -233,7 +233,7 @@ fn check_owner(connection: &ConnectionRecord, side: Side) -> Result<(), Platform
 async fn count_view(act: &mut Act, id: ConnectionId) -> Result<(), PlatformError> {
     let since = act.now.saturating_sub(ADMIN_SECRET_VIEWS_WITHIN);
     if act.tx.count_views(id, since).await? >= ADMIN_SECRET_VIEWS_MAX {
-        return Err(Refusal::SecretViewedOften.into());
+        return Err(ActionRefusal::SecretViewedOften.into());
     }
     act.tx.insert_view(id, act.now).await?;
     Ok(())
@@ -254,7 +254,7 @@ async fn rotate_by_party(act: &mut Act, seal: &SealingKey, id: ConnectionId) -> 
     check_owner(&connection, side)?;
     if connection.status.is_terminal() {
         let refusal = status::TransitionRefusal::Final { status: connection.status };
-        return Err(Refusal::from(refusal).into());
+        return Err(ActionRefusal::from(refusal).into());
     }
     let epoch = rotate(&mut act.tx, seal, &connection, act.now).await?;
     act.describe(format!("epoch {epoch}"));

@@ -11,7 +11,7 @@ use crate::identity::random;
 use crate::store::{NewServer, ServerRecord};
 
 use super::act::Act;
-use super::error::{Noun, PlatformError, Refusal};
+use super::error::{ActionRefusal, Noun, PlatformError};
 use super::views::{shown, shown_if_any};
 use super::{Actor, Platform};
 
@@ -87,7 +87,7 @@ async fn add(act: &mut Act, new: &ServerText) -> Result<ServerId, PlatformError>
         return Err(PlatformError::NotFound { noun: Noun::Organization });
     };
     let present = act.tx.count_servers(organization).await?;
-    owner.tier.admit(Counted::Servers, present).map_err(Refusal::from)?;
+    owner.tier.admit(Counted::Servers, present).map_err(ActionRefusal::from)?;
     let id = ServerId::from_random(random::bytes());
     let server = NewServer {
         id,
@@ -115,7 +115,7 @@ async fn describe(act: &mut Act, id: ServerId, text: &ServerText) -> Result<(), 
 async fn revoke(act: &mut Act, id: ServerId) -> Result<KeyFingerprint, PlatformError> {
     let organization = act.member(Permission::Change)?;
     let server = act.own_server(id, organization).await?;
-    let key = server.key.ok_or(Refusal::NotEnrolled)?;
+    let key = server.key.ok_or(ActionRefusal::NotEnrolled)?;
     act.tx.revoke_key(key, id, act.now).await?;
     act.tx.set_key(id, None, act.now).await?;
     for connection in act.tx.connections_of_server(id).await? {
