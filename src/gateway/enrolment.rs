@@ -85,11 +85,11 @@ impl Default for EnrolmentLimiters {
 
 impl EnrolmentLimiters {
     /// Counts a request.
-    fn let_in(&self, from: IpAddr) -> Result<(), Refusal> {
+    fn let_in(&self, from: IpAddr) -> Result<(), HttpRefusal> {
         self.requests.let_in(from).map_err(|wait| {
             let what = "enrolments were told to wait, their address asks too often";
             self.throttled.note(what, from, Instant::now());
-            Refusal::TooOften(wait)
+            HttpRefusal::TooOften(wait)
         })
     }
 
@@ -192,7 +192,7 @@ async fn exchange(
 }
 
 /// Why a newcomer is sent away, by blame.
-enum Refusal {
+enum HttpRefusal {
     /// Told in full: it concerns the request alone.
     Request {
         status: StatusCode,
@@ -225,9 +225,9 @@ impl Enrolment {
         };
         count(match &outcome {
             Ok(_) => "enrolled",
-            Err(Refusal::Request { .. } | Refusal::Token) => "refused",
-            Err(Refusal::TooOften(_)) => "throttled",
-            Err(Refusal::Ours) => "failed",
+            Err(HttpRefusal::Request { .. } | HttpRefusal::Token) => "refused",
+            Err(HttpRefusal::TooOften(_)) => "throttled",
+            Err(HttpRefusal::Ours) => "failed",
         });
         told(outcome)
     }
@@ -251,32 +251,36 @@ impl Enrolment {
         told(outcome)
     }
 
-    async fn judge_token(&self, question: &enrol::TokenQuestion, from: IpAddr) -> Result<TokenGood, Refusal> {
+    async fn judge_token(
+        &self,
+        question: &enrol::TokenQuestion,
+        from: IpAddr,
+    ) -> Result<TokenGood, HttpRefusal> {
         // A wrong one is a guess like any other.
         self.limiters.let_in(from)?;
-        let token = RegistrationToken::from_hex(&question.token).map_err(|_| Refusal::Token)?;
+        let token = RegistrationToken::from_hex(&question.token).map_err(|_| HttpRefusal::Token)?;
         let judged = self.platform.judge_token(question.server, &token, question.key, from).await;
         let expires = judged.map_err(|refusal| self.refusal(question.server, from, refusal))?;
         Ok(TokenGood { expires, gateway_route: self.authority.route() })
     }
 
-    fn refusal(&self, server: ServerId, from: IpAddr, refusal: EnrolRefusal) -> Refusal {
+    fn refusal(&self, server: ServerId, from: IpAddr, refusal: EnrolRefusal) -> HttpRefusal {
         match refusal {
             EnrolRefusal::Platform(source) => platform_failed(&source),
             // Whoever hears these has the right token.
             why @ (EnrolRefusal::RevokedKey | EnrolRefusal::KeyInUse) => {
-                Refusal::Request { status: StatusCode::FORBIDDEN, error: why.to_string() }
+                HttpRefusal::Request { status: StatusCode::FORBIDDEN, error: why.to_string() }
             }
             why @ (EnrolRefusal::Wrong | EnrolRefusal::Expired | EnrolRefusal::OtherKey) => {
                 if let Some(more) = self.limiters.may_log("registration token refused", from) {
                     warn!(%server, %why, more, "registration token refused");
                 }
-                Refusal::Token
+                HttpRefusal::Token
             }
         }
     }
 
-    async fn enrol(&self, request: enrol::Request, from: IpAddr) -> Result<Granted, Refusal> {
+    async fn enrol(&self, request: enrol::Request, from: IpAddr) -> Result<Granted, HttpRefusal> {
         self.limiters.let_in(from)?;
         let csr = hex::decode(&request.csr)
             .map_err(|_| bad_request("the certificate request is not hexadecimal"))
@@ -295,13 +299,13 @@ impl Enrolment {
             }
         };
         // A text that is no token is answered like one that is not good.
-        let token = RegistrationToken::from_hex(&request.token).map_err(|_| Refusal::Token)?;
+        let token = RegistrationToken::from_hex(&request.token).map_err(|_| HttpRefusal::Token)?;
         let redeemed = self.platform.redeem_token(request.server, &token, csr.fingerprint(), from).await;
         let enrolled = redeemed.map_err(|refusal| self.refusal(request.server, from, refusal))?;
         let now = self.clock.now();
         let leaf = self.authority.sign_server(&csr, enrolled.server, now).map_err(|source| {
             error!(%source, "cannot sign a leaf");
-            Refusal::Ours
+            HttpRefusal::Ours
         })?;
         info!(server = %enrolled.server, key = %csr.fingerprint(), "enrolled");
         if enrolled.is_first {
@@ -318,34 +322,34 @@ impl Enrolment {
     }
 }
 
-fn told(outcome: Result<impl Serialize, Refusal>) -> Response<Full<Bytes>> {
+fn told(outcome: Result<impl Serialize, HttpRefusal>) -> Response<Full<Bytes>> {
     match outcome {
         Ok(answer) => respond(StatusCode::OK, &answer),
-        Err(Refusal::Request { status, error }) => respond(status, &Refused { error }),
-        Err(Refusal::TooOften(wait)) => throttled(wait),
-        Err(Refusal::Token) => respond(StatusCode::FORBIDDEN, &Refused { error: TOKEN_REFUSED.into() }),
-        Err(Refusal::Ours) => {
+        Err(HttpRefusal::Request { status, error }) => respond(status, &Refused { error }),
+        Err(HttpRefusal::TooOften(wait)) => throttled(wait),
+        Err(HttpRefusal::Token) => respond(StatusCode::FORBIDDEN, &Refused { error: TOKEN_REFUSED.into() }),
+        Err(HttpRefusal::Ours) => {
             let error = "the gateway has a fault of its own; its log says more".into();
             respond(StatusCode::INTERNAL_SERVER_ERROR, &Refused { error })
         }
     }
 }
 
-async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {
+async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, HttpRefusal> {
     if ![enrol::PATH, enrol::TOKEN_PATH].contains(&request.uri().path()) {
-        return Err(Refusal::Request {
+        return Err(HttpRefusal::Request {
             status: StatusCode::NOT_FOUND,
             error: format!("only {} is served here", enrol::PATH),
         });
     }
     if request.method() != Method::POST {
-        return Err(Refusal::Request {
+        return Err(HttpRefusal::Request {
             status: StatusCode::METHOD_NOT_ALLOWED,
             error: "enrolment is a POST".into(),
         });
     }
     let body = Limited::new(request.into_body(), ENROL_BODY_BYTES_MAX).collect().await.map_err(|_| {
-        Refusal::Request {
+        HttpRefusal::Request {
             status: StatusCode::PAYLOAD_TOO_LARGE,
             error: format!("an enrolment request has at most {ENROL_BODY_BYTES_MAX} bytes"),
         }
@@ -358,13 +362,13 @@ fn count(outcome: &'static str) {
     metrics::counter!(ENROLMENTS, "outcome" => outcome).increment(1);
 }
 
-fn platform_failed(source: &PlatformError) -> Refusal {
+fn platform_failed(source: &PlatformError) -> HttpRefusal {
     error!(%source, "enrolment failed in the platform");
-    Refusal::Ours
+    HttpRefusal::Ours
 }
 
-fn bad_request(error: &str) -> Refusal {
-    Refusal::Request { status: StatusCode::BAD_REQUEST, error: error.into() }
+fn bad_request(error: &str) -> HttpRefusal {
+    HttpRefusal::Request { status: StatusCode::BAD_REQUEST, error: error.into() }
 }
 
 /// HTTP counts whole seconds (RFC 9110 §10.2.3); one less would be too soon.
