@@ -10,7 +10,7 @@ use super::query::QueryFault;
 use super::version::TooOld;
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Refusal {
+pub enum RequestRefusal {
     #[error("adit: {0}")]
     Path(PathFault),
     #[error("adit: {0}")]
@@ -42,7 +42,7 @@ pub enum Refusal {
     Body,
 }
 
-impl Refusal {
+impl RequestRefusal {
     /// Never 401: it would close the Administrator's session.
     #[must_use]
     pub const fn status(&self) -> u16 {
@@ -92,24 +92,24 @@ mod tests {
     fn every_refusal_fits_into_a_status_line() {
         for operation in OPERATIONS.all() {
             let (method, template) = (operation.method, operation.template);
-            fits(&Refusal::Changes { method, template }.to_string());
-            fits(&Refusal::NoNumber { template }.to_string());
+            fits(&RequestRefusal::Changes { method, template }.to_string());
+            fits(&RequestRefusal::NoNumber { template }.to_string());
         }
         for category in Category::ALL {
-            fits(&Refusal::Hidden(category).to_string());
+            fits(&RequestRefusal::Hidden(category).to_string());
         }
         for opt_in in OptIn::ALL {
-            fits(&Refusal::NotShown(opt_in).to_string());
+            fits(&RequestRefusal::NotShown(opt_in).to_string());
         }
         let version: MirthVersion = "999999.999999.999999.999999".parse().unwrap();
         for refusal in [TooOld::Unknown, TooOld::Older(version)] {
-            fits(&Refusal::TooOld(refusal).to_string());
+            fits(&RequestRefusal::TooOld(refusal).to_string());
         }
     }
 
     #[test]
     fn a_long_template_of_a_plug_in_is_cut_and_the_sentence_is_not() {
-        let refusal = Refusal::Unknown { template: "/x".repeat(500) }.to_string();
+        let refusal = RequestRefusal::Unknown { template: "/x".repeat(500) }.to_string();
         let phrase = reason_phrase(&refusal);
         assert_eq!(phrase.len(), REASON_PHRASE_BYTES_MAX);
         assert!(phrase.contains("so it is not passed on (/x"), "{phrase}");

@@ -14,7 +14,7 @@ use super::http::{Framing, RequestHead};
 use super::operation::{Class, OPERATIONS, Operation};
 use super::path::Path;
 use super::query::Query;
-use super::refusal::Refusal;
+use super::refusal::RequestRefusal;
 use super::rule::{Action, RULES, Rule};
 use super::sensitive;
 use super::side_effect;
@@ -39,13 +39,13 @@ pub struct Judge {
     /// Segments of Mirth's `http.contextpath`.
     context: Vec<String>,
     version: Option<String>,
-    view_only: Result<(), Refusal>,
+    view_only: Result<(), RequestRefusal>,
     /// For each operation.
     plans: Vec<Plan>,
     unknown: Unknown,
 }
 
-type Plan = Result<&'static Rule, Refusal>;
+type Plan = Result<&'static Rule, RequestRefusal>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -61,7 +61,7 @@ pub enum Verdict {
         names: Named,
     },
     Refuse {
-        refusal: Refusal,
+        refusal: RequestRefusal,
         names: Named,
     },
 }
@@ -113,7 +113,7 @@ impl Judge {
             policy,
             context,
             version: version.map(ToString::to_string),
-            view_only: view_only_needs(version).map_err(Refusal::TooOld),
+            view_only: view_only_needs(version).map_err(RequestRefusal::TooOld),
             plans,
             unknown: Unknown::new(unknown),
         }
@@ -190,14 +190,14 @@ impl Judge {
 
     fn view_only(&self, request: &Request<'_>) -> Judged {
         if let Some(template) = request.unknown {
-            return Err(Refusal::Unknown { template: String::from(template) });
+            return Err(RequestRefusal::Unknown { template: String::from(template) });
         }
-        let segments = request.segments.ok_or(Refusal::Unlisted)?;
+        let segments = request.segments.ok_or(RequestRefusal::Unlisted)?;
         if let Some(page) = surface::page(&request.head.method, segments, request.path.ends_in_slash()) {
             return self.page(page, request);
         }
         self.view_only.clone()?;
-        self.operation(request, request.api.ok_or(Refusal::Unlisted)?)
+        self.operation(request, request.api.ok_or(RequestRefusal::Unlisted)?)
     }
 
     fn page(&self, page: &'static surface::Page, request: &Request<'_>) -> Judged {
@@ -205,7 +205,7 @@ impl Judge {
             self.view_only.clone()?;
         }
         if let (Some(taken), Some(query)) = (page.parameters, request.query) {
-            query.check_names(taken).map_err(Refusal::Query)?;
+            query.check_names(taken).map_err(RequestRefusal::Query)?;
         }
         carries_body(request.head, page.body)?;
         Ok((Some(page.body), format!("view-only: the page {} is on the list of pages", page.template)))
@@ -213,14 +213,18 @@ impl Judge {
 
     fn operation(&self, request: &Request<'_>, below: &[&str]) -> Judged {
         let Some(number) = request.operation else {
-            return Err(if is_served(&request.head.method) { Refusal::Unlisted } else { Refusal::Method });
+            return Err(if is_served(&request.head.method) {
+                RequestRefusal::Unlisted
+            } else {
+                RequestRefusal::Method
+            });
         };
         let rule = self.plans[number].clone()?;
         if rule.method != request.head.method {
-            return Err(Refusal::Method);
+            return Err(RequestRefusal::Method);
         }
         if !rule.admits(below) {
-            return Err(Refusal::NoNumber { template: OPERATIONS.all()[number].template });
+            return Err(RequestRefusal::NoNumber { template: OPERATIONS.all()[number].template });
         }
         if rule.action == Action::AnswerLocally {
             return Ok((None, String::from("view-only: preferences are answered here and stay as they are")));
@@ -228,7 +232,7 @@ impl Judge {
         if let Some(query) = request.query {
             // Credentials belong in the body, where they are looked at.
             let taken = if rule.body == BodyKind::Form { query.check_names(&[]) } else { Ok(()) };
-            taken.and_then(|()| query.check_columns(&rule.columns)).map_err(Refusal::Query)?;
+            taken.and_then(|()| query.check_columns(&rule.columns)).map_err(RequestRefusal::Query)?;
         }
         carries_body(request.head, rule.body)?;
         let (operation, body) = (rule.operation, rule.body.word());
@@ -238,43 +242,43 @@ impl Judge {
 }
 
 /// The body to forward, or none for an answer of our own; and the rule in words.
-type Judged = Result<(Option<BodyKind>, String), Refusal>;
+type Judged = Result<(Option<BodyKind>, String), RequestRefusal>;
 
 /// Whether the rule holds under this policy.
 fn plan(policy: &AccessPolicy, operation: &Operation, rule: Option<&'static Rule>) -> Plan {
     let Operation { method, template, .. } = *operation;
     let Some(rule) = rule.filter(|_| operation.class != Class::Write) else {
         return Err(match template {
-            "/server/encryption" => Refusal::EncryptionKey,
-            _ if operation.class == Class::Read => Refusal::Unlisted,
-            _ => Refusal::Changes { method, template },
+            "/server/encryption" => RequestRefusal::EncryptionKey,
+            _ if operation.class == Class::Read => RequestRefusal::Unlisted,
+            _ => RequestRefusal::Changes { method, template },
         });
     };
     if let Action::OwnerOptIn(opt_in) = rule.action
         && !policy.show.contains(&opt_in)
     {
-        return Err(Refusal::NotShown(opt_in));
+        return Err(RequestRefusal::NotShown(opt_in));
     }
     match sensitive::categories(operation).iter().find(|category| policy.hide.contains(category)) {
-        Some(&category) => Err(Refusal::Hidden(category)),
+        Some(&category) => Err(RequestRefusal::Hidden(category)),
         None => Ok(rule),
     }
 }
 
 fn full_control(request: &Request<'_>) -> Judged {
     if request.head.method == "CONNECT" {
-        return Err(Refusal::Connect);
+        return Err(RequestRefusal::Connect);
     }
     Ok((Some(BodyKind::Stream), String::from("full control: every request with one meaning passes")))
 }
 
-fn read_target(target: &str) -> Result<(Path, Option<Query<'_>>), Refusal> {
+fn read_target(target: &str) -> Result<(Path, Option<Query<'_>>), RequestRefusal> {
     let (path, query) = match target.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (target, None),
     };
-    let path = Path::parse(path).map_err(Refusal::Path)?;
-    let query = query.map(Query::parse).transpose().map_err(Refusal::Query)?;
+    let path = Path::parse(path).map_err(RequestRefusal::Path)?;
+    let query = query.map(Query::parse).transpose().map_err(RequestRefusal::Query)?;
     Ok((path, query))
 }
 
@@ -286,9 +290,9 @@ fn target(path: &Path, query: Option<&Query<'_>>) -> String {
 }
 
 /// Refuses a body where none belongs before a byte of it is read.
-fn carries_body(head: &RequestHead, body: BodyKind) -> Result<(), Refusal> {
+fn carries_body(head: &RequestHead, body: BodyKind) -> Result<(), RequestRefusal> {
     let empty = matches!(head.framing, Framing::None | Framing::Length(0));
-    if body == BodyKind::None && !empty { Err(Refusal::Body) } else { Ok(()) }
+    if body == BodyKind::None && !empty { Err(RequestRefusal::Body) } else { Ok(()) }
 }
 
 /// Jersey answers HEAD by running GET.
@@ -306,7 +310,7 @@ fn changes(operation: &Operation) -> bool {
     operation.class == Class::Write || operation.method == "PUT"
 }
 
-fn refuse(refusal: Refusal, names: Named) -> Verdict {
+fn refuse(refusal: RequestRefusal, names: Named) -> Verdict {
     let names = names.by(String::from(refusal.rule()));
     Verdict::Refuse { refusal, names }
 }

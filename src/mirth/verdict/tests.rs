@@ -52,7 +52,7 @@ impl Verdict {
         }
     }
 
-    fn refusal(&self) -> Option<&Refusal> {
+    fn refusal(&self) -> Option<&RequestRefusal> {
         match self {
             Self::Refuse { refusal, .. } => Some(refusal),
             Self::Forward { .. } | Self::Answer { .. } => None,
@@ -90,7 +90,7 @@ fn a_malformed_target_is_a_bad_request_under_any_access() {
             ["/api/..;/x", "/api//users", "/api/%61", "/api/users?a=%", "/api/users?_method=PUT", "/a;b"]
         {
             let verdict = judge.judge(&head("GET", target));
-            assert_eq!(verdict.refusal().map(Refusal::status), Some(400), "{target}");
+            assert_eq!(verdict.refusal().map(RequestRefusal::status), Some(400), "{target}");
             assert_eq!(verdict.names().template, "unknown");
         }
     }
@@ -125,7 +125,7 @@ fn full_control_passes_every_method_and_path_with_one_meaning_and_names_it() {
         names("GET", "/api/server/encryption"),
         expected("/server/encryption", Some("getEncryptionSettings"), false)
     );
-    assert_eq!(full().judge(&head("CONNECT", "/x")).refusal(), Some(&Refusal::Connect));
+    assert_eq!(full().judge(&head("CONNECT", "/x")).refusal(), Some(&RequestRefusal::Connect));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn view_only_is_refused_whole_where_mirth_is_too_old_or_unknown() {
         let judge = Judge::new(policy(Access::ReadOnly), "/", known, &[]);
         for target in ["/api/server/version", "/api/4.4.0/channels", "/api/users/current"] {
             let verdict = judge.judge(&head("GET", target));
-            assert!(matches!(verdict.refusal(), Some(Refusal::TooOld(_))), "{target}");
+            assert!(matches!(verdict.refusal(), Some(RequestRefusal::TooOld(_))), "{target}");
         }
         assert!(!forwards(&judge, "GET", "/webadmin/DashboardStatistics.action"));
         assert!(!forwards(&judge, "POST", "/webadmin/Login.action"));
@@ -187,8 +187,8 @@ fn a_request_whose_operation_takes_no_body_carries_none() {
     };
     for (method, target) in [("GET", "/api/channels"), ("POST", "/api/users/_logout"), ("GET", "/webadmin")] {
         assert!(with(Framing::Length(0), method, target).forwarded().is_some());
-        assert_eq!(with(Framing::Length(1), method, target).refusal(), Some(&Refusal::Body));
-        assert_eq!(with(Framing::Chunked, method, target).refusal(), Some(&Refusal::Body));
+        assert_eq!(with(Framing::Length(1), method, target).refusal(), Some(&RequestRefusal::Body));
+        assert_eq!(with(Framing::Chunked, method, target).refusal(), Some(&RequestRefusal::Body));
     }
     assert!(with(Framing::Chunked, "POST", "/api/users/_login").forwarded().is_some());
 }
@@ -203,18 +203,24 @@ fn the_owner_shows_and_hides_what_they_say() {
     let configuration = "/api/server/configuration?pollingOnly=false";
     let shown = with(&[], &[OptIn::ServerConfiguration]);
     assert_eq!(refusal(&shown, configuration), None);
-    assert_eq!(refusal(&shown, "/api/server/property"), Some(Refusal::NotShown(OptIn::ServerProperty)));
-    assert_eq!(refusal(&view_only(), configuration), Some(Refusal::NotShown(OptIn::ServerConfiguration)));
+    assert_eq!(
+        refusal(&shown, "/api/server/property"),
+        Some(RequestRefusal::NotShown(OptIn::ServerProperty))
+    );
+    assert_eq!(
+        refusal(&view_only(), configuration),
+        Some(RequestRefusal::NotShown(OptIn::ServerConfiguration))
+    );
     let both = with(&[Category::Scripts], &OptIn::ALL);
-    assert_eq!(refusal(&both, configuration), Some(Refusal::Hidden(Category::Scripts)));
-    assert_eq!(refusal(&both, "/api/server/encryption"), Some(Refusal::EncryptionKey));
+    assert_eq!(refusal(&both, configuration), Some(RequestRefusal::Hidden(Category::Scripts)));
+    assert_eq!(refusal(&both, "/api/server/encryption"), Some(RequestRefusal::EncryptionKey));
 
     let hidden = with(&[Category::Messages], &[]);
     for target in
         ["messages", "messages/count", "messages/7", "messages/7/attachments", "messages/7/attachments/1"]
     {
         let target = format!("/api/channels/x/{target}");
-        assert_eq!(refusal(&hidden, &target), Some(Refusal::Hidden(Category::Messages)), "{target}");
+        assert_eq!(refusal(&hidden, &target), Some(RequestRefusal::Hidden(Category::Messages)), "{target}");
     }
     assert_eq!(refusal(&hidden, "/api/channels"), None);
     let all = with(&Category::ALL, &[]);
@@ -238,7 +244,7 @@ fn what_only_the_servers_own_list_knows_is_refused_though_a_rule_would_match() {
         "/api/extensions/bar",
     ] {
         let verdict = judge.judge(&head("GET", target));
-        assert!(matches!(verdict.refusal(), Some(Refusal::Unknown { .. })), "{target}");
+        assert!(matches!(verdict.refusal(), Some(RequestRefusal::Unknown { .. })), "{target}");
         assert!(verdict.names().template.starts_with("/extensions/"), "{target}");
     }
     for target in ["/api/extensions/other", "/api/extensions/foo/properties", "/api/channels/x/messages/7"] {
