@@ -36,7 +36,7 @@ use tokio::sync::Mutex;
 use crate::domain::limits::{STORE_BUSY_TIMEOUT, STORE_READERS_MAX};
 
 pub use agreement::{AgreementRecord, AgreementStatus};
-pub use audit::{AuditRecord, AuditRow, Outcome};
+pub use audit::{AuditOutcome, AuditRecord, AuditRow};
 pub use channel::ChannelRecord;
 pub use connection::{Carried, ConnectionRecord, EndRecord, EndServer, NewConnection};
 pub use error::StoreError;

@@ -7,14 +7,14 @@ use crate::domain::name::Name;
 use crate::domain::time::Timestamp;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum AuditOutcome {
     Done,
     Refused,
     /// Refused, and somebody should look at why.
     Alert,
 }
 
-impl Outcome {
+impl AuditOutcome {
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -33,7 +33,7 @@ pub struct AuditRecord {
     pub actor: String,
     pub action: &'static str,
     pub object: String,
-    pub outcome: Outcome,
+    pub outcome: AuditOutcome,
     pub detail: String,
     /// Equal buckets are one row that counts: what a stranger can cause must not fill the disk.
     pub bucket: Option<String>,

@@ -218,7 +218,7 @@ async fn the_audit_log_is_neither_deleted_nor_rewritten_and_buckets_count() {
         actor: "a host".into(),
         action: "enrol",
         object: "server".into(),
-        outcome: Outcome::Refused,
+        outcome: AuditOutcome::Refused,
         detail: "wrong".into(),
         bucket: Some("minute 1".into()),
     };

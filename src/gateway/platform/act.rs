@@ -8,7 +8,7 @@ use crate::domain::id::{ChannelId, ConnectionId, OrganizationId, ServerId};
 use crate::domain::role::Permission;
 use crate::domain::time::Timestamp;
 use crate::domain::visibility::{self, Field, Viewer};
-use crate::store::{AuditRecord, ChannelRecord, ConnectionRecord, Outcome, ServerRecord, Tx};
+use crate::store::{AuditOutcome, AuditRecord, ChannelRecord, ConnectionRecord, ServerRecord, Tx};
 
 use super::error::{Noun, PlatformError};
 use super::{Actor, Platform, expiry, viewer};
@@ -77,10 +77,10 @@ impl Act {
     /// Commits the change with its entries, or takes it back and commits the refusal's.
     pub(super) async fn finish<T>(mut self, outcome: Result<T, PlatformError>) -> Result<T, PlatformError> {
         let (word, reason) = match &outcome {
-            Ok(_) => (Outcome::Done, self.detail.clone()),
+            Ok(_) => (AuditOutcome::Done, self.detail.clone()),
             Err(error @ (PlatformError::NotFound { .. } | PlatformError::Refused(_))) => {
                 self.tx.undo().await?;
-                (Outcome::Refused, error.to_string())
+                (AuditOutcome::Refused, error.to_string())
             }
             Err(PlatformError::Store(_) | PlatformError::Seal(_)) => return outcome,
         };
@@ -89,7 +89,7 @@ impl Act {
         outcome
     }
 
-    async fn write_entries(&mut self, outcome: Outcome, detail: &str) -> Result<(), PlatformError> {
+    async fn write_entries(&mut self, outcome: AuditOutcome, detail: &str) -> Result<(), PlatformError> {
         let home = self.actor.viewpoint();
         let (name, elsewhere) = match &self.actor {
             Actor::Host { name } => (name.clone(), "the gateway's operator".to_owned()),

@@ -7,7 +7,7 @@ use crate::domain::connection::Side;
 use crate::domain::id::{ConnectionId, KeyFingerprint, OrganizationId, RouteId, ServerId};
 use crate::domain::status::{Event, Initiator, Status};
 use crate::protocol::control::{Activity, ConfigMismatch, PeerRefusal, Rule};
-use crate::store::{Carried, ConnectionRecord, Outcome, StoreError, Tx};
+use crate::store::{AuditOutcome, Carried, ConnectionRecord, StoreError, Tx};
 
 use super::Platform;
 use super::audit::AgentEntry;
@@ -130,9 +130,9 @@ impl Platform {
         let shifted =
             connections::shift(&mut tx, &connection, event, Initiator::System, Some(&failure), now).await;
         let (outcome, detail) = match shifted {
-            Ok(to) => (Outcome::Done, format!("from {} to {to}: {failure}", connection.status)),
+            Ok(to) => (AuditOutcome::Done, format!("from {} to {to}: {failure}", connection.status)),
             Err(PlatformError::Refused(ActionRefusal::Status(refusal))) => {
-                (Outcome::Refused, refusal.to_string())
+                (AuditOutcome::Refused, refusal.to_string())
             }
             Err(error) => return Err(error.into()),
         };
@@ -144,7 +144,7 @@ impl Platform {
             detail,
             bucket: None,
         };
-        if outcome == Outcome::Done {
+        if outcome == AuditOutcome::Done {
             entry.write(&mut tx, now, both(&connection)).await?;
             tx.commit().await?;
             return Ok(true);
@@ -181,7 +181,7 @@ impl Platform {
             actor: format!("agent of {}", reporter.name),
             action: "refuse peer",
             detail: reason.to_string(),
-            outcome: Outcome::Refused,
+            outcome: AuditOutcome::Refused,
             bucket: None,
             object,
         };
@@ -215,7 +215,7 @@ impl Platform {
             actor: format!("agent of {}", connection.end(side).name()),
             action,
             object: format!("connection {}", connection.id),
-            outcome: Outcome::Done,
+            outcome: AuditOutcome::Done,
             detail,
             bucket: None,
         };

@@ -10,7 +10,7 @@ use crate::domain::limits::AUDIT_ROWS_MAX;
 use crate::domain::name::Name;
 use crate::domain::role::Permission;
 use crate::domain::time::Timestamp;
-use crate::store::{AuditRecord, AuditRow, Outcome, StoreError, Tx};
+use crate::store::{AuditOutcome, AuditRecord, AuditRow, StoreError, Tx};
 
 use super::error::PlatformError;
 use super::views::{shown, shown_if_any};
@@ -71,7 +71,7 @@ pub(super) struct AgentEntry {
     pub(super) actor: String,
     pub(super) action: &'static str,
     pub(super) object: String,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: AuditOutcome,
     pub(super) detail: String,
     pub(super) bucket: Option<String>,
 }

@@ -15,7 +15,7 @@ use crate::domain::limits::{
 use crate::domain::time::Timestamp;
 use crate::protocol::text::one_line;
 use crate::protocol::token_buckets::TokenBuckets;
-use crate::store::Outcome;
+use crate::store::AuditOutcome;
 
 use super::Platform;
 use super::audit::AgentEntry;
@@ -134,10 +134,10 @@ fn beyond(reporter: Reporter, entry: AgentEntry) -> AgentEntry {
 }
 
 /// For how many seconds repeats are one row.
-const fn span_of(outcome: Outcome) -> i64 {
+const fn span_of(outcome: AuditOutcome) -> i64 {
     match outcome {
-        Outcome::Done => 60,
-        Outcome::Refused | Outcome::Alert => REPEATS_WRITTEN_EVERY.as_secs().cast_signed(),
+        AuditOutcome::Done => 60,
+        AuditOutcome::Refused | AuditOutcome::Alert => REPEATS_WRITTEN_EVERY.as_secs().cast_signed(),
     }
 }
 
@@ -232,7 +232,7 @@ mod tests {
             actor: "agent of St Mary".into(),
             action,
             object: "server 0badcafe".into(),
-            outcome: Outcome::Refused,
+            outcome: AuditOutcome::Refused,
             detail: "wrong".into(),
             bucket: None,
         }

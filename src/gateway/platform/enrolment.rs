@@ -8,7 +8,7 @@ use crate::domain::id::{ConnectionId, KeyFingerprint, RouteId, ServerId};
 use crate::domain::places::address_of;
 use crate::domain::secret::RegistrationToken;
 use crate::domain::time::Timestamp;
-use crate::store::{Outcome, ServerRecord, StoreError, TokenRecord, Tx};
+use crate::store::{AuditOutcome, ServerRecord, StoreError, TokenRecord, Tx};
 
 use super::Platform;
 use super::audit::AgentEntry;
@@ -147,7 +147,7 @@ impl Platform {
             actor: format!("a host at {source}"),
             action,
             object: format!("server {whose}"),
-            outcome: Outcome::Refused,
+            outcome: AuditOutcome::Refused,
             detail: why.to_owned(),
             bucket: None,
         };
@@ -170,7 +170,7 @@ impl Platform {
             actor: format!("agents at {here} and {other}"),
             action: "open control link",
             object: format!("server {server}"),
-            outcome: Outcome::Alert,
+            outcome: AuditOutcome::Alert,
             detail: "two copies of this server's agent run; one of them may be stolen".into(),
             bucket: None,
         };
@@ -196,7 +196,7 @@ impl Platform {
             actor: "a host with a certificate".into(),
             action: "open control link",
             object: format!("server {server}"),
-            outcome: Outcome::Refused,
+            outcome: AuditOutcome::Refused,
             detail: format!("{refusal} (key {key})"),
             bucket: None,
         };
@@ -249,7 +249,7 @@ impl Platform {
             actor: format!("agent of {}", server.name),
             action: "enrol",
             object: format!("server {}", server.id),
-            outcome: Outcome::Done,
+            outcome: AuditOutcome::Done,
             detail,
             bucket: None,
         };
@@ -271,8 +271,12 @@ impl Platform {
             action: "enrol",
             object: format!("server {whose}"),
             outcome: match refusal {
-                EnrolRefusal::OtherKey | EnrolRefusal::RevokedKey | EnrolRefusal::KeyInUse => Outcome::Alert,
-                EnrolRefusal::Wrong | EnrolRefusal::Expired | EnrolRefusal::Platform(_) => Outcome::Refused,
+                EnrolRefusal::OtherKey | EnrolRefusal::RevokedKey | EnrolRefusal::KeyInUse => {
+                    AuditOutcome::Alert
+                }
+                EnrolRefusal::Wrong | EnrolRefusal::Expired | EnrolRefusal::Platform(_) => {
+                    AuditOutcome::Refused
+                }
             },
             detail: match key {
                 Some(key) => format!("{refusal} (key {key})"),

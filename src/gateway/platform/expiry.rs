@@ -3,7 +3,7 @@
 
 use crate::domain::status::{Event, Initiator};
 use crate::domain::time::Timestamp;
-use crate::store::{Carried, Outcome, Tx};
+use crate::store::{AuditOutcome, Carried, Tx};
 
 use super::audit::{AgentEntry, GATEWAY};
 use super::error::PlatformError;
@@ -32,7 +32,7 @@ pub(super) async fn expire_offers(tx: &mut Tx, now: Timestamp) -> Result<(), Pla
             actor: GATEWAY.into(),
             action: "expire offer",
             object: format!("connection {id}"),
-            outcome: Outcome::Done,
+            outcome: AuditOutcome::Done,
             detail: format!("from {} to {to}; it could be accepted until {expires_at}", offer.status),
             bucket: None,
         };

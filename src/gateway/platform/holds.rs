@@ -7,7 +7,7 @@
 use crate::domain::connection::{ConnectionType, Side};
 use crate::domain::status::{Event, Initiator, PauseHold, Status};
 use crate::domain::tier::Tier;
-use crate::store::{ConnectionRecord, OrganizationRecord, Outcome};
+use crate::store::{AuditOutcome, ConnectionRecord, OrganizationRecord};
 
 use super::act::Act;
 use super::audit::{AgentEntry, GATEWAY};
@@ -77,7 +77,7 @@ async fn note(
         actor: GATEWAY.into(),
         action,
         object: format!("connection {}", connection.id),
-        outcome: Outcome::Done,
+        outcome: AuditOutcome::Done,
         detail: format!("{moved}, on behalf of {}", connection.target.organization_name),
         bucket: None,
     };

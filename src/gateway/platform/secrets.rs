@@ -14,7 +14,7 @@ use crate::domain::status;
 use crate::domain::time::Timestamp;
 use crate::domain::visibility::{self, Field, Viewer, Visibility};
 use crate::identity::random;
-use crate::store::{Carried, ConnectionRecord, Outcome, SEALED_BYTES, SecretRecord, Tx};
+use crate::store::{AuditOutcome, Carried, ConnectionRecord, SEALED_BYTES, SecretRecord, Tx};
 
 use super::act::Act;
 use super::agents::{self, AgentError};
@@ -101,7 +101,7 @@ impl Platform {
             actor: format!("agent of {}", connection.end(side).name()),
             action: "fetch secret",
             object: format!("connection {}", connection.id),
-            outcome: Outcome::Done,
+            outcome: AuditOutcome::Done,
             detail: format!("epoch {epoch}, to the {side}'s agent, again"),
             bucket: None,
         };

@@ -5,7 +5,7 @@ use crate::domain::connection::Side;
 use crate::domain::id::{ConnectionId, ServerId};
 use crate::domain::limits::ADMIN_SESSION_ROWS_PER_MINUTE;
 use crate::protocol::control::{SessionReport, SessionStage};
-use crate::store::{Carried, Outcome};
+use crate::store::{AuditOutcome, Carried};
 
 use super::Platform;
 use super::agents::{self, AgentError};
@@ -39,7 +39,7 @@ impl Platform {
             actor: format!("agent of {}", connection.end(side).name()),
             action,
             object: format!("connection {id}"),
-            outcome: Outcome::Done,
+            outcome: AuditOutcome::Done,
             detail: detail(session, side),
             bucket: None,
         };
