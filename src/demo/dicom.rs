@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
 
 use self::command::CommandSet;
-use self::modality::{Outcome, Sent};
+use self::modality::{DicomOutcome, Sent};
 use self::pacs::Stored;
 
 /// PS3.4 annex A, PS3.6 annex A.
@@ -35,11 +35,11 @@ pub fn differences(sent: &[Sent], stored: &[Stored]) -> Vec<String> {
     let mut lines = Vec::new();
     for object in sent {
         let found = by_instance.remove(object.instance.as_str()).unwrap_or_default();
-        if !matches!(object.outcome, Outcome::Answered { status: 0, .. }) {
+        if !matches!(object.outcome, DicomOutcome::Answered { status: 0, .. }) {
             lines.push(format!("{}: {:?}", object.instance, object.outcome));
         }
         match found.as_slice() {
-            [] if matches!(object.outcome, Outcome::Answered { .. }) => {
+            [] if matches!(object.outcome, DicomOutcome::Answered { .. }) => {
                 lines.push(format!("{}: answered, and missing", object.instance));
             }
             [] => {}

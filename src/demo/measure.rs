@@ -9,7 +9,7 @@ use aws_lc_rs::digest;
 
 use super::hl7::AckCode;
 use super::mirth::Received;
-use super::sender::{Outcome, Sent};
+use super::sender::{SendOutcome, Sent};
 
 /// SHA-256 of a message.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -174,7 +174,7 @@ impl Differences {
             }
         }
         for sent in sent {
-            let Outcome::Answered { code, .. } = sent.outcome else {
+            let SendOutcome::Answered { code, .. } = sent.outcome else {
                 differences.not_accepted.push(sent.control_id.clone());
                 continue;
             };
@@ -258,7 +258,7 @@ mod tests {
     }
 
     fn sent(control_id: &str, code: AckCode) -> Sent {
-        let outcome = Outcome::Answered { code, latency: Duration::ZERO };
+        let outcome = SendOutcome::Answered { code, latency: Duration::ZERO };
         Sent {
             control_id: control_id.into(),
             digest: Digest::of(control_id.as_bytes()),
@@ -300,7 +300,7 @@ mod tests {
     fn a_refused_message_is_a_difference_but_breaks_no_promise() {
         let differences = Differences::between(&[sent("1", AckCode::Ar)], &[received("1", "1")]);
         assert!(!differences.none() && differences.only_refusals());
-        let reset = Sent { outcome: Outcome::Reset, ..sent("1", AckCode::Aa) };
+        let reset = Sent { outcome: SendOutcome::Reset, ..sent("1", AckCode::Aa) };
         let differences = Differences::between(&[reset], &[]);
         assert!(!differences.none() && differences.only_refusals());
     }

@@ -58,11 +58,11 @@ pub struct Sent {
     pub bytes: usize,
     /// The TCP connection it went on, numbered within the report.
     pub connection: u64,
-    pub outcome: Outcome,
+    pub outcome: SendOutcome,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum SendOutcome {
     Answered {
         code: AckCode,
         /// From the first byte written to the last byte of the answer.
@@ -161,7 +161,7 @@ impl Report {
     /// Messages answered with `AA`.
     #[must_use]
     pub fn accepted(&self) -> usize {
-        let accepted = |sent: &&Sent| matches!(sent.outcome, Outcome::Answered { code: AckCode::Aa, .. });
+        let accepted = |sent: &&Sent| matches!(sent.outcome, SendOutcome::Answered { code: AckCode::Aa, .. });
         self.sent.iter().filter(accepted).count()
     }
 
@@ -181,7 +181,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for SendOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Answered { code, .. } => write!(f, "answered {code}"),
@@ -221,7 +221,7 @@ impl Run<'_> {
             Some(open) => open,
             None => match self.connect().await {
                 Ok(open) => open,
-                Err(kind) => return self.note(message, Outcome::NotConnected(kind)),
+                Err(kind) => return self.note(message, SendOutcome::NotConnected(kind)),
             },
         };
         let framed = hl7::frame(&message.payload);
@@ -229,13 +229,13 @@ impl Run<'_> {
         let writing = write(&mut open.stream, self.sender.writing, &framed, half_close);
         let written = timeout(self.sender.response_timeout, writing).await;
         // Until an answer says otherwise.
-        self.note(message, Outcome::TimedOut);
+        self.note(message, SendOutcome::TimedOut);
         self.waiting.push_back(Waiting { place: self.report.sent.len() - 1, since });
         match written {
             Ok(Ok(())) => self.open = Some(open),
             // The message may have been cut short: nothing more can follow it on this connection.
-            Err(_) => self.fail(&Outcome::TimedOut),
-            Ok(Err(_)) => self.fail(&Outcome::Reset),
+            Err(_) => self.fail(&SendOutcome::TimedOut),
+            Ok(Err(_)) => self.fail(&SendOutcome::Reset),
         }
     }
 
@@ -252,7 +252,7 @@ impl Run<'_> {
 
     /// Awaits the answer to the message that waits longest.
     async fn await_answer(&mut self) {
-        let Some(open) = &mut self.open else { return self.fail(&Outcome::Reset) };
+        let Some(open) = &mut self.open else { return self.fail(&SendOutcome::Reset) };
         let answer = timeout(self.sender.response_timeout, read_answer(open)).await;
         match answer {
             Ok(Ok(answer)) => self.record_answer(&answer),
@@ -270,24 +270,24 @@ impl Run<'_> {
         let latency = since.elapsed();
         let sent = &mut self.report.sent[place];
         sent.outcome = match hl7::read_acknowledgement(answer) {
-            None => Outcome::Unreadable,
+            None => SendOutcome::Unreadable,
             Some((code, id)) if id == sent.control_id => {
                 self.report.latencies.record(latency);
-                Outcome::Answered { code, latency }
+                SendOutcome::Answered { code, latency }
             }
-            Some((_, answer_to)) => Outcome::Mismatched { answer_to },
+            Some((_, answer_to)) => SendOutcome::Mismatched { answer_to },
         };
     }
 
     /// The connection is of no more use: whatever still waits on it shares its end.
-    fn fail(&mut self, outcome: &Outcome) {
+    fn fail(&mut self, outcome: &SendOutcome) {
         self.open = None;
         for Waiting { place, .. } in self.waiting.drain(..) {
             self.report.sent[place].outcome = outcome.clone();
         }
     }
 
-    fn note(&mut self, message: &Message, outcome: Outcome) {
+    fn note(&mut self, message: &Message, outcome: SendOutcome) {
         self.report.sent.push(Sent {
             control_id: message.control_id.clone(),
             digest: Digest::of(&message.payload),
@@ -310,15 +310,15 @@ async fn write(stream: &mut TcpStream, writing: Writing, framed: &Bytes, half_cl
     if half_close { stream.shutdown().await } else { Ok(()) }
 }
 
-async fn read_answer(open: &mut Open) -> Result<Bytes, Outcome> {
+async fn read_answer(open: &mut Open) -> Result<Bytes, SendOutcome> {
     loop {
-        if let Some(answer) = open.reader.poll_message().map_err(|_| Outcome::Unreadable)? {
+        if let Some(answer) = open.reader.poll_message().map_err(|_| SendOutcome::Unreadable)? {
             return Ok(answer);
         }
         match open.stream.read_buf(open.reader.buffer()).await {
-            Ok(0) => return Err(Outcome::Closed),
+            Ok(0) => return Err(SendOutcome::Closed),
             Ok(_) => {}
-            Err(_) => return Err(Outcome::Reset),
+            Err(_) => return Err(SendOutcome::Reset),
         }
     }
 }
@@ -374,8 +374,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(report: &Report, expected: &[Outcome]) {
-        let outcomes: Vec<&Outcome> = report.sent.iter().map(|sent| &sent.outcome).collect();
+    fn check(report: &Report, expected: &[SendOutcome]) {
+        let outcomes: Vec<&SendOutcome> = report.sent.iter().map(|sent| &sent.outcome).collect();
         assert_eq!(outcomes, expected.iter().collect::<Vec<_>>());
     }
 
@@ -383,15 +383,15 @@ mod tests {
     async fn every_way_not_to_answer_is_reported_as_what_it_was() {
         let mirth = mirth(Behaviour::ACCEPT).await;
         let rows = [
-            (Behaviour::Silent, Outcome::TimedOut),
-            (Behaviour::Stall, Outcome::TimedOut),
-            (Behaviour::CloseUnanswered, Outcome::Closed),
-            (Behaviour::ResetUnanswered, Outcome::Reset),
+            (Behaviour::Silent, SendOutcome::TimedOut),
+            (Behaviour::Stall, SendOutcome::TimedOut),
+            (Behaviour::CloseUnanswered, SendOutcome::Closed),
+            (Behaviour::ResetUnanswered, SendOutcome::Reset),
         ];
         for (seed, (behaviour, expected)) in (0..).zip(rows) {
             mirth.behave(behaviour);
             let response_timeout =
-                if expected == Outcome::TimedOut { Duration::from_millis(50) } else { LONG };
+                if expected == SendOutcome::TimedOut { Duration::from_millis(50) } else { LONG };
             let sender = Sender { response_timeout, ..Sender::to(mirth.address()) };
             check(&sender.send(Generator::new(seed).take(1)).await, &[expected]);
         }
@@ -401,7 +401,7 @@ mod tests {
     async fn a_listener_at_its_limit_is_seen_as_closed_or_reset() {
         let mirth = mirth(Behaviour::TurnAway).await;
         let report = Sender::to(mirth.address()).send(Generator::new(1).take(1)).await;
-        assert!(matches!(report.sent[0].outcome, Outcome::Closed | Outcome::Reset), "{report:?}");
+        assert!(matches!(report.sent[0].outcome, SendOutcome::Closed | SendOutcome::Reset), "{report:?}");
         assert_eq!(mirth.journal().count(), 0);
     }
 
@@ -411,7 +411,7 @@ mod tests {
         let address = stopped.address();
         stopped.shutdown().await;
         let report = Sender::kept_open(address).send(Generator::new(1).take(2)).await;
-        check(&report, &[const { Outcome::NotConnected(io::ErrorKind::ConnectionRefused) }; 2]);
+        check(&report, &[const { SendOutcome::NotConnected(io::ErrorKind::ConnectionRefused) }; 2]);
     }
 
     #[tokio::test]
@@ -428,7 +428,7 @@ mod tests {
             message
         });
         let report = sender.send(behave).await;
-        check(&report, &[Outcome::TimedOut, Outcome::Mismatched { answer_to: first }]);
+        check(&report, &[SendOutcome::TimedOut, SendOutcome::Mismatched { answer_to: first }]);
     }
 
     #[tokio::test]

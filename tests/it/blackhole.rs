@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use adit::agent::stats::EntryStatus;
 use adit::demo::mirth::Mirth;
-use adit::demo::sender::Outcome;
+use adit::demo::sender::SendOutcome;
 use adit::demo::shim::Impairment;
 use adit::domain::connection::Protocol;
 use tokio::join;
@@ -148,7 +148,7 @@ async fn outlives(hole: Hole, seed: u64) {
         println!("{name}: {there}; back {back}");
     }
     let sent = traffic.stop().await;
-    assert!(sent.iter().any(|sent| sent.outcome == Outcome::Reset), "open MLLP connections were cut");
+    assert!(sent.iter().any(|sent| sent.outcome == SendOutcome::Reset), "open MLLP connections were cut");
     judge(&sent, &site.mirth).await;
 }
 

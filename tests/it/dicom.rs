@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use adit::agent::stats::DicomCounts;
 use adit::demo::dicom::differences;
-use adit::demo::dicom::modality::{Modality, Outcome, Report};
+use adit::demo::dicom::modality::{DicomOutcome, Modality, Report};
 use adit::demo::dicom::object::Object;
 use adit::demo::dicom::pacs::{Pacs, Treatment};
 use adit::demo::measure::{Differences, Histogram};
@@ -35,7 +35,7 @@ async fn objects_of_several_associations_arrive_unchanged_and_are_counted_on_bot
     let pacs = pacs().await;
     let lab = Lab::to(Protocol::Dicom, pacs.address()).await;
     let modality = Modality::to(lab.port(0));
-    assert!(matches!(modality.echo().await, Outcome::Answered { status: 0, .. }));
+    assert!(matches!(modality.echo().await, DicomOutcome::Answered { status: 0, .. }));
     let count = if is_long() { 100 } else { 10 };
     let series: Vec<_> = (1..=4).map(|seed| Object::series(seed, count, 150_000)).collect();
     let small = modality.send_from_all(series).await;
@@ -70,25 +70,25 @@ async fn every_way_for_an_association_to_fail_is_counted_as_what_it_was() {
     let mut expected = DicomCounts::default();
 
     pacs.treat(Treatment::Reject);
-    assert_eq!(outcome(&modality.send(one(1)).await), &Outcome::Rejected);
+    assert_eq!(outcome(&modality.send(one(1)).await), &DicomOutcome::Rejected);
     expected.rejected += 1;
     counted(&lab, 0, expected).await;
 
     pacs.treat(Treatment::Abort);
-    assert_eq!(outcome(&modality.send(one(2)).await), &Outcome::Aborted);
+    assert_eq!(outcome(&modality.send(one(2)).await), &DicomOutcome::Aborted);
     expected.accepted += 1;
     expected.aborted += 1;
     counted(&lab, 0, expected).await;
 
     pacs.treat(Treatment::Answer { status: 0xa700 });
-    assert!(matches!(outcome(&modality.send(one(3)).await), Outcome::Answered { status: 0xa700, .. }));
+    assert!(matches!(outcome(&modality.send(one(3)).await), DicomOutcome::Answered { status: 0xa700, .. }));
     expected.accepted += 1;
     expected.failed += 1;
     counted(&lab, 0, expected).await;
 
     pacs.treat(Treatment::Answer { status: 0xb000 });
     let warned = modality.send(one(4)).await;
-    assert!(matches!(outcome(&warned), Outcome::Answered { status: 0xb000, .. }));
+    assert!(matches!(outcome(&warned), DicomOutcome::Answered { status: 0xb000, .. }));
     expected.accepted += 1;
     expected.stored += 1;
     expected.bytes += warned.bytes();
@@ -145,7 +145,7 @@ async fn messages_pass_beside_a_bulk_transfer_of_the_same_agents() {
 }
 
 #[track_caller]
-fn outcome(report: &Report) -> &Outcome {
+fn outcome(report: &Report) -> &DicomOutcome {
     let [sent] = report.sent.as_slice() else { panic!("one object was sent: {report:?}") };
     &sent.outcome
 }

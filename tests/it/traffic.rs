@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use adit::demo::measure::Differences;
 use adit::demo::messages::Generator;
 use adit::demo::mirth::{End, Ended, Mirth};
-use adit::demo::sender::{Outcome, Report, Sender, Sent};
+use adit::demo::sender::{Report, SendOutcome, Sender, Sent};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Duration, sleep};
 
@@ -50,7 +50,7 @@ async fn keep_sending(sender: Sender, mut messages: Generator, stopping: Arc<Ato
     let mut sent = Vec::new();
     while !stopping.load(Ordering::Relaxed) {
         let report = sender.send(messages.by_ref().take(10)).await;
-        let refused = report.sent.iter().any(|sent| matches!(sent.outcome, Outcome::NotConnected(_)));
+        let refused = report.sent.iter().any(|sent| matches!(sent.outcome, SendOutcome::NotConnected(_)));
         sent.extend(report.sent);
         if refused {
             sleep(REFUSED_PAUSE).await;
@@ -86,9 +86,9 @@ pub async fn judge(sent: &[Sent], mirth: &Mirth) {
     println!("{} messages were cut, each by a reset", cut.len());
 
     // The receiver never closes first, so for a sender too only a reset is true.
-    let closed = sent.iter().filter(|sent| sent.outcome == Outcome::Closed).count();
+    let closed = sent.iter().filter(|sent| sent.outcome == SendOutcome::Closed).count();
     assert_eq!(closed, 0, "senders saw an end that nobody made");
-    let wrong = sent.iter().filter(|sent| matches!(sent.outcome, Outcome::Mismatched { .. })).count();
+    let wrong = sent.iter().filter(|sent| matches!(sent.outcome, SendOutcome::Mismatched { .. })).count();
     assert_eq!(wrong, 0, "answers met other messages");
 }
 

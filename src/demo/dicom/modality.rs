@@ -41,11 +41,11 @@ pub struct Sent {
     /// Of its data set.
     pub digest: Digest,
     pub bytes: u64,
-    pub outcome: Outcome,
+    pub outcome: DicomOutcome,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum DicomOutcome {
     Answered {
         status: u16,
         /// From the first byte written to the end of the answer.
@@ -72,7 +72,7 @@ impl Report {
     /// Objects answered with success.
     #[must_use]
     pub fn accepted(&self) -> usize {
-        let accepted = |sent: &&Sent| matches!(sent.outcome, Outcome::Answered { status: 0, .. });
+        let accepted = |sent: &&Sent| matches!(sent.outcome, DicomOutcome::Answered { status: 0, .. });
         self.sent.iter().filter(accepted).count()
     }
 
@@ -97,14 +97,14 @@ impl Modality {
     }
 
     /// Verifies the connection; the status of the answer.
-    pub async fn echo(&self) -> Outcome {
+    pub async fn echo(&self) -> DicomOutcome {
         let since = Instant::now();
         let exchange = async {
             let mut open = self.open().await?;
             let command = CommandSet::echo(1, VERIFICATION);
             let status = self.ask(&mut open, VERIFICATION, &command, &[]).await?;
             within(self.response_timeout, open.release()).await?;
-            Ok(Outcome::Answered { status, latency: since.elapsed() })
+            Ok(DicomOutcome::Answered { status, latency: since.elapsed() })
         };
         exchange.await.unwrap_or_else(|outcome| outcome)
     }
@@ -119,7 +119,7 @@ impl Modality {
                 open = None;
                 outcome
             });
-            if let Outcome::Answered { latency, .. } = outcome {
+            if let DicomOutcome::Answered { latency, .. } = outcome {
                 report.latencies.record(latency);
             }
             report.sent.push(Sent {
@@ -158,7 +158,7 @@ impl Modality {
     }
 
     /// Sends one object and breaks the association off before it is whole.
-    pub async fn abort_within(&self, object: &Object) -> Result<(), Outcome> {
+    pub async fn abort_within(&self, object: &Object) -> Result<(), DicomOutcome> {
         let mut open = self.open().await?;
         let context = context_of(&open, SECONDARY_CAPTURE)?;
         let command = CommandSet::store(1, SECONDARY_CAPTURE, &object.instance);
@@ -169,11 +169,11 @@ impl Modality {
     }
 
     /// Opens an association and ends its connection without a word.
-    pub async fn hang_up(&self) -> Result<(), Outcome> {
+    pub async fn hang_up(&self) -> Result<(), DicomOutcome> {
         self.open().await.map(drop)
     }
 
-    async fn open(&self) -> Result<Open, Outcome> {
+    async fn open(&self) -> Result<Open, DicomOutcome> {
         let options = ClientAssociationOptions::new()
             .calling_ae_title(self.calling.as_str())
             .called_ae_title(self.called.as_str())
@@ -186,7 +186,7 @@ impl Modality {
         Ok(open)
     }
 
-    async fn send_one(&self, open: &mut Option<Open>, object: &Object) -> Result<Outcome, Outcome> {
+    async fn send_one(&self, open: &mut Option<Open>, object: &Object) -> Result<DicomOutcome, DicomOutcome> {
         let since = Instant::now();
         let mut association = match open.take() {
             Some(association) => association,
@@ -200,7 +200,7 @@ impl Modality {
         } else {
             *open = Some(association);
         }
-        Ok(Outcome::Answered { status, latency })
+        Ok(DicomOutcome::Answered { status, latency })
     }
 
     /// Sends a request with its data set, if it has one, and awaits the status of its answer.
@@ -210,7 +210,7 @@ impl Modality {
         class: &str,
         command: &CommandSet,
         data_set: &[u8],
-    ) -> Result<u16, Outcome> {
+    ) -> Result<u16, DicomOutcome> {
         let context = context_of(open, class)?;
         within(self.response_timeout, open.send(&super::command_pdu(command, context))).await?;
         if command.has_data_set() {
@@ -221,10 +221,10 @@ impl Modality {
                 let bytes: Vec<u8> = data.into_iter().flat_map(|value| value.data).collect();
                 let answer = CommandSet::read(&bytes).filter(|answer| answer.responded_to() == Some(1));
                 let status = answer.and_then(|answer| answer.status());
-                status.ok_or_else(|| Outcome::Failed("the answer is to something else".into()))
+                status.ok_or_else(|| DicomOutcome::Failed("the answer is to something else".into()))
             }
-            Pdu::AbortRQ { .. } => Err(Outcome::Aborted),
-            other => Err(Outcome::Failed(other.short_description().to_string())),
+            Pdu::AbortRQ { .. } => Err(DicomOutcome::Aborted),
+            other => Err(DicomOutcome::Failed(other.short_description().to_string())),
         }
     }
 
@@ -234,7 +234,7 @@ impl Modality {
         presentation_context_id: u8,
         data_set: &[u8],
         is_whole: bool,
-    ) -> Result<(), Outcome> {
+    ) -> Result<(), DicomOutcome> {
         let room = open.peer_max_pdu_length().min(PDU_BYTES_MAX).saturating_sub(VALUE_HEADER_BYTES).max(2);
         let mut pieces = data_set.chunks(room as usize).peekable();
         while let Some(piece) = pieces.next() {
@@ -250,17 +250,17 @@ impl Modality {
     }
 }
 
-fn context_of(open: &Open, class: &str) -> Result<u8, Outcome> {
+fn context_of(open: &Open, class: &str) -> Result<u8, DicomOutcome> {
     let context = open.presentation_contexts().iter().find(|context| context.abstract_syntax == class);
-    context.map(|context| context.id).ok_or_else(|| Outcome::Failed(format!("{class} was not accepted")))
+    context.map(|context| context.id).ok_or_else(|| DicomOutcome::Failed(format!("{class} was not accepted")))
 }
 
 /// The result of a step, or what its failure means.
-async fn within<T>(limit: Duration, step: impl Future<Output = Result<T, Error>>) -> Result<T, Outcome> {
+async fn within<T>(limit: Duration, step: impl Future<Output = Result<T, Error>>) -> Result<T, DicomOutcome> {
     match timeout(limit, step).await {
-        Err(_) => Err(Outcome::TimedOut),
-        Ok(Err(Error::Rejected { .. })) => Err(Outcome::Rejected),
-        Ok(Err(error)) => Err(Outcome::Failed(error.to_string())),
+        Err(_) => Err(DicomOutcome::TimedOut),
+        Ok(Err(Error::Rejected { .. })) => Err(DicomOutcome::Rejected),
+        Ok(Err(error)) => Err(DicomOutcome::Failed(error.to_string())),
         Ok(Ok(done)) => Ok(done),
     }
 }

@@ -38,16 +38,17 @@ async fn a_large_object_is_stored_over_many_pdus() {
 async fn an_echo_is_answered() {
     let pacs = pacs(Treatment::STORE).await;
     let outcome = Modality::to(pacs.address()).echo().await;
-    assert!(matches!(outcome, Outcome::Answered { status: 0, .. }), "{outcome:?}");
+    assert!(matches!(outcome, DicomOutcome::Answered { status: 0, .. }), "{outcome:?}");
     assert_eq!(pacs.journal().echoes(), 1);
 }
 
 #[tokio::test]
 async fn every_way_not_to_store_is_reported_as_what_it_was() {
     let pacs = pacs(Treatment::Reject).await;
-    for (treatment, expected, end) in
-        [(Treatment::Reject, Outcome::Rejected, End::Own), (Treatment::Abort, Outcome::Aborted, End::Own)]
-    {
+    for (treatment, expected, end) in [
+        (Treatment::Reject, DicomOutcome::Rejected, End::Own),
+        (Treatment::Abort, DicomOutcome::Aborted, End::Own),
+    ] {
         pacs.treat(treatment);
         let report = Modality::to(pacs.address()).send(Object::series(3, 1, 1_000)).await;
         assert_eq!(report.sent[0].outcome, expected);
@@ -55,11 +56,11 @@ async fn every_way_not_to_store_is_reported_as_what_it_was() {
     }
     pacs.treat(Treatment::Answer { status: 0xa700 });
     let report = Modality::to(pacs.address()).send(Object::series(3, 1, 1_000)).await;
-    assert!(matches!(report.sent[0].outcome, Outcome::Answered { status: 0xa700, .. }));
+    assert!(matches!(report.sent[0].outcome, DicomOutcome::Answered { status: 0xa700, .. }));
     let address = pacs.address();
     pacs.shutdown().await;
     let report = Modality::to(address).send(Object::series(3, 1, 1_000)).await;
-    assert!(matches!(report.sent[0].outcome, Outcome::Failed(_)), "{:?}", report.sent);
+    assert!(matches!(report.sent[0].outcome, DicomOutcome::Failed(_)), "{:?}", report.sent);
 }
 
 #[test]
@@ -77,8 +78,8 @@ fn every_way_to_differ_is_named() {
 
     use crate::demo::measure::Digest;
 
-    let answered = Outcome::Answered { status: 0, latency: Duration::ZERO };
-    let sent = |instance: &str, outcome: &Outcome| Sent {
+    let answered = DicomOutcome::Answered { status: 0, latency: Duration::ZERO };
+    let sent = |instance: &str, outcome: &DicomOutcome| Sent {
         instance: instance.into(),
         digest: Digest::of(instance.as_bytes()),
         bytes: 1,
@@ -100,5 +101,5 @@ fn every_way_to_differ_is_named() {
     ] {
         assert_eq!(differences(&both, &stored), expected);
     }
-    assert_eq!(differences(&[sent("1", &Outcome::Rejected)], &[]), ["1: Rejected"]);
+    assert_eq!(differences(&[sent("1", &DicomOutcome::Rejected)], &[]), ["1: Rejected"]);
 }
