@@ -7,7 +7,7 @@ use anyhow::bail;
 
 use super::shown::{print_json, shown};
 use super::{files, print, privilege};
-use crate::agent::admin::explain::{Explained, Outcome};
+use crate::agent::admin::explain::{ExplainOutcome, Explained};
 use crate::agent::status::{Answer, Request, ask};
 use crate::domain::access::Access;
 use crate::domain::visible::visible;
@@ -55,24 +55,26 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     } else {
         print::text(render(&shown(&explained)?))?;
     }
-    let is_refused = matches!(explained.outcome, Outcome::Refused { .. });
+    let is_refused = matches!(explained.outcome, ExplainOutcome::Refused { .. });
     Ok(if is_refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn render(explained: &Explained) -> String {
     let Explained { access, outcome, operation, template, changes, rule, masked } = explained;
-    let is_view = *access == Access::ReadOnly && matches!(outcome, Outcome::Forwarded { .. });
+    let is_view = *access == Access::ReadOnly && matches!(outcome, ExplainOutcome::Forwarded { .. });
     let answer = match (is_view, masked) {
         (true, true) => "\nanswer     credentials in it are masked",
         (true, false) => "\nanswer     as Mirth gives it",
         (false, _) => "",
     };
     let outcome = match outcome {
-        Outcome::Forwarded { target, body } => {
+        ExplainOutcome::Forwarded { target, body } => {
             format!("forwarded to Mirth as {target}\nbody       {}", body_words(body))
         }
-        Outcome::AnsweredHere { status } => format!("answered {status} by the agent; Mirth hears nothing"),
-        Outcome::Refused { status, reason } => format!("refused with {status}: {reason}"),
+        ExplainOutcome::AnsweredHere { status } => {
+            format!("answered {status} by the agent; Mirth hears nothing")
+        }
+        ExplainOutcome::Refused { status, reason } => format!("refused with {status}: {reason}"),
     };
     let audited = match (access, changes) {
         (Access::ReadWrite, true) => "\naudit      written down before it is sent on, and what Mirth answers",

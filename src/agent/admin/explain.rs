@@ -11,7 +11,7 @@ use crate::mirth::verdict::{Judge, Named, Verdict};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explained {
     pub access: Access,
-    pub outcome: Outcome,
+    pub outcome: ExplainOutcome,
     /// Mirth's operation behind it, where adit knows one.
     pub operation: Option<String>,
     pub template: String,
@@ -25,7 +25,7 @@ pub struct Explained {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "is")]
-pub enum Outcome {
+pub enum ExplainOutcome {
     /// Sent to Mirth in this spelling, if its body is of this kind.
     Forwarded {
         target: String,
@@ -56,11 +56,11 @@ pub fn explanation(judge: &Judge, access: Access, masks: bool, method: String, t
     let (outcome, names) = match judge.judge(&head) {
         Verdict::Forward { target, body, names } => {
             masked = masks && access == Access::ReadOnly && mask::scope(&names, &target).is_some();
-            (Outcome::Forwarded { target, body: body.word().into() }, names)
+            (ExplainOutcome::Forwarded { target, body: body.word().into() }, names)
         }
-        Verdict::Answer { status, names } => (Outcome::AnsweredHere { status }, names),
+        Verdict::Answer { status, names } => (ExplainOutcome::AnsweredHere { status }, names),
         Verdict::Refuse { refusal, names } => {
-            (Outcome::Refused { status: refusal.status(), reason: refusal.to_string() }, names)
+            (ExplainOutcome::Refused { status: refusal.status(), reason: refusal.to_string() }, names)
         }
     };
     let Named { template, operation, changes, rule } = names;

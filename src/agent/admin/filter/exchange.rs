@@ -42,7 +42,7 @@ pub struct Exchange<'a> {
     pub credentials: Option<Credentials>,
 }
 
-pub enum Outcome {
+pub enum ExchangeOutcome {
     Done {
         status: u16,
         closes: bool,
@@ -67,7 +67,7 @@ pub enum Outcome {
     },
 }
 
-impl Outcome {
+impl ExchangeOutcome {
     pub const fn status(&self) -> Option<u16> {
         match self {
             Self::Done { status, .. } | Self::Unmaskable { status, .. } => Some(*status),
@@ -78,14 +78,14 @@ impl Outcome {
 }
 
 impl Exchange<'_> {
-    pub async fn run(self, origin: &mut Origin, client: &mut Client<'_>) -> Outcome {
+    pub async fn run(self, origin: &mut Origin, client: &mut Client<'_>) -> ExchangeOutcome {
         let Origin { answers, requests, .. } = origin;
         answers.reader.expect(self.method);
         let Sending { head, body, place, upload } = self.sending;
         // A Mirth that takes no more may have answered: what it said is read all the same.
         let is_sent = tokio::select! {
             sent = send(requests, &head, &body) => sent.is_ok(),
-            halt = client.requests.gone() => return Outcome::Broken { status: None, halt },
+            halt = client.requests.gone() => return ExchangeOutcome::Broken { status: None, halt },
         };
         drop((body, place));
         let mut forwarder = ResponseForwarder {
@@ -103,7 +103,7 @@ impl Exchange<'_> {
             };
             match uploaded {
                 Ok(()) => {}
-                Err(Uploading::Client(halt)) => return Outcome::Broken { status: None, halt },
+                Err(Uploading::Client(halt)) => return ExchangeOutcome::Broken { status: None, halt },
                 // It may still say why.
                 Err(Uploading::Mirth) => is_whole = false,
             }
@@ -147,18 +147,18 @@ enum Uploading {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "its parts move into the outcome")]
-fn outcome(done: Result<Passed, Downloading>, closes: bool) -> Outcome {
+fn outcome(done: Result<Passed, Downloading>, closes: bool) -> ExchangeOutcome {
     match done {
         Ok(Passed { status, closes: ends, is_proven, makes_session }) => {
-            Outcome::Done { status, closes: ends || closes, is_proven, makes_session }
+            ExchangeOutcome::Done { status, closes: ends || closes, is_proven, makes_session }
         }
-        Err(Downloading::Unanswered) => Outcome::Unanswered,
-        Err(Downloading::Unwritable(why)) => Outcome::Unwritable(why),
-        Err(Downloading::Client(halt)) => Outcome::Broken { status: None, halt },
+        Err(Downloading::Unanswered) => ExchangeOutcome::Unanswered,
+        Err(Downloading::Unwritable(why)) => ExchangeOutcome::Unwritable(why),
+        Err(Downloading::Client(halt)) => ExchangeOutcome::Broken { status: None, halt },
         Err(Downloading::Unmaskable { status, why, is_begun }) => {
-            Outcome::Unmaskable { status, why, is_begun }
+            ExchangeOutcome::Unmaskable { status, why, is_begun }
         }
-        Err(Downloading::Cut { status }) => Outcome::Broken { status: Some(status), halt: Halt::Cut },
+        Err(Downloading::Cut { status }) => ExchangeOutcome::Broken { status: Some(status), halt: Halt::Cut },
     }
 }
 

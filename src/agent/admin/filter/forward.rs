@@ -11,7 +11,7 @@ use tokio::time::{interval, sleep};
 
 use super::bodies::Body;
 use super::client::{Client, Halt};
-use super::exchange::{Exchange, Outcome, Sending};
+use super::exchange::{Exchange, ExchangeOutcome, Sending};
 use super::login::{Login, TOO_MANY_PASSWORDS};
 use super::question::{NoChannel, question_head};
 use super::refusing::NO_AUDIT;
@@ -343,35 +343,35 @@ impl Filter<'_> {
         };
         let outcome = tokio::select! {
             outcome = exchange.run(&mut origin, client) => outcome,
-            () = lost => Outcome::Unanswered,
-            () = self.out_of_hand() => Outcome::Broken { status: None, halt: Halt::Cut },
+            () = lost => ExchangeOutcome::Unanswered,
+            () = self.out_of_hand() => ExchangeOutcome::Broken { status: None, halt: Halt::Cut },
         };
         if let Some(number) = change {
             self.end_change(number, outcome.status(), began.elapsed()).await;
         }
-        let is_proven = matches!(outcome, Outcome::Done { is_proven: true, .. });
+        let is_proven = matches!(outcome, ExchangeOutcome::Done { is_proven: true, .. });
         self.finish_login(login, is_proven, outcome.status(), (head, names)).await;
-        if matches!(outcome, Outcome::Done { makes_session: false, .. }) {
+        if matches!(outcome, ExchangeOutcome::Done { makes_session: false, .. }) {
             self.managed.limiters.give_back_session();
         }
         match outcome {
-            Outcome::Done { closes, .. } => {
+            ExchangeOutcome::Done { closes, .. } => {
                 self.is_over |= closes;
                 self.origin = (!self.is_over).then_some(origin);
                 Ok(())
             }
             // Nothing was answered: the client may ask again over a new connection, as without us.
-            Outcome::Unanswered => {
+            ExchangeOutcome::Unanswered => {
                 self.managed.note_failure();
                 self.is_over = true;
                 let why = "adit: the managed Mirth broke off before it answered.";
                 client.answer(502, why, true, is_head(head)).await
             }
-            Outcome::Unwritable(why) => {
+            ExchangeOutcome::Unwritable(why) => {
                 self.is_over = true;
                 self.refuse_read(client, head, names, 502, &why.to_string()).await
             }
-            Outcome::Unmaskable { why, is_begun, .. } => {
+            ExchangeOutcome::Unmaskable { why, is_begun, .. } => {
                 let why = format!("view-only: credentials in this answer cannot be masked. {why}");
                 self.context.note_fault(self.entry, &format!("{}: {why}", names.template));
                 if is_begun {
@@ -379,7 +379,7 @@ impl Filter<'_> {
                 }
                 self.refuse_read(client, head, names, 502, &why).await
             }
-            Outcome::Broken { halt, .. } => Err(halt),
+            ExchangeOutcome::Broken { halt, .. } => Err(halt),
         }
     }
 
