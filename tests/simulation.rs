@@ -56,7 +56,7 @@ mod world;
 
 use std::time::{Duration, Instant};
 
-use run::Outcome;
+use run::RunOutcome;
 use script::Script;
 use tally::Tally;
 use world::World;
@@ -139,7 +139,7 @@ fn a_seed_gives_the_same_run_each_time() {
 }
 
 #[track_caller]
-fn check(seed: u64, outcome: &Outcome) {
+fn check(seed: u64, outcome: &RunOutcome) {
     let Some(violation) = &outcome.violation else { return };
     panic!(
         "\nseed {seed} (run it alone: ADIT_SIM_SEED={seed})\n\nits script:\n{}\nits last events:\n{}\n\nfirst broken promise:\n{violation}\n",

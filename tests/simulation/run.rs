@@ -28,7 +28,7 @@ const DRAIN: Duration = Duration::from_secs(120);
 
 /// What became of a run.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct RunOutcome {
     pub violation: Option<Violation>,
     pub script: String,
     pub latest: Vec<String>,
@@ -42,7 +42,7 @@ pub struct Outcome {
 
 impl World {
     /// From the seed to the end.
-    pub fn run(seed: u64, script: Script, prints: bool) -> Outcome {
+    pub fn run(seed: u64, script: Script, prints: bool) -> RunOutcome {
         let mut world = Self::new(seed, script, prints);
         world.run_while(world.scene.start + FAULTS_LAST, |world| world.calm.is_none());
         let recovered = world.recover();
@@ -51,7 +51,7 @@ impl World {
         let scene = world.scene;
         let mut tally = scene.tally;
         tally.bytes = scene.ledger.bytes();
-        Outcome {
+        RunOutcome {
             script: world.script.to_string(),
             latest: scene.log.latest().map(String::from).collect(),
             elapsed: scene.now - scene.start,

@@ -12,14 +12,14 @@ use super::*;
 
 /// What a reader makes of a connection's bytes: its parts, pieces of one body joined, and how it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Outcome {
+struct ReadOutcome {
     parts: Vec<RequestPart>,
     refused: Option<BadRequest>,
     /// Nothing of another request came after the last one.
     is_idle: bool,
 }
 
-impl Outcome {
+impl ReadOutcome {
     fn heads(&self) -> Vec<&RequestHead> {
         let parts = self.parts.iter();
         parts.filter_map(|part| if let RequestPart::Head(head) = part { Some(head) } else { None }).collect()
@@ -36,10 +36,10 @@ impl Outcome {
     }
 }
 
-fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
+fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> ReadOutcome {
     let mut reader = RequestReader::new();
     let mut buffer = BytesMut::new();
-    let mut outcome = Outcome { parts: Vec::new(), refused: None, is_idle: true };
+    let mut outcome = ReadOutcome { parts: Vec::new(), refused: None, is_idle: true };
     for piece in pieces {
         buffer.extend_from_slice(piece);
         while outcome.refused.is_none() {
@@ -55,7 +55,7 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
     outcome
 }
 
-impl Outcome {
+impl ReadOutcome {
     fn push(&mut self, part: RequestPart) {
         if let (RequestPart::Data(more), Some(RequestPart::Data(data))) = (&part, self.parts.last_mut()) {
             *data = Bytes::from([&data[..], more].concat());
@@ -67,7 +67,7 @@ impl Outcome {
 
 /// The same whole, byte by byte, and cut at every CR LF, before, within and after.
 #[track_caller]
-fn read_at_every_cut(bytes: &[u8]) -> Outcome {
+fn read_at_every_cut(bytes: &[u8]) -> ReadOutcome {
     let whole = read([bytes]);
     assert_eq!(read(bytes.chunks(1)), whole, "byte by byte");
     let ends: Vec<_> = memchr::memmem::find_iter(bytes, "\r\n").collect();

@@ -20,7 +20,7 @@ pub struct Judged {
 }
 
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct FilterOutcome {
     pub forwarded: Vec<Judged>,
     /// Refused or answered in Mirth's place.
     pub kept: usize,
@@ -41,8 +41,8 @@ struct Open {
 }
 
 /// Everything a client sends over one connection, in the pieces in which it comes.
-pub fn filter<'a>(judge: &Judge, pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
-    let mut outcome = Outcome::default();
+pub fn filter<'a>(judge: &Judge, pieces: impl IntoIterator<Item = &'a [u8]>) -> FilterOutcome {
+    let mut outcome = FilterOutcome::default();
     let mut reader = RequestReader::new();
     let mut buffer = BytesMut::new();
     let mut open: Option<Open> = None;
@@ -84,7 +84,7 @@ impl Open {
     }
 }
 
-impl Outcome {
+impl FilterOutcome {
     fn begin(&mut self, judge: &Judge, head: RequestHead) -> Open {
         let goes = match judge.judge(&head) {
             Verdict::Forward { target, body, .. } => Some((target, body)),
