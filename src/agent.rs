@@ -45,7 +45,7 @@ use self::admin::certificate;
 use self::admin::listener::AdminListener;
 use self::context::{Context, OUTBOX_MAX, Parts};
 use self::control::ControlClient;
-use self::entries::{Entries, EntryRun, Role};
+use self::entries::{Entries, EntryRole, EntryRun};
 use self::local_users::LocalUsers;
 use self::paths::Paths;
 use self::source::{Clients, Downstream};
@@ -231,7 +231,7 @@ impl Agent {
 fn spawn_entry(tasks: &mut JoinSet<()>, context: &Arc<Context>, run: EntryRun, tls: Option<&LocalTls>) {
     let (context, entry) = (Arc::clone(context), run.entry);
     match run.role {
-        Role::Source { listen, allow_users } => {
+        EntryRole::Source { listen, allow_users } => {
             let users = allow_users.as_deref().map(LocalUsers::new);
             tasks.spawn(source::run(
                 context,
@@ -240,11 +240,11 @@ fn spawn_entry(tasks: &mut JoinSet<()>, context: &Arc<Context>, run: EntryRun, t
                 Clients { downstream: Downstream::Mirth, users },
             ));
         }
-        Role::Target { forward_to, probe } => {
+        EntryRole::Target { forward_to, probe } => {
             let local = Arc::new(LocalMirth::new(forward_to, probe));
             tasks.spawn(target::run(context, entry, local, run.incoming));
         }
-        Role::Managing(managing) => {
+        EntryRole::Managing(managing) => {
             let (listen, users) = (managing.listen, managing.allow_users.as_deref().map(LocalUsers::new));
             let tls = tls.expect("made for a file that has such entries").clone();
             let sessions = entry.sessions.clone().expect("made with its entry");
@@ -257,7 +257,7 @@ fn spawn_entry(tasks: &mut JoinSet<()>, context: &Arc<Context>, run: EntryRun, t
                 Clients { downstream: Downstream::Admin(listener), users },
             ));
         }
-        Role::Managed(_) => {
+        EntryRole::Managed(_) => {
             let managed = entry.managed.clone().expect("made with its entry");
             tasks.spawn(Arc::clone(&managed.sessions).keep(Arc::clone(&context), Arc::clone(&entry)));
             tasks.spawn(target::run(context, entry, managed, run.incoming));

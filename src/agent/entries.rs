@@ -54,12 +54,12 @@ impl LiveConnection {
 #[derive(Debug)]
 pub struct EntryRun {
     pub entry: Arc<LiveConnection>,
-    pub role: Role,
+    pub role: EntryRole,
     pub incoming: mpsc::Receiver<Admitted>,
 }
 
 #[derive(Debug, Clone)]
-pub enum Role {
+pub enum EntryRole {
     Source { listen: std::net::SocketAddr, allow_users: Option<Vec<LocalUser>> },
     Target { forward_to: HostPort, probe: bool },
     Managing(AdminManaging),
@@ -77,29 +77,34 @@ impl Entries {
     #[must_use]
     pub fn from_config(config: &AgentConfig) -> (Self, Vec<EntryRun>) {
         let sources = config.sources.iter().map(|source| {
-            let role = Role::Source { listen: source.listen, allow_users: source.allow_users.clone() };
+            let role = EntryRole::Source { listen: source.listen, allow_users: source.allow_users.clone() };
             (&source.entry, Side::Source, source.listen.to_string(), role)
         });
         let targets = config.targets.iter().map(|target| {
-            let role = Role::Target { forward_to: target.forward_to.clone(), probe: target.probe };
+            let role = EntryRole::Target { forward_to: target.forward_to.clone(), probe: target.probe };
             (&target.entry, Side::Target, target.forward_to.to_string(), role)
         });
         let managing = config.managing.iter().map(|managing| {
-            (&managing.entry, Side::Source, managing.listen.to_string(), Role::Managing(managing.clone()))
+            (
+                &managing.entry,
+                Side::Source,
+                managing.listen.to_string(),
+                EntryRole::Managing(managing.clone()),
+            )
         });
         let managed = config.managed.iter().map(|managed| {
-            (&managed.entry, Side::Target, managed.mirth.to_string(), Role::Managed(managed.clone()))
+            (&managed.entry, Side::Target, managed.mirth.to_string(), EntryRole::Managed(managed.clone()))
         });
         let mut entries = Self::default();
         let mut runs = Vec::new();
         for (config, side, address, role) in sources.chain(targets).chain(managing).chain(managed) {
             let (incoming, queue) = mpsc::channel(INCOMING_MAX);
             let managed = match &role {
-                Role::Managed(managed) => Some(Arc::new(Managed::new(managed.clone()))),
-                Role::Source { .. } | Role::Target { .. } | Role::Managing(_) => None,
+                EntryRole::Managed(managed) => Some(Arc::new(Managed::new(managed.clone()))),
+                EntryRole::Source { .. } | EntryRole::Target { .. } | EntryRole::Managing(_) => None,
             };
             let sessions = match (&role, &managed) {
-                (Role::Managing(_), _) => Some(Arc::default()),
+                (EntryRole::Managing(_), _) => Some(Arc::default()),
                 (_, managed) => managed.as_ref().map(|managed| Arc::clone(&managed.sessions)),
             };
             let entry = Arc::new(LiveConnection {

@@ -169,7 +169,7 @@ impl MllpObserver {
             return;
         }
         let (awaited, unremembered) = (&mut self.awaited, &mut self.unremembered);
-        let seen = self.requests.observe(bytes, Role::Request, &mut |found: Header| {
+        let seen = self.requests.observe(bytes, MessageRole::Request, &mut |found: Header| {
             let kind = found.kind();
             if *unremembered == 0 && awaited.len() < MLLP_AWAITED_MAX {
                 awaited.push_back((kind, now));
@@ -187,7 +187,7 @@ impl MllpObserver {
             return;
         }
         let (awaited, unremembered) = (&mut self.awaited, &mut self.unremembered);
-        let seen = self.responses.observe(bytes, Role::Response, &mut |found: Header| {
+        let seen = self.responses.observe(bytes, MessageRole::Response, &mut |found: Header| {
             let code = found.code();
             emit(if let Some((kind, sent)) = awaited.pop_front() {
                 MllpEvent::Ack { code, kind, latency: Some(now.saturating_duration_since(sent)) }
@@ -221,7 +221,7 @@ impl MllpObserver {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
+enum MessageRole {
     Request,
     Response,
 }
@@ -259,7 +259,7 @@ impl Direction {
     fn observe(
         &mut self,
         mut bytes: &[u8],
-        role: Role,
+        role: MessageRole,
         frame: &mut impl FnMut(Header),
     ) -> Result<(), OffReason> {
         while let Some((&byte, rest)) = bytes.split_first() {
@@ -286,7 +286,7 @@ impl Direction {
                     Progress::Done => *self = Self::Body { found: *header, is_ending: false },
                     Progress::TooLong => return Err(OffReason::HeaderTooLong),
                 },
-                Self::Opening(sniffer) if role == Role::Request => match sniffer.push(byte) {
+                Self::Opening(sniffer) if role == MessageRole::Request => match sniffer.push(byte) {
                     Sniffed::Unsure => {}
                     Sniffed::Known(protocol) => return Err(protocol.into()),
                     Sniffed::Unknown if sniffer.length() == 1 => *self = Self::outside(byte)?,

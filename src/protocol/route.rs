@@ -31,7 +31,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use self::choice::{Change, Choice, Role};
+use self::choice::{Change, Choice, PathRole};
 use self::outstanding::Outstanding;
 pub use self::path::{Path, PathReason, canonical};
 use self::path_probe::Proof;
@@ -309,7 +309,7 @@ impl PeerRoute {
     /// is under way. In a search both ends ask until they know, as firewalls open from within.
     fn is_worth_asking(&self, path: Path, now: Instant) -> bool {
         let Some(probe) = self.probes.get(path) else { return true };
-        if self.choice.is_lost() || self.choice.role(path) == Role::Searched {
+        if self.choice.is_lost() || self.choice.role(path) == PathRole::Searched {
             return !probe.answered_within(PROBE_EVERY, now);
         }
         !probe.answered_within(PROBE_EVERY * 2, now) && !probe.is_asked(now)
@@ -355,7 +355,7 @@ impl PeerRoute {
         let lapsed = |address| self.events.push_back(RouteEvent::Lapsed(address));
         let probe = self.probes.learn(path, self.choice.active(), now, lapsed);
         let (was_valid, was_steady) = (probe.answered.is_some(), probe.steady.is_some());
-        let resumes = self.choice.role(path) == Role::Active && probe.is_doubted(now);
+        let resumes = self.choice.role(path) == PathRole::Active && probe.is_doubted(now);
         probe.note_answer(proof, now);
         if let Some(address) = path.address().filter(|_| !was_valid) {
             self.events.push_back(RouteEvent::Validated(address));
@@ -367,7 +367,7 @@ impl PeerRoute {
         self.apply(change, now);
         let (role, mtu) = (self.choice.role(path), self.choice.mtu());
         if let Some(probe) = self.probes.get_mut(path) {
-            if role == Role::Better && !was_steady && proof.length < mtu {
+            if role == PathRole::Better && !was_steady && proof.length < mtu {
                 // It has just turned up: ask at once for all that it must carry.
                 probe.due = now;
             } else {
@@ -392,7 +392,7 @@ impl PeerRoute {
 
     /// Whether it is probed of our own accord.
     fn is_probed(&self, path: Path) -> bool {
-        !matches!(self.choice.role(path), Role::Idle | Role::Forbidden)
+        !matches!(self.choice.role(path), PathRole::Idle | PathRole::Forbidden)
     }
 
     /// What is to be probed now, the path in use first: after an outage of all it is then the first
@@ -426,7 +426,7 @@ impl PeerRoute {
 
     fn probe(&mut self, to: Path, key: usize, now: Instant, nonce: &mut impl FnMut() -> [u8; 16]) {
         let mut length = PROBE_BYTES_MIN;
-        let is_better = self.choice.role(to) == Role::Better;
+        let is_better = self.choice.role(to) == PathRole::Better;
         if let Some(probe) = self.probes.get_mut(to) {
             if is_better && probe.is_responsive(now) {
                 length = self.choice.mtu();

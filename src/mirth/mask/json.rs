@@ -13,7 +13,7 @@ use super::sink::Sink;
 use super::value::{Held, MASK, stays};
 use super::{BYTE_ORDER_MARK, Unmaskable, unmaskable};
 
-use self::levels::{Levels, Role};
+use self::levels::{Levels, ScalarRole};
 
 #[derive(Debug)]
 pub struct JsonMasker {
@@ -31,11 +31,11 @@ enum State {
     Between,
     /// In a string; `is_escaped`: the next byte belongs to an escape.
     String {
-        role: Role,
+        role: ScalarRole,
         is_escaped: bool,
     },
     /// In a number or a word.
-    Word(Role),
+    Word(ScalarRole),
 }
 
 /// What may come next.
@@ -100,7 +100,7 @@ impl JsonMasker {
         let byte = piece[at];
         match (byte, self.expects) {
             (b' ' | b'\t' | b'\n' | b'\r', _) => {}
-            (b'"', Name | FirstName) => self.begin_string(Role::Name, at, sink),
+            (b'"', Name | FirstName) => self.begin_string(ScalarRole::Name, at, sink),
             (b'"', Value | FirstValue) => {
                 let role = self.levels.scalar();
                 self.begin_string(role, at, sink);
@@ -126,9 +126,9 @@ impl JsonMasker {
         Ok(at + 1)
     }
 
-    fn begin_string(&mut self, role: Role, at: usize, sink: &mut Sink<'_>) {
+    fn begin_string(&mut self, role: ScalarRole, at: usize, sink: &mut Sink<'_>) {
         self.token.clear();
-        if let Role::Masked(_) = role {
+        if let ScalarRole::Masked(_) = role {
             sink.leave_out(at, at + 1);
         }
         self.state = State::String { role, is_escaped: false };
@@ -148,7 +148,7 @@ impl JsonMasker {
     #[inline]
     fn string(
         &mut self,
-        role: Role,
+        role: ScalarRole,
         is_escaped: bool,
         piece: &[u8],
         from: usize,
@@ -164,9 +164,9 @@ impl JsonMasker {
             }
         };
         let to = end.unwrap_or(piece.len());
-        if role != Role::Passes {
+        if role != ScalarRole::Passes {
             self.token.push(&piece[from..to]);
-            if let Role::Masked(_) = role {
+            if let ScalarRole::Masked(_) = role {
                 sink.leave_out(from, to + usize::from(end.is_some()));
             }
         }
@@ -178,10 +178,10 @@ impl JsonMasker {
         Ok(end + 1)
     }
 
-    fn end_string(&mut self, role: Role, sink: &mut Sink<'_>) -> Result<(), Unmaskable> {
+    fn end_string(&mut self, role: ScalarRole, sink: &mut Sink<'_>) -> Result<(), Unmaskable> {
         match role {
-            Role::Passes => {}
-            Role::Masked(kept) => {
+            ScalarRole::Passes => {}
+            ScalarRole::Masked(kept) => {
                 sink.put(b"\"");
                 match self.token.whole() {
                     Some(text) if stays(text, kept.literals) => sink.put(text),
@@ -189,10 +189,10 @@ impl JsonMasker {
                 }
                 sink.put(b"\"");
             }
-            Role::Name | Role::Key | Role::Item => {
+            ScalarRole::Name | ScalarRole::Key | ScalarRole::Item => {
                 let text = self.token.whole().ok_or(unmaskable("A name in Mirth's JSON is too long."))?;
                 let text = unescaped(text);
-                if role == Role::Name {
+                if role == ScalarRole::Name {
                     self.levels.name(&text);
                     self.state = State::Between;
                     self.expects = Expects::Colon;
@@ -207,7 +207,7 @@ impl JsonMasker {
 
     fn word(
         &mut self,
-        role: Role,
+        role: ScalarRole,
         piece: &[u8],
         from: usize,
         sink: &mut Sink<'_>,
@@ -215,9 +215,9 @@ impl JsonMasker {
         let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
         let length = piece[from..].iter().take_while(|byte| is_word(byte)).count();
         let to = from + length;
-        if role != Role::Passes {
+        if role != ScalarRole::Passes {
             self.token.push(&piece[from..to]);
-            if let Role::Masked(_) = role {
+            if let ScalarRole::Masked(_) = role {
                 sink.leave_out(from, to);
             }
         }
@@ -227,10 +227,10 @@ impl JsonMasker {
         Ok(to)
     }
 
-    fn end_word(&mut self, role: Role, sink: &mut Sink<'_>) -> Result<(), Unmaskable> {
+    fn end_word(&mut self, role: ScalarRole, sink: &mut Sink<'_>) -> Result<(), Unmaskable> {
         match role {
-            Role::Passes => {}
-            Role::Masked(kept) => match self.token.whole() {
+            ScalarRole::Passes => {}
+            ScalarRole::Masked(kept) => match self.token.whole() {
                 Some(word) if is_kept(word, kept) => sink.put(word),
                 _ => {
                     sink.put(b"\"");
@@ -238,7 +238,7 @@ impl JsonMasker {
                     sink.put(b"\"");
                 }
             },
-            Role::Name | Role::Key | Role::Item => {
+            ScalarRole::Name | ScalarRole::Key | ScalarRole::Item => {
                 let word = self.token.whole().ok_or(BROKEN)?;
                 self.levels.note(role, word);
             }

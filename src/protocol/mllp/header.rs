@@ -1,7 +1,7 @@
 //! Finds MSH-9 and MSA-1 in the first bytes of a message, one byte at a time, so that it does not
 //! matter how they arrive. Keeps those two fields and nothing else.
 
-use super::{AckCode, MessageType, Role};
+use super::{AckCode, MessageRole, MessageType};
 use crate::domain::limits::MLLP_HEADER_BYTES_MAX;
 
 /// MSH-1 is the separator itself, MSH-2 the encoding characters (HL7 v2.5.1 §2.15.9.1).
@@ -76,7 +76,7 @@ impl Header {
         self.code
     }
 
-    pub(super) fn push(&mut self, byte: u8, role: Role) -> Progress {
+    pub(super) fn push(&mut self, byte: u8, role: MessageRole) -> Progress {
         self.seen += 1;
         if self.seen > MLLP_HEADER_BYTES_MAX {
             return if matches!(self.at, At::Msh { .. }) { Progress::TooLong } else { Progress::Done };
@@ -123,7 +123,7 @@ impl Header {
         Progress::More
     }
 
-    fn on_msh_field(&mut self, number: u8, field: &Field, is_last: bool, role: Role) -> Progress {
+    fn on_msh_field(&mut self, number: u8, field: &Field, is_last: bool, role: MessageRole) -> Progress {
         match number {
             ENCODING_CHARACTERS => self.component = field.text().first().copied().unwrap_or(b'^'),
             MESSAGE_TYPE => self.kind = message_type(field, self.component),
@@ -135,9 +135,9 @@ impl Header {
         }
         match role {
             // Only responses say more.
-            Role::Request => return Progress::Done,
-            Role::Response if is_last => self.begin_segment(),
-            Role::Response => self.at = At::Elsewhere,
+            MessageRole::Request => return Progress::Done,
+            MessageRole::Response if is_last => self.begin_segment(),
+            MessageRole::Response => self.at = At::Elsewhere,
         }
         Progress::More
     }

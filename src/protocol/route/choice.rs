@@ -48,7 +48,7 @@ pub(super) enum Change {
 
 /// What a path is to the one in use, and so how it is probed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(super) enum PathRole {
     /// It is in use.
     Active,
     /// The one in use is in doubt, or there is none: whatever answers is welcome.
@@ -93,17 +93,17 @@ impl Choice {
         self.active.as_ref().is_none_or(|active| active.search.is_some())
     }
 
-    pub(super) fn role(&self, path: Path) -> Role {
+    pub(super) fn role(&self, path: Path) -> PathRole {
         let Some(active) = &self.active else {
-            return if self.allows(path) { Role::Searched } else { Role::Forbidden };
+            return if self.allows(path) { PathRole::Searched } else { PathRole::Forbidden };
         };
         match path.kind().cmp(&active.path.kind()) {
-            _ if !self.allows(path) => Role::Forbidden,
-            _ if path == active.path => Role::Active,
-            _ if active.search.is_some() || active.leave_by.is_some() => Role::Searched,
-            std::cmp::Ordering::Less => Role::Better,
-            std::cmp::Ordering::Equal => Role::Idle,
-            std::cmp::Ordering::Greater => Role::Standby,
+            _ if !self.allows(path) => PathRole::Forbidden,
+            _ if path == active.path => PathRole::Active,
+            _ if active.search.is_some() || active.leave_by.is_some() => PathRole::Searched,
+            std::cmp::Ordering::Less => PathRole::Better,
+            std::cmp::Ordering::Equal => PathRole::Idle,
+            std::cmp::Ordering::Greater => PathRole::Standby,
         }
     }
 
@@ -141,21 +141,21 @@ impl Choice {
         now: Instant,
     ) -> Option<Change> {
         match self.role(path) {
-            Role::Active => {
+            PathRole::Active => {
                 self.active.as_mut()?.search = None;
                 None
             }
-            Role::Searched => match &self.active {
+            PathRole::Searched => match &self.active {
                 None => Some(self.switch(path, PathReason::First, now)),
                 Some(active) if active.leave_by.is_some() => Some(self.switch(path, PathReason::Forced, now)),
                 Some(_) => self.leave_silent(probes, now),
             },
-            Role::Better => {
+            PathRole::Better => {
                 let has_proven = proof.length >= self.mtu
                     && self.climb_at(probes.get(path)?).is_some_and(|at| proof.sent >= at);
                 has_proven.then(|| self.switch(path, PathReason::Better, now))
             }
-            Role::Standby | Role::Idle | Role::Forbidden => None,
+            PathRole::Standby | PathRole::Idle | PathRole::Forbidden => None,
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::choice::Role;
+use super::choice::PathRole;
 use crate::domain::limits::{
     PATH_DOUBT, PATH_SILENCE, PROBE_AGAIN, PROBE_EVERY, PROBE_SEARCH_MAX, PROBE_SEARCH_MIN,
     PROBE_STANDBY_EVERY,
@@ -91,17 +91,17 @@ impl PathProbe {
         self.asked.get_or_insert(now);
     }
 
-    pub(super) fn schedule_after_probe(&mut self, role: Role, now: Instant) {
+    pub(super) fn schedule_after_probe(&mut self, role: PathRole, now: Instant) {
         let pause = match role {
-            Role::Active if self.is_silent(now) => PROBE_EVERY,
-            Role::Active => PROBE_AGAIN,
-            Role::Better if self.is_responsive(now) => PROBE_AGAIN,
-            Role::Better if self.steady.is_some() => PROBE_SEARCH_MAX,
+            PathRole::Active if self.is_silent(now) => PROBE_EVERY,
+            PathRole::Active => PROBE_AGAIN,
+            PathRole::Better if self.is_responsive(now) => PROBE_AGAIN,
+            PathRole::Better if self.steady.is_some() => PROBE_SEARCH_MAX,
             // At 0, 10, 20, 40, 80 … ms: each pause but the first as long as all before it.
-            Role::Better | Role::Searched => PROBE_SEARCH_MIN
+            PathRole::Better | PathRole::Searched => PROBE_SEARCH_MIN
                 .saturating_mul(2_u32.saturating_pow(self.attempts.saturating_sub(1)))
                 .min(PROBE_SEARCH_MAX),
-            Role::Standby | Role::Idle | Role::Forbidden => PROBE_STANDBY_EVERY,
+            PathRole::Standby | PathRole::Idle | PathRole::Forbidden => PROBE_STANDBY_EVERY,
         };
         self.attempts = self.attempts.saturating_add(1);
         self.due = now + pause;
@@ -125,20 +125,20 @@ impl PathProbe {
     /// From `climb_at` on an answered probe of a better path is proof enough.
     pub(super) fn schedule_after_answer(
         &mut self,
-        role: Role,
+        role: PathRole,
         proof: Proof,
         climb_at: Option<Instant>,
         now: Instant,
     ) {
         self.due = match role {
-            Role::Active | Role::Searched => now + PROBE_EVERY,
+            PathRole::Active | PathRole::Searched => now + PROBE_EVERY,
             // A padded probe is under way, or due.
-            Role::Better if self.asked.is_some() || self.due <= now => self.due,
-            Role::Better => {
+            PathRole::Better if self.asked.is_some() || self.due <= now => self.due,
+            PathRole::Better => {
                 let rested = now + PROBE_SEARCH_MAX;
                 climb_at.filter(|at| *at > proof.sent).map_or(rested, |at| at.clamp(now, rested))
             }
-            Role::Standby | Role::Idle | Role::Forbidden => now + PROBE_STANDBY_EVERY,
+            PathRole::Standby | PathRole::Idle | PathRole::Forbidden => now + PROBE_STANDBY_EVERY,
         };
     }
 }

@@ -9,7 +9,7 @@ use crate::mirth::mask::{Unmaskable, unmaskable};
 
 /// What is done with a string, a number or a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum ScalarRole {
     Passes,
     /// Of a member; it passes.
     Name,
@@ -103,19 +103,19 @@ impl Levels {
     }
 
     /// What is done with the scalar that stands here.
-    pub fn scalar(&self) -> Role {
+    pub fn scalar(&self) -> ScalarRole {
         let (slot, _) = self.here();
         match (slot.part, slot.setting.text) {
-            (Part::Item, _) => Role::Item,
-            (_, Text::Passes) => Role::Passes,
-            (_, Text::IsKey) => Role::Key,
-            (_, Text::Masked(rule)) => Role::Masked(rule),
+            (Part::Item, _) => ScalarRole::Item,
+            (_, Text::Passes) => ScalarRole::Passes,
+            (_, Text::IsKey) => ScalarRole::Key,
+            (_, Text::Masked(rule)) => ScalarRole::Masked(rule),
         }
     }
 
     /// Takes what a key or an attribute says.
-    pub fn note(&mut self, role: Role, text: &[u8]) {
-        if role == Role::Item {
+    pub fn note(&mut self, role: ScalarRole, text: &[u8]) {
+        if role == ScalarRole::Item {
             if let Some(level) = self.open.last_mut() {
                 level.call(text);
             }
