@@ -38,7 +38,7 @@ use crate::domain::access::Access;
 use crate::domain::connection::{Protocol, Side};
 use crate::domain::name::Description;
 use crate::domain::path::{PathChoice, PathKind};
-use crate::gateway::platform::{Command, NewChannel, PlatformError, agent_entry};
+use crate::gateway::platform::{ConnectionCommand, NewChannel, PlatformError, agent_entry};
 use crate::gateway::service::{Gateway, GatewayError, GatewaySockets};
 use crate::identity::time::HostClock;
 
@@ -361,7 +361,7 @@ async fn connect_back(
     let channel = platform.add_channel(&receiver.actor, &channel).await?;
     let grant = platform.request_grant(&sender.actor, channel, sender.server).await?;
     let connection = platform.approve_grant(&receiver.actor, grant, None).await?;
-    platform.command(&sender.actor, connection, Command::Activate).await?;
+    platform.command(&sender.actor, connection, ConnectionCommand::Activate).await?;
     let view = platform.connection(&sender.actor, connection).await?;
     for (agent, side, address) in
         [(&lab.agent_b, Side::Source, listen), (&lab.agent_a, Side::Target, forward_to)]

@@ -44,7 +44,7 @@ pub use actor::Actor;
 pub use agents::{AgentError, Relayed};
 pub use audit::AuditView;
 pub use channels::{ChannelView, NewChannel};
-pub use connections::Command;
+pub use connections::ConnectionCommand;
 pub use enrolment::{EnrolRefusal, Enrolment, LinkRefusal};
 pub use entry::{agent_entry, usual_address};
 pub use error::{ActionRefusal, Noun, OpenError, PlatformError};

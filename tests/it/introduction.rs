@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use adit::domain::id::ServerId;
-use adit::gateway::platform::{Command, Platform};
+use adit::gateway::platform::{ConnectionCommand, Platform};
 use adit::identity::key::KeyPair;
 use adit::protocol::control::{Activity, Change, ConfigMismatch, PeerRefusal, Rule, ToAgent, ToGateway};
 
@@ -93,15 +93,15 @@ async fn what_people_change_in_another_process_is_pushed_in_order() {
     assert_eq!(rules[0].peer_route, target.enrolment.route);
 
     let admin = Platform::open(&world.state(), Arc::clone(&world.clock) as _).await.unwrap();
-    admin.command(&actor, connection, Command::Pause).await.unwrap();
+    admin.command(&actor, connection, ConnectionCommand::Pause).await.unwrap();
     assert_eq!(rule(&mut link, 2).await.activity, Activity::Paused);
-    admin.command(&actor, connection, Command::Resume).await.unwrap();
+    admin.command(&actor, connection, ConnectionCommand::Resume).await.unwrap();
     assert_eq!(rule(&mut link, 3).await.activity, Activity::Active);
-    admin.command(&actor, connection, Command::Disconnect).await.unwrap();
+    admin.command(&actor, connection, ConnectionCommand::Disconnect).await.unwrap();
     assert_eq!(rule(&mut link, 4).await.cut_epoch, rules[0].cut_epoch + 1);
     admin.rotate_secret(&actor, connection).await.unwrap();
     assert_eq!(rule(&mut link, 5).await.secret_epoch, rules[0].secret_epoch + 1);
-    admin.command(&actor, connection, Command::Terminate).await.unwrap();
+    admin.command(&actor, connection, ConnectionCommand::Terminate).await.unwrap();
     assert_eq!(change(&mut link, 6).await, Change::Ended { connection });
 }
 

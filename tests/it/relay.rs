@@ -12,7 +12,7 @@ use adit::demo::messages::Draws;
 use adit::domain::id::{BootId, RouteId};
 use adit::domain::limits::{RELAY_ANSWERS_PER_SECOND, RELAY_REPEATS_ANSWERED_MAX};
 use adit::domain::secret::Secret;
-use adit::gateway::platform::Command;
+use adit::gateway::platform::ConnectionCommand;
 use adit::identity::random;
 use adit::protocol::control::ToGateway;
 use adit::protocol::initial::TagKey;
@@ -461,9 +461,9 @@ async fn a_revoked_server_is_not_relayed_even_when_its_link_is_gone() {
 async fn a_paused_connection_is_relayed_and_a_terminated_one_is_not() {
     let reached = Reached::start().await;
     let (platform, actor) = (reached.world.gateway.platform(), &reached.pair.source_actor);
-    platform.command(actor, reached.pair.connection, Command::Pause).await.unwrap();
+    platform.command(actor, reached.pair.connection, ConnectionCommand::Pause).await.unwrap();
     assert!(reached.reaches().await);
-    platform.command(actor, reached.pair.connection, Command::Terminate).await.unwrap();
+    platform.command(actor, reached.pair.connection, ConnectionCommand::Terminate).await.unwrap();
     println!("cut {:?} after the end", reached.is_cut().await);
     assert!(!reached.reaches().await);
 }

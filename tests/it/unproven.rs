@@ -20,7 +20,9 @@ use adit::domain::role::UserRole;
 use adit::domain::secret::Secret;
 use adit::domain::tier::Tier;
 use adit::domain::time::Timestamp;
-use adit::gateway::platform::{Actor, Command, IssuedToken, NewChannel, Platform, ServerText, TokenLife};
+use adit::gateway::platform::{
+    Actor, ConnectionCommand, IssuedToken, NewChannel, Platform, ServerText, TokenLife,
+};
 use adit::identity::random;
 use adit::identity::time::HostClock;
 use adit::protocol::initial::{CONNECTION_ID_BYTES, INITIAL_ID_BYTES};
@@ -94,7 +96,7 @@ async fn join_platform(lab: &Lab) -> Membership {
     let channel = platform.add_channel(&at_target, &channel).await.unwrap();
     let grant = platform.request_grant(&at_clinic, channel, server).await.unwrap();
     let connection = platform.approve_grant(&at_target, grant, None).await.unwrap();
-    platform.command(&at_clinic, connection, Command::Activate).await.unwrap();
+    platform.command(&at_clinic, connection, ConnectionCommand::Activate).await.unwrap();
     let token = platform.issue_token(&at_clinic, server, TokenLife::Hour).await.unwrap();
     let target = target.id;
     platform.close().await.unwrap();

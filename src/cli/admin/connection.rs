@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::domain::connection::Side;
 use crate::gateway::platform::{
-    Actor, CarriedView, Command, ConnectionView, EndView, TimedState, agent_entry, usual_address,
+    Actor, CarriedView, ConnectionCommand, ConnectionView, EndView, TimedState, agent_entry, usual_address,
 };
 
 use super::Desk;
@@ -60,12 +60,12 @@ pub(super) async fn run(desk: &Desk, verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::List { all } => list(desk, all).await,
         Verb::Show { connection } => show(desk, &connection).await,
-        Verb::Activate { connection } => command(desk, &connection, Command::Activate).await,
-        Verb::Pause { connection } => command(desk, &connection, Command::Pause).await,
-        Verb::Resume { connection } => command(desk, &connection, Command::Resume).await,
-        Verb::Disconnect { connection } => command(desk, &connection, Command::Disconnect).await,
-        Verb::Retry { connection } => command(desk, &connection, Command::Retry).await,
-        Verb::Terminate { connection } => command(desk, &connection, Command::Terminate).await,
+        Verb::Activate { connection } => command(desk, &connection, ConnectionCommand::Activate).await,
+        Verb::Pause { connection } => command(desk, &connection, ConnectionCommand::Pause).await,
+        Verb::Resume { connection } => command(desk, &connection, ConnectionCommand::Resume).await,
+        Verb::Disconnect { connection } => command(desk, &connection, ConnectionCommand::Disconnect).await,
+        Verb::Retry { connection } => command(desk, &connection, ConnectionCommand::Retry).await,
+        Verb::Terminate { connection } => command(desk, &connection, ConnectionCommand::Terminate).await,
         Verb::ViewSecret { connection } => view_secret(desk, &connection).await,
         Verb::Rotate { connection } => {
             let (found, actor) = party(desk, &connection).await?;
@@ -83,9 +83,9 @@ async fn party(desk: &Desk, wanted: &str) -> anyhow::Result<(ConnectionView, Act
     Ok((found, actor))
 }
 
-async fn command(desk: &Desk, wanted: &str, command: Command) -> anyhow::Result<()> {
+async fn command(desk: &Desk, wanted: &str, command: ConnectionCommand) -> anyhow::Result<()> {
     let (found, actor) = party(desk, wanted).await?;
-    if matches!(command, Command::Terminate) {
+    if matches!(command, ConnectionCommand::Terminate) {
         desk.confirm(&format!("{} and its grant end for good", found.route()))?;
     }
     let status = desk.platform.command(&actor, found.id, command).await?;

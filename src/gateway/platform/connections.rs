@@ -11,9 +11,9 @@ use super::act::Act;
 use super::error::{ActionRefusal, PlatformError};
 use super::{Actor, Platform};
 
-/// What a party may order.
+/// What a party may do to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Command {
+pub enum ConnectionCommand {
     Activate,
     Pause,
     Resume,
@@ -23,7 +23,7 @@ pub enum Command {
     Terminate,
 }
 
-impl Command {
+impl ConnectionCommand {
     pub const ALL: [Self; 6] =
         [Self::Activate, Self::Pause, Self::Resume, Self::Disconnect, Self::Retry, Self::Terminate];
 
@@ -56,7 +56,7 @@ impl Platform {
         &self,
         actor: &Actor,
         id: ConnectionId,
-        command: Command,
+        command: ConnectionCommand,
     ) -> Result<Status, PlatformError> {
         let mut act = self.begin(actor, command.action(), format!("connection {id}")).await?;
         let outcome = execute(&mut act, id, command).await;
@@ -64,11 +64,15 @@ impl Platform {
     }
 }
 
-async fn execute(act: &mut Act, id: ConnectionId, command: Command) -> Result<Status, PlatformError> {
+async fn execute(
+    act: &mut Act,
+    id: ConnectionId,
+    command: ConnectionCommand,
+) -> Result<Status, PlatformError> {
     let own = act.member(Permission::Change)?;
     let (connection, side) = act.connection(id, own).await?;
     let side = acting_side(&connection, command, side);
-    if command == Command::Pause && connection.held_for_tier && side == Side::Target {
+    if command == ConnectionCommand::Pause && connection.held_for_tier && side == Side::Target {
         act.tx.set_held_for_tier(id, false).await?;
         act.describe("the pause for the tier's sake is the owner's own from now on");
         return Ok(connection.status);
@@ -85,10 +89,10 @@ async fn execute(act: &mut Act, id: ConnectionId, command: Command) -> Result<St
 
 /// An organization at both ends acts as one party and holds one pause; a hold it placed through the
 /// other end is its own to lift.
-fn acting_side(connection: &ConnectionRecord, command: Command, side: Side) -> Side {
+fn acting_side(connection: &ConnectionRecord, command: ConnectionCommand, side: Side) -> Side {
     let alone = connection.source.organization == connection.target.organization;
     match connection.status.pause_hold() {
-        Some(holds) if alone && command == Command::Resume && !holds.includes(side) => side.other(),
+        Some(holds) if alone && command == ConnectionCommand::Resume && !holds.includes(side) => side.other(),
         _ => side,
     }
 }

@@ -9,7 +9,7 @@ use crate::domain::role::UserRole;
 use crate::domain::tier::Tier;
 
 use super::channels::NewChannel;
-use super::connections::Command;
+use super::connections::ConnectionCommand;
 use super::error::PlatformError;
 use super::offers::{AdminOffer, OfferLife};
 use super::servers::ServerText;
@@ -66,7 +66,7 @@ impl Platform {
             let channel = self.add_channel(&target.actor, &new).await?;
             let grant = self.request_grant(&source.actor, channel, source.server).await?;
             let connection = self.approve_grant(&target.actor, grant, None).await?;
-            self.command(&source.actor, connection, Command::Activate).await?;
+            self.command(&source.actor, connection, ConnectionCommand::Activate).await?;
             connections.push(connection);
         }
         let mut admin = Vec::with_capacity(plan.admin.len());

@@ -127,7 +127,7 @@ impl Pair {
         Self { world, source, target, source_server, target_server, channel, grant, connection }
     }
 
-    async fn command(&self, party: &Party, command: Command) -> Result<String, String> {
+    async fn command(&self, party: &Party, command: ConnectionCommand) -> Result<String, String> {
         let done = self.world.platform.command(&party.actor, self.connection, command).await;
         done.map(|status| status.to_string()).map_err(|error| error.to_string())
     }
@@ -304,7 +304,7 @@ async fn an_auditor_sees_and_changes_and_reveals_nothing() {
         platform.revoke_server(&auditor, pair.source_server).await.map(drop),
         platform.request_peering(&auditor, pair.source.id).await.map(drop),
         platform.relinquish_grant(&auditor, pair.grant).await,
-        platform.command(&auditor, pair.connection, Command::Activate).await.map(drop),
+        platform.command(&auditor, pair.connection, ConnectionCommand::Activate).await.map(drop),
         platform.rotate_secret(&auditor, pair.connection).await.map(drop),
     ] {
         assert_eq!(refused(outcome), "the role auditor may not change anything");

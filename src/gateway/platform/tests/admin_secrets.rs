@@ -69,7 +69,7 @@ async fn it_is_kept_until_the_connection_ends_however_it_ends() {
     managed.world.pass(SECRET_KEPT_AFTER_STORED * 2);
     assert_eq!(platform.sweep().await.unwrap(), 0);
     assert!(platform.view_secret(&managed.owner.actor, managed.connection).await.is_ok());
-    managed.command(&managed.recipient, Command::Terminate).await.unwrap();
+    managed.command(&managed.recipient, ConnectionCommand::Terminate).await.unwrap();
     assert!(!is_kept(&managed).await);
 
     let managed = Managed::offered(Access::ReadOnly).await;

@@ -19,7 +19,7 @@ async fn each_side_reads_its_own_rule_with_the_other_one_as_its_peer() {
     assert_ne!(source[0].peer_route, target[0].peer_route);
     assert_eq!(platform.peers_of(pair.source_server).await.unwrap(), [pair.target_server]);
     let mut seen = vec![source[0].activity];
-    for command in [Command::Activate, Command::Pause] {
+    for command in [ConnectionCommand::Activate, ConnectionCommand::Pause] {
         pair.command(&pair.source, command).await.unwrap();
         seen.push(platform.rules_for(pair.source_server).await.unwrap().0[0].activity);
     }
@@ -33,9 +33,9 @@ async fn only_a_servers_own_connections_in_a_final_status_are_called_ended() {
     let unknown = ConnectionId::from_random([7; 16]);
     let asked = [unknown, pair.connection];
     let ended = async |server| platform.ended_among(server, &asked).await.unwrap();
-    pair.command(&pair.source, Command::Activate).await.unwrap();
+    pair.command(&pair.source, ConnectionCommand::Activate).await.unwrap();
     assert_eq!(ended(pair.source_server).await, []);
-    pair.command(&pair.source, Command::Terminate).await.unwrap();
+    pair.command(&pair.source, ConnectionCommand::Terminate).await.unwrap();
     for server in [pair.source_server, pair.target_server] {
         assert_eq!(ended(server).await, [pair.connection]);
     }
@@ -47,7 +47,7 @@ async fn only_a_servers_own_connections_in_a_final_status_are_called_ended() {
 async fn a_mismatched_connection_fails_with_the_reason_and_telling_it_again_is_counted() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
-    pair.command(&pair.source, Command::Activate).await.unwrap();
+    pair.command(&pair.source, ConnectionCommand::Activate).await.unwrap();
     let stranger =
         platform.config_mismatch(ServerId::from_random([9; 16]), pair.connection, ConfigMismatch::Peer).await;
     assert!(matches!(stranger, Err(AgentError::NotFound)));
@@ -69,7 +69,7 @@ async fn a_mismatched_connection_fails_with_the_reason_and_telling_it_again_is_c
     let last = platform.audit(&pair.source.actor, 1).await.unwrap().remove(0);
     assert_eq!((last.outcome.as_str(), last.times), ("refused", 3));
     let secret = platform.view_secret(&pair.source.actor, pair.connection).await.unwrap();
-    assert_eq!(pair.command(&pair.source, Command::Retry).await.unwrap(), "Ready");
+    assert_eq!(pair.command(&pair.source, ConnectionCommand::Retry).await.unwrap(), "Ready");
     let same = platform.view_secret(&pair.target.actor, pair.connection).await.unwrap();
     assert_eq!(secret, same, "retry keeps the secret");
 }
@@ -98,7 +98,7 @@ async fn a_refused_peer_is_in_both_logs_when_the_connection_is_theirs_and_else_i
 #[tokio::test]
 async fn connected_needs_both_sides_word_over_live_control_links() {
     let pair = Pair::new().await;
-    pair.command(&pair.source, Command::Activate).await.unwrap();
+    pair.command(&pair.source, ConnectionCommand::Activate).await.unwrap();
     assert_eq!(connectivity(&pair).await, "Never connected");
     for server in [pair.source_server, pair.target_server] {
         pair.world.platform.linked(server, true).await.unwrap();

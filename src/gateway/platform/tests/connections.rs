@@ -1,4 +1,4 @@
-//! What the parties order, held against the status table.
+//! What the parties do, held against the status table.
 
 use proptest::prelude::*;
 
@@ -11,25 +11,25 @@ use super::*;
 async fn a_pause_is_one_partys_hold_and_only_that_party_lifts_it() {
     let pair = Pair::new().await;
     let (source, target) = (&pair.source, &pair.target);
-    pair.command(target, Command::Activate).await.unwrap();
-    pair.command(source, Command::Pause).await.unwrap();
-    let lifted = pair.command(target, Command::Resume).await.unwrap_err();
+    pair.command(target, ConnectionCommand::Activate).await.unwrap();
+    pair.command(source, ConnectionCommand::Pause).await.unwrap();
+    let lifted = pair.command(target, ConnectionCommand::Resume).await.unwrap_err();
     assert_eq!(lifted, "the other party holds the pause; only that party can lift it");
     let (actor, action, outcome, _) = pair.world.last_entry(source).await;
     assert_eq!([&*actor, &*action, &*outcome], ["St Mary", "resume connection", "refused"]);
-    assert_eq!(pair.command(target, Command::Pause).await.unwrap(), "Paused");
-    assert_eq!(pair.command(source, Command::Resume).await.unwrap(), "Paused");
+    assert_eq!(pair.command(target, ConnectionCommand::Pause).await.unwrap(), "Paused");
+    assert_eq!(pair.command(source, ConnectionCommand::Resume).await.unwrap(), "Paused");
     let view = pair.world.platform.connection(&source.actor, pair.connection).await.unwrap();
     assert_eq!(view.held_by, ["St Mary"]);
-    assert_eq!(pair.command(target, Command::Resume).await.unwrap(), "Active");
+    assert_eq!(pair.command(target, ConnectionCommand::Resume).await.unwrap(), "Active");
 }
 
 #[tokio::test]
 async fn disconnect_raises_the_cut_epoch_and_leaves_the_status() {
     let pair = Pair::new().await;
-    assert!(pair.command(&pair.source, Command::Disconnect).await.is_err());
-    pair.command(&pair.source, Command::Activate).await.unwrap();
-    assert_eq!(pair.command(&pair.target, Command::Disconnect).await.unwrap(), "Active");
+    assert!(pair.command(&pair.source, ConnectionCommand::Disconnect).await.is_err());
+    pair.command(&pair.source, ConnectionCommand::Activate).await.unwrap();
+    assert_eq!(pair.command(&pair.target, ConnectionCommand::Disconnect).await.unwrap(), "Active");
     let (rules, _) = pair.world.platform.rules_for(pair.source_server).await.unwrap();
     assert_eq!(rules[0].cut_epoch, 1);
 }
@@ -38,8 +38,8 @@ async fn disconnect_raises_the_cut_epoch_and_leaves_the_status() {
 async fn what_ended_stays_ended_keeps_its_names_and_its_secret_is_gone() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
-    pair.command(&pair.source, Command::Terminate).await.unwrap();
-    for command in Command::ALL {
+    pair.command(&pair.source, ConnectionCommand::Terminate).await.unwrap();
+    for command in ConnectionCommand::ALL {
         let refused = pair.command(&pair.target, command).await.unwrap_err();
         assert!(refused.contains("Terminated and nothing changes that"), "{refused}");
     }
@@ -62,10 +62,10 @@ async fn an_organization_at_both_ends_holds_one_pause() {
     let grant = world.platform.request_grant(&party.actor, adt, one).await.unwrap();
     let id = world.platform.approve_grant(&party.actor, grant, None).await.unwrap();
     let command = async |command| world.platform.command(&party.actor, id, command).await;
-    command(Command::Activate).await.unwrap();
-    command(Command::Pause).await.unwrap();
-    assert!(refused(command(Command::Pause).await).contains("has paused the connection already"));
-    assert_eq!(command(Command::Resume).await.unwrap().to_string(), "Active");
+    command(ConnectionCommand::Activate).await.unwrap();
+    command(ConnectionCommand::Pause).await.unwrap();
+    assert!(refused(command(ConnectionCommand::Pause).await).contains("has paused the connection already"));
+    assert_eq!(command(ConnectionCommand::Resume).await.unwrap().to_string(), "Active");
     world.platform.view_secret(&party.actor, id).await.unwrap();
     assert!(refused(world.platform.view_secret(&party.actor, id).await).contains("shown once"));
 }
@@ -75,7 +75,7 @@ proptest! {
 
     #[test]
     fn the_platform_walks_exactly_as_the_status_table_says(
-        steps in prop::collection::vec((prop::sample::select(&Command::ALL[..]), any::<bool>()), 1..12),
+        steps in prop::collection::vec((prop::sample::select(&ConnectionCommand::ALL[..]), any::<bool>()), 1..12),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -98,13 +98,13 @@ proptest! {
     }
 }
 
-const fn event(command: Command) -> Event {
+const fn event(command: ConnectionCommand) -> Event {
     match command {
-        Command::Activate => Event::Activate,
-        Command::Pause => Event::Pause,
-        Command::Resume => Event::Resume,
-        Command::Disconnect => Event::Disconnect,
-        Command::Retry => Event::Retry,
-        Command::Terminate => Event::Terminate,
+        ConnectionCommand::Activate => Event::Activate,
+        ConnectionCommand::Pause => Event::Pause,
+        ConnectionCommand::Resume => Event::Resume,
+        ConnectionCommand::Disconnect => Event::Disconnect,
+        ConnectionCommand::Retry => Event::Retry,
+        ConnectionCommand::Terminate => Event::Terminate,
     }
 }

@@ -47,7 +47,11 @@ impl Managed {
         done.await.map(|status| status.to_string())
     }
 
-    pub(super) async fn command(&self, party: &Party, command: Command) -> Result<String, PlatformError> {
+    pub(super) async fn command(
+        &self,
+        party: &Party,
+        command: ConnectionCommand,
+    ) -> Result<String, PlatformError> {
         let done = self.world.platform.command(&party.actor, self.connection, command).await;
         done.map(|status| status.to_string())
     }

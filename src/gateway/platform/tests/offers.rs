@@ -166,9 +166,9 @@ async fn only_an_accepted_connection_that_runs_joins_its_two_servers_at_the_rela
     managed.accept().await.unwrap();
     let (found, source) = peers().await;
     assert_eq!(found, [source].into());
-    managed.command(&managed.owner, Command::Pause).await.unwrap();
+    managed.command(&managed.owner, ConnectionCommand::Pause).await.unwrap();
     assert_eq!(peers().await.0, [source].into());
-    managed.command(&managed.owner, Command::Terminate).await.unwrap();
+    managed.command(&managed.owner, ConnectionCommand::Terminate).await.unwrap();
     assert!(peers().await.0.is_empty());
 }
 
@@ -180,8 +180,8 @@ async fn an_agent_whose_file_forbids_it_fails_the_connection_and_it_is_retried_a
     let view = managed.view(&managed.recipient).await;
     assert_eq!(view.status.to_string(), "Failed");
     assert!(view.failure.unwrap().starts_with("St Mary Mirth (target): the agent's file allows view-only"));
-    assert_eq!(managed.command(&managed.recipient, Command::Retry).await.unwrap(), "Ready");
-    assert_eq!(managed.command(&managed.recipient, Command::Activate).await.unwrap(), "Active");
+    assert_eq!(managed.command(&managed.recipient, ConnectionCommand::Retry).await.unwrap(), "Ready");
+    assert_eq!(managed.command(&managed.recipient, ConnectionCommand::Activate).await.unwrap(), "Active");
     platform.config_mismatch(managed.server, managed.connection, ConfigMismatch::MirthTooOld).await.unwrap();
     assert!(managed.view(&managed.owner).await.failure.unwrap().contains("older than 4.4.1"));
 }
@@ -286,7 +286,7 @@ async fn a_view_says_what_an_admin_connection_is_and_nothing_of_channels() {
 #[tokio::test]
 async fn the_names_of_an_ended_connection_stay_in_its_row() {
     let managed = Managed::active(Access::ReadOnly).await;
-    managed.command(&managed.recipient, Command::Terminate).await.unwrap();
+    managed.command(&managed.recipient, ConnectionCommand::Terminate).await.unwrap();
     let platform = &managed.world.platform;
     platform.describe_server(&managed.owner.actor, managed.server, &text("Renamed")).await.unwrap();
     platform.describe_server(&managed.recipient.actor, managed.sources[0], &text("New")).await.unwrap();
@@ -309,12 +309,12 @@ async fn ask(managed: &Managed, actor: &Actor, event: Event) -> Result<Status, S
         Event::Accept => platform.accept_offer(actor, id, managed.sources[0]).await,
         Event::Decline => platform.decline_offer(actor, id).await,
         Event::Withdraw => platform.withdraw_offer(actor, id).await,
-        Event::Activate => platform.command(actor, id, Command::Activate).await,
-        Event::Pause => platform.command(actor, id, Command::Pause).await,
-        Event::Resume => platform.command(actor, id, Command::Resume).await,
-        Event::Disconnect => platform.command(actor, id, Command::Disconnect).await,
-        Event::Retry => platform.command(actor, id, Command::Retry).await,
-        Event::Terminate => platform.command(actor, id, Command::Terminate).await,
+        Event::Activate => platform.command(actor, id, ConnectionCommand::Activate).await,
+        Event::Pause => platform.command(actor, id, ConnectionCommand::Pause).await,
+        Event::Resume => platform.command(actor, id, ConnectionCommand::Resume).await,
+        Event::Disconnect => platform.command(actor, id, ConnectionCommand::Disconnect).await,
+        Event::Retry => platform.command(actor, id, ConnectionCommand::Retry).await,
+        Event::Terminate => platform.command(actor, id, ConnectionCommand::Terminate).await,
         Event::Create | Event::SetUpDone | Event::SetUpFailed | Event::Expire | Event::AgentRefused => {
             panic!("nobody can ask for `{event}`")
         }

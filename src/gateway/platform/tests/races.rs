@@ -90,7 +90,7 @@ async fn a_running_platform_notices_what_another_process_wrote() {
     let pair = Pair::new().await;
     let there = second(&pair).await;
     let before = pair.world.platform.data_version().await.unwrap();
-    there.command(&pair.source.actor, pair.connection, Command::Activate).await.unwrap();
+    there.command(&pair.source.actor, pair.connection, ConnectionCommand::Activate).await.unwrap();
     assert_ne!(pair.world.platform.data_version().await.unwrap(), before);
     assert_eq!(pair.status().await, "Active");
 }

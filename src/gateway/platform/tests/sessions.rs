@@ -108,7 +108,7 @@ async fn only_the_ends_of_an_accepted_admin_connection_are_believed() {
 #[tokio::test]
 async fn the_end_of_a_session_is_taken_after_the_connection_ended() {
     let managed = Managed::active(Access::ReadOnly).await;
-    managed.command(&managed.owner, Command::Terminate).await.unwrap();
+    managed.command(&managed.owner, ConnectionCommand::Terminate).await.unwrap();
     let ended = report(1, SessionStage::Ended);
     managed.world.platform.admin_session(managed.server, managed.connection, &ended).await.unwrap();
     assert_eq!(managed.world.last_entry(&managed.recipient).await.1, "admin session ended");

@@ -44,12 +44,12 @@ async fn the_tier_is_asked_again_at_activation_whoever_activates() {
     platform.config_mismatch(managed.server, managed.connection, ConfigMismatch::Access).await.unwrap();
     managed.set_tier(Tier::Free).await;
     assert_eq!(managed.status().await, "Failed", "what does not run is not held");
-    assert_eq!(managed.command(&managed.recipient, Command::Retry).await.unwrap(), "Ready");
+    assert_eq!(managed.command(&managed.recipient, ConnectionCommand::Retry).await.unwrap(), "Ready");
     for party in [&managed.recipient, &managed.owner] {
-        assert_eq!(refused(managed.command(party, Command::Activate).await), RULE);
+        assert_eq!(refused(managed.command(party, ConnectionCommand::Activate).await), RULE);
     }
     managed.set_tier(Tier::Enterprise).await;
-    assert_eq!(managed.command(&managed.recipient, Command::Activate).await.unwrap(), "Active");
+    assert_eq!(managed.command(&managed.recipient, ConnectionCommand::Activate).await.unwrap(), "Active");
 }
 
 #[tokio::test]
@@ -67,8 +67,8 @@ async fn a_downgrade_cuts_and_holds_until_the_tier_fits_and_nobody_lifts_it_befo
         assert_eq!(held.detail, "from Active to Paused, open tunnels cut, on behalf of St Mary");
         assert_eq!(held.actor, "the gateway");
     }
-    assert_eq!(refused(managed.command(&managed.owner, Command::Resume).await), RULE);
-    let by_peer = refused(managed.command(&managed.recipient, Command::Resume).await);
+    assert_eq!(refused(managed.command(&managed.owner, ConnectionCommand::Resume).await), RULE);
+    let by_peer = refused(managed.command(&managed.recipient, ConnectionCommand::Resume).await);
     assert!(by_peer.contains("the other party holds the pause"), "{by_peer}");
     managed.set_tier(Tier::Standard).await;
     assert_eq!(managed.status().await, "Active", "by itself");
@@ -86,13 +86,13 @@ async fn a_pause_that_was_there_before_the_downgrade_outlasts_it() {
     ] {
         let managed = Managed::active(Access::ReadWrite).await;
         let party = if pauses { &managed.owner } else { &managed.recipient };
-        managed.command(party, Command::Pause).await.unwrap();
+        managed.command(party, ConnectionCommand::Pause).await.unwrap();
         managed.set_tier(Tier::Free).await;
         assert_eq!(managed.view(&managed.owner).await.status, held);
         assert_eq!(managed.world.platform.rules_for(managed.server).await.unwrap().0[0].cut_epoch, 1);
         managed.set_tier(Tier::Standard).await;
         assert_eq!(managed.view(&managed.owner).await.status, after);
-        assert_eq!(managed.command(party, Command::Resume).await.unwrap(), "Active");
+        assert_eq!(managed.command(party, ConnectionCommand::Resume).await.unwrap(), "Active");
     }
 }
 
@@ -100,9 +100,9 @@ async fn a_pause_that_was_there_before_the_downgrade_outlasts_it() {
 async fn the_peers_own_pause_comes_and_goes_beside_the_hold() {
     let managed = Managed::active(Access::ReadWrite).await;
     managed.set_tier(Tier::Free).await;
-    managed.command(&managed.recipient, Command::Pause).await.unwrap();
-    assert_eq!(refused(managed.command(&managed.owner, Command::Resume).await), RULE);
-    assert_eq!(managed.command(&managed.recipient, Command::Resume).await.unwrap(), "Paused");
+    managed.command(&managed.recipient, ConnectionCommand::Pause).await.unwrap();
+    assert_eq!(refused(managed.command(&managed.owner, ConnectionCommand::Resume).await), RULE);
+    assert_eq!(managed.command(&managed.recipient, ConnectionCommand::Resume).await.unwrap(), "Paused");
     managed.set_tier(Tier::Standard).await;
     assert_eq!(managed.status().await, "Active");
 }
@@ -111,12 +111,15 @@ async fn the_peers_own_pause_comes_and_goes_beside_the_hold() {
 async fn an_owner_who_pauses_a_held_connection_makes_the_pause_its_own() {
     let managed = Managed::active(Access::ReadWrite).await;
     managed.set_tier(Tier::Free).await;
-    assert_eq!(managed.command(&managed.owner, Command::Pause).await.unwrap(), "Paused");
-    assert!(refused(managed.command(&managed.owner, Command::Pause).await).contains("paused the connection"));
-    assert_eq!(refused(managed.command(&managed.owner, Command::Resume).await), RULE);
+    assert_eq!(managed.command(&managed.owner, ConnectionCommand::Pause).await.unwrap(), "Paused");
+    assert!(
+        refused(managed.command(&managed.owner, ConnectionCommand::Pause).await)
+            .contains("paused the connection")
+    );
+    assert_eq!(refused(managed.command(&managed.owner, ConnectionCommand::Resume).await), RULE);
     managed.set_tier(Tier::Standard).await;
     assert_eq!(managed.status().await, "Paused");
-    assert_eq!(managed.command(&managed.owner, Command::Resume).await.unwrap(), "Active");
+    assert_eq!(managed.command(&managed.owner, ConnectionCommand::Resume).await.unwrap(), "Active");
 }
 
 #[tokio::test]
@@ -137,7 +140,7 @@ async fn view_only_connections_the_recipients_tier_and_channel_data_are_left_alo
     assert_eq!(managed.status().await, "Active");
     assert_eq!(statuses().await.iter().filter(|status| *status == "Paused").count(), 1);
     let pair = Pair::new().await;
-    pair.command(&pair.target, Command::Activate).await.unwrap();
+    pair.command(&pair.target, ConnectionCommand::Activate).await.unwrap();
     pair.world.platform.set_tier(&host(), pair.target.id, Tier::Free).await.unwrap();
     assert_eq!(pair.status().await, "Active");
 }

@@ -56,7 +56,7 @@ async fn a_party_learns_nothing_of_the_others_token_or_enrolment() {
 #[tokio::test]
 async fn after_the_end_a_server_name_stays_in_the_ended_row_and_nowhere_else() {
     let pair = Pair::new().await;
-    pair.command(&pair.source, Command::Terminate).await.unwrap();
+    pair.command(&pair.source, ConnectionCommand::Terminate).await.unwrap();
     let platform = &pair.world.platform;
     let channels = serde_json::to_string(&platform.channels(&pair.source.actor).await.unwrap()).unwrap();
     assert!(channels.contains("ADT") && !channels.contains("St Mary Mirth"), "{channels}");
@@ -85,8 +85,8 @@ async fn a_forbidden_thing_and_a_missing_one_are_one_answer_and_one_kind_of_entr
         ),
         (platform.revoke_grant(actor, pair.grant).await, platform.revoke_grant(actor, grant).await),
         (
-            platform.command(actor, pair.connection, Command::Terminate).await.map(drop),
-            platform.command(actor, connection, Command::Terminate).await.map(drop),
+            platform.command(actor, pair.connection, ConnectionCommand::Terminate).await.map(drop),
+            platform.command(actor, connection, ConnectionCommand::Terminate).await.map(drop),
         ),
         (
             platform.connection(actor, pair.connection).await.map(drop),
