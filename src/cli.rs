@@ -38,11 +38,11 @@ const USAGE: u8 = 2;
 #[command(version, about, propagate_version = true)]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: AditCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum AditCommand {
     /// Run the agent beside a Mirth server
     Agent(agent::Arguments),
     /// Run the gateway that enrols and introduces agents
@@ -90,18 +90,18 @@ pub fn main() -> ExitCode {
         }
     };
     let outcome = match arguments.command {
-        Command::Agent(arguments) => agent::run(&arguments),
-        Command::Gateway(arguments) => gateway::run(arguments),
-        Command::Demo(arguments) => demo::run(&arguments),
-        Command::Lab(arguments) => lab::run(&arguments),
-        Command::Status(arguments) => status::run(&arguments),
-        Command::Check(arguments) => check::run(&arguments),
-        Command::Health(arguments) => health::run(&arguments),
-        Command::Hold(hold::Arguments {}) => hold::run(),
-        Command::Trust(arguments) => trust::run(&arguments),
-        Command::Path(arguments) => path::run(&arguments),
-        Command::Explain(arguments) => explain::run(&arguments),
-        Command::Admin(arguments) => admin::run(arguments),
+        AditCommand::Agent(arguments) => agent::run(&arguments),
+        AditCommand::Gateway(arguments) => gateway::run(arguments),
+        AditCommand::Demo(arguments) => demo::run(&arguments),
+        AditCommand::Lab(arguments) => lab::run(&arguments),
+        AditCommand::Status(arguments) => status::run(&arguments),
+        AditCommand::Check(arguments) => check::run(&arguments),
+        AditCommand::Health(arguments) => health::run(&arguments),
+        AditCommand::Hold(hold::Arguments {}) => hold::run(),
+        AditCommand::Trust(arguments) => trust::run(&arguments),
+        AditCommand::Path(arguments) => path::run(&arguments),
+        AditCommand::Explain(arguments) => explain::run(&arguments),
+        AditCommand::Admin(arguments) => admin::run(arguments),
     };
     let code = outcome.unwrap_or_else(|error| ended(&error));
     log::flush();

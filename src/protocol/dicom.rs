@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 pub use command::{Operation, Status, StatusClass};
 
-use self::command::{Command, CommandKind};
+use self::command::{CommandKind, DimseCommand};
 use self::pdu::{PduReader, Piece};
 use super::sniffer::OtherProtocol;
 use crate::domain::limits::DICOM_AWAITED_MAX;
@@ -334,7 +334,7 @@ impl Conversation<'_> {
                 emit(DicomEvent::Rejected { titles, rejection });
                 return Err(End::Over);
             }
-            (Piece::Command(command), Stage::Open, _) => self.on_command(command, now, emit),
+            (Piece::DimseCommand(command), Stage::Open, _) => self.on_command(command, now, emit),
             (Piece::DataSet { store, bytes }, Stage::Open, _) => self.on_data_set(store, bytes, now),
             (Piece::ReleaseRequest, Stage::Open, _) => *self.asked_for_release = true,
             (Piece::ReleaseResponse, Stage::Open, _) if self.other.asked_for_release => {
@@ -351,7 +351,7 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    fn on_command(&mut self, command: Command, now: Instant, emit: &mut impl FnMut(DicomEvent)) {
+    fn on_command(&mut self, command: DimseCommand, now: Instant, emit: &mut impl FnMut(DicomEvent)) {
         match (command.kind, command.operation) {
             (CommandKind::Request { message }, Operation::CStore) => {
                 if self.awaited.len() < DICOM_AWAITED_MAX {

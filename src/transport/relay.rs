@@ -34,7 +34,7 @@ pub use self::counters::RelayCounters;
 const THREAD_NAME: &str = "adit-relay";
 
 #[derive(Debug)]
-enum Command {
+enum RelayCommand {
     Join { route: RouteId, organization: OrganizationId, key: Box<PacketKey> },
     Leave { route: RouteId },
     Remove { route: RouteId },
@@ -45,7 +45,7 @@ enum Command {
 /// Gives the running thread its commands. Once the thread has ended they go nowhere.
 #[derive(Debug, Clone)]
 pub struct RelayHandle {
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<RelayCommand>,
     event_fd: Arc<EventFd>,
     counters: Arc<RelayCounters>,
 }
@@ -53,29 +53,29 @@ pub struct RelayHandle {
 impl RelayHandle {
     /// See [`Relay::join`].
     pub async fn join(&self, route: RouteId, organization: OrganizationId, key: PacketKey) {
-        self.send(Command::Join { route, organization, key: Box::new(key) }).await;
+        self.send(RelayCommand::Join { route, organization, key: Box::new(key) }).await;
     }
 
     /// See [`Relay::leave`].
     pub async fn leave(&self, route: RouteId) {
-        self.send(Command::Leave { route }).await;
+        self.send(RelayCommand::Leave { route }).await;
     }
 
     /// See [`Relay::remove`].
     pub async fn remove(&self, route: RouteId) {
-        self.send(Command::Remove { route }).await;
+        self.send(RelayCommand::Remove { route }).await;
     }
 
     /// See [`Relay::permit`].
     pub async fn permit(&self, route: RouteId, peers: BTreeSet<RouteId>) {
-        self.send(Command::Permit { route, peers }).await;
+        self.send(RelayCommand::Permit { route, peers }).await;
     }
 
     /// What every pair has sent since the two permitted each other. All earlier commands are handled
     /// by then.
     pub async fn traffic(&self) -> Vec<PairTraffic> {
         let (answer, answered) = oneshot::channel();
-        self.send(Command::Traffic { answer }).await;
+        self.send(RelayCommand::Traffic { answer }).await;
         answered.await.unwrap_or_default()
     }
 
@@ -84,7 +84,7 @@ impl RelayHandle {
         &self.counters
     }
 
-    async fn send(&self, command: Command) {
+    async fn send(&self, command: RelayCommand) {
         if self.commands.send(command).await.is_ok() {
             self.event_fd.signal();
         }

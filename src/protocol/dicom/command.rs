@@ -146,7 +146,7 @@ impl StatusClass {
 
 /// A command that has passed whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Command {
+pub(super) struct DimseCommand {
     pub(super) operation: Operation,
     pub(super) kind: CommandKind,
     pub(super) has_data_set: bool,
@@ -158,7 +158,7 @@ pub(super) enum CommandKind {
     Response { to: u16, status: Status },
 }
 
-impl Command {
+impl DimseCommand {
     /// The message that the data set after it belongs to, if it is an object to store.
     pub(super) const fn store(self) -> Option<u16> {
         match (self.operation, self.kind) {
@@ -230,7 +230,7 @@ impl CommandReader {
     }
 
     /// The command, after its last fragment.
-    pub(super) fn finish(&self) -> Result<Command, End> {
+    pub(super) fn finish(&self) -> Result<DimseCommand, End> {
         let At::Header(header) = &self.at else { return Err(UNPARSABLE) };
         if !header.is_empty() {
             return Err(UNPARSABLE);
@@ -246,7 +246,7 @@ impl CommandReader {
             let message = if operation == Operation::CCancel { self.responded_to } else { self.message };
             CommandKind::Request { message: message.ok_or(UNPARSABLE)? }
         };
-        Ok(Command { operation, kind, has_data_set })
+        Ok(DimseCommand { operation, kind, has_data_set })
     }
 
     fn on_header(&mut self, header: [u8; 8]) -> Result<(), End> {

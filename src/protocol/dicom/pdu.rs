@@ -2,7 +2,7 @@
 //! messages they carry (PS3.8 annex E). Every length is checked against the one around it; what no
 //! event needs is skipped by its length.
 
-use super::command::{Command, CommandReader};
+use super::command::{CommandReader, DimseCommand};
 use super::{Abort, Aborter, AeTitle, End, OffReason, Rejection, Titles, UNPARSABLE};
 use crate::domain::limits::DICOM_ASSOCIATE_BYTES_MAX;
 use crate::protocol::sniffer::{ProtocolSniffer, Sniffed};
@@ -33,7 +33,7 @@ pub(super) enum Piece {
     AssociationRequest(Titles),
     AssociationAccept,
     AssociationReject(Rejection),
-    Command(Command),
+    DimseCommand(DimseCommand),
     /// A data set has passed whole; `store` names the C-STORE whose object it is.
     DataSet {
         store: Option<u16>,
@@ -104,7 +104,7 @@ struct Message {
 
 #[derive(Debug, Clone, Copy)]
 enum Part {
-    Command(CommandReader),
+    DimseCommand(CommandReader),
     DataSet { store: Option<u16>, bytes: u64 },
 }
 
@@ -183,7 +183,7 @@ impl PduReader {
         }
         match &self.message {
             None if is_command => {
-                self.message = Some(Message { context, part: Part::Command(CommandReader::default()) });
+                self.message = Some(Message { context, part: Part::DimseCommand(CommandReader::default()) });
             }
             Some(message) if message.context == context && message.part.is_command() == is_command => {}
             // Data without a command, a command amid data, or another message in between.
@@ -205,7 +205,7 @@ impl PduReader {
         let passed = skip(fragment.left, bytes);
         fragment.left -= passed;
         match &mut message.part {
-            Part::Command(reader) => reader.push(&before[..before.len() - bytes.len()])?,
+            Part::DimseCommand(reader) => reader.push(&before[..before.len() - bytes.len()])?,
             Part::DataSet { bytes, .. } => *bytes = bytes.saturating_add(passed.into()),
         }
         if fragment.left > 0 {
@@ -219,13 +219,13 @@ impl PduReader {
     fn end_part(&mut self, found: &mut impl FnMut(Piece) -> Result<(), End>) -> Result<(), End> {
         let Some(Message { context, part }) = self.message.take() else { return Err(UNPARSABLE) };
         match part {
-            Part::Command(reader) => {
+            Part::DimseCommand(reader) => {
                 let command = reader.finish()?;
                 if command.has_data_set {
                     let part = Part::DataSet { store: command.store(), bytes: 0 };
                     self.message = Some(Message { context, part });
                 }
-                found(Piece::Command(command))
+                found(Piece::DimseCommand(command))
             }
             Part::DataSet { store, bytes } => found(Piece::DataSet { store, bytes }),
         }
@@ -234,7 +234,7 @@ impl PduReader {
 
 impl Part {
     const fn is_command(&self) -> bool {
-        matches!(self, Self::Command(_))
+        matches!(self, Self::DimseCommand(_))
     }
 }
 

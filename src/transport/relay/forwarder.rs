@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 
 use super::counters::{RelayCounters, Tally};
 use super::outbox::{Outbox, Parcel};
-use super::{Command, EventFd};
+use super::{EventFd, RelayCommand};
 use crate::domain::limits::{GATEWAY_OWN_BYTES_MAX, GATEWAY_OWN_OF_BATCH_MAX};
 use crate::protocol::relay::{ANSWER_BYTES, DropReason, Relay, RelayVerdict};
 use crate::transport::gateway_socket::OwnDatagram;
@@ -32,7 +32,7 @@ const STRIDE_ALWAYS: usize = 1_200;
 
 pub(super) struct Forwarder {
     relay: Relay,
-    commands: mpsc::Receiver<Command>,
+    commands: mpsc::Receiver<RelayCommand>,
     event_fd: Arc<EventFd>,
     wire: Wire,
     own: OwnQueue,
@@ -48,7 +48,7 @@ impl Forwarder {
     pub(super) fn new(
         udp: Arc<UdpSocket>,
         relay: Relay,
-        commands: mpsc::Receiver<Command>,
+        commands: mpsc::Receiver<RelayCommand>,
         own: mpsc::Sender<OwnDatagram>,
         event_fd: Arc<EventFd>,
         counters: Arc<RelayCounters>,
@@ -93,17 +93,17 @@ impl Forwarder {
     fn handle_commands(&mut self) {
         while let Ok(command) = self.commands.try_recv() {
             let outcome = match command {
-                Command::Join { route, organization, key } => self.relay.join(route, organization, *key),
-                Command::Permit { route, peers } => self.relay.permit(route, peers),
-                Command::Leave { route } => {
+                RelayCommand::Join { route, organization, key } => self.relay.join(route, organization, *key),
+                RelayCommand::Permit { route, peers } => self.relay.permit(route, peers),
+                RelayCommand::Leave { route } => {
                     self.relay.leave(route);
                     Ok(())
                 }
-                Command::Remove { route } => {
+                RelayCommand::Remove { route } => {
                     self.relay.remove(route);
                     Ok(())
                 }
-                Command::Traffic { answer } => {
+                RelayCommand::Traffic { answer } => {
                     // Who asked may have gone.
                     let _ = answer.send(self.relay.traffic().collect());
                     Ok(())
