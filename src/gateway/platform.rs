@@ -47,7 +47,7 @@ pub use channels::{ChannelView, NewChannel};
 pub use connections::ConnectionCommand;
 pub use enrolment::{EnrolRefusal, Enrolment, LinkRefusal};
 pub use entry::{agent_entry, usual_address};
-pub use error::{ActionRefusal, Noun, OpenError, PlatformError};
+pub use error::{ActionRefusal, OpenError, PlatformError, Resource};
 pub use grants::GrantView;
 pub use offers::{AdminOffer, InvalidLife, OfferLife};
 pub use organizations::OrganizationView;

@@ -10,7 +10,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::visibility::{self, Field, Viewer};
 use crate::store::{AuditOutcome, AuditRecord, ChannelRecord, ConnectionRecord, ServerRecord, Tx};
 
-use super::error::{Noun, PlatformError};
+use super::error::{PlatformError, Resource};
 use super::{Actor, Platform, expiry, viewer};
 
 pub(super) struct Act {
@@ -65,8 +65,8 @@ impl Act {
     }
 
     /// The object is only known now: it was just made.
-    pub(super) fn made(&mut self, noun: Noun, id: impl Display) {
-        self.object = format!("{noun} {id}");
+    pub(super) fn made(&mut self, resource: Resource, id: impl Display) {
+        self.object = format!("{resource} {id}");
     }
 
     /// What every organization concerned may read beside the action.
@@ -128,7 +128,7 @@ impl Act {
             let viewer = if server.organization == organization { Viewer::Owner } else { Viewer::Outsider };
             visibility::listed(Field::ServerDetail, viewer, false)
         });
-        server.ok_or(PlatformError::NotFound { noun: Noun::Server })
+        server.ok_or(PlatformError::NotFound { resource: Resource::Server })
     }
 
     /// A channel as far as the organization may know of it.
@@ -138,13 +138,13 @@ impl Act {
         organization: OrganizationId,
     ) -> Result<(ChannelRecord, Viewer), PlatformError> {
         let Some(channel) = self.tx.channel(id).await? else {
-            return Err(PlatformError::NotFound { noun: Noun::Channel });
+            return Err(PlatformError::NotFound { resource: Resource::Channel });
         };
         let viewer = viewer::of_channel(&mut self.tx, organization, &channel).await?;
         if visibility::listed(Field::ChannelPublic, viewer, channel.published) {
             Ok((channel, viewer))
         } else {
-            Err(PlatformError::NotFound { noun: Noun::Channel })
+            Err(PlatformError::NotFound { resource: Resource::Channel })
         }
     }
 
@@ -156,7 +156,7 @@ impl Act {
     ) -> Result<(ConnectionRecord, Side), PlatformError> {
         let found = self.tx.connection(id).await?;
         let found = found.and_then(|it| viewer::side_of(&it, organization).map(|side| (it, side)));
-        let (connection, side) = found.ok_or(PlatformError::NotFound { noun: Noun::Connection })?;
+        let (connection, side) = found.ok_or(PlatformError::NotFound { resource: Resource::Connection })?;
         self.concerns_both(&connection);
         Ok((connection, side))
     }

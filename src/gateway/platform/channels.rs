@@ -13,7 +13,7 @@ use crate::identity::random;
 use crate::store::{ChannelRecord, Tx};
 
 use super::act::Act;
-use super::error::{ActionRefusal, Noun, PlatformError};
+use super::error::{ActionRefusal, PlatformError, Resource};
 use super::views::{shown, shown_if_any};
 use super::{Actor, Platform, viewer};
 
@@ -82,7 +82,7 @@ async fn add(act: &mut Act, new: &NewChannel) -> Result<ChannelId, PlatformError
     let organization = act.member(Permission::Change)?;
     let server = act.own_server(new.server, organization).await?;
     let Some(owner) = act.tx.organization(organization).await? else {
-        return Err(PlatformError::NotFound { noun: Noun::Organization });
+        return Err(PlatformError::NotFound { resource: Resource::Organization });
     };
     let present = act.tx.count_channels(new.server).await?;
     owner.tier.admit(Counted::ChannelsPerServer, present).map_err(ActionRefusal::from)?;
@@ -98,7 +98,7 @@ async fn add(act: &mut Act, new: &NewChannel) -> Result<ChannelId, PlatformError
         published: new.published,
     };
     act.tx.insert_channel(&channel, act.now).await?;
-    act.made(Noun::Channel, channel.id);
+    act.made(Resource::Channel, channel.id);
     act.describe(format!("name {}, {}", new.name, new.protocol));
     Ok(channel.id)
 }
@@ -107,7 +107,7 @@ async fn publish(act: &mut Act, id: ChannelId, published: bool) -> Result<(), Pl
     let organization = act.member(Permission::Change)?;
     let (channel, viewer) = act.channel(id, organization).await?;
     if viewer != Viewer::Owner {
-        return Err(PlatformError::NotFound { noun: Noun::Channel });
+        return Err(PlatformError::NotFound { resource: Resource::Channel });
     }
     act.tx.set_published(id, published).await?;
     act.describe(format!("name {}", channel.name));

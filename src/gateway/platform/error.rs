@@ -14,7 +14,7 @@ use super::seal::SealError;
 
 /// What a look-up was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Noun {
+pub enum Resource {
     Organization,
     Server,
     Channel,
@@ -24,7 +24,7 @@ pub enum Noun {
     Secret,
 }
 
-impl Noun {
+impl Resource {
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -39,7 +39,7 @@ impl Noun {
     }
 }
 
-impl fmt::Display for Noun {
+impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.word())
     }
@@ -48,8 +48,8 @@ impl fmt::Display for Noun {
 #[derive(Debug, thiserror::Error)]
 pub enum PlatformError {
     /// Also for what exists and is not the asker's to see: same answer, same code path.
-    #[error("there is no such {noun}")]
-    NotFound { noun: Noun },
+    #[error("there is no such {resource}")]
+    NotFound { resource: Resource },
     #[error(transparent)]
     Refused(#[from] ActionRefusal),
     #[error("the platform's database did not serve this")]

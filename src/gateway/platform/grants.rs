@@ -14,7 +14,7 @@ use crate::store::{AgreementStatus, GrantRecord, GrantStatus, NewConnection, New
 
 use super::act::Act;
 use super::connections;
-use super::error::{ActionRefusal, Noun, PlatformError};
+use super::error::{ActionRefusal, PlatformError, Resource};
 use super::seal::SealingKey;
 use super::views::{shown, shown_if_any};
 use super::{Actor, Platform, viewer};
@@ -128,7 +128,7 @@ async fn offer(act: &mut Act, channel: ChannelId, to: OrganizationId) -> Result<
     let own = act.member(Permission::Change)?;
     let (channel, viewer) = act.channel(channel, own).await?;
     if viewer != Viewer::Owner {
-        return Err(PlatformError::NotFound { noun: Noun::Channel });
+        return Err(PlatformError::NotFound { resource: Resource::Channel });
     }
     let agreement = agreement_with(act, own, to).await?;
     if !channel.published {
@@ -174,7 +174,7 @@ async fn make(
 ) -> Result<GrantId, PlatformError> {
     act.tx.insert_grant(new).await?;
     act.concerns(peer);
-    act.made(Noun::Grant, new.id);
+    act.made(Resource::Grant, new.id);
     act.describe(format!("channel {channel}"));
     Ok(new.id)
 }
@@ -186,7 +186,7 @@ pub(super) async fn agreement_with(
     peer: OrganizationId,
 ) -> Result<AgreementId, PlatformError> {
     let Some(organization) = act.tx.organization(peer).await? else {
-        return Err(PlatformError::NotFound { noun: Noun::Organization });
+        return Err(PlatformError::NotFound { resource: Resource::Organization });
     };
     match act.tx.agreement_between(own, peer).await? {
         Some(agreement) if agreement.status == AgreementStatus::Live => Ok(agreement.id),
@@ -198,7 +198,7 @@ pub(super) async fn agreement_with(
 async fn party(act: &mut Act, id: GrantId) -> Result<(GrantRecord, OrganizationId), PlatformError> {
     let own = act.member(Permission::Change)?;
     let found = act.tx.grant(id).await?.filter(|grant| grant.owner == own || grant.holder == own);
-    let grant = found.ok_or(PlatformError::NotFound { noun: Noun::Grant })?;
+    let grant = found.ok_or(PlatformError::NotFound { resource: Resource::Grant })?;
     act.concerns(grant.owner);
     act.concerns(grant.holder);
     Ok((grant, own))

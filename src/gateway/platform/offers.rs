@@ -16,7 +16,7 @@ use crate::identity::random;
 use crate::store::{ConnectionRecord, NewOffer};
 
 use super::act::Act;
-use super::error::{ActionRefusal, Noun, PlatformError};
+use super::error::{ActionRefusal, PlatformError, Resource};
 use super::grants::agreement_with;
 use super::seal::SealingKey;
 use super::{Actor, Platform, connections};
@@ -127,7 +127,7 @@ async fn make(act: &mut Act, seal: &SealingKey, offer: &AdminOffer) -> Result<Co
     }
     let agreement = agreement_with(act, own, offer.to).await?;
     let Some(owner) = act.tx.organization(own).await? else {
-        return Err(PlatformError::NotFound { noun: Noun::Organization });
+        return Err(PlatformError::NotFound { resource: Resource::Organization });
     };
     if offer.access == Access::ReadWrite && !owner.tier.offers_admin_rw() {
         return Err(ActionRefusal::ReadWriteTier { owner: owner.name }.into());
@@ -145,7 +145,7 @@ async fn make(act: &mut Act, seal: &SealingKey, offer: &AdminOffer) -> Result<Co
     };
     provision(act, seal, &new).await?;
     act.concerns(offer.to);
-    act.made(Noun::Connection, new.id);
+    act.made(Resource::Connection, new.id);
     act.describe(format!(
         "{} of {} by {}, open until {}",
         new.access.kind(),

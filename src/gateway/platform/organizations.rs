@@ -10,7 +10,7 @@ use crate::identity::random;
 use crate::store::OrganizationRecord;
 
 use super::act::Act;
-use super::error::{ActionRefusal, Noun, PlatformError};
+use super::error::{ActionRefusal, PlatformError, Resource};
 use super::views::shown;
 use super::{Actor, Platform, holds};
 
@@ -66,7 +66,7 @@ async fn add(act: &mut Act, name: &Name, tier: Tier) -> Result<OrganizationId, P
     let id = OrganizationId::from_random(random::bytes());
     let new = OrganizationRecord { id, name: name.clone(), tier, created_at: act.now };
     act.tx.insert_organization(&new).await?;
-    act.made(Noun::Organization, id);
+    act.made(Resource::Organization, id);
     act.concerns(id);
     act.describe(format!("name {name}, tier {tier}"));
     Ok(id)
@@ -74,13 +74,13 @@ async fn add(act: &mut Act, name: &Name, tier: Tier) -> Result<OrganizationId, P
 
 async fn set_tier(act: &mut Act, id: OrganizationId, tier: Tier) -> Result<(), PlatformError> {
     if act.actor.viewpoint().is_some_and(|own| own != id) {
-        return Err(PlatformError::NotFound { noun: Noun::Organization });
+        return Err(PlatformError::NotFound { resource: Resource::Organization });
     }
     if act.actor.viewpoint().is_some() {
         act.member(Permission::ChangeTier)?;
     }
     let Some(organization) = act.tx.organization(id).await? else {
-        return Err(PlatformError::NotFound { noun: Noun::Organization });
+        return Err(PlatformError::NotFound { resource: Resource::Organization });
     };
     act.concerns(id);
     act.tx.set_tier(id, tier).await?;

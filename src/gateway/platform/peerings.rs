@@ -12,7 +12,7 @@ use crate::identity::random;
 use crate::store::{AgreementRecord, AgreementStatus, OrganizationRecord};
 
 use super::act::Act;
-use super::error::{ActionRefusal, Noun, PlatformError};
+use super::error::{ActionRefusal, PlatformError, Resource};
 use super::views::shown;
 use super::{Actor, Platform};
 
@@ -97,7 +97,7 @@ async fn request(act: &mut Act, with: OrganizationId) -> Result<AgreementId, Pla
     let id = AgreementId::from_random(random::bytes());
     let status = if own == with { AgreementStatus::Live } else { AgreementStatus::Requested };
     act.tx.insert_agreement(id, own, with, status, act.now).await?;
-    act.made(Noun::Peering, id);
+    act.made(Resource::Peering, id);
     act.describe(match status {
         AgreementStatus::Live => "with Self, accepted at once".to_owned(),
         _ => format!("from {} to {}", requester.name, recipient.name),
@@ -108,7 +108,7 @@ async fn request(act: &mut Act, with: OrganizationId) -> Result<AgreementId, Pla
 async fn decide(act: &mut Act, id: AgreementId, to: AgreementStatus) -> Result<(), PlatformError> {
     let own = act.member(Permission::Change)?;
     let found = act.tx.agreement(id).await?.filter(|agreement| agreement.has(own));
-    let agreement = found.ok_or(PlatformError::NotFound { noun: Noun::Peering })?;
+    let agreement = found.ok_or(PlatformError::NotFound { resource: Resource::Peering })?;
     act.concerns(agreement.requester);
     act.concerns(agreement.recipient);
     if agreement.status != AgreementStatus::Requested {
@@ -140,7 +140,7 @@ async fn decide(act: &mut Act, id: AgreementId, to: AgreementStatus) -> Result<(
 
 async fn organization(act: &mut Act, id: OrganizationId) -> Result<OrganizationRecord, PlatformError> {
     let found = act.tx.organization(id).await?;
-    found.ok_or(PlatformError::NotFound { noun: Noun::Organization })
+    found.ok_or(PlatformError::NotFound { resource: Resource::Organization })
 }
 
 async fn admit(act: &mut Act, organization: &OrganizationRecord) -> Result<(), PlatformError> {

@@ -20,7 +20,7 @@ use super::act::Act;
 use super::agents::{self, AgentError};
 use super::audit::AgentEntry;
 use super::counted::Reporter;
-use super::error::{ActionRefusal, Noun, PlatformError};
+use super::error::{ActionRefusal, PlatformError, Resource};
 use super::seal::SealingKey;
 use super::{Actor, Platform};
 
@@ -224,7 +224,7 @@ fn check_owner(connection: &ConnectionRecord, side: Side) -> Result<(), Platform
     match visibility::visibility_of(field, viewer) {
         Visibility::Revealed => Ok(()),
         Visibility::Shown | Visibility::WhenPublished | Visibility::OwnFile | Visibility::Absent => {
-            Err(PlatformError::NotFound { noun: Noun::Secret })
+            Err(PlatformError::NotFound { resource: Resource::Secret })
         }
     }
 }

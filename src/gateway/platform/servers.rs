@@ -11,7 +11,7 @@ use crate::identity::random;
 use crate::store::{NewServer, ServerRecord};
 
 use super::act::Act;
-use super::error::{ActionRefusal, Noun, PlatformError};
+use super::error::{ActionRefusal, PlatformError, Resource};
 use super::views::{shown, shown_if_any};
 use super::{Actor, Platform};
 
@@ -84,7 +84,7 @@ impl Platform {
 async fn add(act: &mut Act, new: &ServerText) -> Result<ServerId, PlatformError> {
     let organization = act.member(Permission::Change)?;
     let Some(owner) = act.tx.organization(organization).await? else {
-        return Err(PlatformError::NotFound { noun: Noun::Organization });
+        return Err(PlatformError::NotFound { resource: Resource::Organization });
     };
     let present = act.tx.count_servers(organization).await?;
     owner.tier.admit(Counted::Servers, present).map_err(ActionRefusal::from)?;
@@ -99,7 +99,7 @@ async fn add(act: &mut Act, new: &ServerText) -> Result<ServerId, PlatformError>
         created_at: act.now,
     };
     act.tx.insert_server(&server).await?;
-    act.made(Noun::Server, id);
+    act.made(Resource::Server, id);
     act.describe(format!("name {}", new.name));
     Ok(id)
 }

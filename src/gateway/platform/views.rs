@@ -14,7 +14,7 @@ use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 use crate::store::{Carried, ConnectionRecord};
 
-use super::error::{Noun, PlatformError};
+use super::error::{PlatformError, Resource};
 use super::presence::facts_of;
 use super::{Actor, Platform, viewer};
 
@@ -134,7 +134,7 @@ impl Platform {
         self.expire_offers().await?;
         let mut tx = self.store.read().await?;
         let found = tx.connection(id).await?.filter(|connection| sees(actor, connection));
-        let connection = found.ok_or(PlatformError::NotFound { noun: Noun::Connection })?;
+        let connection = found.ok_or(PlatformError::NotFound { resource: Resource::Connection })?;
         let facts = facts_of(&mut tx, &connection).await?;
         Ok(view(connection, &facts, actor.viewpoint()))
     }
