@@ -50,11 +50,11 @@ pub struct Arguments {
     #[arg(long, global = true)]
     yes: bool,
     #[command(subcommand)]
-    noun: Noun,
+    command: AdminCommand,
 }
 
 #[derive(Subcommand)]
-enum Noun {
+enum AdminCommand {
     /// Organizations and their tiers
     #[command(subcommand, visible_alias = "organization")]
     Org(organization::Verb),
@@ -90,8 +90,8 @@ enum Noun {
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let config = files::read_gateway(&arguments.config)?;
     // What is written for who typed the command is opened with their rights.
-    let out = match &arguments.noun {
-        Noun::Token(verb) => server::out_file(verb)?,
+    let out = match &arguments.command {
+        AdminCommand::Token(verb) => server::out_file(verb)?,
         _ => None,
     };
     privilege::act_as_owner(&arguments.config, &config.state)?;
@@ -107,9 +107,9 @@ async fn serve(
     arguments: Arguments,
     out: Option<OutFile>,
 ) -> anyhow::Result<ExitCode> {
-    let desk = open(config, arguments.acting, arguments.json).await?.answering(arguments.yes);
-    let outcome = dispatch(&desk, arguments.noun, out).await;
-    desk.platform.close().await?;
+    let session = open(config, arguments.acting, arguments.json).await?.answering(arguments.yes);
+    let outcome = dispatch(&session, arguments.command, out).await;
+    session.platform.close().await?;
     outcome.map(|()| ExitCode::SUCCESS).map_err(with_tier_command)
 }
 
@@ -128,45 +128,49 @@ fn with_tier_command(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-async fn open(config: GatewayConfig, acting: Option<String>, json: bool) -> anyhow::Result<Desk> {
+async fn open(config: GatewayConfig, acting: Option<String>, json: bool) -> anyhow::Result<CliSession> {
     let platform = Platform::open(&config.state, Arc::new(HostClock))
         .await
         .with_context(|| format!("cannot open the platform in `{}`", config.state.display()))?;
-    Ok(Desk { platform, config, acting, json, yes: false })
+    Ok(CliSession { platform, config, acting, json, yes: false })
 }
 
-async fn dispatch(desk: &Desk, noun: Noun, out: Option<OutFile>) -> anyhow::Result<()> {
-    match noun {
-        Noun::Org(verb) => organization::run(desk, verb).await,
-        Noun::Server(verb) => server::run(desk, verb).await,
-        Noun::Token(verb) => server::run_token(desk, verb, out).await,
-        Noun::Channel(verb) => channel::run(desk, verb).await,
-        Noun::Peering(verb) => peering::run(desk, verb).await,
-        Noun::Grant(verb) => grant::run(desk, verb).await,
-        Noun::Offer(verb) => offer::run(desk, verb).await,
-        Noun::Connection(verb) => connection::run(desk, verb).await,
-        Noun::Audit { rows } => audit(desk, rows).await,
+async fn dispatch(session: &CliSession, command: AdminCommand, out: Option<OutFile>) -> anyhow::Result<()> {
+    match command {
+        AdminCommand::Org(verb) => organization::run(session, verb).await,
+        AdminCommand::Server(verb) => server::run(session, verb).await,
+        AdminCommand::Token(verb) => server::run_token(session, verb, out).await,
+        AdminCommand::Channel(verb) => channel::run(session, verb).await,
+        AdminCommand::Peering(verb) => peering::run(session, verb).await,
+        AdminCommand::Grant(verb) => grant::run(session, verb).await,
+        AdminCommand::Offer(verb) => offer::run(session, verb).await,
+        AdminCommand::Connection(verb) => connection::run(session, verb).await,
+        AdminCommand::Audit { rows } => audit(session, rows).await,
     }
 }
 
-async fn audit(desk: &Desk, rows: u32) -> anyhow::Result<()> {
-    let entries = desk.platform.audit(&desk.viewer().await?, rows).await?;
-    desk.show(&entries, ["AT", "LOG OF", "ACTOR", "ACTION", "OBJECT", "OUTCOME", "TIMES", "DETAIL"], |it| {
-        [
-            it.at.to_string(),
-            it.organization.as_ref().map_or_else(|| "(gateway)".into(), ToString::to_string),
-            it.actor.clone(),
-            it.action.clone(),
-            it.object.clone(),
-            it.outcome.clone(),
-            it.times.to_string(),
-            it.detail.clone(),
-        ]
-    })
+async fn audit(session: &CliSession, rows: u32) -> anyhow::Result<()> {
+    let entries = session.platform.audit(&session.viewer().await?, rows).await?;
+    session.show(
+        &entries,
+        ["AT", "LOG OF", "ACTOR", "ACTION", "OBJECT", "OUTCOME", "TIMES", "DETAIL"],
+        |it| {
+            [
+                it.at.to_string(),
+                it.organization.as_ref().map_or_else(|| "(gateway)".into(), ToString::to_string),
+                it.actor.clone(),
+                it.action.clone(),
+                it.object.clone(),
+                it.outcome.clone(),
+                it.times.to_string(),
+                it.detail.clone(),
+            ]
+        },
+    )
 }
 
 /// What every verb works with.
-struct Desk {
+struct CliSession {
     platform: Platform,
     config: GatewayConfig,
     acting: Option<String>,
@@ -174,7 +178,7 @@ struct Desk {
     yes: bool,
 }
 
-impl Desk {
+impl CliSession {
     fn answering(self, yes: bool) -> Self {
         Self { yes, ..self }
     }

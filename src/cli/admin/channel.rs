@@ -6,7 +6,7 @@ use crate::domain::connection::Protocol;
 use crate::domain::name::{Description, Name};
 use crate::gateway::platform::NewChannel;
 
-use super::Desk;
+use super::CliSession;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -33,18 +33,18 @@ pub(super) enum Verb {
     Unpublish { channel: String },
 }
 
-pub(super) async fn run(desk: &Desk, verb: Verb) -> anyhow::Result<()> {
+pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Add { name, server, protocol, description, unpublished } => {
-            let server = desk.find_server(&server).await?;
-            let actor = desk.actor(Some(server.organization_id)).await?;
+            let server = session.find_server(&server).await?;
+            let actor = session.actor(Some(server.organization_id)).await?;
             let new = NewChannel { server: server.id, name, description, protocol, published: !unpublished };
-            desk.made(desk.platform.add_channel(&actor, &new).await?)
+            session.made(session.platform.add_channel(&actor, &new).await?)
         }
         Verb::List => {
-            let all = desk.platform.channels(&desk.viewer().await?).await?;
+            let all = session.platform.channels(&session.viewer().await?).await?;
             let head = ["ID", "ORGANIZATION", "SERVER", "NAME", "PROTOCOL", "PUBLISHED"];
-            desk.show(&all, head, |it| {
+            session.show(&all, head, |it| {
                 [
                     it.id.to_string(),
                     it.organization.to_string(),
@@ -55,14 +55,14 @@ pub(super) async fn run(desk: &Desk, verb: Verb) -> anyhow::Result<()> {
                 ]
             })
         }
-        Verb::Publish { channel } => publish(desk, &channel, true).await,
-        Verb::Unpublish { channel } => publish(desk, &channel, false).await,
+        Verb::Publish { channel } => publish(session, &channel, true).await,
+        Verb::Unpublish { channel } => publish(session, &channel, false).await,
     }
 }
 
-async fn publish(desk: &Desk, channel: &str, published: bool) -> anyhow::Result<()> {
-    let found = desk.find_channel(channel).await?;
-    let actor = desk.actor(Some(found.organization_id)).await?;
-    desk.platform.set_published(&actor, found.id, published).await?;
-    desk.done(&format!("{} is {}", found.name, if published { "published" } else { "hidden" }))
+async fn publish(session: &CliSession, channel: &str, published: bool) -> anyhow::Result<()> {
+    let found = session.find_channel(channel).await?;
+    let actor = session.actor(Some(found.organization_id)).await?;
+    session.platform.set_published(&actor, found.id, published).await?;
+    session.done(&format!("{} is {}", found.name, if published { "published" } else { "hidden" }))
 }

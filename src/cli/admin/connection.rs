@@ -10,7 +10,7 @@ use crate::gateway::platform::{
     Actor, CarriedView, ConnectionCommand, ConnectionView, EndView, TimedState, agent_entry, usual_address,
 };
 
-use super::Desk;
+use super::CliSession;
 use crate::cli::print;
 use crate::cli::shown::print_json;
 
@@ -56,48 +56,48 @@ pub(super) enum SideName {
     Target,
 }
 
-pub(super) async fn run(desk: &Desk, verb: Verb) -> anyhow::Result<()> {
+pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> {
     match verb {
-        Verb::List { all } => list(desk, all).await,
-        Verb::Show { connection } => show(desk, &connection).await,
-        Verb::Activate { connection } => command(desk, &connection, ConnectionCommand::Activate).await,
-        Verb::Pause { connection } => command(desk, &connection, ConnectionCommand::Pause).await,
-        Verb::Resume { connection } => command(desk, &connection, ConnectionCommand::Resume).await,
-        Verb::Disconnect { connection } => command(desk, &connection, ConnectionCommand::Disconnect).await,
-        Verb::Retry { connection } => command(desk, &connection, ConnectionCommand::Retry).await,
-        Verb::Terminate { connection } => command(desk, &connection, ConnectionCommand::Terminate).await,
-        Verb::ViewSecret { connection } => view_secret(desk, &connection).await,
+        Verb::List { all } => list(session, all).await,
+        Verb::Show { connection } => show(session, &connection).await,
+        Verb::Activate { connection } => command(session, &connection, ConnectionCommand::Activate).await,
+        Verb::Pause { connection } => command(session, &connection, ConnectionCommand::Pause).await,
+        Verb::Resume { connection } => command(session, &connection, ConnectionCommand::Resume).await,
+        Verb::Disconnect { connection } => command(session, &connection, ConnectionCommand::Disconnect).await,
+        Verb::Retry { connection } => command(session, &connection, ConnectionCommand::Retry).await,
+        Verb::Terminate { connection } => command(session, &connection, ConnectionCommand::Terminate).await,
+        Verb::ViewSecret { connection } => view_secret(session, &connection).await,
         Verb::Rotate { connection } => {
-            let (found, actor) = party(desk, &connection).await?;
-            let epoch = desk.platform.rotate_secret(&actor, found.id).await?;
-            desk.done(&format!("{} has a new secret (epoch {epoch})", found.route()))
+            let (found, actor) = party(session, &connection).await?;
+            let epoch = session.platform.rotate_secret(&actor, found.id).await?;
+            session.done(&format!("{} has a new secret (epoch {epoch})", found.route()))
         }
-        Verb::Entry { connection, side } => entry(desk, &connection, side).await,
+        Verb::Entry { connection, side } => entry(session, &connection, side).await,
     }
 }
 
-async fn party(desk: &Desk, wanted: &str) -> anyhow::Result<(ConnectionView, Actor)> {
-    let found = desk.find_connection(wanted).await?;
+async fn party(session: &CliSession, wanted: &str) -> anyhow::Result<(ConnectionView, Actor)> {
+    let found = session.find_connection(wanted).await?;
     let name = |end: &EndView| (end.organization_id, end.organization.to_string());
-    let actor = desk.party([name(&found.source), name(&found.target)]).await?;
+    let actor = session.party([name(&found.source), name(&found.target)]).await?;
     Ok((found, actor))
 }
 
-async fn command(desk: &Desk, wanted: &str, command: ConnectionCommand) -> anyhow::Result<()> {
-    let (found, actor) = party(desk, wanted).await?;
+async fn command(session: &CliSession, wanted: &str, command: ConnectionCommand) -> anyhow::Result<()> {
+    let (found, actor) = party(session, wanted).await?;
     if matches!(command, ConnectionCommand::Terminate) {
-        desk.confirm(&format!("{} and its grant end for good", found.route()))?;
+        session.confirm(&format!("{} and its grant end for good", found.route()))?;
     }
-    let status = desk.platform.command(&actor, found.id, command).await?;
-    desk.done(&format!("{} is {status}", found.route()))
+    let status = session.platform.command(&actor, found.id, command).await?;
+    session.done(&format!("{} is {status}", found.route()))
 }
 
-async fn list(desk: &Desk, all: bool) -> anyhow::Result<()> {
-    let mut rows = desk.platform.connections(&desk.viewer().await?).await?;
+async fn list(session: &CliSession, all: bool) -> anyhow::Result<()> {
+    let mut rows = session.platform.connections(&session.viewer().await?).await?;
     let ended = rows.iter().filter(|row| row.status.is_terminal()).count();
     rows.retain(|row| all || !row.status.is_terminal());
     let head = ["ID", "ROUTE", "TYPE", "CHANNEL", "PROTOCOL", "STATUS", "CONNECTIVITY", "LAST ACK"];
-    desk.show(&rows, head, |it| {
+    session.show(&rows, head, |it| {
         let (channel, protocol) = match &it.carried {
             CarriedView::Channel { channel, protocol } => (channel.to_string(), protocol.to_string()),
             CarriedView::Admin { .. } => (String::new(), String::new()),
@@ -113,57 +113,60 @@ async fn list(desk: &Desk, all: bool) -> anyhow::Result<()> {
             it.last_ack.map(|at| at.to_string()).unwrap_or_default(),
         ]
     })?;
-    if !all && ended > 0 && !desk.json {
+    if !all && ended > 0 && !session.json {
         print::line(format_args!("({ended} ended; --all shows them)"))?;
     }
     Ok(())
 }
 
-async fn show(desk: &Desk, wanted: &str) -> anyhow::Result<()> {
-    let id = desk.find_connection(wanted).await?.id;
-    let found = desk.platform.connection(&desk.viewer().await?, id).await?;
-    if desk.json {
+async fn show(session: &CliSession, wanted: &str) -> anyhow::Result<()> {
+    let id = session.find_connection(wanted).await?.id;
+    let found = session.platform.connection(&session.viewer().await?, id).await?;
+    if session.json {
         return print_json(&found, true);
     }
-    desk.print_line(&format!("{}  {}  {}", found.route(), found.kind, found.status))?;
-    desk.print_line(&format!("  id            {}", found.id))?;
+    session.print_line(&format!("{}  {}  {}", found.route(), found.kind, found.status))?;
+    session.print_line(&format!("  id            {}", found.id))?;
     match &found.carried {
         CarriedView::Channel { channel, protocol } => {
-            desk.print_line(&format!("  channel       {channel} ({protocol})"))?;
+            session.print_line(&format!("  channel       {channel} ({protocol})"))?;
         }
         CarriedView::Admin { access, offered_by, expires_at } => {
-            desk.print_line(&format!("  access        {access}, offered by {offered_by}"))?;
+            session.print_line(&format!("  access        {access}, offered by {offered_by}"))?;
             if let Some(expires_at) = expires_at {
-                desk.print_line(&format!("  open until    {expires_at}"))?;
+                session.print_line(&format!("  open until    {expires_at}"))?;
             }
         }
     }
-    desk.print_line(&format!("  connectivity  {}", found.connectivity))?;
+    session.print_line(&format!("  connectivity  {}", found.connectivity))?;
     if !found.held_by.is_empty() {
-        desk.print_line(&format!("  paused by     {}", found.held_by.join(", ")))?;
+        session.print_line(&format!("  paused by     {}", found.held_by.join(", ")))?;
     }
     if let Some(failure) = &found.failure {
-        desk.print_line(&format!("  failed        {failure}"))?;
+        session.print_line(&format!("  failed        {failure}"))?;
     }
     if let Some(at) = found.last_ack {
-        desk.print_line(&format!("  last ACK      {at}"))?;
+        session.print_line(&format!("  last ACK      {at}"))?;
     }
     for (side, end) in [("source", &found.source), ("target", &found.target)] {
         match end.server {
             Some(server) => {
-                desk.print_line(&format!("  {side}        {} of {} ({server})", end.name, end.organization))?;
+                session.print_line(&format!(
+                    "  {side}        {} of {} ({server})",
+                    end.name, end.organization
+                ))?;
             }
             None => {
-                desk.print_line(&format!(
+                session.print_line(&format!(
                     "  {side}        {}, which has not named a server",
                     end.organization
                 ))?;
             }
         }
-        desk.print_line(&format!("    agent-gateway  {}", timed_state(&end.link)))?;
-        desk.print_line(&format!("    tunnel         {}", timed_state(&end.tunnel)))?;
+        session.print_line(&format!("    agent-gateway  {}", timed_state(&end.link)))?;
+        session.print_line(&format!("    tunnel         {}", timed_state(&end.tunnel)))?;
         if let Some(mirth) = &end.mirth {
-            desk.print_line(&format!("    mirth          {}", timed_state(mirth)))?;
+            session.print_line(&format!("    mirth          {}", timed_state(mirth)))?;
         }
     }
     Ok(())
@@ -175,11 +178,11 @@ fn timed_state(timed_state: &TimedState) -> String {
         .map_or_else(|| timed_state.state.to_owned(), |since| format!("{} since {since}", timed_state.state))
 }
 
-async fn view_secret(desk: &Desk, wanted: &str) -> anyhow::Result<()> {
-    let (found, actor) = party(desk, wanted).await?;
-    let revealed = desk.platform.view_secret(&actor, found.id).await?;
+async fn view_secret(session: &CliSession, wanted: &str) -> anyhow::Result<()> {
+    let (found, actor) = party(session, wanted).await?;
+    let revealed = session.platform.view_secret(&actor, found.id).await?;
     let secret = Zeroizing::new(revealed.secret.reveal_hex());
-    if desk.json {
+    if session.json {
         print_json(
             &json!({ "id": found.id.to_string(), "epoch": revealed.epoch, "secret": *secret }),
             false,
@@ -195,8 +198,8 @@ async fn view_secret(desk: &Desk, wanted: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn entry(desk: &Desk, wanted: &str, side: Option<SideName>) -> anyhow::Result<()> {
-    let found = desk.find_connection(wanted).await?;
+async fn entry(session: &CliSession, wanted: &str, side: Option<SideName>) -> anyhow::Result<()> {
+    let found = session.find_connection(wanted).await?;
     let sides = match side {
         None => vec![Side::Source, Side::Target],
         Some(SideName::Source) => vec![Side::Source],
@@ -209,13 +212,13 @@ async fn entry(desk: &Desk, wanted: &str, side: Option<SideName>) -> anyhow::Res
         };
         texts.push((side, text));
     }
-    if desk.json {
+    if session.json {
         let texts: serde_json::Map<_, _> =
             texts.into_iter().map(|(side, text)| (side.word().to_owned(), text.into())).collect();
         return print_json(&texts, false);
     }
     for (side, text) in texts {
-        desk.print_line(&format!(
+        session.print_line(&format!(
             "# agent.toml of {}; {}",
             found.end(side).name,
             hint(&found.carried, side)

@@ -6,7 +6,7 @@ use crate::gateway::platform::{
     CarriedView, ChannelView, ConnectionView, GrantView, OrganizationView, PeeringView, ServerView,
 };
 
-use super::Desk;
+use super::CliSession;
 use crate::domain::visible::visible;
 
 /// An id may be shortened to this many characters.
@@ -30,7 +30,7 @@ pub(super) struct Called {
     pub(super) living: bool,
 }
 
-impl Desk {
+impl CliSession {
     pub(super) async fn find_organization(&self, wanted: &str) -> anyhow::Result<OrganizationView> {
         let all = self.platform.organizations(&Self::host()).await?;
         pick("org", wanted, all, |it| Called {
@@ -113,7 +113,7 @@ impl Desk {
 
 /// Exact id first, then names, then the beginning of an id.
 pub(super) fn pick<T>(
-    noun: &str,
+    resource: &str,
     wanted: &str,
     all: Vec<T>,
     called: impl Fn(&T) -> Called,
@@ -140,5 +140,5 @@ pub(super) fn pick<T>(
             return Ok(found);
         }
     }
-    bail!("there is no {noun} `{wanted}`; `adit admin {noun} list` shows what there is")
+    bail!("there is no {resource} `{wanted}`; `adit admin {resource} list` shows what there is")
 }

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::Desk;
+use super::CliSession;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -39,56 +39,56 @@ pub(super) enum Verb {
     List,
 }
 
-pub(super) async fn run(desk: &Desk, verb: Verb) -> anyhow::Result<()> {
+pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Offer { channel, to } => {
-            let channel = desk.find_channel(&channel).await?;
-            let to = desk.find_organization(&to).await?;
-            let actor = desk.actor(Some(channel.organization_id)).await?;
-            desk.made(desk.platform.offer_grant(&actor, channel.id, to.id).await?)
+            let channel = session.find_channel(&channel).await?;
+            let to = session.find_organization(&to).await?;
+            let actor = session.actor(Some(channel.organization_id)).await?;
+            session.made(session.platform.offer_grant(&actor, channel.id, to.id).await?)
         }
         Verb::Request { channel, source } => {
-            let channel = desk.find_channel(&channel).await?;
-            let source = desk.find_server(&source).await?;
-            let actor = desk.actor(Some(source.organization_id)).await?;
-            desk.made(desk.platform.request_grant(&actor, channel.id, source.id).await?)
+            let channel = session.find_channel(&channel).await?;
+            let source = session.find_server(&source).await?;
+            let actor = session.actor(Some(source.organization_id)).await?;
+            session.made(session.platform.request_grant(&actor, channel.id, source.id).await?)
         }
         Verb::Approve { grant, source } => {
-            let found = desk.find_grant(&grant).await?;
+            let found = session.find_grant(&grant).await?;
             let source = match source {
-                Some(source) => Some(desk.find_server(&source).await?.id),
+                Some(source) => Some(session.find_server(&source).await?.id),
                 None => None,
             };
-            let actor = desk.actor(Some(found.decider_id)).await?;
-            desk.made(desk.platform.approve_grant(&actor, found.id, source).await?)
+            let actor = session.actor(Some(found.decider_id)).await?;
+            session.made(session.platform.approve_grant(&actor, found.id, source).await?)
         }
         Verb::Deny { grant } => {
-            let found = desk.find_grant(&grant).await?;
-            let actor = desk.actor(Some(found.decider_id)).await?;
-            desk.platform.deny_grant(&actor, found.id).await?;
-            desk.done("denied")
+            let found = session.find_grant(&grant).await?;
+            let actor = session.actor(Some(found.decider_id)).await?;
+            session.platform.deny_grant(&actor, found.id).await?;
+            session.done("denied")
         }
         Verb::Revoke { grant } => {
-            let found = desk.find_grant(&grant).await?;
-            desk.confirm("the grant and its connection end for good")?;
-            let actor = desk.actor(Some(found.owner_id)).await?;
-            desk.platform.revoke_grant(&actor, found.id).await?;
-            desk.done("revoked; a connection made from it is terminated")
+            let found = session.find_grant(&grant).await?;
+            session.confirm("the grant and its connection end for good")?;
+            let actor = session.actor(Some(found.owner_id)).await?;
+            session.platform.revoke_grant(&actor, found.id).await?;
+            session.done("revoked; a connection made from it is terminated")
         }
         Verb::Relinquish { grant } => {
-            let found = desk.find_grant(&grant).await?;
-            desk.confirm("the grant and its connection end for good")?;
-            let actor = desk.actor(Some(found.holder_id)).await?;
-            desk.platform.relinquish_grant(&actor, found.id).await?;
-            desk.done("relinquished; a connection made from it is terminated")
+            let found = session.find_grant(&grant).await?;
+            session.confirm("the grant and its connection end for good")?;
+            let actor = session.actor(Some(found.holder_id)).await?;
+            session.platform.relinquish_grant(&actor, found.id).await?;
+            session.done("relinquished; a connection made from it is terminated")
         }
-        Verb::List => list(desk).await,
+        Verb::List => list(session).await,
     }
 }
 
-async fn list(desk: &Desk) -> anyhow::Result<()> {
-    let all = desk.platform.grants(&desk.viewer().await?).await?;
-    desk.show(&all, ["ID", "CHANNEL", "OWNER", "HOLDER", "ORIGIN", "STATUS", "CONNECTION"], |it| {
+async fn list(session: &CliSession) -> anyhow::Result<()> {
+    let all = session.platform.grants(&session.viewer().await?).await?;
+    session.show(&all, ["ID", "CHANNEL", "OWNER", "HOLDER", "ORIGIN", "STATUS", "CONNECTION"], |it| {
         [
             it.id.to_string(),
             it.channel_name.as_ref().map(ToString::to_string).unwrap_or_default(),

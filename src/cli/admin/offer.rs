@@ -5,7 +5,7 @@ use clap::{Subcommand, ValueEnum};
 use crate::domain::access::Access;
 use crate::gateway::platform::{AdminOffer, CarriedView, OfferLife};
 
-use super::Desk;
+use super::CliSession;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -60,46 +60,46 @@ impl AccessName {
     }
 }
 
-pub(super) async fn run(desk: &Desk, verb: Verb) -> anyhow::Result<()> {
+pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Make { server, to, access, life } => {
-            let server = desk.find_server(&server).await?;
-            let to = desk.find_organization(&to).await?;
-            let actor = desk.actor(Some(server.organization_id)).await?;
+            let server = session.find_server(&server).await?;
+            let to = session.find_organization(&to).await?;
+            let actor = session.actor(Some(server.organization_id)).await?;
             let offer = AdminOffer { server: server.id, to: to.id, access: access.access(), life };
-            desk.made(desk.platform.offer_admin(&actor, &offer).await?)
+            session.made(session.platform.offer_admin(&actor, &offer).await?)
         }
         Verb::Accept { connection, source } => {
-            let found = desk.find_connection(&connection).await?;
-            let source = desk.find_server(&source).await?;
-            let actor = desk.actor(Some(found.source.organization_id)).await?;
-            let status = desk.platform.accept_offer(&actor, found.id, source.id).await?;
-            desk.done(&format!("{} → {} is {status}", source.name, found.target.name))
+            let found = session.find_connection(&connection).await?;
+            let source = session.find_server(&source).await?;
+            let actor = session.actor(Some(found.source.organization_id)).await?;
+            let status = session.platform.accept_offer(&actor, found.id, source.id).await?;
+            session.done(&format!("{} → {} is {status}", source.name, found.target.name))
         }
         Verb::Decline { connection } => {
-            let found = desk.find_connection(&connection).await?;
-            let actor = desk.actor(Some(found.source.organization_id)).await?;
-            let status = desk.platform.decline_offer(&actor, found.id).await?;
-            desk.done(&format!("{} is {status}", found.route()))
+            let found = session.find_connection(&connection).await?;
+            let actor = session.actor(Some(found.source.organization_id)).await?;
+            let status = session.platform.decline_offer(&actor, found.id).await?;
+            session.done(&format!("{} is {status}", found.route()))
         }
         Verb::Withdraw { connection } => {
-            let found = desk.find_connection(&connection).await?;
-            let actor = desk.actor(Some(found.target.organization_id)).await?;
-            let status = desk.platform.withdraw_offer(&actor, found.id).await?;
-            desk.done(&format!("{} is {status}", found.route()))
+            let found = session.find_connection(&connection).await?;
+            let actor = session.actor(Some(found.target.organization_id)).await?;
+            let status = session.platform.withdraw_offer(&actor, found.id).await?;
+            session.done(&format!("{} is {status}", found.route()))
         }
-        Verb::List { all } => list(desk, all).await,
+        Verb::List { all } => list(session, all).await,
     }
 }
 
-async fn list(desk: &Desk, all: bool) -> anyhow::Result<()> {
-    let mut rows = desk.platform.connections(&desk.viewer().await?).await?;
+async fn list(session: &CliSession, all: bool) -> anyhow::Result<()> {
+    let mut rows = session.platform.connections(&session.viewer().await?).await?;
     rows.retain(|row| match row.carried {
         CarriedView::Channel { .. } => false,
         CarriedView::Admin { expires_at, .. } => all || expires_at.is_some(),
     });
     let head = ["CONNECTION", "TYPE", "SERVER", "OFFERED BY", "TO", "STATUS", "OPEN UNTIL"];
-    desk.show(&rows, head, |it| {
+    session.show(&rows, head, |it| {
         let expires_at = match it.carried {
             CarriedView::Admin { expires_at, .. } => expires_at,
             CarriedView::Channel { .. } => None,

@@ -5,7 +5,7 @@ use clap::Subcommand;
 use crate::domain::name::Name;
 use crate::domain::tier::Tier;
 
-use super::Desk;
+use super::CliSession;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -28,22 +28,22 @@ pub(super) enum Verb {
     },
 }
 
-pub(super) async fn run(desk: &Desk, verb: Verb) -> anyhow::Result<()> {
+pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Add { name, tier } => {
-            desk.made(desk.platform.add_organization(&Desk::host(), &name, tier).await?)
+            session.made(session.platform.add_organization(&CliSession::host(), &name, tier).await?)
         }
         Verb::List => {
-            let all = desk.platform.organizations(&desk.viewer().await?).await?;
-            desk.show(&all, ["ID", "NAME", "TIER"], |it| {
+            let all = session.platform.organizations(&session.viewer().await?).await?;
+            session.show(&all, ["ID", "NAME", "TIER"], |it| {
                 let tier = it.tier.as_ref().map(ToString::to_string).unwrap_or_default();
                 [it.id.to_string(), it.name.to_string(), tier]
             })
         }
         Verb::Tier { organization, tier } => {
-            let found = desk.find_organization(&organization).await?;
-            desk.platform.set_tier(&Desk::host(), found.id, tier).await?;
-            desk.done(&format!("{} is {tier}", found.name))
+            let found = session.find_organization(&organization).await?;
+            session.platform.set_tier(&CliSession::host(), found.id, tier).await?;
+            session.done(&format!("{} is {tier}", found.name))
         }
     }
 }

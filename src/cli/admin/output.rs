@@ -3,12 +3,12 @@
 use serde::Serialize;
 use serde_json::json;
 
-use super::Desk;
+use super::CliSession;
 use crate::cli::print;
 use crate::cli::shown::print_json;
 use crate::domain::visible::visible;
 
-impl Desk {
+impl CliSession {
     /// Rows as a table with aligned columns, or as a JSON array.
     pub(super) fn show<T: Serialize, const N: usize>(
         &self,

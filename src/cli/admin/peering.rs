@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::Desk;
+use super::CliSession;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -22,33 +22,33 @@ pub(super) enum Verb {
     List,
 }
 
-pub(super) async fn run(desk: &Desk, verb: Verb) -> anyhow::Result<()> {
+pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Request { with } => {
-            let with = desk.find_organization(&with).await?;
-            desk.made(desk.platform.request_peering(&desk.actor(None).await?, with.id).await?)
+            let with = session.find_organization(&with).await?;
+            session.made(session.platform.request_peering(&session.actor(None).await?, with.id).await?)
         }
         Verb::Accept { peering } => {
-            let found = desk.find_peering(&peering).await?;
-            let actor = desk.actor(Some(found.recipient_id)).await?;
-            desk.platform.accept_peering(&actor, found.id).await?;
-            desk.done(&format!("{} and {} have an agreement", found.requester, found.recipient))
+            let found = session.find_peering(&peering).await?;
+            let actor = session.actor(Some(found.recipient_id)).await?;
+            session.platform.accept_peering(&actor, found.id).await?;
+            session.done(&format!("{} and {} have an agreement", found.requester, found.recipient))
         }
         Verb::Decline { peering } => {
-            let found = desk.find_peering(&peering).await?;
-            let actor = desk.actor(Some(found.recipient_id)).await?;
-            desk.platform.decline_peering(&actor, found.id).await?;
-            desk.done(&format!("{} declined", found.recipient))
+            let found = session.find_peering(&peering).await?;
+            let actor = session.actor(Some(found.recipient_id)).await?;
+            session.platform.decline_peering(&actor, found.id).await?;
+            session.done(&format!("{} declined", found.recipient))
         }
         Verb::Withdraw { peering } => {
-            let found = desk.find_peering(&peering).await?;
-            let actor = desk.actor(Some(found.requester_id)).await?;
-            desk.platform.withdraw_peering(&actor, found.id).await?;
-            desk.done(&format!("{} withdrew the request", found.requester))
+            let found = session.find_peering(&peering).await?;
+            let actor = session.actor(Some(found.requester_id)).await?;
+            session.platform.withdraw_peering(&actor, found.id).await?;
+            session.done(&format!("{} withdrew the request", found.requester))
         }
         Verb::List => {
-            let all = desk.platform.peerings(&desk.viewer().await?).await?;
-            desk.show(&all, ["ID", "REQUESTER", "PEER", "STATUS", "REQUESTED"], |it| {
+            let all = session.platform.peerings(&session.viewer().await?).await?;
+            session.show(&all, ["ID", "REQUESTER", "PEER", "STATUS", "REQUESTED"], |it| {
                 [
                     it.id.to_string(),
                     it.requester.to_string(),

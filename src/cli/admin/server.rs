@@ -13,7 +13,7 @@ use crate::gateway::authority::Authority;
 use crate::gateway::platform::{Actor, IssuedToken, ServerText, TokenLife};
 use crate::store::folder::Folder;
 
-use super::Desk;
+use super::CliSession;
 use super::out_file::OutFile;
 
 #[derive(Subcommand)]
@@ -59,15 +59,15 @@ pub(super) enum TokenVerb {
     },
 }
 
-pub(super) async fn run(desk: &Desk, verb: Verb) -> anyhow::Result<()> {
+pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Add { name, description, mirth_version: version } => {
             let text = ServerText { name, description, version };
-            desk.made(desk.platform.add_server(&desk.actor(None).await?, &text).await?)
+            session.made(session.platform.add_server(&session.actor(None).await?, &text).await?)
         }
         Verb::List => {
-            let all = desk.platform.servers(&desk.viewer().await?).await?;
-            desk.show(&all, ["ID", "ORGANIZATION", "NAME", "ENROLLED", "ONLINE", "VERSION"], |it| {
+            let all = session.platform.servers(&session.viewer().await?).await?;
+            session.show(&all, ["ID", "ORGANIZATION", "NAME", "ENROLLED", "ONLINE", "VERSION"], |it| {
                 [
                     it.id.to_string(),
                     it.organization.to_string(),
@@ -79,25 +79,26 @@ pub(super) async fn run(desk: &Desk, verb: Verb) -> anyhow::Result<()> {
             })
         }
         Verb::Describe { server, name, description, mirth_version: version } => {
-            let found = desk.find_server(&server).await?;
+            let found = session.find_server(&server).await?;
             let text = ServerText {
                 name: name.unwrap_or(found.name),
                 description: description.unwrap_or(found.description),
                 version: version.unwrap_or_else(|| Description::from_stored(found.version)),
             };
-            let actor = desk.actor(Some(found.organization_id)).await?;
-            desk.platform.describe_server(&actor, found.id, &text).await?;
-            desk.done(&format!("{} is described anew", text.name))
+            let actor = session.actor(Some(found.organization_id)).await?;
+            session.platform.describe_server(&actor, found.id, &text).await?;
+            session.done(&format!("{} is described anew", text.name))
         }
         Verb::Revoke { server } => {
-            let found = desk.find_server(&server).await?;
-            let actor = desk.actor(Some(found.organization_id)).await?;
-            desk.confirm(&format!(
+            let found = session.find_server(&server).await?;
+            let actor = session.actor(Some(found.organization_id)).await?;
+            session.confirm(&format!(
                 "the key of {} is revoked: its agent is cut off and must enrol anew",
                 found.name
             ))?;
-            let key = desk.platform.revoke_server(&actor, found.id).await?;
-            desk.done(&format!("{}: {key} is revoked; to bring the server back, issue a token", found.name))
+            let key = session.platform.revoke_server(&actor, found.id).await?;
+            session
+                .done(&format!("{}: {key} is revoked; to bring the server back, issue a token", found.name))
         }
     }
 }
@@ -108,39 +109,43 @@ pub(super) fn out_file(verb: &TokenVerb) -> anyhow::Result<Option<OutFile>> {
     out.clone().map(OutFile::create).transpose()
 }
 
-pub(super) async fn run_token(desk: &Desk, verb: TokenVerb, out: Option<OutFile>) -> anyhow::Result<()> {
+pub(super) async fn run_token(
+    session: &CliSession,
+    verb: TokenVerb,
+    out: Option<OutFile>,
+) -> anyhow::Result<()> {
     let TokenVerb::Issue { server, life, .. } = verb;
-    let found = desk.find_server(&server).await?;
-    let actor = desk.actor(Some(found.organization_id)).await?;
+    let found = session.find_server(&server).await?;
+    let actor = session.actor(Some(found.organization_id)).await?;
     match out {
         // The file first: a token that cannot be written would have voided the old one for nothing.
         Some(out) => {
-            let issued = issue_into(desk, &actor, found.id, life, out.file()).await?;
+            let issued = issue_into(session, &actor, found.id, life, out.file()).await?;
             let done = format!(
                 "wrote `{}` for {}; give it to that server's agent before {}",
                 out.keep().display(),
                 issued.server_name,
                 issued.expires_at
             );
-            desk.done(&done)
+            session.done(&done)
         }
-        None => issue_into(desk, &actor, found.id, life, io::stdout()).await.map(drop),
+        None => issue_into(session, &actor, found.id, life, io::stdout()).await.map(drop),
     }
 }
 
 async fn issue_into(
-    desk: &Desk,
+    session: &CliSession,
     actor: &Actor,
     server: ServerId,
     life: TokenLife,
     mut out: impl Write,
 ) -> anyhow::Result<IssuedToken> {
-    let folder = Folder::open(&desk.config.state)?;
-    let authority = Authority::open(&folder, &desk.config.trust_domain, desk.platform.now())?;
-    let issued = desk.platform.issue_token(actor, server, life).await?;
+    let folder = Folder::open(&session.config.state)?;
+    let authority = Authority::open(&folder, &session.config.trust_domain, session.platform.now())?;
+    let issued = session.platform.issue_token(actor, server, life).await?;
     let connector = Connector {
-        addresses: vec![desk.config.name.clone()],
-        trust_domain: desk.config.trust_domain.clone(),
+        addresses: vec![session.config.name.clone()],
+        trust_domain: session.config.trust_domain.clone(),
         key: authority.trust().ca_key(),
         server: issued.server,
         token: Some(issued.token.clone()),

@@ -9,7 +9,9 @@ use crate::domain::id::ConnectionId;
 
 use super::find::{Called, pick};
 use super::output::table;
-use super::{ActionRefusal, Arguments, Desk, Noun, PlatformError, open, serve, server, with_tier_command};
+use super::{
+    ActionRefusal, AdminCommand, Arguments, CliSession, PlatformError, open, serve, server, with_tier_command,
+};
 
 struct Thing(&'static str, &'static str, bool);
 
@@ -93,8 +95,8 @@ async fn an_offer_is_made_accepted_listed_declined_and_taken_back_in_words() {
     ] {
         run(&config, &line).await.unwrap();
     }
-    let desk = open(config.clone(), None, false).await.unwrap();
-    let view = desk.find_connection("clinic -> main").await.unwrap();
+    let session = open(config.clone(), None, false).await.unwrap();
+    let view = session.find_connection("clinic -> main").await.unwrap();
     assert_eq!((view.kind.label(), view.status.label()), ("Admin RO", "Active"));
     run(&config, "offer make --server Main --to Lakeside --access rw").await.unwrap();
     let open = offered(&config).await;
@@ -127,8 +129,8 @@ async fn run(config: &GatewayConfig, line: &str) -> anyhow::Result<()> {
     }
     let words = ["admin"].into_iter().chain(line.split_whitespace());
     let arguments = Line::try_parse_from(words)?.arguments;
-    let out = match &arguments.noun {
-        Noun::Token(verb) => server::out_file(verb)?,
+    let out = match &arguments.command {
+        AdminCommand::Token(verb) => server::out_file(verb)?,
         _ => None,
     };
     serve(config.clone(), arguments, out).await.map(drop)
@@ -136,8 +138,8 @@ async fn run(config: &GatewayConfig, line: &str) -> anyhow::Result<()> {
 
 /// The open offers, oldest first.
 async fn offered(config: &GatewayConfig) -> Vec<ConnectionId> {
-    let desk = open(config.clone(), None, false).await.unwrap();
-    let all = desk.platform.connections(&Desk::host()).await.unwrap();
+    let session = open(config.clone(), None, false).await.unwrap();
+    let all = session.platform.connections(&CliSession::host()).await.unwrap();
     all.iter().filter(|it| it.status.label() == "Offered").map(|it| it.id).collect()
 }
 
