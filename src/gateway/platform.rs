@@ -4,10 +4,10 @@
 //! Users come in as an [`Actor`] that somebody else has authenticated; agents as a server id out of
 //! a verified leaf. No socket here, and no word about how an answer is shown.
 
-mod act;
 mod actor;
 mod agents;
 mod audit;
+mod audited_tx;
 mod channels;
 mod connections;
 mod counted;

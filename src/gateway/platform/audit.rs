@@ -1,5 +1,5 @@
 //! The audit log as agents and strangers write it, and as people read it. Users' entries are
-//! written by [`super::act`].
+//! written by [`super::audited_tx`].
 
 use std::collections::BTreeSet;
 

@@ -12,7 +12,7 @@ use crate::domain::visibility::{self, Field, Viewer};
 use crate::identity::random;
 use crate::store::{ChannelRecord, Tx};
 
-use super::act::Act;
+use super::audited_tx::AuditedTx;
 use super::error::{ActionRefusal, PlatformError, Resource};
 use super::views::{shown, shown_if_any};
 use super::{Actor, Platform, viewer};
@@ -48,9 +48,9 @@ pub struct ChannelView {
 
 impl Platform {
     pub async fn add_channel(&self, actor: &Actor, new: &NewChannel) -> Result<ChannelId, PlatformError> {
-        let mut act = self.begin(actor, "add channel", format!("server {}", new.server)).await?;
-        let outcome = add(&mut act, new).await;
-        act.finish(outcome).await
+        let mut audited = self.begin(actor, "add channel", format!("server {}", new.server)).await?;
+        let outcome = add(&mut audited, new).await;
+        audited.finish(outcome).await
     }
 
     /// Shows the channel to peers without a connection, or hides it from them.
@@ -61,9 +61,9 @@ impl Platform {
         published: bool,
     ) -> Result<(), PlatformError> {
         let action = if published { "publish channel" } else { "unpublish channel" };
-        let mut act = self.begin(actor, action, format!("channel {id}")).await?;
-        let outcome = publish(&mut act, id, published).await;
-        act.finish(outcome).await
+        let mut audited = self.begin(actor, action, format!("channel {id}")).await?;
+        let outcome = publish(&mut audited, id, published).await;
+        audited.finish(outcome).await
     }
 
     /// Own channels, peers' published ones, and those one has a connection to.
@@ -78,13 +78,13 @@ impl Platform {
     }
 }
 
-async fn add(act: &mut Act, new: &NewChannel) -> Result<ChannelId, PlatformError> {
-    let organization = act.member(Permission::Change)?;
-    let server = act.own_server(new.server, organization).await?;
-    let Some(owner) = act.tx.organization(organization).await? else {
+async fn add(audited: &mut AuditedTx, new: &NewChannel) -> Result<ChannelId, PlatformError> {
+    let organization = audited.member(Permission::Change)?;
+    let server = audited.own_server(new.server, organization).await?;
+    let Some(owner) = audited.tx.organization(organization).await? else {
         return Err(PlatformError::NotFound { resource: Resource::Organization });
     };
-    let present = act.tx.count_channels(new.server).await?;
+    let present = audited.tx.count_channels(new.server).await?;
     owner.tier.admit(Counted::ChannelsPerServer, present).map_err(ActionRefusal::from)?;
     let channel = ChannelRecord {
         id: ChannelId::from_random(random::bytes()),
@@ -97,20 +97,20 @@ async fn add(act: &mut Act, new: &NewChannel) -> Result<ChannelId, PlatformError
         protocol: new.protocol,
         published: new.published,
     };
-    act.tx.insert_channel(&channel, act.now).await?;
-    act.made(Resource::Channel, channel.id);
-    act.describe(format!("name {}, {}", new.name, new.protocol));
+    audited.tx.insert_channel(&channel, audited.now).await?;
+    audited.made(Resource::Channel, channel.id);
+    audited.describe(format!("name {}, {}", new.name, new.protocol));
     Ok(channel.id)
 }
 
-async fn publish(act: &mut Act, id: ChannelId, published: bool) -> Result<(), PlatformError> {
-    let organization = act.member(Permission::Change)?;
-    let (channel, viewer) = act.channel(id, organization).await?;
+async fn publish(audited: &mut AuditedTx, id: ChannelId, published: bool) -> Result<(), PlatformError> {
+    let organization = audited.member(Permission::Change)?;
+    let (channel, viewer) = audited.channel(id, organization).await?;
     if viewer != Viewer::Owner {
         return Err(PlatformError::NotFound { resource: Resource::Channel });
     }
-    act.tx.set_published(id, published).await?;
-    act.describe(format!("name {}", channel.name));
+    audited.tx.set_published(id, published).await?;
+    audited.describe(format!("name {}", channel.name));
     Ok(())
 }
 

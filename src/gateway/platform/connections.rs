@@ -7,7 +7,7 @@ use crate::domain::status::{self, Event, Initiator, Status};
 use crate::domain::time::Timestamp;
 use crate::store::{Carried, ConnectionRecord, GrantStatus, Tx};
 
-use super::act::Act;
+use super::audited_tx::AuditedTx;
 use super::error::{ActionRefusal, PlatformError};
 use super::{Actor, Platform};
 
@@ -58,28 +58,28 @@ impl Platform {
         id: ConnectionId,
         command: ConnectionCommand,
     ) -> Result<Status, PlatformError> {
-        let mut act = self.begin(actor, command.action(), format!("connection {id}")).await?;
-        let outcome = execute(&mut act, id, command).await;
-        act.finish(outcome).await
+        let mut audited = self.begin(actor, command.action(), format!("connection {id}")).await?;
+        let outcome = execute(&mut audited, id, command).await;
+        audited.finish(outcome).await
     }
 }
 
 async fn execute(
-    act: &mut Act,
+    audited: &mut AuditedTx,
     id: ConnectionId,
     command: ConnectionCommand,
 ) -> Result<Status, PlatformError> {
-    let own = act.member(Permission::Change)?;
-    let (connection, side) = act.connection(id, own).await?;
+    let own = audited.member(Permission::Change)?;
+    let (connection, side) = audited.connection(id, own).await?;
     let side = acting_side(&connection, command, side);
     if command == ConnectionCommand::Pause && connection.held_for_tier && side == Side::Target {
-        act.tx.set_held_for_tier(id, false).await?;
-        act.describe("the pause for the tier's sake is the owner's own from now on");
+        audited.tx.set_held_for_tier(id, false).await?;
+        audited.describe("the pause for the tier's sake is the owner's own from now on");
         return Ok(connection.status);
     }
     let initiator = Initiator::Party(side);
-    let to = shift(&mut act.tx, &connection, command.event(), initiator, None, act.now).await?;
-    act.describe(if to == connection.status {
+    let to = shift(&mut audited.tx, &connection, command.event(), initiator, None, audited.now).await?;
+    audited.describe(if to == connection.status {
         format!("{to}, open tunnels cut")
     } else {
         format!("from {} to {to}", connection.status)

@@ -12,7 +12,7 @@ use crate::domain::visibility::{self, Field, Viewer};
 use crate::identity::random;
 use crate::store::{AgreementStatus, GrantRecord, GrantStatus, NewConnection, NewGrant, Origin, Tx};
 
-use super::act::Act;
+use super::audited_tx::AuditedTx;
 use super::connections;
 use super::error::{ActionRefusal, PlatformError, Resource};
 use super::seal::SealingKey;
@@ -55,9 +55,9 @@ impl Platform {
         channel: ChannelId,
         to: OrganizationId,
     ) -> Result<GrantId, PlatformError> {
-        let mut act = self.begin(actor, "offer grant", format!("channel {channel}")).await?;
-        let outcome = offer(&mut act, channel, to).await;
-        act.finish(outcome).await
+        let mut audited = self.begin(actor, "offer grant", format!("channel {channel}")).await?;
+        let outcome = offer(&mut audited, channel, to).await;
+        audited.finish(outcome).await
     }
 
     /// A peer asks to send to a channel from one of its servers; the channel's owner then decides.
@@ -67,9 +67,9 @@ impl Platform {
         channel: ChannelId,
         source: ServerId,
     ) -> Result<GrantId, PlatformError> {
-        let mut act = self.begin(actor, "request grant", format!("channel {channel}")).await?;
-        let outcome = request(&mut act, channel, source).await;
-        act.finish(outcome).await
+        let mut audited = self.begin(actor, "request grant", format!("channel {channel}")).await?;
+        let outcome = request(&mut audited, channel, source).await;
+        audited.finish(outcome).await
     }
 
     /// Provisions the connection. `source` is for offers: the decider's server that will send.
@@ -79,15 +79,15 @@ impl Platform {
         id: GrantId,
         source: Option<ServerId>,
     ) -> Result<ConnectionId, PlatformError> {
-        let mut act = self.begin(actor, "approve grant", format!("grant {id}")).await?;
-        let outcome = approve(&mut act, &self.seal, id, source).await;
-        act.finish(outcome).await
+        let mut audited = self.begin(actor, "approve grant", format!("grant {id}")).await?;
+        let outcome = approve(&mut audited, &self.seal, id, source).await;
+        audited.finish(outcome).await
     }
 
     pub async fn deny_grant(&self, actor: &Actor, id: GrantId) -> Result<(), PlatformError> {
-        let mut act = self.begin(actor, "deny grant", format!("grant {id}")).await?;
-        let outcome = deny(&mut act, id).await;
-        act.finish(outcome).await
+        let mut audited = self.begin(actor, "deny grant", format!("grant {id}")).await?;
+        let outcome = deny(&mut audited, id).await;
+        audited.finish(outcome).await
     }
 
     /// By the channel's owner; ends the connection made from it.
@@ -107,9 +107,9 @@ impl Platform {
         id: GrantId,
         to: GrantStatus,
     ) -> Result<(), PlatformError> {
-        let mut act = self.begin(actor, action, format!("grant {id}")).await?;
-        let outcome = end(&mut act, id, to).await;
-        act.finish(outcome).await
+        let mut audited = self.begin(actor, action, format!("grant {id}")).await?;
+        let outcome = end(&mut audited, id, to).await;
+        audited.finish(outcome).await
     }
 
     pub async fn grants(&self, actor: &Actor) -> Result<Vec<GrantView>, PlatformError> {
@@ -124,13 +124,17 @@ impl Platform {
     }
 }
 
-async fn offer(act: &mut Act, channel: ChannelId, to: OrganizationId) -> Result<GrantId, PlatformError> {
-    let own = act.member(Permission::Change)?;
-    let (channel, viewer) = act.channel(channel, own).await?;
+async fn offer(
+    audited: &mut AuditedTx,
+    channel: ChannelId,
+    to: OrganizationId,
+) -> Result<GrantId, PlatformError> {
+    let own = audited.member(Permission::Change)?;
+    let (channel, viewer) = audited.channel(channel, own).await?;
     if viewer != Viewer::Owner {
         return Err(PlatformError::NotFound { resource: Resource::Channel });
     }
-    let agreement = agreement_with(act, own, to).await?;
+    let agreement = agreement_with(audited, own, to).await?;
     if !channel.published {
         return Err(ActionRefusal::NotPublished.into());
     }
@@ -141,16 +145,20 @@ async fn offer(act: &mut Act, channel: ChannelId, to: OrganizationId) -> Result<
         holder: to,
         origin: Origin::Offered,
         source_server: None,
-        created_at: act.now,
+        created_at: audited.now,
     };
-    make(act, &new, to, &channel.name).await
+    make(audited, &new, to, &channel.name).await
 }
 
-async fn request(act: &mut Act, channel: ChannelId, source: ServerId) -> Result<GrantId, PlatformError> {
-    let own = act.member(Permission::Change)?;
-    let (channel, _) = act.channel(channel, own).await?;
-    let source = act.own_server(source, own).await?.id;
-    let agreement = agreement_with(act, own, channel.organization).await?;
+async fn request(
+    audited: &mut AuditedTx,
+    channel: ChannelId,
+    source: ServerId,
+) -> Result<GrantId, PlatformError> {
+    let own = audited.member(Permission::Change)?;
+    let (channel, _) = audited.channel(channel, own).await?;
+    let source = audited.own_server(source, own).await?.id;
+    let agreement = agreement_with(audited, own, channel.organization).await?;
     if source == channel.server {
         return Err(ActionRefusal::SameServer.into());
     }
@@ -161,52 +169,52 @@ async fn request(act: &mut Act, channel: ChannelId, source: ServerId) -> Result<
         holder: own,
         origin: Origin::Requested,
         source_server: Some(source),
-        created_at: act.now,
+        created_at: audited.now,
     };
-    make(act, &new, channel.organization, &channel.name).await
+    make(audited, &new, channel.organization, &channel.name).await
 }
 
 async fn make(
-    act: &mut Act,
+    audited: &mut AuditedTx,
     new: &NewGrant,
     peer: OrganizationId,
     channel: &Name,
 ) -> Result<GrantId, PlatformError> {
-    act.tx.insert_grant(new).await?;
-    act.concerns(peer);
-    act.made(Resource::Grant, new.id);
-    act.describe(format!("channel {channel}"));
+    audited.tx.insert_grant(new).await?;
+    audited.concerns(peer);
+    audited.made(Resource::Grant, new.id);
+    audited.describe(format!("channel {channel}"));
     Ok(new.id)
 }
 
 /// A live agreement with the peer; with none, the peer's existence is not confirmed beyond its name.
 pub(super) async fn agreement_with(
-    act: &mut Act,
+    audited: &mut AuditedTx,
     own: OrganizationId,
     peer: OrganizationId,
 ) -> Result<AgreementId, PlatformError> {
-    let Some(organization) = act.tx.organization(peer).await? else {
+    let Some(organization) = audited.tx.organization(peer).await? else {
         return Err(PlatformError::NotFound { resource: Resource::Organization });
     };
-    match act.tx.agreement_between(own, peer).await? {
+    match audited.tx.agreement_between(own, peer).await? {
         Some(agreement) if agreement.status == AgreementStatus::Live => Ok(agreement.id),
         _ => Err(ActionRefusal::NoAgreement { peer: organization.name }.into()),
     }
 }
 
 /// A grant the organization is a party of.
-async fn party(act: &mut Act, id: GrantId) -> Result<(GrantRecord, OrganizationId), PlatformError> {
-    let own = act.member(Permission::Change)?;
-    let found = act.tx.grant(id).await?.filter(|grant| grant.owner == own || grant.holder == own);
+async fn party(audited: &mut AuditedTx, id: GrantId) -> Result<(GrantRecord, OrganizationId), PlatformError> {
+    let own = audited.member(Permission::Change)?;
+    let found = audited.tx.grant(id).await?.filter(|grant| grant.owner == own || grant.holder == own);
     let grant = found.ok_or(PlatformError::NotFound { resource: Resource::Grant })?;
-    act.concerns(grant.owner);
-    act.concerns(grant.holder);
+    audited.concerns(grant.owner);
+    audited.concerns(grant.holder);
     Ok((grant, own))
 }
 
 /// A pending grant that is the organization's to decide.
-async fn pending(act: &mut Act, id: GrantId) -> Result<GrantRecord, PlatformError> {
-    let (grant, own) = party(act, id).await?;
+async fn pending(audited: &mut AuditedTx, id: GrantId) -> Result<GrantRecord, PlatformError> {
+    let (grant, own) = party(audited, id).await?;
     if grant.status != GrantStatus::Pending {
         return Err(ActionRefusal::GrantDecided { status: grant.status.word() }.into());
     }
@@ -221,16 +229,18 @@ async fn pending(act: &mut Act, id: GrantId) -> Result<GrantRecord, PlatformErro
 }
 
 async fn approve(
-    act: &mut Act,
+    audited: &mut AuditedTx,
     seal: &SealingKey,
     id: GrantId,
     source: Option<ServerId>,
 ) -> Result<ConnectionId, PlatformError> {
-    let grant = pending(act, id).await?;
-    agreement_with(act, grant.owner, grant.holder).await?;
+    let grant = pending(audited, id).await?;
+    agreement_with(audited, grant.owner, grant.holder).await?;
     let (source, decider) = match (grant.origin, grant.source_server, source) {
         (Origin::Offered, _, None) => return Err(ActionRefusal::SourceNeeded.into()),
-        (Origin::Offered, _, Some(source)) => (act.own_server(source, grant.holder).await?.id, Side::Source),
+        (Origin::Offered, _, Some(source)) => {
+            (audited.own_server(source, grant.holder).await?.id, Side::Source)
+        }
         (Origin::Requested, Some(asked), named) if named.is_none_or(|named| named == asked) => {
             (asked, Side::Target)
         }
@@ -239,16 +249,16 @@ async fn approve(
     if source == grant.target_server {
         return Err(ActionRefusal::SameServer.into());
     }
-    act.tx.decide_grant(id, GrantStatus::Approved, Some(source), act.now).await?;
-    let connection = provision(act, seal, &grant, source, decider).await?;
-    act.describe(format!("channel {}, connection {connection}", grant.channel_name));
+    audited.tx.decide_grant(id, GrantStatus::Approved, Some(source), audited.now).await?;
+    let connection = provision(audited, seal, &grant, source, decider).await?;
+    audited.describe(format!("channel {}, connection {connection}", grant.channel_name));
     Ok(connection)
 }
 
 /// Provisioning and its end are one transaction: nobody sees a half-made connection, and an error
 /// leaves none.
 async fn provision(
-    act: &mut Act,
+    audited: &mut AuditedTx,
     seal: &SealingKey,
     grant: &GrantRecord,
     source: ServerId,
@@ -264,27 +274,34 @@ async fn provision(
         source,
         target: grant.target_server,
         status,
-        created_at: act.now,
+        created_at: audited.now,
     };
-    act.tx.insert_connection(&new).await?;
+    audited.tx.insert_connection(&new).await?;
     let sealed = seal.seal(id, EPOCH, &Secret::from_bytes(random::bytes()))?;
-    act.tx.put_secret(id, EPOCH, &sealed, act.now).await?;
-    if let Some(connection) = act.tx.connection(id).await? {
-        connections::shift(&mut act.tx, &connection, Event::SetUpDone, Initiator::System, None, act.now)
-            .await?;
+    audited.tx.put_secret(id, EPOCH, &sealed, audited.now).await?;
+    if let Some(connection) = audited.tx.connection(id).await? {
+        connections::shift(
+            &mut audited.tx,
+            &connection,
+            Event::SetUpDone,
+            Initiator::System,
+            None,
+            audited.now,
+        )
+        .await?;
     }
     Ok(id)
 }
 
-async fn deny(act: &mut Act, id: GrantId) -> Result<(), PlatformError> {
-    let grant = pending(act, id).await?;
-    act.tx.decide_grant(id, GrantStatus::Denied, None, act.now).await?;
-    act.describe(format!("channel {}", grant.channel_name));
+async fn deny(audited: &mut AuditedTx, id: GrantId) -> Result<(), PlatformError> {
+    let grant = pending(audited, id).await?;
+    audited.tx.decide_grant(id, GrantStatus::Denied, None, audited.now).await?;
+    audited.describe(format!("channel {}", grant.channel_name));
     Ok(())
 }
 
-async fn end(act: &mut Act, id: GrantId, to: GrantStatus) -> Result<(), PlatformError> {
-    let (grant, own) = party(act, id).await?;
+async fn end(audited: &mut AuditedTx, id: GrantId, to: GrantStatus) -> Result<(), PlatformError> {
+    let (grant, own) = party(audited, id).await?;
     let side = if to == GrantStatus::Revoked {
         if grant.owner != own {
             return Err(ActionRefusal::NotOwner { owner: grant.owner_name }.into());
@@ -299,14 +316,16 @@ async fn end(act: &mut Act, id: GrantId, to: GrantStatus) -> Result<(), Platform
     if !matches!(grant.status, GrantStatus::Pending | GrantStatus::Approved) {
         return Err(ActionRefusal::GrantEnded { status: grant.status.word() }.into());
     }
-    act.describe(format!("channel {}", grant.channel_name));
-    match act.tx.connection_of_grant(id).await? {
+    audited.describe(format!("channel {}", grant.channel_name));
+    match audited.tx.connection_of_grant(id).await? {
         Some(connection) => {
             let initiator = Initiator::Party(side);
-            connections::shift(&mut act.tx, &connection, Event::Terminate, initiator, None, act.now).await?;
-            act.describe(format!("channel {}; connection {} terminated", grant.channel_name, connection.id));
+            connections::shift(&mut audited.tx, &connection, Event::Terminate, initiator, None, audited.now)
+                .await?;
+            audited
+                .describe(format!("channel {}; connection {} terminated", grant.channel_name, connection.id));
         }
-        None => act.tx.decide_grant(id, to, None, act.now).await?,
+        None => audited.tx.decide_grant(id, to, None, audited.now).await?,
     }
     Ok(())
 }

@@ -9,37 +9,38 @@ use crate::domain::status::{Event, Initiator, PauseHold, Status};
 use crate::domain::tier::Tier;
 use crate::store::{AuditOutcome, ConnectionRecord, OrganizationRecord};
 
-use super::act::Act;
 use super::audit::{AgentEntry, GATEWAY};
+use super::audited_tx::AuditedTx;
 use super::error::PlatformError;
 use super::{agents, connections};
 
 /// After the tier of `owner`, which is here as it was before, became `tier`.
 pub(super) async fn follow_tier(
-    act: &mut Act,
+    audited: &mut AuditedTx,
     owner: &OrganizationRecord,
     tier: Tier,
 ) -> Result<(), PlatformError> {
-    for connection in act.tx.connections().await? {
+    for connection in audited.tx.connections().await? {
         if connection.kind() != ConnectionType::AdminRw || connection.target.organization != owner.id {
             continue;
         }
         if tier.offers_admin_rw() {
-            lift(act, &connection).await?;
+            lift(audited, &connection).await?;
         } else if owner.tier.offers_admin_rw() {
-            hold(act, &connection).await?;
+            hold(audited, &connection).await?;
         }
     }
     Ok(())
 }
 
-async fn hold(act: &mut Act, connection: &ConnectionRecord) -> Result<(), PlatformError> {
+async fn hold(audited: &mut AuditedTx, connection: &ConnectionRecord) -> Result<(), PlatformError> {
     let to = match connection.status {
         Status::Active | Status::Paused(PauseHold::Source) => {
             let initiator = Initiator::Party(Side::Target);
             let to =
-                connections::shift(&mut act.tx, connection, Event::Pause, initiator, None, act.now).await?;
-            act.tx.set_held_for_tier(connection.id, true).await?;
+                connections::shift(&mut audited.tx, connection, Event::Pause, initiator, None, audited.now)
+                    .await?;
+            audited.tx.set_held_for_tier(connection.id, true).await?;
             to
         }
         // The owner's own pause outlasts the downgrade.
@@ -52,23 +53,24 @@ async fn hold(act: &mut Act, connection: &ConnectionRecord) -> Result<(), Platfo
         | Status::Expired
         | Status::Terminated => return Ok(()),
     };
-    act.tx.raise_cut_epoch(connection.id).await?;
+    audited.tx.raise_cut_epoch(connection.id).await?;
     let detail = format!("from {} to {to}, open tunnels cut", connection.status);
-    note(act, connection, "hold connection", detail).await
+    note(audited, connection, "hold connection", detail).await
 }
 
-async fn lift(act: &mut Act, connection: &ConnectionRecord) -> Result<(), PlatformError> {
+async fn lift(audited: &mut AuditedTx, connection: &ConnectionRecord) -> Result<(), PlatformError> {
     if !connection.held_for_tier {
         return Ok(());
     }
     let initiator = Initiator::Party(Side::Target);
-    let to = connections::shift(&mut act.tx, connection, Event::Resume, initiator, None, act.now).await?;
-    note(act, connection, "release connection", format!("from {} to {to}", connection.status)).await
+    let to =
+        connections::shift(&mut audited.tx, connection, Event::Resume, initiator, None, audited.now).await?;
+    note(audited, connection, "release connection", format!("from {} to {to}", connection.status)).await
 }
 
 /// In both logs, in words that do not tell the peer of the tier.
 async fn note(
-    act: &mut Act,
+    audited: &mut AuditedTx,
     connection: &ConnectionRecord,
     action: &'static str,
     moved: String,
@@ -81,6 +83,6 @@ async fn note(
         detail: format!("{moved}, on behalf of {}", connection.target.organization_name),
         bucket: None,
     };
-    entry.write(&mut act.tx, act.now, agents::both(connection)).await?;
+    entry.write(&mut audited.tx, audited.now, agents::both(connection)).await?;
     Ok(())
 }

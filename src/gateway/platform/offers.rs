@@ -15,7 +15,7 @@ use crate::domain::status::{self, Event, Initiator, Status};
 use crate::identity::random;
 use crate::store::{ConnectionRecord, NewOffer};
 
-use super::act::Act;
+use super::audited_tx::AuditedTx;
 use super::error::{ActionRefusal, PlatformError, Resource};
 use super::grants::agreement_with;
 use super::seal::SealingKey;
@@ -79,9 +79,10 @@ impl Platform {
         actor: &Actor,
         offer: &AdminOffer,
     ) -> Result<ConnectionId, PlatformError> {
-        let mut act = self.begin(actor, "offer administration", format!("server {}", offer.server)).await?;
-        let outcome = make(&mut act, &self.seal, offer).await;
-        act.finish(outcome).await
+        let mut audited =
+            self.begin(actor, "offer administration", format!("server {}", offer.server)).await?;
+        let outcome = make(&mut audited, &self.seal, offer).await;
+        audited.finish(outcome).await
     }
 
     /// By the recipient, from the server of its own whose agent carries the sessions.
@@ -91,9 +92,9 @@ impl Platform {
         id: ConnectionId,
         source: ServerId,
     ) -> Result<Status, PlatformError> {
-        let mut act = self.begin(actor, "accept offer", format!("connection {id}")).await?;
-        let outcome = accept(&mut act, id, source).await;
-        act.finish(outcome).await
+        let mut audited = self.begin(actor, "accept offer", format!("connection {id}")).await?;
+        let outcome = accept(&mut audited, id, source).await;
+        audited.finish(outcome).await
     }
 
     /// By the recipient.
@@ -113,20 +114,24 @@ impl Platform {
         id: ConnectionId,
         event: Event,
     ) -> Result<Status, PlatformError> {
-        let mut act = self.begin(actor, action, format!("connection {id}")).await?;
-        let outcome = end(&mut act, id, event).await;
-        act.finish(outcome).await
+        let mut audited = self.begin(actor, action, format!("connection {id}")).await?;
+        let outcome = end(&mut audited, id, event).await;
+        audited.finish(outcome).await
     }
 }
 
-async fn make(act: &mut Act, seal: &SealingKey, offer: &AdminOffer) -> Result<ConnectionId, PlatformError> {
-    let own = act.member(Permission::Change)?;
-    let server = act.own_server(offer.server, own).await?;
+async fn make(
+    audited: &mut AuditedTx,
+    seal: &SealingKey,
+    offer: &AdminOffer,
+) -> Result<ConnectionId, PlatformError> {
+    let own = audited.member(Permission::Change)?;
+    let server = audited.own_server(offer.server, own).await?;
     if offer.to == own {
         return Err(ActionRefusal::OfferToSelf.into());
     }
-    let agreement = agreement_with(act, own, offer.to).await?;
-    let Some(owner) = act.tx.organization(own).await? else {
+    let agreement = agreement_with(audited, own, offer.to).await?;
+    let Some(owner) = audited.tx.organization(own).await? else {
         return Err(PlatformError::NotFound { resource: Resource::Organization });
     };
     if offer.access == Access::ReadWrite && !owner.tier.offers_admin_rw() {
@@ -140,13 +145,13 @@ async fn make(act: &mut Act, seal: &SealingKey, offer: &AdminOffer) -> Result<Co
         recipient: offer.to,
         target: server.id,
         status: event.map_err(ActionRefusal::from)?,
-        expires_at: act.now.saturating_add(offer.life.0),
-        created_at: act.now,
+        expires_at: audited.now.saturating_add(offer.life.0),
+        created_at: audited.now,
     };
-    provision(act, seal, &new).await?;
-    act.concerns(offer.to);
-    act.made(Resource::Connection, new.id);
-    act.describe(format!(
+    provision(audited, seal, &new).await?;
+    audited.concerns(offer.to);
+    audited.made(Resource::Connection, new.id);
+    audited.describe(format!(
         "{} of {} by {}, open until {}",
         new.access.kind(),
         server.name,
@@ -157,36 +162,45 @@ async fn make(act: &mut Act, seal: &SealingKey, offer: &AdminOffer) -> Result<Co
 }
 
 /// As for P2P, the set-up is one transaction and nobody sees it half done.
-async fn provision(act: &mut Act, seal: &SealingKey, new: &NewOffer) -> Result<(), PlatformError> {
+async fn provision(audited: &mut AuditedTx, seal: &SealingKey, new: &NewOffer) -> Result<(), PlatformError> {
     const EPOCH: u32 = 1;
-    act.tx.insert_offer(new).await?;
+    audited.tx.insert_offer(new).await?;
     let sealed = seal.seal(new.id, EPOCH, &Secret::from_bytes(random::bytes()))?;
-    act.tx.put_secret(new.id, EPOCH, &sealed, act.now).await?;
-    if let Some(offer) = act.tx.connection(new.id).await? {
-        connections::shift(&mut act.tx, &offer, Event::SetUpDone, Initiator::System, None, act.now).await?;
+    audited.tx.put_secret(new.id, EPOCH, &sealed, audited.now).await?;
+    if let Some(offer) = audited.tx.connection(new.id).await? {
+        connections::shift(&mut audited.tx, &offer, Event::SetUpDone, Initiator::System, None, audited.now)
+            .await?;
     }
     Ok(())
 }
 
-async fn accept(act: &mut Act, id: ConnectionId, source: ServerId) -> Result<Status, PlatformError> {
-    let own = act.member(Permission::Change)?;
-    let (offer, side) = act.connection(id, own).await?;
+async fn accept(
+    audited: &mut AuditedTx,
+    id: ConnectionId,
+    source: ServerId,
+) -> Result<Status, PlatformError> {
+    let own = audited.member(Permission::Change)?;
+    let (offer, side) = audited.connection(id, own).await?;
     let initiator = Initiator::Party(side);
     status::on(Some(offer.status), offer.kind(), Event::Accept, initiator).map_err(ActionRefusal::from)?;
-    let source = act.own_server(source, own).await?;
-    agreement_with(act, offer.target.organization, own).await?;
-    act.tx.set_source(id, source.id).await?;
-    let to = connections::shift(&mut act.tx, &offer, Event::Accept, initiator, None, act.now).await?;
-    act.describe(format!("{}, from {} to {to}", route(&offer, source.name.as_str()), offer.status));
+    let source = audited.own_server(source, own).await?;
+    agreement_with(audited, offer.target.organization, own).await?;
+    audited.tx.set_source(id, source.id).await?;
+    let to = connections::shift(&mut audited.tx, &offer, Event::Accept, initiator, None, audited.now).await?;
+    audited.describe(format!("{}, from {} to {to}", route(&offer, source.name.as_str()), offer.status));
     Ok(to)
 }
 
-async fn end(act: &mut Act, id: ConnectionId, event: Event) -> Result<Status, PlatformError> {
-    let own = act.member(Permission::Change)?;
-    let (offer, side) = act.connection(id, own).await?;
+async fn end(audited: &mut AuditedTx, id: ConnectionId, event: Event) -> Result<Status, PlatformError> {
+    let own = audited.member(Permission::Change)?;
+    let (offer, side) = audited.connection(id, own).await?;
     let initiator = Initiator::Party(side);
-    let to = connections::shift(&mut act.tx, &offer, event, initiator, None, act.now).await?;
-    act.describe(format!("{}, from {} to {to}", route(&offer, offer.source.name().as_str()), offer.status));
+    let to = connections::shift(&mut audited.tx, &offer, event, initiator, None, audited.now).await?;
+    audited.describe(format!(
+        "{}, from {} to {to}",
+        route(&offer, offer.source.name().as_str()),
+        offer.status
+    ));
     Ok(to)
 }
 

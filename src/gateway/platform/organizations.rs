@@ -9,7 +9,7 @@ use crate::domain::tier::Tier;
 use crate::identity::random;
 use crate::store::OrganizationRecord;
 
-use super::act::Act;
+use super::audited_tx::AuditedTx;
 use super::error::{ActionRefusal, PlatformError, Resource};
 use super::views::shown;
 use super::{Actor, Platform, holds};
@@ -33,17 +33,17 @@ impl Platform {
         name: &Name,
         tier: Tier,
     ) -> Result<OrganizationId, PlatformError> {
-        let mut act = self.begin(actor, "add organization", format!("organization {name}")).await?;
-        let outcome = add(&mut act, name, tier).await;
-        act.finish(outcome).await
+        let mut audited = self.begin(actor, "add organization", format!("organization {name}")).await?;
+        let outcome = add(&mut audited, name, tier).await;
+        audited.finish(outcome).await
     }
 
     /// By the gateway's operator, or by an owner of the organization. Deletes nothing; where the new
     /// tier does not admit read-write administration, connections for it are cut and held.
     pub async fn set_tier(&self, actor: &Actor, id: OrganizationId, tier: Tier) -> Result<(), PlatformError> {
-        let mut act = self.begin(actor, "set tier", format!("organization {id}")).await?;
-        let outcome = set_tier(&mut act, id, tier).await;
-        act.finish(outcome).await
+        let mut audited = self.begin(actor, "set tier", format!("organization {id}")).await?;
+        let outcome = set_tier(&mut audited, id, tier).await;
+        audited.finish(outcome).await
     }
 
     /// Every organization by name: peering is asked for by name.
@@ -59,32 +59,32 @@ impl Platform {
     }
 }
 
-async fn add(act: &mut Act, name: &Name, tier: Tier) -> Result<OrganizationId, PlatformError> {
-    if act.actor.viewpoint().is_some() {
+async fn add(audited: &mut AuditedTx, name: &Name, tier: Tier) -> Result<OrganizationId, PlatformError> {
+    if audited.actor.viewpoint().is_some() {
         return Err(ActionRefusal::NeedsHost.into());
     }
     let id = OrganizationId::from_random(random::bytes());
-    let new = OrganizationRecord { id, name: name.clone(), tier, created_at: act.now };
-    act.tx.insert_organization(&new).await?;
-    act.made(Resource::Organization, id);
-    act.concerns(id);
-    act.describe(format!("name {name}, tier {tier}"));
+    let new = OrganizationRecord { id, name: name.clone(), tier, created_at: audited.now };
+    audited.tx.insert_organization(&new).await?;
+    audited.made(Resource::Organization, id);
+    audited.concerns(id);
+    audited.describe(format!("name {name}, tier {tier}"));
     Ok(id)
 }
 
-async fn set_tier(act: &mut Act, id: OrganizationId, tier: Tier) -> Result<(), PlatformError> {
-    if act.actor.viewpoint().is_some_and(|own| own != id) {
+async fn set_tier(audited: &mut AuditedTx, id: OrganizationId, tier: Tier) -> Result<(), PlatformError> {
+    if audited.actor.viewpoint().is_some_and(|own| own != id) {
         return Err(PlatformError::NotFound { resource: Resource::Organization });
     }
-    if act.actor.viewpoint().is_some() {
-        act.member(Permission::ChangeTier)?;
+    if audited.actor.viewpoint().is_some() {
+        audited.member(Permission::ChangeTier)?;
     }
-    let Some(organization) = act.tx.organization(id).await? else {
+    let Some(organization) = audited.tx.organization(id).await? else {
         return Err(PlatformError::NotFound { resource: Resource::Organization });
     };
-    act.concerns(id);
-    act.tx.set_tier(id, tier).await?;
-    holds::follow_tier(act, &organization, tier).await?;
-    act.describe(format!("from {} to {tier}", organization.tier));
+    audited.concerns(id);
+    audited.tx.set_tier(id, tier).await?;
+    holds::follow_tier(audited, &organization, tier).await?;
+    audited.describe(format!("from {} to {tier}", organization.tier));
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::domain::time::Timestamp;
 use crate::identity::random;
 use crate::store::{AgreementRecord, AgreementStatus, OrganizationRecord};
 
-use super::act::Act;
+use super::audited_tx::AuditedTx;
 use super::error::{ActionRefusal, PlatformError, Resource};
 use super::views::shown;
 use super::{Actor, Platform};
@@ -41,9 +41,9 @@ impl Platform {
         actor: &Actor,
         with: OrganizationId,
     ) -> Result<AgreementId, PlatformError> {
-        let mut act = self.begin(actor, "request peering", format!("organization {with}")).await?;
-        let outcome = request(&mut act, with).await;
-        act.finish(outcome).await
+        let mut audited = self.begin(actor, "request peering", format!("organization {with}")).await?;
+        let outcome = request(&mut audited, with).await;
+        audited.finish(outcome).await
     }
 
     pub async fn accept_peering(&self, actor: &Actor, id: AgreementId) -> Result<(), PlatformError> {
@@ -65,9 +65,9 @@ impl Platform {
         id: AgreementId,
         to: AgreementStatus,
     ) -> Result<(), PlatformError> {
-        let mut act = self.begin(actor, action, format!("peering {id}")).await?;
-        let outcome = decide(&mut act, id, to).await;
-        act.finish(outcome).await
+        let mut audited = self.begin(actor, action, format!("peering {id}")).await?;
+        let outcome = decide(&mut audited, id, to).await;
+        audited.finish(outcome).await
     }
 
     pub async fn peerings(&self, actor: &Actor) -> Result<Vec<PeeringView>, PlatformError> {
@@ -77,11 +77,11 @@ impl Platform {
     }
 }
 
-async fn request(act: &mut Act, with: OrganizationId) -> Result<AgreementId, PlatformError> {
-    let own = act.member(Permission::Change)?;
-    let requester = organization(act, own).await?;
-    let recipient = organization(act, with).await?;
-    match act.tx.agreement_between(own, with).await? {
+async fn request(audited: &mut AuditedTx, with: OrganizationId) -> Result<AgreementId, PlatformError> {
+    let own = audited.member(Permission::Change)?;
+    let requester = organization(audited, own).await?;
+    let recipient = organization(audited, with).await?;
+    match audited.tx.agreement_between(own, with).await? {
         Some(open) if open.status == AgreementStatus::Live => {
             return Err(ActionRefusal::PeeringLive { one: requester.name, other: recipient.name }.into());
         }
@@ -92,25 +92,25 @@ async fn request(act: &mut Act, with: OrganizationId) -> Result<AgreementId, Pla
         }
         None => {}
     }
-    admit(act, &requester).await?;
-    act.concerns(with);
+    admit(audited, &requester).await?;
+    audited.concerns(with);
     let id = AgreementId::from_random(random::bytes());
     let status = if own == with { AgreementStatus::Live } else { AgreementStatus::Requested };
-    act.tx.insert_agreement(id, own, with, status, act.now).await?;
-    act.made(Resource::Peering, id);
-    act.describe(match status {
+    audited.tx.insert_agreement(id, own, with, status, audited.now).await?;
+    audited.made(Resource::Peering, id);
+    audited.describe(match status {
         AgreementStatus::Live => "with Self, accepted at once".to_owned(),
         _ => format!("from {} to {}", requester.name, recipient.name),
     });
     Ok(id)
 }
 
-async fn decide(act: &mut Act, id: AgreementId, to: AgreementStatus) -> Result<(), PlatformError> {
-    let own = act.member(Permission::Change)?;
-    let found = act.tx.agreement(id).await?.filter(|agreement| agreement.has(own));
+async fn decide(audited: &mut AuditedTx, id: AgreementId, to: AgreementStatus) -> Result<(), PlatformError> {
+    let own = audited.member(Permission::Change)?;
+    let found = audited.tx.agreement(id).await?.filter(|agreement| agreement.has(own));
     let agreement = found.ok_or(PlatformError::NotFound { resource: Resource::Peering })?;
-    act.concerns(agreement.requester);
-    act.concerns(agreement.recipient);
+    audited.concerns(agreement.requester);
+    audited.concerns(agreement.recipient);
     if agreement.status != AgreementStatus::Requested {
         return Err(ActionRefusal::PeeringDecided { status: agreement.status.word() }.into());
     }
@@ -123,8 +123,8 @@ async fn decide(act: &mut Act, id: AgreementId, to: AgreementStatus) -> Result<(
     }
     if to == AgreementStatus::Live {
         for party in [agreement.requester, agreement.recipient] {
-            let party = organization(act, party).await?;
-            match admit(act, &party).await {
+            let party = organization(audited, party).await?;
+            match admit(audited, &party).await {
                 // What tier a peer has is not the decider's to read.
                 Err(PlatformError::Refused(_)) if party.id != own => {
                     return Err(ActionRefusal::PeerFull { peer: party.name }.into());
@@ -133,18 +133,21 @@ async fn decide(act: &mut Act, id: AgreementId, to: AgreementStatus) -> Result<(
             }
         }
     }
-    act.tx.decide_agreement(id, to, act.now).await?;
-    act.describe(format!("from {} to {}", agreement.requester_name, agreement.recipient_name));
+    audited.tx.decide_agreement(id, to, audited.now).await?;
+    audited.describe(format!("from {} to {}", agreement.requester_name, agreement.recipient_name));
     Ok(())
 }
 
-async fn organization(act: &mut Act, id: OrganizationId) -> Result<OrganizationRecord, PlatformError> {
-    let found = act.tx.organization(id).await?;
+async fn organization(
+    audited: &mut AuditedTx,
+    id: OrganizationId,
+) -> Result<OrganizationRecord, PlatformError> {
+    let found = audited.tx.organization(id).await?;
     found.ok_or(PlatformError::NotFound { resource: Resource::Organization })
 }
 
-async fn admit(act: &mut Act, organization: &OrganizationRecord) -> Result<(), PlatformError> {
-    let present = act.tx.count_agreements(organization.id).await?;
+async fn admit(audited: &mut AuditedTx, organization: &OrganizationRecord) -> Result<(), PlatformError> {
+    let present = audited.tx.count_agreements(organization.id).await?;
     organization.tier.admit(Counted::Peers, present).map_err(ActionRefusal::from)?;
     Ok(())
 }

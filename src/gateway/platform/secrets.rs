@@ -16,9 +16,9 @@ use crate::domain::visibility::{self, Field, Viewer, Visibility};
 use crate::identity::random;
 use crate::store::{AuditOutcome, Carried, ConnectionRecord, SEALED_BYTES, SecretRecord, Tx};
 
-use super::act::Act;
 use super::agents::{self, AgentError};
 use super::audit::AgentEntry;
+use super::audited_tx::AuditedTx;
 use super::counted::Reporter;
 use super::error::{ActionRefusal, PlatformError, Resource};
 use super::seal::SealingKey;
@@ -41,17 +41,17 @@ impl Platform {
     /// counts when it is sent.
     pub async fn view_secret(&self, actor: &Actor, id: ConnectionId) -> Result<Revealed, PlatformError> {
         self.forget_secret_if_due(id).await?;
-        let mut act = self.begin(actor, "view secret", format!("connection {id}")).await?;
-        let outcome = view(&mut act, &self.seal, id).await;
-        act.finish(outcome).await
+        let mut audited = self.begin(actor, "view secret", format!("connection {id}")).await?;
+        let outcome = view(&mut audited, &self.seal, id).await;
+        audited.finish(outcome).await
     }
 
     /// A new secret: the old one is dead for new handshakes at once, live tunnels go on. Gives its
     /// epoch.
     pub async fn rotate_secret(&self, actor: &Actor, id: ConnectionId) -> Result<u32, PlatformError> {
-        let mut act = self.begin(actor, "rotate secrets", format!("connection {id}")).await?;
-        let outcome = rotate_by_party(&mut act, &self.seal, id).await;
-        act.finish(outcome).await
+        let mut audited = self.begin(actor, "rotate secrets", format!("connection {id}")).await?;
+        let outcome = rotate_by_party(&mut audited, &self.seal, id).await;
+        audited.finish(outcome).await
     }
 
     /// For a side's agent, over its verified control link, until it has acknowledged to hold it: an
@@ -186,11 +186,15 @@ impl Platform {
     }
 }
 
-async fn view(act: &mut Act, seal: &SealingKey, id: ConnectionId) -> Result<Revealed, PlatformError> {
-    let own = act.member(Permission::Reveal)?;
-    let (connection, side) = act.connection(id, own).await?;
+async fn view(
+    audited: &mut AuditedTx,
+    seal: &SealingKey,
+    id: ConnectionId,
+) -> Result<Revealed, PlatformError> {
+    let own = audited.member(Permission::Reveal)?;
+    let (connection, side) = audited.connection(id, own).await?;
     check_owner(&connection, side)?;
-    let Some(kept) = act.tx.secret(id).await? else {
+    let Some(kept) = audited.tx.secret(id).await? else {
         return Err(ActionRefusal::SecretGone.into());
     };
     match connection.carried {
@@ -199,15 +203,15 @@ async fn view(act: &mut Act, seal: &SealingKey, id: ConnectionId) -> Result<Reve
         }
         Carried::Channel { .. } => {
             for viewed in sides_of_owner(&connection, side) {
-                act.tx.note_viewed(id, viewed, act.now).await?;
+                audited.tx.note_viewed(id, viewed, audited.now).await?;
             }
         }
-        Carried::Admin { .. } => count_view(act, id).await?,
+        Carried::Admin { .. } => count_view(audited, id).await?,
     }
     let sealed = kept.sealed.ok_or(ActionRefusal::SecretGone)?;
     let secret = seal.open_sealed(id, kept.epoch, &sealed)?;
-    forget_if_due(&mut act.tx, id, act.now).await?;
-    act.describe(format!("epoch {}, to the {side}'s owner", kept.epoch));
+    forget_if_due(&mut audited.tx, id, audited.now).await?;
+    audited.describe(format!("epoch {}, to the {side}'s owner", kept.epoch));
     Ok(Revealed { connection: id, epoch: kept.epoch, secret })
 }
 
@@ -230,12 +234,12 @@ fn check_owner(connection: &ConnectionRecord, side: Side) -> Result<(), Platform
 }
 
 /// A rotation does not start the count anew: it bounds reveals, whatever is revealed.
-async fn count_view(act: &mut Act, id: ConnectionId) -> Result<(), PlatformError> {
-    let since = act.now.saturating_sub(ADMIN_SECRET_VIEWS_WITHIN);
-    if act.tx.count_views(id, since).await? >= ADMIN_SECRET_VIEWS_MAX {
+async fn count_view(audited: &mut AuditedTx, id: ConnectionId) -> Result<(), PlatformError> {
+    let since = audited.now.saturating_sub(ADMIN_SECRET_VIEWS_WITHIN);
+    if audited.tx.count_views(id, since).await? >= ADMIN_SECRET_VIEWS_MAX {
         return Err(ActionRefusal::SecretViewedOften.into());
     }
-    act.tx.insert_view(id, act.now).await?;
+    audited.tx.insert_view(id, audited.now).await?;
     Ok(())
 }
 
@@ -248,16 +252,20 @@ fn sides_of_owner(connection: &ConnectionRecord, side: Side) -> Vec<Side> {
     }
 }
 
-async fn rotate_by_party(act: &mut Act, seal: &SealingKey, id: ConnectionId) -> Result<u32, PlatformError> {
-    let own = act.member(Permission::Change)?;
-    let (connection, side) = act.connection(id, own).await?;
+async fn rotate_by_party(
+    audited: &mut AuditedTx,
+    seal: &SealingKey,
+    id: ConnectionId,
+) -> Result<u32, PlatformError> {
+    let own = audited.member(Permission::Change)?;
+    let (connection, side) = audited.connection(id, own).await?;
     check_owner(&connection, side)?;
     if connection.status.is_terminal() {
         let refusal = status::TransitionRefusal::Final { status: connection.status };
         return Err(ActionRefusal::from(refusal).into());
     }
-    let epoch = rotate(&mut act.tx, seal, &connection, act.now).await?;
-    act.describe(format!("epoch {epoch}"));
+    let epoch = rotate(&mut audited.tx, seal, &connection, audited.now).await?;
+    audited.describe(format!("epoch {epoch}"));
     Ok(epoch)
 }
 

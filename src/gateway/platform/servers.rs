@@ -10,7 +10,7 @@ use crate::domain::time::Timestamp;
 use crate::identity::random;
 use crate::store::{NewServer, ServerRecord};
 
-use super::act::Act;
+use super::audited_tx::AuditedTx;
 use super::error::{ActionRefusal, PlatformError, Resource};
 use super::views::{shown, shown_if_any};
 use super::{Actor, Platform};
@@ -49,9 +49,9 @@ pub struct ServerView {
 
 impl Platform {
     pub async fn add_server(&self, actor: &Actor, new: &ServerText) -> Result<ServerId, PlatformError> {
-        let mut act = self.begin(actor, "add server", format!("server {}", new.name)).await?;
-        let outcome = add(&mut act, new).await;
-        act.finish(outcome).await
+        let mut audited = self.begin(actor, "add server", format!("server {}", new.name)).await?;
+        let outcome = add(&mut audited, new).await;
+        audited.finish(outcome).await
     }
 
     pub async fn describe_server(
@@ -60,17 +60,17 @@ impl Platform {
         id: ServerId,
         text: &ServerText,
     ) -> Result<(), PlatformError> {
-        let mut act = self.begin(actor, "describe server", format!("server {id}")).await?;
-        let outcome = describe(&mut act, id, text).await;
-        act.finish(outcome).await
+        let mut audited = self.begin(actor, "describe server", format!("server {id}")).await?;
+        let outcome = describe(&mut audited, id, text).await;
+        audited.finish(outcome).await
     }
 
     /// For a lost or stolen host: no leaf over its key is good any more. Enrolling it again needs a
     /// new token and rotates the secrets of its connections.
     pub async fn revoke_server(&self, actor: &Actor, id: ServerId) -> Result<KeyFingerprint, PlatformError> {
-        let mut act = self.begin(actor, "revoke server key", format!("server {id}")).await?;
-        let outcome = revoke(&mut act, id).await;
-        act.finish(outcome).await
+        let mut audited = self.begin(actor, "revoke server key", format!("server {id}")).await?;
+        let outcome = revoke(&mut audited, id).await;
+        audited.finish(outcome).await
     }
 
     /// The organization's own servers; a peer's are never listed.
@@ -81,12 +81,12 @@ impl Platform {
     }
 }
 
-async fn add(act: &mut Act, new: &ServerText) -> Result<ServerId, PlatformError> {
-    let organization = act.member(Permission::Change)?;
-    let Some(owner) = act.tx.organization(organization).await? else {
+async fn add(audited: &mut AuditedTx, new: &ServerText) -> Result<ServerId, PlatformError> {
+    let organization = audited.member(Permission::Change)?;
+    let Some(owner) = audited.tx.organization(organization).await? else {
         return Err(PlatformError::NotFound { resource: Resource::Organization });
     };
-    let present = act.tx.count_servers(organization).await?;
+    let present = audited.tx.count_servers(organization).await?;
     owner.tier.admit(Counted::Servers, present).map_err(ActionRefusal::from)?;
     let id = ServerId::from_random(random::bytes());
     let server = NewServer {
@@ -96,34 +96,34 @@ async fn add(act: &mut Act, new: &ServerText) -> Result<ServerId, PlatformError>
         description: new.description.clone(),
         version: new.version.to_string(),
         route: RouteId::from_bytes(random::bytes()),
-        created_at: act.now,
+        created_at: audited.now,
     };
-    act.tx.insert_server(&server).await?;
-    act.made(Resource::Server, id);
-    act.describe(format!("name {}", new.name));
+    audited.tx.insert_server(&server).await?;
+    audited.made(Resource::Server, id);
+    audited.describe(format!("name {}", new.name));
     Ok(id)
 }
 
-async fn describe(act: &mut Act, id: ServerId, text: &ServerText) -> Result<(), PlatformError> {
-    let organization = act.member(Permission::Change)?;
-    act.own_server(id, organization).await?;
-    act.tx.describe_server(id, &text.name, &text.description, text.version.as_str()).await?;
-    act.describe(format!("name {}", text.name));
+async fn describe(audited: &mut AuditedTx, id: ServerId, text: &ServerText) -> Result<(), PlatformError> {
+    let organization = audited.member(Permission::Change)?;
+    audited.own_server(id, organization).await?;
+    audited.tx.describe_server(id, &text.name, &text.description, text.version.as_str()).await?;
+    audited.describe(format!("name {}", text.name));
     Ok(())
 }
 
-async fn revoke(act: &mut Act, id: ServerId) -> Result<KeyFingerprint, PlatformError> {
-    let organization = act.member(Permission::Change)?;
-    let server = act.own_server(id, organization).await?;
+async fn revoke(audited: &mut AuditedTx, id: ServerId) -> Result<KeyFingerprint, PlatformError> {
+    let organization = audited.member(Permission::Change)?;
+    let server = audited.own_server(id, organization).await?;
     let key = server.key.ok_or(ActionRefusal::NotEnrolled)?;
-    act.tx.revoke_key(key, id, act.now).await?;
-    act.tx.set_key(id, None, act.now).await?;
-    for connection in act.tx.connections_of_server(id).await? {
+    audited.tx.revoke_key(key, id, audited.now).await?;
+    audited.tx.set_key(id, None, audited.now).await?;
+    for connection in audited.tx.connections_of_server(id).await? {
         if !connection.status.is_terminal() {
-            act.concerns_both(&connection);
+            audited.concerns_both(&connection);
         }
     }
-    act.describe(format!("key {key}"));
+    audited.describe(format!("key {key}"));
     Ok(key)
 }
 

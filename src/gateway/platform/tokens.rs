@@ -14,7 +14,7 @@ use crate::domain::time::Timestamp;
 use crate::identity::random;
 use crate::store::TokenRecord;
 
-use super::act::Act;
+use super::audited_tx::AuditedTx;
 use super::error::PlatformError;
 use super::{Actor, Platform};
 
@@ -89,20 +89,20 @@ impl Platform {
         server: ServerId,
         life: TokenLife,
     ) -> Result<IssuedToken, PlatformError> {
-        let mut act = self.begin(actor, "issue token", format!("server {server}")).await?;
-        let outcome = issue(&mut act, server, life).await;
-        act.finish(outcome).await
+        let mut audited = self.begin(actor, "issue token", format!("server {server}")).await?;
+        let outcome = issue(&mut audited, server, life).await;
+        audited.finish(outcome).await
     }
 }
 
-async fn issue(act: &mut Act, id: ServerId, life: TokenLife) -> Result<IssuedToken, PlatformError> {
-    let organization = act.member(Permission::Reveal)?;
-    let server = act.own_server(id, organization).await?;
+async fn issue(audited: &mut AuditedTx, id: ServerId, life: TokenLife) -> Result<IssuedToken, PlatformError> {
+    let organization = audited.member(Permission::Reveal)?;
+    let server = audited.own_server(id, organization).await?;
     let token = RegistrationToken::from_bytes(random::bytes());
-    let expires_at = act.now.saturating_add(life.duration());
-    let record = TokenRecord { hash: hash(&token), issued_at: act.now, expires_at, bound_key: None };
-    act.tx.put_token(id, &record).await?;
-    act.describe(format!("good until {expires_at}"));
+    let expires_at = audited.now.saturating_add(life.duration());
+    let record = TokenRecord { hash: hash(&token), issued_at: audited.now, expires_at, bound_key: None };
+    audited.tx.put_token(id, &record).await?;
+    audited.describe(format!("good until {expires_at}"));
     Ok(IssuedToken { server: id, server_name: server.name, token, expires_at })
 }
 

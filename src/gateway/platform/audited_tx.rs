@@ -1,4 +1,4 @@
-//! One act: a change and its audit entries in one transaction, or a refusal and its audit entries.
+//! A transaction that holds a change with its audit entries, or only those of a refusal.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -13,7 +13,7 @@ use crate::store::{AuditOutcome, AuditRecord, ChannelRecord, ConnectionRecord, S
 use super::error::{PlatformError, Resource};
 use super::{Actor, Platform, expiry, viewer};
 
-pub(super) struct Act {
+pub(super) struct AuditedTx {
     pub(super) tx: Tx,
     pub(super) now: Timestamp,
     pub(super) actor: Actor,
@@ -24,19 +24,19 @@ pub(super) struct Act {
 }
 
 impl Platform {
-    /// Starts a user's act. `object` is what was asked for, as it was asked.
+    /// Starts the transaction of what a user asks for. `object` is what was asked for, as it was asked.
     pub(super) async fn begin(
         &self,
         actor: &Actor,
         action: &'static str,
         object: impl Display,
-    ) -> Result<Act, PlatformError> {
+    ) -> Result<AuditedTx, PlatformError> {
         let mut tx = self.store.write().await?;
         let now = self.now();
-        // Before the mark: an offer whose time is over has expired whatever becomes of the act.
+        // Before the mark: an offer whose time is over has expired whatever becomes of the rest.
         expiry::expire_offers(&mut tx, now).await?;
         tx.mark().await?;
-        Ok(Act {
+        Ok(AuditedTx {
             tx,
             now,
             actor: actor.clone(),
@@ -48,7 +48,7 @@ impl Platform {
     }
 }
 
-impl Act {
+impl AuditedTx {
     /// The organization acted for, if the actor's role has the permission.
     pub(super) fn member(&self, permission: Permission) -> Result<OrganizationId, PlatformError> {
         Ok(self.actor.member(permission)?)
