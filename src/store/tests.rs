@@ -166,9 +166,9 @@ async fn what_is_not_committed_never_was() {
     drop(tx);
     let mut tx = store.write().await.unwrap();
     tx.insert_organization(&organization(2)).await.unwrap();
-    tx.mark().await.unwrap();
+    tx.savepoint().await.unwrap();
     tx.insert_organization(&organization(3)).await.unwrap();
-    tx.undo().await.unwrap();
+    tx.rollback_to_savepoint().await.unwrap();
     tx.commit().await.unwrap();
     let names: Vec<_> = store.read().await.unwrap().organizations().await.unwrap();
     assert_eq!(names, [organization(2)]);

@@ -38,13 +38,13 @@ impl Tx {
         self.inner.commit().await.map_err(|source| StoreError::from_query("committing", source))
     }
 
-    /// Remembers this point for [`Tx::undo`].
-    pub async fn mark(&mut self) -> Result<(), StoreError> {
+    /// Remembers this point for [`Tx::rollback_to_savepoint`].
+    pub async fn savepoint(&mut self) -> Result<(), StoreError> {
         self.run("marking a change", sql("SAVEPOINT change")).await.map(drop)
     }
 
-    /// Takes back everything since [`Tx::mark`], so that a refusal leaves nothing but its audit entry.
-    pub async fn undo(&mut self) -> Result<(), StoreError> {
+    /// Takes back everything since [`Tx::savepoint`], so that a refusal leaves nothing but its audit entry.
+    pub async fn rollback_to_savepoint(&mut self) -> Result<(), StoreError> {
         self.run("taking a change back", sql("ROLLBACK TO change")).await.map(drop)
     }
 

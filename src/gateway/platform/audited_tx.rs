@@ -33,9 +33,9 @@ impl Platform {
     ) -> Result<AuditedTx, PlatformError> {
         let mut tx = self.store.write().await?;
         let now = self.now();
-        // Before the mark: an offer whose time is over has expired whatever becomes of the rest.
+        // Before the savepoint: an offer whose time is over has expired whatever becomes of the rest.
         expiry::expire_offers(&mut tx, now).await?;
-        tx.mark().await?;
+        tx.savepoint().await?;
         Ok(AuditedTx {
             tx,
             now,
@@ -79,7 +79,7 @@ impl AuditedTx {
         let (word, reason) = match &outcome {
             Ok(_) => (AuditOutcome::Done, self.detail.clone()),
             Err(error @ (PlatformError::NotFound { .. } | PlatformError::Refused(_))) => {
-                self.tx.undo().await?;
+                self.tx.rollback_to_savepoint().await?;
                 (AuditOutcome::Refused, error.to_string())
             }
             Err(PlatformError::Store(_) | PlatformError::Seal(_)) => return outcome,
