@@ -16,7 +16,7 @@ use crate::domain::limits::CONTROL_LINKS_MAX;
 #[derive(Debug, Default)]
 pub struct AgentPresence {
     present: Mutex<BTreeMap<ServerId, Present>>,
-    seats_given: AtomicU64,
+    guards_made: AtomicU64,
     runs: Mutex<Runs>,
     /// Rises with every change of who is where.
     version: watch::Sender<u64>,
@@ -24,7 +24,7 @@ pub struct AgentPresence {
 
 #[derive(Debug)]
 struct Present {
-    seat: u64,
+    guard: u64,
     addresses: Vec<SocketAddr>,
     /// Who is not told.
     hidden_from: BTreeSet<ServerId>,
@@ -34,7 +34,7 @@ struct Present {
 
 /// A live link's place. Dropping it makes the server absent, unless a newer link has its place.
 #[derive(Debug)]
-pub struct Seat {
+pub struct PresenceGuard {
     presence: Arc<AgentPresence>,
     server: ServerId,
     number: u64,
@@ -44,13 +44,13 @@ pub struct Seat {
 impl AgentPresence {
     /// A server has one link: the newer replaces the older, which may be dead without knowing.
     #[must_use]
-    pub fn join(self: &Arc<Self>, server: ServerId) -> Seat {
+    pub fn join(self: &Arc<Self>, server: ServerId) -> PresenceGuard {
         let (in_use, replaced) = oneshot::channel();
-        let number = self.seats_given.fetch_add(1, Ordering::Relaxed);
+        let number = self.guards_made.fetch_add(1, Ordering::Relaxed);
         let (addresses, hidden_from) = (Vec::new(), BTreeSet::new());
-        self.lock().insert(server, Present { seat: number, addresses, hidden_from, _in_use: in_use });
+        self.lock().insert(server, Present { guard: number, addresses, hidden_from, _in_use: in_use });
         self.changed();
-        Seat { presence: Arc::clone(self), server, number, replaced }
+        PresenceGuard { presence: Arc::clone(self), server, number, replaced }
     }
 
     /// Notes which run of the server's agent has a link now. If it takes turns with another, returns where
@@ -94,7 +94,7 @@ impl AgentPresence {
     }
 }
 
-impl Seat {
+impl PresenceGuard {
     /// Resolves when a newer link of this server has taken over.
     pub async fn replaced(&mut self) {
         // The sender is never used, only dropped.
@@ -104,7 +104,7 @@ impl Seat {
     /// Whether no newer link has taken over.
     #[must_use]
     pub fn is_current(&self) -> bool {
-        self.presence.lock().get(&self.server).is_some_and(|present| present.seat == self.number)
+        self.presence.lock().get(&self.server).is_some_and(|present| present.guard == self.number)
     }
 
     /// Where the server can be reached from now on.
@@ -119,7 +119,7 @@ impl Seat {
 
     fn change(&self, change: impl FnOnce(&mut Present) -> Option<()>) {
         let mut present = self.presence.lock();
-        let mine = present.get_mut(&self.server).filter(|present| present.seat == self.number);
+        let mine = present.get_mut(&self.server).filter(|present| present.guard == self.number);
         if mine.and_then(change).is_some() {
             drop(present);
             self.presence.changed();
@@ -127,10 +127,10 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for PresenceGuard {
     fn drop(&mut self) {
         let mut present = self.presence.lock();
-        if present.get(&self.server).is_some_and(|present| present.seat == self.number) {
+        if present.get(&self.server).is_some_and(|present| present.guard == self.number) {
             present.remove(&self.server);
             drop(present);
             self.presence.changed();
@@ -170,14 +170,14 @@ mod tests {
     #[test]
     fn who_a_server_hides_from_is_not_told_where_it_is() {
         let (presence, other) = (Arc::new(AgentPresence::default()), ServerId::from_bytes([3; 16]));
-        let seat = presence.join(SERVER);
-        seat.hide_from([PEER].into());
-        seat.set_addresses(address(1));
+        let guard = presence.join(SERVER);
+        guard.hide_from([PEER].into());
+        guard.set_addresses(address(1));
         assert_eq!(presence.addresses(SERVER, PEER), []);
         assert_eq!(presence.addresses(SERVER, other), address(1));
         let mut watching = presence.subscribe();
         watching.mark_unchanged();
-        seat.hide_from(BTreeSet::new());
+        guard.hide_from(BTreeSet::new());
         assert!(watching.has_changed().unwrap());
         assert_eq!(presence.addresses(SERVER, PEER), address(1));
     }
@@ -185,13 +185,13 @@ mod tests {
     #[test]
     fn only_a_change_wakes_those_who_watch() {
         let presence = Arc::new(AgentPresence::default());
-        let seat = presence.join(SERVER);
-        seat.set_addresses(address(1));
+        let guard = presence.join(SERVER);
+        guard.set_addresses(address(1));
         let mut watching = presence.subscribe();
         watching.mark_unchanged();
-        seat.set_addresses(address(1));
+        guard.set_addresses(address(1));
         assert!(!watching.has_changed().unwrap());
-        drop(seat);
+        drop(guard);
         assert!(watching.has_changed().unwrap());
     }
 }

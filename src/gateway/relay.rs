@@ -44,7 +44,7 @@ struct Member {
 
 /// What a control link brought in; give it back when the link ends.
 #[derive(Debug)]
-pub(super) struct RelaySeat {
+pub(super) struct RelayGuard {
     server: ServerId,
     link: u64,
 }
@@ -61,7 +61,7 @@ impl RelayKeeper {
         server: ServerId,
         leaf: KeyFingerprint,
         key: PacketKey,
-    ) -> Result<Option<RelaySeat>, PlatformError> {
+    ) -> Result<Option<RelayGuard>, PlatformError> {
         let Some(relay) = &self.relay else { return Ok(None) };
         // Held throughout: commands reach the relay in the order of what was read.
         let mut members = self.members.lock().await;
@@ -73,16 +73,16 @@ impl RelayKeeper {
         relay.permit(now.route, now.peers.clone()).await;
         let member = Member { route: now.route, leaf, peers: now.peers, link: Some(link) };
         members.by_server.insert(server, member);
-        Ok(Some(RelaySeat { server, link }))
+        Ok(Some(RelayGuard { server, link }))
     }
 
     /// The link has ended. What its agent registered lasts until it lapses or a newer link renews
     /// it.
-    pub(super) async fn leave(&self, seat: RelaySeat) {
+    pub(super) async fn leave(&self, guard: RelayGuard) {
         let Some(relay) = &self.relay else { return };
         let mut members = self.members.lock().await;
-        if let Some(member) = members.by_server.get_mut(&seat.server)
-            && member.link == Some(seat.link)
+        if let Some(member) = members.by_server.get_mut(&guard.server)
+            && member.link == Some(guard.link)
         {
             member.link = None;
             relay.leave(member.route).await;

@@ -18,7 +18,7 @@ use crate::domain::limits::{
     CONTROL_MESSAGES_PER_SECOND, HIDDEN_FROM_MAX, PEER_ADDRESSES_MAX,
 };
 use crate::gateway::platform::AgentError;
-use crate::gateway::presence::Seat;
+use crate::gateway::presence::PresenceGuard;
 use crate::protocol::control::{ToAgent, ToGateway, VERSION};
 use crate::protocol::heartbeat::{Beat, Heartbeat};
 use crate::protocol::token_bucket::TokenBucket;
@@ -32,16 +32,16 @@ pub(super) async fn run(
     copy: Option<SocketAddr>,
 ) -> Result<Infallible, LinkEnd> {
     let server = link.server;
-    let mut seat = control.presence.join(server);
+    let mut guard = control.presence.join(server);
     control.linked(server, true).await?;
     let relayed = control.relay.join(&control.platform, server, link.peer.key(), link.registration.clone());
     let relayed = relayed.await.map_err(|source| LinkEnd::Platform { source })?;
-    let end = converse(control, link, &mut seat, copy).await;
+    let end = converse(control, link, &mut guard, copy).await;
     if let Some(relayed) = relayed {
         control.relay.leave(relayed).await;
     }
-    if seat.is_current() {
-        drop(seat);
+    if guard.is_current() {
+        drop(guard);
         control.linked(server, false).await?;
         // A newer link may have come up between the two steps, and its word was overwritten.
         if control.presence.is_present(server) {
@@ -54,7 +54,7 @@ pub(super) async fn run(
 async fn converse(
     control: &Control,
     link: &mut OpenLink,
-    seat: &mut Seat,
+    guard: &mut PresenceGuard,
     copy: Option<SocketAddr>,
 ) -> Result<Infallible, LinkEnd> {
     // Only now: who is welcome registers at the relay at once, which must know its key.
@@ -85,7 +85,7 @@ async fn converse(
                 heartbeat.handle_heard(now);
                 // Who is too fast is read later, not cut off: the transport's windows then hold it back.
                 next_read = now + limiter.take(now);
-                session.handle(message, seat).await?;
+                session.handle(message, guard).await?;
             }
             () = sleep_until(heartbeat.deadline().into()) => match heartbeat.poll(Instant::now()) {
                 Some(Beat::Send { number }) => {
@@ -97,7 +97,7 @@ async fn converse(
             },
             () = changed(&mut changes) => session.catch_up().await?,
             () = changed(&mut presence) => session.send_candidates().await?,
-            () = seat.replaced() => return Err(LinkEnd::Replaced),
+            () = guard.replaced() => return Err(LinkEnd::Replaced),
             () = stop.said() => return Err(LinkEnd::Stopping),
         }
     }
@@ -110,18 +110,18 @@ struct ControlSession<'link> {
 }
 
 impl ControlSession<'_> {
-    async fn handle(&mut self, message: ToGateway, seat: &Seat) -> Result<(), LinkEnd> {
+    async fn handle(&mut self, message: ToGateway, guard: &PresenceGuard) -> Result<(), LinkEnd> {
         let (platform, server) = (&self.control.platform, self.link.server);
         let now = self.control.clock.now();
         match message {
             ToGateway::Hello { .. } => Err(LinkEnd::Misbehaved { what: "it said hello twice".into() }),
             ToGateway::Heartbeat { .. } => Ok(()),
             ToGateway::HiddenFrom { peers } => {
-                seat.hide_from(hidden_from(peers)?);
+                guard.hide_from(hidden_from(peers)?);
                 Ok(())
             }
             ToGateway::Listening { addresses } => {
-                seat.set_addresses(reachable(addresses, self.link.connection.remote_address())?);
+                guard.set_addresses(reachable(addresses, self.link.connection.remote_address())?);
                 Ok(())
             }
             ToGateway::FetchSecret { connection } => self.fetch_secret(connection).await,
