@@ -26,7 +26,7 @@ use self::refusing::NO_AUDIT;
 use super::known_channels::KnownChannels;
 use super::managed::Managed;
 use super::origin::Origin;
-use super::sessions::{AdminSession, Attendance};
+use super::sessions::{AdminSession, SessionGuard};
 use crate::agent::context::Context;
 use crate::agent::entries::LiveConnection;
 use crate::agent::policy::Policy;
@@ -61,14 +61,14 @@ pub async fn serve(
     let mut duplex = Duplex::new(stream, &entry.stats.bytes);
     let (incoming, outgoing) = duplex.halves();
     let mut client = Client::new(incoming, outgoing);
-    let ended = attend(managed, context, entry, (connection, ending), &mut client).await;
+    let ended = serve_requests(managed, context, entry, (connection, ending), &mut client).await;
     if ended.is_ok() {
         let _ = timeout(FAREWELL_TIMEOUT, client.end()).await;
     }
     entry.stats.count_stream(ended.is_err());
 }
 
-async fn attend(
+async fn serve_requests(
     managed: &Managed,
     context: &Arc<Context>,
     entry: &Arc<LiveConnection>,
@@ -84,8 +84,8 @@ async fn attend(
             return client.answer(400, &error.to_string(), true, false).await;
         }
     };
-    let attendance = match managed.sessions.attend(context, entry, opening.local_peer).await {
-        Ok(attendance) => attendance,
+    let session_guard = match managed.sessions.register(context, entry, opening.local_peer).await {
+        Ok(session_guard) => session_guard,
         Err(error) => return client.answer(503, &error.to_string(), true, false).await,
     };
     let mut filter = Filter {
@@ -94,7 +94,7 @@ async fn attend(
         entry,
         connection,
         ending,
-        attendance,
+        session_guard,
         origin: None,
         host: None,
         authorization: None,
@@ -115,7 +115,7 @@ struct Filter<'a> {
     connection: &'a Connection,
     /// One of the agents stops.
     ending: watch::Receiver<bool>,
-    attendance: Attendance,
+    session_guard: SessionGuard,
     /// Kept between requests; goes with the client's connection.
     origin: Option<Origin>,
     /// The one that this connection is for.
@@ -216,7 +216,7 @@ impl Filter<'_> {
     }
 
     fn session(&self) -> &AdminSession {
-        self.attendance.session()
+        self.session_guard.session()
     }
 
     fn id(&self) -> AdminSessionId {

@@ -151,8 +151,8 @@ impl AdminListener {
             self.refuse(context, entry, address, 503, NO_ROOM).await;
             return respond(&mut client, 503, reason).await;
         };
-        let attendance = match self.sessions.attend(context, entry, address).await {
-            Ok(attendance) => attendance,
+        let session_guard = match self.sessions.register(context, entry, address).await {
+            Ok(session_guard) => session_guard,
             Err(error) => {
                 self.refuse(context, entry, address, 503, NO_SESSION).await;
                 return respond(&mut client, 503, &error.to_string()).await;
@@ -171,7 +171,7 @@ impl AdminListener {
             // It was answered and asked for nothing since: nothing was broken off.
             () = activity.must_go() => Some(()),
         };
-        drop(attendance);
+        drop(session_guard);
         ended
     }
 

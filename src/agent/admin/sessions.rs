@@ -74,16 +74,16 @@ struct SessionActivity {
 
 /// One HTTP connection's part in its session.
 #[derive(Debug)]
-pub struct Attendance(Arc<AdminSession>);
+pub struct SessionGuard(Arc<AdminSession>);
 
-impl Attendance {
+impl SessionGuard {
     #[must_use]
     pub fn session(&self) -> &AdminSession {
         &self.0
     }
 }
 
-impl Drop for Attendance {
+impl Drop for SessionGuard {
     fn drop(&mut self) {
         let mut activity = lock(&self.0.activity);
         activity.connections -= 1;
@@ -129,21 +129,21 @@ impl AdminSession {
 
 impl AdminSessions {
     /// Takes part in the session of `local_peer`; a new one is in the audit when this returns.
-    pub async fn attend(
+    pub async fn register(
         &self,
         context: &Context,
         entry: &LiveConnection,
         local_peer: IpAddr,
-    ) -> Result<Attendance, NoSession> {
-        let attendance = self.join(local_peer)?;
-        let session = attendance.session();
+    ) -> Result<SessionGuard, NoSession> {
+        let session_guard = self.join(local_peer)?;
+        let session = session_guard.session();
         session.begun.get_or_try_init(|| begin(context, entry, session)).await?;
         // One that began while it could be written goes on only while it can.
         context.check_audit().await?;
-        Ok(attendance)
+        Ok(session_guard)
     }
 
-    fn join(&self, local_peer: IpAddr) -> Result<Attendance, NoSession> {
+    fn join(&self, local_peer: IpAddr) -> Result<SessionGuard, NoSession> {
         let mut live = lock(&self.live);
         if !live.contains_key(&local_peer) && live.len() >= limits::ADMIN_SESSIONS_MAX {
             return Err(NoSession::TooMany);
@@ -168,7 +168,7 @@ impl AdminSessions {
             })
         });
         lock(&session.activity).connections += 1;
-        Ok(Attendance(Arc::clone(session)))
+        Ok(SessionGuard(Arc::clone(session)))
     }
 
     /// Counts a refusal; it is in the audit when this returns, in a line of its own or as one of a sum.
@@ -337,10 +337,10 @@ mod tests {
     #[test]
     fn a_session_is_reported_once_a_minute_and_only_when_something_happened() {
         let sessions = AdminSessions::default();
-        let attendance = sessions.join(PEER).unwrap();
+        let session_guard = sessions.join(PEER).unwrap();
         let later = Instant::now() + limits::ADMIN_REPORT_EVERY;
         assert!(sessions.due_reports(later).is_empty());
-        attendance.session().count_request();
+        session_guard.session().count_request();
         assert!(sessions.due_reports(Instant::now()).is_empty());
         let [report] = sessions.due_reports(later)[..] else { panic!("one report") };
         assert_eq!((report.requests, report.refused, report.changes), (1, 0, 0));
@@ -350,14 +350,14 @@ mod tests {
     #[test]
     fn the_first_refusal_or_change_is_reported_at_once() {
         let sessions = AdminSessions::default();
-        let attendance = sessions.join(PEER).unwrap();
+        let session_guard = sessions.join(PEER).unwrap();
         for _ in 0..3 {
-            attendance.session().count_request();
-            attendance.session().count_refusal();
+            session_guard.session().count_request();
+            session_guard.session().count_refusal();
         }
         let [report] = sessions.due_reports(Instant::now())[..] else { panic!("one report") };
         assert_eq!((report.requests, report.refused), (3, 3));
-        attendance.session().count_change();
+        session_guard.session().count_change();
         assert!(sessions.due_reports(Instant::now()).is_empty());
     }
 }
