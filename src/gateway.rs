@@ -5,9 +5,9 @@
 //! `control` keeps a link to every agent, `presence` knows who is there, [`platform`] has the
 //! rules. Nothing here reads a certificate or a QUIC packet: see `identity` and `transport`.
 
+mod attempt_limiter;
 pub mod authority;
 mod control;
-mod door;
 mod enrolment;
 pub mod platform;
 mod presence;

@@ -387,7 +387,7 @@ pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(3);
 /// TLS with a newcomer, from its first byte.
 pub const ENROL_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Addresses whose attempts are counted one by one; beyond that, newcomers wait.
-pub const DOOR_ADDRESSES_MAX: usize = 16_384;
+pub const LIMITER_ADDRESSES_MAX: usize = 16_384;
 /// Rows of one action that one agent, or all strangers together, may cause in the audit logs at once, and
 /// then one in each; what goes beyond is one row a minute that counts.
 pub const AUDIT_ROWS_BURST: u32 = 64;

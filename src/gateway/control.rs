@@ -15,8 +15,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{Instrument, Span, debug, error, field, info, info_span, warn};
 
+use super::attempt_limiter::{AttemptLimiter, HandshakeLimiter, Throttled};
 use super::authority::{Authority, AuthorityError};
-use super::door::{Door, Handshakes, Throttled};
 use super::platform::{LinkRefusal, Platform, PlatformError};
 use super::presence::AgentPresence;
 use super::relay::RelayKeeper;
@@ -88,7 +88,7 @@ pub(super) struct Control {
     pub(super) changes: watch::Receiver<u64>,
     pub(super) stop: Stop,
     /// Limits what strangers can make us write.
-    pub(super) audited: Door,
+    pub(super) audited: AttemptLimiter,
     pub(super) limiters: ControlLimiters,
 }
 
@@ -96,7 +96,7 @@ pub(super) struct Control {
 #[derive(Debug)]
 pub(super) struct ControlLimiters {
     newcomers: Arc<Newcomers>,
-    handshakes: Handshakes,
+    handshakes: HandshakeLimiter,
     /// A revoked key's holder takes nothing from the one that took its place.
     openings: Mutex<TokenBuckets<(ServerId, KeyFingerprint)>>,
     renewals: Mutex<TokenBuckets<ServerId>>,
@@ -111,7 +111,7 @@ impl Default for ControlLimiters {
         let renewals = TokenBuckets::every(RENEWALS_BURST, RENEWALS_EACH, keys_max);
         Self {
             newcomers: Newcomers::new(CONTROL_NEWCOMERS),
-            handshakes: Handshakes::default(),
+            handshakes: HandshakeLimiter::default(),
             openings: Mutex::new(openings),
             renewals: Mutex::new(renewals),
             logged: Mutex::new(RepeatLimiter::every(REPEATS_WRITTEN_EVERY, LINK_END_KINDS_MAX)),

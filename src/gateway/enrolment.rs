@@ -24,8 +24,8 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
+use super::attempt_limiter::{AttemptLimiter, HandshakeLimiter, Throttled};
 use super::authority::Authority;
-use super::door::{Door, Handshakes, Throttled};
 use super::platform::{EnrolRefusal, Platform, PlatformError};
 use super::stop::Stop;
 use crate::domain::id::ServerId;
@@ -64,9 +64,9 @@ pub(super) struct Enrolment {
 #[derive(Debug)]
 pub(super) struct EnrolmentLimiters {
     newcomers: Arc<Newcomers>,
-    handshakes: Handshakes,
+    handshakes: HandshakeLimiter,
     /// Requests: whoever sends none uses none up.
-    requests: Door,
+    requests: AttemptLimiter,
     logged: Mutex<RepeatLimiter<(&'static str, IpAddr)>>,
     throttled: Throttled,
 }
@@ -75,8 +75,8 @@ impl Default for EnrolmentLimiters {
     fn default() -> Self {
         Self {
             newcomers: Newcomers::new(ENROL_CONNECTIONS),
-            handshakes: Handshakes::default(),
-            requests: Door::per_minute(ENROL_PER_MINUTE),
+            handshakes: HandshakeLimiter::default(),
+            requests: AttemptLimiter::per_minute(ENROL_PER_MINUTE),
             logged: Mutex::new(RepeatLimiter::every(REPEATS_WRITTEN_EVERY, LINK_END_KINDS_MAX)),
             throttled: Throttled::default(),
         }

@@ -14,9 +14,9 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{error, info};
 
+use super::attempt_limiter::AttemptLimiter;
 use super::authority::{Authority, AuthorityError};
 use super::control::{self, Control, ControlLimiters};
-use super::door::Door;
 use super::enrolment::{self, Enrolment};
 use super::platform::{OpenError, Platform, PlatformError};
 use super::presence::AgentPresence;
@@ -179,7 +179,7 @@ impl Gateway {
             clock: Arc::clone(&clock),
             changes: heard.clone(),
             stop: stopping.clone(),
-            audited: Door::per_minute(REFUSALS_AUDITED_PER_MINUTE),
+            audited: AttemptLimiter::per_minute(REFUSALS_AUDITED_PER_MINUTE),
             limiters: ControlLimiters::default(),
         };
         let mut tasks = JoinSet::new();

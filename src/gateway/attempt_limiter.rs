@@ -14,14 +14,14 @@ use crate::protocol::token_bucket::TokenBucket;
 use crate::protocol::token_buckets::TokenBuckets;
 
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct AttemptLimiter {
     attempts: Mutex<TokenBuckets<IpAddr>>,
 }
 
-impl Door {
+impl AttemptLimiter {
     pub(super) fn per_minute(attempts_max: NonZeroU32) -> Self {
         let each = Duration::from_mins(1) / attempts_max.get();
-        let attempts = TokenBuckets::every(attempts_max.get(), each, limits::DOOR_ADDRESSES_MAX);
+        let attempts = TokenBuckets::every(attempts_max.get(), each, limits::LIMITER_ADDRESSES_MAX);
         Self { attempts: Mutex::new(attempts) }
     }
 
@@ -76,7 +76,7 @@ impl Throttled {
 
 /// Handshakes begun and not finished, which cost us more than whoever begins them.
 #[derive(Debug)]
-pub(super) struct Handshakes {
+pub(super) struct HandshakeLimiter {
     begun: Mutex<Begun>,
 }
 
@@ -87,9 +87,9 @@ struct Begun {
     all: TokenBucket,
 }
 
-impl Default for Handshakes {
+impl Default for HandshakeLimiter {
     fn default() -> Self {
-        let keys_max = limits::DOOR_ADDRESSES_MAX;
+        let keys_max = limits::LIMITER_ADDRESSES_MAX;
         let begun = Begun {
             address: TokenBuckets::every(
                 limits::HANDSHAKES_OF_ADDRESS_BURST,
@@ -107,7 +107,7 @@ impl Default for Handshakes {
     }
 }
 
-impl Handshakes {
+impl HandshakeLimiter {
     /// Counts one that begins; false when too many of its address, its network or all were not finished.
     pub(super) fn may_begin(&self, from: IpAddr, now: Instant) -> bool {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,34 +148,34 @@ mod tests {
 
     #[test]
     fn an_address_that_tries_too_often_waits_and_others_do_not() {
-        let door = Door::per_minute(THREE);
+        let limiter = AttemptLimiter::per_minute(THREE);
         let one = "2001:db8::1".parse().unwrap();
         let neighbour = "2001:db8::2".parse().unwrap();
         for attempt in 0..3 {
-            assert_eq!(door.let_in(one), Ok(()), "attempt {attempt}");
+            assert_eq!(limiter.let_in(one), Ok(()), "attempt {attempt}");
         }
         for waits in [one, neighbour] {
-            let wait = door.let_in(waits).unwrap_err();
+            let wait = limiter.let_in(waits).unwrap_err();
             assert!(wait > Duration::from_secs(10) && wait <= Duration::from_secs(20), "{wait:?}");
         }
-        assert_eq!(door.let_in("192.0.2.1".parse().unwrap()), Ok(()));
-        door.give_back(one);
-        assert_eq!(door.let_in(neighbour), Ok(()), "what was no guess is free again");
+        assert_eq!(limiter.let_in("192.0.2.1".parse().unwrap()), Ok(()));
+        limiter.give_back(one);
+        assert_eq!(limiter.let_in(neighbour), Ok(()), "what was no guess is free again");
     }
 
     #[test]
     fn the_addresses_counted_have_a_bound() {
-        let door = Door::per_minute(THREE);
+        let limiter = AttemptLimiter::per_minute(THREE);
         let address = |number: usize| IpAddr::from(u32::try_from(number).unwrap().to_be_bytes());
-        for number in 0..limits::DOOR_ADDRESSES_MAX {
-            assert_eq!(door.let_in(address(number)), Ok(()), "address {number}");
+        for number in 0..limits::LIMITER_ADDRESSES_MAX {
+            assert_eq!(limiter.let_in(address(number)), Ok(()), "address {number}");
         }
-        assert_eq!(door.let_in(address(limits::DOOR_ADDRESSES_MAX)), Err(Duration::from_secs(20)));
+        assert_eq!(limiter.let_in(address(limits::LIMITER_ADDRESSES_MAX)), Err(Duration::from_secs(20)));
     }
 
     #[test]
     fn handshakes_that_are_finished_do_not_count() {
-        let handshakes = Handshakes::default();
+        let handshakes = HandshakeLimiter::default();
         let (from, now) = ([192, 0, 2, 1].into(), Instant::now());
         for _ in 0..10_000 {
             assert!(handshakes.may_begin(from, now));
@@ -187,7 +187,7 @@ mod tests {
     fn unfinished_handshakes_of_an_address_a_network_and_all_have_a_bound() {
         let now = Instant::now();
         let begun = |address: fn(u32) -> [u8; 4]| {
-            let handshakes = Handshakes::default();
+            let handshakes = HandshakeLimiter::default();
             (0..10_000).filter(|number| handshakes.may_begin(address(*number).into(), now)).count()
         };
         assert_eq!(begun(|_| [192, 0, 2, 1]), limits::HANDSHAKES_OF_ADDRESS_BURST as usize);
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn who_is_refused_for_the_crowd_keeps_the_own_share() {
-        let handshakes = Handshakes::default();
+        let handshakes = HandshakeLimiter::default();
         let now = Instant::now();
         for host in 0..200 {
             handshakes.may_begin([192, 0, 2, host].into(), now);
