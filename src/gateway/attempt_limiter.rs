@@ -61,7 +61,7 @@ impl Throttled {
         }
     }
 
-    /// Tells what was counted since; called now and then.
+    /// Logs what was counted since; called now and then.
     pub(super) fn log_due(&self, now: Instant) {
         let due = self.logged.lock().unwrap_or_else(PoisonError::into_inner).due(now);
         for (kind, more) in due {

@@ -164,10 +164,10 @@ struct OpenLink {
 pub(super) async fn run(control: Arc<Control>, endpoint: GatewayEndpoint) {
     let mut links = JoinSet::new();
     let mut stop = control.stop.clone();
-    let mut told = tokio::time::interval(THROTTLED_SAID_EVERY);
+    let mut log_tick = tokio::time::interval(THROTTLED_SAID_EVERY);
     loop {
         tokio::select! {
-            now = told.tick() => control.limiters.throttled.log_due(now.into()),
+            now = log_tick.tick() => control.limiters.throttled.log_due(now.into()),
             incoming = endpoint.accept() => {
                 let Some(incoming) = incoming else { break };
                 let from = incoming.from();

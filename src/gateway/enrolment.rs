@@ -131,10 +131,10 @@ enum BrokenOff {
 pub(super) async fn run(enrolment: Arc<Enrolment>, listener: TcpListener) {
     let mut served = JoinSet::new();
     let mut stop = enrolment.stop.clone();
-    let mut told = interval(THROTTLED_SAID_EVERY);
+    let mut log_tick = interval(THROTTLED_SAID_EVERY);
     loop {
         tokio::select! {
-            now = told.tick() => enrolment.limiters.throttled.log_due(now.into()),
+            now = log_tick.tick() => enrolment.limiters.throttled.log_due(now.into()),
             accepted = listener.accept() => match accepted {
                 Ok((tcp, from)) => {
                     let from = from.ip().to_canonical();
@@ -229,7 +229,7 @@ impl Enrolment {
             Err(HttpRefusal::TooOften(_)) => "throttled",
             Err(HttpRefusal::Ours) => "failed",
         });
-        told(outcome)
+        into_response(outcome)
     }
 
     /// The same as an enrolment up to the token's first use, which it is not.
@@ -248,7 +248,7 @@ impl Enrolment {
             Err(refusal) => Err(refusal),
         };
         count(if outcome.is_ok() { "asked" } else { "refused" });
-        told(outcome)
+        into_response(outcome)
     }
 
     async fn judge_token(
@@ -322,7 +322,7 @@ impl Enrolment {
     }
 }
 
-fn told(outcome: Result<impl Serialize, HttpRefusal>) -> Response<Full<Bytes>> {
+fn into_response(outcome: Result<impl Serialize, HttpRefusal>) -> Response<Full<Bytes>> {
     match outcome {
         Ok(answer) => respond(StatusCode::OK, &answer),
         Err(HttpRefusal::Request { status, error }) => respond(status, &Refused { error }),
