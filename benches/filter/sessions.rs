@@ -36,7 +36,7 @@ enum Metric {
 }
 
 impl Metric {
-    const fn label(self) -> &'static str {
+    const fn as_str(self) -> &'static str {
         match self {
             Self::Response => "response of 40 MB: MB/s",
             Self::ResponseCpu => "response of 40 MB: CPU of both agents, s/GB",
@@ -205,7 +205,7 @@ impl Table {
                 (Some(adit), Some(direct)) if direct > 0.0 => format!("{:.2}", adit / direct),
                 _ => "–".into(),
             };
-            let cells = [metric.label().to_owned(), shown("direct"), shown("adit"), ratio];
+            let cells = [metric.as_str().to_owned(), shown("direct"), shown("adit"), ratio];
             text.extend(["| ", &cells.join(" | "), " |\n"]);
         }
         text

@@ -34,7 +34,7 @@ pub enum Metric {
 }
 
 impl Metric {
-    const fn label(self) -> &'static str {
+    const fn as_str(self) -> &'static str {
         match self {
             Self::RoundTripP50 => "MLLP 1 KiB, 1 connection: round trip p50, µs",
             Self::RoundTripP99 => "MLLP 1 KiB, 1 connection: round trip p99, µs",
@@ -91,7 +91,7 @@ impl Table {
         text.push_str(&"---:|".repeat(peers.len() + 1));
         text.push('\n');
         for (&metric, samples) in &self.0 {
-            put_line(&mut text, metric.label(), peers, samples);
+            put_line(&mut text, metric.as_str(), peers, samples);
             let (Some(label), Some(direct)) = (metric.added_label(), samples.get("direct")) else { continue };
             let added = samples
                 .iter()

@@ -482,7 +482,7 @@ impl<'a> ControlSession<'a> {
         for entry in context.entries.all() {
             let connection = entry.config.id;
             let policy = Policy::of(&entry.config, entry.side, &rules);
-            entry.stats.status().policy = policy.word();
+            entry.stats.status().policy = policy.as_str();
             let found = entry.stats.status().config_mismatch;
             if let Some(reason) = found.filter(|_| policy.is_active())
                 && self.may_report_mismatch(connection, reason, true)

@@ -170,7 +170,7 @@ mod tests {
             id: ConnectionId::from_bytes([1; 16]),
             kind: "P2P".into(),
             route: "Lakeside → St Mary".into(),
-            side: side.word().into(),
+            side: side.as_str().into(),
             protocol: "mllp".into(),
             peer: ServerId::from_bytes([2; 16]),
             peer_name: Some("St Mary".into()),

@@ -190,7 +190,7 @@ impl ConnectionHealth<'_> {
 impl LiveStatus {
     /// In the words of the status table.
     #[must_use]
-    pub const fn word(&self) -> &'static str {
+    pub const fn as_str(&self) -> &'static str {
         if self.stopping.is_some() { word::STOPPING } else { self.policy }
     }
 
@@ -199,7 +199,7 @@ impl LiveStatus {
     pub fn health(&self, at_target: bool) -> ConnectionHealth<'static> {
         let port = if at_target { Port::None } else { Port::of(self.port_open, self.full) };
         ConnectionHealth {
-            status: self.word(),
+            status: self.as_str(),
             tunnel: Tunnel::of(self.is_peer_heard(), self.tunnel.is_some()),
             mirth: self.mirth.on,
             port,
@@ -230,7 +230,7 @@ impl EntryStatus {
     /// Whether this host is the side that dials and has the port.
     #[must_use]
     pub fn is_source(&self) -> bool {
-        self.side == Side::Source.word()
+        self.side == Side::Source.as_str()
     }
 }
 

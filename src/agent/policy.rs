@@ -67,7 +67,7 @@ impl Policy {
 
     /// For people, in the words of the status table.
     #[must_use]
-    pub const fn word(&self) -> &'static str {
+    pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Unknown => word::UNKNOWN,
             Self::Unlisted => word::UNLISTED,
@@ -164,7 +164,7 @@ pub(super) mod tests {
     #[track_caller]
     fn check(rules: &RuleBook, word: &str, keeps_tunnel: bool, is_active: bool, has_rule: bool) {
         let policy = Policy::of(&entry(1), Side::Source, rules);
-        let found = (policy.word(), policy.keeps_tunnel(), policy.is_active(), policy.rule().is_some());
+        let found = (policy.as_str(), policy.keeps_tunnel(), policy.is_active(), policy.rule().is_some());
         assert_eq!(found, (word, keeps_tunnel, is_active, has_rule));
     }
 

@@ -164,7 +164,7 @@ async fn until_dialable(context: &Context, entry: &LiveConnection, absence: &Abs
     loop {
         let policy = Policy::of(&entry.config, Side::Source, &rules.borrow_and_update());
         secrets.borrow_and_update();
-        entry.stats.status().policy = policy.word();
+        entry.stats.status().policy = policy.as_str();
         let has_path = path_state.borrow_and_update().path.is_some();
         let waits_for = match policy {
             Policy::Active(rule) => match context.secret(&entry.config, &rule) {
@@ -272,7 +272,7 @@ async fn serve(
         gate.steer(context, entry, port);
         session.record(context, entry, silent_for);
         let mut status = entry.stats.status();
-        status.policy = policy.word();
+        status.policy = policy.as_str();
         status.note_stopping(ends, context.clock.now());
         status.mirth.set(mirth, context.clock.now());
         status.judge(false);

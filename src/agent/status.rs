@@ -348,13 +348,13 @@ fn entry_status(context: &Context, entry: &LiveConnection, gateway: TimedFlag) -
     EntryStatus {
         name: entry.config.name.to_string(),
         id: entry.config.id,
-        kind: kind(entry, rule).label().into(),
+        kind: kind(entry, rule).as_str().into(),
         route: route.or_else(|| status.route.clone()).unwrap_or_default(),
-        side: entry.side.word().into(),
-        protocol: entry.config.service.protocol().map_or("https", Protocol::word).into(),
+        side: entry.side.as_str().into(),
+        protocol: entry.config.service.protocol().map_or("https", Protocol::as_str).into(),
         peer: entry.config.peer,
         peer_name: rule.map(|rule| rule.peer_name().to_owned()),
-        status: status.word().into(),
+        status: status.as_str().into(),
         gateway,
         tunnel: TimedFlag {
             on: Some(status.is_peer_heard()),

@@ -76,7 +76,7 @@ pub async fn run(
                 () = &mut watching => return,
                 _ = rules.changed() => {
                     let policy = Policy::of(&entry.config, Side::Target, &rules.borrow_and_update());
-                    entry.stats.status().policy = policy.word();
+                    entry.stats.status().policy = policy.as_str();
                     continue;
                 }
                 () = absence.lasts() => {
@@ -170,7 +170,7 @@ async fn serve(
         session.record(context, entry, silent_for);
         let policy = Policy::of(&entry.config, Side::Target, &rules.borrow());
         let mut status = entry.stats.status();
-        status.policy = policy.word();
+        status.policy = policy.as_str();
         status.note_stopping(*ending.borrow_and_update(), context.clock.now());
         status.judge(true);
         drop(status);

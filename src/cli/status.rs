@@ -223,7 +223,7 @@ fn render_entry(out: &mut String, entry: &EntryStatus, has_link: bool) {
 }
 
 fn render_admin(out: &mut String, entry: &EntryStatus, admin: &AdminStatus) {
-    let access = admin.access.map_or("not known", Access::word);
+    let access = admin.access.map_or("not known", Access::as_str);
     let _ = write!(out, "  access {access}  sessions {}", admin.sessions);
     let Some(managed) = &admin.managed else {
         let _ = writeln!(out);

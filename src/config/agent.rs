@@ -217,7 +217,7 @@ fn share_paths(config: &mut AgentConfig, claims: &Claims) {
 
 fn read_channel_entry(section: &mut Section<'_, '_>, claims: &mut Claims) -> Option<Entry> {
     let protocol = section.required("protocol", "write \"mllp\", \"dicom\" or \"tcp\"", |value| {
-        value::word(&Protocol::ALL.map(|protocol| (protocol.word(), protocol)), value)
+        value::word(&Protocol::ALL.map(|protocol| (protocol.as_str(), protocol)), value)
     });
     read_entry(section, claims, protocol.map(Service::Channel))
 }

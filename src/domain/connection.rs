@@ -19,7 +19,7 @@ impl ConnectionType {
 
     /// Shown to people exactly as written.
     #[must_use]
-    pub const fn label(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::P2p => "P2P",
             Self::AdminRw => "Admin RW",
@@ -30,7 +30,7 @@ impl ConnectionType {
 
 impl fmt::Display for ConnectionType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.label())
+        f.pad(self.as_str())
     }
 }
 
@@ -49,7 +49,7 @@ impl Protocol {
 
     /// As written in files and commands.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Mllp => "mllp",
             Self::Dicom => "dicom",
@@ -60,7 +60,7 @@ impl Protocol {
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.word())
+        f.pad(self.as_str())
     }
 }
 
@@ -70,7 +70,7 @@ impl FromStr for Protocol {
     fn from_str(text: &str) -> Result<Self, UnknownProtocol> {
         Self::ALL
             .into_iter()
-            .find(|protocol| protocol.word() == text)
+            .find(|protocol| protocol.as_str() == text)
             .ok_or_else(|| UnknownProtocol { found: text.into() })
     }
 }
@@ -100,7 +100,7 @@ impl Side {
     }
 
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Source => "source",
             Self::Target => "target",
@@ -110,6 +110,6 @@ impl Side {
 
 impl fmt::Display for Side {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.word())
+        f.pad(self.as_str())
     }
 }

@@ -21,7 +21,7 @@ pub enum Connectivity {
 impl Connectivity {
     /// Shown to people exactly as written.
     #[must_use]
-    pub const fn label(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Connected => "Connected",
             Self::Disconnected => "Disconnected",
@@ -38,7 +38,7 @@ impl Connectivity {
 
 impl fmt::Display for Connectivity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.label())
+        f.pad(self.as_str())
     }
 }
 
@@ -125,8 +125,8 @@ mod tests {
     #[test]
     fn a_tunnel_that_was_up_once_is_disconnected_and_one_that_never_was_says_so() {
         let facts = Facts { first_connected: Some(AT), ..Facts::default() };
-        assert_eq!(facts.connectivity().label(), "Disconnected");
-        assert_eq!(Facts::default().connectivity().label(), "Never connected");
+        assert_eq!(facts.connectivity().as_str(), "Disconnected");
+        assert_eq!(Facts::default().connectivity().as_str(), "Never connected");
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl UserRole {
     pub const ALL: [Self; 3] = [Self::Owner, Self::Operator, Self::Auditor];
 
     #[must_use]
-    pub const fn label(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Owner => "owner",
             Self::Operator => "operator",
@@ -47,7 +47,7 @@ impl UserRole {
 
 impl fmt::Display for UserRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.label())
+        f.pad(self.as_str())
     }
 }
 
@@ -78,7 +78,7 @@ mod tests {
     fn the_whole_role_table_is_as_printed() {
         let row = |permission: Permission| {
             let cells =
-                UserRole::ALL.map(|role| if role.permit(permission).is_ok() { role.label() } else { "-" });
+                UserRole::ALL.map(|role| if role.permit(permission).is_ok() { role.as_str() } else { "-" });
             format!("{permission}: {}", cells.join(" "))
         };
         assert_eq!(

@@ -43,7 +43,7 @@ impl Status {
 
     /// Shown to people exactly as written.
     #[must_use]
-    pub const fn label(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Provisioning => "Provisioning",
             Self::Ready => "Ready",
@@ -75,7 +75,7 @@ impl Status {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.label())
+        f.pad(self.as_str())
     }
 }
 
@@ -154,7 +154,7 @@ impl Event {
 
     /// As audit entries and refusals name it.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Create => "create",
             Self::SetUpDone => "set-up done",
@@ -197,7 +197,7 @@ impl Event {
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.word())
+        f.pad(self.as_str())
     }
 }
 

@@ -37,7 +37,7 @@ impl Tier {
 
     /// As written in commands and shown to people.
     #[must_use]
-    pub const fn label(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Free => "Free",
             Self::Standard => "Standard",
@@ -75,7 +75,7 @@ impl Tier {
 
 impl fmt::Display for Tier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.label())
+        f.pad(self.as_str())
     }
 }
 
@@ -85,7 +85,7 @@ impl FromStr for Tier {
     fn from_str(text: &str) -> Result<Self, UnknownTier> {
         Self::ALL
             .into_iter()
-            .find(|tier| tier.label().eq_ignore_ascii_case(text))
+            .find(|tier| tier.as_str().eq_ignore_ascii_case(text))
             .ok_or_else(|| UnknownTier { found: text.into() })
     }
 }

@@ -66,7 +66,7 @@ impl BodyKind {
 
     /// As written in the tables.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::UuidSet => "uuidset",
@@ -86,8 +86,8 @@ impl BodyKind {
     }
 
     #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 
     /// How many bytes a body of this kind may have.

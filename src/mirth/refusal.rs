@@ -34,9 +34,9 @@ pub enum RequestRefusal {
     EncryptionKey,
     #[error("view-only: {template} needs a number where this request has none")]
     NoNumber { template: &'static str },
-    #[error("view-only: the owner of the managed server does not show this (show = [\"{}\"])", .0.word())]
+    #[error("view-only: the owner of the managed server does not show this (show = [\"{}\"])", .0.as_str())]
     NotShown(OptIn),
-    #[error("view-only: the owner of the managed server hides this (hide = [\"{}\"])", .0.word())]
+    #[error("view-only: the owner of the managed server hides this (hide = [\"{}\"])", .0.as_str())]
     Hidden(Category),
     #[error("view-only: this request may not have a body")]
     Body,

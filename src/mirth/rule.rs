@@ -61,7 +61,7 @@ impl Rule {
     fn read(columns: &[&'static str]) -> Option<Self> {
         let [methods, regex, action, body, operation] = *columns else { return None };
         let mut words = body.split("; check ");
-        let body = BodyKind::from_word(words.next()?)?;
+        let body = BodyKind::parse(words.next()?)?;
         let columns = words.flat_map(|names| names.split(", ")).collect();
         let segments = segments(regex)?;
         let method = methods.split('|').next()?;
@@ -152,7 +152,7 @@ mod tests {
                 .unwrap_or_else(|| panic!("{line:?} was not understood"));
             assert!(["GET|HEAD", "POST", "PUT"].contains(&line[0]), "{line:?}");
             assert_eq!(rule.operation, line[4]);
-            let body = format!("{}; check {}", rule.body.word(), rule.columns.join(", "));
+            let body = format!("{}; check {}", rule.body.as_str(), rule.columns.join(", "));
             assert_eq!(body.trim_end_matches("; check "), line[3]);
         }
         for (operation, rule) in OPERATIONS.all().iter().zip(RULES.iter()) {

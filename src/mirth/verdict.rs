@@ -235,7 +235,7 @@ impl Judge {
             taken.and_then(|()| query.check_columns(&rule.columns)).map_err(RequestRefusal::Query)?;
         }
         carries_body(request.head, rule.body)?;
-        let (operation, body) = (rule.operation, rule.body.word());
+        let (operation, body) = (rule.operation, rule.body.as_str());
         let makes = side_effect::of(rule.method, OPERATIONS.all()[number].template).in_words();
         Ok((Some(rule.body), format!("view-only: the rule for {operation}, which {makes}; body: {body}")))
     }

@@ -20,7 +20,7 @@ impl AgreementStatus {
     const ALL: [Self; 4] = [Self::Requested, Self::Live, Self::Declined, Self::Withdrawn];
 
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Requested => "requested",
             Self::Live => "live",
@@ -34,7 +34,7 @@ impl FromStr for AgreementStatus {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|status| status.word() == text).ok_or(())
+        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or(())
     }
 }
 
@@ -75,7 +75,7 @@ impl Tx {
         .bind(text(id))
         .bind(text(requester))
         .bind(text(recipient))
-        .bind(status.word())
+        .bind(status.as_str())
         .bind(at.as_millis())
         .bind(decided_at);
         self.run("asking for peering", query).await.map(drop)
@@ -118,7 +118,7 @@ impl Tx {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let query = sql("UPDATE agreement SET status = ?, decided_at = ? WHERE id = ?")
-            .bind(status.word())
+            .bind(status.as_str())
             .bind(at.as_millis())
             .bind(text(id));
         self.run("deciding a peering request", query).await.map(drop)

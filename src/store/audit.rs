@@ -16,7 +16,7 @@ pub enum AuditOutcome {
 
 impl AuditOutcome {
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Refused => "refused",
@@ -68,7 +68,7 @@ impl Tx {
             .bind(entry.actor.clone())
             .bind(entry.action)
             .bind(entry.object.clone())
-            .bind(entry.outcome.word())
+            .bind(entry.outcome.as_str())
             .bind(entry.detail.clone())
             .bind(entry.bucket.clone())
             .bind(i64::from(times));

@@ -33,7 +33,7 @@ impl Tx {
             .bind(text(new.server))
             .bind(text(&new.name))
             .bind(text(&new.description))
-            .bind(new.protocol.word())
+            .bind(new.protocol.as_str())
             .bind(i64::from(new.published))
             .bind(at.as_millis());
         self.run("adding a channel", query).await.map(drop)

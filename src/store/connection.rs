@@ -121,7 +121,7 @@ impl Tx {
         .bind(text(new.grant))
         .bind(text(new.source))
         .bind(text(new.target))
-        .bind(new.status.label())
+        .bind(new.status.as_str())
         .bind(new.created_at.as_millis());
         self.run("making a connection", query).await.map(drop)
     }
@@ -187,7 +187,7 @@ impl Tx {
         let target_holds = status.pause_hold().is_some_and(|holds| holds.includes(Side::Target));
         let query = sql("UPDATE connection SET status = ?, held_by = ?, held_for_tier = ?, failure = ?,
                 changed_at = ?, source_last_name = ?, target_last_name = ? WHERE id = ?")
-        .bind(status.label())
+        .bind(status.as_str())
         .bind(status.pause_hold().map(pause_hold_word))
         .bind(i64::from(connection.held_for_tier && target_holds))
         .bind(failure.map(str::to_owned))
@@ -267,7 +267,7 @@ fn read_carried(cells: &Cells) -> Result<Carried, StoreError> {
 
 pub(super) fn read_kind(cells: &Cells) -> Result<ConnectionType, StoreError> {
     let label = cells.string("kind")?;
-    let kind = ConnectionType::ALL.into_iter().find(|kind| kind.label() == label);
+    let kind = ConnectionType::ALL.into_iter().find(|kind| kind.as_str() == label);
     kind.ok_or(StoreError::Damaged { column: "kind" })
 }
 
@@ -282,7 +282,7 @@ fn read_status(cells: &Cells) -> Result<Status, StoreError> {
     Status::ALL
         .into_iter()
         .find(|status| {
-            status.label() == label && status.pause_hold().map(pause_hold_word) == held_by.as_deref()
+            status.as_str() == label && status.pause_hold().map(pause_hold_word) == held_by.as_deref()
         })
         .ok_or(StoreError::Damaged { column: "status" })
 }

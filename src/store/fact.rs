@@ -23,7 +23,7 @@ impl Tx {
                 (connection, side, tunnel, tunnel_since, mirth_up, mirth_since, last_ack_at)
              VALUES (?, ?, ?, ?, ?, ?, ?)")
         .bind(text(fact.connection))
-        .bind(fact.side.word())
+        .bind(fact.side.as_str())
         .bind(fact.tunnel.value.map_or("down", PathKind::as_str))
         .bind(fact.tunnel.since.as_millis())
         .bind(fact.mirth.map(|mirth| i64::from(mirth.value)))

@@ -22,7 +22,7 @@ impl GrantStatus {
     const ALL: [Self; 5] = [Self::Pending, Self::Approved, Self::Denied, Self::Revoked, Self::Relinquished];
 
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
             Self::Approved => "approved",
@@ -37,7 +37,7 @@ impl FromStr for GrantStatus {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|status| status.word() == text).ok_or(())
+        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or(())
     }
 }
 
@@ -52,7 +52,7 @@ pub enum Origin {
 
 impl Origin {
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Offered => "offered",
             Self::Requested => "requested",
@@ -64,7 +64,7 @@ impl FromStr for Origin {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        [Self::Offered, Self::Requested].into_iter().find(|origin| origin.word() == text).ok_or(())
+        [Self::Offered, Self::Requested].into_iter().find(|origin| origin.as_str() == text).ok_or(())
     }
 }
 
@@ -113,7 +113,7 @@ impl Tx {
         .bind(text(new.agreement))
         .bind(text(new.channel))
         .bind(text(new.holder))
-        .bind(new.origin.word())
+        .bind(new.origin.as_str())
         .bind(new.source_server.map(text))
         .bind(new.created_at.as_millis());
         self.run("making a grant", query).await.map(drop)
@@ -139,7 +139,7 @@ impl Tx {
             "UPDATE channel_grant SET status = ?, source_server = coalesce(?, source_server), changed_at = ?
              WHERE id = ?",
         )
-        .bind(status.word())
+        .bind(status.as_str())
         .bind(source_server.map(text))
         .bind(at.as_millis())
         .bind(text(id));

@@ -27,11 +27,11 @@ impl Tx {
                 (id, kind, agreement, recipient, target_server, status, expires_at, created_at, changed_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)")
         .bind(text(new.id))
-        .bind(new.access.kind().label())
+        .bind(new.access.kind().as_str())
         .bind(text(new.agreement))
         .bind(text(new.recipient))
         .bind(text(new.target))
-        .bind(new.status.label())
+        .bind(new.status.as_str())
         .bind(new.expires_at.as_millis())
         .bind(new.created_at.as_millis());
         self.run("making an offer", query).await.map(drop)

@@ -20,7 +20,7 @@ impl Tx {
         let query = sql("INSERT INTO organization (id, name, tier, created_at) VALUES (?, ?, ?, ?)")
             .bind(text(new.id))
             .bind(text(&new.name))
-            .bind(new.tier.label())
+            .bind(new.tier.as_str())
             .bind(new.created_at.as_millis());
         self.run("adding an organization", query).await.map(drop)
     }
@@ -38,7 +38,7 @@ impl Tx {
     }
 
     pub async fn set_tier(&mut self, id: OrganizationId, tier: Tier) -> Result<(), StoreError> {
-        let query = sql("UPDATE organization SET tier = ? WHERE id = ?").bind(tier.label()).bind(text(id));
+        let query = sql("UPDATE organization SET tier = ? WHERE id = ?").bind(tier.as_str()).bind(text(id));
         self.run("changing a tier", query).await.map(drop)
     }
 }

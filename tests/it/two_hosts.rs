@@ -35,7 +35,7 @@ async fn the_walk_through_of_the_readme_joins_two_hosts() {
         let status = world.host(name).status();
         assert_eq!(status.entries.len(), 2);
         for entry in &status.entries {
-            let protocol = if entry.admin.is_some() { "https" } else { Protocol::Mllp.word() };
+            let protocol = if entry.admin.is_some() { "https" } else { Protocol::Mllp.as_str() };
             assert_eq!((entry.status.as_str(), entry.protocol.as_str()), ("Active", protocol));
             assert!(entry.peer_key.is_some_and(|key| key.verified), "{name} heard its peer's key");
         }

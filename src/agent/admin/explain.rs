@@ -56,7 +56,7 @@ pub fn explanation(judge: &Judge, access: Access, masks: bool, method: String, t
     let (outcome, names) = match judge.judge(&head) {
         Verdict::Forward { target, body, names } => {
             masked = masks && access == Access::ReadOnly && mask::scope(&names, &target).is_some();
-            (ExplainOutcome::Forwarded { target, body: body.word().into() }, names)
+            (ExplainOutcome::Forwarded { target, body: body.as_str().into() }, names)
         }
         Verdict::Answer { status, names } => (ExplainOutcome::AnsweredHere { status }, names),
         Verdict::Refuse { refusal, names } => {

@@ -258,7 +258,7 @@ async fn begin(context: &Context, entry: &LiveConnection, session: &AdminSession
     let rules = context.rules();
     let rule = rules.rule(entry.config.id);
     let organization = rule.and_then(|rule| rule.peer_organization.clone());
-    let access = rule.and_then(|rule| Access::of(rule.kind)).map_or("none", Access::word);
+    let access = rule.and_then(|rule| Access::of(rule.kind)).map_or("none", Access::as_str);
     let who = (organization, entry.config.peer);
     let id = AdminSessionId { connection: entry.config.id, number: session.number };
     let started = AuditEntry::admin_started(context.clock.now(), id, access, who, session.local_peer);

@@ -214,7 +214,7 @@ async fn entry(session: &CliSession, wanted: &str, side: Option<SideName>) -> an
     }
     if session.json {
         let texts: serde_json::Map<_, _> =
-            texts.into_iter().map(|(side, text)| (side.word().to_owned(), text.into())).collect();
+            texts.into_iter().map(|(side, text)| (side.as_str().to_owned(), text.into())).collect();
         return print_json(&texts, false);
     }
     for (side, text) in texts {

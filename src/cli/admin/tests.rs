@@ -97,7 +97,7 @@ async fn an_offer_is_made_accepted_listed_declined_and_taken_back_in_words() {
     }
     let session = open(config.clone(), None, false).await.unwrap();
     let view = session.find_connection("clinic -> main").await.unwrap();
-    assert_eq!((view.kind.label(), view.status.label()), ("Admin RO", "Active"));
+    assert_eq!((view.kind.as_str(), view.status.as_str()), ("Admin RO", "Active"));
     run(&config, "offer make --server Main --to Lakeside --access rw").await.unwrap();
     let open = offered(&config).await;
     assert_eq!(open.len(), 1);
@@ -140,7 +140,7 @@ async fn run(config: &GatewayConfig, line: &str) -> anyhow::Result<()> {
 async fn offered(config: &GatewayConfig) -> Vec<ConnectionId> {
     let session = open(config.clone(), None, false).await.unwrap();
     let all = session.platform.connections(&CliSession::host()).await.unwrap();
-    all.iter().filter(|it| it.status.label() == "Offered").map(|it| it.id).collect()
+    all.iter().filter(|it| it.status.as_str() == "Offered").map(|it| it.id).collect()
 }
 
 fn config(folder: &Path) -> GatewayConfig {

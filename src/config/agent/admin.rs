@@ -95,7 +95,7 @@ pub(super) fn read_managing(
 pub(super) fn read_managed(section: &mut Section<'_, '_>, claims: &mut Claims) -> Option<AdminManaged> {
     let access_max = section
         .optional("max_access", |value| {
-            value::word(&Access::ALL.map(|access| (access.word(), access)), value)
+            value::word(&Access::ALL.map(|access| (access.as_str(), access)), value)
         })
         .unwrap_or(Access::ReadOnly);
     let entry = read_entry(section, claims, Some(Service::Admin { access_max }));
@@ -106,10 +106,10 @@ pub(super) fn read_managed(section: &mut Section<'_, '_>, claims: &mut Claims) -
     );
     let mirth_key = section.optional("mirth_key", value::text);
     let hide = section
-        .optional("hide", |value| words(&Category::ALL.map(|category| (category.word(), category)), value))
+        .optional("hide", |value| words(&Category::ALL.map(|category| (category.as_str(), category)), value))
         .unwrap_or_default();
     let show = section
-        .optional("show", |value| words(&OptIn::ALL.map(|opt_in| (opt_in.word(), opt_in)), value))
+        .optional("show", |value| words(&OptIn::ALL.map(|opt_in| (opt_in.as_str(), opt_in)), value))
         .unwrap_or_default();
     let mask = section.optional("mask", value::boolean).unwrap_or(true);
     Some(AdminManaged { entry: entry?, mirth: mirth?, mirth_key, hide, show, mask })

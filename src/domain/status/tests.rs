@@ -63,7 +63,7 @@ fn model(status: &str, holds: &mut Vec<Side>, event: Event, initiator: Initiator
         let holding = matches!(initiator, Initiator::Party(side) if holds.contains(&side));
         (*from == status
             || (*from == "any" && !matches!(status, "-" | "Declined" | "Expired" | "Terminated")))
-            && *row_event == event.word()
+            && *row_event == event.as_str()
             && match *who {
                 "system" => initiator == Initiator::System,
                 "either" | "decider" => initiator != Initiator::System,
@@ -92,7 +92,7 @@ proptest! {
             let moved = on(status, ConnectionType::P2p, event, initiator);
             match model(&expected, &mut holds, event, initiator) {
                 Some(to) => {
-                    prop_assert_eq!(moved.map(Status::label), Ok(to.as_str()), "{} by {:?}", event, initiator);
+                    prop_assert_eq!(moved.map(Status::as_str), Ok(to.as_str()), "{} by {:?}", event, initiator);
                     expected = to;
                     status = moved.ok();
                 }
@@ -125,7 +125,7 @@ fn print_table(kind: ConnectionType) -> String {
             let cells = Initiator::ALL.map(|initiator| cell(on(from, kind, event, initiator)));
             let from = from.map_or("-".to_owned(), shown);
             let [system, source, target] = cells;
-            writeln!(text, "{from:<15} {:<14} {system:<15} {source:<15} {target}", event.word()).unwrap();
+            writeln!(text, "{from:<15} {:<14} {system:<15} {source:<15} {target}", event.as_str()).unwrap();
         }
     }
     text
@@ -134,7 +134,7 @@ fn print_table(kind: ConnectionType) -> String {
 fn shown(status: Status) -> String {
     match status {
         Status::Paused(holds) => format!("Paused/{}", format!("{holds:?}").to_lowercase()),
-        status => status.label().to_owned(),
+        status => status.as_str().to_owned(),
     }
 }
 

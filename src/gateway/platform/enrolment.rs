@@ -284,21 +284,23 @@ impl Platform {
             },
             bucket: None,
         };
-        let kind = format!("enrol {} {whose} {}", address_of(source), word(refusal));
+        let kind = format!("enrol {} {whose} {}", address_of(source), refusal.as_str());
         let logs = [known.map(|server| server.organization)];
         self.note_counted(Reporter::Stranger, &kind, entry, logs).await?;
         Ok(())
     }
 }
 
-const fn word(refusal: &EnrolRefusal) -> &'static str {
-    match refusal {
-        EnrolRefusal::Wrong => "wrong",
-        EnrolRefusal::Expired => "expired",
-        EnrolRefusal::OtherKey => "other key",
-        EnrolRefusal::RevokedKey => "revoked key",
-        EnrolRefusal::KeyInUse => "key in use",
-        EnrolRefusal::Platform(_) => "platform",
+impl EnrolRefusal {
+    const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Wrong => "wrong",
+            Self::Expired => "expired",
+            Self::OtherKey => "other key",
+            Self::RevokedKey => "revoked key",
+            Self::KeyInUse => "key in use",
+            Self::Platform(_) => "platform",
+        }
     }
 }
 

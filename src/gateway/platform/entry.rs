@@ -19,11 +19,11 @@ pub fn agent_entry(connection: &ConnectionView, side: Side, address: &str) -> Op
     let (name, particular) = match (&connection.carried, side) {
         (CarriedView::Channel { channel, protocol }, Side::Source) => (
             entry_name(&format!("{channel}-to-{}", peer.name)),
-            vec![("protocol", protocol.word().to_owned()), ("listen", address.to_owned())],
+            vec![("protocol", protocol.as_str().to_owned()), ("listen", address.to_owned())],
         ),
         (CarriedView::Channel { channel, protocol }, Side::Target) => (
             entry_name(&format!("{channel}-from-{}", peer.name)),
-            vec![("protocol", protocol.word().to_owned()), ("forward_to", address.to_owned())],
+            vec![("protocol", protocol.as_str().to_owned()), ("forward_to", address.to_owned())],
         ),
         (CarriedView::Admin { access, .. }, Side::Source) => (
             format!("{}managing-{}", before_hyphen(&peer.name.to_string()), short(*access)),
@@ -31,7 +31,7 @@ pub fn agent_entry(connection: &ConnectionView, side: Side, address: &str) -> Op
         ),
         (CarriedView::Admin { access, .. }, Side::Target) => (
             format!("{}manages-us-{}", before_hyphen(&peer.name.to_string()), short(*access)),
-            vec![("mirth", format!("https://{address}")), ("max_access", access.word().to_owned())],
+            vec![("mirth", format!("https://{address}")), ("max_access", access.as_str().to_owned())],
         ),
     };
     Some(table(kind(&connection.carried, side), &name, connection, peer_server, &particular))

@@ -216,7 +216,7 @@ async fn party(audited: &mut AuditedTx, id: GrantId) -> Result<(GrantRecord, Org
 async fn pending(audited: &mut AuditedTx, id: GrantId) -> Result<GrantRecord, PlatformError> {
     let (grant, own) = party(audited, id).await?;
     if grant.status != GrantStatus::Pending {
-        return Err(ActionRefusal::GrantDecided { status: grant.status.word() }.into());
+        return Err(ActionRefusal::GrantDecided { status: grant.status.as_str() }.into());
     }
     let (decider, name) = match grant.origin {
         Origin::Offered => (grant.holder, &grant.holder_name),
@@ -314,7 +314,7 @@ async fn end(audited: &mut AuditedTx, id: GrantId, to: GrantStatus) -> Result<()
         Side::Source
     };
     if !matches!(grant.status, GrantStatus::Pending | GrantStatus::Approved) {
-        return Err(ActionRefusal::GrantEnded { status: grant.status.word() }.into());
+        return Err(ActionRefusal::GrantEnded { status: grant.status.as_str() }.into());
     }
     audited.describe(format!("channel {}", grant.channel_name));
     match audited.tx.connection_of_grant(id).await? {
@@ -354,8 +354,8 @@ async fn view(
         owner_id: grant.owner,
         holder: grant.holder_name,
         holder_id: grant.holder,
-        origin: grant.origin.word(),
-        status: grant.status.word(),
+        origin: grant.origin.as_str(),
+        status: grant.status.as_str(),
         decider_id: match grant.origin {
             Origin::Offered => grant.holder,
             Origin::Requested => grant.owner,

@@ -112,7 +112,7 @@ async fn decide(audited: &mut AuditedTx, id: AgreementId, to: AgreementStatus) -
     audited.concerns(agreement.requester);
     audited.concerns(agreement.recipient);
     if agreement.status != AgreementStatus::Requested {
-        return Err(ActionRefusal::PeeringDecided { status: agreement.status.word() }.into());
+        return Err(ActionRefusal::PeeringDecided { status: agreement.status.as_str() }.into());
     }
     let withdraws = to == AgreementStatus::Withdrawn;
     if withdraws && agreement.requester != own {
@@ -167,7 +167,7 @@ fn view(agreement: AgreementRecord, viewpoint: Option<OrganizationId>) -> Peerin
         requester_id: agreement.requester,
         recipient: agreement.recipient_name,
         recipient_id: agreement.recipient,
-        status: agreement.status.word(),
+        status: agreement.status.as_str(),
         requested_at: agreement.requested_at,
     }
 }

@@ -31,7 +31,7 @@ impl TokenLife {
     pub const ALL: [Self; 3] = [Self::Hour, Self::Day, Self::Week];
 
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Hour => "1h",
             Self::Day => "24h",
@@ -52,7 +52,7 @@ impl TokenLife {
 
 impl fmt::Display for TokenLife {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.word())
+        f.pad(self.as_str())
     }
 }
 
@@ -62,7 +62,7 @@ impl FromStr for TokenLife {
     fn from_str(text: &str) -> Result<Self, UnknownLife> {
         Self::ALL
             .into_iter()
-            .find(|life| life.word() == text)
+            .find(|life| life.as_str() == text)
             .ok_or_else(|| UnknownLife { found: text.into() })
     }
 }

@@ -63,7 +63,7 @@ fn names_no_other_channel(out: &[u8]) -> bool {
 
 fn media_type(kind: BodyKind) -> &'static [u8] {
     // The dashboard's login has no row of its own.
-    let word = if kind == BodyKind::WebLogin { BodyKind::Form.word() } else { kind.word() };
+    let word = if kind == BodyKind::WebLogin { BodyKind::Form.as_str() } else { kind.as_str() };
     let row = TABLE.lines().find(|line| line.split('\t').next() == Some(word));
     let columns = row.map(|row| row.split('\t').collect::<Vec<_>>());
     columns.map_or("-", |columns| columns[1]).as_bytes()

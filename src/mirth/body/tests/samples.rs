@@ -8,7 +8,7 @@ pub(super) fn rows() -> impl Iterator<Item = (BodyKind, &'static str, &'static s
     let lines = TABLE.lines().filter(|line| !line.starts_with('#')).skip(1);
     lines.map(|line| {
         let columns: Vec<_> = line.split('\t').collect();
-        (BodyKind::from_word(columns[0]).expect("a kind"), columns[1], columns[5])
+        (BodyKind::parse(columns[0]).expect("a kind"), columns[1], columns[5])
     })
 }
 
@@ -21,9 +21,9 @@ fn every_kind_of_the_table_is_known_and_takes_the_content_type_that_it_says() {
         assert_eq!(kind.media_type(), expected, "{kind:?}");
     }
     for kind in BodyKind::ALL {
-        assert_eq!(BodyKind::from_word(kind.word()), Some(kind));
+        assert_eq!(BodyKind::parse(kind.as_str()), Some(kind));
     }
-    assert_eq!(BodyKind::from_word("UuidSet"), None);
+    assert_eq!(BodyKind::parse("UuidSet"), None);
 }
 
 #[test]
