@@ -89,7 +89,7 @@ fn assert_none(faults: &[String]) {
 }
 
 #[test]
-fn imports_go_downward_and_pure_layers_stay_pure() {
+fn imports_go_downward_keeping_pure_layers_pure() {
     let files = rust_files("src");
     assert!(files.len() > 50, "only {} files were found", files.len());
     let faults: Vec<_> = files.iter().flat_map(|(path, source)| layers::faults(path, source)).collect();
@@ -104,7 +104,7 @@ fn unsafe_stands_nowhere_but_in_its_room() {
 }
 
 #[test]
-fn every_file_says_what_it_is_for_and_has_a_telling_name() {
+fn every_file_says_what_it_is_for_under_a_telling_name() {
     let files = ["src", "tests", "benches"].into_iter().flat_map(rust_files);
     let faults: Vec<_> = files.flat_map(|(path, source)| file_faults(&path, &source)).collect();
     assert_none(&faults);
@@ -153,7 +153,7 @@ fn the_floors_are_bans() {
 }
 
 #[test]
-fn every_dependency_is_used_and_says_why_it_is_here() {
+fn every_dependency_is_used_with_a_reason_given() {
     let manifest = read("Cargo.toml");
     // Not these rules themselves, which name libraries to keep them out.
     let files = ["src", "tests", "benches"].into_iter().flat_map(rust_files);

@@ -50,7 +50,7 @@ impl End {
     fn new(ca: &CertificateAuthority, number: u8, tasks: &mut JoinSet<()>) -> Self {
         let (server, route) = (ServerId::from_bytes([number; 16]), RouteId::from_bytes([number; 8]));
         let key = Arc::new(KeyPair::generate().unwrap());
-        let csr = VerifiedCsr::parse_and_verify(&key.csr_der().unwrap()).unwrap();
+        let csr = VerifiedCsr::from_der(&key.csr_der().unwrap()).unwrap();
         let identity = Identity::new(&ca.sign_server(&csr, server, HostClock.now()).unwrap(), key).unwrap();
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         let at = udp.local_addr().unwrap();

@@ -690,7 +690,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_are_confirmed_for_an_hour_and_never_before_the_first_time() {
+    fn rules_are_confirmed_only_within_an_hour_of_the_gateways_word() {
         let now = Instant::now();
         assert!(!is_recent(None, now));
         assert!(is_recent(Some(now), now));

@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_tunnel_is_none_and_says_that_it_is_silent() {
+    fn a_tunnel_that_is_down_by_silence_says_so() {
         let silent = |entry: &mut EntryStatus| {
             (entry.tunnel, entry.silent_since) = (OFF, Some(Timestamp::from_millis(0)));
         };

@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_were_told_the_same_do_not_come_back_together_and_never_too_soon() {
+    fn agents_told_the_same_wait_come_back_apart_but_never_too_soon() {
         let told = Duration::from_secs(8);
         let waits: std::collections::BTreeSet<_> =
             (0..40_u32).map(|agent| as_told(told, f64::from(agent) / 40.0)).collect();

@@ -247,7 +247,7 @@ mod tests {
     };
 
     #[test]
-    fn a_connection_works_with_everything_it_needs_and_lacks_the_first_thing_it_has_not() {
+    fn what_keeps_a_connection_from_working_is_the_first_thing_it_lacks() {
         let problem = |health: ConnectionHealth<'static>| health.problem();
         assert_eq!(problem(WORKING), None);
         assert_eq!(problem(ConnectionHealth { port: Port::None, ..WORKING }), None);

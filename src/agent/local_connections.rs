@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_waited_for_is_put_to_rest_only_once_nothing_passes_and_nothing_is_owed() {
+    async fn who_is_waited_for_is_put_to_rest_only_once_nothing_passes_nor_is_owed() {
         let start = Instant::now();
         let mut connections = LocalConnections::new(3);
         let control = serve(&mut connections, start);
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_is_reached_again_and_again_is_said_at_once_and_then_summed_up() {
+    fn after_a_limit_is_said_its_repeats_are_summed_up() {
         let start = Instant::now();
         let mut throttle = LogThrottle::default();
         assert_eq!(throttle.due(start), None);

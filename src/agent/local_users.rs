@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_of_strangers_has_a_pace_and_says_what_it_left_out() {
+    fn what_is_written_of_refused_users_is_paced_with_a_count_of_what_was_left_out() {
         let mut users = LocalUsers::new(&[LocalUser::Id(1)]);
         let now = Instant::now();
         for _ in 0..REFUSED_USERS_AUDITED_BURST {

@@ -53,7 +53,7 @@ mod tests {
     use crate::domain::time::Timestamp;
 
     #[test]
-    fn what_is_said_again_is_shown_as_said_last_and_written_down_once_an_hour() {
+    fn a_repeated_fault_is_shown_as_said_last_but_written_down_once_an_hour() {
         let start = Instant::now();
         let fault = |what: &str| Fault { at: Timestamp::from_millis(1), what: what.into() };
         let mut statements = RejectedStatements::default();

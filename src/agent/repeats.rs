@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peer_that_comes_and_goes_for_an_hour_has_two_lines_a_minute() {
+    fn a_peer_that_flaps_for_an_hour_has_two_lines_a_minute() {
         let (repeats, start) = (Repeats::default(), Instant::now());
         let (mut lines, mut counted) = (0, 0);
         for second in 0..3_600 {

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gateway_that_stops_is_dialled_often_for_a_while_and_excused_for_longer() {
+    fn a_stopping_gateway_is_excused_for_longer_than_it_is_dialled_often() {
         let (mut restart, start) = (Restart::default(), Instant::now());
         let usual = |restart: &Restart, now| {
             (restart.dial_timeout(now), restart.pause(now, 0.5)) == (DIAL_TIMEOUT, None)

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tunnel_lives_through_what_does_not_concern_it_and_ends_by_all_that_forbids_it() {
+    fn a_tunnel_ends_only_by_what_forbids_it() {
         let with = |activity, cut_epoch| book(Rule { activity, cut_epoch, ..rule(1) });
         let changed = |change| {
             let mut book = with(Activity::Active, 3);
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_opens_at_once_first_and_reopens_after_two_seconds_of_health() {
+    fn only_a_port_that_reopens_waits_for_two_seconds_of_health() {
         let start = Instant::now();
         let mut health = PortHealth::default();
         assert!(!health.judge(false, start));

@@ -437,14 +437,14 @@ mod tests {
     }
 
     #[test]
-    fn a_key_pair_is_made_once_and_kept() {
+    fn a_key_pair_is_made_only_once() {
         let (_parent, state) = state();
         let made = state.key_pair().unwrap().fingerprint();
         assert_eq!(state.key_pair().unwrap().fingerprint(), made);
     }
 
     #[test]
-    fn secrets_known_keys_and_clock_survive_a_restart() {
+    fn what_an_agent_stored_survives_a_restart() {
         let (parent, state) = state();
         let connection = ConnectionId::from_bytes([1; 16]);
         let stored = StoredSecret { epoch: 3, secret: Secret::from_bytes([7; 32]) };
@@ -552,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_named_and_never_taken_for_empty() {
+    fn a_damaged_file_is_named_rather_than_taken_for_empty() {
         let (_parent, state) = state();
         for (name, text) in [(KNOWN_KEYS, "{"), (SECRETS, r#"{"x":1}"#), (ENROLMENT, "{}"), (KEY, "no key")] {
             state.folder.write(name, text.as_bytes()).unwrap();

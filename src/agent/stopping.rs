@@ -120,7 +120,7 @@ mod tests {
     const DICOM: Service = Service::Channel(Protocol::Dicom);
 
     #[test]
-    fn an_exchange_has_five_seconds_and_an_association_eight_from_the_first_word() {
+    fn an_exchange_has_five_seconds_from_the_first_word_where_an_association_has_eight() {
         let (stopping, start) = (Stopping::new(), Instant::now());
         assert!(!stopping.is_over(MLLP, start + Duration::from_secs(60)), "it does not stop");
         stopping.begin(start);

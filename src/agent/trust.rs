@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn ones_own_key_and_another_than_the_peer_shows_are_not_trusted() {
+    fn a_key_other_than_the_peers_is_not_trusted() {
         let judge = |own, shown, force| judge(&entry(1), KEY, own, shown, force);
         assert_eq!(judge(Some(KEY), None, true), Err(TrustRefusal::Own(KEY)));
         let other = TrustRefusal::ShowsOther { shown: OTHER, named: KEY };

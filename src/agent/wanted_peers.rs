@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_one_agents_address_and_what_exceeds_the_bound_is_not_tried() {
+    fn only_addresses_that_an_agent_can_have_are_tried_up_to_the_bound() {
         let bad = ["224.0.0.1:1", "[ff02::1]:1", "255.255.255.255:1", "0.0.0.0:1", "[::]:1", "10.0.0.1:0"];
         let bad = bad.iter().map(|text| text.parse::<SocketAddr>().unwrap());
         let good: Vec<SocketAddr> = (1..=20).map(|port| ([10, 0, 0, 1], port).into()).collect();

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_at_the_bound_is_read_and_one_byte_more_is_refused() {
+    fn a_file_is_read_exactly_up_to_the_bound() {
         let bytes_max = usize::try_from(limits::CONFIG_BYTES_MAX).expect("fits");
         let (_folder, path) = written("#".repeat(bytes_max), 0o600);
         read_agent(&path).expect("reads");

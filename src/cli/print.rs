@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_is_gone_is_a_quiet_end_and_a_full_disk_is_none() {
+    fn a_reader_that_is_gone_is_a_quiet_end_unlike_a_full_disk() {
         for (kind, is_quiet) in [(ErrorKind::BrokenPipe, true), (ErrorKind::StorageFull, false)] {
             let error = write_to(Fails(kind), "text").unwrap_err();
             assert_eq!(quiet_end(&error.into()).is_some(), is_quiet, "{kind}");

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_folders_owner_is_meant_and_before_there_is_a_folder_the_files_or_the_parents() {
+    fn the_owner_meant_is_the_folders_else_the_files_else_the_parents() {
         let of = |user| Owner { user, group: 0 };
         let check = |state: Option<u32>, file: Option<u32>, parent, meant| {
             let found = owner_meant(state.map(of), file.map(of), of(parent));

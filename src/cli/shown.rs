@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_written_for_people_and_numbers_stay_numbers() {
+    fn among_numbers_only_times_are_written_for_people() {
         let mut value = serde_json::json!({
             "leaf_expires": 0, "streams": 3, "rows": [{ "since": null, "at": 1_000, "enrolled_at": 61_000 }],
             "last_ack": 2_000

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_can_be_typed_on_a_command_line_and_is_never_an_id() {
+    fn an_entry_name_can_be_typed_without_being_taken_for_an_id() {
         for text in ["adt-to-stmary", "CT_1.5", "7", &"a".repeat(64)] {
             assert_eq!(text.parse::<EntryName>().map(|name| name.to_string()), Ok(text.to_string()));
         }

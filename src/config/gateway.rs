@@ -102,7 +102,7 @@ mod tests {
     const LEAST: &str = "name = \"gateway.example.org:443\"\ntrust_domain = \"example.org\"\n";
 
     #[test]
-    fn a_gateway_needs_its_name_and_trust_domain_only() {
+    fn a_name_with_a_trust_domain_is_all_a_gateway_needs() {
         let config = GatewayConfig::parse(LEAST, Path::new("/etc/adit")).expect("parses");
         assert_eq!(config.listen, "[::]:443".parse().expect("address"));
         assert_eq!(config.state, Path::new(STATE_DEFAULT));
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_relay_is_on_and_unlimited_unless_its_table_says_otherwise() {
+    fn the_relay_is_on_without_a_limit_unless_its_table_says_otherwise() {
         let parse = |relay: &str| {
             let text = format!("{LEAST}{relay}");
             GatewayConfig::parse(&text, Path::new("")).map(|config| config.relay)
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_another_kind_is_named_and_an_unquoted_value_is_to_be_quoted() {
+    fn a_file_of_another_kind_is_named() {
         let agents = GatewayConfig::parse(include_str!("../../config/agent.toml"), Path::new(""));
         let said = agents.expect_err("refused").to_string();
         assert_eq!(said, "this is an agent's file: expected a gateway's file; name that one");

@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_and_port_read_back_what_they_print() {
+    fn what_a_host_port_prints_reads_back() {
         for text in ["gateway.example.org:443", "192.0.2.1:6661", "[2001:db8::1]:443", "mirth_1:6661"] {
             assert_eq!(text.parse::<HostPort>().map(|read| read.to_string()), Ok(text.to_string()));
         }

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_read_with_and_without_a_context_path() {
+    fn the_context_path_of_a_url_is_optional() {
         for (text, shown, context) in [
             ("https://127.0.0.1:8443", "https://127.0.0.1:8443", "/"),
             ("https://[::1]:8443/", "https://[::1]:8443", "/"),

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_at_the_limit_is_read_and_one_byte_more_is_refused() {
+    fn a_message_is_read_exactly_up_to_the_limit() {
         assert_eq!(read_all(4, &[b"\x0b1234\x1c\r"]), Ok(vec![Bytes::from_static(b"1234")]));
         assert_eq!(read_all(4, &[b"\x0b12345\x1c\r"]), Err(FrameError::TooLong { bytes_max: 4 }));
         assert_eq!(read_all(4, &[b"\x0b1234", b"56"]), Err(FrameError::TooLong { bytes_max: 4 }));
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn an_acknowledgement_swaps_the_parties_and_names_the_message() {
+    fn an_acknowledgement_names_its_message_with_the_parties_swapped() {
         let message = b"MSH|^~\\&|ADT|LAKE|LAB|MARY|20260101||ADT^A01^ADT_A01|77|T|2.3\rPID|1\r";
         let written = acknowledge(message, AckCode::Ae, "A1", "20260102");
         let expected = "MSH|^~\\&|LAB|MARY|ADT|LAKE|20260102||ACK^A01^ACK|A1|T|2.3\rMSA|AE|77\r";

@@ -312,7 +312,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_is_read_with_ipv4_and_bracketed_ipv6() {
+    fn a_connection_is_read_with_addresses_of_either_family() {
         let read: LabConnection = "mllp:127.0.0.1:6661:[::1]:6662".parse().unwrap();
         assert_eq!(read.protocol, Protocol::Mllp);
         assert_eq!(read.listen, "127.0.0.1:6661".parse().unwrap());

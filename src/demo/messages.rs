@@ -299,7 +299,7 @@ mod tests {
     use crate::demo::hl7::Header;
 
     #[test]
-    fn the_same_seed_gives_the_same_messages_and_another_seed_others() {
+    fn messages_are_decided_by_their_seed() {
         let of = |seed| Generator::new(seed).take(50).collect::<Vec<_>>();
         assert_eq!(of(7), of(7));
         assert_ne!(of(7), of(8));

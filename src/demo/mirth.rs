@@ -339,7 +339,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_journal_forgets_the_oldest_and_goes_on_counting() {
+    fn a_full_journal_goes_on_counting_though_it_forgets_the_oldest() {
         let received = |number: usize| Received {
             connection: 0,
             control_id: number.to_string(),

@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn messages_of_many_senders_arrive_exactly_once_and_in_order() {
+    async fn messages_of_many_senders_arrive_in_order_exactly_once() {
         let mirth = mirth(Behaviour::ACCEPT).await;
         let in_flight = NonZeroUsize::new(16).unwrap();
         for sender in [
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_rejected_message_is_reported_with_its_code_and_never_repeated() {
+    async fn a_rejected_message_is_reported_with_its_code_instead_of_repeated() {
         let mirth = mirth(Behaviour::Acknowledge { code: AckCode::Ar, after: Duration::ZERO }).await;
         let report = Sender::kept_open(mirth.address()).send(Generator::new(1).take(3)).await;
         assert_eq!(report.accepted(), 0);

@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_admin_type_says_what_it_allows_and_read_only_is_the_lesser() {
+    fn an_admin_type_says_what_it_allows_from_read_only_up() {
         assert_eq!(
             ConnectionType::ALL.map(Access::of),
             [None, Some(Access::ReadWrite), Some(Access::ReadOnly)]

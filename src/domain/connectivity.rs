@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connected_needs_the_tunnel_up_on_both_sides_and_presence_alone_is_not_enough() {
+    fn presence_is_connected_only_with_the_tunnel_up_on_both_sides() {
         for links in [true, false] {
             for (source, target) in [(false, false), (true, false), (false, true), (true, true)] {
                 let facts = Facts {
@@ -123,14 +123,14 @@ mod tests {
     }
 
     #[test]
-    fn a_tunnel_that_was_up_once_is_disconnected_and_one_that_never_was_says_so() {
+    fn a_tunnel_that_is_down_says_whether_it_ever_was_up() {
         let facts = Facts { first_connected: Some(AT), ..Facts::default() };
         assert_eq!(facts.connectivity().as_str(), "Disconnected");
         assert_eq!(Facts::default().connectivity().as_str(), "Never connected");
     }
 
     #[test]
-    fn the_dot_pulses_only_when_connected_and_active() {
+    fn the_dot_pulses_only_when_connected_while_active() {
         for status in Status::ALL {
             assert_eq!(Connectivity::Connected.pulses(status), status == Status::Active, "{status}");
             assert!(!Connectivity::Disconnected.pulses(status), "{status}");

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_choice_reads_as_it_is_written_and_allows_what_it_names() {
+    fn every_choice_allows_what_its_word_says() {
         for (choice, direct, relay) in [
             (PathChoice::Auto, true, true),
             (PathChoice::Direct, true, false),

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_its_share_and_then_takes_its_own_places() {
+    fn an_address_beyond_its_share_takes_its_own_places() {
         let start = Instant::now();
         let mut places = Places::new(BOUNDS);
         let (other, _) = places.take(v4(2, 1), start);
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_64_counts_as_one_address_and_a_48_as_one_network() {
+    fn an_ipv6_address_is_counted_by_its_64_within_the_network_of_its_48() {
         let start = Instant::now();
         let mut places = Places::new(BOUNDS);
         for number in 0..BOUNDS.of_address {

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revealed_secret_reads_back_and_a_cut_one_is_refused() {
+    fn only_a_whole_revealed_secret_reads_back() {
         let secret = Secret::from_bytes([9; 32]);
         let text = secret.reveal_hex();
         assert_eq!(Secret::from_hex(&text), Ok(secret));

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_admitted_and_one_more_is_not() {
+    fn each_tier_admits_exactly_up_to_its_limit() {
         for tier in Tier::ALL {
             for counted in Counted::ALL {
                 match tier.limit(counted) {

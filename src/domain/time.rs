@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_timestamp_reads_back_what_programs_and_people_are_told() {
+    fn a_timestamp_reads_back_whether_told_to_programs_or_people() {
         let read = |text: &str| serde_json::from_str::<Timestamp>(text).ok();
         let at = Timestamp::from_millis(1_795_510_800_000);
         assert_eq!(read(&serde_json::to_string(&at).unwrap()), Some(at));

@@ -147,7 +147,7 @@ mod tests {
     const THREE: NonZeroU32 = NonZeroU32::new(3).unwrap();
 
     #[test]
-    fn an_address_that_tries_too_often_waits_and_others_do_not() {
+    fn only_an_address_that_tries_too_often_waits() {
         let limiter = AttemptLimiter::per_minute(THREE);
         let one = "2001:db8::1".parse().unwrap();
         let neighbour = "2001:db8::2".parse().unwrap();
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn unfinished_handshakes_of_an_address_a_network_and_all_have_a_bound() {
+    fn unfinished_handshakes_are_bounded_from_one_address_to_all() {
         let now = Instant::now();
         let begun = |address: fn(u32) -> [u8; 4]| {
             let handshakes = HandshakeLimiter::default();

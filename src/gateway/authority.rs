@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn ca_and_route_are_made_once_and_kept() {
+    fn an_authority_is_made_only_once_for_its_folder() {
         let (_parent, first_folder) = folder();
         let first = open(&first_folder).unwrap();
         let again = open(&first_folder).unwrap();

@@ -284,7 +284,7 @@ impl Enrolment {
         self.limiters.let_in(from)?;
         let csr = hex::decode(&request.csr)
             .map_err(|_| bad_request("the certificate request is not hexadecimal"))
-            .map(|der| VerifiedCsr::parse_and_verify(&der));
+            .map(|der| VerifiedCsr::from_der(&der));
         let csr = match csr? {
             Ok(csr) => csr,
             Err(error) => {

@@ -79,12 +79,12 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_a_moved_host_and_a_link_that_broke_are_no_copies() {
+    fn what_restarts_moves_or_reconnects_is_no_copy() {
         assert_eq!(seen(&[1, 1, 2, 3, 3, 4, 4, 4, 5]), [None; 9]);
     }
 
     #[test]
-    fn two_copies_that_take_turns_are_seen_both_and_each_with_the_others_address() {
+    fn two_copies_that_take_turns_are_each_seen_with_the_others_address() {
         assert_eq!(seen(&[1, 2, 1, 2, 2, 1]), [None, None, None, Some(1), None, Some(2)]);
     }
 
@@ -96,12 +96,12 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_that_is_restarted_again_and_again_is_seen_by_the_other_that_lives() {
+    fn a_copy_that_keeps_restarting_is_seen_by_the_other_that_lives() {
         assert_eq!(seen(&[1, 2, 1, 3, 1, 4, 1]), [None, None, None, None, Some(3), None, Some(4)]);
     }
 
     #[test]
-    fn what_is_kept_of_an_agent_and_of_all_has_a_bound() {
+    fn what_is_kept_is_bounded_for_one_agent_as_for_all() {
         let (mut known, now) = (Runs::default(), Instant::now());
         let from = ([192, 0, 2, 1], 1).into();
         for run in 0..50 {

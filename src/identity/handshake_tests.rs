@@ -29,7 +29,7 @@ const A: ServerId = ServerId::from_bytes([0xa; 16]);
 const B: ServerId = ServerId::from_bytes([0xb; 16]);
 
 #[test]
-fn two_servers_of_one_ca_meet_and_know_each_other_by_name_key_and_leaf() {
+fn when_two_servers_of_one_ca_meet_each_knows_the_others_whole_identity() {
     let ca = ca();
     let (a, b) = (server(&ca, A, NOW), server(&ca, B, NOW));
     let (client, serving) = meet(dialling(&a, ca.trust(), B), taking(&b, ca.trust())).unwrap();
@@ -171,7 +171,7 @@ fn a_server_that_is_not_the_one_dialled_is_refused() {
 }
 
 #[test]
-fn without_dates_an_expired_agent_reaches_the_gateway_and_says_so() {
+fn without_dates_an_expired_agent_reaches_the_gateway_as_expired() {
     let ca = ca();
     let old = NOW.saturating_sub(LEAF_LIFE + Duration::from_hours(1));
     let agent = server(&ca, A, old);
@@ -252,7 +252,7 @@ fn another_alpn_is_refused() {
 }
 
 #[test]
-fn a_ca_reads_back_from_its_files_and_only_with_its_own_key() {
+fn a_ca_reads_back_from_its_files_only_with_its_own_key() {
     let ca = ca();
     let key = || KeyPair::from_pkcs8_der(&ca.key().to_pkcs8()).unwrap();
     let read = CertificateAuthority::from_parts(ca.certificate_der(), key(), trust_domain()).unwrap();
@@ -272,7 +272,7 @@ fn a_ca_reads_back_from_its_files_and_only_with_its_own_key() {
 fn serials_are_random() {
     let ca = ca();
     let key = KeyPair::generate().unwrap();
-    let csr = VerifiedCsr::parse_and_verify(&key.csr_der().unwrap()).unwrap();
+    let csr = VerifiedCsr::from_der(&key.csr_der().unwrap()).unwrap();
     let serial = || {
         let leaf = ca.sign_server(&csr, A, NOW).unwrap();
         x509_parser::parse_x509_certificate(&leaf).unwrap().1.raw_serial().to_vec()
@@ -326,7 +326,7 @@ fn ca() -> CertificateAuthority {
 
 fn server(ca: &CertificateAuthority, server: ServerId, signed: Timestamp) -> Identity {
     let key = KeyPair::generate().unwrap();
-    let csr = VerifiedCsr::parse_and_verify(&key.csr_der().unwrap()).unwrap();
+    let csr = VerifiedCsr::from_der(&key.csr_der().unwrap()).unwrap();
     Identity::new(&ca.sign_server(&csr, server, signed).unwrap(), Arc::new(key)).unwrap()
 }
 

@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_pair_reads_back_from_its_file_and_never_prints_itself() {
+    fn a_key_pair_reads_back_from_its_file_without_ever_printing_itself() {
         let key = KeyPair::generate().unwrap();
         let file = key.to_pkcs8();
         let read = KeyPair::from_pkcs8_der(&file).unwrap();

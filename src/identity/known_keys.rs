@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_key_is_named_and_only_trust_replaces_it() {
+    fn a_changed_key_is_named_until_trust_replaces_the_known_one() {
         let mut keys = KnownKeys::default();
         keys.meet(CONNECTION, ONE);
         assert_eq!(keys.check(CONNECTION, OTHER), KeyVerdict::Changed { known: ONE });

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_leaf_is_as_mirths_and_names_no_host() {
+    fn the_leaf_is_as_mirths_without_a_host_name() {
         let made = MirthCertificate::generate().unwrap();
         let (_, leaf) = X509Certificate::from_der(&made.leaf).unwrap();
         assert_eq!(leaf.subject().to_string(), "CN=mirth-connect");

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_and_header_with_a_password_is_known_before_it_is_sent() {
+    fn whatever_carries_a_password_is_known_before_it_is_sent() {
         let none = head(&[]);
         for (operation, target, expected) in [
             (Some("login"), "/api/4.5.2/users/_login", Credentials::Login),

@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_administrator_asks_by_itself_is_expected_and_nothing_that_only_looks_like_it() {
+    fn only_what_the_administrator_asks_by_itself_is_expected() {
         let check = |method: &str, target: &str, expected: bool| {
             assert_eq!(is_expected(method, "/server/property", target), expected, "{method} {target}");
         };

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn base_and_context_stay_and_the_query_goes() {
+    fn the_question_keeps_base_with_context_but_not_the_query() {
         let id = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
         for (context, base) in [
             ("/", "/api"),
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_asked_for_as_it_is_spelled_and_known_by_what_it_stands_for() {
+    fn an_id_asked_for_as_it_is_spelled_is_known_by_what_it_stands_for() {
         let judge = judge("/", Access::ReadOnly);
         for (sent, canonical, channel) in [
             ("a%20b", "a%20b", "a b"),

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_template_of_a_plug_in_is_cut_and_the_sentence_is_not() {
+    fn a_plug_ins_long_template_is_cut_rather_than_the_sentence() {
         let refusal = RequestRefusal::Unknown { template: "/x".repeat(500) }.to_string();
         let phrase = reason_phrase(&refusal);
         assert_eq!(phrase.len(), REASON_PHRASE_BYTES_MAX);

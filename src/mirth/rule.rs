@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_is_understood_whole_and_belongs_to_the_operation_it_names() {
+    fn every_rule_is_understood_whole_at_the_operation_it_names() {
         let rules: Vec<_> = RULES.iter().flatten().collect();
         let lines: Vec<Vec<_>> = TABLE.lines().skip(1).map(|line| line.split('\t').collect()).collect();
         assert_eq!(rules.len(), lines.len(), "each rule has an operation of its own");
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn every_read_but_the_key_and_what_no_server_can_answer_has_a_rule_and_no_write_has_one() {
+    fn exactly_the_reads_that_a_server_can_answer_have_rules_save_for_the_key() {
         for (operation, rule) in OPERATIONS.all().iter().zip(RULES.iter()) {
             let ruled = operation.class != Class::Write
                 && operation.source != Source::Historical

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_operation_that_is_no_write_has_been_looked_at_and_the_reason_written_down() {
+    fn every_operation_that_is_no_write_has_one_row_with_a_reason() {
         let listed: Vec<_> = rows(TABLE, read).map(|(method, template, _)| (method, template)).collect();
         let lines: Vec<_> = TABLE.lines().skip(2).collect();
         assert_eq!(listed.len(), lines.len(), "every row is understood");
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_record_of_mirths_own_audit_has_the_clients_words_and_at_most_two_kibibytes() {
+    fn only_a_record_of_mirths_own_audit_has_up_to_two_kibibytes_of_the_clients_words() {
         let audits: Vec<_> = OPERATIONS
             .all()
             .iter()

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_of_any_pattern_takes_in_all_that_follows_and_nothing() {
+    fn a_parameter_of_any_pattern_takes_in_all_that_follows_even_nothing() {
         for path in ["/extensions/foo", "/extensions/foo/properties", "/extensions/foo/a/b/c"] {
             assert!(preferred("/extensions/foo/{+path}", path), "{path}");
         }

@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_read_in_one_spelling_and_written_back_the_same() {
+    fn versions_are_written_back_in_the_one_spelling_they_are_read_in() {
         for text in ["4.5.2", "3.4", "3.4.0.8000", "10.0.0", "4.5.999999"] {
             assert_eq!(version(text).to_string(), text);
         }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn view_only_begins_with_4_4_1_and_rest_with_3_4() {
+    fn view_only_begins_with_4_4_1_where_rest_begins_with_3_4() {
         for (text, rest, view) in [
             ("3.3.9", false, false),
             ("3.4", true, false),

@@ -473,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_a_folder_and_a_missing_folder_are_refused_by_name() {
+    fn a_link_a_folder_or_a_missing_folder_is_refused_by_name() {
         let folder = tempfile::tempdir().expect("folder");
         let target = folder.path().join("target");
         fs::write(&target, "").expect("writes");
@@ -486,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_an_error_and_not_the_end() {
+    fn a_full_disk_is_an_error_but_not_the_end() {
         // Every write to /dev/full fails as a full disk does.
         let file = OpenOptions::new().write(true).open("/dev/full").expect("opens");
         let full = Tail { file, torn: false };

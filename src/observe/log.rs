@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_and_a_secret_logged_by_mistake_are_masked_in_both_formats() {
+    fn a_message_or_secret_logged_by_mistake_is_masked_in_both_formats() {
         let hl7 = "MSH|^~\\&|LAB|\"quoted\"\rPID|1||4711||Doe^Jane";
         let secret = "5a".repeat(32);
         for format in [LogFormat::Text, LogFormat::Json] {
@@ -275,7 +275,7 @@ mod tests {
     const HOSTILE: &str = "a\u{1b}]0;x\u{7}\nb\u{202e}c\u{9b}2J\u{200b}";
 
     #[test]
-    fn what_a_peer_chose_moves_no_cursor_and_begins_no_line() {
+    fn what_a_peer_chose_neither_moves_a_cursor_nor_begins_a_line() {
         for has_colours in [false, true] {
             let line = logged_in(LogFormat::Text, has_colours, || {
                 tracing::info!(peer = HOSTILE, other = %HOSTILE, "{HOSTILE}");

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_opening_reads_back_and_another_version_is_named() {
+    fn an_opening_reads_back_unless_it_names_another_version() {
         for address in ["127.0.0.1", "10.1.2.3", "::1", "2001:db8::7"] {
             let opening = AdminOpening { local_peer: address.parse().unwrap() };
             assert_eq!(AdminOpening::decode(opening.encode()), Ok(opening));

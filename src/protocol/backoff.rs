@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn the_delay_doubles_up_to_its_bound_and_stays_there() {
+    fn the_delay_doubles_until_it_stays_at_its_bound() {
         let mut backoff = backoff();
         let delays: Vec<_> = (0..9).map(|_| backoff.next_delay(0.0).as_millis()).collect();
         assert_eq!(delays, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]);
@@ -98,7 +98,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_delay_lies_between_half_the_least_and_the_most(draws in prop::collection::vec(0.0..1.0, 0..80)) {
+        fn every_delay_is_from_half_the_least_to_the_most(draws in prop::collection::vec(0.0..1.0, 0..80)) {
             let mut backoff = backoff();
             for draw in draws {
                 let delay = backoff.next_delay(draw);

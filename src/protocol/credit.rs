@@ -180,7 +180,7 @@ mod tests {
     const ROUND_TRIP: Duration = Duration::from_millis(50);
 
     #[test]
-    fn a_sender_may_go_to_the_limit_and_not_one_byte_further() {
+    fn a_sender_may_go_exactly_to_the_limit() {
         let mut credit = SendCredit::new();
         assert_eq!(credit.available(0), STREAM_CREDIT_INITIAL);
         assert_eq!(credit.available(STREAM_CREDIT_INITIAL), 0);
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_stream_keeps_its_window_and_a_slowed_one_gives_it_back() {
+    fn a_stream_has_a_wide_window_only_while_it_is_fast() {
         let (budget, now) = (CreditBudget::shared(TUNNEL_CREDIT_BUDGET), Instant::now());
         let mut credit = ReceiveCredit::new(Arc::clone(&budget));
         let later = drain(&mut credit, now, 4_000_000, ROUND_TRIP, Duration::from_secs(10));
@@ -306,7 +306,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_under_way_never_exceeds_initial_credits_and_budget(
+        fn what_is_under_way_never_exceeds_initial_credits_plus_budget(
             steps in prop::collection::vec((0_usize..12, 0_u64..20_000_000, 0_u64..500, any::<bool>()), 1..300),
         ) {
             let (budget, mut now) = (CreditBudget::shared(TUNNEL_CREDIT_BUDGET), Instant::now());

@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_than_allowed_in_one_second_and_as_many_in_the_next() {
+    fn exactly_as_many_as_allowed_pass_in_each_second() {
         let start = Instant::now();
         let mut limiter = FixedWindowLimiter::default();
         for second in 0..3 {

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn every_code_reads_back_and_others_are_unknown() {
+    fn only_known_codes_read_back() {
         for &code in Code::ALL {
             assert_eq!(Code::from_u64(code.to_u32().into()), Some(code));
         }

@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn one_instant_decides_between_alive_and_lost() {
+    fn one_instant_parts_the_alive_from_the_lost() {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::new(start, EVERY, 1);
         let just_before = (start + EVERY).checked_sub(Duration::from_nanos(1)).unwrap();
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_slept_finds_the_link_lost_and_says_how_long() {
+    fn a_process_that_slept_says_for_how_long_the_link_is_lost() {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::new(start, EVERY, 3);
         let silent_for = Duration::from_hours(1);

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_verifies_with_the_key_and_for_the_ends_it_was_made_for() {
+    fn a_tag_verifies_with_its_key_for_the_ends_it_was_made_for() {
         for number_of in [1, 2, u32::MAX] {
             let id = key(7).initial_id(number_of, &ends());
             assert!(id.starts_with(ends().target.as_bytes()));

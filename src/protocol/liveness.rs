@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn after_an_outage_its_length_is_waited_but_no_less_than_ten_seconds_and_no_more_than_a_minute() {
+    fn after_an_outage_its_length_is_waited_within_ten_seconds_to_a_minute() {
         for (outage, waits) in
             [(3_000, 10_000), (11_000, 11_000), (29_000, 29_000), (59_000, 59_000), (70_000, 60_000)]
         {
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn quic_is_made_to_answer_when_the_peer_asks_and_gets_nothing() {
+    fn quic_is_made_to_answer_when_the_peer_asks_in_vain() {
         let mut run = Run::new();
         let note = |run: &mut Run, asked, sent, millis| {
             let now = run.at(millis);

@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_cut_at_any_byte_is_awaited_and_reads_back() {
+    fn a_message_cut_at_any_byte_is_awaited_until_it_reads_back() {
         let (open, reply) = messages();
         let wire = encoded(|to| open.encode(to));
         for cut in 0..wire.len() {
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_version_may_append_and_is_named() {
+    fn a_later_version_is_named_whatever_it_appends() {
         let mut buffer = body(OPEN_BODY_BYTES + 9, OPEN_BODY_BYTES + 9);
         buffer[3] = 2;
         assert_eq!(Open::decode(&mut buffer).unwrap().unwrap().version, 2);
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_holds_for_its_own_session_side_and_secret_only() {
+    fn a_proof_is_valid_for_no_other_session_side_or_secret() {
         let (zero, one) = (&[0; 32], &[1; 32]);
         let (id, other) = (ConnectionId::from_bytes([0; 16]), ConnectionId::from_bytes([1; 16]));
         let secret = Secret::from_bytes([9; 32]);
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_with_any_bit_flipped_is_another_and_none_is_printed() {
+    fn a_proof_with_any_bit_flipped_is_another() {
         let proof = messages().1.proof;
         for bit in 0..PROOF_BYTES * 8 {
             let mut forged = proof;
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn the_proof_is_an_hmac_over_exporter_connection_role_and_leaves() {
+    fn the_proof_is_an_hmac_over_exporter_connection_role_leaves() {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &[9; 32]);
         let (open, reply) = messages();
         for (role, proof) in [(1, open.proof), (2, reply.proof)] {

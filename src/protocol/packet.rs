@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_as_long_as_its_probe_and_goes_back() {
+    fn an_answer_goes_back_as_long_as_its_probe() {
         let probe = Packet { length: 1_452, ..probe() };
         let answer = probe.answer(BootId::from_bytes([7; 8]));
         assert_eq!((answer.destination, answer.source), (probe.source, probe.destination));
@@ -341,14 +341,14 @@ mod tests {
     }
 
     #[test]
-    fn a_links_key_and_a_connections_key_of_the_same_bytes_open_nothing_of_each_other() {
+    fn a_links_key_opens_nothing_of_a_connections_key_of_the_same_bytes() {
         let link = PacketKey::of_link(&[3; 32]);
         assert_ne!(link.id(), key().id());
         assert_eq!(PacketKey { id: key().id(), ..link }.open(&seal(&probe())), None);
     }
 
     #[test]
-    fn a_claim_names_the_route_and_key_before_anything_is_verified() {
+    fn a_claim_is_read_before_anything_is_verified() {
         let claim = Claim::read(&seal(&probe())).unwrap();
         let Packet { kind, destination, source, .. } = probe();
         assert_eq!(claim, Claim { kind, destination, source, key: key().id() });
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn our_packets_have_no_quic_route_and_quic_packets_are_not_ours() {
+    fn a_packet_is_either_ours_or_quics() {
         assert_eq!(quic_route(&seal(&probe())), None);
         for first in 0..=u8::MAX {
             let packet = [&[first, 0, 0, 0, 0, 8][..], &[0; 80]].concat();
@@ -423,7 +423,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn random_bytes_never_panic_and_never_open(wire in prop::collection::vec(any::<u8>(), 0..1_600), kind in 0_u8..8) {
+        fn random_bytes_never_open(wire in prop::collection::vec(any::<u8>(), 0..1_600), kind in 0_u8..8) {
             let mut wire = wire;
             if let Some(first) = wire.first_mut() {
                 *first = kind;

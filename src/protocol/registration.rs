@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_registers_at_once_and_refreshes_every_fifteen_seconds() {
+    fn a_link_registers_at_once_then_every_fifteen_seconds() {
         let mut talk = Talk::new();
         for round in 0..4 {
             let after = REGISTER_EVERY * round;
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_answer_it_asks_again_after_250_ms_doubling_to_two_seconds_and_each_number_is_new() {
+    fn without_an_answer_it_asks_by_a_new_number_after_250_ms_doubling_to_two_seconds() {
         let mut talk = Talk::new();
         let mut asked = Vec::new();
         for after in [0, 250, 750, 1_750, 3_750, 5_750] {
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_link_registers_anew_and_what_was_registered_stays_until_it_lapses() {
+    fn a_registration_outlasts_its_link_while_the_new_one_registers() {
         let mut talk = Talk::new();
         talk.register(Duration::ZERO);
         talk.agent.set_key(Some(PacketKey::of_link(&[6; 32])), talk.at(MS));
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn replayed_challenges_are_confirmed_at_a_bounded_rate_and_never_starve_a_genuine_one() {
+    fn replayed_challenges_confirmed_at_a_bounded_rate_never_starve_a_genuine_one() {
         let mut talk = Talk::new();
         let [register] = talk.called(Duration::ZERO)[..] else { panic!("registers") };
         let genuine = challenge(&register, [7; 16]);
@@ -439,7 +439,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn random_packets_never_panic_and_are_never_answered(
+        fn random_packets_are_never_answered(
             packets in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..100), 0..20),
         ) {
             let mut talk = Talk::new();

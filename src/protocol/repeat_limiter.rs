@@ -83,7 +83,7 @@ mod tests {
     const HOUR: Duration = Duration::from_hours(1);
 
     #[test]
-    fn the_first_is_written_at_once_and_its_repeats_are_a_count_an_hour() {
+    fn the_first_is_written_at_once_but_its_repeats_as_a_count_an_hour() {
         let start = Instant::now();
         let mut limiter = RepeatLimiter::every(HOUR, 8);
         assert_eq!(limiter.handle("one", start), Some(0));
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_beyond_the_bound_share_a_line_and_old_ones_make_room() {
+    fn kinds_beyond_the_bound_share_a_line_until_old_ones_make_room() {
         let start = Instant::now();
         let mut limiter = RepeatLimiter::every(HOUR, 2);
         assert_eq!([1, 2].map(|kind| limiter.handle(kind, start)), [Some(0), Some(0)]);

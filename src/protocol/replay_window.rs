@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_fresh_out_of_order_within_the_window_and_not_beyond() {
+    fn a_number_is_fresh_out_of_order_only_within_the_window() {
         let mut window = ReplayWindow::default();
         window.note(REPLAY_WINDOW + 10);
         assert!(window.is_fresh(11));

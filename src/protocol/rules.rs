@@ -245,7 +245,7 @@ mod tests {
     use crate::protocol::control::Activity;
 
     #[test]
-    fn a_first_snapshot_brings_every_rule_and_a_repeated_one_changes_nothing() {
+    fn only_the_first_of_repeated_snapshots_brings_its_rules() {
         let mut book = RuleBook::default();
         let effects = book.apply_snapshot(1, vec![rule(1), rule(2)], vec![key(9)]);
         let expected =
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_taken_in_order_and_a_gap_changes_nothing() {
+    fn changes_are_taken_only_in_order_without_a_gap() {
         let mut book = RuleBook::default();
         let change = || Change::Rule { rule: rule(1) };
         assert_eq!(book.apply_change(1, change()), Err(Gap { expected: None, found: 1 }));
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_snapshot_does_not_list_and_the_gateway_then_calls_ended_stays_ended() {
+    fn what_the_gateway_calls_ended_after_a_snapshot_left_it_out_stays_ended() {
         let mut book = RuleBook::default();
         let connection = rule(1).connection;
         book.apply_snapshot(1, vec![rule(1)], Vec::new());
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_person_undoes_an_end_and_the_last_rule_counts_again() {
+    fn the_last_rule_counts_again_after_a_person_undoes_an_end() {
         let mut book = RuleBook::default();
         let connection = rule(1).connection;
         book.apply_snapshot(1, vec![rule(1)], vec![key(1)]);
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_book_of_an_older_version_that_is_over_its_bounds_is_read_and_cut_down() {
+    fn a_book_of_an_older_version_over_its_bounds_is_cut_down_when_read() {
         let mut book = RuleBook::default();
         for bytes in made_up(0).chain([[2; 32]]).chain(made_up(1)) {
             book.revoked.insert(KeyFingerprint::from_bytes(bytes));
@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn the_book_reads_back_from_disk_and_a_damaged_one_does_not() {
+    fn only_an_undamaged_book_reads_back_from_disk() {
         let mut book = RuleBook::default();
         book.apply_snapshot(7, vec![rule(1), rule(2)], vec![key(1)]);
         book.apply_snapshot(8, vec![rule(2)], Vec::new());

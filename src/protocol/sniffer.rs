@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn first_bytes_are_known_at_their_last_and_not_before() {
+    fn every_protocol_is_known_exactly_at_the_byte_that_tells() {
         for (first_bytes, protocol) in FIRST_BYTES {
             let mut seen = ProtocolSniffer::default();
             let (last, first) = first_bytes.split_last().unwrap();
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leaves_all_first_bytes_is_unknown_and_nothing_is_kept_beyond_the_longest() {
+    fn what_fits_no_protocol_is_unknown_without_being_kept_beyond_the_longest() {
         for bytes in [&b"\x0b"[..], b"\x16\x04", b"GETS", b"PUSH", b"\x01"] {
             let mut seen = ProtocolSniffer::default();
             let sniffed: Vec<_> = bytes.iter().map(|byte| seen.push(*byte)).collect();

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_nobody_holds_is_nobodys_and_not_roots() {
+    fn a_socket_without_a_holder_is_not_taken_for_roots() {
         check(&answer(FAMILY_IPV4, FIN_WAIT_1, &own_id(&usual()), 0, 0), Answer::NotHeld);
         // TIME_WAIT, SYN_RECV, SYN_SENT.
         for state in [6, 3, 2] {
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_means_no_socket_and_an_old_answer_nothing() {
+    fn an_error_means_no_socket_where_an_old_answer_means_nothing() {
         let mut error = answer(FAMILY_IPV4, ESTABLISHED, &own_id(&usual()), 1_000, 5);
         error[4..6].copy_from_slice(&ERROR.to_ne_bytes());
         check(&error, Answer::NotHeld);

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_is_cut_and_moves_no_terminal() {
+    fn a_reason_is_cut_to_what_moves_no_terminal() {
         assert_eq!(one_line("stop\u{1b}[2J\u{202e}\n", 100), "stop\u{fffd}[2J\u{fffd}\u{fffd}");
         assert_eq!(one_line(&"ä".repeat(1_000), REASON_CHARS_MAX).chars().count(), REASON_CHARS_MAX);
     }

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_passes_at_once_and_what_follows_waits_its_turn() {
+    fn only_what_follows_a_burst_waits_its_turn() {
         let start = Instant::now();
         let mut bucket = TokenBucket::per_second(10, 20);
         for _ in 0..10 {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_as_long_as_told_can_take_one_and_no_sooner() {
+    fn one_can_be_taken_exactly_after_the_wait_that_was_told() {
         let start = Instant::now();
         let mut bucket = TokenBucket::every(2, Duration::from_secs(3));
         assert_eq!(bucket.wait(start), Duration::ZERO);

@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn those_told_apart_have_a_bound_and_who_owes_nothing_makes_room() {
+    fn at_the_bound_only_a_bucket_that_owes_nothing_makes_room() {
         let start = Instant::now();
         let mut buckets = TokenBuckets::every(3, EACH, 10);
         for key in 0..10 {

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_and_never_acknowledged_is_lost_at_the_limit() {
+    fn what_is_sent_without_ever_being_acknowledged_is_lost_at_the_limit() {
         let mut run = Run::new();
         for millis in [1_000, 2_000, 3_000, 3_999] {
             assert_eq!(run.look(SENT, millis, 0), Found::Waiting, "at {millis} ms");

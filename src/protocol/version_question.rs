@@ -52,7 +52,7 @@ mod tests {
     const OWN_ID_STARTS: usize = 6 + ID_BYTES + 1;
 
     #[test]
-    fn a_question_names_the_gateway_and_a_way_back() {
+    fn a_question_to_the_gateway_names_where_to_answer() {
         let packet = question(RouteId::from_bytes([1; 8]), RANDOM);
         assert_eq!(packet[5], 20);
         assert_eq!(packet[6..14], [1; 8]);

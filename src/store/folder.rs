@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_and_its_files_are_private_from_the_start() {
+    fn a_folder_is_private_with_its_files_from_the_start() {
         let (_parent, folder) = folder();
         folder.write("key", b"one").unwrap();
         folder.write("key", b"two").unwrap();
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_written_beside_and_never_through_what_was_planted() {
+    fn a_file_is_written_beside_what_was_planted_never_through_it() {
         let (parent, folder) = folder();
         let victim = parent.path().join("victim");
         fs::write(&victim, "victim").unwrap();

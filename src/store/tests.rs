@@ -14,7 +14,7 @@ use crate::domain::time::Timestamp;
 use super::*;
 
 #[tokio::test]
-async fn a_new_database_is_private_and_opens_again() {
+async fn a_new_database_stays_private_when_opened_again() {
     let (_folder, path) = place();
     Store::open(&path).await.unwrap().close().await;
     Store::open(&path).await.unwrap().close().await;
@@ -35,7 +35,7 @@ async fn a_database_others_may_read_is_refused_with_the_command_that_helps() {
 }
 
 #[tokio::test]
-async fn a_database_of_a_newer_adit_is_refused_and_left_alone() {
+async fn a_database_of_a_newer_adit_is_refused_without_being_touched() {
     let (_folder, path) = place();
     let store = Store::open(&path).await.unwrap();
     let mut tx = store.write().await.unwrap();
@@ -50,7 +50,7 @@ async fn a_database_of_a_newer_adit_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_database_of_the_first_version_is_brought_up_to_date_and_keeps_what_it_holds() {
+async fn a_database_of_the_first_version_keeps_what_it_holds_when_brought_up_to_date() {
     let (_folder, path) = place();
     write_scripts(&path, &[MIGRATIONS[0], HELD_BY_THE_FIRST_VERSION]).await;
 
@@ -67,7 +67,7 @@ async fn a_database_of_the_first_version_is_brought_up_to_date_and_keeps_what_it
 }
 
 #[tokio::test]
-async fn a_database_without_offers_keeps_connections_secrets_facts_and_every_reference() {
+async fn a_database_from_before_offers_keeps_every_row_with_its_references() {
     let (_folder, path) = place();
     let scripts = [MIGRATIONS[0], MIGRATIONS[1], HELD_BY_THE_FIRST_VERSION, HELD_BY_THE_SECOND_VERSION];
     write_scripts(&path, &scripts).await;
@@ -208,7 +208,7 @@ async fn two_open_requests_between_two_organizations_cannot_both_be_kept_whoever
 }
 
 #[tokio::test]
-async fn the_audit_log_is_neither_deleted_nor_rewritten_and_buckets_count() {
+async fn the_audit_log_changes_only_by_appending_or_counting_in_buckets() {
     let (_folder, path) = place();
     let store = Store::open(&path).await.unwrap();
     let mut tx = store.write().await.unwrap();

@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_change_of_path_two_packets_pass_a_full_window_and_then_a_fresh_one_counts() {
+    fn after_a_change_of_path_two_packets_pass_a_full_window_before_a_fresh_one_counts() {
         let (mut controller, now) = controller();
         let fresh = controller.window();
         controller.on_sent(now, fresh, 0);
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_quinn_counts_and_tells_nobody_of_does_not_hold_them_up() {
+    fn a_probe_that_only_quinn_counts_does_not_hold_them_up() {
         let (mut controller, now) = controller();
         let fresh = controller.window();
         controller.on_sent(now, fresh, 0);
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_pass_again_and_again_until_the_new_path_has_acknowledged_one() {
+    fn packets_keep_passing_until_the_new_path_has_acknowledged_one() {
         let now = Instant::now();
         let since = now.checked_sub(FREE_AGAIN * 2).unwrap();
         let mut controller = PathAware::new(factory(Congestion::Cubic), since, MTU);

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_gateway_is_found_behind_silent_addresses_and_those_are_strangers_then() {
+    async fn only_the_address_that_answers_among_silent_ones_stays_the_gateways() {
         let ca = Arc::new(authority());
         let gateway = Gateway::start(&ca);
         let (silents, agent) = ([silent(), silent()], End::new(&ca, 1));

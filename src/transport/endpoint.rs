@@ -654,7 +654,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn before_the_proofs_a_peer_has_one_stream_and_four_kilobytes() {
+    async fn before_the_proofs_a_peer_has_four_kilobytes_on_one_stream() {
         let pair = Pair::new();
         let (source, target) = pair.connected().await;
         for one in [&source.0, &target.0] {

@@ -187,7 +187,7 @@ mod tests {
 
     /// Serves one link in a runtime of its own until it has said something, then ends at once, as a
     /// killed process does: nobody is told.
-    fn serve_and_crash(ca: &CertificateAuthority, tell: &std::sync::mpsc::SyncSender<SocketAddr>) {
+    fn serve_until_crash(ca: &CertificateAuthority, tell: &std::sync::mpsc::SyncSender<SocketAddr>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let heard = runtime.block_on(async {
             let (thread, endpoint, address) = gateway(ca, ([127, 0, 0, 1], 0).into());
@@ -208,7 +208,7 @@ mod tests {
         let (tell, told) = std::sync::mpsc::sync_channel(1);
         let crashing = thread::spawn({
             let ca = Arc::clone(&ca);
-            move || serve_and_crash(&ca, &tell)
+            move || serve_until_crash(&ca, &tell)
         });
         let address = told.recv().unwrap();
         let agent = End::new(&ca, 1);

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_target_hears_an_alert_and_not_a_word() {
+    async fn a_refused_target_hears_an_alert_without_a_word() {
         let pair = Pair::new();
         let other = ServerId::from_bytes([9; 16]);
         let dialled = pair.source.endpoint.connect_tunnel(pair.target.route, other);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_source_hears_an_alert_and_not_a_word() {
+    async fn a_refused_source_hears_an_alert_without_a_word() {
         let (pair, strangers) = (Pair::new(), Pair::new());
         strangers.source.meet(&pair.target);
         // It knows the target's CA, so that it is the target that refuses.

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_port_refuses_until_it_opens_and_after_it_closes_and_opens_again() {
+    async fn a_port_refuses_whenever_it_is_closed() {
         let mut port = bind_free();
         for _ in 0..3 {
             assert!(refused(port.address()).await);

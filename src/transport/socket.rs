@@ -483,7 +483,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_packet_goes_where_its_route_is_and_nowhere_without_one() {
+    async fn a_packet_goes_only_where_its_route_is() {
         let (socket, _queue) = agent();
         let (one, other) = (udp(), udp());
         socket.set_route(THERE, address(&one));
@@ -516,7 +516,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn our_own_packets_are_queued_up_to_the_bound_and_never_reach_quinn() {
+    async fn our_own_packets_are_queued_up_to_the_bound_without_reaching_quinn() {
         let (socket, mut queue) = agent();
         let (stranger, peer) = (udp(), udp());
         socket.validate_source(address(&peer));
@@ -534,7 +534,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn strangers_fill_their_part_of_the_queue_and_leave_the_rest_to_peers() {
+    async fn strangers_fill_no_more_than_their_part_of_the_queue() {
         let (socket, mut queue) = agent();
         let (stranger, peer) = (udp(), udp());
         socket.validate_source(address(&peer));

@@ -105,7 +105,7 @@ fn quoted_length(text: &str, quote: u8) -> Option<usize> {
 }
 
 #[test]
-fn comments_and_texts_are_no_code() {
+fn neither_comments_nor_texts_are_code() {
     let check = |source: &str, expected: &str| {
         let code = code_only(source);
         assert_eq!(code.split_whitespace().collect::<Vec<_>>().join(" "), expected, "{source}");

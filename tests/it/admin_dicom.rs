@@ -68,7 +68,7 @@ fn compact(xml: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_real_message_reaches_mirth_with_its_ids_and_contents_and_without_its_maps() {
+async fn of_a_real_message_only_the_contents_with_their_ids_reach_mirth() {
     let mut view = View::start().await;
     for piece in [usize::MAX, 7] {
         let answer = view.ask_in_pieces("8", REAL, piece.min(REAL.len())).await;

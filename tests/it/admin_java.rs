@@ -8,7 +8,7 @@ use super::lab::{Lab, free_address, run};
 use super::origin::jetty::{Hit, Jetty, Record, java};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_java_client_trusts_the_listener_asks_the_version_and_logs_in_with_chunks() {
+async fn a_java_client_gets_through_the_listener_to_a_chunked_login() {
     let folder = tempfile::tempdir().unwrap();
     let mut jetty = Jetty::start_tls(folder.path());
     let listen = free_address();

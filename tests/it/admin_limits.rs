@@ -23,7 +23,7 @@ const BASE: &str = "/api/4.5.2";
 const CUT_WITHIN: Duration = Duration::from_secs(90);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_whose_last_byte_is_withheld_is_cut_after_a_pause_and_never_made() {
+async fn a_change_whose_last_byte_is_withheld_is_cut_after_a_pause_without_being_made() {
     let mirth = AdminMirth::start(TcpListener::bind(("127.0.0.1", 0)).await.unwrap()).unwrap();
     let lab = Lab::managing(mirth.address(), &[Access::ReadWrite]).await;
     let mut client = lab.administrator(0).await;

@@ -63,7 +63,7 @@ async fn the_administrator_that_is_launched_connects_to_the_listener() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_launch_file_is_that_of_the_name_asked_for_and_its_head_claims_no_other_length() {
+async fn a_launch_file_is_that_of_the_name_asked_for_with_its_own_length() {
     let mirth = mirth().await;
     let lab = Lab::managing(mirth.address(), &BOTH).await;
     for index in 0..BOTH.len() {
@@ -87,7 +87,7 @@ async fn a_launch_file_is_that_of_the_name_asked_for_and_its_head_claims_no_othe
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_browser_signs_in_looks_and_launches_without_leaving_the_listener() {
+async fn a_browser_goes_from_sign_in_to_launch_without_leaving_the_listener() {
     let mirth = mirth().await;
     let lab = Lab::managing(mirth.address(), &BOTH).await;
     for index in 0..BOTH.len() {
@@ -119,7 +119,7 @@ async fn a_browser_signs_in_looks_and_launches_without_leaving_the_listener() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_login_through_view_only_opens_no_dialog_and_changes_nothing() {
+async fn a_first_login_through_view_only_neither_opens_a_dialog_nor_changes_anything() {
     let mirth = mirth().await;
     let lab = Lab::managing(mirth.address(), &BOTH).await;
     let mut view = lab.administrator(0).await;

@@ -56,7 +56,7 @@ fn audit(lab: &Lab, part: Part) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_partner_with_full_control_creates_deploys_updates_and_deletes_a_channel() {
+async fn a_partner_with_full_control_manages_a_channel_from_creation_to_deletion() {
     let mirth = mirth().await;
     let lab = Lab::managing(mirth.address(), &[Access::ReadWrite]).await;
     let mut client = logged_in(&lab, 0).await;
@@ -93,7 +93,7 @@ async fn a_partner_with_full_control_creates_deploys_updates_and_deletes_a_chann
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_of_100_mb_waits_with_a_mirth_that_waits_and_is_kept_by_no_agent() {
+async fn an_upload_of_100_mb_waits_with_a_mirth_that_waits_without_being_kept_by_an_agent() {
     const GROWTH_BYTES_MAX: u64 = 48 * 1024 * 1024;
     let mirth = mirth().await;
     let lab = Lab::managing(mirth.address(), &[Access::ReadWrite]).await;
@@ -179,7 +179,7 @@ async fn a_client_that_expects_100_continue_is_told_to_go_on_before_it_sends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cookies_redirects_and_jnlp_are_those_of_the_address_that_the_client_used() {
+async fn every_cookie_redirect_or_jnlp_is_of_the_address_that_the_client_used() {
     let mirth = mirth().await;
     let accesses = [Access::ReadOnly, Access::ReadWrite, Access::ReadOnly];
     let lab = Lab::managing(mirth.address(), &accesses).await;
@@ -208,7 +208,7 @@ async fn cookies_redirects_and_jnlp_are_those_of_the_address_that_the_client_use
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn view_only_and_full_control_of_one_server_do_not_mix() {
+async fn view_only_does_not_mix_with_full_control_of_the_same_server() {
     let mirth = mirth().await;
     let lab = Lab::managing(mirth.address(), &[Access::ReadOnly, Access::ReadWrite]).await;
     let mut view = logged_in(&lab, 0).await;

@@ -33,7 +33,7 @@ fn record(bytes: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_for_mirths_own_audit_pass_at_their_pace_and_are_counted_as_such() {
+async fn records_for_mirths_own_audit_pass_at_their_pace_counted_as_such() {
     const RECORDS: u32 = ADMIN_AUDITS_BURST + 15;
     let (mirth, lab, mut client) = viewer().await;
     let targets = ["Accessed", "Queried"].map(|what| format!("{BASE}/channels/_audit{what}PHIMessage"));

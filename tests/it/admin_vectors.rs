@@ -24,7 +24,7 @@ use super::origin::tap::Tap;
 /// comes.
 const A_WHILE: Duration = Duration::from_millis(400);
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_denied_reaches_mirth_with_no_byte_and_what_is_allowed_once() {
+async fn what_is_denied_reaches_mirth_with_no_byte_where_what_is_allowed_does_once() {
     let mut managed = Managed::start(Access::ReadOnly).await;
     managed.jetty.take();
     let tables = ["read-only-vectors.tsv", "more-vectors.tsv"];

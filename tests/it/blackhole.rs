@@ -110,7 +110,7 @@ async fn two_seconds_of_nothing_break_nothing() {
 
 /// All three at once: most of it is waiting.
 #[tokio::test(flavor = "multi_thread")]
-async fn half_a_minute_of_nothing_cuts_mllp_and_nothing_else() {
+async fn half_a_minute_of_nothing_cuts_only_mllp() {
     join!(outlives(Hole::BothWays, 82), outlives(Hole::From(Part::A), 83), outlives(Hole::From(Part::B), 84));
 }
 
@@ -177,7 +177,7 @@ async fn is_cut(mut wire: Wire, began: Instant) -> [Duration; 2] {
 const WATCHED: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_stays_closed_and_status_says_so_while_packets_pass_one_way_only() {
+async fn status_says_that_a_port_stays_closed_while_packets_pass_one_way_only() {
     join!(stays_closed(Part::A, 85), stays_closed(Part::B, 86));
 }
 

@@ -58,7 +58,7 @@ async fn a_key_that_nobody_compared_is_a_problem_with_the_command_that_ends_it()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_that_is_away_is_named_and_the_tunnel_lives_on() {
+async fn a_gateway_that_is_away_is_named_while_the_tunnel_lives_on() {
     let mirth = mirth().await;
     let mut lab = Lab::to(Protocol::Mllp, mirth.address()).await;
     lab.kill(Part::Gateway);
@@ -165,7 +165,7 @@ async fn is_fine(lab: &Lab, part: Part) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pause_is_a_problem_until_it_is_over_and_then_leaves_nothing() {
+async fn a_pause_is_a_problem_only_until_it_is_over() {
     let mirth = mirth().await;
     let lab = working_lab(mirth.address()).await;
     let connection = lab.entry(Part::A, 0).await.unwrap().id.to_string();
@@ -256,7 +256,7 @@ async fn a_peer_that_is_gone_or_has_another_key_than_was_trusted_is_a_problem() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_gateways_file_is_a_problem_and_a_running_one_answers_by_udp() {
+async fn a_gateway_that_answers_by_udp_is_fine_unless_its_file_is_wrong() {
     let lab = {
         let mut lab = Lab::written(&[(Protocol::Mllp, super::lab::free_address())]);
         lab.start(Part::Gateway);
@@ -330,7 +330,7 @@ async fn a_token_is_judged_without_being_used_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn status_says_why_a_port_is_closed_and_fits_a_screen() {
+async fn status_says_on_one_screen_why_a_port_is_closed() {
     let nobody = tokio::net::TcpSocket::new_v4().unwrap();
     nobody.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let mut lab = Lab::written(&[(Protocol::Mllp, nobody.local_addr().unwrap())]);

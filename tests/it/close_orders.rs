@@ -211,7 +211,7 @@ async fn a_lost_tunnel_is_a_reset_for_those_who_stand_still_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receiver_that_stands_still_is_reset_when_the_tunnel_is_lost_and_holds_up_nobody() {
+async fn a_receiver_that_stands_still_is_reset_when_the_tunnel_is_lost_without_delaying_others() {
     let (listener, mut lab) = lab().await;
     let Wire { mut source, mut target } = Wire::open(lab.port(0), &listener).await;
     let block = bytes(1 << 20);

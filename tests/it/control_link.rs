@@ -26,7 +26,7 @@ fn csr(key: &KeyPair) -> ToGateway {
 }
 
 #[tokio::test]
-async fn an_enrolled_agent_is_welcomed_and_gets_a_snapshot_of_nothing() {
+async fn an_enrolled_agent_is_welcomed_with_a_snapshot_of_nothing() {
     let world = World::start().await;
     let agent = world.enrolled("a").await;
     let mut link = agent.link(&world).await;
@@ -38,7 +38,7 @@ async fn an_enrolled_agent_is_welcomed_and_gets_a_snapshot_of_nothing() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_not_proven_gets_a_retry_and_nothing_longer_than_what_it_sent() {
+async fn an_address_that_is_not_proven_gets_a_retry_no_longer_than_what_it_sent() {
     let world = World::start().await;
     let agent = world.enrolled("a").await;
     let (identity, trust) = agent.host.state.identity(&agent.enrolment).unwrap();
@@ -67,7 +67,7 @@ async fn an_address_that_is_not_proven_gets_a_retry_and_nothing_longer_than_what
 }
 
 #[tokio::test]
-async fn a_leaf_is_renewed_over_its_own_key_and_no_other() {
+async fn a_leaf_is_renewed_over_its_own_key_only() {
     let world = World::start().await;
     let agent = world.enrolled("a").await;
     let key = agent.host.state.key_pair().unwrap();
@@ -83,7 +83,7 @@ async fn a_leaf_is_renewed_over_its_own_key_and_no_other() {
 }
 
 #[tokio::test]
-async fn whoever_has_no_leaf_of_our_ca_is_refused_and_audited() {
+async fn a_link_without_a_leaf_of_our_ca_is_refused_with_an_audit_entry() {
     let world = World::start().await;
     let other = World::start().await;
     let agent = world.enrolled("a").await;
@@ -147,7 +147,7 @@ async fn an_expired_leaf_can_only_renew() {
 }
 
 #[tokio::test]
-async fn a_revoked_key_is_cut_off_and_stays_out() {
+async fn a_revoked_key_is_cut_off_for_good() {
     let world = World::start().await;
     let agent = world.enrolled("a").await;
     let mut link = agent.welcomed(&world).await;
@@ -208,7 +208,7 @@ async fn a_secret_of_an_unknown_connection_is_not_there() {
 }
 
 #[tokio::test]
-async fn an_accepted_offer_reaches_both_agents_and_their_word_on_its_sessions_both_logs() {
+async fn what_both_agents_of_an_accepted_offer_say_of_its_sessions_reaches_both_logs() {
     let world = World::start().await;
     let pair = world.pair().await;
     let platform = world.gateway.platform();
@@ -254,7 +254,7 @@ async fn an_accepted_offer_reaches_both_agents_and_their_word_on_its_sessions_bo
 }
 
 #[tokio::test]
-async fn a_stopping_gateway_says_goodbye_and_serves_again_from_its_state() {
+async fn a_gateway_stopped_with_a_goodbye_serves_again_from_its_state() {
     let world = World::start().await;
     let agent = world.enrolled("a").await;
     let mut link = agent.welcomed(&world).await;
@@ -269,7 +269,7 @@ async fn rows(world: &World, actor: &Actor) -> usize {
 }
 
 #[tokio::test]
-async fn a_secret_that_is_fetched_again_and_again_hides_nothing_in_either_log() {
+async fn a_secret_that_is_fetched_thousands_of_times_hides_nothing_in_either_log() {
     const FETCHES: usize = 6_000;
     let world = World::start().await;
     let pair = world.pair().await;
@@ -316,7 +316,7 @@ async fn peers_that_an_agent_makes_up_fill_no_log() {
 }
 
 #[tokio::test]
-async fn what_an_agent_says_of_its_build_is_short_and_printable() {
+async fn what_an_agent_says_of_its_build_is_a_short_printable_text() {
     let world = World::start().await;
     let agent = world.enrolled("a").await;
     for software in ["x".repeat(1_000_000), "0.1\n0".into()] {
@@ -330,7 +330,7 @@ async fn what_an_agent_says_of_its_build_is_short_and_printable() {
 }
 
 #[tokio::test]
-async fn an_agent_that_opens_links_over_and_over_holds_up_no_other() {
+async fn an_agent_that_keeps_opening_links_holds_up_no_other() {
     let world = World::start().await;
     let (busy, other) = (world.enrolled("busy").await, world.enrolled("other").await);
     let mut links = Vec::new();

@@ -41,7 +41,7 @@ async fn fails(words: &[&str], config: &Path) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_starts_without_its_caches_and_names_the_smallest_step_for_the_rest() {
+async fn an_agent_starts_without_its_caches_but_names_the_smallest_step_for_the_rest() {
     let mirth = mirth().await;
     let targets = [(Protocol::Mllp, mirth.address())];
     let managed = AdminMirth::start(TcpListener::bind("127.0.0.1:0").await.unwrap()).unwrap();
@@ -94,7 +94,7 @@ async fn an_agent_whose_secrets_were_lost_carries_again_once_they_are_rotated() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_names_what_is_damaged_and_takes_nothing_for_empty() {
+async fn a_gateway_names_what_is_damaged_rather_than_take_it_for_empty() {
     let mut lab = Lab::written(&[(Protocol::Mllp, free_address())]);
     let state = lab.state(Part::Gateway);
     // Closed in order, the database is one file.

@@ -31,7 +31,7 @@ async fn counted(lab: &Lab, index: usize, expected: DicomCounts) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn objects_of_several_associations_arrive_unchanged_and_are_counted_on_both_sides() {
+async fn objects_of_several_associations_arrive_unchanged_with_a_count_on_both_sides() {
     let pacs = pacs().await;
     let lab = Lab::to(Protocol::Dicom, pacs.address()).await;
     let modality = Modality::to(lab.port(0));

@@ -74,7 +74,7 @@ fn write_files(folder: &Path, objects: &[Object]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dcmtk_verifies_and_stores_through_the_tunnel_and_is_observed() {
+async fn dcmtk_is_observed_from_echo_to_store_through_the_tunnel() {
     let archive = Archive::start();
     let lab = Lab::to(Protocol::Dicom, archive.address).await;
     succeeded(&run(dcmtk("echoscu", lab.port(0))).await);

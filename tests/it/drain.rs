@@ -129,7 +129,7 @@ async fn ten_messages_are_acknowledged_though_the_receivers_agent_is_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_it_stops_an_agent_says_so_to_whoever_asks_and_comes_back_after_a_start() {
+async fn an_agent_says_that_it_stops_until_a_start_brings_it_back() {
     let listener = listener().await;
     let mut lab = lab_to(Protocol::Mllp, &listener).await;
     let before = warnings_of(&lab, Part::A);
@@ -242,7 +242,7 @@ async fn a_second_signal_ends_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_association_stores_its_objects_and_is_released_during_a_stop() {
+async fn an_association_stores_all_its_objects_until_its_release_during_a_stop() {
     for part in AGENTS {
         let pacs = TcpListener::bind(free_address()).await.unwrap();
         let pacs = Pacs::start(pacs, Treatment::STORE).unwrap();

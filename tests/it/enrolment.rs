@@ -24,7 +24,7 @@ use super::lab::{HANG_LIMIT, Lab, Part, mirth};
 use super::world::{Host, World};
 
 #[tokio::test]
-async fn a_host_with_a_token_becomes_its_server_and_the_token_is_gone() {
+async fn a_token_that_made_a_host_its_server_is_gone() {
     let world = World::start().await;
     let server = world.server("a").await;
     let host = world.host("a");
@@ -47,7 +47,7 @@ async fn a_host_with_a_token_becomes_its_server_and_the_token_is_gone() {
 }
 
 #[tokio::test]
-async fn an_agent_killed_between_request_and_answer_gets_in_with_the_same_key() {
+async fn an_agent_killed_before_the_answer_to_its_request_gets_in_with_the_same_key() {
     let world = World::start().await;
     let server = world.server("a").await;
     let connector = world.connector(server).await;
@@ -140,7 +140,7 @@ async fn a_gateway_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn a_request_that_asks_for_more_than_a_key_is_refused_and_spends_no_token() {
+async fn a_request_that_asks_for_more_than_a_key_is_refused_without_spending_the_token() {
     let world = World::start().await;
     let server = world.server("a").await;
     let connector = world.connector(server).await;
@@ -234,7 +234,7 @@ async fn all_enrol(hosts: Vec<Host>) {
 
 /// A token that was used is worth nothing but to the same agent, whose repeats cost what guesses do.
 #[tokio::test]
-async fn a_token_that_is_used_again_and_again_uses_up_the_pace() {
+async fn a_token_that_is_used_repeatedly_uses_up_the_pace() {
     let world = World::start().await;
     let server = world.server("a").await;
     let connector = world.connector(server).await;
@@ -343,7 +343,7 @@ async fn a_newcomer_is_enrolled_at_once_though_many_addresses_hold_every_place_i
 }
 
 #[tokio::test]
-async fn a_newcomer_is_enrolled_though_many_addresses_begin_tls_and_go_silent() {
+async fn a_newcomer_is_enrolled_though_many_addresses_fall_silent_in_tls() {
     let world = World::start().await;
     let server = world.server("a").await;
     let host = world.host("a");

@@ -37,7 +37,7 @@ fn told(systemd: &UnixDatagram) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_waits_for_its_gateway_says_so_and_enrols_when_it_comes() {
+async fn an_agent_says_that_it_waits_until_its_gateway_comes_to_enrol_it() {
     let mirth = mirth().await;
     let mut lab = Lab::written(&[(Protocol::Mllp, mirth.address())]);
     let notify = lab.dir().join("notify");
@@ -95,7 +95,7 @@ async fn refuses(lab: &mut Lab) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_token_and_a_wrong_ca_key_end_the_agent_with_a_sentence() {
+async fn a_refused_token_or_a_wrong_ca_key_ends_the_agent_with_a_sentence() {
     let mut lab = lab();
     lab.start(Part::Gateway);
     lab.gateway_serves().await;
@@ -125,7 +125,7 @@ async fn a_refused_token_and_a_wrong_ca_key_end_the_agent_with_a_sentence() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_taken_port_for_metrics_costs_the_metrics_and_nothing_else() {
+async fn a_taken_port_for_metrics_costs_nothing_but_the_metrics() {
     let mirth = mirth().await;
     let mut lab = Lab::written(&[(Protocol::Mllp, mirth.address())]);
     let taken: Vec<_> = [Part::Gateway, Part::A, Part::B]

@@ -25,7 +25,7 @@ async fn notices_the_gateway(lab: &Lab, part: Part, is_there: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn open_connections_and_new_ones_outlive_the_gateway() {
+async fn connections_open_or_new_outlive_the_gateway() {
     let listener = listener().await;
     let mut lab = Lab::to(Protocol::Tcp, listener.local_addr().unwrap()).await;
     let mut open = Wire::open(lab.port(0), &listener).await;

@@ -90,7 +90,7 @@ async fn dropped(lab: &Lab) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn starts_stops_and_restarts_of_all_forge_nothing() {
+async fn starts_stops_or_restarts_of_all_forge_nothing() {
     let listener = listener().await;
     let mut lab = Lab::to(Protocol::Tcp, listener.local_addr().unwrap()).await;
     lab.linked().await;

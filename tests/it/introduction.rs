@@ -45,7 +45,7 @@ async fn assert_silent(link: &mut Link) {
 }
 
 #[tokio::test]
-async fn peers_hear_where_the_other_is_and_strangers_hear_nothing() {
+async fn only_peers_hear_where_the_other_is() {
     let world = World::start().await;
     let Pair { source, target, .. } = world.pair().await;
     let stranger = world.enrolled("stranger").await;

@@ -25,7 +25,7 @@ impl Lab {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pause_lets_open_connections_end_and_no_new_one_in_until_every_holder_resumes() {
+async fn a_pause_keeps_out_only_new_connections_until_every_party_resumes() {
     let listener = listener().await;
     let lab = Lab::to(Protocol::Tcp, listener.local_addr().unwrap()).await;
     let mut open = Wire::open(lab.port(0), &listener).await;
@@ -54,7 +54,7 @@ async fn a_pause_lets_open_connections_end_and_no_new_one_in_until_every_holder_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disconnect_cuts_what_runs_and_service_comes_back_by_itself() {
+async fn after_a_disconnect_has_cut_what_runs_service_comes_back_by_itself() {
     let listener = listener().await;
     let lab = Lab::to(Protocol::Tcp, listener.local_addr().unwrap()).await;
     let Wire { mut source, mut target } = Wire::open(lab.port(0), &listener).await;
@@ -66,7 +66,7 @@ async fn a_disconnect_cuts_what_runs_and_service_comes_back_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_termination_cuts_at_once_and_no_gateway_ever_brings_it_back() {
+async fn what_a_termination_cut_at_once_no_gateway_ever_brings_back() {
     let listener = listener().await;
     let target = (Protocol::Tcp, listener.local_addr().unwrap());
     let other = mirth().await;
@@ -145,7 +145,7 @@ async fn a_pause_holds_through_restarts_of_agents_without_the_gateway() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotated_secret_leaves_the_live_tunnel_alone_and_is_used_by_the_next() {
+async fn a_rotated_secret_is_used_only_from_the_next_tunnel_on() {
     let mirth = mirth().await;
     let lab = Lab::to(Protocol::Mllp, mirth.address()).await;
     let since = lab.entry(Part::A, 0).await.unwrap().tunnel.since;

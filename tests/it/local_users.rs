@@ -56,7 +56,7 @@ async fn is_reset(port: SocketAddr) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_who_is_named_sends_through_and_others_are_reset() {
+async fn a_user_sends_through_only_if_named_or_else_is_reset() {
     if !is_root() {
         return;
     }

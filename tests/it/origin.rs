@@ -26,7 +26,7 @@ async fn asked(tap: &Tap, pieces: &[&[u8]]) -> (Vec<client::Answer>, bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_origin_says_what_jetty_parsed_and_the_tap_what_it_was_sent() {
+async fn the_origin_says_what_jetty_parsed_of_what_the_tap_saw_sent() {
     let mut jetty = Jetty::start();
     let tap = Tap::before(jetty.address).await;
     let sent =
@@ -78,7 +78,7 @@ async fn the_origin_parses_what_the_filter_must_never_let_through() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_origin_waits_closes_and_answers_at_length_when_asked() {
+async fn the_origin_is_slow_abrupt_or_long_as_asked() {
     let mut jetty = Jetty::start();
     let tap = Tap::before(jetty.address).await;
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes();

@@ -51,7 +51,7 @@ async fn an_agent_that_allows_only_the_relay_tells_its_peer_no_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_and_a_bulk_transfer_do_not_notice_that_the_path_changes_every_second() {
+async fn neither_messages_nor_a_bulk_transfer_notice_that_the_path_changes_every_second() {
     let (mirth, tcp) = (mirth().await, listener().await);
     mirth.behave(KEEPING);
     let wan = Wan::to_all(&targets(&mirth, &tcp), Part::A, 101).await;
@@ -115,7 +115,7 @@ async fn switch_until(lab: &Lab, stopping: &AtomicBool) -> u64 {
 
 /// All ways to die at once: most of it is waiting.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_direct_path_that_dies_gives_way_to_the_relay_and_comes_back_once_it_answers() {
+async fn a_direct_path_that_dies_gives_way_to_the_relay_until_it_answers_again() {
     join!(
         dies(&[Direction::There, Direction::Back], 102),
         dies(&[Direction::There], 103),

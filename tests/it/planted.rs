@@ -89,7 +89,7 @@ async fn nothing_planted_is_followed_by_a_service_that_root_starts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_root_does_belongs_to_the_folders_owner_and_what_root_asked_for_to_root() {
+async fn what_root_does_belongs_to_the_folders_owner_save_what_root_asked_for() {
     if !is_root() {
         return;
     }

@@ -17,7 +17,7 @@ async fn accepts_a_message(lab: &Lab, seed: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_port_refuses_until_the_tunnel_is_up_and_the_far_mirth_answers() {
+async fn the_port_refuses_until_the_far_mirth_answers_through_the_tunnel() {
     let address = free_address();
     let mut lab = Lab::written(&[(Protocol::Mllp, address)]);
     lab.start(Part::Gateway);
@@ -39,7 +39,7 @@ async fn the_port_refuses_until_the_tunnel_is_up_and_the_far_mirth_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_port_closes_with_the_far_mirth_and_opens_with_it_again() {
+async fn the_port_closes_only_while_the_far_mirth_is_away() {
     let first = mirth().await;
     let address = first.address();
     let lab = Lab::to(Protocol::Mllp, address).await;
@@ -57,7 +57,7 @@ async fn the_port_closes_with_the_far_mirth_and_opens_with_it_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_port_closes_with_the_far_agent_and_opens_with_it_again() {
+async fn the_port_closes_only_while_the_far_agent_is_away() {
     let mirth = mirth().await;
     let mut lab = Lab::to(Protocol::Mllp, mirth.address()).await;
     lab.kill(Part::B);
@@ -78,7 +78,7 @@ async fn a_closed_port_stays_the_agents_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_in_use_is_named_and_taken_once_it_is_free() {
+async fn a_port_in_use_is_named_until_it_is_free_to_be_taken() {
     let mirth = mirth().await;
     let mut lab = Lab::written(&[(Protocol::Mllp, mirth.address())]);
     let holder = TcpListener::bind(lab.port(0)).await.unwrap();

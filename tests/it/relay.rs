@@ -290,7 +290,7 @@ impl Answers {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_thousand_forged_replayed_and_reflected_packets_have_no_effect() {
+async fn a_hundred_thousand_packets_forged_replayed_or_reflected_have_no_effect() {
     let world = World::start().await;
     let (gateway, relay) = (world.gateway.address(), world.gateway.relay().clone());
     let pair = world.pair().await;
@@ -458,7 +458,7 @@ async fn a_revoked_server_is_not_relayed_even_when_its_link_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_paused_connection_is_relayed_and_a_terminated_one_is_not() {
+async fn a_paused_connection_is_relayed_unlike_a_terminated_one() {
     let reached = Reached::start().await;
     let (platform, actor) = (reached.world.gateway.platform(), &reached.pair.source_actor);
     platform.command(actor, reached.pair.connection, ConnectionCommand::Pause).await.unwrap();

@@ -44,7 +44,7 @@ async fn many_senders_share_one_port() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_agent_on_one_state_is_refused_and_the_first_goes_on() {
+async fn a_second_agent_on_one_state_is_refused_while_the_first_goes_on() {
     let mirth = mirth().await;
     let lab = Lab::to(Protocol::Mllp, mirth.address()).await;
     let said = refuses(&lab.config(Part::A)).await;
@@ -74,7 +74,7 @@ async fn a_state_that_others_may_read_is_refused_until_it_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_state_is_named_and_never_taken_for_empty() {
+async fn a_damaged_state_is_named_rather_than_taken_for_empty() {
     let mirth = mirth().await;
     let mut lab = Lab::to(Protocol::Mllp, mirth.address()).await;
     lab.kill(Part::A);

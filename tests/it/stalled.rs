@@ -89,7 +89,7 @@ async fn fill(stalled: &mut [TcpStream]) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hundreds_of_stalled_receivers_leave_the_busy_one_its_speed_and_the_agents_their_memory() {
+async fn hundreds_of_stalled_receivers_cost_neither_the_busy_one_speed_nor_the_agents_memory() {
     let listener = listener().await;
     let lab = Lab::to(Protocol::Tcp, listener.local_addr().unwrap()).await;
     let server = tokio::spawn(serve(listener));

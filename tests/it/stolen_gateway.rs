@@ -221,7 +221,7 @@ async fn a_leaf_that_nobody_asked_for_is_not_taken() {
     let enrolled = std::fs::read(lab.state(Part::A).join("enrolment.json")).unwrap();
     let key = own_key(&lab.state(Part::A));
     let unasked = move |server: ServerId, rules: Vec<Rule>, authority: &Authority| {
-        let csr = adit::identity::csr::VerifiedCsr::parse_and_verify(&key.csr_der().unwrap()).unwrap();
+        let csr = adit::identity::csr::VerifiedCsr::from_der(&key.csr_der().unwrap()).unwrap();
         let leaf = authority.sign_server(&csr, server, FAR).unwrap();
         vec![snapshot(rules), ToAgent::Renewed { leaf: hex::encode(leaf) }]
     };
@@ -242,7 +242,7 @@ fn own_key(state: &Path) -> Arc<adit::identity::key::KeyPair> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leaf_that_was_asked_for_and_is_not_valid_now_is_not_taken() {
+async fn a_leaf_that_was_asked_for_but_is_not_valid_now_is_not_taken() {
     let mirth = mirth().await;
     let mut lab = Lab::to(Protocol::Mllp, mirth.address()).await;
     let enrolled = std::fs::read(lab.state(Part::A).join("enrolment.json")).unwrap();

@@ -35,7 +35,7 @@ async fn arrives_nothing(listener: &TcpListener, wire: Wire) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn at_the_number_in_the_file_the_port_refuses_and_opens_with_the_first_that_ends() {
+async fn at_the_number_in_the_file_the_port_refuses_until_the_first_ends() {
     let listener = listener().await;
     let lab = lab_with(Part::A, 3, &listener).await;
     let mut wires = Vec::new();
@@ -70,7 +70,7 @@ async fn at_the_number_in_the_file_the_port_refuses_and_opens_with_the_first_tha
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn beyond_the_targets_lower_number_a_sender_is_reset_and_nothing_is_delivered() {
+async fn beyond_the_targets_lower_number_a_sender_is_reset_without_delivery() {
     let listener = listener().await;
     let lab = lab_with(Part::B, 2, &listener).await;
     let mut wires = Vec::new();
@@ -93,7 +93,7 @@ async fn beyond_the_targets_lower_number_a_sender_is_reset_and_nothing_is_delive
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn at_the_limit_those_that_never_said_a_byte_make_room_and_a_server_that_speaks_first_is_served() {
+async fn at_the_limit_those_that_never_said_a_byte_make_room_save_where_the_server_speaks_first() {
     let listener = listener().await;
     let lab = lab_with(Part::A, 3, &listener).await;
     // The oldest; its server speaks first.
@@ -173,7 +173,7 @@ async fn allow_files(lab: &Lab, part: Part, files: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_file_descriptor_left_the_port_refuses_and_says_why() {
+async fn without_a_file_descriptor_left_the_port_says_why_it_refuses() {
     let listener = listener().await;
     let lab = lab_with(Part::A, 8, &listener).await;
     // Fewer than it has already.
@@ -196,7 +196,7 @@ async fn without_a_file_descriptor_left_the_port_refuses_and_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_target_without_a_file_descriptor_left_blames_this_host_and_resets() {
+async fn a_target_without_a_file_descriptor_left_resets_blaming_its_own_host() {
     let listener = listener().await;
     let lab = lab_with(Part::A, 8, &listener).await;
     allow_files(&lab, Part::B, "4").await;

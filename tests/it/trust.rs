@@ -33,7 +33,7 @@ async fn trust(lab: &Lab, key: KeyFingerprint) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ones_own_key_and_another_than_the_peer_shows_are_refused_and_both_are_named() {
+async fn trust_in_any_key_but_the_one_the_peer_shows_is_refused_naming_both() {
     let mirth = mirth().await;
     let lab = Lab::to(Protocol::Mllp, mirth.address()).await;
     lab.port_open(0).await;

@@ -88,7 +88,7 @@ async fn lab() -> (Vec<adit::demo::mirth::Mirth>, Lab) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_target_refuses_and_audits_every_source_that_is_not_the_one() {
+async fn the_target_audits_its_refusal_of_every_source_that_is_not_the_one() {
     let (_mirths, mut lab) = lab().await;
     let ids = [
         lab.entry(Part::A, 0).await.unwrap().id,
@@ -166,7 +166,7 @@ async fn the_target_refuses_and_audits_every_source_that_is_not_the_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_source_refuses_and_audits_every_target_that_is_not_the_one() {
+async fn the_source_audits_its_refusal_of_every_target_that_is_not_the_one() {
     let (_mirths, mut lab) = lab().await;
     let id = lab.entry(Part::A, 0).await.unwrap().id;
     let place = Place::take(&mut lab, Part::B);
@@ -231,7 +231,7 @@ async fn refused_by_source(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_source_without_a_certificate_is_refused_and_audited() {
+async fn a_source_without_a_certificate_is_refused_with_an_audit_entry() {
     let (_mirths, mut lab) = lab().await;
     let place = Place::take(&mut lab, Part::A);
     let (own_route, next) = (place.enrolment.route, Arc::new(Mutex::new(None)));

@@ -49,7 +49,7 @@ pub fn of(agent: Node) -> &'static Credentials {
         let ca = CertificateAuthority::create("example.org".parse().unwrap(), NOW).unwrap();
         Node::AGENTS.map(|agent| {
             let key = Arc::new(KeyPair::generate().unwrap());
-            let csr = VerifiedCsr::parse_and_verify(&key.csr_der().unwrap()).unwrap();
+            let csr = VerifiedCsr::from_der(&key.csr_der().unwrap()).unwrap();
             let identity = Identity::new(&ca.sign_server(&csr, server(agent), NOW).unwrap(), key).unwrap();
             Credentials { identity, trust: ca.trust().clone(), clock: Arc::new(Stopped) }
         })

@@ -83,19 +83,18 @@ fn a_silent_path_is_left_exactly_three_seconds_after_its_last_answer() {
 }
 
 #[test]
-fn the_direct_path_is_taken_again_exactly_thirty_seconds_after_its_first_answer_and_twice_as_long_each_time()
-{
+fn the_direct_path_is_taken_again_exactly_thirty_seconds_after_its_first_answer_doubling_each_time() {
     let mut world = started(1, DICOM);
     for patience in [30, 60, 120, 240, 480, 480] {
-        fall_and_climb(&mut world, seconds(patience));
+        fall_then_climb(&mut world, seconds(patience));
     }
     // Ten minutes of service, and all is forgiven.
     world.run_for(seconds(601));
-    fall_and_climb(&mut world, seconds(30));
+    fall_then_climb(&mut world, seconds(30));
     assert_unbroken(&world);
 }
 
-fn fall_and_climb(world: &mut World, patience: Duration) {
+fn fall_then_climb(world: &mut World, patience: Duration) {
     black_hole(world, DIRECT, seconds(10));
     world.run_for(seconds(10));
     assert_paths(world, [PathKind::Relay; 2]);
@@ -130,7 +129,7 @@ fn an_outage_of_two_seconds_in_any_direction_of_any_path_breaks_nothing() {
 }
 
 #[test]
-fn streams_outlive_half_a_minute_without_any_path_and_those_with_mllps_limit_are_cut() {
+fn half_a_minute_without_any_path_cuts_only_streams_with_mllps_limit() {
     for (stall, tunnels) in [(DICOM, 1), (MLLP, 2)] {
         let mut world = started(3, stall);
         for pair in PAIRS {

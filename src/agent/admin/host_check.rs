@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn none_or_a_second_host_is_foreign_and_an_unfinished_head_waits() {
+    fn only_a_whole_head_with_one_host_is_ours() {
         check("GET / HTTP/1.1\r\n\r\n", Host::Foreign);
         check("GET / HTTP/1.1\r\nHost: localhost:8443\r\nhost : evil:1\r\n\r\n", Host::Foreign);
         check("GET / HTTP/1.1\r\nHost: localhost:8443\r\nX: y\r\n", Host::NotYet);

@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_has_a_bound_and_old_answers_make_room() {
+    fn beyond_the_bound_only_old_answers_make_room() {
         let start = Instant::now();
         let mut known = KnownChannels::default();
         for number in 0..=ADMIN_CHANNELS_KNOWN_MAX {

@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_are_joined_and_broken_ones_are_not() {
+    fn only_whole_chunks_are_joined() {
         assert_eq!(without_chunks(b"4\r\n4.5.\r\n1\r\n2\r\n0\r\n\r\n").unwrap(), b"4.5.2");
         assert_eq!(without_chunks(b"0\r\n\r\n").unwrap(), b"");
         for broken in [&b"4\r\n4.5"[..], b"", b"x\r\n", b"ffffffffffffffff\r\nx"] {

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_have_a_line_each_and_later_ones_are_counted_under_one() {
+    fn refusals_after_the_first_few_are_counted_under_one_line() {
         let start = Instant::now();
         let mut sums = spent(start);
         assert_eq!(sums.handle(&kind(403), start), Line::SumBegins);

@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_reported_once_a_minute_and_only_when_something_happened() {
+    fn a_session_is_reported_once_a_minute_only_when_something_happened() {
         let sessions = AdminSessions::default();
         let session_guard = sessions.join(PEER).unwrap();
         let later = Instant::now() + limits::ADMIN_REPORT_EVERY;

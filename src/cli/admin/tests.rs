@@ -48,7 +48,7 @@ fn of_several_the_only_living_one_is_meant() {
 }
 
 #[test]
-fn columns_are_as_wide_as_their_widest_cell_and_lines_end_without_blanks() {
+fn columns_are_as_wide_as_their_widest_cell_without_trailing_blanks() {
     let rows = vec![["→ü".to_owned(), "x".into()], ["abcd".into(), String::new()]];
     assert_eq!(table(["A".to_owned(), "B".into()], rows), "A     B\n→ü    x\nabcd\n");
 }
@@ -59,7 +59,7 @@ fn the_arguments_of_every_command_fit_together() {
 }
 
 #[tokio::test]
-async fn an_offer_is_made_accepted_listed_declined_and_taken_back_in_words() {
+async fn an_offer_goes_through_all_its_steps_in_words() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path());
     for line in [
@@ -106,7 +106,7 @@ async fn an_offer_is_made_accepted_listed_declined_and_taken_back_in_words() {
 }
 
 #[test]
-fn the_life_and_the_access_of_an_offer_are_checked_before_anything_is_opened() {
+fn the_arguments_of_an_offer_are_checked_before_anything_is_opened() {
     for (arguments, expected) in [
         ("--access admin", "possible values: ro, rw"),
         ("--access ro --life 31d", "from 1h to 30d"),

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_udp_port_that_nobody_has_refuses_and_one_that_says_nothing_is_silent() {
+    async fn a_silent_udp_port_is_told_from_one_that_nobody_has() {
         let mute = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = mute.local_addr().unwrap();
         let route = RouteId::from_bytes([1; 8]);

@@ -68,7 +68,7 @@ protocol = "mllp"
 "#;
 
 #[test]
-fn a_new_agent_is_told_what_will_be_made_and_what_cannot_be_reached() {
+fn the_check_of_a_new_agent_foretells_its_first_start() {
     let world = World::new();
     world.write("connector.toml", &connector(&"1".repeat(64)), 0o600);
     let lines = world.check("connector = \"connector.toml\"\nstate = \"state\"\n");
@@ -108,7 +108,7 @@ fn an_open_or_used_up_token_is_a_problem() {
 }
 
 #[test]
-fn a_taken_port_and_a_silent_mirth_are_problems_and_an_open_port_a_warning() {
+fn a_taken_port_or_a_silent_mirth_is_a_problem_where_an_open_port_is_a_warning() {
     let world = World::new();
     let taken = TcpListener::bind("0.0.0.0:0").expect("binds");
     let port = taken.local_addr().expect("has an address").port();

@@ -100,7 +100,7 @@ fn relative_paths_start_at_the_folder_of_the_file() {
 }
 
 #[test]
-fn every_problem_is_reported_at_once_with_line_key_value_and_remedy() {
+fn every_problem_is_reported_at_once_from_its_line_to_its_remedy() {
     let text = r#"metrics = "0.0.0.0:9464"
 listen = "6661"
 congestion = "reno"
@@ -291,7 +291,7 @@ fn a_listener_beyond_this_host_names_who_may_connect() {
 }
 
 #[test]
-fn what_may_be_hidden_and_shown_is_named() {
+fn an_unknown_word_is_answered_with_the_words_there_are() {
     check_problems(
         &format!("{MANAGED}hide = [\"patients\"]\nshow = [\"messages\"]\nmax_access = \"full\"\n"),
         &[
@@ -316,7 +316,7 @@ fn random_text_never_panics() {
 }
 
 #[test]
-fn the_users_who_may_connect_are_names_and_numbers() {
+fn a_user_who_may_connect_is_a_name_or_a_number() {
     let config = parse(&format!("{SOURCE}allow_users = [\"mirth\", 1000, 0]")).expect("parses");
     let named = vec![LocalUser::Name("mirth".into()), LocalUser::Id(1_000), LocalUser::Id(0)];
     assert_eq!(config.sources[0].allow_users, Some(named));

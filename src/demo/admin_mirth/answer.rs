@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_says_its_length_up_to_jettys_buffer_and_comes_in_pieces_above() {
+    fn only_an_answer_above_jettys_buffer_comes_in_pieces_without_a_length() {
         let mut body = AnswerBody::of(Bytes::from(vec![1; 11 * 1024]));
         assert_eq!(body.size_hint().exact(), Some(11 * 1024));
         assert_eq!(body.next_piece().map(|piece| piece.len()), Some(11 * 1024));

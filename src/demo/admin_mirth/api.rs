@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_matches_its_template_whole_and_gives_its_parameters() {
+    fn a_path_that_matches_its_whole_template_gives_its_parameters() {
         let get = operation("getChannel", "GET");
         assert_eq!(matches(get, "/channels/c1"), Some(vec!["c1"]));
         for other in ["/channels", "/channels/", "/channels/c1/x", "/channelsx/c1", ""] {
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_right_name_and_password_log_in() {
+    fn only_the_right_name_with_the_right_password_logs_in() {
         assert!(is_right(b"username=admin&password=admin"));
         for form in ["", "username=admin", "username=admin&password=x", "password=admin"] {
             assert!(!is_right(form.as_bytes()), "{form}");

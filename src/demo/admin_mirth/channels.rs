@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_channel_is_made_once_changed_in_place_and_shown_while_deployed() {
+    fn the_list_follows_a_channel_from_its_one_making_to_its_removal() {
         let channels = Channels::default();
         let first = Bytes::from_static(b"<channel><id>c1</id><name>one</name></channel>");
         let second = Bytes::from_static(b"<channel><id>c1</id><name>two</name></channel>");

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_belongs_to_its_context_and_keeps_its_cookie_at_login() {
+    fn a_session_keeps_its_cookie_at_login_within_its_own_context() {
         let sessions = MirthSessions::default();
         let session = sessions.open(Context::Api, &[]);
         let cookie = session.cookie.clone().unwrap();

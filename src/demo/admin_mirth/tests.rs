@@ -30,7 +30,7 @@ async fn send(client: &mut AdminClient, method: &str, target: &str, xml: &'stati
 }
 
 #[tokio::test]
-async fn it_is_known_by_its_key_alone_and_another_key_is_refused() {
+async fn it_is_known_by_its_own_key_alone() {
     let (one, other) = (mirth().await, mirth().await);
     assert_eq!(shown_key(one.address()).await.unwrap(), one.key());
     assert!(AdminClient::connect(one.address(), other.key()).await.is_err());
@@ -38,7 +38,7 @@ async fn it_is_known_by_its_key_alone_and_another_key_is_refused() {
 }
 
 #[tokio::test]
-async fn three_contexts_give_three_cookies_and_keep_their_sessions_apart() {
+async fn three_contexts_keep_their_sessions_apart_by_three_cookies() {
     let mirth = mirth().await;
     let mut client = client(&mirth).await;
     let wrong = client.log_in("/api", USER, "x").await.unwrap();
@@ -61,7 +61,7 @@ async fn three_contexts_give_three_cookies_and_keep_their_sessions_apart() {
 }
 
 #[tokio::test]
-async fn a_channel_is_created_deployed_updated_and_removed() {
+async fn a_channel_is_managed_from_creation_to_removal() {
     let mirth = mirth().await;
     let mut client = logged_in(&mirth).await;
     assert_eq!(send(&mut client, "POST", "/api/channels", CHANNEL).await.text(), "<boolean>true</boolean>");
@@ -83,7 +83,7 @@ async fn a_channel_is_created_deployed_updated_and_removed() {
 }
 
 #[tokio::test]
-async fn a_large_body_is_digested_and_a_large_answer_chunked() {
+async fn large_bodies_pass_both_ways_over_one_connection() {
     let mirth = mirth().await;
     let mut client = logged_in(&mirth).await;
     for chunked in [false, true] {
@@ -117,7 +117,7 @@ async fn what_mirth_refuses_is_refused() {
 }
 
 #[tokio::test]
-async fn redirects_and_jnlp_are_built_from_the_host_of_the_request() {
+async fn every_address_in_an_answer_is_built_from_the_host_of_the_request() {
     let mirth = mirth().await;
     let mut client = AdminClient::connect_as(mirth.address(), mirth.key(), "mirth.test:8443").await.unwrap();
     let redirect = client.get("/webadmin").await.unwrap();
@@ -147,7 +147,7 @@ async fn answer_to(mirth: &AdminMirth, head: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_call_needs_x_requested_with_and_expect_is_answered_before_the_body() {
+async fn a_call_needs_x_requested_with() {
     let mirth = mirth().await;
     let bare = answer_to(&mirth, "GET /api/server/version HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(bare.starts_with("HTTP/1.1 400 "), "{bare}");

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_operation_stands_in_the_wadl_once_and_the_plug_ins_too() {
+    fn every_operation_stands_in_the_wadl_once_even_a_plug_ins() {
         let text = render("mirth:8443", "/api", false);
         assert_eq!(text.matches("<method ").count(), OPERATIONS.len());
         assert!(text.contains("<resources base=\"https://mirth:8443/api/\">"));

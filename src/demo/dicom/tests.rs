@@ -11,7 +11,7 @@ async fn pacs(treatment: Treatment) -> Pacs {
 }
 
 #[tokio::test]
-async fn objects_of_many_modalities_are_stored_exactly_once_and_unchanged() {
+async fn objects_of_many_modalities_are_stored_unchanged_exactly_once() {
     let pacs = pacs(Treatment::STORE).await;
     let mut sent = Vec::new();
     for association_each in [false, true] {
@@ -64,7 +64,7 @@ async fn every_way_not_to_store_is_reported_as_what_it_was() {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_object_and_another_seed_another() {
+fn an_object_is_decided_by_its_seed() {
     let object = Object::new(7, 5_000);
     assert_eq!(object, Object::new(7, 5_000));
     assert_ne!(object.data_set, Object::new(8, 5_000).data_set);

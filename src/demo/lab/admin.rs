@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_admin_connection_is_read_with_ipv4_and_bracketed_ipv6() {
+    fn an_admin_connection_is_read_with_addresses_of_either_family() {
         let read: LabAdmin = "ro:127.0.0.1:9443:[fd00::1]:8443".parse().unwrap();
         assert_eq!(read.access, Access::ReadOnly);
         assert_eq!(read.listen, "127.0.0.1:9443".parse().unwrap());

@@ -23,7 +23,7 @@ fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
 }
 
 #[test]
-fn each_client_has_an_address_of_its_own_and_gets_its_own_answers() {
+fn each_client_gets_its_own_answers_at_an_address_of_its_own() {
     let destination = udp();
     let shim = shim_to(&destination);
     let clients = [udp(), udp()];
@@ -46,7 +46,7 @@ fn each_client_has_an_address_of_its_own_and_gets_its_own_answers() {
 }
 
 #[test]
-fn a_client_keeps_its_address_and_strangers_do_not_reach_it() {
+fn a_client_keeps_an_address_at_which_only_the_destination_reaches_it() {
     let destination = udp();
     let shim = shim_to(&destination);
     let client = udp();
@@ -61,7 +61,7 @@ fn a_client_keeps_its_address_and_strangers_do_not_reach_it() {
 }
 
 #[test]
-fn a_rebinding_gives_clients_new_addresses_and_forgets_the_old_ones() {
+fn a_rebinding_replaces_the_addresses_of_clients() {
     let destination = udp();
     let shim = shim_to(&destination);
     let client = udp();
@@ -78,7 +78,7 @@ fn a_rebinding_gives_clients_new_addresses_and_forgets_the_old_ones() {
 }
 
 #[test]
-fn each_direction_is_impaired_as_it_was_told_and_as_soon_as_the_call_returns() {
+fn each_direction_is_impaired_as_told_as_soon_as_the_call_returns() {
     let destination = udp();
     let shim = shim_to(&destination);
     let client = udp();
@@ -113,7 +113,7 @@ fn a_tap_sees_what_enters_even_where_it_is_lost() {
 }
 
 #[test]
-fn clients_beyond_the_bound_are_turned_away_and_the_others_served() {
+fn clients_beyond_the_bound_are_turned_away_while_the_others_are_served() {
     let destination = udp();
     let shim = shim_to(&destination);
     let clients: Vec<_> = (0..=SHIM_CLIENTS_MAX).map(|_| udp()).collect();

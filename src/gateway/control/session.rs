@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_hides_from_as_many_peers_as_its_file_can_name_and_no_more() {
+    fn an_agent_hides_from_at_most_as_many_peers_as_its_file_can_name() {
         let peers = |count: usize| vec![ServerId::from_bytes([1; 16]); count];
         assert!(hidden_from(peers(HIDDEN_FROM_MAX)).is_ok());
         assert!(hidden_from(peers(HIDDEN_FROM_MAX + 1)).is_err());
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_dialled_is_dropped_and_too_many_end_the_link() {
+    fn only_too_many_addresses_end_the_link_where_bad_ones_are_dropped() {
         let from = "192.0.2.7:999".parse().unwrap();
         assert_eq!(reachable(addresses(&["224.0.0.1:1", "[ff02::1]:1", "10.0.0.9:0"]), from).unwrap(), []);
         let many = |count: u16| (1..=count).map(|port| SocketAddr::from(([10, 0, 0, 1], port))).collect();

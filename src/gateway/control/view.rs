@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_follow_the_snapshot_without_a_gap_and_only_when_something_differs() {
+    fn only_what_differs_follows_the_snapshot_without_a_gap() {
         let (mut view, snapshot) = AgentView::snapshot(vec![rule(1, PEER), rule(2, PEER)], vec![]);
         assert!(matches!(snapshot[..], [ToAgent::Snapshot { revision: 1, .. }]));
         assert_eq!(view.catch_up(vec![rule(1, PEER), rule(2, PEER)], vec![], &[]), []);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn only_peers_of_own_connections_are_named_and_each_place_once() {
+    fn only_peers_of_own_connections_are_named_once_for_each_place() {
         let at = |port: u16| vec![SocketAddr::from(([10, 0, 0, 1], port))];
         let (mut view, _) = AgentView::snapshot(vec![rule(1, PEER), rule(2, PEER)], vec![]);
         let everybody = |peer| if peer == PEER { at(1) } else { at(2) };

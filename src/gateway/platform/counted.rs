@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn long_and_broken_details_are_cut_to_one_line() {
+    fn a_long_detail_with_breaks_is_cut_to_one_line() {
         let at = moment(Duration::ZERO, Instant::now());
         let told = AgentEntry { detail: format!("a\n{}", "x".repeat(10_000)), ..entry("enrol") };
         let Recorded::Row(row) = Counted::default().handle(AGENT, "x", &vec![None], told, 1, at) else {

@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_name_is_made_of_letters_digits_and_hyphens() {
+    fn an_entry_name_is_made_of_hyphenated_alphanumerics() {
         assert_eq!(entry_name("ADT → St. Märy (prod)"), "adt-st-m-ry-prod");
         assert_eq!(entry_name(&"abc ".repeat(40)).len(), 47);
         for name in ["東京", &"x".repeat(80), "a"] {

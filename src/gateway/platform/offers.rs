@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_life_of_an_offer_is_an_hour_to_thirty_days_and_reads_back() {
+    fn the_life_of_an_offer_reads_back_from_an_hour_to_thirty_days() {
         for text in ["1h", "23h", "1d", "25h", "7d", "30d"] {
             assert_eq!(text.parse::<OfferLife>().map(|life| life.to_string()), Ok(text.to_owned()));
         }

@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sealed_secret_opens_in_its_own_row_and_epoch_only() {
+    fn a_sealed_secret_opens_only_in_its_own_row_at_its_own_epoch() {
         let key = SealingKey::from_secret(&Secret::from_bytes([1; 32])).unwrap();
         let secret = Secret::from_bytes([7; 32]);
         let connection = ConnectionId::from_random([2; 16]);

@@ -206,7 +206,7 @@ async fn two_organizations_are_joined_from_nothing_in_one_call() {
 }
 
 #[tokio::test]
-async fn a_plan_with_administration_gives_active_connections_and_their_entries() {
+async fn a_plan_with_administration_gives_active_connections_with_their_entries() {
     let world = World::new().await;
     let plan = Plan {
         source_organization: "Lakeside".parse().unwrap(),
@@ -255,7 +255,7 @@ async fn what_was_committed_is_there_when_the_platform_opens_again() {
 }
 
 #[tokio::test]
-async fn only_the_operator_makes_organizations_and_only_an_owner_or_the_operator_changes_a_tier() {
+async fn making_organizations_is_the_operators_alone_while_a_tier_is_an_owners_too() {
     let world = World::new().await;
     let party = world.party("Lakeside", Tier::Free).await;
     let other = world.party("St Mary", Tier::Free).await;
@@ -274,7 +274,7 @@ async fn only_the_operator_makes_organizations_and_only_an_owner_or_the_operator
 }
 
 #[tokio::test]
-async fn a_tier_binds_new_objects_and_a_downgrade_deletes_nothing() {
+async fn a_downgraded_tier_binds_only_new_objects() {
     let world = World::new().await;
     let party = world.party("Lakeside", Tier::Standard).await;
     let server = world.server(&party, "one").await;
@@ -293,7 +293,7 @@ async fn a_tier_binds_new_objects_and_a_downgrade_deletes_nothing() {
 }
 
 #[tokio::test]
-async fn an_auditor_sees_and_changes_and_reveals_nothing() {
+async fn an_auditor_sees_but_neither_changes_nor_reveals_anything() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
     let auditor = member(pair.source.id, UserRole::Auditor);

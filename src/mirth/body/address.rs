@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_names_its_channel_and_where_it_has_one_its_message() {
+    fn a_path_names_its_channel_with_the_message_where_it_has_one() {
         let check = |template: &str, target: &str, expected: Option<(&str, Option<i128>)>| {
             let expected = expected.map(|(channel, message)| Address { channel: channel.into(), message });
             assert_eq!(Address::of(template, target), expected, "{target}");

@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_five_entities_of_xml_and_numbers_of_characters_are_known() {
+    fn a_reference_is_known_only_by_one_of_xmls_five_names_or_a_number() {
         let known =
             [("amp", '&'), ("apos", '\''), ("#65", 'A'), ("#x41", 'A'), ("#xd", '\r'), ("#x1F600", '😀')];
         for (name, char) in known {
@@ -171,7 +171,7 @@ mod tests {
 
     /// Wherever it stands in the steps that are taken over plain text.
     #[test]
-    fn every_character_that_is_not_written_as_it_is_is_found_and_no_other() {
+    fn exactly_the_characters_that_are_not_written_as_they_are_are_found() {
         for char in (0..0x11_0000).filter_map(char::from_u32) {
             let is_plain = char == '\r' || escaped(char) == Ok(None);
             let found = plain_bytes(char.encode_utf8(&mut [0; 4]));

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_beside_one_user_and_one_password_is_refused() {
+    fn a_form_of_anything_but_one_user_with_one_password_is_refused() {
         for body in [
             "",
             "&",
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_web_dashboard_logs_in_with_its_own_fields_and_no_other() {
+    fn the_web_dashboard_logs_in_with_no_fields_but_its_own() {
         let rewritten = |body: &str| rewrite(WEB_LOGIN, body.as_bytes(), 4096).ok();
         for body in [
             "username=a&password=x",

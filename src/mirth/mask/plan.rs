@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn one_property_is_masked_whole_unless_it_is_mirths_own_and_no_credential() {
+    fn one_property_is_masked_whole_unless_it_is_a_harmless_one_of_mirths_own() {
         let of = |query: &str| of(Some("getProperty"), &format!("/api/server/property{query}"));
         assert_eq!(of("?group=core&name=server.name"), Some(Scope::Named));
         for query in [

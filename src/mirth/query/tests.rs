@@ -116,7 +116,7 @@ fn a_search_that_names_anything_but_a_column_is_refused() {
 }
 
 #[test]
-fn a_page_takes_the_parameters_it_names_and_an_empty_query() {
+fn a_page_takes_no_parameters_but_those_it_names() {
     let taken = |raw: &str| {
         Query::parse(raw).expect("is well-formed").check_names(&["getStats", "showLifetimeStats"]).is_ok()
     };
@@ -128,7 +128,7 @@ fn a_page_takes_the_parameters_it_names_and_an_empty_query() {
 
 proptest! {
     #[test]
-    fn the_canonical_spelling_is_a_fixed_point_and_means_the_same(
+    fn the_canonical_spelling_is_a_fixed_point_of_the_same_meaning(
         raw in "([a-zA-Z0-9_=&;+%\\[\\]|~/?-]|%[0-9a-fA-F]{2}){0,24}"
     ) {
         if let Ok(query) = Query::parse(&raw) {

@@ -46,7 +46,7 @@ fn launches(asked: &str, written: [&str; 2], expected: [&str; 2]) {
 }
 
 #[test]
-fn a_launch_file_leads_to_the_address_that_the_client_asked_for_and_is_else_the_same() {
+fn a_launch_file_changes_only_to_lead_to_the_address_that_the_client_asked_for() {
     for (asked, codebase, server) in [
         ("localhost:9443", "https://localhost:9443", "https://localhost:8443"),
         ("mirth.partner:9443", "https://mirth.partner:9443", "https://mirth.partner:8443"),
@@ -82,7 +82,7 @@ fn a_launch_file_below_a_context_path_keeps_it_or_gets_it() {
 }
 
 #[test]
-fn an_extension_s_launch_file_names_no_server_and_passes_as_it_is() {
+fn an_extensions_launch_file_without_a_server_passes_as_it_is() {
     let file = "<jnlp><information><title>x</title></information><resources>\
                 <jar download=\"eager\" href=\"libs/file/file-client.jar\" sha256=\"a=\"/></resources><component-desc/></jnlp>";
     let new = whole(Rewrite::LaunchFile, file, "localhost:9443", "/webstart/extensions/file.jnlp");
@@ -351,7 +351,7 @@ fn chosen(
 }
 
 #[test]
-fn addresses_are_set_right_for_whoever_asks_and_logins_for_view_only() {
+fn addresses_are_set_right_for_every_access_but_logins_for_view_only_alone() {
     for access in [Access::ReadOnly, Access::ReadWrite] {
         let view_only = |rewrite| (access == Access::ReadOnly).then_some(rewrite);
         let launch = Some(Rewrite::LaunchFile);

@@ -52,7 +52,7 @@ fn of_the_dashboard_four_actions_are_served_each_by_its_own_methods() {
 }
 
 #[test]
-fn no_folder_is_listed_and_nothing_else_is_served() {
+fn nothing_but_known_files_is_served_not_even_the_list_of_a_folder() {
     for path in [
         "/css/",
         "/css",

@@ -65,7 +65,7 @@ fn forwards(judge: &Judge, method: &str, target: &str) -> bool {
 }
 
 #[test]
-fn a_refusal_tells_a_person_what_was_not_done_and_never_what_was_sent() {
+fn a_refusal_tells_a_person_what_was_not_done_without_what_was_sent() {
     let verdict = view_only().judge(&head("POST", "/api/4.5.2/channels/secret-id/_deploy?x=secret"));
     let refusal = verdict.refusal().expect("is refused");
     assert_eq!(
@@ -97,7 +97,7 @@ fn a_malformed_target_is_a_bad_request_under_any_access() {
 }
 
 #[test]
-fn full_control_passes_every_method_and_path_with_one_meaning_and_names_it() {
+fn full_control_passes_by_name_every_request_of_one_meaning() {
     let names = |method: &str, target: &str| {
         let verdict = full().judge(&head(method, target));
         assert_eq!(verdict.forwarded(), Some((target, BodyKind::Stream)), "{method} {target}");
@@ -129,7 +129,7 @@ fn full_control_passes_every_method_and_path_with_one_meaning_and_names_it() {
 }
 
 #[test]
-fn full_control_needs_no_version_and_names_by_any() {
+fn full_control_names_by_any_version_as_it_needs_none() {
     let judge = Judge::new(policy(Access::ReadWrite), "", None, &[]);
     let verdict = judge.judge(&head("GET", "/api/3.12.0/channels"));
     assert_eq!(verdict.names().operation, Some("getChannels"));
@@ -165,7 +165,7 @@ fn only_the_servers_own_version_is_a_base() {
 }
 
 #[test]
-fn the_context_path_is_the_owners_and_nothing_is_served_beside_it() {
+fn nothing_is_served_beside_the_owners_context_path() {
     for context in ["/mirth", "mirth/", "/mirth/"] {
         let judge = Judge::new(policy(Access::ReadOnly), context, Some(&version(VERSION)), &[]);
         for target in ["/mirth/api/channels", "/mirth/api/4.5.2/users/current", "/mirth/webadmin/", "/mirth/"]
@@ -194,7 +194,7 @@ fn a_request_whose_operation_takes_no_body_carries_none() {
 }
 
 #[test]
-fn the_owner_shows_and_hides_what_they_say() {
+fn the_owner_decides_what_is_shown_or_hidden() {
     let with = |hide: &[Category], show: &[OptIn]| {
         let (hide, show) = (hide.iter().copied().collect(), show.iter().copied().collect());
         judge_of(AccessPolicy { access: Access::ReadOnly, hide, show })
@@ -253,7 +253,7 @@ fn what_only_the_servers_own_list_knows_is_refused_though_a_rule_would_match() {
 }
 
 #[test]
-fn preferences_are_answered_here_and_reach_nobody() {
+fn preferences_are_answered_here_without_reaching_mirth() {
     for target in
         ["/api/users/1/preferences", "/api/4.5.2/users/1/preferences/columns", "/api/users/-1/preferences/"]
     {

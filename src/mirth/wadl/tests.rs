@@ -40,7 +40,7 @@ fn listed(method: &str, path: &str) -> ListedOperation {
 }
 
 #[test]
-fn jerseys_list_is_read_with_nested_paths_and_without_what_jersey_adds() {
+fn jerseys_list_is_read_with_nested_paths_but_without_what_jersey_adds() {
     assert_eq!(
         read(WADL).expect("reads"),
         [

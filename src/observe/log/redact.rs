@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn within_json_the_text_that_holds_a_segment_is_masked_and_the_rest_kept() {
+    fn within_json_only_text_that_holds_a_segment_is_masked() {
         check(
             LogFormat::Json,
             r#"{"a":"x PID|1\"Doe\"\\","b":"OBX|2","c":3}"#,

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn metrics_are_served_at_their_path_and_nothing_else_is() {
+    async fn nothing_but_the_metrics_at_their_path_is_served() {
         let recorder = PrometheusBuilder::new().build_recorder();
         metrics::with_local_recorder(&recorder, || metrics::counter!("adit_test_total").increment(3));
         let listener = listen(ANY_PORT).await.expect("listens");

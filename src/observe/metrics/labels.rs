@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn above_the_bound_a_new_value_is_counted_as_other_and_a_known_one_as_itself() {
+    fn above_the_bound_only_a_new_value_is_counted_as_other() {
         let labels = BoundedLabels::new(2);
         for (value, expected) in
             [("A", "A"), ("B", "B"), ("C", "other"), ("A", "A"), ("C", "other"), ("B", "B")]

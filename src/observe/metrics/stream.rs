@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_handle_is_made_once_and_beyond_the_bound_each_time() {
+    fn only_beyond_the_bound_is_a_handle_made_each_time() {
         let handles = Handles::<usize, usize>::default();
         let times = Cell::new(0);
         let use_it = |key: usize| {

@@ -70,7 +70,7 @@ fn a_tunnel_that_went_down_is_published_as_down() {
 }
 
 #[test]
-fn messages_and_acknowledgements_are_counted_by_type_and_code() {
+fn messages_are_counted_by_type_with_acknowledgements_by_code() {
     let text = rendered(|| {
         let adt = StreamMetrics::new("adt");
         adt.message("ADT^A01");
@@ -88,7 +88,7 @@ fn messages_and_acknowledgements_are_counted_by_type_and_code() {
 }
 
 #[test]
-fn the_relay_is_published_in_sums_and_by_reason() {
+fn the_relays_sums_are_published_with_drops_by_reason() {
     let sample = RelaySample {
         packets: 10,
         bytes: 14_520,
@@ -112,7 +112,7 @@ fn the_relay_is_published_in_sums_and_by_reason() {
 }
 
 #[test]
-fn associations_requests_and_objects_are_counted_by_title_name_and_status() {
+fn associations_are_counted_by_title_requests_by_name_objects_by_status() {
     let text = rendered(|| {
         connection("ct", &ConnectionSample { associations: Some(2), ..SAMPLE });
         let ct = StreamMetrics::new("ct");

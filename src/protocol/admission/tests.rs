@@ -65,7 +65,7 @@ fn second(first: u8, ids: &DialIds) -> Vec<u8> {
 }
 
 #[test]
-fn a_peers_first_initial_passes_and_so_do_its_repetitions_while_the_handshake_lasts() {
+fn a_peers_first_initial_passes_however_often_while_the_handshake_lasts() {
     let (mut target, now) = (target(), Instant::now());
     let ids = peer().dial(TARGET, random());
     for _ in 0..5 {
@@ -164,7 +164,7 @@ fn only_so_many_keys_of_a_peer_are_tried_on_one_tag() {
 }
 
 #[test]
-fn a_peer_that_was_restarted_begins_anew_and_what_it_had_begun_is_over() {
+fn what_a_peer_had_begun_is_over_when_it_begins_again_after_a_restart() {
     let (mut target, now) = (target(), Instant::now());
     let mut earlier = peer();
     let share = handshake_share(1);
@@ -234,7 +234,7 @@ fn one_peers_unfinished_handshakes_leave_the_places_of_all_others() {
 }
 
 #[test]
-fn a_peer_without_a_place_gets_one_when_all_are_taken_and_no_second() {
+fn a_peer_without_a_place_gets_exactly_one_when_all_are_taken() {
     let now = Instant::now();
     let mut target = agent(TARGET, 1, &[]);
     let crowd = HANDSHAKE_PLACES_MAX / 4;

@@ -42,7 +42,7 @@ fn everything_an_agent_says_reads_back() {
 }
 
 #[test]
-fn a_message_at_the_limit_passes_and_one_byte_more_does_not() {
+fn a_message_passes_exactly_up_to_the_limit() {
     let message = |length| "x".repeat(length);
     let around = encode_all(&[message(0)]).len() - LENGTH_BYTES;
     let longest = message(CONTROL_MESSAGE_BYTES_MAX - around);
@@ -66,7 +66,7 @@ fn a_length_over_the_limit_is_refused_before_its_message_arrives() {
 
 /// A stolen gateway's worst names make one rule unnamed, and no other.
 #[test]
-fn a_rule_with_a_name_that_is_none_is_unnamed_and_the_message_is_good() {
+fn a_bad_name_makes_one_rule_unnamed_without_spoiling_the_message() {
     let long = "x".repeat(400_000);
     for bad in [long.as_str(), "", "two\nlines", "\u{1b}[2J"] {
         let ToAgent::Snapshot { rules, .. } = &to_agent()[3] else { panic!("a snapshot") };

@@ -236,7 +236,7 @@ fn nothing_is_understood_before_it_was_agreed() {
 }
 
 #[test]
-fn strangers_are_named_at_every_cut_and_once() {
+fn foreign_protocols_are_named_once_at_every_cut() {
     for (first_bytes, expected) in [
         (&b"\x16\x03\x01\x02\x00\x01"[..], "off TlsClientHello"),
         (b"GET / HTTP/1.1\r\n", "off HttpRequest"),
@@ -256,7 +256,7 @@ fn strangers_are_named_at_every_cut_and_once() {
 }
 
 #[test]
-fn ae_titles_are_printable_trimmed_and_bounded() {
+fn an_ae_title_is_trimmed_or_else_unreadable() {
     for (field, expected) in [
         (b"PACS            ", "PACS"),
         (b"  CT 1 (A)      ", "CT 1 (A)"),
@@ -313,7 +313,7 @@ fn a_store_is_timed_from_the_last_byte_of_its_object() {
 }
 
 #[test]
-fn stores_beyond_the_limit_are_counted_and_their_measures_alone_are_lost() {
+fn of_stores_beyond_the_limit_only_the_measures_are_lost() {
     let now = Instant::now();
     let mut observer = opened();
     let mut measured = Vec::new();
@@ -332,7 +332,7 @@ fn stores_beyond_the_limit_are_counted_and_their_measures_alone_are_lost() {
 }
 
 #[test]
-fn an_association_request_at_the_limit_is_read_and_one_byte_more_turns_it_off() {
+fn an_association_request_is_read_exactly_up_to_the_limit() {
     let limit = DICOM_ASSOCIATE_BYTES_MAX;
     for (length, expected) in [(limit, "requested CT1 at PACS"), (limit + 1, "off TooLong")] {
         let mut wire = request_association();
@@ -343,7 +343,7 @@ fn an_association_request_at_the_limit_is_read_and_one_byte_more_turns_it_off() 
 }
 
 #[test]
-fn a_command_at_the_limit_is_read_and_one_byte_more_turns_it_off() {
+fn a_command_is_read_exactly_up_to_the_limit() {
     for (over, expected) in [(0, "called C-ECHO"), (1, "off TooLong")] {
         let mut wire = request(0x0030, 1);
         let filler = DICOM_COMMAND_BYTES_MAX - wire.len() - 8 + over;
@@ -578,7 +578,7 @@ fn said() -> impl Strategy<Value = (bool, Vec<u8>)> {
 
 proptest! {
     #[test]
-    fn random_bytes_never_panic_and_chunks_do_not_matter(
+    fn random_bytes_are_read_the_same_in_any_chunks(
         said in prop::collection::vec(said(), 0..12),
         size in 1_usize..40,
     ) {

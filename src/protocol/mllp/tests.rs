@@ -9,7 +9,7 @@ const ACK: &[u8] =
     b"\x0bMSH|^~\\&|EPR|STMARY|LAB|LAKESIDE|20261124090001||ACK^A01|8|P|2.5.1\rMSA|AA|7\r\x1c\r";
 
 #[test]
-fn a_message_and_its_acknowledgement_are_seen_at_every_cut() {
+fn a_message_is_seen_with_its_acknowledgement_at_every_cut() {
     for cut in 0..ADT.len() {
         assert_eq!(requests(&[&ADT[..cut], &ADT[cut..]]), ["message ADT^A01"], "cut at byte {cut}");
     }
@@ -78,7 +78,7 @@ fn the_code_is_read_from_msa_1_of_the_response() {
 }
 
 #[test]
-fn acknowledgements_belong_to_messages_in_their_order_and_are_timed() {
+fn acknowledgements_are_timed_by_the_messages_in_their_order() {
     let start = Instant::now();
     let at = |millis| start + Duration::from_millis(millis);
     let oru = String::from_utf8(ADT.to_vec()).unwrap().replace("ADT^A01", "ORU^R01");
@@ -128,7 +128,7 @@ fn something_is_owed_from_a_messages_first_byte_to_the_last_of_its_acknowledgeme
 }
 
 #[test]
-fn messages_beyond_the_limit_are_counted_and_their_latency_alone_is_lost() {
+fn of_messages_beyond_the_limit_only_the_latency_is_lost() {
     let now = Instant::now();
     let mut observer = MllpObserver::new();
     let (mut messages, mut timed, mut untimed) = (0, 0, 0);
@@ -153,7 +153,7 @@ fn messages_beyond_the_limit_are_counted_and_their_latency_alone_is_lost() {
 }
 
 #[test]
-fn a_frame_ends_at_end_byte_and_carriage_return_only() {
+fn a_frame_ends_only_at_an_end_byte_before_a_carriage_return() {
     for (body, expected) in [
         (&b"\x1c\x1c\r"[..], 1),
         (b"\x1cX\x1c\r", 1),
@@ -170,7 +170,7 @@ fn a_frame_ends_at_end_byte_and_carriage_return_only() {
 }
 
 #[test]
-fn empty_frames_and_blanks_between_frames_mean_nothing() {
+fn empty_frames_mean_as_little_as_blanks_between_frames() {
     let wire = [b"\r\n \0\x0b\x1c\r\n", ADT, b"\r\n", ADT, b"\n\0"].concat();
     for cut in 0..wire.len() {
         let events = requests(&[&wire[..cut], &wire[cut..]]);
@@ -188,7 +188,7 @@ fn a_twenty_mebibyte_message_is_one_message() {
 }
 
 #[test]
-fn strangers_are_named_at_every_cut_and_once() {
+fn foreign_protocols_are_named_once_at_every_cut() {
     for (first_bytes, expected) in [
         (&b"\x16\x03\x01\x02\x00\x01"[..], "off TlsClientHello"),
         (b"GET / HTTP/1.1\r\n", "off HttpRequest"),
@@ -222,7 +222,7 @@ fn bytes_outside_of_frames_turn_both_directions_off() {
 }
 
 #[test]
-fn a_header_at_the_limit_is_read_and_one_byte_more_turns_it_off() {
+fn a_header_is_read_exactly_up_to_the_limit() {
     for (over, expected) in [(0, "message ADT^A01"), (1, "off HeaderTooLong")] {
         let (head, tail) = ("MSH|^~\\&|", "||||||ADT^A01|");
         let filler = "x".repeat(MLLP_HEADER_BYTES_MAX - head.len() - tail.len() + over);
@@ -305,7 +305,7 @@ fn wire() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn random_bytes_never_panic_and_chunks_do_not_matter(wire in wire(), size in 1_usize..40) {
+    fn random_bytes_are_read_the_same_in_any_chunks(wire in wire(), size in 1_usize..40) {
         let chunks: Vec<_> = wire.chunks(size).collect();
         prop_assert_eq!(requests(&chunks), requests(&[&wire]));
         prop_assert_eq!(responses(&chunks), responses(&[&wire]));

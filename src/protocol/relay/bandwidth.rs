@@ -45,7 +45,7 @@ mod tests {
     const OTHER: OrganizationId = OrganizationId::from_bytes([2; 16]);
 
     #[test]
-    fn what_passes_in_a_second_is_the_rate_and_one_burst() {
+    fn what_passes_in_a_second_is_the_rate_plus_one_burst() {
         let start = Instant::now();
         let mut limiter = BandwidthLimiter::new(NonZeroU64::new(8_000_000).unwrap());
         let mut passed = 0;
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_bucket_is_forgotten_and_starts_where_it_was() {
+    fn a_bucket_is_forgotten_only_once_it_is_empty() {
         let start = Instant::now();
         let mut limiter = BandwidthLimiter::new(NonZeroU64::new(8_000).unwrap());
         assert!(limiter.take(ONE, 1_000, start));

@@ -192,7 +192,7 @@ fn a_packet_passes_only_when_each_permits_the_other() {
 }
 
 #[test]
-fn strangers_and_members_that_did_not_register_are_not_relayed() {
+fn only_members_that_registered_are_relayed() {
     let mut world = World::new();
     let (mut one, mut other) = (world.agent(1), world.agent(2));
     world.permit(&one, &other);
@@ -229,7 +229,7 @@ fn a_registration_lapses_exactly_sixty_seconds_after_it_was_confirmed() {
 }
 
 #[test]
-fn an_agent_whose_link_ended_is_relayed_until_it_lapses_and_cannot_register() {
+fn an_agent_without_a_link_is_relayed_until_it_lapses_without_registering_again() {
     let (mut world, one, mut other) = World::pair();
     world.relay.leave(one.route);
     let late = REGISTRATION_LASTS.saturating_sub(MS);
@@ -260,7 +260,7 @@ fn a_revoked_agent_is_out_at_once_both_ways() {
 }
 
 #[test]
-fn a_new_link_keeps_the_address_and_takes_only_the_new_key() {
+fn a_new_link_keeps_the_address_under_only_the_new_key() {
     let (mut world, mut one, other) = World::pair();
     let before = one.key.clone();
     one.key = PacketKey::of_link(&[0x77; 32]);
@@ -322,7 +322,7 @@ fn an_address_belongs_to_who_proved_it_last() {
 }
 
 #[test]
-fn a_probe_in_a_members_name_earns_a_bounded_number_of_challenges_and_moves_nothing() {
+fn a_probe_in_a_members_name_earns_nothing_but_a_bounded_number_of_challenges() {
     let (mut world, one, other) = World::pair();
     let forged = probe(&one, &other);
     let mut challenged = 0;
@@ -340,7 +340,7 @@ fn a_probe_in_a_members_name_earns_a_bounded_number_of_challenges_and_moves_noth
 }
 
 #[test]
-fn a_confirmation_is_worth_nothing_from_another_address_and_counts_once() {
+fn a_confirmation_counts_once_from_its_own_address_only() {
     let (mut world, one, other) = World::pair();
     let elsewhere = address(6_666);
     // Thrown at the relay by one who overheard it, and passed the challenge on to the agent.
@@ -364,7 +364,7 @@ fn a_confirmation_is_worth_nothing_from_another_address_and_counts_once() {
 }
 
 #[test]
-fn repeated_confirmations_are_answered_at_a_bounded_rate_and_remembered_to_a_bound() {
+fn repeated_confirmations_are_bounded_in_answers_as_in_memory() {
     let mut world = World::new();
     let one = world.agent(1);
     let confirm_at = |world: &mut World, number: u64, after: Duration| {
@@ -385,7 +385,7 @@ fn repeated_confirmations_are_answered_at_a_bounded_rate_and_remembered_to_a_bou
 }
 
 #[test]
-fn a_replayed_register_earns_nothing_and_cannot_starve_the_next() {
+fn a_replayed_register_that_earns_nothing_cannot_starve_the_next() {
     let (mut world, one, other) = World::pair();
     let stranger = address(8_888);
     let old: Vec<_> = (100..200).map(|number| register(&one, number)).collect();
@@ -418,7 +418,7 @@ fn nothing_is_ever_sent_to_port_zero() {
 }
 
 #[test]
-fn reflected_cut_and_forged_packets_get_silence() {
+fn packets_reflected_cut_or_forged_get_silence() {
     let (mut world, one, other) = World::pair();
     let wire = register(&one, 60);
     for bit in 0..wire.len() * 8 {
@@ -467,7 +467,7 @@ fn every_pair_is_counted_for_itself() {
 }
 
 #[test]
-fn an_organization_that_uses_up_its_bandwidth_waits_and_others_do_not() {
+fn only_an_organization_that_uses_up_its_bandwidth_waits() {
     let mut world = World::of(|relay| relay.limited_to(NonZeroU64::new(8_000).unwrap()));
     let (mut one, mut other) = (world.agent(1), world.agent(2));
     world.relay.join(other.route, OrganizationId::from_bytes([2; 16]), other.key.clone()).unwrap();
@@ -484,7 +484,7 @@ fn an_organization_that_uses_up_its_bandwidth_waits_and_others_do_not() {
 }
 
 #[test]
-fn members_above_the_bound_are_refused_and_leavers_make_room() {
+fn members_above_the_bound_are_refused_until_one_leaves() {
     let mut world = World::new();
     let join = |relay: &mut Relay, number: u64| {
         relay.join(RouteId::from_bytes(number.to_be_bytes()), ORGANIZATION, PacketKey::of_link(&[1; 32]))
@@ -513,7 +513,7 @@ fn peers_above_the_bound_are_not_permitted() {
 }
 
 #[test]
-fn pairs_above_the_bound_are_refused_and_those_that_part_make_room() {
+fn pairs_above_the_bound_are_refused_until_some_part() {
     let mut world = World::new();
     let relay = &mut world.relay;
     // Groups of members, everybody with everybody: 513 of them make the bound overflow.
@@ -531,7 +531,7 @@ fn pairs_above_the_bound_are_refused_and_those_that_part_make_room() {
 
 proptest! {
     #[test]
-    fn whatever_is_thrown_at_it_moves_no_registration_and_earns_nothing_longer(
+    fn whatever_is_thrown_at_it_neither_moves_a_registration_nor_earns_anything_longer(
         packets in prop::collection::vec(
             (0_u16..4, 0_u8..9, prop::collection::vec(any::<u8>(), 0..90), any::<bool>()), 1..60,
         ),

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_counts_once_in_time_and_only_over_the_path_that_was_asked() {
+    fn an_answer_counts_once_in_time_only_over_the_path_that_was_asked() {
         let [asked, elsewhere] = [1, 2].map(|port| Path::Direct(SocketAddr::from(([192, 0, 2, 1], port))));
         let (now, mut outstanding) = (Instant::now(), Outstanding::default());
         let proof = Proof { sent: now, length: 65 };

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_has_a_label_and_words_of_its_own() {
+    fn no_two_reasons_share_a_label_or_words() {
         let labels: BTreeSet<_> = PathReason::ALL.map(PathReason::as_str).into();
         let words: BTreeSet<_> = PathReason::ALL.map(|why| why.to_string()).into();
         assert_eq!((labels.len(), words.len()), (PathReason::ALL.len(), PathReason::ALL.len()));

@@ -46,7 +46,7 @@ fn what_the_prober_sends_on_its_answer_comes_from_a_validated_source() {
 }
 
 #[test]
-fn candidates_are_searched_at_doubling_times_and_then_every_two_seconds() {
+fn candidates_are_searched_at_times_that_double_to_two_seconds() {
     let mut net = Net::new();
     net.announce(A, &[NOWHERE]);
     net.run_for(Duration::from_secs(10));
@@ -57,7 +57,7 @@ fn candidates_are_searched_at_doubling_times_and_then_every_two_seconds() {
 }
 
 #[test]
-fn an_active_path_is_probed_every_second_and_the_others_rest() {
+fn only_the_active_path_is_probed_every_second() {
     let mut net = Net::new();
     net.announce(A, &[NOWHERE, B_HOME]);
     net.run_for(Duration::from_secs(1));
@@ -92,7 +92,7 @@ fn a_peer_that_answers_at_another_address_is_followed_as_soon_as_the_one_in_use_
 }
 
 #[test]
-fn after_three_seconds_of_silence_all_candidates_are_searched_and_the_answering_one_is_taken() {
+fn after_three_seconds_of_silence_a_search_takes_the_candidate_that_answers() {
     let mut net = Net::connected();
     net.announce(A, &[B_HOME, B_OTHER]);
     net.run_for(Duration::from_secs(1));
@@ -103,7 +103,7 @@ fn after_three_seconds_of_silence_all_candidates_are_searched_and_the_answering_
 }
 
 #[test]
-fn a_silent_path_stays_active_while_nothing_better_answers_and_recovers() {
+fn a_silent_path_stays_active_until_it_recovers_if_nothing_better_answers() {
     let mut net = Net::connected();
     net.cut_direct(true);
     net.run_for(Duration::from_mins(10));
@@ -124,7 +124,7 @@ fn a_peer_that_moves_is_found_by_its_own_probes() {
 }
 
 #[test]
-fn a_restarted_peer_is_an_event_once_and_its_path_goes_on() {
+fn a_restarted_peer_is_one_event_on_a_path_that_goes_on() {
     let mut net = Net::connected();
     net.peers[B] = peer(B);
     net.peers[B].boot = BootId::from_bytes([77; 8]);
@@ -141,7 +141,7 @@ fn a_restarted_peer_is_an_event_once_and_its_path_goes_on() {
 }
 
 #[test]
-fn a_replayed_probe_of_an_earlier_run_cuts_nothing_and_validates_nobody() {
+fn a_replayed_probe_of_an_earlier_run_neither_cuts_nor_validates_anything() {
     let mut net = Net::connected();
     let mut earlier = peer(B);
     earlier.boot = BootId::from_bytes([1; 8]);
@@ -267,7 +267,7 @@ fn a_peer_restarted_elsewhere_is_answered_however_often_its_earlier_run_is_repla
 }
 
 #[test]
-fn what_a_run_has_sent_that_is_over_gets_silence_and_runs_remembered_are_bounded() {
+fn packets_of_a_bounded_number_of_earlier_runs_get_silence() {
     let (now, mut a) = (Instant::now(), peer(A));
     let run = |number: usize| BootId::from_bytes((number as u64).to_be_bytes());
     for number in 0..RUNS_OVER_MAX * 2 {
@@ -284,7 +284,7 @@ fn what_a_run_has_sent_that_is_over_gets_silence_and_runs_remembered_are_bounded
 }
 
 #[test]
-fn outstanding_probes_learnt_addresses_and_candidates_are_bounded() {
+fn all_that_a_route_remembers_of_its_peer_is_bounded() {
     let now = Instant::now();
     let mut a = peer(A);
     let many: Vec<_> = (1..=100).map(at).collect();
@@ -322,7 +322,7 @@ fn a_source_that_answers_nothing_for_a_minute_lapses_unless_it_is_in_use() {
 }
 
 #[test]
-fn without_a_key_the_route_is_silent_and_asks_for_no_timer() {
+fn without_a_key_the_route_neither_sends_nor_asks_for_a_timer() {
     let now = Instant::now();
     let mut a = peer(A);
     a.set_keys(Vec::new());
@@ -376,7 +376,7 @@ proptest! {
     }
 
     #[test]
-    fn a_wire_that_repeats_alters_and_misplaces_packets_never_validates_a_stranger(
+    fn a_wire_that_repeats_alters_or_misplaces_packets_never_validates_an_intruder(
         seed in any::<u64>(),
         mischief in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0_u8..3), 1..40),
     ) {

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_nobody_acknowledges_are_bounded_and_what_came_before_them_gives_no_sample() {
+    fn beyond_a_bound_moments_that_nobody_acknowledges_give_no_sample() {
         let start = Instant::now();
         let mut delivery = Delivery::new(start);
         for millis in 0..1_000 {

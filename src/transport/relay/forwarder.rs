@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_whose_length_the_kernel_refused_to_batch_go_one_by_one_and_others_do_not() {
+    fn only_packets_whose_length_the_kernel_refused_to_batch_go_one_by_one() {
         let bind = || UdpSocket::bind("127.0.0.1:0").unwrap();
         let (receiver, mut tally) = (bind(), Tally::default());
         let mut wire = Wire::new(Arc::new(bind())).unwrap();

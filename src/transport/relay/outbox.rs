@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_of_one_pair_side_by_side_are_one_send_and_a_shorter_one_ends_it() {
+    fn packets_of_one_pair_side_by_side_are_one_send_up_to_a_shorter_one() {
         let same = [(0, 1_000, false), (0, 1_000, false), (0, 10, false), (0, 1_000, false)];
         assert_eq!(sent(&same, 64), [(0, 1_000, vec![0, 1, 2]), (0, 1_000, vec![3])]);
         let longer = [(0, 10, false), (0, 11, false), (1, 11, false), (1, 11, false)];

@@ -127,7 +127,7 @@ fn udp() -> UdpSocket {
 }
 
 #[tokio::test]
-async fn packets_of_every_length_arrive_unchanged_and_in_order() {
+async fn packets_of_every_length_arrive_unchanged_in_order() {
     let world = World::start();
     let (one, other) = (world.agent(1).await, world.agent(2).await);
     let lengths = [20, 1_200, 1_200, 1_200, 700, 1_452, 1_452, 6_500, 6_500, 30_000, 65_000, 9, 1_452];
@@ -216,7 +216,7 @@ async fn more_commands_than_the_queue_holds_are_all_handled() {
 }
 
 #[tokio::test]
-async fn what_is_not_permitted_is_counted_and_goes_nowhere() {
+async fn what_is_not_permitted_goes_nowhere_but_into_the_count() {
     let world = World::start();
     let (one, other) = (world.agent(1).await, world.agent(2).await);
     let stranger = udp();
@@ -306,7 +306,7 @@ async fn a_command_is_handled_while_packets_pour_in() {
 }
 
 #[tokio::test]
-async fn a_datagram_that_cannot_go_on_is_counted_and_stops_nothing() {
+async fn a_datagram_that_cannot_go_on_is_counted_without_stopping_others() {
     let world = World::start();
     let (one, other) = (world.agent(1).await, world.agent(2).await);
     // Sealed so that nobody can open it: dropped without a word.

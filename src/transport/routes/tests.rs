@@ -35,7 +35,7 @@ fn wanted(peer: &End, candidates: Vec<SocketAddr>) -> BTreeMap<ServerId, WantedP
 }
 
 #[tokio::test]
-async fn two_that_hold_the_secret_meet_where_one_was_told_and_part_when_not_wanted() {
+async fn two_with_the_secret_meet_where_one_was_told_until_they_are_not_wanted() {
     let (mut pair, mut tasks) = (strangers(), JoinSet::new());
     let near = driven(&mut pair.source, 1, &mut tasks);
     let far = driven(&mut pair.target, 2, &mut tasks);
@@ -56,7 +56,7 @@ async fn two_that_hold_the_secret_meet_where_one_was_told_and_part_when_not_want
 }
 
 #[tokio::test]
-async fn what_is_forged_cut_short_or_oversized_gets_silence_and_a_replay_no_longer_answer() {
+async fn nothing_forged_cut_short_or_oversized_is_answered_nor_a_replay_at_greater_length() {
     let (mut pair, mut tasks) = (strangers(), JoinSet::new());
     let routes = driven(&mut pair.target, 2, &mut tasks);
     routes.want(wanted(&pair.source, vec![]));

@@ -84,7 +84,7 @@ async fn ends_pass_as_ends_in_both_directions() {
 }
 
 #[tokio::test]
-async fn a_reset_is_noticed_while_credit_is_used_up_and_nothing_is_read() {
+async fn a_reset_is_noticed_though_used_up_credit_stops_all_reading() {
     let mut joined = joined().await;
     stall(&mut joined.source).await;
     reset(joined.source);

@@ -19,7 +19,7 @@ async fn eventually(is_so: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn a_stream_dropped_before_its_end_is_cut_and_never_ends() {
+async fn a_stream_dropped_before_its_end_is_cut_rather_than_ended() {
     let (pair, mut tasks) = (Pair::new(), JoinSet::new());
     let (source, target) = pair.tunnel(4, &mut tasks).await;
     let mut stream = soon(source.open_stream()).await.unwrap();
@@ -34,7 +34,7 @@ async fn a_stream_dropped_before_its_end_is_cut_and_never_ends() {
 }
 
 #[tokio::test]
-async fn frames_reach_their_stream_and_those_about_closed_ones_change_nothing() {
+async fn frames_reach_their_stream_unless_it_is_closed() {
     let (pair, mut tasks) = (Pair::new(), JoinSet::new());
     let (source, target) = pair.tunnel(4, &mut tasks).await;
     let stream = soon(source.open_stream()).await.unwrap();
@@ -57,7 +57,7 @@ async fn frames_reach_their_stream_and_those_about_closed_ones_change_nothing() 
 }
 
 #[tokio::test]
-async fn a_cut_that_overtakes_its_stream_waits_for_it_and_such_cuts_have_a_bound() {
+async fn a_bounded_number_of_cuts_that_overtook_their_streams_wait_for_them() {
     let (pair, mut tasks) = (Pair::new(), JoinSet::new());
     let (source, target) = pair.tunnel(4, &mut tasks).await;
     let stream = soon(source.open_stream()).await.unwrap();

@@ -13,7 +13,7 @@ use crate::lab::{Lab, Part, eventually};
 const BEFORE_BYTES: usize = 10_000_000;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_download_is_reset_when_either_agent_is_killed_and_service_is_back_by_itself() {
+async fn after_the_kill_of_either_agent_resets_a_download_service_is_back_by_itself() {
     let origin = Origin::start("4.5.2").await;
     let mut lab = Lab::managing(origin.address, &[Access::ReadOnly]).await;
     for part in [Part::A, Part::B] {
@@ -34,7 +34,7 @@ async fn a_download_is_reset_when_either_agent_is_killed_and_service_is_back_by_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_is_reset_when_either_agent_is_killed_and_never_becomes_whole_at_mirth() {
+async fn an_upload_reset_by_the_kill_of_either_agent_never_becomes_whole_at_mirth() {
     let origin = Origin::start("4.5.2").await;
     let mut lab = Lab::managing(origin.address, &[Access::ReadWrite]).await;
     for part in [Part::A, Part::B] {

@@ -11,7 +11,7 @@ use super::origin::{Origin, SENT_BYTES};
 use crate::lab::{Lab, Part, SOURCE_OWNER, TARGET_OWNER};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pause_lets_the_request_in_hand_end_and_nothing_after_it() {
+async fn a_pause_lets_only_the_request_in_hand_end() {
     let origin = Origin::start("4.5.2").await;
     let lab = Lab::managing(origin.address, &[Access::ReadOnly]).await;
     for owner in [SOURCE_OWNER, TARGET_OWNER] {
@@ -38,7 +38,7 @@ async fn a_pause_lets_the_request_in_hand_end_and_nothing_after_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_of_either_agent_lets_the_request_in_hand_end_and_nothing_after_it() {
+async fn a_stop_of_either_agent_lets_only_the_request_in_hand_end() {
     for part in [Part::A, Part::B] {
         let origin = Origin::start("4.5.2").await;
         let mut lab = Lab::managing(origin.address, &[Access::ReadOnly]).await;
@@ -62,7 +62,7 @@ async fn a_stop_of_either_agent_lets_the_request_in_hand_end_and_nothing_after_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn disconnect_downgrade_and_termination_cut_an_answer_in_the_middle() {
+async fn disconnect_downgrade_or_termination_cuts_an_answer_in_the_middle() {
     let origin = Origin::start("4.5.2").await;
     let lab = Lab::managing(origin.address, &[Access::ReadWrite, Access::ReadOnly]).await;
     for owner in [SOURCE_OWNER, TARGET_OWNER] {
@@ -157,7 +157,7 @@ fn target(framing: &str, how: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mirth_that_breaks_off_before_it_answers_is_a_502_and_nothing_is_sent_twice() {
+async fn a_request_that_mirth_breaks_off_before_answering_is_a_502_not_sent_twice() {
     let origin = Origin::start("4.5.2").await;
     let lab = Lab::managing(origin.address, &[Access::ReadWrite]).await;
     for method in ["GET", "DELETE"] {

@@ -26,7 +26,7 @@ const MARKERS: [&str; 7] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_refusals_and_changes_are_in_the_audits_and_nothing_of_what_was_said() {
+async fn every_session_refusal_or_change_is_in_the_audits_without_what_was_said() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let mirth = AdminMirth::start(listener).unwrap();
     mirth.add_channel(&format!("<channel><id>{ID}</id><name>there</name></channel>"));

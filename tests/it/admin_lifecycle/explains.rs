@@ -7,7 +7,7 @@ use super::origin::Origin;
 use crate::lab::{Lab, Part, edit};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn explain_says_what_would_happen_and_by_which_rule_and_its_exit_code_says_it_too() {
+async fn explain_says_by_which_rule_what_would_happen_even_in_its_exit_code() {
     let origin = Origin::start("4.5.2").await;
     let mut lab = Lab::written_managing(&[], origin.address, &[Access::ReadOnly, Access::ReadWrite]).await;
     edit(&lab.config(Part::B), |text| text.replacen("max_access", "hide = [\"users\"]\nmax_access", 1));
@@ -52,7 +52,7 @@ async fn explain_says_what_would_happen_and_by_which_rule_and_its_exit_code_says
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn explain_says_where_to_ask_and_what_is_missing() {
+async fn explain_that_cannot_tell_says_where_to_ask_or_what_is_missing() {
     let mut origin = Origin::start("4.5.2").await;
     let mut lab = Lab::written_managing(&[], origin.address, &[Access::ReadOnly]).await;
     let name = lab.admin_name(Part::B, 0);

@@ -17,7 +17,7 @@ use crate::lab::{Lab, Part, eventually};
 const SWAGGER: [&str; 2] = ["/openapi.{type:json|yaml}", "/openapi"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_pages_and_the_document_of_swagger_pass_and_are_known() {
+async fn swaggers_pages_with_their_document_pass_as_known() {
     let origin = Origin::start("4.5.2").await;
     for path in SWAGGER {
         origin.add_plug_in("GET", path);
@@ -46,7 +46,7 @@ async fn the_pages_and_the_document_of_swagger_pass_and_are_known() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_administrator_asks_by_itself_is_refused_and_counted_but_not_listed() {
+async fn what_the_administrator_asks_by_itself_is_refused_with_a_count_but_no_listing() {
     let origin = Origin::start("4.5.2").await;
     let lab = Lab::managing(origin.address, &[Access::ReadOnly]).await;
     let padlock = "/api/4.5.2/server/property?group=padlock&name=padlockMessage";
@@ -98,7 +98,7 @@ async fn a_client_that_closes_without_tls_own_word_once_all_is_answered_is_not_c
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_connects_and_asks_nothing_is_not_cut() {
+async fn a_client_that_connects_without_asking_is_not_cut() {
     let origin = Origin::start("4.5.2").await;
     let lab = Lab::managing(origin.address, &[Access::ReadOnly]).await;
     let key = Some(shown_key(lab.admin_port(0)).await.unwrap());

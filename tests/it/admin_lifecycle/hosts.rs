@@ -10,7 +10,7 @@ use super::origin::Origin;
 use crate::lab::{Lab, Part, edit};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_host_two_hosts_or_none_are_answered_421_and_mirth_hears_nothing() {
+async fn another_host_two_hosts_or_none_are_answered_421_without_mirth() {
     let origin = Origin::start("4.5.2").await;
     let lab = Lab::managing(origin.address, &[Access::ReadWrite]).await;
     let listener = lab.admin_port(0);
@@ -60,7 +60,7 @@ async fn a_connection_that_began_with_one_host_asks_for_no_other() {
 /// The host's own address that is not loopback takes the place of another host's: the connection comes
 /// from it, over the loopback device. A host without one cannot show this, and says so.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_outside_allow_from_is_reset_and_one_inside_is_served() {
+async fn an_address_is_reset_unless_it_is_inside_allow_from() {
     let Some(own) = own_address() else {
         return println!("this host has no address but loopback's: who comes from elsewhere was not tried");
     };

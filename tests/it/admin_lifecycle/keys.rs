@@ -60,7 +60,7 @@ async fn refusal_is_in_both_audits(lab: &Lab, part: Part, owner: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_served_from_a_mirth_whose_key_nobody_trusted_and_trust_works_while_all_runs() {
+async fn nothing_is_served_from_a_mirth_until_its_key_is_trusted_while_all_runs() {
     let mut origin = Origin::start("4.5.2").await;
     let mut lab = Lab::written_managing(&[], origin.address, &[Access::ReadOnly]).await;
     lab.unwrite(Part::B, "mirth_key");

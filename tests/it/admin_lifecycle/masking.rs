@@ -122,7 +122,7 @@ fn without_chunks(mut wire: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_canary_in_every_credential_field_reaches_no_view_only_partner_and_all_else_arrives() {
+async fn of_an_answer_only_the_canaries_in_credential_fields_reach_no_view_only_partner() {
     let origin = Origin::start("4.5.2").await;
     let lab = managed(&origin).await;
     for framing in FRAMINGS {

@@ -10,7 +10,7 @@ use super::origin::Origin;
 use crate::lab::{Lab, Part};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_port_is_open_while_the_tunnel_is_up_and_mirth_answers_and_at_no_other_time() {
+async fn the_port_is_open_only_while_mirth_answers_through_the_tunnel() {
     let mut origin = Origin::start("4.5.2").await;
     let mut lab = Lab::written_managing(&[], origin.address, &[Access::ReadOnly]).await;
     lab.start(Part::Gateway);

@@ -42,7 +42,7 @@ impl Full {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_an_audit_that_can_be_written_nobody_is_served_and_messages_go_on() {
+async fn without_an_audit_that_can_be_written_only_messages_go_on() {
     let (origin, receiver) = (Origin::start("4.5.2").await, mirth().await);
     let p2p = [(Protocol::Mllp, receiver.address())];
     let accesses = [Access::ReadOnly, Access::ReadWrite];
@@ -80,7 +80,7 @@ async fn without_an_audit_that_can_be_written_nobody_is_served_and_messages_go_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_runs_stops_once_its_audit_cannot_be_written_and_goes_on_once_it_can() {
+async fn a_running_session_stops_only_while_its_audit_cannot_be_written() {
     let origin = Origin::start("4.5.2").await;
     let lab = Lab::managing(origin.address, &[Access::ReadWrite, Access::ReadOnly]).await;
     let mut clients = Vec::new();
@@ -113,7 +113,7 @@ async fn a_session_that_runs_stops_once_its_audit_cannot_be_written_and_goes_on_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rules_that_no_gateway_has_confirmed_serve_messages_and_no_admin_session() {
+async fn rules_that_no_gateway_has_confirmed_serve_messages_but_no_admin_session() {
     let (origin, receiver) = (Origin::start("4.5.2").await, mirth().await);
     let p2p = [(Protocol::Mllp, receiver.address())];
     let mut lab = Lab::written_managing(&p2p, origin.address, &[Access::ReadOnly]).await;

@@ -8,7 +8,7 @@ use super::origin::Origin;
 use crate::lab::{Lab, Part, SOURCE_OWNER, TARGET_OWNER, edit};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn view_only_of_a_mirth_before_4_4_1_fails_with_the_reason_and_is_served_after_the_update() {
+async fn view_only_of_a_mirth_before_4_4_1_fails_with_the_reason_until_the_update() {
     let origin = Origin::start("4.4.0").await;
     let accesses = [Access::ReadOnly, Access::ReadWrite];
     let mut lab = Lab::written_managing(&[], origin.address, &accesses).await;
@@ -40,7 +40,7 @@ async fn view_only_of_a_mirth_before_4_4_1_fails_with_the_reason_and_is_served_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operation_that_appears_with_an_update_is_denied_in_view_only_and_named_once() {
+async fn an_operation_that_appears_with_an_update_is_named_once_as_denied_in_view_only() {
     let mut origin = Origin::start("4.5.1").await;
     let accesses = [Access::ReadOnly, Access::ReadWrite];
     let lab = Lab::managing(origin.address, &accesses).await;

@@ -149,7 +149,7 @@ fn unescaped(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn vectors_are_read_with_escapes_repeats_and_pauses() {
+fn every_notation_in_a_vector_is_read() {
     let line = "Z-1\tA\\x00\\\\\\r\\n{{b\\n*3}}Host: mirth:8443\\r\\n{{PAUSE}}c\twhy\tfirst";
     let vector = Vector::read(line, "[::1]:8443");
     assert_eq!((vector.to_string().as_str(), vector.verdict), ("Z-1 (why)", ExpectedVerdict::First));

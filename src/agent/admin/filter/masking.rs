@@ -126,7 +126,7 @@ mod tests {
     const MASKED: &str = "<a><password>********</password></a>";
 
     #[test]
-    fn a_short_answer_says_its_new_length_and_no_tag_of_its_old_bytes() {
+    fn a_short_answer_says_its_new_length_without_a_tag_of_its_old_bytes() {
         let (before, after) = XML.split_at(14);
         let wire = masked(head("application/xml", ResponseFraming::Length(29)), &[before, after]);
         let expected = format!(

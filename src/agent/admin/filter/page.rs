@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn only_pages_of_its_own_and_clients_that_are_no_browsers_ask() {
+    fn only_a_page_of_another_origin_is_refused() {
         check("POST", &[], false);
         check("POST", &[("Origin", "https://localhost:8443")], false);
         check("GET", &[("Sec-Fetch-Site", "same-origin")], false);

@@ -95,7 +95,7 @@ const EVERYTHING: Impairment = Impairment {
 };
 
 #[test]
-fn the_same_seed_and_packets_meet_the_same_fates_and_another_seed_others() {
+fn the_fates_of_packets_are_decided_by_the_seed() {
     let [first, second, other] = [7, 7, 8].map(|seed| run(seed, EVERYTHING));
     assert_eq!(first.arrivals, second.arrivals);
     assert_eq!(first.counts, second.counts);
@@ -140,29 +140,29 @@ fn check(impairment: Impairment, count: impl Fn(&WireCounts) -> u64, seen: impl 
 }
 
 #[test]
-fn loss_loses_its_share_and_nothing_else_happens() {
+fn loss_does_nothing_but_lose_its_share() {
     let missing = |run: &Run| PACKETS - run.arrivals.len() as u64;
     check(Impairment { loss: 0.1, ..Impairment::NONE }, |counts| counts.lost, missing);
 }
 
 #[test]
-fn reorder_holds_its_share_back_and_nothing_else_happens() {
+fn reorder_does_nothing_but_hold_its_share_back() {
     let held = |run: &Run| run.arrivals.iter().filter(|arrival| arrival.after == HELD_BACK).count() as u64;
     check(Impairment { reorder: 0.1, ..Impairment::NONE }, |counts| counts.reordered, held);
 }
 
 #[test]
-fn duplicate_doubles_its_share_and_nothing_else_happens() {
+fn duplicate_does_nothing_but_double_its_share() {
     check(Impairment { duplicate: 0.1, ..Impairment::NONE }, |counts| counts.duplicated, Run::copies);
 }
 
 #[test]
-fn corrupt_alters_its_share_and_nothing_else_happens() {
+fn corrupt_does_nothing_but_alter_its_share() {
     check(Impairment { corrupt: 0.1, ..Impairment::NONE }, |counts| counts.corrupted, Run::altered);
 }
 
 #[test]
-fn a_corrupt_packet_differs_in_one_to_three_bits_and_not_in_length() {
+fn a_corrupt_packet_differs_in_one_to_three_bits_but_not_in_length() {
     let run = run(4, Impairment { corrupt: 1.0, ..Impairment::NONE });
     for Arrival { number, bytes, .. } in run.arrivals {
         let flipped = bytes.iter().zip(payload(number)).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>();
@@ -187,7 +187,7 @@ fn delay_delays_every_packet_alike() {
 }
 
 #[test]
-fn jitter_varies_the_delay_and_keeps_the_order() {
+fn jitter_varies_the_delay_without_changing_the_order() {
     let (delay, jitter) = (Duration::from_millis(5), Duration::from_millis(2));
     let run = run(1, Impairment { delay, jitter, ..Impairment::NONE });
     assert_eq!(run.numbers(), (0..PACKETS).collect::<Vec<_>>());
@@ -241,7 +241,7 @@ fn the_queue_of_a_rate_drops_newcomers_when_it_is_full() {
 }
 
 #[test]
-fn a_blackhole_swallows_what_enters_and_not_what_is_under_way() {
+fn a_blackhole_swallows_what_enters_but_not_what_is_under_way() {
     let mut wire = Wire::new(1);
     wire.impairment = Impairment { delay: Duration::from_millis(50), ..Impairment::NONE };
     let now = Instant::now();
@@ -266,7 +266,7 @@ fn what_is_longer_than_a_frame_vanishes() {
 }
 
 #[test]
-fn what_waits_is_bounded_and_what_exceeds_it_is_dropped_and_counted() {
+fn what_exceeds_the_bound_on_waiting_packets_is_dropped_with_a_count() {
     let mut wire = Wire::new(1);
     wire.impairment = Impairment { delay: Duration::from_secs(1), duplicate: 0.5, ..Impairment::NONE };
     let now = Instant::now();

@@ -24,7 +24,7 @@ async fn the_servers_owner_views_it_again_five_times_within_any_hour() {
 }
 
 #[tokio::test]
-async fn to_the_recipient_the_secret_does_not_exist_and_to_others_not_even_the_connection() {
+async fn the_secret_does_not_exist_to_the_recipient_nor_the_connection_to_others() {
     let managed = Managed::active(Access::ReadOnly).await;
     let (platform, id) = (&managed.world.platform, managed.connection);
     let recipient = &managed.recipient.actor;
@@ -42,7 +42,7 @@ async fn to_the_recipient_the_secret_does_not_exist_and_to_others_not_even_the_c
 }
 
 #[tokio::test]
-async fn each_sides_agent_fetches_it_once_and_none_before_acceptance() {
+async fn each_sides_agent_fetches_it_once_after_acceptance() {
     let managed = Managed::offered(Access::ReadOnly).await;
     let (platform, id) = (&managed.world.platform, managed.connection);
     let early = platform.fetch_secret(managed.server, id).await;

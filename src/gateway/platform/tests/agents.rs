@@ -44,7 +44,7 @@ async fn only_a_servers_own_connections_in_a_final_status_are_called_ended() {
 }
 
 #[tokio::test]
-async fn a_mismatched_connection_fails_with_the_reason_and_telling_it_again_is_counted() {
+async fn a_mismatch_fails_the_connection_with_its_reason_counting_repeats() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
     pair.command(&pair.source, ConnectionCommand::Activate).await.unwrap();
@@ -75,7 +75,7 @@ async fn a_mismatched_connection_fails_with_the_reason_and_telling_it_again_is_c
 }
 
 #[tokio::test]
-async fn a_refused_peer_is_in_both_logs_when_the_connection_is_theirs_and_else_in_the_tellers_only() {
+async fn a_refused_peer_is_in_both_logs_only_when_the_connection_is_theirs() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
     let tell = async |id| {
@@ -119,7 +119,7 @@ async fn connected_needs_both_sides_word_over_live_control_links() {
 }
 
 #[tokio::test]
-async fn a_flapping_tunnel_is_written_once_a_second_and_its_last_state_is_not_lost() {
+async fn a_flapping_tunnel_is_written_once_a_second_without_losing_its_last_state() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
     report(&pair, pair.source_server, UP).await;
@@ -137,7 +137,7 @@ async fn a_flapping_tunnel_is_written_once_a_second_and_its_last_state_is_not_lo
 }
 
 #[tokio::test]
-async fn an_acknowledgement_time_goes_along_and_is_kept_when_the_platform_closes() {
+async fn an_acknowledgement_time_is_kept_when_the_platform_closes() {
     let pair = Pair::new().await;
     let at = Timestamp::from_millis(1_795_510_700_000);
     report(&pair, pair.source_server, UP).await;

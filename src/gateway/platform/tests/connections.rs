@@ -8,7 +8,7 @@ use crate::domain::status::{self, Event, Initiator};
 use super::*;
 
 #[tokio::test]
-async fn a_pause_is_one_partys_hold_and_only_that_party_lifts_it() {
+async fn a_pause_is_lifted_only_by_the_party_that_made_it() {
     let pair = Pair::new().await;
     let (source, target) = (&pair.source, &pair.target);
     pair.command(target, ConnectionCommand::Activate).await.unwrap();
@@ -25,7 +25,7 @@ async fn a_pause_is_one_partys_hold_and_only_that_party_lifts_it() {
 }
 
 #[tokio::test]
-async fn disconnect_raises_the_cut_epoch_and_leaves_the_status() {
+async fn disconnect_raises_the_cut_epoch_without_changing_the_status() {
     let pair = Pair::new().await;
     assert!(pair.command(&pair.source, ConnectionCommand::Disconnect).await.is_err());
     pair.command(&pair.source, ConnectionCommand::Activate).await.unwrap();
@@ -35,7 +35,7 @@ async fn disconnect_raises_the_cut_epoch_and_leaves_the_status() {
 }
 
 #[tokio::test]
-async fn what_ended_stays_ended_keeps_its_names_and_its_secret_is_gone() {
+async fn what_ended_stays_ended_with_its_names_but_without_its_secret() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
     pair.command(&pair.source, ConnectionCommand::Terminate).await.unwrap();

@@ -23,7 +23,7 @@ async fn a_token_is_bound_to_the_first_key_which_may_repeat_until_it_expires() {
 }
 
 #[tokio::test]
-async fn unknown_foreign_voided_and_mistyped_tokens_are_one_answer() {
+async fn tokens_wrong_in_any_way_get_one_answer() {
     let pair = Pair::new().await;
     let voided = issue(&pair).await;
     let good = issue(&pair).await;
@@ -44,7 +44,7 @@ async fn unknown_foreign_voided_and_mistyped_tokens_are_one_answer() {
 }
 
 #[tokio::test]
-async fn a_new_key_needs_a_new_token_revokes_the_old_one_and_rotates_the_secrets() {
+async fn a_new_key_by_a_new_token_replaces_the_old_one_with_its_secrets() {
     let pair = Pair::new().await;
     let token = issue(&pair).await;
     redeem(&pair, &token, 1).await.unwrap();
@@ -87,7 +87,7 @@ async fn a_key_serves_one_server_only() {
 }
 
 #[tokio::test]
-async fn a_revoked_server_is_not_authorized_and_comes_back_with_a_new_key_and_new_secrets() {
+async fn a_revoked_server_comes_back_only_by_a_new_key_that_rotates_its_secrets() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
     let early = platform.revoke_server(&pair.source.actor, pair.source_server).await;
@@ -105,7 +105,7 @@ async fn a_revoked_server_is_not_authorized_and_comes_back_with_a_new_key_and_ne
 }
 
 #[tokio::test]
-async fn a_key_that_is_not_on_file_and_an_unknown_server_are_refused_and_counted_by_the_hour() {
+async fn refusals_of_an_unknown_key_or_server_are_counted_by_the_hour() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
     let before = pair.world.log_length(&pair.source).await;

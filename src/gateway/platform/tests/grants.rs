@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_requested_grant_is_the_owners_to_decide_and_an_offered_one_the_peers() {
+async fn a_grant_requested_or_offered_is_the_other_partys_to_decide() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
     let lab = pair.world.channel(&pair.target, pair.target_server, "Lab").await;
@@ -37,7 +37,7 @@ async fn the_owner_of_a_requested_grant_cannot_choose_another_sending_server() {
 }
 
 #[tokio::test]
-async fn a_grant_needs_an_agreement_a_visible_channel_and_a_server_of_ones_own() {
+async fn without_agreement_visible_channel_or_own_server_there_is_no_grant() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
     let stranger = pair.world.party("Stranger", Tier::Standard).await;
@@ -70,14 +70,14 @@ async fn an_unpublished_channel_is_neither_offered_nor_requested() {
 }
 
 #[tokio::test]
-async fn one_living_grant_for_a_channel_and_sending_server() {
+async fn a_sending_server_has_one_living_grant_for_a_channel() {
     let pair = Pair::new().await;
     let again = pair.world.platform.request_grant(&pair.source.actor, pair.channel, pair.source_server).await;
     assert_eq!(refused(again), "making a grant: there is one already; choose another or use that one");
 }
 
 #[tokio::test]
-async fn revoking_is_the_owners_relinquishing_the_holders_and_either_ends_the_connection() {
+async fn only_the_owner_by_revoking_or_the_holder_by_relinquishing_ends_the_connection() {
     for owner_ends in [true, false] {
         let pair = Pair::new().await;
         let platform = &pair.world.platform;

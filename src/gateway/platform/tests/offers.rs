@@ -82,7 +82,7 @@ async fn every_event_by_everybody_in_every_status_is_served_or_refused_as_the_ta
 }
 
 #[tokio::test]
-async fn an_offer_goes_to_the_peer_of_a_live_agreement_from_the_servers_owner_and_to_nobody_else() {
+async fn an_offer_goes_only_from_the_servers_owner_to_the_peer_of_a_live_agreement() {
     let managed = Managed::offered(Access::ReadOnly).await;
     let (world, owner) = (&managed.world, &managed.owner);
     let offer = async |actor: &Actor, to, server| {
@@ -109,7 +109,7 @@ async fn an_offer_goes_to_the_peer_of_a_live_agreement_from_the_servers_owner_an
 }
 
 #[tokio::test]
-async fn one_offer_of_a_kind_is_open_for_a_server_and_a_peer_at_a_time() {
+async fn one_offer_of_a_kind_is_open_to_a_peer_for_a_server_at_a_time() {
     let managed = Managed::offered(Access::ReadOnly).await;
     let again = managed.offer(Access::ReadOnly).await;
     assert_eq!(refused(again), "making an offer: there is one already; choose another or use that one");
@@ -121,7 +121,7 @@ async fn one_offer_of_a_kind_is_open_for_a_server_and_a_peer_at_a_time() {
 }
 
 #[tokio::test]
-async fn accepting_names_a_server_of_the_recipients_own_and_both_agents_hear_of_it() {
+async fn both_agents_hear_of_an_acceptance_that_names_a_server_of_the_recipients_own() {
     let managed = Managed::offered(Access::ReadOnly).await;
     let platform = &managed.world.platform;
     for server in [managed.server, managed.sources[0]] {
@@ -173,7 +173,7 @@ async fn only_an_accepted_connection_that_runs_joins_its_two_servers_at_the_rela
 }
 
 #[tokio::test]
-async fn an_agent_whose_file_forbids_it_fails_the_connection_and_it_is_retried_and_activated() {
+async fn a_connection_failed_by_an_agents_file_is_active_again_after_a_retry() {
     let managed = Managed::active(Access::ReadWrite).await;
     let platform = &managed.world.platform;
     platform.config_mismatch(managed.server, managed.connection, ConfigMismatch::Access).await.unwrap();
@@ -187,7 +187,7 @@ async fn an_agent_whose_file_forbids_it_fails_the_connection_and_it_is_retried_a
 }
 
 #[tokio::test]
-async fn an_offer_whose_time_is_over_is_expired_for_whoever_reads_first_and_in_both_logs() {
+async fn the_first_read_of_an_offer_past_its_time_expires_it_in_both_logs() {
     for read in 0..5 {
         let managed = Managed::offered(Access::ReadOnly).await;
         let platform = &managed.world.platform;
@@ -236,7 +236,7 @@ async fn the_life_of_an_offer_is_as_its_maker_chose() {
 }
 
 #[tokio::test]
-async fn an_offer_is_seen_by_its_two_parties_and_its_server_by_the_other_one_from_offered_on() {
+async fn an_open_offer_is_seen_with_its_server_by_its_two_parties_alone() {
     let managed = Managed::offered(Access::ReadOnly).await;
     let (world, platform) = (&managed.world, &managed.world.platform);
     let peer = world.party("Peer", Tier::Standard).await;
@@ -263,7 +263,7 @@ async fn an_offer_is_seen_by_its_two_parties_and_its_server_by_the_other_one_fro
 }
 
 #[tokio::test]
-async fn a_view_says_what_an_admin_connection_is_and_nothing_of_channels() {
+async fn a_view_says_what_an_admin_connection_is_without_a_word_of_channels() {
     let managed = Managed::offered(Access::ReadOnly).await;
     let json = async || serde_json::to_value(managed.view(&managed.owner).await).unwrap();
     let offered = json().await;

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_request_is_the_recipients_to_accept_or_decline_and_the_requesters_to_withdraw() {
+async fn a_request_is_the_recipients_to_answer_unless_the_requester_withdraws_it() {
     let world = World::new().await;
     let asks = world.party("Lakeside", Tier::Standard).await;
     let asked = world.party("St Mary", Tier::Standard).await;
@@ -40,7 +40,7 @@ async fn a_crossing_request_points_to_the_open_one() {
 }
 
 #[tokio::test]
-async fn a_request_to_oneself_is_accepted_at_once_and_shown_as_self() {
+async fn an_agreement_with_oneself_is_accepted_at_once_under_the_name_self() {
     let world = World::new().await;
     let party = world.party("Lakeside", Tier::Standard).await;
     world.peers(&party, &party).await;

@@ -30,7 +30,7 @@ async fn of_two_racing_decisions_exactly_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn two_parallel_reveals_give_one_secret_and_one_refusal() {
+async fn exactly_one_of_two_parallel_reveals_gives_the_secret() {
     for _ in 0..10 {
         let pair = Pair::new().await;
         let there = second(&pair).await;

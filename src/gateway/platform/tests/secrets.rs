@@ -5,7 +5,7 @@ use crate::domain::limits::SECRET_KEPT_AFTER_STORED;
 use super::*;
 
 #[tokio::test]
-async fn each_owner_views_once_both_see_the_same_and_a_later_view_points_to_rotation() {
+async fn each_owner_views_the_same_secret_once_before_being_pointed_to_rotation() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
     let source = platform.view_secret(&pair.source.actor, pair.connection).await.unwrap();
@@ -19,7 +19,7 @@ async fn each_owner_views_once_both_see_the_same_and_a_later_view_points_to_rota
 }
 
 #[tokio::test]
-async fn views_and_fetches_do_not_use_each_other_up_and_a_fetch_repeats_until_it_is_stored() {
+async fn a_fetch_repeats_until_it_is_stored_without_using_up_a_view() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
     let viewed = platform.view_secret(&pair.source.actor, pair.connection).await.unwrap();
@@ -35,7 +35,7 @@ async fn views_and_fetches_do_not_use_each_other_up_and_a_fetch_repeats_until_it
 }
 
 #[tokio::test]
-async fn it_is_deleted_once_both_agents_hold_it_and_both_views_are_used() {
+async fn once_both_agents_store_it_the_last_view_deletes_it() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
     store_secret(&pair).await;
@@ -47,7 +47,7 @@ async fn it_is_deleted_once_both_agents_hold_it_and_both_views_are_used() {
 }
 
 #[tokio::test]
-async fn unviewed_it_is_deleted_72_hours_after_both_agents_hold_it_on_read_and_by_the_sweep() {
+async fn unviewed_it_is_deleted_72_hours_after_both_agents_store_it_by_read_or_sweep() {
     for swept in [true, false] {
         let pair = Pair::new().await;
         let platform = &pair.world.platform;
@@ -69,7 +69,7 @@ async fn unviewed_it_is_deleted_72_hours_after_both_agents_hold_it_on_read_and_b
 }
 
 #[tokio::test]
-async fn rotation_makes_another_secret_and_clears_views_and_holdings() {
+async fn a_rotated_secret_starts_neither_viewed_nor_stored() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
     store_secret(&pair).await;
@@ -85,7 +85,7 @@ async fn rotation_makes_another_secret_and_clears_views_and_holdings() {
 }
 
 #[tokio::test]
-async fn every_connection_has_its_own_secret_and_none_stands_in_the_database_in_clear() {
+async fn every_connection_has_its_own_secret_sealed_in_the_database() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
     let lab = pair.world.channel(&pair.target, pair.target_server, "Lab").await;
@@ -105,7 +105,7 @@ async fn every_connection_has_its_own_secret_and_none_stands_in_the_database_in_
 }
 
 #[tokio::test]
-async fn an_outsider_and_a_foreign_agent_get_the_answer_of_a_connection_that_does_not_exist() {
+async fn an_outsider_gets_the_answer_of_a_connection_that_does_not_exist_even_as_an_agent() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
     let stranger = pair.world.party("Stranger", Tier::Standard).await;

@@ -8,7 +8,7 @@ use crate::protocol::control::{SessionReport, SessionStage};
 use super::*;
 
 #[tokio::test]
-async fn both_logs_have_a_sessions_start_and_end_with_its_sum_and_say_whose_word_it_is() {
+async fn both_logs_tell_a_session_from_its_start_to_its_sum_with_who_told_it() {
     let managed = Managed::active(Access::ReadOnly).await;
     let platform = &managed.world.platform;
     let started =
@@ -48,7 +48,7 @@ async fn both_logs_have_a_sessions_start_and_end_with_its_sum_and_say_whose_word
 }
 
 #[tokio::test]
-async fn a_running_session_has_a_row_a_minute_and_side() {
+async fn a_running_session_has_a_row_a_minute_for_each_side() {
     let managed = Managed::active(Access::ReadOnly).await;
     let before = managed.world.log_length(&managed.owner).await;
     let tell = async |server, number| {

@@ -9,7 +9,7 @@ use super::*;
 const RULE: &str = "Admin RW needs the Standard or Enterprise tier of St Mary, which owns the managed server";
 
 #[tokio::test]
-async fn read_write_is_offered_from_the_standard_tier_on_and_view_only_by_everybody() {
+async fn read_write_alone_needs_the_standard_tier_to_be_offered() {
     let managed = Managed::offered(Access::ReadOnly).await;
     managed.world.platform.decline_offer(&managed.recipient.actor, managed.connection).await.unwrap();
     for (tier, offers) in [(Tier::Free, false), (Tier::Standard, true), (Tier::Enterprise, true)] {
@@ -26,7 +26,7 @@ async fn read_write_is_offered_from_the_standard_tier_on_and_view_only_by_everyb
 }
 
 #[tokio::test]
-async fn the_tier_is_asked_again_at_acceptance_and_the_offer_stays_open() {
+async fn an_offer_refused_by_the_tier_at_acceptance_stays_open() {
     let managed = Managed::offered(Access::ReadWrite).await;
     managed.set_tier(Tier::Free).await;
     assert_eq!(refused(managed.accept().await), RULE);
@@ -53,7 +53,7 @@ async fn the_tier_is_asked_again_at_activation_whoever_activates() {
 }
 
 #[tokio::test]
-async fn a_downgrade_cuts_and_holds_until_the_tier_fits_and_nobody_lifts_it_before() {
+async fn a_connection_cut_by_a_downgrade_stays_paused_until_the_tier_fits() {
     let managed = Managed::active(Access::ReadWrite).await;
     let platform = &managed.world.platform;
     managed.set_tier(Tier::Free).await;
@@ -97,7 +97,7 @@ async fn a_pause_that_was_there_before_the_downgrade_outlasts_it() {
 }
 
 #[tokio::test]
-async fn the_peers_own_pause_comes_and_goes_beside_the_hold() {
+async fn the_peers_own_pause_is_independent_of_the_tiers() {
     let managed = Managed::active(Access::ReadWrite).await;
     managed.set_tier(Tier::Free).await;
     managed.command(&managed.recipient, ConnectionCommand::Pause).await.unwrap();
@@ -123,7 +123,7 @@ async fn an_owner_who_pauses_a_held_connection_makes_the_pause_its_own() {
 }
 
 #[tokio::test]
-async fn view_only_connections_the_recipients_tier_and_channel_data_are_left_alone() {
+async fn a_downgrade_touches_only_read_write_connections_of_the_servers_owner() {
     let managed = Managed::active(Access::ReadOnly).await;
     let full = managed.offer(Access::ReadWrite).await.unwrap();
     let (platform, recipient) = (&managed.world.platform, &managed.recipient);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn every_list_shows_each_viewer_what_the_table_allows_and_no_more() {
+async fn every_list_shows_each_viewer_exactly_what_the_table_allows() {
     let pair = Pair::new().await;
     let world = &pair.world;
     let peer = world.party("Peer", Tier::Standard).await;
@@ -54,7 +54,7 @@ async fn a_party_learns_nothing_of_the_others_token_or_enrolment() {
 }
 
 #[tokio::test]
-async fn after_the_end_a_server_name_stays_in_the_ended_row_and_nowhere_else() {
+async fn after_the_end_a_server_name_stays_only_in_the_ended_row() {
     let pair = Pair::new().await;
     pair.command(&pair.source, ConnectionCommand::Terminate).await.unwrap();
     let platform = &pair.world.platform;
@@ -65,7 +65,7 @@ async fn after_the_end_a_server_name_stays_in_the_ended_row_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_forbidden_thing_and_a_missing_one_are_one_answer_and_one_kind_of_entry() {
+async fn a_forbidden_thing_answers_as_a_missing_one_down_to_the_audit_entry() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
     let outsider = pair.world.party("Outsider", Tier::Standard).await;

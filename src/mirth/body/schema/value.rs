@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn each_value_accepts_its_own_alphabet_to_its_limit_and_nothing_more() {
+    fn each_value_accepts_exactly_its_own_alphabet_up_to_its_limit() {
         check(
             Value::Integer,
             &["0", "-1", "9223372036854775807"],

@@ -25,7 +25,7 @@ fn places(channel_id: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_message_of_the_paths_channel_passes_and_so_does_one_that_names_none() {
+fn a_message_of_the_paths_channel_or_of_none_passes() {
     let own = format!("<channelId>{OWN}</channelId>");
     assert_eq!(judged(Some(OWN), &places(&own).concat()), Ok(()));
     assert_eq!(judged(Some(OWN), &places("").concat()), Ok(()));
@@ -53,7 +53,7 @@ fn a_message_that_names_another_channel_anywhere_is_refused() {
 }
 
 #[test]
-fn a_channel_may_be_spelled_with_references_and_must_not_come_twice() {
+fn a_channel_named_only_once_may_be_spelled_with_references() {
     let kind = BodyKind::ConnectorMessage;
     let spelled = |id: &str| {
         let body = format!("<connectorMessage><channelId>{id}</channelId></connectorMessage>");

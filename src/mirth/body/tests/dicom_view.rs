@@ -26,7 +26,7 @@ fn with_map(map: &str) -> Result<String, BodyRefusal> {
 }
 
 #[test]
-fn a_real_message_goes_on_with_its_ids_and_contents_alone() {
+fn of_a_real_message_only_the_contents_with_their_ids_go_on() {
     let compact = |text: &str| text.split_inclusive('>').map(str::trim).collect::<String>();
     let content = |name: &str, kind: &str| {
         format!(
@@ -45,7 +45,7 @@ fn a_real_message_goes_on_with_its_ids_and_contents_alone() {
 }
 
 #[test]
-fn no_class_and_no_attribute_of_a_real_message_goes_on() {
+fn no_class_nor_attribute_of_a_real_message_goes_on() {
     let out = judged(REAL).expect("passes");
     for word in ["class", "=\"", "Map", "java", "org.", "response", "int", "entry"] {
         assert!(!out.contains(word), "{word} in {out}");
@@ -91,7 +91,7 @@ fn what_stays_here_must_be_well_formed_all_the_same() {
 }
 
 #[test]
-fn what_stays_here_goes_sixty_four_elements_deep_and_no_deeper() {
+fn what_stays_here_goes_at_most_sixty_four_elements_deep() {
     // The map is the first of them.
     let deep = |depth: usize| format!("{}{}", "<a>".repeat(depth), "</a>".repeat(depth));
     assert!(with_map(&deep(63)).is_ok());
@@ -100,7 +100,7 @@ fn what_stays_here_goes_sixty_four_elements_deep_and_no_deeper() {
 }
 
 #[test]
-fn fields_may_come_in_any_order_and_once() {
+fn fields_may_come_in_any_order_but_only_once() {
     check_rewritten(
         KIND,
         "<connectorMessage>\n  <status>SENT</status>\n  <encoded/>\n  <chainId>0</chainId>\n  <sent/>\n  \

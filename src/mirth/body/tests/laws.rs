@@ -68,7 +68,7 @@ proptest! {
     }
 
     #[test]
-    fn what_passed_passes_again_unchanged_and_names_no_class_of_its_own((kind, body) in mutants()) {
+    fn what_passed_passes_again_unchanged_without_a_class_of_its_own((kind, body) in mutants()) {
         if let Ok(out) = judge(kind, sent_type(kind), &body) {
             let again = judge(kind, sent_type(kind), &out);
             prop_assert_eq!(again.as_ref(), Ok(&out));

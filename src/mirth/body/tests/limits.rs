@@ -13,7 +13,7 @@ fn padded(body: &str, bytes: usize) -> String {
 }
 
 #[test]
-fn each_kind_takes_a_body_of_its_limit_and_no_byte_more() {
+fn each_kind_takes_a_body_exactly_up_to_its_limit() {
     let cases = [
         (BodyKind::UuidSet, "<set/>", 1024 * KIB),
         (BodyKind::MessageFilter, "<messageFilter/>", 1024 * KIB),
@@ -48,14 +48,14 @@ fn what_grows_past_the_limit_when_it_is_escaped_is_refused() {
 }
 
 #[test]
-fn a_set_holds_ten_thousand_ids_and_no_more() {
+fn a_set_holds_at_most_ten_thousand_ids() {
     check_unchanged(BodyKind::UuidSet, &uuids(10_000));
     assert_eq!(refusal(BodyKind::UuidSet, uuids(10_001).as_bytes()), Some(BodyRefusal::TooMany));
 }
 
 /// Each is a piece of SQL.
 #[test]
-fn every_list_of_a_filter_holds_a_hundred_items_and_no_more() {
+fn every_list_of_a_filter_holds_at_most_a_hundred_items() {
     const SEARCH: &str = "com.mirth.connect.model.filters.elements.ContentSearchElement";
     const LEVEL: &str = "com.mirth.connect.model.ServerEvent_-Level";
     const STATUS: &str = "com.mirth.connect.donkey.model.message.Status";
@@ -97,7 +97,7 @@ fn check_hundred(filter: &str, opening: &str, item: &str, closing: &str) {
 }
 
 #[test]
-fn a_body_holds_a_hundred_thousand_elements_and_no_more() {
+fn a_body_holds_at_most_a_hundred_thousand_elements() {
     let message = |entries: usize, fields: &str| {
         let entries = "<entry><string/><string/></entry>".repeat(entries);
         format!("<connectorMessage>{fields}<metaDataMap>{entries}</metaDataMap></connectorMessage>")

@@ -13,7 +13,7 @@ pub(super) fn rows() -> impl Iterator<Item = (BodyKind, &'static str, &'static s
 }
 
 #[test]
-fn every_kind_of_the_table_is_known_and_takes_the_content_type_that_it_says() {
+fn every_kind_of_the_table_is_known_with_the_content_type_that_it_says() {
     let known: Vec<_> = rows().map(|(kind, _, _)| kind).collect();
     assert_eq!(known, BodyKind::ALL[..12]);
     for (kind, media_type, _) in rows() {

@@ -7,7 +7,7 @@ fn answered(status: u16, closes: bool, head_only: bool) -> String {
 }
 
 #[test]
-fn a_refusal_is_complete_and_kept_by_nobody() {
+fn a_refusal_is_a_complete_answer_that_no_cache_keeps() {
     assert_eq!(
         answered(403, true, false),
         "HTTP/1.1 403 This session is view-only.\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\
@@ -17,7 +17,7 @@ fn a_refusal_is_complete_and_kept_by_nobody() {
 }
 
 #[test]
-fn an_answer_to_head_announces_its_body_and_has_none() {
+fn an_answer_to_head_announces_a_body_it_does_not_have() {
     let answer = answered(403, false, true);
     assert!(answer.ends_with("Content-Length: 27\r\n\r\n"), "{answer}");
     assert!(!answer.contains("Connection"), "{answer}");

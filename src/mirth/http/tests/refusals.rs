@@ -132,7 +132,7 @@ fn a_header_has_one_reading() {
 }
 
 #[test]
-fn a_body_is_framed_once_and_plainly() {
+fn a_body_has_one_plain_framing() {
     for (lines, why) in [
         ("Content-Length: 5\r\nTransfer-Encoding: chunked", "two framings (RFC 9112 §6.3)"),
         ("Transfer-Encoding: chunked\r\nContent-Length: 5", "two framings, the other way round"),

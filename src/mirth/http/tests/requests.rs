@@ -27,7 +27,7 @@ fn what_the_administrator_sends_is_read() {
 }
 
 #[test]
-fn requests_follow_one_another_and_one_empty_line_may_stand_between() {
+fn one_empty_line_may_stand_between_requests() {
     let requests = [
         get("Host: a\r\n"),
         b"\r\n".to_vec(),
@@ -44,7 +44,7 @@ fn requests_follow_one_another_and_one_empty_line_may_stand_between() {
 }
 
 #[test]
-fn plain_hosts_and_logins_pass() {
+fn every_plain_host_or_login_passes() {
     for host in ["m", "mirth.lakeside.example:1", "10.0.0.7:65535", "[::1]", "[2001:db8::1]:8443", "a_b-c."] {
         let outcome = read_at_every_cut(&get(&format!("Host: {host}\r\n")));
         assert_eq!(outcome.heads()[0].host(), host);
@@ -96,7 +96,7 @@ fn a_connection_is_idle_only_between_requests() {
 }
 
 #[test]
-fn each_bound_holds_at_its_limit_and_not_one_beyond() {
+fn a_head_passes_exactly_up_to_each_bound() {
     let method = |length| ["M".repeat(length).as_bytes(), b" / HTTP/1.1\r\nHost: m\r\n\r\n"].concat();
     check_bound(&method, ADMIN_METHOD_BYTES_MAX, 400);
     let target = |length| format!("GET /{} HTTP/1.1\r\nHost: m\r\n\r\n", "a".repeat(length - 1)).into_bytes();
@@ -143,7 +143,7 @@ fn a_line_without_an_end_is_refused_for_what_it_holds() {
 
 proptest! {
     #[test]
-    fn random_bytes_never_panic_and_cuts_change_nothing(
+    fn random_bytes_read_the_same_however_they_are_cut(
         bytes in proptest::collection::vec(any::<u8>(), 0..300),
     ) {
         prop_assert_eq!(read(bytes.chunks(1)), read([&bytes[..]]));

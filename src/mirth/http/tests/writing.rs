@@ -13,7 +13,7 @@ fn written(head: &RequestHead) -> BytesMut {
 }
 
 #[test]
-fn a_request_is_written_canonically_and_only_with_what_is_passed_on() {
+fn a_request_is_written_canonically_with_only_what_is_passed_on() {
     let request = b"\r\nPOST /api/users/_login?a=%20 HTTP/1.1\r\nhOST:mirth:8443\r\nConnection: close\r\n\
         Content-Length:   011 \r\nKeep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\n\
         Proxy-Authorization: Basic x\r\nProxy: http://evil\r\nTE: trailers\r\nExpect: 100-continue\r\n\
@@ -29,7 +29,7 @@ fn a_request_is_written_canonically_and_only_with_what_is_passed_on() {
 }
 
 #[test]
-fn target_and_framing_are_those_that_were_judged() {
+fn what_is_written_has_the_judged_target_in_the_judged_framing() {
     let head = read([&get("Host: m\r\n")[..]]).heads()[0].clone();
     for (framing, line) in [
         (Framing::None, ""),

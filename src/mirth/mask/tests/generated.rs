@@ -110,7 +110,7 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes_are_masked_or_refused_and_the_same_however_they_are_cut(
+    fn random_bytes_are_masked_or_refused_alike_however_they_are_cut(
         bytes in prop::collection::vec(prop::sample::select(b"<>/!-[]?&; ='\"{}:,\\ apswordentry01".as_slice()), 0..120),
         cut in any::<prop::sample::Index>(),
         kind in 0..3_usize,

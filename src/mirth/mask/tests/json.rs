@@ -84,7 +84,7 @@ fn the_value_of_a_maps_entry_is_masked_by_its_key() {
 }
 
 #[test]
-fn a_property_is_masked_by_its_name_and_an_attribute_by_its_own() {
+fn a_property_is_masked_by_its_name_as_an_attribute_is_by_its_own() {
     check(
         r#"{"p":{"property":[{"@name":"password","$":"x"},{"@name":"url","$":"y"}]}}"#,
         r#"{"p":{"property":[{"@name":"password","$":"********"},{"@name":"url","$":"y"}]}}"#,
@@ -98,7 +98,7 @@ fn a_property_is_masked_by_its_name_and_an_attribute_by_its_own() {
 }
 
 #[test]
-fn accounts_keep_their_names_and_lose_their_passwords() {
+fn accounts_lose_only_their_passwords() {
     check(
         r#"{"credentials":{"@class":"m","entry":[{"string":["ann","x"]},{"string":["bob",7]}]}}"#,
         r#"{"credentials":{"@class":"m","entry":[{"string":["ann","********"]},{"string":["bob","********"]}]}}"#,
@@ -106,7 +106,7 @@ fn accounts_keep_their_names_and_lose_their_passwords() {
 }
 
 #[test]
-fn the_configuration_map_loses_every_value_and_keeps_keys_with_comments() {
+fn the_configuration_map_loses_every_value_but_no_key_or_comment() {
     let map = |value: &str| {
         format!(
             r#"{{"map":{{"@class":"linked-hash-map","entry":[{{"string":"db.password","com.mirth.connect.util.ConfigurationProperty":{{"value":{value},"comment":"c"}}}},{{"string":"pin","com.mirth.connect.util.ConfigurationProperty":{{"value":{value},"comment":1}}}},{{"string":["old",{value}]}}]}}}}"#
@@ -118,7 +118,7 @@ fn the_configuration_map_loses_every_value_and_keeps_keys_with_comments() {
 }
 
 #[test]
-fn a_plug_ins_properties_lose_every_value_but_switches_and_whole_numbers() {
+fn a_plug_ins_properties_lose_every_value_but_a_switch_or_whole_number() {
     let properties = |value: &str, secret: &str| {
         format!(
             r#"{{"properties":{{"property":[{{"@name":"url","$":"{value}"}},{{"@name":"on","$":true}},{{"@name":"size","$":1000}},{{"@name":"pin.token","$":{secret}}},{{"@name":"archiverOptions","$":"{value}"}}]}}}}"#

@@ -16,7 +16,7 @@ fn masked(content_type: Option<&str>, body: &[u8]) -> Result<Vec<u8>, Unmaskable
 const WIDE: Unmaskable = unmaskable("Mirth's answer is in a charset that is not read here.");
 
 #[test]
-fn the_type_says_how_an_answer_is_read_and_its_first_character_where_none_does() {
+fn an_answer_is_read_by_its_type_or_else_by_its_first_character() {
     let (xml, json) = ("<password>x</password>", "{\"password\":\"x\"}");
     let masks = |content_type: Option<&str>, body: &str| {
         masked(content_type, body.as_bytes()).map(|out| out.windows(8).any(|stars| stars == b"********"))

@@ -50,7 +50,7 @@ fn what_stands_beside_it_passes_as_it_is() {
 }
 
 #[test]
-fn all_text_below_a_credentials_element_is_masked_and_its_elements_stay() {
+fn below_a_credentials_element_all_text_is_masked_but_no_element() {
     check(
         "<c>\n <secret class=\"x\">\n  <a>1</a>\n  <b><password>2</password></b>3\n </secret><d>4</d></c>",
         "<c>\n <secret class=\"x\">\n  <a>********</a>\n  <b><password>********</password></b>********</secret><d>4</d></c>",
@@ -105,7 +105,7 @@ fn a_long_key_is_known_by_its_end() {
 }
 
 #[test]
-fn a_property_is_masked_by_its_name_and_an_attribute_by_its_own() {
+fn a_property_is_masked_by_its_name_as_an_attribute_is_by_its_own() {
     check(
         "<p><property name=\"keystore.storepass\">x</property><property name=\"url\">y</property></p>",
         "<p><property name=\"keystore.storepass\">********</property><property name=\"url\">y</property></p>",
@@ -121,7 +121,7 @@ fn a_property_is_masked_by_its_name_and_an_attribute_by_its_own() {
 }
 
 #[test]
-fn accounts_keep_their_names_and_lose_their_passwords() {
+fn accounts_lose_only_their_passwords() {
     check(
         "<p><credentials class=\"linked-hash-map\"><entry><string>ann</string><string>x</string></entry>\
          <entry><string>bob</string><string>y</string></entry></credentials><credentials>z</credentials></p>",
@@ -131,7 +131,7 @@ fn accounts_keep_their_names_and_lose_their_passwords() {
 }
 
 #[test]
-fn the_configuration_map_loses_every_value_and_keeps_keys_with_comments() {
+fn the_configuration_map_loses_every_value_but_no_key_or_comment() {
     let map = |value: &str| {
         format!(
             "<map>\n  <entry>\n    <string>db.password</string>\n    \
@@ -149,7 +149,7 @@ fn the_configuration_map_loses_every_value_and_keeps_keys_with_comments() {
 }
 
 #[test]
-fn a_plug_ins_properties_lose_every_value_but_switches_and_whole_numbers() {
+fn a_plug_ins_properties_lose_every_value_but_a_switch_or_whole_number() {
     let properties = |value: &str, secret: &str| {
         format!(
             "<properties>\n  <property name=\"url\">{value}</property>\n  <property name=\"on\">true</property>\n  \
@@ -202,7 +202,7 @@ fn an_object_in_whose_start_tag_mirth_began_anew_is_masked_from_there_too() {
 
 /// As Apache's `CaseInsensitiveMap` writes the headers of an HTTP Listener's message.
 #[test]
-fn keys_and_values_that_an_object_wrote_in_a_row_are_told_apart() {
+fn values_are_told_from_keys_where_an_object_wrote_them_in_a_row() {
     let of = |bearer: &str, cookie: &str| {
         format!(
             "<h><delegate class=\"org.apache.commons.collections4.map.CaseInsensitiveMap\" serialization=\"custom\">\

@@ -121,7 +121,7 @@ fn assert_allowed(method: &str, segments: &[&str]) {
 }
 
 #[test]
-fn a_page_takes_the_query_parameters_that_its_own_pages_send_and_no_others() {
+fn a_page_takes_only_the_query_parameters_that_its_own_pages_send() {
     let passes = |target: &str| view_only().judge(&head("GET", target)).forwarded().is_some();
     for target in [
         "/webadmin/Index.action?showAlert=true",

@@ -120,7 +120,7 @@ const DENIED: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn tricks_with_path_query_and_method_are_refused_in_view_only() {
+fn tricks_with_path_query_or_method_are_refused_in_view_only() {
     let judge = view_only();
     assert!(DENIED.len() >= 100);
     for (method, target, why) in DENIED {
@@ -160,7 +160,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn what_is_odd_and_honest_goes_on_in_one_spelling() {
+fn what_is_odd_but_honest_goes_on_in_one_spelling() {
     let judge = view_only();
     for (method, target, sent) in ALLOWED {
         let verdict = judge.judge(&head(method, target));

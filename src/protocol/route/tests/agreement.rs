@@ -151,7 +151,7 @@ impl Run {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     #[test]
-    fn whatever_happened_both_ends_agree_soon_after_and_meet_on_direct_in_the_end(
+    fn whatever_happened_both_ends_agree_soon_after_to_meet_on_direct_in_the_end(
         seed in any::<u64>(),
         faults in faults(),
     ) {

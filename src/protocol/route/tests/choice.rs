@@ -16,7 +16,7 @@ const DIRECT: Path =
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn the_first_path_that_answers_is_used_and_direct_takes_over_once_it_carries_what_is_sent() {
+fn direct_takes_over_from_the_first_path_that_answered_once_it_carries_what_is_sent() {
     let mut net = Net::new();
     net.relay_trip = HALF_TRIP / 2;
     net.announce(A, &[B_HOME]);
@@ -57,7 +57,7 @@ fn a_silent_path_is_left_exactly_three_seconds_after_its_last_answer() {
 }
 
 #[test]
-fn while_nothing_answers_the_silent_path_stays_and_then_the_first_that_answers_is_taken() {
+fn a_silent_path_stays_until_the_first_that_answers_is_taken() {
     let mut net = Net::relayed();
     net.cut_all(true);
     net.run_for(SECOND * 20);
@@ -96,7 +96,7 @@ fn a_path_that_was_left_is_used_again_after_answering_for_exactly_thirty_seconds
 }
 
 #[test]
-fn a_gap_begins_the_thirty_seconds_anew_and_a_lost_probe_does_not() {
+fn a_gap_unlike_a_lost_probe_starts_the_thirty_seconds_again() {
     for (gap, restarts) in [(900, false), (3_100, true)] {
         let mut net = fallen();
         let first = lift_direct(&mut net);
@@ -120,7 +120,7 @@ fn each_fall_soon_after_a_climb_doubles_the_patience_up_to_eight_minutes() {
 }
 
 #[test]
-fn ten_minutes_of_service_restore_the_patience_and_less_does_not() {
+fn nothing_less_than_ten_minutes_of_service_restores_the_patience() {
     for (served, expected) in [(CLIMB_LASTED.saturating_sub(SECOND * 9), 4), (CLIMB_LASTED, 1)] {
         let mut net = Net::relayed();
         patience(&mut net);
@@ -131,7 +131,7 @@ fn ten_minutes_of_service_restore_the_patience_and_less_does_not() {
 }
 
 #[test]
-fn a_better_path_that_carries_only_short_packets_is_retried_and_not_climbed_to() {
+fn a_better_path_that_carries_only_short_packets_is_retried_without_being_used() {
     let mut net = Net::new();
     net.direct_mtu = 1_300;
     net.relay_trip = HALF_TRIP / 2;
@@ -177,7 +177,7 @@ fn padding_is_bounded_by_the_longest_probe() {
 }
 
 #[test]
-fn a_worse_path_is_kept_warm_every_fifteen_seconds_and_a_better_one_watched_every_two() {
+fn a_better_path_is_watched_every_two_seconds_where_a_worse_one_is_probed_every_fifteen() {
     let probes = |net: &Net, to: Path| net.sent_by(A).filter(|sent| sent.is_probe && sent.to == to).count();
     let mut net = Net::relayed();
     net.run_for(PROBE_STANDBY_EVERY * 2);
@@ -195,7 +195,7 @@ fn a_worse_path_is_kept_warm_every_fifteen_seconds_and_a_better_one_watched_ever
 }
 
 #[test]
-fn a_forced_path_is_taken_after_one_round_trip_and_at_once_when_it_just_answered() {
+fn a_forced_path_is_taken_after_one_round_trip_unless_it_just_answered() {
     let mut net = Net::relayed();
     net.run_for(SECOND * 7);
     net.events(A);
@@ -309,7 +309,7 @@ fn a_relay_we_are_not_registered_at_serves_as_long_as_the_peer_answers_through_i
 }
 
 #[test]
-fn a_path_that_answers_again_says_so_once_and_a_lost_probe_is_not_worth_a_word() {
+fn a_path_that_answers_again_says_so_once_unless_it_only_lost_a_probe() {
     let mut net = Net::relayed();
     net.cut_all(true);
     net.run_for(PATH_DOUBT + SECOND);

@@ -161,7 +161,7 @@ fn check(mut wire: Wire, seconds: u32, at_least: f64) -> (Sender, Wire, Instant)
 }
 
 #[test]
-fn a_path_is_full_within_seconds_whatever_its_rate_and_round_trip() {
+fn a_path_is_full_within_seconds_whatever_its_rate_or_round_trip() {
     check(gigabit(50), 2, 0.95);
     check(gigabit(2), 2, 0.95);
     check(gigabit(200), 4, 0.9);
@@ -185,7 +185,7 @@ fn what_queues_on_the_way_stays_below_a_round_trip() {
 }
 
 #[test]
-fn a_path_with_a_shallow_queue_is_full_and_loses_little() {
+fn a_path_with_a_shallow_queue_is_filled_with_little_loss() {
     let (mut sender, mut wire, mut now) = check(Wire { queue_bytes_max: 300_000, ..gigabit(50) }, 5, 0.85);
     let before = (sender.next, sender.delivered);
     run(std::slice::from_mut(&mut sender), &mut wire, &mut now, 10);
@@ -195,7 +195,7 @@ fn a_path_with_a_shallow_queue_is_full_and_loses_little() {
 }
 
 #[test]
-fn it_follows_a_path_that_becomes_slower_and_faster_again() {
+fn it_follows_a_path_that_slows_down_before_it_speeds_up() {
     let (sender, mut wire, mut now) = check(gigabit(20), 2, 0.95);
     let mut senders = [sender];
     for (bytes_per_second, at_least) in [(25_000_000, 0.9), (125_000_000, 0.9)] {
@@ -208,7 +208,7 @@ fn it_follows_a_path_that_becomes_slower_and_faster_again() {
 }
 
 #[test]
-fn two_share_a_path_and_neither_starves() {
+fn two_share_a_path_without_starving() {
     let mut wire = gigabit(20);
     let mut now = wire.busy_until;
     let mut senders = vec![Sender::new(now)];
@@ -233,7 +233,7 @@ fn an_application_that_pauses_keeps_what_was_learnt() {
 }
 
 #[test]
-fn ten_seconds_without_a_shorter_round_trip_it_makes_way_to_see_one_and_goes_on() {
+fn after_ten_seconds_without_a_shorter_round_trip_it_makes_room_to_see_one() {
     let (sender, mut wire, mut now) = check(gigabit(20), 2, 0.95);
     // The way became longer, and only a drained path shows by how much.
     wire.round_trip = Duration::from_millis(40);
@@ -263,7 +263,7 @@ fn a_marked_packet_narrows_the_window_as_loss_does() {
 }
 
 #[test]
-fn the_most_of_the_last_rounds_is_remembered_and_no_longer() {
+fn only_the_most_of_the_last_rounds_is_remembered() {
     let mut most = RoundMax::default();
     most.note(9);
     for _ in 1..ROUNDS {
