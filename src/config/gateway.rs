@@ -150,6 +150,10 @@ mod tests {
         assert_eq!(said, "this is an agent's file: expected a gateway's file; name that one");
         let gateways = crate::config::connector::Connector::parse(LEAST).expect_err("refused").to_string();
         assert!(gateways.starts_with("this is a gateway's file"), "{gateways}");
+    }
+
+    #[test]
+    fn an_unquoted_value_is_to_be_quoted() {
         for line in ["name = gateway.example.org:443", "listen = 0.0.0.0:443"] {
             let said = GatewayConfig::parse(line, Path::new("")).expect_err(line).to_string();
             assert!(said.contains("put the value in quotes") && said.starts_with("line 1"), "{said}");

@@ -114,6 +114,10 @@ mod tests {
     #[test]
     fn a_name_is_trimmed() {
         assert_eq!("  St Märy ".parse::<Name>().unwrap().as_str(), "St Märy");
+    }
+
+    #[test]
+    fn a_name_or_description_fits_exactly_up_to_its_limit() {
         assert!("ä".repeat(NAME_CHARS_MAX).parse::<Name>().is_ok());
         let chars = NAME_CHARS_MAX + 1;
         assert_eq!("ä".repeat(chars).parse::<Name>(), Err(InvalidName::TooLong { chars }));

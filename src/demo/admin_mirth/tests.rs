@@ -151,6 +151,12 @@ async fn a_call_needs_x_requested_with() {
     let mirth = mirth().await;
     let bare = answer_to(&mirth, "GET /api/server/version HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(bare.starts_with("HTTP/1.1 400 "), "{bare}");
+    mirth.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_expectation_is_answered_before_the_body() {
+    let mirth = mirth().await;
     let head = "POST /api/users/_login HTTP/1.1\r\nHost: a\r\nX-Requested-With: a\r\n\
         Content-Length: 5\r\nExpect: 100-continue\r\n\r\n";
     assert_eq!(answer_to(&mirth, head).await, "HTTP/1.1 100 Continue\r\n\r\n");
