@@ -319,8 +319,8 @@ async fn accept(context: Arc<Context>) {
     }
 }
 
-/// Where the kernel may choose the port, the one it chose before is tried first: peers that know
-/// this agent find it again while the gateway cannot tell them.
+/// Binds a port; where the kernel may choose the port, the one it chose before is tried first: peers that
+/// know this agent find it again while the gateway cannot tell them.
 fn bind_lasting(state: &AgentState, listen: SocketAddr) -> Result<UdpSocket, AgentError> {
     if listen.port() != 0 {
         return bind_udp(listen);
@@ -338,7 +338,7 @@ fn bind_lasting(state: &AgentState, listen: SocketAddr) -> Result<UdpSocket, Age
     Ok(socket)
 }
 
-/// A host without IPv6 gets its IPv4 counterpart of "any address".
+/// Binds the UDP socket; a host without IPv6 gets its IPv4 counterpart of "any address".
 fn bind_udp(address: SocketAddr) -> Result<UdpSocket, AgentError> {
     bind_any(address, bind_dual_stack).map_err(|source| AgentError::Bind { address, source })
 }

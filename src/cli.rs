@@ -108,7 +108,7 @@ pub fn main() -> ExitCode {
     code
 }
 
-/// As no-color.org has it.
+/// Returns whether it is set, as no-color.org has it.
 fn is_set(variable: &str) -> bool {
     std::env::var_os(variable).is_some_and(|value| !value.is_empty())
 }
@@ -126,7 +126,7 @@ fn ended(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The error with its causes on one line, whatever names are in it; a list keeps its lines.
+/// Returns the error with its causes on one line, whatever names are in it; a list keeps its lines.
 fn chain(error: &anyhow::Error) -> String {
     let is_list = error
         .chain()

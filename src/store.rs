@@ -101,17 +101,17 @@ impl Store {
         &self.path
     }
 
-    /// A transaction that no other writer of any process runs beside.
+    /// Begins a transaction that no other writer of any process runs beside.
     pub async fn write(&self) -> Result<Tx, StoreError> {
         Tx::begin(&self.writer, "BEGIN IMMEDIATE").await
     }
 
-    /// A consistent view; writing in it is an error.
+    /// Begins a consistent view; writing in it is an error.
     pub async fn read(&self) -> Result<Tx, StoreError> {
         Tx::begin(&self.readers, "BEGIN DEFERRED").await
     }
 
-    /// A number that differs from the last answer when anything was committed since.
+    /// Returns a number that differs from the last answer when anything was committed since.
     pub async fn data_version(&self) -> Result<i64, StoreError> {
         let mut watcher = self.watcher.lock().await;
         let row = sqlx::query("PRAGMA data_version")

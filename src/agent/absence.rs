@@ -23,7 +23,7 @@ pub struct TunnelEnd {
     pub is_announced: bool,
 }
 
-/// Whether the peer took its leave by what its end of the tunnel was closed with.
+/// Returns whether the peer took its leave by what its end of the tunnel was closed with.
 #[must_use]
 pub fn is_goodbye(error: &TransportError) -> bool {
     error.peer_code() == Some(Code::Goodbye)
@@ -36,7 +36,7 @@ pub struct Absence {
 }
 
 impl Absence {
-    /// The tunnel ended.
+    /// Notes that the tunnel ended.
     pub fn begin(&mut self, context: &Context, entry: &LiveConnection, end: &TunnelEnd, now: Instant) {
         self.until = None;
         if !end.is_announced || context.stopping.is_begun() {
@@ -51,7 +51,7 @@ impl Absence {
         self.until = now.checked_add(STOPPED_PEER_EXCUSED);
     }
 
-    /// The peer is there, or its absence has been told.
+    /// Notes that the peer is there, or its absence has been told.
     pub fn end(&mut self) {
         self.until = None;
     }

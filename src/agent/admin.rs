@@ -25,7 +25,7 @@ use crate::domain::id::KeyFingerprint;
 use crate::identity::error::IdentityError;
 use crate::transport::tls::MirthTls;
 
-/// The key that a Mirth shows now; nothing is asked of it.
+/// Returns the key that a Mirth shows now; nothing is asked of it.
 pub async fn shown_key(mirth: &MirthUrl) -> Result<KeyFingerprint, OriginError> {
     let unusable = |source| OriginError::Key { url: mirth.to_string(), source };
     let tls = MirthTls::new(None).map_err(unusable)?;

@@ -181,7 +181,7 @@ impl Context {
         }
     }
 
-    /// The gateway said better since.
+    /// Forgets the fault: the gateway said better since.
     pub fn clear_rejected(&self, kind: Rejected) {
         lock(&self.rejected).clear(kind);
     }
@@ -193,7 +193,7 @@ impl Context {
 
     // Rules.
 
-    /// In force.
+    /// Returns the rules in force.
     #[must_use]
     pub fn rules(&self) -> Arc<RuleBook> {
         self.rules.borrow().clone()
@@ -204,7 +204,7 @@ impl Context {
         self.rules.subscribe()
     }
 
-    /// The rules as said last, to be changed and adopted, ready to keep what concerns this agent.
+    /// Returns the rules as said last, to be changed and adopted, ready to keep what concerns this agent.
     #[must_use]
     pub fn received_rules(&self) -> RuleBook {
         let mut rules = RuleBook::clone(&lock(&self.received));
@@ -252,8 +252,8 @@ impl Context {
         });
     }
 
-    /// A person of this host undoes what a gateway said for ever of this connection: that it ended,
-    /// and that a key known for its peer was revoked. What the gateway says now counts again.
+    /// Undoes for a person of this host what a gateway said for ever of this connection: that it ended, and
+    /// that a key known for its peer was revoked. What the gateway says now counts again.
     pub async fn forget_end(&self, entry: &LiveConnection) -> Result<Forgotten, EndError> {
         let connection = entry.config.id;
         let known = self.known_key(connection).map(|known| known.key);
@@ -294,7 +294,7 @@ impl Context {
         self.secrets.subscribe()
     }
 
-    /// The secret that `rule` asks for: the file's own, or the fetched one of that epoch.
+    /// Returns the secret that `rule` asks for: the file's own, or the fetched one of that epoch.
     #[must_use]
     pub fn secret(&self, entry: &Entry, rule: &Rule) -> Option<Secret> {
         if entry.secret.is_some() {
@@ -305,15 +305,15 @@ impl Context {
         stored.map(|stored| stored.secret.clone())
     }
 
-    /// The secret by which the peer's agent is asked whether it is there. While a rotated one is on its
-    /// way the one before still is: a live tunnel must not lose its route.
+    /// Returns the secret by which the peer's agent is asked whether it is there. While a rotated one is on
+    /// its way the one before still is: a live tunnel must not lose its route.
     #[must_use]
     pub fn probe_secret(&self, entry: &Entry, rule: &Rule) -> Option<Secret> {
         let last = || self.secrets.borrow().get(&entry.id)?.first().map(|stored| stored.secret.clone());
         self.secret(entry, rule).or_else(last)
     }
 
-    /// Whether a secret is worth keeping: this agent's file lists its connection, whose rule asks for
+    /// Returns whether a secret is worth keeping: this agent's file lists its connection, whose rule asks for
     /// it. What the gateway may make an agent keep is bounded by the agent's own file.
     #[must_use]
     pub fn wants_secret(&self, connection: ConnectionId, epoch: u32) -> bool {
@@ -366,7 +366,7 @@ impl Context {
         }
     }
 
-    /// Whether a person compared this key for another connection with the same peer.
+    /// Returns whether a person compared this key for another connection with the same peer.
     fn is_compared(&self, keys: &KnownKeys, connection: ConnectionId, shown: KeyFingerprint) -> bool {
         let Some(entry) = self.entries.get(connection) else { return false };
         self.entries.all().filter(|other| other.config.peer == entry.config.peer).any(|other| {
@@ -414,8 +414,8 @@ impl Context {
         tracing::warn!(connection = name, %key, "first contact with an unverified key; compare it with the peer by phone, then run `adit trust`");
     }
 
-    /// A person compared the key out of band. Returns the names of the connections with the same peer for
-    /// which that counts, too.
+    /// Trusts the key: a person compared the key out of band. Returns the names of the connections with the
+    /// same peer for which that counts, too.
     pub async fn trust_key(
         &self,
         connection: ConnectionId,
@@ -433,7 +433,7 @@ impl Context {
         Ok(also)
     }
 
-    /// The key of the managed Mirth: the file's own, or the one that a person trusted.
+    /// Returns the key of the managed Mirth: the file's own, or the one that a person trusted.
     #[must_use]
     pub fn mirth_key(&self, managed: &AdminManaged) -> Option<KeyFingerprint> {
         managed.mirth_key.or_else(|| self.mirth_keys.borrow().get(&managed.entry.id).copied())
@@ -444,7 +444,7 @@ impl Context {
         self.mirth_keys.subscribe()
     }
 
-    /// A person compared the key of this host's Mirth.
+    /// Trusts the key: a person compared the key of this host's Mirth.
     pub async fn trust_mirth_key(
         &self,
         connection: ConnectionId,
@@ -487,13 +487,14 @@ impl Context {
         metrics::gauge!(crate::observe::metrics::CONTROL_LINK_UP).set(f64::from(u8::from(up)));
     }
 
-    /// Whether the gateway confirmed the rules recently enough for an admin session (DESIGN §3).
+    /// Returns whether the gateway confirmed the rules recently enough for an admin session (DESIGN §3).
     #[must_use]
     pub fn are_rules_confirmed(&self) -> bool {
         is_recent(*lock(&self.confirmed), Instant::now())
     }
 
-    /// The rules in force are the gateway's word now: it has sent them over this link, and the link lives.
+    /// Notes that the rules in force are the gateway's word now: it has sent them over this link, and the
+    /// link lives.
     pub fn confirm_rules(&self) {
         *lock(&self.confirmed) = Some(Instant::now());
     }
@@ -580,12 +581,13 @@ impl Context {
         Some(left_out)
     }
 
-    /// P2P goes on without its audit file; the alarm is loud (I9).
+    /// Writes an entry: P2P goes on without its audit file; the alarm is loud (I9).
     async fn write_audit(&self, entry: AuditEntry) {
         let _ = self.audit_admin(entry).await;
     }
 
-    /// On disk when this returns. What cannot be written down must not happen (I9).
+    /// Writes an entry of an admin session, on disk when this returns. What cannot be written down must not
+    /// happen (I9).
     pub async fn audit_admin(&self, entry: AuditEntry) -> Result<(), AuditError> {
         let audit = Arc::clone(&self.audit);
         let written = tokio::task::spawn_blocking(move || audit.append(&entry)).await;
@@ -598,7 +600,7 @@ impl Context {
         written
     }
 
-    /// Whether the audit can be written as far as is known: one that could not be is tried again.
+    /// Checks whether the audit can be written as far as is known: one that could not be is tried again.
     pub async fn check_audit(&self) -> Result<(), AuditError> {
         if !self.audit_fails.load(Ordering::Relaxed) {
             return Ok(());
@@ -618,7 +620,7 @@ impl Context {
     }
 }
 
-/// What this agent needs to hear about: its file's connections, and the keys known for them.
+/// Returns what this agent needs to hear about: its file's connections, and the keys known for them.
 fn concerns(entries: &Entries, known: &KnownKeys) -> Concerns {
     let pinned = entries.all().filter_map(|entry| entry.config.peer_key);
     Concerns {

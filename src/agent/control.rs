@@ -78,7 +78,7 @@ pub enum LinkEnd {
 }
 
 impl LinkEnd {
-    /// Whether the gateway may merely be away.
+    /// Returns whether the gateway may merely be away.
     const fn is_absence(&self) -> bool {
         matches!(
             self,
@@ -92,8 +92,8 @@ impl LinkEnd {
         )
     }
 
-    /// One line with its causes, and what to do where a person can do something. Only a packet that did not
-    /// come back is a firewall's doing.
+    /// Returns one line with its causes, and what to do where a person can do something. Only a packet that
+    /// did not come back is a firewall's doing.
     fn said(&self) -> String {
         let what = chain(self);
         let remedy = match self {
@@ -185,7 +185,7 @@ impl ControlClient {
         session.run(sender, receiver).await
     }
 
-    /// Nothing else is served to an expired leaf; with the new one the link starts over.
+    /// Renews the leaf: nothing else is served to an expired leaf; with the new one the link starts over.
     async fn renew_only(
         &self,
         sender: &mut LinkSender,
@@ -244,13 +244,13 @@ impl ControlClient {
         })
     }
 
-    /// Whom the gateway must not tell where this host is.
+    /// Returns whom the gateway must not tell where this host is.
     fn hidden_from(&self) -> ToGateway {
         ToGateway::HiddenFrom { peers: self.context.paths.hidden_from() }
     }
 
-    /// The addresses of this agent's socket that peers may try now; `None` while this host has none toward
-    /// the gateway.
+    /// Returns the addresses of this agent's socket that peers may try now; `None` while this host has none
+    /// toward the gateway.
     fn reachable_at(&self, gateway: SocketAddr) -> Option<Vec<SocketAddr>> {
         let bound = self.socket.bound().ok()?;
         let ip = if bound.ip().is_unspecified() { local_ip_toward(gateway)? } else { bound.ip() };
@@ -261,7 +261,7 @@ impl ControlClient {
     }
 }
 
-/// The source address the kernel would choose; no packet is sent.
+/// Returns the source address the kernel would choose; no packet is sent.
 fn local_ip_toward(address: SocketAddr) -> Option<std::net::IpAddr> {
     let any: SocketAddr = if address.is_ipv4() {
         ([0, 0, 0, 0], 0).into()
@@ -432,7 +432,7 @@ impl<'a> ControlSession<'a> {
         outgoing.push(ToGateway::Listening { addresses });
     }
 
-    /// What the gateway may make this agent remember is bounded; no bound ends the link.
+    /// Adopts the rules: what the gateway may make this agent remember is bounded; no bound ends the link.
     async fn adopt(&mut self, book: RuleBook) {
         let context = &self.client.context;
         let left_out = book.left_out();
@@ -447,7 +447,7 @@ impl<'a> ControlSession<'a> {
         }
     }
 
-    /// Rules ahead of their snapshot: those of the own file, and few of the rest.
+    /// Keeps rules ahead of their snapshot: those of the own file, and few of the rest.
     fn keep_parts(&mut self, rules: Vec<Rule>) {
         for rule in rules {
             let is_ours = self.client.context.entries.get(rule.connection).is_some();
@@ -457,7 +457,8 @@ impl<'a> ControlSession<'a> {
         }
     }
 
-    /// A leaf that was not asked for or is not good is not taken; the link goes on with the one in use.
+    /// Takes a renewed leaf: a leaf that was not asked for or is not good is not taken; the link goes on with
+    /// the one in use.
     async fn take_leaf(&mut self, leaf: &str) {
         let is_asked = std::mem::take(&mut self.awaits_leaf);
         let taken = if is_asked { self.client.renew(leaf).await } else { Err(LeafRefused::Unasked.into()) };
@@ -531,8 +532,8 @@ impl<'a> ControlSession<'a> {
         }
     }
 
-    /// Once; and again while the gateway has the connection in force all the same: it was retried, and
-    /// what came in between may not have been seen here.
+    /// Returns whether to say it: once; and again while the gateway has the connection in force all the same:
+    /// it was retried, and what came in between may not have been seen here.
     fn may_report_mismatch(
         &mut self,
         connection: ConnectionId,

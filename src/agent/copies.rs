@@ -26,7 +26,7 @@ impl Default for Copies {
 }
 
 impl Copies {
-    /// The gateway saw another copy, whose link came from `other`.
+    /// Notes that the gateway saw another copy, whose link came from `other`.
     pub fn note(&self, other: SocketAddr, at: Timestamp, now: Instant) {
         let what = format!(
             "another copy of this agent runs and opens control links from {other}; stop one of the two, or empty its \
@@ -39,7 +39,7 @@ impl Copies {
         word.last = Some((Fault { at, what }, now));
     }
 
-    /// What is to be done about it, while it was said of late.
+    /// Returns what is to be done about it, while it was said of late.
     #[must_use]
     pub fn seen(&self, now: Instant) -> Option<Fault> {
         let last = self.lock().last.clone();

@@ -95,7 +95,7 @@ fn sentence(problem: HealthProblem, entry: &EntryStatus, has_link: bool) -> Stri
     }
 }
 
-/// The gateway's rules and this host's file do not let it work.
+/// Says why the gateway's rules and this host's file do not let it work.
 fn of_policy(problem: HealthProblem, entry: &EntryStatus, has_link: bool) -> String {
     let (name, id) = (&entry.name, entry.id);
     match problem {

@@ -93,7 +93,7 @@ pub enum EnrolError {
 }
 
 impl EnrolError {
-    /// Whether the same request may succeed later without anybody changing this host.
+    /// Returns whether the same request may succeed later without anybody changing this host.
     const fn may_pass(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::NotNow { .. })
     }
@@ -113,8 +113,8 @@ pub struct Attempt {
     pub why: String,
 }
 
-/// As [`identify`], but waits while the network or the gateway is away, and says in `why` for what: an
-/// agent that exits would have to be started by hand where nothing restarts it.
+/// Obtains the identity as [`identify`] does, but waits while the network or the gateway is away, and says in
+/// `why` for what: an agent that exits would have to be started by hand where nothing restarts it.
 pub async fn await_identity(
     state: &AgentState,
     connector: Option<&Path>,
@@ -150,12 +150,12 @@ async fn patiently<T>(
     }
 }
 
-/// Many who were told the same do not come back together.
+/// Returns how long to wait: many who were told the same do not come back together.
 fn as_told(told: Duration, draw: f64) -> Duration {
     told.clamp(RETRY_MIN, RETRY_AFTER_MAX).mul_f64(1.0 + draw * RETRY_AFTER_SPREAD)
 }
 
-/// This agent's identity: the one in its state, or a new one by enrolment.
+/// Returns this agent's identity: the one in its state, or a new one by enrolment.
 pub async fn identify(state: &AgentState, connector: Option<&Path>) -> Result<Enrolment, EnrolError> {
     if let Some(enrolment) = state.enrolment()? {
         // A crash may have come between keeping the identity and erasing the token.
@@ -338,7 +338,7 @@ fn is_transient(status: StatusCode) -> bool {
     status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
 }
 
-/// The seconds that the gateway asks to wait, if it does.
+/// Returns the seconds that the gateway asks to wait, if it does.
 fn retry_after(head: &Parts) -> Option<Duration> {
     let told = head.headers.get(hyper::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
     let told = told.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
@@ -418,7 +418,7 @@ fn listed(tried: &[Attempt]) -> String {
     each.join("; ")
 }
 
-/// What others wrote, made fit for one line of a log.
+/// Returns what others wrote, made fit for one line of a log.
 fn one_line(text: &str) -> String {
     text.chars().filter(|char| !char.is_control()).take(300).collect()
 }

@@ -41,7 +41,7 @@ pub struct LiveConnection {
 }
 
 impl LiveConnection {
-    /// Its tunnel is there; a peer that comes and goes is summed up.
+    /// Says that its tunnel is there; a peer that comes and goes is summed up.
     pub fn log_up(&self) {
         const LINE: &str = "tunnel is up";
         if let Some(more) = self.repeats.note(LINE, Instant::now()) {
@@ -130,13 +130,13 @@ impl Entries {
         self.by_connection.get(&id)
     }
 
-    /// The entry of `id` if this agent is its target.
+    /// Returns the entry of `id` if this agent is its target.
     #[must_use]
     pub fn target(&self, id: ConnectionId) -> Option<Arc<LiveConnection>> {
         self.get(id).filter(|entry| entry.side == Side::Target).cloned()
     }
 
-    /// In the file's order: sources, targets, managing, managed.
+    /// Returns all entries in the file's order: sources, targets, managing, managed.
     pub fn all(&self) -> impl Iterator<Item = &Arc<LiveConnection>> {
         self.in_order.iter()
     }

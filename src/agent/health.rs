@@ -110,25 +110,25 @@ impl HealthProblem {
         }
     }
 
-    /// Whether messages or requests pass all the same.
+    /// Returns whether messages or requests pass all the same.
     #[must_use]
     pub const fn lets_pass(self) -> bool {
         matches!(self, Self::Comparison)
     }
 
-    /// Whether people meant it so: paused, ended, or not switched on yet.
+    /// Returns whether people meant it so: paused, ended, or not switched on yet.
     #[must_use]
     pub const fn is_meant(self) -> bool {
         matches!(self, Self::NotActivated | Self::Paused | Self::Terminated)
     }
 
-    /// Whether as many connections are carried as may be: nothing is broken.
+    /// Returns whether as many connections are carried as may be: nothing is broken.
     #[must_use]
     pub const fn is_full(self) -> bool {
         matches!(self, Self::Full | Self::PeerFull)
     }
 
-    /// Whether it stays until somebody acts, once the gateway has said its rules.
+    /// Returns whether it stays until somebody acts, once the gateway has said its rules.
     #[must_use]
     pub const fn is_decided(self) -> bool {
         match self {
@@ -180,7 +180,7 @@ impl ConnectionHealth<'_> {
         }
     }
 
-    /// Whether messages or requests can pass now.
+    /// Returns whether messages or requests can pass now.
     #[must_use]
     pub fn works(&self) -> bool {
         self.problem().is_none_or(HealthProblem::lets_pass)
@@ -188,13 +188,13 @@ impl ConnectionHealth<'_> {
 }
 
 impl LiveStatus {
-    /// In the words of the status table.
+    /// Returns it in the words of the status table.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         if self.stopping.is_some() { word::STOPPING } else { self.policy }
     }
 
-    /// What the metric is computed from, which does not ask who compared keys.
+    /// Returns what the metric is computed from, which does not ask who compared keys.
     #[must_use]
     pub fn health(&self, at_target: bool) -> ConnectionHealth<'static> {
         let port = if at_target { Port::None } else { Port::of(self.port_open, self.full) };
@@ -209,7 +209,7 @@ impl LiveStatus {
 }
 
 impl EntryStatus {
-    /// What commands compute it from.
+    /// Returns what commands compute it from.
     #[must_use]
     pub fn health(&self) -> ConnectionHealth<'_> {
         let port = if self.is_source() {
@@ -227,7 +227,7 @@ impl EntryStatus {
         }
     }
 
-    /// Whether this host is the side that dials and has the port.
+    /// Returns whether this host is the side that dials and has the port.
     #[must_use]
     pub fn is_source(&self) -> bool {
         self.side == Side::Source.as_str()

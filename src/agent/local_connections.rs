@@ -54,7 +54,7 @@ impl StreamControl {
         })
     }
 
-    /// Bytes passed.
+    /// Notes that bytes passed.
     pub fn note_passed(&self, owes: bool) {
         self.passed.fetch_add(1, Ordering::Relaxed);
         self.owes.store(owes, Ordering::Relaxed);
@@ -65,7 +65,7 @@ impl StreamControl {
         self.changed.notified().await;
     }
 
-    /// Whether its place is needed.
+    /// Returns whether its place is needed.
     #[must_use]
     pub fn must_go(&self) -> bool {
         self.must_go.load(Ordering::Relaxed)
@@ -173,7 +173,7 @@ impl LocalConnections {
         self.tasks.len()
     }
 
-    /// `control`: of one that may be sent away while it is silent.
+    /// Starts to follow a connection; `control`: of one that may be sent away while it is silent.
     pub fn start(
         &mut self,
         control: Option<Arc<StreamControl>>,
@@ -240,7 +240,7 @@ impl LogThrottle {
         self.due(now)
     }
 
-    /// How many are to be said now, if any are left.
+    /// Returns how many are to be said now, if any are left.
     pub fn due(&mut self, now: Instant) -> Option<u64> {
         let is_due = |said| now.saturating_duration_since(said) >= LIMIT_SAID_EVERY;
         if self.unsaid == 0 || !self.said.is_none_or(is_due) {
@@ -262,7 +262,7 @@ impl Cooldown {
         self.until = now.checked_add(span);
     }
 
-    /// What ran out may be there again.
+    /// Notes that what ran out may be there again.
     pub fn end(&mut self) {
         self.until = None;
     }

@@ -28,7 +28,7 @@ pub struct RefusedUser {
 }
 
 impl LocalUsers {
-    /// Names are looked up once; one that the host does not have any more lets nobody in.
+    /// Resolves the users: names are looked up once; one that the host does not have any more lets nobody in.
     #[must_use]
     pub fn new(users: &[LocalUser]) -> Self {
         let id = |user: &LocalUser| match user {

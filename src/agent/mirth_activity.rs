@@ -26,7 +26,7 @@ pub struct ActivityMark {
 }
 
 impl ActivityMark {
-    /// Mirth said something. Called for every block of bytes.
+    /// Notes that Mirth said something. Called for every block of bytes.
     pub fn note_heard(&self, now: Instant) {
         let millis = now.saturating_duration_since(self.mirth_activity.started).as_millis();
         self.heard.store(u64::try_from(millis).unwrap_or(u64::MAX).saturating_add(1), Ordering::Relaxed);
@@ -45,7 +45,7 @@ impl MirthActivity {
         Arc::new(Self { started: now, open: Mutex::default() })
     }
 
-    /// A connection was opened.
+    /// Notes that a connection was opened.
     #[must_use]
     pub fn open(self: &Arc<Self>) -> ActivityMark {
         let heard = Arc::new(AtomicU64::new(0));
@@ -53,7 +53,7 @@ impl MirthActivity {
         ActivityMark { mirth_activity: Arc::clone(self), heard }
     }
 
-    /// When bytes came last on a connection that is open still.
+    /// Returns when bytes came last on a connection that is open still.
     #[must_use]
     pub fn last_heard(&self) -> Option<Instant> {
         let latest = self.lock().iter().map(|heard| heard.load(Ordering::Relaxed)).max()?;
@@ -61,7 +61,7 @@ impl MirthActivity {
         self.started.checked_add(Duration::from_millis(millis))
     }
 
-    /// How long Mirth has proven itself alive without a dial, if it did so within
+    /// Returns how long Mirth has proven itself alive without a dial, if it did so within
     /// [`MIRTH_PROBE_AFTER`].
     #[must_use]
     pub fn quiet_for(&self, now: Instant) -> Option<Duration> {
@@ -69,7 +69,7 @@ impl MirthActivity {
         (quiet < MIRTH_PROBE_AFTER).then_some(quiet)
     }
 
-    /// Whether a dial that was begun at `began` and has failed proves nothing: bytes came since, or
+    /// Returns whether a dial that was begun at `began` and has failed proves nothing: bytes came since, or
     /// shortly before.
     #[must_use]
     pub fn outweighs(&self, began: Instant, now: Instant) -> bool {

@@ -70,7 +70,7 @@ impl StreamObserver {
         }
     }
 
-    /// Whether what was read last of the requests is no end of one; true where that is not known.
+    /// Returns whether what was read last of the requests is no end of one; true where that is not known.
     #[must_use]
     pub fn is_within_request(&self) -> bool {
         match &self.protocol {
@@ -214,7 +214,7 @@ impl Seen {
 }
 
 impl Drop for Seen {
-    /// The TCP connection ended.
+    /// Notes that the TCP connection ended.
     fn drop(&mut self) {
         if self.association.is_some() {
             self.entry.stats.dicom.lost.fetch_add(1, Ordering::Relaxed);

@@ -31,7 +31,7 @@ impl Paths {
         self.by_peer.send_if_modified(|paths| paths.insert(peer, choice) != Some(choice));
     }
 
-    /// Peers to which no direct path is allowed, and who therefore learn no address of this host.
+    /// Returns the peers to which no direct path is allowed, and who therefore learn no address of this host.
     #[must_use]
     pub fn hidden_from(&self) -> Vec<ServerId> {
         let paths = self.by_peer.borrow();

@@ -26,7 +26,7 @@ pub enum Policy {
 }
 
 impl Policy {
-    /// The entry stands at `side` in this agent's file.
+    /// Judges an entry that stands at `side` in this agent's file.
     #[must_use]
     pub fn of(entry: &Entry, side: Side, rules: &RuleBook) -> Self {
         if rules.is_ended(entry.id) {
@@ -54,7 +54,7 @@ impl Policy {
         }
     }
 
-    /// Whether an open tunnel may stay open.
+    /// Returns whether an open tunnel may stay open.
     #[must_use]
     pub const fn keeps_tunnel(&self) -> bool {
         matches!(self, Self::Active(_) | Self::Paused(_))
@@ -65,7 +65,7 @@ impl Policy {
         matches!(self, Self::Active(_))
     }
 
-    /// For people, in the words of the status table.
+    /// Returns the status for people, in the words of the status table.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -122,7 +122,7 @@ pub(super) mod tests {
 
     pub const PEER: ServerId = ServerId::from_bytes([5; 16]);
 
-    /// A source's entry of this agent's file.
+    /// Returns a source's entry of this agent's file.
     pub fn entry(number: u8) -> Entry {
         Entry {
             name: format!("entry-{number}").parse().unwrap(),
@@ -137,7 +137,7 @@ pub(super) mod tests {
         }
     }
 
-    /// The active rule that fits it.
+    /// Returns the active rule that fits it.
     pub fn rule(number: u8) -> Rule {
         Rule {
             connection: ConnectionId::from_bytes([number; 16]),

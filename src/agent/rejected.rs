@@ -32,7 +32,7 @@ impl RejectedStatements {
         is_due
     }
 
-    /// The gateway said better since.
+    /// Forgets the fault: the gateway said better since.
     pub fn clear(&mut self, kind: Rejected) {
         if let Some((fault, _)) = self.kinds.get_mut(&kind) {
             *fault = None;

@@ -22,7 +22,7 @@ impl Repeats {
         self.with(|written| written.handle(line.to_owned(), now))
     }
 
-    /// Lines that were left out, and how often, as far as they are to be told now.
+    /// Returns the lines that were left out, and how often, as far as they are to be told now.
     pub fn due(&self, now: Instant) -> Vec<(String, u64)> {
         let due = self.with(|written| written.due(now));
         let named = |kind: Option<String>| kind.unwrap_or_else(|| "lines of other kinds".into());

@@ -24,20 +24,20 @@ impl Restart {
         self.said = Some(now);
     }
 
-    /// How long a handshake may take.
+    /// Returns how long a handshake may take.
     #[must_use]
     pub fn dial_timeout(&self, now: Instant) -> Duration {
         if self.is_within(GATEWAY_RESTARTS_WITHIN, now) { DIAL_TIMEOUT_SHORT } else { DIAL_TIMEOUT }
     }
 
-    /// The pause before the next dial, where it is not the usual one; `draw` is uniform in 0..1.
+    /// Returns the pause before the next dial, where it is not the usual one; `draw` is uniform in 0..1.
     #[must_use]
     pub fn pause(&self, now: Instant, draw: f64) -> Option<Duration> {
         let soon = self.is_within(GATEWAY_RESTARTS_WITHIN, now);
         soon.then(|| PAUSE_MAX.mul_f64(1.0 - draw.clamp(0.0, 1.0) / 2.0))
     }
 
-    /// Whether its absence is no news.
+    /// Returns whether its absence is no news.
     #[must_use]
     pub fn is_excused(&self, now: Instant) -> bool {
         self.is_within(STOPPED_PEER_EXCUSED, now)

@@ -55,7 +55,7 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Why a tunnel of `entry` must end under the rules of now; `known` is the key that is known now.
+    /// Returns why a tunnel of `entry` must end under the rules of now; `known` is the key that is known now.
     #[must_use]
     pub fn broken(
         self,
@@ -110,8 +110,8 @@ impl TunnelSession {
         self.tunnel.connection()
     }
 
-    /// Whether a TCP connection may start on it. Asked for each: rules may have changed since the last
-    /// check.
+    /// Returns whether a TCP connection may start on it. Asked for each: rules may have changed since the
+    /// last check.
     #[must_use]
     pub fn may_start(&self, context: &Context, entry: &LiveConnection) -> bool {
         let rules = context.rules();
@@ -206,7 +206,7 @@ pub struct PortHealth {
 }
 
 impl PortHealth {
-    /// Whether the port may be open now.
+    /// Returns whether the port may be open now.
     pub fn judge(&mut self, is_healthy: bool, now: Instant) -> bool {
         if !is_healthy {
             self.closed_before = self.closed_before || self.healthy_since.is_some();

@@ -59,7 +59,8 @@ pub enum Downstream {
 }
 
 impl Downstream {
-    /// Local connections served at a time. People's have places of their own until they ask for something.
+    /// Returns the most local connections served at a time. People's have places of their own until they ask
+    /// for something.
     const fn tasks_max(&self, streams_max: u32) -> usize {
         match self {
             Self::Mirth => streams_max as usize,
@@ -128,7 +129,7 @@ pub async fn run(
     }
 }
 
-/// A peer that was found wanting here is in both audits, as on the target's side.
+/// Records the refusal: a peer that was found wanting here is in both audits, as on the target's side.
 async fn record_refusal(context: &Context, rule: &Rule, error: &TunnelError) {
     let (connection, peer) = (Some(rule.connection), Some(rule.peer));
     match error {
@@ -391,7 +392,7 @@ impl Gate {
         }
     }
 
-    /// Closed at once: whoever waits to be accepted is reset instead of delivered when they gave up.
+    /// Closes the port at once: whoever waits to be accepted is reset instead of delivered when they gave up.
     fn note_starved(
         &mut self,
         context: &Context,
@@ -412,7 +413,8 @@ impl Gate {
         self.steer(context, entry, port);
     }
 
-    /// At the limit those that never said anything go; says what was reached since it was said last.
+    /// Makes room: at the limit those that never said anything go; says what was reached since it was said
+    /// last.
     fn make_room(&mut self, entry: &LiveConnection, now: Instant) {
         if self.connections.is_full() {
             let sent = self.connections.send_silent_away(now);
@@ -467,8 +469,8 @@ fn start(
     }
 }
 
-/// Whether a connection is one of a user who may connect. Dropped otherwise, it is reset. What is written
-/// of it is not waited for: the loop that asks carries the tunnel's credit.
+/// Returns whether a connection is one of a user who may connect. Dropped otherwise, it is reset. What is
+/// written of it is not waited for: the loop that asks carries the tunnel's credit.
 fn is_let_in(
     context: &Arc<Context>,
     entry: &LiveConnection,
@@ -495,7 +497,8 @@ fn is_let_in(
     false
 }
 
-/// `of_limit`: it opens or closes because of one, which is said elsewhere and may be often.
+/// Opens the port or closes it; `of_limit`: it opens or closes because of one, which is said elsewhere and
+/// may be often.
 fn steer_port(
     context: &Context,
     entry: &LiveConnection,
@@ -550,8 +553,8 @@ async fn carry(
     Some(ending)
 }
 
-/// A stream for `tcp`. The peer lets us open more than are carried, so none is waited for; if one is, what
-/// its sender closed meanwhile is not delivered.
+/// Opens a stream for `tcp`. The peer lets us open more than are carried, so none is waited for; if one is,
+/// what its sender closed meanwhile is not delivered.
 async fn open_for(tcp: &TcpStream, tunnel: &Arc<Tunnel>) -> Option<DataStream> {
     let mut opening = std::pin::pin!(tunnel.open_stream());
     tokio::select! {

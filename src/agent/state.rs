@@ -100,7 +100,7 @@ impl Enrolment {
     }
 }
 
-/// What is kept of a spent token.
+/// Returns what is kept of a spent token.
 #[must_use]
 pub fn token_mark(token: &RegistrationToken) -> [u8; 32] {
     let mut mark = [0; 32];
@@ -137,7 +137,7 @@ impl AgentState {
         Ok(Self { folder: Folder::open(path)?, writing: Mutex::new(()), lock: None })
     }
 
-    /// As [`Self::open_read_only`], and makes no folder.
+    /// Does as [`Self::open_read_only`], and makes no folder.
     #[must_use]
     pub fn open_if_made(path: &Path) -> Option<Self> {
         path.exists().then(|| Self::open_read_only(path).ok()).flatten()
@@ -148,7 +148,7 @@ impl AgentState {
         self.folder.path()
     }
 
-    /// This host's key pair, made and on disk before anything is asked with it.
+    /// Returns this host's key pair, made and on disk before anything is asked with it.
     pub fn key_pair(&self) -> Result<Arc<KeyPair>, StateError> {
         let failed = |source| StateError::Identity { path: self.folder.path().join(KEY), source };
         if let Some(der) = self.folder.read(KEY)? {
@@ -162,12 +162,12 @@ impl AgentState {
         Ok(Arc::new(key))
     }
 
-    /// `None` until the agent is enrolled.
+    /// Returns the enrolment, `None` until the agent is enrolled.
     pub fn enrolment(&self) -> Result<Option<Enrolment>, StateError> {
         self.read(ENROLMENT)
     }
 
-    /// As [`Self::enrolment`], for those who start only once there is one.
+    /// Does as [`Self::enrolment`], for those who start only once there is one.
     pub fn enrolled(&self) -> Result<Enrolment, StateError> {
         self.enrolment()?.ok_or_else(|| StateError::NotEnrolled { path: self.folder.path().into() })
     }
@@ -183,7 +183,7 @@ impl AgentState {
         self.write(ENROLMENT, &Enrolment { leaf: leaf.to_vec(), ..self.enrolled()? })
     }
 
-    /// The enrolment as what TLS needs. A leaf over another key is damage.
+    /// Returns the enrolment as what TLS needs. A leaf over another key is damage.
     pub fn identity(&self, enrolment: &Enrolment) -> Result<(Identity, Trust), StateError> {
         let failed = |source| StateError::Identity { path: self.folder.path().join(ENROLMENT), source };
         let trust = Trust::new(&enrolment.ca, enrolment.trust_domain.clone()).map_err(failed)?;
@@ -191,7 +191,7 @@ impl AgentState {
         Ok((identity, trust))
     }
 
-    /// The fingerprint of this agent's key, where it has one.
+    /// Returns the fingerprint of this agent's key, where it has one.
     pub fn own_key(&self) -> Result<Option<KeyFingerprint>, StateError> {
         if self.folder.read(KEY)?.is_none() {
             return Ok(None);
@@ -210,7 +210,7 @@ impl AgentState {
         self.write(KNOWN_KEYS, &now())
     }
 
-    /// Without any, nothing is allowed until the gateway says anew what is.
+    /// Reads the rules as said last; without any, nothing is allowed until the gateway says anew what is.
     pub fn rule_book(&self) -> Result<RuleBook, StateError> {
         self.read_cache(RULES)
     }
@@ -221,14 +221,14 @@ impl AgentState {
         self.write(RULES, &*now())
     }
 
-    /// The secret of each connection that came last.
+    /// Returns the secret of each connection that came last.
     pub fn secrets(&self) -> Result<BTreeMap<ConnectionId, StoredSecret>, StateError> {
         let last = |stored: Vec<StoredSecret>| stored.into_iter().next();
         let all = self.all_secrets()?.into_iter();
         Ok(all.filter_map(|(connection, stored)| last(stored).map(|stored| (connection, stored))).collect())
     }
 
-    /// The secrets kept of each connection, the one that came last before the others.
+    /// Returns the secrets kept of each connection, the one that came last before the others.
     pub fn all_secrets(&self) -> Result<BTreeMap<ConnectionId, Vec<StoredSecret>>, StateError> {
         let written: BTreeMap<ConnectionId, WrittenSecret> = self.read(SECRETS)?.unwrap_or_default();
         let stored = |epoch, secret: &str| {
@@ -248,8 +248,8 @@ impl AgentState {
             .map_err(|source| self.damaged(SECRETS, source))
     }
 
-    /// On disk when this returns, beside the secrets of other connections and some that this
-    /// connection had before.
+    /// Stores the secret, on disk when this returns, beside the secrets of other connections and some that
+    /// this connection had before.
     pub fn store_secret(&self, connection: ConnectionId, stored: &StoredSecret) -> Result<(), StateError> {
         let _turn = self.turn();
         let mut written: BTreeMap<ConnectionId, WrittenSecret> = self.read(SECRETS)?.unwrap_or_default();
@@ -265,7 +265,7 @@ impl AgentState {
         self.write(SECRETS, &written)
     }
 
-    /// How far gateway time was ahead of this host's clock when last heard.
+    /// Returns how far gateway time was ahead of this host's clock when last heard.
     pub fn clock_offset_millis(&self) -> Result<i64, StateError> {
         self.read_cache(CLOCK)
     }
@@ -275,7 +275,7 @@ impl AgentState {
         self.write(CLOCK, &offset)
     }
 
-    /// Where peers were last reachable, for a start without the gateway.
+    /// Returns where peers were last reachable, for a start without the gateway.
     pub fn peer_addresses(&self) -> Result<BTreeMap<ServerId, Vec<SocketAddr>>, StateError> {
         self.read_cache(ADDRESSES)
     }
@@ -288,7 +288,7 @@ impl AgentState {
         self.write(ADDRESSES, addresses)
     }
 
-    /// The UDP port used last, where the kernel chose it.
+    /// Returns the UDP port used last, where the kernel chose it.
     pub fn udp_port(&self) -> Result<Option<u16>, StateError> {
         self.read_cache(UDP_PORT)
     }
@@ -298,7 +298,7 @@ impl AgentState {
         self.write(UDP_PORT, &port)
     }
 
-    /// The HTTPS keys of managed Mirths that a person of this host trusts.
+    /// Returns the HTTPS keys of managed Mirths that a person of this host trusts.
     pub fn mirth_keys(&self) -> Result<BTreeMap<ConnectionId, KeyFingerprint>, StateError> {
         self.read(MIRTH_KEYS).map(Option::unwrap_or_default)
     }
@@ -310,7 +310,7 @@ impl AgentState {
         self.write(MIRTH_KEYS, &keys)
     }
 
-    /// The certificate shown to people beside this agent.
+    /// Returns the certificate shown to people beside this agent.
     pub fn local_certificate(&self) -> Result<Option<LocalCertificate>, StateError> {
         let Some(written) = self.read::<WrittenCertificate>(LOCAL_CERTIFICATE)? else { return Ok(None) };
         let key = hex::decode(written.key.as_bytes()).map(Zeroizing::new);
@@ -360,7 +360,7 @@ impl AgentState {
         }
     }
 
-    /// Those that are damaged and that the agent makes anew.
+    /// Returns those that are damaged and that the agent makes anew.
     #[must_use]
     pub fn damaged_caches(&self) -> Vec<PathBuf> {
         let read = [

@@ -136,13 +136,13 @@ impl LiveStatus {
         self.stopping = stops.then(|| self.stopping.unwrap_or(now));
     }
 
-    /// Whether there is a tunnel whose peer is heard.
+    /// Returns whether there is a tunnel whose peer is heard.
     #[must_use]
     pub fn is_peer_heard(&self) -> bool {
         self.tunnel.is_some_and(|tunnel| tunnel.silent_since.is_none())
     }
 
-    /// The tunnel ended.
+    /// Notes that the tunnel ended.
     pub fn lose_tunnel(&mut self) {
         self.tunnel = None;
         self.streams = 0;
@@ -213,7 +213,7 @@ impl Stats {
         is_new
     }
 
-    /// One more is waited for, or one less.
+    /// Notes that one more is waited for, or one less.
     pub fn note_waiting(&self, begins: bool) {
         if begins {
             self.waiting.fetch_add(1, Ordering::Relaxed);
@@ -222,20 +222,20 @@ impl Stats {
         }
     }
 
-    /// One more is waited for until this is dropped.
+    /// Counts one more as waited for until this is dropped.
     #[must_use]
     pub fn waited_for(&self) -> WaitedFor<'_> {
         self.note_waiting(true);
         WaitedFor(self)
     }
 
-    /// Exchanges of which somebody waits for the end.
+    /// Returns the number of exchanges of which somebody waits for the end.
     #[must_use]
     pub fn waiting(&self) -> u64 {
         count(&self.waiting)
     }
 
-    /// A TCP connection ended.
+    /// Notes that a TCP connection ended.
     pub fn count_stream(&self, cut: bool) {
         self.streams_opened.fetch_add(1, Ordering::Relaxed);
         self.streams_cut.fetch_add(u64::from(cut), Ordering::Relaxed);
@@ -245,7 +245,7 @@ impl Stats {
         self.status().last_ack = Some(at);
     }
 
-    /// What is exported; the target has no port.
+    /// Returns what is exported; the target has no port.
     #[must_use]
     pub fn sample(&self, at_target: bool, protocol: Option<Protocol>) -> ConnectionSample {
         let status = self.status();
@@ -271,7 +271,7 @@ impl Stats {
         }
     }
 
-    /// What the gateway is told; `at_target` alone measures its Mirth.
+    /// Returns what the gateway is told; `at_target` alone measures its Mirth.
     #[must_use]
     pub fn report(&self, at_target: bool) -> Report {
         let status = self.status();

@@ -174,8 +174,8 @@ impl StatusSocket {
         .await;
     }
 
-    /// A client that goes away or stalls costs nobody else anything: at the bound the one that has asked
-    /// nothing for longest goes.
+    /// Serves each client by itself. A client that goes away or stalls costs nobody else anything: at the
+    /// bound the one that has asked nothing for longest goes.
     async fn serve_each<F>(&self, answer: impl Fn(String) -> F + Clone + Send + Sync + 'static)
     where
         F: Future<Output = Answer> + Send + 'static,
@@ -391,14 +391,14 @@ fn entry_status(context: &Context, entry: &LiveConnection, gateway: TimedFlag) -
     }
 }
 
-/// What the gateway calls this server in the rules of the file's connections.
+/// Returns what the gateway calls this server in the rules of the file's connections.
 fn own_name(context: &Context) -> Option<String> {
     let rules = context.rules();
     let mut known = context.entries.all().filter_map(|entry| rules.rule(entry.config.id));
     known.next().map(|rule| rule.own_name().to_owned())
 }
 
-/// The gateway's word, or what the file lets it be.
+/// Returns the gateway's word, or what the file lets it be.
 fn kind(entry: &LiveConnection, rule: Option<&Rule>) -> ConnectionType {
     match (rule, entry.config.service) {
         (Some(rule), _) => rule.kind,

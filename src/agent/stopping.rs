@@ -38,7 +38,7 @@ impl Stopping {
         Arc::new(Self { since, tunnels, reset: AtomicU64::new(0) })
     }
 
-    /// Nothing new begins from now on.
+    /// Begins the stop: nothing new begins from now on.
     pub fn begin(&self, now: Instant) {
         self.since.send_if_modified(|since| {
             let is_first = since.is_none();
@@ -64,13 +64,13 @@ impl Stopping {
         let _ = self.watch().wait_for(Option::is_some).await;
     }
 
-    /// Whether a tunnel that carries this was waited for as long as it may be.
+    /// Returns whether a tunnel that carries this was waited for as long as it may be.
     #[must_use]
     pub fn is_over(&self, service: Service, now: Instant) -> bool {
         self.since.borrow().is_some_and(|since| now.saturating_duration_since(since) >= limit(service))
     }
 
-    /// Whether the peer has had the time to hear of it.
+    /// Returns whether the peer has had the time to hear of it.
     #[must_use]
     pub fn is_told(&self, now: Instant) -> bool {
         self.since
@@ -78,7 +78,7 @@ impl Stopping {
             .is_some_and(|since| now.saturating_duration_since(since) >= limits::STOP_HEARD_WITHIN)
     }
 
-    /// A tunnel is up.
+    /// Notes that a tunnel is up.
     #[must_use]
     pub fn tunnel_up(self: &Arc<Self>) -> TunnelUp {
         self.tunnels.send_modify(|tunnels| *tunnels += 1);
@@ -90,7 +90,7 @@ impl Stopping {
         let _ = self.tunnels.subscribe().wait_for(|tunnels| *tunnels == 0).await;
     }
 
-    /// Exchanges whose time was over.
+    /// Counts exchanges whose time was over.
     pub fn note_reset(&self, exchanges: u64) {
         self.reset.fetch_add(exchanges, Ordering::Relaxed);
     }
@@ -101,7 +101,7 @@ impl Stopping {
     }
 }
 
-/// How long what a connection carries may take to end.
+/// Returns how long what a connection carries may take to end.
 #[must_use]
 pub const fn limit(service: Service) -> std::time::Duration {
     match service {

@@ -39,7 +39,7 @@ const PROBE_DOWN_EVERY: Duration = Duration::from_secs(1);
 
 /// What the streams of a tunnel lead to.
 pub trait LocalEnd: Send + Sync + 'static {
-    /// Whether the local Mirth answers, as far as it is known.
+    /// Returns whether the local Mirth answers, as far as it is known.
     fn answers(&self) -> watch::Receiver<Option<bool>>;
 
     /// Keeps that known; runs until dropped.
@@ -187,8 +187,8 @@ async fn serve(
     (TunnelEnd { why, is_announced }, newer)
 }
 
-/// The source knows what is under way and closes the tunnel once nothing is: it is told, and waited for in
-/// reason.
+/// Returns whether the tunnel is to end. The source knows what is under way and closes the tunnel once
+/// nothing is: it is told, and waited for in reason.
 fn has_ended(context: &Context, entry: &LiveConnection, tunnel: &Tunnel) -> bool {
     tunnel.send_stopping();
     let now = Instant::now();
@@ -223,8 +223,9 @@ async fn carry(
     local.carry(context, entry, stream, connection).await;
 }
 
-/// The peer counts as well: streams of its that are too many have at most not yet ended here, so one waits
-/// a little. What its sender cut meanwhile is given no place: nobody waits for its delivery.
+/// Takes a place for a stream. The peer counts as well: streams of its that are too many have at most not yet
+/// ended here, so one waits a little. What its sender cut meanwhile is given no place: nobody waits for its
+/// delivery.
 async fn take_place(places: Arc<Semaphore>, stream: &DataStream) -> Option<OwnedSemaphorePermit> {
     if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
         return Some(place);
@@ -313,7 +314,7 @@ impl LocalMirth {
         Self { address, probe, answers, started, last_good_dial: AtomicU64::new(0), mirth_activity }
     }
 
-    /// A connection for a stream. Its outcome is as good as a probe's.
+    /// Dials a connection for a stream. Its outcome is as good as a probe's.
     async fn dial(&self) -> Option<TcpStream> {
         let began = Instant::now();
         let dialled = timeout(limits::TARGET_DIAL_TIMEOUT, dial(&self.address)).await;
@@ -335,7 +336,8 @@ impl LocalMirth {
         answered
     }
 
-    /// How long ago Mirth last proved that it answers: by taking a connection, or by what it said on one.
+    /// Returns how long ago Mirth last proved that it answers: by taking a connection, or by what it said on
+    /// one.
     fn idle(&self) -> Duration {
         let last_good = Duration::from_millis(self.last_good_dial.load(Ordering::Relaxed));
         let dialled = self.started.elapsed().saturating_sub(last_good);

@@ -63,14 +63,14 @@ pub enum TunnelError {
 }
 
 impl TunnelError {
-    /// Whether the peer's agent may merely be away.
+    /// Returns whether the peer's agent may merely be away.
     #[must_use]
     pub const fn is_absence(&self) -> bool {
         matches!(self, Self::Transport(_) | Self::PeerRestarted)
     }
 }
 
-/// The source's side: dials the peer of `rule` and proves both ends. What is said to one run of the
+/// Does the source's side: dials the peer of `rule` and proves both ends. What is said to one run of the
 /// peer, another does not hear.
 pub async fn dial(
     context: &Context,
@@ -228,7 +228,8 @@ async fn admit(
     Ok((entry, admitted))
 }
 
-/// A source that looked at our certificate and left was sent nothing wrong, and sent nothing wrong.
+/// Returns the refusal where nothing was opened: a source that looked at our certificate and left was sent
+/// nothing wrong, and sent nothing wrong.
 fn unopened(error: &TransportError) -> PeerRefusal {
     if error.peer_code() == Some(Code::Refused) {
         PeerRefusal::RefusedOurKey
@@ -237,7 +238,7 @@ fn unopened(error: &TransportError) -> PeerRefusal {
     }
 }
 
-/// Rules and file together: may `peer` open `id` now?
+/// Judges by rules and file together: may `peer` open `id` now?
 fn permitted(
     context: &Context,
     id: ConnectionId,
@@ -262,7 +263,7 @@ fn permitted(
     }
 }
 
-/// The key in the file needs no first contact and suffers no other.
+/// Checks the peer's key: the key in the file needs no first contact and suffers no other.
 fn check_key(context: &Context, entry: &LiveConnection, peer: &VerifiedPeer) -> Result<(), TunnelError> {
     let connection = entry.config.id;
     context.note_shown_key(entry.config.peer, peer.key());
@@ -297,7 +298,7 @@ async fn meet_key(context: &Context, entry: &LiveConnection, peer: &VerifiedPeer
 /// The longest text of an error that is logged and shown: peers have a say in it.
 const CHAIN_CHARS_MAX: usize = 600;
 
-/// An error with its causes in one line, fit for a log and a terminal whoever wrote parts of it.
+/// Returns an error with its causes in one line, fit for a log and a terminal whoever wrote parts of it.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();

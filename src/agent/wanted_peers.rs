@@ -90,7 +90,7 @@ impl Announced {
     }
 }
 
-/// The peers of `entries` that may be reached now.
+/// Returns the peers of `entries` that may be reached now.
 fn wanted<'a>(
     entries: impl Iterator<Item = (&'a Entry, Side)>,
     rules: &RuleBook,
@@ -115,8 +115,8 @@ fn wanted<'a>(
     wanted
 }
 
-/// What can be an agent's address, as many as are ever tried: the gateway's word sends no packet to
-/// a multitude and fills no disk.
+/// Returns what can be an agent's address, as many as are ever tried: the gateway's word sends no packet to a
+/// multitude and fills no disk.
 fn worth_trying(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let can_be = |address: &SocketAddr| {
         let ip = address.ip().to_canonical();

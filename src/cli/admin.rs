@@ -113,7 +113,7 @@ async fn serve(
     outcome.map(|()| ExitCode::SUCCESS).map_err(with_tier_command)
 }
 
-/// Who meets a tier's limit is told how it is raised.
+/// Adds the command: who meets a tier's limit is told how it is raised.
 fn with_tier_command(error: anyhow::Error) -> anyhow::Error {
     let is_limit = matches!(
         error.downcast_ref::<PlatformError>(),
@@ -233,7 +233,7 @@ impl CliSession {
         self.actor(Some(one)).await
     }
 
-    /// Whose eyes a list is for: the organization of `--as`, or the operator's.
+    /// Returns whose eyes a list is for: the organization of `--as`, or the operator's.
     async fn viewer(&self) -> anyhow::Result<Actor> {
         match &self.acting {
             Some(_) => self.actor(None).await,

@@ -42,7 +42,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         .block_on(serve(config))
 }
 
-/// Whether the agent will enrol.
+/// Returns whether the agent will enrol.
 fn needs_token(config: &AgentConfig) -> bool {
     AgentState::open_if_made(&config.state).is_none_or(|state| matches!(state.enrolment(), Ok(None)))
 }

@@ -60,7 +60,7 @@ impl Config {
     }
 }
 
-/// The file of the agent that is set up in `folder`, or of the gateway where only that is.
+/// Returns the file of the agent that is set up in `folder`, or of the gateway where only that is.
 fn usual(folder: &Path) -> PathBuf {
     let (agent, gateway) = (folder.join("agent.toml"), folder.join("gateway.toml"));
     if !agent.exists() && gateway.exists() { gateway } else { agent }
@@ -84,7 +84,7 @@ async fn check(config: Option<Config>, findings: &mut Findings) {
     }
 }
 
-/// Each problem of a file is a finding of its own.
+/// Reports the problems: each problem of a file is a finding of its own.
 fn unusable(error: &FileError, findings: &mut Findings) {
     if let FileError::Unusable { path, problems } = error {
         for problem in problems.iter() {

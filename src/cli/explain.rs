@@ -28,7 +28,8 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Its exit code is 0 when the request would be forwarded or answered, 1 when it would be refused.
+/// Explains a request; its exit code is 0 when the request would be forwarded or answered, 1 when it would be
+/// refused.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = files::read_agent(&arguments.config)?;
     privilege::act_as_owner(&arguments.config, &config.state)?;

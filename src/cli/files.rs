@@ -40,7 +40,7 @@ pub struct Written {
 }
 
 impl Written {
-    /// Whether anyone but the file's owner may read or write it.
+    /// Returns whether anyone but the file's owner may read or write it.
     pub fn is_open(&self) -> bool {
         self.metadata.mode() & 0o077 != 0
     }
@@ -74,7 +74,7 @@ pub fn check_connector(path: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
-/// The whole text of a file of ours.
+/// Reads the whole text of a file of ours.
 pub fn read(path: &Path) -> Result<Written, FileError> {
     // Some devices are used by being opened.
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
@@ -98,7 +98,7 @@ pub fn read(path: &Path) -> Result<Written, FileError> {
     Ok(Written { text, metadata })
 }
 
-/// Where a file's relative paths start.
+/// Returns where a file's relative paths start.
 pub fn folder(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
@@ -113,7 +113,7 @@ fn listed(problems: &ConfigProblems) -> String {
     problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n")
 }
 
-/// The entry that a person named in a command.
+/// Finds the entry that a person named in a command.
 pub(super) fn find_entry<'a>(config: &'a AgentConfig, wanted: &str) -> anyhow::Result<&'a Entry> {
     let entry = config
         .entries()

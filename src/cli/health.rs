@@ -60,13 +60,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One image serves both; a gateway's host has no agent's file.
+/// Returns the file that is there: one image serves both; a gateway's host has no agent's file.
 fn usual_file(exists: impl Fn(&Path) -> bool) -> &'static str {
     let is_gateway = !exists(Path::new(AGENT_FILE)) && exists(Path::new(GATEWAY_FILE));
     if is_gateway { GATEWAY_FILE } else { AGENT_FILE }
 }
 
-/// Only an agent that is enrolled and serves answers with a status.
+/// Asks the agent: only an agent that is enrolled and serves answers with a status.
 async fn agent(config: &AgentConfig, arguments: &Arguments) -> anyhow::Result<&'static str> {
     let status = match timeout(ANSWER_TIMEOUT, ask_shown(&config.state, &Request::Status)).await {
         Ok(answer) => match answer {
@@ -97,8 +97,8 @@ fn ready(status: &AgentStatus) -> anyhow::Result<&'static str> {
     Ok("ready: every connection that is meant to carry can")
 }
 
-/// A gateway holds its state from its start to its end, and answers for its metrics once it serves. A dial
-/// of its port would cost one of the enrolments that it lets in.
+/// Asks the gateway: a gateway holds its state from its start to its end, and answers for its metrics once it
+/// serves. A dial of its port would cost one of the enrolments that it lets in.
 async fn gateway(config: &GatewayConfig) -> anyhow::Result<&'static str> {
     ensure!(
         is_locked(&config.state),

@@ -14,7 +14,7 @@ pub(super) struct PrintError {
 }
 
 impl PrintError {
-    /// Whether the reader has read what it wanted: `adit status | head -1`.
+    /// Returns whether the reader has read what it wanted: `adit status | head -1`.
     fn is_reader_gone(&self) -> bool {
         self.source.kind() == ErrorKind::BrokenPipe
     }
@@ -35,13 +35,13 @@ pub(super) fn error_text(text: impl Display) {
     let _ = write_to(io::stderr().lock(), text);
 }
 
-/// In one piece, and flushed: what fails must not wait for the process's end to be noticed.
+/// Writes the text in one piece, and flushed: what fails must not wait for the process's end to be noticed.
 fn write_to(mut out: impl Write, text: impl Display) -> Result<(), PrintError> {
     out.write_all(text.to_string().as_bytes())?;
     Ok(out.flush()?)
 }
 
-/// The exit code of a command that ended only because nobody reads on.
+/// Returns the exit code of a command that ended only because nobody reads on.
 pub(super) fn quiet_end(error: &anyhow::Error) -> Option<ExitCode> {
     let is_gone = error.downcast_ref::<PrintError>().is_some_and(PrintError::is_reader_gone);
     is_gone.then_some(ExitCode::SUCCESS)

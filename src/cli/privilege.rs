@@ -52,7 +52,7 @@ pub(super) fn act_as_owner(file: &Path, state: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Root uses no file, be it only named in another, that somebody else could put in its place.
+/// Checks that root uses no file, be it only named in another, that somebody else could put in its place.
 pub(super) fn check_named(file: Option<&Path>) -> anyhow::Result<()> {
     match file {
         Some(file) if geteuid().is_root() => Ok(WalkedPath::to(file)?.check(0)?),
@@ -64,9 +64,9 @@ fn owner_meant(state: Option<Owner>, file: Option<Owner>, parent: Owner) -> Owne
     state.unwrap_or_else(|| file.filter(|file| file.user != 0).unwrap_or(parent))
 }
 
-/// Without a way back. The kernel keeps these rights for each thread: the only one there is hands them
-/// on to all that it starts. Of root's rights a port below 1024 may still be bound, as the service's own
-/// unit may allow it.
+/// Becomes the user, without a way back. The kernel keeps these rights for each thread: the only one there is
+/// hands them on to all that it starts. Of root's rights a port below 1024 may still be bound, as the
+/// service's own unit may allow it.
 fn become_user(account: &Account) -> anyhow::Result<()> {
     let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
     if threads != 1 {

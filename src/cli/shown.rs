@@ -33,7 +33,8 @@ pub(super) fn print_json(value: &impl Serialize, pretty: bool) -> anyhow::Result
     Ok(print::line(visible_json(&text.context("cannot write JSON")?))?)
 }
 
-/// Between programs of adit a time is a number; here people and other programs read it.
+/// Writes times for people: between programs of adit a time is a number; here people and other programs read
+/// it.
 fn write_times(value: &mut Value) {
     match value {
         Value::Array(values) => values.iter_mut().for_each(write_times),

@@ -12,7 +12,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// From now on none of them ends the process by itself.
+    /// Watches the signals: from now on none of them ends the process by itself.
     pub(super) fn watch() -> anyhow::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?,

@@ -100,8 +100,8 @@ fn fitted(text: &str) -> String {
     lines.join("\n")
 }
 
-/// Where a line that is too long is broken: at its last space that leaves a line which fits, or else at its
-/// first. What stands between backticks is typed or copied, and stays whole.
+/// Returns where a line that is too long is broken: at its last space that leaves a line which fits, or else
+/// at its first. What stands between backticks is typed or copied, and stays whole.
 fn break_of(line: &str) -> Option<usize> {
     let (end, _) = line.char_indices().nth(COLUMNS)?;
     let start = line.len() - line.trim_start().len();
@@ -258,7 +258,7 @@ fn render_admin(out: &mut String, entry: &EntryStatus, admin: &AdminStatus) {
     }
 }
 
-/// `path relay (the path before was silent, 2 changes)`.
+/// Returns `path relay (the path before was silent, 2 changes)`.
 fn path(entry: &EntryStatus) -> String {
     let word = entry.path.map_or("none", PathKind::as_str);
     let changes = match entry.path_changes {

@@ -92,7 +92,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was trusted, and of whom.
+/// Returns what was trusted, and of whom.
 fn trusted(
     config: &AgentConfig,
     entry: &Entry,
@@ -121,7 +121,7 @@ fn trusted(
     said
 }
 
-/// What the gateway calls the peer, as this host remembers it.
+/// Returns what the gateway calls the peer, as this host remembers it.
 fn peer_name(config: &AgentConfig, entry: &Entry) -> Option<String> {
     let rules = AgentState::open_read_only(&config.state).and_then(|state| state.rule_book()).ok()?;
     rules.rule(entry.id).map(|rule| visible(rule.peer_name()).into_owned())
@@ -141,7 +141,7 @@ fn managed<'a>(config: &'a AgentConfig, entry: &Entry) -> anyhow::Result<&'a Adm
     Ok(managed)
 }
 
-/// What a Mirth that answers shows is said where it is another key than the one named.
+/// Compares: what a Mirth that answers shows is said where it is another key than the one named.
 async fn compare_shown(managed: &AdminManaged, named: KeyFingerprint) -> anyhow::Result<()> {
     match admin::shown_key(&managed.mirth).await {
         Ok(shown) if shown != named => bail!(
@@ -153,7 +153,7 @@ async fn compare_shown(managed: &AdminManaged, named: KeyFingerprint) -> anyhow:
     }
 }
 
-/// Nobody stands between two programs of one host, so what it shows is its key.
+/// Returns the key shown: nobody stands between two programs of one host, so what it shows is its key.
 async fn shown_here(managed: &AdminManaged) -> anyhow::Result<KeyFingerprint> {
     let shown = admin::shown_key(&managed.mirth).await.context("cannot read Mirth's key")?;
     let is_here = managed.mirth.host.address().is_some_and(|address| address.ip().is_loopback());
@@ -212,7 +212,7 @@ fn forget_ended(config: &AgentConfig, entry: &Entry) -> anyhow::Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-/// Without an agent the state is ours to write.
+/// Forgets it on disk: without an agent the state is ours to write.
 fn forget_on_disk(config: &AgentConfig, entry: &Entry) -> anyhow::Result<Forgotten> {
     let state = AgentState::open(&config.state)?;
     let audit = AuditFile::open(&config.state.join(AUDIT_FILE))?;
@@ -228,7 +228,7 @@ fn forget_on_disk(config: &AgentConfig, entry: &Entry) -> anyhow::Result<Forgott
     Ok(forgotten)
 }
 
-/// What was forgotten, and what that means.
+/// Returns what was forgotten, and what that means.
 fn said(entry: &Entry, forgotten: &Forgotten) -> String {
     let name = &entry.name;
     if forgotten.is_nothing() {

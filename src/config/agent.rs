@@ -88,7 +88,7 @@ pub enum Service {
 }
 
 impl Service {
-    /// Of a P2P entry.
+    /// Returns the protocol of a P2P entry.
     #[must_use]
     pub const fn protocol(self) -> Option<Protocol> {
         match self {
@@ -97,7 +97,7 @@ impl Service {
         }
     }
 
-    /// Silence after which what runs is cut, unless the entry says otherwise.
+    /// Returns the silence after which what runs is cut, unless the entry says otherwise.
     #[must_use]
     pub const fn stall_limit(self) -> Duration {
         match self {
@@ -131,12 +131,12 @@ impl AgentConfig {
         Self::parse_on_host(text, base, &|_| true)
     }
 
-    /// As [`Self::parse`]; a user that the host does not have is a problem.
+    /// Does as [`Self::parse`]; a user that the host does not have is a problem.
     pub fn parse_on_host(text: &str, base: &Path, knows: KnownUsers<'_>) -> Result<Self, ConfigProblems> {
         document::parse(text, document::Kind::Agent, |file| Some(read_file(file, base, knows)))
     }
 
-    /// Every entry, P2P first, with the end of the connection this host stands at.
+    /// Returns every entry, P2P first, with the end of the connection this host stands at.
     pub fn entries(&self) -> impl Iterator<Item = (Side, &Entry)> {
         let sources = self.sources.iter().map(|source| (Side::Source, &source.entry));
         let targets = self.targets.iter().map(|target| (Side::Target, &target.entry));
@@ -145,7 +145,7 @@ impl AgentConfig {
         sources.chain(targets).chain(managing).chain(managed)
     }
 
-    /// Whether the file itself holds a secret and must be readable by its owner alone.
+    /// Returns whether the file itself holds a secret and must be readable by its owner alone.
     #[must_use]
     pub fn holds_secret(&self) -> bool {
         self.entries().any(|(_, entry)| entry.secret.is_some())
@@ -204,7 +204,7 @@ fn read_file(file: &mut Section<'_, '_>, base: &Path, knows: KnownUsers<'_>) -> 
     config
 }
 
-/// One entry speaks for all of its peer.
+/// Shares the path of an entry: one entry speaks for all of its peer.
 fn share_paths(config: &mut AgentConfig, claims: &Claims) {
     let sources = config.sources.iter_mut().map(|source| &mut source.entry);
     let targets = config.targets.iter_mut().map(|target| &mut target.entry);
@@ -222,7 +222,7 @@ fn read_channel_entry(section: &mut Section<'_, '_>, claims: &mut Claims) -> Opt
     read_entry(section, claims, protocol.map(Service::Channel))
 }
 
-/// `service` is `None` after a problem with what says so.
+/// Reads an entry; `service` is `None` after a problem with what says so.
 fn read_entry(section: &mut Section<'_, '_>, claims: &mut Claims, service: Option<Service>) -> Option<Entry> {
     let name = section.required("name", "write a short local name, such as \"adt-to-stmary\"", value::text);
     let id =

@@ -35,7 +35,7 @@ impl Claims {
         }
     }
 
-    /// Of all entries with `peer`, those that name a path name the same.
+    /// Claims a path: of all entries with `peer`, those that name a path name the same.
     pub(super) fn path(&mut self, section: &mut Section<'_, '_>, peer: ServerId, path: PathChoice) {
         match self.paths.get(&peer) {
             Some((known, _)) if *known == path => {}
@@ -47,7 +47,7 @@ impl Claims {
         }
     }
 
-    /// What is allowed of the path to `peer`, once every entry was read.
+    /// Returns what is allowed of the path to `peer`, once every entry was read.
     pub(super) fn path_to(&self, peer: ServerId) -> PathChoice {
         self.paths.get(&peer).map_or_else(PathChoice::default, |(path, _)| *path)
     }
@@ -62,8 +62,8 @@ impl Claims {
     }
 }
 
-/// Two TCP listeners get in each other's way on one port when an address is the same or either
-/// means every address. `[::]` takes IPv4 too.
+/// Returns whether two addresses overlap: two TCP listeners get in each other's way on one port when an
+/// address is the same or either means every address. `[::]` takes IPv4 too.
 fn overlap(left: SocketAddr, right: SocketAddr) -> bool {
     let covers = |wide: SocketAddr, other: SocketAddr| {
         wide.ip().is_unspecified() && (wide.is_ipv6() || other.is_ipv4())

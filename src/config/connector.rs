@@ -44,7 +44,7 @@ impl Connector {
         })
     }
 
-    /// The file as its server's owner downloads it. It holds the token: write it with mode 0600.
+    /// Returns the file as its server's owner downloads it. It holds the token: write it with mode 0600.
     #[must_use]
     pub fn render(&self, server_name: &str, token_expires: Timestamp) -> Zeroizing<String> {
         let addresses: Vec<_> = self.addresses.iter().map(|address| format!("\"{address}\"")).collect();
@@ -71,8 +71,8 @@ impl Connector {
     }
 }
 
-/// The same text without its token, everything else as its owner wrote it; `None` when the text is
-/// no connector file or holds none.
+/// Returns the same text without its token, everything else as its owner wrote it; `None` when the text is no
+/// connector file or holds none.
 #[must_use]
 pub fn without_token(text: &str) -> Option<String> {
     let table = toml::de::DeTable::parse(text).ok()?;

@@ -69,7 +69,7 @@ impl Kind {
         }
     }
 
-    /// Keys of the file itself that no other kind has.
+    /// Returns the keys of the file itself that no other kind has.
     const fn marks(self) -> &'static [&'static str] {
         match self {
             Self::Agent => &["connector", "p2p_source", "p2p_target", "admin_managed", "admin_managing"],
@@ -78,7 +78,7 @@ impl Kind {
         }
     }
 
-    /// The kind that a text is of, where it is plainly not of the expected one.
+    /// Returns the kind that a text is of, where it is plainly not of the expected one.
     fn other_than(expected: Self, table: &DeTable<'_>) -> Option<Self> {
         let has = |kind: Self| kind.marks().iter().any(|key| table.contains_key(*key));
         Self::ALL.into_iter().find(|kind| *kind != expected && has(*kind)).filter(|_| !has(expected))
@@ -112,7 +112,7 @@ impl<'d, 't> Section<'d, 't> {
         Self { text, place, table, line, known: BTreeSet::new(), problems }
     }
 
-    /// The value of a key that must be there; `None` only after recording why it is not.
+    /// Returns the value of a key that must be there; `None` only after recording why it is not.
     pub(super) fn required<T>(
         &mut self,
         key: &'static str,
@@ -133,7 +133,7 @@ impl<'d, 't> Section<'d, 't> {
         None
     }
 
-    /// The value of a key that may be absent; `None` too after recording that it is wrong.
+    /// Returns the value of a key that may be absent; `None` too after recording that it is wrong.
     pub(super) fn optional<T>(
         &mut self,
         key: &'static str,
@@ -206,7 +206,7 @@ impl<'d, 't> Section<'d, 't> {
         }
     }
 
-    /// For a problem of another entry to name this one.
+    /// Returns the place, for a problem of another entry to name this one.
     pub(super) fn place(&self) -> String {
         self.line.map_or_else(|| self.place.clone(), |line| format!("{} on line {line}", self.place))
     }
@@ -260,7 +260,7 @@ fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|&byte| byte == b'\n').count() + 1
 }
 
-/// The nearest known key, or all of them when none is near.
+/// Returns the nearest known key, or all of them when none is near.
 fn suggestion(unknown: &str, known: &BTreeSet<&'static str>) -> String {
     let nearest = known.iter().map(|key| (edit_distance(unknown, key), key)).min();
     match nearest {
@@ -272,7 +272,7 @@ fn suggestion(unknown: &str, known: &BTreeSet<&'static str>) -> String {
     }
 }
 
-/// Levenshtein's: single bytes inserted, removed or replaced.
+/// Returns the edit distance, Levenshtein's: single bytes inserted, removed or replaced.
 fn edit_distance(left: &str, right: &str) -> usize {
     // No key of ours is longer, and what is compared is quadratic.
     let left = &left.as_bytes()[..left.len().min(64)];

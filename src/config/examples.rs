@@ -10,7 +10,7 @@ const AGENT: &str = include_str!("../../config/agent.toml");
 const GATEWAY: &str = include_str!("../../config/gateway.toml");
 const CONNECTOR: &str = include_str!("../../config/connector.toml");
 
-/// The text with the lines after `mark` taken as written.
+/// Returns the text with the lines after `mark` taken as written.
 fn uncommented(text: &str, mark: &str) -> String {
     let is_key = |rest: &str| {
         rest.split_once(" = ")
@@ -20,7 +20,7 @@ fn uncommented(text: &str, mark: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Every key a file may have, as its reader answers an unknown one.
+/// Returns every key a file may have, as its reader answers an unknown one.
 fn keys_of(problems: &str) -> Vec<&str> {
     let list = problems.split_once("the keys here are ").expect("lists the keys").1;
     list.lines().next().expect("one line").split(", ").map(|key| key.trim_matches('`')).collect()

@@ -43,7 +43,7 @@ impl Default for RelayConfig {
 }
 
 impl GatewayConfig {
-    /// Whether a text looks like a gateway's file rather than an agent's, right or wrong.
+    /// Returns whether a text looks like a gateway's file rather than an agent's, right or wrong.
     #[must_use]
     pub fn is_meant_by(text: &str) -> bool {
         let (table, _) = toml::de::DeTable::parse_recoverable(text);

@@ -16,7 +16,7 @@ pub struct HostPort {
 }
 
 impl HostPort {
-    /// A DNS name or an address, without brackets.
+    /// Returns a DNS name or an address, without brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
@@ -27,7 +27,7 @@ impl HostPort {
         self.port
     }
 
-    /// The address, when the host is one and needs no look-up.
+    /// Returns the address, when the host is one and needs no look-up.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, self.port))
@@ -81,8 +81,8 @@ impl FromStr for HostPort {
     }
 }
 
-/// RFC 1123 §2.1 labels, and the underscore that container networks use. A name whose last label
-/// is a number must be an IPv4 address (WHATWG URL §3.5), so `10.0.0.300` is no name.
+/// Returns whether the name has only RFC 1123 §2.1 labels, and the underscore that container networks use. A
+/// name whose last label is a number must be an IPv4 address (WHATWG URL §3.5), so `10.0.0.300` is no name.
 fn is_dns_name(host: &str) -> bool {
     let label_fits = |label: &str| {
         (1..=63).contains(&label.len())

@@ -14,13 +14,13 @@ pub struct MirthUrl {
 }
 
 impl MirthUrl {
-    /// Mirth's `http.contextpath`: `/`, or such as `/mirth`.
+    /// Returns Mirth's `http.contextpath`: `/`, or such as `/mirth`.
     #[must_use]
     pub fn context(&self) -> &str {
         if self.context.is_empty() { "/" } else { &self.context }
     }
 
-    /// A path below the context, which begins with `/`.
+    /// Returns a path below the context, which begins with `/`.
     #[must_use]
     pub fn path(&self, path: &str) -> String {
         format!("{}{path}", self.context)

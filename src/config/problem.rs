@@ -36,7 +36,7 @@ impl fmt::Display for ConfigProblem {
 pub struct ConfigProblems(Vec<ConfigProblem>);
 
 impl ConfigProblems {
-    /// `None` when there is nothing wrong.
+    /// Returns the problems found; `None` when there is nothing wrong.
     pub(super) fn from_found(mut problems: Vec<ConfigProblem>) -> Option<Self> {
         problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
         (!problems.is_empty()).then_some(Self(problems))

@@ -15,7 +15,7 @@ pub(super) struct Expected(pub(super) String);
 const SECRET_KEYS: [&str; 2] = ["secret", "token"];
 const SHOWN_CHARS_MAX: usize = 80;
 
-/// A value as a problem quotes it.
+/// Returns a value as a problem quotes it.
 pub(super) fn shown(key: &str, value: &DeValue<'_>) -> String {
     if SECRET_KEYS.contains(&key) {
         return "[secret]".into();
@@ -40,7 +40,7 @@ pub(super) fn shown(key: &str, value: &DeValue<'_>) -> String {
     }
 }
 
-/// Whatever reads from a text and says what it expected.
+/// Reads a value that reads from a text and says what it expected.
 pub(super) fn text<T: FromStr<Err: Display>>(value: &DeValue<'_>) -> Result<T, Expected> {
     string(value)?.parse().map_err(|error: T::Err| Expected(error.to_string()))
 }
@@ -49,7 +49,7 @@ pub(super) fn string<'v>(value: &'v DeValue<'_>) -> Result<&'v str, Expected> {
     value.as_str().ok_or_else(|| Expected("expected a text in double quotes".into()))
 }
 
-/// One of a few words.
+/// Reads one of a few words.
 pub(super) fn word<T: Copy>(words: &[(&str, T)], value: &DeValue<'_>) -> Result<T, Expected> {
     let found = value.as_str();
     words.iter().find(|(word, _)| found == Some(word)).map(|(_, meaning)| *meaning).ok_or_else(|| {
@@ -70,7 +70,7 @@ pub(super) fn number(range: RangeInclusive<u32>, value: &DeValue<'_>) -> Result<
     })
 }
 
-/// A path; relative ones start at the folder of the file they are written in.
+/// Reads a path; relative ones start at the folder of the file they are written in.
 pub(super) fn path(base: &Path, value: &DeValue<'_>) -> Result<PathBuf, Expected> {
     match string(value)? {
         "" => Err(Expected("expected a path".into())),
@@ -83,7 +83,7 @@ pub(super) fn address(value: &DeValue<'_>) -> Result<SocketAddr, Expected> {
     value.as_str().and_then(|text| text.parse().ok()).ok_or_else(expected)
 }
 
-/// An address whose port others must know beforehand.
+/// Reads an address whose port others must know beforehand.
 pub(super) fn fixed_address(value: &DeValue<'_>) -> Result<SocketAddr, Expected> {
     let found = address(value)?;
     if found.port() == 0 {
@@ -92,7 +92,7 @@ pub(super) fn fixed_address(value: &DeValue<'_>) -> Result<SocketAddr, Expected>
     Ok(found)
 }
 
-/// An address that only this host reaches.
+/// Reads an address that only this host reaches.
 pub(super) fn loopback_address(value: &DeValue<'_>) -> Result<SocketAddr, Expected> {
     let found = fixed_address(value)?;
     if !found.ip().is_loopback() {
@@ -105,7 +105,7 @@ pub(super) fn loopback_address(value: &DeValue<'_>) -> Result<SocketAddr, Expect
     Ok(found)
 }
 
-/// A list within bounds, each element read alike; all that are wrong are named, counted from 1.
+/// Reads a list within bounds, each element read alike; all that are wrong are named, counted from 1.
 pub(super) fn list<T>(
     count: RangeInclusive<usize>,
     value: &DeValue<'_>,

@@ -45,7 +45,7 @@ pub enum ClientError {
     Unsendable { text: String },
 }
 
-/// The key of the certificate that a server shows, for those who only ask.
+/// Returns the key of the certificate that a server shows, for those who only ask.
 pub async fn shown_key(address: SocketAddr) -> Result<KeyFingerprint, ClientError> {
     match open(address, None).await {
         Err(ClientError::Connect { source, .. }) => match refusal(&source) {
@@ -57,7 +57,7 @@ pub async fn shown_key(address: SocketAddr) -> Result<KeyFingerprint, ClientErro
     }
 }
 
-/// TLS with the server that holds `key`.
+/// Opens TLS with the server that holds `key`.
 pub async fn open(address: SocketAddr, key: Option<KeyFingerprint>) -> Result<HttpsStream, ClientError> {
     let tls = MirthTls::new(key)?;
     let connecting = async {
@@ -98,13 +98,13 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The first header of that name as text.
+    /// Returns the first header of that name as text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// The body as text, for texts.
+    /// Returns the body as text, for texts.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
@@ -132,7 +132,7 @@ impl AdminClient {
         Self::connect_as(address, key, &address.to_string()).await
     }
 
-    /// As [`Self::connect`], with another `Host`.
+    /// Does as [`Self::connect`], with another `Host`.
     pub async fn connect_as(
         address: SocketAddr,
         key: KeyFingerprint,
@@ -150,7 +150,7 @@ impl AdminClient {
         Ok(Self { address, host: host.into(), sender, cookies: Vec::new(), _connection: task })
     }
 
-    /// The cookies the server gave, in the order it gave them.
+    /// Returns the cookies the server gave, in the order it gave them.
     #[must_use]
     pub fn cookies(&self) -> &[Cookie] {
         &self.cookies
@@ -255,7 +255,7 @@ impl AdminClient {
         request.body(body).map_err(|_| ClientError::Unsendable { text: target.into() })
     }
 
-    /// Those whose path the request lies below, the longest path first (RFC 6265 §5.4).
+    /// Returns those whose path the request lies below, the longest path first (RFC 6265 §5.4).
     fn cookies_for(&self, path: &str) -> Option<String> {
         let below = |cookie: &&Cookie| {
             path.strip_prefix(&cookie.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -266,7 +266,7 @@ impl AdminClient {
         (!pairs.is_empty()).then(|| pairs.join("; "))
     }
 
-    /// A cookie replaces the one of its name and path.
+    /// Keeps the cookies: a cookie replaces the one of its name and path.
     fn keep_cookies(&mut self, headers: &HeaderMap) {
         for value in headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok()) {
             let Some(cookie) = Cookie::read(value) else { continue };

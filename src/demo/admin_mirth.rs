@@ -82,7 +82,7 @@ pub struct AdminMirth {
 }
 
 impl AdminMirth {
-    /// With a certificate of its own, made now.
+    /// Starts it with a certificate of its own, made now.
     pub fn start(listener: TcpListener) -> Result<Self, StandInError> {
         let address = listener.local_addr().map_err(|source| StandInError::Listener { source })?;
         let certificate = MirthCertificate::generate()?;
@@ -125,7 +125,7 @@ impl AdminMirth {
         self.address
     }
 
-    /// The fingerprint of its certificate's key.
+    /// Returns the fingerprint of its certificate's key.
     #[must_use]
     pub const fn key(&self) -> KeyFingerprint {
         self.key
@@ -141,30 +141,30 @@ impl AdminMirth {
         self.server.channels.put(&Bytes::copy_from_slice(xml.as_bytes()), true);
     }
 
-    /// From now on the one user's password is as `password` says.
+    /// Ages the password: from now on the one user's password is as `password` says.
     pub fn age_password(&self, password: PasswordAge) {
         self.server.people.age_password(password);
     }
 
-    /// What was done to the one user, in order: `user`, `password`, or a preference and its value.
+    /// Returns what was done to the one user, in order: `user`, `password`, or a preference and its value.
     #[must_use]
     pub fn changes_of_user(&self) -> Vec<String> {
         self.server.people.changes()
     }
 
-    /// How many channels that nobody made have got tables.
+    /// Returns how many channels that nobody made have got tables.
     #[must_use]
     pub fn channels_made_up(&self) -> usize {
         self.server.channels.made_up()
     }
 
-    /// How many channels that nobody made have got a map or a list.
+    /// Returns how many channels that nobody made have got a map or a list.
     #[must_use]
     pub fn channels_mapped(&self) -> usize {
         self.server.channels.mapped()
     }
 
-    /// Whether bodies are left unread from the next byte on, as by a Mirth that is at its limit.
+    /// Sets whether bodies are left unread from the next byte on, as by a Mirth that is at its limit.
     pub fn hold_bodies(&self, hold: bool) {
         self.server.held.send_replace(hold);
     }
@@ -210,7 +210,7 @@ async fn serve(listener: TcpListener, tls: LocalTls, server: Arc<Server>, mut st
     connections.shutdown().await;
 }
 
-/// One client's connection until either side ends it; what breaks it is the client's affair.
+/// Serves one client's connection until either side ends it; what breaks it is the client's affair.
 async fn converse(tcp: TcpStream, tls: LocalTls, server: Arc<Server>, number: u64) {
     let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, tls.accept(tcp)).await else { return };
     server.journal.connected();
@@ -314,7 +314,7 @@ impl Context {
         matches!(self, Self::Api | Self::ApiOfVersion)
     }
 
-    /// The innermost context that `path` lies in, and the rest of it.
+    /// Returns the innermost context that `path` lies in, and the rest of it.
     fn of(path: &str) -> (Self, &str) {
         for context in [Self::ApiOfVersion, Self::Api, Self::WebAdmin] {
             let rest =
@@ -344,7 +344,7 @@ impl Call {
         }
     }
 
-    /// A parameter of the query.
+    /// Returns a parameter of the query.
     fn parameter<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         self.parameters(name).next()
     }
@@ -355,7 +355,7 @@ impl Call {
     }
 }
 
-/// Roughly what the head took on the wire.
+/// Returns roughly what the head took on the wire.
 fn head_bytes(head: &hyper::http::request::Parts) -> usize {
     let headers = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
     head.uri.path().len() + head.uri.query().map_or(0, str::len) + headers.sum::<usize>()

@@ -24,7 +24,7 @@ pub const IMPLICIT_VR_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2";
 /// The variable part of a P-DATA PDU that stand-ins take.
 const PDU_BYTES_MAX: u32 = 128 * 1024;
 
-/// How what was stored differs from what was sent, a line for each; empty means every object was
+/// Returns how what was stored differs from what was sent, a line for each; empty means every object was
 /// stored exactly once, unchanged, and its sender knows.
 #[must_use]
 pub fn differences(sent: &[Sent], stored: &[Stored]) -> Vec<String> {
@@ -52,7 +52,7 @@ pub fn differences(sent: &[Sent], stored: &[Stored]) -> Vec<String> {
     lines
 }
 
-/// A command in one piece.
+/// Returns a command in one piece.
 fn command_pdu(command: &CommandSet, presentation_context_id: u8) -> Pdu {
     let value_type = PDataValueType::Command;
     Pdu::PData {

@@ -40,19 +40,19 @@ impl FrameReader {
         Self { buffer: BytesMut::new(), scanned: 0, payload_bytes_max }
     }
 
-    /// Where to read the next bytes into.
+    /// Returns where to read the next bytes into.
     pub fn buffer(&mut self) -> &mut BytesMut {
         self.buffer.reserve(16 * 1024);
         &mut self.buffer
     }
 
-    /// Whether the stream stands inside a message.
+    /// Returns whether the stream stands inside a message.
     #[must_use]
     pub fn is_inside(&self) -> bool {
         !self.buffer.is_empty()
     }
 
-    /// The next whole message, or `None` until more bytes are there.
+    /// Returns the next whole message, or `None` until more bytes are there.
     pub fn poll_message(&mut self) -> Result<Option<Bytes>, FrameError> {
         let Some(&first) = self.buffer.first() else { return Ok(None) };
         if first != START {
@@ -114,7 +114,7 @@ pub struct Header<'a> {
 }
 
 impl<'a> Header<'a> {
-    /// `None` when the message does not start with an MSH segment.
+    /// Reads a message; `None` when the message does not start with an MSH segment.
     #[must_use]
     pub fn read(message: &'a [u8]) -> Option<Self> {
         let end = memchr::memchr2(b'\r', b'\n', message).unwrap_or(message.len());
@@ -123,19 +123,19 @@ impl<'a> Header<'a> {
         Some(Self { segment, separator })
     }
 
-    /// MSH-`number`; empty when absent. MSH-1 is the separator itself, so it is not asked for here.
+    /// Returns MSH-`number`; empty when absent. MSH-1 is the separator itself, so it is not asked for here.
     #[must_use]
     pub fn field(&self, number: usize) -> &'a [u8] {
         self.segment.split(|&byte| byte == self.separator).nth(number - 1).unwrap_or_default()
     }
 
-    /// MSH-10.
+    /// Returns MSH-10.
     #[must_use]
     pub fn control_id(&self) -> String {
         String::from_utf8_lossy(self.field(10)).into_owned()
     }
 
-    /// MSH-9 as written, such as `ADT^A01^ADT_A01`.
+    /// Returns MSH-9 as written, such as `ADT^A01^ADT_A01`.
     #[must_use]
     pub fn message_type(&self) -> String {
         String::from_utf8_lossy(self.field(9)).into_owned()
@@ -184,7 +184,7 @@ pub fn acknowledge(message: &[u8], code: AckCode, own_control_id: &str, at: &str
     written
 }
 
-/// What an acknowledgement says: MSA-1 and MSA-2.
+/// Returns what an acknowledgement says: MSA-1 and MSA-2.
 #[must_use]
 pub fn read_acknowledgement(message: &[u8]) -> Option<(AckCode, String)> {
     let header = Header::read(message)?;

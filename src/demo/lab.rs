@@ -65,7 +65,7 @@ impl FromStr for LabConnection {
     }
 }
 
-/// Both hold colons; the second begins where both halves can be read.
+/// Reads two addresses: both hold colons; the second begins where both halves can be read.
 fn two_addresses(text: &str) -> Option<(SocketAddr, SocketAddr)> {
     let mut splits = text.match_indices(':').map(|(at, _)| (&text[..at], &text[at + 1..]));
     splits.find_map(|(first, second)| Some((first.parse().ok()?, second.parse().ok()?)))
@@ -269,7 +269,7 @@ fn gateway_file(port: u16, state: &Path, metrics: u16) -> String {
     )
 }
 
-/// A path as TOML writes it, whatever characters it has.
+/// Returns a path as TOML writes it, whatever characters it has.
 fn quoted(path: &Path) -> String {
     toml::Value::from(path.to_string_lossy().into_owned()).to_string()
 }
@@ -287,7 +287,7 @@ fn write_file(path: &Path, mode: u32, text: &str) -> Result<(), LabError> {
     write().map_err(|source| LabError::Write { path: path.into(), source })
 }
 
-/// Ports that were free for TCP and UDP a moment ago, all different.
+/// Returns the ports that were free for TCP and UDP a moment ago, all different.
 fn free_ports<const N: usize>() -> Result<[u16; N], LabError> {
     let any: SocketAddr = (IpAddr::V4(Ipv4Addr::LOCALHOST), 0).into();
     let bind = || {

@@ -21,7 +21,7 @@ impl Digest {
         Self::from(digest::digest(&digest::SHA256, payload))
     }
 
-    /// Of what was put into a context of SHA-256, piece by piece.
+    /// Returns the digest of what was put into a context of SHA-256, piece by piece.
     #[must_use]
     pub fn finish(context: digest::Context) -> Self {
         Self::from(context.finish())
@@ -114,7 +114,8 @@ impl fmt::Debug for Histogram {
     }
 }
 
-/// Below `STEPS` a step is a nanosecond; above, each octave has `STEPS` of them.
+/// Returns the step of a duration: below `STEPS` a step is a nanosecond; above, each octave has `STEPS` of
+/// them.
 fn step_of(nanoseconds: u64) -> usize {
     let octave = nanoseconds.max(1).ilog2().saturating_sub(STEP_BITS - 1);
     let shift = octave.saturating_sub(1);
@@ -188,14 +189,14 @@ impl Differences {
         differences
     }
 
-    /// Whether every message arrived exactly once, unchanged, in order, and was accepted.
+    /// Returns whether every message arrived exactly once, unchanged, in order, and was accepted.
     #[must_use]
     pub fn none(&self) -> bool {
         self.not_accepted.is_empty() && self.only_refusals()
     }
 
-    /// Whether nothing acknowledged is missing and nothing arrived that should not have, though
-    /// some messages may have failed: what must hold under any fault.
+    /// Returns whether nothing acknowledged is missing and nothing arrived that should not have, though some
+    /// messages may have failed: what must hold under any fault.
     #[must_use]
     pub fn only_refusals(&self) -> bool {
         let Self { acknowledged_but_missing, repeated, altered, unknown, out_of_order, not_accepted: _ } =

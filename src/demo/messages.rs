@@ -27,7 +27,7 @@ impl Kind {
     pub const ALL: [Self; 6] =
         [Self::Admit, Self::Update, Self::Order, Self::Result, Self::Appointment, Self::Document];
 
-    /// MSH-9.
+    /// Returns MSH-9.
     const fn message_type(self) -> &'static str {
         match self {
             Self::Admit => "ADT^A01^ADT_A01",
@@ -66,19 +66,19 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// All kinds, each as long as it comes (about 300 to 700 bytes).
+    /// Generates all kinds, each as long as it comes (about 300 to 700 bytes).
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { seed, draws: Draws(seed), count: 0, kinds: Kind::ALL.to_vec(), bytes_min: 0 }
     }
 
-    /// Only messages of `kind`.
+    /// Generates only messages of `kind`.
     #[must_use]
     pub fn only(self, kind: Kind) -> Self {
         Self { kinds: vec![kind], ..self }
     }
 
-    /// Messages of exactly `bytes`, or as long as they come where that is longer. The rest is a
+    /// Generates messages of exactly `bytes`, or as long as they come where that is longer. The rest is a
     /// document in a last OBX segment, in the alphabet of base 64.
     #[must_use]
     pub fn padded_to(self, bytes: usize) -> Self {
@@ -269,12 +269,12 @@ impl Draws {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number from 0 to `bound - 1`.
+    /// Returns a number from 0 to `bound - 1`.
     pub const fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
-    /// One of `choices`, which must not be empty.
+    /// Returns one of `choices`, which must not be empty.
     pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[usize_below(self.next(), choices.len())]
     }
@@ -285,7 +285,7 @@ impl Draws {
     }
 }
 
-/// `number % bound` as an index.
+/// Returns `number % bound` as an index.
 #[expect(clippy::cast_possible_truncation, reason = "the remainder is below a usize")]
 const fn usize_below(number: u64, bound: usize) -> usize {
     (number % bound as u64) as usize

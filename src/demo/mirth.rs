@@ -174,7 +174,7 @@ impl Connection {
         self.journal.end(Ended { connection: self.number, how, unfinished_bytes });
     }
 
-    /// Until either side ends the connection; an error means that it was cut.
+    /// Serves until either side ends the connection; an error means that it was cut.
     async fn converse(&mut self) -> io::Result<End> {
         self.stream.set_nodelay(true)?;
         loop {
@@ -269,25 +269,25 @@ struct Entries {
 }
 
 impl Journal {
-    /// Messages received in all.
+    /// Returns the number of messages received in all.
     #[must_use]
     pub fn count(&self) -> u64 {
         *self.count.borrow()
     }
 
-    /// TCP connections accepted and served in all.
+    /// Returns the number of TCP connections accepted and served in all.
     #[must_use]
     pub fn opened(&self) -> u64 {
         self.opened.load(Ordering::Relaxed)
     }
 
-    /// The messages remembered, in the order of arrival.
+    /// Returns the messages remembered, in the order of arrival.
     #[must_use]
     pub fn received(&self) -> Vec<Received> {
         self.entries().received.iter().cloned().collect()
     }
 
-    /// The connections that ended, in the order of their end.
+    /// Returns the connections that ended, in the order of their end.
     #[must_use]
     pub fn ended(&self) -> Vec<Ended> {
         self.entries().ended.iter().copied().collect()
@@ -328,7 +328,8 @@ impl Journal {
         entries.ended.push_back(ended);
     }
 
-    /// Entries are whole after every change, so a panic elsewhere leaves nothing half-done.
+    /// Locks the entries, poisoned or not: entries are whole after every change, so a panic elsewhere leaves
+    /// nothing half-done.
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }

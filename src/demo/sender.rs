@@ -94,7 +94,7 @@ pub struct Report {
 }
 
 impl Sender {
-    /// Mirth's defaults: a connection per message, five seconds to connect and to be answered.
+    /// Sends with Mirth's defaults: a connection per message, five seconds to connect and to be answered.
     #[must_use]
     pub const fn to(target: SocketAddr) -> Self {
         Self {
@@ -106,7 +106,7 @@ impl Sender {
         }
     }
 
-    /// One connection for all messages, one message unanswered at a time.
+    /// Sends over one connection for all messages, one message unanswered at a time.
     #[must_use]
     pub const fn kept_open(target: SocketAddr) -> Self {
         Self { connections: Connections::KeptOpen { in_flight: NonZeroUsize::MIN }, ..Self::to(target) }
@@ -158,14 +158,14 @@ impl Sender {
 }
 
 impl Report {
-    /// Messages answered with `AA`.
+    /// Returns the number of messages answered with `AA`.
     #[must_use]
     pub fn accepted(&self) -> usize {
         let accepted = |sent: &&Sent| matches!(sent.outcome, SendOutcome::Answered { code: AckCode::Aa, .. });
         self.sent.iter().filter(accepted).count()
     }
 
-    /// Message bytes sent, without frames.
+    /// Returns the number of message bytes sent, without frames.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.sent.iter().map(|sent| sent.bytes as u64).sum()
@@ -279,7 +279,7 @@ impl Run<'_> {
         };
     }
 
-    /// The connection is of no more use: whatever still waits on it shares its end.
+    /// Fails. The connection is of no more use: whatever still waits on it shares its end.
     fn fail(&mut self, outcome: &SendOutcome) {
         self.open = None;
         for Waiting { place, .. } in self.waiting.drain(..) {

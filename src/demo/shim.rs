@@ -61,7 +61,7 @@ impl Shim {
         Ok(Self { address, jobs: Some(jobs), wake, thread: Some(thread) })
     }
 
-    /// Where clients send to.
+    /// Returns where clients send to.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -96,7 +96,7 @@ impl Shim {
         })
     }
 
-    /// Packets of clients beyond the bound.
+    /// Returns the number of packets of clients beyond the bound.
     #[must_use]
     pub fn turned_away(&self) -> u64 {
         self.ask(|proxy| proxy.turned_away)

@@ -113,7 +113,7 @@ impl Ports {
         })
     }
 
-    /// All that the demo carries but the way back.
+    /// Returns all that the demo carries but the way back.
     fn wanted(&self, stand_ins: &StandIns) -> Wanted {
         let StandIns { st_mary, archive, st_mary_admin, .. } = stand_ins;
         let connection = |protocol, listen, forward_to| LabConnection { protocol, listen, forward_to };
@@ -194,7 +194,7 @@ impl Demo {
         Ok(rows)
     }
 
-    /// Where a real Mirth, MLLP client or modality may be pointed.
+    /// Returns where a real Mirth, MLLP client or modality may be pointed.
     #[must_use]
     pub fn invitation(&self) -> String {
         let Ports { messages, objects, back, view, manage } = &self.ports;
@@ -220,7 +220,7 @@ impl Demo {
         drop(self.folder);
     }
 
-    /// Sample messages of several types, there and back.
+    /// Sends sample messages of several types, there and back.
     async fn send_messages(&self, say: &impl Fn(&str)) -> Result<Vec<Row>, DemoError> {
         let mut rows = Vec::new();
         let StandIns { lakeside, st_mary, .. } = &self.stand_ins;
@@ -244,7 +244,7 @@ impl Demo {
         Ok(rows)
     }
 
-    /// Objects of a modality, several associations at once, and a large one.
+    /// Sends objects of a modality, several associations at once, and a large one.
     async fn send_objects(&self, say: &impl Fn(&str)) -> Result<Vec<Row>, DemoError> {
         let mut rows = Vec::new();
         let modality = Modality::to(self.ports.objects);
@@ -342,7 +342,7 @@ impl StandIns {
     }
 }
 
-/// The way back, decided by the same people through the same rules, while the gateway runs.
+/// Connects the way back, decided by the same people through the same rules, while the gateway runs.
 async fn connect_back(
     gateway: &Gateway,
     lab: &Lab,

@@ -18,7 +18,7 @@ pub enum Access {
 impl Access {
     pub const ALL: [Self; 2] = [Self::ReadOnly, Self::ReadWrite];
 
-    /// As written in files.
+    /// Returns the word as written in files.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -27,7 +27,7 @@ impl Access {
         }
     }
 
-    /// What a connection of this type allows; none for channel data.
+    /// Returns what a connection of this type allows; none for channel data.
     #[must_use]
     pub const fn of(kind: ConnectionType) -> Option<Self> {
         match kind {
@@ -37,7 +37,7 @@ impl Access {
         }
     }
 
-    /// The type of the connections that allow this much.
+    /// Returns the type of the connections that allow this much.
     #[must_use]
     pub const fn kind(self) -> ConnectionType {
         match self {
@@ -80,7 +80,7 @@ impl Category {
         Self::GlobalMaps,
     ];
 
-    /// As written in files.
+    /// Returns the word as written in files.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -112,7 +112,7 @@ pub enum OptIn {
 impl OptIn {
     pub const ALL: [Self; 2] = [Self::ServerConfiguration, Self::ServerProperty];
 
-    /// As written in files.
+    /// Returns the word as written in files.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -17,7 +17,7 @@ pub enum ConnectionType {
 impl ConnectionType {
     pub const ALL: [Self; 3] = [Self::P2p, Self::AdminRw, Self::AdminRo];
 
-    /// Shown to people exactly as written.
+    /// Returns the label, shown to people exactly as written.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -47,7 +47,7 @@ pub enum Protocol {
 impl Protocol {
     pub const ALL: [Self; 3] = [Self::Mllp, Self::Dicom, Self::Tcp];
 
-    /// As written in files and commands.
+    /// Returns the word as written in files and commands.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

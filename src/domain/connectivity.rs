@@ -19,7 +19,7 @@ pub enum Connectivity {
 }
 
 impl Connectivity {
-    /// Shown to people exactly as written.
+    /// Returns the label, shown to people exactly as written.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -29,7 +29,7 @@ impl Connectivity {
         }
     }
 
-    /// The pulsing green dot.
+    /// Returns whether to show the pulsing green dot.
     #[must_use]
     pub fn pulses(self, status: Status) -> bool {
         self == Self::Connected && status == Status::Active
@@ -79,7 +79,8 @@ impl Facts {
         }
     }
 
-    /// Connected is the tunnel up on both sides, told by agents whose word is current.
+    /// Returns the connectivity: connected is the tunnel up on both sides, told by agents whose word is
+    /// current.
     #[must_use]
     pub fn connectivity(&self) -> Connectivity {
         if [self.source, self.target].iter().all(SideFacts::tells_tunnel_up) {

@@ -16,13 +16,13 @@ macro_rules! uuid_id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// A version 4 UUID (RFC 9562 §5.4) from 16 random bytes.
+            /// Makes a version 4 UUID (RFC 9562 §5.4) from 16 random bytes.
             #[must_use]
             pub fn from_random(bytes: [u8; 16]) -> Self {
                 Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
             }
 
-            /// The 16 bytes exactly as given, for identities read back from disk or the wire.
+            /// Takes the 16 bytes exactly as given, for identities read back from disk or the wire.
             #[must_use]
             pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(Uuid::from_bytes(bytes))

@@ -14,8 +14,9 @@ pub const TUNNEL_OPEN_BYTES_MAX: usize = 4 * 1024;
 pub const TUNNEL_STREAMS_MAX: u32 = 1_024;
 /// The most an agent's file may ask for in its place.
 pub const TUNNEL_STREAMS_ALLOWED: u32 = 16_384;
-/// Streams that a peer may have open in QUIC, where `streams` are carried at a time. Ended ones count there
-/// until quinn tells of them, which it does by eighths only; the limit that is meant is counted by us.
+/// Returns the number of streams that a peer may have open in QUIC, where `streams` are carried at a time.
+/// Ended ones count there until quinn tells of them, which it does by eighths only; the limit that is meant
+/// is counted by us.
 #[must_use]
 pub const fn quic_streams(streams: u32) -> u32 {
     streams.saturating_mul(2).saturating_add(64)
@@ -64,7 +65,7 @@ pub const PORT_REOPEN_AFTER: Duration = Duration::from_secs(2);
 /// Without a real dial for so long, the target probes its Mirth.
 pub const MIRTH_PROBE_AFTER: Duration = Duration::from_secs(10);
 
-/// Silence of a tunnel after which its open sockets are reset. MLLP stays below the sender's 5 s:
+/// Returns the silence of a tunnel after which its open sockets are reset. MLLP stays below the sender's 5 s:
 /// a late acknowledgement would be matched to the next message.
 #[must_use]
 pub const fn stall_limit(protocol: Protocol) -> Duration {
@@ -281,7 +282,7 @@ pub const REPLAY_WINDOW: u32 = 2_048;
 /// Peers that were named before, of which is remembered what they had used.
 pub const PEERS_LEFT_MAX: usize = 1_024;
 
-/// How many handshakes one peer may have under way: two for each of its connections, within bounds.
+/// Returns how many handshakes one peer may have under way: two for each of its connections, within bounds.
 #[must_use]
 pub const fn handshake_share(connections: usize) -> u32 {
     match connections {

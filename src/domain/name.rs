@@ -29,7 +29,7 @@ impl Name {
 pub struct Description(String);
 
 impl Description {
-    /// As [`Name::from_stored`].
+    /// Does as [`Name::from_stored`].
     #[must_use]
     pub const fn from_stored(text: String) -> Self {
         Self(text)

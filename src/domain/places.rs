@@ -114,13 +114,14 @@ impl Places {
     }
 }
 
-/// One host has a whole IPv6 /64 to come from (RFC 4291 §2.5.4).
+/// Returns the address that counts: one host has a whole IPv6 /64 to come from (RFC 4291 §2.5.4).
 #[must_use]
 pub fn address_of(from: IpAddr) -> IpAddr {
     prefix(from, 32, 64)
 }
 
-/// One customer is commonly given an IPv6 /48 (RFC 6177 §2), and hosts side by side share an IPv4 /24.
+/// Returns the network that counts: one customer is commonly given an IPv6 /48 (RFC 6177 §2), and hosts side
+/// by side share an IPv4 /24.
 #[must_use]
 pub fn network_of(from: IpAddr) -> IpAddr {
     prefix(from, 24, 48)
@@ -146,12 +147,12 @@ mod tests {
         Ipv4Addr::new(10, 0, network, host).into()
     }
 
-    /// A host's place in the `subnet`th /64 of the `site`th /48.
+    /// Returns a host's place in the `subnet`th /64 of the `site`th /48.
     fn v6(site: u16, subnet: u16) -> IpAddr {
         Ipv6Addr::new(0x2001, 0xdb8, site, subnet, 0, 0, 0, 1).into()
     }
 
-    /// All places taken by silent ones that came one after another.
+    /// Returns all places taken by silent ones that came one after another.
     fn full(from: impl Fn(usize) -> IpAddr, start: Instant) -> (Places, Vec<PlaceId>) {
         let mut places = Places::new(BOUNDS);
         let given = (0..BOUNDS.all).map(|number| {

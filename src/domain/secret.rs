@@ -30,13 +30,13 @@ macro_rules! secret_bytes {
                 Ok(Self(bytes))
             }
 
-            /// The bytes, for hashing, keyed hashing and sealing only.
+            /// Returns the bytes, for hashing, keyed hashing and sealing only.
             #[must_use]
             pub const fn expose(&self) -> &[u8; 32] {
                 &self.0
             }
 
-            /// The text an owner is shown once, or that is kept in a file of mode 0600.
+            /// Returns the text an owner is shown once, or that is kept in a file of mode 0600.
             #[must_use]
             pub fn reveal_hex(&self) -> String {
                 hex::encode(self.0)

@@ -41,7 +41,7 @@ impl Status {
         Self::Terminated,
     ];
 
-    /// Shown to people exactly as written.
+    /// Returns the label, shown to people exactly as written.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -57,13 +57,13 @@ impl Status {
         }
     }
 
-    /// Nothing leaves this status again; hidden in lists until asked for.
+    /// Returns whether it is final: nothing leaves this status again; hidden in lists until asked for.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Declined | Self::Expired | Self::Terminated)
     }
 
-    /// Who keeps the connection paused.
+    /// Returns who keeps the connection paused.
     #[must_use]
     pub const fn pause_hold(self) -> Option<PauseHold> {
         match self {
@@ -101,7 +101,7 @@ impl PauseHold {
         self == Self::Both || self == Self::of(side)
     }
 
-    /// What remains when `side` lifts its hold.
+    /// Returns what remains when `side` lifts its hold.
     #[must_use]
     pub fn without(self, side: Side) -> Option<Self> {
         match self {
@@ -152,7 +152,7 @@ impl Event {
         Self::Terminate,
     ];
 
-    /// As audit entries and refusals name it.
+    /// Returns the word, as audit entries and refusals name it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -173,13 +173,13 @@ impl Event {
         }
     }
 
-    /// Whether open tunnels are cut at once.
+    /// Returns whether open tunnels are cut at once.
     #[must_use]
     pub const fn cuts(self) -> bool {
         matches!(self, Self::Disconnect | Self::Terminate)
     }
 
-    /// The statuses that know this event, for the refusal's text.
+    /// Returns the statuses that know this event, for the refusal's text.
     const fn known_in(self) -> &'static str {
         match self {
             Self::Create => "does not exist yet",
@@ -232,7 +232,7 @@ pub enum TransitionRefusal {
     HeldByOther,
 }
 
-/// The table. `from` is `None` before the connection exists.
+/// Returns the status after an event, by the table. `from` is `None` before the connection exists.
 #[expect(clippy::match_same_arms, reason = "an arm is a row of the table")]
 pub fn on(
     from: Option<Status>,
@@ -292,8 +292,8 @@ fn permit(kind: ConnectionType, event: Event, initiator: Initiator) -> Result<()
     if permitted { Ok(()) } else { Err(TransitionRefusal::NotYours { event, whom }) }
 }
 
-/// A pause is one party's hold. The second party may add its own, or `resume` could not ask that
-/// no party holds.
+/// Pauses: a pause is one party's hold. The second party may add its own, or `resume` could not ask that no
+/// party holds.
 fn pause(from: Option<Status>, event: Event, initiator: Initiator) -> Result<Status, TransitionRefusal> {
     let Initiator::Party(side) = initiator else {
         return Err(TransitionRefusal::NotYours { event, whom: "the two parties" });

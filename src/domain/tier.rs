@@ -35,7 +35,7 @@ impl fmt::Display for Counted {
 impl Tier {
     pub const ALL: [Self; 3] = [Self::Free, Self::Standard, Self::Enterprise];
 
-    /// As written in commands and shown to people.
+    /// Returns the label, as written in commands and shown to people.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -45,7 +45,7 @@ impl Tier {
         }
     }
 
-    /// How many there may be; `None` is unlimited.
+    /// Returns how many there may be; `None` is unlimited.
     #[must_use]
     pub const fn limit(self, counted: Counted) -> Option<u32> {
         match (self, counted) {
@@ -58,7 +58,7 @@ impl Tier {
         }
     }
 
-    /// Whether one more fits beside the `present` ones.
+    /// Checks whether one more fits beside the `present` ones.
     pub fn admit(self, counted: Counted, present: u32) -> Result<(), LimitReached> {
         match self.limit(counted) {
             Some(limit) if present >= limit => Err(LimitReached { tier: self, counted, limit }),
@@ -66,7 +66,7 @@ impl Tier {
         }
     }
 
-    /// Whether its organizations may offer read-write administration.
+    /// Returns whether its organizations may offer read-write administration.
     #[must_use]
     pub const fn offers_admin_rw(self) -> bool {
         matches!(self, Self::Standard | Self::Enterprise)

@@ -68,7 +68,7 @@ pub enum Visibility {
     Absent,
 }
 
-/// The table.
+/// Looks a field up in the table.
 #[must_use]
 pub const fn visibility_of(field: Field, viewer: Viewer) -> Visibility {
     match (field, viewer) {
@@ -95,7 +95,7 @@ pub const fn visibility_of(field: Field, viewer: Viewer) -> Visibility {
     }
 }
 
-/// Whether a list or detail contains the field.
+/// Returns whether a list or detail contains the field.
 #[must_use]
 pub fn listed(field: Field, viewer: Viewer, published: bool) -> bool {
     match visibility_of(field, viewer) {

@@ -31,7 +31,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, false)
 }
 
-/// As [`visible`], for text of several lines.
+/// Does as [`visible`], for text of several lines.
 #[must_use]
 pub fn visible_lines(text: &str) -> Cow<'_, str> {
     escaped(text, true)
@@ -104,7 +104,7 @@ fn hides(char: char) -> bool {
     has_no_glyph || is_blank || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(char)
 }
 
-/// Whether the joiner at `at` changes how its neighbours are written: after a virama, or, for the one
+/// Returns whether the joiner at `at` changes how its neighbours are written: after a virama, or, for the one
 /// that parts, between two letters that would be joined.
 fn joins(text: &str, at: usize, joiner: char) -> bool {
     let (before, after) = (&text[..at], &text[at + joiner.len_utf8()..]);

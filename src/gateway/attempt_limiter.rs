@@ -32,7 +32,7 @@ impl AttemptLimiter {
         if attempts.try_take(from, now) { Ok(()) } else { Err(attempts.wait(&from, now)) }
     }
 
-    /// One that was counted was no guess.
+    /// Gives an attempt back: one that was counted was no guess.
     pub(super) fn give_back(&self, from: IpAddr) {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner).give_back(&address_of(from));
     }
@@ -125,7 +125,7 @@ impl HandshakeLimiter {
         is_let_in
     }
 
-    /// One that was counted is finished, and its peer known.
+    /// Notes that one that was counted is finished, and its peer known.
     pub(super) fn finished(&self, from: IpAddr) {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         begun.give_back(from);

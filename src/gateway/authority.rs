@@ -97,7 +97,7 @@ impl Authority {
         self.ca.key().derive(b"stateless reset")
     }
 
-    /// What the gateway presents now.
+    /// Returns what the gateway presents now.
     #[must_use]
     pub fn identity(&self) -> Arc<Identity> {
         self.identity.load_full()
@@ -110,7 +110,7 @@ impl Authority {
         Ok(())
     }
 
-    /// The leaf in DER of a server that may have one.
+    /// Signs the leaf in DER of a server that may have one.
     pub fn sign_server(
         &self,
         csr: &VerifiedCsr,
@@ -151,8 +151,8 @@ fn read(
     Ok((ca, written.route))
 }
 
-/// The key first: only `authority.json` makes it count, so a crash in between leaves nothing behind
-/// that anybody relies on.
+/// Creates an authority, the key first: only `authority.json` makes it count, so a crash in between leaves
+/// nothing behind that anybody relies on.
 fn create(
     folder: &Folder,
     trust_domain: &TrustDomain,

@@ -139,7 +139,7 @@ impl ControlLimiters {
         renewals.try_take(server, Instant::now())
     }
 
-    /// Whether a line about one of this kind is due, and how many of them had none since the last.
+    /// Returns whether a line about one of this kind is due, and how many of them had none since the last.
     fn may_log(&self, kind: &str, cause: Cause) -> Option<u64> {
         self.logged
             .lock()
@@ -229,7 +229,7 @@ async fn serve(control: Arc<Control>, incoming: Incoming, newcomer: Newcomer) {
     .await;
 }
 
-/// Handshake and stream of the agent.
+/// Accepts handshake and stream of the agent.
 async fn open(control: &Control, incoming: Incoming, mut newcomer: Newcomer) -> Result<OpenLink, LinkEnd> {
     let from = incoming.from();
     let handshake = newcomer.within(CONTROL_HANDSHAKE_TIMEOUT, incoming.accept()).await;
@@ -257,7 +257,7 @@ async fn open(control: &Control, incoming: Incoming, mut newcomer: Newcomer) -> 
     Ok(OpenLink { server, peer, from, connection, registration, sender, receiver })
 }
 
-/// From hello to the end; there is no end without a reason.
+/// Serves the link from hello to the end; there is no end without a reason.
 async fn serve_open(control: &Control, link: &mut OpenLink) -> Result<std::convert::Infallible, LinkEnd> {
     let name = control.authorize_key(link.server, &link.peer).await?;
     Span::current().record("name", &name);
@@ -284,7 +284,7 @@ async fn serve_open(control: &Control, link: &mut OpenLink) -> Result<std::conve
     session::run(control, link, copy).await
 }
 
-/// The leaf has expired: the only thing to have here is a new one.
+/// Serves an agent whose leaf has expired: the only thing to have here is a new one.
 async fn renew_only(control: &Control, link: &mut OpenLink) -> Result<std::convert::Infallible, LinkEnd> {
     link.sender.send(&ToAgent::RenewOnly { now: control.clock.now() }).await.map_err(lost)?;
     let renewing = async {
@@ -313,8 +313,8 @@ async fn renew_only(control: &Control, link: &mut OpenLink) -> Result<std::conve
 }
 
 impl Control {
-    /// How a link ended whose agent was known. One that is refused comes back for as long as it runs: the
-    /// first refusal has a line at once, its repeats one an hour.
+    /// Logs how a link ended whose agent was known. One that is refused comes back for as long as it runs:
+    /// the first refusal has a line at once, its repeats one an hour.
     fn report(&self, cause: Cause, end: &LinkEnd) {
         match end {
             LinkEnd::Lost { source } => info!(why = chain(source), "control link lost"),
@@ -336,8 +336,8 @@ impl Control {
         }
     }
 
-    /// Too many handshakes were begun and not finished where this one comes from. It stays unanswered: an
-    /// honest agent asks again, and is let in as soon as there is room.
+    /// Turns one away: too many handshakes were begun and not finished where this one comes from. It stays
+    /// unanswered: an honest agent asks again, and is let in as soon as there is room.
     fn turn_away(&self, incoming: Incoming) {
         metrics::counter!(NEWCOMERS_GONE, "why" => "too many").increment(1);
         let from = incoming.from().ip();
@@ -349,8 +349,8 @@ impl Control {
         incoming.ignore();
     }
 
-    /// How a link ended whose agent never became known, or welcome. Strangers cause these at will, so only
-    /// some have a line of their own.
+    /// Logs how a link ended whose agent never became known, or welcome. Strangers cause these at will, so
+    /// only some have a line of their own.
     fn report_unopened(&self, from: IpAddr, end: &LinkEnd) {
         let cause = Cause::Stranger(address_of(from));
         let kind = match end {
@@ -378,7 +378,7 @@ impl Control {
         }
     }
 
-    /// Two runs of one agent take turns. They do so for as long as both live.
+    /// Reports that two runs of one agent take turns. They do so for as long as both live.
     async fn report_copy(&self, link: &OpenLink, other: SocketAddr) -> Result<(), LinkEnd> {
         let (server, here) = (link.server, canonical(link.from));
         if let Some(more) = self.limiters.may_log("another copy", Cause::Agent(server, link.peer.key())) {
@@ -393,7 +393,7 @@ impl Control {
         Ok(())
     }
 
-    /// Whether the peer's key is still on file. A refusal is in the audit log before it is told.
+    /// Checks whether the peer's key is still on file. A refusal is in the audit log before it is told.
     async fn authorize_key(&self, server: ServerId, peer: &VerifiedPeer) -> Result<String, LinkEnd> {
         let reason = match self.platform.authorize_key(server, peer.key()).await {
             Ok(name) => return Ok(name),
@@ -412,12 +412,12 @@ impl Control {
         Err(LinkEnd::Refused { reason: reason.into() })
     }
 
-    /// Rules and revoked keys as the link's server must know them now.
+    /// Returns the rules and revoked keys as the link's server must know them now.
     async fn rules(&self, link: &OpenLink) -> Result<(Vec<Rule>, Vec<KeyFingerprint>), LinkEnd> {
         self.platform.rules_for(link.server).await.map_err(|source| LinkEnd::Platform { source })
     }
 
-    /// Which of these connections of the link's server have reached a final status.
+    /// Returns which of these connections of the link's server have reached a final status.
     async fn ended_among(
         &self,
         link: &OpenLink,
@@ -427,7 +427,7 @@ impl Control {
         ended.map_err(|source| LinkEnd::Platform { source })
     }
 
-    /// A stranger that the handshake refused: no certificate, another CA, a name that is none.
+    /// Audits a stranger that the handshake refused: no certificate, another CA, a name that is none.
     async fn audit_handshake(&self, from: IpAddr, end: &LinkEnd) {
         let LinkEnd::Lost { source } = end else { return };
         let Some(why) = source.refused_handshake() else { return };
@@ -443,7 +443,7 @@ impl Control {
         self.platform.linked(server, up).await.map_err(|source| LinkEnd::Platform { source })
     }
 
-    /// A new leaf over the key on file; any other key is refused.
+    /// Signs a new leaf over the key on file; any other key is refused.
     async fn renew(&self, link: &OpenLink, csr: &str) -> Result<ToAgent, LinkEnd> {
         if !self.limiters.may_renew(link.server) {
             let reason = "the agent asks for new certificates too often".into();
@@ -491,7 +491,7 @@ async fn in_time<T>(step: impl Future<Output = Result<T, TransportError>>) -> Re
     }
 }
 
-/// An error and its causes in one line.
+/// Returns an error and its causes in one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut next = error.source();

@@ -109,7 +109,7 @@ impl EnrolmentLimiters {
         }
     }
 
-    /// Whether a line about one of this kind is due, and how many of them had none since the last.
+    /// Returns whether a line about one of this kind is due, and how many of them had none since the last.
     fn may_log(&self, kind: &'static str, from: IpAddr) -> Option<u64> {
         let kind = (kind, address_of(from));
         self.logged.lock().unwrap_or_else(PoisonError::into_inner).handle(kind, Instant::now())
@@ -163,7 +163,8 @@ async fn serve(enrolment: Arc<Enrolment>, tcp: TcpStream, mut newcomer: Newcomer
     }
 }
 
-/// Each step has its own deadline, and whoever takes the next one keeps the place before those who do not.
+/// Serves one exchange: each step has its own deadline, and whoever takes the next one keeps the place before
+/// those who do not.
 async fn exchange(
     enrolment: &Enrolment,
     tcp: TcpStream,
@@ -232,7 +233,7 @@ impl Enrolment {
         into_response(outcome)
     }
 
-    /// The same as an enrolment up to the token's first use, which it is not.
+    /// Does the same as an enrolment up to the token's first use, which it is not.
     async fn answer_about_token(
         &self,
         request: Request<Incoming>,
@@ -371,7 +372,7 @@ fn bad_request(error: &str) -> HttpRefusal {
     HttpRefusal::Request { status: StatusCode::BAD_REQUEST, error: error.into() }
 }
 
-/// HTTP counts whole seconds (RFC 9110 §10.2.3); one less would be too soon.
+/// Answers how long to wait: HTTP counts whole seconds (RFC 9110 §10.2.3); one less would be too soon.
 fn throttled(wait: Duration) -> Response<Full<Bytes>> {
     let seconds = wait.as_millis().div_ceil(1_000).max(1);
     let error = format!(

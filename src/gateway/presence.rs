@@ -42,7 +42,8 @@ pub struct PresenceGuard {
 }
 
 impl AgentPresence {
-    /// A server has one link: the newer replaces the older, which may be dead without knowing.
+    /// Registers a link. A server has one link: the newer replaces the older, which may be dead without
+    /// knowing.
     #[must_use]
     pub fn join(self: &Arc<Self>, server: ServerId) -> PresenceGuard {
         let (in_use, replaced) = oneshot::channel();
@@ -59,14 +60,14 @@ impl AgentPresence {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner).note(server, boot, from, Instant::now())
     }
 
-    /// Whether a link of `server` may be served: it has one already, or there are not too many.
+    /// Returns whether a link of `server` may be served: it has one already, or there are not too many.
     #[must_use]
     pub fn has_room_for(&self, server: ServerId) -> bool {
         let present = self.lock();
         present.len() < CONTROL_LINKS_MAX || present.contains_key(&server)
     }
 
-    /// What `asker` may know of where `server` is: nothing of one that is away, has not reported yet
+    /// Returns what `asker` may know of where `server` is: nothing of one that is away, has not reported yet
     /// or hides from it.
     #[must_use]
     pub fn addresses(&self, server: ServerId, asker: ServerId) -> Vec<SocketAddr> {
@@ -101,18 +102,18 @@ impl PresenceGuard {
         let _ = (&mut self.replaced).await;
     }
 
-    /// Whether no newer link has taken over.
+    /// Returns whether no newer link has taken over.
     #[must_use]
     pub fn is_current(&self) -> bool {
         self.presence.lock().get(&self.server).is_some_and(|present| present.guard == self.number)
     }
 
-    /// Where the server can be reached from now on.
+    /// Sets where the server can be reached from now on.
     pub fn set_addresses(&self, addresses: Vec<SocketAddr>) {
         self.change(|mine| (mine.addresses != addresses).then(|| mine.addresses = addresses));
     }
 
-    /// Who is not told from now on.
+    /// Sets who is not told from now on.
     pub fn hide_from(&self, peers: BTreeSet<ServerId>) {
         self.change(|mine| (mine.hidden_from != peers).then(|| mine.hidden_from = peers));
     }

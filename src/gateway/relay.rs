@@ -54,7 +54,7 @@ impl RelayKeeper {
         Self { relay, members: Mutex::default() }
     }
 
-    /// A control link of `server` is up; its agent registers with `key`.
+    /// Notes that a control link of `server` is up; its agent registers with `key`.
     pub(super) async fn join(
         &self,
         platform: &Platform,
@@ -76,7 +76,7 @@ impl RelayKeeper {
         Ok(Some(RelayGuard { server, link }))
     }
 
-    /// The link has ended. What its agent registered lasts until it lapses or a newer link renews
+    /// Notes that the link has ended. What its agent registered lasts until it lapses or a newer link renews
     /// it.
     pub(super) async fn leave(&self, guard: RelayGuard) {
         let Some(relay) = &self.relay else { return };

@@ -63,7 +63,8 @@ mod tests {
 
     const SERVER: ServerId = ServerId::from_bytes([1; 16]);
 
-    /// Whether each of these runs, in turn and a while apart, is told of another; by the other's port.
+    /// Returns whether each of these runs, in turn and a while apart, is told of another; by the other's
+    /// port.
     fn seen_every(apart: Duration, runs: &[u8]) -> Vec<Option<u16>> {
         let (mut known, mut now) = (Runs::default(), Instant::now());
         let mut note = |run: u8| {

@@ -78,7 +78,7 @@ pub struct GatewaySockets {
 }
 
 impl GatewaySockets {
-    /// UDP and TCP on one address. Port 0 takes any that is free for both.
+    /// Binds UDP and TCP on one address. Port 0 takes any that is free for both.
     pub fn bind(listen: SocketAddr) -> Result<Self, GatewayError> {
         let mut tries = if listen.port() == 0 { ANY_PORT_TRIES } else { 1 };
         loop {
@@ -119,7 +119,7 @@ fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-/// `[::]` serves IPv4 too, whatever the host's default is.
+/// Makes the socket dual-stack: `[::]` serves IPv4 too, whatever the host's default is.
 fn dual_stack(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     if address.ip().is_unspecified() && address.is_ipv6() { socket.set_only_v6(false) } else { Ok(()) }
 }
@@ -193,7 +193,7 @@ impl Gateway {
         Ok(Self { address, platform, authority, stop, tasks, relay, _lock: lock })
     }
 
-    /// Where UDP and TCP are served.
+    /// Returns where UDP and TCP are served.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -204,7 +204,7 @@ impl Gateway {
         &self.platform
     }
 
-    /// What the relay does, for those who ask in this process.
+    /// Returns what the relay does, for those who ask in this process.
     #[must_use]
     pub const fn relay(&self) -> &RelayHandle {
         self.relay.handle()
@@ -305,7 +305,7 @@ async fn maintenance(platform: Arc<Platform>, relay: Arc<RelayKeeper>) {
     }
 }
 
-/// The gateway's own leaf, renewed like an agent's.
+/// Keeps the gateway's own leaf, renewed like an agent's.
 async fn renew_daily(
     authority: Arc<Authority>,
     clock: Arc<dyn TimeSource>,

@@ -37,7 +37,7 @@ impl CertificateAuthority {
         Self::from_parts(certificate.der(), key, trust_domain)
     }
 
-    /// What [`Self::certificate_der`] and [`Self::key`] gave, read back from disk.
+    /// Takes what [`Self::certificate_der`] and [`Self::key`] gave, read back from disk.
     pub fn from_parts(
         certificate_der: &[u8],
         key: KeyPair,
@@ -70,7 +70,7 @@ impl CertificateAuthority {
         &self.trust
     }
 
-    /// The server's leaf in DER. Whether the server may have one was decided by the caller.
+    /// Signs the server's leaf in DER. Whether the server may have one was decided by the caller.
     pub fn sign_server(
         &self,
         csr: &VerifiedCsr,
@@ -80,7 +80,7 @@ impl CertificateAuthority {
         self.sign(csr.key(), PeerName::Server(server), now, LEAF_LIFE)
     }
 
-    /// A leaf of any length, as no gateway signs one.
+    /// Signs a leaf of any length, as no gateway signs one.
     #[cfg(test)]
     pub(super) fn sign_for(
         &self,
@@ -93,7 +93,7 @@ impl CertificateAuthority {
         self.sign(&key.public()?, PeerName::Server(server), now, life.saturating_sub(LEAF_BACKDATED))
     }
 
-    /// The gateway's own leaf in DER.
+    /// Signs the gateway's own leaf in DER.
     pub fn sign_gateway(&self, key: &KeyPair, now: Timestamp) -> Result<Vec<u8>, IdentityError> {
         self.sign(&key.public()?, PeerName::Gateway, now, LEAF_LIFE)
     }

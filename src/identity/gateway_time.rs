@@ -60,7 +60,7 @@ impl Witnesses {
         (is_in_reach && is_within(said, (from, until))).then_some(Grounds::Known)
     }
 
-    /// Whether the correction kept from an earlier run is worth less than none: with it the time is
+    /// Returns whether the correction kept from an earlier run is worth less than none: with it the time is
     /// not the own leaf's, and without it is.
     #[must_use]
     pub fn is_correction_bad(&self) -> bool {
@@ -72,7 +72,7 @@ impl Witnesses {
     }
 }
 
-/// Whether a leaf is valid for no longer than a gateway signs them.
+/// Returns whether a leaf is valid for no longer than a gateway signs them.
 #[must_use]
 pub fn is_lawful((from, until): Validity) -> bool {
     until.since(from) <= LEAF_LIFE.saturating_add(LEAF_BACKDATED).saturating_add(LEAF_SLACK)
@@ -97,7 +97,7 @@ mod tests {
     const DAY: i64 = 86_400;
     const YEAR: i64 = 365 * DAY;
 
-    /// Seconds from the moment at which the own leaf was signed.
+    /// Returns the seconds from the moment at which the own leaf was signed.
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_millis((1_795_510_800 + seconds) * 1_000)
     }

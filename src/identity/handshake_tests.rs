@@ -335,7 +335,7 @@ fn gateway(ca: &CertificateAuthority) -> Identity {
     Identity::new(&ca.sign_gateway(&key, NOW).unwrap(), Arc::new(key)).unwrap()
 }
 
-/// A leaf that our CA would never sign, signed by its key.
+/// Returns a leaf that our CA would never sign, signed by its key.
 fn forged(ca: &CertificateAuthority, change: impl FnOnce(&mut rcgen::CertificateParams)) -> Identity {
     let mut params = rcgen::CertificateParams::default();
     let uri = PeerName::Server(A).to_uri(&trust_domain());

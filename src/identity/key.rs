@@ -23,7 +23,7 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
-    /// Whether the point lies on the curve is found out by whoever verifies a signature with it.
+    /// Reads a key; whether the point lies on the curve is found out by whoever verifies a signature with it.
     pub fn from_spki(der: &[u8]) -> Result<Self, IdentityError> {
         let spki: [u8; P256_SPKI_LEN] = der.try_into().map_err(|_| IdentityError::KeyKind)?;
         if !spki.starts_with(&P256_SPKI_PREFIX) {
@@ -63,14 +63,14 @@ impl KeyPair {
             .map_err(|_| IdentityError::BadPrivateKey)
     }
 
-    /// For a file of mode 0600.
+    /// Returns the key for a file of mode 0600.
     #[must_use]
     pub fn to_pkcs8(&self) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(self.pair.serialize_der())
     }
 
-    /// A key for another purpose, the same for life (HKDF-SHA256, RFC 5869); it tells nothing of
-    /// this one.
+    /// Returns a key for another purpose, the same for life (HKDF-SHA256, RFC 5869); it tells nothing of this
+    /// one.
     #[must_use]
     pub fn derive(&self, purpose: &'static [u8]) -> [u8; 32] {
         let mut key = [0; 32];
@@ -91,7 +91,7 @@ impl KeyPair {
         PublicKey::from_spki(&self.pair.subject_public_key_info())
     }
 
-    /// A certificate signing request that carries the key and asks for nothing.
+    /// Returns a certificate signing request that carries the key and asks for nothing.
     pub fn csr_der(&self) -> Result<Vec<u8>, IdentityError> {
         let mut params = rcgen::CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();

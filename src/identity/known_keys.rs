@@ -56,13 +56,13 @@ impl KnownKeys {
         verdict
     }
 
-    /// A person's word, which alone replaces a known key. Tells whether anything changed.
+    /// Trusts a key: a person's word, which alone replaces a known key. Tells whether anything changed.
     pub fn trust(&mut self, connection: ConnectionId, key: KeyFingerprint) -> bool {
         let trusted = KnownKey { key, verified: true };
         self.by_connection.insert(connection, trusted) != Some(trusted)
     }
 
-    /// The known keys of all connections.
+    /// Returns the known keys of all connections.
     pub fn keys(&self) -> impl Iterator<Item = KeyFingerprint> {
         self.by_connection.values().map(|known| known.key)
     }

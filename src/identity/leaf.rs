@@ -31,7 +31,7 @@ pub(super) struct Leaf {
     pub(super) not_after: Timestamp,
 }
 
-/// `chain` as the peer sent it, leaf first.
+/// Verifies `chain` as the peer sent it, leaf first.
 pub(super) fn verify(
     leaf: &CertificateDer<'_>,
     rest: &[CertificateDer<'_>],
@@ -95,7 +95,8 @@ fn read(der: &CertificateDer<'_>, trust: &Trust) -> Result<Leaf, IdentityError> 
     })
 }
 
-/// At a moment at which the leaf is valid by its own word, so that only the dates stay open.
+/// Verifies the signature at a moment at which the leaf is valid by its own word, so that only the dates stay
+/// open.
 fn verify_signature(der: &CertificateDer<'_>, leaf: &Leaf, trust: &Trust) -> Result<(), IdentityError> {
     let bad = |what| IdentityError::BadCertificate { what };
     let parsed = ParsedCertificate::try_from(der).map_err(|_| bad("it is not a DER certificate"))?;

@@ -51,7 +51,7 @@ impl LocalCertificate {
         Ok(Self { certificate: certificate.der().clone(), key })
     }
 
-    /// What [`Self::certificate_der`] and [`Self::key`] gave, read back from disk.
+    /// Takes what [`Self::certificate_der`] and [`Self::key`] gave, read back from disk.
     pub fn from_parts(certificate_der: &[u8], key: KeyPair) -> Result<Self, IdentityError> {
         let certificate = CertificateDer::from(certificate_der.to_vec());
         if !key.owns(&certificate) {
@@ -70,7 +70,7 @@ impl LocalCertificate {
         &self.key
     }
 
-    /// Whether it is good for all of `names` at `now`.
+    /// Returns whether it is good for all of `names` at `now`.
     #[must_use]
     pub fn serves(&self, names: &LocalNames, now: Timestamp) -> bool {
         let Ok((_, certificate)) = X509Certificate::from_der(&self.certificate) else { return false };
@@ -88,13 +88,13 @@ impl LocalCertificate {
             && names.addresses.iter().all(|address| held(&GeneralName::IPAddress(&octets(address))))
     }
 
-    /// SHA-256 of the certificate, as browsers show it: `AB:CD:…`.
+    /// Returns SHA-256 of the certificate, as browsers show it: `AB:CD:…`.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         sha256(&self.certificate).map(|byte| format!("{byte:02X}")).join(":")
     }
 
-    /// For clients as old as Java 8; no ALPN, as Mirth offers none.
+    /// Returns the configuration for clients as old as Java 8; no ALPN, as Mirth offers none.
     pub fn server_config(&self) -> Result<ServerConfig, IdentityError> {
         let key = PrivateKeyDer::Pkcs8(self.key.to_pkcs8().to_vec().into());
         let failed = |error: rustls::Error| IdentityError::Signing { what: error.to_string() };

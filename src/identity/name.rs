@@ -18,7 +18,7 @@ impl PeerName {
         }
     }
 
-    /// Only the one spelling that [`Self::to_uri`] gives is a name.
+    /// Reads a name: only the one spelling that [`Self::to_uri`] gives is a name.
     #[must_use]
     pub fn from_uri(uri: &str, trust_domain: &TrustDomain) -> Option<Self> {
         let path = uri.strip_prefix("spiffe://")?.strip_prefix(trust_domain.as_str())?;

@@ -23,9 +23,9 @@ pub struct VerifiedPeer {
 }
 
 impl VerifiedPeer {
-    /// From the chain that a finished handshake under our verifiers gives. Name and signature are
-    /// verified once more, since a chain does not tell where it comes from; dates were the
-    /// handshake's business, and [`Self::is_expired`] tells.
+    /// Reads the peer from the chain that a finished handshake under our verifiers gives. Name and signature
+    /// are verified once more, since a chain does not tell where it comes from; dates were the handshake's
+    /// business, and [`Self::is_expired`] tells.
     pub fn from_handshake(chain: &[CertificateDer<'_>], trust: &Trust) -> Result<Self, IdentityError> {
         let [der, rest @ ..] = chain else { return Err(IdentityError::ChainLength { sent: 0 }) };
         let leaf = leaf::verify(der, rest, trust, &Dates::Ignore)?;
@@ -43,7 +43,7 @@ impl VerifiedPeer {
         self.name
     }
 
-    /// The server at the other end, unless it is the gateway.
+    /// Returns the server at the other end, unless it is the gateway.
     #[must_use]
     pub const fn server(&self) -> Option<ServerId> {
         match self.name {
@@ -57,7 +57,7 @@ impl VerifiedPeer {
         self.key
     }
 
-    /// See [`leaf_hash`].
+    /// Returns the hash of its leaf: see [`leaf_hash`].
     #[must_use]
     pub const fn leaf_hash(&self) -> [u8; 32] {
         self.leaf_hash
@@ -79,7 +79,7 @@ impl VerifiedPeer {
     }
 }
 
-/// SHA-256 of a leaf's DER: how proofs name the leaf of either side.
+/// Returns SHA-256 of a leaf's DER: how proofs name the leaf of either side.
 #[must_use]
 pub fn leaf_hash(der: &[u8]) -> [u8; 32] {
     sha256(der)

@@ -1,6 +1,6 @@
 //! The only source of randomness in the program.
 
-/// Random bytes fit for keys, tokens, nonces and identities.
+/// Returns random bytes fit for keys, tokens, nonces and identities.
 #[must_use]
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
@@ -9,7 +9,7 @@ pub fn bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// A draw in `0.0..1.0`, for jitter.
+/// Returns a draw in `0.0..1.0`, for jitter.
 #[must_use]
 pub fn draw() -> f64 {
     f64::from(u32::from_be_bytes(bytes())) / (f64::from(u32::MAX) + 1.0)

@@ -52,7 +52,7 @@ impl Identity {
         Ok(identity)
     }
 
-    /// Whether peers take the leaf in use now.
+    /// Returns whether peers take the leaf in use now.
     #[must_use]
     pub fn is_usable(&self, trust: &Trust, now: Timestamp) -> bool {
         self.validity(trust).is_ok_and(|validity| is_valid(validity, now) && is_lawful(validity))

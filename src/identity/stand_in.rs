@@ -34,13 +34,13 @@ impl MirthCertificate {
         Ok(Self { leaf: leaf.der().clone(), key })
     }
 
-    /// What people compare: of its public key.
+    /// Returns what people compare: of its public key.
     #[must_use]
     pub fn key_fingerprint(&self) -> KeyFingerprint {
         KeyFingerprint::from_bytes(sha256(&self.key.subject_public_key_info()))
     }
 
-    /// TLS 1.2 or 1.3, the leaf alone, no ALPN.
+    /// Returns a configuration: TLS 1.2 or 1.3, the leaf alone, no ALPN.
     pub fn server_config(&self) -> Result<ServerConfig, IdentityError> {
         let failed = |error: rustls::Error| IdentityError::Signing { what: error.to_string() };
         let key = PrivateKeyDer::Pkcs8(self.key.serialize_der().into());

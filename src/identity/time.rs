@@ -57,7 +57,7 @@ enum LeafWitness {
 }
 
 impl<C: TimeSource> LearntClock<C> {
-    /// `offset_millis` as [`Self::learn`] gave it in an earlier run, or zero.
+    /// Starts from `offset_millis` as [`Self::learn`] gave it in an earlier run, or zero.
     pub fn new(clock: C, offset_millis: i64) -> Self {
         let known = shifted(clock.now(), offset_millis);
         let anchor = Anchor { known, offset_millis, at: Instant::now(), leaf: LeafWitness::Unasked };
@@ -120,7 +120,7 @@ impl<C: TimeSource> LearntClock<C> {
         }
     }
 
-    /// How far the gateway's clock is ahead of this host's.
+    /// Returns how far the gateway's clock is ahead of this host's.
     pub fn offset_millis(&self) -> i64 {
         self.offset_millis.load(Ordering::Relaxed)
     }

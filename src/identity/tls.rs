@@ -58,7 +58,7 @@ impl Trust {
         Ok(Self { ca, ca_key, roots: Arc::new(roots), domain: trust_domain })
     }
 
-    /// As [`Self::new`], and the CA's key must be the one a person handed over.
+    /// Does as [`Self::new`], and the CA's key must be the one a person handed over.
     pub fn pinned(
         ca_der: &[u8],
         trust_domain: TrustDomain,
@@ -117,18 +117,18 @@ impl Identity {
         &self.key
     }
 
-    /// The name in the leaf, which must be one that `trust` vouches for.
+    /// Returns the name in the leaf, which must be one that `trust` vouches for.
     pub fn name(&self, trust: &Trust) -> Result<PeerName, IdentityError> {
         leaf::verify(&self.leaf, &[], trust, &Dates::Ignore).map(|leaf| leaf.name)
     }
 
-    /// SHA-256 of the leaf, which both ends of a tunnel put into their proofs.
+    /// Returns SHA-256 of the leaf, which both ends of a tunnel put into their proofs.
     #[must_use]
     pub fn leaf_hash(&self) -> [u8; 32] {
         super::key::sha256(&self.leaf)
     }
 
-    /// From when until when the leaf is valid.
+    /// Returns from when until when the leaf is valid.
     pub fn validity(&self, trust: &Trust) -> Result<(Timestamp, Timestamp), IdentityError> {
         let leaf = leaf::verify(&self.leaf, &[], trust, &Dates::Ignore)?;
         Ok((leaf.not_before, leaf.not_after))
@@ -187,7 +187,7 @@ pub fn client_config(
     Ok(config)
 }
 
-/// The gateway's side of enrolment: it shows leaf and CA; the newcomer has nothing to show yet.
+/// Returns the gateway's side of enrolment: it shows leaf and CA; the newcomer has nothing to show yet.
 pub fn enrol_server_config(identity: &Identity, trust: &Trust) -> Result<ServerConfig, IdentityError> {
     let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -198,7 +198,7 @@ pub fn enrol_server_config(identity: &Identity, trust: &Trust) -> Result<ServerC
     Ok(without_memory(config, ENROL_ALPN))
 }
 
-/// The newcomer's side: all it knows is the CA's key, which is checked inside the handshake, so that
+/// Returns the newcomer's side: all it knows is the CA's key, which is checked inside the handshake, so that
 /// no byte of the token leaves before.
 pub fn enrol_client_config(
     ca_key: KeyFingerprint,
@@ -216,7 +216,7 @@ pub fn enrol_client_config(
     Ok(config)
 }
 
-/// What a failed handshake found wrong with the peer, if it was one of our verifiers that refused.
+/// Returns what a failed handshake found wrong with the peer, if it was one of our verifiers that refused.
 /// Looks through the whole chain of causes.
 #[must_use]
 pub fn refusal(error: &(dyn std::error::Error + 'static)) -> Option<IdentityError> {

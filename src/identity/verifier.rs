@@ -229,7 +229,7 @@ thread_local! {
     static FINDING: Cell<Option<IdentityError>> = const { Cell::new(None) };
 }
 
-/// What a verifier found wrong in the handshake that this thread has just driven. A verifier runs
+/// Returns what a verifier found wrong in the handshake that this thread has just driven. A verifier runs
 /// within the call that drives its handshake, so its reason is left where that call can take it.
 pub(super) fn take_finding() -> Option<IdentityError> {
     FINDING.take()
@@ -240,7 +240,7 @@ pub(super) fn refused(error: IdentityError) -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Refused(error)))))
 }
 
-/// Never reached: both sides speak TLS 1.3 only.
+/// Returns an error, never reached: both sides speak TLS 1.3 only.
 fn no_tls12() -> Error {
     PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig.into()
 }

@@ -64,7 +64,7 @@ impl BodyKind {
         Self::Stream,
     ];
 
-    /// As written in the tables.
+    /// Returns the word as written in the tables.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -90,7 +90,7 @@ impl BodyKind {
         Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 
-    /// How many bytes a body of this kind may have.
+    /// Returns how many bytes a body of this kind may have.
     #[must_use]
     pub const fn bytes_max(self) -> usize {
         match self {
@@ -103,7 +103,7 @@ impl BodyKind {
         }
     }
 
-    /// What `Content-Type` must say; `None` where it does not matter.
+    /// Returns what `Content-Type` must say; `None` where it does not matter.
     const fn media_type(self) -> Option<&'static str> {
         match self {
             Self::None | Self::MultipartSets | Self::Discard | Self::Stream => None,
@@ -161,13 +161,13 @@ pub enum BodyRefusal {
     Unread,
 }
 
-/// What may be forwarded in place of `body`; a body as Mirth's own clients write it comes back unchanged.
-/// `content_type` is the request's one header of that name.
+/// Returns what may be forwarded in place of `body`; a body as Mirth's own clients write it comes back
+/// unchanged. `content_type` is the request's one header of that name.
 pub fn judge(kind: BodyKind, content_type: Option<&[u8]>, body: &[u8]) -> Result<Bytes, BodyRefusal> {
     judge_for(kind, content_type, body, None)
 }
 
-/// As `judge`; and a body that names a channel or a message must name those of the request's path.
+/// Does as `judge`; and a body that names a channel or a message must name those of the request's path.
 pub fn judge_for(
     kind: BodyKind,
     content_type: Option<&[u8]>,

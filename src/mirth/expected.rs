@@ -17,7 +17,8 @@ static EXPECTED: [Expected; 1] = [
     },
 ];
 
-/// Whether a refusal of this request says nothing of anybody's intent. `template` is that of its verdict.
+/// Returns whether a refusal of this request says nothing of anybody's intent. `template` is that of its
+/// verdict.
 #[must_use]
 pub fn is_expected(method: &str, template: &str, target: &str) -> bool {
     let Some((_, query)) = target.split_once('?') else { return false };

@@ -68,7 +68,7 @@ pub struct BadRequest {
 }
 
 impl BadRequest {
-    /// The request is malformed, or could be read in two ways.
+    /// Says that the request is malformed, or could be read in two ways.
     const fn malformed(reason: &'static str) -> Self {
         Self { status: 400, reason }
     }

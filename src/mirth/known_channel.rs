@@ -23,7 +23,7 @@ pub struct ChannelQuestion {
 const MESSAGES: &str = "/channels/{channelId}/messages";
 const QUESTION: &str = "messages/maxMessageId";
 
-/// What to ask before the operation at `template` may run; `None` where it makes no tables.
+/// Returns what to ask before the operation at `template` may run; `None` where it makes no tables.
 ///
 /// Both come from one verdict: `template` from its names, `target` as it is forwarded.
 #[must_use]
@@ -101,7 +101,7 @@ fn plain(id: &str) -> Result<&str, NoIds> {
     is_plain.then_some(id).ok_or(NoIds)
 }
 
-/// The strings of a set as `body` has written it anew, where no attribute, reference or space stands.
+/// Returns the strings of a set as `body` has written it anew, where no attribute, reference or space stands.
 fn strings(body: &[u8]) -> Result<impl Iterator<Item = &str>, NoIds> {
     const OPEN: &str = "<string>";
     let text = std::str::from_utf8(body).map_err(|_| NoIds)?;
@@ -112,7 +112,7 @@ fn strings(body: &[u8]) -> Result<impl Iterator<Item = &str>, NoIds> {
     Ok(text.split(OPEN).skip(1).map(|rest| rest.split('<').next().unwrap_or_default()))
 }
 
-/// A canonical segment holds no escape outside ASCII, and `+` stands for itself in a path.
+/// Decodes a segment: a canonical segment holds no escape outside ASCII, and `+` stands for itself in a path.
 fn decoded(segment: &str) -> Option<String> {
     let mut bytes = segment.bytes();
     let mut decoded = String::with_capacity(segment.len());
@@ -140,7 +140,7 @@ mod tests {
         Judge::new(policy, context, Some(&version), &[])
     }
 
-    /// What is asked before this request goes on; panics where it does not go on.
+    /// Returns what is asked before this request goes on; panics where it does not go on.
     #[track_caller]
     fn asked(judge: &Judge, method: &str, target: &str) -> Option<ChannelQuestion> {
         let (method, target) = (String::from(method), String::from(target));

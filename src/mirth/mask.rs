@@ -65,7 +65,7 @@ pub enum Masker {
 }
 
 impl Masker {
-    /// For an answer with these headers, where there are any.
+    /// Makes a masker for an answer with these headers, where there are any.
     pub fn new(
         scope: Scope,
         content_type: Option<&[u8]>,
@@ -91,7 +91,7 @@ impl Masker {
         })
     }
 
-    /// Whether it changes nothing of what is still to come.
+    /// Returns whether it changes nothing of what is still to come.
     #[must_use]
     pub const fn is_idle(&self) -> bool {
         matches!(self, Self::Text)
@@ -148,7 +148,7 @@ impl Masker {
         }
     }
 
-    /// `first` begins with neither space nor a byte order mark.
+    /// Chooses by the first bytes; `first` begins with neither space nor a byte order mark.
     fn of_first(scope: Scope, first: &[u8]) -> Result<Self, Unmaskable> {
         let is_wide = match first {
             [0xfe, 0xff, ..] | [0xff, 0xfe, ..] => true,
@@ -166,7 +166,7 @@ impl Masker {
     }
 }
 
-/// How many bytes of space and whole byte order marks `bytes` begins with.
+/// Returns how many bytes of space and whole byte order marks `bytes` begins with.
 fn says_nothing(bytes: &[u8]) -> usize {
     let mut rest = bytes.trim_ascii_start();
     while let Some(after) = rest.strip_prefix(BYTE_ORDER_MARK) {
@@ -178,7 +178,7 @@ fn says_nothing(bytes: &[u8]) -> usize {
 /// Bytes that tell what an answer of no type is: one more than a byte order mark that is none after all.
 const FIRST_BYTES: usize = 4;
 
-/// Whether XML or JSON with names begins with it.
+/// Returns whether XML or JSON with names begins with it.
 const fn begins(byte: u8) -> bool {
     matches!(byte, b'<' | b'{' | b'[' | b'"')
 }
@@ -200,7 +200,7 @@ fn charset(parameters: &[u8]) -> Option<&[u8]> {
     })
 }
 
-/// Charsets in which a byte below 0x80 is ASCII and nothing else.
+/// Recognises charsets in which a byte below 0x80 is ASCII and nothing else.
 fn has_ascii(charset: &[u8]) -> bool {
     let charset = charset.to_ascii_lowercase();
     matches!(charset.as_slice(), b"utf-8" | b"utf8" | b"us-ascii" | b"ascii")

@@ -89,19 +89,19 @@ impl Operations {
         &self.all
     }
 
-    /// The place that Jersey would choose for these segments.
+    /// Returns the place that Jersey would choose for these segments.
     #[must_use]
     pub fn place(&self, segments: &[&str]) -> Option<&Place> {
         self.root.find(segments)
     }
 
-    /// The number of the operation at this place, as in [`Operations::all`].
+    /// Returns the number of the operation at this place, as in [`Operations::all`].
     #[must_use]
     pub fn at(&self, place: &Place, method: &str) -> Option<usize> {
         place.operations.iter().copied().find(|&number| self.all[number].method == method)
     }
 
-    /// The number of the operation whose template has this shape, whatever its parameters are called.
+    /// Returns the number of the operation whose template has this shape, whatever its parameters are called.
     #[must_use]
     pub fn of_shape<'a>(
         &self,
@@ -122,7 +122,7 @@ impl Place {
         Self { literal, template, operations: Vec::new() }
     }
 
-    /// For a method that has no operation here.
+    /// Returns the template, for a method that has no operation here.
     #[must_use]
     pub fn template(&self) -> &'static str {
         self.template
@@ -144,13 +144,13 @@ impl Node {
     }
 }
 
-/// A template's segments: literals, and none for each parameter.
+/// Returns a template's segments: literals, and none for each parameter.
 pub fn shape(template: &str) -> impl Iterator<Item = Option<&str>> {
     let segments = template.split('/').filter(|segment| !segment.is_empty());
     segments.map(|segment| (!segment.contains('{')).then_some(segment))
 }
 
-/// The rows of a table below its head, without comments.
+/// Returns the rows of a table below its head, without comments.
 pub(super) fn rows<T>(
     table: &'static str,
     read: fn(&[&'static str]) -> Option<T>,
@@ -181,7 +181,7 @@ fn documents() -> impl Iterator<Item = Operation> {
     })
 }
 
-/// A word nobody knows is taken for the worst.
+/// Reads a class: a word nobody knows is taken for the worst.
 fn class_of(word: &str) -> Class {
     match word {
         "read" => Class::Read,

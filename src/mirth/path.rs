@@ -39,7 +39,7 @@ pub enum PathFault {
 const SEGMENTS_MAX: usize = 64;
 
 impl Path {
-    /// `raw`: the target up to its `?`.
+    /// Parses the path; `raw`: the target up to its `?`.
     pub fn parse(raw: &str) -> Result<Self, PathFault> {
         let inner = raw.strip_prefix('/').ok_or(PathFault::NoSlash)?;
         let mut canonical = String::with_capacity(raw.len());
@@ -70,7 +70,7 @@ impl Path {
         &self.canonical
     }
 
-    /// Without the empty one that a trailing slash leaves.
+    /// Returns the segments without the empty one that a trailing slash leaves.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.canonical.split('/').filter(|segment| !segment.is_empty())
     }
@@ -139,7 +139,7 @@ pub(super) const fn table(others: &[u8]) -> [bool; 256] {
     table
 }
 
-/// The byte of a percent escape, of its two hexadecimal digits.
+/// Returns the byte of a percent escape, of its two hexadecimal digits.
 pub(super) fn escaped(high: Option<u8>, low: Option<u8>) -> Option<u8> {
     let digit = |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|value| u8::try_from(value).ok());
     Some(digit(high)? << 4 | digit(low)?)

@@ -56,7 +56,7 @@ const UNRESERVED: [bool; 256] = table(b"-._~");
 const PLAIN: [bool; 256] = table(b"-._~!$'()*+,;=:@/?");
 
 impl<'a> Query<'a> {
-    /// `raw`: the target after its `?`.
+    /// Parses the query; `raw`: the target after its `?`.
     pub fn parse(raw: &'a str) -> Result<Self, QueryFault> {
         let mut query = Self { canonical: String::with_capacity(raw.len()), parameters: Vec::new() };
         for (count, piece) in raw.split('&').enumerate() {
@@ -84,7 +84,7 @@ impl<'a> Query<'a> {
         &self.canonical
     }
 
-    /// The values of the parameters of that name, in order.
+    /// Returns the values of the parameters of that name, in order.
     pub fn values<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
         self.parameters.iter().filter(move |one| one.name == name).map(|one| one.value.as_ref())
     }
@@ -100,7 +100,7 @@ impl<'a> Query<'a> {
         Ok(())
     }
 
-    /// The values of the parameter of this name, and of any that a reader might take for it.
+    /// Returns the values of the parameter of this name, and of any that a reader might take for it.
     pub(super) fn values_spelt_like(&self, known: &str) -> impl Iterator<Item = &str> {
         let like = self.parameters.iter().filter(move |parameter| is_spelt_like(&parameter.name, known));
         like.map(|parameter| parameter.value.as_ref())
@@ -125,7 +125,7 @@ fn is_spelt_like(name: &str, known: &str) -> bool {
     name.trim().eq_ignore_ascii_case(known)
 }
 
-/// `column operator value` after one space, or for [`COLUMN_ONLY`] the column alone.
+/// Recognises `column operator value` after one space, or for [`COLUMN_ONLY`] the column alone.
 fn names_column(parameter: &str, value: &str) -> bool {
     if parameter == COLUMN_ONLY {
         return is_column(value);
@@ -138,7 +138,7 @@ fn is_column(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// The names of parameters that a reader who splits at `;` too would find besides.
+/// Returns the names of parameters that a reader who splits at `;` too would find besides.
 fn inner_names(raw: &str) -> Result<Vec<Cow<'_, str>>, QueryFault> {
     if !raw.contains(';') {
         return Ok(Vec::new());
@@ -147,7 +147,7 @@ fn inner_names(raw: &str) -> Result<Vec<Cow<'_, str>>, QueryFault> {
     inner.map(|piece| decode(piece.split('=').next().unwrap_or_default())).collect()
 }
 
-/// As a form is decoded: `+` is a space.
+/// Decodes as a form is decoded: `+` is a space.
 fn decode(text: &str) -> Result<Cow<'_, str>, QueryFault> {
     if text.bytes().all(|byte| PLAIN[usize::from(byte)] && byte != b'+') {
         return Ok(Cow::Borrowed(text));
@@ -165,8 +165,8 @@ fn decode(text: &str) -> Result<Cow<'_, str>, QueryFault> {
     if decoded.chars().any(char::is_control) { Err(QueryFault::Control) } else { Ok(Cow::Owned(decoded)) }
 }
 
-/// RFC 3986 §6.2.2: unreserved characters stand as themselves, escapes in capitals, reserved characters
-/// as they came.
+/// Normalises after RFC 3986 §6.2.2: unreserved characters stand as themselves, escapes in capitals, reserved
+/// characters as they came.
 fn canonicalise(piece: &str, canonical: &mut String) -> Result<(), QueryFault> {
     if piece.bytes().all(|byte| PLAIN[usize::from(byte)]) {
         canonical.push_str(piece);

@@ -43,7 +43,7 @@ pub enum RequestRefusal {
 }
 
 impl RequestRefusal {
-    /// Never 401: it would close the Administrator's session.
+    /// Returns the status, never 401: it would close the Administrator's session.
     #[must_use]
     pub const fn status(&self) -> u16 {
         match self {
@@ -52,7 +52,7 @@ impl RequestRefusal {
         }
     }
 
-    /// Which rule refused, for `adit explain`.
+    /// Returns which rule refused, for `adit explain`.
     #[must_use]
     pub const fn rule(&self) -> &'static str {
         match self {
@@ -137,7 +137,7 @@ mod tests {
             .collect()
     }
 
-    /// The string literals that are written to a client, as the compiler joins their lines.
+    /// Returns the string literals that are written to a client, as the compiler joins their lines.
     fn sentences(source: &str) -> Vec<String> {
         let shown = source.split("#[cfg(test)]").next().unwrap_or_default();
         let literals = shown.split('"').collect::<Vec<_>>();

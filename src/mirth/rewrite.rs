@@ -67,7 +67,7 @@ const PAGES: [&str; 8] = [
 ];
 
 impl Rewrite {
-    /// What is written anew of the answer to this request; `target` is the one that was judged.
+    /// Returns what is written anew of the answer to this request; `target` is the one that was judged.
     #[must_use]
     pub fn of(access: Access, method: &str, target: &str, names: &Named) -> Option<Self> {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -97,7 +97,7 @@ impl Rewrite {
         }
     }
 
-    /// Whether this answer is one that is written anew; others pass as they are.
+    /// Returns whether this answer is one that is written anew; others pass as they are.
     #[must_use]
     pub fn applies_to(self, head: &ResponseHead) -> bool {
         let is_html = || {
@@ -115,7 +115,7 @@ impl Rewrite {
         }
     }
 
-    /// Written anew from the whole of it; none: in pieces.
+    /// Returns the limit of what is written anew from the whole of it; none: in pieces.
     #[must_use]
     pub const fn bytes_max(self) -> Option<usize> {
         match self {
@@ -124,7 +124,7 @@ impl Rewrite {
         }
     }
 
-    /// The whole body anew, and the head with it; none where nothing is to be changed.
+    /// Returns the whole body anew, and the head with it; none where nothing is to be changed.
     pub fn whole(
         self,
         head: &mut ResponseHead,

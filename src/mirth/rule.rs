@@ -69,7 +69,7 @@ impl Rule {
         Some(Self { method, segments, action, body, columns, operation })
     }
 
-    /// Whether these segments, found to be of the rule's operation, also have the values it asks for.
+    /// Returns whether these segments, found to be of the rule's operation, also have the values it asks for.
     #[must_use]
     pub fn admits(&self, segments: &[&str]) -> bool {
         self.segments.len() == segments.len()

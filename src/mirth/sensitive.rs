@@ -7,7 +7,7 @@ use super::operation::Operation;
 
 use Category::{ConfigurationMap, Events, GlobalMaps, Messages, Scripts, ServerLog, ServerSettings, Users};
 
-/// Hiding any of these hides the operation.
+/// Returns the categories: hiding any of these hides the operation.
 #[must_use]
 pub fn categories(operation: &Operation) -> &'static [Category] {
     match operation.template {
@@ -19,7 +19,7 @@ pub fn categories(operation: &Operation) -> &'static [Category] {
     }
 }
 
-/// None for words nobody has sorted.
+/// Returns the categories; none for words nobody has sorted.
 fn of_words(sensitive: &str) -> Option<&'static [Category]> {
     Some(match sensitive {
         "PHI: message content/metadata" | "PHI oracle (search counts)" => &[Messages],

@@ -122,21 +122,21 @@ static PAGES: [Page; 39] = [
     file("/api/lang/**", &["api", "lang"], Files),
 ];
 
-/// The page at these segments; a `slash` after a file or below a folder would ask for a listing.
+/// Returns the page at these segments; a `slash` after a file or below a folder would ask for a listing.
 #[must_use]
 pub fn page(method: &str, segments: &[&str], slash: bool) -> Option<&'static Page> {
     let mut pages = PAGES.iter().filter(|page| page.is_at(segments, slash));
     pages.find(|page| page.methods.contains(&method))
 }
 
-/// What this path is called, whatever the method.
+/// Returns what this path is called, whatever the method.
 #[must_use]
 pub fn template(segments: &[&str], slash: bool) -> Option<&'static str> {
     PAGES.iter().find(|page| page.is_at(segments, slash)).map(|page| page.template)
 }
 
 impl Page {
-    /// Pages whose requests reach the API behind the agent's back, on the server itself.
+    /// Recognises pages whose requests reach the API behind the agent's back, on the server itself.
     #[must_use]
     pub fn reaches_api(&self) -> bool {
         self.parameters.is_some() && self.folder.first() == Some(&"webadmin")
@@ -158,7 +158,7 @@ impl Page {
     }
 }
 
-/// Neither hidden nor escaped, so that no file system reads it in a second way.
+/// Returns whether it is neither hidden nor escaped, so that no file system reads it in a second way.
 fn is_plain(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     !name.starts_with('.') && !name.ends_with('.') && name.bytes().all(plain)

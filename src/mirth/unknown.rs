@@ -68,7 +68,7 @@ impl Unknown {
         Self(listed.iter().map(Template::new).collect())
     }
 
-    /// The template that Jersey might prefer for these segments to the place that our tables know.
+    /// Returns the template that Jersey might prefer for these segments to the place that our tables know.
     #[must_use]
     pub fn preferred(&self, method: &str, segments: &[&str], known: Option<&Place>) -> Option<&str> {
         let is_preferred = |template: &&Template| {
@@ -98,7 +98,7 @@ impl Template {
         self.method == method || self.method == ANY_METHOD
     }
 
-    /// Whether Jersey goes to the known template before this one, by class or by whole path.
+    /// Returns whether Jersey goes to the known template before this one, by class or by whole path.
     fn comes_after(&self, known: &str) -> bool {
         let whole = Spelt::new(segments(known).iter());
         let root = ROOTS.iter().filter(|root| is_below(known, root)).max_by_key(|root| root.len());
@@ -116,8 +116,8 @@ impl Template {
         long_enough && self.segments.iter().zip(segments).all(|(own, segment)| own.matches(segment))
     }
 
-    /// Whether the known template spells out all that this one does; and more, where this one may take in
-    /// any number of segments.
+    /// Returns whether the known template spells out all that this one does; and more, where this one may
+    /// take in any number of segments.
     fn is_within(&self, known: &[bool]) -> bool {
         let spelt_out = self.segments.iter().map(|segment| !matches!(segment, Segment::Parameter));
         let covered = spelt_out.clone().zip(known.iter().chain(std::iter::repeat(&false)));
@@ -142,7 +142,7 @@ impl Spelt {
     }
 }
 
-/// Outside braces.
+/// Counts the characters outside braces.
 fn literal_characters(segment: &str) -> usize {
     let mut depth = 0_usize;
     segment
@@ -183,7 +183,7 @@ impl Segment {
     }
 }
 
-/// Whether a segment's parameter may take in several segments of a path.
+/// Returns whether a segment's parameter may take in several segments of a path.
 fn may_span(segment: &str) -> bool {
     segment.starts_with("{+") || segment.contains(':')
 }
@@ -197,7 +197,8 @@ mod tests {
         in_class(1, listed, "GET", path)
     }
 
-    /// Whether one that is listed for GET, in a class of so many segments, is preferred for this request.
+    /// Returns whether one that is listed for GET, in a class of so many segments, is preferred for this
+    /// request.
     fn in_class(root_segments: usize, listed: &str, method: &str, path: &str) -> bool {
         let listed = ListedOperation { method: "GET".into(), path: listed.into(), root_segments };
         let path: Vec<_> = path.split('/').skip(1).collect();

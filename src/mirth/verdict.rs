@@ -98,7 +98,8 @@ const UNKNOWN: &str = "unknown";
 const SAFE_METHODS: [&str; 4] = ["GET", "HEAD", "OPTIONS", "TRACE"];
 
 impl Judge {
-    /// `context` is Mirth's `http.contextpath`; `unknown` is what its WADL lists and our tables do not.
+    /// Makes a judge; `context` is Mirth's `http.contextpath`; `unknown` is what its WADL lists and our
+    /// tables do not.
     #[must_use]
     pub fn new(
         policy: AccessPolicy,
@@ -178,7 +179,8 @@ impl Judge {
         self.context.iter().zip(segments).all(|(own, segment)| own == segment).then_some(below)
     }
 
-    /// The segments below `/api` or `/api/<the server's version>`; another server's version is no base.
+    /// Returns the segments below `/api` or `/api/<the server's version>`; another server's version is no
+    /// base.
     fn below_base<'a>(&self, segments: &'a [&'a str]) -> Option<&'a [&'a str]> {
         let below = segments.strip_prefix(&["api"])?;
         let is_version = |first: &str| match &self.version {
@@ -244,7 +246,7 @@ impl Judge {
 /// The body to forward, or none for an answer of our own; and the rule in words.
 type Judged = Result<(Option<BodyKind>, String), RequestRefusal>;
 
-/// Whether the rule holds under this policy.
+/// Returns whether the rule holds under this policy.
 fn plan(policy: &AccessPolicy, operation: &Operation, rule: Option<&'static Rule>) -> Plan {
     let Operation { method, template, .. } = *operation;
     let Some(rule) = rule.filter(|_| operation.class != Class::Write) else {
@@ -295,17 +297,18 @@ fn carries_body(head: &RequestHead, body: BodyKind) -> Result<(), RequestRefusal
     if body == BodyKind::None && !empty { Err(RequestRefusal::Body) } else { Ok(()) }
 }
 
-/// Jersey answers HEAD by running GET.
+/// Returns the method judged: Jersey answers HEAD by running GET.
 fn as_get(method: &str) -> &str {
     if method == "HEAD" { "GET" } else { method }
 }
 
-/// Whether any rule has this method, so that the path is what was wrong.
+/// Returns whether any rule has this method, so that the path is what was wrong.
 fn is_served(method: &str) -> bool {
     ["GET", "POST", "PUT", "DELETE"].contains(&method)
 }
 
-/// A partner's preferences count as a session's matter in the table, but Mirth keeps them.
+/// Returns whether it changes anything: a partner's preferences count as a session's matter in the table, but
+/// Mirth keeps them.
 fn changes(operation: &Operation) -> bool {
     operation.class == Class::Write || operation.method == "PUT"
 }

@@ -37,7 +37,7 @@ impl MirthVersion {
     }
 }
 
-/// Whether view-only can be kept on a server of this version.
+/// Checks whether view-only can be kept on a server of this version.
 pub fn view_only_needs(version: Option<&MirthVersion>) -> Result<(), TooOld> {
     match version {
         None => Err(TooOld::Unknown),
@@ -51,7 +51,7 @@ pub fn view_only_needs(version: Option<&MirthVersion>) -> Result<(), TooOld> {
 impl FromStr for MirthVersion {
     type Err = BadVersion;
 
-    /// One spelling a version: `04.5.2` and `4.5.2-x` name no path of Mirth.
+    /// Reads one spelling a version: `04.5.2` and `4.5.2-x` name no path of Mirth.
     fn from_str(text: &str) -> Result<Self, BadVersion> {
         let numbers = text.split('.').map(number).collect::<Option<Vec<_>>>().ok_or(BadVersion)?;
         if (2..=4).contains(&numbers.len()) { Ok(Self(numbers)) } else { Err(BadVersion) }

@@ -70,8 +70,8 @@ pub fn read(document: &str) -> Result<Vec<ListedOperation>, WadlError> {
     if listing.found.is_empty() { Err(WadlError::Empty) } else { Ok(listing.found.into_iter().collect()) }
 }
 
-/// Those that no table of ours has, in order; and those that have the path of a known one, but may be run in
-/// its place by another class.
+/// Returns those that no table of ours has, in order; and those that have the path of a known one, but may be
+/// run in its place by another class.
 #[must_use]
 pub fn unknown_operations(listed: &[ListedOperation]) -> Vec<ListedOperation> {
     let number = |listed: &ListedOperation| {
@@ -92,12 +92,12 @@ pub fn unknown_operations(listed: &[ListedOperation]) -> Vec<ListedOperation> {
     unknown.into_iter().cloned().collect()
 }
 
-/// No class of Mirth's has one.
+/// Returns whether it has one: no class of Mirth's has one.
 fn has_parameter_in_root(listed: &ListedOperation) -> bool {
     segments(&listed.path).iter().take(listed.root_segments).any(|segment| segment.contains('{'))
 }
 
-/// The segments of a template; a `/` inside braces belongs to a pattern.
+/// Returns the segments of a template; a `/` inside braces belongs to a pattern.
 pub(super) fn segments(template: &str) -> Vec<&str> {
     let mut depth = 0_usize;
     let mut between = |character: char| {
@@ -111,7 +111,8 @@ pub(super) fn segments(template: &str) -> Vec<&str> {
     template.split(&mut between).filter(|segment| !segment.is_empty()).collect()
 }
 
-/// Braces round a whole segment, and round no more than it: what else they stand for no table of ours has.
+/// Recognises braces round a whole segment, and round no more than it: what else they stand for no table of
+/// ours has.
 fn is_plain_parameter(segment: &str) -> bool {
     let name = segment.strip_prefix('{').and_then(|inner| inner.strip_suffix('}'));
     name.is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
@@ -160,7 +161,7 @@ impl Listing {
         Ok(())
     }
 
-    /// Jersey answers OPTIONS for every resource, and lists its own document.
+    /// Adds a method: Jersey answers OPTIONS for every resource, and lists its own document.
     fn add(&mut self, method: Option<String>) -> Result<(), WadlError> {
         let Some(method) = method.filter(|method| method != "OPTIONS") else { return Ok(()) };
         let path = self.path();
@@ -184,8 +185,8 @@ impl Listing {
     }
 }
 
-/// The paths of a template with a parameter that is one of a few words, such as `/openapi.{type:json|yaml}`
-/// of Swagger: each spelt out. Any other stays as it is.
+/// Returns the paths of a template with a parameter that is one of a few words, such as
+/// `/openapi.{type:json|yaml}` of Swagger: each spelt out. Any other stays as it is.
 fn spelt_out(path: String) -> Vec<String> {
     let choice = path.find('{').and_then(|start| {
         let inner = &path[start + 1..];
@@ -204,7 +205,7 @@ fn spelt_out(path: String) -> Vec<String> {
 
 const WORDS_MAX: usize = 8;
 
-/// A pattern may hold blanks.
+/// Returns whether it can be printed: a pattern may hold blanks.
 fn is_printable(byte: u8) -> bool {
     byte == b' ' || byte.is_ascii_graphic()
 }

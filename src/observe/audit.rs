@@ -32,7 +32,7 @@ pub enum AuditError {
 }
 
 impl AuditError {
-    /// Whoever was to write the entry ended before.
+    /// Says that whoever was to write the entry ended before.
     #[must_use]
     pub const fn lost(source: io::Error) -> Self {
         Self::Lost { source }
@@ -214,19 +214,19 @@ impl AuditEntry {
         Self::new(at, AuditEvent::LocalUserRefused { connection, user, not_written })
     }
 
-    /// An operator of this host ran `adit trust`.
+    /// Records that an operator of this host ran `adit trust`.
     #[must_use]
     pub fn key_trusted(at: Timestamp, connection: ConnectionId, peer: ServerId, key: KeyFingerprint) -> Self {
         Self::new(at, AuditEvent::KeyTrusted { connection, peer, key })
     }
 
-    /// An operator of this host ran `adit trust --mirth`.
+    /// Records that an operator of this host ran `adit trust --mirth`.
     #[must_use]
     pub fn mirth_key_trusted(at: Timestamp, connection: ConnectionId, key: KeyFingerprint) -> Self {
         Self::new(at, AuditEvent::MirthKeyTrusted { connection, key })
     }
 
-    /// An operator of this host ran `adit trust --forget-ended`.
+    /// Records that an operator of this host ran `adit trust --forget-ended`.
     #[must_use]
     pub fn end_forgotten(
         at: Timestamp,
@@ -242,13 +242,14 @@ impl AuditEntry {
         Self::new(at, AuditEvent::GatewayNotTaken { reason: reason.into() })
     }
 
-    /// The first line after some that could not be written.
+    /// Returns the first line after some that could not be written.
     #[must_use]
     pub fn resumed(at: Timestamp) -> Self {
         Self::new(at, AuditEvent::AuditResumed)
     }
 
-    /// `local_peer` is where the managing side's client connected from, as that side tells it.
+    /// Records the start of a session; `local_peer` is where the managing side's client connected from, as
+    /// that side tells it.
     #[must_use]
     pub fn admin_started(
         at: Timestamp,
@@ -274,7 +275,7 @@ impl AuditEntry {
         Self::new(at, AuditEvent::AdminSessionEnded { connection, session, seconds, judged })
     }
 
-    /// Nothing of the request reached Mirth.
+    /// Records a refusal: nothing of the request reached Mirth.
     #[must_use]
     pub fn admin_refused(
         at: Timestamp,
@@ -286,7 +287,7 @@ impl AuditEntry {
         Self::new(at, AuditEvent::AdminRefused { connection, session: number, request, status, reason })
     }
 
-    /// Refusals of this connection are counted from here on, and summed up each minute.
+    /// Records that refusals of this connection are counted from here on, and summed up each minute.
     #[must_use]
     pub fn admin_refusals_counted(at: Timestamp, connection: ConnectionId) -> Self {
         Self::new(at, AuditEvent::AdminRefusalsCounted { connection })
@@ -297,7 +298,7 @@ impl AuditEntry {
         Self::new(at, AuditEvent::AdminRefusalsSummed { connection, sum })
     }
 
-    /// The managing side let nobody in from there; nothing reached the managed one.
+    /// Records that the managing side let nobody in from there; nothing reached the managed one.
     #[must_use]
     pub fn admin_listener_refused(
         at: Timestamp,
@@ -308,7 +309,8 @@ impl AuditEntry {
         Self::new(at, AuditEvent::AdminListenerRefused { connection, local_peer, reason })
     }
 
-    /// Mirth did not let in who asked. Never whose name was given: a password may stand in its place.
+    /// Records that Mirth did not let in who asked. Never whose name was given: a password may stand in its
+    /// place.
     #[must_use]
     pub fn admin_login_failed(
         at: Timestamp,
@@ -319,7 +321,8 @@ impl AuditEntry {
         Self::new(at, AuditEvent::AdminLoginFailed { connection, session: number, request, status })
     }
 
-    /// Written before the change is sent to Mirth. `change` counts the changes of a session.
+    /// Records a change, written before the change is sent to Mirth. `change` counts the changes of a
+    /// session.
     #[must_use]
     pub fn admin_change(
         at: Timestamp,
@@ -330,7 +333,7 @@ impl AuditEntry {
         Self::new(at, AuditEvent::AdminChange { connection, session: number, number: change, request })
     }
 
-    /// What Mirth answered to the change of the same number.
+    /// Records what Mirth answered to the change of the same number.
     #[must_use]
     pub fn admin_change_done(
         at: Timestamp,

@@ -91,7 +91,7 @@ fn loss_json(lost: u64) -> Vec<u8> {
     format!("{line}\n").into_bytes()
 }
 
-/// The time as the other lines have it.
+/// Returns the time as the other lines have it.
 fn time_now() -> String {
     let mut time = String::new();
     // A text takes everything.
@@ -99,7 +99,7 @@ fn time_now() -> String {
     time
 }
 
-/// The same, but only where somebody asks for it by naming a level: for commands that speak to people
+/// Does the same, but only where somebody asks for it by naming a level: for commands that speak to people
 /// themselves.
 pub fn init_if_asked(format: LogFormat) -> Result<(), LogError> {
     if env::var_os(FILTER_VARIABLE).is_some() { init(format) } else { Ok(()) }
@@ -115,7 +115,8 @@ fn filter() -> Result<EnvFilter, LogError> {
         .map_err(|source| LogError::Filter { source: Box::new(source) })
 }
 
-/// Whoever names a level for all still does not hear of every packet that the network refuses.
+/// Quiets quinn-udp: whoever names a level for all still does not hear of every packet that the network
+/// refuses.
 fn without_quinn_udp(text: String) -> String {
     if text.contains("quinn_udp") { text } else { format!("{text},quinn_udp=off") }
 }
@@ -156,7 +157,7 @@ impl<W: Write> Write for Redacting<W> {
     }
 }
 
-/// The line without what could move the cursor, turn text round or look like another line.
+/// Returns the line without what could move the cursor, turn text round or look like another line.
 fn shown(line: &str, format: LogFormat, has_colours: bool) -> Cow<'_, str> {
     let (body, end) = line.strip_suffix('\n').map_or((line, ""), |body| (body, "\n"));
     let seen = match format {
@@ -170,7 +171,8 @@ fn shown(line: &str, format: LogFormat, has_colours: bool) -> Cow<'_, str> {
     }
 }
 
-/// The colours are the subscriber's own: it escapes this character in what it is given.
+/// Shows what stands between colours. The colours are the subscriber's own: it escapes this character in what
+/// it is given.
 fn visible_between_colours(line: &str) -> String {
     let mut parts = line.split('\u{1b}');
     let mut out = visible(parts.next().unwrap_or_default()).into_owned();

@@ -181,7 +181,7 @@ impl Admission {
         Some(key.initial_id(self.last_number, &ends))
     }
 
-    /// Our handshake is over, one way or the other.
+    /// Notes that our handshake is over, one way or the other.
     pub fn end_dial(&mut self, source: &OwnId) {
         self.dials.remove(source);
     }
@@ -207,7 +207,8 @@ impl Admission {
         if passes { AdmissionVerdict::Passes } else { AdmissionVerdict::Unproven }
     }
 
-    /// A peer that is answered at the id of a place was reached, and answers.
+    /// Returns whether the handshake goes on: a peer that is answered at the id of a place was reached, and
+    /// answers.
     fn goes_on(&mut self, header: &LongHeader<'_>) -> bool {
         let place = self.places.iter_mut().find(|place| place.source == header.source);
         place.is_some_and(|place| {

@@ -14,13 +14,14 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// `lasted` is how long a link must have been up for the next delay to be short again.
+    /// Starts with a short delay; `lasted` is how long a link must have been up for the next delay to be
+    /// short again.
     #[must_use]
     pub const fn new(delay_min: Duration, delay_max: Duration, lasted: Duration) -> Self {
         Self { delay_min, delay_max, lasted, failures: 0 }
     }
 
-    /// The pause before the next attempt: between half and all of the doubled delay. `draw` is
+    /// Returns the pause before the next attempt: between half and all of the doubled delay. `draw` is
     /// uniform in 0..1; what lies outside counts as the nearer end.
     pub fn next_delay(&mut self, draw: f64) -> Duration {
         let doubled = self.delay_min.saturating_mul(2_u32.saturating_pow(self.failures));
@@ -30,12 +31,12 @@ impl Backoff {
         doubled.min(self.delay_max).mul_f64(1.0 - draw / 2.0)
     }
 
-    /// What kept failing is gone: the next delay is short again.
+    /// Starts over. What kept failing is gone: the next delay is short again.
     pub const fn reset(&mut self) {
         self.failures = 0;
     }
 
-    /// The link is down after having been up for `up_for`.
+    /// Notes that the link is down after having been up for `up_for`.
     pub fn on_lost(&mut self, up_for: Duration) {
         if up_for >= self.lasted {
             self.reset();

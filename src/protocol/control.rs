@@ -52,13 +52,13 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// The public name of this agent's server.
+    /// Returns the public name of this agent's server.
     #[must_use]
     pub fn own_name(&self) -> &str {
         if self.side == Side::Source { &self.source_name } else { &self.target_name }
     }
 
-    /// The public name of the peer's.
+    /// Returns the public name of the peer's.
     #[must_use]
     pub fn peer_name(&self) -> &str {
         if self.side == Side::Source { &self.target_name } else { &self.source_name }
@@ -390,7 +390,7 @@ impl Decoder {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next whole message. After an error the link means nothing any more.
+    /// Returns the next whole message. After an error the link means nothing any more.
     pub fn next_message<M: DeserializeOwned>(&mut self) -> Result<Option<M>, ControlError> {
         let Some(length) = self.buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
         let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);

@@ -27,12 +27,12 @@ impl SendCredit {
         Self { limit: STREAM_CREDIT_INITIAL }
     }
 
-    /// What the peer granted. Credit once given is never taken back, so a lower limit is ignored.
+    /// Takes what the peer granted. Credit once given is never taken back, so a lower limit is ignored.
     pub fn handle_limit(&mut self, limit: u64) {
         self.limit = self.limit.max(limit);
     }
 
-    /// How much more may be sent when `sent` bytes of this stream were sent so far.
+    /// Returns how much more may be sent when `sent` bytes of this stream were sent so far.
     #[must_use]
     pub const fn available(&self, sent: u64) -> u64 {
         self.limit.saturating_sub(sent)
@@ -105,15 +105,15 @@ impl ReceiveCredit {
         }
     }
 
-    /// How far the peer may go.
+    /// Returns how far the peer may go.
     #[must_use]
     pub const fn limit(&self) -> u64 {
         self.limit
     }
 
-    /// The local socket took `count` more bytes of the `received` ones. Gives the limit to tell the
-    /// peer, once at least half of the window was delivered. The tunnel's round trip, and how much
-    /// the local socket took that the program behind it has not, are asked for only then.
+    /// Notes that the local socket took `count` more bytes of the `received` ones. Gives the limit to tell
+    /// the peer, once at least half of the window was delivered. The tunnel's round trip, and how much the
+    /// local socket took that the program behind it has not, are asked for only then.
     pub fn handle_delivered(
         &mut self,
         count: u64,

@@ -106,7 +106,7 @@ impl AeTitle {
         std::str::from_utf8(&self.text[..self.length.into()]).unwrap_or("unreadable")
     }
 
-    /// As it stands in the PDU. Some pad with NUL.
+    /// Reads a title as it stands in the PDU. Some pad with NUL.
     fn from_field(field: &[u8; Self::BYTES]) -> Self {
         let is_title = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'\\';
         let end = field.iter().rposition(|byte| !matches!(byte, b' ' | 0)).map_or(0, |last| last + 1);
@@ -266,17 +266,17 @@ impl DicomObserver {
         }
     }
 
-    /// The next bytes from the side that opened the TCP connection.
+    /// Takes the next bytes from the side that opened the TCP connection.
     pub fn request(&mut self, bytes: &[u8], now: Instant, emit: &mut impl FnMut(DicomEvent)) {
         self.observe(Side::Requestor, bytes, now, emit);
     }
 
-    /// The next bytes from the side that accepted it.
+    /// Takes the next bytes from the side that accepted it.
     pub fn response(&mut self, bytes: &[u8], now: Instant, emit: &mut impl FnMut(DicomEvent)) {
         self.observe(Side::Acceptor, bytes, now, emit);
     }
 
-    /// Whether an association was asked for and has not ended.
+    /// Returns whether an association was asked for and has not ended.
     #[must_use]
     pub const fn is_associated(&self) -> bool {
         match self.stage {
@@ -373,7 +373,8 @@ impl Conversation<'_> {
         }
     }
 
-    /// An object that was answered before it was whole is awaited no more (PS3.7 §9.1.1.2).
+    /// Notes the end of a data set: an object that was answered before it was whole is awaited no more (PS3.7
+    /// §9.1.1.2).
     fn on_data_set(&mut self, store: Option<u16>, bytes: u64, now: Instant) {
         let mut last_first = self.awaited.iter_mut().rev();
         if let Some(awaited) = last_first.find(|awaited| Some(awaited.message) == store) {

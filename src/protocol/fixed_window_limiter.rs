@@ -9,7 +9,7 @@ pub(super) struct FixedWindowLimiter {
 }
 
 impl FixedWindowLimiter {
-    /// Whether one more is allowed now.
+    /// Returns whether one more is allowed now.
     pub(super) fn take(&mut self, per_second: u32, now: Instant) -> bool {
         let second = *self.second.get_or_insert(now);
         if now.saturating_duration_since(second) >= Duration::from_secs(1) {

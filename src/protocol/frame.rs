@@ -78,7 +78,7 @@ impl Decoder {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next whole frame. After an error the stream means nothing any more.
+    /// Returns the next whole frame. After an error the stream means nothing any more.
     pub fn next_frame(&mut self) -> Result<Option<TunnelFrame>, FrameError> {
         let mut rest = &self.buffer[..];
         let frame = parse(&mut rest)?;
@@ -146,7 +146,7 @@ macro_rules! codes {
         impl Code {
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            /// As it travels.
+            /// Returns the code as it travels.
             #[must_use]
             pub const fn to_u32(self) -> u32 {
                 match self { $(Self::$name => $code,)* }

@@ -24,7 +24,7 @@ pub enum Beat {
 }
 
 impl Heartbeat {
-    /// The first beat is due one interval from `now`.
+    /// Starts: the first beat is due one interval from `now`.
     #[must_use]
     pub fn new(now: Instant, every: Duration, missed_max: u32) -> Self {
         let silence_max = every.saturating_mul(missed_max);
@@ -35,7 +35,7 @@ impl Heartbeat {
         self.heard = self.heard.max(now);
     }
 
-    /// What to do now. A process that slept through several beats sends one.
+    /// Returns what to do now. A process that slept through several beats sends one.
     pub fn poll(&mut self, now: Instant) -> Option<Beat> {
         let silent_for = now.saturating_duration_since(self.heard);
         if silent_for >= self.silence_max {
@@ -49,7 +49,7 @@ impl Heartbeat {
         Some(Beat::Send { number: self.number })
     }
 
-    /// When to poll next.
+    /// Returns when to poll next.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.next_beat.min(self.heard + self.silence_max)

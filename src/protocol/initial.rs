@@ -103,8 +103,8 @@ pub struct TagKey {
 }
 
 impl TagKey {
-    /// HKDF-SHA256 (RFC 5869) of the connection's secret; the salt keeps it apart from the key of
-    /// probes.
+    /// Derives the key: HKDF-SHA256 (RFC 5869) of the connection's secret; the salt keeps it apart from the
+    /// key of probes.
     #[must_use]
     pub fn of_connection(secret: &Secret) -> Self {
         const WITHIN: &str = "both outputs are far below 255 blocks";
@@ -139,7 +139,7 @@ impl TagKey {
         id[ROUTE_BYTES] == self.hint
     }
 
-    /// A key that knows the hint and not the secret.
+    /// Returns a key that knows the hint and not the secret.
     #[cfg(test)]
     pub(super) fn impostor(&self) -> Self {
         Self { hint: self.hint, ..Self::of_connection(&Secret::from_bytes([0xee; 32])) }

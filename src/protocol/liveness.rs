@@ -48,7 +48,7 @@ struct Unanswered {
 }
 
 impl Liveness {
-    /// Of a tunnel that was opened now.
+    /// Starts the watch of a tunnel that was opened now.
     #[must_use]
     pub const fn new(now: Instant) -> Self {
         let counts = PacketCounts { questions: 0, answers: 0, asked: 0, sent: 0 };
@@ -72,7 +72,7 @@ impl Liveness {
         }
     }
 
-    /// The peer last answered below QUIC at `heard`, on whichever path.
+    /// Notes that the peer last answered below QUIC at `heard`, on whichever path.
     pub fn note_heard(&mut self, heard: Instant) {
         if heard.saturating_duration_since(self.heard) >= TUNNEL_ASKED_ANEW_AFTER
             && let Some(unanswered) = &mut self.unanswered
@@ -83,15 +83,15 @@ impl Liveness {
         self.heard = self.heard.max(heard);
     }
 
-    /// For how long nothing has been heard of the peer.
+    /// Returns for how long nothing has been heard of the peer.
     #[must_use]
     pub fn silent_for(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.heard)
     }
 
-    /// When QUIC should be made to send, whatever it waits for: the peer is heard below QUIC but does
-    /// not answer on the tunnel, or gets no answer from us. QUIC alone would wait for as long as the
-    /// path was silent before, and while its window is full it withholds even its acknowledgements.
+    /// Returns when QUIC should be made to send, whatever it waits for: the peer is heard below QUIC but does
+    /// not answer on the tunnel, or gets no answer from us. QUIC alone would wait for as long as the path was
+    /// silent before, and while its window is full it withholds even its acknowledgements.
     #[must_use]
     pub fn pings_at(&self) -> Option<Instant> {
         let unanswered = self.unanswered.map(|unanswered| unanswered.since);
@@ -100,28 +100,28 @@ impl Liveness {
         (at < self.heard + TUNNEL_ASKED_ANEW_AFTER).then_some(at)
     }
 
-    /// It was made to send.
+    /// Notes that it was made to send.
     pub const fn note_pinged(&mut self, now: Instant) {
         self.pinged = Some(now);
     }
 
-    /// Whether the peer answers below QUIC but acknowledges nothing on the tunnel, though it was asked
-    /// often enough: it has ended the tunnel and we were not told.
+    /// Returns whether the peer answers below QUIC but acknowledges nothing on the tunnel, though it was
+    /// asked often enough: it has ended the tunnel and we were not told.
     #[must_use]
     pub fn is_forgotten(&self, now: Instant) -> bool {
         self.forgotten_at().is_some_and(|at| at <= now)
     }
 
-    /// When [`Self::silent_for`] reaches `stall` or [`Self::is_forgotten`] turns true, if nothing more
-    /// is heard.
+    /// Returns when [`Self::silent_for`] reaches `stall` or [`Self::is_forgotten`] turns true, if nothing
+    /// more is heard.
     #[must_use]
     pub fn ends_at(&self, stall: Duration) -> Instant {
         let silent = self.heard + stall;
         self.forgotten_at().map_or(silent, |forgotten| silent.min(forgotten))
     }
 
-    /// Never while the path itself is silent. After an outage QUIC may not ask again for as long as the
-    /// outage lasted.
+    /// Returns when it is forgotten, never while the path itself is silent. After an outage QUIC may not ask
+    /// again for as long as the outage lasted.
     fn forgotten_at(&self) -> Option<Instant> {
         let Unanswered { first, since } = self.unanswered?;
         let outage = since.saturating_duration_since(first);
@@ -157,7 +157,7 @@ mod tests {
             self.liveness.note_counts(PacketCounts { questions, answers, asked: 0, sent: questions }, now);
         }
 
-        /// The peer answers below QUIC each second of the span.
+        /// Notes that the peer answers below QUIC each second of the span.
         fn hear(&mut self, from: u64, to: u64) {
             for millis in (from..=to).step_by(1_000) {
                 let heard = self.at(millis);

@@ -72,7 +72,7 @@ impl MessageType {
         std::str::from_utf8(&self.text[..self.length.into()]).unwrap_or("other")
     }
 
-    /// `code` and `trigger` as they stand in the message; a trigger may be missing.
+    /// Reads `code` and `trigger` as they stand in the message; a trigger may be missing.
     fn from_components(code: &[u8], trigger: &[u8]) -> Option<Self> {
         let is_name = |part: &[u8]| {
             part.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_')
@@ -163,7 +163,7 @@ impl MllpObserver {
         Self::default()
     }
 
-    /// The next bytes from the sender of messages.
+    /// Takes the next bytes from the sender of messages.
     pub fn request(&mut self, bytes: &[u8], now: Instant, emit: &mut impl FnMut(MllpEvent)) {
         if self.is_off {
             return;
@@ -181,7 +181,7 @@ impl MllpObserver {
         self.stop_after(seen, emit);
     }
 
-    /// The next bytes from the receiver of messages.
+    /// Takes the next bytes from the receiver of messages.
     pub fn response(&mut self, bytes: &[u8], now: Instant, emit: &mut impl FnMut(MllpEvent)) {
         if self.is_off {
             return;
@@ -199,14 +199,15 @@ impl MllpObserver {
         self.stop_after(seen, emit);
     }
 
-    /// Whether a message that has begun is not whole or not acknowledged; `None` where nothing is observed.
+    /// Returns whether a message that has begun is not whole or not acknowledged; `None` where nothing is
+    /// observed.
     #[must_use]
     pub fn owes(&self) -> Option<bool> {
         let is_awaited = !self.awaited.is_empty() || self.unremembered > 0;
         (!self.is_off).then(|| is_awaited || self.requests.is_within() || self.responses.is_within())
     }
 
-    /// Whether a message has begun and is not whole.
+    /// Returns whether a message has begun and is not whole.
     #[must_use]
     pub const fn is_within_message(&self) -> bool {
         self.requests.is_within()
@@ -300,7 +301,8 @@ impl Direction {
         Ok(())
     }
 
-    /// Line ends, blanks and zeros between frames are known from the field and mean nothing.
+    /// Reads what stands outside frames: line ends, blanks and zeros between frames are known from the field
+    /// and mean nothing.
     fn outside(byte: u8) -> Result<Self, OffReason> {
         match byte {
             START => Ok(Self::Header(Header::default())),

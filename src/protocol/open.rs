@@ -27,7 +27,7 @@ const ID_BYTES: usize = 16;
 const PROOF_BYTES: usize = 32;
 const OPEN_BODY_BYTES: usize = 2 + ID_BYTES + PROOF_BYTES;
 
-/// What `side` proves: that it holds the connection's secret inside the TLS session whose exporter
+/// Returns what `side` proves: that it holds the connection's secret inside the TLS session whose exporter
 /// gave `exporter` under [`EXPORTER_LABEL`], between exactly these two leaf certificates (SHA-256).
 #[must_use]
 pub fn proof(
@@ -132,7 +132,7 @@ fn put_length(to: &mut impl BufMut, length: usize) {
     to.put_u16(u16::try_from(length).expect("both bodies are shorter than 64 KiB"));
 }
 
-/// The length is judged before the body is waited for.
+/// Takes a body: the length is judged before the body is waited for.
 fn take_body(buffer: &mut BytesMut) -> Result<Option<BytesMut>, OpenError> {
     let Some(length) = buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
     let length = usize::from(u16::from_be_bytes(*length));
@@ -269,7 +269,7 @@ mod tests {
         wire
     }
 
-    /// A length and `present` bytes that begin with our version.
+    /// Returns a length and `present` bytes that begin with our version.
     fn body(length: usize, present: usize) -> BytesMut {
         let mut wire = BytesMut::new();
         put_length(&mut wire, length);

@@ -27,14 +27,14 @@ pub const PROBE_BYTES_MIN: usize = BODY_BYTES + MAC_BYTES;
 const BODY_BYTES: usize = 49;
 const MAC_BYTES: usize = 16;
 
-/// Whether the first byte of a datagram marks it as ours rather than QUIC's.
+/// Returns whether the first byte of a datagram marks it as ours rather than QUIC's.
 #[must_use]
 pub const fn is_ours(first: u8) -> bool {
     first < 0x40
 }
 
-/// The route a QUIC packet is for: the first eight bytes of its destination connection id
-/// (RFC 9000 §17.2, §17.3). `None` for what is no QUIC packet or carries a shorter id.
+/// Returns the route a QUIC packet is for: the first eight bytes of its destination connection id (RFC 9000
+/// §17.2, §17.3). `None` for what is no QUIC packet or carries a shorter id.
 #[inline]
 #[must_use]
 pub fn quic_route(packet: &[u8]) -> Option<RouteId> {
@@ -54,7 +54,7 @@ pub fn quic_route(packet: &[u8]) -> Option<RouteId> {
     route.first_chunk().copied().map(RouteId::from_bytes)
 }
 
-/// Whether a packet of ours may be for `route`: that much stands in the first nine bytes.
+/// Returns whether a packet of ours may be for `route`: that much stands in the first nine bytes.
 #[inline]
 #[must_use]
 pub fn own_route(packet: &[u8]) -> Option<RouteId> {
@@ -105,7 +105,7 @@ impl PacketKind {
         })
     }
 
-    /// The longest packet of this kind: only probes and their answers are ever padded.
+    /// Returns the longest packet of this kind: only probes and their answers are ever padded.
     #[must_use]
     pub const fn length_max(self) -> usize {
         match self {
@@ -129,13 +129,13 @@ pub struct Packet {
 }
 
 impl Packet {
-    /// The answer to this probe: same nonce, same length, so it never amplifies.
+    /// Returns the answer to this probe: same nonce, same length, so it never amplifies.
     #[must_use]
     pub const fn answer(&self, boot: BootId) -> Self {
         self.reply(PacketKind::Answer, boot, self.nonce)
     }
 
-    /// A packet back to where this one came from, of its length.
+    /// Returns a packet back to where this one came from, of its length.
     #[must_use]
     pub const fn reply(&self, kind: PacketKind, boot: BootId, nonce: [u8; 16]) -> Self {
         Self { kind, destination: self.source, source: self.destination, boot, nonce, length: self.length }
@@ -152,7 +152,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// `None` for what is not ours, too short, or too long for its kind.
+    /// Reads a packet; `None` for what is not ours, too short, or too long for its kind.
     #[inline]
     #[must_use]
     pub fn read(packet: &[u8]) -> Option<Self> {
@@ -181,19 +181,19 @@ pub struct PacketKey {
 }
 
 impl PacketKey {
-    /// For probes and their answers, from the connection's secret.
+    /// Derives the key for probes and their answers, from the connection's secret.
     #[must_use]
     pub fn of_connection(secret: &Secret) -> Self {
         Self::derive(b"adit probe", secret.expose())
     }
 
-    /// For registration, from what a live control link exports (RFC 8446 §7.5).
+    /// Derives the key for registration, from what a live control link exports (RFC 8446 §7.5).
     #[must_use]
     pub fn of_link(exporter: &[u8; 32]) -> Self {
         Self::derive(b"adit registration", exporter)
     }
 
-    /// HKDF-SHA256 (RFC 5869); the salt keeps the two uses apart.
+    /// Derives a key by HKDF-SHA256 (RFC 5869); the salt keeps the two uses apart.
     fn derive(salt: &[u8], secret: &[u8]) -> Self {
         const WITHIN: &str = "both outputs are far below 255 blocks";
         let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(secret);
@@ -226,7 +226,7 @@ impl PacketKey {
         &buffer[..length]
     }
 
-    /// What `packet` says when this key sealed it, `None` otherwise.
+    /// Returns what `packet` says when this key sealed it, `None` otherwise.
     #[must_use]
     pub fn open(&self, packet: &[u8]) -> Option<Packet> {
         let claim = Claim::read(packet)?;

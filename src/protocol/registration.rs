@@ -26,7 +26,7 @@ use crate::domain::limits::{
 /// The TLS exporter's label (RFC 8446 §7.5) under which the control link gives the packets' key.
 pub const REGISTRATION_LABEL: &[u8] = b"EXPORTER-adit-registration";
 
-/// A Register's nonce: the number that rises, then random bytes.
+/// Returns a Register's nonce: the number that rises, then random bytes.
 #[must_use]
 pub(super) fn register_nonce(number: u64, random: [u8; 8]) -> [u8; 16] {
     let mut nonce = [0; 16];
@@ -35,7 +35,7 @@ pub(super) fn register_nonce(number: u64, random: [u8; 8]) -> [u8; 16] {
     nonce
 }
 
-/// The two halves of a Register's nonce.
+/// Returns the two halves of a Register's nonce.
 #[must_use]
 pub(super) fn split_register_nonce(nonce: [u8; 16]) -> (u64, [u8; 8]) {
     let number = u128::from_be_bytes(nonce);
@@ -84,7 +84,7 @@ impl Registration {
         }
     }
 
-    /// A control link is up, or none is. A new one registers at once; without any, what is
+    /// Notes that a control link is up, or none is. A new one registers at once; without any, what is
     /// registered lasts until it lapses.
     pub fn set_key(&mut self, key: Option<PacketKey>, now: Instant) {
         let held = self.link.as_ref().map(|link| link.key.id());
@@ -139,19 +139,19 @@ impl Registration {
         self.send(PacketKind::Register, nonce);
     }
 
-    /// When [`Self::handle_timeout`] wants to be called next.
+    /// Returns when [`Self::handle_timeout`] wants to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let lapses = self.registered.map(|registered| registered + REGISTRATION_LASTS);
         self.link.as_ref().map(|link| link.due).into_iter().chain(lapses).min()
     }
 
-    /// What to send to the gateway's address.
+    /// Returns what to send to the gateway's address.
     pub fn poll_transmit(&mut self) -> Option<Box<[u8]>> {
         self.transmits.pop_front()
     }
 
-    /// Whether the relay knows where we are, as far as we know.
+    /// Returns whether the relay knows where we are, as far as we know.
     #[must_use]
     pub fn is_registered(&self, now: Instant) -> bool {
         self.registered
@@ -196,7 +196,7 @@ impl Registration {
     }
 }
 
-/// Bounded; the oldest is forgotten first.
+/// Remembers it, bounded; the oldest is forgotten first.
 fn remember<T>(kept: &mut VecDeque<T>, latest: T) {
     if kept.len() >= REGISTERS_OUTSTANDING_MAX {
         kept.pop_front();
@@ -234,7 +234,7 @@ mod tests {
             self.start + after
         }
 
-        /// What the agent sends when it is called at `after`.
+        /// Returns what the agent sends when it is called at `after`.
         fn called(&mut self, after: Duration) -> Vec<Packet> {
             let now = self.at(after);
             let drawn = &mut self.drawn;
@@ -254,14 +254,14 @@ mod tests {
                 .collect()
         }
 
-        /// What the agent sends when `packet` reaches it at `after`.
+        /// Returns what the agent sends when `packet` reaches it at `after`.
         fn told(&mut self, packet: &Packet, after: Duration) -> Vec<Packet> {
             let now = self.at(after);
             self.agent.handle_packet(&seal(packet), now);
             self.sent()
         }
 
-        /// A whole round without loss.
+        /// Runs a whole round without loss.
         fn register(&mut self, after: Duration) {
             let [register] = self.called(after)[..] else { panic!("a register is due") };
             let [confirm] = self.told(&challenge(&register, [7; 16]), after)[..] else { panic!("confirms") };

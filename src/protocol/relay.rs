@@ -140,7 +140,8 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// `challenge_key` is random bytes that nobody else knows; `start` any time before the first packet.
+    /// Makes a relay; `challenge_key` is random bytes that nobody else knows; `start` any time before the
+    /// first packet.
     #[must_use]
     pub fn new(own: RouteId, boot: BootId, challenge_key: [u8; 32], start: Instant) -> Self {
         let challenges = Challenges::new(&challenge_key, start);
@@ -154,7 +155,7 @@ impl Relay {
         self
     }
 
-    /// The agent of `route` has a control link with this key; it may register from now on. What it
+    /// Notes that the agent of `route` has a control link with this key; it may register from now on. What it
     /// had registered over an earlier link stays.
     pub fn join(
         &mut self,
@@ -165,22 +166,22 @@ impl Relay {
         self.members.join(route, organization, key)
     }
 
-    /// Its control link has ended: it cannot register any more, and what is registered lapses.
+    /// Notes that its control link has ended: it cannot register any more, and what is registered lapses.
     pub fn leave(&mut self, route: RouteId) {
         if let Some(index) = self.members.find(route) {
             self.members.leave(index);
         }
     }
 
-    /// It is not welcome any more: not one packet more from it or to it.
+    /// Removes an agent. It is not welcome any more: not one packet more from it or to it.
     pub fn remove(&mut self, route: RouteId) {
         if let Some(index) = self.members.find(route) {
             self.members.remove(index);
         }
     }
 
-    /// These and no others are its peers. A packet passes only between two that permit each other.
-    /// What is in excess of a bound is not permitted, and said.
+    /// Sets an agent's peers: these and no others are its peers. A packet passes only between two that permit
+    /// each other. What is in excess of a bound is not permitted, and said.
     pub fn permit(&mut self, route: RouteId, peers: BTreeSet<RouteId>) -> Result<(), RelayFull> {
         match self.members.find(route) {
             Some(index) => self.members.permit(index, peers),
@@ -188,12 +189,12 @@ impl Relay {
         }
     }
 
-    /// The packets that follow came to this address of the gateway, which may have many.
+    /// Notes that the packets that follow came to this address of the gateway, which may have many.
     pub const fn arrived_at(&mut self, local: Option<IpAddr>) {
         self.local = local;
     }
 
-    /// The address of the gateway from which packets of this pair must be sent.
+    /// Returns the address of the gateway from which packets of this pair must be sent.
     #[must_use]
     pub fn local_of(&self, pair: PairId) -> Option<IpAddr> {
         self.members.local_of(pair)
@@ -231,24 +232,24 @@ impl Relay {
         }
     }
 
-    /// Agents that packets reach now.
+    /// Returns the number of agents that packets reach now.
     #[must_use]
     pub fn registered(&self, now: Instant) -> usize {
         self.members.registered(now)
     }
 
-    /// Where the agent of `route` is reached now.
+    /// Returns where the agent of `route` is reached now.
     #[must_use]
     pub fn address_of(&self, route: RouteId, now: Instant) -> Option<SocketAddr> {
         self.members.address(self.members.find(route)?, now)
     }
 
-    /// What went from whom to whom since the two permitted each other.
+    /// Returns what went from whom to whom since the two permitted each other.
     pub fn traffic(&self) -> impl Iterator<Item = PairTraffic> + '_ {
         self.members.traffic()
     }
 
-    /// `claimed` is whose packet it says it is, where it says so.
+    /// Judges a packet; `claimed` is whose packet it says it is, where it says so.
     #[inline]
     fn forward(
         &mut self,
@@ -303,7 +304,7 @@ impl Relay {
         }
     }
 
-    /// A probe in a member's name from elsewhere: most likely its address has changed. Only the
+    /// Challenges a probe in a member's name from elsewhere: most likely its address has changed. Only the
     /// member itself can confirm.
     fn challenge_claim(
         &mut self,
@@ -379,7 +380,7 @@ impl Relay {
         Ok(self.answer(index, PacketKind::Registered, self.boot, confirm.nonce, answer))
     }
 
-    /// What a packet to the gateway says, when the claimed agent's live link has sealed it.
+    /// Returns what a packet to the gateway says, when the claimed agent's live link has sealed it.
     fn open(&mut self, claim: &Claim, packet: &[u8]) -> Result<(Index, Packet), DropReason> {
         let index = self.members.find(claim.source).ok_or(DropReason::NoLink)?;
         let link = self.members.link(index).ok_or(DropReason::NoLink)?;

@@ -29,7 +29,7 @@ impl<K: Ord> RepeatLimiter<K> {
         Self::bursts(1, every, kinds_max)
     }
 
-    /// The same for what is no repeat yet when it happens `burst` times.
+    /// Does the same for what is no repeat yet when it happens `burst` times.
     #[must_use]
     pub const fn bursts(burst: u32, every: Duration, kinds_max: usize) -> Self {
         Self { burst, every, kinds_max, kinds: BTreeMap::new(), beyond: None }
@@ -70,7 +70,7 @@ impl Counted {
     }
 }
 
-/// What a line shows of those left out before it: nothing where there were none.
+/// Returns what a line shows of those left out before it: nothing where there were none.
 #[must_use]
 pub fn shown(left_out: u64) -> Option<u64> {
     (left_out > 0).then_some(left_out)

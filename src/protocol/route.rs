@@ -125,7 +125,7 @@ impl PeerRoute {
         }
     }
 
-    /// One key for every connection with this peer whose secret is held. Without any, the route is
+    /// Sets one key for every connection with this peer whose secret is held. Without any, the route is
     /// silent.
     pub fn set_keys(&mut self, keys: Vec<PacketKey>) {
         let used = self.keys.get(self.key).map(PacketKey::id);
@@ -133,22 +133,22 @@ impl PeerRoute {
         self.keys = keys;
     }
 
-    /// What the peer announced last, most wanted first; what exceeds the bound is ignored. An
-    /// address in use stays in use, and a list that says nothing new starts nothing.
+    /// Sets what the peer announced last, most wanted first; what exceeds the bound is ignored. An address in
+    /// use stays in use, and a list that says nothing new starts nothing.
     pub fn set_candidates(&mut self, addresses: &[SocketAddr], now: Instant) {
         let paths: Vec<_> = addresses.iter().map(|address| Path::Direct(*address).canonical()).collect();
         self.probes.announce(PathKind::Direct, &paths, self.choice.active(), now);
     }
 
-    /// Whether we are registered at the relay. A relay in use stays in use as long as the peer
-    /// answers through it.
+    /// Sets whether we are registered at the relay. A relay in use stays in use as long as the peer answers
+    /// through it.
     pub fn set_relay(&mut self, available: bool, now: Instant) {
         let paths: &[Path] = if available { &[Path::Relay] } else { &[] };
         self.probes.announce(PathKind::Relay, paths, self.choice.active(), now);
     }
 
-    /// What the owner allows from now on. Nothing else is probed, answered or, but for the moment
-    /// it takes to find another path, used.
+    /// Sets what the owner allows from now on. Nothing else is probed, answered or, but for the moment it
+    /// takes to find another path, used.
     pub fn set_choice(&mut self, allowed: PathChoice, now: Instant) {
         let before = self.choice.allowed();
         if allowed == before {
@@ -165,8 +165,8 @@ impl PeerRoute {
         self.apply(change, now);
     }
 
-    /// The length of the longest packets QUIC sends to this peer. A better path must carry it before
-    /// it takes over.
+    /// Sets the length of the longest packets QUIC sends to this peer. A better path must carry it before it
+    /// takes over.
     pub fn set_mtu(&mut self, mtu: usize) {
         self.choice.set_mtu(mtu.clamp(PROBE_BYTES_MIN, PROBE_BYTES_MAX));
     }
@@ -226,7 +226,7 @@ impl PeerRoute {
         }
     }
 
-    /// When [`Self::handle_timeout`] wants to be called next.
+    /// Returns when [`Self::handle_timeout`] wants to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.keys.is_empty() {
@@ -244,32 +244,32 @@ impl PeerRoute {
         self.events.pop_front()
     }
 
-    /// Where to send. It stays while no other path answers, however long it is silent.
+    /// Returns where to send. It stays while no other path answers, however long it is silent.
     #[must_use]
     pub fn active(&self) -> Option<Path> {
         self.choice.active()
     }
 
-    /// When the peer last answered over any allowed path.
+    /// Returns when the peer last answered over any allowed path.
     #[must_use]
     pub fn heard(&self) -> Option<Instant> {
         let allowed = self.probes.iter().filter(|(path, _)| self.choice.allows(*path));
         allowed.filter_map(|(_, probe)| probe.answered).max()
     }
 
-    /// The peer's run, once it has answered.
+    /// Returns the peer's run, once it has answered.
     #[must_use]
     pub const fn peer_boot(&self) -> Option<BootId> {
         self.peer_boot
     }
 
-    /// Which of the keys the peer has answered last; while none answers, the one tried next.
+    /// Returns which of the keys the peer has answered last; while none answers, the one tried next.
     #[must_use]
     pub const fn key(&self) -> usize {
         self.key
     }
 
-    /// The addresses whose QUIC packets may be handed on.
+    /// Returns the addresses whose QUIC packets may be handed on.
     pub fn validated(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         let valid = self.probes.iter().filter(|(_, probe)| probe.answered.is_some());
         valid.filter_map(|(path, _)| path.address())
@@ -305,7 +305,7 @@ impl PeerRoute {
         self.send(from, key, &packet.answer(self.boot));
     }
 
-    /// Whether a probe that came over `path` is reason to probe back: an answer is old news, and none
+    /// Returns whether a probe that came over `path` is reason to probe back: an answer is old news, and none
     /// is under way. In a search both ends ask until they know, as firewalls open from within.
     fn is_worth_asking(&self, path: Path, now: Instant) -> bool {
         let Some(probe) = self.probes.get(path) else { return true };
@@ -390,12 +390,12 @@ impl PeerRoute {
         }
     }
 
-    /// Whether it is probed of our own accord.
+    /// Returns whether it is probed of our own accord.
     fn is_probed(&self, path: Path) -> bool {
         !matches!(self.choice.role(path), PathRole::Idle | PathRole::Forbidden)
     }
 
-    /// What is to be probed now, the path in use first: after an outage of all it is then the first
+    /// Returns what is to be probed now, the path in use first: after an outage of all it is then the first
     /// to answer again.
     fn due(&self, now: Instant) -> Vec<Path> {
         let due = self.probes.iter().filter(|(path, probe)| probe.due <= now && self.is_probed(*path));

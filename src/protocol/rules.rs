@@ -122,13 +122,13 @@ impl RuleBook {
         effects
     }
 
-    /// A person of this host undoes an end; whether there was one. The rule counts again, as far as
-    /// the gateway has given one.
+    /// Undoes, for a person of this host, an end; whether there was one. The rule counts again, as far as the
+    /// gateway has given one.
     pub fn forget_end(&mut self, connection: ConnectionId) -> bool {
         self.ended.remove(connection)
     }
 
-    /// A person of this host undoes a revocation; whether there was one.
+    /// Undoes, for a person of this host, a revocation; whether there was one.
     pub fn forget_revocation(&mut self, key: KeyFingerprint) -> bool {
         self.revoked.remove(key)
     }
@@ -155,24 +155,24 @@ impl RuleBook {
         self.rules.get(&connection).filter(|_| !self.is_ended(connection))
     }
 
-    /// In the order of their connections' ids.
+    /// Returns the rules in the order of their connections' ids.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.rules.values().filter(|rule| !self.is_ended(rule.connection))
     }
 
-    /// Whether a gateway has ever given its whole view.
+    /// Returns whether a gateway has ever given its whole view.
     #[must_use]
     pub const fn is_begun(&self) -> bool {
         self.revision.is_some()
     }
 
-    /// Rules, ended connections and revoked keys together.
+    /// Counts rules, ended connections and revoked keys together.
     #[must_use]
     pub fn remembered(&self) -> usize {
         self.rules.len() + self.ended.len() + self.revoked.len()
     }
 
-    /// How much the gateway said since the start that concerns nothing here and was not kept.
+    /// Returns how much the gateway said since the start that concerns nothing here and was not kept.
     #[must_use]
     pub const fn left_out(&self) -> u64 {
         self.left_out
@@ -188,8 +188,8 @@ impl RuleBook {
         self.revoked.contains(key)
     }
 
-    /// Epochs are the gateway's last word too: one that was raised without measure must not make
-    /// later ones mean nothing.
+    /// Adopts the rules. Epochs are the gateway's last word too: one that was raised without measure must not
+    /// make later ones mean nothing.
     fn adopt(&mut self, rule: Rule) -> Vec<RuleEffect> {
         let connection = rule.connection;
         let before = self.rules.insert(connection, rule.clone());
@@ -229,7 +229,7 @@ impl RuleBook {
     }
 }
 
-/// Whether two rules of a connection let the same two ends do the same.
+/// Returns whether two rules of a connection let the same two ends do the same.
 fn is_same_service(one: &Rule, other: &Rule) -> bool {
     let of = |rule: &Rule| (rule.kind, rule.protocol, rule.side, rule.peer, rule.peer_route);
     of(one) == of(other)
@@ -353,7 +353,7 @@ mod tests {
         assert!(book.left_out() > 0);
     }
 
-    /// More than an agent keeps of what concerns nothing here.
+    /// Returns more than an agent keeps of what concerns nothing here.
     fn made_up(round: u8) -> impl Iterator<Item = [u8; 32]> {
         (0..2 * WORDS_FOREIGN_MAX).map(move |number| {
             let mut bytes = [0xee; 32];

@@ -35,7 +35,7 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// An IPv4 connection is one however its socket writes its addresses.
+    /// Makes a question: an IPv4 connection is one however its socket writes its addresses.
     #[must_use]
     pub fn new(local: SocketAddr, remote: SocketAddr) -> Self {
         let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
@@ -90,8 +90,8 @@ pub fn read_answer(bytes: &[u8], ends: &Ends, sequence: u32) -> Answer {
     }
 }
 
-/// The user of the very socket that was asked for: where there is none, the kernel answers with one that
-/// listens there. A socket that its process has let go shows no file and, as it were, root.
+/// Returns the user of the very socket that was asked for: where there is none, the kernel answers with one
+/// that listens there. A socket that its process has let go shows no file and, as it were, root.
 fn read_socket(bytes: &[u8], ends: &Ends) -> Option<u32> {
     let socket = bytes.get(HEADER_BYTES..ANSWER_BYTES)?;
     let state = *socket.get(1)?;
@@ -150,7 +150,7 @@ mod tests {
         ends("127.0.0.1:40000", "127.0.0.1:6661")
     }
 
-    /// As the kernel answers for a socket with these ends.
+    /// Returns an answer as the kernel answers for a socket with these ends.
     fn answer(family: u8, state: u8, found: &[u8; ENDS_BYTES], user: u32, file: u32) -> Vec<u8> {
         let mut bytes = Vec::new();
         bytes.extend(u32::try_from(ANSWER_BYTES).unwrap().to_ne_bytes());

@@ -48,12 +48,12 @@ impl<'de> Deserialize<'de> for Software {
     }
 }
 
-/// A public name, or [`UNNAMED`].
+/// Reads a public name, or [`UNNAMED`].
 pub(super) fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     String::deserialize(deserializer).map(|text| shown(&text))
 }
 
-/// The same where there may be none.
+/// Reads the same where there may be none.
 pub(super) fn name_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.map(|text| shown(&text)))
 }
@@ -65,25 +65,25 @@ fn shown(text: &str) -> String {
     name.map_or_else(|| UNNAMED.into(), |name| name.to_string())
 }
 
-/// A sentence for the operator of the other end: cut, and without what a terminal would act on.
+/// Reads a sentence for the operator of the other end: cut, and without what a terminal would act on.
 pub(super) fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     String::deserialize(deserializer).map(|text| one_line(&text, REASON_CHARS_MAX))
 }
 
-/// The first `chars_max` characters of a text, with a replacement for what no line should hold.
+/// Returns the first `chars_max` characters of a text, with a replacement for what no line should hold.
 #[must_use]
 pub fn one_line(text: &str, chars_max: usize) -> String {
     text.chars().take(chars_max).map(|char| if is_plain(char) { char } else { '\u{fffd}' }).collect()
 }
 
-/// Neither a control character nor one that turns, hides or breaks the text around it.
+/// Returns whether it is neither a control character nor one that turns, hides or breaks the text around it.
 const fn is_plain(char: char) -> bool {
     !matches!(char,
         '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{61c}' | '\u{200b}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// A secret, a certificate or the request for one, in hexadecimal digits.
+/// Reads a secret, a certificate or the request for one, in hexadecimal digits.
 pub(super) fn digits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text.len() > DIGITS_MAX {

@@ -48,7 +48,7 @@ pub struct AckWatch {
 }
 
 impl AckWatch {
-    /// Something was written now.
+    /// Starts: something was written now.
     #[must_use]
     pub const fn new(limit: Duration, now: Instant) -> Self {
         Self { limit, since: now, acknowledged: None }

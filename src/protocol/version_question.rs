@@ -35,7 +35,7 @@ pub fn question(route: RouteId, random: [u8; ID_BYTES]) -> [u8; QUESTION_BYTES] 
     packet
 }
 
-/// Whether `packet` answers the question that `random` marks.
+/// Returns whether `packet` answers the question that `random` marks.
 #[must_use]
 pub fn is_answer(packet: &[u8], random: [u8; ID_BYTES]) -> bool {
     let is_long = packet.first().is_some_and(|first| first & 0x80 != 0);

@@ -89,7 +89,7 @@ impl Tx {
         self.all("listing peerings", sql(SELECT).bind(None::<String>), read).await
     }
 
-    /// The request or agreement in force between two organizations.
+    /// Returns the request or agreement in force between two organizations.
     pub async fn agreement_between(
         &mut self,
         one: OrganizationId,

@@ -57,7 +57,7 @@ impl Tx {
         self.append_audit_times(entry, 1).await
     }
 
-    /// The same for something that happened `times`, which must not be 0.
+    /// Does the same for something that happened `times`, which must not be 0.
     pub async fn append_audit_times(&mut self, entry: &AuditRecord, times: u32) -> Result<(), StoreError> {
         let query =
             sql("INSERT INTO audit (at, organization, actor, action, object, outcome, detail, bucket, times)
@@ -75,7 +75,7 @@ impl Tx {
         self.run("writing the audit log", query).await.map(drop)
     }
 
-    /// The newest `limit` rows, oldest first: one organization's, or everything.
+    /// Returns the newest `limit` rows, oldest first: one organization's, or everything.
     pub async fn audit(
         &mut self,
         organization: Option<OrganizationId>,

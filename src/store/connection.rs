@@ -68,7 +68,7 @@ impl ConnectionRecord {
         }
     }
 
-    /// The side a server stands at.
+    /// Returns the side a server stands at.
     #[must_use]
     pub fn side_of(&self, server: ServerId) -> Option<Side> {
         [Side::Source, Side::Target].into_iter().find(|side| self.end(*side).has(server))
@@ -76,7 +76,7 @@ impl ConnectionRecord {
 }
 
 impl EndRecord {
-    /// As the route shows it: the server's, or the organization's that has yet to name one.
+    /// Returns the name as the route shows it: the server's, or the organization's that has yet to name one.
     #[must_use]
     pub fn name(&self) -> &Name {
         self.server.as_ref().map_or(&self.organization_name, |server| &server.name)
@@ -112,7 +112,7 @@ const SELECT: &str = "SELECT c.*, g.channel, ch.name AS channel_name, ch.protoco
      ORDER BY c.created_at, c.id";
 
 impl Tx {
-    /// Its secret belongs to it: insert that in the same transaction.
+    /// Inserts the row. Its secret belongs to it: insert that in the same transaction.
     pub async fn insert_connection(&mut self, new: &NewConnection) -> Result<(), StoreError> {
         let query = sql("INSERT INTO connection
                 (id, kind, channel_grant, source_server, target_server, status, created_at, changed_at)
@@ -136,7 +136,7 @@ impl Tx {
         self.all("listing connections", query, read).await
     }
 
-    /// The routes at both ends of every connection that is Active or Paused.
+    /// Returns the routes at both ends of every connection that is Active or Paused.
     pub async fn joined_routes(&mut self) -> Result<Vec<(RouteId, RouteId)>, StoreError> {
         let query = sql("SELECT DISTINCT s.route AS source_route, t.route AS target_route FROM connection c
              JOIN server s ON s.id = c.source_server JOIN server t ON t.id = c.target_server
@@ -147,7 +147,7 @@ impl Tx {
         .await
     }
 
-    /// The routes at the other ends of a server's connections that are Active or Paused.
+    /// Returns the routes at the other ends of a server's connections that are Active or Paused.
     pub async fn peer_routes(&mut self, server: ServerId) -> Result<Vec<RouteId>, StoreError> {
         let query = sql("SELECT t.route FROM connection c JOIN server t ON t.id = c.target_server
                 WHERE c.source_server = ?1 AND c.status IN ('Active', 'Paused')
@@ -173,8 +173,8 @@ impl Tx {
         self.one("looking a grant's connection up", query, read).await
     }
 
-    /// `failure` goes with Failed and with nothing else. The names are kept when it ends; what a
-    /// downgrade holds stays so while the target's hold lasts.
+    /// Sets the status; `failure` goes with Failed and with nothing else. The names are kept when it ends;
+    /// what a downgrade holds stays so while the target's hold lasts.
     pub async fn set_status(
         &mut self,
         connection: &ConnectionRecord,

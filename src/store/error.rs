@@ -61,12 +61,12 @@ impl StoreError {
     }
 }
 
-/// `SQLITE_CORRUPT` and `SQLITE_NOTADB`.
+/// Recognises `SQLITE_CORRUPT` and `SQLITE_NOTADB`.
 fn is_corrupt(code: &str) -> bool {
     code.parse::<u32>().is_ok_and(|code| [11, 26].contains(&(code & 0xff)))
 }
 
-/// `SQLITE_BUSY` and its extended codes share the lowest byte.
+/// Recognises it: `SQLITE_BUSY` and its extended codes share the lowest byte.
 fn is_busy(code: &str) -> bool {
     code.parse::<u32>().is_ok_and(|code| code & 0xff == 5)
 }

@@ -32,7 +32,7 @@ impl Tx {
         self.run("noting a connection's state", query).await.map(drop)
     }
 
-    /// Every connection's, or one's.
+    /// Returns the facts: every connection's, or one's.
     pub async fn facts(&mut self, connection: Option<ConnectionId>) -> Result<Vec<FactRecord>, StoreError> {
         let query = sql("SELECT * FROM connection_fact WHERE ?1 IS NULL OR connection = ?1")
             .bind(connection.map(text));

@@ -33,7 +33,8 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// A regular file of this user, under no other name, that nobody else may read; or nothing at all.
+/// Checks that it is a regular file of this user, under no other name, that nobody else may read; or nothing
+/// at all.
 fn check_own(path: &Path) -> Result<(), StoreError> {
     let found = match path.symlink_metadata() {
         Ok(found) => found,

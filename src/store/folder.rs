@@ -89,7 +89,7 @@ impl Folder {
         &self.path
     }
 
-    /// As [`Self::lock`], and waits for a command that holds the folder while it writes one thing.
+    /// Does as [`Self::lock`], and waits for a command that holds the folder while it writes one thing.
     pub fn lock_patiently(&self) -> Result<FolderLock, FolderError> {
         let asked = Instant::now();
         loop {
@@ -137,7 +137,7 @@ impl Folder {
         }
     }
 
-    /// The file's bytes; `None` when there is no such file.
+    /// Returns the file's bytes; `None` when there is no such file.
     pub fn read(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, FolderError> {
         let path = self.path.join(name);
         let mut file = match regular::open_own(&path, OpenOptions::new().read(true)) {
@@ -195,8 +195,8 @@ pub fn holder(path: &Path) -> Option<String> {
     Some(holder.trim().into())
 }
 
-/// Whether a process holds the folder at `path`, looked up without taking the lock: a process that starts
-/// meanwhile must find it free.
+/// Returns whether a process holds the folder at `path`, looked up without taking the lock: a process that
+/// starts meanwhile must find it free.
 #[must_use]
 pub fn is_locked(path: &Path) -> bool {
     let Ok(inode) = fs::symlink_metadata(path.join(LOCK)).map(|metadata| metadata.ino()) else {
@@ -205,7 +205,7 @@ pub fn is_locked(path: &Path) -> bool {
     fs::read_to_string("/proc/locks").is_ok_and(|locks| locks.lines().any(|line| is_lock_of(line, inode)))
 }
 
-/// `1: FLOCK  ADVISORY  WRITE 4711 fd:01:1234 0 EOF`; one that waits has `->` before its type.
+/// Recognises `1: FLOCK  ADVISORY  WRITE 4711 fd:01:1234 0 EOF`; one that waits has `->` before its type.
 fn is_lock_of(line: &str, inode: u64) -> bool {
     let mut words = line.split_whitespace().skip(1);
     let is_held = words.next() == Some("FLOCK");
@@ -242,7 +242,7 @@ fn turn_lock(name: &str) -> String {
     format!("{name}.{LOCK}")
 }
 
-/// A file of its own in the place of what a crash left there, or somebody planted.
+/// Creates a file of its own in the place of what a crash left there, or somebody planted.
 fn create_anew(path: &Path) -> io::Result<File> {
     let create = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     match create() {

@@ -104,7 +104,7 @@ const SELECT: &str = "SELECT g.*, c.name AS channel_name, c.protocol, c.server A
      WHERE ?1 IS NULL OR g.id = ?1 ORDER BY g.created_at, g.id";
 
 impl Tx {
-    /// Pending.
+    /// Inserts a grant, pending.
     pub async fn insert_grant(&mut self, new: &NewGrant) -> Result<(), StoreError> {
         let query = sql("INSERT INTO channel_grant
                 (id, agreement, channel, holder, origin, source_server, status, created_at, changed_at)
@@ -127,7 +127,7 @@ impl Tx {
         self.all("listing grants", sql(SELECT).bind(None::<String>), read).await
     }
 
-    /// A `source_server` of `None` leaves the one on record.
+    /// Decides a grant; a `source_server` of `None` leaves the one on record.
     pub async fn decide_grant(
         &mut self,
         id: GrantId,

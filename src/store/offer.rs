@@ -21,7 +21,7 @@ pub struct NewOffer {
 }
 
 impl Tx {
-    /// Its secret belongs to it: insert that in the same transaction.
+    /// Inserts the row. Its secret belongs to it: insert that in the same transaction.
     pub async fn insert_offer(&mut self, new: &NewOffer) -> Result<(), StoreError> {
         let query = sql("INSERT INTO connection
                 (id, kind, agreement, recipient, target_server, status, expires_at, created_at, changed_at)
@@ -37,14 +37,14 @@ impl Tx {
         self.run("making an offer", query).await.map(drop)
     }
 
-    /// The recipient's server that will carry the sessions.
+    /// Sets the recipient's server that will carry the sessions.
     pub async fn set_source(&mut self, id: ConnectionId, source: ServerId) -> Result<(), StoreError> {
         let query =
             sql("UPDATE connection SET source_server = ? WHERE id = ?").bind(text(source)).bind(text(id));
         self.run("naming an admin connection's source", query).await.map(drop)
     }
 
-    /// Open offers whose time was over at `now`.
+    /// Returns open offers whose time was over at `now`.
     pub async fn expired_offers(&mut self, now: Timestamp) -> Result<Vec<ConnectionId>, StoreError> {
         let query = sql("SELECT id FROM connection WHERE status = 'Offered' AND expires_at <= ?
              ORDER BY expires_at, id")
@@ -52,7 +52,7 @@ impl Tx {
         self.all("looking for expired offers", query, |cells| cells.get("id")).await
     }
 
-    /// Whether the target's hold, which is there, is the downgrade's or its owner's own.
+    /// Sets whether the target's hold, which is there, is the downgrade's or its owner's own.
     pub async fn set_held_for_tier(&mut self, id: ConnectionId, held: bool) -> Result<(), StoreError> {
         let query =
             sql("UPDATE connection SET held_for_tier = ? WHERE id = ?").bind(i64::from(held)).bind(text(id));

@@ -44,7 +44,7 @@ pub fn read_all(file: &File, bytes_max: u64) -> io::Result<Zeroizing<String>> {
     Ok(text)
 }
 
-/// Whether an error says that a file is of the wrong kind.
+/// Returns whether an error says that a file is of the wrong kind.
 pub(super) fn is_irregular(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidInput && error.raw_os_error().is_none()
 }

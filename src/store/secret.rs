@@ -46,7 +46,7 @@ const SELECT: &str = "SELECT k.*, c.kind FROM connection_secret k JOIN connectio
      WHERE (?1 IS NULL OR k.connection = ?1) AND (?2 = 0 OR k.sealed IS NOT NULL) ORDER BY k.connection";
 
 impl Tx {
-    /// A secret of a new epoch: nobody has seen or holds it.
+    /// Puts a secret of a new epoch: nobody has seen or holds it.
     pub async fn put_secret(
         &mut self,
         connection: ConnectionId,
@@ -68,7 +68,7 @@ impl Tx {
         self.one("looking a connection's secret up", query, read).await
     }
 
-    /// Secrets whose sealed bytes are still here.
+    /// Returns the secrets whose sealed bytes are still here.
     pub async fn sealed_secrets(&mut self) -> Result<Vec<SecretRecord>, StoreError> {
         self.all("listing kept secrets", sql(SELECT).bind(None::<String>).bind(1), read).await
     }
@@ -100,8 +100,8 @@ impl Tx {
         self.run("noting that an agent holds a secret", query).await.map(drop)
     }
 
-    /// Of an admin connection's secret. Views before `since` count no longer and are forgotten; gives
-    /// how many there were since then, without this one.
+    /// Counts views of an admin connection's secret. Views before `since` count no longer and are forgotten;
+    /// gives how many there were since then, without this one.
     pub async fn count_views(
         &mut self,
         connection: ConnectionId,

@@ -121,7 +121,7 @@ impl Tx {
         Ok(self.count("looking a revoked key up", query).await? > 0)
     }
 
-    /// Revoked keys of every server that `server` has ever had a connection with.
+    /// Returns revoked keys of every server that `server` has ever had a connection with.
     pub async fn revoked_peers(&mut self, server: ServerId) -> Result<Vec<KeyFingerprint>, StoreError> {
         let query = sql("SELECT DISTINCT r.key FROM revoked_key r JOIN connection c
                 ON (c.source_server = ?1 AND c.target_server = r.server)
@@ -131,7 +131,7 @@ impl Tx {
         self.all("listing revoked keys", query, |cells| cells.get("key")).await
     }
 
-    /// Whether anything changed.
+    /// Sets the link; returns whether anything changed.
     pub async fn set_link(&mut self, id: ServerId, up: bool, at: Timestamp) -> Result<bool, StoreError> {
         let query =
             sql("UPDATE server SET link_up = ?1, link_since = ?2 WHERE id = ?3 AND link_up IS NOT ?1")
@@ -141,7 +141,7 @@ impl Tx {
         Ok(self.run("noting a control link", query).await? > 0)
     }
 
-    /// A gateway that starts has no control link.
+    /// Marks all links as down: a gateway that starts has no control link.
     pub async fn all_links_down(&mut self, at: Timestamp) -> Result<(), StoreError> {
         let query =
             sql("UPDATE server SET link_up = 0, link_since = ? WHERE link_up = 1").bind(at.as_millis());

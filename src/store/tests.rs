@@ -305,7 +305,7 @@ fn place() -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-/// A database as an earlier adit left it.
+/// Writes a database as an earlier adit left it.
 async fn write_scripts(path: &Path, scripts: &[&'static str]) {
     let options = SqliteConnectOptions::new().filename(path).create_if_missing(true).foreign_keys(false);
     let pool = SqlitePool::connect_with(options).await.unwrap();

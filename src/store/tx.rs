@@ -20,7 +20,7 @@ pub(super) fn sql(text: &'static str) -> Query<'static, Sqlite, SqliteArguments>
     sqlx::query(text)
 }
 
-/// An identity or name as it stands in a column.
+/// Returns an identity or name as it stands in a column.
 pub(super) fn text(value: impl Display) -> String {
     value.to_string()
 }
@@ -131,7 +131,7 @@ impl Cells {
         text.map(|text| text.parse().map_err(|_| StoreError::Damaged { column })).transpose()
     }
 
-    /// A name as it stands there: also one that would not be taken today.
+    /// Returns a name as it stands there: also one that would not be taken today.
     pub(super) fn name(&self, column: &'static str) -> Result<Name, StoreError> {
         self.string(column).map(Name::from_stored)
     }

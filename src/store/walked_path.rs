@@ -156,7 +156,7 @@ impl WalkedPath {
     }
 }
 
-/// Whether others than the group may be meant by the group's bits: then they are the mask of an ACL.
+/// Returns whether others than the group may be meant by the group's bits: then they are the mask of an ACL.
 fn has_list(handle: &OwnedFd) -> bool {
     let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
     getxattr_query(path, "system.posix_acl_access").is_ok()
@@ -170,7 +170,7 @@ const fn owner(stat: &Stat) -> Owner {
     Owner { user: stat.st_uid, group: stat.st_gid }
 }
 
-/// The names of a path, the first one last.
+/// Returns the names of a path, the first one last.
 fn names(path: &Path) -> Vec<OsString> {
     let names = path.components().filter_map(|component| match component {
         Component::Normal(name) => Some(name.to_owned()),

@@ -13,7 +13,8 @@ pub fn bind_any<T>(address: SocketAddr, bind: impl Fn(SocketAddr) -> io::Result<
     }
 }
 
-/// A port that is taken or forbidden is so for IPv4 too, and the first answer names what was asked.
+/// Returns whether the error is about the family: a port that is taken or forbidden is so for IPv4 too, and
+/// the first answer names what was asked.
 fn is_about_family(error: &io::Error) -> bool {
     !matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied)
 }

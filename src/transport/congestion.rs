@@ -55,13 +55,13 @@ pub struct PathHandle {
 }
 
 impl PathHandle {
-    /// Of the connection whose controller this is, or is a copy of.
+    /// Returns the handle of the connection whose controller this is, or is a copy of.
     #[must_use]
     pub fn of(controller: Box<dyn Controller>) -> Option<Arc<Self>> {
         controller.into_any().downcast::<PathAware>().ok().map(|controller| controller.path)
     }
 
-    /// Packets take another path from now on.
+    /// Notes that packets take another path from now on.
     pub fn note_change(&self) {
         self.changes.fetch_add(1, Ordering::Release);
     }
@@ -71,8 +71,8 @@ impl PathHandle {
         self.mtu.load(Ordering::Relaxed)
     }
 
-    /// Packets that the peer must acknowledge and has. One that it acknowledges again and again, as a peer
-    /// does that nothing reaches any more, counts once.
+    /// Returns the number of packets that the peer must acknowledge and has. One that it acknowledges again
+    /// and again, as a peer does that nothing reaches any more, counts once.
     #[must_use]
     pub fn acknowledged(&self) -> u64 {
         self.acknowledged.load(Ordering::Relaxed)
@@ -192,7 +192,7 @@ impl PathAware {
         }
     }
 
-    /// Whether an acknowledged packet tells of the path in use; then the path is proven.
+    /// Returns whether an acknowledged packet tells of the path in use; then the path is proven.
     fn handle_acknowledged(&mut self, sent: Instant) -> bool {
         let tells = sent >= self.path_since;
         self.path_proven |= tells;

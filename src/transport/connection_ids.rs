@@ -60,7 +60,7 @@ impl ConnectionIdGenerator for RoutedIds {
     }
 }
 
-/// An id for a first Initial that carries no tag: to the gateway.
+/// Returns an id for a first Initial that carries no tag: to the gateway.
 pub(super) fn initial_id(route: RouteId) -> quinn_proto::ConnectionId {
     connection_id::<INITIAL_ID_BYTES>(route)
 }

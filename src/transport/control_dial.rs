@@ -18,8 +18,8 @@ use crate::protocol::route::canonical;
 /// An address that did not lead to a connection, and why.
 pub type Failed = (SocketAddr, TransportError);
 
-/// A control connection and where the gateway is, or how each address failed: an answer that is none of
-/// the gateway's does not keep the others from being tried.
+/// Dials; returns a control connection and where the gateway is, or how each address failed: an answer that
+/// is none of the gateway's does not keep the others from being tried.
 pub async fn dial(
     endpoint: &AgentEndpoint,
     socket: &AgentSocket,

@@ -52,14 +52,15 @@ struct Receiving {
 }
 
 impl<'c> Duplex<'c> {
-    /// The stream's header must have been read or written. What passes is added to `counts`.
+    /// Makes the duplex; the stream's header must have been read or written. What passes is added to
+    /// `counts`.
     #[must_use]
     pub fn new(stream: DataStream, counts: &'c ByteCounts) -> Self {
         let credit = ReceiveCredit::new(Arc::clone(stream.tunnel.budget()));
         Self { stream, sending: Sending::default(), receiving: Receiving { credit, received: 0 }, counts }
     }
 
-    /// Both directions, to be used side by side in one task.
+    /// Returns both directions, to be used side by side in one task.
     pub fn halves(&mut self) -> (Incoming<'_>, Outgoing<'_>) {
         let DataStream { send, receive, id, signals, tunnel, finished } = &mut self.stream;
         let counts = self.counts;
@@ -79,7 +80,7 @@ pub struct Incoming<'a> {
 }
 
 impl Incoming<'_> {
-    /// The next bytes; `None` at the peer's end. May be dropped while it waits.
+    /// Returns the next bytes; `None` at the peer's end. May be dropped while it waits.
     pub async fn read(&mut self) -> Result<Option<Bytes>, Stopped> {
         if self.signals.cut_at().is_some_and(|at| self.receiving.received >= at) {
             return Err(Stopped::Cut);
@@ -119,7 +120,7 @@ impl Incoming<'_> {
         Ok(Some(into))
     }
 
-    /// So many of the bytes read have left this agent: the peer may send more.
+    /// Notes that so many of the bytes read have left this agent: the peer may send more.
     pub fn delivered(&mut self, bytes: usize) {
         let bytes = bytes as u64;
         self.counts.out_of_tunnel.fetch_add(bytes, Ordering::Relaxed);

@@ -82,13 +82,13 @@ impl TransportError {
         code.map_or(Self::Lost { source }, |code| Self::Closed { code })
     }
 
-    /// Whether packets went out and nothing came back, as where a firewall drops them.
+    /// Returns whether packets went out and nothing came back, as where a firewall drops them.
     #[must_use]
     pub const fn is_silence(&self) -> bool {
         matches!(self, Self::Timeout { .. } | Self::Lost { source: quinn::ConnectionError::TimedOut })
     }
 
-    /// What we found wrong with the peer during the handshake (RFC 9001 §4.8).
+    /// Returns what we found wrong with the peer during the handshake (RFC 9001 §4.8).
     #[must_use]
     pub fn refused_handshake(&self) -> Option<&str> {
         match self {
@@ -99,7 +99,7 @@ impl TransportError {
         }
     }
 
-    /// The application code the peer closed the connection with.
+    /// Returns the application code the peer closed the connection with.
     #[must_use]
     pub fn peer_code(&self) -> Option<Code> {
         match self {
@@ -202,7 +202,7 @@ impl AgentEndpoint {
         finish(connecting).await
     }
 
-    /// The next peer that dials; `None` once the endpoint is closed. How many there are at a time is
+    /// Accepts the next peer that dials; `None` once the endpoint is closed. How many there are at a time is
     /// bounded by the places that the gate gives.
     pub async fn accept(&self) -> Option<IncomingTunnel> {
         loop {
@@ -264,8 +264,8 @@ impl GatewayEndpoint {
         Ok(())
     }
 
-    /// The next agent that dials. Everybody proves their address first (QUIC Retry, RFC 9000
-    /// §8.1.2), so that nothing longer than what asked for it goes to an address that is not proven.
+    /// Accepts the next agent that dials. Everybody proves their address first (QUIC Retry, RFC 9000 §8.1.2),
+    /// so that nothing longer than what asked for it goes to an address that is not proven.
     pub async fn accept(&self) -> Option<Incoming> {
         loop {
             let incoming = self.endpoint.accept().await?;
@@ -296,7 +296,7 @@ pub struct IncomingTunnel {
 }
 
 impl IncomingTunnel {
-    /// Its place, which the peer holds as long as any copy of it is kept.
+    /// Returns its place, which the peer holds as long as any copy of it is kept.
     #[must_use]
     pub fn place(&self) -> Place {
         self.place.clone()
@@ -319,7 +319,7 @@ impl IncomingTunnel {
 pub struct Incoming(quinn::Incoming);
 
 impl Incoming {
-    /// Where the handshake comes from.
+    /// Returns where the handshake comes from.
     #[must_use]
     pub fn from(&self) -> std::net::SocketAddr {
         self.0.remote_address()
@@ -341,7 +341,7 @@ impl Incoming {
 pub struct Connection(pub(super) quinn::Connection);
 
 impl Connection {
-    /// Who the peer is, from the leaf that the handshake verified.
+    /// Returns who the peer is, from the leaf that the handshake verified.
     pub fn peer(&self, trust: &Trust) -> Result<VerifiedPeer, TransportError> {
         let chain = self
             .0
@@ -351,17 +351,17 @@ impl Connection {
         VerifiedPeer::from_handshake(&chain, trust).map_err(|source| TransportError::Identity { source })
     }
 
-    /// What the proofs of a tunnel are bound to.
+    /// Returns what the proofs of a tunnel are bound to.
     pub fn exporter(&self) -> Result<[u8; 32], TransportError> {
         self.exported(EXPORTER_LABEL)
     }
 
-    /// What authenticates an agent's registration at the relay, from its control link.
+    /// Returns what authenticates an agent's registration at the relay, from its control link.
     pub fn registration_secret(&self) -> Result<[u8; 32], TransportError> {
         self.exported(REGISTRATION_LABEL)
     }
 
-    /// 32 bytes that only the two ends of this TLS channel know (RFC 8446 §7.5).
+    /// Returns 32 bytes that only the two ends of this TLS channel know (RFC 8446 §7.5).
     fn exported(&self, label: &[u8]) -> Result<[u8; 32], TransportError> {
         let mut secret = [0; 32];
         self.0
@@ -405,29 +405,30 @@ impl Connection {
         self.0.close_reason().is_some()
     }
 
-    /// Where the gateway sees the agent; the virtual address on agents.
+    /// Returns where the gateway sees the agent; the virtual address on agents.
     #[must_use]
     pub fn remote_address(&self) -> std::net::SocketAddr {
         self.0.remote_address()
     }
 
-    /// What is under way may be lost: congestion control starts anew, and two packets pass in any case.
+    /// Notes a change of path. What is under way may be lost: congestion control starts anew, and two packets
+    /// pass in any case.
     pub fn note_path_change(&self) {
         PathHandle::of(self.0.congestion_state()).inspect(|handle| handle.note_change());
     }
 
-    /// What its congestion controller shares with the route keeper; lives as long as the connection.
+    /// Returns what its congestion controller shares with the route keeper; lives as long as the connection.
     pub(super) fn path_handle(&self) -> Option<Weak<PathHandle>> {
         PathHandle::of(self.0.congestion_state()).map(|handle| Arc::downgrade(&handle))
     }
 
-    /// The same, to be kept: quinn copies the whole controller for it.
+    /// Returns the same, to be kept: quinn copies the whole controller for it.
     #[must_use]
     pub fn path(&self) -> Option<Arc<PathHandle>> {
         PathHandle::of(self.0.congestion_state())
     }
 
-    /// What the tunnel's liveness is judged by.
+    /// Returns what the tunnel's liveness is judged by.
     #[must_use]
     pub fn counts(&self, path: &PathHandle) -> PacketCounts {
         counts(&self.0.stats(), path)
@@ -445,8 +446,8 @@ impl Connection {
     }
 }
 
-/// What all streams may have under way, with room for frames. quinn tells the peer of freed room
-/// only by eighths of the window, so that much may be free and not known to it.
+/// Returns what all streams may have under way, with room for frames. quinn tells the peer of freed room only
+/// by eighths of the window, so that much may be free and not known to it.
 #[must_use]
 pub const fn receive_window(streams: u32) -> u64 {
     let under_way = streams as u64 * limits::STREAM_CREDIT_INITIAL
@@ -456,7 +457,7 @@ pub const fn receive_window(streams: u32) -> u64 {
 }
 
 impl TransportError {
-    /// What a stream's failure to write means.
+    /// Returns what a stream's failure to write means.
     pub(super) fn of_write(error: quinn::WriteError) -> Self {
         match error {
             quinn::WriteError::ConnectionLost(source) => Self::lost(source),
@@ -464,7 +465,7 @@ impl TransportError {
         }
     }
 
-    /// What a stream's failure to read means.
+    /// Returns what a stream's failure to read means.
     pub(super) fn of_read(error: quinn::ReadError) -> Self {
         match error {
             quinn::ReadError::ConnectionLost(source) => Self::lost(source),
@@ -488,9 +489,9 @@ pub struct Measured {
     pub packets_lost: u64,
 }
 
-/// What is asked and answered on a tunnel. A probe for a larger datagram is no question: where the path
-/// does not carry it, nobody can answer. Nor is an acknowledgement an answer that says nothing new: a peer
-/// that nothing reaches repeats its last ones.
+/// Returns what is asked and answered on a tunnel. A probe for a larger datagram is no question: where the
+/// path does not carry it, nobody can answer. Nor is an acknowledgement an answer that says nothing new: a
+/// peer that nothing reaches repeats its last ones.
 #[must_use]
 pub fn counts(stats: &quinn::ConnectionStats, path: &PathHandle) -> PacketCounts {
     let (there, back) = (&stats.frame_tx, &stats.frame_rx);
@@ -502,7 +503,7 @@ pub fn counts(stats: &quinn::ConnectionStats, path: &PathHandle) -> PacketCounts
     }
 }
 
-/// The settings of every endpoint of ours, agent's or gateway's, that sits at `route`. Public, as the
+/// Returns the settings of every endpoint of ours, agent's or gateway's, that sits at `route`. Public, as the
 /// two below, for whoever drives QUIC without sockets.
 #[must_use]
 pub fn endpoint_config(route: RouteId, config: EndpointConfig) -> EndpointConfig {
@@ -543,7 +544,7 @@ fn server_config(
     Ok(config)
 }
 
-/// How an agent takes tunnels.
+/// Returns how an agent takes tunnels.
 pub fn tunnel_server_config(
     credentials: &Credentials,
     settings: TunnelSettings,
@@ -556,7 +557,7 @@ pub fn tunnel_server_config(
     Ok(config)
 }
 
-/// How an agent dials `peer` at `route`, whose leaf must be valid now.
+/// Returns how an agent dials `peer` at `route`, whose leaf must be valid now.
 pub fn tunnel_client_config(
     credentials: &Credentials,
     settings: TunnelSettings,
@@ -612,7 +613,7 @@ fn base_transport() -> TransportConfig {
     transport
 }
 
-/// Until both proofs are verified: one stream and a few kilobytes.
+/// Returns the settings until both proofs are verified: one stream and a few kilobytes.
 fn tunnel_transport(settings: TunnelSettings) -> TransportConfig {
     let mut transport = base_transport();
     let mut discovery = MtuDiscoveryConfig::default();

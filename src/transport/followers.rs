@@ -19,12 +19,12 @@ impl Followers {
         }
     }
 
-    /// Packets of `route` take another path from now on: congestion control starts anew on it.
+    /// Notes that packets of `route` take another path from now on: congestion control starts anew on it.
     pub(super) fn note_path_change(&self, route: RouteId) {
         self.each(route, PathHandle::note_change);
     }
 
-    /// The largest datagrams in use on `route`; `None` without a tunnel.
+    /// Returns the largest datagrams in use on `route`; `None` without a tunnel.
     pub(super) fn mtu(&self, route: RouteId) -> Option<u16> {
         let mut largest = None;
         self.each(route, |tunnel| largest = largest.max(Some(tunnel.mtu())));

@@ -143,7 +143,7 @@ impl UdpPoller for WritablePoller {
     }
 }
 
-/// Over a descriptor of its own: several may wait at a time.
+/// Waits until it is writable, over a descriptor of its own: several may wait at a time.
 async fn writable(socket: Arc<GatewaySocket>) -> io::Result<()> {
     tokio::net::UdpSocket::from_std(socket.udp.try_clone()?)?.writable().await
 }
@@ -173,7 +173,7 @@ mod tests {
 
     const GATEWAY: RouteId = RouteId::from_bytes(*b"gateway0");
 
-    /// A gateway's endpoint, as one start of its process makes it.
+    /// Returns a gateway's endpoint, as one start of its process makes it.
     fn gateway(ca: &CertificateAuthority, at: SocketAddr) -> (RelayThread, GatewayEndpoint, SocketAddr) {
         let key = Arc::new(KeyPair::generate().unwrap());
         let identity = Identity::new(&ca.sign_gateway(&key, NOW).unwrap(), key).unwrap();

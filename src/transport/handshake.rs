@@ -161,7 +161,7 @@ mod tests {
     use crate::transport::endpoint::{Credentials, TransportError};
     use crate::transport::pair::{Pair, soon};
 
-    /// What `end`, of the refused peer, was told beside an alert.
+    /// Returns what `end`, of the refused peer, was told beside an alert.
     fn told(end: &TransportError) -> &[u8] {
         match end {
             TransportError::Lost { source: quinn::ConnectionError::ConnectionClosed(close) } => &close.reason,

@@ -49,7 +49,8 @@ where
     }
 }
 
-/// RFC 8305 §4: the resolver's order without repeats, but the families alternate from the first one's.
+/// Orders addresses after RFC 8305 §4: the resolver's order without repeats, but the families alternate from
+/// the first one's.
 #[must_use]
 pub fn families_in_turn(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut rest: VecDeque<SocketAddr> = VecDeque::new();
@@ -78,7 +79,8 @@ mod tests {
         all.iter().map(|address| address.parse().unwrap()).collect()
     }
 
-    /// Ports tell what an address does: 1 is silent, 2 refuses at once, 3 answers after 10 ms, 4 after 1 s.
+    /// Connects. Ports tell what an address does: 1 is silent, 2 refuses at once, 3 answers after 10 ms, 4
+    /// after 1 s.
     async fn connect(address: SocketAddr) -> io::Result<()> {
         match address.port() {
             1 => std::future::pending().await,

@@ -76,7 +76,7 @@ pub struct LinkReceiver {
 }
 
 impl LinkReceiver {
-    /// The next message. Safe to drop while waiting: nothing read is lost.
+    /// Receives the next message. Safe to drop while waiting: nothing read is lost.
     pub async fn receive<M: DeserializeOwned>(&mut self) -> Result<M, TransportError> {
         loop {
             match self.decoder.next_message() {
@@ -101,7 +101,7 @@ mod tests {
     use crate::protocol::control::ToGateway;
     use crate::transport::pair::{Opened, Pair, soon};
 
-    /// Both ends of a link; the first has said its first word.
+    /// Returns both ends of a link; the first has said its first word.
     async fn linked() -> (Pair, (LinkSender, LinkReceiver), (LinkSender, LinkReceiver)) {
         let pair = Pair::new();
         let Opened { source: (source, asked), target: (target, answered) } = pair.opened(8).await;

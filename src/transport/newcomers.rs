@@ -72,7 +72,7 @@ impl Newcomers {
         Newcomer { advance: Advance { newcomers: Arc::clone(self), place }, displaced, is_displaced: false }
     }
 
-    /// How many places are held.
+    /// Returns how many places are held.
     #[must_use]
     pub fn held(&self) -> usize {
         self.lock().places.held()

@@ -44,7 +44,7 @@ pub async fn ask(connection: &Connection, open: &Open) -> Result<(Proof, Opening
     .await
 }
 
-/// The target's side: waits for the source to ask.
+/// Does the target's side: waits for the source to ask.
 pub async fn receive(connection: &Connection) -> Result<Asked, TransportError> {
     in_time(async {
         let (send, mut receive) = connection.0.accept_bi().await.map_err(TransportError::lost)?;

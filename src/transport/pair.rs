@@ -62,7 +62,8 @@ impl End {
         Self { server, route, socket, own_packets: Some(own_packets), endpoint }
     }
 
-    /// As if both had answered each other's probes: each knows the other's run and a secret of both.
+    /// Lets both meet, as if both had answered each other's probes: each knows the other's run and a secret
+    /// of both.
     pub fn meet(&self, other: &Self) {
         for (one, other) in [(self, other), (other, self)] {
             let [number, ..] = *other.route.as_bytes();
@@ -90,7 +91,7 @@ pub struct Opened {
 }
 
 impl Pair {
-    /// Two that know each other's way.
+    /// Returns two that know each other's way.
     pub fn new() -> Self {
         let ca = CertificateAuthority::create("example.org".parse().unwrap(), NOW).unwrap();
         let (source, target) = (End::new(&ca, 1), End::new(&ca, 2));
@@ -98,7 +99,7 @@ impl Pair {
         Self { source, target }
     }
 
-    /// After the handshake; nothing is proven.
+    /// Returns both connections after the handshake; nothing is proven.
     pub async fn connected(&self) -> (Connection, Connection) {
         let dialled = self.source.endpoint.connect_tunnel(self.target.route, self.target.server);
         let accepted = async { self.target.endpoint.accept().await.unwrap().accept().await };
@@ -124,7 +125,7 @@ impl Pair {
         Opened { source: (source, asked), target: (target, answered) }
     }
 
-    /// Both ends of a tunnel, whose frames are exchanged by `tasks`.
+    /// Returns both ends of a tunnel, whose frames are exchanged by `tasks`.
     pub async fn tunnel(&self, streams_max: u32, tasks: &mut JoinSet<()>) -> (Arc<Tunnel>, Arc<Tunnel>) {
         let opened = self.opened(streams_max).await;
         let [source, target] = [opened.source, opened.target].map(|(connection, opening)| {
@@ -137,7 +138,7 @@ impl Pair {
     }
 }
 
-/// An opening message. Whether it proves anything is not this layer's business.
+/// Returns an opening message. Whether it proves anything is not this layer's business.
 pub fn open() -> Open {
     let connection = ConnectionId::from_bytes([3; 16]);
     let secret = Secret::from_bytes([4; 32]);
@@ -145,7 +146,7 @@ pub fn open() -> Open {
     Open { version: open::VERSION, connection, proof }
 }
 
-/// A TCP connection: our end, set up as the agent's are, and the program's.
+/// Returns a TCP connection: our end, set up as the agent's are, and the program's.
 pub async fn tcp() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let ours = port::dial(listener.local_addr().unwrap()).await.unwrap();

@@ -135,8 +135,8 @@ mod tests {
         assert_eq!(users.of(&accepted), PeerUser::Unknown, "reset");
     }
 
-    /// What was accepted from a client that is gone, and what `take` made at the client's address. Between
-    /// the two another process may be given its port: then once more.
+    /// Returns what was accepted from a client that is gone, and what `take` made at the client's address.
+    /// Between the two another process may be given its port: then once more.
     async fn retaken<T>(
         listener: &TcpListener,
         take: impl Fn(SocketAddr) -> std::io::Result<T>,

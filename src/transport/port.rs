@@ -101,8 +101,9 @@ impl GatedListener {
         self.socket.shutdown(std::net::Shutdown::Read)
     }
 
-    /// The next local connection, set up to be cut rather than ended; waits for ever while closed. Fails
-    /// only when the host has run out of something, as of file descriptors: those that wait are not served.
+    /// Accepts the next local connection, set up to be cut rather than ended; waits for ever while closed.
+    /// Fails only when the host has run out of something, as of file descriptors: those that wait are not
+    /// served.
     pub async fn accept(&self) -> io::Result<TcpStream> {
         let Some(listening) = &self.listening else { return std::future::pending().await };
         loop {
@@ -117,7 +118,7 @@ impl GatedListener {
     }
 }
 
-/// Whether whoever opened this still waits at its other end, as far as the kernel has told.
+/// Returns whether whoever opened this still waits at its other end, as far as the kernel has told.
 #[must_use]
 pub fn is_still_connected(stream: &TcpStream) -> bool {
     let asked = std::pin::pin!(stream.ready(Interest::READABLE | Interest::ERROR));
@@ -125,8 +126,8 @@ pub fn is_still_connected(stream: &TcpStream) -> bool {
     !matches!(told, Poll::Ready(Ok(ready)) if ready.is_read_closed() || ready.is_error())
 }
 
-/// Whether this host ran out of something, as of file descriptors, memory or local ports: nothing is known
-/// then of whoever was dialled.
+/// Returns whether this host ran out of something, as of file descriptors, memory or local ports: nothing is
+/// known then of whoever was dialled.
 #[must_use]
 pub fn is_exhausted(error: &io::Error) -> bool {
     let lacks = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS, libc::EADDRNOTAVAIL];
@@ -140,7 +141,7 @@ pub async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// If this process dies, the kernel sends RST and no truncated transfer looks complete.
+/// Prepares the socket: if this process dies, the kernel sends RST and no truncated transfer looks complete.
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_zero_linger()?;
     stream.set_nodelay(true)?;
@@ -163,7 +164,7 @@ mod tests {
         "127.0.0.1:0".parse().unwrap()
     }
 
-    /// Below the ports that the kernel hands out by itself, so that nothing takes it in between.
+    /// Binds one below the ports that the kernel hands out by itself, so that nothing takes it in between.
     fn bind_free() -> GatedListener {
         (20_000..32_000)
             .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))

@@ -51,27 +51,27 @@ pub struct RelayHandle {
 }
 
 impl RelayHandle {
-    /// See [`Relay::join`].
+    /// Does as [`Relay::join`].
     pub async fn join(&self, route: RouteId, organization: OrganizationId, key: PacketKey) {
         self.send(RelayCommand::Join { route, organization, key: Box::new(key) }).await;
     }
 
-    /// See [`Relay::leave`].
+    /// Does as [`Relay::leave`].
     pub async fn leave(&self, route: RouteId) {
         self.send(RelayCommand::Leave { route }).await;
     }
 
-    /// See [`Relay::remove`].
+    /// Does as [`Relay::remove`].
     pub async fn remove(&self, route: RouteId) {
         self.send(RelayCommand::Remove { route }).await;
     }
 
-    /// See [`Relay::permit`].
+    /// Does as [`Relay::permit`].
     pub async fn permit(&self, route: RouteId, peers: BTreeSet<RouteId>) {
         self.send(RelayCommand::Permit { route, peers }).await;
     }
 
-    /// What every pair has sent since the two permitted each other. All earlier commands are handled
+    /// Returns what every pair has sent since the two permitted each other. All earlier commands are handled
     /// by then.
     pub async fn traffic(&self) -> Vec<PairTraffic> {
         let (answer, answered) = oneshot::channel();

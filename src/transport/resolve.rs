@@ -22,7 +22,7 @@ pub struct Candidate {
     pub address: SocketAddr,
 }
 
-/// All addresses of `name`, at least one.
+/// Returns all addresses of `name`, at least one.
 pub async fn resolve(name: &HostPort) -> io::Result<Vec<SocketAddr>> {
     // An address needs no resolver, whose threads would cost every stream a wake-up.
     if let Some(address) = name.address() {
@@ -64,7 +64,7 @@ pub async fn dial(name: &HostPort) -> io::Result<TcpStream> {
     first_connected(resolve(name).await?, port::dial).await
 }
 
-/// The first connection that `connect` gets, or its last failure.
+/// Returns the first connection that `connect` gets, or its last failure.
 pub async fn first_connected<T, F>(
     addresses: Vec<SocketAddr>,
     connect: impl Fn(SocketAddr) -> F,

@@ -99,7 +99,7 @@ pub struct OwnEnd {
 }
 
 impl Routes {
-    /// The handle and the driver that the agent runs.
+    /// Returns the handle and the driver that the agent runs.
     #[must_use]
     pub fn new(
         socket: Arc<AgentSocket>,
@@ -148,13 +148,13 @@ impl Routes {
         });
     }
 
-    /// Where the relay is and how to register there; `None` when the control link is away. What is
+    /// Sets where the relay is and how to register there; `None` when the control link is away. What is
     /// registered stays so until it lapses.
     pub fn set_relay(&self, relay: Option<RelayServer>) {
         self.relay.send_replace(relay);
     }
 
-    /// From now on `tunnel` is told when packets of `route` take another path.
+    /// Follows a route: from now on `tunnel` is told when packets of `route` take another path.
     pub fn follow(&self, route: RouteId, tunnel: &Connection) {
         self.followers.add(route, tunnel);
     }
@@ -165,19 +165,19 @@ impl Routes {
         self.pings.subscribe()
     }
 
-    /// A tunnel is not answered though its peer is heard: connections must send something soon.
+    /// Notes that a tunnel is not answered though its peer is heard: connections must send something soon.
     pub fn want_ping(&self) {
         self.unanswered.notify_one();
     }
 
-    /// Whether the relay carries packets of this agent.
+    /// Returns whether the relay carries packets of this agent.
     #[must_use]
     pub fn is_registered(&self) -> bool {
         *self.registered.borrow()
     }
 
-    /// The state of the path to `peer`, as it changes; empty while it is not wanted. Being heard again is not
-    /// notified, only seen.
+    /// Returns the state of the path to `peer`, as it changes; empty while it is not wanted. Being heard
+    /// again is not notified, only seen.
     #[must_use]
     pub fn path_state(&self, peer: ServerId) -> watch::Receiver<PathState> {
         path_state_of(&self.path_states, peer).subscribe()
@@ -206,7 +206,7 @@ pub struct RouteDriver {
     unanswered: Arc<Notify>,
 }
 
-/// The first lines of a kind, then one a minute that counts.
+/// Returns the first lines of a kind, then one a minute that counts.
 const fn summed<K: Ord>() -> RepeatLimiter<K> {
     RepeatLimiter::bursts(REPEATS_BURST, REPEATS_SUMMED_EVERY, REPEATED_KINDS_MAX)
 }
@@ -466,7 +466,7 @@ impl Pings {
 }
 
 impl DrivenPeer {
-    /// Packets go through the relay, and the peer has kept a probe waiting.
+    /// Returns whether packets go through the relay, and the peer has kept a probe waiting.
     fn is_relay_in_doubt(&self, now: Instant) -> bool {
         let silent_for = self.keeper.heard().map(|heard| now.saturating_duration_since(heard));
         self.keeper.active() == Some(Path::Relay)
@@ -474,7 +474,7 @@ impl DrivenPeer {
                 .is_some_and(|silent| (PROBE_EVERY + PATH_DOUBT..SOURCE_LAPSES_AFTER).contains(&silent))
     }
 
-    /// A path is left only for one that carries packets as large as those in use.
+    /// Notes the size: a path is left only for one that carries packets as large as those in use.
     fn note_mtu(&mut self, followers: &Followers) {
         if let Some(mtu) = followers.mtu(self.wanted.route) {
             self.keeper.set_mtu(mtu.into());

@@ -57,7 +57,7 @@ pub struct OwnPacket {
 struct Queued(Arc<AtomicUsize>);
 
 impl Queued {
-    /// `None` when as many wait as may. Only the socket's reader asks, so there is no race.
+    /// Counts one more; `None` when as many wait as may. Only the socket's reader asks, so there is no race.
     fn one_more(count: &Arc<AtomicUsize>) -> Option<Self> {
         let has_room = count.load(Ordering::Relaxed) < OWN_PACKETS_OF_STRANGERS_MAX;
         has_room.then(|| {
@@ -110,7 +110,7 @@ impl AgentSocket {
         Ok((Arc::new(socket), queue))
     }
 
-    /// The address the kernel bound.
+    /// Returns the address the kernel bound.
     pub fn bound(&self) -> io::Result<SocketAddr> {
         self.udp.bound()
     }
@@ -164,7 +164,7 @@ impl AgentSocket {
         });
     }
 
-    /// Where packets of `route` are sent; `None` also while none of its candidates has answered.
+    /// Returns where packets of `route` are sent; `None` also while none of its candidates has answered.
     #[must_use]
     pub fn address_of(&self, route: RouteId) -> Option<SocketAddr> {
         self.table.load().addresses.get(&route).copied().map(canonical)
@@ -247,7 +247,7 @@ impl AgentSocket {
         });
     }
 
-    /// `from` answered a handshake of ours: the routes that it may be the address of are there.
+    /// Notes that `from` answered a handshake of ours: the routes that it may be the address of are there.
     fn resolve_candidates(&self, from: SocketAddr) {
         self.change_table(|table| {
             let RouteTable { addresses, candidates, .. } = table;
@@ -261,7 +261,8 @@ impl AgentSocket {
         });
     }
 
-    /// A handshake's packet for each of `candidates`. It is lost only where the kernel takes none at all.
+    /// Sends a handshake's packet for each of `candidates`. It is lost only where the kernel takes none at
+    /// all.
     fn send_to_each(&self, candidates: &[SocketAddr], transmit: &Transmit) -> io::Result<()> {
         let mut sent = Ok(());
         for (place, address) in candidates.iter().enumerate() {
@@ -275,7 +276,8 @@ impl AgentSocket {
         sent
     }
 
-    /// What a tunnel carries passes unseen; a packet of a handshake must belong to one that may be.
+    /// Returns whether it is admitted: what a tunnel carries passes unseen; a packet of a handshake must
+    /// belong to one that may be.
     fn admits(&self, packet: &[u8]) -> bool {
         let dropped = match packet.first() {
             Some(_) if is_of_handshake(packet) => match self.gate.judge(packet) {
@@ -306,7 +308,7 @@ impl AgentSocket {
     }
 }
 
-/// A long header (RFC 9000 §17.2).
+/// Recognises a long header (RFC 9000 §17.2).
 fn is_of_handshake(packet: &[u8]) -> bool {
     packet.first().is_some_and(|first| first & 0x80 != 0)
 }
@@ -393,12 +395,12 @@ mod tests {
         AgentSocket::new(udp(), HERE).unwrap()
     }
 
-    /// A QUIC packet with a short header, for `route`.
+    /// Returns a QUIC packet with a short header, for `route`.
     fn quic(route: RouteId, mark: u8) -> Vec<u8> {
         [&[0x40][..], route.as_bytes(), &[mark; 30]].concat()
     }
 
-    /// A packet of ours for `route`, as far as the socket looks.
+    /// Returns a packet of ours for `route`, as far as the socket looks.
     fn own(route: RouteId, length: usize) -> Vec<u8> {
         let mut packet = [&[0x01][..], route.as_bytes()].concat();
         packet.resize(length, 0);
@@ -418,7 +420,7 @@ mod tests {
         }
     }
 
-    /// What quinn is handed next, and from where it believes to have it.
+    /// Returns what quinn is handed next, and from where it believes to have it.
     async fn handed(socket: &AgentSocket) -> (Vec<u8>, SocketAddr) {
         let mut buffer = vec![0; 65_535];
         loop {

@@ -42,23 +42,23 @@ thread_local! {
 
 /// Watches the bytes of one connection in passing.
 pub trait Observer: Send {
-    /// From the source's Mirth to the target's.
+    /// Sees bytes from the source's Mirth to the target's.
     fn request(&mut self, bytes: &[u8]);
-    /// From the target's Mirth to the source's.
+    /// Sees bytes from the target's Mirth to the source's.
     fn response(&mut self, bytes: &[u8]);
 
-    /// Whether nothing may begin any more, because one of the agents stops.
+    /// Returns whether nothing may begin any more, because one of the agents stops.
     fn is_ending(&self) -> bool {
         false
     }
 
-    /// Whether more of the requests may be read; once it is not, it never is again.
+    /// Returns whether more of the requests may be read; once it is not, it never is again.
     fn takes_requests(&self) -> bool {
         true
     }
 
-    /// Whether the connection is to be ended because it is at rest. Asked when bytes have passed and when
-    /// the connection's task is woken.
+    /// Returns whether the connection is to be ended because it is at rest. Asked when bytes have passed and
+    /// when the connection's task is woken.
     fn is_at_rest(&self) -> bool {
         false
     }
@@ -90,8 +90,8 @@ pub enum Ending {
     PutToRest,
 }
 
-/// The source's end: `tcp` was accepted from the local Mirth. A local side that acknowledges nothing
-/// for `stall_limit` is taken for lost.
+/// Does the source's end: `tcp` was accepted from the local Mirth. A local side that acknowledges nothing for
+/// `stall_limit` is taken for lost.
 pub async fn source(
     tcp: TcpStream,
     stream: DataStream,
@@ -102,7 +102,7 @@ pub async fn source(
     Splice::new(tcp, stream, observer, counts, (true, stall_limit)).run().await
 }
 
-/// The target's end: `tcp` was dialled to the local Mirth. The header must have been read.
+/// Does the target's end: `tcp` was dialled to the local Mirth. The header must have been read.
 pub async fn target(
     tcp: TcpStream,
     stream: DataStream,
@@ -181,7 +181,7 @@ enum Stop {
 }
 
 impl Stop {
-    /// What the code says with which the peer gave up.
+    /// Returns what the code says with which the peer gave up.
     fn of_code(code: quinn::VarInt) -> Self {
         match Code::from_u64(code.into_inner()) {
             Some(Code::Full) => Self::PeerFull,
@@ -397,7 +397,8 @@ impl<'a, O: Observer> Splice<'a, O> {
         }
     }
 
-    /// While nothing is read from the local socket, only its error state tells of a reset.
+    /// Watches the local socket: while nothing is read from the local socket, only its error state tells of a
+    /// reset.
     fn watch_local(&mut self, cx: &mut Context<'_>) -> Result<Turn, Stop> {
         loop {
             let tcp = &self.tcp;
@@ -446,7 +447,7 @@ impl<'a, O: Observer> Splice<'a, O> {
         Ok(Turn::Yield)
     }
 
-    /// Idle connections have no timer: it runs from a write until nothing is owed.
+    /// Polls for silence. Idle connections have no timer: it runs from a write until nothing is owed.
     fn poll_unanswered(&mut self, cx: &mut Context<'_>) -> Result<(), Stop> {
         if let Some(unanswered) = &mut self.down.unanswered
             && let Poll::Ready(is_lost) = unanswered.as_mut().poll(cx)
@@ -459,8 +460,8 @@ impl<'a, O: Observer> Splice<'a, O> {
         Ok(())
     }
 
-    /// While the local socket takes nothing, what arrives is copied out of the packets it came in:
-    /// a small piece would keep a whole batch of them, and hundreds of streams may stand still.
+    /// Stores what arrives. While the local socket takes nothing, what arrives is copied out of the packets
+    /// it came in: a small piece would keep a whole batch of them, and hundreds of streams may stand still.
     fn poll_store(&mut self, cx: &mut Context<'_>) -> Result<Turn, Stop> {
         for _ in 0..TURNS_MAX {
             if self.down.state != DownState::Open {
@@ -478,8 +479,8 @@ impl<'a, O: Observer> Splice<'a, O> {
         Ok(Turn::Yield)
     }
 
-    /// Once nothing more can be read from the stream, only the other direction tells of a peer that
-    /// gave up.
+    /// Watches the peer: once nothing more can be read from the stream, only the other direction tells of a
+    /// peer that gave up.
     fn watch_peer(&mut self, cx: &mut Context<'_>) -> Result<Turn, Stop> {
         let stream = &self.stream;
         let watch = self.down.watch.get_or_insert_with(|| Box::pin(stream.given_up()));
@@ -626,7 +627,7 @@ impl<'a, O: Observer> Splice<'a, O> {
         let _ = self.tcp.set_zero_linger();
     }
 
-    /// The local socket was reset: the far one is cut once it has what came before.
+    /// Tells the peer that the local socket was reset: the far one is cut once it has what came before.
     async fn send_cut(&mut self) {
         self.cut_local();
         let told = async {

@@ -47,7 +47,7 @@ impl EnrolTls {
     }
 }
 
-/// The newcomer's side.
+/// Does the newcomer's side.
 pub async fn connect_enrol(
     tcp: TcpStream,
     config: ClientConfig,
@@ -80,7 +80,7 @@ impl LocalTls {
         certificate.server_config().map(|config| Self(Arc::new(config)))
     }
 
-    /// Of a stand-in for Mirth, which its clients reach as they reach an agent.
+    /// Returns that of a stand-in for Mirth, which its clients reach as they reach an agent.
     pub fn stand_in(certificate: &MirthCertificate) -> Result<Self, IdentityError> {
         certificate.server_config().map(|config| Self(Arc::new(config)))
     }
@@ -96,12 +96,12 @@ impl LocalTls {
 pub struct MirthTls(Arc<ClientConfig>);
 
 impl MirthTls {
-    /// With no key trusted every handshake fails, and its error names the key shown.
+    /// Makes a connector; with no key trusted every handshake fails, and its error names the key shown.
     pub fn new(trusted: Option<KeyFingerprint>) -> Result<Self, IdentityError> {
         mirth_key::client_config(trusted).map(|config| Self(Arc::new(config)))
     }
 
-    /// `host` is sent as SNI where it is a name, as Java does.
+    /// Connects; `host` is sent as SNI where it is a name, as Java does.
     pub async fn connect(&self, tcp: TcpStream, host: &str) -> io::Result<HttpsStream> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let connected = TlsConnector::from(Arc::clone(&self.0)).connect(name, tcp).await?;
@@ -135,7 +135,7 @@ impl AsyncWrite for HttpsStream {
     }
 }
 
-/// Over TCP, TLS itself lets a peer pass that names no protocol at all.
+/// Requires the protocol: over TCP, TLS itself lets a peer pass that names no protocol at all.
 fn require_alpn(chosen: Option<&[u8]>) -> io::Result<()> {
     if chosen == Some(ENROL_ALPN) {
         return Ok(());

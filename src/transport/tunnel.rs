@@ -62,12 +62,12 @@ impl StreamSignals {
         }
     }
 
-    /// How far the peer lets us send.
+    /// Returns how far the peer lets us send.
     pub(super) fn limit(&self) -> u64 {
         self.limit.load(Ordering::Acquire)
     }
 
-    /// Where the peer's bytes end in a cut.
+    /// Returns where the peer's bytes end in a cut.
     pub(super) fn cut_at(&self) -> Option<u64> {
         Some(self.cut_at.load(Ordering::Acquire)).filter(|at| *at != NEVER)
     }
@@ -112,13 +112,13 @@ impl DataStream {
         let _ = self.receive.stop(code);
     }
 
-    /// Whether one of the two agents stops: nothing may begin any more.
+    /// Returns whether one of the two agents stops: nothing may begin any more.
     #[must_use]
     pub fn ending(&self) -> watch::Receiver<bool> {
         self.tunnel.ending()
     }
 
-    /// Whether the peer has cut it already, as far as frames tell.
+    /// Returns whether the peer has cut it already, as far as frames tell.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         self.signals.cut_at().is_some()
@@ -148,7 +148,7 @@ impl Drop for DataStream {
 }
 
 impl Tunnel {
-    /// `connection` must have passed the proof.
+    /// Makes a tunnel; `connection` must have passed the proof.
     #[must_use]
     pub fn new(connection: Connection, streams_max: u32) -> Arc<Self> {
         Arc::new(Self {
@@ -172,7 +172,7 @@ impl Tunnel {
         self.streams().live.len()
     }
 
-    /// Whether the Mirth at the far end answers; `None` until its agent has said so.
+    /// Returns whether the Mirth at the far end answers; `None` until its agent has said so.
     #[must_use]
     pub fn peer_mirth(&self) -> watch::Receiver<Option<bool>> {
         self.peer_mirth.subscribe()
@@ -182,13 +182,13 @@ impl Tunnel {
         self.send_frame(TunnelFrame::Mirth { answers });
     }
 
-    /// Whether one of the two agents stops: nothing may begin any more.
+    /// Returns whether one of the two agents stops: nothing may begin any more.
     #[must_use]
     pub fn ending(&self) -> watch::Receiver<bool> {
         self.ending.subscribe()
     }
 
-    /// This agent stops. A peer that has said so itself need not hear it.
+    /// Tells the peer that this agent stops. A peer that has said so itself need not hear it.
     pub fn send_stopping(&self) {
         if self.begin_ending() {
             self.send_frame(TunnelFrame::Stopping);
@@ -208,15 +208,15 @@ impl Tunnel {
         self.connection.0.rtt()
     }
 
-    /// A stream for a local connection. Its header goes out at once, so that the far side dials
-    /// while the first bytes are still on their way, and a server that speaks first is heard.
+    /// Opens a stream for a local connection. Its header goes out at once, so that the far side dials while
+    /// the first bytes are still on their way, and a server that speaks first is heard.
     pub async fn open_stream(self: &Arc<Self>) -> Result<DataStream, TransportError> {
         let (mut send, receive) = self.connection.0.open_bi().await.map_err(TransportError::lost)?;
         send.write_all(&[STREAM_HEADER]).await.map_err(|_| TransportError::StreamClosed)?;
         Ok(self.register(send, receive))
     }
 
-    /// The next stream the peer opens.
+    /// Accepts the next stream the peer opens.
     pub async fn accept_stream(self: &Arc<Self>) -> Result<DataStream, TransportError> {
         let (send, receive) = self.connection.0.accept_bi().await.map_err(TransportError::lost)?;
         Ok(self.register(send, receive))
@@ -324,7 +324,7 @@ struct FrameQueue {
 }
 
 impl FrameQueue {
-    /// Whether there was room.
+    /// Returns whether there was room.
     fn push(&self, frame: TunnelFrame) -> bool {
         let mut encoded = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
         if encoded.len() >= FRAMES_QUEUED_BYTES_MAX {

@@ -60,7 +60,7 @@ impl UdpIo {
         })
     }
 
-    /// A dual-stack socket knows IPv4 addresses as `::ffff:a.b.c.d`.
+    /// Writes an address for the socket: a dual-stack socket knows IPv4 addresses as `::ffff:a.b.c.d`.
     pub(super) fn as_family(&self, address: SocketAddr) -> SocketAddr {
         match address.ip() {
             IpAddr::V4(ip) if self.is_v6 => SocketAddr::new(ip.to_ipv6_mapped().into(), address.port()),
@@ -72,7 +72,7 @@ impl UdpIo {
         self.try_send_by(&self.state, transmit)
     }
 
-    /// The same for packets of our own.
+    /// Does the same for packets of our own.
     pub(super) fn try_send_own(&self, transmit: &Transmit) -> io::Result<()> {
         self.try_send_by(&self.own_state, transmit)
     }
@@ -120,7 +120,7 @@ impl UdpIo {
     }
 }
 
-/// Refusal leaves the kernel's default, which is reported.
+/// Asks for buffers; refusal leaves the kernel's default, which is reported.
 pub(super) fn ask_for_buffers(state: &UdpSocketState, socket: &std::net::UdpSocket) {
     let _ = state.set_recv_buffer_size(socket.into(), SOCKET_BUFFER_BYTES);
     let _ = state.set_send_buffer_size(socket.into(), SOCKET_BUFFER_BYTES);

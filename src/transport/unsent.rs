@@ -25,7 +25,7 @@ const LOOKS_PER_LIMIT: u32 = 8;
 /// What is read of `TCP_INFO`: all that Linux 5.4 and later fill in.
 const TCP_INFO_BYTES: usize = 232;
 
-/// Bytes in the socket's send queue, sent or not, that the peer has not acknowledged.
+/// Returns the bytes in the socket's send queue, sent or not, that the peer has not acknowledged.
 pub fn unacknowledged(socket: impl AsFd) -> io::Result<usize> {
     // SAFETY: SIOCOUTQ writes exactly one C int through the pointer that `Getter` provides.
     let bytes: c_int = unsafe { ioctl(socket, Getter::<SIOCOUTQ, c_int>::new())? };
@@ -99,7 +99,7 @@ fn send_queue(socket: &impl AsFd) -> io::Result<SendQueue> {
     })
 }
 
-/// As much of it as this kernel knows.
+/// Returns as much of it as this kernel knows.
 fn tcp_info(socket: &impl AsFd) -> io::Result<Vec<u8>> {
     let mut info = vec![0_u8; TCP_INFO_BYTES];
     let mut length = libc::socklen_t::try_from(info.len()).unwrap_or_default();

@@ -6,7 +6,8 @@ use crate::config::agent::AgentConfig;
 use crate::domain::time::Timestamp;
 use crate::identity::local_https::{LocalCertificate, LocalNames};
 
-/// `None` where the file has no `[[admin_managing]]`.
+/// Returns the certificate for the people beside this agent; `None` where the file has no
+/// `[[admin_managing]]`.
 pub fn of_config(
     config: &AgentConfig,
     state: &AgentState,

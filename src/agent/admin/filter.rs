@@ -188,7 +188,8 @@ impl Filter<'_> {
         }
     }
 
-    /// One connection is for one Host and one user, those of its first request that names them.
+    /// Returns what of a request differs from the first one: one connection is for one Host and one user,
+    /// those of its first request that names them.
     fn differs(&mut self, head: &RequestHead) -> Option<&'static str> {
         if self.host.get_or_insert_with(|| head.host().to_owned()) != head.host() {
             return Some("adit: one connection asks for one Host.");
@@ -198,7 +199,7 @@ impl Filter<'_> {
         (known.as_slice() != given).then_some("adit: one connection speaks for one user.")
     }
 
-    /// Why no request may be served now, whoever asks.
+    /// Returns why no request may be served now, whoever asks.
     fn hindrance(&self) -> Option<&'static str> {
         let policy = Policy::of(&self.entry.config, Side::Target, &self.context.rules());
         match policy {
@@ -224,7 +225,7 @@ impl Filter<'_> {
     }
 }
 
-/// For what is refused before it is judged.
+/// Returns the names for what is refused before it is judged.
 fn unjudged(rule: &str) -> Named {
     Named { template: "unjudged".into(), operation: None, changes: false, rule: rule.into() }
 }

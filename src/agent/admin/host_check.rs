@@ -24,10 +24,9 @@ pub enum Host {
 }
 
 impl Hosts {
-    /// Loopback has three names; `names` are the file's own, with a port where it is not the listener's: a
-    /// forwarded one. Where `listen` is every address
-    /// of the host, `reached` is the one that the client used: no page can make a browser ask for an
-    /// address that it does not go to.
+    /// Makes the check. Loopback has three names; `names` are the file's own, with a port where it is not the
+    /// listener's: a forwarded one. Where `listen` is every address of the host, `reached` is the one that
+    /// the client used: no page can make a browser ask for an address that it does not go to.
     #[must_use]
     pub fn new(listen: SocketAddr, reached: SocketAddr, names: &[String]) -> Self {
         let port = listen.port();

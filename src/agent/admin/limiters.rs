@@ -35,17 +35,17 @@ impl Default for AdminLimiters {
 }
 
 impl AdminLimiters {
-    /// How long a refusal waits before it is written and answered: its record costs disk.
+    /// Returns how long a refusal waits before it is written and answered: its record costs disk.
     pub fn refusal_delay(&self, now: Instant) -> Duration {
         lock(&self.refusals).take(now)
     }
 
-    /// How long a request waits before it is sent on.
+    /// Returns how long a request waits before it is sent on.
     pub fn request_delay(&self, now: Instant) -> Duration {
         lock(&self.requests).take(now)
     }
 
-    /// How long a request waits besides of which Mirth writes `bytes` into its event log.
+    /// Returns how long a request waits besides of which Mirth writes `bytes` into its event log.
     pub fn logged_delay(&self, logged: Logged, bytes: usize, now: Instant) -> Duration {
         match logged {
             Logged::Nothing => Duration::ZERO,
@@ -57,17 +57,17 @@ impl AdminLimiters {
         }
     }
 
-    /// How long a question of the agent's own waits before it is asked.
+    /// Returns how long a question of the agent's own waits before it is asked.
     pub fn question_delay(&self, now: Instant) -> Duration {
         lock(&self.questions).take(now)
     }
 
-    /// How long a request waits besides of which Mirth may make a session.
+    /// Returns how long a request waits besides of which Mirth may make a session.
     pub fn session_delay(&self, now: Instant) -> Duration {
         lock(&self.sessions).take(now)
     }
 
-    /// Mirth made none.
+    /// Gives the place of a session back: Mirth made none.
     pub fn give_back_session(&self) {
         lock(&self.sessions).give_back();
     }

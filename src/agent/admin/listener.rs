@@ -98,7 +98,7 @@ impl AdminListener {
         entry.stats.count_stream(served.is_none());
     }
 
-    /// `None` where it broke off in the middle of an exchange.
+    /// Serves the connection; `None` where it broke off in the middle of an exchange.
     async fn serve(
         &self,
         context: &Context,
@@ -175,7 +175,8 @@ impl AdminListener {
         ended
     }
 
-    /// In the audit before it is said, as every denial; without it there is still no way in.
+    /// Refuses the client: in the audit before it is said, as every denial; without it there is still no way
+    /// in.
     async fn refuse(
         &self,
         context: &Context,
@@ -190,7 +191,7 @@ impl AdminListener {
     }
 }
 
-/// Whether TLS itself failed, and the client did not merely go.
+/// Returns whether TLS itself failed, and the client did not merely go.
 fn is_refusal(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)
 }

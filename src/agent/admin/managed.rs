@@ -74,13 +74,14 @@ impl Managed {
         }
     }
 
-    /// The Mirth as far as it may be worked on now.
+    /// Returns the Mirth as far as it may be worked on now.
     #[must_use]
     pub fn ready(&self) -> Option<Arc<Ready>> {
         self.ready.borrow().clone()
     }
 
-    /// The same; while a Mirth that answered a moment ago is looked at anew, once that is done.
+    /// Returns the same as [`Self::here`]; while a Mirth that answered a moment ago is looked at anew, once
+    /// that is done.
     pub async fn wait_until_ready(&self) -> Option<Arc<Ready>> {
         if *self.answers.borrow() != Some(true) {
             return self.ready();
@@ -89,13 +90,13 @@ impl Managed {
         timeout(AWAY_WAIT, ready.wait_for(Option::is_some)).await.ok()?.ok()?.clone()
     }
 
-    /// Whether Mirth is still the one that was found as `ready`.
+    /// Returns whether Mirth is still the one that was found as `ready`.
     #[must_use]
     pub fn is_current(&self, ready: &Ready) -> bool {
         self.ready.borrow().as_deref().is_some_and(|current| std::ptr::eq(current, ready))
     }
 
-    /// A connection to Mirth could not be made or broke: look at once.
+    /// Notes that a connection to Mirth could not be made or broke: look at once.
     pub fn note_failure(&self) {
         self.recheck.notify_one();
     }
@@ -161,7 +162,8 @@ impl Managed {
         }
     }
 
-    /// Over the connection that is kept, if Mirth is known by it; else, or where it broke, over a new one.
+    /// Asks Mirth what it is, over the connection that is kept, if Mirth is known by it; else, or where it
+    /// broke, over a new one.
     async fn discover(
         &self,
         key: Option<KeyFingerprint>,
@@ -289,7 +291,7 @@ impl Watched {
         }
     }
 
-    /// How long ago the last check was.
+    /// Returns how long ago the last check was.
     fn age(&self) -> Duration {
         self.checked.map_or(Duration::MAX, |checked| checked.elapsed())
     }

@@ -49,7 +49,7 @@ pub enum OriginError {
 }
 
 impl OriginError {
-    /// Whether Mirth was merely not heard, and nothing it said stands against it.
+    /// Returns whether Mirth was merely not heard, and nothing it said stands against it.
     #[must_use]
     pub const fn is_silence(&self) -> bool {
         matches!(self, Self::Dial { .. } | Self::Timeout { .. } | Self::Broken { .. })
@@ -119,7 +119,7 @@ impl Origin {
         }
     }
 
-    /// A question of the agent's own, which needs no login.
+    /// Asks a question of the agent's own, which needs no login.
     pub async fn ask(
         &mut self,
         url: &MirthUrl,
@@ -146,7 +146,7 @@ impl Origin {
 }
 
 impl Answers {
-    /// The next part of an answer. May be dropped while it waits.
+    /// Returns the next part of an answer. May be dropped while it waits.
     pub async fn part(&mut self) -> Result<ResponsePart, OriginError> {
         loop {
             let part = self.reader.read(&mut self.input, self.at_end);
@@ -165,8 +165,8 @@ impl Answers {
         }
     }
 
-    /// Whether Mirth has neither sent nor closed since its last answer: what it says unasked must not be
-    /// taken for the next one.
+    /// Returns whether Mirth has neither sent nor closed since its last answer: what it says unasked must not
+    /// be taken for the next one.
     pub async fn is_quiet(&mut self) -> bool {
         let mut readable = std::pin::pin!(self.readable());
         std::future::poll_fn(|cx| std::task::Poll::Ready(readable.as_mut().poll(cx).is_pending())).await
@@ -211,7 +211,7 @@ impl Answers {
     }
 }
 
-/// The chunks were followed as they came and are well-formed.
+/// Returns the body without its chunks: the chunks were followed as they came and are well-formed.
 fn without_chunks(mut wire: &[u8]) -> Option<Vec<u8>> {
     let mut body = Vec::with_capacity(wire.len());
     loop {

@@ -73,7 +73,8 @@ impl RefusalSums {
     }
 }
 
-/// Of the tables' few templates for logins, which are named whatever else came first.
+/// Returns whether the template is one of the tables' few templates for logins, which are named whatever else
+/// came first.
 fn is_login(kind: &RefusalKind) -> bool {
     kind.template.to_ascii_lowercase().contains("login")
 }

@@ -104,12 +104,12 @@ impl AdminSession {
         self.counts.expected.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The number of the change within its session.
+    /// Counts a change; returns the number of the change within its session.
     pub fn count_change(&self) -> u64 {
         self.counts.changes.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// One more record in Mirth's own audit.
+    /// Counts one more record in Mirth's own audit.
     pub fn count_audit(&self) {
         self.counts.audits.fetch_add(1, Ordering::Relaxed);
     }
@@ -198,7 +198,7 @@ impl AdminSessions {
         context.audit_admin(summed).await
     }
 
-    /// How many are open.
+    /// Returns how many are open.
     #[must_use]
     pub fn open(&self) -> usize {
         lock(&self.live).len()

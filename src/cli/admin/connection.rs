@@ -228,7 +228,7 @@ async fn entry(session: &CliSession, wanted: &str, side: Option<SideName>) -> an
     Ok(())
 }
 
-/// What the operator has to correct.
+/// Returns what the operator has to correct.
 const fn hint(carried: &CarriedView, side: Side) -> &'static str {
     match (carried, side) {
         (CarriedView::Channel { .. }, Side::Source) => "listen = where this host's Mirth sends to",

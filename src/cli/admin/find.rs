@@ -64,7 +64,7 @@ impl CliSession {
         })
     }
 
-    /// By id, or by an organization when only one open request or agreement names it.
+    /// Finds it by id, or by an organization when only one open request or agreement names it.
     pub(super) async fn find_peering(&self, wanted: &str) -> anyhow::Result<PeeringView> {
         let all = self.platform.peerings(&Self::host()).await?;
         pick("peering", wanted, all, |it| Called {
@@ -75,7 +75,7 @@ impl CliSession {
         })
     }
 
-    /// By id, or by its channel when only one pending or living grant is on it.
+    /// Finds it by id, or by its channel when only one pending or living grant is on it.
     pub(super) async fn find_grant(&self, wanted: &str) -> anyhow::Result<GrantView> {
         let all = self.platform.grants(&Self::host()).await?;
         pick("grant", wanted, all, |it| {
@@ -89,7 +89,7 @@ impl CliSession {
         })
     }
 
-    /// By id, by its channel when it carries one, or by its route.
+    /// Finds it by id, by its channel when it carries one, or by its route.
     pub(super) async fn find_connection(&self, wanted: &str) -> anyhow::Result<ConnectionView> {
         let all = self.platform.connections(&Self::host()).await?;
         pick("connection", wanted, all, |it| {
@@ -111,7 +111,7 @@ impl CliSession {
     }
 }
 
-/// Exact id first, then names, then the beginning of an id.
+/// Picks one: exact id first, then names, then the beginning of an id.
 pub(super) fn pick<T>(
     resource: &str,
     wanted: &str,

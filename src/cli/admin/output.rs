@@ -9,7 +9,7 @@ use crate::cli::shown::print_json;
 use crate::domain::visible::visible;
 
 impl CliSession {
-    /// Rows as a table with aligned columns, or as a JSON array.
+    /// Shows rows as a table with aligned columns, or as a JSON array.
     pub(super) fn show<T: Serialize, const N: usize>(
         &self,
         rows: &[T],
@@ -24,7 +24,7 @@ impl CliSession {
         Ok(())
     }
 
-    /// The id of what was made, alone on its line so that a script can take it.
+    /// Prints the id of what was made, alone on its line so that a script can take it.
     pub(super) fn made(&self, id: impl std::fmt::Display) -> anyhow::Result<()> {
         if self.json {
             print_json(&json!({ "id": id.to_string() }), false)?;
@@ -43,7 +43,7 @@ impl CliSession {
         Ok(())
     }
 
-    /// One line, whatever names are in it.
+    /// Prints one line, whatever names are in it.
     #[expect(clippy::unused_self, reason = "reads as the other outputs do")]
     pub(super) fn print_line(&self, line: &str) -> anyhow::Result<()> {
         Ok(print::line(visible(line))?)

@@ -103,7 +103,7 @@ pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> 
     }
 }
 
-/// The file that a verb writes for who typed the command.
+/// Returns the file that a verb writes for who typed the command.
 pub(super) fn out_file(verb: &TokenVerb) -> anyhow::Result<Option<OutFile>> {
     let TokenVerb::Issue { out, .. } = verb;
     out.clone().map(OutFile::create).transpose()

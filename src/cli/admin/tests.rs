@@ -120,7 +120,7 @@ fn the_arguments_of_an_offer_are_checked_before_anything_is_opened() {
     }
 }
 
-/// `adit admin` with these words, as a process of its own would do it.
+/// Runs `adit admin` with these words, as a process of its own would do it.
 async fn run(config: &GatewayConfig, line: &str) -> anyhow::Result<()> {
     #[derive(Parser)]
     struct Line {
@@ -136,7 +136,7 @@ async fn run(config: &GatewayConfig, line: &str) -> anyhow::Result<()> {
     serve(config.clone(), arguments, out).await.map(drop)
 }
 
-/// The open offers, oldest first.
+/// Returns the open offers, oldest first.
 async fn offered(config: &GatewayConfig) -> Vec<ConnectionId> {
     let session = open(config.clone(), None, false).await.unwrap();
     let all = session.platform.connections(&CliSession::host()).await.unwrap();

@@ -142,7 +142,7 @@ fn read_connector(path: &Path, enrolment: Option<&Enrolment>, findings: &mut Fin
     }
 }
 
-/// What a host that is not enrolled needs for it.
+/// Checks what a host that is not enrolled needs for it.
 async fn check_first_start(
     config: &AgentConfig,
     connector: Option<&Connector>,
@@ -176,7 +176,7 @@ async fn check_first_start(
     Gateways::of_connector(connector, route)
 }
 
-/// Whether the gateway would take the token; returns its route where it would.
+/// Checks whether the gateway would take the token; returns its route where it would.
 async fn check_token(
     connector: &Connector,
     token: &RegistrationToken,
@@ -204,7 +204,7 @@ async fn check_token(
     None
 }
 
-/// What is in a folder that no agent uses now.
+/// Checks what is in a folder that no agent uses now.
 async fn check_state(
     config: &AgentConfig,
     connector: Option<&Connector>,
@@ -268,7 +268,7 @@ fn check_leaf(now: Timestamp, expires: Timestamp, findings: &mut Findings) {
     }
 }
 
-/// A running agent knows best, once its first attempts have come to something.
+/// Checks by its status: a running agent knows best, once its first attempts have come to something.
 async fn check_running(config: &AgentConfig, connector: Option<&Connector>, findings: &mut Findings) {
     let enrolment =
         || AgentState::open_read_only(&config.state).and_then(|state| state.enrolment()).ok().flatten();
@@ -301,7 +301,7 @@ async fn check_running(config: &AgentConfig, connector: Option<&Connector>, find
     }
 }
 
-/// The agent's status when everything works, or when it has had the time to.
+/// Returns the agent's status when everything works, or when it has had the time to.
 async fn settled(config: &AgentConfig) -> Result<Answer, StatusError> {
     let give_up = Instant::now() + SETTLES_WITHIN;
     loop {
@@ -319,7 +319,7 @@ async fn settled(config: &AgentConfig) -> Result<Answer, StatusError> {
     }
 }
 
-/// Whether something does not work yet that an agent just started may be about to do.
+/// Returns whether something does not work yet that an agent just started may be about to do.
 fn is_settling(status: &AgentStatus) -> bool {
     let has_link = status.gateway.on == Some(true);
     let waits = |entry: &EntryStatus| {
@@ -362,7 +362,7 @@ fn check_status(config: &AgentConfig, status: &AgentStatus, findings: &mut Findi
     }
 }
 
-/// `adt (Lakeside → St Mary)`, once the gateway has said whose it is.
+/// Returns `adt (Lakeside → St Mary)`, once the gateway has said whose it is.
 fn called(entry: &EntryStatus) -> String {
     if entry.route.is_empty() { entry.name.clone() } else { format!("{} ({})", entry.name, entry.route) }
 }

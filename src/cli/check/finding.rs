@@ -30,7 +30,7 @@ impl Findings {
         self.0.push((Weight::Problem, what.into()));
     }
 
-    /// A problem with its causes.
+    /// Reports a problem with its causes.
     pub(super) fn error(&mut self, error: &dyn Error) {
         let mut texts = vec![error.to_string()];
         let mut cause = error.source();

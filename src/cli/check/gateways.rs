@@ -114,7 +114,7 @@ fn of(error: &io::Error) -> Fared {
     if error.kind() == io::ErrorKind::TimedOut { Fared::Silent } else { Fared::Refused(error.to_string()) }
 }
 
-/// The best that any address gives.
+/// Returns the best that any address gives.
 async fn by_udp(addresses: &[SocketAddr], route: Option<RouteId>) -> Fared {
     let Some(route) = route else { return Fared::Unasked };
     let mut last = Fared::Silent;

@@ -17,14 +17,14 @@ use crate::transport::resolve::{first_connected, resolve};
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Whether a TCP port could be listened on now. It is bound in a way that keeps nobody else from it who
-/// starts in this moment.
+/// Checks whether a TCP port could be listened on now. It is bound in a way that keeps nobody else from it
+/// who starts in this moment.
 pub(super) fn check_tcp_port(what: &str, address: SocketAddr, findings: &mut Findings) {
     report_port(what, "TCP", address, bind_beside(address), findings);
 }
 
-/// Whether a UDP port could be bound now. It is looked up: bound even for a moment, it would be missed by
-/// an agent that starts then.
+/// Checks whether a UDP port could be bound now. It is looked up: bound even for a moment, it would be missed
+/// by an agent that starts then.
 pub(super) fn check_udp_port(what: &str, address: SocketAddr, findings: &mut Findings) {
     let is_taken = ["/proc/net/udp", "/proc/net/udp6"].into_iter().any(|table| {
         fs::read_to_string(table).is_ok_and(|table| table.lines().any(|line| takes(line, address)))
@@ -38,7 +38,8 @@ pub(super) fn check_udp_port(what: &str, address: SocketAddr, findings: &mut Fin
     report_port(what, "UDP", address, bound, findings);
 }
 
-/// Two sockets that may share their address and do not listen do not keep each other from it.
+/// Binds beside another: two sockets that may share their address and do not listen do not keep each other
+/// from it.
 fn bind_beside(address: SocketAddr) -> io::Result<()> {
     bind_any(address, |address| {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
@@ -50,8 +51,8 @@ fn bind_beside(address: SocketAddr) -> io::Result<()> {
     })
 }
 
-/// Whether a line of the kernel's table of UDP sockets has the port of `address`, there or everywhere:
-/// `0: 0100007F:1A05 00000000:0000 07 …`, words of the address in this machine's byte order.
+/// Returns whether a line of the kernel's table of UDP sockets has the port of `address`, there or
+/// everywhere: `0: 0100007F:1A05 00000000:0000 07 …`, words of the address in this machine's byte order.
 fn takes(line: &str, address: SocketAddr) -> bool {
     let local = line.split_whitespace().nth(1).and_then(|local| local.split_once(':'));
     let Some((ip, port)) = local else { return false };

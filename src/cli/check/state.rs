@@ -59,7 +59,8 @@ fn check_parent(path: &Path, findings: &mut Findings) {
     }
 }
 
-/// What cannot be written is lost at the next start, and an admin session that cannot be audited is none.
+/// Checks the room on the disk: what cannot be written is lost at the next start, and an admin session that
+/// cannot be audited is none.
 fn check_room(folder: &Path, findings: &mut Findings) {
     let Ok(disk) = rustix::fs::statvfs(folder) else { return };
     if let Some(left) = too_little(disk.f_bavail.saturating_mul(disk.f_frsize)) {
@@ -70,12 +71,12 @@ fn check_room(folder: &Path, findings: &mut Findings) {
     }
 }
 
-/// How many KiB are left of a disk that is as good as full.
+/// Returns how many KiB are left of a disk that is as good as full.
 const fn too_little(bytes: u64) -> Option<u64> {
     if bytes < ROOM_BYTES_MIN { Some(bytes / 1024) } else { None }
 }
 
-/// Every file belongs to the folder's owner, who alone may read it.
+/// Checks that every file belongs to the folder's owner, who alone may read it.
 fn check_files(folder: &Path, findings: &mut Findings) {
     let Ok(owner) = fs::metadata(folder).map(|metadata| metadata.uid()) else { return };
     let mut paths: Vec<_> =

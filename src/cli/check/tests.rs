@@ -25,12 +25,12 @@ impl World {
         fs::set_permissions(self.path(name), PermissionsExt::from_mode(mode)).expect("sets");
     }
 
-    /// The lines that `adit check` prints for this text, the folder's path taken out.
+    /// Returns the lines that `adit check` prints for this text, the folder's path taken out.
     fn check(&self, config: &str) -> Vec<String> {
         self.check_at(config, false)
     }
 
-    /// As [`Self::check`], in a time that passes as soon as nothing else happens.
+    /// Does as [`Self::check`], in a time that passes as soon as nothing else happens.
     fn check_in_no_time(&self, config: &str) -> Vec<String> {
         self.check_at(config, true)
     }

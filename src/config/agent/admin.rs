@@ -32,7 +32,8 @@ pub struct AdminManaging {
 }
 
 impl AdminManaging {
-    /// Loopback always may; others only where the file names their network.
+    /// Returns whether a client may connect: loopback always may; others only where the file names their
+    /// network.
     #[must_use]
     pub fn lets_in(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();

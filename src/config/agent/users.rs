@@ -41,7 +41,7 @@ impl fmt::Display for LocalUser {
     }
 }
 
-/// The key of an entry that listens at `listen`.
+/// Reads the key of an entry that listens at `listen`.
 pub(super) fn read_allow_users(
     section: &mut Section<'_, '_>,
     listen: Option<SocketAddr>,

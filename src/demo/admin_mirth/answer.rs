@@ -38,7 +38,7 @@ impl Answer {
         Self::new(StatusCode::OK, Some(content_type), AnswerBody::of(content.into()))
     }
 
-    /// `head`, then `times` × `item`, then `tail`: answers of any size from little memory.
+    /// Answers with `head`, then `times` × `item`, then `tail`: answers of any size from little memory.
     pub(super) fn list(head: &'static str, item: Bytes, times: u64, tail: &'static str) -> Self {
         let parts = [
             (Bytes::from_static(head.as_bytes()), 1),

@@ -27,7 +27,8 @@ pub(super) enum Found<'a> {
     Operation(&'static Operation, Vec<&'a str>),
 }
 
-/// Every call but the landing page needs `X-Requested-With`. An error is what is answered at once.
+/// Finds the operation: every call but the landing page needs `X-Requested-With`. An error is what is
+/// answered at once.
 pub(super) fn find(call: &Call) -> Result<Found<'_>, (StatusCode, &'static str)> {
     let path = call.path.strip_suffix('/').unwrap_or(&call.path);
     let reads = matches!(call.method, Method::GET | Method::HEAD);
@@ -78,7 +79,7 @@ impl Found<'_> {
     }
 }
 
-/// The path's parameters if `path` is one of the operation's.
+/// Returns the path's parameters if `path` is one of the operation's.
 fn matches<'a>(operation: &Operation, path: &'a str) -> Option<Vec<&'a str>> {
     let mut template = operation.class.split('/').chain(operation.path.split('/').skip(1));
     let mut parameters = Vec::new();
@@ -132,7 +133,7 @@ pub(super) fn system_stats(_: &Given<'_>) -> Answer {
     )
 }
 
-/// Mirth gives its real one to anybody logged in; this one is nobody's.
+/// Answers with a key: Mirth gives its real one to anybody logged in; this one is nobody's.
 pub(super) fn encryption(_: &Given<'_>) -> Answer {
     Answer::xml("<encryptionSettings><secretKey>c3RhbmQtaW4=</secretKey></encryptionSettings>")
 }
@@ -149,7 +150,7 @@ fn user_xml(name: &str) -> String {
     format!("<user><id>1</id><username>{name}</username></user>")
 }
 
-/// Both outcomes give a cookie to a client without a session.
+/// Logs in: both outcomes give a cookie to a client without a session.
 pub(super) fn log_in(given: &Given<'_>) -> Answer {
     let Given { server, call, body, .. } = *given;
     let session = server.sessions.open(call.context, &call.cookies);
@@ -164,7 +165,7 @@ pub(super) fn log_in(given: &Given<'_>) -> Answer {
     Answer::xml(content).with_status(code).with_cookie(session.cookie.as_deref())
 }
 
-/// A form with the one user's name and password.
+/// Returns whether it is a form with the one user's name and password.
 pub(super) fn is_right(form: &[u8]) -> bool {
     let form = String::from_utf8_lossy(form);
     let field = |name| form.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name);
@@ -218,7 +219,7 @@ pub(super) fn remove_channel(given: &Given<'_>) -> Answer {
     Answer::status(StatusCode::NO_CONTENT)
 }
 
-/// One channel where the path names it, else all.
+/// Deploys one channel where the path names it, else all.
 pub(super) fn deploy(given: &Given<'_>) -> Answer {
     set_state(given, "STARTED")
 }
@@ -249,7 +250,8 @@ pub(super) fn max_message_id(given: &Given<'_>) -> Answer {
     }
 }
 
-/// For a made-up channel Mirth's engine makes tables first. As many messages of a kibibyte as `limit` says, twenty unless it does.
+/// Answers with messages: for a made-up channel Mirth's engine makes tables first. As many messages of a
+/// kibibyte as `limit` says, twenty unless it does.
 pub(super) fn messages(given: &Given<'_>) -> Answer {
     const KIBIBYTE: usize = 1024;
     given.server.channels.make_tables(given.parameters.first().copied().unwrap_or_default());
@@ -259,13 +261,14 @@ pub(super) fn messages(given: &Given<'_>) -> Answer {
     Answer::list("<list>", Bytes::from([open, &filling, close].concat()), limit, "</list>")
 }
 
-/// A channel's variables or connections: for a made-up one Mirth makes an empty map or list, and keeps it.
+/// Answers with a channel's variables or connections: for a made-up one Mirth makes an empty map or list, and
+/// keeps it.
 pub(super) fn map_of_one(given: &Given<'_>) -> Answer {
     given.server.channels.make_map(given.parameters.first().copied().unwrap_or_default());
     Answer::xml("<map/>")
 }
 
-/// The same for each channel that query or body names.
+/// Answers with the same for each channel that query or body names.
 pub(super) fn maps_of_many(given: &Given<'_>) -> Answer {
     let pairs = given.call.query.split('&').filter_map(|pair| pair.split_once('='));
     for (_, id) in pairs.filter(|(name, _)| *name == "channelId") {
@@ -277,7 +280,7 @@ pub(super) fn maps_of_many(given: &Given<'_>) -> Answer {
     Answer::xml("<map/>")
 }
 
-/// As many lines as `fetchSize` says, ten unless it does.
+/// Answers with as many lines as `fetchSize` says, ten unless it does.
 pub(super) fn server_log(given: &Given<'_>) -> Answer {
     let line = Bytes::from_static(
         b"<serverLogItem><id>1</id><level>INFO</level><message>stand-in</message></serverLogItem>",

@@ -44,7 +44,7 @@ impl Channels {
         }
     }
 
-    /// Mirth keeps one for whatever id it is asked the variables or the connections of.
+    /// Makes a map: Mirth keeps one for whatever id it is asked the variables or the connections of.
     pub(super) fn make_map(&self, id: &str) {
         if !self.channels().contains_key(id) {
             lock(&self.mapped).insert(id.into());
@@ -87,7 +87,7 @@ impl Channels {
             .concat()
     }
 
-    /// Every channel that is deployed, as `<dashboardStatus>`.
+    /// Returns every channel that is deployed, as `<dashboardStatus>`.
     pub(super) fn statuses(&self) -> String {
         let channels = self.channels();
         let deployed = channels.iter().filter(|(_, channel)| channel.state != UNDEPLOYED);
@@ -130,7 +130,7 @@ fn status(id: &str, channel: &Channel) -> String {
     )
 }
 
-/// The text of the first element of that name, as it stands.
+/// Returns the text of the first element of that name, as it stands.
 fn element(xml: &[u8], name: &str) -> Option<String> {
     let xml = std::str::from_utf8(xml).ok()?;
     let (_, rest) = xml.split_once(&format!("<{name}>"))?;

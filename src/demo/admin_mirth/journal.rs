@@ -27,7 +27,7 @@ pub struct Arrived {
 }
 
 impl Arrived {
-    /// The first header of that name (in lower case).
+    /// Returns the first header of that name (in lower case).
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
@@ -77,19 +77,19 @@ struct Entries {
 }
 
 impl Journal {
-    /// The requests remembered, in the order of arrival.
+    /// Returns the requests remembered, in the order of arrival.
     #[must_use]
     pub fn arrived(&self) -> Vec<Arrived> {
         self.entries().arrived.iter().cloned().collect()
     }
 
-    /// TLS connections in all.
+    /// Returns the number of TLS connections in all.
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.entries().connections
     }
 
-    /// How many requests remembered had this method and this target.
+    /// Returns how many requests remembered had this method and this target.
     #[must_use]
     pub fn count(&self, method: &str, target: &str) -> usize {
         let entries = self.entries();
@@ -144,7 +144,8 @@ impl Journal {
         }
     }
 
-    /// Entries are whole after every change, so a panic elsewhere leaves nothing half-done.
+    /// Locks the entries, poisoned or not: entries are whole after every change, so a panic elsewhere leaves
+    /// nothing half-done.
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -31,7 +31,7 @@ struct User {
 }
 
 impl PasswordAge {
-    /// Status and message of a login with the right password.
+    /// Returns status and message of a login with the right password.
     const fn outcome(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Fresh => (StatusCode::OK, "SUCCESS", ""),
@@ -54,7 +54,7 @@ impl People {
         self.user().changes.clone()
     }
 
-    /// Code, status and message of a login.
+    /// Returns code, status and message of a login.
     pub(super) fn login(&self, is_right: bool) -> (StatusCode, &'static str, &'static str) {
         if is_right {
             self.user().password.outcome()
@@ -76,7 +76,7 @@ impl People {
     }
 }
 
-/// Those that the query names, or all: a `java.util.Properties`.
+/// Answers with those that the query names, or all: a `java.util.Properties`.
 pub(super) fn preferences(given: &Given<'_>) -> Answer {
     let names: Vec<_> = given.call.parameters("name").collect();
     let user = given.server.people.user();
@@ -117,7 +117,7 @@ pub(super) fn update(given: &Given<'_>) -> Answer {
     Answer::status(StatusCode::NO_CONTENT)
 }
 
-/// Null where the new password is good.
+/// Answers with null where the new password is good.
 pub(super) fn update_password(given: &Given<'_>) -> Answer {
     given.server.people.change("password".into(), None);
     Answer::status(StatusCode::NO_CONTENT)

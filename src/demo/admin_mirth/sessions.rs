@@ -24,13 +24,13 @@ pub(super) struct MirthSession {
 }
 
 impl MirthSessions {
-    /// Who is logged in by one of these cookies.
+    /// Returns who is logged in by one of these cookies.
     pub(super) fn user(&self, context: Context, cookies: &[String]) -> Option<String> {
         let key = self.known(context, cookies)?;
         self.users().get(&key).cloned().flatten()
     }
 
-    /// The session of these cookies, or a new one.
+    /// Opens the session of these cookies, or a new one.
     pub(super) fn open(&self, context: Context, cookies: &[String]) -> MirthSession {
         if let Some(key) = self.known(context, cookies) {
             return MirthSession { key, cookie: None };

@@ -65,7 +65,7 @@ fn dashboard(server: &Server, call: &Call) -> Answer {
     }
 }
 
-/// A page with a launch button that leads to `port`.
+/// Returns a page with a launch button that leads to `port`.
 fn html(port: u16) -> String {
     format!(
         "<html><title>Mirth Connect Administrator</title><script>function launchAdministrator() {{\n\

@@ -134,7 +134,7 @@ async fn every_address_in_an_answer_is_built_from_the_host_of_the_request() {
     mirth.shutdown().await;
 }
 
-/// What comes back on a connection of its own, up to a blank line.
+/// Returns what comes back on a connection of its own, up to a blank line.
 async fn answer_to(mirth: &AdminMirth, head: &str) -> String {
     let mut stream = open(mirth.address(), Some(mirth.key())).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();

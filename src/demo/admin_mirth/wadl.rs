@@ -9,7 +9,7 @@ use super::operations::OPERATIONS;
 const SHADOW: &str = "<resource path=\"/extensions/{x}\"><resource path=\"/{y}\">\
                       <method id=\"peek\" name=\"GET\"/></resource></resource>";
 
-/// Every operation that is served, below the address that the client used, and those of the plug-in.
+/// Renders every operation that is served, below the address that the client used, and those of the plug-in.
 pub(super) fn render(host: &str, context: &str, plug_in: bool) -> String {
     let mut text = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n\
@@ -49,7 +49,7 @@ pub(super) fn render(host: &str, context: &str, plug_in: bool) -> String {
 
 type Methods = Vec<(&'static str, &'static str)>;
 
-/// By class and path, in their order.
+/// Returns the resources by class and path, in their order.
 fn resources() -> BTreeMap<&'static str, BTreeMap<&'static str, Methods>> {
     let mut resources: BTreeMap<_, BTreeMap<_, Methods>> = BTreeMap::new();
     for operation in &OPERATIONS {

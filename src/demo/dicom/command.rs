@@ -36,7 +36,7 @@ impl CommandSet {
             .with_text(AFFECTED_INSTANCE, instance)
     }
 
-    /// The answer to this request.
+    /// Returns the answer to this request.
     #[must_use]
     pub fn answered(&self, status: u16) -> Self {
         let mut answer = Self::default()
@@ -52,7 +52,7 @@ impl CommandSet {
         answer
     }
 
-    /// `None` when it is no command set.
+    /// Reads a command; `None` when it is no command set.
     #[must_use]
     pub fn read(mut bytes: &[u8]) -> Option<Self> {
         let mut elements = BTreeMap::new();
@@ -100,7 +100,7 @@ impl CommandSet {
         self.number(DATA_SET_TYPE) != Some(NO_DATA_SET)
     }
 
-    /// The SOP instance it is about.
+    /// Returns the SOP instance it is about.
     #[must_use]
     pub fn instance(&self) -> String {
         let value = self.0.get(&AFFECTED_INSTANCE).map(Vec::as_slice).unwrap_or_default();
@@ -119,7 +119,7 @@ impl CommandSet {
         self
     }
 
-    /// UIDs of odd length end with a NUL (PS3.5 §9.1).
+    /// Adds a text: UIDs of odd length end with a NUL (PS3.5 §9.1).
     fn with_text(mut self, element: u16, text: &str) -> Self {
         let mut value = text.as_bytes().to_vec();
         value.resize(value.len().next_multiple_of(2), 0);

@@ -69,7 +69,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Objects answered with success.
+    /// Returns the number of objects answered with success.
     #[must_use]
     pub fn accepted(&self) -> usize {
         let accepted = |sent: &&Sent| matches!(sent.outcome, DicomOutcome::Answered { status: 0, .. });
@@ -255,7 +255,7 @@ fn context_of(open: &Open, class: &str) -> Result<u8, DicomOutcome> {
     context.map(|context| context.id).ok_or_else(|| DicomOutcome::Failed(format!("{class} was not accepted")))
 }
 
-/// The result of a step, or what its failure means.
+/// Returns the result of a step, or what its failure means.
 async fn within<T>(limit: Duration, step: impl Future<Output = Result<T, Error>>) -> Result<T, DicomOutcome> {
     match timeout(limit, step).await {
         Err(_) => Err(DicomOutcome::TimedOut),

@@ -21,7 +21,7 @@ pub struct Object {
 }
 
 impl Object {
-    /// A secondary capture of at least `pixel_bytes`, rounded up to full rows.
+    /// Returns a secondary capture of at least `pixel_bytes`, rounded up to full rows.
     #[must_use]
     pub fn new(seed: u64, pixel_bytes: usize) -> Self {
         let small = pixel_bytes <= usize::from(COLUMNS) * usize::from(u16::MAX);
@@ -55,13 +55,13 @@ impl Object {
         Self { instance, digest: Digest::of(&set.0), data_set: set.0.into() }
     }
 
-    /// `count` objects of the same size, each another.
+    /// Returns `count` objects of the same size, each another.
     pub fn series(seed: u64, count: usize, pixel_bytes: usize) -> impl Iterator<Item = Self> {
         let mut draws = Draws::new(seed);
         (0..count).map(move |_| Self::new(draws.next(), pixel_bytes))
     }
 
-    /// As a file (PS3.10 §7.1), for programs that send files.
+    /// Returns it as a file (PS3.10 §7.1), for programs that send files.
     #[must_use]
     pub fn file(&self) -> Vec<u8> {
         let mut meta = MetaInformation::default();

@@ -213,7 +213,7 @@ enum Message {
 }
 
 impl Conversation<'_> {
-    /// The next fragment; the association's end if that is what comes of it.
+    /// Returns the next fragment; the association's end if that is what comes of it.
     async fn take(&mut self, value: PDataValue) -> Result<Option<End>, Error> {
         let is_command = value.value_type == PDataValueType::Command;
         let mut message = match self.message.take() {
@@ -305,7 +305,7 @@ struct Entries {
 }
 
 impl Journal {
-    /// Objects in all.
+    /// Returns the number of objects in all.
     #[must_use]
     pub fn count(&self) -> u64 {
         *self.count.borrow()
@@ -316,13 +316,13 @@ impl Journal {
         self.entries().echoes
     }
 
-    /// The objects remembered, in the order of arrival.
+    /// Returns the objects remembered, in the order of arrival.
     #[must_use]
     pub fn stored(&self) -> Vec<Stored> {
         self.entries().stored.iter().cloned().collect()
     }
 
-    /// How associations ended, in the order of their end.
+    /// Returns how associations ended, in the order of their end.
     #[must_use]
     pub fn ends(&self) -> Vec<End> {
         self.entries().ends.iter().copied().collect()
@@ -344,7 +344,8 @@ impl Journal {
         push(&mut self.entries().ends, end);
     }
 
-    /// Entries are whole after every change, so a panic elsewhere leaves nothing half-done.
+    /// Locks the entries, poisoned or not: entries are whole after every change, so a panic elsewhere leaves
+    /// nothing half-done.
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }

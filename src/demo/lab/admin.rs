@@ -55,7 +55,7 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// What an admin entry has beyond what the gateway prints.
+    /// Returns what an admin entry has beyond what the gateway prints.
     pub(super) fn lines(&self, side: Side, index: usize) -> String {
         match side {
             Side::Source => format!("peer_key   = \"{}\"\n", self.b),
@@ -66,8 +66,8 @@ impl Keys {
     }
 }
 
-/// An entry with its number in its name, but for the first: the gateway names those of one access and one
-/// pair of servers alike, and an agent's file must not.
+/// Returns an entry with its number in its name, but for the first: the gateway names those of one access and
+/// one pair of servers alike, and an agent's file must not.
 pub(super) fn numbered(entry: &str, number: usize) -> String {
     if number == 1 {
         return entry.into();
@@ -76,7 +76,7 @@ pub(super) fn numbered(entry: &str, number: usize) -> String {
     entry.replacen("\"\n", &format!("-{number}\"\n"), 1)
 }
 
-/// What each Mirth shows now.
+/// Returns what each Mirth shows now.
 pub(super) async fn mirth_keys(admin: &[LabAdmin]) -> Result<Vec<KeyFingerprint>, LabError> {
     let mut keys = Vec::with_capacity(admin.len());
     for &LabAdmin { mirth: address, .. } in admin {

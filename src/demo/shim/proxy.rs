@@ -93,7 +93,7 @@ impl Proxy {
         Ok(())
     }
 
-    /// Which of the waker, the listener and the clients' sockets have something, in this order.
+    /// Returns which of the waker, the listener and the clients' sockets have something, in this order.
     fn wait(&self, wake: &OwnedFd) -> Vec<bool> {
         let due = [self.there.poll_timeout(), self.back.poll_timeout()].into_iter().flatten().min();
         let timeout = due.map(|due| due.saturating_duration_since(Instant::now()));

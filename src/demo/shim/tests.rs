@@ -15,7 +15,7 @@ fn shim_to(destination: &UdpSocket) -> Shim {
     Shim::start("127.0.0.1:0".parse().unwrap(), destination.local_addr().unwrap(), 1).unwrap()
 }
 
-/// The next packet and where it came from.
+/// Returns the next packet and where it came from.
 fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     let mut buffer = [0; 2_048];
     let (length, from) = socket.recv_from(&mut buffer).expect("a packet arrives");

@@ -147,7 +147,7 @@ impl<T: Copy> Wire<T> {
         }
     }
 
-    /// A packet of `owner` enters.
+    /// Takes in a packet of `owner`.
     pub(super) fn enter(&mut self, bytes: &[u8], owner: T, now: Instant) {
         self.counts.entered += 1;
         let fate = Fate::draw(&mut self.draws);
@@ -193,7 +193,7 @@ impl<T: Copy> Wire<T> {
         }
     }
 
-    /// The next packet that has arrived.
+    /// Returns the next packet that has arrived.
     pub(super) fn poll_arrival(&mut self, now: Instant) -> Option<(T, &[u8])> {
         let due = self.poll_timeout().filter(|due| *due <= now)?;
         let held_is_next = self.held_back.front().is_some_and(|held| held.due == due);
@@ -209,12 +209,12 @@ impl<T: Copy> Wire<T> {
         Some((arrived.owner, &self.current))
     }
 
-    /// When the next packet arrives.
+    /// Returns when the next packet arrives.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         [&self.in_order, &self.held_back].into_iter().filter_map(|queue| Some(queue.front()?.due)).min()
     }
 
-    /// When the bottleneck has sent a packet of this length; `None` when its queue is full.
+    /// Returns when the bottleneck has sent a packet of this length; `None` when its queue is full.
     fn pass_bottleneck(&mut self, length: usize, now: Instant) -> Option<Instant> {
         let Some(Rate { bits_per_second, queue_bytes }) = self.impairment.rate else { return Some(now) };
         let takes = |bytes: u64| {
@@ -232,7 +232,7 @@ impl<T: Copy> Wire<T> {
         Some(sent)
     }
 
-    /// A copy of a packet, while there is room for it.
+    /// Stores a copy of a packet, while there is room for it.
     fn store(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut buffer = match self.spare.pop() {
             Some(spare) if bytes.len() <= SMALL_BYTES => spare,

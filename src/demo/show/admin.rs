@@ -75,14 +75,14 @@ impl Demo {
         Ok(timing.row("Admin RW, changes", self.path()))
     }
 
-    /// Logged in over a connection that is known by the certificate its port shows.
+    /// Returns a client logged in over a connection that is known by the certificate its port shows.
     async fn administrator(&self, port: std::net::SocketAddr) -> Result<AdminClient, DemoError> {
         let mut client = AdminClient::connect(port, shown_key(port).await?).await?;
         expect("the login", 200, &client.log_in(BASE, USER, PASSWORD).await?)?;
         Ok(client)
     }
 
-    /// The managing agent's file tells of the tunnel only; what was done is in the managed one's.
+    /// Checks that the managing agent's file tells of the tunnel only; what was done is in the managed one's.
     async fn check_own_audit(&self, say: &impl Fn(&str)) -> Result<(), DemoError> {
         let path = self.folder.path.join("lab/b/state").join(AUDIT_FILE);
         let deadline = Instant::now() + ARRIVE_WITHIN;
@@ -108,7 +108,7 @@ impl Demo {
         }
     }
 
-    /// At the gateway, each organization sees both sessions in its own log.
+    /// Checks that at the gateway, each organization sees both sessions in its own log.
     async fn check_logs(&self, say: &impl Fn(&str)) -> Result<(), DemoError> {
         for (provided, name) in [
             (&self.lab.provisioned.source, "Lakeside's log"),
@@ -180,7 +180,7 @@ impl Timing {
         Self { began: now, since: now, latencies: Histogram::default(), count: 0, bytes: 0 }
     }
 
-    /// Of the request that was just answered.
+    /// Returns the time of the request that was just answered.
     fn time(&mut self, reply: Reply) -> Reply {
         let now = Instant::now();
         self.latencies.record(now - self.since);

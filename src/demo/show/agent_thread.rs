@@ -53,7 +53,7 @@ impl AgentThread {
         }
     }
 
-    /// The path to the one peer that the demo has.
+    /// Returns the path to the one peer that the demo has.
     pub(super) fn path_in_use(&self) -> Option<PathKind> {
         self.path_state()?.kind()
     }

@@ -17,7 +17,7 @@ use crate::domain::path::PathChoice;
 const CHANGE_EVERY: Duration = Duration::from_millis(200);
 
 impl Demo {
-    /// The relay alone, then a path that changes every 200 ms; both paths are open to all at the end.
+    /// Forces the relay alone, then a path that changes every 200 ms; both paths are open to all at the end.
     pub(super) async fn change_paths(&self, say: &impl Fn(&str)) -> Result<Vec<Row>, DemoError> {
         let cut_before = self.streams_cut();
         let mut rows = Vec::new();
@@ -94,7 +94,7 @@ impl Demo {
     }
 }
 
-/// 300 messages for each of 4 connections.
+/// Returns 300 messages for each of 4 connections.
 pub(super) fn sources(seed: u64) -> Vec<Vec<Message>> {
     (seed..seed + 4).map(|seed| Generator::new(seed).take(300).collect()).collect()
 }

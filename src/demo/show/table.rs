@@ -19,7 +19,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// `sent` and `accepted` of `bytes` in all, answered after `latencies`, within `took`.
+    /// Makes a row of `sent` and `accepted` of `bytes` in all, answered after `latencies`, within `took`.
     pub(super) fn new(
         what: &str,
         [sent, accepted]: [usize; 2],
@@ -40,7 +40,7 @@ impl Row {
     }
 }
 
-/// The closing table.
+/// Returns the closing table.
 #[must_use]
 pub fn table(rows: &[Row]) -> String {
     let mut text = format!(

@@ -25,7 +25,7 @@ use crate::protocol::token_bucket::TokenBucket;
 use crate::transport::endpoint::TransportError;
 use crate::transport::link::LinkReceiver;
 
-/// `copy`: where another copy of the agent was seen.
+/// Serves the agent; `copy`: where another copy of the agent was seen.
 pub(super) async fn run(
     control: &Control,
     link: &mut OpenLink,
@@ -169,7 +169,7 @@ impl ControlSession<'_> {
         send(self.link, [answer]).await
     }
 
-    /// Which of the agent's own connections are over; of others nothing is said.
+    /// Tells which of the agent's own connections are over; of others nothing is said.
     async fn send_ended(&mut self, asked: &[ConnectionId]) -> Result<(), LinkEnd> {
         if asked.len() > CONNECTIONS_ASKED_MAX {
             let what = format!(
@@ -185,7 +185,7 @@ impl ControlSession<'_> {
         send(self.link, [ToAgent::Ended { connections }]).await
     }
 
-    /// Something changed somewhere: is the agent still welcome, and what must it hear?
+    /// Catches up. Something changed somewhere: is the agent still welcome, and what must it hear?
     async fn catch_up(&mut self) -> Result<(), LinkEnd> {
         self.control.authorize_key(self.link.server, &self.link.peer).await?;
         let (rules, revoked) = self.control.rules(self.link).await?;
@@ -204,7 +204,7 @@ impl ControlSession<'_> {
     }
 }
 
-/// As many as an agent's file can name.
+/// Takes as many as an agent's file can name.
 fn hidden_from(peers: Vec<ServerId>) -> Result<BTreeSet<ServerId>, LinkEnd> {
     if peers.len() > HIDDEN_FROM_MAX {
         let what = format!("it hides from {} peers, at most {HIDDEN_FROM_MAX} fit its file", peers.len());
@@ -213,7 +213,7 @@ fn hidden_from(peers: Vec<ServerId>) -> Result<BTreeSet<ServerId>, LinkEnd> {
     Ok(peers.into_iter().collect())
 }
 
-/// Where peers may try an agent. A socket on the unspecified address is reached where its link comes
+/// Returns where peers may try an agent. A socket on the unspecified address is reached where its link comes
 /// from; what cannot be dialled is dropped.
 fn reachable(reported: Vec<SocketAddr>, from: SocketAddr) -> Result<Vec<SocketAddr>, LinkEnd> {
     if reported.len() > PEER_ADDRESSES_MAX {
@@ -234,7 +234,7 @@ fn reachable(reported: Vec<SocketAddr>, from: SocketAddr) -> Result<Vec<SocketAd
     Ok(reachable)
 }
 
-/// A refused note is an agent that lags behind a change; it will hear of it.
+/// Passes a note on: a refused note is an agent that lags behind a change; it will hear of it.
 fn ignore_stale<T>(outcome: Result<T, AgentError>) -> Result<Option<T>, LinkEnd> {
     match outcome {
         Ok(taken) => Ok(Some(taken)),
@@ -253,7 +253,7 @@ async fn send(link: &mut OpenLink, messages: impl IntoIterator<Item = ToAgent>) 
     Ok(())
 }
 
-/// Safe to drop while waiting: nothing read is lost.
+/// Receives the next message; safe to drop while waiting: nothing read is lost.
 async fn receive_from(at: Instant, receiver: &mut LinkReceiver) -> Result<ToGateway, TransportError> {
     sleep_until(at.into()).await;
     receiver.receive().await

@@ -18,7 +18,7 @@ pub(super) struct AgentView {
 }
 
 impl AgentView {
-    /// Everything at once, as the first word on a link, in as many messages as it needs.
+    /// Returns everything at once, as the first word on a link, in as many messages as it needs.
     pub(super) fn snapshot(rules: Vec<Rule>, revoked: Vec<KeyFingerprint>) -> (Self, Vec<ToAgent>) {
         let view = Self {
             revision: 1,
@@ -30,13 +30,13 @@ impl AgentView {
         (view, messages)
     }
 
-    /// The connections it was told of that are not among `rules`.
+    /// Returns the connections it was told of that are not among `rules`.
     pub(super) fn gone(&self, rules: &[Rule]) -> Vec<ConnectionId> {
         let now: BTreeSet<_> = rules.iter().map(|rule| rule.connection).collect();
         self.rules.keys().filter(|connection| !now.contains(connection)).copied().collect()
     }
 
-    /// Numbered changes up to now. Revocations come first: they cut. What is gone has `ended` or is
+    /// Returns numbered changes up to now. Revocations come first: they cut. What is gone has `ended` or is
     /// merely not known any more.
     pub(super) fn catch_up(
         &mut self,
@@ -68,7 +68,7 @@ impl AgentView {
         changes.into_iter().map(|change| self.number(change)).collect()
     }
 
-    /// Where the peers of this agent's connections are, as far as it has not heard yet. Nobody else
+    /// Returns where the peers of this agent's connections are, as far as it has not heard yet. Nobody else
     /// is ever named.
     pub(super) fn candidates(&mut self, addresses: impl Fn(ServerId) -> Vec<SocketAddr>) -> Vec<ToAgent> {
         let peers: BTreeSet<ServerId> = self.rules.values().map(|rule| rule.peer).collect();
@@ -90,7 +90,7 @@ impl AgentView {
     }
 }
 
-/// The last message is the snapshot proper; what it cannot hold goes before it.
+/// Splits a snapshot: the last message is the snapshot proper; what it cannot hold goes before it.
 fn in_parts(revision: u64, rules: Vec<Rule>, revoked: Vec<KeyFingerprint>) -> Vec<ToAgent> {
     let (mut rules, mut revoked) = (rules.into_iter(), revoked.into_iter());
     let mut messages = Vec::new();

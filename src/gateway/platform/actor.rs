@@ -20,7 +20,7 @@ pub enum Actor {
 }
 
 impl Actor {
-    /// The organization acted for, if the role has the permission.
+    /// Returns the organization acted for, if the role has the permission.
     pub(super) fn member(&self, permission: Permission) -> Result<OrganizationId, ActionRefusal> {
         match self {
             Self::Host { .. } => Err(ActionRefusal::NeedsOrganization),
@@ -31,7 +31,7 @@ impl Actor {
         }
     }
 
-    /// Whose eyes a list is for; `None` sees everything that may be listed at all.
+    /// Returns whose eyes a list is for; `None` sees everything that may be listed at all.
     pub(super) const fn viewpoint(&self) -> Option<OrganizationId> {
         match self {
             Self::Host { .. } => None,

@@ -46,7 +46,7 @@ pub struct Relayed {
 }
 
 impl Platform {
-    /// A server that may use the relay.
+    /// Returns a server that may use the relay.
     pub async fn relayed_server(&self, server: ServerId) -> Result<Option<Relayed>, PlatformError> {
         let mut tx = self.store.read().await?;
         let Some(known) = tx.server(server).await? else { return Ok(None) };
@@ -55,7 +55,7 @@ impl Platform {
         Ok(Some(Relayed { route: known.route, organization: known.organization, key, peers }))
     }
 
-    /// Every server that may use the relay.
+    /// Returns every server that may use the relay.
     pub async fn relayed(&self) -> Result<BTreeMap<ServerId, Relayed>, PlatformError> {
         let mut tx = self.store.read().await?;
         let mut peers: BTreeMap<RouteId, BTreeSet<RouteId>> = BTreeMap::new();
@@ -71,7 +71,7 @@ impl Platform {
         Ok(relayed.collect())
     }
 
-    /// Every living connection of a server by id, and the revoked keys of all it ever had to do with.
+    /// Returns every living connection of a server by id, and the revoked keys of all it ever had to do with.
     pub async fn rules_for(
         &self,
         server: ServerId,
@@ -87,7 +87,7 @@ impl Platform {
         Ok((rules.into_values().collect(), revoked))
     }
 
-    /// Those of `asked` that are the server's and have reached a final status. What the platform does
+    /// Returns those of `asked` that are the server's and have reached a final status. What the platform does
     /// not know has not ended: a restored database may be older than the connection.
     pub async fn ended_among(
         &self,
@@ -103,7 +103,7 @@ impl Platform {
         Ok(ended.collect())
     }
 
-    /// The servers at the other ends of its living connections.
+    /// Returns the servers at the other ends of its living connections.
     pub async fn peers_of(&self, server: ServerId) -> Result<Vec<ServerId>, PlatformError> {
         let connections = self.store.read().await?.connections_of_server(server).await?;
         let peers: BTreeSet<_> = connections
@@ -113,8 +113,8 @@ impl Platform {
         Ok(peers.into_iter().collect())
     }
 
-    /// The agent's own file forbids the connection as it is: Failed, with the reason. Told again in
-    /// a status that knows no such event, it is refused and counted. Returns whether it has a row of its
+    /// Notes that the agent's own file forbids the connection as it is: Failed, with the reason. Told again
+    /// in a status that knows no such event, it is refused and counted. Returns whether it has a row of its
     /// own.
     pub async fn config_mismatch(
         &self,
@@ -154,8 +154,8 @@ impl Platform {
         Ok(self.note_counted(Reporter::Agent(server), &kind, entry, both(&connection)).await?)
     }
 
-    /// A peer or stranger was refused at a tunnel. Both organizations read it when the connection is
-    /// theirs; repeats within an hour are counted in one row. Returns whether it has a row of its own.
+    /// Notes that a peer or stranger was refused at a tunnel. Both organizations read it when the connection
+    /// is theirs; repeats within an hour are counted in one row. Returns whether it has a row of its own.
     pub async fn refused_peer(
         &self,
         server: ServerId,
@@ -189,7 +189,7 @@ impl Platform {
         Ok(self.note_counted_times(Reporter::Agent(server), &kind, entry, logs, times).await?)
     }
 
-    /// A connection that has this server at one end, and which.
+    /// Returns a connection that has this server at one end, and which.
     pub(super) async fn connection_of(
         &self,
         tx: &mut Tx,
@@ -202,7 +202,7 @@ impl Platform {
             .ok_or(AgentError::NotFound)
     }
 
-    /// An entry for both organizations about what a side's agent did.
+    /// Writes an entry for both organizations about what a side's agent did.
     pub(super) async fn note_agent(
         &self,
         tx: &mut Tx,
@@ -227,7 +227,7 @@ pub(super) fn both(connection: &ConnectionRecord) -> Vec<Option<OrganizationId>>
     vec![Some(connection.source.organization), Some(connection.target.organization)]
 }
 
-/// What may happen on a connection; none before it is set up or accepted, and after its end: its
+/// Returns what may happen on a connection; none before it is set up or accepted, and after its end: its
 /// agents then know nothing of it.
 pub(super) const fn activity(status: Status) -> Option<Activity> {
     match status {
@@ -240,7 +240,7 @@ pub(super) const fn activity(status: Status) -> Option<Activity> {
     }
 }
 
-/// The connection as one of its servers needs to know it.
+/// Returns the connection as one of its servers needs to know it.
 fn rule(connection: &ConnectionRecord, server: ServerId) -> Option<Rule> {
     let side = connection.side_of(server)?;
     let activity = activity(connection.status)?;

@@ -34,7 +34,7 @@ pub struct AuditView {
 }
 
 impl Platform {
-    /// The newest entries, oldest first; a member reads its own organization's log only.
+    /// Returns the newest entries, oldest first; a member reads its own organization's log only.
     pub async fn audit(&self, actor: &Actor, rows_max: u32) -> Result<Vec<AuditView>, PlatformError> {
         let organization = match actor {
             Actor::Host { .. } => None,
@@ -77,7 +77,7 @@ pub(super) struct AgentEntry {
 }
 
 impl AgentEntry {
-    /// Into each log once; `None` is the gateway operator's.
+    /// Writes the entry into each log once; `None` is the gateway operator's.
     pub(super) async fn write(
         &self,
         tx: &mut Tx,
@@ -87,7 +87,7 @@ impl AgentEntry {
         self.write_times(tx, now, logs, 1).await
     }
 
-    /// The same for something that happened `times`.
+    /// Does the same for something that happened `times`.
     pub(super) async fn write_times(
         &self,
         tx: &mut Tx,

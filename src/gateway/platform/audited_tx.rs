@@ -49,12 +49,13 @@ impl Platform {
 }
 
 impl AuditedTx {
-    /// The organization acted for, if the actor's role has the permission.
+    /// Returns the organization acted for, if the actor's role has the permission.
     pub(super) fn member(&self, permission: Permission) -> Result<OrganizationId, PlatformError> {
         Ok(self.actor.member(permission)?)
     }
 
-    /// Its log gets the entry too. Called once the asker is known to see that organization's part.
+    /// Adds an organization concerned: its log gets the entry too. Called once the asker is known to see that
+    /// organization's part.
     pub(super) fn concerns(&mut self, organization: OrganizationId) {
         self.concerned.insert(organization);
     }
@@ -64,12 +65,12 @@ impl AuditedTx {
         self.concerns(connection.target.organization);
     }
 
-    /// The object is only known now: it was just made.
+    /// Names the object. The object is only known now: it was just made.
     pub(super) fn made(&mut self, resource: Resource, id: impl Display) {
         self.object = format!("{resource} {id}");
     }
 
-    /// What every organization concerned may read beside the action.
+    /// Says what every organization concerned may read beside the action.
     pub(super) fn describe(&mut self, detail: impl Into<String>) {
         self.detail = detail.into();
     }
@@ -118,7 +119,7 @@ impl AuditedTx {
         Ok(())
     }
 
-    /// A server of the organization acted for.
+    /// Returns a server of the organization acted for.
     pub(super) async fn own_server(
         &mut self,
         id: ServerId,
@@ -131,7 +132,7 @@ impl AuditedTx {
         server.ok_or(PlatformError::NotFound { resource: Resource::Server })
     }
 
-    /// A channel as far as the organization may know of it.
+    /// Returns a channel as far as the organization may know of it.
     pub(super) async fn channel(
         &mut self,
         id: ChannelId,
@@ -148,7 +149,7 @@ impl AuditedTx {
         }
     }
 
-    /// A connection the organization is a party of, and the side it acts as.
+    /// Returns a connection the organization is a party of, and the side it acts as.
     pub(super) async fn connection(
         &mut self,
         id: ConnectionId,

@@ -66,7 +66,7 @@ impl Platform {
         audited.finish(outcome).await
     }
 
-    /// Own channels, peers' published ones, and those one has a connection to.
+    /// Returns own channels, peers' published ones, and those one has a connection to.
     pub async fn channels(&self, actor: &Actor) -> Result<Vec<ChannelView>, PlatformError> {
         self.expire_offers().await?;
         let mut tx = self.store.read().await?;

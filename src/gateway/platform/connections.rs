@@ -87,8 +87,8 @@ async fn execute(
     Ok(to)
 }
 
-/// An organization at both ends acts as one party and holds one pause; a hold it placed through the
-/// other end is its own to lift.
+/// Returns the side acted as: an organization at both ends acts as one party and holds one pause; a hold it
+/// placed through the other end is its own to lift.
 fn acting_side(connection: &ConnectionRecord, command: ConnectionCommand, side: Side) -> Side {
     let alone = connection.source.organization == connection.target.organization;
     match connection.status.pause_hold() {
@@ -128,8 +128,8 @@ fn starts(connection: &ConnectionRecord, to: Status) -> bool {
     to == Status::Active && connection.status != Status::Active
 }
 
-/// Nothing read-write starts while the tier of the managed server's owner does not admit it, and that
-/// owner's hold stays.
+/// Checks the tier: nothing read-write starts while the tier of the managed server's owner does not admit it,
+/// and that owner's hold stays.
 async fn admit_read_write(tx: &mut Tx, connection: &ConnectionRecord) -> Result<(), PlatformError> {
     if connection.kind() != ConnectionType::AdminRw {
         return Ok(());
@@ -141,7 +141,7 @@ async fn admit_read_write(tx: &mut Tx, connection: &ConnectionRecord) -> Result<
     }
 }
 
-/// The grant was for this connection; leaving it in force would only block a new one.
+/// Ends the grant: the grant was for this connection; leaving it in force would only block a new one.
 async fn end_grant(
     tx: &mut Tx,
     connection: &ConnectionRecord,

@@ -112,7 +112,7 @@ impl Counted {
         due
     }
 
-    /// They could not be written.
+    /// Puts entries back: they could not be written.
     fn put_back(&mut self, due: Vec<(AgentEntry, Logs, u32)>) {
         for (entry, logs, times) in due {
             let key = (entry.bucket.clone().unwrap_or_default(), logs);
@@ -123,7 +123,7 @@ impl Counted {
     }
 }
 
-/// The row that stands for all that have none of their own.
+/// Returns the row that stands for all that have none of their own.
 fn beyond(reporter: Reporter, entry: AgentEntry) -> AgentEntry {
     let actor = match reporter {
         Reporter::Agent(_) => entry.actor,
@@ -133,7 +133,7 @@ fn beyond(reporter: Reporter, entry: AgentEntry) -> AgentEntry {
     AgentEntry { actor, object: "several".into(), detail, ..entry }
 }
 
-/// For how many seconds repeats are one row.
+/// Returns for how many seconds repeats are one row.
 const fn span_of(outcome: AuditOutcome) -> i64 {
     match outcome {
         AuditOutcome::Done => 60,
@@ -141,7 +141,7 @@ const fn span_of(outcome: AuditOutcome) -> i64 {
     }
 }
 
-/// Equal within one span.
+/// Returns the bucket, equal within one span.
 fn bucket(span: i64, now: Timestamp, what: fmt::Arguments<'_>) -> String {
     format!("{span}:{} {what}", now.as_secs().div_euclid(span))
 }
@@ -169,7 +169,7 @@ impl Platform {
         self.note_counted_times(reporter, kind, entry, logs, 1).await
     }
 
-    /// The same for something that happened `times`, which must not be 0.
+    /// Does the same for something that happened `times`, which must not be 0.
     pub(super) async fn note_counted_times(
         &self,
         reporter: Reporter,

@@ -105,8 +105,8 @@ impl Platform {
         }
     }
 
-    /// Whether [`Self::redeem_token`] would take the token, which stays unused; until when. `key` is the
-    /// host's, if it has made one.
+    /// Judges whether [`Self::redeem_token`] would take the token, which stays unused; until when. `key` is
+    /// the host's, if it has made one.
     pub async fn judge_token(
         &self,
         server: ServerId,
@@ -129,7 +129,7 @@ impl Platform {
         }
     }
 
-    /// A host was refused for what it presented, before the platform was asked. Told once for each
+    /// Notes that a host was refused for what it presented, before the platform was asked. Told once for each
     /// source and hour, counting.
     pub async fn host_refused(
         &self,
@@ -157,7 +157,7 @@ impl Platform {
         Ok(())
     }
 
-    /// Links of two runs of one agent took turns, `times` since this was told last.
+    /// Notes that links of two runs of one agent took turns, `times` since this was told last.
     pub async fn copy_seen(
         &self,
         server: ServerId,
@@ -181,7 +181,7 @@ impl Platform {
         Ok(())
     }
 
-    /// Whether a leaf over `key` may open a control link for `server` now.
+    /// Judges whether a leaf over `key` may open a control link for `server` now.
     pub async fn authorize_key(&self, server: ServerId, key: KeyFingerprint) -> Result<String, LinkRefusal> {
         let mut tx = self.store.read().await?;
         let known = tx.server(server).await?;
@@ -257,7 +257,7 @@ impl Platform {
         Ok(enrolment)
     }
 
-    /// Before authentication: one row for each source and hour, counting.
+    /// Notes a refusal before authentication: one row for each source and hour, counting.
     async fn note_refused_enrolment(
         &self,
         known: Option<&ServerRecord>,
@@ -304,7 +304,7 @@ impl EnrolRefusal {
     }
 }
 
-/// The token first, in constant time and over a stand-in when there is none: until it is right,
+/// Judges the token first, in constant time and over a stand-in when there is none: until it is right,
 /// nothing about the server is confirmed.
 async fn judge(
     tx: &mut Tx,

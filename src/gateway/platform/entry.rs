@@ -8,9 +8,9 @@ use crate::domain::id::ServerId;
 
 use super::views::{CarriedView, ConnectionView};
 
-/// One entry of agent.toml, once both ends have a server. `address` is the operator's own and the
-/// platform knows none: where the source listens, where the target forwards to, or where the managed
-/// Mirth answers HTTPS.
+/// Returns one entry of agent.toml, once both ends have a server. `address` is the operator's own and the
+/// platform knows none: where the source listens, where the target forwards to, or where the managed Mirth
+/// answers HTTPS.
 #[must_use]
 pub fn agent_entry(connection: &ConnectionView, side: Side, address: &str) -> Option<String> {
     let own = connection.end(side);
@@ -46,7 +46,8 @@ const fn kind(carried: &CarriedView, side: Side) -> &'static str {
     }
 }
 
-/// Two connections between the same servers differ by it, and so do their entries' names.
+/// Returns the short word: two connections between the same servers differ by it, and so do their entries'
+/// names.
 const fn short(access: Access) -> &'static str {
     match access {
         Access::ReadOnly => "ro",
@@ -70,7 +71,7 @@ fn table(
     text
 }
 
-/// Where a Mirth usually listens for what the connection carries, for the operator to correct.
+/// Returns where a Mirth usually listens for what the connection carries, for the operator to correct.
 #[must_use]
 pub const fn usual_address(carried: &CarriedView) -> &'static str {
     match carried {
@@ -81,7 +82,7 @@ pub const fn usual_address(carried: &CarriedView) -> &'static str {
     }
 }
 
-/// The name as the beginning of an entry's name; nothing when no letter of it can stand there.
+/// Returns the name as the beginning of an entry's name; nothing when no letter of it can stand there.
 fn before_hyphen(name: &str) -> String {
     match entry_name(name) {
         name if name.is_empty() => name,
@@ -89,7 +90,7 @@ fn before_hyphen(name: &str) -> String {
     }
 }
 
-/// Lower-case letters, digits and single hyphens; what is left out separates words.
+/// Returns the name as lower-case letters, digits and single hyphens; what is left out separates words.
 fn entry_name(text: &str) -> String {
     const CHARS_MAX: usize = 48;
     let mut name = String::new();

@@ -10,7 +10,7 @@ use super::error::PlatformError;
 use super::{Platform, agents, connections};
 
 impl Platform {
-    /// Before anything is read that tells of offers.
+    /// Expires what is due before anything is read that tells of offers.
     pub(super) async fn expire_offers(&self) -> Result<(), PlatformError> {
         if self.store.read().await?.expired_offers(self.now()).await?.is_empty() {
             return Ok(());
@@ -22,7 +22,7 @@ impl Platform {
     }
 }
 
-/// Each with its entry in both logs.
+/// Expires offers, each with its entry in both logs.
 pub(super) async fn expire_offers(tx: &mut Tx, now: Timestamp) -> Result<(), PlatformError> {
     for id in tx.expired_offers(now).await? {
         let Some(offer) = tx.connection(id).await? else { continue };

@@ -48,7 +48,7 @@ pub struct GrantView {
 }
 
 impl Platform {
-    /// The channel's owner offers it to a peer, who then decides.
+    /// Offers a channel, by its owner, to a peer, who then decides.
     pub async fn offer_grant(
         &self,
         actor: &Actor,
@@ -60,7 +60,7 @@ impl Platform {
         audited.finish(outcome).await
     }
 
-    /// A peer asks to send to a channel from one of its servers; the channel's owner then decides.
+    /// Asks, for a peer, to send to a channel from one of its servers; the channel's owner then decides.
     pub async fn request_grant(
         &self,
         actor: &Actor,
@@ -90,12 +90,12 @@ impl Platform {
         audited.finish(outcome).await
     }
 
-    /// By the channel's owner; ends the connection made from it.
+    /// Revokes a grant, by the channel's owner; ends the connection made from it.
     pub async fn revoke_grant(&self, actor: &Actor, id: GrantId) -> Result<(), PlatformError> {
         self.end_grant(actor, "revoke grant", id, GrantStatus::Revoked).await
     }
 
-    /// By its holder; ends the connection made from it.
+    /// Relinquishes a grant, by its holder; ends the connection made from it.
     pub async fn relinquish_grant(&self, actor: &Actor, id: GrantId) -> Result<(), PlatformError> {
         self.end_grant(actor, "relinquish grant", id, GrantStatus::Relinquished).await
     }
@@ -187,7 +187,7 @@ async fn make(
     Ok(new.id)
 }
 
-/// A live agreement with the peer; with none, the peer's existence is not confirmed beyond its name.
+/// Returns a live agreement with the peer; with none, the peer's existence is not confirmed beyond its name.
 pub(super) async fn agreement_with(
     audited: &mut AuditedTx,
     own: OrganizationId,
@@ -202,7 +202,7 @@ pub(super) async fn agreement_with(
     }
 }
 
-/// A grant the organization is a party of.
+/// Returns a grant the organization is a party of.
 async fn party(audited: &mut AuditedTx, id: GrantId) -> Result<(GrantRecord, OrganizationId), PlatformError> {
     let own = audited.member(Permission::Change)?;
     let found = audited.tx.grant(id).await?.filter(|grant| grant.owner == own || grant.holder == own);
@@ -212,7 +212,7 @@ async fn party(audited: &mut AuditedTx, id: GrantId) -> Result<(GrantRecord, Org
     Ok((grant, own))
 }
 
-/// A pending grant that is the organization's to decide.
+/// Returns a pending grant that is the organization's to decide.
 async fn pending(audited: &mut AuditedTx, id: GrantId) -> Result<GrantRecord, PlatformError> {
     let (grant, own) = party(audited, id).await?;
     if grant.status != GrantStatus::Pending {
@@ -255,8 +255,8 @@ async fn approve(
     Ok(connection)
 }
 
-/// Provisioning and its end are one transaction: nobody sees a half-made connection, and an error
-/// leaves none.
+/// Provisions a connection. Provisioning and its end are one transaction: nobody sees a half-made connection,
+/// and an error leaves none.
 async fn provision(
     audited: &mut AuditedTx,
     seal: &SealingKey,

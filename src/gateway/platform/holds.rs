@@ -14,7 +14,7 @@ use super::audited_tx::AuditedTx;
 use super::error::PlatformError;
 use super::{agents, connections};
 
-/// After the tier of `owner`, which is here as it was before, became `tier`.
+/// Sets the pauses after the tier of `owner`, which is here as it was before, became `tier`.
 pub(super) async fn follow_tier(
     audited: &mut AuditedTx,
     owner: &OrganizationRecord,
@@ -68,7 +68,7 @@ async fn lift(audited: &mut AuditedTx, connection: &ConnectionRecord) -> Result<
     note(audited, connection, "release connection", format!("from {} to {to}", connection.status)).await
 }
 
-/// In both logs, in words that do not tell the peer of the tier.
+/// Writes an entry in both logs, in words that do not tell the peer of the tier.
 async fn note(
     audited: &mut AuditedTx,
     connection: &ConnectionRecord,

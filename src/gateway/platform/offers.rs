@@ -73,7 +73,8 @@ pub struct InvalidLife {
 }
 
 impl Platform {
-    /// By the owner of the server to the peer of a live agreement. Gives the connection, Offered.
+    /// Offers administration, by the owner of the server to the peer of a live agreement. Gives the
+    /// connection, Offered.
     pub async fn offer_admin(
         &self,
         actor: &Actor,
@@ -85,7 +86,7 @@ impl Platform {
         audited.finish(outcome).await
     }
 
-    /// By the recipient, from the server of its own whose agent carries the sessions.
+    /// Accepts an offer, by the recipient, from the server of its own whose agent carries the sessions.
     pub async fn accept_offer(
         &self,
         actor: &Actor,
@@ -97,12 +98,12 @@ impl Platform {
         audited.finish(outcome).await
     }
 
-    /// By the recipient.
+    /// Declines an offer, by the recipient.
     pub async fn decline_offer(&self, actor: &Actor, id: ConnectionId) -> Result<Status, PlatformError> {
         self.end_offer(actor, "decline offer", id, Event::Decline).await
     }
 
-    /// By the owner of the server.
+    /// Withdraws an offer, by the owner of the server.
     pub async fn withdraw_offer(&self, actor: &Actor, id: ConnectionId) -> Result<Status, PlatformError> {
         self.end_offer(actor, "withdraw offer", id, Event::Withdraw).await
     }
@@ -161,7 +162,7 @@ async fn make(
     Ok(new.id)
 }
 
-/// As for P2P, the set-up is one transaction and nobody sees it half done.
+/// Provisions the connection: as for P2P, the set-up is one transaction and nobody sees it half done.
 async fn provision(audited: &mut AuditedTx, seal: &SealingKey, new: &NewOffer) -> Result<(), PlatformError> {
     const EPOCH: u32 = 1;
     audited.tx.insert_offer(new).await?;

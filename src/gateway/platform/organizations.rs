@@ -26,7 +26,7 @@ pub struct OrganizationView {
 }
 
 impl Platform {
-    /// The gateway's operator only.
+    /// Adds an organization, by the gateway's operator only.
     pub async fn add_organization(
         &self,
         actor: &Actor,
@@ -38,15 +38,15 @@ impl Platform {
         audited.finish(outcome).await
     }
 
-    /// By the gateway's operator, or by an owner of the organization. Deletes nothing; where the new
-    /// tier does not admit read-write administration, connections for it are cut and held.
+    /// Sets the tier, by the gateway's operator, or by an owner of the organization. Deletes nothing; where
+    /// the new tier does not admit read-write administration, connections for it are cut and held.
     pub async fn set_tier(&self, actor: &Actor, id: OrganizationId, tier: Tier) -> Result<(), PlatformError> {
         let mut audited = self.begin(actor, "set tier", format!("organization {id}")).await?;
         let outcome = set_tier(&mut audited, id, tier).await;
         audited.finish(outcome).await
     }
 
-    /// Every organization by name: peering is asked for by name.
+    /// Returns every organization by name: peering is asked for by name.
     pub async fn organizations(&self, actor: &Actor) -> Result<Vec<OrganizationView>, PlatformError> {
         let viewpoint = actor.viewpoint();
         let found = self.store.read().await?.organizations().await?;

@@ -72,14 +72,14 @@ impl PendingReport {
 }
 
 impl Platform {
-    /// The gateway starts: what the database says of control links is from another life.
+    /// Notes that the gateway starts: what the database says of control links is from another life.
     pub async fn start_service(&self) -> Result<(), PlatformError> {
         let mut tx = self.store.write().await?;
         tx.all_links_down(self.now()).await?;
         Ok(tx.commit().await?)
     }
 
-    /// A server's control link came up or went down. After it came up nothing is known of its
+    /// Notes that a server's control link came up or went down. After it came up nothing is known of its
     /// tunnels until its agent tells.
     pub async fn linked(&self, server: ServerId, up: bool) -> Result<(), PlatformError> {
         let at = self.now();
@@ -99,7 +99,7 @@ impl Platform {
         Ok(tx.commit().await?)
     }
 
-    /// What an agent measured of one of its connections.
+    /// Takes what an agent measured of one of its connections.
     pub async fn report(
         &self,
         server: ServerId,
@@ -215,7 +215,7 @@ async fn note_first_connected(tx: &mut Tx, id: ConnectionId, now: Timestamp) -> 
     Ok(())
 }
 
-/// The facts behind what is shown of a connection, as they stand in the database.
+/// Returns the facts behind what is shown of a connection, as they stand in the database.
 pub(super) async fn facts_of(tx: &mut Tx, connection: &ConnectionRecord) -> Result<Facts, PlatformError> {
     let records = tx.facts(Some(connection.id)).await?;
     let mut facts = Facts { first_connected: connection.first_connected_at, ..Facts::default() };

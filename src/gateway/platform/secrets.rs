@@ -37,8 +37,8 @@ pub struct Revealed {
 }
 
 impl Platform {
-    /// Of a P2P connection once for each owner, of an admin connection now and then for its one owner; it
-    /// counts when it is sent.
+    /// Reveals the secret: of a P2P connection once for each owner, of an admin connection now and then for
+    /// its one owner; it counts when it is sent.
     pub async fn view_secret(&self, actor: &Actor, id: ConnectionId) -> Result<Revealed, PlatformError> {
         self.forget_secret_if_due(id).await?;
         let mut audited = self.begin(actor, "view secret", format!("connection {id}")).await?;
@@ -46,7 +46,7 @@ impl Platform {
         audited.finish(outcome).await
     }
 
-    /// A new secret: the old one is dead for new handshakes at once, live tunnels go on. Gives its
+    /// Makes a new secret: the old one is dead for new handshakes at once, live tunnels go on. Gives its
     /// epoch.
     pub async fn rotate_secret(&self, actor: &Actor, id: ConnectionId) -> Result<u32, PlatformError> {
         let mut audited = self.begin(actor, "rotate secrets", format!("connection {id}")).await?;
@@ -54,8 +54,8 @@ impl Platform {
         audited.finish(outcome).await
     }
 
-    /// For a side's agent, over its verified control link, until it has acknowledged to hold it: an
-    /// agent killed before its file was on disk must be able to ask again.
+    /// Hands the secret out for a side's agent, over its verified control link, until it has acknowledged to
+    /// hold it: an agent killed before its file was on disk must be able to ask again.
     pub async fn fetch_secret(
         &self,
         server: ServerId,
@@ -75,7 +75,7 @@ impl Platform {
         Ok((kept.epoch, secret))
     }
 
-    /// In both logs before the secret goes out.
+    /// Notes it in both logs before the secret goes out.
     async fn note_handed_out(
         &self,
         server: ServerId,
@@ -114,7 +114,7 @@ impl Platform {
         self.handed_out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// That side's agent has the secret of this epoch on disk, fetched or typed in by its operator.
+    /// Notes that its side's agent has the secret of this epoch on disk, fetched or typed in by its operator.
     /// An older epoch's word is too late and changes nothing.
     pub async fn secret_stored(
         &self,
@@ -142,7 +142,7 @@ impl Platform {
         Ok(())
     }
 
-    /// Whether that side's agent has not said yet that it has this epoch's secret.
+    /// Returns whether that side's agent has not said yet that it has this epoch's secret.
     async fn is_news(
         &self,
         tx: &mut Tx,
@@ -215,7 +215,8 @@ async fn view(
     Ok(Revealed { connection: id, epoch: kept.epoch, secret })
 }
 
-/// To the recipient of an admin offer the secret is what does not exist.
+/// Checks that the actor owns the secret: to the recipient of an admin offer the secret is what does not
+/// exist.
 fn check_owner(connection: &ConnectionRecord, side: Side) -> Result<(), PlatformError> {
     let viewer = match side {
         Side::Source => Viewer::Party,
@@ -233,7 +234,7 @@ fn check_owner(connection: &ConnectionRecord, side: Side) -> Result<(), Platform
     }
 }
 
-/// A rotation does not start the count anew: it bounds reveals, whatever is revealed.
+/// Counts a view. A rotation does not start the count anew: it bounds reveals, whatever is revealed.
 async fn count_view(audited: &mut AuditedTx, id: ConnectionId) -> Result<(), PlatformError> {
     let since = audited.now.saturating_sub(ADMIN_SECRET_VIEWS_WITHIN);
     if audited.tx.count_views(id, since).await? >= ADMIN_SECRET_VIEWS_MAX {
@@ -243,7 +244,7 @@ async fn count_view(audited: &mut AuditedTx, id: ConnectionId) -> Result<(), Pla
     Ok(())
 }
 
-/// An organization at both ends is one owner and has one view.
+/// Returns the owner's sides: an organization at both ends is one owner and has one view.
 fn sides_of_owner(connection: &ConnectionRecord, side: Side) -> Vec<Side> {
     if connection.source.organization == connection.target.organization {
         vec![Side::Source, Side::Target]
@@ -269,7 +270,7 @@ async fn rotate_by_party(
     Ok(epoch)
 }
 
-/// A new secret of the next epoch, views and holdings cleared.
+/// Makes a new secret of the next epoch, views and holdings cleared.
 pub(super) async fn rotate(
     tx: &mut Tx,
     seal: &SealingKey,
@@ -291,8 +292,8 @@ async fn forget_if_due(tx: &mut Tx, id: ConnectionId, now: Timestamp) -> Result<
     Ok(due)
 }
 
-/// Both agents hold it, and both views are used or the time for them is over. An admin connection's is
-/// kept until its end.
+/// Returns whether both agents hold it, and both views are used or the time for them is over. An admin
+/// connection's is kept until its end.
 fn is_due(kept: &SecretRecord, now: Timestamp) -> bool {
     if kept.kind != ConnectionType::P2p {
         return false;

@@ -65,15 +65,15 @@ impl Platform {
         audited.finish(outcome).await
     }
 
-    /// For a lost or stolen host: no leaf over its key is good any more. Enrolling it again needs a
-    /// new token and rotates the secrets of its connections.
+    /// Revokes a server's key, for a lost or stolen host: no leaf over its key is good any more. Enrolling it
+    /// again needs a new token and rotates the secrets of its connections.
     pub async fn revoke_server(&self, actor: &Actor, id: ServerId) -> Result<KeyFingerprint, PlatformError> {
         let mut audited = self.begin(actor, "revoke server key", format!("server {id}")).await?;
         let outcome = revoke(&mut audited, id).await;
         audited.finish(outcome).await
     }
 
-    /// The organization's own servers; a peer's are never listed.
+    /// Returns the organization's own servers; a peer's are never listed.
     pub async fn servers(&self, actor: &Actor) -> Result<Vec<ServerView>, PlatformError> {
         let mut found = self.store.read().await?.servers().await?;
         found.retain(|server| actor.viewpoint().is_none_or(|own| own == server.organization));

@@ -13,8 +13,9 @@ use super::audit::AgentEntry;
 use super::counted::Reporter;
 
 impl Platform {
-    /// From an end of an admin connection that was accepted, also after it ended: the session's end is
-    /// told then. Nobody else's word is taken, and each side's is kept apart from the other's.
+    /// Notes a session's report from an end of an admin connection that was accepted, also after it ended:
+    /// the session's end is told then. Nobody else's word is taken, and each side's is kept apart from the
+    /// other's.
     pub async fn admin_session(
         &self,
         server: ServerId,
@@ -57,7 +58,7 @@ const fn action(stage: SessionStage) -> &'static str {
     }
 }
 
-/// The managing side does not judge: it counts neither refusals nor changes.
+/// Writes a session's detail. The managing side does not judge: it counts neither refusals nor changes.
 fn detail(session: &SessionReport, side: Side) -> String {
     let SessionReport { number, local_peer, requests, refused, changes, audits, .. } = session;
     match side {
@@ -72,7 +73,7 @@ fn detail(session: &SessionReport, side: Side) -> String {
     }
 }
 
-/// Only of a session that has any: most servers keep no such audit.
+/// Writes the records, only of a session that has any: most servers keep no such audit.
 fn records(audits: u64) -> String {
     match audits {
         0 => String::new(),

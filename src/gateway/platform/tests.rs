@@ -89,7 +89,7 @@ impl World {
         self.platform.add_channel(&party.actor, &channel(server, name)).await.unwrap()
     }
 
-    /// The newest entry of an organization's log: actor, action, outcome, detail.
+    /// Returns the newest entry of an organization's log: actor, action, outcome, detail.
     async fn last_entry(&self, party: &Party) -> (String, String, String, String) {
         let mut entries = self.platform.audit(&party.actor, 1).await.unwrap();
         let entry = entries.pop().unwrap();

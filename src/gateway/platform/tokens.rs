@@ -106,7 +106,7 @@ async fn issue(audited: &mut AuditedTx, id: ServerId, life: TokenLife) -> Result
     Ok(IssuedToken { server: id, server_name: server.name, token, expires_at })
 }
 
-/// 256 random bits need no salt and no stretching.
+/// Hashes a token: 256 random bits need no salt and no stretching.
 pub(super) fn hash(token: &RegistrationToken) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, token.expose()).as_ref());

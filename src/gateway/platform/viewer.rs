@@ -5,13 +5,13 @@ use crate::domain::id::{OrganizationId, ServerId};
 use crate::domain::visibility::Viewer;
 use crate::store::{AgreementStatus, Carried, ChannelRecord, ConnectionRecord, StoreError, Tx};
 
-/// The side an organization acts as. At both ends of its own connection it acts as the source.
+/// Returns the side an organization acts as. At both ends of its own connection it acts as the source.
 pub(super) fn side_of(connection: &ConnectionRecord, organization: OrganizationId) -> Option<Side> {
     [Side::Source, Side::Target].into_iter().find(|side| connection.end(*side).organization == organization)
 }
 
-/// As seen by `organization`: a server of `owner`. Only living connections count; what ended is
-/// seen in its own row alone.
+/// Returns the viewer, as seen by `organization`: a server of `owner`. Only living connections count; what
+/// ended is seen in its own row alone.
 pub(super) async fn of_server(
     tx: &mut Tx,
     organization: OrganizationId,
@@ -25,7 +25,7 @@ pub(super) async fn of_server(
     of_others(tx, organization, owner, &connections).await
 }
 
-/// As seen by `organization`: a channel.
+/// Returns the viewer, as seen by `organization`: a channel.
 pub(super) async fn of_channel(
     tx: &mut Tx,
     organization: OrganizationId,

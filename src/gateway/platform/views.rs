@@ -108,7 +108,8 @@ impl ConnectionView {
         }
     }
 
-    /// The same whoever looks. Before acceptance the recipient's name stands for its server's.
+    /// Returns the route, the same whoever looks. Before acceptance the recipient's name stands for its
+    /// server's.
     #[must_use]
     pub fn route(&self) -> String {
         format!("{} → {}", self.source.name, self.target.name)
@@ -116,7 +117,7 @@ impl ConnectionView {
 }
 
 impl Platform {
-    /// The connections one is a party of, ended ones too; lists hide those until asked.
+    /// Returns the connections one is a party of, ended ones too; lists hide those until asked.
     pub async fn connections(&self, actor: &Actor) -> Result<Vec<ConnectionView>, PlatformError> {
         self.expire_offers().await?;
         let mut tx = self.store.read().await?;
@@ -168,7 +169,7 @@ fn view(connection: ConnectionRecord, facts: &Facts, viewpoint: Option<Organizat
     }
 }
 
-/// What tier an organization has is its own to see, and the operator's.
+/// Names the holder: what tier an organization has is its own to see, and the operator's.
 fn holder(connection: &ConnectionRecord, side: Side, viewpoint: Option<OrganizationId>) -> String {
     let end = connection.end(side);
     let for_tier = side == Side::Target && connection.held_for_tier;
@@ -211,12 +212,12 @@ fn end(connection: &ConnectionRecord, facts: &Facts, side: Side) -> EndView {
     }
 }
 
-/// As people read it.
+/// Writes it as people read it.
 pub(super) fn shown<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 
-/// For what is absent otherwise, never null.
+/// Writes it for what is absent otherwise, never null.
 #[expect(clippy::ref_option, reason = "serde hands a field over by reference")]
 pub(super) fn shown_if_any<T: Display, S: Serializer>(
     value: &Option<T>,

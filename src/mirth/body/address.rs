@@ -10,8 +10,8 @@ pub struct Address {
 }
 
 impl Address {
-    /// `None` where the operation is for no channel. `template` is that of the verdict, `target` as it goes
-    /// on.
+    /// Reads the address; `None` where the operation is for no channel. `template` is that of the verdict,
+    /// `target` as it goes on.
     #[must_use]
     pub fn of(template: &str, target: &str) -> Option<Self> {
         let channel = known_channel::question(template, target)?.channel;

@@ -5,7 +5,7 @@
 
 use super::BodyRefusal;
 
-/// The character that `&name;` stands for: XML's five, or a number (XML 1.0 §4.1, §4.6).
+/// Returns the character that `&name;` stands for: XML's five, or a number (XML 1.0 §4.1, §4.6).
 pub(super) fn referenced(name: &str) -> Result<char, BodyRefusal> {
     let number = |digits: &str, radix: u32| {
         // `from_str_radix` would take a sign.
@@ -27,7 +27,7 @@ pub(super) fn referenced(name: &str) -> Result<char, BodyRefusal> {
     char.ok_or(BodyRefusal::Reference)
 }
 
-/// How a character is written; `None`: as it is. Refuses what XML 1.0 §2.2 has no place for.
+/// Returns how a character is written; `None`: as it is. Refuses what XML 1.0 §2.2 has no place for.
 pub(super) fn escaped(char: char) -> Result<Option<&'static str>, BodyRefusal> {
     Ok(Some(match char {
         '&' => "&amp;",
@@ -44,7 +44,7 @@ pub(super) fn escaped(char: char) -> Result<Option<&'static str>, BodyRefusal> {
     }))
 }
 
-/// How many bytes at the front of a value go to Mirth as they came, but for their line ends.
+/// Returns how many bytes at the front of a value go to Mirth as they came, but for their line ends.
 pub(super) fn plain_bytes(text: &str) -> usize {
     let bytes = text.as_bytes();
     let mut plain = 0;
@@ -67,7 +67,7 @@ pub(super) fn plain_bytes(text: &str) -> usize {
 
 const CHUNK_BYTES: usize = 32;
 
-/// Whether a character that begins with this byte of UTF-8 can be one that is not written as it is.
+/// Returns whether a character that begins with this byte of UTF-8 can be one that is not written as it is.
 #[expect(clippy::needless_bitwise_bool, reason = "without branches, many bytes are looked at in one step")]
 const fn may_be_special(byte: u8) -> bool {
     let is_control = (byte < b' ') & (byte != b'\t') & (byte != b'\n') & (byte != b'\r');
@@ -75,7 +75,7 @@ const fn may_be_special(byte: u8) -> bool {
     is_control | is_markup | (byte == 0x7f) | (byte == 0xc2) | (byte == 0xef)
 }
 
-/// Whether the character in front is one that is not written as it is.
+/// Returns whether the character in front is one that is not written as it is.
 fn is_special(bytes: &[u8]) -> bool {
     match bytes {
         // U+0080 to U+009F, U+FFFE and U+FFFF.
@@ -86,7 +86,7 @@ fn is_special(bytes: &[u8]) -> bool {
     }
 }
 
-/// The character that the front of a value stands for, and how many bytes spell it.
+/// Returns the character that the front of a value stands for, and how many bytes spell it.
 pub(super) fn first(text: &str) -> Result<(char, usize), BodyRefusal> {
     let Some(name) = text.strip_prefix('&') else {
         let char = text.chars().next().unwrap_or_default();
@@ -97,7 +97,8 @@ pub(super) fn first(text: &str) -> Result<(char, usize), BodyRefusal> {
     Ok((referenced(&name[..end])?, end + 2))
 }
 
-/// XML 1.0 §2.11: a line end is one LF to whoever parses it. Made so in place, from `start` on.
+/// Normalises line ends after XML 1.0 §2.11: a line end is one LF to whoever parses it. Made so in place,
+/// from `start` on.
 pub(super) fn normalise_line_ends(out: &mut Vec<u8>, start: usize) {
     let Some(first) = memchr::memchr(b'\r', &out[start..]) else { return };
     let lines = &mut out[start + first..];

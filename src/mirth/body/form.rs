@@ -63,7 +63,7 @@ pub(super) fn rewrite(form: Form, body: &[u8], bytes_max: usize) -> Result<Bytes
 }
 
 impl Form {
-    /// Which of the fields this is. A name is known only as it stands, never percent-encoded.
+    /// Returns which of the fields this is. A name is known only as it stands, never percent-encoded.
     fn place(self, name: &str, value: &str) -> Option<usize> {
         let required = self.required.iter().position(|known| *known == name);
         required.or_else(|| {
@@ -78,7 +78,7 @@ fn is_version(value: &str) -> bool {
     (1..=20).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
-/// The page's protection against forged logins; its name is not the same in all versions.
+/// Recognises the page's protection against forged logins; its name is not the same in all versions.
 fn is_nonce_name(name: &str) -> bool {
     name.len() <= 32
         && name.bytes().all(|byte| byte.is_ascii_alphabetic())
@@ -89,7 +89,8 @@ fn is_nonce(value: &str) -> bool {
     value.len() <= 128 && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.%".contains(&byte))
 }
 
-/// Each character keeps the way it was sent if that has one meaning: `+`, `%20` and `%2b` all stay.
+/// Writes the characters. Each character keeps the way it was sent if that has one meaning: `+`, `%20` and
+/// `%2b` all stay.
 fn write(value: &str, out: &mut String) -> Result<(), BodyRefusal> {
     let mut decoded = Vec::with_capacity(value.len());
     let mut rest = value.bytes();
@@ -120,7 +121,7 @@ fn write(value: &str, out: &mut String) -> Result<(), BodyRefusal> {
     if decoded.chars().any(char::is_control) { Err(BodyRefusal::Form) } else { Ok(()) }
 }
 
-/// What Java, browsers or `encodeURIComponent` leave as it is.
+/// Returns what Java, browsers or `encodeURIComponent` leave as it is.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~*!'()".contains(&byte)
 }

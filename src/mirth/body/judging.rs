@@ -15,7 +15,7 @@ pub struct Judging {
 }
 
 impl Judging {
-    /// `None` for a kind that is judged whole.
+    /// Begins to judge; `None` for a kind that is judged whole.
     #[must_use]
     pub fn new(
         kind: BodyKind,
@@ -35,13 +35,13 @@ impl Judging {
         self.rewriting.feed(piece)
     }
 
-    /// How many bytes are held so far.
+    /// Returns how many bytes are held so far.
     #[must_use]
     pub fn held(&self) -> usize {
         self.rewriting.held()
     }
 
-    /// What may be forwarded in place of the whole body.
+    /// Returns what may be forwarded in place of the whole body.
     pub fn finish(self) -> Result<Bytes, BodyRefusal> {
         self.rewriting.finish()
     }

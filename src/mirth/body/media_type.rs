@@ -1,6 +1,6 @@
 //! What a `Content-Type` says. One that leaves room for a second reading counts as another type.
 
-/// Whether the header names exactly this type, and UTF-8 if it names a character set.
+/// Returns whether the header names exactly this type, and UTF-8 if it names a character set.
 pub(super) fn is(value: &[u8], expected: &str) -> bool {
     let Ok(value) = std::str::from_utf8(value) else { return false };
     let mut parts = value.split(';').map(|part| part.trim_matches([' ', '\t']));

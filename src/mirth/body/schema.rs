@@ -82,7 +82,7 @@ pub(super) struct Root {
 }
 
 impl Root {
-    /// `None` for a kind that is not XML.
+    /// Returns the schema, `None` for a kind that is not XML.
     pub(super) const fn of(kind: BodyKind) -> Option<Self> {
         let elements: &'static [Element] = match kind {
             BodyKind::UuidSet => plain::UUID_SETS,
@@ -116,7 +116,7 @@ impl Element {
         Self::new(name, Content::LeftOut)
     }
 
-    /// May carry a `class`, and means the same with it and without.
+    /// Lets the element carry a `class`, and means the same with it and without.
     const fn or_classed(name: &'static str, plain: Content, classed: &'static [&'static [Shape]]) -> Self {
         Self { name, plain: Some(plain), classed, written: Written::Itself }
     }
@@ -125,7 +125,7 @@ impl Element {
         Self { name, plain: None, classed, written: Written::Itself }
     }
 
-    /// Of a wrapper: what it holds goes on without it.
+    /// Returns the inside of a wrapper: what it holds goes on without it.
     const fn inside(name: &'static str, classed: &'static [&'static [Shape]]) -> Self {
         Self { name, plain: None, classed, written: Written::Inside }
     }
@@ -134,7 +134,7 @@ impl Element {
         Self { name, plain: Some(content), classed: &[], written: Written::As(plain) }
     }
 
-    /// What it holds when sent with these attributes, or with none.
+    /// Returns what it holds when sent with these attributes, or with none.
     pub(super) fn shape(&self, class: Option<&str>, enum_type: Option<&str>) -> Option<(&Content, bool)> {
         let Some(class) = class else { return self.plain.as_ref().map(|content| (content, false)) };
         let mut shapes = self.classed.iter().copied().flatten();
@@ -144,7 +144,7 @@ impl Element {
 }
 
 impl Shape {
-    /// Mirth gets it as it came.
+    /// Marks the element: Mirth gets it as it came.
     const fn kept(class: &'static str, content: Content) -> Self {
         Self { class, enum_type: None, content, keeps_class: true }
     }
@@ -195,7 +195,7 @@ pub(super) mod tests {
         1 + elements.iter().flat_map(contents).map(|content| depth(children(content))).max().unwrap_or(0)
     }
 
-    /// Every value of `class` that any table lets go on.
+    /// Collects every value of `class` that any table lets go on.
     pub fn classes(elements: &[Element], found: &mut Vec<&'static str>) {
         for element in elements {
             let sent = element.classed.iter().copied().flatten().filter(|shape| shape.keeps_class);

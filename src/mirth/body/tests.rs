@@ -8,7 +8,7 @@ mod shapes;
 
 use super::{BodyKind, BodyRefusal, judge};
 
-/// The content type that clients of Mirth send with this kind.
+/// Returns the content type that clients of Mirth send with this kind.
 fn sent_type(kind: BodyKind) -> Option<&'static [u8]> {
     kind.media_type().map(str::as_bytes)
 }

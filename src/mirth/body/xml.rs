@@ -37,7 +37,7 @@ pub(super) fn rewrite(
 }
 
 impl Rewriting {
-    /// `capacity` is how much will come, where that is known.
+    /// Makes a writer; `capacity` is how much will come, where that is known.
     pub(super) fn new(root: &Root, capacity: usize, bytes_max: usize, address: Option<Address>) -> Self {
         Self { walk: Walk::new(root, capacity, bytes_max, address), rest: Vec::new(), is_begun: false }
     }

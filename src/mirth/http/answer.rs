@@ -36,8 +36,8 @@ pub fn answer(status: u16, reason: &str, closes: bool, head_only: bool, out: &mu
     }
 }
 
-/// The sentence as it may stand in a status line: one line of printable ASCII (RFC 9112 §4 takes more, but
-/// some clients do not). Our own sentences pass as they are.
+/// Returns the sentence as it may stand in a status line: one line of printable ASCII (RFC 9112 §4 takes
+/// more, but some clients do not). Our own sentences pass as they are.
 #[must_use]
 pub fn reason_phrase(sentence: &str) -> Cow<'_, str> {
     let is_plain = |text: &str| text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
@@ -52,7 +52,7 @@ pub fn reason_phrase(sentence: &str) -> Cow<'_, str> {
     Cow::Owned(plain.take(REASON_PHRASE_BYTES_MAX).collect())
 }
 
-/// RFC 9110 §15; for answers without a sentence.
+/// Returns the phrase of RFC 9110 §15; for answers without a sentence.
 const fn phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",

@@ -6,7 +6,7 @@
 
 const BYPASS: &[u8] = b"bypass";
 
-/// Whether `value` surely names another user.
+/// Returns whether `value` surely names another user.
 pub(super) fn is_harmless(value: &[u8]) -> bool {
     let Some((scheme, encoded)) = value.split_at_checked(6) else {
         return false;
@@ -14,13 +14,13 @@ pub(super) fn is_harmless(value: &[u8]) -> bool {
     scheme.eq_ignore_ascii_case(b"Basic ") && decode(encoded).is_some_and(|login| !is_bypass(&login))
 }
 
-/// Old versions split at colons and skip empty parts, so `:bypass:…` names the user too.
+/// Recognises it: old versions split at colons and skip empty parts, so `:bypass:…` names the user too.
 fn is_bypass(login: &[u8]) -> bool {
     let mut parts = login.split(|byte| *byte == b':').filter(|part| !part.is_empty());
     parts.next().is_some_and(|user| user.trim_ascii().eq_ignore_ascii_case(BYPASS))
 }
 
-/// Padded base64 without anything else in it.
+/// Decodes padded base64 without anything else in it.
 fn decode(encoded: &[u8]) -> Option<Vec<u8>> {
     if !encoded.len().is_multiple_of(4) {
         return None;

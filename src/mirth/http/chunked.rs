@@ -88,13 +88,13 @@ impl Chunks {
     }
 }
 
-/// How much of `left` the `at_hand` bytes give, and what is left then.
+/// Returns how much of `left` the `at_hand` bytes give, and what is left then.
 pub(super) fn split_off(left: u64, at_hand: usize) -> (usize, u64) {
     let taken = usize::try_from(left).map_or(at_hand, |left| left.min(at_hand));
     (taken, left - taken as u64)
 }
 
-/// Whether CR LF is there whole; none if it cannot be.
+/// Returns whether CR LF is there whole; none if it cannot be.
 fn begins_with_line_end(buffer: &[u8]) -> Option<bool> {
     match buffer {
         [b'\r', b'\n', ..] => Some(true),

@@ -24,7 +24,7 @@ pub(super) struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
-    /// The reason in the error is for whoever sent the line.
+    /// Parses a line; the reason in the error is for whoever sent the line.
     pub(super) fn parse(line: &'a [u8]) -> Result<Self, &'static str> {
         if matches!(line.first(), Some(b' ' | b'\t')) {
             return Err("A header line may not begin with a space: lines are not folded here.");
@@ -47,7 +47,8 @@ impl<'a> Field<'a> {
         trimmed(self.raw_value, |byte| matches!(byte, b' ' | b'\t'))
     }
 
-    /// For values that decide where a body ends: a tab beside them is nothing an honest client sends.
+    /// Returns the value, for values that decide where a body ends: a tab beside them is nothing an honest
+    /// client sends.
     pub(super) fn strict_value(&self) -> &'a [u8] {
         trimmed(self.raw_value, |byte| byte == b' ')
     }
@@ -65,7 +66,7 @@ pub(super) const fn is_token_byte(byte: u8) -> bool {
     TOKEN_BYTES[byte as usize]
 }
 
-/// Visible characters, space, tab and obs-text (RFC 9110 §5.5).
+/// Recognises visible characters, space, tab and obs-text (RFC 9110 §5.5).
 pub(super) const fn is_value_byte(byte: u8) -> bool {
     (byte >= b' ' && byte != 0x7f) || byte == b'\t'
 }
@@ -75,12 +76,12 @@ pub(super) fn is_value(bytes: &[u8]) -> bool {
     bytes.iter().fold(true, |is_value, byte| is_value & is_value_byte(*byte))
 }
 
-/// The elements of a comma-separated value, without the space around each.
+/// Returns the elements of a comma-separated value, without the space around each.
 pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(|element| trimmed(element, |byte| matches!(byte, b' ' | b'\t')))
 }
 
-/// A length in decimal digits and nothing else. Jetty counts in signed 64 bits.
+/// Reads a length in decimal digits and nothing else. Jetty counts in signed 64 bits.
 pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > 19 || !digits.iter().all(u8::is_ascii_digit) {
         return None;

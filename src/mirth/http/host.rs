@@ -23,7 +23,7 @@ pub(super) fn is_valid(host: &[u8]) -> bool {
     is_name(name) && port.is_none_or(is_port)
 }
 
-/// Names of hosts as they occur; the sub-delimiters and escapes of RFC 3986 §3.2.2 do not.
+/// Recognises names of hosts as they occur; the sub-delimiters and escapes of RFC 3986 §3.2.2 do not.
 fn is_name(name: &str) -> bool {
     let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     !name.is_empty() && name.bytes().all(is_name_byte)

@@ -26,7 +26,7 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
-    /// The first header of that name.
+    /// Returns the first header of that name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         self.headers.iter().find(|header| header.is(name)).map(|header| header.value.as_slice())
@@ -36,13 +36,13 @@ impl RequestHead {
         self.headers.iter().filter(move |header| header.is(name)).map(|header| header.value.as_slice())
     }
 
-    /// Name or address, with its port if one was sent.
+    /// Returns name or address, with its port if one was sent.
     #[must_use]
     pub fn host(&self) -> &str {
         self.header("host").and_then(|host| std::str::from_utf8(host).ok()).unwrap_or_default()
     }
 
-    /// The headers that go on to Mirth, in order; our own are not among them.
+    /// Returns the headers that go on to Mirth, in order; our own are not among them.
     pub fn forwarded_headers(&self) -> impl Iterator<Item = &Header> {
         self.headers.iter().filter(|header| is_forwarded(header))
     }
@@ -112,7 +112,8 @@ impl RequestReader {
         part
     }
 
-    /// Whether nothing of a next request has been read: the connection may be closed without an answer.
+    /// Returns whether nothing of a next request has been read: the connection may be closed without an
+    /// answer.
     #[must_use]
     pub const fn is_idle(&self) -> bool {
         matches!(self.state, State::Start { .. }) && !self.lines.has_begun()
@@ -162,7 +163,7 @@ impl RequestReader {
         }
     }
 
-    /// False if the line is not whole.
+    /// Reads the start; false if the line is not whole.
     fn read_start(&mut self, after_empty_line: bool, buffer: &mut BytesMut) -> Result<bool, BadRequest> {
         match buffer.first() {
             Some(b'\r') if !after_empty_line => {}
@@ -233,7 +234,7 @@ impl OpenHead {
 const BARE_LINE_FEED: BadRequest =
     BadRequest::malformed("Every line of a request's head must end in CR LF, not in LF alone.");
 
-/// The length of a whole header line; none if it is not whole.
+/// Returns the length of a whole header line; none if it is not whole.
 fn header_line(line: Line) -> Result<Option<usize>, BadRequest> {
     match line {
         Line::Complete(bytes) => Ok(Some(bytes)),

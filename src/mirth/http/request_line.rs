@@ -20,7 +20,7 @@ const SHAPE: BadRequest =
 const TOO_LONG: BadRequest =
     BadRequest { status: 414, reason: "The request's target is longer than 8 KiB; ask for less at a time." };
 
-/// Method and target.
+/// Parses method and target.
 pub(super) fn parse(line: &[u8]) -> Result<(&str, &str), BadRequest> {
     let window = &line[..line.len().min(ADMIN_METHOD_BYTES_MAX + 1)];
     let method_end = memchr(b' ', window).ok_or(METHOD)?;
@@ -35,18 +35,18 @@ pub(super) fn parse(line: &[u8]) -> Result<(&str, &str), BadRequest> {
     Ok((method, target))
 }
 
-/// What is wrong with a line of more than [`BYTES_MAX`] bytes. Its first bytes tell, so the fault is the
-/// same however much of the line is there.
+/// Returns what is wrong with a line of more than [`BYTES_MAX`] bytes. Its first bytes tell, so the fault is
+/// the same however much of the line is there.
 pub(super) fn overlong(line: &[u8]) -> BadRequest {
     parse(&line[..line.len().min(BYTES_MAX)]).err().unwrap_or(SHAPE)
 }
 
-/// Whether a request may begin with `byte`; a TLS or MLLP client is told at once.
+/// Checks whether a request may begin with `byte`; a TLS or MLLP client is told at once.
 pub(super) fn check_first_byte(byte: u8) -> Result<(), BadRequest> {
     if is_token_byte(byte) { Ok(()) } else { Err(METHOD) }
 }
 
-/// Methods are case-sensitive (RFC 9110 §9.1), but Jetty 9.4 takes `delete` for DELETE.
+/// Reads the method: methods are case-sensitive (RFC 9110 §9.1), but Jetty 9.4 takes `delete` for DELETE.
 fn method(method: &[u8]) -> Result<&str, BadRequest> {
     if !is_token(method) || method.iter().any(u8::is_ascii_lowercase) {
         return Err(METHOD);
@@ -57,7 +57,8 @@ fn method(method: &[u8]) -> Result<&str, BadRequest> {
     std::str::from_utf8(method).map_err(|_| METHOD)
 }
 
-/// Origin-form alone (RFC 9112 §3.2.1). Two slashes at the start can be read as the name of a host.
+/// Reads the target: origin-form alone (RFC 9112 §3.2.1). Two slashes at the start can be read as the name of
+/// a host.
 fn target(target: &[u8]) -> Result<&str, BadRequest> {
     if !target.starts_with(b"/") {
         return Err(BadRequest::malformed("The request's target must be a path that begins with a slash."));
@@ -70,7 +71,7 @@ fn target(target: &[u8]) -> Result<&str, BadRequest> {
         .ok_or(BadRequest::malformed("The request's target holds a character that must be percent-encoded."))
 }
 
-/// Visible ASCII but for what RFC 3986 allows nowhere in a URI, and `#`: a fragment is never sent.
+/// Recognises visible ASCII but for what RFC 3986 allows nowhere in a URI, and `#`: a fragment is never sent.
 const fn is_target_byte(byte: u8) -> bool {
     byte.is_ascii_graphic()
         && !matches!(byte, b'#' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')

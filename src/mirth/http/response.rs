@@ -35,7 +35,7 @@ pub struct ResponseHead {
 }
 
 impl ResponseHead {
-    /// The first header of that name.
+    /// Returns the first header of that name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         self.headers.iter().find(|header| header.is(name)).map(|header| header.value.as_slice())
@@ -175,7 +175,7 @@ impl ResponseReader {
         Ok(part)
     }
 
-    /// A whole head has been read: what its answer's body will be.
+    /// Begins an answer. A whole head has been read: what its answer's body will be.
     fn begin(&mut self, open: OpenHead, to_head: bool) -> Result<ResponsePart, BadResponse> {
         if open.status < 200 {
             self.state = State::Head { to_head, open: None };
@@ -192,7 +192,8 @@ impl ResponseReader {
         Ok(ResponsePart::Head(head))
     }
 
-    /// Bytes beyond the end answer nothing that was asked, and would be taken for the next answer.
+    /// Ends the answer: bytes beyond the end answer nothing that was asked, and would be taken for the next
+    /// answer.
     fn end(&mut self, buffer: &[u8]) -> ResponsePart {
         self.state = State::Idle;
         ResponsePart::End { origin_closes: self.origin_closes || !buffer.is_empty() }
@@ -200,7 +201,7 @@ impl ResponseReader {
 }
 
 impl OpenHead {
-    /// `HTTP/1.1 SP 3DIGIT SP reason` (RFC 9112 §4).
+    /// Reads `HTTP/1.1 SP 3DIGIT SP reason` (RFC 9112 §4).
     fn start(line: &[u8]) -> Result<Self, BadResponse> {
         const SHAPE: BadResponse = failed("Mirth's answer does not begin with an HTTP/1.1 status line.");
         let rest = line.strip_prefix(b"HTTP/1.1 ").ok_or(SHAPE)?;
@@ -289,7 +290,7 @@ fn read_head(
     }
 }
 
-/// How many bytes of `buffer` belong to the body, and whether it ends with them.
+/// Returns how many bytes of `buffer` belong to the body, and whether it ends with them.
 fn follow(chunks: &mut Chunks, buffer: &[u8]) -> Result<(usize, bool), BadResponse> {
     let mut taken = 0;
     loop {
@@ -304,7 +305,7 @@ fn follow(chunks: &mut Chunks, buffer: &[u8]) -> Result<(usize, bool), BadRespon
     }
 }
 
-/// The next bytes of the body without their framing, if they have come, and whether it is over.
+/// Returns the next bytes of the body without their framing, if they have come, and whether it is over.
 fn take(chunks: &mut Chunks, buffer: &mut BytesMut) -> Result<(Option<Bytes>, bool), BadResponse> {
     loop {
         let piece = chunks.next(buffer).map_err(|_| failed("The chunks of Mirth's answer are malformed."))?;

@@ -37,7 +37,7 @@ const OVERRIDE: &str = "Headers that replace the method or the path are refused:
 /// Longer than every name below.
 const NAME_BYTES_KNOWN: usize = 24;
 
-/// How a header is treated in a way of its own; all others pass as they are.
+/// Returns how a header is treated in a way of its own; all others pass as they are.
 fn kind(name: &str) -> Option<Kind> {
     let mut start = [0; NAME_BYTES_KNOWN];
     let known = name.len().min(NAME_BYTES_KNOWN);
@@ -67,7 +67,7 @@ fn kind(name: &str) -> Option<Kind> {
     Some(kind)
 }
 
-/// Whether `header` goes on to Mirth as it came. The framing headers do not: we write our own.
+/// Returns whether `header` goes on to Mirth as it came. The framing headers do not: we write our own.
 pub(super) fn is_forwarded(header: &Header) -> bool {
     match kind(&header.name) {
         None | Some(Kind::Host | Kind::ContentType | Kind::ContentEncoding | Kind::Authorization) => true,
@@ -105,7 +105,8 @@ impl Findings {
         }
     }
 
-    /// Where the body ends and whether its sender waits for a `100 Continue`, once all headers are in.
+    /// Returns where the body ends and whether its sender waits for a `100 Continue`, once all headers are
+    /// in.
     pub(super) fn end(&self) -> Result<(Framing, bool), BadRequest> {
         if !self.singles.contains(&Kind::Host) {
             return Err(BadRequest::malformed("A request must name its host in a Host header."));
@@ -129,7 +130,7 @@ impl Findings {
         self.frame(Framing::Length(length))
     }
 
-    /// `chunked` alone is a coding that every HTTP/1.1 recipient knows (RFC 9112 §6.1).
+    /// Takes a coding: `chunked` alone is a coding that every HTTP/1.1 recipient knows (RFC 9112 §6.1).
     fn take_coding(&mut self, value: &[u8]) -> Result<(), BadRequest> {
         if !value.eq_ignore_ascii_case(b"chunked") {
             return Err(BadRequest::malformed("Transfer-Encoding must be chunked and nothing else."));
@@ -137,7 +138,8 @@ impl Findings {
         self.frame(Framing::Chunked)
     }
 
-    /// RFC 9112 §6.3 lets a recipient choose between two framings; two recipients may choose differently.
+    /// Frames the body: RFC 9112 §6.3 lets a recipient choose between two framings; two recipients may choose
+    /// differently.
     fn frame(&mut self, framing: Framing) -> Result<(), BadRequest> {
         if self.framing.replace(framing).is_some() {
             return Err(BadRequest::malformed("A request must say the length of its body only once."));
@@ -145,7 +147,8 @@ impl Findings {
         Ok(())
     }
 
-    /// Whoever strips what Connection names (RFC 9110 §7.6.1) can be made to strip a framing header.
+    /// Takes a Connection header: whoever strips what Connection names (RFC 9110 §7.6.1) can be made to strip
+    /// a framing header.
     fn take_connection(&mut self, value: &[u8]) -> Result<(), BadRequest> {
         for option in elements(value) {
             if option.eq_ignore_ascii_case(b"close") {
@@ -186,7 +189,7 @@ impl Findings {
     }
 }
 
-/// A body that is packed cannot be judged, and Mirth's clients never pack one.
+/// Checks that it is not packed: a body that is packed cannot be judged, and Mirth's clients never pack one.
 fn check_content_encoding(value: &[u8]) -> Result<(), BadRequest> {
     if value.eq_ignore_ascii_case(b"identity") {
         return Ok(());

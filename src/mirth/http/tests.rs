@@ -65,7 +65,7 @@ impl ReadOutcome {
     }
 }
 
-/// The same whole, byte by byte, and cut at every CR LF, before, within and after.
+/// Reads the same whole, byte by byte, and cut at every CR LF, before, within and after.
 #[track_caller]
 fn read_at_every_cut(bytes: &[u8]) -> ReadOutcome {
     let whole = read([bytes]);
@@ -86,12 +86,12 @@ fn read_at_every_cut(bytes: &[u8]) -> ReadOutcome {
     whole
 }
 
-/// A request with these lines after the request line.
+/// Returns a request with these lines after the request line.
 fn get(lines: &str) -> Vec<u8> {
     format!("GET /api/server/version HTTP/1.1\r\n{lines}\r\n").into_bytes()
 }
 
-/// A POST with a Host, these lines, and this after its head.
+/// Returns a POST with a Host, these lines, and this after its head.
 fn post(lines: &str, body: &str) -> Vec<u8> {
     format!("POST /api/channels/_getSummary HTTP/1.1\r\nHost: mirth:8443\r\n{lines}\r\n{body}").into_bytes()
 }

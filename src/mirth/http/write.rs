@@ -108,10 +108,10 @@ impl ResponseHead {
     }
 }
 
-/// Without the usual space after the colon (RFC 9112 §5 lets it be missing). Jetty 9.4 remembers on each
-/// connection what followed `Authorization: `, `Cookie: ` and others, compares later values with that
-/// without regard to letter case or bit 7, and puts the remembered one in the place of what it finds. So
-/// two logins that are harmless could be made into one of the user `bypass`.
+/// Writes a header without the usual space after the colon (RFC 9112 §5 lets it be missing). Jetty 9.4
+/// remembers on each connection what followed `Authorization: `, `Cookie: ` and others, compares later values
+/// with that without regard to letter case or bit 7, and puts the remembered one in the place of what it
+/// finds. So two logins that are harmless could be made into one of the user `bypass`.
 fn put_unspaced(header: &Header, out: &mut BytesMut) {
     out.reserve(header.name.len() + header.value.len() + 3);
     out.put_slice(header.name.as_bytes());

@@ -248,12 +248,13 @@ impl JsonMasker {
     }
 }
 
-/// No value is none that could be told.
+/// Returns whether a value is kept: no value is none that could be told.
 fn is_kept(word: &[u8], rule: Rule) -> bool {
     word == b"null" || stays(word, rule.literals)
 }
 
-/// The text that is meant. What a lone half of a pair of surrogates means is nothing that is looked for.
+/// Returns the text that is meant. What a lone half of a pair of surrogates means is nothing that is looked
+/// for.
 fn unescaped(text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;

@@ -93,12 +93,13 @@ impl Setting {
         Self { text: masked_but(Literals::Booleans), region: Region::Sealed }
     }
 
-    /// In the key of an entry.
+    /// Returns the meaning in the key of an entry.
     pub const fn key(self) -> Self {
         Self { text: Text::IsKey, ..self }
     }
 
-    /// In the value of an entry whose key is a credential's name; `name` is the value's type.
+    /// Returns the meaning in the value of an entry whose key is a credential's name; `name` is the value's
+    /// type.
     pub fn credential_value(name: &[u8]) -> Self {
         let region = if name.ends_with(MAP_VALUE) { Region::MapValue } else { Region::Sealed };
         let is_number = matches!(
@@ -109,7 +110,7 @@ impl Setting {
         Self { region, text: Text::Masked(rule) }
     }
 
-    /// In the value of any other entry; `item` as in [`Setting::entered`].
+    /// Returns the meaning in the value of any other entry; `item` as in [`Setting::entered`].
     pub fn value(self, name: &[u8], item: Option<&[u8]>) -> (Self, Kind) {
         match self.region {
             Region::ConfigurationMap => (Self { region: Region::MapValue, ..self }, Kind::Other),
@@ -118,7 +119,8 @@ impl Setting {
         }
     }
 
-    /// In an element of that name; `item` is what its attributes call it, as in `<property name="…">`.
+    /// Returns the meaning in an element of that name; `item` is what its attributes call it, as in
+    /// `<property name="…">`.
     #[inline]
     pub fn entered(self, name: &[u8], item: Option<&[u8]>) -> (Self, Kind) {
         if matches!(self.region, Region::MapValue | Region::Sealed) {
@@ -145,7 +147,7 @@ impl Setting {
         (setting, Kind::Other)
     }
 
-    /// In a plug-in's property.
+    /// Returns the meaning in a plug-in's property.
     fn property(name: &[u8]) -> Self {
         let looks_inside = READ_AS_XML.contains(&name);
         let rule = Rule { literals: Literals::Numbers, looks_inside, is_number: false };

@@ -36,13 +36,13 @@ const HARMLESS: [&str; 2] = ["quotetoken", "quoteescapetoken"];
 /// Letters of a name that are looked at, from its end.
 const LETTERS_MAX: usize = 32;
 
-/// Whether the value of that name is to be masked.
+/// Returns whether the value of that name is to be masked.
 #[must_use]
 pub fn is_credential(name: &[u8]) -> bool {
     may_be(name) && Letters::of(name).are_a_credentials()
 }
 
-/// Whether it names many, as a map of users and their passwords.
+/// Returns whether it names many, as a map of users and their passwords.
 #[must_use]
 pub fn is_accounts(name: &[u8]) -> bool {
     // A class of that name is one thing.

@@ -17,7 +17,7 @@ pub enum Scope {
     Single,
 }
 
-/// How the answer to a request is masked; none where it holds no values. `target` is the one that is
+/// Returns how the answer to a request is masked; none where it holds no values. `target` is the one that is
 /// sent to Mirth.
 ///
 /// Every operation's answer is masked, those too that hold no credentials today: it costs little, and
@@ -34,7 +34,7 @@ pub fn scope(names: &Named, target: &str) -> Option<Scope> {
     })
 }
 
-/// Whether one property is asked for that is Mirth's own and no credential. All others are plug-ins'.
+/// Returns whether one property is asked for that is Mirth's own and no credential. All others are plug-ins'.
 fn is_of_the_core(target: &str) -> bool {
     let query = target.split_once('?').map_or("", |(_, query)| query);
     let values = |name: &'static str| {

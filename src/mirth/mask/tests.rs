@@ -11,7 +11,7 @@ use super::{Masker, Scope, Unmaskable};
 const XML: &[u8] = b"application/xml";
 const JSON: &[u8] = b"application/json";
 
-/// The body in these pieces, masked.
+/// Returns the body in these pieces, masked.
 fn masked(scope: Scope, media_type: &[u8], pieces: &[&[u8]]) -> Result<String, Unmaskable> {
     let mut masker = Masker::new(scope, Some(media_type), None)?;
     let mut out = BytesMut::new();
@@ -22,7 +22,7 @@ fn masked(scope: Scope, media_type: &[u8], pieces: &[&[u8]]) -> Result<String, U
     Ok(String::from_utf8(out.to_vec()).expect("stays text"))
 }
 
-/// The whole body, cut at every byte and byte by byte: every time the same.
+/// Checks the whole body, cut at every byte and byte by byte: every time the same.
 #[track_caller]
 fn check_as(scope: Scope, media_type: &[u8], body: &str, expected: Result<&str, Unmaskable>) {
     let body = body.as_bytes();

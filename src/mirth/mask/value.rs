@@ -18,7 +18,7 @@ pub enum Literals {
 /// Whole numbers that a program may read have no more digits.
 const DIGITS_MAX: usize = 10;
 
-/// Whether a value is none, or one of those that stay.
+/// Returns whether a value is none, or one of those that stay.
 pub fn stays(value: &[u8], literals: Literals) -> bool {
     let value = value.trim_ascii();
     value.is_empty()
@@ -56,12 +56,12 @@ impl Held {
         }
     }
 
-    /// Whether nothing was pushed since it was taken.
+    /// Returns whether nothing was pushed since it was taken.
     pub const fn is_empty(&self) -> bool {
         !self.is_long && self.bytes.is_empty()
     }
 
-    /// All of it; none when it was too long to be held.
+    /// Returns all of it; none when it was too long to be held.
     pub fn whole(&self) -> Option<&[u8]> {
         (!self.is_long).then_some(self.bytes.as_slice())
     }

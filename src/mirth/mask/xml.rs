@@ -137,7 +137,7 @@ impl XmlMasker {
         Ok(())
     }
 
-    /// The length of a whole element without attributes or children that means nothing here: nearly
+    /// Returns the length of a whole element without attributes or children that means nothing here: nearly
     /// everything that Mirth sends.
     #[inline]
     fn plain_leaf(&self, markup: &[u8]) -> Option<usize> {
@@ -183,7 +183,8 @@ impl XmlMasker {
         Ok(())
     }
 
-    /// Only space may stand outside the document's element, and a byte order mark before it.
+    /// Reads what stands outside: only space may stand outside the document's element, and a byte order mark
+    /// before it.
     fn outside(&mut self, text: &[u8]) -> Result<(), Unmaskable> {
         let mut text = text;
         while self.is_empty
@@ -255,7 +256,8 @@ impl XmlMasker {
         Ok(Some(length))
     }
 
-    /// XStream ends a start tag with what it writes next; where it began anew, that never came.
+    /// Finds where it broke off: XStream ends a start tag with what it writes next; where it began anew, that
+    /// never came.
     fn broken_off(
         &mut self,
         markup: &[u8],
@@ -328,8 +330,8 @@ impl XmlMasker {
     }
 }
 
-/// Where `>` after `before` ends what was begun, and what state comes then. A zero in `before` stands for
-/// any byte. `last` are the bytes before `from`.
+/// Returns where `>` after `before` ends what was begun, and what state comes then. A zero in `before` stands
+/// for any byte. `last` are the bytes before `from`.
 fn end_of(
     input: &[u8],
     from: usize,

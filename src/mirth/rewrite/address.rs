@@ -28,7 +28,7 @@ struct Address<'a> {
 }
 
 impl<'a> Address<'a> {
-    /// None for what is no absolute address of HTTP, or has room for a second reading.
+    /// Parses an address; none for what is no absolute address of HTTP, or has room for a second reading.
     fn parse(text: &'a str) -> Option<Self> {
         let (is_https, rest) = match (after(text, "https://"), after(text, "http://")) {
             (Some(rest), _) => (true, rest),
@@ -45,7 +45,7 @@ impl<'a> Address<'a> {
 }
 
 impl Addresses {
-    /// `asked` is a valid `Host`, `context` is `/` or such as `/mirth`.
+    /// Makes it; `asked` is a valid `Host`, `context` is `/` or such as `/mirth`.
     #[must_use]
     pub fn new(asked: &str, own_name: &str, context: &str) -> Self {
         let context = context.trim_end_matches('/').to_owned();
@@ -56,7 +56,7 @@ impl Addresses {
         split_port(&self.asked).and_then(|(_, port)| port).unwrap_or(HTTPS_PORT)
     }
 
-    /// Where the whole of Mirth is, written as `written` if that says the same already.
+    /// Returns where the whole of Mirth is, written as `written` if that says the same already.
     pub(super) fn server(&self, written: &str) -> Option<String> {
         let address = Address::parse(written)?;
         let is_below = address.rest.trim_end_matches('/') == self.context;
@@ -68,7 +68,7 @@ impl Addresses {
         })
     }
 
-    /// An address of Mirth's own as the client must have it; none for any other.
+    /// Returns an address of Mirth's own as the client must have it; none for any other.
     pub(super) fn own(&self, written: &str) -> Option<String> {
         let address = Address::parse(written).filter(|address| self.is_own(address))?;
         Some(if self.is_asked(&address) {
@@ -78,7 +78,7 @@ impl Addresses {
         })
     }
 
-    /// This address at the one that was asked for, whatever it names.
+    /// Returns this address at the one that was asked for, whatever it names.
     pub(super) fn asked(&self, written: &str) -> Option<String> {
         let address = Address::parse(written)?;
         Some(if self.is_asked(&address) {
@@ -93,7 +93,7 @@ impl Addresses {
         address.is_https && address.port == self.port() && is_same(address.name, asked)
     }
 
-    /// The name it was asked by, its own, any of a host's own, and wherever it has its pages.
+    /// Recognises the name it was asked by, its own, any of a host's own, and wherever it has its pages.
     fn is_own(&self, address: &Address<'_>) -> bool {
         let asked = split_port(&self.asked).map_or(self.asked.as_str(), |(name, _)| name);
         let has_page = |page: &str| {
@@ -126,7 +126,7 @@ impl Addresses {
     }
 }
 
-/// `0; url=…`
+/// Finds the URL in `0; url=…`
 fn url_in_refresh(value: &str) -> Option<usize> {
     let at = value.to_ascii_lowercase().find("url=")? + "url=".len();
     let quotes = value[at..].bytes().take_while(|byte| matches!(byte, b'\'' | b'"' | b' ')).count();
@@ -138,7 +138,7 @@ fn after<'a>(text: &'a str, scheme: &str) -> Option<&'a str> {
     start.eq_ignore_ascii_case(scheme).then_some(rest)
 }
 
-/// The name, an IPv6 one in its brackets, and the port if there is one; none if it is no port.
+/// Returns the name, an IPv6 one in its brackets, and the port if there is one; none if it is no port.
 fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
     let colon = match authority.rfind(']') {
         Some(end) => authority[end..].find(':').map(|at| end + at),
@@ -159,7 +159,7 @@ fn is_same(name: &str, other: &str) -> bool {
     }
 }
 
-/// To whoever reads it, it is the reader's own host.
+/// Returns whether it is of every host: to whoever reads it, it is the reader's own host.
 fn is_of_every_host(name: &str) -> bool {
     let bare = name.trim_matches(['[', ']']);
     let is_such =

@@ -10,7 +10,7 @@ use super::address::Addresses;
 /// What Java loads and runs: never from elsewhere.
 const CODE: [&str; 3] = ["jar", "nativelib", "extension"];
 
-/// The file with the addresses that the client asked for; none if it is no launch file.
+/// Returns the file with the addresses that the client asked for; none if it is no launch file.
 pub(super) fn rewritten(text: &str, addresses: &Addresses) -> Result<Option<String>, Unwritable> {
     let mut file = File {
         addresses,
@@ -117,7 +117,7 @@ impl File<'_> {
     }
 }
 
-/// How long the tag, comment, section or instruction is that `markup` begins with.
+/// Returns how long the tag, comment, section or instruction is that `markup` begins with.
 fn end_of(markup: &str) -> Option<usize> {
     for (start, end) in [("<!--", "-->"), ("<![CDATA[", "]]>"), ("<?", "?>")] {
         if let Some(inner) = markup.strip_prefix(start) {

@@ -24,8 +24,8 @@ pub(super) static ANSWERED: [Answered; 1] = [
 
 const GRACE: &str = "SUCCESS_GRACE_PERIOD";
 
-/// A `java.util.Properties` of preferences, in XML or JSON, with those answered that the query asks for; none
-/// if it is none.
+/// Returns a `java.util.Properties` of preferences, in XML or JSON, with those answered that the query asks
+/// for; none if it is none.
 pub(super) fn preferences(text: &str, query: &str) -> Option<String> {
     let parsed = Query::parse(query).ok()?;
     let asks = |name: &str| {
@@ -65,7 +65,7 @@ fn xml(text: &str, answered: &Answered) -> Option<String> {
     is_bare.then(|| [&text[..after], ">", &property, "</properties>", &text[end + 2..]].concat())
 }
 
-/// As staxon writes it: one property is an object, several are a list, none is null.
+/// Sets a preference as staxon writes it: one property is an object, several are a list, none is null.
 fn set_json(document: &mut Value, answered: &Answered) -> Option<()> {
     let property = json!({ "@name": answered.name, "$": answered.value });
     let properties = document.as_object_mut()?.get_mut("properties")?;
@@ -83,7 +83,7 @@ fn set_json(document: &mut Value, answered: &Answered) -> Option<()> {
     Some(())
 }
 
-/// One preference by its name. Mirth answers 204 while it is unset.
+/// Returns one preference by its name. Mirth answers 204 while it is unset.
 pub(super) fn preference(head: &mut ResponseHead, target: &str) -> Option<String> {
     let path = target.split('?').next().unwrap_or_default();
     let name = path.trim_end_matches('/').rsplit('/').next()?;
@@ -98,8 +98,8 @@ pub(super) fn preference(head: &mut ResponseHead, target: &str) -> Option<String
     Some(answered.value.to_owned())
 }
 
-/// In its grace period a password is right; the dialog that would change it cannot, here. The message
-/// stays, and Mirth asks again over any other way.
+/// Takes the grace out: in its grace period a password is right; the dialog that would change it cannot,
+/// here. The message stays, and Mirth asks again over any other way.
 pub(super) fn without_grace(text: &str) -> Option<String> {
     let at = text.find(GRACE)?;
     let (before, after) = (&text[..at], &text[at + GRACE.len()..]);

@@ -54,7 +54,7 @@ impl PageWriter {
     }
 }
 
-/// How much of the window's beginning becomes what.
+/// Returns how much of the window's beginning becomes what.
 fn replaced(before: u8, window: &[u8], addresses: &Addresses) -> Option<(usize, Vec<u8>)> {
     let text = ascii(window);
     if text.starts_with("location.host") {
@@ -76,7 +76,7 @@ fn replaced(before: u8, window: &[u8], addresses: &Addresses) -> Option<(usize, 
     addresses.own(&text[..end]).map(|own| (end, own.into_bytes()))
 }
 
-/// As far as it is ASCII: addresses are.
+/// Returns the text as far as it is ASCII: addresses are.
 fn ascii(bytes: &[u8]) -> &str {
     let end = bytes.iter().position(|byte| !byte.is_ascii()).unwrap_or(bytes.len());
     std::str::from_utf8(&bytes[..end]).unwrap_or_default()

@@ -24,7 +24,7 @@ fn whole(rewrite: Rewrite, body: &str, asked: &str, target: &str) -> Result<Opti
     Ok(new.map(|new| String::from_utf8(new).unwrap()))
 }
 
-/// As Mirth writes it: its codebase, and the server that the Administrator connects to.
+/// Returns it as Mirth writes it: its codebase, and the server that the Administrator connects to.
 fn launch_file(codebase: &str, server: &str) -> String {
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"no\"?>\n<jnlp codebase=\"{codebase}\" version=\"4.5.2\">\n\
@@ -145,7 +145,7 @@ fn what_is_no_launch_file_passes_as_it_is() {
     assert!(!Rewrite::LaunchFile.applies_to(&head(404, &[])));
 }
 
-/// The page in one piece and cut at every byte.
+/// Checks the page in one piece and cut at every byte.
 #[track_caller]
 fn page(asked: &str, written: &str, expected: &str) {
     let addresses = addresses(asked);

@@ -11,7 +11,7 @@ const SECRET_DIGITS: usize = 64;
 const FINGERPRINT: &str = "sha256:";
 const PRIVATE_KEY: &str = "PRIVATE KEY-----";
 
-/// One line as it may be written. Long hexadecimal texts that are no fingerprints are masked; from
+/// Returns one line as it may be written. Long hexadecimal texts that are no fingerprints are masked; from
 /// the first HL7 segment or private key on, so is the rest of the line, or of the JSON text.
 pub(super) fn redact(line: &str, format: LogFormat) -> Cow<'_, str> {
     let masked = redact_content(line, format);
@@ -40,7 +40,7 @@ fn redact_content(line: &str, format: LogFormat) -> Cow<'_, str> {
     Cow::Owned(masked)
 }
 
-/// Where patient data or a private key begins: at a segment's name and its field separator (HL7
+/// Returns where patient data or a private key begins: at a segment's name and its field separator (HL7
 /// v2.5.1 §2.5), such as `PID|`, or at the header of PEM.
 fn content_start(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
@@ -53,7 +53,7 @@ fn content_start(text: &str) -> Option<usize> {
     [segment, text.find(PRIVATE_KEY)].into_iter().flatten().min()
 }
 
-/// Up to the quote that ends a JSON text, whose inner quotes follow a backslash.
+/// Returns the length up to the quote that ends a JSON text, whose inner quotes follow a backslash.
 fn json_text_end(text: &str) -> usize {
     let mut escaped = false;
     let end = text.bytes().position(|byte| {

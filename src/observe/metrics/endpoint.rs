@@ -49,7 +49,7 @@ pub struct LoopbackListener {
 }
 
 impl LoopbackListener {
-    /// With the port the system chose where 0 was asked for.
+    /// Returns the address, with the port the system chose where 0 was asked for.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -134,7 +134,7 @@ impl Served {
         self.running.insert(place, task);
     }
 
-    /// What was ended for another has been forgotten before.
+    /// Forgets a task: what was ended for another has been forgotten before.
     fn forget(&mut self, done: Option<PlaceId>) {
         if let Some(place) = done {
             self.places.leave(place);

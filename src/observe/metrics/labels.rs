@@ -15,7 +15,7 @@ impl BoundedLabels {
         Self { known: RwLock::new(BTreeSet::new()), count_max }
     }
 
-    /// The value itself while there is room, else `other`.
+    /// Returns the value itself while there is room, else `other`.
     pub(super) fn bound(&self, value: &str) -> String {
         if self.known.read().unwrap_or_else(PoisonError::into_inner).contains(value) {
             return value.into();

@@ -156,7 +156,7 @@ impl<K, H> Default for Handles<K, H> {
 }
 
 impl<K: Clone, H: Clone> Handles<K, H> {
-    /// Above the bound handles are made, used and forgotten.
+    /// Uses a handle: above the bound handles are made, used and forgotten.
     fn with(
         &self,
         is_known: impl Fn(&K) -> bool,

@@ -16,7 +16,7 @@ fn key(byte: u8) -> TagKey {
     TagKey::of_connection(&Secret::from_bytes([byte; 32]))
 }
 
-/// Random bytes, others each time.
+/// Returns random bytes, others each time.
 fn random() -> [u8; 18] {
     use std::sync::atomic::{AtomicU64, Ordering};
     static DRAWN: AtomicU64 = AtomicU64::new(1);
@@ -25,7 +25,7 @@ fn random() -> [u8; 18] {
     random
 }
 
-/// An agent at `own` that has heard from each of `peers` and shares the key of its number with it.
+/// Returns an agent at `own` that has heard from each of `peers` and shares the key of its number with it.
 fn agent(own: RouteId, run: u8, peers: &[(RouteId, u8, u8)]) -> Admission {
     let mut agent = Admission::new(own, boot(run));
     for (route, run, secret) in peers {
@@ -59,7 +59,7 @@ fn initial(ids: &DialIds) -> Vec<u8> {
     packet(0xc0, &ids.destination, &ids.source)
 }
 
-/// A packet of a dialled handshake's second flight, to an id that the target chose.
+/// Returns a packet of a dialled handshake's second flight, to an id that the target chose.
 fn second(first: u8, ids: &DialIds) -> Vec<u8> {
     packet(first, b"target00chosen", &ids.source)
 }

@@ -75,7 +75,7 @@ impl Operation {
         }
     }
 
-    /// (0000,0100) without the bit of a response (PS3.7 §E.1).
+    /// Reads (0000,0100) without the bit of a response (PS3.7 §E.1).
     const fn from_request(field: u16) -> Self {
         match field {
             0x0001 => Self::CStore,
@@ -106,7 +106,8 @@ impl fmt::Display for Operation {
 pub struct Status(pub u16);
 
 impl Status {
-    /// PS3.7 annex C. Pending and cancelled are no answers to a C-STORE (PS3.4 §B.2.3), so they fail.
+    /// Returns the class after PS3.7 annex C. Pending and cancelled are no answers to a C-STORE (PS3.4
+    /// §B.2.3), so they fail.
     #[must_use]
     pub const fn class(self) -> StatusClass {
         match self.0 {
@@ -159,7 +160,7 @@ pub(super) enum CommandKind {
 }
 
 impl DimseCommand {
-    /// The message that the data set after it belongs to, if it is an object to store.
+    /// Returns the message that the data set after it belongs to, if it is an object to store.
     pub(super) const fn store(self) -> Option<u16> {
         match (self.operation, self.kind) {
             (Operation::CStore, CommandKind::Request { message }) => Some(message),
@@ -198,7 +199,7 @@ impl Default for At {
 }
 
 impl CommandReader {
-    /// The next bytes of the command, from one fragment or several.
+    /// Takes the next bytes of the command, from one fragment or several.
     pub(super) fn push(&mut self, mut bytes: &[u8]) -> Result<(), End> {
         self.seen = self.seen.saturating_add(bytes.len());
         if self.seen > DICOM_COMMAND_BYTES_MAX {
@@ -229,7 +230,7 @@ impl CommandReader {
         Ok(())
     }
 
-    /// The command, after its last fragment.
+    /// Returns the command, after its last fragment.
     pub(super) fn finish(&self) -> Result<DimseCommand, End> {
         let At::Header(header) = &self.at else { return Err(UNPARSABLE) };
         if !header.is_empty() {

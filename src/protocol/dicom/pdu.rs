@@ -109,7 +109,7 @@ enum Part {
 }
 
 impl PduReader {
-    /// For the direction that speaks first.
+    /// Makes the reader for the direction that speaks first.
     pub(super) fn opening() -> Self {
         Self { at: At::Opening(ProtocolSniffer::default()), message: None }
     }
@@ -171,7 +171,7 @@ impl PduReader {
         Ok(())
     }
 
-    /// `left` is what the PDU holds from the header on.
+    /// Begins a fragment; `left` is what the PDU holds from the header on.
     fn begin_fragment(&mut self, left: u32, header: [u8; 6]) -> Result<Fragment, End> {
         let [l0, l1, l2, l3, context, control] = header;
         let length = u32::from_be_bytes([l0, l1, l2, l3]);
@@ -259,7 +259,7 @@ fn begin_pdu(header: [u8; 6]) -> Result<At, End> {
     }
 }
 
-/// With `left` bytes of a P-DATA PDU: another value, or the next PDU.
+/// Goes on with `left` bytes of a P-DATA PDU: another value, or the next PDU.
 const fn after_value(left: u32) -> Result<At, End> {
     match left {
         0 => Ok(At::Header(Gather::EMPTY)),
@@ -268,7 +268,8 @@ const fn after_value(left: u32) -> Result<At, End> {
     }
 }
 
-/// An acceptor sends the titles of the request back, and nobody reads them (PS3.8 §9.3.3).
+/// Reads an association: an acceptor sends the titles of the request back, and nobody reads them (PS3.8
+/// §9.3.3).
 fn associate(is_request: bool, head: &[u8; ASSOCIATE_HEAD_BYTES]) -> Result<Piece, End> {
     let [_, version, _, _, titles @ ..] = head;
     // Bit 0 is the version there is (PS3.8 §9.3.2).

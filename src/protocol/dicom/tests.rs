@@ -445,7 +445,7 @@ fn word(event: DicomEvent) -> String {
     }
 }
 
-/// Of each response.
+/// Notes the latency of each response.
 fn note_latency(latencies: &mut Vec<Option<Duration>>, event: DicomEvent) {
     if let DicomEvent::Stored { latency, .. } = event {
         latencies.push(latency);
@@ -459,7 +459,7 @@ fn opened() -> DicomObserver {
     observer
 }
 
-/// One object stored and the association released.
+/// Returns one object stored and the association released.
 fn storing(status: u16) -> Vec<(bool, Vec<u8>)> {
     vec![
         (true, request_association()),
@@ -491,7 +491,7 @@ fn acceptance() -> Vec<u8> {
     association(2)
 }
 
-/// A P-DATA PDU with one value.
+/// Returns a P-DATA PDU with one value.
 fn value(context: u8, control: u8, fragment: &[u8]) -> Vec<u8> {
     values(&[(context, control, fragment)])
 }
@@ -511,7 +511,7 @@ fn element(number: u16, value: &[u8]) -> Vec<u8> {
     [&[0, 0][..], &number.to_le_bytes(), &length.to_le_bytes(), value].concat()
 }
 
-/// A command of numbers, its group length first.
+/// Returns a command of numbers, its group length first.
 fn command(numbers: &[(u16, u16)]) -> Vec<u8> {
     let rest: Vec<u8> =
         numbers.iter().flat_map(|(number, value)| element(*number, &value.to_le_bytes())).collect();
@@ -528,7 +528,7 @@ fn request(field: u16, message: u16) -> Vec<u8> {
     command(&[(0x0100, field), (0x0110, message), (0x0800, 0x0101)])
 }
 
-/// As PS3.7 §9.3.1.1 has it, with its UIDs.
+/// Returns a store request as PS3.7 §9.3.1.1 has it, with its UIDs.
 fn store_request(message: u16) -> Vec<u8> {
     [
         element(0x0002, b"1.2.840.10008.5.1.4.1.1.2\0"),
@@ -545,7 +545,7 @@ fn response(field: u16, to: u16, status: u16) -> Vec<u8> {
     command(&[(0x0100, field), (0x0120, to), (0x0800, 0x0101), (0x0900, status)])
 }
 
-/// A match of a query, which a data set follows.
+/// Returns a match of a query, which a data set follows.
 fn pending_find() -> Vec<u8> {
     command(&[(0x0100, 0x8020), (0x0120, 1), (0x0800, 1), (0x0900, 0xff00)])
 }
@@ -558,7 +558,7 @@ fn uid_of_length(length: u32) -> Vec<u8> {
     [&[0, 0, 2, 0][..], &length.to_le_bytes(), b"1.2"].concat()
 }
 
-/// What either side may say, more often than chance would give it.
+/// Returns what either side may say, more often than chance would give it.
 fn said() -> impl Strategy<Value = (bool, Vec<u8>)> {
     let piece = prop_oneof![
         Just(request_association()),

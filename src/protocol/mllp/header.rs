@@ -160,7 +160,7 @@ impl Field {
     }
 }
 
-/// The first two components. When they fill the kept part they are longer than any name.
+/// Returns the first two components. When they fill the kept part they are longer than any name.
 fn message_type(field: &Field, component: u8) -> MessageType {
     let mut components = field.text().split(|byte| *byte == component);
     let code = components.next().unwrap_or_default();

@@ -289,7 +289,7 @@ fn word(event: MllpEvent) -> String {
     }
 }
 
-/// Bytes that matter to the observer, more often than chance would give them.
+/// Returns the bytes that matter to the observer, more often than chance would give them.
 fn wire() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         Just(ADT.to_vec()),

@@ -20,7 +20,7 @@ impl BandwidthLimiter {
         Self { bits_per_second, passed: BTreeMap::new() }
     }
 
-    /// Whether so many bytes more may be sent now.
+    /// Returns whether so many bytes more may be sent now.
     pub(super) fn take(&mut self, organization: OrganizationId, bytes: usize, now: Instant) -> bool {
         let passed = self.passed.entry(organization).or_insert(now);
         if passed.saturating_duration_since(now) > RELAY_BURST {
@@ -31,7 +31,7 @@ impl BandwidthLimiter {
         true
     }
 
-    /// A bucket that is empty need not be kept.
+    /// Forgets the idle: a bucket that is empty need not be kept.
     pub(super) fn forget_idle(&mut self, now: Instant) {
         self.passed.retain(|_, passed| *passed > now);
     }

@@ -21,12 +21,12 @@ impl Challenges {
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, key), start }
     }
 
-    /// One nonce for each agent and address a second.
+    /// Returns one nonce for each agent and address a second.
     pub(super) fn nonce(&self, route: RouteId, address: SocketAddr, now: Instant) -> [u8; 16] {
         self.nonce_of(route, address, self.second(now))
     }
 
-    /// Whether `nonce` was made for this agent at this address, within the last seconds.
+    /// Returns whether `nonce` was made for this agent at this address, within the last seconds.
     pub(super) fn accepts(
         &self,
         route: RouteId,

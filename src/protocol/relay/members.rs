@@ -176,7 +176,7 @@ impl Members {
         self.by_route.get(&route).copied()
     }
 
-    /// Who is registered at this address.
+    /// Returns who is registered at this address.
     #[inline]
     pub(super) fn at(&mut self, address: SocketAddr, now: Instant) -> Option<Index> {
         let index = match self.latest {
@@ -190,21 +190,21 @@ impl Members {
         self.address(index, now).map(|_| index)
     }
 
-    /// Where it is registered, unless that has lapsed.
+    /// Returns where it is registered, unless that has lapsed.
     #[inline]
     pub(super) fn address(&self, index: Index, now: Instant) -> Option<SocketAddr> {
         let registered = self.slots.get(index)?.registered.as_ref()?;
         (now.saturating_duration_since(registered.since) < REGISTRATION_LASTS).then_some(registered.address)
     }
 
-    /// The gateway's address by which the receiver of this pair knows it.
+    /// Returns the gateway's address by which the receiver of this pair knows it.
     #[inline]
     pub(super) fn local_of(&self, pair: PairId) -> Option<IpAddr> {
         let receiver = self.pairs.get(pair.0)?.receiver;
         self.slots.get(receiver)?.registered.as_ref()?.local
     }
 
-    /// A peer that it may send to.
+    /// Returns a peer that it may send to.
     #[inline]
     pub(super) fn peer(&self, index: Index, route: RouteId) -> Option<Peer> {
         let peers = &self.slots.get(index)?.peers;
@@ -287,7 +287,7 @@ impl Members {
         }
     }
 
-    /// From now on it is at `address`, and nobody else is.
+    /// Registers an address: from now on it is at `address`, and nobody else is.
     pub(super) fn register(
         &mut self,
         index: Index,

@@ -41,7 +41,7 @@ impl World {
         self.start + after
     }
 
-    /// An agent with a control link that has not registered yet.
+    /// Returns an agent with a control link that has not registered yet.
     fn agent(&mut self, number: u8) -> Agent {
         let (route, key) = (route(number), PacketKey::of_link(&[number; 32]));
         self.relay.join(route, ORGANIZATION, key.clone()).unwrap();
@@ -72,7 +72,7 @@ impl World {
         }
     }
 
-    /// What is sent back to `from`; never longer than what it answers.
+    /// Returns what is sent back to `from`; never longer than what it answers.
     fn answer(&mut self, from: SocketAddr, packet: &[u8], after: Duration) -> Option<Vec<u8>> {
         let mut answer = [0; ANSWER_BYTES];
         match self.relay.handle(from, packet, self.start + after, &mut answer) {
@@ -88,7 +88,7 @@ impl World {
         self.relay.handle(from, packet, self.start + after, &mut [0; ANSWER_BYTES])
     }
 
-    /// Where a QUIC packet from `from` for `to` goes.
+    /// Checks where a QUIC packet from `from` for `to` goes.
     #[track_caller]
     fn check(&mut self, from: &Agent, to: &Agent, after: Duration, expected: Result<(), DropReason>) {
         let outcome = match self.handle(from.address, &quic(to.route), after) {
@@ -107,7 +107,7 @@ impl World {
         self.relay.permit(other.route, [one.route].into()).unwrap();
     }
 
-    /// Two registered agents that permit each other.
+    /// Returns two registered agents that permit each other.
     fn pair() -> (Self, Agent, Agent) {
         let mut world = Self::new();
         let (mut one, mut other) = (world.agent(1), world.agent(2));

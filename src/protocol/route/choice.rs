@@ -88,7 +88,7 @@ impl Choice {
         self.mtu = mtu;
     }
 
-    /// No path is known to work.
+    /// Returns whether no path is known to work.
     pub(super) fn is_lost(&self) -> bool {
         self.active.as_ref().is_none_or(|active| active.search.is_some())
     }
@@ -107,7 +107,7 @@ impl Choice {
         }
     }
 
-    /// The owner's word.
+    /// Sets what is allowed: the owner's word.
     pub(super) fn set_allowed(
         &mut self,
         allowed: PathChoice,
@@ -125,14 +125,14 @@ impl Choice {
         Some(self.switch(good, PathReason::Forced, now))
     }
 
-    /// All paths are probed from now on, until the one in use answers.
+    /// Searches: all paths are probed from now on, until the one in use answers.
     pub(super) fn search(&mut self, now: Instant) {
         if let Some(active) = &mut self.active {
             active.search.get_or_insert(now);
         }
     }
 
-    /// An answer came over `path`, which is allowed, and stands in `probes` already.
+    /// Notes that an answer came over `path`, which is allowed, and stands in `probes` already.
     pub(super) fn note_answer(
         &mut self,
         path: Path,
@@ -159,12 +159,12 @@ impl Choice {
         }
     }
 
-    /// When an answered probe of this better path is proof enough.
+    /// Returns when an answered probe of this better path is proof enough.
     pub(super) fn climb_at(&self, probe: &PathProbe) -> Option<Instant> {
         probe.steady.map(|steady| steady + self.patience.wait())
     }
 
-    /// Whether a search must begin.
+    /// Returns whether a search must begin.
     pub(super) fn is_doubtful(&self, probes: &PathProbes, now: Instant) -> bool {
         self.doubted_at(probes).is_some_and(|at| at <= now)
     }
@@ -185,7 +185,7 @@ impl Choice {
         [leave_by, self.doubted_at(probes), silent_at].into_iter().flatten().min()
     }
 
-    /// The path in use is not silent by accident: the peer is another one now.
+    /// Forgets the choice. The path in use is not silent by accident: the peer is another one now.
     pub(super) fn forget(&mut self, now: Instant) {
         self.active = None;
         self.patience.rest(now);
@@ -195,7 +195,7 @@ impl Choice {
         self.kept(probes).is_some_and(|probe| probe.is_silent(now))
     }
 
-    /// The path in use, unless it is on its way out.
+    /// Returns the path in use, unless it is on its way out.
     fn kept<'a>(&self, probes: &'a PathProbes) -> Option<&'a PathProbe> {
         let active = self.active.as_ref().filter(|active| active.leave_by.is_none())?;
         probes.get(active.path)
@@ -217,13 +217,13 @@ impl Choice {
         Some(self.switch(next, why, now))
     }
 
-    /// The best other path that has answered since the search began.
+    /// Returns the best other path that has answered since the search began.
     fn next_best(&self, probes: &PathProbes) -> Option<Path> {
         let since = self.active.as_ref()?.search?;
         self.best(probes, |probe| probe.answered_since(since))
     }
 
-    /// The best allowed path but the one in use: of the best kind the one that answered last.
+    /// Returns the best allowed path but the one in use: of the best kind the one that answered last.
     fn best(&self, probes: &PathProbes, is_good: impl Fn(&PathProbe) -> bool) -> Option<Path> {
         let others = probes.iter().filter(|(path, _)| self.allows(*path) && Some(*path) != self.active());
         let good = others.filter(|(_, probe)| is_good(probe));
@@ -262,7 +262,7 @@ impl Patience {
         self.serving.get_or_insert(now);
     }
 
-    /// It is not in use any more, for no fault of its own.
+    /// Notes that it is not in use any more, for no fault of its own.
     fn rest(&mut self, now: Instant) {
         let served = self.serving.take().map(|since| now.saturating_duration_since(since));
         if served.is_some_and(|served| served >= CLIMB_LASTED) {

@@ -18,7 +18,7 @@ struct Probe {
 }
 
 impl Outstanding {
-    /// The oldest is forgotten first.
+    /// Notes a question: the oldest is forgotten first.
     pub(super) fn note(&mut self, nonce: [u8; 16], to: Path, proof: Proof) {
         if self.0.len() >= PROBES_OUTSTANDING_MAX {
             self.0.pop_front();
@@ -26,7 +26,7 @@ impl Outstanding {
         self.0.push_back(Probe { nonce, to, proof });
     }
 
-    /// Which path was asked with this nonce, and what its answer over `from` proves: nothing when it
+    /// Returns which path was asked with this nonce, and what its answer over `from` proves: nothing when it
     /// is late. From elsewhere it does not count: whoever sees an answer can send it on, and sooner.
     pub(super) fn take(&mut self, nonce: [u8; 16], from: Path, now: Instant) -> Option<(Path, Proof)> {
         let index = self.0.iter().position(|probe| probe.nonce == nonce)?;

@@ -23,7 +23,7 @@ impl Path {
         }
     }
 
-    /// The peer's address, where it is known here.
+    /// Returns the peer's address, where it is known here.
     #[must_use]
     pub const fn address(self) -> Option<SocketAddr> {
         match self {
@@ -50,7 +50,7 @@ impl fmt::Display for Path {
     }
 }
 
-/// The form in which addresses are compared: IPv4 as IPv4 even where a dual-stack socket reports it
+/// Returns the form in which addresses are compared: IPv4 as IPv4 even where a dual-stack socket reports it
 /// mapped into IPv6 (RFC 4291 §2.5.5.2), and no flow label.
 #[must_use]
 pub fn canonical(address: SocketAddr) -> SocketAddr {
@@ -81,7 +81,7 @@ pub enum PathReason {
 impl PathReason {
     pub const ALL: [Self; 5] = [Self::First, Self::Better, Self::Silent, Self::Moved, Self::Forced];
 
-    /// One word, for labels.
+    /// Returns one word, for labels.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

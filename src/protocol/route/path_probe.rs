@@ -38,7 +38,7 @@ impl PathProbe {
         Self { announced, answered: None, asked: None, steady: None, attempts: 0, due: now }
     }
 
-    /// As if nothing had ever been asked, save that a source stays valid until it lapses.
+    /// Begins again, as if nothing had ever been asked, save that a source stays valid until it lapses.
     pub(super) fn reset(&mut self, now: Instant) {
         (self.asked, self.steady) = (None, None);
         self.search(now);
@@ -57,12 +57,12 @@ impl PathProbe {
         self.answered.is_some_and(|answered| now.saturating_duration_since(answered) < span)
     }
 
-    /// From when on something may be wrong: a question has waited too long.
+    /// Returns from when on something may be wrong: a question has waited too long.
     pub(super) fn doubted_at(&self) -> Option<Instant> {
         self.asked.map(|asked| asked + PATH_DOUBT)
     }
 
-    /// From when on the path in use is given up: long after its last answer, and not because nobody
+    /// Returns from when on the path in use is given up: long after its last answer, and not because nobody
     /// asked (a suspended host, a late timer).
     pub(super) fn silent_at(&self) -> Option<Instant> {
         let asked = self.asked? + PATH_SILENCE.saturating_sub(PROBE_EVERY);
@@ -77,12 +77,12 @@ impl PathProbe {
         self.silent_at().is_some_and(|at| at <= now)
     }
 
-    /// A question is under way that may still be answered in time.
+    /// Returns whether a question is under way that may still be answered in time.
     pub(super) fn is_asked(&self, now: Instant) -> bool {
         self.asked.is_some() && !self.is_doubted(now)
     }
 
-    /// It answers short probes, so that a padded one tells something.
+    /// Returns whether it answers short probes, so that a padded one tells something.
     pub(super) fn is_responsive(&self, now: Instant) -> bool {
         self.steady.is_some() && !self.is_doubted(now)
     }
@@ -122,7 +122,7 @@ impl PathProbe {
         self.steady.get_or_insert(proof.sent);
     }
 
-    /// From `climb_at` on an answered probe of a better path is proof enough.
+    /// Schedules the next probe: from `climb_at` on an answered probe of a better path is proof enough.
     pub(super) fn schedule_after_answer(
         &mut self,
         role: PathRole,

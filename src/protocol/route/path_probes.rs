@@ -23,7 +23,7 @@ impl PathProbes {
         self.0.get_mut(&path)
     }
 
-    /// The better kind first.
+    /// Returns them all, the better kind first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Path, &PathProbe)> {
         self.0.iter().map(|(path, probe)| (*path, probe))
     }
@@ -47,8 +47,8 @@ impl PathProbes {
         }
     }
 
-    /// The probe of `path`, new where nobody announced it. Learnt addresses are bounded: the one
-    /// that answered longest ago makes room, and is given to `lapsed` if it was valid.
+    /// Returns the probe of `path`, new where nobody announced it. Learnt addresses are bounded: the one that
+    /// answered longest ago makes room, and is given to `lapsed` if it was valid.
     pub(super) fn learn(
         &mut self,
         path: Path,
@@ -65,7 +65,7 @@ impl PathProbes {
         self.0.entry(path).or_insert_with(|| PathProbe::new(false, now))
     }
 
-    /// Who must go before another address is learnt.
+    /// Returns who must go before another address is learnt.
     fn without_room(&self, in_use: Option<Path>) -> Option<Path> {
         let is_learnt = |path: Path, probe: &PathProbe| {
             path.kind() == PathKind::Direct && !probe.announced && Some(path) != in_use
@@ -75,7 +75,7 @@ impl PathProbes {
         learnt().min_by_key(|(_, probe)| probe.answered).map(|(path, _)| path).filter(|_| is_full)
     }
 
-    /// Nothing that was answered counts any more; what was only learnt is forgotten.
+    /// Begins again: nothing that was answered counts any more; what was only learnt is forgotten.
     pub(super) fn reset(&mut self, now: Instant, mut lapsed: impl FnMut(SocketAddr)) {
         self.0.retain(|path, probe| {
             if probe.answered.take().is_some() {

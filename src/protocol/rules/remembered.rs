@@ -44,7 +44,7 @@ impl<T: Ord + Copy> Remembered<T> {
         self.known.len()
     }
 
-    /// Whether it is new.
+    /// Inserts it; returns whether it is new.
     pub(super) fn insert(&mut self, one: T) -> bool {
         let is_new = self.known.insert(one);
         if is_new {
@@ -53,7 +53,7 @@ impl<T: Ord + Copy> Remembered<T> {
         is_new
     }
 
-    /// Whether it was there.
+    /// Removes it; returns whether it was there.
     pub(super) fn remove(&mut self, one: T) -> bool {
         let was_there = self.known.remove(&one);
         if was_there {

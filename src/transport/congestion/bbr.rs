@@ -130,7 +130,7 @@ impl Bbr {
         INITIAL_PACKETS * self.mtu
     }
 
-    /// Bits a second that the path is believed to carry.
+    /// Returns the bits a second that the path is believed to carry.
     pub fn bits_per_second(&self) -> u64 {
         self.bandwidth.get().saturating_mul(8)
     }
@@ -153,18 +153,18 @@ impl Bbr {
         self.round.lost += bytes;
     }
 
-    /// A router was about to lose packets (RFC 3168).
+    /// Notes that a router was about to lose packets (RFC 3168).
     pub const fn handle_mark(&mut self) {
         self.round.is_marked = true;
     }
 
-    /// Nothing came through for several probe timeouts (RFC 9002 §7.6): what is known of the path is
-    /// kept, and the window grows towards it again with what is acknowledged.
+    /// Notes that nothing came through for several probe timeouts (RFC 9002 §7.6): what is known of the path
+    /// is kept, and the window grows towards it again with what is acknowledged.
     pub const fn handle_persistent_loss(&mut self) {
         self.window = PACKETS_MIN * self.mtu;
     }
 
-    /// An acknowledgement is complete, and `in_flight` is what it left under way.
+    /// Notes that an acknowledgement is complete, and `in_flight` is what it left under way.
     pub fn handle_acks(&mut self, now: Instant, in_flight: u64, is_app_limited: bool) {
         let Some(sample) = self.delivery.sample(now, in_flight, is_app_limited) else { return };
         self.round.in_flight_max = self.round.in_flight_max.max(in_flight + sample.bytes);
@@ -294,8 +294,8 @@ impl Bbr {
         if self.full_rounds >= ROUNDS_WITHOUT_GROWTH { State::Cruise { since: now } } else { State::Startup }
     }
 
-    /// What the path holds when it is full and no queue has formed (§2.4), with what late timers
-    /// and gathered acknowledgements keep from counting.
+    /// Returns what the path holds when it is full and no queue has formed (§2.4), with what late timers and
+    /// gathered acknowledgements keep from counting.
     fn path_bytes(&self) -> u64 {
         product(self.bandwidth.get(), self.round_trip.unwrap_or_default() + SCHEDULING)
     }
@@ -338,7 +338,7 @@ impl RoundMax {
     }
 }
 
-/// What `rate` bytes a second come to.
+/// Returns what `rate` bytes a second come to.
 fn product(rate: u64, duration: Duration) -> u64 {
     u64::try_from(u128::from(rate) * duration.as_nanos() / 1_000_000_000).unwrap_or(u64::MAX)
 }

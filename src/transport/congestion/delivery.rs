@@ -100,7 +100,7 @@ impl Delivery {
         self.in_flight = self.in_flight.saturating_sub(bytes);
     }
 
-    /// The acknowledgement in hand is complete.
+    /// Takes a sample: the acknowledgement in hand is complete.
     pub fn sample(&mut self, now: Instant, in_flight: u64, is_app_limited: bool) -> Option<Sample> {
         self.in_flight = in_flight;
         let bytes = std::mem::take(&mut self.bytes);
@@ -128,7 +128,7 @@ impl Delivery {
         })
     }
 
-    /// The last moment before `sent`; older ones are forgotten.
+    /// Takes the last moment before `sent`; older ones are forgotten.
     fn take_moment(&mut self, sent: Instant) -> Option<Moment> {
         let next = self.moments.partition_point(|moment| moment.at <= sent);
         let moment = self.moments.get(next.checked_sub(1)?).copied();
@@ -137,7 +137,7 @@ impl Delivery {
     }
 }
 
-/// Bytes a second.
+/// Returns the bytes a second.
 fn rate(bytes: u64, interval: Duration) -> Option<u64> {
     let nanos = interval.as_nanos();
     (nanos > 0).then(|| u64::try_from(u128::from(bytes) * 1_000_000_000 / nanos).unwrap_or(u64::MAX))

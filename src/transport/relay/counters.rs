@@ -17,7 +17,7 @@ pub struct RelayCounters {
 }
 
 impl RelayCounters {
-    /// Packets that were sent on.
+    /// Returns the number of packets that were sent on.
     #[must_use]
     pub fn packets(&self) -> u64 {
         self.packets.load(Ordering::Relaxed)
@@ -28,7 +28,7 @@ impl RelayCounters {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// System calls that sent them on.
+    /// Returns the number of system calls that sent them on.
     #[must_use]
     pub fn sends(&self) -> u64 {
         self.sends.load(Ordering::Relaxed)
@@ -40,13 +40,13 @@ impl RelayCounters {
         self.answers.load(Ordering::Relaxed)
     }
 
-    /// Packets for the gateway itself.
+    /// Returns the number of packets for the gateway itself.
     #[must_use]
     pub fn own(&self) -> u64 {
         self.own.load(Ordering::Relaxed)
     }
 
-    /// Agents that are reached through the relay, as of the last second.
+    /// Returns the number of agents that are reached through the relay, as of the last second.
     #[must_use]
     pub fn registered(&self) -> u64 {
         self.registered.load(Ordering::Relaxed)

@@ -155,7 +155,7 @@ impl Forwarder {
         self.swept = now;
     }
 
-    /// Until a packet comes, an order, or the next sweep.
+    /// Waits until a packet comes, an order, or the next sweep.
     fn wait(&self) {
         let mut fds =
             [PollFd::new(&*self.wire.udp, PollFlags::IN), PollFd::new(&self.event_fd.0, PollFlags::IN)];
@@ -185,7 +185,7 @@ impl Wire {
         Ok(Self { udp, state, state_of_answers, stride_max: usize::MAX })
     }
 
-    /// How many messages came, each in its part of `received`.
+    /// Receives; returns how many messages came, each in its part of `received`.
     fn receive(&self, received: &mut [u8], metas: &mut [RecvMeta; BATCH_SIZE]) -> usize {
         let mut parts = received.chunks_exact_mut(MESSAGE_BYTES);
         let mut slices: [IoSliceMut; BATCH_SIZE] =
@@ -201,7 +201,7 @@ impl Wire {
         }
     }
 
-    /// Whether a packet of ours went out.
+    /// Returns whether a packet of ours went out.
     fn send_one(&self, to: SocketAddr, local: Option<IpAddr>, contents: &[u8]) -> bool {
         let transmit = Transmit { destination: to, ecn: None, contents, segment_size: None, src_ip: local };
         self.state_of_answers.try_send((&*self.udp).into(), &transmit).is_ok()
@@ -248,8 +248,8 @@ impl Wire {
         }
     }
 
-    /// Either these packets are too long for the way they go, or the kernel cannot segment at all.
-    /// quinn takes the first for the second and would never try again, for nobody.
+    /// Notes a refusal: either these packets are too long for the way they go, or the kernel cannot segment
+    /// at all. quinn takes the first for the second and would never try again, for nobody.
     fn note_refusal(&mut self, stride: usize) {
         if stride <= STRIDE_ALWAYS {
             return;
@@ -258,7 +258,7 @@ impl Wire {
         self.ask_anew();
     }
 
-    /// quinn takes some refusals for a kernel without segmentation, for good.
+    /// Asks again: quinn takes some refusals for a kernel without segmentation, for good.
     fn ask_anew(&mut self) {
         if let Ok(state) = UdpSocketState::new((&*self.udp).into()) {
             self.state = state;

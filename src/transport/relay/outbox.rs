@@ -41,7 +41,7 @@ impl Run {
         self.bytes().div_ceil(self.stride)
     }
 
-    /// Whether another packet of the same length may follow the last one.
+    /// Returns whether another packet of the same length may follow the last one.
     const fn is_open(&self) -> bool {
         self.bytes().is_multiple_of(self.stride)
     }
@@ -155,7 +155,7 @@ mod tests {
 
     use super::*;
 
-    /// Pairs can only be had from a relay.
+    /// Returns pairs: pairs can only be had from a relay.
     fn pairs() -> Vec<PairId> {
         crate::transport::relay::tests::pairs()
     }

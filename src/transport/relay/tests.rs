@@ -51,7 +51,7 @@ fn route(number: u8) -> RouteId {
     RouteId::from_bytes([b'a', b'g', b'e', b'n', b't', 0, 0, number])
 }
 
-/// A QUIC packet with a short header.
+/// Returns a QUIC packet with a short header.
 fn quic(route: RouteId, length: usize, mark: u8) -> Vec<u8> {
     let mut packet = vec![mark; length];
     packet[0] = 0x40;

@@ -10,7 +10,7 @@ use crate::transport::pair::{End, Pair, soon};
 const SECRET: [u8; 32] = [4; 32];
 const GATEWAY: RouteId = RouteId::from_bytes([9; 8]);
 
-/// Two that nobody told yet where the other is; quinn drives the sockets.
+/// Returns two that nobody told yet where the other is; quinn drives the sockets.
 fn strangers() -> Pair {
     let pair = Pair::new();
     pair.source.socket.remove_route(pair.target.route);

@@ -45,7 +45,7 @@ async fn joined() -> Joined {
     Joined { source, target, at_source, at_target, tunnel: near, _frames: frames, _pair: pair }
 }
 
-/// Bytes, and whether they ended rather than were cut.
+/// Returns bytes, and whether they ended rather than were cut.
 async fn read_all(stream: &mut TcpStream) -> (usize, bool) {
     let mut bytes = Vec::new();
     let ended = soon(stream.read_to_end(&mut bytes)).await.is_ok();
@@ -94,7 +94,8 @@ async fn a_reset_is_noticed_though_used_up_credit_stops_all_reading() {
     assert!(!ended, "a cut looked like an end");
 }
 
-/// From now on nothing that arrives at a socket is taken, nor acknowledged: its host has vanished.
+/// Makes the socket vanish. From now on nothing that arrives at a socket is taken, nor acknowledged: its host
+/// has vanished.
 fn vanish(stream: &TcpStream) {
     const RETURN: u16 = 0x06;
     let nothing = [socket2::SockFilter::new(RETURN, 0, 0, 0)];

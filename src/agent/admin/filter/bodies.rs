@@ -36,8 +36,8 @@ impl Client<'_> {
         read.await.unwrap_or(Ok(Body::Late))
     }
 
-    /// As `body`, and judges it meanwhile. What was refused is read to its end all the same, so that the
-    /// client hears why.
+    /// Reads the body as `body` does, and judges it meanwhile. What was refused is read to its end all the
+    /// same, so that the client hears why.
     pub async fn judged(
         &mut self,
         judging: Result<Judging, BodyRefusal>,

@@ -61,7 +61,7 @@ impl<'a> Client<'a> {
         Self { requests, answers }
     }
 
-    /// The first bytes of the stream, which are none of HTTP's.
+    /// Returns the first bytes of the stream, which are none of HTTP's.
     pub async fn exactly<const N: usize>(&mut self) -> Result<[u8; N], Halt> {
         loop {
             if let Some(bytes) = self.requests.input.first_chunk::<N>() {
@@ -122,7 +122,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// A complete answer of our own.
+    /// Sends a complete answer of our own.
     pub async fn answer(
         &mut self,
         status: u16,
@@ -151,7 +151,7 @@ const UNFINISHED: BadRequest =
 const LATE: BadRequest = BadRequest { status: 408, reason: "The request's head did not come in time." };
 
 impl Requests<'_> {
-    /// The next part of a body; `None` when the client ended before it was whole.
+    /// Returns the next part of a body; `None` when the client ended before it was whole.
     pub async fn part(&mut self) -> Result<Result<Option<RequestPart>, BadRequest>, Halt> {
         loop {
             match self.reader.read(&mut self.input) {
@@ -177,7 +177,7 @@ impl Requests<'_> {
         Halt::Lost
     }
 
-    /// Whether more came; may be dropped while it waits.
+    /// Returns whether more came; may be dropped while it waits.
     async fn more(&mut self) -> Result<bool, Halt> {
         if self.at_end {
             return Ok(false);

@@ -280,8 +280,8 @@ impl ResponseForwarder {
     }
 }
 
-/// However long Mirth takes: its connection tells when it is gone, and the client's when nobody waits any
-/// more.
+/// Returns the next part of the answer, however long Mirth takes: its connection tells when it is gone, and
+/// the client's when nobody waits any more.
 async fn next_part(answers: &mut Answers) -> Result<ResponsePart, OriginError> {
     answers.part().await
 }

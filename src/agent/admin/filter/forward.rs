@@ -41,7 +41,7 @@ const TOO_LONG_A_RECORD: &str =
     "view-only: a record for Mirth's own audit may have no more than 2 KiB, so it is not passed on";
 
 impl Filter<'_> {
-    /// View-only: the body is read and judged before a byte of the request goes on.
+    /// Forwards a request of view-only: the body is read and judged before a byte of the request goes on.
     pub(super) async fn forward(
         &mut self,
         client: &mut Client<'_>,
@@ -150,7 +150,7 @@ impl Filter<'_> {
         })
     }
 
-    /// Whether Mirth has every channel that the request names in this place; `Some` when it has not.
+    /// Returns whether Mirth has every channel that the request names in this place; `Some` when it has not.
     async fn ask_for_all(
         &mut self,
         client: &mut Client<'_>,
@@ -182,8 +182,8 @@ impl Filter<'_> {
         Ok(None)
     }
 
-    /// Whether Mirth has the channel whose messages are asked for: for a made-up one it would make tables.
-    /// The question goes with the client's own rights, and makes nothing. `Some` when it has not.
+    /// Returns whether Mirth has the channel whose messages are asked for: for a made-up one it would make
+    /// tables. The question goes with the client's own rights, and makes nothing. `Some` when it has not.
     pub(super) async fn ask_for(
         &mut self,
         ready: &Ready,
@@ -219,7 +219,7 @@ impl Filter<'_> {
         }
     }
 
-    /// The connection to Mirth that belongs to this client's.
+    /// Returns the connection to Mirth that belongs to this client's.
     pub(super) async fn origin(&mut self, ready: &Ready) -> Result<Origin, OriginError> {
         if let Some(mut origin) = self.origin.take()
             && origin.answers.is_quiet().await
@@ -232,7 +232,7 @@ impl Filter<'_> {
         if self.managed.is_current(ready) { Ok(origin) } else { Err(OriginError::Restarted) }
     }
 
-    /// Full control: the same strict reading and writing, the body as it comes.
+    /// Forwards a request of full control: the same strict reading and writing, the body as it comes.
     pub(super) async fn stream(
         &mut self,
         client: &mut Client<'_>,
@@ -258,7 +258,7 @@ impl Filter<'_> {
         self.exchange(client, ready, head, names, (sending, login), rewriting).await
     }
 
-    /// What of Mirth's answer the client gets anew: Mirth's own addresses as those that it can reach.
+    /// Returns what of Mirth's answer the client gets anew: Mirth's own addresses as those that it can reach.
     pub(super) fn rewriting(
         &self,
         ready: &Ready,
@@ -273,8 +273,8 @@ impl Filter<'_> {
         Rewriting::new(addresses, rewrite, mask, target, is_head(head))
     }
 
-    /// The head as Mirth may have it: with the client's `Host`, from which Mirth builds redirects, but
-    /// where Mirth itself would go there. An answer that is written anew must come whole and unpacked.
+    /// Returns the head as Mirth may have it: with the client's `Host`, from which Mirth builds redirects,
+    /// but where Mirth itself would go there. An answer that is written anew must come whole and unpacked.
     pub(super) fn to_mirth<'h>(
         &self,
         head: &'h RequestHead,
@@ -383,7 +383,7 @@ impl Filter<'_> {
         }
     }
 
-    /// A record of Mirth's own audit is neither a change nor nothing.
+    /// Counts a record of Mirth's own audit, which is neither a change nor nothing.
     fn count_audit(&self, head: &RequestHead, names: &Named) {
         if side_effect::of(&head.method, &names.template).logged == Logged::Audit {
             self.session().count_audit();
@@ -421,7 +421,8 @@ impl Filter<'_> {
         }
     }
 
-    /// On disk before the change is sent on. `None`: it was refused, because it could not be written.
+    /// Writes the change into the audit, on disk before the change is sent on. `None`: it was refused,
+    /// because it could not be written.
     async fn begin_change(
         &mut self,
         client: &mut Client<'_>,
@@ -447,7 +448,8 @@ impl Filter<'_> {
     }
 }
 
-/// A large body takes longer than the thread that also carries messages may be kept.
+/// Judges the body, a large one elsewhere: a large body takes longer than the thread that also carries
+/// messages may be kept.
 async fn judge_body(
     kind: BodyKind,
     content_type: Option<&[u8]>,

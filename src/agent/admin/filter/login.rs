@@ -42,7 +42,7 @@ impl Filter<'_> {
         Ok(Some(Login { carried, has_place }))
     }
 
-    /// Nothing of the request was sent.
+    /// Takes the login back: nothing of the request was sent.
     pub(super) fn untake_login(&self, login: Login) {
         if login.has_place {
             self.managed.logins.give_back();

@@ -38,7 +38,7 @@ impl Masking {
         Ok(Self { head: Some(head), masker, masked: BytesMut::new(), is_short, writer })
     }
 
-    /// Whether nothing of the answer has been given out.
+    /// Returns whether nothing of the answer has been given out.
     pub const fn is_unsent(&self) -> bool {
         self.head.is_some()
     }
@@ -70,7 +70,7 @@ impl Masking {
         Ok([framing, after.freeze()])
     }
 
-    /// The head, unless it was sent, and framing; then the bytes that are at hand.
+    /// Returns the head, unless it was sent, and framing; then the bytes that are at hand.
     fn sent(&mut self, closes: bool) -> [Bytes; 2] {
         let mut own = BytesMut::with_capacity(if self.head.is_some() { 1024 } else { 32 });
         if let Some(mut head) = self.head.take() {

@@ -2,8 +2,8 @@
 
 use crate::mirth::http::RequestHead;
 
-/// A request that a page of another site made in its reader's browser, with the reader's cookies: Mirth's
-/// have no `SameSite`. A link that is followed is none.
+/// Recognises a request that a page of another site made in its reader's browser, with the reader's cookies:
+/// Mirth's have no `SameSite`. A link that is followed is none.
 pub(super) fn foreign_page(head: &RequestHead) -> Option<&'static str> {
     const WHY: &str = "adit: this request comes from a page of another site";
     let own = format!("https://{}", head.host());

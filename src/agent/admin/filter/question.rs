@@ -21,7 +21,7 @@ impl NoChannel {
     pub(super) const LOGGED_OUT: Self = Self { status: 401, why: "the managed server asks for a login" };
 }
 
-/// What asks with the client's rights: its session, login and Host, and nothing else of it.
+/// Returns what asks with the client's rights: its session, login and Host, and nothing else of it.
 pub(super) fn question_head(head: &RequestHead, target: &str) -> RequestHead {
     const KEPT: [&str; 5] = ["host", "cookie", "authorization", "x-requested-with", "user-agent"];
     let kept = head.headers.iter().filter(|header| KEPT.iter().any(|name| header.is(name)));

@@ -17,7 +17,7 @@ pub(super) const NO_AUDIT: &str =
     "adit: this server's audit cannot be written, so nothing is done over this connection.";
 
 impl Filter<'_> {
-    /// Answered without Mirth, as if it had been done.
+    /// Answers the request without Mirth, as if it had been done.
     pub(super) async fn answer_here(
         &mut self,
         client: &mut Client<'_>,
@@ -79,7 +79,7 @@ impl Filter<'_> {
         client.answer(status, reason, self.is_over, is_head(head)).await
     }
 
-    /// What cannot be read has no end that could be trusted: the connection goes with it.
+    /// Refuses it. What cannot be read has no end that could be trusted: the connection goes with it.
     pub(super) async fn refuse_unread(
         &mut self,
         client: &mut Client<'_>,
@@ -91,7 +91,7 @@ impl Filter<'_> {
         client.answer(bad.status, bad.reason, true, false).await
     }
 
-    /// What a client asks by itself at every start is counted and not listed.
+    /// Notes that what a client asks by itself at every start is counted and not listed.
     async fn count_expected(&self) -> Result<bool, Halt> {
         self.session().count_expected();
         self.entry.stats.admin.expected.fetch_add(1, Ordering::Relaxed);
@@ -100,7 +100,7 @@ impl Filter<'_> {
         Ok(true)
     }
 
-    /// Whether it could be written down.
+    /// Returns whether it could be written down.
     async fn audit_refusal(&self, request: AdminRequest, status: u16, reason: &str) -> Result<bool, Halt> {
         self.session().count_refusal();
         self.entry.stats.admin.refused.fetch_add(1, Ordering::Relaxed);

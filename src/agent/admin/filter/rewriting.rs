@@ -65,7 +65,7 @@ impl Rewriting {
         head
     }
 
-    /// What goes to the client now; nothing while the answer is held.
+    /// Returns what goes to the client now; nothing while the answer is held.
     pub fn head(&mut self, head: ResponseHead, closes: bool) -> Bytes {
         let mut head = self.amended(head);
         let Some(rewrite) = self.rewrite.filter(|rewrite| rewrite.applies_to(&head)) else {
@@ -112,7 +112,7 @@ impl Rewriting {
         }
     }
 
-    /// What is left to say.
+    /// Returns what is left to say.
     pub fn end(&mut self) -> Result<Bytes, Unwritable> {
         match std::mem::replace(&mut self.state, State::Untouched) {
             State::Untouched => Ok(Bytes::new()),

@@ -31,7 +31,7 @@ fn run(seed: u64, impairment: Impairment) -> Run {
     carry(&mut wire, Instant::now(), |_, _| {})
 }
 
-/// `change` may touch the wire before each packet.
+/// Carries packets; `change` may touch the wire before each packet.
 fn carry(wire: &mut Wire<u64>, start: Instant, change: impl Fn(&mut Wire<u64>, u64)) -> Run {
     let mut arrivals = Vec::new();
     let entered = |number: u64| start + EVERY * u32::try_from(number).unwrap();
@@ -59,7 +59,7 @@ impl Run {
         self.arrivals.iter().filter(|arrival| arrival.bytes != payload(arrival.number)).count() as u64
     }
 
-    /// Packets that came after one that had entered later.
+    /// Returns the number of packets that came after one that had entered later.
     fn overtaken(&self) -> u64 {
         let mut newest = 0;
         let mut late = |number: &u64| {
@@ -121,7 +121,7 @@ fn a_wire_that_is_not_impaired_changes_nothing() {
     assert_eq!(run.counts, WireCounts { entered: PACKETS, delivered: PACKETS, ..WireCounts::default() });
 }
 
-/// One impairment of a tenth of all packets: what it does is counted, seen, and all there is.
+/// Checks one impairment of a tenth of all packets: what it does is counted, seen, and all there is.
 #[track_caller]
 fn check(impairment: Impairment, count: impl Fn(&WireCounts) -> u64, seen: impl Fn(&Run) -> u64) {
     let run = run(3, impairment);

@@ -68,7 +68,7 @@ impl Managed {
         self.view(&self.owner).await.status.to_string()
     }
 
-    /// A second process on the same database.
+    /// Returns a second process on the same database.
     pub(super) async fn second(&self, clock: Arc<Clock>) -> Platform {
         Platform::open(&self.world.folder.path().join("state"), clock).await.unwrap()
     }

@@ -52,7 +52,7 @@ macro_rules! unmodifiable {
 
 pub(super) use {collection_shapes, unmodifiable};
 
-/// The array of `Arrays.asList`, as what it holds.
+/// Returns the array of `Arrays.asList`, as what it holds.
 pub(super) const fn array(classed: &'static [&'static [Shape]]) -> Element {
     Element::inside("a", classed)
 }

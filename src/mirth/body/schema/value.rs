@@ -35,7 +35,7 @@ const TIMEZONE_BYTES_MAX: usize = 64;
 const TEXT_BYTES_MAX: usize = 64 * 1024;
 
 impl Value {
-    /// Longer is refused before it is looked at; the longest word of an enum is shorter.
+    /// Returns the limit: longer is refused before it is looked at; the longest word of an enum is shorter.
     pub const fn bytes_max(self) -> usize {
         match self {
             Self::Channel | Self::Text => TEXT_BYTES_MAX,
@@ -44,7 +44,7 @@ impl Value {
         }
     }
 
-    /// Whether any text will do, so that nobody need keep it to look at it.
+    /// Returns whether any text will do, so that nobody need keep it to look at it.
     pub const fn is_free(self) -> bool {
         matches!(self, Self::Text | Self::Content)
     }

@@ -18,7 +18,7 @@ fn judged(channel: Option<&str>, fields: &str) -> Result<(), BodyRefusal> {
     Ok(())
 }
 
-/// The element in each place that has one.
+/// Returns the element in each place that has one.
 fn places(channel_id: &str) -> Vec<String> {
     let nested = CONTENTS.map(|name| format!("<{name}>{channel_id}<content>x</content></{name}>"));
     nested.into_iter().chain([String::from(channel_id)]).collect()

@@ -18,7 +18,7 @@ fn judged(body: &str) -> Result<String, BodyRefusal> {
     Ok(String::from_utf8(out.to_vec()).expect("is text"))
 }
 
-/// What remains of a message with this in the place of its source map.
+/// Returns what remains of a message with this in the place of its source map.
 fn with_map(map: &str) -> Result<String, BodyRefusal> {
     judged(&format!(
         "<connectorMessage><messageId>8</messageId><sourceMapContent>{map}</sourceMapContent></connectorMessage>"

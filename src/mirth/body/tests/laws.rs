@@ -10,7 +10,7 @@ fn kinds() -> impl Strategy<Value = BodyKind> {
     prop::sample::select(&BodyKind::ALL[..])
 }
 
-/// A body that passes, of any kind, with some bytes changed, cut out or put in.
+/// Returns a body that passes, of any kind, with some bytes changed, cut out or put in.
 fn mutants() -> impl Strategy<Value = (BodyKind, Vec<u8>)> {
     let samples: Vec<_> = rows().map(|(kind, _, sample)| (kind, sample)).collect();
     let samples: Vec<_> = samples.into_iter().chain(WRITTEN_BY_CLIENTS.iter().copied()).collect();
@@ -98,7 +98,7 @@ proptest! {
     }
 }
 
-/// As little as XML asks for.
+/// Escapes as little as XML asks for.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('\r', "&#13;")
 }

@@ -7,7 +7,7 @@ fn uuids(count: usize) -> String {
     format!("<set>{}</set>", "<string>a</string>".repeat(count))
 }
 
-/// A body of exactly this many bytes, blanks after its root.
+/// Returns a body of exactly this many bytes, blanks after its root.
 fn padded(body: &str, bytes: usize) -> String {
     format!("{body}{}", " ".repeat(bytes - body.len()))
 }

@@ -3,7 +3,7 @@ use super::{check_rewritten, check_unchanged, sent_type};
 
 const TABLE: &str = include_str!("../../data/read-only-bodies.tsv");
 
-/// Kind, content type and sample of each row.
+/// Returns kind, content type and sample of each row.
 pub(super) fn rows() -> impl Iterator<Item = (BodyKind, &'static str, &'static str)> {
     let lines = TABLE.lines().filter(|line| !line.starts_with('#')).skip(1);
     lines.map(|line| {

@@ -24,7 +24,7 @@ const UNMODIFIABLE: [&str; 4] =
 const STATUS: &str = "com.mirth.connect.donkey.model.message.Status";
 const LEVEL: &str = "com.mirth.connect.model.ServerEvent_-Level";
 
-/// Every field that holds a list or a set, with two items of it.
+/// Returns every field that holds a list or a set, with two items of it.
 fn fields() -> Vec<(BodyKind, &'static str, &'static str, String)> {
     let two = |name: &str, text: &str| format!("<{name}>{text}</{name}>").repeat(2);
     vec![

@@ -48,7 +48,8 @@ impl LeftOut {
     }
 }
 
-/// Characters and references of XML. `XStream` writes characters that XML has no place for as references.
+/// Checks characters and references of XML. `XStream` writes characters that XML has no place for as
+/// references.
 pub(super) fn check_text(text: &str) -> Result<(), BodyRefusal> {
     let mut rest = text;
     loop {
@@ -65,7 +66,7 @@ pub(super) fn check_text(text: &str) -> Result<(), BodyRefusal> {
     }
 }
 
-/// Each a name and a quoted value, with white space before it.
+/// Checks attributes, each a name and a quoted value, with white space before it.
 fn check_attributes(attributes: &str) -> Result<(), BodyRefusal> {
     let mut rest = attributes.trim_end_matches(BLANKS);
     while !rest.is_empty() {
@@ -85,7 +86,7 @@ fn check_attributes(attributes: &str) -> Result<(), BodyRefusal> {
     Ok(())
 }
 
-/// Those of Java, as `XStream` escapes them.
+/// Recognises names, those of Java, as `XStream` escapes them.
 fn is_name(name: &str) -> bool {
     let is_first = |char: char| char.is_alphabetic() || char == '_';
     let is_next = |char: char| char.is_alphanumeric() || "._-:$".contains(char);

@@ -19,7 +19,7 @@ const TAG_BYTES_MAX: usize = 4 * 1024;
 /// With `&` and `;`: longer is none that is known.
 const REFERENCE_BYTES_MAX: usize = 12;
 
-/// As much as can be told apart: the last character may not be there yet.
+/// Returns as much as can be told apart: the last character may not be there yet.
 pub(super) fn whole_characters(bytes: &[u8]) -> Result<&str, BodyRefusal> {
     let valid = match std::str::from_utf8(bytes) {
         Ok(text) => return Ok(text),
@@ -29,7 +29,7 @@ pub(super) fn whole_characters(bytes: &[u8]) -> Result<&str, BodyRefusal> {
     std::str::from_utf8(valid).map_err(|_| BodyRefusal::NotUtf8)
 }
 
-/// The token in front, and its bytes; `None` when more must come first.
+/// Returns the token in front, and its bytes; `None` when more must come first.
 pub(super) fn first(text: &str) -> Result<Option<(Token<'_>, usize)>, BodyRefusal> {
     if text.is_empty() {
         return Ok(None);
@@ -61,7 +61,7 @@ fn tag(text: &str) -> Result<Option<(Token<'_>, usize)>, BodyRefusal> {
     Ok(Some((token, end + 1)))
 }
 
-/// Where the `>` stands that ends a tag: one in the value of an attribute does not.
+/// Returns where the `>` stands that ends a tag: one in the value of an attribute does not.
 fn tag_end(bytes: &[u8]) -> Option<usize> {
     let bytes = &bytes[..bytes.len().min(TAG_BYTES_MAX)];
     let mut at = 0;
@@ -74,7 +74,7 @@ fn tag_end(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// How many bytes at the end of a text may be half of something.
+/// Returns how many bytes at the end of a text may be half of something.
 fn waiting(text: &[u8]) -> usize {
     if text.last() == Some(&b'\r') {
         return 1;

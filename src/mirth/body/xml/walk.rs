@@ -125,7 +125,7 @@ impl Walk {
         self.put(if is_empty { "/>" } else { ">" })
     }
 
-    /// The element that may stand here under this name.
+    /// Returns the element that may stand here under this name.
     fn child(&mut self, name: &str) -> Result<&'static Element, BodyRefusal> {
         let Some(parent) = self.open.last_mut() else {
             if std::mem::replace(&mut self.is_rooted, true) {
@@ -175,7 +175,7 @@ impl Walk {
         if is_whole { Ok(()) } else { Err(BodyRefusal::Value) }
     }
 
-    /// Mirth believes the body, so what the path was judged by must be what it says.
+    /// Checks the address: Mirth believes the body, so what the path was judged by must be what it says.
     fn check_address(&self, value: Value) -> Result<(), BodyRefusal> {
         let Some(address) = &self.address else { return Ok(()) };
         match value {
@@ -199,7 +199,7 @@ impl Walk {
         }
     }
 
-    /// Between elements stands what a pretty printer puts there.
+    /// Takes blanks: between elements stands what a pretty printer puts there.
     fn blank(&mut self, text: &str) -> Result<(), BodyRefusal> {
         if !text.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')) {
             return Err(BodyRefusal::Value);
@@ -321,8 +321,8 @@ impl Frame {
     }
 }
 
-/// The `class` of a tag where it has one, and the `enum-type` that may follow it; nothing else may stand in
-/// it.
+/// Returns the `class` of a tag where it has one, and the `enum-type` that may follow it; nothing else may
+/// stand in it.
 fn classes(attributes: &str) -> Result<(Option<&str>, Option<&str>), BodyRefusal> {
     let attributes = attributes.trim_matches(BLANKS);
     if attributes.is_empty() {
@@ -339,7 +339,7 @@ fn classes(attributes: &str) -> Result<(Option<&str>, Option<&str>), BodyRefusal
     Ok((Some(class), enum_type))
 }
 
-/// The value that begins so, and what follows it.
+/// Returns the value that begins so, and what follows it.
 fn quoted<'a>(attributes: &'a str, opening: &str) -> Option<(&'a str, &'a str)> {
     let (value, rest) = attributes.strip_prefix(opening)?.split_once('"')?;
     // A reference would be read before it is compared.

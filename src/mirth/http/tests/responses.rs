@@ -47,7 +47,7 @@ fn follow_at_every_cut(
     whole
 }
 
-/// One answer: framing, body on the wire and whether Mirth closes.
+/// Checks one answer: framing, body on the wire and whether Mirth closes.
 #[track_caller]
 fn check(method: &str, answer: &str, at_end: bool, expected: (ResponseFraming, &str, bool)) {
     let parts = follow_at_every_cut(&[method], answer.as_bytes(), at_end).expect(answer);

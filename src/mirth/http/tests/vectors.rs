@@ -36,13 +36,13 @@ fn vectors_that_must_pass_are_read_whole() {
     }
 }
 
-/// Id and bytes of every vector. A pause is a cut, and all cuts are tried.
+/// Returns id and bytes of every vector. A pause is a cut, and all cuts are tried.
 fn vectors() -> Vec<(&'static str, Vec<u8>)> {
     let rows = VECTORS.lines().skip(1).filter_map(|row| row.split_once('\t'));
     rows.map(|(id, rest)| (id, unescape(&expand(rest.split('\t').next().unwrap_or_default())))).collect()
 }
 
-/// `{{x*3}}` stands for `xxx`, `{{PAUSE}}` for time that passes.
+/// Expands: `{{x*3}}` stands for `xxx`, `{{PAUSE}}` for time that passes.
 fn expand(mut text: &str) -> String {
     let mut expanded = String::new();
     while let Some((before, rest)) = text.split_once("{{") {

@@ -70,8 +70,8 @@ proptest! {
     }
 }
 
-/// Requests of which most are well-formed, with names that have rules of their own and values of any
-/// bytes.
+/// Returns the requests of which most are well-formed, with names that have rules of their own and values of
+/// any bytes.
 fn requests() -> impl Strategy<Value = Vec<u8>> {
     let name = prop_oneof![
         "[!#$%&'*+.^`|~0-9A-Za-z-]{1,12}",

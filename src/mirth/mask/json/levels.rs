@@ -102,7 +102,7 @@ impl Levels {
         }
     }
 
-    /// What is done with the scalar that stands here.
+    /// Returns what is done with the scalar that stands here.
     pub fn scalar(&self) -> ScalarRole {
         let (slot, _) = self.here();
         match (slot.part, slot.setting.text) {
@@ -170,7 +170,7 @@ impl Levels {
         self.open.iter().rev().any(|level| level.is_map_value)
     }
 
-    /// The entry of a map whose key or value stands here.
+    /// Returns the entry of a map whose key or value stands here.
     fn entry(&self) -> Option<usize> {
         let last = self.open.len().checked_sub(1)?;
         let level = self.open.get(last)?;
@@ -199,7 +199,7 @@ impl Levels {
         }
     }
 
-    /// What stands here, and the entry that it is a part of.
+    /// Returns what stands here, and the entry that it is a part of.
     fn here(&self) -> (Slot, Option<usize>) {
         let slot = self.open.last().map_or(self.first, |level| level.slot);
         let entry = self.entry();
@@ -220,7 +220,7 @@ impl Level {
         }
     }
 
-    /// What stands in the member of that name.
+    /// Returns what stands in the member of that name.
     fn member(&self, name: &[u8]) -> Slot {
         let setting = self.setting;
         match name.strip_prefix(b"@") {
@@ -256,7 +256,7 @@ impl Level {
         self.setting = self.setting.entered(name, Some(item)).0;
     }
 
-    /// What stands in a slot of this entry.
+    /// Returns what stands in a slot of this entry.
     fn part_of_entry(&self, slot: Slot) -> Slot {
         let (setting, kind) = match (self.kind, self.setting.region) {
             (Kind::Row { is_credential: false }, _) if matches!(slot.setting.text, Text::Masked(_)) => {

@@ -39,7 +39,7 @@ fn text() -> impl Strategy<Value = String> {
     prop_oneof![names, other]
 }
 
-/// A document of an element, or the inside of one.
+/// Returns a document of an element, or the inside of one.
 fn xml() -> impl Strategy<Value = String> {
     let leaf = (name(), text(), any::<bool>()).prop_map(|(name, text, is_empty)| {
         if is_empty { format!("<{name}/>") } else { format!("<{name} class=\"x>y\">{text}</{name}>") }
@@ -52,7 +52,7 @@ fn xml() -> impl Strategy<Value = String> {
     })
 }
 
-/// Scalars of any kind, with canaries that no mask may let through.
+/// Returns scalars of any kind, with canaries that no mask may let through.
 fn json() -> impl Strategy<Value = serde_json::Value> {
     use serde_json::Value;
     let leaf = prop_oneof![

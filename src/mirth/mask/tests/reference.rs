@@ -11,7 +11,7 @@ pub enum Node {
     Text(String),
 }
 
-/// The elements of a document; none if it cannot be read.
+/// Returns the elements of a document; none if it cannot be read.
 pub fn parse(xml: &str) -> Option<Vec<Node>> {
     let mut reader = Reader::from_str(xml);
     let mut open: Vec<(String, String, Vec<Node>)> = vec![(String::new(), String::new(), Vec::new())];
@@ -64,7 +64,7 @@ pub fn write(nodes: &[Node], out: &mut String) {
     }
 }
 
-/// Names as the issue has them.
+/// Recognises names as the issue has them.
 pub fn is_credential(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let ends = ["password", "passphrase", "secret", "privatekey", "storepass", "keypass", "token", "keypw"];

@@ -49,14 +49,14 @@ impl Context {
         self.now.text
     }
 
-    /// What was read before counts for nothing.
+    /// Begins again: what was read before counts for nothing.
     pub fn begin_anew(&mut self) {
         self.now = self.first;
         self.depth = 0;
         self.frames.clear();
     }
 
-    /// Whether an element of that name, without attributes, passes here with its text.
+    /// Returns whether an element of that name, without attributes, passes here with its text.
     #[inline]
     pub fn passes_leaf(&self, name: &[u8]) -> bool {
         self.now.text == Text::Passes
@@ -112,7 +112,7 @@ impl Context {
         Ok(())
     }
 
-    /// Whether the value of an attribute of the element opened last is masked.
+    /// Returns whether the value of an attribute of the element opened last is masked.
     pub fn masks(&self, attribute: &Attribute, markup: &[u8]) -> bool {
         let name = &markup[attribute.name.clone()];
         let literals = match self.now.text {
@@ -185,14 +185,15 @@ impl Context {
     }
 }
 
-/// Whether the element is an object that wrote itself, class by class (XStream's `serialization="custom"`).
+/// Returns whether the element is an object that wrote itself, class by class (XStream's
+/// `serialization="custom"`).
 fn writes_itself(markup: &[u8], attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         markup[attribute.name.clone()] == *b"serialization" && markup[attribute.value.clone()] == *b"custom"
     })
 }
 
-/// What the element is called by its attributes, as in `<property name="…">`.
+/// Returns what the element is called by its attributes, as in `<property name="…">`.
 fn item<'m>(markup: &'m [u8], attributes: &[Attribute]) -> Option<&'m [u8]> {
     let named = |attribute: &&Attribute| matches!(&markup[attribute.name.clone()], b"name" | b"key");
     attributes.iter().find(named).map(|attribute| &markup[attribute.value.clone()])

@@ -5,7 +5,7 @@ use bytes::BytesMut;
 use super::XmlMasker;
 use crate::mirth::mask::plan::Scope;
 
-/// The text with what stands inside masked; none if it is no XML, or not spelled as XStream would.
+/// Returns the text with what stands inside masked; none if it is no XML, or not spelled as XStream would.
 pub fn masked(text: &[u8]) -> Option<Vec<u8>> {
     if !text.trim_ascii_start().starts_with(b"&lt;") {
         return None;
@@ -21,7 +21,7 @@ pub fn masked(text: &[u8]) -> Option<Vec<u8>> {
     Some(escaped(&out))
 }
 
-/// The text that is meant; none if a reference in it is not one of XML's five or a character's.
+/// Returns the text that is meant; none if a reference in it is not one of XML's five or a character's.
 pub fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -55,7 +55,7 @@ fn character(reference: &[u8]) -> Option<char> {
     char::from_u32(number.ok()?)
 }
 
-/// As XStream writes it.
+/// Escapes as XStream writes it.
 fn escaped(plain: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(plain.len() * 2);
     for byte in plain {

@@ -38,7 +38,7 @@ const NAME_BYTES: [bool; 256] = {
     table
 };
 
-/// The name of a start tag that is nothing but its name.
+/// Returns the name of a start tag that is nothing but its name.
 #[inline]
 pub fn plain_name(markup: &[u8]) -> Option<&[u8]> {
     let name = name_at(markup, 1);

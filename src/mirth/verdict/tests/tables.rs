@@ -1,7 +1,7 @@
 use super::super::super::operation::{Source, shape};
 use super::*;
 
-/// Every path of the template with one of these values in its parameters.
+/// Returns every path of the template with one of these values in its parameters.
 fn paths(template: &str, values: &[&str]) -> Vec<String> {
     let fill = |value: &&str| -> String {
         shape(template).flat_map(|literal| ["/", literal.unwrap_or(value)]).collect()
@@ -9,7 +9,7 @@ fn paths(template: &str, values: &[&str]) -> Vec<String> {
     values.iter().map(fill).collect()
 }
 
-/// As clients spell the base and the end.
+/// Returns the forms as clients spell the base and the end.
 fn forms(path: &str) -> [String; 4] {
     [
         format!("/api{path}"),
@@ -97,7 +97,7 @@ fn no_word_of_the_tables_in_the_place_of_a_parameter_reaches_what_they_do_not_al
     assert!(forwarded > 1_000, "only {forwarded} were forwarded");
 }
 
-/// By a search of its own: of all templates that match, whatever their method, those that spell out
+/// Asserts by a search of its own: of all templates that match, whatever their method, those that spell out
 /// most; among these the method's own must exist and be a read or a session's.
 #[track_caller]
 fn assert_allowed(method: &str, segments: &[&str]) {

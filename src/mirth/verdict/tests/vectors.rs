@@ -5,7 +5,7 @@ use super::*;
 
 const VECTORS: &str = include_str!("../../../../tests/it/data/read-only-vectors.tsv");
 
-/// The bytes of a vector: `\r`, `\n`, `\t`, `\xNN`, `\\`, `{{text*N}}`, and `{{PAUSE}}` for nothing.
+/// Returns the bytes of a vector: `\r`, `\n`, `\t`, `\xNN`, `\\`, `{{text*N}}`, and `{{PAUSE}}` for nothing.
 fn bytes(escaped: &str) -> Vec<u8> {
     if let Some((before, rest)) = escaped.split_once("{{") {
         let (inner, after) = rest.split_once("}}").expect("ends");
@@ -36,7 +36,7 @@ fn hex(digit: u8) -> u8 {
     u8::try_from(char::from(digit).to_digit(16).expect("is hex")).expect("is small")
 }
 
-/// The verdict on every head that the parser lets through.
+/// Returns the verdict on every head that the parser lets through.
 fn verdicts(wire: &[u8]) -> Vec<Verdict> {
     let (judge, mut reader, mut buffer) = (view_only(), RequestReader::new(), BytesMut::from(wire));
     let mut verdicts = Vec::new();

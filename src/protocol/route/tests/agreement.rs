@@ -113,7 +113,7 @@ impl Run {
         assert!(peer.poll_timeout().is_none_or(|due| due > self.net.now), "a timer stands still");
     }
 
-    /// Between two changes lies what the policy asks for, and each reason is true.
+    /// Checks that between two changes lies what the policy asks for, and each reason is true.
     fn check_changes(&self, which: usize) {
         let mut last: Option<(Duration, Path)> = None;
         let mut left_in_silence: BTreeMap<PathKind, Duration> = BTreeMap::new();

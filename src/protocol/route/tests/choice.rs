@@ -417,7 +417,7 @@ fn replays_over_the_relay_earn_no_more_than_those_of_any_other_source() {
     assert_eq!(answers.count(), probes.count());
 }
 
-/// Both ends have left direct for the relay, and what they said then is forgotten.
+/// Returns a net in which both ends have left direct for the relay, and what they said then is forgotten.
 fn fallen() -> Net {
     let mut net = Net::relayed();
     fall(&mut net);

@@ -45,7 +45,7 @@ pub(super) fn peer(which: usize) -> PeerRoute {
     peer
 }
 
-/// Distinct nonces from `start` on; tests that mix sources start far apart.
+/// Returns distinct nonces from `start` on; tests that mix sources start far apart.
 pub(super) fn nonces(start: u64) -> impl FnMut() -> [u8; 16] {
     let mut next = u128::from(start) << 64;
     move || {
@@ -136,7 +136,7 @@ impl Net {
         }
     }
 
-    /// Both ends have validated each other, and what they said then is forgotten.
+    /// Returns a net in which both ends have validated each other, and what they said then is forgotten.
     pub(super) fn connected() -> Self {
         let mut net = Self::new();
         net.announce(A, &[B_HOME]);
@@ -146,7 +146,7 @@ impl Net {
         net
     }
 
-    /// The same, with a relay that both are registered at.
+    /// Returns the same, with a relay that both are registered at.
     pub(super) fn relayed() -> Self {
         let mut net = Self::new();
         net.announce(A, &[B_HOME]);
@@ -198,19 +198,19 @@ impl Net {
         self.peers[which].active().map(Path::kind)
     }
 
-    /// For how long the path in use has not answered.
+    /// Returns for how long the path in use has not answered.
     pub(super) fn silence(&self, which: usize) -> Duration {
         let peer = &self.peers[which];
         let answered = peer.active().and_then(|path| peer.probes.get(path)?.answered);
         self.now - answered.expect("a path in use has answered")
     }
 
-    /// What `which` said since it was last asked.
+    /// Returns what `which` said since it was last asked.
     pub(super) fn events(&mut self, which: usize) -> Vec<RouteEvent> {
         self.dated_events(which).into_iter().map(|(_, event)| event).collect()
     }
 
-    /// The same, with the time since the start.
+    /// Returns the same, with the time since the start.
     pub(super) fn dated_events(&mut self, which: usize) -> Vec<(Duration, RouteEvent)> {
         self.collect();
         let said = self.said.extract_if(.., |(_, by, _)| *by == which);
@@ -221,7 +221,7 @@ impl Net {
         self.sent.iter().filter(move |sent| sent.by == which)
     }
 
-    /// The most packets that one end sent within any second.
+    /// Returns the most packets that one end sent within any second.
     pub(super) fn busiest_second(&self, which: usize) -> usize {
         let times: Vec<_> = self.sent_by(which).map(|sent| sent.after).collect();
         let within = |first: usize| {
@@ -283,7 +283,7 @@ impl Net {
         }
     }
 
-    /// Where the other end sees it come from: a probe from home, an answer from where it was asked.
+    /// Returns where the other end sees it come from: a probe from home, an answer from where it was asked.
     fn source(&self, by: usize, to: Path, is_probe: bool, packet: &[u8]) -> Path {
         if to == Path::Relay {
             return Path::Relay;

@@ -22,7 +22,7 @@ struct Wire {
 }
 
 impl Wire {
-    /// When the packet's acknowledgement is back, if it arrives.
+    /// Returns when the packet's acknowledgement is back, if it arrives.
     fn carry(&mut self, now: Instant) -> Option<Instant> {
         self.random =
             self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -149,7 +149,7 @@ fn to_share(part: u64, whole: u64) -> f64 {
     part as f64 / whole as f64
 }
 
-/// A sender alone on `wire`: in the last of `seconds` it has `at_least` of its rate.
+/// Runs a sender alone on `wire`: in the last of `seconds` it has `at_least` of its rate.
 #[track_caller]
 fn check(mut wire: Wire, seconds: u32, at_least: f64) -> (Sender, Wire, Instant) {
     let mut now = wire.busy_until;
