@@ -188,7 +188,7 @@ impl Agent {
         &self.context
     }
 
-    /// Resolves only when a part of the agent ends that should not: it must be started anew.
+    /// Resolves only when a part of the agent ends that should not: it must be started again.
     pub async fn failed(&mut self) {
         self.tasks.join_next().await;
         tracing::error!("a part of the agent ended by itself; this is a bug, please report it");
@@ -308,7 +308,7 @@ async fn accept(context: Arc<Context>) {
     let mut answering = JoinSet::new();
     loop {
         tokio::select! {
-            // Whoever dials now is answered by the run that follows.
+            // A peer that dials now is answered by the run that follows.
             () = context.stopping.begun() => std::future::pending().await,
             incoming = context.endpoint.accept() => {
                 let Some(incoming) = incoming else { return };

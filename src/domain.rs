@@ -1,6 +1,6 @@
 //! The words and rules of the platform: what exists, who may do what, who sees what.
 //!
-//! Pure values and tables. No clock, socket, file, randomness or async; whoever needs the time or a
+//! Pure values and tables. No clock, socket, file, randomness or async; a caller that needs the time or a
 //! random number hands it in.
 
 pub mod access;

@@ -1,5 +1,5 @@
-//! The pure part: a request read, judged, its body judged, and written anew, as the managed side's
-//! agent does it in view-only access.
+//! The pure part: a request read, judged, its body judged, and rewritten, as the managed side's agent does it
+//! in view-only access.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -67,7 +67,7 @@ impl<'a> Filter<'a> {
         Self { judge, reader: RequestReader::new(), incoming: buffer(), body: buffer(), outgoing: buffer() }
     }
 
-    /// Gives the bytes that would go to Mirth.
+    /// Returns the bytes that would go to Mirth.
     fn pass(&mut self, request: &[u8]) -> Result<usize> {
         self.incoming.extend_from_slice(request);
         self.outgoing.clear();

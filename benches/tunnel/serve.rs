@@ -123,7 +123,7 @@ fn await_end(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Binds a free port and prints it for whoever started this process.
+/// Binds a free port and prints it for the one who started this process.
 fn listen() -> Result<TcpListener> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("binding a free loopback port")?;
     println!("{}", listener.local_addr()?);

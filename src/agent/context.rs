@@ -34,7 +34,7 @@ use crate::transport::endpoint::AgentEndpoint;
 use crate::transport::routes::Routes;
 
 const GATEWAY_STOPPED: &str = "the gateway was stopped; the link comes back with it";
-/// Messages for the gateway that wait for the link; more are dropped, facts are sent anew.
+/// Messages for the gateway that wait for the link; more are dropped, facts are sent again.
 pub const OUTBOX_MAX: usize = 256;
 
 #[derive(Debug)]
@@ -59,7 +59,7 @@ pub struct Context {
     received: Arc<Mutex<Arc<RuleBook>>>,
     /// The rules could not be written.
     rules_unkept: AtomicBool,
-    /// What a gateway said for good was undone here, and it has not said all anew since.
+    /// What a gateway said for good was undone here, and it has not said all again since.
     undone: AtomicBool,
     /// The last of each connection first.
     secrets: watch::Sender<BTreeMap<ConnectionId, Vec<StoredSecret>>>,
@@ -252,7 +252,7 @@ impl Context {
         });
     }
 
-    /// Undoes for a person of this host what a gateway said for ever of this connection: that it ended, and
+    /// Undoes for a person of this host what a gateway said for good of this connection: that it ended, and
     /// that a key known for its peer was revoked. What the gateway says now counts again.
     pub async fn forget_end(&self, entry: &LiveConnection) -> Result<Forgotten, EndError> {
         let connection = entry.config.id;
@@ -280,8 +280,8 @@ impl Context {
         Err(EndError::Unkept)
     }
 
-    /// Returns whether the link must start anew, so that the gateway says again what it means; once for
-    /// each time that something was undone.
+    /// Returns whether the link must start again, so that the gateway says again what it means; once for each
+    /// time that something was undone.
     #[must_use]
     pub fn take_undone(&self) -> bool {
         self.undone.swap(false, Ordering::Relaxed)

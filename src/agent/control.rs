@@ -1,5 +1,5 @@
-//! The control link from the agent's side: dials the gateway for ever, applies what it says, and
-//! reports what is true here. Without it everything known goes on.
+//! The control link from the agent's side: dials the gateway forever, applies what it says, and reports what
+//! is true here. Without it everything known goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -518,7 +518,7 @@ impl<'a> ControlSession<'a> {
         }
     }
 
-    /// Asks once whether what the gateway does not list has ended; anew once that was undone here.
+    /// Asks once whether what the gateway does not list has ended; again once that was undone here.
     fn ask_ended(&mut self, outgoing: &mut Vec<ToGateway>) {
         let context = &self.client.context;
         let rules = context.rules();

@@ -25,7 +25,7 @@ const TOGETHER: usize = 8;
 /// At rest at no count.
 const NEVER: u64 = u64::MAX;
 
-/// What is known of one connection by whoever may send it away.
+/// What is known of one connection by those who may send it away.
 #[derive(Debug)]
 pub struct StreamControl {
     since: Instant,

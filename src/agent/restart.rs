@@ -8,7 +8,7 @@ use crate::domain::limits::{GATEWAY_RESTARTS_WITHIN, STOPPED_PEER_EXCUSED};
 /// For a packet to a gateway far away, that is lost, and the answer.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// A handshake that was begun before the gateway listened waits ever longer before it asks again, and one
-/// that is begun anew asks twice in this time.
+/// that is begun again asks twice in this time.
 const DIAL_TIMEOUT_SHORT: Duration = Duration::from_millis(600);
 /// Spreads the agents, each in half to all of it.
 const PAUSE_MAX: Duration = Duration::from_millis(200);

@@ -331,8 +331,8 @@ impl Gate {
         }
     }
 
-    /// Opens the port or closes it; closed, it refuses, and resets whoever was not accepted. At a limit it
-    /// opens again with the first that ends: what is full is not ill.
+    /// Opens the port or closes it; closed, it refuses, and resets those that were not accepted. At a limit
+    /// it opens again with the first that ends: what is full is not ill.
     fn steer(&mut self, context: &Context, entry: &LiveConnection, port: &mut GatedListener) {
         let now = Instant::now();
         let full = if self.connections.is_full() {
@@ -392,7 +392,8 @@ impl Gate {
         }
     }
 
-    /// Closes the port at once: whoever waits to be accepted is reset instead of delivered when they gave up.
+    /// Closes the port at once: those that wait to be accepted are reset instead of delivered when they gave
+    /// up.
     fn note_starved(
         &mut self,
         context: &Context,
@@ -483,7 +484,7 @@ fn is_let_in(
     entry.stats.strangers.fetch_add(1, Ordering::Relaxed);
     metrics::refused_user(entry.config.name.as_str());
     if let Some(left_out) = refused.left_out {
-        // Where the kernel tells nobody's user, that is what is to be mended.
+        // Where the kernel names no user, that is what is to be mended.
         let what = users.fault().map_or_else(|| refused.what(), |fault| chain(fault));
         context.note_fault(entry, &what);
         let (at, connection) = (context.clock.now(), entry.config.id);

@@ -210,7 +210,7 @@ impl AgentState {
         self.write(KNOWN_KEYS, &now())
     }
 
-    /// Reads the rules as said last; without any, nothing is allowed until the gateway says anew what is.
+    /// Reads the rules as said last; without any, nothing is allowed until the gateway says again what is.
     pub fn rule_book(&self) -> Result<RuleBook, StateError> {
         self.read_cache(RULES)
     }
@@ -360,7 +360,7 @@ impl AgentState {
         }
     }
 
-    /// Returns those that are damaged and that the agent makes anew.
+    /// Returns those that are damaged and that the agent makes again.
     #[must_use]
     pub fn damaged_caches(&self) -> Vec<PathBuf> {
         let read = [

@@ -67,7 +67,7 @@ pub enum Request {
         connection: ConnectionId,
         key: KeyFingerprint,
     },
-    /// What a gateway said for ever of the connection is undone.
+    /// What a gateway said for good of the connection is undone.
     ForgetEnded {
         connection: ConnectionId,
     },
@@ -248,7 +248,7 @@ where
             answered.push(b'\n');
             stream.write_all(&answered).await
         };
-        // Whoever does not read the answer is not waited for.
+        // A client that does not read the answer is not waited for.
         let _ = timeout(REQUEST_TIMEOUT, answering).await;
     }
 }

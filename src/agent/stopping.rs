@@ -1,7 +1,7 @@
 //! The word that this agent stops, and what may still end in order before it does.
 //!
 //! Ports close at once. What somebody waits for (an acknowledgement, the release of an association, an
-//! answer) may end within a bounded time; whoever waits for nothing is ended at once.
+//! answer) may end within a bounded time; what waits for nothing is ended at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -298,7 +298,8 @@ async fn meet_key(context: &Context, entry: &LiveConnection, peer: &VerifiedPeer
 /// The longest text of an error that is logged and shown: peers have a say in it.
 const CHAIN_CHARS_MAX: usize = 600;
 
-/// Returns an error with its causes in one line, fit for a log and a terminal whoever wrote parts of it.
+/// Returns an error with its causes in one line, fit for a log and a terminal, no matter who wrote parts of
+/// it.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();

@@ -1,8 +1,8 @@
 //! `adit admin`: the platform's functions for the operator on the gateway's host, in a process of its
 //! own on the gateway's database. A running gateway notices what was written here.
 //!
-//! Whoever may read the gateway's state folder may act for any organization; the audit log says that
-//! it was done here, and by whom.
+//! Anyone who may read the gateway's state folder may act for any organization; the audit log says that it
+//! was done here, and by whom.
 
 mod channel;
 mod connection;

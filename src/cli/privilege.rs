@@ -1,6 +1,6 @@
-//! Whoever types a command as root acts in a folder that belongs to the service's user. From its first
-//! open there on, the command is that user, for good: what was planted in the folder gives its owner
-//! nothing that it does not have.
+//! Anyone who types a command as root acts in a folder that belongs to the service's user. From its first
+//! open there on, the command is that user, for good: what was planted in the folder gives its owner nothing
+//! that it does not have.
 
 use std::fs;
 use std::io;

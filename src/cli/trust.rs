@@ -1,5 +1,5 @@
-//! `adit trust`: a person compared a key out of band and says so: a peer's, or that of this host's own
-//! Mirth. Or takes back what a gateway said for ever of a connection.
+//! `adit trust`: a person compared a key out of band and says so: a peer's, or that of this host's own Mirth.
+//! Or takes back what a gateway said for good of a connection.
 
 use std::fmt::Write;
 use std::path::PathBuf;

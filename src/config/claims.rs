@@ -9,7 +9,7 @@ use super::document::Section;
 use crate::domain::id::{ConnectionId, ServerId};
 use crate::domain::path::PathChoice;
 
-/// Who took what first. Whoever comes later is refused and told who.
+/// Who took what first. A later one is refused and told who.
 #[derive(Default)]
 pub(super) struct Claims {
     names: BTreeMap<EntryName, String>,

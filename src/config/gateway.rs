@@ -20,7 +20,7 @@ pub struct GatewayConfig {
     pub listen: SocketAddr,
     /// CA, sealing key, database.
     pub state: PathBuf,
-    /// In every certificate the gateway signs; another one makes every agent enrol anew.
+    /// In every certificate the gateway signs; another one makes every agent enrol again.
     pub trust_domain: TrustDomain,
     /// Loopback; absent: no metrics are served.
     pub metrics: Option<SocketAddr>,

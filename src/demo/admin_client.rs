@@ -201,7 +201,7 @@ impl AdminClient {
         Ok(Reply { status: head.status, reason, headers: head.headers, body })
     }
 
-    /// Gives the answer's head as soon as it is there, even before the whole body was sent.
+    /// Returns the answer's head as soon as it is there, even before the whole body was sent.
     async fn ask(
         &mut self,
         method: &str,

@@ -110,7 +110,7 @@ impl Shim {
     fn ask<R: Send + 'static>(&self, job: impl FnOnce(&mut Proxy) -> R + Send + 'static) -> R {
         let (answer, answered) = sync_channel(1);
         let job: Job = Box::new(move |proxy| {
-            // Whoever asked waits for it below.
+            // The caller waits for it below.
             let _ = answer.send(job(proxy));
         });
         self.jobs.as_ref().expect(LIVES).send(job).expect(LIVES);

@@ -101,7 +101,7 @@ pub const ADMIN_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Bodies beyond [`ADMIN_SMALL_BODY_BYTES`] that one agent holds at a time.
 pub const ADMIN_LARGE_BODIES_MAX: usize = 2;
 pub const ADMIN_SMALL_BODY_BYTES: usize = 1024 * 1024;
-/// An answer of Mirth that is held whole to be written anew: a launch file, a user's preferences.
+/// An answer of Mirth that is held whole to be rewritten: a launch file, a user's preferences.
 pub const ADMIN_REWRITTEN_BYTES_MAX: usize = 1024 * 1024;
 /// What may be read of a client's next request while Mirth answers the one before.
 pub const ADMIN_AHEAD_BYTES_MAX: usize = 64 * 1024;
@@ -143,8 +143,8 @@ pub const ADMIN_EVENTS_PER_SECOND: u32 = 50;
 /// Questions of the agent's own whether Mirth has a channel, at once and then each second.
 pub const ADMIN_QUESTIONS_BURST: u32 = 2_000;
 pub const ADMIN_QUESTIONS_PER_SECOND: u32 = 100;
-/// How long Mirth's word that it has a channel counts: the Administrator's views ask every 20 s, and one
-/// that was removed is asked for anew before long.
+/// How long Mirth's word that it has a channel counts: the Administrator's views ask every 20 s, and one that
+/// was removed is asked for again before long.
 pub const ADMIN_CHANNEL_KNOWN_FOR: Duration = Duration::from_secs(30);
 /// The request in hand when a connection is paused must be whole within this.
 pub const ADMIN_LAST_REQUEST: Duration = Duration::from_secs(30);
@@ -318,7 +318,7 @@ pub const CLIMB_LASTED: Duration = Duration::from_mins(10);
 pub const PROBE_ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// Probes of one route waiting for their answer; the oldest is forgotten first.
 pub const PROBES_OUTSTANDING_MAX: usize = 256;
-/// A validated source that has answered nothing for so long must answer anew.
+/// A validated source that has answered nothing for so long must answer again.
 pub const SOURCE_LAPSES_AFTER: Duration = Duration::from_mins(1);
 /// What every path must carry (RFC 9000 §14).
 pub const QUIC_MTU_MIN: usize = 1_200;

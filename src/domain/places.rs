@@ -1,9 +1,9 @@
 //! Places for those who have not proven who they are: few, and shared out by where they come from.
 //!
-//! Whoever comes gets one. When all are taken, or all that their address or network may have, somebody
-//! goes for it: the least advanced; among equals one from where most of them come; then the one that has
-//! been waited for longest. So whoever goes on is not held up by those who only connect, however many.
-//! Who is served meanwhile, and how long each step may take, is decided above.
+//! Each one that comes gets one. When all are taken, or all that their address or network may have, somebody
+//! goes for it: the least advanced; among equals one from where most of them come; then the one that has been
+//! waited for longest. So one that goes on is not held up by those who only connect, however many. Who is
+//! served meanwhile, and how long each step may take, is decided above.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -60,7 +60,7 @@ impl Places {
         self.held.len()
     }
 
-    /// Gives a place to whoever comes from `from`; returns it, and whose was taken away for it.
+    /// Gives a place to the one that comes from `from`; returns it, and whose was taken away for it.
     pub fn take(&mut self, from: IpAddr, now: Instant) -> (PlaceId, Option<PlaceId>) {
         let (address, network) = (address_of(from), network_of(from));
         let of_address = |held: &Held| held.address == address;

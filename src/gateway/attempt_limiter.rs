@@ -74,7 +74,7 @@ impl Throttled {
     }
 }
 
-/// Handshakes begun and not finished, which cost us more than whoever begins them.
+/// Handshakes begun and not finished, which cost us more than the one who begins them.
 #[derive(Debug)]
 pub(super) struct HandshakeLimiter {
     begun: Mutex<Begun>,

@@ -1,10 +1,10 @@
 //! Enrolment: how a host with nothing but a registration token gets its leaf.
 //!
-//! One request per TCP connection. Everything that costs is bounded before anybody is believed:
-//! connections at a time, those that only connect first to go; handshakes and requests per address; each
-//! step's time; bytes. Whoever presents a token that is not
-//! good hears one and the same answer, whatever is wrong with it; the audit log knows. Whoever asks too
-//! often hears how long to wait; a token's first use is no guess and uses nothing up.
+//! One request per TCP connection. Everything that costs is bounded before anybody is believed: connections
+//! at a time, those that only connect first to go; handshakes and requests per address; each step's time;
+//! bytes. Anyone who presents a token that is not good hears one and the same answer, whatever is wrong with
+//! it; the audit log knows. Anyone who asks too often hears how long to wait; a token's first use is no guess
+//! and uses nothing up.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -65,7 +65,7 @@ pub(super) struct Enrolment {
 pub(super) struct EnrolmentLimiters {
     newcomers: Arc<Newcomers>,
     handshakes: HandshakeLimiter,
-    /// Requests: whoever sends none uses none up.
+    /// Requests: a client that sends none uses none up.
     requests: AttemptLimiter,
     logged: Mutex<RepeatLimiter<(&'static str, IpAddr)>>,
     throttled: Throttled,
@@ -163,8 +163,8 @@ async fn serve(enrolment: Arc<Enrolment>, tcp: TcpStream, mut newcomer: Newcomer
     }
 }
 
-/// Serves one exchange: each step has its own deadline, and whoever takes the next one keeps the place before
-/// those who do not.
+/// Serves one exchange: each step has its own deadline, and a client that takes the next one keeps the place
+/// before those who do not.
 async fn exchange(
     enrolment: &Enrolment,
     tcp: TcpStream,
@@ -268,7 +268,7 @@ impl Enrolment {
     fn refusal(&self, server: ServerId, from: IpAddr, refusal: EnrolRefusal) -> HttpRefusal {
         match refusal {
             EnrolRefusal::Platform(source) => platform_failed(&source),
-            // Whoever hears these has the right token.
+            // A client that hears these has the right token.
             why @ (EnrolRefusal::RevokedKey | EnrolRefusal::KeyInUse) => {
                 HttpRefusal::Request { status: StatusCode::FORBIDDEN, error: why.to_string() }
             }

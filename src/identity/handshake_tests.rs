@@ -226,7 +226,7 @@ fn a_newcomer_refuses_whoever_is_not_the_gateway_of_the_named_key() {
             IdentityError::WrongCaKey { expected: pinned, found },
         ),
         (
-            // The right CA's certificate is public; whoever copies it still lacks a leaf.
+            // The right CA's certificate is public; a copy of it still lacks a leaf.
             "another CA's leaf beside the right CA",
             enrolling(&gateway(&other), ca.trust()),
             IdentityError::UnknownIssuer,

@@ -23,7 +23,8 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
-    /// Reads a key; whether the point lies on the curve is found out by whoever verifies a signature with it.
+    /// Reads a key; whether the point lies on the curve is found out by the one who verifies a signature with
+    /// it.
     pub fn from_spki(der: &[u8]) -> Result<Self, IdentityError> {
         let spki: [u8; P256_SPKI_LEN] = der.try_into().map_err(|_| IdentityError::KeyKind)?;
         if !spki.starts_with(&P256_SPKI_PREFIX) {

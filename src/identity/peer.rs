@@ -11,8 +11,8 @@ use super::leaf;
 use super::name::PeerName;
 use super::tls::{Dates, Trust};
 
-/// Who stands at the other end of a finished TLS handshake. There is no other way to make one, so
-/// whoever holds it need not ask again who the peer is, only whether it is welcome.
+/// Who stands at the other end of a finished TLS handshake. There is no other way to make one, so its holder
+/// need not ask again who the peer is, only whether it is welcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedPeer {
     name: PeerName,

@@ -2,7 +2,7 @@
 //! says which content type, elements and values it may hold. Anything else is refused.
 //!
 //! Mirth reads bodies with `XStream`, which makes objects of what elements and attributes name. So a body
-//! never goes on as it came: what was parsed is written anew.
+//! never goes on as it came: what was parsed is rewritten.
 
 mod address;
 mod characters;

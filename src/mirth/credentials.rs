@@ -20,7 +20,7 @@ pub enum Credentials {
 
 const WORDS: [&str; 5] = ["login", "logon", "signin", "password", "authenticat"];
 const DASHBOARD_LOGIN: &str = "/webadmin/Login.action";
-/// Where the dashboard leads whoever has logged in; it leads others back to its first page.
+/// Where the dashboard leads users who have logged in; it leads others back to its first page.
 const DASHBOARD: &str = "/webadmin/DashboardStatistics.action";
 
 /// Returns what the request carries, if anything. `target` as it is forwarded.
@@ -45,7 +45,7 @@ impl Credentials {
         match self {
             Self::Login | Self::Sounding => (200..300).contains(&status),
             Self::Dashboard => matches!(status, 302 | 303) && leads_to_the_dashboard(headers),
-            // Whoever is let in may ask for what there is not.
+            // Anyone who is let in may ask for what there is not.
             Self::Header => (200..400).contains(&status) || status == 404,
         }
     }

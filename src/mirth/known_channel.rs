@@ -101,7 +101,7 @@ fn plain(id: &str) -> Result<&str, NoIds> {
     is_plain.then_some(id).ok_or(NoIds)
 }
 
-/// Returns the strings of a set as `body` has written it anew, where no attribute, reference or space stands.
+/// Returns the strings of a set as `body` has rewritten it, where no attribute, reference or space stands.
 fn strings(body: &[u8]) -> Result<impl Iterator<Item = &str>, NoIds> {
     const OPEN: &str = "<string>";
     let text = std::str::from_utf8(body).map_err(|_| NoIds)?;

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use thiserror::Error;
 
-/// Segments decoded once, checked, and written anew.
+/// Segments decoded once, checked, and rewritten.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path {
     /// Begins with `/`; ends in one where the request's path did.

@@ -69,7 +69,7 @@ impl<'a> Query<'a> {
             canonicalise(piece, &mut query.canonical)?;
             query.parameters.push(Parameter::decode(piece)?);
         }
-        // Jersey does not split at `;`, but whoever does must find nothing either.
+        // Jersey does not split at `;`, but one who does must find nothing either.
         let names = query.parameters.iter().map(|parameter| parameter.name.as_ref());
         let inner = inner_names(raw)?;
         if names.chain(inner.iter().map(AsRef::as_ref)).any(|name| is_spelt_like(name, "_method")) {

@@ -1,4 +1,4 @@
-//! What of Mirth's own answers is written anew on its way to the client.
+//! What of Mirth's own answers is rewritten on its way to the client.
 //!
 //! Mirth does not know by which address it is reached through two agents. So the addresses that it
 //! writes of itself become the one that the client asked for: else the Administrator that is launched
@@ -22,7 +22,7 @@ use crate::domain::limits;
 pub use address::Addresses;
 pub use page::PageWriter;
 
-/// How an answer is written anew.
+/// How an answer is rewritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rewrite {
     /// For Java Web Start and the Administrator Launcher.
@@ -67,7 +67,7 @@ const PAGES: [&str; 8] = [
 ];
 
 impl Rewrite {
-    /// Returns what is written anew of the answer to this request; `target` is the one that was judged.
+    /// Returns what is rewritten of the answer to this request; `target` is the one that was judged.
     #[must_use]
     pub fn of(access: Access, method: &str, target: &str, names: &Named) -> Option<Self> {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -97,7 +97,7 @@ impl Rewrite {
         }
     }
 
-    /// Returns whether this answer is one that is written anew; others pass as they are.
+    /// Returns whether this answer is one that is rewritten; others pass as they are.
     #[must_use]
     pub fn applies_to(self, head: &ResponseHead) -> bool {
         let is_html = || {
@@ -115,7 +115,7 @@ impl Rewrite {
         }
     }
 
-    /// Returns the limit of what is written anew from the whole of it; none: in pieces.
+    /// Returns the limit of what is rewritten from the whole of it; none: in pieces.
     #[must_use]
     pub const fn bytes_max(self) -> Option<usize> {
         match self {
@@ -124,7 +124,7 @@ impl Rewrite {
         }
     }
 
-    /// Returns the whole body anew, and the head with it; none where nothing is to be changed.
+    /// Returns the whole body, rewritten, and the head with it; none where nothing is to be changed.
     pub fn whole(
         self,
         head: &mut ResponseHead,

@@ -142,7 +142,7 @@ impl Judge {
         }
     }
 
-    /// Finds what the request is for, whoever asks.
+    /// Finds what the request is for, no matter who asks.
     fn locate<'a>(
         &'a self,
         head: &'a RequestHead,

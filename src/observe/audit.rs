@@ -32,7 +32,7 @@ pub enum AuditError {
 }
 
 impl AuditError {
-    /// Says that whoever was to write the entry ended before.
+    /// Says that the one who was to write the entry ended before.
     #[must_use]
     pub const fn lost(source: io::Error) -> Self {
         Self::Lost { source }
@@ -76,7 +76,7 @@ enum AuditEvent {
         connection: ConnectionId,
         key: KeyFingerprint,
     },
-    /// An operator of this host undid what a gateway had said for ever.
+    /// An operator of this host undid what a gateway had said for good.
     EndForgotten {
         connection: ConnectionId,
         ended: bool,

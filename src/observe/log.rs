@@ -115,7 +115,7 @@ fn filter() -> Result<EnvFilter, LogError> {
         .map_err(|source| LogError::Filter { source: Box::new(source) })
 }
 
-/// Quiets quinn-udp: whoever names a level for all still does not hear of every packet that the network
+/// Quiets quinn-udp: one who names a level for all still does not hear of every packet that the network
 /// refuses.
 fn without_quinn_udp(text: String) -> String {
     if text.contains("quinn_udp") { text } else { format!("{text},quinn_udp=off") }

@@ -176,7 +176,7 @@ impl Admission {
         let peer = self.peers.get(&target)?;
         let key = peer.keys.get(peer.key).or_else(|| peer.keys.first())?;
         let ends = Ends { source, source_boot: self.boot, target, target_boot: peer.boot? };
-        // It rises whoever is dialled: a peer that is named anew must not hear an earlier one again.
+        // It rises whichever peer is dialled: a peer that is named again must not hear an earlier one again.
         self.last_number = self.last_number.checked_add(1)?;
         Some(key.initial_id(self.last_number, &ends))
     }

@@ -1,4 +1,4 @@
-//! How long to wait before trying again: doubling, jittered, bounded, for ever.
+//! How long to wait before trying again: doubling, jittered, bounded, forever.
 //!
 //! Arithmetic only; the draw comes from outside and nobody sleeps here. Being connected does not
 //! reset it, having stayed connected does, so a flapping link cannot hammer.

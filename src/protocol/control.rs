@@ -194,7 +194,7 @@ pub enum ToAgent {
     Ended {
         connections: Vec<ConnectionId>,
     },
-    /// `revision` is the last one plus one; a gap means a change was lost and the link starts anew.
+    /// `revision` is the last one plus one; a gap means a change was lost and the link starts again.
     Change {
         revision: u64,
         change: Change,
@@ -224,7 +224,7 @@ pub enum ToAgent {
     Goodbye {
         #[serde(deserialize_with = "text::reason")]
         reason: String,
-        /// It stops, or is started anew: dialled soon, it may be there again.
+        /// It stops, or is started again: dialled soon, it may be there again.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         stopping: bool,
     },

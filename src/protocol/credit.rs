@@ -111,7 +111,7 @@ impl ReceiveCredit {
         self.limit
     }
 
-    /// Notes that the local socket took `count` more bytes of the `received` ones. Gives the limit to tell
+    /// Notes that the local socket took `count` more bytes of the `received` ones. Returns the limit to tell
     /// the peer, once at least half of the window was delivered. The tunnel's round trip, and how much the
     /// local socket took that the program behind it has not, are asked for only then.
     pub fn handle_delivered(

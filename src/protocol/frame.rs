@@ -6,8 +6,8 @@
 
 use bytes::{Buf, BufMut, BytesMut};
 
-/// First byte of every data stream: a stream that carries nothing yet is invisible to the far
-/// side, and a client that waits for its server to speak first would wait for ever.
+/// First byte of every data stream: a stream that carries nothing yet is invisible to the far side, and a
+/// client that waits for its server to speak first would wait forever.
 pub const STREAM_HEADER: u8 = 0x01;
 
 const VARINT_MAX: u64 = (1 << 62) - 1;

@@ -3,7 +3,7 @@
 //! ```text
 //! agent ── Register (number, random) ──▶ relay     every 15 s, again sooner while unanswered
 //! agent ◀─ Challenge (random, nonce) ─── relay     the nonce is bound to the address it is sent to
-//! agent ── Confirm (nonce) ────────────▶ relay     so whoever sends from there also receives there
+//! agent ── Confirm (nonce) ────────────▶ relay     so one who sends from there also receives there
 //! agent ◀─ Registered (nonce) ────────── relay
 //! ```
 //!
@@ -101,7 +101,7 @@ impl Registration {
         });
     }
 
-    /// Registers anew at once: for when the network under us changed.
+    /// Registers again at once: for when the network under us changed.
     pub fn search(&mut self, now: Instant) {
         if let Some(link) = &mut self.link {
             link.due = now;

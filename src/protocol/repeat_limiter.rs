@@ -1,5 +1,5 @@
 //! How much of what others cause is written down: the first of a kind at once, then one line a span that
-//! counts its repeats. So what goes on for ever costs next to nothing and is never forgotten either.
+//! counts its repeats. So what goes on forever costs next to nothing and is never forgotten either.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

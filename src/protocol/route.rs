@@ -99,8 +99,8 @@ struct Answered {
     relay: FixedWindowLimiter,
     /// From unknown addresses, of the peer's run that is known: it may have moved, or be replayed.
     strangers: FixedWindowLimiter,
-    /// From unknown addresses, of another run: whoever has listened to the known one cannot use up
-    /// what a restarted peer needs.
+    /// From unknown addresses, of another run: one who has listened to the known one cannot use up what a
+    /// restarted peer needs.
     newcomers: FixedWindowLimiter,
 }
 
@@ -171,7 +171,7 @@ impl PeerRoute {
         self.choice.set_mtu(mtu.clamp(PROBE_BYTES_MIN, PROBE_BYTES_MAX));
     }
 
-    /// Begins the search anew, as at the start: for when the network under us changed.
+    /// Begins the search again, as at the start: for when the network under us changed.
     pub fn search(&mut self, now: Instant) {
         self.choice.search(now);
         for (_, probe) in self.probes.iter_mut() {

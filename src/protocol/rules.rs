@@ -1,4 +1,4 @@
-//! The rules an agent holds: what the gateway said last, kept on disk, and what it said for ever.
+//! The rules an agent holds: what the gateway said last, kept on disk, and what it said for good.
 //!
 //! A snapshot opens every link, numbered changes follow. What the gateway says last counts, save two
 //! things: a connection that *ended* and a key that was *revoked* stay so until a person of this
@@ -57,7 +57,7 @@ pub enum RuleEffect {
     Changed(Rule),
 }
 
-/// A change was lost, so the link must start anew with a snapshot.
+/// A change was lost, so the link must start again with a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("rule change {found} arrived where {expected:?} was due; the link starts anew with a snapshot")]
 pub struct Gap {

@@ -1,10 +1,10 @@
 //! Which congestion controller a tunnel has, and what becomes of it when the path below changes.
 //!
-//! quinn believes that every connection keeps its path for life, so nothing in it starts anew when
-//! we send over another one: `PathAware` does, around whichever controller was chosen. Its packets
-//! still count as under way until they are found lost, and a fresh window would be full of them;
-//! the first packets after a change pass in any case, because their acknowledgement is what finds
-//! the others lost. quinn's round-trip times and datagram size stay as they were.
+//! quinn believes that every connection keeps its path for life, so nothing in it starts again when we send
+//! over another one: `PathAware` does, around whichever controller was chosen. Its packets still count as
+//! under way until they are found lost, and a fresh window would be full of them; the first packets after a
+//! change pass in any case, because their acknowledgement is what finds the others lost. quinn's round-trip
+//! times and datagram size stay as they were.
 
 mod bbr;
 mod delivery;
@@ -150,7 +150,7 @@ impl ControllerFactory for PathAwareFactory {
     }
 }
 
-/// A controller that starts anew on each path.
+/// A controller that starts again on each path.
 struct PathAware {
     factory: Factory,
     inner: Box<dyn Controller>,

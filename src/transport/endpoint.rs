@@ -325,7 +325,7 @@ impl Incoming {
         self.0.remote_address()
     }
 
-    /// Leaves it unanswered; whoever is there asks again.
+    /// Leaves it unanswered; a peer that is there asks again.
     pub fn ignore(self) {
         self.0.ignore();
     }
@@ -370,8 +370,8 @@ impl Connection {
         Ok(secret)
     }
 
-    /// Lets the verified peer use the tunnel in full. That it has no more than `streams` at a time is for
-    /// whoever takes them to see to.
+    /// Lets the verified peer use the tunnel in full. That it has no more than `streams` at a time is for the
+    /// one who takes them to see to.
     pub fn admit(&self, streams: u32) {
         self.0.set_max_concurrent_bi_streams(VarInt::from_u32(limits::quic_streams(streams)));
         self.open_window(streams);
@@ -411,8 +411,8 @@ impl Connection {
         self.0.remote_address()
     }
 
-    /// Notes a change of path. What is under way may be lost: congestion control starts anew, and two packets
-    /// pass in any case.
+    /// Notes a change of path. What is under way may be lost: congestion control starts again, and two
+    /// packets pass in any case.
     pub fn note_path_change(&self) {
         PathHandle::of(self.0.congestion_state()).inspect(|handle| handle.note_change());
     }
@@ -504,7 +504,7 @@ pub fn counts(stats: &quinn::ConnectionStats, path: &PathHandle) -> PacketCounts
 }
 
 /// Returns the settings of every endpoint of ours, agent's or gateway's, that sits at `route`. Public, as the
-/// two below, for whoever drives QUIC without sockets.
+/// two below, for one who drives QUIC without sockets.
 #[must_use]
 pub fn endpoint_config(route: RouteId, config: EndpointConfig) -> EndpointConfig {
     routed_config(route, &NextId::default(), config)

@@ -19,7 +19,7 @@ impl Followers {
         }
     }
 
-    /// Notes that packets of `route` take another path from now on: congestion control starts anew on it.
+    /// Notes that packets of `route` take another path from now on: congestion control starts again on it.
     pub(super) fn note_path_change(&self, route: RouteId) {
         self.each(route, PathHandle::note_change);
     }

@@ -197,7 +197,7 @@ mod tests {
             assert_eq!(soon(receiver.receive()).await.ok(), Some(ToGateway::Heartbeat { number: 1 }));
             (thread, endpoint, connection, sender, receiver)
         });
-        // Whoever would say goodbye is gone before those who would tell them to.
+        // Those who would say goodbye are gone before those who would tell them to.
         drop(runtime);
         drop(heard);
     }

@@ -60,7 +60,7 @@ impl Newcomers {
         Arc::new(Self { state: Mutex::new(State { places: Places::new(bounds), kept: BTreeMap::new() }) })
     }
 
-    /// Gives whoever comes from `from` a place, if need be that of another.
+    /// Gives the one that comes from `from` a place, if need be that of another.
     #[must_use]
     pub fn enter(self: &Arc<Self>, from: IpAddr) -> Newcomer {
         let (keep, displaced) = oneshot::channel();

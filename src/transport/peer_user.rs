@@ -35,7 +35,7 @@ pub struct NoPeerUsers {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PeerUser {
     Known(u32),
-    /// The connection comes from elsewhere, or whoever made it has let it go.
+    /// The connection comes from elsewhere, or the process that made it has let it go.
     Unknown,
 }
 

@@ -77,7 +77,7 @@ impl GatedListener {
         let copy = self.socket.try_clone()?;
         self.socket.set_reuse_address(true)?;
         self.socket.listen(BACKLOG)?;
-        // Registered anew each time: a socket that does not listen counts as hung up for ever.
+        // Registered again each time: a socket that does not listen counts as hung up forever.
         match TcpListener::from_std(copy.into()) {
             Ok(listening) => self.listening = Some(listening),
             Err(error) => {
@@ -101,7 +101,7 @@ impl GatedListener {
         self.socket.shutdown(std::net::Shutdown::Read)
     }
 
-    /// Accepts the next local connection, set up to be cut rather than ended; waits for ever while closed.
+    /// Accepts the next local connection, set up to be cut rather than ended; waits forever while closed.
     /// Fails only when the host has run out of something, as of file descriptors: those that wait are not
     /// served.
     pub async fn accept(&self) -> io::Result<TcpStream> {
@@ -118,7 +118,7 @@ impl GatedListener {
     }
 }
 
-/// Returns whether whoever opened this still waits at its other end, as far as the kernel has told.
+/// Returns whether the process that opened this still waits at its other end, as far as the kernel has told.
 #[must_use]
 pub fn is_still_connected(stream: &TcpStream) -> bool {
     let asked = std::pin::pin!(stream.ready(Interest::READABLE | Interest::ERROR));
@@ -127,7 +127,7 @@ pub fn is_still_connected(stream: &TcpStream) -> bool {
 }
 
 /// Returns whether this host ran out of something, as of file descriptors, memory or local ports: nothing is
-/// known then of whoever was dialled.
+/// known then of the one that was dialled.
 #[must_use]
 pub fn is_exhausted(error: &io::Error) -> bool {
     let lacks = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS, libc::EADDRNOTAVAIL];

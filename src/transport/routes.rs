@@ -338,7 +338,7 @@ impl RouteDriver {
         let wanted = self.wanted.borrow_and_update().clone();
         let now = Instant::now();
         self.peers.retain(|server, peer| {
-            // A peer that enrolled anew has another route.
+            // A peer that enrolled again has another route.
             let keeps = wanted.get(server).is_some_and(|wanted| wanted.route == peer.wanted.route);
             if !keeps {
                 peer.forget(&self.socket);
@@ -442,7 +442,7 @@ impl RelayClient {
         Self { address: None, registration, registered, searched: None, logged: summed() }
     }
 
-    /// Registers anew: the relay may know an address that is ours no more.
+    /// Registers again: the relay may know an address that is ours no more.
     fn search(&mut self, now: Instant) {
         if self.searched.is_none_or(|searched| now.saturating_duration_since(searched) >= PATH_SILENCE) {
             self.searched = Some(now);

@@ -268,7 +268,7 @@ impl AgentSocket {
         for (place, address) in candidates.iter().enumerate() {
             let transmit = Transmit { destination: *address, src_ip: None, ..transmit.clone() };
             match self.udp.try_send(&transmit) {
-                // Asked again once there is room, quinn sends it to all of them anew.
+                // Asked again once there is room, quinn sends it to all of them again.
                 Err(error) if place == 0 && error.kind() == io::ErrorKind::WouldBlock => return Err(error),
                 result => sent = sent.or(result),
             }
@@ -293,7 +293,7 @@ impl AgentSocket {
     }
 
     fn queue_own(&self, from: SocketAddr, packet: &[u8], validated: bool) {
-        // Whoever does not know our route cannot fill the queue, and who does only a part of it.
+        // One who does not know our route cannot fill the queue, and who does only a part of it.
         if packet.len() > PROBE_BYTES_MAX || own_route(packet) != Some(self.route) {
             return;
         }

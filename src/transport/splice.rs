@@ -64,7 +64,7 @@ pub trait Observer: Send {
     }
 }
 
-/// Bytes carried, by direction, for whoever asks.
+/// Bytes carried, by direction, for those who ask.
 #[derive(Debug, Default)]
 pub struct ByteCounts {
     pub into_tunnel: AtomicU64,

@@ -86,7 +86,7 @@ impl UdpIo {
     }
 
     pub(super) async fn writable(&self) {
-        // An error is a socket that is gone; whoever sends next finds out.
+        // An error is a socket that is gone; the next sender finds out.
         let _ = self.io.writable().await;
     }
 

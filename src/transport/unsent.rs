@@ -73,7 +73,7 @@ impl WatchedSocket {
         while !is_lost(&self.0, limit).await {}
     }
 
-    /// Makes whoever reads or writes the socket fail.
+    /// Makes every reader or writer of the socket fail.
     pub fn shut(&self) {
         // One that is gone already is as good.
         let _ = socket2::SockRef::from(&self.0).shutdown(std::net::Shutdown::Both);

@@ -88,8 +88,8 @@ async fn passwords_cannot_be_guessed_faster_by_asking_for_messages() {
     mirth.shutdown().await;
 }
 
-/// A Mirth that says what it is, and then reads all of a POST and answers nothing. Gives how many POSTs
-/// of at least `body` bytes it has read.
+/// A Mirth that says what it is, and then reads all of a POST and answers nothing. Returns how many POSTs of
+/// at least `body` bytes it has read.
 async fn mute_mirth(body: usize) -> (SocketAddr, Arc<AtomicUsize>) {
     let taken = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&taken);
@@ -140,7 +140,7 @@ fn answer_to(head: &[u8]) -> String {
 async fn large_bodies_of_a_view_only_partner_are_held_two_at_a_time() {
     const BODY: usize = 32 * 1024 * 1024;
     const CLIENTS: usize = 6;
-    /// Two of them, read and written anew, and what an agent holds anyway.
+    /// Two of them, read and rewritten, and what an agent holds anyway.
     const RESIDENT_MB_MAX: usize = 300;
     let (mirth, taken) = mute_mirth(BODY).await;
     let lab = Lab::managing(mirth, &[Access::ReadOnly]).await;
@@ -172,7 +172,7 @@ async fn large_bodies_of_a_view_only_partner_are_held_two_at_a_time() {
             String::from_utf8_lossy(&answer[..count]).into_owned()
         });
     }
-    // This Mirth answers none of those that are sent on, so whoever hears something was refused.
+    // This Mirth answers none of those that are sent on, so a client that hears something was refused.
     let mut refused = 0;
     eventually("every body was sent on or refused", async || {
         while let Some(answer) = clients.try_join_next() {

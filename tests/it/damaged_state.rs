@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 
 use super::lab::{HANG_LIMIT, Lab, Part, TARGET_OWNER, free_address, mirth, run};
 
-/// The agent makes these anew, or learns them again.
+/// The agent makes these again, or learns them again.
 const CACHES: [&str; 5] =
     ["clock.json", "peer-addresses.json", "udp-port.json", "rules.json", "admin-https.json"];
 

@@ -85,7 +85,7 @@ async fn dcmtk_is_observed_from_echo_to_store_through_the_tunnel() {
     let files = tempfile::tempdir().unwrap();
     write_files(files.path(), &objects);
     let mut command = dcmtk("storescu", lab.port(0));
-    // Else it would write them anew as explicit VR.
+    // Else it would rewrite them as explicit VR.
     command.arg("--propose-implicit").arg("--scan-directories").arg(files.path());
     succeeded(&run(command).await);
 

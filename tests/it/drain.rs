@@ -151,7 +151,7 @@ async fn an_agent_says_that_it_stops_until_a_start_brings_it_back() {
     assert_eq!(warnings_of(&lab, Part::A), before);
 }
 
-/// Whoever goes on sending has an acknowledgement for everything that was delivered.
+/// A sender that goes on has an acknowledgement for everything that was delivered.
 async fn nothing_delivered_is_unanswered(part: Part, connections: Connections) {
     let mirth = mirth().await;
     let mut lab = Lab::to(Protocol::Mllp, mirth.address()).await;

@@ -52,7 +52,7 @@ async fn a_receiver_that_answers_on_its_one_connection_is_not_declared_dead_by_a
     let lab = Lab::to(Protocol::Tcp, address).await;
     let mut open = TcpStream::connect(lab.port(0)).await.unwrap();
     exchange(&mut open).await;
-    // Whoever comes now is not answered: the places of those who wait are taken.
+    // A client that comes now is not answered: the places of those who wait are taken.
     let mut waiting = Vec::new();
     while let Ok(Ok(stream)) = timeout(Duration::from_secs(1), TcpStream::connect(address)).await {
         waiting.push(stream);

@@ -1,4 +1,4 @@
-//! The first start of an agent: it waits while its gateway is away, says so to whoever asks, and ends by
+//! The first start of an agent: it waits while its gateway is away, says so to those who ask, and ends by
 //! itself only for what no wait would change.
 
 use std::net::TcpListener;

@@ -339,7 +339,7 @@ async fn a_hundred_thousand_packets_forged_replayed_or_reflected_have_no_effect(
         let seen_before = seen(&relay);
         for number in 0..AT_ONCE {
             let (what, packet) = forger.packet();
-            // A datagram without a byte reaches nobody's judgement.
+            // A datagram without a byte reaches no judgement.
             let packet = if packet.is_empty() { vec![0x05] } else { packet };
             strangers[(batch + number) % 2].send_to(&packet, gateway).unwrap();
             *sent.entry(what).or_default() += 1;

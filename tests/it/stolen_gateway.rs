@@ -1,6 +1,6 @@
-//! What a gateway in the wrong hands, or one restored from an old backup, leaves behind once the
-//! honest one is back: nothing that a person must repair, but what it explicitly said for ever; and
-//! that a person of the host can undo.
+//! What a gateway in the wrong hands, or one restored from an old backup, leaves behind once the honest one
+//! is back: nothing that a person must repair, but what it explicitly said for good; and that a person of the
+//! host can undo.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Bytes of any protocol: whoever speaks first, however much or little is said.
+//! Bytes of any protocol: no matter who speaks first, however much or little is said.
 
 use adit::domain::connection::Protocol;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

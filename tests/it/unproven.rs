@@ -243,7 +243,7 @@ async fn lab() -> (adit::demo::mirth::Mirth, Lab, Partner) {
     (mirth, lab, partner)
 }
 
-/// Kills A and starts it anew; how long it then takes until a message was acknowledged.
+/// Kills A and starts it again; how long it then takes until a message was acknowledged.
 async fn restarted(lab: &mut Lab) -> Duration {
     lab.kill(Part::A);
     tokio::time::sleep(AHEAD).await;

@@ -92,7 +92,7 @@ impl World {
         self.folder.path().join("gateway")
     }
 
-    /// The same state served anew at the same address.
+    /// The same state served again at the same address.
     pub async fn restart_gateway(self) -> Self {
         let Self { folder, gateway, relay, clock, operator, owner, organization } = self;
         let address = gateway.address();
@@ -252,7 +252,7 @@ impl Agent {
         self.dial_at(world, world.gateway.address(), identity, trust).await
     }
 
-    /// Dials whoever is at `gateway`.
+    /// Dials the one who is at `gateway`.
     pub async fn dial_at(
         &self,
         world: &World,

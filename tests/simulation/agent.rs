@@ -106,7 +106,7 @@ impl Agent {
         }
     }
 
-    /// The process is killed and started anew at the same address.
+    /// The process is killed and started again at the same address.
     pub fn restart(&mut self, scene: &mut Scene) {
         for tunnel in self.tunnels.values_mut() {
             tunnel.die(scene);

@@ -184,7 +184,7 @@ impl Gateway {
     fn judge_answer(&mut self, datagram: &Datagram, length: usize, scene: &mut Scene) {
         let from = datagram.from;
         let kind = Claim::read(&datagram.bytes).map(|claim| claim.kind);
-        // Whoever brings it: its nonce is for the one address where its maker received the challenge.
+        // No matter who brings it: its nonce is for the one address where its maker received the challenge.
         if kind == Some(PacketKind::Confirm) && datagram.made_at == Some(from) {
             self.proven.insert(from, (datagram.maker, scene.now));
         }

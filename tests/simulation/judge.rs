@@ -79,7 +79,7 @@ impl Judge {
         self.excuses_silence_of(self.stall, now)
     }
 
-    /// Whether whoever waited for so long may have heard nothing.
+    /// Whether one who waited for so long may have heard nothing.
     pub fn excuses_silence_of(&self, limit: Duration, now: Instant) -> bool {
         let recent = now.checked_sub(limit * 2 + AFTERMATH);
         let is_recent = |at: Instant| recent.is_none_or(|recent| at >= recent);

@@ -1,4 +1,4 @@
-//! What happened in a run, for whoever must understand a failure, and the first promise broken.
+//! What happened in a run, for the one who must understand a failure, and the first promise broken.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -24,7 +24,7 @@ pub enum Promise {
     Recovers,
     /// Queues and rates are bounded.
     Bounded,
-    /// The run itself: no deadline in the past for ever, no state that cannot be.
+    /// The run itself: no deadline in the past forever, no state that cannot be.
     Sound,
 }
 

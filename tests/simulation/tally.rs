@@ -1,4 +1,4 @@
-//! What the runs went through, counted: a check that sees nothing would pass for ever.
+//! What the runs went through, counted: a check that sees nothing would pass forever.
 
 use std::fmt;
 

@@ -24,7 +24,7 @@ pub enum Node {
     Source,
     Target,
     Gateway,
-    /// Whoever else is on the network.
+    /// Anyone else who is on the network.
     Stranger,
 }
 

@@ -1,5 +1,5 @@
-//! The one certificate that this agent shows to the people beside it, kept in the state: made anew only
-//! when it has run out or lacks a name that the file now has.
+//! The one certificate that this agent shows to the people beside it, kept in the state: made again only when
+//! it has run out or lacks a name that the file now has.
 
 use crate::agent::state::{AgentState, StateError};
 use crate::config::agent::AgentConfig;

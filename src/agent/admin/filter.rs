@@ -1,5 +1,5 @@
-//! One HTTP connection of a partner: each request is read, judged, written down where it must be, and
-//! only then written anew to the local Mirth. One request at a time, over one connection to Mirth.
+//! One HTTP connection of a partner: each request is read, judged, written down where it must be, and only
+//! then rewritten to the local Mirth. One request at a time, over one connection to Mirth.
 
 mod bodies;
 mod client;
@@ -42,9 +42,9 @@ use crate::transport::duplex::Duplex;
 use crate::transport::endpoint::Connection;
 use crate::transport::tunnel::DataStream;
 
-/// What Mirth is told of where a request came from. The partner's own word would let it choose what
-/// Mirth's log says, and Mirth trusts addresses of its own host; this one is nobody's (RFC 7600 §6).
-/// Who it was stands in adit's audit.
+/// What Mirth is told of where a request came from. The partner's own word would let it choose what Mirth's
+/// log says, and Mirth trusts addresses of its own host; this one belongs to no host (RFC 7600 §6). Who it
+/// was stands in adit's audit.
 pub const FORWARDED_FOR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 0, 8));
 /// How long what was said last may take to reach the peer's agent.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -199,7 +199,7 @@ impl Filter<'_> {
         (known.as_slice() != given).then_some("adit: one connection speaks for one user.")
     }
 
-    /// Returns why no request may be served now, whoever asks.
+    /// Returns why no request may be served now, no matter who asks.
     fn hindrance(&self) -> Option<&'static str> {
         let policy = Policy::of(&self.entry.config, Side::Target, &self.context.rules());
         match policy {

@@ -1,5 +1,5 @@
 //! How fast one admin connection's requests go on, by what each costs: Mirth's work, its event log, its own
-//! audit, a question of ours, our audit. Whoever is faster waits.
+//! audit, a question of ours, our audit. A client that is faster waits.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

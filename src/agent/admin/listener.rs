@@ -109,7 +109,7 @@ impl AdminListener {
         tunnel: &Arc<Tunnel>,
     ) -> Option<()> {
         let hosts = Hosts::new(self.config.listen, tcp.local_addr().ok()?, &self.config.names);
-        // Whoever asked nothing was denied nothing.
+        // A client that asked nothing was denied nothing.
         let asked = newcomer.within(limits::FIRST_BYTE_TIMEOUT, tcp.peek(&mut [0])).await;
         let Ok(Ok(1..)) = asked else { return Some(()) };
         newcomer.advance().to(Progress::Speaking);

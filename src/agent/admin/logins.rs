@@ -40,7 +40,7 @@ impl LoginLimiter {
         timeout(ADMIN_LOGIN_WAIT_MAX, taking).await.is_ok()
     }
 
-    /// Gives a place back: Mirth has let in whoever took it.
+    /// Gives a place back: Mirth has let in the one who took it.
     pub fn give_back(&self) {
         self.lock().give_back();
         self.given_back.notify_one();

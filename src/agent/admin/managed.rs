@@ -33,7 +33,7 @@ use crate::transport::tunnel::DataStream;
 
 /// How soon a Mirth that does not answer is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// How long a request waits while a Mirth that was away for a moment is looked at anew.
+/// How long a request waits while a Mirth that was away for a moment is looked at again.
 const AWAY_WAIT: Duration = Duration::from_secs(3);
 
 /// A Mirth that may be worked on, as the connection's type allows.
@@ -80,7 +80,7 @@ impl Managed {
         self.ready.borrow().clone()
     }
 
-    /// Returns the same as [`Self::here`]; while a Mirth that answered a moment ago is looked at anew, once
+    /// Returns the same as [`Self::here`]; while a Mirth that answered a moment ago is looked at again, once
     /// that is done.
     pub async fn wait_until_ready(&self) -> Option<Arc<Ready>> {
         if *self.answers.borrow() != Some(true) {

@@ -55,7 +55,7 @@ pub struct AdminSession {
 struct SessionCounts {
     requests: AtomicU64,
     refused: AtomicU64,
-    /// Refused too, but nobody's intent.
+    /// Refused too, but not meant by anybody.
     expected: AtomicU64,
     changes: AtomicU64,
     audits: AtomicU64,

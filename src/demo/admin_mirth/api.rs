@@ -133,7 +133,7 @@ pub(super) fn system_stats(_: &Given<'_>) -> Answer {
     )
 }
 
-/// Answers with a key: Mirth gives its real one to anybody logged in; this one is nobody's.
+/// Answers with a key: Mirth gives its real one to anybody logged in; this one belongs to no server.
 pub(super) fn encryption(_: &Given<'_>) -> Answer {
     Answer::xml("<encryptionSettings><secretKey>c3RhbmQtaW4=</secretKey></encryptionSettings>")
 }

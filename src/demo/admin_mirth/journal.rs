@@ -20,7 +20,7 @@ pub struct Arrived {
     pub headers: Vec<(String, String)>,
     /// Whose session it came in.
     pub user: Option<String>,
-    /// `None` until the body was whole, and for ever when it was not read.
+    /// `None` until the body was whole, and forever when it was not read.
     pub body: Option<ArrivedBody>,
     /// Of the answer, once one was decided.
     pub status: Option<u16>,
@@ -100,7 +100,7 @@ impl Journal {
         self.entries().connections += 1;
     }
 
-    /// Gives the place by which the rest is added.
+    /// Returns the place by which the rest is added.
     pub(super) fn arrive(
         &self,
         connection: u64,

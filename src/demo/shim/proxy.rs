@@ -82,7 +82,7 @@ impl Proxy {
         }
     }
 
-    /// Gives every client a new address at the destination; its old one is nobody's from now on.
+    /// Gives every client a new address at the destination; its old one is unused from now on.
     pub(super) fn rebind(&mut self) -> io::Result<()> {
         // All new ones first: none may get the port that another is about to leave.
         let upstreams: Vec<_> =

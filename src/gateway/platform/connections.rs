@@ -51,7 +51,7 @@ impl ConnectionCommand {
 }
 
 impl Platform {
-    /// Gives the status the connection has now.
+    /// Returns the status the connection has now.
     pub async fn command(
         &self,
         actor: &Actor,

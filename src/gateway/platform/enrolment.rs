@@ -29,7 +29,7 @@ pub struct Enrolment {
     pub rotated: Vec<ConnectionId>,
 }
 
-/// Told to whoever presented the token. Unknown, foreign, mistyped and voided are one answer.
+/// Told to the host that presented the token. Unknown, foreign, mistyped and voided are one answer.
 #[derive(Debug, thiserror::Error)]
 pub enum EnrolRefusal {
     #[error(

@@ -59,8 +59,8 @@ pub enum PlatformError {
 }
 
 impl From<StoreError> for PlatformError {
-    /// Converts a store's error: a unique index is the last judge of a race; whoever loses is refused like
-    /// one who came late.
+    /// Converts a store's error: a unique index is the last judge of a race; the one that loses is refused
+    /// like one who came late.
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Exists { doing } => Self::Refused(ActionRefusal::Exists { doing }),

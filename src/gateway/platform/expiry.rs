@@ -1,5 +1,5 @@
-//! Offers whose time is over. Whoever looks or asks finds them Expired: the sweep is for those that
-//! nobody looks at.
+//! Offers whose time is over. Anyone who looks or asks finds them Expired: the sweep is for those that nobody
+//! looks at.
 
 use crate::domain::status::{Event, Initiator};
 use crate::domain::time::Timestamp;

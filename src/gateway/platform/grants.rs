@@ -40,7 +40,7 @@ pub struct GrantView {
     pub holder_id: OrganizationId,
     pub origin: &'static str,
     pub status: &'static str,
-    /// Whoever has to approve or deny it while it is pending.
+    /// The party that has to approve or deny it while it is pending.
     #[serde(skip)]
     pub decider_id: OrganizationId,
     #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]

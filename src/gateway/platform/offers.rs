@@ -73,7 +73,7 @@ pub struct InvalidLife {
 }
 
 impl Platform {
-    /// Offers administration, by the owner of the server to the peer of a live agreement. Gives the
+    /// Offers administration, by the owner of the server to the peer of a live agreement. Returns the
     /// connection, Offered.
     pub async fn offer_admin(
         &self,

@@ -25,7 +25,7 @@ use super::seal::SealingKey;
 use super::{Actor, Platform};
 
 /// The epochs that each side's agent has been handed since this process started: the first time is a row of
-/// its own in the audit, and an agent that asks again and again fills nobody's log.
+/// its own in the audit, and an agent that asks again and again fills no log.
 pub(super) type HandedOut = BTreeMap<(ConnectionId, Side), u32>;
 
 /// A secret on its only way to an owner's eyes.
@@ -46,7 +46,7 @@ impl Platform {
         audited.finish(outcome).await
     }
 
-    /// Makes a new secret: the old one is dead for new handshakes at once, live tunnels go on. Gives its
+    /// Makes a new secret: the old one is dead for new handshakes at once, live tunnels go on. Returns its
     /// epoch.
     pub async fn rotate_secret(&self, actor: &Actor, id: ConnectionId) -> Result<u32, PlatformError> {
         let mut audited = self.begin(actor, "rotate secrets", format!("connection {id}")).await?;
@@ -155,8 +155,8 @@ impl Platform {
         Ok(kept.epoch == epoch && kept.stored_at(side).is_none())
     }
 
-    /// Lets offers expire and deletes every secret that is due. The rules are judged on every read too;
-    /// this is for those nobody reads. Gives how many secrets went.
+    /// Lets offers expire and deletes every secret that is due. The rules are judged on every read too; this
+    /// is for those nobody reads. Returns how many secrets went.
     pub async fn sweep(&self) -> Result<usize, PlatformError> {
         self.expire_offers().await?;
         let now = self.now();
@@ -234,7 +234,7 @@ fn check_owner(connection: &ConnectionRecord, side: Side) -> Result<(), Platform
     }
 }
 
-/// Counts a view. A rotation does not start the count anew: it bounds reveals, whatever is revealed.
+/// Counts a view. A rotation does not start the count again: it bounds reveals, whatever is revealed.
 async fn count_view(audited: &mut AuditedTx, id: ConnectionId) -> Result<(), PlatformError> {
     let since = audited.now.saturating_sub(ADMIN_SECRET_VIEWS_WITHIN);
     if audited.tx.count_views(id, since).await? >= ADMIN_SECRET_VIEWS_MAX {

@@ -108,7 +108,7 @@ impl ConnectionView {
         }
     }
 
-    /// Returns the route, the same whoever looks. Before acceptance the recipient's name stands for its
+    /// Returns the route, the same no matter who looks. Before acceptance the recipient's name stands for its
     /// server's.
     #[must_use]
     pub fn route(&self) -> String {

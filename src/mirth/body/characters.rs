@@ -97,8 +97,8 @@ pub(super) fn first(text: &str) -> Result<(char, usize), BodyRefusal> {
     Ok((referenced(&name[..end])?, end + 2))
 }
 
-/// Normalises line ends after XML 1.0 §2.11: a line end is one LF to whoever parses it. Made so in place,
-/// from `start` on.
+/// Normalises line ends after XML 1.0 §2.11: a line end is one LF to its parser. Made so in place, from
+/// `start` on.
 pub(super) fn normalise_line_ends(out: &mut Vec<u8>, start: usize) {
     let Some(first) = memchr::memchr(b'\r', &out[start..]) else { return };
     let lines = &mut out[start + first..];

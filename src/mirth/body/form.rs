@@ -34,8 +34,8 @@ pub(super) const WEB_LOGIN: Form = Form {
     ],
 };
 
-/// Writes the form anew, in the order in which it came; what `;`, `=` and the like could mean to another
-/// parser is gone.
+/// Rewrites the form, in the order in which it came; what `;`, `=` and the like could mean to another parser
+/// is gone.
 pub(super) fn rewrite(form: Form, body: &[u8], bytes_max: usize) -> Result<Bytes, BodyRefusal> {
     let text = std::str::from_utf8(body).map_err(|_| BodyRefusal::Form)?;
     let mut out = String::with_capacity(text.len());

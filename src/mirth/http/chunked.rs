@@ -42,7 +42,7 @@ impl Chunks {
     }
 
     /// Names the next piece at the front of `buffer`, which the caller takes away before it asks again. The
-    /// reason in the error is for whoever sent the body.
+    /// reason in the error is for the sender of the body.
     pub(super) fn next(&mut self, buffer: &[u8]) -> Result<Piece, &'static str> {
         match self.state {
             State::Size => self.size(buffer),

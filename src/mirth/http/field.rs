@@ -24,7 +24,7 @@ pub(super) struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
-    /// Parses a line; the reason in the error is for whoever sent the line.
+    /// Parses a line; the reason in the error is for the sender of the line.
     pub(super) fn parse(line: &'a [u8]) -> Result<Self, &'static str> {
         if matches!(line.first(), Some(b' ' | b'\t')) {
             return Err("A header line may not begin with a space: lines are not folded here.");

@@ -147,7 +147,7 @@ impl Findings {
         Ok(())
     }
 
-    /// Takes a Connection header: whoever strips what Connection names (RFC 9110 §7.6.1) can be made to strip
+    /// Takes a Connection header: one who strips what Connection names (RFC 9110 §7.6.1) can be made to strip
     /// a framing header.
     fn take_connection(&mut self, value: &[u8]) -> Result<(), BadRequest> {
         for option in elements(value) {

@@ -1,4 +1,4 @@
-//! The body of an answer without its framing, for those that are written anew.
+//! The body of an answer without its framing, for those that are rewritten.
 
 use super::chunked::{Chunks, Piece};
 use super::response::ResponseFraming;

@@ -1,4 +1,4 @@
-//! Writes heads and body framing anew, so that only what was read and understood goes on.
+//! Rewrites heads and body framing, so that only what was read and understood goes on.
 
 use std::fmt::{Display, Write as _};
 use std::net::IpAddr;

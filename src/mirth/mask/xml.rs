@@ -44,8 +44,8 @@ enum State {
 
 const COMMENT: &[u8] = b"<!--";
 const CDATA: &[u8] = b"<![CDATA[";
-/// What Mirth writes when an object turns out to have references in the middle of its XML: what came
-/// before counts for nothing, and it begins anew.
+/// What Mirth writes when an object turns out to have references in the middle of its XML: what came before
+/// counts for nothing, and it begins again.
 const INVALID_END: &[u8] = b"<__|";
 /// What it writes before that, in the place of the end of the tag that it was writing.
 const INVALID_BEGIN: &[u8] = b"|__>";
@@ -256,8 +256,8 @@ impl XmlMasker {
         Ok(Some(length))
     }
 
-    /// Finds where it broke off: XStream ends a start tag with what it writes next; where it began anew, that
-    /// never came.
+    /// Finds where it broke off: XStream ends a start tag with what it writes next; where it began again,
+    /// that never came.
     fn broken_off(
         &mut self,
         markup: &[u8],

@@ -159,7 +159,7 @@ fn is_same(name: &str, other: &str) -> bool {
     }
 }
 
-/// Returns whether it is of every host: to whoever reads it, it is the reader's own host.
+/// Returns whether it is of every host: to its reader it is the reader's own host.
 fn is_of_every_host(name: &str) -> bool {
     let bare = name.trim_matches(['[', ']']);
     let is_such =

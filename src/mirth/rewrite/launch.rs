@@ -70,7 +70,7 @@ impl File<'_> {
         }
     }
 
-    /// Gives the element's name.
+    /// Returns the element's name.
     fn tag<'t>(&mut self, tag: &'t str) -> Result<&'t str, Unwritable> {
         let inner = &tag[1..];
         let name_end = inner.find(|letter: char| letter.is_ascii_whitespace() || matches!(letter, '/' | '>'));

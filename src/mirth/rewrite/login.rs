@@ -1,7 +1,7 @@
 //! What a view-only client is told at its login, so that it is not led into a dialog that saves.
 //!
-//! Nothing is saved and nothing is said to be: the question that makes the dialog is answered as for a
-//! user who has been through it, and Mirth asks it again of whoever may save.
+//! Nothing is saved and nothing is said to be: the question that makes the dialog is answered as for a user
+//! who has been through it, and Mirth asks it again of those who may save.
 
 use serde_json::{Value, json};
 

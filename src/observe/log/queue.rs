@@ -1,4 +1,4 @@
-//! Lines on their way to whoever reads the log, written by a thread of their own.
+//! Lines on their way to the reader of the log, written by a thread of their own.
 //!
 //! Who logs never waits: a reader that sleeps, is gone or has no space left costs lines, not the service.
 //! Lines that find the queue full are counted, and the log says how many once it is read again.

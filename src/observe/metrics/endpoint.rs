@@ -108,7 +108,7 @@ pub async fn serve(listener: LoopbackListener, handle: PrometheusHandle) {
 }
 
 /// Connections and their places. Any user of this host can open any number of them and say nothing: at the
-/// bound the one that has waited longest goes for whoever comes.
+/// bound the one that has waited longest goes for the one that comes.
 struct Served {
     tasks: JoinSet<PlaceId>,
     places: Places,

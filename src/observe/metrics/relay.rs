@@ -1,4 +1,4 @@
-//! What the gateway's relay did, summed over all agents: who talks to whom is nobody's label.
+//! What the gateway's relay did, summed over all agents: who talks to whom is no label.
 
 use metrics::{counter, gauge};
 

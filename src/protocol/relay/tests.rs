@@ -284,7 +284,7 @@ fn a_changed_address_is_healed_in_one_round_trip_by_the_next_probe() {
     assert_eq!(world.relay.address_of(one.route, world.at(MS)), Some(after));
     world.check(&one, &other, MS, Ok(()));
     world.check(&other, &one, MS, Ok(()));
-    // Where it was is nobody's now.
+    // Where it was belongs to no agent now.
     let verdict = world.handle(before, &quic(other.route), MS);
     assert_eq!(verdict, RelayVerdict::Drop(DropReason::UnknownSource));
 }

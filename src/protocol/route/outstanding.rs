@@ -27,7 +27,7 @@ impl Outstanding {
     }
 
     /// Returns which path was asked with this nonce, and what its answer over `from` proves: nothing when it
-    /// is late. From elsewhere it does not count: whoever sees an answer can send it on, and sooner.
+    /// is late. From elsewhere it does not count: one who sees an answer can send it on, and sooner.
     pub(super) fn take(&mut self, nonce: [u8; 16], from: Path, now: Instant) -> Option<(Path, Proof)> {
         let index = self.0.iter().position(|probe| probe.nonce == nonce)?;
         let Probe { to, proof, .. } = self.0[index];

@@ -1,5 +1,5 @@
-//! What the gateway said for ever, within a bound: what concerns this agent stays, of the rest the
-//! oldest gives way. No word of a gateway displaces one that matters here.
+//! What the gateway said for good, within a bound: what concerns this agent stays, of the rest the oldest
+//! gives way. No word of a gateway displaces one that matters here.
 
 use std::collections::{BTreeSet, VecDeque};
 

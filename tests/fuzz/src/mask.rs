@@ -18,7 +18,7 @@ pub fn check(data: &[u8]) {
     let (before, after) = body.split_at(cut);
     assert_eq!(whole, masked(scope, media_type, [before, after].into_iter()), "cut at {cut}");
     assert_eq!(whole, masked(scope, media_type, body.chunks(1)), "byte by byte");
-    // Where Mirth began an answer anew, what stood before may be masked together with the mark of it.
+    // Where Mirth began an answer again, what stood before may be masked together with the mark of it.
     let begins_anew = memchr::memmem::find(body, b"<__|").is_some();
     if let Some(once) = whole.filter(|_| !begins_anew) {
         assert_eq!(masked(scope, media_type, std::iter::once(&once[..])), Some(once.clone()), "masked again");

@@ -70,13 +70,13 @@ impl Lab {
         self.admin_becomes(Part::A, index, "its port opens", |entry| entry.port_open).await;
     }
 
-    /// Waits until an agent that was started anew has its tunnel, and the port is open again.
+    /// Waits until an agent that was started again has its tunnel, and the port is open again.
     pub async fn tunnel_anew(&self, part: Part, index: usize) {
         self.admin_becomes(part, index, "has its tunnel", |entry| entry.tunnel.on == Some(true)).await;
         self.admin_port_opens(index).await;
     }
 
-    /// Waits until the kernel refuses whoever comes.
+    /// Waits until the kernel refuses all that come.
     pub async fn admin_port_refuses(&self, index: usize) {
         eventually("the admin port refuses", async || {
             let refused = TcpStream::connect(self.admin_port(index)).await;

@@ -23,9 +23,9 @@ pub const SENT_BYTES: usize = 100_000;
 /// What `/large` would send in all.
 pub const LARGE_BYTES: usize = 400_000_000;
 
-/// Does this for a target that ends so, after `/api/` and whatever else:
-/// `/cut-FRAMING-HOW`: breaks off in the middle of an answer; `/silent`: before it; `/held`: waits in
-/// the middle until it may go on; `/large`: a large answer; `/swallow`: reads a body for ever.
+/// Does this for a target that ends so, after `/api/` and whatever else: `/cut-FRAMING-HOW`: breaks off in
+/// the middle of an answer; `/silent`: before it; `/held`: waits in the middle until it may go on; `/large`:
+/// a large answer; `/swallow`: reads a body forever.
 pub struct Origin {
     pub address: SocketAddr,
     certificate: MirthCertificate,

@@ -124,7 +124,7 @@ async fn rules_that_no_gateway_has_confirmed_serve_messages_but_no_admin_session
     lab.kill(Part::Gateway);
     client.get("/api/channels").await;
     assert_eq!(client.answer().await.0, 200);
-    // An agent that started anew has never heard it.
+    // An agent that started again has never heard it.
     lab.kill(Part::B);
     lab.start(Part::B);
     lab.tunnel_anew(Part::B, 0).await;

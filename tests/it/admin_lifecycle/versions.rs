@@ -64,7 +64,7 @@ async fn an_operation_that_appears_with_an_update_is_named_once_as_denied_in_vie
     assert_eq!(get(lab.admin_port(1), "/api/extensions/bedboard/beds").await.0, 200);
     assert_eq!(origin.arrived().len(), 1);
 
-    // Away and back, and read anew, it is the same Mirth.
+    // Away and back, and read again, it is the same Mirth.
     origin.stop().await;
     for index in 0..2 {
         lab.admin_port_refuses(index).await;

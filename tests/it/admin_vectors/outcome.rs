@@ -15,7 +15,7 @@ const ANSWERED_HERE: [&str; 1] = ["W-011"];
 const MAY_BE_REFUSED: [&str; 1] = ["L-048"];
 /// What Mirth is told of clients on the managing host: not an address of its own, which it would trust.
 const FROM_LOOPBACK: &str = "192.0.0.8";
-/// Never passed on, whoever says it.
+/// Never passed on, no matter who says it.
 const STRIPPED: [&str; 12] = [
     "Forwarded",
     "Keep-Alive",

@@ -74,7 +74,7 @@ async fn listen(mut reader: ReadHalf<TlsStream<TcpStream>>, says: watch::Sender<
         says.send_modify(|heard| heard.bytes.extend(&block[..read]));
     }
     says.send_modify(|heard| heard.closed = true);
-    // Whoever waits for what will not come sees that it is closed, not that nobody speaks.
+    // A reader of what will not come sees that it is closed, not that nobody speaks.
     says.closed().await;
 }
 

@@ -21,8 +21,8 @@ pub struct Tapped {
 }
 
 impl Tapped {
-    /// Whether these are questions the agent asks for itself: the version and the list of operations, with
-    /// nobody's address in them.
+    /// Whether these are questions the agent asks for itself: the version and the list of operations, with no
+    /// address in them.
     pub fn is_own_question(&self) -> bool {
         let text = String::from_utf8_lossy(&self.bytes);
         let is_own = |head: &str| {

@@ -138,7 +138,7 @@ pub(super) struct Planted {
 
 impl Planted {
     pub(super) fn take_away(self) {
-        // What is written anew replaces it.
+        // What is rewritten replaces it.
         let _ = fs::remove_file(&self.path);
         if let Some(aside) = self.moved {
             fs::rename(aside, self.path).unwrap();

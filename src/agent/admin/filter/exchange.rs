@@ -46,7 +46,7 @@ pub enum ExchangeOutcome {
     Done {
         status: u16,
         closes: bool,
-        /// Mirth let in whoever the request was from; or it carried nothing to check.
+        /// Mirth let in the sender of the request; or it carried nothing to check.
         is_proven: bool,
         /// It carries a cookie of Mirth's.
         makes_session: bool,

@@ -258,7 +258,8 @@ impl Filter<'_> {
         self.exchange(client, ready, head, names, (sending, login), rewriting).await
     }
 
-    /// Returns what of Mirth's answer the client gets anew: Mirth's own addresses as those that it can reach.
+    /// Returns what of Mirth's answer the client gets rewritten: Mirth's own addresses as those that it can
+    /// reach.
     pub(super) fn rewriting(
         &self,
         ready: &Ready,
@@ -274,7 +275,7 @@ impl Filter<'_> {
     }
 
     /// Returns the head as Mirth may have it: with the client's `Host`, from which Mirth builds redirects,
-    /// but where Mirth itself would go there. An answer that is written anew must come whole and unpacked.
+    /// but where Mirth itself would go there. An answer that is rewritten must come whole and unpacked.
     pub(super) fn to_mirth<'h>(
         &self,
         head: &'h RequestHead,

@@ -49,7 +49,7 @@ impl Filter<'_> {
         }
     }
 
-    /// Gives the place back if Mirth let in whoever asked; else writes down that it did not.
+    /// Gives the place back if Mirth let in the one who asked; else writes down that it did not.
     pub(super) async fn finish_login(
         &mut self,
         login: Login,

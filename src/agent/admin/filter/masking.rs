@@ -1,5 +1,5 @@
 //! An answer of Mirth on its way to a view-only partner, masked: held until something of it may pass, and
-//! framed anew, since its length changes.
+//! framed again, since its length changes.
 
 use bytes::{Bytes, BytesMut};
 
@@ -53,7 +53,7 @@ impl Masking {
         Ok(self.sent(closes))
     }
 
-    /// Gives what is left once the body is whole.
+    /// Returns what is left once the body is whole.
     pub fn end(mut self, closes: bool) -> Result<[Bytes; 2], Unmaskable> {
         let masker = std::mem::replace(&mut self.masker, Masker::Text);
         masker.finish(&mut self.masked)?;

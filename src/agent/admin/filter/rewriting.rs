@@ -1,5 +1,5 @@
-//! Mirth's answer on its way to the client where something of it is written anew: held whole, or in
-//! pieces as it comes.
+//! Mirth's answer on its way to the client where something of it is rewritten: held whole, or in pieces as it
+//! comes.
 
 use bytes::{Bytes, BytesMut};
 
@@ -49,7 +49,7 @@ impl Rewriting {
         Self { addresses, rewrite, mask, target: target.to_owned(), is_head, state: State::Untouched }
     }
 
-    /// Returns whether something of the body may be written anew.
+    /// Returns whether something of the body may be rewritten.
     pub const fn is_due(&self) -> bool {
         self.rewrite.is_some() || self.mask.is_some()
     }

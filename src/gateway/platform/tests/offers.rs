@@ -1,5 +1,5 @@
-//! Who offers, accepts, declines and withdraws administration; every event by everybody in every
-//! status; expiry as whoever reads finds it; who sees an offer.
+//! Who offers, accepts, declines and withdraws administration; every event by everybody in every status;
+//! expiry as a reader finds it; who sees an offer.
 
 use crate::domain::connection::ConnectionType;
 use crate::domain::limits::OFFER_LIFE_DEFAULT;

@@ -5,7 +5,7 @@
 pub enum Value {
     /// `-?[0-9]{1,19}`: a long of Java or less.
     Integer,
-    /// Digits, a point, a small exponent: `1E999999999` would fill the memory of whoever writes it out.
+    /// Digits, a point, a small exponent: `1E999999999` would fill the memory of the one who writes it out.
     Decimal,
     Boolean,
     /// A channel, alert, library, template or server id: `[A-Za-z0-9-]{1,64}`.

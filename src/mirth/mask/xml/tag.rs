@@ -21,7 +21,7 @@ pub enum Read {
     Tag(Tag),
     Incomplete,
     Broken,
-    /// It breaks off at this place, where Mirth may have begun anew.
+    /// It breaks off at this place, where Mirth may have begun again.
     BrokenOff(usize),
 }
 

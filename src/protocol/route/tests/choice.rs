@@ -431,7 +431,7 @@ fn fall(net: &mut Net) {
     net.events(A);
 }
 
-/// Lets direct packets through again. Gives when A has its first answer.
+/// Lets direct packets through again. Returns when A has its first answer.
 fn lift_direct(net: &mut Net) -> Duration {
     net.cut_direct(false);
     let sent = net.sent.len();
