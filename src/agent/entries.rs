@@ -21,7 +21,7 @@ use crate::protocol::repeat_limiter::shown;
 /// Admitted tunnels that wait for their entry; it takes them at once.
 const INCOMING_MAX: usize = 4;
 
-/// One entry with its live record.
+/// A connection of the agent's file while the agent runs: its entry, what is counted, what is true now.
 #[derive(Debug)]
 pub struct LiveConnection {
     pub config: Entry,

@@ -25,7 +25,7 @@ const TOGETHER: usize = 8;
 /// At rest at no count.
 const NEVER: u64 = u64::MAX;
 
-/// What is known of one connection by those who may send it away.
+/// Observes one connection, and tells its task to end it or to let it rest.
 #[derive(Debug)]
 pub struct StreamControl {
     since: Instant,

@@ -1,4 +1,4 @@
-//! Who of the local Mirth's open connections spoke last.
+//! When the local Mirth last said something on a connection that is open.
 //!
 //! Bytes that come back on an open connection prove more than a dial: a receiver that serves one
 //! connection at a time takes no other meanwhile, and lives. What was said on a connection that has ended

@@ -17,7 +17,7 @@ use crate::protocol::control::{ConfigMismatch, Report};
 use crate::protocol::route::PathReason;
 use crate::transport::splice::ByteCounts;
 
-/// The live record of one entry.
+/// Counts what passes on one entry's connection, and keeps its status.
 #[derive(Debug, Default)]
 pub struct Stats {
     pub bytes: ByteCounts,
@@ -87,9 +87,10 @@ pub enum Full {
     AtPeer,
 }
 
-/// What changes as a whole.
+/// What is true of a connection now, read and changed as a whole.
 #[derive(Debug, Clone, Default)]
 pub struct LiveStatus {
+    /// The word of its policy, for people.
     pub policy: &'static str,
     /// Since when one of the two agents stops.
     pub stopping: Option<Timestamp>,

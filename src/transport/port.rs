@@ -40,8 +40,8 @@ pub struct GatedListener {
 }
 
 impl GatedListener {
-    /// Takes the port; it starts closed. A kernel without IPv6 gets `0.0.0.0` for `[::]`. Port 0 cannot be gated: the kernel takes
-    /// back one of its own choice when it closes.
+    /// Takes the port; it starts closed. A kernel without IPv6 gets `0.0.0.0` for `[::]`. Port 0 cannot
+    /// be gated: the kernel takes back one of its own choice when it closes.
     pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
         let bind = |address: SocketAddr| {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
