@@ -33,7 +33,7 @@ const EMPTY_NAMES: [&str; 8] =
     ["common", "handler", "handlers", "helper", "helpers", "manager", "util", "utils"];
 
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
 /// Every Rust file below `folder`, with its path from the top, in order.
@@ -89,7 +89,7 @@ fn assert_none(faults: &[String]) {
 }
 
 #[test]
-fn imports_go_downward_keeping_pure_layers_pure() {
+fn imports_go_downward() {
     let files = rust_files("src");
     assert!(files.len() > 50, "only {} files were found", files.len());
     let faults: Vec<_> = files.iter().flat_map(|(path, source)| layers::faults(path, source)).collect();
@@ -153,15 +153,44 @@ fn the_floors_are_bans() {
 }
 
 #[test]
-fn every_dependency_is_used_with_a_reason_given() {
-    let manifest = read("Cargo.toml");
-    // Not these rules themselves, which name libraries to keep them out.
-    let files = ["src", "tests", "benches"].into_iter().flat_map(rust_files);
-    let files = files.filter(|(path, _)| !path.starts_with("tests/architecture"));
-    let sources: Vec<_> = files.map(|(_, source)| source).collect();
-    assert_none(&dependencies::unexplained(&manifest));
-    assert_none(&dependencies::unused(&manifest, &sources));
-    assert_none(&dependencies::forbidden_features(&manifest));
+fn every_dependency_says_why_it_is_here() {
+    assert_none(&dependencies::unexplained(&read("Cargo.toml")));
+}
+
+#[test]
+fn no_dependency_has_a_feature_that_is_forbidden() {
+    assert_none(&dependencies::forbidden_features(&read("Cargo.toml")));
+}
+
+#[test]
+fn every_crate_uses_what_its_manifest_names() {
+    let faults = layers::CRATES.iter().flat_map(|(folder, _)| {
+        // Not these rules themselves, which name libraries to keep them out.
+        let files =
+            rust_files(folder).into_iter().filter(|(path, _)| !path.starts_with("tests/architecture"));
+        let sources: Vec<_> = files.map(|(_, source)| source).collect();
+        dependencies::unused(folder, &read(&format!("{folder}/Cargo.toml")), &sources)
+    });
+    assert_none(&faults.collect::<Vec<_>>());
+}
+
+#[test]
+fn every_crate_knows_only_those_below_it() {
+    let faults = layers::CRATES.iter().flat_map(|(folder, _)| {
+        let mut known = dependencies::shipped(&read(&format!("{folder}/Cargo.toml")));
+        known.retain(|name| name != "adit-lab" || !matches!(*folder, "tests" | "benches"));
+        layers::manifest_faults(folder, &known)
+    });
+    assert_none(&faults.collect::<Vec<_>>());
+}
+
+#[test]
+fn the_pure_crates_forbid_the_same() {
+    let [core, mirth] = ["src/core/clippy.toml", "src/mirth/clippy.toml"].map(read);
+    assert_eq!(core, mirth);
+    for path in ["std::time::Instant::now", "std::fs::File", "std::net::UdpSocket", "std::env::var"] {
+        assert!(core.contains(path), "{path}");
+    }
 }
 
 fn read(name: &str) -> String {

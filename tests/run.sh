@@ -42,11 +42,12 @@ main() {
     suite "docker" bash tests/docker/run.sh "$target/debug/adit"
     suite "fuzzing" bash tests/fuzz/run.sh "$([[ $long ]] && echo 300 || echo 15)"
     if [[ $long ]]; then
-        suite "bench codec" cargo bench --locked --bench codec
-        suite "bench setup" cargo bench --locked --bench setup
-        suite "bench filter" cargo bench --locked --bench filter
-        suite "bench relay" cargo bench --locked --bench relay
-        suite "bench tunnel" cargo bench --locked --bench tunnel -- --peers direct,adit
+        suite "binaries of the benches" cargo build --locked --release
+        suite "bench codec" cargo bench --locked -p adit-benches --bench codec
+        suite "bench setup" cargo bench --locked -p adit-benches --bench setup
+        suite "bench filter" cargo bench --locked -p adit-benches --bench filter
+        suite "bench relay" cargo bench --locked -p adit-benches --bench relay
+        suite "bench tunnel" cargo bench --locked -p adit-benches --bench tunnel -- --peers direct,adit
     else
         suite "bench codec" cargo test --locked --bench codec -- --once
         suite "bench setup" cargo test --locked --bench setup -- --once
@@ -165,11 +166,12 @@ documentation() {
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 }
 
-# The bench binary, built without optimisation like the other tests, can be a stand-in Mirth.
+# The bench binary, built without optimisation like the other tests, can be a stand-in Mirth. The suite
+# "tests" has built the binaries.
 interop() {
     local built
     built=$(cargo test --locked --no-run --bench tunnel --message-format=json) || return 1
-    "$python" tests/interop/run.py --bench "$(built_as tunnel <<<"$built")" --adit "$(built_as adit <<<"$built")" \
+    "$python" tests/interop/run.py --bench "$(built_as tunnel <<<"$built")" --adit "$target/debug/adit" \
         --cache "$target/interop-objects"
 }
 

@@ -1,7 +1,7 @@
 //! What the pure code costs that every packet passes through: nanoseconds a call, medians of equal
 //! batches.
 //!
-//!     cargo bench --bench codec -- [--once]
+//!     cargo bench -p adit-benches --bench codec -- [--once]
 //!
 //! `--once` runs every loop briefly, to show that it works; its figures mean nothing.
 
@@ -12,14 +12,14 @@ mod timer;
 use std::hint::black_box;
 use std::time::Instant;
 
-use adit::demo::hl7::{self, AckCode};
-use adit::demo::messages::{Generator, Kind};
-use adit::domain::id::{BootId, RouteId};
-use adit::domain::limits::PROBE_BYTES_MAX;
-use adit::domain::secret::Secret;
-use adit::protocol::frame::{Decoder, TunnelFrame};
-use adit::protocol::mllp::{MllpEvent, MllpObserver};
-use adit::protocol::packet::{Claim, PROBE_BYTES_MIN, Packet, PacketKey, PacketKind, quic_route};
+use adit_core::domain::id::{BootId, RouteId};
+use adit_core::domain::limits::PROBE_BYTES_MAX;
+use adit_core::domain::secret::Secret;
+use adit_core::protocol::frame::{Decoder, TunnelFrame};
+use adit_core::protocol::mllp::{MllpEvent, MllpObserver};
+use adit_core::protocol::packet::{Claim, PROBE_BYTES_MIN, Packet, PacketKey, PacketKind, quic_route};
+use adit_lab::hl7::{self, AckCode};
+use adit_lab::messages::{Generator, Kind};
 
 use timer::Timer;
 

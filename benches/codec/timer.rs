@@ -5,20 +5,20 @@ use std::time::{Duration, Instant};
 
 const BATCHES: usize = 15;
 
-pub struct Timer {
+pub(crate) struct Timer {
     /// How long one batch of calls is to last.
     batch: Duration,
 }
 
 impl Timer {
     /// `once`: runs every loop briefly, to show that it works.
-    pub const fn new(once: bool) -> Self {
+    pub(crate) const fn new(once: bool) -> Self {
         Self { batch: if once { Duration::from_micros(200) } else { Duration::from_millis(100) } }
     }
 
     /// Nanoseconds a call.
     #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-    pub fn nanoseconds<T>(&self, mut call: impl FnMut() -> T) -> f64 {
+    pub(crate) fn nanoseconds<T>(&self, mut call: impl FnMut() -> T) -> f64 {
         let calls = self.calls_in_a_batch(&mut call);
         let mut nanoseconds: Vec<f64> = (0..BATCHES)
             .map(|_| {

@@ -2,7 +2,7 @@
 //! two agents beside the same HTTPS without them: a response of 40 MB and 200 small polls. And what
 //! masking costs: over the pure code, and a channel list of 40 MB masked beside one that is not.
 //!
-//!     cargo bench --bench filter -- [--rounds 3] [--quick] [--once]
+//!     cargo bench -p adit-benches --bench filter -- [--rounds 3] [--quick] [--once]
 //!
 //! `--once` runs the pure code alone and briefly; `--quick` adds sessions with less to carry. Their
 //! figures mean nothing but that it works.

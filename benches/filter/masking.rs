@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 use std::time::Instant;
 
-use adit::demo::admin_client::AdminClient;
-use adit::mirth::mask::{Masker, Scope};
+use adit_lab::admin_client::AdminClient;
+use adit_mirth::mask::{Masker, Scope};
 use anyhow::{Result, ensure};
 use bytes::BytesMut;
 
@@ -24,7 +24,7 @@ const XML: &[u8] = b"application/xml";
 const JSON: &[u8] = b"application/json";
 
 /// A channel of some 20 KB as Mirth writes it: an HTTP source, ten destinations, a script.
-pub fn channel(number: usize) -> String {
+pub(crate) fn channel(number: usize) -> String {
     let mut connectors = String::new();
     for destination in 0..10 {
         // Writing to a string cannot fail.
@@ -42,7 +42,7 @@ pub fn channel(number: usize) -> String {
 }
 
 /// Prints what the pure code does.
-pub fn measure(timer: &Timer) -> Result<()> {
+pub(crate) fn measure(timer: &Timer) -> Result<()> {
     let xml = format!("<list>{}</list>", (0..CHANNELS).map(channel).collect::<String>());
     let one = r#"{"@version":"4.5.2","metaDataId":3,"name":"to Lakeside","properties":{"@class":"com.mirth.connect.connectors.http.HttpDispatcherProperties","host":"https:\/\/example.org","headers":{"@class":"linked-hash-map","entry":[{"string":"Authorization","list":{"string":"Basic x"}},{"string":"Accept","list":{"string":"*\/*"}}]},"username":"web","password":"secret","content":"if (a < b) {\n  return \"c\";\n}\n"},"enabled":true,"waitForPrevious":false}"#;
     let json = format!(r#"{{"list":{{"connector":[{}]}}}}"#, vec![one; 4_000].join(","));
@@ -76,14 +76,14 @@ fn masked(media_type: &[u8], body: &[u8]) -> Result<usize> {
 
 /// Rates of the list in MB/s.
 #[derive(Default)]
-pub struct Rates {
+pub(crate) struct Rates {
     masked: Vec<f64>,
     unmasked: Vec<f64>,
 }
 
 impl Rates {
     /// One round; `masked_first` changes from round to round.
-    pub async fn round(
+    pub(crate) async fn round(
         &mut self,
         masked: &mut AdminClient,
         unmasked: &mut AdminClient,
@@ -99,7 +99,7 @@ impl Rates {
         Ok(())
     }
 
-    pub fn print(&self) {
+    pub(crate) fn print(&self) {
         let ratio = match (median(&self.masked), median(&self.unmasked)) {
             (Some(masked), Some(unmasked)) if unmasked > 0.0 => format!("{:.2}", masked / unmasked),
             _ => "–".into(),

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use adit::domain::access::Access;
-use adit::mirth::body::{self, BodyKind, Judging};
-use adit::mirth::http::{BodyWriter, Framing, RequestHead, RequestPart, RequestReader};
-use adit::mirth::verdict::{AccessPolicy, Judge, Verdict};
+use adit_core::domain::access::Access;
+use adit_mirth::body::{self, BodyKind, Judging};
+use adit_mirth::http::{BodyWriter, Framing, RequestHead, RequestPart, RequestReader};
+use adit_mirth::verdict::{AccessPolicy, Judge, Verdict};
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::BytesMut;
 
@@ -18,7 +18,7 @@ const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const AIM_MICROS: f64 = 20.0;
 
 /// Prints a table of microseconds a request.
-pub fn measure(timer: &Timer) -> Result<()> {
+pub(crate) fn measure(timer: &Timer) -> Result<()> {
     let version = "4.5.2".parse().context("a constant that is a version")?;
     let policy = AccessPolicy { access: Access::ReadOnly, hide: BTreeSet::new(), show: BTreeSet::new() };
     let judge = Judge::new(policy, "/", Some(&version), &[]);

@@ -7,9 +7,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use adit::demo::admin_client::{AdminClient, shown_key};
-use adit::demo::admin_mirth::{PASSWORD, USER};
-use adit::demo::measure::Histogram;
+use adit_lab::admin_client::{AdminClient, shown_key};
+use adit_lab::admin_mirth::{PASSWORD, USER};
+use adit_lab::binaries;
+use adit_lab::measure::Histogram;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::figures::{cell, median};
@@ -49,7 +50,7 @@ impl Metric {
 }
 
 /// Runs everything and prints the table.
-pub fn compare(rounds: usize, quick: bool) -> Result<()> {
+pub(crate) fn compare(rounds: usize, quick: bool) -> Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let folder = tempfile::tempdir().context("making a temporary folder")?;
         let (_mirth, mirth) = Process::start_server(stand_in::ROLE)?;
@@ -83,7 +84,7 @@ pub fn compare(rounds: usize, quick: bool) -> Result<()> {
     })
 }
 
-/// What `adit lab` wrote, running.
+/// What `adit-lab lab` wrote, running.
 struct Agents {
     /// Masked, and not.
     listen: [SocketAddr; 2],
@@ -93,18 +94,22 @@ struct Agents {
 
 impl Agents {
     fn start(folder: &Path, mirth: SocketAddr) -> Result<Self> {
-        let program = env!("CARGO_BIN_EXE_adit");
+        let program = binaries::adit();
         let lab = folder.join("lab");
         let listen: [SocketAddr; 2] = free_ports()?;
-        let output = Command::new(program)
+        let output = Command::new(binaries::adit_lab())
             .arg("lab")
             .arg(&lab)
             .args(listen.iter().flat_map(|listen| ["--admin".into(), format!("ro:{listen}:{mirth}")]))
             .output()
-            .with_context(|| format!("running {program}"))?;
-        ensure!(output.status.success(), "`adit lab` failed: {}", String::from_utf8_lossy(&output.stderr));
+            .with_context(|| format!("running {}", binaries::adit_lab().display()))?;
+        ensure!(
+            output.status.success(),
+            "`adit-lab lab` failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let managed = lab.join("b/agent.toml");
-        let text = std::fs::read_to_string(&managed).context("reading what `adit lab` wrote")?;
+        let text = std::fs::read_to_string(&managed).context("reading what `adit-lab lab` wrote")?;
         let (first, second) = text.rsplit_once("max_access").context("an entry says `max_access`")?;
         std::fs::write(&managed, [first, "mask = false\nmax_access", second].concat())?;
         let start = |part: &str, role: &str, config: &str| {

@@ -6,12 +6,12 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use adit::domain::id::{BootId, OrganizationId, RouteId};
-use adit::protocol::packet::PacketKey;
-use adit::protocol::registration::Registration;
-use adit::protocol::relay::Relay;
-use adit::transport::gateway_socket::GatewaySocket;
-use adit::transport::relay::{RelayHandle, RelayThread};
+use adit_core::domain::id::{BootId, OrganizationId, RouteId};
+use adit_core::protocol::packet::PacketKey;
+use adit_core::protocol::registration::Registration;
+use adit_core::protocol::relay::Relay;
+use adit_net::transport::gateway_socket::GatewaySocket;
+use adit_net::transport::relay::{RelayHandle, RelayThread};
 use anyhow::{Context as _, Result, ensure};
 use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -22,7 +22,7 @@ const ORGANIZATION: OrganizationId = OrganizationId::from_bytes([1; 16]);
 const PATIENCE: Duration = Duration::from_millis(200);
 const MESSAGE_BYTES: usize = 65_535;
 
-pub struct Agents {
+pub(crate) struct Agents {
     thread: RelayThread,
     address: SocketAddr,
     all: Vec<Agent>,
@@ -37,14 +37,14 @@ struct Agent {
 
 /// What one agent sends at a time.
 #[derive(Debug, Clone, Copy)]
-pub struct Burst {
+pub(crate) struct Burst {
     pub packets: usize,
     /// Of these, so many with one system call.
     pub segments: usize,
 }
 
 /// Lets this process open a socket for every agent.
-pub fn allow_sockets(agents: usize) -> Result<()> {
+pub(crate) fn allow_sockets(agents: usize) -> Result<()> {
     let wanted = agents as u64 + 100;
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < wanted) {
@@ -57,7 +57,7 @@ pub fn allow_sockets(agents: usize) -> Result<()> {
 
 impl Agents {
     /// Starts a relay and registers so many agents at it.
-    pub fn register(count: usize) -> Result<Self> {
+    pub(crate) fn register(count: usize) -> Result<Self> {
         let relay = Relay::new(GATEWAY, BootId::from_bytes([1; 8]), [7; 32], Instant::now());
         let (thread, gateway) = RelayThread::start(UdpSocket::bind("127.0.0.1:0")?, relay)?;
         let address = gateway.bound()?;
@@ -80,11 +80,11 @@ impl Agents {
         }
     }
 
-    pub fn relay(&self) -> &RelayHandle {
+    pub(crate) fn relay(&self) -> &RelayHandle {
         self.thread.handle()
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.all.len()
     }
 
@@ -94,7 +94,7 @@ impl Agents {
     }
 
     /// One burst from each of `count` agents to its peer; gives how many packets those were.
-    pub fn send_bursts(&self, first: usize, count: usize, length: usize, burst: Burst) -> Result<u64> {
+    pub(crate) fn send_bursts(&self, first: usize, count: usize, length: usize, burst: Burst) -> Result<u64> {
         for number in first..first + count {
             let number = number % self.count();
             self.all[number].send(self.address, self.all[self.peer(number)].route, length, burst)?;
@@ -103,7 +103,7 @@ impl Agents {
     }
 
     /// Takes in what their peers got; gives how many packets those were.
-    pub fn receive_bursts(&self, first: usize, count: usize, burst: Burst) -> Result<u64> {
+    pub(crate) fn receive_bursts(&self, first: usize, count: usize, burst: Burst) -> Result<u64> {
         let mut buffer = vec![0; MESSAGE_BYTES];
         let give_up = Instant::now() + PATIENCE;
         let mut arrived = 0;

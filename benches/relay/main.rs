@@ -1,7 +1,7 @@
 //! What the relay's thread can forward: packets and gigabytes for each second of processor that it
 //! takes, with a thousand agents registered, each by the real exchange at a socket of its own.
 //!
-//!     cargo bench --bench relay -- [--quick] [--agents 1000] [--seconds 3]
+//!     cargo bench -p adit-benches --bench relay -- [--quick] [--agents 1000] [--seconds 3]
 //!
 //! Every agent sends to another over loopback, several bursts under way at a time: as batches that
 //! the kernel segments (as quinn sends them), packet by packet, or one packet only, which leaves
@@ -16,8 +16,8 @@ mod agents;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use adit::protocol::relay::DropReason;
-use adit::transport::relay::{RelayCounters, RelayHandle};
+use adit_core::protocol::relay::DropReason;
+use adit_net::transport::relay::{RelayCounters, RelayHandle};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use agents::{Agents, Burst};

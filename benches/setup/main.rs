@@ -1,7 +1,7 @@
 //! How long a tunnel takes to set up between two agents on loopback: handshake and both proofs, one
 //! after the other, medians in microseconds.
 //!
-//!     cargo bench --bench setup -- [--once]
+//!     cargo bench -p adit-benches --bench setup -- [--once]
 //!
 //! `--once` sets up a few, to show that it works; its figures mean nothing.
 
@@ -15,23 +15,23 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use adit::config::agent::Congestion;
-use adit::domain::connection::Side;
-use adit::domain::id::{BootId, ConnectionId, RouteId, ServerId};
-use adit::domain::path::PathChoice;
-use adit::domain::secret::Secret;
-use adit::identity::ca::CertificateAuthority;
-use adit::identity::csr::VerifiedCsr;
-use adit::identity::key::KeyPair;
-use adit::identity::random;
-use adit::identity::time::{HostClock, TimeSource};
-use adit::identity::tls::Identity;
-use adit::protocol::frame::Code;
-use adit::protocol::open::{self, Open};
-use adit::transport::endpoint::{AgentEndpoint, Credentials, TunnelSettings};
-use adit::transport::opening;
-use adit::transport::routes::{OwnEnd, Routes, WantedPeer};
-use adit::transport::socket::AgentSocket;
+use adit_core::config::agent::Congestion;
+use adit_core::domain::connection::Side;
+use adit_core::domain::id::{BootId, ConnectionId, RouteId, ServerId};
+use adit_core::domain::path::PathChoice;
+use adit_core::domain::secret::Secret;
+use adit_core::protocol::frame::Code;
+use adit_core::protocol::open::{self, Open};
+use adit_net::identity::ca::CertificateAuthority;
+use adit_net::identity::csr::VerifiedCsr;
+use adit_net::identity::key::KeyPair;
+use adit_net::identity::random;
+use adit_net::identity::time::{HostClock, TimeSource};
+use adit_net::identity::tls::Identity;
+use adit_net::transport::endpoint::{AgentEndpoint, Credentials, TunnelSettings};
+use adit_net::transport::opening;
+use adit_net::transport::routes::{OwnEnd, Routes, WantedPeer};
+use adit_net::transport::socket::AgentSocket;
 use tokio::task::JoinSet;
 
 /// As many tunnels as one peer may begin at once, with so many connections.

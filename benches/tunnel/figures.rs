@@ -1,6 +1,6 @@
 //! Medians of a few rounds, and how they are shown.
 
-pub fn median(values: &[f64]) -> Option<f64> {
+pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let upper = *sorted.get(sorted.len() / 2)?;
@@ -9,7 +9,7 @@ pub fn median(values: &[f64]) -> Option<f64> {
 }
 
 /// A median alone hides how far the rounds were apart.
-pub fn cell(values: &[f64]) -> String {
+pub(crate) fn cell(values: &[f64]) -> String {
     let Some(median) = median(values) else { return "–".into() };
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);

@@ -6,9 +6,9 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use adit::demo::hl7;
-use adit::demo::measure::Histogram;
-use adit::demo::messages::{Generator, Kind};
+use adit_lab::hl7;
+use adit_lab::measure::Histogram;
+use adit_lab::messages::{Generator, Kind};
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
@@ -19,7 +19,7 @@ use crate::serve;
 
 /// What one load came to.
 #[derive(Debug, Clone, Copy)]
-pub struct Measured {
+pub(crate) struct Measured {
     /// Messages or bytes in all, warming up included: what the processors worked for.
     pub all: f64,
     /// Messages or bytes a second, after warming up.
@@ -29,7 +29,7 @@ pub struct Measured {
 }
 
 impl Measured {
-    pub fn read(line: &str) -> Result<Self> {
+    pub(crate) fn read(line: &str) -> Result<Self> {
         let numbers: Vec<f64> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
         let [all, rate, p50_micros, p99_micros] = numbers[..] else {
             bail!("the load generator printed `{line}`");
@@ -43,7 +43,7 @@ impl Measured {
 }
 
 /// Runs one load as its arguments say, and prints what it came to.
-pub fn run(shape: &[&str]) -> Result<()> {
+pub(crate) fn run(shape: &[&str]) -> Result<()> {
     match *shape {
         ["messages", target, connections, seconds] => {
             messages(target.parse()?, connections.parse()?, Duration::from_secs_f64(seconds.parse()?))?

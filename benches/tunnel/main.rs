@@ -2,7 +2,7 @@
 //! HL7 messages over MLLP, a connection per message, uploads, and memory at rest. Prints a Markdown
 //! table of medians.
 //!
-//!     cargo bench --bench tunnel -- [--rounds 3] [--quick] [--peers direct,stunnel,adit] [--rows UploadOne]
+//!     cargo bench -p adit-benches --bench tunnel -- [--rounds 3] [--quick] [--peers direct,stunnel,adit] [--rows UploadOne]
 //!
 //! `--peers` may also name `adit-relay`, whose packets all pass the gateway, and `adit-wan`, which has
 //! 1 Gbit/s, 50 ms and 1 % loss between its agents and rows of its own.
@@ -12,7 +12,7 @@
 //! Loopback carries datagrams far larger than a hospital's network does, which flatters every tunnel
 //! over UDP. Uploads as on Ethernet need a loopback of its MTU, in a network namespace (as root):
 //!
-//!     unshare -n sh -c 'ip link set lo mtu 1500 up && cargo bench --offline --bench tunnel'
+//!     unshare -n sh -c 'ip link set lo mtu 1500 up && cargo bench --offline -p adit-benches --bench tunnel'
 //!
 //! The machine is shared by everything that runs, so only ratios within one run mean anything. The
 //! load generator and the servers are this program again, told so by `--role`; they are blocking or

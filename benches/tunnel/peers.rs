@@ -8,7 +8,8 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use adit::demo::shim::{Impairment, Rate, Shim};
+use adit_lab::binaries;
+use adit_lab::shim::{Impairment, Rate, Shim};
 use anyhow::{Context as _, Result, bail, ensure};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
@@ -20,14 +21,14 @@ const WIRE_SEED: u64 = 1;
 const WIRE_BITS_PER_SECOND: NonZeroU64 = NonZeroU64::new(1_000_000_000).expect("it is not zero");
 
 /// The servers every peer leads to.
-pub struct Servers {
+pub(crate) struct Servers {
     mllp: SocketAddr,
     sink: SocketAddr,
     _processes: [Process; 2],
 }
 
 impl Servers {
-    pub fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         let (mllp_process, mllp) = Process::start_server("mllp")?;
         let (sink_process, sink) = Process::start_server("sink")?;
         Ok(Self { mllp, sink, _processes: [mllp_process, sink_process] })
@@ -36,14 +37,14 @@ impl Servers {
 
 /// What lies between the ends of a peer.
 #[derive(Debug, Clone, Copy)]
-pub enum Wire {
+pub(crate) enum Wire {
     Loopback,
     /// 1 Gbit/s, 50 ms there and back, one packet in a hundred lost each way.
     Wan,
 }
 
 /// A running peer and where it takes connections.
-pub struct Peer {
+pub(crate) struct Peer {
     pub name: String,
     pub mllp: SocketAddr,
     pub sink: SocketAddr,
@@ -57,8 +58,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub fn start(name: &str, folder: &Path, servers: &Servers) -> Result<Self> {
-        let program = env!("CARGO_BIN_EXE_adit");
+    pub(crate) fn start(name: &str, folder: &Path, servers: &Servers) -> Result<Self> {
+        let program = binaries::adit().to_str().context("the path of adit is text")?;
         let mut peer = match name {
             "direct" => Self::direct(servers),
             "stunnel" => Self::stunnel(&folder.join("stunnel"), servers)?,
@@ -91,13 +92,13 @@ impl Peer {
     }
 
     /// Processor time of both ends.
-    pub fn cpu(&self) -> Result<Option<Duration>> {
+    pub(crate) fn cpu(&self) -> Result<Option<Duration>> {
         let Some([near, far]) = &self.ends else { return Ok(None) };
         Ok(Some(near.cpu()? + far.cpu()?))
     }
 
     /// Resident memory of the near and the far end, in MB.
-    pub fn resident(&self) -> Result<Option<[f64; 2]>> {
+    pub(crate) fn resident(&self) -> Result<Option<[f64; 2]>> {
         let Some([near, far]) = &self.ends else { return Ok(None) };
         Ok(Some([near.resident()?, far.resident()?]))
     }
@@ -116,20 +117,24 @@ impl Peer {
         Ok(Self { ends: Some([near, far]), ..Self::new("stunnel", mllp, sink) })
     }
 
-    /// Two agents and their gateway, from the files `adit lab` writes.
+    /// Two agents and their gateway, from the files `adit-lab lab` writes.
     fn adit(build: &Build, folder: &Path, servers: &Servers) -> Result<Self> {
         let &Build { name, program, path, wire } = build;
         let lab = folder.join(name);
         let [mllp, sink] = free_ports()?;
-        let output = Command::new(program)
+        let output = Command::new(binaries::adit_lab())
             .arg("lab")
             .arg(&lab)
             .args(["--p2p", &format!("mllp:{mllp}:{}", servers.mllp)])
             .args(["--p2p", &format!("tcp:{sink}:{}", servers.sink)])
             .args(["--path", path])
             .output()
-            .with_context(|| format!("running {program}"))?;
-        ensure!(output.status.success(), "`adit lab` failed: {}", String::from_utf8_lossy(&output.stderr));
+            .with_context(|| format!("running {}", binaries::adit_lab().display()))?;
+        ensure!(
+            output.status.success(),
+            "`adit-lab lab` failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let start = |part: &str, role: &str, config: &str| {
             let log = folder.join(format!("{name}-{part}.log"));
             Process::start(part, Command::new(program).arg(role).arg("--config").arg(lab.join(config)), &log)

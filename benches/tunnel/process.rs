@@ -11,14 +11,14 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// A running child. Dropping it ends it.
-pub struct Process {
+pub(crate) struct Process {
     name: String,
     child: Child,
 }
 
 impl Process {
     /// Starts `command` with its output in `log`.
-    pub fn start(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
+    pub(crate) fn start(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
         let file = fs::File::create(log).with_context(|| format!("creating {}", log.display()))?;
         let command = command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let child = command.spawn().with_context(|| format!("starting {name}"))?;
@@ -26,7 +26,7 @@ impl Process {
     }
 
     /// Starts this program again as a server and reads the address it prints.
-    pub fn start_server(role: &str) -> Result<(Self, SocketAddr)> {
+    pub(crate) fn start_server(role: &str) -> Result<(Self, SocketAddr)> {
         let mut child = again(&[role])?.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("its output is piped")?).read_line(&mut line)?;
@@ -35,7 +35,7 @@ impl Process {
     }
 
     /// Fails when the child has ended.
-    pub fn check_alive(&mut self) -> Result<()> {
+    pub(crate) fn check_alive(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
             Some(status) => bail!("{} ended early: {status}", self.name),
@@ -43,7 +43,7 @@ impl Process {
     }
 
     /// Processor time since it started, user and system.
-    pub fn cpu(&self) -> Result<Duration> {
+    pub(crate) fn cpu(&self) -> Result<Duration> {
         /// `USER_HZ`, which Linux keeps at this on every platform it shares with us.
         const TICKS_PER_SECOND: u64 = 100;
         let stat = self.read("stat")?;
@@ -56,7 +56,7 @@ impl Process {
     }
 
     /// Resident memory in MB.
-    pub fn resident(&self) -> Result<f64> {
+    pub(crate) fn resident(&self) -> Result<f64> {
         let status = self.read("status")?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         let kibibytes: f64 = line.trim().trim_end_matches(" kB").parse()?;
@@ -78,14 +78,14 @@ impl Drop for Process {
 }
 
 /// This program, in another role.
-pub fn again(role: &[&str]) -> Result<Command> {
+pub(crate) fn again(role: &[&str]) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe().context("finding this program")?);
     command.arg("--role").args(role);
     Ok(command)
 }
 
 /// Lets this process and its children hold `wanted` files open, or as many as the system allows.
-pub fn raise_open_files(wanted: u64) -> Result<()> {
+pub(crate) fn raise_open_files(wanted: u64) -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     let allowed = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
     if limit.current.is_some_and(|current| current < allowed) {
@@ -97,7 +97,7 @@ pub fn raise_open_files(wanted: u64) -> Result<()> {
 
 /// What loopback carries in one packet: the size of a tunnel's datagrams depends on it. Asked of
 /// `ip`, because /sys shows the network namespace that mounted it and not this process's.
-pub fn loopback_mtu() -> String {
+pub(crate) fn loopback_mtu() -> String {
     let shown = Command::new("ip").args(["-o", "link", "show", "dev", "lo"]).output();
     let text = shown.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let mut words = text.split_whitespace().skip_while(|word| *word != "mtu");
@@ -105,13 +105,13 @@ pub fn loopback_mtu() -> String {
 }
 
 /// The last minute's: more than the bench's own processes means that neighbours were at work.
-pub fn load_average() -> Result<String> {
+pub(crate) fn load_average() -> Result<String> {
     let text = fs::read_to_string("/proc/loadavg").context("reading /proc/loadavg")?;
     Ok(text.split_whitespace().next().context("an empty /proc/loadavg")?.into())
 }
 
 /// Ports that were free a moment ago, each another one.
-pub fn free_ports<const N: usize>() -> Result<[SocketAddr; N]> {
+pub(crate) fn free_ports<const N: usize>() -> Result<[SocketAddr; N]> {
     let listeners: Vec<TcpListener> =
         (0..N).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<Result<_, _>>()?;
     let addresses: Vec<SocketAddr> =
@@ -120,7 +120,7 @@ pub fn free_ports<const N: usize>() -> Result<[SocketAddr; N]> {
 }
 
 /// The end of every log, for when a peer does not start.
-pub fn last_words(folder: &Path) -> String {
+pub(crate) fn last_words(folder: &Path) -> String {
     let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let logs = files.filter(|path: &PathBuf| path.extension().is_some_and(|extension| extension == "log"));
     let mut words = String::new();

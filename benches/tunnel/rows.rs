@@ -14,7 +14,7 @@ const IDLE_CONNECTIONS: &str = "1000";
 const STALLED_CONNECTIONS: &str = "256";
 
 #[derive(Debug, Clone, Copy)]
-pub enum Row {
+pub(crate) enum Row {
     OneConnection,
     ManyConnections,
     ConnectionEach,
@@ -26,7 +26,7 @@ pub enum Row {
     BesideBulk,
 }
 
-pub const ALL: [Row; 9] = [
+pub(crate) const ALL: [Row; 9] = [
     Row::OneConnection,
     Row::ManyConnections,
     Row::ConnectionEach,
@@ -50,7 +50,7 @@ impl Row {
 }
 
 /// Puts one load on one peer and notes what it came to, with the processor time of both its ends.
-pub fn measure(row: Row, peer: &Peer, quick: bool, table: &mut Table) -> Result<()> {
+pub(crate) fn measure(row: Row, peer: &Peer, quick: bool, table: &mut Table) -> Result<()> {
     if !row.suits(peer.wire) {
         return Ok(());
     }
@@ -132,7 +132,7 @@ pub fn measure(row: Row, peer: &Peer, quick: bool, table: &mut Table) -> Result<
 }
 
 /// Resident memory of both ends with a thousand connections that have carried one message each.
-pub fn idle_memory(peer: &Peer, table: &mut Table) -> Result<()> {
+pub(crate) fn idle_memory(peer: &Peer, table: &mut Table) -> Result<()> {
     let Some(base) = peer.resident()? else { return Ok(()) };
     let mllp = peer.mllp.to_string();
     let mut command = again(&["load", "hold", &mllp, IDLE_CONNECTIONS])?;

@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-use adit::demo::hl7::{self, AckCode};
+use adit_lab::hl7::{self, AckCode};
 use anyhow::{Context as _, Result};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags};
 const LISTENER: u64 = u64::MAX;
 
 /// Answers every message at once, on any number of connections, in one thread.
-pub fn mllp() -> Result<()> {
+pub(crate) fn mllp() -> Result<()> {
     let listener = listen()?;
     listener.set_nonblocking(true)?;
     let poll = epoll::create(CreateFlags::CLOEXEC)?;
@@ -82,10 +82,10 @@ impl Conversation {
 }
 
 /// A connection that announces so many bytes is never read from again.
-pub const STALL: u64 = u64::MAX;
+pub(crate) const STALL: u64 = u64::MAX;
 
 /// Takes as many bytes as the first eight say, answers with one byte, and again.
-pub fn sink() -> Result<()> {
+pub(crate) fn sink() -> Result<()> {
     for stream in listen()?.incoming() {
         let stream = stream?;
         thread::spawn(move || {

@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use adit::demo::mirth::{Behaviour, Mirth};
+use adit_lab::mirth::{Behaviour, Mirth};
 use anyhow::Result;
 use tokio::net::TcpListener;
 
-pub fn run() -> Result<()> {
+pub(crate) fn run() -> Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let mirth = Mirth::start(TcpListener::bind(("127.0.0.1", 0)).await?, Behaviour::ACCEPT)?;
         println!("{}", mirth.address());

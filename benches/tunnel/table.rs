@@ -7,7 +7,7 @@ use crate::figures::{cell, median};
 
 /// The table's lines, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Metric {
+pub(crate) enum Metric {
     RoundTripP50,
     RoundTripP99,
     OneCpu,
@@ -74,15 +74,15 @@ impl Metric {
 
 /// Samples, one a round.
 #[derive(Debug, Default)]
-pub struct Table(BTreeMap<Metric, BTreeMap<String, Vec<f64>>>);
+pub(crate) struct Table(BTreeMap<Metric, BTreeMap<String, Vec<f64>>>);
 
 impl Table {
-    pub fn note(&mut self, metric: Metric, peer: &str, value: f64) {
+    pub(crate) fn note(&mut self, metric: Metric, peer: &str, value: f64) {
         self.0.entry(metric).or_default().entry(peer.into()).or_default().push(value);
     }
 
     /// Peers as columns in the order given; the last column compares adit with stunnel.
-    pub fn render(&self, peers: &[&str]) -> String {
+    pub(crate) fn render(&self, peers: &[&str]) -> String {
         let mut text = String::from("| |");
         for peer in peers {
             put(&mut text, format_args!(" {peer} |"));

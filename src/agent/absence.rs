@@ -6,18 +6,18 @@ use tokio::time::sleep_until;
 
 use super::context::Context;
 use super::entries::LiveConnection;
-use crate::domain::limits::STOPPED_PEER_EXCUSED;
-use crate::identity::time::TimeSource;
-use crate::protocol::frame::Code;
-use crate::transport::endpoint::TransportError;
+use adit_core::domain::limits::STOPPED_PEER_EXCUSED;
+use adit_core::protocol::frame::Code;
+use adit_net::identity::time::TimeSource;
+use adit_net::transport::endpoint::TransportError;
 
 const STOPPED: &str = "the peer's agent was stopped; the tunnel comes back with it";
-pub const STAYS_AWAY: &str =
+pub(crate) const STAYS_AWAY: &str =
     "the peer's agent was stopped and has not come back; ask the partner whether it should run";
 
 /// How a tunnel ended.
 #[derive(Debug)]
-pub struct TunnelEnd {
+pub(crate) struct TunnelEnd {
     pub why: String,
     /// The peer's agent said that it stops.
     pub is_announced: bool,
@@ -25,19 +25,19 @@ pub struct TunnelEnd {
 
 /// Returns whether the peer took its leave by what its end of the tunnel was closed with.
 #[must_use]
-pub fn is_goodbye(error: &TransportError) -> bool {
+pub(crate) fn is_goodbye(error: &TransportError) -> bool {
     error.peer_code() == Some(Code::Goodbye)
 }
 
 /// Until when the peer is excused, if it is away by order.
 #[derive(Debug, Default)]
-pub struct Absence {
+pub(crate) struct Absence {
     until: Option<Instant>,
 }
 
 impl Absence {
     /// Notes that the tunnel ended.
-    pub fn begin(&mut self, context: &Context, entry: &LiveConnection, end: &TunnelEnd, now: Instant) {
+    pub(crate) fn begin(&mut self, context: &Context, entry: &LiveConnection, end: &TunnelEnd, now: Instant) {
         self.until = None;
         if !end.is_announced || context.stopping.is_begun() {
             return context.note_fault(entry, &format!("the tunnel ended: {}", end.why));
@@ -52,17 +52,17 @@ impl Absence {
     }
 
     /// Notes that the peer is there, or its absence has been told.
-    pub fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.until = None;
     }
 
     #[must_use]
-    pub fn is_excused(&self, now: Instant) -> bool {
+    pub(crate) fn is_excused(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| now < until)
     }
 
     /// Resolves when a peer that is away by order has been so for long.
-    pub async fn lasts(&self) {
+    pub(crate) async fn lasts(&self) {
         match self.until {
             Some(until) => sleep_until(until.into()).await,
             None => std::future::pending().await,

@@ -4,26 +4,26 @@
 //! managed side's agent decides, request by request, what passes (`filter`), whatever the other one
 //! sends; it writes down what it refused and what it let change ([`sessions`]) before it happens.
 
-pub mod certificate;
+pub(crate) mod certificate;
 mod discover;
 pub mod explain;
 mod filter;
 mod host_check;
 mod known_channels;
 mod limiters;
-pub mod listener;
+pub(crate) mod listener;
 mod logins;
-pub mod managed;
-pub mod origin;
+pub(crate) mod managed;
+mod origin;
 mod refusal_sums;
-pub mod sessions;
+pub(crate) mod sessions;
 mod streams;
 
 use self::origin::{Origin, OriginError};
-use crate::config::MirthUrl;
-use crate::domain::id::KeyFingerprint;
-use crate::identity::error::IdentityError;
-use crate::transport::tls::MirthTls;
+use adit_core::config::MirthUrl;
+use adit_core::domain::id::KeyFingerprint;
+use adit_net::identity::error::IdentityError;
+use adit_net::transport::tls::MirthTls;
 
 /// Returns the key that a Mirth shows now; nothing is asked of it.
 pub async fn shown_key(mirth: &MirthUrl) -> Result<KeyFingerprint, OriginError> {

@@ -19,19 +19,19 @@ use super::state::{AgentState, Enrolment, StateError, StoredSecret};
 use super::stats::{Fault, TimedFlag};
 use super::stopping::Stopping;
 use super::trust::{self, TrustRefusal};
-use crate::config::agent::{AdminManaged, Entry};
-use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
-use crate::domain::limits;
-use crate::domain::secret::Secret;
-use crate::domain::time::Timestamp;
-use crate::identity::known_keys::{KeyVerdict, KnownKey, KnownKeys};
-use crate::identity::time::{LearntClock, TimeSource};
-use crate::observe::audit::{AuditEntry, AuditError, AuditFile};
-use crate::protocol::control::{PeerRefusal, Rule, ToGateway};
-use crate::protocol::repeat_limiter::{RepeatLimiter, shown};
-use crate::protocol::rules::{Concerns, RuleBook};
-use crate::transport::endpoint::AgentEndpoint;
-use crate::transport::routes::Routes;
+use adit_core::config::agent::{AdminManaged, Entry};
+use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
+use adit_core::domain::limits;
+use adit_core::domain::secret::Secret;
+use adit_core::domain::time::Timestamp;
+use adit_core::protocol::control::{PeerRefusal, Rule, ToGateway};
+use adit_core::protocol::repeat_limiter::{RepeatLimiter, shown};
+use adit_core::protocol::rules::{Concerns, RuleBook};
+use adit_net::identity::known_keys::{KeyVerdict, KnownKey, KnownKeys};
+use adit_net::identity::time::{LearntClock, TimeSource};
+use adit_net::transport::endpoint::AgentEndpoint;
+use adit_net::transport::routes::Routes;
+use adit_observe::audit::{AuditEntry, AuditError, AuditFile};
 
 const GATEWAY_STOPPED: &str = "the gateway was stopped; the link comes back with it";
 /// Messages for the gateway that wait for the link; more are dropped, facts are sent again.
@@ -484,7 +484,7 @@ impl Context {
             link.last_error = None;
         }
         drop(link);
-        metrics::gauge!(crate::observe::metrics::CONTROL_LINK_UP).set(f64::from(u8::from(up)));
+        metrics::gauge!(adit_observe::metrics::CONTROL_LINK_UP).set(f64::from(u8::from(up)));
     }
 
     /// Returns whether the gateway confirmed the rules recently enough for an admin session (DESIGN §3).
@@ -563,7 +563,7 @@ impl Context {
         kind: Option<PeerRefusal>,
         reason: &str,
     ) -> Option<u64> {
-        metrics::counter!(crate::observe::metrics::PEER_REFUSALS).increment(1);
+        metrics::counter!(adit_observe::metrics::PEER_REFUSALS).increment(1);
         // A peer may name any connection; only this file's are told apart.
         let known = connection.filter(|connection| self.entries.get(*connection).is_some());
         let now = Instant::now();

@@ -16,26 +16,26 @@ use super::restart::Restart;
 use super::state::StoredSecret;
 use super::tunnels::chain;
 use super::wanted_peers::Announced;
-use crate::domain::connection::Side;
-use crate::domain::id::{BootId, ConnectionId};
-use crate::domain::limits;
-use crate::domain::secret::Secret;
-use crate::identity::random;
-use crate::identity::renewal::LeafRefused;
-use crate::identity::time::TimeSource;
-use crate::protocol::backoff::Backoff;
-use crate::protocol::control::{self, Activity, ConfigMismatch, Report, Rule, ToAgent, ToGateway};
-use crate::protocol::heartbeat::{Beat, Heartbeat};
-use crate::protocol::packet::PacketKey;
-use crate::protocol::repeat_limiter::shown;
-use crate::protocol::route::canonical;
-use crate::protocol::rules::RuleBook;
-use crate::transport::control_dial;
-use crate::transport::endpoint::{Connection, TransportError};
-use crate::transport::link::{self, LinkReceiver, LinkSender};
-use crate::transport::resolve::resolve_all;
-use crate::transport::routes::RelayServer;
-use crate::transport::socket::AgentSocket;
+use adit_core::domain::connection::Side;
+use adit_core::domain::id::{BootId, ConnectionId};
+use adit_core::domain::limits;
+use adit_core::domain::secret::Secret;
+use adit_core::protocol::backoff::Backoff;
+use adit_core::protocol::control::{self, Activity, ConfigMismatch, Report, Rule, ToAgent, ToGateway};
+use adit_core::protocol::heartbeat::{Beat, Heartbeat};
+use adit_core::protocol::packet::PacketKey;
+use adit_core::protocol::repeat_limiter::shown;
+use adit_core::protocol::route::canonical;
+use adit_core::protocol::rules::RuleBook;
+use adit_net::identity::random;
+use adit_net::identity::renewal::LeafRefused;
+use adit_net::identity::time::TimeSource;
+use adit_net::transport::control_dial;
+use adit_net::transport::endpoint::{Connection, TransportError};
+use adit_net::transport::link::{self, LinkReceiver, LinkSender};
+use adit_net::transport::resolve::resolve_all;
+use adit_net::transport::routes::RelayServer;
+use adit_net::transport::socket::AgentSocket;
 
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
 /// Reports go out at most this often, and only when they differ from the last.
@@ -48,7 +48,7 @@ const UNLISTED: &str =
     "the gateway does not list this connection; it comes back by itself once the gateway does";
 
 #[derive(Debug, thiserror::Error)]
-pub enum LinkEnd {
+pub(crate) enum LinkEnd {
     #[error("cannot find the address of the gateway `{host}`")]
     Resolve { host: String, source: std::io::Error },
     #[error("the gateway has no address")]
@@ -70,7 +70,7 @@ pub enum LinkEnd {
     #[error("the gateway's new certificate is not hexadecimal")]
     LeafText,
     #[error("cannot sign the request for a new certificate")]
-    Request { source: crate::identity::error::IdentityError },
+    Request { source: adit_net::identity::error::IdentityError },
     #[error("the certificate was renewed; the link starts over with it")]
     Renewed,
     #[error("what a gateway said for good was undone here; the link starts anew with all it says now")]
@@ -111,7 +111,7 @@ impl LinkEnd {
 }
 
 /// What the control link needs beside the context.
-pub struct ControlClient {
+pub(crate) struct ControlClient {
     pub context: Arc<Context>,
     pub socket: Arc<AgentSocket>,
     pub boot: BootId,
@@ -122,7 +122,7 @@ pub struct ControlClient {
 
 impl ControlClient {
     /// Runs until dropped.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         let mut backoff =
             Backoff::new(limits::CONTROL_BACKOFF_MIN, limits::CONTROL_BACKOFF_MAX, limits::CONTROL_LASTED);
         let mut restart = Restart::default();

@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::stats::Fault;
-use crate::domain::limits::{COPY_SAID_FOR, REPEATS_WRITTEN_EVERY};
-use crate::domain::time::Timestamp;
-use crate::protocol::repeat_limiter::{RepeatLimiter, shown};
+use adit_core::domain::limits::{COPY_SAID_FOR, REPEATS_WRITTEN_EVERY};
+use adit_core::domain::time::Timestamp;
+use adit_core::protocol::repeat_limiter::{RepeatLimiter, shown};
 
 #[derive(Debug)]
 pub struct Copies(Mutex<Word>);

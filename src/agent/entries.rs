@@ -11,12 +11,12 @@ use super::admin::sessions::AdminSessions;
 use super::repeats::Repeats;
 use super::stats::Stats;
 use super::tunnels::Admitted;
-use crate::config::HostPort;
-use crate::config::agent::{AdminManaged, AdminManaging, AgentConfig, Entry, LocalUser};
-use crate::domain::connection::Side;
-use crate::domain::id::ConnectionId;
-use crate::observe::metrics::StreamMetrics;
-use crate::protocol::repeat_limiter::shown;
+use adit_core::config::HostPort;
+use adit_core::config::agent::{AdminManaged, AdminManaging, AgentConfig, Entry, LocalUser};
+use adit_core::domain::connection::Side;
+use adit_core::domain::id::ConnectionId;
+use adit_core::protocol::repeat_limiter::shown;
+use adit_observe::metrics::StreamMetrics;
 
 /// Admitted tunnels that wait for their entry; it takes them at once.
 const INCOMING_MAX: usize = 4;

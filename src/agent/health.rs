@@ -4,7 +4,7 @@
 
 use super::policy::word;
 use super::stats::{EntryStatus, Full, LiveStatus};
-use crate::domain::connection::Side;
+use adit_core::domain::connection::Side;
 
 /// What a connection needs to carry messages, as far as this host knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

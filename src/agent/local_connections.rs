@@ -17,8 +17,8 @@ use tokio::sync::Notify;
 use tokio::task::{Id, JoinSet};
 
 use super::observe::{Owes, StreamObserver};
-use crate::domain::limits::{LIMIT_SAID_EVERY, SILENT_GRACE, STOP_REST_AFTER};
-use crate::transport::splice::{Ending, Observer};
+use adit_core::domain::limits::{LIMIT_SAID_EVERY, SILENT_GRACE, STOP_REST_AFTER};
+use adit_net::transport::splice::{Ending, Observer};
 
 /// Silent connections reset together: this part of all, so that who has something to say finds room.
 const TOGETHER: usize = 8;
@@ -27,7 +27,7 @@ const NEVER: u64 = u64::MAX;
 
 /// Observes one connection, and tells its task to end it or to let it rest.
 #[derive(Debug)]
-pub struct StreamControl {
+pub(crate) struct StreamControl {
     since: Instant,
     /// Blocks of bytes that passed.
     passed: AtomicU64,
@@ -42,7 +42,7 @@ pub struct StreamControl {
 
 impl StreamControl {
     #[must_use]
-    pub fn new(now: Instant) -> Arc<Self> {
+    pub(crate) fn new(now: Instant) -> Arc<Self> {
         Arc::new(Self {
             since: now,
             passed: AtomicU64::new(0),
@@ -55,19 +55,19 @@ impl StreamControl {
     }
 
     /// Notes that bytes passed.
-    pub fn note_passed(&self, owes: bool) {
+    pub(crate) fn note_passed(&self, owes: bool) {
         self.passed.fetch_add(1, Ordering::Relaxed);
         self.owes.store(owes, Ordering::Relaxed);
     }
 
     /// Resolves when there is something new for the connection to see to.
-    pub async fn changed(&self) {
+    pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
 
     /// Returns whether its place is needed.
     #[must_use]
-    pub fn must_go(&self) -> bool {
+    pub(crate) fn must_go(&self) -> bool {
         self.must_go.load(Ordering::Relaxed)
     }
 
@@ -100,7 +100,7 @@ impl StreamControl {
 }
 
 /// Notes that bytes passed, for whatever else watches them.
-pub struct ControlledObserver {
+pub(crate) struct ControlledObserver {
     pub control: Arc<StreamControl>,
     pub observer: StreamObserver,
 }
@@ -135,11 +135,11 @@ impl Observer for ControlledObserver {
 }
 
 /// How a connection's task ended; `None` where it never was carried.
-pub type Ended = Option<Ending>;
+pub(crate) type Ended = Option<Ending>;
 
 /// All of one tunnel.
 #[derive(Debug)]
-pub struct LocalConnections {
+pub(crate) struct LocalConnections {
     max: usize,
     tasks: JoinSet<Ended>,
     controls: HashMap<Id, Watched>,
@@ -154,27 +154,22 @@ struct Watched {
 
 impl LocalConnections {
     #[must_use]
-    pub fn new(max: usize) -> Self {
+    pub(crate) fn new(max: usize) -> Self {
         Self { max, tasks: JoinSet::new(), controls: HashMap::new() }
     }
 
     #[must_use]
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.tasks.len() >= self.max
     }
 
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.tasks.is_empty()
     }
 
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.tasks.len()
-    }
-
     /// Starts to follow a connection; `control`: of one that may be sent away while it is silent.
-    pub fn start(
+    pub(crate) fn start(
         &mut self,
         control: Option<Arc<StreamControl>>,
         serving: impl Future<Output = Ended> + Send + 'static,
@@ -184,7 +179,7 @@ impl LocalConnections {
     }
 
     /// Waits for the next that ends; `None` while there is none.
-    pub async fn next_ended(&mut self) -> Option<Ended> {
+    pub(crate) async fn next_ended(&mut self) -> Option<Ended> {
         let (id, ended) = match self.tasks.join_next_with_id().await? {
             Ok(ended) => ended,
             Err(error) => (error.id(), None),
@@ -195,7 +190,7 @@ impl LocalConnections {
 
     /// Lets no connection begin anything any more, and ends those that are at rest. Asked again and again
     /// while some are left.
-    pub fn put_to_rest(&mut self, now: Instant) {
+    pub(crate) fn put_to_rest(&mut self, now: Instant) {
         for Watched { control, seen } in self.controls.values_mut() {
             if !control.is_ending() {
                 control.end();
@@ -211,7 +206,7 @@ impl LocalConnections {
     }
 
     /// Sends the oldest of those away on which nothing ever passed; returns how many.
-    pub fn send_silent_away(&mut self, now: Instant) -> usize {
+    pub(crate) fn send_silent_away(&mut self, now: Instant) -> usize {
         let silent =
             self.controls.iter().filter_map(|(id, watched)| Some((watched.control.is_silent_since()?, *id)));
         let old = silent.filter(|(since, _)| now.saturating_duration_since(*since) >= SILENT_GRACE);
@@ -228,20 +223,20 @@ impl LocalConnections {
 
 /// Says once per span that the limit was reached, with how often since it was said last.
 #[derive(Debug, Default)]
-pub struct LogThrottle {
+pub(crate) struct LogThrottle {
     said: Option<Instant>,
     unsaid: u64,
 }
 
 impl LogThrottle {
     /// Counts one; if it is to be said now: how many it stands for.
-    pub fn note(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn note(&mut self, now: Instant) -> Option<u64> {
         self.unsaid += 1;
         self.due(now)
     }
 
     /// Returns how many are to be said now, if any are left.
-    pub fn due(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn due(&mut self, now: Instant) -> Option<u64> {
         let is_due = |said| now.saturating_duration_since(said) >= LIMIT_SAID_EVERY;
         if self.unsaid == 0 || !self.said.is_none_or(is_due) {
             return None;
@@ -253,22 +248,22 @@ impl LogThrottle {
 
 /// Until when a port stays closed because something ran out that nobody tells the end of.
 #[derive(Debug, Default)]
-pub struct Cooldown {
+pub(crate) struct Cooldown {
     until: Option<Instant>,
 }
 
 impl Cooldown {
-    pub fn begin(&mut self, now: Instant, span: Duration) {
+    pub(crate) fn begin(&mut self, now: Instant, span: Duration) {
         self.until = now.checked_add(span);
     }
 
     /// Notes that what ran out may be there again.
-    pub fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.until = None;
     }
 
     #[must_use]
-    pub fn is_over(&self, now: Instant) -> bool {
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
         self.until.is_none_or(|until| now >= until)
     }
 }

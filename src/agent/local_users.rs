@@ -4,15 +4,15 @@ use std::time::Instant;
 
 use tokio::net::TcpStream;
 
-use crate::config::agent::LocalUser;
-use crate::domain::limits::{REFUSED_USERS_AUDITED_BURST, REFUSED_USERS_AUDITED_EVERY};
-use crate::protocol::token_bucket::TokenBucket;
-use crate::store::account;
-use crate::transport::peer_user::{NoPeerUsers, PeerUser, PeerUsers};
+use adit_core::config::agent::LocalUser;
+use adit_core::domain::limits::{REFUSED_USERS_AUDITED_BURST, REFUSED_USERS_AUDITED_EVERY};
+use adit_core::protocol::token_bucket::TokenBucket;
+use adit_net::host::account;
+use adit_net::transport::peer_user::{NoPeerUsers, PeerUser, PeerUsers};
 
 /// Lets in whom the file names, and nobody else.
 #[derive(Debug)]
-pub struct LocalUsers {
+pub(crate) struct LocalUsers {
     allowed: Vec<u32>,
     asks: Result<PeerUsers, NoPeerUsers>,
     written: TokenBucket,
@@ -21,7 +21,7 @@ pub struct LocalUsers {
 
 /// A connection that was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RefusedUser {
+pub(crate) struct RefusedUser {
     pub user: PeerUser,
     /// Whether it is written down, and then how many before it were not.
     pub left_out: Option<u64>,
@@ -30,7 +30,7 @@ pub struct RefusedUser {
 impl LocalUsers {
     /// Resolves the users: names are looked up once; one that the host does not have any more lets nobody in.
     #[must_use]
-    pub fn new(users: &[LocalUser]) -> Self {
+    pub(crate) fn new(users: &[LocalUser]) -> Self {
         let id = |user: &LocalUser| match user {
             LocalUser::Id(id) => Some(*id),
             LocalUser::Name(name) => account::user_id(name),
@@ -46,12 +46,12 @@ impl LocalUsers {
 
     /// Returns why nobody at all can be let in.
     #[must_use]
-    pub fn fault(&self) -> Option<&NoPeerUsers> {
+    pub(crate) fn fault(&self) -> Option<&NoPeerUsers> {
         self.asks.as_ref().err()
     }
 
     /// Refuses a connection that was accepted unless one of these users made it.
-    pub fn check(&mut self, tcp: &TcpStream, now: Instant) -> Result<(), RefusedUser> {
+    pub(crate) fn check(&mut self, tcp: &TcpStream, now: Instant) -> Result<(), RefusedUser> {
         let user = self.asks.as_mut().map_or(PeerUser::Unknown, |asks| asks.of(tcp));
         match user {
             PeerUser::Known(id) if self.allowed.contains(&id) => Ok(()),
@@ -70,7 +70,7 @@ impl LocalUsers {
 impl RefusedUser {
     /// Returns the user's id, if it means one.
     #[must_use]
-    pub fn id(&self) -> Option<u32> {
+    pub(crate) fn id(&self) -> Option<u32> {
         match self.user {
             PeerUser::Known(id) => Some(id).filter(|&id| LocalUser::can_be(id)),
             PeerUser::Unknown => None,
@@ -79,7 +79,7 @@ impl RefusedUser {
 
     /// Returns what is said of it.
     #[must_use]
-    pub fn what(&self) -> String {
+    pub(crate) fn what(&self) -> String {
         let who = match self.user {
             PeerUser::Known(id) if LocalUser::can_be(id) => format!("user id {id}"),
             PeerUser::Known(_) => "a user that this process's user namespace does not have".into(),

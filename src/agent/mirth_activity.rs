@@ -8,18 +8,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::domain::limits::MIRTH_PROBE_AFTER;
+use adit_core::domain::limits::MIRTH_PROBE_AFTER;
 
 /// The open connections of one entry's Mirth.
 #[derive(Debug)]
-pub struct MirthActivity {
+pub(crate) struct MirthActivity {
     started: Instant,
     open: Mutex<Vec<Arc<AtomicU64>>>,
 }
 
 /// One open connection; forgotten when it is dropped.
 #[derive(Debug)]
-pub struct ActivityMark {
+pub(crate) struct ActivityMark {
     mirth_activity: Arc<MirthActivity>,
     /// Milliseconds after the start of the last bytes, and one more; 0 before there were any.
     heard: Arc<AtomicU64>,
@@ -27,7 +27,7 @@ pub struct ActivityMark {
 
 impl ActivityMark {
     /// Notes that Mirth said something. Called for every block of bytes.
-    pub fn note_heard(&self, now: Instant) {
+    pub(crate) fn note_heard(&self, now: Instant) {
         let millis = now.saturating_duration_since(self.mirth_activity.started).as_millis();
         self.heard.store(u64::try_from(millis).unwrap_or(u64::MAX).saturating_add(1), Ordering::Relaxed);
     }
@@ -41,13 +41,13 @@ impl Drop for ActivityMark {
 
 impl MirthActivity {
     #[must_use]
-    pub fn new(now: Instant) -> Arc<Self> {
+    pub(crate) fn new(now: Instant) -> Arc<Self> {
         Arc::new(Self { started: now, open: Mutex::default() })
     }
 
     /// Notes that a connection was opened.
     #[must_use]
-    pub fn open(self: &Arc<Self>) -> ActivityMark {
+    pub(crate) fn open(self: &Arc<Self>) -> ActivityMark {
         let heard = Arc::new(AtomicU64::new(0));
         self.lock().push(Arc::clone(&heard));
         ActivityMark { mirth_activity: Arc::clone(self), heard }
@@ -55,7 +55,7 @@ impl MirthActivity {
 
     /// Returns when bytes came last on a connection that is open still.
     #[must_use]
-    pub fn last_heard(&self) -> Option<Instant> {
+    pub(crate) fn last_heard(&self) -> Option<Instant> {
         let latest = self.lock().iter().map(|heard| heard.load(Ordering::Relaxed)).max()?;
         let millis = latest.checked_sub(1)?;
         self.started.checked_add(Duration::from_millis(millis))
@@ -64,7 +64,7 @@ impl MirthActivity {
     /// Returns how long Mirth has proven itself alive without a dial, if it did so within
     /// [`MIRTH_PROBE_AFTER`].
     #[must_use]
-    pub fn quiet_for(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn quiet_for(&self, now: Instant) -> Option<Duration> {
         let quiet = now.saturating_duration_since(self.last_heard()?);
         (quiet < MIRTH_PROBE_AFTER).then_some(quiet)
     }
@@ -72,7 +72,7 @@ impl MirthActivity {
     /// Returns whether a dial that was begun at `began` and has failed proves nothing: bytes came since, or
     /// shortly before.
     #[must_use]
-    pub fn outweighs(&self, began: Instant, now: Instant) -> bool {
+    pub(crate) fn outweighs(&self, began: Instant, now: Instant) -> bool {
         // Times are kept in milliseconds.
         let since = |heard: Instant| heard + Duration::from_millis(1) > began;
         self.quiet_for(now).is_some() || self.last_heard().is_some_and(since)

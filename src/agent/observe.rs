@@ -6,15 +6,17 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::entries::LiveConnection;
-use crate::config::agent::Service;
-use crate::domain::connection::Protocol;
-use crate::identity::time::{LearntClock, TimeSource};
-use crate::protocol::dicom::{AeTitle, DicomEvent, DicomObserver, Operation, Status, StatusClass, Titles};
-use crate::protocol::mllp::{MllpEvent, MllpObserver};
-use crate::transport::splice::Observer;
+use adit_core::config::agent::Service;
+use adit_core::domain::connection::Protocol;
+use adit_core::protocol::dicom::{
+    AeTitle, DicomEvent, DicomObserver, Operation, Status, StatusClass, Titles,
+};
+use adit_core::protocol::mllp::{MllpEvent, MllpObserver};
+use adit_net::identity::time::{LearntClock, TimeSource};
+use adit_net::transport::splice::Observer;
 
 /// Watches one TCP connection of an entry.
-pub struct StreamObserver {
+pub(crate) struct StreamObserver {
     seen: Seen,
     protocol: Watched,
     /// The source's side spoke last.
@@ -25,7 +27,7 @@ pub struct StreamObserver {
 
 /// Whether somebody waits for something on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Owes {
+pub(crate) enum Owes {
     /// By what was read of the protocol.
     Known(bool),
     /// By who spoke last, or by an association that may be used again.
@@ -34,7 +36,7 @@ pub enum Owes {
 
 impl Owes {
     #[must_use]
-    pub const fn is_owed(self) -> bool {
+    pub(crate) const fn is_owed(self) -> bool {
         match self {
             Self::Known(owes) | Self::Guessed(owes) => owes,
         }
@@ -50,7 +52,7 @@ enum Watched {
 
 impl StreamObserver {
     #[must_use]
-    pub fn new(entry: Arc<LiveConnection>, clock: Arc<LearntClock>) -> Self {
+    pub(crate) fn new(entry: Arc<LiveConnection>, clock: Arc<LearntClock>) -> Self {
         let protocol = match entry.config.service {
             Service::Channel(Protocol::Mllp) => Watched::Mllp(Box::default()),
             Service::Channel(Protocol::Dicom) => Watched::Dicom(Box::default()),
@@ -61,7 +63,7 @@ impl StreamObserver {
     }
 
     #[must_use]
-    pub fn owes(&self) -> Owes {
+    pub(crate) fn owes(&self) -> Owes {
         let guessed = Owes::Guessed(self.asked_last);
         match &self.protocol {
             Watched::Mllp(mllp) => mllp.owes().map_or(guessed, Owes::Known),
@@ -72,7 +74,7 @@ impl StreamObserver {
 
     /// Returns whether what was read last of the requests is no end of one; true where that is not known.
     #[must_use]
-    pub fn is_within_request(&self) -> bool {
+    pub(crate) fn is_within_request(&self) -> bool {
         match &self.protocol {
             Watched::Mllp(mllp) => mllp.owes().is_none() || mllp.is_within_message(),
             Watched::Dicom(_) | Watched::Nothing => true,

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use tokio::sync::watch;
 
-use crate::config::agent::AgentConfig;
-use crate::domain::id::ServerId;
-use crate::domain::path::{PathChoice, PathKind};
+use adit_core::config::agent::AgentConfig;
+use adit_core::domain::id::ServerId;
+use adit_core::domain::path::{PathChoice, PathKind};
 
 #[derive(Debug)]
 pub struct Paths {

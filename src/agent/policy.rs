@@ -2,15 +2,15 @@
 //! ever be, the gateway's rules narrow it, an explicit end or a revocation stays until a person of
 //! this host undoes it.
 
-use crate::config::agent::{Entry, Service};
-use crate::domain::access::Access;
-use crate::domain::connection::Side;
-use crate::protocol::control::{Activity, ConfigMismatch, Rule};
-use crate::protocol::rules::RuleBook;
+use adit_core::config::agent::{Entry, Service};
+use adit_core::domain::access::Access;
+use adit_core::domain::connection::Side;
+use adit_core::protocol::control::{Activity, ConfigMismatch, Rule};
+use adit_core::protocol::rules::RuleBook;
 
 /// What may happen on an entry's connection now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Policy {
+pub(crate) enum Policy {
     /// No gateway has said anything yet.
     Unknown,
     /// The gateway does not list the connection, and may again.
@@ -28,7 +28,7 @@ pub enum Policy {
 impl Policy {
     /// Judges an entry that stands at `side` in this agent's file.
     #[must_use]
-    pub fn of(entry: &Entry, side: Side, rules: &RuleBook) -> Self {
+    pub(crate) fn of(entry: &Entry, side: Side, rules: &RuleBook) -> Self {
         if rules.is_ended(entry.id) {
             return Self::Terminated;
         }
@@ -47,7 +47,7 @@ impl Policy {
     }
 
     #[must_use]
-    pub const fn rule(&self) -> Option<&Rule> {
+    pub(crate) const fn rule(&self) -> Option<&Rule> {
         match self {
             Self::Ready(rule) | Self::Paused(rule) | Self::Active(rule) => Some(rule),
             Self::Unknown | Self::Unlisted | Self::ConfigMismatch(_) | Self::Terminated => None,
@@ -56,18 +56,18 @@ impl Policy {
 
     /// Returns whether an open tunnel may stay open.
     #[must_use]
-    pub const fn keeps_tunnel(&self) -> bool {
+    pub(crate) const fn keeps_tunnel(&self) -> bool {
         matches!(self, Self::Active(_) | Self::Paused(_))
     }
 
     #[must_use]
-    pub const fn is_active(&self) -> bool {
+    pub(crate) const fn is_active(&self) -> bool {
         matches!(self, Self::Active(_))
     }
 
     /// Returns the status for people, in the words of the status table.
     #[must_use]
-    pub const fn as_str(&self) -> &'static str {
+    pub(crate) const fn as_str(&self) -> &'static str {
         match self {
             Self::Unknown => word::UNKNOWN,
             Self::Unlisted => word::UNLISTED,
@@ -82,15 +82,15 @@ impl Policy {
 
 /// The words that people read, and that `--json` and the status socket carry.
 pub(super) mod word {
-    pub(in crate::agent) const UNKNOWN: &str = "No rule";
-    pub(in crate::agent) const UNLISTED: &str = "Not listed";
-    pub(in crate::agent) const CONFIG_MISMATCH: &str = "Unfit";
-    pub(in crate::agent) const READY: &str = "Ready";
-    pub(in crate::agent) const PAUSED: &str = "Paused";
-    pub(in crate::agent) const ACTIVE: &str = "Active";
-    pub(in crate::agent) const TERMINATED: &str = "Terminated";
+    pub(crate) const UNKNOWN: &str = "No rule";
+    pub(crate) const UNLISTED: &str = "Not listed";
+    pub(crate) const CONFIG_MISMATCH: &str = "Unfit";
+    pub(crate) const READY: &str = "Ready";
+    pub(crate) const PAUSED: &str = "Paused";
+    pub(crate) const ACTIVE: &str = "Active";
+    pub(crate) const TERMINATED: &str = "Terminated";
     /// Whatever the rules say, one of the two agents stops.
-    pub(in crate::agent) const STOPPING: &str = "Stopping";
+    pub(crate) const STOPPING: &str = "Stopping";
 }
 
 fn config_mismatch(entry: &Entry, side: Side, rule: &Rule) -> Option<ConfigMismatch> {
@@ -114,16 +114,16 @@ fn config_mismatch(entry: &Entry, side: Side, rule: &Rule) -> Option<ConfigMisma
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::domain::connection::{ConnectionType, Protocol};
-    use crate::domain::id::{ConnectionId, RouteId, ServerId};
-    use crate::domain::limits;
-    use crate::domain::path::PathChoice;
-    use crate::protocol::control::Change;
+    use adit_core::domain::connection::{ConnectionType, Protocol};
+    use adit_core::domain::id::{ConnectionId, RouteId, ServerId};
+    use adit_core::domain::limits;
+    use adit_core::domain::path::PathChoice;
+    use adit_core::protocol::control::Change;
 
-    pub const PEER: ServerId = ServerId::from_bytes([5; 16]);
+    pub(crate) const PEER: ServerId = ServerId::from_bytes([5; 16]);
 
     /// Returns a source's entry of this agent's file.
-    pub fn entry(number: u8) -> Entry {
+    pub(crate) fn entry(number: u8) -> Entry {
         Entry {
             name: format!("entry-{number}").parse().unwrap(),
             id: ConnectionId::from_bytes([number; 16]),
@@ -138,7 +138,7 @@ pub(super) mod tests {
     }
 
     /// Returns the active rule that fits it.
-    pub fn rule(number: u8) -> Rule {
+    pub(crate) fn rule(number: u8) -> Rule {
         Rule {
             connection: ConnectionId::from_bytes([number; 16]),
             kind: ConnectionType::P2p,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::stats::Fault;
-use crate::domain::limits::NOT_TAKEN_SAID_EVERY;
+use adit_core::domain::limits::NOT_TAKEN_SAID_EVERY;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rejected {
@@ -18,14 +18,14 @@ pub enum Rejected {
 }
 
 #[derive(Debug, Default)]
-pub struct RejectedStatements {
+pub(crate) struct RejectedStatements {
     /// What was not taken, unless the gateway said better since, and when it was written down last.
     kinds: BTreeMap<Rejected, (Option<Fault>, Instant)>,
 }
 
 impl RejectedStatements {
     /// Remembers one; whether it is to be written down.
-    pub fn note(&mut self, kind: Rejected, fault: Fault, now: Instant) -> bool {
+    pub(crate) fn note(&mut self, kind: Rejected, fault: Fault, now: Instant) -> bool {
         let written = self.kinds.get(&kind).map(|(_, at)| *at);
         let is_due = written.is_none_or(|at| now.saturating_duration_since(at) >= NOT_TAKEN_SAID_EVERY);
         self.kinds.insert(kind, (Some(fault), written.filter(|_| !is_due).unwrap_or(now)));
@@ -33,14 +33,14 @@ impl RejectedStatements {
     }
 
     /// Forgets the fault: the gateway said better since.
-    pub fn clear(&mut self, kind: Rejected) {
+    pub(crate) fn clear(&mut self, kind: Rejected) {
         if let Some((fault, _)) = self.kinds.get_mut(&kind) {
             *fault = None;
         }
     }
 
     #[must_use]
-    pub fn all(&self) -> Vec<Fault> {
+    pub(crate) fn all(&self) -> Vec<Fault> {
         self.kinds.values().filter_map(|(fault, _)| fault.clone()).collect()
     }
 }
@@ -50,7 +50,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::time::Timestamp;
+    use adit_core::domain::time::Timestamp;
 
     #[test]
     fn a_repeated_fault_is_shown_as_said_last_but_written_down_once_an_hour() {

@@ -4,8 +4,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::domain::limits::{REPEATED_KINDS_MAX, REPEATS_BURST, REPEATS_SUMMED_EVERY};
-use crate::protocol::repeat_limiter::RepeatLimiter;
+use adit_core::domain::limits::{REPEATED_KINDS_MAX, REPEATS_BURST, REPEATS_SUMMED_EVERY};
+use adit_core::protocol::repeat_limiter::RepeatLimiter;
 
 #[derive(Debug)]
 pub struct Repeats(Mutex<RepeatLimiter<String>>);

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::domain::limits::{GATEWAY_RESTARTS_WITHIN, STOPPED_PEER_EXCUSED};
+use adit_core::domain::limits::{GATEWAY_RESTARTS_WITHIN, STOPPED_PEER_EXCUSED};
 
 /// For a packet to a gateway far away, that is lost, and the answer.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -15,31 +15,31 @@ const PAUSE_MAX: Duration = Duration::from_millis(200);
 
 /// When the gateway said so last.
 #[derive(Debug, Default)]
-pub struct Restart {
+pub(crate) struct Restart {
     said: Option<Instant>,
 }
 
 impl Restart {
-    pub fn begin(&mut self, now: Instant) {
+    pub(crate) fn begin(&mut self, now: Instant) {
         self.said = Some(now);
     }
 
     /// Returns how long a handshake may take.
     #[must_use]
-    pub fn dial_timeout(&self, now: Instant) -> Duration {
+    pub(crate) fn dial_timeout(&self, now: Instant) -> Duration {
         if self.is_within(GATEWAY_RESTARTS_WITHIN, now) { DIAL_TIMEOUT_SHORT } else { DIAL_TIMEOUT }
     }
 
     /// Returns the pause before the next dial, where it is not the usual one; `draw` is uniform in 0..1.
     #[must_use]
-    pub fn pause(&self, now: Instant, draw: f64) -> Option<Duration> {
+    pub(crate) fn pause(&self, now: Instant, draw: f64) -> Option<Duration> {
         let soon = self.is_within(GATEWAY_RESTARTS_WITHIN, now);
         soon.then(|| PAUSE_MAX.mul_f64(1.0 - draw.clamp(0.0, 1.0) / 2.0))
     }
 
     /// Returns whether its absence is no news.
     #[must_use]
-    pub fn is_excused(&self, now: Instant) -> bool {
+    pub(crate) fn is_excused(&self, now: Instant) -> bool {
         self.is_within(STOPPED_PEER_EXCUSED, now)
     }
 

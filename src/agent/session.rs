@@ -15,26 +15,26 @@ use super::entries::LiveConnection;
 use super::policy::Policy;
 use super::stats::TunnelStatus;
 use super::tunnels::Admitted;
-use crate::config::agent::Entry;
-use crate::domain::connection::Side;
-use crate::domain::id::{BootId, KeyFingerprint};
-use crate::domain::limits;
-use crate::domain::path::PathKind;
-use crate::domain::time::Timestamp;
-use crate::identity::time::TimeSource;
-use crate::protocol::frame::Code;
-use crate::protocol::liveness::Liveness;
-use crate::protocol::rules::RuleBook;
-use crate::transport::congestion::PathHandle;
-use crate::transport::endpoint::Connection;
-use crate::transport::routes::PathState;
-use crate::transport::tunnel::Tunnel;
+use adit_core::config::agent::Entry;
+use adit_core::domain::connection::Side;
+use adit_core::domain::id::{BootId, KeyFingerprint};
+use adit_core::domain::limits;
+use adit_core::domain::path::PathKind;
+use adit_core::domain::time::Timestamp;
+use adit_core::protocol::frame::Code;
+use adit_core::protocol::liveness::Liveness;
+use adit_core::protocol::rules::RuleBook;
+use adit_net::identity::time::TimeSource;
+use adit_net::transport::congestion::PathHandle;
+use adit_net::transport::endpoint::Connection;
+use adit_net::transport::routes::PathState;
+use adit_net::transport::tunnel::Tunnel;
 
 /// How often a live tunnel is checked.
 const HEALTH_CHECK_EVERY: Duration = Duration::from_millis(250);
 
 /// A tunnel in use, with what its liveness is judged by.
-pub struct TunnelSession {
+pub(crate) struct TunnelSession {
     pub tunnel: Arc<Tunnel>,
     terms: Terms,
     /// When the peer's leaf expires, by a clock that no word of the gateway moves.
@@ -81,7 +81,7 @@ impl Terms {
 
 /// What a check of a tunnel found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HealthCheck {
+pub(crate) enum HealthCheck {
     /// Heard so long ago.
     Alive { silent_for: Duration },
     /// It must be closed with this code, for this reason.
@@ -89,7 +89,7 @@ pub enum HealthCheck {
 }
 
 impl TunnelSession {
-    pub fn new(context: &Context, admitted: &Admitted) -> Self {
+    pub(crate) fn new(context: &Context, admitted: &Admitted) -> Self {
         let path_state = context.routes.path_state(admitted.peer);
         let boot = path_state.borrow().boot;
         let now = context.clock.now();
@@ -106,21 +106,26 @@ impl TunnelSession {
     }
 
     #[must_use]
-    pub fn connection(&self) -> &Connection {
+    pub(crate) fn connection(&self) -> &Connection {
         self.tunnel.connection()
     }
 
     /// Returns whether a TCP connection may start on it. Asked for each: rules may have changed since the
     /// last check.
     #[must_use]
-    pub fn may_start(&self, context: &Context, entry: &LiveConnection) -> bool {
+    pub(crate) fn may_start(&self, context: &Context, entry: &LiveConnection) -> bool {
         let rules = context.rules();
         let policy = Policy::of(&entry.config, entry.side, &rules);
         policy.is_active() && self.broken(context, entry, &rules).is_none()
     }
 
     /// Judges the tunnel by what was heard and by the rules.
-    pub fn supervise(&mut self, context: &Context, entry: &LiveConnection, rules: &RuleBook) -> HealthCheck {
+    pub(crate) fn supervise(
+        &mut self,
+        context: &Context,
+        entry: &LiveConnection,
+        rules: &RuleBook,
+    ) -> HealthCheck {
         if let Some(why) = self.broken(context, entry, rules) {
             return HealthCheck::Over(Code::Ended, why);
         }
@@ -168,7 +173,7 @@ impl TunnelSession {
     }
 
     /// Writes what is true of the tunnel into the entry's record.
-    pub fn record(&self, context: &Context, entry: &LiveConnection, silent_for: Duration) {
+    pub(crate) fn record(&self, context: &Context, entry: &LiveConnection, silent_for: Duration) {
         let measured = self.connection().measured();
         let path_state = *self.path_state.borrow();
         let mut status = entry.stats.status();
@@ -191,7 +196,7 @@ impl TunnelSession {
 
 /// Returns the ticks at which a live tunnel is checked.
 #[must_use]
-pub fn health_checks() -> tokio::time::Interval {
+pub(crate) fn health_checks() -> tokio::time::Interval {
     let mut health_checks = interval(HEALTH_CHECK_EVERY);
     health_checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     health_checks
@@ -200,14 +205,14 @@ pub fn health_checks() -> tokio::time::Interval {
 /// When the source's port may be open: the far Mirth answers and its agent is heard. Reopening
 /// waits for health that lasts (DESIGN §5).
 #[derive(Debug, Default)]
-pub struct PortHealth {
+pub(crate) struct PortHealth {
     closed_before: bool,
     healthy_since: Option<Instant>,
 }
 
 impl PortHealth {
     /// Returns whether the port may be open now.
-    pub fn judge(&mut self, is_healthy: bool, now: Instant) -> bool {
+    pub(crate) fn judge(&mut self, is_healthy: bool, now: Instant) -> bool {
         if !is_healthy {
             self.closed_before = self.closed_before || self.healthy_since.is_some();
             self.healthy_since = None;
@@ -221,8 +226,8 @@ impl PortHealth {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::policy::tests::{entry, rule};
-    use crate::protocol::control::{Activity, Change, Rule};
+    use crate::policy::tests::{entry, rule};
+    use adit_core::protocol::control::{Activity, Change, Rule};
 
     const KEY: KeyFingerprint = KeyFingerprint::from_bytes([1; 32]);
     const OTHER: KeyFingerprint = KeyFingerprint::from_bytes([2; 32]);

@@ -26,20 +26,20 @@ use super::policy::Policy;
 use super::session::{self, HealthCheck, PortHealth, TunnelSession};
 use super::stats::{Full, count};
 use super::tunnels::{self, Admitted, TunnelError, chain};
-use crate::domain::connection::Side;
-use crate::domain::limits;
-use crate::domain::secret::Secret;
-use crate::identity::random;
-use crate::identity::time::{LearntClock, TimeSource};
-use crate::observe::audit::AuditEntry;
-use crate::observe::metrics;
-use crate::protocol::backoff::Backoff;
-use crate::protocol::control::{PeerRefusal, Rule};
-use crate::protocol::frame::Code;
-use crate::protocol::repeat_limiter::shown;
-use crate::transport::port::{self, GatedListener};
-use crate::transport::splice::{self, Ending};
-use crate::transport::tunnel::{DataStream, Tunnel};
+use adit_core::domain::connection::Side;
+use adit_core::domain::limits;
+use adit_core::domain::secret::Secret;
+use adit_core::protocol::backoff::Backoff;
+use adit_core::protocol::control::{PeerRefusal, Rule};
+use adit_core::protocol::frame::Code;
+use adit_core::protocol::repeat_limiter::shown;
+use adit_net::identity::random;
+use adit_net::identity::time::{LearntClock, TimeSource};
+use adit_net::transport::port::{self, GatedListener};
+use adit_net::transport::splice::{self, Ending};
+use adit_net::transport::tunnel::{DataStream, Tunnel};
+use adit_observe::audit::AuditEntry;
+use adit_observe::metrics;
 
 /// How soon a port that could not be bound is tried again.
 const BIND_AGAIN: Duration = Duration::from_secs(5);
@@ -53,7 +53,7 @@ const WAITS_FOR_WAY: &str = "the peer's agent does not answer; it must run, and 
 
 /// Who connects to the port.
 #[derive(Clone)]
-pub enum Downstream {
+pub(crate) enum Downstream {
     Mirth,
     Admin(Arc<AdminListener>),
 }
@@ -71,14 +71,14 @@ impl Downstream {
 }
 
 /// Who connects, and who of this host may.
-pub struct Clients {
+pub(crate) struct Clients {
     pub downstream: Downstream,
     /// `None`: anybody.
     pub users: Option<LocalUsers>,
 }
 
 /// Runs until dropped.
-pub async fn run(
+pub(crate) async fn run(
     context: Arc<Context>,
     entry: Arc<LiveConnection>,
     listen: SocketAddr,

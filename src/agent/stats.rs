@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::access::Access;
-use crate::domain::connection::Protocol;
-use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
-use crate::domain::path::{PathChoice, PathKind};
-use crate::domain::time::Timestamp;
-use crate::observe::metrics::{ConnectionSample, TunnelSample};
-use crate::protocol::control::{ConfigMismatch, Report};
-use crate::protocol::route::PathReason;
-use crate::transport::splice::ByteCounts;
+use adit_core::domain::access::Access;
+use adit_core::domain::connection::Protocol;
+use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
+use adit_core::domain::path::{PathChoice, PathKind};
+use adit_core::domain::time::Timestamp;
+use adit_core::protocol::control::{ConfigMismatch, Report};
+use adit_core::protocol::route::PathReason;
+use adit_net::transport::splice::ByteCounts;
+use adit_observe::metrics::{ConnectionSample, TunnelSample};
 
 /// Counts what passes on one entry's connection, and keeps its status.
 #[derive(Debug, Default)]

@@ -23,16 +23,16 @@ use super::stats::{
     AdminStatus, AgentStatus, EntryStatus, Full, LiveStatus, ManagedStatus, PeerKey, TimedFlag, count,
 };
 use super::tunnels::chain;
-use crate::config::agent::Service;
-use crate::domain::access::Access;
-use crate::domain::connection::{ConnectionType, Protocol};
-use crate::domain::id::{ConnectionId, KeyFingerprint};
-use crate::domain::limits::{STATUS_ANSWER_BYTES_MAX, STATUS_CONNECTIONS_MAX};
-use crate::domain::path::PathChoice;
-use crate::domain::places::Bounds;
-use crate::identity::time::TimeSource;
-use crate::protocol::control::Rule;
-use crate::transport::newcomers::{Newcomer, Newcomers};
+use adit_core::config::agent::Service;
+use adit_core::domain::access::Access;
+use adit_core::domain::connection::{ConnectionType, Protocol};
+use adit_core::domain::id::{ConnectionId, KeyFingerprint};
+use adit_core::domain::limits::{STATUS_ANSWER_BYTES_MAX, STATUS_CONNECTIONS_MAX};
+use adit_core::domain::path::PathChoice;
+use adit_core::domain::places::Bounds;
+use adit_core::protocol::control::Rule;
+use adit_net::identity::time::TimeSource;
+use adit_net::transport::newcomers::{Newcomer, Newcomers};
 
 pub(super) const SOCKET: &str = "agent.sock";
 const REQUEST_BYTES_MAX: u64 = 4 * 1024;

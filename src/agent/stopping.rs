@@ -9,9 +9,9 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use crate::config::agent::Service;
-use crate::domain::connection::Protocol;
-use crate::domain::limits;
+use adit_core::config::agent::Service;
+use adit_core::domain::connection::Protocol;
+use adit_core::domain::limits;
 
 /// Shared by all tasks of an agent.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ impl Stopping {
 
 /// Returns how long what a connection carries may take to end.
 #[must_use]
-pub const fn limit(service: Service) -> std::time::Duration {
+pub(crate) const fn limit(service: Service) -> std::time::Duration {
     match service {
         Service::Channel(Protocol::Dicom) => limits::STOP_DICOM_TIMEOUT,
         Service::Channel(Protocol::Mllp | Protocol::Tcp) | Service::Admin { .. } => limits::STOP_TIMEOUT,

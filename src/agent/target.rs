@@ -20,16 +20,16 @@ use super::observe::StreamObserver;
 use super::policy::Policy;
 use super::session::{self, HealthCheck, TunnelSession};
 use super::tunnels::{Admitted, chain};
-use crate::config::HostPort;
-use crate::domain::connection::Side;
-use crate::domain::limits;
-use crate::identity::time::TimeSource;
-use crate::protocol::frame::Code;
-use crate::transport::endpoint::Connection;
-use crate::transport::port::is_exhausted;
-use crate::transport::resolve::dial;
-use crate::transport::splice::{self, Ending, Observer};
-use crate::transport::tunnel::{DataStream, Tunnel};
+use adit_core::config::HostPort;
+use adit_core::domain::connection::Side;
+use adit_core::domain::limits;
+use adit_core::protocol::frame::Code;
+use adit_net::identity::time::TimeSource;
+use adit_net::transport::endpoint::Connection;
+use adit_net::transport::port::is_exhausted;
+use adit_net::transport::resolve::dial;
+use adit_net::transport::splice::{self, Ending, Observer};
+use adit_net::transport::tunnel::{DataStream, Tunnel};
 
 const DOWN: &str = "start its listener, or correct `forward_to`";
 const LACK: &str = "this agent cannot dial it; give the process more of what ran out, such as open files \
@@ -38,7 +38,7 @@ const LACK: &str = "this agent cannot dial it; give the process more of what ran
 const PROBE_DOWN_EVERY: Duration = Duration::from_secs(1);
 
 /// What the streams of a tunnel lead to.
-pub trait LocalEnd: Send + Sync + 'static {
+pub(crate) trait LocalEnd: Send + Sync + 'static {
     /// Returns whether the local Mirth answers, as far as it is known.
     fn answers(&self) -> watch::Receiver<Option<bool>>;
 
@@ -56,7 +56,7 @@ pub trait LocalEnd: Send + Sync + 'static {
 }
 
 /// Runs until dropped.
-pub async fn run(
+pub(crate) async fn run(
     context: Arc<Context>,
     entry: Arc<LiveConnection>,
     local: Arc<impl LocalEnd>,
@@ -235,7 +235,7 @@ async fn take_place(places: Arc<Semaphore>, stream: &DataStream) -> Option<Owned
 }
 
 /// The Mirth that receives channel data beside this agent, and whether it answers.
-pub struct LocalMirth {
+pub(crate) struct LocalMirth {
     address: HostPort,
     probe: bool,
     answers: watch::Sender<Option<bool>>,
@@ -306,7 +306,7 @@ impl LocalEnd for LocalMirth {
 
 impl LocalMirth {
     #[must_use]
-    pub fn new(address: HostPort, probe: bool) -> Self {
+    pub(crate) fn new(address: HostPort, probe: bool) -> Self {
         // Without probes only real dials could tell, and they need an open port first.
         let answers = watch::Sender::new(if probe { None } else { Some(true) });
         let started = Instant::now();

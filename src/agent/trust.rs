@@ -1,9 +1,9 @@
 //! What a person's comparison of a peer's key counts for: all of this file's connections with that peer
 //! that know no other key. One agent has one key, so one comparison is enough.
 
-use crate::config::agent::Entry;
-use crate::domain::id::KeyFingerprint;
-use crate::identity::known_keys::KnownKeys;
+use adit_core::config::agent::Entry;
+use adit_core::domain::id::KeyFingerprint;
+use adit_net::identity::known_keys::KnownKeys;
 
 /// Why a key is not trusted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,8 +62,8 @@ pub fn trust<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::policy::tests::entry;
-    use crate::domain::id::ServerId;
+    use crate::policy::tests::entry;
+    use adit_core::domain::id::ServerId;
 
     const KEY: KeyFingerprint = KeyFingerprint::from_bytes([1; 32]);
     const OTHER: KeyFingerprint = KeyFingerprint::from_bytes([2; 32]);

@@ -11,19 +11,19 @@ use super::context::Context;
 use super::entries::LiveConnection;
 use super::policy::Policy;
 use super::session::Terms;
-use crate::config::agent::Service;
-use crate::domain::connection::Side;
-use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
-use crate::domain::secret::Secret;
-use crate::domain::time::Timestamp;
-use crate::identity::known_keys::KeyVerdict;
-use crate::identity::peer::VerifiedPeer;
-use crate::protocol::control::{PeerRefusal, Rule};
-use crate::protocol::frame::Code;
-use crate::protocol::open::{self, Open};
-use crate::transport::endpoint::{Connection, IncomingTunnel, TransportError};
-use crate::transport::opening::{self, Opening};
-use crate::transport::tunnel::Tunnel;
+use adit_core::config::agent::Service;
+use adit_core::domain::connection::Side;
+use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
+use adit_core::domain::secret::Secret;
+use adit_core::domain::time::Timestamp;
+use adit_core::protocol::control::{PeerRefusal, Rule};
+use adit_core::protocol::frame::Code;
+use adit_core::protocol::open::{self, Open};
+use adit_net::identity::known_keys::KeyVerdict;
+use adit_net::identity::peer::VerifiedPeer;
+use adit_net::transport::endpoint::{Connection, IncomingTunnel, TransportError};
+use adit_net::transport::opening::{self, Opening};
+use adit_net::transport::tunnel::Tunnel;
 
 /// A QUIC handshake over a validated path takes a few round trips.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,7 +41,7 @@ pub struct Admitted {
 
 /// Why no tunnel came to be.
 #[derive(Debug, thiserror::Error)]
-pub enum TunnelError {
+pub(crate) enum TunnelError {
     #[error("the tunnel to the peer could not be opened")]
     Transport(#[from] TransportError),
     #[error(
@@ -65,14 +65,14 @@ pub enum TunnelError {
 impl TunnelError {
     /// Returns whether the peer's agent may merely be away.
     #[must_use]
-    pub const fn is_absence(&self) -> bool {
+    pub(crate) const fn is_absence(&self) -> bool {
         matches!(self, Self::Transport(_) | Self::PeerRestarted)
     }
 }
 
 /// Does the source's side: dials the peer of `rule` and proves both ends. What is said to one run of the
 /// peer, another does not hear.
-pub async fn dial(
+pub(crate) async fn dial(
     context: &Context,
     entry: &LiveConnection,
     rule: &Rule,
@@ -145,7 +145,7 @@ async fn prove_as_source(
 }
 
 /// Finishes handshakes of peers that dial, and hands what is admitted to its entry.
-pub async fn answer(context: Arc<Context>, incoming: IncomingTunnel) {
+pub(crate) async fn answer(context: Arc<Context>, incoming: IncomingTunnel) {
     // Of the peer's share, until this is over.
     let _place = incoming.place();
     let connection = match timeout(HANDSHAKE_TIMEOUT, incoming.accept()).await {
@@ -301,7 +301,7 @@ const CHAIN_CHARS_MAX: usize = 600;
 /// Returns an error with its causes in one line, fit for a log and a terminal, no matter who wrote parts of
 /// it.
 #[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

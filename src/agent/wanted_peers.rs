@@ -11,35 +11,35 @@ use tokio::time::sleep;
 
 use super::context::Context;
 use super::policy::Policy;
-use crate::config::agent::Entry;
-use crate::domain::connection::Side;
-use crate::domain::id::ServerId;
-use crate::domain::limits::PEER_ADDRESSES_MAX;
-use crate::domain::path::PathChoice;
-use crate::domain::secret::Secret;
-use crate::protocol::control::Rule;
-use crate::protocol::rules::RuleBook;
-use crate::transport::routes::WantedPeer;
+use adit_core::config::agent::Entry;
+use adit_core::domain::connection::Side;
+use adit_core::domain::id::ServerId;
+use adit_core::domain::limits::PEER_ADDRESSES_MAX;
+use adit_core::domain::path::PathChoice;
+use adit_core::domain::secret::Secret;
+use adit_core::protocol::control::Rule;
+use adit_core::protocol::rules::RuleBook;
+use adit_net::transport::routes::WantedPeer;
 
 /// How often peers' addresses are written at most.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// Where peers last said they can be reached.
 #[derive(Debug, Clone)]
-pub struct Announced {
+pub(crate) struct Announced {
     addresses: watch::Sender<BTreeMap<ServerId, Vec<SocketAddr>>>,
     context: Arc<Context>,
 }
 
 impl Announced {
     #[must_use]
-    pub fn new(context: Arc<Context>, known: BTreeMap<ServerId, Vec<SocketAddr>>) -> Self {
+    pub(crate) fn new(context: Arc<Context>, known: BTreeMap<ServerId, Vec<SocketAddr>>) -> Self {
         Self { addresses: watch::Sender::new(known), context }
     }
 
     /// Takes the gateway's word. A peer that is away keeps its last addresses: it may be back
     /// there before the gateway is.
-    pub fn set(&self, peer: ServerId, addresses: Vec<SocketAddr>) {
+    pub(crate) fn set(&self, peer: ServerId, addresses: Vec<SocketAddr>) {
         let addresses = worth_trying(addresses);
         let is_listed = self.context.entries.all().any(|entry| entry.config.peer == peer);
         if addresses.is_empty() || !is_listed {
@@ -51,7 +51,7 @@ impl Announced {
 
     /// Keeps them on disk, at most once a second however often a peer says otherwise, and apart from
     /// the control link, whose next word may be a revocation; runs until dropped.
-    pub async fn keep(self) {
+    pub(crate) async fn keep(self) {
         let mut addresses = self.addresses.subscribe();
         while addresses.changed().await.is_ok() {
             let known = addresses.borrow_and_update().clone();
@@ -61,7 +61,7 @@ impl Announced {
     }
 
     /// Keeps the route keepers' view up to date; runs until dropped.
-    pub async fn run(self) {
+    pub(crate) async fn run(self) {
         let mut rules = self.context.watch_rules();
         let mut secrets = self.context.watch_secrets();
         let mut addresses = self.addresses.subscribe();
@@ -129,9 +129,9 @@ fn worth_trying(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::policy::tests::{PEER, entry, rule};
-    use crate::domain::id::{ConnectionId, RouteId};
-    use crate::protocol::control::{Activity, Change};
+    use crate::policy::tests::{PEER, entry, rule};
+    use adit_core::domain::id::{ConnectionId, RouteId};
+    use adit_core::protocol::control::{Activity, Change};
 
     fn book(rules: Vec<Rule>) -> RuleBook {
         let mut book = RuleBook::default();

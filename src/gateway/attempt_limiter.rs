@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use crate::domain::limits;
-use crate::domain::places::{address_of, network_of};
-use crate::protocol::repeat_limiter::RepeatLimiter;
-use crate::protocol::token_bucket::TokenBucket;
-use crate::protocol::token_buckets::TokenBuckets;
+use adit_core::domain::limits;
+use adit_core::domain::places::{address_of, network_of};
+use adit_core::protocol::repeat_limiter::RepeatLimiter;
+use adit_core::protocol::token_bucket::TokenBucket;
+use adit_core::protocol::token_buckets::TokenBuckets;
 
 #[derive(Debug)]
 pub(super) struct AttemptLimiter {

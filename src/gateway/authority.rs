@@ -10,16 +10,16 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
-use crate::config::TrustDomain;
-use crate::domain::id::{RouteId, ServerId};
-use crate::domain::time::Timestamp;
-use crate::identity::ca::CertificateAuthority;
-use crate::identity::csr::VerifiedCsr;
-use crate::identity::error::IdentityError;
-use crate::identity::key::KeyPair;
-use crate::identity::random;
-use crate::identity::tls::{Identity, Trust};
-use crate::store::folder::{Folder, FolderError};
+use adit_core::config::TrustDomain;
+use adit_core::domain::id::{RouteId, ServerId};
+use adit_core::domain::time::Timestamp;
+use adit_net::host::folder::{Folder, FolderError};
+use adit_net::identity::ca::CertificateAuthority;
+use adit_net::identity::csr::VerifiedCsr;
+use adit_net::identity::error::IdentityError;
+use adit_net::identity::key::KeyPair;
+use adit_net::identity::random;
+use adit_net::identity::tls::{Identity, Trust};
 
 pub(super) const CA_KEY: &str = "ca.p8";
 pub(super) const TURN: &str = "authority";

@@ -21,26 +21,26 @@ use super::platform::{LinkRefusal, Platform, PlatformError};
 use super::presence::AgentPresence;
 use super::relay::RelayKeeper;
 use super::stop::Stop;
-use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
-use crate::domain::limits::{
+use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
+use adit_core::domain::limits::{
     CONTROL_HANDSHAKE_TIMEOUT, CONTROL_LINKS_MAX, CONTROL_NEWCOMERS, CONTROL_OPEN_TIMEOUT,
     CONTROL_OPENINGS_BURST, CONTROL_OPENINGS_EACH, CONTROL_RENEW_TIMEOUT, GATEWAY_STOP_TIMEOUT,
     LINK_END_KINDS_MAX, RENEWALS_BURST, RENEWALS_EACH, REPEATS_WRITTEN_EVERY, THROTTLED_SAID_EVERY,
 };
-use crate::domain::places::address_of;
-use crate::identity::csr::VerifiedCsr;
-use crate::identity::peer::VerifiedPeer;
-use crate::identity::time::TimeSource;
-use crate::observe::metrics::{CONTROL_LINKS, CONTROL_NEWCOMERS_HELD, LINK_REFUSALS, NEWCOMERS_GONE};
-use crate::protocol::control::{Rule, ToAgent, ToGateway, VERSION};
-use crate::protocol::frame::Code;
-use crate::protocol::packet::PacketKey;
-use crate::protocol::repeat_limiter::RepeatLimiter;
-use crate::protocol::route::canonical;
-use crate::protocol::token_buckets::TokenBuckets;
-use crate::transport::endpoint::{Connection, GatewayEndpoint, Incoming, TransportError};
-use crate::transport::link::{self, LinkReceiver, LinkSender};
-use crate::transport::newcomers::{Gone, Newcomer, Newcomers};
+use adit_core::domain::places::address_of;
+use adit_core::protocol::control::{Rule, ToAgent, ToGateway, VERSION};
+use adit_core::protocol::frame::Code;
+use adit_core::protocol::packet::PacketKey;
+use adit_core::protocol::repeat_limiter::RepeatLimiter;
+use adit_core::protocol::route::canonical;
+use adit_core::protocol::token_buckets::TokenBuckets;
+use adit_net::identity::csr::VerifiedCsr;
+use adit_net::identity::peer::VerifiedPeer;
+use adit_net::identity::time::TimeSource;
+use adit_net::transport::endpoint::{Connection, GatewayEndpoint, Incoming, TransportError};
+use adit_net::transport::link::{self, LinkReceiver, LinkSender};
+use adit_net::transport::newcomers::{Gone, Newcomer, Newcomers};
+use adit_observe::metrics::{CONTROL_LINKS, CONTROL_NEWCOMERS_HELD, LINK_REFUSALS, NEWCOMERS_GONE};
 
 /// How long a goodbye may take to arrive.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);

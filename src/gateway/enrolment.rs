@@ -28,20 +28,20 @@ use super::attempt_limiter::{AttemptLimiter, HandshakeLimiter, Throttled};
 use super::authority::Authority;
 use super::platform::{EnrolRefusal, Platform, PlatformError};
 use super::stop::Stop;
-use crate::domain::id::ServerId;
-use crate::domain::limits::{
+use adit_core::domain::id::ServerId;
+use adit_core::domain::limits::{
     ENROL_BODY_BYTES_MAX, ENROL_CONNECTIONS, ENROL_HANDSHAKE_TIMEOUT, ENROL_PER_MINUTE, ENROL_TIMEOUT,
     FIRST_BYTE_TIMEOUT, LINK_END_KINDS_MAX, REPEATS_WRITTEN_EVERY, THROTTLED_SAID_EVERY,
 };
-use crate::domain::places::{Progress, address_of};
-use crate::domain::secret::RegistrationToken;
-use crate::identity::csr::VerifiedCsr;
-use crate::identity::time::TimeSource;
-use crate::observe::metrics::ENROLMENTS;
-use crate::protocol::enrol::{self, Granted, Refused, TokenGood};
-use crate::protocol::repeat_limiter::RepeatLimiter;
-use crate::transport::newcomers::{Advance, Gone, Newcomer, Newcomers};
-use crate::transport::tls::EnrolTls;
+use adit_core::domain::places::{Progress, address_of};
+use adit_core::domain::secret::RegistrationToken;
+use adit_core::protocol::enrol::{self, Granted, Refused, TokenGood};
+use adit_core::protocol::repeat_limiter::RepeatLimiter;
+use adit_net::identity::csr::VerifiedCsr;
+use adit_net::identity::time::TimeSource;
+use adit_net::transport::newcomers::{Advance, Gone, Newcomer, Newcomers};
+use adit_net::transport::tls::EnrolTls;
+use adit_observe::metrics::ENROLMENTS;
 
 /// How soon a handshake that had to wait looks again.
 const BEGIN_AGAIN: Duration = Duration::from_millis(20);

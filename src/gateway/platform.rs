@@ -35,10 +35,10 @@ use std::sync::{self, Arc, MutexGuard, PoisonError};
 
 use tokio::sync::Mutex;
 
-use crate::domain::time::Timestamp;
-use crate::identity::time::TimeSource;
-use crate::store::folder::Folder;
 use crate::store::{Store, StoreError};
+use adit_core::domain::time::Timestamp;
+use adit_net::host::folder::Folder;
+use adit_net::identity::time::TimeSource;
 
 pub use actor::Actor;
 pub use agents::{AgentError, Relayed};

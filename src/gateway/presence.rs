@@ -10,11 +10,11 @@ use std::time::Instant;
 use tokio::sync::{oneshot, watch};
 
 use super::runs::Runs;
-use crate::domain::id::{BootId, ServerId};
-use crate::domain::limits::CONTROL_LINKS_MAX;
+use adit_core::domain::id::{BootId, ServerId};
+use adit_core::domain::limits::CONTROL_LINKS_MAX;
 
 #[derive(Debug, Default)]
-pub struct AgentPresence {
+pub(crate) struct AgentPresence {
     present: Mutex<BTreeMap<ServerId, Present>>,
     guards_made: AtomicU64,
     runs: Mutex<Runs>,
@@ -34,7 +34,7 @@ struct Present {
 
 /// A live link's place. Dropping it makes the server absent, unless a newer link has its place.
 #[derive(Debug)]
-pub struct PresenceGuard {
+pub(crate) struct PresenceGuard {
     presence: Arc<AgentPresence>,
     server: ServerId,
     number: u64,
@@ -45,7 +45,7 @@ impl AgentPresence {
     /// Registers a link. A server has one link: the newer replaces the older, which may be dead without
     /// knowing.
     #[must_use]
-    pub fn join(self: &Arc<Self>, server: ServerId) -> PresenceGuard {
+    pub(crate) fn join(self: &Arc<Self>, server: ServerId) -> PresenceGuard {
         let (in_use, replaced) = oneshot::channel();
         let number = self.guards_made.fetch_add(1, Ordering::Relaxed);
         let (addresses, hidden_from) = (Vec::new(), BTreeSet::new());
@@ -56,13 +56,13 @@ impl AgentPresence {
 
     /// Notes which run of the server's agent has a link now. If it takes turns with another, returns where
     /// the other opened its link.
-    pub fn note_run(&self, server: ServerId, boot: BootId, from: SocketAddr) -> Option<SocketAddr> {
+    pub(crate) fn note_run(&self, server: ServerId, boot: BootId, from: SocketAddr) -> Option<SocketAddr> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner).note(server, boot, from, Instant::now())
     }
 
     /// Returns whether a link of `server` may be served: it has one already, or there are not too many.
     #[must_use]
-    pub fn has_room_for(&self, server: ServerId) -> bool {
+    pub(crate) fn has_room_for(&self, server: ServerId) -> bool {
         let present = self.lock();
         present.len() < CONTROL_LINKS_MAX || present.contains_key(&server)
     }
@@ -70,19 +70,19 @@ impl AgentPresence {
     /// Returns what `asker` may know of where `server` is: nothing of one that is away, has not reported yet
     /// or hides from it.
     #[must_use]
-    pub fn addresses(&self, server: ServerId, asker: ServerId) -> Vec<SocketAddr> {
+    pub(crate) fn addresses(&self, server: ServerId, asker: ServerId) -> Vec<SocketAddr> {
         let present = self.lock();
         let shown = present.get(&server).filter(|present| !present.hidden_from.contains(&asker));
         shown.map(|present| present.addresses.clone()).unwrap_or_default()
     }
 
     #[must_use]
-    pub fn is_present(&self, server: ServerId) -> bool {
+    pub(crate) fn is_present(&self, server: ServerId) -> bool {
         self.lock().contains_key(&server)
     }
 
     #[must_use]
-    pub fn subscribe(&self) -> watch::Receiver<u64> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
     }
 
@@ -97,24 +97,24 @@ impl AgentPresence {
 
 impl PresenceGuard {
     /// Resolves when a newer link of this server has taken over.
-    pub async fn replaced(&mut self) {
+    pub(crate) async fn replaced(&mut self) {
         // The sender is never used, only dropped.
         let _ = (&mut self.replaced).await;
     }
 
     /// Returns whether no newer link has taken over.
     #[must_use]
-    pub fn is_current(&self) -> bool {
+    pub(crate) fn is_current(&self) -> bool {
         self.presence.lock().get(&self.server).is_some_and(|present| present.guard == self.number)
     }
 
     /// Sets where the server can be reached from now on.
-    pub fn set_addresses(&self, addresses: Vec<SocketAddr>) {
+    pub(crate) fn set_addresses(&self, addresses: Vec<SocketAddr>) {
         self.change(|mine| (mine.addresses != addresses).then(|| mine.addresses = addresses));
     }
 
     /// Sets who is not told from now on.
-    pub fn hide_from(&self, peers: BTreeSet<ServerId>) {
+    pub(crate) fn hide_from(&self, peers: BTreeSet<ServerId>) {
         self.change(|mine| (mine.hidden_from != peers).then(|| mine.hidden_from = peers));
     }
 

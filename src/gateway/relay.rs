@@ -3,7 +3,7 @@
 //!
 //! Links tell when they come up and end; everything else is read from the platform whenever it
 //! changed, for agents whose link has just ended too, so that a revoked server is out within one
-//! look ([`crate::domain::limits::RULES_POLL_EVERY`]). How packets pass is in `transport::relay`.
+//! look ([`adit_core::domain::limits::RULES_POLL_EVERY`]). How packets pass is in `transport::relay`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,12 +12,12 @@ use tokio::time::sleep;
 use tracing::{error, info};
 
 use super::platform::{Platform, PlatformError, Relayed};
-use crate::domain::id::{KeyFingerprint, RouteId, ServerId};
-use crate::domain::limits::RULES_POLL_EVERY;
-use crate::observe::metrics::{self, RelaySample};
-use crate::protocol::packet::PacketKey;
-use crate::protocol::relay::DropReason;
-use crate::transport::relay::RelayHandle;
+use adit_core::domain::id::{KeyFingerprint, RouteId, ServerId};
+use adit_core::domain::limits::RULES_POLL_EVERY;
+use adit_core::protocol::packet::PacketKey;
+use adit_core::protocol::relay::DropReason;
+use adit_net::transport::relay::RelayHandle;
+use adit_observe::metrics::{self, RelaySample};
 
 #[derive(Debug)]
 pub(super) struct RelayKeeper {

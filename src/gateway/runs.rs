@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::domain::id::{BootId, ServerId};
-use crate::domain::limits::{CONTROL_LINKS_MAX, COPY_SAID_FOR, RUNS_OF_AGENT_KEPT_MAX};
+use adit_core::domain::id::{BootId, ServerId};
+use adit_core::domain::limits::{CONTROL_LINKS_MAX, COPY_SAID_FOR, RUNS_OF_AGENT_KEPT_MAX};
 
 #[derive(Debug, Default)]
-pub struct Runs {
+pub(crate) struct Runs {
     of: BTreeMap<ServerId, OfAgent>,
 }
 
@@ -32,7 +32,7 @@ struct Run {
 impl Runs {
     /// Notes that the run `boot` of `server` opens a link from `from`. If it came back, and was not the first
     /// of late, returns where the run opened its link that had taken its place.
-    pub fn note(
+    pub(crate) fn note(
         &mut self,
         server: ServerId,
         boot: BootId,

@@ -22,21 +22,21 @@ use super::platform::{OpenError, Platform, PlatformError};
 use super::presence::AgentPresence;
 use super::relay::RelayKeeper;
 use super::stop::Stop;
-use crate::config::gateway::{GatewayConfig, RelayConfig};
-use crate::domain::id::BootId;
-use crate::domain::limits::{
+use adit_core::config::gateway::{GatewayConfig, RelayConfig};
+use adit_core::domain::id::BootId;
+use adit_core::domain::limits::{
     FACT_WRITE_EVERY, LEAF_RENEW_EVERY, REFUSALS_AUDITED_PER_MINUTE, RULES_POLL_EVERY, SECRETS_SWEPT_EVERY,
 };
-use crate::identity::error::IdentityError;
-use crate::identity::random;
-use crate::identity::time::TimeSource;
-use crate::identity::tls::enrol_server_config;
-use crate::protocol::relay::Relay;
-use crate::store::folder::{Folder, FolderError, FolderLock};
-use crate::transport::any_address::bind_any;
-use crate::transport::endpoint::{GatewayEndpoint, TransportError};
-use crate::transport::relay::{RelayHandle, RelayThread};
-use crate::transport::tls::EnrolTls;
+use adit_core::protocol::relay::Relay;
+use adit_net::host::folder::{Folder, FolderError, FolderLock};
+use adit_net::identity::error::IdentityError;
+use adit_net::identity::random;
+use adit_net::identity::time::TimeSource;
+use adit_net::identity::tls::enrol_server_config;
+use adit_net::transport::any_address::bind_any;
+use adit_net::transport::endpoint::{GatewayEndpoint, TransportError};
+use adit_net::transport::relay::{RelayHandle, RelayThread};
+use adit_net::transport::tls::EnrolTls;
 
 /// Tries for a port that is free for both UDP and TCP, when any will do.
 const ANY_PORT_TRIES: u32 = 16;

@@ -127,7 +127,7 @@ fn decoded(segment: &str) -> Option<String> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use crate::domain::access::Access;
+    use adit_core::domain::access::Access;
 
     use super::super::http::{Framing, RequestHead};
     use super::super::operation::{Class, OPERATIONS, shape};

@@ -4,13 +4,13 @@
 //!
 //! Scripts, addresses and other free text are not looked into.
 
-pub mod json;
+mod json;
 mod meaning;
 mod names;
 mod plan;
 mod sink;
 mod value;
-pub mod xml;
+mod xml;
 
 #[cfg(test)]
 mod tests;
@@ -20,7 +20,7 @@ use bytes::BytesMut;
 use self::json::JsonMasker;
 use self::value::{Literals, MASK, stays};
 use self::xml::XmlMasker;
-use crate::domain::limits;
+use adit_core::domain::limits;
 
 pub use self::plan::{Scope, scope};
 

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 /// What an operation does to the managed server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
+pub(crate) enum Class {
     Read,
     /// Login, logout and what Mirth itself must note of a session.
     Session,
@@ -14,7 +14,7 @@ pub enum Class {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Operation {
+pub(crate) struct Operation {
     pub method: &'static str,
     /// Below the API's base, parameters in braces.
     pub template: &'static str,
@@ -27,7 +27,7 @@ pub struct Operation {
 
 /// Which table knows the operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub(crate) enum Source {
     Current,
     /// Gone from newer servers.
     Historical,
@@ -37,14 +37,14 @@ pub enum Source {
 
 /// All operations, found by path as Jersey finds them: the path decides first, a literal before a
 /// parameter, and only then the method.
-pub struct Operations {
+pub(crate) struct Operations {
     all: Vec<Operation>,
     root: Node,
 }
 
 /// Where the paths of one template meet, whatever their method.
 #[derive(Debug)]
-pub struct Place {
+pub(crate) struct Place {
     /// For each segment, whether the template spells it out.
     pub literal: Vec<bool>,
     template: &'static str,
@@ -58,7 +58,7 @@ struct Node {
     place: Option<Place>,
 }
 
-pub static OPERATIONS: LazyLock<Operations> = LazyLock::new(Operations::compile);
+pub(crate) static OPERATIONS: LazyLock<Operations> = LazyLock::new(Operations::compile);
 
 const CURRENT: &str = include_str!("data/mirth-operations.tsv");
 const HISTORICAL: &str = include_str!("data/mirth-operations-historical.tsv");
@@ -85,25 +85,25 @@ impl Operations {
     }
 
     #[must_use]
-    pub fn all(&self) -> &[Operation] {
+    pub(crate) fn all(&self) -> &[Operation] {
         &self.all
     }
 
     /// Returns the place that Jersey would choose for these segments.
     #[must_use]
-    pub fn place(&self, segments: &[&str]) -> Option<&Place> {
+    pub(crate) fn place(&self, segments: &[&str]) -> Option<&Place> {
         self.root.find(segments)
     }
 
     /// Returns the number of the operation at this place, as in [`Operations::all`].
     #[must_use]
-    pub fn at(&self, place: &Place, method: &str) -> Option<usize> {
+    pub(crate) fn at(&self, place: &Place, method: &str) -> Option<usize> {
         place.operations.iter().copied().find(|&number| self.all[number].method == method)
     }
 
     /// Returns the number of the operation whose template has this shape, whatever its parameters are called.
     #[must_use]
-    pub fn of_shape<'a>(
+    pub(crate) fn of_shape<'a>(
         &self,
         method: &str,
         mut shape: impl Iterator<Item = Option<&'a str>>,
@@ -124,7 +124,7 @@ impl Place {
 
     /// Returns the template, for a method that has no operation here.
     #[must_use]
-    pub fn template(&self) -> &'static str {
+    pub(crate) fn template(&self) -> &'static str {
         self.template
     }
 }
@@ -145,7 +145,7 @@ impl Node {
 }
 
 /// Returns a template's segments: literals, and none for each parameter.
-pub fn shape(template: &str) -> impl Iterator<Item = Option<&str>> {
+pub(crate) fn shape(template: &str) -> impl Iterator<Item = Option<&str>> {
     let segments = template.split('/').filter(|segment| !segment.is_empty());
     segments.map(|segment| (!segment.contains('{')).then_some(segment))
 }

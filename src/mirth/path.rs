@@ -9,7 +9,7 @@ use thiserror::Error;
 
 /// Segments decoded once, checked, and rewritten.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Path {
+pub(crate) struct Path {
     /// Begins with `/`; ends in one where the request's path did.
     canonical: String,
 }
@@ -40,7 +40,7 @@ const SEGMENTS_MAX: usize = 64;
 
 impl Path {
     /// Parses the path; `raw`: the target up to its `?`.
-    pub fn parse(raw: &str) -> Result<Self, PathFault> {
+    pub(crate) fn parse(raw: &str) -> Result<Self, PathFault> {
         let inner = raw.strip_prefix('/').ok_or(PathFault::NoSlash)?;
         let mut canonical = String::with_capacity(raw.len());
         let (inner, slash) = match inner.strip_suffix('/') {
@@ -66,17 +66,17 @@ impl Path {
     }
 
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.canonical
     }
 
     /// Returns the segments without the empty one that a trailing slash leaves.
-    pub fn segments(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn segments(&self) -> impl Iterator<Item = &str> {
         self.canonical.split('/').filter(|segment| !segment.is_empty())
     }
 
     #[must_use]
-    pub fn ends_in_slash(&self) -> bool {
+    pub(crate) fn ends_in_slash(&self) -> bool {
         self.canonical.ends_with('/')
     }
 }

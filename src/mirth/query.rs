@@ -12,7 +12,7 @@ use super::path::{escaped, table};
 
 /// Parameters in order, and their text in canonical spelling.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Query<'a> {
+pub(crate) struct Query<'a> {
     canonical: String,
     parameters: Vec<Parameter<'a>>,
 }
@@ -57,7 +57,7 @@ const PLAIN: [bool; 256] = table(b"-._~!$'()*+,;=:@/?");
 
 impl<'a> Query<'a> {
     /// Parses the query; `raw`: the target after its `?`.
-    pub fn parse(raw: &'a str) -> Result<Self, QueryFault> {
+    pub(crate) fn parse(raw: &'a str) -> Result<Self, QueryFault> {
         let mut query = Self { canonical: String::with_capacity(raw.len()), parameters: Vec::new() };
         for (count, piece) in raw.split('&').enumerate() {
             if count == PARAMETERS_MAX {
@@ -80,17 +80,17 @@ impl<'a> Query<'a> {
     }
 
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.canonical
     }
 
     /// Returns the values of the parameters of that name, in order.
-    pub fn values<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
+    pub(crate) fn values<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
         self.parameters.iter().filter(move |one| one.name == name).map(|one| one.value.as_ref())
     }
 
     /// Refuses what is no column in the parameters named, and names that differ from theirs in case only.
-    pub fn check_columns(&self, guarded: &[&str]) -> Result<(), QueryFault> {
+    pub(crate) fn check_columns(&self, guarded: &[&str]) -> Result<(), QueryFault> {
         for Parameter { name, value } in &self.parameters {
             let Some(guard) = guarded.iter().find(|guard| is_spelt_like(name, guard)) else { continue };
             if name != guard || !names_column(guard, value) {
@@ -107,7 +107,7 @@ impl<'a> Query<'a> {
     }
 
     /// Refuses any parameter but those named.
-    pub fn check_names(&self, taken: &[&str]) -> Result<(), QueryFault> {
+    pub(crate) fn check_names(&self, taken: &[&str]) -> Result<(), QueryFault> {
         let strange = |parameter: &Parameter| !taken.contains(&parameter.name.as_ref());
         let empty = self.canonical.is_empty();
         if !empty && self.parameters.iter().any(strange) { Err(QueryFault::NotTaken) } else { Ok(()) }

@@ -16,8 +16,8 @@ use super::http::ResponseHead;
 use super::mask::Unmaskable;
 use super::query::Query;
 use super::verdict::Named;
-use crate::domain::access::Access;
-use crate::domain::limits;
+use adit_core::domain::access::Access;
+use adit_core::domain::limits;
 
 pub use address::Addresses;
 pub use page::PageWriter;

@@ -3,13 +3,13 @@
 
 use std::sync::LazyLock;
 
-use crate::domain::access::OptIn;
+use adit_core::domain::access::OptIn;
 
 use super::body::BodyKind;
 use super::operation::{OPERATIONS, Operations, rows};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
+pub(crate) struct Rule {
     /// `GET` of the table's `GET|HEAD`: HEAD is never needed, and its missing body invites an origin and
     /// a client to disagree on where the next answer begins.
     pub method: &'static str,
@@ -22,7 +22,7 @@ pub struct Rule {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Segment {
+pub(crate) enum Segment {
     Literal(String),
     Any,
     /// `-?[0-9]{1,19}`
@@ -30,7 +30,7 @@ pub enum Segment {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     Forward,
     /// Only where the owner shows it.
     OwnerOptIn(OptIn),
@@ -44,7 +44,7 @@ const NUMBER: &str = "-?[0-9]{1,19}";
 const DIGITS_MAX: usize = 19;
 
 /// A rule for each of [`Operations::all`] that has one.
-pub static RULES: LazyLock<Vec<Option<Rule>>> = LazyLock::new(|| by_operation(&OPERATIONS));
+pub(crate) static RULES: LazyLock<Vec<Option<Rule>>> = LazyLock::new(|| by_operation(&OPERATIONS));
 
 fn by_operation(operations: &Operations) -> Vec<Option<Rule>> {
     let mut rules: Vec<_> = operations.all().iter().map(|_| None).collect();
@@ -71,7 +71,7 @@ impl Rule {
 
     /// Returns whether these segments, found to be of the rule's operation, also have the values it asks for.
     #[must_use]
-    pub fn admits(&self, segments: &[&str]) -> bool {
+    pub(crate) fn admits(&self, segments: &[&str]) -> bool {
         self.segments.len() == segments.len()
             && self.segments.iter().zip(segments).all(|(rule, segment)| rule.admits(segment))
     }

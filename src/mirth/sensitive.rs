@@ -1,7 +1,7 @@
 //! Which of an owner's `hide` words keep an operation back from view-only partners, from the table's
 //! `sensitive` column.
 
-use crate::domain::access::Category;
+use adit_core::domain::access::Category;
 
 use super::operation::Operation;
 
@@ -9,7 +9,7 @@ use Category::{ConfigurationMap, Events, GlobalMaps, Messages, Scripts, ServerLo
 
 /// Returns the categories: hiding any of these hides the operation.
 #[must_use]
-pub fn categories(operation: &Operation) -> &'static [Category] {
+pub(crate) fn categories(operation: &Operation) -> &'static [Category] {
     match operation.template {
         // Counts tell what searches would: `attributeSearch` is answered by them too.
         "/events/count" | "/events/count/_search" | "/events/maxEventId" => &[Events],

@@ -7,7 +7,7 @@ use Names::{Exactly, Files, Jars, One, Plain};
 
 /// One kind of page.
 #[derive(Debug)]
-pub struct Page {
+pub(crate) struct Page {
     /// For audit and explain.
     pub template: &'static str,
     pub methods: &'static [&'static str],
@@ -124,21 +124,21 @@ static PAGES: [Page; 39] = [
 
 /// Returns the page at these segments; a `slash` after a file or below a folder would ask for a listing.
 #[must_use]
-pub fn page(method: &str, segments: &[&str], slash: bool) -> Option<&'static Page> {
+pub(crate) fn page(method: &str, segments: &[&str], slash: bool) -> Option<&'static Page> {
     let mut pages = PAGES.iter().filter(|page| page.is_at(segments, slash));
     pages.find(|page| page.methods.contains(&method))
 }
 
 /// Returns what this path is called, whatever the method.
 #[must_use]
-pub fn template(segments: &[&str], slash: bool) -> Option<&'static str> {
+pub(crate) fn template(segments: &[&str], slash: bool) -> Option<&'static str> {
     PAGES.iter().find(|page| page.is_at(segments, slash)).map(|page| page.template)
 }
 
 impl Page {
     /// Recognises pages whose requests reach the API behind the agent's back, on the server itself.
     #[must_use]
-    pub fn reaches_api(&self) -> bool {
+    pub(crate) fn reaches_api(&self) -> bool {
         self.parameters.is_some() && self.folder.first() == Some(&"webadmin")
     }
 

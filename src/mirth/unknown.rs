@@ -9,7 +9,7 @@ use super::operation::Place;
 use super::wadl::{ANY_METHOD, ListedOperation, segments};
 
 /// What a server serves besides the operations of our tables.
-pub struct Unknown(Vec<Template>);
+pub(crate) struct Unknown(Vec<Template>);
 
 struct Template {
     method: String,
@@ -64,13 +64,13 @@ enum Segment {
 
 impl Unknown {
     #[must_use]
-    pub fn new(listed: &[ListedOperation]) -> Self {
+    pub(crate) fn new(listed: &[ListedOperation]) -> Self {
         Self(listed.iter().map(Template::new).collect())
     }
 
     /// Returns the template that Jersey might prefer for these segments to the place that our tables know.
     #[must_use]
-    pub fn preferred(&self, method: &str, segments: &[&str], known: Option<&Place>) -> Option<&str> {
+    pub(crate) fn preferred(&self, method: &str, segments: &[&str], known: Option<&Place>) -> Option<&str> {
         let is_preferred = |template: &&Template| {
             let surely_known = |place: &Place| {
                 template.is_within(&place.literal)

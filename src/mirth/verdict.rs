@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::access::{Access, Category, OptIn};
+use adit_core::domain::access::{Access, Category, OptIn};
 
 use super::body::BodyKind;
 use super::http::{Framing, RequestHead};

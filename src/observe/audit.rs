@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
-use crate::domain::time::Timestamp;
+use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
+use adit_core::domain::time::Timestamp;
 
 pub use admin_refusals::{RefusalKind, RefusalSum};
 

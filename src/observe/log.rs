@@ -16,11 +16,11 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 use self::queue::LogQueue;
 use self::redact::redact;
-use crate::config::LogFormat;
-use crate::domain::limits::LOG_FLUSH_TIMEOUT;
-use crate::domain::visible::{visible, visible_json};
+use adit_core::config::LogFormat;
+use adit_core::domain::limits::LOG_FLUSH_TIMEOUT;
+use adit_core::domain::visible::{visible, visible_json};
 
-/// Names the level and, where wanted, modules: `debug`, or `info,adit::transport=debug`.
+/// Names the level and, where wanted, modules: `debug`, or `info,adit_net::transport=debug`.
 const FILTER_VARIABLE: &str = "ADIT_LOG";
 /// What libraries say is no news to an operator, or our own lines say it: a packet that the network
 /// refuses shows as a path that fails.
@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn the_line_about_lost_ones_has_the_form_of_the_others() {
         let text = String::from_utf8(loss_text(7)).unwrap();
-        assert!(text.contains("Z  WARN adit::observe::log: 7 lines of the log were lost"), "{text}");
+        assert!(text.contains("Z  WARN adit_observe::log: 7 lines of the log were lost"), "{text}");
         let json: serde_json::Value = serde_json::from_slice(&loss_json(7)).expect("is JSON");
         assert_eq!((&json["level"], &json["lost"]), (&"WARN".into(), &7.into()));
     }

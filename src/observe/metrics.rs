@@ -17,8 +17,8 @@ pub use endpoint::{LoopbackListener, MetricsError, listen, serve, serve_at};
 pub use relay::{RelaySample, relay};
 pub use stream::{AdminOutcome, StreamMetrics};
 
-use crate::domain::path::PathKind;
-use crate::domain::time::Timestamp;
+use adit_core::domain::path::PathKind;
+use adit_core::domain::time::Timestamp;
 
 pub const BUILD_INFO: &str = "adit_build_info";
 

@@ -2,7 +2,7 @@
 
 /// The source with comments and the content of texts and characters blanked; lines stay where they
 /// are.
-pub fn code_only(source: &str) -> String {
+pub(crate) fn code_only(source: &str) -> String {
     let bytes = source.as_bytes();
     let mut code = String::with_capacity(source.len());
     let mut at = 0;
@@ -28,12 +28,12 @@ pub fn code_only(source: &str) -> String {
 }
 
 /// Everything before the file's own tests, which by house rule come last.
-pub fn before_tests(code: &str) -> &str {
+pub(crate) fn before_tests(code: &str) -> &str {
     code.find("#[cfg(test)]\nmod tests {").map_or(code, |start| &code[..start])
 }
 
 /// The identifiers of `code` with their lines, and what follows each.
-pub fn words(code: &str) -> impl Iterator<Item = (usize, &str, &str)> {
+pub(crate) fn words(code: &str) -> impl Iterator<Item = (usize, &str, &str)> {
     let is_word = |char: char| char.is_alphanumeric() || char == '_';
     let mut rest = code;
     let mut line = 1;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::{Table, Value};
 
 /// DESIGN §3: the versions below these have faults that reach us.
-pub const FLOORS: [&str; 5] = [
+pub(crate) const FLOORS: [&str; 5] = [
     "quinn-proto@<0.11.14",
     "quinn-udp@<0.5.16",
     "quinn-udp@=0.6.0",
@@ -24,12 +24,12 @@ const FORBIDDEN_FEATURES: [(&str, &str, &str); 5] = [
 /// Crates whose default features include one of those.
 const DEFAULTS_OFF: [&str; 3] = ["quinn", "quinn-proto", "rustls"];
 
-pub struct Lock(BTreeMap<String, Vec<Version>>);
+pub(crate) struct Lock(BTreeMap<String, Vec<Version>>);
 
 type Version = [u64; 3];
 
 impl Lock {
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let lock: Table = text.parse().expect("Cargo.lock is TOML");
         let mut versions = BTreeMap::<_, Vec<_>>::new();
         for package in lock["package"].as_array().expect("is a list") {
@@ -41,14 +41,14 @@ impl Lock {
 }
 
 /// The crates and versions that `deny.toml` bans, such as `quinn-udp@=0.6.0`.
-pub fn bans(deny: &str) -> Vec<String> {
+pub(crate) fn bans(deny: &str) -> Vec<String> {
     let deny: Table = deny.parse().expect("deny.toml is TOML");
     let bans = deny["bans"]["deny"].as_array().expect("is a list");
     bans.iter().map(|ban| ban["crate"].as_str().expect("is a text").to_owned()).collect()
 }
 
 /// What of the lock file is banned.
-pub fn banned(lock: &Lock, bans: &[String]) -> Vec<String> {
+pub(crate) fn banned(lock: &Lock, bans: &[String]) -> Vec<String> {
     let mut found = Vec::new();
     for ban in bans {
         let (name, wanted) = ban.split_once('@').unwrap_or((ban, ""));
@@ -61,14 +61,14 @@ pub fn banned(lock: &Lock, bans: &[String]) -> Vec<String> {
 }
 
 /// Dependencies without a comment on the line above.
-pub fn unexplained(manifest: &str) -> Vec<String> {
+pub(crate) fn unexplained(manifest: &str) -> Vec<String> {
     let mut faults = Vec::new();
     let mut before = "";
     let mut inside = false;
     for line in manifest.lines() {
         if line.starts_with('[') {
             inside = line.ends_with("dependencies]");
-        } else if inside && !line.is_empty() && !line.starts_with('#') && !before.starts_with("# ") {
+        } else if inside && is_foreign(line) && !before.starts_with("# ") {
             faults.push(format!("Cargo.toml does not say why: {line}"));
         }
         before = line;
@@ -76,16 +76,20 @@ pub fn unexplained(manifest: &str) -> Vec<String> {
     faults
 }
 
-/// Dependencies that no source names.
-pub fn unused(manifest: &str, sources: &[String]) -> Vec<String> {
+fn is_foreign(line: &str) -> bool {
+    !line.is_empty() && !line.starts_with('#') && !line.starts_with("adit-")
+}
+
+/// Dependencies of the crate in `folder` that no source of it names.
+pub(crate) fn unused(folder: &str, manifest: &str, sources: &[String]) -> Vec<String> {
     let named: BTreeSet<&str> =
         sources.iter().flat_map(|source| crate::code::words(source)).map(|(_, word, _)| word).collect();
     let unused =
         dependencies(manifest).into_keys().filter(|name| !named.contains(name.replace('-', "_").as_str()));
-    unused.map(|name| format!("nothing uses {name}; take it out of Cargo.toml")).collect()
+    unused.map(|name| format!("nothing uses {name}; take it out of {folder}/Cargo.toml")).collect()
 }
 
-pub fn forbidden_features(manifest: &str) -> Vec<String> {
+pub(crate) fn forbidden_features(manifest: &str) -> Vec<String> {
     let dependencies = dependencies(manifest);
     let mut faults = Vec::new();
     for (name, feature, why) in FORBIDDEN_FEATURES {
@@ -104,11 +108,24 @@ pub fn forbidden_features(manifest: &str) -> Vec<String> {
     faults
 }
 
+/// The dependencies that a crate is built with, tests apart.
+pub(crate) fn shipped(manifest: &str) -> Vec<String> {
+    let manifest: Table = manifest.parse().expect("Cargo.toml is TOML");
+    manifest
+        .get("dependencies")
+        .and_then(Value::as_table)
+        .into_iter()
+        .flat_map(Table::keys)
+        .cloned()
+        .collect()
+}
+
 fn dependencies(manifest: &str) -> BTreeMap<String, Value> {
     let manifest: Table = manifest.parse().expect("Cargo.toml is TOML");
-    let tables =
-        ["dependencies", "dev-dependencies"].map(|name| manifest.get(name).and_then(Value::as_table));
-    tables.into_iter().flatten().flatten().map(|(name, value)| (name.clone(), value.clone())).collect()
+    let of_workspace = manifest.get("workspace").and_then(|workspace| workspace.get("dependencies"));
+    let own = ["dependencies", "dev-dependencies"].map(|name| manifest.get(name));
+    let tables = own.into_iter().chain([of_workspace]).map(|table| table.and_then(Value::as_table));
+    tables.flatten().flatten().map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// Whether a version is one that `<1.2.3` or `=1.2.3` means; without either, every version is.
@@ -156,10 +173,10 @@ fn a_dependency_without_reason_or_use_would_be_found() {
     let manifest = "[dependencies]\n# Bytes.\nbytes = \"1\"\nhex-x = \"1\"\n\n[lints.rust]\na = \"b\"\n";
     assert_eq!(unexplained(manifest), ["Cargo.toml does not say why: hex-x = \"1\""]);
     assert_eq!(
-        unused(manifest, &["use bytes::Bytes;".into()]),
-        ["nothing uses hex-x; take it out of Cargo.toml"]
+        unused("src/a", manifest, &["use bytes::Bytes;".into()]),
+        ["nothing uses hex-x; take it out of src/a/Cargo.toml"]
     );
-    assert!(unused(manifest, &["use bytes::Bytes;\nhex_x::encode".into()]).is_empty());
+    assert!(unused("src/a", manifest, &["use bytes::Bytes;\nhex_x::encode".into()]).is_empty());
 }
 
 #[test]

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # The sidecar in containers, by `deploy/compose.yaml`: image, health, messages, restarts, stop.
-# `tests/docker/run.sh ADIT`, a built binary. Removes only what bears its own label or project name.
+# `tests/docker/run.sh ADIT`, a built binary with `adit-lab` beside it. Removes only what bears its own label or project name.
 # Stand-ins: Mirth is a small MLLP receiver, run by this host's python3, which is mounted read-only.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 adit=$(realpath "${1:-target/debug/adit}")
+adit_lab=$(dirname "$adit")/adit-lab
 label=adit.test=$$
 project=adit-test-$$
 good=0
@@ -57,7 +58,7 @@ pass "it starts with a read-only root and no capability"
 
 # A lab's files, as a person would write them for compose.yaml.
 lab=$work/lab
-"$adit" lab "$lab" --p2p mllp:127.0.0.1:6661:127.0.0.1:6662 >/dev/null
+"$adit_lab" lab "$lab" --p2p mllp:127.0.0.1:6661:127.0.0.1:6662 >/dev/null
 port=$(sed -nE 's/^listen *= ".*:([0-9]+)"/\1/p' "$lab/gateway.toml")
 sed -i -E "/^metrics/d; s/^(name *= )\".*\"/\1\"gateway:443\"/; s/^(listen *= )\".*\"/\1\"0.0.0.0:443\"/
     s|^(state *= )\".*\"|\1\"/var/lib/adit-gateway\"|" "$lab/gateway.toml"

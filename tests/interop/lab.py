@@ -1,10 +1,11 @@
-"""A gateway and two agents as processes, from the files of `adit lab`, and the path between them."""
+"""A gateway and two agents as processes, from the files of `adit-lab lab`, and the path between them."""
 
 import json
 import re
 import threading
 import time
 import urllib.request
+from pathlib import Path
 
 from processes import Failure, await_port, eventually, free_port, run
 
@@ -22,7 +23,8 @@ class Lab:
         self._folder = processes.folder / "lab"
         self.port = free_port()
         connection = f"{protocol}:127.0.0.1:{self.port}:127.0.0.1:{forward_port}"
-        run([adit, "lab", self._folder, "--p2p", connection, "--path", path], COMMAND_TIMEOUT_SECONDS)
+        adit_lab = Path(adit).with_name("adit-lab")
+        run([adit_lab, "lab", self._folder, "--p2p", connection, "--path", path], COMMAND_TIMEOUT_SECONDS)
         processes.start("gateway", [adit, "gateway", "--config", self._folder / "gateway.toml"])
         # An agent's first start is its enrolment, and that gives up if no gateway answers.
         await_port(self._gateway_port("listen"), processes)

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use adit::domain::access::Access;
+use adit_core::domain::access::Access;
 
 use super::lab::HANG_LIMIT;
 use super::origin::client::{Answer, Client, answers};

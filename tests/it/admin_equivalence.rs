@@ -10,10 +10,10 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use adit::demo::messages::Draws;
-use adit::domain::access::Access;
-use adit::mirth::http::{Framing, Header};
-use adit::mirth::verdict::{AccessPolicy, Judge};
+use adit_core::domain::access::Access;
+use adit_lab::messages::Draws;
+use adit_mirth::http::{Framing, Header};
+use adit_mirth::verdict::{AccessPolicy, Judge};
 
 use self::filter::{FORWARDED_FOR, Judged, filter};
 use self::mutation::{connection, cut};

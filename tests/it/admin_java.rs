@@ -1,8 +1,8 @@
 //! A client of Java's own, which trusts what Mirth's Administrator trusts, through two real agents to a
 //! Jetty with TLS of its own and a certificate such as Mirth's.
 
-use adit::demo::lab::LabAdmin;
-use adit::domain::access::Access;
+use adit_core::domain::access::Access;
+use adit_lab::lab::LabAdmin;
 
 use super::lab::{Lab, free_address, run};
 use super::origin::jetty::{Hit, Jetty, Record, java};

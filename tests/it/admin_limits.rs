@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use adit::demo::admin_client::{open, shown_key};
-use adit::demo::admin_mirth::{AdminMirth, PASSWORD, USER};
-use adit::domain::access::Access;
-use adit::domain::limits::{ADMIN_HANDSHAKE_TIMEOUT, ADMIN_STREAMS_MAX, FIRST_BYTE_TIMEOUT};
-use adit::identity::stand_in::MirthCertificate;
-use adit::transport::tls::LocalTls;
+use adit_core::domain::access::Access;
+use adit_core::domain::limits::{ADMIN_HANDSHAKE_TIMEOUT, ADMIN_STREAMS_MAX, FIRST_BYTE_TIMEOUT};
+use adit_lab::admin_client::{open, shown_key};
+use adit_lab::admin_mirth::{AdminMirth, PASSWORD, USER};
+use adit_lab::mirth_certificate::MirthCertificate;
+use adit_net::transport::tls::LocalTls;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -95,7 +95,7 @@ async fn mute_mirth(body: usize) -> (SocketAddr, Arc<AtomicUsize>) {
     let counted = Arc::clone(&taken);
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let tls = LocalTls::stand_in(&MirthCertificate::generate().unwrap()).unwrap();
+    let tls = LocalTls::from(MirthCertificate::generate().unwrap().server_config().unwrap());
     tokio::spawn(async move {
         loop {
             let (tcp, _) = listener.accept().await.unwrap();

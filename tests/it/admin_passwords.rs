@@ -3,11 +3,11 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use adit::agent::AUDIT_FILE;
-use adit::demo::admin_client::{Reply, RequestContent};
-use adit::demo::admin_mirth::{AdminMirth, PASSWORD, USER};
-use adit::domain::access::Access;
-use adit::domain::limits::ADMIN_WRONG_LOGINS_BURST;
+use adit_agent::AUDIT_FILE;
+use adit_core::domain::access::Access;
+use adit_core::domain::limits::ADMIN_WRONG_LOGINS_BURST;
+use adit_lab::admin_client::{Reply, RequestContent};
+use adit_lab::admin_mirth::{AdminMirth, PASSWORD, USER};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 

@@ -1,9 +1,9 @@
 //! What people meet of a managed Mirth through two real agents: launch file, dashboard, first login, and
 //! the sentence of a refusal. The Mirth is a stand-in; no Mirth runs here.
 
-use adit::demo::admin_client::{AdminClient, Reply, RequestContent, shown_key};
-use adit::demo::admin_mirth::{AdminMirth, PASSWORD, PasswordAge, USER};
-use adit::domain::access::Access;
+use adit_core::domain::access::Access;
+use adit_lab::admin_client::{AdminClient, Reply, RequestContent, shown_key};
+use adit_lab::admin_mirth::{AdminMirth, PASSWORD, PasswordAge, USER};
 use tokio::net::TcpListener;
 
 use super::lab::{Lab, run};

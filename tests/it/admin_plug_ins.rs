@@ -1,7 +1,7 @@
 //! Operations of plug-ins that adit does not know, and that would run in place of a known one.
 
-use adit::demo::admin_mirth::{AdminMirth, PASSWORD, USER};
-use adit::domain::access::Access;
+use adit_core::domain::access::Access;
+use adit_lab::admin_mirth::{AdminMirth, PASSWORD, USER};
 use tokio::net::TcpListener;
 
 use super::lab::{Lab, Part, eventually};

@@ -3,10 +3,10 @@
 use std::fs;
 use std::net::SocketAddr;
 
-use adit::agent::AUDIT_FILE;
-use adit::demo::admin_client::{AdminClient, open, shown_key};
-use adit::demo::admin_mirth::{AdminMirth, PASSWORD, USER};
-use adit::domain::access::Access;
+use adit_agent::AUDIT_FILE;
+use adit_core::domain::access::Access;
+use adit_lab::admin_client::{AdminClient, open, shown_key};
+use adit_lab::admin_mirth::{AdminMirth, PASSWORD, USER};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

@@ -4,16 +4,16 @@
 use std::fs;
 use std::time::Duration;
 
-use adit::agent::AUDIT_FILE;
-use adit::demo::admin_client::{AdminClient, Cookie, Reply, RequestContent, open, shown_key};
-use adit::demo::admin_mirth::{AdminMirth, Arrived, PASSWORD, USER};
-use adit::demo::measure::Digest;
-use adit::domain::access::Access;
+use adit_agent::AUDIT_FILE;
+use adit_core::domain::access::Access;
+use adit_lab::admin_client::{AdminClient, Cookie, Reply, RequestContent, open, shown_key};
+use adit_lab::admin_mirth::{AdminMirth, Arrived, PASSWORD, USER};
+use adit_lab::measure::Digest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
-use crate::lab::{Lab, Part, adit, eventually, free_address, run};
+use crate::lab::{Lab, Part, adit_lab, eventually, free_address, run};
 
 const BASE: &str = "/api/4.5.2";
 const ID: &str = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
@@ -276,7 +276,7 @@ async fn a_view_only_read_of_a_made_up_channel_makes_nothing_at_the_mirth() {
 async fn a_lab_names_the_mirth_that_does_not_answer() {
     let folder = tempfile::tempdir().unwrap();
     let (listen, mirth) = (free_address(), free_address());
-    let mut command = adit();
+    let mut command = adit_lab();
     command.arg("lab").arg(folder.path().join("lab")).args(["--admin", &format!("ro:{listen}:{mirth}")]);
     let output = run(command).await;
     let said = String::from_utf8_lossy(&output.stderr);

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use adit::demo::admin_client::{AdminClient, RequestContent};
-use adit::demo::admin_mirth::{AdminMirth, PASSWORD, USER};
-use adit::domain::access::Access;
-use adit::domain::limits::{ADMIN_AUDITS_BURST, ADMIN_AUDITS_PER_SECOND};
+use adit_core::domain::access::Access;
+use adit_core::domain::limits::{ADMIN_AUDITS_BURST, ADMIN_AUDITS_PER_SECOND};
+use adit_lab::admin_client::{AdminClient, RequestContent};
+use adit_lab::admin_mirth::{AdminMirth, PASSWORD, USER};
 use tokio::net::TcpListener;
 
 use super::lab::{Lab, Part, eventually};

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use adit::domain::access::Access;
+use adit_core::domain::access::Access;
 
 use self::outcome::{Sent, requests_in};
 use self::vector::{Chunking, ExpectedVerdict, Piece, Vector};

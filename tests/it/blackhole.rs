@@ -4,11 +4,11 @@
 
 use std::time::{Duration, Instant};
 
-use adit::agent::stats::EntryStatus;
-use adit::demo::mirth::Mirth;
-use adit::demo::sender::SendOutcome;
-use adit::demo::shim::Impairment;
-use adit::domain::connection::Protocol;
+use adit_agent::stats::EntryStatus;
+use adit_core::domain::connection::Protocol;
+use adit_lab::mirth::Mirth;
+use adit_lab::sender::SendOutcome;
+use adit_lab::shim::Impairment;
 use tokio::join;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};

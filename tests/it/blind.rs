@@ -5,10 +5,10 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc::sync_channel;
 
-use adit::demo::messages::Draws;
-use adit::demo::shim::Direction;
-use adit::domain::connection::Protocol;
-use adit::domain::path::{PathChoice, PathKind};
+use adit_core::domain::connection::Protocol;
+use adit_core::domain::path::{PathChoice, PathKind};
+use adit_lab::messages::Draws;
+use adit_lab::shim::Direction;
 use memchr::memmem::Finder;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::join;

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use adit::domain::connection::Protocol;
+use adit_core::domain::connection::Protocol;
+use adit_lab::binaries;
 use tokio::net::TcpListener;
 
 use super::lab::{Lab, Part, TARGET_OWNER, adit, mirth, run};
@@ -108,7 +109,7 @@ async fn a_check_right_after_the_start_waits_for_the_first_attempts() {
 async fn started_check(lab: &Lab, part: Part) -> (String, bool) {
     let state = lab.state(part);
     super::lab::eventually("the agent has its state", async || {
-        adit::store::folder::is_locked(&state).then_some(())
+        adit_net::host::folder::is_locked(&state).then_some(())
     })
     .await;
     check(lab, part).await
@@ -244,7 +245,7 @@ async fn a_peer_that_is_gone_or_has_another_key_than_was_trusted_is_a_problem() 
 
     let name = lab.entry(Part::A, 0).await.unwrap().name;
     let shown = lab.status(Part::B).await.unwrap().key.to_string();
-    let other = adit::domain::id::KeyFingerprint::from_bytes([7; 32]).to_string();
+    let other = adit_core::domain::id::KeyFingerprint::from_bytes([7; 32]).to_string();
     let mut command = adit();
     command.args(["trust", &name, &other, "--force", "--config"]).arg(lab.config(Part::A));
     assert!(run(command).await.status.success());
@@ -381,7 +382,7 @@ async fn a_full_disk_is_a_problem() {
         exec "$2" check --config "$3""#;
     let mut command = std::process::Command::new("unshare");
     command.args(["--mount", "sh", "-euc", small, "sh"]).arg(lab.state(Part::A));
-    command.arg(env!("CARGO_BIN_EXE_adit")).arg(lab.config(Part::A));
+    command.arg(binaries::adit()).arg(lab.config(Part::A));
     let output = run(command).await;
     let said = String::from_utf8(output.stdout).unwrap();
     line(&said, "PROBLEM", "KiB left; make room");

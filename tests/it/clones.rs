@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Instant;
 
-use adit::agent::stats::AgentStatus;
-use adit::agent::status::{Answer, Request, ask};
-use adit::domain::connection::Protocol;
-use adit::domain::limits::REPEATS_BURST;
-use adit::domain::path::{PathChoice, PathKind};
+use adit_agent::stats::AgentStatus;
+use adit_agent::status::{Answer, Request, ask};
+use adit_core::domain::connection::Protocol;
+use adit_core::domain::limits::REPEATS_BURST;
+use adit_core::domain::path::{PathChoice, PathKind};
 
 use super::lab::{Lab, Part, adit, edit, eventually, free_address, mirth, run};
 

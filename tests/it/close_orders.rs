@@ -1,7 +1,7 @@
 //! Promise I2: every order in which a TCP connection can end looks the same at the far socket as
 //! it did at the near one, and no cut ever looks like an end.
 
-use adit::domain::connection::Protocol;
+use adit_core::domain::connection::Protocol;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 

@@ -4,17 +4,17 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit::domain::access::Access;
-use adit::domain::connection::ConnectionType;
-use adit::domain::id::{ConnectionId, ServerId};
-use adit::domain::limits::{AUDIT_ROWS_BURST, CONTROL_OPENINGS_BURST, LEAF_LIFE, PEER_ADDRESSES_MAX};
-use adit::gateway::platform::{Actor, AdminOffer, OfferLife};
-use adit::identity::key::KeyPair;
-use adit::identity::tls::Identity;
-use adit::protocol::control::{
+use adit_core::domain::access::Access;
+use adit_core::domain::connection::ConnectionType;
+use adit_core::domain::id::{ConnectionId, ServerId};
+use adit_core::domain::limits::{AUDIT_ROWS_BURST, CONTROL_OPENINGS_BURST, LEAF_LIFE, PEER_ADDRESSES_MAX};
+use adit_core::protocol::control::{
     Activity, Change, PeerRefusal, SessionReport, SessionStage, ToAgent, ToGateway,
 };
-use adit::protocol::frame::Code;
+use adit_core::protocol::frame::Code;
+use adit_gateway::platform::{Actor, AdminOffer, OfferLife};
+use adit_net::identity::key::KeyPair;
+use adit_net::identity::tls::Identity;
 
 use tokio::time::timeout;
 
@@ -31,7 +31,7 @@ async fn an_enrolled_agent_is_welcomed_with_a_snapshot_of_nothing() {
     let agent = world.enrolled("a").await;
     let mut link = agent.link(&world).await;
     let welcome = link.next().await.unwrap();
-    let now = adit::identity::time::TimeSource::now(&*world.clock);
+    let now = adit_net::identity::time::TimeSource::now(&*world.clock);
     assert_eq!(welcome, ToAgent::Welcome { version: 1, now });
     let snapshot = link.next().await.unwrap();
     assert_eq!(snapshot, ToAgent::Snapshot { revision: 1, rules: vec![], revoked: vec![] });
@@ -183,7 +183,7 @@ async fn whoever_breaks_the_protocol_hears_why() {
     assert!(late.goodbye().await.contains("no hello"));
 
     let mut other = agent.dial(&world).await.unwrap();
-    let boot = adit::domain::id::BootId::from_bytes([1; 8]);
+    let boot = adit_core::domain::id::BootId::from_bytes([1; 8]);
     other.send(ToGateway::Hello { version: 99, software: "x".into(), boot }).await;
     assert!(other.goodbye().await.contains("version 99"));
 

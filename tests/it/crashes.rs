@@ -2,8 +2,8 @@
 //! an unfinished message end in order, nothing acknowledged is missing, nothing is said twice, and
 //! service comes back without a human.
 
-use adit::demo::messages::Draws;
-use adit::domain::connection::Protocol;
+use adit_core::domain::connection::Protocol;
+use adit_lab::messages::Draws;
 
 use super::lab::{HANG_LIMIT, Lab, Part, draws, is_long, mirth};
 use super::traffic::{Traffic, judge};

@@ -5,10 +5,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use adit::agent::state::FILES;
-use adit::demo::admin_mirth::AdminMirth;
-use adit::domain::access::Access;
-use adit::domain::connection::Protocol;
+use adit_agent::state::FILES;
+use adit_core::domain::access::Access;
+use adit_core::domain::connection::Protocol;
+use adit_lab::admin_mirth::AdminMirth;
+use adit_lab::binaries;
 use tokio::net::TcpListener;
 
 use super::lab::{HANG_LIMIT, Lab, Part, TARGET_OWNER, free_address, mirth, run};
@@ -33,7 +34,7 @@ fn put(path: &Path, bytes: &[u8]) {
 async fn fails(words: &[&str], config: &Path) -> String {
     let mut command = Command::new("timeout");
     command.arg("--signal=KILL").arg(HANG_LIMIT.as_secs().to_string());
-    command.arg(env!("CARGO_BIN_EXE_adit")).args(words).arg("--config").arg(config);
+    command.arg(binaries::adit()).args(words).arg("--config").arg(config);
     let output = run(command).await;
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert_eq!(output.status.code(), Some(1), "{words:?}: {said}");

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use adit::agent::stats::DicomCounts;
-use adit::demo::dicom::differences;
-use adit::demo::dicom::modality::{DicomOutcome, Modality, Report};
-use adit::demo::dicom::object::Object;
-use adit::demo::dicom::pacs::{Pacs, Treatment};
-use adit::demo::measure::{Differences, Histogram};
-use adit::demo::messages::Generator;
-use adit::demo::sender::Sender;
-use adit::domain::connection::Protocol;
+use adit_agent::stats::DicomCounts;
+use adit_core::domain::connection::Protocol;
+use adit_lab::dicom::differences;
+use adit_lab::dicom::modality::{DicomOutcome, Modality, Report};
+use adit_lab::dicom::object::Object;
+use adit_lab::dicom::pacs::{Pacs, Treatment};
+use adit_lab::measure::{Differences, Histogram};
+use adit_lab::messages::Generator;
+use adit_lab::sender::Sender;
 use tokio::net::TcpListener;
 
 use super::lab::{Lab, Part, adit, is_long, mirth, run};

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use adit::demo::dicom::object::Object;
-use adit::demo::measure::Digest;
-use adit::domain::connection::Protocol;
+use adit_core::domain::connection::Protocol;
+use adit_lab::dicom::object::Object;
+use adit_lab::measure::Digest;
 use tempfile::TempDir;
 
 use super::lab::{Lab, Part, eventually, free_address, is_long, run};

@@ -3,13 +3,13 @@
 
 use std::sync::mpsc;
 
-use adit::demo::dicom::modality::Modality;
-use adit::demo::dicom::object::Object;
-use adit::demo::dicom::pacs::{Pacs, Treatment};
-use adit::demo::hl7::frame;
-use adit::demo::messages::Generator;
-use adit::demo::sender::{Connections, Sender};
-use adit::domain::connection::Protocol;
+use adit_core::domain::connection::Protocol;
+use adit_lab::dicom::modality::Modality;
+use adit_lab::dicom::object::Object;
+use adit_lab::dicom::pacs::{Pacs, Treatment};
+use adit_lab::hl7::frame;
+use adit_lab::messages::Generator;
+use adit_lab::sender::{Connections, Sender};
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -138,7 +138,7 @@ async fn an_agent_says_that_it_stops_until_a_start_brings_it_back() {
     for part in AGENTS {
         lab.entry_becomes(part, 0, "it is shown as stopping", |entry| entry.status == "Stopping").await;
     }
-    let stopping = |status: adit::agent::stats::AgentStatus| status.stopping;
+    let stopping = |status: adit_agent::stats::AgentStatus| status.stopping;
     assert_eq!(lab.status(Part::A).await.map(stopping), Some(false));
     assert_eq!(lab.status(Part::B).await.map(stopping), Some(true));
     exchange.acknowledge().await;

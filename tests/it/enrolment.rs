@@ -3,17 +3,17 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use adit::agent::enrol::{EnrolError, await_identity};
-use adit::config::connector::Connector;
-use adit::domain::connection::Protocol;
-use adit::domain::limits::{ENROL_CONNECTIONS, ENROL_PER_MINUTE, ENROL_TIMEOUT};
-use adit::domain::secret::RegistrationToken;
-use adit::identity::error::IdentityError;
-use adit::identity::key::KeyPair;
-use adit::identity::peer::VerifiedPeer;
-use adit::identity::tls::enrol_client_config;
-use adit::protocol::enrol;
-use adit::transport::tls::connect_enrol;
+use adit_agent::enrol::{EnrolError, await_identity};
+use adit_core::config::connector::Connector;
+use adit_core::domain::connection::Protocol;
+use adit_core::domain::limits::{ENROL_CONNECTIONS, ENROL_PER_MINUTE, ENROL_TIMEOUT};
+use adit_core::domain::secret::RegistrationToken;
+use adit_core::protocol::enrol;
+use adit_net::identity::error::IdentityError;
+use adit_net::identity::key::KeyPair;
+use adit_net::identity::peer::VerifiedPeer;
+use adit_net::identity::tls::enrol_client_config;
+use adit_net::transport::tls::connect_enrol;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -73,7 +73,7 @@ async fn a_token_that_is_not_good_is_refused_with_one_answer_for_all() {
     used.write(&for_a);
     used.enrol().await.unwrap();
 
-    let unknown = adit::domain::id::ServerId::from_random([9; 16]);
+    let unknown = adit_core::domain::id::ServerId::from_random([9; 16]);
     let wrong = Some(RegistrationToken::from_bytes([1; 32]));
     let rows = [
         ("wrong", Connector { token: wrong.clone(), ..for_b_anew.clone() }),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-use adit::domain::connection::Protocol;
+use adit_core::domain::connection::Protocol;
 use socket2::{Domain, SockFilter, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

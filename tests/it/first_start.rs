@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 use std::time::Instant;
 
-use adit::domain::connection::Protocol;
+use adit_core::domain::connection::Protocol;
 use rustix::process::Signal;
 
 use super::lab::{Lab, Part, adit, edit, free_address, mirth, run};

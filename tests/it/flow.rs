@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use adit::demo::messages::Draws;
+use adit_lab::messages::Draws;
 use aws_lc_rs::digest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -26,13 +26,13 @@ const PIECE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// How fast a program writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
+pub(crate) enum Pace {
     Steady,
     /// As fast as it is taken.
     Bulk,
 }
 
-pub struct Flow {
+pub(crate) struct Flow {
     shared: Arc<Shared>,
     there: JoinHandle<Carried>,
     back: JoinHandle<Carried>,
@@ -47,7 +47,7 @@ struct Shared {
 
 /// One direction, after its end.
 #[derive(Debug)]
-pub struct Carried {
+pub(crate) struct Carried {
     pub bytes: u64,
     pub took: Duration,
     /// The longest its reader waited for the next byte.
@@ -56,7 +56,7 @@ pub struct Carried {
 
 impl Flow {
     /// Connects to `port` and finds the other end at `listener`.
-    pub async fn start(port: SocketAddr, listener: &TcpListener, pace: Pace, seed: u64) -> Self {
+    pub(crate) async fn start(port: SocketAddr, listener: &TcpListener, pace: Pace, seed: u64) -> Self {
         let Wire { source, target } = Wire::open(port, listener).await;
         let shared = Arc::new(Shared::default());
         let (from_source, to_source) = halves(source);
@@ -70,12 +70,12 @@ impl Flow {
     }
 
     /// Waits until bytes arrive in both directions.
-    pub async fn moves(&self) {
+    pub(crate) async fn moves(&self) {
         self.carries(1).await;
     }
 
     /// Waits until so many more bytes have arrived in both directions.
-    pub async fn carries(&self, bytes: u64) {
+    pub(crate) async fn carries(&self, bytes: u64) {
         let read = || [0, 1].map(|direction| self.shared.read[direction].load(Ordering::Relaxed));
         let before = read();
         let mut goal = 0;
@@ -91,7 +91,7 @@ impl Flow {
 
     /// Ends both directions in order; fails unless all that was written was read, unchanged, and
     /// followed by FIN.
-    pub async fn finish(self) -> [Carried; 2] {
+    pub(crate) async fn finish(self) -> [Carried; 2] {
         self.shared.stopping.store(true, Ordering::Relaxed);
         let both = async { [self.there.await.unwrap(), self.back.await.unwrap()] };
         timeout(HANG_LIMIT, both).await.expect("both directions end")

@@ -1,10 +1,10 @@
 //! The gateway introduces; it carries nothing. Away, it takes nothing with it but news.
 
-use adit::demo::measure::Differences;
-use adit::demo::messages::Generator;
-use adit::demo::mirth::Mirth;
-use adit::demo::sender::Sender;
-use adit::domain::connection::Protocol;
+use adit_core::domain::connection::Protocol;
+use adit_lab::measure::Differences;
+use adit_lab::messages::Generator;
+use adit_lab::mirth::Mirth;
+use adit_lab::sender::Sender;
 
 use super::lab::{Lab, Part, eventually, mirth};
 use super::wire::{End, Wire, finish, listener, read_to_end};

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use adit::domain::connection::Protocol;
-use adit::domain::path::{PathChoice, PathKind};
+use adit_core::domain::connection::Protocol;
+use adit_core::domain::path::{PathChoice, PathKind};
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

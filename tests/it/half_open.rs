@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use adit::domain::connection::Protocol;
-use adit::domain::id::RouteId;
-use adit::domain::limits::{CONTROL_NEWCOMERS_MAX, STATUS_CONNECTIONS_MAX};
-use adit::identity::ca::CertificateAuthority;
-use adit::identity::key::KeyPair;
-use adit::identity::name::PeerName;
-use adit::identity::random;
-use adit::identity::tls::{self, Dates, Identity};
-use adit::protocol::control;
+use adit_core::domain::connection::Protocol;
+use adit_core::domain::id::RouteId;
+use adit_core::domain::limits::{CONTROL_NEWCOMERS_MAX, STATUS_CONNECTIONS_MAX};
+use adit_core::protocol::control;
+use adit_net::identity::ca::CertificateAuthority;
+use adit_net::identity::key::KeyPair;
+use adit_net::identity::name::PeerName;
+use adit_net::identity::random;
+use adit_net::identity::tls::{self, Dates, Identity};
 use quinn_proto::crypto::rustls::QuicClientConfig;
 use quinn_proto::{ClientConfig, Connection, ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig};
 use tokio::net::UnixStream;
@@ -82,7 +82,7 @@ impl Silent {
 
 /// With a leaf that nobody gets to see.
 fn stranger(route: RouteId) -> ClientConfig {
-    let now = adit::domain::time::Timestamp::from_millis(1_795_510_800_000);
+    let now = adit_core::domain::time::Timestamp::from_millis(1_795_510_800_000);
     let ca = CertificateAuthority::create("example.org".parse().unwrap(), now).unwrap();
     let key = Arc::new(KeyPair::generate().unwrap());
     let identity = Identity::new(&ca.sign_gateway(&key, now).unwrap(), key).unwrap();

@@ -1,7 +1,7 @@
 //! `adit health`: its exit codes while a connection works, while its Mirth is down, before and after the
 //! agent's life.
 
-use adit::domain::connection::Protocol;
+use adit_core::domain::connection::Protocol;
 
 use super::lab::{Lab, Part, adit, eventually, mirth, mirth_at, run};
 

@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use std::process::Output;
 use std::thread;
 
-use adit::agent::state::AgentState;
-use adit::agent::stats::AgentStatus;
-use adit::domain::connection::Protocol;
-use adit::domain::id::KeyFingerprint;
-use adit::domain::limits::STATUS_ANSWER_BYTES_MAX;
-use adit::domain::visible::first_hidden;
+use adit_agent::state::AgentState;
+use adit_agent::stats::AgentStatus;
+use adit_core::domain::connection::Protocol;
+use adit_core::domain::id::KeyFingerprint;
+use adit_core::domain::limits::STATUS_ANSWER_BYTES_MAX;
+use adit_core::domain::visible::first_hidden;
 use serde_json::{Value, json};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};

@@ -1,12 +1,12 @@
 //! Promises I1 to I4 over bad wires: whatever they lose, reorder, repeat or alter, messages arrive
 //! once, in order, unchanged, are acknowledged, and no connection breaks.
 
-use adit::demo::measure::Differences;
-use adit::demo::messages::Generator;
-use adit::demo::mirth::{End, Mirth};
-use adit::demo::sender::{Report, Sender};
-use adit::demo::shim::{Direction, Impairment, WireCounts};
-use adit::domain::connection::Protocol;
+use adit_core::domain::connection::Protocol;
+use adit_lab::measure::Differences;
+use adit_lab::messages::Generator;
+use adit_lab::mirth::{End, Mirth};
+use adit_lab::sender::{Report, Sender};
+use adit_lab::shim::{Direction, Impairment, WireCounts};
 
 use super::flow::{Flow, Pace};
 use super::lab::{HANG_LIMIT, Part, is_long, mirth};

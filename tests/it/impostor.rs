@@ -5,32 +5,32 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit::agent::state::{AgentState, Enrolment};
-use adit::config::agent::Congestion;
-use adit::domain::connection::Side;
-use adit::domain::id::{BootId, ConnectionId, RouteId, ServerId};
-use adit::domain::path::PathChoice;
-use adit::domain::secret::Secret;
-use adit::domain::time::Timestamp;
-use adit::identity::ca::CertificateAuthority;
-use adit::identity::csr::VerifiedCsr;
-use adit::identity::key::KeyPair;
-use adit::identity::random;
-use adit::identity::time::HostClock;
-use adit::identity::tls::{Identity, Trust};
-use adit::protocol::control::Rule;
-use adit::protocol::open::{self, Open, Proof};
-use adit::transport::endpoint::{AgentEndpoint, Connection, Credentials, TransportError, TunnelSettings};
-use adit::transport::opening;
-use adit::transport::routes::{OwnEnd, Routes, WantedPeer};
-use adit::transport::socket::AgentSocket;
+use adit_agent::state::{AgentState, Enrolment};
+use adit_core::config::agent::Congestion;
+use adit_core::domain::connection::Side;
+use adit_core::domain::id::{BootId, ConnectionId, RouteId, ServerId};
+use adit_core::domain::path::PathChoice;
+use adit_core::domain::secret::Secret;
+use adit_core::domain::time::Timestamp;
+use adit_core::protocol::control::Rule;
+use adit_core::protocol::open::{self, Open, Proof};
+use adit_net::identity::ca::CertificateAuthority;
+use adit_net::identity::csr::VerifiedCsr;
+use adit_net::identity::key::KeyPair;
+use adit_net::identity::random;
+use adit_net::identity::time::HostClock;
+use adit_net::identity::tls::{Identity, Trust};
+use adit_net::transport::endpoint::{AgentEndpoint, Connection, Credentials, TransportError, TunnelSettings};
+use adit_net::transport::opening;
+use adit_net::transport::routes::{OwnEnd, Routes, WantedPeer};
+use adit_net::transport::socket::AgentSocket;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::lab::{HANG_LIMIT, Lab, Part};
 
 /// What a killed agent left behind, with its way to its peer open again.
-pub struct Place {
+pub(crate) struct Place {
     pub socket: Arc<AgentSocket>,
     pub enrolment: Enrolment,
     pub identity: Identity,
@@ -45,7 +45,7 @@ pub struct Place {
 
 impl Place {
     /// Kills `part` and takes its place.
-    pub fn take(lab: &mut Lab, part: Part) -> Self {
+    pub(crate) fn take(lab: &mut Lab, part: Part) -> Self {
         let other = if part == Part::A { Part::B } else { Part::A };
         let [own_port, peer_port] = [part, other].map(|part| udp_port(lab, part));
         lab.kill(part);
@@ -88,18 +88,18 @@ impl Place {
     }
 
     /// Waits until the peer has answered; an endpoint must be there to read the socket.
-    pub async fn is_heard(&self) {
+    pub(crate) async fn is_heard(&self) {
         let mut path_state = self.routes.path_state(self.peer);
         let validated = timeout(HANG_LIMIT, path_state.wait_for(|state| state.path.is_some())).await;
         assert!(validated.is_ok(), "the peer answers no probe");
     }
 
-    pub fn secret(&self, connection: ConnectionId) -> Secret {
+    pub(crate) fn secret(&self, connection: ConnectionId) -> Secret {
         let found = self.secrets.iter().find(|(id, _)| *id == connection);
         found.map_or_else(|| Secret::from_bytes([1; 32]), |(_, secret)| secret.clone())
     }
 
-    pub async fn endpoint(&self) -> AgentEndpoint {
+    pub(crate) async fn endpoint(&self) -> AgentEndpoint {
         let credentials = Credentials {
             identity: self.identity.clone(),
             trust: self.trust.clone(),
@@ -123,7 +123,7 @@ fn udp_port(lab: &Lab, part: Part) -> u16 {
 const DIAL_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// Dials the peer and tries to open `connection` with `secret`.
-pub async fn open_tunnel(
+pub(crate) async fn open_tunnel(
     place: &Place,
     endpoint: &AgentEndpoint,
     connection: ConnectionId,
@@ -148,26 +148,26 @@ pub async fn open_tunnel(
 }
 
 /// Certificates of every doubtful kind.
-pub struct Forger {
+pub(crate) struct Forger {
     ca: CertificateAuthority,
     trust: Trust,
 }
 
 impl Forger {
     /// With the lab's own CA, so that only what a test wants wrong is wrong.
-    pub fn with_stolen_ca(lab: &Lab, trust: &Trust) -> Self {
+    pub(crate) fn with_stolen_ca(lab: &Lab, trust: &Trust) -> Self {
         let key = std::fs::read(lab.state(Part::Gateway).join("ca.p8")).unwrap();
         let key = KeyPair::from_pkcs8_der(&key).unwrap();
         let ca = CertificateAuthority::from_parts(trust.ca_der(), key, trust.trust_domain().clone()).unwrap();
         Self { ca, trust: trust.clone() }
     }
 
-    pub fn signs(&self, key: &Arc<KeyPair>, server: ServerId, at: Timestamp) -> Identity {
+    pub(crate) fn signs(&self, key: &Arc<KeyPair>, server: ServerId, at: Timestamp) -> Identity {
         Self::sign(&self.ca, key, server, at)
     }
 
     /// By a CA of the same name.
-    pub fn other_ca_signs(&self, key: &Arc<KeyPair>, server: ServerId, now: Timestamp) -> Identity {
+    pub(crate) fn other_ca_signs(&self, key: &Arc<KeyPair>, server: ServerId, now: Timestamp) -> Identity {
         let other = CertificateAuthority::create(self.trust.trust_domain().clone(), now).unwrap();
         Self::sign(&other, key, server, now)
     }
@@ -177,7 +177,7 @@ impl Forger {
         Identity::new(&ca.sign_server(&request, server, at).unwrap(), Arc::clone(key)).unwrap()
     }
 
-    pub fn self_signed(&self, server: ServerId) -> Identity {
+    pub(crate) fn self_signed(&self, server: ServerId) -> Identity {
         let key = KeyPair::generate().unwrap();
         let signer = rcgen::KeyPair::try_from(key.to_pkcs8().as_slice()).unwrap();
         let mut params = rcgen::CertificateParams::default();

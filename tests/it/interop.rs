@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use adit::domain::connection::Protocol;
+use adit_core::domain::connection::Protocol;
+use adit_lab::binaries;
 
 use super::lab::{Lab, mirth, run};
 
 /// Where `tests/run.sh` installs the package; else the host's own Python.
 async fn python() -> PathBuf {
-    let target = Path::new(env!("CARGO_BIN_EXE_adit")).ancestors().nth(2).unwrap();
+    let target = binaries::adit().ancestors().nth(2).unwrap();
     for python in [target.join("interop-venv/bin/python"), "python3".into()] {
         let mut command = Command::new(&python);
         command.args(["-c", "import hl7"]);
@@ -33,7 +34,7 @@ async fn check(connection: &str, client: &str) {
     let mirth = mirth().await;
     let lab = Lab::to(Protocol::Mllp, mirth.address()).await;
     let mut command = Command::new(python);
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/mllp_client.py"));
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/mllp_client.py"));
     command.args(["--port", &lab.port(0).port().to_string(), "--messages", "1000"]);
     command.args(["--connection", connection, "--client", client]);
     let output = run(command).await;

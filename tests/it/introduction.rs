@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use adit::domain::id::ServerId;
-use adit::gateway::platform::{ConnectionCommand, Platform};
-use adit::identity::key::KeyPair;
-use adit::protocol::control::{Activity, Change, ConfigMismatch, PeerRefusal, Rule, ToAgent, ToGateway};
+use adit_core::domain::id::ServerId;
+use adit_core::protocol::control::{Activity, Change, ConfigMismatch, PeerRefusal, Rule, ToAgent, ToGateway};
+use adit_gateway::platform::{ConnectionCommand, Platform};
+use adit_net::identity::key::KeyPair;
 
 use super::world::{Agent, Link, Pair, World};
 
@@ -39,7 +39,7 @@ async fn candidates(link: &mut Link, of: ServerId) -> Vec<std::net::SocketAddr> 
 
 /// Nothing else was said before the answer to a question.
 async fn assert_silent(link: &mut Link) {
-    let connection = adit::domain::id::ConnectionId::from_random([0xee; 16]);
+    let connection = adit_core::domain::id::ConnectionId::from_random([0xee; 16]);
     link.send(ToGateway::FetchSecret { connection }).await;
     assert_eq!(link.next().await.unwrap(), ToAgent::SecretUnavailable { connection });
 }
@@ -172,9 +172,9 @@ async fn every_refusal_is_in_the_audit_log() {
 
     let server = world.server("refused").await;
     let connector = world.connector(server).await;
-    let wrong = Some(adit::domain::secret::RegistrationToken::from_bytes([1; 32]));
+    let wrong = Some(adit_core::domain::secret::RegistrationToken::from_bytes([1; 32]));
     let host = world.host("refused");
-    host.write(&adit::config::connector::Connector { token: wrong, ..connector });
+    host.write(&adit_core::config::connector::Connector { token: wrong, ..connector });
     host.enrol().await.unwrap_err();
 
     world

@@ -1,4 +1,4 @@
-//! A gateway and two agents as processes of the real binary, run from the files `adit lab` writes.
+//! A gateway and two agents as processes of the real binary, run from the files `adit-lab lab` writes.
 //!
 //! Nothing here waits a fixed time: tests wait for what they can see, with a limit that only a hang
 //! reaches. A test that fails prints the end of every process's log.
@@ -12,15 +12,16 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use adit::agent::stats::{AgentStatus, EntryStatus};
-use adit::agent::status::{Answer, Request, ask};
-use adit::demo::admin_client::{AdminClient, shown_key};
-use adit::demo::lab::{LabAdmin, LabConnection};
-use adit::demo::messages::Draws;
-use adit::demo::mirth::{Behaviour, Mirth};
-use adit::domain::access::Access;
-use adit::domain::connection::Protocol;
-use adit::domain::path::{PathChoice, PathKind};
+use adit_agent::stats::{AgentStatus, EntryStatus};
+use adit_agent::status::{Answer, Request, ask};
+use adit_core::domain::access::Access;
+use adit_core::domain::connection::Protocol;
+use adit_core::domain::path::{PathChoice, PathKind};
+use adit_lab::admin_client::{AdminClient, shown_key};
+use adit_lab::binaries;
+use adit_lab::lab::{LabAdmin, LabConnection};
+use adit_lab::messages::Draws;
+use adit_lab::mirth::{Behaviour, Mirth};
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,25 +29,25 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 /// Nothing a test waits for takes longer, however busy the machine is.
-pub const HANG_LIMIT: Duration = Duration::from_secs(90);
+pub(crate) const HANG_LIMIT: Duration = Duration::from_secs(90);
 const POLL_EVERY: Duration = Duration::from_millis(20);
 /// What a failing test shows of a log.
 const LOG_LINES_SHOWN: usize = 25;
 
 /// Whether the full counts of the promises are wanted.
-pub fn is_long() -> bool {
+pub(crate) fn is_long() -> bool {
     std::env::var_os("ADIT_TEST_LONG").is_some()
 }
 
 /// The seed of what a test draws; a failing run is repeated with `ADIT_TEST_SEED`.
-pub fn draws(test: u64) -> Draws {
+pub(crate) fn draws(test: u64) -> Draws {
     let seed = std::env::var("ADIT_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(test);
     println!("ADIT_TEST_SEED={seed}");
     Draws::new(seed)
 }
 
 /// Looks again and again until there is something to see.
-pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + HANG_LIMIT;
     loop {
         if let Some(seen) = look().await {
@@ -59,7 +60,7 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
 
 /// A loopback address of this test alone, below the ports the kernel hands out by itself: a process
 /// that comes back finds its port free. The same port is free on `[::1]`.
-pub fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     static PORTS: Mutex<Ports> = Mutex::new(Ports { blocks: Vec::new(), left: 0..0 });
     let port = PORTS.lock().unwrap_or_else(PoisonError::into_inner).take();
     ([127, 0, 0, 1], port).into()
@@ -119,18 +120,18 @@ fn bind_beside(ip: &str, port: u16) -> std::io::Result<()> {
 }
 
 /// A stand-in Mirth that accepts everything.
-pub async fn mirth() -> Mirth {
+pub(crate) async fn mirth() -> Mirth {
     mirth_at(free_address()).await
 }
 
-pub async fn mirth_at(address: SocketAddr) -> Mirth {
+pub(crate) async fn mirth_at(address: SocketAddr) -> Mirth {
     let listener = tokio::net::TcpListener::bind(address).await.unwrap();
     Mirth::start(listener, Behaviour::ACCEPT).unwrap()
 }
 
 /// The three processes of a lab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub(crate) enum Part {
     Gateway,
     /// Its local senders connect here.
     A,
@@ -151,10 +152,10 @@ impl Part {
 }
 
 /// The organizations of a lab: A belongs to the first, B to the second.
-pub const SOURCE_OWNER: &str = "Lakeside Clinic";
-pub const TARGET_OWNER: &str = "St Mary Hospital";
+pub(crate) const SOURCE_OWNER: &str = "Lakeside Clinic";
+pub(crate) const TARGET_OWNER: &str = "St Mary Hospital";
 
-pub struct Lab {
+pub(crate) struct Lab {
     folder: TempDir,
     pub connections: Vec<LabConnection>,
     pub admin: Vec<LabAdmin>,
@@ -163,11 +164,11 @@ pub struct Lab {
 
 impl Lab {
     /// One connection of `protocol` to `target`, its port open.
-    pub async fn to(protocol: Protocol, target: SocketAddr) -> Self {
+    pub(crate) async fn to(protocol: Protocol, target: SocketAddr) -> Self {
         Self::to_all(&[(protocol, target)]).await
     }
 
-    pub async fn to_all(targets: &[(Protocol, SocketAddr)]) -> Self {
+    pub(crate) async fn to_all(targets: &[(Protocol, SocketAddr)]) -> Self {
         let mut lab = Self::written(targets);
         lab.start_all().await;
         for index in 0..targets.len() {
@@ -177,13 +178,13 @@ impl Lab {
     }
 
     /// Admin connections to the Mirth that serves HTTPS at `mirth` and runs, each with this access.
-    pub async fn managing(mirth: SocketAddr, accesses: &[Access]) -> Self {
+    pub(crate) async fn managing(mirth: SocketAddr, accesses: &[Access]) -> Self {
         let admin = |&access| LabAdmin { access, listen: free_address(), mirth };
         Self::managing_as(accesses.iter().map(admin).collect()).await
     }
 
     /// Admin connections, their ports open.
-    pub async fn managing_as(admin: Vec<LabAdmin>) -> Self {
+    pub(crate) async fn managing_as(admin: Vec<LabAdmin>) -> Self {
         let mut lab = Self::written_as(&[], admin).await;
         lab.start_all().await;
         for index in 0..lab.admin.len() {
@@ -193,7 +194,7 @@ impl Lab {
     }
 
     /// The files of P2P connections and of admin connections to the Mirth at `mirth`; nothing runs.
-    pub async fn written_managing(
+    pub(crate) async fn written_managing(
         targets: &[(Protocol, SocketAddr)],
         mirth: SocketAddr,
         accesses: &[Access],
@@ -211,7 +212,7 @@ impl Lab {
     }
 
     /// The files; nothing runs.
-    pub fn written(targets: &[(Protocol, SocketAddr)]) -> Self {
+    pub(crate) fn written(targets: &[(Protocol, SocketAddr)]) -> Self {
         let lab = Self::planned(targets, Vec::new());
         succeeded(&lab.lab_command().output().unwrap());
         lab.use_own_ports();
@@ -226,9 +227,9 @@ impl Lab {
         Self { folder, connections, admin, running: [None, None, None] }
     }
 
-    /// `adit lab` with all of its options.
+    /// `adit-lab lab` with all of its options.
     fn lab_command(&self) -> Command {
-        let mut command = adit();
+        let mut command = adit_lab();
         command.arg("lab").arg(self.dir());
         for LabConnection { protocol, listen, forward_to } in &self.connections {
             command.arg("--p2p").arg(format!("{protocol}:{listen}:{forward_to}"));
@@ -241,7 +242,7 @@ impl Lab {
     }
 
     /// A client at an admin connection's port, once that is open.
-    pub async fn administrator(&self, index: usize) -> AdminClient {
+    pub(crate) async fn administrator(&self, index: usize) -> AdminClient {
         let port = self.admin[index].listen;
         eventually(&format!("the admin port {port} opens"), async || {
             AdminClient::connect(port, shown_key(port).await.ok()?).await.ok()
@@ -269,14 +270,14 @@ impl Lab {
     }
 
     /// Where the gateway listens.
-    pub fn gateway_address(&self) -> SocketAddr {
+    pub(crate) fn gateway_address(&self) -> SocketAddr {
         let gateway = fs::read_to_string(self.config(Part::Gateway)).unwrap();
         let listen = gateway.lines().find_map(|line| line.strip_prefix("listen")).unwrap();
         listen.trim_matches([' ', '=', '"']).parse().unwrap()
     }
 
     /// Makes an agent that has not enrolled find the gateway at `address`.
-    pub fn use_gateway_at(&self, part: Part, address: SocketAddr) {
+    pub(crate) fn use_gateway_at(&self, part: Part, address: SocketAddr) {
         let written = self.gateway_address().to_string();
         edit(&self.connector(part), |text| text.replace(&written, &address.to_string()));
     }
@@ -285,24 +286,24 @@ impl Lab {
         self.dir().join(part.folder()).join("connector.toml")
     }
 
-    pub async fn start_all(&mut self) {
+    pub(crate) async fn start_all(&mut self) {
         self.start(Part::Gateway);
         self.gateway_serves().await;
         self.start(Part::A);
         self.start(Part::B);
     }
 
-    pub fn start(&mut self, part: Part) {
+    pub(crate) fn start(&mut self, part: Part) {
         self.start_at(part, None);
     }
 
     /// With a log that says everything.
-    pub fn start_traced(&mut self, part: Part) {
+    pub(crate) fn start_traced(&mut self, part: Part) {
         self.start_with(part, "ADIT_LOG", OsStr::new("trace"));
     }
 
     /// With a variable in its environment.
-    pub fn start_with(&mut self, part: Part, name: &str, value: &OsStr) {
+    pub(crate) fn start_with(&mut self, part: Part, name: &str, value: &OsStr) {
         self.start_at(part, Some((name, value)));
     }
 
@@ -314,7 +315,7 @@ impl Lab {
     }
 
     /// With its standard error where a test wants it; [`Self::log`] sees nothing of it.
-    pub fn start_logging_to(&mut self, part: Part, level: &str, stderr: Stdio) {
+    pub(crate) fn start_logging_to(&mut self, part: Part, level: &str, stderr: Stdio) {
         let role = if part == Part::Gateway { "gateway" } else { "agent" };
         let mut command = adit();
         command.arg(role).arg("--config").arg(self.config(part)).env("ADIT_LOG", level);
@@ -323,31 +324,31 @@ impl Lab {
     }
 
     /// As the process that this command becomes; [`Self::log`] sees nothing of it.
-    pub fn start_as(&mut self, part: Part, mut command: Command) {
+    pub(crate) fn start_as(&mut self, part: Part, mut command: Command) {
         let child = command.spawn().unwrap();
         let before = self.running[part as usize].replace(Daemon { child });
         assert!(before.is_none(), "{part:?} runs already");
     }
 
     /// Sends a signal to a running part.
-    pub fn signal(&self, part: Part, signal: rustix::process::Signal) {
+    pub(crate) fn signal(&self, part: Part, signal: rustix::process::Signal) {
         let pid = i32::try_from(self.pid(part)).ok().and_then(rustix::process::Pid::from_raw).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// Waits until a part that was told to stop has ended.
-    pub async fn ended(&mut self, part: Part) -> std::process::ExitStatus {
+    pub(crate) async fn ended(&mut self, part: Part) -> std::process::ExitStatus {
         let mut daemon = self.running[part as usize].take().expect("it runs");
         eventually(&format!("{part:?} ends"), async || daemon.child.try_wait().unwrap()).await
     }
 
     /// kill -9.
-    pub fn kill(&mut self, part: Part) {
+    pub(crate) fn kill(&mut self, part: Part) {
         drop(self.running[part as usize].take().expect("it runs"));
     }
 
     /// Resident memory of a running part.
-    pub fn resident_bytes(&self, part: Part) -> u64 {
+    pub(crate) fn resident_bytes(&self, part: Part) -> u64 {
         let pid = self.pid(part);
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -356,7 +357,7 @@ impl Lab {
     }
 
     /// What a running part's metrics say; `None` while they are not served.
-    pub async fn metrics(&self, part: Part) -> Option<String> {
+    pub(crate) async fn metrics(&self, part: Part) -> Option<String> {
         let config = fs::read_to_string(self.config(part)).unwrap();
         let address = config.lines().find_map(|line| line.strip_prefix("metrics"))?;
         let mut tcp = TcpStream::connect(address.trim_matches([' ', '=', '"'])).await.ok()?;
@@ -367,12 +368,12 @@ impl Lab {
     }
 
     /// Waits until the gateway takes newcomers.
-    pub async fn gateway_serves(&self) {
+    pub(crate) async fn gateway_serves(&self) {
         self.logs(Part::Gateway, "gateway serves").await;
     }
 
     /// Waits for a line of the log since the part was started last.
-    pub async fn logs(&self, part: Part, words: &str) -> String {
+    pub(crate) async fn logs(&self, part: Part, words: &str) -> String {
         eventually(&format!("{part:?} logs `{words}`"), async || {
             let log = self.log(part);
             log.lines().find(|line| line.contains(words)).map(str::to_owned)
@@ -381,23 +382,23 @@ impl Lab {
     }
 
     /// What a part said since it was started last.
-    pub fn log(&self, part: Part) -> String {
+    pub(crate) fn log(&self, part: Part) -> String {
         let log = fs::read_to_string(self.log_path(part)).unwrap_or_default();
         log.rsplit(START_MARK).next().unwrap_or_default().to_owned()
     }
 
-    pub fn dir(&self) -> PathBuf {
+    pub(crate) fn dir(&self) -> PathBuf {
         self.folder.path().join("lab")
     }
 
-    pub fn config(&self, part: Part) -> PathBuf {
+    pub(crate) fn config(&self, part: Part) -> PathBuf {
         match part {
             Part::Gateway => self.dir().join("gateway.toml"),
             Part::A | Part::B => self.dir().join(part.folder()).join("agent.toml"),
         }
     }
 
-    pub fn state(&self, part: Part) -> PathBuf {
+    pub(crate) fn state(&self, part: Part) -> PathBuf {
         match part {
             Part::Gateway => self.dir().join("gateway-state"),
             Part::A | Part::B => self.dir().join(part.folder()).join("state"),
@@ -409,12 +410,12 @@ impl Lab {
     }
 
     /// Where local senders connect.
-    pub fn port(&self, index: usize) -> SocketAddr {
+    pub(crate) fn port(&self, index: usize) -> SocketAddr {
         self.connections[index].listen
     }
 
     /// `None` while the agent does not answer.
-    pub async fn status(&self, part: Part) -> Option<AgentStatus> {
+    pub(crate) async fn status(&self, part: Part) -> Option<AgentStatus> {
         match ask(&self.state(part), &Request::Status).await {
             Ok(Answer::Status(status)) => Some(*status),
             _ => None,
@@ -422,7 +423,7 @@ impl Lab {
     }
 
     /// A connection as an agent shows it.
-    pub async fn entry(&self, part: Part, index: usize) -> Option<EntryStatus> {
+    pub(crate) async fn entry(&self, part: Part, index: usize) -> Option<EntryStatus> {
         let LabConnection { listen, forward_to, .. } = self.connections[index];
         let address = if part == Part::A { listen } else { forward_to }.to_string();
         let mut entries = self.status(part).await?.entries.into_iter();
@@ -430,7 +431,7 @@ impl Lab {
     }
 
     /// Waits until a connection is as `is` says, on that agent.
-    pub async fn entry_becomes(
+    pub(crate) async fn entry_becomes(
         &self,
         part: Part,
         index: usize,
@@ -447,31 +448,31 @@ impl Lab {
     }
 
     /// What `adit path` does: allows only `path` to the peer of a connection.
-    pub async fn choose_path(&self, part: Part, index: usize, path: PathChoice) {
+    pub(crate) async fn choose_path(&self, part: Part, index: usize, path: PathChoice) {
         let connection = self.entry(part, index).await.expect("the agent answers").id;
         let answer = ask(&self.state(part), &Request::Path { connection, path }).await.unwrap();
         assert_eq!(answer, Answer::PathChosen);
     }
 
     /// Waits until a connection's packets take `path`, at both agents.
-    pub async fn takes_path(&self, index: usize, path: PathKind) {
+    pub(crate) async fn takes_path(&self, index: usize, path: PathKind) {
         for part in [Part::A, Part::B] {
             self.entry_becomes(part, index, path.as_str(), |entry| entry.path == Some(path)).await;
         }
     }
 
     /// Process id of a running part.
-    pub fn pid(&self, part: Part) -> u32 {
+    pub(crate) fn pid(&self, part: Part) -> u32 {
         self.running[part as usize].as_ref().expect("it runs").child.id()
     }
 
     /// Waits until the source's port of a connection accepts.
-    pub async fn port_open(&self, index: usize) {
+    pub(crate) async fn port_open(&self, index: usize) {
         self.entry_becomes(Part::A, index, "the port opens", |entry| entry.port_open).await;
     }
 
     /// Waits until the source's port of a connection refuses.
-    pub async fn port_refuses(&self, index: usize) {
+    pub(crate) async fn port_refuses(&self, index: usize) {
         eventually(&format!("the port of connection {index} refuses"), async || {
             let refused = TcpStream::connect(self.port(index)).await;
             refused.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused).then_some(())
@@ -480,7 +481,7 @@ impl Lab {
     }
 
     /// Waits until both agents have their control link.
-    pub async fn linked(&self) {
+    pub(crate) async fn linked(&self) {
         for part in [Part::A, Part::B] {
             eventually(&format!("{part:?} has its control link"), async || {
                 self.status(part).await.filter(|status| status.gateway.on == Some(true))
@@ -490,7 +491,7 @@ impl Lab {
     }
 
     /// `adit admin --config gateway.toml …`, which must succeed; gives what it prints.
-    pub async fn admin(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn admin(&self, arguments: &[&str]) -> String {
         let mut command = adit();
         command.arg("admin").arg("--yes").arg("--config").arg(self.config(Part::Gateway)).args(arguments);
         succeeded(&run(command).await)
@@ -514,14 +515,23 @@ impl Drop for Lab {
 }
 
 /// The binary under test.
-pub fn adit() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_adit"));
+pub(crate) fn adit() -> Command {
+    quiet(binaries::adit())
+}
+
+/// The binary that writes the files of a lab.
+pub(crate) fn adit_lab() -> Command {
+    quiet(binaries::adit_lab())
+}
+
+fn quiet(program: &Path) -> Command {
+    let mut command = Command::new(program);
     command.stdin(Stdio::null());
     command
 }
 
 /// Runs a command to its end without holding up the test's other tasks.
-pub async fn run(mut command: Command) -> Output {
+pub(crate) async fn run(mut command: Command) -> Output {
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
@@ -532,7 +542,7 @@ fn succeeded(output: &Output) -> String {
     out
 }
 
-pub fn edit(path: &Path, change: impl FnOnce(String) -> String) {
+pub(crate) fn edit(path: &Path, change: impl FnOnce(String) -> String) {
     fs::write(path, change(fs::read_to_string(path).unwrap())).unwrap();
 }
 

@@ -1,9 +1,9 @@
 //! What people decide with `adit admin`, as it looks at the real sockets: pause, resume,
 //! disconnect, terminate.
 
-use adit::demo::messages::Generator;
-use adit::demo::sender::Sender;
-use adit::domain::connection::Protocol;
+use adit_core::domain::connection::Protocol;
+use adit_lab::messages::Generator;
+use adit_lab::sender::Sender;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
 
-use adit::demo::admin_mirth::AdminMirth;
-use adit::domain::access::Access;
-use adit::domain::connection::Protocol;
+use adit_core::domain::access::Access;
+use adit_core::domain::connection::Protocol;
+use adit_lab::admin_mirth::AdminMirth;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 

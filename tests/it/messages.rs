@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use adit::demo::measure::Differences;
-use adit::demo::messages::{Generator, Kind, Message};
-use adit::demo::mirth::Mirth;
-use adit::demo::sender::{Connections, Report, Sender, Writing};
-use adit::domain::connection::Protocol;
+use adit_core::domain::connection::Protocol;
+use adit_lab::measure::Differences;
+use adit_lab::messages::{Generator, Kind, Message};
+use adit_lab::mirth::Mirth;
+use adit_lab::sender::{Connections, Report, Sender, Writing};
 
 use super::lab::{HANG_LIMIT, Lab, Part, is_long, mirth};
 
@@ -99,7 +99,7 @@ async fn the_answer_comes_though_the_first_byte_of_the_message_came_long_before(
     let lab = Lab::to(Protocol::Mllp, mirth.address()).await;
     let mut stream = tokio::net::TcpStream::connect(lab.port(0)).await.unwrap();
     let message = Generator::new(7).next_message();
-    let framed = adit::demo::hl7::frame(&message.payload);
+    let framed = adit_lab::hl7::frame(&message.payload);
     let (first, rest) = framed.split_at(1);
     tokio::io::AsyncWriteExt::write_all(&mut stream, first).await.unwrap();
     // The first byte alone has reached the far Mirth.

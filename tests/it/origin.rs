@@ -1,10 +1,10 @@
 //! What stands behind the access filter in these tests: a real Jetty 9.4 that says what it parsed, and
 //! before it a tap that keeps every byte that reached it. And a client that sends exactly what it is told.
 
-pub mod client;
-pub mod jetty;
-pub mod managed;
-pub mod tap;
+pub(crate) mod client;
+pub(crate) mod jetty;
+pub(crate) mod managed;
+pub(crate) mod tap;
 
 use std::time::Duration;
 

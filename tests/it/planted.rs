@@ -7,8 +7,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use adit::domain::connection::Protocol;
-use adit::domain::id::KeyFingerprint;
+use adit_core::domain::connection::Protocol;
+use adit_core::domain::id::KeyFingerprint;
 
 use self::ground::{Ground, PLANTS, SERVICE, is_root, says_what_is_wrong, succeeds};
 use super::lab::{Lab, Part, mirth};
@@ -24,7 +24,7 @@ async fn nothing_that_the_gateways_user_plants_is_followed_by_roots_commands() {
         ["admin", "token", "issue", "--server", "Lakeside Mirth", "--out", connector.to_str().unwrap()];
     let commands: [&[&str]; 4] =
         [&["admin", "org", "list"], &["admin", "org", "add", "Mill Hospital"], &token, &["check"]];
-    for name in adit::gateway::state_names() {
+    for name in adit_gateway::state_names() {
         for plant in PLANTS {
             let planted = ground.plant(Part::Gateway, &name, plant);
             for command in commands {
@@ -53,7 +53,7 @@ async fn nothing_that_the_agents_user_plants_is_followed_by_roots_commands() {
         &["path", &entry, "relay"],
         &["explain", &entry, "GET", "/api/channels"],
     ];
-    for name in adit::agent::state_names() {
+    for name in adit_agent::state_names() {
         for plant in PLANTS {
             let planted = ground.plant(Part::A, &name, plant);
             for command in commands {
@@ -73,8 +73,8 @@ async fn nothing_planted_is_followed_by_a_service_that_root_starts() {
     }
     let ground = Ground::new();
     let names = |part| match part {
-        Part::Gateway => adit::gateway::state_names(),
-        Part::A | Part::B => adit::agent::state_names(),
+        Part::Gateway => adit_gateway::state_names(),
+        Part::A | Part::B => adit_agent::state_names(),
     };
     for part in [Part::Gateway, Part::A] {
         for name in names(part) {

@@ -1,8 +1,8 @@
 //! The gated listener: it accepts only while a message could arrive.
 
-use adit::demo::messages::Generator;
-use adit::demo::sender::Sender;
-use adit::domain::connection::Protocol;
+use adit_core::domain::connection::Protocol;
+use adit_lab::messages::Generator;
+use adit_lab::sender::Sender;
 use tokio::net::TcpListener;
 
 use super::lab::{Lab, Part, eventually, free_address, mirth, mirth_at};

@@ -4,10 +4,10 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use adit::demo::mirth::Mirth;
-use adit::demo::shim::Shim;
-use adit::domain::connection::Protocol;
-use adit::domain::path::PathChoice;
+use adit_core::domain::connection::Protocol;
+use adit_core::domain::path::PathChoice;
+use adit_lab::mirth::Mirth;
+use adit_lab::shim::Shim;
 use tokio::join;
 use tokio::net::TcpListener;
 

@@ -3,10 +3,10 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use adit::demo::measure::Differences;
-use adit::demo::messages::Generator;
-use adit::demo::sender::Sender;
-use adit::domain::connection::Protocol;
+use adit_core::domain::connection::Protocol;
+use adit_lab::measure::Differences;
+use adit_lab::messages::Generator;
+use adit_lab::sender::Sender;
 
 use super::lab::{HANG_LIMIT, Lab, Part, adit, edit, mirth, run};
 
@@ -117,7 +117,7 @@ async fn refuses(config: &Path) -> String {
 async fn ipv6_addresses_carry_as_well() {
     let listener = tokio::net::TcpListener::bind("[::1]:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let mirth = adit::demo::mirth::Mirth::start(listener, adit::demo::mirth::Behaviour::ACCEPT).unwrap();
+    let mirth = adit_lab::mirth::Mirth::start(listener, adit_lab::mirth::Behaviour::ACCEPT).unwrap();
     let mut lab = Lab::written(&[(Protocol::Mllp, address)]);
     let listen = format!("[::1]:{}", lab.port(0).port());
     edit(&lab.config(Part::A), |text| text.replace(&lab.port(0).to_string(), &listen));

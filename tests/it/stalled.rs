@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use adit::domain::connection::Protocol;
+use adit_core::domain::connection::Protocol;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;

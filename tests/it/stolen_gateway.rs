@@ -5,13 +5,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use adit::agent::state::AgentState;
-use adit::domain::connection::Protocol;
-use adit::domain::id::{ConnectionId, KeyFingerprint, RouteId, ServerId};
-use adit::domain::time::Timestamp;
-use adit::gateway::authority::Authority;
-use adit::identity::time::{HostClock, TimeSource};
-use adit::protocol::control::{Activity, Rule, ToAgent};
+use adit_agent::state::AgentState;
+use adit_core::domain::connection::Protocol;
+use adit_core::domain::id::{ConnectionId, KeyFingerprint, RouteId, ServerId};
+use adit_core::domain::time::Timestamp;
+use adit_core::protocol::control::{Activity, Rule, ToAgent};
+use adit_gateway::authority::Authority;
+use adit_net::identity::time::{HostClock, TimeSource};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::impostor::Forger;
@@ -66,9 +66,9 @@ fn made_up_rule(number: u16) -> Rule {
     id[..2].copy_from_slice(&number.to_be_bytes());
     Rule {
         connection: ConnectionId::from_bytes(id),
-        kind: adit::domain::connection::ConnectionType::P2p,
+        kind: adit_core::domain::connection::ConnectionType::P2p,
         protocol: Some(Protocol::Mllp),
-        side: adit::domain::connection::Side::Source,
+        side: adit_core::domain::connection::Side::Source,
         peer: ServerId::from_bytes([7; 16]),
         peer_route: RouteId::from_bytes([7; 8]),
         source_name: "Nobody".into(),
@@ -221,7 +221,7 @@ async fn a_leaf_that_nobody_asked_for_is_not_taken() {
     let enrolled = std::fs::read(lab.state(Part::A).join("enrolment.json")).unwrap();
     let key = own_key(&lab.state(Part::A));
     let unasked = move |server: ServerId, rules: Vec<Rule>, authority: &Authority| {
-        let csr = adit::identity::csr::VerifiedCsr::from_der(&key.csr_der().unwrap()).unwrap();
+        let csr = adit_net::identity::csr::VerifiedCsr::from_der(&key.csr_der().unwrap()).unwrap();
         let leaf = authority.sign_server(&csr, server, FAR).unwrap();
         vec![snapshot(rules), ToAgent::Renewed { leaf: hex::encode(leaf) }]
     };
@@ -236,9 +236,9 @@ async fn a_leaf_that_nobody_asked_for_is_not_taken() {
     lab.port_open(0).await;
 }
 
-fn own_key(state: &Path) -> Arc<adit::identity::key::KeyPair> {
+fn own_key(state: &Path) -> Arc<adit_net::identity::key::KeyPair> {
     let der = std::fs::read(state.join("key.p8")).unwrap();
-    Arc::new(adit::identity::key::KeyPair::from_pkcs8_der(&der).unwrap())
+    Arc::new(adit_net::identity::key::KeyPair::from_pkcs8_der(&der).unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -276,7 +276,7 @@ async fn a_bad_leaf_that_an_older_version_kept_heals_by_itself() {
     lab.start(Part::A);
     lab.port_open(0).await;
     let expires = lab.status(Part::A).await.unwrap().leaf_expires;
-    assert!(expires < HostClock.now().saturating_add(adit::domain::limits::LEAF_LIFE * 2), "{expires}");
+    assert!(expires < HostClock.now().saturating_add(adit_core::domain::limits::LEAF_LIFE * 2), "{expires}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

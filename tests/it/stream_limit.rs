@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::process::Command;
 
-use adit::agent::stats::EntryStatus;
-use adit::domain::connection::Protocol;
+use adit_agent::stats::EntryStatus;
+use adit_core::domain::connection::Protocol;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;

@@ -1,6 +1,6 @@
 //! Bytes of any protocol: no matter who speaks first, however much or little is said.
 
-use adit::domain::connection::Protocol;
+use adit_core::domain::connection::Protocol;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -7,19 +7,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use adit::domain::id::{BootId, ServerId};
-use adit::domain::time::Timestamp;
-use adit::gateway::authority::Authority;
-use adit::identity::csr::VerifiedCsr;
-use adit::identity::random;
-use adit::identity::time::{HostClock, TimeSource};
-use adit::protocol::control::{Rule, ToAgent, ToGateway, VERSION};
-use adit::protocol::relay::Relay;
-use adit::protocol::rules::RuleBook;
-use adit::store::folder::Folder;
-use adit::transport::endpoint::{GatewayEndpoint, Incoming, TransportError};
-use adit::transport::link::{self, LinkReceiver, LinkSender};
-use adit::transport::relay::RelayThread;
+use adit_core::domain::id::{BootId, ServerId};
+use adit_core::domain::time::Timestamp;
+use adit_core::protocol::control::{Rule, ToAgent, ToGateway, VERSION};
+use adit_core::protocol::relay::Relay;
+use adit_core::protocol::rules::RuleBook;
+use adit_gateway::authority::Authority;
+use adit_net::host::folder::Folder;
+use adit_net::identity::csr::VerifiedCsr;
+use adit_net::identity::random;
+use adit_net::identity::time::{HostClock, TimeSource};
+use adit_net::transport::endpoint::{GatewayEndpoint, Incoming, TransportError};
+use adit_net::transport::link::{self, LinkReceiver, LinkSender};
+use adit_net::transport::relay::RelayThread;
 use tokio::task::JoinSet;
 use tokio::time::interval_at;
 
@@ -28,9 +28,9 @@ use super::lab::{Lab, Part, eventually};
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
 
 /// What is said to an agent once it has said hello, in this order, given the rules that it holds.
-pub type Words = Box<dyn Fn(ServerId, Vec<Rule>, &Authority) -> Vec<ToAgent> + Send + Sync>;
+pub(crate) type Words = Box<dyn Fn(ServerId, Vec<Rule>, &Authority) -> Vec<ToAgent> + Send + Sync>;
 
-pub struct Script {
+pub(crate) struct Script {
     pub words: Words,
     /// How far its clock is ahead.
     pub ahead_millis: i64,
@@ -41,7 +41,7 @@ pub struct Script {
 }
 
 impl Script {
-    pub fn saying(
+    pub(crate) fn saying(
         words: impl Fn(ServerId, Vec<Rule>, &Authority) -> Vec<ToAgent> + Send + Sync + 'static,
     ) -> Self {
         Self { words: Box::new(words), ahead_millis: 0, signs_at: None, only_renews: false }
@@ -53,12 +53,12 @@ impl Script {
 }
 
 /// The whole view as an agent holds it already.
-pub fn snapshot(rules: Vec<Rule>) -> ToAgent {
+pub(crate) fn snapshot(rules: Vec<Rule>) -> ToAgent {
     ToAgent::Snapshot { revision: 1, rules, revoked: Vec::new() }
 }
 
 /// Serves until dropped.
-pub struct Thief {
+pub(crate) struct Thief {
     serving: JoinSet<()>,
     shared: Arc<Shared>,
     _relay: RelayThread,
@@ -74,7 +74,7 @@ struct Shared {
 
 impl Thief {
     /// Kills the real gateway and takes its place. Both agents must have been linked.
-    pub fn take(lab: &mut Lab, script: Script) -> Self {
+    pub(crate) fn take(lab: &mut Lab, script: Script) -> Self {
         lab.kill(Part::Gateway);
         let folder = Folder::open(&lab.state(Part::Gateway)).unwrap();
         let written = fs::read_to_string(lab.config(Part::Gateway)).unwrap();
@@ -99,7 +99,7 @@ impl Thief {
     }
 
     /// Waits until every word of the script was said to `part`.
-    pub async fn is_heard_by(&self, lab: &Lab, part: Part) {
+    pub(crate) async fn is_heard_by(&self, lab: &Lab, part: Part) {
         let server = server(lab, part);
         eventually(&format!("{part:?} hears the thief"), async || {
             self.shared.links.lock().unwrap().contains(&server).then_some(())
@@ -107,12 +107,12 @@ impl Thief {
         .await;
     }
 
-    pub fn renewals(&self) -> usize {
+    pub(crate) fn renewals(&self) -> usize {
         self.shared.renewals.load(Ordering::Relaxed)
     }
 
     /// Gives the place back to the real gateway.
-    pub async fn give_back(mut self, lab: &mut Lab) {
+    pub(crate) async fn give_back(mut self, lab: &mut Lab) {
         self.serving.shutdown().await;
         drop(self);
         lab.start(Part::Gateway);
@@ -133,7 +133,7 @@ impl Thief {
 
 fn server(lab: &Lab, part: Part) -> ServerId {
     let enrolment = fs::read(lab.state(part).join("enrolment.json")).unwrap();
-    let enrolment: adit::agent::state::Enrolment = serde_json::from_slice(&enrolment).unwrap();
+    let enrolment: adit_agent::state::Enrolment = serde_json::from_slice(&enrolment).unwrap();
     enrolment.server
 }
 

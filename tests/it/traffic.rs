@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use adit::demo::measure::Differences;
-use adit::demo::messages::Generator;
-use adit::demo::mirth::{End, Ended, Mirth};
-use adit::demo::sender::{Report, SendOutcome, Sender, Sent};
+use adit_lab::measure::Differences;
+use adit_lab::messages::Generator;
+use adit_lab::mirth::{End, Ended, Mirth};
+use adit_lab::sender::{Report, SendOutcome, Sender, Sent};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Duration, sleep};
 
@@ -17,13 +17,13 @@ use super::lab::{HANG_LIMIT, Lab, eventually};
 const REFUSED_PAUSE: Duration = Duration::from_millis(25);
 
 /// Senders of both kinds that never stop and never repeat a message.
-pub struct Traffic {
+pub(crate) struct Traffic {
     stopping: Arc<AtomicBool>,
     senders: JoinSet<Vec<Sent>>,
 }
 
 impl Traffic {
-    pub fn start(lab: &Lab, seed: u64) -> Self {
+    pub(crate) fn start(lab: &Lab, seed: u64) -> Self {
         let stopping = Arc::new(AtomicBool::new(false));
         let mut senders = JoinSet::new();
         for number in 0..8 {
@@ -40,7 +40,7 @@ impl Traffic {
     }
 
     /// What became of every message, in the order each sender sent them.
-    pub async fn stop(self) -> Vec<Sent> {
+    pub(crate) async fn stop(self) -> Vec<Sent> {
         self.stopping.store(true, Ordering::Relaxed);
         self.senders.join_all().await.concat()
     }
@@ -61,7 +61,7 @@ async fn keep_sending(sender: Sender, mut messages: Generator, stopping: Arc<Ato
 
 /// Under any fault: nothing acknowledged is missing, nothing arrived that should not have, and no cut
 /// looked like an end.
-pub async fn judge(sent: &[Sent], mirth: &Mirth) {
+pub(crate) async fn judge(sent: &[Sent], mirth: &Mirth) {
     // Connections that are still being cut belong to the picture.
     eventually("every connection of the receiver has ended", async || {
         (mirth.journal().ended().len() as u64 >= mirth.journal().opened()).then_some(())
@@ -93,7 +93,7 @@ pub async fn judge(sent: &[Sent], mirth: &Mirth) {
 }
 
 /// Messages one after the other on one connection, as patient as a busy machine needs.
-pub struct Conversation {
+pub(crate) struct Conversation {
     stopping: Arc<AtomicBool>,
     sender: JoinHandle<Report>,
     /// Messages in the journal before.
@@ -101,7 +101,7 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    pub fn start(port: SocketAddr, mirth: &Mirth, seed: u64) -> Self {
+    pub(crate) fn start(port: SocketAddr, mirth: &Mirth, seed: u64) -> Self {
         let (connect_timeout, response_timeout) = (HANG_LIMIT, HANG_LIMIT);
         let sender = Sender { connect_timeout, response_timeout, ..Sender::kept_open(port) };
         let stopping = Arc::new(AtomicBool::new(false));
@@ -112,14 +112,14 @@ impl Conversation {
     }
 
     /// Waits for messages and answers that were not under way already.
-    pub async fn goes_on(&self, mirth: &Mirth) {
+    pub(crate) async fn goes_on(&self, mirth: &Mirth) {
         let more = mirth.journal().count() + 3;
         assert!(mirth.journal().reaches(more, HANG_LIMIT).await, "messages arrive");
     }
 
     /// Ends it; fails unless every message arrived once, in order, unchanged, was accepted, and went on
     /// the one connection.
-    pub async fn finish(self, mirth: &Mirth) {
+    pub(crate) async fn finish(self, mirth: &Mirth) {
         self.stopping.store(true, Ordering::Relaxed);
         let report = self.sender.await.unwrap();
         println!("{} messages: {:?}", report.sent.len(), report.latencies);

@@ -1,7 +1,7 @@
 //! A person compared keys: what was trusted counts for the tunnel that is up, too.
 
-use adit::domain::connection::Protocol;
-use adit::domain::id::KeyFingerprint;
+use adit_core::domain::connection::Protocol;
+use adit_core::domain::id::KeyFingerprint;
 
 use super::lab::{Lab, Part, adit, mirth, run};
 

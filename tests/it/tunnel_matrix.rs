@@ -4,19 +4,19 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use adit::domain::connection::{Protocol, Side};
-use adit::domain::id::{ConnectionId, RouteId, ServerId};
-use adit::domain::limits::LEAF_LIFE;
-use adit::domain::secret::Secret;
-use adit::identity::key::KeyPair;
-use adit::identity::random;
-use adit::identity::time::{HostClock, TimeSource};
-use adit::identity::tls::Identity;
-use adit::protocol::frame::Code;
-use adit::protocol::initial::OwnId;
-use adit::protocol::open;
-use adit::transport::endpoint::AgentEndpoint;
-use adit::transport::opening;
+use adit_core::domain::connection::{Protocol, Side};
+use adit_core::domain::id::{ConnectionId, RouteId, ServerId};
+use adit_core::domain::limits::LEAF_LIFE;
+use adit_core::domain::secret::Secret;
+use adit_core::protocol::frame::Code;
+use adit_core::protocol::initial::OwnId;
+use adit_core::protocol::open;
+use adit_net::identity::key::KeyPair;
+use adit_net::identity::random;
+use adit_net::identity::time::{HostClock, TimeSource};
+use adit_net::identity::tls::Identity;
+use adit_net::transport::endpoint::AgentEndpoint;
+use adit_net::transport::opening;
 use quinn::ConnectionIdGenerator;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -73,7 +73,7 @@ impl Trial<'_> {
 }
 
 /// Three connections, the last of which is not in B's file.
-async fn lab() -> (Vec<adit::demo::mirth::Mirth>, Lab) {
+async fn lab() -> (Vec<adit_lab::mirth::Mirth>, Lab) {
     let mirths = vec![mirth().await, mirth().await, mirth().await];
     let targets: Vec<_> = mirths.iter().map(|mirth| (Protocol::Mllp, mirth.address())).collect();
     let mut lab = Lab::written(&targets);
@@ -262,7 +262,7 @@ async fn a_source_without_a_certificate_is_refused_with_an_audit_entry() {
     let destination = dial.ids.destination;
     client.initial_dst_cid_provider(Arc::new(move || quinn_proto::ConnectionId::new(&destination)));
 
-    let address = adit::transport::socket::VIRTUAL_PEER;
+    let address = adit_net::transport::socket::VIRTUAL_PEER;
     let connecting = endpoint.connect_with(client, address, "adit").unwrap();
     let ended = async {
         match connecting.await {

@@ -7,12 +7,12 @@
 
 mod host;
 
-use adit::demo::measure::Differences;
-use adit::demo::messages::Generator;
-use adit::demo::mirth::Mirth;
-use adit::demo::sender::Sender;
-use adit::domain::connection::Protocol;
-use adit::domain::path::PathKind;
+use adit_core::domain::connection::Protocol;
+use adit_core::domain::path::PathKind;
+use adit_lab::measure::Differences;
+use adit_lab::messages::Generator;
+use adit_lab::mirth::Mirth;
+use adit_lab::sender::Sender;
 use tempfile::TempDir;
 
 use self::host::{Host, Router};

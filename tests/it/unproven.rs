@@ -7,30 +7,30 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use adit::agent::enrol::identify;
-use adit::agent::state::AgentState;
-use adit::config::agent::Congestion;
-use adit::config::connector::Connector;
-use adit::demo::messages::Generator;
-use adit::demo::sender::Sender;
-use adit::domain::connection::Protocol;
-use adit::domain::id::{BootId, ConnectionId, RouteId, ServerId};
-use adit::domain::path::PathChoice;
-use adit::domain::role::UserRole;
-use adit::domain::secret::Secret;
-use adit::domain::tier::Tier;
-use adit::domain::time::Timestamp;
-use adit::gateway::platform::{
+use adit_agent::enrol::identify;
+use adit_agent::state::AgentState;
+use adit_core::config::agent::Congestion;
+use adit_core::config::connector::Connector;
+use adit_core::domain::connection::Protocol;
+use adit_core::domain::id::{BootId, ConnectionId, RouteId, ServerId};
+use adit_core::domain::path::PathChoice;
+use adit_core::domain::role::UserRole;
+use adit_core::domain::secret::Secret;
+use adit_core::domain::tier::Tier;
+use adit_core::domain::time::Timestamp;
+use adit_core::protocol::initial::{CONNECTION_ID_BYTES, INITIAL_ID_BYTES};
+use adit_gateway::platform::{
     Actor, ConnectionCommand, IssuedToken, NewChannel, Platform, ServerText, TokenLife,
 };
-use adit::identity::random;
-use adit::identity::time::HostClock;
-use adit::protocol::initial::{CONNECTION_ID_BYTES, INITIAL_ID_BYTES};
-use adit::transport::endpoint::{
+use adit_lab::messages::Generator;
+use adit_lab::sender::Sender;
+use adit_net::identity::random;
+use adit_net::identity::time::HostClock;
+use adit_net::transport::endpoint::{
     AgentEndpoint, Credentials, TunnelSettings, endpoint_config, tunnel_client_config,
 };
-use adit::transport::routes::{OwnEnd, Routes, WantedPeer};
-use adit::transport::socket::{AgentSocket, VIRTUAL_PEER};
+use adit_net::transport::routes::{OwnEnd, Routes, WantedPeer};
+use adit_net::transport::socket::{AgentSocket, VIRTUAL_PEER};
 use quinn_proto::{ConnectionIdGenerator, EndpointConfig};
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
@@ -223,7 +223,7 @@ impl ConnectionIdGenerator for Fixed {
 }
 
 /// A lab whose B has a second partner.
-async fn lab() -> (adit::demo::mirth::Mirth, Lab, Partner) {
+async fn lab() -> (adit_lab::mirth::Mirth, Lab, Partner) {
     let mirth = mirth().await;
     let mut lab = Lab::written(&[(Protocol::Mllp, mirth.address())]);
     let connector = std::fs::read_to_string(lab.dir().join("a").join("connector.toml")).unwrap();

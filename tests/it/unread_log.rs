@@ -5,9 +5,10 @@ use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use adit::demo::messages::Generator;
-use adit::demo::sender::Sender;
-use adit::domain::connection::Protocol;
+use adit_core::domain::connection::Protocol;
+use adit_lab::binaries;
+use adit_lab::messages::Generator;
+use adit_lab::sender::Sender;
 use rustix::process::Signal;
 
 use crate::lab::{Lab, Part, adit, eventually, mirth, run};
@@ -102,7 +103,7 @@ fn on_a_disk_of_its_own(lab: &Lab, part: Part, disk: &Path) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
     command.arg("mount -t tmpfs -o size=64k disk \"$1\" && exec \"$0\" agent --config \"$2\" 2>>\"$1/log\"");
-    command.arg(env!("CARGO_BIN_EXE_adit")).arg(disk).arg(lab.config(part));
+    command.arg(binaries::adit()).arg(disk).arg(lab.config(part));
     command.env("ADIT_LOG", "trace").stdout(Stdio::null());
     command
 }
@@ -191,7 +192,6 @@ async fn what_a_command_found_out_is_no_success_when_it_cannot_be_written() {
     let name = lab.entry(Part::A, 0).await.unwrap().name;
     let (agent, gateway) = (lab.config(Part::A), lab.config(Part::Gateway));
     let (agent, gateway) = (agent.to_str().unwrap(), gateway.to_str().unwrap());
-    let elsewhere = lab.dir().join("another");
     let mut rows: Vec<Vec<&str>> = vec![
         vec!["status", "--config", agent],
         vec!["status", "--json", "--config", agent],
@@ -200,7 +200,6 @@ async fn what_a_command_found_out_is_no_success_when_it_cannot_be_written() {
         vec!["health", "--live", "--config", agent],
         vec!["health", "--config", gateway],
         vec!["path", "--config", agent, &name, "auto"],
-        vec!["lab", elsewhere.to_str().unwrap()],
     ];
     let lists = commands().await.into_iter().filter(|words| {
         words.first().is_some_and(|word| word == "admin") && words.last().is_some_and(|word| word == "list")
@@ -220,7 +219,7 @@ async fn what_a_command_found_out_is_no_success_when_it_cannot_be_written() {
         assert!(!output.status.success(), "{words:?}: {output:?}");
         // Closed from the start.
         let mut command = Command::new("sh");
-        command.args(["-c", "exec \"$0\" \"$@\" >&-", env!("CARGO_BIN_EXE_adit")]).args(&words);
+        command.args(["-c", "exec \"$0\" \"$@\" >&-"]).arg(binaries::adit()).args(&words);
         no_panic(&words, &run(command).await);
     }
 }

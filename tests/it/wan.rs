@@ -5,17 +5,17 @@
 
 use std::net::SocketAddr;
 
-use adit::agent::stats::EntryStatus;
-use adit::demo::shim::{Direction, Impairment, Shim};
-use adit::domain::connection::Protocol;
-use adit::domain::path::PathChoice;
+use adit_agent::stats::EntryStatus;
+use adit_core::domain::connection::Protocol;
+use adit_core::domain::path::PathChoice;
+use adit_lab::shim::{Direction, Impairment, Shim};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::lab::{Lab, Part, draws, edit, free_address};
 
-pub struct Wan {
+pub(crate) struct Wan {
     pub lab: Lab,
     /// From the agent behind the NAT to the other one.
     pub direct: Shim,
@@ -28,14 +28,14 @@ pub struct Wan {
 
 impl Wan {
     /// Connections as in [`Lab::to_all`], all ports open; `seed` decides what the wires do.
-    pub async fn to_all(targets: &[(Protocol, SocketAddr)], behind_nat: Part, seed: u64) -> Self {
+    pub(crate) async fn to_all(targets: &[(Protocol, SocketAddr)], behind_nat: Part, seed: u64) -> Self {
         let mut wan = Self::written(targets, behind_nat, seed).await;
         wan.start().await;
         wan
     }
 
     /// The same with nothing but `path` allowed by both agents' files.
-    pub async fn forced(targets: &[(Protocol, SocketAddr)], path: PathChoice, seed: u64) -> Self {
+    pub(crate) async fn forced(targets: &[(Protocol, SocketAddr)], path: PathChoice, seed: u64) -> Self {
         let mut wan = Self::written(targets, Part::A, seed).await;
         for (part, table) in [(Part::A, "[[p2p_source]]"), (Part::B, "[[p2p_target]]")] {
             let forced = format!("{table}\npath = \"{path}\"");
@@ -53,7 +53,7 @@ impl Wan {
     }
 
     /// The files and the wires; nothing runs.
-    pub async fn written(targets: &[(Protocol, SocketAddr)], behind_nat: Part, seed: u64) -> Self {
+    pub(crate) async fn written(targets: &[(Protocol, SocketAddr)], behind_nat: Part, seed: u64) -> Self {
         let lab = Lab::written(targets);
         let mut seeds = draws(seed);
         let mut wire = |from, to| {
@@ -93,14 +93,14 @@ impl Wan {
     }
 
     /// Impairs all wires alike.
-    pub fn impair(&self, impairment: Impairment) {
+    pub(crate) fn impair(&self, impairment: Impairment) {
         for (wire, _) in self.wires_from_a() {
             wire.impair_both(impairment);
         }
     }
 
     /// Impairs what `part` sends on every wire that leaves it.
-    pub fn impair_from(&self, part: Part, impairment: Impairment) {
+    pub(crate) fn impair_from(&self, part: Part, impairment: Impairment) {
         let [(direct, there), (from_a, _), (from_b, _)] = self.wires_from_a();
         let back = if there == Direction::There { Direction::Back } else { Direction::There };
         match part {
@@ -119,7 +119,7 @@ impl Wan {
     }
 
     /// Waits until every TCP connection has ended; none may have been cut, at either agent.
-    pub async fn nothing_was_cut(&self) {
+    pub(crate) async fn nothing_was_cut(&self) {
         for part in [Part::A, Part::B] {
             for index in 0..self.lab.connections.len() {
                 let ended = |entry: &EntryStatus| entry.streams == 0;

@@ -11,13 +11,13 @@ use super::lab::HANG_LIMIT;
 
 /// What a program sees when it reads to the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     Fin,
     Rst,
 }
 
 /// The two sockets of the programs beside the agents.
-pub struct Wire {
+pub(crate) struct Wire {
     pub source: TcpStream,
     pub target: TcpStream,
 }
@@ -27,7 +27,7 @@ const HELLO: &[u8; 8] = b"it's me!";
 impl Wire {
     /// Connects to `port` and finds the connection that comes out at `listener`, among the agent's
     /// own probes, by what is said on it.
-    pub async fn open(port: SocketAddr, listener: &TcpListener) -> Self {
+    pub(crate) async fn open(port: SocketAddr, listener: &TcpListener) -> Self {
         let mut source = TcpStream::connect(port).await.unwrap();
         source.write_all(HELLO).await.unwrap();
         let finding = async {
@@ -47,7 +47,7 @@ impl Wire {
 }
 
 /// Reads to the end and says how it came.
-pub async fn read_to_end(stream: &mut TcpStream) -> (Vec<u8>, End) {
+pub(crate) async fn read_to_end(stream: &mut TcpStream) -> (Vec<u8>, End) {
     let mut bytes = Vec::new();
     let reading = timeout(HANG_LIMIT, stream.read_to_end(&mut bytes));
     let end = match reading.await.expect("the connection ends") {
@@ -61,17 +61,17 @@ pub async fn read_to_end(stream: &mut TcpStream) -> (Vec<u8>, End) {
 }
 
 /// Closes a socket with RST.
-pub fn reset(stream: TcpStream) {
+pub(crate) fn reset(stream: TcpStream) {
     stream.set_zero_linger().unwrap();
     drop(stream);
 }
 
 /// Says that nothing more comes.
-pub async fn finish(stream: &mut TcpStream) {
+pub(crate) async fn finish(stream: &mut TcpStream) {
     stream.shutdown().await.unwrap();
 }
 
 /// A listener that tests accept from by hand.
-pub async fn listener() -> TcpListener {
+pub(crate) async fn listener() -> TcpListener {
     TcpListener::bind(super::lab::free_address()).await.unwrap()
 }

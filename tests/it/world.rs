@@ -6,40 +6,40 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use adit::agent::enrol::{EnrolError, identify};
-use adit::agent::state::{AgentState, Enrolment};
-use adit::config::LogFormat;
-use adit::config::agent::Congestion;
-use adit::config::connector::Connector;
-use adit::config::gateway::{GatewayConfig, RelayConfig};
-use adit::domain::connection::Protocol;
-use adit::domain::id::{BootId, ConnectionId, OrganizationId, ServerId};
-use adit::domain::role::UserRole;
-use adit::domain::tier::Tier;
-use adit::domain::time::Timestamp;
-use adit::gateway::platform::{Actor, IssuedToken, Plan, ServerText, TokenLife};
-use adit::gateway::service::{Gateway, GatewaySockets};
-use adit::identity::random;
-use adit::identity::time::TimeSource;
-use adit::identity::tls::{Identity, Trust};
-use adit::protocol::control::{ToAgent, ToGateway, VERSION};
-use adit::protocol::packet::PacketKey;
-use adit::transport::endpoint::{AgentEndpoint, Credentials, TransportError, TunnelSettings};
-use adit::transport::link::{self, LinkReceiver, LinkSender};
-use adit::transport::socket::{AgentSocket, OwnPacket};
+use adit_agent::enrol::{EnrolError, identify};
+use adit_agent::state::{AgentState, Enrolment};
+use adit_core::config::LogFormat;
+use adit_core::config::agent::Congestion;
+use adit_core::config::connector::Connector;
+use adit_core::config::gateway::{GatewayConfig, RelayConfig};
+use adit_core::domain::connection::Protocol;
+use adit_core::domain::id::{BootId, ConnectionId, OrganizationId, ServerId};
+use adit_core::domain::role::UserRole;
+use adit_core::domain::tier::Tier;
+use adit_core::domain::time::Timestamp;
+use adit_core::protocol::control::{ToAgent, ToGateway, VERSION};
+use adit_core::protocol::packet::PacketKey;
+use adit_gateway::platform::{Actor, IssuedToken, Plan, ServerText, TokenLife};
+use adit_gateway::service::{Gateway, GatewaySockets};
+use adit_net::identity::random;
+use adit_net::identity::time::TimeSource;
+use adit_net::identity::tls::{Identity, Trust};
+use adit_net::transport::endpoint::{AgentEndpoint, Credentials, TransportError, TunnelSettings};
+use adit_net::transport::link::{self, LinkReceiver, LinkSender};
+use adit_net::transport::socket::{AgentSocket, OwnPacket};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-pub const DAY: Duration = Duration::from_hours(24);
+pub(crate) const DAY: Duration = Duration::from_hours(24);
 /// Nothing on loopback takes longer, however busy the machine is.
 const SOON: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
-pub struct SetClock(AtomicI64);
+pub(crate) struct SetClock(AtomicI64);
 
 impl SetClock {
-    pub fn pass(&self, span: Duration) {
+    pub(crate) fn pass(&self, span: Duration) {
         self.0.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::Relaxed);
     }
 }
@@ -51,7 +51,7 @@ impl TimeSource for SetClock {
 }
 
 /// Waits until something is so, because it will be soon.
-pub async fn eventually(is_so: impl AsyncFn() -> bool) {
+pub(crate) async fn eventually(is_so: impl AsyncFn() -> bool) {
     let waiting = async {
         while !is_so().await {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -60,7 +60,7 @@ pub async fn eventually(is_so: impl AsyncFn() -> bool) {
     timeout(SOON, waiting).await.expect("it becomes so");
 }
 
-pub struct World {
+pub(crate) struct World {
     folder: TempDir,
     pub gateway: Gateway,
     relay: RelayConfig,
@@ -71,11 +71,11 @@ pub struct World {
 }
 
 impl World {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(RelayConfig::default()).await
     }
 
-    pub async fn start_with(relay: RelayConfig) -> Self {
+    pub(crate) async fn start_with(relay: RelayConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(SetClock(AtomicI64::new(1_795_510_800_000)));
         let gateway = start_gateway(folder.path(), "127.0.0.1:0".parse().unwrap(), relay, &clock).await;
@@ -88,12 +88,12 @@ impl World {
     }
 
     /// The gateway's state folder.
-    pub fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.folder.path().join("gateway")
     }
 
     /// The same state served again at the same address.
-    pub async fn restart_gateway(self) -> Self {
+    pub(crate) async fn restart_gateway(self) -> Self {
         let Self { folder, gateway, relay, clock, operator, owner, organization } = self;
         let address = gateway.address();
         gateway.shutdown().await;
@@ -101,7 +101,7 @@ impl World {
         Self { folder, gateway, relay, clock, operator, owner, organization }
     }
 
-    pub async fn server(&self, name: &str) -> ServerId {
+    pub(crate) async fn server(&self, name: &str) -> ServerId {
         let text = ServerText {
             name: name.parse().unwrap(),
             description: "".parse().unwrap(),
@@ -111,16 +111,16 @@ impl World {
     }
 
     /// A connector file's content with a fresh token.
-    pub async fn connector(&self, server: ServerId) -> Connector {
+    pub(crate) async fn connector(&self, server: ServerId) -> Connector {
         self.connector_of(self.issue(&self.owner, server).await)
     }
 
-    pub async fn issue(&self, owner: &Actor, server: ServerId) -> IssuedToken {
+    pub(crate) async fn issue(&self, owner: &Actor, server: ServerId) -> IssuedToken {
         self.gateway.platform().issue_token(owner, server, TokenLife::Hour).await.unwrap()
     }
 
     /// Every refusal in the audit log: who, what, why.
-    pub async fn audited_refusals(&self) -> Vec<String> {
+    pub(crate) async fn audited_refusals(&self) -> Vec<String> {
         let rows = self.gateway.platform().audit(&self.operator, 1_000).await.unwrap();
         rows.iter()
             .filter(|row| row.outcome != "done")
@@ -140,7 +140,7 @@ impl World {
     }
 
     /// A host beside a Mirth, whose state is empty.
-    pub fn host(&self, name: &str) -> Host {
+    pub(crate) fn host(&self, name: &str) -> Host {
         let folder = self.folder.path().join(name);
         std::fs::create_dir(&folder).unwrap();
         let state = AgentState::open(&folder.join("state")).unwrap();
@@ -148,7 +148,7 @@ impl World {
     }
 
     /// Two enrolled agents of two organizations with one active connection between them.
-    pub async fn pair(&self) -> Pair {
+    pub(crate) async fn pair(&self) -> Pair {
         let plan = Plan {
             source_organization: "St Mary".parse().unwrap(),
             source_server: "source".parse().unwrap(),
@@ -170,13 +170,13 @@ impl World {
     }
 
     /// A new server whose agent has enrolled through real TLS.
-    pub async fn enrolled(&self, name: &str) -> Agent {
+    pub(crate) async fn enrolled(&self, name: &str) -> Agent {
         let server = self.server(name).await;
         let issued = self.issue(&self.owner, server).await;
         self.enrolled_with(issued, name).await
     }
 
-    pub async fn enrolled_with(&self, issued: IssuedToken, name: &str) -> Agent {
+    pub(crate) async fn enrolled_with(&self, issued: IssuedToken, name: &str) -> Agent {
         let host = self.host(name);
         host.write(&self.connector_of(issued));
         let enrolment = host.enrol().await.unwrap();
@@ -203,23 +203,23 @@ async fn start_gateway(
     Gateway::start(&config, sockets, Arc::clone(clock) as Arc<dyn TimeSource>).await.unwrap()
 }
 
-pub struct Host {
+pub(crate) struct Host {
     pub connector: PathBuf,
     pub state: AgentState,
 }
 
 impl Host {
-    pub fn write(&self, connector: &Connector) {
+    pub(crate) fn write(&self, connector: &Connector) {
         let text = connector.render("a server", Timestamp::from_millis(0));
         std::fs::write(&self.connector, text.as_bytes()).unwrap();
     }
 
-    pub async fn enrol(&self) -> Result<Enrolment, EnrolError> {
+    pub(crate) async fn enrol(&self) -> Result<Enrolment, EnrolError> {
         identify(&self.state, Some(&self.connector)).await
     }
 }
 
-pub struct Pair {
+pub(crate) struct Pair {
     pub source_actor: Actor,
     pub target_actor: Actor,
     pub source: Agent,
@@ -227,23 +227,23 @@ pub struct Pair {
     pub connection: ConnectionId,
 }
 
-pub struct Agent {
+pub(crate) struct Agent {
     pub host: Host,
     pub enrolment: Enrolment,
 }
 
 impl Agent {
-    pub fn server(&self) -> ServerId {
+    pub(crate) fn server(&self) -> ServerId {
         self.enrolment.server
     }
 
     /// A control link, its hello not yet said.
-    pub async fn dial(&self, world: &World) -> Result<Link, TransportError> {
+    pub(crate) async fn dial(&self, world: &World) -> Result<Link, TransportError> {
         let (identity, trust) = self.host.state.identity(&self.enrolment).unwrap();
         self.dial_as(world, identity, trust).await
     }
 
-    pub async fn dial_as(
+    pub(crate) async fn dial_as(
         &self,
         world: &World,
         identity: Identity,
@@ -253,7 +253,7 @@ impl Agent {
     }
 
     /// Dials the one who is at `gateway`.
-    pub async fn dial_at(
+    pub(crate) async fn dial_at(
         &self,
         world: &World,
         gateway: SocketAddr,
@@ -275,14 +275,14 @@ impl Agent {
     }
 
     /// A control link that has said hello.
-    pub async fn link(&self, world: &World) -> Link {
+    pub(crate) async fn link(&self, world: &World) -> Link {
         let mut link = self.dial(world).await.unwrap();
         link.hello().await;
         link
     }
 
     /// A control link that is up: welcomed, its snapshot read.
-    pub async fn welcomed(&self, world: &World) -> Link {
+    pub(crate) async fn welcomed(&self, world: &World) -> Link {
         let mut link = self.link(world).await;
         assert!(matches!(link.next().await, Ok(ToAgent::Welcome { version: VERSION, .. })));
         assert!(matches!(link.next().await, Ok(ToAgent::Snapshot { revision: 1, .. })));
@@ -290,7 +290,7 @@ impl Agent {
     }
 }
 
-pub struct Link {
+pub(crate) struct Link {
     /// Of the agent's socket.
     pub address: SocketAddr,
     pub socket: Arc<AgentSocket>,
@@ -303,17 +303,17 @@ pub struct Link {
 }
 
 impl Link {
-    pub async fn hello(&mut self) {
+    pub(crate) async fn hello(&mut self) {
         let boot = BootId::from_bytes(random::bytes());
         self.send(ToGateway::Hello { version: VERSION, software: "adit test".into(), boot }).await;
     }
 
-    pub async fn send(&mut self, message: ToGateway) {
+    pub(crate) async fn send(&mut self, message: ToGateway) {
         self.sender.send(&message).await.unwrap();
     }
 
     /// The next message but heartbeats.
-    pub async fn next(&mut self) -> Result<ToAgent, TransportError> {
+    pub(crate) async fn next(&mut self) -> Result<ToAgent, TransportError> {
         let next = async {
             loop {
                 match self.receiver.receive().await {
@@ -326,7 +326,7 @@ impl Link {
     }
 
     /// The reason of the goodbye that must come next.
-    pub async fn goodbye(&mut self) -> String {
+    pub(crate) async fn goodbye(&mut self) -> String {
         match self.next().await {
             Ok(ToAgent::Goodbye { reason, .. }) => reason,
             other => panic!("expected a goodbye, got {other:?}"),

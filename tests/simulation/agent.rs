@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use adit::config::agent::Congestion;
-use adit::domain::id::BootId;
-use adit::domain::limits::{TUNNEL_BACKOFF_MAX, TUNNEL_BACKOFF_MIN, TUNNEL_LASTED};
-use adit::identity::tls::SERVER_NAME;
-use adit::protocol::admission::{Admission, AdmissionVerdict, PlaceId};
-use adit::protocol::backoff::Backoff;
-use adit::protocol::initial::{CONNECTION_ID_BYTES, OwnId, TagKey};
-use adit::protocol::packet::is_ours;
-use adit::protocol::route::PathReason;
-use adit::transport::endpoint::{
+use adit_core::config::agent::Congestion;
+use adit_core::domain::id::BootId;
+use adit_core::domain::limits::{TUNNEL_BACKOFF_MAX, TUNNEL_BACKOFF_MIN, TUNNEL_LASTED};
+use adit_core::protocol::admission::{Admission, AdmissionVerdict, PlaceId};
+use adit_core::protocol::backoff::Backoff;
+use adit_core::protocol::initial::{CONNECTION_ID_BYTES, OwnId, TagKey};
+use adit_core::protocol::packet::is_ours;
+use adit_core::protocol::route::PathReason;
+use adit_net::identity::tls::SERVER_NAME;
+use adit_net::transport::endpoint::{
     TunnelSettings, endpoint_config, tunnel_client_config, tunnel_server_config,
 };
-use adit::transport::socket::VIRTUAL_PEER;
+use adit_net::transport::socket::VIRTUAL_PEER;
 use bytes::BytesMut;
 use quinn_proto::{
     ClientConfig, ConnectionHandle, ConnectionId, ConnectionIdGenerator, DatagramEvent, Endpoint,
@@ -43,7 +43,7 @@ const TUNNELS_MAX: usize = 64;
 const BATCH: usize = 10;
 
 #[derive(Debug)]
-pub struct Agent {
+pub(crate) struct Agent {
     pub node: Node,
     settings: TunnelSettings,
     stall: Duration,
@@ -66,13 +66,13 @@ pub struct Agent {
 
 /// Until when, and what its socket holds.
 #[derive(Debug)]
-pub struct Frozen {
+pub(crate) struct Frozen {
     pub until: Instant,
     inbox: Vec<Datagram>,
 }
 
 impl Agent {
-    pub fn new(
+    pub(crate) fn new(
         node: Node,
         settings: TunnelSettings,
         stall: Duration,
@@ -107,7 +107,7 @@ impl Agent {
     }
 
     /// The process is killed and started again at the same address.
-    pub fn restart(&mut self, scene: &mut Scene) {
+    pub(crate) fn restart(&mut self, scene: &mut Scene) {
         for tunnel in self.tunnels.values_mut() {
             tunnel.die(scene);
         }
@@ -115,24 +115,24 @@ impl Agent {
         *self = Self::new(self.node, self.settings, self.stall, program, random, scene.now);
     }
 
-    pub fn set_stall(&mut self, stall: Duration) {
+    pub(crate) fn set_stall(&mut self, stall: Duration) {
         self.stall = stall;
     }
 
-    pub fn freeze(&mut self, until: Instant) {
+    pub(crate) fn freeze(&mut self, until: Instant) {
         let inbox = self.frozen.take().map(|frozen| frozen.inbox).unwrap_or_default();
         self.frozen = Some(Frozen { until, inbox });
     }
 
-    pub fn is_frozen(&self) -> bool {
+    pub(crate) fn is_frozen(&self) -> bool {
         self.frozen.is_some()
     }
 
-    pub fn open_tunnel(&self) -> Option<&Tunnel> {
+    pub(crate) fn open_tunnel(&self) -> Option<&Tunnel> {
         self.tunnels.values().find(|tunnel| tunnel.is_open())
     }
 
-    pub fn poll_timeout(&mut self) -> Option<Instant> {
+    pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
         if let Some(frozen) = &self.frozen {
             return Some(frozen.until);
         }
@@ -142,7 +142,7 @@ impl Agent {
         tunnels.chain(self.paths.poll_timeout()).chain(dial).chain(self.ping_at).min()
     }
 
-    pub fn handle_timeout(&mut self, scene: &mut Scene) {
+    pub(crate) fn handle_timeout(&mut self, scene: &mut Scene) {
         if self.thaw(scene) {
             return;
         }
@@ -167,7 +167,7 @@ impl Agent {
         self.pump(scene);
     }
 
-    pub fn receive(&mut self, datagram: Datagram, scene: &mut Scene) {
+    pub(crate) fn receive(&mut self, datagram: Datagram, scene: &mut Scene) {
         if let Some(frozen) = &mut self.frozen {
             if frozen.inbox.len() < INBOX_MAX {
                 frozen.inbox.push(datagram);
@@ -187,7 +187,7 @@ impl Agent {
     }
 
     /// Does what follows from the latest decisions of the keepers.
-    pub fn follow_paths(&mut self, scene: &mut Scene) {
+    pub(crate) fn follow_paths(&mut self, scene: &mut Scene) {
         let change = self.paths.act(scene);
         let (heard, boot) = (self.paths.heard(), self.paths.peer_boot());
         self.admission.note_peer(credentials::route(self.node.peer()), boot, 0);

@@ -3,27 +3,27 @@
 
 use std::sync::{Arc, LazyLock};
 
-use adit::domain::id::{ConnectionId, RouteId, ServerId};
-use adit::domain::secret::Secret;
-use adit::domain::time::Timestamp;
-use adit::identity::ca::CertificateAuthority;
-use adit::identity::csr::VerifiedCsr;
-use adit::identity::key::KeyPair;
-use adit::identity::time::TimeSource;
-use adit::identity::tls::Identity;
-use adit::transport::endpoint::Credentials;
+use adit_core::domain::id::{ConnectionId, RouteId, ServerId};
+use adit_core::domain::secret::Secret;
+use adit_core::domain::time::Timestamp;
+use adit_net::identity::ca::CertificateAuthority;
+use adit_net::identity::csr::VerifiedCsr;
+use adit_net::identity::key::KeyPair;
+use adit_net::identity::time::TimeSource;
+use adit_net::identity::tls::Identity;
+use adit_net::transport::endpoint::Credentials;
 
 use crate::wire::Node;
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_510_800_000);
-pub const CONNECTION: ConnectionId = ConnectionId::from_bytes([3; 16]);
-pub const GATEWAY_ROUTE: RouteId = RouteId::from_bytes(*b"gateway0");
+pub(crate) const CONNECTION: ConnectionId = ConnectionId::from_bytes([3; 16]);
+pub(crate) const GATEWAY_ROUTE: RouteId = RouteId::from_bytes(*b"gateway0");
 
 /// A third agent, which may talk to the target and to nobody else.
-pub const INSIDER_ROUTE: RouteId = RouteId::from_bytes(*b"insider0");
+pub(crate) const INSIDER_ROUTE: RouteId = RouteId::from_bytes(*b"insider0");
 
 /// What the two agents and nobody else know.
-pub fn secret() -> Secret {
+pub(crate) fn secret() -> Secret {
     Secret::from_bytes([4; 32])
 }
 
@@ -36,15 +36,15 @@ impl TimeSource for Stopped {
     }
 }
 
-pub fn route(agent: Node) -> RouteId {
+pub(crate) fn route(agent: Node) -> RouteId {
     RouteId::from_bytes([number(agent); 8])
 }
 
-pub fn server(agent: Node) -> ServerId {
+pub(crate) fn server(agent: Node) -> ServerId {
     ServerId::from_bytes([number(agent); 16])
 }
 
-pub fn of(agent: Node) -> &'static Credentials {
+pub(crate) fn of(agent: Node) -> &'static Credentials {
     static BOTH: LazyLock<[Credentials; 2]> = LazyLock::new(|| {
         let ca = CertificateAuthority::create("example.org".parse().unwrap(), NOW).unwrap();
         Node::AGENTS.map(|agent| {

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use adit::domain::limits::TUNNEL_CREDIT_BUDGET;
-use adit::protocol::credit::{CreditBudget, ReceiveCredit, SendCredit};
-use adit::protocol::frame::{Decoder, TunnelFrame};
+use adit_core::domain::limits::TUNNEL_CREDIT_BUDGET;
+use adit_core::protocol::credit::{CreditBudget, ReceiveCredit, SendCredit};
+use adit_core::protocol::frame::{Decoder, TunnelFrame};
 use bytes::{Buf, BytesMut};
 use quinn_proto::{Connection, StreamId, VarInt};
 
@@ -19,7 +19,7 @@ const UNSENT_BYTES_MAX: usize = 64 * 1024;
 
 /// The first stream of an open tunnel.
 #[derive(Debug)]
-pub struct Frames {
+pub(crate) struct Frames {
     stream: StreamId,
     decoder: Decoder,
     unsent: BytesMut,
@@ -28,14 +28,14 @@ pub struct Frames {
 
 /// One stream's credit in both directions.
 #[derive(Debug)]
-pub struct Flow {
+pub(crate) struct Flow {
     stream: u64,
     send: SendCredit,
     receive: ReceiveCredit,
 }
 
 impl Frames {
-    pub fn new(stream: StreamId) -> Self {
+    pub(crate) fn new(stream: StreamId) -> Self {
         Self {
             stream,
             decoder: Decoder::default(),
@@ -44,7 +44,7 @@ impl Frames {
         }
     }
 
-    pub fn flow(&self, stream: StreamId) -> Flow {
+    pub(crate) fn flow(&self, stream: StreamId) -> Flow {
         Flow {
             stream: VarInt::from(stream).into_inner(),
             send: SendCredit::new(),
@@ -53,7 +53,7 @@ impl Frames {
     }
 
     /// What the peer has granted to which stream.
-    pub fn read(&mut self, connection: &mut Connection, scene: &mut Scene) -> Vec<(u64, u64)> {
+    pub(crate) fn read(&mut self, connection: &mut Connection, scene: &mut Scene) -> Vec<(u64, u64)> {
         let mut granted = Vec::new();
         let outcome = read(connection, self.stream, |bytes| self.decoder.extend(bytes));
         let lives = matches!(outcome, Read::Open);
@@ -71,7 +71,7 @@ impl Frames {
         }
     }
 
-    pub fn write(&mut self, connection: &mut Connection, scene: &mut Scene) {
+    pub(crate) fn write(&mut self, connection: &mut Connection, scene: &mut Scene) {
         while !self.unsent.is_empty() {
             // Blocked, it is tried again when something stirs.
             let Ok(count) = connection.send_stream(self.stream).write(&self.unsent) else { break };
@@ -84,21 +84,21 @@ impl Frames {
 }
 
 impl Flow {
-    pub fn stream(&self) -> u64 {
+    pub(crate) fn stream(&self) -> u64 {
         self.stream
     }
 
-    pub fn grant(&mut self, limit: u64) {
+    pub(crate) fn grant(&mut self, limit: u64) {
         self.send.handle_limit(limit);
     }
 
     /// How much more may be sent when `sent` was sent so far.
-    pub fn room(&self, sent: u64) -> u64 {
+    pub(crate) fn room(&self, sent: u64) -> u64 {
         self.send.available(sent)
     }
 
     /// The program took `count` bytes more and has `received` now.
-    pub fn take(
+    pub(crate) fn take(
         &mut self,
         count: u64,
         received: u64,

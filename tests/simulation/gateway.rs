@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use adit::domain::id::{BootId, OrganizationId};
-use adit::domain::limits::REGISTRATION_LASTS;
-use adit::protocol::packet::{Claim, PacketKey, PacketKind};
-use adit::protocol::registration::Registration;
-use adit::protocol::relay::{ANSWER_BYTES, DropReason, Relay, RelayVerdict};
+use adit_core::domain::id::{BootId, OrganizationId};
+use adit_core::domain::limits::REGISTRATION_LASTS;
+use adit_core::protocol::packet::{Claim, PacketKey, PacketKind};
+use adit_core::protocol::registration::Registration;
+use adit_core::protocol::relay::{ANSWER_BYTES, DropReason, Relay, RelayVerdict};
 
 use crate::credentials;
 use crate::log::Promise;
@@ -19,10 +19,10 @@ use crate::scene::Scene;
 use crate::wire::{Datagram, INSIDER, Node};
 
 /// A control link without a sign of life for so long is dead: three missed heartbeats.
-pub const LINK_SILENCE: Duration = Duration::from_secs(15);
+pub(crate) const LINK_SILENCE: Duration = Duration::from_secs(15);
 
 #[derive(Debug)]
-pub struct Gateway {
+pub(crate) struct Gateway {
     relay: Relay,
     pub is_up: bool,
     random: Random,
@@ -37,7 +37,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    pub fn new(mut random: Random, now: Instant) -> Self {
+    pub(crate) fn new(mut random: Random, now: Instant) -> Self {
         let mut gateway = Self {
             relay: relay(&mut random, now),
             insider: insider(&mut random),
@@ -53,13 +53,13 @@ impl Gateway {
     }
 
     /// The process is gone, and all it knew.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.is_up = false;
         self.linked.clear();
         self.proven.clear();
     }
 
-    pub fn start(&mut self, now: Instant) {
+    pub(crate) fn start(&mut self, now: Instant) {
         if std::mem::replace(&mut self.is_up, true) {
             return;
         }
@@ -93,7 +93,7 @@ impl Gateway {
     }
 
     /// A control link of `agent` is up; gives the key both ends take from it.
-    pub fn link(&mut self, agent: Node, scene: &mut Scene) -> PacketKey {
+    pub(crate) fn link(&mut self, agent: Node, scene: &mut Scene) -> PacketKey {
         let key = PacketKey::of_link(&self.random.bytes());
         let organization = OrganizationId::from_bytes([9; 16]);
         let joined = self.relay.join(credentials::route(agent), organization, key.clone());
@@ -103,14 +103,14 @@ impl Gateway {
         key
     }
 
-    pub fn unlink(&mut self, agent: Node) {
+    pub(crate) fn unlink(&mut self, agent: Node) {
         if self.linked.remove(&agent) {
             self.relay.leave(credentials::route(agent));
         }
     }
 
     /// Whether the rules let the two talk.
-    pub fn permit(&mut self, permits: bool, scene: &mut Scene) {
+    pub(crate) fn permit(&mut self, permits: bool, scene: &mut Scene) {
         self.permits = permits;
         for agent in Node::AGENTS {
             let insider = (agent == Node::Target).then_some(credentials::INSIDER_ROUTE);
@@ -121,22 +121,22 @@ impl Gateway {
         }
     }
 
-    pub fn is_linked(&self, agent: Node) -> bool {
+    pub(crate) fn is_linked(&self, agent: Node) -> bool {
         self.linked.contains(&agent)
     }
 
-    pub fn permits(&self) -> bool {
+    pub(crate) fn permits(&self) -> bool {
         self.permits
     }
 
-    pub fn tick(&mut self, now: Instant) {
+    pub(crate) fn tick(&mut self, now: Instant) {
         self.relay.forget_lapsed(now);
         if self.is_up {
             self.refresh_insider(now);
         }
     }
 
-    pub fn receive(&mut self, datagram: &Datagram, scene: &mut Scene) {
+    pub(crate) fn receive(&mut self, datagram: &Datagram, scene: &mut Scene) {
         if !self.is_up {
             return;
         }

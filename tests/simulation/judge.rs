@@ -16,7 +16,7 @@ const AFTERMATH: Duration = Duration::from_secs(20);
 const SPANS_KEPT: usize = 64;
 
 #[derive(Debug)]
-pub struct Judge {
+pub(crate) struct Judge {
     /// The shortest of any end.
     pub stall: Duration,
     /// Since when each path is there, and was not disturbed.
@@ -28,12 +28,12 @@ pub struct Judge {
 
 impl Judge {
     /// A run begins in the dark.
-    pub fn new(stall: Duration, now: Instant) -> Self {
+    pub(crate) fn new(stall: Duration, now: Instant) -> Self {
         Self { stall, there: [None; 2], dark_since: Some(now), dark: VecDeque::new(), restarted: None }
     }
 
     /// Whether the direct path and the relay are there from now on.
-    pub fn observe(&mut self, now: Instant, paths: [bool; 2]) {
+    pub(crate) fn observe(&mut self, now: Instant, paths: [bool; 2]) {
         let settled = paths.iter().zip(&mut self.there).zip(SETTLES).map(|((is_there, since), settles)| {
             *since = is_there.then(|| since.unwrap_or(now));
             since.is_some_and(|since| now - since >= settles)
@@ -56,31 +56,31 @@ impl Judge {
     }
 
     /// An address changed: what goes this way is lost until the other end has found out.
-    pub fn note_disturbance(&mut self, now: Instant, is_direct: bool) {
+    pub(crate) fn note_disturbance(&mut self, now: Instant, is_direct: bool) {
         let [direct, relay] = &mut self.there;
         let disturbed = if is_direct { direct } else { relay };
         *disturbed = disturbed.map(|_| now);
     }
 
     /// Time that nobody lived through.
-    pub fn add_darkness(&mut self, from: Instant, to: Instant) {
+    pub(crate) fn add_darkness(&mut self, from: Instant, to: Instant) {
         if self.dark.len() >= SPANS_KEPT {
             self.dark.pop_front();
         }
         self.dark.push_back((from, to));
     }
 
-    pub fn note_restart(&mut self, now: Instant) {
+    pub(crate) fn note_restart(&mut self, now: Instant) {
         self.restarted = Some(now);
     }
 
     /// Whether a tunnel may have ended now for silence of its stall limit.
-    pub fn excuses(&self, now: Instant) -> bool {
+    pub(crate) fn excuses(&self, now: Instant) -> bool {
         self.excuses_silence_of(self.stall, now)
     }
 
     /// Whether one who waited for so long may have heard nothing.
-    pub fn excuses_silence_of(&self, limit: Duration, now: Instant) -> bool {
+    pub(crate) fn excuses_silence_of(&self, limit: Duration, now: Instant) -> bool {
         let recent = now.checked_sub(limit * 2 + AFTERMATH);
         let is_recent = |at: Instant| recent.is_none_or(|recent| at >= recent);
         let dark = self.dark_since.map(|since| (since, now));

@@ -10,10 +10,10 @@ use crate::random::Random;
 /// A prime, so that no two streams and no two places of a stream look alike for long.
 const PERIOD: u64 = 65_521;
 /// The most that is compared or written at once.
-pub const PIECE_MAX: u64 = PERIOD;
+pub(crate) const PIECE_MAX: u64 = PERIOD;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
+pub(crate) enum Direction {
     /// From the source to the target.
     There,
     /// The echo.
@@ -21,7 +21,7 @@ pub enum Direction {
 }
 
 /// The next `length` bytes of a stream from `offset`, at most [`PIECE_MAX`].
-pub fn content(number: u64, direction: Direction, offset: u64, length: u64) -> &'static [u8] {
+pub(crate) fn content(number: u64, direction: Direction, offset: u64, length: u64) -> &'static [u8] {
     static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
         let mut random = Random::new(1);
         let once: Vec<u8> = (0..PERIOD).flat_map(|_| random.bytes::<1>()).collect();
@@ -33,13 +33,13 @@ pub fn content(number: u64, direction: Direction, offset: u64, length: u64) -> &
 }
 
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     records: Vec<Record>,
 }
 
 /// One stream, as both ends really saw it.
 #[derive(Debug, Clone)]
-pub struct Record {
+pub(crate) struct Record {
     pub size: u64,
     pub opened: Instant,
     pub sent: u64,
@@ -54,14 +54,14 @@ pub struct Record {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub(crate) enum Fate {
     Running,
     Complete(Instant),
     Broken,
 }
 
 impl Ledger {
-    pub fn open(&mut self, size: u64, now: Instant) -> u64 {
+    pub(crate) fn open(&mut self, size: u64, now: Instant) -> u64 {
         self.records.push(Record {
             size,
             opened: now,
@@ -76,19 +76,19 @@ impl Ledger {
         self.records.len() as u64 - 1
     }
 
-    pub fn get(&mut self, number: u64) -> Option<&mut Record> {
+    pub(crate) fn get(&mut self, number: u64) -> Option<&mut Record> {
         self.records.get_mut(usize::try_from(number).ok()?)
     }
 
-    pub fn records(&self) -> &[Record] {
+    pub(crate) fn records(&self) -> &[Record] {
         &self.records
     }
 
-    pub fn running(&self) -> usize {
+    pub(crate) fn running(&self) -> usize {
         self.records.iter().filter(|record| record.fate == Fate::Running).count()
     }
 
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.records.iter().map(|record| record.received + record.acknowledged).sum()
     }
 }

@@ -9,7 +9,7 @@ const KEPT_MAX: usize = 120;
 
 /// What a run promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Promise {
+pub(crate) enum Promise {
     /// Bytes arrive once, in order, unchanged; an end is a true end.
     Exact,
     /// Nothing is acknowledged that did not arrive.
@@ -52,7 +52,7 @@ impl fmt::Display for Promise {
 }
 
 #[derive(Debug, Clone)]
-pub struct Violation {
+pub(crate) struct Violation {
     pub at: Duration,
     pub promise: Promise,
     pub what: String,
@@ -65,7 +65,7 @@ impl fmt::Display for Violation {
 }
 
 #[derive(Debug)]
-pub struct Log {
+pub(crate) struct Log {
     start: Instant,
     prints: bool,
     kept: VecDeque<String>,
@@ -73,11 +73,11 @@ pub struct Log {
 }
 
 impl Log {
-    pub fn new(start: Instant, prints: bool) -> Self {
+    pub(crate) fn new(start: Instant, prints: bool) -> Self {
         Self { start, prints, kept: VecDeque::new(), violation: None }
     }
 
-    pub fn note(&mut self, now: Instant, what: fmt::Arguments<'_>) {
+    pub(crate) fn note(&mut self, now: Instant, what: fmt::Arguments<'_>) {
         let line = format!("{:10.3} s  {what}", (now - self.start).as_secs_f64());
         if self.prints {
             println!("{line}");
@@ -89,12 +89,12 @@ impl Log {
     }
 
     /// The first violation counts; those after it often follow from it.
-    pub fn violate(&mut self, now: Instant, promise: Promise, what: fmt::Arguments<'_>) {
+    pub(crate) fn violate(&mut self, now: Instant, promise: Promise, what: fmt::Arguments<'_>) {
         let at = now - self.start;
         self.violation.get_or_insert_with(|| Violation { at, promise, what: what.to_string() });
     }
 
-    pub fn latest(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn latest(&self) -> impl Iterator<Item = &str> {
         self.kept.iter().map(String::as_str)
     }
 }

@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use adit::domain::id::BootId;
-use adit::domain::limits::{
+use adit_core::domain::id::BootId;
+use adit_core::domain::limits::{
     CLIMB_AFTER, CLIMB_AFTER_MAX, PATH_SILENCE, PEER_ADDRESSES_MAX, PROBES_PER_SECOND,
 };
-use adit::domain::path::{PathChoice, PathKind};
-use adit::protocol::packet::{Claim, PacketKey, PacketKind, quic_route};
-use adit::protocol::registration::Registration;
-use adit::protocol::route::{Path, PathReason, PeerRoute, RouteEvent};
+use adit_core::domain::path::{PathChoice, PathKind};
+use adit_core::protocol::packet::{Claim, PacketKey, PacketKind, quic_route};
+use adit_core::protocol::registration::Registration;
+use adit_core::protocol::route::{Path, PathReason, PeerRoute, RouteEvent};
 
 use crate::credentials;
 use crate::log::Promise;
@@ -26,7 +26,7 @@ use crate::wire::{GATEWAY, Node};
 const OWN_PER_SECOND_MAX: u32 = PROBES_PER_SECOND + 4 * 20 + 40;
 
 #[derive(Debug)]
-pub struct PeerPaths {
+pub(crate) struct PeerPaths {
     node: Node,
     keeper: PeerRoute,
     registration: Registration,
@@ -50,7 +50,7 @@ pub struct PeerPaths {
 
 /// What the tunnels must know.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct PathChange {
+pub(crate) struct PathChange {
     /// Packets go another path now, and why.
     pub moved: Option<(Path, PathReason)>,
     /// The path in use answers again.
@@ -59,13 +59,13 @@ pub struct PathChange {
 
 impl PathChange {
     /// Packets in flight may have been lost on the way.
-    pub fn is_disturbance(self) -> bool {
+    pub(crate) fn is_disturbance(self) -> bool {
         self.moved.is_some() || self.resumed
     }
 }
 
 impl PeerPaths {
-    pub fn new(node: Node, boot: BootId, random: Random) -> Self {
+    pub(crate) fn new(node: Node, boot: BootId, random: Random) -> Self {
         let (own, peer) = (credentials::route(node), credentials::route(node.peer()));
         let mut keeper = PeerRoute::new(own, boot, peer);
         keeper.set_keys(vec![PacketKey::of_connection(&credentials::secret())]);
@@ -86,63 +86,63 @@ impl PeerPaths {
         }
     }
 
-    pub fn announce(&mut self, candidates: &[SocketAddr], now: Instant) {
+    pub(crate) fn announce(&mut self, candidates: &[SocketAddr], now: Instant) {
         self.keeper.set_candidates(candidates, now);
     }
 
-    pub fn choose(&mut self, choice: PathChoice, now: Instant) {
+    pub(crate) fn choose(&mut self, choice: PathChoice, now: Instant) {
         self.chosen = (choice, Some(now));
         self.keeper.set_choice(choice, now);
     }
 
-    pub fn chosen(&self) -> PathChoice {
+    pub(crate) fn chosen(&self) -> PathChoice {
         self.chosen.0
     }
 
     /// The control link has come up with this key, or is down.
-    pub fn set_link(&mut self, key: Option<PacketKey>, now: Instant) {
+    pub(crate) fn set_link(&mut self, key: Option<PacketKey>, now: Instant) {
         self.registration.set_key(key, now);
     }
 
-    pub fn set_mtu(&mut self, mtu: usize) {
+    pub(crate) fn set_mtu(&mut self, mtu: usize) {
         self.keeper.set_mtu(mtu);
     }
 
-    pub fn active(&self) -> Option<Path> {
+    pub(crate) fn active(&self) -> Option<Path> {
         self.keeper.active()
     }
 
     /// How long the direct path must answer without a gap to be used again, at most.
-    pub fn climbs_after(&self) -> Duration {
+    pub(crate) fn climbs_after(&self) -> Duration {
         match self.falls.checked_sub(1) {
             None => Duration::ZERO,
             Some(doubled) => (CLIMB_AFTER * 2_u32.saturating_pow(doubled.min(8))).min(CLIMB_AFTER_MAX),
         }
     }
 
-    pub fn can_send(&self) -> bool {
+    pub(crate) fn can_send(&self) -> bool {
         self.route.is_some()
     }
 
-    pub fn heard(&self) -> Option<Instant> {
+    pub(crate) fn heard(&self) -> Option<Instant> {
         self.keeper.heard()
     }
 
-    pub fn peer_boot(&self) -> Option<BootId> {
+    pub(crate) fn peer_boot(&self) -> Option<BootId> {
         self.keeper.peer_boot()
     }
 
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.keeper.poll_timeout().into_iter().chain(self.registration.poll_timeout()).min()
     }
 
-    pub fn handle_timeout(&mut self, now: Instant) {
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.looked = Some(now);
         self.registration.handle_timeout(now, &mut || self.random.bytes());
         self.keeper.handle_timeout(now, &mut || self.random.bytes());
     }
 
-    pub fn handle_packet(&mut self, from: SocketAddr, packet: &[u8], now: Instant) {
+    pub(crate) fn handle_packet(&mut self, from: SocketAddr, packet: &[u8], now: Instant) {
         let Some(claim) = Claim::read(packet) else { return };
         let is_relayed = from == GATEWAY;
         if claim.source == credentials::GATEWAY_ROUTE {
@@ -162,13 +162,13 @@ impl PeerPaths {
     }
 
     /// Whether QUIC may see what comes from there.
-    pub fn takes(&self, from: SocketAddr) -> bool {
+    pub(crate) fn takes(&self, from: SocketAddr) -> bool {
         // The control link's route is always there.
         from == GATEWAY || self.validated.contains(&from) || self.route == Some(Path::Direct(from))
     }
 
     /// Sends a packet of QUIC's where its route is.
-    pub fn send_quic(&self, packet: &[u8], scene: &mut Scene) {
+    pub(crate) fn send_quic(&self, packet: &[u8], scene: &mut Scene) {
         let Some(path) =
             self.route.filter(|_| quic_route(packet) == Some(credentials::route(self.node.peer())))
         else {
@@ -194,7 +194,7 @@ impl PeerPaths {
     }
 
     /// Does what was decided.
-    pub fn act(&mut self, scene: &mut Scene) -> PathChange {
+    pub(crate) fn act(&mut self, scene: &mut Scene) -> PathChange {
         let is_registered = self.registration.is_registered(scene.now);
         if std::mem::replace(&mut self.registered, is_registered) != is_registered {
             let node = self.node;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use adit::protocol::route::Path;
+use adit_core::protocol::route::Path;
 
 use crate::ledger::{Fate, Record};
 use crate::log::{Promise, Violation};
@@ -28,7 +28,7 @@ const DRAIN: Duration = Duration::from_secs(120);
 
 /// What became of a run.
 #[derive(Debug)]
-pub struct RunOutcome {
+pub(crate) struct RunOutcome {
     pub violation: Option<Violation>,
     pub script: String,
     pub latest: Vec<String>,
@@ -42,7 +42,7 @@ pub struct RunOutcome {
 
 impl World {
     /// From the seed to the end.
-    pub fn run(seed: u64, script: Script, prints: bool) -> RunOutcome {
+    pub(crate) fn run(seed: u64, script: Script, prints: bool) -> RunOutcome {
         let mut world = Self::new(seed, script, prints);
         world.run_while(world.scene.start + FAULTS_LAST, |world| world.calm.is_none());
         let recovered = world.recover();

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use adit::domain::path::{PathChoice, PathKind};
-use adit::protocol::route::{Path, PathReason};
+use adit_core::domain::path::{PathChoice, PathKind};
+use adit_core::protocol::route::{Path, PathReason};
 
 use crate::ledger::Fate;
 use crate::script::{Fault, PAIRS, Script};

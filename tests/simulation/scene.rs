@@ -9,7 +9,7 @@ use crate::tally::Tally;
 use crate::wire::{Node, Wire};
 
 #[derive(Debug)]
-pub struct Scene {
+pub(crate) struct Scene {
     pub start: Instant,
     pub now: Instant,
     pub random: Random,
@@ -23,7 +23,7 @@ pub struct Scene {
 
 /// The end of an open tunnel at one of its ends.
 #[derive(Debug)]
-pub struct End {
+pub(crate) struct End {
     pub node: Node,
     pub why: String,
     pub cause: Cause,
@@ -31,7 +31,7 @@ pub struct End {
 
 /// What could excuse the end of a tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
+pub(crate) enum Cause {
     /// Silence or a restart.
     Outage,
     /// The other end does not acknowledge: it knows nothing of the tunnel any more, or the path does
@@ -46,7 +46,7 @@ pub enum Cause {
 }
 
 impl Scene {
-    pub fn new(seed: u64, prints: bool) -> Self {
+    pub(crate) fn new(seed: u64, prints: bool) -> Self {
         let (start, random) = (Instant::now(), Random::new(seed));
         Self {
             start,
@@ -60,17 +60,17 @@ impl Scene {
         }
     }
 
-    pub fn note(&mut self, what: std::fmt::Arguments<'_>) {
+    pub(crate) fn note(&mut self, what: std::fmt::Arguments<'_>) {
         self.log.note(self.now, what);
     }
 
-    pub fn demand(&mut self, holds: bool, promise: Promise, what: std::fmt::Arguments<'_>) {
+    pub(crate) fn demand(&mut self, holds: bool, promise: Promise, what: std::fmt::Arguments<'_>) {
         if !holds {
             self.log.violate(self.now, promise, what);
         }
     }
 
-    pub fn send(&mut self, sender: Node, to: std::net::SocketAddr, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, sender: Node, to: std::net::SocketAddr, bytes: &[u8]) {
         self.wire.send(self.now, sender, to, bytes, &mut self.tally);
     }
 }

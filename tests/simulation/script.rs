@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use adit::config::agent::Congestion;
-use adit::domain::path::PathChoice;
+use adit_core::config::agent::Congestion;
+use adit_core::domain::path::PathChoice;
 
 use crate::random::Random;
 use crate::traffic::Workload;
@@ -14,7 +14,7 @@ use crate::wire::{Node, Weather};
 const QUIET_START: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     Weather {
         from: Node,
         to: Node,
@@ -73,7 +73,7 @@ pub enum Fault {
 }
 
 #[derive(Debug, Clone)]
-pub struct Script {
+pub(crate) struct Script {
     pub stall: Duration,
     pub congestion: Congestion,
     pub workload: Workload,
@@ -87,7 +87,7 @@ pub struct Script {
 }
 
 impl Script {
-    pub fn draw(seed: u64) -> Self {
+    pub(crate) fn draw(seed: u64) -> Self {
         let mut random = Random::new(seed).fork("script");
         let calm = QUIET_START + random.millis(5_000, 45_000);
         let mut script = Self {
@@ -115,7 +115,7 @@ impl Script {
     }
 
     /// Nothing happens of its own accord, and a stream is opened every second.
-    pub fn quiet(stall: Duration) -> Self {
+    pub(crate) fn quiet(stall: Duration) -> Self {
         Self {
             stall,
             congestion: Congestion::Cubic,
@@ -184,7 +184,7 @@ fn draw_mtu(random: &mut Random) -> usize {
     random.pick(&[1_200, 1_252, 1_400, 1_472, 9_000])
 }
 
-pub const PAIRS: [(Node, Node); 3] =
+pub(crate) const PAIRS: [(Node, Node); 3] =
     [(Node::Source, Node::Target), (Node::Source, Node::Gateway), (Node::Target, Node::Gateway)];
 /// As after a stutter, a suspend, and one that outlasts every idle timer.
 const LEAPS_MILLIS: [u64; 5] = [300, 2_000, 10_000, 50_000, 240_000];

@@ -3,15 +3,15 @@
 
 use std::time::Instant;
 
-use adit::domain::id::BootId;
-use adit::protocol::packet::{Claim, PROBE_BYTES_MIN, Packet, PacketKey, PacketKind};
+use adit_core::domain::id::BootId;
+use adit_core::protocol::packet::{Claim, PROBE_BYTES_MIN, Packet, PacketKey, PacketKind};
 
 use crate::credentials;
 use crate::scene::Scene;
 use crate::wire::{Datagram, GATEWAY, INSIDER, Node, stranger};
 
 /// So many datagrams within a second.
-pub fn send(packets: u32, floods: bool, scene: &mut Scene) {
+pub(crate) fn send(packets: u32, floods: bool, scene: &mut Scene) {
     let probe = floods.then(|| overheard_probe(scene)).flatten();
     for _ in 0..packets {
         let at = scene.now + scene.random.millis(0, 1_000);

@@ -5,17 +5,17 @@ use std::fmt;
 macro_rules! tally {
     ($($name:ident: $words:literal,)*) => {
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-        pub struct Tally {
+        pub(crate) struct Tally {
             $(pub $name: u64,)*
         }
 
         impl Tally {
-            pub fn add(&mut self, other: &Self) {
+            pub(crate) fn add(&mut self, other: &Self) {
                 $(self.$name += other.$name;)*
             }
 
             /// What never happened.
-            pub fn unseen(&self) -> Vec<&'static str> {
+            pub(crate) fn unseen(&self) -> Vec<&'static str> {
                 [$((self.$name, $words)),*].into_iter().filter(|(count, _)| *count == 0).map(|(_, words)| words).collect()
             }
         }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use adit::protocol::frame::STREAM_HEADER;
+use adit_core::protocol::frame::STREAM_HEADER;
 use quinn_proto::{Connection, Dir, ReadError, StreamId, WriteError};
 
 use crate::flow::{Flow, Frames};
@@ -15,13 +15,13 @@ use crate::random::Random;
 use crate::scene::Scene;
 
 /// Streams of a run at a time.
-pub const STREAMS_MAX: u32 = 8;
+pub(crate) const STREAMS_MAX: u32 = 8;
 /// The product's one byte and the stream's number.
 const HEADER_BYTES: u64 = 9;
 
 /// What a run's source does, drawn once.
 #[derive(Debug, Clone)]
-pub struct Workload {
+pub(crate) struct Workload {
     pub streams_max: usize,
     pub bytes_max: u64,
     pub chunk_max: u64,
@@ -31,11 +31,11 @@ pub struct Workload {
 
 impl Workload {
     /// Always a few streams under way, a few kilobytes a second.
-    pub fn steady() -> Self {
+    pub(crate) fn steady() -> Self {
         Self { streams_max: 4, bytes_max: 1_000, chunk_max: 400, pause_millis: 200, open_every_millis: 300 }
     }
 
-    pub fn draw(random: &mut Random) -> Self {
+    pub(crate) fn draw(random: &mut Random) -> Self {
         Self {
             streams_max: usize::try_from(random.between(1, u64::from(STREAMS_MAX) - 1)).unwrap(),
             // Most stay below their first credit; some need more.
@@ -49,7 +49,7 @@ impl Workload {
 
 /// The source's program. It outlives tunnels: what breaks is not repeated, new streams are opened.
 #[derive(Debug)]
-pub struct Program {
+pub(crate) struct Program {
     pub workload: Workload,
     pub opens: bool,
     random: Random,
@@ -57,17 +57,17 @@ pub struct Program {
 }
 
 impl Program {
-    pub fn new(workload: Workload, random: Random, now: Instant) -> Self {
+    pub(crate) fn new(workload: Workload, random: Random, now: Instant) -> Self {
         Self { workload, opens: true, random, next_open: now }
     }
 
     /// From now on opens a short stream now and then.
-    pub fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         self.workload = Workload { open_every_millis: 10_000, ..self.workload.clone() };
     }
 
     /// From now on opens short streams, one after the other.
-    pub fn hurry(&mut self, now: Instant) {
+    pub(crate) fn hurry(&mut self, now: Instant) {
         self.workload = Workload {
             streams_max: STREAMS_MAX as usize - 1,
             bytes_max: self.workload.bytes_max.min(4_000),
@@ -81,7 +81,7 @@ impl Program {
 
 /// The streams of one tunnel at one of its ends.
 #[derive(Debug)]
-pub struct Traffic {
+pub(crate) struct Traffic {
     frames: Frames,
     asking: BTreeMap<StreamId, Asking>,
     answering: BTreeMap<StreamId, Answering>,
@@ -116,12 +116,12 @@ struct Answering {
 
 impl Traffic {
     /// Of a tunnel that was opened on this stream.
-    pub fn new(first: StreamId) -> Self {
+    pub(crate) fn new(first: StreamId) -> Self {
         Self { frames: Frames::new(first), asking: BTreeMap::new(), answering: BTreeMap::new() }
     }
 
     /// Until the program does something of its own accord.
-    pub fn poll_timeout(&self, program: Option<&Program>) -> Option<Instant> {
+    pub(crate) fn poll_timeout(&self, program: Option<&Program>) -> Option<Instant> {
         let due = self.asking.values().filter(|asking| asking.released < asking.size + HEADER_BYTES);
         let open =
             program.filter(|program| program.opens && self.asking.len() < program.workload.streams_max);
@@ -129,7 +129,7 @@ impl Traffic {
     }
 
     /// The source's side: opens, writes what is due, reads echoes.
-    pub fn ask(&mut self, connection: &mut Connection, program: &mut Program, scene: &mut Scene) {
+    pub(crate) fn ask(&mut self, connection: &mut Connection, program: &mut Program, scene: &mut Scene) {
         for (stream, limit) in self.frames.read(connection, scene) {
             let mut flows = self.asking.values_mut().map(|asking| &mut asking.flow);
             flows.find(|flow| flow.stream() == stream).into_iter().for_each(|flow| flow.grant(limit));
@@ -144,7 +144,7 @@ impl Traffic {
     }
 
     /// The target's side: accepts, reads, echoes.
-    pub fn answer(&mut self, connection: &mut Connection, scene: &mut Scene) {
+    pub(crate) fn answer(&mut self, connection: &mut Connection, scene: &mut Scene) {
         for (stream, limit) in self.frames.read(connection, scene) {
             let mut flows = self.answering.values_mut().map(|answering| &mut answering.flow);
             flows.find(|flow| flow.stream() == stream).into_iter().for_each(|flow| flow.grant(limit));
@@ -167,7 +167,7 @@ impl Traffic {
     }
 
     /// The tunnel is gone, and what it carried is broken.
-    pub fn cut(&mut self, scene: &mut Scene) {
+    pub(crate) fn cut(&mut self, scene: &mut Scene) {
         for asking in self.asking.values() {
             if let Some(record) =
                 scene.ledger.get(asking.number).filter(|record| record.fate == Fate::Running)
@@ -386,14 +386,14 @@ fn is_content(number: u64, direction: Direction, at: u64, bytes: &[u8]) -> bool 
     })
 }
 
-pub enum Read {
+pub(crate) enum Read {
     Open,
     Ended,
     Broken(String),
 }
 
 /// Hands all that can be read of a stream to `take`.
-pub fn read(connection: &mut Connection, id: StreamId, mut take: impl FnMut(&[u8])) -> Read {
+pub(crate) fn read(connection: &mut Connection, id: StreamId, mut take: impl FnMut(&[u8])) -> Read {
     let mut stream = connection.recv_stream(id);
     let mut chunks = match stream.read(true) {
         Ok(chunks) => chunks,

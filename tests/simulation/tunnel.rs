@@ -5,15 +5,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use adit::domain::connection::Side;
-use adit::domain::id::BootId;
-use adit::domain::limits::{TUNNEL_OPEN_TIMEOUT, TUNNEL_SEND_WINDOW};
-use adit::identity::peer::VerifiedPeer;
-use adit::protocol::frame::Code;
-use adit::protocol::liveness::Liveness;
-use adit::protocol::open::{self, EXPORTER_LABEL, Open, Proof, Reply};
-use adit::transport::congestion::PathHandle;
-use adit::transport::endpoint::{counts, receive_window};
+use adit_core::domain::connection::Side;
+use adit_core::domain::id::BootId;
+use adit_core::domain::limits::{TUNNEL_OPEN_TIMEOUT, TUNNEL_SEND_WINDOW};
+use adit_core::protocol::frame::Code;
+use adit_core::protocol::liveness::Liveness;
+use adit_core::protocol::open::{self, EXPORTER_LABEL, Open, Proof, Reply};
+use adit_net::identity::peer::VerifiedPeer;
+use adit_net::transport::congestion::PathHandle;
+use adit_net::transport::endpoint::{counts, receive_window};
 use bytes::{Bytes, BytesMut};
 use quinn_proto::{Connection, ConnectionError, Dir, Event, StreamId, VarInt};
 use rustls::pki_types::CertificateDer;
@@ -28,7 +28,7 @@ use crate::wire::Node;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
-pub struct Tunnel {
+pub(crate) struct Tunnel {
     pub connection: Connection,
     node: Node,
     phase: Phase,
@@ -59,7 +59,7 @@ enum Phase {
 }
 
 impl Tunnel {
-    pub fn new(node: Node, connection: Connection, now: Instant) -> Self {
+    pub(crate) fn new(node: Node, connection: Connection, now: Instant) -> Self {
         Self {
             path: PathHandle::of(connection.congestion_state().clone_box()),
             connection,
@@ -71,16 +71,16 @@ impl Tunnel {
         }
     }
 
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open { .. })
     }
 
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Over)
     }
 
     /// Since when it is open.
-    pub fn open_since(&self) -> Option<Instant> {
+    pub(crate) fn open_since(&self) -> Option<Instant> {
         match self.phase {
             Phase::Open { since, .. } => Some(since),
             Phase::Handshaking { .. } | Phase::Opening { .. } | Phase::Over => None,
@@ -88,7 +88,7 @@ impl Tunnel {
     }
 
     /// When this end does something of its own accord; `stall` is its stall limit.
-    pub fn poll_timeout(&mut self, stall: Duration, program: Option<&Program>) -> Option<Instant> {
+    pub(crate) fn poll_timeout(&mut self, stall: Duration, program: Option<&Program>) -> Option<Instant> {
         let own = match &self.phase {
             Phase::Handshaking { until } | Phase::Opening { until, .. } => Some(*until),
             Phase::Open { traffic, .. } => {
@@ -100,7 +100,7 @@ impl Tunnel {
         self.connection.poll_timeout().into_iter().chain(own).min()
     }
 
-    pub fn handle_timeout(&mut self, stall: Duration, scene: &mut Scene) {
+    pub(crate) fn handle_timeout(&mut self, stall: Duration, scene: &mut Scene) {
         self.connection.handle_timeout(scene.now);
         self.woken = true;
         match &self.phase {
@@ -125,7 +125,7 @@ impl Tunnel {
     }
 
     /// Whether it must be pinged, though nothing is known to have changed.
-    pub fn asks_again(&mut self, now: Instant) -> bool {
+    pub(crate) fn asks_again(&mut self, now: Instant) -> bool {
         let asks = self.is_open() && self.liveness.pings_at().is_some_and(|at| at <= now);
         if asks {
             self.liveness.note_pinged(now);
@@ -135,12 +135,12 @@ impl Tunnel {
     }
 
     /// The path below is another now.
-    pub fn note_path_change(&self) {
+    pub(crate) fn note_path_change(&self) {
         self.followed().inspect(|path| path.note_change());
     }
 
     /// The size of its datagrams.
-    pub fn mtu(&self) -> Option<u16> {
+    pub(crate) fn mtu(&self) -> Option<u16> {
         self.followed().map(|path| path.mtu())
     }
 
@@ -149,14 +149,14 @@ impl Tunnel {
         self.path.as_ref().filter(|_| self.is_open())
     }
 
-    pub fn ping(&mut self) {
+    pub(crate) fn ping(&mut self) {
         if !self.is_over() {
             self.connection.local_address_changed();
         }
     }
 
     /// The peer was heard below QUIC, and this is its run.
-    pub fn hear(&mut self, heard: Option<Instant>, boot: Option<BootId>, scene: &mut Scene) {
+    pub(crate) fn hear(&mut self, heard: Option<Instant>, boot: Option<BootId>, scene: &mut Scene) {
         heard.inspect(|heard| self.liveness.note_heard(*heard));
         match (self.boot, boot) {
             (Some(before), Some(after)) if before != after => {
@@ -168,12 +168,12 @@ impl Tunnel {
     }
 
     /// The process of this end dies; nobody is told.
-    pub fn die(&mut self, scene: &mut Scene) {
+    pub(crate) fn die(&mut self, scene: &mut Scene) {
         self.end(None, "this agent was restarted".into(), Cause::Outage, scene);
     }
 
     /// Does whatever can be done now.
-    pub fn drive(&mut self, program: Option<&mut Program>, scene: &mut Scene) {
+    pub(crate) fn drive(&mut self, program: Option<&mut Program>, scene: &mut Scene) {
         if let Some(path) = &self.path {
             self.liveness.note_counts(counts(&self.connection.stats(), path), scene.now);
         }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use adit::protocol::packet::is_ours;
+use adit_core::protocol::packet::is_ours;
 
 use crate::random::Random;
 use crate::tally::Tally;
@@ -20,7 +20,7 @@ const IN_FLIGHT_MAX: usize = 8_192;
 const OVERHEARD_MAX: usize = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Node {
+pub(crate) enum Node {
     Source,
     Target,
     Gateway,
@@ -29,22 +29,22 @@ pub enum Node {
 }
 
 impl Node {
-    pub const AGENTS: [Self; 2] = [Self::Source, Self::Target];
+    pub(crate) const AGENTS: [Self; 2] = [Self::Source, Self::Target];
 
     /// The other agent.
-    pub fn peer(self) -> Self {
+    pub(crate) fn peer(self) -> Self {
         if self == Self::Source { Self::Target } else { Self::Source }
     }
 }
 
 /// Where the gateway listens.
-pub const GATEWAY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 443);
+pub(crate) const GATEWAY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 443);
 
 /// Where a registered agent sits that strangers have taken over.
-pub const INSIDER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 200)), 1_023);
+pub(crate) const INSIDER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 200)), 1_023);
 
 /// An address of the network from which strangers send.
-pub fn stranger(number: u64) -> SocketAddr {
+pub(crate) fn stranger(number: u64) -> SocketAddr {
     let [low, high, ..] = number.to_le_bytes();
     (Ipv4Addr::new(203, 0, 113, low), 1_024 + u16::from(high)).into()
 }
@@ -55,7 +55,7 @@ fn is_strangers(address: SocketAddr) -> bool {
 
 /// What one direction between two nodes is like. Probabilities are per thousand datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Weather {
+pub(crate) struct Weather {
     pub loss: u64,
     pub reorder: u64,
     pub duplicate: u64,
@@ -65,7 +65,7 @@ pub struct Weather {
 }
 
 impl Weather {
-    pub const FINE: Self = Self {
+    pub(crate) const FINE: Self = Self {
         loss: 0,
         reorder: 0,
         duplicate: 0,
@@ -74,7 +74,7 @@ impl Weather {
         jitter: Duration::ZERO,
     };
 
-    pub fn draw(random: &mut Random) -> Self {
+    pub(crate) fn draw(random: &mut Random) -> Self {
         if random.hits(250) {
             return Self { delay: random.millis(1, 60), ..Self::FINE };
         }
@@ -100,7 +100,7 @@ struct Direction {
 }
 
 #[derive(Debug, Clone)]
-pub struct Datagram {
+pub(crate) struct Datagram {
     /// Who really made it, and where it was first seen; no node is told.
     pub maker: Node,
     pub made_at: Option<SocketAddr>,
@@ -114,7 +114,7 @@ pub struct Datagram {
 }
 
 #[derive(Debug)]
-pub struct Wire {
+pub(crate) struct Wire {
     directions: BTreeMap<(Node, Node), Direction>,
     /// The address of an agent as another node sees it.
     mappings: BTreeMap<(Node, Node), SocketAddr>,
@@ -132,7 +132,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    pub fn new(start: Instant, random: Random) -> Self {
+    pub(crate) fn new(start: Instant, random: Random) -> Self {
         let nodes = [Node::Source, Node::Target, Node::Gateway];
         let pairs = nodes.into_iter().flat_map(|from| nodes.into_iter().map(move |to| (from, to)));
         let fine = Direction { weather: Weather::FINE, blocked: 0, mtu: 1_500, latest: None };
@@ -157,7 +157,7 @@ impl Wire {
     }
 
     /// The address under which `seen_by` sees `node` now.
-    pub fn address(&self, node: Node, seen_by: Node) -> SocketAddr {
+    pub(crate) fn address(&self, node: Node, seen_by: Node) -> SocketAddr {
         if node == Node::Gateway {
             return GATEWAY;
         }
@@ -167,38 +167,45 @@ impl Wire {
     }
 
     /// The address translator of `agent` gives it a new address towards `seen_by`.
-    pub fn rebind(&mut self, agent: Node, seen_by: Node) {
+    pub(crate) fn rebind(&mut self, agent: Node, seen_by: Node) {
         let host = if agent == Node::Source { 1 } else { 2 };
         self.next_port += 1;
         let address = (Ipv4Addr::new(198, 51, 100, host), self.next_port).into();
         self.mappings.insert((agent, seen_by), address);
     }
 
-    pub fn set_weather(&mut self, from: Node, to: Node, weather: Weather) {
+    pub(crate) fn set_weather(&mut self, from: Node, to: Node, weather: Weather) {
         self.direction(from, to).weather = weather;
     }
 
-    pub fn block(&mut self, from: Node, to: Node) {
+    pub(crate) fn block(&mut self, from: Node, to: Node) {
         self.direction(from, to).blocked += 1;
     }
 
-    pub fn unblock(&mut self, from: Node, to: Node) {
+    pub(crate) fn unblock(&mut self, from: Node, to: Node) {
         let blocked = &mut self.direction(from, to).blocked;
         *blocked = blocked.saturating_sub(1);
     }
 
-    pub fn set_mtu(&mut self, one: Node, other: Node, mtu: usize) {
+    pub(crate) fn set_mtu(&mut self, one: Node, other: Node, mtu: usize) {
         self.direction(one, other).mtu = mtu;
         self.direction(other, one).mtu = mtu;
     }
 
     /// Whether what is sent both ways arrives, as far as no chance is in it.
-    pub fn is_open(&self, one: Node, other: Node) -> bool {
+    pub(crate) fn is_open(&self, one: Node, other: Node) -> bool {
         [(one, other), (other, one)].iter().all(|pair| self.directions[pair].blocked == 0)
     }
 
     /// A node sends from its own place to `to`.
-    pub fn send(&mut self, now: Instant, sender: Node, to: SocketAddr, bytes: &[u8], tally: &mut Tally) {
+    pub(crate) fn send(
+        &mut self,
+        now: Instant,
+        sender: Node,
+        to: SocketAddr,
+        bytes: &[u8],
+        tally: &mut Tally,
+    ) {
         tally.datagrams += 1;
         self.sent += 1;
         let Some(receiver) = self.holder(sender, to) else {
@@ -222,7 +229,7 @@ impl Wire {
 
     /// Until then a stranger on the way brings a copy of each of our own packets under its address,
     /// and is faster.
-    pub fn rush_until(&mut self, until: Instant) {
+    pub(crate) fn rush_until(&mut self, until: Instant) {
         self.rushed_until = Some(until);
     }
 
@@ -236,12 +243,12 @@ impl Wire {
     }
 
     /// A stranger sends `datagram`, and nothing befalls it on its way.
-    pub fn inject(&mut self, at: Instant, datagram: Datagram) {
+    pub(crate) fn inject(&mut self, at: Instant, datagram: Datagram) {
         self.put(at, Datagram { sender: Node::Stranger, ..datagram });
     }
 
     /// One of the datagrams that strangers overheard lately.
-    pub fn overheard(&mut self) -> Option<Datagram> {
+    pub(crate) fn overheard(&mut self) -> Option<Datagram> {
         let count = self.overheard.len() as u64;
         (count > 0).then(|| self.overheard[usize::try_from(self.random.below(count)).unwrap()].clone())
     }
@@ -253,13 +260,13 @@ impl Wire {
         self.overheard.push_back(datagram.clone());
     }
 
-    pub fn next_arrival(&self) -> Option<Instant> {
+    pub(crate) fn next_arrival(&self) -> Option<Instant> {
         self.under_way.first_key_value().map(|((at, _), _)| *at)
     }
 
     /// The next datagram that has arrived by `now`. The translator may have forgotten where to
     /// since it was sent.
-    pub fn arrive(&mut self, now: Instant, tally: &mut Tally) -> Option<Datagram> {
+    pub(crate) fn arrive(&mut self, now: Instant, tally: &mut Tally) -> Option<Datagram> {
         while self.next_arrival()? <= now {
             let (_, datagram) = self.under_way.pop_first()?;
             let agent_moved = Node::AGENTS.contains(&datagram.receiver)

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use adit::domain::limits::TUNNEL_OPEN_TIMEOUT;
-use adit::domain::path::{PathChoice, PathKind};
-use adit::transport::endpoint::TunnelSettings;
+use adit_core::domain::limits::TUNNEL_OPEN_TIMEOUT;
+use adit_core::domain::path::{PathChoice, PathKind};
+use adit_net::transport::endpoint::TunnelSettings;
 
 use crate::agent::Agent;
 use crate::gateway::{Gateway, LINK_SILENCE};
@@ -24,7 +24,7 @@ const TICK: Duration = Duration::from_secs(1);
 const STEPS_MAX: u64 = 10_000;
 
 #[derive(Debug)]
-pub struct World {
+pub(crate) struct World {
     pub scene: Scene,
     pub agents: [Agent; 2],
     pub gateway: Gateway,
@@ -78,7 +78,7 @@ struct Link {
 }
 
 impl World {
-    pub fn new(seed: u64, script: Script, prints: bool) -> Self {
+    pub(crate) fn new(seed: u64, script: Script, prints: bool) -> Self {
         let scene = Scene::new(seed, prints);
         let (now, settings) = (scene.start, TunnelSettings { congestion: script.congestion });
         let agents = Node::AGENTS.map(|node| {
@@ -114,12 +114,12 @@ impl World {
         world
     }
 
-    pub fn run_for(&mut self, span: Duration) {
+    pub(crate) fn run_for(&mut self, span: Duration) {
         self.run_while(self.scene.now + span, |_| true);
     }
 
     /// Runs while `wanted` and not past `until`; whether `wanted` ceased.
-    pub fn run_while(&mut self, until: Instant, wanted: impl Fn(&Self) -> bool) -> bool {
+    pub(crate) fn run_while(&mut self, until: Instant, wanted: impl Fn(&Self) -> bool) -> bool {
         while self.scene.log.violation.is_none() {
             if !wanted(self) {
                 return true;
@@ -301,7 +301,7 @@ impl World {
         self.flush(agent);
     }
 
-    pub fn strike(&mut self, fault: Fault) {
+    pub(crate) fn strike(&mut self, fault: Fault) {
         self.scene.tally.faults += 1;
         self.scene.note(format_args!("– {fault}"));
         let now = self.scene.now;
@@ -376,16 +376,16 @@ impl World {
     }
 
     /// One end has a shorter limit than the other.
-    pub fn set_stall(&mut self, node: Node, stall: Duration) {
+    pub(crate) fn set_stall(&mut self, node: Node, stall: Duration) {
         self.agent(node).set_stall(stall);
         self.judge.stall = stall;
     }
 
-    pub fn agent(&mut self, node: Node) -> &mut Agent {
+    pub(crate) fn agent(&mut self, node: Node) -> &mut Agent {
         &mut self.agents[index(node)]
     }
 }
 
-pub fn index(agent: Node) -> usize {
+pub(crate) fn index(agent: Node) -> usize {
     usize::from(agent != Node::Source)
 }

@@ -1,14 +1,14 @@
 //! The one certificate that this agent shows to the people beside it, kept in the state: made again only when
 //! it has run out or lacks a name that the file now has.
 
-use crate::agent::state::{AgentState, StateError};
-use crate::config::agent::AgentConfig;
-use crate::domain::time::Timestamp;
-use crate::identity::local_https::{LocalCertificate, LocalNames};
+use crate::state::{AgentState, StateError};
+use adit_core::config::agent::AgentConfig;
+use adit_core::domain::time::Timestamp;
+use adit_net::identity::local_https::{LocalCertificate, LocalNames};
 
 /// Returns the certificate for the people beside this agent; `None` where the file has no
 /// `[[admin_managing]]`.
-pub fn of_config(
+pub(crate) fn of_config(
     config: &AgentConfig,
     state: &AgentState,
     now: Timestamp,

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::access::Access;
-use crate::mirth::http::{Framing, RequestHead};
-use crate::mirth::mask;
-use crate::mirth::verdict::{Judge, Named, Verdict};
+use adit_core::domain::access::Access;
+use adit_mirth::http::{Framing, RequestHead};
+use adit_mirth::mask;
+use adit_mirth::verdict::{Judge, Named, Verdict};
 
 /// As `adit explain` shows it; also its `--json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

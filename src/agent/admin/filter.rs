@@ -27,30 +27,30 @@ use super::known_channels::KnownChannels;
 use super::managed::Managed;
 use super::origin::Origin;
 use super::sessions::{AdminSession, SessionGuard};
-use crate::agent::context::Context;
-use crate::agent::entries::LiveConnection;
-use crate::agent::policy::Policy;
-use crate::domain::connection::Side;
-use crate::domain::limits;
-use crate::mirth::body::BodyKind;
-use crate::mirth::http::RequestHead;
-use crate::mirth::method;
-use crate::mirth::verdict::{Named, Verdict};
-use crate::observe::audit::{AdminRequest, AdminSessionId};
-use crate::protocol::admin::{AdminOpening, OPENING_BYTES};
-use crate::transport::duplex::Duplex;
-use crate::transport::endpoint::Connection;
-use crate::transport::tunnel::DataStream;
+use crate::context::Context;
+use crate::entries::LiveConnection;
+use crate::policy::Policy;
+use adit_core::domain::connection::Side;
+use adit_core::domain::limits;
+use adit_core::protocol::admin::{AdminOpening, OPENING_BYTES};
+use adit_mirth::body::BodyKind;
+use adit_mirth::http::RequestHead;
+use adit_mirth::method;
+use adit_mirth::verdict::{Named, Verdict};
+use adit_net::transport::duplex::Duplex;
+use adit_net::transport::endpoint::Connection;
+use adit_net::transport::tunnel::DataStream;
+use adit_observe::audit::{AdminRequest, AdminSessionId};
 
 /// What Mirth is told of where a request came from. The partner's own word would let it choose what Mirth's
 /// log says, and Mirth trusts addresses of its own host; this one belongs to no host (RFC 7600 §6). Who it
 /// was stands in adit's audit.
-pub const FORWARDED_FOR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 0, 8));
+pub(super) const FORWARDED_FOR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 0, 8));
 /// How long what was said last may take to reach the peer's agent.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves one HTTP connection to its end.
-pub async fn serve(
+pub(super) async fn serve(
     managed: &Arc<Managed>,
     context: &Arc<Context>,
     entry: &Arc<LiveConnection>,

@@ -7,15 +7,15 @@ use std::net::SocketAddr;
 
 use memchr::memchr;
 
-use crate::domain::limits::{ADMIN_HEAD_BYTES_MAX, ADMIN_HEADERS_MAX};
+use adit_core::domain::limits::{ADMIN_HEAD_BYTES_MAX, ADMIN_HEADERS_MAX};
 
 /// Names by which one listener may be asked for, each with its port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hosts(Vec<String>);
+pub(super) struct Hosts(Vec<String>);
 
 /// What is known of a first request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Host {
+pub(super) enum Host {
     /// More bytes must come.
     NotYet,
     Ours,
@@ -28,7 +28,7 @@ impl Hosts {
     /// listener's: a forwarded one. Where `listen` is every address of the host, `reached` is the one that
     /// the client used: no page can make a browser ask for an address that it does not go to.
     #[must_use]
-    pub fn new(listen: SocketAddr, reached: SocketAddr, names: &[String]) -> Self {
+    pub(super) fn new(listen: SocketAddr, reached: SocketAddr, names: &[String]) -> Self {
         let port = listen.port();
         let reached = SocketAddr::new(reached.ip().to_canonical(), port);
         let listen = if listen.ip().is_unspecified() { reached } else { listen };
@@ -53,7 +53,7 @@ impl Hosts {
 
 /// Reads along until the first head ends, each byte once.
 #[derive(Debug, Default)]
-pub struct HostScan {
+pub(super) struct HostScan {
     /// Where the line begins that has no end yet, and how far it was looked through.
     line: usize,
     looked: usize,
@@ -64,7 +64,7 @@ pub struct HostScan {
 impl HostScan {
     /// Judges the head that begins `bytes`, of which only the end is new: at its end, so that a second
     /// Host cannot follow.
-    pub fn check(&mut self, hosts: &Hosts, bytes: &[u8]) -> Host {
+    pub(super) fn check(&mut self, hosts: &Hosts, bytes: &[u8]) -> Host {
         while let Some(end) = memchr(b'\n', &bytes[self.looked..]) {
             let end = self.looked + end;
             let line = &bytes[self.line..end];

@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::domain::limits::{ADMIN_CHANNEL_KNOWN_FOR, ADMIN_CHANNELS_KNOWN_MAX};
+use adit_core::domain::limits::{ADMIN_CHANNEL_KNOWN_FOR, ADMIN_CHANNELS_KNOWN_MAX};
 
 /// What one client's connection was told.
 #[derive(Debug, Default)]
-pub struct KnownChannels(BTreeMap<String, Instant>);
+pub(super) struct KnownChannels(BTreeMap<String, Instant>);
 
 impl KnownChannels {
     /// Returns whether Mirth said so not long ago.
     #[must_use]
-    pub fn has(&self, channel: &str, now: Instant) -> bool {
+    pub(super) fn has(&self, channel: &str, now: Instant) -> bool {
         self.0.get(channel).is_some_and(|told| is_recent(*told, now))
     }
 
     /// Remembers that Mirth has the channel. Where there is no more room it is asked for each time.
-    pub fn learn(&mut self, channel: String, now: Instant) {
+    pub(super) fn learn(&mut self, channel: String, now: Instant) {
         if self.0.len() >= ADMIN_CHANNELS_KNOWN_MAX {
             self.0.retain(|_, told| is_recent(*told, now));
         }

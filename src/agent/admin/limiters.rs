@@ -4,14 +4,14 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::domain::limits;
-use crate::mirth::side_effect::Logged;
-use crate::protocol::token_bucket::TokenBucket;
+use adit_core::domain::limits;
+use adit_core::protocol::token_bucket::TokenBucket;
+use adit_mirth::side_effect::Logged;
 
 const KIB: usize = 1024;
 
 #[derive(Debug)]
-pub struct AdminLimiters {
+pub(super) struct AdminLimiters {
     refusals: Mutex<TokenBucket>,
     requests: Mutex<TokenBucket>,
     audits: Mutex<TokenBucket>,
@@ -36,17 +36,17 @@ impl Default for AdminLimiters {
 
 impl AdminLimiters {
     /// Returns how long a refusal waits before it is written and answered: its record costs disk.
-    pub fn refusal_delay(&self, now: Instant) -> Duration {
+    pub(super) fn refusal_delay(&self, now: Instant) -> Duration {
         lock(&self.refusals).take(now)
     }
 
     /// Returns how long a request waits before it is sent on.
-    pub fn request_delay(&self, now: Instant) -> Duration {
+    pub(super) fn request_delay(&self, now: Instant) -> Duration {
         lock(&self.requests).take(now)
     }
 
     /// Returns how long a request waits besides of which Mirth writes `bytes` into its event log.
-    pub fn logged_delay(&self, logged: Logged, bytes: usize, now: Instant) -> Duration {
+    pub(super) fn logged_delay(&self, logged: Logged, bytes: usize, now: Instant) -> Duration {
         match logged {
             Logged::Nothing => Duration::ZERO,
             Logged::Audit => lock(&self.audits).take(now),
@@ -58,17 +58,17 @@ impl AdminLimiters {
     }
 
     /// Returns how long a question of the agent's own waits before it is asked.
-    pub fn question_delay(&self, now: Instant) -> Duration {
+    pub(super) fn question_delay(&self, now: Instant) -> Duration {
         lock(&self.questions).take(now)
     }
 
     /// Returns how long a request waits besides of which Mirth may make a session.
-    pub fn session_delay(&self, now: Instant) -> Duration {
+    pub(super) fn session_delay(&self, now: Instant) -> Duration {
         lock(&self.sessions).take(now)
     }
 
     /// Gives the place of a session back: Mirth made none.
-    pub fn give_back_session(&self) {
+    pub(super) fn give_back_session(&self) {
         lock(&self.sessions).give_back();
     }
 }

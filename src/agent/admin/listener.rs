@@ -17,19 +17,19 @@ use tokio::time::timeout;
 use super::host_check::{Host, HostScan, Hosts};
 use super::sessions::AdminSessions;
 use super::streams::{Activity, Streams};
-use crate::agent::context::Context;
-use crate::agent::entries::LiveConnection;
-use crate::config::agent::AdminManaging;
-use crate::domain::limits;
-use crate::domain::places::Progress;
-use crate::mirth::http;
-use crate::observe::audit::{AuditEntry, RefusalKind};
-use crate::protocol::admin::AdminOpening;
-use crate::transport::duplex::{Duplex, Incoming, Outgoing};
-use crate::transport::newcomers::{Newcomer, Newcomers};
-use crate::transport::tls::{HttpsStream, LocalTls};
-use crate::transport::tunnel::Tunnel;
-use crate::transport::unsent::WatchedSocket;
+use crate::context::Context;
+use crate::entries::LiveConnection;
+use adit_core::config::agent::AdminManaging;
+use adit_core::domain::limits;
+use adit_core::domain::places::Progress;
+use adit_core::protocol::admin::AdminOpening;
+use adit_mirth::http;
+use adit_net::transport::duplex::{Duplex, Incoming, Outgoing};
+use adit_net::transport::newcomers::{Newcomer, Newcomers};
+use adit_net::transport::tls::{HttpsStream, LocalTls};
+use adit_net::transport::tunnel::Tunnel;
+use adit_net::transport::unsent::WatchedSocket;
+use adit_observe::audit::{AuditEntry, RefusalKind};
 
 /// Bytes go to a client in blocks of this size.
 const BLOCK_BYTES: usize = 64 * 1024;
@@ -45,7 +45,7 @@ const OTHER_HOST: &str = "another Host than this listener's, or no request of HT
 const NO_SESSION: &str = "no session could be opened";
 const NO_ROOM: &str = "as many HTTP connections as `streams_max` allows";
 
-pub struct AdminListener {
+pub(crate) struct AdminListener {
     config: AdminManaging,
     tls: LocalTls,
     sessions: Arc<AdminSessions>,
@@ -57,13 +57,18 @@ pub struct AdminListener {
 
 impl AdminListener {
     #[must_use]
-    pub fn new(config: AdminManaging, tls: LocalTls, sessions: Arc<AdminSessions>, streams_max: u32) -> Self {
+    pub(crate) fn new(
+        config: AdminManaging,
+        tls: LocalTls,
+        sessions: Arc<AdminSessions>,
+        streams_max: u32,
+    ) -> Self {
         let newcomers = Newcomers::new(limits::ADMIN_NEWCOMERS);
         Self { config, tls, sessions, newcomers, streams: Streams::new(streams_max) }
     }
 
     /// Serves one client. Returned from early, its connection is reset.
-    pub async fn carry(
+    pub(crate) async fn carry(
         self: Arc<Self>,
         context: Arc<Context>,
         entry: Arc<LiveConnection>,

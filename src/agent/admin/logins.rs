@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use crate::domain::limits::{ADMIN_LOGIN_WAIT_MAX, ADMIN_WRONG_LOGINS_BURST, ADMIN_WRONG_LOGINS_PER_SECOND};
-use crate::protocol::token_bucket::TokenBucket;
+use adit_core::domain::limits::{
+    ADMIN_LOGIN_WAIT_MAX, ADMIN_WRONG_LOGINS_BURST, ADMIN_WRONG_LOGINS_PER_SECOND,
+};
+use adit_core::protocol::token_bucket::TokenBucket;
 
 /// How soon one that waits looks again.
 const POLL_EVERY: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
-pub struct LoginLimiter {
+pub(super) struct LoginLimiter {
     bucket: Mutex<TokenBucket>,
     given_back: Notify,
 }
@@ -28,7 +30,7 @@ impl Default for LoginLimiter {
 
 impl LoginLimiter {
     /// Takes a place, waiting for one; returns whether it got one in time.
-    pub async fn take(&self) -> bool {
+    pub(super) async fn take(&self) -> bool {
         let taking = async {
             while !self.try_take() {
                 tokio::select! {
@@ -41,7 +43,7 @@ impl LoginLimiter {
     }
 
     /// Gives a place back: Mirth has let in the one who took it.
-    pub fn give_back(&self) {
+    pub(super) fn give_back(&self) {
         self.lock().give_back();
         self.given_back.notify_one();
     }

@@ -9,15 +9,15 @@ use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::time::timeout;
 
-use crate::agent::mirth_activity::ActivityMark;
-use crate::config::MirthUrl;
-use crate::domain::limits;
-use crate::identity::error::IdentityError;
-use crate::identity::tls::refusal;
-use crate::mirth::http::{BadResponse, ResponseFraming, ResponsePart, ResponseReader};
-use crate::transport::resolve::dial;
-use crate::transport::tls::{HttpsStream, MirthTls};
-use crate::transport::unsent::WatchedSocket;
+use crate::mirth_activity::ActivityMark;
+use adit_core::config::MirthUrl;
+use adit_core::domain::limits;
+use adit_mirth::http::{BadResponse, ResponseFraming, ResponsePart, ResponseReader};
+use adit_net::identity::error::IdentityError;
+use adit_net::identity::tls::refusal;
+use adit_net::transport::resolve::dial;
+use adit_net::transport::tls::{HttpsStream, MirthTls};
+use adit_net::transport::unsent::WatchedSocket;
 
 /// Mirth's answers are read into blocks of this size.
 const BLOCK_BYTES: usize = 64 * 1024;
@@ -57,7 +57,7 @@ impl OriginError {
 }
 
 /// What Mirth sends, followed.
-pub struct Answers {
+pub(super) struct Answers {
     stream: ReadHalf<HttpsStream>,
     input: BytesMut,
     pub reader: ResponseReader,
@@ -66,14 +66,14 @@ pub struct Answers {
     pub mark: Option<ActivityMark>,
 }
 
-pub struct Origin {
+pub(super) struct Origin {
     pub answers: Answers,
     pub requests: WriteHalf<HttpsStream>,
     pub socket: Arc<WatchedSocket>,
 }
 
 impl Origin {
-    pub async fn connect(url: &MirthUrl, tls: &MirthTls) -> Result<Self, OriginError> {
+    pub(super) async fn connect(url: &MirthUrl, tls: &MirthTls) -> Result<Self, OriginError> {
         let connecting = async {
             let dialled = dial(&url.host).await;
             let tcp = dialled.map_err(|source| OriginError::Dial { url: url.to_string(), source })?;
@@ -101,7 +101,7 @@ impl Origin {
 
     /// Asks what was written and gives the answer's status; its body is read and forgotten. However long
     /// Mirth takes: its connection tells when it is gone, and the caller whether anybody waits.
-    pub async fn status_of(&mut self, written: &[u8]) -> Result<u16, OriginError> {
+    pub(super) async fn status_of(&mut self, written: &[u8]) -> Result<u16, OriginError> {
         self.answers.reader.expect("GET");
         self.requests.write_all(written).await.map_err(broken)?;
         self.requests.flush().await.map_err(broken)?;
@@ -120,7 +120,7 @@ impl Origin {
     }
 
     /// Asks a question of the agent's own, which needs no login.
-    pub async fn ask(
+    pub(super) async fn ask(
         &mut self,
         url: &MirthUrl,
         what: &'static str,
@@ -147,7 +147,7 @@ impl Origin {
 
 impl Answers {
     /// Returns the next part of an answer. May be dropped while it waits.
-    pub async fn part(&mut self) -> Result<ResponsePart, OriginError> {
+    pub(super) async fn part(&mut self) -> Result<ResponsePart, OriginError> {
         loop {
             let part = self.reader.read(&mut self.input, self.at_end);
             if let Some(part) = part.map_err(|source| OriginError::Answer { source })? {
@@ -158,7 +158,7 @@ impl Answers {
     }
 
     /// Waits until Mirth sends or closes while nothing was asked of it.
-    pub async fn readable(&mut self) {
+    pub(super) async fn readable(&mut self) {
         if self.input.is_empty() && !self.at_end {
             // Whatever comes, the connection is of no more use.
             let _ = self.stream.read_u8().await;
@@ -167,7 +167,7 @@ impl Answers {
 
     /// Returns whether Mirth has neither sent nor closed since its last answer: what it says unasked must not
     /// be taken for the next one.
-    pub async fn is_quiet(&mut self) -> bool {
+    pub(super) async fn is_quiet(&mut self) -> bool {
         let mut readable = std::pin::pin!(self.readable());
         std::future::poll_fn(|cx| std::task::Poll::Ready(readable.as_mut().poll(cx).is_pending())).await
     }

@@ -7,17 +7,17 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::domain::limits::{
+use adit_core::domain::limits::{
     ADMIN_REFUSAL_KINDS_MAX, ADMIN_REFUSALS_DETAILED_BURST, ADMIN_REFUSALS_DETAILED_EVERY,
 };
-use crate::observe::audit::{RefusalKind, RefusalSum};
-use crate::protocol::token_bucket::TokenBucket;
+use adit_core::protocol::token_bucket::TokenBucket;
+use adit_observe::audit::{RefusalKind, RefusalSum};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
 /// What is to be written before a refusal is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line {
+pub(super) enum Line {
     /// This one, with all detail.
     Detail,
     /// That refusals are counted from here on.
@@ -27,7 +27,7 @@ pub enum Line {
 }
 
 #[derive(Debug)]
-pub struct RefusalSums {
+pub(super) struct RefusalSums {
     detailed: TokenBucket,
     sum: Option<Open>,
 }
@@ -48,7 +48,7 @@ impl Default for RefusalSums {
 
 impl RefusalSums {
     /// Counts a refusal; returns what has to be written first.
-    pub fn handle(&mut self, kind: &RefusalKind, now: Instant) -> Line {
+    pub(super) fn handle(&mut self, kind: &RefusalKind, now: Instant) -> Line {
         if self.detailed.try_take(now) {
             return Line::Detail;
         }
@@ -65,7 +65,7 @@ impl RefusalSums {
     }
 
     /// Returns what was counted in the last minute, once that is over.
-    pub fn poll(&mut self, now: Instant) -> Option<RefusalSum> {
+    pub(super) fn poll(&mut self, now: Instant) -> Option<RefusalSum> {
         self.sum.take_if(|sum| now.saturating_duration_since(sum.since) >= MINUTE).map(|sum| {
             let seconds = now.saturating_duration_since(sum.since).as_secs();
             RefusalSum::new(seconds, sum.kinds.into_iter().collect(), sum.others)

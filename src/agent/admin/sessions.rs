@@ -11,14 +11,14 @@ use tokio::sync::OnceCell;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::refusal_sums::{Line, RefusalSums};
-use crate::agent::context::Context;
-use crate::agent::entries::LiveConnection;
-use crate::domain::access::Access;
-use crate::domain::limits;
-use crate::domain::time::Timestamp;
-use crate::identity::time::TimeSource;
-use crate::observe::audit::{AdminCounts, AdminSessionId, AuditEntry, AuditError, RefusalKind};
-use crate::protocol::control::{SessionReport, SessionStage, ToGateway};
+use crate::context::Context;
+use crate::entries::LiveConnection;
+use adit_core::domain::access::Access;
+use adit_core::domain::limits;
+use adit_core::domain::time::Timestamp;
+use adit_core::protocol::control::{SessionReport, SessionStage, ToGateway};
+use adit_net::identity::time::TimeSource;
+use adit_observe::audit::{AdminCounts, AdminSessionId, AuditEntry, AuditError, RefusalKind};
 
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 

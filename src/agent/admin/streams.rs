@@ -8,36 +8,36 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::domain::limits::ADMIN_QUIET_AFTER;
+use adit_core::domain::limits::ADMIN_QUIET_AFTER;
 
 /// How long one that is told to go may take.
 const GOING_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub struct Streams {
+pub(super) struct Streams {
     permits: Arc<Semaphore>,
     taken: Mutex<Vec<Arc<Activity>>>,
 }
 
 /// What one client does.
 #[derive(Debug, Default)]
-pub struct Activity {
+pub(super) struct Activity {
     /// Since when it has been answered and asks for nothing.
     quiet_since: Mutex<Option<Instant>>,
     go: Notify,
 }
 
 impl Activity {
-    pub fn note_asked(&self) {
+    pub(super) fn note_asked(&self) {
         *self.quiet_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    pub fn note_answered(&self, now: Instant) {
+    pub(super) fn note_answered(&self, now: Instant) {
         *self.quiet_since.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
     /// Resolves when its place is needed.
-    pub async fn must_go(&self) {
+    pub(super) async fn must_go(&self) {
         self.go.notified().await;
     }
 
@@ -48,7 +48,7 @@ impl Activity {
 
 /// One client's place; dropping it gives it back.
 #[derive(Debug)]
-pub struct Stream<'a> {
+pub(super) struct Stream<'a> {
     streams: &'a Streams,
     pub activity: Arc<Activity>,
     _permit: OwnedSemaphorePermit,
@@ -62,12 +62,12 @@ impl Drop for Stream<'_> {
 
 impl Streams {
     #[must_use]
-    pub fn new(streams_max: u32) -> Self {
+    pub(super) fn new(streams_max: u32) -> Self {
         Self { permits: Arc::new(Semaphore::new(streams_max as usize)), taken: Mutex::default() }
     }
 
     /// Takes a place, if need be from a client that has been quiet for long; `None` when all are at work.
-    pub async fn take(&self) -> Option<Stream<'_>> {
+    pub(super) async fn take(&self) -> Option<Stream<'_>> {
         let permit = match Arc::clone(&self.permits).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) if self.send_one_away(Instant::now()) => {

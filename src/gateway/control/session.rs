@@ -12,18 +12,18 @@ use tracing::{debug, warn};
 
 use super::view::AgentView;
 use super::{Control, LinkEnd, OpenLink, lost};
-use crate::domain::id::{ConnectionId, ServerId};
-use crate::domain::limits::{
+use crate::platform::AgentError;
+use crate::presence::PresenceGuard;
+use adit_core::domain::id::{ConnectionId, ServerId};
+use adit_core::domain::limits::{
     CONNECTIONS_ASKED_MAX, CONTROL_HEARTBEAT_EVERY, CONTROL_HEARTBEATS_MISSED_MAX, CONTROL_MESSAGES_BURST,
     CONTROL_MESSAGES_PER_SECOND, HIDDEN_FROM_MAX, PEER_ADDRESSES_MAX,
 };
-use crate::gateway::platform::AgentError;
-use crate::gateway::presence::PresenceGuard;
-use crate::protocol::control::{ToAgent, ToGateway, VERSION};
-use crate::protocol::heartbeat::{Beat, Heartbeat};
-use crate::protocol::token_bucket::TokenBucket;
-use crate::transport::endpoint::TransportError;
-use crate::transport::link::LinkReceiver;
+use adit_core::protocol::control::{ToAgent, ToGateway, VERSION};
+use adit_core::protocol::heartbeat::{Beat, Heartbeat};
+use adit_core::protocol::token_bucket::TokenBucket;
+use adit_net::transport::endpoint::TransportError;
+use adit_net::transport::link::LinkReceiver;
 
 /// Serves the agent; `copy`: where another copy of the agent was seen.
 pub(super) async fn run(

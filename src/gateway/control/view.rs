@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
-use crate::domain::limits::{SNAPSHOT_KEYS_MAX, SNAPSHOT_RULES_MAX};
-use crate::protocol::control::{Change, Rule, ToAgent};
+use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
+use adit_core::domain::limits::{SNAPSHOT_KEYS_MAX, SNAPSHOT_RULES_MAX};
+use adit_core::protocol::control::{Change, Rule, ToAgent};
 
 #[derive(Debug)]
 pub(super) struct AgentView {
@@ -111,9 +111,9 @@ fn in_parts(revision: u64, rules: Vec<Rule>, revoked: Vec<KeyFingerprint>) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::connection::{ConnectionType, Protocol, Side};
-    use crate::domain::id::RouteId;
-    use crate::protocol::control::Activity;
+    use adit_core::domain::connection::{ConnectionType, Protocol, Side};
+    use adit_core::domain::id::RouteId;
+    use adit_core::protocol::control::Activity;
 
     const KEY: KeyFingerprint = KeyFingerprint::from_bytes([9; 32]);
     const PEER: ServerId = ServerId::from_bytes([2; 16]);
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_snapshot_of_any_size_goes_in_messages_of_lawful_length() {
-        let name = "\u{1f3e5}".repeat(crate::domain::limits::NAME_CHARS_MAX);
+        let name = "\u{1f3e5}".repeat(adit_core::domain::limits::NAME_CHARS_MAX);
         let long = |number: usize| Rule {
             connection: ConnectionId::from_random(u128::try_from(number).unwrap().to_be_bytes()),
             source_name: name.clone(),
@@ -184,7 +184,7 @@ mod tests {
             assert_eq!(messages.len(), parts.max(keys.len().div_ceil(SNAPSHOT_KEYS_MAX)));
             let (mut all_rules, mut all_keys) = (Vec::new(), Vec::new());
             for (index, message) in messages.iter().enumerate() {
-                crate::protocol::control::encode(message, &mut bytes::BytesMut::new()).expect("it fits");
+                adit_core::protocol::control::encode(message, &mut bytes::BytesMut::new()).expect("it fits");
                 let (rules, revoked) = match message {
                     ToAgent::SnapshotPart { rules, revoked } => (rules, revoked),
                     ToAgent::Snapshot { revision: 1, rules, revoked } => {

@@ -1,7 +1,7 @@
 //! Who asks, authenticated by somebody else.
 
-use crate::domain::id::OrganizationId;
-use crate::domain::role::{Permission, UserRole};
+use adit_core::domain::id::OrganizationId;
+use adit_core::domain::role::{Permission, UserRole};
 
 use super::error::ActionRefusal;
 

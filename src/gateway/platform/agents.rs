@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::connection::Side;
-use crate::domain::id::{ConnectionId, KeyFingerprint, OrganizationId, RouteId, ServerId};
-use crate::domain::status::{Event, Initiator, Status};
-use crate::protocol::control::{Activity, ConfigMismatch, PeerRefusal, Rule};
 use crate::store::{AuditOutcome, Carried, ConnectionRecord, StoreError, Tx};
+use adit_core::domain::connection::Side;
+use adit_core::domain::id::{ConnectionId, KeyFingerprint, OrganizationId, RouteId, ServerId};
+use adit_core::domain::status::{Event, Initiator, Status};
+use adit_core::protocol::control::{Activity, ConfigMismatch, PeerRefusal, Rule};
 
 use super::Platform;
 use super::audit::AgentEntry;

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::domain::id::OrganizationId;
-use crate::domain::limits::AUDIT_ROWS_MAX;
-use crate::domain::name::Name;
-use crate::domain::role::Permission;
-use crate::domain::time::Timestamp;
 use crate::store::{AuditOutcome, AuditRecord, AuditRow, StoreError, Tx};
+use adit_core::domain::id::OrganizationId;
+use adit_core::domain::limits::AUDIT_ROWS_MAX;
+use adit_core::domain::name::Name;
+use adit_core::domain::role::Permission;
+use adit_core::domain::time::Timestamp;
 
 use super::error::PlatformError;
 use super::views::{shown, shown_if_any};

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
-use crate::domain::connection::Side;
-use crate::domain::id::{ChannelId, ConnectionId, OrganizationId, ServerId};
-use crate::domain::role::Permission;
-use crate::domain::time::Timestamp;
-use crate::domain::visibility::{self, Field, Viewer};
 use crate::store::{AuditOutcome, AuditRecord, ChannelRecord, ConnectionRecord, ServerRecord, Tx};
+use adit_core::domain::connection::Side;
+use adit_core::domain::id::{ChannelId, ConnectionId, OrganizationId, ServerId};
+use adit_core::domain::role::Permission;
+use adit_core::domain::time::Timestamp;
+use adit_core::domain::visibility::{self, Field, Viewer};
 
 use super::error::{PlatformError, Resource};
 use super::{Actor, Platform, expiry, viewer};

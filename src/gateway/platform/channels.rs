@@ -3,14 +3,14 @@
 
 use serde::Serialize;
 
-use crate::domain::connection::Protocol;
-use crate::domain::id::{ChannelId, OrganizationId, ServerId};
-use crate::domain::name::{Description, Name};
-use crate::domain::role::Permission;
-use crate::domain::tier::Counted;
-use crate::domain::visibility::{self, Field, Viewer};
-use crate::identity::random;
 use crate::store::{ChannelRecord, Tx};
+use adit_core::domain::connection::Protocol;
+use adit_core::domain::id::{ChannelId, OrganizationId, ServerId};
+use adit_core::domain::name::{Description, Name};
+use adit_core::domain::role::Permission;
+use adit_core::domain::tier::Counted;
+use adit_core::domain::visibility::{self, Field, Viewer};
+use adit_net::identity::random;
 
 use super::audited_tx::AuditedTx;
 use super::error::{ActionRefusal, PlatformError, Resource};

@@ -1,11 +1,11 @@
 //! What the parties of a connection may do to it. The status table decides; this applies.
 
-use crate::domain::connection::{ConnectionType, Side};
-use crate::domain::id::ConnectionId;
-use crate::domain::role::Permission;
-use crate::domain::status::{self, Event, Initiator, Status};
-use crate::domain::time::Timestamp;
 use crate::store::{Carried, ConnectionRecord, GrantStatus, Tx};
+use adit_core::domain::connection::{ConnectionType, Side};
+use adit_core::domain::id::ConnectionId;
+use adit_core::domain::role::Permission;
+use adit_core::domain::status::{self, Event, Initiator, Status};
+use adit_core::domain::time::Timestamp;
 
 use super::audited_tx::AuditedTx;
 use super::error::{ActionRefusal, PlatformError};

@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Instant;
 
-use crate::domain::id::{OrganizationId, ServerId};
-use crate::domain::limits::{
+use crate::store::AuditOutcome;
+use adit_core::domain::id::{OrganizationId, ServerId};
+use adit_core::domain::limits::{
     AUDIT_DETAIL_CHARS_MAX, AUDIT_ROWS_BURST, AUDIT_ROWS_COUNTED_MAX, AUDIT_ROWS_EACH, REPEATS_WRITTEN_EVERY,
 };
-use crate::domain::time::Timestamp;
-use crate::protocol::text::one_line;
-use crate::protocol::token_buckets::TokenBuckets;
-use crate::store::AuditOutcome;
+use adit_core::domain::time::Timestamp;
+use adit_core::protocol::text::one_line;
+use adit_core::protocol::token_buckets::TokenBuckets;
 
 use super::Platform;
 use super::audit::AgentEntry;

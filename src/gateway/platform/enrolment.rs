@@ -4,11 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use subtle::ConstantTimeEq;
 
-use crate::domain::id::{ConnectionId, KeyFingerprint, RouteId, ServerId};
-use crate::domain::places::address_of;
-use crate::domain::secret::RegistrationToken;
-use crate::domain::time::Timestamp;
 use crate::store::{AuditOutcome, ServerRecord, StoreError, TokenRecord, Tx};
+use adit_core::domain::id::{ConnectionId, KeyFingerprint, RouteId, ServerId};
+use adit_core::domain::places::address_of;
+use adit_core::domain::secret::RegistrationToken;
+use adit_core::domain::time::Timestamp;
 
 use super::Platform;
 use super::audit::AgentEntry;

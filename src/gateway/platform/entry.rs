@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::domain::access::Access;
-use crate::domain::connection::{Protocol, Side};
-use crate::domain::id::ServerId;
+use adit_core::domain::access::Access;
+use adit_core::domain::connection::{Protocol, Side};
+use adit_core::domain::id::ServerId;
 
 use super::views::{CarriedView, ConnectionView};
 
@@ -107,7 +107,7 @@ fn entry_name(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::EntryName;
+    use adit_core::config::EntryName;
 
     use super::*;
 

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use crate::domain::limits::ADMIN_SECRET_VIEWS_MAX;
-use crate::domain::name::Name;
-use crate::domain::role::NotPermitted;
-use crate::domain::status;
-use crate::domain::tier::LimitReached;
 use crate::store::StoreError;
-use crate::store::folder::FolderError;
+use adit_core::domain::limits::ADMIN_SECRET_VIEWS_MAX;
+use adit_core::domain::name::Name;
+use adit_core::domain::role::NotPermitted;
+use adit_core::domain::status;
+use adit_core::domain::tier::LimitReached;
+use adit_net::host::folder::FolderError;
 
 use super::seal::SealError;
 

@@ -1,9 +1,9 @@
 //! Offers whose time is over. Anyone who looks or asks finds them Expired: the sweep is for those that nobody
 //! looks at.
 
-use crate::domain::status::{Event, Initiator};
-use crate::domain::time::Timestamp;
 use crate::store::{AuditOutcome, Carried, Tx};
+use adit_core::domain::status::{Event, Initiator};
+use adit_core::domain::time::Timestamp;
 
 use super::audit::{AgentEntry, GATEWAY};
 use super::error::PlatformError;

@@ -2,15 +2,15 @@
 
 use serde::Serialize;
 
-use crate::domain::connection::{ConnectionType, Protocol, Side};
-use crate::domain::id::{AgreementId, ChannelId, ConnectionId, GrantId, OrganizationId, ServerId};
-use crate::domain::name::Name;
-use crate::domain::role::Permission;
-use crate::domain::secret::Secret;
-use crate::domain::status::{self, Event, Initiator};
-use crate::domain::visibility::{self, Field, Viewer};
-use crate::identity::random;
 use crate::store::{AgreementStatus, GrantRecord, GrantStatus, NewConnection, NewGrant, Origin, Tx};
+use adit_core::domain::connection::{ConnectionType, Protocol, Side};
+use adit_core::domain::id::{AgreementId, ChannelId, ConnectionId, GrantId, OrganizationId, ServerId};
+use adit_core::domain::name::Name;
+use adit_core::domain::role::Permission;
+use adit_core::domain::secret::Secret;
+use adit_core::domain::status::{self, Event, Initiator};
+use adit_core::domain::visibility::{self, Field, Viewer};
+use adit_net::identity::random;
 
 use super::audited_tx::AuditedTx;
 use super::connections;

@@ -4,10 +4,10 @@
 //! The hold is the target's, so that the table of statuses and the agents need not know of it; a flag
 //! beside it says whose it is. The owner may make it its own by pausing as well.
 
-use crate::domain::connection::{ConnectionType, Side};
-use crate::domain::status::{Event, Initiator, PauseHold, Status};
-use crate::domain::tier::Tier;
 use crate::store::{AuditOutcome, ConnectionRecord, OrganizationRecord};
+use adit_core::domain::connection::{ConnectionType, Side};
+use adit_core::domain::status::{Event, Initiator, PauseHold, Status};
+use adit_core::domain::tier::Tier;
 
 use super::audit::{AgentEntry, GATEWAY};
 use super::audited_tx::AuditedTx;

@@ -5,15 +5,15 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::domain::access::Access;
-use crate::domain::connection::Side;
-use crate::domain::id::{ConnectionId, OrganizationId, ServerId};
-use crate::domain::limits::{OFFER_LIFE_DEFAULT, OFFER_LIFE_MAX, OFFER_LIFE_MIN};
-use crate::domain::role::Permission;
-use crate::domain::secret::Secret;
-use crate::domain::status::{self, Event, Initiator, Status};
-use crate::identity::random;
 use crate::store::{ConnectionRecord, NewOffer};
+use adit_core::domain::access::Access;
+use adit_core::domain::connection::Side;
+use adit_core::domain::id::{ConnectionId, OrganizationId, ServerId};
+use adit_core::domain::limits::{OFFER_LIFE_DEFAULT, OFFER_LIFE_MAX, OFFER_LIFE_MIN};
+use adit_core::domain::role::Permission;
+use adit_core::domain::secret::Secret;
+use adit_core::domain::status::{self, Event, Initiator, Status};
+use adit_net::identity::random;
 
 use super::audited_tx::AuditedTx;
 use super::error::{ActionRefusal, PlatformError, Resource};

@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use crate::domain::id::OrganizationId;
-use crate::domain::name::Name;
-use crate::domain::role::Permission;
-use crate::domain::tier::Tier;
-use crate::identity::random;
 use crate::store::OrganizationRecord;
+use adit_core::domain::id::OrganizationId;
+use adit_core::domain::name::Name;
+use adit_core::domain::role::Permission;
+use adit_core::domain::tier::Tier;
+use adit_net::identity::random;
 
 use super::audited_tx::AuditedTx;
 use super::error::{ActionRefusal, PlatformError, Resource};

@@ -3,13 +3,13 @@
 
 use serde::Serialize;
 
-use crate::domain::id::{AgreementId, OrganizationId};
-use crate::domain::name::Name;
-use crate::domain::role::Permission;
-use crate::domain::tier::Counted;
-use crate::domain::time::Timestamp;
-use crate::identity::random;
 use crate::store::{AgreementRecord, AgreementStatus, OrganizationRecord};
+use adit_core::domain::id::{AgreementId, OrganizationId};
+use adit_core::domain::name::Name;
+use adit_core::domain::role::Permission;
+use adit_core::domain::tier::Counted;
+use adit_core::domain::time::Timestamp;
+use adit_net::identity::random;
 
 use super::audited_tx::AuditedTx;
 use super::error::{ActionRefusal, PlatformError, Resource};

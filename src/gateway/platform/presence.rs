@@ -5,16 +5,16 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::domain::connection::Side;
-use crate::domain::connectivity::{Connectivity, Facts, SideFacts, Timed};
-use crate::domain::id::{ConnectionId, ServerId};
-use crate::domain::limits::{
+use crate::store::{ConnectionRecord, FactRecord, Tx};
+use adit_core::domain::connection::Side;
+use adit_core::domain::connectivity::{Connectivity, Facts, SideFacts, Timed};
+use adit_core::domain::id::{ConnectionId, ServerId};
+use adit_core::domain::limits::{
     ACK_TIME_WRITE_EVERY, CONTROL_LINKS_MAX, FACT_WRITE_EVERY, FACTS_AT_ONCE_BURST, FACTS_AT_ONCE_EACH,
 };
-use crate::domain::time::Timestamp;
-use crate::protocol::control::Report;
-use crate::protocol::token_buckets::TokenBuckets;
-use crate::store::{ConnectionRecord, FactRecord, Tx};
+use adit_core::domain::time::Timestamp;
+use adit_core::protocol::control::Report;
+use adit_core::protocol::token_buckets::TokenBuckets;
 
 use super::Platform;
 use super::agents::AgentError;

@@ -1,12 +1,12 @@
 //! Two organizations joined from nothing, for the demo and the lab: the same calls in the same order
 //! as two operators make them.
 
-use crate::domain::access::Access;
-use crate::domain::connection::Protocol;
-use crate::domain::id::{ConnectionId, OrganizationId, ServerId};
-use crate::domain::name::{Description, Name};
-use crate::domain::role::UserRole;
-use crate::domain::tier::Tier;
+use adit_core::domain::access::Access;
+use adit_core::domain::connection::Protocol;
+use adit_core::domain::id::{ConnectionId, OrganizationId, ServerId};
+use adit_core::domain::name::{Description, Name};
+use adit_core::domain::role::UserRole;
+use adit_core::domain::tier::Tier;
 
 use super::channels::NewChannel;
 use super::connections::ConnectionCommand;

@@ -8,14 +8,14 @@ use std::path::PathBuf;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
-use crate::domain::id::ConnectionId;
-use crate::domain::secret::Secret;
-use crate::identity::random;
 use crate::store::SEALED_BYTES;
-use crate::store::folder::{Folder, FolderError};
+use adit_core::domain::id::ConnectionId;
+use adit_core::domain::secret::Secret;
+use adit_net::host::folder::{Folder, FolderError};
+use adit_net::identity::random;
 
-pub(in crate::gateway) const FILE: &str = "sealing.key";
-pub(in crate::gateway) const TURN: &str = "sealing";
+pub(crate) const FILE: &str = "sealing.key";
+pub(crate) const TURN: &str = "sealing";
 
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {

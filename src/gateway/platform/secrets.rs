@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
 
-use crate::domain::connection::{ConnectionType, Side};
-use crate::domain::id::{ConnectionId, ServerId};
-use crate::domain::limits::{
+use crate::store::{AuditOutcome, Carried, ConnectionRecord, SEALED_BYTES, SecretRecord, Tx};
+use adit_core::domain::connection::{ConnectionType, Side};
+use adit_core::domain::id::{ConnectionId, ServerId};
+use adit_core::domain::limits::{
     ADMIN_SECRET_VIEWS_MAX, ADMIN_SECRET_VIEWS_WITHIN, AUDIT_ROWS_COUNTED_MAX, SECRET_KEPT_AFTER_STORED,
 };
-use crate::domain::role::Permission;
-use crate::domain::secret::Secret;
-use crate::domain::status;
-use crate::domain::time::Timestamp;
-use crate::domain::visibility::{self, Field, Viewer, Visibility};
-use crate::identity::random;
-use crate::store::{AuditOutcome, Carried, ConnectionRecord, SEALED_BYTES, SecretRecord, Tx};
+use adit_core::domain::role::Permission;
+use adit_core::domain::secret::Secret;
+use adit_core::domain::status;
+use adit_core::domain::time::Timestamp;
+use adit_core::domain::visibility::{self, Field, Viewer, Visibility};
+use adit_net::identity::random;
 
 use super::agents::{self, AgentError};
 use super::audit::AgentEntry;

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use crate::domain::id::{KeyFingerprint, OrganizationId, RouteId, ServerId};
-use crate::domain::name::{Description, Name};
-use crate::domain::role::Permission;
-use crate::domain::tier::Counted;
-use crate::domain::time::Timestamp;
-use crate::identity::random;
 use crate::store::{NewServer, ServerRecord};
+use adit_core::domain::id::{KeyFingerprint, OrganizationId, RouteId, ServerId};
+use adit_core::domain::name::{Description, Name};
+use adit_core::domain::role::Permission;
+use adit_core::domain::tier::Counted;
+use adit_core::domain::time::Timestamp;
+use adit_net::identity::random;
 
 use super::audited_tx::AuditedTx;
 use super::error::{ActionRefusal, PlatformError, Resource};

@@ -1,11 +1,11 @@
 //! Admin sessions as agents tell of them, for the audit logs of both organizations. The agents' own
 //! files have every request refused or changing anything; here is their sum.
 
-use crate::domain::connection::Side;
-use crate::domain::id::{ConnectionId, ServerId};
-use crate::domain::limits::ADMIN_SESSION_ROWS_PER_MINUTE;
-use crate::protocol::control::{SessionReport, SessionStage};
 use crate::store::{AuditOutcome, Carried};
+use adit_core::domain::connection::Side;
+use adit_core::domain::id::{ConnectionId, ServerId};
+use adit_core::domain::limits::ADMIN_SESSION_ROWS_PER_MINUTE;
+use adit_core::protocol::control::{SessionReport, SessionStage};
 
 use super::Platform;
 use super::agents::{self, AgentError};

@@ -18,16 +18,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use crate::domain::access::Access;
-use crate::domain::connection::{Protocol, Side};
-use crate::domain::id::{
+use adit_core::domain::access::Access;
+use adit_core::domain::connection::{Protocol, Side};
+use adit_core::domain::id::{
     AgreementId, ChannelId, ConnectionId, GrantId, KeyFingerprint, OrganizationId, ServerId,
 };
-use crate::domain::name::Description;
-use crate::domain::role::UserRole;
-use crate::domain::tier::Tier;
-use crate::domain::time::Timestamp;
-use crate::identity::time::TimeSource;
+use adit_core::domain::name::Description;
+use adit_core::domain::role::UserRole;
+use adit_core::domain::tier::Tier;
+use adit_core::domain::time::Timestamp;
+use adit_net::identity::time::TimeSource;
 
 use self::managed::Managed;
 use super::*;

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use crate::domain::id::ServerId;
-use crate::domain::name::Name;
-use crate::domain::role::Permission;
-use crate::domain::secret::RegistrationToken;
-use crate::domain::time::Timestamp;
-use crate::identity::random;
 use crate::store::TokenRecord;
+use adit_core::domain::id::ServerId;
+use adit_core::domain::name::Name;
+use adit_core::domain::role::Permission;
+use adit_core::domain::secret::RegistrationToken;
+use adit_core::domain::time::Timestamp;
+use adit_net::identity::random;
 
 use super::audited_tx::AuditedTx;
 use super::error::PlatformError;

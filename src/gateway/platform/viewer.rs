@@ -1,9 +1,9 @@
 //! How an organization stands to what it looks at; the input of the visibility table.
 
-use crate::domain::connection::Side;
-use crate::domain::id::{OrganizationId, ServerId};
-use crate::domain::visibility::Viewer;
 use crate::store::{AgreementStatus, Carried, ChannelRecord, ConnectionRecord, StoreError, Tx};
+use adit_core::domain::connection::Side;
+use adit_core::domain::id::{OrganizationId, ServerId};
+use adit_core::domain::visibility::Viewer;
 
 /// Returns the side an organization acts as. At both ends of its own connection it acts as the source.
 pub(super) fn side_of(connection: &ConnectionRecord, organization: OrganizationId) -> Option<Side> {

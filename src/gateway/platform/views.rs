@@ -5,14 +5,14 @@ use std::fmt::Display;
 
 use serde::{Serialize, Serializer};
 
-use crate::domain::access::Access;
-use crate::domain::connection::{ConnectionType, Protocol, Side};
-use crate::domain::connectivity::{Connectivity, Facts};
-use crate::domain::id::{ConnectionId, OrganizationId, ServerId};
-use crate::domain::name::Name;
-use crate::domain::status::Status;
-use crate::domain::time::Timestamp;
 use crate::store::{Carried, ConnectionRecord};
+use adit_core::domain::access::Access;
+use adit_core::domain::connection::{ConnectionType, Protocol, Side};
+use adit_core::domain::connectivity::{Connectivity, Facts};
+use adit_core::domain::id::{ConnectionId, OrganizationId, ServerId};
+use adit_core::domain::name::Name;
+use adit_core::domain::status::Status;
+use adit_core::domain::time::Timestamp;
 
 use super::error::{PlatformError, Resource};
 use super::presence::facts_of;

@@ -196,7 +196,7 @@ pub(super) mod tests {
     }
 
     /// Collects every value of `class` that any table lets go on.
-    pub fn classes(elements: &[Element], found: &mut Vec<&'static str>) {
+    pub(crate) fn classes(elements: &[Element], found: &mut Vec<&'static str>) {
         for element in elements {
             let sent = element.classed.iter().copied().flatten().filter(|shape| shape.keeps_class);
             found.extend(sent.map(|shape| shape.class));

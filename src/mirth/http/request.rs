@@ -8,7 +8,7 @@ use super::field::Field;
 use super::lines::{Line, Lines};
 use super::rules::{Findings, is_forwarded};
 use super::{BadRequest, Framing, Header, request_line};
-use crate::domain::limits::{ADMIN_HEAD_BYTES_MAX, ADMIN_HEADERS_MAX};
+use adit_core::domain::limits::{ADMIN_HEAD_BYTES_MAX, ADMIN_HEADERS_MAX};
 
 /// A request head with exactly one meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]

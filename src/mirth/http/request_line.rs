@@ -5,7 +5,7 @@ use memchr::memchr;
 
 use super::BadRequest;
 use super::field::{is_token, is_token_byte};
-use crate::domain::limits::{ADMIN_METHOD_BYTES_MAX, ADMIN_TARGET_BYTES_MAX};
+use adit_core::domain::limits::{ADMIN_METHOD_BYTES_MAX, ADMIN_TARGET_BYTES_MAX};
 
 const VERSION: &[u8] = b"HTTP/1.1";
 /// The longest line that can be one, with its CR LF.

@@ -8,7 +8,7 @@ use super::chunked::{Chunks, Piece, split_off};
 use super::field::{Field, decimal, elements, is_value};
 use super::lines::{Line, Lines};
 use super::{BadResponse, Header};
-use crate::domain::limits::{ADMIN_HEAD_BYTES_MAX, ADMIN_HEADERS_MAX};
+use adit_core::domain::limits::{ADMIN_HEAD_BYTES_MAX, ADMIN_HEADERS_MAX};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResponseFraming {

@@ -6,7 +6,7 @@ use super::value::Literals;
 
 /// What becomes of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Text {
+pub(super) enum Text {
     Passes,
     /// It passes, and is the key of a map's entry.
     IsKey,
@@ -14,7 +14,7 @@ pub enum Text {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rule {
+pub(super) struct Rule {
     pub literals: Literals,
     /// XML in the text is masked by its names, for a view that reads it.
     pub looks_inside: bool,
@@ -24,7 +24,7 @@ pub struct Rule {
 
 /// What names mean here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Region {
+pub(super) enum Region {
     Named,
     /// The properties of plug-ins in a server's configuration, below their names.
     PlugIns,
@@ -41,14 +41,14 @@ pub enum Region {
 
 /// What holds in an element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Setting {
+pub(super) struct Setting {
     pub text: Text,
     pub region: Region,
 }
 
 /// What an element is to the entry of a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     Other,
     /// An entry whose key is still to come.
     Unnamed,
@@ -75,7 +75,7 @@ const fn masked_but(literals: Literals) -> Text {
 }
 
 impl Setting {
-    pub const fn of(scope: Scope) -> Self {
+    pub(super) const fn of(scope: Scope) -> Self {
         let (text, region) = match scope {
             Scope::Named => (Text::Passes, Region::Named),
             Scope::Properties => (masked_but(Literals::Numbers), Region::Properties),
@@ -85,22 +85,22 @@ impl Setting {
         Self { text, region }
     }
 
-    pub const fn passing() -> Self {
+    pub(super) const fn passing() -> Self {
         Self { text: Text::Passes, region: Region::Sealed }
     }
 
-    pub const fn credential() -> Self {
+    pub(super) const fn credential() -> Self {
         Self { text: masked_but(Literals::Booleans), region: Region::Sealed }
     }
 
     /// Returns the meaning in the key of an entry.
-    pub const fn key(self) -> Self {
+    pub(super) const fn key(self) -> Self {
         Self { text: Text::IsKey, ..self }
     }
 
     /// Returns the meaning in the value of an entry whose key is a credential's name; `name` is the value's
     /// type.
-    pub fn credential_value(name: &[u8]) -> Self {
+    pub(super) fn credential_value(name: &[u8]) -> Self {
         let region = if name.ends_with(MAP_VALUE) { Region::MapValue } else { Region::Sealed };
         let is_number = matches!(
             name,
@@ -111,7 +111,7 @@ impl Setting {
     }
 
     /// Returns the meaning in the value of any other entry; `item` as in [`Setting::entered`].
-    pub fn value(self, name: &[u8], item: Option<&[u8]>) -> (Self, Kind) {
+    pub(super) fn value(self, name: &[u8], item: Option<&[u8]>) -> (Self, Kind) {
         match self.region {
             Region::ConfigurationMap => (Self { region: Region::MapValue, ..self }, Kind::Other),
             Region::Accounts => (Self { region: Region::Sealed, ..self }, Kind::Other),
@@ -122,7 +122,7 @@ impl Setting {
     /// Returns the meaning in an element of that name; `item` is what its attributes call it, as in
     /// `<property name="…">`.
     #[inline]
-    pub fn entered(self, name: &[u8], item: Option<&[u8]>) -> (Self, Kind) {
+    pub(super) fn entered(self, name: &[u8], item: Option<&[u8]>) -> (Self, Kind) {
         if matches!(self.region, Region::MapValue | Region::Sealed) {
             return (self, Kind::Other);
         }

@@ -38,13 +38,13 @@ const LETTERS_MAX: usize = 32;
 
 /// Returns whether the value of that name is to be masked.
 #[must_use]
-pub fn is_credential(name: &[u8]) -> bool {
+pub(super) fn is_credential(name: &[u8]) -> bool {
     may_be(name) && Letters::of(name).are_a_credentials()
 }
 
 /// Returns whether it names many, as a map of users and their passwords.
 #[must_use]
-pub fn is_accounts(name: &[u8]) -> bool {
+pub(super) fn is_accounts(name: &[u8]) -> bool {
     // A class of that name is one thing.
     is_credential(name) && !name.contains(&b'.') && Letters::of(name).end_in("credentials")
 }

@@ -1,6 +1,6 @@
 //! What an operation's answer may hold, and how far it is masked.
 
-use crate::mirth::verdict::Named;
+use crate::verdict::Named;
 
 use super::names::is_credential;
 

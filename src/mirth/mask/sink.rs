@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-pub struct Sink<'a> {
+pub(super) struct Sink<'a> {
     input: &'a [u8],
     /// So much of the input has been dealt with.
     done: usize,
@@ -10,27 +10,27 @@ pub struct Sink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    pub fn new(input: &'a [u8], out: &'a mut BytesMut) -> Self {
+    pub(super) fn new(input: &'a [u8], out: &'a mut BytesMut) -> Self {
         Self { input, done: 0, out }
     }
 
     /// Passes the input up to `at` as it is.
-    pub fn pass_to(&mut self, at: usize) {
+    pub(super) fn pass_to(&mut self, at: usize) {
         self.out.extend_from_slice(self.input.get(self.done..at).unwrap_or_default());
         self.done = self.done.max(at);
     }
 
     /// Leaves the input out from `from` to `to`.
-    pub fn leave_out(&mut self, from: usize, to: usize) {
+    pub(super) fn leave_out(&mut self, from: usize, to: usize) {
         self.pass_to(from);
         self.done = self.done.max(to);
     }
 
-    pub fn put(&mut self, bytes: &[u8]) {
+    pub(super) fn put(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
     }
 
-    pub fn replace(&mut self, from: usize, to: usize, by: &[u8]) {
+    pub(super) fn replace(&mut self, from: usize, to: usize, by: &[u8]) {
         self.leave_out(from, to);
         self.put(by);
     }

@@ -1,13 +1,13 @@
 //! One value that may have to be masked: held back until it is known what it is, in bounded memory.
 
-use crate::domain::limits;
+use adit_core::domain::limits;
 
 /// What stands in the place of a value.
-pub const MASK: &[u8] = b"********";
+pub(super) const MASK: &[u8] = b"********";
 
 /// What stays as it is, because it keeps no secret and a view reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Literals {
+pub(super) enum Literals {
     None,
     /// `true` and `false`: `<usePassword>` is a switch.
     Booleans,
@@ -19,7 +19,7 @@ pub enum Literals {
 const DIGITS_MAX: usize = 10;
 
 /// Returns whether a value is none, or one of those that stay.
-pub fn stays(value: &[u8], literals: Literals) -> bool {
+pub(super) fn stays(value: &[u8], literals: Literals) -> bool {
     let value = value.trim_ascii();
     value.is_empty()
         || match literals {
@@ -40,14 +40,14 @@ fn is_number(value: &[u8]) -> bool {
 
 /// The beginning of a value whose end has not been seen.
 #[derive(Debug, Default)]
-pub struct Held {
+pub(super) struct Held {
     bytes: Vec<u8>,
     /// It was longer than is held.
     is_long: bool,
 }
 
 impl Held {
-    pub fn push(&mut self, piece: &[u8]) {
+    pub(super) fn push(&mut self, piece: &[u8]) {
         if self.is_long || self.bytes.len() + piece.len() > limits::MASK_VALUE_BYTES_MAX {
             self.is_long = true;
             self.bytes = Vec::new();
@@ -57,16 +57,16 @@ impl Held {
     }
 
     /// Returns whether nothing was pushed since it was taken.
-    pub const fn is_empty(&self) -> bool {
+    pub(super) const fn is_empty(&self) -> bool {
         !self.is_long && self.bytes.is_empty()
     }
 
     /// Returns all of it; none when it was too long to be held.
-    pub fn whole(&self) -> Option<&[u8]> {
+    pub(super) fn whole(&self) -> Option<&[u8]> {
         (!self.is_long).then_some(self.bytes.as_slice())
     }
 
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.is_long = false;
     }

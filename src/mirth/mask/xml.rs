@@ -14,7 +14,7 @@ use super::plan::Scope;
 use super::sink::Sink;
 use super::value::MASK;
 use super::{BYTE_ORDER_MARK, Unmaskable, unmaskable};
-use crate::domain::limits;
+use adit_core::domain::limits;
 
 use self::context::Context;
 use self::tag::{Attribute, Read, Tag};

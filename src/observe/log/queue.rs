@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::domain::limits::{LOG_QUEUE_BYTES_MAX, LOG_RETRY_EVERY};
+use adit_core::domain::limits::{LOG_QUEUE_BYTES_MAX, LOG_RETRY_EVERY};
 
 /// A reader that is only slow is tried again soon.
 const BUSY_RETRY_EVERY: Duration = Duration::from_millis(20);

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::config::LogFormat;
+use adit_core::config::LogFormat;
 
 const MASK: &str = "[masked]";
 /// Our secrets and tokens, and any key of their size, are this many hexadecimal digits or more.

@@ -18,8 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use crate::domain::limits;
-use crate::domain::places::{PlaceId, Places};
+use adit_core::domain::limits;
+use adit_core::domain::places::{PlaceId, Places};
 
 /// How often what was counted is folded into its histograms, so that it stays small unread.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);

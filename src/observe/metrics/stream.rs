@@ -11,7 +11,7 @@ use super::{
     ACK_LATENCY, ACKS, ADMIN_REQUESTS, DICOM_ASSOCIATIONS, DICOM_BYTES, DICOM_OBJECTS, DICOM_REQUESTS,
     DICOM_STORE_LATENCY, MESSAGES,
 };
-use crate::domain::limits;
+use adit_core::domain::limits;
 
 static MESSAGE_TYPES: BoundedLabels = BoundedLabels::new(limits::METRIC_LABELS_MAX);
 static AE_TITLES: BoundedLabels = BoundedLabels::new(limits::METRIC_LABELS_MAX);

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use crate::mirth::body::{Address, BodyKind, BodyRefusal, Judging, judge, judge_for};
+use adit_mirth::body::{Address, BodyKind, BodyRefusal, Judging, judge, judge_for};
 
 static TABLE: &str = include_str!("../../../src/mirth/data/read-only-bodies.tsv");
 

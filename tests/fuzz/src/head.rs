@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::mirth::http::{BadRequest, BodyWriter, Framing, RequestHead, RequestPart, RequestReader};
+use adit_mirth::http::{BadRequest, BodyWriter, Framing, RequestHead, RequestPart, RequestReader};
 
 const FORWARDED_FOR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 

@@ -3,7 +3,7 @@
 
 use bytes::BytesMut;
 
-use crate::mirth::mask::{Masker, Scope};
+use adit_mirth::mask::{Masker, Scope};
 
 const SCOPES: [Scope; 4] = [Scope::Named, Scope::Properties, Scope::ConfigurationMap, Scope::Single];
 const TYPES: [Option<&[u8]>; 3] = [Some(b"application/xml"), Some(b"application/json"), None];

@@ -6,10 +6,10 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::domain::access::{Access, OptIn};
-use crate::mirth::body::BodyKind;
-use crate::mirth::http::{Framing, RequestHead};
-use crate::mirth::verdict::{Judge, AccessPolicy, Verdict};
+use adit_core::domain::access::{Access, OptIn};
+use adit_mirth::body::BodyKind;
+use adit_mirth::http::{Framing, RequestHead};
+use adit_mirth::verdict::{Judge, AccessPolicy, Verdict};
 
 /// Context path, and a judge for it.
 type Case = (&'static str, Access, Judge);

@@ -1,13 +1,13 @@
 //! Requests that view-only allows, in parts that can be changed one by one before they are written.
 
-use adit::demo::messages::Draws;
+use adit_lab::messages::Draws;
 
 const ID: &str = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
 const XML: &str = "application/xml";
 
 /// A request before it is written; nothing holds that it is well formed.
 #[derive(Debug, Clone)]
-pub struct Draft {
+pub(super) struct Draft {
     pub method: Vec<u8>,
     pub path: Vec<u8>,
     pub query: Option<Vec<u8>>,
@@ -21,7 +21,7 @@ pub struct Draft {
 
 /// How the body is framed, right or wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wire {
+pub(super) enum Wire {
     None,
     /// The true length and so much.
     Length {
@@ -33,7 +33,7 @@ pub enum Wire {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Chunks {
+pub(super) struct Chunks {
     /// Bytes a chunk; the last may have fewer.
     pub size: usize,
     pub zeros: usize,
@@ -44,7 +44,7 @@ pub struct Chunks {
 }
 
 impl Chunks {
-    pub fn of(size: usize) -> Self {
+    pub(super) fn of(size: usize) -> Self {
         Self { size, line_end: b"\r\n", ..Self::default() }
     }
 }
@@ -128,7 +128,7 @@ const POSTS: [(&str, &str, &str); 13] = [
 
 impl Draft {
     /// One that is allowed as it is.
-    pub fn allowed(draws: &mut Draws, host: &str) -> Self {
+    pub(super) fn allowed(draws: &mut Draws, host: &str) -> Self {
         match draws.below(10) {
             0..4 => Self::read(draws.pick(&READS), None, host),
             4..6 => {
@@ -176,7 +176,7 @@ impl Draft {
         }
     }
 
-    pub fn write(&self) -> Vec<u8> {
+    pub(super) fn write(&self) -> Vec<u8> {
         let mut out = self.method.clone();
         out.push(b' ');
         out.extend(&self.path);
@@ -249,6 +249,6 @@ fn with_id(text: &str) -> Vec<u8> {
 }
 
 /// A draw below `end` as an index.
-pub fn index(draws: &mut Draws, end: usize) -> usize {
+pub(super) fn index(draws: &mut Draws, end: usize) -> usize {
     usize::try_from(draws.below(end as u64)).expect("it is below a usize")
 }

@@ -3,16 +3,16 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use adit::mirth::body::{self, BodyKind};
-use adit::mirth::http::{BodyWriter, Framing, RequestHead, RequestPart, RequestReader};
-use adit::mirth::verdict::{Judge, Verdict};
+use adit_mirth::body::{self, BodyKind};
+use adit_mirth::http::{BodyWriter, Framing, RequestHead, RequestPart, RequestReader};
+use adit_mirth::verdict::{Judge, Verdict};
 use bytes::{BufMut, BytesMut};
 
-pub const FORWARDED_FOR: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+pub(super) const FORWARDED_FOR: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// A request that went on, as it was judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Judged {
+pub(super) struct Judged {
     pub head: RequestHead,
     pub target: String,
     pub framing: Framing,
@@ -20,7 +20,7 @@ pub struct Judged {
 }
 
 #[derive(Debug, Default)]
-pub struct FilterOutcome {
+pub(super) struct FilterOutcome {
     pub forwarded: Vec<Judged>,
     /// Refused or answered in Mirth's place.
     pub kept: usize,
@@ -41,7 +41,7 @@ struct Open {
 }
 
 /// Everything a client sends over one connection, in the pieces in which it comes.
-pub fn filter<'a>(judge: &Judge, pieces: impl IntoIterator<Item = &'a [u8]>) -> FilterOutcome {
+pub(super) fn filter<'a>(judge: &Judge, pieces: impl IntoIterator<Item = &'a [u8]>) -> FilterOutcome {
     let mut outcome = FilterOutcome::default();
     let mut reader = RequestReader::new();
     let mut buffer = BytesMut::new();

@@ -1,7 +1,7 @@
 //! Changes to a request: of one part of its grammar, or of its bytes once it is written. Some leave it
 //! what it was, some make it another, most make it none.
 
-use adit::demo::messages::Draws;
+use adit_lab::messages::Draws;
 
 use super::draft::{Chunks, Draft, Wire, index};
 
@@ -130,7 +130,7 @@ const EXTENSIONS: [&[u8]; 5] = [b";", b";a=b", b";a=\"\r\n\"", b" ", b"\t"];
 const TRAILERS: [&[u8]; 3] = [b"X: y\r\n", b"Content-Length: 3\r\n", b"X: y\n"];
 
 /// The bytes of a client's whole connection: one request or several, each changed a few times or not.
-pub fn connection(draws: &mut Draws, host: &str) -> Vec<u8> {
+pub(super) fn connection(draws: &mut Draws, host: &str) -> Vec<u8> {
     let requests = if draws.below(8) == 0 { 2 + draws.below(3) } else { 1 };
     let mut bytes = Vec::new();
     for _ in 0..requests {
@@ -151,7 +151,7 @@ pub fn connection(draws: &mut Draws, host: &str) -> Vec<u8> {
 }
 
 /// Cuts bytes where a network may.
-pub fn cut<'a>(draws: &mut Draws, bytes: &'a [u8]) -> Vec<&'a [u8]> {
+pub(super) fn cut<'a>(draws: &mut Draws, bytes: &'a [u8]) -> Vec<&'a [u8]> {
     let most = draws.pick(&[1, 2, 7, 40, 300, 100_000]);
     let mut rest = bytes;
     let mut pieces = Vec::new();

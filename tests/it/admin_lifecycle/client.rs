@@ -3,21 +3,21 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
-use adit::demo::admin_client::{open, shown_key};
-use adit::transport::tls::HttpsStream;
+use adit_lab::admin_client::{open, shown_key};
+use adit_net::transport::tls::HttpsStream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::lab::HANG_LIMIT;
 
-pub struct Client {
+pub(super) struct Client {
     stream: HttpsStream,
     address: SocketAddr,
 }
 
 /// How a TLS connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(super) enum End {
     /// With TLS's own word that nothing is missing.
     Whole,
     /// FIN without that word.
@@ -26,22 +26,22 @@ pub enum End {
 }
 
 impl Client {
-    pub async fn to(address: SocketAddr) -> Self {
+    pub(super) async fn to(address: SocketAddr) -> Self {
         let key = shown_key(address).await.unwrap();
         Self { stream: open(address, Some(key)).await.unwrap(), address }
     }
 
-    pub async fn send(&mut self, bytes: &str) {
+    pub(super) async fn send(&mut self, bytes: &str) {
         self.stream.write_all(bytes.as_bytes()).await.unwrap();
         self.stream.flush().await.unwrap();
     }
 
-    pub async fn get(&mut self, target: &str) {
+    pub(super) async fn get(&mut self, target: &str) {
         self.ask("GET", target, "").await;
     }
 
     /// A request whose headers end with `more`, each of its lines whole.
-    pub async fn ask(&mut self, method: &str, target: &str, more: &str) {
+    pub(super) async fn ask(&mut self, method: &str, target: &str, more: &str) {
         let host = self.address;
         self.send(&format!(
             "{method} {target} HTTP/1.1\r\nHost: {host}\r\nX-Requested-With: it\r\n{more}\r\n"
@@ -50,7 +50,7 @@ impl Client {
     }
 
     /// Sends blocks until the other end wants no more.
-    pub async fn pour(&mut self) -> ErrorKind {
+    pub(super) async fn pour(&mut self) -> ErrorKind {
         let block = vec![b'x'; 64 * 1024];
         let pouring = async {
             loop {
@@ -63,7 +63,7 @@ impl Client {
     }
 
     /// The next head.
-    pub async fn head(&mut self) -> String {
+    pub(super) async fn head(&mut self) -> String {
         let mut head = Vec::new();
         let reading = async {
             while !head.ends_with(b"\r\n\r\n") {
@@ -74,7 +74,7 @@ impl Client {
         String::from_utf8(head).unwrap()
     }
 
-    pub async fn exactly(&mut self, count: usize) -> Vec<u8> {
+    pub(super) async fn exactly(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         let reading = self.stream.read_exact(&mut bytes);
         timeout(HANG_LIMIT, reading).await.expect("the bytes come").unwrap();
@@ -82,7 +82,7 @@ impl Client {
     }
 
     /// An answer that says its length.
-    pub async fn answer(&mut self) -> (u16, String) {
+    pub(super) async fn answer(&mut self) -> (u16, String) {
         let head = self.head().await;
         let status = head[9..12].parse().unwrap();
         let lower = head.to_lowercase();
@@ -92,7 +92,7 @@ impl Client {
     }
 
     /// What still comes, and how it ends.
-    pub async fn rest(&mut self) -> (Vec<u8>, End) {
+    pub(super) async fn rest(&mut self) -> (Vec<u8>, End) {
         let mut bytes = Vec::new();
         let reading = self.stream.read_to_end(&mut bytes);
         let end = match timeout(HANG_LIMIT, reading).await.expect("the connection ends") {
@@ -108,7 +108,7 @@ impl Client {
 }
 
 /// One request over a connection of its own.
-pub async fn get(address: SocketAddr, target: &str) -> (u16, String) {
+pub(super) async fn get(address: SocketAddr, target: &str) -> (u16, String) {
     let mut client = Client::to(address).await;
     client.get(target).await;
     client.answer().await

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use adit::domain::access::Access;
+use adit_core::domain::access::Access;
 
 use super::client::{Client, End, get};
 use super::origin::{LARGE_BYTES, Origin};

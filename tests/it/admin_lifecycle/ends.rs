@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use adit::domain::access::Access;
+use adit_core::domain::access::Access;
 use rustix::process::Signal;
 
 use super::client::{Client, End, get};

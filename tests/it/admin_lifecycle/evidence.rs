@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use adit::demo::admin_client::{AdminClient, RequestContent};
-use adit::demo::admin_mirth::{AdminMirth, PASSWORD, USER};
-use adit::domain::access::Access;
+use adit_core::domain::access::Access;
+use adit_lab::admin_client::{AdminClient, RequestContent};
+use adit_lab::admin_mirth::{AdminMirth, PASSWORD, USER};
 use serde_json::Value;
 use tokio::net::TcpListener;
 

@@ -1,6 +1,6 @@
 //! `adit explain`: what would become of a request, asked of a running agent.
 
-use adit::domain::access::Access;
+use adit_core::domain::access::Access;
 
 use super::observed::said;
 use super::origin::Origin;

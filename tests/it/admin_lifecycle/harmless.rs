@@ -4,9 +4,9 @@
 use std::fs;
 use std::time::Duration;
 
-use adit::agent::AUDIT_FILE;
-use adit::demo::admin_client::{open, shown_key};
-use adit::domain::access::Access;
+use adit_agent::AUDIT_FILE;
+use adit_core::domain::access::Access;
+use adit_lab::admin_client::{open, shown_key};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::client::{Client, get};

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-use adit::domain::access::Access;
+use adit_core::domain::access::Access;
 
 use super::client::{Client, End, get};
 use super::origin::Origin;
@@ -87,7 +87,7 @@ async fn an_address_is_reset_unless_it_is_inside_allow_from() {
     lab.start_all().await;
     lab.admin_port_opens(0).await;
     assert_eq!(get(listener, "/api/channels").await.0, 200, "loopback is always let in");
-    let refused = adit::demo::admin_client::open(outside, None).await.unwrap_err();
+    let refused = adit_lab::admin_client::open(outside, None).await.unwrap_err();
     let chain = format!("{refused:?}");
     assert!(chain.contains("ConnectionReset"), "{chain}");
     let why = lab.admin_complains(Part::A, 0, "may not connect here").await;

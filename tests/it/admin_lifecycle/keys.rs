@@ -1,8 +1,8 @@
 //! Whose keys must be known before anybody works on a Mirth: the peer's, compared by people, and
 //! Mirth's own.
 
-use adit::domain::access::Access;
-use adit::domain::id::KeyFingerprint;
+use adit_core::domain::access::Access;
+use adit_core::domain::id::KeyFingerprint;
 
 use super::client::get;
 use super::observed::said;

@@ -1,7 +1,7 @@
 //! What a view-only partner sees of credentials: nothing. A stand-in serves what Mirth serves of every
 //! connector, with a canary in each credential field; all else must arrive by the byte.
 
-use adit::domain::access::Access;
+use adit_core::domain::access::Access;
 
 use super::client::{Client, End};
 use super::observed::said;

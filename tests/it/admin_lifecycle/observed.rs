@@ -5,15 +5,15 @@ use std::fs;
 use std::net::SocketAddr;
 use std::process::Output;
 
-use adit::agent::AUDIT_FILE;
-use adit::agent::stats::EntryStatus;
+use adit_agent::AUDIT_FILE;
+use adit_agent::stats::EntryStatus;
 use tokio::net::TcpStream;
 
 use crate::lab::{Lab, Part, adit, edit, eventually, run};
 
 impl Lab {
     /// Where people connect.
-    pub fn admin_port(&self, index: usize) -> SocketAddr {
+    pub(crate) fn admin_port(&self, index: usize) -> SocketAddr {
         self.admin[index].listen
     }
 
@@ -25,16 +25,16 @@ impl Lab {
         value.split('"').nth(1).unwrap().to_owned()
     }
 
-    pub fn admin_id(&self, index: usize) -> String {
+    pub(crate) fn admin_id(&self, index: usize) -> String {
         self.value_of(Part::A, index, "id")
     }
 
-    pub fn admin_name(&self, part: Part, index: usize) -> String {
+    pub(crate) fn admin_name(&self, part: Part, index: usize) -> String {
         self.value_of(part, index, "name")
     }
 
     /// Takes every line that begins with `key` out of an agent's file.
-    pub fn unwrite(&self, part: Part, key: &str) {
+    pub(crate) fn unwrite(&self, part: Part, key: &str) {
         edit(&self.config(part), |text| {
             let kept = text.lines().filter(|line| line.split(' ').next() != Some(key));
             kept.fold(String::new(), |text, line| text + line + "\n")
@@ -42,12 +42,12 @@ impl Lab {
     }
 
     /// An admin connection as an agent shows it.
-    pub async fn admin_entry(&self, part: Part, index: usize) -> Option<EntryStatus> {
+    pub(crate) async fn admin_entry(&self, part: Part, index: usize) -> Option<EntryStatus> {
         let id = self.admin_id(index);
         self.status(part).await?.entries.into_iter().find(|entry| entry.id.to_string() == id)
     }
 
-    pub async fn admin_becomes(
+    pub(crate) async fn admin_becomes(
         &self,
         part: Part,
         index: usize,
@@ -61,23 +61,23 @@ impl Lab {
     }
 
     /// Waits for a fault that says this, and gives it.
-    pub async fn admin_complains(&self, part: Part, index: usize, words: &str) -> String {
+    pub(crate) async fn admin_complains(&self, part: Part, index: usize, words: &str) -> String {
         let is = |entry: &EntryStatus| entry.last_error.as_ref().is_some_and(|it| it.what.contains(words));
         self.admin_becomes(part, index, words, is).await.last_error.unwrap().what
     }
 
-    pub async fn admin_port_opens(&self, index: usize) {
+    pub(crate) async fn admin_port_opens(&self, index: usize) {
         self.admin_becomes(Part::A, index, "its port opens", |entry| entry.port_open).await;
     }
 
     /// Waits until an agent that was started again has its tunnel, and the port is open again.
-    pub async fn tunnel_anew(&self, part: Part, index: usize) {
+    pub(crate) async fn tunnel_anew(&self, part: Part, index: usize) {
         self.admin_becomes(part, index, "has its tunnel", |entry| entry.tunnel.on == Some(true)).await;
         self.admin_port_opens(index).await;
     }
 
     /// Waits until the kernel refuses all that come.
-    pub async fn admin_port_refuses(&self, index: usize) {
+    pub(crate) async fn admin_port_refuses(&self, index: usize) {
         eventually("the admin port refuses", async || {
             let refused = TcpStream::connect(self.admin_port(index)).await;
             refused.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused).then_some(())
@@ -85,12 +85,12 @@ impl Lab {
         .await;
     }
 
-    pub async fn admin_command(&self, verb: &str, owner: &str, index: usize) {
+    pub(crate) async fn admin_command(&self, verb: &str, owner: &str, index: usize) {
         self.admin(&["connection", verb, &self.admin_id(index), "--as", owner]).await;
     }
 
     /// Waits until the gateway shows this of a connection, and gives all of it.
-    pub async fn gateway_shows(&self, owner: &str, index: usize, words: &str) -> String {
+    pub(crate) async fn gateway_shows(&self, owner: &str, index: usize, words: &str) -> String {
         let id = self.admin_id(index);
         eventually(&format!("the gateway shows `{words}`"), async || {
             let shown = self.admin(&["connection", "show", &id, "--as", owner]).await;
@@ -99,28 +99,28 @@ impl Lab {
         .await
     }
 
-    pub fn own_audit(&self, part: Part) -> String {
+    pub(crate) fn own_audit(&self, part: Part) -> String {
         fs::read_to_string(self.state(part).join(AUDIT_FILE)).unwrap()
     }
 
-    pub async fn gateway_audit(&self, owner: &str) -> String {
+    pub(crate) async fn gateway_audit(&self, owner: &str) -> String {
         self.admin(&["audit", "--rows", "500", "--as", owner]).await
     }
 
     /// `adit WORDS… --config …` for one of the agents.
-    pub async fn agent_command(&self, part: Part, words: &[&str]) -> Output {
+    pub(crate) async fn agent_command(&self, part: Part, words: &[&str]) -> Output {
         let mut command = adit();
         command.args(words).arg("--config").arg(self.config(part));
         run(command).await
     }
 
-    pub async fn trusts(&self, part: Part, words: &[&str]) {
+    pub(crate) async fn trusts(&self, part: Part, words: &[&str]) {
         let output = self.agent_command(part, &[&["trust"], words].concat()).await;
         assert!(output.status.success(), "{}", said(&output));
     }
 }
 
 /// Everything a command printed.
-pub fn said(output: &Output) -> String {
+pub(super) fn said(output: &Output) -> String {
     [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat()
 }

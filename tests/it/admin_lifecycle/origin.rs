@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use adit::domain::id::KeyFingerprint;
-use adit::identity::stand_in::MirthCertificate;
-use adit::transport::tls::{HttpsStream, LocalTls};
+use adit_core::domain::id::KeyFingerprint;
+use adit_lab::mirth_certificate::MirthCertificate;
+use adit_net::transport::tls::{HttpsStream, LocalTls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -18,15 +18,15 @@ use tokio::task::JoinSet;
 use crate::lab::free_address;
 
 /// What a cut answer promises, and what of it comes before the cut.
-pub const PROMISED_BYTES: usize = 1_000_000;
-pub const SENT_BYTES: usize = 100_000;
+pub(super) const PROMISED_BYTES: usize = 1_000_000;
+pub(super) const SENT_BYTES: usize = 100_000;
 /// What `/large` would send in all.
-pub const LARGE_BYTES: usize = 400_000_000;
+pub(super) const LARGE_BYTES: usize = 400_000_000;
 
 /// Does this for a target that ends so, after `/api/` and whatever else: `/cut-FRAMING-HOW`: breaks off in
 /// the middle of an answer; `/silent`: before it; `/held`: waits in the middle until it may go on; `/large`:
 /// a large answer; `/swallow`: reads a body forever.
-pub struct Origin {
+pub(super) struct Origin {
     pub address: SocketAddr,
     certificate: MirthCertificate,
     shared: Arc<Shared>,
@@ -45,7 +45,7 @@ struct Shared {
 }
 
 impl Origin {
-    pub async fn start(version: &str) -> Self {
+    pub(super) async fn start(version: &str) -> Self {
         let shared = Shared {
             version: Mutex::new(version.into()),
             plug_ins: Mutex::default(),
@@ -64,54 +64,54 @@ impl Origin {
         origin
     }
 
-    pub fn key(&self) -> KeyFingerprint {
+    pub(super) fn key(&self) -> KeyFingerprint {
         self.certificate.key_fingerprint()
     }
 
     /// Closes the port and every connection.
-    pub async fn stop(&mut self) {
+    pub(super) async fn stop(&mut self) {
         self.running.shutdown().await;
     }
 
-    pub async fn start_again(&mut self) {
+    pub(super) async fn start_again(&mut self) {
         let listener = TcpListener::bind(self.address).await.unwrap();
-        let tls = LocalTls::stand_in(&self.certificate).unwrap();
+        let tls = LocalTls::from(self.certificate.server_config().unwrap());
         self.running.spawn(serve(listener, tls, Arc::clone(&self.shared)));
     }
 
     /// Comes back with a certificate of another key.
-    pub async fn renew(&mut self) {
+    pub(super) async fn renew(&mut self) {
         self.stop().await;
         self.certificate = MirthCertificate::generate().unwrap();
         self.start_again().await;
     }
 
-    pub fn set_version(&self, version: &str) {
+    pub(super) fn set_version(&self, version: &str) {
         *lock(&self.shared.version) = version.into();
     }
 
-    pub fn add_plug_in(&self, method: &str, path: &str) {
+    pub(super) fn add_plug_in(&self, method: &str, path: &str) {
         lock(&self.shared.plug_ins).push((method.into(), path.into()));
     }
 
     /// Answers whatever is asked of this path with these bytes. Where they close the connection, it ends.
-    pub fn set_answer(&self, path: &str, answer: Vec<u8>) {
+    pub(super) fn set_answer(&self, path: &str, answer: Vec<u8>) {
         lock(&self.shared.answers).insert(path.into(), answer);
     }
 
     /// Whether `/held` answers go on.
-    pub fn go_on(&self, go: bool) {
+    pub(super) fn go_on(&self, go: bool) {
         self.shared.go.send_replace(go);
     }
 
     /// Heads of requests but for the agent's own, in the order they came.
-    pub fn arrived(&self) -> Vec<String> {
+    pub(super) fn arrived(&self) -> Vec<String> {
         let own = |head: &&String| !head.contains("X-Requested-With: adit\r\n");
         lock(&self.shared.arrived).iter().filter(own).cloned().collect()
     }
 
     /// Bytes of bodies that `/swallow` has read.
-    pub fn swallowed(&self) -> u64 {
+    pub(super) fn swallowed(&self) -> u64 {
         self.shared.swallowed.load(Ordering::Relaxed)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use adit::domain::access::Access;
+use adit_core::domain::access::Access;
 
 use super::client::{Client, get};
 use super::origin::Origin;

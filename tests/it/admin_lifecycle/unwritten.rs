@@ -7,11 +7,11 @@
 
 use std::fs::{File, OpenOptions};
 
-use adit::agent::AUDIT_FILE;
-use adit::demo::messages::Generator;
-use adit::demo::sender::Sender;
-use adit::domain::access::Access;
-use adit::domain::connection::Protocol;
+use adit_agent::AUDIT_FILE;
+use adit_core::domain::access::Access;
+use adit_core::domain::connection::Protocol;
+use adit_lab::messages::Generator;
+use adit_lab::sender::Sender;
 
 use super::client::{Client, End, get};
 use super::origin::Origin;

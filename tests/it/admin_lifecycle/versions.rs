@@ -1,7 +1,7 @@
 //! What a Mirth is decides what may be done on it: its version, what its list of operations names, and
 //! what this host's own file allows.
 
-use adit::domain::access::Access;
+use adit_core::domain::access::Access;
 
 use super::client::get;
 use super::origin::Origin;

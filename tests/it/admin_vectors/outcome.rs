@@ -32,7 +32,7 @@ const STRIPPED: [&str; 12] = [
 ];
 
 /// One vector, cut in one way.
-pub struct Sent<'a> {
+pub(super) struct Sent<'a> {
     pub vector: &'a Vector,
     pub chunking: Chunking,
     pub answers: Vec<Answer>,
@@ -43,13 +43,18 @@ pub struct Sent<'a> {
     pub refused: Range<usize>,
 }
 
-pub fn requests_in(vector: &Vector) -> usize {
+pub(super) fn requests_in(vector: &Vector) -> usize {
     if vector.id == "L-045" { 2 } else { 1 }
 }
 
 impl Sent<'_> {
     /// What is not as it must be.
-    pub fn fault(&self, seen: &[Tapped], hits: &BTreeMap<u16, Vec<Record>>, host: &str) -> Option<String> {
+    pub(super) fn fault(
+        &self,
+        seen: &[Tapped],
+        hits: &BTreeMap<u16, Vec<Record>>,
+        host: &str,
+    ) -> Option<String> {
         let reached: Vec<_> = seen[self.connections.clone()]
             .iter()
             .filter(|tapped| !tapped.bytes.is_empty() && !tapped.is_own_question())

@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// What must happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExpectedVerdict {
+pub(super) enum ExpectedVerdict {
     /// Mirth is reached once, or once for each of the pipelined requests.
     Allow,
     /// Not one byte reaches Mirth.
@@ -15,14 +15,14 @@ pub enum ExpectedVerdict {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
+pub(super) enum Piece {
     Bytes(Vec<u8>),
     /// The sender waits for an interim answer, a little while.
     Pause,
 }
 
 #[derive(Debug, Clone)]
-pub struct Vector {
+pub(super) struct Vector {
     pub id: String,
     pub why: String,
     pub verdict: ExpectedVerdict,
@@ -31,7 +31,7 @@ pub struct Vector {
 
 /// How the same bytes are cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Chunking {
+pub(super) enum Chunking {
     Whole,
     /// A TLS record for each byte.
     Bytes,
@@ -40,11 +40,11 @@ pub enum Chunking {
 }
 
 impl Chunking {
-    pub const ALL: [Self; 3] = [Self::Whole, Self::Bytes, Self::Lines];
+    pub(super) const ALL: [Self; 3] = [Self::Whole, Self::Bytes, Self::Lines];
     /// Beyond this a vector is about sheer size, and sent in one piece.
     const BYTES_SINGLY_MAX: usize = 12_000;
 
-    pub fn cut(self, bytes: &[u8]) -> Vec<&[u8]> {
+    pub(super) fn cut(self, bytes: &[u8]) -> Vec<&[u8]> {
         match self {
             Self::Whole => vec![bytes],
             Self::Bytes => {
@@ -64,9 +64,9 @@ impl fmt::Display for Vector {
 
 impl Vector {
     /// All of a table; the Host of its requests, `mirth:8443`, is replaced by one as long.
-    pub fn all(table: &str, host: &str) -> Vec<Self> {
+    pub(super) fn all(table: &str, host: &str) -> Vec<Self> {
         assert_eq!(host.len(), MIRTH.len(), "lengths of bodies that hold requests must stay true");
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/data").join(table);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/data").join(table);
         let text = std::fs::read_to_string(path).unwrap();
         text.lines().skip(1).map(|line| Self::read(line, host)).collect()
     }
@@ -86,7 +86,7 @@ impl Vector {
         Self { id: id.into(), why: why.into(), verdict, pieces: pieces(&raw) }
     }
 
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(super) fn bytes(&self) -> Vec<u8> {
         let bytes = self.pieces.iter().filter_map(|piece| match piece {
             Piece::Bytes(bytes) => Some(bytes.as_slice()),
             Piece::Pause => None,

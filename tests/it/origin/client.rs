@@ -18,12 +18,12 @@ use tokio_rustls::client::TlsStream;
 
 /// All that came back so far.
 #[derive(Debug, Default)]
-pub struct Heard {
+pub(crate) struct Heard {
     pub bytes: Vec<u8>,
     pub closed: bool,
 }
 
-pub struct Client {
+pub(crate) struct Client {
     writer: WriteHalf<TlsStream<TcpStream>>,
     heard: watch::Receiver<Heard>,
     reading: JoinHandle<()>,
@@ -31,7 +31,7 @@ pub struct Client {
 
 impl Client {
     /// Takes any certificate.
-    pub async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let name = ServerName::from(address.ip());
@@ -42,22 +42,22 @@ impl Client {
     }
 
     /// One TLS record of these bytes; false when the other end is gone.
-    pub async fn send(&mut self, bytes: &[u8]) -> bool {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> bool {
         self.writer.write_all(bytes).await.is_ok() && self.writer.flush().await.is_ok()
     }
 
     /// Says that nothing more comes.
-    pub async fn finish(&mut self) {
+    pub(crate) async fn finish(&mut self) {
         // Already gone is as good.
         let _ = self.writer.shutdown().await;
     }
 
     /// Waits until what was heard is as `is` says; false when it is not within `limit`.
-    pub async fn hears(&mut self, limit: Duration, is: impl FnMut(&Heard) -> bool) -> bool {
+    pub(crate) async fn hears(&mut self, limit: Duration, is: impl FnMut(&Heard) -> bool) -> bool {
         timeout(limit, self.heard.wait_for(is)).await.is_ok_and(|heard| heard.is_ok())
     }
 
-    pub fn heard(&self) -> watch::Ref<'_, Heard> {
+    pub(crate) fn heard(&self) -> watch::Ref<'_, Heard> {
         self.heard.borrow()
     }
 }
@@ -130,14 +130,14 @@ impl ServerCertVerifier for AnyCertificate {
 
 /// A complete answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub head: String,
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (found, value) = line.split_once(':')?;
             found.eq_ignore_ascii_case(name).then_some(value.trim())
@@ -147,7 +147,7 @@ impl Answer {
 
 /// The complete answers at the front of `bytes`, interim ones left out. `is_head` says whether the first
 /// request was a HEAD, whose answer has no body whatever its length says.
-pub fn answers(mut bytes: &[u8], is_head: bool, closed: bool) -> Vec<Answer> {
+pub(crate) fn answers(mut bytes: &[u8], is_head: bool, closed: bool) -> Vec<Answer> {
     let mut answers = Vec::new();
     while let Some((answer, rest)) = answer(bytes, is_head && answers.is_empty(), closed) {
         bytes = rest;
@@ -179,7 +179,7 @@ fn answer(bytes: &[u8], is_head: bool, closed: bool) -> Option<(Answer, &[u8])> 
 }
 
 /// A body in well-formed chunks without trailers, and what follows it.
-pub fn unchunked(mut bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+pub(crate) fn unchunked(mut bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let mut body = Vec::new();
     loop {
         let line = bytes.windows(2).position(|window| window == b"\r\n")?;

@@ -16,13 +16,13 @@ const MISSING: &str =
 /// One request as Jetty had it after parsing, or what Jetty itself refused.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
-pub enum Record {
+pub(crate) enum Record {
     Request(Hit),
     Failure(Failure),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Hit {
+pub(crate) struct Hit {
     pub id: u64,
     /// The port of the connection's other end.
     pub peer: u16,
@@ -45,14 +45,14 @@ pub struct Hit {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Failure {
+pub(crate) struct Failure {
     pub id: u64,
     pub peer: u16,
     pub reason: String,
 }
 
 impl Record {
-    pub fn peer(&self) -> u16 {
+    pub(crate) fn peer(&self) -> u16 {
         match self {
             Self::Request(hit) => hit.peer,
             Self::Failure(failure) => failure.peer,
@@ -60,7 +60,7 @@ impl Record {
     }
 
     /// Whether the managed agent asked by itself: for nobody, or whether there is a channel.
-    pub fn is_own_question(&self) -> bool {
+    pub(crate) fn is_own_question(&self) -> bool {
         match self {
             Self::Request(hit) => {
                 hit.values("X-Forwarded-For").next().is_none()
@@ -73,13 +73,13 @@ impl Record {
 
 impl Hit {
     /// The values of a header, a byte a character.
-    pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let is_named = move |(found, _): &&(String, String)| found.eq_ignore_ascii_case(name);
         self.headers.iter().filter(is_named).map(|(_, value)| value.as_str())
     }
 }
 
-pub struct Jetty {
+pub(crate) struct Jetty {
     child: Child,
     // Jetty ends when this does, also when the test's process is killed.
     _lifeline: ChildStdin,
@@ -89,12 +89,12 @@ pub struct Jetty {
 
 impl Jetty {
     /// Without TLS, as it stands behind a tap.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with(&[])
     }
 
     /// With TLS as Mirth has it: an RSA leaf of a private CA, no subject alternative name, no ALPN.
-    pub fn start_tls(folder: &Path) -> Self {
+    pub(crate) fn start_tls(folder: &Path) -> Self {
         let store = make_keystore(folder);
         Self::start_with(&["--tls", store.to_str().unwrap(), "--password", PASSWORD])
     }
@@ -120,12 +120,12 @@ impl Jetty {
     }
 
     /// Everything since the last time. What has been answered is in it.
-    pub fn take(&mut self) -> Vec<Record> {
+    pub(crate) fn take(&mut self) -> Vec<Record> {
         self.order("take").iter().map(|line| serde_json::from_str(line).expect(line)).collect()
     }
 
     /// Lets one request to `/slow` go on.
-    pub fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         self.order("release");
     }
 
@@ -153,7 +153,7 @@ impl Drop for Jetty {
 }
 
 /// A Java program of `tests/interop/jetty`, ready for its arguments.
-pub fn java(class: &str) -> Command {
+pub(crate) fn java(class: &str) -> Command {
     let mut command = Command::new("java");
     // Starts sooner and stays small; what Jetty's parser says of each bad request is in its answer.
     command.args(["-XX:+UseSerialGC", "-Xmx256m", "-Dorg.eclipse.jetty.util.log.announce=false"]);
@@ -192,8 +192,8 @@ fn classes() -> &'static Path {
     })
 }
 
-fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 fn sources() -> PathBuf {

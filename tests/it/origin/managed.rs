@@ -5,16 +5,16 @@ use std::fs;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use adit::agent::AUDIT_FILE;
-use adit::demo::lab::LabAdmin;
-use adit::domain::access::Access;
+use adit_agent::AUDIT_FILE;
+use adit_core::domain::access::Access;
+use adit_lab::lab::LabAdmin;
 
 use super::client::Answer;
 use super::jetty::Jetty;
 use super::tap::Tap;
 use crate::lab::{Lab, Part};
 
-pub struct Managed {
+pub(crate) struct Managed {
     pub lab: Lab,
     pub jetty: Jetty,
     pub tap: Tap,
@@ -23,7 +23,7 @@ pub struct Managed {
 }
 
 impl Managed {
-    pub async fn start(access: Access) -> Self {
+    pub(crate) async fn start(access: Access) -> Self {
         let jetty = Jetty::start();
         let tap = Tap::before(jetty.address).await;
         let address = short_address();
@@ -33,18 +33,18 @@ impl Managed {
     }
 
     /// What a client names as its Host.
-    pub fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         self.address.to_string()
     }
 
     /// How many requests the managed agent has written down as refused.
-    pub fn refusals(&self) -> usize {
+    pub(crate) fn refusals(&self) -> usize {
         let audit = fs::read_to_string(self.lab.state(Part::B).join(AUDIT_FILE)).unwrap_or_default();
         audit.lines().filter(|line| line.contains("\"event\":\"admin_refused\"")).count()
     }
 
     /// Whether the managing side answered by itself, before there was a stream to the managed one.
-    pub fn is_of_the_listener(answers: &[Answer]) -> bool {
+    pub(crate) fn is_of_the_listener(answers: &[Answer]) -> bool {
         answers.iter().any(|answer| answer.status == 421)
     }
 }

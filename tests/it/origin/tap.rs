@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 /// What came over one connection from the managed agent, decrypted.
 #[derive(Debug, Clone, Default)]
-pub struct Tapped {
+pub(crate) struct Tapped {
     /// Which of Jetty's connections it became.
     pub port: Option<u16>,
     pub bytes: Vec<u8>,
@@ -23,7 +23,7 @@ pub struct Tapped {
 impl Tapped {
     /// Whether these are questions the agent asks for itself: the version and the list of operations, with no
     /// address in them.
-    pub fn is_own_question(&self) -> bool {
+    pub(crate) fn is_own_question(&self) -> bool {
         let text = String::from_utf8_lossy(&self.bytes);
         let is_own = |head: &str| {
             ["GET /api/server/version HTTP/1.1\r\n", "GET /api/application.wadl HTTP/1.1\r\n"]
@@ -37,14 +37,14 @@ impl Tapped {
 
 type Shared = Arc<Mutex<Vec<Tapped>>>;
 
-pub struct Tap {
+pub(crate) struct Tap {
     pub address: SocketAddr,
     seen: Shared,
     accepting: AbortHandle,
 }
 
 impl Tap {
-    pub async fn before(jetty: SocketAddr) -> Self {
+    pub(crate) async fn before(jetty: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (certificate, key) = mirth_certificate();
@@ -55,12 +55,12 @@ impl Tap {
     }
 
     /// How many connections there have been, also such that never said a byte.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.lock().len()
     }
 
     /// All connections so far, in the order they were accepted.
-    pub fn seen(&self) -> Vec<Tapped> {
+    pub(crate) fn seen(&self) -> Vec<Tapped> {
         self.lock().clone()
     }
 

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use adit::domain::connection::Protocol;
+use adit_core::domain::connection::Protocol;
+use adit_lab::binaries;
 use rustix::fs::{CWD, Mode, mkfifoat};
 
 use crate::lab::{HANG_LIMIT, Lab, Part, adit, run};
@@ -172,7 +173,7 @@ fn give(path: &Path) {
 
 pub(super) async fn run_for(lab: &Lab, part: Part, arguments: &[&str]) -> Output {
     let mut command = Command::new("timeout");
-    command.arg(HANG_LIMIT.as_secs().to_string()).arg(env!("CARGO_BIN_EXE_adit"));
+    command.arg(HANG_LIMIT.as_secs().to_string()).arg(binaries::adit());
     command.args(arguments).arg("--config").arg(lab.config(part)).stdin(Stdio::null());
     let output = run(command).await;
     assert_ne!(output.status.code(), Some(124), "{arguments:?} hangs");

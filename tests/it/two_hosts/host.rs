@@ -16,11 +16,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 
-use adit::agent::stats::AgentStatus;
-use adit::demo::admin_mirth::AdminMirth;
-use adit::demo::messages::Message;
-use adit::demo::mirth::{Behaviour, Mirth};
-use adit::demo::sender::{Report, Sender};
+use adit_agent::stats::AgentStatus;
+use adit_lab::admin_mirth::AdminMirth;
+use adit_lab::binaries;
+use adit_lab::messages::Message;
+use adit_lab::mirth::{Behaviour, Mirth};
+use adit_lab::sender::{Report, Sender};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::net::TcpListener;
 
@@ -87,10 +88,10 @@ const NAT: &str = "table ip router {
 ";
 
 /// The network between the hosts.
-pub struct Router(Namespaces);
+pub(super) struct Router(Namespaces);
 
 impl Router {
-    pub fn start() -> Self {
+    pub(super) fn start() -> Self {
         let namespaces = Namespaces::start("echo 1 > /proc/sys/net/ipv4/ip_forward", Path::new("."));
         namespaces.in_network("nft -f -", NAT);
         Self(namespaces)
@@ -98,7 +99,7 @@ impl Router {
 
     /// A cable to `host`, in a network of its own, and a firewall that lets in what is said, and
     /// out only TCP 443 and UDP.
-    pub fn connect(&self, host: &Host, address: [u8; 4], lets_in: &str) {
+    pub(super) fn connect(&self, host: &Host, address: [u8; 4], lets_in: &str) {
         let Host { name, namespaces, .. } = host;
         let [a, b, c, _] = address;
         let (address, gate) = (Ipv4Addr::from(address), Ipv4Addr::new(a, b, c, 1));
@@ -133,7 +134,7 @@ impl Router {
     }
 }
 
-pub struct Host {
+pub(super) struct Host {
     pub name: &'static str,
     /// Where a person works on it.
     home: PathBuf,
@@ -151,13 +152,13 @@ echo "192.0.2.10 gateway.example.org" >> /etc/hosts"#;
 
 impl Host {
     /// A host with what the walk-through says must be at hand: the binary and `deploy/`.
-    pub fn start(folder: &Path, name: &'static str) -> Self {
+    pub(super) fn start(folder: &Path, name: &'static str) -> Self {
         let (home, own) = (folder.join(name), folder.join(format!("{name}.own")));
         for folder in [&home.join("target/release"), &own] {
             fs::create_dir_all(folder).unwrap();
         }
-        symlink(env!("CARGO_BIN_EXE_adit"), home.join("target/release/adit")).unwrap();
-        symlink(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy"), home.join("deploy")).unwrap();
+        symlink(binaries::adit(), home.join("target/release/adit")).unwrap();
+        symlink(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy"), home.join("deploy")).unwrap();
         let host = Self { name, home, namespaces: Namespaces::start(OWN_FOLDERS, &own) };
         for (name, script) in [("systemctl", SYSTEMCTL), ("scp", SCP)] {
             let written = host.home.join(name);
@@ -169,19 +170,19 @@ impl Host {
     }
 
     /// What a person types as root, and what it prints. It must succeed, line by line.
-    pub fn types(&self, commands: &str, variables: &[(&str, String)]) -> String {
+    pub(super) fn types(&self, commands: &str, variables: &[(&str, String)]) -> String {
         let mut shell = self.enter();
         shell.args(["bash", "-euo", "pipefail"]).envs(variables.iter().cloned());
         let output = run(shell, commands);
         succeeded(&format!("on {}:\n{commands}", self.name), output)
     }
 
-    pub fn status(&self) -> AgentStatus {
+    pub(super) fn status(&self) -> AgentStatus {
         serde_json::from_str(&self.types("adit status --json", &[])).unwrap()
     }
 
     /// Takes another address in its network; its cable and its gate stay.
-    pub fn moves(&self, from: [u8; 4], to: [u8; 4]) {
+    pub(super) fn moves(&self, from: [u8; 4], to: [u8; 4]) {
         let [a, b, c, _] = to;
         let (from, to, gate) = (Ipv4Addr::from(from), Ipv4Addr::from(to), Ipv4Addr::new(a, b, c, 1));
         let commands = format!(
@@ -193,12 +194,12 @@ impl Host {
     }
 
     /// A stand-in Mirth that listens on this host.
-    pub fn mirth(&self, address: &'static str) -> Mirth {
+    pub(super) fn mirth(&self, address: &'static str) -> Mirth {
         Mirth::start(self.listener(address), Behaviour::ACCEPT).unwrap()
     }
 
     /// A stand-in for the HTTPS side of one.
-    pub fn admin_mirth(&self, address: &'static str) -> AdminMirth {
+    pub(super) fn admin_mirth(&self, address: &'static str) -> AdminMirth {
         AdminMirth::start(self.listener(address)).unwrap()
     }
 
@@ -212,7 +213,11 @@ impl Host {
     }
 
     /// Sends from this host.
-    pub fn sends(&self, sender: Sender, messages: impl Iterator<Item = Message> + Send + 'static) -> Report {
+    pub(super) fn sends(
+        &self,
+        sender: Sender,
+        messages: impl Iterator<Item = Message> + Send + 'static,
+    ) -> Report {
         self.inside(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(sender.send(messages))

@@ -8,11 +8,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::client::{Client, Halt};
-use crate::domain::limits;
-use crate::mirth::body::{BodyKind, BodyRefusal, Judging};
-use crate::mirth::http::{BadRequest, RequestPart};
+use adit_core::domain::limits;
+use adit_mirth::body::{BodyKind, BodyRefusal, Judging};
+use adit_mirth::http::{BadRequest, RequestPart};
 
-pub enum Body {
+pub(super) enum Body {
     /// A large one holds its place until it is let go.
     Whole(Bytes, Option<OwnedSemaphorePermit>),
     /// Read to its end, and not good.
@@ -29,7 +29,7 @@ const UNFINISHED: BadRequest =
 
 impl Client<'_> {
     /// Reads the body of the request whose head was read last.
-    pub async fn body(&mut self, kind: BodyKind, large: &Arc<Semaphore>) -> Result<Body, Halt> {
+    pub(super) async fn body(&mut self, kind: BodyKind, large: &Arc<Semaphore>) -> Result<Body, Halt> {
         // One that must be empty is read all the same, as far as anything is: its refusal says why.
         let bytes_max = kind.bytes_max().max(limits::ADMIN_SMALL_BODY_BYTES);
         let read = timeout(limits::ADMIN_BODY_TIMEOUT, self.read_body(bytes_max, large));
@@ -38,7 +38,7 @@ impl Client<'_> {
 
     /// Reads the body as `body` does, and judges it meanwhile. What was refused is read to its end all the
     /// same, so that the client hears why.
-    pub async fn judged(
+    pub(super) async fn judged(
         &mut self,
         judging: Result<Judging, BodyRefusal>,
         bytes_max: usize,

@@ -6,15 +6,15 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::agent::admin::origin::Answers;
-use crate::domain::limits;
-use crate::mirth::http::{self, BadRequest, RequestHead, RequestPart, RequestReader};
-use crate::protocol::rules::RuleBook;
-use crate::transport::duplex::{Incoming, Outgoing, Stopped};
+use crate::admin::origin::Answers;
+use adit_core::domain::limits;
+use adit_core::protocol::rules::RuleBook;
+use adit_mirth::http::{self, BadRequest, RequestHead, RequestPart, RequestReader};
+use adit_net::transport::duplex::{Incoming, Outgoing, Stopped};
 
 /// Why a connection ends without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Halt {
+pub(super) enum Halt {
     #[error("the partner's agent gave the connection up, or the tunnel was lost")]
     Lost,
     /// An answer was cut in the middle: its reader must not take it for whole.
@@ -29,7 +29,7 @@ impl From<Stopped> for Halt {
 }
 
 /// What came first while the next request was awaited.
-pub enum Next {
+pub(super) enum Next {
     Head(RequestHead),
     Bad(BadRequest),
     /// Between two requests.
@@ -42,12 +42,12 @@ pub enum Next {
     Ending,
 }
 
-pub struct Client<'a> {
+pub(super) struct Client<'a> {
     pub requests: Requests<'a>,
     pub answers: Outgoing<'a>,
 }
 
-pub struct Requests<'a> {
+pub(super) struct Requests<'a> {
     incoming: Incoming<'a>,
     input: BytesMut,
     reader: RequestReader,
@@ -55,14 +55,14 @@ pub struct Requests<'a> {
 }
 
 impl<'a> Client<'a> {
-    pub fn new(incoming: Incoming<'a>, answers: Outgoing<'a>) -> Self {
+    pub(super) fn new(incoming: Incoming<'a>, answers: Outgoing<'a>) -> Self {
         let requests =
             Requests { incoming, input: BytesMut::new(), reader: RequestReader::new(), at_end: false };
         Self { requests, answers }
     }
 
     /// Returns the first bytes of the stream, which are none of HTTP's.
-    pub async fn exactly<const N: usize>(&mut self) -> Result<[u8; N], Halt> {
+    pub(super) async fn exactly<const N: usize>(&mut self) -> Result<[u8; N], Halt> {
         loop {
             if let Some(bytes) = self.requests.input.first_chunk::<N>() {
                 let bytes = *bytes;
@@ -77,7 +77,7 @@ impl<'a> Client<'a> {
 
     /// Waits for the head of the next request, watching Mirth's connection, the rules and the agents until
     /// its first byte.
-    pub async fn next_head(
+    pub(super) async fn next_head(
         &mut self,
         mut origin: Option<&mut Answers>,
         rules: &mut watch::Receiver<Arc<RuleBook>>,
@@ -123,7 +123,7 @@ impl<'a> Client<'a> {
     }
 
     /// Sends a complete answer of our own.
-    pub async fn answer(
+    pub(super) async fn answer(
         &mut self,
         status: u16,
         reason: &str,
@@ -135,12 +135,12 @@ impl<'a> Client<'a> {
         Ok(self.answers.write(&mut answer.freeze()).await?)
     }
 
-    pub async fn send(&mut self, bytes: &'static [u8]) -> Result<(), Halt> {
+    pub(super) async fn send(&mut self, bytes: &'static [u8]) -> Result<(), Halt> {
         Ok(self.answers.write(&mut Bytes::from_static(bytes)).await?)
     }
 
     /// Ends in order, once the peer's agent has everything.
-    pub async fn end(&mut self) {
+    pub(super) async fn end(&mut self) {
         self.answers.finish();
         self.answers.taken().await;
     }
@@ -152,7 +152,7 @@ const LATE: BadRequest = BadRequest { status: 408, reason: "The request's head d
 
 impl Requests<'_> {
     /// Returns the next part of a body; `None` when the client ended before it was whole.
-    pub async fn part(&mut self) -> Result<Result<Option<RequestPart>, BadRequest>, Halt> {
+    pub(super) async fn part(&mut self) -> Result<Result<Option<RequestPart>, BadRequest>, Halt> {
         loop {
             match self.reader.read(&mut self.input) {
                 Ok(Some(part)) => return Ok(Ok(Some(part))),
@@ -167,7 +167,7 @@ impl Requests<'_> {
 
     /// Reads ahead while Mirth answers, until the client goes. One that has ended its requests, or asks on
     /// and on, cannot be seen to go any more, and may wait for so long only.
-    pub async fn gone(&mut self) -> Halt {
+    pub(super) async fn gone(&mut self) -> Halt {
         while !self.at_end && self.input.len() < limits::ADMIN_AHEAD_BYTES_MAX {
             if let Err(halt) = self.more().await {
                 return halt;

@@ -11,17 +11,17 @@ use tokio::time::timeout;
 use super::client::{Client, Halt, Requests};
 use super::masking::Masking;
 use super::rewriting::Rewriting;
-use crate::agent::admin::origin::{Answers, Origin, OriginError};
-use crate::domain::limits;
-use crate::mirth::credentials::Credentials;
-use crate::mirth::http::{BodyWriter, Framing, RequestPart, ResponsePart};
-use crate::mirth::mask::Unmaskable;
-use crate::mirth::rewrite::Unwritable;
-use crate::transport::duplex::{Outgoing, Stopped};
-use crate::transport::tls::HttpsStream;
+use crate::admin::origin::{Answers, Origin, OriginError};
+use adit_core::domain::limits;
+use adit_mirth::credentials::Credentials;
+use adit_mirth::http::{BodyWriter, Framing, RequestPart, ResponsePart};
+use adit_mirth::mask::Unmaskable;
+use adit_mirth::rewrite::Unwritable;
+use adit_net::transport::duplex::{Outgoing, Stopped};
+use adit_net::transport::tls::HttpsStream;
 
 /// What is sent to Mirth, and how far its answer is masked.
-pub struct Sending {
+pub(super) struct Sending {
     pub head: Bytes,
     /// Where it was read before.
     pub body: Bytes,
@@ -31,7 +31,7 @@ pub struct Sending {
     pub upload: Option<Framing>,
 }
 
-pub struct Exchange<'a> {
+pub(super) struct Exchange<'a> {
     pub method: &'a str,
     pub sending: Sending,
     /// The client's connection ends with this answer.
@@ -42,7 +42,7 @@ pub struct Exchange<'a> {
     pub credentials: Option<Credentials>,
 }
 
-pub enum ExchangeOutcome {
+pub(super) enum ExchangeOutcome {
     Done {
         status: u16,
         closes: bool,
@@ -68,7 +68,7 @@ pub enum ExchangeOutcome {
 }
 
 impl ExchangeOutcome {
-    pub const fn status(&self) -> Option<u16> {
+    pub(super) const fn status(&self) -> Option<u16> {
         match self {
             Self::Done { status, .. } | Self::Unmaskable { status, .. } => Some(*status),
             Self::Unanswered | Self::Unwritable(_) => None,
@@ -78,7 +78,7 @@ impl ExchangeOutcome {
 }
 
 impl Exchange<'_> {
-    pub async fn run(self, origin: &mut Origin, client: &mut Client<'_>) -> ExchangeOutcome {
+    pub(super) async fn run(self, origin: &mut Origin, client: &mut Client<'_>) -> ExchangeOutcome {
         let Origin { answers, requests, .. } = origin;
         answers.reader.expect(self.method);
         let Sending { head, body, place, upload } = self.sending;
@@ -318,8 +318,9 @@ mod tests {
     use tokio::time::{Instant, sleep};
 
     use super::*;
-    use crate::identity::stand_in::MirthCertificate;
-    use crate::transport::tls::{LocalTls, MirthTls};
+    use adit_net::identity::local_https::{LocalCertificate, LocalNames};
+    use adit_net::identity::time::{HostClock, TimeSource};
+    use adit_net::transport::tls::{LocalTls, MirthTls};
 
     const SECOND: Duration = Duration::from_secs(1);
     const QUESTION: &[u8] = b"POST /api/channels/_redeployAll HTTP/1.1\r\n\r\n";
@@ -329,10 +330,10 @@ mod tests {
         // The whole of it only where the full counts are wanted: a clock cannot be moved under sockets.
         let is_long = std::env::var_os("ADIT_TEST_LONG").is_some();
         let takes = if is_long { limits::ADMIN_STREAM_TIMEOUT + SECOND } else { SECOND };
-        let certificate = MirthCertificate::generate().unwrap();
+        let certificate = LocalCertificate::generate(&LocalNames::default(), HostClock.now()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap()).parse().unwrap();
-        let tls = LocalTls::stand_in(&certificate).unwrap();
+        let tls = LocalTls::new(&certificate).unwrap();
         let mirth = tokio::spawn(async move {
             let mut client = tls.accept(listener.accept().await.unwrap().0).await.unwrap();
             client.read_exact(&mut [0; QUESTION.len()]).await.unwrap();
@@ -340,7 +341,7 @@ mod tests {
             client.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
             client
         });
-        let tls = MirthTls::new(Some(certificate.key_fingerprint())).unwrap();
+        let tls = MirthTls::new(Some(certificate.key().fingerprint())).unwrap();
         let Origin { mut answers, mut requests, .. } = Origin::connect(&url, &tls).await.unwrap();
         answers.reader.expect("POST");
         let asked = Instant::now();

@@ -4,10 +4,10 @@
 use super::Filter;
 use super::client::Halt;
 use super::request;
-use crate::mirth::credentials::{Credentials, carried};
-use crate::mirth::http::RequestHead;
-use crate::mirth::verdict::Named;
-use crate::observe::audit::{AuditEntry, RefusalKind};
+use adit_mirth::credentials::{Credentials, carried};
+use adit_mirth::http::RequestHead;
+use adit_mirth::verdict::Named;
+use adit_observe::audit::{AuditEntry, RefusalKind};
 
 pub(super) const TOO_MANY_PASSWORDS: &str =
     "adit: too many passwords were wrong or are still being tried over this connection; wait a moment.";

@@ -3,15 +3,15 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::domain::limits;
-use crate::mirth::http::{BodyWriter, Framing, ResponseFraming, ResponseHead};
-use crate::mirth::mask::{Masker, Scope, Unmaskable};
+use adit_core::domain::limits;
+use adit_mirth::http::{BodyWriter, Framing, ResponseFraming, ResponseHead};
+use adit_mirth::mask::{Masker, Scope, Unmaskable};
 
 /// They speak of the bytes as Mirth sent them.
 const OF_THE_BYTES: [&str; 6] =
     ["etag", "content-md5", "digest", "content-digest", "repr-digest", "accept-ranges"];
 
-pub struct Masking {
+pub(super) struct Masking {
     /// Until it is sent.
     head: Option<ResponseHead>,
     masker: Masker,
@@ -22,7 +22,7 @@ pub struct Masking {
 }
 
 impl Masking {
-    pub fn new(scope: Scope, mut head: ResponseHead) -> Result<Self, Unmaskable> {
+    pub(super) fn new(scope: Scope, mut head: ResponseHead) -> Result<Self, Unmaskable> {
         head.headers.retain(|header| !OF_THE_BYTES.iter().any(|name| header.is(name)));
         let masker = match head.framing {
             // The head of an answer without a body; what length one would have is not known.
@@ -39,12 +39,12 @@ impl Masking {
     }
 
     /// Returns whether nothing of the answer has been given out.
-    pub const fn is_unsent(&self) -> bool {
+    pub(super) const fn is_unsent(&self) -> bool {
         self.head.is_some()
     }
 
     /// Takes a piece of the body and gives what may be sent. `closes` as for the head.
-    pub fn piece(&mut self, piece: &[u8], closes: bool) -> Result<[Bytes; 2], Unmaskable> {
+    pub(super) fn piece(&mut self, piece: &[u8], closes: bool) -> Result<[Bytes; 2], Unmaskable> {
         self.masker.mask(piece, &mut self.masked)?;
         // Mirth's chunks may be small, and each piece that is sent costs the same.
         if self.is_short || self.masked.len() < limits::MASK_SENT_BYTES_MIN {
@@ -54,7 +54,7 @@ impl Masking {
     }
 
     /// Returns what is left once the body is whole.
-    pub fn end(mut self, closes: bool) -> Result<[Bytes; 2], Unmaskable> {
+    pub(super) fn end(mut self, closes: bool) -> Result<[Bytes; 2], Unmaskable> {
         let masker = std::mem::replace(&mut self.masker, Masker::Text);
         masker.finish(&mut self.masked)?;
         // Nothing was sent, so the whole of it is here.
@@ -98,7 +98,7 @@ impl Masking {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mirth::http::Header;
+    use adit_mirth::http::Header;
 
     fn head(content_type: &str, framing: ResponseFraming) -> ResponseHead {
         let header = |name: &str, value: &str| Header { name: name.into(), value: value.into() };

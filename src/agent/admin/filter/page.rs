@@ -1,6 +1,6 @@
 //! Requests that a page of another site made in its reader's browser.
 
-use crate::mirth::http::RequestHead;
+use adit_mirth::http::RequestHead;
 
 /// Recognises a request that a page of another site made in its reader's browser, with the reader's cookies:
 /// Mirth's have no `SameSite`. A link that is followed is none.
@@ -20,7 +20,7 @@ pub(super) fn foreign_page(head: &RequestHead) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mirth::http::{Framing, Header};
+    use adit_mirth::http::{Framing, Header};
 
     #[track_caller]
     fn check(method: &str, headers: &[(&str, &str)], is_refused: bool) {

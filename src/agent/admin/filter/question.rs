@@ -1,7 +1,7 @@
 //! Whether Mirth has the channels that are asked for: asked by the agent itself, with the client's own
 //! rights, because for a made-up channel Mirth would make tables or maps.
 
-use crate::mirth::http::{Framing, RequestHead};
+use adit_mirth::http::{Framing, RequestHead};
 
 /// Why a channel is not asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,12 +6,12 @@ use std::time::Instant;
 use super::bodies::Body;
 use super::client::{Client, Halt};
 use super::{Filter, is_head, request};
-use crate::mirth::body::BodyKind;
-use crate::mirth::expected;
-use crate::mirth::http::{BadRequest, CONTINUE, Framing, RequestHead};
-use crate::mirth::verdict::Named;
-use crate::observe::audit::{AdminRequest, AuditEntry, RefusalKind};
-use crate::observe::metrics::AdminOutcome;
+use adit_mirth::body::BodyKind;
+use adit_mirth::expected;
+use adit_mirth::http::{BadRequest, CONTINUE, Framing, RequestHead};
+use adit_mirth::verdict::Named;
+use adit_observe::audit::{AdminRequest, AuditEntry, RefusalKind};
+use adit_observe::metrics::AdminOutcome;
 
 pub(super) const NO_AUDIT: &str =
     "adit: this server's audit cannot be written, so nothing is done over this connection.";

@@ -3,11 +3,11 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::mirth::http::{BodyWriter, Framing, ResponseFraming, ResponseHead, Unchunked};
-use crate::mirth::mask::{self, Scope};
-use crate::mirth::rewrite::{Addresses, PageWriter, Rewrite, Unwritable};
+use adit_mirth::http::{BodyWriter, Framing, ResponseFraming, ResponseHead, Unchunked};
+use adit_mirth::mask::{self, Scope};
+use adit_mirth::rewrite::{Addresses, PageWriter, Rewrite, Unwritable};
 
-pub struct Rewriting {
+pub(super) struct Rewriting {
     addresses: Addresses,
     rewrite: Option<Rewrite>,
     /// How far credentials in the answer are masked, if they are.
@@ -39,7 +39,7 @@ struct BufferedAnswer {
 }
 
 impl Rewriting {
-    pub fn new(
+    pub(super) fn new(
         addresses: Addresses,
         rewrite: Option<Rewrite>,
         mask: Option<Scope>,
@@ -50,23 +50,23 @@ impl Rewriting {
     }
 
     /// Returns whether something of the body may be rewritten.
-    pub const fn is_due(&self) -> bool {
+    pub(super) const fn is_due(&self) -> bool {
         self.rewrite.is_some() || self.mask.is_some()
     }
 
     /// Returns how far this answer is masked as it passes. One that is held whole is masked at its end.
-    pub fn masks(&self, head: &ResponseHead) -> Option<Scope> {
+    pub(super) fn masks(&self, head: &ResponseHead) -> Option<Scope> {
         self.mask.filter(|_| self.rewrite.is_none_or(|rewrite| !rewrite.applies_to(head)))
     }
 
     /// Returns the head with Mirth's own addresses as those that the client can reach.
-    pub fn amended(&self, mut head: ResponseHead) -> ResponseHead {
+    pub(super) fn amended(&self, mut head: ResponseHead) -> ResponseHead {
         self.addresses.amend(&mut head);
         head
     }
 
     /// Returns what goes to the client now; nothing while the answer is held.
-    pub fn head(&mut self, head: ResponseHead, closes: bool) -> Bytes {
+    pub(super) fn head(&mut self, head: ResponseHead, closes: bool) -> Bytes {
         let mut head = self.amended(head);
         let Some(rewrite) = self.rewrite.filter(|rewrite| rewrite.applies_to(&head)) else {
             return written(&head, closes);
@@ -91,7 +91,7 @@ impl Rewriting {
         written(&head, closes)
     }
 
-    pub fn data(&mut self, bytes: Bytes) -> Result<Bytes, Unwritable> {
+    pub(super) fn data(&mut self, bytes: Bytes) -> Result<Bytes, Unwritable> {
         match &mut self.state {
             State::Untouched => Ok(bytes),
             State::Whole(buffered) => {
@@ -113,7 +113,7 @@ impl Rewriting {
     }
 
     /// Returns what is left to say.
-    pub fn end(&mut self) -> Result<Bytes, Unwritable> {
+    pub(super) fn end(&mut self) -> Result<Bytes, Unwritable> {
         match std::mem::replace(&mut self.state, State::Untouched) {
             State::Untouched => Ok(Bytes::new()),
             State::Whole(buffered) => self.whole(buffered),

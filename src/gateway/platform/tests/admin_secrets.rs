@@ -1,6 +1,8 @@
 //! The secret of an admin connection: its one owner, the bound on views, both agents, its end.
 
-use crate::domain::limits::{ADMIN_SECRET_VIEWS_MAX, ADMIN_SECRET_VIEWS_WITHIN, SECRET_KEPT_AFTER_STORED};
+use adit_core::domain::limits::{
+    ADMIN_SECRET_VIEWS_MAX, ADMIN_SECRET_VIEWS_WITHIN, SECRET_KEPT_AFTER_STORED,
+};
 
 use super::*;
 

@@ -1,7 +1,7 @@
 //! What agents read and tell: rules, refusals, reports and what becomes of them.
 
-use crate::domain::path::PathKind;
-use crate::protocol::control::{Activity, ConfigMismatch, PeerRefusal, Report};
+use adit_core::domain::path::PathKind;
+use adit_core::protocol::control::{Activity, ConfigMismatch, PeerRefusal, Report};
 
 use super::*;
 

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use crate::domain::connection::{ConnectionType, Side};
-use crate::domain::status::{self, Event, Initiator};
+use adit_core::domain::connection::{ConnectionType, Side};
+use adit_core::domain::status::{self, Event, Initiator};
 
 use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::domain::secret::RegistrationToken;
+use adit_core::domain::secret::RegistrationToken;
 
 use super::*;
 

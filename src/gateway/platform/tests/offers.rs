@@ -1,10 +1,10 @@
 //! Who offers, accepts, declines and withdraws administration; every event by everybody in every status;
 //! expiry as a reader finds it; who sees an offer.
 
-use crate::domain::connection::ConnectionType;
-use crate::domain::limits::OFFER_LIFE_DEFAULT;
-use crate::domain::status::{self, Event, Initiator, PauseHold, Status};
-use crate::protocol::control::{Activity, ConfigMismatch};
+use adit_core::domain::connection::ConnectionType;
+use adit_core::domain::limits::OFFER_LIFE_DEFAULT;
+use adit_core::domain::status::{self, Event, Initiator, PauseHold, Status};
+use adit_core::protocol::control::{Activity, ConfigMismatch};
 
 use super::*;
 

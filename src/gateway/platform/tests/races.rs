@@ -1,6 +1,6 @@
 //! Two processes on one database: two platforms stand for them.
 
-use crate::domain::limits::OFFER_LIFE_DEFAULT;
+use adit_core::domain::limits::OFFER_LIFE_DEFAULT;
 
 use super::*;
 

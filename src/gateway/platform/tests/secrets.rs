@@ -1,6 +1,6 @@
 //! One view for each owner, one hand-over for each side, deletion, rotation.
 
-use crate::domain::limits::SECRET_KEPT_AFTER_STORED;
+use adit_core::domain::limits::SECRET_KEPT_AFTER_STORED;
 
 use super::*;
 

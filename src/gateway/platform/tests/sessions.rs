@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use crate::domain::limits::ADMIN_SESSION_ROWS_PER_MINUTE;
-use crate::protocol::control::{SessionReport, SessionStage};
+use adit_core::domain::limits::ADMIN_SESSION_ROWS_PER_MINUTE;
+use adit_core::protocol::control::{SessionReport, SessionStage};
 
 use super::*;
 

@@ -1,8 +1,8 @@
 //! Read-write administration and the tier of the managed server's owner: at offer, acceptance,
 //! activation and resume, and what a downgrade does to what runs.
 
-use crate::domain::status::{PauseHold, Status};
-use crate::protocol::control::{Activity, ConfigMismatch};
+use adit_core::domain::status::{PauseHold, Status};
+use adit_core::protocol::control::{Activity, ConfigMismatch};
 
 use super::*;
 

@@ -2,7 +2,7 @@
 
 /// One plain value. All but the last three are short and have an alphabet of their own.
 #[derive(Debug, Clone, Copy)]
-pub enum Value {
+pub(crate) enum Value {
     /// `-?[0-9]{1,19}`: a long of Java or less.
     Integer,
     /// Digits, a point, a small exponent: `1E999999999` would fill the memory of the one who writes it out.
@@ -36,7 +36,7 @@ const TEXT_BYTES_MAX: usize = 64 * 1024;
 
 impl Value {
     /// Returns the limit: longer is refused before it is looked at; the longest word of an enum is shorter.
-    pub const fn bytes_max(self) -> usize {
+    pub(crate) const fn bytes_max(self) -> usize {
         match self {
             Self::Channel | Self::Text => TEXT_BYTES_MAX,
             Self::Content => usize::MAX,
@@ -45,11 +45,11 @@ impl Value {
     }
 
     /// Returns whether any text will do, so that nobody need keep it to look at it.
-    pub const fn is_free(self) -> bool {
+    pub(crate) const fn is_free(self) -> bool {
         matches!(self, Self::Text | Self::Content)
     }
 
-    pub fn accepts(self, text: &str) -> bool {
+    pub(crate) fn accepts(self, text: &str) -> bool {
         match self {
             Self::Integer => is_digits(text.strip_prefix('-').unwrap_or(text), INTEGER_DIGITS_MAX),
             // To XStream a number that begins with 0 is octal.

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::limits::{
+use adit_core::domain::limits::{
     ADMIN_HEAD_BYTES_MAX, ADMIN_HEADERS_MAX, ADMIN_METHOD_BYTES_MAX, ADMIN_TARGET_BYTES_MAX,
 };
 

@@ -1,15 +1,15 @@
 //! The open objects and arrays, and what becomes of the scalars in them.
 
-use crate::domain::limits;
-use crate::mirth::mask::meaning::{Kind, Region, Rule, Setting, Text};
-use crate::mirth::mask::names::is_credential;
-use crate::mirth::mask::plan::Scope;
-use crate::mirth::mask::value::Literals;
-use crate::mirth::mask::{Unmaskable, unmaskable};
+use crate::mask::meaning::{Kind, Region, Rule, Setting, Text};
+use crate::mask::names::is_credential;
+use crate::mask::plan::Scope;
+use crate::mask::value::Literals;
+use crate::mask::{Unmaskable, unmaskable};
+use adit_core::domain::limits;
 
 /// What is done with a string, a number or a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScalarRole {
+pub(super) enum ScalarRole {
     Passes,
     /// Of a member; it passes.
     Name,
@@ -55,7 +55,7 @@ struct Level {
 }
 
 #[derive(Debug)]
-pub struct Levels {
+pub(super) struct Levels {
     first: Slot,
     open: Vec<Level>,
     /// What came of an entry's key that is no scalar.
@@ -74,25 +74,25 @@ impl Slot {
 }
 
 impl Levels {
-    pub const fn new(scope: Scope) -> Self {
+    pub(super) const fn new(scope: Scope) -> Self {
         let first = Slot::element(Setting::of(scope), Kind::Other);
         Self { first, open: Vec::new(), key_is_credential: false }
     }
 
-    pub const fn is_empty(&self) -> bool {
+    pub(super) const fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 
-    pub fn is_in_object(&self) -> bool {
+    pub(super) fn is_in_object(&self) -> bool {
         self.open.last().is_some_and(|level| level.is_object)
     }
 
-    pub fn is_in_array(&self) -> bool {
+    pub(super) fn is_in_array(&self) -> bool {
         self.open.last().is_some_and(|level| !level.is_object)
     }
 
     /// Takes the name of the member that comes next.
-    pub fn name(&mut self, name: &[u8]) {
+    pub(super) fn name(&mut self, name: &[u8]) {
         if let Some(level) = self.open.last_mut() {
             let is_masked = matches!(level.setting.text, Text::Masked(_));
             if name == b"@serialization" && level.kind == Kind::Other && !is_masked {
@@ -103,7 +103,7 @@ impl Levels {
     }
 
     /// Returns what is done with the scalar that stands here.
-    pub fn scalar(&self) -> ScalarRole {
+    pub(super) fn scalar(&self) -> ScalarRole {
         let (slot, _) = self.here();
         match (slot.part, slot.setting.text) {
             (Part::Item, _) => ScalarRole::Item,
@@ -114,7 +114,7 @@ impl Levels {
     }
 
     /// Takes what a key or an attribute says.
-    pub fn note(&mut self, role: ScalarRole, text: &[u8]) {
+    pub(super) fn note(&mut self, role: ScalarRole, text: &[u8]) {
         if role == ScalarRole::Item {
             if let Some(level) = self.open.last_mut() {
                 level.call(text);
@@ -130,7 +130,7 @@ impl Levels {
     }
 
     /// Opens the object or array that stands here.
-    pub fn open(&mut self, is_object: bool) -> Result<(), Unmaskable> {
+    pub(super) fn open(&mut self, is_object: bool) -> Result<(), Unmaskable> {
         if self.open.len() == limits::MASK_DEPTH_MAX {
             return Err(unmaskable("Mirth's JSON is nested deeper than is read here."));
         }
@@ -156,7 +156,7 @@ impl Levels {
     }
 
     /// Closes the innermost; none if there is none.
-    pub fn close(&mut self) -> Option<()> {
+    pub(super) fn close(&mut self) -> Option<()> {
         let closed = self.open.pop()?;
         if closed.kind == Kind::Key
             && let Some(entry) = self.entry()

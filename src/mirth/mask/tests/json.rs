@@ -1,7 +1,7 @@
 use super::super::json::{BROKEN, UNFINISHED};
 use super::super::{Scope, Unmaskable, unmaskable};
 use super::{JSON, check_as, masked};
-use crate::domain::limits;
+use adit_core::domain::limits;
 
 #[track_caller]
 fn check(body: &str, expected: &str) {

@@ -6,13 +6,13 @@ use quick_xml::events::Event;
 
 /// Elements as `(name, attributes as they stand, children)`; text as it stands.
 #[derive(Debug, Clone)]
-pub enum Node {
+pub(super) enum Node {
     Element { tag: String, name: String, children: Vec<Node> },
     Text(String),
 }
 
 /// Returns the elements of a document; none if it cannot be read.
-pub fn parse(xml: &str) -> Option<Vec<Node>> {
+pub(super) fn parse(xml: &str) -> Option<Vec<Node>> {
     let mut reader = Reader::from_str(xml);
     let mut open: Vec<(String, String, Vec<Node>)> = vec![(String::new(), String::new(), Vec::new())];
     loop {
@@ -50,7 +50,7 @@ fn push_text(nodes: &mut Vec<Node>, text: &str) {
     }
 }
 
-pub fn write(nodes: &[Node], out: &mut String) {
+pub(super) fn write(nodes: &[Node], out: &mut String) {
     for node in nodes {
         match node {
             Node::Text(text) => out.push_str(text),
@@ -65,7 +65,7 @@ pub fn write(nodes: &[Node], out: &mut String) {
 }
 
 /// Recognises names as the issue has them.
-pub fn is_credential(name: &str) -> bool {
+pub(super) fn is_credential(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let ends = ["password", "passphrase", "secret", "privatekey", "storepass", "keypass", "token", "keypw"];
     ["authorization", "proxy-authorization", "x-api-key"].contains(&name.as_str())
@@ -74,7 +74,7 @@ pub fn is_credential(name: &str) -> bool {
 }
 
 /// Masks by names, in elements and in entries of maps.
-pub fn mask(nodes: &mut [Node], is_masked: bool) {
+pub(super) fn mask(nodes: &mut [Node], is_masked: bool) {
     for node in nodes {
         match node {
             Node::Text(text) if is_masked => {

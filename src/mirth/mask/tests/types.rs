@@ -1,7 +1,7 @@
 use bytes::BytesMut;
 
 use super::super::{Masker, Scope, Unmaskable, unmaskable};
-use crate::domain::limits;
+use adit_core::domain::limits;
 
 fn masked(content_type: Option<&str>, body: &[u8]) -> Result<Vec<u8>, Unmaskable> {
     let mut masker = Masker::new(Scope::Named, content_type.map(str::as_bytes), None)?;

@@ -1,7 +1,7 @@
 use super::super::xml::{BROKEN, UNFINISHED};
 use super::super::{Scope, Unmaskable, unmaskable};
 use super::{XML, check_as, masked};
-use crate::domain::limits;
+use adit_core::domain::limits;
 
 #[track_caller]
 fn check(body: &str, expected: &str) {

@@ -5,12 +5,12 @@ use bytes::{BufMut, BytesMut};
 
 use super::nested;
 use super::tag::{Attribute, Tag};
-use crate::domain::limits;
-use crate::mirth::mask::meaning::{Kind, Region, Rule, Setting, Text};
-use crate::mirth::mask::names::is_credential;
-use crate::mirth::mask::plan::Scope;
-use crate::mirth::mask::value::{Held, Literals, MASK, stays};
-use crate::mirth::mask::{Unmaskable, unmaskable};
+use crate::mask::meaning::{Kind, Region, Rule, Setting, Text};
+use crate::mask::names::is_credential;
+use crate::mask::plan::Scope;
+use crate::mask::value::{Held, Literals, MASK, stays};
+use crate::mask::{Unmaskable, unmaskable};
+use adit_core::domain::limits;
 
 /// An open element below which something else holds.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ struct Frame {
 const KEY_BYTES_MAX: usize = 1024;
 
 #[derive(Debug)]
-pub struct Context {
+pub(super) struct Context {
     first: Setting,
     now: Setting,
     depth: usize,
@@ -34,23 +34,23 @@ pub struct Context {
 }
 
 impl Context {
-    pub fn new(scope: Scope) -> Self {
+    pub(super) fn new(scope: Scope) -> Self {
         let first = Setting::of(scope);
         Self { first, now: first, depth: 0, frames: Vec::new(), key: Vec::new(), held: Held::default() }
     }
 
     #[inline]
-    pub const fn depth(&self) -> usize {
+    pub(super) const fn depth(&self) -> usize {
         self.depth
     }
 
     #[inline]
-    pub const fn text(&self) -> Text {
+    pub(super) const fn text(&self) -> Text {
         self.now.text
     }
 
     /// Begins again: what was read before counts for nothing.
-    pub fn begin_anew(&mut self) {
+    pub(super) fn begin_anew(&mut self) {
         self.now = self.first;
         self.depth = 0;
         self.frames.clear();
@@ -58,7 +58,7 @@ impl Context {
 
     /// Returns whether an element of that name, without attributes, passes here with its text.
     #[inline]
-    pub fn passes_leaf(&self, name: &[u8]) -> bool {
+    pub(super) fn passes_leaf(&self, name: &[u8]) -> bool {
         self.now.text == Text::Passes
             && (1..limits::MASK_DEPTH_MAX).contains(&self.depth)
             && self.frames.last().is_none_or(|frame| frame.depth != self.depth)
@@ -67,7 +67,12 @@ impl Context {
 
     /// Opens the element of `tag`.
     #[inline]
-    pub fn open(&mut self, tag: &Tag, markup: &[u8], attributes: &[Attribute]) -> Result<(), Unmaskable> {
+    pub(super) fn open(
+        &mut self,
+        tag: &Tag,
+        markup: &[u8],
+        attributes: &[Attribute],
+    ) -> Result<(), Unmaskable> {
         if self.depth == limits::MASK_DEPTH_MAX {
             return Err(unmaskable("Mirth's XML is nested deeper than is read here."));
         }
@@ -113,7 +118,7 @@ impl Context {
     }
 
     /// Returns whether the value of an attribute of the element opened last is masked.
-    pub fn masks(&self, attribute: &Attribute, markup: &[u8]) -> bool {
+    pub(super) fn masks(&self, attribute: &Attribute, markup: &[u8]) -> bool {
         let name = &markup[attribute.name.clone()];
         let literals = match self.now.text {
             Text::Masked(rule) if name == b"value" => rule.literals,
@@ -125,7 +130,7 @@ impl Context {
 
     /// Closes the element that was opened last; none if there is none.
     #[inline]
-    pub fn close(&mut self) -> Option<()> {
+    pub(super) fn close(&mut self) -> Option<()> {
         let is_frame = self.frames.last().is_some_and(|frame| frame.depth == self.depth);
         self.depth = self.depth.checked_sub(1)?;
         if is_frame && let Some(frame) = self.frames.pop() {
@@ -147,7 +152,7 @@ impl Context {
         Some(())
     }
 
-    pub fn add_to_key(&mut self, text: &[u8]) {
+    pub(super) fn add_to_key(&mut self, text: &[u8]) {
         let text = &text[text.len().saturating_sub(KEY_BYTES_MAX)..];
         self.key.extend_from_slice(text);
         if self.key.len() > 2 * KEY_BYTES_MAX {
@@ -155,21 +160,21 @@ impl Context {
         }
     }
 
-    pub fn hold(&mut self, text: &[u8]) {
+    pub(super) fn hold(&mut self, text: &[u8]) {
         self.held.push(text);
     }
 
     #[inline]
-    pub const fn holds(&self) -> bool {
+    pub(super) const fn holds(&self) -> bool {
         !self.held.is_empty()
     }
 
     /// Appends what was held, as it is or masked.
-    pub fn end_text(&mut self, out: &mut BytesMut) {
+    pub(super) fn end_text(&mut self, out: &mut BytesMut) {
         self.end_text_into(|bytes| out.put_slice(bytes));
     }
 
-    pub fn end_text_into(&mut self, put: impl FnOnce(&[u8])) {
+    pub(super) fn end_text_into(&mut self, put: impl FnOnce(&[u8])) {
         if !self.holds() {
             return;
         }

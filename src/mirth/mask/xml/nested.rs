@@ -3,10 +3,10 @@
 use bytes::BytesMut;
 
 use super::XmlMasker;
-use crate::mirth::mask::plan::Scope;
+use crate::mask::plan::Scope;
 
 /// Returns the text with what stands inside masked; none if it is no XML, or not spelled as XStream would.
-pub fn masked(text: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn masked(text: &[u8]) -> Option<Vec<u8>> {
     if !text.trim_ascii_start().starts_with(b"&lt;") {
         return None;
     }
@@ -22,7 +22,7 @@ pub fn masked(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Returns the text that is meant; none if a reference in it is not one of XML's five or a character's.
-pub fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some(found) = memchr::memchr(b'&', rest) {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 #[derive(Debug)]
-pub struct Tag {
+pub(super) struct Tag {
     pub name: Range<usize>,
     pub length: usize,
     /// It is an end tag too.
@@ -11,13 +11,13 @@ pub struct Tag {
 }
 
 #[derive(Debug)]
-pub struct Attribute {
+pub(super) struct Attribute {
     pub name: Range<usize>,
     /// Without its quotes.
     pub value: Range<usize>,
 }
 
-pub enum Read {
+pub(super) enum Read {
     Tag(Tag),
     Incomplete,
     Broken,
@@ -40,14 +40,14 @@ const NAME_BYTES: [bool; 256] = {
 
 /// Returns the name of a start tag that is nothing but its name.
 #[inline]
-pub fn plain_name(markup: &[u8]) -> Option<&[u8]> {
+pub(super) fn plain_name(markup: &[u8]) -> Option<&[u8]> {
     let name = name_at(markup, 1);
     (markup.get(name.end) == Some(&b'>') && !name.is_empty()).then(|| &markup[name])
 }
 
 /// Reads the tag that `markup` begins with: `<` and anything.
 #[inline]
-pub fn read(markup: &[u8], attributes: &mut Vec<Attribute>) -> Read {
+pub(super) fn read(markup: &[u8], attributes: &mut Vec<Attribute>) -> Read {
     attributes.clear();
     let name = name_at(markup, 1);
     match markup.get(name.end) {

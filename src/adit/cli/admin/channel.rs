@@ -1,0 +1,68 @@
+//! `adit admin channel`.
+
+use clap::Subcommand;
+
+use adit_core::domain::connection::Protocol;
+use adit_core::domain::name::{Description, Name};
+use adit_gateway::platform::NewChannel;
+
+use super::CliSession;
+
+#[derive(Subcommand)]
+pub(super) enum Verb {
+    /// Make a channel of a server; prints its id. Peers see name, description and protocol
+    Add {
+        name: Name,
+        /// The receiving server, by name or id
+        #[arg(long)]
+        server: String,
+        /// mllp, dicom or tcp
+        #[arg(long)]
+        protocol: Protocol,
+        #[arg(long, default_value = "")]
+        description: Description,
+        /// Hide it from peers until it is published
+        #[arg(long)]
+        unpublished: bool,
+    },
+    /// Show channels; with --as, those an organization sees
+    List,
+    /// Show a channel to peers
+    Publish { channel: String },
+    /// Hide a channel from peers without a connection to it
+    Unpublish { channel: String },
+}
+
+pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::Add { name, server, protocol, description, unpublished } => {
+            let server = session.find_server(&server).await?;
+            let actor = session.actor(Some(server.organization_id)).await?;
+            let new = NewChannel { server: server.id, name, description, protocol, published: !unpublished };
+            session.made(session.platform.add_channel(&actor, &new).await?)
+        }
+        Verb::List => {
+            let all = session.platform.channels(&session.viewer().await?).await?;
+            let head = ["ID", "ORGANIZATION", "SERVER", "NAME", "PROTOCOL", "PUBLISHED"];
+            session.show(&all, head, |it| {
+                [
+                    it.id.to_string(),
+                    it.organization.to_string(),
+                    it.server.as_ref().map(ToString::to_string).unwrap_or_default(),
+                    it.name.to_string(),
+                    it.protocol.to_string(),
+                    if it.published { "yes".into() } else { "no".into() },
+                ]
+            })
+        }
+        Verb::Publish { channel } => publish(session, &channel, true).await,
+        Verb::Unpublish { channel } => publish(session, &channel, false).await,
+    }
+}
+
+async fn publish(session: &CliSession, channel: &str, published: bool) -> anyhow::Result<()> {
+    let found = session.find_channel(channel).await?;
+    let actor = session.actor(Some(found.organization_id)).await?;
+    session.platform.set_published(&actor, found.id, published).await?;
+    session.done(&format!("{} is {}", found.name, if published { "published" } else { "hidden" }))
+}

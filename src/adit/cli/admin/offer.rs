@@ -1,0 +1,117 @@
+//! `adit admin offer`.
+
+use clap::{Subcommand, ValueEnum};
+
+use adit_core::domain::access::Access;
+use adit_gateway::platform::{AdminOffer, CarriedView, OfferLife};
+
+use super::CliSession;
+
+#[derive(Subcommand)]
+pub(super) enum Verb {
+    /// Offer a peer to administer a server, for the server's owner; prints the connection's id
+    Make {
+        /// The managed server, by name or id
+        #[arg(long)]
+        server: String,
+        /// The peer, by name or id
+        #[arg(long, value_name = "ORGANIZATION")]
+        to: String,
+        /// ro (view only) or rw (full control)
+        #[arg(long)]
+        access: AccessName,
+        /// How long it may be accepted: 1h to 30d
+        #[arg(long, value_name = "LIFE", default_value_t)]
+        life: OfferLife,
+    },
+    /// Accept an offer, for its recipient; the connection is Active then
+    Accept {
+        connection: String,
+        /// The server of the recipient whose agent carries the sessions
+        #[arg(long, value_name = "SERVER")]
+        source: String,
+    },
+    /// Decline an offer, for its recipient
+    Decline { connection: String },
+    /// Take an offer back, for the managed server's owner
+    Withdraw { connection: String },
+    /// Show open offers
+    List {
+        /// Admin connections that came of an offer, and offers that came to nothing, too
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum AccessName {
+    #[value(alias = "read-only")]
+    Ro,
+    #[value(alias = "read-write")]
+    Rw,
+}
+
+impl AccessName {
+    const fn access(self) -> Access {
+        match self {
+            Self::Ro => Access::ReadOnly,
+            Self::Rw => Access::ReadWrite,
+        }
+    }
+}
+
+pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::Make { server, to, access, life } => {
+            let server = session.find_server(&server).await?;
+            let to = session.find_organization(&to).await?;
+            let actor = session.actor(Some(server.organization_id)).await?;
+            let offer = AdminOffer { server: server.id, to: to.id, access: access.access(), life };
+            session.made(session.platform.offer_admin(&actor, &offer).await?)
+        }
+        Verb::Accept { connection, source } => {
+            let found = session.find_connection(&connection).await?;
+            let source = session.find_server(&source).await?;
+            let actor = session.actor(Some(found.source.organization_id)).await?;
+            let status = session.platform.accept_offer(&actor, found.id, source.id).await?;
+            session.done(&format!("{} → {} is {status}", source.name, found.target.name))
+        }
+        Verb::Decline { connection } => {
+            let found = session.find_connection(&connection).await?;
+            let actor = session.actor(Some(found.source.organization_id)).await?;
+            let status = session.platform.decline_offer(&actor, found.id).await?;
+            session.done(&format!("{} is {status}", found.route()))
+        }
+        Verb::Withdraw { connection } => {
+            let found = session.find_connection(&connection).await?;
+            let actor = session.actor(Some(found.target.organization_id)).await?;
+            let status = session.platform.withdraw_offer(&actor, found.id).await?;
+            session.done(&format!("{} is {status}", found.route()))
+        }
+        Verb::List { all } => list(session, all).await,
+    }
+}
+
+async fn list(session: &CliSession, all: bool) -> anyhow::Result<()> {
+    let mut rows = session.platform.connections(&session.viewer().await?).await?;
+    rows.retain(|row| match row.carried {
+        CarriedView::Channel { .. } => false,
+        CarriedView::Admin { expires_at, .. } => all || expires_at.is_some(),
+    });
+    let head = ["CONNECTION", "TYPE", "SERVER", "OFFERED BY", "TO", "STATUS", "OPEN UNTIL"];
+    session.show(&rows, head, |it| {
+        let expires_at = match it.carried {
+            CarriedView::Admin { expires_at, .. } => expires_at,
+            CarriedView::Channel { .. } => None,
+        };
+        [
+            it.id.to_string(),
+            it.kind.to_string(),
+            it.target.name.to_string(),
+            it.target.organization.to_string(),
+            it.source.organization.to_string(),
+            it.status.to_string(),
+            expires_at.map(|at| at.to_string()).unwrap_or_default(),
+        ]
+    })
+}

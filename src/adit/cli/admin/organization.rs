@@ -1,0 +1,49 @@
+//! `adit admin org`.
+
+use clap::Subcommand;
+
+use adit_core::domain::name::Name;
+use adit_core::domain::tier::Tier;
+
+use super::CliSession;
+
+#[derive(Subcommand)]
+pub(super) enum Verb {
+    /// Make an organization; prints its id
+    Add {
+        name: Name,
+        /// free (1 server, 3 peers, 5 channels a server, no read-write administration), standard (5, 20, 25)
+        /// or enterprise (no limit)
+        #[arg(long, default_value = "free")]
+        tier: Tier,
+    },
+    /// Show all organizations
+    List,
+    /// Change an organization's tier; deletes nothing
+    Tier {
+        organization: String,
+        /// free (1 server, 3 peers, 5 channels a server, no read-write administration), standard (5, 20, 25)
+        /// or enterprise (no limit)
+        tier: Tier,
+    },
+}
+
+pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::Add { name, tier } => {
+            session.made(session.platform.add_organization(&CliSession::host(), &name, tier).await?)
+        }
+        Verb::List => {
+            let all = session.platform.organizations(&session.viewer().await?).await?;
+            session.show(&all, ["ID", "NAME", "TIER"], |it| {
+                let tier = it.tier.as_ref().map(ToString::to_string).unwrap_or_default();
+                [it.id.to_string(), it.name.to_string(), tier]
+            })
+        }
+        Verb::Tier { organization, tier } => {
+            let found = session.find_organization(&organization).await?;
+            session.platform.set_tier(&CliSession::host(), found.id, tier).await?;
+            session.done(&format!("{} is {tier}", found.name))
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Picking what a name means, and the table. The verbs are run as processes in `tests/it`.
+
+use std::path::Path;
+
+use clap::{CommandFactory, Parser};
+
+use adit_core::config::gateway::GatewayConfig;
+use adit_core::domain::id::ConnectionId;
+
+use super::find::{Called, pick};
+use super::output::table;
+use super::{
+    ActionRefusal, AdminCommand, Arguments, CliSession, PlatformError, open, serve, server, with_tier_command,
+};
+
+struct Thing(&'static str, &'static str, bool);
+
+fn called(thing: &Thing) -> Called {
+    Called { id: thing.0.into(), names: vec![thing.1.into()], shown: thing.1.into(), living: thing.2 }
+}
+
+#[track_caller]
+fn check(wanted: &str, all: [Thing; 3], expected: Result<&str, &str>) {
+    let picked = pick("thing", wanted, all.into(), called);
+    match (picked, expected) {
+        (Ok(found), Ok(id)) => assert_eq!(found.0, id),
+        (Err(error), Err(text)) => assert!(error.to_string().contains(text), "{error}"),
+        (Ok(found), Err(text)) => panic!("found {} instead of {text}", found.0),
+        (Err(error), Ok(id)) => panic!("{error} instead of {id}"),
+    }
+}
+
+#[test]
+fn a_thing_is_found_by_id_by_name_or_by_the_beginning_of_its_id() {
+    let all = || [Thing("aaaa-1", "ADT", true), Thing("aaaa-2", "Lab", true), Thing("bbbb-3", "CT", true)];
+    check("AAAA-1", all(), Ok("aaaa-1"));
+    check("lab", all(), Ok("aaaa-2"));
+    check("bbbb", all(), Ok("bbbb-3"));
+    check("aaaa", all(), Err("can mean several; write the id of one:\n  aaaa-1  ADT\n  aaaa-2  Lab"));
+    check("bbb", all(), Err("there is no thing `bbb`; `adit admin thing list` shows what there is"));
+}
+
+#[test]
+fn of_several_the_only_living_one_is_meant() {
+    let all = |second| [Thing("1", "ADT", false), Thing("2", "ADT", second), Thing("3", "CT", true)];
+    check("adt", all(true), Ok("2"));
+    check("adt", all(false), Err("can mean several"));
+}
+
+#[test]
+fn columns_are_as_wide_as_their_widest_cell_without_trailing_blanks() {
+    let rows = vec![["→ü".to_owned(), "x".into()], ["abcd".into(), String::new()]];
+    assert_eq!(table(["A".to_owned(), "B".into()], rows), "A     B\n→ü    x\nabcd\n");
+}
+
+#[test]
+fn the_arguments_of_every_command_fit_together() {
+    crate::cli::Arguments::command().debug_assert();
+}
+
+#[tokio::test]
+async fn an_offer_goes_through_all_its_steps_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    for line in [
+        "org add Lakeside --tier standard",
+        "org add Hillside --tier standard",
+        "server add Main --as Hillside",
+        "server add Clinic --as Lakeside",
+        "peering request --with Lakeside --as Hillside",
+        "peering accept Hillside",
+        "offer make --server Main --to Lakeside --access ro --life 12h",
+        "offer make --server Main --to Lakeside --access rw",
+        "offer list",
+        "connection list",
+    ] {
+        run(&config, line).await.unwrap();
+    }
+    let ids = offered(&config).await;
+    let [view_only, full] = &ids[..] else { panic!("{ids:?}") };
+    let early = run(&config, &format!("connection entry {view_only} --side target")).await.unwrap_err();
+    assert!(early.to_string().contains("there are entries once an offer was accepted"), "{early}");
+    let foreign = run(&config, &format!("offer accept {view_only} --source Main")).await.unwrap_err();
+    assert_eq!(foreign.to_string(), "there is no such server");
+    for line in [
+        format!("connection show {view_only}"),
+        format!("offer accept {view_only} --source Clinic"),
+        format!("connection entry {view_only} --side source"),
+        format!("connection view-secret {view_only} --as Hillside"),
+        format!("connection show {view_only}"),
+        format!("offer withdraw {full}"),
+        "offer list --all".into(),
+        "offer list --all --json".into(),
+        "connection list --all".into(),
+    ] {
+        run(&config, &line).await.unwrap();
+    }
+    let session = open(config.clone(), None, false).await.unwrap();
+    let view = session.find_connection("clinic -> main").await.unwrap();
+    assert_eq!((view.kind.as_str(), view.status.as_str()), ("Admin RO", "Active"));
+    run(&config, "offer make --server Main --to Lakeside --access rw").await.unwrap();
+    let open = offered(&config).await;
+    assert_eq!(open.len(), 1);
+    run(&config, &format!("offer decline {}", open[0])).await.unwrap();
+    assert!(offered(&config).await.is_empty());
+}
+
+#[test]
+fn the_arguments_of_an_offer_are_checked_before_anything_is_opened() {
+    for (arguments, expected) in [
+        ("--access admin", "possible values: ro, rw"),
+        ("--access ro --life 31d", "from 1h to 30d"),
+        ("", "--access"),
+    ] {
+        let line = format!("adit admin offer make --server a --to b {arguments}");
+        let Err(error) = crate::cli::Arguments::try_parse_from(line.split_whitespace()) else {
+            panic!("{arguments} was taken")
+        };
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+/// Runs `adit admin` with these words, as a process of its own would do it.
+async fn run(config: &GatewayConfig, line: &str) -> anyhow::Result<()> {
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+    let words = ["admin"].into_iter().chain(line.split_whitespace());
+    let arguments = Line::try_parse_from(words)?.arguments;
+    let out = match &arguments.command {
+        AdminCommand::Token(verb) => server::out_file(verb)?,
+        _ => None,
+    };
+    serve(config.clone(), arguments, out).await.map(drop)
+}
+
+/// Returns the open offers, oldest first.
+async fn offered(config: &GatewayConfig) -> Vec<ConnectionId> {
+    let session = open(config.clone(), None, false).await.unwrap();
+    let all = session.platform.connections(&CliSession::host()).await.unwrap();
+    all.iter().filter(|it| it.status.as_str() == "Offered").map(|it| it.id).collect()
+}
+
+fn config(folder: &Path) -> GatewayConfig {
+    let text = "name = \"gateway.example.org:443\"\ntrust_domain = \"example.org\"\nstate = \"state\"\n";
+    GatewayConfig::parse(text, folder).unwrap()
+}
+
+#[test]
+fn who_meets_a_tiers_limit_is_told_the_command_that_raises_it() {
+    use adit_core::domain::tier::{Counted, LimitReached, Tier};
+    let limit = LimitReached { tier: Tier::Free, counted: Counted::Servers, limit: 1 };
+    for refusal in
+        [ActionRefusal::Limit(limit), ActionRefusal::ReadWriteTier { owner: "St Mary".parse().unwrap() }]
+    {
+        let said = with_tier_command(PlatformError::Refused(refusal).into()).to_string();
+        assert!(said.contains("tier") && said.contains("`adit admin org tier ORGANIZATION TIER`"), "{said}");
+    }
+    let other = with_tier_command(PlatformError::Refused(ActionRefusal::NeedsHost).into()).to_string();
+    assert!(!other.contains("adit admin org tier"), "{other}");
+}

@@ -1,0 +1,54 @@
+//! What can be wrong with a gateway before, and while, it runs.
+
+use super::finding::Findings;
+use super::gateways::check_gateways;
+use super::network::{check_tcp_port, check_udp_port};
+use super::state::{self, State};
+use adit_core::config::gateway::GatewayConfig;
+use adit_core::domain::id::RouteId;
+use adit_gateway::authority::{AUTHORITY, Authority};
+use adit_net::host::folder::Folder;
+use adit_net::identity::time::{HostClock, TimeSource};
+
+pub(super) async fn check(config: &GatewayConfig, findings: &mut Findings) {
+    findings.fine(format!("configuration: {} under the trust domain {}", config.name, config.trust_domain));
+    if config.name.port() != config.listen.port() {
+        findings.warning(format!(
+            "configuration: agents are told port {}, the gateway listens on {}; forward TCP and UDP from one to the other",
+            config.name.port(),
+            config.listen.port()
+        ));
+    }
+    match state::check(&config.state, findings) {
+        State::Absent | State::Unusable => {}
+        State::Free(folder) => {
+            check_authority(config, &folder, findings);
+        }
+        State::InUse(folder) => {
+            let route = check_authority(config, &folder, findings);
+            return check_gateways(vec![config.name.clone()], route, true, findings).await;
+        }
+    }
+    check_udp_port("listen", config.listen, findings);
+    check_tcp_port("listen", config.listen, findings);
+    if let Some(metrics) = config.metrics {
+        check_tcp_port("metrics", metrics, findings);
+    }
+}
+
+/// Returns the gateway's route.
+fn check_authority(config: &GatewayConfig, folder: &Folder, findings: &mut Findings) -> Option<RouteId> {
+    match folder.read(AUTHORITY) {
+        Ok(None) => findings.fine("CA: will be made at the first start"),
+        // Opening one that is there makes nothing on disk.
+        Ok(Some(_)) => match Authority::open(folder, &config.trust_domain, HostClock.now()) {
+            Ok(authority) => {
+                findings.fine(format!("CA: {}", authority.trust().ca_key()));
+                return Some(authority.route());
+            }
+            Err(error) => findings.error(&error),
+        },
+        Err(error) => findings.error(&error),
+    }
+    None
+}

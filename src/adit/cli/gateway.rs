@@ -1,0 +1,61 @@
+//! `adit gateway`: the life of the gateway's process, in order.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use sd_notify::NotifyState;
+
+use super::files;
+use super::signals::Signals;
+use adit_core::config::gateway::GatewayConfig;
+use adit_gateway::service::{Gateway, GatewaySockets};
+use adit_net::host::privilege;
+use adit_net::identity::time::HostClock;
+use adit_observe::{log, metrics};
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The gateway's file
+    #[arg(long, value_name = "FILE", default_value = "/etc/adit/gateway.toml")]
+    config: PathBuf,
+}
+
+pub(super) fn run(Arguments { config: path }: Arguments) -> anyhow::Result<ExitCode> {
+    let config = files::read_gateway(&path)?;
+    privilege::act_as_owner(&path, &config.state)?;
+    log::init(config.log)?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(serve(&config))
+}
+
+async fn serve(config: &GatewayConfig) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::watch()?;
+    let metrics = match config.metrics {
+        Some(address) => Some((address, metrics::install()?)),
+        None => None,
+    };
+    let sockets = GatewaySockets::bind(config.listen)?;
+    let mut gateway = Gateway::start(config, sockets, Arc::new(HostClock)).await?;
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    let serving_metrics = async {
+        match metrics {
+            Some((address, handle)) => metrics::serve_at(address, handle).await,
+            None => std::future::pending().await,
+        }
+    };
+    let (code, reason) = tokio::select! {
+        () = serving_metrics => (ExitCode::FAILURE, "the metrics are served no more"),
+        () = gateway.failed() => (ExitCode::FAILURE, "a part of it ended"),
+        signal = signals.stop() => (ExitCode::SUCCESS, signal),
+    };
+    tracing::info!(reason, "the gateway is stopping");
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    gateway.shutdown().await;
+    Ok(code)
+}

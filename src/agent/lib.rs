@@ -1,0 +1,367 @@
+//! The agent beside a Mirth server: enrols, keeps the control link, keeps a tunnel for every
+//! active connection that its file names, and carries what the local Mirth sends and receives.
+//!
+//! One thread runs it all: on the data path wake-ups between threads cost more than they give.
+
+mod absence;
+pub mod admin;
+pub mod context;
+mod control;
+mod copies;
+pub mod diagnosis;
+pub mod enrol;
+mod entries;
+pub mod health;
+mod local_connections;
+mod local_users;
+mod mirth_activity;
+mod observe;
+mod paths;
+mod policy;
+mod rejected;
+mod repeats;
+mod restart;
+mod session;
+mod source;
+pub mod state;
+pub mod stats;
+pub mod status;
+mod stopping;
+mod target;
+pub mod trust;
+mod tunnels;
+mod wanted_peers;
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use self::admin::certificate;
+use self::admin::listener::AdminListener;
+use self::context::{Context, OUTBOX_MAX, Parts};
+use self::control::ControlClient;
+use self::entries::{Entries, EntryRole, EntryRun};
+use self::local_users::LocalUsers;
+use self::paths::Paths;
+use self::source::{Clients, Downstream};
+use self::state::{AgentState, StateError};
+use self::status::{StartupInfo, StatusError, StatusSocket};
+use self::target::LocalMirth;
+use self::tunnels::chain;
+use self::wanted_peers::Announced;
+use adit_core::config::agent::AgentConfig;
+use adit_core::domain::connection::Side;
+use adit_core::domain::id::BootId;
+use adit_net::host::folder;
+use adit_net::identity::error::IdentityError;
+use adit_net::identity::local_https::LocalCertificate;
+use adit_net::identity::random;
+use adit_net::identity::time::{HostClock, LearntClock, TimeSource};
+use adit_net::transport::any_address::bind_any;
+use adit_net::transport::endpoint::{AgentEndpoint, Credentials, TransportError, TunnelSettings};
+use adit_net::transport::routes::{OwnEnd, Routes};
+use adit_net::transport::socket::AgentSocket;
+use adit_net::transport::tls::LocalTls;
+use adit_observe::audit::{AuditEntry, AuditError, AuditFile};
+use adit_observe::metrics;
+
+/// The agent's own audit in its state folder.
+pub const AUDIT_FILE: &str = "audit.jsonl";
+/// Returns every name that is ever opened in an agent's state folder.
+#[must_use]
+pub fn state_names() -> Vec<String> {
+    let mut names = folder::names(&state::FILES, &[]);
+    names.extend([AUDIT_FILE, status::SOCKET].map(str::to_owned));
+    names
+}
+
+/// How often metrics are brought up to date.
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+/// What tunnels may take to end after the last exchange has, or was reset.
+const STOP_SLACK: Duration = Duration::from_secs(1);
+/// How long peers are told that this agent goes.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Enrol(#[from] enrol::EnrolError),
+    #[error("cannot bind UDP {address}; stop what uses it, or change `listen`")]
+    Bind { address: SocketAddr, source: io::Error },
+    #[error("cannot set up the UDP socket")]
+    Socket { source: io::Error },
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    #[error(transparent)]
+    Status(#[from] StatusError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    #[error("the HTTPS certificate for admin sessions cannot be used")]
+    Certificate(#[from] IdentityError),
+}
+
+/// A running agent. Dropped, it stops at once and every open socket is reset.
+#[derive(Debug)]
+pub struct Agent {
+    context: Arc<Context>,
+    tasks: JoinSet<()>,
+}
+
+impl Agent {
+    /// Enrols if need be and starts everything; returns when ports and sockets are bound.
+    pub async fn start(config: AgentConfig) -> Result<Self, AgentError> {
+        let state = Arc::new(AgentState::open(&config.state)?);
+        state.forget_damaged_caches();
+        let audit = AuditFile::open(&config.state.join(AUDIT_FILE))?;
+        let clock = Arc::new(LearntClock::new(HostClock, state.clock_offset_millis()?));
+        let was_enrolled = state.enrolment()?.is_some();
+        // Bound before the wait, which may be long, so that people can ask what is missing.
+        let status = StatusSocket::bind(&config.state)?;
+        let why = watch::Sender::new(None);
+        let enrolment = tokio::select! {
+            enrolment = enrol::await_identity(&state, config.connector.as_deref(), &why) => enrolment?,
+            () = status.run_waiting(why.subscribe()) => unreachable!("it answers until dropped"),
+        };
+        let (identity, trust) = state.identity(&enrolment)?;
+        if clock.drop_bad_offset(identity.validity(&trust).ok()) {
+            tracing::warn!(
+                "the kept correction of this host's clock contradicts its certificate and was dropped"
+            );
+        }
+        if !was_enrolled {
+            let key = identity.key().fingerprint();
+            audit.append(&AuditEntry::enrolled(clock.now(), enrolment.server, key))?;
+        }
+        let (socket, own_packets) = AgentSocket::new(bind_lasting(&state, config.listen)?, enrolment.route)
+            .map_err(|source| AgentError::Socket { source })?;
+        report_buffers(&socket);
+        let boot = BootId::from_bytes(random::bytes());
+        let own = OwnEnd { route: enrolment.route, gateway: enrolment.gateway_route, boot };
+        let (routes, route_driver) = Routes::new(Arc::clone(&socket), own_packets, own);
+        let credentials = Credentials { identity, trust, clock: clock.clone() };
+        let settings = TunnelSettings { congestion: config.congestion };
+        let endpoint = AgentEndpoint::new(Arc::clone(&socket), enrolment.route, credentials, settings)?;
+        let certificate = certificate::of_config(&config, &state, clock.now())?;
+        let fingerprint = certificate.as_ref().map(LocalCertificate::fingerprint);
+        let local_tls = certificate.as_ref().map(LocalTls::new).transpose()?;
+        let (entries, runs) = Entries::from_config(&config);
+        let paths = Paths::from_config(&config);
+        let (outbox, outbox_queue) = mpsc::channel(OUTBOX_MAX);
+        let listen = socket.bound().map_or_else(|_| String::new(), |bound| bound.to_string());
+        let startup = StartupInfo { listen, certificate: fingerprint, started: Instant::now() };
+        let known_addresses = state.peer_addresses()?;
+        let parts = Parts { clock, endpoint, routes, entries, paths, enrolment, audit, outbox };
+        let context = Context::new(parts, state)?;
+        let announced = Announced::new(Arc::clone(&context), known_addresses);
+        let control = ControlClient {
+            context: Arc::clone(&context),
+            socket,
+            boot,
+            announced: announced.clone(),
+            direct_addresses: config.direct_addresses.clone(),
+            outbox: outbox_queue,
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(route_driver.run());
+        tasks.spawn(ping_connections(Arc::clone(&context)));
+        tasks.spawn(announced.clone().keep());
+        tasks.spawn(announced.run());
+        tasks.spawn(status.run(Arc::clone(&context), startup));
+        tasks.spawn(accept(Arc::clone(&context)));
+        tasks.spawn(publish(Arc::clone(&context)));
+        for run in runs {
+            spawn_entry(&mut tasks, &context, run, local_tls.as_ref());
+        }
+        tasks.spawn(control.run());
+        Ok(Self { context, tasks })
+    }
+
+    #[must_use]
+    pub const fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// Resolves only when a part of the agent ends that should not: it must be started again.
+    pub async fn failed(&mut self) {
+        self.tasks.join_next().await;
+        tracing::error!("a part of the agent ended by itself; this is a bug, please report it");
+    }
+
+    /// Stops in order: what is under way may end, see [`Self::drain`].
+    pub async fn shutdown(self) {
+        self.drain().await;
+        self.end().await;
+    }
+
+    /// Closes the ports and waits a bounded time for what somebody waits for: acknowledgements, answers,
+    /// the release of associations.
+    pub async fn drain(&self) {
+        let Context { stopping, entries, .. } = &*self.context;
+        let waiting: u64 = entries.all().map(|entry| entry.stats.waiting()).sum();
+        let limit =
+            entries.all().map(|entry| stopping::limit(entry.config.service)).max().unwrap_or_default();
+        tracing::info!(
+            "{waiting} exchanges are waited for, at most {} s; a second signal ends at once",
+            limit.as_secs()
+        );
+        stopping.begin(Instant::now());
+        // Each tunnel ends by itself in time; what keeps one from doing so must not keep the process.
+        let _ = timeout(limit + STOP_SLACK, stopping.all_ended()).await;
+        match stopping.reset() {
+            0 => tracing::info!("all exchanges have ended"),
+            reset => tracing::info!("{reset} exchanges took too long and are reset"),
+        }
+    }
+
+    /// Stops at once: peers are told, open sockets are reset.
+    pub async fn end(mut self) {
+        self.context.stopping.begin(Instant::now());
+        self.context.endpoint.close(CLOSE_TIMEOUT).await;
+        self.tasks.shutdown().await;
+    }
+}
+
+fn spawn_entry(tasks: &mut JoinSet<()>, context: &Arc<Context>, run: EntryRun, tls: Option<&LocalTls>) {
+    let (context, entry) = (Arc::clone(context), run.entry);
+    match run.role {
+        EntryRole::Source { listen, allow_users } => {
+            let users = allow_users.as_deref().map(LocalUsers::new);
+            tasks.spawn(source::run(
+                context,
+                entry,
+                listen,
+                Clients { downstream: Downstream::Mirth, users },
+            ));
+        }
+        EntryRole::Target { forward_to, probe } => {
+            let local = Arc::new(LocalMirth::new(forward_to, probe));
+            tasks.spawn(target::run(context, entry, local, run.incoming));
+        }
+        EntryRole::Managing(managing) => {
+            let (listen, users) = (managing.listen, managing.allow_users.as_deref().map(LocalUsers::new));
+            let tls = tls.expect("made for a file that has such entries").clone();
+            let sessions = entry.sessions.clone().expect("made with its entry");
+            tasks.spawn(Arc::clone(&sessions).keep(Arc::clone(&context), Arc::clone(&entry)));
+            let listener = Arc::new(AdminListener::new(managing, tls, sessions, entry.config.streams_max));
+            tasks.spawn(source::run(
+                context,
+                entry,
+                listen,
+                Clients { downstream: Downstream::Admin(listener), users },
+            ));
+        }
+        EntryRole::Managed(_) => {
+            let managed = entry.managed.clone().expect("made with its entry");
+            tasks.spawn(Arc::clone(&managed.sessions).keep(Arc::clone(&context), Arc::clone(&entry)));
+            tasks.spawn(target::run(context, entry, managed, run.incoming));
+        }
+    }
+}
+
+/// Exports what is true of every entry, as often as anybody may look.
+async fn publish(context: Arc<Context>) {
+    let mut turns = tokio::time::interval(PUBLISH_EVERY);
+    loop {
+        turns.tick().await;
+        let credentials = context.endpoint.credentials();
+        if let Ok((_, expires)) = credentials.identity.validity(&credentials.trust) {
+            metrics::leaf_expires(expires);
+        }
+        log_repeats(&context);
+        for entry in context.entries.all() {
+            let sample = entry.stats.sample(entry.side == Side::Target, entry.config.service.protocol());
+            metrics::connection(entry.config.name.as_str(), &sample);
+        }
+    }
+}
+
+fn log_repeats(context: &Context) {
+    let now = Instant::now();
+    for entry in context.entries.all() {
+        for (line, times) in entry.repeats.due(now) {
+            tracing::info!(connection = %entry.config.name, times, "again and again: {line}");
+        }
+    }
+    for (line, times) in context.link_repeats.due(now) {
+        tracing::info!(times, "again and again: {line}");
+    }
+}
+
+/// Wakes the connections whose packets take another path.
+async fn ping_connections(context: Arc<Context>) {
+    let mut pings = context.routes.pings();
+    // The sender lives as long as the agent.
+    while pings.changed().await.is_ok() {
+        context.endpoint.ping();
+    }
+}
+
+/// Answers peers that dial: as many at a time as the gate has places, no more of one peer than its share.
+async fn accept(context: Arc<Context>) {
+    let mut answering = JoinSet::new();
+    loop {
+        tokio::select! {
+            // A peer that dials now is answered by the run that follows.
+            () = context.stopping.begun() => std::future::pending().await,
+            incoming = context.endpoint.accept() => {
+                let Some(incoming) = incoming else { return };
+                answering.spawn(tunnels::answer(Arc::clone(&context), incoming));
+            }
+            _ = answering.join_next(), if !answering.is_empty() => {}
+        }
+    }
+}
+
+/// Binds a port; where the kernel may choose the port, the one it chose before is tried first: peers that
+/// know this agent find it again while the gateway cannot tell them.
+fn bind_lasting(state: &AgentState, listen: SocketAddr) -> Result<UdpSocket, AgentError> {
+    if listen.port() != 0 {
+        return bind_udp(listen);
+    }
+    let before = state.udp_port()?;
+    if let Some(socket) = before.and_then(|port| bind_udp(SocketAddr::new(listen.ip(), port)).ok()) {
+        return Ok(socket);
+    }
+    let socket = bind_udp(listen)?;
+    let bound = socket.local_addr().map_err(|source| AgentError::Socket { source })?;
+    if let Err(error) = state.store_udp_port(bound.port()) {
+        // The port serves without it; only the next start may get another.
+        tracing::warn!(error = %chain(&error), "the UDP port cannot be kept for the next start");
+    }
+    Ok(socket)
+}
+
+/// Binds the UDP socket; a host without IPv6 gets its IPv4 counterpart of "any address".
+fn bind_udp(address: SocketAddr) -> Result<UdpSocket, AgentError> {
+    bind_any(address, bind_dual_stack).map_err(|source| AgentError::Bind { address, source })
+}
+
+fn bind_dual_stack(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(address),
+        socket2::Type::DGRAM,
+        Some(socket2::Protocol::UDP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn report_buffers(socket: &AgentSocket) {
+    if let Ok(buffers) = socket.buffers() {
+        tracing::info!(
+            receive_bytes = buffers.receive_bytes,
+            send_bytes = buffers.send_bytes,
+            "UDP socket buffers; raise net.core.rmem_max and net.core.wmem_max to 4 MiB if these are smaller"
+        );
+    }
+}

@@ -1,0 +1,189 @@
+//! The gateway's file.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+
+use super::document::{self, Section};
+use super::problem::ConfigProblems;
+use super::{HostPort, LogFormat, TrustDomain, value};
+use crate::domain::limits::RELAY_MEGABITS_MAX;
+
+pub const STATE_DEFAULT: &str = "/var/lib/adit-gateway";
+pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 443);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayConfig {
+    /// How agents reach this gateway; goes into connector files.
+    pub name: HostPort,
+    /// UDP for control links, TCP for enrolment.
+    pub listen: SocketAddr,
+    /// CA, sealing key, database.
+    pub state: PathBuf,
+    /// In every certificate the gateway signs; another one makes every agent enrol again.
+    pub trust_domain: TrustDomain,
+    /// Loopback; absent: no metrics are served.
+    pub metrics: Option<SocketAddr>,
+    pub log: LogFormat,
+    pub relay: RelayConfig,
+}
+
+/// How much the gateway forwards between agents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RelayConfig {
+    pub enabled: bool,
+    /// For each organization, what its agents send; absent: as much as they can.
+    pub megabits_per_second_per_organization: Option<NonZeroU32>,
+}
+
+impl Default for RelayConfig {
+    fn default() -> Self {
+        Self { enabled: true, megabits_per_second_per_organization: None }
+    }
+}
+
+impl GatewayConfig {
+    /// Returns whether a text looks like a gateway's file rather than an agent's, right or wrong.
+    #[must_use]
+    pub fn is_meant_by(text: &str) -> bool {
+        let (table, _) = toml::de::DeTable::parse_recoverable(text);
+        ["name", "trust_domain"].into_iter().any(|key| table.get_ref().contains_key(key))
+    }
+
+    /// Reads a whole file; relative paths start at `base`, the folder it stands in.
+    pub fn parse(text: &str, base: &Path) -> Result<Self, ConfigProblems> {
+        document::parse(text, document::Kind::Gateway, |file| {
+            let name = file.required(
+                "name",
+                "write how agents reach this gateway, such as \"gateway.example.org:443\"",
+                value::text,
+            );
+            let trust_domain = file.required(
+                "trust_domain",
+                "write a domain of yours for the certificates, such as \"example.org\"",
+                value::text,
+            );
+            let listen = file.optional("listen", value::fixed_address).unwrap_or(LISTEN_DEFAULT);
+            let state = file.optional("state", |value| value::path(base, value));
+            let metrics = file.optional("metrics", value::loopback_address);
+            let log = file.optional("log", |value| value::word(&LogFormat::WORDS, value));
+            if metrics.is_some_and(|metrics| metrics.port() == listen.port()) {
+                file.clash("metrics", format!("write another port; `listen` is on {listen}"));
+            }
+            let relay = file.optional_table("relay", |section| Some(read_relay(section)));
+            Some(Self {
+                name: name?,
+                listen,
+                state: state.unwrap_or_else(|| STATE_DEFAULT.into()),
+                trust_domain: trust_domain?,
+                metrics,
+                log: log.unwrap_or_default(),
+                relay: relay.unwrap_or_default(),
+            })
+        })
+    }
+}
+
+fn read_relay(section: &mut Section<'_, '_>) -> RelayConfig {
+    let enabled = section.optional("enabled", value::boolean);
+    let megabits = section.optional("megabits_per_second_per_organization", |value| {
+        value::number(1..=RELAY_MEGABITS_MAX, value)
+    });
+    RelayConfig {
+        enabled: enabled.unwrap_or(RelayConfig::default().enabled),
+        megabits_per_second_per_organization: megabits.and_then(NonZeroU32::new),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str = "name = \"gateway.example.org:443\"\ntrust_domain = \"example.org\"\n";
+
+    #[test]
+    fn a_name_with_a_trust_domain_is_all_a_gateway_needs() {
+        let config = GatewayConfig::parse(LEAST, Path::new("/etc/adit")).expect("parses");
+        assert_eq!(config.listen, "[::]:443".parse().expect("address"));
+        assert_eq!(config.state, Path::new(STATE_DEFAULT));
+        assert_eq!((config.metrics, config.log), (None, LogFormat::Text));
+    }
+
+    #[test]
+    fn the_relay_is_on_without_a_limit_unless_its_table_says_otherwise() {
+        let parse = |relay: &str| {
+            let text = format!("{LEAST}{relay}");
+            GatewayConfig::parse(&text, Path::new("")).map(|config| config.relay)
+        };
+        let limit = |megabits| RelayConfig {
+            megabits_per_second_per_organization: NonZeroU32::new(megabits),
+            ..RelayConfig::default()
+        };
+        assert_eq!(parse(""), Ok(RelayConfig { enabled: true, megabits_per_second_per_organization: None }));
+        assert_eq!(parse("[relay]\n"), Ok(RelayConfig::default()));
+        assert_eq!(parse("[relay]\nenabled = false\n").map(|relay| relay.enabled), Ok(false));
+        for megabits in [1, RELAY_MEGABITS_MAX] {
+            let relay = format!("[relay]\nmegabits_per_second_per_organization = {megabits}\n");
+            assert_eq!(parse(&relay), Ok(limit(megabits)));
+        }
+        for wrong in ["relay = true", "[relay]\nenable = false", "[relay]\nenabled = 1"] {
+            assert_eq!(parse(wrong).expect_err(wrong).iter().count(), 1);
+        }
+        for megabits in ["0", "1_000_001", "0.5"] {
+            let relay = format!("[relay]\nmegabits_per_second_per_organization = {megabits}\n");
+            let problems = parse(&relay).expect_err("refused").to_string();
+            assert!(problems.contains("expected a whole number from 1 to 1000000"), "{problems}");
+        }
+    }
+
+    #[test]
+    fn a_gateways_file_is_told_from_an_agents_even_when_it_is_wrong() {
+        assert!(GatewayConfig::is_meant_by("name = 1\nlisten = \n"));
+        assert!(!GatewayConfig::is_meant_by(include_str!("../../../config/agent.toml")));
+        assert!(!GatewayConfig::is_meant_by(""));
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_named() {
+        let agents = GatewayConfig::parse(include_str!("../../../config/agent.toml"), Path::new(""));
+        let said = agents.expect_err("refused").to_string();
+        assert_eq!(said, "this is an agent's file: expected a gateway's file; name that one");
+        let gateways = crate::config::connector::Connector::parse(LEAST).expect_err("refused").to_string();
+        assert!(gateways.starts_with("this is a gateway's file"), "{gateways}");
+    }
+
+    #[test]
+    fn an_unquoted_value_is_to_be_quoted() {
+        for line in ["name = gateway.example.org:443", "listen = 0.0.0.0:443"] {
+            let said = GatewayConfig::parse(line, Path::new("")).expect_err(line).to_string();
+            assert!(said.contains("put the value in quotes") && said.starts_with("line 1"), "{said}");
+        }
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once_in_the_order_of_lines() {
+        let text = "name = \"gateway\"\nlisten = \"[::]:0\"\nmetrics = \"0.0.0.0:9465\"\nconsol = 1\n";
+        let problems = GatewayConfig::parse(text, Path::new("")).expect_err("refused");
+        let lines: Vec<_> = problems.iter().map(|problem| (problem.line, problem.key.as_str())).collect();
+        assert_eq!(
+            lines,
+            [
+                (Some(1), "name"),
+                (Some(2), "listen"),
+                (Some(3), "metrics"),
+                (Some(4), "consol"),
+                (None, "trust_domain")
+            ]
+        );
+    }
+
+    #[test]
+    fn metrics_cannot_take_the_port_of_the_gateway() {
+        let text = format!("{LEAST}metrics = \"127.0.0.1:443\"\n");
+        let problems = GatewayConfig::parse(&text, Path::new("")).expect_err("refused");
+        assert_eq!(
+            problems.to_string(),
+            "line 3: metrics is \"127.0.0.1:443\": write another port; `listen` is on [::]:443"
+        );
+    }
+}

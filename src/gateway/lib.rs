@@ -1,0 +1,32 @@
+//! The gateway: enrols agents, knows who may talk to whom, introduces them. It never sees what is
+//! carried.
+//!
+//! [`service`] starts and stops it, [`authority`] signs, `enrolment` takes newcomers in,
+//! `control` keeps a link to every agent, `presence` knows who is there, [`platform`] has the
+//! rules. Nothing here reads a certificate or a QUIC packet: see `identity` and `transport`.
+
+mod attempt_limiter;
+pub mod authority;
+mod control;
+mod enrolment;
+pub mod platform;
+mod presence;
+mod relay;
+mod runs;
+pub mod service;
+mod stop;
+mod store;
+
+use crate::store::Store;
+use adit_net::host::folder;
+
+/// Returns every name that is ever opened in a gateway's state folder.
+#[must_use]
+pub fn state_names() -> Vec<String> {
+    let mut names = folder::names(
+        &[authority::CA_KEY, authority::AUTHORITY, platform::seal::FILE],
+        &[authority::TURN, platform::seal::TURN],
+    );
+    names.extend(Store::file_names(platform::DATABASE));
+    names
+}

@@ -1,0 +1,149 @@
+//! The gateway's database: `SQLite` through sqlx. Migrations, queries and constraints; no rule of the
+//! platform, no audit decision and no unsealed secret.
+//!
+//! One writer at a time (`BEGIN IMMEDIATE`), readers apart, and one connection that only watches
+//! for what another process wrote. `adit admin` opens the same file while the gateway runs.
+
+mod agreement;
+mod audit;
+mod channel;
+mod connection;
+mod error;
+mod fact;
+mod file;
+mod grant;
+mod offer;
+mod organization;
+mod secret;
+mod server;
+mod token;
+mod tx;
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Row};
+use tokio::sync::Mutex;
+
+use adit_core::domain::limits::{STORE_BUSY_TIMEOUT, STORE_READERS_MAX};
+
+pub(crate) use agreement::{AgreementRecord, AgreementStatus};
+pub(crate) use audit::{AuditOutcome, AuditRecord, AuditRow};
+pub(crate) use channel::ChannelRecord;
+pub(crate) use connection::{Carried, ConnectionRecord, NewConnection};
+pub(crate) use error::StoreError;
+pub(crate) use fact::FactRecord;
+pub(crate) use grant::{GrantRecord, GrantStatus, NewGrant, Origin};
+pub(crate) use offer::NewOffer;
+pub(crate) use organization::OrganizationRecord;
+pub(crate) use secret::{SEALED_BYTES, SecretRecord};
+pub(crate) use server::{NewServer, ServerRecord};
+pub(crate) use token::TokenRecord;
+pub(crate) use tx::Tx;
+
+/// Each file raises `user_version` by one in its last lines.
+const MIGRATIONS: [&str; 3] = [
+    include_str!("store/migrations/0001_platform.sql"),
+    include_str!("store/migrations/0002_paths.sql"),
+    include_str!("store/migrations/0003_offers.sql"),
+];
+/// `application_id` of our files: "adit".
+const APPLICATION_ID: i64 = 0x6164_6974;
+
+#[derive(Debug)]
+pub(crate) struct Store {
+    writer: SqlitePool,
+    readers: SqlitePool,
+    /// `PRAGMA data_version` is relative to the connection that asks, so one connection asks.
+    watcher: Mutex<SqliteConnection>,
+}
+
+impl Store {
+    /// Opens `path`, making and migrating it as needed. Refused: a file others may read, another
+    /// program's database, one written by a newer adit.
+    pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
+        file::make_or_check(path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(false)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(STORE_BUSY_TIMEOUT)
+            .pragma("secure_delete", "ON")
+            .disable_statement_logging();
+        let opening = |source| StoreError::Open { path: path.into(), source };
+        let writer = pool(1).connect_with(options.clone()).await.map_err(opening)?;
+        migrate(&writer, path).await?;
+        let reading = options.pragma("query_only", "ON");
+        let readers = pool(STORE_READERS_MAX).connect_with(reading.clone()).await.map_err(opening)?;
+        let watcher = Mutex::new(reading.connect().await.map_err(opening)?);
+        Ok(Self { writer, readers, watcher })
+    }
+
+    /// Returns every name at which a file is opened for the database `name`.
+    #[must_use]
+    pub(crate) fn file_names(name: &str) -> Vec<String> {
+        file::names(name)
+    }
+
+    /// Begins a transaction that no other writer of any process runs beside.
+    pub(crate) async fn write(&self) -> Result<Tx, StoreError> {
+        Tx::begin(&self.writer, "BEGIN IMMEDIATE").await
+    }
+
+    /// Begins a consistent view; writing in it is an error.
+    pub(crate) async fn read(&self) -> Result<Tx, StoreError> {
+        Tx::begin(&self.readers, "BEGIN DEFERRED").await
+    }
+
+    /// Returns a number that differs from the last answer when anything was committed since.
+    pub(crate) async fn data_version(&self) -> Result<i64, StoreError> {
+        let mut watcher = self.watcher.lock().await;
+        let row = sqlx::query("PRAGMA data_version")
+            .fetch_one(&mut *watcher)
+            .await
+            .map_err(|source| StoreError::from_query("asking for changes", source))?;
+        row.try_get(0).map_err(|source| StoreError::from_query("asking for changes", source))
+    }
+
+    /// Waits for what runs and releases the file.
+    pub(crate) async fn close(&self) {
+        self.writer.close().await;
+        self.readers.close().await;
+    }
+}
+
+fn pool(connections_max: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(STORE_BUSY_TIMEOUT + Duration::from_secs(5))
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+}
+
+async fn migrate(writer: &SqlitePool, path: &Path) -> Result<(), StoreError> {
+    let mut tx = Tx::begin(writer, "BEGIN IMMEDIATE").await?;
+    let application = tx.pragma("PRAGMA application_id").await?;
+    let found = tx.pragma("PRAGMA user_version").await?;
+    let known = MIGRATIONS.len();
+    if application != APPLICATION_ID && (application != 0 || found != 0 || tx.has_tables().await?) {
+        return Err(StoreError::Foreign { path: path.into() });
+    }
+    let done = usize::try_from(found).map_err(|_| StoreError::Foreign { path: path.into() })?;
+    if done > known {
+        return Err(StoreError::Newer { path: path.into(), found, known });
+    }
+    for migration in &MIGRATIONS[done..] {
+        tx.script(migration).await?;
+    }
+    tx.commit().await
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! Peering requests and the agreements they become.
+
+use std::str::FromStr;
+
+use super::StoreError;
+use super::tx::{Cells, Tx, sql, text};
+use adit_core::domain::id::{AgreementId, OrganizationId};
+use adit_core::domain::name::Name;
+use adit_core::domain::time::Timestamp;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AgreementStatus {
+    Requested,
+    Live,
+    Declined,
+    Withdrawn,
+}
+
+impl AgreementStatus {
+    const ALL: [Self; 4] = [Self::Requested, Self::Live, Self::Declined, Self::Withdrawn];
+
+    #[must_use]
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Live => "live",
+            Self::Declined => "declined",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+}
+
+impl FromStr for AgreementStatus {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or(())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AgreementRecord {
+    pub id: AgreementId,
+    pub requester: OrganizationId,
+    pub requester_name: Name,
+    pub recipient: OrganizationId,
+    pub recipient_name: Name,
+    pub status: AgreementStatus,
+    pub requested_at: Timestamp,
+}
+
+impl AgreementRecord {
+    #[must_use]
+    pub(crate) fn has(&self, organization: OrganizationId) -> bool {
+        self.requester == organization || self.recipient == organization
+    }
+}
+
+const SELECT: &str = "SELECT a.*, r.name AS requester_name, p.name AS recipient_name FROM agreement a
+     JOIN organization r ON r.id = a.requester JOIN organization p ON p.id = a.recipient
+     WHERE ?1 IS NULL OR a.id = ?1 ORDER BY a.requested_at, a.id";
+
+impl Tx {
+    pub(crate) async fn insert_agreement(
+        &mut self,
+        id: AgreementId,
+        requester: OrganizationId,
+        recipient: OrganizationId,
+        status: AgreementStatus,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let decided_at = (status != AgreementStatus::Requested).then_some(at.as_millis());
+        let query = sql("INSERT INTO agreement (id, requester, recipient, status, requested_at, decided_at)
+             VALUES (?, ?, ?, ?, ?, ?)")
+        .bind(text(id))
+        .bind(text(requester))
+        .bind(text(recipient))
+        .bind(status.as_str())
+        .bind(at.as_millis())
+        .bind(decided_at);
+        self.run("asking for peering", query).await.map(drop)
+    }
+
+    pub(crate) async fn agreement(&mut self, id: AgreementId) -> Result<Option<AgreementRecord>, StoreError> {
+        self.one("looking a peering up", sql(SELECT).bind(text(id)), read).await
+    }
+
+    pub(crate) async fn agreements(&mut self) -> Result<Vec<AgreementRecord>, StoreError> {
+        self.all("listing peerings", sql(SELECT).bind(None::<String>), read).await
+    }
+
+    /// Returns the request or agreement in force between two organizations.
+    pub(crate) async fn agreement_between(
+        &mut self,
+        one: OrganizationId,
+        other: OrganizationId,
+    ) -> Result<Option<AgreementRecord>, StoreError> {
+        let query = sql("SELECT a.*, r.name AS requester_name, p.name AS recipient_name FROM agreement a
+             JOIN organization r ON r.id = a.requester JOIN organization p ON p.id = a.recipient
+             WHERE min(a.requester, a.recipient) = min(?1, ?2) AND max(a.requester, a.recipient) = max(?1, ?2)
+               AND a.status IN ('requested', 'live')")
+        .bind(text(one))
+        .bind(text(other));
+        self.one("looking a peering up", query, read).await
+    }
+
+    pub(crate) async fn count_agreements(&mut self, organization: OrganizationId) -> Result<u32, StoreError> {
+        let query = sql("SELECT count(*) AS n FROM agreement
+             WHERE status = 'live' AND (requester = ?1 OR recipient = ?1)")
+        .bind(text(organization));
+        self.count("counting peers", query).await
+    }
+
+    pub(crate) async fn decide_agreement(
+        &mut self,
+        id: AgreementId,
+        status: AgreementStatus,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let query = sql("UPDATE agreement SET status = ?, decided_at = ? WHERE id = ?")
+            .bind(status.as_str())
+            .bind(at.as_millis())
+            .bind(text(id));
+        self.run("deciding a peering request", query).await.map(drop)
+    }
+}
+
+fn read(cells: &Cells) -> Result<AgreementRecord, StoreError> {
+    Ok(AgreementRecord {
+        id: cells.get("id")?,
+        requester: cells.get("requester")?,
+        requester_name: cells.name("requester_name")?,
+        recipient: cells.get("recipient")?,
+        recipient_name: cells.name("recipient_name")?,
+        status: cells.get("status")?,
+        requested_at: cells.time("requested_at")?,
+    })
+}

@@ -1,0 +1,109 @@
+//! The audit log: append-only, one row for each organization concerned.
+
+use super::StoreError;
+use super::tx::{Cells, Tx, sql, text};
+use adit_core::domain::id::OrganizationId;
+use adit_core::domain::name::Name;
+use adit_core::domain::time::Timestamp;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AuditOutcome {
+    Done,
+    Refused,
+    /// Refused, and somebody should look at why.
+    Alert,
+}
+
+impl AuditOutcome {
+    #[must_use]
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::Alert => "alert",
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct AuditRecord {
+    pub at: Timestamp,
+    /// Whose log; `None` is the gateway operator's own.
+    pub organization: Option<OrganizationId>,
+    pub actor: String,
+    pub action: &'static str,
+    pub object: String,
+    pub outcome: AuditOutcome,
+    pub detail: String,
+    /// Equal buckets are one row that counts: what a stranger can cause must not fill the disk.
+    pub bucket: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AuditRow {
+    pub id: i64,
+    pub at: Timestamp,
+    pub organization_name: Option<Name>,
+    pub actor: String,
+    pub action: String,
+    pub object: String,
+    pub outcome: String,
+    pub detail: String,
+    pub times: u32,
+}
+
+impl Tx {
+    pub(crate) async fn append_audit(&mut self, entry: &AuditRecord) -> Result<(), StoreError> {
+        self.append_audit_times(entry, 1).await
+    }
+
+    /// Does the same for something that happened `times`, which must not be 0.
+    pub(crate) async fn append_audit_times(
+        &mut self,
+        entry: &AuditRecord,
+        times: u32,
+    ) -> Result<(), StoreError> {
+        let query =
+            sql("INSERT INTO audit (at, organization, actor, action, object, outcome, detail, bucket, times)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+             ON CONFLICT (bucket) DO UPDATE SET times = times + excluded.times")
+            .bind(entry.at.as_millis())
+            .bind(entry.organization.map(text))
+            .bind(entry.actor.clone())
+            .bind(entry.action)
+            .bind(entry.object.clone())
+            .bind(entry.outcome.as_str())
+            .bind(entry.detail.clone())
+            .bind(entry.bucket.clone())
+            .bind(i64::from(times));
+        self.run("writing the audit log", query).await.map(drop)
+    }
+
+    /// Returns the newest `limit` rows, oldest first: one organization's, or everything.
+    pub(crate) async fn audit(
+        &mut self,
+        organization: Option<OrganizationId>,
+        limit: u32,
+    ) -> Result<Vec<AuditRow>, StoreError> {
+        let query = sql("SELECT * FROM (SELECT a.*, o.name AS organization_name FROM audit a
+                LEFT JOIN organization o ON o.id = a.organization
+                WHERE ?1 IS NULL OR a.organization = ?1 ORDER BY a.id DESC LIMIT ?2) ORDER BY id")
+        .bind(organization.map(text))
+        .bind(i64::from(limit));
+        self.all("reading the audit log", query, read).await
+    }
+}
+
+fn read(cells: &Cells) -> Result<AuditRow, StoreError> {
+    Ok(AuditRow {
+        id: cells.serial("id")?,
+        at: cells.time("at")?,
+        organization_name: cells.maybe_name("organization_name")?,
+        actor: cells.string("actor")?,
+        action: cells.string("action")?,
+        object: cells.string("object")?,
+        outcome: cells.string("outcome")?,
+        detail: cells.string("detail")?,
+        times: cells.number("times")?,
+    })
+}

@@ -1,0 +1,297 @@
+//! Connections with what people read beside them.
+
+use super::StoreError;
+use super::tx::{Cells, Tx, sql, text};
+use adit_core::domain::access::Access;
+use adit_core::domain::connection::{ConnectionType, Protocol, Side};
+use adit_core::domain::id::{
+    AgreementId, ChannelId, ConnectionId, GrantId, OrganizationId, RouteId, ServerId,
+};
+use adit_core::domain::name::Name;
+use adit_core::domain::status::{PauseHold, Status};
+use adit_core::domain::time::Timestamp;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConnectionRecord {
+    pub id: ConnectionId,
+    pub carried: Carried,
+    pub source: EndRecord,
+    pub target: EndRecord,
+    pub status: Status,
+    /// The target's hold was made by a downgrade of its tier; never without such a hold.
+    pub held_for_tier: bool,
+    /// Why it is Failed.
+    pub failure: Option<String>,
+    pub secret_epoch: u32,
+    pub cut_epoch: u32,
+    pub created_at: Timestamp,
+    pub changed_at: Timestamp,
+    pub first_connected_at: Option<Timestamp>,
+}
+
+/// What a connection is for, with what it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Carried {
+    Channel { grant: GrantId, channel: ChannelId, name: Name, protocol: Protocol },
+    Admin { access: Access, agreement: AgreementId, expires_at: Timestamp },
+}
+
+/// One end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EndRecord {
+    pub organization: OrganizationId,
+    pub organization_name: Name,
+    /// `None` at the source of an offer that nobody has accepted.
+    pub server: Option<EndServer>,
+}
+
+/// The server at one end. The name is the last known one after the connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EndServer {
+    pub id: ServerId,
+    pub name: Name,
+    pub route: RouteId,
+}
+
+impl ConnectionRecord {
+    #[must_use]
+    pub(crate) const fn kind(&self) -> ConnectionType {
+        match self.carried {
+            Carried::Channel { .. } => ConnectionType::P2p,
+            Carried::Admin { access, .. } => access.kind(),
+        }
+    }
+
+    #[must_use]
+    pub(crate) const fn end(&self, side: Side) -> &EndRecord {
+        match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
+        }
+    }
+
+    /// Returns the side a server stands at.
+    #[must_use]
+    pub(crate) fn side_of(&self, server: ServerId) -> Option<Side> {
+        [Side::Source, Side::Target].into_iter().find(|side| self.end(*side).has(server))
+    }
+}
+
+impl EndRecord {
+    /// Returns the name as the route shows it: the server's, or the organization's that has yet to name one.
+    #[must_use]
+    pub(crate) fn name(&self) -> &Name {
+        self.server.as_ref().map_or(&self.organization_name, |server| &server.name)
+    }
+
+    fn has(&self, server: ServerId) -> bool {
+        self.server.as_ref().is_some_and(|it| it.id == server)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct NewConnection {
+    pub id: ConnectionId,
+    pub grant: GrantId,
+    pub source: ServerId,
+    pub target: ServerId,
+    pub status: Status,
+    pub created_at: Timestamp,
+}
+
+const SELECT: &str = "SELECT c.*, g.channel, ch.name AS channel_name, ch.protocol, k.epoch AS secret_epoch,
+        coalesce(c.source_last_name, s.name) AS source_name, s.route AS source_route,
+        so.id AS source_organization, so.name AS source_organization_name,
+        coalesce(c.target_last_name, t.name) AS target_name, t.route AS target_route,
+        ta.id AS target_organization, ta.name AS target_organization_name
+     FROM connection c JOIN connection_secret k ON k.connection = c.id
+     LEFT JOIN channel_grant g ON g.id = c.channel_grant LEFT JOIN channel ch ON ch.id = g.channel
+     LEFT JOIN server s ON s.id = c.source_server
+     JOIN organization so ON so.id = coalesce(s.organization, c.recipient)
+     JOIN server t ON t.id = c.target_server JOIN organization ta ON ta.id = t.organization
+     WHERE (?1 IS NULL OR c.id = ?1) AND (?2 IS NULL OR c.source_server = ?2 OR c.target_server = ?2)
+       AND (?3 IS NULL OR c.channel_grant = ?3)
+     ORDER BY c.created_at, c.id";
+
+impl Tx {
+    /// Inserts the row. Its secret belongs to it: insert that in the same transaction.
+    pub(crate) async fn insert_connection(&mut self, new: &NewConnection) -> Result<(), StoreError> {
+        let query = sql("INSERT INTO connection
+                (id, kind, channel_grant, source_server, target_server, status, created_at, changed_at)
+             VALUES (?1, 'P2P', ?2, ?3, ?4, ?5, ?6, ?6)")
+        .bind(text(new.id))
+        .bind(text(new.grant))
+        .bind(text(new.source))
+        .bind(text(new.target))
+        .bind(new.status.as_str())
+        .bind(new.created_at.as_millis());
+        self.run("making a connection", query).await.map(drop)
+    }
+
+    pub(crate) async fn connection(
+        &mut self,
+        id: ConnectionId,
+    ) -> Result<Option<ConnectionRecord>, StoreError> {
+        let query = sql(SELECT).bind(text(id)).bind(None::<String>).bind(None::<String>);
+        self.one("looking a connection up", query, read).await
+    }
+
+    pub(crate) async fn connections(&mut self) -> Result<Vec<ConnectionRecord>, StoreError> {
+        let query = sql(SELECT).bind(None::<String>).bind(None::<String>).bind(None::<String>);
+        self.all("listing connections", query, read).await
+    }
+
+    /// Returns the routes at both ends of every connection that is Active or Paused.
+    pub(crate) async fn joined_routes(&mut self) -> Result<Vec<(RouteId, RouteId)>, StoreError> {
+        let query = sql("SELECT DISTINCT s.route AS source_route, t.route AS target_route FROM connection c
+             JOIN server s ON s.id = c.source_server JOIN server t ON t.id = c.target_server
+             WHERE c.status IN ('Active', 'Paused')");
+        self.all("listing the routes that are joined", query, |cells| {
+            Ok((cells.get("source_route")?, cells.get("target_route")?))
+        })
+        .await
+    }
+
+    /// Returns the routes at the other ends of a server's connections that are Active or Paused.
+    pub(crate) async fn peer_routes(&mut self, server: ServerId) -> Result<Vec<RouteId>, StoreError> {
+        let query = sql("SELECT t.route FROM connection c JOIN server t ON t.id = c.target_server
+                WHERE c.source_server = ?1 AND c.status IN ('Active', 'Paused')
+             UNION SELECT s.route FROM connection c JOIN server s ON s.id = c.source_server
+                WHERE c.target_server = ?1 AND c.status IN ('Active', 'Paused')")
+        .bind(text(server));
+        self.all("listing the routes of a server's peers", query, |cells| cells.get("route")).await
+    }
+
+    pub(crate) async fn connections_of_server(
+        &mut self,
+        server: ServerId,
+    ) -> Result<Vec<ConnectionRecord>, StoreError> {
+        let query = sql(SELECT).bind(None::<String>).bind(text(server)).bind(None::<String>);
+        self.all("listing a server's connections", query, read).await
+    }
+
+    pub(crate) async fn connection_of_grant(
+        &mut self,
+        grant: GrantId,
+    ) -> Result<Option<ConnectionRecord>, StoreError> {
+        let query = sql(SELECT).bind(None::<String>).bind(None::<String>).bind(text(grant));
+        self.one("looking a grant's connection up", query, read).await
+    }
+
+    /// Sets the status; `failure` goes with Failed and with nothing else. The names are kept when it ends;
+    /// what a downgrade holds stays so while the target's hold lasts.
+    pub(crate) async fn set_status(
+        &mut self,
+        connection: &ConnectionRecord,
+        status: Status,
+        failure: Option<&str>,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let last_name = |side| connection.end(side).server.as_ref().map(|server| text(&server.name));
+        let last_names = |side| last_name(side).filter(|_| status.is_terminal());
+        let target_holds = status.pause_hold().is_some_and(|holds| holds.includes(Side::Target));
+        let query = sql("UPDATE connection SET status = ?, held_by = ?, held_for_tier = ?, failure = ?,
+                changed_at = ?, source_last_name = ?, target_last_name = ? WHERE id = ?")
+        .bind(status.as_str())
+        .bind(status.pause_hold().map(pause_hold_word))
+        .bind(i64::from(connection.held_for_tier && target_holds))
+        .bind(failure.map(str::to_owned))
+        .bind(at.as_millis())
+        .bind(last_names(Side::Source))
+        .bind(last_names(Side::Target))
+        .bind(text(connection.id));
+        self.run("changing a connection's status", query).await.map(drop)
+    }
+
+    pub(crate) async fn raise_cut_epoch(&mut self, id: ConnectionId) -> Result<(), StoreError> {
+        let query = sql("UPDATE connection SET cut_epoch = cut_epoch + 1 WHERE id = ?").bind(text(id));
+        self.run("cutting a connection's tunnel", query).await.map(drop)
+    }
+
+    pub(crate) async fn set_first_connected(
+        &mut self,
+        id: ConnectionId,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let query =
+            sql("UPDATE connection SET first_connected_at = ? WHERE id = ? AND first_connected_at IS NULL")
+                .bind(at.as_millis())
+                .bind(text(id));
+        self.run("noting a first tunnel", query).await.map(drop)
+    }
+}
+
+const fn pause_hold_word(holds: PauseHold) -> &'static str {
+    match holds {
+        PauseHold::Source => "source",
+        PauseHold::Target => "target",
+        PauseHold::Both => "both",
+    }
+}
+
+fn read(cells: &Cells) -> Result<ConnectionRecord, StoreError> {
+    Ok(ConnectionRecord {
+        id: cells.get("id")?,
+        carried: read_carried(cells)?,
+        source: EndRecord {
+            organization: cells.get("source_organization")?,
+            organization_name: cells.name("source_organization_name")?,
+            server: read_source(cells)?,
+        },
+        target: EndRecord {
+            organization: cells.get("target_organization")?,
+            organization_name: cells.name("target_organization_name")?,
+            server: Some(EndServer {
+                id: cells.get("target_server")?,
+                name: cells.name("target_name")?,
+                route: cells.get("target_route")?,
+            }),
+        },
+        status: read_status(cells)?,
+        held_for_tier: cells.flag("held_for_tier")?,
+        failure: cells.maybe("failure")?,
+        secret_epoch: cells.number("secret_epoch")?,
+        cut_epoch: cells.number("cut_epoch")?,
+        created_at: cells.time("created_at")?,
+        changed_at: cells.time("changed_at")?,
+        first_connected_at: cells.maybe_time("first_connected_at")?,
+    })
+}
+
+fn read_carried(cells: &Cells) -> Result<Carried, StoreError> {
+    Ok(match Access::of(read_kind(cells)?) {
+        None => Carried::Channel {
+            grant: cells.get("channel_grant")?,
+            channel: cells.get("channel")?,
+            name: cells.name("channel_name")?,
+            protocol: cells.get("protocol")?,
+        },
+        Some(access) => Carried::Admin {
+            access,
+            agreement: cells.get("agreement")?,
+            expires_at: cells.time("expires_at")?,
+        },
+    })
+}
+
+pub(super) fn read_kind(cells: &Cells) -> Result<ConnectionType, StoreError> {
+    let label = cells.string("kind")?;
+    let kind = ConnectionType::ALL.into_iter().find(|kind| kind.as_str() == label);
+    kind.ok_or(StoreError::Damaged { column: "kind" })
+}
+
+fn read_source(cells: &Cells) -> Result<Option<EndServer>, StoreError> {
+    let Some(id) = cells.maybe("source_server")? else { return Ok(None) };
+    Ok(Some(EndServer { id, name: cells.name("source_name")?, route: cells.get("source_route")? }))
+}
+
+fn read_status(cells: &Cells) -> Result<Status, StoreError> {
+    let label = cells.string("status")?;
+    let held_by: Option<String> = cells.maybe("held_by")?;
+    Status::ALL
+        .into_iter()
+        .find(|status| {
+            status.as_str() == label && status.pause_hold().map(pause_hold_word) == held_by.as_deref()
+        })
+        .ok_or(StoreError::Damaged { column: "status" })
+}

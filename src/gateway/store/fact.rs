@@ -1,0 +1,69 @@
+//! What each side's agent last told of a connection.
+
+use super::StoreError;
+use super::tx::{Cells, Tx, sql, text};
+use adit_core::domain::connection::Side;
+use adit_core::domain::connectivity::Timed;
+use adit_core::domain::id::ConnectionId;
+use adit_core::domain::path::PathKind;
+use adit_core::domain::time::Timestamp;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FactRecord {
+    pub connection: ConnectionId,
+    pub side: Side,
+    pub tunnel: Timed<Option<PathKind>>,
+    pub mirth: Option<Timed<bool>>,
+    pub last_ack: Option<Timestamp>,
+}
+
+impl Tx {
+    pub(crate) async fn put_fact(&mut self, fact: &FactRecord) -> Result<(), StoreError> {
+        let query = sql("INSERT OR REPLACE INTO connection_fact
+                (connection, side, tunnel, tunnel_since, mirth_up, mirth_since, last_ack_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?)")
+        .bind(text(fact.connection))
+        .bind(fact.side.as_str())
+        .bind(fact.tunnel.value.map_or("down", PathKind::as_str))
+        .bind(fact.tunnel.since.as_millis())
+        .bind(fact.mirth.map(|mirth| i64::from(mirth.value)))
+        .bind(fact.mirth.map(|mirth| mirth.since.as_millis()))
+        .bind(fact.last_ack.map(Timestamp::as_millis));
+        self.run("noting a connection's state", query).await.map(drop)
+    }
+
+    /// Returns the facts: every connection's, or one's.
+    pub(crate) async fn facts(
+        &mut self,
+        connection: Option<ConnectionId>,
+    ) -> Result<Vec<FactRecord>, StoreError> {
+        let query = sql("SELECT * FROM connection_fact WHERE ?1 IS NULL OR connection = ?1")
+            .bind(connection.map(text));
+        self.all("reading a connection's state", query, read).await
+    }
+}
+
+fn read(cells: &Cells) -> Result<FactRecord, StoreError> {
+    let side = match cells.string("side")?.as_str() {
+        "source" => Side::Source,
+        "target" => Side::Target,
+        _ => return Err(StoreError::Damaged { column: "side" }),
+    };
+    let path = match cells.string("tunnel")?.as_str() {
+        "down" => None,
+        "direct" => Some(PathKind::Direct),
+        "relay" => Some(PathKind::Relay),
+        _ => return Err(StoreError::Damaged { column: "tunnel" }),
+    };
+    let mirth = match (cells.maybe_flag("mirth_up")?, cells.maybe_time("mirth_since")?) {
+        (Some(value), Some(since)) => Some(Timed { value, since }),
+        _ => None,
+    };
+    Ok(FactRecord {
+        connection: cells.get("connection")?,
+        side,
+        tunnel: Timed { value: path, since: cells.time("tunnel_since")? },
+        mirth,
+        last_ack: cells.maybe_time("last_ack_at")?,
+    })
+}

@@ -1,0 +1,53 @@
+//! Organizations.
+
+use super::StoreError;
+use super::tx::{Cells, Tx, sql, text};
+use adit_core::domain::id::OrganizationId;
+use adit_core::domain::name::Name;
+use adit_core::domain::tier::Tier;
+use adit_core::domain::time::Timestamp;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OrganizationRecord {
+    pub id: OrganizationId,
+    pub name: Name,
+    pub tier: Tier,
+    pub created_at: Timestamp,
+}
+
+impl Tx {
+    pub(crate) async fn insert_organization(&mut self, new: &OrganizationRecord) -> Result<(), StoreError> {
+        let query = sql("INSERT INTO organization (id, name, tier, created_at) VALUES (?, ?, ?, ?)")
+            .bind(text(new.id))
+            .bind(text(&new.name))
+            .bind(new.tier.as_str())
+            .bind(new.created_at.as_millis());
+        self.run("adding an organization", query).await.map(drop)
+    }
+
+    pub(crate) async fn organization(
+        &mut self,
+        id: OrganizationId,
+    ) -> Result<Option<OrganizationRecord>, StoreError> {
+        let query = sql("SELECT * FROM organization WHERE id = ?").bind(text(id));
+        self.one("looking an organization up", query, read).await
+    }
+
+    pub(crate) async fn organizations(&mut self) -> Result<Vec<OrganizationRecord>, StoreError> {
+        self.all("listing organizations", sql("SELECT * FROM organization ORDER BY name"), read).await
+    }
+
+    pub(crate) async fn set_tier(&mut self, id: OrganizationId, tier: Tier) -> Result<(), StoreError> {
+        let query = sql("UPDATE organization SET tier = ? WHERE id = ?").bind(tier.as_str()).bind(text(id));
+        self.run("changing a tier", query).await.map(drop)
+    }
+}
+
+fn read(cells: &Cells) -> Result<OrganizationRecord, StoreError> {
+    Ok(OrganizationRecord {
+        id: cells.get("id")?,
+        name: cells.name("name")?,
+        tier: cells.get("tier")?,
+        created_at: cells.time("created_at")?,
+    })
+}

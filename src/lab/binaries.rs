@@ -1,0 +1,55 @@
+//! Where the binaries lie that tests and benches run: beside the program that asks, as cargo puts them.
+//!
+//! Cargo names a package's own binaries to its tests alone, and these tests have a package of their own.
+//! So what is found is held against the sources it was built of: an old binary would be tested in vain.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::SystemTime;
+use std::{env, fs};
+
+static ADIT: OnceLock<PathBuf> = OnceLock::new();
+static ADIT_LAB: OnceLock<PathBuf> = OnceLock::new();
+
+/// Returns the path of the binary `adit`.
+///
+/// # Panics
+///
+/// When it is not there, or older than a source of it.
+#[must_use]
+pub fn adit() -> &'static Path {
+    ADIT.get_or_init(|| built("adit"))
+}
+
+/// Returns the path of the binary `adit-lab`.
+///
+/// # Panics
+///
+/// When it is not there, or older than a source of it.
+#[must_use]
+pub fn adit_lab() -> &'static Path {
+    ADIT_LAB.get_or_init(|| built("adit-lab"))
+}
+
+fn built(name: &str) -> PathBuf {
+    let own = env::current_exe().expect("a program knows where it lies");
+    let folder = own.parent().expect("a program lies in a folder");
+    // Tests and benches lie in `deps/`, the binaries above it.
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
+    let path = folder.join(name);
+    let profile = if folder.ends_with("release") { " --release" } else { "" };
+    let advice = format!("build it first: `cargo build --workspace{profile}`");
+    let at = modified(&path).unwrap_or_else(|| panic!("`{}` is not there; {advice}", path.display()));
+    // Cargo's list of what a binary was built of: `BINARY: SOURCE SOURCE …`.
+    let list = fs::read_to_string(path.with_extension("d")).unwrap_or_default();
+    let sources = list.split_once(':').map_or("", |(_, sources)| sources).split_whitespace();
+    if let Some(newer) = sources.map(Path::new).find(|source| modified(source).is_some_and(|when| when > at))
+    {
+        panic!("`{}` is older than `{}`; {advice}", path.display(), newer.display());
+    }
+    path
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
+}

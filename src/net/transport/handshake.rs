@@ -1,0 +1,205 @@
+//! The TLS of a QUIC handshake, of which the peer hears an alert and not a word.
+//!
+//! quinn sends the text of whatever went wrong to the peer (RFC 9000 §19.19), and to us it gives the
+//! same text. Ours names times, names and advice that are nobody else's business. So the text is kept
+//! here for the log of this host, and what leaves has none. Everything else is rustls's, unchanged.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use quinn::ConnectError;
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::crypto::{
+    ClientConfig, ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey, ServerConfig, Session,
+    UnsupportedVersion,
+};
+use quinn_proto::transport_parameters::TransportParameters;
+use quinn_proto::{ConnectionId, Side, TransportError};
+
+use super::endpoint::{self, Connection};
+use crate::identity::tls;
+
+/// Why a handshake failed here, once it has.
+#[derive(Clone, Default)]
+pub(super) struct Finding(Arc<Mutex<Option<String>>>);
+
+impl Finding {
+    fn set(&self, why: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+
+    pub(super) fn take(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl fmt::Debug for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Finding")
+    }
+}
+
+/// Waits for the end of a handshake. Why it failed is known here alone.
+pub(super) async fn finish(
+    mut connecting: quinn::Connecting,
+) -> Result<Connection, endpoint::TransportError> {
+    let data = connecting.handshake_data().await.ok();
+    let finding = data.and_then(|data| data.downcast::<Finding>().ok());
+    connecting.await.map(Connection).map_err(|source| match finding.and_then(|finding| finding.take()) {
+        Some(why) => endpoint::TransportError::Handshake { why, source },
+        None => endpoint::TransportError::lost(source),
+    })
+}
+
+/// The side that dials.
+pub(super) struct Dialling(pub(super) Arc<QuicClientConfig>);
+
+impl ClientConfig for Dialling {
+    fn start_session(
+        self: Arc<Self>,
+        version: u32,
+        server_name: &str,
+        params: &TransportParameters,
+    ) -> Result<Box<dyn Session>, ConnectError> {
+        Arc::clone(&self.0).start_session(version, server_name, params).map(Quiet::boxed)
+    }
+}
+
+/// The side that is dialled.
+pub(super) struct Answering(pub(super) Arc<QuicServerConfig>);
+
+impl ServerConfig for Answering {
+    fn initial_keys(&self, version: u32, destination: &ConnectionId) -> Result<Keys, UnsupportedVersion> {
+        self.0.initial_keys(version, destination)
+    }
+
+    fn retry_tag(&self, version: u32, original: &ConnectionId, packet: &[u8]) -> [u8; 16] {
+        self.0.retry_tag(version, original, packet)
+    }
+
+    fn start_session(self: Arc<Self>, version: u32, params: &TransportParameters) -> Box<dyn Session> {
+        Quiet::boxed(Arc::clone(&self.0).start_session(version, params))
+    }
+}
+
+struct Quiet {
+    tls: Box<dyn Session>,
+    finding: Finding,
+}
+
+impl Quiet {
+    fn boxed(tls: Box<dyn Session>) -> Box<dyn Session> {
+        Box::new(Self { tls, finding: Finding::default() })
+    }
+}
+
+impl Session for Quiet {
+    fn initial_keys(&self, destination: &ConnectionId, side: Side) -> Keys {
+        self.tls.initial_keys(destination, side)
+    }
+
+    /// Returns where the reason of a failure will be, in place of what nobody here asks for.
+    fn handshake_data(&self) -> Option<Box<dyn Any>> {
+        Some(Box::new(self.finding.clone()))
+    }
+
+    fn peer_identity(&self) -> Option<Box<dyn Any>> {
+        self.tls.peer_identity()
+    }
+
+    fn early_crypto(&self) -> Option<(Box<dyn HeaderKey>, Box<dyn PacketKey>)> {
+        self.tls.early_crypto()
+    }
+
+    fn early_data_accepted(&self) -> Option<bool> {
+        self.tls.early_data_accepted()
+    }
+
+    fn is_handshaking(&self) -> bool {
+        self.tls.is_handshaking()
+    }
+
+    fn read_handshake(&mut self, bytes: &[u8]) -> Result<bool, TransportError> {
+        let _of_another = tls::take_finding();
+        self.tls.read_handshake(bytes).map_err(|error| {
+            let why = tls::take_finding().map_or_else(|| error.reason.clone(), |found| found.to_string());
+            self.finding.set(why);
+            TransportError { reason: String::new(), ..error }
+        })
+    }
+
+    fn transport_parameters(&self) -> Result<Option<TransportParameters>, TransportError> {
+        self.tls.transport_parameters()
+    }
+
+    fn write_handshake(&mut self, bytes: &mut Vec<u8>) -> Option<Keys> {
+        self.tls.write_handshake(bytes)
+    }
+
+    fn next_1rtt_keys(&mut self) -> Option<KeyPair<Box<dyn PacketKey>>> {
+        self.tls.next_1rtt_keys()
+    }
+
+    fn is_valid_retry(&self, original: &ConnectionId, header: &[u8], payload: &[u8]) -> bool {
+        self.tls.is_valid_retry(original, header, payload)
+    }
+
+    fn export_keying_material(
+        &self,
+        output: &mut [u8],
+        label: &[u8],
+        context: &[u8],
+    ) -> Result<(), ExportKeyingMaterialError> {
+        self.tls.export_keying_material(output, label, context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::transport::endpoint::{Credentials, TransportError};
+    use crate::transport::pair::{Pair, soon};
+    use adit_core::domain::id::ServerId;
+
+    /// Returns what `end`, of the refused peer, was told beside an alert.
+    fn told(end: &TransportError) -> &[u8] {
+        match end {
+            TransportError::Lost { source: quinn::ConnectionError::ConnectionClosed(close) } => &close.reason,
+            other => panic!("expected the peer's close, got {other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_target_hears_an_alert_without_a_word() {
+        let pair = Pair::new();
+        let other = ServerId::from_bytes([9; 16]);
+        let dialled = pair.source.endpoint.connect_tunnel(pair.target.route, other);
+        let accepted = async { pair.target.endpoint.accept().await.unwrap().accept().await };
+        let (dialled, accepted) = soon(async { tokio::join!(dialled, accepted) }).await;
+        let found = dialled.unwrap_err();
+        let expected = format!("the peer is server {}, expected server {other}", pair.target.server);
+        assert_eq!(found.refused_handshake(), Some(&*expected));
+        assert_eq!(told(&accepted.unwrap_err()), b"");
+    }
+
+    #[tokio::test]
+    async fn a_refused_source_hears_an_alert_without_a_word() {
+        let (pair, strangers) = (Pair::new(), Pair::new());
+        strangers.source.meet(&pair.target);
+        // It knows the target's CA, so that it is the target that refuses.
+        let trust = pair.source.endpoint.credentials().trust.clone();
+        let known = Credentials { trust, ..Credentials::clone(&strangers.source.endpoint.credentials()) };
+        strangers.source.endpoint.know(known);
+        let dialled = strangers.source.endpoint.connect_tunnel(pair.target.route, pair.target.server);
+        let accepted = async { pair.target.endpoint.accept().await.unwrap().accept().await };
+        let (dialled, accepted) = soon(async { tokio::join!(dialled, accepted) }).await;
+        let found = accepted.unwrap_err();
+        assert!(found.refused_handshake().unwrap().contains("not signed by the CA"), "{found:?}");
+        // TLS 1.3: a client is done before it is judged.
+        let end = match dialled {
+            Ok(connection) => soon(connection.closed()).await,
+            Err(error) => error,
+        };
+        assert_eq!(told(&end), b"");
+    }
+}

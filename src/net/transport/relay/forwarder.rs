@@ -1,0 +1,347 @@
+//! The loop of the relay's thread: commands, one batch in, its packets out.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use quinn::udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+
+use super::counters::{RelayCounters, Tally};
+use super::outbox::{Outbox, Parcel};
+use super::{EventFd, RelayCommand};
+use crate::transport::gateway_socket::OwnDatagram;
+use adit_core::domain::limits::{GATEWAY_OWN_BYTES_MAX, GATEWAY_OWN_OF_BATCH_MAX};
+use adit_core::protocol::relay::{ANSWER_BYTES, DropReason, Relay, RelayVerdict};
+
+/// Room for the largest message that the kernel gathers.
+const MESSAGE_BYTES: usize = 64 * 1024;
+/// Blocks that own packets are copied into; many share one.
+const OWN_BLOCK_BYTES: usize = 64 * 1024;
+/// How often those who lapsed are forgotten.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Every path carries QUIC packets of this length (RFC 9000 §14), so a send of many such fails only
+/// where the kernel cannot segment at all.
+const STRIDE_ALWAYS: usize = 1_200;
+
+pub(super) struct Forwarder {
+    relay: Relay,
+    commands: mpsc::Receiver<RelayCommand>,
+    event_fd: Arc<EventFd>,
+    wire: Wire,
+    own: OwnQueue,
+    outbox: Outbox,
+    tally: Tally,
+    counters: Arc<RelayCounters>,
+    /// The socket serves every address of this host, so answers must name theirs.
+    serves_many: bool,
+    swept: Instant,
+}
+
+impl Forwarder {
+    pub(super) fn new(
+        udp: Arc<UdpSocket>,
+        relay: Relay,
+        commands: mpsc::Receiver<RelayCommand>,
+        own: mpsc::Sender<OwnDatagram>,
+        event_fd: Arc<EventFd>,
+        counters: Arc<RelayCounters>,
+    ) -> io::Result<Self> {
+        let serves_many = udp.local_addr()?.ip().is_unspecified();
+        Ok(Self {
+            relay,
+            commands,
+            event_fd,
+            wire: Wire::new(udp)?,
+            own: OwnQueue { queue: own, block: BytesMut::new(), of_batch: 0 },
+            outbox: Outbox::new(),
+            tally: Tally::default(),
+            counters,
+            serves_many,
+            swept: Instant::now(),
+        })
+    }
+
+    pub(super) fn run(mut self, stop: &AtomicBool) {
+        let mut received = vec![0; BATCH_SIZE * MESSAGE_BYTES].into_boxed_slice();
+        let mut metas = [RecvMeta::default(); BATCH_SIZE];
+        while !stop.load(Ordering::Relaxed) {
+            self.handle_commands();
+            let count = self.wire.receive(&mut received, &mut metas);
+            let now = Instant::now();
+            for (message, meta) in metas[..count].iter().enumerate() {
+                self.sort(&received, message * MESSAGE_BYTES, meta, now);
+            }
+            self.send(&received);
+            if now.saturating_duration_since(self.swept) >= SWEEP_EVERY {
+                self.sweep(now);
+            }
+            self.tally.publish(&self.counters);
+            // A batch with room left has emptied the socket; asking it again costs more than the wait.
+            if count < BATCH_SIZE {
+                self.wait();
+            }
+        }
+    }
+
+    fn handle_commands(&mut self) {
+        while let Ok(command) = self.commands.try_recv() {
+            let outcome = match command {
+                RelayCommand::Join { route, organization, key } => self.relay.join(route, organization, *key),
+                RelayCommand::Permit { route, peers } => self.relay.permit(route, peers),
+                RelayCommand::Leave { route } => {
+                    self.relay.leave(route);
+                    Ok(())
+                }
+                RelayCommand::Remove { route } => {
+                    self.relay.remove(route);
+                    Ok(())
+                }
+                RelayCommand::Traffic { answer } => {
+                    // Who asked may have gone.
+                    let _ = answer.send(self.relay.traffic().collect());
+                    Ok(())
+                }
+            };
+            if let Err(error) = outcome {
+                warn!(%error, "an agent or some of its peers are not relayed");
+            }
+        }
+    }
+
+    /// Judges every packet of one message, which starts at `base`.
+    fn sort(&mut self, received: &[u8], base: usize, meta: &RecvMeta, now: Instant) {
+        let local = meta.dst_ip.filter(|_| self.serves_many);
+        self.relay.arrived_at(local);
+        let (mut start, end) = (base, base + meta.len);
+        while start < end {
+            let next = (start + meta.stride.max(1)).min(end);
+            let packet = &received[start..next];
+            let mut answer = [0; ANSWER_BYTES];
+            match self.relay.handle(meta.addr, packet, now, &mut answer) {
+                RelayVerdict::Forward { to, pair } => self.outbox.push((pair, to, meta.ecn), start, next),
+                RelayVerdict::Answer { length } => {
+                    let sent = self.wire.send_one(meta.addr, local, &answer[..length]);
+                    self.tally.answers += u64::from(sent);
+                }
+                RelayVerdict::Own => match self.own.push(packet, local, meta) {
+                    Ok(()) => self.tally.own += 1,
+                    Err(reason) => self.tally.dropped(reason, 1),
+                },
+                RelayVerdict::Drop(reason) => self.tally.dropped(reason, 1),
+            }
+            start = next;
+        }
+    }
+
+    fn send(&mut self, received: &[u8]) {
+        let Self { relay, wire, outbox, tally, .. } = self;
+        let segments_max = wire.state.max_gso_segments();
+        outbox.flush(received, segments_max, |parcel| {
+            wire.send(&parcel, relay.local_of(parcel.pair), tally);
+        });
+        self.own.of_batch = 0;
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        self.relay.forget_lapsed(now);
+        self.tally.registered = self.relay.registered(now) as u64;
+        self.swept = now;
+    }
+
+    /// Waits until a packet comes, an order, or the next sweep.
+    fn wait(&self) {
+        let mut fds =
+            [PollFd::new(&*self.wire.udp, PollFlags::IN), PollFd::new(&self.event_fd.0, PollFlags::IN)];
+        // An interrupted wait is a short one.
+        let _ = poll(&mut fds, Some(&Timespec { tv_sec: 1, tv_nsec: 0 }));
+        if fds[1].revents().contains(PollFlags::IN) {
+            self.event_fd.clear();
+        }
+    }
+}
+
+/// The socket, as far as the kernel's batches go.
+struct Wire {
+    udp: Arc<UdpSocket>,
+    /// Not the endpoint's: what the kernel refuses here says nothing about its packets.
+    state: UdpSocketState,
+    /// What the kernel refuses of answers must not decide how packets are forwarded.
+    state_of_answers: UdpSocketState,
+    /// Longer packets go one by one: the kernel refused to send many of their length at once.
+    stride_max: usize,
+}
+
+impl Wire {
+    fn new(udp: Arc<UdpSocket>) -> io::Result<Self> {
+        let state = UdpSocketState::new((&*udp).into())?;
+        let state_of_answers = UdpSocketState::new((&*udp).into())?;
+        Ok(Self { udp, state, state_of_answers, stride_max: usize::MAX })
+    }
+
+    /// Receives; returns how many messages came, each in its part of `received`.
+    fn receive(&self, received: &mut [u8], metas: &mut [RecvMeta; BATCH_SIZE]) -> usize {
+        let mut parts = received.chunks_exact_mut(MESSAGE_BYTES);
+        let mut slices: [IoSliceMut; BATCH_SIZE] =
+            std::array::from_fn(|_| IoSliceMut::new(parts.next().unwrap_or_default()));
+        match self.state.recv((&*self.udp).into(), &mut slices, metas) {
+            Ok(count) => count,
+            Err(error) => {
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    debug!(%error, "the relay's socket could not be read; trying again");
+                }
+                0
+            }
+        }
+    }
+
+    /// Returns whether a packet of ours went out.
+    fn send_one(&self, to: SocketAddr, local: Option<IpAddr>, contents: &[u8]) -> bool {
+        let transmit = Transmit { destination: to, ecn: None, contents, segment_size: None, src_ip: local };
+        self.state_of_answers.try_send((&*self.udp).into(), &transmit).is_ok()
+    }
+
+    /// Sends or drops: to QUIC a packet that does not fit is a lost one.
+    fn send(&mut self, parcel: &Parcel, local: Option<IpAddr>, tally: &mut Tally) {
+        let is_many = parcel.segments() > 1;
+        if is_many && parcel.stride > self.stride_max {
+            return self.send_singly(parcel, local, tally);
+        }
+        let transmit = Transmit {
+            destination: parcel.to,
+            ecn: parcel.ecn,
+            contents: parcel.contents,
+            segment_size: is_many.then_some(parcel.stride),
+            src_ip: local,
+        };
+        match self.state.try_send((&*self.udp).into(), &transmit) {
+            Ok(()) => {
+                tally.sends += 1;
+                tally.packets += parcel.segments() as u64;
+                tally.bytes += parcel.contents.len() as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tally.dropped(DropReason::SocketFull, parcel.segments() as u64);
+            }
+            Err(error) if is_many && is_about_segments(&error) => {
+                self.note_refusal(parcel.stride);
+                self.send_singly(parcel, local, tally);
+            }
+            Err(error) => {
+                tally.dropped(DropReason::Unsendable, parcel.segments() as u64);
+                if is_about_segments(&error) {
+                    self.ask_anew();
+                }
+            }
+        }
+    }
+
+    fn send_singly(&mut self, parcel: &Parcel, local: Option<IpAddr>, tally: &mut Tally) {
+        for contents in parcel.contents.chunks(parcel.stride) {
+            self.send(&Parcel { contents, ..*parcel }, local, tally);
+        }
+    }
+
+    /// Notes a refusal: either these packets are too long for the way they go, or the kernel cannot segment
+    /// at all. quinn takes the first for the second and would never try again, for nobody.
+    fn note_refusal(&mut self, stride: usize) {
+        if stride <= STRIDE_ALWAYS {
+            return;
+        }
+        self.stride_max = stride - 1;
+        self.ask_anew();
+    }
+
+    /// Asks again: quinn takes some refusals for a kernel without segmentation, for good.
+    fn ask_anew(&mut self) {
+        if let Ok(state) = UdpSocketState::new((&*self.udp).into()) {
+            self.state = state;
+        }
+    }
+}
+
+fn is_about_segments(error: &io::Error) -> bool {
+    [Errno::INVAL, Errno::IO].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// Towards the gateway's own endpoint.
+struct OwnQueue {
+    queue: mpsc::Sender<OwnDatagram>,
+    block: BytesMut,
+    /// Queued from this batch: a flood of them must not hold up what is relayed.
+    of_batch: usize,
+}
+
+impl OwnQueue {
+    fn push(&mut self, packet: &[u8], local: Option<IpAddr>, meta: &RecvMeta) -> Result<(), DropReason> {
+        if packet.len() > GATEWAY_OWN_BYTES_MAX {
+            return Err(DropReason::Malformed);
+        }
+        if self.of_batch >= GATEWAY_OWN_OF_BATCH_MAX || self.queue.capacity() == 0 {
+            return Err(DropReason::OwnQueueFull);
+        }
+        self.of_batch += 1;
+        if self.block.capacity() < packet.len() {
+            self.block.reserve(OWN_BLOCK_BYTES);
+        }
+        self.block.extend_from_slice(packet);
+        let datagram =
+            OwnDatagram { from: meta.addr, local, ecn: meta.ecn, bytes: self.block.split().freeze() };
+        self.queue.try_send(datagram).map_err(|_| DropReason::OwnQueueFull)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::relay::tests::pairs;
+
+    #[test]
+    fn a_flood_for_the_gateway_takes_a_bounded_part_of_each_batch() {
+        let (queue, mut arrived) = mpsc::channel(GATEWAY_OWN_OF_BATCH_MAX * 2);
+        let mut own = OwnQueue { queue, block: BytesMut::new(), of_batch: 0 };
+        let meta = RecvMeta::default();
+        for _batch in 0..2 {
+            let taken = (0..1_000).filter(|_| own.push(&[0x40; 100], None, &meta).is_ok()).count();
+            assert_eq!(taken, GATEWAY_OWN_OF_BATCH_MAX);
+            own.of_batch = 0;
+        }
+        assert_eq!(own.push(&[0x40; 100], None, &meta), Err(DropReason::OwnQueueFull));
+        assert_eq!(arrived.try_recv().unwrap().bytes[..], [0x40; 100]);
+        assert_eq!(own.push(&[0; GATEWAY_OWN_BYTES_MAX + 1], None, &meta), Err(DropReason::Malformed));
+        assert_eq!(own.push(&[0; GATEWAY_OWN_BYTES_MAX], None, &meta), Ok(()));
+    }
+
+    #[test]
+    fn only_packets_whose_length_the_kernel_refused_to_batch_go_one_by_one() {
+        let bind = || UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (receiver, mut tally) = (bind(), Tally::default());
+        let mut wire = Wire::new(Arc::new(bind())).unwrap();
+        wire.note_refusal(STRIDE_ALWAYS);
+        assert_eq!(wire.stride_max, usize::MAX, "that says nothing about lengths");
+        wire.note_refusal(STRIDE_ALWAYS + 300);
+        assert_eq!(wire.stride_max, STRIDE_ALWAYS + 299);
+        assert!(wire.state.max_gso_segments() > 1, "the kernel is asked again");
+        let contents = [7; 4_000];
+        let parcel = |stride| Parcel {
+            pair: pairs()[0],
+            to: receiver.local_addr().unwrap(),
+            ecn: None,
+            contents: &contents,
+            stride,
+        };
+        for (stride, sends) in [(STRIDE_ALWAYS + 299, 1), (STRIDE_ALWAYS + 300, 3)] {
+            let before = (tally.sends, tally.packets);
+            wire.send(&parcel(stride), None, &mut tally);
+            assert_eq!((tally.sends - before.0, tally.packets - before.1), (sends, 3));
+            let lengths: Vec<_> = (0..3).map(|_| receiver.recv(&mut [0; 4_000]).unwrap()).collect();
+            assert_eq!(lengths, [stride, stride, 4_000 - 2 * stride]);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! TLS over TCP, for enrolment and at both ends of admin sessions. Which certificates are good is
+//! `identity`'s business.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use arc_swap::ArcSwap;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+
+use crate::identity::error::IdentityError;
+use crate::identity::local_https::LocalCertificate;
+use crate::identity::mirth_key;
+use crate::identity::tls::{ENROL_ALPN, SERVER_NAME};
+use adit_core::domain::id::KeyFingerprint;
+
+/// The gateway's side, whose certificate can be replaced between two connections.
+#[derive(Debug)]
+pub struct EnrolTls {
+    config: ArcSwap<ServerConfig>,
+}
+
+impl EnrolTls {
+    #[must_use]
+    pub fn new(config: ServerConfig) -> Self {
+        Self { config: ArcSwap::from_pointee(config) }
+    }
+
+    pub fn replace(&self, config: ServerConfig) {
+        self.config.store(Arc::new(config));
+    }
+
+    pub async fn accept(
+        &self,
+        tcp: TcpStream,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
+        tcp.set_nodelay(true)?;
+        let stream = TlsAcceptor::from(self.config.load_full()).accept(tcp).await?;
+        require_alpn(stream.get_ref().1.alpn_protocol())?;
+        Ok(stream)
+    }
+}
+
+/// Does the newcomer's side.
+pub async fn connect_enrol(
+    tcp: TcpStream,
+    config: ClientConfig,
+) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin> {
+    tcp.set_nodelay(true)?;
+    let name = ServerName::try_from(SERVER_NAME).expect("the constant server name is a DNS name");
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
+    require_alpn(stream.get_ref().1.alpn_protocol())?;
+    Ok(stream)
+}
+
+/// One end of an admin session: HTTPS with a client of this host, or with the local Mirth. The socket
+/// is set up to be cut: dropped before its shutdown, it is reset.
+#[derive(Debug)]
+pub struct HttpsStream(TlsStream<TcpStream>);
+
+impl HttpsStream {
+    /// Ends in order: what was written arrives, and the other end sees that nothing is missing.
+    pub async fn end(&mut self) -> io::Result<()> {
+        self.shutdown().await
+    }
+}
+
+/// The side that people's clients connect to.
+#[derive(Debug, Clone)]
+pub struct LocalTls(Arc<ServerConfig>);
+
+impl LocalTls {
+    pub fn new(certificate: &LocalCertificate) -> Result<Self, IdentityError> {
+        certificate.server_config().map(|config| Self(Arc::new(config)))
+    }
+
+    pub async fn accept(&self, tcp: TcpStream) -> io::Result<HttpsStream> {
+        let accepted = TlsAcceptor::from(Arc::clone(&self.0)).accept(tcp).await?;
+        Ok(HttpsStream(TlsStream::Server(accepted)))
+    }
+}
+
+impl From<ServerConfig> for LocalTls {
+    fn from(config: ServerConfig) -> Self {
+        Self(Arc::new(config))
+    }
+}
+
+/// The side that dials the local Mirth, whose certificate is known by its key.
+#[derive(Debug, Clone)]
+pub struct MirthTls(Arc<ClientConfig>);
+
+impl MirthTls {
+    /// Makes a connector; with no key trusted every handshake fails, and its error names the key shown.
+    pub fn new(trusted: Option<KeyFingerprint>) -> Result<Self, IdentityError> {
+        mirth_key::client_config(trusted).map(|config| Self(Arc::new(config)))
+    }
+
+    /// Connects; `host` is sent as SNI where it is a name, as Java does.
+    pub async fn connect(&self, tcp: TcpStream, host: &str) -> io::Result<HttpsStream> {
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        let connected = TlsConnector::from(Arc::clone(&self.0)).connect(name, tcp).await?;
+        Ok(HttpsStream(TlsStream::Client(connected)))
+    }
+}
+
+impl AsyncRead for HttpsStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for HttpsStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // From here on closing is no cut.
+        let _ = socket2::SockRef::from(self.0.get_ref().0).set_linger(None);
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+/// Requires the protocol: over TCP, TLS itself lets a peer pass that names no protocol at all.
+fn require_alpn(chosen: Option<&[u8]>) -> io::Result<()> {
+    if chosen == Some(ENROL_ALPN) {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, "the peer does not speak adit-enrol/1"))
+}
