@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::copies::Copies;
 use super::entries::{Entries, LiveConnection};
 use super::paths::Paths;
+use super::policy::Policy;
 use super::rejected::{Rejected, RejectedStatements};
 use super::repeats::Repeats;
 use super::state::{AgentState, Enrolment, StateError, StoredSecret};
@@ -521,6 +522,17 @@ impl Context {
 
     // Faults and refusals.
 
+    /// Says of which entries the rules kept on disk cannot be used: no gateway may come to say it again.
+    pub fn note_unusable(&self) {
+        let rules = self.rules();
+        for entry in self.entries.all() {
+            if let policy @ Policy::Unusable(why) = Policy::of(&entry.config, entry.side, &rules) {
+                entry.stats.status().policy = policy.as_str();
+                self.note_fault(entry, &why.to_string());
+            }
+        }
+    }
+
     /// Remembers and logs what went wrong with an entry; the same again is only remembered.
     pub fn note_fault(&self, entry: &LiveConnection, what: &str) {
         let is_new = entry.stats.note_fault(self.clock.now(), what);
@@ -540,6 +552,7 @@ impl Context {
     ) {
         if let Some(left_out) = self.audit_refusal(connection, peer, Some(reason), &reason.to_string()).await
         {
+            let reason = reason.into();
             self.notify_gateway(ToGateway::RefusedPeer { connection, peer, reason, left_out });
         }
     }

@@ -20,12 +20,17 @@ use adit_core::domain::connection::Side;
 use adit_core::domain::id::{BootId, ConnectionId};
 use adit_core::domain::limits;
 use adit_core::domain::secret::Secret;
+use adit_core::domain::word::UnknownWord;
 use adit_core::protocol::backoff::Backoff;
-use adit_core::protocol::control::{self, Activity, ConfigMismatch, Report, Rule, ToAgent, ToGateway};
+use adit_core::protocol::capability::Capabilities;
+use adit_core::protocol::control::{
+    Activity, Change, ConfigMismatch, Report, Rule, ToAgent, ToGateway, VERSION, VERSIONS,
+};
 use adit_core::protocol::heartbeat::{Beat, Heartbeat};
 use adit_core::protocol::packet::PacketKey;
 use adit_core::protocol::repeat_limiter::shown;
 use adit_core::protocol::route::canonical;
+use adit_core::protocol::rule_list::{RuleList, UnusableRule};
 use adit_core::protocol::rules::RuleBook;
 use adit_net::identity::random;
 use adit_net::identity::renewal::LeafRefused;
@@ -36,6 +41,7 @@ use adit_net::transport::link::{self, LinkReceiver, LinkSender};
 use adit_net::transport::resolve::resolve_all;
 use adit_net::transport::routes::RelayServer;
 use adit_net::transport::socket::AgentSocket;
+use adit_observe::unknown;
 
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
 /// Reports go out at most this often, and only when they differ from the last.
@@ -65,6 +71,11 @@ pub(crate) enum LinkEnd {
     Gap,
     #[error("the gateway did not start with a welcome")]
     NoWelcome,
+    #[error(
+        "the gateway picked control version {picked}, this agent ({}) speaks {VERSIONS:?}; update adit here",
+        env!("CARGO_PKG_VERSION")
+    )]
+    Version { picked: u16 },
     #[error("the gateway's new certificate was not taken")]
     Leaf(#[from] LeafRefused),
     #[error("the gateway's new certificate is not hexadecimal")]
@@ -153,11 +164,16 @@ impl ControlClient {
     ) -> Result<std::convert::Infallible, LinkEnd> {
         let (connection, gateway) = self.dial(dial_timeout).await?;
         let (mut sender, mut receiver) = link::open(&connection).await?;
-        let software = env!("CARGO_PKG_VERSION").into();
-        sender.send(&ToGateway::Hello { version: control::VERSION, software, boot: self.boot }).await?;
-        let welcome = timeout(WELCOME_TIMEOUT, receiver.receive()).await;
+        sender.send(&self.hello()).await?;
+        let welcome = timeout(WELCOME_TIMEOUT, known(&mut receiver)).await;
         let now = match welcome.map_err(|_| LinkEnd::NoWelcome)?? {
-            ToAgent::Welcome { now, .. } => now,
+            ToAgent::Welcome { version, now, capabilities } => {
+                if !VERSIONS.contains(&version) {
+                    return Err(LinkEnd::Version { picked: version });
+                }
+                tracing::debug!(version, %capabilities, "the gateway welcomes this agent");
+                now
+            }
             ToAgent::RenewOnly { now } => {
                 tracing::warn!("this agent's certificate has expired; renewing it");
                 self.context.learn_time(now).await;
@@ -194,7 +210,7 @@ impl ControlClient {
         let csr = self.context.endpoint.credentials().identity.key().csr_der();
         let csr = hex::encode(csr.map_err(|source| LinkEnd::Request { source })?);
         sender.send(&ToGateway::Renew { csr }).await?;
-        let answer = timeout(WELCOME_TIMEOUT, receiver.receive()).await;
+        let answer = timeout(WELCOME_TIMEOUT, known(receiver)).await;
         match answer.map_err(|_| LinkEnd::Silent(WELCOME_TIMEOUT))?? {
             ToAgent::Renewed { leaf } => match self.renew(&leaf).await {
                 Ok(()) => Err(LinkEnd::Renewed),
@@ -244,6 +260,16 @@ impl ControlClient {
         })
     }
 
+    fn hello(&self) -> ToGateway {
+        ToGateway::Hello {
+            version: VERSION,
+            versions: VERSIONS.to_vec(),
+            capabilities: Capabilities::own(),
+            software: env!("CARGO_PKG_VERSION").into(),
+            boot: self.boot,
+        }
+    }
+
     /// Returns whom the gateway must not tell where this host is.
     fn hidden_from(&self) -> ToGateway {
         ToGateway::HiddenFrom { peers: self.context.paths.hidden_from() }
@@ -258,6 +284,16 @@ impl ControlClient {
         let mut addresses: Vec<_> = self.direct_addresses.iter().copied().chain([own]).collect();
         addresses.truncate(limits::PEER_ADDRESSES_MAX);
         Some(addresses)
+    }
+}
+
+/// Waits for the next message that this build knows.
+async fn known(receiver: &mut LinkReceiver) -> Result<ToAgent, TransportError> {
+    loop {
+        match receiver.receive().await? {
+            ToAgent::Unknown => unknown::note("message", receiver.tag()),
+            message => return Ok(message),
+        }
     }
 }
 
@@ -283,6 +319,7 @@ struct ControlSession<'a> {
     has_snapshot: bool,
     /// Rules that came ahead of their snapshot.
     parts: BTreeMap<ConnectionId, Rule>,
+    unusable_parts: BTreeMap<ConnectionId, UnusableRule>,
     /// Connections of which the gateway was asked whether they ended.
     missed: BTreeSet<ConnectionId>,
     reported: BTreeMap<ConnectionId, Report>,
@@ -305,6 +342,7 @@ impl<'a> ControlSession<'a> {
             reachable: Vec::new(),
             has_snapshot: false,
             parts: BTreeMap::new(),
+            unusable_parts: BTreeMap::new(),
             missed: BTreeSet::new(),
             reported: BTreeMap::new(),
             config_mismatch: BTreeMap::new(),
@@ -336,7 +374,11 @@ impl<'a> ControlSession<'a> {
             tokio::select! {
                 message = receiver.receive() => {
                     heartbeat.handle_heard(Instant::now());
-                    self.handle(message?, &mut outgoing).await?;
+                    let message = message?;
+                    if message == ToAgent::Unknown {
+                        unknown::note("message", receiver.tag());
+                    }
+                    self.handle(message, &mut outgoing).await?;
                 }
                 Some(message) = self.client.outbox.recv() => outgoing.push(message),
                 Ok(()) = paths.changed() => outgoing.push(self.client.hidden_from()),
@@ -378,7 +420,7 @@ impl<'a> ControlSession<'a> {
             }
             ToAgent::Snapshot { revision, rules, revoked } => {
                 self.keep_parts(rules);
-                let rules = std::mem::take(&mut self.parts).into_values().collect();
+                let rules = self.take_parts();
                 let mut book = context.received_rules();
                 book.apply_snapshot(revision, rules, revoked);
                 self.has_snapshot = true;
@@ -387,6 +429,9 @@ impl<'a> ControlSession<'a> {
                 self.sync(outgoing);
             }
             ToAgent::Change { revision, change } => {
+                if change == Change::Unknown {
+                    unknown::note("change", UnknownWord::NONE);
+                }
                 let mut book = context.received_rules();
                 book.apply_change(revision, change).map_err(|_| LinkEnd::Gap)?;
                 self.adopt(book).await;
@@ -412,7 +457,7 @@ impl<'a> ControlSession<'a> {
             ToAgent::SecretUnavailable { connection } => self.note_no_secret(connection),
             ToAgent::Renewed { leaf } => self.take_leaf(&leaf).await,
             ToAgent::Goodbye { reason, stopping } => return Err(LinkEnd::Goodbye { reason, stopping }),
-            ToAgent::Welcome { .. } | ToAgent::RenewOnly { .. } => {}
+            ToAgent::Welcome { .. } | ToAgent::RenewOnly { .. } | ToAgent::Unknown => {}
         }
         Ok(())
     }
@@ -448,12 +493,28 @@ impl<'a> ControlSession<'a> {
     }
 
     /// Keeps rules ahead of their snapshot: those of the own file, and few of the rest.
-    fn keep_parts(&mut self, rules: Vec<Rule>) {
-        for rule in rules {
+    fn keep_parts(&mut self, rules: RuleList) {
+        if rules.nameless > 0 {
+            unknown::note("rule", UnknownWord::NONE);
+        }
+        for rule in rules.unusable {
+            if self.client.context.entries.get(rule.connection()).is_some() {
+                self.unusable_parts.insert(rule.connection(), rule);
+            }
+        }
+        for rule in rules.usable {
             let is_ours = self.client.context.entries.get(rule.connection).is_some();
             if is_ours || self.parts.len() < limits::RULES_FOREIGN_MAX {
                 self.parts.insert(rule.connection, rule);
             }
+        }
+    }
+
+    fn take_parts(&mut self) -> RuleList {
+        RuleList {
+            usable: std::mem::take(&mut self.parts).into_values().collect(),
+            unusable: std::mem::take(&mut self.unusable_parts).into_values().collect(),
+            nameless: 0,
         }
     }
 
@@ -488,7 +549,7 @@ impl<'a> ControlSession<'a> {
             if let Some(reason) = found.filter(|_| policy.is_active())
                 && self.may_report_mismatch(connection, reason, true)
             {
-                outgoing.push(ToGateway::ConfigMismatch { connection, reason });
+                outgoing.push(ToGateway::ConfigMismatch { connection, reason: reason.into() });
             }
             if found.is_none() || !policy.keeps_tunnel() {
                 // Said again if it is found again once the connection was retried.
@@ -497,11 +558,15 @@ impl<'a> ControlSession<'a> {
             if policy == Policy::Unlisted {
                 context.note_fault(entry, UNLISTED);
             }
+            if let Policy::Unusable(why) = policy {
+                context.note_fault(entry, &why.to_string());
+                continue;
+            }
             if let Policy::ConfigMismatch(reason) = policy {
                 context.note_fault(entry, &reason.to_string());
                 let in_force = rules.rule(connection).is_some_and(|rule| rule.activity != Activity::Ready);
                 if self.may_report_mismatch(connection, reason, in_force) {
-                    outgoing.push(ToGateway::ConfigMismatch { connection, reason });
+                    outgoing.push(ToGateway::ConfigMismatch { connection, reason: reason.into() });
                 }
                 continue;
             }
@@ -522,7 +587,9 @@ impl<'a> ControlSession<'a> {
     fn ask_ended(&mut self, outgoing: &mut Vec<ToGateway>) {
         let context = &self.client.context;
         let rules = context.rules();
-        let is_missing = |id: &ConnectionId| rules.rule(*id).is_none() && !rules.is_ended(*id);
+        let is_missing = |id: &ConnectionId| {
+            rules.rule(*id).is_none() && rules.unusable(*id).is_none() && !rules.is_ended(*id)
+        };
         let missing: BTreeSet<_> =
             context.entries.all().map(|entry| entry.config.id).filter(is_missing).collect();
         let connections: Vec<_> = missing.difference(&self.missed).copied().collect();

@@ -48,7 +48,8 @@ fn sentence(problem: HealthProblem, entry: &EntryStatus, has_link: bool) -> Stri
         | HealthProblem::Terminated
         | HealthProblem::NoRule
         | HealthProblem::Unlisted
-        | HealthProblem::ConfigMismatch => of_policy(problem, entry, has_link),
+        | HealthProblem::ConfigMismatch
+        | HealthProblem::Unusable => of_policy(problem, entry, has_link),
         HealthProblem::Stopping => {
             "this agent or the peer's is stopping; it carries again once both run".into()
         }
@@ -119,6 +120,9 @@ fn of_policy(problem: HealthProblem, entry: &EntryStatus, has_link: bool) -> Str
              prints",
             reason(entry, "the type, side, peer, protocol or access differs")
         ),
+        HealthProblem::Unusable => {
+            reason(entry, "this build cannot use what the gateway says of it: update adit").to_owned()
+        }
         // What holds the entry up before any rule counts, such as a taken port, is known here.
         _ if has_link => {
             reason(entry, "the gateway has not said yet what it may do; wait a moment").to_owned()
@@ -233,6 +237,7 @@ mod tests {
             (word::TERMINATED, "adit trust adt --forget-ended"),
             (word::UNLISTED, "adit admin connection list"),
             (word::CONFIG_MISMATCH, "adit admin connection entry"),
+            (word::UNUSABLE, "update adit"),
             (word::UNKNOWN, "not said yet"),
         ] {
             let said = with(Side::Source, |entry| entry.status = status.into());

@@ -75,6 +75,8 @@ pub enum HealthProblem {
     NoRule,
     Unlisted,
     ConfigMismatch,
+    /// This build cannot use the gateway's rule.
+    Unusable,
     Tunnel,
     /// The peer's agent is not heard.
     Silent,
@@ -98,6 +100,7 @@ impl HealthProblem {
             Self::NoRule => "the gateway has said no rule yet",
             Self::Unlisted => "the gateway does not list it",
             Self::ConfigMismatch => "the gateway and the file disagree",
+            Self::Unusable => "this build cannot use the gateway's rule",
             Self::Stopping => "one of the two agents stops",
             Self::Tunnel => "no tunnel to the peer",
             Self::Silent => "the peer's agent is not heard",
@@ -137,6 +140,7 @@ impl HealthProblem {
             | Self::Terminated
             | Self::Unlisted
             | Self::ConfigMismatch
+            | Self::Unusable
             | Self::Full
             | Self::PeerFull
             | Self::Comparison => true,
@@ -164,6 +168,7 @@ impl ConnectionHealth<'_> {
             word::TERMINATED => return Some(HealthProblem::Terminated),
             word::UNLISTED => return Some(HealthProblem::Unlisted),
             word::CONFIG_MISMATCH => return Some(HealthProblem::ConfigMismatch),
+            word::UNUSABLE => return Some(HealthProblem::Unusable),
             _ => return Some(HealthProblem::NoRule),
         }
         match (self.tunnel, self.mirth, self.port) {
@@ -272,6 +277,7 @@ mod tests {
             (word::UNKNOWN, HealthProblem::NoRule),
             (word::UNLISTED, HealthProblem::Unlisted),
             (word::CONFIG_MISMATCH, HealthProblem::ConfigMismatch),
+            (word::UNUSABLE, HealthProblem::Unusable),
             (word::STOPPING, HealthProblem::Stopping),
             (word::READY, HealthProblem::NotActivated),
             (word::PAUSED, HealthProblem::Paused),

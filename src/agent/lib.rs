@@ -118,7 +118,7 @@ impl Agent {
     /// Enrols if need be and starts everything; returns when ports and sockets are bound.
     pub async fn start(config: AgentConfig) -> Result<Self, AgentError> {
         let state = Arc::new(AgentState::open(&config.state)?);
-        state.forget_damaged_caches();
+        state.set_damaged_aside();
         let audit = AuditFile::open(&config.state.join(AUDIT_FILE))?;
         let clock = Arc::new(LearntClock::new(HostClock, state.clock_offset_millis()?));
         let was_enrolled = state.enrolment()?.is_some();
@@ -159,6 +159,7 @@ impl Agent {
         let known_addresses = state.peer_addresses()?;
         let parts = Parts { clock, endpoint, routes, entries, paths, enrolment, audit, outbox };
         let context = Context::new(parts, state)?;
+        context.note_unusable();
         let announced = Announced::new(Arc::clone(&context), known_addresses);
         let control = ControlClient {
             context: Arc::clone(&context),

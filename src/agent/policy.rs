@@ -6,6 +6,7 @@ use adit_core::config::agent::{Entry, Service};
 use adit_core::domain::access::Access;
 use adit_core::domain::connection::Side;
 use adit_core::protocol::control::{Activity, ConfigMismatch, Rule};
+use adit_core::protocol::rule_list::WhyUnusable;
 use adit_core::protocol::rules::RuleBook;
 
 /// What may happen on an entry's connection now.
@@ -17,6 +18,8 @@ pub(crate) enum Policy {
     Unlisted,
     /// The rule does not fit this agent's file.
     ConfigMismatch(ConfigMismatch),
+    /// This build cannot use the rule.
+    Unusable(WhyUnusable),
     /// Not switched on.
     Ready(Rule),
     /// What runs may end, nothing new starts.
@@ -31,6 +34,9 @@ impl Policy {
     pub(crate) fn of(entry: &Entry, side: Side, rules: &RuleBook) -> Self {
         if rules.is_ended(entry.id) {
             return Self::Terminated;
+        }
+        if let Some(unusable) = rules.unusable(entry.id) {
+            return Self::Unusable(unusable.why());
         }
         let Some(rule) = rules.rule(entry.id) else {
             return if rules.is_begun() { Self::Unlisted } else { Self::Unknown };
@@ -50,7 +56,11 @@ impl Policy {
     pub(crate) const fn rule(&self) -> Option<&Rule> {
         match self {
             Self::Ready(rule) | Self::Paused(rule) | Self::Active(rule) => Some(rule),
-            Self::Unknown | Self::Unlisted | Self::ConfigMismatch(_) | Self::Terminated => None,
+            Self::Unknown
+            | Self::Unlisted
+            | Self::ConfigMismatch(_)
+            | Self::Unusable(_)
+            | Self::Terminated => None,
         }
     }
 
@@ -72,6 +82,7 @@ impl Policy {
             Self::Unknown => word::UNKNOWN,
             Self::Unlisted => word::UNLISTED,
             Self::ConfigMismatch(_) => word::CONFIG_MISMATCH,
+            Self::Unusable(_) => word::UNUSABLE,
             Self::Ready(_) => word::READY,
             Self::Paused(_) => word::PAUSED,
             Self::Active(_) => word::ACTIVE,
@@ -85,6 +96,7 @@ pub(super) mod word {
     pub(crate) const UNKNOWN: &str = "No rule";
     pub(crate) const UNLISTED: &str = "Not listed";
     pub(crate) const CONFIG_MISMATCH: &str = "Unfit";
+    pub(crate) const UNUSABLE: &str = "Update needed";
     pub(crate) const READY: &str = "Ready";
     pub(crate) const PAUSED: &str = "Paused";
     pub(crate) const ACTIVE: &str = "Active";
@@ -119,6 +131,7 @@ pub(super) mod tests {
     use adit_core::domain::limits;
     use adit_core::domain::path::PathChoice;
     use adit_core::protocol::control::Change;
+    use adit_core::protocol::rules::Concerns;
 
     pub(crate) const PEER: ServerId = ServerId::from_bytes([5; 16]);
 
@@ -200,6 +213,20 @@ pub(super) mod tests {
                 assert!(!policy.keeps_tunnel() && !policy.is_active() && policy.rule().is_none());
             }
         }
+    }
+
+    #[test]
+    fn a_rule_that_this_build_cannot_use_allows_nothing_until_one_comes_that_it_can() {
+        let mut raw = serde_json::to_value(rule(1)).unwrap();
+        raw["protocol"] = "fhir".into();
+        let mut rules = RuleBook::default();
+        rules.keep_for(Concerns { connections: [entry(1).id].into(), keys: [].into() });
+        let change = serde_json::json!({ "change": "rule", "rule": raw });
+        rules.apply_snapshot(1, vec![rule(1)], Vec::new());
+        rules.apply_change(2, serde_json::from_value(change).unwrap()).unwrap();
+        check(&rules, "Update needed", false, false, false);
+        rules.apply_change(3, Change::Rule { rule: rule(1) }).unwrap();
+        check(&rules, "Active", true, true, true);
     }
 
     #[test]

@@ -176,6 +176,7 @@ async fn until_dialable(context: &Context, entry: &LiveConnection, absence: &Abs
             Policy::Unknown
             | Policy::Unlisted
             | Policy::ConfigMismatch(_)
+            | Policy::Unusable(_)
             | Policy::Ready(_)
             | Policy::Paused(_)
             | Policy::Terminated => None,

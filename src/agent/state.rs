@@ -37,6 +37,8 @@ const ADDRESSES: &str = "peer-addresses.json";
 const UDP_PORT: &str = "udp-port.json";
 const MIRTH_KEYS: &str = "mirth-keys.json";
 const LOCAL_CERTIFICATE: &str = "admin-https.json";
+/// Appended to the name of a damaged file.
+const DAMAGED: &str = ".damaged";
 /// All of them; none is read or written that is not listed.
 pub const FILES: [&str; 10] =
     [KEY, ENROLMENT, KNOWN_KEYS, RULES, SECRETS, CLOCK, ADDRESSES, UDP_PORT, MIRTH_KEYS, LOCAL_CERTIFICATE];
@@ -73,9 +75,16 @@ fn way_out(path: &Path) -> &'static str {
     }
 }
 
+/// Moves a damaged file to where the next one like it replaces it.
+fn set_aside(path: &Path) {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(DAMAGED);
+    // A disk that takes nothing is no reason to stop: what is damaged counts as missing.
+    let _ = std::fs::rename(path, aside);
+}
+
 /// What enrolment gave; the leaf is replaced by every renewal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Enrolment {
     pub server: ServerId,
     /// This agent's route.
@@ -377,15 +386,28 @@ impl AgentState {
         damaged.collect()
     }
 
-    /// Removes those, and says so once.
-    pub fn forget_damaged_caches(&self) {
+    /// Those whose loss stops some connections until people act, and lets none do more.
+    #[must_use]
+    pub fn damaged_losses(&self) -> Vec<StateError> {
+        let read = [self.secrets().map(drop), self.mirth_keys().map(drop)];
+        let damaged = read.into_iter().filter_map(Result::err);
+        damaged.filter(|error| matches!(error, StateError::Damaged { .. })).collect()
+    }
+
+    /// Sets aside what is damaged and no reason not to start, and says so once.
+    pub fn set_damaged_aside(&self) {
         for path in self.damaged_caches() {
             tracing::warn!(
                 path = %path.display(),
                 "a damaged file was dropped; what it held is learnt again, or made anew"
             );
-            // A disk that takes nothing is no reason to stop: what is damaged counts as missing.
-            let _ = std::fs::remove_file(path);
+            set_aside(&path);
+        }
+        for error in self.damaged_losses() {
+            tracing::error!(%error, "what needs this file stays down, everything else goes on; the file was set aside");
+            if let StateError::Damaged { path, .. } = error {
+                set_aside(&path);
+            }
         }
     }
 
@@ -401,7 +423,6 @@ impl AgentState {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct WrittenCertificate {
     /// DER.
     #[serde(with = "hex")]
@@ -411,7 +432,6 @@ struct WrittenCertificate {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct WrittenSecret {
     epoch: u32,
     secret: Zeroizing<String>,
@@ -420,7 +440,6 @@ struct WrittenSecret {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct EarlierSecret {
     epoch: u32,
     secret: Zeroizing<String>,
@@ -521,7 +540,7 @@ mod tests {
             }
             assert_eq!(state.damaged_caches().len(), caches.len(), "{text:?}");
             assert_eq!(state.clock_offset_millis().unwrap(), 0, "{text:?}");
-            state.forget_damaged_caches();
+            state.set_damaged_aside();
             assert!(state.damaged_caches().is_empty(), "{text:?}");
             assert!(state.local_certificate().unwrap().is_none(), "{text:?}");
             assert_eq!(state.clock_offset_millis().unwrap(), 0, "{text:?}");
@@ -531,6 +550,73 @@ mod tests {
             state.store_udp_port(7).unwrap();
             assert_eq!(state.udp_port().unwrap(), Some(7), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_file_cut_at_any_byte_stops_no_start_that_could_go_on() {
+        let (_parent, state) = state();
+        let connection = ConnectionId::from_bytes([1; 16]);
+        let key = KeyFingerprint::from_bytes([2; 32]);
+        state
+            .store_secret(connection, &StoredSecret { epoch: 1, secret: Secret::from_bytes([7; 32]) })
+            .unwrap();
+        state.trust_mirth_key(connection, key).unwrap();
+        state.store_clock_offset_millis(-1_500).unwrap();
+        let addresses =
+            BTreeMap::from([(ServerId::from_bytes([1; 16]), vec!["192.0.2.7:4433".parse().unwrap()])]);
+        state.store_peer_addresses(&addresses).unwrap();
+        state.store_udp_port(4433).unwrap();
+        let mut book = RuleBook::default();
+        book.apply_snapshot(1, Vec::new(), vec![key]);
+        state.store_rule_book(|| Arc::new(book.clone())).unwrap();
+        let names = LocalNames { names: vec!["mirth.example.org".into()], addresses: Vec::new() };
+        state.make_local_certificate(&names, Timestamp::from_millis(0)).unwrap();
+        for name in [SECRETS, MIRTH_KEYS, CLOCK, ADDRESSES, UDP_PORT, RULES, LOCAL_CERTIFICATE] {
+            let whole = state.folder.read(name).unwrap().unwrap();
+            for cut in 0..whole.len() {
+                state.folder.write(name, &whole[..cut]).unwrap();
+                state.set_damaged_aside();
+                let read = [
+                    state.secrets().map(drop),
+                    state.mirth_keys().map(drop),
+                    state.rule_book().map(drop),
+                    state.clock_offset_millis().map(drop),
+                    state.peer_addresses().map(drop),
+                    state.udp_port().map(drop),
+                    state.local_certificate().map(drop),
+                ];
+                assert!(read.iter().all(Result::is_ok), "{name} cut at {cut}: {read:?}");
+            }
+            // Half of a number is one, and lies where it did.
+            let aside = std::fs::read(state.path().join(format!("{name}{DAMAGED}")));
+            assert!(aside.is_ok(), "{name} was set aside");
+            state.folder.write(name, &whole).unwrap();
+        }
+        assert_eq!(state.rule_book().unwrap(), book);
+    }
+
+    #[test]
+    fn fields_of_a_newer_build_cost_nothing() {
+        let (_parent, state) = state();
+        let connection = ConnectionId::from_bytes([1; 16]);
+        state
+            .store_secret(connection, &StoredSecret { epoch: 1, secret: Secret::from_bytes([7; 32]) })
+            .unwrap();
+        state
+            .store_known_keys(|| {
+                let mut keys = KnownKeys::default();
+                keys.trust(connection, KeyFingerprint::from_bytes([2; 32]));
+                keys
+            })
+            .unwrap();
+        let (secrets, keys) = (state.all_secrets().unwrap(), state.known_keys().unwrap());
+        for name in [SECRETS, KNOWN_KEYS] {
+            let bytes = state.folder.read(name).unwrap().unwrap();
+            let mut written: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            written[connection.to_string()]["newer"] = serde_json::json!({ "a": [1] });
+            state.folder.write(name, written.to_string().as_bytes()).unwrap();
+        }
+        assert_eq!((state.all_secrets().unwrap(), state.known_keys().unwrap()), (secrets, keys));
     }
 
     #[test]

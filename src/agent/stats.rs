@@ -277,7 +277,10 @@ impl Stats {
     pub fn report(&self, at_target: bool) -> Report {
         let status = self.status();
         Report {
-            tunnel: status.tunnel.filter(|tunnel| tunnel.silent_since.is_none()).map(|tunnel| tunnel.path),
+            tunnel: status
+                .tunnel
+                .filter(|tunnel| tunnel.silent_since.is_none())
+                .map(|tunnel| tunnel.path.into()),
             mirth: if at_target { status.mirth.on } else { None },
             last_ack: status.last_ack,
         }

@@ -131,6 +131,7 @@ async fn prove_as_source(
         return Err(TunnelError::Refused(PeerRefusal::WrongSecret));
     }
     meet_key(context, entry, &peer).await?;
+    say_admitted(entry, connection);
     let streams_max = entry.config.streams_max;
     connection.open_window(streams_max);
     context.routes.follow(rule.peer_route, connection);
@@ -213,6 +214,7 @@ async fn admit(
     if meet_key(context, &entry, peer).await.is_err() {
         return Err(refuse(PeerRefusal::ChangedKey));
     }
+    say_admitted(&entry, connection);
     let streams_max = entry.config.streams_max;
     connection.admit(streams_max);
     context.routes.follow(rule.peer_route, connection);
@@ -226,6 +228,11 @@ async fn admit(
         peer_expires: peer.not_after(),
     };
     Ok((entry, admitted))
+}
+
+fn say_admitted(entry: &LiveConnection, connection: &Connection) {
+    let skips_unknown = connection.skips_unknown_frames();
+    tracing::debug!(connection = %entry.config.name, skips_unknown, "a tunnel is admitted");
 }
 
 /// Returns the refusal where nothing was opened: a source that looked at our certificate and left was sent
@@ -258,7 +265,7 @@ fn permitted(
         Policy::Paused(_) => Err(PeerRefusal::Paused),
         Policy::Ready(_) => Err(PeerRefusal::NotActive),
         Policy::Unknown | Policy::Unlisted => Err(PeerRefusal::UnknownConnection),
-        Policy::ConfigMismatch(_) => Err(PeerRefusal::Unlisted),
+        Policy::ConfigMismatch(_) | Policy::Unusable(_) => Err(PeerRefusal::Unlisted),
         Policy::Terminated => Err(PeerRefusal::Terminated),
     }
 }

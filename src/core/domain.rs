@@ -18,3 +18,4 @@ pub mod tier;
 pub mod time;
 pub mod visibility;
 pub mod visible;
+pub mod word;

@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod admission;
 pub mod backoff;
+pub mod capability;
 pub mod control;
 pub mod credit;
 pub mod dicom;
@@ -22,6 +23,7 @@ pub mod relay;
 pub mod repeat_limiter;
 mod replay_window;
 pub mod route;
+pub mod rule_list;
 pub mod rules;
 mod sniffer;
 pub mod sock_diag;

@@ -49,7 +49,6 @@ pub enum AuthorityError {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Written {
     trust_domain: TrustDomain,
     /// The gateway's own route.

@@ -28,6 +28,7 @@ use adit_core::domain::limits::{
     LINK_END_KINDS_MAX, RENEWALS_BURST, RENEWALS_EACH, REPEATS_WRITTEN_EVERY, THROTTLED_SAID_EVERY,
 };
 use adit_core::domain::places::address_of;
+use adit_core::protocol::capability;
 use adit_core::protocol::control::{Rule, ToAgent, ToGateway, VERSION};
 use adit_core::protocol::frame::Code;
 use adit_core::protocol::packet::PacketKey;
@@ -158,6 +159,8 @@ struct OpenLink {
     registration: PacketKey,
     sender: LinkSender,
     receiver: LinkReceiver,
+    /// In which both talk; picked once the agent has said hello.
+    version: u16,
 }
 
 /// Serves links until told to stop, then says goodbye to all.
@@ -254,7 +257,7 @@ async fn open(control: &Control, incoming: Incoming, mut newcomer: Newcomer) -> 
     let from = connection.remote_address();
     let registration = PacketKey::of_link(&connection.registration_secret().map_err(lost)?);
     let (sender, receiver) = in_time(link::accept(&connection)).await?;
-    Ok(OpenLink { server, peer, from, connection, registration, sender, receiver })
+    Ok(OpenLink { server, peer, from, connection, registration, sender, receiver, version: VERSION })
 }
 
 /// Serves the link from hello to the end; there is no end without a reason.
@@ -262,21 +265,18 @@ async fn serve_open(control: &Control, link: &mut OpenLink) -> Result<std::conve
     let name = control.authorize_key(link.server, &link.peer).await?;
     Span::current().record("name", &name);
     link.connection.admit_control();
-    let ToGateway::Hello { version, software, boot } = in_time(link.receiver.receive()).await? else {
+    let hello = in_time(link.receiver.receive()).await?;
+    let ToGateway::Hello { version, versions, capabilities, software, boot } = hello else {
         return Err(LinkEnd::Misbehaved { what: "its first message is no hello".into() });
     };
-    if version != VERSION {
-        let reason = format!(
-            "the agent speaks control version {version}, this gateway {VERSION}; install the same adit on both"
-        );
-        return Err(LinkEnd::Refused { reason });
-    }
+    link.version = capability::pick(version, &versions)
+        .map_err(|refused| LinkEnd::Refused { reason: format!("{refused} (it is adit {software})") })?;
     let now = control.clock.now();
     if link.peer.is_expired(now) {
         info!(%software, expired = %link.peer.not_after(), "an agent with an expired leaf may renew it");
         return renew_only(control, link).await;
     }
-    info!(%software, %boot, "agent connected");
+    info!(%software, %boot, version = link.version, %capabilities, "agent connected");
     let copy = control.presence.note_run(link.server, boot, canonical(link.from));
     if let Some(at) = copy {
         control.report_copy(link, at).await?;
@@ -294,7 +294,7 @@ async fn renew_only(control: &Control, link: &mut OpenLink) -> Result<std::conve
                     let renewed = control.renew(link, &csr).await?;
                     link.sender.send(&renewed).await.map_err(lost)?;
                 }
-                ToGateway::Heartbeat { .. } => {}
+                ToGateway::Heartbeat { .. } | ToGateway::Unknown => {}
                 other => {
                     debug!(?other, "not served over an expired leaf");
                     let reason = "the certificate has expired; on this link it can only be renewed".into();

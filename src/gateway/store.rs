@@ -18,6 +18,7 @@ mod secret;
 mod server;
 mod token;
 mod tx;
+mod unreadable;
 
 use std::path::Path;
 use std::time::Duration;
@@ -30,6 +31,7 @@ use sqlx::{ConnectOptions, Row};
 use tokio::sync::Mutex;
 
 use adit_core::domain::limits::{STORE_BUSY_TIMEOUT, STORE_READERS_MAX};
+use adit_core::domain::word::UnknownWord;
 
 pub(crate) use agreement::{AgreementRecord, AgreementStatus};
 pub(crate) use audit::{AuditOutcome, AuditRecord, AuditRow};
@@ -46,10 +48,11 @@ pub(crate) use token::TokenRecord;
 pub(crate) use tx::Tx;
 
 /// Each file raises `user_version` by one in its last lines.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("store/migrations/0001_platform.sql"),
     include_str!("store/migrations/0002_paths.sql"),
     include_str!("store/migrations/0003_offers.sql"),
+    include_str!("store/migrations/0004_words.sql"),
 ];
 /// `application_id` of our files: "adit".
 const APPLICATION_ID: i64 = 0x6164_6974;
@@ -137,12 +140,40 @@ async fn migrate(writer: &SqlitePool, path: &Path) -> Result<(), StoreError> {
     }
     let done = usize::try_from(found).map_err(|_| StoreError::Foreign { path: path.into() })?;
     if done > known {
-        return Err(StoreError::Newer { path: path.into(), found, known });
+        let builds = builds_beyond(&mut tx, known).await;
+        return Err(StoreError::Newer { path: path.into(), builds, found, known });
     }
     for migration in &MIGRATIONS[done..] {
         tx.script(migration).await?;
     }
+    note_build(&mut tx).await?;
     tx.commit().await
+}
+
+/// Notes that this build writes here from now on.
+async fn note_build(tx: &mut Tx) -> Result<(), StoreError> {
+    let query = tx::sql("INSERT OR IGNORE INTO build (version, schema) VALUES (?1, ?2)")
+        .bind(env!("CARGO_PKG_VERSION"))
+        .bind(i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX));
+    tx.run("noting which build writes", query).await.map(drop)
+}
+
+/// Returns which builds know more than this one, as far as they said so where it can be read here.
+async fn builds_beyond(tx: &mut Tx, known: usize) -> String {
+    let query = tx::sql("SELECT version FROM build WHERE schema > ?1 ORDER BY schema, version")
+        .bind(i64::try_from(known).unwrap_or(i64::MAX));
+    let found = tx.all("asking which build wrote", query, |cells| cells.string("version")).await;
+    match found.unwrap_or_default() {
+        versions if versions.is_empty() => "a newer adit".into(),
+        versions => format!(
+            "adit {}",
+            versions
+                .iter()
+                .map(|version| UnknownWord::new(version).to_string())
+                .collect::<Vec<_>>()
+                .join(" and ")
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub use stream::{AdminOutcome, StreamMetrics};
 
 use adit_core::domain::path::PathKind;
 use adit_core::domain::time::Timestamp;
+use adit_core::domain::word::UNKNOWN_WORDS;
 
 pub const BUILD_INFO: &str = "adit_build_info";
 
@@ -74,6 +75,11 @@ const DESCRIPTIONS: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, CONTROL_LINK_UP, "1 while the agent's link to its gateway is up."),
     (Kind::Counter, PEER_REFUSALS, "Peers this agent refused; the log and the audit say why."),
     (Kind::Gauge, LEAF_EXPIRES, "When the agent's certificate expires, as Unix time; renewed daily."),
+    (
+        Kind::Counter,
+        UNKNOWN_WORDS,
+        "What a newer build said and this one does not know and read past, by kind; the log names it once.",
+    ),
     (Kind::Gauge, WORKING, "1 while messages or requests can pass on a connection, as `adit health` has it."),
     (Kind::Gauge, TUNNEL_UP, "1 while a connection's tunnel is up, labelled with the path it uses."),
     (Kind::Gauge, TUNNEL_RTT, "Round-trip time of the tunnel that is up."),

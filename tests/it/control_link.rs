@@ -8,10 +8,12 @@ use adit_core::domain::access::Access;
 use adit_core::domain::connection::ConnectionType;
 use adit_core::domain::id::{ConnectionId, ServerId};
 use adit_core::domain::limits::{AUDIT_ROWS_BURST, CONTROL_OPENINGS_BURST, LEAF_LIFE, PEER_ADDRESSES_MAX};
+use adit_core::protocol::capability::Capabilities;
 use adit_core::protocol::control::{
     Activity, Change, PeerRefusal, SessionReport, SessionStage, ToAgent, ToGateway,
 };
 use adit_core::protocol::frame::Code;
+use adit_core::protocol::rule_list::RuleList;
 use adit_gateway::platform::{Actor, AdminOffer, OfferLife};
 use adit_net::identity::key::KeyPair;
 use adit_net::identity::tls::Identity;
@@ -32,9 +34,9 @@ async fn an_enrolled_agent_is_welcomed_with_a_snapshot_of_nothing() {
     let mut link = agent.link(&world).await;
     let welcome = link.next().await.unwrap();
     let now = adit_net::identity::time::TimeSource::now(&*world.clock);
-    assert_eq!(welcome, ToAgent::Welcome { version: 1, now });
+    assert_eq!(welcome, ToAgent::Welcome { version: 1, now, capabilities: Capabilities::own() });
     let snapshot = link.next().await.unwrap();
-    assert_eq!(snapshot, ToAgent::Snapshot { revision: 1, rules: vec![], revoked: vec![] });
+    assert_eq!(snapshot, ToAgent::Snapshot { revision: 1, rules: RuleList::default(), revoked: vec![] });
 }
 
 #[tokio::test]
@@ -184,8 +186,14 @@ async fn whoever_breaks_the_protocol_hears_why() {
 
     let mut other = agent.dial(&world).await.unwrap();
     let boot = adit_core::domain::id::BootId::from_bytes([1; 8]);
-    other.send(ToGateway::Hello { version: 99, software: "x".into(), boot }).await;
-    assert!(other.goodbye().await.contains("version 99"));
+    let capabilities = Capabilities::default();
+    let (versions, software) = (vec![98, 99], "9.0.0".into());
+    other.send(ToGateway::Hello { version: 98, versions, capabilities, software, boot }).await;
+    let refused = other.goodbye().await;
+    assert!(
+        refused.contains("the agent speaks control versions 98, 99, this gateway control version 1"),
+        "{refused}"
+    );
 
     let mut twice = agent.welcomed(&world).await;
     twice.hello().await;
@@ -233,7 +241,7 @@ async fn what_both_agents_of_an_accepted_offer_say_of_its_sessions_reaches_both_
     let (number, local_peer) = (1, Ipv4Addr::LOCALHOST.into());
     let session = SessionReport {
         number,
-        stage: SessionStage::Ended,
+        stage: SessionStage::Ended.into(),
         local_peer,
         requests: 9,
         refused: 1,
@@ -301,7 +309,7 @@ async fn peers_that_an_agent_makes_up_fill_no_log() {
         let mut id = [0x5a; 16];
         id[..8].copy_from_slice(&number.to_be_bytes());
         let peer = Some(ServerId::from_random(id));
-        let reason = PeerRefusal::Unlisted;
+        let reason = PeerRefusal::Unlisted.into();
         link.send(ToGateway::RefusedPeer { connection: None, peer, reason, left_out: 0 }).await;
     }
     let refused = async || {

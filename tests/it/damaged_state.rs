@@ -18,6 +18,9 @@ use super::lab::{HANG_LIMIT, Lab, Part, TARGET_OWNER, free_address, mirth, run};
 const CACHES: [&str; 5] =
     ["clock.json", "peer-addresses.json", "udp-port.json", "rules.json", "admin-https.json"];
 
+/// Without these some connections stay down, and everything else goes on.
+const LOSSES: [&str; 2] = ["secrets.json", "mirth-keys.json"];
+
 fn damages(whole: &[u8]) -> [(&'static str, Vec<u8>); 3] {
     let half = if whole.len() > 1 { whole[..whole.len() / 2].to_vec() } else { b"{".to_vec() };
     [("empty", Vec::new()), ("half", half), ("garbage", vec![0xff; 64])]
@@ -62,6 +65,15 @@ async fn an_agent_starts_without_its_caches_but_names_the_smallest_step_for_the_
                 // Half of a number is one.
                 assert!(is_said || what == "half", "{name} {what}");
                 lab.kill(Part::A);
+            } else if LOSSES.contains(&name) {
+                let said = fails(&["check"], &lab.config(Part::A)).await;
+                assert!(said.contains(name) && said.contains("restore"), "{name} {what}: {said}");
+                lab.start(Part::A);
+                lab.logs(Part::A, "the agent is running").await;
+                let log = lab.log(Part::A);
+                assert!(log.contains(name) && log.contains("the file was set aside"), "{name} {what}: {log}");
+                lab.kill(Part::A);
+                assert_eq!(fs::read(path.with_file_name(format!("{name}.damaged"))).unwrap(), damaged);
             } else {
                 for words in [&["agent"][..], &["check"]] {
                     let said = fails(words, &lab.config(Part::A)).await;

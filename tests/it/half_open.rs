@@ -86,8 +86,8 @@ fn stranger(route: RouteId) -> ClientConfig {
     let ca = CertificateAuthority::create("example.org".parse().unwrap(), now).unwrap();
     let key = Arc::new(KeyPair::generate().unwrap());
     let identity = Identity::new(&ca.sign_gateway(&key, now).unwrap(), key).unwrap();
-    let tls =
-        tls::client_config(&identity, ca.trust(), PeerName::Gateway, Dates::Ignore, control::ALPN).unwrap();
+    let tls = tls::client_config(&identity, ca.trust(), PeerName::Gateway, Dates::Ignore, &[control::ALPN])
+        .unwrap();
     let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
     config.initial_dst_cid_provider(Arc::new(move || {
         let mut id = random::bytes::<20>();

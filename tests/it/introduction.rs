@@ -13,7 +13,7 @@ async fn snapshot(agent: &Agent, world: &World) -> (Link, Vec<Rule>) {
     let mut link = agent.link(world).await;
     assert!(matches!(link.next().await, Ok(ToAgent::Welcome { .. })));
     let Ok(ToAgent::Snapshot { revision: 1, rules, .. }) = link.next().await else { panic!("no snapshot") };
-    (link, rules)
+    (link, rules.usable)
 }
 
 async fn change(link: &mut Link, expected: u64) -> Change {
@@ -153,7 +153,7 @@ async fn a_connection_that_an_agents_file_forbids_fails_with_the_reason() {
     let Pair { source, target, connection, .. } = world.pair().await;
     let (mut at_source, _) = snapshot(&source, &world).await;
     let (mut at_target, _) = snapshot(&target, &world).await;
-    at_source.send(ToGateway::ConfigMismatch { connection, reason: ConfigMismatch::Protocol }).await;
+    at_source.send(ToGateway::ConfigMismatch { connection, reason: ConfigMismatch::Protocol.into() }).await;
     assert_eq!(rule(&mut at_target, 2).await.activity, Activity::Ready);
     assert_eq!(rule(&mut at_source, 2).await.activity, Activity::Ready);
 }
@@ -165,7 +165,7 @@ async fn every_refusal_is_in_the_audit_log() {
 
     let mut link = source.welcomed(&world).await;
     let peer = Some(target.server());
-    let reason = PeerRefusal::WrongSecret;
+    let reason = PeerRefusal::WrongSecret.into();
     link.send(ToGateway::RefusedPeer { connection: Some(connection), peer, reason, left_out: 0 }).await;
     link.send(ToGateway::Renew { csr: hex::encode(KeyPair::generate().unwrap().csr_der().unwrap()) }).await;
     link.goodbye().await;

@@ -78,7 +78,7 @@ async fn a_damaged_state_is_named_rather_than_taken_for_empty() {
     let mirth = mirth().await;
     let mut lab = Lab::to(Protocol::Mllp, mirth.address()).await;
     lab.kill(Part::A);
-    for name in ["known-keys.json", "secrets.json", "enrolment.json"] {
+    for name in ["known-keys.json", "enrolment.json"] {
         let path = lab.state(Part::A).join(name);
         let whole = std::fs::read_to_string(&path).unwrap();
         edit(&path, |text| text[..text.len() / 2].to_owned());

@@ -170,7 +170,7 @@ async fn what_a_thief_ended_stays_so_until_the_hosts_owner_undoes_it() {
     let key = lab.status(Part::B).await.unwrap().key;
     let end = move |_: ServerId, rules: Vec<Rule>, _: &Authority| {
         let connections = rules.iter().map(|rule| rule.connection).collect();
-        let snapshot = ToAgent::Snapshot { revision: 1, rules, revoked: vec![key] };
+        let snapshot = ToAgent::Snapshot { revision: 1, rules: rules.into(), revoked: vec![key] };
         vec![snapshot, ToAgent::Ended { connections }]
     };
     let thief = Thief::take(&mut lab, Script::saying(end));

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use adit_core::domain::id::{BootId, ServerId};
 use adit_core::domain::time::Timestamp;
+use adit_core::protocol::capability::Capabilities;
 use adit_core::protocol::control::{Rule, ToAgent, ToGateway, VERSION};
 use adit_core::protocol::relay::Relay;
 use adit_core::protocol::rules::RuleBook;
@@ -20,6 +21,7 @@ use adit_net::identity::time::{HostClock, TimeSource};
 use adit_net::transport::endpoint::{GatewayEndpoint, Incoming, TransportError};
 use adit_net::transport::link::{self, LinkReceiver, LinkSender};
 use adit_net::transport::relay::RelayThread;
+use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::interval_at;
 
@@ -28,7 +30,7 @@ use super::lab::{Lab, Part, eventually};
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
 
 /// What is said to an agent once it has said hello, in this order, given the rules that it holds.
-pub(crate) type Words = Box<dyn Fn(ServerId, Vec<Rule>, &Authority) -> Vec<ToAgent> + Send + Sync>;
+pub(crate) type Words = Box<dyn Fn(ServerId, Vec<Rule>, &Authority) -> Vec<Value> + Send + Sync>;
 
 pub(crate) struct Script {
     pub words: Words,
@@ -44,6 +46,16 @@ impl Script {
     pub(crate) fn saying(
         words: impl Fn(ServerId, Vec<Rule>, &Authority) -> Vec<ToAgent> + Send + Sync + 'static,
     ) -> Self {
+        Self::saying_anything(move |server, rules, authority| {
+            let words = words(server, rules, authority);
+            words.iter().map(|word| serde_json::to_value(word).unwrap()).collect()
+        })
+    }
+
+    /// The same of a gateway whose words this build may not know.
+    pub(crate) fn saying_anything(
+        words: impl Fn(ServerId, Vec<Rule>, &Authority) -> Vec<Value> + Send + Sync + 'static,
+    ) -> Self {
         Self { words: Box::new(words), ahead_millis: 0, signs_at: None, only_renews: false }
     }
 
@@ -54,7 +66,7 @@ impl Script {
 
 /// The whole view as an agent holds it already.
 pub(crate) fn snapshot(rules: Vec<Rule>) -> ToAgent {
-    ToAgent::Snapshot { revision: 1, rules, revoked: Vec::new() }
+    ToAgent::Snapshot { revision: 1, rules: rules.into(), revoked: Vec::new() }
 }
 
 /// Serves until dropped.
@@ -163,7 +175,8 @@ async fn converse(incoming: Incoming, shared: &Shared) -> Result<(), TransportEr
     if script.only_renews {
         sender.send(&ToAgent::RenewOnly { now: script.now() }).await?;
     } else {
-        sender.send(&ToAgent::Welcome { version: VERSION, now: script.now() }).await?;
+        let capabilities = Capabilities::own();
+        sender.send(&ToAgent::Welcome { version: VERSION, now: script.now(), capabilities }).await?;
         let held = rules.iter().find(|(of, _)| *of == server).map(|(_, rules)| rules.clone());
         for word in (script.words)(server, held.unwrap_or_default(), authority) {
             sender.send(&word).await?;

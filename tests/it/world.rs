@@ -17,6 +17,7 @@ use adit_core::domain::id::{BootId, ConnectionId, OrganizationId, ServerId};
 use adit_core::domain::role::UserRole;
 use adit_core::domain::tier::Tier;
 use adit_core::domain::time::Timestamp;
+use adit_core::protocol::capability::Capabilities;
 use adit_core::protocol::control::{ToAgent, ToGateway, VERSION};
 use adit_core::protocol::packet::PacketKey;
 use adit_gateway::platform::{Actor, IssuedToken, Plan, ServerText, TokenLife};
@@ -305,7 +306,14 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) async fn hello(&mut self) {
         let boot = BootId::from_bytes(random::bytes());
-        self.send(ToGateway::Hello { version: VERSION, software: "adit test".into(), boot }).await;
+        self.send(ToGateway::Hello {
+            version: VERSION,
+            versions: Vec::new(),
+            capabilities: Capabilities::default(),
+            software: "adit test".into(),
+            boot,
+        })
+        .await;
     }
 
     pub(crate) async fn send(&mut self, message: ToGateway) {

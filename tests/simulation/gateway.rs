@@ -206,7 +206,7 @@ fn note_drop(reason: DropReason, scene: &mut Scene) {
         DropReason::Forged => &mut tally.forged,
         DropReason::Replayed => &mut tally.replayed,
         DropReason::TooMany => &mut tally.too_many,
-        DropReason::Malformed | DropReason::Unexpected => &mut tally.malformed,
+        DropReason::Malformed | DropReason::UnknownKind | DropReason::Unexpected => &mut tally.malformed,
         DropReason::OverBandwidth
         | DropReason::NoLink
         | DropReason::OwnQueueFull

@@ -212,6 +212,7 @@ impl Filter<'_> {
             | Policy::Unknown
             | Policy::Unlisted
             | Policy::ConfigMismatch(_)
+            | Policy::Unusable(_)
             | Policy::Terminated => Some("adit: this connection is not active."),
         }
     }

@@ -117,7 +117,7 @@ impl AdminSession {
     fn report(&self, stage: SessionStage) -> SessionReport {
         SessionReport {
             number: self.number,
-            stage,
+            stage: stage.into(),
             local_peer: self.local_peer,
             requests: self.counts.requests.load(Ordering::Relaxed),
             refused: self.counts.refused.load(Ordering::Relaxed),

@@ -9,6 +9,7 @@ use super::connection::Side;
 use super::path::PathKind;
 use super::status::Status;
 use super::time::Timestamp;
+use super::word::Word;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Connectivity {
@@ -55,7 +56,7 @@ pub struct SideFacts {
     /// Agent ↔ gateway.
     pub link: Option<Timed<bool>>,
     /// Agent ↔ agent, as this side measures it: the path while it is up.
-    pub tunnel: Option<Timed<Option<PathKind>>>,
+    pub tunnel: Option<Timed<Option<Word<PathKind>>>>,
     /// Agent ↔ its Mirth; the target side only.
     pub mirth: Option<Timed<bool>>,
 }
@@ -144,7 +145,7 @@ mod tests {
     fn side(link: bool, up: bool) -> SideFacts {
         SideFacts {
             link: Some(Timed { value: link, since: AT }),
-            tunnel: Some(Timed { value: up.then_some(PathKind::Direct), since: AT }),
+            tunnel: Some(Timed { value: up.then_some(PathKind::Direct.into()), since: AT }),
             mirth: None,
         }
     }

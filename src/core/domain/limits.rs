@@ -445,6 +445,18 @@ pub const ADMIN_SESSION_ROWS_PER_MINUTE: u64 = 32;
 
 /// What an agent says of its build, and why a gateway ends a link, in characters.
 pub const SOFTWARE_CHARS_MAX: usize = 64;
+
+/// What a tunnel's frame of a type that this build does not know may hold.
+pub const FRAME_HELD_BYTES_MAX: usize = 1024;
+/// Of a word that this build does not know; a longer one is not kept.
+pub const UNKNOWN_WORD_BYTES_MAX: usize = 24;
+/// Unknown words that a process names in its log; all are counted.
+pub const UNKNOWN_WORDS_SAID_MAX: usize = 64;
+/// Of a rule that cannot be used, as it was given; of a longer one only the reason stays.
+pub const UNUSABLE_RULE_BYTES_MAX: usize = 2 * 1024;
+/// Versions and capabilities that one end of a control link tells the other; more are not read.
+pub const VERSIONS_TOLD_MAX: usize = 16;
+pub const CAPABILITIES_TOLD_MAX: usize = 64;
 pub const REASON_CHARS_MAX: usize = 500;
 /// A secret, a certificate or the request for one, in hexadecimal digits.
 pub const DIGITS_MAX: usize = 8 * 1024;

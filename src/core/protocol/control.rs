@@ -15,11 +15,16 @@ use crate::domain::id::{BootId, ConnectionId, KeyFingerprint, RouteId, ServerId}
 use crate::domain::limits::CONTROL_MESSAGE_BYTES_MAX;
 use crate::domain::path::PathKind;
 use crate::domain::time::Timestamp;
+use crate::domain::word::{UnknownWord, Word, readable};
+use crate::protocol::capability::{self, Capabilities};
+use crate::protocol::rule_list::{GivenRule, RuleList, UnusableRule};
 use crate::protocol::text::{self, Software};
 
-/// The version this build speaks. A gateway serves every version it knows; an agent that speaks
-/// none of them is told which to install.
+/// The version in which every build says hello.
 pub const VERSION: u16 = 1;
+/// The versions this build speaks. A gateway picks the highest that both ends speak; an agent that speaks
+/// none of its own is told both lists.
+pub const VERSIONS: &[u16] = &[VERSION];
 
 /// ALPN of the control link.
 pub const ALPN: &[u8] = b"adit-control/1";
@@ -78,10 +83,13 @@ pub enum Activity {
 
 /// One numbered change after a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "change")]
+#[serde(rename_all = "snake_case", tag = "change", from = "GivenChange")]
 pub enum Change {
     /// The connection is new or its rule differs.
     Rule { rule: Rule },
+    /// The same with a rule that this build cannot use.
+    #[serde(rename = "rule")]
+    Unusable { rule: UnusableRule },
     /// It has reached a final status: cut at once, and only a person of the agent's host undoes it.
     Ended { connection: ConnectionId },
     /// The gateway knows nothing of it any more: cut at once, until it is listed again.
@@ -89,6 +97,41 @@ pub enum Change {
     /// No leaf over this key is good any more: cut at once, and only a person of the agent's host
     /// undoes it.
     Revoked { key: KeyFingerprint },
+    /// A newer gateway's; it changes nothing here.
+    Unknown,
+}
+
+/// A [`Change`] as it comes, its rule usable or not.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case", tag = "change")]
+enum GivenChange {
+    Rule {
+        rule: GivenRule,
+    },
+    Ended {
+        connection: ConnectionId,
+    },
+    Unlisted {
+        connection: ConnectionId,
+    },
+    Revoked {
+        key: KeyFingerprint,
+    },
+    #[serde(other)]
+    Unknown,
+}
+
+impl From<GivenChange> for Change {
+    fn from(given: GivenChange) -> Self {
+        match given {
+            GivenChange::Rule { rule: GivenRule::Usable(rule) } => Self::Rule { rule: *rule },
+            GivenChange::Rule { rule: GivenRule::Unusable(rule) } => Self::Unusable { rule },
+            GivenChange::Ended { connection } => Self::Ended { connection },
+            GivenChange::Unlisted { connection } => Self::Unlisted { connection },
+            GivenChange::Revoked { key } => Self::Revoked { key },
+            GivenChange::Rule { rule: GivenRule::Nameless } | GivenChange::Unknown => Self::Unknown,
+        }
+    }
 }
 
 /// From agent to gateway.
@@ -97,7 +140,13 @@ pub enum Change {
 pub enum ToGateway {
     /// First on every link.
     Hello {
+        /// The lowest that it speaks, which is all that a gateway of 0.1.0 reads.
         version: u16,
+        /// All that it speaks; none from an agent of 0.1.0.
+        #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "capability::versions")]
+        versions: Vec<u16>,
+        #[serde(default, skip_serializing_if = "Capabilities::is_empty")]
+        capabilities: Capabilities,
         software: Software,
         boot: BootId,
     },
@@ -111,6 +160,7 @@ pub enum ToGateway {
     },
     /// Where this agent's UDP socket can be reached directly.
     Listening {
+        #[serde(deserialize_with = "readable")]
         addresses: Vec<SocketAddr>,
     },
     FetchSecret {
@@ -135,13 +185,13 @@ pub enum ToGateway {
     #[serde(rename = "unfit")]
     ConfigMismatch {
         connection: ConnectionId,
-        reason: ConfigMismatch,
+        reason: Word<ConfigMismatch>,
     },
     /// A peer or stranger was refused here; for the audit log of both sides.
     RefusedPeer {
         connection: Option<ConnectionId>,
         peer: Option<ServerId>,
-        reason: PeerRefusal,
+        reason: Word<PeerRefusal>,
         /// How many alike were not told since the last.
         #[serde(default)]
         left_out: u64,
@@ -156,6 +206,9 @@ pub enum ToGateway {
         #[serde(deserialize_with = "text::digits")]
         csr: String,
     },
+    /// A newer agent's; it is counted and has no other effect.
+    #[serde(other)]
+    Unknown,
 }
 
 /// From gateway to agent.
@@ -163,8 +216,11 @@ pub enum ToGateway {
 #[serde(rename_all = "snake_case", tag = "type")]
 pub enum ToAgent {
     Welcome {
+        /// The one that the gateway picked.
         version: u16,
         now: Timestamp,
+        #[serde(default, skip_serializing_if = "Capabilities::is_empty")]
+        capabilities: Capabilities,
     },
     /// The leaf has expired: only `Renew` is served on this link.
     RenewOnly {
@@ -181,13 +237,15 @@ pub enum ToAgent {
     },
     /// Comes before the snapshot that it belongs to, where one message does not hold it all.
     SnapshotPart {
-        rules: Vec<Rule>,
+        rules: RuleList,
+        #[serde(deserialize_with = "readable")]
         revoked: Vec<KeyFingerprint>,
     },
     /// With the parts before it the gateway's whole view.
     Snapshot {
         revision: u64,
-        rules: Vec<Rule>,
+        rules: RuleList,
+        #[serde(deserialize_with = "readable")]
         revoked: Vec<KeyFingerprint>,
     },
     /// Of the connections the agent misses, these are over for good.
@@ -202,6 +260,7 @@ pub enum ToAgent {
     /// Where a peer says it can be reached; an empty list when it is away.
     Candidates {
         peer: ServerId,
+        #[serde(deserialize_with = "readable")]
         addresses: Vec<SocketAddr>,
     },
     /// In hex; see [`crate::domain::secret::Secret::from_hex`].
@@ -228,13 +287,16 @@ pub enum ToAgent {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         stopping: bool,
     },
+    /// A newer gateway's; it is counted and has no other effect.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What one agent measures of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// The path in use when the tunnel is up.
-    pub tunnel: Option<PathKind>,
+    pub tunnel: Option<Word<PathKind>>,
     /// Whether the local Mirth answers; target side only.
     pub mirth: Option<bool>,
     pub last_ack: Option<Timestamp>,
@@ -246,7 +308,7 @@ pub struct Report {
 pub struct SessionReport {
     /// Tells the sessions of one agent's run apart.
     pub number: u64,
-    pub stage: SessionStage,
+    pub stage: Word<SessionStage>,
     /// Where the managing side's client connected from.
     pub local_peer: std::net::IpAddr,
     /// Since the session's start; the managing side does not judge and counts no refusals or changes.
@@ -324,8 +386,8 @@ pub enum PeerRefusal {
 impl std::fmt::Debug for ToAgent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Welcome { version, now } => {
-                write!(f, "Welcome {{ version: {version}, now: {now} }}")
+            Self::Welcome { version, now, capabilities } => {
+                write!(f, "Welcome {{ version: {version}, now: {now}, capabilities: {capabilities} }}")
             }
             Self::RenewOnly { now } => write!(f, "RenewOnly {{ now: {now} }}"),
             Self::Heartbeat { number, .. } => write!(f, "Heartbeat {{ number: {number} }}"),
@@ -353,6 +415,7 @@ impl std::fmt::Debug for ToAgent {
             Self::Goodbye { reason, stopping } => {
                 write!(f, "Goodbye {{ reason: {reason:?}, stopping: {stopping} }}")
             }
+            Self::Unknown => f.write_str("Unknown"),
         }
     }
 }
@@ -383,11 +446,19 @@ pub fn encode<M: Serialize>(message: &M, to: &mut BytesMut) -> Result<(), Contro
 #[derive(Default)]
 pub struct Decoder {
     buffer: BytesMut,
+    /// What the last message called itself.
+    tag: Option<UnknownWord>,
 }
 
 impl Decoder {
     pub fn extend(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Returns what the last message called itself, for one that was unknown.
+    #[must_use]
+    pub fn tag(&self) -> UnknownWord {
+        self.tag.unwrap_or(UnknownWord::NONE)
     }
 
     /// Returns the next whole message. After an error the link means nothing any more.
@@ -403,11 +474,19 @@ impl Decoder {
         }
         self.buffer.advance(LENGTH_BYTES);
         let message = self.buffer.split_to(length);
+        self.tag = serde_json::from_slice(&message).ok().map(|Tag { word }| UnknownWord::new(&word));
         serde_json::from_slice(&message).map(Some).map_err(|error| ControlError::PeerMalformed {
             category: error.classify(),
             column: error.column(),
         })
     }
+}
+
+/// What every message begins to say.
+#[derive(Deserialize)]
+struct Tag {
+    #[serde(rename = "type")]
+    word: String,
 }
 
 /// What is buffered may hold a secret.

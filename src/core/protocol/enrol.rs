@@ -15,7 +15,6 @@ use crate::protocol::text;
 pub const PATH: &str = "/api/v1/enrol";
 
 #[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Request {
     pub server: ServerId,
     /// As the connector file has it.
@@ -35,7 +34,6 @@ pub const TOKEN_PATH: &str = "/api/v1/enrol/token";
 
 /// Whether this token would enrol this server now, with this key.
 #[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct TokenQuestion {
     pub server: ServerId,
     pub token: Zeroizing<String>,

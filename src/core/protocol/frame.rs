@@ -2,9 +2,13 @@
 //! stream after the proofs, and the codes with which streams and tunnels are cut.
 //!
 //! A frame is one type byte and QUIC variable-length integers (RFC 9000 §16). No frame carries
-//! payload, and none is longer than 17 bytes.
+//! payload. The four types of 0.1.0 have no length of their own, and none is longer than 17 bytes; types
+//! from 0x40 on are followed by the length of what they hold, so that who does not know one reads past it.
+//! They are sent only to a peer that agreed on [`super::open::ALPN_SKIPPING`]: 0.1.0 ends a tunnel over them.
 
 use bytes::{Buf, BufMut, BytesMut};
+
+use crate::domain::limits::FRAME_HELD_BYTES_MAX;
 
 /// First byte of every data stream: a stream that carries nothing yet is invisible to the far side, and a
 /// client that waits for its server to speak first would wait forever.
@@ -16,6 +20,8 @@ const CREDIT: u8 = 0x01;
 const CUT: u8 = 0x02;
 const MIRTH: u8 = 0x03;
 const STOPPING: u8 = 0x04;
+/// The first of the types that tell their length.
+const LENGTH_TOLD: u8 = 0x40;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TunnelFrame {
@@ -29,6 +35,8 @@ pub enum TunnelFrame {
     /// The sender's agent stops: no TCP connection may start any more, what waits for an answer may end, and
     /// the source closes the tunnel once nothing does.
     Stopping,
+    /// A newer peer's, read past.
+    Unknown { kind: u8 },
 }
 
 impl TunnelFrame {
@@ -47,6 +55,7 @@ impl TunnelFrame {
             }
             Self::Mirth { answers } => to.put_slice(&[MIRTH, u8::from(answers)]),
             Self::Stopping => to.put_u8(STOPPING),
+            Self::Unknown { kind } => to.put_slice(&[kind | LENGTH_TOLD, 0]),
         }
     }
 }
@@ -107,8 +116,19 @@ fn parse(bytes: &mut &[u8]) -> Result<Option<TunnelFrame>, FrameError> {
             }
         }
         STOPPING => Some(TunnelFrame::Stopping),
+        LENGTH_TOLD.. => return past(kind, bytes),
         found => return Err(FrameError::UnknownType { found }),
     })
+}
+
+/// Reads past what a frame of a type that tells its length holds.
+fn past(kind: u8, bytes: &mut &[u8]) -> Result<Option<TunnelFrame>, FrameError> {
+    let Some(length) = take_varint(bytes) else { return Ok(None) };
+    let held = usize::try_from(length).ok().filter(|held| *held <= FRAME_HELD_BYTES_MAX);
+    let held = held.ok_or(FrameError::TooLong { kind, found: length })?;
+    let Some((_, rest)) = bytes.split_at_checked(held) else { return Ok(None) };
+    *bytes = rest;
+    Ok(Some(TunnelFrame::Unknown { kind }))
 }
 
 fn two_varints(bytes: &mut &[u8]) -> Option<(u64, u64)> {
@@ -130,6 +150,10 @@ pub enum FrameError {
         "the peer sent a tunnel frame of unknown type {found:#04x}; both agents must run the same version"
     )]
     UnknownType { found: u8 },
+    #[error(
+        "the peer sent a tunnel frame of type {kind:#04x} with {found} bytes, at most {FRAME_HELD_BYTES_MAX} are read past"
+    )]
+    TooLong { kind: u8, found: u64 },
     #[error("the peer reported its Mirth with {found} where 0 or 1 must stand")]
     NoTruth { found: u8 },
 }
@@ -233,7 +257,36 @@ mod tests {
     fn an_unknown_type_or_truth_value_is_an_error() {
         assert_eq!(decode_all(&[&[0x00]]), Err(FrameError::UnknownType { found: 0 }));
         assert_eq!(decode_all(&[&[0x05]]), Err(FrameError::UnknownType { found: 5 }));
+        assert_eq!(decode_all(&[&[0x3f]]), Err(FrameError::UnknownType { found: 0x3f }));
         assert_eq!(decode_all(&[&[MIRTH, 2]]), Err(FrameError::NoTruth { found: 2 }));
+    }
+
+    #[test]
+    fn a_frame_that_tells_its_length_is_read_past() {
+        for held in [0, 1, 63, 64, FRAME_HELD_BYTES_MAX] {
+            let mut wire = encode_all(&[TunnelFrame::Stopping]);
+            wire.push(0x7f);
+            put_varint(&mut wire, u64::try_from(held).unwrap());
+            wire.extend(vec![0xee; held]);
+            wire.extend(encode_all(&[TunnelFrame::Mirth { answers: true }]));
+            let expected = vec![
+                TunnelFrame::Stopping,
+                TunnelFrame::Unknown { kind: 0x7f },
+                TunnelFrame::Mirth { answers: true },
+            ];
+            for cut in 0..=wire.len() {
+                let decoded = decode_all(&[&wire[..cut], &wire[cut..]]);
+                assert_eq!(decoded.as_ref(), Ok(&expected), "{held} bytes, cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_that_tells_too_great_a_length_is_refused_before_it_comes() {
+        let mut wire = vec![0x40];
+        put_varint(&mut wire, u64::try_from(FRAME_HELD_BYTES_MAX + 1).unwrap());
+        let found = u64::try_from(FRAME_HELD_BYTES_MAX + 1).unwrap();
+        assert_eq!(decode_all(&[&wire]), Err(FrameError::TooLong { kind: 0x40, found }));
     }
 
     #[test]

@@ -17,6 +17,10 @@ use crate::domain::secret::Secret;
 
 /// ALPN of a tunnel.
 pub const ALPN: &[u8] = b"adit/1";
+/// ALPN of a tunnel whose ends read past frames that they do not know. 0.1.0 offers and takes [`ALPN`] alone.
+pub const ALPN_SKIPPING: &[u8] = b"adit/1.1";
+/// What this build offers and takes, the better first.
+pub const ALPNS: &[&[u8]] = &[ALPN_SKIPPING, ALPN];
 /// The version of the opening and of all that follows it.
 pub const VERSION: u16 = 1;
 /// Label of the TLS exporter (RFC 8446 §7.5) both proofs are bound to; its context is empty.

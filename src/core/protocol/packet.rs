@@ -62,6 +62,12 @@ pub fn own_route(packet: &[u8]) -> Option<RouteId> {
     chunk(packet, 1).map(RouteId::from_bytes)
 }
 
+/// Returns whether a packet is ours and of a kind that only a newer build knows. Nothing of it is verified.
+#[must_use]
+pub fn is_of_unknown_kind(packet: &[u8]) -> bool {
+    packet.first().is_some_and(|first| is_ours(*first) && PacketKind::from_byte(*first).is_none())
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PacketKind {
     /// Agent to agent: is it you, here, now?
@@ -364,6 +370,9 @@ mod tests {
         }
         assert_eq!(own_route(&[0; 65]), None);
         assert_eq!(own_route(&[7; 65]), None);
+        assert!(is_of_unknown_kind(&[7; 65]) && is_of_unknown_kind(&[0x3f]));
+        assert!(!is_of_unknown_kind(&[0x40; 65]) && !is_of_unknown_kind(&[]));
+        assert!(PacketKind::ALL.iter().all(|kind| !is_of_unknown_kind(&[kind.to_byte()])));
         assert_eq!(own_route(&[]), None);
     }
 

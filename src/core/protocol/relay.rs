@@ -21,7 +21,9 @@ use std::time::Instant;
 use self::bandwidth::BandwidthLimiter;
 use self::challenges::Challenges;
 use self::members::{Index, Members};
-use super::packet::{Claim, PROBE_BYTES_MIN, Packet, PacketKey, PacketKind, is_ours, quic_route};
+use super::packet::{
+    Claim, PROBE_BYTES_MIN, Packet, PacketKey, PacketKind, is_of_unknown_kind, is_ours, quic_route,
+};
 use super::registration::split_register_nonce;
 use crate::domain::id::{BootId, OrganizationId, RouteId};
 use crate::domain::limits::{
@@ -55,6 +57,8 @@ pub enum RelayVerdict {
 pub enum DropReason {
     /// Neither QUIC with a route nor ours, or of a wrong length.
     Malformed,
+    /// Ours, and of a kind that only a newer build knows.
+    UnknownKind,
     /// Nobody has registered from there, or not lately.
     UnknownSource,
     /// The two do not permit each other, or nobody has that route.
@@ -82,8 +86,9 @@ pub enum DropReason {
 }
 
 impl DropReason {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Malformed,
+        Self::UnknownKind,
         Self::UnknownSource,
         Self::NotPermitted,
         Self::PeerAway,
@@ -102,6 +107,7 @@ impl DropReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
+            Self::UnknownKind => "unknown_kind",
             Self::UnknownSource => "unknown_source",
             Self::NotPermitted => "not_permitted",
             Self::PeerAway => "peer_away",
@@ -281,6 +287,9 @@ impl Relay {
         now: Instant,
         answer: &mut [u8; ANSWER_BYTES],
     ) -> Result<RelayVerdict, DropReason> {
+        if is_of_unknown_kind(packet) {
+            return Err(DropReason::UnknownKind);
+        }
         let claim = Claim::read(packet).ok_or(DropReason::Malformed)?;
         let is_to_gateway = claim.destination == self.own;
         match claim.kind {

@@ -8,29 +8,40 @@
 //! file allows what a rule says is decided above.
 
 mod remembered;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use self::remembered::Remembered;
+use self::written::{WritableBook, WrittenBook};
 use super::control::{Change, Rule};
+use super::rule_list::{RuleList, UnusableRule};
 use crate::domain::id::{ConnectionId, KeyFingerprint};
 use crate::domain::limits::{RULES_FOREIGN_MAX, WORDS_FOREIGN_MAX};
 
 /// Serialised as it is kept on disk.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "WrittenBook")]
 pub struct RuleBook {
     /// `None` until the first snapshot.
     revision: Option<u64>,
     /// As said last; those of ended connections too, for the day somebody undoes the end.
     rules: BTreeMap<ConnectionId, Rule>,
+    /// Said last of connections for which this build can use no rule; none of them is among `rules`.
+    unusable: BTreeMap<ConnectionId, UnusableRule>,
     ended: Remembered<ConnectionId>,
     revoked: Remembered<KeyFingerprint>,
-    #[serde(skip)]
     concerns: Concerns,
-    #[serde(skip)]
     left_out: u64,
+}
+
+impl Serialize for RuleBook {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { revision, rules, unusable, ended, revoked, .. } = self;
+        WritableBook { revision: *revision, rules, unusable, ended, revoked }.serialize(serializer)
+    }
 }
 
 /// What this agent can ever need to know about.
@@ -78,15 +89,18 @@ impl RuleBook {
     pub fn apply_snapshot(
         &mut self,
         revision: u64,
-        rules: Vec<Rule>,
+        rules: impl Into<RuleList>,
         revoked: Vec<KeyFingerprint>,
     ) -> Vec<RuleEffect> {
+        let RuleList { usable, unusable, .. } = rules.into();
         self.revision = Some(revision);
-        let listed: BTreeSet<_> = rules.iter().map(|rule| rule.connection).collect();
+        let listed: BTreeSet<_> = usable.iter().map(|rule| rule.connection).collect();
         let missing: Vec<_> = self.rules.keys().copied().filter(|id| !listed.contains(id)).collect();
         let mut effects: Vec<_> = revoked.into_iter().filter_map(|key| self.revoke(key)).collect();
         effects.extend(missing.into_iter().filter_map(|id| self.suspend(id)));
-        effects.extend(rules.into_iter().flat_map(|rule| self.adopt(rule)));
+        self.unusable.clear();
+        effects.extend(unusable.into_iter().filter_map(|rule| self.adopt_unusable(rule)));
+        effects.extend(usable.into_iter().flat_map(|rule| self.adopt(rule)));
         self.trim();
         effects
     }
@@ -100,6 +114,8 @@ impl RuleBook {
         self.revision = expected;
         let effects = match change {
             Change::Rule { rule } => self.adopt(rule),
+            Change::Unusable { rule } => self.adopt_unusable(rule).into_iter().collect(),
+            Change::Unknown => Vec::new(),
             Change::Ended { connection } => self.end(connection).into_iter().collect(),
             Change::Unlisted { connection } => self.suspend(connection).into_iter().collect(),
             Change::Revoked { key } => self.revoke(key).into_iter().collect(),
@@ -155,6 +171,12 @@ impl RuleBook {
         self.rules.get(&connection).filter(|_| !self.is_ended(connection))
     }
 
+    /// Returns the rule that the gateway gave for a connection and that this build cannot use, if it did.
+    #[must_use]
+    pub fn unusable(&self, connection: ConnectionId) -> Option<&UnusableRule> {
+        self.unusable.get(&connection).filter(|_| !self.is_ended(connection))
+    }
+
     /// Returns the rules in the order of their connections' ids.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.rules.values().filter(|rule| !self.is_ended(rule.connection))
@@ -169,7 +191,7 @@ impl RuleBook {
     /// Counts rules, ended connections and revoked keys together.
     #[must_use]
     pub fn remembered(&self) -> usize {
-        self.rules.len() + self.ended.len() + self.revoked.len()
+        self.rules.len() + self.unusable.len() + self.ended.len() + self.revoked.len()
     }
 
     /// Returns how much the gateway said since the start that concerns nothing here and was not kept.
@@ -192,6 +214,7 @@ impl RuleBook {
     /// make later ones mean nothing.
     fn adopt(&mut self, rule: Rule) -> Vec<RuleEffect> {
         let connection = rule.connection;
+        self.unusable.remove(&connection);
         let before = self.rules.insert(connection, rule.clone());
         if self.is_ended(connection) || before.as_ref() == Some(&rule) {
             return Vec::new();
@@ -201,13 +224,22 @@ impl RuleBook {
         cut.into_iter().chain([RuleEffect::Changed(rule)]).collect()
     }
 
+    /// Returns what this build cannot use allows nothing.
+    fn adopt_unusable(&mut self, rule: UnusableRule) -> Option<RuleEffect> {
+        let suspended = self.suspend(rule.connection());
+        self.unusable.insert(rule.connection(), rule);
+        suspended
+    }
+
     fn suspend(&mut self, connection: ConnectionId) -> Option<RuleEffect> {
+        self.unusable.remove(&connection);
         self.rules.remove(&connection).filter(|_| !self.is_ended(connection))?;
         Some(RuleEffect::Suspended(connection))
     }
 
     fn end(&mut self, connection: ConnectionId) -> Option<RuleEffect> {
         self.rules.remove(&connection);
+        self.unusable.remove(&connection);
         self.ended.insert(connection).then_some(RuleEffect::Ended(connection))
     }
 
@@ -222,6 +254,7 @@ impl RuleBook {
         for id in &foreign {
             self.rules.remove(id);
         }
+        self.unusable.retain(|id, _| connections.contains(id));
         let ended = self.ended.trim(WORDS_FOREIGN_MAX, |id| connections.contains(id));
         let revoked = self.revoked.trim(WORDS_FOREIGN_MAX, |key| keys.contains(key));
         let left_out = u64::try_from(foreign.len() + ended + revoked).unwrap_or(u64::MAX);
@@ -335,7 +368,11 @@ mod tests {
         book.apply_change(2, Change::Ended { connection: rule(1).connection }).unwrap();
         for round in 0..3 {
             let rules = [rule(2), rule(3)].into_iter().chain(made_up(100 + round).map(made_up_rule));
-            book.apply_snapshot(1, rules.collect(), made_up(round).map(KeyFingerprint::from_bytes).collect());
+            book.apply_snapshot(
+                1,
+                rules.collect::<RuleList>(),
+                made_up(round).map(KeyFingerprint::from_bytes).collect(),
+            );
             book.apply_ended(made_up(round).map(|bytes| made_up_rule(bytes).connection).collect());
         }
         assert!(book.is_revoked(key(1)) && book.is_ended(rule(1).connection));
@@ -437,8 +474,108 @@ mod tests {
         book.apply_snapshot(8, vec![rule(2)], Vec::new());
         let text = serde_json::to_string(&book).unwrap();
         assert_eq!(serde_json::from_str::<RuleBook>(&text).unwrap(), book);
-        assert!(serde_json::from_str::<RuleBook>(&text.replace("p2p", "p3p")).is_err());
         assert!(serde_json::from_str::<RuleBook>(&text[..text.len() - 1]).is_err());
+    }
+
+    /// A rule that this build cannot use, as the gateway of a newer one gives it.
+    fn newer(number: u8) -> RuleList {
+        let mut raw = serde_json::to_value(rule(number)).unwrap();
+        raw["protocol"] = "fhir".into();
+        serde_json::from_value(serde_json::json!([raw])).unwrap()
+    }
+
+    fn unusable(number: u8) -> Change {
+        Change::Unusable { rule: newer(number).unusable.remove(0) }
+    }
+
+    fn keeping(numbers: &[u8]) -> RuleBook {
+        let mut book = RuleBook::default();
+        let connections = numbers.iter().map(|number| rule(*number).connection).collect();
+        book.keep_for(Concerns { connections, keys: BTreeSet::new() });
+        book
+    }
+
+    #[test]
+    fn a_rule_that_cannot_be_used_suspends_its_own_connection_alone() {
+        let mut book = keeping(&[1, 2]);
+        book.apply_snapshot(1, vec![rule(1), rule(2)], Vec::new());
+        let suspended = vec![RuleEffect::Suspended(rule(1).connection)];
+        assert_eq!(book.apply_change(2, unusable(1)), Ok(suspended));
+        assert!(book.rule(rule(1).connection).is_none() && book.rule(rule(2).connection).is_some());
+        let why = book.unusable(rule(1).connection).unwrap().why().to_string();
+        assert!(why.contains("protocol `fhir`"), "{why}");
+        let narrowed = book.narrowed_to(&book.clone());
+        assert_eq!(narrowed, book, "why it cannot be used is in force too");
+    }
+
+    #[test]
+    fn a_rule_that_can_be_used_again_replaces_the_one_that_could_not() {
+        let mut book = keeping(&[1]);
+        book.apply_snapshot(1, newer(1), Vec::new());
+        assert_eq!(book.apply_change(2, Change::Rule { rule: rule(1) }).unwrap().len(), 1);
+        assert!(book.unusable(rule(1).connection).is_none() && book.rule(rule(1).connection).is_some());
+        book.apply_change(3, unusable(1)).unwrap();
+        assert_eq!(book.apply_snapshot(4, Vec::new(), Vec::new()), []);
+        assert!(book.unusable(rule(1).connection).is_none(), "what is not listed is not listed");
+        book.apply_change(5, unusable(1)).unwrap();
+        book.apply_ended(vec![rule(1).connection]);
+        assert!(book.unusable(rule(1).connection).is_none(), "what has ended has ended");
+    }
+
+    #[test]
+    fn an_unknown_change_takes_its_number_without_an_effect() {
+        let mut book = keeping(&[1]);
+        book.apply_snapshot(1, vec![rule(1)], Vec::new());
+        assert_eq!(book.apply_change(2, Change::Unknown), Ok(Vec::new()));
+        assert!(book.rule(rule(1).connection).is_some());
+        assert_eq!(book.apply_change(3, Change::Ended { connection: rule(1).connection }).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn rules_of_no_connection_of_this_host_that_cannot_be_used_are_not_kept() {
+        let mut book = keeping(&[1]);
+        book.apply_snapshot(1, newer(2), Vec::new());
+        assert_eq!((book.remembered(), book.left_out()), (0, 0));
+    }
+
+    #[test]
+    fn a_rule_of_a_newer_build_is_kept_for_the_build_that_can_use_it() {
+        let mut book = keeping(&[1, 2]);
+        book.apply_snapshot(1, vec![rule(1), rule(2)], vec![key(1)]);
+        book.apply_ended(vec![rule(3).connection]);
+        book.apply_change(2, unusable(1)).unwrap();
+        let text = serde_json::to_string(&book).unwrap();
+        let mut read: RuleBook = serde_json::from_str(&text).unwrap();
+        assert!(read.is_revoked(key(1)) && read.is_ended(rule(3).connection));
+        read.keep_for(book.concerns.clone());
+        assert_eq!(read, book);
+        // The build that knows the word finds the rule where this one has put it.
+        let newer: RuleBook = serde_json::from_str(&text.replace("fhir", "tcp")).unwrap();
+        assert_eq!(newer.rule(rule(1).connection).unwrap().protocol, Some(Protocol::Tcp));
+        // What 0.1.0 reads of it is all that it knows.
+        let written: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(written["rules"].as_object().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_book_with_an_unknown_word_in_a_rule_costs_that_rule() {
+        let mut book = RuleBook::default();
+        book.apply_snapshot(7, vec![rule(1), rule(2)], vec![key(1)]);
+        let mut written = serde_json::to_value(&book).unwrap();
+        let id = rule(1).connection.to_string();
+        for (field, value) in
+            [("kind", "p3p"), ("side", "middle"), ("activity", "draining"), ("peer", "nobody")]
+        {
+            let mut changed = written.clone();
+            changed["rules"][&id][field] = value.into();
+            let read: RuleBook = serde_json::from_value(changed).unwrap();
+            assert!(read.rule(rule(1).connection).is_none() && read.unusable(rule(1).connection).is_some());
+            assert_eq!(read.rule(rule(2).connection), Some(&rule(2)));
+            assert!(read.is_revoked(key(1)));
+        }
+        written["rules"]["no id"] = 7.into();
+        written["of_a_newer_build"] = serde_json::json!({ "a": 1 });
+        assert_eq!(serde_json::from_value::<RuleBook>(written).unwrap().rules().count(), 2);
     }
 
     fn rule(number: u8) -> Rule {
@@ -486,7 +623,10 @@ mod tests {
                 match &change {
                     Change::Ended { connection } => _ = ended.insert(*connection),
                     Change::Revoked { key } => _ = revoked.insert(*key),
-                    Change::Rule { .. } | Change::Unlisted { .. } => {}
+                    Change::Rule { .. }
+                    | Change::Unusable { .. }
+                    | Change::Unlisted { .. }
+                    | Change::Unknown => {}
                 }
                 book.apply_change(revision, change).unwrap();
                 prop_assert!(ended.iter().all(|id| book.is_ended(*id) && book.rule(*id).is_none()));

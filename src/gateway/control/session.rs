@@ -19,11 +19,13 @@ use adit_core::domain::limits::{
     CONNECTIONS_ASKED_MAX, CONTROL_HEARTBEAT_EVERY, CONTROL_HEARTBEATS_MISSED_MAX, CONTROL_MESSAGES_BURST,
     CONTROL_MESSAGES_PER_SECOND, HIDDEN_FROM_MAX, PEER_ADDRESSES_MAX,
 };
-use adit_core::protocol::control::{ToAgent, ToGateway, VERSION};
+use adit_core::protocol::capability::Capabilities;
+use adit_core::protocol::control::{ToAgent, ToGateway};
 use adit_core::protocol::heartbeat::{Beat, Heartbeat};
 use adit_core::protocol::token_bucket::TokenBucket;
 use adit_net::transport::endpoint::TransportError;
 use adit_net::transport::link::LinkReceiver;
+use adit_observe::unknown;
 
 /// Serves the agent; `copy`: where another copy of the agent was seen.
 pub(super) async fn run(
@@ -60,7 +62,8 @@ async fn converse(
     // Only now: who is welcome registers at the relay at once, which must know its key.
     let now = control.clock.now();
     let copy = copy.map(|at| ToAgent::AnotherCopy { at });
-    send(link, [ToAgent::Welcome { version: VERSION, now }].into_iter().chain(copy)).await?;
+    let (version, capabilities) = (link.version, Capabilities::own());
+    send(link, [ToAgent::Welcome { version, now, capabilities }].into_iter().chain(copy)).await?;
     let mut changes = control.changes.clone();
     let mut presence = control.presence.subscribe();
     let mut stop = control.stop.clone();
@@ -81,6 +84,9 @@ async fn converse(
         tokio::select! {
             message = receive_from(next_read, &mut session.link.receiver) => {
                 let message = message.map_err(lost)?;
+                if message == ToGateway::Unknown {
+                    unknown::note("message", session.link.receiver.tag());
+                }
                 let now = Instant::now();
                 heartbeat.handle_heard(now);
                 // Who is too fast is read later, not cut off: the transport's windows then hold it back.
@@ -115,7 +121,7 @@ impl ControlSession<'_> {
         let now = self.control.clock.now();
         match message {
             ToGateway::Hello { .. } => Err(LinkEnd::Misbehaved { what: "it said hello twice".into() }),
-            ToGateway::Heartbeat { .. } => Ok(()),
+            ToGateway::Heartbeat { .. } | ToGateway::Unknown => Ok(()),
             ToGateway::HiddenFrom { peers } => {
                 guard.hide_from(hidden_from(peers)?);
                 Ok(())
@@ -135,7 +141,7 @@ impl ControlSession<'_> {
             ToGateway::ConfigMismatch { connection, reason } => {
                 let is_new = ignore_stale(platform.config_mismatch(server, connection, reason).await)?;
                 if is_new == Some(true) {
-                    warn!(%connection, why = %reason, "an agent's own file forbids a connection");
+                    warn!(%connection, why = reason.sentence(), "an agent's own file forbids a connection");
                 }
                 Ok(())
             }
@@ -144,7 +150,13 @@ impl ControlSession<'_> {
                 let refused = platform.refused_peer(server, connection, peer, reason, times).await;
                 if ignore_stale(refused)? == Some(true) {
                     let (connection, peer) = (connection.map(display), peer.map(display));
-                    warn!(connection, peer, why = %reason, more = left_out, "an agent refused a peer");
+                    warn!(
+                        connection,
+                        peer,
+                        why = reason.sentence(),
+                        more = left_out,
+                        "an agent refused a peer"
+                    );
                 }
                 Ok(())
             }

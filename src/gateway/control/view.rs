@@ -101,10 +101,11 @@ fn in_parts(revision: u64, rules: Vec<Rule>, revoked: Vec<KeyFingerprint>) -> Ve
         );
         let (part_rules, part_revoked) = part;
         if rules.len() == 0 && revoked.len() == 0 {
-            messages.push(ToAgent::Snapshot { revision, rules: part_rules, revoked: part_revoked });
+            let rules = part_rules.into();
+            messages.push(ToAgent::Snapshot { revision, rules, revoked: part_revoked });
             return messages;
         }
-        messages.push(ToAgent::SnapshotPart { rules: part_rules, revoked: part_revoked });
+        messages.push(ToAgent::SnapshotPart { rules: part_rules.into(), revoked: part_revoked });
     }
 }
 
@@ -193,7 +194,7 @@ mod tests {
                     }
                     other => panic!("{other:?}"),
                 };
-                all_rules.extend(rules.clone());
+                all_rules.extend(rules.usable.clone());
                 all_keys.extend(revoked.clone());
             }
             assert_eq!((all_rules, all_keys), (rules, keys));

@@ -7,6 +7,7 @@ use crate::store::{AuditOutcome, Carried, ConnectionRecord, StoreError, Tx};
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::{ConnectionId, KeyFingerprint, OrganizationId, RouteId, ServerId};
 use adit_core::domain::status::{Event, Initiator, Status};
+use adit_core::domain::word::Word;
 use adit_core::protocol::control::{Activity, ConfigMismatch, PeerRefusal, Rule};
 
 use super::Platform;
@@ -120,12 +121,13 @@ impl Platform {
         &self,
         server: ServerId,
         id: ConnectionId,
-        reason: ConfigMismatch,
+        reason: impl Into<Word<ConfigMismatch>>,
     ) -> Result<bool, AgentError> {
+        let reason = reason.into();
         let mut tx = self.store.write().await?;
         let (connection, side) = self.connection_of(&mut tx, server, id).await?;
         let now = self.now();
-        let failure = format!("{} ({side}): {reason}", connection.end(side).name());
+        let failure = format!("{} ({side}): {}", connection.end(side).name(), reason.sentence());
         let event = Event::AgentRefused;
         let shifted =
             connections::shift(&mut tx, &connection, event, Initiator::System, Some(&failure), now).await;
@@ -161,9 +163,10 @@ impl Platform {
         server: ServerId,
         id: Option<ConnectionId>,
         peer: Option<ServerId>,
-        reason: PeerRefusal,
+        reason: impl Into<Word<PeerRefusal>>,
         times: u32,
     ) -> Result<bool, AgentError> {
+        let reason = reason.into();
         let mut tx = self.store.read().await?;
         let Some(reporter) = tx.server(server).await? else { return Err(AgentError::NotFound) };
         let connection = match id {
@@ -180,7 +183,7 @@ impl Platform {
         let entry = AgentEntry {
             actor: format!("agent of {}", reporter.name),
             action: "refuse peer",
-            detail: reason.to_string(),
+            detail: reason.sentence(),
             outcome: AuditOutcome::Refused,
             bucket: None,
             object,

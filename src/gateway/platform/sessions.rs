@@ -5,6 +5,7 @@ use crate::store::{AuditOutcome, Carried};
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::{ConnectionId, ServerId};
 use adit_core::domain::limits::ADMIN_SESSION_ROWS_PER_MINUTE;
+use adit_core::domain::word::Word;
 use adit_core::protocol::control::{SessionReport, SessionStage};
 
 use super::Platform;
@@ -32,9 +33,11 @@ impl Platform {
         let action = action(session.stage);
         let apart = match session.stage {
             // What grows while it runs is told once a minute; the end has the sum.
-            SessionStage::Running => 0,
+            Word::Known(SessionStage::Running) | Word::Other(_) => 0,
             // An agent that makes sessions up must not fill the other organization's log.
-            SessionStage::Started | SessionStage::Ended => session.number % ADMIN_SESSION_ROWS_PER_MINUTE,
+            Word::Known(SessionStage::Started | SessionStage::Ended) => {
+                session.number % ADMIN_SESSION_ROWS_PER_MINUTE
+            }
         };
         let entry = AgentEntry {
             actor: format!("agent of {}", connection.end(side).name()),
@@ -50,11 +53,12 @@ impl Platform {
     }
 }
 
-const fn action(stage: SessionStage) -> &'static str {
+const fn action(stage: Word<SessionStage>) -> &'static str {
     match stage {
-        SessionStage::Started => "admin session started",
-        SessionStage::Running => "admin session running",
-        SessionStage::Ended => "admin session ended",
+        Word::Known(SessionStage::Started) => "admin session started",
+        // A newer agent's stage is one of a session that runs.
+        Word::Known(SessionStage::Running) | Word::Other(_) => "admin session running",
+        Word::Known(SessionStage::Ended) => "admin session ended",
     }
 }
 

@@ -11,8 +11,10 @@ use adit_core::domain::connection::{ConnectionType, Protocol, Side};
 use adit_core::domain::connectivity::{Connectivity, Facts};
 use adit_core::domain::id::{ConnectionId, OrganizationId, ServerId};
 use adit_core::domain::name::Name;
+use adit_core::domain::path::PathKind;
 use adit_core::domain::status::Status;
 use adit_core::domain::time::Timestamp;
+use adit_core::domain::word::Word;
 
 use super::error::{PlatformError, Resource};
 use super::presence::facts_of;
@@ -207,9 +209,14 @@ fn end(connection: &ConnectionRecord, facts: &Facts, side: Side) -> EndView {
         link: side_facts.link.map_or(never.clone(), |link| timed(up_or_down(link.value), link.since)),
         tunnel: side_facts
             .tunnel
-            .map_or(never, |tunnel| timed(tunnel.value.map_or("down", |path| path.as_str()), tunnel.since)),
+            .map_or(never, |tunnel| timed(tunnel.value.map_or("down", path), tunnel.since)),
         mirth: side_facts.mirth.map(|mirth| timed(up_or_down(mirth.value), mirth.since)),
     }
+}
+
+/// A path that only a newer agent takes is one all the same.
+fn path(path: Word<PathKind>) -> &'static str {
+    path.known().map_or("other", PathKind::as_str)
 }
 
 /// Writes it as people read it.

@@ -82,11 +82,11 @@ impl Tx {
     }
 
     pub(crate) async fn agreement(&mut self, id: AgreementId) -> Result<Option<AgreementRecord>, StoreError> {
-        self.one("looking a peering up", sql(SELECT).bind(text(id)), read).await
+        self.one_readable("looking a peering up", sql(SELECT).bind(text(id)), read).await
     }
 
     pub(crate) async fn agreements(&mut self) -> Result<Vec<AgreementRecord>, StoreError> {
-        self.all("listing peerings", sql(SELECT).bind(None::<String>), read).await
+        self.all_readable("listing peerings", sql(SELECT).bind(None::<String>), read).await
     }
 
     /// Returns the request or agreement in force between two organizations.
@@ -101,7 +101,7 @@ impl Tx {
                AND a.status IN ('requested', 'live')")
         .bind(text(one))
         .bind(text(other));
-        self.one("looking a peering up", query, read).await
+        self.one_readable("looking a peering up", query, read).await
     }
 
     pub(crate) async fn count_agreements(&mut self, organization: OrganizationId) -> Result<u32, StoreError> {

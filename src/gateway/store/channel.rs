@@ -44,11 +44,11 @@ impl Tx {
     }
 
     pub(crate) async fn channel(&mut self, id: ChannelId) -> Result<Option<ChannelRecord>, StoreError> {
-        self.one("looking a channel up", sql(SELECT).bind(text(id)), read).await
+        self.one_readable("looking a channel up", sql(SELECT).bind(text(id)), read).await
     }
 
     pub(crate) async fn channels(&mut self) -> Result<Vec<ChannelRecord>, StoreError> {
-        self.all("listing channels", sql(SELECT).bind(None::<String>), read).await
+        self.all_readable("listing channels", sql(SELECT).bind(None::<String>), read).await
     }
 
     pub(crate) async fn count_channels(&mut self, server: ServerId) -> Result<u32, StoreError> {

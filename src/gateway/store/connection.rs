@@ -133,12 +133,12 @@ impl Tx {
         id: ConnectionId,
     ) -> Result<Option<ConnectionRecord>, StoreError> {
         let query = sql(SELECT).bind(text(id)).bind(None::<String>).bind(None::<String>);
-        self.one("looking a connection up", query, read).await
+        self.one_readable("looking a connection up", query, read).await
     }
 
     pub(crate) async fn connections(&mut self) -> Result<Vec<ConnectionRecord>, StoreError> {
         let query = sql(SELECT).bind(None::<String>).bind(None::<String>).bind(None::<String>);
-        self.all("listing connections", query, read).await
+        self.all_readable("listing connections", query, read).await
     }
 
     /// Returns the routes at both ends of every connection that is Active or Paused.
@@ -167,7 +167,7 @@ impl Tx {
         server: ServerId,
     ) -> Result<Vec<ConnectionRecord>, StoreError> {
         let query = sql(SELECT).bind(None::<String>).bind(text(server)).bind(None::<String>);
-        self.all("listing a server's connections", query, read).await
+        self.all_readable("listing a server's connections", query, read).await
     }
 
     pub(crate) async fn connection_of_grant(
@@ -175,7 +175,7 @@ impl Tx {
         grant: GrantId,
     ) -> Result<Option<ConnectionRecord>, StoreError> {
         let query = sql(SELECT).bind(None::<String>).bind(None::<String>).bind(text(grant));
-        self.one("looking a grant's connection up", query, read).await
+        self.one_readable("looking a grant's connection up", query, read).await
     }
 
     /// Sets the status; `failure` goes with Failed and with nothing else. The names are kept when it ends;

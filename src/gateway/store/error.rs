@@ -24,9 +24,11 @@ pub enum StoreError {
     #[error("`{path}` is no database of adit; point `state` at adit's own folder")]
     Foreign { path: PathBuf },
     #[error(
-        "the database `{path}` has version {found}, this adit knows up to {known}; install the adit that wrote it, or a newer one"
+        "the database `{path}` was written by {builds}: it has version {found}, this adit ({}) knows up to {known}; \
+         install the adit that wrote it, or a newer one",
+        env!("CARGO_PKG_VERSION")
     )]
-    Newer { path: PathBuf, found: i64, known: usize },
+    Newer { path: PathBuf, builds: String, found: i64, known: usize },
     #[error("the database is busy while {doing}; another process has been writing for long, try again")]
     Busy { doing: &'static str },
     /// A unique index decided a race; the other side won.
@@ -41,7 +43,9 @@ pub enum StoreError {
     Emptied { path: PathBuf },
     #[error("the database failed while {doing}")]
     Query { doing: &'static str, source: sqlx::Error },
-    #[error("the database holds `{column}` in a form this adit does not know; restore it from a backup")]
+    #[error(
+        "the database holds `{column}` in a form this adit does not know; install the adit that wrote it, or restore it from a backup"
+    )]
     Damaged { column: &'static str },
 }
 

@@ -7,15 +7,20 @@ use adit_core::domain::connectivity::Timed;
 use adit_core::domain::id::ConnectionId;
 use adit_core::domain::path::PathKind;
 use adit_core::domain::time::Timestamp;
+use adit_core::domain::word::Word;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FactRecord {
     pub connection: ConnectionId,
     pub side: Side,
-    pub tunnel: Timed<Option<PathKind>>,
+    /// The path is a word that a newer agent or gateway may have added.
+    pub tunnel: Timed<Option<Word<PathKind>>>,
     pub mirth: Option<Timed<bool>>,
     pub last_ack: Option<Timestamp>,
 }
+
+/// Stands where a path stands while the tunnel is up.
+const DOWN: &str = "down";
 
 impl Tx {
     pub(crate) async fn put_fact(&mut self, fact: &FactRecord) -> Result<(), StoreError> {
@@ -24,7 +29,7 @@ impl Tx {
              VALUES (?, ?, ?, ?, ?, ?, ?)")
         .bind(text(fact.connection))
         .bind(fact.side.as_str())
-        .bind(fact.tunnel.value.map_or("down", PathKind::as_str))
+        .bind(fact.tunnel.value.map_or_else(|| DOWN.to_owned(), text))
         .bind(fact.tunnel.since.as_millis())
         .bind(fact.mirth.map(|mirth| i64::from(mirth.value)))
         .bind(fact.mirth.map(|mirth| mirth.since.as_millis()))
@@ -39,7 +44,7 @@ impl Tx {
     ) -> Result<Vec<FactRecord>, StoreError> {
         let query = sql("SELECT * FROM connection_fact WHERE ?1 IS NULL OR connection = ?1")
             .bind(connection.map(text));
-        self.all("reading a connection's state", query, read).await
+        self.all_readable("reading a connection's state", query, read).await
     }
 }
 
@@ -50,10 +55,8 @@ fn read(cells: &Cells) -> Result<FactRecord, StoreError> {
         _ => return Err(StoreError::Damaged { column: "side" }),
     };
     let path = match cells.string("tunnel")?.as_str() {
-        "down" => None,
-        "direct" => Some(PathKind::Direct),
-        "relay" => Some(PathKind::Relay),
-        _ => return Err(StoreError::Damaged { column: "tunnel" }),
+        DOWN => None,
+        path => Some(Word::from_text(path)),
     };
     let mirth = match (cells.maybe_flag("mirth_up")?, cells.maybe_time("mirth_since")?) {
         (Some(value), Some(since)) => Some(Timed { value, since }),

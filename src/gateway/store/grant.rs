@@ -120,11 +120,11 @@ impl Tx {
     }
 
     pub(crate) async fn grant(&mut self, id: GrantId) -> Result<Option<GrantRecord>, StoreError> {
-        self.one("looking a grant up", sql(SELECT).bind(text(id)), read).await
+        self.one_readable("looking a grant up", sql(SELECT).bind(text(id)), read).await
     }
 
     pub(crate) async fn grants(&mut self) -> Result<Vec<GrantRecord>, StoreError> {
-        self.all("listing grants", sql(SELECT).bind(None::<String>), read).await
+        self.all_readable("listing grants", sql(SELECT).bind(None::<String>), read).await
     }
 
     /// Decides a grant; a `source_server` of `None` leaves the one on record.

@@ -11,7 +11,9 @@ use adit_core::domain::path::PathKind;
 use adit_core::domain::status::{PauseHold, Status};
 use adit_core::domain::tier::Tier;
 use adit_core::domain::time::Timestamp;
+use adit_core::domain::word::Word;
 
+use super::tx::sql;
 use super::*;
 
 #[tokio::test]
@@ -51,13 +53,57 @@ async fn a_database_of_a_newer_adit_is_refused_without_being_touched() {
 }
 
 #[tokio::test]
+async fn a_database_of_a_newer_adit_that_says_so_is_refused_with_its_name() {
+    let (_folder, path) = place();
+    let store = Store::open(&path).await.unwrap();
+    let mut tx = store.write().await.unwrap();
+    tx.script("INSERT INTO build VALUES ('0.9.1', 1000); PRAGMA user_version = 1000").await.unwrap();
+    tx.commit().await.unwrap();
+    store.close().await;
+    let error = Store::open(&path).await.unwrap_err().to_string();
+    assert!(error.contains("was written by adit 0.9.1: it has version 1000"), "{error}");
+}
+
+#[tokio::test]
+async fn a_row_with_a_word_of_a_newer_build_costs_no_other_row() {
+    let (_folder, path) = place();
+    let scripts = [MIGRATIONS[0], MIGRATIONS[1], HELD_BY_THE_FIRST_VERSION, HELD_BY_THE_SECOND_VERSION];
+    write_scripts(&path, &scripts).await;
+    let store = Store::open(&path).await.unwrap();
+    for (column, word) in [("status", "Draining"), ("kind", "Broadcast"), ("held_by", "neither")] {
+        let mut tx = store.write().await.unwrap();
+        let known = tx.connections().await.unwrap();
+        tx.run("ignoring checks", sql("PRAGMA ignore_check_constraints = ON")).await.unwrap();
+        let text = format!("UPDATE connection SET {column} = '{word}' WHERE id LIKE '%17'");
+        tx.script(text.leak()).await.unwrap();
+        let readable = tx.connections().await.unwrap();
+        assert_eq!(readable.len() + 1, known.len(), "{column}");
+        assert!(readable.iter().all(|row| !row.id.to_string().ends_with("17")), "{column}");
+        let hidden = known.iter().find(|row| row.id.to_string().ends_with("17")).unwrap();
+        assert_eq!(tx.connection(hidden.id).await.unwrap(), None, "{column}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_of_a_newer_agent_is_kept_as_its_word() {
+    let (_folder, path) = place();
+    write_scripts(&path, &[MIGRATIONS[0], HELD_BY_THE_FIRST_VERSION]).await;
+    let store = Store::open(&path).await.unwrap();
+    let mut tx = store.write().await.unwrap();
+    let known = tx.facts(None).await.unwrap()[0];
+    let newer = Timed { value: Some(Word::from_text("tcp")), since: Timestamp::from_millis(7) };
+    tx.put_fact(&FactRecord { tunnel: newer, ..known }).await.unwrap();
+    assert_eq!(tx.facts(None).await.unwrap()[0].tunnel, newer);
+}
+
+#[tokio::test]
 async fn a_database_of_the_first_version_keeps_what_it_holds_when_brought_up_to_date() {
     let (_folder, path) = place();
     write_scripts(&path, &[MIGRATIONS[0], HELD_BY_THE_FIRST_VERSION]).await;
 
     let store = Store::open(&path).await.unwrap();
     let facts = store.read().await.unwrap().facts(None).await.unwrap();
-    let tunnel = Timed { value: Some(PathKind::Direct), since: Timestamp::from_millis(5) };
+    let tunnel = Timed { value: Some(PathKind::Direct.into()), since: Timestamp::from_millis(5) };
     let mirth = Timed { value: true, since: Timestamp::from_millis(6) };
     assert_eq!(
         facts.iter().map(|fact| (fact.tunnel, fact.mirth)).collect::<Vec<_>>(),

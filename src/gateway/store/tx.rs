@@ -77,11 +77,19 @@ impl Tx {
         query: Query<'static, Sqlite, SqliteArguments>,
         read: fn(&Cells) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
+        self.rows(doing, query).await?.iter().map(read).collect()
+    }
+
+    pub(super) async fn rows(
+        &mut self,
+        doing: &'static str,
+        query: Query<'static, Sqlite, SqliteArguments>,
+    ) -> Result<Vec<Cells>, StoreError> {
         let rows = query
             .fetch_all(&mut *self.inner)
             .await
             .map_err(|source| StoreError::from_query(doing, source))?;
-        rows.into_iter().map(|row| read(&Cells { row })).collect()
+        Ok(rows.into_iter().map(|row| Cells { row }).collect())
     }
 
     pub(super) async fn count(

@@ -164,7 +164,7 @@ fn a_server_that_is_not_the_one_dialled_is_refused() {
     ];
     let a = server(&ca, A, NOW);
     for (serving, expected, why) in rows {
-        let client = client_config(&a, ca.trust(), expected, now(), ALPN).unwrap();
+        let client = client_config(&a, ca.trust(), expected, now(), &[ALPN]).unwrap();
         let refused = meet(client, taking(&serving, ca.trust())).err();
         assert_eq!(refused, Some(Refused { by: "client", why: Some(why) }));
     }
@@ -177,8 +177,8 @@ fn without_dates_an_expired_agent_reaches_the_gateway_as_expired() {
     let agent = server(&ca, A, old);
     let key = Arc::new(KeyPair::generate().unwrap());
     let gateway = Identity::new(&ca.sign_gateway(&key, old).unwrap(), key).unwrap();
-    let client = client_config(&agent, ca.trust(), PeerName::Gateway, Dates::Ignore, ALPN).unwrap();
-    let serving = server_config(&gateway, ca.trust(), Dates::Ignore, ALPN).unwrap();
+    let client = client_config(&agent, ca.trust(), PeerName::Gateway, Dates::Ignore, &[ALPN]).unwrap();
+    let serving = server_config(&gateway, ca.trust(), Dates::Ignore, &[ALPN]).unwrap();
     let (_, serving) = meet(client, serving).unwrap();
 
     let peer = peer(serving.peer_certificates(), ca.trust()).unwrap();
@@ -247,7 +247,7 @@ fn a_newcomer_refuses_whoever_is_not_the_gateway_of_the_named_key() {
 fn another_alpn_is_refused() {
     let ca = ca();
     let (a, b) = (server(&ca, A, NOW), server(&ca, B, NOW));
-    let client = client_config(&a, ca.trust(), PeerName::Server(B), now(), b"adit/2").unwrap();
+    let client = client_config(&a, ca.trust(), PeerName::Server(B), now(), &[b"adit/2"]).unwrap();
     assert!(meet(client, taking(&b, ca.trust())).is_err());
 }
 
@@ -361,11 +361,11 @@ fn self_signed(names: Vec<rcgen::SanType>) -> Identity {
 }
 
 fn dialling(identity: &Identity, trust: &Trust, peer: ServerId) -> ClientConfig {
-    client_config(identity, trust, PeerName::Server(peer), now(), ALPN).unwrap()
+    client_config(identity, trust, PeerName::Server(peer), now(), &[ALPN]).unwrap()
 }
 
 fn taking(identity: &Identity, trust: &Trust) -> ServerConfig {
-    server_config(identity, trust, now(), ALPN).unwrap()
+    server_config(identity, trust, now(), &[ALPN]).unwrap()
 }
 
 fn newcomer(ca_key: KeyFingerprint) -> ClientConfig {

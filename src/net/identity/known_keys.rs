@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use adit_core::domain::id::{ConnectionId, KeyFingerprint};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct KnownKey {
     pub key: KeyFingerprint,
     /// A person compared it out of band; until then it was only met first.

@@ -154,7 +154,7 @@ pub fn server_config(
     identity: &Identity,
     trust: &Trust,
     dates: Dates,
-    alpn: &[u8],
+    alpns: &[&[u8]],
 ) -> Result<ServerConfig, IdentityError> {
     let verifier = PeerVerifier::for_clients(trust.clone(), dates);
     let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -163,7 +163,7 @@ pub fn server_config(
         .with_client_cert_verifier(Arc::new(verifier));
     let config =
         builder.with_single_cert(vec![identity.leaf.clone()], identity.private_key()).map_err(setting_up)?;
-    Ok(without_memory(config, alpn))
+    Ok(without_memory(config, alpns))
 }
 
 /// Dials `expected`, and takes nobody else for it.
@@ -172,7 +172,7 @@ pub fn client_config(
     trust: &Trust,
     expected: PeerName,
     dates: Dates,
-    alpn: &[u8],
+    alpns: &[&[u8]],
 ) -> Result<ClientConfig, IdentityError> {
     let verifier = PeerVerifier::for_server(trust.clone(), expected, dates);
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -183,7 +183,7 @@ pub fn client_config(
         .with_client_auth_cert(vec![identity.leaf.clone()], identity.private_key())
         .map_err(setting_up)?;
     config.resumption = Resumption::disabled();
-    config.alpn_protocols = vec![alpn.to_vec()];
+    config.alpn_protocols = alpns.iter().map(|alpn| alpn.to_vec()).collect();
     Ok(config)
 }
 
@@ -195,7 +195,7 @@ pub fn enrol_server_config(identity: &Identity, trust: &Trust) -> Result<ServerC
         .with_no_client_auth()
         .with_single_cert(vec![identity.leaf.clone(), trust.ca.clone()], identity.private_key())
         .map_err(setting_up)?;
-    Ok(without_memory(config, ENROL_ALPN))
+    Ok(without_memory(config, &[ENROL_ALPN]))
 }
 
 /// Returns the newcomer's side: all it knows is the CA's key, which is checked inside the handshake, so that
@@ -243,11 +243,11 @@ pub fn take_finding() -> Option<IdentityError> {
     verifier::take_finding()
 }
 
-fn without_memory(mut config: ServerConfig, alpn: &[u8]) -> ServerConfig {
+fn without_memory(mut config: ServerConfig, alpns: &[&[u8]]) -> ServerConfig {
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
-    config.alpn_protocols = vec![alpn.to_vec()];
+    config.alpn_protocols = alpns.iter().map(|alpn| alpn.to_vec()).collect();
     config
 }
 

@@ -21,7 +21,7 @@ use super::admission::Place;
 use super::congestion::{self, PathHandle};
 use super::connection_ids::{NextId, RoutedIds, initial_id};
 use super::gateway_socket::GatewaySocket;
-use super::handshake::{Answering, Dialling, finish};
+use super::handshake::{Answering, Dialling, Told, finish};
 use super::socket::{AgentSocket, VIRTUAL_PEER};
 use crate::identity::error::IdentityError;
 use crate::identity::name::PeerName;
@@ -181,8 +181,14 @@ impl AgentEndpoint {
     /// Dials the gateway, whose dates a host with a wrong clock cannot judge.
     pub async fn connect_control(&self, route: RouteId) -> Result<Connection, TransportError> {
         let (credentials, transport) = (self.credentials.load_full(), control_transport());
-        let config =
-            client_config(&credentials, route, PeerName::Gateway, Dates::Ignore, control::ALPN, transport)?;
+        let config = client_config(
+            &credentials,
+            route,
+            PeerName::Gateway,
+            Dates::Ignore,
+            &[control::ALPN],
+            transport,
+        )?;
         self.connect(config, route).await
     }
 
@@ -349,6 +355,13 @@ impl Connection {
             .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
             .ok_or_else(|| TransportError::Peer { what: "no certificate".into() })?;
         VerifiedPeer::from_handshake(&chain, trust).map_err(|source| TransportError::Identity { source })
+    }
+
+    /// Returns whether the peer of a tunnel reads past frames that it does not know.
+    #[must_use]
+    pub fn skips_unknown_frames(&self) -> bool {
+        let told = self.0.handshake_data().and_then(|data| data.downcast::<Told>().ok());
+        told.is_some_and(|told| told.protocol.as_deref() == Some(open::ALPN_SKIPPING))
     }
 
     /// Returns what the proofs of a tunnel are bound to.
@@ -527,9 +540,9 @@ fn server_config(
     identity: &Identity,
     trust: &Trust,
     dates: Dates,
-    alpn: &[u8],
+    alpns: &[&[u8]],
 ) -> Result<ServerConfig, TransportError> {
-    let tls = tls::server_config(identity, trust, dates, alpn)
+    let tls = tls::server_config(identity, trust, dates, alpns)
         .map_err(|source| TransportError::Identity { source })?;
     let crypto = QuicServerConfig::try_from(tls).map_err(|source| TransportError::Suite { source })?;
     let mut config = ServerConfig::with_crypto(Arc::new(Answering(Arc::new(crypto))));
@@ -550,7 +563,7 @@ pub fn tunnel_server_config(
     settings: TunnelSettings,
 ) -> Result<ServerConfig, TransportError> {
     let dates = Dates::Enforce(credentials.clock.clone());
-    let mut config = server_config(&credentials.identity, &credentials.trust, dates, open::ALPN)?;
+    let mut config = server_config(&credentials.identity, &credentials.trust, dates, open::ALPNS)?;
     // How many there may be is the gate's to say.
     config.max_incoming(limits::TUNNELS_INCOMING_MAX);
     config.transport_config(Arc::new(tunnel_transport(settings)));
@@ -565,7 +578,7 @@ pub fn tunnel_client_config(
     peer: ServerId,
 ) -> Result<ClientConfig, TransportError> {
     let dates = Dates::Enforce(credentials.clock.clone());
-    client_config(credentials, route, PeerName::Server(peer), dates, open::ALPN, tunnel_transport(settings))
+    client_config(credentials, route, PeerName::Server(peer), dates, open::ALPNS, tunnel_transport(settings))
 }
 
 fn client_config(
@@ -573,10 +586,10 @@ fn client_config(
     route: RouteId,
     peer: PeerName,
     dates: Dates,
-    alpn: &[u8],
+    alpns: &[&[u8]],
     transport: TransportConfig,
 ) -> Result<ClientConfig, TransportError> {
-    let tls = tls::client_config(&credentials.identity, &credentials.trust, peer, dates, alpn)
+    let tls = tls::client_config(&credentials.identity, &credentials.trust, peer, dates, alpns)
         .map_err(|source| TransportError::Identity { source })?;
     let crypto = QuicClientConfig::try_from(tls).map_err(|source| TransportError::Suite { source })?;
     let mut config = ClientConfig::new(Arc::new(Dialling(Arc::new(crypto))));
@@ -586,7 +599,7 @@ fn client_config(
 }
 
 fn control_server_config(identity: &Identity, trust: &Trust) -> Result<ServerConfig, TransportError> {
-    let mut config = server_config(identity, trust, Dates::Ignore, control::ALPN)?;
+    let mut config = server_config(identity, trust, Dates::Ignore, &[control::ALPN])?;
     let mut transport = control_transport();
     // Until the agent is authorized.
     transport

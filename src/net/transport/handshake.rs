@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use quinn::ConnectError;
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
 use quinn::crypto::{
     ClientConfig, ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey, ServerConfig, Session,
     UnsupportedVersion,
@@ -40,13 +40,20 @@ impl fmt::Debug for Finding {
     }
 }
 
+/// What a handshake tells.
+pub(super) struct Told {
+    finding: Finding,
+    /// The ALPN that both ends have agreed on.
+    pub(super) protocol: Option<Vec<u8>>,
+}
+
 /// Waits for the end of a handshake. Why it failed is known here alone.
 pub(super) async fn finish(
     mut connecting: quinn::Connecting,
 ) -> Result<Connection, endpoint::TransportError> {
     let data = connecting.handshake_data().await.ok();
-    let finding = data.and_then(|data| data.downcast::<Finding>().ok());
-    connecting.await.map(Connection).map_err(|source| match finding.and_then(|finding| finding.take()) {
+    let told = data.and_then(|data| data.downcast::<Told>().ok());
+    connecting.await.map(Connection).map_err(|source| match told.and_then(|told| told.finding.take()) {
         Some(why) => endpoint::TransportError::Handshake { why, source },
         None => endpoint::TransportError::lost(source),
     })
@@ -99,9 +106,11 @@ impl Session for Quiet {
         self.tls.initial_keys(destination, side)
     }
 
-    /// Returns where the reason of a failure will be, in place of what nobody here asks for.
+    /// Returns where the reason of a failure will be, with what was agreed on so far.
     fn handshake_data(&self) -> Option<Box<dyn Any>> {
-        Some(Box::new(self.finding.clone()))
+        let data = self.tls.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
+        let protocol = data.and_then(|data| data.protocol);
+        Some(Box::new(Told { finding: self.finding.clone(), protocol }))
     }
 
     fn peer_identity(&self) -> Option<Box<dyn Any>> {

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::endpoint::{Connection, TransportError};
+use adit_core::domain::word::UnknownWord;
 use adit_core::protocol::control::{Decoder, encode};
 use adit_core::protocol::frame::Code;
 
@@ -76,6 +77,12 @@ pub struct LinkReceiver {
 }
 
 impl LinkReceiver {
+    /// Returns what the last message called itself, for one that was unknown.
+    #[must_use]
+    pub fn tag(&self) -> UnknownWord {
+        self.decoder.tag()
+    }
+
     /// Receives the next message. Safe to drop while waiting: nothing read is lost.
     pub async fn receive<M: DeserializeOwned>(&mut self) -> Result<M, TransportError> {
         loop {

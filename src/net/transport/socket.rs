@@ -25,8 +25,9 @@ use super::admission::{Dial, Gate};
 use super::udp::{SocketBuffers, UdpIo, WritablePoller, retain_segments};
 use adit_core::domain::id::RouteId;
 use adit_core::domain::limits::{OWN_PACKETS_OF_STRANGERS_MAX, OWN_PACKETS_QUEUED_MAX, PROBE_BYTES_MAX};
+use adit_core::domain::word::UNKNOWN_WORDS;
 use adit_core::protocol::admission::AdmissionVerdict;
-use adit_core::protocol::packet::{is_ours, own_route, quic_route};
+use adit_core::protocol::packet::{is_of_unknown_kind, is_ours, own_route, quic_route};
 use adit_core::protocol::route::canonical;
 
 /// What quinn takes for the address of every peer.
@@ -82,6 +83,8 @@ pub struct SocketDrops {
     pub unproven: AtomicU64,
     pub crowded: AtomicU64,
     pub own_queue_full: AtomicU64,
+    /// Ours, and of a kind that only a newer build knows.
+    pub unknown_kind: AtomicU64,
 }
 
 /// One UDP socket for all tunnels and the control link of an agent.
@@ -295,6 +298,10 @@ impl AgentSocket {
     fn queue_own(&self, from: SocketAddr, packet: &[u8], validated: bool) {
         // One who does not know our route cannot fill the queue, and who does only a part of it.
         if packet.len() > PROBE_BYTES_MAX || own_route(packet) != Some(self.route) {
+            if is_of_unknown_kind(packet) {
+                self.drops.unknown_kind.fetch_add(1, Ordering::Relaxed);
+                metrics::counter!(UNKNOWN_WORDS, "kind" => "packet").increment(1);
+            }
             return;
         }
         let queued = if validated { None } else { Queued::one_more(&self.of_strangers) };

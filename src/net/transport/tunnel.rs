@@ -15,6 +15,7 @@ use tokio::sync::{Notify, watch};
 use super::endpoint::{Connection, TransportError};
 use super::opening::Opening;
 use adit_core::domain::limits;
+use adit_core::domain::word::UNKNOWN_WORDS;
 use adit_core::protocol::credit::CreditBudget;
 use adit_core::protocol::frame::{Code, Decoder, FrameError, STREAM_HEADER, TunnelFrame};
 
@@ -296,6 +297,10 @@ impl Tunnel {
             }
             TunnelFrame::Stopping => {
                 self.begin_ending();
+            }
+            TunnelFrame::Unknown { kind } => {
+                metrics::counter!(UNKNOWN_WORDS, "kind" => "frame").increment(1);
+                tracing::debug!(kind, "the peer sent a frame that this build does not know; it is ignored");
             }
         }
         Ok(())

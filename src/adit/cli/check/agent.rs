@@ -211,7 +211,10 @@ async fn check_state(
     findings: &mut Findings,
 ) -> Gateways {
     match read_state(&config.state, connector, findings) {
-        Ok(Some(enrolment)) => Gateways::of_enrolment(enrolment),
+        Ok(Some(enrolment)) => {
+            check_rules(config, findings);
+            Gateways::of_enrolment(enrolment)
+        }
         Ok(None) => check_first_start(config, connector, findings).await,
         Err(error) => {
             findings.error(&error);
@@ -228,11 +231,12 @@ fn read_state(
     let state = AgentState::open_read_only(path)?;
     let Some(enrolment) = state.enrolment()? else { return Ok(None) };
     let (identity, trust) = state.identity(&enrolment)?;
-    // Damage to any of these stops the agent too.
+    // Damage to this stops the agent too.
     state.known_keys()?;
     state.rule_book()?;
-    state.secrets()?;
-    state.mirth_keys()?;
+    for error in state.damaged_losses() {
+        findings.error(&error);
+    }
     for damaged in state.damaged_caches() {
         findings.warning(format!(
             "state: `{}` is damaged; the agent drops it at its start and makes it anew",
@@ -251,6 +255,18 @@ fn read_state(
         ));
     }
     Ok(Some(enrolment))
+}
+
+/// Of the rules kept from the gateway, those that this build cannot use.
+fn check_rules(config: &AgentConfig, findings: &mut Findings) {
+    let Ok(rules) = AgentState::open_read_only(&config.state).and_then(|state| state.rule_book()) else {
+        return;
+    };
+    for (_, entry) in config.entries() {
+        if let Some(unusable) = rules.unusable(entry.id) {
+            findings.problem(format!("{}: {}", entry.name, unusable.why()));
+        }
+    }
 }
 
 fn check_leaf(now: Timestamp, expires: Timestamp, findings: &mut Findings) {

@@ -19,7 +19,13 @@ fn messages_cut_at_any_byte_decode_the_same() {
 fn everything_an_agent_says_reads_back() {
     let (connection, peer) = (ConnectionId::from_bytes([1; 16]), ServerId::from_bytes([2; 16]));
     let messages = [
-        ToGateway::Hello { version: VERSION, software: "0.1.0".into(), boot: BootId::from_bytes([3; 8]) },
+        ToGateway::Hello {
+            version: VERSION,
+            versions: vec![1, 2],
+            capabilities: Capabilities::own(),
+            software: "0.1.0".into(),
+            boot: BootId::from_bytes([3; 8]),
+        },
         ToGateway::Heartbeat { number: 7 },
         ToGateway::HiddenFrom { peers: vec![ServerId::from_bytes([4; 16])] },
         ToGateway::Listening { addresses: vec!["[2001:db8::1]:4433".parse().unwrap()] },
@@ -27,13 +33,13 @@ fn everything_an_agent_says_reads_back() {
         ToGateway::SecretStored { connection, epoch: 2 },
         ToGateway::Report {
             connection,
-            report: Report { tunnel: Some(PathKind::Direct), mirth: None, last_ack: None },
+            report: Report { tunnel: Some(PathKind::Direct.into()), mirth: None, last_ack: None },
         },
-        ToGateway::ConfigMismatch { connection, reason: ConfigMismatch::Protocol },
+        ToGateway::ConfigMismatch { connection, reason: ConfigMismatch::Protocol.into() },
         ToGateway::RefusedPeer {
             connection: None,
             peer: Some(peer),
-            reason: PeerRefusal::Unlisted,
+            reason: PeerRefusal::Unlisted.into(),
             left_out: 7,
         },
         ToGateway::Renew { csr: "30".into() },
@@ -70,12 +76,15 @@ fn a_bad_name_makes_one_rule_unnamed_without_spoiling_the_message() {
     let long = "x".repeat(400_000);
     for bad in [long.as_str(), "", "two\nlines", "\u{1b}[2J"] {
         let ToAgent::Snapshot { rules, .. } = &to_agent()[3] else { panic!("a snapshot") };
+        let rules = &rules.usable;
         let named = Rule { peer_organization: Some(bad.into()), target_name: bad.into(), ..rules[0].clone() };
-        let sent = ToAgent::Snapshot { revision: 1, rules: vec![named, rules[0].clone()], revoked: vec![] };
+        let sent =
+            ToAgent::Snapshot { revision: 1, rules: vec![named, rules[0].clone()].into(), revoked: vec![] };
         let [ToAgent::Snapshot { rules: read, .. }] = &decode_all(&[&encode_all(&[sent])]).unwrap()[..]
         else {
             panic!("a snapshot")
         };
+        let read = &read.usable;
         assert_eq!(read[0].peer_organization.as_deref(), Some(text::UNNAMED));
         assert_eq!(read[0].target_name, text::UNNAMED);
         assert_eq!(read[0].source_name, rules[0].source_name);
@@ -109,8 +118,8 @@ fn an_unreadable_message_is_named_without_repeating_it() {
     let hidden = "5e".repeat(32);
     for text in [
         format!(r#"{{"type":"secret","connection":"{hidden}","epoch":1,"secret":"{hidden}"}}"#),
-        format!(r#"{{"type":"{hidden}"}}"#),
         r#"{"type":"secret","#.into(),
+        r#"{"epoch":1}"#.into(),
         "[]".into(),
         String::new(),
     ] {
@@ -119,6 +128,89 @@ fn an_unreadable_message_is_named_without_repeating_it() {
         assert!(matches!(error, ControlError::PeerMalformed { .. }), "{text}");
         assert!(!format!("{error} {error:?}").contains("5e5e"), "{error}");
     }
+}
+
+/// The stream of a newer peer.
+fn wire(texts: &[&str]) -> Vec<u8> {
+    let with_length = |text: &&str| {
+        let length = u32::try_from(text.len()).unwrap().to_be_bytes();
+        [&length[..], text.as_bytes()].concat()
+    };
+    texts.iter().flat_map(with_length).collect()
+}
+
+#[test]
+fn a_message_of_a_newer_build_is_named_between_others_that_are_read() {
+    let heartbeat = r#"{"type":"heartbeat","number":1,"now":1795510800000,"mood":{"good":true}}"#;
+    let newer = r#"{"type":"relays","relays":[{"at":"192.0.2.1:443"}]}"#;
+    let mut decoder = Decoder::default();
+    decoder.extend(&wire(&[heartbeat, newer, heartbeat]));
+    let beats = |message| matches!(message, Some(ToAgent::Heartbeat { number: 1, .. }));
+    assert!(beats(decoder.next_message().unwrap()));
+    assert_eq!(decoder.next_message::<ToAgent>().unwrap(), Some(ToAgent::Unknown));
+    assert_eq!(decoder.tag().to_string(), "relays");
+    assert!(beats(decoder.next_message().unwrap()));
+    let from_agent = decode_all::<ToGateway>(&[&wire(&[newer, r#"{"type":"heartbeat","number":1}"#])]);
+    assert_eq!(from_agent.unwrap(), [ToGateway::Unknown, ToGateway::Heartbeat { number: 1 }]);
+}
+
+#[test]
+fn a_word_of_a_newer_agent_costs_no_more_than_itself() {
+    let id = ConnectionId::from_bytes([1; 16]);
+    let read = |text: String| decode_all::<ToGateway>(&[&wire(&[&text])]).unwrap().remove(0);
+    let report = read(format!(
+        r#"{{"type":"report","connection":"{id}","report":{{"tunnel":"tcp","mirth":true,"last_ack":null,"mtu":1400}}}}"#
+    ));
+    let ToGateway::Report { report, .. } = report else { panic!("{report:?}") };
+    assert_eq!(report.tunnel.unwrap().to_string(), "tcp");
+    let unfit = read(format!(r#"{{"type":"unfit","connection":"{id}","reason":"mirth_too_new"}}"#));
+    let ToGateway::ConfigMismatch { reason, .. } = unfit else { panic!("{unfit:?}") };
+    assert!(reason.sentence().contains("does not know: `mirth_too_new`"), "{}", reason.sentence());
+    let refused =
+        read(r#"{"type":"refused_peer","connection":null,"peer":null,"reason":"too_tired"}"#.into());
+    assert!(matches!(refused, ToGateway::RefusedPeer { reason: Word::Other(_), .. }), "{refused:?}");
+    let listening = read(r#"{"type":"listening","addresses":["192.0.2.7:1","tcp://x",{"via":1}]}"#.into());
+    assert_eq!(listening, ToGateway::Listening { addresses: vec!["192.0.2.7:1".parse().unwrap()] });
+}
+
+#[test]
+fn a_rule_of_a_newer_gateway_costs_its_own_connection() {
+    let ToAgent::Snapshot { rules, .. } = &to_agent()[3] else { panic!("a snapshot") };
+    let good = serde_json::to_value(&rules.usable[0]).unwrap();
+    let mut newer = good.clone();
+    newer["protocol"] = "fhir".into();
+    newer["connection"] = serde_json::to_value(ConnectionId::from_bytes([2; 16])).unwrap();
+    let snapshot = serde_json::json!({
+        "type": "snapshot", "revision": 1, "rules": [newer, good, { "for": "nobody" }], "revoked": ["md5:00"],
+    });
+    let change = serde_json::json!({
+        "type": "change", "revision": 2, "change": { "change": "rule", "rule": newer },
+    });
+    let other = serde_json::json!({
+        "type": "change", "revision": 3, "change": { "change": "moved", "to": "elsewhere" },
+    });
+    let texts = [snapshot, change, other].map(|message| message.to_string());
+    let read = decode_all::<ToAgent>(&[&wire(&texts.each_ref().map(String::as_str))]).unwrap();
+    let ToAgent::Snapshot { rules: found, revoked, .. } = &read[0] else { panic!("{read:?}") };
+    assert_eq!((&found.usable, found.unusable.len(), found.nameless), (&rules.usable, 1, 1));
+    assert_eq!(*revoked, []);
+    let ToAgent::Change { change: Change::Unusable { rule }, .. } = &read[1] else { panic!("{read:?}") };
+    assert_eq!(rule, &found.unusable[0]);
+    assert_eq!(read[2], ToAgent::Change { revision: 3, change: Change::Unknown });
+}
+
+#[test]
+fn a_hello_is_read_whether_it_lists_its_versions_or_not() {
+    let boot = "0303030303030303";
+    let old = format!(r#"{{"type":"hello","version":1,"software":"0.1.0","boot":"{boot}"}}"#);
+    let newer = format!(
+        r#"{{"type":"hello","version":1,"versions":[1,2,"x"],"capabilities":["skips-unknown","fly"],"software":"9","boot":"{boot}","extra":1}}"#
+    );
+    let read = decode_all::<ToGateway>(&[&wire(&[&old, &newer])]).unwrap();
+    let ToGateway::Hello { version: 1, versions, capabilities, .. } = &read[0] else { panic!("{read:?}") };
+    assert!(versions.is_empty() && capabilities.is_empty());
+    let ToGateway::Hello { versions, capabilities, .. } = &read[1] else { panic!("{read:?}") };
+    assert_eq!((&versions[..], capabilities.to_string().as_str()), (&[1, 2][..], "skips-unknown,fly"));
 }
 
 #[test]
@@ -150,10 +242,10 @@ fn to_agent() -> Vec<ToAgent> {
     let key = KeyFingerprint::from_bytes([4; 32]);
     let now = Timestamp::from_millis(1_795_510_800_000);
     vec![
-        ToAgent::Welcome { version: VERSION, now },
+        ToAgent::Welcome { version: VERSION, now, capabilities: Capabilities::own() },
         ToAgent::RenewOnly { now },
         ToAgent::Heartbeat { number: 1, now },
-        ToAgent::Snapshot { revision: 4, rules: vec![rule.clone()], revoked: vec![key] },
+        ToAgent::Snapshot { revision: 4, rules: vec![rule.clone()].into(), revoked: vec![key] },
         ToAgent::Change { revision: 5, change: Change::Rule { rule } },
         ToAgent::Change { revision: 6, change: Change::Ended { connection } },
         ToAgent::Change { revision: 7, change: Change::Revoked { key } },

@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::domain::word::readable;
 
 /// Ordered by when each was said first. Serialised as a plain list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "VecDeque<T>", into = "VecDeque<T>", bound(serialize = "T: Ord + Copy + Serialize"))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(into = "VecDeque<T>", bound(serialize = "T: Ord + Copy + Serialize"))]
 pub(super) struct Remembered<T: Ord + Copy> {
     known: BTreeSet<T>,
     order: VecDeque<T>,
@@ -26,6 +28,13 @@ impl<T: Ord + Copy> From<VecDeque<T>> for Remembered<T> {
             remembered.insert(one);
         }
         remembered
+    }
+}
+
+/// One that this build cannot read does not cost the others.
+impl<'de, T: Ord + Copy + Deserialize<'de>> Deserialize<'de> for Remembered<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        readable(deserializer).map(|said: Vec<T>| VecDeque::from(said).into())
     }
 }
 
@@ -120,6 +129,7 @@ mod tests {
         let text = serde_json::to_string(&remembered).unwrap();
         assert_eq!(text, "[5,1,9]");
         assert_eq!(serde_json::from_str::<Remembered<u32>>(&text).unwrap(), remembered);
+        assert_eq!(serde_json::from_str::<Remembered<u32>>(r#"[5,"newer",1,9]"#).unwrap(), remembered);
         assert!(remembered.remove(1) && !remembered.remove(1) && !remembered.contains(1));
         assert_eq!(remembered, of([5, 9]));
     }

@@ -1,11 +1,12 @@
 //! What agents read and tell: rules, refusals, reports and what becomes of them.
 
 use adit_core::domain::path::PathKind;
+use adit_core::domain::word::Word;
 use adit_core::protocol::control::{Activity, ConfigMismatch, PeerRefusal, Report};
 
 use super::*;
 
-const UP: Report = Report { tunnel: Some(PathKind::Direct), mirth: None, last_ack: None };
+const UP: Report = Report { tunnel: Some(Word::Known(PathKind::Direct)), mirth: None, last_ack: None };
 const DOWN: Report = Report { tunnel: None, mirth: None, last_ack: None };
 
 #[tokio::test]

@@ -116,5 +116,6 @@ async fn the_end_of_a_session_is_taken_after_the_connection_ended() {
 
 fn report(number: u64, stage: SessionStage) -> SessionReport {
     let local_peer = Ipv4Addr::LOCALHOST.into();
+    let stage = stage.into();
     SessionReport { number, stage, local_peer, requests: 120, refused: 4, changes: 2, audits: 7 }
 }

@@ -222,9 +222,11 @@ async fn what_is_not_permitted_goes_nowhere_but_into_the_count() {
     let stranger = udp();
     stranger.send_to(&quic(other.route, 100, 1), world.address).unwrap();
     stranger.send_to(&[0x3f; 100], world.address).unwrap();
+    stranger.send_to(&[0x01; 10], world.address).unwrap();
     one.udp.send_to(&quic(route(99), 100, 1), world.address).unwrap();
     world.eventually(|_| world.dropped(DropReason::NotPermitted) == 1);
     assert_eq!(world.dropped(DropReason::UnknownSource), 1);
+    assert_eq!(world.dropped(DropReason::UnknownKind), 1);
     assert_eq!(world.dropped(DropReason::Malformed), 1);
 
     let handle = world.thread.handle();

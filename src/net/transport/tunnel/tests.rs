@@ -78,6 +78,19 @@ async fn a_bounded_number_of_cuts_that_overtook_their_streams_wait_for_them() {
 }
 
 #[tokio::test]
+async fn a_frame_of_a_newer_peer_is_read_past_where_both_ends_agreed_that_it_may_be_sent() {
+    let (pair, mut tasks) = (Pair::new(), JoinSet::new());
+    let (source, target) = pair.tunnel(4, &mut tasks).await;
+    assert!(source.connection().skips_unknown_frames() && target.connection().skips_unknown_frames());
+    for kind in 0x40..=u8::MAX {
+        source.send_frame(TunnelFrame::Unknown { kind });
+    }
+    source.send_mirth_state(true);
+    eventually(|| *target.peer_mirth().borrow() == Some(true)).await;
+    assert!(!target.connection().is_closed());
+}
+
+#[tokio::test]
 async fn garbage_where_frames_belong_closes_the_tunnel() {
     let pair = Pair::new();
     let Opened { source: (source, mut asked), target: (target, answered) } = pair.opened(4).await;
