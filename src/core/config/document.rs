@@ -272,21 +272,11 @@ fn suggestion(unknown: &str, known: &BTreeSet<&'static str>) -> String {
     }
 }
 
-/// Returns the edit distance, Levenshtein's: single bytes inserted, removed or replaced.
-fn edit_distance(left: &str, right: &str) -> usize {
+/// Returns the edit distance, Levenshtein's: single letters inserted, removed or replaced.
+fn edit_distance(unknown: &str, key: &str) -> usize {
     // No key of ours is longer, and what is compared is quadratic.
-    let left = &left.as_bytes()[..left.len().min(64)];
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (above, &from) in left.iter().enumerate() {
-        let mut diagonal = above;
-        row[0] = above + 1;
-        for (column, to) in right.bytes().enumerate() {
-            let replaced = diagonal + usize::from(from != to);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[right.len()]
+    let cut: String = unknown.chars().take(64).collect();
+    strsim::levenshtein(&cut, key)
 }
 
 #[cfg(test)]
