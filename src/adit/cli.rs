@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 use self::admin::Several;
 use self::files::FileError;
 use adit_core::config::ConfigProblems;
-use adit_core::domain::visible::{visible, visible_lines};
+use adit_core::domain::visible::{error_chain, visible_lines};
 use adit_observe::log;
 use adit_observe::print::{self, PrintError};
 
@@ -122,8 +122,7 @@ fn chain(error: &anyhow::Error) -> String {
     let is_list = error
         .chain()
         .any(|cause| cause.is::<FileError>() || cause.is::<ConfigProblems>() || cause.is::<Several>());
-    let text = format!("{error:#}");
-    if is_list { visible_lines(&text).into_owned() } else { visible(&text).into_owned() }
+    if is_list { visible_lines(&format!("{error:#}")).into_owned() } else { error_chain(error.as_ref()) }
 }
 
 #[cfg(test)]

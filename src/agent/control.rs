@@ -14,13 +14,13 @@ use super::policy::Policy;
 use super::rejected::Rejected;
 use super::restart::Restart;
 use super::state::StoredSecret;
-use super::tunnels::chain;
 use super::wanted_peers::Announced;
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::{BootId, ConnectionId};
 use adit_core::domain::limits;
 use adit_core::domain::secret::Secret;
 use adit_core::domain::word::UnknownWord;
+use adit_core::domain::visible::error_chain;
 use adit_core::protocol::backoff::Backoff;
 use adit_core::protocol::capability::Capabilities;
 use adit_core::protocol::control::{
@@ -106,7 +106,7 @@ impl LinkEnd {
     /// Returns one line with its causes, and what to do where a person can do something. Only a packet that
     /// did not come back is a firewall's doing.
     fn said(&self) -> String {
-        let what = chain(self);
+        let what = error_chain(self);
         let remedy = match self {
             Self::Resolve { .. } | Self::NoAddress => {
                 "correct the name service of this host, or the addresses in a new connector file"
@@ -215,7 +215,7 @@ impl ControlClient {
             ToAgent::Renewed { leaf } => match self.renew(&leaf).await {
                 Ok(()) => Err(LinkEnd::Renewed),
                 Err(error) => {
-                    self.context.note_rejected(Rejected::Leaf, chain(&error)).await;
+                    self.context.note_rejected(Rejected::Leaf, error_chain(&error)).await;
                     Err(error)
                 }
             },
@@ -524,7 +524,7 @@ impl<'a> ControlSession<'a> {
         let is_asked = std::mem::take(&mut self.awaits_leaf);
         let taken = if is_asked { self.client.renew(leaf).await } else { Err(LeafRefused::Unasked.into()) };
         if let Err(error) = taken {
-            self.client.context.note_rejected(Rejected::Leaf, chain(&error)).await;
+            self.client.context.note_rejected(Rejected::Leaf, error_chain(&error)).await;
         }
     }
 

@@ -30,10 +30,11 @@ use super::state::{AgentState, Enrolment, StateError, token_mark};
 use adit_core::config::connector::{Connector, without_token};
 use adit_core::config::{ConfigProblems, HostPort};
 use adit_core::domain::id::KeyFingerprint;
-use adit_core::domain::limits::{CONFIG_BYTES_MAX, ENROL_BODY_BYTES_MAX, ENROL_TIMEOUT};
+use adit_core::domain::limits::{CONFIG_BYTES_MAX, ENROL_BODY_BYTES_MAX, ENROL_TIMEOUT, REASON_CHARS_MAX};
 use adit_core::domain::secret::RegistrationToken;
 use adit_core::protocol::backoff::Backoff;
 use adit_core::protocol::enrol::{self, Granted, Refused, TokenGood};
+use adit_core::protocol::text::one_line;
 use adit_net::host::regular;
 use adit_net::identity::error::IdentityError;
 use adit_net::identity::key::KeyPair;
@@ -323,7 +324,7 @@ async fn ask<A: DeserializeOwned>(
     if head.status == StatusCode::OK {
         return serde_json::from_slice(&body).map_err(|error| nonsense(error.to_string()));
     }
-    let said = serde_json::from_slice(&body).map(|Refused { error }| one_line(&error));
+    let said = serde_json::from_slice(&body).map(|Refused { error }| one_line(&error, REASON_CHARS_MAX));
     let address = address.clone();
     Err(Failure::Final(if is_transient(head.status) {
         let answer = said.unwrap_or_else(|_| format!("status {}", head.status));
@@ -365,7 +366,7 @@ fn accept(
     let ca = hex::decode(&granted.ca).map_err(|_| "its CA is not hexadecimal")?;
     let leaf = hex::decode(&granted.leaf).map_err(|_| "its leaf is not hexadecimal")?;
     if granted.trust_domain != connector.trust_domain.as_str() {
-        return Err(format!("its trust domain is `{}`", one_line(&granted.trust_domain)));
+        return Err(format!("its trust domain is `{}`", one_line(&granted.trust_domain, REASON_CHARS_MAX)));
     }
     let trust = Trust::pinned(&ca, connector.trust_domain.clone(), connector.key)
         .map_err(|error| error.to_string())?;
@@ -416,11 +417,6 @@ fn erase_token(path: &Path) -> io::Result<()> {
 fn listed(tried: &[Attempt]) -> String {
     let each: Vec<_> = tried.iter().map(|attempt| format!("{}: {}", attempt.address, attempt.why)).collect();
     each.join("; ")
-}
-
-/// Returns what others wrote, made fit for one line of a log.
-fn one_line(text: &str) -> String {
-    text.chars().filter(|char| !char.is_control()).take(300).collect()
 }
 
 #[cfg(test)]

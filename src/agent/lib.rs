@@ -52,11 +52,11 @@ use self::source::{Clients, Downstream};
 use self::state::{AgentState, StateError};
 use self::status::{StartupInfo, StatusError, StatusSocket};
 use self::target::LocalMirth;
-use self::tunnels::chain;
 use self::wanted_peers::Announced;
 use adit_core::config::agent::AgentConfig;
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::BootId;
+use adit_core::domain::visible::error_chain;
 use adit_net::host::folder;
 use adit_net::identity::error::IdentityError;
 use adit_net::identity::local_https::LocalCertificate;
@@ -334,7 +334,7 @@ fn bind_lasting(state: &AgentState, listen: SocketAddr) -> Result<UdpSocket, Age
     let bound = socket.local_addr().map_err(|source| AgentError::Socket { source })?;
     if let Err(error) = state.store_udp_port(bound.port()) {
         // The port serves without it; only the next start may get another.
-        tracing::warn!(error = %chain(&error), "the UDP port cannot be kept for the next start");
+        tracing::warn!(error = %error_chain(&error), "the UDP port cannot be kept for the next start");
     }
     Ok(socket)
 }

@@ -25,10 +25,11 @@ use super::observe::StreamObserver;
 use super::policy::Policy;
 use super::session::{self, HealthCheck, PortHealth, TunnelSession};
 use super::stats::{Full, count};
-use super::tunnels::{self, Admitted, TunnelError, chain};
+use super::tunnels::{self, Admitted, TunnelError};
 use adit_core::domain::connection::Side;
 use adit_core::domain::limits;
 use adit_core::domain::secret::Secret;
+use adit_core::domain::visible::error_chain;
 use adit_core::protocol::backoff::Backoff;
 use adit_core::protocol::control::{PeerRefusal, Rule};
 use adit_core::protocol::frame::Code;
@@ -86,7 +87,7 @@ pub(crate) async fn run(
 ) {
     let mut port = bind(&context, &entry, listen).await;
     if let Some(fault) = clients.users.as_ref().and_then(LocalUsers::fault) {
-        context.note_fault(&entry, &chain(fault));
+        context.note_fault(&entry, &error_chain(fault));
     }
     let mut backoff =
         Backoff::new(limits::TUNNEL_BACKOFF_MIN, limits::TUNNEL_BACKOFF_MAX, limits::TUNNEL_LASTED);
@@ -116,9 +117,9 @@ pub(crate) async fn run(
             Err(error) => {
                 record_refusal(&context, &rule, &error).await;
                 if error.is_absence() && absence.is_excused(Instant::now()) {
-                    tracing::debug!(connection = %entry.config.name, "{}", chain(&error));
+                    tracing::debug!(connection = %entry.config.name, "{}", error_chain(&error));
                 } else {
-                    context.note_fault(&entry, &chain(&error));
+                    context.note_fault(&entry, &error_chain(&error));
                 }
             }
         }
@@ -138,7 +139,7 @@ async fn record_refusal(context: &Context, rule: &Rule, error: &TunnelError) {
             context.refuse_peer(connection, peer, PeerRefusal::ChangedKey).await;
         }
         TunnelError::Transport(error) if error.refused_handshake().is_some() => {
-            context.refuse_handshake(connection, peer, &chain(error)).await;
+            context.refuse_handshake(connection, peer, &error_chain(error)).await;
         }
         TunnelError::UnverifiedKey { .. } => {
             context.refuse_peer(connection, peer, PeerRefusal::UnverifiedKey).await;
@@ -151,7 +152,7 @@ async fn bind(context: &Context, entry: &LiveConnection, listen: SocketAddr) -> 
     loop {
         match GatedListener::bind(listen) {
             Ok(port) => return port,
-            Err(error) => context.note_fault(entry, &chain(&error)),
+            Err(error) => context.note_fault(entry, &error_chain(&error)),
         }
         sleep(BIND_AGAIN).await;
     }
@@ -223,7 +224,7 @@ async fn serve(
         tokio::select! {
             error = &mut running => {
                 has_said_goodbye = absence::is_goodbye(&error);
-                break chain(&error);
+                break error_chain(&error);
             }
             accepted = port.accept() => {
                 match accepted {
@@ -486,7 +487,7 @@ fn is_let_in(
     metrics::refused_user(entry.config.name.as_str());
     if let Some(left_out) = refused.left_out {
         // Where the kernel names no user, that is what is to be mended.
-        let what = users.fault().map_or_else(|| refused.what(), |fault| chain(fault));
+        let what = users.fault().map_or_else(|| refused.what(), |fault| error_chain(fault));
         context.note_fault(entry, &what);
         let (at, connection) = (context.clock.now(), entry.config.id);
         let written = AuditEntry::local_user_refused(at, connection, refused.id(), left_out);

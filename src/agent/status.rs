@@ -22,7 +22,6 @@ use super::entries::LiveConnection;
 use super::stats::{
     AdminStatus, AgentStatus, EntryStatus, Full, LiveStatus, ManagedStatus, PeerKey, TimedFlag, count,
 };
-use super::tunnels::chain;
 use adit_core::config::agent::Service;
 use adit_core::domain::access::Access;
 use adit_core::domain::connection::{ConnectionType, Protocol};
@@ -30,6 +29,7 @@ use adit_core::domain::id::{ConnectionId, KeyFingerprint};
 use adit_core::domain::limits::{STATUS_ANSWER_BYTES_MAX, STATUS_CONNECTIONS_MAX};
 use adit_core::domain::path::PathChoice;
 use adit_core::domain::places::Bounds;
+use adit_core::domain::visible::error_chain;
 use adit_core::protocol::control::Rule;
 use adit_net::identity::time::TimeSource;
 use adit_net::transport::newcomers::{Newcomer, Newcomers};
@@ -259,12 +259,12 @@ async fn answer_to(context: &Arc<Context>, line: &str, startup: &StartupInfo) ->
         Ok(Request::Trust { connection, key, force }) => {
             match context.trust_key(connection, key, force).await {
                 Ok(also) => Answer::Trusted { also },
-                Err(error) => Answer::Failed { what: chain(&error) },
+                Err(error) => Answer::Failed { what: error_chain(&error) },
             }
         }
         Ok(Request::TrustMirth { connection, key }) => match context.trust_mirth_key(connection, key).await {
             Ok(()) => Answer::Trusted { also: Vec::new() },
-            Err(error) => Answer::Failed { what: chain(&error) },
+            Err(error) => Answer::Failed { what: error_chain(&error) },
         },
         Ok(Request::Path { connection, path }) => match context.entries.get(connection) {
             Some(entry) => {
@@ -277,7 +277,7 @@ async fn answer_to(context: &Arc<Context>, line: &str, startup: &StartupInfo) ->
         Ok(Request::ForgetEnded { connection }) => match context.entries.get(connection) {
             Some(entry) => match context.forget_end(entry).await {
                 Ok(Forgotten { ended, revoked }) => Answer::Forgotten { ended, revoked },
-                Err(error) => Answer::Failed { what: chain(&error) },
+                Err(error) => Answer::Failed { what: error_chain(&error) },
             },
             None => unknown_connection(),
         },

@@ -19,10 +19,11 @@ use super::mirth_activity::{ActivityMark, MirthActivity};
 use super::observe::StreamObserver;
 use super::policy::Policy;
 use super::session::{self, HealthCheck, TunnelSession};
-use super::tunnels::{Admitted, chain};
+use super::tunnels::Admitted;
 use adit_core::config::HostPort;
 use adit_core::domain::connection::Side;
 use adit_core::domain::limits;
+use adit_core::domain::visible::error_chain;
 use adit_core::protocol::frame::Code;
 use adit_net::identity::time::TimeSource;
 use adit_net::transport::endpoint::Connection;
@@ -131,7 +132,7 @@ async fn serve(
         tokio::select! {
             error = &mut running => {
                 has_said_goodbye = absence::is_goodbye(&error);
-                break chain(&error);
+                break error_chain(&error);
             }
             Some(admitted) = incoming.recv() => {
                 newer = Some(admitted);

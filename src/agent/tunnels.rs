@@ -16,6 +16,7 @@ use adit_core::domain::connection::Side;
 use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
 use adit_core::domain::secret::Secret;
 use adit_core::domain::time::Timestamp;
+use adit_core::domain::visible::error_chain;
 use adit_core::protocol::control::{PeerRefusal, Rule};
 use adit_core::protocol::frame::Code;
 use adit_core::protocol::open::{self, Open};
@@ -154,14 +155,14 @@ pub(crate) async fn answer(context: Arc<Context>, incoming: IncomingTunnel) {
         // One that went silent was refused nothing.
         Ok(Err(TransportError::Timeout { .. })) | Err(_) => return,
         Ok(Err(error)) => {
-            context.refuse_handshake(None, None, &chain(&error)).await;
+            context.refuse_handshake(None, None, &error_chain(&error)).await;
             return;
         }
     };
     let peer = match connection.peer(&context.endpoint.credentials().trust) {
         Ok(peer) => peer,
         Err(error) => {
-            context.refuse_handshake(None, None, &chain(&error)).await;
+            context.refuse_handshake(None, None, &error_chain(&error)).await;
             return connection.close(Code::Refused);
         }
     };
@@ -302,33 +303,18 @@ async fn meet_key(context: &Context, entry: &LiveConnection, peer: &VerifiedPeer
     }
 }
 
-/// The longest text of an error that is logged and shown: peers have a say in it.
-const CHAIN_CHARS_MAX: usize = 600;
-
-/// Returns an error with its causes in one line, fit for a log and a terminal, no matter who wrote parts of
-/// it.
-#[must_use]
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        cause = error.source();
-    }
-    line.chars().filter(|char| !char.is_control()).take(CHAIN_CHARS_MAX).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use adit_core::domain::limits::ERROR_CHARS_MAX;
+
     use super::*;
 
     #[test]
     fn what_a_peer_wrote_into_an_error_cannot_break_a_line_or_a_terminal() {
         let what = format!("\u{1b}[2J\r\nforged line{}", "x".repeat(10_000));
-        let line = chain(&TransportError::Peer { what });
+        let line = error_chain(&TransportError::Peer { what });
         assert!(!line.contains(char::is_control), "{line}");
-        assert!(line.contains("[2Jforged line"), "{line}");
-        assert_eq!(line.chars().count(), CHAIN_CHARS_MAX);
+        assert!(line.contains("\\u{1b}[2J\\r\\nforged line"), "{line}");
+        assert_eq!(line.chars().count(), ERROR_CHARS_MAX);
     }
 }

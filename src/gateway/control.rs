@@ -29,6 +29,7 @@ use adit_core::domain::limits::{
 };
 use adit_core::domain::places::address_of;
 use adit_core::protocol::capability;
+use adit_core::domain::visible::error_chain;
 use adit_core::protocol::control::{Rule, ToAgent, ToGateway, VERSION};
 use adit_core::protocol::frame::Code;
 use adit_core::protocol::packet::PacketKey;
@@ -317,7 +318,7 @@ impl Control {
     /// the first refusal has a line at once, its repeats one an hour.
     fn report(&self, cause: Cause, end: &LinkEnd) {
         match end {
-            LinkEnd::Lost { source } => info!(why = chain(source), "control link lost"),
+            LinkEnd::Lost { source } => info!(why = error_chain(source), "control link lost"),
             LinkEnd::Silent { .. } | LinkEnd::Replaced | LinkEnd::Stopping | LinkEnd::Unfinished(_) => {
                 info!(why = %end, "control link ended");
             }
@@ -331,7 +332,7 @@ impl Control {
                 }
             }
             LinkEnd::Platform { .. } | LinkEnd::Signing { .. } => {
-                error!(why = chain(end), "control link failed");
+                error!(why = error_chain(end), "control link failed");
             }
         }
     }
@@ -371,9 +372,9 @@ impl Control {
         }
         match self.limiters.may_log(kind, cause) {
             Some(more) if kind == "refused" || kind == "too often" => {
-                warn!(why = chain(end), more, "control link refused");
+                warn!(why = error_chain(end), more, "control link refused");
             }
-            Some(more) => info!(why = chain(end), more, "control link not opened"),
+            Some(more) => info!(why = error_chain(end), more, "control link not opened"),
             None => {}
         }
     }
@@ -489,15 +490,4 @@ async fn in_time<T>(step: impl Future<Output = Result<T, TransportError>>) -> Re
         Ok(outcome) => outcome.map_err(lost),
         Err(_) => Err(LinkEnd::Silent { silent_for: CONTROL_OPEN_TIMEOUT }),
     }
-}
-
-/// Returns an error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        line = format!("{line}: {cause}");
-        next = cause.source();
-    }
-    line
 }

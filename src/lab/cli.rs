@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use adit_core::domain::visible::{visible, visible_lines};
+use adit_core::domain::visible::{error_chain, visible_lines};
 use adit_observe::print::{self, PrintError};
 
 /// The exit code of a command line that cannot be read, as clap has it.
@@ -56,6 +56,6 @@ fn ended(error: &anyhow::Error) -> ExitCode {
     if error.downcast_ref::<PrintError>().is_some_and(PrintError::is_reader_gone) {
         return ExitCode::SUCCESS;
     }
-    print::error_text(format_args!("adit-lab: {}\n", visible(&format!("{error:#}"))));
+    print::error_text(format_args!("adit-lab: {}\n", error_chain(error.as_ref())));
     ExitCode::FAILURE
 }

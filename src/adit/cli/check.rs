@@ -17,6 +17,7 @@ use self::finding::Findings;
 use super::files::{self, FileError};
 use adit_core::config::agent::AgentConfig;
 use adit_core::config::gateway::GatewayConfig;
+use adit_core::domain::visible::error_chain;
 use adit_net::host::privilege;
 use adit_observe::print;
 
@@ -37,7 +38,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = read(&path, arguments.gateway, &mut findings);
     let state = config.as_ref().map(Config::state);
     if let Err(error) = state.map_or(Ok(()), |state| privilege::act_as_owner(&path, state)) {
-        findings.problem(format!("state: {error:#}"));
+        findings.problem(format!("state: {}", error_chain(&error)));
     } else {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.context("cannot start the runtime")?.block_on(check(config, &mut findings));

@@ -16,7 +16,7 @@ use adit_agent::stats::{AdminStatus, AgentStatus, EntryStatus, TimedFlag};
 use adit_agent::status::{Answer, Request, ask};
 use adit_core::domain::access::Access;
 use adit_core::domain::path::{PathChoice, PathKind};
-use adit_core::domain::visible::visible;
+use adit_core::domain::visible::{error_chain, visible};
 use adit_net::host::privilege;
 use adit_observe::print;
 
@@ -54,9 +54,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             match fetch(&config.state).await {
                 Ok(status) => show(&status, arguments.json, before)?,
                 // A restarted agent is back in a moment.
-                Err(error) if arguments.json => print::error_text(format_args!("{error:#}\n")),
+                Err(error) if arguments.json => {
+                    print::error_text(format_args!("{}\n", error_chain(error.as_ref())));
+                }
                 Err(error) => {
-                    let text = fitted(&format!("{error:#}; looking again every second"));
+                    let text =
+                        fitted(&format!("{}; looking again every second", error_chain(error.as_ref())));
                     print::line(format_args!("{before}{text}"))?;
                 }
             }

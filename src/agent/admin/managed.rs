@@ -17,11 +17,11 @@ use crate::context::Context;
 use crate::entries::LiveConnection;
 use crate::mirth_activity::MirthActivity;
 use crate::target::LocalEnd;
-use crate::tunnels::chain;
 use adit_core::config::agent::AdminManaged;
 use adit_core::domain::access::Access;
 use adit_core::domain::id::KeyFingerprint;
 use adit_core::domain::limits;
+use adit_core::domain::visible::error_chain;
 use adit_core::protocol::control::ConfigMismatch;
 use adit_mirth::verdict::{AccessPolicy, Judge};
 use adit_mirth::version::{TooOld, view_only_needs};
@@ -261,7 +261,7 @@ impl Managed {
                     entry.config.name
                 )
             }
-            error => chain(error),
+            error => error_chain(error),
         };
         context.note_fault(entry, &what);
         entry.stats.status().mirth.set(Some(false), context.clock.now());

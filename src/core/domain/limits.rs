@@ -458,6 +458,8 @@ pub const UNUSABLE_RULE_BYTES_MAX: usize = 2 * 1024;
 pub const VERSIONS_TOLD_MAX: usize = 16;
 pub const CAPABILITIES_TOLD_MAX: usize = 64;
 pub const REASON_CHARS_MAX: usize = 500;
+/// An error with its causes, as it is logged and shown: peers have a say in it.
+pub const ERROR_CHARS_MAX: usize = 2_000;
 /// A secret, a certificate or the request for one, in hexadecimal digits.
 pub const DIGITS_MAX: usize = 8 * 1024;
 /// Public names and descriptions, in characters.

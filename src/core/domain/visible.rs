@@ -6,12 +6,15 @@
 //! script writes with them, as RFC 5892, Appendix A.1 and A.2, has it; anywhere else they are hidden.
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::fmt::Write as _;
 
 use icu_properties::props::{
     CanonicalCombiningClass, DefaultIgnorableCodePoint, GeneralCategory, JoiningType,
 };
 use icu_properties::{CodePointMapData, CodePointSetData};
+
+use super::limits::ERROR_CHARS_MAX;
 
 const NON_JOINER: char = '\u{200c}';
 const JOINER: char = '\u{200d}';
@@ -55,6 +58,21 @@ pub fn visible_json(json: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(out)
+}
+
+/// Returns an error and its causes in one line in which everything can be seen, fit for a log and a terminal
+/// no matter who wrote parts of it. Cuts it after [`ERROR_CHARS_MAX`] characters.
+#[must_use]
+pub fn error_chain(error: &dyn Error) -> String {
+    let mut texts = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        texts.push(error.to_string());
+        cause = error.source();
+    }
+    // Some errors are shown as their source.
+    texts.dedup();
+    visible(&texts.join(": ")).chars().take(ERROR_CHARS_MAX).collect()
 }
 
 fn escaped(text: &str, keeps_lines: bool) -> Cow<'_, str> {
@@ -171,6 +189,25 @@ mod tests {
     #[test]
     fn lines_stay_where_lines_are_meant() {
         assert_eq!(visible_lines("a\nb\r\u{1b}"), "a\nb\\r\\u{1b}");
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Shown(#[source] std::io::Error);
+
+    #[test]
+    fn an_error_that_is_shown_as_its_source_is_said_once() {
+        let source = std::io::Error::other(Shown(std::io::Error::other("the port is taken")));
+        assert_eq!(error_chain(&Shown(source)), "the port is taken");
+    }
+
+    #[test]
+    fn what_a_peer_wrote_into_an_error_cannot_break_a_line_or_a_terminal() {
+        let what = format!("\u{1b}[2J\r\nforged line\u{202e}{}", "x".repeat(10_000));
+        let line = error_chain(&std::io::Error::other(what));
+        assert!(line.starts_with("\\u{1b}[2J\\r\\nforged line\\u{202e}xxx"), "{line}");
+        assert_eq!(first_hidden(&line), None);
+        assert_eq!(line.chars().count(), ERROR_CHARS_MAX);
     }
 
     #[test]

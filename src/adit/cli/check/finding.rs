@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use adit_core::domain::visible::visible;
+use adit_core::domain::visible::{error_chain, visible};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Weight {
@@ -32,15 +32,7 @@ impl Findings {
 
     /// Reports a problem with its causes.
     pub(super) fn error(&mut self, error: &dyn Error) {
-        let mut texts = vec![error.to_string()];
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            texts.push(error.to_string());
-            cause = error.source();
-        }
-        // A transparent error repeats its source.
-        texts.dedup();
-        self.problem(texts.join(": "));
+        self.problem(error_chain(error));
     }
 
     pub(super) fn has_problem(&self) -> bool {

@@ -19,8 +19,8 @@ use super::rewriting::Rewriting;
 use super::{FORWARDED_FOR, Filter, is_head, request};
 use crate::admin::managed::Ready;
 use crate::admin::origin::{Origin, OriginError};
-use crate::tunnels::chain;
 use adit_core::domain::limits;
+use adit_core::domain::visible::error_chain;
 use adit_mirth::body::{self, Address, BodyKind, BodyRefusal, Judging};
 use adit_mirth::http::{CONTINUE, Framing, RequestHead};
 use adit_mirth::known_channel::{self, ChannelQuestion};
@@ -317,7 +317,7 @@ impl Filter<'_> {
         let mut origin = match self.origin(ready).await {
             Ok(origin) => origin,
             Err(error) => {
-                self.context.note_fault(self.entry, &chain(&error));
+                self.context.note_fault(self.entry, &error_chain(&error));
                 self.managed.note_failure();
                 self.untake_login(login);
                 self.is_over = true;
