@@ -130,7 +130,7 @@ pub(super) mod tests {
     use adit_core::domain::id::{ConnectionId, RouteId, ServerId};
     use adit_core::domain::limits;
     use adit_core::domain::path::PathChoice;
-    use adit_core::protocol::control::Change;
+    use adit_core::protocol::control::{Change, fixture};
     use adit_core::protocol::rules::Concerns;
 
     pub(crate) const PEER: ServerId = ServerId::from_bytes([5; 16]);
@@ -152,20 +152,7 @@ pub(super) mod tests {
 
     /// Returns the active rule that fits it.
     pub(crate) fn rule(number: u8) -> Rule {
-        Rule {
-            connection: ConnectionId::from_bytes([number; 16]),
-            kind: ConnectionType::P2p,
-            protocol: Some(Protocol::Mllp),
-            side: Side::Source,
-            peer: PEER,
-            peer_route: RouteId::from_bytes([7; 8]),
-            source_name: "Lakeside".into(),
-            target_name: "St Mary".into(),
-            peer_organization: None,
-            activity: Activity::Active,
-            secret_epoch: 1,
-            cut_epoch: 0,
-        }
+        Rule { peer: PEER, peer_route: RouteId::from_bytes([7; 8]), ..fixture::rule(number) }
     }
 
     fn book(rules: Vec<Rule>) -> RuleBook {

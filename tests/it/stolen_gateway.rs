@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use adit_agent::state::AgentState;
 use adit_core::domain::connection::Protocol;
-use adit_core::domain::id::{ConnectionId, KeyFingerprint, RouteId, ServerId};
+use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
 use adit_core::domain::time::Timestamp;
-use adit_core::protocol::control::{Activity, Rule, ToAgent};
+use adit_core::protocol::control::{Rule, ToAgent, fixture};
 use adit_gateway::authority::Authority;
 use adit_net::identity::time::{HostClock, TimeSource};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -66,17 +66,9 @@ fn made_up_rule(number: u16) -> Rule {
     id[..2].copy_from_slice(&number.to_be_bytes());
     Rule {
         connection: ConnectionId::from_bytes(id),
-        kind: adit_core::domain::connection::ConnectionType::P2p,
-        protocol: Some(Protocol::Mllp),
-        side: adit_core::domain::connection::Side::Source,
-        peer: ServerId::from_bytes([7; 16]),
-        peer_route: RouteId::from_bytes([7; 8]),
-        source_name: "Nobody".into(),
-        target_name: "Nowhere".into(),
-        peer_organization: None,
-        activity: Activity::Active,
         secret_epoch: u32::MAX,
         cut_epoch: u32::MAX,
+        ..fixture::rule(7)
     }
 }
 

@@ -516,5 +516,7 @@ pub enum ControlError {
     Unwritable { source: serde_json::Error },
 }
 
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixture;
 #[cfg(test)]
 mod tests;

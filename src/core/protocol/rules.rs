@@ -273,9 +273,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::connection::{ConnectionType, Protocol, Side};
-    use crate::domain::id::{RouteId, ServerId};
-    use crate::protocol::control::Activity;
+    use crate::domain::connection::Side;
+    use crate::protocol::control::{Activity, fixture};
 
     #[test]
     fn only_the_first_of_repeated_snapshots_brings_its_rules() {
@@ -579,20 +578,7 @@ mod tests {
     }
 
     fn rule(number: u8) -> Rule {
-        Rule {
-            connection: ConnectionId::from_bytes([number; 16]),
-            kind: ConnectionType::P2p,
-            protocol: Some(Protocol::Mllp),
-            side: Side::Target,
-            peer: ServerId::from_bytes([number; 16]),
-            peer_route: RouteId::from_bytes([number; 8]),
-            source_name: "Lakeside".into(),
-            target_name: "St Mary".into(),
-            peer_organization: None,
-            activity: Activity::Active,
-            secret_epoch: 0,
-            cut_epoch: 0,
-        }
+        Rule { side: Side::Target, ..fixture::rule(number) }
     }
 
     fn key(number: u8) -> KeyFingerprint {

@@ -112,29 +112,14 @@ fn in_parts(revision: u64, rules: Vec<Rule>, revoked: Vec<KeyFingerprint>) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use adit_core::domain::connection::{ConnectionType, Protocol, Side};
-    use adit_core::domain::id::RouteId;
-    use adit_core::protocol::control::Activity;
+    use adit_core::protocol::control::{Activity, fixture};
 
     const KEY: KeyFingerprint = KeyFingerprint::from_bytes([9; 32]);
     const PEER: ServerId = ServerId::from_bytes([2; 16]);
     const OTHER: ServerId = ServerId::from_bytes([3; 16]);
 
     fn rule(connection: u8, peer: ServerId) -> Rule {
-        Rule {
-            connection: ConnectionId::from_bytes([connection; 16]),
-            kind: ConnectionType::P2p,
-            protocol: Some(Protocol::Mllp),
-            side: Side::Source,
-            peer,
-            peer_route: RouteId::from_bytes([1; 8]),
-            source_name: "A".into(),
-            target_name: "B".into(),
-            peer_organization: None,
-            activity: Activity::Active,
-            secret_epoch: 1,
-            cut_epoch: 0,
-        }
+        Rule { peer, ..fixture::rule(connection) }
     }
 
     #[test]

@@ -224,21 +224,8 @@ fn a_secret_on_its_way_is_never_shown() {
 }
 
 fn to_agent() -> Vec<ToAgent> {
-    let connection = ConnectionId::from_bytes([1; 16]);
-    let rule = Rule {
-        connection,
-        kind: ConnectionType::P2p,
-        protocol: Some(Protocol::Mllp),
-        side: Side::Source,
-        peer: ServerId::from_bytes([2; 16]),
-        peer_route: RouteId::from_bytes([3; 8]),
-        source_name: "Klinik Süd".into(),
-        target_name: "St Mary".into(),
-        peer_organization: None,
-        activity: Activity::Active,
-        secret_epoch: 1,
-        cut_epoch: 0,
-    };
+    let rule = Rule { source_name: "Klinik Süd".into(), ..fixture::rule(1) };
+    let connection = rule.connection;
     let key = KeyFingerprint::from_bytes([4; 32]);
     let now = Timestamp::from_millis(1_795_510_800_000);
     vec![
