@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
-use super::state::{AgentState, Enrolment, StateError, token_mark};
+use super::state::{AgentState, Enrolment, StateError};
 use adit_core::config::connector::{Connector, without_token};
 use adit_core::config::{ConfigProblems, HostPort};
 use adit_core::domain::id::KeyFingerprint;
@@ -190,7 +190,7 @@ async fn enrol(
         csr: hex::encode(csr),
     };
     let (address, granted) = ask_any::<Granted>(connector, enrol::PATH, &request).await?;
-    let enrolment = accept(connector, &granted, key, token_mark(token))
+    let enrolment = accept(connector, &granted, key, token.hash())
         .map_err(|what| EnrolError::Nonsense { address, what })?;
     state.store_enrolment(&enrolment)?;
     info!(server = %enrolment.server, "enrolled");

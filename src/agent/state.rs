@@ -9,7 +9,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -105,16 +104,8 @@ pub struct Enrolment {
 impl Enrolment {
     #[must_use]
     pub fn has_spent(&self, token: &RegistrationToken) -> bool {
-        self.spent_token == token_mark(token)
+        self.spent_token == token.hash()
     }
-}
-
-/// Returns what is kept of a spent token.
-#[must_use]
-pub fn token_mark(token: &RegistrationToken) -> [u8; 32] {
-    let mut mark = [0; 32];
-    mark.copy_from_slice(digest(&SHA256, token.expose()).as_ref());
-    mark
 }
 
 /// A connection's secret and how often it was rotated before.

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod connection;
 pub mod connectivity;
+pub mod digest;
 pub mod id;
 pub mod limits;
 pub mod name;

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyUsagePurpose,
     PKCS_RSA_SHA256, PublicKeyData, RsaKeySize,
@@ -12,6 +11,7 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use adit_core::domain::digest::sha256;
 use adit_core::domain::id::KeyFingerprint;
 use adit_net::identity::error::IdentityError;
 
@@ -53,7 +53,7 @@ impl MirthCertificate {
 }
 
 fn fingerprint(public_key: &[u8]) -> KeyFingerprint {
-    KeyFingerprint::from_bytes(digest(&SHA256, public_key).as_ref().try_into().expect("SHA-256 has 32 bytes"))
+    KeyFingerprint::from_bytes(sha256(public_key))
 }
 
 fn signing(error: &rcgen::Error) -> IdentityError {

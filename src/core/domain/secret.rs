@@ -5,6 +5,8 @@ use std::fmt;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
+use super::digest::sha256;
+
 macro_rules! secret_bytes {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -74,6 +76,14 @@ secret_bytes! {
     RegistrationToken
 }
 
+impl RegistrationToken {
+    /// Returns what is kept of a token, to know it again: 256 random bits need no salt and no stretching.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        sha256(&self.0)
+    }
+}
+
 /// A text that is no secret of ours. Deliberately without the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected 64 hexadecimal digits")]
@@ -89,6 +99,13 @@ mod tests {
         assert_eq!(format!("{secret:?}"), "[secret]");
         assert_eq!(format!("{:?}", Some(&secret)), "Some([secret])");
         assert_eq!(format!("{:?}", RegistrationToken::from_bytes([0x5a; 32])), "[secret]");
+    }
+
+    #[test]
+    fn a_token_is_kept_as_its_sha_256() {
+        // FIPS 180-4 of 32 zero bytes, as `sha256sum` prints it.
+        let hash = RegistrationToken::from_bytes([0; 32]).hash();
+        assert_eq!(hex::encode(hash), "66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925");
     }
 
     #[test]

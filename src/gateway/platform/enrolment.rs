@@ -14,7 +14,7 @@ use super::Platform;
 use super::audit::AgentEntry;
 use super::counted::Reporter;
 use super::error::PlatformError;
-use super::{secrets, tokens};
+use super::secrets;
 
 /// What a redeemed token earns: a leaf for this server, and this route.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -315,7 +315,7 @@ async fn judge(
     now: Timestamp,
 ) -> Result<ServerRecord, EnrolRefusal> {
     let hash = kept.map_or([0; 32], |kept| kept.hash);
-    let right: bool = hash.ct_eq(&tokens::hash(token)).into();
+    let right: bool = hash.ct_eq(&token.hash()).into();
     let (Some(server), Some(kept), true) = (server, kept, right) else {
         return Err(EnrolRefusal::Wrong);
     };

@@ -4,8 +4,6 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
-
 use crate::store::TokenRecord;
 use adit_core::domain::id::ServerId;
 use adit_core::domain::name::Name;
@@ -100,15 +98,8 @@ async fn issue(audited: &mut AuditedTx, id: ServerId, life: TokenLife) -> Result
     let server = audited.own_server(id, organization).await?;
     let token = RegistrationToken::from_bytes(random::bytes());
     let expires_at = audited.now.saturating_add(life.duration());
-    let record = TokenRecord { hash: hash(&token), issued_at: audited.now, expires_at, bound_key: None };
+    let record = TokenRecord { hash: token.hash(), issued_at: audited.now, expires_at, bound_key: None };
     audited.tx.put_token(id, &record).await?;
     audited.describe(format!("good until {expires_at}"));
     Ok(IssuedToken { server: id, server_name: server.name, token, expires_at })
-}
-
-/// Hashes a token: 256 random bits need no salt and no stretching.
-pub(super) fn hash(token: &RegistrationToken) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, token.expose()).as_ref());
-    hash
 }

@@ -7,6 +7,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 
 use adit_core::config::TrustDomain;
+use adit_core::domain::digest::sha256;
 use adit_core::domain::id::{KeyFingerprint, ServerId};
 use adit_core::domain::limits::{LEAF_BACKDATED, LEAF_LIFE};
 use adit_core::domain::time::Timestamp;
@@ -37,7 +38,7 @@ fn when_two_servers_of_one_ca_meet_each_knows_the_others_whole_identity() {
     let seen_by_b = peer(serving.peer_certificates(), ca.trust()).unwrap();
     assert_eq!(seen_by_b.name(), PeerName::Server(A));
     assert_eq!(seen_by_b.key(), a.key().fingerprint());
-    assert_eq!(seen_by_b.leaf_hash(), super::key::sha256(a.leaf_der()));
+    assert_eq!(seen_by_b.leaf_hash(), sha256(a.leaf_der()));
     assert_eq!(seen_by_b.not_before(), NOW.saturating_sub(LEAF_BACKDATED));
     assert_eq!(seen_by_b.not_after(), NOW.saturating_add(LEAF_LIFE));
     let seen_by_a = peer(client.peer_certificates(), ca.trust()).unwrap();

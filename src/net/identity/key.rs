@@ -1,10 +1,11 @@
 //! Key pairs and public keys. ECDSA P-256 is the only kind there is.
 
-use aws_lc_rs::{digest, hkdf};
+use aws_lc_rs::hkdf;
 use rcgen::PublicKeyData;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use zeroize::{Zeroize, Zeroizing};
 
+use adit_core::domain::digest::sha256;
 use adit_core::domain::id::KeyFingerprint;
 
 use super::error::IdentityError;
@@ -123,12 +124,6 @@ impl std::fmt::Debug for KeyPair {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "KeyPair({})", self.fingerprint())
     }
-}
-
-pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
-    hash
 }
 
 #[cfg(test)]

@@ -13,11 +13,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use adit_core::domain::digest::sha256;
 use adit_core::domain::time::Timestamp;
 
 use super::ca::{params, signing};
 use super::error::IdentityError;
-use super::key::{KeyPair, sha256};
+use super::key::KeyPair;
 
 /// People compare its fingerprint once and keep it.
 const LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);

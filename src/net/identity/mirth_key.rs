@@ -11,10 +11,10 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use subtle::ConstantTimeEq;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use adit_core::domain::digest::sha256;
 use adit_core::domain::id::KeyFingerprint;
 
 use super::error::IdentityError;
-use super::key::sha256;
 use super::verifier::refused;
 
 /// Dials a Mirth that must show the key `trusted`. With none trusted the handshake ends as

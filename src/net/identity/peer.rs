@@ -2,11 +2,11 @@
 
 use rustls::pki_types::CertificateDer;
 
+use adit_core::domain::digest::sha256;
 use adit_core::domain::id::{KeyFingerprint, ServerId};
 use adit_core::domain::time::Timestamp;
 
 use super::error::IdentityError;
-use super::key::sha256;
 use super::leaf;
 use super::name::PeerName;
 use super::tls::{Dates, Trust};

@@ -15,6 +15,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
 use adit_core::config::TrustDomain;
+use adit_core::domain::digest::sha256;
 use adit_core::domain::id::KeyFingerprint;
 use adit_core::domain::time::Timestamp;
 
@@ -125,7 +126,7 @@ impl Identity {
     /// Returns SHA-256 of the leaf, which both ends of a tunnel put into their proofs.
     #[must_use]
     pub fn leaf_hash(&self) -> [u8; 32] {
-        super::key::sha256(&self.leaf)
+        sha256(&self.leaf)
     }
 
     /// Returns from when until when the leaf is valid.
