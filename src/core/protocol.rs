@@ -14,6 +14,7 @@ mod fixed_window_limiter;
 pub mod frame;
 pub mod heartbeat;
 pub mod initial;
+mod length_prefix;
 pub mod liveness;
 pub mod mllp;
 pub mod open;

@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{BufMut, BytesMut};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::word::{UnknownWord, Word, readable};
 use crate::protocol::capability::{self, Capabilities};
 use crate::protocol::rule_list::{GivenRule, RuleList, UnusableRule};
+use crate::protocol::length_prefix::{self, TooLong};
 use crate::protocol::text::{self, Software};
 
 /// The version in which every build says hello.
@@ -463,17 +464,10 @@ impl Decoder {
 
     /// Returns the next whole message. After an error the link means nothing any more.
     pub fn next_message<M: DeserializeOwned>(&mut self) -> Result<Option<M>, ControlError> {
-        let Some(length) = self.buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
-        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-        // Judged before the message is waited for, so nothing longer is ever buffered.
-        if length > CONTROL_MESSAGE_BYTES_MAX {
-            return Err(ControlError::PeerTooLong { length });
-        }
-        if self.buffer.len() < LENGTH_BYTES + length {
+        let taken = length_prefix::take::<LENGTH_BYTES>(&mut self.buffer, CONTROL_MESSAGE_BYTES_MAX);
+        let Some(message) = taken.map_err(|TooLong { length }| ControlError::PeerTooLong { length })? else {
             return Ok(None);
-        }
-        self.buffer.advance(LENGTH_BYTES);
-        let message = self.buffer.split_to(length);
+        };
         self.tag = serde_json::from_slice(&message).ok().map(|Tag { word }| UnknownWord::new(&word));
         serde_json::from_slice(&message).map(Some).map_err(|error| ControlError::PeerMalformed {
             category: error.classify(),

@@ -7,13 +7,14 @@
 use std::fmt;
 
 use aws_lc_rs::hmac;
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{BufMut, BytesMut};
 use subtle::ConstantTimeEq;
 
 use crate::domain::connection::Side;
 use crate::domain::id::ConnectionId;
 use crate::domain::limits::TUNNEL_OPEN_BYTES_MAX;
 use crate::domain::secret::Secret;
+use crate::protocol::length_prefix::{self, TooLong};
 
 /// ALPN of a tunnel.
 pub const ALPN: &[u8] = b"adit/1";
@@ -136,18 +137,10 @@ fn put_length(to: &mut impl BufMut, length: usize) {
     to.put_u16(u16::try_from(length).expect("both bodies are shorter than 64 KiB"));
 }
 
-/// Takes a body: the length is judged before the body is waited for.
+/// Takes a body.
 fn take_body(buffer: &mut BytesMut) -> Result<Option<BytesMut>, OpenError> {
-    let Some(length) = buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
-    let length = usize::from(u16::from_be_bytes(*length));
-    if LENGTH_BYTES + length > TUNNEL_OPEN_BYTES_MAX {
-        return Err(OpenError::TooLong { found: length });
-    }
-    if buffer.len() < LENGTH_BYTES + length {
-        return Ok(None);
-    }
-    buffer.advance(LENGTH_BYTES);
-    Ok(Some(buffer.split_to(length)))
+    length_prefix::take::<LENGTH_BYTES>(buffer, TUNNEL_OPEN_BYTES_MAX - LENGTH_BYTES)
+        .map_err(|TooLong { length }| OpenError::TooLong { found: length })
 }
 
 /// The peer's opening cannot be read. Told to the local log, never to the peer.
