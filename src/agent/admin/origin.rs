@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::mirth_activity::ActivityMark;
 use adit_core::config::MirthUrl;
 use adit_core::domain::limits;
-use adit_mirth::http::{BadResponse, ResponseFraming, ResponsePart, ResponseReader};
+use adit_mirth::http::{BadResponse, ResponseFraming, ResponsePart, ResponseReader, Unchunked};
 use adit_net::identity::error::IdentityError;
 use adit_net::identity::tls::refusal;
 use adit_net::transport::resolve::dial;
@@ -188,22 +188,21 @@ impl Answers {
     }
 
     async fn whole(&mut self, what: &'static str, max: usize) -> Result<Vec<u8>, OriginError> {
-        let mut body = Vec::new();
-        let mut is_chunked = false;
+        let (mut body, mut taken) = (Vec::new(), 0);
+        let mut plain = Unchunked::new(ResponseFraming::None);
         loop {
             match self.part().await? {
                 ResponsePart::Interim => {}
                 ResponsePart::Head(head) if head.status != 200 => {
                     return Err(OriginError::Status { what, status: head.status });
                 }
-                ResponsePart::Head(head) => is_chunked = head.framing == ResponseFraming::Chunked,
-                ResponsePart::Data(bytes) if body.len() + bytes.len() > max => {
-                    return Err(OriginError::TooLong { what, max });
-                }
-                ResponsePart::Data(bytes) => body.extend_from_slice(&bytes),
-                ResponsePart::End { .. } if is_chunked => {
-                    return without_chunks(&body)
-                        .ok_or_else(|| OriginError::Meaning { what, why: "broken chunks".into() });
+                ResponsePart::Head(head) => plain = Unchunked::new(head.framing),
+                ResponsePart::Data(bytes) => {
+                    taken += bytes.len();
+                    if taken > max {
+                        return Err(OriginError::TooLong { what, max });
+                    }
+                    plain.data(&bytes, |bytes| body.extend_from_slice(bytes));
                 }
                 ResponsePart::End { .. } => return Ok(body),
             }
@@ -211,35 +210,6 @@ impl Answers {
     }
 }
 
-/// Returns the body without its chunks: the chunks were followed as they came and are well-formed.
-fn without_chunks(mut wire: &[u8]) -> Option<Vec<u8>> {
-    let mut body = Vec::with_capacity(wire.len());
-    loop {
-        let end = memchr::memchr(b'\r', wire)?;
-        let bytes = usize::from_str_radix(std::str::from_utf8(&wire[..end]).ok()?, 16).ok()?;
-        let rest = wire.get(end + 2..)?;
-        if bytes == 0 {
-            return Some(body);
-        }
-        body.extend_from_slice(rest.get(..bytes)?);
-        wire = rest.get(bytes + 2..)?;
-    }
-}
-
 fn broken(source: io::Error) -> OriginError {
     OriginError::Broken { source }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_whole_chunks_are_joined() {
-        assert_eq!(without_chunks(b"4\r\n4.5.\r\n1\r\n2\r\n0\r\n\r\n").unwrap(), b"4.5.2");
-        assert_eq!(without_chunks(b"0\r\n\r\n").unwrap(), b"");
-        for broken in [&b"4\r\n4.5"[..], b"", b"x\r\n", b"ffffffffffffffff\r\nx"] {
-            assert_eq!(without_chunks(broken), None);
-        }
-    }
 }

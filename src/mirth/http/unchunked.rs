@@ -56,4 +56,30 @@ mod tests {
             assert_eq!(body, b"<jnlp>", "cut at {cut}");
         }
     }
+
+    const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+    /// Returns the body that a reader finds whole before the connection ends.
+    fn whole(chunks: &[u8]) -> Option<Vec<u8>> {
+        let mut reader = ResponseReader::new();
+        reader.expect("GET");
+        let mut plain = Unchunked::new(ResponseFraming::Chunked);
+        let (mut buffer, mut body) = (BytesMut::from(&[HEAD, chunks].concat()[..]), Vec::new());
+        loop {
+            match reader.read(&mut buffer, true).ok()?? {
+                ResponsePart::Data(bytes) => plain.data(&bytes, |bytes| body.extend_from_slice(bytes)),
+                ResponsePart::End { .. } => return Some(body),
+                ResponsePart::Interim | ResponsePart::Head(_) => {}
+            }
+        }
+    }
+
+    #[test]
+    fn only_whole_chunks_are_joined() {
+        assert_eq!(whole(b"4\r\n4.5.\r\n1\r\n2\r\n0\r\n\r\n").unwrap(), b"4.5.2");
+        assert_eq!(whole(b"0\r\n\r\n").unwrap(), b"");
+        for broken in [&b"4\r\n4.5"[..], b"", b"x\r\n", b"ffffffffffffffff\r\nx"] {
+            assert_eq!(whole(broken), None);
+        }
+    }
 }
