@@ -30,6 +30,7 @@ pub mod resolve;
 pub mod routes;
 pub mod socket;
 pub mod splice;
+mod stream_window;
 pub mod tls;
 pub mod tunnel;
 mod udp;

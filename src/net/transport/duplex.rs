@@ -5,18 +5,14 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::{Poll, ready};
-use std::time::Instant;
+use std::task::Poll;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use quinn::{ReadError, WriteError};
 
 use super::splice::ByteCounts;
+use super::stream_window::{Overrun, ReceiveWindow, SendWindow};
 use super::tunnel::{DataStream, StreamSignals, Tunnel};
-use adit_core::protocol::credit::{ReceiveCredit, SendCredit};
-use adit_core::protocol::frame::{Code, TunnelFrame};
 
 /// What is read at once: a chunk of one packet, or what arrived of several.
 const CHUNK_BYTES_MAX: usize = 16 * 1024;
@@ -34,21 +30,9 @@ pub enum Stopped {
 #[derive(Debug)]
 pub struct Duplex<'c> {
     stream: DataStream,
-    sending: Sending,
-    receiving: Receiving,
+    sending: SendWindow,
+    receiving: ReceiveWindow,
     counts: &'c ByteCounts,
-}
-
-#[derive(Debug, Default)]
-struct Sending {
-    credit: SendCredit,
-    sent: u64,
-}
-
-#[derive(Debug)]
-struct Receiving {
-    credit: ReceiveCredit,
-    received: u64,
 }
 
 impl<'c> Duplex<'c> {
@@ -56,8 +40,8 @@ impl<'c> Duplex<'c> {
     /// `counts`.
     #[must_use]
     pub fn new(stream: DataStream, counts: &'c ByteCounts) -> Self {
-        let credit = ReceiveCredit::new(Arc::clone(stream.tunnel.budget()));
-        Self { stream, sending: Sending::default(), receiving: Receiving { credit, received: 0 }, counts }
+        let receiving = ReceiveWindow::new(&stream.tunnel);
+        Self { stream, sending: SendWindow::default(), receiving, counts }
     }
 
     /// Returns both directions, to be used side by side in one task.
@@ -75,25 +59,20 @@ pub struct Incoming<'a> {
     id: u64,
     signals: &'a StreamSignals,
     tunnel: &'a Tunnel,
-    receiving: &'a mut Receiving,
+    receiving: &'a mut ReceiveWindow,
     counts: &'a ByteCounts,
 }
 
 impl Incoming<'_> {
     /// Returns the next bytes; `None` at the peer's end. May be dropped while it waits.
     pub async fn read(&mut self) -> Result<Option<Bytes>, Stopped> {
-        if self.signals.cut_at().is_some_and(|at| self.receiving.received >= at) {
+        if self.signals.cut_at().is_some_and(|at| self.receiving.received() >= at) {
             return Err(Stopped::Cut);
         }
         match self.receive.read_chunk(CHUNK_BYTES_MAX, true).await {
             Ok(Some(chunk)) => {
-                self.receiving.received += chunk.bytes.len() as u64;
-                if self.receiving.received > self.receiving.credit.limit() {
-                    // A peer that goes beyond its credit would have us buffer without bound.
-                    self.tunnel.connection().close(Code::Protocol);
-                    return Err(Stopped::Lost);
-                }
-                Ok(Some(chunk.bytes))
+                let within = self.receiving.handle_received(chunk.bytes.len(), self.tunnel);
+                within.map(|()| Some(chunk.bytes)).map_err(|Overrun| Stopped::Lost)
             }
             Ok(None) => Ok(None),
             Err(ReadError::Reset(_) | ReadError::ClosedStream | ReadError::IllegalOrderedRead) => {
@@ -122,14 +101,7 @@ impl Incoming<'_> {
 
     /// Notes that so many of the bytes read have left this agent: the peer may send more.
     pub fn delivered(&mut self, bytes: usize) {
-        let bytes = bytes as u64;
-        self.counts.out_of_tunnel.fetch_add(bytes, Ordering::Relaxed);
-        let Receiving { credit, received } = &mut *self.receiving;
-        let tunnel = self.tunnel;
-        if let Some(limit) = credit.handle_delivered(bytes, *received, Instant::now(), || tunnel.rtt(), || 0)
-        {
-            tunnel.send_frame(TunnelFrame::Credit { stream: self.id, limit });
-        }
+        self.receiving.handle_delivered(bytes as u64, (self.tunnel, self.id), self.counts, || 0);
     }
 }
 
@@ -138,7 +110,7 @@ pub struct Outgoing<'a> {
     send: &'a mut quinn::SendStream,
     signals: &'a StreamSignals,
     finished: &'a mut bool,
-    sending: &'a mut Sending,
+    sending: &'a mut SendWindow,
     counts: &'a ByteCounts,
 }
 
@@ -148,26 +120,18 @@ impl Outgoing<'_> {
         // Does nothing before it is polled.
         let mut stopped = pin!(self.send.stopped());
         while !bytes.is_empty() {
-            let written = poll_fn(|cx| {
-                self.signals.register(cx.waker());
-                self.sending.credit.handle_limit(self.signals.limit());
-                let allowed = self.sending.credit.available(self.sending.sent);
-                let len = bytes.len().min(usize::try_from(allowed).unwrap_or(usize::MAX));
-                if len == 0 {
+            poll_fn(|cx| {
+                self.sending.refresh(self.signals, cx);
+                if self.sending.is_used_up() {
                     // A peer that gave up grants no more, and its own direction may have ended before.
                     return stopped.as_mut().poll(cx).map(|_| Err(Stopped::Cut));
                 }
-                let mut chunk = [bytes.slice(..len)];
-                let written = ready!(pin!(self.send.write_chunks(&mut chunk)).poll(cx));
-                Poll::Ready(written.map(|written| written.bytes).map_err(|error| match error {
+                self.sending.poll_write(self.send, bytes, self.counts, cx).map_err(|error| match error {
                     WriteError::Stopped(_) | WriteError::ClosedStream => Stopped::Cut,
                     WriteError::ConnectionLost(_) | WriteError::ZeroRttRejected => Stopped::Lost,
-                }))
+                })
             })
             .await?;
-            bytes.advance(written);
-            self.sending.sent += written as u64;
-            self.counts.into_tunnel.fetch_add(written as u64, Ordering::Relaxed);
         }
         Ok(())
     }

@@ -10,9 +10,9 @@ use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use quinn::{ReadError, WriteError};
@@ -20,10 +20,10 @@ use tokio::io::{Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::stream_window::{Overrun, ReceiveWindow, SendWindow};
 use super::tunnel::DataStream;
 use super::unsent;
 use adit_core::domain::limits;
-use adit_core::protocol::credit::{ReceiveCredit, SendCredit};
 use adit_core::protocol::frame::{Code, STREAM_HEADER, TunnelFrame};
 
 /// Local sockets are read into blocks of this size, shared by all connections of a thread.
@@ -132,9 +132,8 @@ struct Splice<'a, O> {
 
 /// From the local socket into the tunnel.
 struct Up {
-    credit: SendCredit,
+    window: SendWindow,
     unsent: Bytes,
-    sent: u64,
     state: UpState,
     /// Notices a reset of the local socket while nothing is read from it.
     watch: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -150,10 +149,9 @@ enum UpState {
 
 /// From the tunnel to the local socket.
 struct Down {
-    credit: ReceiveCredit,
+    window: ReceiveWindow,
     /// Received, and not taken by the local socket. The peer's credit bounds it.
     unwritten: VecDeque<Bytes>,
-    received: u64,
     delivered: u64,
     state: DownState,
     /// Notices that the peer gave up after all it had to say was received.
@@ -198,24 +196,17 @@ impl<'a, O: Observer> Splice<'a, O> {
         counts: &'a ByteCounts,
         (at_source, stall_limit): (bool, Duration),
     ) -> Self {
-        let credit = ReceiveCredit::new(Arc::clone(stream.tunnel.budget()));
+        let window = ReceiveWindow::new(&stream.tunnel);
         Self {
             tcp: Arc::new(tcp),
             observer,
             counts,
             at_source,
             stall_limit,
-            up: Up {
-                credit: SendCredit::new(),
-                unsent: Bytes::new(),
-                sent: 0,
-                state: UpState::Open,
-                watch: None,
-            },
+            up: Up { window: SendWindow::default(), unsent: Bytes::new(), state: UpState::Open, watch: None },
             down: Down {
-                credit,
+                window,
                 unwritten: VecDeque::new(),
-                received: 0,
                 delivered: 0,
                 state: DownState::Open,
                 watch: None,
@@ -275,8 +266,7 @@ impl<'a, O: Observer> Splice<'a, O> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
-        self.stream.signals.register(cx.waker());
-        self.up.credit.handle_limit(self.stream.signals.limit());
+        self.up.window.refresh(&self.stream.signals, cx);
         let up = self.poll_up(cx)?;
         let down = self.poll_down(cx)?;
         self.poll_unanswered(cx)?;
@@ -304,7 +294,7 @@ impl<'a, O: Observer> Splice<'a, O> {
                 continue;
             }
             match self.up.state {
-                UpState::Open if self.up.credit.available(self.up.sent) == 0 => return self.watch_local(cx),
+                UpState::Open if self.up.window.is_used_up() => return self.watch_local(cx),
                 UpState::Open if !self.observer.takes_requests() => match self.poll_end_local(cx) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(stop)) => return Err(stop),
@@ -330,23 +320,11 @@ impl<'a, O: Observer> Splice<'a, O> {
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
-        let allowed = self.up.credit.available(self.up.sent);
-        let len = self.up.unsent.len().min(usize::try_from(allowed).unwrap_or(usize::MAX));
-        if len == 0 {
-            return Poll::Pending;
-        }
-        let mut chunk = [self.up.unsent.slice(..len)];
-        let written = ready!(pin!(self.stream.send.write_chunks(&mut chunk)).poll(cx));
-        Poll::Ready(match written {
-            Ok(written) => {
-                self.up.unsent.advance(written.bytes);
-                self.up.sent += written.bytes as u64;
-                self.counts.into_tunnel.fetch_add(written.bytes as u64, Ordering::Relaxed);
-                Ok(())
-            }
-            Err(WriteError::Stopped(code)) => Err(Stop::of_code(code)),
-            Err(WriteError::ClosedStream) => Err(Stop::PeerCut),
-            Err(WriteError::ConnectionLost(_) | WriteError::ZeroRttRejected) => Err(Stop::TunnelLost),
+        let Up { window, unsent, .. } = &mut self.up;
+        window.poll_write(&mut self.stream.send, unsent, self.counts, cx).map_err(|error| match error {
+            WriteError::Stopped(code) => Stop::of_code(code),
+            WriteError::ClosedStream => Stop::PeerCut,
+            WriteError::ConnectionLost(_) | WriteError::ZeroRttRejected => Stop::TunnelLost,
         })
     }
 
@@ -512,20 +490,17 @@ impl<'a, O: Observer> Splice<'a, O> {
     }
 
     fn note_received(&mut self, gathered: &[Bytes]) -> Result<(), Stop> {
+        let mut received = 0;
         for bytes in gathered {
-            self.down.received += bytes.len() as u64;
+            received += bytes.len();
             if self.at_source {
                 self.observer.response(bytes);
             } else {
                 self.observer.request(bytes);
             }
         }
-        if self.down.received > self.down.credit.limit() {
-            // A peer that goes beyond its credit would have us buffer without bound.
-            self.stream.tunnel.connection().close(Code::Protocol);
-            return Err(Stop::TunnelLost);
-        }
-        Ok(())
+        let within = self.down.window.handle_received(received, &self.stream.tunnel);
+        within.map_err(|Overrun| Stop::TunnelLost)
     }
 
     /// Writes what just arrived; what the local socket does not take waits.
@@ -604,14 +579,10 @@ impl<'a, O: Observer> Splice<'a, O> {
         }
         let bytes = bytes as u64;
         self.down.delivered += bytes;
-        self.counts.out_of_tunnel.fetch_add(bytes, Ordering::Relaxed);
-        let (tunnel, tcp, received) = (&self.stream.tunnel, &self.tcp, self.down.received);
+        let tcp = &self.tcp;
         let queued = || unsent::unacknowledged(&**tcp).map_or(0, |bytes| bytes as u64);
-        if let Some(limit) =
-            self.down.credit.handle_delivered(bytes, received, Instant::now(), || tunnel.rtt(), queued)
-        {
-            tunnel.send_frame(TunnelFrame::Credit { stream: self.stream.id, limit });
-        }
+        let DataStream { tunnel, id, .. } = &self.stream;
+        self.down.window.handle_delivered(bytes, (tunnel, *id), self.counts, queued);
     }
 
     /// Passes a genuine end: from here until the other direction is cut, closing is no cut.
@@ -633,15 +604,14 @@ impl<'a, O: Observer> Splice<'a, O> {
         let told = async {
             while !self.up.unsent.is_empty() {
                 let sent = poll_fn(|cx| {
-                    self.stream.signals.register(cx.waker());
-                    self.up.credit.handle_limit(self.stream.signals.limit());
+                    self.up.window.refresh(&self.stream.signals, cx);
                     self.poll_send(cx)
                 });
                 if sent.await.is_err() {
                     return;
                 }
             }
-            let cut = TunnelFrame::Cut { stream: self.stream.id, at: self.up.sent };
+            let cut = TunnelFrame::Cut { stream: self.stream.id, at: self.up.window.sent() };
             self.stream.tunnel.send_frame(cut);
             // The far agent stops the stream when its socket has everything before the cut. Until
             // then a code on the stream would overtake those bytes.
