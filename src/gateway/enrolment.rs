@@ -13,10 +13,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use hyper::service::service_fn;
+use hyper::header::{HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::{TcpListener, TcpStream};
@@ -41,8 +39,10 @@ use adit_net::identity::csr::VerifiedCsr;
 use adit_net::identity::time::TimeSource;
 use adit_net::transport::newcomers::{Advance, Gone, Newcomer, Newcomers};
 use adit_net::transport::tls::EnrolTls;
+use adit_observe::http::{self, HttpLimits};
 use adit_observe::metrics::ENROLMENTS;
 
+const LIMITS: HttpLimits = HttpLimits { head_timeout: ENROL_TIMEOUT, buffer_bytes_max: ENROL_BODY_BYTES_MAX };
 /// How soon a handshake that had to wait looks again.
 const BEGIN_AGAIN: Duration = Duration::from_millis(20);
 
@@ -179,16 +179,7 @@ async fn exchange(
     let stream = newcomer.within(ENROL_HANDSHAKE_TIMEOUT, enrolment.tls.accept(tcp)).await??;
     newcomer.advance().to(Progress::Secured);
     let advance = newcomer.advance().clone();
-    let service = service_fn(|request| async {
-        Ok::<_, std::convert::Infallible>(enrolment.answer(request, from, &advance).await)
-    });
-    let mut builder = hyper::server::conn::http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(ENROL_TIMEOUT)
-        .keep_alive(false)
-        .max_buf_size(ENROL_BODY_BYTES_MAX);
-    let served = builder.serve_connection(TokioIo::new(stream), service);
+    let served = http::serve(stream, LIMITS, |request| enrolment.answer(request, from, &advance));
     newcomer.within(ENROL_TIMEOUT, served).await?.map_err(|error| std::io::Error::other(error).into())
 }
 
@@ -387,8 +378,5 @@ fn throttled(wait: Duration) -> Response<Full<Bytes>> {
 
 fn respond(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
     let text = serde_json::to_vec(body).expect("our own answers are plain JSON");
-    let mut response = Response::new(Full::from(text));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+    http::response(status, "application/json", text)
 }

@@ -5,6 +5,7 @@
 //! masked before it is written. Decisions are not made here, and nothing waits for a reader.
 
 pub mod audit;
+pub mod http;
 pub mod log;
 pub mod metrics;
 pub mod print;

@@ -477,6 +477,8 @@ pub const METRICS_CONNECTIONS: Bounds = Bounds {
 /// Commands that ask a running agent at a time.
 pub const STATUS_CONNECTIONS_MAX: usize = 16;
 pub const METRICS_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// What is held at once of a collector's request.
+pub const METRICS_BUFFER_BYTES_MAX: usize = 16 * 1024;
 /// A message a stand-in of the demo takes, what its journal remembers, and the TCP connections it
 /// serves at a time.
 pub const STAND_IN_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;

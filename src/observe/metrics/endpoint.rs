@@ -1,23 +1,20 @@
 //! `GET /metrics` over HTTP/1.1, on a loopback address only: it asks nobody who they are.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::header::{ALLOW, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use crate::http::{self, HttpLimits};
 use adit_core::domain::limits;
 use adit_core::domain::places::{PlaceId, Places};
 
@@ -25,7 +22,12 @@ use adit_core::domain::places::{PlaceId, Places};
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// How often the log says that the port is taken.
 const LISTEN_SAID_EVERY: Duration = Duration::from_mins(1);
-const TEXT_FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+const PLAIN: &str = "text/plain; charset=utf-8";
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+const LIMITS: HttpLimits = HttpLimits {
+    head_timeout: limits::METRICS_REQUEST_TIMEOUT,
+    buffer_bytes_max: limits::METRICS_BUFFER_BYTES_MAX,
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum MetricsError {
@@ -144,15 +146,8 @@ impl Served {
 }
 
 async fn answer(tcp: TcpStream, handle: PrometheusHandle) {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let response = respond(&request, &handle);
-        async move { Ok::<_, Infallible>(response) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(tcp), service);
-    match timeout(limits::METRICS_REQUEST_TIMEOUT, connection).await {
+    let served = http::serve(tcp, LIMITS, |request| std::future::ready(respond(&request, &handle)));
+    match timeout(limits::METRICS_REQUEST_TIMEOUT, served).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "a collector of metrics went away"),
         Err(_) => tracing::debug!("a collector of metrics was too slow"),
@@ -160,17 +155,14 @@ async fn answer(tcp: TcpStream, handle: PrometheusHandle) {
 }
 
 fn respond(request: &Request<Incoming>, handle: &PrometheusHandle) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
     if request.uri().path() != "/metrics" {
-        *response.status_mut() = StatusCode::NOT_FOUND;
-        *response.body_mut() = Full::from("metrics are at /metrics\n");
-    } else if request.method() == Method::GET {
-        response.headers_mut().insert(CONTENT_TYPE, TEXT_FORMAT);
-        *response.body_mut() = Full::from(handle.render());
-    } else {
-        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+        return http::response(StatusCode::NOT_FOUND, PLAIN, "metrics are at /metrics\n");
     }
+    if request.method() == Method::GET {
+        return http::response(StatusCode::OK, TEXT_FORMAT, handle.render());
+    }
+    let mut response = http::response(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
     response
 }
 
