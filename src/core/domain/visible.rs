@@ -60,6 +60,16 @@ pub fn visible_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Returns the first `chars_max` characters of a text as one line, with a replacement for each that people
+/// would not see.
+#[must_use]
+pub fn one_line(text: &str, chars_max: usize) -> String {
+    let end = text.char_indices().nth(chars_max).map_or(text.len(), |(at, _)| at);
+    let cut = &text[..end];
+    let replaced = |(at, char)| if is_hidden(cut, at, char) { char::REPLACEMENT_CHARACTER } else { char };
+    cut.char_indices().map(replaced).collect()
+}
+
 /// Returns an error and its causes in one line in which everything can be seen, fit for a log and a terminal
 /// no matter who wrote parts of it. Cuts it after [`ERROR_CHARS_MAX`] characters.
 #[must_use]
@@ -189,6 +199,12 @@ mod tests {
     #[test]
     fn lines_stay_where_lines_are_meant() {
         assert_eq!(visible_lines("a\nb\r\u{1b}"), "a\nb\\r\\u{1b}");
+    }
+
+    #[test]
+    fn a_reason_is_cut_to_what_moves_no_terminal() {
+        assert_eq!(one_line("stop\u{1b}[2J\u{202e}\n", 100), "stop\u{fffd}[2J\u{fffd}\u{fffd}");
+        assert_eq!(one_line(&"ä".repeat(1_000), 500).chars().count(), 500);
     }
 
     #[derive(Debug, thiserror::Error)]

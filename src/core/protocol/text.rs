@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::domain::limits::{DIGITS_MAX, REASON_CHARS_MAX, SOFTWARE_CHARS_MAX};
 use crate::domain::name::Name;
+use crate::domain::visible::one_line;
 
 /// Stands for a name that is none.
 pub const UNNAMED: &str = "unnamed";
@@ -70,19 +71,6 @@ pub(super) fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Strin
     String::deserialize(deserializer).map(|text| one_line(&text, REASON_CHARS_MAX))
 }
 
-/// Returns the first `chars_max` characters of a text, with a replacement for what no line should hold.
-#[must_use]
-pub fn one_line(text: &str, chars_max: usize) -> String {
-    text.chars().take(chars_max).map(|char| if is_plain(char) { char } else { '\u{fffd}' }).collect()
-}
-
-/// Returns whether it is neither a control character nor one that turns, hides or breaks the text around it.
-const fn is_plain(char: char) -> bool {
-    !matches!(char,
-        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{61c}' | '\u{200b}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
-
 /// Reads a secret, a certificate or the request for one, in hexadecimal digits.
 pub(super) fn digits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
@@ -119,11 +107,5 @@ mod tests {
         }
         assert_eq!(shown("Klinik Süd"), "Klinik Süd");
         assert_eq!(shown(&"ä".repeat(80)), "ä".repeat(80));
-    }
-
-    #[test]
-    fn a_reason_is_cut_to_what_moves_no_terminal() {
-        assert_eq!(one_line("stop\u{1b}[2J\u{202e}\n", 100), "stop\u{fffd}[2J\u{fffd}\u{fffd}");
-        assert_eq!(one_line(&"ä".repeat(1_000), REASON_CHARS_MAX).chars().count(), REASON_CHARS_MAX);
     }
 }

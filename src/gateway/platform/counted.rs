@@ -14,7 +14,7 @@ use adit_core::domain::limits::{
     AUDIT_DETAIL_CHARS_MAX, AUDIT_ROWS_BURST, AUDIT_ROWS_COUNTED_MAX, AUDIT_ROWS_EACH, REPEATS_WRITTEN_EVERY,
 };
 use adit_core::domain::time::Timestamp;
-use adit_core::protocol::text::one_line;
+use adit_core::domain::visible::one_line;
 use adit_core::protocol::token_buckets::TokenBuckets;
 
 use super::Platform;
