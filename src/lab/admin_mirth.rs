@@ -37,6 +37,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
+use crate::accept;
 use crate::mirth_certificate::MirthCertificate;
 use adit_core::domain::id::KeyFingerprint;
 use adit_core::domain::limits::{
@@ -192,22 +193,13 @@ struct Server {
     held: watch::Sender<bool>,
 }
 
-async fn serve(listener: TcpListener, tls: LocalTls, server: Arc<Server>, mut stopped: watch::Receiver<()>) {
-    let mut connections = JoinSet::new();
-    for number in 0.. {
-        let accepted = tokio::select! {
-            biased;
-            _ = stopped.changed() => break,
-            accepted = listener.accept() => accepted,
-        };
-        while connections.try_join_next().is_some() {}
-        // A connection that died before it was accepted is the client's affair.
-        let Ok((tcp, _)) = accepted else { continue };
+async fn serve(listener: TcpListener, tls: LocalTls, server: Arc<Server>, stopped: watch::Receiver<()>) {
+    let take = |number, tcp: TcpStream, connections: &mut JoinSet<()>| {
         if connections.len() < STAND_IN_CONNECTIONS_MAX && tcp.set_nodelay(true).is_ok() {
             connections.spawn(converse(tcp, tls.clone(), Arc::clone(&server), number));
         }
-    }
-    connections.shutdown().await;
+    };
+    accept::until_stopped(listener, stopped, take).await;
 }
 
 /// Serves one client's connection until either side ends it; what breaks it is the client's affair.

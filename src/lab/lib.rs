@@ -5,6 +5,7 @@
 //! Nothing here shares a parser with `protocol`: a stand-in that read as the product reads would
 //! share its mistakes.
 
+mod accept;
 pub mod admin_client;
 pub mod admin_mirth;
 pub mod binaries;

@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::accept;
 use super::hl7::{self, AckCode, FrameError, FrameReader, Header};
 use super::measure::Digest;
 use adit_core::domain::limits::{STAND_IN_CONNECTIONS_MAX, STAND_IN_JOURNAL_MAX};
@@ -124,22 +125,13 @@ async fn serve(
     listener: TcpListener,
     journal: Arc<Journal>,
     behaviour: watch::Receiver<Behaviour>,
-    mut stopped: watch::Receiver<()>,
+    stopped: watch::Receiver<()>,
 ) {
-    let mut connections = JoinSet::new();
-    for number in 0.. {
-        let accepted = tokio::select! {
-            biased;
-            _ = stopped.changed() => break,
-            accepted = listener.accept() => accepted,
-        };
-        while connections.try_join_next().is_some() {}
-        // A connection that died before it was accepted is the sender's affair.
-        let Ok((stream, _)) = accepted else { continue };
+    let take = |number, stream, connections: &mut JoinSet<()>| {
         let turned_away = *behaviour.borrow() == Behaviour::TurnAway;
         if turned_away || connections.len() >= STAND_IN_CONNECTIONS_MAX {
             journal.end(Ended { connection: number, how: End::Own, unfinished_bytes: 0 });
-            continue;
+            return;
         }
         journal.opened.fetch_add(1, Ordering::Relaxed);
         let connection = Connection {
@@ -151,8 +143,8 @@ async fn serve(
             answers: 0,
         };
         connections.spawn(connection.run());
-    }
-    connections.shutdown().await;
+    };
+    accept::until_stopped(listener, stopped, take).await;
 }
 
 struct Connection {

@@ -24,6 +24,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::PDU_BYTES_MAX;
 use super::command::{C_ECHO, C_STORE, CommandSet};
+use crate::accept;
 use crate::measure::Digest;
 use adit_core::domain::limits::{DICOM_COMMAND_BYTES_MAX, STAND_IN_CONNECTIONS_MAX, STAND_IN_JOURNAL_MAX};
 
@@ -115,28 +116,19 @@ async fn serve(
     listener: TcpListener,
     journal: Arc<Journal>,
     treatment: watch::Receiver<Treatment>,
-    mut stopped: watch::Receiver<()>,
+    stopped: watch::Receiver<()>,
 ) {
-    let mut associations = JoinSet::new();
-    for number in 0.. {
-        let accepted = tokio::select! {
-            biased;
-            _ = stopped.changed() => break,
-            accepted = listener.accept() => accepted,
-        };
-        while associations.try_join_next().is_some() {}
-        // A connection that died before it was accepted is the sender's affair.
-        let Ok((stream, _)) = accepted else { continue };
+    let take = |number, stream, associations: &mut JoinSet<()>| {
         if associations.len() >= STAND_IN_CONNECTIONS_MAX {
-            continue;
+            return;
         }
         let (treatment, journal) = (treatment.clone(), Arc::clone(&journal));
         associations.spawn(async move {
             let end = converse(number, stream, &treatment, &journal).await.unwrap_or(End::Lost);
             journal.end(end);
         });
-    }
-    associations.shutdown().await;
+    };
+    accept::until_stopped(listener, stopped, take).await;
 }
 
 type Association = AsyncServerAssociation<TcpStream>;
