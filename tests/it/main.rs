@@ -19,6 +19,7 @@ mod admin_refusals;
 mod admin_rw;
 mod admin_side_effects;
 mod admin_vectors;
+mod any_certificate;
 mod blackhole;
 mod blind;
 mod check;
