@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::copies::Copies;
@@ -162,7 +163,7 @@ impl Context {
         let credentials = self.endpoint.credentials();
         let offset = self.clock.learn(said, credentials.identity.validity(&credentials.trust).ok());
         if offset.is_some() {
-            lock(&self.rejected).clear(Rejected::Clock);
+            self.rejected.lock().clear(Rejected::Clock);
             return offset;
         }
         let what = format!(
@@ -176,7 +177,7 @@ impl Context {
     /// Remembers what the gateway said and was not taken; writes it down now and then.
     pub async fn note_rejected(&self, kind: Rejected, what: String) {
         let fault = Fault { at: self.clock.now(), what: what.clone() };
-        if lock(&self.rejected).note(kind, fault, Instant::now()) {
+        if self.rejected.lock().note(kind, fault, Instant::now()) {
             tracing::warn!("not taken from the gateway: {what}");
             self.write_audit(AuditEntry::gateway_not_taken(self.clock.now(), &what)).await;
         }
@@ -184,12 +185,12 @@ impl Context {
 
     /// Forgets the fault: the gateway said better since.
     pub fn clear_rejected(&self, kind: Rejected) {
-        lock(&self.rejected).clear(kind);
+        self.rejected.lock().clear(kind);
     }
 
     #[must_use]
     pub fn rejected(&self) -> Vec<Fault> {
-        lock(&self.rejected).all()
+        self.rejected.lock().all()
     }
 
     // Rules.
@@ -208,15 +209,15 @@ impl Context {
     /// Returns the rules as said last, to be changed and adopted, ready to keep what concerns this agent.
     #[must_use]
     pub fn received_rules(&self) -> RuleBook {
-        let mut rules = RuleBook::clone(&lock(&self.received));
-        rules.keep_for(concerns(&self.entries, &lock(&self.known_keys)));
+        let mut rules = RuleBook::clone(&self.received.lock());
+        rules.keep_for(concerns(&self.entries, &self.known_keys.lock()));
         rules
     }
 
     /// Puts new rules into force: what they forbid at once, what they allow once it is on disk.
     pub async fn adopt_rules(&self, rules: RuleBook) {
         let narrowed = rules.narrowed_to(&self.rules());
-        *lock(&self.received) = Arc::new(rules);
+        *self.received.lock() = Arc::new(rules);
         self.enforce(Arc::new(narrowed));
         self.keep_rules().await;
     }
@@ -224,7 +225,7 @@ impl Context {
     /// Writes the rules as said last, which then are in force. Returns whether they are.
     pub async fn keep_rules(&self) -> bool {
         let received = Arc::clone(&self.received);
-        let kept = self.on_disk(move |state| state.store_rule_book(|| Arc::clone(&lock(&received)))).await;
+        let kept = self.on_disk(move |state| state.store_rule_book(|| Arc::clone(&received.lock()))).await;
         if let Err(error) = &kept
             && !self.rules_unkept.load(Ordering::Relaxed)
         {
@@ -232,7 +233,7 @@ impl Context {
         }
         self.rules_unkept.store(kept.is_err(), Ordering::Relaxed);
         if kept.is_ok() {
-            let received = Arc::clone(&lock(&self.received));
+            let received = Arc::clone(&self.received.lock());
             self.enforce(received);
         }
         kept.is_ok()
@@ -268,7 +269,7 @@ impl Context {
         // The gateway may have said more meanwhile.
         let mut rules = self.received_rules();
         forget(&mut rules, connection, keys());
-        *lock(&self.received) = Arc::new(rules);
+        *self.received.lock() = Arc::new(rules);
         if self.keep_rules().await {
             self.undone.store(true, Ordering::Relaxed);
             return Ok(forgotten);
@@ -277,7 +278,7 @@ impl Context {
         let mut rules = self.received_rules();
         rules.apply_revoked(forgotten.revoked);
         rules.apply_ended(forgotten.ended.then_some(connection).into_iter().collect());
-        *lock(&self.received) = Arc::new(rules);
+        *self.received.lock() = Arc::new(rules);
         Err(EndError::Unkept)
     }
 
@@ -324,7 +325,7 @@ impl Context {
             .borrow()
             .get(&connection)
             .is_some_and(|stored| stored.iter().any(|stored| stored.epoch == epoch));
-        let received = lock(&self.received);
+        let received = self.received.lock();
         !is_stored
             && self.entries.get(connection).is_some()
             && received.rule(connection).is_some_and(|rule| rule.secret_epoch == epoch)
@@ -358,7 +359,7 @@ impl Context {
 
     #[must_use]
     pub fn check_key(&self, connection: ConnectionId, shown: KeyFingerprint) -> KeyVerdict {
-        let keys = lock(&self.known_keys);
+        let keys = self.known_keys.lock();
         match keys.check(connection, shown) {
             KeyVerdict::FirstContact if self.is_compared(&keys, connection, shown) => {
                 KeyVerdict::Known { verified: true }
@@ -378,19 +379,19 @@ impl Context {
 
     /// Remembers the key that the peer of an entry showed.
     pub fn note_shown_key(&self, peer: ServerId, shown: KeyFingerprint) {
-        lock(&self.shown_keys).insert(peer, shown);
+        self.shown_keys.lock().insert(peer, shown);
     }
 
     #[must_use]
     pub fn known_key(&self, connection: ConnectionId) -> Option<KnownKey> {
-        lock(&self.known_keys).get(connection)
+        self.known_keys.lock().get(connection)
     }
 
     /// Pins a key at first contact, after the proofs. Another one may have been met or trusted since
     /// the key was checked.
     pub async fn meet_key(&self, connection: ConnectionId, key: KeyFingerprint) -> KeyVerdict {
         let (verdict, is_compared) = {
-            let mut keys = lock(&self.known_keys);
+            let mut keys = self.known_keys.lock();
             let is_compared = self.is_compared(&keys, connection, key);
             let verdict = keys.meet(connection, key);
             if verdict == KeyVerdict::FirstContact && is_compared {
@@ -425,11 +426,11 @@ impl Context {
     ) -> Result<Vec<String>, TrustError> {
         let Some(entry) = self.entries.get(connection) else { return Err(TrustError::NotListed) };
         let (peer, own) = (entry.config.peer, self.endpoint.credentials().identity.key().fingerprint());
-        let shown = lock(&self.shown_keys).get(&peer).copied();
+        let shown = self.shown_keys.lock().get(&peer).copied();
         trust::judge(&entry.config, key, Some(own), shown, force)?;
         self.write_audit(AuditEntry::key_trusted(self.clock.now(), connection, peer, key)).await;
         let entries = self.entries.all().map(|entry| &entry.config);
-        let also = trust::trust(&mut lock(&self.known_keys), entries, &entry.config, key);
+        let also = trust::trust(&mut self.known_keys.lock(), entries, &entry.config, key);
         self.store_known_keys().await?;
         Ok(also)
     }
@@ -461,7 +462,7 @@ impl Context {
 
     async fn store_known_keys(&self) -> Result<(), StateError> {
         let keys = Arc::clone(&self.known_keys);
-        self.on_disk(move |state| state.store_known_keys(|| lock(&keys).clone())).await
+        self.on_disk(move |state| state.store_known_keys(|| keys.lock().clone())).await
     }
 
     // The gateway.
@@ -475,11 +476,11 @@ impl Context {
 
     #[must_use]
     pub fn link(&self) -> LinkStatus {
-        lock(&self.link).clone()
+        self.link.lock().clone()
     }
 
     pub fn set_link(&self, up: bool) {
-        let mut link = lock(&self.link);
+        let mut link = self.link.lock();
         link.up.set(Some(up), self.clock.now());
         if up {
             link.last_error = None;
@@ -491,13 +492,13 @@ impl Context {
     /// Returns whether the gateway confirmed the rules recently enough for an admin session (DESIGN §3).
     #[must_use]
     pub fn are_rules_confirmed(&self) -> bool {
-        is_recent(*lock(&self.confirmed), Instant::now())
+        is_recent(*self.confirmed.lock(), Instant::now())
     }
 
     /// Notes that the rules in force are the gateway's word now: it has sent them over this link, and the
     /// link lives.
     pub fn confirm_rules(&self) {
-        *lock(&self.confirmed) = Some(Instant::now());
+        *self.confirmed.lock() = Some(Instant::now());
     }
 
     /// Remembers why the link is away; the same reason again is only remembered. `is_excused`: the gateway
@@ -506,10 +507,10 @@ impl Context {
         if is_excused {
             tracing::debug!("the gateway is away: {what}");
             let fault = Fault { at: self.clock.now(), what: GATEWAY_STOPPED.into() };
-            lock(&self.link).last_error.get_or_insert(fault);
+            self.link.lock().last_error.get_or_insert(fault);
             return;
         }
-        let mut link = lock(&self.link);
+        let mut link = self.link.lock();
         if link.last_error.as_ref().is_none_or(|fault| fault.what != what) {
             if self.stopping.is_begun() {
                 tracing::debug!("the gateway is away: {what}");
@@ -581,8 +582,8 @@ impl Context {
         let known = connection.filter(|connection| self.entries.get(*connection).is_some());
         let now = Instant::now();
         let left_out = match kind {
-            Some(kind) => lock(&self.refusals).handle((peer, known, kind), now),
-            None => lock(&self.handshakes).handle(reason.to_owned(), now),
+            Some(kind) => self.refusals.lock().handle((peer, known, kind), now),
+            None => self.handshakes.lock().handle(reason.to_owned(), now),
         }?;
         let reason = match left_out {
             0 => reason.to_owned(),
@@ -692,10 +693,6 @@ pub fn forget(
 
 fn is_recent(confirmed: Option<Instant>, now: Instant) -> bool {
     confirmed.is_some_and(|at| now.saturating_duration_since(at) < limits::ADMIN_RULES_CONFIRMED_WITHIN)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

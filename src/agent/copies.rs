@@ -2,8 +2,9 @@
 //! while and is said again for as long as both run.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use super::stats::Fault;
 use adit_core::domain::limits::{COPY_SAID_FOR, REPEATS_WRITTEN_EVERY};
@@ -32,7 +33,7 @@ impl Copies {
             "another copy of this agent runs and opens control links from {other}; stop one of the two, or empty its \
              state folder and enrol it with a connector file of a server of its own"
         );
-        let mut word = self.lock();
+        let mut word = self.0.lock();
         if let Some(more) = word.written.handle((), now) {
             tracing::warn!(more = shown(more), "{what}");
         }
@@ -42,12 +43,8 @@ impl Copies {
     /// Returns what is to be done about it, while it was said of late.
     #[must_use]
     pub fn seen(&self, now: Instant) -> Option<Fault> {
-        let last = self.lock().last.clone();
+        let last = self.0.lock().last.clone();
         last.filter(|(_, said)| now.saturating_duration_since(*said) < COPY_SAID_FOR).map(|(fault, _)| fault)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Word> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

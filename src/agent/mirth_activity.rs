@@ -4,9 +4,11 @@
 //! connection at a time takes no other meanwhile, and lives. What was said on a connection that has ended
 //! proves nothing: its end may have been Mirth's.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use adit_core::domain::limits::MIRTH_PROBE_AFTER;
 
@@ -35,7 +37,7 @@ impl ActivityMark {
 
 impl Drop for ActivityMark {
     fn drop(&mut self) {
-        self.mirth_activity.lock().retain(|heard| !Arc::ptr_eq(heard, &self.heard));
+        self.mirth_activity.open.lock().retain(|heard| !Arc::ptr_eq(heard, &self.heard));
     }
 }
 
@@ -49,14 +51,14 @@ impl MirthActivity {
     #[must_use]
     pub(crate) fn open(self: &Arc<Self>) -> ActivityMark {
         let heard = Arc::new(AtomicU64::new(0));
-        self.lock().push(Arc::clone(&heard));
+        self.open.lock().push(Arc::clone(&heard));
         ActivityMark { mirth_activity: Arc::clone(self), heard }
     }
 
     /// Returns when bytes came last on a connection that is open still.
     #[must_use]
     pub(crate) fn last_heard(&self) -> Option<Instant> {
-        let latest = self.lock().iter().map(|heard| heard.load(Ordering::Relaxed)).max()?;
+        let latest = self.open.lock().iter().map(|heard| heard.load(Ordering::Relaxed)).max()?;
         let millis = latest.checked_sub(1)?;
         self.started.checked_add(Duration::from_millis(millis))
     }
@@ -76,10 +78,6 @@ impl MirthActivity {
         // Times are kept in milliseconds.
         let since = |heard: Instant| heard + Duration::from_millis(1) > began;
         self.quiet_for(now).is_some() || self.last_heard().is_some_and(since)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<AtomicU64>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

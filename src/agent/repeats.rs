@@ -1,8 +1,9 @@
 //! Lines of the log that may repeat without end, as those of a peer that comes and goes: the first few of a
 //! kind are written, the rest is counted and told once a minute.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use adit_core::domain::limits::{REPEATED_KINDS_MAX, REPEATS_BURST, REPEATS_SUMMED_EVERY};
 use adit_core::protocol::repeat_limiter::RepeatLimiter;
@@ -30,7 +31,7 @@ impl Repeats {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut RepeatLimiter<String>) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.0.lock())
     }
 }
 

@@ -2,9 +2,9 @@
 //! gateway, exported as metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
 use adit_core::domain::access::Access;
@@ -202,7 +202,7 @@ impl Drop for WaitedFor<'_> {
 
 impl Stats {
     pub fn status(&self) -> MutexGuard<'_, LiveStatus> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+        self.status.lock()
     }
 
     /// Remembers a fault; whether it differs from the last one, so that a repeated one is logged

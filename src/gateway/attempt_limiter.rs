@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tracing::warn;
 
 use adit_core::domain::limits;
@@ -28,13 +28,13 @@ impl AttemptLimiter {
     /// Counts an attempt; says how long to wait when there were too many.
     pub(super) fn let_in(&self, from: IpAddr) -> Result<(), Duration> {
         let (from, now) = (address_of(from), Instant::now());
-        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut attempts = self.attempts.lock();
         if attempts.try_take(from, now) { Ok(()) } else { Err(attempts.wait(&from, now)) }
     }
 
     /// Gives an attempt back: one that was counted was no guess.
     pub(super) fn give_back(&self, from: IpAddr) {
-        self.attempts.lock().unwrap_or_else(PoisonError::into_inner).give_back(&address_of(from));
+        self.attempts.lock().give_back(&address_of(from));
     }
 }
 
@@ -55,7 +55,7 @@ impl Throttled {
     /// Counts one; the first of its kind and address has a line at once.
     pub(super) fn note(&self, what: &'static str, from: IpAddr, now: Instant) {
         let from = address_of(from);
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = self.logged.lock();
         if let Some(more) = logged.handle((what, from), now) {
             warn!(%from, more, "throttled: {what}");
         }
@@ -63,7 +63,7 @@ impl Throttled {
 
     /// Logs what was counted since; called now and then.
     pub(super) fn log_due(&self, now: Instant) {
-        let due = self.logged.lock().unwrap_or_else(PoisonError::into_inner).due(now);
+        let due = self.logged.lock().due(now);
         for (kind, more) in due {
             if let Some((what, from)) = kind {
                 warn!(%from, more, "throttled: {what}");
@@ -110,7 +110,7 @@ impl Default for HandshakeLimiter {
 impl HandshakeLimiter {
     /// Counts one that begins; false when too many of its address, its network or all were not finished.
     pub(super) fn may_begin(&self, from: IpAddr, now: Instant) -> bool {
-        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut begun = self.begun.lock();
         if !begun.address.try_take(address_of(from), now) {
             return false;
         }
@@ -127,7 +127,7 @@ impl HandshakeLimiter {
 
     /// Notes that one that was counted is finished, and its peer known.
     pub(super) fn finished(&self, from: IpAddr) {
-        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut begun = self.begun.lock();
         begun.give_back(from);
         begun.all.give_back();
     }

@@ -7,9 +7,10 @@ mod session;
 mod view;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -132,21 +133,18 @@ enum Cause {
 
 impl ControlLimiters {
     fn may_open(&self, server: ServerId, key: KeyFingerprint) -> bool {
-        let mut openings = self.openings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut openings = self.openings.lock();
         openings.try_take((server, key), Instant::now())
     }
 
     fn may_renew(&self, server: ServerId) -> bool {
-        let mut renewals = self.renewals.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut renewals = self.renewals.lock();
         renewals.try_take(server, Instant::now())
     }
 
     /// Returns whether a line about one of this kind is due, and how many of them had none since the last.
     fn may_log(&self, kind: &str, cause: Cause) -> Option<u64> {
-        self.logged
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .handle((kind.to_owned(), cause), Instant::now())
+        self.logged.lock().handle((kind.to_owned(), cause), Instant::now())
     }
 }
 

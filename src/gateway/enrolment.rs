@@ -7,7 +7,7 @@
 //! and uses nothing up.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,6 +15,8 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::{TcpListener, TcpStream};
@@ -112,7 +114,7 @@ impl EnrolmentLimiters {
     /// Returns whether a line about one of this kind is due, and how many of them had none since the last.
     fn may_log(&self, kind: &'static str, from: IpAddr) -> Option<u64> {
         let kind = (kind, address_of(from));
-        self.logged.lock().unwrap_or_else(PoisonError::into_inner).handle(kind, Instant::now())
+        self.logged.lock().handle(kind, Instant::now())
     }
 }
 

@@ -31,9 +31,10 @@ mod viewer;
 mod views;
 
 use std::path::Path;
-use std::sync::{self, Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use tokio::sync::Mutex;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync;
 
 use crate::store::{Store, StoreError};
 use adit_core::domain::time::Timestamp;
@@ -68,9 +69,9 @@ pub struct Platform {
     store: Store,
     seal: seal::SealingKey,
     time: Arc<dyn TimeSource>,
-    presence: Mutex<presence::PresenceBuffer>,
-    counted: sync::Mutex<counted::Counted>,
-    handed_out: sync::Mutex<secrets::HandedOut>,
+    presence: sync::Mutex<presence::PresenceBuffer>,
+    counted: Mutex<counted::Counted>,
+    handed_out: Mutex<secrets::HandedOut>,
 }
 
 impl Platform {
@@ -92,9 +93,9 @@ impl Platform {
             store,
             seal,
             time,
-            presence: Mutex::default(),
-            counted: sync::Mutex::default(),
-            handed_out: sync::Mutex::default(),
+            presence: sync::Mutex::default(),
+            counted: Mutex::default(),
+            handed_out: Mutex::default(),
         })
     }
 
@@ -104,7 +105,7 @@ impl Platform {
     }
 
     fn counted(&self) -> MutexGuard<'_, counted::Counted> {
-        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counted.lock()
     }
 
     /// Differs from the last answer when anything was committed since, by any process. One watcher

@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
 use super::runs::Runs;
@@ -49,7 +50,9 @@ impl AgentPresence {
         let (in_use, replaced) = oneshot::channel();
         let number = self.guards_made.fetch_add(1, Ordering::Relaxed);
         let (addresses, hidden_from) = (Vec::new(), BTreeSet::new());
-        self.lock().insert(server, Present { guard: number, addresses, hidden_from, _in_use: in_use });
+        self.present
+            .lock()
+            .insert(server, Present { guard: number, addresses, hidden_from, _in_use: in_use });
         self.changed();
         PresenceGuard { presence: Arc::clone(self), server, number, replaced }
     }
@@ -57,13 +60,13 @@ impl AgentPresence {
     /// Notes which run of the server's agent has a link now. If it takes turns with another, returns where
     /// the other opened its link.
     pub(crate) fn note_run(&self, server: ServerId, boot: BootId, from: SocketAddr) -> Option<SocketAddr> {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner).note(server, boot, from, Instant::now())
+        self.runs.lock().note(server, boot, from, Instant::now())
     }
 
     /// Returns whether a link of `server` may be served: it has one already, or there are not too many.
     #[must_use]
     pub(crate) fn has_room_for(&self, server: ServerId) -> bool {
-        let present = self.lock();
+        let present = self.present.lock();
         present.len() < CONTROL_LINKS_MAX || present.contains_key(&server)
     }
 
@@ -71,23 +74,19 @@ impl AgentPresence {
     /// or hides from it.
     #[must_use]
     pub(crate) fn addresses(&self, server: ServerId, asker: ServerId) -> Vec<SocketAddr> {
-        let present = self.lock();
+        let present = self.present.lock();
         let shown = present.get(&server).filter(|present| !present.hidden_from.contains(&asker));
         shown.map(|present| present.addresses.clone()).unwrap_or_default()
     }
 
     #[must_use]
     pub(crate) fn is_present(&self, server: ServerId) -> bool {
-        self.lock().contains_key(&server)
+        self.present.lock().contains_key(&server)
     }
 
     #[must_use]
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<ServerId, Present>> {
-        self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn changed(&self) {
@@ -105,7 +104,7 @@ impl PresenceGuard {
     /// Returns whether no newer link has taken over.
     #[must_use]
     pub(crate) fn is_current(&self) -> bool {
-        self.presence.lock().get(&self.server).is_some_and(|present| present.guard == self.number)
+        self.presence.present.lock().get(&self.server).is_some_and(|present| present.guard == self.number)
     }
 
     /// Sets where the server can be reached from now on.
@@ -119,7 +118,7 @@ impl PresenceGuard {
     }
 
     fn change(&self, change: impl FnOnce(&mut Present) -> Option<()>) {
-        let mut present = self.presence.lock();
+        let mut present = self.presence.present.lock();
         let mine = present.get_mut(&self.server).filter(|present| present.guard == self.number);
         if mine.and_then(change).is_some() {
             drop(present);
@@ -130,7 +129,7 @@ impl PresenceGuard {
 
 impl Drop for PresenceGuard {
     fn drop(&mut self) {
-        let mut present = self.presence.lock();
+        let mut present = self.presence.present.lock();
         if present.get(&self.server).is_some_and(|present| present.guard == self.number) {
             present.remove(&self.server);
             drop(present);

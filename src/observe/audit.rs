@@ -11,9 +11,9 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
@@ -375,7 +375,7 @@ impl AuditFile {
 
     /// Returns once the entry is on disk. A failure leaves the file usable for the next entry.
     pub fn append(&self, entry: &AuditEntry) -> Result<(), AuditError> {
-        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tail = self.tail.lock();
         tail.append(entry).map_err(|source| AuditError::Write { path: self.path.clone(), source })
     }
 }

@@ -9,7 +9,6 @@ use std::net::{SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use adit_agent::stats::{AgentStatus, EntryStatus};
@@ -22,6 +21,7 @@ use adit_lab::binaries;
 use adit_lab::lab::{LabAdmin, LabConnection};
 use adit_lab::messages::Draws;
 use adit_lab::mirth::{Behaviour, Mirth};
+use parking_lot::Mutex;
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -62,7 +62,7 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Opt
 /// that comes back finds its port free. The same port is free on `[::1]`.
 pub(crate) fn free_address() -> SocketAddr {
     static PORTS: Mutex<Ports> = Mutex::new(Ports { blocks: Vec::new(), left: 0..0 });
-    let port = PORTS.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let port = PORTS.lock().take();
     ([127, 0, 0, 1], port).into()
 }
 

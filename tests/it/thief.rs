@@ -3,8 +3,8 @@
 
 use std::fs;
 use std::net::UdpSocket;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use adit_core::domain::id::{BootId, ServerId};
@@ -22,6 +22,7 @@ use adit_net::transport::endpoint::{GatewayEndpoint, Incoming, TransportError};
 use adit_net::transport::link::{self, LinkReceiver, LinkSender};
 use adit_net::transport::relay::RelayThread;
 use serde_json::Value;
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::interval_at;
 
@@ -114,7 +115,7 @@ impl Thief {
     pub(crate) async fn is_heard_by(&self, lab: &Lab, part: Part) {
         let server = server(lab, part);
         eventually(&format!("{part:?} hears the thief"), async || {
-            self.shared.links.lock().unwrap().contains(&server).then_some(())
+            self.shared.links.lock().contains(&server).then_some(())
         })
         .await;
     }
@@ -182,7 +183,7 @@ async fn converse(incoming: Incoming, shared: &Shared) -> Result<(), TransportEr
             sender.send(&word).await?;
         }
     }
-    shared.links.lock().unwrap().push(server);
+    shared.links.lock().push(server);
     go_on(&mut sender, &mut receiver, server, shared).await
 }
 

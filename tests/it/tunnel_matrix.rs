@@ -1,7 +1,7 @@
 //! Promise I6: who is refused a tunnel, whatever they stole. Every refusal looks the same from
 //! outside, is named and audited inside, and leaves the real peer's way open.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use adit_core::domain::connection::{Protocol, Side};
@@ -17,6 +17,7 @@ use adit_net::identity::time::{HostClock, TimeSource};
 use adit_net::identity::tls::Identity;
 use adit_net::transport::endpoint::AgentEndpoint;
 use adit_net::transport::opening;
+use parking_lot::Mutex;
 use quinn::ConnectionIdGenerator;
 
 use super::any_certificate::AnyCertificate;
@@ -257,7 +258,7 @@ async fn a_source_without_a_certificate_is_refused_with_an_audit_entry() {
     let mut client = quinn::ClientConfig::new(Arc::new(crypto));
     // It holds the secret, and so far it may come.
     let dial = place.socket.dial(place.peer_route);
-    *next.lock().unwrap() = Some(dial.ids.source);
+    *next.lock() = Some(dial.ids.source);
     let destination = dial.ids.destination;
     client.initial_dst_cid_provider(Arc::new(move || quinn_proto::ConnectionId::new(&destination)));
 
@@ -287,7 +288,7 @@ impl ConnectionIdGenerator for Routed {
     fn generate_cid(&mut self) -> quinn_proto::ConnectionId {
         let mut id: OwnId = random::bytes();
         id[..8].copy_from_slice(self.route.as_bytes());
-        quinn_proto::ConnectionId::new(&self.next.lock().unwrap().take().unwrap_or(id))
+        quinn_proto::ConnectionId::new(&self.next.lock().take().unwrap_or(id))
     }
 
     fn cid_len(&self) -> usize {

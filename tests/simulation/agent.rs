@@ -2,7 +2,7 @@
 //! ping, all by deadlines. It can be frozen, as a suspended host is, and restarted.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use adit_core::config::agent::Congestion;
@@ -19,6 +19,7 @@ use adit_net::transport::endpoint::{
 };
 use adit_net::transport::socket::VIRTUAL_PEER;
 use bytes::BytesMut;
+use parking_lot::Mutex;
 use quinn_proto::{
     ClientConfig, ConnectionHandle, ConnectionId, ConnectionIdGenerator, DatagramEvent, Endpoint,
     EndpointConfig, Incoming, ServerConfig,
@@ -262,7 +263,7 @@ impl Agent {
         self.dial_at = scene.now + self.backoff.next_delay(self.random.draw());
         let mut config = client_config(self.settings);
         let ids = self.admission.dial(credentials::route(self.node.peer()), self.random.bytes());
-        *self.next_id.lock().expect("one thread") = Some(ids.source);
+        *self.next_id.lock() = Some(ids.source);
         config.initial_dst_cid_provider(Arc::new(move || ConnectionId::new(&ids.destination)));
         match self.endpoint.connect(scene.now, config, VIRTUAL_PEER, SERVER_NAME) {
             Ok((handle, connection)) => {
@@ -377,7 +378,7 @@ impl ConnectionIdGenerator for Ids {
     fn generate_cid(&mut self) -> ConnectionId {
         let mut id: OwnId = self.random.bytes();
         id[..8].copy_from_slice(credentials::route(self.node).as_bytes());
-        ConnectionId::new(&self.next.lock().expect("one thread").take().unwrap_or(id))
+        ConnectionId::new(&self.next.lock().take().unwrap_or(id))
     }
 
     fn cid_len(&self) -> usize {

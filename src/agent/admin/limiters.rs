@@ -1,8 +1,9 @@
 //! How fast one admin connection's requests go on, by what each costs: Mirth's work, its event log, its own
 //! audit, a question of ours, our audit. A client that is faster waits.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use adit_core::domain::limits;
 use adit_core::protocol::token_bucket::TokenBucket;
@@ -37,21 +38,21 @@ impl Default for AdminLimiters {
 impl AdminLimiters {
     /// Returns how long a refusal waits before it is written and answered: its record costs disk.
     pub(super) fn refusal_delay(&self, now: Instant) -> Duration {
-        lock(&self.refusals).take(now)
+        self.refusals.lock().take(now)
     }
 
     /// Returns how long a request waits before it is sent on.
     pub(super) fn request_delay(&self, now: Instant) -> Duration {
-        lock(&self.requests).take(now)
+        self.requests.lock().take(now)
     }
 
     /// Returns how long a request waits besides of which Mirth writes `bytes` into its event log.
     pub(super) fn logged_delay(&self, logged: Logged, bytes: usize, now: Instant) -> Duration {
         match logged {
             Logged::Nothing => Duration::ZERO,
-            Logged::Audit => lock(&self.audits).take(now),
+            Logged::Audit => self.audits.lock().take(now),
             Logged::Event => {
-                let mut events = lock(&self.events);
+                let mut events = self.events.lock();
                 (0..bytes.div_ceil(KIB).max(1)).map(|_| events.take(now)).last().unwrap_or_default()
             }
         }
@@ -59,22 +60,18 @@ impl AdminLimiters {
 
     /// Returns how long a question of the agent's own waits before it is asked.
     pub(super) fn question_delay(&self, now: Instant) -> Duration {
-        lock(&self.questions).take(now)
+        self.questions.lock().take(now)
     }
 
     /// Returns how long a request waits besides of which Mirth may make a session.
     pub(super) fn session_delay(&self, now: Instant) -> Duration {
-        lock(&self.sessions).take(now)
+        self.sessions.lock().take(now)
     }
 
     /// Gives the place of a session back: Mirth made none.
     pub(super) fn give_back_session(&self) {
-        lock(&self.sessions).give_back();
+        self.sessions.lock().give_back();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The pace of passwords over one admin connection: each takes a place before it is sent and gives it
 //! back once Mirth has proven it right, so that guesses in parallel are no faster than one by one.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
@@ -44,16 +44,12 @@ impl LoginLimiter {
 
     /// Gives a place back: Mirth has let in the one who took it.
     pub(super) fn give_back(&self) {
-        self.lock().give_back();
+        self.bucket.lock().give_back();
         self.given_back.notify_one();
     }
 
     fn try_take(&self) -> bool {
-        self.lock().try_take(Instant::now())
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, TokenBucket> {
-        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
+        self.bucket.lock().try_take(Instant::now())
     }
 }
 

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -85,7 +86,7 @@ impl SessionGuard {
 
 impl Drop for SessionGuard {
     fn drop(&mut self) {
-        let mut activity = lock(&self.0.activity);
+        let mut activity = self.0.activity.lock();
         activity.connections -= 1;
         activity.idle_since = Instant::now();
     }
@@ -144,7 +145,7 @@ impl AdminSessions {
     }
 
     fn join(&self, local_peer: IpAddr) -> Result<SessionGuard, NoSession> {
-        let mut live = lock(&self.live);
+        let mut live = self.live.lock();
         if !live.contains_key(&local_peer) && live.len() >= limits::ADMIN_SESSIONS_MAX {
             return Err(NoSession::TooMany);
         }
@@ -167,7 +168,7 @@ impl AdminSessions {
                 activity: Mutex::new(activity),
             })
         });
-        lock(&session.activity).connections += 1;
+        session.activity.lock().connections += 1;
         Ok(SessionGuard(Arc::clone(session)))
     }
 
@@ -181,7 +182,7 @@ impl AdminSessions {
         detail: impl FnOnce(Timestamp) -> AuditEntry,
     ) -> Result<(), AuditError> {
         self.audit_sum(context, entry).await?;
-        let line = lock(&self.refusals).handle(kind, Instant::now());
+        let line = self.refusals.lock().handle(kind, Instant::now());
         let now = context.clock.now();
         match line {
             Line::Detail => context.audit_admin(detail(now)).await,
@@ -193,7 +194,7 @@ impl AdminSessions {
     }
 
     async fn audit_sum(&self, context: &Context, entry: &LiveConnection) -> Result<(), AuditError> {
-        let Some(sum) = lock(&self.refusals).poll(Instant::now()) else { return Ok(()) };
+        let Some(sum) = self.refusals.lock().poll(Instant::now()) else { return Ok(()) };
         let summed = AuditEntry::admin_refusals_summed(context.clock.now(), entry.config.id, sum);
         context.audit_admin(summed).await
     }
@@ -201,7 +202,7 @@ impl AdminSessions {
     /// Returns how many are open.
     #[must_use]
     pub fn open(&self) -> usize {
-        lock(&self.live).len()
+        self.live.lock().len()
     }
 
     /// Ends sessions whose clients have gone and reports the others; runs until dropped.
@@ -222,10 +223,10 @@ impl AdminSessions {
     }
 
     fn take_over(&self, now: Instant) -> Vec<Arc<AdminSession>> {
-        let mut live = lock(&self.live);
+        let mut live = self.live.lock();
         let mut over = Vec::new();
         live.retain(|_, session| {
-            let activity = lock(&session.activity);
+            let activity = session.activity.lock();
             let idle = now.saturating_duration_since(activity.idle_since);
             let stays = activity.connections > 0 || idle < limits::ADMIN_SESSION_IDLE;
             if !stays {
@@ -239,7 +240,7 @@ impl AdminSessions {
     fn due_reports(&self, now: Instant) -> Vec<SessionReport> {
         let due = |session: &Arc<AdminSession>| {
             let report = session.report(SessionStage::Running);
-            let mut activity = lock(&session.activity);
+            let mut activity = session.activity.lock();
             let waited = now.saturating_duration_since(activity.reported) >= limits::ADMIN_REPORT_EVERY;
             let is_new = !activity.is_reported && report.refused + report.changes + report.audits > 0;
             let is_due = is_new || (waited && report.requests > activity.reported_requests);
@@ -250,7 +251,7 @@ impl AdminSessions {
             }
             is_due.then_some(report)
         };
-        lock(&self.live).values().filter_map(due).collect()
+        self.live.lock().values().filter_map(due).collect()
     }
 }
 
@@ -294,10 +295,6 @@ async fn end(context: &Context, entry: &LiveConnection, session: &AdminSession) 
 
 fn send_report(context: &Context, entry: &LiveConnection, session: SessionReport) {
     context.notify_gateway(ToGateway::AdminSession { connection: entry.config.id, session });
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

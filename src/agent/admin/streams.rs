@@ -2,9 +2,10 @@
 //! taken, one whose client was answered and has asked for nothing since makes room: closing such a one loses
 //! nothing (RFC 9112 §9.3), and no local user can keep the others out by holding them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -29,11 +30,11 @@ pub(super) struct Activity {
 
 impl Activity {
     pub(super) fn note_asked(&self) {
-        *self.quiet_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.quiet_since.lock() = None;
     }
 
     pub(super) fn note_answered(&self, now: Instant) {
-        *self.quiet_since.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        *self.quiet_since.lock() = Some(now);
     }
 
     /// Resolves when its place is needed.
@@ -42,7 +43,7 @@ impl Activity {
     }
 
     fn quiet_since(&self) -> Option<Instant> {
-        *self.quiet_since.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.quiet_since.lock()
     }
 }
 
@@ -56,7 +57,7 @@ pub(super) struct Stream<'a> {
 
 impl Drop for Stream<'_> {
     fn drop(&mut self) {
-        self.streams.lock().retain(|activity| !Arc::ptr_eq(activity, &self.activity));
+        self.streams.taken.lock().retain(|activity| !Arc::ptr_eq(activity, &self.activity));
     }
 }
 
@@ -77,13 +78,13 @@ impl Streams {
             Err(_) => return None,
         };
         let activity = Arc::new(Activity::default());
-        self.lock().push(Arc::clone(&activity));
+        self.taken.lock().push(Arc::clone(&activity));
         Some(Stream { streams: self, activity, _permit: permit })
     }
 
     /// Sends the one away that has been quiet for longest; returns whether there was any.
     fn send_one_away(&self, now: Instant) -> bool {
-        let taken = self.lock();
+        let taken = self.taken.lock();
         let quiet = taken.iter().filter_map(|activity| Some((activity.quiet_since()?, activity)));
         let long = quiet.filter(|(since, _)| now.saturating_duration_since(*since) >= ADMIN_QUIET_AFTER);
         let Some((_, activity)) = long.min_by_key(|(since, _)| *since) else { return false };
@@ -91,10 +92,6 @@ impl Streams {
         activity.note_asked();
         activity.go.notify_one();
         true
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Activity>>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Shared secrets: one view for each owner, one hand-over to each side's agent, deletion, rotation.
 
 use std::collections::BTreeMap;
-use std::sync::{MutexGuard, PoisonError};
+
+use parking_lot::MutexGuard;
 
 use crate::store::{AuditOutcome, Carried, ConnectionRecord, SEALED_BYTES, SecretRecord, Tx};
 use adit_core::domain::connection::{ConnectionType, Side};
@@ -111,7 +112,7 @@ impl Platform {
     }
 
     fn handed_out(&self) -> MutexGuard<'_, HandedOut> {
-        self.handed_out.lock().unwrap_or_else(PoisonError::into_inner)
+        self.handed_out.lock()
     }
 
     /// Notes that its side's agent has the secret of this epoch on disk, fetched or typed in by its operator.

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 
 #[derive(Debug, Default)]
 pub(super) struct Channels {
@@ -35,28 +35,28 @@ impl Channels {
     }
 
     pub(super) fn has_tables(&self, id: &str) -> bool {
-        self.channels().contains_key(id) || lock(&self.made_up).contains(id)
+        self.channels().contains_key(id) || self.made_up.lock().contains(id)
     }
 
     pub(super) fn make_tables(&self, id: &str) {
         if !self.has_tables(id) {
-            lock(&self.made_up).insert(id.into());
+            self.made_up.lock().insert(id.into());
         }
     }
 
     /// Makes a map: Mirth keeps one for whatever id it is asked the variables or the connections of.
     pub(super) fn make_map(&self, id: &str) {
         if !self.channels().contains_key(id) {
-            lock(&self.mapped).insert(id.into());
+            self.mapped.lock().insert(id.into());
         }
     }
 
     pub(super) fn mapped(&self) -> usize {
-        lock(&self.mapped).len()
+        self.mapped.lock().len()
     }
 
     pub(super) fn made_up(&self) -> usize {
-        lock(&self.made_up).len()
+        self.made_up.lock().len()
     }
 
     pub(super) fn get(&self, id: &str) -> Option<Bytes> {
@@ -111,12 +111,8 @@ impl Channels {
     }
 
     fn channels(&self) -> MutexGuard<'_, BTreeMap<String, Channel>> {
-        lock(&self.by_id)
+        self.by_id.lock()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 const UNDEPLOYED: &str = "UNDEPLOYED";

@@ -1,9 +1,9 @@
 //! What arrived at the stand-in: every request from its head on, and its body once that was whole.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::digest;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::measure::Digest;
 use adit_core::domain::limits::STAND_IN_REQUESTS_MAX;
@@ -147,6 +147,6 @@ impl Journal {
     /// Locks the entries, poisoned or not: entries are whole after every change, so a panic elsewhere leaves
     /// nothing half-done.
     fn entries(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock()
     }
 }

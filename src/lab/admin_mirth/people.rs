@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hyper::StatusCode;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::answer::Answer;
 use super::api::Given;
@@ -72,7 +72,7 @@ impl People {
     }
 
     fn user(&self) -> MutexGuard<'_, User> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -2,7 +2,8 @@
 //! the context's path and `Secure` alone, and not renewed at login.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Context;
 use adit_core::domain::limits::STAND_IN_SESSIONS_MAX;
@@ -64,7 +65,7 @@ impl MirthSessions {
     }
 
     fn users(&self) -> MutexGuard<'_, BTreeMap<(Context, String), Option<String>>> {
-        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+        self.users.lock()
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -18,6 +18,7 @@ use dicom_ul::association::server::{
 use dicom_ul::pdu::{
     AbortRQSource, AssociationRJServiceUserReason, PDataValue, PDataValueType, Pdu, UserIdentity,
 };
+use parking_lot::{Mutex, MutexGuard};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -339,7 +340,7 @@ impl Journal {
     /// Locks the entries, poisoned or not: entries are whole after every change, so a panic elsewhere leaves
     /// nothing half-done.
     fn entries(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock()
     }
 }
 

@@ -6,8 +6,9 @@
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
 
 use super::gateway_time::{Grounds, Validity, Witnesses};
 use adit_core::domain::limits::LEAF_LIFE;
@@ -71,7 +72,7 @@ impl<C: TimeSource> LearntClock<C> {
     }
 
     fn learn_at(&self, said: Timestamp, leaf: Option<Validity>, at: Instant) -> Option<i64> {
-        let mut anchor = self.anchor.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut anchor = self.anchor.lock();
         if let (LeafWitness::Unasked, Some(leaf)) = (anchor.leaf, leaf) {
             anchor.leaf = LeafWitness::Of(leaf);
         }
@@ -94,7 +95,7 @@ impl<C: TimeSource> LearntClock<C> {
     /// Drops the offset of an earlier run where the own leaf shows that it is wrong; returns whether
     /// it did.
     pub fn drop_bad_offset(&self, leaf: Option<Validity>) -> bool {
-        let mut anchor = self.anchor.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut anchor = self.anchor.lock();
         let at = Instant::now();
         anchor.leaf = leaf.map_or(LeafWitness::Unasked, LeafWitness::Of);
         let is_bad = self.witnesses(*anchor, at).is_correction_bad();

@@ -5,9 +5,10 @@
 //! lock.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use crate::identity::random;
@@ -29,40 +30,36 @@ impl Gate {
 
     /// Says which run of this agent tags must be for.
     pub fn set_boot(&self, boot: BootId) {
-        self.lock().set_boot(boot);
+        self.0.lock().set_boot(boot);
     }
 
     /// Lets a peer begin handshakes, by the keys of its connections.
     pub fn set_peer(&self, route: RouteId, keys: Vec<TagKey>) {
-        self.lock().set_peer(route, keys);
+        self.0.lock().set_peer(route, keys);
     }
 
     pub(super) fn remove_peer(&self, route: RouteId) {
-        self.lock().remove_peer(route);
+        self.0.lock().remove_peer(route);
     }
 
     /// Says which run of the peer is known, and by which of its keys.
     pub fn note_peer(&self, route: RouteId, boot: Option<BootId>, key: usize) {
-        self.lock().note_peer(route, boot, key);
+        self.0.lock().note_peer(route, boot, key);
     }
 
     /// Judges a datagram that begins with a long header.
     pub(super) fn judge(&self, packet: &[u8]) -> AdmissionVerdict {
-        self.lock().handle_packet(packet, Instant::now())
+        self.0.lock().handle_packet(packet, Instant::now())
     }
 
     pub(super) fn dial(&self, target: RouteId) -> Dial {
-        let ids = self.lock().dial(target, random::bytes());
+        let ids = self.0.lock().dial(target, random::bytes());
         Dial { gate: self.clone(), ids }
     }
 
     pub(super) fn claim(&self, destination: &[u8]) -> Option<Place> {
-        let id = self.lock().claim(destination)?;
+        let id = self.0.lock().claim(destination)?;
         Some(Place(Arc::new(Held { gate: self.clone(), id })))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Admission> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -75,7 +72,7 @@ pub struct Dial {
 
 impl Drop for Dial {
     fn drop(&mut self) {
-        self.gate.lock().end_dial(&self.ids.source);
+        self.gate.0.lock().end_dial(&self.ids.source);
     }
 }
 
@@ -99,7 +96,7 @@ impl Place {
     /// Resolves when the peer has not gone on in time, and never if it has.
     pub(super) async fn is_abandoned(&self) {
         sleep(FIRST_FLIGHT_TIMEOUT).await;
-        if self.0.gate.lock().is_going_on(self.0.id) {
+        if self.0.gate.0.lock().is_going_on(self.0.id) {
             std::future::pending::<()>().await;
         }
     }
@@ -107,6 +104,6 @@ impl Place {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.gate.lock().give_back(self.id);
+        self.gate.0.lock().give_back(self.id);
     }
 }

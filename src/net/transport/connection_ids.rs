@@ -1,9 +1,10 @@
 //! Connection ids that carry a route, so that a packet finds its way by its first bytes. Which id a
 //! first Initial carries to a peer is decided in `protocol::admission`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use quinn::ConnectionIdGenerator;
 
 use crate::identity::random;
@@ -16,11 +17,11 @@ pub(super) struct NextId(Arc<Mutex<Option<OwnId>>>);
 
 impl NextId {
     pub(super) fn set(&self, id: OwnId) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
+        *self.0.lock() = Some(id);
     }
 
     fn take(&self) -> Option<OwnId> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.lock().take()
     }
 }
 

@@ -2,7 +2,9 @@
 //! their datagrams are. Whether a path changes is not decided here.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Weak;
+
+use parking_lot::Mutex;
 
 use super::congestion::PathHandle;
 use super::endpoint::Connection;
@@ -15,7 +17,7 @@ pub(super) struct Followers(Mutex<BTreeMap<RouteId, Vec<Weak<PathHandle>>>>);
 impl Followers {
     pub(super) fn add(&self, route: RouteId, tunnel: &Connection) {
         if let Some(handle) = tunnel.path_handle() {
-            self.lock().entry(route).or_default().push(handle);
+            self.0.lock().entry(route).or_default().push(handle);
         }
     }
 
@@ -32,7 +34,7 @@ impl Followers {
     }
 
     fn each(&self, route: RouteId, mut then: impl FnMut(&PathHandle)) {
-        let mut followers = self.lock();
+        let mut followers = self.0.lock();
         let Some(of_route) = followers.get_mut(&route) else { return };
         of_route.retain(|tunnel| {
             let tunnel = tunnel.upgrade();
@@ -44,9 +46,5 @@ impl Followers {
         if of_route.is_empty() {
             followers.remove(&route);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<RouteId, Vec<Weak<PathHandle>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -42,7 +43,7 @@ pub struct Advance {
 
 impl Advance {
     pub fn to(&self, progress: Progress) {
-        self.newcomers.lock().places.advance(self.place, progress, Instant::now());
+        self.newcomers.state.lock().places.advance(self.place, progress, Instant::now());
     }
 }
 
@@ -64,7 +65,7 @@ impl Newcomers {
     #[must_use]
     pub fn enter(self: &Arc<Self>, from: IpAddr) -> Newcomer {
         let (keep, displaced) = oneshot::channel();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let (place, gone) = state.places.take(from, Instant::now());
         gone.inspect(|gone| _ = state.kept.remove(gone));
         state.kept.insert(place, keep);
@@ -75,11 +76,7 @@ impl Newcomers {
     /// Returns how many places are held.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.lock().places.held()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().places.held()
     }
 }
 
@@ -108,7 +105,7 @@ impl Newcomer {
 impl Drop for Newcomer {
     fn drop(&mut self) {
         let Advance { newcomers, place } = &self.advance;
-        let mut state = newcomers.lock();
+        let mut state = newcomers.state.lock();
         state.places.leave(*place);
         state.kept.remove(place);
     }

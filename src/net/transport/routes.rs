@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::sleep_until;
 
@@ -185,7 +186,7 @@ impl Routes {
 }
 
 fn path_state_of(path_states: &PathStates, peer: ServerId) -> watch::Sender<PathState> {
-    let mut path_states = path_states.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut path_states = path_states.lock();
     path_states.entry(peer).or_default().clone()
 }
 

@@ -4,12 +4,13 @@
 //! reader turns frames into signals for the streams; its writer drains one bounded queue.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 use bytes::BytesMut;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 
 use super::endpoint::{Connection, TransportError};
@@ -234,8 +235,8 @@ impl Tunnel {
         DataStream { send, receive, id, signals, tunnel: Arc::clone(self), finished: false }
     }
 
-    fn streams(&self) -> std::sync::MutexGuard<'_, Streams> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock()
     }
 
     pub(super) fn send_frame(&self, frame: TunnelFrame) {
@@ -331,7 +332,7 @@ struct FrameQueue {
 impl FrameQueue {
     /// Returns whether there was room.
     fn push(&self, frame: TunnelFrame) -> bool {
-        let mut encoded = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut encoded = self.encoded.lock();
         if encoded.len() >= FRAMES_QUEUED_BYTES_MAX {
             return false;
         }
@@ -344,7 +345,7 @@ impl FrameQueue {
     async fn write_to(&self, send: &mut quinn::SendStream) -> TransportError {
         loop {
             self.filled.notified().await;
-            let frames = self.encoded.lock().unwrap_or_else(PoisonError::into_inner).split().freeze();
+            let frames = self.encoded.lock().split().freeze();
             if let Err(error) = send.write_chunk(frames).await {
                 return TransportError::of_write(error);
             }

@@ -5,9 +5,11 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
 
 use adit_core::domain::limits::{LOG_QUEUE_BYTES_MAX, LOG_RETRY_EVERY};
 
@@ -88,20 +90,18 @@ impl LogQueue {
     }
 
     pub(super) fn push(&self, line: &[u8]) {
-        self.0.lock().push(line, self.0.loss_line);
+        self.0.state.lock().push(line, self.0.loss_line);
         self.0.changed.notify_all();
     }
 
     /// Waits until all lines are out, no longer than `limit`, and not at all for a reader that fails.
     pub(super) fn flush(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
-        let mut state = self.0.lock();
+        let mut state = self.0.state.lock();
         while !state.is_flushed() && !state.is_failing {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if self.0.changed.wait_until(&mut state, deadline).timed_out() {
                 return;
             }
-            state = self.0.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
@@ -119,10 +119,6 @@ impl Write for LogQueue {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn write_all(&self, mut output: impl Write) {
         loop {
             let line = self.next_line();
@@ -132,31 +128,31 @@ impl Shared {
                     Ok(0) => self.wait_after(LOG_RETRY_EVERY),
                     Ok(count) => {
                         rest = rest.get(count..).unwrap_or_default();
-                        self.lock().is_failing = false;
+                        self.state.lock().is_failing = false;
                     }
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait_after(BUSY_RETRY_EVERY),
                     Err(_) => self.wait_after(LOG_RETRY_EVERY),
                 }
             }
-            self.lock().is_writing = false;
+            self.state.lock().is_writing = false;
             self.changed.notify_all();
         }
     }
 
     fn next_line(&self) -> Vec<u8> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         loop {
             if let Some(line) = state.pop(self.loss_line) {
                 state.is_writing = true;
                 return line;
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait(&mut state);
         }
     }
 
     fn wait_after(&self, failed: Duration) {
-        self.lock().is_failing = true;
+        self.state.lock().is_failing = true;
         self.changed.notify_all();
         thread::sleep(failed);
     }

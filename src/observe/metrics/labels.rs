@@ -1,7 +1,8 @@
 //! Label values that peers can choose: the first few are kept, the rest is `other`.
 
 use std::collections::BTreeSet;
-use std::sync::{PoisonError, RwLock};
+
+use parking_lot::RwLock;
 
 const OTHER: &str = "other";
 
@@ -17,10 +18,10 @@ impl BoundedLabels {
 
     /// Returns the value itself while there is room, else `other`.
     pub(super) fn bound(&self, value: &str) -> String {
-        if self.known.read().unwrap_or_else(PoisonError::into_inner).contains(value) {
+        if self.known.read().contains(value) {
             return value.into();
         }
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.write();
         if known.len() >= self.count_max && !known.contains(value) {
             return OTHER.into();
         }

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use adit_core::domain::id::KeyFingerprint;
 use adit_lab::mirth_certificate::MirthCertificate;
 use adit_net::transport::tls::{HttpsStream, LocalTls};
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -87,16 +88,16 @@ impl Origin {
     }
 
     pub(super) fn set_version(&self, version: &str) {
-        *lock(&self.shared.version) = version.into();
+        *self.shared.version.lock() = version.into();
     }
 
     pub(super) fn add_plug_in(&self, method: &str, path: &str) {
-        lock(&self.shared.plug_ins).push((method.into(), path.into()));
+        self.shared.plug_ins.lock().push((method.into(), path.into()));
     }
 
     /// Answers whatever is asked of this path with these bytes. Where they close the connection, it ends.
     pub(super) fn set_answer(&self, path: &str, answer: Vec<u8>) {
-        lock(&self.shared.answers).insert(path.into(), answer);
+        self.shared.answers.lock().insert(path.into(), answer);
     }
 
     /// Whether `/held` answers go on.
@@ -107,7 +108,7 @@ impl Origin {
     /// Heads of requests but for the agent's own, in the order they came.
     pub(super) fn arrived(&self) -> Vec<String> {
         let own = |head: &&String| !head.contains("X-Requested-With: adit\r\n");
-        lock(&self.shared.arrived).iter().filter(own).cloned().collect()
+        self.shared.arrived.lock().iter().filter(own).cloned().collect()
     }
 
     /// Bytes of bodies that `/swallow` has read.
@@ -132,9 +133,9 @@ async fn converse(tcp: TcpStream, tls: LocalTls, shared: Arc<Shared>) -> Option<
     let mut stream = tls.accept(tcp).await.ok()?;
     loop {
         let head = read_head(&mut stream).await?;
-        lock(&shared.arrived).push(head.clone());
+        shared.arrived.lock().push(head.clone());
         let target = head.split(' ').nth(1)?.to_owned();
-        let set = lock(&shared.answers).get(&target).cloned();
+        let set = shared.answers.lock().get(&target).cloned();
         if let Some(answer) = set {
             stream.write_all(&answer).await.ok()?;
             stream.flush().await.ok()?;
@@ -148,11 +149,11 @@ async fn converse(tcp: TcpStream, tls: LocalTls, shared: Arc<Shared>) -> Option<
         let play: Vec<&str> = target.rsplit('/').next()?.split('-').collect();
         match play[..] {
             ["version"] => {
-                let version = lock(&shared.version).clone();
+                let version = shared.version.lock().clone();
                 answer(&mut stream, &version).await?;
             }
             ["application.wadl"] => {
-                let wadl = wadl(&lock(&shared.plug_ins));
+                let wadl = wadl(&shared.plug_ins.lock());
                 answer(&mut stream, &wadl).await?;
             }
             ["silent"] => return None,
@@ -256,8 +257,4 @@ fn wadl(plug_ins: &[(String, String)]) -> String {
         "<application xmlns=\"http://wadl.dev.java.net/2009/02\"><resources base=\"https://m/api/\">\
          {known}{more}</resources></application>"
     )
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

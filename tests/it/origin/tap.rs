@@ -2,8 +2,9 @@
 //! kept, connection by connection, on its way to Jetty's plain port.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -56,16 +57,12 @@ impl Tap {
 
     /// How many connections there have been, also such that never said a byte.
     pub(crate) fn len(&self) -> usize {
-        self.lock().len()
+        self.seen.lock().len()
     }
 
     /// All connections so far, in the order they were accepted.
     pub(crate) fn seen(&self) -> Vec<Tapped> {
-        self.lock().clone()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Tapped>> {
-        lock(&self.seen)
+        self.seen.lock().clone()
     }
 }
 
@@ -75,16 +72,12 @@ impl Drop for Tap {
     }
 }
 
-fn lock(seen: &Shared) -> std::sync::MutexGuard<'_, Vec<Tapped>> {
-    seen.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 async fn accept(listener: TcpListener, acceptor: TlsAcceptor, jetty: SocketAddr, seen: Shared) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         // Before the handshake, so that the order is that of the callers.
         let index = {
-            let mut seen = lock(&seen);
+            let mut seen = seen.lock();
             seen.push(Tapped::default());
             seen.len() - 1
         };
@@ -95,7 +88,7 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, jetty: SocketAddr,
             let Some(origin) = connect_by_a_new_port(jetty, &seen, index).await else { return };
             let (from_agent, to_agent) = tokio::io::split(stream);
             let (from_origin, to_origin) = origin.into_split();
-            let inbound = pass(from_agent, to_origin, |bytes| lock(&seen)[index].bytes.extend(bytes));
+            let inbound = pass(from_agent, to_origin, |bytes| seen.lock()[index].bytes.extend(bytes));
             let outbound = pass(from_origin, to_agent, |_| ());
             tokio::join!(inbound, outbound);
         });
@@ -109,7 +102,7 @@ async fn connect_by_a_new_port(jetty: SocketAddr, seen: &Shared, index: usize) -
     loop {
         let origin = TcpStream::connect(jetty).await.ok()?;
         let port = origin.local_addr().ok()?.port();
-        let mut seen = lock(seen);
+        let mut seen = seen.lock();
         if seen.iter().all(|tapped| tapped.port != Some(port)) {
             seen[index].port = Some(port);
             return Some(origin);
