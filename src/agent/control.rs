@@ -35,6 +35,7 @@ use adit_core::protocol::rules::RuleBook;
 use adit_net::identity::random;
 use adit_net::identity::renewal::LeafRefused;
 use adit_net::identity::time::TimeSource;
+use adit_net::transport::any_address::any_like;
 use adit_net::transport::control_dial;
 use adit_net::transport::endpoint::{Connection, TransportError};
 use adit_net::transport::link::{self, LinkReceiver, LinkSender};
@@ -299,12 +300,7 @@ async fn known(receiver: &mut LinkReceiver) -> Result<ToAgent, TransportError> {
 
 /// Returns the source address the kernel would choose; no packet is sent.
 fn local_ip_toward(address: SocketAddr) -> Option<std::net::IpAddr> {
-    let any: SocketAddr = if address.is_ipv4() {
-        ([0, 0, 0, 0], 0).into()
-    } else {
-        (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
-    };
-    let socket = std::net::UdpSocket::bind(any).ok()?;
+    let socket = std::net::UdpSocket::bind(any_like(address)).ok()?;
     socket.connect(address).ok()?;
     Some(socket.local_addr().ok()?.ip())
 }

@@ -341,20 +341,8 @@ fn bind_lasting(state: &AgentState, listen: SocketAddr) -> Result<UdpSocket, Age
 
 /// Binds the UDP socket; a host without IPv6 gets its IPv4 counterpart of "any address".
 fn bind_udp(address: SocketAddr) -> Result<UdpSocket, AgentError> {
-    bind_any(address, bind_dual_stack).map_err(|source| AgentError::Bind { address, source })
-}
-
-fn bind_dual_stack(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = socket2::Socket::new(
-        socket2::Domain::for_address(address),
-        socket2::Type::DGRAM,
-        Some(socket2::Protocol::UDP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(!address.ip().is_unspecified())?;
-    }
-    socket.bind(&address.into())?;
-    Ok(socket.into())
+    let bound = bind_any(address, socket2::Type::DGRAM, |_| Ok(()));
+    bound.map(Into::into).map_err(|source| AgentError::Bind { address, source })
 }
 
 fn report_buffers(socket: &AgentSocket) {

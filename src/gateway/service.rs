@@ -8,7 +8,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::Type;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -84,7 +84,7 @@ impl GatewaySockets {
         loop {
             tries -= 1;
             let failed = |protocol, address| move |source| GatewayError::Listen { protocol, address, source };
-            let tcp = bind_any(listen, bind_tcp).map_err(failed("TCP", listen))?;
+            let tcp = bind_tcp(listen).map_err(failed("TCP", listen))?;
             let address = tcp.local_addr().map_err(failed("TCP", listen))?;
             match bind_udp(address) {
                 Ok(udp) => return Ok(Self { udp, tcp, address }),
@@ -101,27 +101,17 @@ impl GatewaySockets {
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    dual_stack(&socket, address)?;
     // A restart must not wait for the old connections' last minutes.
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
+    let socket = bind_any(address, Type::STREAM, |socket| socket.set_reuse_address(true))?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
 
 fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    dual_stack(&socket, address)?;
-    socket.bind(&address.into())?;
+    let socket = bind_any(address, Type::DGRAM, |_| Ok(()))?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
-}
-
-/// Makes the socket dual-stack: `[::]` serves IPv4 too, whatever the host's default is.
-fn dual_stack(socket: &Socket, address: SocketAddr) -> io::Result<()> {
-    if address.ip().is_unspecified() && address.is_ipv6() { socket.set_only_v6(false) } else { Ok(()) }
 }
 
 /// A running gateway. Dropping it ends everything at once; [`Self::shutdown`] says goodbye first.

@@ -2,7 +2,7 @@
 //! between two batches.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use rustix::net::sockopt;
 use super::wire::Wire;
 use super::{Direction, Tap};
 use adit_core::domain::limits::SHIM_CLIENTS_MAX;
+use adit_net::transport::any_address::any_like;
 
 /// Packets read of one socket before the others have their turn.
 const BATCH: usize = 64;
@@ -162,9 +163,7 @@ impl Proxy {
 }
 
 fn upstream(destination: SocketAddr) -> io::Result<UdpSocket> {
-    let any: IpAddr =
-        if destination.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = UdpSocket::bind((any, 0))?;
+    let socket = UdpSocket::bind(any_like(destination))?;
     prepare(&socket)?;
     Ok(socket)
 }

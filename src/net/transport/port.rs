@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -43,19 +43,17 @@ impl GatedListener {
     /// Takes the port; it starts closed. A kernel without IPv6 gets `0.0.0.0` for `[::]`. Port 0 cannot
     /// be gated: the kernel takes back one of its own choice when it closes.
     pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
-        let bind = |address: SocketAddr| {
-            let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let prepare = |socket: &Socket| {
             socket.set_nonblocking(true)?;
-            if address.is_ipv6() {
-                socket.set_only_v6(!address.ip().is_unspecified())?;
-            }
-            socket.set_reuse_address(true)?;
-            socket.bind(&address.into())?;
+            socket.set_reuse_address(true)
+        };
+        let bind = || {
+            let socket = bind_any(address, Type::STREAM, prepare)?;
             socket.set_reuse_address(false)?;
             let bound = socket.local_addr()?.as_socket().unwrap_or(address);
             Ok(Self { socket, address: bound, listening: None })
         };
-        bind_any(address, bind).map_err(|source| BindError { address, source })
+        bind().map_err(|source| BindError { address, source })
     }
 
     #[must_use]
@@ -154,6 +152,8 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use socket2::Domain;
+
     use super::*;
 
     async fn refused(address: SocketAddr) -> bool {

@@ -1,7 +1,7 @@
 //! Whether the gateway answers, by UDP and by TCP, and what stands in the way where it does not.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
@@ -14,6 +14,7 @@ use adit_core::config::HostPort;
 use adit_core::domain::id::RouteId;
 use adit_core::protocol::version_question::{QUESTION_BYTES, is_answer, question};
 use adit_net::identity::random;
+use adit_net::transport::any_address::any_like;
 use adit_net::transport::resolve::resolve;
 
 /// A lost packet is no blocked port.
@@ -129,9 +130,7 @@ async fn by_udp(addresses: &[SocketAddr], route: Option<RouteId>) -> Fared {
 }
 
 async fn ask_udp(address: SocketAddr, route: RouteId) -> io::Result<bool> {
-    let any: SocketAddr =
-        if address.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
-    let socket = UdpSocket::bind(any).await?;
+    let socket = UdpSocket::bind(any_like(address)).await?;
     // Connected, it hears that nobody listens there.
     socket.connect(address).await?;
     let random = random::bytes();

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
+use socket2::Type;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -41,14 +41,7 @@ pub(super) fn check_udp_port(what: &str, address: SocketAddr, findings: &mut Fin
 /// Binds beside another: two sockets that may share their address and do not listen do not keep each other
 /// from it.
 fn bind_beside(address: SocketAddr) -> io::Result<()> {
-    bind_any(address, |address| {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(!address.ip().is_unspecified())?;
-        }
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())
-    })
+    bind_any(address, Type::STREAM, |socket| socket.set_reuse_address(true)).map(drop)
 }
 
 /// Returns whether a line of the kernel's table of UDP sockets has the port of `address`, there or
@@ -141,6 +134,8 @@ fn late() -> io::Error {
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, UdpSocket};
+
+    use socket2::{Domain, Socket};
 
     use super::*;
 
