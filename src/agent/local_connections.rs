@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::task::{Id, JoinSet};
 
 use super::observe::{Owes, StreamObserver};
-use adit_core::domain::limits::{LIMIT_SAID_EVERY, SILENT_GRACE, STOP_REST_AFTER};
+use adit_core::domain::limits::{SILENT_GRACE, STOP_REST_AFTER};
 use adit_net::transport::splice::{Ending, Observer};
 
 /// Silent connections reset together: this part of all, so that who has something to say finds room.
@@ -221,31 +221,6 @@ impl LocalConnections {
     }
 }
 
-/// Says once per span that the limit was reached, with how often since it was said last.
-#[derive(Debug, Default)]
-pub(crate) struct LogThrottle {
-    said: Option<Instant>,
-    unsaid: u64,
-}
-
-impl LogThrottle {
-    /// Counts one; if it is to be said now: how many it stands for.
-    pub(crate) fn note(&mut self, now: Instant) -> Option<u64> {
-        self.unsaid += 1;
-        self.due(now)
-    }
-
-    /// Returns how many are to be said now, if any are left.
-    pub(crate) fn due(&mut self, now: Instant) -> Option<u64> {
-        let is_due = |said| now.saturating_duration_since(said) >= LIMIT_SAID_EVERY;
-        if self.unsaid == 0 || !self.said.is_none_or(is_due) {
-            return None;
-        }
-        self.said = Some(now);
-        Some(std::mem::take(&mut self.unsaid))
-    }
-}
-
 /// Until when a port stays closed because something ran out that nobody tells the end of.
 #[derive(Debug, Default)]
 pub(crate) struct Cooldown {
@@ -334,18 +309,6 @@ mod tests {
         assert!(rests(&control));
         control.note_passed(false);
         assert!(!rests(&control), "something has passed since it was found at rest");
-    }
-
-    #[test]
-    fn after_a_limit_is_said_its_repeats_are_summed_up() {
-        let start = Instant::now();
-        let mut throttle = LogThrottle::default();
-        assert_eq!(throttle.due(start), None);
-        assert_eq!(throttle.note(start), Some(1));
-        assert!((0..500).all(|_| throttle.note(start + LIMIT_SAID_EVERY / 2).is_none()));
-        assert_eq!(throttle.due(start + LIMIT_SAID_EVERY), Some(500));
-        assert_eq!(throttle.due(start + 3 * LIMIT_SAID_EVERY), None);
-        assert_eq!(throttle.note(start + 3 * LIMIT_SAID_EVERY), Some(1));
     }
 
     #[test]

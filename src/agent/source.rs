@@ -17,9 +17,7 @@ use super::absence::{self, Absence, TunnelEnd};
 use super::admin::listener::AdminListener;
 use super::context::Context;
 use super::entries::LiveConnection;
-use super::local_connections::{
-    ControlledObserver, Cooldown, Ended, LocalConnections, LogThrottle, StreamControl,
-};
+use super::local_connections::{ControlledObserver, Cooldown, Ended, LocalConnections, StreamControl};
 use super::local_users::LocalUsers;
 use super::observe::StreamObserver;
 use super::policy::Policy;
@@ -33,7 +31,7 @@ use adit_core::domain::visible::error_chain;
 use adit_core::protocol::backoff::Backoff;
 use adit_core::protocol::control::{PeerRefusal, Rule};
 use adit_core::protocol::frame::Code;
-use adit_core::protocol::repeat_limiter::shown;
+use adit_core::protocol::repeat_limiter::{RepeatLimiter, shown};
 use adit_net::identity::random;
 use adit_net::identity::time::{LearntClock, TimeSource};
 use adit_net::transport::port::{self, GatedListener};
@@ -310,12 +308,20 @@ struct Gate {
     ending_since: Option<Instant>,
     /// The peer carries as many as its own file allows.
     peer_full: Cooldown,
-    /// What is said at once and then summed up: the limit, the peer's, a lack, silence at the limit.
-    limit_said: LogThrottle,
-    peer_full_said: LogThrottle,
-    lack_said: LogThrottle,
-    silence_said: LogThrottle,
+    said: RepeatLimiter<Said>,
 }
+
+/// What is said at once and then summed up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Said {
+    Limit,
+    PeerFull,
+    Lack,
+    /// Silent connections were reset at the limit.
+    Silence,
+}
+
+const SAID_KINDS: usize = 4;
 
 impl Gate {
     fn new(streams_max: usize) -> Self {
@@ -326,10 +332,7 @@ impl Gate {
             starved: Cooldown::default(),
             ending_since: None,
             peer_full: Cooldown::default(),
-            limit_said: LogThrottle::default(),
-            peer_full_said: LogThrottle::default(),
-            lack_said: LogThrottle::default(),
-            silence_said: LogThrottle::default(),
+            said: RepeatLimiter::every(limits::LIMIT_SAID_EVERY, SAID_KINDS),
         }
     }
 
@@ -350,7 +353,7 @@ impl Gate {
             entry.stats.limit_reached.fetch_add(1, Ordering::Relaxed);
         }
         if self.connections.is_full() && !self.was_full {
-            self.limit_said.note(now).inspect(|times| log_limit(entry, *times));
+            self.note(Said::Limit, now).inspect(|times| log_limit(entry, *times));
         }
         self.was_full = self.connections.is_full();
         let open = self.may_open && full.is_none() && self.starved.is_over(now);
@@ -381,7 +384,7 @@ impl Gate {
         if ended == Some(Ending::FullThere) && !self.connections.is_empty() {
             let now = Instant::now();
             self.peer_full.begin(now, limits::PEER_FULL_PORT_CLOSED);
-            self.peer_full_said.note(now).inspect(|times| {
+            self.note(Said::PeerFull, now).inspect(|times| {
                 tracing::warn!(
                     connection = %entry.config.name,
                     times,
@@ -409,7 +412,7 @@ impl Gate {
             limits::STARVED_PORT_CLOSED.as_secs()
         );
         entry.stats.note_fault(context.clock.now(), &what);
-        self.lack_said.note(now).inspect(|times| {
+        self.note(Said::Lack, now).inspect(|times| {
             tracing::warn!(connection = %entry.config.name, times, "{what}");
         });
         self.starved.begin(now, limits::STARVED_PORT_CLOSED);
@@ -423,7 +426,7 @@ impl Gate {
             let sent = self.connections.send_silent_away(now);
             if sent > 0 {
                 entry.stats.silent_reset.fetch_add(sent as u64, Ordering::Relaxed);
-                self.silence_said.note(now).inspect(|_| {
+                self.note(Said::Silence, now).inspect(|_| {
                     tracing::warn!(
                         connection = %entry.config.name,
                         reset = count(&entry.stats.silent_reset),
@@ -433,7 +436,12 @@ impl Gate {
                 });
             }
         }
-        self.limit_said.due(now).inspect(|times| log_limit(entry, *times));
+        self.said.due_of(&Said::Limit, now).inspect(|times| log_limit(entry, *times));
+    }
+
+    /// Counts one; if it is to be said now: how many it stands for.
+    fn note(&mut self, said: Said, now: Instant) -> Option<u64> {
+        self.said.handle(said, now).map(|left_out| left_out + 1)
     }
 }
 

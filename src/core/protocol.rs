@@ -10,7 +10,6 @@ pub mod control;
 pub mod credit;
 pub mod dicom;
 pub mod enrol;
-mod fixed_window_limiter;
 pub mod frame;
 pub mod heartbeat;
 pub mod initial;

@@ -15,8 +15,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::fixed_window_limiter::FixedWindowLimiter;
 use super::packet::{PROBE_BYTES_MIN, Packet, PacketKey, PacketKind};
+use super::token_bucket::TokenBucket;
 use crate::domain::id::{BootId, RouteId};
 use crate::domain::limits::{
     CONFIRMS_PER_SECOND, REGISTER_AGAIN_MAX, REGISTER_AGAIN_MIN, REGISTER_EVERY, REGISTERS_OUTSTANDING_MAX,
@@ -53,7 +53,7 @@ pub struct Registration {
     link: Option<Link>,
     /// When the relay last said that it knows where we are.
     registered: Option<Instant>,
-    unasked: FixedWindowLimiter,
+    unasked: TokenBucket,
     transmits: VecDeque<Box<[u8]>>,
 }
 
@@ -79,7 +79,7 @@ impl Registration {
             boot,
             link: None,
             registered: None,
-            unasked: FixedWindowLimiter::default(),
+            unasked: TokenBucket::per_second(CONFIRMS_PER_SECOND, CONFIRMS_PER_SECOND),
             transmits: VecDeque::new(),
         }
     }
@@ -164,7 +164,7 @@ impl Registration {
         if let Some(index) = asked {
             link.asked.remove(index);
             remember(&mut link.confirmed, challenge.nonce);
-        } else if !self.unasked.take(CONFIRMS_PER_SECOND, now) {
+        } else if !self.unasked.try_take(now) {
             return;
         }
         self.send(PacketKind::Confirm, challenge.nonce);

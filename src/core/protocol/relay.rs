@@ -26,9 +26,7 @@ use super::packet::{
 };
 use super::registration::split_register_nonce;
 use crate::domain::id::{BootId, OrganizationId, RouteId};
-use crate::domain::limits::{
-    RELAY_ANSWERS_PER_SECOND, RELAY_MEMBERS_MAX, RELAY_PAIRS_MAX, RELAY_REPEATS_ANSWERED_MAX,
-};
+use crate::domain::limits::{RELAY_MEMBERS_MAX, RELAY_PAIRS_MAX, RELAY_REPEATS_ANSWERED_MAX};
 
 pub use self::members::{PairId, PairTraffic};
 
@@ -325,7 +323,7 @@ impl Relay {
         let index = self.members.find(claim.source).ok_or(DropReason::UnknownSource)?;
         self.members.peer(index, claim.destination).ok_or(DropReason::NotPermitted)?;
         let link = self.members.link(index).ok_or(DropReason::NoLink)?;
-        if !link.claims.take(RELAY_ANSWERS_PER_SECOND, now) {
+        if !link.claims.try_take(now) {
             return Err(DropReason::TooMany);
         }
         let nonce = self.challenges.nonce(claim.source, from, now);
@@ -353,7 +351,7 @@ impl Relay {
             }
             link.repeats += 1;
         } else {
-            if !link.registers.take(RELAY_ANSWERS_PER_SECOND, now) {
+            if !link.registers.try_take(now) {
                 return Err(DropReason::TooMany);
             }
             link.number = number;
@@ -379,7 +377,7 @@ impl Relay {
         let link = self.members.link(index).ok_or(DropReason::NoLink)?;
         if link.confirmed.contains(&confirm.nonce) {
             // It has counted. The agent may have missed the answer, so that is said again.
-            if !is_there || !link.again.take(RELAY_ANSWERS_PER_SECOND, now) {
+            if !is_there || !link.again.try_take(now) {
                 return Err(DropReason::Replayed);
             }
         } else {

@@ -51,6 +51,11 @@ impl<K: Ord> RepeatLimiter<K> {
         counted.left_out += u64::from(left_out.is_none());
         left_out
     }
+
+    /// Returns how many of this kind were left out, if its next line is due.
+    pub fn due_of(&mut self, kind: &K, now: Instant) -> Option<u64> {
+        self.kinds.get_mut(kind).filter(|counted| counted.left_out > 0)?.poll(now)
+    }
 }
 
 impl<K: Ord + Clone> RepeatLimiter<K> {
@@ -121,6 +126,21 @@ mod tests {
         assert_eq!(limiter.due(start + HOUR / 2), []);
         assert_eq!(limiter.due(start + HOUR), [(Some(1), 2), (None, 1)]);
         assert_eq!(limiter.due(start + 2 * HOUR), []);
+    }
+
+    #[test]
+    fn repeats_of_one_kind_are_summed_up_without_one_that_comes_after_them() {
+        let start = Instant::now();
+        let mut limiter = RepeatLimiter::every(HOUR, 2);
+        assert_eq!(limiter.due_of(&1, start), None);
+        assert_eq!([1, 2].map(|kind| limiter.handle(kind, start)), [Some(0), Some(0)]);
+        assert!((0..500).all(|_| limiter.handle(1, start + HOUR / 2).is_none()));
+        assert_eq!(limiter.handle(2, start + HOUR / 2), None);
+        assert_eq!(limiter.due_of(&1, start + HOUR / 2), None);
+        assert_eq!(limiter.due_of(&1, start + HOUR), Some(500));
+        assert_eq!(limiter.due_of(&1, start + 3 * HOUR), None);
+        assert_eq!(limiter.handle(1, start + 3 * HOUR), Some(0));
+        assert_eq!(limiter.due(start + 3 * HOUR), [(Some(2), 1)], "another kind's are its own");
     }
 
     #[test]

@@ -36,8 +36,8 @@ use self::outstanding::Outstanding;
 pub use self::path::{Path, PathReason, canonical};
 use self::path_probe::Proof;
 use self::path_probes::PathProbes;
-use super::fixed_window_limiter::FixedWindowLimiter;
 use super::packet::{PROBE_BYTES_MIN, Packet, PacketKey, PacketKind};
+use super::token_bucket::TokenBucket;
 use crate::domain::id::{BootId, RouteId};
 use crate::domain::limits::{
     PROBE_AGAIN, PROBE_ANSWERS_PER_SECOND, PROBE_BYTES_MAX, PROBE_EVERY, PROBES_PER_SECOND, RUNS_OVER_MAX,
@@ -86,22 +86,29 @@ pub struct PeerRoute {
     probes: PathProbes,
     choice: Choice,
     outstanding: Outstanding,
-    probed: FixedWindowLimiter,
+    probed: TokenBucket,
     answered: Answered,
     transmits: VecDeque<OwnTransmit>,
     events: VecDeque<RouteEvent>,
 }
 
 /// What the peer may still make us send, by where it asks from: nobody uses up another's share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Answered {
-    validated: FixedWindowLimiter,
-    relay: FixedWindowLimiter,
+    validated: TokenBucket,
+    relay: TokenBucket,
     /// From unknown addresses, of the peer's run that is known: it may have moved, or be replayed.
-    strangers: FixedWindowLimiter,
+    strangers: TokenBucket,
     /// From unknown addresses, of another run: one who has listened to the known one cannot use up what a
     /// restarted peer needs.
-    newcomers: FixedWindowLimiter,
+    newcomers: TokenBucket,
+}
+
+impl Default for Answered {
+    fn default() -> Self {
+        let answers = || TokenBucket::per_second(PROBE_ANSWERS_PER_SECOND, PROBE_ANSWERS_PER_SECOND);
+        Self { validated: answers(), relay: answers(), strangers: answers(), newcomers: answers() }
+    }
 }
 
 impl PeerRoute {
@@ -118,7 +125,7 @@ impl PeerRoute {
             probes: PathProbes::default(),
             choice: Choice::new(),
             outstanding: Outstanding::default(),
-            probed: FixedWindowLimiter::default(),
+            probed: TokenBucket::per_second(PROBES_PER_SECOND, PROBES_PER_SECOND),
             answered: Answered::default(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -294,7 +301,7 @@ impl PeerRoute {
             Path::Direct(_) if is_known_run => &mut self.answered.strangers,
             Path::Direct(_) => &mut self.answered.newcomers,
         };
-        if !limiter.take(PROBE_ANSWERS_PER_SECOND, now) {
+        if !limiter.try_take(now) {
             return;
         }
         if self.is_worth_asking(from, now) || self.peer_boot.is_some_and(|boot| boot != packet.boot) {
@@ -326,7 +333,7 @@ impl PeerRoute {
         let Some((asked, proof)) = self.outstanding.take(answer.nonce, from, now) else { return };
         if asked != from {
             // The peer answers from another address than it was asked at: ask it there.
-            if self.answered.strangers.take(PROBE_ANSWERS_PER_SECOND, now) {
+            if self.answered.strangers.try_take(now) {
                 self.probe(from, key, now, nonce);
             }
             return;
@@ -411,7 +418,7 @@ impl PeerRoute {
     }
 
     fn probe_on_schedule(&mut self, to: Path, now: Instant, nonce: &mut impl FnMut() -> [u8; 16]) {
-        let may_send = self.probed.take(PROBES_PER_SECOND, now);
+        let may_send = self.probed.try_take(now);
         if may_send {
             self.probe(to, self.key, now, nonce);
         }

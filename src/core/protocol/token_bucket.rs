@@ -42,6 +42,22 @@ impl TokenBucket {
         fits
     }
 
+    /// Takes what costs `cost`, in time at its rate, unless what was taken before has to wait; returns whether it
+    /// did. So one alone may cost more than a burst.
+    pub fn try_spend(&mut self, cost: Duration, now: Instant) -> bool {
+        let fits = self.owed(now).is_zero();
+        if fits {
+            self.full_at = Some(self.full_at.map_or(now, |full_at| full_at.max(now)) + cost);
+        }
+        fits
+    }
+
+    /// Returns in what time one more can be taken once the burst is used up.
+    #[must_use]
+    pub const fn each(&self) -> Duration {
+        self.each
+    }
+
     /// Returns how long until one could be taken without waiting.
     #[must_use]
     pub fn wait(&self, now: Instant) -> Duration {
@@ -95,6 +111,34 @@ mod tests {
         assert!(bucket.try_take(start + Duration::from_secs(1)));
         assert!(!bucket.is_full(start + Duration::from_secs(3)));
         assert!(bucket.is_full(start + Duration::from_secs(4)));
+    }
+
+    #[test]
+    fn exactly_as_many_as_a_second_allows_pass_at_once_in_each() {
+        let start = Instant::now();
+        let mut bucket = TokenBucket::per_second(20, 20);
+        for second in 0..3 {
+            let now = start + Duration::from_secs(second);
+            assert_eq!((0..100).filter(|_| bucket.try_take(now)).count(), 20);
+            assert!(!bucket.try_take(now + Duration::from_millis(49)));
+        }
+    }
+
+    #[test]
+    fn of_a_flood_no_more_passes_than_one_burst_beside_the_rate() {
+        let start = Instant::now();
+        let mut bucket = TokenBucket::per_second(20, 20);
+        let flood = (0..10_000).flat_map(|ms| [Duration::from_millis(ms); 3]);
+        assert_eq!(flood.filter(|at| bucket.try_take(start + *at)).count(), 20 + 10 * 20 - 1);
+    }
+
+    #[test]
+    fn what_costs_more_than_a_burst_is_taken_once_nothing_waits() {
+        let start = Instant::now();
+        let mut bucket = TokenBucket::every(1, Duration::from_millis(100));
+        assert!(bucket.try_spend(Duration::from_secs(1), start));
+        assert!(!bucket.try_spend(Duration::from_secs(1), start + Duration::from_millis(899)));
+        assert!(bucket.try_spend(Duration::from_secs(1), start + Duration::from_millis(900)));
     }
 
     #[test]

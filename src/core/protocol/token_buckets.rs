@@ -7,8 +7,7 @@ use super::token_bucket::TokenBucket;
 
 #[derive(Debug)]
 pub struct TokenBuckets<K> {
-    burst: u32,
-    each: Duration,
+    fresh: TokenBucket,
     keys_max: usize,
     buckets: BTreeMap<K, TokenBucket>,
 }
@@ -17,27 +16,52 @@ impl<K: Ord> TokenBuckets<K> {
     /// Allows each of at most `keys_max` takers `burst` at once and then one in each `each`.
     #[must_use]
     pub const fn every(burst: u32, each: Duration, keys_max: usize) -> Self {
-        Self { burst, each, keys_max, buckets: BTreeMap::new() }
+        Self::of(TokenBucket::every(burst, each), keys_max)
+    }
+
+    /// Gives each of at most `keys_max` takers a bucket like `fresh`.
+    #[must_use]
+    pub const fn of(fresh: TokenBucket, keys_max: usize) -> Self {
+        Self { fresh, keys_max, buckets: BTreeMap::new() }
     }
 
     /// Takes one for `key` if it need not wait; returns whether it did. When too many are told apart, those
     /// whose taking still counts keep their bucket and newcomers wait.
     pub fn try_take(&mut self, key: K, now: Instant) -> bool {
-        if !self.buckets.contains_key(&key) && self.buckets.len() >= self.keys_max {
-            self.buckets.retain(|_, bucket| !bucket.is_full(now));
+        self.bucket(key, now).is_some_and(|bucket| bucket.try_take(now))
+    }
+
+    /// Takes for `key` what costs `cost` unless what it took before has to wait; returns whether it did. When
+    /// too many are told apart, newcomers wait.
+    pub fn try_spend(&mut self, key: K, cost: Duration, now: Instant) -> bool {
+        self.bucket(key, now).is_some_and(|bucket| bucket.try_spend(cost, now))
+    }
+
+    /// Forgets those of whom nothing counts any more.
+    pub fn forget_full(&mut self, now: Instant) {
+        self.buckets.retain(|_, bucket| !bucket.is_full(now));
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.buckets.is_empty()
+    }
+
+    fn bucket(&mut self, key: K, now: Instant) -> Option<&mut TokenBucket> {
+        if self.buckets.len() >= self.keys_max && !self.buckets.contains_key(&key) {
+            self.forget_full(now);
             if self.buckets.len() >= self.keys_max {
-                return false;
+                return None;
             }
         }
-        let bucket = self.buckets.entry(key).or_insert_with(|| TokenBucket::every(self.burst, self.each));
-        bucket.try_take(now)
+        Some(self.buckets.entry(key).or_insert_with(|| self.fresh.clone()))
     }
 
     /// Returns how long `key` has to wait until it could take one.
     #[must_use]
     pub fn wait(&self, key: &K, now: Instant) -> Duration {
         // Whom nothing is known of waits until somebody's taking counts no longer.
-        self.buckets.get(key).map_or(self.each, |bucket| bucket.wait(now))
+        self.buckets.get(key).map_or(self.fresh.each(), |bucket| bucket.wait(now))
     }
 
     /// Gives `key` one back that was taken and turned out to cost nothing.
@@ -73,5 +97,17 @@ mod tests {
         assert!(!buckets.try_take(10, start));
         assert!(buckets.try_take(9, start));
         assert!(buckets.try_take(10, start + EACH));
+    }
+
+    #[test]
+    fn only_those_who_owe_nothing_are_forgotten() {
+        let start = Instant::now();
+        let mut buckets = TokenBuckets::every(3, EACH, 10);
+        assert!(buckets.try_take("one", start));
+        assert!(buckets.try_spend("other", EACH * 2, start));
+        buckets.forget_full(start + EACH);
+        assert_eq!(buckets.buckets.keys().collect::<Vec<_>>(), [&"other"]);
+        buckets.forget_full(start + EACH * 2);
+        assert!(buckets.is_empty());
     }
 }

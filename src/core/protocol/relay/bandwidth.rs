@@ -1,39 +1,36 @@
-//! How much each organization may send through the relay: a bucket each, emptied at a fixed rate.
+//! How much each organization may send through the relay: a bucket each, refilled at a fixed rate.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use crate::domain::id::OrganizationId;
-use crate::domain::limits::RELAY_BURST;
+use crate::domain::limits::{RELAY_BURST, RELAY_MEMBERS_MAX};
+use crate::protocol::token_bucket::TokenBucket;
+use crate::protocol::token_buckets::TokenBuckets;
 
 #[derive(Debug)]
 pub(super) struct BandwidthLimiter {
     bits_per_second: NonZeroU64,
-    /// When all that each has sent would have passed at its rate. As many as there are members at
-    /// most: only they send.
-    passed: BTreeMap<OrganizationId, Instant>,
+    /// As many as there are members at most: only they send.
+    organizations: TokenBuckets<OrganizationId>,
 }
 
 impl BandwidthLimiter {
     pub(super) const fn new(bits_per_second: NonZeroU64) -> Self {
-        Self { bits_per_second, passed: BTreeMap::new() }
+        let burst = TokenBucket::every(1, RELAY_BURST);
+        Self { bits_per_second, organizations: TokenBuckets::of(burst, RELAY_MEMBERS_MAX) }
     }
 
     /// Returns whether so many bytes more may be sent now.
     pub(super) fn take(&mut self, organization: OrganizationId, bytes: usize, now: Instant) -> bool {
-        let passed = self.passed.entry(organization).or_insert(now);
-        if passed.saturating_duration_since(now) > RELAY_BURST {
-            return false;
-        }
         let nanoseconds = bytes as u128 * 8 * 1_000_000_000 / u128::from(self.bits_per_second.get());
-        *passed = (*passed).max(now) + Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
-        true
+        let sent_in = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
+        self.organizations.try_spend(organization, sent_in, now)
     }
 
-    /// Forgets the idle: a bucket that is empty need not be kept.
+    /// Forgets the idle: what all that they sent took at their rate is over.
     pub(super) fn forget_idle(&mut self, now: Instant) {
-        self.passed.retain(|_, passed| *passed > now);
+        self.organizations.forget_full(now);
     }
 }
 
@@ -59,13 +56,13 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_is_forgotten_only_once_it_is_empty() {
+    fn an_organization_is_forgotten_only_once_it_owes_nothing() {
         let start = Instant::now();
         let mut limiter = BandwidthLimiter::new(NonZeroU64::new(8_000).unwrap());
         assert!(limiter.take(ONE, 1_000, start));
         limiter.forget_idle(start + Duration::from_millis(999));
         assert!(!limiter.take(ONE, 1_000, start));
         limiter.forget_idle(start + Duration::from_millis(1_000));
-        assert!(limiter.passed.is_empty());
+        assert!(limiter.organizations.is_empty());
     }
 }

@@ -12,10 +12,11 @@ use std::time::Instant;
 use super::RelayFull;
 use crate::domain::id::{OrganizationId, RouteId};
 use crate::domain::limits::{
-    REGISTRATION_LASTS, RELAY_CONFIRMS_KEPT_MAX, RELAY_MEMBERS_MAX, RELAY_PAIRS_MAX, RELAY_PEERS_MAX,
+    REGISTRATION_LASTS, RELAY_ANSWERS_PER_SECOND, RELAY_CONFIRMS_KEPT_MAX, RELAY_MEMBERS_MAX,
+    RELAY_PAIRS_MAX, RELAY_PEERS_MAX,
 };
-use crate::protocol::fixed_window_limiter::FixedWindowLimiter;
 use crate::protocol::packet::PacketKey;
+use crate::protocol::token_bucket::TokenBucket;
 
 /// A member's place in the list, as long as it is a member.
 pub(super) type Index = u32;
@@ -40,23 +41,24 @@ pub(super) struct Link {
     /// The latest Register, and how often it came again.
     pub(super) number: u64,
     pub(super) repeats: u32,
-    pub(super) registers: FixedWindowLimiter,
-    pub(super) claims: FixedWindowLimiter,
-    pub(super) again: FixedWindowLimiter,
+    pub(super) registers: TokenBucket,
+    pub(super) claims: TokenBucket,
+    pub(super) again: TokenBucket,
     /// The latest confirmations that counted.
     pub(super) confirmed: VecDeque<[u8; 16]>,
 }
 
 impl Link {
     fn new(key: PacketKey) -> Self {
+        let answers = || TokenBucket::per_second(RELAY_ANSWERS_PER_SECOND, RELAY_ANSWERS_PER_SECOND);
         Self {
             key,
             number: 0,
             // No Register has the number 0.
             repeats: u32::MAX,
-            registers: FixedWindowLimiter::default(),
-            claims: FixedWindowLimiter::default(),
-            again: FixedWindowLimiter::default(),
+            registers: answers(),
+            claims: answers(),
+            again: answers(),
             confirmed: VecDeque::with_capacity(RELAY_CONFIRMS_KEPT_MAX),
         }
     }

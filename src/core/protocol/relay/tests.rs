@@ -3,7 +3,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::limits::{REGISTRATION_LASTS, RELAY_CONFIRMS_KEPT_MAX, RELAY_PEERS_MAX};
+use crate::domain::limits::{
+    REGISTRATION_LASTS, RELAY_ANSWERS_PER_SECOND, RELAY_CONFIRMS_KEPT_MAX, RELAY_PEERS_MAX,
+};
 use crate::protocol::registration::{Registration, register_nonce};
 
 const GATEWAY: RouteId = RouteId::from_bytes(*b"gateway0");

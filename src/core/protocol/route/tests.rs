@@ -209,7 +209,7 @@ fn packets_with_another_key_route_or_a_reflected_probe_get_silence() {
 }
 
 #[test]
-fn a_probe_one_over_the_rate_is_not_answered_until_the_next_second() {
+fn a_probe_one_over_the_rate_is_not_answered_until_one_more_is_due() {
     let now = Instant::now();
     let (mut a, mut b) = (peer(A), peer(B));
     let mut replies = |millis: u64| {
@@ -221,9 +221,14 @@ fn a_probe_one_over_the_rate_is_not_answered_until_the_next_second() {
     for _ in 0..PROBE_ANSWERS_PER_SECOND {
         assert_eq!(replies(0), 2);
     }
+    let each = 1_000 / u64::from(PROBE_ANSWERS_PER_SECOND);
     assert_eq!(replies(0), 0);
-    assert_eq!(replies(999), 0);
-    assert_eq!(replies(1_000), 2);
+    assert_eq!(replies(each - 1), 0);
+    assert_eq!([replies(each), replies(each)], [2, 0]);
+    for _ in 0..PROBE_ANSWERS_PER_SECOND {
+        assert_eq!(replies(each + 1_000), 2);
+    }
+    assert_eq!(replies(each + 1_000), 0);
 }
 
 #[test]
