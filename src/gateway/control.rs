@@ -431,7 +431,8 @@ impl Control {
         let LinkEnd::Lost { source } = end else { return };
         let Some(why) = source.refused_handshake() else { return };
         if self.audited.let_in(from).is_ok()
-            && let Err(error) = self.platform.host_refused(None, "open control link", from, why).await
+            && let Err(error) =
+                self.platform.host_refused(None, "open control link", from, &why.to_string()).await
         {
             error!(%error, "a refused handshake could not be audited");
         }

@@ -60,7 +60,7 @@ pub enum TransportError {
     #[error("the QUIC connection was lost")]
     Lost { source: quinn::ConnectionError },
     #[error("the handshake failed: {why}")]
-    Handshake { why: String, source: quinn::ConnectionError },
+    Handshake { why: HandshakeFailure, source: quinn::ConnectionError },
     #[error("{code}")]
     Closed { code: Code },
     #[error("the peer's certificate is not acceptable")]
@@ -71,6 +71,17 @@ pub enum TransportError {
     Peer { what: String },
     #[error("the peer did not answer in {} s", after.as_secs())]
     Timeout { after: Duration },
+}
+
+/// Why a handshake failed on this side.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HandshakeFailure {
+    /// A verifier of ours refused what the peer showed.
+    #[error("{0}")]
+    Refused(IdentityError),
+    /// TLS itself failed. Its words are for people: nothing is decided by them.
+    #[error("{text}")]
+    Tls { text: String },
 }
 
 impl TransportError {
@@ -90,7 +101,7 @@ impl TransportError {
 
     /// Returns what we found wrong with the peer during the handshake (RFC 9001 §4.8).
     #[must_use]
-    pub fn refused_handshake(&self) -> Option<&str> {
+    pub fn refused_handshake(&self) -> Option<&HandshakeFailure> {
         match self {
             Self::Handshake { why, source: quinn::ConnectionError::TransportError(error) } => {
                 (0x100..0x200).contains(&u64::from(error.code)).then_some(why)

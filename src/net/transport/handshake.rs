@@ -1,8 +1,8 @@
 //! The TLS of a QUIC handshake, of which the peer hears an alert and not a word.
 //!
 //! quinn sends the text of whatever went wrong to the peer (RFC 9000 §19.19), and to us it gives the
-//! same text. Ours names times, names and advice that are nobody else's business. So the text is kept
-//! here for the log of this host, and what leaves has none. Everything else is rustls's, unchanged.
+//! same text. Ours names times, names and advice that are nobody else's business. So the verifier's reason is
+//! kept here for this host, and what leaves has none. Everything else is rustls's, unchanged.
 
 use std::any::Any;
 use std::fmt;
@@ -18,19 +18,19 @@ use quinn::crypto::{
 use quinn_proto::transport_parameters::TransportParameters;
 use quinn_proto::{ConnectionId, Side, TransportError};
 
-use super::endpoint::{self, Connection};
+use super::endpoint::{self, Connection, HandshakeFailure};
 use crate::identity::tls;
 
 /// Why a handshake failed here, once it has.
 #[derive(Clone, Default)]
-pub(super) struct Finding(Arc<Mutex<Option<String>>>);
+pub(super) struct Finding(Arc<Mutex<Option<HandshakeFailure>>>);
 
 impl Finding {
-    fn set(&self, why: String) {
+    fn set(&self, why: HandshakeFailure) {
         *self.0.lock() = Some(why);
     }
 
-    pub(super) fn take(&self) -> Option<String> {
+    pub(super) fn take(&self) -> Option<HandshakeFailure> {
         self.0.lock().take()
     }
 }
@@ -133,8 +133,10 @@ impl Session for Quiet {
     fn read_handshake(&mut self, bytes: &[u8]) -> Result<bool, TransportError> {
         let _of_another = tls::take_finding();
         self.tls.read_handshake(bytes).map_err(|error| {
-            let why = tls::take_finding().map_or_else(|| error.reason.clone(), |found| found.to_string());
-            self.finding.set(why);
+            let TransportError { reason: text, .. } = error;
+            let failure =
+                tls::take_finding().map_or(HandshakeFailure::Tls { text }, HandshakeFailure::Refused);
+            self.finding.set(failure);
             TransportError { reason: String::new(), ..error }
         })
     }
@@ -167,7 +169,9 @@ impl Session for Quiet {
 
 #[cfg(test)]
 mod tests {
-    use crate::transport::endpoint::{Credentials, TransportError};
+    use crate::identity::error::IdentityError;
+    use crate::identity::name::PeerName;
+    use crate::transport::endpoint::{Credentials, HandshakeFailure, TransportError};
     use crate::transport::pair::{Pair, soon};
     use adit_core::domain::id::ServerId;
 
@@ -187,8 +191,13 @@ mod tests {
         let accepted = async { pair.target.endpoint.accept().await.unwrap().accept().await };
         let (dialled, accepted) = soon(async { tokio::join!(dialled, accepted) }).await;
         let found = dialled.unwrap_err();
+        let reason = IdentityError::WrongPeer {
+            expected: PeerName::Server(other),
+            found: PeerName::Server(pair.target.server),
+        };
         let expected = format!("the peer is server {}, expected server {other}", pair.target.server);
-        assert_eq!(found.refused_handshake(), Some(&*expected));
+        assert_eq!(found.refused_handshake().map(ToString::to_string), Some(expected));
+        assert_eq!(found.refused_handshake(), Some(&HandshakeFailure::Refused(reason)));
         assert_eq!(told(&accepted.unwrap_err()), b"");
     }
 
@@ -204,7 +213,9 @@ mod tests {
         let accepted = async { pair.target.endpoint.accept().await.unwrap().accept().await };
         let (dialled, accepted) = soon(async { tokio::join!(dialled, accepted) }).await;
         let found = accepted.unwrap_err();
-        assert!(found.refused_handshake().unwrap().contains("not signed by the CA"), "{found:?}");
+        let refused = found.refused_handshake().unwrap();
+        assert!(refused.to_string().contains("not signed by the CA"), "{found:?}");
+        assert_eq!(*refused, HandshakeFailure::Refused(IdentityError::UnknownIssuer));
         // TLS 1.3: a client is done before it is judged.
         let end = match dialled {
             Ok(connection) => soon(connection.closed()).await,
