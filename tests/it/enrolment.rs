@@ -13,7 +13,9 @@ use adit_net::identity::error::IdentityError;
 use adit_net::identity::key::KeyPair;
 use adit_net::identity::peer::VerifiedPeer;
 use adit_net::identity::tls::enrol_client_config;
+use adit_net::transport::happy_eyeballs::ATTEMPT_TIMEOUT;
 use adit_net::transport::tls::connect_enrol;
+use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -125,6 +127,24 @@ async fn a_gateway_with_another_ca_key_never_sees_the_token() {
     let addresses = vec![closed.into(), other.gateway.address().into(), world.gateway.address().into()];
     host.write(&Connector { addresses, ..connector });
     host.enrol().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_silent_first_address_hides_no_good_second_one() {
+    let world = World::start().await;
+    let server = world.server("a").await;
+    let silent = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    silent.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    silent.listen(0).unwrap();
+    let hole = silent.local_addr().unwrap().as_socket().unwrap();
+    // With its queue full, the kernel drops what others send it.
+    let _filling = std::net::TcpStream::connect(hole).unwrap();
+    let addresses = vec![hole.into(), world.gateway.address().into()];
+    let host = world.host("a");
+    host.write(&Connector { addresses, ..world.connector(server).await });
+    let started = Instant::now();
+    host.enrol().await.unwrap();
+    assert!(started.elapsed() < ATTEMPT_TIMEOUT, "it waited for the silent one");
 }
 
 #[tokio::test]

@@ -32,10 +32,8 @@ where
     loop {
         if let Some(address) = waiting.next() {
             let connecting = timeout(ATTEMPT_TIMEOUT, connect(address));
-            under_way.spawn(async move {
-                let late = |_| Err(io::Error::from(io::ErrorKind::TimedOut).into());
-                (address, connecting.await.unwrap_or_else(late))
-            });
+            under_way
+                .spawn(async move { (address, connecting.await.unwrap_or_else(|_| Err(late().into()))) });
         }
         tokio::select! {
             ended = under_way.join_next() => match ended {
@@ -47,6 +45,11 @@ where
             () = sleep(ATTEMPT_DELAY), if waiting.len() > 0 => {}
         }
     }
+}
+
+/// Returns what an address fails with that did not answer within its limit.
+pub(super) fn late() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", ATTEMPT_TIMEOUT.as_secs()))
 }
 
 /// Orders addresses after RFC 8305 §4: the resolver's order without repeats, but the families alternate from

@@ -8,7 +8,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::happy_eyeballs::first_of;
+use super::happy_eyeballs::{ATTEMPT_TIMEOUT, first_of, late};
 use super::port;
 use adit_core::config::HostPort;
 
@@ -75,7 +75,7 @@ where
 {
     // One address needs no race, whose task would cost every stream a wake-up.
     if let [address] = addresses[..] {
-        return connect(address).await;
+        return timeout(ATTEMPT_TIMEOUT, connect(address)).await.unwrap_or_else(|_| Err(late()));
     }
     let raced = first_of(addresses, connect).await;
     raced.map(|(_, connected)| connected).map_err(|mut failed| {
@@ -102,5 +102,13 @@ mod tests {
         };
         assert_eq!(first_connected(addresses.to_vec(), connect).await.unwrap(), 2);
         assert_eq!(start.elapsed(), ATTEMPT_DELAY);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_only_address_has_the_same_limit() {
+        let start = Instant::now();
+        let silent = first_connected(vec!["192.0.2.1:1".parse().unwrap()], |_| pending::<io::Result<()>>());
+        assert_eq!(silent.await.unwrap_err().to_string(), "no answer within 5 s");
+        assert_eq!(start.elapsed(), ATTEMPT_TIMEOUT);
     }
 }

@@ -15,6 +15,7 @@ use adit_core::domain::id::RouteId;
 use adit_core::protocol::version_question::{QUESTION_BYTES, is_answer, question};
 use adit_net::identity::random;
 use adit_net::transport::any_address::any_like;
+use adit_net::transport::happy_eyeballs::first_of;
 use adit_net::transport::resolve::resolve;
 
 /// A lost packet is no blocked port.
@@ -118,18 +119,15 @@ fn of(error: &io::Error) -> Fared {
 /// Returns the best that any address gives.
 async fn by_udp(addresses: &[SocketAddr], route: Option<RouteId>) -> Fared {
     let Some(route) = route else { return Fared::Unasked };
-    let mut last = Fared::Silent;
-    for address in addresses {
-        last = match ask_udp(*address, route).await {
-            Ok(true) => return Fared::Answers,
-            Ok(false) => Fared::Silent,
-            Err(error) => of(&error),
-        };
+    let asked = first_of(addresses.iter().copied(), |address| ask_udp(address, route)).await;
+    match asked {
+        Ok(_) => Fared::Answers,
+        // The last to fail was silent, if any was.
+        Err(failed) => failed.last().map_or(Fared::Silent, |(_, error)| of(error)),
     }
-    last
 }
 
-async fn ask_udp(address: SocketAddr, route: RouteId) -> io::Result<bool> {
+async fn ask_udp(address: SocketAddr, route: RouteId) -> io::Result<()> {
     let socket = UdpSocket::bind(any_like(address)).await?;
     // Connected, it hears that nobody listens there.
     socket.connect(address).await?;
@@ -146,10 +144,10 @@ async fn ask_udp(address: SocketAddr, route: RouteId) -> io::Result<bool> {
             }
         };
         if let Ok(answered) = timeout(TRY_TIMEOUT, answered).await {
-            return answered.map(|()| true);
+            return answered;
         }
     }
-    Ok(false)
+    Err(io::ErrorKind::TimedOut.into())
 }
 
 #[cfg(test)]
@@ -198,5 +196,20 @@ mod tests {
         drop(mute);
         assert!(matches!(by_udp(&[address], Some(route)).await, Fared::Refused(_)));
         assert_eq!(by_udp(&[address], None).await, Fared::Unasked);
+    }
+
+    #[tokio::test]
+    async fn a_silent_first_address_hides_no_good_second_one() {
+        let mute = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let gateway = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let addresses = [&mute, &gateway].map(|socket| socket.local_addr().unwrap());
+        let gateway = tokio::task::spawn_blocking(move || {
+            let mut packet = [0; QUESTION_BYTES];
+            let (_, from) = gateway.recv_from(&mut packet).unwrap();
+            let own_id = &packet[27..35];
+            gateway.send_to(&[&[0x8a, 0, 0, 0, 0, 8], own_id].concat(), from).unwrap();
+        });
+        assert_eq!(by_udp(&addresses, Some(RouteId::from_bytes([1; 8]))).await, Fared::Answers);
+        gateway.await.unwrap();
     }
 }
