@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use adit_core::config::agent::Service;
 use adit_core::domain::connection::Protocol;
@@ -17,24 +19,16 @@ use adit_core::domain::limits;
 #[derive(Debug)]
 pub struct Stopping {
     since: watch::Sender<Option<Instant>>,
-    tunnels: watch::Sender<usize>,
+    tunnels: TaskTracker,
     reset: AtomicU64,
-}
-
-/// A tunnel that is waited for; dropped, it has ended.
-#[derive(Debug)]
-pub struct TunnelUp(Arc<Stopping>);
-
-impl Drop for TunnelUp {
-    fn drop(&mut self) {
-        self.0.tunnels.send_modify(|tunnels| *tunnels = tunnels.saturating_sub(1));
-    }
 }
 
 impl Stopping {
     #[must_use]
     pub fn new() -> Arc<Self> {
-        let (since, tunnels) = (watch::Sender::new(None), watch::Sender::new(0));
+        let (since, tunnels) = (watch::Sender::new(None), TaskTracker::new());
+        // An open tracker is never waited for to the end; a closed one counts on.
+        tunnels.close();
         Arc::new(Self { since, tunnels, reset: AtomicU64::new(0) })
     }
 
@@ -78,16 +72,15 @@ impl Stopping {
             .is_some_and(|since| now.saturating_duration_since(since) >= limits::STOP_HEARD_WITHIN)
     }
 
-    /// Notes that a tunnel is up.
+    /// Notes that a tunnel is up. It is waited for until what is returned is dropped.
     #[must_use]
-    pub fn tunnel_up(self: &Arc<Self>) -> TunnelUp {
-        self.tunnels.send_modify(|tunnels| *tunnels += 1);
-        TunnelUp(Arc::clone(self))
+    pub fn tunnel_up(&self) -> TaskTrackerToken {
+        self.tunnels.token()
     }
 
     /// Resolves once no tunnel is up.
     pub async fn all_ended(&self) {
-        let _ = self.tunnels.subscribe().wait_for(|tunnels| *tunnels == 0).await;
+        self.tunnels.wait().await;
     }
 
     /// Counts exchanges whose time was over.

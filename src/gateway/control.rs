@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, debug, error, field, info, info_span, warn};
 
 use super::attempt_limiter::{AttemptLimiter, HandshakeLimiter, Throttled};
@@ -21,7 +22,6 @@ use super::authority::{Authority, AuthorityError};
 use super::platform::{LinkRefusal, Platform, PlatformError};
 use super::presence::AgentPresence;
 use super::relay::RelayKeeper;
-use super::stop::Stop;
 use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
 use adit_core::domain::limits::{
     CONTROL_HANDSHAKE_TIMEOUT, CONTROL_LINKS_MAX, CONTROL_NEWCOMERS, CONTROL_OPEN_TIMEOUT,
@@ -89,7 +89,7 @@ pub(super) struct Control {
     pub(super) clock: Arc<dyn TimeSource>,
     /// Rises when anything in the platform changed.
     pub(super) changes: watch::Receiver<u64>,
-    pub(super) stop: Stop,
+    pub(super) stop: CancellationToken,
     /// Limits what strangers can make us write.
     pub(super) audited: AttemptLimiter,
     pub(super) limiters: ControlLimiters,
@@ -165,7 +165,6 @@ struct OpenLink {
 /// Serves links until told to stop, then says goodbye to all.
 pub(super) async fn run(control: Arc<Control>, endpoint: GatewayEndpoint) {
     let mut links = JoinSet::new();
-    let mut stop = control.stop.clone();
     let mut log_tick = tokio::time::interval(THROTTLED_SAID_EVERY);
     loop {
         tokio::select! {
@@ -182,7 +181,7 @@ pub(super) async fn run(control: Arc<Control>, endpoint: GatewayEndpoint) {
                 }
             }
             Some(_) = links.join_next() => {}
-            () = stop.said() => break,
+            () = control.stop.cancelled() => break,
         }
         let newcomers = control.limiters.newcomers.held();
         gauge(CONTROL_NEWCOMERS_HELD, newcomers);
@@ -302,12 +301,11 @@ async fn renew_only(control: &Control, link: &mut OpenLink) -> Result<std::conve
             }
         }
     };
-    let mut stop = control.stop.clone();
     tokio::select! {
         end = timeout(CONTROL_RENEW_TIMEOUT, renewing) => {
             end.unwrap_or(Err(LinkEnd::Silent { silent_for: CONTROL_RENEW_TIMEOUT }))
         }
-        () = stop.said() => Err(LinkEnd::Stopping),
+        () = control.stop.cancelled() => Err(LinkEnd::Stopping),
     }
 }
 

@@ -22,12 +22,12 @@ use serde::de::DeserializeOwned;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::attempt_limiter::{AttemptLimiter, HandshakeLimiter, Throttled};
 use super::authority::Authority;
 use super::platform::{EnrolRefusal, Platform, PlatformError};
-use super::stop::Stop;
 use adit_core::domain::id::ServerId;
 use adit_core::domain::limits::{
     ENROL_BODY_BYTES_MAX, ENROL_CONNECTIONS, ENROL_HANDSHAKE_TIMEOUT, ENROL_PER_MINUTE, ENROL_TIMEOUT,
@@ -58,7 +58,7 @@ pub(super) struct Enrolment {
     pub(super) authority: Arc<Authority>,
     pub(super) clock: Arc<dyn TimeSource>,
     pub(super) tls: Arc<EnrolTls>,
-    pub(super) stop: Stop,
+    pub(super) stop: CancellationToken,
     pub(super) limiters: EnrolmentLimiters,
 }
 
@@ -132,7 +132,6 @@ enum BrokenOff {
 /// Serves newcomers until told to stop.
 pub(super) async fn run(enrolment: Arc<Enrolment>, listener: TcpListener) {
     let mut served = JoinSet::new();
-    let mut stop = enrolment.stop.clone();
     let mut log_tick = interval(THROTTLED_SAID_EVERY);
     loop {
         tokio::select! {
@@ -151,7 +150,7 @@ pub(super) async fn run(enrolment: Arc<Enrolment>, listener: TcpListener) {
                 }
             },
             Some(_) = served.join_next() => {}
-            () = stop.said() => break,
+            () = enrolment.stop.cancelled() => break,
         }
     }
     // Each has a deadline of its own.

@@ -14,7 +14,6 @@ mod presence;
 mod relay;
 mod runs;
 pub mod service;
-mod stop;
 mod store;
 
 use crate::store::Store;

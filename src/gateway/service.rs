@@ -12,6 +12,7 @@ use socket2::Type;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{error, info};
 
 use super::attempt_limiter::AttemptLimiter;
@@ -21,7 +22,6 @@ use super::enrolment::{self, Enrolment};
 use super::platform::{OpenError, Platform, PlatformError};
 use super::presence::AgentPresence;
 use super::relay::RelayKeeper;
-use super::stop::Stop;
 use adit_core::config::gateway::{GatewayConfig, RelayConfig};
 use adit_core::domain::id::BootId;
 use adit_core::domain::limits::{
@@ -120,7 +120,8 @@ pub struct Gateway {
     address: SocketAddr,
     platform: Arc<Platform>,
     authority: Arc<Authority>,
-    stop: watch::Sender<bool>,
+    /// Says the word to stop, at the latest when it is dropped.
+    stop: DropGuard,
     tasks: JoinSet<()>,
     /// Ends after everything that lives on its socket.
     relay: RelayThread,
@@ -141,8 +142,8 @@ impl Gateway {
         platform.start_service().await?;
 
         let address = sockets.address;
-        let stop = watch::Sender::new(false);
-        let stopping = Stop::new(stop.subscribe());
+        let stopping = CancellationToken::new();
+        let stop = stopping.clone().drop_guard();
         let (changed, heard) = watch::channel(0);
         let listening = |source| GatewayError::Listen { protocol: "TCP", address, source };
         let tcp = tokio::net::TcpListener::from_std(sockets.tcp).map_err(listening)?;
@@ -207,7 +208,7 @@ impl Gateway {
 
     /// Says goodbye to every link and waits until all is done.
     pub async fn shutdown(mut self) {
-        self.stop.send_replace(true);
+        self.stop.disarm().cancel();
         while self.tasks.join_next().await.is_some() {}
         if let Err(error) = self.platform.close().await {
             error!(%error, "the last reports could not be written");
@@ -324,11 +325,8 @@ fn renew(
     Ok(())
 }
 
-async fn until(mut stop: Stop, work: impl Future<Output = ()>) {
-    tokio::select! {
-        () = work => {}
-        () = stop.said() => {}
-    }
+async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
+    stop.run_until_cancelled(work).await;
 }
 
 const fn presenting(source: IdentityError) -> GatewayError {

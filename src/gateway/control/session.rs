@@ -66,7 +66,6 @@ async fn converse(
     send(link, [ToAgent::Welcome { version, now, capabilities }].into_iter().chain(copy)).await?;
     let mut changes = control.changes.clone();
     let mut presence = control.presence.subscribe();
-    let mut stop = control.stop.clone();
     // Before the snapshot is read: what changes from here on wakes the loop.
     changes.mark_unchanged();
     presence.mark_unchanged();
@@ -104,7 +103,7 @@ async fn converse(
             () = changed(&mut changes) => session.catch_up().await?,
             () = changed(&mut presence) => session.send_candidates().await?,
             () = guard.replaced() => return Err(LinkEnd::Replaced),
-            () = stop.said() => return Err(LinkEnd::Stopping),
+            () = session.control.stop.cancelled() => return Err(LinkEnd::Stopping),
         }
     }
 }
