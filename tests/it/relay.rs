@@ -95,7 +95,9 @@ async fn keep(
     loop {
         let due = registration.poll_timeout().unwrap();
         tokio::select! {
-            Some(packet) = own_packets.recv() => registration.handle_packet(&packet.bytes, Instant::now()),
+            Some(packet) = own_packets.recv() => {
+                registration.handle_packet(&packet.bytes, Instant::now());
+            }
             () = sleep_until(due.into()) => {}
         }
         registration.handle_timeout(Instant::now(), &mut random::bytes);

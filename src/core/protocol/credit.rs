@@ -111,6 +111,12 @@ impl ReceiveCredit {
         self.limit
     }
 
+    /// Returns how much the peer may have under way.
+    #[must_use]
+    pub const fn window(&self) -> u64 {
+        self.window
+    }
+
     /// Notes that the local socket took `count` more bytes of the `received` ones. Returns the limit to tell
     /// the peer, once at least half of the window was delivered. The tunnel's round trip, and how much the
     /// local socket took that the program behind it has not, are asked for only then.

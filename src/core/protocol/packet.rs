@@ -111,6 +111,18 @@ impl PacketKind {
         })
     }
 
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Probe => "probe",
+            Self::Answer => "answer",
+            Self::Register => "register",
+            Self::Challenge => "challenge",
+            Self::Confirm => "confirm",
+            Self::Registered => "registered",
+        }
+    }
+
     /// Returns the longest packet of this kind: only probes and their answers are ever padded.
     #[must_use]
     pub const fn length_max(self) -> usize {
@@ -145,6 +157,40 @@ impl Packet {
     #[must_use]
     pub const fn reply(&self, kind: PacketKind, boot: BootId, nonce: [u8; 16]) -> Self {
         Self { kind, destination: self.source, source: self.destination, boot, nonce, length: self.length }
+    }
+}
+
+/// What became of a packet of ours; whatever it is, the one who sent it hears nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PacketVerdict {
+    Taken,
+    /// It came over a path that is not allowed to this peer.
+    PathNotAllowed,
+    /// No key that is held opens it: it is forged, or the two sides hold different secrets.
+    WrongKey,
+    /// It opens, and is for another, from another, or of a kind that is not expected here.
+    Misplaced,
+    /// It was sent by a run of the peer that is over, so it is replayed.
+    OldRun,
+    /// It answers nothing that is waited for.
+    Unasked,
+    /// More came from there than is answered in a second.
+    TooMany,
+}
+
+impl PacketVerdict {
+    /// Returns why it was not taken.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::PathNotAllowed => "path not allowed",
+            Self::WrongKey => "wrong key",
+            Self::Misplaced => "misplaced",
+            Self::OldRun => "old run",
+            Self::Unasked => "unasked",
+            Self::TooMany => "too many",
+        }
     }
 }
 

@@ -15,8 +15,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::packet::{PROBE_BYTES_MIN, Packet, PacketKey, PacketKind};
 use super::token_bucket::TokenBucket;
+use super::packet::{PROBE_BYTES_MIN, Packet, PacketKey, PacketKind, PacketVerdict};
 use crate::domain::id::{BootId, RouteId};
 use crate::domain::limits::{
     CONFIRMS_PER_SECOND, REGISTER_AGAIN_MAX, REGISTER_AGAIN_MIN, REGISTER_EVERY, REGISTERS_OUTSTANDING_MAX,
@@ -111,16 +111,18 @@ impl Registration {
 
     /// Takes one packet of ours as it came from the socket, wherever from. What does not verify or
     /// is not from the gateway to us gets silence.
-    pub fn handle_packet(&mut self, packet: &[u8], now: Instant) {
-        let Some(link) = &mut self.link else { return };
-        let Some(packet) = link.key.open(packet) else { return };
+    pub fn handle_packet(&mut self, packet: &[u8], now: Instant) -> PacketVerdict {
+        let Some(link) = &mut self.link else { return PacketVerdict::WrongKey };
+        let Some(packet) = link.key.open(packet) else { return PacketVerdict::WrongKey };
         if packet.destination != self.own || packet.source != self.gateway {
-            return;
+            return PacketVerdict::Misplaced;
         }
         match packet.kind {
             PacketKind::Challenge => self.handle_challenge(&packet, now),
             PacketKind::Registered => self.handle_registered(&packet, now),
-            PacketKind::Probe | PacketKind::Answer | PacketKind::Register | PacketKind::Confirm => {}
+            PacketKind::Probe | PacketKind::Answer | PacketKind::Register | PacketKind::Confirm => {
+                PacketVerdict::Misplaced
+            }
         }
     }
 
@@ -158,27 +160,29 @@ impl Registration {
             .is_some_and(|registered| now.saturating_duration_since(registered) < REGISTRATION_LASTS)
     }
 
-    fn handle_challenge(&mut self, challenge: &Packet, now: Instant) {
-        let Some(link) = &mut self.link else { return };
+    fn handle_challenge(&mut self, challenge: &Packet, now: Instant) -> PacketVerdict {
+        let Some(link) = &mut self.link else { return PacketVerdict::WrongKey };
         let asked = link.asked.iter().position(|random| random == challenge.boot.as_bytes());
         if let Some(index) = asked {
             link.asked.remove(index);
             remember(&mut link.confirmed, challenge.nonce);
         } else if !self.unasked.try_take(now) {
-            return;
+            return PacketVerdict::TooMany;
         }
         self.send(PacketKind::Confirm, challenge.nonce);
+        PacketVerdict::Taken
     }
 
-    fn handle_registered(&mut self, registered: &Packet, now: Instant) {
-        let Some(link) = &mut self.link else { return };
+    fn handle_registered(&mut self, registered: &Packet, now: Instant) -> PacketVerdict {
+        let Some(link) = &mut self.link else { return PacketVerdict::WrongKey };
         if !link.confirmed.contains(&registered.nonce) {
-            return;
+            return PacketVerdict::Unasked;
         }
         link.confirmed.clear();
         link.due = now + REGISTER_EVERY;
         link.pause = REGISTER_AGAIN_MIN;
         self.registered = Some(now);
+        PacketVerdict::Taken
     }
 
     fn send(&mut self, kind: PacketKind, nonce: [u8; 16]) {

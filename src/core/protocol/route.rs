@@ -36,8 +36,8 @@ use self::outstanding::Outstanding;
 pub use self::path::{Path, PathReason, canonical};
 use self::path_probe::Proof;
 use self::path_probes::PathProbes;
-use super::packet::{PROBE_BYTES_MIN, Packet, PacketKey, PacketKind};
 use super::token_bucket::TokenBucket;
+use super::packet::{PROBE_BYTES_MIN, Packet, PacketKey, PacketKind, PacketVerdict};
 use crate::domain::id::{BootId, RouteId};
 use crate::domain::limits::{
     PROBE_AGAIN, PROBE_ANSWERS_PER_SECOND, PROBE_BYTES_MAX, PROBE_EVERY, PROBES_PER_SECOND, RUNS_OVER_MAX,
@@ -187,27 +187,29 @@ impl PeerRoute {
     }
 
     /// Takes one packet of ours as it came from the socket. What does not verify, is not for us, not
-    /// from this peer or over a path that is not allowed gets silence.
+    /// from this peer or over a path that is not allowed gets silence; what is returned is for our own log.
     pub fn handle_packet(
         &mut self,
         from: Path,
         packet: &[u8],
         now: Instant,
         nonce: &mut impl FnMut() -> [u8; 16],
-    ) {
+    ) -> PacketVerdict {
         if !self.choice.allows(from) {
-            return;
+            return PacketVerdict::PathNotAllowed;
         }
         let opened = self.keys.iter().enumerate().find_map(|(index, key)| Some((index, key.open(packet)?)));
-        let Some((key, packet)) = opened else { return };
+        let Some((key, packet)) = opened else { return PacketVerdict::WrongKey };
         if packet.destination != self.own || packet.source != self.peer {
-            return;
+            return PacketVerdict::Misplaced;
         }
         let from = from.canonical();
         match packet.kind {
             PacketKind::Probe => self.handle_probe(from, &packet, key, now, nonce),
             PacketKind::Answer => self.handle_answer(from, &packet, key, now, nonce),
-            PacketKind::Register | PacketKind::Challenge | PacketKind::Confirm | PacketKind::Registered => {}
+            PacketKind::Register | PacketKind::Challenge | PacketKind::Confirm | PacketKind::Registered => {
+                PacketVerdict::Misplaced
+            }
         }
     }
 
@@ -257,6 +259,12 @@ impl PeerRoute {
         self.choice.active()
     }
 
+    /// Returns whether the path in use is silent and all are asked.
+    #[must_use]
+    pub fn is_searching(&self) -> bool {
+        self.choice.is_searching()
+    }
+
     /// Returns when the peer last answered over any allowed path.
     #[must_use]
     pub fn heard(&self) -> Option<Instant> {
@@ -289,9 +297,9 @@ impl PeerRoute {
         key: usize,
         now: Instant,
         nonce: &mut impl FnMut() -> [u8; 16],
-    ) {
+    ) -> PacketVerdict {
         if self.over.contains(&packet.boot) {
-            return;
+            return PacketVerdict::OldRun;
         }
         let is_valid = self.probes.get(from).is_some_and(|probe| probe.answered.is_some());
         let is_known_run = self.peer_boot == Some(packet.boot);
@@ -302,7 +310,7 @@ impl PeerRoute {
             Path::Direct(_) => &mut self.answered.newcomers,
         };
         if !limiter.try_take(now) {
-            return;
+            return PacketVerdict::TooMany;
         }
         if self.is_worth_asking(from, now) || self.peer_boot.is_some_and(|boot| boot != packet.boot) {
             // First, so that the peer has answered it, and is validated here, before our answer
@@ -310,6 +318,7 @@ impl PeerRoute {
             self.probe(from, key, now, nonce);
         }
         self.send(from, key, &packet.answer(self.boot));
+        PacketVerdict::Taken
     }
 
     /// Returns whether a probe that came over `path` is reason to probe back: an answer is old news, and none
@@ -329,18 +338,21 @@ impl PeerRoute {
         key: usize,
         now: Instant,
         nonce: &mut impl FnMut() -> [u8; 16],
-    ) {
-        let Some((asked, proof)) = self.outstanding.take(answer.nonce, from, now) else { return };
+    ) -> PacketVerdict {
+        let Some((asked, proof)) = self.outstanding.take(answer.nonce, from, now) else {
+            return PacketVerdict::Unasked;
+        };
         if asked != from {
             // The peer answers from another address than it was asked at: ask it there.
             if self.answered.strangers.try_take(now) {
                 self.probe(from, key, now, nonce);
             }
-            return;
+            return PacketVerdict::Taken;
         }
         self.key = key;
         self.believe_boot(answer.boot, now);
         self.validate(from, Proof { length: proof.length.min(answer.length), ..proof }, now);
+        PacketVerdict::Taken
     }
 
     fn believe_boot(&mut self, boot: BootId, now: Instant) {

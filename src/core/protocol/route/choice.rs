@@ -125,6 +125,11 @@ impl Choice {
         Some(self.switch(good, PathReason::Forced, now))
     }
 
+    /// Returns whether all are asked because the path in use is silent.
+    pub(super) fn is_searching(&self) -> bool {
+        self.active.as_ref().is_some_and(|active| active.search.is_some())
+    }
+
     /// Searches: all paths are probed from now on, until the one in use answers.
     pub(super) fn search(&mut self, now: Instant) {
         if let Some(active) = &mut self.active {
@@ -202,8 +207,7 @@ impl Choice {
     }
 
     fn doubted_at(&self, probes: &PathProbes) -> Option<Instant> {
-        let is_searching = self.active.as_ref().is_some_and(|active| active.search.is_some());
-        self.kept(probes).filter(|_| !is_searching)?.doubted_at()
+        self.kept(probes).filter(|_| !self.is_searching())?.doubted_at()
     }
 
     fn leave_silent(&mut self, probes: &PathProbes, now: Instant) -> Option<Change> {

@@ -406,3 +406,21 @@ proptest! {
 fn short_proof(now: Instant) -> Proof {
     Proof { sent: now, length: PROBE_BYTES_MIN }
 }
+
+#[test]
+fn a_packet_that_is_not_taken_is_told_apart_for_the_own_log() {
+    let now = Instant::now();
+    let mut a = peer(A);
+    let mut told = |prober: &mut PeerRoute, from: Path| {
+        prober.probe(path(A_HOME), 0, now, &mut nonces(1));
+        let probe = drain_all(prober).remove(0);
+        a.handle_packet(from, &probe.packet, now, &mut nonces(2))
+    };
+    let mut stranger = peer(B);
+    stranger.set_keys(vec![PacketKey::of_connection(&Secret::from_bytes([8; 32]))]);
+    assert_eq!(told(&mut stranger, path(B_HOME)), PacketVerdict::WrongKey);
+    let mut misdirected = peer(B);
+    misdirected.peer = RouteId::from_bytes([9; 8]);
+    assert_eq!(told(&mut misdirected, path(B_HOME)), PacketVerdict::Misplaced);
+    assert_eq!(told(&mut peer(B), path(B_HOME)), PacketVerdict::Taken);
+}
