@@ -25,6 +25,13 @@ pub const BUILD_INFO: &str = "adit_build_info";
 
 pub const CONTROL_LINK_UP: &str = "adit_control_link_up";
 pub const PEER_REFUSALS: &str = "adit_peer_refusals_total";
+/// Messages for the gateway that were dropped because the link was away for long.
+pub const CONTROL_DROPPED: &str = "adit_control_messages_dropped_total";
+/// Labelled `reason`, one of a fixed few words.
+const DROPPED_PACKETS: &str = "adit_dropped_packets_total";
+/// Labelled `reason`, one of a fixed few words.
+const STREAMS_REFUSED: &str = "adit_streams_refused_total";
+const HANDSHAKES_UNFINISHED: &str = "adit_handshakes_unfinished_total";
 const TUNNEL_UP: &str = "adit_tunnel_up";
 const TUNNEL_RTT: &str = "adit_tunnel_rtt_seconds";
 const TUNNEL_SENT: &str = "adit_tunnel_packets_sent";
@@ -74,6 +81,10 @@ const DESCRIPTIONS: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, BUILD_INFO, "Always 1; the label says which version runs."),
     (Kind::Gauge, CONTROL_LINK_UP, "1 while the agent's link to its gateway is up."),
     (Kind::Counter, PEER_REFUSALS, "Peers this agent refused; the log and the audit say why."),
+    (Kind::Counter, CONTROL_DROPPED, "Messages for the gateway that were dropped while its link was away."),
+    (Kind::Counter, DROPPED_PACKETS, "Packets at the agent's UDP port that went nowhere, by reason."),
+    (Kind::Counter, STREAMS_REFUSED, "TCP connections that were not carried, by reason."),
+    (Kind::Counter, HANDSHAKES_UNFINISHED, "Handshakes that peers began and did not finish in time."),
     (Kind::Gauge, LEAF_EXPIRES, "When the agent's certificate expires, as Unix time; renewed daily."),
     (
         Kind::Counter,
@@ -166,6 +177,21 @@ fn describe() {
 /// Counts a connection to an entry's port by a user of this host that may not connect.
 pub fn refused_user(connection: &str) {
     counter!(REFUSED_USERS, "connection" => connection.to_owned()).increment(1);
+}
+
+/// Publishes how many packets went nowhere for a reason since the start.
+pub fn dropped_packets(reason: &'static str, packets: u64) {
+    counter!(DROPPED_PACKETS, "reason" => reason).absolute(packets);
+}
+
+/// Counts a TCP connection that was not carried.
+pub fn refused_stream(connection: &str, reason: &'static str) {
+    counter!(STREAMS_REFUSED, "connection" => connection.to_owned(), "reason" => reason).increment(1);
+}
+
+/// Counts a handshake that a peer left unfinished.
+pub fn unfinished_handshake() {
+    counter!(HANDSHAKES_UNFINISHED).increment(1);
 }
 
 /// Publishes until when the agent's certificate is good.
