@@ -5,5 +5,6 @@
 
 pub mod host;
 pub mod identity;
+pub mod listed;
 pub mod task;
 pub mod transport;

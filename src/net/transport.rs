@@ -31,6 +31,7 @@ pub mod routes;
 pub mod socket;
 pub mod splice;
 mod stream_window;
+mod stall;
 pub mod tls;
 pub mod tunnel;
 mod udp;

@@ -177,7 +177,9 @@ impl Folder {
             let folder_only = OFlags::DIRECTORY.bits().cast_signed();
             OpenOptions::new().read(true).custom_flags(folder_only).open(&self.path)?.sync_all()
         };
-        write().map_err(|source| FolderError::Write { path: path.clone(), source })
+        write().map_err(|source| FolderError::Write { path: path.clone(), source })?;
+        tracing::debug!(file = name, bytes = length, "a state file was written");
+        Ok(())
     }
 }
 

@@ -35,6 +35,18 @@ pub enum KeyVerdict {
     },
 }
 
+impl KeyVerdict {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Known { verified: true } => "compared",
+            Self::Known { verified: false } => "known",
+            Self::FirstContact => "first contact",
+            Self::Changed { .. } => "changed",
+        }
+    }
+}
+
 impl KnownKeys {
     #[must_use]
     pub fn check(&self, connection: ConnectionId, presented: KeyFingerprint) -> KeyVerdict {

@@ -9,10 +9,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
+use tracing::debug;
 
 use super::gateway_time::{Grounds, Validity, Witnesses};
 use adit_core::domain::limits::LEAF_LIFE;
 use adit_core::domain::time::Timestamp;
+
+/// A smaller change of the offset is not worth a line.
+const NEWS_MILLIS: u64 = 1_000;
 
 pub trait TimeSource: Send + Sync + Debug {
     fn now(&self) -> Timestamp;
@@ -77,7 +81,14 @@ impl<C: TimeSource> LearntClock<C> {
             anchor.leaf = LeafWitness::Of(leaf);
         }
         let offset_millis = said.as_millis().saturating_sub(self.clock.now().as_millis());
-        match self.witnesses(*anchor, at).judge(said)? {
+        let (witnesses, before) = (self.witnesses(*anchor, at), self.offset_millis());
+        let judged = witnesses.judge(said);
+        if judged.is_none() || before.abs_diff(offset_millis) >= NEWS_MILLIS {
+            let (counted, corrected, host) = (witnesses.counted, witnesses.corrected, witnesses.host);
+            let is_taken = judged.is_some();
+            debug!(%said, %counted, %corrected, %host, before_ms = before, offset_ms = offset_millis, is_taken, "the gateway says what time it is");
+        }
+        match judged? {
             Grounds::Better => {
                 *anchor = Anchor { known: said, offset_millis, at, leaf: LeafWitness::Spent };
             }

@@ -12,6 +12,7 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerIncompatible,
     PeerMisbehaved, SignatureScheme,
 };
+use tracing::{debug, trace};
 
 use adit_core::config::TrustDomain;
 use adit_core::domain::id::KeyFingerprint;
@@ -48,6 +49,7 @@ impl PeerVerifier {
 
     fn judge(&self, leaf: &CertificateDer<'_>, rest: &[CertificateDer<'_>]) -> Result<(), Error> {
         let found = leaf::verify(leaf, rest, &self.trust, &self.dates).map_err(refused)?.name;
+        trace!(%found, "the peer's certificate is of our CA and good now");
         match (self.expected, found) {
             (Expected::AnyServer, PeerName::Server(_)) => Ok(()),
             (Expected::AnyServer, PeerName::Gateway) => Err(refused(IdentityError::GatewayDials)),
@@ -203,6 +205,7 @@ pub(super) fn take_finding() -> Option<IdentityError> {
 }
 
 pub(super) fn refused(error: IdentityError) -> Error {
+    debug!(%error, "a certificate is refused");
     FINDING.set(Some(error.clone()));
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Refused(error)))))
 }

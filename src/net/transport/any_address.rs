@@ -34,6 +34,7 @@ pub const fn any_like(address: SocketAddr) -> SocketAddr {
 fn bind_either<T>(address: SocketAddr, bind: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<T> {
     match bind(address) {
         Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && is_about_family(&error) => {
+            tracing::debug!(%address, %error, "this host has no IPv6, so the address is bound for IPv4");
             bind((Ipv4Addr::UNSPECIFIED, address.port()).into())
         }
         bound => bound,

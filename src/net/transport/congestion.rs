@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
 use quinn_proto::RttEstimator;
+use tracing::debug;
 
 use self::bbr::Bbr;
 use adit_core::config::agent::Congestion;
@@ -188,6 +189,12 @@ impl PathAware {
             self.path_since = now;
             self.path_proven = false;
             self.path_packets = 0;
+            debug!(
+                path,
+                under_way = self.in_flight,
+                mtu = self.mtu,
+                "congestion control starts again on another path"
+            );
             self.inner = Arc::clone(&self.factory).build(now, self.mtu);
         }
     }
@@ -195,6 +202,13 @@ impl PathAware {
     /// Returns whether an acknowledged packet tells of the path in use; then the path is proven.
     fn handle_acknowledged(&mut self, sent: Instant) -> bool {
         let tells = sent >= self.path_since;
+        if tells && !self.path_proven {
+            debug!(
+                path = self.path_known,
+                packets = self.path_packets,
+                "the other path has acknowledged a packet"
+            );
+        }
         self.path_proven |= tells;
         tells
     }
@@ -244,6 +258,9 @@ impl Controller for PathAware {
     }
 
     fn on_mtu_update(&mut self, new_mtu: u16) {
+        if new_mtu != self.mtu {
+            debug!(before = self.mtu, mtu = new_mtu, "datagrams on this tunnel have another size now");
+        }
         self.mtu = new_mtu;
         self.path.mtu.store(new_mtu, Ordering::Relaxed);
         self.inner.on_mtu_update(new_mtu);

@@ -8,10 +8,12 @@ use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
+use tracing::debug;
 
 use super::endpoint::{AgentEndpoint, Connection, TransportError};
 use super::happy_eyeballs::{ATTEMPT_DELAY, families_in_turn};
 use super::socket::AgentSocket;
+use crate::listed::Listed;
 use adit_core::domain::id::RouteId;
 use adit_core::protocol::route::canonical;
 
@@ -33,6 +35,13 @@ pub async fn dial(
         let first = *first;
         let outcome = shake_hands(endpoint, socket, gateway, (first, others), limit).await;
         let answered = socket.address_of(gateway);
+        match &outcome {
+            Ok(_) => debug!(address = %answered.unwrap_or(first), "the gateway answered"),
+            Err(error) => {
+                let answered = answered.map(tracing::field::display);
+                debug!(answered, addresses = %Listed(&left), %error, "the gateway could not be dialled");
+            }
+        }
         match (outcome, answered) {
             (Ok(connection), answered) => return Ok((connection, answered.unwrap_or(first))),
             (Err(error), Some(answered)) => {
@@ -59,12 +68,16 @@ async fn shake_hands(
     (first, others): (SocketAddr, &[SocketAddr]),
     limit: Duration,
 ) -> Result<Connection, TransportError> {
+    debug!(address = %first, ?limit, "the gateway is dialled");
     socket.set_candidates(gateway, &[first]);
     let mut connecting = pin!(endpoint.connect_control(gateway));
     for address in others {
         tokio::select! {
             connected = &mut connecting => return connected,
-            () = sleep(ATTEMPT_DELAY) => socket.add_candidate(gateway, *address),
+            () = sleep(ATTEMPT_DELAY) => {
+                debug!(%address, "no answer yet, so the gateway is dialled here too");
+                socket.add_candidate(gateway, *address);
+            }
         }
     }
     let connected = timeout(limit, connecting).await;

@@ -16,6 +16,7 @@ use quinn::{
     TokioRuntime, TransportConfig, ValidationTokenConfig, VarInt,
 };
 use rustls::pki_types::CertificateDer;
+use tracing::{debug, trace};
 
 use super::admission::Place;
 use super::congestion::{self, PathHandle};
@@ -23,6 +24,8 @@ use super::connection_ids::{NextId, RoutedIds, initial_id};
 use super::gateway_socket::GatewaySocket;
 use super::handshake::{Answering, Dialling, Told, finish};
 use super::socket::{AgentSocket, VIRTUAL_PEER};
+use super::handshake::{Answering, Dialling, finish};
+use super::socket::{self, AgentSocket, SocketDrops, VIRTUAL_PEER};
 use crate::identity::error::IdentityError;
 use crate::identity::name::PeerName;
 use crate::identity::peer::VerifiedPeer;
@@ -168,12 +171,19 @@ impl AgentEndpoint {
         self.credentials.load_full()
     }
 
+    /// Returns the packets of its socket that went nowhere.
+    #[must_use]
+    pub fn drops(&self) -> &SocketDrops {
+        self.socket.drops()
+    }
+
     /// Shows a renewed leaf from the next handshake on.
     pub fn renew(&self, identity: Identity) -> Result<(), TransportError> {
         let credentials = Credentials { identity, ..Credentials::clone(&self.credentials.load()) };
         let server = tunnel_server_config(&credentials, self.settings)?;
         self.endpoint.set_server_config(Some(server));
         self.credentials.store(Arc::new(credentials));
+        debug!("the renewed certificate is shown from the next handshake on");
         Ok(())
     }
 
@@ -212,6 +222,7 @@ impl AgentEndpoint {
             next_id.set(ids.source);
             quinn_proto::ConnectionId::new(&ids.destination)
         }));
+        debug!(%route, "a handshake begins");
         let connecting = self
             .endpoint
             .connect_with(config, VIRTUAL_PEER, SERVER_NAME)
@@ -228,6 +239,8 @@ impl AgentEndpoint {
                 return Some(IncomingTunnel { incoming, place });
             }
             // It got past the socket by ids of a handshake that is over.
+            debug!("a handshake came by ids of one that is over; it is left unanswered");
+            socket::count(&self.socket.drops().unclaimed);
             incoming.ignore();
         }
     }
@@ -289,6 +302,7 @@ impl GatewayEndpoint {
             if incoming.remote_address_validated() {
                 return Some(Incoming(incoming));
             }
+            trace!(from = %incoming.remote_address(), "an agent that dials must prove its address first");
             // It fails only for who already answered one.
             let _ = incoming.retry();
         }
@@ -325,6 +339,7 @@ impl IncomingTunnel {
         tokio::select! {
             connected = finish(connecting) => connected,
             () = self.place.is_abandoned() => {
+                debug!("a peer began a handshake and did not go on, so its place is given to others");
                 Err(TransportError::Timeout { after: limits::FIRST_FLIGHT_TIMEOUT })
             }
         }
@@ -404,6 +419,7 @@ impl Connection {
     /// Takes tunnel payload from the verified peer. All streams' credit fits, so no stalled stream
     /// can hold up another.
     pub fn open_window(&self, streams: u32) {
+        debug!(bytes = receive_window(streams), streams, "the proven peer may have so much under way");
         let window = VarInt::from_u64(receive_window(streams)).unwrap_or(VarInt::MAX);
         self.0.set_receive_window(window);
         self.0.set_send_window(limits::TUNNEL_SEND_WINDOW);
@@ -416,6 +432,9 @@ impl Connection {
     }
 
     pub fn close(&self, why: Code) {
+        if !self.is_closed() {
+            debug!(peer_hears = %why, "this end closes the QUIC connection");
+        }
         self.0.close(code(why), b"");
     }
 

@@ -17,8 +17,9 @@ use quinn::crypto::{
 };
 use quinn_proto::transport_parameters::TransportParameters;
 use quinn_proto::{ConnectionId, Side, TransportError};
+use tracing::debug;
 
-use super::endpoint::{self, Connection, HandshakeFailure};
+use super::endpoint::{self, Connection, HandshakeFailure, Measured};
 use crate::identity::tls;
 
 /// Why a handshake failed here, once it has.
@@ -54,7 +55,18 @@ pub(super) async fn finish(
 ) -> Result<Connection, endpoint::TransportError> {
     let data = connecting.handshake_data().await.ok();
     let told = data.and_then(|data| data.downcast::<Told>().ok());
-    connecting.await.map(Connection).map_err(|source| match told.and_then(|told| told.finding.take()) {
+    let source = match connecting.await {
+        Ok(connection) => {
+            let connection = Connection(connection);
+            let Measured { rtt, mtu, .. } = connection.measured();
+            debug!(?rtt, mtu, "a handshake is done; the peer's certificate is good");
+            return Ok(connection);
+        }
+        Err(source) => source,
+    };
+    let why = told.and_then(|told| told.finding.take());
+    debug!(error = %source, why = why.as_ref().map(tracing::field::display), "a handshake came to nothing");
+    Err(match why {
         Some(why) => endpoint::TransportError::Handshake { why, source },
         None => endpoint::TransportError::lost(source),
     })

@@ -4,12 +4,14 @@
 //! its own: a silent address costs a moment, not the others' time. Knows no socket.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tracing::debug;
 
 /// RFC 8305 §5, Connection Attempt Delay.
 pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -23,7 +25,7 @@ pub async fn first_of<T, E, F>(
 ) -> Result<(SocketAddr, T), Vec<(SocketAddr, E)>>
 where
     T: Send + 'static,
-    E: From<io::Error> + Send + 'static,
+    E: From<io::Error> + Display + Send + 'static,
     F: Future<Output = Result<T, E>> + Send + 'static,
 {
     let mut waiting = families_in_turn(addresses).into_iter();
@@ -31,14 +33,21 @@ where
     let mut failed = Vec::new();
     loop {
         if let Some(address) = waiting.next() {
+            debug!(%address, others_waiting = waiting.len(), "an address is tried");
             let connecting = timeout(ATTEMPT_TIMEOUT, connect(address));
             under_way
                 .spawn(async move { (address, connecting.await.unwrap_or_else(|_| Err(late().into()))) });
         }
         tokio::select! {
             ended = under_way.join_next() => match ended {
-                Some(Ok((address, Ok(connected)))) => return Ok((address, connected)),
-                Some(Ok((address, Err(error)))) => failed.push((address, error)),
+                Some(Ok((address, Ok(connected)))) => {
+                    debug!(%address, abandoned = under_way.len(), "an address answered first");
+                    return Ok((address, connected));
+                }
+                Some(Ok((address, Err(error)))) => {
+                    debug!(%address, %error, "an address led nowhere");
+                    failed.push((address, error));
+                }
                 Some(Err(_)) => {}
                 None => return Err(failed),
             },

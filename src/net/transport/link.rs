@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tracing::{debug, trace};
 
 use super::endpoint::{Connection, TransportError};
 use adit_core::domain::word::UnknownWord;
@@ -53,6 +54,7 @@ impl LinkSender {
         self.buffer.clear();
         encode(message, &mut self.buffer)
             .map_err(|error| TransportError::Peer { what: error.to_string() })?;
+        trace!(bytes = self.buffer.len(), "a control message is sent");
         match tokio::time::timeout(SEND_TIMEOUT, self.stream.write_all(&self.buffer)).await {
             Ok(sent) => sent.map_err(TransportError::of_write),
             Err(_) => Err(TransportError::Timeout { after: SEND_TIMEOUT }),
@@ -90,12 +92,14 @@ impl LinkReceiver {
                 Ok(Some(message)) => return Ok(message),
                 Ok(None) => {}
                 Err(error) => {
+                    debug!(%error, "a control message cannot be read, so the link is closed");
                     self.connection.close(Code::Protocol);
                     return Err(TransportError::Peer { what: error.to_string() });
                 }
             }
             let chunk = self.stream.read_chunk(usize::MAX, true).await;
             let chunk = chunk.map_err(TransportError::of_read)?.ok_or(TransportError::StreamClosed)?;
+            trace!(bytes = chunk.bytes.len(), "bytes of control messages came");
             self.decoder.extend(&chunk.bytes);
         }
     }

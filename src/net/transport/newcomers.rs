@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+use tracing::debug;
 
 use adit_core::domain::places::{Bounds, PlaceId, Places, Progress};
 
@@ -67,7 +68,10 @@ impl Newcomers {
         let (keep, displaced) = oneshot::channel();
         let mut state = self.state.lock();
         let (place, gone) = state.places.take(from, Instant::now());
-        gone.inspect(|gone| _ = state.kept.remove(gone));
+        gone.inspect(|gone| {
+            debug!(%from, held = state.kept.len(), "the place of another who has not proven who they are was needed");
+            state.kept.remove(gone);
+        });
         state.kept.insert(place, keep);
         drop(state);
         Newcomer { advance: Advance { newcomers: Arc::clone(self), place }, displaced, is_displaced: false }

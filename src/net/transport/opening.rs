@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::time::timeout;
+use tracing::trace;
 
 use super::endpoint::{Connection, TransportError};
 use adit_core::domain::limits;
@@ -38,7 +39,9 @@ pub async fn ask(connection: &Connection, open: &Open) -> Result<(Proof, Opening
         open.encode(&mut bytes);
         write(&mut send, &bytes).await?;
         let mut buffer = BytesMut::new();
+        trace!(connection = %open.connection, version = open.version, "sent the opening with our proof");
         let reply = read(&mut receive, &mut buffer, Reply::decode).await?;
+        trace!(connection = %open.connection, "received the target's proof");
         Ok((reply.proof, Opening { send, receive, rest: buffer }))
     })
     .await
@@ -50,6 +53,7 @@ pub async fn receive(connection: &Connection) -> Result<Asked, TransportError> {
         let (send, mut receive) = connection.0.accept_bi().await.map_err(TransportError::lost)?;
         let mut rest = BytesMut::new();
         let open = read(&mut receive, &mut rest, Open::decode).await?;
+        trace!(connection = %open.connection, version = open.version, "received an opening with the source's proof");
         Ok(Asked { open, send, receive, rest })
     })
     .await

@@ -12,6 +12,7 @@ use std::time::Duration;
 use socket2::{SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
+use tracing::{debug, trace};
 
 use super::any_address::bind_any;
 
@@ -71,6 +72,7 @@ impl GatedListener {
         if self.is_open() {
             return Ok(());
         }
+        debug!(address = %self.address, "the port listens from now on");
         // Before it listens: without a descriptor for it, the kernel alone would accept.
         let copy = self.socket.try_clone()?;
         self.socket.set_reuse_address(true)?;
@@ -91,6 +93,7 @@ impl GatedListener {
         if self.listening.take().is_none() {
             return Ok(());
         }
+        debug!(address = %self.address, "the port refuses from now on, and resets those that wait");
         self.refuse()
     }
 
@@ -107,9 +110,16 @@ impl GatedListener {
         loop {
             match listening.accept().await {
                 // One that takes no option any more is gone already.
-                Ok((stream, _)) if prepare(&stream).is_err() => {}
-                Ok((stream, _)) => return Ok(stream),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Ok((stream, from)) if prepare(&stream).is_err() => {
+                    debug!(%from, "a local connection was gone when it was accepted");
+                }
+                Ok((stream, from)) => {
+                    trace!(%from, "a local connection was accepted");
+                    return Ok(stream);
+                }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
+                    trace!("a local connection was reset before it was accepted");
+                }
                 Err(error) => return Err(error),
             }
         }

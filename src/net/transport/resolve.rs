@@ -7,9 +7,11 @@ use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tracing::debug;
 
 use super::happy_eyeballs::{ATTEMPT_TIMEOUT, first_of, late};
 use super::port;
+use crate::listed::Listed;
 use adit_core::config::HostPort;
 
 /// Name resolution, for each name.
@@ -30,7 +32,10 @@ pub async fn resolve(name: &HostPort) -> io::Result<Vec<SocketAddr>> {
     }
     let looked_up = timeout(RESOLVE_TIMEOUT, lookup_host((name.host(), name.port()))).await;
     let late = || io::Error::new(io::ErrorKind::TimedOut, "the name service does not answer");
-    let addresses: Vec<_> = looked_up.unwrap_or_else(|_| Err(late()))?.collect();
+    let looked_up = looked_up.unwrap_or_else(|_| Err(late()));
+    let looked_up = looked_up.inspect_err(|error| debug!(%name, %error, "a name could not be resolved"));
+    let addresses: Vec<_> = looked_up?.collect();
+    debug!(%name, addresses = %Listed(&addresses), "a name was resolved");
     if addresses.is_empty() {
         return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
     }

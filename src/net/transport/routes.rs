@@ -4,6 +4,8 @@
 //! What to probe and what to believe is decided in `protocol::route` and `protocol::registration`.
 //! One task owns all keepers; others say which peers they want and watch the path to each.
 
+mod log;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,10 +14,11 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::sleep_until;
+use tracing::Span;
 
 use super::endpoint::Connection;
 use super::followers::Followers;
-use super::socket::{AgentSocket, OwnPacket};
+use super::socket::{AgentSocket, OwnPacket, SocketDrops, count};
 use crate::identity::random;
 use adit_core::domain::id::{BootId, RouteId, ServerId};
 use adit_core::domain::limits::{
@@ -25,7 +28,7 @@ use adit_core::domain::limits::{
 use adit_core::domain::path::{PathChoice, PathKind};
 use adit_core::domain::secret::Secret;
 use adit_core::protocol::initial::TagKey;
-use adit_core::protocol::packet::{Claim, PacketKey};
+use adit_core::protocol::packet::{Claim, PacketKey, PacketVerdict};
 use adit_core::protocol::registration::Registration;
 use adit_core::protocol::repeat_limiter::{RepeatLimiter, shown};
 use adit_core::protocol::route::{Path, PathReason, PeerRoute, RouteEvent};
@@ -231,6 +234,8 @@ struct DrivenPeer {
     path_state: watch::Sender<PathState>,
     why: Option<PathReason>,
     changes: u64,
+    is_searching: bool,
+    span: Span,
     /// What the gate was told last: the peer's run, and which key it holds.
     known: Option<(Option<BootId>, usize)>,
     /// A peer that comes and goes, as two copies of one agent do, is summed up.
@@ -286,19 +291,28 @@ impl RouteDriver {
     }
 
     fn handle_packet(&mut self, packet: &OwnPacket) {
-        let Some(claim) = Claim::read(&packet.bytes) else { return };
+        let drops = self.socket.drops();
+        let Some(claim) = Claim::read(&packet.bytes) else { return count(&drops.unreadable) };
         let is_relayed = self.relay_client.address == Some(packet.from);
         let now = Instant::now();
         if claim.source == self.own.gateway {
-            if is_relayed {
-                self.relay_client.registration.handle_packet(&packet.bytes, now);
-            }
-            return;
+            let verdict = if is_relayed {
+                self.relay_client.registration.handle_packet(&packet.bytes, now)
+            } else {
+                PacketVerdict::PathNotAllowed
+            };
+            return note_received(drops, packet, &claim, verdict);
         }
         let path = if is_relayed { Path::Relay } else { Path::Direct(packet.from) };
         let mut peers = self.peers.values_mut();
-        let Some(peer) = peers.find(|peer| peer.wanted.route == claim.source) else { return };
-        peer.keeper.handle_packet(path, &packet.bytes, now, &mut random::bytes);
+        let Some(peer) = peers.find(|peer| peer.wanted.route == claim.source) else {
+            tracing::trace!(from = %packet.from, source = %claim.source, "received from no peer of ours and dropped");
+            return count(&drops.unknown_peer);
+        };
+        let span = peer.span.clone();
+        let _entered = span.enter();
+        let verdict = peer.keeper.handle_packet(path, &packet.bytes, now, &mut random::bytes);
+        note_received(drops, packet, &claim, verdict);
         peer.note_mtu(&self.followers);
     }
 
@@ -321,6 +335,7 @@ impl RouteDriver {
             && let before = self.relay_client.address.replace(server.address)
             && before != Some(server.address)
         {
+            log::relay_moved(before, server.address);
             if let Some(before) = before {
                 self.socket.forget_source(before);
             }
@@ -331,6 +346,7 @@ impl RouteDriver {
                 self.socket.set_route(peer.wanted.route, server.address);
             }
         }
+        log::relay(self.relay_client.address, relay.is_some());
         self.relay_client.registration.set_key(relay.map(|server| server.key), now);
         self.relay_client.registration.handle_timeout(now, &mut random::bytes);
     }
@@ -362,10 +378,15 @@ impl RouteDriver {
                     path_state: path_state_of(&self.path_states, server),
                     why: None,
                     changes: 0,
+                    is_searching: false,
+                    span: tracing::debug_span!(parent: None, "peer", %server, route = %wanted.route),
                     known: None,
                     logged: summed(),
                 }
             });
+            let span = peer.span.clone();
+            let _entered = span.enter();
+            log::wanted(&peer.wanted, &wanted);
             if peer.wanted.path != wanted.path {
                 peer.keeper.set_choice(wanted.path, now);
             }
@@ -418,11 +439,13 @@ impl RouteDriver {
     }
 
     fn send(&mut self, to: SocketAddr, packet: Box<[u8]>) {
+        log::sent(to, &packet);
         if !self.unsent.is_empty() || !self.socket.send_own(to, &packet) {
             // Bulk fills the socket; a probe that never left would look like a silent peer.
             self.unsent.push_back((to, packet));
             if self.unsent.len() > UNSENT_MAX {
                 self.unsent.pop_front();
+                count(&self.socket.drops().own_unsent);
             }
         }
     }
@@ -437,6 +460,13 @@ impl RouteDriver {
     }
 }
 
+fn note_received(drops: &SocketDrops, packet: &OwnPacket, claim: &Claim, verdict: PacketVerdict) {
+    if verdict != PacketVerdict::Taken {
+        count(&drops.not_taken);
+    }
+    log::received(packet.from, claim, packet.bytes.len(), verdict);
+}
+
 impl RelayClient {
     fn new(own: OwnEnd, registered: watch::Sender<bool>) -> Self {
         let registration = Registration::new(own.route, own.gateway, own.boot);
@@ -447,6 +477,9 @@ impl RelayClient {
     fn search(&mut self, now: Instant) {
         if self.searched.is_none_or(|searched| now.saturating_duration_since(searched) >= PATH_SILENCE) {
             self.searched = Some(now);
+            tracing::debug!(
+                "a peer behind the relay keeps a probe waiting, so this agent registers there again"
+            );
             self.registration.search(now);
         }
     }
@@ -461,6 +494,7 @@ impl Pings {
     fn send_due(&mut self, now: Instant) {
         if self.due.is_some_and(|due| due <= now) {
             (self.last, self.due) = (Some(now), None);
+            tracing::debug!("every connection sends something now, so that what was lost is found out");
             self.counter.send_modify(|count| *count += 1);
         }
     }
@@ -489,11 +523,13 @@ impl DrivenPeer {
         relay: Option<SocketAddr>,
         transmits: &mut Vec<(SocketAddr, Box<[u8]>)>,
     ) -> bool {
-        let (mut disturbed, now) = (false, Instant::now());
+        let (mut disturbed, now, span) = (false, Instant::now(), self.span.clone());
+        let _entered = span.enter();
         for (line, times) in self.logged.due(now) {
             tracing::info!(route = %self.wanted.route, times, "again and again: {}", line.unwrap_or_default());
         }
         while let Some(event) = self.keeper.poll_event() {
+            log::decided(event, &self.keeper, self.why);
             match event {
                 RouteEvent::Validated(address) => socket.validate_source(address),
                 RouteEvent::Lapsed(address) => socket.forget_source(address),
@@ -538,6 +574,7 @@ impl DrivenPeer {
             };
             transmits.extend(to.map(|to| (to, transmit.packet)));
         }
+        self.is_searching = log::searching(self.is_searching, &self.keeper, now);
         self.publish(socket);
         disturbed
     }
@@ -565,6 +602,10 @@ impl DrivenPeer {
     }
 
     fn forget(&self, socket: &AgentSocket) {
+        let _entered = self.span.enter();
+        tracing::debug!(
+            "no live rule with a secret names this peer any more, so it is neither asked nor heard"
+        );
         for address in self.keeper.validated() {
             socket.forget_source(address);
         }

@@ -20,6 +20,7 @@ use bytes::Bytes;
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::sync::mpsc;
+use tracing::{debug, trace};
 
 use super::admission::{Dial, Gate};
 use super::udp::{SocketBuffers, UdpIo, WritablePoller, retain_segments};
@@ -79,12 +80,53 @@ impl Drop for Queued {
 pub struct SocketDrops {
     pub no_route: AtomicU64,
     pub unvalidated: AtomicU64,
+    /// From port 0, where nobody can be answered.
+    pub unanswerable: AtomicU64,
     /// Of handshakes that nobody with a connection's secret began, and of peers with too many.
     pub unproven: AtomicU64,
     pub crowded: AtomicU64,
+    /// Of handshakes whose place was gone when QUIC saw them.
+    pub unclaimed: AtomicU64,
     pub own_queue_full: AtomicU64,
     /// Ours, and of a kind that only a newer build knows.
     pub unknown_kind: AtomicU64,
+    /// Packets below QUIC for another route than ours, or too long.
+    pub own_foreign: AtomicU64,
+    /// Packets below QUIC that are none.
+    pub unreadable: AtomicU64,
+    /// From a route that no live rule names.
+    pub unknown_peer: AtomicU64,
+    /// Of a peer's or the gateway's route, and not to be believed: see `PacketVerdict`.
+    pub not_taken: AtomicU64,
+    /// Of ours, because the kernel took none for so long.
+    pub own_unsent: AtomicU64,
+}
+
+impl SocketDrops {
+    /// Returns how many there were of each, by the word that metrics and log have for it.
+    #[must_use]
+    pub fn all(&self) -> [(&'static str, u64); 13] {
+        [
+            ("no_route", &self.no_route),
+            ("unvalidated", &self.unvalidated),
+            ("unanswerable", &self.unanswerable),
+            ("unproven", &self.unproven),
+            ("crowded", &self.crowded),
+            ("unclaimed", &self.unclaimed),
+            ("own_queue_full", &self.own_queue_full),
+            ("unknown_kind", &self.unknown_kind),
+            ("own_foreign", &self.own_foreign),
+            ("unreadable", &self.unreadable),
+            ("unknown_peer", &self.unknown_peer),
+            ("not_taken", &self.not_taken),
+            ("own_unsent", &self.own_unsent),
+        ]
+        .map(|(reason, count)| (reason, count.load(Ordering::Relaxed)))
+    }
+}
+
+pub(super) fn count(dropped: &AtomicU64) {
+    dropped.fetch_add(1, Ordering::Relaxed);
 }
 
 /// One UDP socket for all tunnels and the control link of an agent.
@@ -175,6 +217,7 @@ impl AgentSocket {
 
     /// Takes packets from `address` beside those that routes are sent to.
     pub fn validate_source(&self, address: SocketAddr) {
+        trace!(%address, "packets from here reach QUIC");
         let address = self.udp.as_family(address);
         self.change_table(|table| {
             table.validated.insert(address);
@@ -183,6 +226,7 @@ impl AgentSocket {
 
     /// Takes packets from `address` no more, unless a route is sent there.
     pub fn forget_source(&self, address: SocketAddr) {
+        trace!(%address, "packets from here reach QUIC no more, unless a route is sent there");
         let address = self.udp.as_family(address);
         self.change_table(|table| {
             table.validated.remove(&address);
@@ -191,6 +235,7 @@ impl AgentSocket {
 
     /// Forgets where `route` is: packets for it are dropped.
     pub fn remove_route(&self, route: RouteId) {
+        trace!(%route, "packets of this route are dropped from now on");
         self.change_table(|table| {
             table.candidates.remove(&route);
             table.addresses.remove(&route);
@@ -229,7 +274,7 @@ impl AgentSocket {
         if from.port() == 0 {
             // Nobody can be answered there, and trying would cost the socket its batches.
             meta.len = 0;
-            return;
+            return count(&self.drops.unanswerable);
         }
         meta.addr = VIRTUAL_PEER;
         meta.dst_ip = None;
@@ -240,7 +285,7 @@ impl AgentSocket {
                 return false;
             }
             if !validated {
-                self.drops.unvalidated.fetch_add(1, Ordering::Relaxed);
+                count(&self.drops.unvalidated);
             }
             let passes = validated && self.admits(packet);
             if passes && is_of_handshake(packet) && !table.candidates.is_empty() {
@@ -252,6 +297,7 @@ impl AgentSocket {
 
     /// Notes that `from` answered a handshake of ours: the routes that it may be the address of are there.
     fn resolve_candidates(&self, from: SocketAddr) {
+        debug!(from = %canonical(from), "an address that was dialled has answered, and has the handshake");
         self.change_table(|table| {
             let RouteTable { addresses, candidates, .. } = table;
             candidates.retain(|route, candidates| {
@@ -285,13 +331,19 @@ impl AgentSocket {
         let dropped = match packet.first() {
             Some(_) if is_of_handshake(packet) => match self.gate.judge(packet) {
                 AdmissionVerdict::Passes => return true,
-                AdmissionVerdict::Unproven => &self.drops.unproven,
-                AdmissionVerdict::Crowded => &self.drops.crowded,
+                AdmissionVerdict::Unproven => {
+                    trace!("dropped a handshake's packet that no secret of ours has tagged");
+                    &self.drops.unproven
+                }
+                AdmissionVerdict::Crowded => {
+                    trace!("dropped a handshake's packet of a peer that has as many under way as it may");
+                    &self.drops.crowded
+                }
             },
             Some(_) => return true,
             None => return false,
         };
-        dropped.fetch_add(1, Ordering::Relaxed);
+        count(dropped);
         false
     }
 
@@ -299,10 +351,10 @@ impl AgentSocket {
         // One who does not know our route cannot fill the queue, and who does only a part of it.
         if packet.len() > PROBE_BYTES_MAX || own_route(packet) != Some(self.route) {
             if is_of_unknown_kind(packet) {
-                self.drops.unknown_kind.fetch_add(1, Ordering::Relaxed);
                 metrics::counter!(UNKNOWN_WORDS, "kind" => "packet").increment(1);
+                return count(&self.drops.unknown_kind);
             }
-            return;
+            return count(&self.drops.own_foreign);
         }
         let queued = if validated { None } else { Queued::one_more(&self.of_strangers) };
         let is_queued = (validated || queued.is_some()) && {
@@ -310,7 +362,8 @@ impl AgentSocket {
             self.own_packets.try_send(OwnPacket { from, bytes, _of_strangers: queued }).is_ok()
         };
         if !is_queued {
-            self.drops.own_queue_full.fetch_add(1, Ordering::Relaxed);
+            trace!(from = %canonical(from), validated, "dropped a packet below QUIC: too many wait");
+            count(&self.drops.own_queue_full);
         }
     }
 }
@@ -334,7 +387,7 @@ impl AsyncUdpSocket for AgentSocket {
                 return self.send_to_each(candidates, transmit);
             }
             // To quinn a packet without a route is a lost one.
-            self.drops.no_route.fetch_add(1, Ordering::Relaxed);
+            count(&self.drops.no_route);
             return Ok(());
         };
         self.udp.try_send(&Transmit { destination: *address, src_ip: None, ..transmit.clone() })
@@ -438,6 +491,18 @@ mod tests {
                 return (buffer[..meta[0].len].to_vec(), meta[0].addr);
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_packet_below_quic_for_another_route_is_counted() {
+        let (socket, _queue) = agent();
+        let (stranger, peer) = (udp(), udp());
+        socket.validate_source(address(&peer));
+        stranger.send_to(&own(THERE, 100), socket.bound().unwrap()).unwrap();
+        peer.send_to(&quic(HERE, 1), socket.bound().unwrap()).unwrap();
+        handed(&socket).await;
+        let dropped: Vec<_> = socket.drops().all().into_iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(dropped, [("own_foreign", 1)]);
     }
 
     #[tokio::test]

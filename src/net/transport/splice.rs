@@ -19,6 +19,7 @@ use quinn::{ReadError, WriteError};
 use tokio::io::{Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tracing::debug;
 
 use super::stream_window::{Overrun, ReceiveWindow, SendWindow};
 use super::tunnel::DataStream;
@@ -88,6 +89,21 @@ pub enum Ending {
     TunnelLost,
     /// It was at rest, and its observer wanted it ended.
     PutToRest,
+}
+
+impl Ending {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Finished => "both directions ended",
+            Self::CutHere => "the local socket was reset",
+            Self::LocalLost => "the local socket's far side was silent",
+            Self::CutThere => "the far socket was reset",
+            Self::FullThere => "the peer carries no more",
+            Self::TunnelLost => "the tunnel was lost",
+            Self::PutToRest => "it was at rest while an agent stops",
+        }
+    }
 }
 
 /// Does the source's end: `tcp` was accepted from the local Mirth. A local side that acknowledges nothing for
@@ -217,6 +233,22 @@ impl<'a, O: Observer> Splice<'a, O> {
     }
 
     async fn run(mut self) -> Ending {
+        debug!(stall_limit = ?self.stall_limit, "a TCP connection and its stream are joined");
+        let ending = self.run_to_end().await;
+        let Self { up, down, .. } = &self;
+        up.window.end_unfinished();
+        debug!(
+            ending = ending.as_str(),
+            sent = up.window.sent(),
+            received = down.window.received(),
+            delivered = down.delivered,
+            stalled = up.window.stalls(),
+            "a TCP connection and its stream have ended"
+        );
+        ending
+    }
+
+    async fn run_to_end(&mut self) -> Ending {
         let connection = self.stream.tunnel.connection().clone();
         // Who waits for a local socket alone must hear of the loss too.
         let mut lost = pin!(connection.closed());

@@ -9,17 +9,20 @@ use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use quinn::{SendStream, WriteError};
+use tracing::debug;
 
 use super::splice::ByteCounts;
+use super::stall::Stall;
 use super::tunnel::{StreamSignals, Tunnel};
 use adit_core::protocol::credit::{ReceiveCredit, SendCredit};
-use adit_core::protocol::frame::{Code, TunnelFrame};
+use adit_core::protocol::frame::Code;
 
 /// To the peer.
 #[derive(Debug, Default)]
 pub(super) struct SendWindow {
     credit: SendCredit,
     sent: u64,
+    stall: Stall,
 }
 
 impl SendWindow {
@@ -27,10 +30,28 @@ impl SendWindow {
     pub(super) fn refresh(&mut self, signals: &StreamSignals, cx: &Context<'_>) {
         signals.register(cx.waker());
         self.credit.handle_limit(signals.limit());
+        if self.stall.since.is_some() && self.credit.available(self.sent) > 0 {
+            self.stall.end();
+        }
     }
 
-    pub(super) const fn is_used_up(&self) -> bool {
-        self.credit.available(self.sent) == 0
+    /// Returns whether nothing may be sent; from then on the stream is stalled.
+    pub(super) fn is_used_up(&mut self) -> bool {
+        let is_used_up = self.credit.available(self.sent) == 0;
+        if is_used_up {
+            self.stall.begin();
+        }
+        is_used_up
+    }
+
+    /// Returns how often the stream was stalled.
+    pub(super) const fn stalls(&self) -> u64 {
+        self.stall.count
+    }
+
+    /// Says what is lost with a stream that ends while it is stalled.
+    pub(super) fn end_unfinished(&self) {
+        self.stall.end_unfinished();
     }
 
     /// Returns how many bytes of the stream were sent.
@@ -50,6 +71,7 @@ impl SendWindow {
         let allowed = self.credit.available(self.sent);
         let len = bytes.len().min(usize::try_from(allowed).unwrap_or(usize::MAX));
         if len == 0 {
+            self.stall.begin();
             return Poll::Pending;
         }
         let mut chunk = [bytes.slice(..len)];
@@ -90,6 +112,7 @@ impl ReceiveWindow {
             return Ok(());
         }
         // A peer that goes beyond its credit would have us buffer without bound.
+        debug!(received = self.received, limit = self.credit.limit(), "the peer goes beyond its credit");
         tunnel.connection().close(Code::Protocol);
         Err(Overrun)
     }
@@ -104,10 +127,10 @@ impl ReceiveWindow {
         queued: impl FnOnce() -> u64,
     ) {
         counts.out_of_tunnel.fetch_add(bytes, Ordering::Relaxed);
-        let round_trip = || tunnel.rtt();
+        let (round_trip, before) = (|| tunnel.rtt(), self.credit.window());
         let more = self.credit.handle_delivered(bytes, self.received, Instant::now(), round_trip, queued);
         if let Some(limit) = more {
-            tunnel.send_frame(TunnelFrame::Credit { stream: id, limit });
+            tunnel.grant(id, limit, (before, self.credit.window()));
         }
     }
 }

@@ -12,6 +12,7 @@ use atomic_waker::AtomicWaker;
 use bytes::BytesMut;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
+use tracing::{debug, trace};
 
 use super::endpoint::{Connection, TransportError};
 use super::opening::Opening;
@@ -92,8 +93,15 @@ pub struct DataStream {
 }
 
 impl DataStream {
+    /// Returns the number that both ends know the stream by.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.id
+    }
+
     /// Gives the stream back unused, with the reason.
     pub fn refuse(mut self, code: Code) {
+        debug!(stream = self.id, peer_hears = %code, "a stream is given back unused");
         self.give_up(code);
     }
 
@@ -181,6 +189,7 @@ impl Tunnel {
     }
 
     pub fn send_mirth_state(&self, answers: bool) {
+        debug!(answers, "the peer's agent is told whether the local Mirth answers");
         self.send_frame(TunnelFrame::Mirth { answers });
     }
 
@@ -193,6 +202,7 @@ impl Tunnel {
     /// Tells the peer that this agent stops. A peer that has said so itself need not hear it.
     pub fn send_stopping(&self) {
         if self.begin_ending() {
+            debug!("the peer's agent is told that this one stops");
             self.send_frame(TunnelFrame::Stopping);
         }
     }
@@ -239,8 +249,19 @@ impl Tunnel {
         self.streams.lock()
     }
 
+    /// Tells the peer how far it may go on a stream, whose window was `before`.
+    pub(super) fn grant(&self, stream: u64, limit: u64, (before, window): (u64, u64)) {
+        if window == before {
+            trace!(stream, limit, window, "the peer is granted more credit");
+        } else {
+            debug!(stream, limit, before, window, "the window of a stream changes with what it delivers");
+        }
+        self.send_frame(TunnelFrame::Credit { stream, limit });
+    }
+
     pub(super) fn send_frame(&self, frame: TunnelFrame) {
         if !self.frames.push(frame) {
+            debug!(bytes_max = FRAMES_QUEUED_BYTES_MAX, "the peer reads no frames, so its tunnel is closed");
             self.connection.close(Code::Protocol);
         }
     }
@@ -251,6 +272,7 @@ impl Tunnel {
             error = self.read_frames(&mut opening.receive, &opening.rest) => error,
             error = self.frames.write_to(&mut opening.send) => error,
         };
+        debug!(%error, streams = self.streams_open(), "no more frames are exchanged on this tunnel");
         match error {
             TransportError::Lost { .. } | TransportError::Closed { .. } => {}
             _ => self.connection.close(Code::Protocol),
@@ -287,6 +309,7 @@ impl Tunnel {
     fn handle_frame(&self, frame: TunnelFrame) -> Result<(), TransportError> {
         match frame {
             TunnelFrame::Credit { stream, limit } => {
+                trace!(stream, limit, "the peer grants more credit");
                 if let Some(signals) = self.streams().live.get(&stream) {
                     signals.limit.fetch_max(limit, Ordering::AcqRel);
                     signals.changed.wake();
@@ -294,9 +317,11 @@ impl Tunnel {
             }
             TunnelFrame::Cut { stream, at } => return self.handle_cut(stream, at),
             TunnelFrame::Mirth { answers } => {
+                debug!(answers, "the peer's agent says whether its Mirth answers");
                 self.peer_mirth.send_replace(Some(answers));
             }
             TunnelFrame::Stopping => {
+                debug!("the peer's agent says that it stops, so nothing begins on this tunnel any more");
                 self.begin_ending();
             }
             TunnelFrame::Unknown { kind } => {
@@ -310,13 +335,17 @@ impl Tunnel {
     fn handle_cut(&self, stream: u64, at: u64) -> Result<(), TransportError> {
         let mut streams = self.streams();
         if let Some(signals) = streams.live.get(&stream) {
+            debug!(stream, at, "the far socket was reset; the local one is, once it has what came before");
             signals.cut_at.store(at, Ordering::Release);
             signals.changed.wake();
         } else if stream >= streams.next_unseen {
             if streams.early_cuts.len() >= limits::quic_streams(self.streams_max) as usize {
                 return Err(TransportError::Peer { what: "cuts of streams it never opened".into() });
             }
+            trace!(stream, at, "a cut came ahead of its stream");
             streams.early_cuts.insert(stream, at);
+        } else {
+            trace!(stream, at, "a cut came after the end of its stream");
         }
         Ok(())
     }

@@ -11,6 +11,8 @@
 
 use std::time::{Duration, Instant};
 
+use tracing::trace;
+
 use super::delivery::{Delivery, Sample};
 
 /// What passes before the first round trip is measured (RFC 6928 has 10; DICOM starts with more).
@@ -88,6 +90,19 @@ enum State {
         window: u64,
         shortest: Duration,
     },
+}
+
+impl State {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Startup => "startup",
+            Self::Drain { .. } => "drain",
+            Self::Up { .. } => "up",
+            Self::Down { .. } => "down",
+            Self::Cruise { .. } => "cruise",
+            Self::ProbeRoundTrip { .. } => "probe of the round trip",
+        }
+    }
 }
 
 /// From sending a packet to its acknowledgement (§5.5.1).
@@ -287,6 +302,9 @@ impl Bbr {
             }
             same => same,
         };
+        if next != self.state {
+            trace!(state = next.as_str(), window = self.window, "congestion control is in another state");
+        }
         self.state = next;
     }
 

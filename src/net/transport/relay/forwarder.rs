@@ -93,13 +93,21 @@ impl Forwarder {
     fn handle_commands(&mut self) {
         while let Ok(command) = self.commands.try_recv() {
             let outcome = match command {
-                RelayCommand::Join { route, organization, key } => self.relay.join(route, organization, *key),
-                RelayCommand::Permit { route, peers } => self.relay.permit(route, peers),
+                RelayCommand::Join { route, organization, key } => {
+                    debug!(%route, %organization, "an agent may register at the relay");
+                    self.relay.join(route, organization, *key)
+                }
+                RelayCommand::Permit { route, peers } => {
+                    debug!(%route, peers = peers.len(), "an agent's packets may go to so many peers");
+                    self.relay.permit(route, peers)
+                }
                 RelayCommand::Leave { route } => {
+                    debug!(%route, "an agent's link is gone; what it has registered lapses by itself");
                     self.relay.leave(route);
                     Ok(())
                 }
                 RelayCommand::Remove { route } => {
+                    debug!(%route, "an agent is relayed no more");
                     self.relay.remove(route);
                     Ok(())
                 }
@@ -151,7 +159,11 @@ impl Forwarder {
 
     fn sweep(&mut self, now: Instant) {
         self.relay.forget_lapsed(now);
-        self.tally.registered = self.relay.registered(now) as u64;
+        let registered = self.relay.registered(now) as u64;
+        if registered != self.tally.registered {
+            debug!(before = self.tally.registered, registered, "the relay reaches another number of agents");
+        }
+        self.tally.registered = registered;
         self.swept = now;
     }
 
@@ -255,6 +267,10 @@ impl Wire {
             return;
         }
         self.stride_max = stride - 1;
+        debug!(
+            stride,
+            "the kernel refused to send many packets of this length at once; longer ones go singly"
+        );
         self.ask_anew();
     }
 
