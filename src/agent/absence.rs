@@ -39,6 +39,7 @@ impl Absence {
     /// Notes that the tunnel ended.
     pub(crate) fn begin(&mut self, context: &Context, entry: &LiveConnection, end: &TunnelEnd, now: Instant) {
         self.until = None;
+        tracing::debug!(why = end.why, is_announced = end.is_announced, "the tunnel has ended");
         if !end.is_announced || context.stopping.is_begun() {
             return context.note_fault(entry, &format!("the tunnel ended: {}", end.why));
         }
@@ -48,6 +49,7 @@ impl Absence {
     }
 
     fn excuse(&mut self, now: Instant) {
+        tracing::debug!(excused_for = ?STOPPED_PEER_EXCUSED, "the peer is away by order; nobody is warned so long");
         self.until = now.checked_add(STOPPED_PEER_EXCUSED);
     }
 

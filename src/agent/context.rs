@@ -31,6 +31,7 @@ use adit_core::protocol::repeat_limiter::{RepeatLimiter, shown};
 use adit_core::protocol::rules::{Concerns, RuleBook};
 use adit_net::identity::known_keys::{KeyVerdict, KnownKey, KnownKeys};
 use adit_net::identity::time::{LearntClock, TimeSource};
+use adit_net::listed::Listed;
 use adit_net::transport::endpoint::AgentEndpoint;
 use adit_net::transport::routes::Routes;
 use adit_observe::audit::{AuditEntry, AuditError, AuditFile};
@@ -106,6 +107,7 @@ impl Context {
         let known_keys = state.known_keys()?;
         let mut rules = state.rule_book()?;
         rules.keep_for(concerns(&parts.entries, &known_keys));
+        log_start(&parts.entries, &rules, &known_keys);
         let rules = Arc::new(rules);
         Ok(Arc::new(Self {
             clock: parts.clock,
@@ -217,9 +219,29 @@ impl Context {
     /// Puts new rules into force: what they forbid at once, what they allow once it is on disk.
     pub async fn adopt_rules(&self, rules: RuleBook) {
         let narrowed = rules.narrowed_to(&self.rules());
+        self.log_policies(&rules, &narrowed);
         *self.received.lock() = Arc::new(rules);
         self.enforce(Arc::new(narrowed));
         self.keep_rules().await;
+    }
+
+    /// Says for whom new rules change something; what they allow beside what they forbid counts once on disk.
+    fn log_policies(&self, said: &RuleBook, narrowed: &RuleBook) {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let in_force = self.rules();
+        for entry in self.entries.all() {
+            let (id, rule) = (entry.config.id, said.rule(entry.config.id));
+            let (before, once_on_disk) = (policy(entry, &in_force), policy(entry, said));
+            if in_force.rule(id) == rule && before == once_on_disk {
+                continue;
+            }
+            let (connection, now) = (&entry.config.name, policy(entry, narrowed));
+            let (secret_epoch, cut_epoch) =
+                (rule.map(|rule| rule.secret_epoch), rule.map(|rule| rule.cut_epoch));
+            tracing::debug!(%connection, before, now, once_on_disk, secret_epoch, cut_epoch, "the gateway's rules change what a connection may do");
+        }
     }
 
     /// Writes the rules as said last, which then are in force. Returns whether they are.
@@ -233,6 +255,7 @@ impl Context {
         }
         self.rules_unkept.store(kept.is_err(), Ordering::Relaxed);
         if kept.is_ok() {
+            tracing::debug!("the rules are on disk, so all that they allow is allowed");
             let received = Arc::clone(&self.received.lock());
             self.enforce(received);
         }
@@ -265,6 +288,7 @@ impl Context {
             return Ok(forgotten);
         }
         let Forgotten { ended, revoked } = forgotten.clone();
+        tracing::debug!(%connection, ended, revoked = %Listed(&revoked), "a person undoes what a gateway said for good");
         self.audit_admin(AuditEntry::end_forgotten(self.clock.now(), connection, ended, revoked)).await?;
         // The gateway may have said more meanwhile.
         let mut rules = self.received_rules();
@@ -337,7 +361,7 @@ impl Context {
         connection: ConnectionId,
         stored: StoredSecret,
     ) -> Result<(), StateError> {
-        let written = stored.clone();
+        let (written, epoch) = (stored.clone(), stored.epoch);
         self.on_disk(move |state| state.store_secret(connection, &written)).await?;
         self.secrets.send_modify(|secrets| {
             let kept = secrets.entry(connection).or_default();
@@ -345,6 +369,7 @@ impl Context {
             kept.insert(0, stored);
             kept.truncate(limits::SECRETS_KEPT_MAX);
         });
+        tracing::debug!(%connection, epoch, "the secret of a connection was fetched and is on disk");
         Ok(())
     }
 
@@ -399,6 +424,7 @@ impl Context {
             }
             (verdict, is_compared)
         };
+        tracing::debug!(%connection, %key, verdict = verdict.as_str(), is_compared, "the key of a peer that has proven itself");
         if verdict != KeyVerdict::FirstContact {
             return verdict;
         }
@@ -427,7 +453,10 @@ impl Context {
         let Some(entry) = self.entries.get(connection) else { return Err(TrustError::NotListed) };
         let (peer, own) = (entry.config.peer, self.endpoint.credentials().identity.key().fingerprint());
         let shown = self.shown_keys.lock().get(&peer).copied();
-        trust::judge(&entry.config, key, Some(own), shown, force)?;
+        let judged = trust::judge(&entry.config, key, Some(own), shown, force);
+        let (name, shown) = (&entry.config.name, shown.map(tracing::field::display));
+        tracing::debug!(connection = %name, %key, shown, force, is_trusted = judged.is_ok(), "a person names the key of a peer");
+        judged?;
         self.write_audit(AuditEntry::key_trusted(self.clock.now(), connection, peer, key)).await;
         let entries = self.entries.all().map(|entry| &entry.config);
         let also = trust::trust(&mut self.known_keys.lock(), entries, &entry.config, key);
@@ -452,6 +481,7 @@ impl Context {
         connection: ConnectionId,
         key: KeyFingerprint,
     ) -> Result<(), StateError> {
+        tracing::debug!(%connection, %key, "a person trusts the key of the managed Mirth");
         self.write_audit(AuditEntry::mirth_key_trusted(self.clock.now(), connection, key)).await;
         self.on_disk(move |state| state.trust_mirth_key(connection, key)).await?;
         self.mirth_keys.send_modify(|keys| {
@@ -470,6 +500,7 @@ impl Context {
     /// Queues a message for the gateway.
     pub fn notify_gateway(&self, message: ToGateway) {
         if self.outbox.try_send(message).is_err() {
+            metrics::counter!(adit_observe::metrics::CONTROL_DROPPED).increment(1);
             tracing::debug!("a message for the gateway was dropped: the link is away");
         }
     }
@@ -536,6 +567,7 @@ impl Context {
 
     /// Remembers and logs what went wrong with an entry; the same again is only remembered.
     pub fn note_fault(&self, entry: &LiveConnection, what: &str) {
+        tracing::trace!(connection = %entry.config.name, what, "what keeps it from working");
         let is_new = entry.stats.note_fault(self.clock.now(), what);
         if is_new && self.stopping.is_begun() {
             tracing::debug!(connection = %entry.config.name, "{what}");
@@ -584,12 +616,21 @@ impl Context {
         let left_out = match kind {
             Some(kind) => self.refusals.lock().handle((peer, known, kind), now),
             None => self.handshakes.lock().handle(reason.to_owned(), now),
-        }?;
+        };
+        let (named, by) = (connection.map(tracing::field::display), peer.map(tracing::field::display));
+        let Some(left_out) = left_out else {
+            tracing::debug!(
+                connection = named,
+                peer = by,
+                reason,
+                "refused a peer; that was said not long ago, so it is only counted"
+            );
+            return None;
+        };
         let reason = match left_out {
             0 => reason.to_owned(),
             left_out => format!("{reason} ({left_out} more like it since the last such line)"),
         };
-        let (named, by) = (connection.map(tracing::field::display), peer.map(tracing::field::display));
         tracing::warn!(connection = named, peer = by, reason, "refused a peer");
         self.write_audit(AuditEntry::peer_refused(self.clock.now(), connection, peer, &reason)).await;
         Some(left_out)
@@ -619,6 +660,7 @@ impl Context {
         if !self.audit_fails.load(Ordering::Relaxed) {
             return Ok(());
         }
+        tracing::debug!("the audit could not be written before; it is tried again");
         self.audit_admin(AuditEntry::resumed(self.clock.now())).await
     }
 
@@ -632,6 +674,21 @@ impl Context {
         // A write is lost unfinished only when the runtime ends, and the agent with it.
         written.unwrap_or(Ok(()))
     }
+}
+
+/// Says what the last run left, by which the agent goes until the gateway is heard.
+fn log_start(entries: &Entries, rules: &RuleBook, known: &KnownKeys) {
+    for entry in entries.all() {
+        let known = known.get(entry.config.id);
+        let (key, compared) = (known.map(|it| tracing::field::display(it.key)), known.map(|it| it.verified));
+        let (connection, policy) = (&entry.config.name, policy(entry, rules));
+        tracing::debug!(%connection, policy, peer_key = key, compared, "the rules and keys of the last run");
+    }
+}
+
+/// Returns in one word what an entry may do under these rules.
+fn policy(entry: &LiveConnection, rules: &RuleBook) -> &'static str {
+    Policy::of(&entry.config, entry.side, rules).as_str()
 }
 
 /// Returns what this agent needs to hear about: its file's connections, and the keys known for them.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tracing::Instrument;
 
 use super::context::Context;
 use super::policy::Policy;
@@ -36,6 +37,7 @@ use adit_net::identity::random;
 use adit_net::identity::renewal::LeafRefused;
 use adit_net::identity::time::TimeSource;
 use adit_net::transport::any_address::any_like;
+use adit_net::listed::Listed;
 use adit_net::transport::control_dial;
 use adit_net::transport::endpoint::{Connection, TransportError};
 use adit_net::transport::link::{self, LinkReceiver, LinkSender};
@@ -138,9 +140,12 @@ impl ControlClient {
         let mut backoff =
             Backoff::new(limits::CONTROL_BACKOFF_MIN, limits::CONTROL_BACKOFF_MAX, limits::CONTROL_LASTED);
         let mut restart = Restart::default();
+        let mut number = 0_u64;
         loop {
             let mut up_since = None;
-            let Err(error) = self.one_link(&mut up_since, restart.dial_timeout(Instant::now())).await;
+            number += 1;
+            let dialling = self.one_link(&mut up_since, restart.dial_timeout(Instant::now()));
+            let Err(error) = dialling.instrument(tracing::debug_span!("link", number)).await;
             self.context.set_link(false);
             self.context.routes.set_relay(None);
             let now = Instant::now();
@@ -154,7 +159,10 @@ impl ControlClient {
                 backoff.on_lost(now.saturating_duration_since(up_since));
             }
             let pause = restart.pause(now, random::draw());
-            sleep(pause.unwrap_or_else(|| backoff.next_delay(random::draw()))).await;
+            let pause = pause.unwrap_or_else(|| backoff.next_delay(random::draw()));
+            let lived = up_since.map(|up_since| tracing::field::debug(up_since.elapsed()));
+            tracing::debug!(error = %chain(&error), lived, ?pause, is_excused, "the control link is away; it is dialled again after the pause");
+            sleep(pause).await;
         }
     }
 
@@ -245,6 +253,7 @@ impl ControlClient {
     /// Dials the gateway at whichever of its addresses answers; each may take so long.
     async fn dial(&self, limit: Duration) -> Result<(Connection, SocketAddr), LinkEnd> {
         let enrolment = &self.context.enrolment;
+        tracing::debug!(gateway = %Listed(&enrolment.gateway_addresses), ?limit, "the gateway's addresses are looked up");
         let (candidates, mut nameless) = resolve_all(&enrolment.gateway_addresses).await;
         let addresses = candidates.into_iter().map(|candidate| candidate.address);
         let (endpoint, socket) = (&self.context.endpoint, &self.socket);
@@ -380,6 +389,7 @@ impl<'a> ControlSession<'a> {
                 Ok(()) = paths.changed() => outgoing.push(self.client.hidden_from()),
                 _ = reports.tick() => {
                     if self.client.context.take_undone() {
+                        tracing::debug!("something that a gateway said for good was undone here; all is heard again");
                         return Err(LinkEnd::Undone);
                     }
                     self.client.context.retry_keeping_rules().await;
@@ -401,7 +411,8 @@ impl<'a> ControlSession<'a> {
     async fn handle(&mut self, message: ToAgent, outgoing: &mut Vec<ToGateway>) -> Result<(), LinkEnd> {
         let context = Arc::clone(&self.client.context);
         match message {
-            ToAgent::Heartbeat { now, .. } => {
+            ToAgent::Heartbeat { now, number } => {
+                tracing::trace!(number, %now, "received a heartbeat");
                 context.hear_time(now).await;
                 // A link that has not said its rules yet confirms none.
                 if self.has_snapshot {
@@ -409,12 +420,23 @@ impl<'a> ControlSession<'a> {
                 }
             }
             ToAgent::SnapshotPart { rules, revoked } => {
+                tracing::debug!(
+                    rules = rules.len(),
+                    revoked = revoked.len(),
+                    "a part of the snapshot of rules came"
+                );
                 self.keep_parts(rules);
                 let mut book = context.received_rules();
                 book.apply_revoked(revoked);
                 self.adopt(book).await;
             }
             ToAgent::Snapshot { revision, rules, revoked } => {
+                tracing::debug!(
+                    revision,
+                    rules = rules.len(),
+                    revoked = revoked.len(),
+                    "the snapshot of rules is whole"
+                );
                 self.keep_parts(rules);
                 let rules = self.take_parts();
                 let mut book = context.received_rules();
@@ -425,6 +447,7 @@ impl<'a> ControlSession<'a> {
                 self.sync(outgoing);
             }
             ToAgent::Change { revision, change } => {
+                tracing::debug!(revision, "a change of the rules came");
                 if change == Change::Unknown {
                     unknown::note("change", UnknownWord::NONE);
                 }
@@ -435,6 +458,7 @@ impl<'a> ControlSession<'a> {
                 self.sync(outgoing);
             }
             ToAgent::Ended { connections } => {
+                tracing::debug!(connections = %Listed(&connections), "the gateway says that these have ended for good");
                 let mut book = context.received_rules();
                 book.apply_ended(connections);
                 self.adopt(book).await;
@@ -442,9 +466,14 @@ impl<'a> ControlSession<'a> {
             }
             ToAgent::AnotherCopy { at } => context.copies.note(at, context.clock.now(), Instant::now()),
             ToAgent::Candidates { peer, addresses } => self.client.announced.set(peer, addresses),
-            ToAgent::Secret { connection, epoch, .. } if !context.wants_secret(connection, epoch) => {}
+            ToAgent::Secret { connection, epoch, .. } if !context.wants_secret(connection, epoch) => {
+                tracing::debug!(%connection, epoch, "a secret that no rule of this agent's file asks for is not kept");
+            }
             ToAgent::Secret { connection, epoch, secret } => {
-                let Ok(secret) = Secret::from_hex(&secret) else { return Ok(()) };
+                let Ok(secret) = Secret::from_hex(&secret) else {
+                    tracing::debug!(%connection, epoch, "a secret came that is none");
+                    return Ok(());
+                };
                 match context.keep_secret(connection, StoredSecret { epoch, secret }).await {
                     Ok(()) => outgoing.push(ToGateway::SecretStored { connection, epoch }),
                     Err(error) => tracing::error!(%error, "a connection's secret could not be kept"),
@@ -467,8 +496,9 @@ impl<'a> ControlSession<'a> {
             return;
         }
         if !self.reachable.is_empty() {
-            tracing::info!(?addresses, "this host's address has changed; peers are told");
+            tracing::info!(addresses = %Listed(&addresses), "this host's address has changed; peers are told");
         }
+        tracing::debug!(addresses = %Listed(&addresses), "the gateway is told where peers can reach this agent");
         self.reachable.clone_from(&addresses);
         outgoing.push(ToGateway::Listening { addresses });
     }
@@ -502,6 +532,8 @@ impl<'a> ControlSession<'a> {
             let is_ours = self.client.context.entries.get(rule.connection).is_some();
             if is_ours || self.parts.len() < limits::RULES_FOREIGN_MAX {
                 self.parts.insert(rule.connection, rule);
+            } else {
+                tracing::debug!(connection = %rule.connection, "a rule for nothing in this agent's file is left out");
             }
         }
     }
@@ -559,6 +591,7 @@ impl<'a> ControlSession<'a> {
                 continue;
             }
             if let Policy::ConfigMismatch(reason) = policy {
+                tracing::trace!(name = %entry.config.name, %reason, "the rule and this agent's file disagree");
                 context.note_fault(entry, &reason.to_string());
                 let in_force = rules.rule(connection).is_some_and(|rule| rule.activity != Activity::Ready);
                 if self.may_report_mismatch(connection, reason, in_force) {
@@ -574,6 +607,7 @@ impl<'a> ControlSession<'a> {
                     outgoing.push(ToGateway::SecretStored { connection, epoch });
                 }
             } else if self.may_ask(connection, epoch) {
+                tracing::debug!(%connection, epoch, "the secret of this connection is not here; it is asked for");
                 outgoing.push(ToGateway::FetchSecret { connection });
             }
         }
@@ -591,6 +625,7 @@ impl<'a> ControlSession<'a> {
         let connections: Vec<_> = missing.difference(&self.missed).copied().collect();
         self.missed = missing;
         if !connections.is_empty() {
+            tracing::debug!(connections = %Listed(&connections), "the gateway names no rule for these; it is asked whether they ended");
             outgoing.push(ToGateway::Missing { connections });
         }
     }
@@ -635,6 +670,7 @@ impl<'a> ControlSession<'a> {
             }
             let report = entry.stats.report(entry.side == Side::Target);
             if self.reported.insert(connection, report) != Some(report) {
+                tracing::trace!(%connection, "what is true of this connection is reported");
                 outgoing.push(ToGateway::Report { connection, report });
             }
         }
@@ -654,6 +690,7 @@ impl<'a> ControlSession<'a> {
         if !is_due || waits {
             return;
         }
+        tracing::debug!(%signed, %now, "the certificate in use is old or not usable; a new one is asked for");
         self.renewal_asked = Some(Instant::now());
         match credentials.identity.key().csr_der() {
             Ok(csr) => {

@@ -4,6 +4,7 @@
 //! file until the identity is on disk: killed at any step, the next start does it again with the
 //! same key. The CA's key is checked inside the handshake, before the token is sent.
 
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Seek, Write};
 use std::net::SocketAddr;
@@ -41,6 +42,7 @@ use adit_net::identity::key::KeyPair;
 use adit_net::identity::name::PeerName;
 use adit_net::identity::random;
 use adit_net::identity::tls::{Identity, Trust, enrol_client_config, refusal};
+use adit_net::listed::Listed;
 use adit_net::transport::happy_eyeballs::first_of;
 use adit_net::transport::resolve::{Candidate, resolve_all};
 use adit_net::transport::tls::connect_enrol;
@@ -142,6 +144,7 @@ async fn patiently<T>(
             Some(told) => as_told(told, draw()),
             None => backoff.next_delay(draw()),
         };
+        tracing::debug!(%error, ?pause, "not enrolled yet; the next attempt comes after the pause");
         if said_at.is_none_or(|said_at| said_at.elapsed() >= SAID_EVERY) {
             said_at = Some(Instant::now());
             let seconds = pause.as_secs();
@@ -159,6 +162,7 @@ fn as_told(told: Duration, draw: f64) -> Duration {
 /// Returns this agent's identity: the one in its state, or a new one by enrolment.
 pub async fn identify(state: &AgentState, connector: Option<&Path>) -> Result<Enrolment, EnrolError> {
     if let Some(enrolment) = state.enrolment()? {
+        tracing::debug!(server = %enrolment.server, route = %enrolment.route, "this agent is enrolled");
         // A crash may have come between keeping the identity and erasing the token.
         if let Some(path) = connector.filter(|path| holds_spent_token(path, &enrolment)) {
             erase_or_warn(path);
@@ -227,6 +231,7 @@ async fn ask_any<A: DeserializeOwned>(
     let mut not_the_gateway = None;
     while !candidates.is_empty() {
         let addresses: Vec<_> = candidates.iter().map(|candidate| candidate.address).collect();
+        tracing::debug!(path, addresses = %Listed(&addresses), "the gateway is asked over TLS");
         let (address, failure) = match first_of(addresses, |address| connect(address, connector)).await {
             Ok((address, stream)) => {
                 let name = named(address, &candidates);
@@ -249,6 +254,7 @@ async fn ask_any<A: DeserializeOwned>(
             }
         };
         // Another address may still be right.
+        tracing::debug!(%address, %failure, left = candidates.len() - 1, "this address did not lead to an answer");
         let name = named(address, &candidates);
         candidates.retain(|candidate| candidate.address != address);
         match failure {
@@ -273,6 +279,16 @@ enum Failure {
     Unreachable(String),
     NotTheGateway(IdentityError),
     Final(EnrolError),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(why) => f.write_str(why),
+            Self::NotTheGateway(why) => why.fmt(f),
+            Self::Final(error) => error.fmt(f),
+        }
+    }
 }
 
 impl From<io::Error> for Failure {
@@ -321,6 +337,7 @@ async fn ask<A: DeserializeOwned>(
         answer = &mut exchange => answer?,
         _ = connection => exchange.await?,
     };
+    tracing::debug!(%address, status = head.status.as_u16(), bytes = body.len(), "the gateway answered");
     if head.status == StatusCode::OK {
         return serde_json::from_slice(&body).map_err(|error| nonsense(error.to_string()));
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
+use tracing::Span;
 
 use super::admin::managed::Managed;
 use super::admin::sessions::AdminSessions;
@@ -41,6 +42,13 @@ pub struct LiveConnection {
 }
 
 impl LiveConnection {
+    /// Returns the span of a task that is for this connection.
+    #[must_use]
+    pub(crate) fn span(&self) -> Span {
+        let Entry { name, id, peer, .. } = &self.config;
+        tracing::debug_span!(parent: None, "connection", %name, %id, %peer)
+    }
+
     /// Says that its tunnel is there; a peer that comes and goes is summed up.
     pub fn log_up(&self) {
         const LINE: &str = "tunnel is up";

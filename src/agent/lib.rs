@@ -32,6 +32,7 @@ pub mod trust;
 mod tunnels;
 mod wanted_peers;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tracing::{Instrument, Span};
 
 use self::admin::certificate;
 use self::admin::listener::AdminListener;
@@ -62,6 +64,7 @@ use adit_net::identity::error::IdentityError;
 use adit_net::identity::local_https::LocalCertificate;
 use adit_net::identity::random;
 use adit_net::identity::time::{HostClock, LearntClock, TimeSource};
+use adit_net::task::named;
 use adit_net::transport::any_address::bind_any;
 use adit_net::transport::endpoint::{AgentEndpoint, Credentials, TransportError, TunnelSettings};
 use adit_net::transport::routes::{OwnEnd, Routes};
@@ -111,8 +114,11 @@ pub enum AgentError {
 #[derive(Debug)]
 pub struct Agent {
     context: Arc<Context>,
-    tasks: JoinSet<()>,
+    tasks: Tasks,
 }
+
+/// The tasks of an agent; each says which it is when it ends.
+type Tasks = JoinSet<&'static str>;
 
 impl Agent {
     /// Enrols if need be and starts everything; returns when ports and sockets are bound.
@@ -169,18 +175,18 @@ impl Agent {
             direct_addresses: config.direct_addresses.clone(),
             outbox: outbox_queue,
         };
-        let mut tasks = JoinSet::new();
-        tasks.spawn(route_driver.run());
-        tasks.spawn(ping_connections(Arc::clone(&context)));
-        tasks.spawn(announced.clone().keep());
-        tasks.spawn(announced.run());
-        tasks.spawn(status.run(Arc::clone(&context), startup));
-        tasks.spawn(accept(Arc::clone(&context)));
-        tasks.spawn(publish(Arc::clone(&context)));
+        let mut tasks = Tasks::new();
+        spawn(&mut tasks, "paths", tracing::debug_span!("paths"), route_driver.run());
+        spawn(&mut tasks, "pings", Span::none(), ping_connections(Arc::clone(&context)));
+        spawn(&mut tasks, "peers' addresses", Span::none(), announced.clone().keep());
+        spawn(&mut tasks, "wanted peers", Span::none(), announced.run());
+        spawn(&mut tasks, "status socket", Span::none(), status.run(Arc::clone(&context), startup));
+        spawn(&mut tasks, "incoming tunnels", Span::none(), accept(Arc::clone(&context)));
+        spawn(&mut tasks, "metrics", Span::none(), publish(Arc::clone(&context)));
         for run in runs {
             spawn_entry(&mut tasks, &context, run, local_tls.as_ref());
         }
-        tasks.spawn(control.run());
+        spawn(&mut tasks, "control link", tracing::debug_span!("control"), control.run());
         Ok(Self { context, tasks })
     }
 
@@ -191,8 +197,8 @@ impl Agent {
 
     /// Resolves only when a part of the agent ends that should not: it must be started again.
     pub async fn failed(&mut self) {
-        self.tasks.join_next().await;
-        tracing::error!("a part of the agent ended by itself; this is a bug, please report it");
+        let task = self.tasks.join_next().await.and_then(Result::ok);
+        tracing::error!(task, "a part of the agent ended by itself; this is a bug, please report it");
     }
 
     /// Stops in order: what is under way may end, see [`Self::drain`].
@@ -212,6 +218,11 @@ impl Agent {
             "{waiting} exchanges are waited for, at most {} s; a second signal ends at once",
             limit.as_secs()
         );
+        for entry in entries.all() {
+            let (streams, waiting) = (entry.stats.status().streams, entry.stats.waiting());
+            let limit = stopping::limit(entry.config.service);
+            tracing::debug!(connection = %entry.config.name, streams, waiting, ?limit, "a connection is drained");
+        }
         stopping.begin(Instant::now());
         // Each tunnel ends by itself in time; what keeps one from doing so must not keep the process.
         let _ = timeout(limit + STOP_SLACK, stopping.all_ended()).await;
@@ -224,44 +235,49 @@ impl Agent {
     /// Stops at once: peers are told, open sockets are reset.
     pub async fn end(mut self) {
         self.context.stopping.begin(Instant::now());
+        tracing::debug!(limit = ?CLOSE_TIMEOUT, "peers and the gateway are told that this agent goes");
         self.context.endpoint.close(CLOSE_TIMEOUT).await;
+        tracing::debug!(tasks = self.tasks.len(), "what still runs is stopped");
         self.tasks.shutdown().await;
     }
 }
 
-fn spawn_entry(tasks: &mut JoinSet<()>, context: &Arc<Context>, run: EntryRun, tls: Option<&LocalTls>) {
+fn spawn(tasks: &mut Tasks, name: &'static str, span: Span, task: impl Future<Output = ()> + Send + 'static) {
+    let run = async move {
+        named(name, task).await;
+        name
+    };
+    tasks.spawn(run.instrument(span));
+}
+
+fn spawn_entry(tasks: &mut Tasks, context: &Arc<Context>, run: EntryRun, tls: Option<&LocalTls>) {
     let (context, entry) = (Arc::clone(context), run.entry);
+    let span = entry.span();
     match run.role {
         EntryRole::Source { listen, allow_users } => {
             let users = allow_users.as_deref().map(LocalUsers::new);
-            tasks.spawn(source::run(
-                context,
-                entry,
-                listen,
-                Clients { downstream: Downstream::Mirth, users },
-            ));
+            let clients = Clients { downstream: Downstream::Mirth, users };
+            spawn(tasks, "source", span, source::run(context, entry, listen, clients));
         }
         EntryRole::Target { forward_to, probe } => {
             let local = Arc::new(LocalMirth::new(forward_to, probe));
-            tasks.spawn(target::run(context, entry, local, run.incoming));
+            spawn(tasks, "target", span, target::run(context, entry, local, run.incoming));
         }
         EntryRole::Managing(managing) => {
             let (listen, users) = (managing.listen, managing.allow_users.as_deref().map(LocalUsers::new));
             let tls = tls.expect("made for a file that has such entries").clone();
             let sessions = entry.sessions.clone().expect("made with its entry");
-            tasks.spawn(Arc::clone(&sessions).keep(Arc::clone(&context), Arc::clone(&entry)));
+            let kept = Arc::clone(&sessions).keep(Arc::clone(&context), Arc::clone(&entry));
+            spawn(tasks, "admin sessions", span.clone(), kept);
             let listener = Arc::new(AdminListener::new(managing, tls, sessions, entry.config.streams_max));
-            tasks.spawn(source::run(
-                context,
-                entry,
-                listen,
-                Clients { downstream: Downstream::Admin(listener), users },
-            ));
+            let clients = Clients { downstream: Downstream::Admin(listener), users };
+            spawn(tasks, "managing", span, source::run(context, entry, listen, clients));
         }
         EntryRole::Managed(_) => {
             let managed = entry.managed.clone().expect("made with its entry");
-            tasks.spawn(Arc::clone(&managed.sessions).keep(Arc::clone(&context), Arc::clone(&entry)));
-            tasks.spawn(target::run(context, entry, managed, run.incoming));
+            let kept = Arc::clone(&managed.sessions).keep(Arc::clone(&context), Arc::clone(&entry));
+            spawn(tasks, "admin sessions", span.clone(), kept);
+            spawn(tasks, "managed", span, target::run(context, entry, managed, run.incoming));
         }
     }
 }
@@ -269,6 +285,7 @@ fn spawn_entry(tasks: &mut JoinSet<()>, context: &Arc<Context>, run: EntryRun, t
 /// Exports what is true of every entry, as often as anybody may look.
 async fn publish(context: Arc<Context>) {
     let mut turns = tokio::time::interval(PUBLISH_EVERY);
+    let mut drops = BTreeMap::new();
     loop {
         turns.tick().await;
         let credentials = context.endpoint.credentials();
@@ -276,9 +293,21 @@ async fn publish(context: Arc<Context>) {
             metrics::leaf_expires(expires);
         }
         log_repeats(&context);
+        publish_drops(&context, &mut drops);
         for entry in context.entries.all() {
             let sample = entry.stats.sample(entry.side == Side::Target, entry.config.service.protocol());
             metrics::connection(entry.config.name.as_str(), &sample);
+        }
+    }
+}
+
+/// Publishes how many packets went nowhere, and says how many did since the last time.
+fn publish_drops(context: &Context, before: &mut BTreeMap<&'static str, u64>) {
+    for (reason, all) in context.endpoint.drops().all() {
+        metrics::dropped_packets(reason, all);
+        let dropped = all - before.insert(reason, all).unwrap_or(0);
+        if dropped > 0 {
+            tracing::debug!(reason, dropped, all, "packets went nowhere");
         }
     }
 }
@@ -313,7 +342,8 @@ async fn accept(context: Arc<Context>) {
             () = context.stopping.begun() => std::future::pending().await,
             incoming = context.endpoint.accept() => {
                 let Some(incoming) = incoming else { return };
-                answering.spawn(tunnels::answer(Arc::clone(&context), incoming));
+                let answered = named("handshake", tunnels::answer(Arc::clone(&context), incoming));
+                answering.spawn(answered.instrument(tunnels::incoming_span()));
             }
             _ = answering.join_next(), if !answering.is_empty() => {}
         }
@@ -328,8 +358,13 @@ fn bind_lasting(state: &AgentState, listen: SocketAddr) -> Result<UdpSocket, Age
     }
     let before = state.udp_port()?;
     if let Some(socket) = before.and_then(|port| bind_udp(SocketAddr::new(listen.ip(), port)).ok()) {
+        tracing::debug!(
+            port = before,
+            "the UDP port of the last run is free, so peers find this agent there"
+        );
         return Ok(socket);
     }
+    tracing::debug!(before, "there is no UDP port of the last run, or it is taken; the kernel chooses one");
     let socket = bind_udp(listen)?;
     let bound = socket.local_addr().map_err(|source| AgentError::Socket { source })?;
     if let Err(error) = state.store_udp_port(bound.port()) {

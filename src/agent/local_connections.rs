@@ -200,6 +200,7 @@ impl LocalConnections {
             *seen = Some((passed, since));
             let is_quiet = now.saturating_duration_since(since) >= STOP_REST_AFTER;
             if is_quiet && !control.owes.load(Ordering::Relaxed) {
+                tracing::trace!(passed, "a connection is at rest and may end");
                 control.rest(passed);
             }
         }

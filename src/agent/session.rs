@@ -42,6 +42,7 @@ pub(crate) struct TunnelSession {
     path_state: watch::Receiver<PathState>,
     boot: Option<BootId>,
     liveness: Liveness,
+    is_silent: bool,
     /// Counts what the peer acknowledges.
     path: Option<Arc<PathHandle>>,
     since: Timestamp,
@@ -100,6 +101,7 @@ impl TunnelSession {
             path_state,
             boot,
             liveness: Liveness::new(Instant::now()),
+            is_silent: false,
             path: admitted.tunnel.connection().path(),
             since: now,
         }
@@ -139,7 +141,7 @@ impl TunnelSession {
         if let Some(path) = &self.path {
             self.liveness.note_counts(self.connection().counts(path), now);
         }
-        let path_state = self.path_state.borrow();
+        let path_state = *self.path_state.borrow();
         path_state.heard.inspect(|heard| self.liveness.note_heard(*heard));
         // A restarted peer knows nothing of this tunnel, and cannot tell us so.
         match (self.boot, path_state.boot) {
@@ -150,6 +152,7 @@ impl TunnelSession {
             _ => {}
         }
         let silent_for = self.liveness.silent_for(now);
+        self.note_silence(silent_for);
         if silent_for >= entry.config.stall_limit {
             return HealthCheck::Over(Code::Stalled, "the peer's agent was silent for the stall limit");
         }
@@ -160,11 +163,34 @@ impl TunnelSession {
             );
         }
         if self.liveness.pings_at().is_some_and(|at| at <= now) {
+            tracing::debug!(
+                ?silent_for,
+                "the peer is heard and does not answer on the tunnel, so it is asked again"
+            );
             self.liveness.note_pinged(now);
             self.connection().note_path_change();
             context.routes.want_ping();
         }
         HealthCheck::Alive { silent_for }
+    }
+
+    /// Says when the peer falls silent, and when it is heard again.
+    fn note_silence(&mut self, silent_for: Duration) {
+        let is_silent = silent_for >= limits::TUNNEL_SILENCE;
+        if std::mem::replace(&mut self.is_silent, is_silent) != is_silent {
+            let (path_state, measured) = (*self.path_state.borrow(), self.connection().measured());
+            let path = path_state.path.map(tracing::field::display);
+            let (sent, lost, rtt) = (measured.packets_sent, measured.packets_lost, measured.rtt);
+            tracing::debug!(
+                is_silent,
+                ?silent_for,
+                path,
+                sent,
+                lost,
+                ?rtt,
+                "whether the peer is heard has changed"
+            );
+        }
     }
 
     fn broken(&self, context: &Context, entry: &LiveConnection, rules: &RuleBook) -> Option<&'static str> {

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use super::absence::{self, Absence, TunnelEnd};
 use super::admin::listener::AdminListener;
@@ -34,6 +36,7 @@ use adit_core::protocol::frame::Code;
 use adit_core::protocol::repeat_limiter::{RepeatLimiter, shown};
 use adit_net::identity::random;
 use adit_net::identity::time::{LearntClock, TimeSource};
+use adit_net::task::named;
 use adit_net::transport::port::{self, GatedListener};
 use adit_net::transport::splice::{self, Ending};
 use adit_net::transport::tunnel::{DataStream, Tunnel};
@@ -102,12 +105,14 @@ pub(crate) async fn run(
         if run != peer_run {
             // What failed was an earlier process of the peer.
             peer_run = run;
+            tracing::debug!("the peer's agent is a new run, so what failed before counts no more");
             backoff.reset();
         }
         match tunnels::dial(&context, &entry, &rule, &secret).await {
             Ok(admitted) => {
                 entry.log_up();
                 let started = Instant::now();
+                log_admitted(&admitted);
                 let end = serve(&context, &entry, admitted, &mut clients, &mut port, &mut health).await;
                 absence.begin(&context, &entry, &end, Instant::now());
                 backoff.on_lost(started.elapsed());
@@ -122,6 +127,10 @@ pub(crate) async fn run(
             }
         }
         let pause = backoff.next_delay(random::draw());
+        tracing::debug!(
+            ?pause,
+            "the peer is dialled again after this pause, or once its agent was restarted"
+        );
         sleep(pause.min(limits::TUNNEL_BACKOFF_MIN)).await;
         let restarted = path_state.wait_for(|state| state.boot.is_some() && state.boot != peer_run);
         let _ = timeout(pause.saturating_sub(limits::TUNNEL_BACKOFF_MIN), restarted).await;
@@ -146,6 +155,11 @@ async fn record_refusal(context: &Context, rule: &Rule, error: &TunnelError) {
     }
 }
 
+fn log_admitted(admitted: &Admitted) {
+    let Admitted { terms, peer_expires, .. } = admitted;
+    tracing::debug!(peer_key = %terms.peer_key, cut_epoch = terms.cut_epoch, %peer_expires, "both ends have proven that they hold the secret");
+}
+
 async fn bind(context: &Context, entry: &LiveConnection, listen: SocketAddr) -> GatedListener {
     loop {
         match GatedListener::bind(listen) {
@@ -161,14 +175,20 @@ async fn until_dialable(context: &Context, entry: &LiveConnection, absence: &Abs
     let mut rules = context.watch_rules();
     let mut secrets = context.watch_secrets();
     let mut path_state = context.routes.path_state(entry.config.peer);
+    let mut said = None;
     loop {
         let policy = Policy::of(&entry.config, Side::Source, &rules.borrow_and_update());
         secrets.borrow_and_update();
         entry.stats.status().policy = policy.as_str();
-        let has_path = path_state.borrow_and_update().path.is_some();
-        let waits_for = match policy {
+        let path = path_state.borrow_and_update().path;
+        let has_path = path.is_some();
+        let waits_for = match policy.clone() {
             Policy::Active(rule) => match context.secret(&entry.config, &rule) {
-                Some(secret) if has_path => return (rule, secret),
+                Some(secret) if has_path => {
+                    let (path, epoch) = (path.map(tracing::field::display), rule.secret_epoch);
+                    tracing::debug!(path, epoch, peer_route = %rule.peer_route, "the peer is dialled");
+                    return (rule, secret);
+                }
                 Some(_) => Some(WAITS_FOR_WAY),
                 None => Some(WAITS_FOR_SECRET),
             },
@@ -180,6 +200,10 @@ async fn until_dialable(context: &Context, entry: &LiveConnection, absence: &Abs
             | Policy::Paused(_)
             | Policy::Terminated => None,
         };
+        let why = waits_for.unwrap_or("the rules do not let it carry");
+        if said.replace((policy.as_str(), why)) != Some((policy.as_str(), why)) {
+            tracing::debug!(policy = policy.as_str(), has_path, why, "the peer is not dialled");
+        }
         // The senders live as long as the agent.
         tokio::select! {
             () = sleep(WAIT_UNSAID_MAX), if waits_for.is_some() && !absence.is_excused(Instant::now()) => {
@@ -227,7 +251,10 @@ async fn serve(
             accepted = port.accept() => {
                 match accepted {
                     // Dropped, it is reset.
-                    Ok(_) if !session.may_start(context, entry) => {}
+                    Ok(_) if !session.may_start(context, entry) => {
+                        tracing::debug!("a local connection is reset: the rules have changed since the port opened");
+                        metrics::refused_stream(entry.config.name.as_str(), "not active");
+                    }
                     Ok(tcp) => {
                         if is_let_in(context, entry, clients, &tcp, &mut writes) {
                             start(context, entry, &clients.downstream, tcp, &tunnel, &mut gate.connections);
@@ -268,7 +295,16 @@ async fn serve(
         // What the peer said is not known any more while it is silent.
         let mirth = (*peer_mirth.borrow_and_update()).filter(|_| silent_for < limits::TUNNEL_SILENCE);
         let is_healthy = policy.is_active() && mirth == Some(true);
-        gate.may_open = health.judge(is_healthy && !ends, now);
+        gate.judge(health.judge(is_healthy && !ends, now), || {
+            let silent_ms = u64::try_from(silent_for.as_millis()).unwrap_or(u64::MAX);
+            tracing::debug!(
+                policy = policy.as_str(),
+                peer_mirth = mirth,
+                silent_ms,
+                ends,
+                "whether the port may be open has changed"
+            );
+        });
         gate.make_room(entry, now);
         gate.steer(context, entry, port);
         session.record(context, entry, silent_for);
@@ -336,6 +372,15 @@ impl Gate {
         }
     }
 
+    /// Takes whether the port may be open as far as the tunnel and the far Mirth are concerned; `say` tells why
+    /// where that is new.
+    fn judge(&mut self, may_open: bool, say: impl FnOnce()) {
+        if may_open != self.may_open {
+            say();
+        }
+        self.may_open = may_open;
+    }
+
     /// Opens the port or closes it; closed, it refuses, and resets those that were not accepted. At a limit
     /// it opens again with the first that ends: what is full is not ill.
     fn steer(&mut self, context: &Context, entry: &LiveConnection, port: &mut GatedListener) {
@@ -373,6 +418,10 @@ impl Gate {
         self.connections.put_to_rest(now);
         let is_over = context.stopping.is_over(entry.config.service, now);
         if is_over {
+            tracing::debug!(
+                waiting = entry.stats.waiting(),
+                "the time to end in order is over; what is left is reset"
+            );
             context.stopping.note_reset(entry.stats.waiting());
         }
         // What ended just now may be on its way to the peer.
@@ -383,6 +432,7 @@ impl Gate {
     fn note_ended(&mut self, entry: &LiveConnection, ended: Ended) {
         if ended == Some(Ending::FullThere) && !self.connections.is_empty() {
             let now = Instant::now();
+            tracing::debug!(closed_for = ?limits::PEER_FULL_PORT_CLOSED, "the peer's agent carries no more, so the port closes");
             self.peer_full.begin(now, limits::PEER_FULL_PORT_CLOSED);
             self.note(Said::PeerFull, now).inspect(|times| {
                 tracing::warn!(
@@ -425,6 +475,7 @@ impl Gate {
         if self.connections.is_full() {
             let sent = self.connections.send_silent_away(now);
             if sent > 0 {
+                tracing::debug!(sent, "the oldest on which nothing ever passed make room");
                 entry.stats.silent_reset.fetch_add(sent as u64, Ordering::Relaxed);
                 self.note(Said::Silence, now).inspect(|_| {
                     tracing::warn!(
@@ -468,14 +519,17 @@ fn start(
         Downstream::Mirth => {
             let control = StreamControl::new(Instant::now());
             let carrying = carry(entry, Arc::clone(&context.clock), tcp, tunnel, Arc::clone(&control));
-            connections.start(Some(control), carrying);
+            let span = tracing::debug_span!("stream", number = Empty);
+            connections.start(Some(control), named("stream", carrying).instrument(span));
         }
         Downstream::Admin(listener) => {
+            let span = tracing::debug_span!("client", address = Empty, stream = Empty);
             let serving = Arc::clone(listener).carry(Arc::clone(context), entry, tcp, tunnel);
-            connections.start(None, async move {
+            let serving = async move {
                 serving.await;
                 None
-            });
+            };
+            connections.start(None, named("admin client", serving).instrument(span));
         }
     }
 }
@@ -491,6 +545,10 @@ fn is_let_in(
 ) -> bool {
     let Some(users) = &mut clients.users else { return true };
     let Err(refused) = users.check(tcp, Instant::now()) else { return true };
+    tracing::debug!(
+        user = refused.id(),
+        "a local connection of a user that `allow_users` does not name is reset"
+    );
     entry.stats.strangers.fetch_add(1, Ordering::Relaxed);
     metrics::refused_user(entry.config.name.as_str());
     if let Some(left_out) = refused.left_out {
@@ -500,10 +558,11 @@ fn is_let_in(
         let (at, connection) = (context.clock.now(), entry.config.id);
         let written = AuditEntry::local_user_refused(at, connection, refused.id(), left_out);
         let context = Arc::clone(context);
-        writes.spawn(async move {
+        let writing = async move {
             // It was refused all the same; that it could not be written is an alarm of its own.
             let _ = context.audit_admin(written).await;
-        });
+        };
+        writes.spawn(named("audit of a refused user", writing).in_current_span());
     }
     false
 }
@@ -545,7 +604,12 @@ async fn carry(
     control: Arc<StreamControl>,
 ) -> Ended {
     // Dropped unused, the socket is reset.
-    let stream = open_for(&tcp, &tunnel).await?;
+    let Some(stream) = open_for(&tcp, &tunnel).await else {
+        tracing::debug!("no stream could be opened for a local connection, or it is gone; it is reset");
+        metrics::refused_stream(entry.config.name.as_str(), "no stream");
+        return None;
+    };
+    Span::current().record("number", stream.number());
     let observer = ControlledObserver {
         control: Arc::clone(&control),
         observer: StreamObserver::new(Arc::clone(&entry), clock),
@@ -556,7 +620,10 @@ async fn carry(
         tokio::select! {
             biased;
             // Dropped, both its ends are reset.
-            () = control.changed() => if control.must_go() { break Ending::CutHere },
+            () = control.changed() => if control.must_go() {
+                tracing::debug!("nothing ever passed here and others need the place, so it is reset");
+                break Ending::CutHere;
+            },
             ending = &mut spliced => break ending,
         }
     };

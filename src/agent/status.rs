@@ -15,6 +15,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tracing::Instrument;
 
 use super::admin::explain::{Explained, explanation};
 use super::context::{Context, Forgotten};
@@ -32,6 +33,7 @@ use adit_core::domain::places::Bounds;
 use adit_core::domain::visible::error_chain;
 use adit_core::protocol::control::Rule;
 use adit_net::identity::time::TimeSource;
+use adit_net::task::named;
 use adit_net::transport::newcomers::{Newcomer, Newcomers};
 
 pub(super) const SOCKET: &str = "agent.sock";
@@ -188,7 +190,8 @@ impl StatusSocket {
                     Ok((stream, _)) => {
                         // All come from this host.
                         let newcomer = newcomers.enter(Ipv4Addr::LOCALHOST.into());
-                        served.spawn(serve(stream, newcomer, answer.clone()));
+                        let serving = named("status request", serve(stream, newcomer, answer.clone()));
+                        served.spawn(serving.instrument(tracing::debug_span!("status")));
                     }
                     Err(error) => {
                         tracing::warn!(%error, "the status socket cannot accept");
@@ -254,7 +257,9 @@ where
 }
 
 async fn answer_to(context: &Arc<Context>, line: &str, startup: &StartupInfo) -> Answer {
-    match serde_json::from_str(line) {
+    let request = serde_json::from_str(line);
+    log_request(&request);
+    match request {
         Ok(Request::Status) => Answer::Status(Box::new(status(context, startup))),
         Ok(Request::Trust { connection, key, force }) => {
             match context.trust_key(connection, key, force).await {
@@ -287,6 +292,24 @@ async fn answer_to(context: &Arc<Context>, line: &str, startup: &StartupInfo) ->
         },
         Err(_) => Answer::Failed { what: "this agent does not know the request".into() },
     }
+}
+
+/// Says what a person of this host asks; a request's own words may be a path of Mirth's and stay out.
+fn log_request(request: &Result<Request, serde_json::Error>) {
+    let (what, connection) = match request {
+        Ok(Request::Status) => return tracing::trace!("asked for the status"),
+        Ok(Request::Trust { connection, .. }) => ("trust", Some(connection)),
+        Ok(Request::TrustMirth { connection, .. }) => ("trust of Mirth's key", Some(connection)),
+        Ok(Request::Path { connection, .. }) => ("path", Some(connection)),
+        Ok(Request::ForgetEnded { connection }) => ("forget ended", Some(connection)),
+        Ok(Request::Explain { connection, .. }) => ("explain", Some(connection)),
+        Err(_) => ("nothing that is known here", None),
+    };
+    tracing::debug!(
+        what,
+        connection = connection.map(tracing::field::display),
+        "a command on this host asks"
+    );
 }
 
 fn unknown_connection() -> Answer {

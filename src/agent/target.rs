@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tracing::Instrument;
 
 use super::absence::{self, Absence, TunnelEnd};
 use super::context::Context;
@@ -18,7 +19,7 @@ use super::entries::LiveConnection;
 use super::mirth_activity::{ActivityMark, MirthActivity};
 use super::observe::StreamObserver;
 use super::policy::Policy;
-use super::session::{self, HealthCheck, TunnelSession};
+use super::session::{self, HealthCheck, Terms, TunnelSession};
 use super::tunnels::Admitted;
 use adit_core::config::HostPort;
 use adit_core::domain::connection::Side;
@@ -26,11 +27,13 @@ use adit_core::domain::limits;
 use adit_core::domain::visible::error_chain;
 use adit_core::protocol::frame::Code;
 use adit_net::identity::time::TimeSource;
+use adit_net::task::named;
 use adit_net::transport::endpoint::Connection;
 use adit_net::transport::port::is_exhausted;
 use adit_net::transport::resolve::dial;
 use adit_net::transport::splice::{self, Ending, Observer};
 use adit_net::transport::tunnel::{DataStream, Tunnel};
+use adit_observe::metrics;
 
 const DOWN: &str = "start its listener, or correct `forward_to`";
 const LACK: &str = "this agent cannot dial it; give the process more of what ran out, such as open files \
@@ -77,7 +80,10 @@ pub(crate) async fn run(
                 () = &mut watching => return,
                 _ = rules.changed() => {
                     let policy = Policy::of(&entry.config, Side::Target, &rules.borrow_and_update());
-                    entry.stats.status().policy = policy.as_str();
+                    let before = std::mem::replace(&mut entry.stats.status().policy, policy.as_str());
+                    if before != policy.as_str() {
+                        tracing::debug!(policy = policy.as_str(), "what the rules let it do; the peer dials");
+                    }
                     continue;
                 }
                 () = absence.lasts() => {
@@ -90,6 +96,8 @@ pub(crate) async fn run(
                 Some(admitted) = incoming.recv() => admitted,
             }
         };
+        let Terms { peer_key, cut_epoch } = admitted.terms;
+        tracing::debug!(%peer_key, cut_epoch, peer_expires = %admitted.peer_expires, "the peer has opened a tunnel");
         absence.end();
         entry.log_up();
         let end = tokio::select! {
@@ -144,8 +152,11 @@ async fn serve(
                 if session.may_start(context, entry) {
                     let (local, context, entry) = (Arc::clone(local), Arc::clone(context), Arc::clone(entry));
                     let (connection, places) = (session.connection().clone(), Arc::clone(&places));
-                    streams.spawn(carry(local, context, entry, stream, connection, places));
+                    let span = tracing::debug_span!("stream", number = stream.number());
+                    let carrying = carry(local, context, entry, stream, connection, places);
+                    streams.spawn(named("stream", carrying).instrument(span));
                 } else {
+                    metrics::refused_stream(entry.config.name.as_str(), "not active");
                     stream.refuse(Code::Paused);
                 }
                 continue;
@@ -195,6 +206,10 @@ fn has_ended(context: &Context, entry: &LiveConnection, tunnel: &Tunnel) -> bool
     let now = Instant::now();
     let is_over = context.stopping.is_over(entry.config.service, now);
     if is_over {
+        tracing::debug!(
+            waiting = entry.stats.waiting(),
+            "the time to end in order is over; what is left is reset"
+        );
         context.stopping.note_reset(entry.stats.waiting());
     }
     is_over || (tunnel.streams_open() == 0 && context.stopping.is_told(now))
@@ -210,6 +225,7 @@ async fn carry(
 ) {
     let Some(_place) = take_place(places, &stream).await else {
         entry.stats.limit_reached.fetch_add(1, Ordering::Relaxed);
+        metrics::refused_stream(entry.config.name.as_str(), "full");
         let limit = entry.config.streams_max;
         let what = format!(
             "the peer's agent opens more TCP connections at a time than `streams_max` = {limit} here; raise it here, or lower it there"
@@ -219,6 +235,8 @@ async fn carry(
     };
     // The far side cut before it said anything.
     if !splice::read_header(&mut stream).await {
+        tracing::debug!("the far side gave the stream up before it said anything");
+        metrics::refused_stream(entry.config.name.as_str(), "no header");
         return stream.refuse(Code::Cut);
     }
     local.carry(context, entry, stream, connection).await;
@@ -285,7 +303,10 @@ impl LocalEnd for LocalMirth {
             // A Mirth that is slow to answer must not hold up the tunnel that follows.
             _ = connection.closed() => return,
         };
-        let Some(tcp) = dialled else { return stream.refuse(Code::DialFailed) };
+        let Some(tcp) = dialled else {
+            metrics::refused_stream(entry.config.name.as_str(), "Mirth does not answer");
+            return stream.refuse(Code::DialFailed);
+        };
         let observer = StreamObserver::new(Arc::clone(&entry), Arc::clone(&context.clock));
         let observer = ActivityObserver { observer, mark: self.mirth_activity.open() };
         let stall_limit = entry.config.stall_limit;
@@ -319,6 +340,16 @@ impl LocalMirth {
     async fn dial(&self) -> Option<TcpStream> {
         let began = Instant::now();
         let dialled = timeout(limits::TARGET_DIAL_TIMEOUT, dial(&self.address)).await;
+        let took = began.elapsed();
+        match &dialled {
+            Ok(Ok(_)) => tracing::debug!(address = %self.address, ?took, "the local Mirth took a connection"),
+            Ok(Err(error)) => {
+                tracing::debug!(address = %self.address, ?took, %error, "the local Mirth took no connection");
+            }
+            Err(_) => {
+                tracing::debug!(address = %self.address, ?took, "the local Mirth did not answer in time");
+            }
+        }
         let stream = dialled.ok().and_then(Result::ok);
         self.note(stream.is_some(), began);
         stream
@@ -332,7 +363,10 @@ impl LocalMirth {
         }
         let answered = connected || self.mirth_activity.outweighs(began, Instant::now());
         if answered || self.probe {
-            self.answers.send_if_modified(|known| known.replace(answered) != Some(answered));
+            let is_news = self.answers.send_if_modified(|known| known.replace(answered) != Some(answered));
+            if is_news {
+                tracing::debug!(address = %self.address, answered, connected, "whether the local Mirth answers has changed");
+            }
         }
         answered
     }
@@ -358,6 +392,7 @@ impl LocalMirth {
                 self.wait(limits::MIRTH_PROBE_AFTER.saturating_sub(idle)).await;
                 continue;
             }
+            tracing::trace!(address = %self.address, ?idle, "the local Mirth is probed");
             let began = Instant::now();
             let probed = timeout(limits::TARGET_DIAL_TIMEOUT, dial(&self.address)).await;
             let failure = match probed {

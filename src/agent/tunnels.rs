@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
+use tracing::Span;
+use tracing::field::Empty;
 
 use super::context::Context;
 use super::entries::LiveConnection;
@@ -25,6 +27,7 @@ use adit_net::identity::peer::VerifiedPeer;
 use adit_net::transport::endpoint::{Connection, IncomingTunnel, TransportError};
 use adit_net::transport::opening::{self, Opening};
 use adit_net::transport::tunnel::Tunnel;
+use adit_observe::metrics;
 
 /// A QUIC handshake over a validated path takes a few round trips.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -114,6 +117,7 @@ async fn prove_as_source(
     own_leaf: [u8; 32],
 ) -> Result<Admitted, TunnelError> {
     let peer = connection.peer(&context.endpoint.credentials().trust)?;
+    log_peer(&peer);
     if peer.server() != Some(rule.peer) {
         return Err(TunnelError::Refused(PeerRefusal::WrongPeer));
     }
@@ -125,6 +129,7 @@ async fn prove_as_source(
     let exporter = connection.exporter()?;
     let proof = |side| open::proof(secret, &exporter, rule.connection, side, &own_leaf, &peer.leaf_hash());
     let asked = Open { version: open::VERSION, connection: rule.connection, proof: proof(Side::Source) };
+    tracing::debug!(epoch = rule.secret_epoch, "the peer is who the rule names; proofs are exchanged");
     let (theirs, opening) = opening::ask(connection, &asked).await.map_err(|error| {
         if error.peer_code() == Some(Code::Refused) { TunnelError::RefusedByPeer } else { error.into() }
     })?;
@@ -146,6 +151,16 @@ async fn prove_as_source(
     })
 }
 
+/// Returns the span of a peer that dials, of whom nothing is known yet.
+pub(crate) fn incoming_span() -> Span {
+    tracing::debug_span!(parent: None, "incoming", peer = Empty, connection = Empty)
+}
+
+fn log_peer(peer: &VerifiedPeer) {
+    let server = peer.server().map(tracing::field::display);
+    tracing::debug!(server, key = %peer.key(), until = %peer.not_after(), "the handshake has verified the peer");
+}
+
 /// Finishes handshakes of peers that dial, and hands what is admitted to its entry.
 pub(crate) async fn answer(context: Arc<Context>, incoming: IncomingTunnel) {
     // Of the peer's share, until this is over.
@@ -153,7 +168,10 @@ pub(crate) async fn answer(context: Arc<Context>, incoming: IncomingTunnel) {
     let connection = match timeout(HANDSHAKE_TIMEOUT, incoming.accept()).await {
         Ok(Ok(connection)) => connection,
         // One that went silent was refused nothing.
-        Ok(Err(TransportError::Timeout { .. })) | Err(_) => return,
+        Ok(Err(TransportError::Timeout { .. })) | Err(_) => {
+            tracing::debug!("a peer dialled and went silent in the middle of the handshake");
+            return metrics::unfinished_handshake();
+        }
         Ok(Err(error)) => {
             context.refuse_handshake(None, None, &error_chain(&error)).await;
             return;
@@ -166,8 +184,11 @@ pub(crate) async fn answer(context: Arc<Context>, incoming: IncomingTunnel) {
             return connection.close(Code::Refused);
         }
     };
+    peer.server().inspect(|server| _ = Span::current().record("peer", tracing::field::display(server)));
+    log_peer(&peer);
     match admit(&context, &connection, &peer).await {
         Ok((entry, admitted)) => {
+            tracing::debug!(name = %entry.config.name, "the peer is admitted; its entry takes the tunnel");
             // The entry takes it or has ended, and with it this tunnel.
             if entry.incoming.send(admitted).await.is_err() {
                 connection.close(Code::Ended);
@@ -191,8 +212,10 @@ async fn admit(
         return Err((None, PeerRefusal::Revoked));
     }
     let own_leaf = context.endpoint.credentials().identity.leaf_hash();
+    tracing::trace!("the source's opening is awaited");
     let asked = opening::receive(connection).await.map_err(|error| (None, unopened(&error)))?;
     let id = asked.open.connection;
+    Span::current().record("connection", tracing::field::display(id));
     let refuse = |refusal| (Some(id), refusal);
     let (entry, rule) = permitted(context, id, peer).map_err(refuse)?;
     match check_key(context, &entry, peer) {
@@ -258,9 +281,12 @@ fn permitted(
     }
     let Some(entry) = context.entries.target(id) else {
         let known = rules.rule(id).is_some();
+        tracing::debug!(has_rule = known, "this agent's file has no entry that receives this connection");
         return Err(if known { PeerRefusal::Unlisted } else { PeerRefusal::UnknownConnection });
     };
-    match Policy::of(&entry.config, Side::Target, &rules) {
+    let policy = Policy::of(&entry.config, Side::Target, &rules);
+    tracing::debug!(name = %entry.config.name, policy = policy.as_str(), "what rules and file say of it");
+    match policy {
         Policy::Active(rule) if peer.server() == Some(rule.peer) => Ok((entry, rule)),
         Policy::Active(_) => Err(PeerRefusal::WrongPeer),
         Policy::Paused(_) => Err(PeerRefusal::Paused),
@@ -277,10 +303,13 @@ fn check_key(context: &Context, entry: &LiveConnection, peer: &VerifiedPeer) -> 
     context.note_shown_key(entry.config.peer, peer.key());
     let changed = |known| TunnelError::ChangedKey { connection, shown: peer.key(), known };
     if let Some(expected) = entry.config.peer_key {
+        tracing::debug!(shown = %peer.key(), %expected, "the peer's key is held against the file's");
         return if expected == peer.key() { Ok(()) } else { Err(changed(expected)) };
     }
     let is_admin = matches!(entry.config.service, Service::Admin { .. });
-    match context.check_key(connection, peer.key()) {
+    let verdict = context.check_key(connection, peer.key());
+    tracing::debug!(shown = %peer.key(), verdict = verdict.as_str(), is_admin, "the peer's key is held against the known one");
+    match verdict {
         KeyVerdict::Known { verified: false } | KeyVerdict::FirstContact if is_admin => {
             Err(TunnelError::UnverifiedKey { connection, shown: peer.key() })
         }

@@ -19,6 +19,7 @@ use adit_core::domain::path::PathChoice;
 use adit_core::domain::secret::Secret;
 use adit_core::protocol::control::Rule;
 use adit_core::protocol::rules::RuleBook;
+use adit_net::listed::Listed;
 use adit_net::transport::routes::WantedPeer;
 
 /// How often peers' addresses are written at most.
@@ -43,10 +44,13 @@ impl Announced {
         let addresses = worth_trying(addresses);
         let is_listed = self.context.entries.all().any(|entry| entry.config.peer == peer);
         if addresses.is_empty() || !is_listed {
+            tracing::debug!(%peer, usable = addresses.len(), is_listed, "a peer's addresses are not taken");
             return;
         }
-        self.addresses
+        let is_news = self
+            .addresses
             .send_if_modified(|known| known.insert(peer, addresses.clone()).as_ref() != Some(&addresses));
+        tracing::debug!(%peer, addresses = %Listed(&addresses), is_news, "the gateway says where a peer can be reached");
     }
 
     /// Keeps them on disk, at most once a second however often a peer says otherwise, and apart from

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tracing::Instrument;
 use zeroize::Zeroizing;
 
 use self::client::{Client, Halt, Next};
@@ -62,6 +63,10 @@ pub(super) async fn serve(
     let (incoming, outgoing) = duplex.halves();
     let mut client = Client::new(incoming, outgoing);
     let ended = serve_requests(managed, context, entry, (connection, ending), &mut client).await;
+    match &ended {
+        Ok(()) => tracing::debug!("the partner's HTTP connection ends in order"),
+        Err(halt) => tracing::debug!(%halt, "the partner's HTTP connection is cut"),
+    }
     if ended.is_ok() {
         let _ = timeout(FAREWELL_TIMEOUT, client.end()).await;
     }
@@ -101,10 +106,15 @@ async fn serve_requests(
         channels: KnownChannels::default(),
         is_over: false,
     };
-    while !filter.is_over {
-        filter.next(client).await?;
-    }
-    Ok(())
+    let (session, local_peer) = (filter.session().number, opening.local_peer);
+    let span = tracing::debug_span!("session", number = session, %local_peer);
+    let serving = async {
+        while !filter.is_over {
+            filter.next(client).await?;
+        }
+        Ok(())
+    };
+    serving.instrument(span).await
 }
 
 struct Filter<'a> {
@@ -143,7 +153,8 @@ impl Filter<'_> {
                 Next::Head(head) => break head,
                 Next::Bad(bad) => return self.refuse_unread(client, bad).await,
                 Next::RulesChanged if self.hindrance().is_none() => {}
-                Next::RulesChanged | Next::OriginGone | Next::Idle | Next::End | Next::Ending => {
+                ended @ (Next::RulesChanged | Next::OriginGone | Next::Idle | Next::End | Next::Ending) => {
+                    tracing::debug!(why = ended.as_str(), "no further request is read from this connection");
                     self.is_over = true;
                     return Ok(());
                 }
@@ -174,7 +185,9 @@ impl Filter<'_> {
         if let Some(why) = foreign_page(&head) {
             return self.refuse(client, &head, &unjudged(why), 403, why).await;
         }
-        match ready.judge.judge(&head) {
+        let verdict = ready.judge.judge(&head);
+        log_verdict(&head, &verdict);
+        match verdict {
             Verdict::Forward { target, body: BodyKind::Stream, names } => {
                 self.stream(client, &ready, &head, &target, &names).await
             }
@@ -224,6 +237,18 @@ impl Filter<'_> {
     fn id(&self) -> AdminSessionId {
         AdminSessionId { connection: self.entry.config.id, number: self.session().number }
     }
+}
+
+/// Says what a request is judged to be, in the words of our own tables: its own may name a patient.
+fn log_verdict(head: &RequestHead, verdict: &Verdict) {
+    let (what, names, refused) = match verdict {
+        Verdict::Forward { names, .. } => ("forwarded", names, None),
+        Verdict::Answer { names, .. } => ("answered here", names, None),
+        Verdict::Refuse { names, refusal } => ("refused", names, Some(tracing::field::display(refusal))),
+    };
+    let Named { template, rule, changes, .. } = names;
+    let method = method::as_logged(&head.method);
+    tracing::debug!(method, template, rule, changes, why = refused, "a request is {what}");
 }
 
 /// Returns the names for what is refused before it is judged.

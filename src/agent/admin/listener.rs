@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tracing::Span;
 
 use super::host_check::{Host, HostScan, Hosts};
 use super::sessions::AdminSessions;
@@ -76,6 +77,7 @@ impl AdminListener {
         tunnel: Arc<Tunnel>,
     ) {
         let Ok(address) = tcp.peer_addr().map(|address| address.ip().to_canonical()) else { return };
+        Span::current().record("address", tracing::field::display(address));
         if !self.config.lets_in(address) {
             let what =
                 format!("{address} may not connect here; add its network to `allow_from` if it should");
@@ -84,6 +86,7 @@ impl AdminListener {
         }
         let Ok(socket) = WatchedSocket::of(&tcp) else { return };
         let newcomer = self.newcomers.enter(address);
+        tracing::debug!(held = self.newcomers.held(), "a client has connected and has a place until it asks");
         let connection = tunnel.connection().clone();
         let has_asked = AtomicBool::new(false);
         let mut ending = tunnel.ending();
@@ -100,6 +103,7 @@ impl AdminListener {
             () = stops => Some(()),
             () = socket.lost(entry.config.stall_limit) => None,
         };
+        tracing::debug!(is_whole = served.is_some(), "the client's connection has ended");
         entry.stats.count_stream(served.is_none());
     }
 
@@ -116,7 +120,10 @@ impl AdminListener {
         let hosts = Hosts::new(self.config.listen, tcp.local_addr().ok()?, &self.config.names);
         // A client that asked nothing was denied nothing.
         let asked = newcomer.within(limits::FIRST_BYTE_TIMEOUT, tcp.peek(&mut [0])).await;
-        let Ok(Ok(1..)) = asked else { return Some(()) };
+        let Ok(Ok(1..)) = asked else {
+            tracing::debug!("the client said nothing, or its place was needed");
+            return Some(());
+        };
         newcomer.advance().to(Progress::Speaking);
         let mut client = match newcomer.within(limits::ADMIN_HANDSHAKE_TIMEOUT, self.tls.accept(tcp)).await {
             Ok(Ok(client)) => client,
@@ -129,6 +136,7 @@ impl AdminListener {
             }
         };
         newcomer.advance().to(Progress::Secured);
+        tracing::trace!("TLS is up; the first request is awaited");
         let mut input = BytesMut::new();
         let asking = first_request(&hosts, &mut client, &mut input);
         let Ok(first) = newcomer.within(limits::ADMIN_HEAD_TIMEOUT, asking).await else {
@@ -165,6 +173,9 @@ impl AdminListener {
         };
         has_asked.store(true, Ordering::Relaxed);
         let stream = tunnel.open_stream().await.ok()?;
+        Span::current().record("stream", stream.number());
+        let session = session_guard.session().number;
+        tracing::debug!(session, "the client's requests go to the managed side");
         let mut duplex = Duplex::new(stream, &entry.stats.bytes);
         let (incoming, mut outgoing) = duplex.halves();
         let opening = AdminOpening { local_peer: address }.encode();
@@ -190,6 +201,7 @@ impl AdminListener {
         status: u16,
         reason: &'static str,
     ) {
+        tracing::debug!(status, reason, "the client is refused");
         let kind = RefusalKind { method: "", template: reason.into(), status };
         let detail = |now| AuditEntry::admin_listener_refused(now, entry.config.id, address, reason);
         let _ = self.sessions.audit_refusal(context, entry, &kind, detail).await;

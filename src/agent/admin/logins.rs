@@ -39,11 +39,15 @@ impl LoginLimiter {
                 }
             }
         };
-        timeout(ADMIN_LOGIN_WAIT_MAX, taking).await.is_ok()
+        let began = Instant::now();
+        let has_place = timeout(ADMIN_LOGIN_WAIT_MAX, taking).await.is_ok();
+        tracing::debug!(has_place, waited = ?began.elapsed(), "a password is to be checked by Mirth");
+        has_place
     }
 
     /// Gives a place back: Mirth has let in the one who took it.
     pub(super) fn give_back(&self) {
+        tracing::debug!("Mirth let the sender in, so the place among wrong passwords is free again");
         self.bucket.lock().give_back();
         self.given_back.notify_one();
     }

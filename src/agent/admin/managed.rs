@@ -113,12 +113,16 @@ impl Managed {
             tokio::select! {
                 () = sleep(pause) => {}
                 () = watched.gone() => {
+                    tracing::debug!(age = ?watched.age(), "Mirth closed the kept connection, so it may have been away");
                     self.ready.send_replace(None);
                     // One that closes whatever it is asked over must not be asked without end.
                     sleep(ASK_AGAIN.saturating_sub(watched.age())).await;
                     watched = Watched::default();
                 }
-                () = self.recheck.notified() => watched.checked = None,
+                () = self.recheck.notified() => {
+                    tracing::debug!("a request met no Mirth, so it is looked at once more");
+                    watched.checked = None;
+                }
                 _ = rules.changed() => {}
                 _ = keys.changed() => {}
             }
@@ -143,6 +147,8 @@ impl Managed {
                 watched.checked = Some(Instant::now());
                 entry.stats.status().mirth.set(Some(true), context.clock.now());
                 let is_as_before = before.is_some() && self.ready().is_some_and(|ready| ready.info == info);
+                let (version, unknown, took) = (&info.version, info.unknown.len(), began.elapsed());
+                tracing::debug!(%version, unknown, ?took, is_as_before, "Mirth was asked what it is");
                 if !is_as_before {
                     self.log_mirth_info(entry, &info);
                     self.adopt(context, entry, key, tls, info, access);
@@ -151,7 +157,11 @@ impl Managed {
             }
             Err(error) => {
                 *watched = Watched::default();
+                tracing::debug!(error = %chain(&error), took = ?began.elapsed(), "Mirth could not be asked what it is");
                 if error.is_silence() && self.mirth_activity.outweighs(began, Instant::now()) {
+                    tracing::debug!(
+                        "it answers on another connection, so it is at work and merely not known"
+                    );
                     // It is at work. Nothing new is judged until it is known again.
                     self.ready.send_replace(None);
                     return ASK_AGAIN;
@@ -194,7 +204,10 @@ impl Managed {
         info: MirthInfo,
         access: Option<Access>,
     ) {
-        let Some(access) = access else { return self.set(None, None) };
+        let Some(access) = access else {
+            tracing::debug!("no rule says what may be done here, so nothing is judged yet");
+            return self.set(None, None);
+        };
         if access == Access::ReadOnly
             && let Err(why) = view_only_needs(Some(&info.version))
         {
@@ -203,6 +216,13 @@ impl Managed {
         let mut status = entry.stats.status();
         (status.config_mismatch, status.mirth_key_shown) = (None, None);
         drop(status);
+        let (hidden, shown) = (self.config.hide.len(), self.config.show.len());
+        tracing::debug!(
+            access = access.as_str(),
+            hidden,
+            shown,
+            "requests are judged by what this Mirth has"
+        );
         let policy = AccessPolicy { access, hide: self.config.hide.clone(), show: self.config.show.clone() };
         let judge = Judge::new(policy, self.config.mirth.context(), Some(&info.version), &info.unknown);
         self.set(Some(Arc::new(Ready { tls, key, info, access, judge })), Some(true));

@@ -88,6 +88,7 @@ impl Origin {
         let (stream, socket) = timeout(limits::TARGET_DIAL_TIMEOUT, connecting)
             .await
             .unwrap_or_else(|_| Err(OriginError::Timeout { url: url.to_string() }))?;
+        tracing::debug!(%url, "a connection to Mirth is up, and its key is the trusted one");
         let (reading, requests) = tokio::io::split(stream);
         let answers = Answers {
             stream: reading,
@@ -133,6 +134,7 @@ impl Origin {
             url.host
         );
         request.put_slice(text.as_bytes());
+        tracing::trace!(what, "Mirth is asked by the agent itself");
         self.answers.reader.expect("GET");
         let asking = async {
             self.requests.write_all(&request).await.map_err(broken)?;

@@ -147,6 +147,7 @@ impl AdminSessions {
     fn join(&self, local_peer: IpAddr) -> Result<SessionGuard, NoSession> {
         let mut live = self.live.lock();
         if !live.contains_key(&local_peer) && live.len() >= limits::ADMIN_SESSIONS_MAX {
+            tracing::debug!(%local_peer, open = live.len(), "as many addresses are at work as may be");
             return Err(NoSession::TooMany);
         }
         let session = live.entry(local_peer).or_insert_with(|| {
@@ -183,6 +184,14 @@ impl AdminSessions {
     ) -> Result<(), AuditError> {
         self.audit_sum(context, entry).await?;
         let line = self.refusals.lock().handle(kind, Instant::now());
+        let RefusalKind { method, template, status } = kind;
+        tracing::debug!(
+            method,
+            template,
+            status,
+            listed = matches!(line, Line::Detail),
+            "a refusal goes into the audit"
+        );
         let now = context.clock.now();
         match line {
             Line::Detail => context.audit_admin(detail(now)).await,
@@ -230,6 +239,11 @@ impl AdminSessions {
             let idle = now.saturating_duration_since(activity.idle_since);
             let stays = activity.connections > 0 || idle < limits::ADMIN_SESSION_IDLE;
             if !stays {
+                tracing::debug!(
+                    session = session.number,
+                    ?idle,
+                    "nobody was connected for so long, so the session ends"
+                );
                 over.push(Arc::clone(session));
             }
             stays

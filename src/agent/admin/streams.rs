@@ -87,7 +87,16 @@ impl Streams {
         let taken = self.taken.lock();
         let quiet = taken.iter().filter_map(|activity| Some((activity.quiet_since()?, activity)));
         let long = quiet.filter(|(since, _)| now.saturating_duration_since(*since) >= ADMIN_QUIET_AFTER);
-        let Some((_, activity)) = long.min_by_key(|(since, _)| *since) else { return false };
+        let Some((since, activity)) = long.min_by_key(|(since, _)| *since) else {
+            tracing::debug!(taken = taken.len(), "all places are taken and every client is at work");
+            return false;
+        };
+        let quiet_for = now.saturating_duration_since(since);
+        tracing::debug!(
+            taken = taken.len(),
+            ?quiet_for,
+            "all places are taken, so the quietest client makes room"
+        );
         // Not chosen again while it goes.
         activity.note_asked();
         activity.go.notify_one();

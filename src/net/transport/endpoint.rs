@@ -23,8 +23,7 @@ use super::congestion::{self, PathHandle};
 use super::connection_ids::{NextId, RoutedIds, initial_id};
 use super::gateway_socket::GatewaySocket;
 use super::handshake::{Answering, Dialling, Told, finish};
-use super::socket::{AgentSocket, VIRTUAL_PEER};
-use super::handshake::{Answering, Dialling, finish};
+
 use super::socket::{self, AgentSocket, SocketDrops, VIRTUAL_PEER};
 use crate::identity::error::IdentityError;
 use crate::identity::name::PeerName;

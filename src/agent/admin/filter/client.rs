@@ -42,6 +42,20 @@ pub(super) enum Next {
     Ending,
 }
 
+impl Next {
+    pub(super) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Head(_) => "a request came",
+            Self::Bad(_) => "what came is no request",
+            Self::End => "the client has ended it",
+            Self::Idle => "nothing was asked for long",
+            Self::OriginGone => "Mirth has closed its end",
+            Self::RulesChanged => "the rules do not allow it any more",
+            Self::Ending => "one of the agents stops",
+        }
+    }
+}
+
 pub(super) struct Client<'a> {
     pub requests: Requests<'a>,
     pub answers: Outgoing<'a>,

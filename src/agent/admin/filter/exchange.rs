@@ -68,6 +68,16 @@ pub(super) enum ExchangeOutcome {
 }
 
 impl ExchangeOutcome {
+    pub(super) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Done { .. } => "answered",
+            Self::Unanswered => "broke off before it answered",
+            Self::Unwritable(_) => "its answer may not go on as it is",
+            Self::Unmaskable { .. } => "its answer cannot be masked",
+            Self::Broken { .. } => "cut",
+        }
+    }
+
     pub(super) const fn status(&self) -> Option<u16> {
         match self {
             Self::Done { status, .. } | Self::Unmaskable { status, .. } => Some(*status),

@@ -207,6 +207,7 @@ impl Filter<'_> {
             return Some(NoChannel::AWAY);
         };
         self.origin = Some(origin);
+        tracing::debug!(status, "Mirth was asked whether it has the channel that a request names");
         match status {
             // One without messages has no greatest id.
             200 | 204 => {
@@ -224,6 +225,7 @@ impl Filter<'_> {
         if let Some(mut origin) = self.origin.take()
             && origin.answers.is_quiet().await
         {
+            tracing::trace!("the kept connection to Mirth is used again");
             return Ok(origin);
         }
         let mut origin = Origin::connect(&self.managed.config.mirth, &ready.tls).await?;
@@ -347,6 +349,14 @@ impl Filter<'_> {
             () = lost => ExchangeOutcome::Unanswered,
             () = self.out_of_hand() => ExchangeOutcome::Broken { status: None, halt: Halt::Cut },
         };
+        let (status, took) = (outcome.status(), began.elapsed());
+        tracing::debug!(
+            status,
+            ?took,
+            changes = names.changes,
+            outcome = outcome.as_str(),
+            "Mirth has dealt with a request"
+        );
         if let Some(number) = change {
             self.end_change(number, outcome.status(), began.elapsed()).await;
         }
@@ -397,6 +407,7 @@ impl Filter<'_> {
         if delay.is_zero() {
             return Ok(());
         }
+        tracing::debug!(?delay, "this client asks faster than it may, so it waits");
         tokio::select! {
             () = sleep(delay) => Ok(()),
             _ = self.connection.closed() => Err(Halt::Lost),
@@ -413,7 +424,8 @@ impl Filter<'_> {
                 _ = rules.changed() => {}
                 _ = checks.tick() => {}
             }
-            if self.hindrance().is_some() {
+            if let Some(hindrance) = self.hindrance() {
+                tracing::debug!(hindrance, left = ?limits::ADMIN_LAST_REQUEST, "the request in hand has so long to end");
                 sleep(limits::ADMIN_LAST_REQUEST).await;
                 if self.hindrance().is_some() {
                     return;
