@@ -33,6 +33,7 @@ mod dicom_interop;
 mod drain;
 mod enrolment;
 mod evidence;
+mod explained;
 mod first_start;
 mod flow;
 mod gateway_away;
