@@ -40,6 +40,7 @@ use adit_core::protocol::token_buckets::TokenBuckets;
 use adit_net::identity::csr::VerifiedCsr;
 use adit_net::identity::peer::VerifiedPeer;
 use adit_net::identity::time::TimeSource;
+use adit_net::task::named;
 use adit_net::transport::endpoint::{Connection, GatewayEndpoint, Incoming, TransportError};
 use adit_net::transport::link::{self, LinkReceiver, LinkSender};
 use adit_net::transport::newcomers::{Gone, Newcomer, Newcomers};
@@ -175,7 +176,8 @@ pub(super) async fn run(control: Arc<Control>, endpoint: GatewayEndpoint) {
                 if control.limiters.handshakes.may_begin(from.ip(), Instant::now()) {
                     let newcomer = control.limiters.newcomers.enter(from.ip());
                     let span = info_span!("link", %from);
-                    links.spawn(serve(Arc::clone(&control), incoming, newcomer).instrument(span));
+                    let serving = serve(Arc::clone(&control), incoming, newcomer);
+                    links.spawn(named("control link", serving).instrument(span));
                 } else {
                     control.turn_away(incoming);
                 }

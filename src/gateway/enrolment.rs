@@ -39,6 +39,7 @@ use adit_core::protocol::enrol::{self, Granted, Refused, TokenGood};
 use adit_core::protocol::repeat_limiter::RepeatLimiter;
 use adit_net::identity::csr::VerifiedCsr;
 use adit_net::identity::time::TimeSource;
+use adit_net::task::named;
 use adit_net::transport::newcomers::{Advance, Gone, Newcomer, Newcomers};
 use adit_net::transport::tls::EnrolTls;
 use adit_observe::http::{self, HttpLimits};
@@ -141,7 +142,8 @@ pub(super) async fn run(enrolment: Arc<Enrolment>, listener: TcpListener) {
                     let from = from.ip().to_canonical();
                     let newcomer = enrolment.limiters.newcomers.enter(from);
                     let span = info_span!("enrolment", %from);
-                    served.spawn(serve(Arc::clone(&enrolment), tcp, newcomer, from).instrument(span));
+                    let serving = serve(Arc::clone(&enrolment), tcp, newcomer, from);
+                    served.spawn(named("enrolment connection", serving).instrument(span));
                 }
                 Err(error) => {
                     // Out of descriptors, most likely: wait for one to come back.

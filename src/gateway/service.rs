@@ -33,6 +33,7 @@ use adit_net::identity::error::IdentityError;
 use adit_net::identity::random;
 use adit_net::identity::time::TimeSource;
 use adit_net::identity::tls::enrol_server_config;
+use adit_net::task::named;
 use adit_net::transport::any_address::bind_any;
 use adit_net::transport::endpoint::{GatewayEndpoint, TransportError};
 use adit_net::transport::relay::{RelayHandle, RelayThread};
@@ -174,12 +175,16 @@ impl Gateway {
             limiters: ControlLimiters::default(),
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(enrolment::run(Arc::new(enrolment), tcp));
-        tasks.spawn(control::run(Arc::new(control), endpoint.clone()));
-        tasks.spawn(until(stopping.clone(), watch_platform(Arc::clone(&platform), changed)));
-        tasks.spawn(until(stopping.clone(), maintenance(Arc::clone(&platform), Arc::clone(&keeper))));
-        tasks.spawn(until(stopping.clone(), follow_platform(keeper, Arc::clone(&platform), heard)));
-        tasks.spawn(until(stopping, renew_daily(Arc::clone(&authority), clock, endpoint, tls)));
+        tasks.spawn(named("enrolment", enrolment::run(Arc::new(enrolment), tcp)));
+        tasks.spawn(named("control links", control::run(Arc::new(control), endpoint.clone())));
+        let watching = until(stopping.clone(), watch_platform(Arc::clone(&platform), changed));
+        tasks.spawn(named("watch of the database", watching));
+        let maintaining = until(stopping.clone(), maintenance(Arc::clone(&platform), Arc::clone(&keeper)));
+        tasks.spawn(named("maintenance", maintaining));
+        let following = until(stopping.clone(), follow_platform(keeper, Arc::clone(&platform), heard));
+        tasks.spawn(named("relay members", following));
+        let renewing = until(stopping, renew_daily(Arc::clone(&authority), clock, endpoint, tls));
+        tasks.spawn(named("renewal of the gateway's leaf", renewing));
         info!(%address, ca_key = %authority.trust().ca_key(), "gateway serves");
         Ok(Self { address, platform, authority, stop, tasks, relay, _lock: lock })
     }
