@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use adit_core::domain::limits;
 use adit_core::domain::places::{address_of, network_of};
@@ -29,7 +29,12 @@ impl AttemptLimiter {
     pub(super) fn let_in(&self, from: IpAddr) -> Result<(), Duration> {
         let (from, now) = (address_of(from), Instant::now());
         let mut attempts = self.attempts.lock();
-        if attempts.try_take(from, now) { Ok(()) } else { Err(attempts.wait(&from, now)) }
+        if attempts.try_take(from, now) {
+            return Ok(());
+        }
+        let wait = attempts.wait(&from, now);
+        debug!(%from, wait_ms = wait.as_millis(), "an attempt too many from one address");
+        Err(wait)
     }
 
     /// Gives an attempt back: one that was counted was no guess.
@@ -112,14 +117,17 @@ impl HandshakeLimiter {
     pub(super) fn may_begin(&self, from: IpAddr, now: Instant) -> bool {
         let mut begun = self.begun.lock();
         if !begun.address.try_take(address_of(from), now) {
+            debug!(from = %address_of(from), "too many handshakes of one address are not finished");
             return false;
         }
         if !begun.network.try_take(network_of(from), now) {
+            debug!(%from, network = %network_of(from), "too many handshakes of one network are not finished");
             begun.address.give_back(&address_of(from));
             return false;
         }
         let is_let_in = begun.all.try_take(now);
         if !is_let_in {
+            debug!(%from, "too many handshakes of all are not finished");
             begun.give_back(from);
         }
         is_let_in

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
+use tracing::debug;
+
 use adit_core::config::TrustDomain;
 use adit_core::domain::id::{RouteId, ServerId};
 use adit_core::domain::time::Timestamp;
@@ -74,6 +76,7 @@ impl Authority {
             Some(written) => read(folder, &written, trust_domain)?,
             None => create(folder, trust_domain, now)?,
         };
+        debug!(%trust_domain, ca_key = %ca.trust().ca_key(), %route, "the CA is open");
         let key = Arc::new(KeyPair::generate().map_err(failed)?);
         let identity = sign_gateway(&ca, key, now)?;
         Ok(Self { ca, route, identity: ArcSwap::from_pointee(identity) })
@@ -116,6 +119,7 @@ impl Authority {
         server: ServerId,
         now: Timestamp,
     ) -> Result<Vec<u8>, AuthorityError> {
+        debug!(%server, key = %csr.fingerprint(), "a leaf is signed");
         self.ca.sign_server(csr, server, now).map_err(|source| AuthorityError::Signing { source })
     }
 }
@@ -158,6 +162,7 @@ fn create(
     now: Timestamp,
 ) -> Result<(CertificateAuthority, RouteId), AuthorityError> {
     let path = folder.path().join(AUTHORITY);
+    debug!(path = %path.display(), "there is no CA yet; one is made");
     let ca = CertificateAuthority::create(trust_domain.clone(), now)
         .map_err(|source| AuthorityError::Signing { source })?;
     let written = Written {

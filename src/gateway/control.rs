@@ -44,7 +44,9 @@ use adit_net::task::named;
 use adit_net::transport::endpoint::{Connection, GatewayEndpoint, Incoming, TransportError};
 use adit_net::transport::link::{self, LinkReceiver, LinkSender};
 use adit_net::transport::newcomers::{Gone, Newcomer, Newcomers};
-use adit_observe::metrics::{CONTROL_LINKS, CONTROL_NEWCOMERS_HELD, LINK_REFUSALS, NEWCOMERS_GONE};
+use adit_observe::metrics::{
+    CONTROL_LINKS, CONTROL_NEWCOMERS_HELD, GATEWAY_DROPPED, LINK_REFUSALS, NEWCOMERS_GONE,
+};
 
 /// How long a goodbye may take to arrive.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -189,11 +191,18 @@ pub(super) async fn run(control: Arc<Control>, endpoint: GatewayEndpoint) {
         gauge(CONTROL_NEWCOMERS_HELD, newcomers);
         gauge(CONTROL_LINKS, links.len().saturating_sub(newcomers));
     }
+    debug!(links = links.len(), "every control link is told that the gateway stops");
     let all_ended = async { while links.join_next().await.is_some() {} };
     if timeout(GATEWAY_STOP_TIMEOUT, all_ended).await.is_err() {
+        debug!(links = links.len(), "control links that did not end in time are cut");
         links.shutdown().await;
     }
     endpoint.close(GOODBYE_TIMEOUT).await;
+}
+
+/// Counts what is left out without a line of its own at INFO.
+fn count_dropped(reason: &'static str) {
+    metrics::counter!(GATEWAY_DROPPED, "reason" => reason).increment(1);
 }
 
 fn gauge(name: &'static str, count: usize) {
@@ -225,6 +234,7 @@ async fn serve(control: Arc<Control>, incoming: Incoming, newcomer: Newcomer) {
             other => other.to_string(),
         };
         let stopping = matches!(end, LinkEnd::Stopping);
+        debug!(reason, stopping, "the agent is told why its link ends");
         let _ = link.sender.send(&ToAgent::Goodbye { reason, stopping }).await;
         link.sender.finish(GOODBYE_TIMEOUT).await;
     }
@@ -242,6 +252,7 @@ async fn open(control: &Control, incoming: Incoming, mut newcomer: Newcomer) -> 
         connection.close(Code::Refused);
         return Err(LinkEnd::Misbehaved { what: "it presented the gateway's name".into() });
     };
+    debug!(%server, key = %peer.key(), expires = %peer.not_after(), "the handshake is done");
     // From here on it is one agent's affair, and no stranger's place.
     drop(newcomer);
     if !control.limiters.may_open(server, peer.key()) {
@@ -295,8 +306,8 @@ async fn renew_only(control: &Control, link: &mut OpenLink) -> Result<std::conve
                     link.sender.send(&renewed).await.map_err(lost)?;
                 }
                 ToGateway::Heartbeat { .. } | ToGateway::Unknown => {}
-                other => {
-                    debug!(?other, "not served over an expired leaf");
+                _ => {
+                    debug!("the agent asks for more than a new leaf, over one that has expired");
                     let reason = "the certificate has expired; on this link it can only be renewed".into();
                     return Err(LinkEnd::Refused { reason });
                 }
@@ -327,6 +338,8 @@ impl Control {
                     if matches!(end, LinkEnd::Misbehaved { .. }) { "misbehaved" } else { &end.to_string() };
                 if let Some(more) = self.limiters.may_log(kind, cause) {
                     warn!(why = %end, more, "control link refused");
+                } else {
+                    debug!(why = %end, kind, "control link refused again; counted for the next line");
                 }
             }
             LinkEnd::Platform { .. } | LinkEnd::Signing { .. } => {
@@ -373,7 +386,9 @@ impl Control {
                 warn!(why = error_chain(end), more, "control link refused");
             }
             Some(more) => info!(why = error_chain(end), more, "control link not opened"),
-            None => {}
+            None => {
+                debug!(why = error_chain(end), kind, "control link not opened again; counted for the next line");
+            }
         }
     }
 
@@ -430,9 +445,11 @@ impl Control {
     async fn audit_handshake(&self, from: IpAddr, end: &LinkEnd) {
         let LinkEnd::Lost { source } = end else { return };
         let Some(why) = source.refused_handshake() else { return };
-        if self.audited.let_in(from).is_ok()
-            && let Err(error) =
-                self.platform.host_refused(None, "open control link", from, &why.to_string()).await
+        if self.audited.let_in(from).is_err() {
+            count_dropped("unaudited_refusal");
+            debug!(%why, "not audited: too many were refused where this one comes from");
+        } else if let Err(error) =
+            self.platform.host_refused(None, "open control link", from, &why.to_string()).await
         {
             error!(%error, "a refused handshake could not be audited");
         }

@@ -155,6 +155,7 @@ pub(super) async fn run(enrolment: Arc<Enrolment>, listener: TcpListener) {
             () = enrolment.stop.cancelled() => break,
         }
     }
+    debug!(connections = served.len(), "no enrolment is taken any more; those begun are seen to their end");
     // Each has a deadline of its own.
     while served.join_next().await.is_some() {}
 }
@@ -181,6 +182,7 @@ async fn exchange(
     newcomer.within(ENROL_HANDSHAKE_TIMEOUT, enrolment.limiters.may_begin(from)).await?;
     let stream = newcomer.within(ENROL_HANDSHAKE_TIMEOUT, enrolment.tls.accept(tcp)).await??;
     newcomer.advance().to(Progress::Secured);
+    debug!("TLS is up; a request is awaited");
     let advance = newcomer.advance().clone();
     let served = http::serve(stream, LIMITS, |request| enrolment.answer(request, from, &advance));
     newcomer.within(ENROL_TIMEOUT, served).await?.map_err(|error| std::io::Error::other(error).into())
@@ -256,6 +258,7 @@ impl Enrolment {
         let token = RegistrationToken::from_hex(&question.token).map_err(|_| HttpRefusal::Token)?;
         let judged = self.platform.judge_token(question.server, &token, question.key, from).await;
         let expires = judged.map_err(|refusal| self.refusal(question.server, from, refusal))?;
+        debug!(server = %question.server, %expires, "the registration token is good; it stays unused");
         Ok(TokenGood { expires, gateway_route: self.authority.route() })
     }
 
@@ -267,8 +270,11 @@ impl Enrolment {
                 HttpRefusal::Request { status: StatusCode::FORBIDDEN, error: why.to_string() }
             }
             why @ (EnrolRefusal::Wrong | EnrolRefusal::Expired | EnrolRefusal::OtherKey) => {
-                if let Some(more) = self.limiters.may_log("registration token refused", from) {
-                    warn!(%server, %why, more, "registration token refused");
+                match self.limiters.may_log("registration token refused", from) {
+                    Some(more) => warn!(%server, %why, more, "registration token refused"),
+                    None => {
+                        debug!(%server, %why, "registration token refused again; counted for the next line");
+                    }
                 }
                 HttpRefusal::Token
             }
@@ -283,8 +289,11 @@ impl Enrolment {
         let csr = match csr? {
             Ok(csr) => csr,
             Err(error) => {
+                let server = request.server;
                 if let Some(more) = self.limiters.may_log("certificate request refused", from) {
-                    warn!(server = %request.server, why = %error, more, "certificate request refused");
+                    warn!(%server, why = %error, more, "certificate request refused");
+                } else {
+                    debug!(%server, why = %error, "certificate request refused again; counted");
                 }
                 self.platform
                     .host_refused(Some(request.server), "enrol", from, &error.to_string())
@@ -320,9 +329,18 @@ impl Enrolment {
 fn into_response(outcome: Result<impl Serialize, HttpRefusal>) -> Response<Full<Bytes>> {
     match outcome {
         Ok(answer) => respond(StatusCode::OK, &answer),
-        Err(HttpRefusal::Request { status, error }) => respond(status, &Refused { error }),
-        Err(HttpRefusal::TooOften(wait)) => throttled(wait),
-        Err(HttpRefusal::Token) => respond(StatusCode::FORBIDDEN, &Refused { error: TOKEN_REFUSED.into() }),
+        Err(HttpRefusal::Request { status, error }) => {
+            debug!(status = status.as_u16(), why = error, "the request is refused; the host is told why");
+            respond(status, &Refused { error })
+        }
+        Err(HttpRefusal::TooOften(wait)) => {
+            debug!(wait_s = wait.as_secs(), "the host is told to wait");
+            throttled(wait)
+        }
+        Err(HttpRefusal::Token) => {
+            debug!("the host is told that its token was not accepted, and not why");
+            respond(StatusCode::FORBIDDEN, &Refused { error: TOKEN_REFUSED.into() })
+        }
         Err(HttpRefusal::Ours) => {
             let error = "the gateway has a fault of its own; its log says more".into();
             respond(StatusCode::INTERNAL_SERVER_ERROR, &Refused { error })

@@ -35,6 +35,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync;
+use tracing::debug;
 
 use crate::store::{Store, StoreError};
 use adit_core::domain::time::Timestamp;
@@ -88,6 +89,7 @@ impl Platform {
         }
         let store = Store::open(&path).await?;
         let keeps_secrets = !store.read().await?.sealed_secrets().await?.is_empty();
+        debug!(state = %state.display(), keeps_secrets, "the platform is open");
         let seal = seal::SealingKey::open(&folder, keeps_secrets)?;
         Ok(Self {
             store,
@@ -116,6 +118,7 @@ impl Platform {
 
     /// Writes what waits in memory and releases the database.
     pub async fn close(&self) -> Result<(), PlatformError> {
+        debug!("what waits in memory is written; the database is released");
         self.flush_all_reports().await?;
         self.flush_counted().await?;
         self.store.close().await;

@@ -10,9 +10,12 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
+use tracing::debug;
+
 use super::runs::Runs;
 use adit_core::domain::id::{BootId, ServerId};
 use adit_core::domain::limits::CONTROL_LINKS_MAX;
+use adit_core::protocol::text::listed;
 
 #[derive(Debug, Default)]
 pub(crate) struct AgentPresence {
@@ -50,9 +53,9 @@ impl AgentPresence {
         let (in_use, replaced) = oneshot::channel();
         let number = self.guards_made.fetch_add(1, Ordering::Relaxed);
         let (addresses, hidden_from) = (Vec::new(), BTreeSet::new());
-        self.present
-            .lock()
-            .insert(server, Present { guard: number, addresses, hidden_from, _in_use: in_use });
+        let present = Present { guard: number, addresses, hidden_from, _in_use: in_use };
+        let older = self.present.lock().insert(server, present);
+        debug!(%server, replaces_older = older.is_some(), "the server is present");
         self.changed();
         PresenceGuard { presence: Arc::clone(self), server, number, replaced }
     }
@@ -109,12 +112,23 @@ impl PresenceGuard {
 
     /// Sets where the server can be reached from now on.
     pub(crate) fn set_addresses(&self, addresses: Vec<SocketAddr>) {
-        self.change(|mine| (mine.addresses != addresses).then(|| mine.addresses = addresses));
+        self.change(|mine| {
+            let has_moved = mine.addresses != addresses;
+            has_moved.then(|| {
+                debug!(before = listed(&mine.addresses), now = listed(&addresses), "the agent has moved");
+                mine.addresses = addresses;
+            })
+        });
     }
 
     /// Sets who is not told from now on.
     pub(crate) fn hide_from(&self, peers: BTreeSet<ServerId>) {
-        self.change(|mine| (mine.hidden_from != peers).then(|| mine.hidden_from = peers));
+        self.change(|mine| {
+            (mine.hidden_from != peers).then(|| {
+                debug!(peers = listed(&peers), "these peers are not told where the agent is");
+                mine.hidden_from = peers;
+            })
+        });
     }
 
     fn change(&self, change: impl FnOnce(&mut Present) -> Option<()>) {
@@ -133,6 +147,7 @@ impl Drop for PresenceGuard {
         if present.get(&self.server).is_some_and(|present| present.guard == self.number) {
             present.remove(&self.server);
             drop(present);
+            debug!(server = %self.server, "the server is absent");
             self.presence.changed();
         }
     }

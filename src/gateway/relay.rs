@@ -9,13 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use super::platform::{Platform, PlatformError, Relayed};
 use adit_core::domain::id::{KeyFingerprint, RouteId, ServerId};
 use adit_core::domain::limits::RULES_POLL_EVERY;
 use adit_core::protocol::packet::PacketKey;
 use adit_core::protocol::relay::DropReason;
+use adit_core::protocol::text::listed;
 use adit_net::transport::relay::RelayHandle;
 use adit_observe::metrics::{self, RelaySample};
 
@@ -62,11 +63,18 @@ impl RelayKeeper {
         leaf: KeyFingerprint,
         key: PacketKey,
     ) -> Result<Option<RelayGuard>, PlatformError> {
-        let Some(relay) = &self.relay else { return Ok(None) };
+        let Some(relay) = &self.relay else {
+            debug!("not relayed: the gateway's file switches the relay off");
+            return Ok(None);
+        };
         // Held throughout: commands reach the relay in the order of what was read.
         let mut members = self.members.lock().await;
         let relayed = platform.relayed_server(server).await?;
-        let Some(now) = relayed.filter(|now| now.key == leaf) else { return Ok(None) };
+        let Some(now) = relayed.filter(|now| now.key == leaf) else {
+            debug!(%server, key = %leaf, "not relayed: this key is not on file any more");
+            return Ok(None);
+        };
+        debug!(%server, route = %now.route, peers = listed(&now.peers), "may register at the relay");
         members.links += 1;
         let link = members.links;
         relay.join(now.route, now.organization, key).await;
@@ -85,6 +93,7 @@ impl RelayKeeper {
             && member.link == Some(guard.link)
         {
             member.link = None;
+            debug!(server = %guard.server, route = %member.route, "registers at the relay no more");
             relay.leave(member.route).await;
         }
     }
@@ -137,6 +146,8 @@ async fn catch_up(
             continue;
         };
         if now.peers != member.peers {
+            let (before, peers) = (listed(&member.peers), listed(&now.peers));
+            debug!(%server, route = %member.route, before, peers, "relayed to other peers");
             member.peers.clone_from(&now.peers);
             relay.permit(member.route, now.peers.clone()).await;
         }

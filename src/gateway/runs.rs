@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use tracing::debug;
+
 use adit_core::domain::id::{BootId, ServerId};
 use adit_core::domain::limits::{CONTROL_LINKS_MAX, COPY_SAID_FOR, RUNS_OF_AGENT_KEPT_MAX};
 
@@ -50,6 +52,7 @@ impl Runs {
         runs.push_front(Run { boot, from });
         runs.truncate(RUNS_OF_AGENT_KEPT_MAX);
         let replaced_by = replaced_by?;
+        debug!(%server, %boot, %replaced_by, "a run of this agent is back whose place another had taken");
         let earlier = returned.replace(now)?;
         (now.saturating_duration_since(earlier) < COPY_SAID_FOR).then_some(replaced_by)
     }

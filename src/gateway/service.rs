@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{error, info};
+use tracing::{debug, error, info, trace};
 
 use super::attempt_limiter::AttemptLimiter;
 use super::authority::{Authority, AuthorityError};
@@ -89,7 +89,9 @@ impl GatewaySockets {
             let address = tcp.local_addr().map_err(failed("TCP", listen))?;
             match bind_udp(address) {
                 Ok(udp) => return Ok(Self { udp, tcp, address }),
-                Err(_) if tries > 0 => {}
+                Err(error) if tries > 0 => {
+                    debug!(%address, %error, "free for TCP and not for UDP; another is tried");
+                }
                 Err(source) => return Err(failed("UDP", address)(source)),
             }
         }
@@ -235,6 +237,8 @@ fn endpoint(
     address: SocketAddr,
 ) -> Result<(RelayThread, GatewayEndpoint), GatewayError> {
     let boot = BootId::from_bytes(random::bytes());
+    let megabits_each = config.megabits_per_second_per_organization;
+    debug!(%address, %boot, relays = config.enabled, megabits_each, "the relay's thread takes the UDP port");
     let mut relay = Relay::new(authority.route(), boot, random::bytes(), Instant::now());
     if let Some(megabits) = config.megabits_per_second_per_organization {
         relay = relay.limited_to(NonZeroU64::from(megabits).saturating_mul(MEGABIT));
@@ -261,6 +265,7 @@ async fn watch_platform(platform: Arc<Platform>, changed: watch::Sender<u64>) {
         every.tick().await;
         match platform.data_version().await {
             Ok(version) if seen != Some(version) => {
+                trace!(version, "the database has changed: every link reads its rules again");
                 seen = Some(version);
                 changed.send_modify(|changes| *changes += 1);
             }
@@ -294,8 +299,11 @@ async fn maintenance(platform: Arc<Platform>, relay: Arc<RelayKeeper>) {
         }
         if swept_at.is_none_or(|swept_at| now - swept_at >= SECRETS_SWEPT_EVERY) {
             swept_at = Some(now);
-            if let Err(error) = platform.sweep().await {
-                error!(%error, "secrets that are due could not be forgotten; trying again");
+            match platform.sweep().await {
+                Ok(secrets) => {
+                    debug!(secrets, "offers that are due have expired, secrets that are due are deleted");
+                }
+                Err(error) => error!(%error, "secrets that are due could not be forgotten; trying again"),
             }
         }
     }
@@ -309,6 +317,7 @@ async fn renew_daily(
     tls: Arc<EnrolTls>,
 ) {
     loop {
+        debug!(hours = LEAF_RENEW_EVERY.as_secs() / 3_600, "the gateway's leaf is renewed after this time");
         sleep(LEAF_RENEW_EVERY).await;
         if let Err(error) = renew(&authority, &*clock, &endpoint, &tls) {
             error!(%error, "cannot renew the gateway's leaf; trying again tomorrow");

@@ -21,7 +21,7 @@ mod tx;
 mod unreadable;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
@@ -29,6 +29,8 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions, Row};
 use tokio::sync::Mutex;
+
+use tracing::debug;
 
 use adit_core::domain::limits::{STORE_BUSY_TIMEOUT, STORE_READERS_MAX};
 use adit_core::domain::word::UnknownWord;
@@ -56,6 +58,8 @@ const MIGRATIONS: [&str; 4] = [
 ];
 /// `application_id` of our files: "adit".
 const APPLICATION_ID: i64 = 0x6164_6974;
+/// A writer that waited longer has a line in the log.
+const LONG_WAIT: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -85,6 +89,7 @@ impl Store {
         let reading = options.pragma("query_only", "ON");
         let readers = pool(STORE_READERS_MAX).connect_with(reading.clone()).await.map_err(opening)?;
         let watcher = Mutex::new(reading.connect().await.map_err(opening)?);
+        debug!(path = %path.display(), readers = STORE_READERS_MAX, "the database is open");
         Ok(Self { writer, readers, watcher })
     }
 
@@ -96,7 +101,17 @@ impl Store {
 
     /// Begins a transaction that no other writer of any process runs beside.
     pub(crate) async fn write(&self) -> Result<Tx, StoreError> {
-        Tx::begin(&self.writer, "BEGIN IMMEDIATE").await
+        let asked = Instant::now();
+        let tx = Tx::begin(&self.writer, "BEGIN IMMEDIATE").await;
+        let waited = asked.elapsed();
+        if waited > LONG_WAIT {
+            debug!(
+                waited_ms = waited.as_millis(),
+                is_served = tx.is_ok(),
+                "a writer waited for the database"
+            );
+        }
+        tx
     }
 
     /// Begins a consistent view; writing in it is an error.
@@ -142,6 +157,9 @@ async fn migrate(writer: &SqlitePool, path: &Path) -> Result<(), StoreError> {
     if done > known {
         let builds = builds_beyond(&mut tx, known).await;
         return Err(StoreError::Newer { path: path.into(), builds, found, known });
+    }
+    if done < known {
+        debug!(path = %path.display(), from = done, to = known, "the database is brought up to date");
     }
     for migration in &MIGRATIONS[done..] {
         tx.script(migration).await?;

@@ -69,6 +69,8 @@ pub const NEWCOMERS_GONE: &str = "adit_gateway_control_newcomers_gone_total";
 /// Labelled `outcome`, one of a fixed few words.
 pub const ENROLMENTS: &str = "adit_gateway_enrolments_total";
 pub const LINK_REFUSALS: &str = "adit_gateway_link_refusals_total";
+/// Labelled `reason`, one of a fixed few words.
+pub const GATEWAY_DROPPED: &str = "adit_gateway_dropped_total";
 
 enum Kind {
     Counter,
@@ -133,6 +135,11 @@ const DESCRIPTIONS: &[(Kind, &str, &str)] = &[
     ),
     (Kind::Counter, ENROLMENTS, "Enrolment requests, by outcome."),
     (Kind::Counter, LINK_REFUSALS, "Control links the gateway refused; the log and the audit say why."),
+    (
+        Kind::Counter,
+        GATEWAY_DROPPED,
+        "What agents and strangers sent or caused and the gateway left out; by reason.",
+    ),
     (Kind::Counter, relay::PACKETS, "Packets forwarded between agents that have no direct path."),
     (Kind::Counter, relay::BYTES, "Bytes of the packets forwarded."),
     (Kind::Counter, relay::SENDS, "System calls that sent them; packets of one pair go out together."),

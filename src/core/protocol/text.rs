@@ -4,7 +4,7 @@
 //! What identifies or must be exact is refused when it is too long; what people read is made readable, so
 //! that no single name makes a whole message unusable.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -12,6 +12,17 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::domain::limits::{DIGITS_MAX, REASON_CHARS_MAX, SOFTWARE_CHARS_MAX};
 use crate::domain::name::Name;
 use crate::domain::visible::one_line;
+
+/// Returns the items with commas between them, for a line of the log; `none` where there are none.
+pub fn listed(items: impl IntoIterator<Item = impl fmt::Display>) -> String {
+    let mut line = String::new();
+    for item in items {
+        let comma = if line.is_empty() { "" } else { ", " };
+        // A text takes everything.
+        let _ = write!(line, "{comma}{item}");
+    }
+    if line.is_empty() { "none".into() } else { line }
+}
 
 /// Stands for a name that is none.
 pub const UNNAMED: &str = "unnamed";
@@ -83,6 +94,12 @@ pub(super) fn digits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_in_the_log_has_commas_or_says_none() {
+        assert_eq!(listed([1, 2]), "1, 2");
+        assert_eq!(listed(None::<u8>), "none");
+    }
 
     #[test]
     fn a_build_is_named_in_sixty_four_printable_characters_at_most() {

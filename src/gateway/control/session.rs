@@ -8,10 +8,10 @@ use std::time::Instant;
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 use tracing::field::display;
-use tracing::{debug, warn};
+use tracing::{debug, trace, warn};
 
 use super::view::AgentView;
-use super::{Control, LinkEnd, OpenLink, lost};
+use super::{Control, LinkEnd, OpenLink, count_dropped, lost};
 use crate::platform::AgentError;
 use crate::presence::PresenceGuard;
 use adit_core::domain::id::{ConnectionId, ServerId};
@@ -20,8 +20,9 @@ use adit_core::domain::limits::{
     CONTROL_MESSAGES_PER_SECOND, HIDDEN_FROM_MAX, PEER_ADDRESSES_MAX,
 };
 use adit_core::protocol::capability::Capabilities;
-use adit_core::protocol::control::{ToAgent, ToGateway};
+use adit_core::protocol::control::{Activity, Change, Rule, ToAgent, ToGateway};
 use adit_core::protocol::heartbeat::{Beat, Heartbeat};
+use adit_core::protocol::text::listed;
 use adit_core::protocol::token_bucket::TokenBucket;
 use adit_net::transport::endpoint::TransportError;
 use adit_net::transport::link::LinkReceiver;
@@ -70,6 +71,10 @@ async fn converse(
     changes.mark_unchanged();
     presence.mark_unchanged();
     let (rules, revoked) = control.rules(link).await?;
+    debug!(rules = rules.len(), revoked = revoked.len(), "the agent is sent all that it may know");
+    for rule in &rules {
+        log_rule(rule);
+    }
     let (view, snapshot) = AgentView::snapshot(rules, revoked);
     send(link, snapshot).await?;
 
@@ -89,11 +94,16 @@ async fn converse(
                 let now = Instant::now();
                 heartbeat.handle_heard(now);
                 // Who is too fast is read later, not cut off: the transport's windows then hold it back.
-                next_read = now + limiter.take(now);
+                let pause = limiter.take(now);
+                if !pause.is_zero() {
+                    trace!(pause_ms = pause.as_millis(), "the agent writes too fast: its next message waits");
+                }
+                next_read = now + pause;
                 session.handle(message, guard).await?;
             }
             () = sleep_until(heartbeat.deadline().into()) => match heartbeat.poll(Instant::now()) {
                 Some(Beat::Send { number }) => {
+                    trace!(number, "a heartbeat is sent");
                     let now = session.control.clock.now();
                     send(session.link, [ToAgent::Heartbeat { number, now }]).await?;
                 }
@@ -171,8 +181,12 @@ impl ControlSession<'_> {
 
     async fn fetch_secret(&mut self, connection: ConnectionId) -> Result<(), LinkEnd> {
         let answer = match self.control.platform.fetch_secret(self.link.server, connection).await {
-            Ok((epoch, secret)) => ToAgent::Secret { connection, epoch, secret: secret.reveal_hex() },
-            Err(AgentError::NotFound | AgentError::SecretUnavailable) => {
+            Ok((epoch, secret)) => {
+                debug!(%connection, epoch, "the agent is handed its connection's secret");
+                ToAgent::Secret { connection, epoch, secret: secret.reveal_hex() }
+            }
+            Err(why @ (AgentError::NotFound | AgentError::SecretUnavailable)) => {
+                debug!(%connection, %why, "the agent is handed no secret");
                 ToAgent::SecretUnavailable { connection }
             }
             Err(AgentError::Platform(source)) => return Err(LinkEnd::Platform { source }),
@@ -190,6 +204,11 @@ impl ControlSession<'_> {
             return Err(LinkEnd::Misbehaved { what });
         }
         let connections = self.control.ended_among(self.link, asked).await?;
+        debug!(
+            asked = listed(asked),
+            ended = listed(&connections),
+            "the agent asks which connections are over"
+        );
         if connections.is_empty() {
             return Ok(());
         }
@@ -204,6 +223,9 @@ impl ControlSession<'_> {
         let ended =
             if gone.is_empty() { Vec::new() } else { self.control.ended_among(self.link, &gone).await? };
         let changes = self.view.catch_up(rules, revoked, &ended);
+        for change in &changes {
+            log_change(change);
+        }
         send(self.link, changes).await?;
         self.send_candidates().await
     }
@@ -211,8 +233,47 @@ impl ControlSession<'_> {
     async fn send_candidates(&mut self) -> Result<(), LinkEnd> {
         let own = self.link.server;
         let candidates = self.view.candidates(|peer| self.control.presence.addresses(peer, own));
+        for candidate in &candidates {
+            if let ToAgent::Candidates { peer, addresses } = candidate {
+                debug!(%peer, addresses = listed(addresses), "the agent is told where a peer is");
+            }
+        }
         send(self.link, candidates).await
     }
+}
+
+fn log_change(message: &ToAgent) {
+    let ToAgent::Change { revision, change } = message else { return };
+    match change {
+        Change::Rule { rule } => {
+            debug!(revision, connection = %rule.connection, "a connection is new to the agent or has changed");
+            log_rule(rule);
+        }
+        Change::Ended { connection } => debug!(revision, %connection, "the agent is told that it has ended"),
+        Change::Unlisted { connection } => {
+            debug!(revision, %connection, "the agent is told that the gateway does not know it any more");
+        }
+        Change::Revoked { key } => debug!(revision, %key, "the agent is told of a revoked key"),
+    }
+}
+
+fn log_rule(rule: &Rule) {
+    let activity = match rule.activity {
+        Activity::Ready => "ready",
+        Activity::Paused => "paused",
+        Activity::Active => "active",
+    };
+    trace!(
+        connection = %rule.connection,
+        kind = %rule.kind,
+        side = %rule.side,
+        peer = %rule.peer,
+        peer_route = %rule.peer_route,
+        activity,
+        secret_epoch = rule.secret_epoch,
+        cut_epoch = rule.cut_epoch,
+        "a rule as the agent is sent it"
+    );
 }
 
 /// Takes as many as an agent's file can name.
@@ -238,7 +299,10 @@ fn reachable(reported: Vec<SocketAddr>, from: SocketAddr) -> Result<Vec<SocketAd
             address.set_ip(from.ip());
         }
         address.set_ip(address.ip().to_canonical());
-        if address.port() != 0 && !address.ip().is_multicast() && !reachable.contains(&address) {
+        if address.port() == 0 || address.ip().is_multicast() {
+            count_dropped("address");
+            debug!(%address, "the agent reports an address that nobody can dial; it is told to nobody");
+        } else if !reachable.contains(&address) {
             reachable.push(address);
         }
     }
@@ -250,6 +314,7 @@ fn ignore_stale<T>(outcome: Result<T, AgentError>) -> Result<Option<T>, LinkEnd>
     match outcome {
         Ok(taken) => Ok(Some(taken)),
         Err(why @ (AgentError::NotFound | AgentError::SecretUnavailable)) => {
+            count_dropped("stale_note");
             debug!(%why, "an agent's note was not taken");
             Ok(None)
         }

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tracing::debug;
+
 use crate::store::{AuditOutcome, Carried, ConnectionRecord, StoreError, Tx};
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::{ConnectionId, KeyFingerprint, OrganizationId, RouteId, ServerId};
@@ -152,7 +154,8 @@ impl Platform {
             return Ok(true);
         }
         drop(tx);
-        let kind = format!("unfit {id} {side}");
+        debug!(connection = %id, %side, %reason, why = entry.detail, "an agent's refusal changes nothing");
+        let kind = format!("mismatch {id} {side}");
         Ok(self.note_counted(Reporter::Agent(server), &kind, entry, both(&connection)).await?)
     }
 
@@ -200,9 +203,11 @@ impl Platform {
         id: ConnectionId,
     ) -> Result<(ConnectionRecord, Side), AgentError> {
         let found = tx.connection(id).await?;
-        found
-            .and_then(|connection| connection.side_of(server).map(|side| (connection, side)))
-            .ok_or(AgentError::NotFound)
+        let exists = found.is_some();
+        found.and_then(|connection| connection.side_of(server).map(|side| (connection, side))).ok_or_else(|| {
+            debug!(connection = %id, %server, exists, "an agent names a connection that is none of its server's");
+            AgentError::NotFound
+        })
     }
 
     /// Writes an entry for both organizations about what a side's agent did.

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
+use tracing::debug;
+
 use crate::store::{AuditOutcome, AuditRecord, ChannelRecord, ConnectionRecord, ServerRecord, Tx};
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::{ChannelId, ConnectionId, OrganizationId, ServerId};
@@ -86,6 +88,8 @@ impl AuditedTx {
             Err(PlatformError::Store(_) | PlatformError::Seal(_)) => return outcome,
         };
         self.write_entries(word, &reason).await?;
+        let by = self.actor.viewpoint().map_or_else(|| "the operator".to_owned(), |it| it.to_string());
+        debug!(action = self.action, object = self.object, by, outcome = word.as_str(), reason, "asked for");
         self.tx.commit().await?;
         outcome
     }

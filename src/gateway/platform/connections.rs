@@ -1,5 +1,7 @@
 //! What the parties of a connection may do to it. The status table decides; this applies.
 
+use tracing::debug;
+
 use crate::store::{Carried, ConnectionRecord, GrantStatus, Tx};
 use adit_core::domain::connection::{ConnectionType, Side};
 use adit_core::domain::id::ConnectionId;
@@ -111,6 +113,8 @@ pub(super) async fn shift(
     if starts(connection, to) || (event == Event::Resume && initiator == Initiator::Party(Side::Target)) {
         admit_read_write(tx, connection).await?;
     }
+    let (from, by) = (connection.status, acting(initiator));
+    debug!(connection = %connection.id, %event, by, %from, %to, cuts = event.cuts(), "a connection's status");
     if to != connection.status {
         tx.set_status(connection, to, failure, now).await?;
     }
@@ -122,6 +126,13 @@ pub(super) async fn shift(
         end_grant(tx, connection, initiator, now).await?;
     }
     Ok(to)
+}
+
+const fn acting(initiator: Initiator) -> &'static str {
+    match initiator {
+        Initiator::System => "the gateway",
+        Initiator::Party(side) => side.as_str(),
+    }
 }
 
 fn starts(connection: &ConnectionRecord, to: Status) -> bool {

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Instant;
 
+use tracing::{debug, trace};
+
 use crate::store::AuditOutcome;
 use adit_core::domain::id::{OrganizationId, ServerId};
 use adit_core::domain::limits::{
@@ -83,6 +85,7 @@ impl Counted {
             let detail = one_line(&entry.detail, AUDIT_DETAIL_CHARS_MAX);
             return self.begin(bucket, logs, AgentEntry { detail, ..entry }, ends(span, at.now));
         }
+        debug!(kind, has_room, "an audit entry too many: it is counted in the row for all such");
         let bucket = self::bucket(span, at.now, format_args!("{reporter:?} {} beyond", entry.action));
         if self.is_repeat(&bucket, logs, times) {
             return Recorded::Counted;
@@ -182,6 +185,13 @@ impl Platform {
         logs.sort_unstable();
         logs.dedup();
         let at = Moment { now: self.now(), instant: Instant::now() };
+        trace!(
+            kind,
+            times,
+            action = entry.action,
+            outcome = entry.outcome.as_str(),
+            "caused again and again"
+        );
         let recorded = self.counted().handle(reporter, kind, &logs, entry, times, at);
         let Recorded::Row(entry) = recorded else { return Ok(false) };
         let mut tx = self.store.write().await?;
@@ -198,6 +208,7 @@ impl Platform {
             return Ok(());
         }
         let written = self.write_counted(now, &due).await;
+        debug!(rows = due.len(), is_written = written.is_ok(), "repeats are added to their audit rows");
         if written.is_err() {
             self.counted().put_back(due);
         }

@@ -3,12 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 
 use subtle::ConstantTimeEq;
+use tracing::debug;
 
 use crate::store::{AuditOutcome, ServerRecord, StoreError, TokenRecord, Tx};
 use adit_core::domain::id::{ConnectionId, KeyFingerprint, RouteId, ServerId};
 use adit_core::domain::places::address_of;
 use adit_core::domain::secret::RegistrationToken;
 use adit_core::domain::time::Timestamp;
+use adit_core::protocol::text::listed;
 
 use super::Platform;
 use super::audit::AgentEntry;
@@ -192,6 +194,7 @@ impl Platform {
             Some(known) => return Ok(known.name.to_string()),
         };
         drop(tx);
+        debug!(%server, %key, on_file = known.is_some(), why = %refusal, "this key opens no control link");
         let entry = AgentEntry {
             actor: "a host with a certificate".into(),
             action: "open control link",
@@ -245,6 +248,8 @@ impl Platform {
                 }
             }
         }
+        let (revoked, rotated) = (listed(enrolment.revoked), listed(&enrolment.rotated));
+        debug!(server = %server.id, %key, is_first, revoked, rotated, "a registration token is redeemed");
         let entry = AgentEntry {
             actor: format!("agent of {}", server.name),
             action: "enrol",
@@ -266,6 +271,12 @@ impl Platform {
         refusal: &EnrolRefusal,
     ) -> Result<(), PlatformError> {
         let whose = known.map_or_else(|| "unknown".to_owned(), |server| server.id.to_string());
+        debug!(
+            server = whose,
+            key = listed(key),
+            why = refusal.as_str(),
+            "a registration token is not taken"
+        );
         let entry = AgentEntry {
             actor: format!("a host at {source}"),
             action: "enrol",

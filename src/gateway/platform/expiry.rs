@@ -1,6 +1,8 @@
 //! Offers whose time is over. Anyone who looks or asks finds them Expired: the sweep is for those that nobody
 //! looks at.
 
+use tracing::debug;
+
 use crate::store::{AuditOutcome, Carried, Tx};
 use adit_core::domain::status::{Event, Initiator};
 use adit_core::domain::time::Timestamp;
@@ -27,6 +29,7 @@ pub(super) async fn expire_offers(tx: &mut Tx, now: Timestamp) -> Result<(), Pla
     for id in tx.expired_offers(now).await? {
         let Some(offer) = tx.connection(id).await? else { continue };
         let Carried::Admin { expires_at, .. } = offer.carried else { continue };
+        debug!(connection = %id, %expires_at, "the time to accept an offer is over");
         let to = connections::shift(tx, &offer, Event::Expire, Initiator::System, None, now).await?;
         let entry = AgentEntry {
             actor: GATEWAY.into(),

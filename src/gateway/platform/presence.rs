@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use tracing::{debug, trace};
+
 use crate::store::{ConnectionRecord, FactRecord, Tx};
 use adit_core::domain::connection::Side;
 use adit_core::domain::connectivity::{Connectivity, Facts, SideFacts, Timed};
@@ -14,6 +16,7 @@ use adit_core::domain::limits::{
 };
 use adit_core::domain::time::Timestamp;
 use adit_core::protocol::control::Report;
+use adit_core::protocol::text::listed;
 use adit_core::protocol::token_buckets::TokenBuckets;
 
 use super::Platform;
@@ -74,6 +77,7 @@ impl PendingReport {
 impl Platform {
     /// Notes that the gateway starts: what the database says of control links is from another life.
     pub async fn start_service(&self) -> Result<(), PlatformError> {
+        debug!("control links of an earlier run are noted as down");
         let mut tx = self.store.write().await?;
         tx.all_links_down(self.now()).await?;
         Ok(tx.commit().await?)
@@ -83,6 +87,7 @@ impl Platform {
     /// tunnels until its agent tells.
     pub async fn linked(&self, server: ServerId, up: bool) -> Result<(), PlatformError> {
         let at = self.now();
+        debug!(%server, up, "a control link is noted");
         let mut presence = self.presence.lock().await;
         let mut tx = self.store.write().await?;
         tx.set_link(server, up, at).await?;
@@ -121,6 +126,10 @@ impl Platform {
         drop(tx);
         let pending = merge(known, id, side, report, at);
         let goes = pending.goes(Flush::Due(at));
+        trace!(
+            connection = %id, %side, tunnel = listed(report.tunnel), mirth = listed(report.mirth), goes,
+            "an agent reports"
+        );
         presence.pending.insert((id, side), pending);
         if goes && presence.at_once.try_take(server, Instant::now()) {
             self.flush(&mut presence, Flush::Due(at)).await?;
@@ -153,6 +162,7 @@ impl Platform {
             note_first_connected(&mut tx, pending.fact.connection, now).await?;
         }
         tx.commit().await?;
+        debug!(reports = writing.len(), "what agents reported is written");
         for pending in &mut writing {
             pending.written_at = Some(now);
             pending.unwritten = Unwritten::Nothing;

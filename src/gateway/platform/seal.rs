@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use tracing::debug;
 use zeroize::Zeroizing;
 
 use crate::store::SEALED_BYTES;
@@ -60,6 +61,7 @@ impl SealingKey {
         if needed {
             return Err(SealError::Missing { path });
         }
+        debug!(path = %path.display(), "there is no sealing key yet, and nothing sealed; one is made");
         let key = Secret::from_bytes(random::bytes());
         folder.write(FILE, Zeroizing::new(key.reveal_hex()).as_bytes())?;
         Self::from_secret(&key)

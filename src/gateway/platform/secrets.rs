@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use parking_lot::MutexGuard;
 
+use tracing::{debug, trace};
+
 use crate::store::{AuditOutcome, Carried, ConnectionRecord, SEALED_BYTES, SecretRecord, Tx};
 use adit_core::domain::connection::{ConnectionType, Side};
 use adit_core::domain::id::{ConnectionId, ServerId};
@@ -67,7 +69,10 @@ impl Platform {
         let (connection, side) = self.connection_of(&mut tx, server, id).await?;
         let kept = tx.secret(id).await?.ok_or(AgentError::NotFound)?;
         drop(tx);
-        if agents::activity(connection.status).is_none() || kept.stored_at(side).is_some() {
+        let (status, has_it) = (connection.status, kept.stored_at(side).is_some());
+        let is_sealed = kept.sealed.is_some();
+        debug!(connection = %id, %side, %status, epoch = kept.epoch, has_it, is_sealed, "an agent asks for a secret");
+        if agents::activity(status).is_none() || has_it {
             return Err(AgentError::SecretUnavailable);
         }
         let sealed = kept.sealed.ok_or(AgentError::SecretUnavailable)?;
@@ -135,6 +140,7 @@ impl Platform {
         }
         let (connection, side) = self.connection_of(&mut tx, server, id).await?;
         let now = self.now();
+        debug!(connection = %id, %side, epoch, "an agent has the secret on disk");
         tx.note_stored(id, side, now).await?;
         let detail = format!("epoch {epoch}, by the {side}'s agent");
         self.note_agent(&mut tx, &connection, side, "hold secret", detail).await?;
@@ -153,7 +159,9 @@ impl Platform {
     ) -> Result<bool, AgentError> {
         let (_, side) = self.connection_of(tx, server, id).await?;
         let kept = tx.secret(id).await?.ok_or(AgentError::NotFound)?;
-        Ok(kept.epoch == epoch && kept.stored_at(side).is_none())
+        let is_news = kept.epoch == epoch && kept.stored_at(side).is_none();
+        trace!(connection = %id, %side, epoch, newest = kept.epoch, is_news, "an agent says what secret it has");
+        Ok(is_news)
     }
 
     /// Lets offers expire and deletes every secret that is due. The rules are judged on every read too; this
@@ -281,6 +289,7 @@ pub(super) async fn rotate(
     let epoch = connection.secret_epoch.saturating_add(1);
     let secret = Secret::from_bytes(random::bytes());
     let sealed: [u8; SEALED_BYTES] = seal.seal(connection.id, epoch, &secret)?;
+    debug!(connection = %connection.id, epoch, "a new secret takes the place of the old one");
     tx.put_secret(connection.id, epoch, &sealed, now).await?;
     Ok(epoch)
 }
@@ -288,6 +297,7 @@ pub(super) async fn rotate(
 async fn forget_if_due(tx: &mut Tx, id: ConnectionId, now: Timestamp) -> Result<bool, PlatformError> {
     let due = tx.secret(id).await?.is_some_and(|kept| is_due(&kept, now));
     if due {
+        debug!(connection = %id, "both agents hold the secret and no view is left: it is deleted");
         tx.delete_sealed(id).await?;
     }
     Ok(due)

@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use tracing::debug;
+
 use super::StoreError;
 
 /// What `SQLite` appends to the database's name for the files it keeps beside it.
@@ -21,7 +23,10 @@ pub(super) fn make_or_check(path: &Path) -> Result<(), StoreError> {
         check_own(&beside(path, suffix))?;
     }
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            debug!(path = %path.display(), "the database's file is made");
+            Ok(())
+        }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_own(path),
         Err(source) => Err(StoreError::File { path: path.into(), source }),
     }
