@@ -1,10 +1,11 @@
 //! The log: lines on standard error, masked on their way out. Nobody who logs waits for a reader.
 
+mod filter;
 mod queue;
 mod redact;
 
 use std::borrow::Cow;
-use std::env::{self, VarError};
+use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::panic;
 use std::sync::OnceLock;
@@ -20,19 +21,14 @@ use adit_core::config::LogFormat;
 use adit_core::domain::limits::LOG_FLUSH_TIMEOUT;
 use adit_core::domain::visible::{visible, visible_json};
 
-/// Names the level and, where wanted, modules: `debug`, or `info,adit_net::transport=debug`.
+/// Names the level and, where wanted, modules and spans: see [`filter`].
 const FILTER_VARIABLE: &str = "ADIT_LOG";
-/// What libraries say is no news to an operator, or our own lines say it: a packet that the network
-/// refuses shows as a path that fails.
-const FILTER_DEFAULT: &str = "error,quinn_udp=off,adit=info";
 
 /// Where this process's log goes, once it is set up.
 static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    #[error("cannot use the environment variable ADIT_LOG; write a level such as `info` or `debug`")]
-    Filter { source: Box<dyn std::error::Error + Send + Sync> },
     #[error("cannot start the thread that writes the log; raise the limit of threads or free memory")]
     Thread { source: io::Error },
     #[error("the log was set up before; this is a bug, please report it")]
@@ -41,12 +37,13 @@ pub enum LogError {
 
 /// Sends this process's log to standard error from now on.
 pub fn init(format: LogFormat) -> Result<(), LogError> {
-    let filter = filter()?;
+    let (filter, problems) = filter::from_variable(env::var(FILTER_VARIABLE));
     let loss_line = match format {
         LogFormat::Text => loss_text,
         LogFormat::Json => loss_json,
     };
-    let started = LogQueue::start(io::stderr(), loss_line).map_err(|source| LogError::Thread { source })?;
+    let started =
+        LogQueue::start(io::stderr(), loss_line).map_err(|source| LogError::Thread { source })?;
     let queue = QUEUE.get_or_init(|| started).clone();
     let builder = builder(format, filter, move || queue.clone(), io::stderr().is_terminal());
     match format {
@@ -56,6 +53,9 @@ pub fn init(format: LogFormat) -> Result<(), LogError> {
     .map_err(|source| LogError::Installed { source })?;
     // The standard one waits until standard error is read.
     panic::set_hook(Box::new(|panic| tracing::error!("{panic}; this is a bug, please report it")));
+    for problem in problems {
+        tracing::warn!("{problem}");
+    }
     Ok(())
 }
 
@@ -103,22 +103,6 @@ fn time_now() -> String {
 /// themselves.
 pub fn init_if_asked(format: LogFormat) -> Result<(), LogError> {
     if env::var_os(FILTER_VARIABLE).is_some() { init(format) } else { Ok(()) }
-}
-
-fn filter() -> Result<EnvFilter, LogError> {
-    let text = match env::var(FILTER_VARIABLE) {
-        Ok(text) => text,
-        Err(VarError::NotPresent) => FILTER_DEFAULT.into(),
-        Err(error @ VarError::NotUnicode(_)) => return Err(LogError::Filter { source: Box::new(error) }),
-    };
-    EnvFilter::try_new(without_quinn_udp(text))
-        .map_err(|source| LogError::Filter { source: Box::new(source) })
-}
-
-/// Quiets quinn-udp: one who names a level for all still does not hear of every packet that the network
-/// refuses.
-fn without_quinn_udp(text: String) -> String {
-    if text.contains("quinn_udp") { text } else { format!("{text},quinn_udp=off") }
 }
 
 type Builder<M> = SubscriberBuilder<DefaultFields, tracing_subscriber::fmt::format::Format, EnvFilter, M>;
@@ -203,10 +187,10 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Captured(Arc<Mutex<Vec<u8>>>);
+    pub(super) struct Captured(Arc<Mutex<Vec<u8>>>);
 
     impl Captured {
-        fn text(&self) -> String {
+        pub(super) fn text(&self) -> String {
             String::from_utf8(self.0.lock().clone()).expect("is text")
         }
     }
@@ -219,24 +203,6 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
-    }
-
-    #[test]
-    fn packets_that_the_network_refuses_are_heard_of_only_by_who_asks_for_them() {
-        let lines = |level: &str| {
-            let captured = Captured::default();
-            let output = captured.clone();
-            let filter = EnvFilter::try_new(without_quinn_udp(level.into())).unwrap();
-            let subscriber = builder(LogFormat::Text, filter, move || output.clone(), false).finish();
-            tracing::subscriber::with_default(subscriber, || {
-                tracing::warn!(target: "quinn_udp", "sendmsg error");
-                tracing::info!("ours");
-            });
-            captured.text().lines().count()
-        };
-        assert_eq!(lines(FILTER_DEFAULT), 1);
-        assert_eq!(lines("info"), 1);
-        assert_eq!(lines("info,quinn_udp=warn"), 2);
     }
 
     fn logged(format: LogFormat, write: impl FnOnce()) -> String {
@@ -316,22 +282,6 @@ mod tests {
         assert!(text.contains("Z  WARN adit_observe::log: 7 lines of the log were lost"), "{text}");
         let json: serde_json::Value = serde_json::from_slice(&loss_json(7)).expect("is JSON");
         assert_eq!((&json["level"], &json["lost"]), (&"WARN".into(), &7.into()));
-    }
-
-    #[test]
-    fn libraries_are_silent_by_default_below_an_error() {
-        let captured = Captured::default();
-        let output = captured.clone();
-        let filter = EnvFilter::new(FILTER_DEFAULT);
-        let builder = builder(LogFormat::Text, filter, move || output.clone(), false);
-        tracing::subscriber::with_default(builder.finish(), || {
-            tracing::warn!(target: "quinn_udp", "sendmsg error");
-            tracing::error!(target: "quinn_udp", "sendmsg error");
-            tracing::warn!(target: "rustls::conn", "in their words");
-            tracing::info!("in ours");
-        });
-        assert_eq!(captured.text().lines().count(), 1, "{}", captured.text());
-        assert!(captured.text().contains("in ours"));
     }
 
     #[test]

@@ -31,6 +31,9 @@ use tokio::time::sleep;
 /// Nothing a test waits for takes longer, however busy the machine is.
 pub(crate) const HANG_LIMIT: Duration = Duration::from_secs(90);
 const POLL_EVERY: Duration = Duration::from_millis(20);
+/// Libraries too: what must never be in a log must not be in their lines either.
+pub(crate) const EVERYTHING: &str =
+    "trace,quinn=trace,rustls=trace,tokio=trace,hyper=trace,sqlx=trace,mio=trace";
 /// What a failing test shows of a log.
 const LOG_LINES_SHOWN: usize = 25;
 
@@ -299,7 +302,7 @@ impl Lab {
 
     /// With a log that says everything.
     pub(crate) fn start_traced(&mut self, part: Part) {
-        self.start_with(part, "ADIT_LOG", OsStr::new("trace"));
+        self.start_with(part, "ADIT_LOG", OsStr::new(EVERYTHING));
     }
 
     /// With a variable in its environment.

@@ -1,7 +1,9 @@
 //! Observation never stops the service: a log that nobody reads, whose reader is gone or whose disk is
 //! full costs lines and nothing else; so does a command's output.
 
+use std::ffi::OsStr;
 use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -10,8 +12,10 @@ use adit_lab::binaries;
 use adit_lab::messages::Generator;
 use adit_lab::sender::Sender;
 use rustix::process::Signal;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
-use crate::lab::{Lab, Part, adit, eventually, mirth, run};
+use crate::lab::{EVERYTHING, HANG_LIMIT, Lab, Part, adit, eventually, is_long, mirth, run};
 
 const MESSAGES: usize = 50;
 
@@ -19,16 +23,19 @@ fn full_disk() -> Stdio {
     OpenOptions::new().write(true).open("/dev/full").unwrap().into()
 }
 
-/// Both agents and the gateway trace everything there; messages pass, and SIGTERM ends all three.
-async fn carries_with(stderr: impl Fn() -> Stdio) {
+/// Both agents and the gateway trace everything there; messages pass, and SIGTERM ends all three after
+/// `carried`.
+async fn carries_with(stderr: impl Fn() -> Stdio, carried: impl AsyncFnOnce()) {
     let mirth = mirth().await;
     let mut lab = Lab::written(&[(Protocol::Mllp, mirth.address())]);
     for part in [Part::Gateway, Part::A, Part::B] {
-        lab.start_logging_to(part, "trace", stderr());
+        lab.start_logging_to(part, EVERYTHING, stderr());
     }
     lab.port_open(0).await;
-    let report = Sender::to(lab.port(0)).send(Generator::new(141).take(MESSAGES)).await;
-    assert_eq!(report.accepted(), MESSAGES);
+    let messages = if is_long() { 20_000 } else { 2_000 };
+    let report = Sender::to(lab.port(0)).send(Generator::new(141).take(messages)).await;
+    assert_eq!(report.accepted(), messages);
+    carried().await;
     for part in [Part::A, Part::B, Part::Gateway] {
         lab.signal(part, Signal::TERM);
         assert!(lab.ended(part).await.success(), "{part:?}");
@@ -36,21 +43,31 @@ async fn carries_with(stderr: impl Fn() -> Stdio) {
 }
 
 #[tokio::test]
-async fn messages_pass_while_nobody_reads_the_log() {
-    let (_unread, pipe) = std::io::pipe().unwrap();
-    carries_with(|| pipe.try_clone().unwrap().into()).await;
+async fn messages_pass_while_nobody_reads_the_log_which_then_says_what_it_lost() {
+    let (unread, pipe) = std::io::pipe().unwrap();
+    let read = async || {
+        let (said, heard) = oneshot::channel();
+        std::thread::spawn(move || {
+            let mut lines = BufReader::new(unread).split(b'\n').map_while(Result::ok);
+            if lines.any(|line| String::from_utf8_lossy(&line).contains("lines of the log were lost")) {
+                let _ = said.send(());
+            }
+        });
+        timeout(HANG_LIMIT, heard).await.expect("not within the limit").expect("the log has ended");
+    };
+    carries_with(|| pipe.try_clone().unwrap().into(), read).await;
 }
 
 #[tokio::test]
 async fn messages_pass_after_the_reader_of_the_log_is_gone() {
     let (reader, pipe) = std::io::pipe().unwrap();
     drop(reader);
-    carries_with(|| pipe.try_clone().unwrap().into()).await;
+    carries_with(|| pipe.try_clone().unwrap().into(), async || {}).await;
 }
 
 #[tokio::test]
 async fn messages_pass_while_the_disk_of_the_log_is_full() {
-    carries_with(full_disk).await;
+    carries_with(full_disk, async || {}).await;
 }
 
 #[tokio::test]
@@ -98,13 +115,26 @@ async fn a_signal_that_means_nothing_is_ignored_with_a_line_in_the_log() {
     }
 }
 
+#[tokio::test]
+async fn a_slip_in_the_filter_costs_a_line_but_never_the_start() {
+    let mirth = mirth().await;
+    let mut lab = Lab::written(&[(Protocol::Mllp, mirth.address())]);
+    for part in [Part::Gateway, Part::A, Part::B] {
+        lab.start_with(part, "ADIT_LOG", OsStr::new("debgu,adit_net=debug"));
+        lab.logs(part, "`debgu` in ADIT_LOG is ignored").await;
+    }
+    lab.port_open(0).await;
+    // The part that is a filter holds.
+    lab.logs(Part::Gateway, "DEBUG").await;
+}
+
 /// In namespaces of its own, so that this user may mount a small disk there.
 fn on_a_disk_of_its_own(lab: &Lab, part: Part, disk: &Path) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
     command.arg("mount -t tmpfs -o size=64k disk \"$1\" && exec \"$0\" agent --config \"$2\" 2>>\"$1/log\"");
     command.arg(binaries::adit()).arg(disk).arg(lab.config(part));
-    command.env("ADIT_LOG", "trace").stdout(Stdio::null());
+    command.env("ADIT_LOG", EVERYTHING).stdout(Stdio::null());
     command
 }
 
