@@ -3,6 +3,7 @@
 mod filter;
 mod queue;
 mod redact;
+mod repeats;
 
 use std::borrow::Cow;
 use std::env;
@@ -43,7 +44,7 @@ pub fn init(format: LogFormat) -> Result<(), LogError> {
         LogFormat::Json => loss_json,
     };
     let started =
-        LogQueue::start(io::stderr(), loss_line).map_err(|source| LogError::Thread { source })?;
+        LogQueue::start(io::stderr(), loss_line, time_now).map_err(|source| LogError::Thread { source })?;
     let queue = QUEUE.get_or_init(|| started).clone();
     let builder = builder(format, filter, move || queue.clone(), io::stderr().is_terminal());
     match format {

@@ -39,6 +39,8 @@ const TUNNEL_LOST: &str = "adit_tunnel_packets_lost";
 const PATH_CHANGES: &str = "adit_path_changes_total";
 const MIRTH_UP: &str = "adit_mirth_up";
 const LEAF_EXPIRES: &str = "adit_leaf_expiry_timestamp";
+/// Labelled `reason`: repeated, or unread.
+pub(crate) const LOG_LEFT_OUT: &str = "adit_log_lines_left_out_total";
 const WORKING: &str = "adit_entry_working";
 const PORT_OPEN: &str = "adit_source_port_open";
 const BYTES: &str = "adit_bytes_total";
@@ -81,6 +83,7 @@ enum Kind {
 /// The whole list, as `/metrics` explains it.
 const DESCRIPTIONS: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, BUILD_INFO, "Always 1; the label says which version runs."),
+    (Kind::Counter, LOG_LEFT_OUT, "Lines that the log has not, as repeats of others or unread; by reason."),
     (Kind::Gauge, CONTROL_LINK_UP, "1 while the agent's link to its gateway is up."),
     (Kind::Counter, PEER_REFUSALS, "Peers this agent refused; the log and the audit say why."),
     (Kind::Counter, CONTROL_DROPPED, "Messages for the gateway that were dropped while its link was away."),

@@ -557,3 +557,11 @@ pub const LOG_QUEUE_BYTES_MAX: usize = 1024 * 1024;
 pub const LOG_RETRY_EVERY: Duration = Duration::from_secs(1);
 /// How long the end of a process waits for its last lines.
 pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// Lines that are alike but for their time are written so often within the span below.
+pub const LOG_REPEATS_WRITTEN_MAX: u64 = 20;
+/// How often it is said how many lines of a kind were left out.
+pub const LOG_REPEATS_SAID_EVERY: Duration = Duration::from_secs(10);
+/// How many lines are told apart within that span; others are written.
+pub const LOG_KINDS_COMPARED_MAX: usize = 1_024;
+/// A longer line is written without being compared.
+pub const LOG_COMPARED_BYTES_MAX: usize = 2 * 1024;

@@ -1,7 +1,8 @@
 //! Lines on their way to the reader of the log, written by a thread of their own.
 //!
 //! Who logs never waits: a reader that sleeps, is gone or has no space left costs lines, not the service.
-//! Lines that find the queue full are counted, and the log says how many once it is read again.
+//! Lines that find the queue full are counted, and the log says how many once it is read again. Lines alike
+//! come in a bounded number ([`super::repeats`]).
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
@@ -10,7 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-
+use super::repeats::{Repeats, TimeNow};
+use crate::metrics::LOG_LEFT_OUT;
 use adit_core::domain::limits::{LOG_QUEUE_BYTES_MAX, LOG_RETRY_EVERY};
 
 /// A reader that is only slow is tried again soon.
@@ -27,6 +29,7 @@ struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     loss_line: LossLine,
+    time_now: TimeNow,
 }
 
 #[derive(Default)]
@@ -34,6 +37,7 @@ struct State {
     lines: VecDeque<Vec<u8>>,
     bytes: usize,
     lost: u64,
+    repeats: Repeats,
     /// The thread has a line that is not out yet.
     is_writing: bool,
     /// The last attempt to write failed.
@@ -42,15 +46,22 @@ struct State {
 
 impl State {
     /// Puts a line at the end, or counts it. After a loss half of the queue must be free first, so that
-    /// one notice stands for many lines.
-    fn push(&mut self, line: &[u8], loss_line: LossLine) {
+    /// one notice stands for many lines. Returns whether it found room.
+    fn push(&mut self, line: &[u8], loss_line: LossLine) -> bool {
         let room = LOG_QUEUE_BYTES_MAX.saturating_sub(self.bytes);
         if line.len() > room || (self.lost > 0 && room < LOG_QUEUE_BYTES_MAX / 2) {
             self.lost += 1;
-            return;
+            return false;
         }
         self.push_loss(loss_line);
         self.append(line.to_vec());
+        true
+    }
+
+    fn push_repeats(&mut self, lines: Vec<Vec<u8>>, loss_line: LossLine) {
+        for line in lines {
+            self.push(&line, loss_line);
+        }
     }
 
     fn push_loss(&mut self, loss_line: LossLine) {
@@ -82,22 +93,50 @@ impl State {
 
 impl LogQueue {
     /// Starts the thread that writes to `output`. It ends with the process: it may hang in a write.
-    pub(super) fn start(output: impl Write + Send + 'static, loss_line: LossLine) -> io::Result<Self> {
-        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), loss_line });
+    pub(super) fn start(
+        output: impl Write + Send + 'static,
+        loss_line: LossLine,
+        time_now: TimeNow,
+    ) -> io::Result<Self> {
+        let (state, changed) = (Mutex::default(), Condvar::new());
+        let shared = Arc::new(Shared { state, changed, loss_line, time_now });
         let writer = Arc::clone(&shared);
         thread::Builder::new().name("log".into()).spawn(move || writer.write_all(output))?;
         Ok(Self(shared))
     }
 
+    /// Puts a line at the end, whatever came before it.
     pub(super) fn push(&self, line: &[u8]) {
-        self.0.state.lock().push(line, self.0.loss_line);
+        if !self.0.state.lock().push(line, self.0.loss_line) {
+            count_left_out("unread");
+        }
         self.0.changed.notify_all();
+    }
+
+    /// Does the same unless too many are alike.
+    fn push_unless_repeated(&self, line: &[u8]) {
+        let now = Instant::now();
+        let mut state = self.0.state.lock();
+        let repeats = state.repeats.poll(now, self.0.time_now);
+        state.push_repeats(repeats, self.0.loss_line);
+        let is_admitted = state.repeats.admit(line, now);
+        drop(state);
+        if is_admitted {
+            self.push(line);
+        } else {
+            count_left_out("repeated");
+            // The thread says it at the end of the span.
+            self.0.changed.notify_all();
+        }
     }
 
     /// Waits until all lines are out, no longer than `limit`, and not at all for a reader that fails.
     pub(super) fn flush(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
         let mut state = self.0.state.lock();
+        let repeats = state.repeats.end(self.0.time_now);
+        state.push_repeats(repeats, self.0.loss_line);
+        self.0.changed.notify_all();
         while !state.is_flushed() && !state.is_failing {
             if self.0.changed.wait_until(&mut state, deadline).timed_out() {
                 return;
@@ -109,7 +148,7 @@ impl LogQueue {
 /// The subscriber's way in: never an error, never a wait.
 impl Write for LogQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.push(line);
+        self.push_unless_repeated(line);
         Ok(line.len())
     }
 
@@ -143,11 +182,18 @@ impl Shared {
     fn next_line(&self) -> Vec<u8> {
         let mut state = self.state.lock();
         loop {
+            let repeats = state.repeats.poll(Instant::now(), self.time_now);
+            state.push_repeats(repeats, self.loss_line);
             if let Some(line) = state.pop(self.loss_line) {
                 state.is_writing = true;
                 return line;
             }
-            self.changed.wait(&mut state);
+            match state.repeats.deadline() {
+                None => self.changed.wait(&mut state),
+                Some(deadline) => {
+                    self.changed.wait_until(&mut state, deadline);
+                }
+            }
         }
     }
 
@@ -158,14 +204,24 @@ impl Shared {
     }
 }
 
+fn count_left_out(reason: &'static str) {
+    metrics::counter!(LOG_LEFT_OUT, "reason" => reason).increment(1);
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
+
+    use adit_core::domain::limits::LOG_REPEATS_WRITTEN_MAX;
 
     use super::*;
 
     fn loss_line(lost: u64) -> Vec<u8> {
         format!("{lost} lost\n").into_bytes()
+    }
+
+    fn noon() -> String {
+        "12:00Z".into()
     }
 
     const HANG_LIMIT: Duration = Duration::from_secs(60);
@@ -191,7 +247,7 @@ mod tests {
     fn blocked() -> (LogQueue, mpsc::SyncSender<io::Result<()>>, mpsc::Receiver<Vec<u8>>) {
         let (let_write, turns) = mpsc::sync_channel(1024);
         let (out, written) = mpsc::sync_channel(1024);
-        (LogQueue::start(Reader { turns, out }, loss_line).unwrap(), let_write, written)
+        (LogQueue::start(Reader { turns, out }, loss_line, noon).unwrap(), let_write, written)
     }
 
     #[test]
@@ -250,6 +306,20 @@ mod tests {
         queue.flush(HANG_LIMIT);
         drop(let_write);
         assert_eq!(written.recv_timeout(HANG_LIMIT).unwrap(), b"kept\n");
+    }
+
+    #[test]
+    fn lines_alike_are_a_few_lines_with_a_count_at_the_end() {
+        let (mut queue, let_write, written) = blocked();
+        drop(let_write);
+        let times = LOG_REPEATS_WRITTEN_MAX + 30;
+        for second in 0..times {
+            queue.write_all(format!("11:59:{second}Z it fails\n").as_bytes()).unwrap();
+        }
+        queue.flush(HANG_LIMIT);
+        let lines: Vec<_> = written.try_iter().map(|line| String::from_utf8(line).unwrap()).collect();
+        assert_eq!(lines.len() as u64, LOG_REPEATS_WRITTEN_MAX + 1, "{lines:?}");
+        assert_eq!(lines.last().unwrap(), "12:00Z it fails repeated=30\n");
     }
 
     #[test]
