@@ -122,6 +122,15 @@ impl DropReason {
     }
 }
 
+/// What an answer of the relay means, for its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelayEvent {
+    /// The agent must show that it receives where it seems to send from.
+    Challenged { route: RouteId },
+    /// It is reached where its confirmation came from; `before` it was, unless that had lapsed.
+    Registered { route: RouteId, before: Option<SocketAddr> },
+}
+
 /// What does not fit the relay's bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RelayFull {
@@ -141,6 +150,7 @@ pub struct Relay {
     members: Members,
     bandwidth: Option<BandwidthLimiter>,
     local: Option<IpAddr>,
+    event: Option<RelayEvent>,
 }
 
 impl Relay {
@@ -149,7 +159,8 @@ impl Relay {
     #[must_use]
     pub fn new(own: RouteId, boot: BootId, challenge_key: [u8; 32], start: Instant) -> Self {
         let challenges = Challenges::new(&challenge_key, start);
-        Self { own, boot, challenges, members: Members::default(), bandwidth: None, local: None }
+        let members = Members::default();
+        Self { own, boot, challenges, members, bandwidth: None, local: None, event: None }
     }
 
     /// Lets every organization send so much and no more.
@@ -225,6 +236,11 @@ impl Relay {
             },
         };
         outcome.unwrap_or_else(RelayVerdict::Drop)
+    }
+
+    /// Takes what the last answer meant; nothing where it only repeats one.
+    pub const fn take_event(&mut self) -> Option<RelayEvent> {
+        self.event.take()
     }
 
     /// Forgets who has lapsed. Nothing depends on when it is called but memory; once a second is
@@ -327,6 +343,7 @@ impl Relay {
             return Err(DropReason::TooMany);
         }
         let nonce = self.challenges.nonce(claim.source, from, now);
+        self.event = Some(RelayEvent::Challenged { route: claim.source });
         Ok(self.answer(index, PacketKind::Challenge, self.boot, nonce, answer))
     }
 
@@ -358,6 +375,7 @@ impl Relay {
             link.repeats = 0;
         }
         let nonce = self.challenges.nonce(claim.source, from, now);
+        self.event = Some(RelayEvent::Challenged { route: claim.source });
         Ok(self.answer(index, PacketKind::Challenge, BootId::from_bytes(random), nonce, answer))
     }
 
@@ -373,16 +391,17 @@ impl Relay {
         if !self.challenges.accepts(claim.source, from, now, &confirm.nonce) {
             return Err(DropReason::Replayed);
         }
-        let is_there = self.members.address(index, now) == Some(from);
+        let before = self.members.address(index, now);
         let link = self.members.link(index).ok_or(DropReason::NoLink)?;
         if link.confirmed.contains(&confirm.nonce) {
             // It has counted. The agent may have missed the answer, so that is said again.
-            if !is_there || !link.again.try_take(now) {
+            if before != Some(from) || !link.again.try_take(now) {
                 return Err(DropReason::Replayed);
             }
         } else {
             link.remember_confirmed(confirm.nonce);
             self.members.register(index, from, self.local, now);
+            self.event = Some(RelayEvent::Registered { route: claim.source, before });
         }
         Ok(self.answer(index, PacketKind::Registered, self.boot, confirm.nonce, answer))
     }

@@ -163,6 +163,22 @@ fn registered_agents_that_permit_each_other_reach_each_other_unread() {
 }
 
 #[test]
+fn an_event_says_where_an_agent_was_reached_before() {
+    let mut world = World::new();
+    let mut agent = world.agent(1);
+    world.register(&mut agent, Duration::ZERO);
+    let route = agent.route;
+    assert_eq!(world.relay.take_event(), Some(RelayEvent::Registered { route, before: None }));
+    assert_eq!(world.relay.take_event(), None);
+    let before = Some(agent.address);
+    agent.address = address(999);
+    world.register(&mut agent, SECOND);
+    assert_eq!(world.relay.take_event(), Some(RelayEvent::Registered { route, before }));
+    world.answer(agent.address, &register(&agent, 1 << 40), 2 * SECOND);
+    assert_eq!(world.relay.take_event(), Some(RelayEvent::Challenged { route }));
+}
+
+#[test]
 fn packets_for_the_gateway_are_its_own_wherever_they_come_from() {
     let (mut world, one, _) = World::pair();
     assert_eq!(world.handle(one.address, &quic(GATEWAY), MS), RelayVerdict::Own);

@@ -11,14 +11,16 @@ use quinn::udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use tokio::sync::mpsc;
-use tracing::{debug, warn};
+use tracing::{debug, trace, warn};
 
 use super::counters::{RelayCounters, Tally};
 use super::outbox::{Outbox, Parcel};
 use super::{EventFd, RelayCommand};
 use crate::transport::gateway_socket::OwnDatagram;
 use adit_core::domain::limits::{GATEWAY_OWN_BYTES_MAX, GATEWAY_OWN_OF_BATCH_MAX};
-use adit_core::protocol::relay::{ANSWER_BYTES, DropReason, Relay, RelayVerdict};
+use adit_core::protocol::relay::{ANSWER_BYTES, DropReason, Relay, RelayEvent, RelayVerdict};
+use adit_core::protocol::text::listed;
+use adit_core::protocol::token_bucket::TokenBucket;
 
 /// Room for the largest message that the kernel gathers.
 const MESSAGE_BYTES: usize = 64 * 1024;
@@ -29,6 +31,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Every path carries QUIC packets of this length (RFC 9000 §14), so a send of many such fails only
 /// where the kernel cannot segment at all.
 const STRIDE_ALWAYS: usize = 1_200;
+/// How many refused registrations have a line at once, and how soon there is one more: strangers cause them.
+const REFUSALS_SAID_BURST: u32 = 20;
+const REFUSALS_SAID_EACH: Duration = Duration::from_millis(100);
 
 pub(super) struct Forwarder {
     relay: Relay,
@@ -42,6 +47,7 @@ pub(super) struct Forwarder {
     /// The socket serves every address of this host, so answers must name theirs.
     serves_many: bool,
     swept: Instant,
+    refusals_said: TokenBucket,
 }
 
 impl Forwarder {
@@ -65,12 +71,14 @@ impl Forwarder {
             counters,
             serves_many,
             swept: Instant::now(),
+            refusals_said: TokenBucket::every(REFUSALS_SAID_BURST, REFUSALS_SAID_EACH),
         })
     }
 
     pub(super) fn run(mut self, stop: &AtomicBool) {
         let mut received = vec![0; BATCH_SIZE * MESSAGE_BYTES].into_boxed_slice();
         let mut metas = [RecvMeta::default(); BATCH_SIZE];
+        debug!(batch = BATCH_SIZE, many_addresses = self.serves_many, "the relay's thread runs");
         while !stop.load(Ordering::Relaxed) {
             self.handle_commands();
             let count = self.wire.receive(&mut received, &mut metas);
@@ -88,26 +96,27 @@ impl Forwarder {
                 self.wait();
             }
         }
+        debug!("the relay's thread was told to end");
     }
 
     fn handle_commands(&mut self) {
         while let Ok(command) = self.commands.try_recv() {
             let outcome = match command {
                 RelayCommand::Join { route, organization, key } => {
-                    debug!(%route, %organization, "an agent may register at the relay");
+                    debug!(%route, %organization, "an agent may register, with the key of its link");
                     self.relay.join(route, organization, *key)
                 }
                 RelayCommand::Permit { route, peers } => {
-                    debug!(%route, peers = peers.len(), "an agent's packets may go to so many peers");
+                    debug!(%route, peers = listed(&peers), "packets pass between these, where each permits it");
                     self.relay.permit(route, peers)
                 }
                 RelayCommand::Leave { route } => {
-                    debug!(%route, "an agent's link is gone; what it has registered lapses by itself");
+                    debug!(%route, "an agent registers no more; what it registered lapses");
                     self.relay.leave(route);
                     Ok(())
                 }
                 RelayCommand::Remove { route } => {
-                    debug!(%route, "an agent is relayed no more");
+                    debug!(%route, "an agent is removed: no packet passes from it or to it");
                     self.relay.remove(route);
                     Ok(())
                 }
@@ -135,14 +144,22 @@ impl Forwarder {
             match self.relay.handle(meta.addr, packet, now, &mut answer) {
                 RelayVerdict::Forward { to, pair } => self.outbox.push((pair, to, meta.ecn), start, next),
                 RelayVerdict::Answer { length } => {
-                    let sent = self.wire.send_one(meta.addr, local, &answer[..length]);
-                    self.tally.answers += u64::from(sent);
+                    log_answer(self.relay.take_event(), meta.addr);
+                    match self.wire.send_one(meta.addr, local, &answer[..length]) {
+                        Ok(()) => self.tally.answers += 1,
+                        Err(reason) => self.tally.dropped(reason, 1),
+                    }
                 }
                 RelayVerdict::Own => match self.own.push(packet, local, meta) {
                     Ok(()) => self.tally.own += 1,
                     Err(reason) => self.tally.dropped(reason, 1),
                 },
-                RelayVerdict::Drop(reason) => self.tally.dropped(reason, 1),
+                RelayVerdict::Drop(reason) => {
+                    self.tally.dropped(reason, 1);
+                    if is_of_registration(reason) && self.refusals_said.try_take(now) {
+                        debug!(from = %meta.addr, reason = reason.as_str(), "a packet for the relay is refused");
+                    }
+                }
             }
             start = next;
         }
@@ -159,9 +176,9 @@ impl Forwarder {
 
     fn sweep(&mut self, now: Instant) {
         self.relay.forget_lapsed(now);
-        let registered = self.relay.registered(now) as u64;
-        if registered != self.tally.registered {
-            debug!(before = self.tally.registered, registered, "the relay reaches another number of agents");
+        let (before, registered) = (self.tally.registered, self.relay.registered(now) as u64);
+        if registered != before {
+            debug!(before, now = registered, "agents that the relay reaches");
         }
         self.tally.registered = registered;
         self.swept = now;
@@ -179,6 +196,26 @@ impl Forwarder {
     }
 }
 
+/// Returns whether only packets of our own are dropped for it: of others there is no line, but a count.
+const fn is_of_registration(reason: DropReason) -> bool {
+    use DropReason::{Forged, NoLink, Replayed, TooMany, Unexpected};
+    matches!(reason, Forged | NoLink | Replayed | TooMany | Unexpected)
+}
+
+fn log_answer(event: Option<RelayEvent>, at: SocketAddr) {
+    match event {
+        Some(RelayEvent::Challenged { route }) => trace!(%route, %at, "an agent is challenged"),
+        Some(RelayEvent::Registered { route, before: None }) => {
+            debug!(%route, %at, "an agent has registered");
+        }
+        Some(RelayEvent::Registered { route, before: Some(before) }) if before != at => {
+            debug!(%route, %before, %at, "an agent is reached at another address");
+        }
+        Some(RelayEvent::Registered { route, .. }) => trace!(%route, %at, "an agent has registered again"),
+        None => trace!(%at, "an answer is repeated"),
+    }
+}
+
 /// The socket, as far as the kernel's batches go.
 struct Wire {
     udp: Arc<UdpSocket>,
@@ -188,13 +225,15 @@ struct Wire {
     state_of_answers: UdpSocketState,
     /// Longer packets go one by one: the kernel refused to send many of their length at once.
     stride_max: usize,
+    /// What the kernel refused last: a stream of the same has one line.
+    refused: Option<(SocketAddr, Option<i32>)>,
 }
 
 impl Wire {
     fn new(udp: Arc<UdpSocket>) -> io::Result<Self> {
         let state = UdpSocketState::new((&*udp).into())?;
         let state_of_answers = UdpSocketState::new((&*udp).into())?;
-        Ok(Self { udp, state, state_of_answers, stride_max: usize::MAX })
+        Ok(Self { udp, state, state_of_answers, stride_max: usize::MAX, refused: None })
     }
 
     /// Receives; returns how many messages came, each in its part of `received`.
@@ -213,10 +252,13 @@ impl Wire {
         }
     }
 
-    /// Returns whether a packet of ours went out.
-    fn send_one(&self, to: SocketAddr, local: Option<IpAddr>, contents: &[u8]) -> bool {
+    /// Sends a packet of ours, or says why it did not go out.
+    fn send_one(&self, to: SocketAddr, local: Option<IpAddr>, contents: &[u8]) -> Result<(), DropReason> {
         let transmit = Transmit { destination: to, ecn: None, contents, segment_size: None, src_ip: local };
-        self.state_of_answers.try_send((&*self.udp).into(), &transmit).is_ok()
+        self.state_of_answers.try_send((&*self.udp).into(), &transmit).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => DropReason::SocketFull,
+            _ => DropReason::Unsendable,
+        })
     }
 
     /// Sends or drops: to QUIC a packet that does not fit is a lost one.
@@ -247,6 +289,11 @@ impl Wire {
             }
             Err(error) => {
                 tally.dropped(DropReason::Unsendable, parcel.segments() as u64);
+                let refused = Some((parcel.to, error.raw_os_error()));
+                if self.refused != refused {
+                    self.refused = refused;
+                    debug!(to = %parcel.to, %error, "the kernel refuses to send there");
+                }
                 if is_about_segments(&error) {
                     self.ask_anew();
                 }
@@ -266,11 +313,8 @@ impl Wire {
         if stride <= STRIDE_ALWAYS {
             return;
         }
+        debug!(longest = stride - 1, "longer packets go one by one: the kernel refused many at a time");
         self.stride_max = stride - 1;
-        debug!(
-            stride,
-            "the kernel refused to send many packets of this length at once; longer ones go singly"
-        );
         self.ask_anew();
     }
 
