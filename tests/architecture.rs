@@ -7,6 +7,8 @@ mod code;
 mod dependencies;
 #[path = "architecture/layers.rs"]
 mod layers;
+#[path = "architecture/log.rs"]
+mod log;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -100,6 +102,13 @@ fn imports_go_downward() {
 fn unsafe_stands_nowhere_but_in_its_room() {
     let files = ["src", "tests", "benches"].into_iter().flat_map(rust_files);
     let faults: Vec<_> = files.flat_map(|(path, source)| layers::unsafe_faults(&path, &source)).collect();
+    assert_none(&faults);
+}
+
+#[test]
+fn the_log_speaks_the_words_of_people() {
+    let files = rust_files("src");
+    let faults: Vec<_> = files.iter().flat_map(|(path, source)| log::faults(path, source)).collect();
     assert_none(&faults);
 }
 

@@ -33,6 +33,7 @@ use adit_core::protocol::repeat_limiter::shown;
 use adit_core::protocol::route::canonical;
 use adit_core::protocol::rule_list::{RuleList, UnusableRule};
 use adit_core::protocol::rules::RuleBook;
+use adit_core::protocol::text::listed;
 use adit_net::identity::random;
 use adit_net::identity::renewal::LeafRefused;
 use adit_net::identity::time::TimeSource;
@@ -496,7 +497,7 @@ impl<'a> ControlSession<'a> {
             return;
         }
         if !self.reachable.is_empty() {
-            tracing::info!(addresses = %Listed(&addresses), "this host's address has changed; peers are told");
+            tracing::info!(addresses = listed(&addresses), "this host's address has changed; peers are told");
         }
         tracing::debug!(addresses = %Listed(&addresses), "the gateway is told where peers can reach this agent");
         self.reachable.clone_from(&addresses);
