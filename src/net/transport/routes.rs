@@ -541,16 +541,16 @@ impl DrivenPeer {
                     if let Some(address) = address {
                         socket.set_route(self.wanted.route, address);
                     }
-                    if let Some(more) = self.logged.handle("the way to a peer", now) {
-                        tracing::info!(peer = %self.wanted.name, more = shown(more), path = %path.kind(), %why, "the way to a peer");
+                    if let Some(more) = self.logged.handle("the path to a peer", now) {
+                        tracing::info!(peer = %self.wanted.name, more = shown(more), path = %path.kind(), %why, "the path to a peer");
                     }
                     self.changes += u64::from(self.why.is_some());
                     self.why = Some(why);
                     disturbed = true;
                 }
                 RouteEvent::Inactive => {
-                    if let Some(more) = self.logged.handle("no allowed way to a peer", now) {
-                        tracing::info!(peer = %self.wanted.name, more = shown(more), "no allowed way to a peer");
+                    if let Some(more) = self.logged.handle("no allowed path to a peer", now) {
+                        tracing::info!(peer = %self.wanted.name, more = shown(more), "no allowed path to a peer");
                     }
                     socket.remove_route(self.wanted.route);
                 }
