@@ -115,7 +115,11 @@ impl PresenceGuard {
         self.change(|mine| {
             let has_moved = mine.addresses != addresses;
             has_moved.then(|| {
-                debug!(before = listed(&mine.addresses), now = listed(&addresses), "the agent has moved");
+                debug!(
+                    before = listed(&mine.addresses),
+                    now = listed(&addresses),
+                    "where the agent is reached"
+                );
                 mine.addresses = addresses;
             })
         });

@@ -300,9 +300,8 @@ async fn maintenance(platform: Arc<Platform>, relay: Arc<RelayKeeper>) {
         if swept_at.is_none_or(|swept_at| now - swept_at >= SECRETS_SWEPT_EVERY) {
             swept_at = Some(now);
             match platform.sweep().await {
-                Ok(secrets) => {
-                    debug!(secrets, "offers that are due have expired, secrets that are due are deleted");
-                }
+                Ok(0) => {}
+                Ok(secrets) => debug!(secrets, "secrets whose time is over are deleted"),
                 Err(error) => error!(%error, "secrets that are due could not be forgotten; trying again"),
             }
         }

@@ -417,7 +417,9 @@ fn open_tail(path: &Path) -> io::Result<Tail> {
         file.seek(SeekFrom::End(-1))?;
         file.read_exact(&mut last)?;
     }
-    Ok(Tail { file, torn: last != [b'\n'] })
+    let torn = last != [b'\n'];
+    tracing::debug!(path = %path.display(), bytes = metadata.len(), torn, "the audit file is open");
+    Ok(Tail { file, torn })
 }
 
 #[cfg(test)]

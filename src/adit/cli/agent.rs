@@ -35,6 +35,15 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         files::check_connector(connector)?;
     }
     log::init(config.log)?;
+    tracing::debug!(
+        config = %arguments.config.display(),
+        state = %config.state.display(),
+        user = rustix::process::geteuid().as_raw(),
+        listen = %config.listen,
+        metrics = config.metrics.map(tracing::field::display),
+        entries = config.sources.len() + config.targets.len() + config.managing.len() + config.managed.len(),
+        "the agent's file is read"
+    );
     // One thread: see the agent's own words on it.
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

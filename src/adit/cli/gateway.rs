@@ -26,6 +26,14 @@ pub(super) fn run(Arguments { config: path }: Arguments) -> anyhow::Result<ExitC
     let config = files::read_gateway(&path)?;
     privilege::act_as_owner(&path, &config.state)?;
     log::init(config.log)?;
+    tracing::debug!(
+        config = %path.display(),
+        state = %config.state.display(),
+        user = rustix::process::geteuid().as_raw(),
+        listen = %config.listen,
+        metrics = config.metrics.map(tracing::field::display),
+        "the gateway's file is read"
+    );
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

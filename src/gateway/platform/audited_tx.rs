@@ -89,7 +89,14 @@ impl AuditedTx {
         };
         self.write_entries(word, &reason).await?;
         let by = self.actor.viewpoint().map_or_else(|| "the operator".to_owned(), |it| it.to_string());
-        debug!(action = self.action, object = self.object, by, outcome = word.as_str(), reason, "asked for");
+        debug!(
+            action = self.action,
+            object = self.object,
+            by,
+            outcome = word.as_str(),
+            reason,
+            "the platform was asked"
+        );
         self.tx.commit().await?;
         outcome
     }

@@ -87,7 +87,7 @@ impl Platform {
     /// tunnels until its agent tells.
     pub async fn linked(&self, server: ServerId, up: bool) -> Result<(), PlatformError> {
         let at = self.now();
-        debug!(%server, up, "a control link is noted");
+        debug!(%server, up, "a server's link, as its owner is shown it");
         let mut presence = self.presence.lock().await;
         let mut tx = self.store.write().await?;
         tx.set_link(server, up, at).await?;
@@ -162,7 +162,7 @@ impl Platform {
             note_first_connected(&mut tx, pending.fact.connection, now).await?;
         }
         tx.commit().await?;
-        debug!(reports = writing.len(), "what agents reported is written");
+        trace!(reports = writing.len(), "what agents reported is written");
         for pending in &mut writing {
             pending.written_at = Some(now);
             pending.unwritten = Unwritten::Nothing;

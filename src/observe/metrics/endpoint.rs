@@ -126,6 +126,7 @@ impl Served {
     fn answer(&mut self, tcp: TcpStream, from: SocketAddr, handle: &PrometheusHandle) {
         let (place, gone) = self.places.take(from.ip(), Instant::now());
         if let Some(task) = gone.and_then(|gone| self.running.remove(&gone)) {
+            tracing::debug!(%from, "a collector of metrics that waited longest makes room for another");
             task.abort();
         }
         let handle = handle.clone();
