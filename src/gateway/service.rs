@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{debug, error, info, trace};
+use tracing::{Instrument, debug, error, info, info_span, trace};
 
 use super::attempt_limiter::AttemptLimiter;
 use super::authority::{Authority, AuthorityError};
@@ -182,11 +182,11 @@ impl Gateway {
         let watching = until(stopping.clone(), watch_platform(Arc::clone(&platform), changed));
         tasks.spawn(named("watch of the database", watching));
         let maintaining = until(stopping.clone(), maintenance(Arc::clone(&platform), Arc::clone(&keeper)));
-        tasks.spawn(named("maintenance", maintaining));
+        tasks.spawn(named("maintenance", maintaining).instrument(info_span!("maintenance")));
         let following = until(stopping.clone(), follow_platform(keeper, Arc::clone(&platform), heard));
-        tasks.spawn(named("relay members", following));
+        tasks.spawn(named("relay members", following).instrument(info_span!("relay_members")));
         let renewing = until(stopping, renew_daily(Arc::clone(&authority), clock, endpoint, tls));
-        tasks.spawn(named("renewal of the gateway's leaf", renewing));
+        tasks.spawn(named("renewal of the gateway's leaf", renewing).instrument(info_span!("renewal")));
         info!(%address, ca_key = %authority.trust().ca_key(), "gateway serves");
         Ok(Self { address, platform, authority, stop, tasks, relay, _lock: lock })
     }

@@ -11,7 +11,7 @@ use quinn::udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use tokio::sync::mpsc;
-use tracing::{debug, trace, warn};
+use tracing::{debug, info_span, trace, warn};
 
 use super::counters::{RelayCounters, Tally};
 use super::outbox::{Outbox, Parcel};
@@ -78,6 +78,7 @@ impl Forwarder {
     pub(super) fn run(mut self, stop: &AtomicBool) {
         let mut received = vec![0; BATCH_SIZE * MESSAGE_BYTES].into_boxed_slice();
         let mut metas = [RecvMeta::default(); BATCH_SIZE];
+        let _span = info_span!("relay").entered();
         debug!(batch = BATCH_SIZE, many_addresses = self.serves_many, "the relay's thread runs");
         while !stop.load(Ordering::Relaxed) {
             self.handle_commands();
