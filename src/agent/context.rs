@@ -29,9 +29,9 @@ use adit_core::domain::time::Timestamp;
 use adit_core::protocol::control::{PeerRefusal, Rule, ToGateway};
 use adit_core::protocol::repeat_limiter::{RepeatLimiter, shown};
 use adit_core::protocol::rules::{Concerns, RuleBook};
+use adit_core::protocol::text::listed;
 use adit_net::identity::known_keys::{KeyVerdict, KnownKey, KnownKeys};
 use adit_net::identity::time::{LearntClock, TimeSource};
-use adit_net::listed::Listed;
 use adit_net::transport::endpoint::AgentEndpoint;
 use adit_net::transport::routes::Routes;
 use adit_observe::audit::{AuditEntry, AuditError, AuditFile};
@@ -288,7 +288,7 @@ impl Context {
             return Ok(forgotten);
         }
         let Forgotten { ended, revoked } = forgotten.clone();
-        tracing::debug!(%connection, ended, revoked = %Listed(&revoked), "a person undoes what a gateway said for good");
+        tracing::debug!(%connection, ended, revoked = %listed(&revoked), "a person undoes what a gateway said for good");
         self.audit_admin(AuditEntry::end_forgotten(self.clock.now(), connection, ended, revoked)).await?;
         // The gateway may have said more meanwhile.
         let mut rules = self.received_rules();

@@ -20,8 +20,8 @@ use adit_core::domain::connection::Side;
 use adit_core::domain::id::{BootId, ConnectionId};
 use adit_core::domain::limits;
 use adit_core::domain::secret::Secret;
-use adit_core::domain::word::UnknownWord;
 use adit_core::domain::visible::error_chain;
+use adit_core::domain::word::UnknownWord;
 use adit_core::protocol::backoff::Backoff;
 use adit_core::protocol::capability::Capabilities;
 use adit_core::protocol::control::{
@@ -32,13 +32,12 @@ use adit_core::protocol::packet::PacketKey;
 use adit_core::protocol::repeat_limiter::shown;
 use adit_core::protocol::route::canonical;
 use adit_core::protocol::rule_list::{RuleList, UnusableRule};
-use adit_core::protocol::rules::RuleBook;
+use adit_core::protocol::rules::{RuleBook, RuleEffect};
 use adit_core::protocol::text::listed;
 use adit_net::identity::random;
 use adit_net::identity::renewal::LeafRefused;
 use adit_net::identity::time::TimeSource;
 use adit_net::transport::any_address::any_like;
-use adit_net::listed::Listed;
 use adit_net::transport::control_dial;
 use adit_net::transport::endpoint::{Connection, TransportError};
 use adit_net::transport::link::{self, LinkReceiver, LinkSender};
@@ -162,7 +161,13 @@ impl ControlClient {
             let pause = restart.pause(now, random::draw());
             let pause = pause.unwrap_or_else(|| backoff.next_delay(random::draw()));
             let lived = up_since.map(|up_since| tracing::field::debug(up_since.elapsed()));
-            tracing::debug!(error = %chain(&error), lived, ?pause, is_excused, "the control link is away; it is dialled again after the pause");
+            tracing::debug!(
+                error = error_chain(&error),
+                lived,
+                ?pause,
+                is_excused,
+                "the control link is away; it is dialled again after the pause"
+            );
             sleep(pause).await;
         }
     }
@@ -254,7 +259,11 @@ impl ControlClient {
     /// Dials the gateway at whichever of its addresses answers; each may take so long.
     async fn dial(&self, limit: Duration) -> Result<(Connection, SocketAddr), LinkEnd> {
         let enrolment = &self.context.enrolment;
-        tracing::debug!(gateway = %Listed(&enrolment.gateway_addresses), ?limit, "the gateway's addresses are looked up");
+        tracing::debug!(
+            gateway = %listed(&enrolment.gateway_addresses),
+            ?limit,
+            "the gateway's addresses are looked up"
+        );
         let (candidates, mut nameless) = resolve_all(&enrolment.gateway_addresses).await;
         let addresses = candidates.into_iter().map(|candidate| candidate.address);
         let (endpoint, socket) = (&self.context.endpoint, &self.socket);
@@ -422,26 +431,28 @@ impl<'a> ControlSession<'a> {
             }
             ToAgent::SnapshotPart { rules, revoked } => {
                 tracing::debug!(
-                    rules = rules.len(),
+                    rules = rules.usable.len(),
+                    unusable = rules.unusable.len(),
                     revoked = revoked.len(),
                     "a part of the snapshot of rules came"
                 );
                 self.keep_parts(rules);
                 let mut book = context.received_rules();
-                book.apply_revoked(revoked);
+                log_effects(&book.apply_revoked(revoked));
                 self.adopt(book).await;
             }
             ToAgent::Snapshot { revision, rules, revoked } => {
                 tracing::debug!(
                     revision,
-                    rules = rules.len(),
+                    rules = rules.usable.len(),
+                    unusable = rules.unusable.len(),
                     revoked = revoked.len(),
                     "the snapshot of rules is whole"
                 );
                 self.keep_parts(rules);
                 let rules = self.take_parts();
                 let mut book = context.received_rules();
-                book.apply_snapshot(revision, rules, revoked);
+                log_effects(&book.apply_snapshot(revision, rules, revoked));
                 self.has_snapshot = true;
                 self.adopt(book).await;
                 context.confirm_rules();
@@ -453,15 +464,18 @@ impl<'a> ControlSession<'a> {
                     unknown::note("change", UnknownWord::NONE);
                 }
                 let mut book = context.received_rules();
-                book.apply_change(revision, change).map_err(|_| LinkEnd::Gap)?;
+                log_effects(&book.apply_change(revision, change).map_err(|_| LinkEnd::Gap)?);
                 self.adopt(book).await;
                 context.confirm_rules();
                 self.sync(outgoing);
             }
             ToAgent::Ended { connections } => {
-                tracing::debug!(connections = %Listed(&connections), "the gateway says that these have ended for good");
+                tracing::debug!(
+                    connections = %listed(&connections),
+                    "the gateway says that these have ended for good"
+                );
                 let mut book = context.received_rules();
-                book.apply_ended(connections);
+                log_effects(&book.apply_ended(connections));
                 self.adopt(book).await;
                 self.sync(outgoing);
             }
@@ -497,9 +511,12 @@ impl<'a> ControlSession<'a> {
             return;
         }
         if !self.reachable.is_empty() {
-            tracing::info!(addresses = listed(&addresses), "this host's address has changed; peers are told");
+            tracing::info!(addresses = %listed(&addresses), "this host's address has changed; peers are told");
         }
-        tracing::debug!(addresses = %Listed(&addresses), "the gateway is told where peers can reach this agent");
+        tracing::debug!(
+            addresses = %listed(&addresses),
+            "the gateway is told where peers can reach this agent"
+        );
         self.reachable.clone_from(&addresses);
         outgoing.push(ToGateway::Listening { addresses });
     }
@@ -626,7 +643,10 @@ impl<'a> ControlSession<'a> {
         let connections: Vec<_> = missing.difference(&self.missed).copied().collect();
         self.missed = missing;
         if !connections.is_empty() {
-            tracing::debug!(connections = %Listed(&connections), "the gateway names no rule for these; it is asked whether they ended");
+            tracing::debug!(
+                connections = %listed(&connections),
+                "the gateway names no rule for these; it is asked whether they ended"
+            );
             outgoing.push(ToGateway::Missing { connections });
         }
     }
@@ -699,6 +719,24 @@ impl<'a> ControlSession<'a> {
                 outgoing.push(ToGateway::Renew { csr: hex::encode(csr) });
             }
             Err(error) => tracing::error!(%error, "cannot ask for a new certificate"),
+        }
+    }
+}
+
+/// Says what the gateway's word means for what runs now, whatever the file makes of it.
+fn log_effects(effects: &[RuleEffect]) {
+    for effect in effects {
+        match effect {
+            RuleEffect::Revoked(key) => tracing::debug!(%key, "no leaf over this key is good any more"),
+            RuleEffect::Ended(connection) => tracing::debug!(%connection, "a connection has ended for good"),
+            RuleEffect::Suspended(connection) => {
+                tracing::debug!(%connection, "a connection is suspended: the gateway has no usable rule for it");
+            }
+            RuleEffect::Cut(connection) => tracing::debug!(%connection, "a connection's tunnel is to be cut"),
+            RuleEffect::Changed(rule) => {
+                let Rule { connection, secret_epoch, cut_epoch, .. } = rule;
+                tracing::debug!(%connection, secret_epoch, cut_epoch, "a rule is new or differs");
+            }
         }
     }
 }

@@ -36,13 +36,13 @@ use adit_core::domain::secret::RegistrationToken;
 use adit_core::domain::visible::one_line;
 use adit_core::protocol::backoff::Backoff;
 use adit_core::protocol::enrol::{self, Granted, Refused, TokenGood};
+use adit_core::protocol::text::listed;
 use adit_net::host::regular;
 use adit_net::identity::error::IdentityError;
 use adit_net::identity::key::KeyPair;
 use adit_net::identity::name::PeerName;
 use adit_net::identity::random;
 use adit_net::identity::tls::{Identity, Trust, enrol_client_config, refusal};
-use adit_net::listed::Listed;
 use adit_net::transport::happy_eyeballs::first_of;
 use adit_net::transport::resolve::{Candidate, resolve_all};
 use adit_net::transport::tls::connect_enrol;
@@ -78,7 +78,7 @@ pub enum EnrolError {
     NoToken { path: PathBuf },
     #[error(
         "no gateway answers ({}); check the addresses in the connector file and that TCP is let out to them",
-        listed(tried)
+        each_attempt(tried)
     )]
     Unreachable { tried: Vec<Attempt> },
     #[error("the gateway at {address} is not the one this connector file belongs to; nothing was sent to it")]
@@ -231,7 +231,7 @@ async fn ask_any<A: DeserializeOwned>(
     let mut not_the_gateway = None;
     while !candidates.is_empty() {
         let addresses: Vec<_> = candidates.iter().map(|candidate| candidate.address).collect();
-        tracing::debug!(path, addresses = %Listed(&addresses), "the gateway is asked over TLS");
+        tracing::debug!(path, addresses = %listed(&addresses), "the gateway is asked over TLS");
         let (address, failure) = match first_of(addresses, |address| connect(address, connector)).await {
             Ok((address, stream)) => {
                 let name = named(address, &candidates);
@@ -431,7 +431,7 @@ fn erase_token(path: &Path) -> io::Result<()> {
     file.sync_all()
 }
 
-fn listed(tried: &[Attempt]) -> String {
+fn each_attempt(tried: &[Attempt]) -> String {
     let each: Vec<_> = tried.iter().map(|attempt| format!("{}: {}", attempt.address, attempt.why)).collect();
     each.join("; ")
 }

@@ -95,7 +95,7 @@ impl Policy {
 pub(super) mod word {
     pub(crate) const UNKNOWN: &str = "No rule";
     pub(crate) const UNLISTED: &str = "Not listed";
-    pub(crate) const CONFIG_MISMATCH: &str = "Unfit";
+    pub(crate) const CONFIG_MISMATCH: &str = "Mismatch";
     pub(crate) const UNUSABLE: &str = "Update needed";
     pub(crate) const READY: &str = "Ready";
     pub(crate) const PAUSED: &str = "Paused";

@@ -73,7 +73,6 @@ impl Stopping {
     }
 
     /// Notes that a tunnel is up. It is waited for until what is returned is dropped.
-    #[must_use]
     pub fn tunnel_up(&self) -> TaskTrackerToken {
         self.tunnels.token()
     }

@@ -19,7 +19,7 @@ use adit_core::domain::path::PathChoice;
 use adit_core::domain::secret::Secret;
 use adit_core::protocol::control::Rule;
 use adit_core::protocol::rules::RuleBook;
-use adit_net::listed::Listed;
+use adit_core::protocol::text::listed;
 use adit_net::transport::routes::WantedPeer;
 
 /// How often peers' addresses are written at most.
@@ -50,7 +50,7 @@ impl Announced {
         let is_news = self
             .addresses
             .send_if_modified(|known| known.insert(peer, addresses.clone()).as_ref() != Some(&addresses));
-        tracing::debug!(%peer, addresses = %Listed(&addresses), is_news, "the gateway says where a peer can be reached");
+        tracing::debug!(%peer, addresses = %listed(&addresses), is_news, "the gateway says where a peer can be reached");
     }
 
     /// Keeps them on disk, at most once a second however often a peer says otherwise, and apart from

@@ -29,8 +29,8 @@ use adit_core::domain::limits::{
     LINK_END_KINDS_MAX, RENEWALS_BURST, RENEWALS_EACH, REPEATS_WRITTEN_EVERY, THROTTLED_SAID_EVERY,
 };
 use adit_core::domain::places::address_of;
-use adit_core::protocol::capability;
 use adit_core::domain::visible::error_chain;
+use adit_core::protocol::capability;
 use adit_core::protocol::control::{Rule, ToAgent, ToGateway, VERSION};
 use adit_core::protocol::frame::Code;
 use adit_core::protocol::packet::PacketKey;
@@ -387,7 +387,10 @@ impl Control {
             }
             Some(more) => info!(why = error_chain(end), more, "control link not opened"),
             None => {
-                debug!(why = error_chain(end), kind, "control link not opened again; counted for the next line");
+                debug!(
+                    why = error_chain(end),
+                    kind, "control link not opened again; counted for the next line"
+                );
             }
         }
     }

@@ -116,8 +116,8 @@ impl PresenceGuard {
             let has_moved = mine.addresses != addresses;
             has_moved.then(|| {
                 debug!(
-                    before = listed(&mine.addresses),
-                    now = listed(&addresses),
+                    before = %listed(&mine.addresses),
+                    now = %listed(&addresses),
                     "where the agent is reached"
                 );
                 mine.addresses = addresses;
@@ -129,7 +129,7 @@ impl PresenceGuard {
     pub(crate) fn hide_from(&self, peers: BTreeSet<ServerId>) {
         self.change(|mine| {
             (mine.hidden_from != peers).then(|| {
-                debug!(peers = listed(&peers), "these peers are not told where the agent is");
+                debug!(peers = %listed(&peers), "these peers are not told where the agent is");
                 mine.hidden_from = peers;
             })
         });

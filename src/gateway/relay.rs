@@ -74,7 +74,7 @@ impl RelayKeeper {
             debug!(%server, key = %leaf, "not relayed: this key is not on file any more");
             return Ok(None);
         };
-        debug!(%server, route = %now.route, peers = listed(&now.peers), "may register at the relay");
+        debug!(%server, route = %now.route, peers = %listed(&now.peers), "may register at the relay");
         members.links += 1;
         let link = members.links;
         relay.join(now.route, now.organization, key).await;

@@ -38,11 +38,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::accept;
+use crate::limits::{STAND_IN_BODY_BYTES_KEPT_MAX, STAND_IN_CONNECTIONS_MAX, STAND_IN_HEAD_BYTES_MAX};
 use crate::mirth_certificate::MirthCertificate;
 use adit_core::domain::id::KeyFingerprint;
-use adit_core::domain::limits::{
-    STAND_IN_BODY_BYTES_KEPT_MAX, STAND_IN_CONNECTIONS_MAX, STAND_IN_HEAD_BYTES_MAX,
-};
 use adit_net::identity::error::IdentityError;
 use adit_net::transport::tls::LocalTls;
 

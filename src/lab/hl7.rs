@@ -5,7 +5,7 @@ use std::fmt;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use adit_core::domain::limits::STAND_IN_MESSAGE_BYTES_MAX;
+use crate::limits::STAND_IN_MESSAGE_BYTES_MAX;
 
 const START: u8 = 0x0b;
 const END: [u8; 2] = [0x1c, 0x0d];

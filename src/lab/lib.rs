@@ -12,6 +12,7 @@ pub mod binaries;
 pub mod dicom;
 pub mod hl7;
 pub mod lab;
+mod limits;
 pub mod measure;
 pub mod messages;
 pub mod mirth;

@@ -20,7 +20,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::accept;
 use super::hl7::{self, AckCode, FrameError, FrameReader, Header};
 use super::measure::Digest;
-use adit_core::domain::limits::{STAND_IN_CONNECTIONS_MAX, STAND_IN_JOURNAL_MAX};
+use crate::limits::{STAND_IN_CONNECTIONS_MAX, STAND_IN_JOURNAL_MAX};
 
 /// What a stand-in does with its connections and messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,5 @@
 
 pub mod host;
 pub mod identity;
-pub mod listed;
 pub mod task;
 pub mod transport;

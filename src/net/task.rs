@@ -34,9 +34,10 @@ mod tests {
     use std::future::{pending, ready};
     use std::io::Write;
     use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::{Arc, Mutex, PoisonError};
+    use std::sync::Arc;
     use std::task::{Context, Waker};
 
+    use parking_lot::Mutex;
     use tracing::Instrument;
 
     use super::*;
@@ -46,7 +47,7 @@ mod tests {
 
     impl Write for Captured {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+            self.0.lock().write(bytes)
         }
 
         fn flush(&mut self) -> std::io::Result<()> {
@@ -72,7 +73,7 @@ mod tests {
             }));
             drop(polled);
         });
-        let bytes = captured.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let bytes = captured.0.lock().clone();
         String::from_utf8(bytes).expect("is text")
     }
 

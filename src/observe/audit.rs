@@ -121,7 +121,6 @@ enum AuditEvent {
         #[serde(flatten)]
         sum: RefusalSum,
     },
-    #[serde(rename = "admin_door_refused")]
     AdminListenerRefused {
         connection: ConnectionId,
         local_peer: IpAddr,

@@ -1,7 +1,8 @@
 //! What a newer build said and this one read past: counted each time, named in the log once.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use adit_core::domain::limits::UNKNOWN_WORDS_SAID_MAX;
 use adit_core::domain::word::{UNKNOWN_WORDS, UnknownWord};
@@ -12,7 +13,7 @@ static NAMED: Mutex<BTreeSet<(&str, UnknownWord)>> = Mutex::new(BTreeSet::new())
 /// Counts something of this `kind` that was read past, and names it unless it was named before.
 pub fn note(kind: &'static str, word: UnknownWord) {
     metrics::counter!(UNKNOWN_WORDS, "kind" => kind).increment(1);
-    let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut named = NAMED.lock();
     if may_name(&mut named, kind, word) {
         tracing::info!(
             kind,

@@ -42,7 +42,7 @@ async fn whom_the_managing_side_lets_not_in_stands_in_its_own_audit() {
     assert!(other.starts_with("HTTP/1.1 421"), "{other}");
     let told = audit(&lab, Part::A);
     let line = told.lines().find(|line| line.contains("another Host")).expect("it is there");
-    assert!(line.contains("\"admin_door_refused\"") && line.contains("127.0.0.1"), "{line}");
+    assert!(line.contains("\"admin_listener_refused\"") && line.contains("127.0.0.1"), "{line}");
     let mut plain = TcpStream::connect(address).await.unwrap();
     plain.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     eventually("a client without TLS is in the audit too", async || {

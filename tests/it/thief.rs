@@ -21,8 +21,8 @@ use adit_net::identity::time::{HostClock, TimeSource};
 use adit_net::transport::endpoint::{GatewayEndpoint, Incoming, TransportError};
 use adit_net::transport::link::{self, LinkReceiver, LinkSender};
 use adit_net::transport::relay::RelayThread;
-use serde_json::Value;
 use parking_lot::Mutex;
+use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::interval_at;
 

@@ -80,7 +80,7 @@ impl Managed {
         self.ready.borrow().clone()
     }
 
-    /// Returns the same as [`Self::here`]; while a Mirth that answered a moment ago is looked at again, once
+    /// Returns the same as [`Self::ready`]; while a Mirth that answered a moment ago is looked at again, once
     /// that is done.
     pub async fn wait_until_ready(&self) -> Option<Arc<Ready>> {
         if *self.answers.borrow() != Some(true) {
@@ -157,7 +157,7 @@ impl Managed {
             }
             Err(error) => {
                 *watched = Watched::default();
-                tracing::debug!(error = %chain(&error), took = ?began.elapsed(), "Mirth could not be asked what it is");
+                tracing::debug!(error = error_chain(&error), took = ?began.elapsed(), "Mirth could not be asked what it is");
                 if error.is_silence() && self.mirth_activity.outweighs(began, Instant::now()) {
                     tracing::debug!(
                         "it answers on another connection, so it is at work and merely not known"

@@ -58,8 +58,6 @@ pub const TUNNEL_UNANSWERED_MAX: Duration = Duration::from_secs(60);
 pub const TUNNEL_PINGED_EVERY: Duration = Duration::from_secs(1);
 /// After a silence of so long, what a tunnel asked before does not count.
 pub const TUNNEL_ASKED_ANEW_AFTER: Duration = Duration::from_secs(2);
-/// The peer must have been heard within this for the source's port to open.
-pub const PEER_HEARD_WITHIN: Duration = Duration::from_secs(5);
 /// Health must have lasted this long before a closed port opens again.
 pub const PORT_REOPEN_AFTER: Duration = Duration::from_secs(2);
 /// Without a real dial for so long, the target probes its Mirth.
@@ -427,8 +425,6 @@ pub const LEAF_SLACK: Duration = Duration::from_secs(3600);
 pub const LEAF_RENEW_EVERY: Duration = Duration::from_secs(24 * 3600);
 pub const CA_LIFE: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
 
-pub const TOKEN_LIFE_DEFAULT: Duration = Duration::from_secs(3600);
-pub const TOKEN_LIFE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Both agents hold a P2P secret for so long: the gateway forgets it, viewed or not.
 pub const SECRET_KEPT_AFTER_STORED: Duration = Duration::from_secs(72 * 3600);
 
@@ -479,20 +475,6 @@ pub const STATUS_CONNECTIONS_MAX: usize = 16;
 pub const METRICS_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// What is held at once of a collector's request.
 pub const METRICS_BUFFER_BYTES_MAX: usize = 16 * 1024;
-/// A message a stand-in of the demo takes, what its journal remembers, and the TCP connections it
-/// serves at a time.
-pub const STAND_IN_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
-pub const STAND_IN_JOURNAL_MAX: usize = 2_000_000;
-pub const STAND_IN_CONNECTIONS_MAX: usize = 4_096;
-/// Requests a stand-in of Mirth's HTTPS port remembers, the sessions it holds, the head it takes (as
-/// Mirth's own server does), and the body it keeps where it keeps one at all.
-pub const STAND_IN_REQUESTS_MAX: usize = 100_000;
-pub const STAND_IN_SESSIONS_MAX: usize = 10_000;
-pub const STAND_IN_HEAD_BYTES_MAX: usize = 8 * 1024;
-pub const STAND_IN_BODY_BYTES_KEPT_MAX: usize = 16 * 1024 * 1024;
-/// Addresses that send through one shim, and what may wait in each of its directions.
-pub const SHIM_CLIENTS_MAX: usize = 64;
-pub const SHIM_WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// An MLLP message's header segment, as far as the observer looks for MSH-9 and MSA-1.
 pub const MLLP_HEADER_BYTES_MAX: usize = 4 * 1024;
 /// Messages of one TCP connection whose acknowledgement is awaited for its latency.

@@ -17,8 +17,8 @@ use crate::domain::path::PathKind;
 use crate::domain::time::Timestamp;
 use crate::domain::word::{UnknownWord, Word, readable};
 use crate::protocol::capability::{self, Capabilities};
-use crate::protocol::rule_list::{GivenRule, RuleList, UnusableRule};
 use crate::protocol::length_prefix::{self, TooLong};
+use crate::protocol::rule_list::{GivenRule, RuleList, UnusableRule};
 use crate::protocol::text::{self, Software};
 
 /// The version in which every build says hello.

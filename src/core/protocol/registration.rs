@@ -15,8 +15,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::token_bucket::TokenBucket;
 use super::packet::{PROBE_BYTES_MIN, Packet, PacketKey, PacketKind, PacketVerdict};
+use super::token_bucket::TokenBucket;
 use crate::domain::id::{BootId, RouteId};
 use crate::domain::limits::{
     CONFIRMS_PER_SECOND, REGISTER_AGAIN_MAX, REGISTER_AGAIN_MIN, REGISTER_EVERY, REGISTERS_OUTSTANDING_MAX,

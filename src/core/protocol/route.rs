@@ -36,8 +36,8 @@ use self::outstanding::Outstanding;
 pub use self::path::{Path, PathReason, canonical};
 use self::path_probe::Proof;
 use self::path_probes::PathProbes;
-use super::token_bucket::TokenBucket;
 use super::packet::{PROBE_BYTES_MIN, Packet, PacketKey, PacketKind, PacketVerdict};
+use super::token_bucket::TokenBucket;
 use crate::domain::id::{BootId, RouteId};
 use crate::domain::limits::{
     PROBE_AGAIN, PROBE_ANSWERS_PER_SECOND, PROBE_BYTES_MAX, PROBE_EVERY, PROBES_PER_SECOND, RUNS_OVER_MAX,

@@ -273,7 +273,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::connection::Side;
+    use crate::domain::connection::{Protocol, Side};
     use crate::protocol::control::{Activity, fixture};
 
     #[test]

@@ -205,8 +205,8 @@ impl ControlSession<'_> {
         }
         let connections = self.control.ended_among(self.link, asked).await?;
         debug!(
-            asked = listed(asked),
-            ended = listed(&connections),
+            asked = %listed(asked),
+            ended = %listed(&connections),
             "the agent asks which connections are over"
         );
         if connections.is_empty() {
@@ -235,7 +235,7 @@ impl ControlSession<'_> {
         let candidates = self.view.candidates(|peer| self.control.presence.addresses(peer, own));
         for candidate in &candidates {
             if let ToAgent::Candidates { peer, addresses } = candidate {
-                debug!(%peer, addresses = listed(addresses), "the agent is told where a peer is");
+                debug!(%peer, addresses = %listed(addresses), "the agent is told where a peer is");
             }
         }
         send(self.link, candidates).await
@@ -254,6 +254,8 @@ fn log_change(message: &ToAgent) {
             debug!(revision, %connection, "the agent is told that the gateway does not know it any more");
         }
         Change::Revoked { key } => debug!(revision, %key, "the agent is told of a revoked key"),
+        // Only read, never said.
+        Change::Unusable { .. } | Change::Unknown => {}
     }
 }
 

@@ -106,16 +106,6 @@ impl Platform {
         Ok(ended.collect())
     }
 
-    /// Returns the servers at the other ends of its living connections.
-    pub async fn peers_of(&self, server: ServerId) -> Result<Vec<ServerId>, PlatformError> {
-        let connections = self.store.read().await?.connections_of_server(server).await?;
-        let peers: BTreeSet<_> = connections
-            .iter()
-            .filter_map(|connection| rule(connection, server).map(|rule| rule.peer))
-            .collect();
-        Ok(peers.into_iter().collect())
-    }
-
     /// Notes that the agent's own file forbids the connection as it is: Failed, with the reason. Told again
     /// in a status that knows no such event, it is refused and counted. Returns whether it has a row of its
     /// own.

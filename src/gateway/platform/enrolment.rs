@@ -273,7 +273,7 @@ impl Platform {
         let whose = known.map_or_else(|| "unknown".to_owned(), |server| server.id.to_string());
         debug!(
             server = whose,
-            key = listed(key),
+            key = %listed(key),
             why = refusal.as_str(),
             "a registration token is not taken"
         );

@@ -127,7 +127,7 @@ impl Platform {
         let pending = merge(known, id, side, report, at);
         let goes = pending.goes(Flush::Due(at));
         trace!(
-            connection = %id, %side, tunnel = listed(report.tunnel), mirth = listed(report.mirth), goes,
+            connection = %id, %side, tunnel = %listed(report.tunnel), mirth = listed(report.mirth), goes,
             "an agent reports"
         );
         presence.pending.insert((id, side), pending);

@@ -47,6 +47,11 @@ struct World {
     folder: tempfile::TempDir,
 }
 
+/// Returns the servers at the other ends of a server's living connections, by connection.
+async fn peers_of(platform: &Platform, server: ServerId) -> Vec<ServerId> {
+    platform.rules_for(server).await.unwrap().0.iter().map(|rule| rule.peer).collect()
+}
+
 /// An organization and its owner.
 #[derive(Debug, Clone)]
 struct Party {

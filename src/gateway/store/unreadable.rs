@@ -1,8 +1,8 @@
 //! Rows that this build cannot read, as after a newer one wrote a word that it does not know: each costs
 //! itself and is named, and what it is about is hidden. Never used for what narrows, such as revoked keys.
 
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
 
 use sqlx::Sqlite;
 use sqlx::query::Query;
@@ -50,7 +50,7 @@ impl Tx {
 fn pass(doing: &'static str, column: &'static str, cells: &Cells) {
     metrics::counter!(UNKNOWN_WORDS, "kind" => "row").increment(1);
     let row = ["id", "connection"].into_iter().find_map(|id| cells.string(id).ok()).unwrap_or_default();
-    let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut named = NAMED.lock();
     if named.len() < UNKNOWN_WORDS_SAID_MAX && named.insert((column, row.clone())) {
         tracing::error!(
             row,

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use aws_lc_rs::digest;
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::limits::STAND_IN_REQUESTS_MAX;
 use crate::measure::Digest;
-use adit_core::domain::limits::STAND_IN_REQUESTS_MAX;
 
 /// A request in the journal, in the order of arrival.
 #[derive(Debug, Clone, PartialEq, Eq)]

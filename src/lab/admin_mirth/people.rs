@@ -8,7 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::answer::Answer;
 use super::api::Given;
-use adit_core::domain::limits::STAND_IN_REQUESTS_MAX;
+use crate::limits::STAND_IN_REQUESTS_MAX;
 
 /// How old the password is for Mirth's password requirements.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

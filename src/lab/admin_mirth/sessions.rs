@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::Context;
-use adit_core::domain::limits::STAND_IN_SESSIONS_MAX;
+use crate::limits::STAND_IN_SESSIONS_MAX;
 use adit_net::identity::random;
 
 const COOKIE_NAME: &str = "JSESSIONID=";

@@ -27,7 +27,9 @@ use super::PDU_BYTES_MAX;
 use super::command::{C_ECHO, C_STORE, CommandSet};
 use crate::accept;
 use crate::measure::Digest;
-use adit_core::domain::limits::{DICOM_COMMAND_BYTES_MAX, STAND_IN_CONNECTIONS_MAX, STAND_IN_JOURNAL_MAX};
+use adit_core::domain::limits::DICOM_COMMAND_BYTES_MAX;
+
+use crate::limits::{STAND_IN_CONNECTIONS_MAX, STAND_IN_JOURNAL_MAX};
 
 /// What a stand-in does with those who call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

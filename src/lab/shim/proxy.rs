@@ -12,7 +12,7 @@ use rustix::net::sockopt;
 
 use super::wire::Wire;
 use super::{Direction, Tap};
-use adit_core::domain::limits::SHIM_CLIENTS_MAX;
+use crate::limits::SHIM_CLIENTS_MAX;
 use adit_net::transport::any_address::any_like;
 
 /// Packets read of one socket before the others have their turn.

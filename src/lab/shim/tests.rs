@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
-use adit_core::domain::limits::SHIM_CLIENTS_MAX;
+use crate::limits::SHIM_CLIENTS_MAX;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
+use crate::limits::SHIM_WAITING_BYTES_MAX;
 use crate::messages::Draws;
-use adit_core::domain::limits::SHIM_WAITING_BYTES_MAX;
 
 /// How long a reordered packet is held back for those behind it to overtake.
 pub const HELD_BACK: Duration = Duration::from_millis(1);

@@ -13,9 +13,9 @@ use tracing::debug;
 use super::endpoint::{AgentEndpoint, Connection, TransportError};
 use super::happy_eyeballs::{ATTEMPT_DELAY, families_in_turn};
 use super::socket::AgentSocket;
-use crate::listed::Listed;
 use adit_core::domain::id::RouteId;
 use adit_core::protocol::route::canonical;
+use adit_core::protocol::text::listed;
 
 /// An address that did not lead to a connection, and why.
 pub type Failed = (SocketAddr, TransportError);
@@ -39,7 +39,7 @@ pub async fn dial(
             Ok(_) => debug!(address = %answered.unwrap_or(first), "the gateway answered"),
             Err(error) => {
                 let answered = answered.map(tracing::field::display);
-                debug!(answered, addresses = %Listed(&left), %error, "the gateway could not be dialled");
+                debug!(answered, addresses = %listed(&left), %error, "the gateway could not be dialled");
             }
         }
         match (outcome, answered) {

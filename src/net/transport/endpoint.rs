@@ -62,7 +62,7 @@ pub enum TransportError {
     #[error("the QUIC connection was lost")]
     Lost { source: quinn::ConnectionError },
     #[error("the handshake failed: {why}")]
-    Handshake { why: HandshakeFailure, source: quinn::ConnectionError },
+    Handshake { why: Box<HandshakeFailure>, source: quinn::ConnectionError },
     #[error("{code}")]
     Closed { code: Code },
     #[error("the peer's certificate is not acceptable")]

@@ -67,7 +67,7 @@ pub(super) async fn finish(
     let why = told.and_then(|told| told.finding.take());
     debug!(error = %source, why = why.as_ref().map(tracing::field::display), "a handshake came to nothing");
     Err(match why {
-        Some(why) => endpoint::TransportError::Handshake { why, source },
+        Some(why) => endpoint::TransportError::Handshake { why: Box::new(why), source },
         None => endpoint::TransportError::lost(source),
     })
 }

@@ -11,8 +11,8 @@ use tracing::debug;
 
 use super::happy_eyeballs::{ATTEMPT_TIMEOUT, first_of, late};
 use super::port;
-use crate::listed::Listed;
 use adit_core::config::HostPort;
+use adit_core::protocol::text::listed;
 
 /// Name resolution, for each name.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,7 +35,7 @@ pub async fn resolve(name: &HostPort) -> io::Result<Vec<SocketAddr>> {
     let looked_up = looked_up.unwrap_or_else(|_| Err(late()));
     let looked_up = looked_up.inspect_err(|error| debug!(%name, %error, "a name could not be resolved"));
     let addresses: Vec<_> = looked_up?.collect();
-    debug!(%name, addresses = %Listed(&addresses), "a name was resolved");
+    debug!(%name, addresses = %listed(&addresses), "a name was resolved");
     if addresses.is_empty() {
         return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
     }

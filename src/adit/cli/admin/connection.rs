@@ -22,7 +22,7 @@ pub(super) enum Verb {
         #[arg(long)]
         all: bool,
     },
-    /// Show one connection with its lamps
+    /// Show one connection with what is known of it
     Show { connection: String },
     /// Switch a Ready connection on
     Activate { connection: String },

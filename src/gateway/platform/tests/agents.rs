@@ -18,7 +18,7 @@ async fn each_side_reads_its_own_rule_with_the_other_one_as_its_peer() {
     assert_eq!([source[0].peer, target[0].peer], [pair.target_server, pair.source_server]);
     assert_eq!([source[0].side.as_str(), target[0].side.as_str()], ["source", "target"]);
     assert_ne!(source[0].peer_route, target[0].peer_route);
-    assert_eq!(platform.peers_of(pair.source_server).await.unwrap(), [pair.target_server]);
+    assert_eq!(peers_of(platform, pair.source_server).await, [pair.target_server]);
     let mut seen = vec![source[0].activity];
     for command in [ConnectionCommand::Activate, ConnectionCommand::Pause] {
         pair.command(&pair.source, command).await.unwrap();

@@ -108,7 +108,7 @@ impl Forwarder {
                     self.relay.join(route, organization, *key)
                 }
                 RelayCommand::Permit { route, peers } => {
-                    debug!(%route, peers = listed(&peers), "packets pass between these, where each permits it");
+                    debug!(%route, peers = %listed(&peers), "packets pass between these, where each permits it");
                     self.relay.permit(route, peers)
                 }
                 RelayCommand::Leave { route } => {

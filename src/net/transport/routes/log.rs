@@ -7,9 +7,9 @@ use std::time::Instant;
 use tracing::{debug, trace};
 
 use super::WantedPeer;
-use crate::listed::Listed;
 use adit_core::protocol::packet::{Claim, PacketVerdict};
 use adit_core::protocol::route::{PathReason, PeerRoute, RouteEvent};
+use adit_core::protocol::text::listed;
 
 /// Says what came and what became of it.
 pub(super) fn received(from: SocketAddr, claim: &Claim, bytes: usize, verdict: PacketVerdict) {
@@ -39,7 +39,7 @@ pub(super) fn wanted(before: &WantedPeer, after: &WantedPeer) {
         debug!(secrets = after.secrets.len(), "probes are authenticated by the secrets of its connections");
     }
     if before.candidates != after.candidates {
-        let addresses = Listed(&after.candidates);
+        let addresses = listed(&after.candidates);
         debug!(%addresses, "the peer's agent says that it can be reached at these addresses; each is probed");
     }
 }
