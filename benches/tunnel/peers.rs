@@ -135,17 +135,19 @@ impl Peer {
             "`adit-lab lab` failed: {}",
             String::from_utf8_lossy(&output.stderr)
         );
-        let start = |part: &str, role: &str, config: &str| {
+        let start_by = |program: &Path, part: &str, role: &str, config: &str| {
             let log = folder.join(format!("{name}-{part}.log"));
             Process::start(part, Command::new(program).arg(role).arg("--config").arg(lab.join(config)), &log)
         };
+        let start = |part: &str, role: &str, config: &str| start_by(Path::new(program), part, role, config);
         let agents = || {
             Ok::<_, anyhow::Error>([
                 start("near", "agent", "a/agent.toml")?,
                 start("far", "agent", "b/agent.toml")?,
             ])
         };
-        let gateway = start("gateway", "gateway", "gateway.toml")?;
+        // The database is of this build, and an older one does not read it.
+        let gateway = start_by(binaries::adit(), "gateway", "gateway", "gateway.toml")?;
         let mut peer =
             Self { wire, ends: Some(agents()?), others: vec![gateway], ..Self::new(name, mllp, sink) };
         if matches!(wire, Wire::Wan) {
