@@ -391,7 +391,7 @@ impl AgentState {
         for path in self.damaged_caches() {
             tracing::warn!(
                 path = %path.display(),
-                "a damaged file was dropped; what it held is learnt again, or made anew"
+                "a damaged file was set aside; what it held is learnt again, or made anew"
             );
             set_aside(&path);
         }

@@ -74,8 +74,9 @@ impl RequestRefusal {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "what is judged here is the source itself")]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "what is judged here is the source itself")]
+
     use std::fs;
     use std::path::{Path, PathBuf};
 

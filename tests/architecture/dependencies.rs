@@ -100,8 +100,11 @@ pub(crate) fn forbidden_features(manifest: &str) -> Vec<String> {
         }
     }
     for name in DEFAULTS_OFF {
-        let defaults = dependencies.get(name).and_then(|dependency| dependency.get("default-features"));
-        if dependencies.contains_key(name) && defaults.and_then(Value::as_bool) != Some(false) {
+        let named = dependencies.get(name);
+        // A crate's own manifest takes over what the workspace's says.
+        let is_inherited = named.and_then(|dependency| dependency.get("workspace")).is_some();
+        let defaults = named.and_then(|dependency| dependency.get("default-features"));
+        if named.is_some() && !is_inherited && defaults.and_then(Value::as_bool) != Some(false) {
             faults.push(format!("{name} must have `default-features = false`"));
         }
     }
@@ -185,4 +188,7 @@ fn a_forbidden_feature_would_be_found() {
     let faults = forbidden_features(manifest);
     assert_eq!(faults.len(), 2, "{faults:?}");
     assert!(faults[0].contains("bloom") && faults[1].contains("default-features"), "{faults:?}");
+    let added = forbidden_features("[dependencies]\nquinn = { workspace = true, features = [\"bloom\"] }\n");
+    assert!(added.len() == 1 && added[0].contains("bloom"), "{added:?}");
+    assert_eq!(forbidden_features("[dependencies]\nquinn.workspace = true\n"), [""; 0]);
 }

@@ -35,7 +35,7 @@ const ROOMS: [(&str, &str, &[&str]); 7] = [
 ];
 
 /// Libraries that only some rooms of a crate may name; which crates may, their manifests say.
-const LIBRARIES: [(&str, &str, &[&str]); 8] = [
+const LIBRARIES: [(&str, &str, &[&str]); 9] = [
     ("net", "quinn", &["transport"]),
     ("net", "quinn_proto", &["transport"]),
     ("net", "rustls", &["identity", "transport"]),
@@ -44,9 +44,11 @@ const LIBRARIES: [(&str, &str, &[&str]); 8] = [
     ("net", "x509_parser", &["identity"]),
     ("gateway", "sqlx", &["store"]),
     ("lab", "clap", &["cli"]),
+    ("lab", "anyhow", &["cli"]),
 ];
 
-/// Crates that decide and do not act; their `clippy.toml` forbids what `std` offers.
+/// Crates that decide and do not act. Their `clippy.toml` names what to do instead; what clippy cannot say,
+/// such as a whole module of `std` or `async`, is kept here.
 const PURE: [&str; 2] = ["src/core", "src/mirth"];
 /// Libraries that act.
 const IMPURE: [&str; 13] = [
@@ -65,6 +67,56 @@ const IMPURE: [&str; 13] = [
     "uzers",
 ];
 
+/// Libraries and modules of `std` that reach outside the process or the moment.
+const IMPURE_PATHS: [&str; 21] = [
+    "arc_swap",
+    "axum",
+    "env",
+    "fs",
+    "getrandom",
+    "governor",
+    "hyper",
+    "hyper_util",
+    "io",
+    "metrics",
+    "os",
+    "process",
+    "rand",
+    "rustix",
+    "sd_notify",
+    "socket2",
+    "thread",
+    "tokio",
+    "tracing",
+    "tracing_subscriber",
+    "metrics_exporter_prometheus",
+];
+/// Names that do so wherever they come from.
+const IMPURE_NAMES: [&str; 20] = [
+    "async",
+    "await",
+    "Future",
+    "SystemTime",
+    "TcpListener",
+    "TcpStream",
+    "ToSocketAddrs",
+    "UdpSocket",
+    "UnixDatagram",
+    "UnixListener",
+    "UnixStream",
+    "SystemRandom",
+    "SecureRandom",
+    "RandomState",
+    "new_v4",
+    "now_v7",
+    "elapsed",
+    "println",
+    "eprintln",
+    "dbg",
+];
+/// Types whose `now` reads a clock.
+const CLOCKS: [&str; 4] = ["Instant", "Timestamp", "Zoned", "Utc"];
+
 /// The one system call that no library offers safely; STYLE asks for a reason at the place.
 const UNSAFE_ROOMS: [&str; 1] = ["src/net/transport/unsent.rs"];
 
@@ -77,6 +129,10 @@ pub(crate) fn faults(path: &Path, source: &str) -> Vec<String> {
     let beside = ROOMS.iter().find(|(of, own, _)| *of == name && *own == room).map(|(.., beside)| *beside);
     let mut faults = beside.map_or_else(Vec::new, |beside| import_faults(room, beside, depth, &code));
     faults.extend(library_faults(name, room, &code));
+    let is_tests = path.to_string_lossy().ends_with("tests.rs") || path.iter().any(|part| part == "tests");
+    if PURE.iter().any(|pure| path.starts_with(pure)) && !is_tests {
+        faults.extend(purity_faults(name, before_tests(&code)));
+    }
     faults.into_iter().map(|(line, fault)| format!("{}:{line}: {fault}", path.display())).collect()
 }
 
@@ -150,6 +206,18 @@ fn library_faults(name: &str, room: &str, code: &str) -> Vec<(usize, String)> {
     faults
 }
 
+fn purity_faults(layer: &str, code: &str) -> Vec<(usize, String)> {
+    let mut faults = Vec::new();
+    for (line, word, rest) in words(code) {
+        let is_path = rest.starts_with("::");
+        let reads_clock = CLOCKS.contains(&word) && rest.starts_with("::now");
+        if (is_path && IMPURE_PATHS.contains(&word)) || IMPURE_NAMES.contains(&word) || reads_clock {
+            faults.push((line, format!("`{layer}` is pure; hand in what `{word}` gives")));
+        }
+    }
+    faults
+}
+
 #[track_caller]
 fn check(path: &str, source: &str, expected: &[&str]) {
     let found = faults(Path::new(path), source);
@@ -192,6 +260,7 @@ fn a_library_outside_its_room_would_be_found() {
     );
     check("src/gateway/x.rs", "use sqlx::query;", &["1: only store may name `sqlx`"]);
     check("src/lab/x.rs", "#[derive(clap::Args)] struct A;", &["1: only cli may name `clap`"]);
+    check("src/lab/x.rs", "fn a() -> anyhow::Result<()> {}", &["1: only cli may name `anyhow`"]);
     check("src/net/transport/x.rs", "use quinn::Endpoint;\nuse rustls::Error;", &[]);
     check("src/net/host/x.rs", "// quinn::Endpoint\nlet quinn = 1;", &[]);
 }
@@ -206,6 +275,36 @@ fn a_crate_that_knows_too_much_would_be_found() {
     check("src/core", "tokio", &["src/core/Cargo.toml: src/core may not know tokio"]);
     check("src/core", "bytes", &[]);
     check("src/helpers", "bytes", &["src/helpers/Cargo.toml: `src/helpers` is no crate of HOUSE §1"]);
+}
+
+#[test]
+fn a_pure_crate_that_acts_would_be_found() {
+    for (name, room, source, word) in [
+        ("core", "domain", "use std::fs;\nuse std::fs::File;", "fs"),
+        ("core", "domain", "\nfn a() { std::time::Instant::now(); }", "Instant"),
+        ("core", "protocol", "\nuse tokio::sync::mpsc;", "tokio"),
+        ("core", "protocol", "\nasync fn a() {}", "async"),
+        ("core", "protocol", "\nuse std::net::TcpStream;", "TcpStream"),
+        ("core", "config", "\nlet a = std::env::var(x);", "env"),
+        ("core", "config", "\nuuid::Uuid::new_v4()", "new_v4"),
+        ("core", "domain", "\nlet a = jiff::Timestamp::now();", "Timestamp"),
+        ("core", "protocol", "\ngetrandom::fill(x)", "getrandom"),
+        ("core", "protocol", "\naws_lc_rs::rand::fill(x)", "rand"),
+        ("core", "protocol", "\nstart.elapsed()", "elapsed"),
+        ("core", "domain", "\nuse std::time::SystemTime;", "SystemTime"),
+        ("core", "config", "\ntracing::info!(x)", "tracing"),
+        ("mirth", "body", "use std::thread;\nuse std::thread::spawn;", "thread"),
+    ] {
+        let fault = format!("2: `{name}` is pure; hand in what `{word}` gives");
+        check(&format!("src/{name}/{room}/x.rs"), source, &[&fault]);
+    }
+    check("src/core/protocol/x.rs", "use std::time::{Duration, Instant};\nuse std::net::SocketAddr;", &[]);
+    check(
+        "src/core/protocol/x.rs",
+        "fn a() {}\n#[cfg(test)]\nmod tests {\n fn b() { Instant::now() }\n}",
+        &[],
+    );
+    check("src/agent/x.rs", "use tokio::net::TcpStream;\nInstant::now()", &[]);
 }
 
 #[test]

@@ -61,7 +61,7 @@ async fn an_agent_starts_without_its_caches_but_names_the_smallest_step_for_the_
             if CACHES.contains(&name) {
                 lab.start(Part::A);
                 lab.logs(Part::A, "the agent is running").await;
-                let is_said = lab.log(Part::A).contains("a damaged file was dropped");
+                let is_said = lab.log(Part::A).contains("a damaged file was set aside");
                 // Half of a number is one.
                 assert!(is_said || what == "half", "{name} {what}");
                 lab.kill(Part::A);

@@ -239,7 +239,7 @@ fn read_state(
     }
     for damaged in state.damaged_caches() {
         findings.warning(format!(
-            "state: `{}` is damaged; the agent drops it at its start and makes it anew",
+            "state: `{}` is damaged; the agent sets it aside at its start and makes it anew",
             damaged.display()
         ));
     }
