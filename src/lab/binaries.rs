@@ -36,20 +36,54 @@ fn built(name: &str) -> PathBuf {
     let folder = own.parent().expect("a program lies in a folder");
     // Tests and benches lie in `deps/`, the binaries above it.
     let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
+    built_in(folder, name).unwrap_or_else(|problem| {
+        let profile = if folder.ends_with("release") { " --release" } else { "" };
+        panic!("{problem}; build it first: `cargo build --workspace{profile}`")
+    })
+}
+
+/// Returns the path of the binary in `folder`, or what is wrong with it.
+fn built_in(folder: &Path, name: &str) -> Result<PathBuf, String> {
     let path = folder.join(name);
-    let profile = if folder.ends_with("release") { " --release" } else { "" };
-    let advice = format!("build it first: `cargo build --workspace{profile}`");
-    let at = modified(&path).unwrap_or_else(|| panic!("`{}` is not there; {advice}", path.display()));
+    let at = modified(&path).ok_or_else(|| format!("`{}` is not there", path.display()))?;
     // Cargo's list of what a binary was built of: `BINARY: SOURCE SOURCE …`.
     let list = fs::read_to_string(path.with_extension("d")).unwrap_or_default();
     let sources = list.split_once(':').map_or("", |(_, sources)| sources).split_whitespace();
-    if let Some(newer) = sources.map(Path::new).find(|source| modified(source).is_some_and(|when| when > at))
-    {
-        panic!("`{}` is older than `{}`; {advice}", path.display(), newer.display());
+    let newer = sources.map(Path::new).find(|source| modified(source).is_some_and(|when| when > at));
+    match newer {
+        Some(newer) => Err(format!("`{}` is older than `{}`", path.display(), newer.display())),
+        None => Ok(path),
     }
-    path
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {
     fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn only_a_binary_as_new_as_its_sources_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let [binary, list, source] = ["adit", "adit.d", "source.rs"].map(|name| folder.path().join(name));
+        let problem = |wanted: &str| {
+            let problem = built_in(folder.path(), "adit").unwrap_err();
+            assert!(problem.contains(wanted), "{problem}");
+        };
+        problem("is not there");
+        for path in [&binary, &list, &source] {
+            File::create(path).unwrap();
+        }
+        fs::write(&list, format!("{}: {}\n", binary.display(), source.display())).unwrap();
+        let at = modified(&binary).unwrap();
+        File::options().write(true).open(&source).unwrap().set_modified(at).unwrap();
+        assert_eq!(built_in(folder.path(), "adit"), Ok(binary));
+        File::options().write(true).open(&source).unwrap().set_modified(at + Duration::from_secs(1)).unwrap();
+        problem("source.rs");
+    }
 }

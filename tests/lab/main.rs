@@ -10,7 +10,7 @@ fn adit_lab(words: &[&str]) -> Command {
 }
 
 #[test]
-fn the_demo_carries_every_message_and_object() {
+fn the_demo_carries_all_that_it_sends() {
     let output = adit_lab(&["demo", "--once"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));

@@ -246,7 +246,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_unknown_word_of_a_rule_is_named_with_the_build_and_the_step() {
+    fn an_unknown_word_of_a_rule_is_named_beside_the_build_to_update() {
         let version = env!("CARGO_PKG_VERSION");
         let says = |what: &str| {
             format!("the gateway calls for {what}, which this build ({version}) does not know: update adit")

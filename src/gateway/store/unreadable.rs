@@ -1,9 +1,9 @@
 //! Rows that this build cannot read, as after a newer one wrote a word that it does not know: each costs
 //! itself and is named, and what it is about is hidden. Never used for what narrows, such as revoked keys.
 
-use parking_lot::Mutex;
 use std::collections::BTreeSet;
 
+use parking_lot::Mutex;
 use sqlx::Sqlite;
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_part_that_is_no_filter_is_ignored_and_named() {
+    fn a_part_that_is_no_filter_is_named_where_it_is_ignored() {
         let (_, problems) = from_text("debgu,debug,adit_nett=trace,quinn,adit_net=loud,[agent=debug");
         let said: Vec<_> = problems.iter().map(ToString::to_string).collect();
         assert!(said[0].starts_with("`debgu` in ADIT_LOG is ignored: it is neither a level"), "{said:?}");

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex};
+
 use super::repeats::{Repeats, TimeNow};
 use crate::metrics::LOG_LEFT_OUT;
 use adit_core::domain::limits::{LOG_QUEUE_BYTES_MAX, LOG_RETRY_EVERY};
-use parking_lot::{Condvar, Mutex};
 
 /// A reader that is only slow is tried again soon.
 const BUSY_RETRY_EVERY: Duration = Duration::from_millis(20);
