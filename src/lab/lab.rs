@@ -84,9 +84,9 @@ pub struct Wanted {
 pub enum LabError {
     #[error("`{path}` exists; name a folder that does not, nothing there is overwritten")]
     Exists { path: PathBuf },
-    #[error("cannot write `{path}`")]
+    #[error("cannot write `{path}`; name a folder that this user may make and fill")]
     Write { path: PathBuf, source: io::Error },
-    #[error("no free port on 127.0.0.1")]
+    #[error("no free port on 127.0.0.1; the lab needs a loopback interface with free ports")]
     NoPort { source: io::Error },
     #[error(transparent)]
     Name(#[from] InvalidName),

@@ -49,7 +49,7 @@ const ARRIVE_WITHIN: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    #[error("cannot make a temporary folder; set TMPDIR to one that this user may write to")]
+    #[error("cannot use a temporary folder; set TMPDIR to one that this user may write to")]
     Folder { source: io::Error },
     #[error(transparent)]
     Lab(#[from] LabError),
@@ -59,6 +59,11 @@ pub enum DemoError {
     Platform(#[from] PlatformError),
     #[error("the agent `{name}` did not start")]
     Agent { name: &'static str, source: AgentError },
+    #[error(
+        "there is no thread for the agent `{name}`; let this user have more processes and open files \
+         (`ulimit -u`, `ulimit -n`)"
+    )]
+    Thread { name: &'static str, source: io::Error },
     #[error("the agent `{name}` ended at its start; this is a bug, please report it")]
     AgentGone { name: &'static str },
     #[error("cannot bind a port on 127.0.0.1; the demo needs a loopback interface with free ports")]

@@ -50,3 +50,16 @@ fn a_full_disk_under_standard_output_is_a_plain_error() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("cannot write to standard output"), "{said}");
 }
+
+#[test]
+fn a_limit_that_is_too_low_is_named() {
+    for limit in [28, 36, 44] {
+        let script = format!("ulimit -n {limit} && exec \"$0\" demo --once");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_adit-lab")]).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("open files") && !said.contains("this is a bug"), "{limit}: {said}");
+    }
+}

@@ -1,5 +1,6 @@
 //! An agent of the demo, on a thread and a runtime of its own.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -33,11 +34,12 @@ impl AgentThread {
         let thread = thread::Builder::new()
             .name(name.into())
             .spawn(move || run_agent(config, started, stopped))
-            .map_err(|source| DemoError::Folder { source })?;
-        let context = starting
-            .await
-            .map_err(|_| DemoError::AgentGone { name })?
-            .map_err(|source| DemoError::Agent { name, source })?;
+            .map_err(|source| DemoError::Thread { name, source })?;
+        let context = starting.await.map_err(|_| DemoError::AgentGone { name })?;
+        let context = context.map_err(|failed| match failed {
+            NotStarted::Runtime(source) => DemoError::Thread { name, source },
+            NotStarted::Agent(source) => DemoError::Agent { name, source },
+        })?;
         Ok(Self { context, stop, thread })
     }
 
@@ -79,14 +81,23 @@ impl AgentThread {
     }
 }
 
+enum NotStarted {
+    Runtime(io::Error),
+    Agent(AgentError),
+}
+
 fn run_agent(
     config: AgentConfig,
-    started: oneshot::Sender<Result<Arc<Context>, AgentError>>,
+    started: oneshot::Sender<Result<Arc<Context>, NotStarted>>,
     stopped: oneshot::Receiver<()>,
 ) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    // Without a runtime `started` is dropped, which says so.
-    let Ok(runtime) = runtime else { return };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = started.send(Err(NotStarted::Runtime(error)));
+            return;
+        }
+    };
     runtime.block_on(async {
         match Agent::start(config).await {
             Ok(agent) => {
@@ -95,7 +106,7 @@ fn run_agent(
                 agent.shutdown().await;
             }
             Err(error) => {
-                let _ = started.send(Err(error));
+                let _ = started.send(Err(NotStarted::Agent(error)));
             }
         }
     });
