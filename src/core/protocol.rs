@@ -6,6 +6,7 @@ pub mod admin;
 pub mod admission;
 pub mod backoff;
 pub mod capability;
+pub mod carrier;
 pub mod control;
 pub mod credit;
 pub mod dicom;

@@ -9,6 +9,7 @@
 
 mod admission;
 pub mod any_address;
+pub mod carrier;
 pub mod congestion;
 mod connection_ids;
 pub mod control_dial;

@@ -374,6 +374,29 @@ pub const GATEWAY_OWN_BYTES_MAX: usize = PROBE_BYTES_MAX;
 /// Commands to the relay's thread that wait while it works through a batch.
 pub const RELAY_COMMANDS_QUEUED_MAX: usize = 1_024;
 
+/// One message of a carrier, from either end; a longer one ends it. A packet in it is no longer than the
+/// longest datagram.
+pub const CARRIER_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Packets that wait for a carrier to take them, in bytes, at either end; more are dropped, and QUIC repairs.
+pub const CARRIER_QUEUE_BYTES_MAX: usize = 256 * 1024;
+/// Messages that came over a carrier and wait for the socket's reader; then TCP holds the others back.
+pub const CARRIER_MESSAGES_QUEUED_MAX: usize = 16;
+/// From the first byte of TCP to the end of the WebSocket's opening, proxies included.
+pub const CARRIER_DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// A carrier at the gateway over which no agent with a link has proven itself for so long is ended: the
+/// first time within the first, then by registrations and probes, which come every 15 s at least.
+pub const CARRIER_PROVEN_WITHIN: Duration = Duration::from_secs(15);
+pub const CARRIER_PROOF_LASTS: Duration = Duration::from_mins(1);
+/// An agent whose carrier has answered no probe for so long dials another: a proxy on the way may be dead.
+pub const CARRIER_SILENCE: Duration = Duration::from_secs(6);
+/// Carriers that one gateway serves at a time, and those among them that nobody has proven.
+pub const CARRIERS_MAX: usize = CONTROL_LINKS_MAX;
+pub const CARRIER_NEWCOMERS_MAX: usize = 512;
+pub const CARRIER_NEWCOMERS: Bounds =
+    Bounds { all: CARRIER_NEWCOMERS_MAX, of_network: 256, of_address: 128 };
+/// How long UDP to the gateway must have answered without a gap before a carrier that nothing uses is ended.
+pub const CARRIER_KEPT_FOR: Duration = Duration::from_mins(1);
+
 /// Body of an enrolment request, its deadline, and how many one address may make a minute.
 pub const ENROL_BODY_BYTES_MAX: usize = 16 * 1024;
 pub const ENROL_TIMEOUT: Duration = Duration::from_secs(10);

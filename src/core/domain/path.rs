@@ -12,18 +12,21 @@ use serde::{Deserialize, Serialize};
 pub enum PathKind {
     /// UDP between the agents, to an address the peer announced or was seen at.
     Direct,
-    /// UDP through the gateway, which forwards and cannot read.
+    /// UDP through a relay, which forwards and cannot read.
     Relay,
+    /// The same relay over TCP 443: a WebSocket that every network lets out.
+    Tcp,
 }
 
 impl PathKind {
-    pub const ALL: [Self; 2] = [Self::Direct, Self::Relay];
+    pub const ALL: [Self; 3] = [Self::Direct, Self::Relay, Self::Tcp];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Relay => "relay",
+            Self::Tcp => "tcp",
         }
     }
 }
@@ -31,6 +34,27 @@ impl PathKind {
 impl fmt::Display for PathKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// What takes packets to a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Carrier {
+    /// A datagram each.
+    Udp,
+    /// Batches of packets in the messages of a WebSocket.
+    Tcp,
+}
+
+impl Carrier {
+    pub const ALL: [Self; 2] = [Self::Udp, Self::Tcp];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
     }
 }
 

@@ -15,6 +15,11 @@ use crate::domain::word::Word;
 pub enum Capability {
     /// It reads past messages, changes, reasons and words that it does not know, so that they may be said.
     SkipsUnknown,
+    /// It serves carriers (`GET /api/v1/carrier`), and its relay answers the probes that an agent with a link
+    /// sends to the gateway's own route, over UDP and carriers alike.
+    Carrier,
+    /// It tells the peer's agent which kinds of path an owner allows, and is told.
+    AllowedPaths,
 }
 
 /// What one end can do. What the other does not know of it is of no use, and harmless.
@@ -26,7 +31,7 @@ impl Capabilities {
     /// Returns those of this build.
     #[must_use]
     pub fn own() -> Self {
-        Self(BTreeSet::from([Capability::SkipsUnknown.into()]))
+        Self([Capability::SkipsUnknown, Capability::Carrier, Capability::AllowedPaths].map(Word::Known).into())
     }
 
     #[must_use]
@@ -53,6 +58,8 @@ impl fmt::Display for Capabilities {
             let comma = if place == 0 { "" } else { "," };
             match capability {
                 Word::Known(Capability::SkipsUnknown) => write!(f, "{comma}skips-unknown")?,
+                Word::Known(Capability::Carrier) => write!(f, "{comma}carrier")?,
+                Word::Known(Capability::AllowedPaths) => write!(f, "{comma}allowed-paths")?,
                 Word::Other(word) => write!(f, "{comma}{word}")?,
             }
         }

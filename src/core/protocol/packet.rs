@@ -19,6 +19,7 @@ use subtle::ConstantTimeEq;
 
 use crate::domain::id::{BootId, RouteId};
 use crate::domain::limits::PROBE_BYTES_MAX;
+use crate::domain::path::Carrier;
 use crate::domain::secret::Secret;
 
 /// The shortest probe; a longer one is padded, to prove that the path carries its length.
@@ -66,6 +67,37 @@ pub fn own_route(packet: &[u8]) -> Option<RouteId> {
 #[must_use]
 pub fn is_of_unknown_kind(packet: &[u8]) -> bool {
     packet.first().is_some_and(|first| is_ours(*first) && PacketKind::from_byte(*first).is_none())
+}
+
+/// Marks in the first byte of a probe's nonce, which its answer repeats, so that a relay that reads neither can
+/// do right by both: over which carrier the answer is to come back to who asked, and whether the packets of
+/// the one who asks take this path now. They are hints: who lies about them harms nobody else.
+const MARK_TCP: u8 = 0b01;
+const MARK_IN_USE: u8 = 0b10;
+
+/// Returns the nonce with the marks of a probe that is sent over `carrier`.
+#[must_use]
+pub const fn marked(mut nonce: [u8; 16], carrier: Carrier, in_use: bool) -> [u8; 16] {
+    nonce[0] &= !(MARK_TCP | MARK_IN_USE);
+    if matches!(carrier, Carrier::Tcp) {
+        nonce[0] |= MARK_TCP;
+    }
+    if in_use {
+        nonce[0] |= MARK_IN_USE;
+    }
+    nonce
+}
+
+/// Returns over which carrier the answer to a probe with this nonce is to come back to who asked.
+#[must_use]
+pub const fn marked_carrier(nonce: &[u8; 16]) -> Carrier {
+    if nonce[0] & MARK_TCP == 0 { Carrier::Udp } else { Carrier::Tcp }
+}
+
+/// Returns whether who asked uses the path of this probe now.
+#[must_use]
+pub const fn is_marked_in_use(nonce: &[u8; 16]) -> bool {
+    nonce[0] & MARK_IN_USE != 0
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

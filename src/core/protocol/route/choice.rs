@@ -238,8 +238,8 @@ impl Choice {
         self.active = Some(Active { path, search: None, leave_by: None });
         match (path.kind(), why) {
             (PathKind::Direct, _) => self.patience.serve(now),
-            (PathKind::Relay, PathReason::Silent) => self.patience.fall(now),
-            (PathKind::Relay, _) => self.patience.rest(now),
+            (PathKind::Relay | PathKind::Tcp, PathReason::Silent) => self.patience.fall(now),
+            (PathKind::Relay | PathKind::Tcp, _) => self.patience.rest(now),
         }
         Change::Use { path, why }
     }
