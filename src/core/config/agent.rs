@@ -291,10 +291,11 @@ fn read_path(section: &mut Section<'_, '_>) -> Option<(&'static str, PathPrefere
     match (path, prefer) {
         (Some(path), None) => Some((PATH, path)),
         (None, prefer) => prefer.map(|prefer| (PREFER, prefer)),
-        (Some(path), Some(_)) => {
-            let remedy =
-                "keep one of the two; `path` is the short form of `prefer`, for one kind or all of them";
-            section.clash(PREFER, remedy.into());
+        (Some(path), Some(prefer)) => {
+            if path != prefer {
+                section
+                    .clash(PREFER, format!("keep this or `path`, which says \"{path}\"; they mean the same"));
+            }
             Some((PATH, path))
         }
     }

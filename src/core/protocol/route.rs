@@ -20,8 +20,8 @@
 //! - That a relay is there is said by the caller, that it works by the peer's answer alone.
 //!
 //! What a path costs is our own leg of it: the peer may reach the same relay over another carrier. So each
-//! probe is marked with the carrier its answer is to come back over, and with whether its path is in use:
-//! by that a relay learns over which carrier this agent is to be reached.
+//! probe is marked with the carrier its answer is to come back over, and with whether its path is in use, or
+//! would be if only it answered: by that a relay learns over which carrier this agent is to be reached.
 //!
 //! No socket, clock or randomness here. After every call the caller empties
 //! [`PeerRoute::poll_transmit`] and [`PeerRoute::poll_event`] and asks when to come back.
@@ -517,9 +517,13 @@ impl PeerRoute {
 
     fn probe(&mut self, to: Path, key: usize, now: Instant, nonce: &mut impl FnMut() -> [u8; 16]) {
         let mut length = PROBE_BYTES_MIN;
-        let is_better = self.choice.role(to) == PathRole::Better;
+        let role = self.choice.role(to);
+        // Where nothing answers, the relay may try to reach us over whatever carrier we can reach it over:
+        // else two ends that lose their UDP at once would ask each other over TCP, and be handed the questions
+        // over UDP.
+        let is_wanted = matches!(role, PathRole::Active | PathRole::Searched);
         if let Some(probe) = self.probes.get_mut(to) {
-            if is_better && probe.is_responsive(now) {
+            if role == PathRole::Better && probe.is_responsive(now) {
                 length = self.choice.mtu();
             }
             probe.note_probe(length, now);
@@ -529,7 +533,7 @@ impl PeerRoute {
             destination: self.peer,
             source: self.own,
             boot: self.boot,
-            nonce: marked(nonce(), to.carrier(), self.choice.active() == Some(to)),
+            nonce: marked(nonce(), to.carrier(), is_wanted),
             length,
         };
         self.outstanding.note(probe.nonce, to, Proof { sent: now, length });

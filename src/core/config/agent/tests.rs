@@ -106,21 +106,20 @@ fn an_owner_prefers_paths_in_an_order_and_allows_no_other() {
     check("path = \"tcp\"", "tcp");
     check("prefer = [\"relay\", \"direct\"]", "relay,direct");
     check("prefer = [\"tcp\", \"relay\", \"direct\"]", "tcp,relay,direct");
+    check("path = \"relay\"\nprefer = [\"relay\"]", "relay");
     check("prefer = [\"direct\", \"relay\", \"tcp\"]", "auto");
 
     let second = SOURCE.replace("adt-to", "oru-to").replace("0d5c", "0d5d").replace("6661", "6662");
     let both = "prefer = [\"relay\"]\n";
     parse(&format!("{SOURCE}{both}{second}path = \"relay\"\n")).expect("the two say the same");
     check_problems(
-        &format!("{SOURCE}path = \"relay\"\n{both}"),
-        &[
-            "line 9: p2p_source \"adt-to-stmary\" prefer is a list of 1 element: keep one of the two; `path` is \
-             the short form of `prefer`, for one kind or all of them",
-        ],
+        &format!("{SOURCE}path = \"tcp\"\n{both}"),
+        &["line 9: p2p_source \"adt-to-stmary\" prefer is a list of 1 element: keep this or `path`, which \
+             says \"tcp\"; they mean the same"],
     );
     check_problems(
         &format!("{SOURCE}path = \"relay\"\n{second}prefer = [\"relay\", \"tcp\"]\n"),
-        &["line 15: p2p_source \"oru-to-stmary\" prefer is a list of 2 elements: write one path for all \
+        &["line 16: p2p_source \"oru-to-stmary\" prefer is a list of 2 elements: write one path for all \
              entries of a peer; p2p_source \"adt-to-stmary\" on line 2 says \"relay\""],
     );
     for (list, remedy) in [
