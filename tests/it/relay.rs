@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use adit_core::config::gateway::RelayConfig;
 use adit_core::domain::id::{BootId, RouteId};
 use adit_core::domain::limits::{RELAY_ANSWERS_PER_SECOND, RELAY_REPEATS_ANSWERED_MAX};
+use adit_core::domain::path::Carrier;
 use adit_core::domain::secret::Secret;
 use adit_core::protocol::control::ToGateway;
 use adit_core::protocol::initial::TagKey;
@@ -65,10 +66,10 @@ impl Member {
         let now = Instant::now();
         self.registration.search(now);
         self.registration.handle_timeout(now, &mut random::bytes);
-        while let Some(packet) = self.registration.poll_transmit() {
+        while let Some((_, packet)) = self.registration.poll_transmit() {
             udp.send_to(&packet, gateway).unwrap();
             let answer = receive(udp);
-            self.registration.handle_packet(&answer, now);
+            self.registration.handle_packet(Carrier::Udp, &answer, now);
             overheard.agent.push(packet.into());
             overheard.gateway.push(answer);
         }
@@ -96,12 +97,12 @@ async fn keep(
         let due = registration.poll_timeout().unwrap();
         tokio::select! {
             Some(packet) = own_packets.recv() => {
-                registration.handle_packet(&packet.bytes, Instant::now());
+                registration.handle_packet(Carrier::Udp, &packet.bytes, Instant::now());
             }
             () = sleep_until(due.into()) => {}
         }
         registration.handle_timeout(Instant::now(), &mut random::bytes);
-        while let Some(packet) = registration.poll_transmit() {
+        while let Some((_, packet)) = registration.poll_transmit() {
             socket.send_own(gateway, &packet);
         }
     }
