@@ -434,7 +434,7 @@ impl Reached {
             registration.search(now);
             registration.handle_timeout(now, &mut random::bytes);
             let judged_before = judged(&relay);
-            udp.send_to(&registration.poll_transmit().unwrap(), gateway).unwrap();
+            udp.send_to(&registration.poll_transmit().unwrap().1, gateway).unwrap();
             counts(&relay, judged, judged_before + 1).await;
         }
     }
@@ -478,7 +478,7 @@ async fn a_gateway_that_does_not_relay_lets_nobody_register() {
     let mut member = Member::start(&world, &agent).await;
     let now = Instant::now();
     member.registration.handle_timeout(now, &mut random::bytes);
-    let register = member.registration.poll_transmit().unwrap();
+    let (_, register) = member.registration.poll_transmit().unwrap();
     udp().send_to(&register, world.gateway.address()).unwrap();
     eventually(async || world.gateway.relay().counters().dropped(DropReason::NoLink) == 1).await;
     assert_eq!(world.gateway.relay().counters().answers(), 0);
