@@ -293,7 +293,8 @@ impl RouteDriver {
     fn handle_packet(&mut self, packet: &OwnPacket) {
         let drops = self.socket.drops();
         let Some(claim) = Claim::read(&packet.bytes) else { return count(&drops.unreadable) };
-        let is_relayed = self.relay_client.address == Some(packet.from);
+        let Some(from) = packet.from.address() else { return };
+        let is_relayed = self.relay_client.address == Some(from);
         let now = Instant::now();
         if claim.source == self.own.gateway {
             let verdict = if is_relayed {
@@ -303,7 +304,7 @@ impl RouteDriver {
             };
             return note_received(drops, packet, &claim, verdict);
         }
-        let path = if is_relayed { Path::Relay } else { Path::Direct(packet.from) };
+        let path = if is_relayed { Path::Relay } else { Path::Direct(from) };
         let mut peers = self.peers.values_mut();
         let Some(peer) = peers.find(|peer| peer.wanted.route == claim.source) else {
             tracing::trace!(from = %packet.from, source = %claim.source, "received from no peer of ours and dropped");

@@ -39,6 +39,7 @@ struct Outgoing {
     is_open: AtomicBool,
     waiting: Mutex<Waiting>,
     filled: Notify,
+    misframed: Notify,
     dropped: AtomicU64,
 }
 
@@ -61,8 +62,8 @@ pub fn queues() -> (SocketEnd, CarrierEnd) {
 
 impl SocketEnd {
     /// Queues the packets of `contents`, each `segment` bytes long but for the last; what finds no room, or
-    /// no carrier, is dropped and counted.
-    pub fn send(&self, contents: &[u8], segment: usize) {
+    /// no carrier, is dropped and counted; returns how many did.
+    pub fn send(&self, contents: &[u8], segment: usize) -> u64 {
         let mut lost = 0;
         if self.outgoing.is_open.load(Ordering::Acquire) {
             let mut waiting = self.outgoing.waiting.lock();
@@ -74,6 +75,12 @@ impl SocketEnd {
         }
         self.outgoing.dropped.fetch_add(lost, Ordering::Relaxed);
         self.outgoing.filled.notify_one();
+        lost
+    }
+
+    /// Tells the carrier's end that a message held no packets as they are framed.
+    pub fn note_misframed(&self) {
+        self.outgoing.misframed.notify_one();
     }
 
     /// Returns whether a carrier takes packets now.
@@ -110,6 +117,12 @@ impl CarrierEnd {
             }
             self.outgoing.filled.notified().await;
         }
+    }
+
+    /// Waits until a message that was delivered turns out to hold no packets as they are framed: whoever is at
+    /// the other end is none of ours, and the carrier ends.
+    pub async fn misframed(&self) {
+        self.outgoing.misframed.notified().await;
     }
 
     /// Returns the next message, if any packet waits.
