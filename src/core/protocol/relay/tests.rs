@@ -6,6 +6,7 @@ use super::*;
 use crate::domain::limits::{
     REGISTRATION_LASTS, RELAY_ANSWERS_PER_SECOND, RELAY_CONFIRMS_KEPT_MAX, RELAY_PEERS_MAX,
 };
+use crate::domain::path::Carrier;
 use crate::protocol::registration::{Registration, register_nonce};
 
 const GATEWAY: RouteId = RouteId::from_bytes(*b"gateway0");
@@ -61,15 +62,15 @@ impl World {
             register_nonce(0, drawn.to_be_bytes())
         });
         self.converse(agent, after);
-        assert!(agent.registration.is_registered(now));
+        assert!(agent.registration.is_registered(Carrier::Udp, now));
         assert_eq!(self.relay.address_of(agent.route, now), Some(agent.address));
     }
 
     /// Carries packets between the two until both have said all they have to say.
     fn converse(&mut self, agent: &mut Agent, after: Duration) {
-        while let Some(packet) = agent.registration.poll_transmit() {
+        while let Some((_, packet)) = agent.registration.poll_transmit() {
             if let Some(answer) = self.answer(agent.address, &packet, after) {
-                agent.registration.handle_packet(&answer, self.start + after);
+                agent.registration.handle_packet(Carrier::Udp, &answer, self.start + after);
             }
         }
     }
@@ -297,7 +298,7 @@ fn a_changed_address_is_healed_in_one_round_trip_by_the_next_probe() {
     one.address = after;
     // The probe is not forwarded, but answered with a challenge to where it came from.
     let challenge = world.answer(after, &probe(&one, &other), MS).expect("challenged");
-    one.registration.handle_packet(&challenge, world.at(MS));
+    one.registration.handle_packet(Carrier::Udp, &challenge, world.at(MS));
     world.converse(&mut one, MS);
     assert_eq!(world.relay.address_of(one.route, world.at(MS)), Some(after));
     world.check(&one, &other, MS, Ok(()));
