@@ -4,7 +4,6 @@
 //! too, and so on; who answers first has it. A silent address costs what QUIC takes to send again. A carrier
 //! that opens meanwhile joins them; the handshake then begins anew, so that nothing waits for QUIC's timer.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use tracing::debug;
 use super::destination::Destination;
 use super::endpoint::{AgentEndpoint, Connection, TransportError};
 use super::happy_eyeballs::{ATTEMPT_DELAY, families_in_turn};
+use super::routes::OpenCarriers;
 use super::socket::AgentSocket;
 use adit_core::domain::id::{RelayId, RouteId};
 use adit_core::protocol::route::canonical;
@@ -30,7 +30,7 @@ pub struct GatewayPlace {
     pub route: RouteId,
     pub addresses: Vec<SocketAddr>,
     /// The relays to which a carrier is open: the gateway may be one of them.
-    pub carriers: watch::Receiver<BTreeSet<RelayId>>,
+    pub carriers: watch::Receiver<OpenCarriers>,
 }
 
 /// Dials; returns a control connection and where the gateway is, or how each way failed: an answer that is
@@ -92,7 +92,7 @@ struct Dial<'a> {
     limit: Duration,
     /// What has not failed, in the order in which it is tried.
     left: Vec<Destination>,
-    carriers: watch::Receiver<BTreeSet<RelayId>>,
+    carriers: watch::Receiver<OpenCarriers>,
     has_begun: bool,
     /// The carrier is among them, or was.
     has_joined: bool,
@@ -109,7 +109,7 @@ impl Dial<'_> {
     /// Tries the carrier too, once, if it is open: behind the first address, unless that was silent already.
     fn join_carrier(&mut self) {
         let relay = RelayId(self.route);
-        if !self.has_joined && self.carriers.borrow_and_update().contains(&relay) {
+        if !self.has_joined && self.carriers.borrow_and_update().contains(relay) {
             self.has_joined = true;
             let place = if self.has_begun { 0 } else { self.left.len().min(1) };
             self.left.insert(place, Destination::Carrier(relay));
@@ -161,8 +161,8 @@ impl Dial<'_> {
 }
 
 /// Waits until the carrier of `relay` is open; for ever where nobody opens any.
-async fn opens(carriers: &mut watch::Receiver<BTreeSet<RelayId>>, relay: RelayId) {
-    if carriers.wait_for(|open| open.contains(&relay)).await.is_err() {
+async fn opens(carriers: &mut watch::Receiver<OpenCarriers>, relay: RelayId) {
+    if carriers.wait_for(|open| open.contains(relay)).await.is_err() {
         std::future::pending::<()>().await;
     }
 }
@@ -222,8 +222,14 @@ mod tests {
 
     /// Returns where the gateway may be, without a carrier.
     fn place(addresses: &[SocketAddr]) -> GatewayPlace {
-        let carriers = watch::Sender::new(BTreeSet::new()).subscribe();
+        let carriers = watch::Sender::new(OpenCarriers::default()).subscribe();
         GatewayPlace { route: GATEWAY, addresses: addresses.to_vec(), carriers }
+    }
+
+    fn open_carrier() -> watch::Receiver<OpenCarriers> {
+        let mut open = OpenCarriers::default();
+        open.set(RelayId(GATEWAY), true);
+        watch::Sender::new(open).subscribe()
     }
 
     async fn dialled(agent: &End, place: GatewayPlace) -> Result<(Connection, Destination), Vec<Failed>> {
@@ -283,7 +289,7 @@ mod tests {
         let (gateway, silent) = (Gateway::start(&ca), silent());
         silent.0.set_nonblocking(true).unwrap();
         let (agent, carrier) = End::with_carrier(&ca, 1, RelayId(GATEWAY));
-        let open = watch::Sender::new(BTreeSet::new());
+        let open = watch::Sender::new(OpenCarriers::default());
         let place = GatewayPlace { carriers: open.subscribe(), ..place(&[silent.1]) };
         let mut tasks = JoinSet::new();
         let opening = async {
@@ -291,7 +297,7 @@ mod tests {
             let silent = tokio::net::UdpSocket::from_std(silent.0).unwrap();
             silent.readable().await.unwrap();
             carry(carrier, gateway.address, &mut tasks);
-            open.send_replace(BTreeSet::from([RelayId(GATEWAY)]));
+            open.send_modify(|open| open.set(RelayId(GATEWAY), true));
             std::future::pending::<()>().await;
         };
         let dialled = tokio::select! {
@@ -312,7 +318,7 @@ mod tests {
         let (agent, carrier) = End::with_carrier(&ca, 1, RelayId(GATEWAY));
         let mut tasks = JoinSet::new();
         carry(carrier, gateway.address, &mut tasks);
-        let carriers = watch::Sender::new(BTreeSet::from([RelayId(GATEWAY)])).subscribe();
+        let carriers = open_carrier();
         let dialled = tokio::select! {
             dialled = dialled(&agent, GatewayPlace { carriers, ..place(&[]) }) => dialled,
             () = gateway.serve() => unreachable!("it serves for ever"),
@@ -327,7 +333,7 @@ mod tests {
         let (agent, carrier) = End::with_carrier(&ca, 1, RelayId(GATEWAY));
         // It takes what comes, and nothing comes back.
         carrier.set_open(true);
-        let carriers = watch::Sender::new(BTreeSet::from([RelayId(GATEWAY)])).subscribe();
+        let carriers = open_carrier();
         let dialled = tokio::select! {
             dialled = dialled(&agent, GatewayPlace { carriers, ..place(&[gateway.address]) }) => dialled,
             () = gateway.serve() => unreachable!("it serves for ever"),

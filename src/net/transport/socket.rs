@@ -40,6 +40,7 @@ use adit_core::domain::limits::{
 use adit_core::domain::word::UNKNOWN_WORDS;
 use adit_core::protocol::admission::AdmissionVerdict;
 use adit_core::protocol::packet::{is_of_unknown_kind, is_ours, own_route, quic_route};
+use adit_core::protocol::text::listed;
 
 /// What quinn takes for the address of every peer.
 pub const VIRTUAL_PEER: SocketAddr =
@@ -52,6 +53,8 @@ struct RouteTable {
     /// Where routes may be whose first answer is waited for.
     candidates: BTreeMap<RouteId, Vec<Destination>>,
     validated: BTreeSet<Destination>,
+    /// Where relays send from that forward packets to us.
+    relays: BTreeSet<Destination>,
     /// All of them; what is in none any more is a stranger's again.
     sources: BTreeSet<Destination>,
 }
@@ -229,6 +232,13 @@ impl AgentSocket {
         });
     }
 
+    /// Takes packets from these relays, whatever else is said of where they are.
+    pub fn set_relay_sources(&self, relays: &[Destination]) {
+        debug!(relays = %listed(relays), "packets that these relays forward reach QUIC, and no other's");
+        let relays: BTreeSet<_> = relays.iter().map(|relay| self.as_family(*relay)).collect();
+        self.change_table(|table| table.relays.clone_from(&relays));
+    }
+
     /// Forgets where `route` is: packets for it are dropped.
     pub fn remove_route(&self, route: RouteId) {
         trace!(%route, "packets of this route are dropped from now on");
@@ -269,7 +279,8 @@ impl AgentSocket {
             change(&mut table);
             let (legs, candidates) = (table.legs.values(), table.candidates.values().flatten());
             let sent_to = legs.map(|leg| &leg.destination).chain(candidates);
-            table.sources = table.validated.iter().chain(sent_to).copied().collect();
+            let taken_from = table.validated.iter().chain(&table.relays);
+            table.sources = taken_from.chain(sent_to).copied().collect();
             table
         });
     }

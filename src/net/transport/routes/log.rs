@@ -22,7 +22,7 @@ pub(super) fn received(from: Destination, claim: &Claim, bytes: usize, verdict: 
 }
 
 /// Says what goes out.
-pub(super) fn sent(to: SocketAddr, packet: &[u8]) {
+pub(super) fn sent(to: Destination, packet: &[u8]) {
     if !tracing::enabled!(tracing::Level::TRACE) {
         return;
     }

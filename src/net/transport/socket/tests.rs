@@ -378,9 +378,15 @@ async fn udp_has_its_share_while_a_carrier_is_never_empty() {
         carrier.deliver(message(&[&[0x40; 1_200][..]; 50])).await;
     }
     peer.send_to(&quic(HERE, 1), socket.bound().unwrap()).unwrap();
-    // On loopback it is there already.
-    let handed = turn(&socket, 2).await;
-    assert_eq!(handed[0], [1_200; 3]);
+    // Long before the carrier is empty.
+    let handed = loop {
+        let handed = turn(&socket, 2).await;
+        assert_eq!(handed[0], [1_200; 3]);
+        if handed.len() > 1 {
+            break handed;
+        }
+        tokio::task::yield_now().await;
+    };
     assert_eq!(handed[1], [39]);
 }
 
