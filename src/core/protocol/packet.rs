@@ -254,6 +254,13 @@ impl Claim {
     }
 }
 
+/// Returns the nonce that a packet of ours claims, before any key was tried.
+#[inline]
+#[must_use]
+pub(super) fn claimed_nonce(packet: &[u8]) -> Option<[u8; 16]> {
+    chunk(packet, 33)
+}
+
 /// Names a key without telling it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId([u8; 8]);

@@ -4,3 +4,4 @@
 //! The outer TLS is not trusted: what travels inside is QUIC and our own packets, which need nobody's trust.
 
 pub mod queues;
+pub mod websocket;
