@@ -48,7 +48,7 @@ impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Udp(address) => address.fmt(f),
-            Self::Carrier(relay) => write!(f, "the carrier of relay {relay}"),
+            Self::Carrier(relay) => write!(f, "relay {relay} over tcp"),
         }
     }
 }
