@@ -45,7 +45,7 @@ struct Outgoing {
 
 /// Messages that wait: those that are full, and the one that is being filled.
 #[derive(Debug, Default)]
-struct Waiting {
+pub(in crate::transport) struct Waiting {
     full: std::collections::VecDeque<Bytes>,
     filling: BytesMut,
     bytes: usize,
@@ -138,7 +138,8 @@ impl CarrierEnd {
 }
 
 impl Waiting {
-    fn push(&mut self, packet: &[u8]) -> bool {
+    /// Queues a packet; `false` where it finds no room.
+    pub(in crate::transport) fn push(&mut self, packet: &[u8]) -> bool {
         let length = carrier::LENGTH_BYTES + packet.len();
         if self.bytes + length > CARRIER_QUEUE_BYTES_MAX {
             return false;
@@ -147,7 +148,6 @@ impl Waiting {
             self.full.push_back(self.filling.split().freeze());
         }
         if self.filling.is_empty() {
-            // One allocation for many messages; given back as they are sent.
             self.filling.reserve(CARRIER_MESSAGE_BYTES_MAX.min(length.max(8 * 1024)));
         }
         let taken = carrier::append(&mut self.filling, packet);
@@ -155,8 +155,13 @@ impl Waiting {
         taken
     }
 
-    fn pop(&mut self) -> Option<Bytes> {
-        let message = self.full.pop_front().unwrap_or_else(|| self.filling.split().freeze());
+    pub(in crate::transport) const fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Takes the next message. One who has nothing waiting holds no memory: most have nothing at most times.
+    pub(in crate::transport) fn pop(&mut self) -> Option<Bytes> {
+        let message = self.full.pop_front().unwrap_or_else(|| std::mem::take(&mut self.filling).freeze());
         self.bytes -= message.len();
         (!message.is_empty()).then_some(message)
     }
