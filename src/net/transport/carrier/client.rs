@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::debug;
 
 use adit_core::config::HostPort;
+use adit_core::domain::limits::CARRIER_DIAL_TIMEOUT;
 use adit_core::domain::visible::error_chain;
 use adit_core::protocol::carrier::PATH;
 
@@ -81,7 +82,7 @@ pub async fn dial(
 ) -> Result<Opened<impl AsyncRead + AsyncWrite + Debug + Send + Unpin + use<>>, CarrierError> {
     let (ways, nameless) = ways(gateway, proxies).await;
     let mut tried: Vec<_> = nameless.into_iter().map(|(name, error)| (name, error.into())).collect();
-    match first_way(ways, |way| open(way, key.clone())).await {
+    match first_way(ways, CARRIER_DIAL_TIMEOUT, |way| open(way, key.clone())).await {
         Ok((way, opened)) => {
             debug!(%way, outer = ?opened.outer, "a carrier is open");
             Ok(opened)

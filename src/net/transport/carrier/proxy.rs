@@ -45,6 +45,13 @@ enum Named {
     Unusable { variable: &'static str, source: InvalidProxy },
 }
 
+impl Default for Proxies {
+    /// Every host is dialled as it is.
+    fn default() -> Self {
+        Self::new(&ProxySettings::default(), |_| None)
+    }
+}
+
 impl Proxies {
     /// Takes what the file says, and where it says nothing, this process's environment.
     #[must_use]
@@ -100,7 +107,7 @@ impl Proxies {
 }
 
 /// A proxy that leads to a host.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxy {
     at: HostPort,
     /// What names it.

@@ -30,10 +30,6 @@ fn proxies(url: &str) -> Proxies {
     Proxies::new(&settings, |_| None)
 }
 
-fn no_proxies() -> Proxies {
-    Proxies::new(&ProxySettings::default(), |_| None)
-}
-
 fn gateway_name() -> HostPort {
     "gateway.example.org:443".parse().unwrap()
 }
@@ -51,14 +47,14 @@ async fn refusal(manner: Manner, user: &str) -> String {
 
 async fn opened_by(key: &GatewayKey, shown: Arc<CertifiedKey>) -> OuterTls {
     let gateway = StandInGateway::start(shown, Answers::Carriers).await;
-    dial(&[gateway.at.into()], &no_proxies(), key).await.unwrap().outer
+    dial(&[gateway.at.into()], &Proxies::default(), key).await.unwrap().outer
 }
 
 #[tokio::test]
 async fn messages_pass_both_ways_until_one_end_has_enough() {
     let (key, shown) = gateways();
     let mut gateway = StandInGateway::start(shown, Answers::Carriers).await;
-    let opened = dial(&[gateway.at.into()], &no_proxies(), &key).await.unwrap();
+    let opened = dial(&[gateway.at.into()], &Proxies::default(), &key).await.unwrap();
     assert_eq!((opened.outer, opened.peer, opened.proxy), (OuterTls::Gateways, Some(gateway.at), None));
     let (carrier, _) = gateway.carriers.recv().await.unwrap();
     let (mut to_agent, mut from_agent) = carrier.split();
@@ -83,7 +79,7 @@ async fn the_pump_says_why_the_other_end_ended_it() {
     let mut gateway = StandInGateway::start(shown, Answers::Carriers).await;
     let (_socket, end) = queues();
     for says_goodbye in [true, false] {
-        let opened = dial(&[gateway.at.into()], &no_proxies(), &key).await.unwrap();
+        let opened = dial(&[gateway.at.into()], &Proxies::default(), &key).await.unwrap();
         let (carrier, _) = gateway.carriers.recv().await.unwrap();
         if says_goodbye {
             carrier.split().0.close().await;
@@ -179,7 +175,7 @@ async fn only_who_has_its_key_is_taken_for_the_gateway() {
 async fn who_answers_for_the_gateway_can_be_looked_at_alone() {
     let (key, _) = gateways();
     let appliance = StandInGateway::start(appliances(), Answers::Carriers).await;
-    let (ways, _) = ways(&[appliance.at.into()], &no_proxies()).await;
+    let (ways, _) = ways(&[appliance.at.into()], &Proxies::default()).await;
     let tcp = ways[0].connect().await.unwrap();
     let outer = outer_tls::look(tcp, &gateway_name(), &key).await.unwrap();
     assert_eq!(outer.interceptor(), Some("CN=Hospital TLS Inspection"));
@@ -190,7 +186,7 @@ async fn what_is_no_gateway_with_carriers_is_told_apart_from_what_is_away() {
     let (key, shown) = gateways();
     let check = async |shown: &Arc<CertifiedKey>, answers, is_refusal, expected: &str| {
         let gateway = StandInGateway::start(Arc::clone(shown), answers).await;
-        let error = dial(&[gateway.at.into()], &no_proxies(), &key).await.unwrap_err();
+        let error = dial(&[gateway.at.into()], &Proxies::default(), &key).await.unwrap_err();
         assert!(error.to_string().contains(expected), "{expected}: {error}");
         assert_eq!(error.is_refusal(), is_refusal, "{error}");
     };
@@ -201,6 +197,6 @@ async fn what_is_no_gateway_with_carriers_is_told_apart_from_what_is_away() {
                      Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     check(&shown, Answers::Says(wrong_key), false, "its answer is no WebSocket's").await;
     check(&shown, Answers::Says(""), false, "the exchange broke off").await;
-    let error = dial(&[], &no_proxies(), &key).await.unwrap_err();
+    let error = dial(&[], &Proxies::default(), &key).await.unwrap_err();
     assert!(!error.is_refusal());
 }

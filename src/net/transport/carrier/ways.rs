@@ -10,7 +10,6 @@ use tokio::net::TcpStream;
 use tracing::debug;
 
 use adit_core::config::HostPort;
-use adit_core::domain::limits::CARRIER_DIAL_TIMEOUT;
 use adit_core::protocol::text::listed;
 
 use super::proxy::{Proxies, Proxy, ProxyError};
@@ -18,14 +17,14 @@ use crate::transport::happy_eyeballs::{families_in_turn, first_in_order};
 use crate::transport::resolve::resolve_all;
 
 /// One way to a gateway.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Way {
     /// As the connector file has it.
     pub gateway: HostPort,
     through: Through,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Through {
     Address(SocketAddr),
     Proxy(Proxy),
@@ -90,15 +89,16 @@ pub async fn ways(gateway: &[HostPort], proxies: &Proxies) -> (Vec<Way>, Vec<(Ho
     (ways, failed)
 }
 
-/// Returns the first way on which `connect` comes to something, or how each failed.
-pub async fn first_way<T, E, F>(ways: Vec<Way>, connect: impl Fn(Way) -> F) -> Result<(Way, T), Vec<(Way, E)>>
+/// Returns the first way on which `connect` comes to something within its `limit`, or how each failed.
+pub async fn first_way<T, E, F>(
+    ways: Vec<Way>,
+    limit: Duration,
+    connect: impl Fn(Way) -> F,
+) -> Result<(Way, T), Vec<(Way, E)>>
 where
     T: Send + 'static,
     E: From<io::Error> + fmt::Display + Send + 'static,
     F: Future<Output = Result<T, E>> + Send + 'static,
 {
-    first_in_order(ways, LIMIT, |way| connect(way.clone())).await
+    first_in_order(ways, limit, |way| connect(way.clone())).await
 }
-
-/// The limit of one way, from the first byte of TCP on.
-const LIMIT: Duration = CARRIER_DIAL_TIMEOUT;
