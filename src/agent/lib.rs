@@ -66,6 +66,7 @@ use adit_net::identity::random;
 use adit_net::identity::time::{HostClock, LearntClock, TimeSource};
 use adit_net::task::named;
 use adit_net::transport::any_address::bind_any;
+use adit_net::transport::carrier::proxy::Proxies;
 use adit_net::transport::carrier::queues;
 use adit_net::transport::endpoint::{AgentEndpoint, Credentials, TransportError, TunnelSettings};
 use adit_net::transport::routes::{OwnEnd, Routes};
@@ -132,8 +133,9 @@ impl Agent {
         // Bound before the wait, which may be long, so that people can ask what is missing.
         let status = StatusSocket::bind(&config.state)?;
         let why = watch::Sender::new(None);
+        let proxies = Proxies::of_host(&config.proxies);
         let enrolment = tokio::select! {
-            enrolment = enrol::await_identity(&state, config.connector.as_deref(), &why) => enrolment?,
+            enrolment = enrol::await_identity(&state, config.connector.as_deref(), &proxies, &why) => enrolment?,
             () = status.run_waiting(why.subscribe()) => unreachable!("it answers until dropped"),
         };
         let (identity, trust) = state.identity(&enrolment)?;

@@ -546,6 +546,9 @@ pub const ENTRIES_MAX: usize = 1_024;
 pub const HIDDEN_FROM_MAX: usize = 4 * ENTRIES_MAX;
 /// Addresses an agent's file may add to those the agent finds by itself.
 pub const DIRECT_ADDRESSES_MAX: usize = 8;
+/// What an agent's file may name that is dialled without its proxy, and how long a name.
+pub const NO_PROXY_MAX: usize = 64;
+pub const NO_PROXY_CHARS_MAX: usize = 253;
 /// Addresses of one gateway in a connector file.
 pub const GATEWAY_ADDRESSES_MAX: usize = 8;
 /// A configuration file of ours.
