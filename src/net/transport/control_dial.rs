@@ -44,7 +44,8 @@ pub async fn dial(
     let GatewayPlace { route, addresses, carriers } = gateway;
     let addresses = families_in_turn(addresses.into_iter().map(canonical));
     let left = addresses.into_iter().map(Destination::Udp).collect();
-    let mut dial = Dial { endpoint, socket, route, limit, left, carriers, has_begun: false, has_joined: false };
+    let mut dial =
+        Dial { endpoint, socket, route, limit, left, carriers, has_begun: false, has_joined: false };
     let mut failed = Vec::new();
     loop {
         dial.join_carrier();
@@ -152,7 +153,9 @@ impl Dial<'_> {
                 () = opens(carriers, RelayId(route)) => {}
             }
             if socket.destination_of(route).is_none() {
-                debug!("the gateway's carrier has opened before an address answered, so it is dialled there too");
+                debug!(
+                    "the gateway's carrier has opened before an address answered, so it is dialled there too"
+                );
                 return Handshake::Joined;
             }
         }

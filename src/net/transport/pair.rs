@@ -60,11 +60,7 @@ impl End {
         (Self::with_ends(ca, number, BTreeMap::from([(relay, socket)])), carrier)
     }
 
-    fn with_ends(
-        ca: &CertificateAuthority,
-        number: u8,
-        carriers: BTreeMap<RelayId, SocketEnd>,
-    ) -> Self {
+    fn with_ends(ca: &CertificateAuthority, number: u8, carriers: BTreeMap<RelayId, SocketEnd>) -> Self {
         let server = ServerId::from_bytes([number; 16]);
         let route = RouteId::from_bytes([number; 8]);
         let key = Arc::new(KeyPair::generate().unwrap());

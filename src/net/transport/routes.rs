@@ -590,7 +590,9 @@ impl RouteDriver {
     /// Says whether a carrier is wanted, and whether the one there is answers.
     fn judge_carrier(&mut self, now: Instant) {
         if self.relay_client.silence.is_dead(now) {
-            tracing::debug!("what was asked over the carrier is answered by nobody, so another one is dialled");
+            tracing::debug!(
+                "what was asked over the carrier is answered by nobody, so another one is dialled"
+            );
             self.relay_client.silence.reset();
             self.handle.carrier_dead.notify_one();
         }
@@ -600,9 +602,9 @@ impl RouteDriver {
             tracing::debug!(wanted = need.is_some(), why, "whether a carrier is wanted");
             self.need = need;
         }
-        self.handle.carrier_wanted.send_if_modified(|wanted| {
-            std::mem::replace(wanted, need.is_some()) != need.is_some()
-        });
+        self.handle
+            .carrier_wanted
+            .send_if_modified(|wanted| std::mem::replace(wanted, need.is_some()) != need.is_some());
     }
 
     /// Returns why a carrier is wanted now, if it is. A gateway that answers no probes has none.

@@ -106,7 +106,11 @@ impl RelayClient {
         if carrier == self.carrier {
             return;
         }
-        tracing::debug!(is_open = carrier.is_some(), number = carrier, "the carrier to the relay is another one now");
+        tracing::debug!(
+            is_open = carrier.is_some(),
+            number = carrier,
+            "the carrier to the relay is another one now"
+        );
         // The relay knows nothing of the new one.
         self.registration.set_carrier(Carrier::Tcp, false, now);
         self.registration.set_carrier(Carrier::Tcp, carrier.is_some(), now);

@@ -1,5 +1,7 @@
 //! Two drivers over real sockets, and an attacker beside them.
 
+mod carried;
+
 use tokio::task::JoinSet;
 
 use super::*;
@@ -30,7 +32,13 @@ fn wanted(peer: &End, candidates: Vec<SocketAddr>) -> BTreeMap<ServerId, WantedP
     let secrets = vec![Secret::from_bytes(SECRET)];
     BTreeMap::from([(
         peer.server,
-        WantedPeer { route: peer.route, name: "peer".into(), secrets, candidates, path: PathPreference::AUTO },
+        WantedPeer {
+            route: peer.route,
+            name: "peer".into(),
+            secrets,
+            candidates,
+            path: PathPreference::AUTO,
+        },
     )])
 }
 

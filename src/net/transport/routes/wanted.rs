@@ -76,8 +76,9 @@ impl UdpProof {
         self.0 = is_good.then(|| self.0.unwrap_or(now));
         match self.0 {
             None => Some(CarrierNeed::Gateway),
-            Some(since) => (now.saturating_duration_since(since) < CARRIER_KEPT_FOR)
-                .then_some(CarrierNeed::UdpUnproven),
+            Some(since) => {
+                (now.saturating_duration_since(since) < CARRIER_KEPT_FOR).then_some(CarrierNeed::UdpUnproven)
+            }
         }
     }
 }
