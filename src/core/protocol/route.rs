@@ -165,7 +165,8 @@ impl PeerRoute {
     }
 
     /// Sets through which relays the peer can be asked, and over which carriers to them; what exceeds the
-    /// bound is ignored. One in use stays in use as long as the peer answers through it.
+    /// bound is ignored. One in use stays in use as long as the peer answers through it. What was gone and is
+    /// there again is another carrier, and begins anew.
     pub fn set_relays(&mut self, relays: &[(RelayId, Carrier)], now: Instant) {
         let paths = relays.iter().map(|(relay, carrier)| Path::Relay { relay: *relay, carrier: *carrier });
         let (udp, tcp): (Vec<_>, Vec<_>) = paths.partition(|path| path.carrier() == Carrier::Udp);
@@ -289,6 +290,12 @@ impl PeerRoute {
     #[must_use]
     pub fn is_in_doubt(&self, now: Instant) -> bool {
         self.choice.is_in_doubt(&self.probes, now)
+    }
+
+    /// Returns since when a probe over this path has waited for its answer, if one does.
+    #[must_use]
+    pub fn unanswered_since(&self, path: Path) -> Option<Instant> {
+        self.probes.get(path.canonical())?.asked
     }
 
     /// Returns why packets do not take each kind of path that is better than the one in use, or any where
@@ -518,10 +525,7 @@ impl PeerRoute {
     fn probe(&mut self, to: Path, key: usize, now: Instant, nonce: &mut impl FnMut() -> [u8; 16]) {
         let mut length = PROBE_BYTES_MIN;
         let role = self.choice.role(to);
-        // Where nothing answers, the relay may try to reach us over whatever carrier we can reach it over:
-        // else two ends that lose their UDP at once would ask each other over TCP, and be handed the questions
-        // over UDP.
-        let is_wanted = matches!(role, PathRole::Active | PathRole::Searched);
+        let is_wanted = self.is_wanted_from_relay(to);
         if let Some(probe) = self.probes.get_mut(to) {
             if role == PathRole::Better && probe.is_responsive(now) {
                 length = self.choice.mtu();
@@ -538,6 +542,20 @@ impl PeerRoute {
         };
         self.outstanding.note(probe.nonce, to, Proof { sent: now, length });
         self.send(to, key, &probe);
+    }
+
+    /// Returns whether packets for us are to take this path too, as far as a relay chooses.
+    fn is_wanted_from_relay(&self, path: Path) -> bool {
+        match self.choice.role(path) {
+            // Where nothing answers, the relay may try whatever takes our questions there: else two ends that
+            // lose their UDP at once would ask each other over TCP, and be handed the questions over UDP.
+            PathRole::Active | PathRole::Searched => true,
+            // What comes over a carrier that the owner does not allow is not taken.
+            PathRole::Better | PathRole::Standby | PathRole::Idle | PathRole::Forbidden => {
+                let of_relay = [PathKind::Relay, PathKind::Tcp];
+                of_relay.into_iter().all(|kind| kind == path.kind() || !self.choice.preference().allows(kind))
+            }
+        }
     }
 
     fn send(&mut self, to: Path, key: usize, packet: &Packet) {

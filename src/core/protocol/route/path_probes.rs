@@ -40,7 +40,10 @@ impl PathProbes {
             }
             let was_announced = std::mem::replace(&mut probe.announced, paths.contains(path));
             if probe.announced && !was_announced {
-                probe.search(now);
+                match kind {
+                    PathKind::Direct => probe.search(now),
+                    PathKind::Relay | PathKind::Tcp => probe.reset(now),
+                }
             }
             probe.announced || probe.answered.is_some() || Some(*path) == in_use
         });

@@ -70,6 +70,17 @@ fn two_ends_that_lose_their_udp_at_once_find_each_other_over_tcp() {
 }
 
 #[test]
+fn two_ends_that_allow_one_carrier_alone_are_handed_packets_over_that_one() {
+    for kind in [PathKind::Tcp, PathKind::Relay] {
+        let mut net = three_kinds();
+        // The relay has seen both search over UDP.
+        prefer_at_both(&mut net, &[kind, PathKind::Direct]);
+        net.run_for(PROBE_SEARCH_MAX + SECOND);
+        assert_eq!((net.kind(A), net.kind(B)), (Some(kind), Some(kind)));
+    }
+}
+
+#[test]
 fn what_an_owner_prefers_is_used_before_what_is_faster() {
     for order in [
         [PathKind::Direct, PathKind::Relay, PathKind::Tcp],
@@ -270,6 +281,26 @@ fn a_carrier_that_is_there_again_is_asked_at_once() {
     net.set_tcp(true);
     net.run_for(Duration::ZERO);
     assert!(net.sent_by(A).all(|sent| sent.to != TCP));
+}
+
+#[test]
+fn a_dead_carrier_is_told_by_the_probe_it_keeps_waiting_and_another_begins_anew() {
+    let mut net = three_kinds();
+    prefer_at_both(&mut net, &[PathKind::Tcp, PathKind::Direct]);
+    net.run_for(SECOND * 5);
+    assert_eq!(net.kind(A), Some(PathKind::Tcp));
+    net.cut_tcp(true);
+    net.run_for(SECOND * 8);
+    let since = net.peer(A).unanswered_since(TCP).expect("one waits");
+    assert!((SECOND * 6..SECOND * 8).contains(&(net.now - since)), "{:?}", net.now - since);
+    assert_eq!(net.peer(A).unanswered_since(path(B_HOME)).filter(|since| net.now - *since > SECOND), None);
+
+    net.set_tcp(false);
+    net.set_tcp(true);
+    assert_eq!(net.peer(A).unanswered_since(TCP), None);
+    net.run_for(SECOND * 2);
+    let since = net.peer(A).unanswered_since(TCP).expect("the other one is dead too");
+    assert!(net.now - since <= SECOND * 2);
 }
 
 #[test]
