@@ -463,11 +463,15 @@ impl RouteDriver {
         let now = Instant::now();
         let id = self.relay_client.place.id;
         let number = self.carriers.borrow_and_update().numbers.get(&id).copied();
-        self.relay_client.set_carrier(number, now);
+        let is_another = self.relay_client.set_carrier(number, now);
         if let Some(gateway) = &mut self.gateway {
+            let keeper = &mut gateway.driven.keeper;
+            if is_another {
+                // What the one before was asked, this one does not owe.
+                keeper.set_relays(&[], now);
+            }
             let carried = [(id, Carrier::Tcp)];
-            let relays = if number.is_some() { &carried[..] } else { &[] };
-            gateway.driven.keeper.set_relays(relays, now);
+            keeper.set_relays(if number.is_some() { &carried } else { &[] }, now);
         }
         self.handle_timeout();
     }

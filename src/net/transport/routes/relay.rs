@@ -101,10 +101,10 @@ impl RelayClient {
         true
     }
 
-    /// Notes which carrier is open, if any.
-    pub(super) fn set_carrier(&mut self, carrier: Option<u64>, now: Instant) {
+    /// Notes which carrier is open, if any; returns whether that is news.
+    pub(super) fn set_carrier(&mut self, carrier: Option<u64>, now: Instant) -> bool {
         if carrier == self.carrier {
-            return;
+            return false;
         }
         tracing::debug!(
             is_open = carrier.is_some(),
@@ -116,6 +116,7 @@ impl RelayClient {
         self.registration.set_carrier(Carrier::Tcp, carrier.is_some(), now);
         self.silence.reset();
         self.carrier = carrier;
+        true
     }
 
     /// Registers again: the relay may know an address that is ours no more.

@@ -19,6 +19,7 @@ use crate::transport::endpoint::GatewayEndpoint;
 use crate::transport::pair::NOW;
 use crate::transport::relay::RelayThread;
 use adit_core::domain::id::OrganizationId;
+use adit_core::domain::limits::CARRIED_BYTES_UNTIL_UDP;
 use adit_core::protocol::relay::Relay;
 
 const RELAY: RelayId = RelayId(GATEWAY);
@@ -197,7 +198,8 @@ impl Echo {
         let mut received = vec![0; bytes];
         let (written, read) =
             soon(async { tokio::join!(self.0.write_all(&sent), self.1.read_exact(&mut received)) }).await;
-        (written.unwrap(), read.unwrap());
+        written.unwrap();
+        read.unwrap();
         assert!(received == sent, "{bytes} bytes come back as they went");
     }
 }
@@ -259,7 +261,23 @@ async fn a_tunnel_goes_on_while_each_end_takes_another_carrier_to_the_relay() {
     near.wire.set(false);
     near.path_is(&far, PathKind::Tcp).await;
     echo.check(300_000).await;
-    assert!(dialled.measured().mtu > 1_200, "the search for larger datagrams goes on");
+}
+
+#[tokio::test]
+async fn datagrams_grow_over_a_carrier_no_longer_than_udp_is_sure_to_carry() {
+    let mut world = World::start();
+    let (near, far) = (world.agent(1, false).await, world.agent(2, false).await);
+    let (dialled, accepted) = tunnel(&near, &far, PathKind::Tcp).await;
+    world.tasks.spawn(repeat(accepted));
+    let mut echo = Echo::open(&dialled).await;
+    let mtu = || usize::from(dialled.measured().mtu);
+    while mtu() < CARRIED_BYTES_UNTIL_UDP - 50 {
+        echo.check(10_000).await;
+    }
+    echo.check(300_000).await;
+    assert!(mtu() <= CARRIED_BYTES_UNTIL_UDP, "{} bytes", mtu());
+    let (name, long) = near.end.socket.drops().all()[14];
+    assert!(name == "carrier_long" && long > 0, "what was longer was not sent");
 }
 
 #[tokio::test]
