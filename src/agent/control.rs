@@ -16,8 +16,9 @@ use super::rejected::Rejected;
 use super::restart::Restart;
 use super::state::StoredSecret;
 use super::wanted_peers::Announced;
+use adit_core::config::HostPort;
 use adit_core::domain::connection::Side;
-use adit_core::domain::id::{BootId, ConnectionId};
+use adit_core::domain::id::{BootId, ConnectionId, RelayId};
 use adit_core::domain::limits;
 use adit_core::domain::secret::Secret;
 use adit_core::domain::visible::error_chain;
@@ -48,6 +49,10 @@ use adit_net::transport::socket::AgentSocket;
 use adit_observe::unknown;
 
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the gateway's name is still looked up once its carrier is open.
+const LOOK_UP_GRACE: Duration = Duration::from_millis(500);
+/// How often it is looked up on a link that came up without.
+const LOOK_UP_AGAIN: Duration = Duration::from_mins(1);
 /// Reports go out at most this often, and only when they differ from the last.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// A secret that did not come is asked for again.
@@ -217,11 +222,16 @@ impl ControlClient {
         // An older gateway answers no probes, and the link stays on the path on which it was dialled.
         let answers_probes = capabilities.has(Capability::Carrier);
         context.routes.follow(context.enrolment.gateway_route, &connection);
+        let is_nowhere = addresses.is_empty();
         context.routes.set_relay(Some(RelayServer { place, addresses, key, answers_probes }));
         if let Some(more) = context.link_repeats.note("the control link is up", Instant::now()) {
             tracing::info!(gateway = %place, more = shown(more), "the control link is up");
         }
-        session.run(sender, receiver).await
+        let context = Arc::clone(context);
+        tokio::select! {
+            ended = session.run(sender, receiver) => ended,
+            never = look_up_again(&context), if is_nowhere => match never {},
+        }
     }
 
     /// Renews the leaf: nothing else is served to an expired leaf; with the new one the link starts over.
@@ -272,14 +282,21 @@ impl ControlClient {
             ?limit,
             "the gateway's addresses are looked up"
         );
-        let (candidates, mut nameless) = resolve_all(&enrolment.gateway_addresses).await;
-        let addresses: Vec<_> =
-            candidates.into_iter().map(|candidate| canonical(candidate.address)).collect();
-        let gateway = GatewayPlace {
-            route: enrolment.gateway_route,
-            addresses: addresses.clone(),
-            carriers: routes.carriers(),
+        let (route, mut carriers) = (enrolment.gateway_route, routes.carriers());
+        let relay = RelayId(route);
+        let (addresses, mut nameless) = tokio::select! {
+            found = look_up(&enrolment.gateway_addresses) => found,
+            // Where a proxy looks names up, this host may ask in vain for long.
+            () = async {
+                // The sender lives as long as the agent.
+                let _ = carriers.wait_for(|open| open.contains(relay)).await;
+                sleep(LOOK_UP_GRACE).await;
+            } => {
+                tracing::debug!("the gateway's carrier is open before its name is found, so that is not waited for");
+                (Vec::new(), Vec::new())
+            }
         };
+        let gateway = GatewayPlace { route, addresses: addresses.clone(), carriers: routes.carriers() };
         let mut failed = match control_dial::dial(endpoint, &self.socket, gateway, limit).await {
             Ok((connection, place)) => return Ok(GatewayDialled { connection, place, addresses }),
             Err(failed) => failed,
@@ -337,6 +354,25 @@ struct GatewayDialled {
     place: Destination,
     /// Where else it may be over UDP, and what its name says.
     addresses: Vec<SocketAddr>,
+}
+
+/// Returns the addresses of the gateway, and the names that could not be looked up.
+async fn look_up(gateway: &[HostPort]) -> (Vec<SocketAddr>, Vec<(HostPort, std::io::Error)>) {
+    let (candidates, nameless) = resolve_all(gateway).await;
+    (candidates.into_iter().map(|candidate| canonical(candidate.address)).collect(), nameless)
+}
+
+/// Looks the gateway up again and again until it has an address, so that the link can go over to UDP.
+async fn look_up_again(context: &Context) -> std::convert::Infallible {
+    loop {
+        let (addresses, _) = look_up(&context.enrolment.gateway_addresses).await;
+        if !addresses.is_empty() {
+            tracing::debug!(addresses = %listed(&addresses), "the gateway's addresses are known now");
+            context.routes.set_gateway_addresses(addresses);
+            std::future::pending::<()>().await;
+        }
+        sleep(LOOK_UP_AGAIN).await;
+    }
 }
 
 /// Waits for the next message that this build knows.

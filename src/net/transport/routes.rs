@@ -36,7 +36,7 @@ use adit_core::domain::limits::{
 use adit_core::domain::path::{Carrier, PathKind, PathPreference};
 use adit_core::domain::secret::Secret;
 use adit_core::protocol::initial::TagKey;
-use adit_core::protocol::packet::{Claim, PacketKey, PacketKind, PacketVerdict};
+use adit_core::protocol::packet::{Claim, KeyId, PacketKey, PacketKind, PacketVerdict};
 use adit_core::protocol::repeat_limiter::RepeatLimiter;
 use adit_core::protocol::route::{Path, PathReason, PeerRoute, WhyNot};
 
@@ -204,6 +204,17 @@ impl Routes {
         self.relay.send_replace(relay);
     }
 
+    /// Sets where the gateway may be reached over UDP: it was not known when the control link came up.
+    pub fn set_gateway_addresses(&self, addresses: Vec<SocketAddr>) {
+        self.relay.send_if_modified(|relay| {
+            let is_news = relay.as_ref().is_some_and(|server| server.addresses != addresses);
+            if let Some(server) = relay {
+                server.addresses = addresses;
+            }
+            is_news
+        });
+    }
+
     /// Notes that another carrier to `relay` takes packets now, or none any more.
     pub fn set_carrier(&self, relay: RelayId, is_open: bool) {
         self.carriers.send_modify(|carriers| carriers.set(relay, is_open));
@@ -308,8 +319,10 @@ const fn summed<K: Ord>() -> RepeatLimiter<K> {
     RepeatLimiter::bursts(REPEATS_BURST, REPEATS_SUMMED_EVERY, REPEATED_KINDS_MAX)
 }
 
+/// The gateway's own route, as long as one control link lasts.
 #[derive(Debug)]
 struct Gateway {
+    link: KeyId,
     driven: DrivenRoute,
     proof: UdpProof,
 }
@@ -431,6 +444,12 @@ impl RouteDriver {
     fn handle_relay(&mut self) {
         let relay = self.relay.borrow_and_update().clone();
         let now = Instant::now();
+        if let (Some(server), Some(gateway)) = (&relay, &mut self.gateway)
+            && gateway.link == server.key.id()
+        {
+            gateway.driven.keeper.set_candidates(&server.candidates(), now);
+            return self.handle_timeout();
+        }
         if let Some(address) = relay.as_ref().and_then(|server| server.place.address()) {
             self.note_address(address, now);
         }
@@ -441,22 +460,13 @@ impl RouteDriver {
         self.has_link = relay.is_some();
         let path = relay.as_ref().map(|server| path_to_gateway(server.place));
         self.handle.gateway_path.send_replace(PathState { path, ..PathState::default() });
-        self.gateway = relay.as_ref().filter(|server| server.answers_probes).map(|server| {
-            let own = self.own;
-            let mut keeper = PeerRoute::new(own.route, own.boot, own.gateway);
-            let addresses: Vec<_> =
-                server.place.address().into_iter().chain(server.addresses.iter().copied()).collect();
-            keeper.set_keys(vec![server.key.clone()]);
-            keeper.set_candidates(&addresses, now);
-            let span = tracing::debug_span!(parent: None, "gateway", route = %own.gateway);
+        let asked = relay.as_ref().filter(|server| server.answers_probes);
+        self.gateway = asked.map(|server| {
             let path_state = self.handle.gateway_path.clone();
-            let mut driven = DrivenRoute::new(own.gateway, keeper, path_state, span);
-            driven.name = "the gateway".into();
-            Gateway { driven, proof: UdpProof::default() }
+            Gateway::new(self.own, server, path_state, now)
         });
         self.relay_client.registration.set_key(relay.map(|server| server.key), now);
         self.handle_carriers();
-        self.handle_timeout();
     }
 
     fn handle_carriers(&mut self) {
@@ -675,6 +685,25 @@ fn note_received(drops: &SocketDrops, packet: &OwnPacket, claim: &Claim, verdict
         count(&drops.not_taken);
     }
     log::received(packet.from, claim, packet.bytes.len(), verdict);
+}
+
+impl RelayServer {
+    /// Returns where the gateway may be over UDP, first where it answered.
+    fn candidates(&self) -> Vec<SocketAddr> {
+        self.place.address().into_iter().chain(self.addresses.iter().copied()).collect()
+    }
+}
+
+impl Gateway {
+    fn new(own: OwnEnd, server: &RelayServer, path_state: watch::Sender<PathState>, now: Instant) -> Self {
+        let mut keeper = PeerRoute::new(own.route, own.boot, own.gateway);
+        keeper.set_keys(vec![server.key.clone()]);
+        keeper.set_candidates(&server.candidates(), now);
+        let span = tracing::debug_span!(parent: None, "gateway", route = %own.gateway);
+        let mut driven = DrivenRoute::new(own.gateway, keeper, path_state, span);
+        driven.name = "the gateway".into();
+        Self { link: server.key.id(), driven, proof: UdpProof::default() }
+    }
 }
 
 impl Pings {

@@ -351,3 +351,16 @@ async fn a_gateway_that_answers_no_probes_is_asked_none_and_has_no_carrier() {
     agent.routes.set_relay(None);
     soon(is_wanted.wait_for(|is_wanted| *is_wanted)).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_link_that_came_up_without_an_address_goes_over_to_udp_once_there_is_one() {
+    let mut world = World::start();
+    let agent = world.agent(1, false).await;
+    let relay = agent.routes.relay.borrow().clone().map(|server| RelayServer { addresses: vec![], ..server });
+    agent.routes.set_relay(relay);
+    agent.gateways_path_is(PathKind::Tcp).await;
+    agent.wire.set(true);
+    agent.routes.set_gateway_addresses(vec![agent.wire.address]);
+    agent.gateways_path_is(PathKind::Direct).await;
+    Echo::open(agent.link()).await.check(10_000).await;
+}
