@@ -80,13 +80,17 @@ check_rust() {
 }
 
 install_debian_packages() {
-    local packages=()
+    local packages=() service
     command -v cc >/dev/null || packages+=(gcc libc6-dev)
     has_python || packages+=(python3 python3-venv)
     # For the hosts of the walk-through.
     command -v nft >/dev/null || packages+=(nftables)
     command -v ip >/dev/null || packages+=(iproute2)
     command -v unshare >/dev/null || packages+=(util-linux)
+    # Proxies as hospitals run them; this squid can open TLS, which the package of that name cannot.
+    is_squid_with_tls || packages+=(squid-openssl)
+    command -v tinyproxy >/dev/null || packages+=(tinyproxy)
+    command -v openssl >/dev/null || packages+=(openssl)
     # DICOM software that none of us wrote.
     command -v storescu >/dev/null && command -v storescp >/dev/null || packages+=(dcmtk)
     command -v Orthanc >/dev/null || packages+=(orthanc)
@@ -112,6 +116,15 @@ install_debian_packages() {
     if [[ " ${packages[*]} " == *" orthanc "* ]] && command -v systemctl >/dev/null; then
         as_root systemctl disable -q orthanc.service || return 1
     fi
+    for service in squid tinyproxy; do
+        if [[ " ${packages[*]} " == *" $service"* ]] && command -v systemctl >/dev/null; then
+            as_root systemctl disable -q "$service.service" || return 1
+        fi
+    done
+}
+
+is_squid_with_tls() {
+    command -v squid >/dev/null && squid -v | grep with-openssl >/dev/null
 }
 
 has_python() {

@@ -41,6 +41,7 @@ mod gateway_restart;
 mod golden;
 mod half_open;
 mod health;
+mod hospital_networks;
 mod hostile_text;
 mod impaired;
 mod impostor;

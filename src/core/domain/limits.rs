@@ -392,8 +392,7 @@ pub const CARRIER_SILENCE: Duration = Duration::from_secs(6);
 /// Carriers that one gateway serves at a time, and those among them that nobody has proven.
 pub const CARRIERS_MAX: usize = CONTROL_LINKS_MAX;
 pub const CARRIER_NEWCOMERS_MAX: usize = 512;
-pub const CARRIER_NEWCOMERS: Bounds =
-    Bounds { all: CARRIER_NEWCOMERS_MAX, of_network: 256, of_address: 128 };
+pub const CARRIER_NEWCOMERS: Bounds = Bounds { all: CARRIER_NEWCOMERS_MAX, of_network: 256, of_address: 128 };
 /// How long UDP to the gateway must have answered without a gap before a carrier that nothing uses is ended.
 pub const CARRIER_KEPT_FOR: Duration = Duration::from_mins(1);
 

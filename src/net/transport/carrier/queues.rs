@@ -180,7 +180,8 @@ mod tests {
         let fit = CARRIER_QUEUE_BYTES_MAX / one;
         socket.send(&vec![0; 1_000 * (fit + 8)], 1_000);
         assert_eq!(socket.dropped(), 3 + 8);
-        let sent: usize = std::iter::from_fn(|| carrier.try_next()).map(|message| lengths(&message).len()).sum();
+        let sent: usize =
+            std::iter::from_fn(|| carrier.try_next()).map(|message| lengths(&message).len()).sum();
         assert_eq!(sent, fit);
         socket.send(&[0; 10], 10);
         carrier.set_open(false);
