@@ -48,12 +48,14 @@ main() {
         suite "bench filter" cargo bench --locked -p adit-benches --bench filter
         suite "bench relay" cargo bench --locked -p adit-benches --bench relay
         suite "bench tunnel" cargo bench --locked -p adit-benches --bench tunnel -- --peers direct,adit
+        suite "bench paths" bench_paths release bench --rounds 3
     else
         suite "bench codec" cargo test --locked --bench codec -- --once
         suite "bench setup" cargo test --locked --bench setup -- --once
         suite "bench filter" cargo test --locked --bench filter -- --quick --rounds 1
         suite "bench relay" cargo test --locked --bench relay -- --quick
         suite "bench tunnel" cargo test --locked --bench tunnel -- --quick --rounds 1 --peers direct,adit
+        suite "bench paths" bench_paths debug test --quick
     fi
 
     echo
@@ -186,6 +188,14 @@ interop() {
     built=$(cargo test --locked --no-run --bench tunnel --message-format=json) || return 1
     "$python" tests/interop/run.py --bench "$(built_as tunnel <<<"$built")" --adit "$target/debug/adit" \
         --cache "$target/interop-objects"
+}
+
+# Each kind of path over the same network; the suites before have built the binaries.
+bench_paths() {
+    local profile=$1 build=$2 built
+    shift 2
+    built=$(cargo "$build" --locked --no-run -p adit-benches --bench tunnel --message-format=json) || return 1
+    "$python" benches/paths/run.py --profile "$profile" --load "$(built_as tunnel <<<"$built")" "$@"
 }
 
 built_as() {
