@@ -58,7 +58,7 @@ use self::target::LocalMirth;
 use self::wanted_peers::Announced;
 use adit_core::config::agent::AgentConfig;
 use adit_core::domain::connection::Side;
-use adit_core::domain::id::BootId;
+use adit_core::domain::id::{BootId, RelayId};
 use adit_core::domain::visible::error_chain;
 use adit_net::host::folder;
 use adit_net::identity::error::IdentityError;
@@ -68,6 +68,7 @@ use adit_net::identity::time::{HostClock, LearntClock, TimeSource};
 use adit_net::task::named;
 use adit_net::transport::any_address::bind_any;
 use adit_net::transport::carrier::proxy::Proxies;
+use adit_net::transport::carrier::queues;
 use adit_net::transport::endpoint::{AgentEndpoint, Credentials, TransportError, TunnelSettings};
 use adit_net::transport::routes::{OwnEnd, Routes};
 use adit_net::transport::socket::AgentSocket;
@@ -148,7 +149,10 @@ impl Agent {
             let key = identity.key().fingerprint();
             audit.append(&AuditEntry::enrolled(clock.now(), enrolment.server, key))?;
         }
-        let (socket, own_packets) = AgentSocket::new(bind_lasting(&state, config.listen)?, enrolment.route)
+        let (carried, _carrier) = queues::queues();
+        let carriers = BTreeMap::from([(RelayId(enrolment.gateway_route), carried)]);
+        let udp = bind_lasting(&state, config.listen)?;
+        let (socket, own_packets) = AgentSocket::with_carriers(udp, enrolment.route, carriers)
             .map_err(|source| AgentError::Socket { source })?;
         report_buffers(&socket);
         let boot = BootId::from_bytes(random::bytes());

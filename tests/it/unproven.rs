@@ -13,7 +13,7 @@ use adit_core::config::agent::Congestion;
 use adit_core::config::connector::Connector;
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::id::{BootId, ConnectionId, RouteId, ServerId};
-use adit_core::domain::path::PathChoice;
+use adit_core::domain::path::PathPreference;
 use adit_core::domain::role::UserRole;
 use adit_core::domain::secret::Secret;
 use adit_core::domain::tier::Tier;
@@ -142,7 +142,7 @@ impl Partner {
             name: "peer".into(),
             secrets,
             candidates,
-            path: PathChoice::Auto,
+            path: PathPreference::AUTO,
         };
         routes.want([(target, wanted)].into());
         let credentials = Credentials { identity, trust, clock: Arc::new(HostClock) };

@@ -101,7 +101,10 @@ fn all_entries_of_a_peer_share_the_path_that_any_of_them_names() {
     let second = SOURCE.replace("adt-to", "oru-to").replace("0d5c", "0d5d").replace("6661", "6662");
     let config = parse(&format!("{SOURCE}{second}path = \"relay\"\n{TARGET}")).expect("parses");
     let paths: Vec<_> = config.entries().map(|(_, entry)| entry.path).collect();
-    assert_eq!(paths, [PathChoice::Relay, PathChoice::Relay, PathChoice::Auto]);
+    assert_eq!(
+        paths,
+        [PathPreference::only(PathKind::Relay), PathPreference::only(PathKind::Relay), PathPreference::AUTO]
+    );
     check_problems(
         &format!("{SOURCE}path = \"direct\"{second}path = \"relay\"\n"),
         &[
@@ -110,11 +113,52 @@ fn all_entries_of_a_peer_share_the_path_that_any_of_them_names() {
         ],
     );
     check_problems(
-        &format!("{SOURCE}path = \"tcp\"\n"),
+        &format!("{SOURCE}path = \"udp\"\n"),
         &[
-            "line 8: p2p_source \"adt-to-stmary\" path is \"tcp\": expected \"auto\" or \"direct\" or \"relay\"",
+            "line 8: p2p_source \"adt-to-stmary\" path is \"udp\": expected \"auto\" or \"direct\" or \"relay\" or \
+             \"tcp\"",
         ],
     );
+}
+
+#[test]
+fn an_owner_prefers_paths_in_an_order_and_allows_no_other() {
+    let check = |line: &str, expected: &str| {
+        let config = parse(&format!("{SOURCE}{line}\n")).expect("parses");
+        assert_eq!(config.sources[0].entry.path.to_string(), expected, "{line}");
+    };
+    check("", "auto");
+    check("path = \"tcp\"", "tcp");
+    check("prefer = [\"relay\", \"direct\"]", "relay,direct");
+    check("prefer = [\"tcp\", \"relay\", \"direct\"]", "tcp,relay,direct");
+    check("path = \"relay\"\nprefer = [\"relay\"]", "relay");
+    check("prefer = [\"direct\", \"relay\", \"tcp\"]", "auto");
+
+    let second = SOURCE.replace("adt-to", "oru-to").replace("0d5c", "0d5d").replace("6661", "6662");
+    let both = "prefer = [\"relay\"]\n";
+    parse(&format!("{SOURCE}{both}{second}path = \"relay\"\n")).expect("the two say the same");
+    check_problems(
+        &format!("{SOURCE}path = \"tcp\"\n{both}"),
+        &["line 9: p2p_source \"adt-to-stmary\" prefer is a list of 1 element: keep this or `path`, which \
+             says \"tcp\"; they mean the same"],
+    );
+    check_problems(
+        &format!("{SOURCE}path = \"relay\"\n{second}prefer = [\"relay\", \"tcp\"]\n"),
+        &["line 16: p2p_source \"oru-to-stmary\" prefer is a list of 2 elements: write one path for all \
+             entries of a peer; p2p_source \"adt-to-stmary\" on line 2 says \"relay\""],
+    );
+    for (list, remedy) in [
+        ("[]", "a list of 0 elements: expected a list in brackets with 1 to 3 elements"),
+        (
+            "[\"tcp\", \"tcp\"]",
+            "a list of 2 elements: tcp is named twice; name each path once, most wanted first",
+        ),
+        ("[\"udp\"]", "a list of 1 element: element 1, \"udp\": expected \"direct\" or \"relay\" or \"tcp\""),
+        ("\"tcp\"", "\"tcp\": expected a list in brackets with 1 to 3 elements, as in key = [\"value\"]"),
+    ] {
+        let expected = format!("line 8: p2p_source \"adt-to-stmary\" prefer is {remedy}");
+        check_problems(&format!("{SOURCE}prefer = {list}\n"), &[&expected]);
+    }
 }
 
 #[test]
