@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use adit_core::domain::access::Access;
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
-use adit_core::domain::path::{PathChoice, PathKind};
+use adit_core::domain::path::{PathKind, PathPreference};
 use adit_core::domain::time::Timestamp;
 use adit_core::protocol::control::{ConfigMismatch, Report};
 use adit_core::protocol::route::PathReason;
@@ -308,7 +308,7 @@ pub struct EntryStatus {
     pub mirth: TimedFlag,
     pub path: Option<PathKind>,
     /// What is allowed.
-    pub path_choice: PathChoice,
+    pub path_choice: PathPreference,
     /// Why the path in use was taken.
     pub path_reason: Option<String>,
     pub path_changes: u64,

@@ -10,7 +10,7 @@ use adit_core::domain::id::{BootId, OrganizationId};
 use adit_core::domain::limits::REGISTRATION_LASTS;
 use adit_core::protocol::packet::{Claim, PacketKey, PacketKind};
 use adit_core::protocol::registration::Registration;
-use adit_core::protocol::relay::{ANSWER_BYTES, DropReason, Relay, RelayVerdict};
+use adit_core::protocol::relay::{ANSWER_BYTES, DropReason, Relay, RelayVerdict, Source};
 
 use crate::credentials;
 use crate::log::Promise;
@@ -86,7 +86,9 @@ impl Gateway {
         self.insider.handle_timeout(now, &mut || self.random.bytes());
         while let Some(packet) = self.insider.poll_transmit() {
             let mut answer = [0; ANSWER_BYTES];
-            if let RelayVerdict::Answer { length } = self.relay.handle(INSIDER, &packet, now, &mut answer) {
+            if let RelayVerdict::Answer { length } =
+                self.relay.handle(Source::Udp(INSIDER), &packet, now, &mut answer)
+            {
                 self.insider.handle_packet(&answer[..length], now);
             }
         }
@@ -143,9 +145,12 @@ impl Gateway {
         let (from, bytes) = (datagram.from, &datagram.bytes[..]);
         self.talked.entry(from).or_default().0 += bytes.len() as u64;
         let mut answer = [0; ANSWER_BYTES];
-        match self.relay.handle(from, bytes, scene.now, &mut answer) {
+        match self.relay.handle(Source::Udp(from), bytes, scene.now, &mut answer) {
             RelayVerdict::Own => {}
-            RelayVerdict::Forward { to, .. } => {
+            RelayVerdict::Forward { to: Source::Carrier(_), .. } => {
+                unreachable!("nobody registers over a carrier")
+            }
+            RelayVerdict::Forward { to: Source::Udp(to), .. } => {
                 self.judge_forward(datagram, to, scene);
                 scene.tally.relayed += 1;
                 scene.send(Node::Gateway, to, bytes);

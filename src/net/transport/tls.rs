@@ -16,7 +16,9 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use crate::identity::error::IdentityError;
 use crate::identity::local_https::LocalCertificate;
 use crate::identity::mirth_key;
-use crate::identity::tls::{ENROL_ALPN, SERVER_NAME};
+use crate::identity::tls::ENROL_ALPN;
+use crate::transport::carrier::outer_tls;
+use adit_core::config::HostPort;
 use adit_core::domain::id::KeyFingerprint;
 
 /// The gateway's side, whose certificate can be replaced between two connections.
@@ -46,13 +48,15 @@ impl EnrolTls {
     }
 }
 
-/// Does the newcomer's side.
+/// Does the newcomer's side. The gateway's name is sent along, by which an appliance knows what it is told to
+/// leave alone.
 pub async fn connect_enrol(
     tcp: TcpStream,
+    at: &HostPort,
     config: ClientConfig,
-) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin> {
+) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
     tcp.set_nodelay(true)?;
-    let name = ServerName::try_from(SERVER_NAME).expect("the constant server name is a DNS name");
+    let name = outer_tls::server_name(at);
     let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
     require_alpn(stream.get_ref().1.alpn_protocol())?;
     Ok(stream)
