@@ -86,7 +86,9 @@ impl Gateway {
         self.insider.handle_timeout(now, &mut || self.random.bytes());
         while let Some(packet) = self.insider.poll_transmit() {
             let mut answer = [0; ANSWER_BYTES];
-            if let RelayVerdict::Answer { length } = self.relay.handle(Source::Udp(INSIDER), &packet, now, &mut answer) {
+            if let RelayVerdict::Answer { length } =
+                self.relay.handle(Source::Udp(INSIDER), &packet, now, &mut answer)
+            {
                 self.insider.handle_packet(&answer[..length], now);
             }
         }
@@ -145,7 +147,9 @@ impl Gateway {
         let mut answer = [0; ANSWER_BYTES];
         match self.relay.handle(Source::Udp(from), bytes, scene.now, &mut answer) {
             RelayVerdict::Own => {}
-            RelayVerdict::Forward { to: Source::Carrier(_), .. } => unreachable!("nobody registers over a carrier"),
+            RelayVerdict::Forward { to: Source::Carrier(_), .. } => {
+                unreachable!("nobody registers over a carrier")
+            }
             RelayVerdict::Forward { to: Source::Udp(to), .. } => {
                 self.judge_forward(datagram, to, scene);
                 scene.tally.relayed += 1;

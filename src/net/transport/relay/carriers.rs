@@ -25,9 +25,7 @@ use super::EventFd;
 use crate::transport::carrier::queues::Waiting;
 use crate::transport::carrier::websocket::{Ended, WebSocket};
 use adit_core::domain::id::CarrierId;
-use adit_core::domain::limits::{
-    CARRIER_PROVEN_WITHIN, CARRIERS_MAX, RELAY_CARRIER_MESSAGES_QUEUED_MAX,
-};
+use adit_core::domain::limits::{CARRIER_PROVEN_WITHIN, CARRIERS_MAX, RELAY_CARRIER_MESSAGES_QUEUED_MAX};
 use adit_core::protocol::relay::DropReason;
 
 /// The discard prefix (RFC 6666), whose last eight bytes name the carrier.
@@ -446,7 +444,8 @@ mod tests {
         let (message, ()) = tokio::join!(next, send);
         let message = message.unwrap();
         let packets = adit_core::protocol::carrier::packets(&message);
-        let found: Vec<_> = packets.map(|packet| packet.map(|packet| (packet[0], packet.len())).unwrap()).collect();
+        let found: Vec<_> =
+            packets.map(|packet| packet.map(|packet| (packet[0], packet.len())).unwrap()).collect();
         assert_eq!(found, [(1, 100), (2, 100), (2, 50), (3, 10)]);
 
         let fit = (0..).take_while(|_| outbox.push(carrier.id(), &[1; 1_000]).is_ok()).count();
@@ -467,7 +466,9 @@ mod tests {
             assert_eq!(carrier_at(address), Some(CarrierId(id)));
             assert!(address.to_string().starts_with("[100::"), "{address}");
         }
-        for other in ["192.0.2.1:443", "[100:0:0:1::1]:443", "[::1]:443", "[2001:db8::1]:443", "[::ffff:1.0.0.0]:1"] {
+        for other in
+            ["192.0.2.1:443", "[100:0:0:1::1]:443", "[::1]:443", "[2001:db8::1]:443", "[::ffff:1.0.0.0]:1"]
+        {
             assert_eq!(carrier_at(other.parse().unwrap()), None, "{other}");
         }
     }

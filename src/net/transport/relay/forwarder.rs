@@ -158,7 +158,9 @@ impl Forwarder {
     /// Judges every packet of one message, which starts at `base`.
     fn sort(&mut self, received: &[u8], base: usize, meta: &RecvMeta, now: Instant) {
         if carriers::carrier_at(meta.addr).is_some() {
-            return self.tally.dropped(DropReason::FalseAddress, meta.len.div_ceil(meta.stride.max(1)) as u64);
+            return self
+                .tally
+                .dropped(DropReason::FalseAddress, meta.len.div_ceil(meta.stride.max(1)) as u64);
         }
         let local = meta.dst_ip.filter(|_| self.serves_many);
         self.relay.arrived_at(local);
@@ -242,7 +244,9 @@ impl Forwarder {
 
     /// Notes what a registration means for carriers: this one is proven, and the one before is nobody's.
     fn note_place(&mut self, event: Option<RelayEvent>, source: Source) {
-        let (Source::Carrier(id), Some(RelayEvent::Registered { before, .. })) = (source, event) else { return };
+        let (Source::Carrier(id), Some(RelayEvent::Registered { before, .. })) = (source, event) else {
+            return;
+        };
         self.carriers.note_proof(id);
         if let Some(Source::Carrier(before)) = before
             && before != id

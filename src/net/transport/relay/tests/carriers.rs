@@ -71,8 +71,14 @@ fn key(number: u8) -> PacketKey {
 }
 
 fn sealed(kind: PacketKind, from: u8, nonce: [u8; 16]) -> Vec<u8> {
-    let packet =
-        Packet { kind, destination: GATEWAY, source: route(from), boot: BOOT, nonce, length: PROBE_BYTES_MIN };
+    let packet = Packet {
+        kind,
+        destination: GATEWAY,
+        source: route(from),
+        boot: BOOT,
+        nonce,
+        length: PROBE_BYTES_MIN,
+    };
     key(from).seal(&packet, &mut [0; PROBE_BYTES_MIN]).to_vec()
 }
 
@@ -119,7 +125,8 @@ async fn packets_pass_between_carriers_and_udp_in_every_direction() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_reader_fills_its_own_queue_and_delays_nobody() {
     let (world, mut served) = (World::start(), Served::default());
-    let ((slow, mut unread), (other, mut far)) = (served.agent(&world, 1).await, served.agent(&world, 2).await);
+    let ((slow, mut unread), (other, mut far)) =
+        (served.agent(&world, 1).await, served.agent(&world, 2).await);
     let third = world.agent(3).await;
     // Far more than its queue and the pipe hold.
     let packets = 4 * CARRIER_QUEUE_BYTES_MAX / 1_000;
