@@ -22,6 +22,7 @@ mod admin_vectors;
 mod any_certificate;
 mod blackhole;
 mod blind;
+mod carriers;
 mod check;
 mod clones;
 mod close_orders;
