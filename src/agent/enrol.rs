@@ -494,6 +494,18 @@ fn each_attempt(tried: &[Attempt]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use adit_core::config::ProxySettings;
+    use adit_core::domain::id::ServerId;
+    use adit_core::domain::time::Timestamp;
+    use adit_net::identity::local_https::{LocalCertificate, LocalNames};
+    use adit_net::identity::time::{HostClock, TimeSource};
+    use adit_net::transport::tls::LocalTls;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::task::JoinSet;
+
     use super::*;
 
     fn unreachable() -> EnrolError {
@@ -564,5 +576,85 @@ mod tests {
             assert!(ended.is_err());
             assert_eq!(began.len(), 2);
         }
+    }
+
+    /// Stand-in for a proxy that breaks TLS open: shows a certificate of its own to whoever asks it to connect
+    /// somewhere, and notes what came in clear: its requests, and what is behind them inside TLS.
+    async fn inspecting_proxy(tasks: &mut JoinSet<()>) -> (SocketAddr, tokio::sync::mpsc::Receiver<Vec<u8>>) {
+        let certificate = LocalCertificate::generate(&LocalNames::default(), HostClock.now()).unwrap();
+        let tls = LocalTls::new(&certificate).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let (note, noted) = tokio::sync::mpsc::channel(16);
+        tasks.spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(client.read_u8().await.unwrap());
+                }
+                note.send(head).await.unwrap();
+                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                let Ok(mut stream) = tls.accept(client).await else { continue };
+                let mut inside = Vec::new();
+                let _ = stream.read_to_end(&mut inside).await;
+                note.send(inside).await.unwrap();
+            }
+        });
+        (at, noted)
+    }
+
+    #[tokio::test]
+    async fn enrolment_sends_no_token_to_who_breaks_tls_open_and_names_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let connector = Connector {
+            addresses: vec!["gateway.example.org:443".parse().unwrap()],
+            trust_domain: "example.org".parse().unwrap(),
+            key: KeyFingerprint::from_bytes([7; 32]),
+            server: ServerId::from_random([7; 16]),
+            token: Some(RegistrationToken::from_bytes([7; 32])),
+        };
+        let file = folder.path().join("connector.toml");
+        std::fs::write(&file, connector.render("Lakeside", Timestamp::from_millis(0)).as_bytes()).unwrap();
+        let state = AgentState::open(&folder.path().join("state")).unwrap();
+        let mut tasks = JoinSet::new();
+        let (proxy, mut noted) = inspecting_proxy(&mut tasks).await;
+        let settings =
+            ProxySettings { proxy: Some(format!("http://{proxy}").parse().unwrap()), no_proxy: None };
+        let proxies = Proxies::new(&settings, |_| None);
+
+        let error = identify(&state, Some(&file), &proxies).await.unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("shows a certificate of CN=adit admin session; nothing was sent to it"),
+            "{text}"
+        );
+        assert!(
+            text.contains("have the gateway's name exempted from TLS inspection, or enrol from another"),
+            "{text}"
+        );
+        assert!(error.may_pass(), "an appliance is told to leave it alone while the agent waits");
+        tasks.shutdown().await;
+        while let Some(noted) = noted.recv().await {
+            let head = String::from_utf8(noted).unwrap();
+            assert!(head.is_empty() || head.starts_with("CONNECT gateway.example.org:443 "), "{head}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_gateway_that_nobody_stands_before_is_unreachable_as_ever() {
+        let unused = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = unused.local_addr().unwrap();
+        drop(unused);
+        assert!(TcpStream::connect(address).await.is_err());
+        let connector = Connector {
+            addresses: vec![address.into()],
+            trust_domain: "example.org".parse().unwrap(),
+            key: KeyFingerprint::from_bytes([7; 32]),
+            server: ServerId::from_random([7; 16]),
+            token: None,
+        };
+        let token = RegistrationToken::from_bytes([7; 32]);
+        let error = ask_about_token(&connector, &Proxies::default(), &token, None).await.unwrap_err();
+        assert!(matches!(error, EnrolError::Unreachable { .. }), "{error}");
     }
 }

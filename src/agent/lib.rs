@@ -5,6 +5,7 @@
 
 mod absence;
 pub mod admin;
+pub mod carrier;
 pub mod context;
 mod control;
 mod copies;

@@ -69,11 +69,11 @@ impl fmt::Display for Way {
 
 /// Returns the ways to a gateway's names in the order to try them, and the names that none leads to.
 pub async fn ways(gateway: &[HostPort], proxies: &Proxies) -> (Vec<Way>, Vec<(HostPort, WayError)>) {
-    let (mut direct, mut proxied, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut direct, mut by_proxy, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for name in gateway {
         match proxies.to(name) {
             Ok(None) => direct.push(name.clone()),
-            Ok(Some(proxy)) => proxied.push(Way { gateway: name.clone(), through: Through::Proxy(proxy) }),
+            Ok(Some(proxy)) => by_proxy.push(Way { gateway: name.clone(), through: Through::Proxy(proxy) }),
             Err(error) => failed.push((name.clone(), error.into())),
         }
     }
@@ -84,7 +84,7 @@ pub async fn ways(gateway: &[HostPort], proxies: &Proxies) -> (Vec<Way>, Vec<(Ho
         let known = candidates.iter().find(|candidate| candidate.address == address)?;
         Some(Way { gateway: known.name.clone(), through: Through::Address(address) })
     });
-    let ways: Vec<_> = by_address.chain(proxied).collect();
+    let ways: Vec<_> = by_address.chain(by_proxy).collect();
     debug!(ways = %listed(&ways), "the ways to the gateway's TCP port");
     (ways, failed)
 }
