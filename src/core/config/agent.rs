@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::claims::Claims;
 use super::document::{self, Section};
 use super::problem::ConfigProblems;
-use super::{EntryName, HostPort, LogFormat, value};
+use super::{EntryName, HostPort, LogFormat, ProxySettings, ProxyUrl, value};
 use crate::domain::access::Access;
 use crate::domain::connection::{Protocol, Side};
 use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
@@ -39,6 +39,8 @@ pub struct AgentConfig {
     pub listen: SocketAddr,
     /// Where peers reach `listen` besides the addresses the agent finds by itself.
     pub direct_addresses: Vec<SocketAddr>,
+    /// What stands between this host and the gateway's TCP port.
+    pub proxies: ProxySettings,
     pub congestion: Congestion,
     pub log: LogFormat,
     pub sources: Vec<P2pSource>,
@@ -148,7 +150,8 @@ impl AgentConfig {
     /// Returns whether the file itself holds a secret and must be readable by its owner alone.
     #[must_use]
     pub fn holds_secret(&self) -> bool {
-        self.entries().any(|(_, entry)| entry.secret.is_some())
+        let is_secret = self.proxies.proxy.as_ref().is_some_and(ProxyUrl::holds_secret);
+        is_secret || self.entries().any(|(_, entry)| entry.secret.is_some())
     }
 }
 
@@ -166,6 +169,7 @@ fn read_file(file: &mut Section<'_, '_>, base: &Path, knows: KnownUsers<'_>) -> 
         metrics,
         listen: file.optional("listen", value::address).unwrap_or(LISTEN_DEFAULT),
         direct_addresses: file.optional("direct_addresses", direct_addresses).unwrap_or_default(),
+        proxies: file.optional_table("gateway", |section| Some(read_proxies(section))).unwrap_or_default(),
         congestion: file
             .optional("congestion", |value| value::word(&Congestion::WORDS, value))
             .unwrap_or_default(),
@@ -202,6 +206,14 @@ fn read_file(file: &mut Section<'_, '_>, base: &Path, knows: KnownUsers<'_>) -> 
     };
     share_paths(&mut config, &claims);
     config
+}
+
+fn read_proxies(section: &mut Section<'_, '_>) -> ProxySettings {
+    ProxySettings {
+        proxy: section.optional("proxy", value::text),
+        no_proxy: section
+            .optional("no_proxy", |value| value::list(0..=limits::NO_PROXY_MAX, value, value::text)),
+    }
 }
 
 /// Shares the path of an entry: one entry speaks for all of its peer.

@@ -38,6 +38,7 @@ fn an_empty_file_means_every_default() {
             state: "/var/lib/adit".into(),
             metrics: None,
             listen: "[::]:0".parse().expect("address"),
+            proxies: ProxySettings::default(),
             direct_addresses: vec![],
             congestion: Congestion::Bbr,
             log: LogFormat::Text,
@@ -46,6 +47,30 @@ fn an_empty_file_means_every_default() {
             managing: vec![],
             managed: vec![],
         }
+    );
+}
+
+#[test]
+fn a_file_with_a_password_for_the_proxy_holds_a_secret() {
+    let open =
+        parse("[gateway]\nproxy = \"http://proxy:3128\"\nno_proxy = [\".example.org\"]").expect("parses");
+    assert!(!open.holds_secret());
+    assert_eq!(open.proxies.no_proxy.as_deref().map(<[_]>::len), Some(1));
+    let secret = parse("[gateway]\nproxy = \"http://mirth:hunter2@proxy:3128\"").expect("parses");
+    assert!(secret.holds_secret());
+    assert!(!format!("{secret:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_problem_with_the_proxy_never_quotes_it() {
+    check_problems(
+        "[gateway]\nproxy = \"http://mirth:hunter@2@proxy:3128\"\nno_proxy = [\"a b\"]",
+        &[
+            "line 2: gateway proxy is [secret]: expected the user and the password of the proxy percent-encoded, as in \
+             http://user:p%40ss@proxy.example.org:3128 for p@ss",
+            "line 3: gateway no_proxy is a list of 1 element: element 1, \"a b\": expected a host such as \
+             gateway.example.org, .example.org for those below it, an address, a network, or *",
+        ],
     );
 }
 
@@ -235,7 +260,7 @@ fn an_unknown_key_near_no_other_is_answered_with_all_keys() {
     check_problems(
         "zzzzzzzz = 1\n",
         &["line 1: zzzzzzzz is no key of this file: remove it; the keys here are `admin_managed`, \
-           `admin_managing`, `congestion`, `connector`, `direct_addresses`, `listen`, `log`, `metrics`, `p2p_source`, `p2p_target`, `state`"],
+           `admin_managing`, `congestion`, `connector`, `direct_addresses`, `gateway`, `listen`, `log`, `metrics`, `p2p_source`, `p2p_target`, `state`"],
     );
 }
 

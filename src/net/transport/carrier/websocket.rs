@@ -26,7 +26,7 @@ const READ_BYTES: usize = 8 * 1024;
 /// Room behind a whole message for its header and the answers to pings.
 const WRITE_BYTES_MAX: usize = CARRIER_MESSAGE_BYTES_MAX + 1_024;
 /// How long the other end has to take our last word.
-const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+const CLOSE_WITHIN: Duration = Duration::from_millis(250);
 
 /// Why a carrier ended.
 #[derive(Debug, thiserror::Error)]
