@@ -13,6 +13,7 @@ mod wanted;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -217,6 +218,10 @@ impl Routes {
 
     /// Notes that another carrier to `relay` takes packets now, or none any more.
     pub fn set_carrier(&self, relay: RelayId, is_open: bool) {
+        if is_open {
+            // That another one before was dead says nothing of this one.
+            pin!(self.carrier_dead.notified()).enable();
+        }
         self.carriers.send_modify(|carriers| carriers.set(relay, is_open));
     }
 
@@ -233,8 +238,7 @@ impl Routes {
         self.carrier_wanted.subscribe()
     }
 
-    /// Waits until the open carrier has answered nothing for so long that it must be taken for dead. Word of
-    /// one that was closed meanwhile may still come.
+    /// Waits until the open carrier has answered nothing for so long that it must be taken for dead.
     pub async fn carrier_dead(&self) {
         self.carrier_dead.notified().await;
     }
