@@ -585,7 +585,7 @@ impl RouteDriver {
             self.ways.followers.note_path_change(self.own.gateway);
             self.pings.want(now);
         }
-        if let Some(address) = acted.answered_at {
+        if let Some(address) = gateway.address(self.relay_client.place.address) {
             self.note_address(address, now);
         }
         for (path, packet) in acted.transmits {
@@ -707,6 +707,15 @@ impl Gateway {
         let mut driven = DrivenRoute::new(own.gateway, keeper, path_state, span);
         driven.name = "the gateway".into();
         Self { link: server.key.id(), driven, proof: UdpProof::default() }
+    }
+
+    /// Returns where it is over UDP, if it answers anywhere: where the link's packets go, else where it did
+    /// before.
+    fn address(&self, before: Option<SocketAddr>) -> Option<SocketAddr> {
+        let keeper = &self.driven.keeper;
+        let in_use = keeper.active().and_then(Path::address);
+        let kept = before.filter(|before| keeper.validated().any(|valid| valid == *before));
+        in_use.or(kept).or_else(|| keeper.validated().next())
     }
 }
 
