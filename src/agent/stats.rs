@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
+use super::carrier::CarrierStatus;
 use adit_core::domain::access::Access;
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
@@ -430,6 +431,9 @@ pub struct AgentStatus {
     pub clone_seen: Option<Fault>,
     /// Whether the relay carries packets of this agent.
     pub relay: bool,
+    /// The WebSocket on TCP 443, which carries the tcp path; an older agent has none.
+    #[serde(default)]
+    pub carrier: Option<CarrierStatus>,
     /// It was told to stop and lets what is under way end.
     #[serde(default)]
     pub stopping: bool,

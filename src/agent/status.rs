@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tracing::Instrument;
 
 use super::admin::explain::{Explained, explanation};
+use super::carrier::CarrierStatus;
 use super::context::{Context, Forgotten};
 use super::entries::LiveConnection;
 use super::stats::{
@@ -138,6 +139,7 @@ pub struct StartupInfo {
     pub certificate: Option<String>,
     /// When it began to serve.
     pub started: Instant,
+    pub carrier: watch::Receiver<CarrierStatus>,
 }
 
 impl StatusSocket {
@@ -349,6 +351,7 @@ fn status(context: &Context, startup: &StartupInfo) -> AgentStatus {
         not_taken: context.rejected(),
         clone_seen: context.copies.seen(Instant::now()),
         relay: context.routes.is_registered(),
+        carrier: Some(startup.carrier.borrow().clone()),
         stopping: context.stopping.is_begun(),
         listen: startup.listen.clone(),
         admin_certificate: startup.certificate.clone(),

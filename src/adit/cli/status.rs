@@ -136,6 +136,10 @@ fn render(status: &AgentStatus) -> String {
         flag(status.gateway, "connected", "away"),
         if status.relay { "● registered" } else { "○ not registered" },
     );
+    if let Some(carrier) = &status.carrier {
+        let dot = if carrier.up.on == Some(true) { "●" } else { "○" };
+        let _ = writeln!(out, "tcp     {dot} {carrier}");
+    }
     if status.stopping {
         out.push_str("this agent was told to stop and lets end what somebody waits for\n");
     }
