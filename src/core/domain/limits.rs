@@ -384,6 +384,8 @@ pub const CARRIER_QUEUE_BYTES_MAX: usize = 256 * 1024;
 pub const CARRIED_BYTES_UNTIL_UDP: usize = 1_452;
 /// Messages that came over a carrier and wait for the socket's reader; then TCP holds the others back.
 pub const CARRIER_MESSAGES_QUEUED_MAX: usize = 16;
+/// The head of the request that opens a carrier.
+pub const CARRIER_HEAD_BYTES_MAX: usize = 8 * 1024;
 /// Messages of all carriers together that wait for the gateway's relay, how many of them it works through
 /// before it looks at UDP again.
 pub const RELAY_CARRIER_MESSAGES_QUEUED_MAX: usize = 128;
