@@ -274,7 +274,17 @@ async fn open(control: &Control, incoming: Incoming, mut newcomer: Newcomer) -> 
     let from = control.endpoint.origin(&connection).map_or(from, Origin::address);
     let registration = PacketKey::of_link(&connection.registration_secret().map_err(lost)?);
     let (sender, receiver) = in_time(link::accept(&connection)).await?;
-    Ok(OpenLink { server, peer, from, connection, registration, sender, receiver, version: VERSION, capabilities: Capabilities::default() })
+    Ok(OpenLink {
+        server,
+        peer,
+        from,
+        connection,
+        registration,
+        sender,
+        receiver,
+        version: VERSION,
+        capabilities: Capabilities::default(),
+    })
 }
 
 /// Serves the link from hello to the end; there is no end without a reason.

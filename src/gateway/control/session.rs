@@ -392,7 +392,10 @@ mod tests {
 
     #[test]
     fn an_agent_names_paths_to_at_most_as_many_peers_as_its_file_can_name() {
-        let one = |kinds| PeerPaths { peer: ServerId::from_bytes([1; 16]), allowed: vec![PathKind::Tcp.into(); kinds] };
+        let one = |kinds| PeerPaths {
+            peer: ServerId::from_bytes([1; 16]),
+            allowed: vec![PathKind::Tcp.into(); kinds],
+        };
         assert!(allowed(vec![one(1); HIDDEN_FROM_MAX]).is_ok());
         assert!(allowed(vec![one(1); HIDDEN_FROM_MAX + 1]).is_err());
         let many = allowed(vec![one(1_000)]).unwrap();
