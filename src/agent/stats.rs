@@ -310,6 +310,9 @@ pub struct EntryStatus {
     pub path: Option<PathKind>,
     /// What is allowed.
     pub path_choice: PathPreference,
+    /// That the two owners allow no path in common, with what each does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_conflict: Option<String>,
     /// Why the path in use was taken.
     pub path_reason: Option<String>,
     pub path_changes: u64,

@@ -389,6 +389,7 @@ fn entry_status(context: &Context, entry: &LiveConnection, gateway: TimedFlag) -
         silent_since: status.tunnel.and_then(|tunnel| tunnel.silent_since),
         mirth: status.mirth,
         path_choice: context.paths.to(entry.config.peer),
+        path_conflict: context.paths.conflict(entry.config.peer).map(|conflict| conflict.to_string()),
         path_reason: status.tunnel.and_then(|tunnel| tunnel.why).map(|why| why.to_string()),
         path_changes: status.tunnel.map_or(0, |tunnel| tunnel.path_changes),
         path: status.tunnel.map(|tunnel| tunnel.path),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use adit_core::domain::id::RouteId;
 use adit_core::domain::limits::CARRIER_NEWCOMERS;
+use adit_core::domain::path;
 use adit_core::protocol::carrier;
 use adit_core::protocol::control::{ToAgent, VERSION};
 use adit_core::protocol::enrol;
@@ -116,7 +117,7 @@ async fn linked(world: &World, agent: &Agent, at: SocketAddr) -> Link {
     link
 }
 
-/// Registers an agent over its socket's way to the gateway.
+/// Registers an agent over its socket's way to the gateway, which to it is UDP.
 async fn register(link: &mut Link, route: RouteId, gateway: RouteId, at: SocketAddr) {
     let boot = adit_core::domain::id::BootId::from_bytes([1; 8]);
     let mut registration = Registration::new(route, gateway, boot);
@@ -124,12 +125,12 @@ async fn register(link: &mut Link, route: RouteId, gateway: RouteId, at: SocketA
     registration.set_key(Some(link.registration.clone()), now);
     registration.handle_timeout(now, &mut random::bytes);
     let own_packets = link.own_packets.as_mut().unwrap();
-    while let Some(packet) = registration.poll_transmit() {
+    while let Some((_, packet)) = registration.poll_transmit() {
         link.socket.send_own(at, &packet);
         let answer = timeout(PATIENCE, own_packets.recv()).await.unwrap().unwrap();
-        registration.handle_packet(&answer.bytes, now);
+        registration.handle_packet(path::Carrier::Udp, &answer.bytes, now);
     }
-    assert!(registration.is_registered(now));
+    assert!(registration.is_registered(path::Carrier::Udp, now));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -277,7 +277,8 @@ fn path(entry: &EntryStatus) -> String {
     };
     let only =
         (entry.path_choice != PathPreference::AUTO).then(|| format!("only {} is allowed", entry.path_choice));
-    let notes: Vec<_> = entry.path_reason.clone().into_iter().chain(changes).chain(only).collect();
+    let reason = entry.path_reason.clone().into_iter();
+    let notes: Vec<_> = reason.chain(changes).chain(only).chain(entry.path_conflict.clone()).collect();
     if notes.is_empty() { word.into() } else { format!("{word} ({})", notes.join(", ")) }
 }
 
