@@ -151,8 +151,8 @@ impl Agent {
             let key = identity.key().fingerprint();
             audit.append(&AuditEntry::enrolled(clock.now(), enrolment.server, key))?;
         }
-        let (carried, carrier) = queues::queues();
-        let carriers = BTreeMap::from([(RelayId(enrolment.gateway_route), carried)]);
+        let (socket_end, carrier) = queues::queues();
+        let carriers = BTreeMap::from([(RelayId(enrolment.gateway_route), socket_end)]);
         let udp = bind_lasting(&state, config.listen)?;
         let (socket, own_packets) = AgentSocket::with_carriers(udp, enrolment.route, carriers)
             .map_err(|source| AgentError::Socket { source })?;
