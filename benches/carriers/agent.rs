@@ -80,7 +80,8 @@ impl Agent {
             };
             let sealed = self.key.seal(&packet, &mut [0; PROBE_BYTES_MIN]).to_vec();
             self.send_all(&[&sealed]).await?;
-            let answer = self.key.open(&self.receive().await?).context("an answer of the relay")?;
+            let answer = self.receive().await?;
+            let answer = self.key.open(&answer).context("an answer of the relay")?;
             ensure!(answer.kind == expected, "{:?} instead of {expected:?}", answer.kind);
             nonce = answer.nonce;
         }

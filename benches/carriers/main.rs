@@ -30,10 +30,10 @@ const PACKET_BYTES: usize = 1_200;
 fn main() -> Result<()> {
     let options = Options::read()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match options.serve {
-        true => runtime.block_on(gateway::serve(options.carriers)),
-        false => runtime.block_on(measure(&options)),
+    if options.serve {
+        return runtime.block_on(gateway::serve(options.carriers));
     }
+    runtime.block_on(measure(&options))
 }
 
 struct Options {
@@ -53,7 +53,7 @@ impl Options {
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--quick" => {
-                    (options.carriers, options.rest, options.round_trips) = (40, Duration::from_secs(1), 20)
+                    (options.carriers, options.rest, options.round_trips) = (40, Duration::from_secs(1), 20);
                 }
                 "--carriers" => options.carriers = number(arguments.next())?,
                 "--seconds" => options.rest = Duration::from_secs(number(arguments.next())? as u64),
@@ -81,11 +81,12 @@ async fn measure(options: &Options) -> Result<()> {
         agents.push(Agent::open(&gateway, number).await.with_context(|| format!("carrier {number}"))?);
     }
     let took = started.elapsed();
-    let each = (gateway.memory_kib()? - before) / agents.len() as f64;
+    let count = f64::from(u32::try_from(agents.len())?);
+    let each = (gateway.memory_kib()? - before) / count;
     println!("{} carriers opened and registered in {:.1} s", agents.len(), took.as_secs_f64());
     println!("memory at rest: {each:.1} KiB each (aim: 64)");
     println!("processor at rest: {:.2} % of a core", at_rest(&gateway, &mut agents, options.rest).await?);
-    let after = (gateway.memory_kib()? - before) / agents.len() as f64;
+    let after = (gateway.memory_kib()? - before) / count;
     println!("memory after that: {after:.1} KiB each");
 
     let alone = latency(&mut agents, options.round_trips, false).await?;

@@ -24,6 +24,7 @@ use tracing::{debug, info};
 
 use super::attempt_limiter::HandshakeLimiter;
 use adit_core::domain::limits::{CARRIER_NEWCOMERS, CARRIER_PROVEN_WITHIN, CARRIERS_MAX};
+use adit_core::domain::visible::error_chain;
 use adit_core::protocol::carrier;
 use adit_net::transport::carrier::websocket::{self, WebSocket};
 use adit_net::transport::newcomers::Newcomers;
@@ -75,9 +76,9 @@ async fn open(
 ) -> Response {
     let key = match key_of(&request) {
         Ok(key) => key,
-        Err(refusal) => {
-            debug!(status = refusal.status().as_u16(), "a request for a carrier opens none");
-            return refusal;
+        Err(why) => {
+            debug!(?why, "a request for a carrier opens none");
+            return why.into_response();
         }
     };
     if door.carriers.count() >= CARRIERS_MAX {
@@ -93,21 +94,42 @@ async fn open(
     response
 }
 
-/// Returns the answer to the key of an opening handshake (RFC 6455 §4.2.1), or what is wrong with the request.
-fn key_of(request: &Request) -> Result<HeaderValue, Response> {
+/// Why a request opens no carrier (RFC 6455 §4.2.1).
+#[derive(Debug, Clone, Copy)]
+enum NoOpening {
+    NoWebSocket,
+    NoKey,
+}
+
+impl NoOpening {
+    fn into_response(self) -> Response {
+        match self {
+            Self::NoWebSocket => {
+                let why =
+                    "a carrier is a WebSocket of version 13; a proxy on the way may have taken that out\n";
+                let mut response = switching(StatusCode::UPGRADE_REQUIRED, Body::from(why));
+                response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+                response
+            }
+            Self::NoKey => {
+                plain(StatusCode::BAD_REQUEST, "the request has no Sec-WebSocket-Key of 16 bytes\n")
+            }
+        }
+    }
+}
+
+/// Returns the answer to the key of an opening handshake.
+fn key_of(request: &Request) -> Result<HeaderValue, NoOpening> {
     let headers = request.headers();
     let is_upgrade = names(headers, CONNECTION, "upgrade") && names(headers, UPGRADE, "websocket");
     let version = headers.get(SEC_WEBSOCKET_VERSION).map(HeaderValue::as_bytes);
     if !is_upgrade || request.version() != Version::HTTP_11 || version != Some(WEBSOCKET_VERSION) {
-        let why = "a carrier is a WebSocket of version 13; a proxy on the way may have taken that out\n";
-        let mut refusal = switching(StatusCode::UPGRADE_REQUIRED, Body::from(why));
-        refusal.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        return Err(refusal);
+        return Err(NoOpening::NoWebSocket);
     }
     let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
     key.filter(|key| key.len() == KEY_CHARS)
         .and_then(|key| HeaderValue::try_from(websocket::accept_key(key)).ok())
-        .ok_or_else(|| plain(StatusCode::BAD_REQUEST, "the request has no Sec-WebSocket-Key of 16 bytes\n"))
+        .ok_or(NoOpening::NoKey)
 }
 
 /// Returns whether a header's list names this, in any case of letters.
@@ -170,7 +192,7 @@ fn report(end: &CarrierEnd) {
     match end {
         CarrierEnd::Refused(why) => debug!(%why, "the gateway ends a carrier"),
         CarrierEnd::WebSocket(why) => {
-            debug!(why = adit_core::domain::visible::error_chain(why), "a carrier ended")
+            debug!(why = error_chain(why), "a carrier ended");
         }
         CarrierEnd::RelayGone => info!("a carrier ended: the relay has"),
     }

@@ -306,7 +306,7 @@ impl RelayCarrier {
         let mut phase = self.shared.phase.subscribe();
         async move {
             if phase.wait_for(|phase| *phase == Phase::Proven).await.is_err() {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         }
     }
@@ -403,7 +403,9 @@ mod tests {
         let (unproven, lapsing, proven) =
             (carriers.open(peer()).unwrap(), carriers.open(peer()).unwrap(), carriers.open(peer()).unwrap());
         let ids: BTreeSet<_> = [lapsing.id(), proven.id()].into();
-        ids.iter().for_each(|&id| outbox.note_proof(id));
+        for &id in &ids {
+            outbox.note_proof(id);
+        }
         lapsing.proven().await;
         let start = Instant::now();
         assert_eq!(outbox.sweep(start, |id| ids.contains(&id)), (vec![], 2));
@@ -448,7 +450,7 @@ mod tests {
             packets.map(|packet| packet.map(|packet| (packet[0], packet.len())).unwrap()).collect();
         assert_eq!(found, [(1, 100), (2, 100), (2, 50), (3, 10)]);
 
-        let fit = (0..).take_while(|_| outbox.push(carrier.id(), &[1; 1_000]).is_ok()).count();
+        let fit = (0..1_000).take_while(|_| outbox.push(carrier.id(), &[1; 1_000]).is_ok()).count();
         assert_eq!(fit, CARRIER_QUEUE_BYTES_MAX / 1_002);
         assert_eq!(outbox.push(carrier.id(), &[1; 1_000]), Err(DropReason::CarrierFull));
         carriers.send(carrier.id(), &[2; 3_000], 1_000);

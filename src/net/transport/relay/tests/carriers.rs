@@ -137,7 +137,7 @@ async fn a_slow_reader_fills_its_own_queue_and_delays_nobody() {
             assert_eq!(far.receive().await, quic(other, 100, 2));
         }
     }
-    world.eventually(|_| world.dropped(DropReason::CarrierFull) as usize > packets / 2);
+    world.eventually(|_| world.dropped(DropReason::CarrierFull) > packets as u64 / 2);
     assert_eq!(world.dropped(DropReason::SocketFull), 0);
     // What waited for it is there once it reads, and then there is room again.
     assert_eq!(unread.receive().await, quic(slow, 1_000, 1));
