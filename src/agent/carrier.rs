@@ -193,7 +193,7 @@ impl<U: CarrierUser> CarrierKeeper<U> {
         let say = |line: &str| {
             if let Some(left_out) = repeats.note(line, std::time::Instant::now()) {
                 info!(
-                    %gateway, peer = ?peer, proxy = proxy.as_ref().map(tracing::field::display),
+                    %gateway, peer = peer.map(tracing::field::display), proxy = proxy.as_ref().map(tracing::field::display),
                     issuer = foreign_issuer.as_deref(), more = shown(left_out), "{line}"
                 );
             }

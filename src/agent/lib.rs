@@ -151,8 +151,8 @@ impl Agent {
             let key = identity.key().fingerprint();
             audit.append(&AuditEntry::enrolled(clock.now(), enrolment.server, key))?;
         }
-        let (socket_end, carrier) = queues::queues();
-        let carriers = BTreeMap::from([(RelayId(enrolment.gateway_route), socket_end)]);
+        let (carried, carrier_end) = queues::queues();
+        let carriers = BTreeMap::from([(RelayId(enrolment.gateway_route), carried)]);
         let udp = bind_lasting(&state, config.listen)?;
         let (socket, own_packets) = AgentSocket::with_carriers(udp, enrolment.route, carriers)
             .map_err(|source| AgentError::Socket { source })?;
@@ -195,7 +195,7 @@ impl Agent {
             gateway: context.enrolment.gateway_addresses.clone(),
             proxies: Arc::new(proxies),
             key,
-            end: carrier,
+            end: carrier_end,
             user: Arc::clone(&context),
             status: carrier_status,
             clock: context.clock.clone(),

@@ -9,6 +9,7 @@
 mod exchange;
 mod proxies;
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use adit_core::domain::path::PathKind;
@@ -16,7 +17,7 @@ use adit_lab::messages::Generator;
 use adit_lab::mirth::Mirth;
 use adit_lab::sender::Sender;
 
-use self::exchange::{Amount, Exchange, MESSAGES_AT};
+use self::exchange::{Amount, BULK_AT, Exchange, MESSAGES_AT};
 use self::proxies::Proxy;
 use crate::lab::{HANG_LIMIT, eventually, is_long};
 use crate::two_hosts::host::Firewall;
@@ -61,6 +62,8 @@ const BULK: [(&str, &str); 3] = [
 struct Hospitals {
     world: World,
     mirth: Mirth,
+    /// What takes the bulk transfer at St Mary.
+    bulk: TcpListener,
     seed: u64,
 }
 
@@ -77,7 +80,8 @@ impl Hospitals {
         for (host, commands) in BULK {
             world.types(host, commands).await;
         }
-        let mut hospitals = Self { world, mirth, seed: 0 };
+        let bulk = world.host("stmary").begins(|| TcpListener::bind(BULK_AT).unwrap()).join().unwrap();
+        let mut hospitals = Self { world, mirth, bulk, seed: 0 };
         hospitals.restarts().await;
         hospitals
     }
@@ -106,7 +110,8 @@ impl Hospitals {
         for (host, commands) in BULK {
             world.types(host, commands).await;
         }
-        let mut hospitals = Self { world, mirth, seed: 0 };
+        let bulk = world.host("stmary").begins(|| TcpListener::bind(BULK_AT).unwrap()).join().unwrap();
+        let mut hospitals = Self { world, mirth, bulk, seed: 0 };
         hospitals.restarts().await;
         hospitals
     }
@@ -174,13 +179,13 @@ impl Hospitals {
     /// Begins to exchange, for at least so long.
     async fn begin_exchange(&mut self, at_least: Duration) -> (Exchange, usize) {
         self.seed += 1;
-        let (lakeside, stmary) = (self.world.host("lakeside"), self.world.host("stmary"));
+        let lakeside = self.world.host("lakeside");
         eventually("both ports are open", async || {
             lakeside.status().entries.iter().all(|entry| entry.port_open).then_some(())
         })
         .await;
         let before = self.mirth.journal().received().len();
-        (Exchange::begin(lakeside, stmary, Amount::of_run(), self.seed, at_least), before)
+        (Exchange::begin(lakeside, &self.bulk, Amount::of_run(), self.seed, at_least), before)
     }
 
     /// Waits until the exchange is in its midst.
@@ -213,7 +218,7 @@ async fn where_udp_is_blocked_all_passes_over_tcp_443() {
         .begin_cold("UDP does not come in at Lakeside", (NO_UDP_IN, PathKind::Tcp), (STMARY, PathKind::Relay))
         .await;
     hospitals
-        .begin_cold("no UDP at St Mary", (HOSTS[1].2, PathKind::Relay), (HTTPS_ALONE, PathKind::Tcp))
+        .begin_cold("no UDP at St Mary", (HOSTS[1].2, PathKind::Relay), (STMARY.without_udp(), PathKind::Tcp))
         .await;
 }
 

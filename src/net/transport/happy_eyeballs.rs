@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tracing::debug;
+use tracing::{Instrument, debug};
 
 /// RFC 8305 §5, Connection Attempt Delay.
 pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -50,9 +50,11 @@ where
         if let Some(address) = waiting.next() {
             debug!(%address, others_waiting = waiting.len(), "an address is tried");
             let connecting = timeout(limit, connect(&address));
-            under_way.spawn(async move {
-                (address, connecting.await.unwrap_or_else(|_| Err(late(limit).into())))
-            });
+            let attempt = async move {
+                let outcome = connecting.await.unwrap_or_else(|_| Err(late(limit).into()));
+                (address, outcome)
+            };
+            under_way.spawn(attempt.in_current_span());
         }
         tokio::select! {
             ended = under_way.join_next() => match ended {

@@ -60,8 +60,15 @@ struct Echo {
 
 impl Exchange {
     /// Begins on both hosts; with a pace, the bulk transfer takes at least so long.
-    pub(super) fn begin(from: &Host, to: &Host, amount: Amount, seed: u64, at_least: Duration) -> Self {
-        let receiving = to.begins(move || receive(&TcpListener::bind(BULK_AT).unwrap(), amount.bulk_bytes));
+    pub(super) fn begin(
+        from: &Host,
+        to: &TcpListener,
+        amount: Amount,
+        seed: u64,
+        at_least: Duration,
+    ) -> Self {
+        let to = to.try_clone().unwrap();
+        let receiving = std::thread::spawn(move || receive(&to, amount.bulk_bytes));
         let each = amount.messages / SENDERS;
         let pause = at_least / u32::try_from(each).unwrap();
         let messages = (0..SENDERS as u64).map(|number| {

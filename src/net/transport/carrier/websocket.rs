@@ -129,6 +129,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
 fn ended(error: Error) -> Ended {
     match error {
         Error::ConnectionClosed | Error::AlreadyClosed => Ended::Closed,
+        // Said in few words: whoever broke it off did not say goodbye in TLS either.
+        Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Ended::Broken(io::ErrorKind::UnexpectedEof.into())
+        }
         Error::Io(error) => Ended::Broken(error),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
             Ended::Broken(io::ErrorKind::UnexpectedEof.into())
