@@ -31,6 +31,7 @@ use adit_net::transport::newcomers::Newcomers;
 use adit_net::transport::relay::carriers::{CarrierEnd, Carriers};
 use adit_net::transport::tls::FrontDoorStream;
 use adit_observe::http;
+use adit_observe::metrics::CARRIERS_ENDED;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 /// The protocol's one version (RFC 6455 §4.1).
@@ -83,6 +84,7 @@ async fn open(
     };
     if door.carriers.count() >= CARRIERS_MAX {
         debug!("a carrier is refused: as many are served as may be");
+        count_ended("full");
         let mut full =
             plain(StatusCode::SERVICE_UNAVAILABLE, "this gateway serves as many carriers as it may\n");
         full.headers_mut().insert(RETRY_AFTER, FULL_RETRY_SECONDS);
@@ -164,6 +166,7 @@ impl CarrierDoor {
         handshakes: &HandshakeLimiter,
     ) {
         let Some(carrier) = self.carriers.open(from) else {
+            count_ended("full");
             return debug!("a carrier finds no room");
         };
         debug!(carrier = %carrier.id(), "a carrier is open; nobody has proven to own it");
@@ -182,13 +185,24 @@ impl CarrierDoor {
         };
         tokio::select! {
             end = carrier.serve(websocket) => report(&end),
-            gone = proving => debug!(why = %gone, "a carrier that nobody has proven is ended"),
-            () = self.stop.cancelled() => debug!("a carrier ends with the gateway"),
+            gone = proving => {
+                count_ended("displaced");
+                debug!(why = %gone, "a carrier that nobody has proven is ended");
+            }
+            () = self.stop.cancelled() => {
+                count_ended("stopping");
+                debug!("a carrier ends with the gateway");
+            }
         }
     }
 }
 
+fn count_ended(why: &'static str) {
+    metrics::counter!(CARRIERS_ENDED, "why" => why).increment(1);
+}
+
 fn report(end: &CarrierEnd) {
+    count_ended(end.as_str());
     match end {
         CarrierEnd::Refused(why) => debug!(%why, "the gateway ends a carrier"),
         CarrierEnd::WebSocket(why) => {

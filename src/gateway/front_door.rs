@@ -150,7 +150,10 @@ async fn let_in(
             let asked = Asked::default();
             let routes = door.public.clone().layer(Extension(asked.clone()));
             let served = http::serve(stream, PUBLIC_LIMITS, TowerToHyperService::new(routes));
-            newcomer.within(ENROL_TIMEOUT, served).await?.map_err(io::Error::other)?;
+            if let Err(error) = newcomer.within(ENROL_TIMEOUT, served).await? {
+                debug!(%error, "a request broke off");
+                return Ok(None);
+            }
             let Some(upgrade) = asked.take() else { return Ok(None) };
             newcomer.advance().to(Progress::Asked);
             let upgraded = newcomer.within(ENROL_TIMEOUT, upgrade).await?.map_err(io::Error::other)?;
