@@ -78,7 +78,7 @@ async fn open(
     let key = match key_of(&request) {
         Ok(key) => key,
         Err(why) => {
-            debug!(?why, "a request for a carrier opens none");
+            debug!(%why, "a request for a carrier opens none");
             return why.into_response();
         }
     };
@@ -97,9 +97,11 @@ async fn open(
 }
 
 /// Why a request opens no carrier (RFC 6455 §4.2.1).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, thiserror::Error)]
 enum NoOpening {
+    #[error("it asks for no WebSocket of version 13")]
     NoWebSocket,
+    #[error("it has no key")]
     NoKey,
 }
 

@@ -137,7 +137,7 @@ async fn let_in(
     newcomer.within(ENROL_HANDSHAKE_TIMEOUT, door.may_begin(from.ip())).await?;
     let (spoken, stream) = newcomer.within(ENROL_HANDSHAKE_TIMEOUT, door.tls.accept(tcp)).await??;
     newcomer.advance().to(Progress::Secured);
-    debug!(?spoken, "TLS is up; a request is awaited");
+    debug!(spoken = spoken.as_str(), "TLS is up; a request is awaited");
     match spoken {
         Spoken::Enrolment => {
             let asker = Asker { from: from.ip(), advance: newcomer.advance().clone() };
