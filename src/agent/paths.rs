@@ -14,6 +14,7 @@ use adit_core::domain::limits::PATH_KINDS_TOLD_MAX;
 use adit_core::domain::path::{PathKind, PathPreference};
 use adit_core::domain::word::Word;
 use adit_core::protocol::control::PeerPaths;
+use adit_core::protocol::text::listed;
 
 #[derive(Debug)]
 pub struct Paths {
@@ -76,7 +77,7 @@ impl Paths {
             return tracing::debug!(%peer, "which paths a stranger allows is not kept");
         }
         allowed.truncate(PATH_KINDS_TOLD_MAX);
-        tracing::debug!(%peer, ?allowed, "the gateway says which paths a peer's owner allows");
+        tracing::debug!(%peer, allowed = %listed(&allowed), "the gateway says which paths a peer's owner allows");
         self.told.lock().insert(peer, allowed);
     }
 

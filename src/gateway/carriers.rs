@@ -31,6 +31,7 @@ use adit_net::transport::newcomers::Newcomers;
 use adit_net::transport::relay::carriers::{CarrierEnd, Carriers};
 use adit_net::transport::tls::FrontDoorStream;
 use adit_observe::http;
+use adit_observe::metrics::CARRIERS_ENDED;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 /// The protocol's one version (RFC 6455 §4.1).
@@ -77,12 +78,13 @@ async fn open(
     let key = match key_of(&request) {
         Ok(key) => key,
         Err(why) => {
-            debug!(?why, "a request for a carrier opens none");
+            debug!(%why, "a request for a carrier opens none");
             return why.into_response();
         }
     };
     if door.carriers.count() >= CARRIERS_MAX {
         debug!("a carrier is refused: as many are served as may be");
+        count_ended("full");
         let mut full =
             plain(StatusCode::SERVICE_UNAVAILABLE, "this gateway serves as many carriers as it may\n");
         full.headers_mut().insert(RETRY_AFTER, FULL_RETRY_SECONDS);
@@ -95,9 +97,11 @@ async fn open(
 }
 
 /// Why a request opens no carrier (RFC 6455 §4.2.1).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, thiserror::Error)]
 enum NoOpening {
+    #[error("it asks for no WebSocket of version 13")]
     NoWebSocket,
+    #[error("it has no key")]
     NoKey,
 }
 
@@ -164,6 +168,7 @@ impl CarrierDoor {
         handshakes: &HandshakeLimiter,
     ) {
         let Some(carrier) = self.carriers.open(from) else {
+            count_ended("full");
             return debug!("a carrier finds no room");
         };
         debug!(carrier = %carrier.id(), "a carrier is open; nobody has proven to own it");
@@ -182,13 +187,24 @@ impl CarrierDoor {
         };
         tokio::select! {
             end = carrier.serve(websocket) => report(&end),
-            gone = proving => debug!(why = %gone, "a carrier that nobody has proven is ended"),
-            () = self.stop.cancelled() => debug!("a carrier ends with the gateway"),
+            gone = proving => {
+                count_ended("displaced");
+                debug!(why = %gone, "a carrier that nobody has proven is ended");
+            }
+            () = self.stop.cancelled() => {
+                count_ended("stopping");
+                debug!("a carrier ends with the gateway");
+            }
         }
     }
 }
 
+fn count_ended(why: &'static str) {
+    metrics::counter!(CARRIERS_ENDED, "why" => why).increment(1);
+}
+
 fn report(end: &CarrierEnd) {
+    count_ended(end.as_str());
     match end {
         CarrierEnd::Refused(why) => debug!(%why, "the gateway ends a carrier"),
         CarrierEnd::WebSocket(why) => {

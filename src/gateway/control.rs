@@ -183,7 +183,7 @@ pub(super) async fn run(control: Arc<Control>, endpoint: GatewayEndpoint) {
                 if control.limiters.handshakes.may_begin(from.ip(), Instant::now()) {
                     let newcomer = control.limiters.newcomers.enter(from.ip());
                     let span = info_span!("link", %from);
-                    span.in_scope(|| debug!(?origin, "an agent begins a handshake"));
+                    span.in_scope(|| debug!(%origin, "an agent begins a handshake"));
                     let serving = serve(Arc::clone(&control), incoming, newcomer);
                     links.spawn(named("control link", serving).instrument(span));
                 } else {

@@ -137,7 +137,7 @@ async fn let_in(
     newcomer.within(ENROL_HANDSHAKE_TIMEOUT, door.may_begin(from.ip())).await?;
     let (spoken, stream) = newcomer.within(ENROL_HANDSHAKE_TIMEOUT, door.tls.accept(tcp)).await??;
     newcomer.advance().to(Progress::Secured);
-    debug!(?spoken, "TLS is up; a request is awaited");
+    debug!(spoken = spoken.as_str(), "TLS is up; a request is awaited");
     match spoken {
         Spoken::Enrolment => {
             let asker = Asker { from: from.ip(), advance: newcomer.advance().clone() };
@@ -150,7 +150,10 @@ async fn let_in(
             let asked = Asked::default();
             let routes = door.public.clone().layer(Extension(asked.clone()));
             let served = http::serve(stream, PUBLIC_LIMITS, TowerToHyperService::new(routes));
-            newcomer.within(ENROL_TIMEOUT, served).await?.map_err(io::Error::other)?;
+            if let Err(error) = newcomer.within(ENROL_TIMEOUT, served).await? {
+                debug!(%error, "a request broke off");
+                return Ok(None);
+            }
             let Some(upgrade) = asked.take() else { return Ok(None) };
             newcomer.advance().to(Progress::Asked);
             let upgraded = newcomer.within(ENROL_TIMEOUT, upgrade).await?.map_err(io::Error::other)?;

@@ -151,7 +151,7 @@ impl PresenceGuard {
     pub(crate) fn allow(&self, allowed: BTreeMap<ServerId, Vec<Word<PathKind>>>) {
         self.change(|mine| {
             (mine.allowed != allowed).then(|| {
-                debug!(?allowed, "to these peers not all kinds of path are allowed");
+                debug!(peers = %listed(allowed.keys()), "to these peers not all kinds of path are allowed");
                 mine.allowed = allowed;
             })
         });

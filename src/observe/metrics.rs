@@ -70,6 +70,8 @@ pub const CONTROL_NEWCOMERS_HELD: &str = "adit_gateway_control_newcomers";
 pub const NEWCOMERS_GONE: &str = "adit_gateway_control_newcomers_gone_total";
 /// Labelled `outcome`, one of a fixed few words.
 pub const ENROLMENTS: &str = "adit_gateway_enrolments_total";
+/// Labelled `why`, one of a fixed few words.
+pub const CARRIERS_ENDED: &str = "adit_gateway_carriers_ended_total";
 pub const LINK_REFUSALS: &str = "adit_gateway_link_refusals_total";
 /// Labelled `reason`, one of a fixed few words.
 pub const GATEWAY_DROPPED: &str = "adit_gateway_dropped_total";
@@ -148,6 +150,7 @@ const DESCRIPTIONS: &[(Kind, &str, &str)] = &[
     (Kind::Counter, relay::SENDS, "System calls that sent them; packets of one pair go out together."),
     (Kind::Counter, relay::ANSWERS, "Challenges and confirmations sent to agents that register."),
     (Kind::Gauge, relay::REGISTERED, "Agents that the relay reaches now."),
+    (Kind::Counter, CARRIERS_ENDED, "Carriers that ended or were refused, by why."),
     (
         Kind::Gauge,
         relay::CARRIERS,

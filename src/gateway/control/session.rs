@@ -253,7 +253,9 @@ impl ControlSession<'_> {
         }
         let allowed = self.view.allowed_paths(|peer| self.control.presence.allowed(peer, own));
         for message in &allowed {
-            debug!(?message, "the agent is told which paths a peer's owner allows");
+            if let ToAgent::AllowedPaths { peer, allowed } = message {
+                debug!(%peer, allowed = %listed(allowed), "the agent is told which paths a peer's owner allows");
+            }
         }
         send(self.link, allowed).await
     }

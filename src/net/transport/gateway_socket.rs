@@ -87,6 +87,15 @@ impl GatewaySocket {
     }
 }
 
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Udp(address) => address.fmt(f),
+            Self::Carrier(address) => write!(f, "{address} by a carrier"),
+        }
+    }
+}
+
 impl AsyncUdpSocket for GatewaySocket {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
         Box::pin(WritablePoller { socket: self, waiting: None })

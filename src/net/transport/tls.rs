@@ -46,6 +46,16 @@ pub enum Spoken {
     Http,
 }
 
+impl Spoken {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enrolment => "enrolment",
+            Self::Http => "http",
+        }
+    }
+}
+
 /// A client's connection, secured.
 pub type FrontDoorStream = tokio_rustls::server::TlsStream<TcpStream>;
 
@@ -64,7 +74,7 @@ impl FrontDoorTls {
         let start = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
         let hello = start.client_hello();
         let asks_for_enrolment = hello.alpn().is_some_and(|mut alpn| alpn.any(|name| name == ENROL_ALPN));
-        debug!(server_name = ?hello.server_name(), asks_for_enrolment, "a client says hello");
+        debug!(server_name = hello.server_name(), asks_for_enrolment, "a client says hello");
         let configs = self.configs.load_full();
         if asks_for_enrolment {
             let stream = start.into_stream(Arc::clone(&configs.enrolment)).await?;

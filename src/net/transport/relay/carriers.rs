@@ -66,6 +66,18 @@ pub enum CarrierRefusal {
     Misframed,
 }
 
+impl CarrierRefusal {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NeverProven => "never_proven",
+            Self::Lapsed => "lapsed",
+            Self::Replaced => "replaced",
+            Self::Misframed => "misframed",
+        }
+    }
+}
+
 /// Why a carrier ended.
 #[derive(Debug, thiserror::Error)]
 pub enum CarrierEnd {
@@ -75,6 +87,19 @@ pub enum CarrierEnd {
     WebSocket(#[from] Ended),
     #[error("the relay's thread has ended")]
     RelayGone,
+}
+
+impl CarrierEnd {
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Refused(why) => why.as_str(),
+            Self::WebSocket(Ended::Closed) => "closed",
+            Self::WebSocket(Ended::Broken(_)) => "broken",
+            Self::WebSocket(Ended::Misbehaved { .. }) => "misbehaved",
+            Self::RelayGone => "relay_gone",
+        }
+    }
 }
 
 /// Whether anybody has proven to own a carrier.
@@ -226,7 +251,10 @@ impl CarrierOutbox {
 
     /// Takes those that have ended by themselves since the last call.
     pub(super) fn take_ended(&self) -> Vec<CarrierId> {
-        if !self.carriers.any_ended.swap(false, Ordering::AcqRel) {
+        // Asked before every batch: looking costs nothing while there are none.
+        if !self.carriers.any_ended.load(Ordering::Relaxed)
+            || !self.carriers.any_ended.swap(false, Ordering::AcqRel)
+        {
             return Vec::new();
         }
         std::mem::take(&mut self.carriers.ended.lock())
