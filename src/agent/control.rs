@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tracing::Instrument;
 
 use super::context::Context;
-use super::policy::Policy;
+use super::policy;
 use super::rejected::Rejected;
 use super::restart::Restart;
 use super::state::StoredSecret;
@@ -24,6 +24,7 @@ use adit_core::domain::visible::error_chain;
 use adit_core::domain::word::UnknownWord;
 use adit_core::protocol::backoff::Backoff;
 use adit_core::protocol::capability::Capabilities;
+use adit_core::protocol::connection::Policy;
 use adit_core::protocol::control::{
     Activity, Change, ConfigMismatch, Report, Rule, ToAgent, ToGateway, VERSION, VERSIONS,
 };
@@ -589,7 +590,7 @@ impl<'a> ControlSession<'a> {
         let rules = context.rules();
         for entry in context.entries.all() {
             let connection = entry.config.id;
-            let policy = Policy::of(&entry.config, entry.side, &rules);
+            let policy = policy::of(&entry.config, entry.side, &rules);
             entry.stats.status().policy = policy.as_str();
             let found = entry.stats.status().config_mismatch;
             if let Some(reason) = found.filter(|_| policy.is_active())

@@ -2,9 +2,9 @@
 //! `adit check`, `adit health` and the metric `adit_entry_working` tell it, the first three in the words of
 //! [`super::diagnosis`].
 
-use super::policy::word;
 use super::stats::{EntryStatus, Full, LiveStatus};
 use adit_core::domain::connection::Side;
+use adit_core::protocol::connection::word;
 
 /// What a connection needs to carry messages, as far as this host knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

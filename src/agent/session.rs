@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::context::Context;
 use super::entries::LiveConnection;
-use super::policy::Policy;
+use super::policy;
 use super::stats::TunnelStatus;
 use super::tunnels::Admitted;
 use adit_core::config::agent::Entry;
@@ -71,7 +71,7 @@ impl Terms {
         if entry.peer_key.or(known).is_some_and(|known| known != self.peer_key) {
             return Some("another key of the peer is trusted now");
         }
-        let policy = Policy::of(entry, side, rules);
+        let policy = policy::of(entry, side, rules);
         if !policy.keeps_tunnel() {
             return Some("the connection is no longer active");
         }
@@ -117,7 +117,7 @@ impl TunnelSession {
     #[must_use]
     pub(crate) fn may_start(&self, context: &Context, entry: &LiveConnection) -> bool {
         let rules = context.rules();
-        let policy = Policy::of(&entry.config, entry.side, &rules);
+        let policy = policy::of(&entry.config, entry.side, &rules);
         policy.is_active() && self.broken(context, entry, &rules).is_none()
     }
 

@@ -22,7 +22,7 @@ use super::entries::LiveConnection;
 use super::local_connections::{ControlledObserver, Cooldown, Ended, LocalConnections, StreamControl};
 use super::local_users::LocalUsers;
 use super::observe::StreamObserver;
-use super::policy::Policy;
+use super::policy;
 use super::session::{self, HealthCheck, PortHealth, TunnelSession};
 use super::stats::{Full, count};
 use super::tunnels::{self, Admitted, TunnelError};
@@ -31,6 +31,7 @@ use adit_core::domain::limits;
 use adit_core::domain::secret::Secret;
 use adit_core::domain::visible::error_chain;
 use adit_core::protocol::backoff::Backoff;
+use adit_core::protocol::connection::Policy;
 use adit_core::protocol::control::{PeerRefusal, Rule};
 use adit_core::protocol::frame::Code;
 use adit_core::protocol::repeat_limiter::{RepeatLimiter, shown};
@@ -177,7 +178,7 @@ async fn until_dialable(context: &Context, entry: &LiveConnection, absence: &Abs
     let mut path_state = context.routes.path_state(entry.config.peer);
     let mut said = None;
     loop {
-        let policy = Policy::of(&entry.config, Side::Source, &rules.borrow_and_update());
+        let policy = policy::of(&entry.config, Side::Source, &rules.borrow_and_update());
         secrets.borrow_and_update();
         entry.stats.status().policy = policy.as_str();
         let path = path_state.borrow_and_update().path;
@@ -291,7 +292,7 @@ async fn serve(
                 break why.into();
             }
         };
-        let policy = Policy::of(&entry.config, Side::Source, &rules.borrow());
+        let policy = policy::of(&entry.config, Side::Source, &rules.borrow());
         // What the peer said is not known any more while it is silent.
         let mirth = (*peer_mirth.borrow_and_update()).filter(|_| silent_for < limits::TUNNEL_SILENCE);
         let is_healthy = policy.is_active() && mirth == Some(true);

@@ -18,7 +18,7 @@ use super::context::Context;
 use super::entries::LiveConnection;
 use super::mirth_activity::{ActivityMark, MirthActivity};
 use super::observe::StreamObserver;
-use super::policy::Policy;
+use super::policy;
 use super::session::{self, HealthCheck, Terms, TunnelSession};
 use super::tunnels::Admitted;
 use adit_core::config::HostPort;
@@ -79,7 +79,7 @@ pub(crate) async fn run(
             tokio::select! {
                 () = &mut watching => return,
                 _ = rules.changed() => {
-                    let policy = Policy::of(&entry.config, Side::Target, &rules.borrow_and_update());
+                    let policy = policy::of(&entry.config, Side::Target, &rules.borrow_and_update());
                     let before = std::mem::replace(&mut entry.stats.status().policy, policy.as_str());
                     if before != policy.as_str() {
                         tracing::debug!(policy = policy.as_str(), "what the rules let it do; the peer dials");
@@ -88,7 +88,7 @@ pub(crate) async fn run(
                 }
                 () = absence.lasts() => {
                     absence.end();
-                    if Policy::of(&entry.config, Side::Target, &context.rules()).is_active() {
+                    if policy::of(&entry.config, Side::Target, &context.rules()).is_active() {
                         context.note_fault(&entry, absence::STAYS_AWAY);
                     }
                     continue;
@@ -180,7 +180,7 @@ async fn serve(
             }
         };
         session.record(context, entry, silent_for);
-        let policy = Policy::of(&entry.config, Side::Target, &rules.borrow());
+        let policy = policy::of(&entry.config, Side::Target, &rules.borrow());
         let mut status = entry.stats.status();
         status.policy = policy.as_str();
         status.note_stopping(*ending.borrow_and_update(), context.clock.now());

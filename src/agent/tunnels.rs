@@ -11,7 +11,7 @@ use tracing::field::Empty;
 
 use super::context::Context;
 use super::entries::LiveConnection;
-use super::policy::Policy;
+use super::policy;
 use super::session::Terms;
 use adit_core::config::agent::Service;
 use adit_core::domain::connection::Side;
@@ -19,6 +19,7 @@ use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
 use adit_core::domain::secret::Secret;
 use adit_core::domain::time::Timestamp;
 use adit_core::domain::visible::error_chain;
+use adit_core::protocol::connection::Policy;
 use adit_core::protocol::control::{PeerRefusal, Rule};
 use adit_core::protocol::frame::Code;
 use adit_core::protocol::open::{self, Open};
@@ -284,7 +285,7 @@ fn permitted(
         tracing::debug!(has_rule = known, "this agent's file has no entry that receives this connection");
         return Err(if known { PeerRefusal::Unlisted } else { PeerRefusal::UnknownConnection });
     };
-    let policy = Policy::of(&entry.config, Side::Target, &rules);
+    let policy = policy::of(&entry.config, Side::Target, &rules);
     tracing::debug!(name = %entry.config.name, policy = policy.as_str(), "what rules and file say of it");
     match policy {
         Policy::Active(rule) if peer.server() == Some(rule.peer) => Ok((entry, rule)),
