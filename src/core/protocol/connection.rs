@@ -39,6 +39,8 @@ pub struct ConnectionMachine {
     settings: ConnectionSettings,
     state: ConnectionState,
     policy: Policy,
+    /// The port is this process's own.
+    is_bound: bool,
     has_secret: bool,
     path: PeerPath,
     upstream: Option<bool>,
@@ -60,6 +62,7 @@ impl ConnectionMachine {
         Self {
             state: ConnectionState::Idle { why: IdleReason::NoRule },
             policy: Policy::Unknown,
+            is_bound: false,
             has_secret: false,
             path: PeerPath::default(),
             upstream: None,
@@ -197,6 +200,12 @@ impl ConnectionMachine {
             self.port.handle_starved(now);
             self.advance(now);
         }
+    }
+
+    /// Takes that the source's port is this process's own, though closed. Nothing is dialled before.
+    pub fn handle_bound(&mut self, now: Instant) {
+        self.is_bound = true;
+        self.advance(now);
     }
 
     /// Takes whether the port is open, after [`Action::OpenListener`] or [`Action::CloseListener`]. One that
@@ -394,6 +403,8 @@ impl ConnectionMachine {
     fn dialling(&mut self, now: Instant) -> ConnectionState {
         if let Some(until) = self.redial.waits_until(now) {
             ConnectionState::Backoff { until }
+        } else if !self.is_bound {
+            ConnectionState::Idle { why: IdleReason::NoPort }
         } else if !self.has_secret {
             ConnectionState::Idle { why: IdleReason::NoSecret }
         } else if !self.path.is_there {

@@ -71,6 +71,8 @@ pub enum IdleReason {
     /// Not switched on.
     Ready,
     Paused,
+    /// The source's port could not be taken yet.
+    NoPort,
     /// The connection's secret has not come yet.
     NoSecret,
     /// It is the peer that dials.
@@ -150,6 +152,7 @@ impl IdleReason {
             Self::Unlisted => "not listed",
             Self::Ready => "not switched on",
             Self::Paused => "paused",
+            Self::NoPort => "no port yet",
             Self::NoSecret => "no secret yet",
             Self::PeerDials => "the peer dials",
         }

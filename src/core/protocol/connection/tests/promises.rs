@@ -13,6 +13,8 @@ fn a_source_dials_once_policy_secret_and_path_allow_it() {
     let now = run.now;
     assert_eq!(run.state(), "idle (no rule yet)");
     run.machine.handle_policy(active(), now);
+    assert_eq!(run.state(), "idle (no port yet)");
+    run.machine.handle_bound(now);
     assert_eq!(run.state(), "idle (no secret yet)");
     run.machine.handle_secret(true, now);
     assert_eq!(run.state(), "waiting for a path");
@@ -192,6 +194,7 @@ fn only_a_peer_that_was_found_wanting_is_audited() {
 fn a_wait_is_told_after_ten_seconds() {
     let mut run = Run::new(Side::Source);
     let now = run.now;
+    run.machine.handle_bound(now);
     run.machine.handle_policy(active(), now);
     let told = |run: &mut Run, millis| {
         let dated = run.run_for(Duration::from_millis(millis));

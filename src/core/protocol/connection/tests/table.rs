@@ -8,7 +8,7 @@ use crate::protocol::control::PeerRefusal;
 type Input = fn(&mut ConnectionMachine, Instant);
 
 /// Everything that can happen.
-pub(super) const INPUTS: [(&str, Input); 36] = [
+pub(super) const INPUTS: [(&str, Input); 37] = [
     ("policy unknown", |m, now| m.handle_policy(Policy::Unknown, now)),
     ("policy unlisted", |m, now| m.handle_policy(Policy::Unlisted, now)),
     ("policy mismatch", |m, now| m.handle_policy(Policy::ConfigMismatch(ConfigMismatch::Peer), now)),
@@ -17,6 +17,7 @@ pub(super) const INPUTS: [(&str, Input); 36] = [
     ("policy active", |m, now| m.handle_policy(active(), now)),
     ("policy active, cut", |m, now| m.handle_policy(Policy::Active(Rule { cut_epoch: 4, ..rule() }), now)),
     ("policy terminated", |m, now| m.handle_policy(Policy::Terminated, now)),
+    ("port bound", |m, now| m.handle_bound(now)),
     ("secret here", |m, now| m.handle_secret(true, now)),
     ("secret missing", |m, now| m.handle_secret(false, now)),
     ("key revoked", |m, now| m.handle_key(PeerKey { is_revoked: true, is_replaced: false }, now)),
@@ -55,19 +56,24 @@ fn refused() -> DialFailure {
 }
 
 /// Each state with the inputs that lead to it, from one that nothing has happened to.
-const SOURCE: [(&str, &[&str]); 14] = [
+const SOURCE: [(&str, &[&str]); 15] = [
     ("idle (no rule yet)", &[]),
     ("idle (not listed)", &["policy unlisted"]),
     ("idle (not switched on)", &["policy ready"]),
     ("idle (paused)", &["policy paused"]),
-    ("idle (no secret yet)", &["policy active"]),
-    ("waiting for a path", &["secret here", "policy active"]),
-    ("dialing (attempt 1)", &["secret here", "path there", "policy active"]),
-    ("proving (attempt 1)", &["secret here", "path there", "policy active", "dialed"]),
-    ("up", &["secret here", "path there", "policy active", "dialed", "proven", "upstream answers"]),
+    ("idle (no port yet)", &["policy active"]),
+    ("idle (no secret yet)", &["port bound", "policy active"]),
+    ("waiting for a path", &["port bound", "secret here", "policy active"]),
+    ("dialing (attempt 1)", &["port bound", "secret here", "path there", "policy active"]),
+    ("proving (attempt 1)", &["port bound", "secret here", "path there", "policy active", "dialed"]),
+    (
+        "up",
+        &["port bound", "secret here", "path there", "policy active", "dialed", "proven", "upstream answers"],
+    ),
     (
         "draining",
         &[
+            "port bound",
             "secret here",
             "path there",
             "policy active",
@@ -77,7 +83,7 @@ const SOURCE: [(&str, &[&str]); 14] = [
             "peer stopping",
         ],
     ),
-    ("backing off", &["secret here", "path there", "policy active", "dial failed"]),
+    ("backing off", &["port bound", "secret here", "path there", "policy active", "dial failed"]),
     ("mismatch", &["policy mismatch"]),
     ("ended", &["policy terminated"]),
     ("stopped", &["stop"]),
