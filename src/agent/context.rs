@@ -559,8 +559,7 @@ impl Context {
     pub fn note_unusable(&self) {
         let rules = self.rules();
         for entry in self.entries.all() {
-            if let policy @ Policy::Unusable(why) = policy::of(&entry.config, entry.side, &rules) {
-                entry.stats.status().policy = policy.as_str();
+            if let Policy::Unusable(why) = policy::of(&entry.config, entry.side, &rules) {
                 self.note_fault(entry, &why.to_string());
             }
         }
@@ -569,12 +568,7 @@ impl Context {
     /// Remembers and logs what went wrong with an entry; the same again is only remembered.
     pub fn note_fault(&self, entry: &LiveConnection, what: &str) {
         tracing::trace!(connection = %entry.config.name, what, "what keeps it from working");
-        let is_new = entry.stats.note_fault(self.clock.now(), what);
-        if is_new && self.stopping.is_begun() {
-            tracing::debug!(connection = %entry.config.name, "{what}");
-        } else if is_new && let Some(more) = entry.repeats.note(what, Instant::now()) {
-            tracing::warn!(connection = %entry.config.name, more = shown(more), "{what}");
-        }
+        entry.note_fault(Fault { at: self.clock.now(), what: what.into() });
     }
 
     /// Records a refused peer in the agent's own audit and tells the gateway.

@@ -591,8 +591,7 @@ impl<'a> ControlSession<'a> {
         for entry in context.entries.all() {
             let connection = entry.config.id;
             let policy = policy::of(&entry.config, entry.side, &rules);
-            entry.stats.status().policy = policy.as_str();
-            let found = entry.stats.status().config_mismatch;
+            let found = entry.status().upstream.config_mismatch;
             if let Some(reason) = found.filter(|_| policy.is_active())
                 && self.may_report_mismatch(connection, reason, true)
             {
@@ -619,7 +618,6 @@ impl<'a> ControlSession<'a> {
                 continue;
             }
             let Some(rule) = policy.rule() else { continue };
-            entry.stats.status().route = Some(format!("{} → {}", rule.source_name, rule.target_name));
             let epoch = rule.secret_epoch;
             if context.secret(&entry.config, rule).is_some() {
                 if self.stored.insert(connection, epoch) != Some(epoch) {
@@ -690,7 +688,7 @@ impl<'a> ControlSession<'a> {
             if context.rules().rule(connection).is_none() {
                 continue;
             }
-            let report = entry.stats.report(entry.side == Side::Target);
+            let report = entry.stats.report(&entry.status(), entry.side == Side::Target);
             if self.reported.insert(connection, report) != Some(report) {
                 tracing::trace!(%connection, "what is true of this connection is reported");
                 outgoing.push(ToGateway::Report { connection, report });
