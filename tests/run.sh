@@ -48,12 +48,14 @@ main() {
         suite "bench filter" cargo bench --locked -p adit-benches --bench filter
         suite "bench relay" cargo bench --locked -p adit-benches --bench relay
         suite "bench tunnel" cargo bench --locked -p adit-benches --bench tunnel -- --peers direct,adit
+        suite "bench paths" bench_paths release bench --rounds 3
     else
         suite "bench codec" cargo test --locked --bench codec -- --once
         suite "bench setup" cargo test --locked --bench setup -- --once
         suite "bench filter" cargo test --locked --bench filter -- --quick --rounds 1
         suite "bench relay" cargo test --locked --bench relay -- --quick
         suite "bench tunnel" cargo test --locked --bench tunnel -- --quick --rounds 1 --peers direct,adit
+        suite "bench paths" bench_paths debug test --quick
     fi
 
     echo
@@ -80,13 +82,17 @@ check_rust() {
 }
 
 install_debian_packages() {
-    local packages=()
+    local packages=() service
     command -v cc >/dev/null || packages+=(gcc libc6-dev)
     has_python || packages+=(python3 python3-venv)
     # For the hosts of the walk-through.
     command -v nft >/dev/null || packages+=(nftables)
     command -v ip >/dev/null || packages+=(iproute2)
     command -v unshare >/dev/null || packages+=(util-linux)
+    # Proxies as hospitals run them; this squid can open TLS, which the package of that name cannot.
+    is_squid_with_tls || packages+=(squid-openssl)
+    command -v tinyproxy >/dev/null || packages+=(tinyproxy)
+    command -v openssl >/dev/null || packages+=(openssl)
     # DICOM software that none of us wrote.
     command -v storescu >/dev/null && command -v storescp >/dev/null || packages+=(dcmtk)
     command -v Orthanc >/dev/null || packages+=(orthanc)
@@ -112,6 +118,15 @@ install_debian_packages() {
     if [[ " ${packages[*]} " == *" orthanc "* ]] && command -v systemctl >/dev/null; then
         as_root systemctl disable -q orthanc.service || return 1
     fi
+    for service in squid tinyproxy; do
+        if [[ " ${packages[*]} " == *" $service"* ]] && command -v systemctl >/dev/null; then
+            as_root systemctl disable -q "$service.service" || return 1
+        fi
+    done
+}
+
+is_squid_with_tls() {
+    command -v squid >/dev/null && squid -v | grep with-openssl >/dev/null
 }
 
 has_python() {
@@ -173,6 +188,14 @@ interop() {
     built=$(cargo test --locked --no-run --bench tunnel --message-format=json) || return 1
     "$python" tests/interop/run.py --bench "$(built_as tunnel <<<"$built")" --adit "$target/debug/adit" \
         --cache "$target/interop-objects"
+}
+
+# Each kind of path over the same network; the suites before have built the binaries.
+bench_paths() {
+    local profile=$1 build=$2 built
+    shift 2
+    built=$(cargo "$build" --locked --no-run -p adit-benches --bench tunnel --message-format=json) || return 1
+    "$python" benches/paths/run.py --profile "$profile" --load "$(built_as tunnel <<<"$built")" "$@"
 }
 
 built_as() {

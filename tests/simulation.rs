@@ -17,6 +17,8 @@
 
 #[path = "simulation/agent.rs"]
 mod agent;
+#[path = "simulation/carriers.rs"]
+mod carriers;
 #[path = "simulation/credentials.rs"]
 mod credentials;
 #[path = "simulation/flow.rs"]

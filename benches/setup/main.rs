@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use adit_core::config::agent::Congestion;
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::{BootId, ConnectionId, RouteId, ServerId};
-use adit_core::domain::path::PathChoice;
+use adit_core::domain::path::PathPreference;
 use adit_core::domain::secret::Secret;
 use adit_core::protocol::frame::Code;
 use adit_core::protocol::open::{self, Open};
@@ -71,7 +71,7 @@ impl End {
             route: other.route,
             secrets: (1..=CONNECTIONS).map(|number| Secret::from_bytes([number; 32])).collect(),
             candidates: vec![other.at],
-            path: PathChoice::Auto,
+            path: PathPreference::AUTO,
         };
         self.routes.want([(other.server, wanted)].into());
     }

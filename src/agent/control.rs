@@ -16,14 +16,15 @@ use super::rejected::Rejected;
 use super::restart::Restart;
 use super::state::StoredSecret;
 use super::wanted_peers::Announced;
+use adit_core::config::HostPort;
 use adit_core::domain::connection::Side;
-use adit_core::domain::id::{BootId, ConnectionId};
+use adit_core::domain::id::{BootId, ConnectionId, RelayId};
 use adit_core::domain::limits;
 use adit_core::domain::secret::Secret;
 use adit_core::domain::visible::error_chain;
 use adit_core::domain::word::UnknownWord;
 use adit_core::protocol::backoff::Backoff;
-use adit_core::protocol::capability::Capabilities;
+use adit_core::protocol::capability::{Capabilities, Capability};
 use adit_core::protocol::connection::Policy;
 use adit_core::protocol::control::{
     Activity, Change, ConfigMismatch, Report, Rule, ToAgent, ToGateway, VERSION, VERSIONS,
@@ -39,7 +40,8 @@ use adit_net::identity::random;
 use adit_net::identity::renewal::LeafRefused;
 use adit_net::identity::time::TimeSource;
 use adit_net::transport::any_address::any_like;
-use adit_net::transport::control_dial;
+use adit_net::transport::control_dial::{self, GatewayPlace};
+use adit_net::transport::destination::Destination;
 use adit_net::transport::endpoint::{Connection, TransportError};
 use adit_net::transport::link::{self, LinkReceiver, LinkSender};
 use adit_net::transport::resolve::resolve_all;
@@ -48,12 +50,18 @@ use adit_net::transport::socket::AgentSocket;
 use adit_observe::unknown;
 
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the gateway's name is still looked up once its carrier is open.
+const LOOK_UP_GRACE: Duration = Duration::from_millis(500);
+/// How often it is looked up on a link that came up without.
+const LOOK_UP_AGAIN: Duration = Duration::from_mins(1);
 /// Reports go out at most this often, and only when they differ from the last.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// A secret that did not come is asked for again.
 const FETCH_AGAIN: Duration = Duration::from_secs(30);
 /// How soon the gateway hears again why a connection that it has in force cannot be.
 const MISMATCH_AGAIN: Duration = Duration::from_secs(5);
+const LET_OUT: &str = "see that the gateway runs, and let UDP out to its port and the answers in, or at least \
+                       TCP to its port 443";
 const UNLISTED: &str =
     "the gateway does not list this connection; it comes back by itself once the gateway does";
 
@@ -63,8 +71,8 @@ pub(crate) enum LinkEnd {
     Resolve { host: String, source: std::io::Error },
     #[error("the gateway has no address")]
     NoAddress,
-    #[error("cannot reach the gateway at {address}")]
-    Dial { address: SocketAddr, source: TransportError },
+    #[error("cannot reach the gateway at {place}")]
+    Dial { place: Destination, source: TransportError },
     #[error("the control link broke")]
     Link(#[from] TransportError),
     #[error("the gateway was silent for {} s", .0.as_secs())]
@@ -90,6 +98,8 @@ pub(crate) enum LinkEnd {
     Renewed,
     #[error("what a gateway said for good was undone here; the link starts anew with all it says now")]
     Undone,
+    #[error("the gateway was restarted; it is dialled anew")]
+    Restarted,
 }
 
 impl LinkEnd {
@@ -103,6 +113,7 @@ impl LinkEnd {
                 | Self::Link(_)
                 | Self::Silent(_)
                 | Self::NoWelcome
+                | Self::Restarted
                 | Self::Goodbye { stopping: true, .. }
         )
     }
@@ -115,10 +126,8 @@ impl LinkEnd {
             Self::Resolve { .. } | Self::NoAddress => {
                 "correct the name service of this host, or the addresses in a new connector file"
             }
-            Self::Dial { source, .. } | Self::Link(source) if source.is_silence() => {
-                "see that the gateway runs, and let UDP out to its port and the answers in"
-            }
-            Self::Silent(_) => "see that the gateway runs, and let UDP out to its port and the answers in",
+            Self::Dial { source, .. } | Self::Link(source) if source.is_silence() => LET_OUT,
+            Self::Silent(_) => LET_OUT,
             _ => return what,
         };
         format!("{what}; {remedy}")
@@ -178,17 +187,17 @@ impl ControlClient {
         up_since: &mut Option<Instant>,
         dial_timeout: Duration,
     ) -> Result<std::convert::Infallible, LinkEnd> {
-        let (connection, gateway) = self.dial(dial_timeout).await?;
+        let GatewayDialled { connection, place, addresses } = self.dial(dial_timeout).await?;
         let (mut sender, mut receiver) = link::open(&connection).await?;
         sender.send(&self.hello()).await?;
         let welcome = timeout(WELCOME_TIMEOUT, known(&mut receiver)).await;
-        let now = match welcome.map_err(|_| LinkEnd::NoWelcome)?? {
+        let (now, capabilities) = match welcome.map_err(|_| LinkEnd::NoWelcome)?? {
             ToAgent::Welcome { version, now, capabilities } => {
                 if !VERSIONS.contains(&version) {
                     return Err(LinkEnd::Version { picked: version });
                 }
                 tracing::debug!(version, %capabilities, "the gateway welcomes this agent");
-                now
+                (now, capabilities)
             }
             ToAgent::RenewOnly { now } => {
                 tracing::warn!("this agent's certificate has expired; renewing it");
@@ -200,7 +209,8 @@ impl ControlClient {
         };
         self.context.learn_time(now).await;
         sender.send(&self.hidden_from()).await?;
-        let mut session = ControlSession::new(self, gateway);
+        let toward = place.address().or_else(|| addresses.first().copied());
+        let mut session = ControlSession::new(self, toward);
         let mut first = Vec::new();
         session.announce(&mut first);
         for message in first {
@@ -210,11 +220,19 @@ impl ControlClient {
         let context = &session.client.context;
         context.set_link(true);
         let key = PacketKey::of_link(&connection.registration_secret()?);
-        context.routes.set_relay(Some(RelayServer { address: canonical(gateway), key }));
+        // An older gateway answers no probes, and the link stays on the path on which it was dialled.
+        let answers_probes = capabilities.has(Capability::Carrier);
+        context.routes.follow(context.enrolment.gateway_route, &connection);
+        let is_nowhere = addresses.is_empty();
+        context.routes.set_relay(Some(RelayServer { place, addresses, key, answers_probes }));
         if let Some(more) = context.link_repeats.note("the control link is up", Instant::now()) {
-            tracing::info!(%gateway, more = shown(more), "the control link is up");
+            tracing::info!(gateway = %place, more = shown(more), "the control link is up");
         }
-        session.run(sender, receiver).await
+        let context = Arc::clone(context);
+        tokio::select! {
+            ended = session.run(sender, receiver) => ended,
+            never = look_up_again(&context), if is_nowhere => match never {},
+        }
     }
 
     /// Renews the leaf: nothing else is served to an expired leaf; with the new one the link starts over.
@@ -257,27 +275,44 @@ impl ControlClient {
         Ok(())
     }
 
-    /// Dials the gateway at whichever of its addresses answers; each may take so long.
-    async fn dial(&self, limit: Duration) -> Result<(Connection, SocketAddr), LinkEnd> {
-        let enrolment = &self.context.enrolment;
+    /// Dials the gateway at whichever of its addresses answers, or over its carrier; each may take so long.
+    async fn dial(&self, limit: Duration) -> Result<GatewayDialled, LinkEnd> {
+        let Context { enrolment, routes, endpoint, .. } = &*self.context;
         tracing::debug!(
             gateway = %listed(&enrolment.gateway_addresses),
             ?limit,
             "the gateway's addresses are looked up"
         );
-        let (candidates, mut nameless) = resolve_all(&enrolment.gateway_addresses).await;
-        let addresses = candidates.into_iter().map(|candidate| candidate.address);
-        let (endpoint, socket) = (&self.context.endpoint, &self.socket);
-        let dialled = control_dial::dial(endpoint, socket, enrolment.gateway_route, addresses, limit).await;
-        dialled.map_err(|mut failed| {
-            // What a gateway answered tells more than silence.
-            let telling = failed.iter().position(|(_, error)| !error.is_silence());
-            let failure = telling.map(|place| failed.swap_remove(place)).or_else(|| failed.pop());
-            match (failure, nameless.pop()) {
-                (Some((address, source)), _) => LinkEnd::Dial { address, source },
-                (None, Some((host, source))) => LinkEnd::Resolve { host: host.to_string(), source },
-                (None, None) => LinkEnd::NoAddress,
+        let (route, mut carriers) = (enrolment.gateway_route, routes.carriers());
+        let relay = RelayId(route);
+        let (addresses, mut nameless) = tokio::select! {
+            found = look_up(&enrolment.gateway_addresses) => found,
+            // Where a proxy looks names up, this host may ask in vain for long.
+            () = async {
+                // The sender lives as long as the agent.
+                let _ = carriers.wait_for(|open| open.contains(relay)).await;
+                sleep(LOOK_UP_GRACE).await;
+            } => {
+                tracing::debug!("the gateway's carrier is open before its name is found, so that is not waited for");
+                (Vec::new(), Vec::new())
             }
+        };
+        let gateway = GatewayPlace { route, addresses: addresses.clone(), carriers: routes.carriers() };
+        let mut failed = match control_dial::dial(endpoint, &self.socket, gateway, limit).await {
+            Ok((connection, place)) => return Ok(GatewayDialled { connection, place, addresses }),
+            Err(failed) => failed,
+        };
+        if failed.iter().any(|(place, error)| place.address().is_none() && error.is_silence()) {
+            tracing::debug!("nobody answered over the carrier, so another one is dialled");
+            routes.note_carrier_dead();
+        }
+        // What a gateway answered tells more than silence.
+        let telling = failed.iter().position(|(_, error)| !error.is_silence());
+        let failure = telling.map(|place| failed.swap_remove(place)).or_else(|| failed.pop());
+        Err(match (failure, nameless.pop()) {
+            (Some((place, source)), _) => LinkEnd::Dial { place, source },
+            (None, Some((host, source))) => LinkEnd::Resolve { host: host.to_string(), source },
+            (None, None) => LinkEnd::NoAddress,
         })
     }
 
@@ -297,14 +332,47 @@ impl ControlClient {
     }
 
     /// Returns the addresses of this agent's socket that peers may try now; `None` while this host has none
-    /// toward the gateway.
-    fn reachable_at(&self, gateway: SocketAddr) -> Option<Vec<SocketAddr>> {
+    /// toward the gateway. Where no name of the gateway can be looked up, as behind a proxy that does so
+    /// itself, only those of the file are known.
+    fn reachable_at(&self, toward: Option<SocketAddr>) -> Option<Vec<SocketAddr>> {
         let bound = self.socket.bound().ok()?;
-        let ip = if bound.ip().is_unspecified() { local_ip_toward(gateway)? } else { bound.ip() };
-        let own = SocketAddr::new(ip.to_canonical(), bound.port());
-        let mut addresses: Vec<_> = self.direct_addresses.iter().copied().chain([own]).collect();
+        let ip = match toward {
+            _ if !bound.ip().is_unspecified() => Some(bound.ip()),
+            Some(gateway) => Some(local_ip_toward(gateway)?),
+            None => None,
+        };
+        let own = ip.map(|ip| SocketAddr::new(ip.to_canonical(), bound.port()));
+        let mut addresses: Vec<_> = self.direct_addresses.iter().copied().chain(own).collect();
         addresses.truncate(limits::PEER_ADDRESSES_MAX);
         Some(addresses)
+    }
+}
+
+/// A gateway that was dialled.
+struct GatewayDialled {
+    connection: Connection,
+    /// Where it answered.
+    place: Destination,
+    /// Where else it may be over UDP, and what its name says.
+    addresses: Vec<SocketAddr>,
+}
+
+/// Returns the addresses of the gateway, and the names that could not be looked up.
+async fn look_up(gateway: &[HostPort]) -> (Vec<SocketAddr>, Vec<(HostPort, std::io::Error)>) {
+    let (candidates, nameless) = resolve_all(gateway).await;
+    (candidates.into_iter().map(|candidate| canonical(candidate.address)).collect(), nameless)
+}
+
+/// Looks the gateway up again and again until it has an address, so that the link can go over to UDP.
+async fn look_up_again(context: &Context) -> std::convert::Infallible {
+    loop {
+        let (addresses, _) = look_up(&context.enrolment.gateway_addresses).await;
+        if !addresses.is_empty() {
+            tracing::debug!(addresses = %listed(&addresses), "the gateway's addresses are known now");
+            context.routes.set_gateway_addresses(addresses);
+            std::future::pending::<()>().await;
+        }
+        sleep(LOOK_UP_AGAIN).await;
     }
 }
 
@@ -328,7 +396,8 @@ fn local_ip_toward(address: SocketAddr) -> Option<std::net::IpAddr> {
 /// One live link and what was said on it.
 struct ControlSession<'a> {
     client: &'a mut ControlClient,
-    gateway: SocketAddr,
+    /// An address of the gateway, where one is known.
+    toward: Option<SocketAddr>,
     /// Where the gateway was told that this agent can be reached.
     reachable: Vec<SocketAddr>,
     /// Whether the gateway has given its whole view on this link.
@@ -349,12 +418,12 @@ struct ControlSession<'a> {
 }
 
 impl<'a> ControlSession<'a> {
-    fn new(client: &'a mut ControlClient, gateway: SocketAddr) -> Self {
+    fn new(client: &'a mut ControlClient, toward: Option<SocketAddr>) -> Self {
         // Jitter keeps a thousand agents from renewing in the same minute.
         let renew_after = limits::LEAF_RENEW_EVERY.mul_f64(0.9 + 0.2 * random::draw());
         Self {
             client,
-            gateway,
+            toward,
             reachable: Vec::new(),
             has_snapshot: false,
             parts: BTreeMap::new(),
@@ -383,6 +452,8 @@ impl<'a> ControlSession<'a> {
         let mut paths = self.client.context.paths.watch();
         // A choice made since the link was opened is said again.
         paths.mark_changed();
+        let mut gateway_path = self.client.context.routes.gateway_path();
+        let mut run = None;
         let mut reports = interval(REPORT_EVERY);
         reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -397,6 +468,13 @@ impl<'a> ControlSession<'a> {
                     self.handle(message, &mut outgoing).await?;
                 }
                 Some(message) = self.client.outbox.recv() => outgoing.push(message),
+                Ok(()) = gateway_path.changed() => {
+                    let boot = gateway_path.borrow_and_update().boot;
+                    if run.is_some_and(|run| boot.is_some_and(|boot| boot != run)) {
+                        return Err(LinkEnd::Restarted);
+                    }
+                    run = boot.or(run);
+                }
                 Ok(()) = paths.changed() => outgoing.push(self.client.hidden_from()),
                 _ = reports.tick() => {
                     if self.client.context.take_undone() {
@@ -507,7 +585,7 @@ impl<'a> ControlSession<'a> {
     /// that lives on.
     fn announce(&mut self, outgoing: &mut Vec<ToGateway>) {
         // While there is none, what was said last may come true again.
-        let Some(addresses) = self.client.reachable_at(self.gateway) else { return };
+        let Some(addresses) = self.client.reachable_at(self.toward) else { return };
         if self.reachable == addresses {
             return;
         }

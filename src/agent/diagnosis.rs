@@ -160,7 +160,7 @@ mod tests {
     use crate::stats::{Fault, PeerKey, TimedFlag};
     use adit_core::domain::connection::Side;
     use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
-    use adit_core::domain::path::PathChoice;
+    use adit_core::domain::path::PathPreference;
     use adit_core::domain::time::Timestamp;
     use adit_core::protocol::connection::word;
 
@@ -183,7 +183,7 @@ mod tests {
             tunnel: ON,
             mirth: ON,
             path: None,
-            path_choice: PathChoice::Auto,
+            path_choice: PathPreference::AUTO,
             path_reason: None,
             path_changes: 0,
             rtt_micros: None,

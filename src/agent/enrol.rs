@@ -7,7 +7,6 @@
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Seek, Write};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,7 +20,6 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
@@ -31,9 +29,11 @@ use super::state::{AgentState, Enrolment, StateError};
 use adit_core::config::connector::{Connector, without_token};
 use adit_core::config::{ConfigProblems, HostPort};
 use adit_core::domain::id::KeyFingerprint;
-use adit_core::domain::limits::{CONFIG_BYTES_MAX, ENROL_BODY_BYTES_MAX, ENROL_TIMEOUT, REASON_CHARS_MAX};
+use adit_core::domain::limits::{
+    CARRIER_DIAL_TIMEOUT, CONFIG_BYTES_MAX, ENROL_BODY_BYTES_MAX, ENROL_TIMEOUT, REASON_CHARS_MAX,
+};
 use adit_core::domain::secret::RegistrationToken;
-use adit_core::domain::visible::one_line;
+use adit_core::domain::visible::{error_chain, one_line};
 use adit_core::protocol::backoff::Backoff;
 use adit_core::protocol::enrol::{self, Granted, Refused, TokenGood};
 use adit_core::protocol::text::listed;
@@ -41,10 +41,13 @@ use adit_net::host::regular;
 use adit_net::identity::error::IdentityError;
 use adit_net::identity::key::KeyPair;
 use adit_net::identity::name::PeerName;
+use adit_net::identity::outer::{GatewayKey, OuterTls};
 use adit_net::identity::random;
 use adit_net::identity::tls::{Identity, Trust, enrol_client_config, refusal};
-use adit_net::transport::happy_eyeballs::first_of;
-use adit_net::transport::resolve::{Candidate, resolve_all};
+use adit_net::transport::carrier::outer_tls;
+use adit_net::transport::carrier::proxy::Proxies;
+use adit_net::transport::carrier::ways::{Way, first_way, ways};
+use adit_net::transport::happy_eyeballs::ATTEMPT_TIMEOUT;
 use adit_net::transport::tls::connect_enrol;
 
 const RETRY_MIN: Duration = Duration::from_secs(1);
@@ -55,6 +58,8 @@ const RETRY_AFTER_MAX: Duration = Duration::from_mins(10);
 const RETRY_AFTER_SPREAD: f64 = 0.25;
 /// What a gateway means that says "too many requests" without a time.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_mins(1);
+/// How long is looked who answers in the gateway's place.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a wait is told in the log.
 const SAID_EVERY: Duration = Duration::from_mins(1);
 
@@ -83,6 +88,11 @@ pub enum EnrolError {
     Unreachable { tried: Vec<Attempt> },
     #[error("the gateway at {address} is not the one this connector file belongs to; nothing was sent to it")]
     NotTheGateway { address: HostPort, source: IdentityError },
+    #[error(
+        "somebody between this host and the gateway at {address} breaks TLS open, and shows a certificate of {issuer}; \
+         nothing was sent to it: have the gateway's name exempted from TLS inspection, or enrol from another network"
+    )]
+    Intercepted { address: HostPort, issuer: String },
     #[error("the gateway at {address} refused to enrol this agent: {answer}")]
     Refused { address: HostPort, answer: String },
     #[error("the gateway at {address} cannot enrol this agent at present: {answer}")]
@@ -98,7 +108,7 @@ pub enum EnrolError {
 impl EnrolError {
     /// Returns whether the same request may succeed later without anybody changing this host.
     const fn may_pass(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::NotNow { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Intercepted { .. } | Self::NotNow { .. })
     }
 
     const fn retry_after(&self) -> Option<Duration> {
@@ -121,9 +131,10 @@ pub struct Attempt {
 pub async fn await_identity(
     state: &AgentState,
     connector: Option<&Path>,
+    proxies: &Proxies,
     why: &watch::Sender<Option<String>>,
 ) -> Result<Enrolment, EnrolError> {
-    patiently(|| identify(state, connector), random::draw, why).await
+    patiently(|| identify(state, connector, proxies), random::draw, why).await
 }
 
 /// Repeats `attempt` until it succeeds or fails for a reason that no repetition changes.
@@ -160,7 +171,11 @@ fn as_told(told: Duration, draw: f64) -> Duration {
 }
 
 /// Returns this agent's identity: the one in its state, or a new one by enrolment.
-pub async fn identify(state: &AgentState, connector: Option<&Path>) -> Result<Enrolment, EnrolError> {
+pub async fn identify(
+    state: &AgentState,
+    connector: Option<&Path>,
+    proxies: &Proxies,
+) -> Result<Enrolment, EnrolError> {
     if let Some(enrolment) = state.enrolment()? {
         tracing::debug!(server = %enrolment.server, route = %enrolment.route, "this agent is enrolled");
         // A crash may have come between keeping the identity and erasing the token.
@@ -175,7 +190,7 @@ pub async fn identify(state: &AgentState, connector: Option<&Path>) -> Result<En
     let connector =
         Connector::parse(&text).map_err(|source| EnrolError::BadConnector { path: path.into(), source })?;
     let token = connector.token.as_ref().ok_or_else(|| EnrolError::NoToken { path: path.into() })?;
-    let enrolment = enrol(state, &connector, token).await?;
+    let enrolment = enrol(state, &connector, proxies, token).await?;
     erase_or_warn(path);
     Ok(enrolment)
 }
@@ -184,6 +199,7 @@ pub async fn identify(state: &AgentState, connector: Option<&Path>) -> Result<En
 async fn enrol(
     state: &AgentState,
     connector: &Connector,
+    proxies: &Proxies,
     token: &RegistrationToken,
 ) -> Result<Enrolment, EnrolError> {
     let key = state.key_pair()?;
@@ -193,7 +209,7 @@ async fn enrol(
         token: Zeroizing::new(token.reveal_hex()),
         csr: hex::encode(csr),
     };
-    let (address, granted) = ask_any::<Granted>(connector, enrol::PATH, &request).await?;
+    let (address, granted) = ask_any::<Granted>(connector, proxies, enrol::PATH, &request).await?;
     let enrolment = accept(connector, &granted, key, token.hash())
         .map_err(|what| EnrolError::Nonsense { address, what })?;
     state.store_enrolment(&enrolment)?;
@@ -205,79 +221,97 @@ async fn enrol(
 /// if it has made one.
 pub async fn ask_about_token(
     connector: &Connector,
+    proxies: &Proxies,
     token: &RegistrationToken,
     key: Option<KeyFingerprint>,
 ) -> Result<TokenGood, EnrolError> {
     let token = Zeroizing::new(token.reveal_hex());
     let question = enrol::TokenQuestion { server: connector.server, token, key };
-    ask_any(connector, enrol::TOKEN_PATH, &question).await.map(|(_, good)| good)
+    ask_any(connector, proxies, enrol::TOKEN_PATH, &question).await.map(|(_, good)| good)
 }
 
-/// Asks the gateway at whichever address of the file first completes a handshake with the right CA
+/// Asks the gateway on whichever way to an address of the file first completes a handshake with the right CA
 /// key; the first final answer decides, good or bad.
 async fn ask_any<A: DeserializeOwned>(
     connector: &Connector,
+    proxies: &Proxies,
     path: &'static str,
     request: &impl Serialize,
 ) -> Result<(HostPort, A), EnrolError> {
-    let (mut candidates, nameless) = resolve_all(&connector.addresses).await;
-    let nameless = nameless.into_iter();
-    let mut tried: Vec<_> =
-        nameless.map(|(address, error)| Attempt { address, why: error.to_string() }).collect();
-    let named = |address: SocketAddr, candidates: &[Candidate]| {
-        let known = candidates.iter().find(|candidate| candidate.address == address);
-        known.map_or_else(|| address.into(), |candidate| candidate.name.clone())
-    };
-    let mut not_the_gateway = None;
-    while !candidates.is_empty() {
-        let addresses: Vec<_> = candidates.iter().map(|candidate| candidate.address).collect();
-        tracing::debug!(path, addresses = %listed(&addresses), "the gateway is asked over TLS");
-        let (address, failure) = match first_of(addresses, |address| connect(address, connector)).await {
-            Ok((address, stream)) => {
-                let name = named(address, &candidates);
-                let asked = timeout(ENROL_TIMEOUT, ask(&name, path, stream, request)).await;
-                match asked.unwrap_or_else(|_| Err(Failure::Unreachable("no answer in time".into()))) {
-                    Ok(granted) => return Ok((name, granted)),
-                    Err(failure) => (address, failure),
-                }
+    let (mut left, nameless) = ways(&connector.addresses, proxies).await;
+    let is_proxied = left.iter().any(|way| way.proxy().is_some());
+    let limit = if is_proxied { CARRIER_DIAL_TIMEOUT } else { ATTEMPT_TIMEOUT };
+    let mut failed = Failed::default();
+    for (address, error) in nameless {
+        failed.note(address, Failure::Unreachable(error_chain(&error)))?;
+    }
+    while !left.is_empty() {
+        tracing::debug!(path, ways = %listed(&left), "the gateway is asked over TLS");
+        match first_way(left.clone(), limit, |way| connect(way, connector)).await {
+            Ok((way, stream)) => {
+                let asked = timeout(ENROL_TIMEOUT, ask(&way.gateway, path, stream, request)).await;
+                let late = || Err(Failure::Unreachable("no answer in time".into()));
+                let failure = match asked.unwrap_or_else(|_| late()) {
+                    Ok(granted) => return Ok((way.gateway, granted)),
+                    Err(failure) => failure,
+                };
+                // Another way may still be right.
+                tracing::debug!(%way, %failure, left = left.len() - 1, "this way did not lead to an answer");
+                left.retain(|other| *other != way);
+                failed.note(way.gateway, failure)?;
             }
-            Err(failed) => {
-                for (address, failure) in failed {
-                    let name = named(address, &candidates);
-                    match failure {
-                        Failure::NotTheGateway(source) => not_the_gateway = Some((name, source)),
-                        Failure::Unreachable(why) => tried.push(Attempt { address: name, why }),
-                        Failure::Final(error) => return Err(error),
-                    }
+            Err(all) => {
+                for (way, failure) in all {
+                    failed.note(way.gateway, failure)?;
                 }
                 break;
             }
-        };
-        // Another address may still be right.
-        tracing::debug!(%address, %failure, left = candidates.len() - 1, "this address did not lead to an answer");
-        let name = named(address, &candidates);
-        candidates.retain(|candidate| candidate.address != address);
-        match failure {
-            Failure::Final(error) => return Err(error),
-            Failure::NotTheGateway(source) => not_the_gateway = Some((name, source)),
-            Failure::Unreachable(why) => tried.push(Attempt { address: name, why }),
         }
     }
-    match not_the_gateway {
-        // With no other address left to come back, no repetition helps.
-        Some((address, source)) if tried.is_empty() => Err(EnrolError::NotTheGateway { address, source }),
-        Some((address, source)) => {
-            tried
-                .push(Attempt { address, why: format!("not the gateway of this connector file ({source})") });
-            Err(EnrolError::Unreachable { tried })
+    Err(failed.into_error())
+}
+
+/// How the ways to the gateway failed, as long as none of them did for good.
+#[derive(Debug, Default)]
+struct Failed {
+    tried: Vec<Attempt>,
+    not_the_gateway: Option<(HostPort, IdentityError)>,
+    intercepted: Option<(HostPort, String)>,
+}
+
+impl Failed {
+    fn note(&mut self, address: HostPort, failure: Failure) -> Result<(), EnrolError> {
+        match failure {
+            Failure::Final(error) => return Err(error),
+            Failure::NotTheGateway(source) => self.not_the_gateway = Some((address, source)),
+            Failure::Intercepted { issuer } => self.intercepted = Some((address, issuer)),
+            Failure::Unreachable(why) => self.tried.push(Attempt { address, why }),
         }
-        None => Err(EnrolError::Unreachable { tried }),
+        Ok(())
+    }
+
+    fn into_error(self) -> EnrolError {
+        let Self { mut tried, not_the_gateway, intercepted } = self;
+        if let Some((address, issuer)) = intercepted {
+            return EnrolError::Intercepted { address, issuer };
+        }
+        match not_the_gateway {
+            // With no other address left to come back, no repetition helps.
+            Some((address, source)) if tried.is_empty() => EnrolError::NotTheGateway { address, source },
+            Some((address, source)) => {
+                let why = format!("not the gateway of this connector file ({source})");
+                tried.push(Attempt { address, why });
+                EnrolError::Unreachable { tried }
+            }
+            None => EnrolError::Unreachable { tried },
+        }
     }
 }
 
 enum Failure {
     Unreachable(String),
     NotTheGateway(IdentityError),
+    Intercepted { issuer: String },
     Final(EnrolError),
 }
 
@@ -286,6 +320,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Unreachable(why) => f.write_str(why),
             Self::NotTheGateway(why) => why.fmt(f),
+            Self::Intercepted { issuer } => write!(f, "TLS is broken open with a certificate of {issuer}"),
             Self::Final(error) => error.fmt(f),
         }
     }
@@ -302,16 +337,37 @@ impl From<io::Error> for Failure {
 
 /// Connects up to the end of the handshake, which checks the CA's key; the token is not sent yet.
 fn connect(
-    address: SocketAddr,
+    way: Way,
     connector: &Connector,
 ) -> impl Future<Output = Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, Failure>> + Send + use<>
 {
-    let tls = enrol_client_config(connector.key, connector.trust_domain.clone());
+    let known = GatewayKey { ca_key: connector.key, trust_domain: connector.trust_domain.clone() };
     async move {
+        let tls = enrol_client_config(known.ca_key, known.trust_domain.clone());
         let tls = tls.map_err(Failure::NotTheGateway)?;
-        let tcp = TcpStream::connect(address).await?;
-        Ok(connect_enrol(tcp, tls).await?)
+        let tcp = way.connect().await.map_err(|error| Failure::Unreachable(error_chain(&error)))?;
+        match connect_enrol(tcp, &way.gateway, tls).await {
+            Ok(stream) => Ok(stream),
+            // TLS was spoken, but not with the gateway, or not as it speaks it.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(match look(&way, &known).await {
+                Some(issuer) => Failure::Intercepted { issuer },
+                None => error.into(),
+            }),
+            Err(error) => Err(error.into()),
+        }
     }
+}
+
+/// Looks whether somebody stands between this host and the gateway; returns whose certificate is shown then.
+/// An appliance often knows no more than the protocols of the web, so it is asked in one of those.
+async fn look(way: &Way, known: &GatewayKey) -> Option<String> {
+    let looked = timeout(LOOK_TIMEOUT, async {
+        let tcp = way.connect().await.ok()?;
+        outer_tls::look(tcp, &way.gateway, known).await.ok()
+    });
+    let outer = looked.await.ok().flatten();
+    tracing::debug!(%way, ?outer, "it was looked who answers in the gateway's place");
+    outer.as_ref().and_then(OuterTls::interceptor).map(str::to_owned)
 }
 
 async fn ask<A: DeserializeOwned>(
@@ -438,6 +494,18 @@ fn each_attempt(tried: &[Attempt]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use adit_core::config::ProxySettings;
+    use adit_core::domain::id::ServerId;
+    use adit_core::domain::time::Timestamp;
+    use adit_net::identity::local_https::{LocalCertificate, LocalNames};
+    use adit_net::identity::time::{HostClock, TimeSource};
+    use adit_net::transport::tls::LocalTls;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::task::JoinSet;
+
     use super::*;
 
     fn unreachable() -> EnrolError {
@@ -445,7 +513,7 @@ mod tests {
     }
 
     fn not_now(retry_after: Option<Duration>) -> EnrolError {
-        let address = "127.0.0.1:1".parse::<SocketAddr>().unwrap().into();
+        let address = "127.0.0.1:1".parse().unwrap();
         EnrolError::NotNow { address, answer: String::new(), retry_after }
     }
 
@@ -501,12 +569,92 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_no_repetition_changes_ends_the_wait() {
-        let address: HostPort = "127.0.0.1:1".parse::<SocketAddr>().unwrap().into();
+        let address: HostPort = "127.0.0.1:1".parse().unwrap();
         let refused = EnrolError::Refused { address, answer: String::new() };
         for error in [refused, EnrolError::NoConnector] {
             let (ended, began) = run(vec![unreachable(), error]).await;
             assert!(ended.is_err());
             assert_eq!(began.len(), 2);
         }
+    }
+
+    /// Stand-in for a proxy that breaks TLS open: shows a certificate of its own to whoever asks it to connect
+    /// somewhere, and notes what came in clear: its requests, and what is behind them inside TLS.
+    async fn inspecting_proxy(tasks: &mut JoinSet<()>) -> (SocketAddr, tokio::sync::mpsc::Receiver<Vec<u8>>) {
+        let certificate = LocalCertificate::generate(&LocalNames::default(), HostClock.now()).unwrap();
+        let tls = LocalTls::new(&certificate).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let (note, noted) = tokio::sync::mpsc::channel(16);
+        tasks.spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(client.read_u8().await.unwrap());
+                }
+                note.send(head).await.unwrap();
+                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                let Ok(mut stream) = tls.accept(client).await else { continue };
+                let mut inside = Vec::new();
+                let _ = stream.read_to_end(&mut inside).await;
+                note.send(inside).await.unwrap();
+            }
+        });
+        (at, noted)
+    }
+
+    #[tokio::test]
+    async fn enrolment_sends_no_token_to_who_breaks_tls_open_and_names_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let connector = Connector {
+            addresses: vec!["gateway.example.org:443".parse().unwrap()],
+            trust_domain: "example.org".parse().unwrap(),
+            key: KeyFingerprint::from_bytes([7; 32]),
+            server: ServerId::from_random([7; 16]),
+            token: Some(RegistrationToken::from_bytes([7; 32])),
+        };
+        let file = folder.path().join("connector.toml");
+        std::fs::write(&file, connector.render("Lakeside", Timestamp::from_millis(0)).as_bytes()).unwrap();
+        let state = AgentState::open(&folder.path().join("state")).unwrap();
+        let mut tasks = JoinSet::new();
+        let (proxy, mut noted) = inspecting_proxy(&mut tasks).await;
+        let settings =
+            ProxySettings { proxy: Some(format!("http://{proxy}").parse().unwrap()), no_proxy: None };
+        let proxies = Proxies::new(&settings, |_| None);
+
+        let error = identify(&state, Some(&file), &proxies).await.unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("shows a certificate of CN=adit admin session; nothing was sent to it"),
+            "{text}"
+        );
+        assert!(
+            text.contains("have the gateway's name exempted from TLS inspection, or enrol from another"),
+            "{text}"
+        );
+        assert!(error.may_pass(), "an appliance is told to leave it alone while the agent waits");
+        tasks.shutdown().await;
+        while let Some(noted) = noted.recv().await {
+            let head = String::from_utf8(noted).unwrap();
+            assert!(head.is_empty() || head.starts_with("CONNECT gateway.example.org:443 "), "{head}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_gateway_that_nobody_stands_before_is_unreachable_as_ever() {
+        let unused = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = unused.local_addr().unwrap();
+        drop(unused);
+        assert!(TcpStream::connect(address).await.is_err());
+        let connector = Connector {
+            addresses: vec![address.into()],
+            trust_domain: "example.org".parse().unwrap(),
+            key: KeyFingerprint::from_bytes([7; 32]),
+            server: ServerId::from_random([7; 16]),
+            token: None,
+        };
+        let token = RegistrationToken::from_bytes([7; 32]);
+        let error = ask_about_token(&connector, &Proxies::default(), &token, None).await.unwrap_err();
+        assert!(matches!(error, EnrolError::Unreachable { .. }), "{error}");
     }
 }

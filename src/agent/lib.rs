@@ -4,6 +4,7 @@
 //! One thread runs it all: on the data path wake-ups between threads cost more than they give.
 
 pub mod admin;
+pub mod carrier;
 pub mod connection;
 mod connections;
 pub mod context;
@@ -52,7 +53,7 @@ use self::status::{StartupInfo, StatusError, StatusSocket};
 use self::wanted_peers::Announced;
 use adit_core::config::agent::AgentConfig;
 use adit_core::domain::connection::Side;
-use adit_core::domain::id::BootId;
+use adit_core::domain::id::{BootId, RelayId};
 use adit_core::domain::visible::error_chain;
 use adit_net::host::folder;
 use adit_net::identity::error::IdentityError;
@@ -61,6 +62,8 @@ use adit_net::identity::random;
 use adit_net::identity::time::{HostClock, LearntClock, TimeSource};
 use adit_net::task::named;
 use adit_net::transport::any_address::bind_any;
+use adit_net::transport::carrier::proxy::Proxies;
+use adit_net::transport::carrier::queues;
 use adit_net::transport::endpoint::{AgentEndpoint, Credentials, TransportError, TunnelSettings};
 use adit_net::transport::routes::{OwnEnd, Routes};
 use adit_net::transport::socket::AgentSocket;
@@ -127,8 +130,9 @@ impl Agent {
         // Bound before the wait, which may be long, so that people can ask what is missing.
         let status = StatusSocket::bind(&config.state)?;
         let why = watch::Sender::new(None);
+        let proxies = Proxies::of_host(&config.proxies);
         let enrolment = tokio::select! {
-            enrolment = enrol::await_identity(&state, config.connector.as_deref(), &why) => enrolment?,
+            enrolment = enrol::await_identity(&state, config.connector.as_deref(), &proxies, &why) => enrolment?,
             () = status.run_waiting(why.subscribe()) => unreachable!("it answers until dropped"),
         };
         let (identity, trust) = state.identity(&enrolment)?;
@@ -141,7 +145,10 @@ impl Agent {
             let key = identity.key().fingerprint();
             audit.append(&AuditEntry::enrolled(clock.now(), enrolment.server, key))?;
         }
-        let (socket, own_packets) = AgentSocket::new(bind_lasting(&state, config.listen)?, enrolment.route)
+        let (carried, _carrier) = queues::queues();
+        let carriers = BTreeMap::from([(RelayId(enrolment.gateway_route), carried)]);
+        let udp = bind_lasting(&state, config.listen)?;
+        let (socket, own_packets) = AgentSocket::with_carriers(udp, enrolment.route, carriers)
             .map_err(|source| AgentError::Socket { source })?;
         report_buffers(&socket);
         let boot = BootId::from_bytes(random::bytes());

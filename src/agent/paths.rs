@@ -7,11 +7,11 @@ use tokio::sync::watch;
 
 use adit_core::config::agent::AgentConfig;
 use adit_core::domain::id::ServerId;
-use adit_core::domain::path::{PathChoice, PathKind};
+use adit_core::domain::path::{PathKind, PathPreference};
 
 #[derive(Debug)]
 pub struct Paths {
-    by_peer: watch::Sender<BTreeMap<ServerId, PathChoice>>,
+    by_peer: watch::Sender<BTreeMap<ServerId, PathPreference>>,
 }
 
 impl Paths {
@@ -22,12 +22,12 @@ impl Paths {
     }
 
     #[must_use]
-    pub fn to(&self, peer: ServerId) -> PathChoice {
+    pub fn to(&self, peer: ServerId) -> PathPreference {
         self.by_peer.borrow().get(&peer).copied().unwrap_or_default()
     }
 
     /// Counts for all connections with `peer`: they share the path to it.
-    pub fn choose(&self, peer: ServerId, choice: PathChoice) {
+    pub fn choose(&self, peer: ServerId, choice: PathPreference) {
         self.by_peer.send_if_modified(|paths| paths.insert(peer, choice) != Some(choice));
     }
 
@@ -40,7 +40,7 @@ impl Paths {
     }
 
     #[must_use]
-    pub fn watch(&self) -> watch::Receiver<BTreeMap<ServerId, PathChoice>> {
+    pub fn watch(&self) -> watch::Receiver<BTreeMap<ServerId, PathPreference>> {
         self.by_peer.subscribe()
     }
 }

@@ -56,7 +56,7 @@ pub(super) mod tests {
     use adit_core::domain::connection::{ConnectionType, Protocol};
     use adit_core::domain::id::{ConnectionId, RouteId, ServerId};
     use adit_core::domain::limits;
-    use adit_core::domain::path::PathChoice;
+    use adit_core::domain::path::PathPreference;
     use adit_core::protocol::control::{Change, fixture};
     use adit_core::protocol::rules::Concerns;
 
@@ -72,7 +72,7 @@ pub(super) mod tests {
             peer_key: None,
             secret: None,
             streams_max: limits::TUNNEL_STREAMS_MAX,
-            path: PathChoice::Auto,
+            path: PathPreference::AUTO,
             stall_limit: limits::stall_limit(Protocol::Mllp),
         }
     }

@@ -9,7 +9,7 @@ use super::connection::status::ConnectionStatus;
 use adit_core::domain::access::Access;
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
-use adit_core::domain::path::{PathChoice, PathKind};
+use adit_core::domain::path::{PathKind, PathPreference};
 use adit_core::domain::time::Timestamp;
 use adit_core::protocol::control::Report;
 use adit_net::transport::splice::ByteCounts;
@@ -220,7 +220,7 @@ pub struct EntryStatus {
     pub mirth: TimedFlag,
     pub path: Option<PathKind>,
     /// What is allowed.
-    pub path_choice: PathChoice,
+    pub path_choice: PathPreference,
     /// Why the path in use was taken.
     pub path_reason: Option<String>,
     pub path_changes: u64,

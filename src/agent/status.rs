@@ -27,7 +27,7 @@ use adit_core::domain::access::Access;
 use adit_core::domain::connection::{ConnectionType, Protocol};
 use adit_core::domain::id::{ConnectionId, KeyFingerprint};
 use adit_core::domain::limits::{STATUS_ANSWER_BYTES_MAX, STATUS_CONNECTIONS_MAX};
-use adit_core::domain::path::PathChoice;
+use adit_core::domain::path::PathPreference;
 use adit_core::domain::places::Bounds;
 use adit_core::domain::visible::error_chain;
 use adit_core::protocol::connection::Full;
@@ -62,7 +62,7 @@ pub enum Request {
     /// From now on `path` is what is allowed of the path to the connection's peer.
     Path {
         connection: ConnectionId,
-        path: PathChoice,
+        path: PathPreference,
     },
     /// The HTTPS key of the managed Mirth.
     TrustMirth {

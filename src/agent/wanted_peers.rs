@@ -15,7 +15,7 @@ use adit_core::config::agent::Entry;
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::ServerId;
 use adit_core::domain::limits::PEER_ADDRESSES_MAX;
-use adit_core::domain::path::PathChoice;
+use adit_core::domain::path::PathPreference;
 use adit_core::domain::secret::Secret;
 use adit_core::protocol::control::Rule;
 use adit_core::protocol::rules::RuleBook;
@@ -100,7 +100,7 @@ fn wanted<'a>(
     rules: &RuleBook,
     known: &BTreeMap<ServerId, Vec<SocketAddr>>,
     secret: impl Fn(&Entry, &Rule) -> Option<Secret>,
-    path: impl Fn(ServerId) -> PathChoice,
+    path: impl Fn(ServerId) -> PathPreference,
 ) -> BTreeMap<ServerId, WantedPeer> {
     let mut wanted: BTreeMap<ServerId, WantedPeer> = BTreeMap::new();
     for (entry, side) in entries {
@@ -135,6 +135,7 @@ mod tests {
     use super::*;
     use crate::policy::tests::{PEER, entry, rule};
     use adit_core::domain::id::{ConnectionId, RouteId};
+    use adit_core::domain::path::PathKind;
     use adit_core::protocol::control::{Activity, Change};
 
     fn book(rules: Vec<Rule>) -> RuleBook {
@@ -161,13 +162,14 @@ mod tests {
             Rule { secret_epoch: 2, ..rule(4) },
         ];
         let sides = || entries.iter().map(|entry| (entry, Side::Source));
-        let found = wanted(sides(), &book(rules), &known, secret_of, |_| PathChoice::Relay);
+        let found =
+            wanted(sides(), &book(rules), &known, secret_of, |_| PathPreference::only(PathKind::Relay));
         let expected = WantedPeer {
             route: RouteId::from_bytes([7; 8]),
             name: rule(1).peer_name().to_owned(),
             secrets: [1, 2].map(|number| secret_of(&entry(number), &rule(number)).unwrap()).to_vec(),
             candidates: known[&PEER].clone(),
-            path: PathChoice::Relay,
+            path: PathPreference::only(PathKind::Relay),
         };
         assert_eq!(found, BTreeMap::from([(PEER, expected)]));
     }
@@ -176,7 +178,7 @@ mod tests {
     fn nobody_is_wanted_whom_the_rules_or_the_file_do_not_name() {
         let of = |rules: &RuleBook, side| {
             let entry = entry(1);
-            wanted([(&entry, side)].into_iter(), rules, &BTreeMap::new(), secret_of, |_| PathChoice::Auto)
+            wanted([(&entry, side)].into_iter(), rules, &BTreeMap::new(), secret_of, |_| PathPreference::AUTO)
                 .len()
         };
         assert_eq!(of(&book(vec![rule(1)]), Side::Source), 1);

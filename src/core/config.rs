@@ -15,6 +15,7 @@ pub mod gateway;
 mod host_port;
 mod mirth_url;
 mod problem;
+mod proxy;
 mod syntax;
 mod trust_domain;
 mod value;
@@ -23,6 +24,7 @@ pub use entry_name::{EntryName, InvalidEntryName};
 pub use host_port::{HostPort, InvalidHostPort};
 pub use mirth_url::{InvalidMirthUrl, MirthUrl};
 pub use problem::{ConfigProblem, ConfigProblems};
+pub use proxy::{InvalidProxy, InvalidUnproxied, ProxySettings, ProxyUrl, Unproxied};
 pub use trust_domain::{InvalidTrustDomain, TrustDomain};
 
 /// How log lines are written.

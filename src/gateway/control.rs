@@ -42,6 +42,7 @@ use adit_net::identity::peer::VerifiedPeer;
 use adit_net::identity::time::TimeSource;
 use adit_net::task::named;
 use adit_net::transport::endpoint::{Connection, GatewayEndpoint, Incoming, TransportError};
+use adit_net::transport::gateway_socket::Origin;
 use adit_net::transport::link::{self, LinkReceiver, LinkSender};
 use adit_net::transport::newcomers::{Gone, Newcomer, Newcomers};
 use adit_observe::metrics::{
@@ -92,6 +93,7 @@ pub(super) struct Control {
     pub(super) clock: Arc<dyn TimeSource>,
     /// Rises when anything in the platform changed.
     pub(super) changes: watch::Receiver<u64>,
+    pub(super) endpoint: GatewayEndpoint,
     pub(super) stop: CancellationToken,
     /// Limits what strangers can make us write.
     pub(super) audited: AttemptLimiter,
@@ -174,10 +176,12 @@ pub(super) async fn run(control: Arc<Control>, endpoint: GatewayEndpoint) {
             now = log_tick.tick() => control.limiters.throttled.log_due(now.into()),
             incoming = endpoint.accept() => {
                 let Some(incoming) = incoming else { break };
-                let from = incoming.from();
+                let origin = incoming.origin();
+                let from = origin.address();
                 if control.limiters.handshakes.may_begin(from.ip(), Instant::now()) {
                     let newcomer = control.limiters.newcomers.enter(from.ip());
                     let span = info_span!("link", %from);
+                    span.in_scope(|| debug!(?origin, "an agent begins a handshake"));
                     let serving = serve(Arc::clone(&control), incoming, newcomer);
                     links.spawn(named("control link", serving).instrument(span));
                 } else {
@@ -210,7 +214,7 @@ fn gauge(name: &'static str, count: usize) {
 }
 
 async fn serve(control: Arc<Control>, incoming: Incoming, newcomer: Newcomer) {
-    let from = incoming.from().ip();
+    let from = incoming.origin().address().ip();
     let mut link = match open(&control, incoming, newcomer).await {
         Ok(link) => link,
         Err(end) => {
@@ -244,7 +248,7 @@ async fn serve(control: Arc<Control>, incoming: Incoming, newcomer: Newcomer) {
 
 /// Accepts handshake and stream of the agent.
 async fn open(control: &Control, incoming: Incoming, mut newcomer: Newcomer) -> Result<OpenLink, LinkEnd> {
-    let from = incoming.from();
+    let from = incoming.origin().address();
     let handshake = newcomer.within(CONTROL_HANDSHAKE_TIMEOUT, incoming.accept()).await;
     let connection = handshake.map_err(LinkEnd::Unfinished)?.map_err(lost)?;
     let peer = connection.peer(control.authority.trust()).map_err(lost)?;
@@ -265,7 +269,7 @@ async fn open(control: &Control, incoming: Incoming, mut newcomer: Newcomer) -> 
         connection.close(Code::Refused);
         return Err(LinkEnd::Refused { reason: format!("{CONTROL_LINKS_MAX} links are served already") });
     }
-    let from = connection.remote_address();
+    let from = control.endpoint.origin(&connection).map_or(from, Origin::address);
     let registration = PacketKey::of_link(&connection.registration_secret().map_err(lost)?);
     let (sender, receiver) = in_time(link::accept(&connection)).await?;
     Ok(OpenLink { server, peer, from, connection, registration, sender, receiver, version: VERSION })
@@ -352,7 +356,7 @@ impl Control {
     /// unanswered: an honest agent asks again, and is let in as soon as there is room.
     fn turn_away(&self, incoming: Incoming) {
         metrics::counter!(NEWCOMERS_GONE, "why" => "too many").increment(1);
-        let from = incoming.from().ip();
+        let from = incoming.origin().address().ip();
         self.limiters.throttled.note(
             "control links wait, too many handshakes were begun there and not finished",
             from,
@@ -472,7 +476,7 @@ impl Control {
         let csr = match renewable(csr, &link.peer) {
             Ok(csr) => csr,
             Err(reason) => {
-                let (server, from) = (Some(link.server), link.connection.remote_address().ip());
+                let (server, from) = (Some(link.server), link.from.ip());
                 let audited = self.platform.host_refused(server, "renew leaf", from, &reason).await;
                 audited.map_err(|source| LinkEnd::Platform { source })?;
                 return Err(LinkEnd::Refused { reason });

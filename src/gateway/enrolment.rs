@@ -1,8 +1,7 @@
 //! Enrolment: how a host with nothing but a registration token gets its leaf.
 //!
-//! One request per TCP connection. Everything that costs is bounded before anybody is believed: connections
-//! at a time, those that only connect first to go; handshakes and requests per address; each step's time;
-//! bytes. Anyone who presents a token that is not good hears one and the same answer, whatever is wrong with
+//! One request per TCP connection, which [`super::front_door`] lets in. What it costs is bounded before anybody
+//! is believed: requests per address, and bytes. Anyone who presents a token that is not good hears one and the same answer, whatever is wrong with
 //! it; the audit log knows. Anyone who asks too often hears how long to wait; a token's first use is no guess
 //! and uses nothing up.
 
@@ -10,27 +9,24 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
-use hyper::header::{HeaderValue, RETRY_AFTER};
-use hyper::{Method, Request, Response, StatusCode};
+use axum::body::Body;
+use axum::extract::{Extension, Request, State};
+use axum::http::header::{HeaderValue, RETRY_AFTER};
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use axum::routing::{Router, any};
+use http_body_util::{BodyExt, Limited};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
-use tokio::time::{interval, sleep};
-use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, error, info, info_span, warn};
+use tracing::{debug, error, info, warn};
 
 use super::attempt_limiter::{AttemptLimiter, HandshakeLimiter, Throttled};
 use super::authority::Authority;
 use super::platform::{EnrolRefusal, Platform, PlatformError};
 use adit_core::domain::id::ServerId;
 use adit_core::domain::limits::{
-    ENROL_BODY_BYTES_MAX, ENROL_CONNECTIONS, ENROL_HANDSHAKE_TIMEOUT, ENROL_PER_MINUTE, ENROL_TIMEOUT,
-    FIRST_BYTE_TIMEOUT, LINK_END_KINDS_MAX, REPEATS_WRITTEN_EVERY, THROTTLED_SAID_EVERY,
+    ENROL_BODY_BYTES_MAX, ENROL_PER_MINUTE, LINK_END_KINDS_MAX, REPEATS_WRITTEN_EVERY,
 };
 use adit_core::domain::places::{Progress, address_of};
 use adit_core::domain::secret::RegistrationToken;
@@ -38,15 +34,9 @@ use adit_core::protocol::enrol::{self, Granted, Refused, TokenGood};
 use adit_core::protocol::repeat_limiter::RepeatLimiter;
 use adit_net::identity::csr::VerifiedCsr;
 use adit_net::identity::time::TimeSource;
-use adit_net::task::named;
-use adit_net::transport::newcomers::{Advance, Gone, Newcomer, Newcomers};
-use adit_net::transport::tls::EnrolTls;
-use adit_observe::http::{self, HttpLimits};
+use adit_net::transport::newcomers::Advance;
+use adit_observe::http;
 use adit_observe::metrics::ENROLMENTS;
-
-const LIMITS: HttpLimits = HttpLimits { head_timeout: ENROL_TIMEOUT, buffer_bytes_max: ENROL_BODY_BYTES_MAX };
-/// How soon a handshake that had to wait looks again.
-const BEGIN_AGAIN: Duration = Duration::from_millis(20);
 
 /// The same for an unknown, wrong, used, expired or foreign token and an unknown server.
 const TOKEN_REFUSED: &str = "the registration token was not accepted: it may be expired, used, replaced by \
@@ -57,60 +47,30 @@ pub(super) struct Enrolment {
     pub(super) platform: Arc<Platform>,
     pub(super) authority: Arc<Authority>,
     pub(super) clock: Arc<dyn TimeSource>,
-    pub(super) tls: Arc<EnrolTls>,
-    pub(super) stop: CancellationToken,
+    /// Which a request that is read finishes.
+    pub(super) handshakes: Arc<HandshakeLimiter>,
+    pub(super) throttled: Arc<Throttled>,
     pub(super) limiters: EnrolmentLimiters,
 }
 
 /// How much anybody gets out of asking.
 #[derive(Debug)]
 pub(super) struct EnrolmentLimiters {
-    newcomers: Arc<Newcomers>,
-    handshakes: HandshakeLimiter,
     /// Requests: a client that sends none uses none up.
     requests: AttemptLimiter,
     logged: Mutex<RepeatLimiter<(&'static str, IpAddr)>>,
-    throttled: Throttled,
 }
 
 impl Default for EnrolmentLimiters {
     fn default() -> Self {
         Self {
-            newcomers: Newcomers::new(ENROL_CONNECTIONS),
-            handshakes: HandshakeLimiter::default(),
             requests: AttemptLimiter::per_minute(ENROL_PER_MINUTE),
             logged: Mutex::new(RepeatLimiter::every(REPEATS_WRITTEN_EVERY, LINK_END_KINDS_MAX)),
-            throttled: Throttled::default(),
         }
     }
 }
 
 impl EnrolmentLimiters {
-    /// Counts a request.
-    fn let_in(&self, from: IpAddr) -> Result<(), HttpRefusal> {
-        self.requests.let_in(from).map_err(|wait| {
-            let what = "enrolments were told to wait, their address asks too often";
-            self.throttled.note(what, from, Instant::now());
-            HttpRefusal::TooOften(wait)
-        })
-    }
-
-    /// Waits while too many handshakes were begun where this one comes from and not finished.
-    async fn may_begin(&self, from: IpAddr) {
-        let mut is_logged = false;
-        while !self.handshakes.may_begin(from, Instant::now()) {
-            if !is_logged {
-                is_logged = true;
-                self.throttled.note(
-                    "enrolments wait, too many handshakes were begun there and not finished",
-                    from,
-                    Instant::now(),
-                );
-            }
-            sleep(BEGIN_AGAIN).await;
-        }
-    }
-
     /// Returns whether a line about one of this kind is due, and how many of them had none since the last.
     fn may_log(&self, kind: &'static str, from: IpAddr) -> Option<u64> {
         let kind = (kind, address_of(from));
@@ -118,73 +78,44 @@ impl EnrolmentLimiters {
     }
 }
 
-/// Why a connection ended without an answer.
-#[derive(Debug, thiserror::Error)]
-enum BrokenOff {
-    #[error(transparent)]
-    Gone(#[from] Gone),
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    #[error("it said nothing")]
-    Silent,
+/// Whose request it is, for its answer.
+#[derive(Debug, Clone)]
+pub(super) struct Asker {
+    pub(super) from: IpAddr,
+    pub(super) advance: Advance,
 }
 
-/// Serves newcomers until told to stop.
-pub(super) async fn run(enrolment: Arc<Enrolment>, listener: TcpListener) {
-    let mut served = JoinSet::new();
-    let mut log_tick = interval(THROTTLED_SAID_EVERY);
-    loop {
-        tokio::select! {
-            now = log_tick.tick() => enrolment.limiters.throttled.log_due(now.into()),
-            accepted = listener.accept() => match accepted {
-                Ok((tcp, from)) => {
-                    let from = from.ip().to_canonical();
-                    let newcomer = enrolment.limiters.newcomers.enter(from);
-                    let span = info_span!("enrolment", %from);
-                    let serving = serve(Arc::clone(&enrolment), tcp, newcomer, from);
-                    served.spawn(named("enrolment connection", serving).instrument(span));
-                }
-                Err(error) => {
-                    // Out of descriptors, most likely: wait for one to come back.
-                    warn!(%error, "cannot accept enrolment connections");
-                    served.join_next().await;
-                }
-            },
-            Some(_) = served.join_next() => {}
-            () = enrolment.stop.cancelled() => break,
-        }
-    }
-    debug!(connections = served.len(), "no enrolment is taken any more; those begun are seen to their end");
-    // Each has a deadline of its own.
-    while served.join_next().await.is_some() {}
+/// Returns what is served to those who ask for enrolment.
+pub(super) fn routes(enrolment: Arc<Enrolment>) -> Router {
+    Router::new()
+        .route(enrol::PATH, any(enrol))
+        .route(enrol::TOKEN_PATH, any(ask_about_token))
+        .fallback(not_served)
+        .with_state(enrolment)
 }
 
-async fn serve(enrolment: Arc<Enrolment>, tcp: TcpStream, mut newcomer: Newcomer, from: IpAddr) {
-    if let Err(why) = exchange(&enrolment, tcp, &mut newcomer, from).await {
-        count("not read");
-        debug!(%why, "enrolment attempt broke off");
-    }
+async fn enrol(
+    State(enrolment): State<Arc<Enrolment>>,
+    Extension(asker): Extension<Asker>,
+    request: Request,
+) -> Response {
+    enrolment.answer(request, &asker).await
 }
 
-/// Serves one exchange: each step has its own deadline, and a client that takes the next one keeps the place
-/// before those who do not.
-async fn exchange(
-    enrolment: &Enrolment,
-    tcp: TcpStream,
-    newcomer: &mut Newcomer,
-    from: IpAddr,
-) -> Result<(), BrokenOff> {
-    if newcomer.within(FIRST_BYTE_TIMEOUT, tcp.peek(&mut [0])).await?? == 0 {
-        return Err(BrokenOff::Silent);
-    }
-    newcomer.advance().to(Progress::Speaking);
-    newcomer.within(ENROL_HANDSHAKE_TIMEOUT, enrolment.limiters.may_begin(from)).await?;
-    let stream = newcomer.within(ENROL_HANDSHAKE_TIMEOUT, enrolment.tls.accept(tcp)).await??;
-    newcomer.advance().to(Progress::Secured);
-    debug!("TLS is up; a request is awaited");
-    let advance = newcomer.advance().clone();
-    let served = http::serve(stream, LIMITS, |request| enrolment.answer(request, from, &advance));
-    newcomer.within(ENROL_TIMEOUT, served).await?.map_err(|error| std::io::Error::other(error).into())
+async fn ask_about_token(
+    State(enrolment): State<Arc<Enrolment>>,
+    Extension(asker): Extension<Asker>,
+    request: Request,
+) -> Response {
+    enrolment.answer_about_token(request, &asker).await
+}
+
+async fn not_served() -> Response {
+    count("refused");
+    into_response(Err::<Granted, _>(HttpRefusal::Request {
+        status: StatusCode::NOT_FOUND,
+        error: format!("only {} is served here", enrol::PATH),
+    }))
 }
 
 /// Why a newcomer is sent away, by blame.
@@ -202,20 +133,20 @@ enum HttpRefusal {
 }
 
 impl Enrolment {
-    async fn answer(
-        &self,
-        request: Request<Incoming>,
-        from: IpAddr,
-        advance: &Advance,
-    ) -> Response<Full<Bytes>> {
-        if request.uri().path() == enrol::TOKEN_PATH {
-            return self.answer_about_token(request, from, advance).await;
-        }
+    /// Counts a request.
+    fn let_in(&self, from: IpAddr) -> Result<(), HttpRefusal> {
+        self.limiters.requests.let_in(from).map_err(|wait| {
+            let what = "enrolments were told to wait, their address asks too often";
+            self.throttled.note(what, from, Instant::now());
+            HttpRefusal::TooOften(wait)
+        })
+    }
+
+    async fn answer(&self, request: Request, asker: &Asker) -> Response {
         let outcome = match read::<enrol::Request>(request).await {
             Ok(request) => {
-                advance.to(Progress::Asked);
-                self.limiters.handshakes.finished(from);
-                self.enrol(request, from).await
+                self.note_asked(asker);
+                self.enrol(request, asker.from).await
             }
             Err(refusal) => Err(refusal),
         };
@@ -229,22 +160,21 @@ impl Enrolment {
     }
 
     /// Does the same as an enrolment up to the token's first use, which it is not.
-    async fn answer_about_token(
-        &self,
-        request: Request<Incoming>,
-        from: IpAddr,
-        advance: &Advance,
-    ) -> Response<Full<Bytes>> {
+    async fn answer_about_token(&self, request: Request, asker: &Asker) -> Response {
         let outcome = match read::<enrol::TokenQuestion>(request).await {
             Ok(question) => {
-                advance.to(Progress::Asked);
-                self.limiters.handshakes.finished(from);
-                self.judge_token(&question, from).await
+                self.note_asked(asker);
+                self.judge_token(&question, asker.from).await
             }
             Err(refusal) => Err(refusal),
         };
         count(if outcome.is_ok() { "asked" } else { "refused" });
         into_response(outcome)
+    }
+
+    fn note_asked(&self, asker: &Asker) {
+        asker.advance.to(Progress::Asked);
+        self.handshakes.finished(asker.from);
     }
 
     async fn judge_token(
@@ -253,7 +183,7 @@ impl Enrolment {
         from: IpAddr,
     ) -> Result<TokenGood, HttpRefusal> {
         // A wrong one is a guess like any other.
-        self.limiters.let_in(from)?;
+        self.let_in(from)?;
         let token = RegistrationToken::from_hex(&question.token).map_err(|_| HttpRefusal::Token)?;
         let judged = self.platform.judge_token(question.server, &token, question.key, from).await;
         let expires = judged.map_err(|refusal| self.refusal(question.server, from, refusal))?;
@@ -281,7 +211,7 @@ impl Enrolment {
     }
 
     async fn enrol(&self, request: enrol::Request, from: IpAddr) -> Result<Granted, HttpRefusal> {
-        self.limiters.let_in(from)?;
+        self.let_in(from)?;
         let csr = hex::decode(&request.csr)
             .map_err(|_| bad_request("the certificate request is not hexadecimal"))
             .map(|der| VerifiedCsr::from_der(&der));
@@ -325,7 +255,7 @@ impl Enrolment {
     }
 }
 
-fn into_response(outcome: Result<impl Serialize, HttpRefusal>) -> Response<Full<Bytes>> {
+fn into_response(outcome: Result<impl Serialize, HttpRefusal>) -> Response {
     match outcome {
         Ok(answer) => respond(StatusCode::OK, &answer),
         Err(HttpRefusal::Request { status, error }) => {
@@ -347,13 +277,7 @@ fn into_response(outcome: Result<impl Serialize, HttpRefusal>) -> Response<Full<
     }
 }
 
-async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, HttpRefusal> {
-    if ![enrol::PATH, enrol::TOKEN_PATH].contains(&request.uri().path()) {
-        return Err(HttpRefusal::Request {
-            status: StatusCode::NOT_FOUND,
-            error: format!("only {} is served here", enrol::PATH),
-        });
-    }
+async fn read<T: DeserializeOwned>(request: Request) -> Result<T, HttpRefusal> {
     if request.method() != Method::POST {
         return Err(HttpRefusal::Request {
             status: StatusCode::METHOD_NOT_ALLOWED,
@@ -370,7 +294,7 @@ async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Http
     serde_json::from_slice(&body.to_bytes()).map_err(|_| bad_request("the body is not an enrolment request"))
 }
 
-fn count(outcome: &'static str) {
+pub(super) fn count(outcome: &'static str) {
     metrics::counter!(ENROLMENTS, "outcome" => outcome).increment(1);
 }
 
@@ -384,7 +308,7 @@ fn bad_request(error: &str) -> HttpRefusal {
 }
 
 /// Answers how long to wait: HTTP counts whole seconds (RFC 9110 §10.2.3); one less would be too soon.
-fn throttled(wait: Duration) -> Response<Full<Bytes>> {
+fn throttled(wait: Duration) -> Response {
     let seconds = wait.as_millis().div_ceil(1_000).max(1);
     let error = format!(
         "this address asked more than {ENROL_PER_MINUTE} times within a minute; try again in {seconds} s"
@@ -396,7 +320,7 @@ fn throttled(wait: Duration) -> Response<Full<Bytes>> {
     response
 }
 
-fn respond(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
+fn respond(status: StatusCode, body: &impl Serialize) -> Response {
     let text = serde_json::to_vec(body).expect("our own answers are plain JSON");
-    http::response(status, "application/json", text)
+    http::response(status, "application/json", text).map(Body::new)
 }

@@ -1,14 +1,16 @@
 //! The gateway: enrols agents, knows who may talk to whom, introduces them. It never sees what is
 //! carried.
 //!
-//! [`service`] starts and stops it, [`authority`] signs, `enrolment` takes newcomers in,
-//! `control` keeps a link to every agent, `presence` knows who is there, [`platform`] has the
+//! [`service`] starts and stops it, [`authority`] signs, `front_door` lets TCP connections in,
+//! `enrolment` takes newcomers in, `carriers` serves agents without UDP, `control` keeps a link to every agent, `presence` knows who is there, [`platform`] has the
 //! rules. Nothing here reads a certificate or a QUIC packet: see `identity` and `transport`.
 
 mod attempt_limiter;
 pub mod authority;
+mod carriers;
 mod control;
 mod enrolment;
+mod front_door;
 pub mod platform;
 mod presence;
 mod relay;

@@ -22,8 +22,10 @@ use adit_observe::metrics::{self, RelaySample};
 
 #[derive(Debug)]
 pub(super) struct RelayKeeper {
-    /// `None` when the gateway's file switches the relay off.
-    relay: Option<RelayHandle>,
+    relay: RelayHandle,
+    /// The gateway's file does not switch the relay off. Where it does, agents register all the same, which is
+    /// how carriers are proven and the gateway's own packets find them, but nobody reaches a peer.
+    relays: bool,
     members: Mutex<Members>,
 }
 
@@ -51,8 +53,8 @@ pub(super) struct RelayGuard {
 }
 
 impl RelayKeeper {
-    pub(super) fn new(relay: Option<RelayHandle>) -> Self {
-        Self { relay, members: Mutex::default() }
+    pub(super) fn new(relay: RelayHandle, relays: bool) -> Self {
+        Self { relay, relays, members: Mutex::default() }
     }
 
     /// Notes that a control link of `server` is up; its agent registers with `key`.
@@ -63,10 +65,6 @@ impl RelayKeeper {
         leaf: KeyFingerprint,
         key: PacketKey,
     ) -> Result<Option<RelayGuard>, PlatformError> {
-        let Some(relay) = &self.relay else {
-            debug!("not relayed: the gateway's file switches the relay off");
-            return Ok(None);
-        };
         // Held throughout: commands reach the relay in the order of what was read.
         let mut members = self.members.lock().await;
         let relayed = platform.relayed_server(server).await?;
@@ -74,12 +72,13 @@ impl RelayKeeper {
             debug!(%server, key = %leaf, "not relayed: this key is not on file any more");
             return Ok(None);
         };
-        debug!(%server, route = %now.route, peers = %listed(&now.peers), "may register at the relay");
+        let peers = self.permitted(&now);
+        debug!(%server, route = %now.route, peers = %listed(&peers), relays = self.relays, "may register at the relay");
         members.links += 1;
         let link = members.links;
-        relay.join(now.route, now.organization, key).await;
-        relay.permit(now.route, now.peers.clone()).await;
-        let member = Member { route: now.route, leaf, peers: now.peers, link: Some(link) };
+        self.relay.join(now.route, now.organization, key).await;
+        self.relay.permit(now.route, peers.clone()).await;
+        let member = Member { route: now.route, leaf, peers, link: Some(link) };
         members.by_server.insert(server, member);
         Ok(Some(RelayGuard { server, link }))
     }
@@ -87,22 +86,20 @@ impl RelayKeeper {
     /// Notes that the link has ended. What its agent registered lasts until it lapses or a newer link renews
     /// it.
     pub(super) async fn leave(&self, guard: RelayGuard) {
-        let Some(relay) = &self.relay else { return };
         let mut members = self.members.lock().await;
         if let Some(member) = members.by_server.get_mut(&guard.server)
             && member.link == Some(guard.link)
         {
             member.link = None;
             debug!(server = %guard.server, route = %member.route, "registers at the relay no more");
-            relay.leave(member.route).await;
+            self.relay.leave(member.route).await;
         }
     }
 
     /// Follows the platform for as long as it may change.
     pub(super) async fn follow(&self, platform: &Platform, mut changes: watch::Receiver<u64>) {
-        let Some(relay) = &self.relay else { return std::future::pending().await };
         while changes.changed().await.is_ok() {
-            while let Err(error) = self.catch_up(relay, platform).await {
+            while let Err(error) = self.catch_up(platform).await {
                 // What was revoked meanwhile must not wait for somebody's next change.
                 error!(%error, "cannot read who may use the relay; trying again");
                 sleep(RULES_POLL_EVERY).await;
@@ -110,24 +107,33 @@ impl RelayKeeper {
         }
     }
 
-    async fn catch_up(&self, relay: &RelayHandle, platform: &Platform) -> Result<(), PlatformError> {
+    async fn catch_up(&self, platform: &Platform) -> Result<(), PlatformError> {
         // Held throughout, as in `join`.
         let mut members = self.members.lock().await;
-        let relayed = platform.relayed().await?;
-        catch_up(relay, &mut members.by_server, &relayed).await;
+        let mut relayed = platform.relayed().await?;
+        for one in relayed.values_mut() {
+            one.peers = self.permitted(one);
+        }
+        catch_up(&self.relay, &mut members.by_server, &relayed).await;
         Ok(())
+    }
+
+    /// Returns the peers that one reaches through the relay.
+    fn permitted(&self, relayed: &Relayed) -> BTreeSet<RouteId> {
+        if self.relays { relayed.peers.clone() } else { BTreeSet::new() }
     }
 
     /// Publishes what the relay has done.
     pub(super) fn measure(&self) {
-        let Some(relay) = &self.relay else { return };
-        let counters = relay.counters();
+        let counters = self.relay.counters();
         metrics::relay(&RelaySample {
             packets: counters.packets(),
             bytes: counters.bytes(),
             sends: counters.sends(),
             answers: counters.answers(),
             registered: counters.registered(),
+            carriers: counters.carriers(),
+            proven_carriers: counters.proven_carriers(),
             drops: DropReason::ALL.map(|reason| (reason.as_str(), counters.dropped(reason))),
         });
     }

@@ -1,6 +1,7 @@
 //! The gateway as one component: bound sockets in, a handle out that stops and joins everything.
 //!
-//! UDP and TCP share one address: control links on the one, enrolment on the other.
+//! UDP and TCP share one address: control links and the relay on the one, enrolment and carriers, which bring
+//! control links and the relay too, on the other.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -15,10 +16,12 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{Instrument, debug, error, info, info_span, trace};
 
-use super::attempt_limiter::AttemptLimiter;
+use super::attempt_limiter::{AttemptLimiter, HandshakeLimiter, Throttled};
 use super::authority::{Authority, AuthorityError};
+use super::carriers::{self, CarrierDoor};
 use super::control::{self, Control, ControlLimiters};
 use super::enrolment::{self, Enrolment};
+use super::front_door::{self, FrontDoor};
 use super::platform::{OpenError, Platform, PlatformError};
 use super::presence::AgentPresence;
 use super::relay::RelayKeeper;
@@ -32,12 +35,12 @@ use adit_net::host::folder::{Folder, FolderError, FolderLock};
 use adit_net::identity::error::IdentityError;
 use adit_net::identity::random;
 use adit_net::identity::time::TimeSource;
-use adit_net::identity::tls::enrol_server_config;
+use adit_net::identity::tls::{enrol_server_config, http_server_config};
 use adit_net::task::named;
 use adit_net::transport::any_address::bind_any;
 use adit_net::transport::endpoint::{GatewayEndpoint, TransportError};
 use adit_net::transport::relay::{RelayHandle, RelayThread};
-use adit_net::transport::tls::EnrolTls;
+use adit_net::transport::tls::{FrontDoorConfigs, FrontDoorTls};
 
 /// Tries for a port that is free for both UDP and TCP, when any will do.
 const ANY_PORT_TRIES: u32 = 16;
@@ -151,19 +154,31 @@ impl Gateway {
         let listening = |source| GatewayError::Listen { protocol: "TCP", address, source };
         let tcp = tokio::net::TcpListener::from_std(sockets.tcp).map_err(listening)?;
         let (relay, endpoint) = endpoint(&authority, config.relay, sockets.udp, address)?;
-        let handle = config.relay.enabled.then(|| relay.handle().clone());
-        let keeper = Arc::new(RelayKeeper::new(handle));
-        let tls = Arc::new(EnrolTls::new(
-            enrol_server_config(&authority.identity(), authority.trust()).map_err(presenting)?,
-        ));
+        let carriers = Arc::clone(relay.handle().carriers());
+        let keeper = Arc::new(RelayKeeper::new(relay.handle().clone(), config.relay.enabled));
+        let tls = Arc::new(FrontDoorTls::new(front_door_configs(&authority)?));
 
+        let (handshakes, throttled) = (Arc::<HandshakeLimiter>::default(), Arc::<Throttled>::default());
         let enrolment = Enrolment {
             platform: Arc::clone(&platform),
             authority: Arc::clone(&authority),
             clock: Arc::clone(&clock),
-            tls: Arc::clone(&tls),
-            stop: stopping.clone(),
+            handshakes: Arc::clone(&handshakes),
+            throttled: Arc::clone(&throttled),
             limiters: enrolment::EnrolmentLimiters::default(),
+        };
+        // Goodbyes go over carriers too, so these end last.
+        let carriers_stop = CancellationToken::new();
+        let carriers = Arc::new(CarrierDoor::new(carriers, carriers_stop.clone()));
+        let door = FrontDoor {
+            tls: Arc::clone(&tls),
+            enrolment: enrolment::routes(Arc::new(enrolment)),
+            public: carriers::routes(Arc::clone(&carriers)),
+            carriers,
+            newcomers: front_door::newcomers(),
+            handshakes,
+            throttled,
+            stop: stopping.clone(),
         };
         let control = Control {
             platform: Arc::clone(&platform),
@@ -172,13 +187,19 @@ impl Gateway {
             relay: Arc::clone(&keeper),
             clock: Arc::clone(&clock),
             changes: heard.clone(),
+            endpoint: endpoint.clone(),
             stop: stopping.clone(),
             audited: AttemptLimiter::per_minute(REFUSALS_AUDITED_PER_MINUTE),
             limiters: ControlLimiters::default(),
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(named("enrolment", enrolment::run(Arc::new(enrolment), tcp)));
-        tasks.spawn(named("control links", control::run(Arc::new(control), endpoint.clone())));
+        tasks.spawn(named("front door", front_door::run(Arc::new(door), tcp)));
+        let linking = control::run(Arc::new(control), endpoint.clone());
+        let linking = async move {
+            linking.await;
+            carriers_stop.cancel();
+        };
+        tasks.spawn(named("control links", linking));
         let watching = until(stopping.clone(), watch_platform(Arc::clone(&platform), changed));
         tasks.spawn(named("watch of the database", watching));
         let maintaining = until(stopping.clone(), maintenance(Arc::clone(&platform), Arc::clone(&keeper)));
@@ -313,7 +334,7 @@ async fn renew_daily(
     authority: Arc<Authority>,
     clock: Arc<dyn TimeSource>,
     endpoint: GatewayEndpoint,
-    tls: Arc<EnrolTls>,
+    tls: Arc<FrontDoorTls>,
 ) {
     loop {
         debug!(hours = LEAF_RENEW_EVERY.as_secs() / 3_600, "the gateway's leaf is renewed after this time");
@@ -328,14 +349,21 @@ fn renew(
     authority: &Authority,
     clock: &dyn TimeSource,
     endpoint: &GatewayEndpoint,
-    tls: &EnrolTls,
+    tls: &FrontDoorTls,
 ) -> Result<(), GatewayError> {
     authority.renew(clock.now())?;
     let (identity, trust) = (authority.identity(), authority.trust());
     endpoint.renew(&identity, trust).map_err(|source| GatewayError::Transport { source })?;
-    tls.replace(enrol_server_config(&identity, trust).map_err(presenting)?);
+    tls.replace(front_door_configs(authority)?);
     info!("the gateway's leaf is renewed");
     Ok(())
+}
+
+fn front_door_configs(authority: &Authority) -> Result<FrontDoorConfigs, GatewayError> {
+    let (identity, trust) = (authority.identity(), authority.trust());
+    let enrolment = Arc::new(enrol_server_config(&identity, trust).map_err(presenting)?);
+    let http = Arc::new(http_server_config(&identity, trust).map_err(presenting)?);
+    Ok(FrontDoorConfigs { enrolment, http })
 }
 
 async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {

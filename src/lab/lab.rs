@@ -21,7 +21,7 @@ use adit_core::config::{HostPort, TrustDomain};
 use adit_core::domain::connection::{Protocol, Side, UnknownProtocol};
 use adit_core::domain::id::KeyFingerprint;
 use adit_core::domain::name::{InvalidName, Name};
-use adit_core::domain::path::PathChoice;
+use adit_core::domain::path::{PathKind, PathPreference};
 use adit_gateway::authority::{Authority, AuthorityError};
 use adit_gateway::platform::{
     OpenError, Plan, Platform, PlatformError, Provided, Provisioned, TokenLife, agent_entry,
@@ -77,7 +77,7 @@ pub struct Wanted {
     pub connections: Vec<LabConnection>,
     pub admin: Vec<LabAdmin>,
     /// What both agents allow between them.
-    pub path: PathChoice,
+    pub path: PathPreference,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -207,7 +207,7 @@ struct AgentWriter<'a> {
     gateway_port: u16,
     ca_key: KeyFingerprint,
     trust_domain: TrustDomain,
-    path: PathChoice,
+    path: PathPreference,
 }
 
 impl AgentWriter<'_> {
@@ -250,8 +250,9 @@ impl AgentWriter<'_> {
         write_file(&connector_path, 0o600, &text)?;
         let agent_path = folder.join("agent.toml");
         // The peers of all entries are one, so one entry speaks for all.
+        let kinds: Vec<_> = self.path.iter().map(PathKind::as_str).collect();
         let path =
-            if self.path == PathChoice::Auto { String::new() } else { format!("path = \"{}\"\n", self.path) };
+            if self.path == PathPreference::AUTO { String::new() } else { format!("prefer = {kinds:?}\n") };
         let text = format!(
             "connector = {}\nstate     = {}\nlisten    = \"127.0.0.1:0\"\nmetrics   = \"127.0.0.1:{metrics}\"\n{entries}{path}",
             quoted(&connector_path),

@@ -37,7 +37,7 @@ use adit_core::config::gateway::GatewayConfig;
 use adit_core::domain::access::Access;
 use adit_core::domain::connection::{Protocol, Side};
 use adit_core::domain::name::Description;
-use adit_core::domain::path::{PathChoice, PathKind};
+use adit_core::domain::path::{PathKind, PathPreference};
 use adit_gateway::platform::{ConnectionCommand, NewChannel, PlatformError, agent_entry};
 use adit_gateway::service::{Gateway, GatewayError, GatewaySockets};
 use adit_net::identity::time::HostClock;
@@ -129,7 +129,7 @@ impl Ports {
                 connection(Protocol::Dicom, self.objects, archive.address()),
             ],
             admin: vec![admin(Access::ReadOnly, self.view), admin(Access::ReadWrite, self.manage)],
-            path: PathChoice::Auto,
+            path: PathPreference::AUTO,
         }
     }
 }

@@ -16,6 +16,7 @@ mod leaf;
 pub mod local_https;
 pub(crate) mod mirth_key;
 pub mod name;
+pub mod outer;
 pub mod peer;
 pub mod random;
 pub mod renewal;

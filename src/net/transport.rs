@@ -13,6 +13,7 @@ pub mod carrier;
 pub mod congestion;
 mod connection_ids;
 pub mod control_dial;
+pub mod destination;
 pub mod duplex;
 pub mod endpoint;
 mod followers;

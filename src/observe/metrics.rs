@@ -148,7 +148,16 @@ const DESCRIPTIONS: &[(Kind, &str, &str)] = &[
     (Kind::Counter, relay::SENDS, "System calls that sent them; packets of one pair go out together."),
     (Kind::Counter, relay::ANSWERS, "Challenges and confirmations sent to agents that register."),
     (Kind::Gauge, relay::REGISTERED, "Agents that the relay reaches now."),
-    (Kind::Counter, relay::DROPPED, "Packets that the gateway's UDP port did not pass on, by reason."),
+    (
+        Kind::Gauge,
+        relay::CARRIERS,
+        "Agents' carriers on TCP 443 that are open now, by whether an agent has proven to own it.",
+    ),
+    (
+        Kind::Counter,
+        relay::DROPPED,
+        "Packets at the gateway's UDP port or from carriers that were not passed on, by reason.",
+    ),
 ];
 
 /// Upper bounds in seconds: a LAN's hundredths to beyond the 5 s that a TCP Sender waits.

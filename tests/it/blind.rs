@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc::sync_channel;
 
 use adit_core::domain::connection::Protocol;
-use adit_core::domain::path::{PathChoice, PathKind};
+use adit_core::domain::path::PathKind;
 use adit_lab::messages::Draws;
 use adit_lab::shim::Direction;
 use memchr::memmem::Finder;
@@ -26,7 +26,7 @@ const PAYLOAD_BYTES: usize = 8 * 1024 * 1024;
 async fn the_gateway_relays_what_it_cannot_read() {
     let listener = listener().await;
     let targets = [(Protocol::Tcp, listener.local_addr().unwrap())];
-    let wan = Wan::forced(&targets, PathChoice::Relay, 111).await;
+    let wan = Wan::forced(&targets, PathKind::Relay, 111).await;
     wan.lab.takes_path(0, PathKind::Relay).await;
     let marker = marker(&mut draws(112));
     let payload = marker.repeat(PAYLOAD_BYTES / MARKER_BYTES);

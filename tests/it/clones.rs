@@ -10,7 +10,7 @@ use adit_agent::stats::AgentStatus;
 use adit_agent::status::{Answer, Request, ask};
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::limits::REPEATS_BURST;
-use adit_core::domain::path::{PathChoice, PathKind};
+use adit_core::domain::path::{PathKind, PathPreference};
 
 use super::lab::{Lab, Part, adit, edit, eventually, free_address, mirth, run};
 
@@ -114,7 +114,7 @@ async fn two_copies_of(copied: Part, innocent: Part) {
     let mirth = mirth().await;
     let mut lab = Lab::to(Protocol::Mllp, mirth.address()).await;
     // Through the relay packets go to whichever copy has the link: the tunnel ends at each turn.
-    lab.choose_path(innocent, 0, PathChoice::Relay).await;
+    lab.choose_path(innocent, 0, PathPreference::only(PathKind::Relay)).await;
     lab.takes_path(0, PathKind::Relay).await;
     lab.kill(copied);
     let began = Instant::now();

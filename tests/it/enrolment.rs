@@ -13,6 +13,7 @@ use adit_net::identity::error::IdentityError;
 use adit_net::identity::key::KeyPair;
 use adit_net::identity::peer::VerifiedPeer;
 use adit_net::identity::tls::enrol_client_config;
+use adit_net::transport::carrier::proxy::Proxies;
 use adit_net::transport::happy_eyeballs::ATTEMPT_TIMEOUT;
 use adit_net::transport::tls::connect_enrol;
 use socket2::{Domain, Socket, Type};
@@ -241,7 +242,8 @@ async fn all_enrol(hosts: Vec<Host>) {
         let mut enrolling = JoinSet::new();
         for host in hosts {
             enrolling.spawn_local(async move {
-                await_identity(&host.state, Some(&host.connector), &watch::Sender::new(None)).await.map(drop)
+                let (proxies, why) = (Proxies::default(), watch::Sender::new(None));
+                await_identity(&host.state, Some(&host.connector), &proxies, &why).await.map(drop)
             });
         }
         enrolling.join_all().await
@@ -326,7 +328,7 @@ async fn connections_that_ask_for_nothing_use_up_no_enrolments() {
     for _ in 0..2 * ENROL_PER_MINUTE.get() {
         let tls = enrol_client_config(connector.key, connector.trust_domain.clone()).unwrap();
         let tcp = TcpStream::connect(world.gateway.address()).await.unwrap();
-        drop(connect_enrol(tcp, tls).await.unwrap());
+        drop(connect_enrol(tcp, &world.gateway.address().into(), tls).await.unwrap());
     }
     host.enrol().await.unwrap();
 }
@@ -401,7 +403,7 @@ fn post(path: &str, body: &str) -> String {
 async fn exchange(address: SocketAddr, connector: &Connector, request: &str) -> String {
     let tls = enrol_client_config(connector.key, connector.trust_domain.clone()).unwrap();
     let tcp = TcpStream::connect(address).await.unwrap();
-    let mut stream = connect_enrol(tcp, tls).await.unwrap();
+    let mut stream = connect_enrol(tcp, &address.into(), tls).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     let mut chunk = [0; 4096];

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use adit_core::domain::connection::Protocol;
-use adit_core::domain::path::{PathChoice, PathKind};
+use adit_core::domain::path::{PathKind, PathPreference};
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -40,7 +40,7 @@ async fn what_is_relayed_goes_on_after_restarts_of_the_gateway_of_which_nobody_i
     let listener = listener().await;
     let mut lab = Lab::to(Protocol::Tcp, listener.local_addr().unwrap()).await;
     lab.linked().await;
-    lab.choose_path(Part::A, 0, PathChoice::Relay).await;
+    lab.choose_path(Part::A, 0, PathPreference::only(PathKind::Relay)).await;
     lab.takes_path(0, PathKind::Relay).await;
     let Wire { mut source, mut target } = Wire::open(lab.port(0), &listener).await;
     let echoing = tokio::spawn(async move {
@@ -94,13 +94,13 @@ async fn starts_stops_or_restarts_of_all_forge_nothing() {
     let listener = listener().await;
     let mut lab = Lab::to(Protocol::Tcp, listener.local_addr().unwrap()).await;
     lab.linked().await;
-    lab.choose_path(Part::A, 0, PathChoice::Relay).await;
+    lab.choose_path(Part::A, 0, PathPreference::only(PathKind::Relay)).await;
     lab.takes_path(0, PathKind::Relay).await;
     for part in [Part::A, Part::B, Part::Gateway, Part::A] {
         restart(&mut lab, part).await;
         if part == Part::A {
             // What was chosen goes with the process.
-            lab.choose_path(Part::A, 0, PathChoice::Relay).await;
+            lab.choose_path(Part::A, 0, PathPreference::only(PathKind::Relay)).await;
         }
         lab.takes_path(0, PathKind::Relay).await;
         lab.port_open(0).await;

@@ -9,7 +9,7 @@ use adit_agent::state::{AgentState, Enrolment};
 use adit_core::config::agent::Congestion;
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::{BootId, ConnectionId, RouteId, ServerId};
-use adit_core::domain::path::PathChoice;
+use adit_core::domain::path::PathPreference;
 use adit_core::domain::secret::Secret;
 use adit_core::domain::time::Timestamp;
 use adit_core::protocol::control::Rule;
@@ -70,7 +70,7 @@ impl Place {
             route: peer_route,
             secrets: secrets.iter().map(|(_, secret)| secret.clone()).collect(),
             candidates: vec![candidate],
-            path: PathChoice::Auto,
+            path: PathPreference::AUTO,
         };
         routes.want([(peer, wanted)].into());
         Self {

@@ -15,7 +15,7 @@ use adit_agent::stats::{AgentStatus, EntryStatus};
 use adit_agent::status::{Answer, Request, ask};
 use adit_core::domain::access::Access;
 use adit_core::domain::connection::Protocol;
-use adit_core::domain::path::{PathChoice, PathKind};
+use adit_core::domain::path::{PathKind, PathPreference};
 use adit_lab::admin_client::{AdminClient, shown_key};
 use adit_lab::binaries;
 use adit_lab::lab::{LabAdmin, LabConnection};
@@ -451,7 +451,7 @@ impl Lab {
     }
 
     /// What `adit path` does: allows only `path` to the peer of a connection.
-    pub(crate) async fn choose_path(&self, part: Part, index: usize, path: PathChoice) {
+    pub(crate) async fn choose_path(&self, part: Part, index: usize, path: PathPreference) {
         let connection = self.entry(part, index).await.expect("the agent answers").id;
         let answer = ask(&self.state(part), &Request::Path { connection, path }).await.unwrap();
         assert_eq!(answer, Answer::PathChosen);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use adit_core::domain::connection::Protocol;
-use adit_core::domain::path::{PathChoice, PathKind};
+use adit_core::domain::path::{PathKind, PathPreference};
 use adit_lab::hl7::AckCode;
 use adit_lab::measure::Differences;
 use adit_lab::messages::Generator;
@@ -102,7 +102,8 @@ async fn send(lab: &Lab, senders: u64, count: u64) -> Report {
 async fn switch_until(lab: &Lab, stopping: &AtomicBool) -> u64 {
     let mut ticks = interval(SWITCH_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut choices = [PathChoice::Relay, PathChoice::Direct].into_iter().cycle();
+    let mut choices =
+        [PathPreference::only(PathKind::Relay), PathPreference::only(PathKind::Direct)].into_iter().cycle();
     let mut switched = 0;
     while !stopping.load(Ordering::Relaxed) {
         ticks.tick().await;
@@ -164,9 +165,9 @@ const MORE_THAN_UNDER_WAY: u64 = 256 * 1024;
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_sent_on_a_path_that_the_files_do_not_allow() {
     let (mirth, tcp) = (mirth().await, listener().await);
-    for (path, expected) in [(PathChoice::Relay, PathKind::Relay), (PathChoice::Direct, PathKind::Direct)] {
+    for path in [PathKind::Relay, PathKind::Direct] {
         let wan = Wan::forced(&targets(&mirth, &tcp), path, 105).await;
-        wan.lab.takes_path(MIRTH, expected).await;
+        wan.lab.takes_path(MIRTH, path).await;
         let flow = Flow::start(wan.lab.port(TCP), &tcp, Pace::Bulk, 105).await;
         flow.carries(CARRIED).await;
         flow.finish().await;
@@ -174,10 +175,10 @@ async fn nothing_is_sent_on_a_path_that_the_files_do_not_allow() {
         let relayed = wan.uplinks.each_ref().map(|uplink| uplink.counts(Direction::There).entered);
         println!("{path}: {direct:?} packets on the direct wire, {relayed:?} to the gateway");
         match path {
-            PathChoice::Relay => assert_eq!(direct, [0, 0]),
+            PathKind::Relay => assert_eq!(direct, [0, 0]),
             // The control link alone.
-            PathChoice::Direct => assert!(relayed.iter().all(|sent| *sent < PACKETS_CARRIED), "{relayed:?}"),
-            PathChoice::Auto => {}
+            PathKind::Direct => assert!(relayed.iter().all(|sent| *sent < PACKETS_CARRIED), "{relayed:?}"),
+            PathKind::Tcp => {}
         }
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use adit_core::domain::connection::Protocol;
-use adit_core::domain::path::PathChoice;
+use adit_core::domain::path::PathKind;
 use adit_lab::mirth::Mirth;
 use adit_lab::shim::Shim;
 use tokio::join;
@@ -39,7 +39,7 @@ async fn a_target_whose_address_changes_keeps_its_connections() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_on_the_relay_whose_address_changes_keeps_its_connections() {
     let targets = Targets::listen().await;
-    let wan = Wan::forced(&targets.all(), PathChoice::Relay, 93).await;
+    let wan = Wan::forced(&targets.all(), PathKind::Relay, 93).await;
     for (whose, uplink) in [("A's", &wan.uplinks[0]), ("B's", &wan.uplinks[1])] {
         heals(&wan, &targets, &format!("{whose} relayed"), uplink).await;
     }

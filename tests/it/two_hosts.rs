@@ -5,7 +5,7 @@
 
 #![expect(clippy::print_stdout, reason = "what is typed and printed is the story of a failure")]
 
-mod host;
+pub(crate) mod host;
 
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::path::PathKind;
@@ -15,7 +15,7 @@ use adit_lab::mirth::Mirth;
 use adit_lab::sender::Sender;
 use tempfile::TempDir;
 
-use self::host::{Host, Router};
+use self::host::{Firewall, Host, Router};
 use super::lab::{HANG_LIMIT, eventually};
 
 const README: &str = include_str!("../../README.md");
@@ -24,7 +24,18 @@ const MESSAGES: usize = 200;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_walk_through_of_the_readme_joins_two_hosts() {
-    let mut world = World::new();
+    joins_two_hosts(World::new(), &[PathKind::Direct, PathKind::Relay]).await;
+}
+
+/// The same commands, the same result.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_walk_through_of_the_readme_joins_two_hosts_where_no_udp_passes() {
+    let hosts = HOSTS.map(|(name, address, firewall)| (name, address, firewall.without_udp()));
+    joins_two_hosts(World::of(&hosts), &[PathKind::Tcp]).await;
+}
+
+/// Types all of the walk-through; the tunnels then take one of these kinds of path.
+async fn joins_two_hosts(mut world: World, paths: &[PathKind]) {
     // The Mirth that is there before adit.
     let mirth = world.host("stmary").mirth("127.0.0.1:6661");
     let managed = world.host("stmary").admin_mirth("127.0.0.1:8443");
@@ -38,6 +49,7 @@ async fn the_walk_through_of_the_readme_joins_two_hosts() {
             let protocol = if entry.admin.is_some() { "https" } else { Protocol::Mllp.as_str() };
             assert_eq!((entry.status.as_str(), entry.protocol.as_str()), ("Active", protocol));
             assert!(entry.peer_key.is_some_and(|key| key.verified), "{name} heard its peer's key");
+            assert!(entry.path.is_some_and(|path| paths.contains(&path)), "{entry:?}");
         }
     }
     let came = managed.journal().arrived();
@@ -64,17 +76,17 @@ async fn a_receiver_whose_address_changes_is_reached_directly_again() {
 }
 
 /// What is typed on one host, in the order of the page.
-struct Block {
-    host: &'static str,
-    commands: &'static str,
+pub(crate) struct Block {
+    pub host: &'static str,
+    pub commands: &'static str,
 }
 
-fn walk_through() -> Vec<Block> {
+pub(crate) fn walk_through() -> Vec<Block> {
     blocks(section())
 }
 
 /// Up to the comparison of keys.
-fn first_connection() -> Vec<Block> {
+pub(crate) fn first_connection() -> Vec<Block> {
     blocks(section().split("\n### ").next().unwrap())
 }
 
@@ -92,40 +104,47 @@ fn blocks(section: &'static str) -> Vec<Block> {
         .collect()
 }
 
-struct World {
+pub(crate) struct World {
     hosts: Vec<Host>,
     /// Holds the cables.
-    _router: Router,
-    _folder: TempDir,
+    router: Router,
+    folder: TempDir,
     /// What people told each other, as the commands call it.
     heard: Vec<(&'static str, String)>,
 }
 
-/// An address each, and what the firewall lets in that is no answer.
-const HOSTS: [(&str, [u8; 4], &str); 3] = [
-    ("gateway", [192, 0, 2, 10], "tcp dport 443 accept; udp dport 443 accept;"),
-    ("lakeside", [10, 1, 0, 10], ""),
-    ("stmary", [203, 0, 113, 10], "udp dport 4433 accept;"),
+/// An address each, and its firewall: as README asks for.
+pub(crate) const HOSTS: [(&str, [u8; 4], Firewall); 3] = [
+    ("gateway", [192, 0, 2, 10], GATEWAY),
+    ("lakeside", [10, 1, 0, 10], Firewall::HTTPS_AND_UDP),
+    ("stmary", [203, 0, 113, 10], Firewall { lets_in: "udp dport 4433 accept;", ..Firewall::HTTPS_AND_UDP }),
 ];
+pub(crate) const GATEWAY: Firewall =
+    Firewall { lets_in: "tcp dport 443 accept; udp dport 443 accept;", ..Firewall::HTTPS_AND_UDP };
 const KEYS: [(&str, &str); 2] = [("KEY_OF_LAKESIDE", "lakeside"), ("KEY_OF_STMARY", "stmary")];
 
 impl World {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let router = Router::start();
-        let hosts = HOSTS.map(|(name, address, lets_in)| {
-            let host = Host::start(folder.path(), name);
-            router.connect(&host, address, lets_in);
-            host
-        });
-        Self { hosts: hosts.into(), _router: router, _folder: folder, heard: Vec::new() }
+        Self::of(&HOSTS)
     }
 
-    fn host(&self, name: &str) -> &Host {
+    /// Hosts with an address and a firewall each.
+    pub(crate) fn of(hosts: &[(&'static str, [u8; 4], Firewall)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut world = Self { hosts: Vec::new(), router: Router::start(), folder, heard: Vec::new() };
+        for (name, address, firewall) in hosts {
+            let host = Host::start(world.folder.path(), name);
+            world.router.connect(&host, *address, *firewall);
+            world.hosts.push(host);
+        }
+        world
+    }
+
+    pub(crate) fn host(&self, name: &str) -> &Host {
         self.hosts.iter().find(|host| host.name == name).expect("README names a host of this test")
     }
 
-    async fn types(&mut self, host: &str, commands: &str) {
+    pub(crate) async fn types(&mut self, host: &str, commands: &str) {
         for (name, owner) in KEYS {
             if commands.contains(name) {
                 let key = self.host(owner).status().key.to_string();

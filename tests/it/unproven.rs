@@ -13,7 +13,7 @@ use adit_core::config::agent::Congestion;
 use adit_core::config::connector::Connector;
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::id::{BootId, ConnectionId, RouteId, ServerId};
-use adit_core::domain::path::PathChoice;
+use adit_core::domain::path::PathPreference;
 use adit_core::domain::role::UserRole;
 use adit_core::domain::secret::Secret;
 use adit_core::domain::tier::Tier;
@@ -26,6 +26,7 @@ use adit_lab::messages::Generator;
 use adit_lab::sender::Sender;
 use adit_net::identity::random;
 use adit_net::identity::time::HostClock;
+use adit_net::transport::carrier::proxy::Proxies;
 use adit_net::transport::endpoint::{
     AgentEndpoint, Credentials, TunnelSettings, endpoint_config, tunnel_client_config,
 };
@@ -115,7 +116,7 @@ impl Partner {
         let text = connector.render("Turncoat Mirth", Timestamp::from_millis(0));
         std::fs::write(&file, text.as_bytes()).unwrap();
         let state = AgentState::open(&folder.join("state")).unwrap();
-        let enrolment = identify(&state, Some(&file)).await.unwrap();
+        let enrolment = identify(&state, Some(&file), &Proxies::default()).await.unwrap();
         let (identity, trust) = state.identity(&enrolment).unwrap();
 
         let platform = platform(lab).await;
@@ -141,7 +142,7 @@ impl Partner {
             name: "peer".into(),
             secrets,
             candidates,
-            path: PathChoice::Auto,
+            path: PathPreference::AUTO,
         };
         routes.want([(target, wanted)].into());
         let credentials = Credentials { identity, trust, clock: Arc::new(HostClock) };

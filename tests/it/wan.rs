@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use adit_agent::stats::EntryStatus;
 use adit_core::domain::connection::Protocol;
-use adit_core::domain::path::PathChoice;
+use adit_core::domain::path::PathKind;
 use adit_lab::shim::{Direction, Impairment, Shim};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -35,7 +35,7 @@ impl Wan {
     }
 
     /// The same with nothing but `path` allowed by both agents' files.
-    pub(crate) async fn forced(targets: &[(Protocol, SocketAddr)], path: PathChoice, seed: u64) -> Self {
+    pub(crate) async fn forced(targets: &[(Protocol, SocketAddr)], path: PathKind, seed: u64) -> Self {
         let mut wan = Self::written(targets, Part::A, seed).await;
         for (part, table) in [(Part::A, "[[p2p_source]]"), (Part::B, "[[p2p_target]]")] {
             let forced = format!("{table}\npath = \"{path}\"");

@@ -25,6 +25,7 @@ use adit_gateway::service::{Gateway, GatewaySockets};
 use adit_net::identity::random;
 use adit_net::identity::time::TimeSource;
 use adit_net::identity::tls::{Identity, Trust};
+use adit_net::transport::carrier::proxy::Proxies;
 use adit_net::transport::endpoint::{AgentEndpoint, Credentials, TransportError, TunnelSettings};
 use adit_net::transport::link::{self, LinkReceiver, LinkSender};
 use adit_net::transport::socket::{AgentSocket, OwnPacket};
@@ -216,7 +217,7 @@ impl Host {
     }
 
     pub(crate) async fn enrol(&self) -> Result<Enrolment, EnrolError> {
-        identify(&self.state, Some(&self.connector)).await
+        identify(&self.state, Some(&self.connector), &Proxies::default()).await
     }
 }
 

@@ -96,7 +96,7 @@ impl Agent {
             tunnels: BTreeMap::new(),
             dialled: BTreeMap::new(),
             places: BTreeMap::new(),
-            paths: PeerPaths::new(node, boot, random.fork("ways")),
+            paths: PeerPaths::new(node, boot, random.fork("ways"), now),
             program,
             backoff: Backoff::new(TUNNEL_BACKOFF_MIN, TUNNEL_BACKOFF_MAX, TUNNEL_LASTED),
             dial_at: now,

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use adit_core::domain::id::{BootId, OrganizationId};
 use adit_core::domain::limits::REGISTRATION_LASTS;
+use adit_core::domain::path::Carrier;
 use adit_core::protocol::packet::{Claim, PacketKey, PacketKind};
 use adit_core::protocol::registration::Registration;
-use adit_core::protocol::relay::{ANSWER_BYTES, DropReason, Relay, RelayVerdict};
+use adit_core::protocol::relay::{ANSWER_BYTES, DropReason, Relay, RelayVerdict, Source};
 
+use crate::carriers::{carrier_at, place_of};
 use crate::credentials;
 use crate::log::Promise;
 use crate::random::Random;
@@ -84,10 +86,10 @@ impl Gateway {
 
     fn refresh_insider(&mut self, now: Instant) {
         self.insider.handle_timeout(now, &mut || self.random.bytes());
-        while let Some(packet) = self.insider.poll_transmit() {
-            let mut answer = [0; ANSWER_BYTES];
-            if let RelayVerdict::Answer { length } = self.relay.handle(INSIDER, &packet, now, &mut answer) {
-                self.insider.handle_packet(&answer[..length], now);
+        while let Some((_, packet)) = self.insider.poll_transmit() {
+            let (mut answer, from) = ([0; ANSWER_BYTES], Source::Udp(INSIDER));
+            if let RelayVerdict::Answer { length } = self.relay.handle(from, &packet, now, &mut answer) {
+                self.insider.handle_packet(Carrier::Udp, &answer[..length], now);
             }
         }
     }
@@ -129,6 +131,14 @@ impl Gateway {
         self.permits
     }
 
+    /// The carriers have ended, and the gateway has heard of it.
+    pub(crate) fn end_carriers(&mut self, scene: &mut Scene) {
+        for carrier in scene.wire.take_ended_carriers() {
+            self.relay.end_carrier(carrier);
+            self.proven.remove(&place_of(carrier));
+        }
+    }
+
     pub(crate) fn tick(&mut self, now: Instant) {
         self.relay.forget_lapsed(now);
         if self.is_up {
@@ -143,11 +153,18 @@ impl Gateway {
         let (from, bytes) = (datagram.from, &datagram.bytes[..]);
         self.talked.entry(from).or_default().0 += bytes.len() as u64;
         let mut answer = [0; ANSWER_BYTES];
-        match self.relay.handle(from, bytes, scene.now, &mut answer) {
+        let source = carrier_at(from).map_or(Source::Udp(from), Source::Carrier);
+        match self.relay.handle(source, bytes, scene.now, &mut answer) {
             RelayVerdict::Own => {}
             RelayVerdict::Forward { to, .. } => {
+                let to = match to {
+                    Source::Udp(address) => address,
+                    Source::Carrier(carrier) => place_of(carrier),
+                };
                 self.judge_forward(datagram, to, scene);
                 scene.tally.relayed += 1;
+                scene.tally.relayed_across +=
+                    u64::from(carrier_at(to).is_some() != carrier_at(from).is_some());
                 scene.send(Node::Gateway, to, bytes);
             }
             RelayVerdict::Answer { length } => {
@@ -209,6 +226,9 @@ fn note_drop(reason: DropReason, scene: &mut Scene) {
         DropReason::Malformed | DropReason::UnknownKind | DropReason::Unexpected => &mut tally.malformed,
         DropReason::OverBandwidth
         | DropReason::NoLink
+        | DropReason::FalseAddress
+        | DropReason::CarrierFull
+        | DropReason::CarrierEnded
         | DropReason::OwnQueueFull
         | DropReason::SocketFull
         | DropReason::Unsendable => return,

@@ -4,23 +4,63 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use adit_core::domain::path::Carrier;
+
+use crate::wire::Node;
+
 /// How much longer than the darkness itself the silence may be: the last answer was up to a second
 /// old, and the next probe may be two seconds away and lose a round or two.
 const SILENCE_BEYOND_DARK: Duration = Duration::from_millis(3_500);
-/// How long after it appeared the direct path counts, and the relay, where agents must register.
-const SETTLES: [Duration; 2] = [Duration::from_millis(1_500), Duration::from_millis(2_500)];
+/// How long after it appeared the direct path counts, the relay, where agents must register, and the relay
+/// over TCP, where they may still wait for a dead carrier and must dial another.
+const SETTLES_DIRECT: Duration = Duration::from_millis(1_500);
+const SETTLES_RELAYED: Duration = Duration::from_millis(2_500);
+const SETTLES_OVER_TCP: Duration = Duration::from_secs(25);
 /// A path that was there for less may not have been found.
 const FLICKER: Duration = Duration::from_secs(3);
 /// How long after its cause an end may come: the other side's limit, its message, and ours.
 const AFTERMATH: Duration = Duration::from_secs(20);
 const SPANS_KEPT: usize = 64;
 
+/// How packets can go between the agents: through the relay each over a carrier of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Direct,
+    /// The legs of source and target.
+    Relayed([Carrier; 2]),
+}
+
+impl Way {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Direct,
+        Self::Relayed([Carrier::Udp, Carrier::Udp]),
+        Self::Relayed([Carrier::Udp, Carrier::Tcp]),
+        Self::Relayed([Carrier::Tcp, Carrier::Udp]),
+        Self::Relayed([Carrier::Tcp, Carrier::Tcp]),
+    ];
+
+    /// Those on which `agent` takes this carrier to the relay.
+    pub(crate) fn over(agent: Node, carrier: Carrier) -> Vec<Self> {
+        let place = usize::from(agent != Node::Source);
+        let is_over = |way: &Self| matches!(way, Self::Relayed(legs) if legs[place] == carrier);
+        Self::ALL.into_iter().filter(is_over).collect()
+    }
+
+    fn settles(self) -> Duration {
+        match self {
+            Self::Direct => SETTLES_DIRECT,
+            Self::Relayed([Carrier::Udp, Carrier::Udp]) => SETTLES_RELAYED,
+            Self::Relayed(_) => SETTLES_OVER_TCP,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Judge {
     /// The shortest of any end.
     pub stall: Duration,
-    /// Since when each path is there, and was not disturbed.
-    there: [Option<Instant>; 2],
+    /// Since when each way is there, and was not disturbed.
+    there: [Option<Instant>; Way::ALL.len()],
     dark_since: Option<Instant>,
     dark: VecDeque<(Instant, Instant)>,
     restarted: Option<Instant>,
@@ -29,14 +69,20 @@ pub(crate) struct Judge {
 impl Judge {
     /// A run begins in the dark.
     pub(crate) fn new(stall: Duration, now: Instant) -> Self {
-        Self { stall, there: [None; 2], dark_since: Some(now), dark: VecDeque::new(), restarted: None }
+        Self {
+            stall,
+            there: [None; Way::ALL.len()],
+            dark_since: Some(now),
+            dark: VecDeque::new(),
+            restarted: None,
+        }
     }
 
-    /// Whether the direct path and the relay are there from now on.
-    pub(crate) fn observe(&mut self, now: Instant, paths: [bool; 2]) {
-        let settled = paths.iter().zip(&mut self.there).zip(SETTLES).map(|((is_there, since), settles)| {
+    /// Whether each way is there from now on.
+    pub(crate) fn observe(&mut self, now: Instant, ways: [bool; Way::ALL.len()]) {
+        let settled = ways.iter().zip(&mut self.there).zip(Way::ALL).map(|((is_there, since), way)| {
             *since = is_there.then(|| since.unwrap_or(now));
-            since.is_some_and(|since| now - since >= settles)
+            since.is_some_and(|since| now - since >= way.settles())
         });
         let lit = settled.fold(false, |lit, is_settled| lit | is_settled);
         match (self.dark_since, lit) {
@@ -55,11 +101,13 @@ impl Judge {
         }
     }
 
-    /// An address changed: what goes this way is lost until the other end has found out.
-    pub(crate) fn note_disturbance(&mut self, now: Instant, is_direct: bool) {
-        let [direct, relay] = &mut self.there;
-        let disturbed = if is_direct { direct } else { relay };
-        *disturbed = disturbed.map(|_| now);
+    /// An address or a carrier changed: what goes these ways is lost until the other end has found out.
+    pub(crate) fn note_disturbance(&mut self, now: Instant, disturbed: &[Way]) {
+        for (since, way) in self.there.iter_mut().zip(Way::ALL) {
+            if disturbed.contains(&way) {
+                *since = since.map(|_| now);
+            }
+        }
     }
 
     /// Time that nobody lived through.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use adit_core::config::agent::Congestion;
-use adit_core::domain::path::PathChoice;
+use adit_core::domain::path::PathPreference;
 
 use crate::random::Random;
 use crate::traffic::Workload;
@@ -25,6 +25,20 @@ pub(crate) enum Fault {
         from: Node,
         to: Node,
         lasts: Duration,
+    },
+    /// A firewall lets none of this agent's UDP pass.
+    BlockUdp {
+        agent: Node,
+        lasts: Duration,
+    },
+    /// A dead proxy: nothing passes over TCP, and nobody is told.
+    BlockTcp {
+        agent: Node,
+        lasts: Duration,
+    },
+    /// A proxy ends the carrier.
+    CutCarrier {
+        agent: Node,
     },
     /// The path carries datagrams of so many bytes.
     Mtu {
@@ -53,7 +67,7 @@ pub(crate) enum Fault {
     },
     Choose {
         agent: Node,
-        choice: PathChoice,
+        choice: PathPreference,
         lasts: Duration,
     },
     /// The rules forbid the two to talk for so long; only the relay follows them here.
@@ -81,6 +95,8 @@ pub(crate) struct Script {
     pub announce_after: Duration,
     /// Every path carries the same, all the time.
     pub is_even: bool,
+    /// Each agent keeps a carrier, though nothing needs it.
+    pub keeps_carriers: bool,
     pub faults: Vec<(Duration, Fault)>,
     /// From here on nothing is wrong any more.
     pub calm: Duration,
@@ -97,9 +113,12 @@ impl Script {
             workload: Workload::draw(&mut random),
             announce_after: random.millis(50, 5_000),
             is_even: random.hits(700),
+            keeps_carriers: true,
             faults: Vec::new(),
             calm,
         };
+        // One that must be dialled first comes too late for MLLP's limit.
+        script.keeps_carriers = script.stall < Duration::from_secs(60) || random.hits(500);
         let even = draw_mtu(&mut random);
         for (one, other) in PAIRS {
             script.draw_weather(Duration::ZERO, one, other, &mut random);
@@ -122,6 +141,7 @@ impl Script {
             workload: Workload::steady(),
             announce_after: Duration::from_secs(1),
             is_even: true,
+            keeps_carriers: true,
             faults: Vec::new(),
             calm: Duration::from_secs(1_000_000),
         }
@@ -130,7 +150,7 @@ impl Script {
     fn draw_fault(&mut self, at: Duration, random: &mut Random) {
         let agent = random.pick(&Node::AGENTS);
         let left = self.calm.saturating_sub(at);
-        let fault = match random.below(100) {
+        let fault = match random.below(120) {
             0..40 => return self.draw_black_hole(at, random),
             40..50 => {
                 let (one, other) = random.pick(&PAIRS);
@@ -147,11 +167,16 @@ impl Script {
             76..80 => Fault::RestartAgent { agent },
             80..86 => Fault::StopGateway { lasts: random.millis(100, 20_000).min(left) },
             86..92 => {
-                let choice = random.pick(&[PathChoice::Direct, PathChoice::Relay]);
+                let preference =
+                    random.pick(&["direct", "relay", "tcp", "relay,direct", "tcp,relay,direct", "relay,tcp"]);
+                let choice: PathPreference = preference.parse().unwrap();
                 Fault::Choose { agent, choice, lasts: random.millis(500, 20_000).min(left) }
             }
             92..94 => Fault::Rush { lasts: random.millis(500, 30_000).min(left) },
             94..96 => Fault::Forbid { lasts: random.millis(500, 10_000).min(left) },
+            100..108 => Fault::BlockUdp { agent, lasts: random.millis(500, 40_000).min(left) },
+            108..114 => Fault::BlockTcp { agent, lasts: random.millis(500, 20_000).min(left) },
+            114..120 => Fault::CutCarrier { agent },
             _ => Fault::Strangers { packets: random.pick(&[10, 60, 400]), floods: random.hits(300) },
         };
         self.faults.push((at, fault));
@@ -163,6 +188,9 @@ impl Script {
         let lasts = random.millis(50, longest).min(self.calm.saturating_sub(at));
         let both = random.hits(600);
         let all = random.hits(150);
+        if all && random.hits(700) {
+            self.faults.extend(Node::AGENTS.map(|agent| (at, Fault::BlockTcp { agent, lasts })));
+        }
         let pairs: &[_] = if all { &PAIRS } else { &[random.pick(&PAIRS)] };
         for &(one, other) in pairs {
             let (from, to) = if random.hits(500) { (one, other) } else { (other, one) };
@@ -217,6 +245,9 @@ impl fmt::Display for Fault {
             Self::BlackHole { from, to, lasts } => {
                 write!(f, "{from:?} → {to:?}: nothing passes for {lasts:?}")
             }
+            Self::BlockUdp { agent, lasts } => write!(f, "{agent:?}: no UDP passes for {lasts:?}"),
+            Self::BlockTcp { agent, lasts } => write!(f, "{agent:?}: nothing passes over TCP for {lasts:?}"),
+            Self::CutCarrier { agent } => write!(f, "{agent:?}: the carrier is cut"),
             Self::Mtu { one, other, bytes } => write!(f, "{one:?} ↔ {other:?}: carries {bytes} bytes"),
             Self::Rebind { agent, seen_by } => write!(f, "{agent:?}: has a new address towards {seen_by:?}"),
             Self::Freeze { agent, lasts } => write!(f, "{agent:?}: is frozen for {lasts:?}"),

@@ -3,6 +3,7 @@
 //! Each direction of each pair has its own conditions. Agents sit behind address translators: what
 //! others see of an agent is a mapping that can be replaced, and nothing is delivered to an address
 //! that no mapping holds. Strangers send from any address; what is sent to them is only counted.
+//! Beside it each agent may have a carrier to the gateway, under the same weather: see `carriers`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -10,6 +11,9 @@ use std::time::{Duration, Instant};
 
 use adit_core::protocol::packet::is_ours;
 
+use adit_core::domain::id::CarrierId;
+
+use crate::carriers::{Carriers, OVER_TCP, Taken, Way, carrier_at, place_of};
 use crate::random::Random;
 use crate::tally::Tally;
 
@@ -118,6 +122,7 @@ pub(crate) struct Wire {
     directions: BTreeMap<(Node, Node), Direction>,
     /// The address of an agent as another node sees it.
     mappings: BTreeMap<(Node, Node), SocketAddr>,
+    carriers: Carriers,
     next_port: u16,
     start: Instant,
     under_way: BTreeMap<(Instant, u64), Datagram>,
@@ -139,6 +144,7 @@ impl Wire {
         let mut wire = Self {
             directions: pairs.filter(|(from, to)| from != to).map(|pair| (pair, fine.clone())).collect(),
             mappings: BTreeMap::new(),
+            carriers: Carriers::default(),
             next_port: 10_000,
             start,
             under_way: BTreeMap::new(),
@@ -208,6 +214,16 @@ impl Wire {
     ) {
         tally.datagrams += 1;
         self.sent += 1;
+        if to == OVER_TCP {
+            return self.send_over_tcp(now, sender, Way::Up, bytes, tally);
+        }
+        if let Some(carrier) = carrier_at(to) {
+            match self.carriers.holder(carrier) {
+                Some(agent) => self.send_over_tcp(now, agent, Way::Down, bytes, tally),
+                None => tally.to_nobody += 1,
+            }
+            return;
+        }
         let Some(receiver) = self.holder(sender, to) else {
             tally.to_nobody += 1;
             return;
@@ -225,6 +241,84 @@ impl Wire {
         };
         self.rush(now, &datagram, tally);
         self.carry(now, datagram, tally);
+    }
+
+    /// Sends over the carrier of `agent`, either way.
+    fn send_over_tcp(&mut self, now: Instant, agent: Node, way: Way, bytes: &[u8], tally: &mut Tally) {
+        let (sender, receiver) = ends(agent, way);
+        self.note(now, sender, receiver);
+        // Drawn whatever becomes of it.
+        let (is_lost, early, repaired) =
+            (self.random.below(1_000), self.random.draw(), self.random.millis(20, 200));
+        let Direction { weather, mtu, .. } = *self.direction(sender, receiver);
+        if bytes.len() > mtu {
+            // An agent sends nothing over a carrier that UDP would not carry.
+            tally.oversized += 1;
+            return;
+        }
+        let repair = if is_lost < weather.loss { repaired } else { Duration::ZERO };
+        let takes = weather.delay + weather.jitter.mul_f64(early) + repair;
+        match self.carriers.take(agent, way, bytes, takes, now) {
+            Taken::Sent { carrier, arrives } => {
+                let datagram = over_tcp(agent, way, carrier, bytes.to_vec());
+                self.overhear(&datagram);
+                self.put(arrives, datagram);
+            }
+            Taken::Held => tally.held += 1,
+            Taken::Full => tally.carrier_full += 1,
+            Taken::Gone => tally.to_nobody += 1,
+        }
+    }
+
+    /// An agent opens a carrier, which takes the place of one that it had.
+    pub(crate) fn open_carrier(&mut self, agent: Node) {
+        self.carriers.open(agent);
+    }
+
+    pub(crate) fn end_carrier(&mut self, agent: Node) {
+        self.carriers.end(agent);
+    }
+
+    pub(crate) fn has_carrier(&self, agent: Node) -> bool {
+        self.carriers.is_open(agent)
+    }
+
+    /// The carriers whose end the gateway hears of now.
+    pub(crate) fn take_ended_carriers(&mut self) -> Vec<CarrierId> {
+        self.carriers.take_ended()
+    }
+
+    pub(crate) fn block_tcp(&mut self, agent: Node) {
+        self.carriers.stick(agent);
+    }
+
+    pub(crate) fn unblock_tcp(&mut self, agent: Node, now: Instant) {
+        let after = self.random.millis(10, 500);
+        for (way, arrives, bytes) in self.carriers.free(agent, after, now) {
+            let Some(carrier) = self.carriers.id_of(agent) else { return };
+            self.put(arrives, over_tcp(agent, way, carrier, bytes));
+        }
+    }
+
+    /// Whether TCP passes between an agent and the gateway.
+    pub(crate) fn is_tcp_open(&self, agent: Node) -> bool {
+        !self.carriers.is_stuck(agent)
+    }
+
+    /// The gateway's process takes carriers, or is gone with all that it had.
+    pub(crate) fn serve_carriers(&mut self, serves: bool) {
+        self.carriers.serve(serves);
+    }
+
+    /// Whether an agent that dials a carrier now gets one.
+    pub(crate) fn accepts_carriers(&self, agent: Node) -> bool {
+        self.carriers.serves() && self.is_tcp_open(agent)
+    }
+
+    /// How long an agent takes to open a carrier: TCP, TLS and the WebSocket.
+    pub(crate) fn dial_time(&self, agent: Node) -> Duration {
+        let delay = |from, to| self.directions[&(from, to)].weather.delay;
+        (delay(agent, Node::Gateway) + delay(Node::Gateway, agent)) * 3
     }
 
     /// Until then a stranger on the way brings a copy of each of our own packets under its address,
@@ -269,7 +363,12 @@ impl Wire {
     pub(crate) fn arrive(&mut self, now: Instant, tally: &mut Tally) -> Option<Datagram> {
         while self.next_arrival()? <= now {
             let (_, datagram) = self.under_way.pop_first()?;
-            let agent_moved = Node::AGENTS.contains(&datagram.receiver)
+            if !self.has_way(&datagram) {
+                tally.to_nobody += 1;
+                continue;
+            }
+            let agent_moved = carrier_at(datagram.to).is_none()
+                && Node::AGENTS.contains(&datagram.receiver)
                 && !self
                     .mappings
                     .iter()
@@ -280,6 +379,20 @@ impl Wire {
             tally.to_nobody += 1;
         }
         None
+    }
+
+    /// Whether what is to come over a carrier still can: whoever brings it, one that is open.
+    fn has_way(&self, datagram: &Datagram) -> bool {
+        let place = if datagram.receiver == Node::Gateway { datagram.from } else { datagram.to };
+        let is_over_tcp = [datagram.from, datagram.to].contains(&OVER_TCP);
+        match carrier_at(place) {
+            Some(carrier) => {
+                let agent = self.carriers.holder(carrier);
+                agent.is_some()
+                    && (datagram.receiver == Node::Gateway || is_over_tcp && agent == Some(datagram.receiver))
+            }
+            None => !is_over_tcp,
+        }
     }
 
     /// Who sits at `to` for what `sender` sends there.
@@ -357,4 +470,21 @@ impl Wire {
     fn direction(&mut self, from: Node, to: Node) -> &mut Direction {
         self.directions.get_mut(&(from, to)).expect("every two of the three nodes")
     }
+}
+
+/// Who sends and who gets what goes this way over the carrier of `agent`.
+fn ends(agent: Node, way: Way) -> (Node, Node) {
+    match way {
+        Way::Up => (agent, Node::Gateway),
+        Way::Down => (Node::Gateway, agent),
+    }
+}
+
+fn over_tcp(agent: Node, way: Way, carrier: CarrierId, bytes: Vec<u8>) -> Datagram {
+    let (sender, receiver) = ends(agent, way);
+    let (from, to) = match way {
+        Way::Up => (place_of(carrier), GATEWAY),
+        Way::Down => (OVER_TCP, place_of(carrier)),
+    };
+    Datagram { maker: sender, made_at: Some(from), sender, receiver, from, to, bytes }
 }

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use adit_core::domain::limits::TUNNEL_OPEN_TIMEOUT;
-use adit_core::domain::path::{PathChoice, PathKind};
+use adit_core::domain::path::{Carrier, PathKind, PathPreference};
 use adit_net::transport::endpoint::TunnelSettings;
 
 use crate::agent::Agent;
 use crate::gateway::{Gateway, LINK_SILENCE};
-use crate::judge::Judge;
+use crate::judge::{Judge, Way};
 use crate::log::Promise;
 use crate::scene::{Cause, Scene};
 use crate::script::{Fault, Script};
@@ -49,6 +49,9 @@ enum Errand {
         from: Node,
         to: Node,
     },
+    UnblockTcp {
+        agent: Node,
+    },
     /// The gateway tells an agent where its peer is.
     Announce {
         to: Node,
@@ -58,7 +61,7 @@ enum Errand {
     GatewayStarts,
     Choose {
         agent: Node,
-        choice: PathChoice,
+        choice: PathPreference,
     },
     Permit,
     Calm,
@@ -85,7 +88,9 @@ impl World {
             let random = scene.random.fork(if node == Node::Source { "source" } else { "target" });
             let program = (node == Node::Source)
                 .then(|| Program::new(script.workload.clone(), random.fork("program"), now));
-            Agent::new(node, settings, script.stall, program, random, now)
+            let mut agent = Agent::new(node, settings, script.stall, program, random, now);
+            agent.paths.keeps_carrier = script.keeps_carriers;
+            agent
         });
         let gateway = Gateway::new(scene.random.fork("gateway"), now);
         let link = Link { up: None, reachable: None, retry: now, announced: true };
@@ -169,17 +174,15 @@ impl World {
                 agent.handle_timeout(&mut self.scene);
             }
         }
+        self.gateway.end_carriers(&mut self.scene);
         self.watch();
     }
 
     /// Judges the tunnels that ended, by the light there was.
     fn watch(&mut self) {
         let awake = !self.agents.iter().any(Agent::is_frozen);
-        let paths = PathKind::ALL.map(|kind| {
-            let allowed = self.agents.iter().all(|agent| agent.paths.chosen().allows(kind));
-            awake && allowed && self.is_there(kind)
-        });
-        self.judge.observe(self.scene.now, paths);
+        let ways = Way::ALL.map(|way| awake && self.is_there(way));
+        self.judge.observe(self.scene.now, ways);
         for end in std::mem::take(&mut self.scene.ended) {
             self.scene.tally.tunnels_ended += 1;
             let excused = match end.cause {
@@ -194,17 +197,29 @@ impl World {
         }
     }
 
-    /// Whether the script lets packets pass this way, both ways.
-    fn is_there(&self, kind: PathKind) -> bool {
+    /// Whether script and owners let packets pass this way, both ways.
+    fn is_there(&self, way: Way) -> bool {
         let wire = &self.scene.wire;
-        match kind {
+        match way {
             // Who is known where it is, finds the other.
-            PathKind::Direct => {
-                wire.is_open(Node::Source, Node::Target) && self.links.iter().any(|link| link.announced)
+            Way::Direct => {
+                let allows = |agent: &Agent| agent.paths.chosen().allows(PathKind::Direct);
+                self.agents.iter().all(allows)
+                    && wire.is_open(Node::Source, Node::Target)
+                    && self.links.iter().any(|link| link.announced)
             }
-            PathKind::Relay => {
+            Way::Relayed(legs) => {
                 let joined = Node::AGENTS.iter().all(|agent| self.gateway.is_linked(*agent));
-                let open = Node::AGENTS.iter().all(|agent| wire.is_open(*agent, Node::Gateway));
+                let is_leg_open = |(agent, carrier): (&Agent, Carrier)| match carrier {
+                    Carrier::Udp => {
+                        agent.paths.chosen().allows(PathKind::Relay)
+                            && wire.is_open(agent.node, Node::Gateway)
+                    }
+                    Carrier::Tcp => {
+                        agent.paths.chosen().allows(PathKind::Tcp) && wire.is_tcp_open(agent.node)
+                    }
+                };
+                let open = self.agents.iter().zip(legs).all(is_leg_open);
                 joined && open && self.gateway.is_up && self.gateway.permits()
             }
         }
@@ -218,7 +233,7 @@ impl World {
         self.gateway.tick(now);
         for node in Node::AGENTS {
             let reachable = self.gateway.is_up
-                && self.scene.wire.is_open(node, Node::Gateway)
+                && (self.scene.wire.is_open(node, Node::Gateway) || self.scene.wire.is_tcp_open(node))
                 && !self.agent(node).is_frozen();
             let link = &mut self.links[index(node)];
             let was = link.reachable;
@@ -274,6 +289,7 @@ impl World {
         match errand {
             Errand::Fault(fault) => self.strike(fault),
             Errand::Unblock { from, to } => self.scene.wire.unblock(from, to),
+            Errand::UnblockTcp { agent } => self.scene.wire.unblock_tcp(agent, self.scene.now),
             Errand::Announce { to } => {
                 let address = self.scene.wire.address(to.peer(), to);
                 let now = self.scene.now;
@@ -282,14 +298,17 @@ impl World {
                 self.flush(to);
             }
             Errand::Tick => self.tick(),
-            Errand::GatewayStarts => self.gateway.start(self.scene.now),
+            Errand::GatewayStarts => {
+                self.scene.wire.serve_carriers(true);
+                self.gateway.start(self.scene.now);
+            }
             Errand::Choose { agent, choice } => self.choose(agent, choice),
             Errand::Permit => self.gateway.permit(true, &mut self.scene),
             Errand::Calm => self.calm(),
         }
     }
 
-    fn choose(&mut self, agent: Node, choice: PathChoice) {
+    fn choose(&mut self, agent: Node, choice: PathPreference) {
         let now = self.scene.now;
         let frozen_until = self.agent(agent).frozen.as_ref().map(|frozen| frozen.until);
         if let Some(until) = frozen_until.filter(|until| *until > now) {
@@ -311,6 +330,23 @@ impl World {
                 self.scene.wire.block(from, to);
                 self.plan(now + lasts, Errand::Unblock { from, to });
             }
+            Fault::BlockUdp { agent, lasts } => {
+                for other in [agent.peer(), Node::Gateway] {
+                    for (from, to) in [(agent, other), (other, agent)] {
+                        self.scene.wire.block(from, to);
+                        self.plan(now + lasts, Errand::Unblock { from, to });
+                    }
+                }
+            }
+            Fault::BlockTcp { agent, lasts } => {
+                self.scene.wire.block_tcp(agent);
+                self.plan(now + lasts, Errand::UnblockTcp { agent });
+            }
+            Fault::CutCarrier { agent } => {
+                self.scene.wire.end_carrier(agent);
+                self.judge.note_disturbance(now, &Way::over(agent, Carrier::Tcp));
+                self.flush(agent);
+            }
             Fault::Mtu { one, other, bytes } => self.scene.wire.set_mtu(one, other, bytes),
             Fault::Rebind { agent, seen_by } => {
                 self.scene.tally.rebinds += 1;
@@ -318,7 +354,11 @@ impl World {
                 if seen_by == agent.peer() {
                     self.links[index(agent)].announced = false;
                 }
-                self.judge.note_disturbance(now, seen_by != Node::Gateway);
+                if seen_by == Node::Gateway {
+                    self.judge.note_disturbance(now, &Way::over(agent, Carrier::Udp));
+                } else {
+                    self.judge.note_disturbance(now, &[Way::Direct]);
+                }
             }
             Fault::Freeze { agent, lasts } => {
                 self.scene.tally.leaps += 1;
@@ -336,19 +376,22 @@ impl World {
             Fault::RestartAgent { agent } => {
                 self.scene.tally.agent_restarts += 1;
                 self.judge.note_restart(now);
+                self.scene.wire.end_carrier(agent);
                 self.agents[index(agent)].restart(&mut self.scene);
+                self.agent(agent).paths.keeps_carrier = self.script.keeps_carriers;
                 self.lose_link(agent);
                 self.plan(now, Errand::Announce { to: agent });
             }
             Fault::StopGateway { lasts } => {
                 self.scene.tally.gateway_restarts += 1;
                 self.gateway.stop();
+                self.scene.wire.serve_carriers(false);
                 self.plan(now + lasts, Errand::GatewayStarts);
             }
             Fault::Choose { agent, choice, lasts } => {
                 self.scene.tally.choices += 1;
                 self.choose(agent, choice);
-                self.plan(now + lasts, Errand::Choose { agent, choice: PathChoice::Auto });
+                self.plan(now + lasts, Errand::Choose { agent, choice: PathPreference::AUTO });
             }
             Fault::Forbid { lasts } => {
                 self.gateway.permit(false, &mut self.scene);

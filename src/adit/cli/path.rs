@@ -8,7 +8,7 @@ use anyhow::bail;
 use super::files;
 use super::shown::ask_shown;
 use adit_agent::status::{Answer, Request};
-use adit_core::domain::path::PathChoice;
+use adit_core::domain::path::{PathKind, PathPreference};
 use adit_net::host::privilege;
 use adit_observe::print;
 
@@ -16,9 +16,9 @@ use adit_observe::print;
 pub(super) struct Arguments {
     /// The connection's name or id in the agent's file; all connections with its peer share the path
     connection: String,
-    /// What this agent may use: auto, direct or relay; until it stops or this is called again. Say the
-    /// same at both ends
-    path: PathChoice,
+    /// What this agent may use: auto, or direct, relay and tcp with commas between those allowed, most wanted
+    /// first; until it stops or this is called again. Say the same at both ends
+    path: PathPreference,
     /// The agent's file
     #[arg(long, value_name = "FILE", default_value = "/etc/adit/agent.toml")]
     config: PathBuf,
@@ -41,14 +41,37 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             bail!("the agent gave an answer to another question")
         }
     }
-    let allowed = match arguments.path {
-        PathChoice::Auto => "any path",
-        PathChoice::Direct => "only the direct path",
-        PathChoice::Relay => "only the relay",
-    };
+    let allowed = allowed(arguments.path);
     let connection = &arguments.connection;
     print::line(format_args!(
         "{connection} may use {allowed} until the agent stops; `adit status` shows the path in use"
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns what stands after "may use".
+fn allowed(preference: PathPreference) -> String {
+    let kinds: Vec<_> = preference.iter().collect();
+    match kinds[..] {
+        [PathKind::Direct] => "only the direct path".into(),
+        [PathKind::Relay] => "only the relay".into(),
+        [PathKind::Tcp] => "only the relay over TCP".into(),
+        _ if preference == PathPreference::AUTO => "any path".into(),
+        _ => format!("these paths, most wanted first ({preference}),"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_allowed_is_said_back() {
+        let check = |text: &str, said: &str| assert_eq!(allowed(text.parse().unwrap()), said);
+        check("auto", "any path");
+        check("direct", "only the direct path");
+        check("relay", "only the relay");
+        check("tcp", "only the relay over TCP");
+        check("tcp,direct", "these paths, most wanted first (tcp,direct),");
+    }
 }

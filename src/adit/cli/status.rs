@@ -15,7 +15,7 @@ use adit_agent::health::HealthProblem;
 use adit_agent::stats::{AdminStatus, AgentStatus, EntryStatus, TimedFlag};
 use adit_agent::status::{Answer, Request, ask};
 use adit_core::domain::access::Access;
-use adit_core::domain::path::{PathChoice, PathKind};
+use adit_core::domain::path::{PathKind, PathPreference};
 use adit_core::domain::visible::{error_chain, visible};
 use adit_net::host::privilege;
 use adit_observe::print;
@@ -272,7 +272,7 @@ fn path(entry: &EntryStatus) -> String {
         changes => Some(format!("{changes} changes")),
     };
     let only =
-        (entry.path_choice != PathChoice::Auto).then(|| format!("only {} is allowed", entry.path_choice));
+        (entry.path_choice != PathPreference::AUTO).then(|| format!("only {} is allowed", entry.path_choice));
     let notes: Vec<_> = entry.path_reason.clone().into_iter().chain(changes).chain(only).collect();
     if notes.is_empty() { word.into() } else { format!("{word} ({})", notes.join(", ")) }
 }

@@ -11,12 +11,12 @@ use std::time::Duration;
 use super::claims::Claims;
 use super::document::{self, Section};
 use super::problem::ConfigProblems;
-use super::{EntryName, HostPort, LogFormat, value};
+use super::{EntryName, HostPort, LogFormat, ProxySettings, ProxyUrl, value};
 use crate::domain::access::Access;
 use crate::domain::connection::{Protocol, Side};
 use crate::domain::id::{ConnectionId, KeyFingerprint, ServerId};
 use crate::domain::limits;
-use crate::domain::path::PathChoice;
+use crate::domain::path::{PathKind, PathPreference};
 use crate::domain::secret::Secret;
 
 pub use self::admin::{AdminManaged, AdminManaging};
@@ -39,6 +39,8 @@ pub struct AgentConfig {
     pub listen: SocketAddr,
     /// Where peers reach `listen` besides the addresses the agent finds by itself.
     pub direct_addresses: Vec<SocketAddr>,
+    /// What stands between this host and the gateway's TCP port.
+    pub proxies: ProxySettings,
     pub congestion: Congestion,
     pub log: LogFormat,
     pub sources: Vec<P2pSource>,
@@ -121,7 +123,7 @@ pub struct Entry {
     pub streams_max: u32,
     pub stall_limit: Duration,
     /// What any entry of its peer says: all connections with it share the path.
-    pub path: PathChoice,
+    pub path: PathPreference,
 }
 
 impl AgentConfig {
@@ -148,7 +150,8 @@ impl AgentConfig {
     /// Returns whether the file itself holds a secret and must be readable by its owner alone.
     #[must_use]
     pub fn holds_secret(&self) -> bool {
-        self.entries().any(|(_, entry)| entry.secret.is_some())
+        let is_secret = self.proxies.proxy.as_ref().is_some_and(ProxyUrl::holds_secret);
+        is_secret || self.entries().any(|(_, entry)| entry.secret.is_some())
     }
 }
 
@@ -166,6 +169,7 @@ fn read_file(file: &mut Section<'_, '_>, base: &Path, knows: KnownUsers<'_>) -> 
         metrics,
         listen: file.optional("listen", value::address).unwrap_or(LISTEN_DEFAULT),
         direct_addresses: file.optional("direct_addresses", direct_addresses).unwrap_or_default(),
+        proxies: file.optional_table("gateway", |section| Some(read_proxies(section))).unwrap_or_default(),
         congestion: file
             .optional("congestion", |value| value::word(&Congestion::WORDS, value))
             .unwrap_or_default(),
@@ -202,6 +206,14 @@ fn read_file(file: &mut Section<'_, '_>, base: &Path, knows: KnownUsers<'_>) -> 
     };
     share_paths(&mut config, &claims);
     config
+}
+
+fn read_proxies(section: &mut Section<'_, '_>) -> ProxySettings {
+    ProxySettings {
+        proxy: section.optional("proxy", value::text),
+        no_proxy: section
+            .optional("no_proxy", |value| value::list(0..=limits::NO_PROXY_MAX, value, value::text)),
+    }
 }
 
 /// Shares the path of an entry: one entry speaks for all of its peer.
@@ -250,17 +262,15 @@ fn read_entry(section: &mut Section<'_, '_>, claims: &mut Claims, service: Optio
     let stall_limit = section
         .optional("stall_limit_seconds", |value| value::number(1..=limits::STALL_LIMIT_SECONDS_MAX, value))
         .map(|seconds| Duration::from_secs(seconds.into()));
-    let path = section.optional("path", |value| {
-        value::word(&PathChoice::ALL.map(|choice| (choice.as_str(), choice)), value)
-    });
+    let path = read_path(section);
     if let Some(name) = &name {
         claims.name(section, name);
     }
     if let Some(id) = id {
         claims.id(section, id);
     }
-    if let (Some(peer), Some(path)) = (peer, path) {
-        claims.path(section, peer, path);
+    if let (Some(peer), Some((key, path))) = (peer, path) {
+        claims.path(section, key, peer, path);
     }
     let service = service?;
     Some(Entry {
@@ -272,8 +282,35 @@ fn read_entry(section: &mut Section<'_, '_>, claims: &mut Claims, service: Optio
         secret,
         streams_max,
         stall_limit: stall_limit.unwrap_or(service.stall_limit()),
-        path: path.unwrap_or_default(),
+        path: path.map(|(_, path)| path).unwrap_or_default(),
     })
+}
+
+/// Reads what is allowed of the path, and the key that says so: `prefer`, or `path` for one kind or all.
+fn read_path(section: &mut Section<'_, '_>) -> Option<(&'static str, PathPreference)> {
+    const PATH: &str = "path";
+    const PREFER: &str = "prefer";
+    let path = section.optional(PATH, |value| {
+        let all = ("auto", PathPreference::AUTO);
+        let [direct, relay, tcp] = PathKind::ALL.map(|kind| (kind.as_str(), PathPreference::only(kind)));
+        value::word(&[all, direct, relay, tcp], value)
+    });
+    let prefer = section.optional(PREFER, |value| {
+        let words = PathKind::ALL.map(|kind| (kind.as_str(), kind));
+        let kinds = value::list(1..=words.len(), value, |element| value::word(&words, element))?;
+        PathPreference::new(&kinds).map_err(|bad| value::Expected(bad.to_string()))
+    });
+    match (path, prefer) {
+        (Some(path), None) => Some((PATH, path)),
+        (None, prefer) => prefer.map(|prefer| (PREFER, prefer)),
+        (Some(path), Some(prefer)) => {
+            if path != prefer {
+                section
+                    .clash(PREFER, format!("keep this or `path`, which says \"{path}\"; they mean the same"));
+            }
+            Some((PATH, path))
+        }
+    }
 }
 
 fn direct_addresses(value: &toml::de::DeValue<'_>) -> Result<Vec<SocketAddr>, value::Expected> {

@@ -7,14 +7,14 @@ use std::net::SocketAddr;
 use super::EntryName;
 use super::document::Section;
 use crate::domain::id::{ConnectionId, ServerId};
-use crate::domain::path::PathChoice;
+use crate::domain::path::PathPreference;
 
 /// Who took what first. A later one is refused and told who.
 #[derive(Default)]
 pub(super) struct Claims {
     names: BTreeMap<EntryName, String>,
     ids: BTreeMap<ConnectionId, String>,
-    paths: BTreeMap<ServerId, (PathChoice, String)>,
+    paths: BTreeMap<ServerId, (PathPreference, String)>,
     listens: Vec<(SocketAddr, String)>,
 }
 
@@ -35,12 +35,18 @@ impl Claims {
         }
     }
 
-    /// Claims a path: of all entries with `peer`, those that name a path name the same.
-    pub(super) fn path(&mut self, section: &mut Section<'_, '_>, peer: ServerId, path: PathChoice) {
+    /// Claims a path by `key`: of all entries with `peer`, those that name a path name the same.
+    pub(super) fn path(
+        &mut self,
+        section: &mut Section<'_, '_>,
+        key: &'static str,
+        peer: ServerId,
+        path: PathPreference,
+    ) {
         match self.paths.get(&peer) {
             Some((known, _)) if *known == path => {}
             Some((known, first)) => section
-                .clash("path", format!("write one path for all entries of a peer; {first} says \"{known}\"")),
+                .clash(key, format!("write one path for all entries of a peer; {first} says \"{known}\"")),
             None => {
                 self.paths.insert(peer, (path, section.place()));
             }
@@ -48,8 +54,8 @@ impl Claims {
     }
 
     /// Returns what is allowed of the path to `peer`, once every entry was read.
-    pub(super) fn path_to(&self, peer: ServerId) -> PathChoice {
-        self.paths.get(&peer).map_or_else(PathChoice::default, |(path, _)| *path)
+    pub(super) fn path_to(&self, peer: ServerId) -> PathPreference {
+        self.paths.get(&peer).map_or_else(PathPreference::default, |(path, _)| *path)
     }
 
     pub(super) fn listen(&mut self, section: &mut Section<'_, '_>, key: &'static str, address: SocketAddr) {

@@ -74,7 +74,7 @@ impl Kind {
         match self {
             Self::Agent => &["connector", "p2p_source", "p2p_target", "admin_managed", "admin_managing"],
             Self::Gateway => &["name", "trust_domain", "relay"],
-            Self::Connector => &["version", "gateway", "server"],
+            Self::Connector => &["version", "server"],
         }
     }
 

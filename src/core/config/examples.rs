@@ -57,6 +57,7 @@ fn the_example_files_show_every_key() {
     let whole_agent = uncommented(&uncommented(AGENT, "# "), "#~ ");
     let whole_gateway = uncommented(&uncommented(GATEWAY, "# "), "#~ ");
     assert!(agent(&whole_agent).metrics.is_some());
+    assert!(agent(&whole_agent).proxies.proxy.is_some());
     assert!(gateway(&whole_gateway).metrics.is_some());
 
     let check = |problems: String, part: &str| {
@@ -71,7 +72,9 @@ fn the_example_files_show_every_key() {
     };
     let refused = |text: &str| AgentConfig::parse(text, Path::new("")).expect_err("refused").to_string();
     check(refused("zzzzzzzzz = 1"), &whole_agent);
-    let (_, entries) = whole_agent.split_once("[[p2p_source]]").expect("has a source");
+    let (head, entries) = whole_agent.split_once("[[p2p_source]]").expect("has a source");
+    let (_, gateway) = head.split_once("[gateway]").expect("has a way to the gateway");
+    check(refused("[gateway]\nzzzzzzzzz = 1"), gateway);
     let (source, rest) = entries.split_once("[[p2p_target]]").expect("has a target");
     let (target, rest) = rest.split_once("[[admin_managing]]").expect("has a managing side");
     let (managing, managed) = rest.split_once("[[admin_managed]]").expect("has a managed side");

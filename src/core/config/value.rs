@@ -12,7 +12,7 @@ use toml::de::DeValue;
 pub(super) struct Expected(pub(super) String);
 
 /// Keys whose value is never shown, wherever they stand.
-const SECRET_KEYS: [&str; 2] = ["secret", "token"];
+const SECRET_KEYS: [&str; 3] = ["secret", "token", "proxy"];
 const SHOWN_CHARS_MAX: usize = 80;
 
 /// Returns a value as a problem quotes it.

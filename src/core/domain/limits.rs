@@ -383,8 +383,17 @@ pub const RELAY_COMMANDS_QUEUED_MAX: usize = 1_024;
 pub const CARRIER_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Packets that wait for a carrier to take them, in bytes, at either end; more are dropped, and QUIC repairs.
 pub const CARRIER_QUEUE_BYTES_MAX: usize = 256 * 1024;
+/// QUIC's datagrams over a carrier as long as their connection has not been on UDP: what IPv6 carries over
+/// Ethernet. Larger ones would hold it there, for UDP must carry them before it is taken again.
+pub const CARRIED_BYTES_UNTIL_UDP: usize = 1_452;
 /// Messages that came over a carrier and wait for the socket's reader; then TCP holds the others back.
 pub const CARRIER_MESSAGES_QUEUED_MAX: usize = 16;
+/// The head of the request that opens a carrier.
+pub const CARRIER_HEAD_BYTES_MAX: usize = 8 * 1024;
+/// Messages of all carriers together that wait for the gateway's relay, how many of them it works through
+/// before it looks at UDP again.
+pub const RELAY_CARRIER_MESSAGES_QUEUED_MAX: usize = 128;
+pub const RELAY_CARRIER_MESSAGES_AT_ONCE_MAX: usize = 32;
 /// From the first byte of TCP to the end of the WebSocket's opening, proxies included.
 pub const CARRIER_DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// A carrier at the gateway over which no agent with a link has proven itself for so long is ended: the
@@ -543,6 +552,9 @@ pub const ENTRIES_MAX: usize = 1_024;
 pub const HIDDEN_FROM_MAX: usize = 4 * ENTRIES_MAX;
 /// Addresses an agent's file may add to those the agent finds by itself.
 pub const DIRECT_ADDRESSES_MAX: usize = 8;
+/// What an agent's file may name that is dialled without its proxy, and how long a name.
+pub const NO_PROXY_MAX: usize = 64;
+pub const NO_PROXY_CHARS_MAX: usize = 253;
 /// Addresses of one gateway in a connector file.
 pub const GATEWAY_ADDRESSES_MAX: usize = 8;
 /// A configuration file of ours.

@@ -187,9 +187,9 @@ mod tests {
 
     #[test]
     fn an_unknown_word_is_kept_as_it_was_written() {
-        let text = r#"{"path":"tcp","kind":"broadcast"}"#;
+        let text = r#"{"path":"satellite","kind":"broadcast"}"#;
         let unknown = row(text);
-        assert_eq!(unknown.path, Some(Word::Other(UnknownWord::new("tcp"))));
+        assert_eq!(unknown.path, Some(Word::Other(UnknownWord::new("satellite"))));
         assert_eq!(serde_json::to_string(&unknown).unwrap(), text);
         assert_eq!(Word::<Protocol>::from_text("fhir").to_string(), "fhir");
     }

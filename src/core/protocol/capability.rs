@@ -31,7 +31,9 @@ impl Capabilities {
     /// Returns those of this build.
     #[must_use]
     pub fn own() -> Self {
-        Self([Capability::SkipsUnknown, Capability::Carrier, Capability::AllowedPaths].map(Word::Known).into())
+        Self(
+            [Capability::SkipsUnknown, Capability::Carrier, Capability::AllowedPaths].map(Word::Known).into(),
+        )
     }
 
     #[must_use]

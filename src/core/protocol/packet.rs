@@ -70,8 +70,9 @@ pub fn is_of_unknown_kind(packet: &[u8]) -> bool {
 }
 
 /// Marks in the first byte of a probe's nonce, which its answer repeats, so that a relay that reads neither can
-/// do right by both: over which carrier the answer is to come back to who asked, and whether the packets of
-/// the one who asks take this path now. They are hints: who lies about them harms nobody else.
+/// do right by both: over which carrier the answer is to come back to who asked, and whether packets for the
+/// one who asks are to take this path from now on: it uses it, or would if only it answered. They are hints:
+/// who lies about them harms nobody else.
 const MARK_TCP: u8 = 0b01;
 const MARK_IN_USE: u8 = 0b10;
 
@@ -94,7 +95,7 @@ pub const fn marked_carrier(nonce: &[u8; 16]) -> Carrier {
     if nonce[0] & MARK_TCP == 0 { Carrier::Udp } else { Carrier::Tcp }
 }
 
-/// Returns whether who asked uses the path of this probe now.
+/// Returns whether who asked uses the path of this probe now, or looks for any that answers.
 #[must_use]
 pub const fn is_marked_in_use(nonce: &[u8; 16]) -> bool {
     nonce[0] & MARK_IN_USE != 0
@@ -251,6 +252,13 @@ impl Claim {
             key: KeyId(chunk(packet, 25)?),
         })
     }
+}
+
+/// Returns the nonce that a packet of ours claims, before any key was tried.
+#[inline]
+#[must_use]
+pub(super) fn claimed_nonce(packet: &[u8]) -> Option<[u8; 16]> {
+    chunk(packet, 33)
 }
 
 /// Names a key without telling it.

@@ -11,6 +11,9 @@
 //! challenge repeats the Register's random bytes, so an old one proves nothing here. A challenge that
 //! nobody asked for is confirmed too: that is how the relay learns of a changed address before the
 //! next Register. What the relay makes of it is in [`super::relay`].
+//!
+//! All this goes on over each carrier that is there, and over each by itself: what came over one says
+//! nothing of the other. Only the number is one for both.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -22,6 +25,7 @@ use crate::domain::limits::{
     CONFIRMS_PER_SECOND, REGISTER_AGAIN_MAX, REGISTER_AGAIN_MIN, REGISTER_EVERY, REGISTERS_OUTSTANDING_MAX,
     REGISTRATION_LASTS,
 };
+use crate::domain::path::Carrier;
 
 /// The TLS exporter's label (RFC 8446 §7.5) under which the control link gives the packets' key.
 pub const REGISTRATION_LABEL: &[u8] = b"EXPORTER-adit-registration";
@@ -50,36 +54,43 @@ pub struct Registration {
     own: RouteId,
     gateway: RouteId,
     boot: BootId,
-    link: Option<Link>,
+    /// The key of the control link.
+    key: Option<PacketKey>,
+    /// Of the last Register of this link, over whichever carrier.
+    number: u64,
+    udp: Leg,
+    tcp: Leg,
+    transmits: VecDeque<(Carrier, Box<[u8]>)>,
+}
+
+/// What goes on over one carrier.
+#[derive(Debug)]
+struct Leg {
+    is_there: bool,
+    /// Set once there is a link.
+    due: Option<Instant>,
+    pause: Duration,
+    /// The random bytes in the latest Registers of this link, and the nonces of the challenges that repeated
+    /// one.
+    asked: VecDeque<[u8; 8]>,
+    confirmed: VecDeque<[u8; 16]>,
     /// When the relay last said that it knows where we are.
     registered: Option<Instant>,
     unasked: TokenBucket,
-    transmits: VecDeque<Box<[u8]>>,
-}
-
-/// What belongs to one control link.
-#[derive(Debug)]
-struct Link {
-    key: PacketKey,
-    /// Of the last Register.
-    number: u64,
-    due: Instant,
-    pause: Duration,
-    /// The random bytes in the latest Registers, and the nonces of the challenges that repeated one.
-    asked: VecDeque<[u8; 8]>,
-    confirmed: VecDeque<[u8; 16]>,
 }
 
 impl Registration {
+    /// Returns one that registers over UDP, once there is a link.
     #[must_use]
     pub fn new(own: RouteId, gateway: RouteId, boot: BootId) -> Self {
         Self {
             own,
             gateway,
             boot,
-            link: None,
-            registered: None,
-            unasked: TokenBucket::per_second(CONFIRMS_PER_SECOND, CONFIRMS_PER_SECOND),
+            key: None,
+            number: 0,
+            udp: Leg::new(true),
+            tcp: Leg::new(false),
             transmits: VecDeque::new(),
         }
     }
@@ -87,39 +98,44 @@ impl Registration {
     /// Notes that a control link is up, or none is. A new one registers at once; without any, what is
     /// registered lasts until it lapses.
     pub fn set_key(&mut self, key: Option<PacketKey>, now: Instant) {
-        let held = self.link.as_ref().map(|link| link.key.id());
+        let held = self.key.as_ref().map(PacketKey::id);
         if key.as_ref().map(PacketKey::id) == held {
             return;
         }
-        self.link = key.map(|key| Link {
-            key,
-            number: 0,
-            due: now,
-            pause: REGISTER_AGAIN_MIN,
-            asked: VecDeque::new(),
-            confirmed: VecDeque::new(),
-        });
+        (self.key, self.number) = (key, 0);
+        for leg in [&mut self.udp, &mut self.tcp] {
+            leg.begin(now);
+        }
+    }
+
+    /// Notes that a carrier is there, or is not: UDP is, unless it is said otherwise. One that is new registers at once; over one that is gone the
+    /// relay reaches nobody.
+    pub fn set_carrier(&mut self, carrier: Carrier, is_there: bool, now: Instant) {
+        let leg = self.leg_mut(carrier);
+        if leg.is_there != is_there {
+            leg.is_there = is_there;
+            leg.registered = None;
+            leg.begin(now);
+        }
     }
 
     /// Registers again at once: for when the network under us changed.
     pub fn search(&mut self, now: Instant) {
-        if let Some(link) = &mut self.link {
-            link.due = now;
-            link.pause = REGISTER_AGAIN_MIN;
-        }
+        self.udp.search(now);
+        self.tcp.search(now);
     }
 
-    /// Takes one packet of ours as it came from the socket, wherever from. What does not verify or
-    /// is not from the gateway to us gets silence.
-    pub fn handle_packet(&mut self, packet: &[u8], now: Instant) -> PacketVerdict {
-        let Some(link) = &mut self.link else { return PacketVerdict::WrongKey };
-        let Some(packet) = link.key.open(packet) else { return PacketVerdict::WrongKey };
+    /// Takes one packet of ours as it came over a carrier, whoever sent it. What does not verify or is not
+    /// from the gateway to us gets silence.
+    pub fn handle_packet(&mut self, from: Carrier, packet: &[u8], now: Instant) -> PacketVerdict {
+        let opened = self.key.as_ref().and_then(|key| key.open(packet));
+        let Some(packet) = opened else { return PacketVerdict::WrongKey };
         if packet.destination != self.own || packet.source != self.gateway {
             return PacketVerdict::Misplaced;
         }
         match packet.kind {
-            PacketKind::Challenge => self.handle_challenge(&packet, now),
-            PacketKind::Registered => self.handle_registered(&packet, now),
+            PacketKind::Challenge => self.handle_challenge(from, &packet, now),
+            PacketKind::Registered => self.leg_mut(from).handle_registered(&packet, now),
             PacketKind::Probe | PacketKind::Answer | PacketKind::Register | PacketKind::Confirm => {
                 PacketVerdict::Misplaced
             }
@@ -128,65 +144,60 @@ impl Registration {
 
     /// Sends what is due and forgets what has lapsed. Early or late calls do no harm.
     pub fn handle_timeout(&mut self, now: Instant, nonce: &mut impl FnMut() -> [u8; 16]) {
-        if !self.is_registered(now) {
-            self.registered = None;
+        let has_link = self.key.is_some();
+        for carrier in Carrier::ALL {
+            let leg = self.leg_mut(carrier);
+            leg.lapse(now);
+            if has_link && leg.is_there && leg.due.is_some_and(|due| due <= now) {
+                let (_, random) = split_register_nonce(nonce());
+                leg.note_register(random, now);
+                self.number += 1;
+                let nonce = register_nonce(self.number, random);
+                self.send(carrier, PacketKind::Register, nonce);
+            }
         }
-        let Some(link) = self.link.as_mut().filter(|link| link.due <= now) else { return };
-        link.number += 1;
-        let (_, random) = split_register_nonce(nonce());
-        remember(&mut link.asked, random);
-        link.due = now + link.pause;
-        link.pause = (link.pause * 2).min(REGISTER_AGAIN_MAX);
-        let nonce = register_nonce(link.number, random);
-        self.send(PacketKind::Register, nonce);
     }
 
     /// Returns when [`Self::handle_timeout`] wants to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let lapses = self.registered.map(|registered| registered + REGISTRATION_LASTS);
-        self.link.as_ref().map(|link| link.due).into_iter().chain(lapses).min()
+        let lapses = [&self.udp, &self.tcp].into_iter().filter_map(Leg::lapses_at);
+        let legs = [&self.udp, &self.tcp].into_iter().filter(|leg| leg.is_there && self.key.is_some());
+        legs.filter_map(|leg| leg.due).chain(lapses).min()
     }
 
-    /// Returns what to send to the gateway's address.
-    pub fn poll_transmit(&mut self) -> Option<Box<[u8]>> {
+    /// Returns what to send to the gateway, and over which carrier.
+    pub fn poll_transmit(&mut self) -> Option<(Carrier, Box<[u8]>)> {
         self.transmits.pop_front()
     }
 
-    /// Returns whether the relay knows where we are, as far as we know.
+    /// Returns whether the relay reaches us over this carrier, as far as we know.
     #[must_use]
-    pub fn is_registered(&self, now: Instant) -> bool {
-        self.registered
-            .is_some_and(|registered| now.saturating_duration_since(registered) < REGISTRATION_LASTS)
+    pub fn is_registered(&self, carrier: Carrier, now: Instant) -> bool {
+        let leg = match carrier {
+            Carrier::Udp => &self.udp,
+            Carrier::Tcp => &self.tcp,
+        };
+        leg.lapses_at().is_some_and(|at| now < at)
     }
 
-    fn handle_challenge(&mut self, challenge: &Packet, now: Instant) -> PacketVerdict {
-        let Some(link) = &mut self.link else { return PacketVerdict::WrongKey };
-        let asked = link.asked.iter().position(|random| random == challenge.boot.as_bytes());
-        if let Some(index) = asked {
-            link.asked.remove(index);
-            remember(&mut link.confirmed, challenge.nonce);
-        } else if !self.unasked.try_take(now) {
-            return PacketVerdict::TooMany;
+    fn leg_mut(&mut self, carrier: Carrier) -> &mut Leg {
+        match carrier {
+            Carrier::Udp => &mut self.udp,
+            Carrier::Tcp => &mut self.tcp,
         }
-        self.send(PacketKind::Confirm, challenge.nonce);
-        PacketVerdict::Taken
     }
 
-    fn handle_registered(&mut self, registered: &Packet, now: Instant) -> PacketVerdict {
-        let Some(link) = &mut self.link else { return PacketVerdict::WrongKey };
-        if !link.confirmed.contains(&registered.nonce) {
-            return PacketVerdict::Unasked;
+    fn handle_challenge(&mut self, from: Carrier, challenge: &Packet, now: Instant) -> PacketVerdict {
+        let verdict = self.leg_mut(from).handle_challenge(challenge, now);
+        if verdict == PacketVerdict::Taken {
+            self.send(from, PacketKind::Confirm, challenge.nonce);
         }
-        link.confirmed.clear();
-        link.due = now + REGISTER_EVERY;
-        link.pause = REGISTER_AGAIN_MIN;
-        self.registered = Some(now);
-        PacketVerdict::Taken
+        verdict
     }
 
-    fn send(&mut self, kind: PacketKind, nonce: [u8; 16]) {
-        let Some(link) = &self.link else { return };
+    fn send(&mut self, over: Carrier, kind: PacketKind, nonce: [u8; 16]) {
+        let Some(key) = &self.key else { return };
         let packet = Packet {
             kind,
             destination: self.gateway,
@@ -196,7 +207,68 @@ impl Registration {
             length: PROBE_BYTES_MIN,
         };
         let mut buffer = [0; PROBE_BYTES_MIN];
-        self.transmits.push_back(link.key.seal(&packet, &mut buffer).into());
+        self.transmits.push_back((over, key.seal(&packet, &mut buffer).into()));
+    }
+}
+
+impl Leg {
+    fn new(is_there: bool) -> Self {
+        Self {
+            is_there,
+            due: None,
+            pause: REGISTER_AGAIN_MIN,
+            asked: VecDeque::new(),
+            confirmed: VecDeque::new(),
+            registered: None,
+            unasked: TokenBucket::per_second(CONFIRMS_PER_SECOND, CONFIRMS_PER_SECOND),
+        }
+    }
+
+    /// Begins anew: what was said before, over an earlier link or carrier, earns nothing.
+    fn begin(&mut self, now: Instant) {
+        self.asked.clear();
+        self.confirmed.clear();
+        self.search(now);
+    }
+
+    fn search(&mut self, now: Instant) {
+        (self.due, self.pause) = (Some(now), REGISTER_AGAIN_MIN);
+    }
+
+    fn note_register(&mut self, random: [u8; 8], now: Instant) {
+        remember(&mut self.asked, random);
+        self.due = Some(now + self.pause);
+        self.pause = (self.pause * 2).min(REGISTER_AGAIN_MAX);
+    }
+
+    fn handle_challenge(&mut self, challenge: &Packet, now: Instant) -> PacketVerdict {
+        let asked = self.asked.iter().position(|random| random == challenge.boot.as_bytes());
+        if let Some(index) = asked {
+            self.asked.remove(index);
+            remember(&mut self.confirmed, challenge.nonce);
+        } else if !self.unasked.try_take(now) {
+            return PacketVerdict::TooMany;
+        }
+        PacketVerdict::Taken
+    }
+
+    fn handle_registered(&mut self, registered: &Packet, now: Instant) -> PacketVerdict {
+        if !self.confirmed.contains(&registered.nonce) {
+            return PacketVerdict::Unasked;
+        }
+        self.confirmed.clear();
+        self.due = Some(now + REGISTER_EVERY);
+        self.pause = REGISTER_AGAIN_MIN;
+        self.registered = Some(now);
+        PacketVerdict::Taken
+    }
+
+    fn lapses_at(&self) -> Option<Instant> {
+        self.registered.map(|registered| registered + REGISTRATION_LASTS)
+    }
+
+    fn lapse(&mut self, now: Instant) {
+        self.registered = self.registered.filter(|_| self.lapses_at().is_some_and(|at| now < at));
     }
 }
 
@@ -240,20 +312,33 @@ mod tests {
 
         /// Returns what the agent sends when it is called at `after`.
         fn called(&mut self, after: Duration) -> Vec<Packet> {
+            self.call(after);
+            self.sent()
+        }
+
+        fn call(&mut self, after: Duration) {
             let now = self.at(after);
             let drawn = &mut self.drawn;
             self.agent.handle_timeout(now, &mut || {
                 *drawn += 1;
                 register_nonce(u64::MAX, drawn.to_be_bytes())
             });
-            self.sent()
         }
 
         fn sent(&mut self) -> Vec<Packet> {
+            let sent = self.sent_over().into_iter();
+            sent.map(|(carrier, packet)| {
+                assert_eq!(carrier, Carrier::Udp);
+                packet
+            })
+            .collect()
+        }
+
+        fn sent_over(&mut self) -> Vec<(Carrier, Packet)> {
             std::iter::from_fn(|| self.agent.poll_transmit())
-                .map(|wire| {
+                .map(|(carrier, wire)| {
                     assert_eq!(wire.len(), PROBE_BYTES_MIN);
-                    key().open(&wire).expect("sealed with the link's key")
+                    (carrier, key().open(&wire).expect("sealed with the link's key"))
                 })
                 .collect()
         }
@@ -261,8 +346,26 @@ mod tests {
         /// Returns what the agent sends when `packet` reaches it at `after`.
         fn told(&mut self, packet: &Packet, after: Duration) -> Vec<Packet> {
             let now = self.at(after);
-            self.agent.handle_packet(&seal(packet), now);
+            self.agent.handle_packet(Carrier::Udp, &seal(packet), now);
             self.sent()
+        }
+
+        /// Returns what the agent sends when `packet` reaches it over `carrier` at `after`.
+        fn told_over(
+            &mut self,
+            carrier: Carrier,
+            packet: &Packet,
+            after: Duration,
+        ) -> Vec<(Carrier, Packet)> {
+            let now = self.at(after);
+            self.agent.handle_packet(carrier, &seal(packet), now);
+            self.sent_over()
+        }
+
+        /// Returns over what the relay reaches the agent at `after`.
+        fn registered(&self, after: Duration) -> Vec<Carrier> {
+            let now = self.at(after);
+            Carrier::ALL.into_iter().filter(|carrier| self.agent.is_registered(*carrier, now)).collect()
         }
 
         /// Runs a whole round without loss.
@@ -271,7 +374,7 @@ mod tests {
             let [confirm] = self.told(&challenge(&register, [7; 16]), after)[..] else { panic!("confirms") };
             assert_eq!((confirm.kind, confirm.nonce), (PacketKind::Confirm, [7; 16]));
             assert!(self.told(&registered([7; 16]), after).is_empty());
-            assert!(self.agent.is_registered(self.at(after)));
+            assert!(self.agent.is_registered(Carrier::Udp, self.at(after)));
         }
     }
 
@@ -330,8 +433,8 @@ mod tests {
         talk.register(Duration::ZERO);
         talk.agent.set_key(None, talk.at(MS));
         assert_eq!(talk.agent.poll_timeout(), Some(talk.at(REGISTRATION_LASTS)));
-        assert!(talk.agent.is_registered(talk.at(REGISTRATION_LASTS.saturating_sub(MS))));
-        assert!(!talk.agent.is_registered(talk.at(REGISTRATION_LASTS)));
+        assert!(talk.agent.is_registered(Carrier::Udp, talk.at(REGISTRATION_LASTS.saturating_sub(MS))));
+        assert!(!talk.agent.is_registered(Carrier::Udp, talk.at(REGISTRATION_LASTS)));
         assert!(talk.called(REGISTRATION_LASTS).is_empty(), "nothing is sent without a link");
         assert_eq!(talk.agent.poll_timeout(), None);
     }
@@ -341,7 +444,7 @@ mod tests {
         let mut talk = Talk::new();
         talk.register(Duration::ZERO);
         talk.agent.set_key(Some(PacketKey::of_link(&[6; 32])), talk.at(MS));
-        assert!(talk.agent.is_registered(talk.at(MS)));
+        assert!(talk.agent.is_registered(Carrier::Udp, talk.at(MS)));
         assert_eq!(talk.agent.poll_timeout(), Some(talk.at(MS)));
         // The link before is as good as a stranger's.
         assert!(talk.told(&from_gateway(PacketKind::Challenge, [0; 8], [1; 16]), MS).is_empty());
@@ -361,7 +464,7 @@ mod tests {
         let late = MS * 900;
         assert_eq!(talk.told(&challenge(&first, [1; 16]), late).len(), 1);
         talk.told(&registered([1; 16]), late);
-        assert!(talk.agent.is_registered(talk.at(late)));
+        assert!(talk.agent.is_registered(Carrier::Udp, talk.at(late)));
     }
 
     #[test]
@@ -375,9 +478,8 @@ mod tests {
         }
         talk.told(&challenge(&first, [1; 16]), after);
         talk.told(&registered([1; 16]), after);
-        assert!(!talk.agent.is_registered(talk.at(after)));
-        let link = talk.agent.link.as_ref().expect("up");
-        assert_eq!(link.asked.len(), REGISTERS_OUTSTANDING_MAX);
+        assert!(!talk.agent.is_registered(Carrier::Udp, talk.at(after)));
+        assert_eq!(talk.agent.udp.asked.len(), REGISTERS_OUTSTANDING_MAX);
     }
 
     #[test]
@@ -386,7 +488,7 @@ mod tests {
         let unasked = from_gateway(PacketKind::Challenge, [9; 8], [1; 16]);
         assert_eq!(talk.told(&unasked, MS)[0].kind, PacketKind::Confirm);
         talk.told(&registered([1; 16]), MS);
-        assert!(!talk.agent.is_registered(talk.at(MS)));
+        assert!(!talk.agent.is_registered(Carrier::Udp, talk.at(MS)));
     }
 
     #[test]
@@ -400,7 +502,7 @@ mod tests {
         assert_eq!(talk.told(&genuine, MS).len(), 1);
         assert!(talk.told(&genuine, MS).is_empty(), "the second time it is a replay");
         talk.told(&registered([7; 16]), MS);
-        assert!(talk.agent.is_registered(talk.at(MS)));
+        assert!(talk.agent.is_registered(Carrier::Udp, talk.at(MS)));
         // The word that registered us does so once.
         talk.told(&registered([7; 16]), MS * 2);
         assert_eq!(talk.agent.poll_timeout(), Some(talk.at(MS + REGISTER_EVERY)));
@@ -426,8 +528,8 @@ mod tests {
         for bit in 0..wire.len() * 8 {
             let mut forged = wire.clone();
             forged[bit / 8] ^= 1 << (bit % 8);
-            talk.agent.handle_packet(&forged, talk.at(MS));
-            talk.agent.handle_packet(&wire[..bit / 8], talk.at(MS));
+            talk.agent.handle_packet(Carrier::Udp, &forged, talk.at(MS));
+            talk.agent.handle_packet(Carrier::Udp, &wire[..bit / 8], talk.at(MS));
         }
         assert!(talk.sent().is_empty());
     }
@@ -441,6 +543,91 @@ mod tests {
         assert_eq!(talk.agent.poll_timeout(), Some(talk.at(MS * 350)));
     }
 
+    #[test]
+    fn each_carrier_registers_by_itself_with_one_rising_number() {
+        let mut talk = Talk::new();
+        talk.register(Duration::ZERO);
+        talk.agent.set_carrier(Carrier::Tcp, true, talk.at(MS));
+        assert_eq!(talk.agent.poll_timeout(), Some(talk.at(MS)));
+        talk.call(MS);
+        let [(Carrier::Tcp, register)] = talk.sent_over()[..] else {
+            panic!("registers over the new one alone")
+        };
+        assert_eq!(split_register_nonce(register.nonce).0, 2);
+        let [(Carrier::Tcp, confirm)] = talk.told_over(Carrier::Tcp, &challenge(&register, [8; 16]), MS)[..]
+        else {
+            panic!("confirms where it was challenged")
+        };
+        assert_eq!((confirm.kind, confirm.nonce), (PacketKind::Confirm, [8; 16]));
+        assert_eq!(talk.registered(MS), [Carrier::Udp]);
+        talk.told_over(Carrier::Tcp, &registered([8; 16]), MS);
+        assert_eq!(talk.registered(MS), Carrier::ALL);
+        // The first is due again fifteen seconds after its own word, the second after its own.
+        talk.call(REGISTER_EVERY);
+        let [(Carrier::Udp, register)] = talk.sent_over()[..] else { panic!("registers") };
+        assert_eq!(split_register_nonce(register.nonce).0, 3);
+        assert_eq!(talk.agent.poll_timeout(), Some(talk.at(MS + REGISTER_EVERY)));
+    }
+
+    #[test]
+    fn what_came_over_one_carrier_proves_nothing_of_the_other() {
+        let mut talk = Talk::new();
+        talk.agent.set_carrier(Carrier::Tcp, true, talk.at(MS));
+        talk.call(MS);
+        let [(Carrier::Udp, over_udp), (Carrier::Tcp, over_tcp)] = talk.sent_over()[..] else {
+            panic!("both")
+        };
+        // Each other's challenge is as good as one that nobody asked for.
+        talk.told_over(Carrier::Tcp, &challenge(&over_udp, [1; 16]), MS);
+        talk.told_over(Carrier::Udp, &challenge(&over_tcp, [2; 16]), MS);
+        for carrier in Carrier::ALL {
+            for nonce in [[1; 16], [2; 16]] {
+                talk.told_over(carrier, &registered(nonce), MS);
+            }
+        }
+        assert_eq!(talk.registered(MS), []);
+        talk.told_over(Carrier::Tcp, &challenge(&over_tcp, [3; 16]), MS);
+        talk.told_over(Carrier::Udp, &registered([3; 16]), MS);
+        assert_eq!(talk.registered(MS), []);
+        talk.told_over(Carrier::Tcp, &registered([3; 16]), MS);
+        assert_eq!(talk.registered(MS), [Carrier::Tcp]);
+    }
+
+    #[test]
+    fn over_a_carrier_that_is_gone_nothing_is_sent_and_nobody_is_reached() {
+        let mut talk = Talk::new();
+        talk.register(Duration::ZERO);
+        talk.agent.set_carrier(Carrier::Udp, false, talk.at(MS));
+        assert_eq!((talk.registered(MS), talk.agent.poll_timeout()), (vec![], None));
+        assert!(talk.called(REGISTER_EVERY).is_empty());
+        talk.agent.set_carrier(Carrier::Udp, true, talk.at(REGISTER_EVERY));
+        talk.register(REGISTER_EVERY);
+        // Said twice it changes nothing.
+        talk.agent.set_carrier(Carrier::Udp, true, talk.at(REGISTER_EVERY));
+        assert_eq!(talk.registered(REGISTER_EVERY), [Carrier::Udp]);
+        assert_eq!(talk.agent.poll_timeout(), Some(talk.at(REGISTER_EVERY * 2)));
+    }
+
+    #[test]
+    fn a_carrier_that_answers_nothing_is_asked_again_without_haste_for_the_other() {
+        let mut talk = Talk::new();
+        talk.agent.set_carrier(Carrier::Tcp, true, talk.start);
+        let mut asked = Vec::new();
+        for after in [0, 250, 750, 1_750] {
+            talk.call(MS * after);
+            for (carrier, register) in talk.sent_over() {
+                asked.push((carrier, after));
+                if carrier == Carrier::Tcp {
+                    talk.told_over(carrier, &challenge(&register, [1; 16]), MS * after);
+                    talk.told_over(carrier, &registered([1; 16]), MS * after);
+                }
+            }
+        }
+        let udp = [0, 250, 750, 1_750].map(|after| (Carrier::Udp, after));
+        assert!(asked.iter().filter(|(carrier, _)| *carrier == Carrier::Udp).eq(&udp));
+        assert_eq!(asked.len(), udp.len() + 1, "{asked:?}");
+    }
+
     proptest! {
         #[test]
         fn random_packets_are_never_answered(
@@ -448,7 +635,7 @@ mod tests {
         ) {
             let mut talk = Talk::new();
             for packet in packets {
-                talk.agent.handle_packet(&packet, talk.at(MS));
+                talk.agent.handle_packet(Carrier::Udp, &packet, talk.at(MS));
             }
             prop_assert!(talk.sent().is_empty());
         }

@@ -3,44 +3,80 @@
 //!
 //! A packet is forwarded unread, by the route it is for, when it comes from where its sender
 //! registered, each of the two permits the other, and the receiver is registered. An agent
-//! registers by proving that it holds the key of its live control link and receives at the address
-//! it sends from ([`super::registration`] has the talk). Everything else gets silence, save that a
-//! challenge is sent to who sealed a new Register, or who sent a probe in a member's name; it is
-//! never longer than what it answers, and how many there are is bounded. Which servers permit each
-//! other is decided by the platform.
+//! registers by proving that it holds the key of its live control link and receives where it sends
+//! from ([`super::registration`] has the talk): at one UDP address, over one carrier on TCP, or both.
+//! Everything else gets silence, save that a challenge is sent to who sealed a new Register, or who
+//! sent a probe in a member's name, and that probes of the gateway's own route are answered that a
+//! live link sealed; no answer is longer than what it answers, and how many there are is bounded.
+//! Which servers permit each other is decided by the platform.
+//!
+//! One who is registered over both is sent to over the carrier that it uses itself towards the sender
+//! (its QUIC packets and its probes marked so say which), but for an answer, which goes back over the
+//! carrier that was asked over: so what it proves is proven.
 
 mod bandwidth;
 mod challenges;
 mod members;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::time::Instant;
 
 use self::bandwidth::BandwidthLimiter;
 use self::challenges::Challenges;
-use self::members::{Index, Members};
+use self::members::{Index, LatestRegister, Members};
 use super::packet::{
-    Claim, PROBE_BYTES_MIN, Packet, PacketKey, PacketKind, is_of_unknown_kind, is_ours, quic_route,
+    Claim, PROBE_BYTES_MIN, Packet, PacketKey, PacketKind, claimed_nonce, is_marked_in_use,
+    is_of_unknown_kind, is_ours, marked_carrier, quic_route,
 };
 use super::registration::split_register_nonce;
-use crate::domain::id::{BootId, OrganizationId, RouteId};
-use crate::domain::limits::{RELAY_MEMBERS_MAX, RELAY_PAIRS_MAX, RELAY_REPEATS_ANSWERED_MAX};
+use crate::domain::id::{BootId, CarrierId, OrganizationId, RouteId};
+use crate::domain::limits::{
+    PROBE_BYTES_MAX, RELAY_MEMBERS_MAX, RELAY_PAIRS_MAX, RELAY_REPEATS_ANSWERED_MAX,
+};
+use crate::domain::path::Carrier;
 
 pub use self::members::{PairId, PairTraffic};
 
-/// Every answer of the relay has this length, and no request is shorter.
-pub const ANSWER_BYTES: usize = PROBE_BYTES_MIN;
+/// Room for the longest answer of the relay, which is as long as the probe that it answers.
+pub const ANSWER_BYTES: usize = PROBE_BYTES_MAX;
+
+/// Where a packet comes from or goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    Udp(SocketAddr),
+    Carrier(CarrierId),
+}
+
+impl Source {
+    #[must_use]
+    pub const fn carrier(self) -> Carrier {
+        match self {
+            Self::Udp(_) => Carrier::Udp,
+            Self::Carrier(_) => Carrier::Tcp,
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Udp(address) => address.fmt(f),
+            Self::Carrier(id) => write!(f, "carrier {id}"),
+        }
+    }
+}
 
 /// What to do with one packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RelayVerdict {
     /// It is QUIC for the gateway itself.
     Own,
-    /// Send it to this address, unchanged. Equal pairs have equal addresses within a batch.
+    /// Send it there, unchanged. Over UDP equal pairs have equal addresses within a batch.
     Forward {
-        to: SocketAddr,
+        to: Source,
         pair: PairId,
     },
     /// Send so many bytes of the answer back to where the packet came from.
@@ -55,6 +91,8 @@ pub enum RelayVerdict {
 pub enum DropReason {
     /// Neither QUIC with a route nor ours, or of a wrong length.
     Malformed,
+    /// From an address of those that stand for carriers within the gateway and that nobody has outside.
+    FalseAddress,
     /// Ours, and of a kind that only a newer build knows.
     UnknownKind,
     /// Nobody has registered from there, or not lately.
@@ -79,13 +117,18 @@ pub enum DropReason {
     OwnQueueFull,
     /// The socket takes no more packets at the moment.
     SocketFull,
+    /// The carrier has more waiting than it can take: who reads it is slow.
+    CarrierFull,
+    /// The carrier has ended.
+    CarrierEnded,
     /// The kernel refused to send it there.
     Unsendable,
 }
 
 impl DropReason {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Malformed,
+        Self::FalseAddress,
         Self::UnknownKind,
         Self::UnknownSource,
         Self::NotPermitted,
@@ -98,6 +141,8 @@ impl DropReason {
         Self::TooMany,
         Self::OwnQueueFull,
         Self::SocketFull,
+        Self::CarrierFull,
+        Self::CarrierEnded,
         Self::Unsendable,
     ];
 
@@ -105,6 +150,7 @@ impl DropReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
+            Self::FalseAddress => "false_address",
             Self::UnknownKind => "unknown_kind",
             Self::UnknownSource => "unknown_source",
             Self::NotPermitted => "not_permitted",
@@ -117,6 +163,8 @@ impl DropReason {
             Self::TooMany => "too_many",
             Self::OwnQueueFull => "own_queue_full",
             Self::SocketFull => "socket_full",
+            Self::CarrierFull => "carrier_full",
+            Self::CarrierEnded => "carrier_ended",
             Self::Unsendable => "unsendable",
         }
     }
@@ -127,8 +175,11 @@ impl DropReason {
 pub enum RelayEvent {
     /// The agent must show that it receives where it seems to send from.
     Challenged { route: RouteId },
-    /// It is reached where its confirmation came from; `before` it was, unless that had lapsed.
-    Registered { route: RouteId, before: Option<SocketAddr> },
+    /// It is reached where its confirmation came from; `before` it was, over the same carrier, unless that
+    /// had lapsed.
+    Registered { route: RouteId, before: Option<Source> },
+    /// A probe of the gateway itself is answered.
+    Answered { route: RouteId },
 }
 
 /// What does not fit the relay's bounds.
@@ -218,12 +269,12 @@ impl Relay {
     /// Judges one packet that came from `from`; what it answers, it writes to `answer`.
     pub fn handle(
         &mut self,
-        from: SocketAddr,
+        from: Source,
         packet: &[u8],
         now: Instant,
         answer: &mut [u8; ANSWER_BYTES],
     ) -> RelayVerdict {
-        if from.port() == 0 {
+        if matches!(from, Source::Udp(address) if address.port() == 0) {
             // Nobody can be answered there.
             return RelayVerdict::Drop(DropReason::Malformed);
         }
@@ -231,7 +282,7 @@ impl Relay {
             Some(&first) if is_ours(first) => self.handle_ours(from, packet, now, answer),
             _ => match quic_route(packet) {
                 Some(route) if route == self.own => Ok(RelayVerdict::Own),
-                Some(route) => self.forward(from, None, route, packet.len(), now),
+                Some(route) => self.forward(from, None, route, packet, now),
                 None => Err(DropReason::Malformed),
             },
         };
@@ -258,10 +309,22 @@ impl Relay {
         self.members.registered(now)
     }
 
-    /// Returns where the agent of `route` is reached now.
+    /// Returns where the agent of `route` is reached now over this carrier.
     #[must_use]
-    pub fn address_of(&self, route: RouteId, now: Instant) -> Option<SocketAddr> {
-        self.members.address(self.members.find(route)?, now)
+    pub fn place_of(&self, route: RouteId, carrier: Carrier, now: Instant) -> Option<Source> {
+        self.members.over(self.members.find(route)?, carrier, now)
+    }
+
+    /// Returns whether an agent is registered by this carrier now. One whose answer is no is nobody's: whoever
+    /// it belongs to has proven nothing, or not lately, or has another by now.
+    #[must_use]
+    pub fn is_proven(&mut self, carrier: CarrierId, now: Instant) -> bool {
+        self.members.at(Source::Carrier(carrier), now).is_some()
+    }
+
+    /// Notes that a carrier has ended: nobody is reached by it.
+    pub fn end_carrier(&mut self, carrier: CarrierId) {
+        self.members.end_carrier(carrier);
     }
 
     /// Returns what went from whom to whom since the two permitted each other.
@@ -269,34 +332,40 @@ impl Relay {
         self.members.traffic()
     }
 
-    /// Judges a packet; `claimed` is whose packet it says it is, where it says so.
+    /// Judges a packet; `claimed` is what it says of itself, where it is ours.
     #[inline]
     fn forward(
         &mut self,
-        from: SocketAddr,
-        claimed: Option<RouteId>,
+        from: Source,
+        claimed: Option<&Claim>,
         destination: RouteId,
-        length: usize,
+        packet: &[u8],
         now: Instant,
     ) -> Result<RelayVerdict, DropReason> {
         let source = self.members.at(from, now).ok_or(DropReason::UnknownSource)?;
-        if claimed.is_some_and(|claimed| claimed != self.members.route(source)) {
+        if claimed.is_some_and(|claim| claim.source != self.members.route(source)) {
             return Err(DropReason::UnknownSource);
         }
         let peer = self.members.peer(source, destination).ok_or(DropReason::NotPermitted)?;
-        let to = self.members.address(peer.index, now).ok_or(DropReason::PeerAway)?;
+        let asked_over = claimed.and_then(|claim| asked_over(claim, packet));
+        let carrier = asked_over.unwrap_or_else(|| self.members.wanted(peer));
+        let to = self.members.receiver_over(peer, carrier, now).ok_or(DropReason::PeerAway)?;
+        let length = packet.len();
         if let Some(bandwidth) = &mut self.bandwidth
             && !bandwidth.take(self.members.organization(source), length, now)
         {
             return Err(DropReason::OverBandwidth);
         }
         self.members.count(peer.pair, length);
+        if claimed.is_none_or(|claim| shows_use(claim, packet)) {
+            self.members.note_use(peer.pair, from.carrier());
+        }
         Ok(RelayVerdict::Forward { to, pair: peer.pair })
     }
 
     fn handle_ours(
         &mut self,
-        from: SocketAddr,
+        from: Source,
         packet: &[u8],
         now: Instant,
         answer: &mut [u8; ANSWER_BYTES],
@@ -308,7 +377,7 @@ impl Relay {
         let is_to_gateway = claim.destination == self.own;
         match claim.kind {
             PacketKind::Probe | PacketKind::Answer if !is_to_gateway => {
-                let forwarded = self.forward(from, Some(claim.source), claim.destination, packet.len(), now);
+                let forwarded = self.forward(from, Some(&claim), claim.destination, packet, now);
                 match forwarded {
                     Err(DropReason::UnknownSource) if claim.kind == PacketKind::Probe => {
                         self.challenge_claim(from, &claim, now, answer)
@@ -316,6 +385,7 @@ impl Relay {
                     forwarded => forwarded,
                 }
             }
+            PacketKind::Probe if is_to_gateway => self.handle_probe(from, &claim, packet, now, answer),
             PacketKind::Register if is_to_gateway => self.handle_register(from, &claim, packet, now, answer),
             PacketKind::Confirm if is_to_gateway => self.handle_confirm(from, &claim, packet, now, answer),
             PacketKind::Probe
@@ -331,7 +401,7 @@ impl Relay {
     /// member itself can confirm.
     fn challenge_claim(
         &mut self,
-        from: SocketAddr,
+        from: Source,
         claim: &Claim,
         now: Instant,
         answer: &mut [u8; ANSWER_BYTES],
@@ -349,7 +419,7 @@ impl Relay {
 
     fn handle_register(
         &mut self,
-        from: SocketAddr,
+        from: Source,
         claim: &Claim,
         packet: &[u8],
         now: Instant,
@@ -358,21 +428,21 @@ impl Relay {
         let (index, register) = self.open(claim, packet)?;
         let link = self.members.link(index).ok_or(DropReason::NoLink)?;
         let (number, random) = split_register_nonce(register.nonce);
-        if number < link.number {
+        let latest = link.latest(from.carrier());
+        if number < latest.number {
             return Err(DropReason::Replayed);
         }
-        if number == link.number {
+        if number == latest.number {
             // Someone may have overheard it and been faster: it is answered a few times.
-            if link.repeats >= RELAY_REPEATS_ANSWERED_MAX {
+            if latest.repeats >= RELAY_REPEATS_ANSWERED_MAX {
                 return Err(DropReason::Replayed);
             }
-            link.repeats += 1;
+            latest.repeats += 1;
         } else {
             if !link.registers.try_take(now) {
                 return Err(DropReason::TooMany);
             }
-            link.number = number;
-            link.repeats = 0;
+            *link.latest(from.carrier()) = LatestRegister { number, repeats: 0 };
         }
         let nonce = self.challenges.nonce(claim.source, from, now);
         self.event = Some(RelayEvent::Challenged { route: claim.source });
@@ -381,7 +451,7 @@ impl Relay {
 
     fn handle_confirm(
         &mut self,
-        from: SocketAddr,
+        from: Source,
         claim: &Claim,
         packet: &[u8],
         now: Instant,
@@ -391,7 +461,7 @@ impl Relay {
         if !self.challenges.accepts(claim.source, from, now, &confirm.nonce) {
             return Err(DropReason::Replayed);
         }
-        let before = self.members.address(index, now);
+        let before = self.members.over(index, from.carrier(), now);
         let link = self.members.link(index).ok_or(DropReason::NoLink)?;
         if link.confirmed.contains(&confirm.nonce) {
             // It has counted. The agent may have missed the answer, so that is said again.
@@ -404,6 +474,27 @@ impl Relay {
             self.event = Some(RelayEvent::Registered { route: claim.source, before });
         }
         Ok(self.answer(index, PacketKind::Registered, self.boot, confirm.nonce, answer))
+    }
+
+    /// Answers a probe of the gateway itself, so that an agent knows over which carriers it is there.
+    fn handle_probe(
+        &mut self,
+        from: Source,
+        claim: &Claim,
+        packet: &[u8],
+        now: Instant,
+        answer: &mut [u8; ANSWER_BYTES],
+    ) -> Result<RelayVerdict, DropReason> {
+        let (index, probe) = self.open(claim, packet)?;
+        let is_registered = self.members.at(from, now) == Some(index);
+        let link = self.members.link(index).ok_or(DropReason::NoLink)?;
+        let allowance = if is_registered { &mut link.probes } else { &mut link.strays };
+        if !allowance.try_take(now) {
+            return Err(DropReason::TooMany);
+        }
+        self.event = Some(RelayEvent::Answered { route: claim.source });
+        let reply = probe.answer(self.boot);
+        Ok(RelayVerdict::Answer { length: link.key.seal(&reply, answer).len() })
     }
 
     /// Returns what a packet to the gateway says, when the claimed agent's live link has sealed it.
@@ -424,9 +515,20 @@ impl Relay {
     ) -> RelayVerdict {
         let destination = self.members.route(index);
         let Some(link) = self.members.link(index) else { return RelayVerdict::Drop(DropReason::NoLink) };
-        let packet = Packet { kind, destination, source: self.own, boot, nonce, length: ANSWER_BYTES };
+        let packet = Packet { kind, destination, source: self.own, boot, nonce, length: PROBE_BYTES_MIN };
         RelayVerdict::Answer { length: link.key.seal(&packet, answer).len() }
     }
+}
+
+/// Returns over which carrier an answer is to come back; of other packets nothing says so.
+fn asked_over(claim: &Claim, packet: &[u8]) -> Option<Carrier> {
+    let nonce = claimed_nonce(packet).filter(|_| claim.kind == PacketKind::Answer)?;
+    Some(marked_carrier(&nonce))
+}
+
+/// Returns whether a packet of ours shows that its sender uses the path that it came over.
+fn shows_use(claim: &Claim, packet: &[u8]) -> bool {
+    claim.kind == PacketKind::Probe && claimed_nonce(packet).is_some_and(|nonce| is_marked_in_use(&nonce))
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! How a peer can be reached now: decides which paths to probe and when, which sources may hand
-//! packets to QUIC, and over which path to send: directly to an address, or through the relay.
+//! packets to QUIC, and over which path to send: directly to an address, or through a relay, over UDP or
+//! TCP.
 //!
-//! The life of a route: candidates arrive and are all probed at 0, 10, 20, 40 … ms, the relay among
-//! them. The first to answer becomes active and is probed every second. What is better is probed
+//! The life of a route: candidates arrive and are all probed at 0, 10, 20, 40 … ms, each relay among
+//! them, over each carrier to it. The first to answer becomes active and is probed every second. What is better is probed
 //! every two seconds, as long as what is sent, until it may take over; what is worse is kept warm.
 //! When the active path leaves a probe unanswered for a second, all are searched again; when it has
 //! been silent for three, the best that answers takes its place. `choice` has these rules, and
@@ -16,7 +17,11 @@
 //!   short probe, both rate-limited.
 //! - A changed boot id counts only in such an answer: a replayed probe of an earlier run must not
 //!   be able to cut tunnels.
-//! - That the relay is there is said by the caller, that it works by the peer's answer alone.
+//! - That a relay is there is said by the caller, that it works by the peer's answer alone.
+//!
+//! What a path costs is our own leg of it: the peer may reach the same relay over another carrier. So each
+//! probe is marked with the carrier its answer is to come back over, and with whether its path is in use, or
+//! would be if only it answered: by that a relay learns over which carrier this agent is to be reached.
 //!
 //! No socket, clock or randomness here. After every call the caller empties
 //! [`PeerRoute::poll_transmit`] and [`PeerRoute::poll_event`] and asks when to come back.
@@ -26,7 +31,10 @@ mod outstanding;
 mod path;
 mod path_probe;
 mod path_probes;
+mod patience;
+mod why_not;
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -34,15 +42,17 @@ use std::time::Instant;
 use self::choice::{Change, Choice, PathRole};
 use self::outstanding::Outstanding;
 pub use self::path::{Path, PathReason, canonical};
-use self::path_probe::Proof;
+use self::path_probe::{PathProbe, Proof};
 use self::path_probes::PathProbes;
-use super::packet::{PROBE_BYTES_MIN, Packet, PacketKey, PacketKind, PacketVerdict};
+use self::patience::terms;
+pub use self::why_not::WhyNot;
+use super::packet::{PROBE_BYTES_MIN, Packet, PacketKey, PacketKind, PacketVerdict, marked};
 use super::token_bucket::TokenBucket;
-use crate::domain::id::{BootId, RouteId};
+use crate::domain::id::{BootId, RelayId, RouteId};
 use crate::domain::limits::{
     PROBE_AGAIN, PROBE_ANSWERS_PER_SECOND, PROBE_BYTES_MAX, PROBE_EVERY, PROBES_PER_SECOND, RUNS_OVER_MAX,
 };
-use crate::domain::path::{PathChoice, PathKind};
+use crate::domain::path::{Carrier, PathKind, PathPreference};
 
 /// One of our own packets, sealed, on its way to a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +107,7 @@ pub struct PeerRoute {
 struct Answered {
     validated: TokenBucket,
     relay: TokenBucket,
+    tcp: TokenBucket,
     /// From unknown addresses, of the peer's run that is known: it may have moved, or be replayed.
     strangers: TokenBucket,
     /// From unknown addresses, of another run: one who has listened to the known one cannot use up what a
@@ -107,7 +118,13 @@ struct Answered {
 impl Default for Answered {
     fn default() -> Self {
         let answers = || TokenBucket::per_second(PROBE_ANSWERS_PER_SECOND, PROBE_ANSWERS_PER_SECOND);
-        Self { validated: answers(), relay: answers(), strangers: answers(), newcomers: answers() }
+        Self {
+            validated: answers(),
+            relay: answers(),
+            tcp: answers(),
+            strangers: answers(),
+            newcomers: answers(),
+        }
     }
 }
 
@@ -147,21 +164,24 @@ impl PeerRoute {
         self.probes.announce(PathKind::Direct, &paths, self.choice.active(), now);
     }
 
-    /// Sets whether we are registered at the relay. A relay in use stays in use as long as the peer answers
-    /// through it.
-    pub fn set_relay(&mut self, available: bool, now: Instant) {
-        let paths: &[Path] = if available { &[Path::Relay] } else { &[] };
-        self.probes.announce(PathKind::Relay, paths, self.choice.active(), now);
+    /// Sets through which relays the peer can be asked, and over which carriers to them; what exceeds the
+    /// bound is ignored. One in use stays in use as long as the peer answers through it. What was gone and is
+    /// there again is another carrier, and begins anew.
+    pub fn set_relays(&mut self, relays: &[(RelayId, Carrier)], now: Instant) {
+        let paths = relays.iter().map(|(relay, carrier)| Path::Relay { relay: *relay, carrier: *carrier });
+        let (udp, tcp): (Vec<_>, Vec<_>) = paths.partition(|path| path.carrier() == Carrier::Udp);
+        self.probes.announce(PathKind::Relay, &udp, self.choice.active(), now);
+        self.probes.announce(PathKind::Tcp, &tcp, self.choice.active(), now);
     }
 
-    /// Sets what the owner allows from now on. Nothing else is probed, answered or, but for the moment it
-    /// takes to find another path, used.
-    pub fn set_choice(&mut self, allowed: PathChoice, now: Instant) {
-        let before = self.choice.allowed();
-        if allowed == before {
+    /// Sets what the owner allows from now on, and wants most. Nothing else is probed, answered or, but for
+    /// the moment it takes to find another path, used.
+    pub fn set_preference(&mut self, preference: PathPreference, now: Instant) {
+        let before = self.choice.preference();
+        if preference == before {
             return;
         }
-        let change = self.choice.set_allowed(allowed, &self.probes, now);
+        let change = self.choice.set_preference(preference, &self.probes, now);
         for (path, probe) in self.probes.iter_mut() {
             if before.allows(path.kind()) {
                 probe.search(now);
@@ -265,6 +285,64 @@ impl PeerRoute {
         self.choice.is_searching()
     }
 
+    /// Returns whether nothing can be relied on: there is no path in use, or it has kept a probe waiting, or it
+    /// is not allowed any more and on its way out.
+    #[must_use]
+    pub fn is_in_doubt(&self, now: Instant) -> bool {
+        self.choice.is_in_doubt(&self.probes, now)
+    }
+
+    /// Returns since when a probe over this path has waited for its answer, if one does.
+    #[must_use]
+    pub fn unanswered_since(&self, path: Path) -> Option<Instant> {
+        self.probes.get(path.canonical())?.asked
+    }
+
+    /// Returns why packets do not take each kind of path that is better than the one in use, or any where
+    /// none is: first those the owner allows, most wanted first, then those that are not allowed.
+    pub fn why_not(&self, now: Instant) -> impl Iterator<Item = (PathKind, WhyNot)> {
+        let preference = self.choice.preference();
+        let active = self.active().map(Path::kind);
+        let is_better = move |kind: PathKind| {
+            active.is_none_or(|active| match (preference.rank(kind), preference.rank(active)) {
+                (Some(rank), Some(of_active)) => rank < of_active,
+                (Some(_), None) => true,
+                (None, _) => kind < active,
+            })
+        };
+        let allowed = preference.iter().map(move |kind| (kind, self.why_not_allowed(kind, now)));
+        let others = PathKind::ALL.into_iter().filter(move |kind| !preference.allows(*kind));
+        let others = others.map(|kind| (kind, WhyNot::NotAllowed));
+        allowed.chain(others).filter(move |(kind, _)| is_better(*kind))
+    }
+
+    /// Returns why an allowed kind that is not in use is not: what is wrong with the most hopeful path of it.
+    fn why_not_allowed(&self, kind: PathKind, now: Instant) -> WhyNot {
+        let paths = self.probes.iter().filter(|(path, _)| path.kind() == kind);
+        let reasons = paths.map(|(_, probe)| self.why_not_probed(kind, probe, now));
+        let hope = |why: &WhyNot| match why {
+            WhyNot::Proving { until } => (3, Some(Reverse(*until)), None),
+            WhyNot::TooNarrow { .. } => (2, None, None),
+            WhyNot::Asked => (1, None, None),
+            WhyNot::Silent { since } => (0, None, Some(*since)),
+            WhyNot::NotAllowed | WhyNot::NoAddress | WhyNot::NotRegistered | WhyNot::NoCarrier => {
+                (0, None, None)
+            }
+        };
+        reasons.max_by_key(hope).unwrap_or(WhyNot::nothing_of(kind))
+    }
+
+    fn why_not_probed(&self, kind: PathKind, probe: &PathProbe, now: Instant) -> WhyNot {
+        if probe.is_narrow(now) {
+            return WhyNot::TooNarrow { bytes: self.choice.mtu() };
+        }
+        match (probe.asked, self.choice.climb_at(kind, probe)) {
+            (Some(since), _) if probe.is_doubted(now) => WhyNot::Silent { since },
+            (_, Some(until)) => WhyNot::Proving { until },
+            (_, None) => WhyNot::Asked,
+        }
+    }
+
     /// Returns when the peer last answered over any allowed path.
     #[must_use]
     pub fn heard(&self) -> Option<Instant> {
@@ -304,7 +382,8 @@ impl PeerRoute {
         let is_valid = self.probes.get(from).is_some_and(|probe| probe.answered.is_some());
         let is_known_run = self.peer_boot == Some(packet.boot);
         let limiter = match from {
-            Path::Relay => &mut self.answered.relay,
+            Path::Relay { carrier: Carrier::Udp, .. } => &mut self.answered.relay,
+            Path::Relay { carrier: Carrier::Tcp, .. } => &mut self.answered.tcp,
             Path::Direct(_) if is_valid => &mut self.answered.validated,
             Path::Direct(_) if is_known_run => &mut self.answered.strangers,
             Path::Direct(_) => &mut self.answered.newcomers,
@@ -390,7 +469,7 @@ impl PeerRoute {
                 // It has just turned up: ask at once for all that it must carry.
                 probe.due = now;
             } else {
-                let climb_at = self.choice.climb_at(probe);
+                let climb_at = self.choice.climb_at(path.kind(), probe);
                 probe.schedule_after_answer(role, proof, climb_at, now);
             }
         }
@@ -437,7 +516,7 @@ impl PeerRoute {
         let role = self.choice.role(to);
         let Some(probe) = self.probes.get_mut(to) else { return };
         if may_send {
-            probe.schedule_after_probe(role, now);
+            probe.schedule_after_probe(role, terms(to.kind()).silence, now);
         } else {
             probe.due = now + PROBE_AGAIN;
         }
@@ -445,23 +524,38 @@ impl PeerRoute {
 
     fn probe(&mut self, to: Path, key: usize, now: Instant, nonce: &mut impl FnMut() -> [u8; 16]) {
         let mut length = PROBE_BYTES_MIN;
-        let is_better = self.choice.role(to) == PathRole::Better;
+        let role = self.choice.role(to);
+        let is_wanted = self.is_wanted_from_relay(to);
         if let Some(probe) = self.probes.get_mut(to) {
-            if is_better && probe.is_responsive(now) {
+            if role == PathRole::Better && probe.is_responsive(now) {
                 length = self.choice.mtu();
             }
-            probe.note_probe(now);
+            probe.note_probe(length, now);
         }
         let probe = Packet {
             kind: PacketKind::Probe,
             destination: self.peer,
             source: self.own,
             boot: self.boot,
-            nonce: nonce(),
+            nonce: marked(nonce(), to.carrier(), is_wanted),
             length,
         };
         self.outstanding.note(probe.nonce, to, Proof { sent: now, length });
         self.send(to, key, &probe);
+    }
+
+    /// Returns whether packets for us are to take this path too, as far as a relay chooses.
+    fn is_wanted_from_relay(&self, path: Path) -> bool {
+        match self.choice.role(path) {
+            // Where nothing answers, the relay may try whatever takes our questions there: else two ends that
+            // lose their UDP at once would ask each other over TCP, and be handed the questions over UDP.
+            PathRole::Active | PathRole::Searched => true,
+            // What comes over a carrier that the owner does not allow is not taken.
+            PathRole::Better | PathRole::Standby | PathRole::Idle | PathRole::Forbidden => {
+                let of_relay = [PathKind::Relay, PathKind::Tcp];
+                of_relay.into_iter().all(|kind| kind == path.kind() || !self.choice.preference().allows(kind))
+            }
+        }
     }
 
     fn send(&mut self, to: Path, key: usize, packet: &Packet) {

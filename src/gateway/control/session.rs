@@ -25,6 +25,7 @@ use adit_core::protocol::heartbeat::{Beat, Heartbeat};
 use adit_core::protocol::text::listed;
 use adit_core::protocol::token_bucket::TokenBucket;
 use adit_net::transport::endpoint::TransportError;
+use adit_net::transport::gateway_socket::Origin;
 use adit_net::transport::link::LinkReceiver;
 use adit_observe::unknown;
 
@@ -136,7 +137,9 @@ impl ControlSession<'_> {
                 Ok(())
             }
             ToGateway::Listening { addresses } => {
-                guard.set_addresses(reachable(addresses, self.link.connection.remote_address())?);
+                let origin = self.control.endpoint.origin(&self.link.connection);
+                let from = origin.map_or(self.link.from, Origin::address);
+                guard.set_addresses(reachable(addresses, from)?);
                 Ok(())
             }
             ToGateway::FetchSecret { connection } => self.fetch_secret(connection).await,

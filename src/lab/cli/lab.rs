@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use adit_core::domain::path::PathChoice;
+use adit_core::domain::path::PathPreference;
 use adit_lab::lab::{self, LabAdmin, LabConnection, Wanted};
 use adit_net::host::privilege;
 use adit_observe::print;
@@ -20,8 +20,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ro|rw:LISTEN:MIRTH_HTTPS")]
     admin: Vec<LabAdmin>,
     /// The path that the agents allow: auto, direct or relay
-    #[arg(long, default_value_t = PathChoice::Auto)]
-    path: PathChoice,
+    #[arg(long, default_value_t = PathPreference::AUTO)]
+    path: PathPreference,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {

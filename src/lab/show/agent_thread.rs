@@ -13,7 +13,7 @@ use adit_agent::stats::count;
 use adit_agent::{Agent, AgentError};
 use adit_core::config::agent::AgentConfig;
 use adit_core::domain::connection::Side;
-use adit_core::domain::path::{PathChoice, PathKind};
+use adit_core::domain::path::{PathKind, PathPreference};
 use adit_net::transport::routes::PathState;
 
 /// An agent on a thread of its own, as its own process would run it.
@@ -49,7 +49,7 @@ impl AgentThread {
     }
 
     /// Allows only `choice` to every peer.
-    pub(super) fn choose_path(&self, choice: PathChoice) {
+    pub(super) fn choose_path(&self, choice: PathPreference) {
         for entry in self.context.entries.all() {
             self.context.paths.choose(entry.config.peer, choice);
         }

@@ -12,7 +12,7 @@ use crate::dicom::modality::Modality;
 use crate::dicom::object::Object;
 use crate::messages::{Generator, Message};
 use crate::sender::{Connections, Sender};
-use adit_core::domain::path::PathChoice;
+use adit_core::domain::path::{PathKind, PathPreference};
 
 const CHANGE_EVERY: Duration = Duration::from_millis(200);
 
@@ -21,7 +21,7 @@ impl Demo {
     pub(super) async fn change_paths(&self, say: &impl Fn(&str)) -> Result<Vec<Row>, DemoError> {
         let cut_before = self.streams_cut();
         let mut rows = Vec::new();
-        self.take_path(PathChoice::Relay).await?;
+        self.take_path(PathPreference::only(PathKind::Relay)).await?;
         say("Both agents are told to use the gateway's relay, as hosts must that cannot reach each other. \
              It forwards packets that it cannot read. No port closed, no tunnel was opened anew.");
         let series = [Object::series(14, 10, 512 * 1024), Object::series(15, 1, 32 * 1024 * 1024)];
@@ -47,7 +47,7 @@ impl Demo {
             never = self.keep_changing() => match never? {},
         };
         rows.extend([messages?, objects?].map(|row| Row { path: "direct ⇄ relay", ..row }));
-        self.take_path(PathChoice::Auto).await?;
+        self.take_path(PathPreference::AUTO).await?;
         let (changes, cut) = (self.agent_a.path_changes() - changes_before, self.streams_cut() - cut_before);
         if cut > 0 {
             return Err(DemoError::Cut { cut });
@@ -61,7 +61,7 @@ impl Demo {
 
     async fn keep_changing(&self) -> Result<Infallible, DemoError> {
         loop {
-            for choice in [PathChoice::Direct, PathChoice::Relay] {
+            for choice in [PathPreference::only(PathKind::Direct), PathPreference::only(PathKind::Relay)] {
                 self.take_path(choice).await?;
                 sleep(CHANGE_EVERY).await;
             }
@@ -69,7 +69,7 @@ impl Demo {
     }
 
     /// Allows only `choice` at both ends and waits until it is in use.
-    async fn take_path(&self, choice: PathChoice) -> Result<(), DemoError> {
+    async fn take_path(&self, choice: PathPreference) -> Result<(), DemoError> {
         let agents = [&self.agent_a, &self.agent_b];
         for agent in agents {
             agent.choose_path(choice);

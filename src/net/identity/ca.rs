@@ -27,10 +27,13 @@ pub struct CertificateAuthority {
     key: KeyPair,
 }
 
+/// By which people know a certificate of a gateway's CA.
+pub(super) const COMMON_NAME: &str = "adit CA";
+
 impl CertificateAuthority {
     pub fn create(trust_domain: TrustDomain, now: Timestamp) -> Result<Self, IdentityError> {
         let key = KeyPair::generate()?;
-        let mut params = params("adit CA", now, CA_LIFE);
+        let mut params = params(COMMON_NAME, now, CA_LIFE);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let certificate = params.self_signed(key.signer()).map_err(signing)?;

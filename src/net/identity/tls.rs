@@ -1,5 +1,5 @@
-//! TLS configurations that accept our private CA and nothing else: TLS 1.3 only, both sides
-//! authenticated (save enrolment), no tickets, no resumption, no 0-RTT, one constant server name.
+//! TLS configurations that accept our private CA and nothing else: TLS 1.3 only (save around a carrier, which
+//! secures nothing), both sides authenticated (save enrolment and carriers), no tickets, no resumption, no 0-RTT, one constant server name.
 //!
 //! Sockets and QUIC are the transport's business. Revocation is decided after the handshake, from
 //! the [`super::peer::VerifiedPeer`].
@@ -18,6 +18,7 @@ use adit_core::config::TrustDomain;
 use adit_core::domain::digest::sha256;
 use adit_core::domain::id::KeyFingerprint;
 use adit_core::domain::time::Timestamp;
+use adit_core::protocol::carrier;
 
 use super::error::IdentityError;
 use super::key::{KeyPair, PublicKey};
@@ -197,6 +198,18 @@ pub fn enrol_server_config(identity: &Identity, trust: &Trust) -> Result<ServerC
         .with_single_cert(vec![identity.leaf.clone(), trust.ca.clone()], identity.private_key())
         .map_err(setting_up)?;
     Ok(without_memory(config, &[ENROL_ALPN]))
+}
+
+/// Returns the gateway's side towards those who speak HTTP: carriers, whose outer TLS nobody trusts. TLS 1.2 is
+/// taken too, which some appliances speak that look into it.
+pub fn http_server_config(identity: &Identity, trust: &Trust) -> Result<ServerConfig, IdentityError> {
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(setting_up)?
+        .with_no_client_auth()
+        .with_single_cert(vec![identity.leaf.clone(), trust.ca.clone()], identity.private_key())
+        .map_err(setting_up)?;
+    Ok(without_memory(config, &[carrier::ALPN]))
 }
 
 /// Returns the newcomer's side: all it knows is the CA's key, which is checked inside the handshake, so that

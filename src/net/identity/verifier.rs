@@ -134,7 +134,11 @@ impl EnrolVerifier {
         Self { ca_key, trust_domain, algorithms: algorithms() }
     }
 
-    fn judge(&self, leaf: &CertificateDer<'_>, rest: &[CertificateDer<'_>]) -> Result<(), IdentityError> {
+    pub(super) fn judge(
+        &self,
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+    ) -> Result<(), IdentityError> {
         let [ca] = rest else { return Err(IdentityError::ChainLength { sent: rest.len() + 1 }) };
         let trust = Trust::pinned(ca, self.trust_domain.clone(), self.ca_key)?;
         let found = leaf::verify(leaf, &[], &trust, &Dates::Ignore)?.name;

@@ -21,7 +21,7 @@ use tracing::{debug, trace};
 use super::admission::Place;
 use super::congestion::{self, PathHandle};
 use super::connection_ids::{NextId, RoutedIds, initial_id};
-use super::gateway_socket::GatewaySocket;
+use super::gateway_socket::{GatewaySocket, Origin};
 use super::handshake::{Answering, Dialling, Told, finish};
 
 use super::socket::{self, AgentSocket, SocketDrops, VIRTUAL_PEER};
@@ -261,6 +261,7 @@ impl AgentEndpoint {
 #[derive(Debug, Clone)]
 pub struct GatewayEndpoint {
     endpoint: quinn::Endpoint,
+    socket: Arc<GatewaySocket>,
 }
 
 impl GatewayEndpoint {
@@ -280,11 +281,11 @@ impl GatewayEndpoint {
                 EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, reset_key))),
             ),
             Some(control_server_config(identity, trust)?),
-            socket,
+            Arc::clone(&socket) as Arc<dyn AsyncUdpSocket>,
             Arc::new(TokioRuntime),
         )
         .map_err(|source| TransportError::Endpoint { source })?;
-        Ok(Self { endpoint })
+        Ok(Self { endpoint, socket })
     }
 
     /// Shows a renewed leaf from the next handshake on.
@@ -293,18 +294,34 @@ impl GatewayEndpoint {
         Ok(())
     }
 
-    /// Accepts the next agent that dials. Everybody proves their address first (QUIC Retry, RFC 9000 §8.1.2),
-    /// so that nothing longer than what asked for it goes to an address that is not proven.
+    /// Accepts the next agent that dials. Everybody who comes over UDP proves their address first (QUIC Retry,
+    /// RFC 9000 §8.1.2), so that nothing longer than what asked for it goes to an address that is not proven.
+    /// TCP has proven those who come over a carrier.
     pub async fn accept(&self) -> Option<Incoming> {
         loop {
             let incoming = self.endpoint.accept().await?;
-            if incoming.remote_address_validated() {
-                return Some(Incoming(incoming));
+            match self.socket.origin(incoming.remote_address()) {
+                Some(origin @ Origin::Carrier(_)) => return Some(Incoming { incoming, origin }),
+                Some(origin @ Origin::Udp(_)) if incoming.remote_address_validated() => {
+                    return Some(Incoming { incoming, origin });
+                }
+                Some(Origin::Udp(from)) => {
+                    trace!(%from, "an agent that dials must prove its address first");
+                    // It fails only for who already answered one.
+                    let _ = incoming.retry();
+                }
+                None => {
+                    debug!("a handshake came over a carrier that has ended; it is left unanswered");
+                    incoming.ignore();
+                }
             }
-            trace!(from = %incoming.remote_address(), "an agent that dials must prove its address first");
-            // It fails only for who already answered one.
-            let _ = incoming.retry();
         }
+    }
+
+    /// Returns where the other end of a connection is now; nowhere where its carrier has just ended.
+    #[must_use]
+    pub fn origin(&self, connection: &Connection) -> Option<Origin> {
+        self.socket.origin(connection.0.remote_address())
     }
 
     pub async fn close(&self, limit: Duration) {
@@ -347,23 +364,26 @@ impl IncomingTunnel {
 
 /// A handshake that has not been decided on.
 #[derive(Debug)]
-pub struct Incoming(quinn::Incoming);
+pub struct Incoming {
+    incoming: quinn::Incoming,
+    origin: Origin,
+}
 
 impl Incoming {
     /// Returns where the handshake comes from.
     #[must_use]
-    pub fn from(&self) -> std::net::SocketAddr {
-        self.0.remote_address()
+    pub const fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// Leaves it unanswered; a peer that is there asks again.
     pub fn ignore(self) {
-        self.0.ignore();
+        self.incoming.ignore();
     }
 
     /// Finishes the handshake.
     pub async fn accept(self) -> Result<Connection, TransportError> {
-        finish(self.0.accept().map_err(TransportError::lost)?).await
+        finish(self.incoming.accept().map_err(TransportError::lost)?).await
     }
 }
 

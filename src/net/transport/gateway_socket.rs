@@ -1,8 +1,8 @@
-//! The gateway's UDP socket as quinn sees it: real addresses, and only packets for the gateway's
-//! own route.
+//! The gateway's UDP socket and its carriers as quinn sees them: real addresses, one for each carrier
+//! that nobody has outside, and only packets for the gateway's own route.
 //!
-//! quinn sends through the socket directly. What it receives comes from the relay's thread, which
-//! owns the receiving side ([`super::relay`]), through a bounded queue.
+//! quinn sends through the socket, or into a carrier's queue, directly. What it receives comes from the
+//! relay's thread, which owns the receiving side ([`super::relay`]), through a bounded queue.
 
 use std::fmt;
 use std::future::Future;
@@ -19,7 +19,28 @@ use quinn::udp::{EcnCodepoint, RecvMeta, Transmit, UdpSocketState};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::sync::mpsc;
 
+use super::relay::{self, carriers::Carriers};
 use super::udp::ask_for_buffers;
+
+/// Where the other end of a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// At this address.
+    Udp(SocketAddr),
+    /// At the end of a carrier whose TCP connection comes from this address; where a proxy is on the way, the
+    /// proxy's.
+    Carrier(SocketAddr),
+}
+
+impl Origin {
+    /// Returns the address that counts for limits.
+    #[must_use]
+    pub const fn address(self) -> SocketAddr {
+        match self {
+            Self::Udp(address) | Self::Carrier(address) => address,
+        }
+    }
+}
 
 /// One packet for the gateway itself.
 #[derive(Debug)]
@@ -38,13 +59,27 @@ pub struct GatewaySocket {
     is_full: AtomicBool,
     /// Only the endpoint's driver reads, so this is never waited for.
     arrived: Mutex<mpsc::Receiver<OwnDatagram>>,
+    carriers: Arc<Carriers>,
 }
 
 impl GatewaySocket {
-    pub(super) fn new(udp: Arc<UdpSocket>, arrived: mpsc::Receiver<OwnDatagram>) -> io::Result<Arc<Self>> {
+    pub(super) fn new(
+        udp: Arc<UdpSocket>,
+        arrived: mpsc::Receiver<OwnDatagram>,
+        carriers: Arc<Carriers>,
+    ) -> io::Result<Arc<Self>> {
         let state = UdpSocketState::new((&*udp).into())?;
         ask_for_buffers(&state, &udp);
-        Ok(Arc::new(Self { udp, state, is_full: AtomicBool::new(false), arrived: Mutex::new(arrived) }))
+        let (is_full, arrived) = (AtomicBool::new(false), Mutex::new(arrived));
+        Ok(Arc::new(Self { udp, state, is_full, arrived, carriers }))
+    }
+
+    /// Returns who is at an address that quinn knows; nobody where that is a carrier's that has ended.
+    pub(super) fn origin(&self, address: SocketAddr) -> Option<Origin> {
+        match relay::carriers::carrier_at(address) {
+            None => Some(Origin::Udp(address)),
+            Some(id) => self.carriers.peer_of(id).map(Origin::Carrier),
+        }
     }
 
     pub fn bound(&self) -> io::Result<SocketAddr> {
@@ -58,6 +93,11 @@ impl AsyncUdpSocket for GatewaySocket {
     }
 
     fn try_send(&self, transmit: &Transmit) -> io::Result<()> {
+        if let Some(id) = relay::carriers::carrier_at(transmit.destination) {
+            let segment = transmit.segment_size.unwrap_or(transmit.contents.len());
+            self.carriers.send(id, transmit.contents, segment);
+            return Ok(());
+        }
         let sent = self.state.send((&*self.udp).into(), transmit);
         if sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
             self.is_full.store(true, Ordering::Release);

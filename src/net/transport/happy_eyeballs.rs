@@ -28,15 +28,31 @@ where
     E: From<io::Error> + Display + Send + 'static,
     F: Future<Output = Result<T, E>> + Send + 'static,
 {
-    let mut waiting = families_in_turn(addresses).into_iter();
+    first_in_order(families_in_turn(addresses), ATTEMPT_TIMEOUT, |address| connect(*address)).await
+}
+
+/// Does the same for whatever is dialled, in the order given; `limit` is that of each attempt.
+pub async fn first_in_order<A, T, E, F>(
+    ordered: Vec<A>,
+    limit: Duration,
+    connect: impl Fn(&A) -> F,
+) -> Result<(A, T), Vec<(A, E)>>
+where
+    A: Display + Send + 'static,
+    T: Send + 'static,
+    E: From<io::Error> + Display + Send + 'static,
+    F: Future<Output = Result<T, E>> + Send + 'static,
+{
+    let mut waiting = ordered.into_iter();
     let mut under_way = JoinSet::new();
     let mut failed = Vec::new();
     loop {
         if let Some(address) = waiting.next() {
             debug!(%address, others_waiting = waiting.len(), "an address is tried");
-            let connecting = timeout(ATTEMPT_TIMEOUT, connect(address));
-            under_way
-                .spawn(async move { (address, connecting.await.unwrap_or_else(|_| Err(late().into()))) });
+            let connecting = timeout(limit, connect(&address));
+            under_way.spawn(async move {
+                (address, connecting.await.unwrap_or_else(|_| Err(late(limit).into())))
+            });
         }
         tokio::select! {
             ended = under_way.join_next() => match ended {
@@ -57,8 +73,8 @@ where
 }
 
 /// Returns what an address fails with that did not answer within its limit.
-pub(super) fn late() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", ATTEMPT_TIMEOUT.as_secs()))
+pub(super) fn late(limit: Duration) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", limit.as_secs()))
 }
 
 /// Orders addresses after RFC 8305 §4: the resolver's order without repeats, but the families alternate from

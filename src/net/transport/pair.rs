@@ -1,14 +1,17 @@
 //! Two ends in one process, over real loopback sockets, for the tests of this layer.
 
-use std::net::UdpSocket;
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::carrier::queues::{self, CarrierEnd, SocketEnd};
 use super::endpoint::{AgentEndpoint, Connection, Credentials, TransportError, TunnelSettings};
 use super::opening::{self, Opening};
 use super::port;
@@ -21,9 +24,10 @@ use crate::identity::time::StoppedClock;
 use crate::identity::tls::Identity;
 use adit_core::config::agent::Congestion;
 use adit_core::domain::connection::Side;
-use adit_core::domain::id::{BootId, ConnectionId, RouteId, ServerId};
+use adit_core::domain::id::{BootId, ConnectionId, RelayId, RouteId, ServerId};
 use adit_core::domain::secret::Secret;
 use adit_core::domain::time::Timestamp;
+use adit_core::protocol::carrier::{append, packets};
 use adit_core::protocol::initial::TagKey;
 use adit_core::protocol::open::{self, Open};
 
@@ -47,13 +51,23 @@ pub(super) struct End {
 
 impl End {
     pub(super) fn new(ca: &CertificateAuthority, number: u8) -> Self {
+        Self::with_ends(ca, number, BTreeMap::new())
+    }
+
+    /// Returns one that may use a carrier to `relay`, and that carrier's other end.
+    pub(super) fn with_carrier(ca: &CertificateAuthority, number: u8, relay: RelayId) -> (Self, CarrierEnd) {
+        let (socket, carrier) = queues::queues();
+        (Self::with_ends(ca, number, BTreeMap::from([(relay, socket)])), carrier)
+    }
+
+    fn with_ends(ca: &CertificateAuthority, number: u8, carriers: BTreeMap<RelayId, SocketEnd>) -> Self {
         let server = ServerId::from_bytes([number; 16]);
         let route = RouteId::from_bytes([number; 8]);
         let key = Arc::new(KeyPair::generate().unwrap());
         let csr = VerifiedCsr::from_der(&key.csr_der().unwrap()).unwrap();
         let identity = Identity::new(&ca.sign_server(&csr, server, NOW).unwrap(), key).unwrap();
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let (socket, own_packets) = AgentSocket::new(udp, route).unwrap();
+        let (socket, own_packets) = AgentSocket::with_carriers(udp, route, carriers).unwrap();
         socket.gate().set_boot(boot(number));
         let credentials =
             Credentials { identity, trust: ca.trust().clone(), clock: Arc::new(StoppedClock(NOW)) };
@@ -140,6 +154,30 @@ impl Pair {
         });
         (source, target)
     }
+}
+
+/// Opens a carrier that leads to `relay`: each packet of its messages goes there, from an address of the
+/// carrier's own, and what comes back is a message each. It lasts as long as `tasks`.
+pub(super) fn carry(carrier: CarrierEnd, relay: SocketAddr, tasks: &mut JoinSet<()>) {
+    carrier.set_open(true);
+    tasks.spawn(async move {
+        let udp = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let mut buffer = [0; 7_000];
+        loop {
+            tokio::select! {
+                message = carrier.next() => {
+                    for packet in packets(&message) {
+                        udp.send_to(packet.unwrap(), relay).await.unwrap();
+                    }
+                }
+                received = udp.recv(&mut buffer) => {
+                    let mut message = BytesMut::new();
+                    assert!(append(&mut message, &buffer[..received.unwrap()]));
+                    carrier.deliver(message.freeze()).await;
+                }
+            }
+        }
+    });
 }
 
 /// Returns an opening message. Whether it proves anything is not this layer's business.

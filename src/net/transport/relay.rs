@@ -1,11 +1,12 @@
 //! The relay at work: a thread of its own receives everything that reaches the gateway's UDP
-//! socket, sends on what [`adit_core::protocol::relay`] lets pass, and hands the gateway's own packets
-//! to its endpoint.
+//! socket or comes over a carrier, sends on what [`adit_core::protocol::relay`] lets pass, and hands
+//! the gateway's own packets to its endpoint.
 //!
 //! Commands come over a bounded queue that is drained between batches; what was done is told by
-//! counters. Nothing is locked on the way of a packet, and nothing is allocated. Who may be relayed
-//! is decided in `gateway`.
+//! counters. Nothing is locked on the way of a packet between two UDP addresses, and nothing is
+//! allocated. Who may be relayed is decided in `gateway`.
 
+pub mod carriers;
 mod counters;
 mod forwarder;
 mod outbox;
@@ -21,7 +22,8 @@ use std::thread::{Builder, JoinHandle};
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::{mpsc, oneshot};
 
-use self::forwarder::Forwarder;
+use self::carriers::{CarrierOutbox, Carriers};
+use self::forwarder::{Forwarder, Queues};
 use super::gateway_socket::GatewaySocket;
 use adit_core::domain::id::{OrganizationId, RouteId};
 use adit_core::domain::limits::{GATEWAY_OWN_QUEUED_MAX, RELAY_COMMANDS_QUEUED_MAX};
@@ -48,6 +50,7 @@ pub struct RelayHandle {
     commands: mpsc::Sender<RelayCommand>,
     event_fd: Arc<EventFd>,
     counters: Arc<RelayCounters>,
+    carriers: Arc<Carriers>,
 }
 
 impl RelayHandle {
@@ -84,6 +87,12 @@ impl RelayHandle {
         &self.counters
     }
 
+    /// Returns the carriers that it serves, for one who accepts more.
+    #[must_use]
+    pub const fn carriers(&self) -> &Arc<Carriers> {
+        &self.carriers
+    }
+
     async fn send(&self, command: RelayCommand) {
         if self.commands.send(command).await.is_ok() {
             self.event_fd.signal();
@@ -93,20 +102,29 @@ impl RelayHandle {
 
 /// Wakes the thread from its wait for packets.
 #[derive(Debug)]
-struct EventFd(OwnedFd);
+struct EventFd {
+    fd: OwnedFd,
+    /// It is signalled, and the thread has not seen it: saying it again would cost a system call.
+    is_raised: AtomicBool,
+}
 
 impl EventFd {
     fn new() -> io::Result<Self> {
-        Ok(Self(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?))
+        let fd = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        Ok(Self { fd, is_raised: AtomicBool::new(false) })
     }
 
     fn signal(&self) {
-        // It fails only when it has been signalled 2^64 times unread.
-        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+        if !self.is_raised.swap(true, Ordering::AcqRel) {
+            // It fails only when it has been signalled 2^64 times unread.
+            let _ = rustix::io::write(&self.fd, &1_u64.to_ne_bytes());
+        }
     }
 
+    /// Takes note of a signal; what was queued before is seen by who looks after this.
     fn clear(&self) {
-        let _ = rustix::io::read(&self.0, &mut [0; 8]);
+        let _ = rustix::io::read(&self.fd, &mut [0; 8]);
+        self.is_raised.swap(false, Ordering::AcqRel);
     }
 }
 
@@ -127,12 +145,14 @@ impl RelayThread {
         let event_fd = Arc::new(EventFd::new()?);
         let counters = Arc::new(RelayCounters::default());
         let stop = Arc::new(AtomicBool::new(false));
-        let endpoint_socket = GatewaySocket::new(Arc::clone(&udp), arrived)?;
-        let forwarder =
-            Forwarder::new(udp, relay, receiver, own, Arc::clone(&event_fd), Arc::clone(&counters))?;
+        let (carriers, inbox) = Carriers::new(Arc::clone(&event_fd));
+        let endpoint_socket = GatewaySocket::new(Arc::clone(&udp), arrived, Arc::clone(&carriers))?;
+        let outbox = CarrierOutbox::new(Arc::clone(&carriers));
+        let queues = Queues { commands: receiver, inbox, own, event_fd: Arc::clone(&event_fd) };
+        let forwarder = Forwarder::new(udp, relay, queues, outbox, Arc::clone(&counters))?;
         let word = Arc::clone(&stop);
         let thread = Builder::new().name(THREAD_NAME.into()).spawn(move || forwarder.run(&word))?;
-        let handle = RelayHandle { commands, event_fd, counters };
+        let handle = RelayHandle { commands, event_fd, counters, carriers };
         Ok((Self { handle, stop, thread: Some(thread) }, endpoint_socket))
     }
 

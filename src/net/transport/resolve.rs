@@ -80,7 +80,9 @@ where
 {
     // One address needs no race, whose task would cost every stream a wake-up.
     if let [address] = addresses[..] {
-        return timeout(ATTEMPT_TIMEOUT, connect(address)).await.unwrap_or_else(|_| Err(late()));
+        return timeout(ATTEMPT_TIMEOUT, connect(address))
+            .await
+            .unwrap_or_else(|_| Err(late(ATTEMPT_TIMEOUT)));
     }
     let raced = first_of(addresses, connect).await;
     raced.map(|(_, connected)| connected).map_err(|mut failed| {

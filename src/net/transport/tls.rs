@@ -1,4 +1,4 @@
-//! TLS over TCP, for enrolment and at both ends of admin sessions. Which certificates are good is
+//! TLS over TCP, at the gateway's front door and at both ends of admin sessions. Which certificates are good is
 //! `identity`'s business.
 
 use std::io;
@@ -8,51 +8,82 @@ use std::task::{Context, Poll};
 
 use arc_swap::ArcSwap;
 use rustls::pki_types::ServerName;
+use rustls::server::Acceptor;
 use rustls::{ClientConfig, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, TlsConnector, TlsStream};
+use tracing::debug;
 
 use crate::identity::error::IdentityError;
 use crate::identity::local_https::LocalCertificate;
 use crate::identity::mirth_key;
-use crate::identity::tls::{ENROL_ALPN, SERVER_NAME};
+use crate::identity::tls::ENROL_ALPN;
+use crate::transport::carrier::outer_tls;
+use adit_core::config::HostPort;
 use adit_core::domain::id::KeyFingerprint;
 
-/// The gateway's side, whose certificate can be replaced between two connections.
+/// The gateway's side, whose certificate can be replaced between two connections. What a client wants to speak
+/// decides how it is let in (RFC 7301).
 #[derive(Debug)]
-pub struct EnrolTls {
-    config: ArcSwap<ServerConfig>,
+pub struct FrontDoorTls {
+    configs: ArcSwap<FrontDoorConfigs>,
 }
 
-impl EnrolTls {
+/// How clients are let in.
+#[derive(Debug)]
+pub struct FrontDoorConfigs {
+    /// Those who ask for enrolment.
+    pub enrolment: Arc<ServerConfig>,
+    /// All others, who speak HTTP; what matters of it is secured inside.
+    pub http: Arc<ServerConfig>,
+}
+
+/// What a client of the front door speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spoken {
+    Enrolment,
+    Http,
+}
+
+/// A client's connection, secured.
+pub type FrontDoorStream = tokio_rustls::server::TlsStream<TcpStream>;
+
+impl FrontDoorTls {
     #[must_use]
-    pub fn new(config: ServerConfig) -> Self {
-        Self { config: ArcSwap::from_pointee(config) }
+    pub fn new(configs: FrontDoorConfigs) -> Self {
+        Self { configs: ArcSwap::from_pointee(configs) }
     }
 
-    pub fn replace(&self, config: ServerConfig) {
-        self.config.store(Arc::new(config));
+    pub fn replace(&self, configs: FrontDoorConfigs) {
+        self.configs.store(Arc::new(configs));
     }
 
-    pub async fn accept(
-        &self,
-        tcp: TcpStream,
-    ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
+    pub async fn accept(&self, tcp: TcpStream) -> io::Result<(Spoken, FrontDoorStream)> {
         tcp.set_nodelay(true)?;
-        let stream = TlsAcceptor::from(self.config.load_full()).accept(tcp).await?;
-        require_alpn(stream.get_ref().1.alpn_protocol())?;
-        Ok(stream)
+        let start = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
+        let hello = start.client_hello();
+        let asks_for_enrolment = hello.alpn().is_some_and(|mut alpn| alpn.any(|name| name == ENROL_ALPN));
+        debug!(server_name = ?hello.server_name(), asks_for_enrolment, "a client says hello");
+        let configs = self.configs.load_full();
+        if asks_for_enrolment {
+            let stream = start.into_stream(Arc::clone(&configs.enrolment)).await?;
+            require_alpn(stream.get_ref().1.alpn_protocol())?;
+            return Ok((Spoken::Enrolment, stream));
+        }
+        Ok((Spoken::Http, start.into_stream(Arc::clone(&configs.http)).await?))
     }
 }
 
-/// Does the newcomer's side.
+/// Does the newcomer's side. The gateway's name is sent along, by which an appliance knows what it is told to
+/// leave alone.
 pub async fn connect_enrol(
     tcp: TcpStream,
+    at: &HostPort,
     config: ClientConfig,
-) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin> {
+) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
     tcp.set_nodelay(true)?;
-    let name = ServerName::try_from(SERVER_NAME).expect("the constant server name is a DNS name");
+    let name = outer_tls::server_name(at);
     let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
     require_alpn(stream.get_ref().1.alpn_protocol())?;
     Ok(stream)

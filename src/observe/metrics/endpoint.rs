@@ -1,6 +1,7 @@
 //! `GET /metrics` over HTTP/1.1, on a loopback address only: it asks nobody who they are.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, HeaderValue};
+use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
 use tokio::net::{TcpListener, TcpStream};
@@ -147,7 +149,8 @@ impl Served {
 }
 
 async fn answer(tcp: TcpStream, handle: PrometheusHandle) {
-    let served = http::serve(tcp, LIMITS, |request| std::future::ready(respond(&request, &handle)));
+    let page = service_fn(|request| std::future::ready(Ok::<_, Infallible>(respond(&request, &handle))));
+    let served = http::serve(tcp, LIMITS, page);
     match timeout(limits::METRICS_REQUEST_TIMEOUT, served).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "a collector of metrics went away"),

@@ -95,6 +95,8 @@ fn the_relays_sums_are_published_with_drops_by_reason() {
         sends: 2,
         answers: 4,
         registered: 3,
+        carriers: 9,
+        proven_carriers: 7,
         drops: [("forged", 7), ("peer_away", 0)],
     };
     let text = rendered(|| relay(&sample));
@@ -104,6 +106,8 @@ fn the_relays_sums_are_published_with_drops_by_reason() {
         "adit_relay_sends_total 2",
         "adit_relay_answers_total 4",
         "adit_relay_agents 3",
+        "adit_gateway_carriers{proven=\"yes\"} 7",
+        "adit_gateway_carriers{proven=\"no\"} 2",
         "adit_relay_dropped_packets_total{reason=\"forged\"} 7",
         "adit_relay_dropped_packets_total{reason=\"peer_away\"} 0",
     ] {

@@ -88,18 +88,17 @@ const NAT: &str = "table ip router {
 ";
 
 /// The network between the hosts.
-pub(super) struct Router(Namespaces);
+pub(crate) struct Router(Namespaces);
 
 impl Router {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let namespaces = Namespaces::start("echo 1 > /proc/sys/net/ipv4/ip_forward", Path::new("."));
         namespaces.in_network("nft -f -", NAT);
         Self(namespaces)
     }
 
-    /// A cable to `host`, in a network of its own, and a firewall that lets in what is said, and
-    /// out only TCP 443 and UDP.
-    pub(super) fn connect(&self, host: &Host, address: [u8; 4], lets_in: &str) {
+    /// A cable to `host`, in a network of its own, with its firewall.
+    pub(crate) fn connect(&self, host: &Host, address: [u8; 4], firewall: Firewall) {
         let Host { name, namespaces, .. } = host;
         let [a, b, c, _] = address;
         let (address, gate) = (Ipv4Addr::from(address), Ipv4Addr::new(a, b, c, 1));
@@ -117,24 +116,31 @@ impl Router {
              ip route add default via {gate}"
         );
         namespaces.in_network(&to_router, "");
-        let firewall = format!(
-            "table inet firewall {{
-                 chain input {{
-                     type filter hook input priority 0; policy drop;
-                     iif lo accept; ct state established,related accept; {lets_in}
-                 }}
-                 chain output {{
-                     type filter hook output priority 0; policy drop;
-                     oif lo accept; ct state established,related accept;
-                     tcp dport 443 accept; meta l4proto udp accept;
-                 }}
-             }}\n"
-        );
-        namespaces.in_network("nft -f -", &firewall);
+        host.stands_behind(firewall);
     }
 }
 
-pub(super) struct Host {
+/// A host's firewall, in the words of nftables. Nothing passes but answers and what is said.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Firewall {
+    pub lets_in: &'static str,
+    pub lets_out: &'static str,
+    /// Not even in answers, and not of what has begun: on its way in, on its way out.
+    pub never: [&'static str; 2],
+}
+
+impl Firewall {
+    /// What README asks for at the least of those who only dial.
+    pub(crate) const HTTPS_AND_UDP: Self =
+        Self { lets_in: "", lets_out: "tcp dport 443 accept; meta l4proto udp accept;", never: ["", ""] };
+
+    /// The same, and no UDP passes at all.
+    pub(crate) const fn without_udp(self) -> Self {
+        Self { never: ["meta l4proto udp drop;", "meta l4proto udp drop;"], ..self }
+    }
+}
+
+pub(crate) struct Host {
     pub name: &'static str,
     /// Where a person works on it.
     home: PathBuf,
@@ -148,11 +154,12 @@ for folder in etc usr/bin var; do
     mkdir -p "$1/$folder/upper" "$1/$folder/work"
     mount -t overlay overlay -o "lowerdir=/$folder,upperdir=$1/$folder/upper,workdir=$1/$folder/work" "/$folder"
 done
-echo "192.0.2.10 gateway.example.org" >> /etc/hosts"#;
+echo "192.0.2.10 gateway.example.org" >> /etc/hosts
+echo "198.51.100.10 proxy.example.org" >> /etc/hosts"#;
 
 impl Host {
     /// A host with what the walk-through says must be at hand: the binary and `deploy/`.
-    pub(super) fn start(folder: &Path, name: &'static str) -> Self {
+    pub(crate) fn start(folder: &Path, name: &'static str) -> Self {
         let (home, own) = (folder.join(name), folder.join(format!("{name}.own")));
         for folder in [&home.join("target/release"), &own] {
             fs::create_dir_all(folder).unwrap();
@@ -170,19 +177,39 @@ impl Host {
     }
 
     /// What a person types as root, and what it prints. It must succeed, line by line.
-    pub(super) fn types(&self, commands: &str, variables: &[(&str, String)]) -> String {
+    pub(crate) fn types(&self, commands: &str, variables: &[(&str, String)]) -> String {
         let mut shell = self.enter();
         shell.args(["bash", "-euo", "pipefail"]).envs(variables.iter().cloned());
         let output = run(shell, commands);
         succeeded(&format!("on {}:\n{commands}", self.name), output)
     }
 
-    pub(super) fn status(&self) -> AgentStatus {
+    /// Puts a firewall in the place of the one before.
+    pub(crate) fn stands_behind(&self, firewall: Firewall) {
+        let Firewall { lets_in, lets_out, never: [never_in, never_out] } = firewall;
+        let table = format!(
+            "table inet firewall {{}}
+             delete table inet firewall
+             table inet firewall {{
+                 chain input {{
+                     type filter hook input priority 0; policy drop;
+                     iif lo accept; {never_in} ct state established,related accept; {lets_in}
+                 }}
+                 chain output {{
+                     type filter hook output priority 0; policy drop;
+                     oif lo accept; {never_out} ct state established,related accept; {lets_out}
+                 }}
+             }}\n"
+        );
+        self.namespaces.in_network("nft -f -", &table);
+    }
+
+    pub(crate) fn status(&self) -> AgentStatus {
         serde_json::from_str(&self.types("adit status --json", &[])).unwrap()
     }
 
     /// Takes another address in its network; its cable and its gate stay.
-    pub(super) fn moves(&self, from: [u8; 4], to: [u8; 4]) {
+    pub(crate) fn moves(&self, from: [u8; 4], to: [u8; 4]) {
         let [a, b, c, _] = to;
         let (from, to, gate) = (Ipv4Addr::from(from), Ipv4Addr::from(to), Ipv4Addr::new(a, b, c, 1));
         let commands = format!(
@@ -194,12 +221,12 @@ impl Host {
     }
 
     /// A stand-in Mirth that listens on this host.
-    pub(super) fn mirth(&self, address: &'static str) -> Mirth {
+    pub(crate) fn mirth(&self, address: &'static str) -> Mirth {
         Mirth::start(self.listener(address), Behaviour::ACCEPT).unwrap()
     }
 
     /// A stand-in for the HTTPS side of one.
-    pub(super) fn admin_mirth(&self, address: &'static str) -> AdminMirth {
+    pub(crate) fn admin_mirth(&self, address: &'static str) -> AdminMirth {
         AdminMirth::start(self.listener(address)).unwrap()
     }
 
@@ -213,7 +240,7 @@ impl Host {
     }
 
     /// Sends from this host.
-    pub(super) fn sends(
+    pub(crate) fn sends(
         &self,
         sender: Sender,
         messages: impl Iterator<Item = Message> + Send + 'static,
@@ -226,12 +253,19 @@ impl Host {
 
     /// Runs on a thread of this process that is in the host's network: so are the sockets it makes.
     fn inside<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        self.begins(job).join().unwrap()
+    }
+
+    /// Begins the same, and does not wait for its end.
+    pub(crate) fn begins<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> thread::JoinHandle<T> {
         let network = File::open(format!("/proc/{}/ns/net", self.namespaces.first)).unwrap();
-        let thread = thread::spawn(move || {
+        thread::spawn(move || {
             move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
             job()
-        });
-        thread.join().unwrap()
+        })
     }
 
     fn enter(&self) -> Command {
@@ -248,7 +282,7 @@ impl Drop for Host {
     fn drop(&mut self) {
         if thread::panicking() {
             let mut shell = self.enter();
-            shell.args(["sh", "-c", "tail -n 30 /var/log/adit-*.log"]);
+            shell.args(["sh", "-c", "tail -n 30 /var/log/adit-*.log; adit status || true"]);
             let logs = run(shell, "");
             println!("--- what {} said:\n{}", self.name, String::from_utf8_lossy(&logs.stdout));
         }

@@ -1,12 +1,13 @@
 //! What can be wrong with an agent before, and while, it runs.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 use super::finding::Findings;
-use super::gateways::check_gateways;
+use super::gateways::{Known, check_gateways};
 use super::network::{Host, check_hosts, check_tcp_port, check_udp_port};
 use super::state::{self, State};
 use crate::cli::files;
@@ -24,7 +25,10 @@ use adit_core::domain::connection::Protocol;
 use adit_core::domain::id::{KeyFingerprint, RouteId};
 use adit_core::domain::secret::RegistrationToken;
 use adit_core::domain::time::Timestamp;
+use adit_net::identity::outer::GatewayKey;
 use adit_net::identity::time::{HostClock, LearntClock, TimeSource};
+use adit_net::identity::tls::Trust;
+use adit_net::transport::carrier::proxy::Proxies;
 
 /// Renewed daily, a leaf this close to its end was not renewed for a week.
 const LEAF_LEFT_MIN: Duration = Duration::from_hours(7 * 24);
@@ -34,6 +38,7 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 pub(super) async fn check(config: &AgentConfig, findings: &mut Findings) {
     check_entries(config, findings);
+    let proxies = Arc::new(Proxies::of_host(&config.proxies));
     let enrolment =
         AgentState::open_if_made(&config.state).and_then(|state| state.enrolment().ok().flatten());
     let connector =
@@ -41,36 +46,42 @@ pub(super) async fn check(config: &AgentConfig, findings: &mut Findings) {
     let gateway = match state::check(&config.state, findings) {
         State::Unusable => Gateways::of_connector(connector.as_ref(), None),
         // It dials the Mirths of its entries by itself, as often as they bear.
-        State::InUse(_) => return check_running(config, connector.as_ref(), findings).await,
-        State::Absent => check_first_start(config, connector.as_ref(), findings).await,
-        State::Free(_) => check_state(config, connector.as_ref(), findings).await,
+        State::InUse(_) => return check_running(config, connector.as_ref(), &proxies, findings).await,
+        State::Absent => check_first_start(config, connector.as_ref(), &proxies, findings).await,
+        State::Free(_) => check_state(config, connector.as_ref(), &proxies, findings).await,
     };
     check_ports(config, findings);
-    gateway.check(findings).await;
+    gateway.check(&proxies, findings).await;
     check_targets(config, findings).await;
 }
 
 /// Where the gateway is, as far as this host knows.
 struct Gateways {
     addresses: Vec<HostPort>,
-    /// The gateway's; `None` until this host was told.
-    route: Option<RouteId>,
-    is_enrolled: bool,
+    known: Known,
 }
 
 impl Gateways {
     fn of_connector(connector: Option<&Connector>, route: Option<RouteId>) -> Self {
         let addresses = connector.map(|connector| connector.addresses.clone()).unwrap_or_default();
-        Self { addresses, route, is_enrolled: false }
+        let key = connector.map(|connector| GatewayKey {
+            ca_key: connector.key,
+            trust_domain: connector.trust_domain.clone(),
+        });
+        Self { addresses, known: Known { route, key, needs_tcp: true } }
     }
 
     fn of_enrolment(enrolment: Enrolment) -> Self {
-        let route = Some(enrolment.gateway_route);
-        Self { addresses: enrolment.gateway_addresses, route, is_enrolled: true }
+        let trust = Trust::new(&enrolment.ca, enrolment.trust_domain.clone());
+        let key = trust
+            .ok()
+            .map(|trust| GatewayKey { ca_key: trust.ca_key(), trust_domain: enrolment.trust_domain });
+        let known = Known { route: Some(enrolment.gateway_route), key, needs_tcp: false };
+        Self { addresses: enrolment.gateway_addresses, known }
     }
 
-    async fn check(self, findings: &mut Findings) {
-        check_gateways(self.addresses, self.route, !self.is_enrolled, findings).await;
+    async fn check(self, proxies: &Arc<Proxies>, findings: &mut Findings) {
+        check_gateways(self.addresses, &self.known, proxies, findings).await;
     }
 }
 
@@ -146,6 +157,7 @@ fn read_connector(path: &Path, enrolment: Option<&Enrolment>, findings: &mut Fin
 async fn check_first_start(
     config: &AgentConfig,
     connector: Option<&Connector>,
+    proxies: &Proxies,
     findings: &mut Findings,
 ) -> Gateways {
     let token = connector.and_then(|connector| Some((connector, connector.token.as_ref()?)));
@@ -171,7 +183,7 @@ async fn check_first_start(
     }
     if let Some((connector, token)) = token {
         let key = AgentState::open_if_made(&config.state).and_then(|state| state.own_key().ok().flatten());
-        route = check_token(connector, token, key, findings).await;
+        route = check_token(connector, token, key, proxies, findings).await;
     }
     Gateways::of_connector(connector, route)
 }
@@ -181,15 +193,16 @@ async fn check_token(
     connector: &Connector,
     token: &RegistrationToken,
     key: Option<KeyFingerprint>,
+    proxies: &Proxies,
     findings: &mut Findings,
 ) -> Option<RouteId> {
-    match ask_about_token(connector, token, key).await {
+    match ask_about_token(connector, proxies, token, key).await {
         Ok(good) => {
             findings.fine(format!("token: the gateway takes it until {}", good.expires));
             return Some(good.gateway_route);
         }
         // Said of the gateway's addresses.
-        Err(EnrolError::Unreachable { .. }) => {}
+        Err(EnrolError::Unreachable { .. } | EnrolError::Intercepted { .. }) => {}
         Err(EnrolError::Refused { answer, .. }) => findings.problem(format!("token: {answer}")),
         Err(EnrolError::NotNow { answer, .. }) => {
             findings
@@ -208,6 +221,7 @@ async fn check_token(
 async fn check_state(
     config: &AgentConfig,
     connector: Option<&Connector>,
+    proxies: &Proxies,
     findings: &mut Findings,
 ) -> Gateways {
     match read_state(&config.state, connector, findings) {
@@ -215,7 +229,7 @@ async fn check_state(
             check_rules(config, findings);
             Gateways::of_enrolment(enrolment)
         }
-        Ok(None) => check_first_start(config, connector, findings).await,
+        Ok(None) => check_first_start(config, connector, proxies, findings).await,
         Err(error) => {
             findings.error(&error);
             Gateways::of_connector(connector, None)
@@ -285,7 +299,12 @@ fn check_leaf(now: Timestamp, expires: Timestamp, findings: &mut Findings) {
 }
 
 /// Checks by its status: a running agent knows best, once its first attempts have come to something.
-async fn check_running(config: &AgentConfig, connector: Option<&Connector>, findings: &mut Findings) {
+async fn check_running(
+    config: &AgentConfig,
+    connector: Option<&Connector>,
+    proxies: &Arc<Proxies>,
+    findings: &mut Findings,
+) {
     let enrolment =
         || AgentState::open_read_only(&config.state).and_then(|state| state.enrolment()).ok().flatten();
     match settled(config).await {
@@ -294,7 +313,7 @@ async fn check_running(config: &AgentConfig, connector: Option<&Connector>, find
             if status.gateway.on != Some(true)
                 && let Some(enrolment) = enrolment()
             {
-                Gateways::of_enrolment(enrolment).check(findings).await;
+                Gateways::of_enrolment(enrolment).check(proxies, findings).await;
             }
         }
         Ok(Answer::Failed { what }) => findings.problem(format!("agent: it answered: {what}")),
@@ -311,7 +330,7 @@ async fn check_running(config: &AgentConfig, connector: Option<&Connector>, find
         Err(StatusError::NotRunning { .. }) if enrolment().is_none() => {
             findings
                 .problem("agent: it runs and is not enrolled yet; what follows says why, else its log does");
-            check_first_start(config, connector, findings).await.check(findings).await;
+            check_first_start(config, connector, proxies, findings).await.check(proxies, findings).await;
         }
         Err(error) => findings.error(&error),
     }

@@ -1,13 +1,16 @@
 //! What can be wrong with a gateway before, and while, it runs.
 
+use std::sync::Arc;
+
 use super::finding::Findings;
-use super::gateways::check_gateways;
+use super::gateways::{Known, check_gateways};
 use super::network::{check_tcp_port, check_udp_port};
 use super::state::{self, State};
 use adit_core::config::gateway::GatewayConfig;
 use adit_core::domain::id::RouteId;
 use adit_gateway::authority::{AUTHORITY, Authority};
 use adit_net::host::folder::Folder;
+use adit_net::identity::outer::GatewayKey;
 use adit_net::identity::time::{HostClock, TimeSource};
 
 pub(super) async fn check(config: &GatewayConfig, findings: &mut Findings) {
@@ -25,8 +28,9 @@ pub(super) async fn check(config: &GatewayConfig, findings: &mut Findings) {
             check_authority(config, &folder, findings);
         }
         State::InUse(folder) => {
-            let route = check_authority(config, &folder, findings);
-            return check_gateways(vec![config.name.clone()], route, true, findings).await;
+            let (route, key) = check_authority(config, &folder, findings).unzip();
+            let known = Known { route, key, needs_tcp: true };
+            return check_gateways(vec![config.name.clone()], &known, &Arc::default(), findings).await;
         }
     }
     check_udp_port("listen", config.listen, findings);
@@ -36,15 +40,21 @@ pub(super) async fn check(config: &GatewayConfig, findings: &mut Findings) {
     }
 }
 
-/// Returns the gateway's route.
-fn check_authority(config: &GatewayConfig, folder: &Folder, findings: &mut Findings) -> Option<RouteId> {
+/// Returns the gateway's route, and by which key it is known.
+fn check_authority(
+    config: &GatewayConfig,
+    folder: &Folder,
+    findings: &mut Findings,
+) -> Option<(RouteId, GatewayKey)> {
     match folder.read(AUTHORITY) {
         Ok(None) => findings.fine("CA: will be made at the first start"),
         // Opening one that is there makes nothing on disk.
         Ok(Some(_)) => match Authority::open(folder, &config.trust_domain, HostClock.now()) {
             Ok(authority) => {
-                findings.fine(format!("CA: {}", authority.trust().ca_key()));
-                return Some(authority.route());
+                let ca_key = authority.trust().ca_key();
+                findings.fine(format!("CA: {ca_key}"));
+                let key = GatewayKey { ca_key, trust_domain: config.trust_domain.clone() };
+                return Some((authority.route(), key));
             }
             Err(error) => findings.error(&error),
         },

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::slice;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
@@ -12,9 +14,13 @@ use super::finding::Findings;
 use super::network::dial_any;
 use adit_core::config::HostPort;
 use adit_core::domain::id::RouteId;
+use adit_core::domain::visible::error_chain;
 use adit_core::protocol::version_question::{QUESTION_BYTES, is_answer, question};
+use adit_net::identity::outer::{GatewayKey, OuterTls};
 use adit_net::identity::random;
 use adit_net::transport::any_address::any_like;
+use adit_net::transport::carrier::client::dial;
+use adit_net::transport::carrier::proxy::{Proxies, Proxy};
 use adit_net::transport::happy_eyeballs::first_of;
 use adit_net::transport::resolve::resolve;
 
@@ -33,29 +39,57 @@ enum Fared {
     Unasked,
 }
 
-/// Asks all gateways at once and reports in their order. `route` is the gateway's, known once a host enrolled
-/// or was told that its token is good; until then only TCP can be tried. `needs_tcp` is who still has to enrol.
+/// Whether the tcp path can be had, where TCP is accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum TcpPath {
+    Opens(OuterTls),
+    Fails(String),
+    /// Nobody told by which key the gateway is known, or TCP is not accepted.
+    Untried,
+}
+
+/// What a host knows of its gateway, and needs of it.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    /// Known once a host enrolled or was told that its token is good; until then only TCP can be tried.
+    pub(super) route: Option<RouteId>,
+    pub(super) key: Option<GatewayKey>,
+    /// It still has to enrol.
+    pub(super) needs_tcp: bool,
+}
+
+/// How one gateway fared.
+struct Answer {
+    udp: Fared,
+    tcp: Fared,
+    path: TcpPath,
+    proxy: Option<Proxy>,
+}
+
+/// Asks all gateways at once and reports in their order.
 pub(super) async fn check_gateways(
     hosts: Vec<HostPort>,
-    route: Option<RouteId>,
-    needs_tcp: bool,
+    known: &Known,
+    proxies: &Arc<Proxies>,
     findings: &mut Findings,
 ) {
     let mut asked = JoinSet::new();
     for (number, at) in hosts.into_iter().enumerate() {
+        let (known, proxies) = (known.clone(), Arc::clone(proxies));
         asked.spawn(async move {
-            let fared = match resolve(&at).await {
-                Ok(addresses) => Ok(tokio::join!(by_udp(&addresses, route), by_tcp(&addresses))),
-                Err(error) => Err(error),
-            };
-            (number, at, fared)
+            let answer = ask(&at, &known, &proxies).await;
+            (number, at, answer)
         });
     }
     let mut answers = asked.join_all().await;
     answers.sort_by_key(|(number, ..)| *number);
-    for (_, at, fared) in answers {
-        match fared {
-            Ok((udp, tcp)) => report(&at, &udp, &tcp, needs_tcp, findings),
+    for (_, at, answer) in answers {
+        match answer {
+            Ok(answer) => {
+                report_proxy(&at, answer.proxy.as_ref(), findings);
+                report(&at, &answer, known.needs_tcp, findings);
+                report_path(&at, &answer, known.needs_tcp, findings);
+            }
             Err(error) => findings.problem(format!(
                 "gateway: {at} has no address here: {error}; correct this host's name service, or the address in \
                  a new connector file"
@@ -64,7 +98,69 @@ pub(super) async fn check_gateways(
     }
 }
 
-fn report(at: &HostPort, udp: &Fared, tcp: &Fared, needs_tcp: bool, findings: &mut Findings) {
+async fn ask(at: &HostPort, known: &Known, proxies: &Proxies) -> io::Result<Answer> {
+    let (addresses, proxy) = (resolve(at).await, proxies.to(at));
+    let udp = async {
+        match &addresses {
+            Ok(addresses) => by_udp(addresses, known.route).await,
+            Err(error) => Fared::Refused(format!("the name has no address here: {error}")),
+        }
+    };
+    let tcp = async {
+        match (&proxy, &addresses) {
+            (Err(error), _) => Fared::Refused(error_chain(error)),
+            (Ok(Some(proxy)), _) => match proxy.connect(at).await {
+                Ok(_) => Fared::Answers,
+                Err(error) => Fared::Refused(error_chain(&error)),
+            },
+            (Ok(None), Ok(addresses)) => by_tcp(addresses).await,
+            (Ok(None), Err(_)) => Fared::Silent,
+        }
+    };
+    let (udp, tcp) = tokio::join!(udp, tcp);
+    let path = match &known.key {
+        Some(key) if tcp == Fared::Answers => match dial(slice::from_ref(at), proxies, key).await {
+            Ok(opened) => TcpPath::Opens(opened.outer),
+            Err(error) => TcpPath::Fails(error.to_string()),
+        },
+        _ => TcpPath::Untried,
+    };
+    match proxy {
+        // A proxy resolves the name by itself.
+        Ok(Some(proxy)) => Ok(Answer { udp, tcp, path, proxy: Some(proxy) }),
+        Ok(None) | Err(_) => addresses.map(|_| Answer { udp, tcp, path, proxy: None }),
+    }
+}
+
+fn report_proxy(at: &HostPort, proxy: Option<&Proxy>, findings: &mut Findings) {
+    if let Some(proxy) = proxy {
+        let (proxy, by) = (proxy.at(), proxy.named_by());
+        findings.fine(format!("gateway: TCP to {at} goes through the proxy {proxy} ({by})"));
+    }
+}
+
+/// Reports what becomes of the tcp path.
+fn report_path(at: &HostPort, answer: &Answer, needs_tcp: bool, findings: &mut Findings) {
+    match &answer.path {
+        TcpPath::Untried => {}
+        TcpPath::Opens(OuterTls::Gateways) => findings.fine(format!("gateway: the tcp path to {at} works")),
+        TcpPath::Opens(OuterTls::Foreign { issuer }) if needs_tcp => findings.problem(format!(
+            "gateway: somebody breaks TLS to {at} open with a certificate of {issuer}: enrolment sends no token there; \
+             have the gateway's name exempted from TLS inspection, or enrol from another network"
+        )),
+        TcpPath::Opens(OuterTls::Foreign { issuer }) => findings.warning(format!(
+            "gateway: somebody breaks TLS to {at} open with a certificate of {issuer}: the tcp path works and stays \
+             encrypted end to end, but enrolling anew needs the gateway's name exempted from TLS inspection"
+        )),
+        TcpPath::Fails(why) if answer.udp == Fared::Answers => findings.warning(format!(
+            "gateway: without UDP this host could not reach its peers: {why}"
+        )),
+        TcpPath::Fails(why) => findings.problem(format!("gateway: {why}")),
+    }
+}
+
+fn report(at: &HostPort, answer: &Answer, needs_tcp: bool, findings: &mut Findings) {
+    let Answer { udp, tcp, path, .. } = answer;
     let port = at.port();
     let silent_tcp = match tcp {
         Fared::Refused(why) => format!("TCP is refused ({why}); see that the gateway runs and listens there"),
@@ -81,8 +177,15 @@ fn report(at: &HostPort, udp: &Fared, tcp: &Fared, needs_tcp: bool, findings: &m
             findings.problem(format!("gateway: {at} answers by UDP, but enrolment needs TCP: {silent_tcp}"));
         }
         (Fared::Answers, _) => findings.warning(format!(
-            "gateway: {at} answers by UDP, which is all that an enrolled agent needs; to enrol anew: {silent_tcp}"
+            "gateway: {at} answers by UDP, which is all that an enrolled agent needs while UDP passes; for the tcp path, \
+             and to enrol anew: {silent_tcp}"
         )),
+        (Fared::Silent | Fared::Refused(_), Fared::Answers) if matches!(path, TcpPath::Opens(_)) => {
+            findings.warning(format!(
+                "gateway: {at} does not answer by UDP, so the tcp path will be used, which is slower: for the others let \
+                 UDP out to port {port} and the answers in, on this host's side and the gateway's"
+            ));
+        }
         (Fared::Silent, Fared::Answers) => findings.problem(format!(
             "gateway: {at} accepts TCP, but does not answer by UDP: let UDP out to port {port} and the answers in, on \
              this host's side and the gateway's"
@@ -155,9 +258,58 @@ mod tests {
     use super::*;
 
     fn said(udp: &Fared, tcp: &Fared, needs_tcp: bool) -> String {
+        said_with(udp, tcp, TcpPath::Untried, needs_tcp)
+    }
+
+    fn said_with(udp: &Fared, tcp: &Fared, path: TcpPath, needs_tcp: bool) -> String {
         let mut findings = Findings::default();
-        report(&"gateway.example.org:443".parse().unwrap(), udp, tcp, needs_tcp, &mut findings);
+        let answer = Answer { udp: udp.clone(), tcp: tcp.clone(), path, proxy: None };
+        let at = "gateway.example.org:443".parse().unwrap();
+        report(&at, &answer, needs_tcp, &mut findings);
+        report_path(&at, &answer, needs_tcp, &mut findings);
         findings.to_string()
+    }
+
+    #[test]
+    fn without_udp_the_tcp_path_is_enough() {
+        let opens = TcpPath::Opens(OuterTls::Gateways);
+        let blocked = said_with(&Fared::Silent, &Fared::Answers, opens.clone(), false);
+        assert!(
+            blocked.contains("the tcp path will be used") && blocked.ends_with("0 problems, 1 warning\n"),
+            "{blocked}"
+        );
+        let fine = said_with(&Fared::Answers, &Fared::Answers, opens, false);
+        assert!(fine.contains("the tcp path to gateway.example.org:443 works"), "{fine}");
+        assert!(fine.ends_with("0 problems, 0 warnings\n"), "{fine}");
+    }
+
+    #[test]
+    fn a_gateway_without_the_tcp_path_is_a_problem_only_without_udp() {
+        let older = || TcpPath::Fails("the tcp path to the gateway cannot be opened (it is older)".into());
+        let with_udp = said_with(&Fared::Answers, &Fared::Answers, older(), false);
+        assert!(
+            with_udp.ends_with("0 problems, 1 warning\n") && with_udp.contains("it is older"),
+            "{with_udp}"
+        );
+        let without = said_with(&Fared::Silent, &Fared::Answers, older(), false);
+        assert!(
+            without.ends_with("2 problems, 0 warnings\n") && without.contains("let UDP out"),
+            "{without}"
+        );
+    }
+
+    #[test]
+    fn tls_that_is_broken_open_is_a_problem_only_for_who_must_enrol() {
+        let broken = || TcpPath::Opens(OuterTls::Foreign { issuer: "CN=Hospital TLS Inspection".into() });
+        let newcomer = said_with(&Fared::Unasked, &Fared::Answers, broken(), true);
+        assert!(
+            newcomer.contains("exempted from TLS inspection, or enrol from another network"),
+            "{newcomer}"
+        );
+        assert!(newcomer.ends_with("1 problem, 0 warnings\n"), "{newcomer}");
+        let enrolled = said_with(&Fared::Answers, &Fared::Answers, broken(), false);
+        assert!(enrolled.contains("CN=Hospital TLS Inspection"), "{enrolled}");
+        assert!(enrolled.ends_with("0 problems, 1 warning\n"), "{enrolled}");
     }
 
     fn refused() -> Fared {

@@ -38,6 +38,7 @@ fn an_empty_file_means_every_default() {
             state: "/var/lib/adit".into(),
             metrics: None,
             listen: "[::]:0".parse().expect("address"),
+            proxies: ProxySettings::default(),
             direct_addresses: vec![],
             congestion: Congestion::Bbr,
             log: LogFormat::Text,
@@ -46,6 +47,30 @@ fn an_empty_file_means_every_default() {
             managing: vec![],
             managed: vec![],
         }
+    );
+}
+
+#[test]
+fn a_file_with_a_password_for_the_proxy_holds_a_secret() {
+    let open =
+        parse("[gateway]\nproxy = \"http://proxy:3128\"\nno_proxy = [\".example.org\"]").expect("parses");
+    assert!(!open.holds_secret());
+    assert_eq!(open.proxies.no_proxy.as_deref().map(<[_]>::len), Some(1));
+    let secret = parse("[gateway]\nproxy = \"http://mirth:hunter2@proxy:3128\"").expect("parses");
+    assert!(secret.holds_secret());
+    assert!(!format!("{secret:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_problem_with_the_proxy_never_quotes_it() {
+    check_problems(
+        "[gateway]\nproxy = \"http://mirth:hunter@2@proxy:3128\"\nno_proxy = [\"a b\"]",
+        &[
+            "line 2: gateway proxy is [secret]: expected the user and the password of the proxy percent-encoded, as in \
+             http://user:p%40ss@proxy.example.org:3128 for p@ss",
+            "line 3: gateway no_proxy is a list of 1 element: element 1, \"a b\": expected a host such as \
+             gateway.example.org, .example.org for those below it, an address, a network, or *",
+        ],
     );
 }
 
@@ -76,7 +101,10 @@ fn all_entries_of_a_peer_share_the_path_that_any_of_them_names() {
     let second = SOURCE.replace("adt-to", "oru-to").replace("0d5c", "0d5d").replace("6661", "6662");
     let config = parse(&format!("{SOURCE}{second}path = \"relay\"\n{TARGET}")).expect("parses");
     let paths: Vec<_> = config.entries().map(|(_, entry)| entry.path).collect();
-    assert_eq!(paths, [PathChoice::Relay, PathChoice::Relay, PathChoice::Auto]);
+    assert_eq!(
+        paths,
+        [PathPreference::only(PathKind::Relay), PathPreference::only(PathKind::Relay), PathPreference::AUTO]
+    );
     check_problems(
         &format!("{SOURCE}path = \"direct\"{second}path = \"relay\"\n"),
         &[
@@ -85,11 +113,52 @@ fn all_entries_of_a_peer_share_the_path_that_any_of_them_names() {
         ],
     );
     check_problems(
-        &format!("{SOURCE}path = \"tcp\"\n"),
+        &format!("{SOURCE}path = \"udp\"\n"),
         &[
-            "line 8: p2p_source \"adt-to-stmary\" path is \"tcp\": expected \"auto\" or \"direct\" or \"relay\"",
+            "line 8: p2p_source \"adt-to-stmary\" path is \"udp\": expected \"auto\" or \"direct\" or \"relay\" or \
+             \"tcp\"",
         ],
     );
+}
+
+#[test]
+fn an_owner_prefers_paths_in_an_order_and_allows_no_other() {
+    let check = |line: &str, expected: &str| {
+        let config = parse(&format!("{SOURCE}{line}\n")).expect("parses");
+        assert_eq!(config.sources[0].entry.path.to_string(), expected, "{line}");
+    };
+    check("", "auto");
+    check("path = \"tcp\"", "tcp");
+    check("prefer = [\"relay\", \"direct\"]", "relay,direct");
+    check("prefer = [\"tcp\", \"relay\", \"direct\"]", "tcp,relay,direct");
+    check("path = \"relay\"\nprefer = [\"relay\"]", "relay");
+    check("prefer = [\"direct\", \"relay\", \"tcp\"]", "auto");
+
+    let second = SOURCE.replace("adt-to", "oru-to").replace("0d5c", "0d5d").replace("6661", "6662");
+    let both = "prefer = [\"relay\"]\n";
+    parse(&format!("{SOURCE}{both}{second}path = \"relay\"\n")).expect("the two say the same");
+    check_problems(
+        &format!("{SOURCE}path = \"tcp\"\n{both}"),
+        &["line 9: p2p_source \"adt-to-stmary\" prefer is a list of 1 element: keep this or `path`, which \
+             says \"tcp\"; they mean the same"],
+    );
+    check_problems(
+        &format!("{SOURCE}path = \"relay\"\n{second}prefer = [\"relay\", \"tcp\"]\n"),
+        &["line 16: p2p_source \"oru-to-stmary\" prefer is a list of 2 elements: write one path for all \
+             entries of a peer; p2p_source \"adt-to-stmary\" on line 2 says \"relay\""],
+    );
+    for (list, remedy) in [
+        ("[]", "a list of 0 elements: expected a list in brackets with 1 to 3 elements"),
+        (
+            "[\"tcp\", \"tcp\"]",
+            "a list of 2 elements: tcp is named twice; name each path once, most wanted first",
+        ),
+        ("[\"udp\"]", "a list of 1 element: element 1, \"udp\": expected \"direct\" or \"relay\" or \"tcp\""),
+        ("\"tcp\"", "\"tcp\": expected a list in brackets with 1 to 3 elements, as in key = [\"value\"]"),
+    ] {
+        let expected = format!("line 8: p2p_source \"adt-to-stmary\" prefer is {remedy}");
+        check_problems(&format!("{SOURCE}prefer = {list}\n"), &[&expected]);
+    }
 }
 
 #[test]
@@ -191,7 +260,7 @@ fn an_unknown_key_near_no_other_is_answered_with_all_keys() {
     check_problems(
         "zzzzzzzz = 1\n",
         &["line 1: zzzzzzzz is no key of this file: remove it; the keys here are `admin_managed`, \
-           `admin_managing`, `congestion`, `connector`, `direct_addresses`, `listen`, `log`, `metrics`, `p2p_source`, `p2p_target`, `state`"],
+           `admin_managing`, `congestion`, `connector`, `direct_addresses`, `gateway`, `listen`, `log`, `metrics`, `p2p_source`, `p2p_target`, `state`"],
     );
 }
 

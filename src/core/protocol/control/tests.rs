@@ -159,10 +159,10 @@ fn a_word_of_a_newer_agent_costs_no_more_than_itself() {
     let id = ConnectionId::from_bytes([1; 16]);
     let read = |text: String| decode_all::<ToGateway>(&[&wire(&[&text])]).unwrap().remove(0);
     let report = read(format!(
-        r#"{{"type":"report","connection":"{id}","report":{{"tunnel":"tcp","mirth":true,"last_ack":null,"mtu":1400}}}}"#
+        r#"{{"type":"report","connection":"{id}","report":{{"tunnel":"satellite","mirth":true,"last_ack":null,"mtu":1400}}}}"#
     ));
     let ToGateway::Report { report, .. } = report else { panic!("{report:?}") };
-    assert_eq!(report.tunnel.unwrap().to_string(), "tcp");
+    assert_eq!(report.tunnel.unwrap().to_string(), "satellite");
     let unfit = read(format!(r#"{{"type":"unfit","connection":"{id}","reason":"mirth_too_new"}}"#));
     let ToGateway::ConfigMismatch { reason, .. } = unfit else { panic!("{unfit:?}") };
     assert!(reason.sentence().contains("does not know: `mirth_too_new`"), "{}", reason.sentence());

@@ -1,7 +1,7 @@
 //! The agents that the relay knows, where they are, and who may reach whom.
 //!
-//! Only the gateway adds members and pairs, and a member is at one address at a time, so strangers
-//! cannot make any of this grow. What is asked for every packet is one look-up in a hash map, one
+//! Only the gateway adds members and pairs, and a member is at one address and at one carrier at a time, so
+//! strangers cannot make any of this grow. What is asked for every packet is one look-up in a hash map, one
 //! in a short sorted list, and no allocation.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -9,12 +9,13 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use super::RelayFull;
-use crate::domain::id::{OrganizationId, RouteId};
+use super::{RelayFull, Source};
+use crate::domain::id::{CarrierId, OrganizationId, RouteId};
 use crate::domain::limits::{
     REGISTRATION_LASTS, RELAY_ANSWERS_PER_SECOND, RELAY_CONFIRMS_KEPT_MAX, RELAY_MEMBERS_MAX,
     RELAY_PAIRS_MAX, RELAY_PEERS_MAX,
 };
+use crate::domain::path::Carrier;
 use crate::protocol::packet::PacketKey;
 use crate::protocol::token_bucket::TokenBucket;
 
@@ -38,14 +39,24 @@ pub struct PairTraffic {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) key: PacketKey,
-    /// The latest Register, and how often it came again.
-    pub(super) number: u64,
-    pub(super) repeats: u32,
+    /// The latest Register over each carrier: which of two is faster is chance.
+    latest: [LatestRegister; Carrier::ALL.len()],
     pub(super) registers: TokenBucket,
     pub(super) claims: TokenBucket,
     pub(super) again: TokenBucket,
+    /// Probes from where it is registered, and from elsewhere: who repeats what was overheard elsewhere takes
+    /// nothing from the agent.
+    pub(super) probes: TokenBucket,
+    pub(super) strays: TokenBucket,
     /// The latest confirmations that counted.
     pub(super) confirmed: VecDeque<[u8; 16]>,
+}
+
+/// The number of a Register, and how often it came again.
+#[derive(Debug)]
+pub(super) struct LatestRegister {
+    pub(super) number: u64,
+    pub(super) repeats: u32,
 }
 
 impl Link {
@@ -53,14 +64,19 @@ impl Link {
         let answers = || TokenBucket::per_second(RELAY_ANSWERS_PER_SECOND, RELAY_ANSWERS_PER_SECOND);
         Self {
             key,
-            number: 0,
             // No Register has the number 0.
-            repeats: u32::MAX,
+            latest: Carrier::ALL.map(|_| LatestRegister { number: 0, repeats: u32::MAX }),
             registers: answers(),
             claims: answers(),
             again: answers(),
+            probes: answers(),
+            strays: answers(),
             confirmed: VecDeque::with_capacity(RELAY_CONFIRMS_KEPT_MAX),
         }
+    }
+
+    pub(super) const fn latest(&mut self, carrier: Carrier) -> &mut LatestRegister {
+        &mut self.latest[carrier as usize]
     }
 
     pub(super) fn remember_confirmed(&mut self, nonce: [u8; 16]) {
@@ -85,24 +101,59 @@ struct Member {
     organization: OrganizationId,
     /// Boxed, so that what every packet asks for lies close together.
     link: Option<Box<Link>>,
-    registered: Option<Registered>,
+    at_address: Option<Registered<SocketAddr>>,
+    at_carrier: Option<Registered<CarrierId>>,
     permitted: BTreeSet<RouteId>,
     /// Ordered by route.
     peers: Vec<Peer>,
 }
 
+impl Member {
+    /// Returns where it is reached over UDP, unless that has lapsed.
+    #[inline]
+    fn address(&self, now: Instant) -> Option<SocketAddr> {
+        self.at_address.as_ref().filter(|registered| registered.holds(now)).map(|registered| registered.place)
+    }
+
+    /// Returns by which carrier it is reached, unless that has lapsed.
+    #[inline]
+    fn carrier(&self, now: Instant) -> Option<CarrierId> {
+        self.at_carrier.as_ref().filter(|registered| registered.holds(now)).map(|registered| registered.place)
+    }
+
+    /// Returns over which of the two it registered later.
+    fn latest(&self) -> Carrier {
+        let since = |carrier: &Registered<CarrierId>| carrier.since;
+        let address = self.at_address.as_ref().map(|registered| registered.since);
+        if self.at_carrier.as_ref().map(since) > address { Carrier::Tcp } else { Carrier::Udp }
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
-struct Registered {
-    address: SocketAddr,
+struct Registered<T> {
+    place: T,
     /// Where it reaches the gateway: a NAT lets answers in from there only.
     local: Option<IpAddr>,
     since: Instant,
+}
+
+impl<T> Registered<T> {
+    #[inline]
+    fn holds(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) < REGISTRATION_LASTS
+    }
 }
 
 #[derive(Debug)]
 struct Pair {
     traffic: PairTraffic,
     receiver: Index,
+    /// The other direction.
+    back: u32,
+    /// Over which carrier the sender sent last to the receiver what shows the path that it uses.
+    sender_uses: Option<Carrier>,
+    /// The same of the receiver to the sender.
+    receiver_uses: Option<Carrier>,
 }
 
 /// Places that are used again: an index stays what it was until it is given back.
@@ -157,7 +208,9 @@ pub(super) struct Members {
     /// Hashed without a random key, which lets nobody do harm: only addresses that were proven are in it,
     /// one for each member.
     by_address: HashMap<SocketAddr, Index, BuildHasherDefault<DefaultHasher>>,
-    /// Who sent last: packets come in runs.
+    /// The same of carriers, whose names are the gateway's.
+    by_carrier: HashMap<CarrierId, Index, BuildHasherDefault<DefaultHasher>>,
+    /// Who sent last over UDP: packets come in runs.
     latest: Option<(SocketAddr, Index)>,
 }
 
@@ -168,6 +221,7 @@ impl Default for Members {
             pairs: Slots::new(RELAY_PAIRS_MAX),
             by_route: BTreeMap::new(),
             by_address: HashMap::default(),
+            by_carrier: HashMap::default(),
             latest: None,
         }
     }
@@ -178,32 +232,78 @@ impl Members {
         self.by_route.get(&route).copied()
     }
 
-    /// Returns who is registered at this address.
+    /// Returns who is registered there.
     #[inline]
-    pub(super) fn at(&mut self, address: SocketAddr, now: Instant) -> Option<Index> {
-        let index = match self.latest {
-            Some((latest, index)) if latest == address => index,
-            _ => {
-                let index = *self.by_address.get(&address)?;
-                self.latest = Some((address, index));
-                index
+    pub(super) fn at(&mut self, source: Source, now: Instant) -> Option<Index> {
+        match source {
+            Source::Udp(address) => {
+                let index = match self.latest {
+                    Some((latest, index)) if latest == address => index,
+                    _ => {
+                        let index = *self.by_address.get(&address)?;
+                        self.latest = Some((address, index));
+                        index
+                    }
+                };
+                self.slots.get(index)?.address(now).map(|_| index)
             }
-        };
-        self.address(index, now).map(|_| index)
+            Source::Carrier(id) => {
+                let index = *self.by_carrier.get(&id)?;
+                self.slots.get(index)?.carrier(now).map(|_| index)
+            }
+        }
     }
 
-    /// Returns where it is registered, unless that has lapsed.
+    /// Returns where it is registered over this carrier, unless that has lapsed.
     #[inline]
-    pub(super) fn address(&self, index: Index, now: Instant) -> Option<SocketAddr> {
-        let registered = self.slots.get(index)?.registered.as_ref()?;
-        (now.saturating_duration_since(registered.since) < REGISTRATION_LASTS).then_some(registered.address)
+    pub(super) fn over(&self, index: Index, carrier: Carrier, now: Instant) -> Option<Source> {
+        let member = self.slots.get(index)?;
+        match carrier {
+            Carrier::Udp => member.address(now).map(Source::Udp),
+            Carrier::Tcp => member.carrier(now).map(Source::Carrier),
+        }
+    }
+
+    /// Returns where the receiver of this pair is reached: over `carrier` if it is registered there, else over
+    /// the other.
+    #[inline]
+    pub(super) fn receiver_over(&self, peer: Peer, carrier: Carrier, now: Instant) -> Option<Source> {
+        self.over(peer.index, carrier, now).or_else(|| {
+            let other = match carrier {
+                Carrier::Udp => Carrier::Tcp,
+                Carrier::Tcp => Carrier::Udp,
+            };
+            self.over(peer.index, other, now)
+        })
+    }
+
+    /// Returns over which carrier the receiver of this pair wants to be reached: the one that it used last
+    /// towards the sender, or else the one over which it registered last.
+    #[inline]
+    pub(super) fn wanted(&self, peer: Peer) -> Carrier {
+        let used = self.pairs.get(peer.pair.0).and_then(|pair| pair.receiver_uses);
+        used.unwrap_or_else(|| self.slots.get(peer.index).map_or(Carrier::Udp, Member::latest))
+    }
+
+    /// Notes that the sender of this pair uses this carrier towards the receiver.
+    #[inline]
+    pub(super) fn note_use(&mut self, pair: PairId, carrier: Carrier) {
+        let Some(there) = self.pairs.get_mut(pair.0) else { return };
+        if there.sender_uses == Some(carrier) {
+            return;
+        }
+        there.sender_uses = Some(carrier);
+        let back = there.back;
+        if let Some(back) = self.pairs.get_mut(back) {
+            back.receiver_uses = Some(carrier);
+        }
     }
 
     /// Returns the gateway's address by which the receiver of this pair knows it.
     #[inline]
     pub(super) fn local_of(&self, pair: PairId) -> Option<IpAddr> {
         let receiver = self.pairs.get(pair.0)?.receiver;
-        self.slots.get(receiver)?.registered.as_ref()?.local
+        self.slots.get(receiver)?.at_address.as_ref()?.local
     }
 
     /// Returns a peer that it may send to.
@@ -240,7 +340,11 @@ impl Members {
 
     pub(super) fn registered(&self, now: Instant) -> usize {
         let indexes = self.by_route.values();
-        indexes.filter(|&&index| self.address(index, now).is_some()).count()
+        indexes.filter(|&&index| self.is_registered(index, now)).count()
+    }
+
+    fn is_registered(&self, index: Index, now: Instant) -> bool {
+        Carrier::ALL.into_iter().any(|carrier| self.over(index, carrier, now).is_some())
     }
 
     pub(super) fn join(
@@ -249,10 +353,12 @@ impl Members {
         organization: OrganizationId,
         key: PacketKey,
     ) -> Result<(), RelayFull> {
-        if let Some(member) = self.find(route).and_then(|index| self.slots.get_mut(index)) {
+        if let Some(index) = self.find(route) {
+            let Some(member) = self.slots.get_mut(index) else { return Ok(()) };
             member.organization = organization;
             if member.link.as_ref().is_none_or(|link| link.key.id() != key.id()) {
                 member.link = Some(Box::new(Link::new(key)));
+                self.forget_use(index);
             }
             return Ok(());
         }
@@ -260,7 +366,8 @@ impl Members {
             route,
             organization,
             link: Some(Box::new(Link::new(key))),
-            registered: None,
+            at_address: None,
+            at_carrier: None,
             permitted: BTreeSet::new(),
             peers: Vec::new(),
         };
@@ -272,13 +379,14 @@ impl Members {
     pub(super) fn leave(&mut self, index: Index) {
         let Some(member) = self.slots.get_mut(index) else { return };
         member.link = None;
-        if member.registered.is_none() {
+        if member.at_address.is_none() && member.at_carrier.is_none() {
             self.remove(index);
         }
     }
 
     pub(super) fn remove(&mut self, index: Index) {
-        self.unregister(index);
+        self.unregister(index, Carrier::Udp);
+        self.unregister(index, Carrier::Tcp);
         let Some(member) = self.slots.remove(index) else { return };
         self.by_route.remove(&member.route);
         for peer in member.peers {
@@ -289,23 +397,35 @@ impl Members {
         }
     }
 
-    /// Registers an address: from now on it is at `address`, and nobody else is.
-    pub(super) fn register(
-        &mut self,
-        index: Index,
-        address: SocketAddr,
-        local: Option<IpAddr>,
-        since: Instant,
-    ) {
-        if self.by_address.get(&address) != Some(&index) {
-            self.unregister(index);
-            if let Some(before) = self.by_address.get(&address).copied() {
-                self.unregister(before);
+    /// Registers it there: from now on it is there, over this carrier, and nobody else is.
+    pub(super) fn register(&mut self, index: Index, source: Source, local: Option<IpAddr>, since: Instant) {
+        let before = match source {
+            Source::Udp(address) => self.by_address.get(&address),
+            Source::Carrier(id) => self.by_carrier.get(&id),
+        };
+        let before = before.copied();
+        if before != Some(index) {
+            self.unregister(index, source.carrier());
+            if let Some(before) = before {
+                self.unregister(before, source.carrier());
             }
-            self.by_address.insert(address, index);
+            match source {
+                Source::Udp(address) => self.by_address.insert(address, index),
+                Source::Carrier(id) => self.by_carrier.insert(id, index),
+            };
         }
-        if let Some(member) = self.slots.get_mut(index) {
-            member.registered = Some(Registered { address, local, since });
+        let Some(member) = self.slots.get_mut(index) else { return };
+        match source {
+            Source::Udp(place) => member.at_address = Some(Registered { place, local, since }),
+            Source::Carrier(place) => member.at_carrier = Some(Registered { place, local: None, since }),
+        }
+    }
+
+    /// Notes that a carrier has ended: nobody is there any more.
+    pub(super) fn end_carrier(&mut self, id: CarrierId) {
+        if let Some(index) = self.by_carrier.get(&id).copied() {
+            self.unregister(index, Carrier::Tcp);
+            self.remove_if_gone(index);
         }
     }
 
@@ -330,21 +450,56 @@ impl Members {
     }
 
     pub(super) fn forget_lapsed(&mut self, now: Instant) {
-        let is_lapsed = |index: &Index| self.address(*index, now).is_none();
-        let lapsed: Vec<_> = self.by_route.values().copied().filter(is_lapsed).collect();
-        for index in lapsed {
-            self.unregister(index);
-            if self.slots.get(index).is_some_and(|member| member.link.is_none()) {
-                self.remove(index);
+        for carrier in Carrier::ALL {
+            let is_lapsed = |index: &Index| self.over(*index, carrier, now).is_none();
+            let lapsed: Vec<_> = self.by_route.values().copied().filter(is_lapsed).collect();
+            for index in lapsed {
+                self.unregister(index, carrier);
+            }
+        }
+        let indexes: Vec<_> = self.by_route.values().copied().collect();
+        for index in indexes {
+            self.remove_if_gone(index);
+        }
+    }
+
+    /// Removes it where neither a link nor anything registered is left of it.
+    fn remove_if_gone(&mut self, index: Index) {
+        let is_gone = |member: &Member| {
+            member.link.is_none() && member.at_address.is_none() && member.at_carrier.is_none()
+        };
+        if self.slots.get(index).is_some_and(is_gone) {
+            self.remove(index);
+        }
+    }
+
+    fn unregister(&mut self, index: Index, carrier: Carrier) {
+        let Some(member) = self.slots.get_mut(index) else { return };
+        match carrier {
+            Carrier::Udp => {
+                self.latest = None;
+                if let Some(registered) = member.at_address.take() {
+                    self.by_address.remove(&registered.place);
+                }
+            }
+            Carrier::Tcp => {
+                if let Some(registered) = member.at_carrier.take() {
+                    self.by_carrier.remove(&registered.place);
+                }
             }
         }
     }
 
-    fn unregister(&mut self, index: Index) {
-        self.latest = None;
-        let Some(member) = self.slots.get_mut(index) else { return };
-        if let Some(registered) = member.registered.take() {
-            self.by_address.remove(&registered.address);
+    /// Forgets which carriers it used: a new run of the agent may use others.
+    fn forget_use(&mut self, index: Index) {
+        let Some(member) = self.slots.get(index) else { return };
+        for peer in &member.peers {
+            let Some(there) = self.pairs.get_mut(peer.pair.0) else { continue };
+            there.sender_uses = None;
+            let back = there.back;
+            if let Some(back) = self.pairs.get_mut(back) {
+                back.receiver_uses = None;
+            }
         }
     }
 
@@ -358,13 +513,21 @@ impl Members {
         }) else {
             return Some(());
         };
-        let new =
-            |from, to, receiver| Pair { traffic: PairTraffic { from, to, packets: 0, bytes: 0 }, receiver };
-        let there = self.pairs.insert(new(own, peer, peer_index))?;
-        let Some(back) = self.pairs.insert(new(peer, own, index)) else {
+        let new = |from, to, receiver, back| Pair {
+            traffic: PairTraffic { from, to, packets: 0, bytes: 0 },
+            receiver,
+            back,
+            sender_uses: None,
+            receiver_uses: None,
+        };
+        let there = self.pairs.insert(new(own, peer, peer_index, u32::MAX))?;
+        let Some(back) = self.pairs.insert(new(peer, own, index, there)) else {
             self.pairs.remove(there);
             return None;
         };
+        if let Some(there) = self.pairs.get_mut(there) {
+            there.back = back;
+        }
         self.insert_peer(index, Peer { route: peer, index: peer_index, pair: PairId(there) });
         self.insert_peer(peer_index, Peer { route: own, index, pair: PairId(back) });
         Some(())

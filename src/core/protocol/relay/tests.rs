@@ -1,3 +1,5 @@
+mod carriers;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -61,23 +63,23 @@ impl World {
             register_nonce(0, drawn.to_be_bytes())
         });
         self.converse(agent, after);
-        assert!(agent.registration.is_registered(now));
-        assert_eq!(self.relay.address_of(agent.route, now), Some(agent.address));
+        assert!(agent.registration.is_registered(Carrier::Udp, now));
+        assert_eq!(self.udp_of(agent.route, after), Some(agent.address));
     }
 
     /// Carries packets between the two until both have said all they have to say.
     fn converse(&mut self, agent: &mut Agent, after: Duration) {
-        while let Some(packet) = agent.registration.poll_transmit() {
+        while let Some((_, packet)) = agent.registration.poll_transmit() {
             if let Some(answer) = self.answer(agent.address, &packet, after) {
-                agent.registration.handle_packet(&answer, self.start + after);
+                agent.registration.handle_packet(Carrier::Udp, &answer, self.start + after);
             }
         }
     }
 
     /// Returns what is sent back to `from`; never longer than what it answers.
-    fn answer(&mut self, from: SocketAddr, packet: &[u8], after: Duration) -> Option<Vec<u8>> {
+    fn answer(&mut self, from: impl Into<Source>, packet: &[u8], after: Duration) -> Option<Vec<u8>> {
         let mut answer = [0; ANSWER_BYTES];
-        match self.relay.handle(from, packet, self.start + after, &mut answer) {
+        match self.relay.handle(from.into(), packet, self.start + after, &mut answer) {
             RelayVerdict::Answer { length } => {
                 assert!(length <= packet.len());
                 Some(answer[..length].to_vec())
@@ -86,8 +88,8 @@ impl World {
         }
     }
 
-    fn handle(&mut self, from: SocketAddr, packet: &[u8], after: Duration) -> RelayVerdict {
-        self.relay.handle(from, packet, self.start + after, &mut [0; ANSWER_BYTES])
+    fn handle(&mut self, from: impl Into<Source>, packet: &[u8], after: Duration) -> RelayVerdict {
+        self.relay.handle(from.into(), packet, self.start + after, &mut [0; ANSWER_BYTES])
     }
 
     /// Checks where a QUIC packet from `from` for `to` goes.
@@ -95,13 +97,21 @@ impl World {
     fn check(&mut self, from: &Agent, to: &Agent, after: Duration, expected: Result<(), DropReason>) {
         let outcome = match self.handle(from.address, &quic(to.route), after) {
             RelayVerdict::Forward { to: address, .. } => {
-                assert_eq!(address, to.address);
+                assert_eq!(address, to.address.into());
                 Ok(())
             }
             RelayVerdict::Drop(reason) => Err(reason),
             other => panic!("{other:?}"),
         };
         assert_eq!(outcome, expected);
+    }
+
+    /// Returns at which UDP address an agent is reached.
+    fn udp_of(&self, route: RouteId, after: Duration) -> Option<SocketAddr> {
+        self.relay.place_of(route, Carrier::Udp, self.at(after)).map(|place| match place {
+            Source::Udp(address) => address,
+            Source::Carrier(id) => panic!("carrier {id}"),
+        })
     }
 
     fn permit(&mut self, one: &Agent, other: &Agent) {
@@ -117,6 +127,18 @@ impl World {
         world.register(&mut other, Duration::ZERO);
         world.permit(&one, &other);
         (world, one, other)
+    }
+}
+
+impl From<SocketAddr> for Source {
+    fn from(address: SocketAddr) -> Self {
+        Self::Udp(address)
+    }
+}
+
+impl From<CarrierId> for Source {
+    fn from(id: CarrierId) -> Self {
+        Self::Carrier(id)
     }
 }
 
@@ -158,7 +180,7 @@ fn registered_agents_that_permit_each_other_reach_each_other_unread() {
     world.check(&other, &one, MS, Ok(()));
     for (from, to) in [(&one, &other), (&other, &one)] {
         let verdict = world.handle(from.address, &probe(from, to), MS);
-        assert!(matches!(verdict, RelayVerdict::Forward { to: address, .. } if address == to.address));
+        assert!(matches!(verdict, RelayVerdict::Forward { to: address, .. } if address == to.address.into()));
     }
 }
 
@@ -170,7 +192,7 @@ fn an_event_says_where_an_agent_was_reached_before() {
     let route = agent.route;
     assert_eq!(world.relay.take_event(), Some(RelayEvent::Registered { route, before: None }));
     assert_eq!(world.relay.take_event(), None);
-    let before = Some(agent.address);
+    let before = Some(agent.address.into());
     agent.address = address(999);
     world.register(&mut agent, SECOND);
     assert_eq!(world.relay.take_event(), Some(RelayEvent::Registered { route, before }));
@@ -297,9 +319,9 @@ fn a_changed_address_is_healed_in_one_round_trip_by_the_next_probe() {
     one.address = after;
     // The probe is not forwarded, but answered with a challenge to where it came from.
     let challenge = world.answer(after, &probe(&one, &other), MS).expect("challenged");
-    one.registration.handle_packet(&challenge, world.at(MS));
+    one.registration.handle_packet(Carrier::Udp, &challenge, world.at(MS));
     world.converse(&mut one, MS);
-    assert_eq!(world.relay.address_of(one.route, world.at(MS)), Some(after));
+    assert_eq!(world.udp_of(one.route, MS), Some(after));
     world.check(&one, &other, MS, Ok(()));
     world.check(&other, &one, MS, Ok(()));
     // Where it was belongs to no agent now.
@@ -330,7 +352,7 @@ fn an_address_belongs_to_who_proved_it_last() {
     let (mut world, mut one, mut other) = World::pair();
     other.address = one.address;
     world.register(&mut other, SECOND);
-    assert_eq!(world.relay.address_of(one.route, world.at(SECOND)), None);
+    assert_eq!(world.udp_of(one.route, SECOND), None);
     world.check(&other, &one, SECOND, Err(DropReason::PeerAway));
     world.check(&one, &other, SECOND, Err(DropReason::NotPermitted));
     one.address = address(5_555);
@@ -369,16 +391,16 @@ fn a_confirmation_counts_once_from_its_own_address_only() {
     world.check(&other, &one, MS, Ok(()));
     // In time and from there it counts, and afterwards it is only answered, where it is true.
     assert!(world.answer(elsewhere, &confirm, MS).is_some());
-    assert_eq!(world.relay.address_of(one.route, world.at(MS)), Some(elsewhere));
+    assert_eq!(world.udp_of(one.route, MS), Some(elsewhere));
     assert!(world.answer(elsewhere, &confirm, SECOND).is_some());
     let lapses = MS + REGISTRATION_LASTS;
-    assert_eq!(world.relay.address_of(one.route, world.at(lapses)), None, "the second one renewed nothing");
+    assert_eq!(world.udp_of(one.route, lapses), None, "the second one renewed nothing");
     let mut moved = one;
     moved.address = address(7_777);
     world.register(&mut moved, SECOND);
     assert_eq!(world.handle(elsewhere, &confirm, SECOND), RelayVerdict::Drop(DropReason::Replayed));
     assert_eq!(world.handle(elsewhere, &confirm, SECOND * 3), RelayVerdict::Drop(DropReason::Replayed));
-    assert_eq!(world.relay.address_of(moved.route, world.at(SECOND * 3)), Some(moved.address));
+    assert_eq!(world.udp_of(moved.route, SECOND * 3), Some(moved.address));
 }
 
 #[test]
@@ -454,7 +476,7 @@ fn packets_reflected_cut_or_forged_get_silence() {
         (PacketKind::Confirm, one.route, other.route, DropReason::Unexpected),
         (PacketKind::Challenge, one.route, GATEWAY, DropReason::Unexpected),
         (PacketKind::Registered, one.route, other.route, DropReason::Unexpected),
-        (PacketKind::Probe, one.route, GATEWAY, DropReason::Unexpected),
+        (PacketKind::Probe, other.route, GATEWAY, DropReason::Forged),
         (PacketKind::Answer, one.route, GATEWAY, DropReason::Unexpected),
         (PacketKind::Register, GATEWAY, GATEWAY, DropReason::NoLink),
         (PacketKind::Register, other.route, GATEWAY, DropReason::Forged),
@@ -565,7 +587,7 @@ proptest! {
                 bytes[25..33].copy_from_slice(&register(&one, 0)[25..33]);
             }
             let mut answer = [0; ANSWER_BYTES];
-            match world.relay.handle(address(from), &bytes, world.start + MS, &mut answer) {
+            match world.relay.handle(address(from).into(), &bytes, world.start + MS, &mut answer) {
                 RelayVerdict::Forward { .. } => prop_assert!(from == 1 || from == 2),
                 RelayVerdict::Answer { length } => prop_assert!(length <= bytes.len()),
                 RelayVerdict::Own | RelayVerdict::Drop(_) => {}
@@ -629,9 +651,9 @@ proptest! {
                     let found = found.is_some_and(|index| world.relay.members.peer(index, route(to + 1)).is_some());
                     prop_assert_eq!(found, expected);
                 }
-                if let Some(place) = world.relay.address_of(route(from + 1), now) {
+                if let Some(place) = world.udp_of(route(from + 1), after) {
                     prop_assert_eq!(place, agents[usize::from(from)].address);
-                    let index = world.relay.members.at(place, now);
+                    let index = world.relay.members.at(place.into(), now);
                     prop_assert_eq!(index, world.relay.members.find(route(from + 1)));
                 }
             }

@@ -1,4 +1,5 @@
-//! Which path is used: prefer the better kind, leave what is silent, come back with patience.
+//! Which path is used: prefer the better kind, leave what is silent, come back with patience. Which
+//! kind is the better one, the owner says.
 //!
 //! - The first path that answers is used. One of a better kind takes over once it has answered a
 //!   probe as long as the packets that are sent (the MTU in use).
@@ -7,24 +8,26 @@
 //!   it stays. A peer that answers that search at another address of the same kind has moved, and
 //!   is followed at once.
 //! - A kind that was left because it was silent must answer for 30 s without a gap before it is
-//!   used again, and twice as long each time it falls again within ten minutes.
+//!   used again, and twice as long each time it falls again within ten minutes. How long is asked
+//!   of which kind stands in [`super::patience`].
 //! - What the owner does not allow is left at once for a path known to be good; else for the first
 //!   that answers, and after three seconds for nothing.
 //!
 //! Only decides. What was asked and answered is kept in [`super::path_probe`], by [`super::PeerRoute`].
 
 use std::cmp::Reverse;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::path::{Path, PathReason};
 use super::path_probe::{PathProbe, Proof};
 use super::path_probes::PathProbes;
-use crate::domain::limits::{CLIMB_AFTER, CLIMB_AFTER_MAX, CLIMB_LASTED, PATH_SILENCE, QUIC_MTU_MIN};
-use crate::domain::path::{PathChoice, PathKind};
+use super::patience::{Patience, terms};
+use crate::domain::limits::{PATH_SILENCE, QUIC_MTU_MIN};
+use crate::domain::path::{PathKind, PathPreference};
 
 #[derive(Debug)]
 pub(super) struct Choice {
-    allowed: PathChoice,
+    preference: PathPreference,
     active: Option<Active>,
     patience: Patience,
     mtu: usize,
@@ -63,21 +66,21 @@ pub(super) enum PathRole {
 }
 
 impl Choice {
-    pub(super) const fn new() -> Self {
-        let patience = Patience { falls: 0, serving: None };
-        Self { allowed: PathChoice::Auto, active: None, patience, mtu: QUIC_MTU_MIN }
+    pub(super) fn new() -> Self {
+        let preference = PathPreference::AUTO;
+        Self { preference, active: None, patience: Patience::default(), mtu: QUIC_MTU_MIN }
     }
 
     pub(super) fn active(&self) -> Option<Path> {
         self.active.as_ref().map(|active| active.path)
     }
 
-    pub(super) const fn allowed(&self) -> PathChoice {
-        self.allowed
+    pub(super) const fn preference(&self) -> PathPreference {
+        self.preference
     }
 
-    pub(super) const fn allows(&self, path: Path) -> bool {
-        self.allowed.allows(path.kind())
+    pub(super) fn allows(&self, path: Path) -> bool {
+        self.preference.allows(path.kind())
     }
 
     pub(super) const fn mtu(&self) -> usize {
@@ -97,7 +100,8 @@ impl Choice {
         let Some(active) = &self.active else {
             return if self.allows(path) { PathRole::Searched } else { PathRole::Forbidden };
         };
-        match path.kind().cmp(&active.path.kind()) {
+        let rank = |path: Path| self.preference.rank(path.kind());
+        match rank(path).cmp(&rank(active.path)) {
             _ if !self.allows(path) => PathRole::Forbidden,
             _ if path == active.path => PathRole::Active,
             _ if active.search.is_some() || active.leave_by.is_some() => PathRole::Searched,
@@ -107,16 +111,16 @@ impl Choice {
         }
     }
 
-    /// Sets what is allowed: the owner's word.
-    pub(super) fn set_allowed(
+    /// Sets what is allowed, and wanted most: the owner's word.
+    pub(super) fn set_preference(
         &mut self,
-        allowed: PathChoice,
+        preference: PathPreference,
         probes: &PathProbes,
         now: Instant,
     ) -> Option<Change> {
-        self.allowed = allowed;
+        self.preference = preference;
         let active = self.active.as_mut()?;
-        if allowed.allows(active.path.kind()) {
+        if preference.allows(active.path.kind()) {
             active.leave_by = None;
             return None;
         }
@@ -157,16 +161,16 @@ impl Choice {
             },
             PathRole::Better => {
                 let has_proven = proof.length >= self.mtu
-                    && self.climb_at(probes.get(path)?).is_some_and(|at| proof.sent >= at);
+                    && self.climb_at(path.kind(), probes.get(path)?).is_some_and(|at| proof.sent >= at);
                 has_proven.then(|| self.switch(path, PathReason::Better, now))
             }
             PathRole::Standby | PathRole::Idle | PathRole::Forbidden => None,
         }
     }
 
-    /// Returns when an answered probe of this better path is proof enough.
-    pub(super) fn climb_at(&self, probe: &PathProbe) -> Option<Instant> {
-        probe.steady.map(|steady| steady + self.patience.wait())
+    /// Returns when an answered probe of this better path, of this kind, is proof enough.
+    pub(super) fn climb_at(&self, kind: PathKind, probe: &PathProbe) -> Option<Instant> {
+        probe.steady.map(|steady| steady + self.patience.wait(kind))
     }
 
     /// Returns whether a search must begin.
@@ -186,18 +190,30 @@ impl Choice {
     pub(super) fn poll_timeout(&self, probes: &PathProbes) -> Option<Instant> {
         let leave_by = self.active.as_ref().and_then(|active| active.leave_by);
         let next = self.next_best(probes);
-        let silent_at = next.and_then(|_| self.kept(probes)?.silent_at());
+        let silent_at = next.and_then(|_| self.silent_at(probes));
         [leave_by, self.doubted_at(probes), silent_at].into_iter().flatten().min()
     }
 
     /// Forgets the choice. The path in use is not silent by accident: the peer is another one now.
     pub(super) fn forget(&mut self, now: Instant) {
-        self.active = None;
-        self.patience.rest(now);
+        if let Some(active) = self.active.take() {
+            self.patience.rest(active.path.kind(), now);
+        }
     }
 
     pub(super) fn is_silent(&self, probes: &PathProbes, now: Instant) -> bool {
-        self.kept(probes).is_some_and(|probe| probe.is_silent(now))
+        self.silent_at(probes).is_some_and(|at| at <= now)
+    }
+
+    /// Returns whether nothing can be relied on: there is no path in use, or it has kept a probe waiting, or
+    /// it is on its way out.
+    pub(super) fn is_in_doubt(&self, probes: &PathProbes, now: Instant) -> bool {
+        self.kept(probes).is_none_or(|probe| probe.is_doubted(now))
+    }
+
+    fn silent_at(&self, probes: &PathProbes) -> Option<Instant> {
+        let kind = self.active()?.kind();
+        self.kept(probes)?.silent_at(terms(kind).silence)
     }
 
     /// Returns the path in use, unless it is on its way out.
@@ -231,51 +247,19 @@ impl Choice {
     fn best(&self, probes: &PathProbes, is_good: impl Fn(&PathProbe) -> bool) -> Option<Path> {
         let others = probes.iter().filter(|(path, _)| self.allows(*path) && Some(*path) != self.active());
         let good = others.filter(|(_, probe)| is_good(probe));
-        good.min_by_key(|(path, probe)| (path.kind(), Reverse(probe.answered))).map(|(path, _)| path)
+        good.min_by_key(|(path, probe)| (self.preference.rank(path.kind()), Reverse(probe.answered)))
+            .map(|(path, _)| path)
     }
 
     fn switch(&mut self, path: Path, why: PathReason, now: Instant) -> Change {
+        let before = self.active().map(Path::kind).filter(|before| *before != path.kind());
+        match (before, why) {
+            (Some(before), PathReason::Silent) => self.patience.fall(before, now),
+            (Some(before), _) => self.patience.rest(before, now),
+            (None, _) => {}
+        }
         self.active = Some(Active { path, search: None, leave_by: None });
-        match (path.kind(), why) {
-            (PathKind::Direct, _) => self.patience.serve(now),
-            (PathKind::Relay | PathKind::Tcp, PathReason::Silent) => self.patience.fall(now),
-            (PathKind::Relay | PathKind::Tcp, _) => self.patience.rest(now),
-        }
+        self.patience.serve(path.kind(), now);
         Change::Use { path, why }
-    }
-}
-
-/// How long the better kind must answer before it is used again.
-#[derive(Debug)]
-struct Patience {
-    /// How often it fell silent in use, each time soon after the time before.
-    falls: u32,
-    /// Since when it has been in use.
-    serving: Option<Instant>,
-}
-
-impl Patience {
-    fn wait(&self) -> Duration {
-        match self.falls.checked_sub(1) {
-            None => Duration::ZERO,
-            Some(doubled) => CLIMB_AFTER.saturating_mul(2_u32.saturating_pow(doubled)).min(CLIMB_AFTER_MAX),
-        }
-    }
-
-    fn serve(&mut self, now: Instant) {
-        self.serving.get_or_insert(now);
-    }
-
-    /// Notes that it is not in use any more, for no fault of its own.
-    fn rest(&mut self, now: Instant) {
-        let served = self.serving.take().map(|since| now.saturating_duration_since(since));
-        if served.is_some_and(|served| served >= CLIMB_LASTED) {
-            self.falls = 0;
-        }
-    }
-
-    fn fall(&mut self, now: Instant) {
-        self.rest(now);
-        self.falls = self.falls.saturating_add(1);
     }
 }

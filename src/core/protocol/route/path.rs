@@ -3,15 +3,17 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::domain::path::PathKind;
+use crate::domain::id::RelayId;
+use crate::domain::path::{Carrier, PathKind};
 
-/// Where a packet goes next on its way to the peer; the better one is the lesser.
+/// Where a packet goes next on its way to the peer. What the peer's packets take on their part is the peer's
+/// affair: of two ends of one relay, one may be reached over UDP and the other over TCP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Path {
     /// The peer itself, at this address.
     Direct(SocketAddr),
-    /// The gateway, which knows from the packet's route where the peer is.
-    Relay,
+    /// A relay, which knows from the packet's route where the peer is; and what takes packets to it.
+    Relay { relay: RelayId, carrier: Carrier },
 }
 
 impl Path {
@@ -19,7 +21,17 @@ impl Path {
     pub const fn kind(self) -> PathKind {
         match self {
             Self::Direct(_) => PathKind::Direct,
-            Self::Relay => PathKind::Relay,
+            Self::Relay { carrier: Carrier::Udp, .. } => PathKind::Relay,
+            Self::Relay { carrier: Carrier::Tcp, .. } => PathKind::Tcp,
+        }
+    }
+
+    /// Returns what takes packets away from here.
+    #[must_use]
+    pub const fn carrier(self) -> Carrier {
+        match self {
+            Self::Direct(_) => Carrier::Udp,
+            Self::Relay { carrier, .. } => carrier,
         }
     }
 
@@ -28,7 +40,16 @@ impl Path {
     pub const fn address(self) -> Option<SocketAddr> {
         match self {
             Self::Direct(address) => Some(address),
-            Self::Relay => None,
+            Self::Relay { .. } => None,
+        }
+    }
+
+    /// Returns the relay on the way, if there is one.
+    #[must_use]
+    pub const fn relay(self) -> Option<RelayId> {
+        match self {
+            Self::Direct(_) => None,
+            Self::Relay { relay, .. } => Some(relay),
         }
     }
 
@@ -36,7 +57,7 @@ impl Path {
     pub(super) fn canonical(self) -> Self {
         match self {
             Self::Direct(address) => Self::Direct(canonical(address)),
-            Self::Relay => Self::Relay,
+            Self::Relay { .. } => self,
         }
     }
 }
@@ -45,7 +66,7 @@ impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Direct(address) => write!(f, "direct to {address}"),
-            Self::Relay => f.write_str("relay"),
+            Self::Relay { relay, carrier } => write!(f, "relay {relay} over {}", carrier.as_str()),
         }
     }
 }
@@ -111,6 +132,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::domain::id::RouteId;
 
     #[test]
     fn a_mapped_address_is_the_ipv4_address_it_maps() {
@@ -119,7 +141,22 @@ mod tests {
         let v6: SocketAddr = "[fe80::1%3]:443".parse().unwrap();
         assert_eq!(canonical(v6), v6);
         assert_eq!(Path::Direct(mapped).canonical().to_string(), "direct to 192.0.2.1:443");
-        assert_eq!(Path::Relay.canonical().to_string(), "relay");
+    }
+
+    #[test]
+    fn what_takes_packets_away_decides_the_kind_of_a_path() {
+        let relay = RelayId(RouteId::from_bytes([0xab; 8]));
+        let relayed = Carrier::ALL.map(|carrier| Path::Relay { relay, carrier });
+        let direct = Path::Direct(SocketAddr::from(([192, 0, 2, 1], 443)));
+        let told = [direct, relayed[0], relayed[1]].map(|path| (path.kind(), path.carrier(), path.relay()));
+        let expected = [
+            (PathKind::Direct, Carrier::Udp, None),
+            (PathKind::Relay, Carrier::Udp, Some(relay)),
+            (PathKind::Tcp, Carrier::Tcp, Some(relay)),
+        ];
+        assert_eq!(told, expected);
+        let shown = relayed.map(|path| path.canonical().to_string());
+        assert_eq!(shown, ["relay abababababababab over udp", "relay abababababababab over tcp"]);
     }
 
     #[test]

@@ -8,6 +8,10 @@ use crate::domain::limits::{
     PATH_DOUBT, PATH_SILENCE, PROBE_AGAIN, PROBE_EVERY, PROBE_SEARCH_MAX, PROBE_SEARCH_MIN,
     PROBE_STANDBY_EVERY,
 };
+use crate::protocol::packet::PROBE_BYTES_MIN;
+
+/// So many padded probes lost in a row are no accident.
+const PADDED_LOST_MIN: u32 = 3;
 
 /// A path that is probed.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub(super) struct PathProbe {
     pub(super) steady: Option<Instant>,
     /// Probes since a search began.
     attempts: u32,
+    /// Padded probes since one was answered.
+    padded: u32,
     pub(super) due: Instant,
 }
 
@@ -35,12 +41,12 @@ pub(super) struct Proof {
 
 impl PathProbe {
     pub(super) fn new(announced: bool, now: Instant) -> Self {
-        Self { announced, answered: None, asked: None, steady: None, attempts: 0, due: now }
+        Self { announced, answered: None, asked: None, steady: None, attempts: 0, padded: 0, due: now }
     }
 
     /// Begins again, as if nothing had ever been asked, save that a source stays valid until it lapses.
     pub(super) fn reset(&mut self, now: Instant) {
-        (self.asked, self.steady) = (None, None);
+        (self.asked, self.steady, self.padded) = (None, None, 0);
         self.search(now);
     }
 
@@ -62,19 +68,20 @@ impl PathProbe {
         self.asked.map(|asked| asked + PATH_DOUBT)
     }
 
-    /// Returns from when on the path in use is given up: long after its last answer, and not because nobody
-    /// asked (a suspended host, a late timer).
-    pub(super) fn silent_at(&self) -> Option<Instant> {
-        let asked = self.asked? + PATH_SILENCE.saturating_sub(PROBE_EVERY);
-        Some(self.answered.map_or(asked, |answered| asked.max(answered + PATH_SILENCE)))
+    /// Returns from when on the path in use is given up: so long after its last answer, and not because
+    /// nobody asked (a suspended host, a late timer).
+    pub(super) fn silent_at(&self, silence: Duration) -> Option<Instant> {
+        let asked = self.asked? + silence.saturating_sub(PROBE_EVERY);
+        Some(self.answered.map_or(asked, |answered| asked.max(answered + silence)))
     }
 
     pub(super) fn is_doubted(&self, now: Instant) -> bool {
         self.doubted_at().is_some_and(|at| at <= now)
     }
 
-    pub(super) fn is_silent(&self, now: Instant) -> bool {
-        self.silent_at().is_some_and(|at| at <= now)
+    /// Returns whether it answers short probes and loses padded ones.
+    pub(super) fn is_narrow(&self, now: Instant) -> bool {
+        self.padded >= PADDED_LOST_MIN && self.answered_within(PATH_SILENCE * 2, now)
     }
 
     /// Returns whether a question is under way that may still be answered in time.
@@ -87,13 +94,18 @@ impl PathProbe {
         self.steady.is_some() && !self.is_doubted(now)
     }
 
-    pub(super) fn note_probe(&mut self, now: Instant) {
+    pub(super) fn note_probe(&mut self, length: usize, now: Instant) {
         self.asked.get_or_insert(now);
+        if length > PROBE_BYTES_MIN {
+            self.padded = self.padded.saturating_add(1);
+        }
     }
 
-    pub(super) fn schedule_after_probe(&mut self, role: PathRole, now: Instant) {
+    /// Schedules the next probe of a path that is given up after so much silence.
+    pub(super) fn schedule_after_probe(&mut self, role: PathRole, silence: Duration, now: Instant) {
+        let is_silent = self.silent_at(silence).is_some_and(|at| at <= now);
         let pause = match role {
-            PathRole::Active if self.is_silent(now) => PROBE_EVERY,
+            PathRole::Active if is_silent => PROBE_EVERY,
             PathRole::Active => PROBE_AGAIN,
             PathRole::Better if self.is_responsive(now) => PROBE_AGAIN,
             PathRole::Better if self.steady.is_some() => PROBE_SEARCH_MAX,
@@ -112,6 +124,9 @@ impl PathProbe {
     pub(super) fn note_answer(&mut self, proof: Proof, now: Instant) {
         self.answered = Some(now);
         self.attempts = 0;
+        if proof.length > PROBE_BYTES_MIN {
+            self.padded = 0;
+        }
         if self.asked.is_some_and(|asked| proof.sent < asked) {
             return;
         }

@@ -9,8 +9,7 @@ use super::path_probe::PathProbe;
 use crate::domain::limits::{PEER_ADDRESSES_MAX, SOURCE_LAPSES_AFTER};
 use crate::domain::path::PathKind;
 
-/// At most [`PEER_ADDRESSES_MAX`] announced addresses, as many learnt ones, the path in use and the
-/// relay.
+/// Of each kind at most [`PEER_ADDRESSES_MAX`] announced paths and as many learnt ones, and the path in use.
 #[derive(Debug, Default)]
 pub(super) struct PathProbes(BTreeMap<Path, PathProbe>);
 
@@ -23,7 +22,7 @@ impl PathProbes {
         self.0.get_mut(&path)
     }
 
-    /// Returns them all, the better kind first.
+    /// Returns them all, ordered.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Path, &PathProbe)> {
         self.0.iter().map(|(path, probe)| (*path, probe))
     }
@@ -39,7 +38,13 @@ impl PathProbes {
             if path.kind() != kind {
                 return true;
             }
-            probe.announced = paths.contains(path);
+            let was_announced = std::mem::replace(&mut probe.announced, paths.contains(path));
+            if probe.announced && !was_announced {
+                match kind {
+                    PathKind::Direct => probe.search(now),
+                    PathKind::Relay | PathKind::Tcp => probe.reset(now),
+                }
+            }
             probe.announced || probe.answered.is_some() || Some(*path) == in_use
         });
         for path in paths {
@@ -47,8 +52,8 @@ impl PathProbes {
         }
     }
 
-    /// Returns the probe of `path`, new where nobody announced it. Learnt addresses are bounded: the one that
-    /// answered longest ago makes room, and is given to `lapsed` if it was valid.
+    /// Returns the probe of `path`, new where nobody announced it. Learnt paths of a kind are bounded: the one
+    /// that answered longest ago makes room, and its address is given to `lapsed` if it was valid.
     pub(super) fn learn(
         &mut self,
         path: Path,
@@ -57,7 +62,7 @@ impl PathProbes {
         lapsed: impl FnMut(SocketAddr),
     ) -> &mut PathProbe {
         if !self.0.contains_key(&path)
-            && let Some(oldest) = self.without_room(in_use)
+            && let Some(oldest) = self.without_room(path.kind(), in_use)
             && self.0.remove(&oldest).is_some_and(|probe| probe.answered.is_some())
         {
             oldest.address().into_iter().for_each(lapsed);
@@ -65,11 +70,10 @@ impl PathProbes {
         self.0.entry(path).or_insert_with(|| PathProbe::new(false, now))
     }
 
-    /// Returns who must go before another address is learnt.
-    fn without_room(&self, in_use: Option<Path>) -> Option<Path> {
-        let is_learnt = |path: Path, probe: &PathProbe| {
-            path.kind() == PathKind::Direct && !probe.announced && Some(path) != in_use
-        };
+    /// Returns who must go before another path of `kind` is learnt.
+    fn without_room(&self, kind: PathKind, in_use: Option<Path>) -> Option<Path> {
+        let is_learnt =
+            |path: Path, probe: &PathProbe| path.kind() == kind && !probe.announced && Some(path) != in_use;
         let learnt = || self.iter().filter(|(path, probe)| is_learnt(*path, probe));
         let is_full = learnt().count() >= PEER_ADDRESSES_MAX;
         learnt().min_by_key(|(_, probe)| probe.answered).map(|(path, _)| path).filter(|_| is_full)

@@ -11,6 +11,7 @@ use crate::domain::secret::Secret;
 
 mod agreement;
 mod choice;
+mod kinds;
 mod net;
 
 use self::net::{

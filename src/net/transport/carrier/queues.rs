@@ -39,12 +39,13 @@ struct Outgoing {
     is_open: AtomicBool,
     waiting: Mutex<Waiting>,
     filled: Notify,
+    misframed: Notify,
     dropped: AtomicU64,
 }
 
 /// Messages that wait: those that are full, and the one that is being filled.
 #[derive(Debug, Default)]
-struct Waiting {
+pub(in crate::transport) struct Waiting {
     full: std::collections::VecDeque<Bytes>,
     filling: BytesMut,
     bytes: usize,
@@ -61,8 +62,8 @@ pub fn queues() -> (SocketEnd, CarrierEnd) {
 
 impl SocketEnd {
     /// Queues the packets of `contents`, each `segment` bytes long but for the last; what finds no room, or
-    /// no carrier, is dropped and counted.
-    pub fn send(&self, contents: &[u8], segment: usize) {
+    /// no carrier, is dropped and counted; returns how many did.
+    pub fn send(&self, contents: &[u8], segment: usize) -> u64 {
         let mut lost = 0;
         if self.outgoing.is_open.load(Ordering::Acquire) {
             let mut waiting = self.outgoing.waiting.lock();
@@ -74,6 +75,12 @@ impl SocketEnd {
         }
         self.outgoing.dropped.fetch_add(lost, Ordering::Relaxed);
         self.outgoing.filled.notify_one();
+        lost
+    }
+
+    /// Tells the carrier's end that a message held no packets as they are framed.
+    pub fn note_misframed(&self) {
+        self.outgoing.misframed.notify_one();
     }
 
     /// Returns whether a carrier takes packets now.
@@ -112,6 +119,12 @@ impl CarrierEnd {
         }
     }
 
+    /// Waits until a message that was delivered turns out to hold no packets as they are framed: whoever is at
+    /// the other end is none of ours, and the carrier ends.
+    pub async fn misframed(&self) {
+        self.outgoing.misframed.notified().await;
+    }
+
     /// Returns the next message, if any packet waits.
     #[must_use]
     pub fn try_next(&self) -> Option<Bytes> {
@@ -125,7 +138,8 @@ impl CarrierEnd {
 }
 
 impl Waiting {
-    fn push(&mut self, packet: &[u8]) -> bool {
+    /// Queues a packet; `false` where it finds no room.
+    pub(in crate::transport) fn push(&mut self, packet: &[u8]) -> bool {
         let length = carrier::LENGTH_BYTES + packet.len();
         if self.bytes + length > CARRIER_QUEUE_BYTES_MAX {
             return false;
@@ -134,7 +148,6 @@ impl Waiting {
             self.full.push_back(self.filling.split().freeze());
         }
         if self.filling.is_empty() {
-            // One allocation for many messages; given back as they are sent.
             self.filling.reserve(CARRIER_MESSAGE_BYTES_MAX.min(length.max(8 * 1024)));
         }
         let taken = carrier::append(&mut self.filling, packet);
@@ -142,8 +155,13 @@ impl Waiting {
         taken
     }
 
-    fn pop(&mut self) -> Option<Bytes> {
-        let message = self.full.pop_front().unwrap_or_else(|| self.filling.split().freeze());
+    pub(in crate::transport) const fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Takes the next message. One who has nothing waiting holds no memory: most have nothing at most times.
+    pub(in crate::transport) fn pop(&mut self) -> Option<Bytes> {
+        let message = self.full.pop_front().unwrap_or_else(|| std::mem::take(&mut self.filling).freeze());
         self.bytes -= message.len();
         (!message.is_empty()).then_some(message)
     }
@@ -180,7 +198,8 @@ mod tests {
         let fit = CARRIER_QUEUE_BYTES_MAX / one;
         socket.send(&vec![0; 1_000 * (fit + 8)], 1_000);
         assert_eq!(socket.dropped(), 3 + 8);
-        let sent: usize = std::iter::from_fn(|| carrier.try_next()).map(|message| lengths(&message).len()).sum();
+        let sent: usize =
+            std::iter::from_fn(|| carrier.try_next()).map(|message| lengths(&message).len()).sum();
         assert_eq!(sent, fit);
         socket.send(&[0; 10], 10);
         carrier.set_open(false);

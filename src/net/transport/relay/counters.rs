@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use adit_core::protocol::relay::DropReason;
 
-/// Counted since the thread started, but for `registered`, which is of now.
+/// Counted since the thread started, but for `registered` and `carriers`, which are of now.
 #[derive(Debug, Default)]
 pub struct RelayCounters {
     packets: AtomicU64,
@@ -13,6 +13,8 @@ pub struct RelayCounters {
     answers: AtomicU64,
     own: AtomicU64,
     registered: AtomicU64,
+    carriers: AtomicU64,
+    proven_carriers: AtomicU64,
     drops: [AtomicU64; DropReason::ALL.len()],
 }
 
@@ -52,6 +54,18 @@ impl RelayCounters {
         self.registered.load(Ordering::Relaxed)
     }
 
+    /// Returns the number of carriers that are served, as of the last second.
+    #[must_use]
+    pub fn carriers(&self) -> u64 {
+        self.carriers.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of those that an agent has proven.
+    #[must_use]
+    pub fn proven_carriers(&self) -> u64 {
+        self.proven_carriers.load(Ordering::Relaxed)
+    }
+
     #[must_use]
     pub fn dropped(&self, reason: DropReason) -> u64 {
         self.drops[reason as usize].load(Ordering::Relaxed)
@@ -67,12 +81,19 @@ pub(super) struct Tally {
     pub(super) answers: u64,
     pub(super) own: u64,
     pub(super) registered: u64,
+    pub(super) carriers: u64,
+    pub(super) proven_carriers: u64,
     drops: [u64; DropReason::ALL.len()],
 }
 
 impl Tally {
     pub(super) const fn dropped(&mut self, reason: DropReason, packets: u64) {
         self.drops[reason as usize] += packets;
+    }
+
+    #[cfg(test)]
+    pub(super) const fn drops(&self, reason: DropReason) -> u64 {
+        self.drops[reason as usize]
     }
 
     pub(super) fn publish(&self, counters: &RelayCounters) {
@@ -83,6 +104,8 @@ impl Tally {
             (&counters.answers, self.answers),
             (&counters.own, self.own),
             (&counters.registered, self.registered),
+            (&counters.carriers, self.carriers),
+            (&counters.proven_carriers, self.proven_carriers),
         ];
         for (counter, total) in totals.into_iter().chain(counters.drops.iter().zip(self.drops)) {
             counter.store(total, Ordering::Relaxed);

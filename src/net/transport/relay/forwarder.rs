@@ -1,4 +1,4 @@
-//! The loop of the relay's thread: commands, one batch in, its packets out.
+//! The loop of the relay's thread: commands, one batch in, its packets out, then messages of carriers.
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -7,18 +7,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use quinn::udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
+use quinn::udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, Transmit, UdpSocketState};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use tokio::sync::mpsc;
 use tracing::{debug, info_span, trace, warn};
 
+use super::carriers::{self, CarrierOutbox, CarrierRefusal, Inbound};
 use super::counters::{RelayCounters, Tally};
 use super::outbox::{Outbox, Parcel};
 use super::{EventFd, RelayCommand};
 use crate::transport::gateway_socket::OwnDatagram;
-use adit_core::domain::limits::{GATEWAY_OWN_BYTES_MAX, GATEWAY_OWN_OF_BATCH_MAX};
-use adit_core::protocol::relay::{ANSWER_BYTES, DropReason, Relay, RelayEvent, RelayVerdict};
+use adit_core::domain::id::CarrierId;
+use adit_core::domain::limits::{
+    GATEWAY_OWN_BYTES_MAX, GATEWAY_OWN_OF_BATCH_MAX, RELAY_CARRIER_MESSAGES_AT_ONCE_MAX,
+};
+use adit_core::protocol::carrier;
+use adit_core::protocol::relay::{ANSWER_BYTES, DropReason, Relay, RelayEvent, RelayVerdict, Source};
 use adit_core::protocol::text::listed;
 use adit_core::protocol::token_bucket::TokenBucket;
 
@@ -35,10 +40,21 @@ const STRIDE_ALWAYS: usize = 1_200;
 const REFUSALS_SAID_BURST: u32 = 20;
 const REFUSALS_SAID_EACH: Duration = Duration::from_millis(100);
 
+/// Through which the thread is fed and hands on.
+pub(super) struct Queues {
+    pub(super) commands: mpsc::Receiver<RelayCommand>,
+    pub(super) inbox: mpsc::Receiver<Inbound>,
+    pub(super) own: mpsc::Sender<OwnDatagram>,
+    pub(super) event_fd: Arc<EventFd>,
+}
+
 pub(super) struct Forwarder {
     relay: Relay,
     commands: mpsc::Receiver<RelayCommand>,
+    inbox: mpsc::Receiver<Inbound>,
     event_fd: Arc<EventFd>,
+    carriers: CarrierOutbox,
+    answer: Box<[u8; ANSWER_BYTES]>,
     wire: Wire,
     own: OwnQueue,
     outbox: Outbox,
@@ -54,16 +70,19 @@ impl Forwarder {
     pub(super) fn new(
         udp: Arc<UdpSocket>,
         relay: Relay,
-        commands: mpsc::Receiver<RelayCommand>,
-        own: mpsc::Sender<OwnDatagram>,
-        event_fd: Arc<EventFd>,
+        queues: Queues,
+        carriers: CarrierOutbox,
         counters: Arc<RelayCounters>,
     ) -> io::Result<Self> {
         let serves_many = udp.local_addr()?.ip().is_unspecified();
+        let Queues { commands, inbox, own, event_fd } = queues;
         Ok(Self {
             relay,
             commands,
+            inbox,
             event_fd,
+            carriers,
+            answer: Box::new([0; ANSWER_BYTES]),
             wire: Wire::new(udp)?,
             own: OwnQueue { queue: own, block: BytesMut::new(), of_batch: 0 },
             outbox: Outbox::new(),
@@ -82,18 +101,21 @@ impl Forwarder {
         debug!(batch = BATCH_SIZE, many_addresses = self.serves_many, "the relay's thread runs");
         while !stop.load(Ordering::Relaxed) {
             self.handle_commands();
+            self.forget_ended();
             let count = self.wire.receive(&mut received, &mut metas);
             let now = Instant::now();
             for (message, meta) in metas[..count].iter().enumerate() {
                 self.sort(&received, message * MESSAGE_BYTES, meta, now);
             }
             self.send(&received);
+            let messages = self.handle_messages(now);
+            self.carriers.flush();
             if now.saturating_duration_since(self.swept) >= SWEEP_EVERY {
                 self.sweep(now);
             }
             self.tally.publish(&self.counters);
             // A batch with room left has emptied the socket; asking it again costs more than the wait.
-            if count < BATCH_SIZE {
+            if count < BATCH_SIZE && messages < RELAY_CARRIER_MESSAGES_AT_ONCE_MAX {
                 self.wait();
             }
         }
@@ -135,34 +157,114 @@ impl Forwarder {
 
     /// Judges every packet of one message, which starts at `base`.
     fn sort(&mut self, received: &[u8], base: usize, meta: &RecvMeta, now: Instant) {
+        if carriers::carrier_at(meta.addr).is_some() {
+            return self
+                .tally
+                .dropped(DropReason::FalseAddress, meta.len.div_ceil(meta.stride.max(1)) as u64);
+        }
         let local = meta.dst_ip.filter(|_| self.serves_many);
         self.relay.arrived_at(local);
+        let origin = Origin { source: Source::Udp(meta.addr), address: meta.addr, local, ecn: meta.ecn };
         let (mut start, end) = (base, base + meta.len);
         while start < end {
             let next = (start + meta.stride.max(1)).min(end);
-            let packet = &received[start..next];
-            let mut answer = [0; ANSWER_BYTES];
-            match self.relay.handle(meta.addr, packet, now, &mut answer) {
-                RelayVerdict::Forward { to, pair } => self.outbox.push((pair, to, meta.ecn), start, next),
-                RelayVerdict::Answer { length } => {
-                    log_answer(self.relay.take_event(), meta.addr);
-                    match self.wire.send_one(meta.addr, local, &answer[..length]) {
-                        Ok(()) => self.tally.answers += 1,
-                        Err(reason) => self.tally.dropped(reason, 1),
-                    }
+            self.judge(&origin, received, start, next, now);
+            start = next;
+        }
+    }
+
+    /// Judges the packets of messages that came over carriers; returns of how many messages. Each goes on
+    /// before the next is looked at: it is one buffer.
+    fn handle_messages(&mut self, now: Instant) -> usize {
+        let mut count = 0;
+        while count < RELAY_CARRIER_MESSAGES_AT_ONCE_MAX
+            && let Ok(Inbound { carrier: id, message }) = self.inbox.try_recv()
+        {
+            count += 1;
+            self.relay.arrived_at(None);
+            let address = carriers::address_of(id);
+            let origin = Origin { source: Source::Carrier(id), address, local: None, ecn: None };
+            let mut start = 0;
+            for packet in carrier::packets(&message) {
+                let Ok(packet) = packet else {
+                    self.tally.dropped(DropReason::Malformed, 1);
+                    self.refuse(id, CarrierRefusal::Misframed);
+                    break;
+                };
+                start += carrier::LENGTH_BYTES;
+                self.judge(&origin, &message, start, start + packet.len(), now);
+                start += packet.len();
+            }
+            self.send(&message);
+        }
+        count
+    }
+
+    /// Judges one packet.
+    #[inline]
+    fn judge(&mut self, origin: &Origin, received: &[u8], start: usize, end: usize, now: Instant) {
+        let packet = &received[start..end];
+        match self.relay.handle(origin.source, packet, now, &mut self.answer) {
+            RelayVerdict::Forward { to: Source::Udp(to), pair } => {
+                self.outbox.push((pair, to, origin.ecn), start, end);
+            }
+            RelayVerdict::Forward { to: Source::Carrier(id), .. } => match self.carriers.push(id, packet) {
+                Ok(()) => {
+                    self.tally.packets += 1;
+                    self.tally.bytes += packet.len() as u64;
                 }
-                RelayVerdict::Own => match self.own.push(packet, local, meta) {
-                    Ok(()) => self.tally.own += 1,
+                Err(reason) => self.tally.dropped(reason, 1),
+            },
+            RelayVerdict::Answer { length } => {
+                let event = self.relay.take_event();
+                log_answer(event, origin.source);
+                self.note_place(event, origin.source);
+                let answer = &self.answer[..length];
+                let sent = match origin.source {
+                    Source::Udp(to) => self.wire.send_one(to, origin.local, answer),
+                    Source::Carrier(id) => self.carriers.push(id, answer),
+                };
+                match sent {
+                    Ok(()) => self.tally.answers += 1,
                     Err(reason) => self.tally.dropped(reason, 1),
-                },
-                RelayVerdict::Drop(reason) => {
-                    self.tally.dropped(reason, 1);
-                    if is_of_registration(reason) && self.refusals_said.try_take(now) {
-                        debug!(from = %meta.addr, reason = reason.as_str(), "a packet for the relay is refused");
-                    }
                 }
             }
-            start = next;
+            RelayVerdict::Own => match self.own.push(packet, origin) {
+                Ok(()) => self.tally.own += 1,
+                Err(reason) => self.tally.dropped(reason, 1),
+            },
+            RelayVerdict::Drop(reason) => {
+                self.tally.dropped(reason, 1);
+                if is_of_registration(reason) && self.refusals_said.try_take(now) {
+                    debug!(from = %origin.source, reason = reason.as_str(), "a packet for the relay is refused");
+                }
+            }
+        }
+    }
+
+    /// Notes what a registration means for carriers: this one is proven, and the one before is nobody's.
+    fn note_place(&mut self, event: Option<RelayEvent>, source: Source) {
+        let (Source::Carrier(id), Some(RelayEvent::Registered { before, .. })) = (source, event) else {
+            return;
+        };
+        self.carriers.note_proof(id);
+        if let Some(Source::Carrier(before)) = before
+            && before != id
+        {
+            self.refuse(before, CarrierRefusal::Replaced);
+        }
+    }
+
+    fn refuse(&mut self, id: CarrierId, why: CarrierRefusal) {
+        self.carriers.refuse(id, why);
+        self.relay.end_carrier(id);
+    }
+
+    /// Forgets carriers that have ended by themselves.
+    fn forget_ended(&mut self) {
+        for id in self.carriers.take_ended() {
+            debug!(carrier = %id, "a carrier has ended");
+            self.relay.end_carrier(id);
         }
     }
 
@@ -182,13 +284,21 @@ impl Forwarder {
             debug!(before, now = registered, "agents that the relay reaches");
         }
         self.tally.registered = registered;
+        let Self { relay, carriers, .. } = self;
+        let (refused, proven) = carriers.sweep(now, |id| relay.is_proven(id, now));
+        for id in refused {
+            relay.end_carrier(id);
+        }
+        self.tally.carriers = self.carriers.count() as u64;
+        self.tally.proven_carriers = proven as u64;
+        self.tally.dropped(DropReason::CarrierFull, self.carriers.take_lost());
         self.swept = now;
     }
 
     /// Waits until a packet comes, an order, or the next sweep.
     fn wait(&self) {
         let mut fds =
-            [PollFd::new(&*self.wire.udp, PollFlags::IN), PollFd::new(&self.event_fd.0, PollFlags::IN)];
+            [PollFd::new(&*self.wire.udp, PollFlags::IN), PollFd::new(&self.event_fd.fd, PollFlags::IN)];
         // An interrupted wait is a short one.
         let _ = poll(&mut fds, Some(&Timespec { tv_sec: 1, tv_nsec: 0 }));
         if fds[1].revents().contains(PollFlags::IN) {
@@ -203,14 +313,24 @@ const fn is_of_registration(reason: DropReason) -> bool {
     matches!(reason, Forged | NoLink | Replayed | TooMany | Unexpected)
 }
 
-fn log_answer(event: Option<RelayEvent>, at: SocketAddr) {
+/// Where a packet came from, and how.
+struct Origin {
+    source: Source,
+    /// The same as quinn knows it.
+    address: SocketAddr,
+    local: Option<IpAddr>,
+    ecn: Option<EcnCodepoint>,
+}
+
+fn log_answer(event: Option<RelayEvent>, at: Source) {
     match event {
         Some(RelayEvent::Challenged { route }) => trace!(%route, %at, "an agent is challenged"),
         Some(RelayEvent::Registered { route, before: None }) => {
             debug!(%route, %at, "an agent has registered");
         }
+        Some(RelayEvent::Answered { route }) => trace!(%route, %at, "an agent's probe is answered"),
         Some(RelayEvent::Registered { route, before: Some(before) }) if before != at => {
-            debug!(%route, %before, %at, "an agent is reached at another address");
+            debug!(%route, %before, %at, "an agent is reached at another place");
         }
         Some(RelayEvent::Registered { route, .. }) => trace!(%route, %at, "an agent has registered again"),
         None => trace!(%at, "an answer is repeated"),
@@ -340,7 +460,7 @@ struct OwnQueue {
 }
 
 impl OwnQueue {
-    fn push(&mut self, packet: &[u8], local: Option<IpAddr>, meta: &RecvMeta) -> Result<(), DropReason> {
+    fn push(&mut self, packet: &[u8], origin: &Origin) -> Result<(), DropReason> {
         if packet.len() > GATEWAY_OWN_BYTES_MAX {
             return Err(DropReason::Malformed);
         }
@@ -352,8 +472,9 @@ impl OwnQueue {
             self.block.reserve(OWN_BLOCK_BYTES);
         }
         self.block.extend_from_slice(packet);
-        let datagram =
-            OwnDatagram { from: meta.addr, local, ecn: meta.ecn, bytes: self.block.split().freeze() };
+        let bytes = self.block.split().freeze();
+        let &Origin { address, local, ecn, .. } = origin;
+        let datagram = OwnDatagram { from: address, local, ecn, bytes };
         self.queue.try_send(datagram).map_err(|_| DropReason::OwnQueueFull)
     }
 }
@@ -361,22 +482,68 @@ impl OwnQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::relay::tests::pairs;
+    use crate::transport::relay::carriers::Carriers;
+    use crate::transport::relay::tests::{pairs, relay};
+
+    /// Returns a thread's parts without the thread, and where its own packets arrive.
+    fn forwarder() -> (Forwarder, Arc<Carriers>, mpsc::Receiver<OwnDatagram>) {
+        let udp = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
+        let event_fd = Arc::new(EventFd::new().unwrap());
+        let (own, arrived) = mpsc::channel(8);
+        let (_, commands) = mpsc::channel(1);
+        let (carriers, inbox) = Carriers::new(Arc::clone(&event_fd));
+        let queues = Queues { commands, inbox, own, event_fd };
+        let outbox = CarrierOutbox::new(Arc::clone(&carriers));
+        (Forwarder::new(udp, relay(), queues, outbox, Arc::default()).unwrap(), carriers, arrived)
+    }
+
+    #[test]
+    fn a_packet_from_udp_in_a_carriers_name_goes_nowhere() {
+        let (mut forwarder, carriers, mut arrived) = forwarder();
+        let carrier = carriers.open(([192, 0, 2, 1], 7).into()).unwrap();
+        let mut received = [0x40; 3 * 100];
+        received[1..9].copy_from_slice(b"gateway0");
+        let meta = |addr| {
+            let mut meta = RecvMeta::default();
+            (meta.addr, meta.len, meta.stride) = (addr, 300, 100);
+            meta
+        };
+        forwarder.sort(&received, 0, &meta(carriers::address_of(carrier.id())), Instant::now());
+        assert!(arrived.try_recv().is_err());
+        assert_eq!(forwarder.tally.drops(DropReason::FalseAddress), 3);
+        forwarder.sort(&received, 0, &meta(([192, 0, 2, 1], 7).into()), Instant::now());
+        assert!(arrived.try_recv().is_ok());
+    }
+
+    #[test]
+    fn an_event_fd_that_is_raised_twice_is_written_once_and_raised_again_after_it_was_seen() {
+        let event_fd = EventFd::new().unwrap();
+        let is_readable = || rustix::io::read(&event_fd.fd, &mut [0; 8]).is_ok();
+        event_fd.signal();
+        event_fd.signal();
+        assert!(is_readable() && !is_readable());
+        event_fd.signal();
+        assert!(!is_readable(), "nobody has seen the first");
+        event_fd.clear();
+        event_fd.signal();
+        assert!(is_readable());
+    }
 
     #[test]
     fn a_flood_for_the_gateway_takes_a_bounded_part_of_each_batch() {
         let (queue, mut arrived) = mpsc::channel(GATEWAY_OWN_OF_BATCH_MAX * 2);
         let mut own = OwnQueue { queue, block: BytesMut::new(), of_batch: 0 };
-        let meta = RecvMeta::default();
+        let address = SocketAddr::from(([192, 0, 2, 1], 7));
+        let origin = Origin { source: Source::Udp(address), address, local: None, ecn: None };
         for _batch in 0..2 {
-            let taken = (0..1_000).filter(|_| own.push(&[0x40; 100], None, &meta).is_ok()).count();
+            let taken = (0..1_000).filter(|_| own.push(&[0x40; 100], &origin).is_ok()).count();
             assert_eq!(taken, GATEWAY_OWN_OF_BATCH_MAX);
             own.of_batch = 0;
         }
-        assert_eq!(own.push(&[0x40; 100], None, &meta), Err(DropReason::OwnQueueFull));
+        assert_eq!(own.push(&[0x40; 100], &origin), Err(DropReason::OwnQueueFull));
         assert_eq!(arrived.try_recv().unwrap().bytes[..], [0x40; 100]);
-        assert_eq!(own.push(&[0; GATEWAY_OWN_BYTES_MAX + 1], None, &meta), Err(DropReason::Malformed));
-        assert_eq!(own.push(&[0; GATEWAY_OWN_BYTES_MAX], None, &meta), Ok(()));
+        assert_eq!(own.push(&[0; GATEWAY_OWN_BYTES_MAX + 1], &origin), Err(DropReason::Malformed));
+        assert_eq!(own.push(&[0; GATEWAY_OWN_BYTES_MAX], &origin), Ok(()));
     }
 
     #[test]

@@ -1,11 +1,14 @@
+mod carriers;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::*;
 use adit_core::domain::id::BootId;
+use adit_core::domain::path::Carrier;
 use adit_core::protocol::packet::{PROBE_BYTES_MIN, Packet, PacketKind};
 use adit_core::protocol::registration::Registration;
-use adit_core::protocol::relay::{ANSWER_BYTES, DropReason, PairId, RelayVerdict};
+use adit_core::protocol::relay::{ANSWER_BYTES, DropReason, PairId, RelayVerdict, Source};
 
 const GATEWAY: RouteId = RouteId::from_bytes(*b"gateway0");
 const BOOT: BootId = BootId::from_bytes([1; 8]);
@@ -29,14 +32,14 @@ pub(super) fn pairs() -> Vec<PairId> {
         let mut registration = Registration::new(route, GATEWAY, BOOT);
         registration.set_key(Some(key), now);
         registration.handle_timeout(now, &mut || [3; 16]);
-        while let Some(packet) = registration.poll_transmit() {
+        while let Some((_, packet)) = registration.poll_transmit() {
             let mut answer = [0; ANSWER_BYTES];
-            relay.handle(([10, 0, 0, 1], port).into(), &packet, now, &mut answer);
-            registration.handle_packet(&answer, now);
+            relay.handle(Source::Udp(([10, 0, 0, 1], port).into()), &packet, now, &mut answer);
+            registration.handle_packet(Carrier::Udp, &answer[..PROBE_BYTES_MIN], now);
         }
     }
     let mut pair = |to| match relay.handle(
-        ([10, 0, 0, 1], 1).into(),
+        Source::Udp(([10, 0, 0, 1], 1).into()),
         &quic(route(to), 30, 0),
         now,
         &mut [0; ANSWER_BYTES],
@@ -89,11 +92,11 @@ impl World {
         let mut registration = Registration::new(route, GATEWAY, BOOT);
         registration.set_key(Some(key), now);
         registration.handle_timeout(now, &mut || [number; 16]);
-        while let Some(packet) = registration.poll_transmit() {
+        while let Some((_, packet)) = registration.poll_transmit() {
             agent.udp.send_to(&packet, self.address).unwrap();
-            registration.handle_packet(&agent.receive(), now);
+            registration.handle_packet(Carrier::Udp, &agent.receive(), now);
         }
-        assert!(registration.is_registered(now));
+        assert!(registration.is_registered(Carrier::Udp, now));
         agent
     }
 

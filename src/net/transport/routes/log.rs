@@ -7,12 +7,13 @@ use std::time::Instant;
 use tracing::{debug, trace};
 
 use super::WantedPeer;
+use crate::transport::destination::Destination;
 use adit_core::protocol::packet::{Claim, PacketVerdict};
 use adit_core::protocol::route::{PathReason, PeerRoute, RouteEvent};
 use adit_core::protocol::text::listed;
 
 /// Says what came and what became of it.
-pub(super) fn received(from: SocketAddr, claim: &Claim, bytes: usize, verdict: PacketVerdict) {
+pub(super) fn received(from: Destination, claim: &Claim, bytes: usize, verdict: PacketVerdict) {
     let (kind, source) = (claim.kind.as_str(), claim.source);
     match verdict {
         PacketVerdict::Taken => trace!(kind, %from, %source, bytes, "received"),
@@ -21,7 +22,7 @@ pub(super) fn received(from: SocketAddr, claim: &Claim, bytes: usize, verdict: P
 }
 
 /// Says what goes out.
-pub(super) fn sent(to: SocketAddr, packet: &[u8]) {
+pub(super) fn sent(to: Destination, packet: &[u8]) {
     if !tracing::enabled!(tracing::Level::TRACE) {
         return;
     }

@@ -1,5 +1,7 @@
 //! Two drivers over real sockets, and an attacker beside them.
 
+mod carried;
+
 use tokio::task::JoinSet;
 
 use super::*;
@@ -30,7 +32,13 @@ fn wanted(peer: &End, candidates: Vec<SocketAddr>) -> BTreeMap<ServerId, WantedP
     let secrets = vec![Secret::from_bytes(SECRET)];
     BTreeMap::from([(
         peer.server,
-        WantedPeer { route: peer.route, name: "peer".into(), secrets, candidates, path: PathChoice::Auto },
+        WantedPeer {
+            route: peer.route,
+            name: "peer".into(),
+            secrets,
+            candidates,
+            path: PathPreference::AUTO,
+        },
     )])
 }
 
@@ -95,5 +103,6 @@ async fn nothing_forged_cut_short_or_oversized_is_answered_nor_a_replay_at_great
         }
     }
     assert_eq!(answers, 3);
-    assert_eq!(*routes.path_state(pair.source.server).borrow(), PathState::default());
+    let known = *routes.path_state(pair.source.server).borrow();
+    assert_eq!(known, PathState { why_not: known.why_not, ..PathState::default() });
 }

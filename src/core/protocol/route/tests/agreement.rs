@@ -18,23 +18,36 @@ enum Fault {
     /// Which end's packets of a kind arrive, from now on.
     Direct([bool; 2]),
     Relay([bool; 2]),
+    /// Which end's carrier passes nothing.
+    Tcp([bool; 2]),
+    /// Nothing of this end's UDP passes, or all.
+    Udp(usize, bool),
     Loss(u64),
     Registered(bool),
-    Choice(usize, PathChoice),
+    Carriers(bool),
+    Prefer(usize, PathPreference),
     /// Nothing happens for so long that every patience is at its end.
     Peace,
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
-    let choice = prop::sample::select(vec![PathChoice::Auto, PathChoice::Direct, PathChoice::Relay]);
     prop_oneof![
         4 => any::<[bool; 2]>().prop_map(Fault::Direct),
         3 => any::<[bool; 2]>().prop_map(Fault::Relay),
+        2 => any::<[bool; 2]>().prop_map(Fault::Tcp),
+        2 => (0_usize..2, any::<bool>()).prop_map(|(which, cut)| Fault::Udp(which, cut)),
         2 => (0_u64..40).prop_map(Fault::Loss),
         1 => any::<bool>().prop_map(Fault::Registered),
-        1 => (0_usize..2, choice).prop_map(|(which, choice)| Fault::Choice(which, choice)),
+        1 => any::<bool>().prop_map(Fault::Carriers),
+        1 => (0_usize..2, preference()).prop_map(|(which, preference)| Fault::Prefer(which, preference)),
         1 => Just(Fault::Peace),
     ]
+}
+
+/// Any order of any kinds.
+fn preference() -> impl Strategy<Value = PathPreference> {
+    let kinds = (Just(PathKind::ALL.to_vec()).prop_shuffle(), 1..=PathKind::ALL.len());
+    kinds.prop_map(|(kinds, count)| PathPreference::new(&kinds[..count]).unwrap())
 }
 
 fn faults() -> impl Strategy<Value = Vec<(Fault, u64)>> {
@@ -44,8 +57,9 @@ fn faults() -> impl Strategy<Value = Vec<(Fault, u64)>> {
 /// A run, and what each end was allowed and since when.
 struct Run {
     net: Net,
-    choices: [(PathChoice, Duration); 2],
-    said: [Vec<(Duration, RouteEvent)>; 2],
+    preferences: [(PathPreference, Duration); 2],
+    /// What each end said, when, and under which preference.
+    said: [Vec<(Duration, RouteEvent, PathPreference)>; 2],
 }
 
 impl Run {
@@ -55,13 +69,15 @@ impl Run {
         net.announce(A, &[B_HOME]);
         net.announce(B, &[A_HOME]);
         net.set_relay(true);
-        Self { net, choices: [(PathChoice::Auto, Duration::ZERO); 2], said: [vec![], vec![]] }
+        net.set_tcp(true);
+        Self { net, preferences: [(PathPreference::AUTO, Duration::ZERO); 2], said: [vec![], vec![]] }
     }
 
-    fn choose(&mut self, which: usize, choice: PathChoice) {
-        if self.choices[which].0 != choice {
-            self.choices[which] = (choice, self.net.elapsed());
-            self.net.choose(which, choice);
+    fn prefer(&mut self, which: usize, preference: PathPreference) {
+        let (before, since) = &mut self.preferences[which];
+        if *before != preference {
+            (*before, *since) = (preference, self.net.elapsed());
+            self.net.prefer(which, preference);
         }
     }
 
@@ -71,8 +87,11 @@ impl Run {
             Fault::Direct(cut) => net.direct_cut = cut,
             Fault::Relay(cut) => net.relay_cut = cut,
             Fault::Loss(percent) => net.loss_percent = percent,
+            Fault::Tcp(cut) => net.tcp_leg_cut = cut,
+            Fault::Udp(which, cut) => net.block_udp(which, cut),
             Fault::Registered(registered) => net.set_relay(registered),
-            Fault::Choice(which, choice) => self.choose(which, choice),
+            Fault::Carriers(open) => net.set_tcp(open),
+            Fault::Prefer(which, preference) => self.prefer(which, preference),
             Fault::Peace => {
                 self.lift();
                 self.run_for(Duration::from_secs(700));
@@ -82,10 +101,12 @@ impl Run {
 
     fn lift(&mut self) {
         self.net.cut_all(false);
+        self.net.udp_leg_cut = [false; 2];
         self.net.loss_percent = 0;
         self.net.set_relay(true);
-        self.choose(A, PathChoice::Auto);
-        self.choose(B, PathChoice::Auto);
+        self.net.set_tcp(true);
+        self.prefer(A, PathPreference::AUTO);
+        self.prefer(B, PathPreference::AUTO);
     }
 
     /// Runs in steps, and looks after each.
@@ -94,7 +115,9 @@ impl Run {
         while self.net.now < end {
             self.net.run_for((end - self.net.now).min(SECOND / 2));
             for which in [A, B] {
-                self.said[which].extend(self.net.dated_events(which));
+                let preference = self.preferences[which].0;
+                let said = self.net.dated_events(which).into_iter();
+                self.said[which].extend(said.map(|(at, event)| (at, event, preference)));
                 self.look_at(which);
             }
         }
@@ -102,14 +125,21 @@ impl Run {
 
     fn look_at(&self, which: usize) {
         let peer = self.net.peer(which);
-        let (choice, since) = self.choices[which];
+        let (preference, since) = self.preferences[which];
         if let Some(path) = peer.active() {
             let leaves = self.net.elapsed() < since + PATH_SILENCE;
-            assert!(choice.allows(path.kind()) || leaves, "{path} is used though only {choice} is allowed");
-            assert!(path == Path::Relay || peer.validated().any(|address| Path::Direct(address) == path));
+            let is_allowed = preference.allows(path.kind());
+            assert!(is_allowed || leaves, "{path} is used though only {preference} is allowed");
+            let is_valid = |address| peer.validated().any(|valid| valid == address);
+            assert!(path.address().is_none_or(is_valid));
+            let ranked = peer.why_not(self.net.now).map(|(kind, _)| preference.rank(kind));
+            let rank = preference.rank(path.kind());
+            assert!(ranked.flatten().all(|better| rank.is_none_or(|rank| better < rank)));
+        } else {
+            assert_eq!(peer.why_not(self.net.now).count(), PathKind::ALL.len());
         }
         assert!(peer.outstanding.len() <= PROBES_OUTSTANDING_MAX);
-        assert!(peer.probes.iter().count() <= 2 * PEER_ADDRESSES_MAX + 2);
+        assert!(peer.probes.iter().count() <= 2 * PEER_ADDRESSES_MAX + 3);
         assert!(peer.poll_timeout().is_none_or(|due| due > self.net.now), "a timer stands still");
     }
 
@@ -117,7 +147,7 @@ impl Run {
     fn check_changes(&self, which: usize) {
         let mut last: Option<(Duration, Path)> = None;
         let mut left_in_silence: BTreeMap<PathKind, Duration> = BTreeMap::new();
-        for (at, event) in &self.said[which] {
+        for (at, event, preference) in &self.said[which] {
             let RouteEvent::Active { path, why } = *event else {
                 last = last.filter(|_| *event != RouteEvent::Inactive);
                 continue;
@@ -126,7 +156,9 @@ impl Run {
             match why {
                 PathReason::First => assert_eq!(before, None),
                 PathReason::Better => {
-                    assert!(before.is_some_and(|before| path.kind() < before.kind()));
+                    let rank =
+                        |path: Path| preference.rank(path.kind()).expect("only what is allowed is compared");
+                    assert!(before.is_some_and(|before| rank(path) < rank(before)));
                     let left = left_in_silence.get(&path.kind());
                     assert!(
                         left.is_none_or(|left| *at >= *left + CLIMB_AFTER),
@@ -136,9 +168,7 @@ impl Run {
                 PathReason::Silent => {
                     let before = before.expect("something fell silent");
                     assert!(path.kind() != before.kind() && *at >= since + SECOND * 2, "{which} at {at:?}");
-                    if before.kind() < path.kind() {
-                        left_in_silence.insert(before.kind(), *at);
-                    }
+                    left_in_silence.insert(before.kind(), *at);
                 }
                 PathReason::Moved => panic!("there is one address"),
                 PathReason::Forced => assert!(before.is_some_and(|before| before.kind() != path.kind())),
@@ -176,5 +206,6 @@ proptest! {
 }
 
 /// What one end sends at most, of its own accord and in answer to the other, with one address and
-/// the relay to search: some ten probes each, as many asked back, and the answers to all those.
-const PACKETS_PER_SECOND: usize = 60;
+/// the relay over two carriers to search: some ten probes each, as many asked back, and the answers to all
+/// those.
+const PACKETS_PER_SECOND: usize = 90;

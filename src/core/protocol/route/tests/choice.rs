@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::*;
 use super::net::{
-    A, A_HOME, B, B_HOME, HALF_TRIP, HALF_TRIP_RELAY, Net, active, at, drain_all, nonces, path, peer,
+    A, A_HOME, B, B_HOME, HALF_TRIP, HALF_TRIP_RELAY, Net, RELAY, active, at, drain_all, nonces, path, peer,
 };
 use crate::domain::limits::{
     CLIMB_AFTER, CLIMB_AFTER_MAX, CLIMB_LASTED, PATH_DOUBT, PATH_SILENCE, PEER_ADDRESSES_MAX,
@@ -23,7 +23,7 @@ fn direct_takes_over_from_the_first_path_that_answered_once_it_carries_what_is_s
     net.set_relay(true);
     net.run_for(SECOND);
     let expected = [
-        (HALF_TRIP, active(Path::Relay, PathReason::First)),
+        (HALF_TRIP, active(RELAY, PathReason::First)),
         (HALF_TRIP * 2, RouteEvent::Validated(at(B_HOME))),
         (HALF_TRIP * 4, active(DIRECT, PathReason::Better)),
     ];
@@ -43,8 +43,7 @@ fn a_silent_path_is_left_exactly_three_seconds_after_its_last_answer() {
         for (which, heard) in heard.into_iter().enumerate() {
             // An answer may have been under way at the cut.
             let events = net.dated_events(which);
-            let [(left, RouteEvent::Active { path: Path::Relay, why: PathReason::Silent })] = events[..]
-            else {
+            let [(left, RouteEvent::Active { path: RELAY, why: PathReason::Silent })] = events[..] else {
                 panic!("{events:?}");
             };
             let given_up = heard + PATH_SILENCE;
@@ -66,9 +65,9 @@ fn a_silent_path_stays_until_the_first_that_answers_is_taken() {
     net.sent.clear();
     let lifted = net.elapsed();
     net.run_for(PROBE_SEARCH_MAX + HALF_TRIP_RELAY * 2);
-    let asked = net.sent_by(A).find(|sent| sent.is_probe && sent.to == Path::Relay).unwrap().after;
+    let asked = net.sent_by(A).find(|sent| sent.is_probe && sent.to == RELAY).unwrap().after;
     assert!(asked <= lifted + PROBE_SEARCH_MAX);
-    let expected = (asked + HALF_TRIP_RELAY * 2, active(Path::Relay, PathReason::Silent));
+    let expected = (asked + HALF_TRIP_RELAY * 2, active(RELAY, PathReason::Silent));
     assert_eq!(net.dated_events(A), [expected]);
 }
 
@@ -183,7 +182,7 @@ fn a_better_path_is_watched_every_two_seconds_where_a_worse_one_is_probed_every_
     net.run_for(PROBE_STANDBY_EVERY * 2);
     net.sent.clear();
     net.run_for(PROBE_STANDBY_EVERY * 20);
-    assert!((18..=22).contains(&probes(&net, Path::Relay)), "{} probes", probes(&net, Path::Relay));
+    assert!((18..=22).contains(&probes(&net, RELAY)), "{} probes", probes(&net, RELAY));
 
     let mut net = fallen();
     net.run_for(SECOND * 10);
@@ -200,23 +199,23 @@ fn a_forced_path_is_taken_after_one_round_trip_unless_it_just_answered() {
     net.run_for(SECOND * 7);
     net.events(A);
     let said = net.elapsed();
-    net.choose(A, PathChoice::Relay);
+    net.allow_only(A, PathKind::Relay);
     assert_eq!(net.peer(A).active(), Some(DIRECT), "the old path serves until the new one answers");
     net.run_for(SECOND);
-    let forced = (said + HALF_TRIP_RELAY * 2, active(Path::Relay, PathReason::Forced));
+    let forced = (said + HALF_TRIP_RELAY * 2, active(RELAY, PathReason::Forced));
     assert_eq!(net.dated_events(A), [forced]);
-    net.choose(A, PathChoice::Direct);
+    net.allow_only(A, PathKind::Direct);
     assert_eq!(net.events(A), [active(DIRECT, PathReason::Forced)]);
 }
 
 #[test]
 fn a_path_that_was_not_left_in_silence_is_used_again_as_soon_as_it_is_allowed() {
     let mut net = Net::relayed();
-    net.choose(A, PathChoice::Relay);
+    net.allow_only(A, PathKind::Relay);
     net.run_for(SECOND * 100);
     net.events(A);
     let said = net.elapsed();
-    net.choose(A, PathChoice::Auto);
+    net.prefer(A, PathPreference::AUTO);
     net.run_for(SECOND);
     let events = net.dated_events(A);
     // One round trip to find it, another to see that it carries what is sent.
@@ -226,12 +225,12 @@ fn a_path_that_was_not_left_in_silence_is_used_again_as_soon_as_it_is_allowed() 
 #[test]
 fn what_is_not_allowed_is_neither_probed_nor_answered() {
     let mut net = Net::relayed();
-    net.choose(A, PathChoice::Relay);
+    net.allow_only(A, PathKind::Relay);
     net.run_for(SECOND);
     net.sent.clear();
     net.run_for(SECOND * 30);
     assert!(net.sent_by(B).any(|sent| sent.to == path(A_HOME)));
-    assert!(net.sent_by(A).all(|sent| sent.to == Path::Relay));
+    assert!(net.sent_by(A).all(|sent| sent.to == RELAY));
     assert_eq!((net.kind(A), net.kind(B)), (Some(PathKind::Relay), Some(PathKind::Relay)));
 }
 
@@ -242,13 +241,13 @@ fn a_path_that_is_not_allowed_is_left_after_three_seconds_though_no_other_answer
     net.cut_relay(true);
     net.events(A);
     let said = net.elapsed();
-    net.choose(A, PathChoice::Relay);
+    net.allow_only(A, PathKind::Relay);
     net.run_for(SECOND * 10);
     assert_eq!(net.dated_events(A), [(said + PATH_SILENCE, RouteEvent::Inactive)]);
     assert_eq!(net.peer(A).active(), None);
     net.cut_relay(false);
     net.run_for(PROBE_SEARCH_MAX + SECOND);
-    assert_eq!(net.events(A), [active(Path::Relay, PathReason::First)]);
+    assert_eq!(net.events(A), [active(RELAY, PathReason::First)]);
 }
 
 #[test]
@@ -256,9 +255,9 @@ fn a_choice_taken_back_in_time_changes_nothing() {
     let mut net = Net::relayed();
     net.run_for(SECOND * 7);
     net.cut_relay(true);
-    net.choose(A, PathChoice::Relay);
+    net.allow_only(A, PathKind::Relay);
     net.run_for(SECOND);
-    net.choose(A, PathChoice::Auto);
+    net.prefer(A, PathPreference::AUTO);
     net.run_for(SECOND * 20);
     assert_eq!((net.peer(A).active(), net.events(A)), (Some(DIRECT), vec![]));
 }
@@ -266,8 +265,8 @@ fn a_choice_taken_back_in_time_changes_nothing() {
 #[test]
 fn two_ends_that_allow_nothing_in_common_never_have_a_path_in_use() {
     let mut net = Net::new();
-    net.choose(A, PathChoice::Direct);
-    net.choose(B, PathChoice::Relay);
+    net.allow_only(A, PathKind::Direct);
+    net.allow_only(B, PathKind::Relay);
     net.announce(A, &[B_HOME]);
     net.announce(B, &[A_HOME]);
     net.set_relay(true);
@@ -276,7 +275,7 @@ fn two_ends_that_allow_nothing_in_common_never_have_a_path_in_use() {
         assert_eq!((net.peer(which).active(), net.peer(which).heard()), (None, None));
         assert_eq!(net.events(which), []);
     }
-    net.choose(B, PathChoice::Auto);
+    net.prefer(B, PathPreference::AUTO);
     net.run_for(PROBE_SEARCH_MAX + SECOND);
     assert_eq!((net.kind(A), net.kind(B)), (Some(PathKind::Direct), Some(PathKind::Direct)));
 }
@@ -297,7 +296,7 @@ fn a_relay_we_are_not_registered_at_serves_as_long_as_the_peer_answers_through_i
     net.set_relay(false);
     net.run_for(SECOND * 100);
     let lapsed = RouteEvent::Lapsed(at(B_HOME));
-    assert_eq!((net.peer(A).active(), net.events(A)), (Some(Path::Relay), vec![lapsed]));
+    assert_eq!((net.peer(A).active(), net.events(A)), (Some(RELAY), vec![lapsed]));
     lift_direct(&mut net);
     net.cut_relay(true);
     net.run_for(PATH_SILENCE + SECOND * 2);
@@ -305,7 +304,7 @@ fn a_relay_we_are_not_registered_at_serves_as_long_as_the_peer_answers_through_i
     net.run_for(SECOND * 60);
     net.sent.clear();
     net.run_for(SECOND * 60);
-    assert!(net.sent.iter().all(|sent| sent.to != Path::Relay), "a relay that is not there is probed");
+    assert!(net.sent.iter().all(|sent| sent.to != RELAY), "a relay that is not there is probed");
 }
 
 #[test]
@@ -345,12 +344,12 @@ fn a_restarted_peer_is_found_over_whichever_path_is_left() {
     let mut net = fallen();
     net.peers[B] = peer(B);
     net.peers[B].boot = BootId::from_bytes([77; 8]);
-    net.peers[B].set_relay(true, net.now);
+    net.set_leg(B, Carrier::Udp, true);
     net.run_for(SECOND * 2);
     let expected = [
         RouteEvent::Lapsed(at(B_HOME)),
         RouteEvent::BootChanged(BootId::from_bytes([77; 8])),
-        active(Path::Relay, PathReason::First),
+        active(RELAY, PathReason::First),
     ];
     assert_eq!(net.events(A), expected);
     assert_eq!(net.kind(B), Some(PathKind::Relay));
@@ -362,7 +361,7 @@ fn the_peer_was_heard_when_it_answered_over_any_path_that_is_allowed() {
     let since = |net: &Net| net.now - net.peer(A).heard().unwrap();
     net.run_for(SECOND * 10);
     assert!(since(&net) < SECOND * 2);
-    net.choose(A, PathChoice::Direct);
+    net.allow_only(A, PathKind::Direct);
     assert!(since(&net) > SECOND * 10, "the relay's answers still count");
 }
 
@@ -372,7 +371,7 @@ fn probes_of_our_own_accord_are_bounded_whatever_is_searched() {
     let mut a = peer(A);
     let many: Vec<_> = (1..=100).map(at).collect();
     a.set_candidates(&many, now);
-    a.set_relay(true, now);
+    a.set_relays(&[(RELAY.relay().unwrap(), Carrier::Udp)], now);
     assert_eq!(a.probes.iter().count(), PEER_ADDRESSES_MAX + 1);
     let sent_in = |a: &mut PeerRoute, second: u64| {
         (0..1_000)
@@ -401,21 +400,21 @@ fn replays_over_the_relay_earn_no_more_than_those_of_any_other_source() {
     let replayed = net.sent_by(B).find(|sent| sent.is_probe).unwrap().packet.clone();
     net.sent.clear();
     for _ in 0..200 {
-        net.inject(A, Path::Relay, &replayed);
+        net.inject(A, RELAY, &replayed);
     }
-    let answers = |net: &Net| net.sent_by(A).filter(|sent| sent.to == Path::Relay && !sent.is_probe).count();
+    let answers = |net: &Net| net.sent_by(A).filter(|sent| sent.to == RELAY && !sent.is_probe).count();
     net.run_for(Duration::ZERO);
     assert_eq!(answers(&net), usize::try_from(PROBE_ANSWERS_PER_SECOND).unwrap());
     net.run_for(SECOND / 2);
-    let asked = net.sent_by(B).filter(|sent| sent.to == Path::Relay && sent.is_probe).count();
+    let asked = net.sent_by(B).filter(|sent| sent.to == RELAY && sent.is_probe).count();
     let allowed = usize::try_from(PROBE_ANSWERS_PER_SECOND).unwrap() + asked;
-    let probes = net.sent_by(A).filter(|sent| sent.to == Path::Relay && sent.is_probe).count();
+    let probes = net.sent_by(A).filter(|sent| sent.to == RELAY && sent.is_probe).count();
     assert!(answers(&net) <= allowed && probes <= 1, "{} answers, {probes} probes", answers(&net));
     assert_eq!((net.peer(A).active(), net.events(A)), (Some(DIRECT), vec![]));
     // They use up nothing of what the path in use needs.
     let later = net.elapsed();
     for _ in 0..200 {
-        net.inject(A, Path::Relay, &replayed);
+        net.inject(A, RELAY, &replayed);
     }
     net.run_for(SECOND * 2);
     let probes = net.sent_by(B).filter(|sent| sent.is_probe && sent.to == path(A_HOME) && sent.after > later);

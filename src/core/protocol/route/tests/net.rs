@@ -4,11 +4,16 @@ use std::time::Duration;
 
 use super::super::*;
 use crate::domain::secret::Secret;
-use crate::protocol::packet::{Claim, KeyId};
+use crate::protocol::packet::{Claim, KeyId, is_marked_in_use, marked_carrier};
 
-/// One way, directly; through the relay it takes longer.
+/// One way, directly; through the relay it takes longer, and over TCP a little more.
 pub(super) const HALF_TRIP: Duration = Duration::from_millis(20);
 pub(super) const HALF_TRIP_RELAY: Duration = Duration::from_millis(30);
+pub(super) const MORE_OVER_TCP: Duration = Duration::from_millis(2);
+
+const GATEWAY: RelayId = RelayId(RouteId::from_bytes(*b"gateway0"));
+pub(super) const RELAY: Path = Path::Relay { relay: GATEWAY, carrier: Carrier::Udp };
+pub(super) const TCP: Path = Path::Relay { relay: GATEWAY, carrier: Carrier::Tcp };
 
 /// The two ends, as indices.
 pub(super) const A: usize = 0;
@@ -81,6 +86,31 @@ pub(super) struct Sent {
     pub(super) packet: Box<[u8]>,
 }
 
+/// What the relay knows of one end.
+#[derive(Debug, Clone, Copy, Default)]
+struct Legs {
+    udp: bool,
+    tcp: bool,
+    latest: Option<Carrier>,
+    used: Option<Carrier>,
+}
+
+impl Legs {
+    fn has(self, carrier: Carrier) -> bool {
+        match carrier {
+            Carrier::Udp => self.udp,
+            Carrier::Tcp => self.tcp,
+        }
+    }
+
+    /// Returns where a packet for this end goes that is wanted over `carrier`. Its UDP address is remembered
+    /// for a while.
+    fn towards(self, carrier: Option<Carrier>) -> Carrier {
+        let mut wanted = carrier.into_iter().chain(self.latest).chain(Carrier::ALL);
+        wanted.find(|carrier| self.has(*carrier)).unwrap_or(Carrier::Udp)
+    }
+}
+
 struct Travelling {
     due: Instant,
     to: usize,
@@ -99,6 +129,11 @@ pub(super) struct Net {
     /// What each end sends vanishes, by the kind of path it takes.
     pub(super) direct_cut: [bool; 2],
     pub(super) relay_cut: [bool; 2],
+    /// Between each end and the relay nothing passes over that carrier, either way.
+    pub(super) udp_leg_cut: [bool; 2],
+    pub(super) tcp_leg_cut: [bool; 2],
+    /// Over which carrier each end is registered at the relay, and took packets to the other last.
+    legs: [Legs; 2],
     /// How long a packet takes one way.
     pub(super) direct_trip: Duration,
     pub(super) relay_trip: Duration,
@@ -124,6 +159,9 @@ impl Net {
             dead: Vec::new(),
             direct_cut: [false; 2],
             relay_cut: [false; 2],
+            udp_leg_cut: [false; 2],
+            tcp_leg_cut: [false; 2],
+            legs: [Legs::default(); 2],
             direct_trip: HALF_TRIP,
             relay_trip: HALF_TRIP_RELAY,
             direct_mtu: usize::MAX,
@@ -166,15 +204,54 @@ impl Net {
         self.peers[to].set_candidates(&places, now);
     }
 
+    /// Registers both ends at the relay over UDP, or neither.
     pub(super) fn set_relay(&mut self, available: bool) {
-        for peer in &mut self.peers {
-            peer.set_relay(available, self.now);
+        for which in [A, B] {
+            self.set_leg(which, Carrier::Udp, available);
         }
     }
 
-    pub(super) fn choose(&mut self, which: usize, choice: PathChoice) {
+    /// Opens a carrier to the relay at both ends, or ends both.
+    pub(super) fn set_tcp(&mut self, available: bool) {
+        for which in [A, B] {
+            self.set_leg(which, Carrier::Tcp, available);
+        }
+    }
+
+    pub(super) fn set_leg(&mut self, which: usize, carrier: Carrier, available: bool) {
+        let legs = &mut self.legs[which];
+        match carrier {
+            Carrier::Udp => legs.udp = available,
+            Carrier::Tcp => legs.tcp = available,
+        }
+        if available {
+            legs.latest = Some(carrier);
+        }
+        let relays: Vec<_> = Carrier::ALL
+            .into_iter()
+            .filter(|carrier| legs.has(*carrier))
+            .map(|carrier| (GATEWAY, carrier))
+            .collect();
+        self.peers[which].set_relays(&relays, self.now);
+    }
+
+    pub(super) fn prefer(&mut self, which: usize, preference: PathPreference) {
         let now = self.now;
-        self.peers[which].set_choice(choice, now);
+        self.peers[which].set_preference(preference, now);
+    }
+
+    pub(super) fn allow_only(&mut self, which: usize, kind: PathKind) {
+        self.prefer(which, PathPreference::only(kind));
+    }
+
+    /// Cuts all UDP of one end, or none of it.
+    pub(super) fn block_udp(&mut self, which: usize, cut: bool) {
+        self.udp_leg_cut[which] = cut;
+        self.direct_cut = [cut; 2];
+    }
+
+    pub(super) fn cut_tcp(&mut self, cut: bool) {
+        self.tcp_leg_cut = [cut; 2];
     }
 
     pub(super) fn cut_direct(&mut self, cut: bool) {
@@ -188,6 +265,7 @@ impl Net {
     pub(super) fn cut_all(&mut self, cut: bool) {
         self.cut_direct(cut);
         self.cut_relay(cut);
+        self.cut_tcp(cut);
     }
 
     pub(super) fn peer(&self, which: usize) -> &PeerRoute {
@@ -272,8 +350,12 @@ impl Net {
             for OwnTransmit { to, packet } in drain_all(&mut self.peers[by]) {
                 let is_probe = packet[0] == 1;
                 let from = self.source(by, to, is_probe, &packet);
-                let trip = if to == Path::Relay { self.relay_trip } else { self.direct_trip };
-                if self.arrives(by, to, packet.len()) {
+                let trip = match to {
+                    Path::Direct(_) => self.direct_trip,
+                    Path::Relay { carrier: Carrier::Udp, .. } => self.relay_trip,
+                    Path::Relay { carrier: Carrier::Tcp, .. } => self.relay_trip + MORE_OVER_TCP,
+                };
+                if self.arrives(by, to, from, packet.len()) {
                     let due = self.now + trip;
                     self.wire.push(Travelling { due, to: 1 - by, from, packet: packet.clone() });
                 }
@@ -283,37 +365,58 @@ impl Net {
         }
     }
 
-    /// Returns where the other end sees it come from: a probe from home, an answer from where it was asked.
-    fn source(&self, by: usize, to: Path, is_probe: bool, packet: &[u8]) -> Path {
-        if to == Path::Relay {
-            return Path::Relay;
+    /// Returns where the other end sees it come from: a probe from home, an answer from where it was asked,
+    /// and what a relay forwards over what it chooses.
+    fn source(&mut self, by: usize, to: Path, is_probe: bool, packet: &[u8]) -> Path {
+        let nonce: &[u8; 16] = packet[33..49].try_into().unwrap();
+        if let Some(relay) = to.relay() {
+            if is_probe && is_marked_in_use(nonce) && self.reaches_relay(by, to.carrier()) {
+                self.legs[by].used = Some(to.carrier());
+            }
+            let legs = self.legs[1 - by];
+            let wanted = if is_probe { legs.used } else { Some(marked_carrier(nonce)) };
+            return Path::Relay { relay, carrier: legs.towards(wanted) };
         }
         if is_probe {
             return path(self.homes[by]);
         }
-        let nonce = &packet[33..49];
         let asked = self.sent.iter().rev().find(|sent| sent.is_probe && sent.packet[33..49] == *nonce);
         asked.map_or(path(self.homes[by]), |asked| asked.to)
     }
 
-    fn arrives(&mut self, by: usize, to: Path, length: usize) -> bool {
+    fn arrives(&mut self, by: usize, to: Path, from: Path, length: usize) -> bool {
         // Knuth's MMIX generator: the same faults for the same seed.
         self.random =
             self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let is_lost = (self.random >> 33) % 100 < self.loss_percent;
         let target = 1 - by;
         let homes = [self.homes[target], if target == B { B_OTHER } else { A_HOME }];
-        !is_lost
-            && match to {
-                Path::Relay => !self.relay_cut[by],
-                Path::Direct(address) => {
-                    let place = address.port();
-                    homes.contains(&place)
-                        && !self.dead.contains(&place)
-                        && !self.direct_cut[by]
-                        && length <= self.direct_mtu
-                }
+        match to {
+            Path::Relay { carrier, .. } => {
+                let lands = match from.carrier() {
+                    Carrier::Udp => !self.udp_leg_cut[target],
+                    Carrier::Tcp => !self.tcp_leg_cut[target],
+                };
+                // TCP repairs what is lost.
+                let is_repaired = carrier == Carrier::Tcp && from.carrier() == Carrier::Tcp;
+                self.reaches_relay(by, carrier) && lands && (!is_lost || is_repaired)
             }
+            Path::Direct(address) => {
+                let place = address.port();
+                !is_lost
+                    && homes.contains(&place)
+                    && !self.dead.contains(&place)
+                    && !self.direct_cut[by]
+                    && length <= self.direct_mtu
+            }
+        }
+    }
+
+    fn reaches_relay(&self, by: usize, carrier: Carrier) -> bool {
+        match carrier {
+            Carrier::Udp => !self.relay_cut[by] && !self.udp_leg_cut[by],
+            Carrier::Tcp => !self.tcp_leg_cut[by],
+        }
     }
 
     fn nonces(&mut self) -> impl FnMut() -> [u8; 16] + use<> {

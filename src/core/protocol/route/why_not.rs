@@ -1,0 +1,115 @@
+//! Why a path that the owner wants more than the one in use is not used, in words for people.
+
+use std::time::{Duration, Instant};
+
+use crate::domain::path::PathKind;
+
+/// Why packets do not take a kind of path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhyNot {
+    /// The owner of this agent does not allow it.
+    NotAllowed,
+    /// The peer has announced no address, and was seen at none.
+    NoAddress,
+    /// This agent is registered at no relay over UDP.
+    NotRegistered,
+    /// No carrier to a relay is open here.
+    NoCarrier,
+    /// It is asked for the first time, or again after a change of the network.
+    Asked,
+    /// It has left probes unanswered since then.
+    Silent { since: Instant },
+    /// It answers, and loses packets as long as those that are sent: so many bytes.
+    TooNarrow { bytes: usize },
+    /// It answers, and must do so until then without a gap.
+    Proving { until: Instant },
+}
+
+impl WhyNot {
+    /// Returns one word, for labels and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotAllowed => "not-allowed",
+            Self::NoAddress => "no-address",
+            Self::NotRegistered => "not-registered",
+            Self::NoCarrier => "no-carrier",
+            Self::Asked => "asked",
+            Self::Silent { .. } => "silent",
+            Self::TooNarrow { .. } => "too-narrow",
+            Self::Proving { .. } => "proving",
+        }
+    }
+
+    /// Returns what there is when nothing of this kind can even be asked.
+    pub(super) const fn nothing_of(kind: PathKind) -> Self {
+        match kind {
+            PathKind::Direct => Self::NoAddress,
+            PathKind::Relay => Self::NotRegistered,
+            PathKind::Tcp => Self::NoCarrier,
+        }
+    }
+
+    /// Returns a sentence for people who read it at `now`.
+    #[must_use]
+    pub fn at(self, now: Instant) -> String {
+        match self {
+            Self::NotAllowed => "this agent's file or `adit path` does not allow it".into(),
+            Self::NoAddress => "the peer has announced no address".into(),
+            Self::NotRegistered => "this agent is not registered at the relay over UDP".into(),
+            Self::NoCarrier => "no carrier to the gateway is open".into(),
+            Self::Asked => "the peer is being asked over it".into(),
+            Self::Silent { since } => {
+                format!("it has not answered for {}", seconds(now.saturating_duration_since(since)))
+            }
+            Self::TooNarrow { bytes } => format!("it answers, but loses packets of {bytes} bytes"),
+            Self::Proving { until } => {
+                let left = until.saturating_duration_since(now);
+                format!("it answers, and is used if it goes on for {}", seconds(left))
+            }
+        }
+    }
+}
+
+/// Returns whole seconds, one at least.
+fn seconds(span: Duration) -> String {
+    match span.as_secs().max(1) {
+        1 => "a second".into(),
+        more => format!("{more} seconds"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_reasons_share_a_label_or_words() {
+        let now = Instant::now();
+        let all = [
+            WhyNot::NotAllowed,
+            WhyNot::NoAddress,
+            WhyNot::NotRegistered,
+            WhyNot::NoCarrier,
+            WhyNot::Asked,
+            WhyNot::Silent { since: now },
+            WhyNot::TooNarrow { bytes: 1_452 },
+            WhyNot::Proving { until: now },
+        ];
+        let labels: BTreeSet<_> = all.map(WhyNot::as_str).into();
+        let words: BTreeSet<_> = all.map(|why| why.at(now)).into();
+        assert_eq!((labels.len(), words.len()), (all.len(), all.len()));
+    }
+
+    #[test]
+    fn times_are_told_as_seen_by_the_reader() {
+        let now = Instant::now();
+        let later = now + Duration::from_millis(12_300);
+        assert_eq!(WhyNot::Silent { since: now }.at(later), "it has not answered for 12 seconds");
+        assert_eq!(WhyNot::Silent { since: later }.at(now), "it has not answered for a second");
+        let proving = WhyNot::Proving { until: later };
+        assert_eq!(proving.at(now), "it answers, and is used if it goes on for 12 seconds");
+    }
+}

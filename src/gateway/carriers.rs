@@ -1,0 +1,177 @@
+//! Carriers at the gateway: the opening handshake, and how long each is served.
+//!
+//! Anyone may open one; it is worth nothing until an agent with a control link has registered by it, and holds a
+//! place among few until then. What travels inside, and when one counts as proven, is the relay's business
+//! ([`adit_net::transport::relay`]).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Extension, Request, State};
+use axum::http::header::{
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use axum::http::{StatusCode, Version};
+use axum::response::Response;
+use axum::routing::{Router, get};
+use bytes::Bytes;
+use hyper::upgrade::OnUpgrade;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use super::attempt_limiter::HandshakeLimiter;
+use adit_core::domain::limits::{CARRIER_NEWCOMERS, CARRIER_PROVEN_WITHIN, CARRIERS_MAX};
+use adit_core::protocol::carrier;
+use adit_net::transport::carrier::websocket::{self, WebSocket};
+use adit_net::transport::newcomers::Newcomers;
+use adit_net::transport::relay::carriers::{CarrierEnd, Carriers};
+use adit_net::transport::tls::FrontDoorStream;
+use adit_observe::http;
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+/// The protocol's one version (RFC 6455 §4.1).
+const WEBSOCKET_VERSION: &[u8] = b"13";
+/// Sixteen random bytes in base64 (RFC 6455 §4.1).
+const KEY_CHARS: usize = 24;
+/// When one who finds no room may ask again.
+const FULL_RETRY_SECONDS: HeaderValue = HeaderValue::from_static("60");
+
+/// Where the request of a connection leaves that it opens a carrier.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Asked(Arc<Mutex<Option<OnUpgrade>>>);
+
+impl Asked {
+    /// Takes what becomes the carrier's stream; `None` where the request was for something else.
+    pub(super) fn take(&self) -> Option<OnUpgrade> {
+        self.0.lock().take()
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct CarrierDoor {
+    carriers: Arc<Carriers>,
+    /// Those that nobody has proven.
+    newcomers: Arc<Newcomers>,
+    /// Once no control link needs one any more.
+    stop: CancellationToken,
+}
+
+/// Returns what is served to everybody.
+pub(super) fn routes(door: Arc<CarrierDoor>) -> Router {
+    Router::new().route(carrier::PATH, get(open)).fallback(not_served).with_state(door)
+}
+
+async fn not_served() -> Response {
+    plain(StatusCode::NOT_FOUND, "nothing is served here\n")
+}
+
+async fn open(
+    State(door): State<Arc<CarrierDoor>>,
+    Extension(asked): Extension<Asked>,
+    mut request: Request,
+) -> Response {
+    let key = match key_of(&request) {
+        Ok(key) => key,
+        Err(refusal) => {
+            debug!(status = refusal.status().as_u16(), "a request for a carrier opens none");
+            return refusal;
+        }
+    };
+    if door.carriers.count() >= CARRIERS_MAX {
+        debug!("a carrier is refused: as many are served as may be");
+        let mut full =
+            plain(StatusCode::SERVICE_UNAVAILABLE, "this gateway serves as many carriers as it may\n");
+        full.headers_mut().insert(RETRY_AFTER, FULL_RETRY_SECONDS);
+        return full;
+    }
+    *asked.0.lock() = request.extensions_mut().remove::<OnUpgrade>();
+    let mut response = switching(StatusCode::SWITCHING_PROTOCOLS, Body::empty());
+    response.headers_mut().insert(SEC_WEBSOCKET_ACCEPT, key);
+    response
+}
+
+/// Returns the answer to the key of an opening handshake (RFC 6455 §4.2.1), or what is wrong with the request.
+fn key_of(request: &Request) -> Result<HeaderValue, Response> {
+    let headers = request.headers();
+    let is_upgrade = names(headers, CONNECTION, "upgrade") && names(headers, UPGRADE, "websocket");
+    let version = headers.get(SEC_WEBSOCKET_VERSION).map(HeaderValue::as_bytes);
+    if !is_upgrade || request.version() != Version::HTTP_11 || version != Some(WEBSOCKET_VERSION) {
+        let why = "a carrier is a WebSocket of version 13; a proxy on the way may have taken that out\n";
+        let mut refusal = switching(StatusCode::UPGRADE_REQUIRED, Body::from(why));
+        refusal.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        return Err(refusal);
+    }
+    let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
+    key.filter(|key| key.len() == KEY_CHARS)
+        .and_then(|key| HeaderValue::try_from(websocket::accept_key(key)).ok())
+        .ok_or_else(|| plain(StatusCode::BAD_REQUEST, "the request has no Sec-WebSocket-Key of 16 bytes\n"))
+}
+
+/// Returns whether a header's list names this, in any case of letters.
+fn names(headers: &HeaderMap, header: HeaderName, expected: &str) -> bool {
+    let values = headers.get_all(header).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|name| name.trim().eq_ignore_ascii_case(expected))
+}
+
+fn switching(status: StatusCode, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+    response
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response {
+    http::response(status, PLAIN, text).map(Body::new)
+}
+
+impl CarrierDoor {
+    pub(super) fn new(carriers: Arc<Carriers>, stop: CancellationToken) -> Self {
+        Self { carriers, newcomers: Newcomers::new(CARRIER_NEWCOMERS), stop }
+    }
+
+    /// Serves a carrier to its end.
+    pub(super) async fn serve(
+        &self,
+        stream: FrontDoorStream,
+        read: Bytes,
+        from: SocketAddr,
+        handshakes: &HandshakeLimiter,
+    ) {
+        let Some(carrier) = self.carriers.open(from) else {
+            return debug!("a carrier finds no room");
+        };
+        debug!(carrier = %carrier.id(), "a carrier is open; nobody has proven to own it");
+        let websocket = WebSocket::server(stream, read).await;
+        let mut newcomer = self.newcomers.enter(from.ip());
+        // The relay ends one that nobody proves before this.
+        let proving = async {
+            let proven = newcomer.within(2 * CARRIER_PROVEN_WITHIN, carrier.proven()).await;
+            drop(newcomer);
+            if let Err(gone) = proven {
+                return gone;
+            }
+            handshakes.finished(from.ip());
+            debug!("an agent has proven itself over the carrier");
+            std::future::pending().await
+        };
+        tokio::select! {
+            end = carrier.serve(websocket) => report(&end),
+            gone = proving => debug!(why = %gone, "a carrier that nobody has proven is ended"),
+            () = self.stop.cancelled() => debug!("a carrier ends with the gateway"),
+        }
+    }
+}
+
+fn report(end: &CarrierEnd) {
+    match end {
+        CarrierEnd::Refused(why) => debug!(%why, "the gateway ends a carrier"),
+        CarrierEnd::WebSocket(why) => {
+            debug!(why = adit_core::domain::visible::error_chain(why), "a carrier ended")
+        }
+        CarrierEnd::RelayGone => info!("a carrier ended: the relay has"),
+    }
+}
