@@ -88,6 +88,8 @@ pub(crate) struct ConnectionDriver {
     writes: JoinSet<()>,
     /// This connection alone is to stop.
     stop: CancellationToken,
+    /// The machine was told to stop.
+    has_heard_stop: bool,
     rules: watch::Receiver<Arc<RuleBook>>,
     path: watch::Receiver<PathState>,
     said: Said,
@@ -159,6 +161,7 @@ impl ConnectionDriver {
             faults,
             writes: JoinSet::new(),
             stop,
+            has_heard_stop: false,
             said: Said::default(),
         }
     }
@@ -182,7 +185,6 @@ impl ConnectionDriver {
                 return;
             }
             let due = self.machine.poll_timeout();
-            let is_stopping = self.context.stopping.is_begun() || self.stop.is_cancelled();
             // Each branch may be dropped before it is done: receivers, listeners and join sets hand out a thing
             // only once it is taken, and what else runs (dials, the tunnel's frames, the watch of Mirth) lives
             // outside and goes on. None is preferred, so none starves: at the limit of any of them the others
@@ -192,8 +194,8 @@ impl ConnectionDriver {
                 Ok(()) = self.rules.changed() => Event::Rules,
                 Ok(()) = secrets.changed() => Event::Secrets,
                 Ok(()) = self.path.changed() => Event::Path,
-                Ok(_) = stopping.wait_for(Option::is_some), if !is_stopping => Event::Stop,
-                () = self.stop.cancelled(), if !is_stopping => Event::Stop,
+                Ok(_) = stopping.wait_for(Option::is_some), if !self.has_heard_stop => Event::Stop,
+                () = self.stop.cancelled(), if !self.has_heard_stop => Event::Stop,
                 Some(fault) = self.faults.recv() => Event::Fault(fault),
                 outcome = next_outcome(&mut self.attempt) => Event::Attempt(outcome),
                 event = next_live(&mut self.live, self.entry.side) => Event::Live(event),
@@ -301,6 +303,7 @@ impl ConnectionDriver {
     fn hear_stop(&mut self, now: Instant) {
         let since = self.context.stopping.since().or_else(|| self.stop.is_cancelled().then_some(now));
         if let Some(since) = since {
+            self.has_heard_stop = true;
             self.machine.handle_stop(since, now);
         }
     }
