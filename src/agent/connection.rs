@@ -59,7 +59,7 @@ const STAYS_AWAY: &str =
 
 /// What differs between the two sides.
 pub(crate) enum End {
-    Source(Downstream),
+    Source(Box<Downstream>),
     Target { upstream: Upstream, streams: Streams, incoming: mpsc::Receiver<Admitted> },
 }
 

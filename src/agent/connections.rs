@@ -2,6 +2,7 @@
 //! replaced while the others go on.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::task::{Id, JoinSet};
@@ -91,12 +92,7 @@ async fn serve(context: Arc<Context>, run: EntryRun, tls: Option<LocalTls>, stop
     let end = match role {
         EntryRole::Source { listen, allow_users } => {
             let users = allow_users.as_deref().map(LocalUsers::new);
-            End::Source(Downstream::new(
-                Arc::clone(&context),
-                Arc::clone(&entry),
-                listen,
-                (Clients::Mirth, users),
-            ))
+            source(&context, &entry, listen, (Clients::Mirth, users))
         }
         EntryRole::Target { forward_to, probe } => {
             target(Upstream::Channel(Arc::new(LocalMirth::new(forward_to, probe))))
@@ -106,8 +102,7 @@ async fn serve(context: Arc<Context>, run: EntryRun, tls: Option<LocalTls>, stop
             let tls = tls.expect("made for a file that has such entries");
             let sessions = entry.sessions.clone().expect("made with its entry");
             let listener = Arc::new(AdminListener::new(managing, tls, sessions, entry.config.streams_max));
-            let clients = (Clients::Admin(listener), users);
-            End::Source(Downstream::new(Arc::clone(&context), Arc::clone(&entry), listen, clients))
+            source(&context, &entry, listen, (Clients::Admin(listener), users))
         }
         EntryRole::Managed(_) => {
             target(Upstream::Managed(entry.managed.clone().expect("made with its entry")))
@@ -119,6 +114,16 @@ async fn serve(context: Arc<Context>, run: EntryRun, tls: Option<LocalTls>, stop
         () = driver.run() => {}
         () = keeping => {}
     }
+}
+
+fn source(
+    context: &Arc<Context>,
+    entry: &Arc<LiveConnection>,
+    listen: SocketAddr,
+    clients: (Clients, Option<LocalUsers>),
+) -> End {
+    let downstream = Downstream::new(Arc::clone(context), Arc::clone(entry), listen, clients);
+    End::Source(Box::new(downstream))
 }
 
 /// Keeps the sessions of an admin connection, at either end.

@@ -127,7 +127,7 @@ impl StatusWriter {
             let path = tunnel.path.or(status.tunnel.and_then(|before| before.path));
             let before = status.tunnel.and_then(|before| before.silent_since);
             let silent_since = tunnel.silent_since.map(|now| before.unwrap_or(now));
-            status.tunnel = Some(TunnelStatus { path, silent_since, ..tunnel });
+            status.tunnel = Some(TunnelStatus { silent_since, path, ..tunnel });
             status.streams = streams;
         });
     }
