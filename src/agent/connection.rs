@@ -5,8 +5,10 @@
 //! Two things differ between the sides, and are adaptors: where TCP connections come from (`downstream`) and
 //! where they go (`upstream`).
 
+mod attempt;
 pub mod downstream;
 mod live;
+mod log;
 pub mod status;
 pub mod upstream;
 
@@ -19,8 +21,10 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use self::attempt::{Attempt, Outcome, next_outcome};
 use self::downstream::{Downstream, DownstreamEvent};
 use self::live::{Live, LiveEvent};
+use self::log::Said;
 use self::status::StatusWriter;
 use self::upstream::{Streams, Upstream, UpstreamState};
 use super::context::Context;
@@ -28,16 +32,15 @@ use super::entries::LiveConnection;
 use super::policy;
 use super::stats::Fault;
 use super::stopping;
-use super::tunnels::{self, Admitted, Dialled};
+use super::tunnels::{self, Admitted};
 use adit_core::domain::connection::Side;
 use adit_core::domain::visible::error_chain;
 use adit_core::protocol::connection::{
-    Action, Audited, ConnectionMachine, ConnectionSettings, ConnectionState, DialFailure, EndReason, PeerKey,
-    PeerPath, Proven, Report,
+    Action, Audited, ConnectionMachine, ConnectionSettings, ConnectionState, DialFailure, PeerKey, PeerPath,
+    Proven,
 };
 use adit_core::protocol::control::Rule;
 use adit_core::protocol::frame::Code;
-use adit_core::protocol::repeat_limiter::shown;
 use adit_core::protocol::rules::RuleBook;
 use adit_net::identity::random;
 use adit_net::identity::time::TimeSource;
@@ -48,30 +51,11 @@ use adit_observe::metrics;
 /// How often a live tunnel is looked at: QUIC tells of nothing that it counts.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-const WAITS_FOR_SECRET: &str =
-    "the connection's secret is not here; it comes over the link to the gateway, so see that it is up";
-const WAITS_FOR_PATH: &str = "the peer's agent does not answer; it must run, and both agents must reach the gateway by UDP, \
-    which relays; where `path` allows only the direct one, name a port with `listen`, let it in at the firewall, \
-    and behind NAT add `direct_addresses`";
-const PEER_STOPPED: &str = "the peer's agent was stopped; the tunnel comes back with it";
-const STAYS_AWAY: &str =
-    "the peer's agent was stopped and has not come back; ask the partner whether it should run";
-
 /// What differs between the two sides.
 pub(crate) enum End {
     Source(Box<Downstream>),
     Target { upstream: Upstream, streams: Streams, incoming: mpsc::Receiver<Admitted> },
 }
-
-/// A dial under way; dropped, it is given up.
-enum Attempt {
-    Dialing(Task<Result<Dialled, DialFailure>>),
-    /// What was dialled waits to be proven.
-    Dialled(Dialled),
-    Proving(Task<Result<Admitted, DialFailure>>),
-}
-
-type Task<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Runs one connection of the agent's file.
 pub(crate) struct ConnectionDriver {
@@ -95,15 +79,6 @@ pub(crate) struct ConnectionDriver {
     said: Said,
 }
 
-/// What the log heard last.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Said {
-    state: String,
-    policy: &'static str,
-    may_port_open: bool,
-    is_silent: bool,
-}
-
 /// What happened.
 enum Event {
     Rules,
@@ -119,11 +94,6 @@ enum Event {
     Written,
     /// A deadline has come, or it is time to look at the tunnel.
     Time,
-}
-
-enum Outcome {
-    Dialled(Result<Dialled, DialFailure>),
-    Proven(Result<Admitted, DialFailure>),
 }
 
 impl ConnectionDriver {
@@ -243,13 +213,7 @@ impl ConnectionDriver {
             Event::Attempt(outcome) => self.handle_outcome(outcome, now),
             Event::Live(event) => self.handle_live(event, now),
             Event::Downstream(event) => self.handle_downstream(event, now),
-            Event::Incoming(admitted) => {
-                let proven = self.proven(&admitted, now);
-                self.hear_path(now);
-                self.admitted = Some(admitted);
-                self.machine.handle_incoming(proven, now);
-                self.hear_key(now);
-            }
+            Event::Incoming(admitted) => self.handle_incoming(admitted, now),
             Event::Upstream => {
                 if let Some(state) = upstream.map(|state| state.borrow_and_update().clone()) {
                     self.take_upstream(state, now);
@@ -348,6 +312,18 @@ impl ConnectionDriver {
             let tunnel = live.measured(&self.path.borrow(), silent_since);
             self.status.measure(tunnel, live.streams_open());
         }
+    }
+
+    fn handle_incoming(&mut self, admitted: Admitted, now: Instant) {
+        if let ConnectionState::Stopped = self.machine.status().state {
+            // Proven before the stop, and handed over after it.
+            return admitted.tunnel.connection().close(Code::Goodbye);
+        }
+        let proven = self.proven(&admitted, now);
+        self.hear_path(now);
+        self.admitted = Some(admitted);
+        self.machine.handle_incoming(proven, now);
+        self.hear_key(now);
     }
 
     fn handle_outcome(&mut self, outcome: Outcome, now: Instant) {
@@ -553,137 +529,6 @@ impl ConnectionDriver {
         };
         self.writes.spawn(named("audit of a refused peer", writing).in_current_span());
     }
-
-    // What is said.
-
-    fn report(&mut self, report: Report) {
-        let now = Instant::now();
-        match report {
-            Report::Up => self.entry.log_up(),
-            Report::Ended { why, is_announced } => self.report_end(&why, is_announced),
-            Report::DialFailed { what, is_excused: true } => {
-                tracing::debug!(connection = %self.entry.config.name, "{what}");
-            }
-            Report::DialFailed { what, is_excused: false } => self.note_fault(&what),
-            Report::WaitsForSecret => self.note_fault(WAITS_FOR_SECRET),
-            Report::WaitsForPath => self.note_fault(WAITS_FOR_PATH),
-            Report::StaysAway => self.note_fault(STAYS_AWAY),
-            Report::PeerStops => {
-                let (connection, waiting) = (&self.entry.config.name, self.entry.stats.waiting());
-                tracing::info!(
-                    %connection, waiting,
-                    "the peer's agent is stopping, so the port is closed; what somebody waits for may end"
-                );
-            }
-            Report::Overdue => {
-                let waiting = self.entry.stats.waiting();
-                tracing::debug!(waiting, "the time to end in order is over; what is left is reset");
-                self.context.stopping.note_reset(waiting);
-            }
-            Report::Full => self.entry.stats.note_full(),
-            Report::LimitReached => self.with_downstream(|downstream| downstream.log_limit_reached(now)),
-            Report::PeerFull => self.with_downstream(|downstream| downstream.log_peer_full(now)),
-        }
-    }
-
-    fn with_downstream(&mut self, act: impl FnOnce(&mut Downstream)) {
-        if let End::Source(downstream) = &mut self.end {
-            act(downstream);
-        }
-    }
-
-    fn report_end(&self, why: &EndReason, is_announced: bool) {
-        tracing::debug!(%why, is_announced, "the tunnel has ended");
-        if !is_announced {
-            return self.note_fault(&format!("the tunnel ended: {why}"));
-        }
-        self.status.note_fault(self.fault(PEER_STOPPED.into()));
-        tracing::info!(connection = %self.entry.config.name, "{PEER_STOPPED}");
-    }
-
-    fn fault(&self, what: String) -> Fault {
-        Fault { at: self.context.clock.now(), what }
-    }
-
-    fn note_fault(&self, what: &str) {
-        self.log_fault(self.fault(what.into()));
-    }
-
-    /// Remembers and logs what went wrong; the same again is only remembered.
-    fn log_fault(&self, fault: Fault) {
-        let (connection, what) = (&self.entry.config.name, fault.what.clone());
-        let is_new = self.status.note_fault(fault);
-        if is_new && self.context.stopping.is_begun() {
-            tracing::debug!(%connection, "{what}");
-        } else if is_new && let Some(more) = self.entry.repeats.note(&what, Instant::now()) {
-            tracing::warn!(%connection, more = shown(more), "{what}");
-        }
-    }
-
-    /// Says where the connection is in its life, where that is new, and by what.
-    fn log_changes(&mut self) {
-        if !tracing::enabled!(tracing::Level::DEBUG) {
-            return;
-        }
-        let view = self.machine.status();
-        let session = self.machine.session();
-        let is_silent = session.is_some_and(adit_core::protocol::connection::Session::is_silent);
-        let silent_for = session.map(|session| session.silent_for(Instant::now()));
-        let silent_ms = silent_for.map(|silent| u64::try_from(silent.as_millis()).unwrap_or(u64::MAX));
-        let (policy, peer_mirth) = (view.policy.as_str(), view.upstream);
-        let path = self.path.borrow().path.map(tracing::field::display);
-        if view.may_port_open != self.said.may_port_open {
-            let ends = self.machine.is_draining();
-            tracing::debug!(policy, peer_mirth, silent_ms, ends, "whether the port may be open has changed");
-        }
-        if is_silent != self.said.is_silent
-            && let Some(live) = &self.live
-        {
-            let measured = live.connection().measured();
-            let (sent, lost, rtt) = (measured.packets_sent, measured.packets_lost, measured.rtt);
-            tracing::debug!(
-                is_silent,
-                silent_ms,
-                path,
-                sent,
-                lost,
-                ?rtt,
-                "whether the peer is heard has changed"
-            );
-        }
-        let state = view.state.to_string();
-        if state != self.said.state || policy != self.said.policy {
-            log_state(&self.said.state, view.state, policy, path.is_some(), Instant::now());
-        }
-        self.said = Said { state, policy, may_port_open: view.may_port_open, is_silent };
-    }
-}
-
-/// Says that the connection is somewhere else in its life.
-fn log_state(before: &str, state: &ConnectionState, policy: &str, has_path: bool, now: Instant) {
-    let unsaid = match state {
-        ConnectionState::WaitingForPath => WAITS_FOR_PATH,
-        ConnectionState::Idle { why } => why.as_str(),
-        ConnectionState::Mismatch { .. } | ConnectionState::Ended => "the rules do not let it carry",
-        ConnectionState::Backoff { until } => {
-            let pause = until.saturating_duration_since(now);
-            return tracing::debug!(
-                before,
-                policy,
-                has_path,
-                ?pause,
-                "the peer is dialled again after this pause, or once its agent was restarted"
-            );
-        }
-        ConnectionState::Dialing { .. }
-        | ConnectionState::Proving { .. }
-        | ConnectionState::Up(_)
-        | ConnectionState::Draining { .. }
-        | ConnectionState::Stopped => {
-            return tracing::debug!(before, %state, policy, has_path, "the connection goes on");
-        }
-    };
-    tracing::debug!(before, %state, policy, has_path, why = unsaid, "the peer is not dialled");
 }
 
 /// Returns what the machine must know of a path.
@@ -702,14 +547,6 @@ async fn until(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-async fn next_outcome(attempt: &mut Option<Attempt>) -> Outcome {
-    match attempt {
-        Some(Attempt::Dialing(dialing)) => Outcome::Dialled(dialing.await),
-        Some(Attempt::Proving(proving)) => Outcome::Proven(proving.await),
-        Some(Attempt::Dialled(_)) | None => std::future::pending().await,
     }
 }
 

@@ -565,7 +565,7 @@ impl Context {
         }
     }
 
-    /// Remembers and logs what went wrong with an entry; the same again is only remembered.
+    /// Notes what went wrong with an entry: the task of its connection remembers and logs it.
     pub fn note_fault(&self, entry: &LiveConnection, what: &str) {
         tracing::trace!(connection = %entry.config.name, what, "what keeps it from working");
         entry.note_fault(Fault { at: self.clock.now(), what: what.into() });
