@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::copies::Copies;
 use super::entries::{Entries, LiveConnection};
 use super::paths::Paths;
-use super::policy::Policy;
+use super::policy;
 use super::rejected::{Rejected, RejectedStatements};
 use super::repeats::Repeats;
 use super::state::{AgentState, Enrolment, StateError, StoredSecret};
@@ -26,6 +26,7 @@ use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
 use adit_core::domain::limits;
 use adit_core::domain::secret::Secret;
 use adit_core::domain::time::Timestamp;
+use adit_core::protocol::connection::Policy;
 use adit_core::protocol::control::{PeerRefusal, Rule, ToGateway};
 use adit_core::protocol::repeat_limiter::{RepeatLimiter, shown};
 use adit_core::protocol::rules::{Concerns, RuleBook};
@@ -558,22 +559,16 @@ impl Context {
     pub fn note_unusable(&self) {
         let rules = self.rules();
         for entry in self.entries.all() {
-            if let policy @ Policy::Unusable(why) = Policy::of(&entry.config, entry.side, &rules) {
-                entry.stats.status().policy = policy.as_str();
+            if let Policy::Unusable(why) = policy::of(&entry.config, entry.side, &rules) {
                 self.note_fault(entry, &why.to_string());
             }
         }
     }
 
-    /// Remembers and logs what went wrong with an entry; the same again is only remembered.
+    /// Notes what went wrong with an entry: the task of its connection remembers and logs it.
     pub fn note_fault(&self, entry: &LiveConnection, what: &str) {
         tracing::trace!(connection = %entry.config.name, what, "what keeps it from working");
-        let is_new = entry.stats.note_fault(self.clock.now(), what);
-        if is_new && self.stopping.is_begun() {
-            tracing::debug!(connection = %entry.config.name, "{what}");
-        } else if is_new && let Some(more) = entry.repeats.note(what, Instant::now()) {
-            tracing::warn!(connection = %entry.config.name, more = shown(more), "{what}");
-        }
+        entry.note_fault(Fault { at: self.clock.now(), what: what.into() });
     }
 
     /// Records a refused peer in the agent's own audit and tells the gateway.
@@ -688,7 +683,7 @@ fn log_start(entries: &Entries, rules: &RuleBook, known: &KnownKeys) {
 
 /// Returns in one word what an entry may do under these rules.
 fn policy(entry: &LiveConnection, rules: &RuleBook) -> &'static str {
-    Policy::of(&entry.config, entry.side, rules).as_str()
+    policy::of(&entry.config, entry.side, rules).as_str()
 }
 
 /// Returns what this agent needs to hear about: its file's connections, and the keys known for them.

@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tracing::Instrument;
 
 use super::context::Context;
-use super::policy::Policy;
+use super::policy;
 use super::rejected::Rejected;
 use super::restart::Restart;
 use super::state::StoredSecret;
@@ -25,6 +25,7 @@ use adit_core::domain::visible::error_chain;
 use adit_core::domain::word::UnknownWord;
 use adit_core::protocol::backoff::Backoff;
 use adit_core::protocol::capability::{Capabilities, Capability};
+use adit_core::protocol::connection::Policy;
 use adit_core::protocol::control::{
     Activity, Change, ConfigMismatch, Report, Rule, ToAgent, ToGateway, VERSION, VERSIONS,
 };
@@ -685,9 +686,8 @@ impl<'a> ControlSession<'a> {
         let rules = context.rules();
         for entry in context.entries.all() {
             let connection = entry.config.id;
-            let policy = Policy::of(&entry.config, entry.side, &rules);
-            entry.stats.status().policy = policy.as_str();
-            let found = entry.stats.status().config_mismatch;
+            let policy = policy::of(&entry.config, entry.side, &rules);
+            let found = entry.status().upstream.config_mismatch;
             if let Some(reason) = found.filter(|_| policy.is_active())
                 && self.may_report_mismatch(connection, reason, true)
             {
@@ -714,7 +714,6 @@ impl<'a> ControlSession<'a> {
                 continue;
             }
             let Some(rule) = policy.rule() else { continue };
-            entry.stats.status().route = Some(format!("{} → {}", rule.source_name, rule.target_name));
             let epoch = rule.secret_epoch;
             if context.secret(&entry.config, rule).is_some() {
                 if self.stored.insert(connection, epoch) != Some(epoch) {
@@ -785,7 +784,7 @@ impl<'a> ControlSession<'a> {
             if context.rules().rule(connection).is_none() {
                 continue;
             }
-            let report = entry.stats.report(entry.side == Side::Target);
+            let report = entry.stats.report(&entry.status(), entry.side == Side::Target);
             if self.reported.insert(connection, report) != Some(report) {
                 tracing::trace!(%connection, "what is true of this connection is reported");
                 outgoing.push(ToGateway::Report { connection, report });

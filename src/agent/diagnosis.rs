@@ -157,12 +157,12 @@ fn reason<'a>(entry: &'a EntryStatus, unsaid: &'a str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::word;
     use crate::stats::{Fault, PeerKey, TimedFlag};
     use adit_core::domain::connection::Side;
     use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
     use adit_core::domain::path::PathPreference;
     use adit_core::domain::time::Timestamp;
+    use adit_core::protocol::connection::word;
 
     const ON: TimedFlag = TimedFlag { on: Some(true), since: None };
     const OFF: TimedFlag = TimedFlag { on: Some(false), since: None };

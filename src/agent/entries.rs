@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::Span;
 
 use super::admin::managed::Managed;
 use super::admin::sessions::AdminSessions;
+use super::connection::status::{ConnectionStatus, StatusWriter};
 use super::repeats::Repeats;
-use super::stats::Stats;
+use super::stats::{Fault, Stats};
 use super::tunnels::Admitted;
 use adit_core::config::HostPort;
 use adit_core::config::agent::{AdminManaged, AdminManaging, AgentConfig, Entry, LocalUser};
@@ -21,6 +22,8 @@ use adit_observe::metrics::StreamMetrics;
 
 /// Admitted tunnels that wait for their entry; it takes them at once.
 const INCOMING_MAX: usize = 4;
+/// Faults that wait for the task that shows them; more are left out, the last ones say the same.
+const FAULTS_MAX: usize = 64;
 
 /// A connection of the agent's file while the agent runs: its entry, what is counted, what is true now.
 #[derive(Debug)]
@@ -35,6 +38,10 @@ pub struct LiveConnection {
     pub metrics: StreamMetrics,
     /// Where admitted tunnels of a target go.
     pub incoming: mpsc::Sender<Admitted>,
+    /// Written by the task of the connection alone.
+    status: watch::Receiver<ConnectionStatus>,
+    /// What others find wrong.
+    faults: mpsc::Sender<Fault>,
     /// Of a managed Mirth.
     pub managed: Option<Arc<Managed>>,
     /// Of an admin connection, at either end.
@@ -49,6 +56,19 @@ impl LiveConnection {
         tracing::debug_span!(parent: None, "connection", %name, %id, %peer)
     }
 
+    /// Returns what is true of it now, to be read and let go.
+    #[must_use]
+    pub fn status(&self) -> watch::Ref<'_, ConnectionStatus> {
+        self.status.borrow()
+    }
+
+    /// Notes what went wrong with it: the task of the connection remembers and logs it.
+    pub(crate) fn note_fault(&self, fault: Fault) {
+        if self.faults.try_send(fault).is_err() {
+            tracing::debug!(connection = %self.config.name, "a fault is not shown: others wait to be");
+        }
+    }
+
     /// Says that its tunnel is there; a peer that comes and goes is summed up.
     pub fn log_up(&self) {
         const LINE: &str = "tunnel is up";
@@ -58,12 +78,14 @@ impl LiveConnection {
     }
 }
 
-/// What runs an entry: its role and the queue of its admitted tunnels.
+/// What runs an entry: its role, the queues of its admitted tunnels and of its faults, its status.
 #[derive(Debug)]
 pub struct EntryRun {
     pub entry: Arc<LiveConnection>,
     pub role: EntryRole,
     pub incoming: mpsc::Receiver<Admitted>,
+    pub(crate) faults: mpsc::Receiver<Fault>,
+    pub(crate) status: StatusWriter,
 }
 
 #[derive(Debug, Clone)]
@@ -107,6 +129,8 @@ impl Entries {
         let mut runs = Vec::new();
         for (config, side, address, role) in sources.chain(targets).chain(managing).chain(managed) {
             let (incoming, queue) = mpsc::channel(INCOMING_MAX);
+            let (faults, fault_queue) = mpsc::channel(FAULTS_MAX);
+            let status = StatusWriter::new(side);
             let managed = match &role {
                 EntryRole::Managed(managed) => Some(Arc::new(Managed::new(managed.clone()))),
                 EntryRole::Source { .. } | EntryRole::Target { .. } | EntryRole::Managing(_) => None,
@@ -123,12 +147,14 @@ impl Entries {
                 repeats: Repeats::default(),
                 metrics: StreamMetrics::new(config.name.as_str()),
                 incoming,
+                status: status.subscribe(),
+                faults,
                 managed,
                 sessions,
             });
             entries.by_connection.insert(entry.config.id, Arc::clone(&entry));
             entries.in_order.push(Arc::clone(&entry));
-            runs.push(EntryRun { entry, role, incoming: queue });
+            runs.push(EntryRun { entry, role, incoming: queue, faults: fault_queue, status });
         }
         (entries, runs)
     }

@@ -2,9 +2,10 @@
 //! `adit check`, `adit health` and the metric `adit_entry_working` tell it, the first three in the words of
 //! [`super::diagnosis`].
 
-use super::policy::word;
-use super::stats::{EntryStatus, Full, LiveStatus};
+use super::connection::status::ConnectionStatus;
+use super::stats::EntryStatus;
 use adit_core::domain::connection::Side;
+use adit_core::protocol::connection::{Full, word};
 
 /// What a connection needs to carry messages, as far as this host knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,7 +193,7 @@ impl ConnectionHealth<'_> {
     }
 }
 
-impl LiveStatus {
+impl ConnectionStatus {
     /// Returns it in the words of the status table.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
@@ -305,6 +306,6 @@ mod tests {
 
     #[test]
     fn an_agent_that_nobody_told_anything_is_not_working() {
-        assert_eq!(LiveStatus::default().health(true).problem(), Some(HealthProblem::NoRule));
+        assert_eq!(ConnectionStatus::default().health(true).problem(), Some(HealthProblem::NoRule));
     }
 }

@@ -3,9 +3,10 @@
 //!
 //! One thread runs it all: on the data path wake-ups between threads cost more than they give.
 
-mod absence;
 pub mod admin;
 pub mod carrier;
+pub mod connection;
+mod connections;
 pub mod context;
 mod control;
 mod copies;
@@ -22,13 +23,10 @@ mod policy;
 mod rejected;
 mod repeats;
 mod restart;
-mod session;
-mod source;
 pub mod state;
 pub mod stats;
 pub mod status;
 mod stopping;
-mod target;
 pub mod trust;
 mod tunnels;
 mod wanted_peers;
@@ -45,17 +43,14 @@ use tokio::time::timeout;
 use tracing::{Instrument, Span};
 
 use self::admin::certificate;
-use self::admin::listener::AdminListener;
 use self::carrier::CarrierKeeper;
+use self::connections::Connections;
 use self::context::{Context, OUTBOX_MAX, Parts};
 use self::control::ControlClient;
-use self::entries::{Entries, EntryRole, EntryRun};
-use self::local_users::LocalUsers;
+use self::entries::Entries;
 use self::paths::Paths;
-use self::source::{Clients, Downstream};
 use self::state::{AgentState, StateError};
 use self::status::{StartupInfo, StatusError, StatusSocket};
-use self::target::LocalMirth;
 use self::wanted_peers::Announced;
 use adit_core::config::agent::AgentConfig;
 use adit_core::domain::connection::Side;
@@ -119,6 +114,7 @@ pub enum AgentError {
 #[derive(Debug)]
 pub struct Agent {
     context: Arc<Context>,
+    connections: Connections,
     tasks: Tasks,
 }
 
@@ -209,11 +205,12 @@ impl Agent {
         spawn(&mut tasks, "status socket", Span::none(), status.run(Arc::clone(&context), startup));
         spawn(&mut tasks, "incoming tunnels", Span::none(), accept(Arc::clone(&context)));
         spawn(&mut tasks, "metrics", Span::none(), publish(Arc::clone(&context)));
+        let mut connections = Connections::new(Arc::clone(&context), local_tls);
         for run in runs {
-            spawn_entry(&mut tasks, &context, run, local_tls.as_ref());
+            connections.start(run);
         }
         spawn(&mut tasks, "control link", tracing::debug_span!("control"), control.run());
-        Ok(Self { context, tasks })
+        Ok(Self { context, connections, tasks })
     }
 
     #[must_use]
@@ -223,7 +220,10 @@ impl Agent {
 
     /// Resolves only when a part of the agent ends that should not: it must be started again.
     pub async fn failed(&mut self) {
-        let task = self.tasks.join_next().await.and_then(Result::ok);
+        let task = tokio::select! {
+            task = self.tasks.join_next() => task.and_then(Result::ok),
+            () = self.connections.failed() => Some("connection"),
+        };
         tracing::error!(task, "a part of the agent ended by itself; this is a bug, please report it");
     }
 
@@ -245,7 +245,7 @@ impl Agent {
             limit.as_secs()
         );
         for entry in entries.all() {
-            let (streams, waiting) = (entry.stats.status().streams, entry.stats.waiting());
+            let (streams, waiting) = (entry.status().streams, entry.stats.waiting());
             let limit = stopping::limit(entry.config.service);
             tracing::debug!(connection = %entry.config.name, streams, waiting, ?limit, "a connection is drained");
         }
@@ -264,6 +264,7 @@ impl Agent {
         tracing::debug!(limit = ?CLOSE_TIMEOUT, "peers and the gateway are told that this agent goes");
         self.context.endpoint.close(CLOSE_TIMEOUT).await;
         tracing::debug!(tasks = self.tasks.len(), "what still runs is stopped");
+        self.connections.shutdown().await;
         self.tasks.shutdown().await;
     }
 }
@@ -274,38 +275,6 @@ fn spawn(tasks: &mut Tasks, name: &'static str, span: Span, task: impl Future<Ou
         name
     };
     tasks.spawn(run.instrument(span));
-}
-
-fn spawn_entry(tasks: &mut Tasks, context: &Arc<Context>, run: EntryRun, tls: Option<&LocalTls>) {
-    let (context, entry) = (Arc::clone(context), run.entry);
-    let span = entry.span();
-    match run.role {
-        EntryRole::Source { listen, allow_users } => {
-            let users = allow_users.as_deref().map(LocalUsers::new);
-            let clients = Clients { downstream: Downstream::Mirth, users };
-            spawn(tasks, "source", span, source::run(context, entry, listen, clients));
-        }
-        EntryRole::Target { forward_to, probe } => {
-            let local = Arc::new(LocalMirth::new(forward_to, probe));
-            spawn(tasks, "target", span, target::run(context, entry, local, run.incoming));
-        }
-        EntryRole::Managing(managing) => {
-            let (listen, users) = (managing.listen, managing.allow_users.as_deref().map(LocalUsers::new));
-            let tls = tls.expect("made for a file that has such entries").clone();
-            let sessions = entry.sessions.clone().expect("made with its entry");
-            let kept = Arc::clone(&sessions).keep(Arc::clone(&context), Arc::clone(&entry));
-            spawn(tasks, "admin sessions", span.clone(), kept);
-            let listener = Arc::new(AdminListener::new(managing, tls, sessions, entry.config.streams_max));
-            let clients = Clients { downstream: Downstream::Admin(listener), users };
-            spawn(tasks, "managing", span, source::run(context, entry, listen, clients));
-        }
-        EntryRole::Managed(_) => {
-            let managed = entry.managed.clone().expect("made with its entry");
-            let kept = Arc::clone(&managed.sessions).keep(Arc::clone(&context), Arc::clone(&entry));
-            spawn(tasks, "admin sessions", span.clone(), kept);
-            spawn(tasks, "managed", span, target::run(context, entry, managed, run.incoming));
-        }
-    }
 }
 
 /// Exports what is true of every entry, as often as anybody may look.
@@ -321,7 +290,8 @@ async fn publish(context: Arc<Context>) {
         log_repeats(&context);
         publish_drops(&context, &mut drops);
         for entry in context.entries.all() {
-            let sample = entry.stats.sample(entry.side == Side::Target, entry.config.service.protocol());
+            let (is_target, protocol) = (entry.side == Side::Target, entry.config.service.protocol());
+            let sample = entry.stats.sample(&entry.status(), is_target, protocol);
             metrics::connection(entry.config.name.as_str(), &sample);
         }
     }

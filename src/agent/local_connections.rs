@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 use tokio::task::{Id, JoinSet};
@@ -164,8 +164,8 @@ impl LocalConnections {
     }
 
     #[must_use]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.tasks.is_empty()
+    pub(crate) fn count(&self) -> usize {
+        self.tasks.len()
     }
 
     /// Starts to follow a connection; `control`: of one that may be sent away while it is silent.
@@ -222,31 +222,10 @@ impl LocalConnections {
     }
 }
 
-/// Until when a port stays closed because something ran out that nobody tells the end of.
-#[derive(Debug, Default)]
-pub(crate) struct Cooldown {
-    until: Option<Instant>,
-}
-
-impl Cooldown {
-    pub(crate) fn begin(&mut self, now: Instant, span: Duration) {
-        self.until = now.checked_add(span);
-    }
-
-    /// Notes that what ran out may be there again.
-    pub(crate) fn end(&mut self) {
-        self.until = None;
-    }
-
-    #[must_use]
-    pub(crate) fn is_over(&self, now: Instant) -> bool {
-        self.until.is_none_or(|until| now >= until)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+    use std::time::Duration;
 
     use super::*;
 
@@ -310,17 +289,5 @@ mod tests {
         assert!(rests(&control));
         control.note_passed(false);
         assert!(!rests(&control), "something has passed since it was found at rest");
-    }
-
-    #[test]
-    fn a_cooldown_ends_with_its_time_or_sooner() {
-        let start = Instant::now();
-        let mut cooldown = Cooldown::default();
-        assert!(cooldown.is_over(start));
-        cooldown.begin(start, Duration::from_secs(1));
-        assert!(!cooldown.is_over(start));
-        assert!(cooldown.is_over(start + Duration::from_secs(1)));
-        cooldown.end();
-        assert!(cooldown.is_over(start));
     }
 }

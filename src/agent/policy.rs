@@ -5,104 +5,31 @@
 use adit_core::config::agent::{Entry, Service};
 use adit_core::domain::access::Access;
 use adit_core::domain::connection::Side;
+use adit_core::protocol::connection::Policy;
 use adit_core::protocol::control::{Activity, ConfigMismatch, Rule};
-use adit_core::protocol::rule_list::WhyUnusable;
 use adit_core::protocol::rules::RuleBook;
 
-/// What may happen on an entry's connection now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Policy {
-    /// No gateway has said anything yet.
-    Unknown,
-    /// The gateway does not list the connection, and may again.
-    Unlisted,
-    /// The rule does not fit this agent's file.
-    ConfigMismatch(ConfigMismatch),
-    /// This build cannot use the rule.
-    Unusable(WhyUnusable),
-    /// Not switched on.
-    Ready(Rule),
-    /// What runs may end, nothing new starts.
-    Paused(Rule),
-    Active(Rule),
-    Terminated,
-}
-
-impl Policy {
-    /// Judges an entry that stands at `side` in this agent's file.
-    #[must_use]
-    pub(crate) fn of(entry: &Entry, side: Side, rules: &RuleBook) -> Self {
-        if rules.is_ended(entry.id) {
-            return Self::Terminated;
-        }
-        if let Some(unusable) = rules.unusable(entry.id) {
-            return Self::Unusable(unusable.why());
-        }
-        let Some(rule) = rules.rule(entry.id) else {
-            return if rules.is_begun() { Self::Unlisted } else { Self::Unknown };
-        };
-        if let Some(reason) = config_mismatch(entry, side, rule) {
-            return Self::ConfigMismatch(reason);
-        }
-        let rule = rule.clone();
-        match rule.activity {
-            Activity::Ready => Self::Ready(rule),
-            Activity::Paused => Self::Paused(rule),
-            Activity::Active => Self::Active(rule),
-        }
+/// Judges an entry that stands at `side` in this agent's file.
+#[must_use]
+pub(crate) fn of(entry: &Entry, side: Side, rules: &RuleBook) -> Policy {
+    if rules.is_ended(entry.id) {
+        return Policy::Terminated;
     }
-
-    #[must_use]
-    pub(crate) const fn rule(&self) -> Option<&Rule> {
-        match self {
-            Self::Ready(rule) | Self::Paused(rule) | Self::Active(rule) => Some(rule),
-            Self::Unknown
-            | Self::Unlisted
-            | Self::ConfigMismatch(_)
-            | Self::Unusable(_)
-            | Self::Terminated => None,
-        }
+    if let Some(unusable) = rules.unusable(entry.id) {
+        return Policy::Unusable(unusable.why());
     }
-
-    /// Returns whether an open tunnel may stay open.
-    #[must_use]
-    pub(crate) const fn keeps_tunnel(&self) -> bool {
-        matches!(self, Self::Active(_) | Self::Paused(_))
+    let Some(rule) = rules.rule(entry.id) else {
+        return if rules.is_begun() { Policy::Unlisted } else { Policy::Unknown };
+    };
+    if let Some(reason) = config_mismatch(entry, side, rule) {
+        return Policy::ConfigMismatch(reason);
     }
-
-    #[must_use]
-    pub(crate) const fn is_active(&self) -> bool {
-        matches!(self, Self::Active(_))
+    let rule = rule.clone();
+    match rule.activity {
+        Activity::Ready => Policy::Ready(rule),
+        Activity::Paused => Policy::Paused(rule),
+        Activity::Active => Policy::Active(rule),
     }
-
-    /// Returns the status for people, in the words of the status table.
-    #[must_use]
-    pub(crate) const fn as_str(&self) -> &'static str {
-        match self {
-            Self::Unknown => word::UNKNOWN,
-            Self::Unlisted => word::UNLISTED,
-            Self::ConfigMismatch(_) => word::CONFIG_MISMATCH,
-            Self::Unusable(_) => word::UNUSABLE,
-            Self::Ready(_) => word::READY,
-            Self::Paused(_) => word::PAUSED,
-            Self::Active(_) => word::ACTIVE,
-            Self::Terminated => word::TERMINATED,
-        }
-    }
-}
-
-/// The words that people read, and that `--json` and the status socket carry.
-pub(super) mod word {
-    pub(crate) const UNKNOWN: &str = "No rule";
-    pub(crate) const UNLISTED: &str = "Not listed";
-    pub(crate) const CONFIG_MISMATCH: &str = "Mismatch";
-    pub(crate) const UNUSABLE: &str = "Update needed";
-    pub(crate) const READY: &str = "Ready";
-    pub(crate) const PAUSED: &str = "Paused";
-    pub(crate) const ACTIVE: &str = "Active";
-    pub(crate) const TERMINATED: &str = "Terminated";
-    /// Whatever the rules say, one of the two agents stops.
-    pub(crate) const STOPPING: &str = "Stopping";
 }
 
 fn config_mismatch(entry: &Entry, side: Side, rule: &Rule) -> Option<ConfigMismatch> {
@@ -163,7 +90,7 @@ pub(super) mod tests {
 
     #[track_caller]
     fn check(rules: &RuleBook, word: &str, keeps_tunnel: bool, is_active: bool, has_rule: bool) {
-        let policy = Policy::of(&entry(1), Side::Source, rules);
+        let policy = of(&entry(1), Side::Source, rules);
         let found = (policy.as_str(), policy.keeps_tunnel(), policy.is_active(), policy.rule().is_some());
         assert_eq!(found, (word, keeps_tunnel, is_active, has_rule));
     }
@@ -195,7 +122,7 @@ pub(super) mod tests {
                 (Rule { protocol: Some(Protocol::Tcp), ..rule() }, ConfigMismatch::Protocol),
                 (Rule { protocol: None, ..rule() }, ConfigMismatch::Protocol),
             ] {
-                let policy = Policy::of(&entry(1), Side::Source, &book(vec![rule]));
+                let policy = of(&entry(1), Side::Source, &book(vec![rule]));
                 assert_eq!(policy, Policy::ConfigMismatch(expected));
                 assert!(!policy.keeps_tunnel() && !policy.is_active() && policy.rule().is_none());
             }

@@ -1,24 +1,22 @@
-//! What is true now of each entry: measured by its tasks, shown by `adit status`, reported to the
-//! gateway, exported as metrics.
+//! What is counted of each entry by its tasks, and what is shown of it: by `adit status`, to the gateway, as
+//! metrics. What is true of it now is in [`super::connection::status`].
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
 use super::carrier::CarrierStatus;
+use super::connection::status::ConnectionStatus;
 use adit_core::domain::access::Access;
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
 use adit_core::domain::path::{PathKind, PathPreference};
 use adit_core::domain::time::Timestamp;
-use adit_core::protocol::control::{ConfigMismatch, Report};
-use adit_core::protocol::route::PathReason;
+use adit_core::protocol::control::Report;
 use adit_net::transport::splice::ByteCounts;
 use adit_observe::metrics::{ConnectionSample, TunnelSample};
 
-/// Counts what passes on one entry's connection, and keeps its status.
+/// Counts what passes on one entry's connection.
 #[derive(Debug, Default)]
 pub struct Stats {
     pub bytes: ByteCounts,
@@ -36,7 +34,8 @@ pub struct Stats {
     waiting: AtomicU64,
     pub dicom: DicomStats,
     pub admin: AdminStats,
-    status: Mutex<LiveStatus>,
+    /// When a message was acknowledged last, in milliseconds; 0 while none was.
+    last_ack: AtomicI64,
 }
 
 /// What is counted of the requests of admin sessions, where they are judged.
@@ -81,93 +80,6 @@ impl DicomStats {
     }
 }
 
-/// Whose file says how many connections are carried at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Full {
-    Here,
-    AtPeer,
-}
-
-/// What is true of a connection now, read and changed as a whole.
-#[derive(Debug, Clone, Default)]
-pub struct LiveStatus {
-    /// The word of its policy, for people.
-    pub policy: &'static str,
-    /// Since when one of the two agents stops.
-    pub stopping: Option<Timestamp>,
-    pub route: Option<String>,
-    pub tunnel: Option<TunnelStatus>,
-    /// Whether the target's Mirth answers: measured on the target, told to the source.
-    pub mirth: TimedFlag,
-    pub port_open: bool,
-    /// The port is closed because as many connections are open as may be.
-    pub full: Option<Full>,
-    pub streams: usize,
-    pub last_ack: Option<Timestamp>,
-    pub last_error: Option<Fault>,
-    /// What was found at the local Mirth, beyond the rule, that forbids the connection for good.
-    pub config_mismatch: Option<ConfigMismatch>,
-    pub mirth_version: Option<String>,
-    /// The key that an untrusted Mirth showed last.
-    pub mirth_key_shown: Option<KeyFingerprint>,
-    /// Operations of this Mirth that adit does not know, as `METHOD path`; the first few.
-    pub unknown_operations: Vec<String>,
-    /// Whether messages or requests could pass when it was looked at last.
-    works: bool,
-}
-
-impl LiveStatus {
-    /// Notes whether the connection works now. What went wrong before it began to is over, and stays in the
-    /// log and the audit alone.
-    pub fn judge(&mut self, at_target: bool) {
-        // At its limit it carries as much as it may.
-        self.note_works(
-            self.health(at_target).problem().is_none_or(|problem| problem.lets_pass() || problem.is_full()),
-        );
-    }
-
-    fn note_works(&mut self, works: bool) {
-        if works && !self.works {
-            self.last_error = None;
-        }
-        self.works = works;
-    }
-
-    /// Notes whether one of the two agents stops.
-    pub fn note_stopping(&mut self, stops: bool, now: Timestamp) {
-        self.stopping = stops.then(|| self.stopping.unwrap_or(now));
-    }
-
-    /// Returns whether there is a tunnel whose peer is heard.
-    #[must_use]
-    pub fn is_peer_heard(&self) -> bool {
-        self.tunnel.is_some_and(|tunnel| tunnel.silent_since.is_none())
-    }
-
-    /// Notes that the tunnel ended.
-    pub fn lose_tunnel(&mut self) {
-        self.tunnel = None;
-        self.streams = 0;
-        self.full = None;
-        self.stopping = None;
-        self.works = false;
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TunnelStatus {
-    pub since: Timestamp,
-    /// The peer is not heard, so that nothing new may begin; found out at this time.
-    pub silent_since: Option<Timestamp>,
-    pub path: PathKind,
-    pub why: Option<PathReason>,
-    /// How often packets have taken another path since this agent wanted the peer.
-    pub path_changes: u64,
-    pub rtt: Duration,
-    pub packets_sent: u64,
-    pub packets_lost: u64,
-}
-
 /// A fact that is on, off or not known, with the time it became so.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimedFlag {
@@ -202,19 +114,6 @@ impl Drop for WaitedFor<'_> {
 }
 
 impl Stats {
-    pub fn status(&self) -> MutexGuard<'_, LiveStatus> {
-        self.status.lock()
-    }
-
-    /// Remembers a fault; whether it differs from the last one, so that a repeated one is logged
-    /// once.
-    pub fn note_fault(&self, at: Timestamp, what: &str) -> bool {
-        let mut status = self.status();
-        let is_new = status.last_error.as_ref().is_none_or(|fault| fault.what != what);
-        status.last_error = Some(Fault { at, what: what.into() });
-        is_new
-    }
-
     /// Notes that one more is waited for, or one less.
     pub fn note_waiting(&self, begins: bool) {
         if begins {
@@ -237,6 +136,11 @@ impl Stats {
         count(&self.waiting)
     }
 
+    /// Notes that as many connections are open as may be.
+    pub fn note_full(&self) {
+        self.limit_reached.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Notes that a TCP connection ended.
     pub fn count_stream(&self, cut: bool) {
         self.streams_opened.fetch_add(1, Ordering::Relaxed);
@@ -244,13 +148,23 @@ impl Stats {
     }
 
     pub fn note_ack(&self, at: Timestamp) {
-        self.status().last_ack = Some(at);
+        self.last_ack.store(at.as_millis(), Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn last_ack(&self) -> Option<Timestamp> {
+        let millis = self.last_ack.load(Ordering::Relaxed);
+        (millis != 0).then(|| Timestamp::from_millis(millis))
     }
 
     /// Returns what is exported; the target has no port.
     #[must_use]
-    pub fn sample(&self, at_target: bool, protocol: Option<Protocol>) -> ConnectionSample {
-        let status = self.status();
+    pub fn sample(
+        &self,
+        status: &ConnectionStatus,
+        at_target: bool,
+        protocol: Option<Protocol>,
+    ) -> ConnectionSample {
         ConnectionSample {
             tunnel: status.tunnel.map(|tunnel| TunnelSample {
                 path: tunnel.path,
@@ -273,17 +187,15 @@ impl Stats {
         }
     }
 
-    /// Returns what the gateway is told; `at_target` alone measures its Mirth.
+    /// Returns what the gateway is told; `at_target` alone measures its Mirth. A tunnel is told once its path
+    /// is known.
     #[must_use]
-    pub fn report(&self, at_target: bool) -> Report {
-        let status = self.status();
+    pub fn report(&self, status: &ConnectionStatus, at_target: bool) -> Report {
+        let heard = status.tunnel.filter(|tunnel| tunnel.silent_since.is_none());
         Report {
-            tunnel: status
-                .tunnel
-                .filter(|tunnel| tunnel.silent_since.is_none())
-                .map(|tunnel| tunnel.path.into()),
+            tunnel: heard.and_then(|tunnel| tunnel.path).map(Into::into),
             mirth: if at_target { status.mirth.on } else { None },
-            last_ack: status.last_ack,
+            last_ack: self.last_ack(),
         }
     }
 }
@@ -451,38 +363,4 @@ pub struct AgentStatus {
 #[must_use]
 pub fn count(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn last_fault_after(works: &[bool]) -> Option<String> {
-        let stats = Stats::default();
-        for (number, works) in works.iter().enumerate() {
-            stats.note_fault(Timestamp::from_millis(0), &format!("fault {number}"));
-            stats.status().note_works(*works);
-        }
-        let fault = stats.status().last_error.clone();
-        fault.map(|fault| fault.what)
-    }
-
-    #[test]
-    fn a_fault_from_before_the_connection_worked_is_over_once_it_works() {
-        assert_eq!(last_fault_after(&[false, false]).as_deref(), Some("fault 1"));
-        assert_eq!(last_fault_after(&[false, true]), None);
-        assert_eq!(last_fault_after(&[true, false, true]), None);
-    }
-
-    #[test]
-    fn a_fault_of_a_connection_that_works_stays_until_it_recovered() {
-        assert_eq!(last_fault_after(&[true, true]).as_deref(), Some("fault 1"));
-        let stats = Stats::default();
-        stats.status().note_works(true);
-        stats.note_fault(Timestamp::from_millis(0), "the tunnel ended");
-        stats.status().lose_tunnel();
-        assert!(stats.status().last_error.is_some());
-        stats.status().note_works(true);
-        assert_eq!(stats.status().last_error, None);
-    }
 }

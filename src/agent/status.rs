@@ -19,11 +19,10 @@ use tracing::Instrument;
 
 use super::admin::explain::{Explained, explanation};
 use super::carrier::CarrierStatus;
+use super::connection::status::ConnectionStatus;
 use super::context::{Context, Forgotten};
 use super::entries::LiveConnection;
-use super::stats::{
-    AdminStatus, AgentStatus, EntryStatus, Full, LiveStatus, ManagedStatus, PeerKey, TimedFlag, count,
-};
+use super::stats::{AdminStatus, AgentStatus, EntryStatus, ManagedStatus, PeerKey, TimedFlag, count};
 use adit_core::config::agent::Service;
 use adit_core::domain::access::Access;
 use adit_core::domain::connection::{ConnectionType, Protocol};
@@ -32,6 +31,7 @@ use adit_core::domain::limits::{STATUS_ANSWER_BYTES_MAX, STATUS_CONNECTIONS_MAX}
 use adit_core::domain::path::PathPreference;
 use adit_core::domain::places::Bounds;
 use adit_core::domain::visible::error_chain;
+use adit_core::protocol::connection::Full;
 use adit_core::protocol::control::Rule;
 use adit_net::identity::time::TimeSource;
 use adit_net::task::named;
@@ -361,7 +361,7 @@ fn status(context: &Context, startup: &StartupInfo) -> AgentStatus {
 
 fn entry_status(context: &Context, entry: &LiveConnection, gateway: TimedFlag) -> EntryStatus {
     let counters = &entry.stats;
-    let status = counters.status().clone();
+    let status = entry.status().clone();
     let known = context
         .known_key(entry.config.id)
         .map(|known| PeerKey { fingerprint: known.key, verified: known.verified });
@@ -392,7 +392,7 @@ fn entry_status(context: &Context, entry: &LiveConnection, gateway: TimedFlag) -
         path_conflict: context.paths.conflict(entry.config.peer).map(|conflict| conflict.to_string()),
         path_reason: status.tunnel.and_then(|tunnel| tunnel.why).map(|why| why.to_string()),
         path_changes: status.tunnel.map_or(0, |tunnel| tunnel.path_changes),
-        path: status.tunnel.map(|tunnel| tunnel.path),
+        path: status.tunnel.and_then(|tunnel| tunnel.path),
         rtt_micros: rtt.and_then(|micros| u64::try_from(micros).ok()),
         packets_lost: status.tunnel.map(|tunnel| tunnel.packets_lost),
         port_open: status.port_open,
@@ -411,7 +411,7 @@ fn entry_status(context: &Context, entry: &LiveConnection, gateway: TimedFlag) -
         bytes_into_tunnel: count(&counters.bytes.into_tunnel),
         bytes_out_of_tunnel: count(&counters.bytes.out_of_tunnel),
         dicom: (entry.config.service.protocol() == Some(Protocol::Dicom)).then(|| counters.dicom.counts()),
-        last_ack: status.last_ack,
+        last_ack: counters.last_ack(),
         peer_key: pinned.or(known),
         admin,
         last_error: status.last_error,
@@ -439,20 +439,20 @@ fn admin_status(
     context: &Context,
     entry: &LiveConnection,
     rule: Option<&Rule>,
-    status: &LiveStatus,
+    status: &ConnectionStatus,
 ) -> Option<AdminStatus> {
     let sessions = entry.sessions.as_ref()?.open();
     let counts = &entry.stats.admin;
     let managed = entry.managed.as_ref().map(|managed| ManagedStatus {
-        mirth_version: status.mirth_version.clone(),
+        mirth_version: status.upstream.version.clone(),
         mirth_key: context.mirth_key(&managed.config),
-        mirth_key_shown: status.mirth_key_shown,
+        mirth_key_shown: status.upstream.key_shown,
         requests: count(&counts.requests),
         refused: count(&counts.refused),
         refused_as_expected: count(&counts.expected),
         changes: count(&counts.changes),
         audits: count(&counts.audits),
-        unknown_operations: status.unknown_operations.clone(),
+        unknown_operations: status.upstream.unknown_operations.clone(),
         masks: managed.config.mask,
     });
     Some(AdminStatus { access: rule.and_then(|rule| Access::of(rule.kind)), sessions, managed })

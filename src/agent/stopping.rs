@@ -58,18 +58,10 @@ impl Stopping {
         let _ = self.watch().wait_for(Option::is_some).await;
     }
 
-    /// Returns whether a tunnel that carries this was waited for as long as it may be.
+    /// Returns since when the agent stops, if it does.
     #[must_use]
-    pub fn is_over(&self, service: Service, now: Instant) -> bool {
-        self.since.borrow().is_some_and(|since| now.saturating_duration_since(since) >= limit(service))
-    }
-
-    /// Returns whether the peer has had the time to hear of it.
-    #[must_use]
-    pub fn is_told(&self, now: Instant) -> bool {
-        self.since
-            .borrow()
-            .is_some_and(|since| now.saturating_duration_since(since) >= limits::STOP_HEARD_WITHIN)
+    pub fn since(&self) -> Option<Instant> {
+        *self.since.borrow()
     }
 
     /// Notes that a tunnel is up. It is waited for until what is returned is dropped.
@@ -108,20 +100,19 @@ mod tests {
 
     use super::*;
 
-    const MLLP: Service = Service::Channel(Protocol::Mllp);
-    const DICOM: Service = Service::Channel(Protocol::Dicom);
+    #[test]
+    fn an_exchange_has_five_seconds_where_an_association_has_eight() {
+        let of = |protocol| limit(Service::Channel(protocol)).as_secs();
+        assert_eq!([Protocol::Mllp, Protocol::Tcp, Protocol::Dicom].map(of), [5, 5, 8]);
+    }
 
     #[test]
-    fn an_exchange_has_five_seconds_from_the_first_word_where_an_association_has_eight() {
+    fn the_first_word_says_since_when_it_stops() {
         let (stopping, start) = (Stopping::new(), Instant::now());
-        assert!(!stopping.is_over(MLLP, start + Duration::from_secs(60)), "it does not stop");
+        assert_eq!(stopping.since(), None);
         stopping.begin(start);
         stopping.begin(start + Duration::from_secs(3));
-        let almost = |seconds: u64| start + Duration::from_nanos(seconds * 1_000_000_000 - 1);
-        assert!(!stopping.is_over(MLLP, almost(5)) && stopping.is_over(MLLP, start + Duration::from_secs(5)));
-        assert!(
-            !stopping.is_over(DICOM, almost(8)) && stopping.is_over(DICOM, start + Duration::from_secs(8))
-        );
+        assert_eq!(stopping.since(), Some(start));
     }
 
     #[tokio::test]

@@ -3,7 +3,6 @@
 //! answer; the reason stays here and in the audit logs.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::timeout;
 use tracing::Span;
@@ -11,14 +10,15 @@ use tracing::field::Empty;
 
 use super::context::Context;
 use super::entries::LiveConnection;
-use super::policy::Policy;
-use super::session::Terms;
+use super::policy;
 use adit_core::config::agent::Service;
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
+use adit_core::domain::limits::TUNNEL_HANDSHAKE_TIMEOUT;
 use adit_core::domain::secret::Secret;
 use adit_core::domain::time::Timestamp;
 use adit_core::domain::visible::error_chain;
+use adit_core::protocol::connection::{Audited, DialFailure, Policy, Terms};
 use adit_core::protocol::control::{PeerRefusal, Rule};
 use adit_core::protocol::frame::Code;
 use adit_core::protocol::open::{self, Open};
@@ -28,9 +28,6 @@ use adit_net::transport::endpoint::{Connection, IncomingTunnel, TransportError};
 use adit_net::transport::opening::{self, Opening};
 use adit_net::transport::tunnel::Tunnel;
 use adit_observe::metrics;
-
-/// A QUIC handshake over a validated path takes a few round trips.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A tunnel whose ends have both proven themselves.
 #[derive(Debug)]
@@ -52,8 +49,6 @@ pub(crate) enum TunnelError {
         "the peer's agent refused the tunnel; its log names the reason (not in its file, paused, another known key or secret)"
     )]
     RefusedByPeer,
-    #[error("the peer's agent was restarted meanwhile")]
-    PeerRestarted,
     #[error("{0}")]
     Refused(PeerRefusal),
     #[error(
@@ -67,45 +62,54 @@ pub(crate) enum TunnelError {
 }
 
 impl TunnelError {
-    /// Returns whether the peer's agent may merely be away.
-    #[must_use]
-    pub(crate) const fn is_absence(&self) -> bool {
-        matches!(self, Self::Transport(_) | Self::PeerRestarted)
+    /// Returns what the connection's machine is told of it.
+    fn into_failure(self) -> DialFailure {
+        let what = error_chain(&self);
+        let audited = match self {
+            Self::Refused(refusal) => Audited::Refused(refusal),
+            Self::ChangedKey { .. } => Audited::Refused(PeerRefusal::ChangedKey),
+            Self::UnverifiedKey { .. } => Audited::Refused(PeerRefusal::UnverifiedKey),
+            Self::Transport(error) if error.refused_handshake().is_some() => {
+                Audited::Handshake(error_chain(&error))
+            }
+            Self::Transport(_) => return DialFailure::away(what),
+            Self::RefusedByPeer => return DialFailure::refused_by_peer(what),
+        };
+        DialFailure::refused(what, audited)
     }
 }
 
-/// Does the source's side: dials the peer of `rule` and proves both ends. What is said to one run of the
-/// peer, another does not hear.
-pub(crate) async fn dial(
-    context: &Context,
-    entry: &LiveConnection,
-    rule: &Rule,
-    secret: &Secret,
-) -> Result<Admitted, TunnelError> {
-    let mut path_state = context.routes.path_state(rule.peer);
-    let run = path_state.borrow_and_update().boot;
-    tokio::select! {
-        outcome = dial_run(context, entry, rule, secret) => outcome,
-        Ok(_) = path_state.wait_for(|state| state.boot.is_some() && state.boot != run) => Err(TunnelError::PeerRestarted),
-    }
+/// A peer that was dialled, after QUIC's handshake.
+pub(crate) struct Dialled {
+    pub connection: Connection,
+    /// Of the leaf that was shown to it.
+    own_leaf: [u8; 32],
 }
 
-async fn dial_run(
-    context: &Context,
-    entry: &LiveConnection,
-    rule: &Rule,
-    secret: &Secret,
-) -> Result<Admitted, TunnelError> {
+/// Does the source's side: dials the peer of `rule`. How long that may take is the connection's machine's.
+pub(crate) async fn dial(context: Arc<Context>, rule: Rule) -> Result<Dialled, DialFailure> {
     let own_leaf = context.endpoint.credentials().identity.leaf_hash();
     let connecting = context.endpoint.connect_tunnel(rule.peer_route, rule.peer);
-    let connection = timeout(HANDSHAKE_TIMEOUT, connecting)
-        .await
-        .unwrap_or(Err(TransportError::Timeout { after: HANDSHAKE_TIMEOUT }))?;
-    let outcome = prove_as_source(context, entry, rule, secret, &connection, own_leaf).await;
-    if outcome.is_err() {
-        connection.close(Code::Refused);
+    match connecting.await {
+        Ok(connection) => Ok(Dialled { connection, own_leaf }),
+        Err(error) => Err(TunnelError::from(error).into_failure()),
     }
-    outcome
+}
+
+/// Does the source's side: proves both ends over what was dialled.
+pub(crate) async fn prove(
+    context: Arc<Context>,
+    entry: Arc<LiveConnection>,
+    rule: Rule,
+    secret: Secret,
+    dialled: Dialled,
+) -> Result<Admitted, DialFailure> {
+    let Dialled { connection, own_leaf } = dialled;
+    let outcome = prove_as_source(&context, &entry, &rule, &secret, &connection, own_leaf).await;
+    outcome.map_err(|error| {
+        connection.close(Code::Refused);
+        error.into_failure()
+    })
 }
 
 async fn prove_as_source(
@@ -165,7 +169,7 @@ fn log_peer(peer: &VerifiedPeer) {
 pub(crate) async fn answer(context: Arc<Context>, incoming: IncomingTunnel) {
     // Of the peer's share, until this is over.
     let _place = incoming.place();
-    let connection = match timeout(HANDSHAKE_TIMEOUT, incoming.accept()).await {
+    let connection = match timeout(TUNNEL_HANDSHAKE_TIMEOUT, incoming.accept()).await {
         Ok(Ok(connection)) => connection,
         // One that went silent was refused nothing.
         Ok(Err(TransportError::Timeout { .. })) | Err(_) => {
@@ -284,7 +288,7 @@ fn permitted(
         tracing::debug!(has_rule = known, "this agent's file has no entry that receives this connection");
         return Err(if known { PeerRefusal::Unlisted } else { PeerRefusal::UnknownConnection });
     };
-    let policy = Policy::of(&entry.config, Side::Target, &rules);
+    let policy = policy::of(&entry.config, Side::Target, &rules);
     tracing::debug!(name = %entry.config.name, policy = policy.as_str(), "what rules and file say of it");
     match policy {
         Policy::Active(rule) if peer.server() == Some(rule.peer) => Ok((entry, rule)),

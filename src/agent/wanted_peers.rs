@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::context::Context;
-use super::policy::Policy;
+use super::policy;
 use adit_core::config::agent::Entry;
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::ServerId;
@@ -104,7 +104,7 @@ fn wanted<'a>(
 ) -> BTreeMap<ServerId, WantedPeer> {
     let mut wanted: BTreeMap<ServerId, WantedPeer> = BTreeMap::new();
     for (entry, side) in entries {
-        let policy = Policy::of(entry, side, rules);
+        let policy = policy::of(entry, side, rules);
         let Some(rule) = policy.rule().filter(|_| policy.keeps_tunnel()) else { continue };
         let Some(secret) = secret(entry, rule) else { continue };
         let peer = wanted.entry(rule.peer).or_insert_with(|| WantedPeer {

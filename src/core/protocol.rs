@@ -7,6 +7,7 @@ pub mod admission;
 pub mod backoff;
 pub mod capability;
 pub mod carrier;
+pub mod connection;
 pub mod control;
 pub mod credit;
 pub mod dicom;

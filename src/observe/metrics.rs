@@ -245,7 +245,8 @@ pub struct ConnectionSample {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TunnelSample {
-    pub path: PathKind,
+    /// `None` until it is known.
+    pub path: Option<PathKind>,
     /// Since the agent wanted the peer.
     pub path_changes: u64,
     pub rtt: Duration,
@@ -257,7 +258,7 @@ pub struct TunnelSample {
 pub fn connection(connection: &str, sample: &ConnectionSample) {
     let name = || connection.to_owned();
     for path in PathKind::ALL {
-        let up = sample.tunnel.is_some_and(|tunnel| tunnel.path == path);
+        let up = sample.tunnel.is_some_and(|tunnel| tunnel.path == Some(path));
         gauge!(TUNNEL_UP, "connection" => name(), "path" => path.as_str()).set(flag(up));
     }
     if let Some(tunnel) = sample.tunnel {

@@ -1,15 +1,20 @@
-//! One agent: its QUIC endpoint, its tunnels, its paths, and the decisions of when to dial and to
-//! ping, all by deadlines. It can be frozen, as a suspended host is, and restarted.
+//! One agent: its QUIC endpoint, its tunnels, its paths, and the product's machine of its one connection, whose
+//! driver this is, all by deadlines. It can be frozen, as a suspended host is, and restarted.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use adit_core::config::agent::Congestion;
-use adit_core::domain::id::BootId;
-use adit_core::domain::limits::{TUNNEL_BACKOFF_MAX, TUNNEL_BACKOFF_MIN, TUNNEL_LASTED};
+use adit_core::domain::connection::Side;
+use adit_core::domain::id::{BootId, KeyFingerprint};
+use adit_core::domain::limits::STOP_TIMEOUT;
 use adit_core::protocol::admission::{Admission, AdmissionVerdict, PlaceId};
-use adit_core::protocol::backoff::Backoff;
+use adit_core::protocol::connection::{
+    Action, ConnectionMachine, ConnectionSettings, DialFailure, EndReason, PeerPath, Policy, Proven, Report,
+    Terms,
+};
+use adit_core::protocol::control::{Rule, fixture};
 use adit_core::protocol::initial::{CONNECTION_ID_BYTES, OwnId, TagKey};
 use adit_core::protocol::packet::is_ours;
 use adit_core::protocol::route::PathReason;
@@ -29,9 +34,9 @@ use crate::credentials;
 use crate::log::Promise;
 use crate::paths::{PathChange, PeerPaths};
 use crate::random::Random;
-use crate::scene::Scene;
-use crate::traffic::Program;
-use crate::tunnel::Tunnel;
+use crate::scene::{Cause, End, Scene};
+use crate::traffic::{Program, STREAMS_MAX};
+use crate::tunnel::{Tunnel, TunnelEvent};
 use crate::wire::{Datagram, Node};
 
 /// At most one ping of all connections in so long.
@@ -52,14 +57,20 @@ pub(crate) struct Agent {
     endpoint: Endpoint,
     next_id: NextId,
     admission: Admission,
+    machine: ConnectionMachine,
     tunnels: BTreeMap<usize, Tunnel>,
+    /// The one that the machine dials or has up.
+    current: Option<usize>,
+    /// One that the peer has opened, to be served next.
+    admitted: Option<usize>,
+    /// Why the one that is up was lost.
+    lost: Option<Cause>,
+    pub is_port_open: bool,
     /// What tunnels that are not open yet have of the admission.
     dialled: BTreeMap<usize, OwnId>,
     places: BTreeMap<usize, PlaceId>,
     pub paths: PeerPaths,
     pub program: Option<Program>,
-    backoff: Backoff,
-    dial_at: Instant,
     ping_at: Option<Instant>,
     pinged: Option<Instant>,
     pub frozen: Option<Frozen>,
@@ -87,6 +98,11 @@ impl Agent {
         admission.set_peer(credentials::route(node.peer()), vec![tag]);
         let next_id = NextId::default();
         Self {
+            machine: machine(node, stall, &mut random, now),
+            current: None,
+            admitted: None,
+            lost: None,
+            is_port_open: false,
             node,
             settings,
             stall,
@@ -98,8 +114,6 @@ impl Agent {
             places: BTreeMap::new(),
             paths: PeerPaths::new(node, boot, random.fork("ways"), now),
             program,
-            backoff: Backoff::new(TUNNEL_BACKOFF_MIN, TUNNEL_BACKOFF_MAX, TUNNEL_LASTED),
-            dial_at: now,
             ping_at: None,
             pinged: None,
             frozen: None,
@@ -109,15 +123,28 @@ impl Agent {
 
     /// The process is killed and started again at the same address.
     pub(crate) fn restart(&mut self, scene: &mut Scene) {
-        for tunnel in self.tunnels.values_mut() {
-            tunnel.die(scene);
+        if let Some(tunnel) = self.current_tunnel().filter(|tunnel| tunnel.is_open()) {
+            tunnel.end(scene);
+            let why = "this agent was restarted".into();
+            scene.ended.push(End { node: self.node, why, cause: Cause::Outage });
         }
         let (random, program) = (self.random.clone(), self.program.take());
         *self = Self::new(self.node, self.settings, self.stall, program, random, scene.now);
     }
 
-    pub(crate) fn set_stall(&mut self, stall: Duration) {
+    /// Before anything has happened.
+    pub(crate) fn set_stall(&mut self, stall: Duration, now: Instant) {
         self.stall = stall;
+        self.machine = machine(self.node, stall, &mut self.random, now);
+    }
+
+    fn current_tunnel(&mut self) -> Option<&mut Tunnel> {
+        self.tunnels.get_mut(&self.current?)
+    }
+
+    /// For how long the peer of the tunnel that is up was not heard.
+    pub(crate) fn silent_for(&self, now: Instant) -> Option<Duration> {
+        self.machine.session().map(|session| session.silent_for(now))
     }
 
     pub(crate) fn freeze(&mut self, until: Instant) {
@@ -137,10 +164,9 @@ impl Agent {
         if let Some(frozen) = &self.frozen {
             return Some(frozen.until);
         }
-        let dial = self.wants_to_dial().then_some(self.dial_at);
-        let (stall, program) = (self.stall, self.program.as_ref());
-        let tunnels = self.tunnels.values_mut().filter_map(|tunnel| tunnel.poll_timeout(stall, program));
-        tunnels.chain(self.paths.poll_timeout()).chain(dial).chain(self.ping_at).min()
+        let (machine, program) = (self.machine.poll_timeout(), self.program.as_ref());
+        let tunnels = self.tunnels.values_mut().filter_map(|tunnel| tunnel.poll_timeout(program));
+        tunnels.chain(self.paths.poll_timeout()).chain(machine).chain(self.ping_at).min()
     }
 
     pub(crate) fn handle_timeout(&mut self, scene: &mut Scene) {
@@ -151,19 +177,13 @@ impl Agent {
         self.paths.handle_timeout(scene.now);
         self.follow_paths(scene);
         for tunnel in self.tunnels.values_mut() {
-            tunnel.handle_timeout(self.stall, scene);
+            tunnel.handle_timeout(scene.now);
         }
-        let asking =
-            self.tunnels.values_mut().filter_map(|tunnel| tunnel.asks_again(scene.now).then_some(()));
-        if asking.count() > 0 {
-            scene.tally.asked_again += 1;
-            self.want_ping(scene.now);
-        }
+        self.count_packets(scene.now);
+        self.machine.handle_timeout(scene.now);
+        self.perform(scene);
         if self.ping_at.is_some_and(|at| at <= scene.now) {
             self.ping(scene);
-        }
-        if self.wants_to_dial() && self.dial_at <= scene.now {
-            self.dial(scene);
         }
         self.pump(scene);
     }
@@ -192,12 +212,11 @@ impl Agent {
         let change = self.paths.act(scene);
         let (heard, boot) = (self.paths.heard(), self.paths.peer_boot());
         self.admission.note_peer(credentials::route(self.node.peer()), boot, 0);
-        for tunnel in self.tunnels.values_mut() {
-            tunnel.hear(heard, boot, scene);
-            if change.is_disturbance() {
-                tunnel.note_path_change();
-            }
+        if change.is_disturbance() {
+            self.tunnels.values().for_each(Tunnel::note_path_change);
         }
+        self.machine.handle_path(PeerPath { is_there: self.paths.can_send(), boot, heard }, scene.now);
+        self.perform(scene);
         if change.is_disturbance() {
             self.want_ping(scene.now);
             self.count(change, scene);
@@ -254,13 +273,103 @@ impl Agent {
         self.ping_at.get_or_insert(soonest);
     }
 
-    fn wants_to_dial(&self) -> bool {
-        let idle = self.tunnels.values().all(Tunnel::is_over);
-        self.node == Node::Source && self.paths.can_send() && idle
+    fn count_packets(&mut self, now: Instant) {
+        if let Some(counts) = self.current_tunnel().and_then(|tunnel| tunnel.counts()) {
+            self.machine.handle_counts(counts, now);
+        }
+    }
+
+    /// Does what the machine wants, as `agent/connection.rs` does.
+    fn perform(&mut self, scene: &mut Scene) {
+        while let Some(action) = self.machine.poll_action() {
+            match action {
+                Action::Dial => self.dial(scene),
+                Action::Prove => self.with_current(|tunnel| tunnel.prove(scene)),
+                Action::Serve => {
+                    self.current = self.admitted.take().or(self.current);
+                    self.with_current(|tunnel| tunnel.serve(scene));
+                }
+                Action::Close(code) => self.with_current(|tunnel| tunnel.close(code, scene.now)),
+                Action::End => {
+                    self.with_current(|tunnel| tunnel.end(scene));
+                    self.current = None;
+                }
+                Action::Ping => {
+                    scene.tally.asked_again += 1;
+                    self.with_current(|tunnel| tunnel.note_path_change());
+                    self.want_ping(scene.now);
+                }
+                Action::SendUpstream(answers) => self.with_current(|tunnel| tunnel.tell_mirth(answers)),
+                Action::OpenListener { .. } => self.steer(true),
+                Action::CloseListener { .. } => self.steer(false),
+                Action::Report(Report::Ended { why, .. }) => self.note_end(&why, scene),
+                Action::Report(_) => {}
+                Action::SendStopping | Action::Audit(_) => {
+                    scene.demand(false, Promise::Sound, format_args!("nobody asked for {action:?}"));
+                }
+            }
+        }
+    }
+
+    fn with_current(&mut self, act: impl FnOnce(&mut Tunnel)) {
+        if let Some(tunnel) = self.current_tunnel() {
+            act(tunnel);
+        }
+    }
+
+    fn steer(&mut self, opens: bool) {
+        self.is_port_open = opens;
+        self.machine.handle_listener(opens);
+    }
+
+    fn note_end(&mut self, why: &EndReason, scene: &mut Scene) {
+        let cause = match why {
+            EndReason::Stalled | EndReason::Restarted => Cause::Outage,
+            EndReason::Forgotten => {
+                scene.tally.forgotten += 1;
+                Cause::Unanswered
+            }
+            EndReason::Replaced => Cause::Told,
+            EndReason::Lost(_) => self.lost.take().unwrap_or(Cause::Fault),
+            EndReason::Revoked
+            | EndReason::OtherKey
+            | EndReason::NotActive
+            | EndReason::Cut
+            | EndReason::Expired
+            | EndReason::Stops
+            | EndReason::StopsHere => Cause::Fault,
+        };
+        let (node, why) = (self.node, why.to_string());
+        scene.note(format_args!("{node:?}: the tunnel ended: {why}"));
+        scene.ended.push(End { node, why, cause });
+    }
+
+    /// Tells the machine what happened to a tunnel.
+    fn hear_of(&mut self, handle: usize, event: TunnelEvent, scene: &mut Scene) {
+        let (now, is_current) = (scene.now, self.current == Some(handle));
+        match event {
+            TunnelEvent::Connected if is_current => self.machine.handle_dialed(Ok(()), now),
+            TunnelEvent::Proven if self.node == Node::Target => {
+                self.admitted = Some(handle);
+                self.machine.handle_incoming(PROVEN, now);
+            }
+            TunnelEvent::Proven if is_current => self.machine.handle_proven(Ok(PROVEN), now),
+            TunnelEvent::Mirth(answers) if is_current => self.machine.handle_upstream(Some(answers), now),
+            TunnelEvent::Lost { why, cause } if is_current => {
+                self.lost = Some(cause);
+                self.machine.handle_dialed(Err(DialFailure::away(why.clone())), now);
+                self.machine.handle_proven(Err(DialFailure::away(why.clone())), now);
+                self.machine.handle_lost(why, false, now);
+            }
+            TunnelEvent::Connected
+            | TunnelEvent::Proven
+            | TunnelEvent::Mirth(_)
+            | TunnelEvent::Lost { .. } => {}
+        }
+        self.perform(scene);
     }
 
     fn dial(&mut self, scene: &mut Scene) {
-        self.dial_at = scene.now + self.backoff.next_delay(self.random.draw());
         let mut config = client_config(self.settings);
         let ids = self.admission.dial(credentials::route(self.node.peer()), self.random.bytes());
         *self.next_id.lock() = Some(ids.source);
@@ -268,6 +377,7 @@ impl Agent {
         match self.endpoint.connect(scene.now, config, VIRTUAL_PEER, SERVER_NAME) {
             Ok((handle, connection)) => {
                 self.dialled.insert(handle.0, ids.source);
+                self.current = Some(handle.0);
                 self.adopt(handle, connection, scene);
             }
             Err(error) => scene.demand(false, Promise::Sound, format_args!("cannot dial: {error}")),
@@ -332,16 +442,18 @@ impl Agent {
     /// Whether there may be more to do.
     fn pump_once(&mut self, handle: usize, scene: &mut Scene) -> bool {
         let Some(tunnel) = self.tunnels.get_mut(&handle) else { return false };
-        let was_open_since = tunnel.open_since();
         tunnel.drive(self.program.as_mut(), scene);
+        let events = std::mem::take(&mut tunnel.events);
+        let has_events = !events.is_empty();
+        self.count_packets(scene.now);
+        for event in events {
+            self.hear_of(handle, event, scene);
+        }
+        self.perform(scene);
+        let Some(tunnel) = self.tunnels.get_mut(&handle) else { return false };
         if tunnel.is_over() || tunnel.is_open() {
             self.dialled.remove(&handle).inspect(|id| self.admission.end_dial(id));
             self.places.remove(&handle).inspect(|place| self.admission.give_back(*place));
-        }
-        if tunnel.is_over()
-            && let Some(since) = was_open_since
-        {
-            self.backoff.on_lost(scene.now - since);
         }
         while let Some(event) = tunnel.connection.poll_endpoint_events() {
             let drained = event.is_drained();
@@ -355,13 +467,34 @@ impl Agent {
         }
         let mut buffer = Vec::new();
         let Some(transmit) = tunnel.connection.poll_transmit(scene.now, BATCH, &mut buffer) else {
-            return false;
+            return has_events;
         };
         for packet in buffer[..transmit.size].chunks(transmit.segment_size.unwrap_or(transmit.size)) {
             self.paths.send_quic(packet, scene);
         }
         true
     }
+}
+
+/// What both ends have proven; nobody revokes or replaces it here.
+const PROVEN: Proven =
+    Proven { terms: Terms { peer_key: KeyFingerprint::from_bytes([1; 32]), cut_epoch: 0 }, expires: None };
+
+/// The machine of the one connection, which is active all the time; the Mirth at its far end is there.
+fn machine(node: Node, stall: Duration, random: &mut Random, now: Instant) -> ConnectionMachine {
+    let side = if node == Node::Source { Side::Source } else { Side::Target };
+    let mut machine = ConnectionMachine::new(ConnectionSettings {
+        side,
+        stall_limit: stall,
+        stop_limit: STOP_TIMEOUT,
+        connections_max: STREAMS_MAX as usize,
+        seed: u64::from_be_bytes(random.bytes()),
+    });
+    machine.handle_bound(now);
+    machine.handle_secret(true, now);
+    machine.handle_upstream((side == Side::Target).then_some(true), now);
+    machine.handle_policy(Policy::Active(Rule { side, ..fixture::rule(1) }), now);
+    machine
 }
 
 /// The id that the next dial is answered at.

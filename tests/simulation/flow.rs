@@ -23,6 +23,8 @@ pub(crate) struct Frames {
     stream: StreamId,
     decoder: Decoder,
     unsent: BytesMut,
+    /// What the peer said last of its Mirth, and nobody took yet.
+    pub mirth: Option<bool>,
     budget: Arc<CreditBudget>,
 }
 
@@ -40,6 +42,7 @@ impl Frames {
             stream,
             decoder: Decoder::default(),
             unsent: BytesMut::new(),
+            mirth: None,
             budget: CreditBudget::shared(TUNNEL_CREDIT_BUDGET),
         }
     }
@@ -61,6 +64,7 @@ impl Frames {
         loop {
             match self.decoder.next_frame() {
                 Ok(Some(TunnelFrame::Credit { stream, limit })) => granted.push((stream, limit)),
+                Ok(Some(TunnelFrame::Mirth { answers })) => self.mirth = Some(answers),
                 Ok(Some(frame)) => scene.demand(false, Promise::Exact, format_args!("nobody sent {frame:?}")),
                 Ok(None) => return granted,
                 Err(error) => {
@@ -69,6 +73,10 @@ impl Frames {
                 }
             }
         }
+    }
+
+    pub(crate) fn tell(&mut self, frame: TunnelFrame) {
+        frame.encode(&mut self.unsent);
     }
 
     pub(crate) fn write(&mut self, connection: &mut Connection, scene: &mut Scene) {

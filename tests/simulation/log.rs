@@ -26,6 +26,8 @@ pub(crate) enum Promise {
     Recovers,
     /// Queues and rates are bounded.
     Bounded,
+    /// A port is open only while what is behind it can be reached.
+    Truthful,
     /// The run itself: no deadline in the past forever, no state that cannot be.
     Sound,
 }
@@ -43,6 +45,7 @@ impl Promise {
             Self::Relayed => "the relay sends to registered, permitted agents and reflects nothing",
             Self::Recovers => "after the last fault everything is back in time",
             Self::Bounded => "queues and rates are bounded",
+            Self::Truthful => "a port is open only while what is behind it can be reached",
             Self::Sound => "time moves on",
         }
     }

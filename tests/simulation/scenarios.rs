@@ -228,8 +228,9 @@ fn a_restart_of_the_gateway_under_a_relayed_tunnel_breaks_nothing() {
 #[test]
 fn a_tunnel_that_one_end_gave_up_in_the_dark_is_given_up_by_the_other() {
     // The shorter limit passes without the other end being told.
-    let mut world = started(9, DICOM);
+    let mut world = World::new(9, Script::quiet(DICOM), false);
     world.set_stall(Node::Target, MLLP);
+    world.run_for(seconds(20));
     black_out(&mut world, seconds(8));
     world.run_for(seconds(8));
     assert!(world.agent(Node::Target).open_tunnel().is_none());

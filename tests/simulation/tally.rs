@@ -46,6 +46,7 @@ tally! {
     tunnels: "tunnels opened",
     tunnels_ended: "tunnels that the script ended",
     forgotten: "tunnels given up because only one end knew them",
+    ports_open: "times that the source's port opened",
     streams: "streams carried to their end",
     without_credit: "times that a sender waited for credit",
     streams_broken: "streams broken as the script justifies",

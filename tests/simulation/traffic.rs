@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use adit_core::protocol::frame::STREAM_HEADER;
+use adit_core::protocol::frame::{STREAM_HEADER, TunnelFrame};
 use quinn_proto::{Connection, Dir, ReadError, StreamId, WriteError};
 
 use crate::flow::{Flow, Frames};
@@ -164,6 +164,16 @@ impl Traffic {
         }
         self.answering.retain(|_, answering| !answering.echo_ended);
         self.frames.write(connection, scene);
+    }
+
+    /// The peer is told whether the Mirth here answers.
+    pub(crate) fn tell_mirth(&mut self, answers: bool) {
+        self.frames.tell(TunnelFrame::Mirth { answers });
+    }
+
+    /// What the peer said of its Mirth, once.
+    pub(crate) fn take_mirth(&mut self) -> Option<bool> {
+        self.frames.mirth.take()
     }
 
     /// The tunnel is gone, and what it carried is broken.

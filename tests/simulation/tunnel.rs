@@ -1,15 +1,14 @@
-//! One QUIC connection at one of its ends: handshake, proofs, streams, and the judgement of how long
-//! it was silent. What `agent/tunnels.rs` and `agent/session.rs` do with tasks and timers is done here
-//! with deadlines; settings, verifiers and messages are the product's.
+//! One QUIC connection at one of its ends: handshake, proofs, streams. What `agent/tunnels.rs` and
+//! `agent/connection/live.rs` do with tasks is done here with deadlines; settings, verifiers and messages are
+//! the product's. How long it lives its connection's machine decides.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use adit_core::domain::connection::Side;
-use adit_core::domain::id::BootId;
-use adit_core::domain::limits::{TUNNEL_OPEN_TIMEOUT, TUNNEL_SEND_WINDOW};
+use adit_core::domain::limits::{TUNNEL_HANDSHAKE_TIMEOUT, TUNNEL_OPEN_TIMEOUT, TUNNEL_SEND_WINDOW};
 use adit_core::protocol::frame::Code;
-use adit_core::protocol::liveness::Liveness;
+use adit_core::protocol::liveness::PacketCounts;
 use adit_core::protocol::open::{self, EXPORTER_LABEL, Open, Proof, Reply};
 use adit_net::identity::peer::VerifiedPeer;
 use adit_net::transport::congestion::PathHandle;
@@ -20,38 +19,54 @@ use rustls::pki_types::CertificateDer;
 
 use crate::credentials;
 use crate::log::Promise;
-use crate::scene::{Cause, End, Scene};
+use crate::scene::{Cause, Scene};
 use crate::traffic::{self, Program, Read, STREAMS_MAX, Traffic};
 use crate::wire::Node;
-
-/// As the agent's own.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(crate) struct Tunnel {
     pub connection: Connection,
     node: Node,
     phase: Phase,
-    liveness: Liveness,
     path: Option<Arc<PathHandle>>,
-    /// The peer's run when the tunnel opened.
-    boot: Option<BootId>,
     /// Something happened that streams may have waited for.
     woken: bool,
+    /// What its connection's machine must hear.
+    pub events: Vec<TunnelEvent>,
+}
+
+/// What happened to a tunnel.
+#[derive(Debug)]
+pub(crate) enum TunnelEvent {
+    /// At the source: QUIC's handshake is done.
+    Connected,
+    /// Both ends have proven themselves.
+    Proven,
+    /// The far Mirth answers, says the peer.
+    Mirth(bool),
+    Lost {
+        why: String,
+        cause: Cause,
+    },
 }
 
 #[derive(Debug)]
 enum Phase {
+    /// `until`: at the target, whose machine does not know it yet.
     Handshaking {
-        until: Instant,
+        until: Option<Instant>,
     },
+    /// The source's handshake is done.
+    Connected,
     Opening {
-        until: Instant,
+        until: Option<Instant>,
         stream: Option<StreamId>,
         buffer: BytesMut,
     },
+    Proven {
+        stream: StreamId,
+    },
     Open {
-        since: Instant,
         traffic: Traffic,
     },
     /// Closed; what is left is to tell the peer.
@@ -60,14 +75,14 @@ enum Phase {
 
 impl Tunnel {
     pub(crate) fn new(node: Node, connection: Connection, now: Instant) -> Self {
+        let until = (node == Node::Target).then(|| now + TUNNEL_HANDSHAKE_TIMEOUT);
         Self {
             path: PathHandle::of(connection.congestion_state().clone_box()),
             connection,
             node,
-            phase: Phase::Handshaking { until: now + HANDSHAKE_TIMEOUT },
-            liveness: Liveness::new(now),
-            boot: None,
+            phase: Phase::Handshaking { until },
             woken: false,
+            events: Vec::new(),
         }
     }
 
@@ -79,59 +94,31 @@ impl Tunnel {
         matches!(self.phase, Phase::Over)
     }
 
-    /// Since when it is open.
-    pub(crate) fn open_since(&self) -> Option<Instant> {
-        match self.phase {
-            Phase::Open { since, .. } => Some(since),
-            Phase::Handshaking { .. } | Phase::Opening { .. } | Phase::Over => None,
-        }
-    }
-
-    /// When this end does something of its own accord; `stall` is its stall limit.
-    pub(crate) fn poll_timeout(&mut self, stall: Duration, program: Option<&Program>) -> Option<Instant> {
+    /// When this end does something of its own accord.
+    pub(crate) fn poll_timeout(&mut self, program: Option<&Program>) -> Option<Instant> {
         let own = match &self.phase {
-            Phase::Handshaking { until } | Phase::Opening { until, .. } => Some(*until),
-            Phase::Open { traffic, .. } => {
-                let judged = [self.liveness.ends_at(stall)].into_iter().chain(self.liveness.pings_at());
-                traffic.poll_timeout(program).into_iter().chain(judged).min()
-            }
-            Phase::Over => None,
+            Phase::Handshaking { until } | Phase::Opening { until, .. } => *until,
+            Phase::Open { traffic, .. } => traffic.poll_timeout(program),
+            Phase::Connected | Phase::Proven { .. } | Phase::Over => None,
         };
         self.connection.poll_timeout().into_iter().chain(own).min()
     }
 
-    pub(crate) fn handle_timeout(&mut self, stall: Duration, scene: &mut Scene) {
-        self.connection.handle_timeout(scene.now);
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.connection.handle_timeout(now);
         self.woken = true;
-        match &self.phase {
-            Phase::Handshaking { until } | Phase::Opening { until, .. } if *until <= scene.now => {
-                self.connection.close(scene.now, code(Code::Refused), Bytes::new());
-                self.phase = Phase::Over;
-            }
-            Phase::Open { .. } if self.liveness.silent_for(scene.now) >= stall => {
-                self.end(Some(Code::Stalled), "silent for the stall limit".into(), Cause::Outage, scene);
-            }
-            Phase::Open { .. } if self.liveness.is_forgotten(scene.now) => {
-                scene.tally.forgotten += 1;
-                self.end(
-                    Some(Code::Stalled),
-                    "the other end does not answer".into(),
-                    Cause::Unanswered,
-                    scene,
-                );
-            }
-            Phase::Handshaking { .. } | Phase::Opening { .. } | Phase::Open { .. } | Phase::Over => {}
+        if let Phase::Handshaking { until } | Phase::Opening { until, .. } = &self.phase
+            && until.is_some_and(|until| until <= now)
+        {
+            self.close(Code::Refused, now);
+            self.phase = Phase::Over;
         }
     }
 
-    /// Whether it must be pinged, though nothing is known to have changed.
-    pub(crate) fn asks_again(&mut self, now: Instant) -> bool {
-        let asks = self.is_open() && self.liveness.pings_at().is_some_and(|at| at <= now);
-        if asks {
-            self.liveness.note_pinged(now);
-            self.note_path_change();
-        }
-        asks
+    /// What its liveness is judged by.
+    pub(crate) fn counts(&self) -> Option<PacketCounts> {
+        let path = self.path.as_ref().filter(|_| self.is_open())?;
+        Some(counts(&self.connection.stats(), path))
     }
 
     /// The path below is another now.
@@ -155,33 +142,17 @@ impl Tunnel {
         }
     }
 
-    /// The peer was heard below QUIC, and this is its run.
-    pub(crate) fn hear(&mut self, heard: Option<Instant>, boot: Option<BootId>, scene: &mut Scene) {
-        heard.inspect(|heard| self.liveness.note_heard(*heard));
-        match (self.boot, boot) {
-            (Some(before), Some(after)) if before != after => {
-                self.end(Some(Code::Ended), "the peer's agent was restarted".into(), Cause::Outage, scene);
-            }
-            (None, boot) => self.boot = boot,
-            _ => {}
-        }
-    }
-
-    /// The process of this end dies; nobody is told.
-    pub(crate) fn die(&mut self, scene: &mut Scene) {
-        self.end(None, "this agent was restarted".into(), Cause::Outage, scene);
-    }
-
     /// Does whatever can be done now.
     pub(crate) fn drive(&mut self, program: Option<&mut Program>, scene: &mut Scene) {
-        if let Some(path) = &self.path {
-            self.liveness.note_counts(counts(&self.connection.stats(), path), scene.now);
-        }
         while let Some(event) = self.connection.poll() {
             self.woken = true;
             match event {
-                Event::Connected => self.begin_opening(scene),
-                Event::ConnectionLost { reason } => self.lose(&reason, scene),
+                Event::Connected if self.node == Node::Source => {
+                    self.phase = Phase::Connected;
+                    self.events.push(TunnelEvent::Connected);
+                }
+                Event::Connected => self.begin_opening(Some(scene.now + TUNNEL_OPEN_TIMEOUT), None),
+                Event::ConnectionLost { reason } => self.lose(&reason),
                 Event::HandshakeDataReady
                 | Event::Stream(_)
                 | Event::DatagramReceived
@@ -197,26 +168,29 @@ impl Tunnel {
                 Some(program) => traffic.ask(&mut self.connection, program, scene),
                 None => traffic.answer(&mut self.connection, scene),
             }
+            self.events.extend(traffic.take_mirth().map(TunnelEvent::Mirth));
         }
     }
 
-    fn begin_opening(&mut self, scene: &mut Scene) {
-        let mut stream = None;
-        if self.node == Node::Source {
-            let open = Open {
-                version: open::VERSION,
-                connection: credentials::CONNECTION,
-                proof: self.proof(Side::Source, scene),
-            };
-            let mut bytes = BytesMut::new();
-            open.encode(&mut bytes);
-            stream = self.connection.streams().open(Dir::Bi);
-            let written = stream.map(|id| self.connection.send_stream(id).write(&bytes));
-            let whole = matches!(written, Some(Ok(count)) if count == bytes.len());
-            scene.demand(whole, Promise::Sound, format_args!("an opening does not fit: {written:?}"));
-        }
-        self.phase =
-            Phase::Opening { until: scene.now + TUNNEL_OPEN_TIMEOUT, stream, buffer: BytesMut::new() };
+    /// Begins the source's half of the opening.
+    pub(crate) fn prove(&mut self, scene: &mut Scene) {
+        let open = Open {
+            version: open::VERSION,
+            connection: credentials::CONNECTION,
+            proof: self.proof(Side::Source, scene),
+        };
+        let mut bytes = BytesMut::new();
+        open.encode(&mut bytes);
+        let stream = self.connection.streams().open(Dir::Bi);
+        let written = stream.map(|id| self.connection.send_stream(id).write(&bytes));
+        let whole = matches!(written, Some(Ok(count)) if count == bytes.len());
+        scene.demand(whole, Promise::Sound, format_args!("an opening does not fit: {written:?}"));
+        self.begin_opening(None, stream);
+    }
+
+    fn begin_opening(&mut self, until: Option<Instant>, stream: Option<StreamId>) {
+        self.phase = Phase::Opening { until, stream, buffer: BytesMut::new() };
+        self.woken = true;
     }
 
     /// Reads the peer's half of the opening, and answers it.
@@ -262,13 +236,34 @@ impl Tunnel {
             scene.demand(whole, Promise::Sound, format_args!("a reply does not fit: {written:?}"));
             self.connection.set_max_concurrent_streams(Dir::Bi, VarInt::from_u32(STREAMS_MAX + 1));
         }
+        self.phase = Phase::Proven { stream: id };
+        self.events.push(TunnelEvent::Proven);
+    }
+
+    /// Carries streams from now on.
+    pub(crate) fn serve(&mut self, scene: &mut Scene) {
+        let Phase::Proven { stream } = self.phase else {
+            return scene.demand(
+                false,
+                Promise::Sound,
+                format_args!("a tunnel is served that is not proven"),
+            );
+        };
         self.connection.set_receive_window(VarInt::from_u64(receive_window(STREAMS_MAX)).expect("a window"));
         self.connection.set_send_window(TUNNEL_SEND_WINDOW);
-        self.phase = Phase::Open { since: scene.now, traffic: Traffic::new(id) };
-        self.liveness = Liveness::new(scene.now);
+        self.phase = Phase::Open { traffic: Traffic::new(stream) };
+        self.woken = true;
         scene.tally.tunnels += u64::from(self.node == Node::Source);
         let node = self.node;
         scene.note(format_args!("{node:?}: the tunnel is open"));
+    }
+
+    /// The peer is told whether the Mirth here answers.
+    pub(crate) fn tell_mirth(&mut self, answers: bool) {
+        if let Phase::Open { traffic } = &mut self.phase {
+            traffic.tell_mirth(answers);
+            self.woken = true;
+        }
     }
 
     /// What `side` proves in this TLS session.
@@ -289,7 +284,7 @@ impl Tunnel {
         open::proof(&credentials::secret(), &exporter, credentials::CONNECTION, side, &source, &target)
     }
 
-    fn lose(&mut self, reason: &ConnectionError, scene: &mut Scene) {
+    fn lose(&mut self, reason: &ConnectionError) {
         let cause = match reason {
             ConnectionError::TimedOut | ConnectionError::Reset => Cause::Outage,
             ConnectionError::ApplicationClosed(close) => {
@@ -305,19 +300,25 @@ impl Tunnel {
             | ConnectionError::LocallyClosed
             | ConnectionError::CidsExhausted => Cause::Fault,
         };
-        self.end(None, reason.to_string(), cause, scene);
+        if !self.is_over() {
+            self.events.push(TunnelEvent::Lost { why: reason.to_string(), cause });
+        }
+        if !self.is_open() {
+            self.phase = Phase::Over;
+        }
     }
 
-    fn end(&mut self, close: Option<Code>, why: String, cause: Cause, scene: &mut Scene) {
-        if let Some(why) = close {
-            self.connection.close(scene.now, code(why), Bytes::new());
+    pub(crate) fn close(&mut self, why: Code, now: Instant) {
+        self.connection.close(now, code(why), Bytes::new());
+        if !self.is_open() {
+            self.phase = Phase::Over;
         }
-        let phase = std::mem::replace(&mut self.phase, Phase::Over);
-        if let Phase::Open { mut traffic, .. } = phase {
+    }
+
+    /// It is no more, and what it carried is broken.
+    pub(crate) fn end(&mut self, scene: &mut Scene) {
+        if let Phase::Open { mut traffic } = std::mem::replace(&mut self.phase, Phase::Over) {
             traffic.cut(scene);
-            let node = self.node;
-            scene.note(format_args!("{node:?}: the tunnel ended: {why}"));
-            scene.ended.push(End { node, why, cause });
         }
     }
 }

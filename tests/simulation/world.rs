@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use adit_core::domain::limits::TUNNEL_OPEN_TIMEOUT;
+use adit_core::domain::limits::{TUNNEL_OPEN_TIMEOUT, TUNNEL_SILENCE};
 use adit_core::domain::path::{Carrier, PathKind, PathPreference};
 use adit_core::protocol::route::Path;
 use adit_net::transport::endpoint::TunnelSettings;
@@ -24,6 +24,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// A path whose first leg is dead is left within this, if another way is there: three seconds after its last
 /// answer, which was up to a second old, for what answers a search that loses a round or two.
 const LEFT_WITHIN: Duration = Duration::from_millis(6_500);
+/// An answer may have been on its way for so long when the last path was cut.
+const IN_FLIGHT: Duration = Duration::from_millis(1_500);
 /// More steps than are ever taken at one and the same time.
 const STEPS_MAX: u64 = 10_000;
 
@@ -35,6 +37,9 @@ pub(crate) struct World {
     links: [Link; 2],
     pub script: Script,
     judge: Judge,
+    /// Since when no packet passes between the agents, or the target does not live.
+    unreachable_since: Option<Instant>,
+    was_port_open: bool,
     /// Who gave up a tunnel last.
     gave_up: Option<Node>,
     agenda: BTreeMap<(Instant, u64), Errand>,
@@ -102,6 +107,8 @@ impl World {
         let link = Link { up: None, reachable: None, retry: now, announced: true };
         let mut world = Self {
             judge: Judge::new(script.stall, now),
+            unreachable_since: None,
+            was_port_open: false,
             scene,
             agents,
             gateway,
@@ -193,6 +200,7 @@ impl World {
         for place in 0..self.agents.len() {
             self.watch_choice(place, awake);
         }
+        self.watch_port();
         for end in std::mem::take(&mut self.scene.ended) {
             self.scene.tally.tunnels_ended += 1;
             let excused = match end.cause {
@@ -236,6 +244,38 @@ impl World {
             dead.map(|since| now - since)
         );
         self.scene.demand(!is_stuck, Promise::Chosen, what);
+    }
+
+    /// The source's port is no longer open than its three seconds once nothing can be reached behind it.
+    fn watch_port(&mut self) {
+        let now = self.scene.now;
+        let [source, target] = &self.agents;
+        if !target.is_frozen() && self.passes() {
+            self.unreachable_since = None;
+        } else {
+            self.unreachable_since.get_or_insert(now);
+        }
+        self.scene.tally.ports_open += u64::from(source.is_port_open && !self.was_port_open);
+        self.was_port_open = source.is_port_open;
+        if source.is_frozen() || !source.is_port_open {
+            return;
+        }
+        let silent_for = source.silent_for(now);
+        let is_heard = silent_for.is_some_and(|silent_for| silent_for <= TUNNEL_SILENCE);
+        let what = format_args!("the port is open though its peer was silent for {silent_for:?}");
+        self.scene.demand(is_heard, Promise::Truthful, what);
+        let since = self.unreachable_since.map(|since| now - since);
+        let is_closed_in_time = since.is_none_or(|since| since <= TUNNEL_SILENCE + IN_FLIGHT);
+        let what = format_args!("the port is open though nothing was reached for {since:?}");
+        self.scene.demand(is_closed_in_time, Promise::Truthful, what);
+    }
+
+    /// Whether the wire lets packets pass between the agents, both ways, by whatever path.
+    fn passes(&self) -> bool {
+        let wire = &self.scene.wire;
+        let reaches_gateway = |node: &Node| wire.is_open(*node, Node::Gateway) || wire.is_tcp_open(*node);
+        wire.is_open(Node::Source, Node::Target)
+            || (self.gateway.is_up && Node::AGENTS.iter().all(reaches_gateway))
     }
 
     /// Whether script and owners let packets pass this way, both ways.
@@ -462,7 +502,8 @@ impl World {
 
     /// One end has a shorter limit than the other.
     pub(crate) fn set_stall(&mut self, node: Node, stall: Duration) {
-        self.agent(node).set_stall(stall);
+        let now = self.scene.now;
+        self.agent(node).set_stall(stall, now);
         self.judge.stall = stall;
     }
 

@@ -30,10 +30,11 @@ use super::origin::Origin;
 use super::sessions::{AdminSession, SessionGuard};
 use crate::context::Context;
 use crate::entries::LiveConnection;
-use crate::policy::Policy;
+use crate::policy;
 use adit_core::domain::connection::Side;
 use adit_core::domain::limits;
 use adit_core::protocol::admin::{AdminOpening, OPENING_BYTES};
+use adit_core::protocol::connection::Policy;
 use adit_mirth::body::BodyKind;
 use adit_mirth::http::RequestHead;
 use adit_mirth::method;
@@ -214,7 +215,7 @@ impl Filter<'_> {
 
     /// Returns why no request may be served now, no matter who asks.
     fn hindrance(&self) -> Option<&'static str> {
-        let policy = Policy::of(&self.entry.config, Side::Target, &self.context.rules());
+        let policy = policy::of(&self.entry.config, Side::Target, &self.context.rules());
         match policy {
             Policy::Active(_) if self.context.are_rules_confirmed() => None,
             Policy::Active(_) => Some(

@@ -13,10 +13,10 @@ use super::limiters::AdminLimiters;
 use super::logins::LoginLimiter;
 use super::origin::{Origin, OriginError};
 use super::sessions::AdminSessions;
+use crate::connection::upstream::UpstreamState;
 use crate::context::Context;
 use crate::entries::LiveConnection;
 use crate::mirth_activity::MirthActivity;
-use crate::target::LocalEnd;
 use adit_core::config::agent::AdminManaged;
 use adit_core::domain::access::Access;
 use adit_core::domain::id::KeyFingerprint;
@@ -26,7 +26,6 @@ use adit_core::protocol::control::ConfigMismatch;
 use adit_mirth::verdict::{AccessPolicy, Judge};
 use adit_mirth::version::{TooOld, view_only_needs};
 use adit_net::identity::error::IdentityError;
-use adit_net::identity::time::TimeSource;
 use adit_net::transport::endpoint::Connection;
 use adit_net::transport::tls::MirthTls;
 use adit_net::transport::tunnel::DataStream;
@@ -55,7 +54,8 @@ pub struct Managed {
     /// Mirth's connections that requests go over.
     pub(super) mirth_activity: Arc<MirthActivity>,
     ready: watch::Sender<Option<Arc<Ready>>>,
-    answers: watch::Sender<Option<bool>>,
+    /// Whether it answers, and serves: what of it may be judged.
+    state: watch::Sender<UpstreamState>,
     recheck: Notify,
 }
 
@@ -69,7 +69,7 @@ impl Managed {
             logins: LoginLimiter::default(),
             mirth_activity: MirthActivity::new(Instant::now()),
             ready: watch::Sender::new(None),
-            answers: watch::Sender::new(None),
+            state: watch::Sender::default(),
             recheck: Notify::new(),
         }
     }
@@ -83,7 +83,7 @@ impl Managed {
     /// Returns the same as [`Self::ready`]; while a Mirth that answered a moment ago is looked at again, once
     /// that is done.
     pub async fn wait_until_ready(&self) -> Option<Arc<Ready>> {
-        if *self.answers.borrow() != Some(true) {
+        if self.state.borrow().serves != Some(true) {
             return self.ready();
         }
         let mut ready = self.ready.subscribe();
@@ -102,7 +102,7 @@ impl Managed {
     }
 
     /// Asks Mirth what it is, at the start, now and then, and whenever it may have been away.
-    async fn keep_discovered(&self, context: &Context, entry: &LiveConnection) {
+    pub(crate) async fn keep_discovered(&self, context: &Context, entry: &LiveConnection) {
         let mut rules = context.watch_rules();
         let mut keys = context.watch_mirth_keys();
         let mut watched = Watched::default();
@@ -145,7 +145,7 @@ impl Managed {
         match self.discover(key, before.as_deref(), watched).await {
             Ok((tls, info)) => {
                 watched.checked = Some(Instant::now());
-                entry.stats.status().mirth.set(Some(true), context.clock.now());
+                self.change(|state| state.answers = Some(true));
                 let is_as_before = before.is_some() && self.ready().is_some_and(|ready| ready.info == info);
                 let (version, unknown, took) = (&info.version, info.unknown.len(), began.elapsed());
                 tracing::debug!(%version, unknown, ?took, is_as_before, "Mirth was asked what it is");
@@ -213,9 +213,7 @@ impl Managed {
         {
             return self.refuse_version(context, entry, &why);
         }
-        let mut status = entry.stats.status();
-        (status.config_mismatch, status.mirth_key_shown) = (None, None);
-        drop(status);
+        self.change(|state| (state.config_mismatch, state.key_shown) = (None, None));
         let (hidden, shown) = (self.config.hide.len(), self.config.show.len());
         tracing::debug!(
             access = access.as_str(),
@@ -235,7 +233,7 @@ impl Managed {
                 "{why}; update Mirth, then have `adit admin connection retry` run on the gateway's host"
             ),
         );
-        entry.stats.status().config_mismatch = Some(ConfigMismatch::MirthTooOld);
+        self.change(|state| state.config_mismatch = Some(ConfigMismatch::MirthTooOld));
         self.set(None, Some(false));
     }
 
@@ -247,11 +245,12 @@ impl Managed {
             .map(|listed| format!("{} {}", listed.method, listed.path))
             .collect();
         let (connection, version) = (&entry.config.name, info.version.to_string());
-        let mut status = entry.stats.status();
-        if status.mirth_version.as_ref() == Some(&version) && status.unknown_operations == unknown {
+        let known = self.state.borrow();
+        if known.version.as_ref() == Some(&version) && known.unknown_operations == unknown {
             // It was away, or is too old and looked at again and again.
             return;
         }
+        drop(known);
         tracing::info!(%connection, version, mirth = %self.config.mirth, "the managed Mirth was read");
         if !unknown.is_empty() {
             tracing::warn!(
@@ -259,14 +258,13 @@ impl Managed {
                 "this Mirth has operations that adit does not know; view-only partners are denied them"
             );
         }
-        status.mirth_version = Some(version);
-        status.unknown_operations = unknown;
+        self.change(|state| (state.version, state.unknown_operations) = (Some(version), unknown));
     }
 
     fn lose(&self, context: &Context, entry: &LiveConnection, error: &OriginError) {
         let what = match error {
             OriginError::Key { source: IdentityError::UnknownMirthKey { shown }, .. } => {
-                entry.stats.status().mirth_key_shown = Some(*shown);
+                self.change(|state| state.key_shown = Some(*shown));
                 format!(
                     "the key of this Mirth is not trusted yet; it shows {shown}: compare it with Mirth's own \
                      certificate, then run `adit trust {} --mirth {shown}`",
@@ -274,7 +272,7 @@ impl Managed {
                 )
             }
             OriginError::Key { source: IdentityError::ChangedMirthKey { shown, known }, .. } => {
-                entry.stats.status().mirth_key_shown = Some(*shown);
+                self.change(|state| state.key_shown = Some(*shown));
                 format!(
                     "this Mirth shows the key {shown}, but {known} is the trusted one; if its certificate was \
                      renewed, run `adit trust {} --mirth {shown}`",
@@ -284,13 +282,39 @@ impl Managed {
             error => error_chain(error),
         };
         context.note_fault(entry, &what);
-        entry.stats.status().mirth.set(Some(false), context.clock.now());
+        self.change(|state| state.answers = Some(false));
         self.set(None, Some(false));
     }
 
-    fn set(&self, ready: Option<Arc<Ready>>, answers: Option<bool>) {
+    fn set(&self, ready: Option<Arc<Ready>>, serves: Option<bool>) {
         self.ready.send_replace(ready);
-        self.answers.send_if_modified(|known| std::mem::replace(known, answers) != answers);
+        self.change(|state| state.serves = serves);
+    }
+
+    /// Changes what is known of Mirth; says so where that is news.
+    fn change(&self, change: impl FnOnce(&mut UpstreamState)) {
+        self.state.send_if_modified(|state| {
+            let before = state.clone();
+            change(state);
+            *state != before
+        });
+    }
+
+    /// Returns what is known of Mirth, as it changes.
+    #[must_use]
+    pub(crate) fn state(&self) -> watch::Receiver<UpstreamState> {
+        self.state.subscribe()
+    }
+
+    /// Serves one stream, whose header was read.
+    pub(crate) async fn carry(
+        self: Arc<Self>,
+        context: Arc<Context>,
+        entry: Arc<LiveConnection>,
+        stream: DataStream,
+        connection: Connection,
+    ) {
+        filter::serve(&self, &context, &entry, stream, &connection).await;
     }
 }
 
@@ -320,25 +344,5 @@ impl Watched {
 impl fmt::Debug for Managed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Managed {{ mirth: {} }}", self.config.mirth)
-    }
-}
-
-impl LocalEnd for Managed {
-    fn answers(&self) -> watch::Receiver<Option<bool>> {
-        self.answers.subscribe()
-    }
-
-    async fn watch(&self, context: &Arc<Context>, entry: &Arc<LiveConnection>) {
-        self.keep_discovered(context, entry).await;
-    }
-
-    async fn carry(
-        self: Arc<Self>,
-        context: Arc<Context>,
-        entry: Arc<LiveConnection>,
-        stream: DataStream,
-        connection: Connection,
-    ) {
-        filter::serve(&self, &context, &entry, stream, &connection).await;
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::connection::Protocol;
 use super::places::Bounds;
 
+/// The QUIC handshake of a tunnel over a path that answers takes a few round trips.
+pub const TUNNEL_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A tunnel must have exchanged both proofs this long after its QUIC handshake.
 pub const TUNNEL_OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// What may be read on a tunnel's first stream before both proofs are verified.
@@ -252,6 +254,8 @@ pub const GATEWAY_RESTARTS_WITHIN: Duration = Duration::from_secs(10);
 /// How long a stopping gateway waits for its links to end.
 pub const GATEWAY_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long an active connection may wait for its secret or a path before its owner hears of it.
+pub const WAIT_UNSAID_MAX: Duration = Duration::from_secs(10);
 pub const TUNNEL_BACKOFF_MIN: Duration = Duration::from_millis(250);
 pub const TUNNEL_BACKOFF_MAX: Duration = Duration::from_secs(10);
 pub const TUNNEL_LASTED: Duration = Duration::from_secs(10);

@@ -89,6 +89,12 @@ impl Liveness {
         now.saturating_duration_since(self.heard)
     }
 
+    /// Returns when it will have been silent for `span`, if nothing more is heard.
+    #[must_use]
+    pub fn silent_at(&self, span: Duration) -> Instant {
+        self.heard + span
+    }
+
     /// Returns when QUIC should be made to send, whatever it waits for: the peer is heard below QUIC but does
     /// not answer on the tunnel, or gets no answer from us. QUIC alone would wait for as long as the path was
     /// silent before, and while its window is full it withholds even its acknowledgements.

@@ -45,7 +45,7 @@ impl AgentThread {
 
     pub(super) fn port_open(&self) -> bool {
         let mut sources = self.context.entries.all().filter(|entry| entry.side == Side::Source);
-        sources.all(|entry| entry.stats.status().port_open)
+        sources.all(|entry| entry.status().port_open)
     }
 
     /// Allows only `choice` to every peer.

@@ -11,7 +11,7 @@ fn rendered(count: impl FnOnce()) -> String {
 
 const SAMPLE: ConnectionSample = ConnectionSample {
     tunnel: Some(TunnelSample {
-        path: PathKind::Direct,
+        path: Some(PathKind::Direct),
         path_changes: 4,
         rtt: Duration::from_millis(20),
         packets_sent: 100,
