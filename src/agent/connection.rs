@@ -119,7 +119,7 @@ impl ConnectionDriver {
         };
         Self {
             machine: ConnectionMachine::new(settings),
-            rules: context.watch_rules(),
+            rules: context.policies.watch(),
             path: context.routes.path_state(config.peer),
             context,
             entry,
@@ -143,7 +143,7 @@ impl ConnectionDriver {
         let mut state = upstream.as_ref().map(Upstream::state);
         let mut watching =
             std::pin::pin!(watch_upstream(upstream, Arc::clone(&self.context), Arc::clone(&self.entry)));
-        let (mut secrets, mut stopping) = (self.context.watch_secrets(), self.context.stopping.watch());
+        let (mut secrets, mut stopping) = (self.context.secrets.watch(), self.context.stopping.watch());
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.begin();
@@ -230,7 +230,7 @@ impl ConnectionDriver {
         let policy = policy::of(&self.entry.config, self.entry.side, &self.rules.borrow_and_update());
         let mut has_secret = false;
         if let Some(rule) = policy.rule() {
-            has_secret = self.context.secret(&self.entry.config, rule).is_some();
+            has_secret = self.context.secrets.of(&self.entry.config, rule).is_some();
             self.status.set_route(format!("{} → {}", rule.source_name, rule.target_name));
         }
         self.hear_key(now);
@@ -250,10 +250,10 @@ impl ConnectionDriver {
     fn hear_key(&mut self, now: Instant) {
         let Some(shown) = self.machine.session().map(|session| session.terms().peer_key) else { return };
         let Self { context, entry, .. } = self;
-        let known = || context.known_key(entry.config.id).map(|known| known.key);
+        let known = || context.trust.known(entry.config.id).map(|known| known.key);
         let trusted = entry.config.peer_key.or_else(known);
         let key = PeerKey {
-            is_revoked: context.rules().is_revoked(shown),
+            is_revoked: context.policies.rules().is_revoked(shown),
             is_replaced: trusted.is_some_and(|trusted| trusted != shown),
         };
         self.machine.handle_key(key, now);
@@ -453,7 +453,7 @@ impl ConnectionDriver {
 
     fn prove(&mut self) {
         let secret =
-            self.rule().and_then(|rule| Some((self.context.secret(&self.entry.config, &rule)?, rule)));
+            self.rule().and_then(|rule| Some((self.context.secrets.of(&self.entry.config, &rule)?, rule)));
         let (Some(Attempt::Dialled(dialled)), Some((secret, rule))) = (self.attempt.take(), secret) else {
             let gone = DialFailure::away("the connection's secret is no longer here".into());
             return self.machine.handle_proven(Err(gone), Instant::now());
@@ -523,8 +523,8 @@ impl ConnectionDriver {
         let (connection, peer) = (Some(self.entry.config.id), Some(self.entry.config.peer));
         let writing = async move {
             match audited {
-                Audited::Refused(refusal) => context.refuse_peer(connection, peer, refusal).await,
-                Audited::Handshake(what) => context.refuse_handshake(connection, peer, &what).await,
+                Audited::Refused(refusal) => context.audit.refuse_peer(connection, peer, refusal).await,
+                Audited::Handshake(what) => context.audit.refuse_handshake(connection, peer, &what).await,
             }
         };
         self.writes.spawn(named("audit of a refused peer", writing).in_current_span());

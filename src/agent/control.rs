@@ -21,6 +21,7 @@ use adit_core::domain::connection::Side;
 use adit_core::domain::id::{BootId, ConnectionId, RelayId};
 use adit_core::domain::limits;
 use adit_core::domain::secret::Secret;
+use adit_core::domain::time::Timestamp;
 use adit_core::domain::visible::error_chain;
 use adit_core::domain::word::UnknownWord;
 use adit_core::protocol::backoff::Backoff;
@@ -156,7 +157,7 @@ impl ControlClient {
             number += 1;
             let dialling = self.one_link(&mut up_since, restart.dial_timeout(Instant::now()));
             let Err(error) = dialling.instrument(tracing::debug_span!("link", number)).await;
-            self.context.set_link(false);
+            self.context.link.note_up(false);
             self.context.routes.set_relay(None);
             let now = Instant::now();
             if matches!(error, LinkEnd::Goodbye { stopping: true, .. }) {
@@ -164,7 +165,7 @@ impl ControlClient {
                 tracing::info!("the gateway is stopping; it is dialled until it is back");
             }
             let is_excused = restart.is_excused(now) && error.is_absence();
-            self.context.note_link_fault(error.said(), is_excused);
+            self.context.link.note_fault(error.said(), is_excused);
             if let Some(up_since) = up_since {
                 backoff.on_lost(now.saturating_duration_since(up_since));
             }
@@ -201,13 +202,13 @@ impl ControlClient {
             }
             ToAgent::RenewOnly { now } => {
                 tracing::warn!("this agent's certificate has expired; renewing it");
-                self.context.learn_time(now).await;
+                self.learn_time(now).await;
                 return self.renew_only(&mut sender, &mut receiver).await;
             }
             ToAgent::Goodbye { reason, stopping } => return Err(LinkEnd::Goodbye { reason, stopping }),
             _ => return Err(LinkEnd::NoWelcome),
         };
-        self.context.learn_time(now).await;
+        self.learn_time(now).await;
         sender.send(&self.hidden_from()).await?;
         let tells_paths = capabilities.has(Capability::AllowedPaths);
         if tells_paths {
@@ -222,14 +223,14 @@ impl ControlClient {
         }
         *up_since = Some(Instant::now());
         let context = &session.client.context;
-        context.set_link(true);
+        context.link.note_up(true);
         let key = PacketKey::of_link(&connection.registration_secret()?);
         // An older gateway answers no probes, and the link stays on the path on which it was dialled.
         let answers_probes = capabilities.has(Capability::Carrier);
         context.routes.follow(context.enrolment.gateway_route, &connection);
         let is_nowhere = addresses.is_empty();
         context.routes.set_relay(Some(RelayServer { place, addresses, key, answers_probes }));
-        if let Some(more) = context.link_repeats.note("the control link is up", Instant::now()) {
+        if let Some(more) = context.link.repeats.note("the control link is up", Instant::now()) {
             tracing::info!(gateway = %place, more = shown(more), "the control link is up");
         }
         let context = Arc::clone(context);
@@ -253,13 +254,39 @@ impl ControlClient {
             ToAgent::Renewed { leaf } => match self.renew(&leaf).await {
                 Ok(()) => Err(LinkEnd::Renewed),
                 Err(error) => {
-                    self.context.note_rejected(Rejected::Leaf, error_chain(&error)).await;
+                    self.context.link.note_rejected(Rejected::Leaf, error_chain(&error)).await;
                     Err(error)
                 }
             },
             ToAgent::Goodbye { reason, stopping } => Err(LinkEnd::Goodbye { reason, stopping }),
             _ => Err(LinkEnd::NoWelcome),
         }
+    }
+
+    /// Learns gateway time and keeps the offset for the next start.
+    async fn learn_time(&self, said: Timestamp) {
+        let Some(offset) = self.hear_time(said).await else { return };
+        let kept = self.context.disk.write(move |state| state.store_clock_offset_millis(offset)).await;
+        if let Err(error) = kept {
+            tracing::error!(%error, "the clock offset could not be kept");
+        }
+    }
+
+    /// Learns gateway time where the gateway's word is plausible.
+    async fn hear_time(&self, said: Timestamp) -> Option<i64> {
+        let Context { clock, endpoint, link, .. } = &*self.context;
+        let credentials = endpoint.credentials();
+        let offset = clock.learn(said, credentials.identity.validity(&credentials.trust).ok());
+        if offset.is_some() {
+            link.clear_rejected(Rejected::Clock);
+            return offset;
+        }
+        let what = format!(
+            "the gateway says it is {said}, here it is {}; if the gateway is right, set this host's clock",
+            clock.now()
+        );
+        link.note_rejected(Rejected::Clock, what).await;
+        None
     }
 
     /// Takes a new leaf over the key in use, which was asked for.
@@ -269,12 +296,12 @@ impl ControlClient {
         let credentials = context.endpoint.credentials();
         let identity = credentials.identity.renewed(&leaf, &credentials.trust, context.clock.now())?;
         // On disk before use: a crash in between must not lose the only good leaf.
-        if let Err(error) = context.keep_leaf(leaf).await {
+        if let Err(error) = context.disk.write(move |state| state.store_leaf(&leaf)).await {
             tracing::error!(%error, "the renewed certificate could not be kept");
             return Ok(());
         }
         context.endpoint.renew(identity)?;
-        context.clear_rejected(Rejected::Leaf);
+        context.link.clear_rejected(Rejected::Leaf);
         tracing::info!("this agent's certificate was renewed");
         Ok(())
     }
@@ -494,11 +521,11 @@ impl<'a> ControlSession<'a> {
                     }
                 }
                 _ = reports.tick() => {
-                    if self.client.context.take_undone() {
+                    if self.client.context.policies.take_undone() {
                         tracing::debug!("something that a gateway said for good was undone here; all is heard again");
                         return Err(LinkEnd::Undone);
                     }
-                    self.client.context.retry_keeping_rules().await;
+                    self.client.context.policies.retry_keeping().await;
                     self.announce(&mut outgoing);
                     self.report(&mut outgoing);
                 }
@@ -519,10 +546,10 @@ impl<'a> ControlSession<'a> {
         match message {
             ToAgent::Heartbeat { now, number } => {
                 tracing::trace!(number, %now, "received a heartbeat");
-                context.hear_time(now).await;
+                self.client.hear_time(now).await;
                 // A link that has not said its rules yet confirms none.
                 if self.has_snapshot {
-                    context.confirm_rules();
+                    context.policies.confirm();
                 }
             }
             ToAgent::SnapshotPart { rules, revoked } => {
@@ -533,7 +560,7 @@ impl<'a> ControlSession<'a> {
                     "a part of the snapshot of rules came"
                 );
                 self.keep_parts(rules);
-                let mut book = context.received_rules();
+                let mut book = context.policies.received();
                 log_effects(&book.apply_revoked(revoked));
                 self.adopt(book).await;
             }
@@ -547,11 +574,11 @@ impl<'a> ControlSession<'a> {
                 );
                 self.keep_parts(rules);
                 let rules = self.take_parts();
-                let mut book = context.received_rules();
+                let mut book = context.policies.received();
                 log_effects(&book.apply_snapshot(revision, rules, revoked));
                 self.has_snapshot = true;
                 self.adopt(book).await;
-                context.confirm_rules();
+                context.policies.confirm();
                 self.sync(outgoing);
             }
             ToAgent::Change { revision, change } => {
@@ -559,10 +586,10 @@ impl<'a> ControlSession<'a> {
                 if change == Change::Unknown {
                     unknown::note("change", UnknownWord::NONE);
                 }
-                let mut book = context.received_rules();
+                let mut book = context.policies.received();
                 log_effects(&book.apply_change(revision, change).map_err(|_| LinkEnd::Gap)?);
                 self.adopt(book).await;
-                context.confirm_rules();
+                context.policies.confirm();
                 self.sync(outgoing);
             }
             ToAgent::Ended { connections } => {
@@ -570,15 +597,15 @@ impl<'a> ControlSession<'a> {
                     connections = %listed(&connections),
                     "the gateway says that these have ended for good"
                 );
-                let mut book = context.received_rules();
+                let mut book = context.policies.received();
                 log_effects(&book.apply_ended(connections));
                 self.adopt(book).await;
                 self.sync(outgoing);
             }
-            ToAgent::AnotherCopy { at } => context.copies.note(at, context.clock.now(), Instant::now()),
+            ToAgent::AnotherCopy { at } => context.link.copies.note(at, context.clock.now(), Instant::now()),
             ToAgent::Candidates { peer, addresses } => self.client.announced.set(peer, addresses),
             ToAgent::AllowedPaths { peer, allowed } => context.paths.note_peers_word(peer, allowed),
-            ToAgent::Secret { connection, epoch, .. } if !context.wants_secret(connection, epoch) => {
+            ToAgent::Secret { connection, epoch, .. } if !context.secrets.wants(connection, epoch) => {
                 tracing::debug!(%connection, epoch, "a secret that no rule of this agent's file asks for is not kept");
             }
             ToAgent::Secret { connection, epoch, secret } => {
@@ -586,7 +613,7 @@ impl<'a> ControlSession<'a> {
                     tracing::debug!(%connection, epoch, "a secret came that is none");
                     return Ok(());
                 };
-                match context.keep_secret(connection, StoredSecret { epoch, secret }).await {
+                match context.secrets.keep(connection, StoredSecret { epoch, secret }).await {
                     Ok(()) => outgoing.push(ToGateway::SecretStored { connection, epoch }),
                     Err(error) => tracing::error!(%error, "a connection's secret could not be kept"),
                 }
@@ -622,14 +649,14 @@ impl<'a> ControlSession<'a> {
     async fn adopt(&mut self, book: RuleBook) {
         let context = &self.client.context;
         let left_out = book.left_out();
-        let is_new = left_out > context.rules().left_out();
-        context.adopt_rules(book).await;
+        let is_new = left_out > context.policies.rules().left_out();
+        context.policies.adopt(book).await;
         if is_new {
             let what = format!(
                 "it has named {left_out} connections and keys since the start that concern nothing in this agent's \
                  file, more than are kept"
             );
-            context.note_rejected(Rejected::Foreign, what).await;
+            context.link.note_rejected(Rejected::Foreign, what).await;
         }
     }
 
@@ -667,7 +694,7 @@ impl<'a> ControlSession<'a> {
         let is_asked = std::mem::take(&mut self.awaits_leaf);
         let taken = if is_asked { self.client.renew(leaf).await } else { Err(LeafRefused::Unasked.into()) };
         if let Err(error) = taken {
-            self.client.context.note_rejected(Rejected::Leaf, error_chain(&error)).await;
+            self.client.context.link.note_rejected(Rejected::Leaf, error_chain(&error)).await;
         }
     }
 
@@ -676,14 +703,14 @@ impl<'a> ControlSession<'a> {
         if let Some(entry) = context.entries.get(connection) {
             let what = "the gateway no longer holds this connection's secret for this side; \
                         have `adit admin connection rotate` run, or write `secret` into the entry";
-            context.note_fault(entry, what);
+            entry.note_fault(what);
         }
     }
 
     /// Compares the rules with the file and the secrets held.
     fn sync(&mut self, outgoing: &mut Vec<ToGateway>) {
         let context = Arc::clone(&self.client.context);
-        let rules = context.rules();
+        let rules = context.policies.rules();
         for entry in context.entries.all() {
             let connection = entry.config.id;
             let policy = policy::of(&entry.config, entry.side, &rules);
@@ -698,15 +725,15 @@ impl<'a> ControlSession<'a> {
                 self.config_mismatch.remove(&(connection, ConfigMismatch::MirthTooOld));
             }
             if policy == Policy::Unlisted {
-                context.note_fault(entry, UNLISTED);
+                entry.note_fault(UNLISTED);
             }
             if let Policy::Unusable(why) = policy {
-                context.note_fault(entry, &why.to_string());
+                entry.note_fault(&why.to_string());
                 continue;
             }
             if let Policy::ConfigMismatch(reason) = policy {
                 tracing::trace!(name = %entry.config.name, %reason, "the rule and this agent's file disagree");
-                context.note_fault(entry, &reason.to_string());
+                entry.note_fault(&reason.to_string());
                 let in_force = rules.rule(connection).is_some_and(|rule| rule.activity != Activity::Ready);
                 if self.may_report_mismatch(connection, reason, in_force) {
                     outgoing.push(ToGateway::ConfigMismatch { connection, reason: reason.into() });
@@ -715,7 +742,7 @@ impl<'a> ControlSession<'a> {
             }
             let Some(rule) = policy.rule() else { continue };
             let epoch = rule.secret_epoch;
-            if context.secret(&entry.config, rule).is_some() {
+            if context.secrets.of(&entry.config, rule).is_some() {
                 if self.stored.insert(connection, epoch) != Some(epoch) {
                     outgoing.push(ToGateway::SecretStored { connection, epoch });
                 }
@@ -729,7 +756,7 @@ impl<'a> ControlSession<'a> {
     /// Asks once whether what the gateway does not list has ended; again once that was undone here.
     fn ask_ended(&mut self, outgoing: &mut Vec<ToGateway>) {
         let context = &self.client.context;
-        let rules = context.rules();
+        let rules = context.policies.rules();
         let is_missing = |id: &ConnectionId| {
             rules.rule(*id).is_none() && rules.unusable(*id).is_none() && !rules.is_ended(*id)
         };
@@ -781,7 +808,7 @@ impl<'a> ControlSession<'a> {
         let context = &self.client.context;
         for entry in context.entries.all() {
             let connection = entry.config.id;
-            if context.rules().rule(connection).is_none() {
+            if context.policies.rules().rule(connection).is_none() {
                 continue;
             }
             let report = entry.stats.report(&entry.status(), entry.side == Side::Target);

@@ -4,30 +4,37 @@
 //! One thread runs it all: on the data path wake-ups between threads cost more than they give.
 
 pub mod admin;
+mod audit_log;
 pub mod carrier;
 pub mod connection;
 mod connections;
-pub mod context;
+mod context;
 mod control;
 mod copies;
 pub mod diagnosis;
+mod disk;
 pub mod enrol;
-mod entries;
+pub mod entries;
+mod gateway_link;
 pub mod health;
 mod local_connections;
 mod local_users;
 mod mirth_activity;
 mod observe;
-mod paths;
+mod outbox;
+pub mod paths;
+pub mod policies;
 mod policy;
 mod rejected;
 mod repeats;
 mod restart;
+mod secret_store;
 pub mod state;
 pub mod stats;
 pub mod status;
 mod stopping;
 pub mod trust;
+mod trust_store;
 mod tunnels;
 mod wanted_peers;
 
@@ -37,7 +44,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{Instrument, Span};
@@ -45,9 +52,10 @@ use tracing::{Instrument, Span};
 use self::admin::certificate;
 use self::carrier::CarrierKeeper;
 use self::connections::Connections;
-use self::context::{Context, OUTBOX_MAX, Parts};
+use self::context::{Beginnings, Context};
 use self::control::ControlClient;
 use self::entries::Entries;
+use self::outbox::Outbox;
 use self::paths::Paths;
 use self::state::{AgentState, StateError};
 use self::status::{StartupInfo, StatusError, StatusSocket};
@@ -163,9 +171,9 @@ impl Agent {
         let certificate = certificate::of_config(&config, &state, clock.now())?;
         let fingerprint = certificate.as_ref().map(LocalCertificate::fingerprint);
         let local_tls = certificate.as_ref().map(LocalTls::new).transpose()?;
-        let (entries, runs) = Entries::from_config(&config);
+        let (entries, runs) = Entries::from_config(&config, &clock);
         let paths = Paths::from_config(&config);
-        let (outbox, outbox_queue) = mpsc::channel(OUTBOX_MAX);
+        let (outbox, outbox_queue) = Outbox::new();
         let listen = socket.bound().map_or_else(|_| String::new(), |bound| bound.to_string());
         let carrier_status = watch::Sender::default();
         let startup = StartupInfo {
@@ -175,9 +183,9 @@ impl Agent {
             carrier: carrier_status.subscribe(),
         };
         let known_addresses = state.peer_addresses()?;
-        let parts = Parts { clock, endpoint, routes, entries, paths, enrolment, audit, outbox };
-        let context = Context::new(parts, state)?;
-        context.note_unusable();
+        let beginnings = Beginnings { clock, endpoint, routes, entries, paths, enrolment, audit, outbox };
+        let context = Arc::new(context::load(beginnings, state)?);
+        context.policies.note_unusable();
         let announced = Announced::new(Arc::clone(&context), known_addresses);
         let control = ControlClient {
             context: Arc::clone(&context),
@@ -213,9 +221,21 @@ impl Agent {
         Ok(Self { context, connections, tasks })
     }
 
+    /// Returns the connections of its file.
     #[must_use]
-    pub const fn context(&self) -> &Arc<Context> {
-        &self.context
+    pub fn entries(&self) -> &Arc<Entries> {
+        &self.context.entries
+    }
+
+    /// Returns what is allowed of the path to each peer, to be changed.
+    #[must_use]
+    pub fn paths(&self) -> &Arc<Paths> {
+        &self.context.paths
+    }
+
+    #[must_use]
+    pub fn routes(&self) -> &Routes {
+        &self.context.routes
     }
 
     /// Resolves only when a part of the agent ends that should not: it must be started again.
@@ -315,7 +335,7 @@ fn log_repeats(context: &Context) {
             tracing::info!(connection = %entry.config.name, times, "again and again: {line}");
         }
     }
-    for (line, times) in context.link_repeats.due(now) {
+    for (line, times) in context.link.repeats.due(now) {
         tracing::info!(times, "again and again: {line}");
     }
 }

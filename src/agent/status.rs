@@ -20,8 +20,9 @@ use tracing::Instrument;
 use super::admin::explain::{Explained, explanation};
 use super::carrier::CarrierStatus;
 use super::connection::status::ConnectionStatus;
-use super::context::{Context, Forgotten};
+use super::context::Context;
 use super::entries::LiveConnection;
+use super::policies::Forgotten;
 use super::stats::{AdminStatus, AgentStatus, EntryStatus, ManagedStatus, PeerKey, TimedFlag, count};
 use adit_core::config::agent::Service;
 use adit_core::domain::access::Access;
@@ -160,7 +161,7 @@ impl StatusSocket {
     }
 
     /// Answers until dropped.
-    pub async fn run(self, context: Arc<Context>, startup: StartupInfo) {
+    pub(crate) async fn run(self, context: Arc<Context>, startup: StartupInfo) {
         let startup = Arc::new(startup);
         self.serve_each(move |line| {
             let (context, startup) = (Arc::clone(&context), Arc::clone(&startup));
@@ -264,12 +265,13 @@ async fn answer_to(context: &Arc<Context>, line: &str, startup: &StartupInfo) ->
     match request {
         Ok(Request::Status) => Answer::Status(Box::new(status(context, startup))),
         Ok(Request::Trust { connection, key, force }) => {
-            match context.trust_key(connection, key, force).await {
+            match context.trust.trust(connection, key, force).await {
                 Ok(also) => Answer::Trusted { also },
                 Err(error) => Answer::Failed { what: error_chain(&error) },
             }
         }
-        Ok(Request::TrustMirth { connection, key }) => match context.trust_mirth_key(connection, key).await {
+        Ok(Request::TrustMirth { connection, key }) => match context.trust.trust_mirth(connection, key).await
+        {
             Ok(()) => Answer::Trusted { also: Vec::new() },
             Err(error) => Answer::Failed { what: error_chain(&error) },
         },
@@ -282,7 +284,7 @@ async fn answer_to(context: &Arc<Context>, line: &str, startup: &StartupInfo) ->
             None => unknown_connection(),
         },
         Ok(Request::ForgetEnded { connection }) => match context.entries.get(connection) {
-            Some(entry) => match context.forget_end(entry).await {
+            Some(entry) => match context.policies.forget_end(entry).await {
                 Ok(Forgotten { ended, revoked }) => Answer::Forgotten { ended, revoked },
                 Err(error) => Answer::Failed { what: error_chain(&error) },
             },
@@ -336,7 +338,7 @@ fn explain(entry: &LiveConnection, method: String, target: String) -> Answer {
 
 fn status(context: &Context, startup: &StartupInfo) -> AgentStatus {
     let credentials = context.endpoint.credentials();
-    let link = context.link();
+    let link = context.link.status();
     let leaf_expires =
         credentials.identity.validity(&credentials.trust).map_or(context.clock.now(), |(_, expires)| expires);
     AgentStatus {
@@ -348,8 +350,8 @@ fn status(context: &Context, startup: &StartupInfo) -> AgentStatus {
         leaf_expires,
         gateway: link.up,
         gateway_error: link.last_error,
-        not_taken: context.rejected(),
-        clone_seen: context.copies.seen(Instant::now()),
+        not_taken: context.link.rejected(),
+        clone_seen: context.link.copies.seen(Instant::now()),
         relay: context.routes.is_registered(),
         carrier: Some(startup.carrier.borrow().clone()),
         stopping: context.stopping.is_begun(),
@@ -363,11 +365,12 @@ fn entry_status(context: &Context, entry: &LiveConnection, gateway: TimedFlag) -
     let counters = &entry.stats;
     let status = entry.status().clone();
     let known = context
-        .known_key(entry.config.id)
+        .trust
+        .known(entry.config.id)
         .map(|known| PeerKey { fingerprint: known.key, verified: known.verified });
     let pinned = entry.config.peer_key.map(|fingerprint| PeerKey { fingerprint, verified: true });
     let rtt = status.tunnel.map(|tunnel| tunnel.rtt.as_micros());
-    let rules = context.rules();
+    let rules = context.policies.rules();
     let rule = rules.rule(entry.config.id);
     let route = rule.map(|rule| format!("{} → {}", rule.source_name, rule.target_name));
     let admin = admin_status(context, entry, rule, &status);
@@ -420,7 +423,7 @@ fn entry_status(context: &Context, entry: &LiveConnection, gateway: TimedFlag) -
 
 /// Returns what the gateway calls this server in the rules of the file's connections.
 fn own_name(context: &Context) -> Option<String> {
-    let rules = context.rules();
+    let rules = context.policies.rules();
     let mut known = context.entries.all().filter_map(|entry| rules.rule(entry.config.id));
     known.next().map(|rule| rule.own_name().to_owned())
 }
@@ -445,7 +448,7 @@ fn admin_status(
     let counts = &entry.stats.admin;
     let managed = entry.managed.as_ref().map(|managed| ManagedStatus {
         mirth_version: status.upstream.version.clone(),
-        mirth_key: context.mirth_key(&managed.config),
+        mirth_key: context.trust.mirth_key(&managed.config),
         mirth_key_shown: status.upstream.key_shown,
         requests: count(&counts.requests),
         refused: count(&counts.refused),

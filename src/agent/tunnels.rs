@@ -126,7 +126,7 @@ async fn prove_as_source(
         return Err(TunnelError::Refused(PeerRefusal::WrongPeer));
     }
     // At first contact its key would be pinned.
-    if context.rules().is_revoked(peer.key()) {
+    if context.policies.rules().is_revoked(peer.key()) {
         return Err(TunnelError::Refused(PeerRefusal::Revoked));
     }
     check_key(context, entry, &peer)?;
@@ -177,14 +177,14 @@ pub(crate) async fn answer(context: Arc<Context>, incoming: IncomingTunnel) {
             return metrics::unfinished_handshake();
         }
         Ok(Err(error)) => {
-            context.refuse_handshake(None, None, &error_chain(&error)).await;
+            context.audit.refuse_handshake(None, None, &error_chain(&error)).await;
             return;
         }
     };
     let peer = match connection.peer(&context.endpoint.credentials().trust) {
         Ok(peer) => peer,
         Err(error) => {
-            context.refuse_handshake(None, None, &error_chain(&error)).await;
+            context.audit.refuse_handshake(None, None, &error_chain(&error)).await;
             return connection.close(Code::Refused);
         }
     };
@@ -200,7 +200,7 @@ pub(crate) async fn answer(context: Arc<Context>, incoming: IncomingTunnel) {
         }
         Err((asked, refusal)) => {
             connection.close(Code::Refused);
-            context.refuse_peer(asked, peer.server(), refusal).await;
+            context.audit.refuse_peer(asked, peer.server(), refusal).await;
         }
     }
 }
@@ -212,7 +212,7 @@ async fn admit(
     connection: &Connection,
     peer: &VerifiedPeer,
 ) -> Result<(Arc<LiveConnection>, Admitted), Refused> {
-    if context.rules().is_revoked(peer.key()) {
+    if context.policies.rules().is_revoked(peer.key()) {
         return Err((None, PeerRefusal::Revoked));
     }
     let own_leaf = context.endpoint.credentials().identity.leaf_hash();
@@ -225,13 +225,13 @@ async fn admit(
     match check_key(context, &entry, peer) {
         Ok(()) => {}
         Err(error @ TunnelError::UnverifiedKey { .. }) => {
-            context.note_fault(&entry, &error.to_string());
+            entry.note_fault(&error.to_string());
             return Err(refuse(PeerRefusal::UnverifiedKey));
         }
         Err(_) => return Err(refuse(PeerRefusal::ChangedKey)),
     }
     let exporter = connection.exporter().map_err(|_| refuse(PeerRefusal::BadOpening))?;
-    let secret = context.secret(&entry.config, &rule).ok_or(refuse(PeerRefusal::WrongSecret))?;
+    let secret = context.secrets.of(&entry.config, &rule).ok_or(refuse(PeerRefusal::WrongSecret))?;
     let proof = |side| open::proof(&secret, &exporter, id, side, &peer.leaf_hash(), &own_leaf);
     if asked.open.version != open::VERSION {
         return Err(refuse(PeerRefusal::BadOpening));
@@ -279,7 +279,7 @@ fn permitted(
     id: ConnectionId,
     peer: &VerifiedPeer,
 ) -> Result<(Arc<LiveConnection>, Rule), PeerRefusal> {
-    let rules = context.rules();
+    let rules = context.policies.rules();
     if rules.is_ended(id) {
         return Err(PeerRefusal::Terminated);
     }
@@ -304,14 +304,14 @@ fn permitted(
 /// Checks the peer's key: the key in the file needs no first contact and suffers no other.
 fn check_key(context: &Context, entry: &LiveConnection, peer: &VerifiedPeer) -> Result<(), TunnelError> {
     let connection = entry.config.id;
-    context.note_shown_key(entry.config.peer, peer.key());
+    context.trust.note_shown(entry.config.peer, peer.key());
     let changed = |known| TunnelError::ChangedKey { connection, shown: peer.key(), known };
     if let Some(expected) = entry.config.peer_key {
         tracing::debug!(shown = %peer.key(), %expected, "the peer's key is held against the file's");
         return if expected == peer.key() { Ok(()) } else { Err(changed(expected)) };
     }
     let is_admin = matches!(entry.config.service, Service::Admin { .. });
-    let verdict = context.check_key(connection, peer.key());
+    let verdict = context.trust.check(connection, peer.key());
     tracing::debug!(shown = %peer.key(), verdict = verdict.as_str(), is_admin, "the peer's key is held against the known one");
     match verdict {
         KeyVerdict::Known { verified: false } | KeyVerdict::FirstContact if is_admin => {
@@ -328,7 +328,7 @@ async fn meet_key(context: &Context, entry: &LiveConnection, peer: &VerifiedPeer
         return Ok(());
     }
     let connection = entry.config.id;
-    match context.meet_key(connection, peer.key()).await {
+    match context.trust.meet(connection, peer.key()).await {
         KeyVerdict::FirstContact | KeyVerdict::Known { .. } => Ok(()),
         KeyVerdict::Changed { known } => {
             Err(TunnelError::ChangedKey { connection, shown: peer.key(), known })

@@ -59,15 +59,18 @@ impl Announced {
         let mut addresses = self.addresses.subscribe();
         while addresses.changed().await.is_ok() {
             let known = addresses.borrow_and_update().clone();
-            self.context.keep_addresses(known).await;
+            if let Err(error) = self.context.disk.write(move |state| state.store_peer_addresses(&known)).await
+            {
+                tracing::error!(%error, "the peers' addresses could not be kept");
+            }
             sleep(KEEP_EVERY).await;
         }
     }
 
     /// Keeps the route keepers' view up to date; runs until dropped.
     pub(crate) async fn run(self) {
-        let mut rules = self.context.watch_rules();
-        let mut secrets = self.context.watch_secrets();
+        let mut rules = self.context.policies.watch();
+        let mut secrets = self.context.secrets.watch();
         let mut addresses = self.addresses.subscribe();
         let mut paths = self.context.paths.watch();
         loop {
@@ -89,8 +92,8 @@ impl Announced {
     fn wanted(&self, known: &BTreeMap<ServerId, Vec<SocketAddr>>) -> BTreeMap<ServerId, WantedPeer> {
         let entries = self.context.entries.all().map(|entry| (&entry.config, entry.side));
         let context = &self.context;
-        let secret = |entry: &Entry, rule: &Rule| context.probe_secret(entry, rule);
-        wanted(entries, &context.rules(), known, secret, |peer| context.paths.to(peer))
+        let secret = |entry: &Entry, rule: &Rule| context.secrets.for_probes(entry, rule);
+        wanted(entries, &context.policies.rules(), known, secret, |peer| context.paths.to(peer))
     }
 }
 

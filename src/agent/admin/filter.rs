@@ -86,7 +86,7 @@ async fn serve_requests(
     let opening = match AdminOpening::decode(opening) {
         Ok(opening) => opening,
         Err(error) => {
-            context.note_fault(entry, &error.to_string());
+            entry.note_fault(&error.to_string());
             return client.answer(400, &error.to_string(), true, false).await;
         }
     };
@@ -142,7 +142,7 @@ struct Filter<'a> {
 impl Filter<'_> {
     /// Waits for a request and deals with it.
     async fn next(&mut self, client: &mut Client<'_>) -> Result<(), Halt> {
-        let mut rules = self.context.watch_rules();
+        let mut rules = self.context.policies.watch();
         // Forbidden, or an agent told to stop, while the last request was in hand.
         if self.host.is_some() && (self.hindrance().is_some() || *self.ending.borrow()) {
             self.is_over = true;
@@ -171,7 +171,7 @@ impl Filter<'_> {
             self.is_over = true;
             return self.refuse(client, &head, &unjudged(hindrance), 503, hindrance).await;
         }
-        if self.context.check_audit().await.is_err() {
+        if self.context.audit.check().await.is_err() {
             self.is_over = true;
             return client.answer(503, NO_AUDIT, true, is_head(&head)).await;
         }
@@ -215,9 +215,9 @@ impl Filter<'_> {
 
     /// Returns why no request may be served now, no matter who asks.
     fn hindrance(&self) -> Option<&'static str> {
-        let policy = policy::of(&self.entry.config, Side::Target, &self.context.rules());
+        let policy = policy::of(&self.entry.config, Side::Target, &self.context.policies.rules());
         match policy {
-            Policy::Active(_) if self.context.are_rules_confirmed() => None,
+            Policy::Active(_) if self.context.policies.are_confirmed() => None,
             Policy::Active(_) => Some(
                 "adit: the gateway has not confirmed this connection within the last hour; try again once it is back.",
             ),

@@ -81,7 +81,7 @@ impl AdminListener {
         if !self.config.lets_in(address) {
             let what =
                 format!("{address} may not connect here; add its network to `allow_from` if it should");
-            context.note_fault(&entry, &what);
+            entry.note_fault(&what);
             return self.refuse(&context, &entry, address, 0, NOT_ALLOWED).await;
         }
         let Ok(socket) = WatchedSocket::of(&tcp) else { return };
@@ -148,7 +148,7 @@ impl AdminListener {
         if !is_ours {
             let what =
                 "a client asked for another Host than this listener's; add it to `names` if it is right";
-            context.note_fault(entry, what);
+            entry.note_fault(what);
             self.refuse(context, entry, address, 421, OTHER_HOST).await;
             return respond(&mut client, 421, "adit: this listener does not serve that Host.").await;
         }
@@ -157,8 +157,7 @@ impl AdminListener {
             let reason = "adit: this admin connection carries as many HTTP connections as its `streams_max` \
                  allows; close some, or raise it.";
             entry.stats.limit_reached.fetch_add(1, Ordering::Relaxed);
-            context.note_fault(
-                entry,
+            entry.note_fault(
                 "all HTTP connections that `streams_max` allows are in use; raise it, or close some",
             );
             self.refuse(context, entry, address, 503, NO_ROOM).await;

@@ -103,8 +103,8 @@ impl Managed {
 
     /// Asks Mirth what it is, at the start, now and then, and whenever it may have been away.
     pub(crate) async fn keep_discovered(&self, context: &Context, entry: &LiveConnection) {
-        let mut rules = context.watch_rules();
-        let mut keys = context.watch_mirth_keys();
+        let mut rules = context.policies.watch();
+        let mut keys = context.trust.watch_mirth_keys();
         let mut watched = Watched::default();
         loop {
             rules.borrow_and_update();
@@ -131,8 +131,8 @@ impl Managed {
 
     /// Checks Mirth once; returns how long the next check may wait.
     async fn check(&self, context: &Context, entry: &LiveConnection, watched: &mut Watched) -> Duration {
-        let key = context.mirth_key(&self.config);
-        let access = context.rules().rule(entry.config.id).and_then(|rule| Access::of(rule.kind));
+        let key = context.trust.mirth_key(&self.config);
+        let access = context.policies.rules().rule(entry.config.id).and_then(|rule| Access::of(rule.kind));
         let before = self.ready().filter(|ready| ready.key == key && access == Some(ready.access));
         let began = Instant::now();
         // Over the connection that is kept, a restart would have been seen.
@@ -151,7 +151,7 @@ impl Managed {
                 tracing::debug!(%version, unknown, ?took, is_as_before, "Mirth was asked what it is");
                 if !is_as_before {
                     self.log_mirth_info(entry, &info);
-                    self.adopt(context, entry, key, tls, info, access);
+                    self.adopt(entry, key, tls, info, access);
                 }
                 limits::MIRTH_PROBE_AFTER
             }
@@ -166,7 +166,7 @@ impl Managed {
                     self.ready.send_replace(None);
                     return ASK_AGAIN;
                 }
-                self.lose(context, entry, &error);
+                self.lose(entry, &error);
                 ASK_AGAIN
             }
         }
@@ -197,7 +197,6 @@ impl Managed {
 
     fn adopt(
         &self,
-        context: &Context,
         entry: &LiveConnection,
         key: Option<KeyFingerprint>,
         tls: MirthTls,
@@ -211,7 +210,7 @@ impl Managed {
         if access == Access::ReadOnly
             && let Err(why) = view_only_needs(Some(&info.version))
         {
-            return self.refuse_version(context, entry, &why);
+            return self.refuse_version(entry, &why);
         }
         self.change(|state| (state.config_mismatch, state.key_shown) = (None, None));
         let (hidden, shown) = (self.config.hide.len(), self.config.show.len());
@@ -226,13 +225,10 @@ impl Managed {
         self.set(Some(Arc::new(Ready { tls, key, info, access, judge })), Some(true));
     }
 
-    fn refuse_version(&self, context: &Context, entry: &LiveConnection, why: &TooOld) {
-        context.note_fault(
-            entry,
-            &format!(
-                "{why}; update Mirth, then have `adit admin connection retry` run on the gateway's host"
-            ),
-        );
+    fn refuse_version(&self, entry: &LiveConnection, why: &TooOld) {
+        entry.note_fault(&format!(
+            "{why}; update Mirth, then have `adit admin connection retry` run on the gateway's host"
+        ));
         self.change(|state| state.config_mismatch = Some(ConfigMismatch::MirthTooOld));
         self.set(None, Some(false));
     }
@@ -261,7 +257,7 @@ impl Managed {
         self.change(|state| (state.version, state.unknown_operations) = (Some(version), unknown));
     }
 
-    fn lose(&self, context: &Context, entry: &LiveConnection, error: &OriginError) {
+    fn lose(&self, entry: &LiveConnection, error: &OriginError) {
         let what = match error {
             OriginError::Key { source: IdentityError::UnknownMirthKey { shown }, .. } => {
                 self.change(|state| state.key_shown = Some(*shown));
@@ -281,7 +277,7 @@ impl Managed {
             }
             error => error_chain(error),
         };
-        context.note_fault(entry, &what);
+        entry.note_fault(&what);
         self.change(|state| state.answers = Some(false));
         self.set(None, Some(false));
     }

@@ -178,7 +178,7 @@ impl Downstream {
             Ok(()) => log_port(&self.entry, address, opens),
             Err(error) => {
                 let what = format!("cannot open or close TCP {address}: {error}");
-                self.context.note_fault(&self.entry, &what);
+                self.entry.note_fault(&what);
             }
         }
         is_open
@@ -224,13 +224,13 @@ impl Downstream {
         if let Some(left_out) = refused.left_out {
             // Where the kernel names no user, that is what is to be mended.
             let what = users.fault().map_or_else(|| refused.what(), |fault| error_chain(fault));
-            self.context.note_fault(&self.entry, &what);
+            self.entry.note_fault(&what);
             let (at, connection) = (self.context.clock.now(), self.entry.config.id);
             let written = AuditEntry::local_user_refused(at, connection, refused.id(), left_out);
             let context = Arc::clone(&self.context);
             let writing = async move {
                 // It was refused all the same; that it could not be written is an alarm of its own.
-                let _ = context.audit_admin(written).await;
+                let _ = context.audit.append(written).await;
             };
             self.writes.spawn(named("audit of a refused user", writing).in_current_span());
         }

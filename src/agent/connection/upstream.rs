@@ -62,7 +62,7 @@ impl Upstream {
     /// Keeps that known; runs until dropped.
     pub(crate) async fn watch(self, context: Arc<Context>, entry: Arc<LiveConnection>) {
         match self {
-            Self::Channel(mirth) => mirth.keep_probed(&context, &entry).await,
+            Self::Channel(mirth) => mirth.keep_probed(&entry).await,
             Self::Managed(managed) => managed.keep_discovered(&context, &entry).await,
         }
     }
@@ -127,7 +127,7 @@ async fn carry(
         let what = format!(
             "the peer's agent opens more TCP connections at a time than `streams_max` = {limit} here; raise it here, or lower it there"
         );
-        context.note_fault(&entry, &what);
+        entry.note_fault(&what);
         return stream.refuse(Code::Full);
     };
     // The far side cut before it said anything.

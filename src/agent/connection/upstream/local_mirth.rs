@@ -97,15 +97,12 @@ impl LocalMirth {
         let stall_limit = entry.config.stall_limit;
         let ending = splice::target(tcp, stream, observer, &entry.stats.bytes, stall_limit).await;
         if ending == Ending::LocalLost {
-            context.note_fault(
-                &entry,
-                &format!(
-                    "the local Mirth at {} acknowledged nothing on an open connection for {} s, so it was reset; \
+            entry.note_fault(&format!(
+                "the local Mirth at {} acknowledged nothing on an open connection for {} s, so it was reset; \
                      see that its host runs and can be reached",
-                    self.address,
-                    stall_limit.as_secs()
-                ),
-            );
+                self.address,
+                stall_limit.as_secs()
+            ));
         }
         entry.stats.count_stream(ending != Ending::Finished);
     }
@@ -158,7 +155,7 @@ impl LocalMirth {
     }
 
     /// Dials now and then when nobody else did, and records what is known.
-    pub(super) async fn keep_probed(&self, context: &Context, entry: &LiveConnection) {
+    pub(super) async fn keep_probed(&self, entry: &LiveConnection) {
         loop {
             let answers = self.state.borrow().answers;
             if !self.probe {
@@ -186,7 +183,7 @@ impl LocalMirth {
             if let Some((failure, remedy)) = failure.filter(|_| !answered) {
                 let what =
                     format!("the local Mirth at {} does not answer ({failure}); {remedy}", self.address);
-                context.note_fault(entry, &what);
+                entry.note_fault(&what);
                 sleep(PROBE_DOWN_EVERY).await;
             }
         }
