@@ -10,11 +10,16 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tracing::Instrument;
 
-use super::context::Context;
+use super::disk::Disk;
+use super::entries::Entries;
+use super::gateway_link::GatewayLink;
+use super::paths::Paths;
+use super::policies::Policies;
 use super::policy;
 use super::rejected::Rejected;
 use super::restart::Restart;
-use super::state::StoredSecret;
+use super::secret_store::SecretStore;
+use super::state::{Enrolment, StoredSecret};
 use super::wanted_peers::Announced;
 use adit_core::config::HostPort;
 use adit_core::domain::connection::Side;
@@ -39,14 +44,14 @@ use adit_core::protocol::rules::{RuleBook, RuleEffect};
 use adit_core::protocol::text::listed;
 use adit_net::identity::random;
 use adit_net::identity::renewal::LeafRefused;
-use adit_net::identity::time::TimeSource;
+use adit_net::identity::time::{LearntClock, TimeSource};
 use adit_net::transport::any_address::any_like;
 use adit_net::transport::control_dial::{self, GatewayPlace};
 use adit_net::transport::destination::Destination;
-use adit_net::transport::endpoint::{Connection, TransportError};
+use adit_net::transport::endpoint::{AgentEndpoint, Connection, TransportError};
 use adit_net::transport::link::{self, LinkReceiver, LinkSender};
 use adit_net::transport::resolve::resolve_all;
-use adit_net::transport::routes::RelayServer;
+use adit_net::transport::routes::{RelayServer, Routes};
 use adit_net::transport::socket::AgentSocket;
 use adit_observe::unknown;
 
@@ -135,9 +140,18 @@ impl LinkEnd {
     }
 }
 
-/// What the control link needs beside the context.
+/// What keeps the control link, and what it needs.
 pub(crate) struct ControlClient {
-    pub context: Arc<Context>,
+    pub clock: Arc<LearntClock>,
+    pub endpoint: Arc<AgentEndpoint>,
+    pub routes: Routes,
+    pub entries: Arc<Entries>,
+    pub paths: Arc<Paths>,
+    pub enrolment: Arc<Enrolment>,
+    pub policies: Arc<Policies>,
+    pub secrets: Arc<SecretStore>,
+    pub link: Arc<GatewayLink>,
+    pub disk: Disk,
     pub socket: Arc<AgentSocket>,
     pub boot: BootId,
     pub announced: Announced,
@@ -157,15 +171,15 @@ impl ControlClient {
             number += 1;
             let dialling = self.one_link(&mut up_since, restart.dial_timeout(Instant::now()));
             let Err(error) = dialling.instrument(tracing::debug_span!("link", number)).await;
-            self.context.link.note_up(false);
-            self.context.routes.set_relay(None);
+            self.link.note_up(false);
+            self.routes.set_relay(None);
             let now = Instant::now();
             if matches!(error, LinkEnd::Goodbye { stopping: true, .. }) {
                 restart.begin(now);
                 tracing::info!("the gateway is stopping; it is dialled until it is back");
             }
             let is_excused = restart.is_excused(now) && error.is_absence();
-            self.context.link.note_fault(error.said(), is_excused);
+            self.link.note_fault(error.said(), is_excused);
             if let Some(up_since) = up_since {
                 backoff.on_lost(now.saturating_duration_since(up_since));
             }
@@ -222,21 +236,21 @@ impl ControlClient {
             sender.send(&message).await?;
         }
         *up_since = Some(Instant::now());
-        let context = &session.client.context;
-        context.link.note_up(true);
+        let client = &session.client;
+        client.link.note_up(true);
         let key = PacketKey::of_link(&connection.registration_secret()?);
         // An older gateway answers no probes, and the link stays on the path on which it was dialled.
         let answers_probes = capabilities.has(Capability::Carrier);
-        context.routes.follow(context.enrolment.gateway_route, &connection);
+        client.routes.follow(client.enrolment.gateway_route, &connection);
         let is_nowhere = addresses.is_empty();
-        context.routes.set_relay(Some(RelayServer { place, addresses, key, answers_probes }));
-        if let Some(more) = context.link.repeats.note("the control link is up", Instant::now()) {
+        client.routes.set_relay(Some(RelayServer { place, addresses, key, answers_probes }));
+        if let Some(more) = client.link.repeats.note("the control link is up", Instant::now()) {
             tracing::info!(gateway = %place, more = shown(more), "the control link is up");
         }
-        let context = Arc::clone(context);
+        let (enrolment, routes) = (Arc::clone(&client.enrolment), client.routes.clone());
         tokio::select! {
             ended = session.run(sender, receiver) => ended,
-            never = look_up_again(&context), if is_nowhere => match never {},
+            never = look_up_again(&enrolment, &routes), if is_nowhere => match never {},
         }
     }
 
@@ -246,7 +260,7 @@ impl ControlClient {
         sender: &mut LinkSender,
         receiver: &mut LinkReceiver,
     ) -> Result<std::convert::Infallible, LinkEnd> {
-        let csr = self.context.endpoint.credentials().identity.key().csr_der();
+        let csr = self.endpoint.credentials().identity.key().csr_der();
         let csr = hex::encode(csr.map_err(|source| LinkEnd::Request { source })?);
         sender.send(&ToGateway::Renew { csr }).await?;
         let answer = timeout(WELCOME_TIMEOUT, known(receiver)).await;
@@ -254,7 +268,7 @@ impl ControlClient {
             ToAgent::Renewed { leaf } => match self.renew(&leaf).await {
                 Ok(()) => Err(LinkEnd::Renewed),
                 Err(error) => {
-                    self.context.link.note_rejected(Rejected::Leaf, error_chain(&error)).await;
+                    self.link.note_rejected(Rejected::Leaf, error_chain(&error)).await;
                     Err(error)
                 }
             },
@@ -266,7 +280,7 @@ impl ControlClient {
     /// Learns gateway time and keeps the offset for the next start.
     async fn learn_time(&self, said: Timestamp) {
         let Some(offset) = self.hear_time(said).await else { return };
-        let kept = self.context.disk.write(move |state| state.store_clock_offset_millis(offset)).await;
+        let kept = self.disk.write(move |state| state.store_clock_offset_millis(offset)).await;
         if let Err(error) = kept {
             tracing::error!(%error, "the clock offset could not be kept");
         }
@@ -274,7 +288,7 @@ impl ControlClient {
 
     /// Learns gateway time where the gateway's word is plausible.
     async fn hear_time(&self, said: Timestamp) -> Option<i64> {
-        let Context { clock, endpoint, link, .. } = &*self.context;
+        let Self { clock, endpoint, link, .. } = self;
         let credentials = endpoint.credentials();
         let offset = clock.learn(said, credentials.identity.validity(&credentials.trust).ok());
         if offset.is_some() {
@@ -291,24 +305,23 @@ impl ControlClient {
 
     /// Takes a new leaf over the key in use, which was asked for.
     async fn renew(&self, leaf: &str) -> Result<(), LinkEnd> {
-        let context = &self.context;
         let leaf = hex::decode(leaf).map_err(|_| LinkEnd::LeafText)?;
-        let credentials = context.endpoint.credentials();
-        let identity = credentials.identity.renewed(&leaf, &credentials.trust, context.clock.now())?;
+        let credentials = self.endpoint.credentials();
+        let identity = credentials.identity.renewed(&leaf, &credentials.trust, self.clock.now())?;
         // On disk before use: a crash in between must not lose the only good leaf.
-        if let Err(error) = context.disk.write(move |state| state.store_leaf(&leaf)).await {
+        if let Err(error) = self.disk.write(move |state| state.store_leaf(&leaf)).await {
             tracing::error!(%error, "the renewed certificate could not be kept");
             return Ok(());
         }
-        context.endpoint.renew(identity)?;
-        context.link.clear_rejected(Rejected::Leaf);
+        self.endpoint.renew(identity)?;
+        self.link.clear_rejected(Rejected::Leaf);
         tracing::info!("this agent's certificate was renewed");
         Ok(())
     }
 
     /// Dials the gateway at whichever of its addresses answers, or over its carrier; each may take so long.
     async fn dial(&self, limit: Duration) -> Result<GatewayDialled, LinkEnd> {
-        let Context { enrolment, routes, endpoint, .. } = &*self.context;
+        let Self { enrolment, routes, endpoint, .. } = self;
         tracing::debug!(
             gateway = %listed(&enrolment.gateway_addresses),
             ?limit,
@@ -359,12 +372,12 @@ impl ControlClient {
 
     /// Returns whom the gateway must not tell where this host is.
     fn hidden_from(&self) -> ToGateway {
-        ToGateway::HiddenFrom { peers: self.context.paths.hidden_from() }
+        ToGateway::HiddenFrom { peers: self.paths.hidden_from() }
     }
 
     /// Returns what the gateway tells peers of the paths that this agent's owner allows.
     fn allowed_paths(&self) -> ToGateway {
-        ToGateway::AllowedPaths { peers: self.context.paths.allowed() }
+        ToGateway::AllowedPaths { peers: self.paths.allowed() }
     }
 
     /// Returns the addresses of this agent's socket that peers may try now; `None` while this host has none
@@ -400,12 +413,12 @@ async fn look_up(gateway: &[HostPort]) -> (Vec<SocketAddr>, Vec<(HostPort, std::
 }
 
 /// Looks the gateway up again and again until it has an address, so that the link can go over to UDP.
-async fn look_up_again(context: &Context) -> std::convert::Infallible {
+async fn look_up_again(enrolment: &Enrolment, routes: &Routes) -> std::convert::Infallible {
     loop {
-        let (addresses, _) = look_up(&context.enrolment.gateway_addresses).await;
+        let (addresses, _) = look_up(&enrolment.gateway_addresses).await;
         if !addresses.is_empty() {
             tracing::debug!(addresses = %listed(&addresses), "the gateway's addresses are known now");
-            context.routes.set_gateway_addresses(addresses);
+            routes.set_gateway_addresses(addresses);
             std::future::pending::<()>().await;
         }
         sleep(LOOK_UP_AGAIN).await;
@@ -488,10 +501,10 @@ impl<'a> ControlSession<'a> {
             limits::CONTROL_HEARTBEAT_EVERY,
             limits::CONTROL_HEARTBEATS_MISSED_MAX,
         );
-        let mut paths = self.client.context.paths.watch();
+        let mut paths = self.client.paths.watch();
         // A choice made since the link was opened is said again.
         paths.mark_changed();
-        let mut gateway_path = self.client.context.routes.gateway_path();
+        let mut gateway_path = self.client.routes.gateway_path();
         let mut run = None;
         let mut reports = interval(REPORT_EVERY);
         reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -521,11 +534,11 @@ impl<'a> ControlSession<'a> {
                     }
                 }
                 _ = reports.tick() => {
-                    if self.client.context.policies.take_undone() {
+                    if self.client.policies.take_undone() {
                         tracing::debug!("something that a gateway said for good was undone here; all is heard again");
                         return Err(LinkEnd::Undone);
                     }
-                    self.client.context.policies.retry_keeping().await;
+                    self.client.policies.retry_keeping().await;
                     self.announce(&mut outgoing);
                     self.report(&mut outgoing);
                 }
@@ -542,14 +555,13 @@ impl<'a> ControlSession<'a> {
     }
 
     async fn handle(&mut self, message: ToAgent, outgoing: &mut Vec<ToGateway>) -> Result<(), LinkEnd> {
-        let context = Arc::clone(&self.client.context);
         match message {
             ToAgent::Heartbeat { now, number } => {
                 tracing::trace!(number, %now, "received a heartbeat");
                 self.client.hear_time(now).await;
                 // A link that has not said its rules yet confirms none.
                 if self.has_snapshot {
-                    context.policies.confirm();
+                    self.client.policies.confirm();
                 }
             }
             ToAgent::SnapshotPart { rules, revoked } => {
@@ -560,7 +572,7 @@ impl<'a> ControlSession<'a> {
                     "a part of the snapshot of rules came"
                 );
                 self.keep_parts(rules);
-                let mut book = context.policies.received();
+                let mut book = self.client.policies.received();
                 log_effects(&book.apply_revoked(revoked));
                 self.adopt(book).await;
             }
@@ -574,11 +586,11 @@ impl<'a> ControlSession<'a> {
                 );
                 self.keep_parts(rules);
                 let rules = self.take_parts();
-                let mut book = context.policies.received();
+                let mut book = self.client.policies.received();
                 log_effects(&book.apply_snapshot(revision, rules, revoked));
                 self.has_snapshot = true;
                 self.adopt(book).await;
-                context.policies.confirm();
+                self.client.policies.confirm();
                 self.sync(outgoing);
             }
             ToAgent::Change { revision, change } => {
@@ -586,10 +598,10 @@ impl<'a> ControlSession<'a> {
                 if change == Change::Unknown {
                     unknown::note("change", UnknownWord::NONE);
                 }
-                let mut book = context.policies.received();
+                let mut book = self.client.policies.received();
                 log_effects(&book.apply_change(revision, change).map_err(|_| LinkEnd::Gap)?);
                 self.adopt(book).await;
-                context.policies.confirm();
+                self.client.policies.confirm();
                 self.sync(outgoing);
             }
             ToAgent::Ended { connections } => {
@@ -597,15 +609,17 @@ impl<'a> ControlSession<'a> {
                     connections = %listed(&connections),
                     "the gateway says that these have ended for good"
                 );
-                let mut book = context.policies.received();
+                let mut book = self.client.policies.received();
                 log_effects(&book.apply_ended(connections));
                 self.adopt(book).await;
                 self.sync(outgoing);
             }
-            ToAgent::AnotherCopy { at } => context.link.copies.note(at, context.clock.now(), Instant::now()),
+            ToAgent::AnotherCopy { at } => {
+                self.client.link.copies.note(at, self.client.clock.now(), Instant::now());
+            }
             ToAgent::Candidates { peer, addresses } => self.client.announced.set(peer, addresses),
-            ToAgent::AllowedPaths { peer, allowed } => context.paths.note_peers_word(peer, allowed),
-            ToAgent::Secret { connection, epoch, .. } if !context.secrets.wants(connection, epoch) => {
+            ToAgent::AllowedPaths { peer, allowed } => self.client.paths.note_peers_word(peer, allowed),
+            ToAgent::Secret { connection, epoch, .. } if !self.client.secrets.wants(connection, epoch) => {
                 tracing::debug!(%connection, epoch, "a secret that no rule of this agent's file asks for is not kept");
             }
             ToAgent::Secret { connection, epoch, secret } => {
@@ -613,7 +627,7 @@ impl<'a> ControlSession<'a> {
                     tracing::debug!(%connection, epoch, "a secret came that is none");
                     return Ok(());
                 };
-                match context.secrets.keep(connection, StoredSecret { epoch, secret }).await {
+                match self.client.secrets.keep(connection, StoredSecret { epoch, secret }).await {
                     Ok(()) => outgoing.push(ToGateway::SecretStored { connection, epoch }),
                     Err(error) => tracing::error!(%error, "a connection's secret could not be kept"),
                 }
@@ -647,16 +661,16 @@ impl<'a> ControlSession<'a> {
 
     /// Adopts the rules: what the gateway may make this agent remember is bounded; no bound ends the link.
     async fn adopt(&mut self, book: RuleBook) {
-        let context = &self.client.context;
+        let client = &*self.client;
         let left_out = book.left_out();
-        let is_new = left_out > context.policies.rules().left_out();
-        context.policies.adopt(book).await;
+        let is_new = left_out > client.policies.rules().left_out();
+        client.policies.adopt(book).await;
         if is_new {
             let what = format!(
                 "it has named {left_out} connections and keys since the start that concern nothing in this agent's \
                  file, more than are kept"
             );
-            context.link.note_rejected(Rejected::Foreign, what).await;
+            client.link.note_rejected(Rejected::Foreign, what).await;
         }
     }
 
@@ -666,12 +680,12 @@ impl<'a> ControlSession<'a> {
             unknown::note("rule", UnknownWord::NONE);
         }
         for rule in rules.unusable {
-            if self.client.context.entries.get(rule.connection()).is_some() {
+            if self.client.entries.get(rule.connection()).is_some() {
                 self.unusable_parts.insert(rule.connection(), rule);
             }
         }
         for rule in rules.usable {
-            let is_ours = self.client.context.entries.get(rule.connection).is_some();
+            let is_ours = self.client.entries.get(rule.connection).is_some();
             if is_ours || self.parts.len() < limits::RULES_FOREIGN_MAX {
                 self.parts.insert(rule.connection, rule);
             } else {
@@ -694,13 +708,13 @@ impl<'a> ControlSession<'a> {
         let is_asked = std::mem::take(&mut self.awaits_leaf);
         let taken = if is_asked { self.client.renew(leaf).await } else { Err(LeafRefused::Unasked.into()) };
         if let Err(error) = taken {
-            self.client.context.link.note_rejected(Rejected::Leaf, error_chain(&error)).await;
+            self.client.link.note_rejected(Rejected::Leaf, error_chain(&error)).await;
         }
     }
 
     fn note_no_secret(&self, connection: ConnectionId) {
-        let context = &self.client.context;
-        if let Some(entry) = context.entries.get(connection) {
+        let client = &*self.client;
+        if let Some(entry) = client.entries.get(connection) {
             let what = "the gateway no longer holds this connection's secret for this side; \
                         have `adit admin connection rotate` run, or write `secret` into the entry";
             entry.note_fault(what);
@@ -709,9 +723,8 @@ impl<'a> ControlSession<'a> {
 
     /// Compares the rules with the file and the secrets held.
     fn sync(&mut self, outgoing: &mut Vec<ToGateway>) {
-        let context = Arc::clone(&self.client.context);
-        let rules = context.policies.rules();
-        for entry in context.entries.all() {
+        let (entries, rules) = (Arc::clone(&self.client.entries), self.client.policies.rules());
+        for entry in entries.all() {
             let connection = entry.config.id;
             let policy = policy::of(&entry.config, entry.side, &rules);
             let found = entry.status().upstream.config_mismatch;
@@ -742,7 +755,7 @@ impl<'a> ControlSession<'a> {
             }
             let Some(rule) = policy.rule() else { continue };
             let epoch = rule.secret_epoch;
-            if context.secrets.of(&entry.config, rule).is_some() {
+            if self.client.secrets.of(&entry.config, rule).is_some() {
                 if self.stored.insert(connection, epoch) != Some(epoch) {
                     outgoing.push(ToGateway::SecretStored { connection, epoch });
                 }
@@ -755,13 +768,13 @@ impl<'a> ControlSession<'a> {
 
     /// Asks once whether what the gateway does not list has ended; again once that was undone here.
     fn ask_ended(&mut self, outgoing: &mut Vec<ToGateway>) {
-        let context = &self.client.context;
-        let rules = context.policies.rules();
+        let client = &*self.client;
+        let rules = client.policies.rules();
         let is_missing = |id: &ConnectionId| {
             rules.rule(*id).is_none() && rules.unusable(*id).is_none() && !rules.is_ended(*id)
         };
         let missing: BTreeSet<_> =
-            context.entries.all().map(|entry| entry.config.id).filter(is_missing).collect();
+            client.entries.all().map(|entry| entry.config.id).filter(is_missing).collect();
         let connections: Vec<_> = missing.difference(&self.missed).copied().collect();
         self.missed = missing;
         if !connections.is_empty() {
@@ -805,10 +818,10 @@ impl<'a> ControlSession<'a> {
             self.sync(outgoing);
             self.ask_ended(outgoing);
         }
-        let context = &self.client.context;
-        for entry in context.entries.all() {
+        let client = &*self.client;
+        for entry in client.entries.all() {
             let connection = entry.config.id;
-            if context.policies.rules().rule(connection).is_none() {
+            if client.policies.rules().rule(connection).is_none() {
                 continue;
             }
             let report = entry.stats.report(&entry.status(), entry.side == Side::Target);
@@ -822,11 +835,11 @@ impl<'a> ControlSession<'a> {
 
     /// Asks once a day, and at once when the leaf in use is older than that or is none that peers take.
     fn ask_renewal(&mut self, outgoing: &mut Vec<ToGateway>) {
-        let context = &self.client.context;
-        let credentials = context.endpoint.credentials();
+        let client = &*self.client;
+        let credentials = client.endpoint.credentials();
         let Ok((not_before, _)) = credentials.identity.validity(&credentials.trust) else { return };
         let signed = not_before.saturating_add(limits::LEAF_BACKDATED);
-        let now = context.clock.now();
+        let now = client.clock.now();
         let is_due =
             now.since(signed) >= self.renew_after || !credentials.identity.is_usable(&credentials.trust, now);
         let waits = self.renewal_asked.is_some_and(|at| at.elapsed() < FETCH_AGAIN);

@@ -47,7 +47,7 @@ pub struct LiveConnection {
     /// Of a managed Mirth.
     pub managed: Option<Arc<Managed>>,
     /// Of an admin connection, at either end.
-    pub sessions: Option<Arc<AdminSessions>>,
+    pub(crate) sessions: Option<Arc<AdminSessions>>,
 }
 
 impl LiveConnection {

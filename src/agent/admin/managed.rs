@@ -12,11 +12,13 @@ use super::filter;
 use super::limiters::AdminLimiters;
 use super::logins::LoginLimiter;
 use super::origin::{Origin, OriginError};
+use super::parts::AdminParts;
 use super::sessions::AdminSessions;
 use crate::connection::upstream::UpstreamState;
-use crate::context::Context;
 use crate::entries::LiveConnection;
 use crate::mirth_activity::MirthActivity;
+use crate::policies::Policies;
+use crate::trust_store::TrustStore;
 use adit_core::config::agent::AdminManaged;
 use adit_core::domain::access::Access;
 use adit_core::domain::id::KeyFingerprint;
@@ -48,7 +50,7 @@ pub struct Ready {
 /// The Mirth beside this agent, for one connection.
 pub struct Managed {
     pub config: AdminManaged,
-    pub sessions: Arc<AdminSessions>,
+    pub(crate) sessions: Arc<AdminSessions>,
     pub(super) limiters: AdminLimiters,
     pub(super) logins: LoginLimiter,
     /// Mirth's connections that requests go over.
@@ -102,14 +104,21 @@ impl Managed {
     }
 
     /// Asks Mirth what it is, at the start, now and then, and whenever it may have been away.
-    pub(crate) async fn keep_discovered(&self, context: &Context, entry: &LiveConnection) {
-        let mut rules = context.policies.watch();
-        let mut keys = context.trust.watch_mirth_keys();
+    pub(crate) async fn keep_discovered(
+        &self,
+        policies: &Policies,
+        trust: &TrustStore,
+        entry: &LiveConnection,
+    ) {
+        let mut rules = policies.watch();
+        let mut keys = trust.watch_mirth_keys();
         let mut watched = Watched::default();
         loop {
             rules.borrow_and_update();
             keys.borrow_and_update();
-            let pause = self.check(context, entry, &mut watched).await;
+            let key = trust.mirth_key(&self.config);
+            let access = policies.rules().rule(entry.config.id).and_then(|rule| Access::of(rule.kind));
+            let pause = self.check(entry, key, access, &mut watched).await;
             tokio::select! {
                 () = sleep(pause) => {}
                 () = watched.gone() => {
@@ -130,9 +139,13 @@ impl Managed {
     }
 
     /// Checks Mirth once; returns how long the next check may wait.
-    async fn check(&self, context: &Context, entry: &LiveConnection, watched: &mut Watched) -> Duration {
-        let key = context.trust.mirth_key(&self.config);
-        let access = context.policies.rules().rule(entry.config.id).and_then(|rule| Access::of(rule.kind));
+    async fn check(
+        &self,
+        entry: &LiveConnection,
+        key: Option<KeyFingerprint>,
+        access: Option<Access>,
+        watched: &mut Watched,
+    ) -> Duration {
         let before = self.ready().filter(|ready| ready.key == key && access == Some(ready.access));
         let began = Instant::now();
         // Over the connection that is kept, a restart would have been seen.
@@ -305,12 +318,12 @@ impl Managed {
     /// Serves one stream, whose header was read.
     pub(crate) async fn carry(
         self: Arc<Self>,
-        context: Arc<Context>,
+        parts: Arc<AdminParts>,
         entry: Arc<LiveConnection>,
         stream: DataStream,
         connection: Connection,
     ) {
-        filter::serve(&self, &context, &entry, stream, &connection).await;
+        filter::serve(&self, &parts, &entry, stream, &connection).await;
     }
 }
 

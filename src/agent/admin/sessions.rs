@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::refusal_sums::{Line, RefusalSums};
-use crate::context::Context;
+use crate::admin::parts::AdminParts;
 use crate::entries::LiveConnection;
 use adit_core::domain::access::Access;
 use adit_core::domain::limits;
@@ -132,15 +132,15 @@ impl AdminSessions {
     /// Takes part in the session of `local_peer`; a new one is in the audit when this returns.
     pub(crate) async fn register(
         &self,
-        context: &Context,
+        parts: &AdminParts,
         entry: &LiveConnection,
         local_peer: IpAddr,
     ) -> Result<SessionGuard, NoSession> {
         let session_guard = self.join(local_peer)?;
         let session = session_guard.session();
-        session.begun.get_or_try_init(|| begin(context, entry, session)).await?;
+        session.begun.get_or_try_init(|| begin(parts, entry, session)).await?;
         // One that began while it could be written goes on only while it can.
-        context.audit.check().await?;
+        parts.audit.check().await?;
         Ok(session_guard)
     }
 
@@ -177,12 +177,12 @@ impl AdminSessions {
     /// `detail` makes that line.
     pub(crate) async fn audit_refusal(
         &self,
-        context: &Context,
+        parts: &AdminParts,
         entry: &LiveConnection,
         kind: &RefusalKind,
         detail: impl FnOnce(Timestamp) -> AuditEntry,
     ) -> Result<(), AuditError> {
-        self.audit_sum(context, entry).await?;
+        self.audit_sum(parts, entry).await?;
         let line = self.refusals.lock().handle(kind, Instant::now());
         let RefusalKind { method, template, status } = kind;
         tracing::debug!(
@@ -192,41 +192,41 @@ impl AdminSessions {
             listed = matches!(line, Line::Detail),
             "a refusal goes into the audit"
         );
-        let now = context.clock.now();
+        let now = parts.clock.now();
         match line {
-            Line::Detail => context.audit.append(detail(now)).await,
+            Line::Detail => parts.audit.append(detail(now)).await,
             Line::SumBegins => {
-                context.audit.append(AuditEntry::admin_refusals_counted(now, entry.config.id)).await
+                parts.audit.append(AuditEntry::admin_refusals_counted(now, entry.config.id)).await
             }
-            Line::None => context.audit.check().await,
+            Line::None => parts.audit.check().await,
         }
     }
 
-    async fn audit_sum(&self, context: &Context, entry: &LiveConnection) -> Result<(), AuditError> {
+    async fn audit_sum(&self, parts: &AdminParts, entry: &LiveConnection) -> Result<(), AuditError> {
         let Some(sum) = self.refusals.lock().poll(Instant::now()) else { return Ok(()) };
-        let summed = AuditEntry::admin_refusals_summed(context.clock.now(), entry.config.id, sum);
-        context.audit.append(summed).await
+        let summed = AuditEntry::admin_refusals_summed(parts.clock.now(), entry.config.id, sum);
+        parts.audit.append(summed).await
     }
 
     /// Returns how many are open.
     #[must_use]
-    pub fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         self.live.lock().len()
     }
 
     /// Ends sessions whose clients have gone and reports the others; runs until dropped.
-    pub(crate) async fn keep(self: Arc<Self>, context: Arc<Context>, entry: Arc<LiveConnection>) {
+    pub(crate) async fn keep(self: Arc<Self>, parts: Arc<AdminParts>, entry: Arc<LiveConnection>) {
         let mut checks = interval(CHECK_EVERY);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             checks.tick().await;
             // What is missing in the audit was said aloud there.
-            let _ = self.audit_sum(&context, &entry).await;
+            let _ = self.audit_sum(&parts, &entry).await;
             for session in self.take_over(Instant::now()) {
-                end(&context, &entry, &session).await;
+                end(&parts, &entry, &session).await;
             }
             for report in self.due_reports(Instant::now()) {
-                send_report(&context, &entry, report);
+                send_report(&parts, &entry, report);
             }
         }
     }
@@ -269,21 +269,21 @@ impl AdminSessions {
     }
 }
 
-async fn begin(context: &Context, entry: &LiveConnection, session: &AdminSession) -> Result<(), AuditError> {
-    let rules = context.policies.rules();
+async fn begin(parts: &AdminParts, entry: &LiveConnection, session: &AdminSession) -> Result<(), AuditError> {
+    let rules = parts.policies.rules();
     let rule = rules.rule(entry.config.id);
     let organization = rule.and_then(|rule| rule.peer_organization.clone());
     let access = rule.and_then(|rule| Access::of(rule.kind)).map_or("none", Access::as_str);
     let who = (organization, entry.config.peer);
     let id = AdminSessionId { connection: entry.config.id, number: session.number };
-    let started = AuditEntry::admin_started(context.clock.now(), id, access, who, session.local_peer);
-    context.audit.append(started).await?;
+    let started = AuditEntry::admin_started(parts.clock.now(), id, access, who, session.local_peer);
+    parts.audit.append(started).await?;
     tracing::info!(connection = %entry.config.name, session = session.number, local_peer = %session.local_peer, access, "admin session started");
-    send_report(context, entry, session.report(SessionStage::Started));
+    send_report(parts, entry, session.report(SessionStage::Started));
     Ok(())
 }
 
-async fn end(context: &Context, entry: &LiveConnection, session: &AdminSession) {
+async fn end(parts: &AdminParts, entry: &LiveConnection, session: &AdminSession) {
     // One that never began has nothing to end.
     if session.begun.get().is_none() {
         return;
@@ -300,16 +300,16 @@ async fn end(context: &Context, entry: &LiveConnection, session: &AdminSession) 
     });
     let id = AdminSessionId { connection: entry.config.id, number: session.number };
     // What is missing in the audit was said aloud there.
-    let _ = context
+    let _ = parts
         .audit
-        .append(AuditEntry::admin_ended(context.clock.now(), id, session.since.elapsed(), judged))
+        .append(AuditEntry::admin_ended(parts.clock.now(), id, session.since.elapsed(), judged))
         .await;
     tracing::info!(connection = %entry.config.name, session = session.number, requests, refused, changes, audits, "admin session ended");
-    send_report(context, entry, report);
+    send_report(parts, entry, report);
 }
 
-fn send_report(context: &Context, entry: &LiveConnection, session: SessionReport) {
-    context.outbox.notify(ToGateway::AdminSession { connection: entry.config.id, session });
+fn send_report(parts: &AdminParts, entry: &LiveConnection, session: SessionReport) {
+    parts.outbox.notify(ToGateway::AdminSession { connection: entry.config.id, session });
 }
 
 #[cfg(test)]

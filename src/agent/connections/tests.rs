@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::context::{self, Beginnings, Context};
 use crate::entries::Entries;
 use crate::outbox::Outbox;
+use crate::parts::{self, Beginnings};
 use crate::paths::Paths;
 use crate::state::{AgentState, Enrolment};
 use adit_core::config::agent::{AgentConfig, Congestion};
@@ -46,7 +46,7 @@ fn config(folder: &Path, ports: [SocketAddr; 2]) -> AgentConfig {
     AgentConfig::parse(&text, folder).unwrap()
 }
 
-fn context(folder: &Path, config: &AgentConfig, entries: Entries, clock: Arc<LearntClock>) -> Arc<Context> {
+fn parts(folder: &Path, config: &AgentConfig, entries: Entries, clock: Arc<LearntClock>) -> ConnectionParts {
     let (now, server) = (HostClock.now(), ServerId::from_bytes([1; 16]));
     let ca = CertificateAuthority::create("example.org".parse().unwrap(), now).unwrap();
     let key = Arc::new(KeyPair::generate().unwrap());
@@ -75,7 +75,7 @@ fn context(folder: &Path, config: &AgentConfig, entries: Entries, clock: Arc<Lea
     let audit = AuditFile::open(&folder.join("audit.jsonl")).unwrap();
     let (paths, (outbox, _)) = (Paths::from_config(config), Outbox::new());
     let beginnings = Beginnings { clock, endpoint, routes, entries, paths, enrolment, audit, outbox };
-    Arc::new(context::load(beginnings, state).unwrap())
+    parts::of_connections(&parts::load(beginnings, &state).unwrap())
 }
 
 fn is_taken(port: SocketAddr) -> bool {
@@ -99,8 +99,7 @@ async fn one_connection_is_stopped_or_replaced_while_another_keeps_its_port() {
     let clock = Arc::new(LearntClock::new(HostClock, 0));
     let (entries, runs) = Entries::from_config(&config, &clock);
     let ids: Vec<_> = runs.iter().map(|run| run.entry.config.id).collect();
-    let mut connections =
-        Connections::new(context(folder.path(), &config, entries, Arc::clone(&clock)), None);
+    let mut connections = Connections::new(parts(folder.path(), &config, entries, Arc::clone(&clock)), None);
     for run in runs {
         connections.start(run);
     }

@@ -9,13 +9,13 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::UpstreamState;
-use crate::context::Context;
 use crate::entries::LiveConnection;
 use crate::mirth_activity::{ActivityMark, MirthActivity};
 use crate::observe::StreamObserver;
 use adit_core::config::HostPort;
 use adit_core::domain::limits;
 use adit_core::protocol::frame::Code;
+use adit_net::identity::time::LearntClock;
 use adit_net::transport::endpoint::Connection;
 use adit_net::transport::port::is_exhausted;
 use adit_net::transport::resolve::dial;
@@ -33,6 +33,7 @@ const PROBE_DOWN_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct LocalMirth {
     address: HostPort,
     probe: bool,
+    clock: Arc<LearntClock>,
     state: watch::Sender<UpstreamState>,
     started: Instant,
     /// Milliseconds after `started` of the last dial that succeeded.
@@ -60,14 +61,14 @@ impl Observer for ActivityObserver {
 
 impl LocalMirth {
     #[must_use]
-    pub(crate) fn new(address: HostPort, probe: bool) -> Self {
+    pub(crate) fn new(address: HostPort, probe: bool, clock: Arc<LearntClock>) -> Self {
         // Without probes only real dials could tell, and they need an open port first.
         let answers = (!probe).then_some(true);
         let state =
             watch::Sender::new(UpstreamState { answers, serves: answers, ..UpstreamState::default() });
         let started = Instant::now();
         let mirth_activity = MirthActivity::new(started);
-        Self { address, probe, state, started, last_good_dial: AtomicU64::new(0), mirth_activity }
+        Self { address, probe, clock, state, started, last_good_dial: AtomicU64::new(0), mirth_activity }
     }
 
     #[must_use]
@@ -78,7 +79,6 @@ impl LocalMirth {
     /// Serves one stream, whose header was read.
     pub(super) async fn carry(
         self: Arc<Self>,
-        context: Arc<Context>,
         entry: Arc<LiveConnection>,
         stream: DataStream,
         connection: Connection,
@@ -92,7 +92,7 @@ impl LocalMirth {
             metrics::refused_stream(entry.config.name.as_str(), "Mirth does not answer");
             return stream.refuse(Code::DialFailed);
         };
-        let observer = StreamObserver::new(Arc::clone(&entry), Arc::clone(&context.clock));
+        let observer = StreamObserver::new(Arc::clone(&entry), Arc::clone(&self.clock));
         let observer = ActivityObserver { observer, mark: self.mirth_activity.open() };
         let stall_limit = entry.config.stall_limit;
         let ending = splice::target(tcp, stream, observer, &entry.stats.bytes, stall_limit).await;
