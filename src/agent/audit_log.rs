@@ -146,3 +146,36 @@ impl AuditLog {
         Some(left_out)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Fixture;
+    use crate::policy::tests::PEER;
+
+    #[tokio::test]
+    async fn a_refusal_that_repeats_is_written_and_told_once() {
+        let mut fixture = Fixture::new();
+        for _ in 0..3 {
+            fixture.audit.refuse_peer(Some(Fixture::id(1)), Some(PEER), PeerRefusal::Paused).await;
+        }
+        assert_eq!(fixture.audit_lines(), 1);
+        let told = fixture.outbox.try_recv();
+        assert!(matches!(told, Ok(ToGateway::RefusedPeer { left_out: 0, .. })), "{told:?}");
+        assert!(fixture.outbox.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn connections_that_a_peer_makes_up_are_not_told_apart() {
+        let fixture = Fixture::new();
+        for number in 10..30 {
+            let made_up = Some(Fixture::id(number));
+            fixture.audit.refuse_peer(made_up, Some(PEER), PeerRefusal::UnknownConnection).await;
+        }
+        assert_eq!(fixture.audit_lines(), 1);
+        for number in [1, 2] {
+            fixture.audit.refuse_peer(Some(Fixture::id(number)), Some(PEER), PeerRefusal::Paused).await;
+        }
+        assert_eq!(fixture.audit_lines(), 3);
+    }
+}

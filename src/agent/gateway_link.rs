@@ -106,3 +106,37 @@ impl GatewayLink {
         self.rejected.lock().all()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Fixture;
+
+    fn last_error(link: &GatewayLink) -> Option<String> {
+        link.status().last_error.map(|fault| fault.what)
+    }
+
+    #[test]
+    fn a_gateway_that_said_it_stops_is_at_fault_for_nothing_else_until_it_is_back() {
+        let link = &Fixture::new().link;
+        link.note_fault("refused".into(), true);
+        link.note_fault("silent".into(), true);
+        assert_eq!(last_error(link).as_deref(), Some(GATEWAY_STOPPED));
+        link.note_up(true);
+        assert_eq!(last_error(link), None);
+        link.note_fault("silent".into(), false);
+        assert_eq!(last_error(link).as_deref(), Some("silent"));
+    }
+
+    #[tokio::test]
+    async fn what_was_not_taken_is_shown_until_better_was_said() {
+        let fixture = Fixture::new();
+        for _ in 0..2 {
+            fixture.link.note_rejected(Rejected::Leaf, "it is another's".into()).await;
+        }
+        assert_eq!(fixture.link.rejected().len(), 1);
+        assert_eq!(fixture.audit_lines(), 1);
+        fixture.link.clear_rejected(Rejected::Leaf);
+        assert!(fixture.link.rejected().is_empty());
+    }
+}

@@ -14,6 +14,8 @@ pub mod diagnosis;
 mod disk;
 pub mod enrol;
 pub mod entries;
+#[cfg(test)]
+mod fixture;
 mod gateway_link;
 pub mod health;
 mod local_connections;

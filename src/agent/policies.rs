@@ -279,6 +279,70 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::fixture::Fixture;
+    use crate::policy::tests::rule;
+    use adit_core::protocol::control::Change;
+
+    fn word(fixture: &Fixture) -> &'static str {
+        policy_word(fixture.entries.get(Fixture::id(1)).unwrap(), &fixture.policies.rules())
+    }
+
+    async fn end(fixture: &Fixture) {
+        let mut book = fixture.policies.received();
+        book.apply_change(2, Change::Ended { connection: Fixture::id(1) }).unwrap();
+        fixture.policies.adopt(book).await;
+    }
+
+    #[tokio::test]
+    async fn what_rules_allow_is_in_force_after_a_restart() {
+        let fixture = Fixture::new();
+        fixture.adopt(1, vec![rule(1)]).await;
+        assert_eq!(word(&fixture), "Active");
+        assert_eq!(word(&fixture.restart()), "Active");
+    }
+
+    #[tokio::test]
+    async fn what_rules_allow_is_not_in_force_while_it_cannot_be_written() {
+        let fixture = Fixture::new();
+        fixture.break_disk();
+        fixture.adopt(1, vec![rule(1)]).await;
+        assert_ne!(word(&fixture), "Active");
+        assert_eq!(fixture.policies.received_epoch(Fixture::id(1)), Some(rule(1).secret_epoch));
+    }
+
+    #[tokio::test]
+    async fn what_rules_forbid_is_in_force_though_it_cannot_be_written() {
+        let fixture = Fixture::new();
+        fixture.adopt(1, vec![rule(1)]).await;
+        fixture.break_disk();
+        end(&fixture).await;
+        assert_eq!(word(&fixture), "Terminated");
+    }
+
+    #[tokio::test]
+    async fn an_end_that_a_person_undoes_makes_the_link_start_again_once() {
+        let fixture = Fixture::new();
+        fixture.adopt(1, vec![rule(1)]).await;
+        end(&fixture).await;
+        let entry = fixture.entries.get(Fixture::id(1)).unwrap();
+        let forgotten = fixture.policies.forget_end(entry).await.unwrap();
+        assert_eq!(forgotten, Forgotten { ended: true, revoked: Vec::new() });
+        assert_ne!(word(&fixture), "Terminated");
+        assert_eq!([(); 2].map(|()| fixture.policies.take_undone()), [true, false]);
+        assert_eq!(fixture.audit_lines(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_end_whose_undoing_cannot_be_written_stays() {
+        let fixture = Fixture::new();
+        fixture.adopt(1, vec![rule(1)]).await;
+        end(&fixture).await;
+        fixture.break_disk();
+        let entry = fixture.entries.get(Fixture::id(1)).unwrap();
+        assert!(matches!(fixture.policies.forget_end(entry).await, Err(EndError::Unkept)));
+        assert_eq!(word(&fixture), "Terminated");
+        assert!(fixture.policies.received().is_ended(Fixture::id(1)) && !fixture.policies.take_undone());
+    }
 
     #[test]
     fn rules_are_confirmed_only_within_an_hour_of_the_gateways_word() {

@@ -89,3 +89,48 @@ impl SecretStore {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Fixture;
+    use crate::policy::tests::rule;
+
+    const fn stored(epoch: u32, byte: u8) -> StoredSecret {
+        StoredSecret { epoch, secret: Secret::from_bytes([byte; 32]) }
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_wanted_once_for_the_epoch_of_a_listed_connections_rule() {
+        let Fixture { secrets, policies, .. } = &Fixture::new();
+        assert!(!secrets.wants(Fixture::id(1), 1), "no rule asks for it");
+        let mut book = policies.received();
+        book.apply_snapshot(1, vec![rule(1), rule(3)], Vec::new());
+        policies.adopt(book).await;
+        assert!(secrets.wants(Fixture::id(1), 1));
+        assert!(!secrets.wants(Fixture::id(1), 2), "another epoch");
+        assert!(!secrets.wants(Fixture::id(3), 1), "not in the file");
+        secrets.keep(Fixture::id(1), stored(1, 7)).await.unwrap();
+        assert!(!secrets.wants(Fixture::id(1), 1), "it is held");
+    }
+
+    #[tokio::test]
+    async fn probes_use_the_last_secret_while_a_rotated_one_is_on_its_way() {
+        let fixture = Fixture::new();
+        fixture.secrets.keep(Fixture::id(1), stored(1, 7)).await.unwrap();
+        let entry = &fixture.entries.get(Fixture::id(1)).unwrap().config;
+        let rotated = Rule { secret_epoch: 2, ..rule(1) };
+        assert_eq!(fixture.secrets.of(entry, &rotated), None);
+        assert_eq!(fixture.secrets.for_probes(entry, &rotated), Some(stored(1, 7).secret));
+        fixture.secrets.keep(Fixture::id(1), stored(2, 8)).await.unwrap();
+        assert_eq!(fixture.secrets.for_probes(entry, &rotated), Some(stored(2, 8).secret));
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_cannot_be_written_is_not_held() {
+        let fixture = Fixture::new();
+        fixture.break_disk();
+        assert!(fixture.secrets.keep(Fixture::id(1), stored(1, 7)).await.is_err());
+        assert!(fixture.secrets.watch().borrow().is_empty());
+    }
+}

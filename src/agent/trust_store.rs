@@ -183,3 +183,55 @@ impl TrustStore {
         self.disk.write(move |state| state.store_known_keys(|| known.lock().clone())).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{Fixture, OWN_KEY};
+    use crate::policy::tests::PEER;
+
+    const KEY: KeyFingerprint = KeyFingerprint::from_bytes([1; 32]);
+    const OTHER: KeyFingerprint = KeyFingerprint::from_bytes([2; 32]);
+
+    #[tokio::test]
+    async fn a_key_that_was_met_is_known_after_a_restart() {
+        let fixture = Fixture::new();
+        assert_eq!(fixture.trust.meet(Fixture::id(1), KEY).await, KeyVerdict::FirstContact);
+        let fixture = fixture.restart();
+        assert_eq!(fixture.trust.check(Fixture::id(1), KEY), KeyVerdict::Known { verified: false });
+        assert_eq!(fixture.trust.check(Fixture::id(1), OTHER), KeyVerdict::Changed { known: KEY });
+        assert_eq!(fixture.trust.check(Fixture::id(2), KEY), KeyVerdict::FirstContact, "nobody compared it");
+    }
+
+    #[tokio::test]
+    async fn a_key_that_was_compared_counts_for_every_connection_with_its_peer() {
+        let fixture = Fixture::new();
+        let also = fixture.trust.trust(Fixture::id(1), KEY, false).await.unwrap();
+        assert_eq!(also, ["entry-2"]);
+        assert_eq!(fixture.trust.check(Fixture::id(2), KEY), KeyVerdict::Known { verified: true });
+        assert_eq!(fixture.audit_lines(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_key_is_not_trusted_that_is_this_agents_own_or_not_what_the_peer_shows() {
+        let trust = &Fixture::new().trust;
+        let refused = trust.trust(Fixture::id(1), OWN_KEY, true).await;
+        assert!(matches!(refused, Err(TrustError::Refused(TrustRefusal::Own(_)))), "{refused:?}");
+        trust.note_shown(PEER, OTHER);
+        let refused = trust.trust(Fixture::id(1), KEY, false).await;
+        assert!(matches!(refused, Err(TrustError::Refused(TrustRefusal::ShowsOther { .. }))), "{refused:?}");
+        let unlisted = trust.trust(Fixture::id(3), KEY, true).await;
+        assert!(matches!(unlisted, Err(TrustError::NotListed)), "{unlisted:?}");
+        assert_eq!(trust.known(Fixture::id(1)), None);
+    }
+
+    #[tokio::test]
+    async fn a_trusted_key_of_mirth_reaches_who_watches_and_the_next_run() {
+        let fixture = Fixture::new();
+        let mut watched = fixture.trust.watch_mirth_keys();
+        fixture.trust.trust_mirth(Fixture::id(1), KEY).await.unwrap();
+        assert_eq!(watched.borrow_and_update().get(&Fixture::id(1)), Some(&KEY));
+        let keys = fixture.restart().trust.watch_mirth_keys();
+        assert_eq!(keys.borrow().get(&Fixture::id(1)), Some(&KEY));
+    }
+}
