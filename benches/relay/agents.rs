@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adit_core::domain::id::{BootId, OrganizationId, RouteId};
+use adit_core::domain::path::Carrier;
 use adit_core::protocol::packet::PacketKey;
 use adit_core::protocol::registration::Registration;
 use adit_core::protocol::relay::Relay;
@@ -145,7 +146,7 @@ impl Agent {
         registration.set_key(Some(key), now);
         registration.handle_timeout(now, &mut || [3; 16]);
         let mut buffer = [0; 2_000];
-        while let Some(packet) = registration.poll_transmit() {
+        while let Some((_, packet)) = registration.poll_transmit() {
             self.udp.send_to(&packet, relay)?;
             let give_up = now + Duration::from_secs(5);
             let length = loop {
@@ -156,9 +157,9 @@ impl Agent {
                     received => break received?,
                 }
             };
-            registration.handle_packet(&buffer[..length], now);
+            registration.handle_packet(Carrier::Udp, &buffer[..length], now);
         }
-        ensure!(registration.is_registered(now), "the relay did not take the registration");
+        ensure!(registration.is_registered(Carrier::Udp, now), "the relay did not take the registration");
         Ok(())
     }
 

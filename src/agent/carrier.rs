@@ -11,9 +11,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info};
 
+use super::context::Context;
 use super::repeats::Repeats;
 use super::stats::{Fault, TimedFlag};
 use adit_core::config::HostPort;
+use adit_core::domain::id::RelayId;
 use adit_core::domain::visible::error_chain;
 use adit_core::protocol::backoff::Backoff;
 use adit_core::protocol::repeat_limiter::shown;
@@ -40,6 +42,20 @@ pub trait CarrierUser: Send + Sync {
 
     /// Tells them that another one takes packets now, or none any more.
     fn set_carrier(&self, is_open: bool);
+}
+
+impl CarrierUser for Arc<Context> {
+    fn wanted(&self) -> watch::Receiver<bool> {
+        self.routes.carrier_wanted()
+    }
+
+    async fn dead(&self) {
+        self.routes.carrier_dead().await;
+    }
+
+    fn set_carrier(&self, is_open: bool) {
+        self.routes.set_carrier(RelayId(self.enrolment.gateway_route), is_open);
+    }
 }
 
 #[derive(Debug)]
@@ -188,6 +204,12 @@ impl<U: CarrierUser> CarrierKeeper<U> {
             status.proxy.clone_from(&proxy);
             status.foreign_issuer.clone_from(&foreign_issuer);
         });
+        // Word that the one before is dead may have come late.
+        tokio::select! {
+            biased;
+            () = self.user.dead() => debug!("the carrier before was dead too"),
+            () = std::future::ready(()) => {}
+        }
         self.end.set_open(true);
         self.user.set_carrier(true);
 
@@ -439,5 +461,16 @@ mod tests {
         scene.is_up(None).await;
         scene.user.wanted.send_replace(true);
         assert_eq!(scene.next().await.0, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn late_word_of_a_dead_carrier_ends_no_other() {
+        let mut scene = start(false, None);
+        scene.user.dead.notify_one();
+        scene.user.wanted.send_replace(true);
+        let (_, _far) = scene.next().await;
+        scene.is_up(Some(true)).await;
+        assert!(timeout(Duration::from_secs(9), scene.next()).await.is_err(), "it stays");
+        assert_eq!(*scene.user.told.lock(), [true]);
     }
 }

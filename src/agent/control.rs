@@ -209,8 +209,12 @@ impl ControlClient {
         };
         self.context.learn_time(now).await;
         sender.send(&self.hidden_from()).await?;
+        let tells_paths = capabilities.has(Capability::AllowedPaths);
+        if tells_paths {
+            sender.send(&self.allowed_paths()).await?;
+        }
         let toward = place.address().or_else(|| addresses.first().copied());
-        let mut session = ControlSession::new(self, toward);
+        let mut session = ControlSession::new(self, toward, tells_paths);
         let mut first = Vec::new();
         session.announce(&mut first);
         for message in first {
@@ -331,6 +335,11 @@ impl ControlClient {
         ToGateway::HiddenFrom { peers: self.context.paths.hidden_from() }
     }
 
+    /// Returns what the gateway tells peers of the paths that this agent's owner allows.
+    fn allowed_paths(&self) -> ToGateway {
+        ToGateway::AllowedPaths { peers: self.context.paths.allowed() }
+    }
+
     /// Returns the addresses of this agent's socket that peers may try now; `None` while this host has none
     /// toward the gateway. Where no name of the gateway can be looked up, as behind a proxy that does so
     /// itself, only those of the file are known.
@@ -398,6 +407,8 @@ struct ControlSession<'a> {
     client: &'a mut ControlClient,
     /// An address of the gateway, where one is known.
     toward: Option<SocketAddr>,
+    /// The gateway tells peers which paths this agent's owner allows.
+    tells_paths: bool,
     /// Where the gateway was told that this agent can be reached.
     reachable: Vec<SocketAddr>,
     /// Whether the gateway has given its whole view on this link.
@@ -418,12 +429,13 @@ struct ControlSession<'a> {
 }
 
 impl<'a> ControlSession<'a> {
-    fn new(client: &'a mut ControlClient, toward: Option<SocketAddr>) -> Self {
+    fn new(client: &'a mut ControlClient, toward: Option<SocketAddr>, tells_paths: bool) -> Self {
         // Jitter keeps a thousand agents from renewing in the same minute.
         let renew_after = limits::LEAF_RENEW_EVERY.mul_f64(0.9 + 0.2 * random::draw());
         Self {
             client,
             toward,
+            tells_paths,
             reachable: Vec::new(),
             has_snapshot: false,
             parts: BTreeMap::new(),
@@ -475,7 +487,12 @@ impl<'a> ControlSession<'a> {
                     }
                     run = boot.or(run);
                 }
-                Ok(()) = paths.changed() => outgoing.push(self.client.hidden_from()),
+                Ok(()) = paths.changed() => {
+                    outgoing.push(self.client.hidden_from());
+                    if self.tells_paths {
+                        outgoing.push(self.client.allowed_paths());
+                    }
+                }
                 _ = reports.tick() => {
                     if self.client.context.take_undone() {
                         tracing::debug!("something that a gateway said for good was undone here; all is heard again");
@@ -560,6 +577,7 @@ impl<'a> ControlSession<'a> {
             }
             ToAgent::AnotherCopy { at } => context.copies.note(at, context.clock.now(), Instant::now()),
             ToAgent::Candidates { peer, addresses } => self.client.announced.set(peer, addresses),
+            ToAgent::AllowedPaths { peer, allowed } => context.paths.note_peers_word(peer, allowed),
             ToAgent::Secret { connection, epoch, .. } if !context.wants_secret(connection, epoch) => {
                 tracing::debug!(%connection, epoch, "a secret that no rule of this agent's file asks for is not kept");
             }

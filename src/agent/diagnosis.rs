@@ -184,6 +184,7 @@ mod tests {
             mirth: ON,
             path: None,
             path_choice: PathPreference::AUTO,
+            path_conflict: None,
             path_reason: None,
             path_changes: 0,
             rtt_micros: None,

@@ -43,6 +43,7 @@ use tokio::time::timeout;
 use tracing::{Instrument, Span};
 
 use self::admin::certificate;
+use self::carrier::CarrierKeeper;
 use self::connections::Connections;
 use self::context::{Context, OUTBOX_MAX, Parts};
 use self::control::ControlClient;
@@ -58,6 +59,7 @@ use adit_core::domain::visible::error_chain;
 use adit_net::host::folder;
 use adit_net::identity::error::IdentityError;
 use adit_net::identity::local_https::LocalCertificate;
+use adit_net::identity::outer::GatewayKey;
 use adit_net::identity::random;
 use adit_net::identity::time::{HostClock, LearntClock, TimeSource};
 use adit_net::task::named;
@@ -145,8 +147,8 @@ impl Agent {
             let key = identity.key().fingerprint();
             audit.append(&AuditEntry::enrolled(clock.now(), enrolment.server, key))?;
         }
-        let (carried, _carrier) = queues::queues();
-        let carriers = BTreeMap::from([(RelayId(enrolment.gateway_route), carried)]);
+        let (socket_end, carrier) = queues::queues();
+        let carriers = BTreeMap::from([(RelayId(enrolment.gateway_route), socket_end)]);
         let udp = bind_lasting(&state, config.listen)?;
         let (socket, own_packets) = AgentSocket::with_carriers(udp, enrolment.route, carriers)
             .map_err(|source| AgentError::Socket { source })?;
@@ -154,6 +156,7 @@ impl Agent {
         let boot = BootId::from_bytes(random::bytes());
         let own = OwnEnd { route: enrolment.route, gateway: enrolment.gateway_route, boot };
         let (routes, route_driver) = Routes::new(Arc::clone(&socket), own_packets, own);
+        let key = GatewayKey { ca_key: trust.ca_key(), trust_domain: enrolment.trust_domain.clone() };
         let credentials = Credentials { identity, trust, clock: clock.clone() };
         let settings = TunnelSettings { congestion: config.congestion };
         let endpoint = AgentEndpoint::new(Arc::clone(&socket), enrolment.route, credentials, settings)?;
@@ -164,7 +167,13 @@ impl Agent {
         let paths = Paths::from_config(&config);
         let (outbox, outbox_queue) = mpsc::channel(OUTBOX_MAX);
         let listen = socket.bound().map_or_else(|_| String::new(), |bound| bound.to_string());
-        let startup = StartupInfo { listen, certificate: fingerprint, started: Instant::now() };
+        let carrier_status = watch::Sender::default();
+        let startup = StartupInfo {
+            listen,
+            certificate: fingerprint,
+            started: Instant::now(),
+            carrier: carrier_status.subscribe(),
+        };
         let known_addresses = state.peer_addresses()?;
         let parts = Parts { clock, endpoint, routes, entries, paths, enrolment, audit, outbox };
         let context = Context::new(parts, state)?;
@@ -178,7 +187,17 @@ impl Agent {
             direct_addresses: config.direct_addresses.clone(),
             outbox: outbox_queue,
         };
+        let keeper = CarrierKeeper {
+            gateway: context.enrolment.gateway_addresses.clone(),
+            proxies: Arc::new(proxies),
+            key,
+            end: carrier,
+            user: Arc::clone(&context),
+            status: carrier_status,
+            clock: context.clock.clone(),
+        };
         let mut tasks = Tasks::new();
+        spawn(&mut tasks, "carrier", tracing::debug_span!("carrier"), keeper.run());
         spawn(&mut tasks, "paths", tracing::debug_span!("paths"), route_driver.run());
         spawn(&mut tasks, "pings", Span::none(), ping_connections(Arc::clone(&context)));
         spawn(&mut tasks, "peers' addresses", Span::none(), announced.clone().keep());

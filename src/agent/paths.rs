@@ -1,24 +1,43 @@
 //! What is allowed of the path to each peer: the word of the agent's file, until a person chooses
-//! otherwise with `adit path`. A choice ends with the agent; the file is the lasting word.
+//! otherwise with `adit path`. A choice ends with the agent; the file is the lasting word. Beside it what the
+//! peer's owner allows, as the gateway told: it decides nothing here, but where the two have no kind in common
+//! it says why there is no path.
 
 use std::collections::BTreeMap;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use adit_core::config::agent::AgentConfig;
 use adit_core::domain::id::ServerId;
+use adit_core::domain::limits::PATH_KINDS_TOLD_MAX;
 use adit_core::domain::path::{PathKind, PathPreference};
+use adit_core::domain::word::Word;
+use adit_core::protocol::control::PeerPaths;
 
 #[derive(Debug)]
 pub struct Paths {
     by_peer: watch::Sender<BTreeMap<ServerId, PathPreference>>,
+    /// Of peers of this agent's file alone.
+    told: Mutex<BTreeMap<ServerId, Vec<Word<PathKind>>>>,
+}
+
+/// Two owners allow no kind of path in common.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this side allows {own} and the peer's side {peer}: no path is allowed by both; agree on one and write it as `path` or \
+     `prefer` on both sides"
+)]
+pub struct NoCommonPath {
+    own: PathPreference,
+    peer: String,
 }
 
 impl Paths {
     #[must_use]
     pub fn from_config(config: &AgentConfig) -> Self {
         let by_peer = config.entries().map(|(_, entry)| (entry.peer, entry.path)).collect();
-        Self { by_peer: watch::Sender::new(by_peer) }
+        Self { by_peer: watch::Sender::new(by_peer), told: Mutex::default() }
     }
 
     #[must_use]
@@ -39,8 +58,80 @@ impl Paths {
         hidden.map(|(peer, _)| *peer).collect()
     }
 
+    /// Returns what the gateway is to tell the peers: to whom not every kind is allowed in the usual order.
+    #[must_use]
+    pub fn allowed(&self) -> Vec<PeerPaths> {
+        let paths = self.by_peer.borrow();
+        let special = paths.iter().filter(|(_, choice)| **choice != PathPreference::AUTO);
+        let told = special.map(|(peer, choice)| PeerPaths {
+            peer: *peer,
+            allowed: choice.iter().map(Word::Known).collect(),
+        });
+        told.collect()
+    }
+
+    /// Notes which kinds of path a peer's owner allows; none is no word on it.
+    pub fn note_peers_word(&self, peer: ServerId, mut allowed: Vec<Word<PathKind>>) {
+        if !self.by_peer.borrow().contains_key(&peer) {
+            return tracing::debug!(%peer, "which paths a stranger allows is not kept");
+        }
+        allowed.truncate(PATH_KINDS_TOLD_MAX);
+        tracing::debug!(%peer, ?allowed, "the gateway says which paths a peer's owner allows");
+        self.told.lock().insert(peer, allowed);
+    }
+
+    /// Returns what each side allows, where they have nothing in common.
+    #[must_use]
+    pub fn conflict(&self, peer: ServerId) -> Option<NoCommonPath> {
+        let (own, told) = (self.to(peer), self.told.lock());
+        // A kind that only a newer build knows is none that this one could use.
+        let allowed = told.get(&peer).filter(|allowed| !allowed.is_empty())?;
+        let is_common = |kind: &Word<PathKind>| match kind {
+            Word::Known(kind) => own.allows(*kind),
+            Word::Other(_) => false,
+        };
+        let peer = allowed.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        (!allowed.iter().any(is_common)).then_some(NoCommonPath { own, peer })
+    }
+
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<BTreeMap<ServerId, PathPreference>> {
         self.by_peer.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: ServerId = ServerId::from_bytes([2; 16]);
+    const STRANGER: ServerId = ServerId::from_bytes([3; 16]);
+
+    fn paths(own: PathPreference) -> Paths {
+        Paths { by_peer: watch::Sender::new([(PEER, own)].into()), told: Mutex::default() }
+    }
+
+    #[test]
+    fn peers_are_told_of_what_is_not_the_usual() {
+        let paths = paths(PathPreference::AUTO);
+        assert_eq!(paths.allowed(), []);
+        paths.choose(PEER, "tcp,relay".parse().unwrap());
+        let allowed = vec![PathKind::Tcp.into(), PathKind::Relay.into()];
+        assert_eq!(paths.allowed(), [PeerPaths { peer: PEER, allowed }]);
+    }
+
+    #[test]
+    fn two_owners_without_a_path_in_common_are_named_with_what_each_allows() {
+        let paths = paths(PathPreference::only(PathKind::Direct));
+        assert_eq!(paths.conflict(PEER), None, "nobody has said anything");
+        paths.note_peers_word(PEER, vec![PathKind::Relay.into(), PathKind::Tcp.into()]);
+        let said = paths.conflict(PEER).unwrap().to_string();
+        assert!(said.starts_with("this side allows direct and the peer's side relay,tcp: no path"), "{said}");
+        for agreed in [vec![PathKind::Tcp.into(), PathKind::Direct.into()], vec![]] {
+            paths.note_peers_word(PEER, agreed);
+            assert_eq!(paths.conflict(PEER), None);
+        }
+        paths.note_peers_word(STRANGER, vec![PathKind::Tcp.into()]);
+        assert!(!paths.told.lock().contains_key(&STRANGER));
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use super::carrier::CarrierStatus;
 use super::connection::status::ConnectionStatus;
 use adit_core::domain::access::Access;
 use adit_core::domain::connection::Protocol;
@@ -221,6 +222,9 @@ pub struct EntryStatus {
     pub path: Option<PathKind>,
     /// What is allowed.
     pub path_choice: PathPreference,
+    /// That the two owners allow no path in common, with what each does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_conflict: Option<String>,
     /// Why the path in use was taken.
     pub path_reason: Option<String>,
     pub path_changes: u64,
@@ -342,6 +346,9 @@ pub struct AgentStatus {
     pub clone_seen: Option<Fault>,
     /// Whether the relay carries packets of this agent.
     pub relay: bool,
+    /// The WebSocket on TCP 443, which carries the tcp path; an older agent has none.
+    #[serde(default)]
+    pub carrier: Option<CarrierStatus>,
     /// It was told to stop and lets what is under way end.
     #[serde(default)]
     pub stopping: bool,

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tracing::Instrument;
 
 use super::admin::explain::{Explained, explanation};
+use super::carrier::CarrierStatus;
 use super::connection::status::ConnectionStatus;
 use super::context::{Context, Forgotten};
 use super::entries::LiveConnection;
@@ -138,6 +139,7 @@ pub struct StartupInfo {
     pub certificate: Option<String>,
     /// When it began to serve.
     pub started: Instant,
+    pub carrier: watch::Receiver<CarrierStatus>,
 }
 
 impl StatusSocket {
@@ -349,6 +351,7 @@ fn status(context: &Context, startup: &StartupInfo) -> AgentStatus {
         not_taken: context.rejected(),
         clone_seen: context.copies.seen(Instant::now()),
         relay: context.routes.is_registered(),
+        carrier: Some(startup.carrier.borrow().clone()),
         stopping: context.stopping.is_begun(),
         listen: startup.listen.clone(),
         admin_certificate: startup.certificate.clone(),
@@ -386,6 +389,7 @@ fn entry_status(context: &Context, entry: &LiveConnection, gateway: TimedFlag) -
         silent_since: status.tunnel.and_then(|tunnel| tunnel.silent_since),
         mirth: status.mirth,
         path_choice: context.paths.to(entry.config.peer),
+        path_conflict: context.paths.conflict(entry.config.peer).map(|conflict| conflict.to_string()),
         path_reason: status.tunnel.and_then(|tunnel| tunnel.why).map(|why| why.to_string()),
         path_changes: status.tunnel.map_or(0, |tunnel| tunnel.path_changes),
         path: status.tunnel.and_then(|tunnel| tunnel.path),

@@ -30,7 +30,7 @@ use adit_core::domain::limits::{
 };
 use adit_core::domain::places::address_of;
 use adit_core::domain::visible::error_chain;
-use adit_core::protocol::capability;
+use adit_core::protocol::capability::{self, Capabilities};
 use adit_core::protocol::control::{Rule, ToAgent, ToGateway, VERSION};
 use adit_core::protocol::frame::Code;
 use adit_core::protocol::packet::PacketKey;
@@ -165,6 +165,8 @@ struct OpenLink {
     receiver: LinkReceiver,
     /// In which both talk; picked once the agent has said hello.
     version: u16,
+    /// What the agent can do beyond it.
+    capabilities: Capabilities,
 }
 
 /// Serves links until told to stop, then says goodbye to all.
@@ -272,7 +274,17 @@ async fn open(control: &Control, incoming: Incoming, mut newcomer: Newcomer) -> 
     let from = control.endpoint.origin(&connection).map_or(from, Origin::address);
     let registration = PacketKey::of_link(&connection.registration_secret().map_err(lost)?);
     let (sender, receiver) = in_time(link::accept(&connection)).await?;
-    Ok(OpenLink { server, peer, from, connection, registration, sender, receiver, version: VERSION })
+    Ok(OpenLink {
+        server,
+        peer,
+        from,
+        connection,
+        registration,
+        sender,
+        receiver,
+        version: VERSION,
+        capabilities: Capabilities::default(),
+    })
 }
 
 /// Serves the link from hello to the end; there is no end without a reason.
@@ -292,6 +304,7 @@ async fn serve_open(control: &Control, link: &mut OpenLink) -> Result<std::conve
         return renew_only(control, link).await;
     }
     info!(%software, %boot, version = link.version, %capabilities, "agent connected");
+    link.capabilities = capabilities;
     let copy = control.presence.note_run(link.server, boot, canonical(link.from));
     if let Some(at) = copy {
         control.report_copy(link, at).await?;

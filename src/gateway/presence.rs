@@ -15,6 +15,8 @@ use tracing::debug;
 use super::runs::Runs;
 use adit_core::domain::id::{BootId, ServerId};
 use adit_core::domain::limits::CONTROL_LINKS_MAX;
+use adit_core::domain::path::PathKind;
+use adit_core::domain::word::Word;
 use adit_core::protocol::text::listed;
 
 #[derive(Debug, Default)]
@@ -32,6 +34,8 @@ struct Present {
     addresses: Vec<SocketAddr>,
     /// Who is not told.
     hidden_from: BTreeSet<ServerId>,
+    /// Which kinds of path its owner allows to whom, where not all.
+    allowed: BTreeMap<ServerId, Vec<Word<PathKind>>>,
     /// Dropped when a newer link of the same server takes over.
     _in_use: oneshot::Sender<()>,
 }
@@ -52,8 +56,8 @@ impl AgentPresence {
     pub(crate) fn join(self: &Arc<Self>, server: ServerId) -> PresenceGuard {
         let (in_use, replaced) = oneshot::channel();
         let number = self.guards_made.fetch_add(1, Ordering::Relaxed);
-        let (addresses, hidden_from) = (Vec::new(), BTreeSet::new());
-        let present = Present { guard: number, addresses, hidden_from, _in_use: in_use };
+        let (addresses, hidden_from, allowed) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
+        let present = Present { guard: number, addresses, hidden_from, allowed, _in_use: in_use };
         let older = self.present.lock().insert(server, present);
         debug!(%server, replaces_older = older.is_some(), "the server is present");
         self.changed();
@@ -80,6 +84,14 @@ impl AgentPresence {
         let present = self.present.lock();
         let shown = present.get(&server).filter(|present| !present.hidden_from.contains(&asker));
         shown.map(|present| present.addresses.clone()).unwrap_or_default()
+    }
+
+    /// Returns which kinds of path the owner of `server` allows to `asker`, most wanted first; none where that
+    /// is all, and `None` of one that is away.
+    #[must_use]
+    pub(crate) fn allowed(&self, server: ServerId, asker: ServerId) -> Option<Vec<Word<PathKind>>> {
+        let present = self.present.lock();
+        present.get(&server).map(|present| present.allowed.get(&asker).cloned().unwrap_or_default())
     }
 
     #[must_use]
@@ -131,6 +143,16 @@ impl PresenceGuard {
             (mine.hidden_from != peers).then(|| {
                 debug!(peers = %listed(&peers), "these peers are not told where the agent is");
                 mine.hidden_from = peers;
+            })
+        });
+    }
+
+    /// Sets which kinds of path its owner allows to whom from now on.
+    pub(crate) fn allow(&self, allowed: BTreeMap<ServerId, Vec<Word<PathKind>>>) {
+        self.change(|mine| {
+            (mine.allowed != allowed).then(|| {
+                debug!(?allowed, "to these peers not all kinds of path are allowed");
+                mine.allowed = allowed;
             })
         });
     }
@@ -199,6 +221,26 @@ mod tests {
         guard.hide_from(BTreeSet::new());
         assert!(watching.has_changed().unwrap());
         assert_eq!(presence.addresses(SERVER, PEER), address(1));
+    }
+
+    #[test]
+    fn what_an_owner_allows_is_told_to_whom_it_concerns_while_its_agent_is_there() {
+        let (presence, other) = (Arc::new(AgentPresence::default()), ServerId::from_bytes([3; 16]));
+        assert_eq!(presence.allowed(SERVER, PEER), None);
+        let guard = presence.join(SERVER);
+        assert_eq!(presence.allowed(SERVER, PEER), Some(vec![]));
+        let mut watching = presence.subscribe();
+        watching.mark_unchanged();
+        let tcp = vec![Word::Known(PathKind::Tcp)];
+        for is_news in [true, false] {
+            guard.allow([(PEER, tcp.clone())].into());
+            assert_eq!(watching.has_changed().unwrap(), is_news);
+            watching.mark_unchanged();
+        }
+        assert_eq!(presence.allowed(SERVER, PEER), Some(tcp));
+        assert_eq!(presence.allowed(SERVER, other), Some(vec![]));
+        drop(guard);
+        assert_eq!(presence.allowed(SERVER, PEER), None);
     }
 
     #[test]

@@ -117,7 +117,7 @@ async fn linked(world: &World, agent: &Agent, at: SocketAddr) -> Link {
     link
 }
 
-/// Registers an agent over its socket's way to the gateway.
+/// Registers an agent over its socket's way to the gateway, which to it is UDP.
 async fn register(link: &mut Link, route: RouteId, gateway: RouteId, at: SocketAddr) {
     let boot = adit_core::domain::id::BootId::from_bytes([1; 8]);
     let mut registration = Registration::new(route, gateway, boot);

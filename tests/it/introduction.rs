@@ -3,7 +3,12 @@
 use std::sync::Arc;
 
 use adit_core::domain::id::ServerId;
-use adit_core::protocol::control::{Activity, Change, ConfigMismatch, PeerRefusal, Rule, ToAgent, ToGateway};
+use adit_core::domain::path::PathKind;
+use adit_core::domain::word::Word;
+use adit_core::protocol::capability::Capabilities;
+use adit_core::protocol::control::{
+    Activity, Change, ConfigMismatch, PeerPaths, PeerRefusal, Rule, ToAgent, ToGateway,
+};
 use adit_gateway::platform::{ConnectionCommand, Platform};
 use adit_net::identity::key::KeyPair;
 
@@ -80,6 +85,29 @@ async fn a_peer_that_an_agent_hides_from_never_hears_where_it_is() {
     assert_silent(&mut at_target).await;
     at_source.send(ToGateway::HiddenFrom { peers: Vec::new() }).await;
     assert_eq!(candidates(&mut at_target, source.server()).await, [at_source.address]);
+}
+
+#[tokio::test]
+async fn what_an_owner_allows_is_told_to_a_peer_that_can_hear_it() {
+    let world = World::start().await;
+    let Pair { source, target, .. } = world.pair().await;
+    let mut at_source = source.welcomed(&world).await;
+    let mut at_target = target.dial(&world).await.unwrap();
+    at_target.hello_with(Capabilities::own()).await;
+    assert!(matches!(at_target.next().await, Ok(ToAgent::Welcome { .. })));
+    assert!(matches!(at_target.next().await, Ok(ToAgent::Snapshot { .. })));
+    let allowed = vec![PathKind::Tcp.into(), PathKind::Relay.into()];
+    let peers = |allowed: &[Word<PathKind>], peer| vec![PeerPaths { peer, allowed: allowed.to_vec() }];
+    at_source.send(ToGateway::AllowedPaths { peers: peers(&allowed, target.server()) }).await;
+    let told = ToAgent::AllowedPaths { peer: source.server(), allowed: allowed.clone() };
+    assert_eq!(at_target.next().await.unwrap(), told);
+    at_source.send(ToGateway::AllowedPaths { peers: Vec::new() }).await;
+    let told = ToAgent::AllowedPaths { peer: source.server(), allowed: Vec::new() };
+    assert_eq!(at_target.next().await.unwrap(), told);
+    // An agent of an older build never said that it can hear it.
+    at_target.send(ToGateway::AllowedPaths { peers: peers(&allowed, source.server()) }).await;
+    assert_silent(&mut at_target).await;
+    assert_silent(&mut at_source).await;
 }
 
 #[tokio::test]

@@ -306,11 +306,16 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) async fn hello(&mut self) {
+        self.hello_with(Capabilities::default()).await;
+    }
+
+    /// Says hello as a build that can do so much.
+    pub(crate) async fn hello_with(&mut self, capabilities: Capabilities) {
         let boot = BootId::from_bytes(random::bytes());
         self.send(ToGateway::Hello {
             version: VERSION,
             versions: Vec::new(),
-            capabilities: Capabilities::default(),
+            capabilities,
             software: "adit test".into(),
             boot,
         })

@@ -12,7 +12,8 @@ use crate::wire::Node;
 /// old, and the next probe may be two seconds away and lose a round or two.
 const SILENCE_BEYOND_DARK: Duration = Duration::from_millis(3_500);
 /// How long after it appeared the direct path counts, the relay, where agents must register, and the relay
-/// over TCP, where they may still wait for a dead carrier and must dial another.
+/// over TCP: a dead carrier that nothing uses is asked every fifteen seconds, is silent for six, and another
+/// must be dialled.
 const SETTLES_DIRECT: Duration = Duration::from_millis(1_500);
 const SETTLES_RELAYED: Duration = Duration::from_millis(2_500);
 const SETTLES_OVER_TCP: Duration = Duration::from_secs(25);
@@ -99,6 +100,12 @@ impl Judge {
             }
             (None, true) | (Some(_), false) => {}
         }
+    }
+
+    /// Returns whether a way that `is_wanted` has counted for so long.
+    pub(crate) fn has_had(&self, span: Duration, is_wanted: impl Fn(Way) -> bool, now: Instant) -> bool {
+        let mut ways = self.there.iter().zip(Way::ALL).filter(|(_, way)| is_wanted(*way));
+        ways.any(|(since, way)| since.is_some_and(|since| now - since >= way.settles() + span))
     }
 
     /// An address or a carrier changed: what goes these ways is lost until the other end has found out.

@@ -18,6 +18,8 @@ pub(crate) enum Promise {
     Lives,
     /// Nothing is sent over a path that its owner forbids.
     Allowed,
+    /// What is dead is left in time, and what fell silent is not taken again too soon.
+    Chosen,
     /// The relay is no reflector, and forwards only between those who may.
     Relayed,
     /// After the last fault everything is back in time.
@@ -39,6 +41,7 @@ impl Promise {
             Self::Acknowledged => "nothing is acknowledged that did not arrive",
             Self::Lives => "a tunnel ends only for what the script did",
             Self::Allowed => "nothing is sent over a path that its owner forbids",
+            Self::Chosen => "a dead path is left in time, and one that fell silent not taken again too soon",
             Self::Relayed => "the relay sends to registered, permitted agents and reflects nothing",
             Self::Recovers => "after the last fault everything is back in time",
             Self::Bounded => "queues and rates are bounded",

@@ -3,7 +3,7 @@
 //! (`transport/routes.rs`, `transport/socket.rs`, `agent/carrier.rs`). Here it is watched that nothing
 //! takes a path its owner forbids.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -56,6 +56,8 @@ pub(crate) struct PeerPaths {
     own_packets: (Option<Instant>, u32),
     /// How often this run fell back from a silent direct path.
     falls: u32,
+    /// When each kind last was left because it was silent.
+    fell: BTreeMap<PathKind, Instant>,
     /// When the present path was taken, and why.
     pub turned: Option<(Instant, Path, PathReason)>,
     /// Answers over the direct path: the first since the present path was taken, and the last.
@@ -115,6 +117,7 @@ impl PeerPaths {
             chosen: (PathPreference::AUTO, None),
             own_packets: (None, 0),
             falls: 0,
+            fell: BTreeMap::new(),
             turned: None,
             direct_answers: None,
             looked: None,
@@ -375,8 +378,7 @@ impl PeerPaths {
                 RouteEvent::Active { path, why } => {
                     change.moved = Some((path, why));
                     self.turned = Some((scene.now, path, why));
-                    let was_direct = self.route.is_some_and(|before| before.kind() == PathKind::Direct);
-                    self.falls += u32::from(was_direct && why == PathReason::Silent);
+                    self.note_choice(path, why, scene);
                     self.route = Some(path);
                     scene.note(format_args!("{node:?}: goes {path}: {why}"));
                     let (choice, kind) = (self.chosen.0, path.kind());
@@ -395,6 +397,23 @@ impl PeerPaths {
             }
         }
         change
+    }
+
+    fn note_choice(&mut self, path: Path, why: PathReason, scene: &mut Scene) {
+        let (node, kind) = (self.node, path.kind());
+        let before = self.route.map(Path::kind).filter(|before| *before != kind);
+        match (before, why) {
+            (Some(before), PathReason::Silent) => {
+                self.falls += u32::from(before == PathKind::Direct);
+                self.fell.insert(before, scene.now);
+            }
+            (_, PathReason::Better) => {
+                let ago = self.fell.get(&kind).map(|fell| scene.now - *fell);
+                let what = format_args!("{node:?}: takes {kind} again {ago:?} after it fell silent");
+                scene.demand(ago.is_none_or(|ago| ago >= CLIMB_AFTER), Promise::Chosen, what);
+            }
+            _ => {}
+        }
     }
 
     fn send_own(&mut self, to: SocketAddr, packet: &[u8], scene: &mut Scene) {

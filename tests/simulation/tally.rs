@@ -58,7 +58,6 @@ tally! {
     carriers_cut: "carriers that were cut",
     carriers_dead: "carriers found dead",
     held: "packets that a stuck carrier held",
-    carrier_full: "packets that a full carrier dropped",
     first: "tunnels' first paths",
     better: "changes to a better path",
     silent: "changes from a silent path",

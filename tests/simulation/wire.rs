@@ -265,7 +265,7 @@ impl Wire {
                 self.put(arrives, datagram);
             }
             Taken::Held => tally.held += 1,
-            Taken::Full => tally.carrier_full += 1,
+            Taken::Full => tally.blocked += 1,
             Taken::Gone => tally.to_nobody += 1,
         }
     }

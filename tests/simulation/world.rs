@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use adit_core::domain::limits::{TUNNEL_OPEN_TIMEOUT, TUNNEL_SILENCE};
 use adit_core::domain::path::{Carrier, PathKind, PathPreference};
+use adit_core::protocol::route::Path;
 use adit_net::transport::endpoint::TunnelSettings;
 
 use crate::agent::Agent;
@@ -22,6 +23,9 @@ use crate::wire::{Node, Weather};
 const TICK: Duration = Duration::from_secs(1);
 /// An answer may have been on its way for so long when the last path was cut.
 const IN_FLIGHT: Duration = Duration::from_millis(1_500);
+/// A path whose first leg is dead is left within this, if another way is there: three seconds after its last
+/// answer, which was up to a second old, for what answers a search that loses a round or two.
+const LEFT_WITHIN: Duration = Duration::from_millis(6_500);
 /// More steps than are ever taken at one and the same time.
 const STEPS_MAX: u64 = 10_000;
 
@@ -45,6 +49,8 @@ pub(crate) struct World {
     stalled: u64,
     /// When the last fault was over.
     pub calm: Option<Instant>,
+    /// The path whose first leg is dead that each agent uses, and since when.
+    on_dead: [Option<(Path, Instant)>; 2],
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -114,6 +120,7 @@ impl World {
             steps: 0,
             stalled: 0,
             calm: None,
+            on_dead: [None; 2],
         };
         for (at, fault) in world.script.faults.clone() {
             world.plan(now + at, Errand::Fault(fault));
@@ -191,6 +198,9 @@ impl World {
         let ways = Way::ALL.map(|way| awake && self.is_there(way));
         self.judge.observe(self.scene.now, ways);
         self.watch_port();
+        for place in 0..self.agents.len() {
+            self.watch_choice(place, awake);
+        }
         for end in std::mem::take(&mut self.scene.ended) {
             self.scene.tally.tunnels_ended += 1;
             let excused = match end.cause {
@@ -235,6 +245,37 @@ impl World {
         let reaches_gateway = |node: &Node| wire.is_open(*node, Node::Gateway) || wire.is_tcp_open(*node);
         wire.is_open(Node::Source, Node::Target)
             || (self.gateway.is_up && Node::AGENTS.iter().all(reaches_gateway))
+    }
+
+    /// Judges that an agent leaves a path whose first leg is dead for a way that has long been there.
+    fn watch_choice(&mut self, place: usize, awake: bool) {
+        let (now, agent) = (self.scene.now, &self.agents[place]);
+        let (node, wire) = (agent.node, &self.scene.wire);
+        let Some(path) = agent.paths.active().filter(|_| awake && self.script.is_even) else {
+            self.on_dead[place] = None;
+            return;
+        };
+        let (is_open, is_over): (_, Box<dyn Fn(Way) -> bool>) = match path {
+            Path::Direct(_) => (wire.is_open(node, node.peer()), Box::new(|way| way == Way::Direct)),
+            Path::Relay { carrier, .. } => {
+                let is_open = match carrier {
+                    Carrier::Udp => wire.is_open(node, Node::Gateway),
+                    Carrier::Tcp => wire.is_tcp_open(node),
+                };
+                let over = Way::over(node, carrier);
+                (is_open, Box::new(move |way| over.contains(&way)))
+            }
+        };
+        let before = self.on_dead[place].filter(|(before, _)| *before == path);
+        let dead = (!is_open).then(|| before.map_or(now, |(_, since)| since));
+        self.on_dead[place] = dead.map(|since| (path, since));
+        let is_late = dead.is_some_and(|since| now - since > LEFT_WITHIN);
+        let is_stuck = is_late && self.judge.has_had(LEFT_WITHIN, |way| !is_over(way), now);
+        let what = format_args!(
+            "{node:?}: is on {path} though it is dead since {:?}",
+            dead.map(|since| now - since)
+        );
+        self.scene.demand(!is_stuck, Promise::Chosen, what);
     }
 
     /// Whether script and owners let packets pass this way, both ways.
@@ -407,6 +448,7 @@ impl World {
             Fault::Leap { by } => {
                 self.scene.tally.leaps += 1;
                 self.judge.add_darkness(now, now + by);
+                self.on_dead = [None; 2];
                 self.scene.now += by;
                 // The clocks moved, not the world.
                 let agenda = std::mem::take(&mut self.agenda);

@@ -136,6 +136,10 @@ fn render(status: &AgentStatus) -> String {
         flag(status.gateway, "connected", "away"),
         if status.relay { "● registered" } else { "○ not registered" },
     );
+    if let Some(carrier) = &status.carrier {
+        let dot = if carrier.up.on == Some(true) { "●" } else { "○" };
+        let _ = writeln!(out, "tcp     {dot} {carrier}");
+    }
     if status.stopping {
         out.push_str("this agent was told to stop and lets end what somebody waits for\n");
     }
@@ -273,7 +277,8 @@ fn path(entry: &EntryStatus) -> String {
     };
     let only =
         (entry.path_choice != PathPreference::AUTO).then(|| format!("only {} is allowed", entry.path_choice));
-    let notes: Vec<_> = entry.path_reason.clone().into_iter().chain(changes).chain(only).collect();
+    let reason = entry.path_reason.clone().into_iter();
+    let notes: Vec<_> = reason.chain(changes).chain(only).chain(entry.path_conflict.clone()).collect();
     if notes.is_empty() { word.into() } else { format!("{word} ({})", notes.join(", ")) }
 }
 

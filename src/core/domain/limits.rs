@@ -550,6 +550,8 @@ pub const STATUS_ANSWER_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub const ENTRIES_MAX: usize = 1_024;
 /// Peers from which one agent may hide where it is: as many as entries of all kinds can name.
 pub const HIDDEN_FROM_MAX: usize = 4 * ENTRIES_MAX;
+/// Kinds of path that one owner may name to a peer: those of this build, and room for a newer one's.
+pub const PATH_KINDS_TOLD_MAX: usize = 8;
 /// Addresses an agent's file may add to those the agent finds by itself.
 pub const DIRECT_ADDRESSES_MAX: usize = 8;
 /// What an agent's file may name that is dialled without its proxy, and how long a name.

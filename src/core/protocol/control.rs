@@ -159,6 +159,12 @@ pub enum ToGateway {
     HiddenFrom {
         peers: Vec<ServerId>,
     },
+    /// Which kinds of path this agent's owner allows to each of these peers; to all others any. Said to a gateway
+    /// that tells them so, at the start of a link and when it changes.
+    AllowedPaths {
+        #[serde(deserialize_with = "readable")]
+        peers: Vec<PeerPaths>,
+    },
     /// Where this agent's UDP socket can be reached directly.
     Listening {
         #[serde(deserialize_with = "readable")]
@@ -264,6 +270,12 @@ pub enum ToAgent {
         #[serde(deserialize_with = "readable")]
         addresses: Vec<SocketAddr>,
     },
+    /// Which kinds of path a peer's owner allows to this agent; an empty list is no word on it. Said to an agent
+    /// that asks for it.
+    AllowedPaths {
+        peer: ServerId,
+        allowed: Vec<Word<PathKind>>,
+    },
     /// In hex; see [`crate::domain::secret::Secret::from_hex`].
     Secret {
         connection: ConnectionId,
@@ -291,6 +303,13 @@ pub enum ToAgent {
     /// A newer gateway's; it is counted and has no other effect.
     #[serde(other)]
     Unknown,
+}
+
+/// The kinds of path that an owner allows to one peer, most wanted first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerPaths {
+    pub peer: ServerId,
+    pub allowed: Vec<Word<PathKind>>,
 }
 
 /// What one agent measures of one connection.
@@ -405,6 +424,9 @@ impl std::fmt::Debug for ToAgent {
             }
             Self::Candidates { peer, addresses } => {
                 write!(f, "Candidates {{ peer: {peer}, addresses: {addresses:?} }}")
+            }
+            Self::AllowedPaths { peer, allowed } => {
+                write!(f, "AllowedPaths {{ peer: {peer}, allowed: {allowed:?} }}")
             }
             Self::Secret { connection, epoch, .. } => {
                 write!(f, "Secret {{ connection: {connection}, epoch: {epoch}, secret: [secret] }}")

@@ -34,7 +34,6 @@ mod path_probes;
 mod patience;
 mod why_not;
 
-use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -42,7 +41,7 @@ use std::time::Instant;
 use self::choice::{Change, Choice, PathRole};
 use self::outstanding::Outstanding;
 pub use self::path::{Path, PathReason, canonical};
-use self::path_probe::{PathProbe, Proof};
+use self::path_probe::Proof;
 use self::path_probes::PathProbes;
 use self::patience::terms;
 pub use self::why_not::WhyNot;
@@ -301,46 +300,7 @@ impl PeerRoute {
     /// Returns why packets do not take each kind of path that is better than the one in use, or any where
     /// none is: first those the owner allows, most wanted first, then those that are not allowed.
     pub fn why_not(&self, now: Instant) -> impl Iterator<Item = (PathKind, WhyNot)> {
-        let preference = self.choice.preference();
-        let active = self.active().map(Path::kind);
-        let is_better = move |kind: PathKind| {
-            active.is_none_or(|active| match (preference.rank(kind), preference.rank(active)) {
-                (Some(rank), Some(of_active)) => rank < of_active,
-                (Some(_), None) => true,
-                (None, _) => kind < active,
-            })
-        };
-        let allowed = preference.iter().map(move |kind| (kind, self.why_not_allowed(kind, now)));
-        let others = PathKind::ALL.into_iter().filter(move |kind| !preference.allows(*kind));
-        let others = others.map(|kind| (kind, WhyNot::NotAllowed));
-        allowed.chain(others).filter(move |(kind, _)| is_better(*kind))
-    }
-
-    /// Returns why an allowed kind that is not in use is not: what is wrong with the most hopeful path of it.
-    fn why_not_allowed(&self, kind: PathKind, now: Instant) -> WhyNot {
-        let paths = self.probes.iter().filter(|(path, _)| path.kind() == kind);
-        let reasons = paths.map(|(_, probe)| self.why_not_probed(kind, probe, now));
-        let hope = |why: &WhyNot| match why {
-            WhyNot::Proving { until } => (3, Some(Reverse(*until)), None),
-            WhyNot::TooNarrow { .. } => (2, None, None),
-            WhyNot::Asked => (1, None, None),
-            WhyNot::Silent { since } => (0, None, Some(*since)),
-            WhyNot::NotAllowed | WhyNot::NoAddress | WhyNot::NotRegistered | WhyNot::NoCarrier => {
-                (0, None, None)
-            }
-        };
-        reasons.max_by_key(hope).unwrap_or(WhyNot::nothing_of(kind))
-    }
-
-    fn why_not_probed(&self, kind: PathKind, probe: &PathProbe, now: Instant) -> WhyNot {
-        if probe.is_narrow(now) {
-            return WhyNot::TooNarrow { bytes: self.choice.mtu() };
-        }
-        match (probe.asked, self.choice.climb_at(kind, probe)) {
-            (Some(since), _) if probe.is_doubted(now) => WhyNot::Silent { since },
-            (_, Some(until)) => WhyNot::Proving { until },
-            (_, None) => WhyNot::Asked,
-        }
+        why_not::of_better_kinds(&self.choice, &self.probes, now)
     }
 
     /// Returns when the peer last answered over any allowed path.
@@ -525,7 +485,6 @@ impl PeerRoute {
     fn probe(&mut self, to: Path, key: usize, now: Instant, nonce: &mut impl FnMut() -> [u8; 16]) {
         let mut length = PROBE_BYTES_MIN;
         let role = self.choice.role(to);
-        let is_wanted = self.is_wanted_from_relay(to);
         if let Some(probe) = self.probes.get_mut(to) {
             if role == PathRole::Better && probe.is_responsive(now) {
                 length = self.choice.mtu();
@@ -537,25 +496,11 @@ impl PeerRoute {
             destination: self.peer,
             source: self.own,
             boot: self.boot,
-            nonce: marked(nonce(), to.carrier(), is_wanted),
+            nonce: marked(nonce(), to.carrier(), self.choice.is_wanted_back(to)),
             length,
         };
         self.outstanding.note(probe.nonce, to, Proof { sent: now, length });
         self.send(to, key, &probe);
-    }
-
-    /// Returns whether packets for us are to take this path too, as far as a relay chooses.
-    fn is_wanted_from_relay(&self, path: Path) -> bool {
-        match self.choice.role(path) {
-            // Where nothing answers, the relay may try whatever takes our questions there: else two ends that
-            // lose their UDP at once would ask each other over TCP, and be handed the questions over UDP.
-            PathRole::Active | PathRole::Searched => true,
-            // What comes over a carrier that the owner does not allow is not taken.
-            PathRole::Better | PathRole::Standby | PathRole::Idle | PathRole::Forbidden => {
-                let of_relay = [PathKind::Relay, PathKind::Tcp];
-                of_relay.into_iter().all(|kind| kind == path.kind() || !self.choice.preference().allows(kind))
-            }
-        }
     }
 
     fn send(&mut self, to: Path, key: usize, packet: &Packet) {

@@ -1,6 +1,6 @@
 //! One live control link: a single loop that turns messages, changes and timers into answers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -17,10 +17,12 @@ use crate::presence::PresenceGuard;
 use adit_core::domain::id::{ConnectionId, ServerId};
 use adit_core::domain::limits::{
     CONNECTIONS_ASKED_MAX, CONTROL_HEARTBEAT_EVERY, CONTROL_HEARTBEATS_MISSED_MAX, CONTROL_MESSAGES_BURST,
-    CONTROL_MESSAGES_PER_SECOND, HIDDEN_FROM_MAX, PEER_ADDRESSES_MAX,
+    CONTROL_MESSAGES_PER_SECOND, HIDDEN_FROM_MAX, PATH_KINDS_TOLD_MAX, PEER_ADDRESSES_MAX,
 };
-use adit_core::protocol::capability::Capabilities;
-use adit_core::protocol::control::{Activity, Change, Rule, ToAgent, ToGateway};
+use adit_core::domain::path::PathKind;
+use adit_core::domain::word::Word;
+use adit_core::protocol::capability::{Capabilities, Capability};
+use adit_core::protocol::control::{Activity, Change, PeerPaths, Rule, ToAgent, ToGateway};
 use adit_core::protocol::heartbeat::{Beat, Heartbeat};
 use adit_core::protocol::text::listed;
 use adit_core::protocol::token_bucket::TokenBucket;
@@ -136,6 +138,10 @@ impl ControlSession<'_> {
                 guard.hide_from(hidden_from(peers)?);
                 Ok(())
             }
+            ToGateway::AllowedPaths { peers } => {
+                guard.allow(allowed(peers)?);
+                Ok(())
+            }
             ToGateway::Listening { addresses } => {
                 let origin = self.control.endpoint.origin(&self.link.connection);
                 let from = origin.map_or(self.link.from, Origin::address);
@@ -241,7 +247,15 @@ impl ControlSession<'_> {
                 debug!(%peer, addresses = %listed(addresses), "the agent is told where a peer is");
             }
         }
-        send(self.link, candidates).await
+        send(self.link, candidates).await?;
+        if !self.link.capabilities.has(Capability::AllowedPaths) {
+            return Ok(());
+        }
+        let allowed = self.view.allowed_paths(|peer| self.control.presence.allowed(peer, own));
+        for message in &allowed {
+            debug!(?message, "the agent is told which paths a peer's owner allows");
+        }
+        send(self.link, allowed).await
     }
 }
 
@@ -288,6 +302,20 @@ fn hidden_from(peers: Vec<ServerId>) -> Result<BTreeSet<ServerId>, LinkEnd> {
         return Err(LinkEnd::Misbehaved { what });
     }
     Ok(peers.into_iter().collect())
+}
+
+/// Returns the kinds of path that an owner allows, by peer.
+fn allowed(peers: Vec<PeerPaths>) -> Result<BTreeMap<ServerId, Vec<Word<PathKind>>>, LinkEnd> {
+    if peers.len() > HIDDEN_FROM_MAX {
+        let what =
+            format!("it allows paths to {} peers, at most {HIDDEN_FROM_MAX} fit its file", peers.len());
+        return Err(LinkEnd::Misbehaved { what });
+    }
+    let bounded = peers.into_iter().map(|PeerPaths { peer, mut allowed }| {
+        allowed.truncate(PATH_KINDS_TOLD_MAX);
+        (peer, allowed)
+    });
+    Ok(bounded.collect())
 }
 
 /// Returns where peers may try an agent. A socket on the unspecified address is reached where its link comes
@@ -360,6 +388,18 @@ mod tests {
         let peers = |count: usize| vec![ServerId::from_bytes([1; 16]); count];
         assert!(hidden_from(peers(HIDDEN_FROM_MAX)).is_ok());
         assert!(hidden_from(peers(HIDDEN_FROM_MAX + 1)).is_err());
+    }
+
+    #[test]
+    fn an_agent_names_paths_to_at_most_as_many_peers_as_its_file_can_name() {
+        let one = |kinds| PeerPaths {
+            peer: ServerId::from_bytes([1; 16]),
+            allowed: vec![PathKind::Tcp.into(); kinds],
+        };
+        assert!(allowed(vec![one(1); HIDDEN_FROM_MAX]).is_ok());
+        assert!(allowed(vec![one(1); HIDDEN_FROM_MAX + 1]).is_err());
+        let many = allowed(vec![one(1_000)]).unwrap();
+        assert_eq!(many.values().map(Vec::len).collect::<Vec<_>>(), [PATH_KINDS_TOLD_MAX]);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 
 use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
 use adit_core::domain::limits::{SNAPSHOT_KEYS_MAX, SNAPSHOT_RULES_MAX};
+use adit_core::domain::path::PathKind;
+use adit_core::domain::word::Word;
 use adit_core::protocol::control::{Change, Rule, ToAgent};
 
 #[derive(Debug)]
@@ -15,6 +17,8 @@ pub(super) struct AgentView {
     revoked: BTreeSet<KeyFingerprint>,
     /// The last non-empty word on each peer.
     candidates: BTreeMap<ServerId, Vec<SocketAddr>>,
+    /// The last word on what each peer's owner allows.
+    allowed: BTreeMap<ServerId, Vec<Word<PathKind>>>,
 }
 
 impl AgentView {
@@ -25,6 +29,7 @@ impl AgentView {
             rules: rules.iter().map(|rule| (rule.connection, rule.clone())).collect(),
             revoked: revoked.iter().copied().collect(),
             candidates: BTreeMap::new(),
+            allowed: BTreeMap::new(),
         };
         let messages = in_parts(view.revision, rules, revoked);
         (view, messages)
@@ -71,7 +76,7 @@ impl AgentView {
     /// Returns where the peers of this agent's connections are, as far as it has not heard yet. Nobody else
     /// is ever named.
     pub(super) fn candidates(&mut self, addresses: impl Fn(ServerId) -> Vec<SocketAddr>) -> Vec<ToAgent> {
-        let peers: BTreeSet<ServerId> = self.rules.values().map(|rule| rule.peer).collect();
+        let peers = self.peers();
         let mut messages = Vec::new();
         for &peer in &peers {
             let now = addresses(peer);
@@ -82,6 +87,29 @@ impl AgentView {
         }
         self.candidates.retain(|peer, _| peers.contains(peer));
         messages
+    }
+
+    /// Returns what the owners of this agent's peers allow of the paths between them, as far as it has not heard
+    /// yet. Of one that is away the last word holds.
+    pub(super) fn allowed_paths(
+        &mut self,
+        allowed: impl Fn(ServerId) -> Option<Vec<Word<PathKind>>>,
+    ) -> Vec<ToAgent> {
+        let peers = self.peers();
+        let mut messages = Vec::new();
+        for &peer in &peers {
+            let told = self.allowed.get(&peer).map_or(&[][..], Vec::as_slice);
+            if let Some(allowed) = allowed(peer).filter(|now| now != told) {
+                messages.push(ToAgent::AllowedPaths { peer, allowed: allowed.clone() });
+                self.allowed.insert(peer, allowed);
+            }
+        }
+        self.allowed.retain(|peer, _| peers.contains(peer));
+        messages
+    }
+
+    fn peers(&self) -> BTreeSet<ServerId> {
+        self.rules.values().map(|rule| rule.peer).collect()
     }
 
     fn number(&mut self, change: Change) -> ToAgent {
@@ -202,5 +230,18 @@ mod tests {
 
         view.catch_up(vec![rule(3, OTHER)], vec![], &[]);
         assert_eq!(view.candidates(everybody), [ToAgent::Candidates { peer: OTHER, addresses: at(2) }]);
+    }
+
+    #[test]
+    fn what_peers_owners_allow_is_said_once_and_holds_while_they_are_away() {
+        let (mut view, _) = AgentView::snapshot(vec![rule(1, PEER), rule(2, PEER)], vec![]);
+        assert_eq!(view.allowed_paths(|_| Some(vec![])), [], "that is what it takes for granted");
+        let tcp = || vec![Word::Known(PathKind::Tcp)];
+        let told = ToAgent::AllowedPaths { peer: PEER, allowed: tcp() };
+        assert_eq!(view.allowed_paths(|_| Some(tcp())), [told]);
+        assert_eq!(view.allowed_paths(|_| Some(tcp())), []);
+        assert_eq!(view.allowed_paths(|_| None), []);
+        let any = ToAgent::AllowedPaths { peer: PEER, allowed: vec![] };
+        assert_eq!(view.allowed_paths(|_| Some(vec![])), [any]);
     }
 }

@@ -13,6 +13,7 @@ mod wanted;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -217,6 +218,10 @@ impl Routes {
 
     /// Notes that another carrier to `relay` takes packets now, or none any more.
     pub fn set_carrier(&self, relay: RelayId, is_open: bool) {
+        if is_open {
+            // That another one before was dead says nothing of this one.
+            pin!(self.carrier_dead.notified()).enable();
+        }
         self.carriers.send_modify(|carriers| carriers.set(relay, is_open));
     }
 
@@ -233,8 +238,7 @@ impl Routes {
         self.carrier_wanted.subscribe()
     }
 
-    /// Waits until the open carrier has answered nothing for so long that it must be taken for dead. Word of
-    /// one that was closed meanwhile may still come.
+    /// Waits until the open carrier has answered nothing for so long that it must be taken for dead.
     pub async fn carrier_dead(&self) {
         self.carrier_dead.notified().await;
     }
@@ -581,7 +585,7 @@ impl RouteDriver {
             self.ways.followers.note_path_change(self.own.gateway);
             self.pings.want(now);
         }
-        if let Some(address) = acted.answered_at {
+        if let Some(address) = gateway.address(self.relay_client.place.address) {
             self.note_address(address, now);
         }
         for (path, packet) in acted.transmits {
@@ -703,6 +707,15 @@ impl Gateway {
         let mut driven = DrivenRoute::new(own.gateway, keeper, path_state, span);
         driven.name = "the gateway".into();
         Self { link: server.key.id(), driven, proof: UdpProof::default() }
+    }
+
+    /// Returns where it is over UDP, if it answers anywhere: where the link's packets go, else where it did
+    /// before.
+    fn address(&self, before: Option<SocketAddr>) -> Option<SocketAddr> {
+        let keeper = &self.driven.keeper;
+        let in_use = keeper.active().and_then(Path::address);
+        let kept = before.filter(|before| keeper.validated().any(|valid| valid == *before));
+        in_use.or(kept).or_else(|| keeper.validated().next())
     }
 }
 

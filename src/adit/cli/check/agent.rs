@@ -12,6 +12,7 @@ use super::network::{Host, check_hosts, check_tcp_port, check_udp_port};
 use super::state::{self, State};
 use crate::cli::files;
 use crate::cli::shown::ask_shown;
+use adit_agent::carrier::CarrierStatus;
 use adit_agent::diagnosis::{diagnose, diagnose_agent};
 use adit_agent::enrol::{EnrolError, ask_about_token};
 use adit_agent::state::{AgentState, Enrolment, StateError};
@@ -377,6 +378,9 @@ fn check_status(config: &AgentConfig, status: &AgentStatus, findings: &mut Findi
             status.gateway_error.as_ref().map_or("no attempt has ended yet", |fault| fault.what.as_str());
         findings.problem(format!("gateway: the control link is down: {why}"));
     }
+    if let Some(carrier) = &status.carrier {
+        check_carrier(carrier, findings);
+    }
     if let Some(what) = diagnose_agent(status) {
         findings.problem(format!("agent: {what}"));
     }
@@ -394,6 +398,21 @@ fn check_status(config: &AgentConfig, status: &AgentStatus, findings: &mut Findi
             Some(what) => findings.problem(format!("{}: {what}", called(entry))),
             None => findings.fine(format!("{}: works", called(entry))),
         }
+    }
+}
+
+/// Of the tcp path, what the running agent has made of it.
+fn check_carrier(carrier: &CarrierStatus, findings: &mut Findings) {
+    let is_up = carrier.up.on == Some(true);
+    match (&carrier.foreign_issuer, &carrier.last_error) {
+        (Some(issuer), _) if is_up => findings.warning(format!(
+            "gateway: somebody breaks TLS open with a certificate of {issuer}: the tcp path works and stays encrypted \
+             end to end, but enrolling anew needs the gateway's name exempted from TLS inspection"
+        )),
+        (_, Some(fault)) if carrier.is_wanted && !is_up => {
+            findings.warning(format!("gateway: without UDP this host could not reach its peers: {}", fault.what));
+        }
+        _ => findings.fine(format!("gateway: the tcp path is {carrier}")),
     }
 }
 

@@ -28,6 +28,9 @@ fn everything_an_agent_says_reads_back() {
         },
         ToGateway::Heartbeat { number: 7 },
         ToGateway::HiddenFrom { peers: vec![ServerId::from_bytes([4; 16])] },
+        ToGateway::AllowedPaths {
+            peers: vec![PeerPaths { peer, allowed: vec![PathKind::Tcp.into(), PathKind::Relay.into()] }],
+        },
         ToGateway::Listening { addresses: vec!["[2001:db8::1]:4433".parse().unwrap()] },
         ToGateway::FetchSecret { connection },
         ToGateway::SecretStored { connection, epoch: 2 },

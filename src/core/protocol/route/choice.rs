@@ -111,6 +111,20 @@ impl Choice {
         }
     }
 
+    /// Returns whether packets of the peer are to come this way too, as far as a relay chooses.
+    pub(super) fn is_wanted_back(&self, path: Path) -> bool {
+        match self.role(path) {
+            // Where nothing answers, the relay may try whatever takes our questions there: else two ends that
+            // lose their UDP at once would ask each other over TCP, and be handed the questions over UDP.
+            PathRole::Active | PathRole::Searched => true,
+            // What comes over a carrier that the owner does not allow is not taken.
+            PathRole::Better | PathRole::Standby | PathRole::Idle | PathRole::Forbidden => {
+                let relayed = [PathKind::Relay, PathKind::Tcp];
+                relayed.into_iter().all(|kind| kind == path.kind() || !self.preference.allows(kind))
+            }
+        }
+    }
+
     /// Sets what is allowed, and wanted most: the owner's word.
     pub(super) fn set_preference(
         &mut self,
@@ -170,7 +184,7 @@ impl Choice {
 
     /// Returns when an answered probe of this better path, of this kind, is proof enough.
     pub(super) fn climb_at(&self, kind: PathKind, probe: &PathProbe) -> Option<Instant> {
-        probe.steady.map(|steady| steady + self.patience.wait(kind))
+        probe.steady.map(|steady| self.patience.climb_at(kind, steady))
     }
 
     /// Returns whether a search must begin.

@@ -40,13 +40,15 @@ pub(super) struct Patience([Service; PathKind::ALL.len()]);
 struct Service {
     /// How often it fell silent in use, each time soon after the time before.
     falls: u32,
+    /// When it did so last.
+    fell: Option<Instant>,
     /// Since when it has been in use.
     serving: Option<Instant>,
 }
 
 impl Patience {
     /// Returns how long this kind must answer before it is used again.
-    pub(super) fn wait(&self, kind: PathKind) -> Duration {
+    fn wait(&self, kind: PathKind) -> Duration {
         let terms = terms(kind);
         match self.0[kind.index()].falls.checked_sub(1) {
             None => Duration::ZERO,
@@ -54,6 +56,13 @@ impl Patience {
                 terms.climb_after.saturating_mul(2_u32.saturating_pow(doubled)).min(terms.climb_after_max)
             }
         }
+    }
+
+    /// Returns when this kind is used again, if it answers without a gap since `steady`: what was asked before
+    /// it fell, and answered after, proves nothing.
+    pub(super) fn climb_at(&self, kind: PathKind, steady: Instant) -> Instant {
+        let fell = self.0[kind.index()].fell;
+        fell.map_or(steady, |fell| steady.max(fell)) + self.wait(kind)
     }
 
     /// Notes that this kind is in use.
@@ -75,6 +84,7 @@ impl Patience {
         self.rest(kind, now);
         let service = &mut self.0[kind.index()];
         service.falls = service.falls.saturating_add(1);
+        service.fell = Some(now);
     }
 }
 
@@ -116,6 +126,19 @@ direct     0     3 s  30 60 120 240 480 480 s                600 s
 relay      1     3 s  30 60 120 240 480 480 s                600 s
 tcp        2     3 s  30 60 120 240 480 480 s                600 s";
         assert_eq!(table, expected);
+    }
+
+    #[test]
+    fn what_was_asked_before_a_fall_counts_from_the_fall_on() {
+        let start = Instant::now();
+        let mut patience = Patience::default();
+        let fell = start + CLIMB_LASTED;
+        assert_eq!(patience.climb_at(PathKind::Relay, start), start);
+        patience.fall(PathKind::Relay, fell);
+        assert_eq!(patience.climb_at(PathKind::Relay, start), fell + CLIMB_AFTER);
+        let later = fell + CLIMB_AFTER;
+        assert_eq!(patience.climb_at(PathKind::Relay, later), later + CLIMB_AFTER);
+        assert_eq!(patience.climb_at(PathKind::Tcp, start), start);
     }
 
     #[test]

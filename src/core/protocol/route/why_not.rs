@@ -1,7 +1,12 @@
 //! Why a path that the owner wants more than the one in use is not used, in words for people.
 
+use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
+use super::choice::Choice;
+use super::path::Path;
+use super::path_probe::PathProbe;
+use super::path_probes::PathProbes;
 use crate::domain::path::PathKind;
 
 /// Why packets do not take a kind of path.
@@ -42,7 +47,7 @@ impl WhyNot {
     }
 
     /// Returns what there is when nothing of this kind can even be asked.
-    pub(super) const fn nothing_of(kind: PathKind) -> Self {
+    const fn nothing_of(kind: PathKind) -> Self {
         match kind {
             PathKind::Direct => Self::NoAddress,
             PathKind::Relay => Self::NotRegistered,
@@ -68,6 +73,51 @@ impl WhyNot {
                 format!("it answers, and is used if it goes on for {}", seconds(left))
             }
         }
+    }
+}
+
+/// Returns what is wrong with each kind that is better than the one in use, or with all where none is.
+pub(super) fn of_better_kinds(
+    choice: &Choice,
+    probes: &PathProbes,
+    now: Instant,
+) -> impl Iterator<Item = (PathKind, WhyNot)> {
+    let preference = choice.preference();
+    let active = choice.active().map(Path::kind);
+    let is_better = move |kind: PathKind| {
+        active.is_none_or(|active| match (preference.rank(kind), preference.rank(active)) {
+            (Some(rank), Some(of_active)) => rank < of_active,
+            (Some(_), None) => true,
+            (None, _) => kind < active,
+        })
+    };
+    let allowed = preference.iter().map(move |kind| (kind, of_kind(kind, choice, probes, now)));
+    let others = PathKind::ALL.into_iter().filter(move |kind| !preference.allows(*kind));
+    allowed.chain(others.map(|kind| (kind, WhyNot::NotAllowed))).filter(move |(kind, _)| is_better(*kind))
+}
+
+/// Returns what is wrong with the most hopeful path of an allowed kind.
+fn of_kind(kind: PathKind, choice: &Choice, probes: &PathProbes, now: Instant) -> WhyNot {
+    let paths = probes.iter().filter(|(path, _)| path.kind() == kind);
+    let reasons = paths.map(|(_, probe)| of_path(kind, probe, choice, now));
+    let hope = |why: &WhyNot| match why {
+        WhyNot::Proving { until } => (3, Some(Reverse(*until)), None),
+        WhyNot::TooNarrow { .. } => (2, None, None),
+        WhyNot::Asked => (1, None, None),
+        WhyNot::Silent { since } => (0, None, Some(*since)),
+        WhyNot::NotAllowed | WhyNot::NoAddress | WhyNot::NotRegistered | WhyNot::NoCarrier => (0, None, None),
+    };
+    reasons.max_by_key(hope).unwrap_or(WhyNot::nothing_of(kind))
+}
+
+fn of_path(kind: PathKind, probe: &PathProbe, choice: &Choice, now: Instant) -> WhyNot {
+    if probe.is_narrow(now) {
+        return WhyNot::TooNarrow { bytes: choice.mtu() };
+    }
+    match (probe.asked, choice.climb_at(kind, probe)) {
+        (Some(since), _) if probe.is_doubted(now) => WhyNot::Silent { since },
+        (_, Some(until)) => WhyNot::Proving { until },
+        (_, None) => WhyNot::Asked,
     }
 }
 

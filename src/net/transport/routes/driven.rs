@@ -1,6 +1,5 @@
 //! One route that is driven: what its keeper decides is done to the socket, and published.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -48,8 +47,6 @@ pub(super) struct DrivenRoute {
 pub(super) struct Acted {
     /// Packets in flight may have been lost.
     pub(super) is_disturbed: bool,
-    /// An address where the peer has answered: the latest.
-    pub(super) answered_at: Option<SocketAddr>,
     pub(super) transmits: Vec<(Path, Box<[u8]>)>,
 }
 
@@ -116,14 +113,10 @@ impl DrivenRoute {
         now: Instant,
     ) {
         match event {
-            RouteEvent::Validated(address) => {
-                acted.answered_at = Some(address);
-                ways.socket.validate_source(address);
-            }
+            RouteEvent::Validated(address) => ways.socket.validate_source(address),
             RouteEvent::Lapsed(address) => ways.socket.forget_source(address),
             RouteEvent::Active { path, why } => {
                 acted.is_disturbed |= self.take(path, ways, relay) || why != PathReason::First;
-                acted.answered_at = path.address().or(acted.answered_at);
                 if let Some(more) = self.logged.handle("the path to a peer", now) {
                     tracing::info!(peer = %self.name, more = shown(more), path = %path.kind(), %why, "the path to a peer");
                 }

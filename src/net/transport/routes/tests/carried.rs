@@ -19,7 +19,7 @@ use crate::transport::endpoint::GatewayEndpoint;
 use crate::transport::pair::NOW;
 use crate::transport::relay::RelayThread;
 use adit_core::domain::id::OrganizationId;
-use adit_core::domain::limits::CARRIED_BYTES_UNTIL_UDP;
+use adit_core::domain::limits::{CARRIED_BYTES_UNTIL_UDP, CARRIER_SILENCE};
 use adit_core::protocol::relay::Relay;
 
 const RELAY: RelayId = RelayId(GATEWAY);
@@ -329,12 +329,16 @@ async fn a_carrier_that_answers_nothing_is_told_to_be_dead() {
     let agent = world.agent(1, true).await;
     // It takes all that is sent; as a proxy does that has forgotten where to.
     agent.carrier.set_open(true);
+    // Word of one before.
+    agent.routes.note_carrier_dead();
+    let opened = Instant::now();
     agent.routes.set_carrier(RELAY, true);
     let dead = soon(agent.routes.carrier_dead());
     tokio::select! {
         () = dead => {}
         () = async { loop { agent.carrier.next().await; } } => unreachable!("it takes for ever"),
     }
+    assert!(opened.elapsed() >= CARRIER_SILENCE);
 }
 
 #[tokio::test]
