@@ -13,6 +13,7 @@ use super::entries::{Entries, EntryRun};
 use super::gateway_link::GatewayLink;
 use super::outbox::Outbox;
 use super::policies::Policies;
+use super::policy::tests::PEER;
 use super::secret_store::SecretStore;
 use super::state::AgentState;
 use super::stopping::Stopping;
@@ -93,14 +94,12 @@ impl Fixture {
 }
 
 fn text() -> String {
-    let id = |byte: &str| format!("{0}{0}{0}{0}-{0}{0}-{0}{0}-{0}{0}-{0}{0}{0}{0}{0}{0}", byte);
-    let entry = |number: u16| {
+    let entry = |number: u8| {
         format!(
-            "[[p2p_source]]\nname = \"entry-{number}\"\nid = \"{}\"\npeer = \"{}\"\nprotocol = \"mllp\"\n\
+            "[[p2p_source]]\nname = \"entry-{number}\"\nid = \"{}\"\npeer = \"{PEER}\"\nprotocol = \"mllp\"\n\
              listen = \"127.0.0.1:{}\"\n",
-            id(&format!("0{number}")),
-            id("05"),
-            6_660 + number
+            Fixture::id(number),
+            6_660 + u16::from(number)
         )
     };
     format!("state = \"state\"\n{}{}", entry(1), entry(2))
