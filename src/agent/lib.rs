@@ -4,6 +4,7 @@
 //! One thread runs it all: on the data path wake-ups between threads cost more than they give.
 
 pub mod admin;
+pub mod better_paths;
 pub mod carrier;
 pub mod connection;
 mod connections;
@@ -287,6 +288,7 @@ async fn publish(context: Arc<Context>) {
         if let Ok((_, expires)) = credentials.identity.validity(&credentials.trust) {
             metrics::leaf_expires(expires);
         }
+        metrics::control_link_path(context.routes.gateway_path().borrow().kind());
         log_repeats(&context);
         publish_drops(&context, &mut drops);
         for entry in context.entries.all() {

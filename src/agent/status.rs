@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tracing::Instrument;
 
 use super::admin::explain::{Explained, explanation};
+use super::better_paths::{self, LinkPath};
 use super::carrier::CarrierStatus;
 use super::connection::status::ConnectionStatus;
 use super::context::{Context, Forgotten};
@@ -347,6 +348,7 @@ fn status(context: &Context, startup: &StartupInfo) -> AgentStatus {
         key: credentials.identity.key().fingerprint(),
         leaf_expires,
         gateway: link.up,
+        gateway_path: LinkPath::of(&context.routes.gateway_path().borrow(), Instant::now()),
         gateway_error: link.last_error,
         not_taken: context.rejected(),
         clone_seen: context.copies.seen(Instant::now()),
@@ -371,6 +373,7 @@ fn entry_status(context: &Context, entry: &LiveConnection, gateway: TimedFlag) -
     let rule = rules.rule(entry.config.id);
     let route = rule.map(|rule| format!("{} → {}", rule.source_name, rule.target_name));
     let admin = admin_status(context, entry, rule, &status);
+    let path_state = *context.routes.path_state(entry.config.peer).borrow();
     EntryStatus {
         name: entry.config.name.to_string(),
         id: entry.config.id,
@@ -393,6 +396,7 @@ fn entry_status(context: &Context, entry: &LiveConnection, gateway: TimedFlag) -
         path_reason: status.tunnel.and_then(|tunnel| tunnel.why).map(|why| why.to_string()),
         path_changes: status.tunnel.map_or(0, |tunnel| tunnel.path_changes),
         path: status.tunnel.and_then(|tunnel| tunnel.path),
+        better_paths: better_paths::to_peer(&path_state, &context.paths, entry.config.peer, Instant::now()),
         rtt_micros: rtt.and_then(|micros| u64::try_from(micros).ok()),
         packets_lost: status.tunnel.map(|tunnel| tunnel.packets_lost),
         port_open: status.port_open,
