@@ -1,12 +1,15 @@
 //! What owners want of the path: it is done, shown at both ends, and where it cannot be done both are told why.
 
+use std::time::Duration;
+
+use adit_agent::better_paths::BetterPath;
+use adit_agent::stats::EntryStatus;
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::path::{PathKind, PathPreference};
 use adit_lab::hl7::AckCode;
 use adit_lab::messages::Generator;
 use adit_lab::mirth::{Behaviour, Mirth};
 use adit_lab::sender::Sender;
-use std::time::Duration;
 
 use super::lab::{Lab, Part, TARGET_OWNER, adit, edit, eventually, mirth, run};
 use super::traffic::Conversation;
@@ -80,7 +83,8 @@ async fn owners_who_prefer_tcp_are_on_it_though_udp_works() {
         let link = status.gateway_path.unwrap();
         assert_eq!((link.path, link.better.len()), (PathKind::Direct, 0), "UDP works");
         assert!(status.carrier.unwrap().up.on == Some(true));
-        assert!(status.entries[0].better_paths.is_empty(), "{:?}", status.entries[0].better_paths);
+        let better = &status.entries[0].better_paths;
+        assert!(better.iter().all(BetterPath::is_owners_word), "{better:?}");
         let (text, _) = said(&lab, part, &["status"]).await;
         assert!(
             text.contains("path tcp (") && text.contains("only tcp and relay are allowed, tcp first"),
@@ -148,9 +152,8 @@ async fn an_owner_is_told_which_better_path_the_peers_owner_does_not_allow() {
     let mirth = mirth().await;
     let mut lab = written(&mirth, ["path = \"tcp\"", ""]);
     lab.start_all().await;
-    let better = |entry: &adit_agent::stats::EntryStatus| -> Vec<String> {
-        entry.better_paths.iter().map(ToString::to_string).collect()
-    };
+    let better =
+        |entry: &EntryStatus| -> Vec<String> { entry.better_paths.iter().map(ToString::to_string).collect() };
     let own = lab.entry_becomes(Part::A, 0, "tcp", |entry| entry.path == Some(PathKind::Tcp)).await;
     let why = "this agent's file or `adit path` does not allow it";
     assert_eq!(better(&own), [format!("direct: {why}"), format!("relay: {why}")]);
@@ -162,7 +165,8 @@ async fn an_owner_is_told_which_better_path_the_peers_owner_does_not_allow() {
     let (text, _) = said(&lab, Part::B, &["status"]).await;
     assert!(text.contains(&format!("better {told}")), "{text}");
     let (text, _) = said(&lab, Part::B, &["status", "--json"]).await;
-    assert!(text.contains("\"path\":\"direct\",\"why_not\":\"not-allowed-by-peer\""), "{text}");
+    let better = format!("{{\"path\":\"direct\",\"what\":\"{}\",", told.trim_start_matches("direct: "));
+    assert!(text.contains(&format!("{better}\"why_not\":\"not-allowed-by-peer\"}}")), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

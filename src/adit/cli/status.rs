@@ -188,8 +188,10 @@ fn render_entry(out: &mut String, entry: &EntryStatus, has_link: bool) {
     let path = path(entry, problem.as_deref());
     let rtt = entry.rtt_micros.map_or(String::new(), |micros| format!(", rtt {micros} µs"));
     let _ = writeln!(out, "  tunnel  {}\n  path    {path}{rtt}", flag(entry.tunnel, "up", "down"),);
-    if !entry.better_paths.is_empty() {
-        let better: Vec<_> = entry.better_paths.iter().map(BetterPath::to_string).collect();
+    // What this agent's owner allows stands beside the path.
+    let better = entry.better_paths.iter().filter(|better| !better.is_owners_word());
+    let better: Vec<_> = better.map(BetterPath::to_string).collect();
+    if !better.is_empty() {
         let _ = writeln!(out, "  better  {}", better.join("; "));
     }
     let _ = writeln!(

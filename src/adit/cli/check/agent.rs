@@ -16,6 +16,7 @@ use adit_agent::better_paths::BetterPath;
 use adit_agent::carrier::CarrierStatus;
 use adit_agent::diagnosis::{diagnose, diagnose_agent};
 use adit_agent::enrol::{EnrolError, ask_about_token};
+use adit_agent::health::HealthProblem;
 use adit_agent::state::{AgentState, Enrolment, StateError};
 use adit_agent::stats::{AgentStatus, EntryStatus};
 use adit_agent::status::{Answer, Request, StatusError};
@@ -361,10 +362,9 @@ async fn settled(config: &AgentConfig) -> Result<Answer, StatusError> {
 fn is_settling(status: &AgentStatus) -> bool {
     let has_link = status.gateway.on == Some(true);
     let waits = |entry: &EntryStatus| {
-        entry
-            .health()
-            .problem()
-            .is_some_and(|problem| !(problem.lets_pass() || has_link && problem.is_decided()))
+        let is_decided = |problem: HealthProblem| problem.is_decided() || entry.path_conflict.is_some();
+        let problem = entry.health().problem();
+        problem.is_some_and(|problem| !(problem.lets_pass() || has_link && is_decided(problem)))
     };
     status.uptime_seconds < SETTLES_WITHIN.as_secs() && (!has_link || status.entries.iter().any(waits))
 }
