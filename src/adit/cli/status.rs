@@ -187,7 +187,7 @@ fn render_entry(out: &mut String, entry: &EntryStatus, has_link: bool) {
     let problem = diagnose(entry, has_link);
     let path = path(entry, problem.as_deref());
     let rtt = entry.rtt_micros.map_or(String::new(), |micros| format!(", rtt {micros} µs"));
-    let _ = writeln!(out, "  tunnel  {}\n  path    {path}{rtt}", flag(entry.tunnel, "up", "down"),);
+    let _ = writeln!(out, "  tunnel  {}\n  path    {path}{rtt}", flag(entry.tunnel, "up", "down"));
     // What this agent's owner allows stands beside the path.
     let better = entry.better_paths.iter().filter(|better| !better.is_owners_word());
     let better: Vec<_> = better.map(BetterPath::to_string).collect();

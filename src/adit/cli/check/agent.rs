@@ -398,12 +398,11 @@ fn check_status(config: &AgentConfig, status: &AgentStatus, findings: &mut Findi
         }
     }
     for entry in &status.entries {
-        match diagnose(entry, has_link) {
-            Some(what) => findings.problem(format!("{}: {what}", called(entry))),
-            None => {
-                let over = entry.path.map(|path| over(path, &entry.better_paths)).unwrap_or_default();
-                findings.fine(format!("{}: works{over}", called(entry)));
-            }
+        if let Some(what) = diagnose(entry, has_link) {
+            findings.problem(format!("{}: {what}", called(entry)));
+        } else {
+            let over = entry.path.map(|path| over(path, &entry.better_paths)).unwrap_or_default();
+            findings.fine(format!("{}: works{over}", called(entry)));
         }
     }
 }
