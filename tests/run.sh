@@ -48,6 +48,7 @@ main() {
         suite "bench filter" cargo bench --locked -p adit-benches --bench filter
         suite "bench relay" cargo bench --locked -p adit-benches --bench relay
         suite "bench tunnel" cargo bench --locked -p adit-benches --bench tunnel -- --peers direct,adit
+        suite "bench carriers" cargo bench --locked -p adit-benches --bench carriers
         suite "bench paths" bench_paths release bench --rounds 3
     else
         suite "bench codec" cargo test --locked --bench codec -- --once
@@ -55,6 +56,7 @@ main() {
         suite "bench filter" cargo test --locked --bench filter -- --quick --rounds 1
         suite "bench relay" cargo test --locked --bench relay -- --quick
         suite "bench tunnel" cargo test --locked --bench tunnel -- --quick --rounds 1 --peers direct,adit
+        suite "bench carriers" cargo test --locked --bench carriers -- --quick
         suite "bench paths" bench_paths debug test --quick
     fi
 

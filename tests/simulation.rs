@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! cargo test --test simulation                      1,000 seeds
-//! ADIT_TEST_LONG=1 cargo test --test simulation     10,000
+//! ADIT_TEST_LONG=1 cargo test --test simulation     100,000
 //! ADIT_SIM_SEED=7 cargo test --test simulation -- --nocapture one_seed     one, with its events
 //! ADIT_SIM_PACKETS=1 ADIT_SIM_SEED=7 cargo test …                          and with its packets
 //! ```
@@ -68,7 +68,7 @@ const MOST_RECOVER_SECONDS: f64 = 10.0;
 
 /// Seeds of the normal run, and of the long one.
 fn seeds() -> u64 {
-    if std::env::var_os("ADIT_TEST_LONG").is_some() { 10_000 } else { 1_000 }
+    if std::env::var_os("ADIT_TEST_LONG").is_some() { 100_000 } else { 1_000 }
 }
 
 /// The one seed that was asked for.

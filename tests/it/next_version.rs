@@ -137,7 +137,7 @@ async fn what_only_a_next_agent_knows_costs_nothing_else() {
         json!({ "type": "listening", "addresses": ["192.0.2.9:4433", { "tcp": "192.0.2.9:443" }] }),
     )
     .await;
-    let report = json!({ "tunnel": "tcp", "mirth": true, "last_ack": null, "loss": 0.01 });
+    let report = json!({ "tunnel": "punched", "mirth": true, "last_ack": null, "loss": 0.01 });
     say(&mut next, json!({ "type": "report", "connection": connection, "report": report })).await;
     let refused =
         json!({ "type": "refused_peer", "connection": connection, "peer": null, "reason": "too_tired" });

@@ -3,7 +3,9 @@
 //!
 //! One of the agents is behind a NAT: its peer knows no address of it, and learns the shim's.
 
+use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use adit_agent::stats::EntryStatus;
 use adit_core::domain::connection::Protocol;
@@ -12,8 +14,10 @@ use adit_lab::shim::{Direction, Impairment, Shim};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::lab::{Lab, Part, draws, edit, free_address};
+use adit_net::identity::tls::ENROL_ALPN;
 
 pub(crate) struct Wan {
     pub lab: Lab,
@@ -135,15 +139,37 @@ fn v6(address: SocketAddr) -> SocketAddr {
     (std::net::Ipv6Addr::LOCALHOST, address.port()).into()
 }
 
-/// Joins every TCP connection that comes to one to the destination.
+/// Joins TCP connections of enrolments to the destination, and no others: what happens to UDP here must not be
+/// mended by TCP.
 async fn forward(listener: TcpListener, destination: SocketAddr) {
     let mut connections = JoinSet::new();
     loop {
         let (mut near, _) = listener.accept().await.unwrap();
         connections.spawn(async move {
+            if !is_enrolment(&near).await? {
+                return Ok((0, 0));
+            }
             let mut far = TcpStream::connect(destination).await?;
             copy_bidirectional(&mut near, &mut far).await
         });
         while connections.try_join_next().is_some() {}
+    }
+}
+
+/// Whether a client's first TLS record asks for enrolment (RFC 8446 §4.1.2, RFC 7301): its names are readable.
+async fn is_enrolment(near: &TcpStream) -> io::Result<bool> {
+    let mut hello = [0; 4_096];
+    loop {
+        let length = near.peek(&mut hello).await?;
+        let record = match hello[..length] {
+            [] => return Ok(false),
+            [_, _, _, high, low, ..] => 5 + usize::from(u16::from_be_bytes([high, low])),
+            _ => 5,
+        };
+        if length >= record.min(hello.len()) && length >= 5 {
+            return Ok(hello[..length].windows(ENROL_ALPN.len()).any(|found| found == ENROL_ALPN));
+        }
+        // What is there already makes it readable: wait for more.
+        sleep(Duration::from_millis(5)).await;
     }
 }

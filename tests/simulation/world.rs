@@ -21,11 +21,11 @@ use crate::wire::{Node, Weather};
 
 /// How often control links are looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// An answer may have been on its way for so long when the last path was cut.
+const IN_FLIGHT: Duration = Duration::from_millis(1_500);
 /// A path whose first leg is dead is left within this, if another way is there: three seconds after its last
 /// answer, which was up to a second old, for what answers a search that loses a round or two.
 const LEFT_WITHIN: Duration = Duration::from_millis(6_500);
-/// An answer may have been on its way for so long when the last path was cut.
-const IN_FLIGHT: Duration = Duration::from_millis(1_500);
 /// More steps than are ever taken at one and the same time.
 const STEPS_MAX: u64 = 10_000;
 
@@ -197,10 +197,10 @@ impl World {
         let awake = !self.agents.iter().any(Agent::is_frozen);
         let ways = Way::ALL.map(|way| awake && self.is_there(way));
         self.judge.observe(self.scene.now, ways);
+        self.watch_port();
         for place in 0..self.agents.len() {
             self.watch_choice(place, awake);
         }
-        self.watch_port();
         for end in std::mem::take(&mut self.scene.ended) {
             self.scene.tally.tunnels_ended += 1;
             let excused = match end.cause {
@@ -213,37 +213,6 @@ impl World {
             self.gave_up = Some(end.node);
             self.scene.demand(excused, Promise::Lives, format_args!("{:?}: {}", end.node, end.why));
         }
-    }
-
-    /// Judges that an agent leaves a path whose first leg is dead for a way that has long been there.
-    fn watch_choice(&mut self, place: usize, awake: bool) {
-        let (now, agent) = (self.scene.now, &self.agents[place]);
-        let (node, wire) = (agent.node, &self.scene.wire);
-        let Some(path) = agent.paths.active().filter(|_| awake && self.script.is_even) else {
-            self.on_dead[place] = None;
-            return;
-        };
-        let (is_open, is_over): (_, Box<dyn Fn(Way) -> bool>) = match path {
-            Path::Direct(_) => (wire.is_open(node, node.peer()), Box::new(|way| way == Way::Direct)),
-            Path::Relay { carrier, .. } => {
-                let is_open = match carrier {
-                    Carrier::Udp => wire.is_open(node, Node::Gateway),
-                    Carrier::Tcp => wire.is_tcp_open(node),
-                };
-                let over = Way::over(node, carrier);
-                (is_open, Box::new(move |way| over.contains(&way)))
-            }
-        };
-        let before = self.on_dead[place].filter(|(before, _)| *before == path);
-        let dead = (!is_open).then(|| before.map_or(now, |(_, since)| since));
-        self.on_dead[place] = dead.map(|since| (path, since));
-        let is_late = dead.is_some_and(|since| now - since > LEFT_WITHIN);
-        let is_stuck = is_late && self.judge.has_had(LEFT_WITHIN, |way| !is_over(way), now);
-        let what = format_args!(
-            "{node:?}: is on {path} though it is dead since {:?}",
-            dead.map(|since| now - since)
-        );
-        self.scene.demand(!is_stuck, Promise::Chosen, what);
     }
 
     /// The source's port is no longer open than its three seconds once nothing can be reached behind it.
@@ -276,6 +245,37 @@ impl World {
         let reaches_gateway = |node: &Node| wire.is_open(*node, Node::Gateway) || wire.is_tcp_open(*node);
         wire.is_open(Node::Source, Node::Target)
             || (self.gateway.is_up && Node::AGENTS.iter().all(reaches_gateway))
+    }
+
+    /// Judges that an agent leaves a path whose first leg is dead for a way that has long been there.
+    fn watch_choice(&mut self, place: usize, awake: bool) {
+        let (now, agent) = (self.scene.now, &self.agents[place]);
+        let (node, wire) = (agent.node, &self.scene.wire);
+        let Some(path) = agent.paths.active().filter(|_| awake && self.script.is_even) else {
+            self.on_dead[place] = None;
+            return;
+        };
+        let (is_open, is_over): (_, Box<dyn Fn(Way) -> bool>) = match path {
+            Path::Direct(_) => (wire.is_open(node, node.peer()), Box::new(|way| way == Way::Direct)),
+            Path::Relay { carrier, .. } => {
+                let is_open = match carrier {
+                    Carrier::Udp => wire.is_open(node, Node::Gateway),
+                    Carrier::Tcp => wire.is_tcp_open(node),
+                };
+                let over = Way::over(node, carrier);
+                (is_open, Box::new(move |way| over.contains(&way)))
+            }
+        };
+        let before = self.on_dead[place].filter(|(before, _)| *before == path);
+        let dead = (!is_open).then(|| before.map_or(now, |(_, since)| since));
+        self.on_dead[place] = dead.map(|since| (path, since));
+        let is_late = dead.is_some_and(|since| now - since > LEFT_WITHIN);
+        let is_stuck = is_late && self.judge.has_had(LEFT_WITHIN, |way| !is_over(way), now);
+        let what = format_args!(
+            "{node:?}: is on {path} though it is dead since {:?}",
+            dead.map(|since| now - since)
+        );
+        self.scene.demand(!is_stuck, Promise::Chosen, what);
     }
 
     /// Whether script and owners let packets pass this way, both ways.

@@ -11,9 +11,9 @@ use adit_net::identity::time::TimeSource;
 
 const WAITS_FOR_SECRET: &str =
     "the connection's secret is not here; it comes over the link to the gateway, so see that it is up";
-const WAITS_FOR_PATH: &str = "the peer's agent does not answer; it must run, and both agents must reach the gateway by UDP, \
-    which relays; where `path` allows only the direct one, name a port with `listen`, let it in at the firewall, \
-    and behind NAT add `direct_addresses`";
+const WAITS_FOR_PATH: &str = "the peer's agent does not answer; it must run, and both agents must reach the gateway, by UDP or \
+    by TCP 443, which relays; where `path` or `prefer` allows only the direct one, name a port with `listen`, let it in \
+    at the firewall, and behind NAT add `direct_addresses`";
 const PEER_STOPPED: &str = "the peer's agent was stopped; the tunnel comes back with it";
 const STAYS_AWAY: &str =
     "the peer's agent was stopped and has not come back; ask the partner whether it should run";

@@ -64,7 +64,7 @@ pub async fn dial(
         }
         match (outcome, answered.or(first)) {
             (Ok(connection), Some(place)) => {
-                debug!(%place, "the gateway answered");
+                debug!(address = %place, "the gateway answered");
                 return Ok((connection, place));
             }
             (Err(TransportError::Timeout { after }), _) if answered.is_none() => {
@@ -129,7 +129,7 @@ impl Dial<'_> {
         self.has_begun = true;
         let Self { endpoint, socket, route, limit, ref left, ref mut carriers, .. } = *self;
         let Some((first, others)) = left.split_first() else { return Handshake::Joined };
-        debug!(place = %first, ?limit, "the gateway is dialled");
+        debug!(address = %first, ?limit, "the gateway is dialled");
         socket.set_candidates(route, &[*first]);
         let connected = async {
             let mut connecting = pin!(endpoint.connect_control(route));
@@ -137,7 +137,7 @@ impl Dial<'_> {
                 tokio::select! {
                     connected = &mut connecting => return connected,
                     () = sleep(ATTEMPT_DELAY) => {
-                        debug!(%place, "no answer yet, so the gateway is dialled here too");
+                        debug!(address = %place, "no answer yet, so the gateway is dialled here too");
                         socket.add_candidate(route, *place);
                     }
                 }
