@@ -15,6 +15,7 @@ pub(crate) mod listener;
 mod logins;
 pub(crate) mod managed;
 mod origin;
+pub(crate) mod parts;
 mod refusal_sums;
 pub(crate) mod sessions;
 mod streams;

@@ -11,7 +11,6 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info};
 
-use super::context::Context;
 use super::repeats::Repeats;
 use super::stats::{Fault, TimedFlag};
 use adit_core::config::HostPort;
@@ -26,6 +25,7 @@ use adit_net::transport::carrier::client::{CarrierError, Opened, dial};
 use adit_net::transport::carrier::proxy::Proxies;
 use adit_net::transport::carrier::pump::pump;
 use adit_net::transport::carrier::queues::CarrierEnd;
+use adit_net::transport::routes::Routes;
 use adit_observe::metrics;
 
 const RETRY_MIN: Duration = Duration::from_millis(500);
@@ -45,7 +45,14 @@ pub trait CarrierUser: Send + Sync {
     fn set_carrier(&self, is_open: bool);
 }
 
-impl CarrierUser for Arc<Context> {
+/// Whose packets the carrier takes: all that go by the relay at the gateway.
+#[derive(Debug)]
+pub(crate) struct RelayedRoutes {
+    pub(crate) routes: Routes,
+    pub(crate) relay: RelayId,
+}
+
+impl CarrierUser for RelayedRoutes {
     fn wanted(&self) -> watch::Receiver<bool> {
         self.routes.carrier_wanted()
     }
@@ -55,7 +62,7 @@ impl CarrierUser for Arc<Context> {
     }
 
     fn set_carrier(&self, is_open: bool) {
-        self.routes.set_carrier(RelayId(self.enrolment.gateway_route), is_open);
+        self.routes.set_carrier(self.relay, is_open);
     }
 }
 

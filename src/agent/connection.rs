@@ -27,12 +27,12 @@ use self::live::{Live, LiveEvent};
 use self::log::Said;
 use self::status::StatusWriter;
 use self::upstream::{Streams, Upstream, UpstreamState};
-use super::context::Context;
+use super::admin::parts::AdminParts;
 use super::entries::LiveConnection;
 use super::policy;
 use super::stats::Fault;
-use super::stopping;
-use super::tunnels::{self, Admitted};
+use super::stopping::{self, Stopping};
+use super::tunnels::{self, Admission, Admitted};
 use adit_core::domain::connection::Side;
 use adit_core::domain::visible::error_chain;
 use adit_core::protocol::connection::{
@@ -43,7 +43,7 @@ use adit_core::protocol::control::Rule;
 use adit_core::protocol::frame::Code;
 use adit_core::protocol::rules::RuleBook;
 use adit_net::identity::random;
-use adit_net::identity::time::TimeSource;
+use adit_net::identity::time::{LearntClock, TimeSource};
 use adit_net::task::named;
 use adit_net::transport::routes::PathState;
 use adit_observe::metrics;
@@ -57,9 +57,19 @@ pub(crate) enum End {
     Target { upstream: Upstream, streams: Streams, incoming: mpsc::Receiver<Admitted> },
 }
 
+/// What connections share.
+#[derive(Debug, Clone)]
+pub(crate) struct ConnectionParts {
+    pub(crate) clock: Arc<LearntClock>,
+    /// What ends once that has begun ends by order: it is no fault.
+    pub(crate) stopping: Arc<Stopping>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) admin: Arc<AdminParts>,
+}
+
 /// Runs one connection of the agent's file.
 pub(crate) struct ConnectionDriver {
-    context: Arc<Context>,
+    parts: ConnectionParts,
     entry: Arc<LiveConnection>,
     machine: ConnectionMachine,
     end: End,
@@ -99,7 +109,7 @@ enum Event {
 impl ConnectionDriver {
     #[must_use]
     pub(crate) fn new(
-        context: Arc<Context>,
+        parts: ConnectionParts,
         entry: Arc<LiveConnection>,
         end: End,
         (status, faults): (StatusWriter, mpsc::Receiver<Fault>),
@@ -119,9 +129,9 @@ impl ConnectionDriver {
         };
         Self {
             machine: ConnectionMachine::new(settings),
-            rules: context.watch_rules(),
-            path: context.routes.path_state(config.peer),
-            context,
+            rules: parts.admission.policies.watch(),
+            path: parts.admission.routes.path_state(config.peer),
+            parts,
             entry,
             end,
             attempt: None,
@@ -141,9 +151,8 @@ impl ConnectionDriver {
     pub(crate) async fn run(mut self) {
         let upstream = self.upstream();
         let mut state = upstream.as_ref().map(Upstream::state);
-        let mut watching =
-            std::pin::pin!(watch_upstream(upstream, Arc::clone(&self.context), Arc::clone(&self.entry)));
-        let (mut secrets, mut stopping) = (self.context.watch_secrets(), self.context.stopping.watch());
+        let mut watching = std::pin::pin!(watch_upstream(upstream, Arc::clone(&self.entry)));
+        let (mut secrets, mut stopping) = (self.parts.admission.secrets.watch(), self.parts.stopping.watch());
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.begin();
@@ -230,7 +239,7 @@ impl ConnectionDriver {
         let policy = policy::of(&self.entry.config, self.entry.side, &self.rules.borrow_and_update());
         let mut has_secret = false;
         if let Some(rule) = policy.rule() {
-            has_secret = self.context.secret(&self.entry.config, rule).is_some();
+            has_secret = self.parts.admission.secrets.of(&self.entry.config, rule).is_some();
             self.status.set_route(format!("{} → {}", rule.source_name, rule.target_name));
         }
         self.hear_key(now);
@@ -249,11 +258,11 @@ impl ConnectionDriver {
 
     fn hear_key(&mut self, now: Instant) {
         let Some(shown) = self.machine.session().map(|session| session.terms().peer_key) else { return };
-        let Self { context, entry, .. } = self;
-        let known = || context.known_key(entry.config.id).map(|known| known.key);
+        let (admission, entry) = (&self.parts.admission, &self.entry);
+        let known = || admission.trust.known(entry.config.id).map(|known| known.key);
         let trusted = entry.config.peer_key.or_else(known);
         let key = PeerKey {
-            is_revoked: context.rules().is_revoked(shown),
+            is_revoked: admission.policies.rules().is_revoked(shown),
             is_replaced: trusted.is_some_and(|trusted| trusted != shown),
         };
         self.machine.handle_key(key, now);
@@ -265,7 +274,7 @@ impl ConnectionDriver {
     }
 
     fn hear_stop(&mut self, now: Instant) {
-        let since = self.context.stopping.since().or_else(|| self.stop.is_cancelled().then_some(now));
+        let since = self.parts.stopping.since().or_else(|| self.stop.is_cancelled().then_some(now));
         if let Some(since) = since {
             self.has_heard_stop = true;
             self.machine.handle_stop(since, now);
@@ -274,11 +283,11 @@ impl ConnectionDriver {
 
     fn take_upstream(&mut self, state: UpstreamState, now: Instant) {
         self.machine.handle_upstream(state.serves, now);
-        self.status.set_upstream(state, self.context.clock.now());
+        self.status.set_upstream(state, self.parts.clock.now());
     }
 
     fn proven(&self, admitted: &Admitted, now: Instant) -> Proven {
-        let lives = admitted.peer_expires.since(self.context.clock.now());
+        let lives = admitted.peer_expires.since(self.parts.clock.now());
         Proven { terms: admitted.terms, expires: now.checked_add(lives) }
     }
 
@@ -308,7 +317,7 @@ impl ConnectionDriver {
 
     fn measure(&self) {
         if let (Some(live), Some(session)) = (&self.live, self.machine.session()) {
-            let silent_since = session.is_silent().then(|| self.context.clock.now());
+            let silent_since = session.is_silent().then(|| self.parts.clock.now());
             let tunnel = live.measured(&self.path.borrow(), silent_since);
             self.status.measure(tunnel, live.streams_open());
         }
@@ -372,7 +381,7 @@ impl ConnectionDriver {
                 match (&mut self.end, &self.live) {
                     (End::Target { upstream, streams, .. }, Some(live)) if may_start => {
                         let connection = live.connection().clone();
-                        streams.start(upstream, &self.context, &self.entry, (stream, connection));
+                        streams.start(upstream, &self.entry, (stream, connection));
                     }
                     _ => {
                         metrics::refused_stream(self.entry.config.name.as_str(), "not active");
@@ -424,7 +433,7 @@ impl ConnectionDriver {
             self.act(action).await;
         }
         let (view, is_draining) = (self.machine.status(), self.machine.is_draining());
-        self.status.follow(&view, is_draining, self.context.clock.now());
+        self.status.follow(&view, is_draining, self.parts.clock.now());
     }
 
     async fn act(&mut self, action: Action) {
@@ -448,18 +457,20 @@ impl ConnectionDriver {
         let Some(rule) = self.rule() else { return };
         let path = self.path.borrow().path.map(tracing::field::display);
         tracing::debug!(path, epoch = rule.secret_epoch, peer_route = %rule.peer_route, "the peer is dialled");
-        self.attempt = Some(Attempt::Dialing(Box::pin(tunnels::dial(Arc::clone(&self.context), rule))));
+        self.attempt =
+            Some(Attempt::Dialing(Box::pin(tunnels::dial(Arc::clone(&self.parts.admission), rule))));
     }
 
     fn prove(&mut self) {
-        let secret =
-            self.rule().and_then(|rule| Some((self.context.secret(&self.entry.config, &rule)?, rule)));
+        let secret = self
+            .rule()
+            .and_then(|rule| Some((self.parts.admission.secrets.of(&self.entry.config, &rule)?, rule)));
         let (Some(Attempt::Dialled(dialled)), Some((secret, rule))) = (self.attempt.take(), secret) else {
             let gone = DialFailure::away("the connection's secret is no longer here".into());
             return self.machine.handle_proven(Err(gone), Instant::now());
         };
-        let (context, entry) = (Arc::clone(&self.context), Arc::clone(&self.entry));
-        let proving = tunnels::prove(context, entry, rule, secret, dialled);
+        let (admission, entry) = (Arc::clone(&self.parts.admission), Arc::clone(&self.entry));
+        let proving = tunnels::prove(admission, entry, rule, secret, dialled);
         self.attempt = Some(Attempt::Proving(Box::pin(proving)));
     }
 
@@ -476,7 +487,7 @@ impl ConnectionDriver {
             );
             *streams = Streams::new(self.entry.config.streams_max);
         }
-        self.live = Some(Live::new(admitted, self.context.clock.now(), self.context.stopping.tunnel_up()));
+        self.live = Some(Live::new(admitted, self.parts.clock.now(), self.parts.stopping.tunnel_up()));
         self.measure();
     }
 
@@ -502,7 +513,7 @@ impl ConnectionDriver {
     fn ping(&self) {
         tracing::debug!("the peer is heard and does not answer on the tunnel, so it is asked again");
         self.with_live(|live| live.connection().note_path_change());
-        self.context.routes.want_ping();
+        self.parts.admission.routes.want_ping();
     }
 
     fn with_live(&self, act: impl FnOnce(&Live)) {
@@ -519,12 +530,12 @@ impl ConnectionDriver {
 
     /// Records a peer that was found wanting here in both audits, as on the target's side.
     fn audit(&mut self, audited: Audited) {
-        let context = Arc::clone(&self.context);
+        let audit = Arc::clone(&self.parts.admission.audit);
         let (connection, peer) = (Some(self.entry.config.id), Some(self.entry.config.peer));
         let writing = async move {
             match audited {
-                Audited::Refused(refusal) => context.refuse_peer(connection, peer, refusal).await,
-                Audited::Handshake(what) => context.refuse_handshake(connection, peer, &what).await,
+                Audited::Refused(refusal) => audit.refuse_peer(connection, peer, refusal).await,
+                Audited::Handshake(what) => audit.refuse_handshake(connection, peer, &what).await,
             }
         };
         self.writes.spawn(named("audit of a refused peer", writing).in_current_span());
@@ -536,9 +547,9 @@ fn peer_path(state: &PathState) -> PeerPath {
     PeerPath { is_there: state.path.is_some(), boot: state.boot, heard: state.heard }
 }
 
-async fn watch_upstream(upstream: Option<Upstream>, context: Arc<Context>, entry: Arc<LiveConnection>) {
+async fn watch_upstream(upstream: Option<Upstream>, entry: Arc<LiveConnection>) {
     match upstream {
-        Some(upstream) => upstream.watch(context, entry).await,
+        Some(upstream) => upstream.watch(entry).await,
         None => std::future::pending().await,
     }
 }

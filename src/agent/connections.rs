@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::admin::listener::AdminListener;
+use super::admin::parts::AdminParts;
 use super::connection::downstream::{Clients, Downstream};
-use super::connection::upstream::{LocalMirth, Streams, Upstream};
-use super::connection::{ConnectionDriver, End};
-use super::context::Context;
+use super::connection::upstream::{LocalMirth, ManagedMirth, Streams, Upstream};
+use super::connection::{ConnectionDriver, ConnectionParts, End};
 use super::entries::{EntryRole, EntryRun, LiveConnection};
 use super::local_users::LocalUsers;
 use adit_core::domain::id::ConnectionId;
@@ -23,7 +23,7 @@ use adit_net::transport::tls::LocalTls;
 /// All that run.
 #[derive(Debug)]
 pub(crate) struct Connections {
-    context: Arc<Context>,
+    parts: ConnectionParts,
     /// What people beside this agent see; there for a file that has admin entries.
     tls: Option<LocalTls>,
     tasks: JoinSet<()>,
@@ -38,14 +38,14 @@ struct Running {
 
 impl Connections {
     #[must_use]
-    pub(crate) fn new(context: Arc<Context>, tls: Option<LocalTls>) -> Self {
-        Self { context, tls, tasks: JoinSet::new(), running: BTreeMap::new() }
+    pub(crate) fn new(parts: ConnectionParts, tls: Option<LocalTls>) -> Self {
+        Self { parts, tls, tasks: JoinSet::new(), running: BTreeMap::new() }
     }
 
     /// Starts one that does not run.
     pub(crate) fn start(&mut self, run: EntryRun) {
         let (id, span, stop) = (run.entry.config.id, run.entry.span(), CancellationToken::new());
-        let served = serve(Arc::clone(&self.context), run, self.tls.clone(), stop.clone());
+        let served = serve(self.parts.clone(), run, self.tls.clone(), stop.clone());
         let task = self.tasks.spawn(named("connection", served).instrument(span)).id();
         self.running.insert(id, Running { task, stop });
     }
@@ -85,31 +85,38 @@ impl Connections {
 }
 
 /// Runs one until it was told to stop and has.
-async fn serve(context: Arc<Context>, run: EntryRun, tls: Option<LocalTls>, stop: CancellationToken) {
+async fn serve(parts: ConnectionParts, run: EntryRun, tls: Option<LocalTls>, stop: CancellationToken) {
     let EntryRun { entry, role, incoming, faults, status } = run;
     let target =
         |upstream| End::Target { upstream, streams: Streams::new(entry.config.streams_max), incoming };
     let end = match role {
         EntryRole::Source { listen, allow_users } => {
             let users = allow_users.as_deref().map(LocalUsers::new);
-            source(&context, &entry, listen, (Clients::Mirth, users))
+            source(&parts, &entry, listen, (Clients::Mirth, users))
         }
         EntryRole::Target { forward_to, probe } => {
-            target(Upstream::Channel(Arc::new(LocalMirth::new(forward_to, probe))))
+            target(Upstream::Channel(Arc::new(LocalMirth::new(forward_to, probe, Arc::clone(&parts.clock)))))
         }
         EntryRole::Managing(managing) => {
             let (listen, users) = (managing.listen, managing.allow_users.as_deref().map(LocalUsers::new));
             let tls = tls.expect("made for a file that has such entries");
             let sessions = entry.sessions.clone().expect("made with its entry");
-            let listener = Arc::new(AdminListener::new(managing, tls, sessions, entry.config.streams_max));
-            source(&context, &entry, listen, (Clients::Admin(listener), users))
+            let listener = Arc::new(AdminListener::new(
+                managing,
+                tls,
+                (sessions, Arc::clone(&parts.admin)),
+                entry.config.streams_max,
+            ));
+            source(&parts, &entry, listen, (Clients::Admin(listener), users))
         }
         EntryRole::Managed(_) => {
-            target(Upstream::Managed(entry.managed.clone().expect("made with its entry")))
+            let managed = entry.managed.clone().expect("made with its entry");
+            let (parts, trust) = (Arc::clone(&parts.admin), Arc::clone(&parts.admission.trust));
+            target(Upstream::Managed(ManagedMirth { managed, parts, trust }))
         }
     };
-    let keeping = keep_sessions(Arc::clone(&context), Arc::clone(&entry));
-    let driver = ConnectionDriver::new(context, entry, end, (status, faults), stop);
+    let keeping = keep_sessions(Arc::clone(&parts.admin), Arc::clone(&entry));
+    let driver = ConnectionDriver::new(parts, entry, end, (status, faults), stop);
     tokio::select! {
         () = driver.run() => {}
         () = keeping => {}
@@ -117,19 +124,20 @@ async fn serve(context: Arc<Context>, run: EntryRun, tls: Option<LocalTls>, stop
 }
 
 fn source(
-    context: &Arc<Context>,
+    parts: &ConnectionParts,
     entry: &Arc<LiveConnection>,
     listen: SocketAddr,
     clients: (Clients, Option<LocalUsers>),
 ) -> End {
-    let downstream = Downstream::new(Arc::clone(context), Arc::clone(entry), listen, clients);
+    let noted = (Arc::clone(&parts.clock), Arc::clone(&parts.admission.audit));
+    let downstream = Downstream::new(noted, Arc::clone(entry), listen, clients);
     End::Source(Box::new(downstream))
 }
 
 /// Keeps the sessions of an admin connection, at either end.
-async fn keep_sessions(context: Arc<Context>, entry: Arc<LiveConnection>) {
+async fn keep_sessions(parts: Arc<AdminParts>, entry: Arc<LiveConnection>) {
     match entry.sessions.clone() {
-        Some(sessions) => sessions.keep(context, entry).await,
+        Some(sessions) => sessions.keep(parts, entry).await,
         None => std::future::pending().await,
     }
 }

@@ -12,7 +12,7 @@ use adit_core::domain::time::Timestamp;
 use adit_core::protocol::repeat_limiter::{RepeatLimiter, shown};
 
 #[derive(Debug)]
-pub struct Copies(Mutex<Word>);
+pub(crate) struct Copies(Mutex<Word>);
 
 #[derive(Debug)]
 struct Word {
@@ -28,7 +28,7 @@ impl Default for Copies {
 
 impl Copies {
     /// Notes that the gateway saw another copy, whose link came from `other`.
-    pub fn note(&self, other: SocketAddr, at: Timestamp, now: Instant) {
+    pub(crate) fn note(&self, other: SocketAddr, at: Timestamp, now: Instant) {
         let what = format!(
             "another copy of this agent runs and opens control links from {other}; stop one of the two, or empty its \
              state folder and enrol it with a connector file of a server of its own"
@@ -42,7 +42,7 @@ impl Copies {
 
     /// Returns what is to be done about it, while it was said of late.
     #[must_use]
-    pub fn seen(&self, now: Instant) -> Option<Fault> {
+    pub(crate) fn seen(&self, now: Instant) -> Option<Fault> {
         let last = self.0.lock().last.clone();
         last.filter(|(_, said)| now.saturating_duration_since(*said) < COPY_SAID_FOR).map(|(fault, _)| fault)
     }

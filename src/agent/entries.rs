@@ -18,6 +18,7 @@ use adit_core::config::agent::{AdminManaged, AdminManaging, AgentConfig, Entry, 
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::ConnectionId;
 use adit_core::protocol::repeat_limiter::shown;
+use adit_net::identity::time::{LearntClock, TimeSource};
 use adit_observe::metrics::StreamMetrics;
 
 /// Admitted tunnels that wait for their entry; it takes them at once.
@@ -38,6 +39,7 @@ pub struct LiveConnection {
     pub metrics: StreamMetrics,
     /// Where admitted tunnels of a target go.
     pub incoming: mpsc::Sender<Admitted>,
+    clock: Arc<LearntClock>,
     /// Written by the task of the connection alone.
     status: watch::Receiver<ConnectionStatus>,
     /// What others find wrong.
@@ -45,7 +47,7 @@ pub struct LiveConnection {
     /// Of a managed Mirth.
     pub managed: Option<Arc<Managed>>,
     /// Of an admin connection, at either end.
-    pub sessions: Option<Arc<AdminSessions>>,
+    pub(crate) sessions: Option<Arc<AdminSessions>>,
 }
 
 impl LiveConnection {
@@ -63,7 +65,9 @@ impl LiveConnection {
     }
 
     /// Notes what went wrong with it: the task of the connection remembers and logs it.
-    pub(crate) fn note_fault(&self, fault: Fault) {
+    pub(crate) fn note_fault(&self, what: &str) {
+        tracing::trace!(connection = %self.config.name, what, "what keeps it from working");
+        let fault = Fault { at: self.clock.now(), what: what.into() };
         if self.faults.try_send(fault).is_err() {
             tracing::debug!(connection = %self.config.name, "a fault is not shown: others wait to be");
         }
@@ -105,7 +109,7 @@ pub struct Entries {
 
 impl Entries {
     #[must_use]
-    pub fn from_config(config: &AgentConfig) -> (Self, Vec<EntryRun>) {
+    pub fn from_config(config: &AgentConfig, clock: &Arc<LearntClock>) -> (Self, Vec<EntryRun>) {
         let sources = config.sources.iter().map(|source| {
             let role = EntryRole::Source { listen: source.listen, allow_users: source.allow_users.clone() };
             (&source.entry, Side::Source, source.listen.to_string(), role)
@@ -147,6 +151,7 @@ impl Entries {
                 repeats: Repeats::default(),
                 metrics: StreamMetrics::new(config.name.as_str()),
                 incoming,
+                clock: Arc::clone(clock),
                 status: status.subscribe(),
                 faults,
                 managed,

@@ -4,31 +4,40 @@
 //! One thread runs it all: on the data path wake-ups between threads cost more than they give.
 
 pub mod admin;
+mod audit_log;
 pub mod better_paths;
 pub mod carrier;
 pub mod connection;
 mod connections;
-pub mod context;
 mod control;
 mod copies;
 pub mod diagnosis;
+mod disk;
 pub mod enrol;
-mod entries;
+pub mod entries;
+#[cfg(test)]
+mod fixture;
+mod gateway_link;
 pub mod health;
 mod local_connections;
 mod local_users;
 mod mirth_activity;
 mod observe;
-mod paths;
+mod outbox;
+mod parts;
+pub mod paths;
+pub mod policies;
 mod policy;
 mod rejected;
 mod repeats;
 mod restart;
+mod secret_store;
 pub mod state;
 pub mod stats;
 pub mod status;
 mod stopping;
 pub mod trust;
+mod trust_store;
 mod tunnels;
 mod wanted_peers;
 
@@ -38,21 +47,24 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{Instrument, Span};
 
 use self::admin::certificate;
-use self::carrier::CarrierKeeper;
+use self::carrier::{CarrierKeeper, RelayedRoutes};
 use self::connections::Connections;
-use self::context::{Context, OUTBOX_MAX, Parts};
-use self::control::ControlClient;
+
 use self::entries::Entries;
+use self::gateway_link::GatewayLink;
+use self::outbox::Outbox;
+use self::parts::{Beginnings, ControlOwn, Parts};
 use self::paths::Paths;
 use self::state::{AgentState, StateError};
 use self::status::{StartupInfo, StatusError, StatusSocket};
-use self::wanted_peers::Announced;
+use self::stopping::Stopping;
+use self::tunnels::Admission;
 use adit_core::config::agent::AgentConfig;
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::{BootId, RelayId};
@@ -114,7 +126,7 @@ pub enum AgentError {
 /// A running agent. Dropped, it stops at once and every open socket is reset.
 #[derive(Debug)]
 pub struct Agent {
-    context: Arc<Context>,
+    parts: Parts,
     connections: Connections,
     tasks: Tasks,
 }
@@ -164,9 +176,9 @@ impl Agent {
         let certificate = certificate::of_config(&config, &state, clock.now())?;
         let fingerprint = certificate.as_ref().map(LocalCertificate::fingerprint);
         let local_tls = certificate.as_ref().map(LocalTls::new).transpose()?;
-        let (entries, runs) = Entries::from_config(&config);
+        let (entries, runs) = Entries::from_config(&config, &clock);
         let paths = Paths::from_config(&config);
-        let (outbox, outbox_queue) = mpsc::channel(OUTBOX_MAX);
+        let (outbox, outbox_queue) = Outbox::new();
         let listen = socket.bound().map_or_else(|_| String::new(), |bound| bound.to_string());
         let carrier_status = watch::Sender::default();
         let startup = StartupInfo {
@@ -176,47 +188,59 @@ impl Agent {
             carrier: carrier_status.subscribe(),
         };
         let known_addresses = state.peer_addresses()?;
-        let parts = Parts { clock, endpoint, routes, entries, paths, enrolment, audit, outbox };
-        let context = Context::new(parts, state)?;
-        context.note_unusable();
-        let announced = Announced::new(Arc::clone(&context), known_addresses);
-        let control = ControlClient {
-            context: Arc::clone(&context),
+        let beginnings = Beginnings { clock, endpoint, routes, entries, paths, enrolment, audit, outbox };
+        let parts = parts::load(beginnings, &state)?;
+        parts.policies.note_unusable();
+        let announced = parts::of_announced(&parts, known_addresses);
+        let own = ControlOwn {
             socket,
             boot,
             announced: announced.clone(),
             direct_addresses: config.direct_addresses.clone(),
             outbox: outbox_queue,
         };
+        let control = parts::of_control(&parts, own);
+        let relay = RelayId(parts.enrolment.gateway_route);
         let keeper = CarrierKeeper {
-            gateway: context.enrolment.gateway_addresses.clone(),
+            gateway: parts.enrolment.gateway_addresses.clone(),
             proxies: Arc::new(proxies),
             key,
             end: carrier_end,
-            user: Arc::clone(&context),
+            user: RelayedRoutes { routes: parts.routes.clone(), relay },
             status: carrier_status,
-            clock: context.clock.clone(),
+            clock: parts.clock.clone(),
         };
-        let mut tasks = Tasks::new();
+        let connection_parts = parts::of_connections(&parts);
+        let mut tasks = start_tasks(&parts, Arc::clone(&connection_parts.admission));
         spawn(&mut tasks, "carrier", tracing::debug_span!("carrier"), keeper.run());
         spawn(&mut tasks, "paths", tracing::debug_span!("paths"), route_driver.run());
-        spawn(&mut tasks, "pings", Span::none(), ping_connections(Arc::clone(&context)));
         spawn(&mut tasks, "peers' addresses", Span::none(), announced.clone().keep());
         spawn(&mut tasks, "wanted peers", Span::none(), announced.run());
-        spawn(&mut tasks, "status socket", Span::none(), status.run(Arc::clone(&context), startup));
-        spawn(&mut tasks, "incoming tunnels", Span::none(), accept(Arc::clone(&context)));
-        spawn(&mut tasks, "metrics", Span::none(), publish(Arc::clone(&context)));
-        let mut connections = Connections::new(Arc::clone(&context), local_tls);
+        let sources = Arc::new(parts::of_status(&parts));
+        spawn(&mut tasks, "status socket", Span::none(), status.run(sources, startup));
+        let mut connections = Connections::new(connection_parts, local_tls);
         for run in runs {
             connections.start(run);
         }
         spawn(&mut tasks, "control link", tracing::debug_span!("control"), control.run());
-        Ok(Self { context, connections, tasks })
+        Ok(Self { parts, connections, tasks })
+    }
+
+    /// Returns the connections of its file.
+    #[must_use]
+    pub const fn entries(&self) -> &Arc<Entries> {
+        &self.parts.entries
+    }
+
+    /// Returns what is allowed of the path to each peer, to be changed.
+    #[must_use]
+    pub const fn paths(&self) -> &Arc<Paths> {
+        &self.parts.paths
     }
 
     #[must_use]
-    pub const fn context(&self) -> &Arc<Context> {
-        &self.context
+    pub const fn routes(&self) -> &Routes {
+        &self.parts.routes
     }
 
     /// Resolves only when a part of the agent ends that should not: it must be started again.
@@ -237,7 +261,7 @@ impl Agent {
     /// Closes the ports and waits a bounded time for what somebody waits for: acknowledgements, answers,
     /// the release of associations.
     pub async fn drain(&self) {
-        let Context { stopping, entries, .. } = &*self.context;
+        let Parts { stopping, entries, .. } = &self.parts;
         let waiting: u64 = entries.all().map(|entry| entry.stats.waiting()).sum();
         let limit =
             entries.all().map(|entry| stopping::limit(entry.config.service)).max().unwrap_or_default();
@@ -261,13 +285,29 @@ impl Agent {
 
     /// Stops at once: peers are told, open sockets are reset.
     pub async fn end(mut self) {
-        self.context.stopping.begin(Instant::now());
+        self.parts.stopping.begin(Instant::now());
         tracing::debug!(limit = ?CLOSE_TIMEOUT, "peers and the gateway are told that this agent goes");
-        self.context.endpoint.close(CLOSE_TIMEOUT).await;
+        self.parts.endpoint.close(CLOSE_TIMEOUT).await;
         tracing::debug!(tasks = self.tasks.len(), "what still runs is stopped");
         self.connections.shutdown().await;
         self.tasks.shutdown().await;
     }
+}
+
+/// Starts what needs nothing but the parts.
+fn start_tasks(parts: &Parts, admission: Arc<Admission>) -> Tasks {
+    let (endpoint, stopping) = (Arc::clone(&parts.endpoint), Arc::clone(&parts.stopping));
+    let published = Published {
+        endpoint: Arc::clone(&endpoint),
+        entries: Arc::clone(&parts.entries),
+        link: Arc::clone(&parts.link),
+        routes: parts.routes.clone(),
+    };
+    let mut tasks = Tasks::new();
+    spawn(&mut tasks, "pings", Span::none(), ping_connections(parts.routes.clone(), endpoint));
+    spawn(&mut tasks, "incoming tunnels", Span::none(), accept(admission, stopping));
+    spawn(&mut tasks, "metrics", Span::none(), publish(published));
+    tasks
 }
 
 fn spawn(tasks: &mut Tasks, name: &'static str, span: Span, task: impl Future<Output = ()> + Send + 'static) {
@@ -278,20 +318,29 @@ fn spawn(tasks: &mut Tasks, name: &'static str, span: Span, task: impl Future<Ou
     tasks.spawn(run.instrument(span));
 }
 
+/// Of what metrics are made.
+struct Published {
+    endpoint: Arc<AgentEndpoint>,
+    entries: Arc<Entries>,
+    link: Arc<GatewayLink>,
+    routes: Routes,
+}
+
 /// Exports what is true of every entry, as often as anybody may look.
-async fn publish(context: Arc<Context>) {
+async fn publish(published: Published) {
+    let Published { endpoint, entries, link, routes } = published;
     let mut turns = tokio::time::interval(PUBLISH_EVERY);
     let mut drops = BTreeMap::new();
     loop {
         turns.tick().await;
-        let credentials = context.endpoint.credentials();
+        let credentials = endpoint.credentials();
         if let Ok((_, expires)) = credentials.identity.validity(&credentials.trust) {
             metrics::leaf_expires(expires);
         }
-        metrics::control_link_path(context.routes.gateway_path().borrow().kind());
-        log_repeats(&context);
-        publish_drops(&context, &mut drops);
-        for entry in context.entries.all() {
+        metrics::control_link_path(routes.gateway_path().borrow().kind());
+        log_repeats(&entries, &link);
+        publish_drops(&endpoint, &mut drops);
+        for entry in entries.all() {
             let (is_target, protocol) = (entry.side == Side::Target, entry.config.service.protocol());
             let sample = entry.stats.sample(&entry.status(), is_target, protocol);
             metrics::connection(entry.config.name.as_str(), &sample);
@@ -300,8 +349,8 @@ async fn publish(context: Arc<Context>) {
 }
 
 /// Publishes how many packets went nowhere, and says how many did since the last time.
-fn publish_drops(context: &Context, before: &mut BTreeMap<&'static str, u64>) {
-    for (reason, all) in context.endpoint.drops().all() {
+fn publish_drops(endpoint: &AgentEndpoint, before: &mut BTreeMap<&'static str, u64>) {
+    for (reason, all) in endpoint.drops().all() {
         metrics::dropped_packets(reason, all);
         let dropped = all - before.insert(reason, all).unwrap_or(0);
         if dropped > 0 {
@@ -310,37 +359,37 @@ fn publish_drops(context: &Context, before: &mut BTreeMap<&'static str, u64>) {
     }
 }
 
-fn log_repeats(context: &Context) {
+fn log_repeats(entries: &Entries, link: &GatewayLink) {
     let now = Instant::now();
-    for entry in context.entries.all() {
+    for entry in entries.all() {
         for (line, times) in entry.repeats.due(now) {
             tracing::info!(connection = %entry.config.name, times, "again and again: {line}");
         }
     }
-    for (line, times) in context.link_repeats.due(now) {
+    for (line, times) in link.repeats.due(now) {
         tracing::info!(times, "again and again: {line}");
     }
 }
 
 /// Wakes the connections whose packets take another path.
-async fn ping_connections(context: Arc<Context>) {
-    let mut pings = context.routes.pings();
+async fn ping_connections(routes: Routes, endpoint: Arc<AgentEndpoint>) {
+    let mut pings = routes.pings();
     // The sender lives as long as the agent.
     while pings.changed().await.is_ok() {
-        context.endpoint.ping();
+        endpoint.ping();
     }
 }
 
 /// Answers peers that dial: as many at a time as the gate has places, no more of one peer than its share.
-async fn accept(context: Arc<Context>) {
+async fn accept(admission: Arc<Admission>, stopping: Arc<Stopping>) {
     let mut answering = JoinSet::new();
     loop {
         tokio::select! {
             // A peer that dials now is answered by the run that follows.
-            () = context.stopping.begun() => std::future::pending().await,
-            incoming = context.endpoint.accept() => {
+            () = stopping.begun() => std::future::pending().await,
+            incoming = admission.endpoint.accept() => {
                 let Some(incoming) = incoming else { return };
-                let answered = named("handshake", tunnels::answer(Arc::clone(&context), incoming));
+                let answered = named("handshake", tunnels::answer(Arc::clone(&admission), incoming));
                 answering.spawn(answered.instrument(tunnels::incoming_span()));
             }
             _ = answering.join_next(), if !answering.is_empty() => {}

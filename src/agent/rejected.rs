@@ -8,7 +8,7 @@ use super::stats::Fault;
 use adit_core::domain::limits::NOT_TAKEN_SAID_EVERY;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rejected {
+pub(crate) enum Rejected {
     /// What time it is.
     Clock,
     /// A new certificate.

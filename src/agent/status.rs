@@ -21,9 +21,14 @@ use super::admin::explain::{Explained, explanation};
 use super::better_paths::{self, LinkPath};
 use super::carrier::CarrierStatus;
 use super::connection::status::ConnectionStatus;
-use super::context::{Context, Forgotten};
-use super::entries::LiveConnection;
+use super::entries::{Entries, LiveConnection};
+use super::gateway_link::GatewayLink;
+use super::paths::Paths;
+use super::policies::{Forgotten, Policies};
+use super::state::Enrolment;
 use super::stats::{AdminStatus, AgentStatus, EntryStatus, ManagedStatus, PeerKey, TimedFlag, count};
+use super::stopping::Stopping;
+use super::trust_store::TrustStore;
 use adit_core::config::agent::Service;
 use adit_core::domain::access::Access;
 use adit_core::domain::connection::{ConnectionType, Protocol};
@@ -34,9 +39,11 @@ use adit_core::domain::places::Bounds;
 use adit_core::domain::visible::error_chain;
 use adit_core::protocol::connection::Full;
 use adit_core::protocol::control::Rule;
-use adit_net::identity::time::TimeSource;
+use adit_net::identity::time::{LearntClock, TimeSource};
 use adit_net::task::named;
+use adit_net::transport::endpoint::AgentEndpoint;
 use adit_net::transport::newcomers::{Newcomer, Newcomers};
+use adit_net::transport::routes::Routes;
 
 pub(super) const SOCKET: &str = "agent.sock";
 const REQUEST_BYTES_MAX: u64 = 4 * 1024;
@@ -143,6 +150,21 @@ pub struct StartupInfo {
     pub carrier: watch::Receiver<CarrierStatus>,
 }
 
+/// Where what is shown comes from, and what people change.
+#[derive(Debug)]
+pub(crate) struct StatusSources {
+    pub(crate) clock: Arc<LearntClock>,
+    pub(crate) endpoint: Arc<AgentEndpoint>,
+    pub(crate) routes: Routes,
+    pub(crate) entries: Arc<Entries>,
+    pub(crate) paths: Arc<Paths>,
+    pub(crate) enrolment: Arc<Enrolment>,
+    pub(crate) policies: Arc<Policies>,
+    pub(crate) trust: Arc<TrustStore>,
+    pub(crate) link: Arc<GatewayLink>,
+    pub(crate) stopping: Arc<Stopping>,
+}
+
 impl StatusSocket {
     pub fn bind(state: &Path) -> Result<Self, StatusError> {
         let path = state.join(SOCKET);
@@ -161,11 +183,11 @@ impl StatusSocket {
     }
 
     /// Answers until dropped.
-    pub async fn run(self, context: Arc<Context>, startup: StartupInfo) {
+    pub(crate) async fn run(self, sources: Arc<StatusSources>, startup: StartupInfo) {
         let startup = Arc::new(startup);
         self.serve_each(move |line| {
-            let (context, startup) = (Arc::clone(&context), Arc::clone(&startup));
-            async move { answer_to(&context, &line, &startup).await }
+            let (sources, startup) = (Arc::clone(&sources), Arc::clone(&startup));
+            async move { answer_to(&sources, &line, &startup).await }
         })
         .await;
     }
@@ -259,37 +281,38 @@ where
     }
 }
 
-async fn answer_to(context: &Arc<Context>, line: &str, startup: &StartupInfo) -> Answer {
+async fn answer_to(sources: &Arc<StatusSources>, line: &str, startup: &StartupInfo) -> Answer {
     let request = serde_json::from_str(line);
     log_request(&request);
     match request {
-        Ok(Request::Status) => Answer::Status(Box::new(status(context, startup))),
+        Ok(Request::Status) => Answer::Status(Box::new(status(sources, startup))),
         Ok(Request::Trust { connection, key, force }) => {
-            match context.trust_key(connection, key, force).await {
+            match sources.trust.trust(connection, key, force).await {
                 Ok(also) => Answer::Trusted { also },
                 Err(error) => Answer::Failed { what: error_chain(&error) },
             }
         }
-        Ok(Request::TrustMirth { connection, key }) => match context.trust_mirth_key(connection, key).await {
+        Ok(Request::TrustMirth { connection, key }) => match sources.trust.trust_mirth(connection, key).await
+        {
             Ok(()) => Answer::Trusted { also: Vec::new() },
             Err(error) => Answer::Failed { what: error_chain(&error) },
         },
-        Ok(Request::Path { connection, path }) => match context.entries.get(connection) {
+        Ok(Request::Path { connection, path }) => match sources.entries.get(connection) {
             Some(entry) => {
-                context.paths.choose(entry.config.peer, path);
+                sources.paths.choose(entry.config.peer, path);
                 tracing::info!(connection = %entry.config.name, %path, "the path was chosen");
                 Answer::PathChosen
             }
             None => unknown_connection(),
         },
-        Ok(Request::ForgetEnded { connection }) => match context.entries.get(connection) {
-            Some(entry) => match context.forget_end(entry).await {
+        Ok(Request::ForgetEnded { connection }) => match sources.entries.get(connection) {
+            Some(entry) => match sources.policies.forget_end(entry).await {
                 Ok(Forgotten { ended, revoked }) => Answer::Forgotten { ended, revoked },
                 Err(error) => Answer::Failed { what: error_chain(&error) },
             },
             None => unknown_connection(),
         },
-        Ok(Request::Explain { connection, method, target }) => match context.entries.get(connection) {
+        Ok(Request::Explain { connection, method, target }) => match sources.entries.get(connection) {
             Some(entry) => explain(entry, method, target),
             None => unknown_connection(),
         },
@@ -335,45 +358,46 @@ fn explain(entry: &LiveConnection, method: String, target: String) -> Answer {
     }
 }
 
-fn status(context: &Context, startup: &StartupInfo) -> AgentStatus {
-    let credentials = context.endpoint.credentials();
-    let link = context.link();
+fn status(sources: &StatusSources, startup: &StartupInfo) -> AgentStatus {
+    let credentials = sources.endpoint.credentials();
+    let link = sources.link.status();
     let leaf_expires =
-        credentials.identity.validity(&credentials.trust).map_or(context.clock.now(), |(_, expires)| expires);
+        credentials.identity.validity(&credentials.trust).map_or(sources.clock.now(), |(_, expires)| expires);
     AgentStatus {
         software: env!("CARGO_PKG_VERSION").into(),
         uptime_seconds: startup.started.elapsed().as_secs(),
-        server: context.enrolment.server,
-        name: own_name(context),
+        server: sources.enrolment.server,
+        name: own_name(sources),
         key: credentials.identity.key().fingerprint(),
         leaf_expires,
         gateway: link.up,
-        gateway_path: LinkPath::of(&context.routes.gateway_path().borrow(), Instant::now()),
+        gateway_path: LinkPath::of(&sources.routes.gateway_path().borrow(), Instant::now()),
         gateway_error: link.last_error,
-        not_taken: context.rejected(),
-        clone_seen: context.copies.seen(Instant::now()),
-        relay: context.routes.is_registered(),
+        not_taken: sources.link.rejected(),
+        clone_seen: sources.link.copies.seen(Instant::now()),
+        relay: sources.routes.is_registered(),
         carrier: Some(startup.carrier.borrow().clone()),
-        stopping: context.stopping.is_begun(),
+        stopping: sources.stopping.is_begun(),
         listen: startup.listen.clone(),
         admin_certificate: startup.certificate.clone(),
-        entries: context.entries.all().map(|entry| entry_status(context, entry, link.up)).collect(),
+        entries: sources.entries.all().map(|entry| entry_status(sources, entry, link.up)).collect(),
     }
 }
 
-fn entry_status(context: &Context, entry: &LiveConnection, gateway: TimedFlag) -> EntryStatus {
+fn entry_status(sources: &StatusSources, entry: &LiveConnection, gateway: TimedFlag) -> EntryStatus {
     let counters = &entry.stats;
     let status = entry.status().clone();
-    let known = context
-        .known_key(entry.config.id)
+    let known = sources
+        .trust
+        .known(entry.config.id)
         .map(|known| PeerKey { fingerprint: known.key, verified: known.verified });
     let pinned = entry.config.peer_key.map(|fingerprint| PeerKey { fingerprint, verified: true });
     let rtt = status.tunnel.map(|tunnel| tunnel.rtt.as_micros());
-    let rules = context.rules();
+    let rules = sources.policies.rules();
     let rule = rules.rule(entry.config.id);
     let route = rule.map(|rule| format!("{} → {}", rule.source_name, rule.target_name));
-    let admin = admin_status(context, entry, rule, &status);
-    let path_state = *context.routes.path_state(entry.config.peer).borrow();
+    let admin = admin_status(sources, entry, rule, &status);
+    let path_state = *sources.routes.path_state(entry.config.peer).borrow();
     EntryStatus {
         name: entry.config.name.to_string(),
         id: entry.config.id,
@@ -391,12 +415,12 @@ fn entry_status(context: &Context, entry: &LiveConnection, gateway: TimedFlag) -
         },
         silent_since: status.tunnel.and_then(|tunnel| tunnel.silent_since),
         mirth: status.mirth,
-        path_choice: context.paths.to(entry.config.peer),
-        path_conflict: context.paths.conflict(entry.config.peer).map(|conflict| conflict.to_string()),
+        path_choice: sources.paths.to(entry.config.peer),
+        path_conflict: sources.paths.conflict(entry.config.peer).map(|conflict| conflict.to_string()),
         path_reason: status.tunnel.and_then(|tunnel| tunnel.why).map(|why| why.to_string()),
         path_changes: status.tunnel.map_or(0, |tunnel| tunnel.path_changes),
         path: status.tunnel.and_then(|tunnel| tunnel.path),
-        better_paths: better_paths::to_peer(&path_state, &context.paths, entry.config.peer, Instant::now()),
+        better_paths: better_paths::to_peer(&path_state, &sources.paths, entry.config.peer, Instant::now()),
         rtt_micros: rtt.and_then(|micros| u64::try_from(micros).ok()),
         packets_lost: status.tunnel.map(|tunnel| tunnel.packets_lost),
         port_open: status.port_open,
@@ -423,9 +447,9 @@ fn entry_status(context: &Context, entry: &LiveConnection, gateway: TimedFlag) -
 }
 
 /// Returns what the gateway calls this server in the rules of the file's connections.
-fn own_name(context: &Context) -> Option<String> {
-    let rules = context.rules();
-    let mut known = context.entries.all().filter_map(|entry| rules.rule(entry.config.id));
+fn own_name(sources: &StatusSources) -> Option<String> {
+    let rules = sources.policies.rules();
+    let mut known = sources.entries.all().filter_map(|entry| rules.rule(entry.config.id));
     known.next().map(|rule| rule.own_name().to_owned())
 }
 
@@ -440,7 +464,7 @@ fn kind(entry: &LiveConnection, rule: Option<&Rule>) -> ConnectionType {
 }
 
 fn admin_status(
-    context: &Context,
+    sources: &StatusSources,
     entry: &LiveConnection,
     rule: Option<&Rule>,
     status: &ConnectionStatus,
@@ -449,7 +473,7 @@ fn admin_status(
     let counts = &entry.stats.admin;
     let managed = entry.managed.as_ref().map(|managed| ManagedStatus {
         mirth_version: status.upstream.version.clone(),
-        mirth_key: context.mirth_key(&managed.config),
+        mirth_key: sources.trust.mirth_key(&managed.config),
         mirth_key_shown: status.upstream.key_shown,
         requests: count(&counts.requests),
         refused: count(&counts.refused),

@@ -17,7 +17,7 @@ use adit_core::domain::limits;
 
 /// Shared by all tasks of an agent.
 #[derive(Debug)]
-pub struct Stopping {
+pub(crate) struct Stopping {
     since: watch::Sender<Option<Instant>>,
     tunnels: TaskTracker,
     reset: AtomicU64,
@@ -25,7 +25,7 @@ pub struct Stopping {
 
 impl Stopping {
     #[must_use]
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         let (since, tunnels) = (watch::Sender::new(None), TaskTracker::new());
         // An open tracker is never waited for to the end; a closed one counts on.
         tunnels.close();
@@ -33,7 +33,7 @@ impl Stopping {
     }
 
     /// Begins the stop: nothing new begins from now on.
-    pub fn begin(&self, now: Instant) {
+    pub(crate) fn begin(&self, now: Instant) {
         self.since.send_if_modified(|since| {
             let is_first = since.is_none();
             since.get_or_insert(now);
@@ -42,45 +42,45 @@ impl Stopping {
     }
 
     #[must_use]
-    pub fn is_begun(&self) -> bool {
+    pub(crate) fn is_begun(&self) -> bool {
         self.since.borrow().is_some()
     }
 
     /// Changes when the agent begins to stop, and says since when.
     #[must_use]
-    pub fn watch(&self) -> watch::Receiver<Option<Instant>> {
+    pub(crate) fn watch(&self) -> watch::Receiver<Option<Instant>> {
         self.since.subscribe()
     }
 
     /// Resolves once the agent stops.
-    pub async fn begun(&self) {
+    pub(crate) async fn begun(&self) {
         // The sender lives as long as its agent.
         let _ = self.watch().wait_for(Option::is_some).await;
     }
 
     /// Returns since when the agent stops, if it does.
     #[must_use]
-    pub fn since(&self) -> Option<Instant> {
+    pub(crate) fn since(&self) -> Option<Instant> {
         *self.since.borrow()
     }
 
     /// Notes that a tunnel is up. It is waited for until what is returned is dropped.
-    pub fn tunnel_up(&self) -> TaskTrackerToken {
+    pub(crate) fn tunnel_up(&self) -> TaskTrackerToken {
         self.tunnels.token()
     }
 
     /// Resolves once no tunnel is up.
-    pub async fn all_ended(&self) {
+    pub(crate) async fn all_ended(&self) {
         self.tunnels.wait().await;
     }
 
     /// Counts exchanges whose time was over.
-    pub fn note_reset(&self, exchanges: u64) {
+    pub(crate) fn note_reset(&self, exchanges: u64) {
         self.reset.fetch_add(exchanges, Ordering::Relaxed);
     }
 
     #[must_use]
-    pub fn reset(&self) -> u64 {
+    pub(crate) fn reset(&self) -> u64 {
         self.reset.load(Ordering::Relaxed)
     }
 }

@@ -8,9 +8,12 @@ use tokio::time::timeout;
 use tracing::Span;
 use tracing::field::Empty;
 
-use super::context::Context;
-use super::entries::LiveConnection;
+use super::audit_log::AuditLog;
+use super::entries::{Entries, LiveConnection};
+use super::policies::Policies;
 use super::policy;
+use super::secret_store::SecretStore;
+use super::trust_store::TrustStore;
 use adit_core::config::agent::Service;
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
@@ -24,10 +27,23 @@ use adit_core::protocol::frame::Code;
 use adit_core::protocol::open::{self, Open};
 use adit_net::identity::known_keys::KeyVerdict;
 use adit_net::identity::peer::VerifiedPeer;
-use adit_net::transport::endpoint::{Connection, IncomingTunnel, TransportError};
+use adit_net::transport::endpoint::{AgentEndpoint, Connection, IncomingTunnel, TransportError};
 use adit_net::transport::opening::{self, Opening};
+use adit_net::transport::routes::Routes;
 use adit_net::transport::tunnel::Tunnel;
 use adit_observe::metrics;
+
+/// What tunnels are dialled and peers are judged by.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    pub(crate) endpoint: Arc<AgentEndpoint>,
+    pub(crate) routes: Routes,
+    pub(crate) entries: Arc<Entries>,
+    pub(crate) policies: Arc<Policies>,
+    pub(crate) secrets: Arc<SecretStore>,
+    pub(crate) trust: Arc<TrustStore>,
+    pub(crate) audit: Arc<AuditLog>,
+}
 
 /// A tunnel whose ends have both proven themselves.
 #[derive(Debug)]
@@ -87,9 +103,9 @@ pub(crate) struct Dialled {
 }
 
 /// Does the source's side: dials the peer of `rule`. How long that may take is the connection's machine's.
-pub(crate) async fn dial(context: Arc<Context>, rule: Rule) -> Result<Dialled, DialFailure> {
-    let own_leaf = context.endpoint.credentials().identity.leaf_hash();
-    let connecting = context.endpoint.connect_tunnel(rule.peer_route, rule.peer);
+pub(crate) async fn dial(admission: Arc<Admission>, rule: Rule) -> Result<Dialled, DialFailure> {
+    let own_leaf = admission.endpoint.credentials().identity.leaf_hash();
+    let connecting = admission.endpoint.connect_tunnel(rule.peer_route, rule.peer);
     match connecting.await {
         Ok(connection) => Ok(Dialled { connection, own_leaf }),
         Err(error) => Err(TunnelError::from(error).into_failure()),
@@ -98,14 +114,14 @@ pub(crate) async fn dial(context: Arc<Context>, rule: Rule) -> Result<Dialled, D
 
 /// Does the source's side: proves both ends over what was dialled.
 pub(crate) async fn prove(
-    context: Arc<Context>,
+    admission: Arc<Admission>,
     entry: Arc<LiveConnection>,
     rule: Rule,
     secret: Secret,
     dialled: Dialled,
 ) -> Result<Admitted, DialFailure> {
     let Dialled { connection, own_leaf } = dialled;
-    let outcome = prove_as_source(&context, &entry, &rule, &secret, &connection, own_leaf).await;
+    let outcome = prove_as_source(&admission, &entry, &rule, &secret, &connection, own_leaf).await;
     outcome.map_err(|error| {
         connection.close(Code::Refused);
         error.into_failure()
@@ -113,23 +129,23 @@ pub(crate) async fn prove(
 }
 
 async fn prove_as_source(
-    context: &Context,
+    admission: &Admission,
     entry: &LiveConnection,
     rule: &Rule,
     secret: &Secret,
     connection: &Connection,
     own_leaf: [u8; 32],
 ) -> Result<Admitted, TunnelError> {
-    let peer = connection.peer(&context.endpoint.credentials().trust)?;
+    let peer = connection.peer(&admission.endpoint.credentials().trust)?;
     log_peer(&peer);
     if peer.server() != Some(rule.peer) {
         return Err(TunnelError::Refused(PeerRefusal::WrongPeer));
     }
     // At first contact its key would be pinned.
-    if context.rules().is_revoked(peer.key()) {
+    if admission.policies.rules().is_revoked(peer.key()) {
         return Err(TunnelError::Refused(PeerRefusal::Revoked));
     }
-    check_key(context, entry, &peer)?;
+    check_key(&admission.trust, entry, &peer)?;
     let exporter = connection.exporter()?;
     let proof = |side| open::proof(secret, &exporter, rule.connection, side, &own_leaf, &peer.leaf_hash());
     let asked = Open { version: open::VERSION, connection: rule.connection, proof: proof(Side::Source) };
@@ -140,11 +156,11 @@ async fn prove_as_source(
     if theirs != proof(Side::Target) {
         return Err(TunnelError::Refused(PeerRefusal::WrongSecret));
     }
-    meet_key(context, entry, &peer).await?;
+    meet_key(&admission.trust, entry, &peer).await?;
     say_admitted(entry, connection);
     let streams_max = entry.config.streams_max;
     connection.open_window(streams_max);
-    context.routes.follow(rule.peer_route, connection);
+    admission.routes.follow(rule.peer_route, connection);
     let tunnel = Tunnel::new(connection.clone(), streams_max);
     Ok(Admitted {
         tunnel,
@@ -166,7 +182,7 @@ fn log_peer(peer: &VerifiedPeer) {
 }
 
 /// Finishes handshakes of peers that dial, and hands what is admitted to its entry.
-pub(crate) async fn answer(context: Arc<Context>, incoming: IncomingTunnel) {
+pub(crate) async fn answer(admission: Arc<Admission>, incoming: IncomingTunnel) {
     // Of the peer's share, until this is over.
     let _place = incoming.place();
     let connection = match timeout(TUNNEL_HANDSHAKE_TIMEOUT, incoming.accept()).await {
@@ -177,20 +193,20 @@ pub(crate) async fn answer(context: Arc<Context>, incoming: IncomingTunnel) {
             return metrics::unfinished_handshake();
         }
         Ok(Err(error)) => {
-            context.refuse_handshake(None, None, &error_chain(&error)).await;
+            admission.audit.refuse_handshake(None, None, &error_chain(&error)).await;
             return;
         }
     };
-    let peer = match connection.peer(&context.endpoint.credentials().trust) {
+    let peer = match connection.peer(&admission.endpoint.credentials().trust) {
         Ok(peer) => peer,
         Err(error) => {
-            context.refuse_handshake(None, None, &error_chain(&error)).await;
+            admission.audit.refuse_handshake(None, None, &error_chain(&error)).await;
             return connection.close(Code::Refused);
         }
     };
     peer.server().inspect(|server| _ = Span::current().record("peer", tracing::field::display(server)));
     log_peer(&peer);
-    match admit(&context, &connection, &peer).await {
+    match admit(&admission, &connection, &peer).await {
         Ok((entry, admitted)) => {
             tracing::debug!(name = %entry.config.name, "the peer is admitted; its entry takes the tunnel");
             // The entry takes it or has ended, and with it this tunnel.
@@ -200,7 +216,7 @@ pub(crate) async fn answer(context: Arc<Context>, incoming: IncomingTunnel) {
         }
         Err((asked, refusal)) => {
             connection.close(Code::Refused);
-            context.refuse_peer(asked, peer.server(), refusal).await;
+            admission.audit.refuse_peer(asked, peer.server(), refusal).await;
         }
     }
 }
@@ -208,30 +224,30 @@ pub(crate) async fn answer(context: Arc<Context>, incoming: IncomingTunnel) {
 type Refused = (Option<ConnectionId>, PeerRefusal);
 
 async fn admit(
-    context: &Context,
+    admission: &Admission,
     connection: &Connection,
     peer: &VerifiedPeer,
 ) -> Result<(Arc<LiveConnection>, Admitted), Refused> {
-    if context.rules().is_revoked(peer.key()) {
+    if admission.policies.rules().is_revoked(peer.key()) {
         return Err((None, PeerRefusal::Revoked));
     }
-    let own_leaf = context.endpoint.credentials().identity.leaf_hash();
+    let own_leaf = admission.endpoint.credentials().identity.leaf_hash();
     tracing::trace!("the source's opening is awaited");
     let asked = opening::receive(connection).await.map_err(|error| (None, unopened(&error)))?;
     let id = asked.open.connection;
     Span::current().record("connection", tracing::field::display(id));
     let refuse = |refusal| (Some(id), refusal);
-    let (entry, rule) = permitted(context, id, peer).map_err(refuse)?;
-    match check_key(context, &entry, peer) {
+    let (entry, rule) = permitted(admission, id, peer).map_err(refuse)?;
+    match check_key(&admission.trust, &entry, peer) {
         Ok(()) => {}
         Err(error @ TunnelError::UnverifiedKey { .. }) => {
-            context.note_fault(&entry, &error.to_string());
+            entry.note_fault(&error.to_string());
             return Err(refuse(PeerRefusal::UnverifiedKey));
         }
         Err(_) => return Err(refuse(PeerRefusal::ChangedKey)),
     }
     let exporter = connection.exporter().map_err(|_| refuse(PeerRefusal::BadOpening))?;
-    let secret = context.secret(&entry.config, &rule).ok_or(refuse(PeerRefusal::WrongSecret))?;
+    let secret = admission.secrets.of(&entry.config, &rule).ok_or(refuse(PeerRefusal::WrongSecret))?;
     let proof = |side| open::proof(&secret, &exporter, id, side, &peer.leaf_hash(), &own_leaf);
     if asked.open.version != open::VERSION {
         return Err(refuse(PeerRefusal::BadOpening));
@@ -239,13 +255,13 @@ async fn admit(
     if asked.open.proof != proof(Side::Source) {
         return Err(refuse(PeerRefusal::WrongSecret));
     }
-    if meet_key(context, &entry, peer).await.is_err() {
+    if meet_key(&admission.trust, &entry, peer).await.is_err() {
         return Err(refuse(PeerRefusal::ChangedKey));
     }
     say_admitted(&entry, connection);
     let streams_max = entry.config.streams_max;
     connection.admit(streams_max);
-    context.routes.follow(rule.peer_route, connection);
+    admission.routes.follow(rule.peer_route, connection);
     let opening = asked.answer(proof(Side::Target)).await.map_err(|_| refuse(PeerRefusal::BadOpening))?;
     let tunnel = Tunnel::new(connection.clone(), streams_max);
     let admitted = Admitted {
@@ -275,15 +291,15 @@ fn unopened(error: &TransportError) -> PeerRefusal {
 
 /// Judges by rules and file together: may `peer` open `id` now?
 fn permitted(
-    context: &Context,
+    admission: &Admission,
     id: ConnectionId,
     peer: &VerifiedPeer,
 ) -> Result<(Arc<LiveConnection>, Rule), PeerRefusal> {
-    let rules = context.rules();
+    let rules = admission.policies.rules();
     if rules.is_ended(id) {
         return Err(PeerRefusal::Terminated);
     }
-    let Some(entry) = context.entries.target(id) else {
+    let Some(entry) = admission.entries.target(id) else {
         let known = rules.rule(id).is_some();
         tracing::debug!(has_rule = known, "this agent's file has no entry that receives this connection");
         return Err(if known { PeerRefusal::Unlisted } else { PeerRefusal::UnknownConnection });
@@ -302,16 +318,16 @@ fn permitted(
 }
 
 /// Checks the peer's key: the key in the file needs no first contact and suffers no other.
-fn check_key(context: &Context, entry: &LiveConnection, peer: &VerifiedPeer) -> Result<(), TunnelError> {
+fn check_key(trust: &TrustStore, entry: &LiveConnection, peer: &VerifiedPeer) -> Result<(), TunnelError> {
     let connection = entry.config.id;
-    context.note_shown_key(entry.config.peer, peer.key());
+    trust.note_shown(entry.config.peer, peer.key());
     let changed = |known| TunnelError::ChangedKey { connection, shown: peer.key(), known };
     if let Some(expected) = entry.config.peer_key {
         tracing::debug!(shown = %peer.key(), %expected, "the peer's key is held against the file's");
         return if expected == peer.key() { Ok(()) } else { Err(changed(expected)) };
     }
     let is_admin = matches!(entry.config.service, Service::Admin { .. });
-    let verdict = context.check_key(connection, peer.key());
+    let verdict = trust.check(connection, peer.key());
     tracing::debug!(shown = %peer.key(), verdict = verdict.as_str(), is_admin, "the peer's key is held against the known one");
     match verdict {
         KeyVerdict::Known { verified: false } | KeyVerdict::FirstContact if is_admin => {
@@ -323,12 +339,16 @@ fn check_key(context: &Context, entry: &LiveConnection, peer: &VerifiedPeer) -> 
 }
 
 /// Pins the key at first contact. Since it was checked, another may have been pinned or trusted.
-async fn meet_key(context: &Context, entry: &LiveConnection, peer: &VerifiedPeer) -> Result<(), TunnelError> {
+async fn meet_key(
+    trust: &TrustStore,
+    entry: &LiveConnection,
+    peer: &VerifiedPeer,
+) -> Result<(), TunnelError> {
     if entry.config.peer_key.is_some() {
         return Ok(());
     }
     let connection = entry.config.id;
-    match context.meet_key(connection, peer.key()).await {
+    match trust.meet(connection, peer.key()).await {
         KeyVerdict::FirstContact | KeyVerdict::Known { .. } => Ok(()),
         KeyVerdict::Changed { known } => {
             Err(TunnelError::ChangedKey { connection, shown: peer.key(), known })

@@ -9,8 +9,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::context::Context;
+use super::disk::Disk;
+use super::entries::Entries;
+use super::paths::Paths;
+use super::policies::Policies;
 use super::policy;
+use super::secret_store::SecretStore;
 use adit_core::config::agent::Entry;
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::ServerId;
@@ -20,7 +24,7 @@ use adit_core::domain::secret::Secret;
 use adit_core::protocol::control::Rule;
 use adit_core::protocol::rules::RuleBook;
 use adit_core::protocol::text::listed;
-use adit_net::transport::routes::WantedPeer;
+use adit_net::transport::routes::{Routes, WantedPeer};
 
 /// How often peers' addresses are written at most.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
@@ -28,21 +32,22 @@ const KEEP_EVERY: Duration = Duration::from_secs(1);
 /// Where peers last said they can be reached.
 #[derive(Debug, Clone)]
 pub(crate) struct Announced {
-    addresses: watch::Sender<BTreeMap<ServerId, Vec<SocketAddr>>>,
-    context: Arc<Context>,
+    /// Begins with those of the last run.
+    pub(crate) addresses: watch::Sender<BTreeMap<ServerId, Vec<SocketAddr>>>,
+    pub(crate) entries: Arc<Entries>,
+    pub(crate) policies: Arc<Policies>,
+    pub(crate) secrets: Arc<SecretStore>,
+    pub(crate) paths: Arc<Paths>,
+    pub(crate) routes: Routes,
+    pub(crate) disk: Disk,
 }
 
 impl Announced {
-    #[must_use]
-    pub(crate) fn new(context: Arc<Context>, known: BTreeMap<ServerId, Vec<SocketAddr>>) -> Self {
-        Self { addresses: watch::Sender::new(known), context }
-    }
-
     /// Takes the gateway's word. A peer that is away keeps its last addresses: it may be back
     /// there before the gateway is.
     pub(crate) fn set(&self, peer: ServerId, addresses: Vec<SocketAddr>) {
         let addresses = worth_trying(addresses);
-        let is_listed = self.context.entries.all().any(|entry| entry.config.peer == peer);
+        let is_listed = self.entries.all().any(|entry| entry.config.peer == peer);
         if addresses.is_empty() || !is_listed {
             tracing::debug!(%peer, usable = addresses.len(), is_listed, "a peer's addresses are not taken");
             return;
@@ -59,23 +64,25 @@ impl Announced {
         let mut addresses = self.addresses.subscribe();
         while addresses.changed().await.is_ok() {
             let known = addresses.borrow_and_update().clone();
-            self.context.keep_addresses(known).await;
+            if let Err(error) = self.disk.write(move |state| state.store_peer_addresses(&known)).await {
+                tracing::error!(%error, "the peers' addresses could not be kept");
+            }
             sleep(KEEP_EVERY).await;
         }
     }
 
     /// Keeps the route keepers' view up to date; runs until dropped.
     pub(crate) async fn run(self) {
-        let mut rules = self.context.watch_rules();
-        let mut secrets = self.context.watch_secrets();
+        let mut rules = self.policies.watch();
+        let mut secrets = self.secrets.watch();
         let mut addresses = self.addresses.subscribe();
-        let mut paths = self.context.paths.watch();
+        let mut paths = self.paths.watch();
         loop {
             paths.borrow_and_update();
             rules.borrow_and_update();
             secrets.borrow_and_update();
             let known = addresses.borrow_and_update().clone();
-            self.context.routes.want(self.wanted(&known));
+            self.routes.want(self.wanted(&known));
             // The senders live as long as the agent.
             tokio::select! {
                 _ = rules.changed() => {}
@@ -87,10 +94,9 @@ impl Announced {
     }
 
     fn wanted(&self, known: &BTreeMap<ServerId, Vec<SocketAddr>>) -> BTreeMap<ServerId, WantedPeer> {
-        let entries = self.context.entries.all().map(|entry| (&entry.config, entry.side));
-        let context = &self.context;
-        let secret = |entry: &Entry, rule: &Rule| context.probe_secret(entry, rule);
-        wanted(entries, &context.rules(), known, secret, |peer| context.paths.to(peer))
+        let entries = self.entries.all().map(|entry| (&entry.config, entry.side));
+        let secret = |entry: &Entry, rule: &Rule| self.secrets.for_probes(entry, rule);
+        wanted(entries, &self.policies.rules(), known, secret, |peer| self.paths.to(peer))
     }
 }
 

@@ -12,7 +12,7 @@ use super::files;
 use super::shown::ask_shown;
 use adit_agent::AUDIT_FILE;
 use adit_agent::admin;
-use adit_agent::context::{Forgotten, forget};
+use adit_agent::policies::{Forgotten, forget};
 use adit_agent::state::AgentState;
 use adit_agent::status::{Answer, Request, StatusError};
 use adit_agent::trust::{judge, trust};

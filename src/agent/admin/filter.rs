@@ -28,7 +28,7 @@ use super::known_channels::KnownChannels;
 use super::managed::Managed;
 use super::origin::Origin;
 use super::sessions::{AdminSession, SessionGuard};
-use crate::context::Context;
+use crate::admin::parts::AdminParts;
 use crate::entries::LiveConnection;
 use crate::policy;
 use adit_core::domain::connection::Side;
@@ -54,7 +54,7 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Serves one HTTP connection to its end.
 pub(super) async fn serve(
     managed: &Arc<Managed>,
-    context: &Arc<Context>,
+    parts: &Arc<AdminParts>,
     entry: &Arc<LiveConnection>,
     stream: DataStream,
     connection: &Connection,
@@ -63,7 +63,7 @@ pub(super) async fn serve(
     let mut duplex = Duplex::new(stream, &entry.stats.bytes);
     let (incoming, outgoing) = duplex.halves();
     let mut client = Client::new(incoming, outgoing);
-    let ended = serve_requests(managed, context, entry, (connection, ending), &mut client).await;
+    let ended = serve_requests(managed, parts, entry, (connection, ending), &mut client).await;
     match &ended {
         Ok(()) => tracing::debug!("the partner's HTTP connection ends in order"),
         Err(halt) => tracing::debug!(%halt, "the partner's HTTP connection is cut"),
@@ -76,7 +76,7 @@ pub(super) async fn serve(
 
 async fn serve_requests(
     managed: &Managed,
-    context: &Arc<Context>,
+    parts: &Arc<AdminParts>,
     entry: &Arc<LiveConnection>,
     (connection, ending): (&Connection, watch::Receiver<bool>),
     client: &mut Client<'_>,
@@ -86,17 +86,17 @@ async fn serve_requests(
     let opening = match AdminOpening::decode(opening) {
         Ok(opening) => opening,
         Err(error) => {
-            context.note_fault(entry, &error.to_string());
+            entry.note_fault(&error.to_string());
             return client.answer(400, &error.to_string(), true, false).await;
         }
     };
-    let session_guard = match managed.sessions.register(context, entry, opening.local_peer).await {
+    let session_guard = match managed.sessions.register(parts, entry, opening.local_peer).await {
         Ok(session_guard) => session_guard,
         Err(error) => return client.answer(503, &error.to_string(), true, false).await,
     };
     let mut filter = Filter {
         managed,
-        context,
+        parts,
         entry,
         connection,
         ending,
@@ -120,7 +120,7 @@ async fn serve_requests(
 
 struct Filter<'a> {
     managed: &'a Managed,
-    context: &'a Arc<Context>,
+    parts: &'a Arc<AdminParts>,
     entry: &'a Arc<LiveConnection>,
     /// The tunnel's.
     connection: &'a Connection,
@@ -142,7 +142,7 @@ struct Filter<'a> {
 impl Filter<'_> {
     /// Waits for a request and deals with it.
     async fn next(&mut self, client: &mut Client<'_>) -> Result<(), Halt> {
-        let mut rules = self.context.watch_rules();
+        let mut rules = self.parts.policies.watch();
         // Forbidden, or an agent told to stop, while the last request was in hand.
         if self.host.is_some() && (self.hindrance().is_some() || *self.ending.borrow()) {
             self.is_over = true;
@@ -171,7 +171,7 @@ impl Filter<'_> {
             self.is_over = true;
             return self.refuse(client, &head, &unjudged(hindrance), 503, hindrance).await;
         }
-        if self.context.check_audit().await.is_err() {
+        if self.parts.audit.check().await.is_err() {
             self.is_over = true;
             return client.answer(503, NO_AUDIT, true, is_head(&head)).await;
         }
@@ -215,9 +215,9 @@ impl Filter<'_> {
 
     /// Returns why no request may be served now, no matter who asks.
     fn hindrance(&self) -> Option<&'static str> {
-        let policy = policy::of(&self.entry.config, Side::Target, &self.context.rules());
+        let policy = policy::of(&self.entry.config, Side::Target, &self.parts.policies.rules());
         match policy {
-            Policy::Active(_) if self.context.are_rules_confirmed() => None,
+            Policy::Active(_) if self.parts.policies.are_confirmed() => None,
             Policy::Active(_) => Some(
                 "adit: the gateway has not confirmed this connection within the last hour; try again once it is back.",
             ),

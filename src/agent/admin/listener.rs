@@ -18,7 +18,7 @@ use tracing::Span;
 use super::host_check::{Host, HostScan, Hosts};
 use super::sessions::AdminSessions;
 use super::streams::{Activity, Streams};
-use crate::context::Context;
+use crate::admin::parts::AdminParts;
 use crate::entries::LiveConnection;
 use adit_core::config::agent::AdminManaging;
 use adit_core::domain::limits;
@@ -50,6 +50,7 @@ pub(crate) struct AdminListener {
     config: AdminManaging,
     tls: LocalTls,
     sessions: Arc<AdminSessions>,
+    parts: Arc<AdminParts>,
     /// Clients that have not asked for anything: any user of this host can have any number of them.
     newcomers: Arc<Newcomers>,
     /// Those that have.
@@ -61,17 +62,16 @@ impl AdminListener {
     pub(crate) fn new(
         config: AdminManaging,
         tls: LocalTls,
-        sessions: Arc<AdminSessions>,
+        (sessions, parts): (Arc<AdminSessions>, Arc<AdminParts>),
         streams_max: u32,
     ) -> Self {
         let newcomers = Newcomers::new(limits::ADMIN_NEWCOMERS);
-        Self { config, tls, sessions, newcomers, streams: Streams::new(streams_max) }
+        Self { config, tls, sessions, parts, newcomers, streams: Streams::new(streams_max) }
     }
 
     /// Serves one client. Returned from early, its connection is reset.
     pub(crate) async fn carry(
         self: Arc<Self>,
-        context: Arc<Context>,
         entry: Arc<LiveConnection>,
         tcp: TcpStream,
         tunnel: Arc<Tunnel>,
@@ -81,8 +81,8 @@ impl AdminListener {
         if !self.config.lets_in(address) {
             let what =
                 format!("{address} may not connect here; add its network to `allow_from` if it should");
-            context.note_fault(&entry, &what);
-            return self.refuse(&context, &entry, address, 0, NOT_ALLOWED).await;
+            entry.note_fault(&what);
+            return self.refuse(&entry, address, 0, NOT_ALLOWED).await;
         }
         let Ok(socket) = WatchedSocket::of(&tcp) else { return };
         let newcomer = self.newcomers.enter(address);
@@ -98,7 +98,7 @@ impl AdminListener {
             }
         };
         let served = tokio::select! {
-            served = self.serve(&context, &entry, tcp, newcomer, (address, &has_asked), &tunnel) => served,
+            served = self.serve(&entry, tcp, newcomer, (address, &has_asked), &tunnel) => served,
             _ = connection.closed() => None,
             () = stops => Some(()),
             () = socket.lost(entry.config.stall_limit) => None,
@@ -110,7 +110,6 @@ impl AdminListener {
     /// Serves the connection; `None` where it broke off in the middle of an exchange.
     async fn serve(
         &self,
-        context: &Context,
         entry: &LiveConnection,
         tcp: TcpStream,
         mut newcomer: Newcomer,
@@ -130,7 +129,7 @@ impl AdminListener {
             failed => {
                 // One that went by itself was denied nothing.
                 if failed.map_or(true, |accepted| accepted.is_err_and(|error| is_refusal(&error))) {
-                    self.refuse(context, entry, address, 0, NO_TLS).await;
+                    self.refuse(entry, address, 0, NO_TLS).await;
                 }
                 return Some(());
             }
@@ -140,7 +139,7 @@ impl AdminListener {
         let mut input = BytesMut::new();
         let asking = first_request(&hosts, &mut client, &mut input);
         let Ok(first) = newcomer.within(limits::ADMIN_HEAD_TIMEOUT, asking).await else {
-            self.refuse(context, entry, address, 408, NO_REQUEST).await;
+            self.refuse(entry, address, 408, NO_REQUEST).await;
             return Some(());
         };
         drop(newcomer);
@@ -148,8 +147,8 @@ impl AdminListener {
         if !is_ours {
             let what =
                 "a client asked for another Host than this listener's; add it to `names` if it is right";
-            context.note_fault(entry, what);
-            self.refuse(context, entry, address, 421, OTHER_HOST).await;
+            entry.note_fault(what);
+            self.refuse(entry, address, 421, OTHER_HOST).await;
             return respond(&mut client, 421, "adit: this listener does not serve that Host.").await;
         }
         let first = input.freeze();
@@ -157,17 +156,16 @@ impl AdminListener {
             let reason = "adit: this admin connection carries as many HTTP connections as its `streams_max` \
                  allows; close some, or raise it.";
             entry.stats.limit_reached.fetch_add(1, Ordering::Relaxed);
-            context.note_fault(
-                entry,
+            entry.note_fault(
                 "all HTTP connections that `streams_max` allows are in use; raise it, or close some",
             );
-            self.refuse(context, entry, address, 503, NO_ROOM).await;
+            self.refuse(entry, address, 503, NO_ROOM).await;
             return respond(&mut client, 503, reason).await;
         };
-        let session_guard = match self.sessions.register(context, entry, address).await {
+        let session_guard = match self.sessions.register(&self.parts, entry, address).await {
             Ok(session_guard) => session_guard,
             Err(error) => {
-                self.refuse(context, entry, address, 503, NO_SESSION).await;
+                self.refuse(entry, address, 503, NO_SESSION).await;
                 return respond(&mut client, 503, &error.to_string()).await;
             }
         };
@@ -193,18 +191,11 @@ impl AdminListener {
 
     /// Refuses the client: in the audit before it is said, as every denial; without it there is still no way
     /// in.
-    async fn refuse(
-        &self,
-        context: &Context,
-        entry: &LiveConnection,
-        address: IpAddr,
-        status: u16,
-        reason: &'static str,
-    ) {
+    async fn refuse(&self, entry: &LiveConnection, address: IpAddr, status: u16, reason: &'static str) {
         tracing::debug!(status, reason, "the client is refused");
         let kind = RefusalKind { method: "", template: reason.into(), status };
         let detail = |now| AuditEntry::admin_listener_refused(now, entry.config.id, address, reason);
-        let _ = self.sessions.audit_refusal(context, entry, &kind, detail).await;
+        let _ = self.sessions.audit_refusal(&self.parts, entry, &kind, detail).await;
     }
 }
 

@@ -12,11 +12,13 @@ use super::filter;
 use super::limiters::AdminLimiters;
 use super::logins::LoginLimiter;
 use super::origin::{Origin, OriginError};
+use super::parts::AdminParts;
 use super::sessions::AdminSessions;
 use crate::connection::upstream::UpstreamState;
-use crate::context::Context;
 use crate::entries::LiveConnection;
 use crate::mirth_activity::MirthActivity;
+use crate::policies::Policies;
+use crate::trust_store::TrustStore;
 use adit_core::config::agent::AdminManaged;
 use adit_core::domain::access::Access;
 use adit_core::domain::id::KeyFingerprint;
@@ -48,7 +50,7 @@ pub struct Ready {
 /// The Mirth beside this agent, for one connection.
 pub struct Managed {
     pub config: AdminManaged,
-    pub sessions: Arc<AdminSessions>,
+    pub(crate) sessions: Arc<AdminSessions>,
     pub(super) limiters: AdminLimiters,
     pub(super) logins: LoginLimiter,
     /// Mirth's connections that requests go over.
@@ -102,14 +104,21 @@ impl Managed {
     }
 
     /// Asks Mirth what it is, at the start, now and then, and whenever it may have been away.
-    pub(crate) async fn keep_discovered(&self, context: &Context, entry: &LiveConnection) {
-        let mut rules = context.watch_rules();
-        let mut keys = context.watch_mirth_keys();
+    pub(crate) async fn keep_discovered(
+        &self,
+        policies: &Policies,
+        trust: &TrustStore,
+        entry: &LiveConnection,
+    ) {
+        let mut rules = policies.watch();
+        let mut keys = trust.watch_mirth_keys();
         let mut watched = Watched::default();
         loop {
             rules.borrow_and_update();
             keys.borrow_and_update();
-            let pause = self.check(context, entry, &mut watched).await;
+            let key = trust.mirth_key(&self.config);
+            let access = policies.rules().rule(entry.config.id).and_then(|rule| Access::of(rule.kind));
+            let pause = self.check(entry, key, access, &mut watched).await;
             tokio::select! {
                 () = sleep(pause) => {}
                 () = watched.gone() => {
@@ -130,9 +139,13 @@ impl Managed {
     }
 
     /// Checks Mirth once; returns how long the next check may wait.
-    async fn check(&self, context: &Context, entry: &LiveConnection, watched: &mut Watched) -> Duration {
-        let key = context.mirth_key(&self.config);
-        let access = context.rules().rule(entry.config.id).and_then(|rule| Access::of(rule.kind));
+    async fn check(
+        &self,
+        entry: &LiveConnection,
+        key: Option<KeyFingerprint>,
+        access: Option<Access>,
+        watched: &mut Watched,
+    ) -> Duration {
         let before = self.ready().filter(|ready| ready.key == key && access == Some(ready.access));
         let began = Instant::now();
         // Over the connection that is kept, a restart would have been seen.
@@ -151,7 +164,7 @@ impl Managed {
                 tracing::debug!(%version, unknown, ?took, is_as_before, "Mirth was asked what it is");
                 if !is_as_before {
                     self.log_mirth_info(entry, &info);
-                    self.adopt(context, entry, key, tls, info, access);
+                    self.adopt(entry, key, tls, info, access);
                 }
                 limits::MIRTH_PROBE_AFTER
             }
@@ -166,7 +179,7 @@ impl Managed {
                     self.ready.send_replace(None);
                     return ASK_AGAIN;
                 }
-                self.lose(context, entry, &error);
+                self.lose(entry, &error);
                 ASK_AGAIN
             }
         }
@@ -197,7 +210,6 @@ impl Managed {
 
     fn adopt(
         &self,
-        context: &Context,
         entry: &LiveConnection,
         key: Option<KeyFingerprint>,
         tls: MirthTls,
@@ -211,7 +223,7 @@ impl Managed {
         if access == Access::ReadOnly
             && let Err(why) = view_only_needs(Some(&info.version))
         {
-            return self.refuse_version(context, entry, &why);
+            return self.refuse_version(entry, &why);
         }
         self.change(|state| (state.config_mismatch, state.key_shown) = (None, None));
         let (hidden, shown) = (self.config.hide.len(), self.config.show.len());
@@ -226,13 +238,10 @@ impl Managed {
         self.set(Some(Arc::new(Ready { tls, key, info, access, judge })), Some(true));
     }
 
-    fn refuse_version(&self, context: &Context, entry: &LiveConnection, why: &TooOld) {
-        context.note_fault(
-            entry,
-            &format!(
-                "{why}; update Mirth, then have `adit admin connection retry` run on the gateway's host"
-            ),
-        );
+    fn refuse_version(&self, entry: &LiveConnection, why: &TooOld) {
+        entry.note_fault(&format!(
+            "{why}; update Mirth, then have `adit admin connection retry` run on the gateway's host"
+        ));
         self.change(|state| state.config_mismatch = Some(ConfigMismatch::MirthTooOld));
         self.set(None, Some(false));
     }
@@ -261,7 +270,7 @@ impl Managed {
         self.change(|state| (state.version, state.unknown_operations) = (Some(version), unknown));
     }
 
-    fn lose(&self, context: &Context, entry: &LiveConnection, error: &OriginError) {
+    fn lose(&self, entry: &LiveConnection, error: &OriginError) {
         let what = match error {
             OriginError::Key { source: IdentityError::UnknownMirthKey { shown }, .. } => {
                 self.change(|state| state.key_shown = Some(*shown));
@@ -281,7 +290,7 @@ impl Managed {
             }
             error => error_chain(error),
         };
-        context.note_fault(entry, &what);
+        entry.note_fault(&what);
         self.change(|state| state.answers = Some(false));
         self.set(None, Some(false));
     }
@@ -309,12 +318,12 @@ impl Managed {
     /// Serves one stream, whose header was read.
     pub(crate) async fn carry(
         self: Arc<Self>,
-        context: Arc<Context>,
+        parts: Arc<AdminParts>,
         entry: Arc<LiveConnection>,
         stream: DataStream,
         connection: Connection,
     ) {
-        filter::serve(&self, &context, &entry, stream, &connection).await;
+        filter::serve(&self, &parts, &entry, stream, &connection).await;
     }
 }
 

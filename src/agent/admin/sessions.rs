@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::refusal_sums::{Line, RefusalSums};
-use crate::context::Context;
+use crate::admin::parts::AdminParts;
 use crate::entries::LiveConnection;
 use adit_core::domain::access::Access;
 use adit_core::domain::limits;
@@ -24,7 +24,7 @@ use adit_observe::audit::{AdminCounts, AdminSessionId, AuditEntry, AuditError, R
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
-pub enum NoSession {
+pub(crate) enum NoSession {
     #[error("no session can be opened: this server's audit cannot be written")]
     Audit(#[from] AuditError),
     #[error(
@@ -36,14 +36,14 @@ pub enum NoSession {
 
 /// The sessions of one entry, and what was refused besides.
 #[derive(Debug, Default)]
-pub struct AdminSessions {
+pub(crate) struct AdminSessions {
     refusals: Mutex<RefusalSums>,
     live: Mutex<BTreeMap<IpAddr, Arc<AdminSession>>>,
     begun: AtomicU64,
 }
 
 #[derive(Debug)]
-pub struct AdminSession {
+pub(crate) struct AdminSession {
     pub number: u64,
     pub local_peer: IpAddr,
     since: Instant,
@@ -75,11 +75,11 @@ struct SessionActivity {
 
 /// One HTTP connection's part in its session.
 #[derive(Debug)]
-pub struct SessionGuard(Arc<AdminSession>);
+pub(crate) struct SessionGuard(Arc<AdminSession>);
 
 impl SessionGuard {
     #[must_use]
-    pub fn session(&self) -> &AdminSession {
+    pub(crate) fn session(&self) -> &AdminSession {
         &self.0
     }
 }
@@ -93,25 +93,25 @@ impl Drop for SessionGuard {
 }
 
 impl AdminSession {
-    pub fn count_request(&self) {
+    pub(crate) fn count_request(&self) {
         self.counts.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub fn count_refusal(&self) {
+    pub(crate) fn count_refusal(&self) {
         self.counts.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub fn count_expected(&self) {
+    pub(crate) fn count_expected(&self) {
         self.counts.expected.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a change; returns the number of the change within its session.
-    pub fn count_change(&self) -> u64 {
+    pub(crate) fn count_change(&self) -> u64 {
         self.counts.changes.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Counts one more record in Mirth's own audit.
-    pub fn count_audit(&self) {
+    pub(crate) fn count_audit(&self) {
         self.counts.audits.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -130,17 +130,17 @@ impl AdminSession {
 
 impl AdminSessions {
     /// Takes part in the session of `local_peer`; a new one is in the audit when this returns.
-    pub async fn register(
+    pub(crate) async fn register(
         &self,
-        context: &Context,
+        parts: &AdminParts,
         entry: &LiveConnection,
         local_peer: IpAddr,
     ) -> Result<SessionGuard, NoSession> {
         let session_guard = self.join(local_peer)?;
         let session = session_guard.session();
-        session.begun.get_or_try_init(|| begin(context, entry, session)).await?;
+        session.begun.get_or_try_init(|| begin(parts, entry, session)).await?;
         // One that began while it could be written goes on only while it can.
-        context.check_audit().await?;
+        parts.audit.check().await?;
         Ok(session_guard)
     }
 
@@ -175,14 +175,14 @@ impl AdminSessions {
 
     /// Counts a refusal; it is in the audit when this returns, in a line of its own or as one of a sum.
     /// `detail` makes that line.
-    pub async fn audit_refusal(
+    pub(crate) async fn audit_refusal(
         &self,
-        context: &Context,
+        parts: &AdminParts,
         entry: &LiveConnection,
         kind: &RefusalKind,
         detail: impl FnOnce(Timestamp) -> AuditEntry,
     ) -> Result<(), AuditError> {
-        self.audit_sum(context, entry).await?;
+        self.audit_sum(parts, entry).await?;
         let line = self.refusals.lock().handle(kind, Instant::now());
         let RefusalKind { method, template, status } = kind;
         tracing::debug!(
@@ -192,41 +192,41 @@ impl AdminSessions {
             listed = matches!(line, Line::Detail),
             "a refusal goes into the audit"
         );
-        let now = context.clock.now();
+        let now = parts.clock.now();
         match line {
-            Line::Detail => context.audit_admin(detail(now)).await,
+            Line::Detail => parts.audit.append(detail(now)).await,
             Line::SumBegins => {
-                context.audit_admin(AuditEntry::admin_refusals_counted(now, entry.config.id)).await
+                parts.audit.append(AuditEntry::admin_refusals_counted(now, entry.config.id)).await
             }
-            Line::None => context.check_audit().await,
+            Line::None => parts.audit.check().await,
         }
     }
 
-    async fn audit_sum(&self, context: &Context, entry: &LiveConnection) -> Result<(), AuditError> {
+    async fn audit_sum(&self, parts: &AdminParts, entry: &LiveConnection) -> Result<(), AuditError> {
         let Some(sum) = self.refusals.lock().poll(Instant::now()) else { return Ok(()) };
-        let summed = AuditEntry::admin_refusals_summed(context.clock.now(), entry.config.id, sum);
-        context.audit_admin(summed).await
+        let summed = AuditEntry::admin_refusals_summed(parts.clock.now(), entry.config.id, sum);
+        parts.audit.append(summed).await
     }
 
     /// Returns how many are open.
     #[must_use]
-    pub fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         self.live.lock().len()
     }
 
     /// Ends sessions whose clients have gone and reports the others; runs until dropped.
-    pub async fn keep(self: Arc<Self>, context: Arc<Context>, entry: Arc<LiveConnection>) {
+    pub(crate) async fn keep(self: Arc<Self>, parts: Arc<AdminParts>, entry: Arc<LiveConnection>) {
         let mut checks = interval(CHECK_EVERY);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             checks.tick().await;
             // What is missing in the audit was said aloud there.
-            let _ = self.audit_sum(&context, &entry).await;
+            let _ = self.audit_sum(&parts, &entry).await;
             for session in self.take_over(Instant::now()) {
-                end(&context, &entry, &session).await;
+                end(&parts, &entry, &session).await;
             }
             for report in self.due_reports(Instant::now()) {
-                send_report(&context, &entry, report);
+                send_report(&parts, &entry, report);
             }
         }
     }
@@ -269,21 +269,21 @@ impl AdminSessions {
     }
 }
 
-async fn begin(context: &Context, entry: &LiveConnection, session: &AdminSession) -> Result<(), AuditError> {
-    let rules = context.rules();
+async fn begin(parts: &AdminParts, entry: &LiveConnection, session: &AdminSession) -> Result<(), AuditError> {
+    let rules = parts.policies.rules();
     let rule = rules.rule(entry.config.id);
     let organization = rule.and_then(|rule| rule.peer_organization.clone());
     let access = rule.and_then(|rule| Access::of(rule.kind)).map_or("none", Access::as_str);
     let who = (organization, entry.config.peer);
     let id = AdminSessionId { connection: entry.config.id, number: session.number };
-    let started = AuditEntry::admin_started(context.clock.now(), id, access, who, session.local_peer);
-    context.audit_admin(started).await?;
+    let started = AuditEntry::admin_started(parts.clock.now(), id, access, who, session.local_peer);
+    parts.audit.append(started).await?;
     tracing::info!(connection = %entry.config.name, session = session.number, local_peer = %session.local_peer, access, "admin session started");
-    send_report(context, entry, session.report(SessionStage::Started));
+    send_report(parts, entry, session.report(SessionStage::Started));
     Ok(())
 }
 
-async fn end(context: &Context, entry: &LiveConnection, session: &AdminSession) {
+async fn end(parts: &AdminParts, entry: &LiveConnection, session: &AdminSession) {
     // One that never began has nothing to end.
     if session.begun.get().is_none() {
         return;
@@ -300,15 +300,16 @@ async fn end(context: &Context, entry: &LiveConnection, session: &AdminSession) 
     });
     let id = AdminSessionId { connection: entry.config.id, number: session.number };
     // What is missing in the audit was said aloud there.
-    let _ = context
-        .audit_admin(AuditEntry::admin_ended(context.clock.now(), id, session.since.elapsed(), judged))
+    let _ = parts
+        .audit
+        .append(AuditEntry::admin_ended(parts.clock.now(), id, session.since.elapsed(), judged))
         .await;
     tracing::info!(connection = %entry.config.name, session = session.number, requests, refused, changes, audits, "admin session ended");
-    send_report(context, entry, report);
+    send_report(parts, entry, report);
 }
 
-fn send_report(context: &Context, entry: &LiveConnection, session: SessionReport) {
-    context.notify_gateway(ToGateway::AdminSession { connection: entry.config.id, session });
+fn send_report(parts: &AdminParts, entry: &LiveConnection, session: SessionReport) {
+    parts.outbox.notify(ToGateway::AdminSession { connection: entry.config.id, session });
 }
 
 #[cfg(test)]

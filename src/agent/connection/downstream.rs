@@ -16,7 +16,7 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use crate::admin::listener::AdminListener;
-use crate::context::Context;
+use crate::audit_log::AuditLog;
 use crate::entries::LiveConnection;
 use crate::local_connections::{ControlledObserver, Ended, LocalConnections, StreamControl};
 use crate::local_users::LocalUsers;
@@ -58,7 +58,8 @@ impl Clients {
 
 /// The port of a source, and what came in there.
 pub(crate) struct Downstream {
-    context: Arc<Context>,
+    clock: Arc<LearntClock>,
+    audit: Arc<AuditLog>,
     entry: Arc<LiveConnection>,
     clients: Clients,
     /// Who of this host may connect; `None`: anybody.
@@ -102,14 +103,15 @@ const SAID_KINDS: usize = 4;
 impl Downstream {
     #[must_use]
     pub(crate) fn new(
-        context: Arc<Context>,
+        (clock, audit): (Arc<LearntClock>, Arc<AuditLog>),
         entry: Arc<LiveConnection>,
         listen: SocketAddr,
         (clients, users): (Clients, Option<LocalUsers>),
     ) -> Self {
         let connections = LocalConnections::new(clients.connections_max(entry.config.streams_max));
         Self {
-            context,
+            clock,
+            audit,
             entry,
             clients,
             users,
@@ -178,7 +180,7 @@ impl Downstream {
             Ok(()) => log_port(&self.entry, address, opens),
             Err(error) => {
                 let what = format!("cannot open or close TCP {address}: {error}");
-                self.context.note_fault(&self.entry, &what);
+                self.entry.note_fault(&what);
             }
         }
         is_open
@@ -193,15 +195,14 @@ impl Downstream {
         match &self.clients {
             Clients::Mirth => {
                 let control = StreamControl::new(Instant::now());
-                let clock = Arc::clone(&self.context.clock);
+                let clock = Arc::clone(&self.clock);
                 let carrying = carry(entry, clock, tcp, tunnel, Arc::clone(&control));
                 let span = tracing::debug_span!("stream", number = Empty);
                 self.connections.start(Some(control), named("stream", carrying).instrument(span));
             }
             Clients::Admin(listener) => {
                 let span = tracing::debug_span!("client", address = Empty, stream = Empty);
-                let context = Arc::clone(&self.context);
-                let serving = Arc::clone(listener).carry(context, entry, tcp, tunnel);
+                let serving = Arc::clone(listener).carry(entry, tcp, tunnel);
                 let serving = async move {
                     serving.await;
                     None
@@ -224,13 +225,13 @@ impl Downstream {
         if let Some(left_out) = refused.left_out {
             // Where the kernel names no user, that is what is to be mended.
             let what = users.fault().map_or_else(|| refused.what(), |fault| error_chain(fault));
-            self.context.note_fault(&self.entry, &what);
-            let (at, connection) = (self.context.clock.now(), self.entry.config.id);
+            self.entry.note_fault(&what);
+            let (at, connection) = (self.clock.now(), self.entry.config.id);
             let written = AuditEntry::local_user_refused(at, connection, refused.id(), left_out);
-            let context = Arc::clone(&self.context);
+            let audit = Arc::clone(&self.audit);
             let writing = async move {
                 // It was refused all the same; that it could not be written is an alarm of its own.
-                let _ = context.audit_admin(written).await;
+                let _ = audit.append(written).await;
             };
             self.writes.spawn(named("audit of a refused user", writing).in_current_span());
         }

@@ -50,7 +50,7 @@ impl ConnectionDriver {
             Report::Overdue => {
                 let waiting = self.entry.stats.waiting();
                 tracing::debug!(waiting, "the time to end in order is over; what is left is reset");
-                self.context.stopping.note_reset(waiting);
+                self.parts.stopping.note_reset(waiting);
             }
             Report::Full => self.entry.stats.note_full(),
             Report::LimitReached => self.with_downstream(|downstream| downstream.log_limit_reached(now)),
@@ -74,7 +74,7 @@ impl ConnectionDriver {
     }
 
     pub(super) fn fault(&self, what: String) -> Fault {
-        Fault { at: self.context.clock.now(), what }
+        Fault { at: self.parts.clock.now(), what }
     }
 
     pub(super) fn note_fault(&self, what: &str) {
@@ -85,7 +85,7 @@ impl ConnectionDriver {
     pub(super) fn log_fault(&self, fault: Fault) {
         let (connection, what) = (&self.entry.config.name, fault.what.clone());
         let is_new = self.status.note_fault(fault);
-        if is_new && self.context.stopping.is_begun() {
+        if is_new && self.parts.stopping.is_begun() {
             tracing::debug!(%connection, "{what}");
         } else if is_new && let Some(more) = self.entry.repeats.note(&what, Instant::now()) {
             tracing::warn!(%connection, more = shown(more), "{what}");

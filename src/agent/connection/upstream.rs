@@ -14,8 +14,9 @@ use tracing::Instrument;
 pub(crate) use self::local_mirth::LocalMirth;
 
 use crate::admin::managed::Managed;
-use crate::context::Context;
+use crate::admin::parts::AdminParts;
 use crate::entries::LiveConnection;
+use crate::trust_store::TrustStore;
 use adit_core::domain::id::KeyFingerprint;
 use adit_core::domain::limits;
 use adit_core::protocol::control::ConfigMismatch;
@@ -30,7 +31,15 @@ use adit_observe::metrics;
 #[derive(Clone)]
 pub(crate) enum Upstream {
     Channel(Arc<LocalMirth>),
-    Managed(Arc<Managed>),
+    Managed(ManagedMirth),
+}
+
+/// The managed Mirth, and what its sessions need of the agent.
+#[derive(Clone)]
+pub(crate) struct ManagedMirth {
+    pub(crate) managed: Arc<Managed>,
+    pub(crate) parts: Arc<AdminParts>,
+    pub(crate) trust: Arc<TrustStore>,
 }
 
 /// What is known of it.
@@ -55,29 +64,27 @@ impl Upstream {
     pub(crate) fn state(&self) -> watch::Receiver<UpstreamState> {
         match self {
             Self::Channel(mirth) => mirth.state(),
-            Self::Managed(managed) => managed.state(),
+            Self::Managed(mirth) => mirth.managed.state(),
         }
     }
 
     /// Keeps that known; runs until dropped.
-    pub(crate) async fn watch(self, context: Arc<Context>, entry: Arc<LiveConnection>) {
+    pub(crate) async fn watch(self, entry: Arc<LiveConnection>) {
         match self {
-            Self::Channel(mirth) => mirth.keep_probed(&context, &entry).await,
-            Self::Managed(managed) => managed.keep_discovered(&context, &entry).await,
+            Self::Channel(mirth) => mirth.keep_probed(&entry).await,
+            Self::Managed(ManagedMirth { managed, parts, trust }) => {
+                managed.keep_discovered(&parts.policies, &trust, &entry).await;
+            }
         }
     }
 
     /// Serves one stream, whose header was read.
-    async fn carry(
-        self,
-        context: Arc<Context>,
-        entry: Arc<LiveConnection>,
-        stream: DataStream,
-        connection: Connection,
-    ) {
+    async fn carry(self, entry: Arc<LiveConnection>, stream: DataStream, connection: Connection) {
         match self {
-            Self::Channel(mirth) => mirth.carry(context, entry, stream, connection).await,
-            Self::Managed(managed) => managed.carry(context, entry, stream, connection).await,
+            Self::Channel(mirth) => mirth.carry(entry, stream, connection).await,
+            Self::Managed(ManagedMirth { managed, parts, .. }) => {
+                managed.carry(parts, entry, stream, connection).await;
+            }
         }
     }
 }
@@ -97,13 +104,12 @@ impl Streams {
     pub(crate) fn start(
         &mut self,
         upstream: &Upstream,
-        context: &Arc<Context>,
         entry: &Arc<LiveConnection>,
         (stream, connection): (DataStream, Connection),
     ) {
-        let (upstream, context, entry) = (upstream.clone(), Arc::clone(context), Arc::clone(entry));
+        let (upstream, entry) = (upstream.clone(), Arc::clone(entry));
         let span = tracing::debug_span!("stream", number = stream.number());
-        let carrying = carry(upstream, context, entry, (stream, connection), Arc::clone(&self.places));
+        let carrying = carry(upstream, entry, (stream, connection), Arc::clone(&self.places));
         self.tasks.spawn(named("stream", carrying).instrument(span));
     }
 
@@ -115,7 +121,6 @@ impl Streams {
 
 async fn carry(
     upstream: Upstream,
-    context: Arc<Context>,
     entry: Arc<LiveConnection>,
     (mut stream, connection): (DataStream, Connection),
     places: Arc<Semaphore>,
@@ -127,7 +132,7 @@ async fn carry(
         let what = format!(
             "the peer's agent opens more TCP connections at a time than `streams_max` = {limit} here; raise it here, or lower it there"
         );
-        context.note_fault(&entry, &what);
+        entry.note_fault(&what);
         return stream.refuse(Code::Full);
     };
     // The far side cut before it said anything.
@@ -136,7 +141,7 @@ async fn carry(
         metrics::refused_stream(entry.config.name.as_str(), "no header");
         return stream.refuse(Code::Cut);
     }
-    upstream.carry(context, entry, stream, connection).await;
+    upstream.carry(entry, stream, connection).await;
 }
 
 /// Takes a place for a stream. The peer counts as well: streams of its that are too many have at most not yet

@@ -4,12 +4,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::context::{OUTBOX_MAX, Parts};
 use crate::entries::Entries;
+use crate::outbox::Outbox;
+use crate::parts::{self, Beginnings};
 use crate::paths::Paths;
 use crate::state::{AgentState, Enrolment};
 use adit_core::config::agent::{AgentConfig, Congestion};
@@ -46,13 +46,12 @@ fn config(folder: &Path, ports: [SocketAddr; 2]) -> AgentConfig {
     AgentConfig::parse(&text, folder).unwrap()
 }
 
-fn context(folder: &Path, config: &AgentConfig, entries: Entries) -> Arc<Context> {
+fn parts(folder: &Path, config: &AgentConfig, entries: Entries, clock: Arc<LearntClock>) -> ConnectionParts {
     let (now, server) = (HostClock.now(), ServerId::from_bytes([1; 16]));
     let ca = CertificateAuthority::create("example.org".parse().unwrap(), now).unwrap();
     let key = Arc::new(KeyPair::generate().unwrap());
     let csr = VerifiedCsr::from_der(&key.csr_der().unwrap()).unwrap();
     let identity = Identity::new(&ca.sign_server(&csr, server, now).unwrap(), key).unwrap();
-    let clock = Arc::new(LearntClock::new(HostClock, 0));
     let route = RouteId::from_bytes([1; 8]);
     let gateway = RouteId::from_bytes([2; 8]);
     let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -74,9 +73,9 @@ fn context(folder: &Path, config: &AgentConfig, entries: Entries) -> Arc<Context
     };
     let state = Arc::new(AgentState::open(&config.state).unwrap());
     let audit = AuditFile::open(&folder.join("audit.jsonl")).unwrap();
-    let (paths, (outbox, _)) = (Paths::from_config(config), mpsc::channel(OUTBOX_MAX));
-    let parts = Parts { clock, endpoint, routes, entries, paths, enrolment, audit, outbox };
-    Context::new(parts, state).unwrap()
+    let (paths, (outbox, _)) = (Paths::from_config(config), Outbox::new());
+    let beginnings = Beginnings { clock, endpoint, routes, entries, paths, enrolment, audit, outbox };
+    parts::of_connections(&parts::load(beginnings, &state).unwrap())
 }
 
 fn is_taken(port: SocketAddr) -> bool {
@@ -97,9 +96,10 @@ async fn one_connection_is_stopped_or_replaced_while_another_keeps_its_port() {
     let folder = tempfile::tempdir().unwrap();
     let ports = free_ports();
     let config = config(folder.path(), ports);
-    let (entries, runs) = Entries::from_config(&config);
+    let clock = Arc::new(LearntClock::new(HostClock, 0));
+    let (entries, runs) = Entries::from_config(&config, &clock);
     let ids: Vec<_> = runs.iter().map(|run| run.entry.config.id).collect();
-    let mut connections = Connections::new(context(folder.path(), &config, entries), None);
+    let mut connections = Connections::new(parts(folder.path(), &config, entries, Arc::clone(&clock)), None);
     for run in runs {
         connections.start(run);
     }
@@ -109,7 +109,7 @@ async fn one_connection_is_stopped_or_replaced_while_another_keeps_its_port() {
     assert!(timeout(HANG_LIMIT, connections.stop(ids[0])).await.unwrap());
     assert!(!is_taken(ports[0]) && is_taken(ports[1]));
     assert!(!connections.stop(ids[0]).await, "it runs no more");
-    let (_, runs) = Entries::from_config(&config);
+    let (_, runs) = Entries::from_config(&config, &clock);
     connections.start(runs.into_iter().next().unwrap());
     becomes(true, ports[0]).await;
     assert!(is_taken(ports[1]), "nobody touched it");

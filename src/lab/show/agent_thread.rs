@@ -8,18 +8,19 @@ use std::thread;
 use tokio::sync::oneshot;
 
 use super::{DemoError, read};
-use adit_agent::context::Context;
+use adit_agent::entries::Entries;
+use adit_agent::paths::Paths;
 use adit_agent::stats::count;
 use adit_agent::{Agent, AgentError};
 use adit_core::config::agent::AgentConfig;
 use adit_core::domain::connection::Side;
 use adit_core::domain::path::{PathKind, PathPreference};
-use adit_net::transport::routes::PathState;
+use adit_net::transport::routes::{PathState, Routes};
 
 /// An agent on a thread of its own, as its own process would run it.
 #[derive(Debug)]
 pub(super) struct AgentThread {
-    context: Arc<Context>,
+    agent: AgentView,
     stop: oneshot::Sender<()>,
     thread: thread::JoinHandle<()>,
 }
@@ -35,23 +36,23 @@ impl AgentThread {
             .name(name.into())
             .spawn(move || run_agent(config, started, stopped))
             .map_err(|source| DemoError::Thread { name, source })?;
-        let context = starting.await.map_err(|_| DemoError::AgentGone { name })?;
-        let context = context.map_err(|failed| match failed {
+        let agent = starting.await.map_err(|_| DemoError::AgentGone { name })?;
+        let agent = agent.map_err(|failed| match failed {
             NotStarted::Runtime(source) => DemoError::Thread { name, source },
             NotStarted::Agent(source) => DemoError::Agent { name, source },
         })?;
-        Ok(Self { context, stop, thread })
+        Ok(Self { agent, stop, thread })
     }
 
     pub(super) fn port_open(&self) -> bool {
-        let mut sources = self.context.entries.all().filter(|entry| entry.side == Side::Source);
+        let mut sources = self.agent.entries.all().filter(|entry| entry.side == Side::Source);
         sources.all(|entry| entry.status().port_open)
     }
 
     /// Allows only `choice` to every peer.
     pub(super) fn choose_path(&self, choice: PathPreference) {
-        for entry in self.context.entries.all() {
-            self.context.paths.choose(entry.config.peer, choice);
+        for entry in self.agent.entries.all() {
+            self.agent.paths.choose(entry.config.peer, choice);
         }
     }
 
@@ -65,19 +66,34 @@ impl AgentThread {
     }
 
     pub(super) fn streams_cut(&self) -> u64 {
-        self.context.entries.all().map(|entry| count(&entry.stats.streams_cut)).sum()
+        self.agent.entries.all().map(|entry| count(&entry.stats.streams_cut)).sum()
     }
 
     fn path_state(&self) -> Option<PathState> {
-        let peer = self.context.entries.all().next()?.config.peer;
-        Some(*self.context.routes.path_state(peer).borrow())
+        let peer = self.agent.entries.all().next()?.config.peer;
+        Some(*self.agent.routes.path_state(peer).borrow())
     }
 
     pub(super) async fn shutdown(self) {
-        drop(self.context);
+        drop(self.agent);
         // An agent that is gone already needs no word.
         let _ = self.stop.send(());
         let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;
+    }
+}
+
+/// What the demo looks at and turns.
+#[derive(Debug)]
+struct AgentView {
+    entries: Arc<Entries>,
+    paths: Arc<Paths>,
+    routes: Routes,
+}
+
+impl AgentView {
+    fn of(agent: &Agent) -> Self {
+        let (entries, paths) = (Arc::clone(agent.entries()), Arc::clone(agent.paths()));
+        Self { entries, paths, routes: agent.routes().clone() }
     }
 }
 
@@ -88,7 +104,7 @@ enum NotStarted {
 
 fn run_agent(
     config: AgentConfig,
-    started: oneshot::Sender<Result<Arc<Context>, NotStarted>>,
+    started: oneshot::Sender<Result<AgentView, NotStarted>>,
     stopped: oneshot::Receiver<()>,
 ) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -101,7 +117,7 @@ fn run_agent(
     runtime.block_on(async {
         match Agent::start(config).await {
             Ok(agent) => {
-                let _ = started.send(Ok(Arc::clone(agent.context())));
+                let _ = started.send(Ok(AgentView::of(&agent)));
                 let _ = stopped.await;
                 agent.shutdown().await;
             }

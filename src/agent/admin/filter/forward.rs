@@ -137,7 +137,7 @@ impl Filter<'_> {
         names: &Named,
     ) -> Result<Body, Halt> {
         let (content_type, address) = (head.header("content-type"), Address::of(&names.template, target));
-        let large = &self.context.large_bodies;
+        let large = &self.parts.large_bodies;
         if let Some(judging) = Judging::new(kind, content_type, address.clone()) {
             return client.judged(judging, kind.bytes_max(), large).await;
         }
@@ -319,7 +319,7 @@ impl Filter<'_> {
         let mut origin = match self.origin(ready).await {
             Ok(origin) => origin,
             Err(error) => {
-                self.context.note_fault(self.entry, &error_chain(&error));
+                self.entry.note_fault(&error_chain(&error));
                 self.managed.note_failure();
                 self.untake_login(login);
                 self.is_over = true;
@@ -384,7 +384,7 @@ impl Filter<'_> {
             }
             ExchangeOutcome::Unmaskable { why, is_begun, .. } => {
                 let why = format!("view-only: credentials in this answer cannot be masked. {why}");
-                self.context.note_fault(self.entry, &format!("{}: {why}", names.template));
+                self.entry.note_fault(&format!("{}: {why}", names.template));
                 if is_begun {
                     return Err(Halt::Cut);
                 }
@@ -417,7 +417,7 @@ impl Filter<'_> {
     /// Resolves when the request in hand has had its time after it was forbidden. A partner must not
     /// keep one open across a pause by holding back its last byte.
     async fn out_of_hand(&self) {
-        let mut rules = self.context.watch_rules();
+        let mut rules = self.parts.policies.watch();
         let mut checks = interval(limits::ADMIN_LAST_REQUEST);
         loop {
             tokio::select! {
@@ -443,9 +443,8 @@ impl Filter<'_> {
         names: &Named,
     ) -> Result<Option<u64>, Halt> {
         let number = self.session().count_change();
-        let entry =
-            AuditEntry::admin_change(self.context.clock.now(), self.id(), number, request(head, names));
-        if self.context.audit_admin(entry).await.is_err() {
+        let entry = AuditEntry::admin_change(self.parts.clock.now(), self.id(), number, request(head, names));
+        if self.parts.audit.append(entry).await.is_err() {
             self.is_over = true;
             client.answer(503, NO_AUDIT, true, is_head(head)).await?;
             return Ok(None);
@@ -455,9 +454,9 @@ impl Filter<'_> {
     }
 
     async fn end_change(&self, number: u64, status: Option<u16>, took: Duration) {
-        let entry = AuditEntry::admin_change_done(self.context.clock.now(), self.id(), number, status, took);
+        let entry = AuditEntry::admin_change_done(self.parts.clock.now(), self.id(), number, status, took);
         // What is missing in the audit was said aloud there.
-        let _ = self.context.audit_admin(entry).await;
+        let _ = self.parts.audit.append(entry).await;
     }
 }
 

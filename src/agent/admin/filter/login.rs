@@ -80,6 +80,6 @@ impl Filter<'_> {
         let id = self.id();
         let detail = |now| AuditEntry::admin_login_failed(now, id, request, status);
         // What is missing in the audit was said aloud there.
-        let _ = self.managed.sessions.audit_refusal(self.context, self.entry, &kind, detail).await;
+        let _ = self.managed.sessions.audit_refusal(self.parts, self.entry, &kind, detail).await;
     }
 }

@@ -28,7 +28,7 @@ impl Filter<'_> {
         if head.expects_continue && head.framing != Framing::None {
             client.send(CONTINUE).await?;
         }
-        match client.body(BodyKind::Discard, &self.context.large_bodies).await? {
+        match client.body(BodyKind::Discard, &self.parts.large_bodies).await? {
             Body::Whole(..) => {
                 self.entry.metrics.admin(AdminOutcome::Answered);
                 client.answer(status, "", self.is_over, is_head(head)).await
@@ -56,7 +56,7 @@ impl Filter<'_> {
         let waits = head.expects_continue && head.framing != Framing::None;
         self.is_over = self.is_over
             || waits
-            || !matches!(client.body(BodyKind::Discard, &self.context.large_bodies).await?, Body::Whole(..));
+            || !matches!(client.body(BodyKind::Discard, &self.parts.large_bodies).await?, Body::Whole(..));
         self.refuse_read(client, head, names, status, reason).await
     }
 
@@ -114,7 +114,7 @@ impl Filter<'_> {
             tracing::info!(%connection, session, method = request.method, template = request.template, status, reason, "admin request refused");
             AuditEntry::admin_refused(now, id, request, status, reason)
         };
-        let written = self.managed.sessions.audit_refusal(self.context, self.entry, &kind, detail).await;
+        let written = self.managed.sessions.audit_refusal(self.parts, self.entry, &kind, detail).await;
         Ok(written.is_ok())
     }
 }

@@ -9,13 +9,13 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::UpstreamState;
-use crate::context::Context;
 use crate::entries::LiveConnection;
 use crate::mirth_activity::{ActivityMark, MirthActivity};
 use crate::observe::StreamObserver;
 use adit_core::config::HostPort;
 use adit_core::domain::limits;
 use adit_core::protocol::frame::Code;
+use adit_net::identity::time::LearntClock;
 use adit_net::transport::endpoint::Connection;
 use adit_net::transport::port::is_exhausted;
 use adit_net::transport::resolve::dial;
@@ -33,6 +33,7 @@ const PROBE_DOWN_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct LocalMirth {
     address: HostPort,
     probe: bool,
+    clock: Arc<LearntClock>,
     state: watch::Sender<UpstreamState>,
     started: Instant,
     /// Milliseconds after `started` of the last dial that succeeded.
@@ -60,14 +61,14 @@ impl Observer for ActivityObserver {
 
 impl LocalMirth {
     #[must_use]
-    pub(crate) fn new(address: HostPort, probe: bool) -> Self {
+    pub(crate) fn new(address: HostPort, probe: bool, clock: Arc<LearntClock>) -> Self {
         // Without probes only real dials could tell, and they need an open port first.
         let answers = (!probe).then_some(true);
         let state =
             watch::Sender::new(UpstreamState { answers, serves: answers, ..UpstreamState::default() });
         let started = Instant::now();
         let mirth_activity = MirthActivity::new(started);
-        Self { address, probe, state, started, last_good_dial: AtomicU64::new(0), mirth_activity }
+        Self { address, probe, clock, state, started, last_good_dial: AtomicU64::new(0), mirth_activity }
     }
 
     #[must_use]
@@ -78,7 +79,6 @@ impl LocalMirth {
     /// Serves one stream, whose header was read.
     pub(super) async fn carry(
         self: Arc<Self>,
-        context: Arc<Context>,
         entry: Arc<LiveConnection>,
         stream: DataStream,
         connection: Connection,
@@ -92,20 +92,17 @@ impl LocalMirth {
             metrics::refused_stream(entry.config.name.as_str(), "Mirth does not answer");
             return stream.refuse(Code::DialFailed);
         };
-        let observer = StreamObserver::new(Arc::clone(&entry), Arc::clone(&context.clock));
+        let observer = StreamObserver::new(Arc::clone(&entry), Arc::clone(&self.clock));
         let observer = ActivityObserver { observer, mark: self.mirth_activity.open() };
         let stall_limit = entry.config.stall_limit;
         let ending = splice::target(tcp, stream, observer, &entry.stats.bytes, stall_limit).await;
         if ending == Ending::LocalLost {
-            context.note_fault(
-                &entry,
-                &format!(
-                    "the local Mirth at {} acknowledged nothing on an open connection for {} s, so it was reset; \
+            entry.note_fault(&format!(
+                "the local Mirth at {} acknowledged nothing on an open connection for {} s, so it was reset; \
                      see that its host runs and can be reached",
-                    self.address,
-                    stall_limit.as_secs()
-                ),
-            );
+                self.address,
+                stall_limit.as_secs()
+            ));
         }
         entry.stats.count_stream(ending != Ending::Finished);
     }
@@ -158,7 +155,7 @@ impl LocalMirth {
     }
 
     /// Dials now and then when nobody else did, and records what is known.
-    pub(super) async fn keep_probed(&self, context: &Context, entry: &LiveConnection) {
+    pub(super) async fn keep_probed(&self, entry: &LiveConnection) {
         loop {
             let answers = self.state.borrow().answers;
             if !self.probe {
@@ -186,7 +183,7 @@ impl LocalMirth {
             if let Some((failure, remedy)) = failure.filter(|_| !answered) {
                 let what =
                     format!("the local Mirth at {} does not answer ({failure}); {remedy}", self.address);
-                context.note_fault(entry, &what);
+                entry.note_fault(&what);
                 sleep(PROBE_DOWN_EVERY).await;
             }
         }
