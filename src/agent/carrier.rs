@@ -26,6 +26,7 @@ use adit_net::transport::carrier::proxy::Proxies;
 use adit_net::transport::carrier::pump::pump;
 use adit_net::transport::carrier::queues::CarrierEnd;
 use adit_net::transport::routes::Routes;
+use adit_observe::metrics;
 
 const RETRY_MIN: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(30);
@@ -131,6 +132,17 @@ enum Over {
     Ended(String),
 }
 
+impl Over {
+    /// Returns one word, for labels.
+    const fn as_str(&self) -> &'static str {
+        match self {
+            Self::NotWanted => "not-needed",
+            Self::Dead => "dead",
+            Self::Ended(_) => "broken",
+        }
+    }
+}
+
 impl<U: CarrierUser> CarrierKeeper<U> {
     /// Runs until dropped.
     pub async fn run(self) {
@@ -143,6 +155,7 @@ impl<U: CarrierUser> CarrierKeeper<U> {
         S: AsyncRead + AsyncWrite + Unpin,
         F: Future<Output = Result<Opened<S>, Failure>>,
     {
+        metrics::carrier_up(false);
         let mut wanted = self.user.wanted();
         let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX, RETRY_MAX);
         let repeats = Repeats::default();
@@ -169,6 +182,7 @@ impl<U: CarrierUser> CarrierKeeper<U> {
                     backoff.next_delay(draw())
                 }
                 Err(Failure { what, is_refusal }) => {
+                    metrics::carrier_not_opened();
                     if let Some(left_out) = repeats.note(&what, std::time::Instant::now()) {
                         info!(more = shown(left_out), "{what}");
                     }
@@ -206,6 +220,7 @@ impl<U: CarrierUser> CarrierKeeper<U> {
             }
         };
         say("the tcp path to the gateway is open");
+        metrics::carrier_opened();
         self.status.send_modify(|status| {
             status.up.set(Some(true), self.clock.now());
             status.proxy.clone_from(&proxy);
@@ -234,6 +249,7 @@ impl<U: CarrierUser> CarrierKeeper<U> {
 
         self.user.set_carrier(false);
         self.end.set_open(false);
+        metrics::carrier_ended(over.as_str());
         match over {
             Over::NotWanted => {
                 say("the tcp path to the gateway is not needed any more");

@@ -66,7 +66,9 @@ fn sentence(problem: HealthProblem, entry: &EntryStatus, has_link: bool) -> Stri
             } else {
                 "the peer's agent has not dialled yet; it must run, and reach the gateway"
             };
-            format!("there is no tunnel to the peer: {}", reason(entry, unsaid))
+            // Whatever failed, this alone is why.
+            let why = entry.path_conflict.as_deref().unwrap_or_else(|| reason(entry, unsaid));
+            format!("there is no tunnel to the peer: {why}")
         }
         HealthProblem::Mirth | HealthProblem::MirthUnknown => {
             of_mirth(problem == HealthProblem::MirthUnknown, entry)
@@ -187,6 +189,7 @@ mod tests {
             path_conflict: None,
             path_reason: None,
             path_changes: 0,
+            better_paths: vec![],
             rtt_micros: None,
             packets_lost: None,
             silent_since: None,
@@ -272,6 +275,16 @@ mod tests {
             entry.last_error = Some(fault("cannot bind TCP 127.0.0.1:6661; stop what uses it"));
         });
         assert!(said.starts_with("there is no tunnel") && said.contains("cannot bind TCP"), "{said}");
+    }
+
+    #[test]
+    fn owners_who_allow_no_path_in_common_are_why_there_is_no_tunnel() {
+        let said = with(Side::Target, |entry| {
+            entry.tunnel = OFF;
+            entry.path_conflict = Some("this side allows direct and the peer's side relay".into());
+            entry.last_error = Some(fault("the peer did not answer"));
+        });
+        assert_eq!(said, "there is no tunnel to the peer: this side allows direct and the peer's side relay");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub mod admin;
 mod audit_log;
+pub mod better_paths;
 pub mod carrier;
 pub mod connection;
 mod connections;
@@ -300,6 +301,7 @@ fn start_tasks(parts: &Parts, admission: Arc<Admission>) -> Tasks {
         endpoint: Arc::clone(&endpoint),
         entries: Arc::clone(&parts.entries),
         link: Arc::clone(&parts.link),
+        routes: parts.routes.clone(),
     };
     let mut tasks = Tasks::new();
     spawn(&mut tasks, "pings", Span::none(), ping_connections(parts.routes.clone(), endpoint));
@@ -321,11 +323,12 @@ struct Published {
     endpoint: Arc<AgentEndpoint>,
     entries: Arc<Entries>,
     link: Arc<GatewayLink>,
+    routes: Routes,
 }
 
 /// Exports what is true of every entry, as often as anybody may look.
 async fn publish(published: Published) {
-    let Published { endpoint, entries, link } = published;
+    let Published { endpoint, entries, link, routes } = published;
     let mut turns = tokio::time::interval(PUBLISH_EVERY);
     let mut drops = BTreeMap::new();
     loop {
@@ -334,6 +337,7 @@ async fn publish(published: Published) {
         if let Ok((_, expires)) = credentials.identity.validity(&credentials.trust) {
             metrics::leaf_expires(expires);
         }
+        metrics::control_link_path(routes.gateway_path().borrow().kind());
         log_repeats(&entries, &link);
         publish_drops(&endpoint, &mut drops);
         for entry in entries.all() {

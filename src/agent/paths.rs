@@ -81,23 +81,43 @@ impl Paths {
         self.told.lock().insert(peer, allowed);
     }
 
-    /// Returns what each side allows, where they have nothing in common.
+    /// Returns what each side allows, where no path of the one leads to the other.
     #[must_use]
     pub fn conflict(&self, peer: ServerId) -> Option<NoCommonPath> {
         let (own, told) = (self.to(peer), self.told.lock());
-        // A kind that only a newer build knows is none that this one could use.
         let allowed = told.get(&peer).filter(|allowed| !allowed.is_empty())?;
-        let is_common = |kind: &Word<PathKind>| match kind {
-            Word::Known(kind) => own.allows(*kind),
-            Word::Other(_) => false,
-        };
         let peer = allowed.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        (!allowed.iter().any(is_common)).then_some(NoCommonPath { own, peer })
+        (!own.iter().any(|kind| meets(kind, allowed))).then_some(NoCommonPath { own, peer })
+    }
+
+    /// Returns whether the peer's owner allows what a path of this kind leads to, as far as was told.
+    #[must_use]
+    pub fn peer_meets(&self, peer: ServerId, kind: PathKind) -> bool {
+        let told = self.told.lock();
+        told.get(&peer).is_none_or(|allowed| allowed.is_empty() || meets(kind, allowed))
     }
 
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<BTreeMap<ServerId, PathPreference>> {
         self.by_peer.subscribe()
+    }
+}
+
+/// Returns whether a path of this kind leads to a peer that allows these. Of a relayed tunnel each end takes its
+/// own way to the relay; a kind that only a newer build knows is none that this one could use.
+fn meets(kind: PathKind, allowed: &[Word<PathKind>]) -> bool {
+    let mut known = allowed.iter().filter_map(|allowed| allowed.known());
+    match kind {
+        PathKind::Direct => known.any(|allowed| allowed == PathKind::Direct),
+        PathKind::Relay | PathKind::Tcp => known.any(|allowed| allowed != PathKind::Direct),
+    }
+}
+
+#[cfg(test)]
+impl Paths {
+    /// Returns those of an agent with one peer.
+    pub(crate) fn to_one(peer: ServerId, own: PathPreference) -> Self {
+        Self { by_peer: watch::Sender::new([(peer, own)].into()), told: Mutex::default() }
     }
 }
 
@@ -109,7 +129,7 @@ mod tests {
     const STRANGER: ServerId = ServerId::from_bytes([3; 16]);
 
     fn paths(own: PathPreference) -> Paths {
-        Paths { by_peer: watch::Sender::new([(PEER, own)].into()), told: Mutex::default() }
+        Paths::to_one(PEER, own)
     }
 
     #[test]
@@ -134,5 +154,26 @@ mod tests {
         }
         paths.note_peers_word(STRANGER, vec![PathKind::Tcp.into()]);
         assert!(!paths.told.lock().contains_key(&STRANGER));
+    }
+
+    #[test]
+    fn two_owners_meet_at_the_relay_whatever_each_takes_there() {
+        for (own, peers, meet) in [
+            ("relay", "tcp", true),
+            ("tcp", "relay", true),
+            ("tcp", "direct", false),
+            ("direct", "direct,tcp", true),
+            ("relay,direct", "direct", true),
+        ] {
+            let paths = paths(own.parse().unwrap());
+            let peers: PathPreference = peers.parse().unwrap();
+            paths.note_peers_word(PEER, peers.iter().map(Word::Known).collect());
+            assert_eq!(paths.conflict(PEER).is_none(), meet, "{own} and {peers}");
+        }
+        let paths = paths(PathPreference::AUTO);
+        paths.note_peers_word(PEER, vec![Word::from_text("punched")]);
+        assert!(paths.conflict(PEER).is_some(), "a kind that this build does not know is none of its own");
+        assert!(!paths.peer_meets(PEER, PathKind::Relay));
+        assert!(paths.peer_meets(STRANGER, PathKind::Relay));
     }
 }

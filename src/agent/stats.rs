@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use super::better_paths::{BetterPath, LinkPath};
 use super::carrier::CarrierStatus;
 use super::connection::status::ConnectionStatus;
 use adit_core::domain::access::Access;
@@ -228,6 +229,9 @@ pub struct EntryStatus {
     /// Why the path in use was taken.
     pub path_reason: Option<String>,
     pub path_changes: u64,
+    /// Those that are wanted more than the one in use, most wanted first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub better_paths: Vec<BetterPath>,
     pub rtt_micros: Option<u64>,
     pub packets_lost: Option<u64>,
     /// Since when the peer of its tunnel has not been heard, if it is not.
@@ -337,6 +341,9 @@ pub struct AgentStatus {
     pub key: KeyFingerprint,
     pub leaf_expires: Timestamp,
     pub gateway: TimedFlag,
+    /// The path of the control link, while that is up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway_path: Option<LinkPath>,
     pub gateway_error: Option<Fault>,
     /// What the gateway said last of each kind that this agent did not take.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tracing::Instrument;
 
 use super::admin::explain::{Explained, explanation};
+use super::better_paths::{self, LinkPath};
 use super::carrier::CarrierStatus;
 use super::connection::status::ConnectionStatus;
 use super::entries::{Entries, LiveConnection};
@@ -370,6 +371,7 @@ fn status(sources: &StatusSources, startup: &StartupInfo) -> AgentStatus {
         key: credentials.identity.key().fingerprint(),
         leaf_expires,
         gateway: link.up,
+        gateway_path: LinkPath::of(&sources.routes.gateway_path().borrow(), Instant::now()),
         gateway_error: link.last_error,
         not_taken: sources.link.rejected(),
         clone_seen: sources.link.copies.seen(Instant::now()),
@@ -395,6 +397,7 @@ fn entry_status(sources: &StatusSources, entry: &LiveConnection, gateway: TimedF
     let rule = rules.rule(entry.config.id);
     let route = rule.map(|rule| format!("{} → {}", rule.source_name, rule.target_name));
     let admin = admin_status(sources, entry, rule, &status);
+    let path_state = *sources.routes.path_state(entry.config.peer).borrow();
     EntryStatus {
         name: entry.config.name.to_string(),
         id: entry.config.id,
@@ -417,6 +420,7 @@ fn entry_status(sources: &StatusSources, entry: &LiveConnection, gateway: TimedF
         path_reason: status.tunnel.and_then(|tunnel| tunnel.why).map(|why| why.to_string()),
         path_changes: status.tunnel.map_or(0, |tunnel| tunnel.path_changes),
         path: status.tunnel.and_then(|tunnel| tunnel.path),
+        better_paths: better_paths::to_peer(&path_state, &sources.paths, entry.config.peer, Instant::now()),
         rtt_micros: rtt.and_then(|micros| u64::try_from(micros).ok()),
         packets_lost: status.tunnel.map(|tunnel| tunnel.packets_lost),
         port_open: status.port_open,

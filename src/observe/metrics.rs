@@ -24,6 +24,12 @@ use adit_core::domain::word::UNKNOWN_WORDS;
 pub const BUILD_INFO: &str = "adit_build_info";
 
 pub const CONTROL_LINK_UP: &str = "adit_control_link_up";
+const CONTROL_LINK_PATH: &str = "adit_control_link_path";
+const CARRIER_UP: &str = "adit_carrier_up";
+const CARRIERS_OPENED: &str = "adit_carriers_opened_total";
+/// Labelled `why`, one of a fixed few words.
+const OWN_CARRIERS_ENDED: &str = "adit_carriers_ended_total";
+const CARRIERS_NOT_OPENED: &str = "adit_carriers_not_opened_total";
 pub const PEER_REFUSALS: &str = "adit_peer_refusals_total";
 /// Messages for the gateway that were dropped because the link was away for long.
 pub const CONTROL_DROPPED: &str = "adit_control_messages_dropped_total";
@@ -87,6 +93,23 @@ const DESCRIPTIONS: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, BUILD_INFO, "Always 1; the label says which version runs."),
     (Kind::Counter, LOG_LEFT_OUT, "Lines that the log has not, as repeats of others or unread; by reason."),
     (Kind::Gauge, CONTROL_LINK_UP, "1 while the agent's link to its gateway is up."),
+    (
+        Kind::Gauge,
+        CONTROL_LINK_PATH,
+        "1 for the path that the agent's link to its gateway uses; direct is UDP.",
+    ),
+    (
+        Kind::Gauge,
+        CARRIER_UP,
+        "1 while the agent's WebSocket to TCP 443 is open, which carries the tcp path.",
+    ),
+    (Kind::Counter, CARRIERS_OPENED, "WebSockets to the gateway's TCP 443 that this agent opened."),
+    (Kind::Counter, OWN_CARRIERS_ENDED, "Those that ended, by why; one that is not needed is closed."),
+    (
+        Kind::Counter,
+        CARRIERS_NOT_OPENED,
+        "How often none could be opened; the log and `adit status` say why.",
+    ),
     (Kind::Counter, PEER_REFUSALS, "Peers this agent refused; the log and the audit say why."),
     (Kind::Counter, CONTROL_DROPPED, "Messages for the gateway that were dropped while its link was away."),
     (Kind::Counter, DROPPED_PACKETS, "Packets at the agent's UDP port that went nowhere, by reason."),
@@ -194,6 +217,36 @@ fn describe() {
         }
     }
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
+}
+
+/// Publishes how the control link's packets go; `None` while there is no link.
+pub fn control_link_path(path: Option<PathKind>) {
+    // No relay stands between an agent and its gateway.
+    for kind in [PathKind::Direct, PathKind::Tcp] {
+        gauge!(CONTROL_LINK_PATH, "path" => kind.as_str()).set(flag(path == Some(kind)));
+    }
+}
+
+/// Publishes whether a carrier is open, from the start on.
+pub fn carrier_up(up: bool) {
+    gauge!(CARRIER_UP).set(flag(up));
+}
+
+/// Counts a carrier that was opened.
+pub fn carrier_opened() {
+    carrier_up(true);
+    counter!(CARRIERS_OPENED).increment(1);
+}
+
+/// Counts a carrier that was open and has ended.
+pub fn carrier_ended(why: &'static str) {
+    carrier_up(false);
+    counter!(OWN_CARRIERS_ENDED, "why" => why).increment(1);
+}
+
+/// Counts an attempt that opened none.
+pub fn carrier_not_opened() {
+    counter!(CARRIERS_NOT_OPENED).increment(1);
 }
 
 /// Counts a connection to an entry's port by a user of this host that may not connect.

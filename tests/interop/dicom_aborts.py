@@ -21,7 +21,7 @@ SEND_TIMEOUT_SECONDS = 60
 
 
 # What always runs; with full counts, everything does.
-ALWAYS = [("plain", Storescp), ("direct", Storescp), ("direct", Orthanc), ("relay", Storescp)]
+ALWAYS = [("plain", Storescp), ("direct", Storescp), ("direct", Orthanc), ("relay", Storescp), ("tcp", Storescp)]
 
 
 def beds(arguments, objects):

@@ -10,6 +10,7 @@ from pathlib import Path
 from processes import Failure, await_port, eventually, free_port, run
 
 COMMAND_TIMEOUT_SECONDS = 20
+NEXT_PATH = {"direct": "relay", "relay": "tcp", "tcp": "direct"}
 SWITCH_EVERY_SECONDS = 1.0
 LOOK_EVERY_SECONDS = 0.2
 
@@ -95,7 +96,7 @@ class PathWatch:
             due = time.monotonic() + SWITCH_EVERY_SECONDS
             while not self._stop.wait(LOOK_EVERY_SECONDS):
                 if self._switching and time.monotonic() >= due:
-                    self._lab.choose("direct" if self.seen[-1] == "relay" else "relay")
+                    self._lab.choose(NEXT_PATH[self.seen[-1]])
                     due += SWITCH_EVERY_SECONDS
                 self._look()
         except (Failure, OSError, ValueError, KeyError) as fault:

@@ -19,7 +19,7 @@ import dicom_objects
 import mllp
 from processes import Failure, Processes
 
-PATHS = ["direct", "relay", "switched"]
+PATHS = ["direct", "relay", "tcp", "switched"]
 
 
 def main():

@@ -78,6 +78,15 @@ async fn what_a_termination_cut_at_once_no_gateway_ever_brings_back() {
     assert_eq!(read_to_end(&mut target).await, (vec![], End::Rst));
     lab.both_show(0, "Terminated").await;
     lab.port_refuses(0).await;
+    // An end is in force before it is on disk, and only what is there outlives a kill.
+    for part in [Part::A, Part::B] {
+        eventually("the end is on disk", async || {
+            let kept = std::fs::read(lab.state(part).join("rules.json")).ok()?;
+            let kept: serde_json::Value = serde_json::from_slice(&kept).ok()?;
+            kept["ended"].as_array()?.iter().any(|id| *id == *ended).then_some(())
+        })
+        .await;
+    }
 
     // A gateway that takes it back, by mistake or worse, is not believed: not after a restart of
     // everything either.

@@ -57,6 +57,7 @@ mod origin;
 mod paths;
 mod planted;
 mod port;
+mod preferred_paths;
 mod rebinding;
 mod relay;
 mod several;

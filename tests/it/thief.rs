@@ -128,6 +128,8 @@ impl Thief {
     pub(crate) async fn give_back(mut self, lab: &mut Lab) {
         self.serving.shutdown().await;
         drop(self);
+        // QUIC keeps its socket until the links that it has closed are drained.
+        eventually("the thief's port is free", async || UdpSocket::bind(lab.gateway_address()).ok()).await;
         lab.start(Part::Gateway);
         lab.gateway_serves().await;
         // What an agent shows may be its link to the thief.

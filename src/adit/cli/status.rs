@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 
 use super::files;
 use super::shown::{print_json, shown};
+use adit_agent::better_paths::{BetterPath, LinkPath};
 use adit_agent::diagnosis::{diagnose, diagnose_agent};
 use adit_agent::health::HealthProblem;
 use adit_agent::stats::{AdminStatus, AgentStatus, EntryStatus, TimedFlag};
@@ -124,7 +125,7 @@ fn break_of(line: &str) -> Option<usize> {
 
 fn render(status: &AgentStatus) -> String {
     let mut out = format!(
-        "server  {}\nadit    {}, UDP {}\nown key {}\ncertificate until {}\ngateway {}\nrelay   {}\n",
+        "server  {}\nadit    {}, UDP {}\nown key {}\ncertificate until {}\ngateway {}\n",
         status
             .name
             .as_ref()
@@ -134,8 +135,11 @@ fn render(status: &AgentStatus) -> String {
         status.key,
         status.leaf_expires,
         flag(status.gateway, "connected", "away"),
-        if status.relay { "● registered" } else { "○ not registered" },
     );
+    if let Some(link) = &status.gateway_path {
+        render_link(&mut out, link);
+    }
+    let _ = writeln!(out, "relay   {}", if status.relay { "● registered" } else { "○ not registered" });
     if let Some(carrier) = &status.carrier {
         let dot = if carrier.up.on == Some(true) { "●" } else { "○" };
         let _ = writeln!(out, "tcp     {dot} {carrier}");
@@ -167,16 +171,32 @@ fn render(status: &AgentStatus) -> String {
     out
 }
 
+/// Says how the control link's packets go, and why not by UDP.
+fn render_link(out: &mut String, link: &LinkPath) {
+    let notes: Vec<_> = link.reason.clone().into_iter().chain(changes(link.changes)).collect();
+    let _ = writeln!(out, "link    {}", noted(link.path.as_str(), &notes));
+    for better in &link.better {
+        let _ = writeln!(out, "        {better}");
+    }
+}
+
 fn render_entry(out: &mut String, entry: &EntryStatus, has_link: bool) {
     // Who is at the two ends is known once the gateway has said it.
     let route = if entry.route.is_empty() { String::new() } else { format!("{}  ", entry.route) };
     let _ = writeln!(out, "\n{}  {route}{}  [{}]", entry.kind, entry.name, entry.status);
-    let path = path(entry);
+    let problem = diagnose(entry, has_link);
+    let path = path(entry, problem.as_deref());
     let rtt = entry.rtt_micros.map_or(String::new(), |micros| format!(", rtt {micros} µs"));
+    let _ = writeln!(out, "  tunnel  {}\n  path    {path}{rtt}", flag(entry.tunnel, "up", "down"));
+    // What this agent's owner allows stands beside the path.
+    let better = entry.better_paths.iter().filter(|better| !better.is_owners_word());
+    let better: Vec<_> = better.map(BetterPath::to_string).collect();
+    if !better.is_empty() {
+        let _ = writeln!(out, "  better  {}", better.join("; "));
+    }
     let _ = writeln!(
         out,
-        "  tunnel  {}\n  path    {path}{rtt}\n  {}  {}\n  {}  {} {}{}",
-        flag(entry.tunnel, "up", "down"),
+        "  {}  {}\n  {}  {} {}{}",
         if entry.is_source() { "partner's Mirth" } else { "Mirth of this host" },
         flag(entry.mirth, "answers", "does not answer"),
         entry.side,
@@ -223,7 +243,7 @@ fn render_entry(out: &mut String, entry: &EntryStatus, has_link: bool) {
         let verified = if key.verified { "verified" } else { "unverified" };
         let _ = writeln!(out, "  peer key, {verified}, of the agent of {whose}:\n    {}", key.fingerprint);
     }
-    if let Some(what) = diagnose(entry, has_link) {
+    if let Some(what) = problem {
         let _ = writeln!(out, "  PROBLEM {what}");
     }
     if let Some(fault) = &entry.last_error {
@@ -267,18 +287,36 @@ fn render_admin(out: &mut String, entry: &EntryStatus, admin: &AdminStatus) {
     }
 }
 
-/// Returns `path relay (the path before was silent, 2 changes)`.
-fn path(entry: &EntryStatus) -> String {
+/// Returns `relay (the path before was silent, 2 changes)`. What the problem says is not said twice.
+fn path(entry: &EntryStatus, problem: Option<&str>) -> String {
     let word = entry.path.map_or("none", PathKind::as_str);
-    let changes = match entry.path_changes {
-        0 => None,
-        1 => Some("1 change".to_owned()),
-        changes => Some(format!("{changes} changes")),
-    };
-    let only =
-        (entry.path_choice != PathPreference::AUTO).then(|| format!("only {} is allowed", entry.path_choice));
+    let conflict = entry.path_conflict.clone();
+    let conflict = conflict.filter(|conflict| !problem.is_some_and(|problem| problem.contains(conflict)));
     let reason = entry.path_reason.clone().into_iter();
-    let notes: Vec<_> = reason.chain(changes).chain(only).chain(entry.path_conflict.clone()).collect();
+    let notes = reason.chain(changes(entry.path_changes)).chain(allowed(entry.path_choice)).chain(conflict);
+    noted(word, &notes.collect::<Vec<_>>())
+}
+
+fn changes(changes: u64) -> Option<String> {
+    match changes {
+        0 => None,
+        1 => Some("1 change".into()),
+        changes => Some(format!("{changes} changes")),
+    }
+}
+
+/// Returns what the owner wants of the path, where it is not what most do.
+fn allowed(preference: PathPreference) -> Option<String> {
+    let kinds: Vec<_> = preference.iter().map(PathKind::as_str).collect();
+    match kinds[..] {
+        _ if preference == PathPreference::AUTO => None,
+        [one] => Some(format!("only {one} is allowed")),
+        [one, other] => Some(format!("only {one} and {other} are allowed, {one} first")),
+        _ => Some(format!("the order is {}", kinds.join(", "))),
+    }
+}
+
+fn noted(word: &str, notes: &[String]) -> String {
     if notes.is_empty() { word.into() } else { format!("{word} ({})", notes.join(", ")) }
 }
 
@@ -305,6 +343,33 @@ fn flag(flag: TimedFlag, on: &str, off: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_owner_wants_of_the_path_is_said_where_it_is_not_the_usual() {
+        let check = |preference: &str, said: Option<&str>| {
+            assert_eq!(allowed(preference.parse().unwrap()).as_deref(), said);
+        };
+        check("auto", None);
+        check("tcp", Some("only tcp is allowed"));
+        check("tcp,relay", Some("only tcp and relay are allowed, tcp first"));
+        check("tcp,relay,direct", Some("the order is tcp, relay, direct"));
+    }
+
+    #[test]
+    fn the_path_of_the_link_is_shown_with_what_is_wrong_with_udp() {
+        let mut out = String::new();
+        let what = "it has not answered for 12 seconds".into();
+        let direct = BetterPath { path: PathKind::Direct, why_not: "silent".into(), what };
+        let reason = Some("the path before was silent".into());
+        render_link(&mut out, &LinkPath { path: PathKind::Tcp, reason, changes: 1, better: vec![direct] });
+        assert_eq!(
+            out,
+            "link    tcp (the path before was silent, 1 change)\n        direct: it has not answered for 12 seconds\n"
+        );
+        out.clear();
+        render_link(&mut out, &LinkPath { path: PathKind::Direct, reason: None, changes: 0, better: vec![] });
+        assert_eq!(out, "link    direct\n");
+    }
 
     #[test]
     fn no_line_is_wider_than_a_screen_unless_one_word_or_command_is() {

@@ -384,8 +384,9 @@ pub const CARRIER_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Packets that wait for a carrier to take them, in bytes, at either end; more are dropped, and QUIC repairs.
 pub const CARRIER_QUEUE_BYTES_MAX: usize = 256 * 1024;
 /// QUIC's datagrams over a carrier as long as their connection has not been on UDP: what IPv6 carries over
-/// Ethernet. Larger ones would hold it there, for UDP must carry them before it is taken again.
-pub const CARRIED_BYTES_UNTIL_UDP: usize = 1_452;
+/// any link, of 1,280 bytes (RFC 8200 §5) less the heads of IPv6 and UDP. Larger ones would hold it there, for
+/// UDP must carry them before it is taken again.
+pub const CARRIED_BYTES_UNTIL_UDP: usize = 1_280 - 40 - 8;
 /// Messages that came over a carrier and wait for the socket's reader; then TCP holds the others back.
 pub const CARRIER_MESSAGES_QUEUED_MAX: usize = 16;
 /// The head of the request that opens a carrier.

@@ -91,7 +91,7 @@ async fn a_path_of_a_newer_agent_is_kept_as_its_word() {
     let store = Store::open(&path).await.unwrap();
     let mut tx = store.write().await.unwrap();
     let known = tx.facts(None).await.unwrap()[0];
-    let newer = Timed { value: Some(Word::from_text("tcp")), since: Timestamp::from_millis(7) };
+    let newer = Timed { value: Some(Word::from_text("punched")), since: Timestamp::from_millis(7) };
     tx.put_fact(&FactRecord { tunnel: newer, ..known }).await.unwrap();
     assert_eq!(tx.facts(None).await.unwrap()[0].tunnel, newer);
 }

@@ -19,7 +19,7 @@ pub(super) struct Arguments {
     /// Administrator, agent B manages the Mirth at the second address, which must run now
     #[arg(long, value_name = "ro|rw:LISTEN:MIRTH_HTTPS")]
     admin: Vec<LabAdmin>,
-    /// The path that the agents allow: auto, direct or relay
+    /// The paths that the agents allow: auto, or direct, relay and tcp with commas between, most wanted first
     #[arg(long, default_value_t = PathPreference::AUTO)]
     path: PathPreference,
 }

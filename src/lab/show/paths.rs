@@ -31,8 +31,8 @@ impl Demo {
         rows.push(self.check_objects("A → B, 2 associations", modality.send_from_all(series)).await?);
 
         say(
-            "Now they change between the direct path and the relay every 200 ms, while messages and objects \
-             of 32 MiB pass side by side …",
+            "Now they change between the direct path, the relay, and the relay over TCP 443 every 200 ms, while \
+             messages and objects of 32 MiB pass side by side …",
         );
         let changes_before = self.agent_a.path_changes();
         let large = Object::series(16, 8, 32 * 1024 * 1024);
@@ -46,7 +46,7 @@ impl Demo {
             both = passing => both,
             never = self.keep_changing() => match never? {},
         };
-        rows.extend([messages?, objects?].map(|row| Row { path: "direct ⇄ relay", ..row }));
+        rows.extend([messages?, objects?].map(|row| Row { path: "all in turn", ..row }));
         self.take_path(PathPreference::AUTO).await?;
         let (changes, cut) = (self.agent_a.path_changes() - changes_before, self.streams_cut() - cut_before);
         if cut > 0 {
@@ -61,8 +61,8 @@ impl Demo {
 
     async fn keep_changing(&self) -> Result<Infallible, DemoError> {
         loop {
-            for choice in [PathPreference::only(PathKind::Direct), PathPreference::only(PathKind::Relay)] {
-                self.take_path(choice).await?;
+            for kind in PathKind::ALL {
+                self.take_path(PathPreference::only(kind)).await?;
                 sleep(CHANGE_EVERY).await;
             }
         }

@@ -70,6 +70,43 @@ fn a_tunnel_that_went_down_is_published_as_down() {
 }
 
 #[test]
+fn a_path_over_tcp_is_published_as_each_other() {
+    let over_tcp = TunnelSample { path: Some(PathKind::Tcp), ..SAMPLE.tunnel.expect("it has one") };
+    let text = rendered(|| {
+        connection("adt", &ConnectionSample { tunnel: Some(over_tcp), ..SAMPLE });
+        control_link_path(Some(PathKind::Tcp));
+    });
+    for line in [
+        "adit_tunnel_up{connection=\"adt\",path=\"tcp\"} 1",
+        "adit_tunnel_up{connection=\"adt\",path=\"relay\"} 0",
+        "adit_tunnel_up{connection=\"adt\",path=\"direct\"} 0",
+        "adit_control_link_path{path=\"tcp\"} 1",
+        "adit_control_link_path{path=\"direct\"} 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+}
+
+#[test]
+fn an_agents_carriers_are_counted_with_why_each_ended() {
+    let text = rendered(|| {
+        carrier_opened();
+        carrier_ended("dead");
+        carrier_not_opened();
+        carrier_opened();
+    });
+    for line in [
+        "adit_carrier_up 1",
+        "adit_carriers_opened_total 2",
+        "adit_carriers_ended_total{why=\"dead\"} 1",
+        "adit_carriers_not_opened_total 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    assert!(rendered(|| carrier_ended("broken")).contains("adit_carrier_up 0\n"));
+}
+
+#[test]
 fn messages_are_counted_by_type_with_acknowledgements_by_code() {
     let text = rendered(|| {
         let adt = StreamMetrics::new("adt");

@@ -32,7 +32,7 @@ pid_filename none
 cache_log /var/log/squid.log
 access_log stdio:/var/log/squid-access.log
 coredump_dir /tmp
-http_upgrade_request_protocols WebSocket allow all
+http_upgrade_request_protocols websocket allow all
 ";
 const START_SQUID: &str = "squid -k parse -f /etc/squid.conf 2> /var/log/squid-parse.log
 touch /var/log/squid.log /var/log/squid-access.log; chmod 666 /var/log/squid*.log
@@ -97,7 +97,7 @@ impl Proxy {
         let [_, in_url] = self.password();
         let user = if self.asks_for_password { format!("{USER}:{in_url}@") } else { String::new() };
         format!(
-            "cat >> /etc/adit/agent.toml <<'END'\n\n[gateway]\nproxy = \"http://{user}proxy.example.org:3128\"\nEND"
+            "cat >> /etc/adit/agent.toml <<'END'\n\n[gateway]\nproxy = \"http://{user}proxy.example.org:3128\"\nEND\nchown adit:adit /etc/adit/agent.toml\nchmod 600 /etc/adit/agent.toml"
         )
     }
 

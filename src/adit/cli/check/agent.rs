@@ -12,9 +12,11 @@ use super::network::{Host, check_hosts, check_tcp_port, check_udp_port};
 use super::state::{self, State};
 use crate::cli::files;
 use crate::cli::shown::ask_shown;
+use adit_agent::better_paths::BetterPath;
 use adit_agent::carrier::CarrierStatus;
 use adit_agent::diagnosis::{diagnose, diagnose_agent};
 use adit_agent::enrol::{EnrolError, ask_about_token};
+use adit_agent::health::HealthProblem;
 use adit_agent::state::{AgentState, Enrolment, StateError};
 use adit_agent::stats::{AgentStatus, EntryStatus};
 use adit_agent::status::{Answer, Request, StatusError};
@@ -24,6 +26,7 @@ use adit_core::config::connector::Connector;
 use adit_core::domain::access::Access;
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::id::{KeyFingerprint, RouteId};
+use adit_core::domain::path::PathKind;
 use adit_core::domain::secret::RegistrationToken;
 use adit_core::domain::time::Timestamp;
 use adit_net::identity::outer::GatewayKey;
@@ -359,10 +362,9 @@ async fn settled(config: &AgentConfig) -> Result<Answer, StatusError> {
 fn is_settling(status: &AgentStatus) -> bool {
     let has_link = status.gateway.on == Some(true);
     let waits = |entry: &EntryStatus| {
-        entry
-            .health()
-            .problem()
-            .is_some_and(|problem| !(problem.lets_pass() || has_link && problem.is_decided()))
+        let is_decided = |problem: HealthProblem| problem.is_decided() || entry.path_conflict.is_some();
+        let problem = entry.health().problem();
+        problem.is_some_and(|problem| !(problem.lets_pass() || has_link && is_decided(problem)))
     };
     status.uptime_seconds < SETTLES_WITHIN.as_secs() && (!has_link || status.entries.iter().any(waits))
 }
@@ -372,7 +374,9 @@ fn check_status(config: &AgentConfig, status: &AgentStatus, findings: &mut Findi
     check_leaf(HostClock.now(), status.leaf_expires, findings);
     let has_link = status.gateway.on == Some(true);
     if has_link {
-        findings.fine("gateway: the control link is up");
+        let path = status.gateway_path.as_ref();
+        let over = path.map(|link| over(link.path, &link.better)).unwrap_or_default();
+        findings.fine(format!("gateway: the control link is up{over}"));
     } else {
         let why =
             status.gateway_error.as_ref().map_or("no attempt has ended yet", |fault| fault.what.as_str());
@@ -394,9 +398,11 @@ fn check_status(config: &AgentConfig, status: &AgentStatus, findings: &mut Findi
         }
     }
     for entry in &status.entries {
-        match diagnose(entry, has_link) {
-            Some(what) => findings.problem(format!("{}: {what}", called(entry))),
-            None => findings.fine(format!("{}: works", called(entry))),
+        if let Some(what) = diagnose(entry, has_link) {
+            findings.problem(format!("{}: {what}", called(entry)));
+        } else {
+            let over = entry.path.map(|path| over(path, &entry.better_paths)).unwrap_or_default();
+            findings.fine(format!("{}: works{over}", called(entry)));
         }
     }
 }
@@ -414,6 +420,14 @@ fn check_carrier(carrier: &CarrierStatus, findings: &mut Findings) {
         }
         _ => findings.fine(format!("gateway: the tcp path is {carrier}")),
     }
+}
+
+/// Returns `, over tcp (direct: it has not answered for 12 seconds)`, or nothing where that is what the owner
+/// wants most or has left.
+fn over(path: PathKind, better: &[BetterPath]) -> String {
+    let better: Vec<_> =
+        better.iter().filter(|better| !better.is_owners_word()).map(BetterPath::to_string).collect();
+    if better.is_empty() { String::new() } else { format!(", over {path} ({})", better.join("; ")) }
 }
 
 /// Returns `adt (Lakeside → St Mary)`, once the gateway has said whose it is.
@@ -453,4 +467,26 @@ async fn check_targets(config: &AgentConfig, findings: &mut Findings) {
         remedy: "start Mirth, or correct `mirth`",
     });
     check_hosts(hosts.chain(mirths).collect(), findings).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_on_a_lesser_path_says_what_is_wrong_with_the_better_ones() {
+        let better =
+            |path, why_not: &str, what: &str| BetterPath { path, why_not: why_not.into(), what: what.into() };
+        let silent = better(PathKind::Direct, "silent", "it has not answered for 12 seconds");
+        let unregistered = better(PathKind::Relay, "not-registered", "this agent is not registered");
+        let unwanted = better(PathKind::Direct, "not-allowed", "this agent's file does not allow it");
+        assert_eq!(over(PathKind::Direct, &[]), "");
+        assert_eq!(over(PathKind::Relay, std::slice::from_ref(&unwanted)), "", "its owner wants no other");
+        assert_eq!(
+            over(PathKind::Tcp, &[silent, unregistered.clone()]),
+            ", over tcp (direct: it has not answered for 12 seconds; relay: this agent is not registered)"
+        );
+        let over_tcp = over(PathKind::Tcp, &[unwanted, unregistered]);
+        assert_eq!(over_tcp, ", over tcp (relay: this agent is not registered)");
+    }
 }

@@ -14,7 +14,7 @@ use crate::domain::path::PathKind;
 pub enum WhyNot {
     /// The owner of this agent does not allow it.
     NotAllowed,
-    /// The peer has announced no address, and was seen at none.
+    /// The other end has announced no address, and was seen at none.
     NoAddress,
     /// This agent is registered at no relay over UDP.
     NotRegistered,
@@ -60,10 +60,10 @@ impl WhyNot {
     pub fn at(self, now: Instant) -> String {
         match self {
             Self::NotAllowed => "this agent's file or `adit path` does not allow it".into(),
-            Self::NoAddress => "the peer has announced no address".into(),
+            Self::NoAddress => "no address is known at which it could be asked".into(),
             Self::NotRegistered => "this agent is not registered at the relay over UDP".into(),
             Self::NoCarrier => "no carrier to the gateway is open".into(),
-            Self::Asked => "the peer is being asked over it".into(),
+            Self::Asked => "it is being asked and has not answered yet".into(),
             Self::Silent { since } => {
                 format!("it has not answered for {}", seconds(now.saturating_duration_since(since)))
             }

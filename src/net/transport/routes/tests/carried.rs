@@ -2,7 +2,7 @@
 //! TLS on TCP.
 
 use std::net::UdpSocket;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use tokio::task::AbortHandle;
@@ -19,7 +19,7 @@ use crate::transport::endpoint::GatewayEndpoint;
 use crate::transport::pair::NOW;
 use crate::transport::relay::RelayThread;
 use adit_core::domain::id::OrganizationId;
-use adit_core::domain::limits::{CARRIED_BYTES_UNTIL_UDP, CARRIER_SILENCE};
+use adit_core::domain::limits::{CARRIED_BYTES_UNTIL_UDP, CARRIER_SILENCE, QUIC_MTU_MIN};
 use adit_core::protocol::relay::Relay;
 
 const RELAY: RelayId = RelayId(GATEWAY);
@@ -146,32 +146,41 @@ impl Agent {
 struct Wire {
     address: SocketAddr,
     passes: Arc<AtomicBool>,
+    /// What is longer is lost.
+    bytes_max: Arc<AtomicUsize>,
 }
 
 impl Wire {
     async fn new(gateway: SocketAddr, passes: bool, tasks: &mut JoinSet<()>) -> Self {
         let (near, far) = (udp().await, udp().await);
         let (address, passes) = (near.local_addr().unwrap(), Arc::new(AtomicBool::new(passes)));
-        let is_open = Arc::clone(&passes);
+        let bytes_max = Arc::new(AtomicUsize::new(usize::MAX));
+        let (is_open, longest) = (Arc::clone(&passes), Arc::clone(&bytes_max));
+        let takes =
+            move |length| is_open.load(Ordering::Relaxed) && length <= longest.load(Ordering::Relaxed);
         tasks.spawn(async move {
             let (mut agent, mut up, mut down) = (None, [0; 7_000], [0; 7_000]);
             loop {
                 tokio::select! {
                     Ok((length, from)) = near.recv_from(&mut up) => {
                         agent = Some(from);
-                        if is_open.load(Ordering::Relaxed) {
+                        if takes(length) {
                             far.send_to(&up[..length], gateway).await.unwrap();
                         }
                     }
                     Ok((length, _)) = far.recv_from(&mut down) => {
-                        if let Some(agent) = agent.filter(|_| is_open.load(Ordering::Relaxed)) {
+                        if let Some(agent) = agent.filter(|_| takes(length)) {
                             near.send_to(&down[..length], agent).await.unwrap();
                         }
                     }
                 }
             }
         });
-        Self { address, passes }
+        Self { address, passes, bytes_max }
+    }
+
+    fn narrow(&self, bytes_max: usize) {
+        self.bytes_max.store(bytes_max, Ordering::Relaxed);
     }
 
     fn set(&self, passes: bool) {
@@ -271,13 +280,33 @@ async fn datagrams_grow_over_a_carrier_no_longer_than_udp_is_sure_to_carry() {
     world.tasks.spawn(repeat(accepted));
     let mut echo = Echo::open(&dialled).await;
     let mtu = || usize::from(dialled.measured().mtu);
-    while mtu() < CARRIED_BYTES_UNTIL_UDP - 50 {
+    while mtu() <= QUIC_MTU_MIN {
         echo.check(10_000).await;
     }
     echo.check(300_000).await;
     assert!(mtu() <= CARRIED_BYTES_UNTIL_UDP, "{} bytes", mtu());
     let (name, long) = near.end.socket.drops().all()[14];
     assert!(name == "carrier_long" && long > 0, "what was longer was not sent");
+}
+
+/// RFC 8200 §5 has links of 1,280 bytes; VPNs have no more.
+#[tokio::test]
+async fn what_began_over_a_carrier_climbs_to_udp_on_the_narrowest_network() {
+    let mut world = World::start();
+    let (near, far) = (world.agent(1, false).await, world.agent(2, false).await);
+    let (dialled, accepted) = tunnel(&near, &far, PathKind::Tcp).await;
+    world.tasks.spawn(repeat(accepted));
+    let mut echo = Echo::open(&dialled).await;
+    while usize::from(dialled.measured().mtu) <= QUIC_MTU_MIN {
+        echo.check(10_000).await;
+    }
+    for agent in [&near, &far] {
+        agent.wire.narrow(1_280 - 40 - 8);
+        agent.wire.set(true);
+    }
+    near.path_is(&far, PathKind::Relay).await;
+    far.path_is(&near, PathKind::Relay).await;
+    echo.check(300_000).await;
 }
 
 #[tokio::test]
