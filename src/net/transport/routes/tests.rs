@@ -2,6 +2,8 @@
 
 mod carried;
 
+use std::time::Duration;
+
 use tokio::task::JoinSet;
 
 use super::*;
