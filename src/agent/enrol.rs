@@ -366,7 +366,8 @@ async fn look(way: &Way, known: &GatewayKey) -> Option<String> {
         outer_tls::look(tcp, &way.gateway, known).await.ok()
     });
     let outer = looked.await.ok().flatten();
-    tracing::debug!(%way, ?outer, "it was looked who answers in the gateway's place");
+    let certificate = outer.as_ref().map(tracing::field::display);
+    tracing::debug!(%way, certificate, "it was looked who answers in the gateway's place");
     outer.as_ref().and_then(OuterTls::interceptor).map(str::to_owned)
 }
 

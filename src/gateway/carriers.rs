@@ -13,10 +13,11 @@ use axum::http::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use axum::http::{StatusCode, Version};
+use axum::http::{Method, StatusCode, Version};
 use axum::response::Response;
 use axum::routing::{Router, get};
 use bytes::Bytes;
+use hyper::body::Body as _;
 use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -103,6 +104,8 @@ enum NoOpening {
     NoWebSocket,
     #[error("it has no key")]
     NoKey,
+    #[error("it is no GET without a body")]
+    OtherRequest,
 }
 
 impl NoOpening {
@@ -118,6 +121,9 @@ impl NoOpening {
             Self::NoKey => {
                 plain(StatusCode::BAD_REQUEST, "the request has no Sec-WebSocket-Key of 16 bytes\n")
             }
+            Self::OtherRequest => {
+                plain(StatusCode::BAD_REQUEST, "a carrier is asked for by a GET without a body\n")
+            }
         }
     }
 }
@@ -125,6 +131,10 @@ impl NoOpening {
 /// Returns the answer to the key of an opening handshake.
 fn key_of(request: &Request) -> Result<HeaderValue, NoOpening> {
     let headers = request.headers();
+    // What is behind a body would be taken for the carrier's.
+    if request.method() != Method::GET || !request.body().is_end_stream() {
+        return Err(NoOpening::OtherRequest);
+    }
     let is_upgrade = names(headers, CONNECTION, "upgrade") && names(headers, UPGRADE, "websocket");
     let version = headers.get(SEC_WEBSOCKET_VERSION).map(HeaderValue::as_bytes);
     if !is_upgrade || request.version() != Version::HTTP_11 || version != Some(WEBSOCKET_VERSION) {

@@ -41,6 +41,9 @@ const PUBLIC_LIMITS: HttpLimits =
 /// How soon a handshake that had to wait looks again.
 const BEGIN_AGAIN: Duration = Duration::from_millis(20);
 
+/// How soon one who could not accept tries again.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
+
 #[derive(Debug)]
 pub(super) struct FrontDoor {
     pub(super) tls: Arc<FrontDoorTls>,
@@ -87,9 +90,13 @@ pub(super) async fn run(door: Arc<FrontDoor>, listener: TcpListener) {
                     served.spawn(named("front door connection", serving).instrument(span));
                 }
                 Err(error) => {
-                    // Out of descriptors, most likely: wait for one to come back.
-                    warn!(%error, "cannot accept TCP connections");
-                    served.join_next().await;
+                    // Out of descriptors, most likely: those who are not let in give some back soon. Carriers
+                    // live for days and are not waited for.
+                    warn!(%error, "cannot accept TCP connections; trying again");
+                    tokio::select! {
+                        () = sleep(ACCEPT_AGAIN) => {}
+                        () = door.stop.cancelled() => break,
+                    }
                 }
             },
             Some(_) = served.join_next() => {}

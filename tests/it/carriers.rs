@@ -225,3 +225,136 @@ async fn carriers_that_nobody_proves_take_each_others_places_and_no_agents() {
     register(&mut link, agent.enrolment.route, gateway, at).await;
     assert_eq!(world.gateway.relay().counters().dropped(DropReason::CarrierEnded), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_every_shape_open_no_carrier_and_have_one_answer() {
+    let world = World::start().await;
+    let http: &[&[u8]] = &[carrier::ALPN];
+    let upgrade_here = upgrade(carrier::PATH);
+    let with =
+        |header: &str| upgrade_here.replace("host: gateway\r\n", &format!("host: gateway\r\n{header}\r\n"));
+    let long = "x".repeat(9 * 1_024);
+    for (request, expected) in [
+        (with("transfer-encoding: chunked") + "5\r\nhello\r\n0\r\n\r\n", "HTTP/1.1 400 "),
+        (with("content-length: 5") + "hello", "HTTP/1.1 400 "),
+        (with("content-length: 5\r\ntransfer-encoding: chunked") + "0\r\n\r\n", "HTTP/1.1 400 "),
+        (with("content-length: 5\r\ncontent-length: 6") + "hello!", "HTTP/1.1 400 "),
+        (upgrade_here.replace("GET", "HEAD"), "HTTP/1.1 400 "),
+        (upgrade_here.replace("HTTP/1.1", "HTTP/1.0"), "HTTP/1.0 426 "),
+        (upgrade_here.replace(carrier::PATH, "//api/v1/carrier"), "HTTP/1.1 404 "),
+        (upgrade_here.replace(carrier::PATH, "/api/v1/carrier/"), "HTTP/1.1 404 "),
+        (upgrade_here.replace(carrier::PATH, "/api/v1/../v1/carrier"), "HTTP/1.1 404 "),
+        (upgrade_here.replace(carrier::PATH, "https://127.0.0.1:1/"), "HTTP/1.1 404 "),
+        (upgrade_here.replace("GET", "CONNECT").replace(carrier::PATH, "127.0.0.1:1"), "HTTP/1.1 404 "),
+        (upgrade_here.replace("GET", "OPTIONS").replace(carrier::PATH, "*"), "HTTP/1.1 404 "),
+        (with(&format!("x: {long}")), "HTTP/1.1 431 "),
+        (upgrade_here.replace(carrier::PATH, &format!("/{long}")), "HTTP/1.1 4"),
+        (with("x: y\r\n".repeat(200).trim_end()), "HTTP/1.1 431 "),
+        (with("bad header: y"), "HTTP/1.1 400 "),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), ""),
+        ("\x16\x03\x01\x02".to_owned(), ""),
+    ] {
+        // One more, which must not be looked at.
+        let answer = ask(&world, http, &format!("{request}{upgrade_here}")).await;
+        assert!(answer.starts_with(expected), "{request}\n{answer}");
+        assert!(answer.matches("HTTP/1.").count() <= 1 && !answer.contains(" 101 "), "{request}\n{answer}");
+    }
+    assert_eq!(world.gateway.relay().carriers().count(), 0);
+}
+
+/// Opens a carrier, sends this, and waits for the carrier's end.
+async fn end_by(world: &World, bytes: &[u8]) {
+    let mut stream = connect(world, &[carrier::ALPN]).await;
+    stream.write_all(&[upgrade(carrier::PATH).as_bytes(), bytes].concat()).await.unwrap();
+    let mut chunk = [0; 4096];
+    while let Ok(1..) = timeout(PATIENCE, stream.read(&mut chunk)).await.expect("the carrier ends") {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_that_no_agent_sends_end_their_carrier_and_nobody_elses() {
+    let world = World::start().await;
+    let agent = world.enrolled("a").await;
+    let gateway = agent.enrolment.gateway_route;
+    let mut tasks = JoinSet::new();
+    let at = bridge(&world, &mut tasks).await;
+    let mut link = linked(&world, &agent, at).await;
+    register(&mut link, agent.enrolment.route, gateway, at).await;
+    let carriers = world.gateway.relay().carriers();
+    for bytes in [
+        // Not masked.
+        &[0x82, 3, 0, 1, 7][..],
+        // Text.
+        &[0x81, 0x81, 0, 0, 0, 0, b'a'],
+        // Reserved bits, as of a compressed message, and a reserved kind.
+        &[0xc2, 0x83, 0, 0, 0, 0, 0, 1, 7],
+        &[0x83, 0x80, 0, 0, 0, 0],
+        // The end of a message that did not begin.
+        &[0x80, 0x83, 0, 0, 0, 0, 0, 1, 7],
+        // One that begins within another.
+        &[0x02, 0x81, 0, 0, 0, 0, 0, 0x82, 0x80, 0, 0, 0, 0],
+        // A ping in pieces, and one that is too long.
+        &[0x09, 0x80, 0, 0, 0, 0],
+        &[&[0x89, 0xfe, 0, 126][..], &[0; 4 + 126]].concat(),
+        // A byte more than a message may have, and as many as there are.
+        &[0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0],
+        &[0x82, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0],
+        // Framed otherwise, and nothing.
+        &[0x82, 0x83, 0, 0, 0, 0, 0, 9, 7],
+        &[0x82, 0x80, 0, 0, 0, 0],
+        // Goodbye, and more behind it.
+        &[0x88, 0x80, 0, 0, 0, 0, 0x82, 0x83, 0, 0, 0, 0, 0, 1, 7],
+        // No WebSocket at all.
+        b"GET / HTTP/1.1\r\n\r\n",
+    ] {
+        end_by(&world, bytes).await;
+        eventually(async || carriers.count() == 1).await;
+    }
+    register(&mut link, agent.enrolment.route, gateway, at).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pings_without_end_and_pieces_without_end_hold_up_no_agent() {
+    let world = World::start().await;
+    let agent = world.enrolled("a").await;
+    let gateway = agent.enrolment.gateway_route;
+    let mut tasks = JoinSet::new();
+    for piece in [&[0x89, 0x80, 0, 0, 0, 0][..], &[0x00, 0x80, 0, 0, 0, 0]] {
+        let mut stream = connect(&world, &[carrier::ALPN]).await;
+        stream.write_all(upgrade(carrier::PATH).as_bytes()).await.unwrap();
+        stream.write_all(&[0x02, 0x80, 0, 0, 0, 0]).await.unwrap();
+        let flood = piece.repeat(1_000);
+        // Reads no answer, so that they wait at the gateway.
+        tasks.spawn(async move { while stream.write_all(&flood).await.is_ok() {} });
+    }
+    let at = bridge(&world, &mut tasks).await;
+    let mut link = linked(&world, &agent, at).await;
+    register(&mut link, agent.enrolment.route, gateway, at).await;
+    let carriers = world.gateway.relay().carriers();
+    eventually(async || carriers.count() == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_without_udp_is_let_in_beside_those_who_begin_and_stop() {
+    let world = World::start().await;
+    let agent = world.enrolled("a").await;
+    let gateway = agent.enrolment.gateway_route;
+    let to = world.gateway.address();
+    let (mut kept, mut slow_heads) = (Vec::new(), Vec::new());
+    // Silent ones, half a hello, and half a request, each many times what its address may have.
+    for round in 0..100 {
+        kept.push(TcpStream::connect(to).await.unwrap());
+        let mut speaking = TcpStream::connect(to).await.unwrap();
+        speaking.write_all(&[0x16, 3, 1, 0]).await.unwrap();
+        kept.push(speaking);
+        if round < 50 {
+            let mut slow = connect(&world, &[carrier::ALPN]).await;
+            slow.write_all(b"GET /api/v1/carrier HTTP/1.1\r\nhost: ").await.unwrap();
+            slow_heads.push(slow);
+        }
+    }
+    let mut tasks = JoinSet::new();
+    let at = bridge(&world, &mut tasks).await;
+    let mut link = linked(&world, &agent, at).await;
+    register(&mut link, agent.enrolment.route, gateway, at).await;
+    drop((kept, slow_heads));
+}

@@ -451,7 +451,7 @@ impl Reached {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_server_is_not_relayed_even_when_its_link_is_gone() {
-    let mut reached = Reached::start().await;
+    let mut reached = Box::pin(Reached::start()).await;
     let server = reached.pair.source.server();
     reached.source.0.link.endpoint.close(PATIENCE).await;
     // Once the gateway knows, the agent can register no more.
@@ -465,7 +465,7 @@ async fn a_revoked_server_is_not_relayed_even_when_its_link_is_gone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_connection_is_relayed_unlike_a_terminated_one() {
-    let reached = Reached::start().await;
+    let reached = Box::pin(Reached::start()).await;
     let (platform, actor) = (reached.world.gateway.platform(), &reached.pair.source_actor);
     platform.command(actor, reached.pair.connection, ConnectionCommand::Pause).await.unwrap();
     assert!(reached.reaches().await);

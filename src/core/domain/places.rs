@@ -1,8 +1,10 @@
 //! Places for those who have not proven who they are: few, and shared out by where they come from.
 //!
 //! Each one that comes gets one. When all are taken, or all that their address or network may have, somebody
-//! goes for it: the least advanced; among equals one from where most of them come; then the one that has been
-//! waited for longest. So one that goes on is not held up by those who only connect, however many. Who is
+//! goes for it: the least advanced, of those who have come equally far and hold at least their part of the
+//! places; among equals one from where most of them come; then the one that has been waited for longest. So one
+//! that goes on is not held up by those who only connect, nor one that has just connected by those who go on as
+//! far as they can and stop there, however many. Who is
 //! served meanwhile, and how long each step may take, is decided above.
 
 use std::collections::BTreeMap;
@@ -19,6 +21,10 @@ pub enum Progress {
     Secured,
     /// Has asked for something in full, and is being answered.
     Asked,
+}
+
+impl Progress {
+    const STEPS: usize = Self::Asked as usize + 1;
 }
 
 /// One place; never given again.
@@ -109,7 +115,14 @@ impl Places {
             let crowd = (of(&networks, held.network), of(&addresses, held.address));
             (held.progress, std::cmp::Reverse(crowd), held.since)
         };
-        let candidates = self.held.iter().filter(|(_, held)| may_go(held));
+        let (mut all, mut equals) = (0_usize, BTreeMap::new());
+        for held in self.held.values().filter(|held| may_go(held)) {
+            all += 1;
+            *equals.entry(held.progress).or_insert(0_usize) += 1;
+        }
+        let is_crowd =
+            |held: &&Held| equals.get(&held.progress).is_some_and(|equals| equals * Progress::STEPS >= all);
+        let candidates = self.held.iter().filter(|(_, held)| may_go(held) && is_crowd(held));
         candidates.min_by_key(|(place, held)| (rank(held), **place)).map(|(place, _)| *place)
     }
 }
@@ -186,6 +199,24 @@ mod tests {
             let from = v4(u8::try_from(number % 200).unwrap(), u8::try_from(number / 200 % 50).unwrap());
             let (_, gone) = places.take(from, start + STEP * u32::from(number));
             assert_ne!(gone, Some(honest), "{number}");
+        }
+    }
+
+    #[test]
+    fn no_crowd_of_those_who_go_on_and_stop_takes_the_place_of_one_who_has_just_connected() {
+        let start = Instant::now();
+        for progress in [Progress::Speaking, Progress::Secured, Progress::Asked] {
+            let (mut places, given) = full(|number| v4(u8::try_from(number % 8).unwrap(), 1), start);
+            for place in given {
+                places.advance(place, progress, start);
+            }
+            let (honest, _) = places.take(v4(99, 1), start + STEP);
+            for number in 0..1_000_u16 {
+                let now = start + STEP * (2 + u32::from(number));
+                let (place, gone) = places.take(v4(u8::try_from(number % 8).unwrap(), 1), now);
+                assert_ne!(gone, Some(honest), "{number}");
+                places.advance(place, progress, now);
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //! said. Appliances that break TLS open are met in many hospitals, and what travels inside on the tcp path
 //! needs nobody's trust; only enrolment must know that nobody reads along.
 
+use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -47,6 +48,16 @@ impl OuterTls {
         match self {
             Self::Foreign { issuer } if *issuer != format!("CN={}", ca::COMMON_NAME) => Some(issuer),
             Self::Foreign { .. } | Self::Gateways => None,
+        }
+    }
+}
+
+/// Returns whose certificate was shown, for the log.
+impl fmt::Display for OuterTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gateways => f.write_str("the gateway's own"),
+            Self::Foreign { issuer } => write!(f, "of {issuer}"),
         }
     }
 }
@@ -158,4 +169,18 @@ fn issuer(leaf: &CertificateDer<'_>) -> String {
     let read = X509Certificate::from_der(leaf).map(|(_, certificate)| certificate.issuer().to_string());
     let issuer = one_line(&read.unwrap_or_default(), ISSUER_CHARS_MAX);
     if issuer.is_empty() { "an issuer without a name".into() } else { issuer }
+}
+
+/// Returns a certificate for `name` by a CA that is none of ours, and its key.
+#[cfg(test)]
+pub(crate) fn foreign_certificate(issuer: &str, name: &str) -> (Vec<u8>, Vec<u8>) {
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+    let mut ca = CertificateParams::default();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    ca.distinguished_name.push(DnType::CommonName, issuer);
+    let issuer = Issuer::new(ca, KeyPair::generate().unwrap());
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new(vec![name.into()]).unwrap().signed_by(&key, &issuer).unwrap();
+    (leaf.der().to_vec(), key.serialize_der())
 }

@@ -92,7 +92,9 @@ impl Exchange {
         let sent: Vec<_> = reports.iter().flat_map(|report| report.sent.clone()).collect();
         let accepted: usize = reports.iter().map(Report::accepted).sum();
         let mut latencies = Histogram::default();
-        reports.iter().for_each(|report| latencies.add(&report.latencies));
+        for report in &reports {
+            latencies.add(&report.latencies);
+        }
         let arrived = mirth.journal().received();
         let differences = Differences::between(&sent, &arrived[before..]);
         assert!(differences.none(), "{what}: {differences}");
@@ -146,7 +148,8 @@ fn send_bulk(bytes: usize, seed: u64, at_least: Duration) -> Echo {
         context.update(&piece);
         stream.write_all(&piece).unwrap();
         let sent = bytes - left;
-        let due = at_least.mul_f64(sent as f64 / bytes as f64);
+        let pieces = |bytes: usize| u32::try_from(bytes.div_ceil(PIECE_BYTES)).unwrap();
+        let due = at_least * pieces(sent) / pieces(bytes);
         std::thread::sleep(due.saturating_sub(started.elapsed()));
     }
     stream.shutdown(Shutdown::Write).unwrap();

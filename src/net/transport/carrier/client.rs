@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http_body_util::Empty;
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Request, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::debug;
@@ -84,7 +84,7 @@ pub async fn dial(
     let mut tried: Vec<_> = nameless.into_iter().map(|(name, error)| (name, error.into())).collect();
     match first_way(ways, CARRIER_DIAL_TIMEOUT, |way| open(way, key.clone())).await {
         Ok((way, opened)) => {
-            debug!(%way, outer = ?opened.outer, "a carrier is open");
+            debug!(%way, certificate = %opened.outer, "a carrier is open");
             Ok(opened)
         }
         Err(failed) => {
@@ -107,8 +107,7 @@ async fn open(
     let switches = |status| status == StatusCode::SWITCHING_PROTOCOLS;
     match switch::ask(stream, request, switches).await.map_err(|source| DialError::Http { source })? {
         Answer::Switched { head, stream, read } => {
-            let accepted = head.headers.get(header::SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
-            if accepted != Some(accept_key(nonce.as_bytes()).as_bytes()) {
+            if !is_websocket(&head.headers, &nonce) {
                 return Err(DialError::NoWebSocket { outer });
             }
             let websocket = WebSocket::client(stream, read).await;
@@ -129,6 +128,14 @@ fn request(gateway: &HostPort, key: &str) -> Request<Empty<Bytes>> {
         .header(header::SEC_WEBSOCKET_KEY, key)
         .body(Empty::new())
         .expect("a host and port as parsed, and base64, are header values")
+}
+
+/// Returns whether this answers the key, and asks for nothing that was not offered (RFC 6455 §4.1).
+fn is_websocket(headers: &HeaderMap, key: &str) -> bool {
+    let accepted = headers.get(header::SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
+    accepted == Some(accept_key(key.as_bytes()).as_bytes())
+        && !headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS)
+        && !headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL)
 }
 
 fn behind(outer: &OuterTls) -> String {

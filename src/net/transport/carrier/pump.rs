@@ -30,6 +30,7 @@ where
     let ended = tokio::select! {
         ended = send => ended,
         ended = receive => ended,
+        () = end.misframed() => Err(Ended::Misbehaved { what: "a message that holds no packets as they are framed".into() }),
         _ = until => Ok(()),
     };
     if !matches!(ended, Err(Ended::Broken(_))) {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
@@ -106,6 +107,8 @@ impl CarrierEnd {
     pub fn set_open(&self, is_open: bool) {
         let mut waiting = self.outgoing.waiting.lock();
         *waiting = Waiting::default();
+        // Word of the one before may have come late.
+        let _ = self.outgoing.misframed.notified().now_or_never();
         self.outgoing.is_open.store(is_open, Ordering::Release);
     }
 

@@ -92,6 +92,50 @@ async fn the_pump_says_why_the_other_end_ended_it() {
 }
 
 #[tokio::test]
+async fn a_message_that_holds_no_packets_as_they_are_framed_ends_the_carrier() {
+    let (key, shown) = gateways();
+    let mut gateway = StandInGateway::start(shown, Answers::Carriers).await;
+    let (socket, end) = queues();
+    let opened = dial(&[gateway.at.into()], &Proxies::default(), &key).await.unwrap();
+    let (carrier, _) = gateway.carriers.recv().await.unwrap();
+    // As of the carrier before.
+    socket.note_misframed();
+    end.set_open(true);
+    let mut pumped = std::pin::pin!(pump(opened.websocket, &end, std::future::pending::<()>()));
+    let waited = std::time::Duration::from_millis(50);
+    assert!(tokio::time::timeout(waited, &mut pumped).await.is_err(), "the next one is not to blame");
+    socket.note_misframed();
+    let ended = pumped.await.unwrap();
+    assert!(matches!(ended, Ended::Misbehaved { .. }), "{ended}");
+    assert!(matches!(carrier.split().1.next().await, Err(Ended::Closed)), "the other end was told");
+}
+
+#[tokio::test]
+async fn a_gateway_that_answers_without_end_or_with_what_was_not_offered_opens_no_carrier() {
+    let (key, shown) = gateways();
+    for answers in [Answers::HeadWithoutEnd, Answers::Compresses] {
+        let gateway = StandInGateway::start(Arc::clone(&shown), answers).await;
+        let error = dial(&[gateway.at.into()], &Proxies::default(), &key).await.unwrap_err();
+        let expected = match answers {
+            Answers::Compresses => "its answer is no WebSocket's",
+            _ => "the exchange broke off",
+        };
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirection_is_not_followed() {
+    let (key, shown) = gateways();
+    let answer = "HTTP/1.1 302 Found\r\nLocation: https://127.0.0.1:1/\x1b[31m\r\nContent-Length: 0\r\n\r\n";
+    let gateway = StandInGateway::start(shown, Answers::Says(answer)).await;
+    let error = dial(&[gateway.at.into()], &Proxies::default(), &key).await.unwrap_err();
+    let text = error.to_string();
+    assert!(error.is_refusal() || text.contains("the exchange broke off"), "{text}");
+    assert!(!text.contains('\x1b'));
+}
+
+#[tokio::test]
 async fn a_proxy_with_a_password_leads_to_the_gateway() {
     let (key, shown) = gateways();
     let mut gateway = StandInGateway::start(shown, Answers::Carriers).await;
@@ -135,11 +179,26 @@ async fn what_a_proxy_refuses_is_said_with_what_to_do() {
         ),
         (Manner::Says("SSH-2.0-OpenSSH_9\r\n"), "mirth:pa%40ss@", "does not answer as an HTTP proxy does"),
         (Manner::Says(""), "mirth:pa%40ss@", "does not answer as an HTTP proxy does"),
+        (Manner::HeadWithoutEnd, "mirth:pa%40ss@", "does not answer as an HTTP proxy does"),
+        (
+            Manner::Says(
+                "HTTP/1.1 407 No\r\nProxy-Authenticate: \x1b[31mEvil realm=\"a\", N\u{202e}TLM, digest\r\n\
+                 Content-Length: 0\r\n\r\n",
+            ),
+            "mirth:pa%40ss@",
+            "the proxy PROXY ",
+        ),
+        (
+            Manner::Says("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"),
+            "mirth:pa%40ss@",
+            "the proxy PROXY refuses to connect to gateway.example.org:443 (302 Found)",
+        ),
         (Manner::Says("HTTP/1.1 200 OK\r\n\r\n\x15\x03\x03"), "mirth:pa%40ss@", "bytes follow its answer"),
         (Manner::Says("HTTP/1.1 200 OK\r\n\r\n"), "mirth:pa%40ss@", "TLS failed"),
     ] {
         let said = refusal(manner, user).await;
         assert!(said.contains(expected), "{expected}: {said}");
+        assert_eq!(adit_core::domain::visible::first_hidden(&said), None, "{said}");
     }
 }
 

@@ -25,7 +25,9 @@ use super::EventFd;
 use crate::transport::carrier::queues::Waiting;
 use crate::transport::carrier::websocket::{Ended, WebSocket};
 use adit_core::domain::id::CarrierId;
-use adit_core::domain::limits::{CARRIER_PROVEN_WITHIN, CARRIERS_MAX, RELAY_CARRIER_MESSAGES_QUEUED_MAX};
+use adit_core::domain::limits::{
+    CARRIER_PROVEN_WITHIN, CARRIER_UNPROVEN_BYTES_MAX, CARRIERS_MAX, RELAY_CARRIER_MESSAGES_QUEUED_MAX,
+};
 use adit_core::protocol::relay::DropReason;
 
 /// The discard prefix (RFC 6666), whose last eight bytes name the carrier.
@@ -64,6 +66,8 @@ pub enum CarrierRefusal {
     Replaced,
     #[error("a message on it holds no packets as they are framed")]
     Misframed,
+    #[error("more came over it than an agent sends before it has proven itself")]
+    Talkative,
 }
 
 impl CarrierRefusal {
@@ -74,6 +78,7 @@ impl CarrierRefusal {
             Self::Lapsed => "lapsed",
             Self::Replaced => "replaced",
             Self::Misframed => "misframed",
+            Self::Talkative => "talkative",
         }
     }
 }
@@ -139,7 +144,7 @@ pub struct Carriers {
     any_ended: AtomicBool,
     /// Packets of the gateway's own endpoint that found no room.
     lost: AtomicU64,
-    inbox: mpsc::Sender<Inbound>,
+    pub(super) inbox: mpsc::Sender<Inbound>,
     event_fd: Arc<EventFd>,
 }
 
@@ -273,6 +278,11 @@ impl CarrierOutbox {
         }
     }
 
+    /// Returns whether a carrier is served.
+    pub(super) fn serves(&self, id: CarrierId) -> bool {
+        self.carriers.open.read().contains_key(&id)
+    }
+
     /// Serves a carrier no longer.
     pub(super) fn refuse(&self, id: CarrierId, why: CarrierRefusal) {
         let shared = self.carriers.open.write().remove(&id);
@@ -353,8 +363,18 @@ impl RelayCarrier {
             }
         };
         let receiving = async {
+            let mut unproven = 0_usize;
             loop {
                 let message = incoming.next().await?;
+                if *self.shared.phase.borrow() == Phase::Unproven {
+                    unproven += message.len();
+                    if unproven > CARRIER_UNPROVEN_BYTES_MAX {
+                        return Err(CarrierRefusal::Talkative.into());
+                    }
+                }
+                if message.is_empty() {
+                    return Err(CarrierRefusal::Misframed.into());
+                }
                 let inbound = Inbound { carrier: self.shared.id, message };
                 if self.carriers.inbox.send(inbound).await.is_err() {
                     return Err::<std::convert::Infallible, _>(CarrierEnd::RelayGone);

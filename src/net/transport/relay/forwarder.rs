@@ -21,6 +21,7 @@ use crate::transport::gateway_socket::OwnDatagram;
 use adit_core::domain::id::CarrierId;
 use adit_core::domain::limits::{
     GATEWAY_OWN_BYTES_MAX, GATEWAY_OWN_OF_BATCH_MAX, RELAY_CARRIER_MESSAGES_AT_ONCE_MAX,
+    RELAY_CARRIER_PACKETS_AT_ONCE_MAX,
 };
 use adit_core::protocol::carrier;
 use adit_core::protocol::relay::{ANSWER_BYTES, DropReason, Relay, RelayEvent, RelayVerdict, Source};
@@ -108,14 +109,16 @@ impl Forwarder {
                 self.sort(&received, message * MESSAGE_BYTES, meta, now);
             }
             self.send(&received);
-            let messages = self.handle_messages(now);
+            self.own.of_batch = 0;
+            let has_more = self.handle_messages(now);
+            self.own.of_batch = 0;
             self.carriers.flush();
             if now.saturating_duration_since(self.swept) >= SWEEP_EVERY {
                 self.sweep(now);
             }
             self.tally.publish(&self.counters);
             // A batch with room left has emptied the socket; asking it again costs more than the wait.
-            if count < BATCH_SIZE && messages < RELAY_CARRIER_MESSAGES_AT_ONCE_MAX {
+            if count < BATCH_SIZE && !has_more {
                 self.wait();
             }
         }
@@ -173,14 +176,19 @@ impl Forwarder {
         }
     }
 
-    /// Judges the packets of messages that came over carriers; returns of how many messages. Each goes on
+    /// Judges the packets of messages that came over carriers; returns whether there may be more. Each goes on
     /// before the next is looked at: it is one buffer.
-    fn handle_messages(&mut self, now: Instant) -> usize {
-        let mut count = 0;
-        while count < RELAY_CARRIER_MESSAGES_AT_ONCE_MAX
-            && let Ok(Inbound { carrier: id, message }) = self.inbox.try_recv()
-        {
-            count += 1;
+    fn handle_messages(&mut self, now: Instant) -> bool {
+        let (mut messages, mut judged) = (0, 0);
+        while messages < RELAY_CARRIER_MESSAGES_AT_ONCE_MAX && judged < RELAY_CARRIER_PACKETS_AT_ONCE_MAX {
+            let Ok(Inbound { carrier: id, message }) = self.inbox.try_recv() else { return false };
+            messages += 1;
+            if !self.carriers.serves(id) {
+                // What an ended one left must not register it anew.
+                self.tally
+                    .dropped(DropReason::CarrierEnded, carrier::packets(&message).flatten().count() as u64);
+                continue;
+            }
             self.relay.arrived_at(None);
             let address = carriers::address_of(id);
             let origin = Origin { source: Source::Carrier(id), address, local: None, ecn: None };
@@ -191,13 +199,14 @@ impl Forwarder {
                     self.refuse(id, CarrierRefusal::Misframed);
                     break;
                 };
+                judged += 1;
                 start += carrier::LENGTH_BYTES;
                 self.judge(&origin, &message, start, start + packet.len(), now);
                 start += packet.len();
             }
             self.send(&message);
         }
-        count
+        true
     }
 
     /// Judges one packet.
@@ -274,7 +283,6 @@ impl Forwarder {
         outbox.flush(received, segments_max, |parcel| {
             wire.send(&parcel, relay.local_of(parcel.pair), tally);
         });
-        self.own.of_batch = 0;
     }
 
     fn sweep(&mut self, now: Instant) {
@@ -489,7 +497,7 @@ mod tests {
     fn forwarder() -> (Forwarder, Arc<Carriers>, mpsc::Receiver<OwnDatagram>) {
         let udp = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
         let event_fd = Arc::new(EventFd::new().unwrap());
-        let (own, arrived) = mpsc::channel(8);
+        let (own, arrived) = mpsc::channel(GATEWAY_OWN_OF_BATCH_MAX * 2);
         let (_, commands) = mpsc::channel(1);
         let (carriers, inbox) = Carriers::new(Arc::clone(&event_fd));
         let queues = Queues { commands, inbox, own, event_fd };
@@ -513,6 +521,58 @@ mod tests {
         assert_eq!(forwarder.tally.drops(DropReason::FalseAddress), 3);
         forwarder.sort(&received, 0, &meta(([192, 0, 2, 1], 7).into()), Instant::now());
         assert!(arrived.try_recv().is_ok());
+    }
+
+    /// Queues a message of a carrier that holds this packet so many times.
+    fn deliver(carriers: &Carriers, carrier: CarrierId, packet: &[u8], times: usize) {
+        let mut message = BytesMut::new();
+        for _ in 0..times {
+            assert!(carrier::append(&mut message, packet));
+        }
+        carriers.inbox.try_send(Inbound { carrier, message: message.freeze() }).unwrap();
+    }
+
+    #[test]
+    fn a_flood_of_tiny_packets_over_carriers_lets_udp_have_its_turn() {
+        let (mut forwarder, carriers, _arrived) = forwarder();
+        let carrier = carriers.open(([192, 0, 2, 1], 7).into()).unwrap();
+        for _ in 0..3 {
+            deliver(&carriers, carrier.id(), &[0x40], RELAY_CARRIER_PACKETS_AT_ONCE_MAX);
+        }
+        for turn in 1..=3 {
+            assert!(forwarder.handle_messages(Instant::now()), "there may be more");
+            let judged = forwarder.tally.drops(DropReason::Malformed);
+            assert_eq!(judged, turn * RELAY_CARRIER_PACKETS_AT_ONCE_MAX as u64);
+        }
+        assert!(!forwarder.handle_messages(Instant::now()));
+    }
+
+    #[test]
+    fn a_flood_for_the_gateway_over_carriers_takes_a_bounded_part_too() {
+        let (mut forwarder, carriers, mut arrived) = forwarder();
+        let carrier = carriers.open(([192, 0, 2, 1], 7).into()).unwrap();
+        let mut own = [0x40; 100];
+        own[1..9].copy_from_slice(b"gateway0");
+        for _ in 0..3 {
+            deliver(&carriers, carrier.id(), &own, GATEWAY_OWN_OF_BATCH_MAX / 2 + 1);
+        }
+        forwarder.handle_messages(Instant::now());
+        let taken = std::iter::from_fn(|| arrived.try_recv().ok()).count();
+        assert_eq!(taken, GATEWAY_OWN_OF_BATCH_MAX);
+    }
+
+    #[test]
+    fn what_an_ended_carrier_has_left_is_not_looked_at() {
+        let (mut forwarder, carriers, mut arrived) = forwarder();
+        let carrier = carriers.open(([192, 0, 2, 1], 7).into()).unwrap();
+        let mut own = [0x40; 100];
+        own[1..9].copy_from_slice(b"gateway0");
+        deliver(&carriers, carrier.id(), &own, 2);
+        drop(carrier);
+        forwarder.forget_ended();
+        forwarder.handle_messages(Instant::now());
+        assert!(arrived.try_recv().is_err());
+        assert_eq!(forwarder.tally.drops(DropReason::CarrierEnded), 2);
     }
 
     #[test]

@@ -299,3 +299,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_member_earns_nothing_over_its_carrier_in_anothers_name() {
+    let (mut world, one, other) = World::pair_over_both();
+    let third = world.agent(3);
+    world.permit(&third, &other);
+    world.register_at(&third, CarrierId(13), 1, MS);
+    let places = |world: &World| {
+        [&one, &other, &third].map(|agent| world.relay.place_of(agent.route, Carrier::Tcp, world.at(MS)))
+    };
+    let before = places(&world);
+    for (kind, nonce) in [(PacketKind::Register, [0xff; 16]), (PacketKind::Confirm, [1; 16])] {
+        let forged = seal(&one.key, &packet(kind, other.route, GATEWAY, nonce));
+        assert_eq!(world.handle(ONE, &forged, MS), RelayVerdict::Drop(DropReason::Forged));
+    }
+    let forged = seal(&one.key, &packet(PacketKind::Probe, other.route, GATEWAY, [2; 16]));
+    assert_eq!(world.handle(ONE, &forged, MS), RelayVerdict::Drop(DropReason::Forged));
+    let in_others_name = probe_over(&other, &third, Carrier::Tcp, true);
+    let challenge = world.answer(ONE, &in_others_name, MS).expect("its owner may have moved");
+    assert!(one.key.open(&challenge).is_none(), "which is for its owner alone");
+    let answer = answer_over(&other, &third, Carrier::Tcp);
+    assert_eq!(world.handle(ONE, &answer, MS), RelayVerdict::Drop(DropReason::UnknownSource));
+    assert_eq!(world.handle(ONE, &quic(third.route), MS), RelayVerdict::Drop(DropReason::NotPermitted));
+    assert_eq!(places(&world), before);
+    assert_eq!(world.goes(CarrierId(13), &quic(other.route), MS), OTHER.into());
+}

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair as RcgenKey};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -24,7 +23,7 @@ use adit_core::protocol::carrier::ALPN;
 use super::stand_in_proxy::head;
 use crate::identity::ca::CertificateAuthority;
 use crate::identity::key::KeyPair;
-use crate::identity::outer::GatewayKey;
+use crate::identity::outer::{GatewayKey, foreign_certificate};
 use crate::transport::carrier::websocket::{WebSocket, accept_key};
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_510_800_000);
@@ -34,6 +33,10 @@ pub(super) enum Answers {
     Carriers,
     /// This, and closes.
     Says(&'static str),
+    /// A head that goes on for as long as somebody reads.
+    HeadWithoutEnd,
+    /// Carriers that are compressed, which nobody has asked for.
+    Compresses,
 }
 
 pub(super) struct StandInGateway {
@@ -66,12 +69,20 @@ impl StandInGateway {
                         let _ = stream.write_all(answer.as_bytes()).await;
                         let _ = stream.shutdown().await;
                     }
-                    Answers::Carriers => {
+                    Answers::HeadWithoutEnd => {
+                        let _ = stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nX: ").await;
+                        while stream.write_all(&[b'x'; 1_000]).await.is_ok() {}
+                    }
+                    Answers::Carriers | Answers::Compresses => {
+                        let extension = match answers {
+                            Answers::Compresses => "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+                            _ => "",
+                        };
                         let key = head.lines().find_map(|line| line.strip_prefix("sec-websocket-key: "));
                         let accept = accept_key(key.unwrap_or_default().as_bytes());
                         let answer = format!(
                             "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+                             Sec-WebSocket-Accept: {accept}\r\n{extension}\r\n"
                         );
                         stream.write_all(answer.as_bytes()).await.unwrap();
                         let websocket = WebSocket::server(stream, Bytes::new()).await;
@@ -111,14 +122,8 @@ pub(super) fn stolen(shown: &CertifiedKey) -> Arc<CertifiedKey> {
 
 /// Returns what an appliance shows that breaks TLS open.
 pub(super) fn appliances() -> Arc<CertifiedKey> {
-    let mut ca = CertificateParams::default();
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    ca.distinguished_name.push(DnType::CommonName, "Hospital TLS Inspection");
-    let issuer = Issuer::new(ca, RcgenKey::generate().unwrap());
-    let key = RcgenKey::generate().unwrap();
-    let leaf = CertificateParams::new(vec!["gateway.example.org".into()]).unwrap();
-    let leaf = leaf.signed_by(&key, &issuer).unwrap();
-    certified(vec![leaf.der().clone()], &key.serialize_der())
+    let (leaf, key) = foreign_certificate("Hospital TLS Inspection", "gateway.example.org");
+    certified(vec![leaf.into()], &key)
 }
 
 fn certified(chain: Vec<CertificateDer<'static>>, pkcs8: &[u8]) -> Arc<CertifiedKey> {

@@ -14,6 +14,8 @@ pub(super) enum Manner {
     Connects { basic: Option<&'static str> },
     /// Answers this, and closes.
     Says(&'static str),
+    /// Answers with a head that goes on for as long as somebody reads.
+    HeadWithoutEnd,
 }
 
 pub(super) struct StandInProxy {
@@ -69,6 +71,10 @@ async fn serve(mut client: TcpStream, manner: Manner, gateway: SocketAddr, asked
             let refusal = "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"a, b\"\r\n\
                            Content-Length: 2\r\n\r\nno";
             client.write_all(refusal.as_bytes()).await.unwrap();
+        }
+        Manner::HeadWithoutEnd => {
+            let _ = client.write_all(b"HTTP/1.1 200 OK\r\nX: ").await;
+            while client.write_all(&[b'x'; 1_000]).await.is_ok() {}
         }
         Manner::Says(answer) => client.write_all(answer.as_bytes()).await.unwrap(),
     }

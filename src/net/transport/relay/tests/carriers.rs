@@ -9,7 +9,7 @@ use super::*;
 use crate::transport::carrier::websocket::{Ended, Incoming, Outgoing, WebSocket};
 use crate::transport::pair::soon;
 use crate::transport::relay::carriers::{CarrierEnd, CarrierRefusal};
-use adit_core::domain::limits::CARRIER_QUEUE_BYTES_MAX;
+use adit_core::domain::limits::{CARRIER_QUEUE_BYTES_MAX, CARRIER_UNPROVEN_BYTES_MAX};
 use adit_core::protocol::carrier;
 
 /// What a pipe holds: less than a queue.
@@ -219,4 +219,65 @@ async fn strangers_on_carriers_reach_nobody_but_the_gateway_itself() {
     assert_eq!(stranger.receive().await, contents[200..]);
     near.send(&[quic(one, 100, 1)]).await;
     world.eventually(|_| world.dropped(DropReason::NotPermitted) == 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_carrier_that_nobody_has_proven_takes_little_and_a_proven_one_what_comes() {
+    let (world, mut served) = (World::start(), Served::default());
+    let (_, mut proven) = served.agent(&world, 1).await;
+    let mut stranger = served.open(&world).await;
+    let packets = vec![vec![0x3f; 6_000]; 10];
+    let messages = CARRIER_UNPROVEN_BYTES_MAX / (10 * 6_000);
+    for _ in 0..=messages {
+        proven.send(&packets).await;
+    }
+    for _ in 0..messages {
+        stranger.send(&packets).await;
+    }
+    world.eventually(|_| world.dropped(DropReason::UnknownKind) == 10 * (2 * messages as u64 + 1));
+    // It may be gone before the last is written.
+    let _ = stranger.outgoing.feed(vec![0; 60_000].into()).await;
+    let _ = stranger.outgoing.flush().await;
+    let end = soon(served.0.join_next()).await.unwrap().unwrap();
+    assert!(matches!(end, CarrierEnd::Refused(CarrierRefusal::Talkative)), "{end}");
+    assert_eq!(world.thread.handle().carriers().count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_without_packets_ends_its_carrier() {
+    let (world, mut served) = (World::start(), Served::default());
+    let mut near = served.open(&world).await;
+    near.outgoing.feed(Bytes::new()).await.unwrap();
+    near.outgoing.flush().await.unwrap();
+    let end = soon(served.0.join_next()).await.unwrap().unwrap();
+    assert!(matches!(end, CarrierEnd::Refused(CarrierRefusal::Misframed)), "{end}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_overheard_does_nothing_elsewhere() {
+    let (world, mut served) = (World::start(), Served::default());
+    let (one, mut near) = served.agent(&world, 1).await;
+    let third = world.agent(3).await;
+    let mut thief = served.open(&world).await;
+    let mut nonce = [3; 16];
+    nonce[..8].copy_from_slice(&2_u64.to_be_bytes());
+    let overheard = sealed(PacketKind::Register, 1, nonce);
+    near.send(std::slice::from_ref(&overheard)).await;
+    let challenge = key(1).open(&near.receive().await).unwrap();
+    let confirm = sealed(PacketKind::Confirm, 1, challenge.nonce);
+    let probe = sealed(PacketKind::Probe, 1, [7; 16]);
+    // Before its owner has confirmed: over another carrier, and over UDP.
+    let stranger = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    for packet in [&overheard, &confirm, &probe] {
+        thief.send(std::slice::from_ref(packet)).await;
+        stranger.send_to(packet, world.address).unwrap();
+    }
+    world.eventually(|_| world.dropped(DropReason::Replayed) >= 2);
+    near.send(&[confirm]).await;
+    assert_eq!(key(1).open(&near.receive().await).unwrap().kind, PacketKind::Registered);
+    thief.send(&[quic(third.route, 100, 9)]).await;
+    world.eventually(|_| world.dropped(DropReason::UnknownSource) == 1);
+    third.udp.send_to(&quic(one, 100, 1), world.address).unwrap();
+    assert_eq!(near.receive().await, quic(one, 100, 1));
+    world.eventually(|counters| (counters.carriers(), counters.proven_carriers()) == (2, 1));
 }
