@@ -399,10 +399,9 @@ pub const RELAY_CARRIER_MESSAGES_AT_ONCE_MAX: usize = 32;
 pub const RELAY_CARRIER_PACKETS_AT_ONCE_MAX: usize = 2_048;
 /// From the first byte of TCP to the end of the WebSocket's opening, proxies included.
 pub const CARRIER_DIAL_TIMEOUT: Duration = Duration::from_secs(10);
-/// A carrier at the gateway over which no agent with a link has proven itself for so long is ended: the
-/// first time within the first, then by registrations and probes, which come every 15 s at least.
+/// A carrier at the gateway by which no agent with a link has registered within this time is ended; later as soon as
+/// its registration lapses ([`REGISTRATION_LASTS`]).
 pub const CARRIER_PROVEN_WITHIN: Duration = Duration::from_secs(15);
-pub const CARRIER_PROOF_LASTS: Duration = Duration::from_mins(1);
 /// What is taken over a carrier that nobody has proven: handshakes and registrations many times over.
 pub const CARRIER_UNPROVEN_BYTES_MAX: usize = 512 * 1024;
 /// An agent whose carrier has answered no probe for so long dials another: a proxy on the way may be dead.
