@@ -275,7 +275,7 @@ async fn a_proxy_that_cuts_what_is_idle_finds_nothing_idle() {
 async fn a_proxy_that_asks_for_more_than_a_password_is_named_with_what_it_asks_for() {
     let mut hospitals = Hospitals::joined(HOSTS[1].2, STMARY).await;
     hospitals.use_proxy(&Proxy::SQUID_NTLM).await;
-    hospitals.stand_behind(PROXY_ALONE, PROXY_ALONE);
+    hospitals.stand_behind(PROXY_ALONE.without_udp(), PROXY_ALONE.without_udp());
     hospitals.restarts().await;
     let lakeside = hospitals.world.host("lakeside");
     for command in ["adit status", "adit check || true"] {

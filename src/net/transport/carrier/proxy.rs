@@ -212,10 +212,14 @@ impl Proxy {
         let schemes = schemes(headers);
         debug!(%proxy, %to, %status, schemes = %listed(&schemes), "a proxy refused");
         match status {
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED if schemes.contains("basic") => match self.basic {
-                None => ProxyError::NoUser { proxy },
-                Some(_) => ProxyError::WrongUser { proxy, by },
-            },
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED
+                if schemes.iter().any(|scheme| scheme.eq_ignore_ascii_case("basic")) =>
+            {
+                match self.basic {
+                    None => ProxyError::NoUser { proxy },
+                    Some(_) => ProxyError::WrongUser { proxy, by },
+                }
+            }
             StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
                 let asked_for = if schemes.is_empty() { "a proof".into() } else { listed(&schemes) };
                 ProxyError::UnknownScheme { proxy, to, asked_for }
@@ -228,7 +232,7 @@ impl Proxy {
     }
 }
 
-/// Returns the schemes that a proxy asks for, in lower case: the first word of each challenge (RFC 9110
+/// Returns the schemes that a proxy asks for, as it writes them: the first word of each challenge (RFC 9110
 /// §11.7.1), as far as it can be told from a parameter.
 fn schemes(headers: &HeaderMap) -> BTreeSet<String> {
     let values =
@@ -238,7 +242,7 @@ fn schemes(headers: &HeaderMap) -> BTreeSet<String> {
     let is_scheme = |word: &&str| {
         word.len() <= 32 && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
-    words.filter(is_scheme).map(str::to_ascii_lowercase).take(SCHEMES_MAX).collect()
+    words.filter(is_scheme).map(str::to_owned).take(SCHEMES_MAX).collect()
 }
 
 #[cfg(test)]
@@ -348,7 +352,7 @@ mod tests {
         ] {
             headers.append(header::PROXY_AUTHENTICATE, HeaderValue::from_static(value));
         }
-        assert_eq!(listed(schemes(&headers)), "basic, digest, negotiate, ntlm");
+        assert_eq!(listed(schemes(&headers)), "Basic, Digest, NTLM, Negotiate");
     }
 
     #[tokio::test]

@@ -165,7 +165,7 @@ async fn what_a_proxy_refuses_is_said_with_what_to_do() {
                  Proxy-Authenticate: Negotiate\r\nContent-Length: 0\r\n\r\n",
             ),
             "mirth:pa%40ss@",
-            "the proxy PROXY asks for negotiate, ntlm, which adit does not speak",
+            "the proxy PROXY asks for NTLM, Negotiate, which adit does not speak",
         ),
         (
             Manner::Says("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"),
