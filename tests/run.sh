@@ -37,7 +37,11 @@ main() {
     suite "lints" cargo clippy --all-targets --locked -- -D warnings
     suite "documentation" documentation
     # Full counts load the machine; beside each other they would measure its patience.
-    suite "tests" cargo test --locked --no-fail-fast -- ${long:+--test-threads=1}
+    suite "tests" cargo test --locked --no-fail-fast -- ${long:+--test-threads=1} \
+        --skip hospital_networks --skip every_seed_keeps_the_promises
+    # What these measure is for people.
+    suite "simulation" cargo test --locked --test simulation -- --nocapture every_seed_keeps_the_promises
+    suite "networks" cargo test --locked --test it -- --nocapture ${long:+--test-threads=1} hospital_networks
     suite "interop" interop
     suite "docker" bash tests/docker/run.sh "$target/debug/adit"
     suite "fuzzing" bash tests/fuzz/run.sh "$([[ $long ]] && echo 300 || echo 15)"
