@@ -29,7 +29,7 @@ READY_SECONDS = 60
 
 def main():
     options = parse()
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", HERE.parent.parent / "target")) / options.profile
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or (HERE.parent.parent / "target")) / options.profile
     adit = pathlib.Path(options.adit) if options.adit else target / "adit"
     rows = {}
     for round_number in range(options.rounds):

@@ -83,7 +83,8 @@ impl Upstream {
         match self {
             Self::Channel(mirth) => mirth.carry(entry, stream, connection).await,
             Self::Managed(ManagedMirth { managed, parts, .. }) => {
-                managed.carry(parts, entry, stream, connection).await;
+                // Apart: the filter's state is many times that of a channel's stream, and would be each one's.
+                Box::pin(managed.carry(parts, entry, stream, connection)).await;
             }
         }
     }
