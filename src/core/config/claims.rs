@@ -46,7 +46,7 @@ impl Claims {
         match self.paths.get(&peer) {
             Some((known, _)) if *known == path => {}
             Some((known, first)) => section
-                .clash(key, format!("write one path for all entries of a peer; {first} says \"{known}\"")),
+                .clash(key, format!("write one path for all entries of a peer; {first} allows {known}")),
             None => {
                 self.paths.insert(peer, (path, section.place()));
             }

@@ -16,7 +16,7 @@ pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSP
 pub struct GatewayConfig {
     /// How agents reach this gateway; goes into connector files.
     pub name: HostPort,
-    /// UDP for control links, TCP for enrolment.
+    /// UDP for control links and the relay, TCP for enrolment and for agents without UDP.
     pub listen: SocketAddr,
     /// CA, sealing key, database.
     pub state: PathBuf,

@@ -127,12 +127,6 @@ impl Unproxied {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// Returns whether it stands for every host there is.
-    #[must_use]
-    pub fn is_all(&self) -> bool {
-        self.0 == "*"
-    }
 }
 
 impl FromStr for Unproxied {
@@ -178,6 +172,12 @@ mod tests {
             assert_eq!(&**read.reveal(), revealed);
             assert_eq!(read.holds_secret(), text.contains('@'));
         }
+    }
+
+    #[test]
+    fn a_host_that_goes_without_is_no_longer_than_a_name_may_be() {
+        assert!("a".repeat(NO_PROXY_CHARS_MAX).parse::<Unproxied>().is_ok());
+        assert!("a".repeat(NO_PROXY_CHARS_MAX + 1).parse::<Unproxied>().is_err());
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub(super) fn shown(key: &str, value: &DeValue<'_>) -> String {
         DeValue::String(text) if text.len() >= 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
             format!("{} hexadecimal digits", text.len())
         }
+        DeValue::String(text) if text.contains('@') && text.contains(':') => "an address with a user".into(),
         DeValue::String(text) => {
             let cut: String = text.chars().take(SHOWN_CHARS_MAX).collect();
             let ellipsis = if cut.len() < text.len() { "…" } else { "" };

@@ -75,6 +75,31 @@ fn a_problem_with_the_proxy_never_quotes_it() {
 }
 
 #[test]
+fn a_proxys_password_under_another_key_is_never_quoted() {
+    const URL: &str = "\"http://mirth:hunter2@proxy:3128\"";
+    for text in [
+        format!("[gateway]\nno_proxy = {URL}"),
+        format!("[gateway]\nno_proxy = [{URL}]"),
+        format!("state = [{URL}]"),
+        format!("metrics = {URL}"),
+        format!("listen = {URL}"),
+    ] {
+        let problems = parse(&text).expect_err("refused").to_string();
+        assert!(!problems.contains("hunter2"), "{problems}");
+    }
+}
+
+#[test]
+fn as_many_hosts_as_may_go_without_the_proxy_and_no_more() {
+    let parse_many = |count: usize| {
+        let hosts: Vec<_> = (0..count).map(|number| format!("\"host{number}.example.org\"")).collect();
+        parse(&format!("[gateway]\nproxy = \"http://proxy:3128\"\nno_proxy = [{}]", hosts.join(", ")))
+    };
+    assert!(parse_many(limits::NO_PROXY_MAX).is_ok());
+    assert!(parse_many(limits::NO_PROXY_MAX + 1).is_err());
+}
+
+#[test]
 fn an_entry_has_the_limits_of_its_protocol_unless_the_file_says_otherwise() {
     let config = parse(&format!("{SOURCE}{TARGET}")).expect("parses");
     let limits: Vec<_> = config
@@ -109,7 +134,7 @@ fn all_entries_of_a_peer_share_the_path_that_any_of_them_names() {
         &format!("{SOURCE}path = \"direct\"{second}path = \"relay\"\n"),
         &[
             "line 15: p2p_source \"oru-to-stmary\" path is \"relay\": write one path for all entries of a peer; \
-           p2p_source \"adt-to-stmary\" on line 2 says \"direct\"",
+           p2p_source \"adt-to-stmary\" on line 2 allows direct",
         ],
     );
     check_problems(
@@ -145,7 +170,7 @@ fn an_owner_prefers_paths_in_an_order_and_allows_no_other() {
     check_problems(
         &format!("{SOURCE}path = \"relay\"\n{second}prefer = [\"relay\", \"tcp\"]\n"),
         &["line 16: p2p_source \"oru-to-stmary\" prefer is a list of 2 elements: write one path for all \
-             entries of a peer; p2p_source \"adt-to-stmary\" on line 2 says \"relay\""],
+             entries of a peer; p2p_source \"adt-to-stmary\" on line 2 allows relay"],
     );
     for (list, remedy) in [
         ("[]", "a list of 0 elements: expected a list in brackets with 1 to 3 elements"),
