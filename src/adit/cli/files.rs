@@ -27,7 +27,9 @@ pub(super) enum FileError {
     TooLong { path: PathBuf },
     #[error("`{path}` is not UTF-8 text; save it as such")]
     NotText { path: PathBuf },
-    #[error("`{path}` holds a secret and others may read it (mode {mode:04o}); run: chmod 600 {path}")]
+    #[error(
+        "`{path}` holds a secret and others may read it (mode {mode:04o}); run: chmod 600 {path}, and have it belong to the user that reads it"
+    )]
     Open { path: PathBuf, mode: u32 },
     #[error("`{path}` cannot be used; change what is listed:\n{}", listed(.problems))]
     Unusable { path: PathBuf, problems: ConfigProblems },
@@ -150,12 +152,21 @@ mod tests {
 
     #[test]
     fn a_file_that_holds_a_secret_must_be_closed_to_others() {
-        let example = include_str!("../../../config/agent.toml").replace("#~ secret", "secret");
-        let (_folder, path) = written(&example, 0o640);
-        let error = read_agent(&path).expect_err("refused").to_string();
-        assert!(error.contains("mode 0640") && error.contains("chmod 600"), "{error}");
-        fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("sets");
-        assert!(read_agent(&path).expect("reads").holds_secret());
+        let example = include_str!("../../../config/agent.toml");
+        let of_entry = example.replace("#~ secret", "secret");
+        let of_proxy = example.replace(
+            "#~ proxy = \"http://proxy.example.org:3128\"",
+            "proxy = \"http://mirth:hunter2@proxy:3128\"",
+        );
+        for text in [of_entry, of_proxy] {
+            assert_ne!(text, example);
+            let (_folder, path) = written(&text, 0o640);
+            let error = read_agent(&path).expect_err("refused").to_string();
+            assert!(error.contains("mode 0640") && error.contains("chmod 600"), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+            fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("sets");
+            assert!(read_agent(&path).expect("reads").holds_secret());
+        }
     }
 
     #[test]

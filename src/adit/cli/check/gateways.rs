@@ -34,6 +34,8 @@ enum Fared {
     Answers,
     /// Something said no: no packet was lost.
     Refused(String),
+    /// What leads there said no, and what to do.
+    Told(String),
     Silent,
     /// Nobody told how to ask.
     Unasked,
@@ -108,10 +110,10 @@ async fn ask(at: &HostPort, known: &Known, proxies: &Proxies) -> io::Result<Answ
     };
     let tcp = async {
         match (&proxy, &addresses) {
-            (Err(error), _) => Fared::Refused(error_chain(error)),
+            (Err(error), _) => Fared::Told(error_chain(error)),
             (Ok(Some(proxy)), _) => match proxy.connect(at).await {
                 Ok(_) => Fared::Answers,
-                Err(error) => Fared::Refused(error_chain(&error)),
+                Err(error) => Fared::Told(error_chain(&error)),
             },
             (Ok(None), Ok(addresses)) => by_tcp(addresses).await,
             (Ok(None), Err(_)) => Fared::Silent,
@@ -128,7 +130,9 @@ async fn ask(at: &HostPort, known: &Known, proxies: &Proxies) -> io::Result<Answ
     match proxy {
         // A proxy resolves the name by itself.
         Ok(Some(proxy)) => Ok(Answer { udp, tcp, path, proxy: Some(proxy) }),
-        Ok(None) | Err(_) => addresses.map(|_| Answer { udp, tcp, path, proxy: None }),
+        Ok(None) => addresses.map(|_| Answer { udp, tcp, path, proxy: None }),
+        // That is to be mended first.
+        Err(_) => Ok(Answer { udp, tcp, path, proxy: None }),
     }
 }
 
@@ -164,6 +168,7 @@ fn report(at: &HostPort, answer: &Answer, needs_tcp: bool, findings: &mut Findin
     let port = at.port();
     let silent_tcp = match tcp {
         Fared::Refused(why) => format!("TCP is refused ({why}); see that the gateway runs and listens there"),
+        Fared::Told(why) => why.clone(),
         _ => format!("TCP is not answered; let TCP out to port {port}"),
     };
     match (udp, tcp) {
@@ -180,6 +185,9 @@ fn report(at: &HostPort, answer: &Answer, needs_tcp: bool, findings: &mut Findin
             "gateway: {at} answers by UDP, which is all that an enrolled agent needs while UDP passes; for the tcp path, \
              and to enrol anew: {silent_tcp}"
         )),
+        (_, Fared::Told(why)) => {
+            findings.problem(format!("gateway: {at} cannot be reached by TCP: {why}"));
+        }
         (Fared::Silent | Fared::Refused(_), Fared::Answers) if matches!(path, TcpPath::Opens(_)) => {
             findings.warning(format!(
                 "gateway: {at} does not answer by UDP, so the tcp path will be used, which is slower: for the others let \
@@ -190,10 +198,10 @@ fn report(at: &HostPort, answer: &Answer, needs_tcp: bool, findings: &mut Findin
             "gateway: {at} accepts TCP, but does not answer by UDP: let UDP out to port {port} and the answers in, on \
              this host's side and the gateway's"
         )),
-        (Fared::Refused(why), Fared::Answers) => findings.problem(format!(
+        (Fared::Refused(why) | Fared::Told(why), Fared::Answers) => findings.problem(format!(
             "gateway: {at} accepts TCP, but UDP is refused ({why}); see that what listens there is the gateway"
         )),
-        (Fared::Refused(why), _) | (Fared::Unasked, Fared::Refused(why)) => findings.problem(format!(
+        (Fared::Refused(why) | Fared::Told(why), _) | (Fared::Unasked, Fared::Refused(why)) => findings.problem(format!(
             "gateway: {at} cannot be reached: {why}; see that the gateway runs and listens there, or take \
              a new connector file if it moved"
         )),
@@ -310,6 +318,27 @@ mod tests {
         let enrolled = said_with(&Fared::Answers, &Fared::Answers, broken(), false);
         assert!(enrolled.contains("CN=Hospital TLS Inspection"), "{enrolled}");
         assert!(enrolled.ends_with("0 problems, 1 warning\n"), "{enrolled}");
+    }
+
+    #[test]
+    fn what_a_proxy_says_is_neither_the_gateways_fault_nor_the_connector_files() {
+        let told = Fared::Told(
+            "the proxy proxy.example.org:3128 asks for NTLM; have it let this host through".into(),
+        );
+        for (udp, needs_tcp) in [
+            (Fared::Answers, true),
+            (Fared::Answers, false),
+            (Fared::Silent, false),
+            (refused(), true),
+            (Fared::Unasked, true),
+        ] {
+            let said = said(&udp, &told, needs_tcp);
+            assert!(said.contains("asks for NTLM; have it let this host through"), "{said}");
+            assert!(
+                !said.contains("see that the gateway runs") && !said.contains("connector file"),
+                "{said}"
+            );
+        }
     }
 
     fn refused() -> Fared {
