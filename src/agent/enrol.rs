@@ -82,11 +82,15 @@ pub enum EnrolError {
     )]
     NoToken { path: PathBuf },
     #[error(
-        "no gateway answers ({}); check the addresses in the connector file and that TCP is let out to them",
+        "no gateway answers ({}); check the addresses in the connector file, and that TCP is let out to them or that \
+         `proxy` in the agent's file names the proxy that leads there",
         each_attempt(tried)
     )]
     Unreachable { tried: Vec<Attempt> },
-    #[error("the gateway at {address} is not the one this connector file belongs to; nothing was sent to it")]
+    #[error(
+        "the gateway at {address} is not the one this connector file belongs to; nothing was sent to it; have \
+         `adit admin token issue` on its host write a new connector file"
+    )]
     NotTheGateway { address: HostPort, source: IdentityError },
     #[error(
         "somebody between this host and the gateway at {address} breaks TLS open, and shows a certificate of {issuer}; \

@@ -62,7 +62,7 @@ impl WhyNot {
             Self::NotAllowed => "this agent's file or `adit path` does not allow it".into(),
             Self::NoAddress => "no address is known at which it could be asked".into(),
             Self::NotRegistered => "this agent is not registered at the relay over UDP".into(),
-            Self::NoCarrier => "no carrier to the gateway is open".into(),
+            Self::NoCarrier => "no TCP connection to the gateway is open".into(),
             Self::Asked => "it is being asked and has not answered yet".into(),
             Self::Silent { since } => {
                 format!("it has not answered for {}", seconds(now.saturating_duration_since(since)))

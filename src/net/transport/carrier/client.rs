@@ -54,14 +54,18 @@ impl CarrierError {
 enum DialError {
     #[error(transparent)]
     Way(#[from] WayError),
-    #[error("TLS failed")]
+    #[error(
+        "TLS failed; update the gateway if it is older than this agent, else see that what answers there is the gateway"
+    )]
     Tls { source: io::Error },
-    #[error("the exchange broke off")]
+    #[error(
+        "the exchange broke off; have whatever stands on the way let WebSockets through to the gateway's name"
+    )]
     Http { source: hyper::Error },
     #[error(
-        "it answers {status} to the request for the tcp path{}; update the gateway if it is older than this agent, else \
-         see that what answers there is the gateway",
-        behind(outer)
+        "it answers {status} to the request for the tcp path{}; {}",
+        behind(outer),
+        remedy(*status)
     )]
     NoCarriers { status: StatusCode, outer: OuterTls },
     #[error("its answer is no WebSocket's{}; see that what answers there is the gateway", behind(outer))]
@@ -136,6 +140,18 @@ fn is_websocket(headers: &HeaderMap, key: &str) -> bool {
     accepted == Some(accept_key(key.as_bytes()).as_bytes())
         && !headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS)
         && !headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL)
+}
+
+const fn remedy(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE => "it has no room or is not ready, and is asked again in a minute",
+        StatusCode::UPGRADE_REQUIRED => {
+            "something on the way has taken the WebSocket out; have it let WebSockets through to the gateway's name"
+        }
+        _ => {
+            "update the gateway if it is older than this agent, else see that what answers there is the gateway"
+        }
+    }
 }
 
 fn behind(outer: &OuterTls) -> String {
