@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info_span, warn};
 
 use super::attempt_limiter::{HandshakeLimiter, Throttled};
-use super::carriers::{Asked, CarrierDoor};
+use super::carriers::{Asked, CarrierService};
 use super::enrolment::{self, Asker};
 use adit_core::domain::limits::{
     CARRIER_HEAD_BYTES_MAX, ENROL_BODY_BYTES_MAX, ENROL_CONNECTIONS, ENROL_HANDSHAKE_TIMEOUT, ENROL_TIMEOUT,
@@ -51,7 +51,7 @@ pub(super) struct FrontDoor {
     pub(super) enrolment: Router,
     /// To all others.
     pub(super) public: Router,
-    pub(super) carriers: Arc<CarrierDoor>,
+    pub(super) carriers: Arc<CarrierService>,
     pub(super) newcomers: Arc<Newcomers>,
     pub(super) handshakes: Arc<HandshakeLimiter>,
     pub(super) throttled: Arc<Throttled>,
@@ -85,14 +85,14 @@ pub(super) async fn run(door: Arc<FrontDoor>, listener: TcpListener) {
                 Ok((tcp, from)) => {
                     let from = SocketAddr::new(from.ip().to_canonical(), from.port());
                     let newcomer = door.newcomers.enter(from.ip());
-                    let span = info_span!("front_door", %from);
+                    let span = info_span!("front_door", from = %from.ip());
                     let serving = serve(Arc::clone(&door), tcp, newcomer, from);
                     served.spawn(named("front door connection", serving).instrument(span));
                 }
                 Err(error) => {
                     // Out of descriptors, most likely: those who are not let in give some back soon. Carriers
                     // live for days and are not waited for.
-                    warn!(%error, "cannot accept TCP connections; trying again");
+                    warn!(%error, "cannot accept TCP connections, and tries again; give this process more of what ran out, such as open files (`LimitNOFILE`)");
                     tokio::select! {
                         () = sleep(ACCEPT_AGAIN) => {}
                         () = door.stop.cancelled() => break,
@@ -180,7 +180,7 @@ impl FrontDoor {
             if !is_logged {
                 is_logged = true;
                 self.throttled.note(
-                    "enrolments wait, too many handshakes were begun there and not finished",
+                    "TCP connections wait, too many handshakes were begun there and not finished",
                     from,
                     Instant::now(),
                 );

@@ -112,7 +112,11 @@ const DESCRIPTIONS: &[(Kind, &str, &str)] = &[
     ),
     (Kind::Counter, PEER_REFUSALS, "Peers this agent refused; the log and the audit say why."),
     (Kind::Counter, CONTROL_DROPPED, "Messages for the gateway that were dropped while its link was away."),
-    (Kind::Counter, DROPPED_PACKETS, "Packets at the agent's UDP port that went nowhere, by reason."),
+    (
+        Kind::Counter,
+        DROPPED_PACKETS,
+        "Packets at the agent's UDP port or of its carrier that went nowhere, by reason.",
+    ),
     (Kind::Counter, STREAMS_REFUSED, "TCP connections that were not carried, by reason."),
     (Kind::Counter, HANDSHAKES_UNFINISHED, "Handshakes that peers began and did not finish in time."),
     (Kind::Gauge, LEAF_EXPIRES, "When the agent's certificate expires, as Unix time; renewed daily."),
@@ -161,7 +165,11 @@ const DESCRIPTIONS: &[(Kind, &str, &str)] = &[
         NEWCOMERS_GONE,
         "Control links that ended, or were not answered, before their agent was known; by why.",
     ),
-    (Kind::Counter, ENROLMENTS, "Enrolment requests, by outcome."),
+    (
+        Kind::Counter,
+        ENROLMENTS,
+        "Enrolment requests, by outcome; `not read` has all TCP connections that broke off before one.",
+    ),
     (Kind::Counter, LINK_REFUSALS, "Control links the gateway refused; the log and the audit say why."),
     (
         Kind::Counter,
