@@ -142,6 +142,15 @@ mod tests {
     }
 
     #[test]
+    fn of_a_peers_words_no_more_are_kept_than_there_can_be() {
+        let paths = paths(PathPreference::AUTO);
+        paths.note_peers_word(PEER, vec![PathKind::Tcp.into(); 1_000]);
+        assert_eq!(paths.told.lock()[&PEER].len(), PATH_KINDS_TOLD_MAX);
+        paths.note_peers_word(STRANGER, vec![PathKind::Tcp.into()]);
+        assert!(!paths.told.lock().contains_key(&STRANGER));
+    }
+
+    #[test]
     fn two_owners_without_a_path_in_common_are_named_with_what_each_allows() {
         let paths = paths(PathPreference::only(PathKind::Direct));
         assert_eq!(paths.conflict(PEER), None, "nobody has said anything");

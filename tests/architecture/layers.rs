@@ -35,11 +35,13 @@ const ROOMS: [(&str, &str, &[&str]); 7] = [
 ];
 
 /// Libraries that only some rooms of a crate may name; which crates may, their manifests say.
-const LIBRARIES: [(&str, &str, &[&str]); 9] = [
+const LIBRARIES: [(&str, &str, &[&str]); 11] = [
     ("net", "quinn", &["transport"]),
     ("net", "quinn_proto", &["transport"]),
     ("net", "rustls", &["identity", "transport"]),
     ("net", "tokio_rustls", &["transport"]),
+    ("net", "hyper", &["transport"]),
+    ("net", "tokio_tungstenite", &["transport"]),
     ("net", "rcgen", &["identity"]),
     ("net", "x509_parser", &["identity"]),
     ("gateway", "sqlx", &["store"]),
@@ -51,8 +53,9 @@ const LIBRARIES: [(&str, &str, &[&str]); 9] = [
 /// such as a whole module of `std` or `async`, is kept here.
 const PURE: [&str; 2] = ["src/core", "src/mirth"];
 /// Libraries that act.
-const IMPURE: [&str; 13] = [
+const IMPURE: [&str; 15] = [
     "arc-swap",
+    "axum",
     "hyper",
     "hyper-util",
     "libc",
@@ -64,6 +67,7 @@ const IMPURE: [&str; 13] = [
     "socket2",
     "sqlx",
     "tokio",
+    "tokio-tungstenite",
     "uzers",
 ];
 

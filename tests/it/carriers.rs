@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adit_core::domain::id::RouteId;
-use adit_core::domain::limits::CARRIER_NEWCOMERS;
+use adit_core::domain::limits::{CARRIER_NEWCOMERS, CARRIERS_MAX};
 use adit_core::domain::path;
 use adit_core::protocol::carrier;
 use adit_core::protocol::control::{ToAgent, VERSION};
@@ -117,6 +117,32 @@ async fn linked(world: &World, agent: &Agent, at: SocketAddr) -> Link {
     link
 }
 
+/// An agent that has nothing but a carrier.
+struct OnCarrier {
+    agent: Agent,
+    link: Link,
+    /// Where its socket finds the gateway.
+    at: SocketAddr,
+    _bridge: JoinSet<()>,
+}
+
+impl OnCarrier {
+    /// Links and registers.
+    async fn start(world: &World, agent: Agent) -> Self {
+        let mut bridged = JoinSet::new();
+        let at = bridge(world, &mut bridged).await;
+        let link = linked(world, &agent, at).await;
+        let mut registered = Self { agent, link, at, _bridge: bridged };
+        registered.register().await;
+        registered
+    }
+
+    async fn register(&mut self) {
+        let enrolment = &self.agent.enrolment;
+        register(&mut self.link, enrolment.route, enrolment.gateway_route, self.at).await;
+    }
+}
+
 /// Registers an agent over its socket's way to the gateway, which to it is UDP.
 async fn register(link: &mut Link, route: RouteId, gateway: RouteId, at: SocketAddr) {
     let boot = adit_core::domain::id::BootId::from_bytes([1; 8]);
@@ -208,12 +234,7 @@ async fn a_stopping_gateway_says_goodbye_over_carriers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn carriers_that_nobody_proves_take_each_others_places_and_no_agents() {
     let world = World::start().await;
-    let agent = world.enrolled("a").await;
-    let gateway = agent.enrolment.gateway_route;
-    let mut tasks = JoinSet::new();
-    let at = bridge(&world, &mut tasks).await;
-    let mut link = linked(&world, &agent, at).await;
-    register(&mut link, agent.enrolment.route, gateway, at).await;
+    let mut agent = OnCarrier::start(&world, world.enrolled("a").await).await;
     let carriers = world.gateway.relay().carriers();
     let mut flood = Vec::new();
     for _ in 0..=CARRIER_NEWCOMERS.of_address {
@@ -222,8 +243,21 @@ async fn carriers_that_nobody_proves_take_each_others_places_and_no_agents() {
     // The one that waited longest has gone, and the agent's, which is older, has not.
     assert!(timeout(PATIENCE, flood[0].1.next()).await.expect("it is ended").is_err());
     eventually(async || carriers.count() == 1 + CARRIER_NEWCOMERS.of_address).await;
-    register(&mut link, agent.enrolment.route, gateway, at).await;
+    agent.register().await;
     assert_eq!(world.gateway.relay().counters().dropped(DropReason::CarrierEnded), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_carrier_more_than_are_served_is_told_when_to_ask_again() {
+    let world = World::start().await;
+    let carriers = world.gateway.relay().carriers();
+    let from = world.gateway.address();
+    let mut held: Vec<_> = (0..CARRIERS_MAX).map(|_| carriers.open(from).expect("has room")).collect();
+    assert!(carriers.open(from).is_none());
+    let answer = ask(&world, &[carrier::ALPN], &upgrade(carrier::PATH)).await.to_ascii_lowercase();
+    assert!(answer.starts_with("http/1.1 503 ") && answer.contains("retry-after: 60\r\n"), "{answer}");
+    held.pop();
+    drop(open(&world).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -273,12 +307,7 @@ async fn end_by(world: &World, bytes: &[u8]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_that_no_agent_sends_end_their_carrier_and_nobody_elses() {
     let world = World::start().await;
-    let agent = world.enrolled("a").await;
-    let gateway = agent.enrolment.gateway_route;
-    let mut tasks = JoinSet::new();
-    let at = bridge(&world, &mut tasks).await;
-    let mut link = linked(&world, &agent, at).await;
-    register(&mut link, agent.enrolment.route, gateway, at).await;
+    let mut agent = OnCarrier::start(&world, world.enrolled("a").await).await;
     let carriers = world.gateway.relay().carriers();
     for bytes in [
         // Not masked.
@@ -309,14 +338,13 @@ async fn frames_that_no_agent_sends_end_their_carrier_and_nobody_elses() {
         end_by(&world, bytes).await;
         eventually(async || carriers.count() == 1).await;
     }
-    register(&mut link, agent.enrolment.route, gateway, at).await;
+    agent.register().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pings_without_end_and_pieces_without_end_hold_up_no_agent() {
     let world = World::start().await;
     let agent = world.enrolled("a").await;
-    let gateway = agent.enrolment.gateway_route;
     let mut tasks = JoinSet::new();
     for piece in [&[0x89, 0x80, 0, 0, 0, 0][..], &[0x00, 0x80, 0, 0, 0, 0]] {
         let mut stream = connect(&world, &[carrier::ALPN]).await;
@@ -326,9 +354,7 @@ async fn pings_without_end_and_pieces_without_end_hold_up_no_agent() {
         // Reads no answer, so that they wait at the gateway.
         tasks.spawn(async move { while stream.write_all(&flood).await.is_ok() {} });
     }
-    let at = bridge(&world, &mut tasks).await;
-    let mut link = linked(&world, &agent, at).await;
-    register(&mut link, agent.enrolment.route, gateway, at).await;
+    let _agent = OnCarrier::start(&world, agent).await;
     let carriers = world.gateway.relay().carriers();
     eventually(async || carriers.count() == 1).await;
 }
@@ -337,7 +363,6 @@ async fn pings_without_end_and_pieces_without_end_hold_up_no_agent() {
 async fn an_agent_without_udp_is_let_in_beside_those_who_begin_and_stop() {
     let world = World::start().await;
     let agent = world.enrolled("a").await;
-    let gateway = agent.enrolment.gateway_route;
     let to = world.gateway.address();
     let (mut kept, mut slow_heads) = (Vec::new(), Vec::new());
     // Silent ones, half a hello, and half a request, each many times what its address may have.
@@ -352,9 +377,6 @@ async fn an_agent_without_udp_is_let_in_beside_those_who_begin_and_stop() {
             slow_heads.push(slow);
         }
     }
-    let mut tasks = JoinSet::new();
-    let at = bridge(&world, &mut tasks).await;
-    let mut link = linked(&world, &agent, at).await;
-    register(&mut link, agent.enrolment.route, gateway, at).await;
+    let _agent = OnCarrier::start(&world, agent).await;
     drop((kept, slow_heads));
 }

@@ -33,6 +33,8 @@ const PROXY_ALONE: Firewall =
     Firewall { lets_in: "", lets_out: "ip daddr 198.51.100.10 tcp dport 3128 accept;", never: ["", ""] };
 const PROXYS_OWN: Firewall =
     Firewall { lets_in: "tcp dport 3128 accept;", lets_out: "tcp dport 443 accept;", never: ["", ""] };
+/// What README types last on an agent's host.
+const ENABLE_AGENT: &str = "systemctl enable --now adit-agent";
 /// A second connection, for the bulk transfer.
 const BULK: [(&str, &str); 3] = [
     (
@@ -70,41 +72,27 @@ struct Hospitals {
 impl Hospitals {
     /// Both joined as README says, behind these firewalls.
     async fn joined(lakeside: Firewall, stmary: Firewall) -> Self {
-        let hosts =
-            [HOSTS[0], (HOSTS[1].0, HOSTS[1].1, lakeside), (HOSTS[2].0, HOSTS[2].1, stmary), proxys()];
-        let mut world = World::of(&hosts);
-        let mirth = world.host("stmary").mirth(MESSAGES_AT);
-        for block in first_connection() {
-            world.types(block.host, block.commands).await;
-        }
-        for (host, commands) in BULK {
-            world.types(host, commands).await;
-        }
-        let bulk = world.host("stmary").begins(|| TcpListener::bind(BULK_AT).unwrap()).join().unwrap();
-        let mut hospitals = Self { world, mirth, bulk, seed: 0 };
-        hospitals.restarts().await;
-        hospitals
+        Self::join(world(lakeside, stmary), None).await
     }
 
     /// Both joined behind a proxy, from the first packet on.
     async fn behind(proxy: &Proxy) -> Self {
-        let mut world = World::of(&[
-            HOSTS[0],
-            (HOSTS[1].0, HOSTS[1].1, PROXY_ALONE),
-            (HOSTS[2].0, HOSTS[2].1, PROXY_ALONE),
-            proxys(),
-        ]);
+        let world = world(PROXY_ALONE, PROXY_ALONE);
         proxy.start(world.host("proxy"));
+        Self::join(world, Some(proxy)).await
+    }
+
+    async fn join(mut world: World, proxy: Option<&Proxy>) -> Self {
         let mirth = world.host("stmary").mirth(MESSAGES_AT);
         for block in first_connection() {
-            // The one thing more that these hospitals type.
-            if block.commands.contains("systemctl enable --now adit-agent") {
-                let (before, last) = block.commands.split_once("install -m 0644 deploy/systemd").unwrap();
-                world.types(block.host, before).await;
-                world.types(block.host, &proxy.setting()).await;
-                world.types(block.host, &format!("install -m 0644 deploy/systemd{last}")).await;
-            } else {
-                world.types(block.host, block.commands).await;
+            match (proxy, block.commands.split_once(ENABLE_AGENT)) {
+                // The one thing more that hospitals behind a proxy type.
+                (Some(proxy), Some((before, after))) => {
+                    world.types(block.host, before).await;
+                    world.types(block.host, &proxy.setting()).await;
+                    world.types(block.host, &format!("{ENABLE_AGENT}{after}")).await;
+                }
+                _ => world.types(block.host, block.commands).await,
             }
         }
         for (host, commands) in BULK {
@@ -203,8 +191,11 @@ impl Hospitals {
     }
 }
 
-fn proxys() -> (&'static str, [u8; 4], Firewall) {
-    ("proxy", [198, 51, 100, 10], PROXYS_OWN)
+/// The hosts of README with a proxy's, behind these firewalls.
+fn world(lakeside: Firewall, stmary: Firewall) -> World {
+    let [gateway, (lakesides, at, _), (stmarys, there, _)] = HOSTS;
+    let proxy = ("proxy", [198, 51, 100, 10], PROXYS_OWN);
+    World::of(&[gateway, (lakesides, at, lakeside), (stmarys, there, stmary), proxy])
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,7 +25,8 @@ use adit_lab::sender::{Report, Sender};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::net::TcpListener;
 
-const NEEDED: &str = "this test needs root, and Debian's iproute2, nftables and util-linux";
+const NEEDED: &str = "this test needs root, and Debian's iproute2, nftables and util-linux; where proxies are tried \
+    also squid-openssl, tinyproxy and openssl";
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 const SYSTEMCTL: &str = include_str!("systemctl");
 const SCP: &str = include_str!("scp");

@@ -1,7 +1,7 @@
 //! What a connection's machine promises: to its peer, to who connects, and to who reads the log.
 
 use super::*;
-use crate::protocol::control::PeerRefusal;
+use crate::protocol::control::{ConfigMismatch, PeerRefusal};
 
 fn ended(why: EndReason) -> Action {
     Action::Report(Report::Ended { why, is_announced: false })
@@ -394,4 +394,29 @@ fn a_peer_that_is_heard_and_does_not_answer_is_asked_again() {
     let pings = dated.iter().filter(|(_, action)| *action == Action::Ping).count();
     assert!(pings >= 8, "{dated:?}");
     assert!(dated.contains(&(10_000, ended(EndReason::Forgotten))), "{dated:?}");
+}
+
+#[test]
+fn a_tunnel_that_comes_up_after_its_policy_went_carries_nothing() {
+    let gone =
+        [Policy::Unknown, Policy::Unlisted, Policy::Terminated, Policy::ConfigMismatch(ConfigMismatch::Peer)];
+    for policy in gone {
+        for side in [Side::Source, Side::Target] {
+            let mut run = Run::active(side);
+            let now = run.now;
+            if side == Side::Source {
+                run.machine.handle_dialed(Ok(()), now);
+            }
+            run.machine.handle_policy(policy.clone(), now);
+            match side {
+                Side::Source => run.machine.handle_proven(Ok(proven()), now),
+                Side::Target => run.machine.handle_incoming(proven(), now),
+            }
+            run.machine.handle_upstream(Some(true), now);
+            assert!(!run.machine.may_start() && run.machine.session().is_none(), "{policy:?} {side:?}");
+            let actions = run.perform();
+            assert!(actions.contains(&Action::Close(Code::Ended)), "{policy:?} {side:?}: {actions:?}");
+            assert!(!actions.contains(&OPEN), "{policy:?} {side:?}: {actions:?}");
+        }
+    }
 }
