@@ -4,9 +4,9 @@
 #   tests/run.sh           what every change must pass
 #   tests/run.sh --long    the same with full counts (ADIT_TEST_LONG=1) and optimised benches
 #
-# Installs what is missing and says so: Debian packages (as root or with sudo; no service of theirs is
-# started or enabled), and the Python package hl7 into a virtual environment below target/. Needs no
-# network but package registries.
+# Installs what is missing and says so: rustfmt and clippy, Debian packages, among them squid-openssl and
+# tinyproxy (as root or with sudo; no service of theirs is started or enabled), and the Python package hl7
+# into a virtual environment below target/. Needs no network but package registries.
 # Each suite prints its own summary; the last line is `N passed, N failed`.
 set -uo pipefail
 cd "$(dirname "$0")/.."

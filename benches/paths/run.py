@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Measures what each kind of path costs, side by side: direct, relay, tcp.
 
-    benches/paths/run.py [--quick] [--rounds N] [--paths direct,relay,tcp] [--adit PROGRAM]
+    benches/paths/run.py --load TUNNEL [--profile release] [--quick] [--rounds N] [--paths direct,relay,tcp] [--adit PROGRAM]
 
 Goodput of one upload, p50 and p99 of one message after the other, and processor time per GB of agents and
 gateway, at 0 and 1 % loss and 0 and 50 ms there and back. Three network namespaces on one machine, joined by
 a bridge where there is no delay and by `wire.py` where there is; loss on the bridge is nftables'. Needs root,
-and the binaries of the profile that is measured (`cargo build --release --workspace --benches`).
+and the binaries of the profile that is measured (`cargo build --release`; `cargo bench -p adit-benches --bench tunnel
+--no-run` prints TUNNEL).
 """
 
 import argparse

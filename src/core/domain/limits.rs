@@ -399,8 +399,8 @@ pub const RELAY_CARRIER_MESSAGES_AT_ONCE_MAX: usize = 32;
 pub const RELAY_CARRIER_PACKETS_AT_ONCE_MAX: usize = 2_048;
 /// From the first byte of TCP to the end of the WebSocket's opening, proxies included.
 pub const CARRIER_DIAL_TIMEOUT: Duration = Duration::from_secs(10);
-/// A carrier at the gateway by which no agent with a link has registered within this time is ended; later as soon as
-/// its registration lapses ([`REGISTRATION_LASTS`]).
+/// A carrier at the gateway by which no agent with a link has registered within this time is ended; later as
+/// soon as its registration lapses ([`REGISTRATION_LASTS`]).
 pub const CARRIER_PROVEN_WITHIN: Duration = Duration::from_secs(15);
 /// What is taken over a carrier that nobody has proven: handshakes and registrations many times over.
 pub const CARRIER_UNPROVEN_BYTES_MAX: usize = 512 * 1024;
@@ -413,11 +413,12 @@ pub const CARRIER_NEWCOMERS: Bounds = Bounds { all: CARRIER_NEWCOMERS_MAX, of_ne
 /// How long UDP to the gateway must have answered without a gap before a carrier that nothing uses is ended.
 pub const CARRIER_KEPT_FOR: Duration = Duration::from_mins(1);
 
-/// Body of an enrolment request, its deadline, and how many one address may make a minute.
+/// Body of an enrolment request, its deadline, which also bounds the head of a request for a carrier, and how many
+/// one address may make a minute.
 pub const ENROL_BODY_BYTES_MAX: usize = 16 * 1024;
 pub const ENROL_TIMEOUT: Duration = Duration::from_secs(10);
 pub const ENROL_PER_MINUTE: NonZeroU32 = NonZeroU32::new(30).unwrap();
-/// TCP connections the gateway's enrolment endpoint serves at a time.
+/// TCP connections at the gateway's front door that are no carriers, at a time.
 pub const ENROL_CONNECTIONS_MAX: usize = 256;
 pub const ENROL_CONNECTIONS: Bounds = Bounds { all: ENROL_CONNECTIONS_MAX, of_network: 128, of_address: 64 };
 /// The first byte after a TCP connection is up: one lost packet fits.
