@@ -101,7 +101,8 @@ enum Event {
     Downstream(DownstreamEvent),
     Incoming(Admitted),
     Upstream,
-    Written,
+    /// One that needs nothing more.
+    TaskEnded,
     /// A deadline has come, or it is time to look at the tunnel.
     Time,
 }
@@ -179,7 +180,7 @@ impl ConnectionDriver {
                 outcome = next_outcome(&mut self.attempt) => Event::Attempt(outcome),
                 event = next_live(&mut self.live, self.entry.side) => Event::Live(event),
                 event = next_at_end(&mut self.end, &mut state) => event,
-                Some(_) = self.writes.join_next() => Event::Written,
+                Some(_) = self.writes.join_next() => Event::TaskEnded,
                 () = &mut watching => return,
                 () = until(due) => Event::Time,
                 _ = looks.tick(), if self.live.is_some() => Event::Time,
@@ -228,7 +229,7 @@ impl ConnectionDriver {
                     self.take_upstream(state, now);
                 }
             }
-            Event::Written => {}
+            Event::TaskEnded => {}
             Event::Time => self.look(now),
         }
     }
@@ -574,7 +575,7 @@ async fn next_at_end(end: &mut End, state: &mut Option<watch::Receiver<UpstreamS
         (End::Target { streams, incoming, .. }, Some(state)) => tokio::select! {
             Some(admitted) = incoming.recv() => Event::Incoming(admitted),
             Ok(()) = state.changed() => Event::Upstream,
-            Some(()) = streams.next_ended() => Event::Written,
+            Some(()) = streams.next_ended() => Event::TaskEnded,
         },
         (End::Target { .. }, None) => std::future::pending().await,
     }

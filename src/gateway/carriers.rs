@@ -29,7 +29,7 @@ use adit_core::domain::visible::error_chain;
 use adit_core::protocol::carrier;
 use adit_net::transport::carrier::websocket::{self, WebSocket};
 use adit_net::transport::newcomers::Newcomers;
-use adit_net::transport::relay::carriers::{CarrierEnd, Carriers};
+use adit_net::transport::relay::carriers::{CarrierEnded, Carriers};
 use adit_net::transport::tls::FrontDoorStream;
 use adit_observe::http;
 use adit_observe::metrics::CARRIERS_ENDED;
@@ -54,7 +54,7 @@ impl Asked {
 }
 
 #[derive(Debug)]
-pub(super) struct CarrierDoor {
+pub(super) struct CarrierService {
     carriers: Arc<Carriers>,
     /// Those that nobody has proven.
     newcomers: Arc<Newcomers>,
@@ -63,7 +63,7 @@ pub(super) struct CarrierDoor {
 }
 
 /// Returns what is served to everybody.
-pub(super) fn routes(door: Arc<CarrierDoor>) -> Router {
+pub(super) fn routes(door: Arc<CarrierService>) -> Router {
     Router::new().route(carrier::PATH, get(open)).fallback(not_served).with_state(door)
 }
 
@@ -72,7 +72,7 @@ async fn not_served() -> Response {
 }
 
 async fn open(
-    State(door): State<Arc<CarrierDoor>>,
+    State(door): State<Arc<CarrierService>>,
     Extension(asked): Extension<Asked>,
     mut request: Request,
 ) -> Response {
@@ -164,7 +164,7 @@ fn plain(status: StatusCode, text: &'static str) -> Response {
     http::response(status, PLAIN, text).map(Body::new)
 }
 
-impl CarrierDoor {
+impl CarrierService {
     pub(super) fn new(carriers: Arc<Carriers>, stop: CancellationToken) -> Self {
         Self { carriers, newcomers: Newcomers::new(CARRIER_NEWCOMERS), stop }
     }
@@ -213,13 +213,13 @@ fn count_ended(why: &'static str) {
     metrics::counter!(CARRIERS_ENDED, "why" => why).increment(1);
 }
 
-fn report(end: &CarrierEnd) {
+fn report(end: &CarrierEnded) {
     count_ended(end.as_str());
     match end {
-        CarrierEnd::Refused(why) => debug!(%why, "the gateway ends a carrier"),
-        CarrierEnd::WebSocket(why) => {
+        CarrierEnded::Refused(why) => debug!(%why, "the gateway ends a carrier"),
+        CarrierEnded::WebSocket(why) => {
             debug!(why = error_chain(why), "a carrier ended");
         }
-        CarrierEnd::RelayGone => info!("a carrier ended: the relay has"),
+        CarrierEnded::RelayGone => info!("a carrier ended: the relay has"),
     }
 }

@@ -18,7 +18,7 @@ use tracing::{Instrument, debug, error, info, info_span, trace};
 
 use super::attempt_limiter::{AttemptLimiter, HandshakeLimiter, Throttled};
 use super::authority::{Authority, AuthorityError};
-use super::carriers::{self, CarrierDoor};
+use super::carriers::{self, CarrierService};
 use super::control::{self, Control, ControlLimiters};
 use super::enrolment::{self, Enrolment};
 use super::front_door::{self, FrontDoor};
@@ -169,7 +169,7 @@ impl Gateway {
         };
         // Goodbyes go over carriers too, so these end last.
         let carriers_stop = CancellationToken::new();
-        let carriers = Arc::new(CarrierDoor::new(carriers, carriers_stop.clone()));
+        let carriers = Arc::new(CarrierService::new(carriers, carriers_stop.clone()));
         let door = FrontDoor {
             tls: Arc::clone(&tls),
             enrolment: enrolment::routes(Arc::new(enrolment)),

@@ -324,12 +324,6 @@ impl ConnectionMachine {
         matches!(self.state, ConnectionState::Draining { .. })
     }
 
-    /// Returns whether the peer is away by order, so that nobody is warned yet.
-    #[must_use]
-    pub fn is_peer_excused(&self, now: Instant) -> bool {
-        self.absence.is_excused(now)
-    }
-
     // How the state moves.
 
     const fn session_mut(&mut self) -> Option<&mut Session> {

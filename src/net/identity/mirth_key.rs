@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use subtle::ConstantTimeEq;
@@ -15,21 +14,13 @@ use adit_core::domain::digest::sha256;
 use adit_core::domain::id::KeyFingerprint;
 
 use super::error::IdentityError;
-use super::verifier::refused;
+use super::tls;
+use super::verifier::{algorithms, refused};
 
 /// Dials a Mirth that must show the key `trusted`. With none trusted the handshake ends as
 /// [`IdentityError::UnknownMirthKey`], which names the key shown.
 pub(crate) fn client_config(trusted: Option<KeyFingerprint>) -> Result<ClientConfig, IdentityError> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let algorithms = provider.signature_verification_algorithms;
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| IdentityError::Signing { what: error.to_string() })?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(MirthVerifier { trusted, algorithms }))
-        .with_no_client_auth();
-    config.resumption = Resumption::disabled();
-    Ok(config)
+    tls::client_judged_by(Arc::new(MirthVerifier { trusted, algorithms: algorithms() }))
 }
 
 #[derive(Debug)]

@@ -6,9 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tracing::debug;
@@ -20,7 +19,8 @@ use adit_core::domain::visible::one_line;
 
 use super::ca;
 use super::error::IdentityError;
-use super::verifier::EnrolVerifier;
+use super::tls;
+use super::verifier::{EnrolVerifier, algorithms};
 
 const ISSUER_CHARS_MAX: usize = 200;
 
@@ -81,20 +81,13 @@ pub(crate) fn client_config(
     gateway: &GatewayKey,
     alpn: &[u8],
 ) -> Result<(ClientConfig, Seen), IdentityError> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = OuterVerifier {
         gateway: EnrolVerifier::new(gateway.ca_key, gateway.trust_domain.clone()),
-        algorithms: provider.signature_verification_algorithms,
+        algorithms: algorithms(),
         seen: Seen::default(),
     };
     let seen = verifier.seen.clone();
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| IdentityError::Signing { what: error.to_string() })?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    config.resumption = Resumption::disabled();
+    let mut config = tls::client_judged_by(Arc::new(verifier))?;
     config.alpn_protocols = vec![alpn.to_vec()];
     Ok((config, seen))
 }
@@ -183,4 +176,20 @@ pub(crate) fn foreign_certificate(issuer: &str, name: &str) -> (Vec<u8>, Vec<u8>
     let key = KeyPair::generate().unwrap();
     let leaf = CertificateParams::new(vec![name.into()]).unwrap().signed_by(&key, &issuer).unwrap();
     (leaf.der().to_vec(), key.serialize_der())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issuers_name_is_one_short_line_whatever_stands_in_it() {
+        for name in ["\u{1b}[31mEvil\n\u{202e}", &"x".repeat(5_000)] {
+            let (leaf, _) = foreign_certificate(name, "gateway.example.org");
+            let shown = issuer(&leaf.into());
+            assert!(!shown.contains(char::is_control) && !shown.contains('\u{202e}'), "{shown}");
+            assert!(shown.starts_with("CN=") && shown.chars().count() <= ISSUER_CHARS_MAX, "{shown}");
+        }
+        assert_eq!(issuer(&vec![7; 9].into()), "an issuer without a name");
+    }
 }

@@ -7,10 +7,11 @@
 use std::sync::Arc;
 
 use rustls::client::Resumption;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::NoServerSessionStorage;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
@@ -191,25 +192,40 @@ pub fn client_config(
 
 /// Returns the gateway's side of enrolment: it shows leaf and CA; the newcomer has nothing to show yet.
 pub fn enrol_server_config(identity: &Identity, trust: &Trust) -> Result<ServerConfig, IdentityError> {
-    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(setting_up)?
-        .with_no_client_auth()
-        .with_single_cert(vec![identity.leaf.clone(), trust.ca.clone()], identity.private_key())
-        .map_err(setting_up)?;
-    Ok(without_memory(config, &[ENROL_ALPN]))
+    to_anybody(identity, trust, &[&rustls::version::TLS13], ENROL_ALPN)
 }
 
 /// Returns the gateway's side towards those who speak HTTP: carriers, whose outer TLS nobody trusts. TLS 1.2 is
 /// taken too, which some appliances speak that look into it.
 pub fn http_server_config(identity: &Identity, trust: &Trust) -> Result<ServerConfig, IdentityError> {
+    to_anybody(identity, trust, &[&rustls::version::TLS13, &rustls::version::TLS12], carrier::ALPN)
+}
+
+fn to_anybody(
+    identity: &Identity,
+    trust: &Trust,
+    versions: &[&'static SupportedProtocolVersion],
+    alpn: &[u8],
+) -> Result<ServerConfig, IdentityError> {
     let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .with_protocol_versions(versions)
         .map_err(setting_up)?
         .with_no_client_auth()
         .with_single_cert(vec![identity.leaf.clone(), trust.ca.clone()], identity.private_key())
         .map_err(setting_up)?;
-    Ok(without_memory(config, &[carrier::ALPN]))
+    Ok(without_memory(config, &[alpn]))
+}
+
+/// Returns a client that shows nothing and leaves the judgement to `verifier`.
+pub(super) fn client_judged_by(verifier: Arc<dyn ServerCertVerifier>) -> Result<ClientConfig, IdentityError> {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(setting_up)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    Ok(config)
 }
 
 /// Returns the newcomer's side: all it knows is the CA's key, which is checked inside the handshake, so that

@@ -176,7 +176,7 @@ fn verify_p256(
     verify_tls13_signature(message, cert, dss, algorithms)
 }
 
-fn algorithms() -> WebPkiSupportedAlgorithms {
+pub(super) fn algorithms() -> WebPkiSupportedAlgorithms {
     aws_lc_rs::default_provider().signature_verification_algorithms
 }
 

@@ -64,10 +64,11 @@ pub struct RelayServer {
 pub struct PathState {
     /// How packets go; nothing can be dialled without.
     pub path: Option<Path>,
-    /// Why this one, and how often it was another before.
+    /// Why this one.
     pub why: Option<PathReason>,
     /// Why none of a better kind, or none at all.
     pub why_not: [Option<(PathKind, WhyNot)>; PathKind::ALL.len()],
+    /// How often it was another before.
     pub changes: u64,
     pub boot: Option<BootId>,
     /// When the peer last answered a probe, on whichever path.

@@ -334,12 +334,14 @@ mod tests {
         // `Matcher` must read whatever the file may hold.
         let url = "http://mirth:-._~!$&'()*+,;=:%40%C3%A4@proxy:3128";
         let settings = ProxySettings { proxy: Some(url.parse().unwrap()), no_proxy: None };
-        let proxy = Proxies::new(&settings, |_| None).to(&HOST.parse().unwrap()).unwrap().unwrap();
+        let proxies = Proxies::new(&settings, |_| None);
+        let proxy = proxies.to(&HOST.parse().unwrap()).unwrap().unwrap();
         let request = proxy.request(&HOST.parse().unwrap()).unwrap();
         let basic = request.headers().get(header::PROXY_AUTHORIZATION).unwrap();
         // printf 'mirth:-._~!$&'"'"'()*+,;=:@ä' | base64
         assert_eq!(basic.to_str().unwrap(), "Basic bWlydGg6LS5ffiEkJicoKSorLDs9OkDDpA==");
-        assert!(!format!("{proxy:?} {request:?}").contains("bWly"));
+        let printed = format!("{proxies:?} {proxy:?} {request:?}");
+        assert!(!printed.contains("bWly") && !printed.contains("%40%C3%A4"), "{printed}");
     }
 
     #[test]
@@ -353,6 +355,19 @@ mod tests {
             headers.append(header::PROXY_AUTHENTICATE, HeaderValue::from_static(value));
         }
         assert_eq!(listed(schemes(&headers)), "Basic, Digest, NTLM, Negotiate");
+    }
+
+    #[test]
+    fn of_what_a_proxy_asks_for_few_short_words_are_kept() {
+        let mut headers = HeaderMap::new();
+        let many: Vec<_> = (0..SCHEMES_MAX + 12).map(|number| format!("Scheme{number}")).collect();
+        headers.append(header::PROXY_AUTHENTICATE, many.join(", ").parse().unwrap());
+        assert_eq!(schemes(&headers).len(), SCHEMES_MAX);
+        let mut headers = HeaderMap::new();
+        for value in ["x".repeat(33), "N\u{e9}gotiate".into(), "<b>".into(), String::new()] {
+            headers.append(header::PROXY_AUTHENTICATE, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        assert!(schemes(&headers).is_empty());
     }
 
     #[tokio::test]

@@ -16,11 +16,7 @@ where
     let (mut outgoing, mut incoming) = websocket.split();
     let send = async {
         loop {
-            outgoing.feed(end.next().await).await?;
-            while let Some(message) = end.try_next() {
-                outgoing.feed(message).await?;
-            }
-            outgoing.flush().await?;
+            outgoing.send_all(end.next().await, || end.try_next()).await?;
         }
     };
     let receive = async {

@@ -93,6 +93,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outgoing<S> {
         self.0.feed(Message::Binary(message)).await.map_err(ended)
     }
 
+    /// Writes `first` and what there is beside it, and sees it on its way.
+    pub async fn send_all(
+        &mut self,
+        first: Bytes,
+        mut next: impl FnMut() -> Option<Bytes>,
+    ) -> Result<(), Ended> {
+        self.feed(first).await?;
+        while let Some(message) = next() {
+            self.feed(message).await?;
+        }
+        self.flush().await
+    }
+
     pub async fn flush(&mut self) -> Result<(), Ended> {
         self.0.flush().await.map_err(ended)
     }

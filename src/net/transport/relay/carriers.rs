@@ -85,7 +85,7 @@ impl CarrierRefusal {
 
 /// Why a carrier ended.
 #[derive(Debug, thiserror::Error)]
-pub enum CarrierEnd {
+pub enum CarrierEnded {
     #[error(transparent)]
     Refused(#[from] CarrierRefusal),
     #[error(transparent)]
@@ -94,7 +94,7 @@ pub enum CarrierEnd {
     RelayGone,
 }
 
-impl CarrierEnd {
+impl CarrierEnded {
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -350,16 +350,11 @@ impl RelayCarrier {
     }
 
     /// Carries packets both ways until either end is done.
-    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, websocket: WebSocket<S>) -> CarrierEnd {
+    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, websocket: WebSocket<S>) -> CarrierEnded {
         let (mut outgoing, mut incoming) = websocket.split();
         let sending = async {
             loop {
-                let mut next = Some(self.next().await);
-                while let Some(message) = next {
-                    outgoing.feed(message).await?;
-                    next = self.try_next();
-                }
-                outgoing.flush().await?;
+                outgoing.send_all(self.next().await, || self.try_next()).await?;
             }
         };
         let receiving = async {
@@ -377,7 +372,7 @@ impl RelayCarrier {
                 }
                 let inbound = Inbound { carrier: self.shared.id, message };
                 if self.carriers.inbox.send(inbound).await.is_err() {
-                    return Err::<std::convert::Infallible, _>(CarrierEnd::RelayGone);
+                    return Err::<std::convert::Infallible, _>(CarrierEnded::RelayGone);
                 }
                 self.carriers.event_fd.signal();
             }
@@ -385,7 +380,7 @@ impl RelayCarrier {
         let end = tokio::select! {
             end = sending => end,
             end = receiving => end,
-            why = self.refused() => Err(CarrierEnd::Refused(why)),
+            why = self.refused() => Err(CarrierEnded::Refused(why)),
         };
         let Err(end) = end;
         outgoing.close().await;

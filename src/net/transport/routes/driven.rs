@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tracing::Span;
 
 use super::relay::RelayPlace;
-use super::wanted::Standing;
+use super::wanted::RouteHealth;
 use super::{PathState, log, summed};
 use crate::transport::destination::Destination;
 use crate::transport::followers::Followers;
@@ -20,7 +20,7 @@ use adit_core::protocol::route::{Path, PathReason, PeerRoute, RouteEvent};
 
 /// What all routes are driven with.
 #[derive(Debug, Clone)]
-pub(super) struct Ways {
+pub(super) struct Tools {
     pub(super) socket: Arc<AgentSocket>,
     pub(super) followers: Arc<Followers>,
 }
@@ -71,8 +71,8 @@ impl DrivenRoute {
         }
     }
 
-    pub(super) fn standing(&self, now: Instant) -> Standing {
-        Standing { active: self.active_kind(), is_in_doubt: self.keeper.is_in_doubt(now) }
+    pub(super) fn health(&self, now: Instant) -> RouteHealth {
+        RouteHealth { active: self.active_kind(), is_in_doubt: self.keeper.is_in_doubt(now) }
     }
 
     pub(super) fn active_kind(&self) -> Option<PathKind> {
@@ -87,7 +87,7 @@ impl DrivenRoute {
     }
 
     /// Does what the keeper decided.
-    pub(super) fn act(&mut self, ways: &Ways, relay: &RelayPlace, now: Instant) -> Acted {
+    pub(super) fn act(&mut self, tools: &Tools, relay: &RelayPlace, now: Instant) -> Acted {
         let (mut acted, span) = (Acted::default(), self.span.clone());
         let _entered = span.enter();
         for (line, times) in self.logged.due(now) {
@@ -95,7 +95,7 @@ impl DrivenRoute {
         }
         while let Some(event) = self.keeper.poll_event() {
             log::decided(event, &self.keeper, self.why);
-            self.handle(event, ways, relay, &mut acted, now);
+            self.handle(event, tools, relay, &mut acted, now);
         }
         while let Some(transmit) = self.keeper.poll_transmit() {
             acted.transmits.push((transmit.to, transmit.packet));
@@ -107,16 +107,16 @@ impl DrivenRoute {
     fn handle(
         &mut self,
         event: RouteEvent,
-        ways: &Ways,
+        tools: &Tools,
         relay: &RelayPlace,
         acted: &mut Acted,
         now: Instant,
     ) {
         match event {
-            RouteEvent::Validated(address) => ways.socket.validate_source(address),
-            RouteEvent::Lapsed(address) => ways.socket.forget_source(address),
+            RouteEvent::Validated(address) => tools.socket.validate_source(address),
+            RouteEvent::Lapsed(address) => tools.socket.forget_source(address),
             RouteEvent::Active { path, why } => {
-                acted.is_disturbed |= self.take(path, ways, relay) || why != PathReason::First;
+                acted.is_disturbed |= self.take(path, tools, relay) || why != PathReason::First;
                 if let Some(more) = self.logged.handle("the path to a peer", now) {
                     tracing::info!(peer = %self.name, more = shown(more), path = %path.kind(), %why, "the path to a peer");
                 }
@@ -127,7 +127,7 @@ impl DrivenRoute {
                 if let Some(more) = self.logged.handle("no allowed path to a peer", now) {
                     tracing::info!(peer = %self.name, more = shown(more), "no allowed path to a peer");
                 }
-                ways.socket.remove_route(self.route);
+                tools.socket.remove_route(self.route);
             }
             RouteEvent::Resumed => {
                 if let Some(more) = self.logged.handle("a peer answers again", now) {
@@ -145,12 +145,12 @@ impl DrivenRoute {
 
     /// Sends packets over `path` from now on; returns whether they went elsewhere before. Over a carrier go
     /// datagrams as long as UDP is known to carry: the search for longer ones would find what it does not.
-    fn take(&mut self, path: Path, ways: &Ways, relay: &RelayPlace) -> bool {
+    fn take(&mut self, path: Path, tools: &Tools, relay: &RelayPlace) -> bool {
         let Some(destination) = relay.destination(path) else { return false };
-        let before = ways.socket.destination_of(self.route);
-        let found = ways.followers.mtu(self.route).filter(|_| self.was_on_udp);
+        let before = tools.socket.destination_of(self.route);
+        let found = tools.followers.mtu(self.route).filter(|_| self.was_on_udp);
         let bytes_max = found.map_or(CARRIED_BYTES_UNTIL_UDP, usize::from);
-        ways.socket.set_route_within(self.route, destination, bytes_max);
+        tools.socket.set_route_within(self.route, destination, bytes_max);
         if path.carrier() == Carrier::Tcp {
             tracing::debug!(bytes_max, "QUIC's datagrams go over a carrier, up to this length");
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::sleep_until;
 
-use super::driven::{DrivenRoute, Ways};
+use super::driven::{DrivenRoute, Tools};
 use super::relay::RelayClient;
 use super::wanted::{CarrierNeed, Doubt, UdpProof};
 use super::{OpenCarriers, OwnEnd, PathState, RelayServer, Routes, WantedPeer, log, path_state_of};
@@ -32,7 +32,7 @@ const UNSENT_MAX: usize = 64;
 /// Owns the keepers; see [`Self::run`].
 #[derive(Debug)]
 pub struct RouteDriver {
-    ways: Ways,
+    tools: Tools,
     own_packets: mpsc::Receiver<OwnPacket>,
     own: OwnEnd,
     wanted: watch::Receiver<BTreeMap<ServerId, WantedPeer>>,
@@ -86,7 +86,7 @@ impl RouteDriver {
         own: OwnEnd,
     ) -> Self {
         Self {
-            ways: Ways { socket, followers: Arc::clone(&routes.followers) },
+            tools: Tools { socket, followers: Arc::clone(&routes.followers) },
             own_packets,
             own,
             wanted: routes.wanted.subscribe(),
@@ -119,7 +119,7 @@ impl RouteDriver {
                 Ok(()) = self.carriers.changed() => self.handle_carriers(),
                 () = self.unanswered.notified() => self.pings.want(Instant::now()),
                 () = sleep_until(due.into()) => self.handle_timeout(),
-                () = self.ways.socket.writable(), if !self.unsent.is_empty() => self.send_unsent(),
+                () = self.tools.socket.writable(), if !self.unsent.is_empty() => self.send_unsent(),
             }
             self.flush();
         }
@@ -143,12 +143,12 @@ impl RouteDriver {
     }
 
     fn handle_packet(&mut self, packet: &OwnPacket) {
-        let drops = self.ways.socket.drops();
+        let drops = self.tools.socket.drops();
         let Some(claim) = Claim::read(&packet.bytes) else { return count(&drops.unreadable) };
         let now = Instant::now();
         if claim.source == self.own.gateway {
             let verdict = self.handle_gateways(packet, &claim, now);
-            return note_received(self.ways.socket.drops(), packet, &claim, verdict);
+            return note_received(self.tools.socket.drops(), packet, &claim, verdict);
         }
         let path = self.relay_client.place.path(packet.from);
         let mut peers = self.peers.values_mut();
@@ -160,7 +160,7 @@ impl RouteDriver {
         let _entered = span.enter();
         let verdict = peer.driven.keeper.handle_packet(path, &packet.bytes, now, &mut random::bytes);
         note_received(drops, packet, &claim, verdict);
-        peer.driven.note_mtu(&self.ways.followers);
+        peer.driven.note_mtu(&self.tools.followers);
     }
 
     /// Takes a packet that claims to be the gateway's own.
@@ -174,7 +174,7 @@ impl RouteDriver {
                 let _entered = span.enter();
                 let keeper = &mut gateway.driven.keeper;
                 let verdict = keeper.handle_packet(path, &packet.bytes, now, &mut random::bytes);
-                gateway.driven.note_mtu(&self.ways.followers);
+                gateway.driven.note_mtu(&self.tools.followers);
                 verdict
             }
             (_, from) => match relay.place.path(from) {
@@ -195,7 +195,7 @@ impl RouteDriver {
         }
         self.relay_client.registration.handle_timeout(now, &mut random::bytes);
         for driven in driven(&mut self.gateway, &mut self.peers) {
-            driven.note_mtu(&self.ways.followers);
+            driven.note_mtu(&self.tools.followers);
             driven.keeper.handle_timeout(now, &mut random::bytes);
         }
     }
@@ -214,7 +214,7 @@ impl RouteDriver {
         }
         log::relay(self.relay_client.place.address, relay.is_some());
         if let Some(before) = self.gateway.take() {
-            before.driven.forget_sources(&self.ways.socket);
+            before.driven.forget_sources(&self.tools.socket);
         }
         self.has_link = relay.is_some();
         let path = relay.as_ref().map(|server| path_to_gateway(server.place));
@@ -247,19 +247,19 @@ impl RouteDriver {
 
     /// Notes where the relay is over UDP.
     fn note_address(&mut self, address: SocketAddr, now: Instant) {
-        if !self.relay_client.set_address(address, &self.ways.socket, now) {
+        if !self.relay_client.set_address(address, &self.tools.socket, now) {
             return;
         }
         let relayed = self.peers.values().filter(|peer| peer.driven.active_kind() == Some(PathKind::Relay));
         for peer in relayed {
-            self.ways.socket.set_route(peer.wanted.route, address);
+            self.tools.socket.set_route(peer.wanted.route, address);
         }
     }
 
     fn handle_wanted(&mut self) {
         let wanted = self.wanted.borrow_and_update().clone();
         let now = Instant::now();
-        let socket = &self.ways.socket;
+        let socket = &self.tools.socket;
         self.peers.retain(|server, peer| {
             // A peer that enrolled again has another route.
             let keeps = wanted.get(server).is_some_and(|wanted| wanted.route == peer.wanted.route);
@@ -271,7 +271,7 @@ impl RouteDriver {
         for (server, wanted) in wanted {
             let peer = self.peers.entry(server).or_insert_with(|| {
                 let mut keeper = PeerRoute::new(self.own.route, self.own.boot, wanted.route);
-                keeper.set_relays(&self.relay_client.ways(), now);
+                keeper.set_relays(&self.relay_client.relays(), now);
                 let path_state = path_state_of(&self.handle.path_states, server);
                 let span = tracing::debug_span!(parent: None, "peer", %server, route = %wanted.route);
                 DrivenPeer::new(wanted.route, DrivenRoute::new(wanted.route, keeper, path_state, span))
@@ -300,23 +300,23 @@ impl RouteDriver {
     /// Does what was decided: sends, sorts sources, moves routes, tells connections.
     fn flush(&mut self) {
         let now = Instant::now();
-        if self.relay_client.note_registered(&self.ways.socket, now) {
-            let ways = self.relay_client.ways();
+        if self.relay_client.note_registered(&self.tools.socket, now) {
+            let relays = self.relay_client.relays();
             for peer in self.peers.values_mut() {
-                peer.driven.keeper.set_relays(&ways, now);
+                peer.driven.keeper.set_relays(&relays, now);
             }
-            self.handle.registered.send_replace(ways);
+            self.handle.registered.send_replace(relays);
         }
         self.act_for_gateway(now);
         let relay = self.relay_client.place;
         let mut transmits = Vec::new();
         for peer in self.peers.values_mut() {
-            let acted = peer.driven.act(&self.ways, &relay, now);
+            let acted = peer.driven.act(&self.tools, &relay, now);
             if acted.is_disturbed {
-                self.ways.followers.note_path_change(peer.wanted.route);
+                self.tools.followers.note_path_change(peer.wanted.route);
                 self.pings.want(now);
             }
-            peer.publish(&self.ways.socket, now);
+            peer.publish(&self.tools.socket, now);
             let to = |(path, packet)| Some((relay.destination(path)?, packet));
             transmits.extend(acted.transmits.into_iter().filter_map(to));
         }
@@ -334,10 +334,10 @@ impl RouteDriver {
 
     fn act_for_gateway(&mut self, now: Instant) {
         let Some(gateway) = &mut self.gateway else { return };
-        let acted = gateway.driven.act(&self.ways, &self.relay_client.place, now);
+        let acted = gateway.driven.act(&self.tools, &self.relay_client.place, now);
         gateway.driven.publish(now);
         if acted.is_disturbed {
-            self.ways.followers.note_path_change(self.own.gateway);
+            self.tools.followers.note_path_change(self.own.gateway);
             self.pings.want(now);
         }
         if let Some(address) = gateway.address(self.relay_client.place.address) {
@@ -386,14 +386,14 @@ impl RouteDriver {
             return Some(CarrierNeed::NoLink);
         }
         let gateway = self.gateway.as_mut()?;
-        let of_gateway = gateway.proof.need(gateway.driven.standing(now), now);
+        let of_gateway = gateway.proof.need(gateway.driven.health(now), now);
         let of_peers: Vec<_> = self.peers.values_mut().filter_map(|peer| peer.carrier_need(now)).collect();
         of_gateway.filter(|need| *need == CarrierNeed::Gateway).or(of_peers.first().copied()).or(of_gateway)
     }
 
     fn send(&mut self, to: Destination, packet: Box<[u8]>) {
         log::sent(to, &packet);
-        let socket = &self.ways.socket;
+        let socket = &self.tools.socket;
         match to {
             // It never asks to wait.
             Destination::Carrier(_) => {
@@ -414,7 +414,7 @@ impl RouteDriver {
 
     fn send_unsent(&mut self) {
         while let Some((to, packet)) = self.unsent.front() {
-            if !self.ways.socket.send_own(*to, packet) {
+            if !self.tools.socket.send_own(*to, packet) {
                 return;
             }
             self.unsent.pop_front();
@@ -512,7 +512,7 @@ impl DrivenPeer {
     }
 
     fn carrier_need(&mut self, now: Instant) -> Option<CarrierNeed> {
-        self.doubt.need(self.driven.standing(now), self.wanted.path, now)
+        self.doubt.need(self.driven.health(now), self.wanted.path, now)
     }
 
     fn publish(&mut self, socket: &AgentSocket, now: Instant) {

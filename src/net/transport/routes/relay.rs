@@ -80,7 +80,7 @@ impl RelayClient {
     }
 
     /// Returns the paths through this relay that a peer can be asked over.
-    pub(super) fn ways(&self) -> Vec<(RelayId, Carrier)> {
+    pub(super) fn relays(&self) -> Vec<(RelayId, Carrier)> {
         self.registered.iter().map(|carrier| (self.place.id, *carrier)).collect()
     }
 

@@ -38,7 +38,7 @@ impl fmt::Display for CarrierNeed {
 
 /// How a route stands, as far as a carrier is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct RouteHealth {
     pub(super) active: Option<PathKind>,
     pub(super) is_in_doubt: bool,
 }
@@ -51,14 +51,14 @@ impl Doubt {
     /// Returns why this peer wants a carrier now, if it does.
     pub(super) fn need(
         &mut self,
-        standing: Standing,
+        health: RouteHealth,
         preference: PathPreference,
         now: Instant,
     ) -> Option<CarrierNeed> {
-        self.0 = standing.is_in_doubt.then(|| self.0.unwrap_or(now));
+        self.0 = health.is_in_doubt.then(|| self.0.unwrap_or(now));
         let is_fresh = self.0.is_some_and(|since| now.saturating_duration_since(since) < CARRIER_KEPT_FOR);
         match preference.rank(PathKind::Tcp)? {
-            _ if standing.active == Some(PathKind::Tcp) => Some(CarrierNeed::InUse),
+            _ if health.active == Some(PathKind::Tcp) => Some(CarrierNeed::InUse),
             0 => Some(CarrierNeed::Preferred),
             _ => is_fresh.then_some(CarrierNeed::PeerInDoubt),
         }
@@ -71,7 +71,7 @@ pub(super) struct UdpProof(Option<Instant>);
 
 impl UdpProof {
     /// Returns why the control link wants a carrier now, if it does.
-    pub(super) fn need(&mut self, gateway: Standing, now: Instant) -> Option<CarrierNeed> {
+    pub(super) fn need(&mut self, gateway: RouteHealth, now: Instant) -> Option<CarrierNeed> {
         let is_good = gateway.active == Some(PathKind::Direct) && !gateway.is_in_doubt;
         self.0 = is_good.then(|| self.0.unwrap_or(now));
         match self.0 {
@@ -90,8 +90,8 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
-    const GOOD: Standing = Standing { active: Some(PathKind::Direct), is_in_doubt: false };
-    const DOUBT: Standing = Standing { is_in_doubt: true, ..GOOD };
+    const GOOD: RouteHealth = RouteHealth { active: Some(PathKind::Direct), is_in_doubt: false };
+    const DOUBT: RouteHealth = RouteHealth { is_in_doubt: true, ..GOOD };
 
     #[test]
     fn a_carrier_is_kept_until_udp_has_answered_for_a_minute_without_a_gap() {
@@ -103,15 +103,15 @@ mod tests {
         assert_eq!(proof.need(GOOD, gap), Some(CarrierNeed::UdpUnproven));
         assert_eq!(proof.need(GOOD, start + CARRIER_KEPT_FOR), Some(CarrierNeed::UdpUnproven));
         assert_eq!(proof.need(GOOD, gap + CARRIER_KEPT_FOR), None);
-        let carried = Standing { active: Some(PathKind::Tcp), is_in_doubt: false };
+        let carried = RouteHealth { active: Some(PathKind::Tcp), is_in_doubt: false };
         assert_eq!(proof.need(carried, gap + CARRIER_KEPT_FOR), Some(CarrierNeed::Gateway));
     }
 
     #[test]
     fn a_peer_that_stays_away_is_no_reason_after_a_minute() {
         let (mut doubt, start) = (Doubt::default(), Instant::now());
-        let away = Standing { active: None, is_in_doubt: true };
-        let mut need = |standing, after| doubt.need(standing, PathPreference::AUTO, start + after);
+        let away = RouteHealth { active: None, is_in_doubt: true };
+        let mut need = |health, after| doubt.need(health, PathPreference::AUTO, start + after);
         assert_eq!(need(away, Duration::ZERO), Some(CarrierNeed::PeerInDoubt));
         assert_eq!(need(away, CARRIER_KEPT_FOR.saturating_sub(MS)), Some(CarrierNeed::PeerInDoubt));
         assert_eq!(need(away, CARRIER_KEPT_FOR), None);
@@ -122,10 +122,10 @@ mod tests {
     #[test]
     fn what_an_owner_does_not_allow_is_never_wanted_for_a_peer() {
         let now = Instant::now();
-        let need = |standing, kinds: &[PathKind]| {
-            Doubt::default().need(standing, PathPreference::new(kinds).unwrap(), now)
+        let need = |health, kinds: &[PathKind]| {
+            Doubt::default().need(health, PathPreference::new(kinds).unwrap(), now)
         };
-        let carried = Standing { active: Some(PathKind::Tcp), is_in_doubt: false };
+        let carried = RouteHealth { active: Some(PathKind::Tcp), is_in_doubt: false };
         assert_eq!(need(carried, &[PathKind::Direct, PathKind::Relay]), None);
         assert_eq!(need(carried, &PathKind::ALL), Some(CarrierNeed::InUse));
         assert_eq!(need(GOOD, &[PathKind::Tcp, PathKind::Direct]), Some(CarrierNeed::Preferred));

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use super::*;
 use crate::transport::carrier::websocket::{Ended, Incoming, Outgoing, WebSocket};
 use crate::transport::pair::soon;
-use crate::transport::relay::carriers::{CarrierEnd, CarrierRefusal};
+use crate::transport::relay::carriers::{CarrierEnded, CarrierRefusal};
 use adit_core::domain::limits::{CARRIER_QUEUE_BYTES_MAX, CARRIER_UNPROVEN_BYTES_MAX};
 use adit_core::protocol::carrier;
 
@@ -44,7 +44,7 @@ impl Near {
 
 /// Carriers of a world, each served by a task.
 #[derive(Default)]
-struct Served(JoinSet<CarrierEnd>);
+struct Served(JoinSet<CarrierEnded>);
 
 impl Served {
     /// Opens a carrier; returns the agent's end.
@@ -152,7 +152,7 @@ async fn an_agents_next_carrier_replaces_the_one_before() {
     register(&mut after, 1, 2).await;
     assert!(matches!(soon(before.incoming.next()).await, Err(Ended::Closed)));
     let end = soon(served.0.join_next()).await.unwrap().unwrap();
-    assert!(matches!(end, CarrierEnd::Refused(CarrierRefusal::Replaced)), "{end}");
+    assert!(matches!(end, CarrierEnded::Refused(CarrierRefusal::Replaced)), "{end}");
     third.udp.send_to(&quic(one, 100, 1), world.address).unwrap();
     assert_eq!(after.receive().await, quic(one, 100, 1));
 }
@@ -183,7 +183,7 @@ async fn a_message_that_is_framed_otherwise_ends_its_carrier() {
     near.outgoing.feed(Bytes::from_static(&[0, 9, 1])).await.unwrap();
     near.outgoing.flush().await.unwrap();
     let end = soon(served.0.join_next()).await.unwrap().unwrap();
-    assert!(matches!(end, CarrierEnd::Refused(CarrierRefusal::Misframed)), "{end}");
+    assert!(matches!(end, CarrierEnded::Refused(CarrierRefusal::Misframed)), "{end}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -239,7 +239,7 @@ async fn a_carrier_that_nobody_has_proven_takes_little_and_a_proven_one_what_com
     let _ = stranger.outgoing.feed(vec![0; 60_000].into()).await;
     let _ = stranger.outgoing.flush().await;
     let end = soon(served.0.join_next()).await.unwrap().unwrap();
-    assert!(matches!(end, CarrierEnd::Refused(CarrierRefusal::Talkative)), "{end}");
+    assert!(matches!(end, CarrierEnded::Refused(CarrierRefusal::Talkative)), "{end}");
     assert_eq!(world.thread.handle().carriers().count(), 1);
 }
 
@@ -250,7 +250,7 @@ async fn a_message_without_packets_ends_its_carrier() {
     near.outgoing.feed(Bytes::new()).await.unwrap();
     near.outgoing.flush().await.unwrap();
     let end = soon(served.0.join_next()).await.unwrap().unwrap();
-    assert!(matches!(end, CarrierEnd::Refused(CarrierRefusal::Misframed)), "{end}");
+    assert!(matches!(end, CarrierEnded::Refused(CarrierRefusal::Misframed)), "{end}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
