@@ -284,7 +284,7 @@ async fn watch_platform(platform: Arc<Platform>, changed: watch::Sender<u64>) {
     let mut seen = None;
     loop {
         every.tick().await;
-        match platform.data_version().await {
+        match platform.newest_change().await {
             Ok(version) if seen != Some(version) => {
                 trace!(version, "the database has changed: every link reads its rules again");
                 seen = Some(version);

@@ -3,14 +3,14 @@
 //! one of their own twice a minute.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{debug, trace};
 
 use crate::store::{ConnectionRecord, FactRecord, Tx};
 use adit_core::domain::connection::Side;
 use adit_core::domain::connectivity::{Connectivity, Facts, SideFacts, Timed};
-use adit_core::domain::id::{ConnectionId, ServerId};
+use adit_core::domain::id::{ConnectionId, RouteId, ServerId};
 use adit_core::domain::limits::{
     ACK_TIME_WRITE_EVERY, CONTROL_LINKS_MAX, FACT_WRITE_EVERY, FACTS_AT_ONCE_BURST, FACTS_AT_ONCE_EACH,
 };
@@ -22,6 +22,9 @@ use adit_core::protocol::token_buckets::TokenBuckets;
 use super::Platform;
 use super::agents::AgentError;
 use super::error::PlatformError;
+
+/// Until each gateway has an id of its own.
+const GATEWAY: RouteId = RouteId::from_bytes([0; 8]);
 
 #[derive(Debug)]
 pub(super) struct PresenceBuffer {
@@ -79,7 +82,8 @@ impl Platform {
     pub async fn start_service(&self) -> Result<(), PlatformError> {
         debug!("control links of an earlier run are noted as down");
         let mut tx = self.store.write().await?;
-        tx.all_links_down(self.now()).await?;
+        let now = self.now();
+        tx.own_links_down(GATEWAY, now).await?;
         Ok(tx.commit().await?)
     }
 
@@ -90,7 +94,8 @@ impl Platform {
         debug!(%server, up, "a server's link, as its owner is shown it");
         let mut presence = self.presence.lock().await;
         let mut tx = self.store.write().await?;
-        tx.set_link(server, up, at).await?;
+        tx.renew_lease(GATEWAY, at.saturating_add(Duration::from_hours(24 * 3_650))).await?;
+        tx.set_link(server, GATEWAY, up, at).await?;
         if up {
             for connection in tx.connections_of_server(server).await? {
                 let Some(side) = connection.side_of(server) else { continue };
@@ -218,7 +223,7 @@ async fn stored(
 async fn note_first_connected(tx: &mut Tx, id: ConnectionId, now: Timestamp) -> Result<(), PlatformError> {
     let Some(connection) = tx.connection(id).await? else { return Ok(()) };
     if connection.first_connected_at.is_none()
-        && facts_of(tx, &connection).await?.connectivity() == Connectivity::Connected
+        && facts_of(tx, &connection, now).await?.connectivity() == Connectivity::Connected
     {
         tx.set_first_connected(id, now).await?;
     }
@@ -226,7 +231,11 @@ async fn note_first_connected(tx: &mut Tx, id: ConnectionId, now: Timestamp) -> 
 }
 
 /// Returns the facts behind what is shown of a connection, as they stand in the database.
-pub(super) async fn facts_of(tx: &mut Tx, connection: &ConnectionRecord) -> Result<Facts, PlatformError> {
+pub(super) async fn facts_of(
+    tx: &mut Tx,
+    connection: &ConnectionRecord,
+    now: Timestamp,
+) -> Result<Facts, PlatformError> {
     let records = tx.facts(Some(connection.id)).await?;
     let mut facts = Facts { first_connected: connection.first_connected_at, ..Facts::default() };
     for side in [Side::Source, Side::Target] {
@@ -236,7 +245,7 @@ pub(super) async fn facts_of(tx: &mut Tx, connection: &ConnectionRecord) -> Resu
             None => None,
         };
         let of_side = SideFacts {
-            link: server.and_then(|server| server.link),
+            link: server.and_then(|server| server.link_at(now)),
             tunnel: fact.map(|fact| fact.tunnel),
             mirth: fact.and_then(|fact| fact.mirth),
         };
