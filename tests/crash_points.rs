@@ -44,7 +44,7 @@ use adit_lab::messages::Draws;
 use acts::Made;
 use before::Before;
 use cuts::Tried;
-use disk::Image;
+use disk::{DATABASE, Image, LOG, STATE};
 use process::Process;
 use recording::{FOLDER, Length, RUN, Recording, SEED, SEEN};
 
@@ -53,7 +53,8 @@ const LOG_PAGES_MAX: u64 = 1_000;
 const LOG_PAGE_BYTES: u64 = 4_096 + 24;
 /// How many acts are drawn once `SQLite` has begun its log again.
 const ACTS_AFTERWARDS: usize = 10;
-const LOG: &str = "state/platform.db-wal";
+/// Where the key is written before it is moved to its name.
+const SEALING_KEY: &str = "state/.sealing.key.new";
 
 fn is_long() -> bool {
     env::var_os("ADIT_TEST_LONG").is_some()
@@ -121,13 +122,14 @@ fn a_platform_that_0_1_0_left_in_a_crash_keeps_what_it_acknowledged_at_every_cra
 }
 
 #[test]
-fn a_database_that_does_not_sync_its_log_is_noticed() {
-    let mut recording = Recording::make(Image::default(), Length::Short, 1);
-    assert_eq!(recording.try_acknowledged().failed(), 0);
-    recording.forget_syncs_of(LOG);
-    let tried = recording.try_acknowledged();
-    println!("without the log's syncs: {tried}");
-    assert!(tried.failed() * 2 > recording.seen.len(), "{tried}");
+fn a_sync_that_is_left_out_is_noticed() {
+    let recording = Recording::make(Image::default(), Length::Short, 1);
+    recording.try_acknowledged().assert_none_failed();
+    for name in [LOG, DATABASE, SEALING_KEY, STATE] {
+        let tried = recording.without_syncs_of(name).try_acknowledged();
+        println!("without the syncs of {name}: {tried}");
+        assert!(tried.failed() > 0, "{name}: {tried}");
+    }
 }
 
 #[test]

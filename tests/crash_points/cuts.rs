@@ -7,7 +7,7 @@ use std::fmt;
 use adit_lab::messages::Draws;
 use tokio::runtime::Runtime;
 
-use super::disk::{ACKNOWLEDGED, Disk, Loss};
+use super::disk::{ACKNOWLEDGED, DATABASE, Disk, Loss};
 use super::judge;
 use super::log::Event;
 use super::recording::Recording;
@@ -96,6 +96,16 @@ impl<'a> Cutter<'a> {
         }
     }
 
+    /// A point that no run leaves out: while the database is being made or migrated, where the log is moved
+    /// into it, around each sync and after each acknowledgement.
+    fn is_edge(&self, event: &Event, next: Option<&Event>) -> bool {
+        let is_opening = self.disk.acknowledged() == 0;
+        let is_move = matches!(event, Event::Written { fd, .. } if self.disk.name_of(*fd) == Some(DATABASE));
+        let is_sync = |event: &Event| matches!(event, Event::Synced { .. });
+        let by_sync = is_sync(event) || next.is_some_and(is_sync);
+        is_opening || is_move || by_sync || self.is_acknowledgement(event)
+    }
+
     fn is_acknowledgement(&self, event: &Event) -> bool {
         matches!(event, Event::Written { fd, .. } if self.disk.name_of(*fd) == Some(ACKNOWLEDGED))
     }
@@ -108,10 +118,10 @@ pub(crate) fn try_all(recording: &Recording, seed: u64, is_everything: bool) -> 
     let count = recording.events.len() as u64;
     cutter.cut(0, &[Loss::Nothing]);
     for (at, event) in (1..).zip(&recording.events) {
-        cutter.disk.handle(event);
-        let before_sync = matches!(recording.events.get(at), Some(Event::Synced { .. }));
-        let is_edge =
-            before_sync || matches!(event, Event::Synced { .. }) || cutter.is_acknowledgement(event);
+        if !cutter.disk.handle(event) {
+            continue;
+        }
+        let is_edge = cutter.is_edge(event, recording.events.get(at));
         let is_drawn = draws.below(count) < DRAWN;
         let (some, another) = (Loss::Some(draws.next()), Loss::Some(draws.next()));
         let losses = [Loss::Nothing, Loss::Bytes, Loss::BytesWithNames, some, another];
@@ -127,13 +137,13 @@ pub(crate) fn try_all(recording: &Recording, seed: u64, is_everything: bool) -> 
 }
 
 impl Recording {
-    /// Cuts the recording right after each acknowledgement, with all unsynced bytes lost.
+    /// Cuts the recording right after each acknowledgement, with all that was not synced lost.
     pub(crate) fn try_acknowledged(&self) -> Tried {
         let mut cutter = Cutter::new(self);
         for (at, event) in (1..).zip(&self.events) {
             cutter.disk.handle(event);
             if cutter.is_acknowledgement(event) {
-                cutter.cut(at, &[Loss::Bytes]);
+                cutter.cut(at, &[Loss::Bytes, Loss::BytesWithNames]);
             }
         }
         cutter.tried
@@ -152,13 +162,14 @@ impl Recording {
         cutter.tried
     }
 
-    /// Leaves out every sync of one file, as a database does that leaves them to the system.
-    pub(crate) fn forget_syncs_of(&mut self, name: &str) {
-        let mut disk = Disk::holding(&self.before);
-        self.events.retain(|event| {
+    /// Returns it without the syncs of one file or folder, as a program does that leaves them to the system.
+    pub(crate) fn without_syncs_of(&self, name: &str) -> Self {
+        let (mut disk, mut events) = (Disk::holding(&self.before), self.events.clone());
+        events.retain(|event| {
             disk.handle(event);
             !matches!(event, Event::Synced { fd } if disk.name_of(*fd) == Some(name))
         });
+        Self { before: self.before.clone(), events, seen: self.seen.clone() }
     }
 
     /// Returns the last write of a file before each acknowledgement that has one.

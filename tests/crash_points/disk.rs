@@ -16,6 +16,9 @@ use super::log::Event;
 pub(crate) const STATE: &str = "state";
 /// The file beside it that every acknowledgement is a line of.
 pub(crate) const ACKNOWLEDGED: &str = "acknowledged";
+/// What `SQLite` writes, and where it writes first.
+pub(crate) const DATABASE: &str = "state/platform.db";
+pub(crate) const LOG: &str = "state/platform.db-wal";
 /// A disk writes as much at once or not at all.
 const SECTOR_BYTES: usize = 512;
 /// Mapped memory of processes that are gone: a power cut leaves anything in it.
@@ -106,12 +109,13 @@ impl Disk {
         }
     }
 
-    pub(crate) fn handle(&mut self, event: &Event) {
+    /// Returns whether a cut after the event leaves anything else than one before it.
+    pub(crate) fn handle(&mut self, event: &Event) -> bool {
         match event {
             Event::Opened { fd, name, creates, empties, mode } => {
-                self.opened(*fd, name, *creates, *empties, *mode);
+                return self.opened(*fd, name, *creates, *empties, *mode);
             }
-            Event::Closed { fd } => drop(self.open.remove(fd)),
+            Event::Closed { fd } => return self.open.remove(fd).is_none(),
             Event::Written { fd, offset, bytes } => {
                 self.change(*fd, Change::Write { offset: *offset, bytes: bytes.clone() });
             }
@@ -122,14 +126,16 @@ impl Disk {
                 self.renamed(NameChange::Renamed { from: from.clone(), to: to.clone() });
             }
         }
+        true
     }
 
-    fn opened(&mut self, fd: i32, name: &str, creates: bool, empties: bool, mode: u32) {
-        if name == STATE || name.is_empty() {
+    fn opened(&mut self, fd: i32, name: &str, creates: bool, empties: bool, mode: u32) -> bool {
+        if name == STATE {
             self.open.insert(fd, Opened::Folder);
-            return;
+            return false;
         }
-        if !self.names.contains_key(name) {
+        let is_made = !self.names.contains_key(name);
+        if is_made {
             assert!(creates, "{name} was opened and has never been made");
             self.renamed(NameChange::Made { name: name.into(), file: self.files.len() });
             self.files.push(File { mode, ..File::default() });
@@ -138,6 +144,7 @@ impl Disk {
         if empties {
             self.change(fd, Change::Cut { length: 0 });
         }
+        is_made || empties
     }
 
     fn change(&mut self, fd: i32, change: Change) {
