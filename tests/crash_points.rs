@@ -8,7 +8,7 @@
 //! ADIT_TEST_SEED=7 cargo test --test crash_points     another seed of the acts, the sample and the losses
 //! ```
 //!
-//! The folder itself is taken to be there. PostgreSQL's own files are its own business.
+//! The folder itself is taken to be there. `PostgreSQL`'s own files are its own business.
 
 #![expect(
     clippy::unwrap_used,
@@ -95,6 +95,7 @@ fn try_all(what: &str, before: &Image, length: Length) {
     for seed in seeds() {
         let begun = Instant::now();
         let recording = Recording::make(before.clone(), length, seed);
+        assert!(length == Length::Short || recording.log_restarts() > 0, "the log grew and was never moved");
         let tried = cuts::try_all(&recording, seed, is_long());
         let took = begun.elapsed().as_secs_f64();
         println!(

@@ -7,8 +7,8 @@ use std::fmt;
 use adit_lab::messages::Draws;
 use tokio::runtime::Runtime;
 
-use super::disk::{ACKNOWLEDGED, DATABASE, Disk, Loss};
-use super::judge;
+use super::disk::{ACKNOWLEDGED, DATABASE, Disk, LOG, Loss};
+use super::judge::Judge;
 use super::log::Event;
 use super::recording::Recording;
 
@@ -42,9 +42,16 @@ impl Tried {
 
     #[track_caller]
     pub(crate) fn assert_none_failed(&self) {
-        let shown =
-            self.failures.iter().take(SHOWN).map(|failure| format!("\n{failure}")).collect::<String>();
-        assert!(self.failures.is_empty(), "{self}{shown}");
+        let shown = &self.failures[..self.failures.len().min(SHOWN)];
+        assert!(
+            shown.is_empty(),
+            "{self}
+{}",
+            shown.join(
+                "
+"
+            )
+        );
     }
 }
 
@@ -60,6 +67,7 @@ struct Cutter<'a> {
     recording: &'a Recording,
     runtime: Runtime,
     disk: Disk,
+    judge: Judge,
     /// Images that were judged with as much acknowledged.
     judged: HashSet<([u8; 32], usize)>,
     tried: Tried,
@@ -71,6 +79,7 @@ impl<'a> Cutter<'a> {
             recording,
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
             disk: Disk::holding(&recording.before),
+            judge: Judge::default(),
             judged: HashSet::new(),
             tried: Tried::default(),
         }
@@ -85,7 +94,8 @@ impl<'a> Cutter<'a> {
                 continue;
             }
             self.tried.count += 1;
-            let judged = self.runtime.block_on(judge::judge(&image, &self.recording.seen, acknowledged));
+            let judging = self.judge.judge(&image, &self.recording.seen, acknowledged);
+            let judged = self.runtime.block_on(judging);
             if let Err(why) = judged {
                 let last = self.recording.seen.get(acknowledged.wrapping_sub(1)).map(|seen| &seen.name);
                 let failure = format!(
@@ -181,13 +191,28 @@ impl Recording {
             match event {
                 Event::Written { fd, .. } if disk.name_of(*fd) == Some(name) => last = Some(at),
                 Event::Written { fd, .. } if disk.name_of(*fd) == Some(ACKNOWLEDGED) => {
-                    found.extend(last.take())
+                    found.extend(last.take());
                 }
                 Event::Removed { name: removed } if removed == name => last = None,
                 _ => {}
             }
         }
         found
+    }
+
+    /// Returns how often `SQLite` began its log again in place, having moved it into the database.
+    pub(crate) fn log_restarts(&self) -> usize {
+        let mut disk = Disk::holding(&self.before);
+        let (mut begun, mut made) = (0, 0);
+        for event in &self.events {
+            let is_changed = disk.handle(event);
+            match event {
+                Event::Written { fd, offset: 0, .. } if disk.name_of(*fd) == Some(LOG) => begun += 1,
+                Event::Opened { name, .. } if is_changed && name == LOG => made += 1,
+                _ => {}
+            }
+        }
+        begun - made
     }
 
     /// Returns it as if the write at `at` had been called and had never reached the disk.

@@ -152,7 +152,7 @@ impl Disk {
         if let Change::Write { bytes, .. } = &change
             && self.names.get(ACKNOWLEDGED) == Some(&file)
         {
-            self.acknowledged += bytes.iter().filter(|byte| **byte == b'\n').count();
+            self.acknowledged += memchr::memchr_iter(b'\n', bytes).count();
         }
         change.apply(&mut self.files[file].now);
         self.files[file].unsynced.push(change);

@@ -1,6 +1,6 @@
 //! Opens a platform on what a power cut left and says what is wrong with it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -68,23 +68,41 @@ pub(crate) fn materialise(image: &Image, parent: &Path) -> PathBuf {
     state
 }
 
-/// Judges an image made when `acknowledged` acts were: the platform opens, what it holds is what was seen
-/// after the last of them or after the one that was in flight, and all of it can be read.
-pub(crate) async fn judge(image: &Image, seen: &[Seen], acknowledged: usize) -> Result<(), String> {
-    let parent = folder();
-    let state = materialise(image, parent.path());
-    // Before the first one the platform is being made: nothing but its first state may come of it.
-    let last = acknowledged.saturating_sub(1);
-    let possible = &seen[last..seen.len().min(acknowledged + 1)];
-    let clock = Clock::at(seen[last].at_millis);
-    let platform =
-        Platform::open(&state, clock).await.map_err(|error| format!("does not open: {error:?}"))?;
-    compare(&state, possible).await?;
-    read_all(&platform).await?;
-    platform.close().await.map_err(|error| format!("does not close: {error:?}"))
+/// Judges images of one recording.
+#[derive(Debug, Default)]
+pub(crate) struct Judge {
+    /// What was read as people and agents do: after which act, with which key. The same rows with the same key
+    /// read the same.
+    read: HashSet<(usize, Option<Vec<u8>>)>,
 }
 
-async fn compare(state: &Path, possible: &[Seen]) -> Result<(), String> {
+impl Judge {
+    /// Judges an image made when `acknowledged` acts were: the platform opens, what it holds is what was seen
+    /// after the last of them or after the one that was in flight, and all of it can be read.
+    pub(crate) async fn judge(
+        &mut self,
+        image: &Image,
+        seen: &[Seen],
+        acknowledged: usize,
+    ) -> Result<(), String> {
+        let parent = folder();
+        let state = materialise(image, parent.path());
+        // Before the first one the platform is being made: nothing but its first state may come of it.
+        let last = acknowledged.saturating_sub(1);
+        let possible = last..seen.len().min(acknowledged + 1);
+        let clock = Clock::at(seen[last].at_millis);
+        let opened = Platform::open(&state, clock).await;
+        let platform = opened.map_err(|error| format!("does not open: {error:?}"))?;
+        let act = last + compare(&state, &seen[possible]).await?;
+        if self.read.insert((act, fs::read(state.join("sealing.key")).ok())) {
+            read_all(&platform).await?;
+        }
+        platform.close().await.map_err(|error| format!("does not close: {error:?}"))
+    }
+}
+
+/// Returns which of the possible states it is.
+async fn compare(state: &Path, possible: &[Seen]) -> Result<usize, String> {
     let unread = |error| format!("cannot be looked at: {error:?}");
     let mut database = dump::open(state).await.map_err(unread)?;
     let found = dump::dump(&mut database).await.map_err(unread)?;
@@ -92,8 +110,8 @@ async fn compare(state: &Path, possible: &[Seen]) -> Result<(), String> {
     if !faults.is_empty() {
         return Err(format!("is damaged: {}", faults.join("; ")));
     }
-    if possible.iter().any(|seen| seen.dump == found) {
-        return Ok(());
+    if let Some(at) = possible.iter().position(|seen| seen.dump == found) {
+        return Ok(at);
     }
     let differences = possible.iter().map(|seen| difference(seen, &found)).collect::<String>();
     Err(format!("holds something else{differences}"))
@@ -102,15 +120,15 @@ async fn compare(state: &Path, possible: &[Seen]) -> Result<(), String> {
 fn difference(seen: &Seen, found: &str) -> String {
     let (expected, found): (BTreeSet<_>, BTreeSet<_>) =
         (seen.dump.lines().collect(), found.lines().collect());
-    let list = |lines: Vec<&&str>| {
-        let shown = lines.iter().take(LINES_SHOWN).map(|line| format!("\n      {line}")).collect::<String>();
-        format!("{} lines{shown}", lines.len())
+    let list = |lines: Vec<&str>| {
+        let shown = lines[..lines.len().min(LINES_SHOWN)].join("\n      ");
+        format!("{} lines\n      {shown}", lines.len())
     };
     format!(
         "\n  than after `{}`\n    missing: {}\n    beyond: {}",
         seen.name,
-        list(expected.difference(&found).collect()),
-        list(found.difference(&expected).collect()),
+        list(expected.difference(&found).copied().collect()),
+        list(found.difference(&expected).copied().collect()),
     )
 }
 

@@ -40,8 +40,8 @@ impl Recording {
     /// Records a process that starts with `before` in its state folder.
     pub(crate) fn make(before: Image, length: Length, seed: u64) -> Self {
         let parent = judge::folder();
-        let [root, seen] = ["recorded", "seen"].map(|name| parent.path().join(name));
-        for folder in [&root, &seen] {
+        let [root, beside] = ["recorded", "seen"].map(|name| parent.path().join(name));
+        for folder in [&root, &beside] {
             fs::create_dir(folder).unwrap();
         }
         let state = judge::materialise(&before, &root);
@@ -50,7 +50,7 @@ impl Recording {
             .args(["--exact", "the_process_that_is_recorded", "--nocapture"])
             .env(RUN, format!("{length:?}"))
             .env(FOLDER, &root)
-            .env(SEEN, &seen)
+            .env(SEEN, &beside)
             .env(SEED, seed.to_string())
             .env("RECORDER_ROOT", &root)
             .env("RECORDER_LOG", &log)
@@ -60,7 +60,7 @@ impl Recording {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "the recorded process ended with {}: {said}", output.status);
         let events = log::read(fs::read(&log).unwrap().into());
-        let recording = Self { before, events, seen: read_seen(&seen) };
+        let recording = Self { before, events, seen: read_seen(&beside) };
         recording.check_against(&state, &root);
         recording
     }
