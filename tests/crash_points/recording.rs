@@ -7,6 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use tempfile::TempDir;
+
 use super::disk::{ACKNOWLEDGED, Disk, Image, Loss, STATE};
 use super::judge::{self, Seen};
 use super::log::{self, Event};
@@ -39,13 +41,15 @@ pub(crate) struct Recording {
 impl Recording {
     /// Records a process that starts with `before` in its state folder.
     pub(crate) fn make(before: Image, length: Length, seed: u64) -> Self {
-        let parent = judge::folder();
-        let [root, beside] = ["recorded", "seen"].map(|name| parent.path().join(name));
+        let temporary = TempDir::new().unwrap();
+        // SQLite opens what a path leads to, and the recorder knows files by their paths.
+        let parent = temporary.path().canonicalize().unwrap();
+        let [root, beside] = ["recorded", "seen"].map(|name| parent.join(name));
         for folder in [&root, &beside] {
             fs::create_dir(folder).unwrap();
         }
         let state = judge::materialise(&before, &root);
-        let log = parent.path().join("log");
+        let log = parent.join("log");
         let output = Command::new(env::current_exe().unwrap())
             .args(["--exact", "the_process_that_is_recorded", "--nocapture"])
             .env(RUN, format!("{length:?}"))
@@ -54,7 +58,7 @@ impl Recording {
             .env(SEED, seed.to_string())
             .env("RECORDER_ROOT", &root)
             .env("RECORDER_LOG", &log)
-            .env("LD_PRELOAD", build(parent.path()))
+            .env("LD_PRELOAD", build(&parent))
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
