@@ -20,7 +20,8 @@ const BEGUN_AT_MILLIS: i64 = 1_796_000_000_000;
 /// Between two acts.
 const ACT_EVERY_MILLIS: i64 = 1_500;
 /// Nothing that is waited for here takes longer.
-const HANG_LIMIT: Duration = Duration::from_secs(30);
+const HANG_LIMIT: Duration = Duration::from_secs(90);
+const POLL_EVERY: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -80,7 +81,7 @@ impl Process {
         let begun = Instant::now();
         while state.join("platform.db-wal").exists() {
             assert!(begun.elapsed() < HANG_LIMIT, "the database was not released");
-            tokio::task::yield_now().await;
+            tokio::time::sleep(POLL_EVERY).await;
         }
         let platform = Platform::open(&state, clock.clone()).await.unwrap();
         let mut process = Self { platform, clock, state, seen, acknowledged, count };
