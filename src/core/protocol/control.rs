@@ -14,6 +14,7 @@ use crate::domain::connection::{ConnectionType, Protocol, Side};
 use crate::domain::id::{BootId, ConnectionId, KeyFingerprint, RouteId, ServerId};
 use crate::domain::limits::CONTROL_MESSAGE_BYTES_MAX;
 use crate::domain::path::PathKind;
+use crate::domain::relays::Relays;
 use crate::domain::time::Timestamp;
 use crate::domain::word::{UnknownWord, Word, readable};
 use crate::protocol::capability::{self, Capabilities};
@@ -55,6 +56,9 @@ pub struct Rule {
     pub secret_epoch: u32,
     /// Rises with every "disconnect now"; a rise cuts the open tunnel.
     pub cut_epoch: u32,
+    /// None is named where the gateway's own is meant.
+    #[serde(default, skip_serializing_if = "Relays::is_empty")]
+    pub relays: Relays,
 }
 
 impl Rule {

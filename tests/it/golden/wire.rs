@@ -137,7 +137,7 @@ fn to_agent() -> Vec<ToAgent> {
 }
 
 /// Messages as they stand behind their lengths, one a line.
-fn lines<M: Serialize>(messages: &[M]) -> Vec<u8> {
+pub(super) fn lines<M: Serialize>(messages: &[M]) -> Vec<u8> {
     let mut text = Vec::new();
     for message in messages {
         let mut wire = BytesMut::new();
@@ -148,7 +148,7 @@ fn lines<M: Serialize>(messages: &[M]) -> Vec<u8> {
     text
 }
 
-fn read_lines<M: DeserializeOwned>(name: &str) -> Vec<M> {
+pub(super) fn read_lines<M: DeserializeOwned>(name: &str) -> Vec<M> {
     let text = golden(name);
     let mut decoder = Decoder::default();
     let mut messages = Vec::new();

@@ -40,6 +40,7 @@ fn wanted(peer: &End, candidates: Vec<SocketAddr>) -> BTreeMap<ServerId, WantedP
             secrets,
             candidates,
             path: PathPreference::AUTO,
+            relays: Vec::new(),
         },
     )])
 }
