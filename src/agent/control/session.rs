@@ -485,3 +485,6 @@ fn log_effects(effects: &[RuleEffect]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
