@@ -137,7 +137,8 @@ fn render(status: &AgentStatus) -> String {
         status.leaf_expires,
         flag(status.gateway, "connected", "away"),
     );
-    if let Some(since) = status.gateway_database_away {
+    if let Some(since) = status.gateway_database_away_since {
+        // Beside `connected`: what is away is not the gateway itself.
         let _ = writeln!(out, "        {}", DatabaseAway { since });
     }
     if let Some(link) = &status.gateway_path {

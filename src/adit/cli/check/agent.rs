@@ -378,7 +378,7 @@ fn check_status(config: &AgentConfig, status: &AgentStatus, findings: &mut Findi
         let path = status.gateway_path.as_ref();
         let over = path.map(|link| over(link.path, &link.better)).unwrap_or_default();
         findings.fine(format!("gateway: the control link is up{over}"));
-        if let Some(since) = status.gateway_database_away {
+        if let Some(since) = status.gateway_database_away_since {
             findings.warning(format!("gateway: {}", DatabaseAway { since }));
         }
     } else {
