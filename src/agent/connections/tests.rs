@@ -8,7 +8,8 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::entries::Entries;
-use crate::{fixture, parts};
+use crate::fixture;
+use crate::parts;
 use adit_core::config::agent::AgentConfig;
 use adit_net::identity::time::{HostClock, LearntClock};
 
@@ -55,8 +56,8 @@ async fn one_connection_is_stopped_or_replaced_while_another_keeps_its_port() {
     let clock = Arc::new(LearntClock::new(HostClock, 0));
     let (entries, runs) = Entries::from_config(&config, &clock);
     let ids: Vec<_> = runs.iter().map(|run| run.entry.config.id).collect();
-    let (parts, _) = fixture::parts(folder.path(), &config, entries, Arc::clone(&clock));
-    let mut connections = Connections::new(parts::of_connections(&parts), None);
+    let (shared, _) = fixture::parts(folder.path(), &config, entries, Arc::clone(&clock));
+    let mut connections = Connections::new(parts::of_connections(&shared), None);
     for run in runs {
         connections.start(run);
     }

@@ -107,7 +107,7 @@ async fn that_a_secret_is_on_disk_is_said_again_to_a_database_that_is_back() {
     let (connection, secret) = (Fixture::id(1), Secret::from_bytes([7; 32]).reveal_hex());
     let stored = ToGateway::SecretStored { connection, epoch: 1 };
     let given = ToAgent::Secret { connection, epoch: 1, secret };
-    assert_eq!(answers(session, given).await, [stored.clone()]);
+    assert_eq!(answers(session, given).await, std::slice::from_ref(&stored));
     turn(session);
     assert_eq!(turn(session), []);
     answers(session, AWAY).await;
