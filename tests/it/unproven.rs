@@ -143,6 +143,7 @@ impl Partner {
             secrets,
             candidates,
             path: PathPreference::AUTO,
+            relays: Vec::new(),
         };
         routes.want([(target, wanted)].into());
         let credentials = Credentials { identity, trust, clock: Arc::new(HostClock) };

@@ -166,7 +166,8 @@ hex_bytes! {
 }
 
 /// Names a relay: by the route id of the gateway that runs it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct RelayId(pub RouteId);
 
 impl fmt::Display for RelayId {

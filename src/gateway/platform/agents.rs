@@ -8,6 +8,7 @@ use tracing::debug;
 use crate::store::{AuditOutcome, Carried, ConnectionRecord, StoreError, Tx};
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::{ConnectionId, KeyFingerprint, OrganizationId, RouteId, ServerId};
+use adit_core::domain::relays::Relays;
 use adit_core::domain::status::{Event, Initiator, Status};
 use adit_core::domain::word::Word;
 use adit_core::protocol::control::{Activity, ConfigMismatch, PeerRefusal, Rule};
@@ -261,5 +262,6 @@ fn rule(connection: &ConnectionRecord, server: ServerId) -> Option<Rule> {
         activity,
         secret_epoch: connection.secret_epoch,
         cut_epoch: connection.cut_epoch,
+        relays: Relays::default(),
     })
 }
