@@ -1,10 +1,9 @@
 //! The rules of the platform over the store: every change people and agents may ask for, each with
 //! its audit entry in the same transaction, refusals too.
 //!
-//! Users come in as an [`Actor`] that somebody else has authenticated; agents as a server id out of
+//! Users come in as an [`Initiator`] that somebody else has authenticated; agents as a server id out of
 //! a verified leaf. No socket here, and no word about how an answer is shown.
 
-mod actor;
 mod agents;
 mod audit;
 mod audited_tx;
@@ -17,6 +16,7 @@ mod error;
 mod expiry;
 mod grants;
 mod holds;
+mod initiator;
 mod offers;
 mod organizations;
 mod peerings;
@@ -42,7 +42,6 @@ use adit_core::domain::time::Timestamp;
 use adit_net::host::folder::Folder;
 use adit_net::identity::time::TimeSource;
 
-pub use actor::Actor;
 pub use agents::{AgentError, Relayed};
 pub use audit::AuditView;
 pub use channels::{ChannelView, NewChannel};
@@ -51,6 +50,7 @@ pub use enrolment::{EnrolRefusal, Enrolment, LinkRefusal};
 pub use entry::{agent_entry, usual_address};
 pub use error::{ActionRefusal, OpenError, PlatformError, Resource};
 pub use grants::GrantView;
+pub use initiator::Initiator;
 pub use offers::{AdminOffer, InvalidLife, OfferLife};
 pub use organizations::OrganizationView;
 pub use peerings::PeeringView;

@@ -8,7 +8,7 @@ use tracing::debug;
 use crate::store::{AuditOutcome, Carried, ConnectionRecord, StoreError, Tx};
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::{ConnectionId, KeyFingerprint, OrganizationId, RouteId, ServerId};
-use adit_core::domain::status::{Event, Initiator, Status};
+use adit_core::domain::status::{Actor, Event, Status};
 use adit_core::domain::word::Word;
 use adit_core::protocol::control::{Activity, ConfigMismatch, PeerRefusal, Rule};
 
@@ -122,7 +122,7 @@ impl Platform {
         let failure = format!("{} ({side}): {}", connection.end(side).name(), reason.sentence());
         let event = Event::AgentRefused;
         let shifted =
-            connections::shift(&mut tx, &connection, event, Initiator::System, Some(&failure), now).await;
+            connections::shift(&mut tx, &connection, event, Actor::System, Some(&failure), now).await;
         let (outcome, detail) = match shifted {
             Ok(to) => (AuditOutcome::Done, format!("from {} to {to}: {failure}", connection.status)),
             Err(PlatformError::Refused(ActionRefusal::Status(refusal))) => {

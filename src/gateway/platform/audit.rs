@@ -14,7 +14,7 @@ use adit_core::domain::time::Timestamp;
 
 use super::error::PlatformError;
 use super::views::{shown, shown_if_any};
-use super::{Actor, Platform};
+use super::{Initiator, Platform};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AuditView {
@@ -35,10 +35,10 @@ pub struct AuditView {
 
 impl Platform {
     /// Returns the newest entries, oldest first; a member reads its own organization's log only.
-    pub async fn audit(&self, actor: &Actor, rows_max: u32) -> Result<Vec<AuditView>, PlatformError> {
-        let organization = match actor {
-            Actor::Host { .. } => None,
-            Actor::Member { .. } => Some(actor.member(Permission::See)?),
+    pub async fn audit(&self, initiator: &Initiator, rows_max: u32) -> Result<Vec<AuditView>, PlatformError> {
+        let organization = match initiator {
+            Initiator::Host { .. } => None,
+            Initiator::Member { .. } => Some(initiator.member(Permission::See)?),
         };
         self.expire_offers().await?;
         self.flush_counted().await?;

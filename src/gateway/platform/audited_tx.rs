@@ -13,12 +13,12 @@ use adit_core::domain::time::Timestamp;
 use adit_core::domain::visibility::{self, Field, Viewer};
 
 use super::error::{PlatformError, Resource};
-use super::{Actor, Platform, expiry, viewer};
+use super::{Initiator, Platform, expiry, viewer};
 
 pub(super) struct AuditedTx {
     pub(super) tx: Tx,
     pub(super) now: Timestamp,
-    pub(super) actor: Actor,
+    pub(super) initiator: Initiator,
     action: &'static str,
     object: String,
     detail: String,
@@ -29,7 +29,7 @@ impl Platform {
     /// Starts the transaction of what a user asks for. `object` is what was asked for, as it was asked.
     pub(super) async fn begin(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         action: &'static str,
         object: impl Display,
     ) -> Result<AuditedTx, PlatformError> {
@@ -41,19 +41,19 @@ impl Platform {
         Ok(AuditedTx {
             tx,
             now,
-            actor: actor.clone(),
+            initiator: initiator.clone(),
             action,
             object: object.to_string(),
             detail: String::new(),
-            concerned: actor.viewpoint().into_iter().collect(),
+            concerned: initiator.viewpoint().into_iter().collect(),
         })
     }
 }
 
 impl AuditedTx {
-    /// Returns the organization acted for, if the actor's role has the permission.
+    /// Returns the organization acted for, if the initiator's role has the permission.
     pub(super) fn member(&self, permission: Permission) -> Result<OrganizationId, PlatformError> {
-        Ok(self.actor.member(permission)?)
+        Ok(self.initiator.member(permission)?)
     }
 
     /// Adds an organization concerned: its log gets the entry too. Called once the asker is known to see that
@@ -88,7 +88,7 @@ impl AuditedTx {
             Err(PlatformError::Store(_) | PlatformError::Seal(_)) => return outcome,
         };
         self.write_entries(word, &reason).await?;
-        let by = self.actor.viewpoint().map_or_else(|| "the operator".to_owned(), |it| it.to_string());
+        let by = self.initiator.viewpoint().map_or_else(|| "the operator".to_owned(), |it| it.to_string());
         debug!(
             action = self.action,
             object = self.object,
@@ -102,10 +102,10 @@ impl AuditedTx {
     }
 
     async fn write_entries(&mut self, outcome: AuditOutcome, detail: &str) -> Result<(), PlatformError> {
-        let home = self.actor.viewpoint();
-        let (name, elsewhere) = match &self.actor {
-            Actor::Host { name } => (name.clone(), "the gateway's operator".to_owned()),
-            Actor::Member { organization, name, .. } => {
+        let home = self.initiator.viewpoint();
+        let (name, elsewhere) = match &self.initiator {
+            Initiator::Host { name } => (name.clone(), "the gateway's operator".to_owned()),
+            Initiator::Member { organization, name, .. } => {
                 let organization = self.tx.organization(*organization).await?;
                 (name.clone(), organization.map_or_else(|| name.clone(), |it| it.name.to_string()))
             }

@@ -15,7 +15,7 @@ use adit_net::identity::random;
 use super::audited_tx::AuditedTx;
 use super::error::{ActionRefusal, PlatformError, Resource};
 use super::views::{shown, shown_if_any};
-use super::{Actor, Platform, viewer};
+use super::{Initiator, Platform, viewer};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewChannel {
@@ -47,8 +47,12 @@ pub struct ChannelView {
 }
 
 impl Platform {
-    pub async fn add_channel(&self, actor: &Actor, new: &NewChannel) -> Result<ChannelId, PlatformError> {
-        let mut audited = self.begin(actor, "add channel", format!("server {}", new.server)).await?;
+    pub async fn add_channel(
+        &self,
+        initiator: &Initiator,
+        new: &NewChannel,
+    ) -> Result<ChannelId, PlatformError> {
+        let mut audited = self.begin(initiator, "add channel", format!("server {}", new.server)).await?;
         let outcome = add(&mut audited, new).await;
         audited.finish(outcome).await
     }
@@ -56,23 +60,23 @@ impl Platform {
     /// Shows the channel to peers without a connection, or hides it from them.
     pub async fn set_published(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         id: ChannelId,
         published: bool,
     ) -> Result<(), PlatformError> {
         let action = if published { "publish channel" } else { "unpublish channel" };
-        let mut audited = self.begin(actor, action, format!("channel {id}")).await?;
+        let mut audited = self.begin(initiator, action, format!("channel {id}")).await?;
         let outcome = publish(&mut audited, id, published).await;
         audited.finish(outcome).await
     }
 
     /// Returns own channels, peers' published ones, and those one has a connection to.
-    pub async fn channels(&self, actor: &Actor) -> Result<Vec<ChannelView>, PlatformError> {
+    pub async fn channels(&self, initiator: &Initiator) -> Result<Vec<ChannelView>, PlatformError> {
         self.expire_offers().await?;
         let mut tx = self.store.read().await?;
         let mut views = Vec::new();
         for channel in tx.channels().await? {
-            views.extend(view(&mut tx, actor.viewpoint(), channel).await?);
+            views.extend(view(&mut tx, initiator.viewpoint(), channel).await?);
         }
         Ok(views)
     }

@@ -4,7 +4,7 @@
 use tracing::debug;
 
 use crate::store::{AuditOutcome, Carried, Tx};
-use adit_core::domain::status::{Event, Initiator};
+use adit_core::domain::status::{Actor, Event};
 use adit_core::domain::time::Timestamp;
 
 use super::audit::{AgentEntry, GATEWAY};
@@ -30,7 +30,7 @@ pub(super) async fn expire_offers(tx: &mut Tx, now: Timestamp) -> Result<(), Pla
         let Some(offer) = tx.connection(id).await? else { continue };
         let Carried::Admin { expires_at, .. } = offer.carried else { continue };
         debug!(connection = %id, %expires_at, "the time to accept an offer is over");
-        let to = connections::shift(tx, &offer, Event::Expire, Initiator::System, None, now).await?;
+        let to = connections::shift(tx, &offer, Event::Expire, Actor::System, None, now).await?;
         let entry = AgentEntry {
             actor: GATEWAY.into(),
             action: "expire offer",

@@ -8,7 +8,7 @@ use adit_core::domain::id::{AgreementId, ChannelId, ConnectionId, GrantId, Organ
 use adit_core::domain::name::Name;
 use adit_core::domain::role::Permission;
 use adit_core::domain::secret::Secret;
-use adit_core::domain::status::{self, Event, Initiator};
+use adit_core::domain::status::{self, Actor, Event};
 use adit_core::domain::visibility::{self, Field, Viewer};
 use adit_net::identity::random;
 
@@ -17,7 +17,7 @@ use super::connections;
 use super::error::{ActionRefusal, PlatformError, Resource};
 use super::seal::SealingKey;
 use super::views::{shown, shown_if_any};
-use super::{Actor, Platform, viewer};
+use super::{Initiator, Platform, viewer};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GrantView {
@@ -51,11 +51,11 @@ impl Platform {
     /// Offers a channel, by its owner, to a peer, who then decides.
     pub async fn offer_grant(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         channel: ChannelId,
         to: OrganizationId,
     ) -> Result<GrantId, PlatformError> {
-        let mut audited = self.begin(actor, "offer grant", format!("channel {channel}")).await?;
+        let mut audited = self.begin(initiator, "offer grant", format!("channel {channel}")).await?;
         let outcome = offer(&mut audited, channel, to).await;
         audited.finish(outcome).await
     }
@@ -63,11 +63,11 @@ impl Platform {
     /// Asks, for a peer, to send to a channel from one of its servers; the channel's owner then decides.
     pub async fn request_grant(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         channel: ChannelId,
         source: ServerId,
     ) -> Result<GrantId, PlatformError> {
-        let mut audited = self.begin(actor, "request grant", format!("channel {channel}")).await?;
+        let mut audited = self.begin(initiator, "request grant", format!("channel {channel}")).await?;
         let outcome = request(&mut audited, channel, source).await;
         audited.finish(outcome).await
     }
@@ -75,49 +75,49 @@ impl Platform {
     /// Provisions the connection. `source` is for offers: the decider's server that will send.
     pub async fn approve_grant(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         id: GrantId,
         source: Option<ServerId>,
     ) -> Result<ConnectionId, PlatformError> {
-        let mut audited = self.begin(actor, "approve grant", format!("grant {id}")).await?;
+        let mut audited = self.begin(initiator, "approve grant", format!("grant {id}")).await?;
         let outcome = approve(&mut audited, &self.seal, id, source).await;
         audited.finish(outcome).await
     }
 
-    pub async fn deny_grant(&self, actor: &Actor, id: GrantId) -> Result<(), PlatformError> {
-        let mut audited = self.begin(actor, "deny grant", format!("grant {id}")).await?;
+    pub async fn deny_grant(&self, initiator: &Initiator, id: GrantId) -> Result<(), PlatformError> {
+        let mut audited = self.begin(initiator, "deny grant", format!("grant {id}")).await?;
         let outcome = deny(&mut audited, id).await;
         audited.finish(outcome).await
     }
 
     /// Revokes a grant, by the channel's owner; ends the connection made from it.
-    pub async fn revoke_grant(&self, actor: &Actor, id: GrantId) -> Result<(), PlatformError> {
-        self.end_grant(actor, "revoke grant", id, GrantStatus::Revoked).await
+    pub async fn revoke_grant(&self, initiator: &Initiator, id: GrantId) -> Result<(), PlatformError> {
+        self.end_grant(initiator, "revoke grant", id, GrantStatus::Revoked).await
     }
 
     /// Relinquishes a grant, by its holder; ends the connection made from it.
-    pub async fn relinquish_grant(&self, actor: &Actor, id: GrantId) -> Result<(), PlatformError> {
-        self.end_grant(actor, "relinquish grant", id, GrantStatus::Relinquished).await
+    pub async fn relinquish_grant(&self, initiator: &Initiator, id: GrantId) -> Result<(), PlatformError> {
+        self.end_grant(initiator, "relinquish grant", id, GrantStatus::Relinquished).await
     }
 
     async fn end_grant(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         action: &'static str,
         id: GrantId,
         to: GrantStatus,
     ) -> Result<(), PlatformError> {
-        let mut audited = self.begin(actor, action, format!("grant {id}")).await?;
+        let mut audited = self.begin(initiator, action, format!("grant {id}")).await?;
         let outcome = end(&mut audited, id, to).await;
         audited.finish(outcome).await
     }
 
-    pub async fn grants(&self, actor: &Actor) -> Result<Vec<GrantView>, PlatformError> {
+    pub async fn grants(&self, initiator: &Initiator) -> Result<Vec<GrantView>, PlatformError> {
         let mut tx = self.store.read().await?;
         let mut views = Vec::new();
         for grant in tx.grants().await? {
-            if actor.viewpoint().is_none_or(|own| own == grant.owner || own == grant.holder) {
-                views.push(view(&mut tx, actor.viewpoint(), grant).await?);
+            if initiator.viewpoint().is_none_or(|own| own == grant.owner || own == grant.holder) {
+                views.push(view(&mut tx, initiator.viewpoint(), grant).await?);
             }
         }
         Ok(views)
@@ -266,7 +266,7 @@ async fn provision(
 ) -> Result<ConnectionId, PlatformError> {
     const EPOCH: u32 = 1;
     let id = ConnectionId::from_random(random::bytes());
-    let status = status::on(None, ConnectionType::P2p, Event::Create, Initiator::Party(decider))
+    let status = status::on(None, ConnectionType::P2p, Event::Create, Actor::Party(decider))
         .map_err(ActionRefusal::from)?;
     let new = NewConnection {
         id,
@@ -280,15 +280,8 @@ async fn provision(
     let sealed = seal.seal(id, EPOCH, &Secret::from_bytes(random::bytes()))?;
     audited.tx.put_secret(id, EPOCH, &sealed, audited.now).await?;
     if let Some(connection) = audited.tx.connection(id).await? {
-        connections::shift(
-            &mut audited.tx,
-            &connection,
-            Event::SetUpDone,
-            Initiator::System,
-            None,
-            audited.now,
-        )
-        .await?;
+        connections::shift(&mut audited.tx, &connection, Event::SetUpDone, Actor::System, None, audited.now)
+            .await?;
     }
     Ok(id)
 }
@@ -319,8 +312,8 @@ async fn end(audited: &mut AuditedTx, id: GrantId, to: GrantStatus) -> Result<()
     audited.describe(format!("channel {}", grant.channel_name));
     match audited.tx.connection_of_grant(id).await? {
         Some(connection) => {
-            let initiator = Initiator::Party(side);
-            connections::shift(&mut audited.tx, &connection, Event::Terminate, initiator, None, audited.now)
+            let actor = Actor::Party(side);
+            connections::shift(&mut audited.tx, &connection, Event::Terminate, actor, None, audited.now)
                 .await?;
             audited
                 .describe(format!("channel {}; connection {} terminated", grant.channel_name, connection.id));

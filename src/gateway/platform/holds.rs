@@ -6,7 +6,7 @@
 
 use crate::store::{AuditOutcome, ConnectionRecord, OrganizationRecord};
 use adit_core::domain::connection::{ConnectionType, Side};
-use adit_core::domain::status::{Event, Initiator, PauseHold, Status};
+use adit_core::domain::status::{Actor, Event, PauseHold, Status};
 use adit_core::domain::tier::Tier;
 
 use super::audit::{AgentEntry, GATEWAY};
@@ -36,10 +36,9 @@ pub(super) async fn follow_tier(
 async fn hold(audited: &mut AuditedTx, connection: &ConnectionRecord) -> Result<(), PlatformError> {
     let to = match connection.status {
         Status::Active | Status::Paused(PauseHold::Source) => {
-            let initiator = Initiator::Party(Side::Target);
-            let to =
-                connections::shift(&mut audited.tx, connection, Event::Pause, initiator, None, audited.now)
-                    .await?;
+            let actor = Actor::Party(Side::Target);
+            let to = connections::shift(&mut audited.tx, connection, Event::Pause, actor, None, audited.now)
+                .await?;
             audited.tx.set_held_for_tier(connection.id, true).await?;
             to
         }
@@ -62,9 +61,8 @@ async fn lift(audited: &mut AuditedTx, connection: &ConnectionRecord) -> Result<
     if !connection.held_for_tier {
         return Ok(());
     }
-    let initiator = Initiator::Party(Side::Target);
-    let to =
-        connections::shift(&mut audited.tx, connection, Event::Resume, initiator, None, audited.now).await?;
+    let actor = Actor::Party(Side::Target);
+    let to = connections::shift(&mut audited.tx, connection, Event::Resume, actor, None, audited.now).await?;
     note(audited, connection, "release connection", format!("from {} to {to}", connection.status)).await
 }
 

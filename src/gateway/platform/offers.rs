@@ -12,14 +12,14 @@ use adit_core::domain::id::{ConnectionId, OrganizationId, ServerId};
 use adit_core::domain::limits::{OFFER_LIFE_DEFAULT, OFFER_LIFE_MAX, OFFER_LIFE_MIN};
 use adit_core::domain::role::Permission;
 use adit_core::domain::secret::Secret;
-use adit_core::domain::status::{self, Event, Initiator, Status};
+use adit_core::domain::status::{self, Actor, Event, Status};
 use adit_net::identity::random;
 
 use super::audited_tx::AuditedTx;
 use super::error::{ActionRefusal, PlatformError, Resource};
 use super::grants::agreement_with;
 use super::seal::SealingKey;
-use super::{Actor, Platform, connections};
+use super::{Initiator, Platform, connections};
 
 /// What is offered to whom, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,11 +77,11 @@ impl Platform {
     /// connection, Offered.
     pub async fn offer_admin(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         offer: &AdminOffer,
     ) -> Result<ConnectionId, PlatformError> {
         let mut audited =
-            self.begin(actor, "offer administration", format!("server {}", offer.server)).await?;
+            self.begin(initiator, "offer administration", format!("server {}", offer.server)).await?;
         let outcome = make(&mut audited, &self.seal, offer).await;
         audited.finish(outcome).await
     }
@@ -89,33 +89,41 @@ impl Platform {
     /// Accepts an offer, by the recipient, from the server of its own whose agent carries the sessions.
     pub async fn accept_offer(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         id: ConnectionId,
         source: ServerId,
     ) -> Result<Status, PlatformError> {
-        let mut audited = self.begin(actor, "accept offer", format!("connection {id}")).await?;
+        let mut audited = self.begin(initiator, "accept offer", format!("connection {id}")).await?;
         let outcome = accept(&mut audited, id, source).await;
         audited.finish(outcome).await
     }
 
     /// Declines an offer, by the recipient.
-    pub async fn decline_offer(&self, actor: &Actor, id: ConnectionId) -> Result<Status, PlatformError> {
-        self.end_offer(actor, "decline offer", id, Event::Decline).await
+    pub async fn decline_offer(
+        &self,
+        initiator: &Initiator,
+        id: ConnectionId,
+    ) -> Result<Status, PlatformError> {
+        self.end_offer(initiator, "decline offer", id, Event::Decline).await
     }
 
     /// Withdraws an offer, by the owner of the server.
-    pub async fn withdraw_offer(&self, actor: &Actor, id: ConnectionId) -> Result<Status, PlatformError> {
-        self.end_offer(actor, "withdraw offer", id, Event::Withdraw).await
+    pub async fn withdraw_offer(
+        &self,
+        initiator: &Initiator,
+        id: ConnectionId,
+    ) -> Result<Status, PlatformError> {
+        self.end_offer(initiator, "withdraw offer", id, Event::Withdraw).await
     }
 
     async fn end_offer(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         action: &'static str,
         id: ConnectionId,
         event: Event,
     ) -> Result<Status, PlatformError> {
-        let mut audited = self.begin(actor, action, format!("connection {id}")).await?;
+        let mut audited = self.begin(initiator, action, format!("connection {id}")).await?;
         let outcome = end(&mut audited, id, event).await;
         audited.finish(outcome).await
     }
@@ -138,7 +146,7 @@ async fn make(
     if offer.access == Access::ReadWrite && !owner.tier.offers_admin_rw() {
         return Err(ActionRefusal::ReadWriteTier { owner: owner.name }.into());
     }
-    let event = status::on(None, offer.access.kind(), Event::Create, Initiator::Party(Side::Target));
+    let event = status::on(None, offer.access.kind(), Event::Create, Actor::Party(Side::Target));
     let new = NewOffer {
         id: ConnectionId::from_random(random::bytes()),
         access: offer.access,
@@ -169,7 +177,7 @@ async fn provision(audited: &mut AuditedTx, seal: &SealingKey, new: &NewOffer) -
     let sealed = seal.seal(new.id, EPOCH, &Secret::from_bytes(random::bytes()))?;
     audited.tx.put_secret(new.id, EPOCH, &sealed, audited.now).await?;
     if let Some(offer) = audited.tx.connection(new.id).await? {
-        connections::shift(&mut audited.tx, &offer, Event::SetUpDone, Initiator::System, None, audited.now)
+        connections::shift(&mut audited.tx, &offer, Event::SetUpDone, Actor::System, None, audited.now)
             .await?;
     }
     Ok(())
@@ -182,12 +190,12 @@ async fn accept(
 ) -> Result<Status, PlatformError> {
     let own = audited.member(Permission::Change)?;
     let (offer, side) = audited.connection(id, own).await?;
-    let initiator = Initiator::Party(side);
-    status::on(Some(offer.status), offer.kind(), Event::Accept, initiator).map_err(ActionRefusal::from)?;
+    let actor = Actor::Party(side);
+    status::on(Some(offer.status), offer.kind(), Event::Accept, actor).map_err(ActionRefusal::from)?;
     let source = audited.own_server(source, own).await?;
     agreement_with(audited, offer.target.organization, own).await?;
     audited.tx.set_source(id, source.id).await?;
-    let to = connections::shift(&mut audited.tx, &offer, Event::Accept, initiator, None, audited.now).await?;
+    let to = connections::shift(&mut audited.tx, &offer, Event::Accept, actor, None, audited.now).await?;
     audited.describe(format!("{}, from {} to {to}", route(&offer, source.name.as_str()), offer.status));
     Ok(to)
 }
@@ -195,8 +203,8 @@ async fn accept(
 async fn end(audited: &mut AuditedTx, id: ConnectionId, event: Event) -> Result<Status, PlatformError> {
     let own = audited.member(Permission::Change)?;
     let (offer, side) = audited.connection(id, own).await?;
-    let initiator = Initiator::Party(side);
-    let to = connections::shift(&mut audited.tx, &offer, event, initiator, None, audited.now).await?;
+    let actor = Actor::Party(side);
+    let to = connections::shift(&mut audited.tx, &offer, event, actor, None, audited.now).await?;
     audited.describe(format!(
         "{}, from {} to {to}",
         route(&offer, offer.source.name().as_str()),

@@ -12,7 +12,7 @@ use adit_net::identity::random;
 use super::audited_tx::AuditedTx;
 use super::error::{ActionRefusal, PlatformError, Resource};
 use super::views::shown;
-use super::{Actor, Platform, holds};
+use super::{Initiator, Platform, holds};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OrganizationView {
@@ -29,26 +29,31 @@ impl Platform {
     /// Adds an organization, by the gateway's operator only.
     pub async fn add_organization(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         name: &Name,
         tier: Tier,
     ) -> Result<OrganizationId, PlatformError> {
-        let mut audited = self.begin(actor, "add organization", format!("organization {name}")).await?;
+        let mut audited = self.begin(initiator, "add organization", format!("organization {name}")).await?;
         let outcome = add(&mut audited, name, tier).await;
         audited.finish(outcome).await
     }
 
     /// Sets the tier, by the gateway's operator, or by an owner of the organization. Deletes nothing; where
     /// the new tier does not admit read-write administration, connections for it are cut and held.
-    pub async fn set_tier(&self, actor: &Actor, id: OrganizationId, tier: Tier) -> Result<(), PlatformError> {
-        let mut audited = self.begin(actor, "set tier", format!("organization {id}")).await?;
+    pub async fn set_tier(
+        &self,
+        initiator: &Initiator,
+        id: OrganizationId,
+        tier: Tier,
+    ) -> Result<(), PlatformError> {
+        let mut audited = self.begin(initiator, "set tier", format!("organization {id}")).await?;
         let outcome = set_tier(&mut audited, id, tier).await;
         audited.finish(outcome).await
     }
 
     /// Returns every organization by name: peering is asked for by name.
-    pub async fn organizations(&self, actor: &Actor) -> Result<Vec<OrganizationView>, PlatformError> {
-        let viewpoint = actor.viewpoint();
+    pub async fn organizations(&self, initiator: &Initiator) -> Result<Vec<OrganizationView>, PlatformError> {
+        let viewpoint = initiator.viewpoint();
         let found = self.store.read().await?.organizations().await?;
         let view = |organization: OrganizationRecord| OrganizationView {
             id: organization.id,
@@ -60,7 +65,7 @@ impl Platform {
 }
 
 async fn add(audited: &mut AuditedTx, name: &Name, tier: Tier) -> Result<OrganizationId, PlatformError> {
-    if audited.actor.viewpoint().is_some() {
+    if audited.initiator.viewpoint().is_some() {
         return Err(ActionRefusal::NeedsHost.into());
     }
     let id = OrganizationId::from_random(random::bytes());
@@ -73,10 +78,10 @@ async fn add(audited: &mut AuditedTx, name: &Name, tier: Tier) -> Result<Organiz
 }
 
 async fn set_tier(audited: &mut AuditedTx, id: OrganizationId, tier: Tier) -> Result<(), PlatformError> {
-    if audited.actor.viewpoint().is_some_and(|own| own != id) {
+    if audited.initiator.viewpoint().is_some_and(|own| own != id) {
         return Err(PlatformError::NotFound { resource: Resource::Organization });
     }
-    if audited.actor.viewpoint().is_some() {
+    if audited.initiator.viewpoint().is_some() {
         audited.member(Permission::ChangeTier)?;
     }
     let Some(organization) = audited.tx.organization(id).await? else {

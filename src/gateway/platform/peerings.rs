@@ -14,7 +14,7 @@ use adit_net::identity::random;
 use super::audited_tx::AuditedTx;
 use super::error::{ActionRefusal, PlatformError, Resource};
 use super::views::shown;
-use super::{Actor, Platform};
+use super::{Initiator, Platform};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PeeringView {
@@ -38,42 +38,46 @@ pub struct PeeringView {
 impl Platform {
     pub async fn request_peering(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         with: OrganizationId,
     ) -> Result<AgreementId, PlatformError> {
-        let mut audited = self.begin(actor, "request peering", format!("organization {with}")).await?;
+        let mut audited = self.begin(initiator, "request peering", format!("organization {with}")).await?;
         let outcome = request(&mut audited, with).await;
         audited.finish(outcome).await
     }
 
-    pub async fn accept_peering(&self, actor: &Actor, id: AgreementId) -> Result<(), PlatformError> {
-        self.decide_peering(actor, "accept peering", id, AgreementStatus::Live).await
+    pub async fn accept_peering(&self, initiator: &Initiator, id: AgreementId) -> Result<(), PlatformError> {
+        self.decide_peering(initiator, "accept peering", id, AgreementStatus::Live).await
     }
 
-    pub async fn decline_peering(&self, actor: &Actor, id: AgreementId) -> Result<(), PlatformError> {
-        self.decide_peering(actor, "decline peering", id, AgreementStatus::Declined).await
+    pub async fn decline_peering(&self, initiator: &Initiator, id: AgreementId) -> Result<(), PlatformError> {
+        self.decide_peering(initiator, "decline peering", id, AgreementStatus::Declined).await
     }
 
-    pub async fn withdraw_peering(&self, actor: &Actor, id: AgreementId) -> Result<(), PlatformError> {
-        self.decide_peering(actor, "withdraw peering", id, AgreementStatus::Withdrawn).await
+    pub async fn withdraw_peering(
+        &self,
+        initiator: &Initiator,
+        id: AgreementId,
+    ) -> Result<(), PlatformError> {
+        self.decide_peering(initiator, "withdraw peering", id, AgreementStatus::Withdrawn).await
     }
 
     async fn decide_peering(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         action: &'static str,
         id: AgreementId,
         to: AgreementStatus,
     ) -> Result<(), PlatformError> {
-        let mut audited = self.begin(actor, action, format!("peering {id}")).await?;
+        let mut audited = self.begin(initiator, action, format!("peering {id}")).await?;
         let outcome = decide(&mut audited, id, to).await;
         audited.finish(outcome).await
     }
 
-    pub async fn peerings(&self, actor: &Actor) -> Result<Vec<PeeringView>, PlatformError> {
+    pub async fn peerings(&self, initiator: &Initiator) -> Result<Vec<PeeringView>, PlatformError> {
         let mut found = self.store.read().await?.agreements().await?;
-        found.retain(|agreement| actor.viewpoint().is_none_or(|own| agreement.has(own)));
-        Ok(found.into_iter().map(|agreement| view(agreement, actor.viewpoint())).collect())
+        found.retain(|agreement| initiator.viewpoint().is_none_or(|own| agreement.has(own)));
+        Ok(found.into_iter().map(|agreement| view(agreement, initiator.viewpoint())).collect())
     }
 }
 

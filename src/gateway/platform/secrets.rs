@@ -25,7 +25,7 @@ use super::audited_tx::AuditedTx;
 use super::counted::Reporter;
 use super::error::{ActionRefusal, PlatformError, Resource};
 use super::seal::SealingKey;
-use super::{Actor, Platform};
+use super::{Initiator, Platform};
 
 /// The epochs that each side's agent has been handed since this process started: the first time is a row of
 /// its own in the audit, and an agent that asks again and again fills no log.
@@ -42,17 +42,21 @@ pub struct Revealed {
 impl Platform {
     /// Reveals the secret: of a P2P connection once for each owner, of an admin connection now and then for
     /// its one owner; it counts when it is sent.
-    pub async fn view_secret(&self, actor: &Actor, id: ConnectionId) -> Result<Revealed, PlatformError> {
+    pub async fn view_secret(
+        &self,
+        initiator: &Initiator,
+        id: ConnectionId,
+    ) -> Result<Revealed, PlatformError> {
         self.forget_secret_if_due(id).await?;
-        let mut audited = self.begin(actor, "view secret", format!("connection {id}")).await?;
+        let mut audited = self.begin(initiator, "view secret", format!("connection {id}")).await?;
         let outcome = view(&mut audited, &self.seal, id).await;
         audited.finish(outcome).await
     }
 
     /// Makes a new secret: the old one is dead for new handshakes at once, live tunnels go on. Returns its
     /// epoch.
-    pub async fn rotate_secret(&self, actor: &Actor, id: ConnectionId) -> Result<u32, PlatformError> {
-        let mut audited = self.begin(actor, "rotate secrets", format!("connection {id}")).await?;
+    pub async fn rotate_secret(&self, initiator: &Initiator, id: ConnectionId) -> Result<u32, PlatformError> {
+        let mut audited = self.begin(initiator, "rotate secrets", format!("connection {id}")).await?;
         let outcome = rotate_by_party(&mut audited, &self.seal, id).await;
         audited.finish(outcome).await
     }
@@ -224,7 +228,7 @@ async fn view(
     Ok(Revealed { connection: id, epoch: kept.epoch, secret })
 }
 
-/// Checks that the actor owns the secret: to the recipient of an admin offer the secret is what does not
+/// Checks that the initiator owns the secret: to the recipient of an admin offer the secret is what does not
 /// exist.
 fn check_owner(connection: &ConnectionRecord, side: Side) -> Result<(), PlatformError> {
     let viewer = match side {

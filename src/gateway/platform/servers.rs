@@ -13,7 +13,7 @@ use adit_net::identity::random;
 use super::audited_tx::AuditedTx;
 use super::error::{ActionRefusal, PlatformError, Resource};
 use super::views::{shown, shown_if_any};
-use super::{Actor, Platform};
+use super::{Initiator, Platform};
 
 /// What an owner writes about a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,35 +48,43 @@ pub struct ServerView {
 }
 
 impl Platform {
-    pub async fn add_server(&self, actor: &Actor, new: &ServerText) -> Result<ServerId, PlatformError> {
-        let mut audited = self.begin(actor, "add server", format!("server {}", new.name)).await?;
+    pub async fn add_server(
+        &self,
+        initiator: &Initiator,
+        new: &ServerText,
+    ) -> Result<ServerId, PlatformError> {
+        let mut audited = self.begin(initiator, "add server", format!("server {}", new.name)).await?;
         let outcome = add(&mut audited, new).await;
         audited.finish(outcome).await
     }
 
     pub async fn describe_server(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         id: ServerId,
         text: &ServerText,
     ) -> Result<(), PlatformError> {
-        let mut audited = self.begin(actor, "describe server", format!("server {id}")).await?;
+        let mut audited = self.begin(initiator, "describe server", format!("server {id}")).await?;
         let outcome = describe(&mut audited, id, text).await;
         audited.finish(outcome).await
     }
 
     /// Revokes a server's key, for a lost or stolen host: no leaf over its key is good any more. Enrolling it
     /// again needs a new token and rotates the secrets of its connections.
-    pub async fn revoke_server(&self, actor: &Actor, id: ServerId) -> Result<KeyFingerprint, PlatformError> {
-        let mut audited = self.begin(actor, "revoke server key", format!("server {id}")).await?;
+    pub async fn revoke_server(
+        &self,
+        initiator: &Initiator,
+        id: ServerId,
+    ) -> Result<KeyFingerprint, PlatformError> {
+        let mut audited = self.begin(initiator, "revoke server key", format!("server {id}")).await?;
         let outcome = revoke(&mut audited, id).await;
         audited.finish(outcome).await
     }
 
     /// Returns the organization's own servers; a peer's are never listed.
-    pub async fn servers(&self, actor: &Actor) -> Result<Vec<ServerView>, PlatformError> {
+    pub async fn servers(&self, initiator: &Initiator) -> Result<Vec<ServerView>, PlatformError> {
         let mut found = self.store.read().await?.servers().await?;
-        found.retain(|server| actor.viewpoint().is_none_or(|own| own == server.organization));
+        found.retain(|server| initiator.viewpoint().is_none_or(|own| own == server.organization));
         Ok(found.into_iter().map(view).collect())
     }
 }

@@ -14,7 +14,7 @@ use adit_net::identity::random;
 
 use super::audited_tx::AuditedTx;
 use super::error::PlatformError;
-use super::{Actor, Platform};
+use super::{Initiator, Platform};
 
 /// How long a token is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,11 +83,11 @@ pub struct IssuedToken {
 impl Platform {
     pub async fn issue_token(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         server: ServerId,
         life: TokenLife,
     ) -> Result<IssuedToken, PlatformError> {
-        let mut audited = self.begin(actor, "issue token", format!("server {server}")).await?;
+        let mut audited = self.begin(initiator, "issue token", format!("server {server}")).await?;
         let outcome = issue(&mut audited, server, life).await;
         audited.finish(outcome).await
     }

@@ -18,7 +18,7 @@ use adit_core::domain::word::Word;
 
 use super::error::{PlatformError, Resource};
 use super::presence::facts_of;
-use super::{Actor, Platform, viewer};
+use super::{Initiator, Platform, viewer};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ConnectionView {
@@ -120,31 +120,35 @@ impl ConnectionView {
 
 impl Platform {
     /// Returns the connections one is a party of, ended ones too; lists hide those until asked.
-    pub async fn connections(&self, actor: &Actor) -> Result<Vec<ConnectionView>, PlatformError> {
+    pub async fn connections(&self, initiator: &Initiator) -> Result<Vec<ConnectionView>, PlatformError> {
         self.expire_offers().await?;
         let mut tx = self.store.read().await?;
         let mut views = Vec::new();
         for connection in tx.connections().await? {
-            if sees(actor, &connection) {
+            if sees(initiator, &connection) {
                 let facts = facts_of(&mut tx, &connection).await?;
-                views.push(view(connection, &facts, actor.viewpoint()));
+                views.push(view(connection, &facts, initiator.viewpoint()));
             }
         }
         Ok(views)
     }
 
-    pub async fn connection(&self, actor: &Actor, id: ConnectionId) -> Result<ConnectionView, PlatformError> {
+    pub async fn connection(
+        &self,
+        initiator: &Initiator,
+        id: ConnectionId,
+    ) -> Result<ConnectionView, PlatformError> {
         self.expire_offers().await?;
         let mut tx = self.store.read().await?;
-        let found = tx.connection(id).await?.filter(|connection| sees(actor, connection));
+        let found = tx.connection(id).await?.filter(|connection| sees(initiator, connection));
         let connection = found.ok_or(PlatformError::NotFound { resource: Resource::Connection })?;
         let facts = facts_of(&mut tx, &connection).await?;
-        Ok(view(connection, &facts, actor.viewpoint()))
+        Ok(view(connection, &facts, initiator.viewpoint()))
     }
 }
 
-fn sees(actor: &Actor, connection: &ConnectionRecord) -> bool {
-    actor.viewpoint().is_none_or(|own| viewer::side_of(connection, own).is_some())
+fn sees(initiator: &Initiator, connection: &ConnectionRecord) -> bool {
+    initiator.viewpoint().is_none_or(|own| viewer::side_of(connection, own).is_some())
 }
 
 fn view(connection: ConnectionRecord, facts: &Facts, viewpoint: Option<OrganizationId>) -> ConnectionView {

@@ -19,7 +19,7 @@ async fn both_logs_tell_a_session_from_its_start_to_its_sum_with_who_told_it() {
         platform.admin_session(server, managed.connection, &ended).await.unwrap();
     }
     for party in [&managed.owner, &managed.recipient] {
-        let log = platform.audit(&party.actor, 3).await.unwrap();
+        let log = platform.audit(&party.initiator, 3).await.unwrap();
         let rows: Vec<_> = log.iter().map(|row| (&*row.actor, &*row.action, &*row.detail)).collect();
         assert_eq!(
             rows,

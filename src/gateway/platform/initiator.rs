@@ -6,7 +6,7 @@ use adit_core::domain::role::{Permission, UserRole};
 use super::error::ActionRefusal;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Actor {
+pub enum Initiator {
     /// The gateway's operator on its own host: makes organizations, sets tiers, sees every list.
     /// Never a party: agreements, grants and connections are decided by organizations.
     Host {
@@ -19,7 +19,7 @@ pub enum Actor {
     },
 }
 
-impl Actor {
+impl Initiator {
     /// Returns the organization acted for, if the role has the permission.
     pub(super) fn member(&self, permission: Permission) -> Result<OrganizationId, ActionRefusal> {
         match self {
