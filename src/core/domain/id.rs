@@ -157,6 +157,10 @@ hex_bytes! {
     BootId, 8, "", "16 hexadecimal digits"
 }
 hex_bytes! {
+    /// One attempt of an act at the gateway: tells, when the answer to its commit was lost, whether it was made.
+    ActId, 16, "", "32 hexadecimal digits"
+}
+hex_bytes! {
     /// SHA-256 over a public key's `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7).
     KeyFingerprint, 32, "sha256:", "`sha256:` followed by 64 hexadecimal digits"
 }

@@ -2,7 +2,7 @@
 
 use super::StoreError;
 use super::tx::{Cells, Tx, sql, text};
-use adit_core::domain::id::OrganizationId;
+use adit_core::domain::id::{ActId, OrganizationId};
 use adit_core::domain::name::Name;
 use adit_core::domain::time::Timestamp;
 
@@ -37,6 +37,8 @@ pub(crate) struct AuditRecord {
     pub detail: String,
     /// Equal buckets are one row that counts: what a stranger can cause must not fill the disk.
     pub bucket: Option<String>,
+    /// The act that it is the end of, or part of.
+    pub act: Option<ActId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,30 +55,34 @@ pub(crate) struct AuditRow {
 }
 
 impl Tx {
-    pub(crate) async fn append_audit(&mut self, entry: &AuditRecord) -> Result<(), StoreError> {
-        self.append_audit_times(entry, 1).await
-    }
-
-    /// Does the same for something that happened `times`, which must not be 0.
+    /// Appends an entry for something that happened `times`, which must not be 0.
     pub(crate) async fn append_audit_times(
         &mut self,
         entry: &AuditRecord,
         times: u32,
     ) -> Result<(), StoreError> {
-        let query =
-            sql("INSERT INTO audit (at, organization, actor, action, object, outcome, detail, bucket, times)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-             ON CONFLICT (bucket) DO UPDATE SET times = times + excluded.times")
-            .bind(entry.at.as_millis())
-            .bind(entry.organization.map(text))
-            .bind(entry.actor.clone())
-            .bind(entry.action)
-            .bind(entry.object.clone())
-            .bind(entry.outcome.as_str())
-            .bind(entry.detail.clone())
-            .bind(entry.bucket.clone())
-            .bind(i64::from(times));
+        let query = sql(
+            "INSERT INTO audit (at, organization, actor, action, object, outcome, detail, bucket, times, act)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+             ON CONFLICT (bucket) DO UPDATE SET times = times + excluded.times",
+        )
+        .bind(entry.at.as_millis())
+        .bind(entry.organization.map(text))
+        .bind(entry.actor.clone())
+        .bind(entry.action)
+        .bind(entry.object.clone())
+        .bind(entry.outcome.as_str())
+        .bind(entry.detail.clone())
+        .bind(entry.bucket.clone())
+        .bind(i64::from(times))
+        .bind(entry.act.map(text));
         self.run("writing the audit log", query).await.map(drop)
+    }
+
+    /// Returns whether an act's entry is in the log.
+    pub(crate) async fn has_act(&mut self, act: ActId) -> Result<bool, StoreError> {
+        let query = sql("SELECT count(*) AS n FROM audit WHERE act = ?1").bind(text(act));
+        self.count("looking for an act", query).await.map(|rows| rows > 0)
     }
 
     /// Returns the newest `limit` rows, oldest first: one organization's, or everything.
