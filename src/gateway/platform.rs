@@ -1,12 +1,13 @@
 //! The rules of the platform over the store: every change people and agents may ask for, each with
 //! its audit entry in the same transaction, refusals too.
 //!
-//! Users come in as an [`Initiator`] that somebody else has authenticated; agents as a server id out of
-//! a verified leaf. No socket here, and no word about how an answer is shown.
+//! Whoever asks comes in as an [`Initiator`] that somebody else has authenticated, and what is asked for is an
+//! act: [`act`] runs it, tells of it in the audit log, and runs it again when the database asks for that. No socket here, and no word about how an answer is shown.
 
+mod act;
+mod action;
 mod agents;
 mod audit;
-mod audited_tx;
 mod channels;
 mod connections;
 mod counted;
@@ -14,6 +15,8 @@ mod enrolment;
 mod entry;
 mod error;
 mod expiry;
+#[cfg(test)]
+mod faults;
 mod grants;
 mod holds;
 mod initiator;
@@ -32,16 +35,19 @@ mod views;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync;
 use tracing::debug;
 
 use crate::store::{Store, StoreError};
+use adit_core::domain::limits::ACT_WAIT;
 use adit_core::domain::time::Timestamp;
 use adit_net::host::folder::Folder;
 use adit_net::identity::time::TimeSource;
 
+pub use action::Action;
 pub use agents::{AgentError, Relayed};
 pub use audit::AuditView;
 pub use channels::{ChannelView, NewChannel};
@@ -68,11 +74,15 @@ const PAGE_BYTES: u64 = 4_096;
 #[derive(Debug)]
 pub struct Platform {
     store: Store,
-    seal: seal::SealingKey,
+    seal: Arc<seal::SealingKey>,
     time: Arc<dyn TimeSource>,
     presence: sync::Mutex<presence::PresenceBuffer>,
     counted: Mutex<counted::Counted>,
     handed_out: Mutex<secrets::HandedOut>,
+    /// For how long an act is run again.
+    act_wait: Duration,
+    #[cfg(test)]
+    faults: faults::Faults,
 }
 
 impl Platform {
@@ -90,7 +100,7 @@ impl Platform {
         let store = Store::open(&path).await?;
         let keeps_secrets = !store.read().await?.sealed_secrets().await?.is_empty();
         debug!(state = %state.display(), keeps_secrets, "the platform is open");
-        let seal = seal::SealingKey::open(&folder, keeps_secrets)?;
+        let seal = Arc::new(seal::SealingKey::open(&folder, keeps_secrets)?);
         Ok(Self {
             store,
             seal,
@@ -98,6 +108,9 @@ impl Platform {
             presence: sync::Mutex::default(),
             counted: Mutex::default(),
             handed_out: Mutex::default(),
+            act_wait: ACT_WAIT,
+            #[cfg(test)]
+            faults: faults::Faults::default(),
         })
     }
 

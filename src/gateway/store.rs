@@ -50,11 +50,12 @@ pub(crate) use token::TokenRecord;
 pub(crate) use tx::Tx;
 
 /// Each file raises `user_version` by one in its last lines.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("store/migrations/0001_platform.sql"),
     include_str!("store/migrations/0002_paths.sql"),
     include_str!("store/migrations/0003_offers.sql"),
     include_str!("store/migrations/0004_words.sql"),
+    include_str!("store/migrations/0005_acts.sql"),
 ];
 /// `application_id` of our files: "adit".
 const APPLICATION_ID: i64 = 0x6164_6974;

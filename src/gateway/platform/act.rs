@@ -1,65 +1,89 @@
-//! A transaction that holds a change with its audit entries, or only those of a refusal.
+//! What is asked of the platform, while it runs: one transaction that holds a change with its audit entries,
+//! or the refusal's alone. How one is begun, ended and run again is in [`run`].
+
+pub(super) mod entry;
+pub(super) mod outcome;
+pub(super) mod plain;
+pub(super) mod retries;
+mod run;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::sync::Arc;
 
-use tracing::debug;
-
-use crate::store::{AuditOutcome, AuditRecord, ChannelRecord, ConnectionRecord, ServerRecord, Tx};
+use crate::store::{AuditOutcome, ChannelRecord, ConnectionRecord, ServerRecord, Tx};
 use adit_core::domain::connection::Side;
-use adit_core::domain::id::{ChannelId, ConnectionId, OrganizationId, ServerId};
+use adit_core::domain::id::{ActId, ChannelId, ConnectionId, OrganizationId, ServerId};
 use adit_core::domain::role::Permission;
 use adit_core::domain::time::Timestamp;
 use adit_core::domain::visibility::{self, Field, Viewer};
 
 use super::error::{PlatformError, Resource};
-use super::{Initiator, Platform, expiry, viewer};
+use super::seal::SealingKey;
+use super::{Action, Initiator, agents, viewer};
+use entry::{Entry, GATEWAY};
 
-pub(super) struct AuditedTx {
+/// What the work of an act is given. It may be given several, one after another: whatever it does outside of
+/// the transaction would be done as often.
+pub(super) struct Act {
     pub(super) tx: Tx,
     pub(super) now: Timestamp,
-    pub(super) initiator: Initiator,
-    action: &'static str,
-    object: String,
-    detail: String,
-    concerned: BTreeSet<OrganizationId>,
+    pub(super) seal: Arc<SealingKey>,
+    initiator: Initiator,
+    id: ActId,
+    said: Said,
 }
 
-impl Platform {
-    /// Starts the transaction of what a user asks for. `object` is what was asked for, as it was asked.
-    pub(super) async fn begin(
-        &self,
-        initiator: &Initiator,
-        action: &'static str,
-        object: impl Display,
-    ) -> Result<AuditedTx, PlatformError> {
-        let mut tx = self.store.write().await?;
-        let now = self.now();
-        // Before the savepoint: an offer whose time is over has expired whatever becomes of the rest.
-        expiry::expire_offers(&mut tx, now).await?;
-        tx.savepoint().await?;
-        Ok(AuditedTx {
-            tx,
-            now,
-            initiator: initiator.clone(),
-            action,
-            object: object.to_string(),
+/// What its entry will say.
+#[derive(Debug)]
+struct Said {
+    object: String,
+    detail: String,
+    remark: Option<String>,
+    teller: Option<String>,
+    outcome: AuditOutcome,
+    kind: Option<String>,
+    times: u32,
+    concerned: BTreeSet<OrganizationId>,
+    is_nothing: bool,
+}
+
+impl Said {
+    fn of(object: String, initiator: &Initiator) -> Self {
+        Self {
+            object,
             detail: String::new(),
-            concerned: initiator.viewpoint().into_iter().collect(),
-        })
+            remark: None,
+            teller: None,
+            outcome: AuditOutcome::Done,
+            kind: None,
+            times: 1,
+            concerned: initiator.organization().into_iter().collect(),
+            is_nothing: false,
+        }
     }
 }
 
-impl AuditedTx {
+impl Act {
     /// Returns the organization acted for, if the initiator's role has the permission.
     pub(super) fn member(&self, permission: Permission) -> Result<OrganizationId, PlatformError> {
         Ok(self.initiator.member(permission)?)
     }
 
+    /// Returns the organization whose user asks.
+    pub(super) const fn organization(&self) -> Option<OrganizationId> {
+        self.initiator.organization()
+    }
+
+    /// Returns whether the gateway's operator asks.
+    pub(super) const fn is_host(&self) -> bool {
+        matches!(self.initiator, Initiator::Host { .. })
+    }
+
     /// Adds an organization concerned: its log gets the entry too. Called once the asker is known to see that
     /// organization's part.
     pub(super) fn concerns(&mut self, organization: OrganizationId) {
-        self.concerned.insert(organization);
+        self.said.concerned.insert(organization);
     }
 
     pub(super) fn concerns_both(&mut self, connection: &ConnectionRecord) {
@@ -69,64 +93,76 @@ impl AuditedTx {
 
     /// Names the object. The object is only known now: it was just made.
     pub(super) fn made(&mut self, resource: Resource, id: impl Display) {
-        self.object = format!("{resource} {id}");
+        self.names(format!("{resource} {id}"));
+    }
+
+    /// Returns what the entry will call the object.
+    pub(super) fn object(&self) -> &str {
+        &self.said.object
+    }
+
+    /// Names the object otherwise than it was asked for.
+    pub(super) fn names(&mut self, object: String) {
+        self.said.object = object;
     }
 
     /// Says what every organization concerned may read beside the action.
     pub(super) fn describe(&mut self, detail: impl Into<String>) {
-        self.detail = detail.into();
+        self.said.detail = detail.into();
     }
 
-    /// Commits the change with its entries, or takes it back and commits the refusal's.
-    pub(super) async fn finish<T>(mut self, outcome: Result<T, PlatformError>) -> Result<T, PlatformError> {
-        let (word, reason) = match &outcome {
-            Ok(_) => (AuditOutcome::Done, self.detail.clone()),
-            Err(error @ (PlatformError::NotFound { .. } | PlatformError::Refused(_))) => {
-                self.tx.rollback_to_savepoint().await?;
-                (AuditOutcome::Refused, error.to_string())
-            }
-            Err(PlatformError::Store(_) | PlatformError::Seal(_)) => return outcome,
-        };
-        self.write_entries(word, &reason).await?;
-        let by = self.initiator.viewpoint().map_or_else(|| "the operator".to_owned(), |it| it.to_string());
-        debug!(
-            action = self.action,
-            object = self.object,
-            by,
-            outcome = word.as_str(),
-            reason,
-            "the platform was asked"
-        );
-        self.tx.commit().await?;
-        outcome
+    /// Adds, in parentheses, to what a refusal says by itself.
+    pub(super) fn remark(&mut self, remark: impl Into<String>) {
+        self.said.remark = Some(remark.into());
     }
 
-    async fn write_entries(&mut self, outcome: AuditOutcome, detail: &str) -> Result<(), PlatformError> {
-        let home = self.initiator.viewpoint();
-        let (name, elsewhere) = match &self.initiator {
-            Initiator::Host { name } => (name.clone(), "the gateway's operator".to_owned()),
-            Initiator::Member { organization, name, .. } => {
-                let organization = self.tx.organization(*organization).await?;
-                (name.clone(), organization.map_or_else(|| name.clone(), |it| it.name.to_string()))
-            }
+    /// Names who did it where the initiator alone says too little or too much.
+    pub(super) fn told_by(&mut self, teller: impl Into<String>) {
+        self.said.teller = Some(teller.into());
+    }
+
+    /// Says that what the entry tells of was a refusal, by somebody else and before.
+    pub(super) const fn tells_of(&mut self, outcome: AuditOutcome) {
+        self.said.outcome = outcome;
+    }
+
+    /// Counts entries of one kind in one row a span. What changes nothing and is done may be counted; the
+    /// refusals of agents and strangers always are, and this tells them apart otherwise than by their texts.
+    pub(super) fn counts_as(&mut self, kind: impl Into<String>) {
+        self.said.kind = Some(kind.into());
+    }
+
+    /// Says that the entry stands for so many, which must not be 0.
+    pub(super) const fn times(&mut self, times: u32) {
+        self.said.times = times;
+    }
+
+    /// Ends without an entry: nothing is changed, and there is nothing that anybody would look for in a log.
+    pub(super) const fn leaves_no_entry(&mut self) {
+        self.said.is_nothing = true;
+    }
+
+    /// Takes [`Self::leaves_no_entry`] back: there is something to tell.
+    pub(super) const fn leaves_an_entry(&mut self) {
+        self.said.is_nothing = false;
+    }
+
+    /// Writes what follows from the act by a rule, as the gateway's own, in the logs of both parties.
+    pub(super) async fn also(
+        &mut self,
+        action: Action,
+        connection: &ConnectionRecord,
+        detail: String,
+    ) -> Result<(), PlatformError> {
+        let entry = Entry {
+            actor: GATEWAY.into(),
+            action,
+            object: format!("connection {}", connection.id),
+            outcome: AuditOutcome::Done,
+            detail,
+            bucket: None,
         };
-        let mut logs: Vec<Option<OrganizationId>> = self.concerned.iter().copied().map(Some).collect();
-        if home.is_none() {
-            logs.push(None);
-        }
-        for organization in logs {
-            let entry = AuditRecord {
-                at: self.now,
-                organization,
-                actor: if organization == home { name.clone() } else { elsewhere.clone() },
-                action: self.action,
-                object: self.object.clone(),
-                outcome,
-                detail: detail.to_owned(),
-                bucket: None,
-            };
-            self.tx.append_audit(&entry).await?;
-        }
+        entry.write(&mut self.tx, Some(self.id), self.now, agents::both(connection), 1).await?;
         Ok(())
     }
 
@@ -169,6 +205,17 @@ impl AuditedTx {
         let found = self.tx.connection(id).await?;
         let found = found.and_then(|it| viewer::side_of(&it, organization).map(|side| (it, side)));
         let (connection, side) = found.ok_or(PlatformError::NotFound { resource: Resource::Connection })?;
+        self.concerns_both(&connection);
+        Ok((connection, side))
+    }
+
+    /// Returns a connection that has the agent's server at one end, and which.
+    pub(super) async fn connection_of(
+        &mut self,
+        server: ServerId,
+        id: ConnectionId,
+    ) -> Result<(ConnectionRecord, Side), agents::AgentError> {
+        let (connection, side) = agents::connection_of(&mut self.tx, server, id).await?;
         self.concerns_both(&connection);
         Ok((connection, side))
     }

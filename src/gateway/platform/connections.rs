@@ -9,9 +9,9 @@ use adit_core::domain::role::Permission;
 use adit_core::domain::status::{self, Actor, Event, Status};
 use adit_core::domain::time::Timestamp;
 
-use super::audited_tx::AuditedTx;
+use super::act::Act;
 use super::error::{ActionRefusal, PlatformError};
-use super::{Initiator, Platform};
+use super::{Action, Initiator, Platform};
 
 /// What a party may do to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,14 +40,14 @@ impl ConnectionCommand {
         }
     }
 
-    const fn action(self) -> &'static str {
+    const fn action(self) -> Action {
         match self {
-            Self::Activate => "activate connection",
-            Self::Pause => "pause connection",
-            Self::Resume => "resume connection",
-            Self::Disconnect => "disconnect connection",
-            Self::Retry => "retry connection",
-            Self::Terminate => "terminate connection",
+            Self::Activate => Action::ActivateConnection,
+            Self::Pause => Action::PauseConnection,
+            Self::Resume => Action::ResumeConnection,
+            Self::Disconnect => Action::DisconnectConnection,
+            Self::Retry => Action::RetryConnection,
+            Self::Terminate => Action::TerminateConnection,
         }
     }
 }
@@ -60,28 +60,29 @@ impl Platform {
         id: ConnectionId,
         command: ConnectionCommand,
     ) -> Result<Status, PlatformError> {
-        let mut audited = self.begin(initiator, command.action(), format!("connection {id}")).await?;
-        let outcome = execute(&mut audited, id, command).await;
-        audited.finish(outcome).await
+        self.act(initiator, command.action(), format!("connection {id}"), async move |act: &mut Act| {
+            execute(act, id, command).await
+        })
+        .await
     }
 }
 
 async fn execute(
-    audited: &mut AuditedTx,
+    act: &mut Act,
     id: ConnectionId,
     command: ConnectionCommand,
 ) -> Result<Status, PlatformError> {
-    let own = audited.member(Permission::Change)?;
-    let (connection, side) = audited.connection(id, own).await?;
+    let own = act.member(Permission::Change)?;
+    let (connection, side) = act.connection(id, own).await?;
     let side = acting_side(&connection, command, side);
     if command == ConnectionCommand::Pause && connection.held_for_tier && side == Side::Target {
-        audited.tx.set_held_for_tier(id, false).await?;
-        audited.describe("the pause for the tier's sake is the owner's own from now on");
+        act.tx.set_held_for_tier(id, false).await?;
+        act.describe("the pause for the tier's sake is the owner's own from now on");
         return Ok(connection.status);
     }
     let actor = Actor::Party(side);
-    let to = shift(&mut audited.tx, &connection, command.event(), actor, None, audited.now).await?;
-    audited.describe(if to == connection.status {
+    let to = shift(&mut act.tx, &connection, command.event(), actor, None, act.now).await?;
+    act.describe(if to == connection.status {
         format!("{to}, open tunnels cut")
     } else {
         format!("from {} to {to}", connection.status)

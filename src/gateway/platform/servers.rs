@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::store::{NewServer, ServerRecord};
+use crate::store::{NewServer, ServerRecord, Tx};
 use adit_core::domain::id::{KeyFingerprint, OrganizationId, RouteId, ServerId};
 use adit_core::domain::name::{Description, Name};
 use adit_core::domain::role::Permission;
@@ -10,10 +10,10 @@ use adit_core::domain::tier::Counted;
 use adit_core::domain::time::Timestamp;
 use adit_net::identity::random;
 
-use super::audited_tx::AuditedTx;
+use super::act::Act;
 use super::error::{ActionRefusal, PlatformError, Resource};
 use super::views::{shown, shown_if_any};
-use super::{Initiator, Platform};
+use super::{Action, Initiator, Platform};
 
 /// What an owner writes about a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,9 +53,11 @@ impl Platform {
         initiator: &Initiator,
         new: &ServerText,
     ) -> Result<ServerId, PlatformError> {
-        let mut audited = self.begin(initiator, "add server", format!("server {}", new.name)).await?;
-        let outcome = add(&mut audited, new).await;
-        audited.finish(outcome).await
+        let new = new.clone();
+        self.act(initiator, Action::AddServer, format!("server {}", new.name), async move |act: &mut Act| {
+            add(act, &new).await
+        })
+        .await
     }
 
     pub async fn describe_server(
@@ -64,9 +66,11 @@ impl Platform {
         id: ServerId,
         text: &ServerText,
     ) -> Result<(), PlatformError> {
-        let mut audited = self.begin(initiator, "describe server", format!("server {id}")).await?;
-        let outcome = describe(&mut audited, id, text).await;
-        audited.finish(outcome).await
+        let text = text.clone();
+        self.act(initiator, Action::DescribeServer, format!("server {id}"), async move |act: &mut Act| {
+            describe(act, id, &text).await
+        })
+        .await
     }
 
     /// Revokes a server's key, for a lost or stolen host: no leaf over its key is good any more. Enrolling it
@@ -76,25 +80,28 @@ impl Platform {
         initiator: &Initiator,
         id: ServerId,
     ) -> Result<KeyFingerprint, PlatformError> {
-        let mut audited = self.begin(initiator, "revoke server key", format!("server {id}")).await?;
-        let outcome = revoke(&mut audited, id).await;
-        audited.finish(outcome).await
+        self.act(initiator, Action::RevokeServerKey, format!("server {id}"), async move |act: &mut Act| {
+            revoke(act, id).await
+        })
+        .await
     }
 
     /// Returns the organization's own servers; a peer's are never listed.
     pub async fn servers(&self, initiator: &Initiator) -> Result<Vec<ServerView>, PlatformError> {
-        let mut found = self.store.read().await?.servers().await?;
-        found.retain(|server| initiator.viewpoint().is_none_or(|own| own == server.organization));
+        let viewpoint = initiator.viewpoint()?;
+        let mut found: Vec<_> =
+            self.look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.servers().await?)).await?;
+        found.retain(|server| viewpoint.is_none_or(|own| own == server.organization));
         Ok(found.into_iter().map(view).collect())
     }
 }
 
-async fn add(audited: &mut AuditedTx, new: &ServerText) -> Result<ServerId, PlatformError> {
-    let organization = audited.member(Permission::Change)?;
-    let Some(owner) = audited.tx.organization(organization).await? else {
+async fn add(act: &mut Act, new: &ServerText) -> Result<ServerId, PlatformError> {
+    let organization = act.member(Permission::Change)?;
+    let Some(owner) = act.tx.organization(organization).await? else {
         return Err(PlatformError::NotFound { resource: Resource::Organization });
     };
-    let present = audited.tx.count_servers(organization).await?;
+    let present = act.tx.count_servers(organization).await?;
     owner.tier.admit(Counted::Servers, present).map_err(ActionRefusal::from)?;
     let id = ServerId::from_random(random::bytes());
     let server = NewServer {
@@ -104,34 +111,34 @@ async fn add(audited: &mut AuditedTx, new: &ServerText) -> Result<ServerId, Plat
         description: new.description.clone(),
         version: new.version.to_string(),
         route: RouteId::from_bytes(random::bytes()),
-        created_at: audited.now,
+        created_at: act.now,
     };
-    audited.tx.insert_server(&server).await?;
-    audited.made(Resource::Server, id);
-    audited.describe(format!("name {}", new.name));
+    act.tx.insert_server(&server).await?;
+    act.made(Resource::Server, id);
+    act.describe(format!("name {}", new.name));
     Ok(id)
 }
 
-async fn describe(audited: &mut AuditedTx, id: ServerId, text: &ServerText) -> Result<(), PlatformError> {
-    let organization = audited.member(Permission::Change)?;
-    audited.own_server(id, organization).await?;
-    audited.tx.describe_server(id, &text.name, &text.description, text.version.as_str()).await?;
-    audited.describe(format!("name {}", text.name));
+async fn describe(act: &mut Act, id: ServerId, text: &ServerText) -> Result<(), PlatformError> {
+    let organization = act.member(Permission::Change)?;
+    act.own_server(id, organization).await?;
+    act.tx.describe_server(id, &text.name, &text.description, text.version.as_str()).await?;
+    act.describe(format!("name {}", text.name));
     Ok(())
 }
 
-async fn revoke(audited: &mut AuditedTx, id: ServerId) -> Result<KeyFingerprint, PlatformError> {
-    let organization = audited.member(Permission::Change)?;
-    let server = audited.own_server(id, organization).await?;
+async fn revoke(act: &mut Act, id: ServerId) -> Result<KeyFingerprint, PlatformError> {
+    let organization = act.member(Permission::Change)?;
+    let server = act.own_server(id, organization).await?;
     let key = server.key.ok_or(ActionRefusal::NotEnrolled)?;
-    audited.tx.revoke_key(key, id, audited.now).await?;
-    audited.tx.set_key(id, None, audited.now).await?;
-    for connection in audited.tx.connections_of_server(id).await? {
+    act.tx.revoke_key(key, id, act.now).await?;
+    act.tx.set_key(id, None, act.now).await?;
+    for connection in act.tx.connections_of_server(id).await? {
         if !connection.status.is_terminal() {
-            audited.concerns_both(&connection);
+            act.concerns_both(&connection);
         }
     }
-    audited.describe(format!("key {key}"));
+    act.describe(format!("key {key}"));
     Ok(key)
 }
 

@@ -1,5 +1,7 @@
 //! A small platform in a temporary folder, with a clock moved by hand.
 
+mod actions;
+mod acts;
 mod admin_secrets;
 mod agents;
 mod connections;

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use serde::{Serialize, Serializer};
 
-use crate::store::{Carried, ConnectionRecord};
+use crate::store::{Carried, ConnectionRecord, Tx};
 use adit_core::domain::access::Access;
 use adit_core::domain::connection::{ConnectionType, Protocol, Side};
 use adit_core::domain::connectivity::{Connectivity, Facts};
@@ -122,15 +122,8 @@ impl Platform {
     /// Returns the connections one is a party of, ended ones too; lists hide those until asked.
     pub async fn connections(&self, initiator: &Initiator) -> Result<Vec<ConnectionView>, PlatformError> {
         self.expire_offers().await?;
-        let mut tx = self.store.read().await?;
-        let mut views = Vec::new();
-        for connection in tx.connections().await? {
-            if sees(initiator, &connection) {
-                let facts = facts_of(&mut tx, &connection).await?;
-                views.push(view(connection, &facts, initiator.viewpoint()));
-            }
-        }
-        Ok(views)
+        let viewpoint = initiator.viewpoint()?;
+        self.look(async move |tx: &mut Tx| list(tx, viewpoint).await).await
     }
 
     pub async fn connection(
@@ -139,16 +132,35 @@ impl Platform {
         id: ConnectionId,
     ) -> Result<ConnectionView, PlatformError> {
         self.expire_offers().await?;
-        let mut tx = self.store.read().await?;
-        let found = tx.connection(id).await?.filter(|connection| sees(initiator, connection));
-        let connection = found.ok_or(PlatformError::NotFound { resource: Resource::Connection })?;
-        let facts = facts_of(&mut tx, &connection).await?;
-        Ok(view(connection, &facts, initiator.viewpoint()))
+        let viewpoint = initiator.viewpoint()?;
+        self.look(async move |tx: &mut Tx| one(tx, viewpoint, id).await).await
     }
 }
 
-fn sees(initiator: &Initiator, connection: &ConnectionRecord) -> bool {
-    initiator.viewpoint().is_none_or(|own| viewer::side_of(connection, own).is_some())
+async fn list(tx: &mut Tx, viewpoint: Option<OrganizationId>) -> Result<Vec<ConnectionView>, PlatformError> {
+    let mut views = Vec::new();
+    for connection in tx.connections().await? {
+        if sees(viewpoint, &connection) {
+            let facts = facts_of(tx, &connection).await?;
+            views.push(view(connection, &facts, viewpoint));
+        }
+    }
+    Ok(views)
+}
+
+async fn one(
+    tx: &mut Tx,
+    viewpoint: Option<OrganizationId>,
+    id: ConnectionId,
+) -> Result<ConnectionView, PlatformError> {
+    let found = tx.connection(id).await?.filter(|connection| sees(viewpoint, connection));
+    let connection = found.ok_or(PlatformError::NotFound { resource: Resource::Connection })?;
+    let facts = facts_of(tx, &connection).await?;
+    Ok(view(connection, &facts, viewpoint))
+}
+
+fn sees(viewpoint: Option<OrganizationId>, connection: &ConnectionRecord) -> bool {
+    viewpoint.is_none_or(|own| viewer::side_of(connection, own).is_some())
 }
 
 fn view(connection: ConnectionRecord, facts: &Facts, viewpoint: Option<OrganizationId>) -> ConnectionView {
