@@ -99,7 +99,8 @@ async fn only_the_ends_of_an_accepted_admin_connection_are_believed() {
     ] {
         assert!(matches!(tell(platform, server, id).await, Err(AgentError::NotFound)));
     }
-    assert_eq!(managed.world.log_length(&managed.owner).await, before);
+    assert_eq!(managed.world.log_length(&managed.owner).await, before + 1, "what its own agent was refused");
+    assert_eq!(managed.world.last_entry(&managed.owner).await.2, "refused");
     let pair = Pair::new().await;
     let channel = tell(&pair.world.platform, pair.source_server, pair.connection).await;
     assert!(matches!(channel, Err(AgentError::NotFound)), "channel data has no sessions");
