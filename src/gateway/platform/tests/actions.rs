@@ -122,12 +122,12 @@ impl Outside {
                 let token = RegistrationToken::from_bytes([7; 32]);
                 said(platform.redeem_token(of.server, &token, key(9), FROM).await)
             }
-            // About nothing that exists before.
-            Action::AddOrganization | Action::AddServer => return None,
-            // Every organization may be asked.
-            Action::RequestPeering => return None,
-            // By rule; or about a host's own certificate.
-            Action::ExpireOffer
+            // About nothing that was there before; an organization, any of which may be asked; what a rule
+            // does; a host's own certificate.
+            Action::AddOrganization
+            | Action::AddServer
+            | Action::RequestPeering
+            | Action::ExpireOffer
             | Action::HoldConnection
             | Action::ReleaseConnection
             | Action::OpenControlLink
