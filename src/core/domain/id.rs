@@ -79,7 +79,7 @@ uuid_id! {
     GrantId
 }
 uuid_id! {
-    /// One change of the platform that was asked for, done or refused.
+    /// One attempt of an act at the gateway: tells, when the answer to its commit was lost, whether it was made.
     ActId
 }
 uuid_id! {

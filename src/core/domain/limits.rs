@@ -574,6 +574,11 @@ pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 
 /// How long a writer of the gateway's database waits for another process to finish.
 pub const STORE_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// For how long an act is run again while the gateway's database is away or others change the same.
+pub const ACT_WAIT: Duration = Duration::from_secs(10);
+/// The pause before it is run again: the first, and the longest.
+pub const ACT_RETRY_DELAY_MIN: Duration = Duration::from_millis(10);
+pub const ACT_RETRY_DELAY_MAX: Duration = Duration::from_secs(1);
 /// Readers of the gateway's database at a time.
 pub const STORE_READERS_MAX: u32 = 4;
 /// Connections to a database server at a time.
