@@ -1,0 +1,188 @@
+//! Many sequences over few databases; a failing one shrinks to the shortest that still fails, and is told as a story.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use crate::draft::{Draft, drafts};
+use crate::model::Mutation;
+use crate::run::{Difference, Trace, finds, run};
+use crate::world::{Engine, World};
+
+/// Always the same, so that what passed yesterday passes today.
+const SEED: u64 = 13;
+/// Sequences that one database sees: its lists are read whole, and get longer.
+const SEQUENCES_A_WORLD: u64 = 8;
+/// One in so many sequences comes from another seed each time.
+const FRESH_ONE_IN: u64 = 10;
+const SHRINKS_MAX: usize = 600;
+/// Sequences in which every wrong model must be found out.
+const SEQUENCES_FOR_MUTATIONS: u64 = 200;
+
+fn sequences() -> u64 {
+    if std::env::var_os("ADIT_TEST_LONG").is_some() { 100_000 } else { 2_000 }
+}
+
+/// The one sequence that was asked for.
+fn asked() -> Option<(u64, u64)> {
+    let text = std::env::var("ADIT_MODEL_SEED").ok()?;
+    let (seed, number) = text.split_once(':').expect("ADIT_MODEL_SEED is seed:number");
+    Some((seed.parse().expect("a seed"), number.parse().expect("a number")))
+}
+
+/// Draws a sequence; the same from the same numbers.
+fn tree(seed: u64, number: u64) -> impl ValueTree<Value = Draft> {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_be_bytes());
+    bytes[8..16].copy_from_slice(&number.to_be_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let config = Config { failure_persistence: None, ..Config::default() };
+    drafts().new_tree(&mut TestRunner::new_with_rng(config, rng)).unwrap()
+}
+
+/// Runs a sequence; a failing one is made as short as it goes.
+async fn check(world: &mut World, seed: u64, number: u64) -> Result<Trace, Box<Difference>> {
+    let mut tree = tree(seed, number);
+    let mut shortest = match run(world, &tree.current()).await {
+        Ok(trace) => return Ok(trace),
+        Err(difference) => difference,
+    };
+    let mut is_left = tree.simplify();
+    for _ in 0..SHRINKS_MAX {
+        if !is_left {
+            break;
+        }
+        match run(world, &tree.current()).await {
+            Ok(_) => is_left = tree.complicate(),
+            Err(difference) => {
+                shortest = difference;
+                is_left = tree.simplify();
+            }
+        }
+    }
+    Err(shortest)
+}
+
+fn tell(engine: Engine, seed: u64, number: u64, difference: &Difference) -> String {
+    format!(
+        "\non {engine:?}, sequence {number} of seed {seed} (run it alone: ADIT_MODEL_SEED={seed}:{number}), made shorter:\n\n{}\n",
+        difference.story()
+    )
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// Runs the sequences of one seed on as many threads as there are processors, and returns how many events they had.
+fn run_all(engine: Engine, seed: u64, count: u64) -> Tally {
+    let next = AtomicU64::new(0);
+    let threads = thread::available_parallelism().map_or(2, usize::from);
+    let work = || {
+        let mut tally = Tally::default();
+        loop {
+            let first = next.fetch_add(SEQUENCES_A_WORLD, Ordering::SeqCst);
+            if first >= count {
+                return tally;
+            }
+            block_on(run_some(engine, seed, first..(first + SEQUENCES_A_WORLD).min(count), &mut tally));
+        }
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let mut sum = Tally::default();
+        for thread in threads {
+            sum.add(&thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        sum
+    })
+}
+
+async fn run_some(engine: Engine, seed: u64, numbers: std::ops::Range<u64>, tally: &mut Tally) {
+    let mut world = World::open(engine).await;
+    for number in numbers {
+        match check(&mut world, seed, number).await {
+            Ok(trace) => tally.count(&trace),
+            Err(difference) => panic!("{}", tell(engine, seed, number, &difference)),
+        }
+    }
+    world.platform.close().await.unwrap();
+}
+
+/// What the sequences came to see.
+#[derive(Debug, Default)]
+struct Tally {
+    events: usize,
+    seen: BTreeMap<String, usize>,
+}
+
+impl Tally {
+    fn count(&mut self, trace: &Trace) {
+        self.events += trace.observed.len();
+        for observed in &trace.observed {
+            *self.seen.entry(observed.word()).or_default() += 1;
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        for (word, times) in &other.seen {
+            *self.seen.entry(word.clone()).or_default() += times;
+        }
+    }
+}
+
+#[test]
+fn every_sequence_of_events_has_the_models_outcome() {
+    if asked().is_some() {
+        return;
+    }
+    let fresh = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos().into();
+    for engine in Engine::ALL {
+        let (begun, count) = (Instant::now(), sequences());
+        println!("{engine:?}: seeds {SEED} and {fresh}");
+        let mut tally = run_all(engine, fresh, count / FRESH_ONE_IN);
+        tally.add(&run_all(engine, SEED, count - count / FRESH_ONE_IN));
+        println!("{count} sequences, {} events in {:.1} s", tally.events, begun.elapsed().as_secs_f64());
+        for (word, times) in &tally.seen {
+            println!("{times:>8}  {word}");
+        }
+    }
+}
+
+#[test]
+fn one_sequence() {
+    let Some((seed, number)) = asked() else { return };
+    for engine in Engine::ALL {
+        let checked = block_on(async { check(&mut World::open(engine).await, seed, number).await });
+        match checked {
+            Ok(trace) => println!("{}", Difference { trace, what: "no difference".into() }.story()),
+            Err(difference) => panic!("{}", tell(engine, seed, number, &difference)),
+        }
+    }
+}
+
+#[test]
+fn each_wrong_model_is_found_out() {
+    for engine in Engine::ALL {
+        let mut unfound = Mutation::ALL.to_vec();
+        block_on(async {
+            for number in 0..SEQUENCES_FOR_MUTATIONS {
+                if unfound.is_empty() {
+                    return;
+                }
+                let mut world = World::open(engine).await;
+                let trace = check(&mut world, SEED, number).await;
+                let trace = trace.unwrap_or_else(|it| panic!("{}", tell(engine, SEED, number, &it)));
+                for found in unfound.extract_if(.., |mutation| finds(&trace, *mutation)) {
+                    println!("{found:?} is found out by sequence {number}");
+                }
+            }
+        });
+        assert_eq!(unfound, [], "no sequence found these wrong models out");
+    }
+}
