@@ -71,6 +71,38 @@ enum Drawing {
     Sweep,
 }
 
+impl Drawing {
+    const fn needs_connection(self) -> bool {
+        matches!(
+            self,
+            Self::Order
+                | Self::AcceptOffer
+                | Self::EndOffer
+                | Self::ViewSecret
+                | Self::RotateSecret
+                | Self::Tunnel
+                | Self::Fetch
+                | Self::Stored
+                | Self::Mismatch
+                | Self::RefusedPeer
+                | Self::Session
+        )
+    }
+
+    const fn needs_server(self) -> bool {
+        matches!(
+            self,
+            Self::AddChannel
+                | Self::OfferAdmin
+                | Self::Token
+                | Self::DescribeServer
+                | Self::RevokeServer
+                | Self::Authorize
+                | Self::Linked
+        )
+    }
+}
+
 /// How often each is drawn.
 const WEIGHTS: [(u32, Drawing); 31] = [
     (20, Drawing::Order),
@@ -172,8 +204,33 @@ fn owner(organization: usize) -> Asker {
 impl Drawn {
     /// Returns what it means now.
     pub(crate) fn resolve(&self, model: &Model) -> Step {
-        let event = self.user_event(model).unwrap_or_else(|| self.agent_event(model));
+        let ripe = Self { kind: self.ripe(model), ..*self };
+        let event = ripe.user_event(model).unwrap_or_else(|| ripe.agent_event(model));
         Step { after_seconds: self.after_seconds, event }
+    }
+
+    /// Returns what was drawn, or what has to come before it.
+    fn ripe(&self, model: &Model) -> Drawing {
+        let mut kind = self.kind;
+        if self.third.is_multiple_of(16) {
+            return kind;
+        }
+        if kind.needs_connection() && model.connections.is_empty() {
+            kind = if self.third.is_multiple_of(2) { Drawing::ApproveGrant } else { Drawing::OfferAdmin };
+        }
+        if matches!(kind, Drawing::ApproveGrant | Drawing::EndGrant) && model.grants.is_empty() {
+            kind = if self.third.is_multiple_of(4) { Drawing::OfferGrant } else { Drawing::RequestGrant };
+        }
+        if matches!(kind, Drawing::OfferGrant | Drawing::RequestGrant | Drawing::Publish) && model.channels.is_empty() {
+            kind = Drawing::AddChannel;
+        }
+        if matches!(kind, Drawing::OfferAdmin | Drawing::DecidePeering) && model.peerings.is_empty() {
+            kind = Drawing::Peering;
+        }
+        if matches!(kind, Drawing::Redeem | Drawing::Judge) && model.tokens.is_empty() {
+            kind = Drawing::Token;
+        }
+        if kind.needs_server() && model.servers.is_empty() { Drawing::AddServer } else { kind }
     }
 
     fn user_event(&self, model: &Model) -> Option<Event> {

@@ -24,6 +24,7 @@ const SHRINKS_MAX: usize = 600;
 const SEQUENCES_FOR_MUTATIONS: u64 = 200;
 
 fn sequences() -> u64 {
+    if let Ok(n) = std::env::var("N") { return n.parse().unwrap(); }
     if std::env::var_os("ADIT_TEST_LONG").is_some() { 100_000 } else { 2_000 }
 }
 

@@ -105,15 +105,15 @@ pub(crate) struct Step {
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "+{:>7} s  ", self.after_seconds)?;
-        match self.event {
-            Event::Member { who: Asker::Host, wish } => write!(f, "host: {wish:?}"),
+        let told = match self.event {
+            Event::Member { who: Asker::Host, wish } => format!("host: {wish:?}"),
             Event::Member { who: Asker::Member { organization, role }, wish } => {
-                write!(f, "{role} of organization {organization}: {wish:?}")
+                format!("{role} of organization {organization}: {wish:?}")
             }
-            Event::Agent { server, report } => write!(f, "agent of server {server}: {report:?}"),
-            Event::Sweep => f.write_str("the gateway sweeps"),
-        }
+            Event::Agent { server, report } => format!("agent of server {server}: {report:?}"),
+            Event::Sweep => "the gateway sweeps".into(),
+        };
+        write!(f, "+{:>7} s  {}", self.after_seconds, told.replace(&NOBODY.to_string(), "(none)"))
     }
 }
 

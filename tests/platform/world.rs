@@ -21,7 +21,10 @@ use adit_gateway::platform::{Actor, Platform};
 use adit_net::identity::time::TimeSource;
 use tempfile::TempDir;
 
-use crate::step::{Asker, user_name};
+use crate::outcome::Thing;
+use crate::step::{Asker, NOBODY, user_name};
+
+pub(crate) use act::command;
 
 /// What the platform keeps its data in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +80,7 @@ pub(crate) struct Made {
     /// Names of organizations by number, as the audit writes them.
     names: BTreeMap<String, usize>,
     /// What the audit calls a thing.
-    texts: BTreeMap<String, crate::outcome::Thing>,
+    texts: BTreeMap<String, Thing>,
 }
 
 impl World {
@@ -148,8 +151,6 @@ const MISSING: [u8; 16] = [9; 16];
 impl Made {
     /// Knows what is asked for and does not exist.
     fn note_unknown(&mut self) {
-        use crate::outcome::Thing;
-        use crate::step::NOBODY;
         self.note("organization", self.organization(NOBODY), Thing::Organization(NOBODY));
         self.note("server", self.server(NOBODY), Thing::Server(NOBODY));
         self.note("channel", self.channel(NOBODY), Thing::Channel(NOBODY));
@@ -158,7 +159,7 @@ impl Made {
         self.note("connection", self.connection(NOBODY), Thing::Connection(NOBODY));
     }
 
-    fn note(&mut self, word: &str, id: impl Display, thing: crate::outcome::Thing) {
+    fn note(&mut self, word: &str, id: impl Display, thing: Thing) {
         self.texts.insert(format!("{word} {id}"), thing);
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Model, Mutation};
 use crate::outcome::{Entry, Outcome, Thing};
 use crate::step::{
-    Asker, Decision, GrantEnd, Order, Wish, channel_name, organization_name, server_name, user_name,
+    Asker, Decision, GrantEnd, Order, Wish, organization_name, server_name, user_name,
 };
 
 /// What is one row within its span: the kind, the number of the span with its length, whose logs.

@@ -238,7 +238,6 @@ impl World {
         match report {
             Report::Redeem { token, key } => {
                 let (token, key) = (self.token(token), self.key(key));
-                // Offers whose time is over: see the report of 29 November; nothing else asks before an enrolment.
                 let redeemed = self.platform.redeem_token(id, &token, key, FROM).await;
                 redeemed.map(|enrolment| self.enrolled(&enrolment)).map_err(|refusal| enrolment_rule(&refusal))
             }
@@ -308,6 +307,24 @@ impl World {
         }
     }
 
+    /// Presents a token; returns whether it was taken.
+    pub(crate) fn presented(
+        &self,
+        server: usize,
+        token: usize,
+        key: u8,
+    ) -> impl Future<Output = bool> + Send + 'static {
+        let (platform, server, key) = (self.platform.clone(), self.made.server(server), self.key(key));
+        let token = self.token(token);
+        async move {
+            match platform.redeem_token(server, &token, key, FROM).await {
+                Ok(_) => true,
+                Err(EnrolRefusal::Platform(error)) => panic!("the platform failed: {error:?}"),
+                Err(_) => false,
+            }
+        }
+    }
+
     fn token(&self, number: usize) -> RegistrationToken {
         self.made.tokens.get(number).cloned().unwrap_or_else(|| RegistrationToken::from_bytes([7; 32]))
     }
@@ -323,7 +340,7 @@ impl World {
 }
 
 impl super::Made {
-    fn note_connection(&mut self, id: ConnectionId) {
+    pub(crate) fn note_connection(&mut self, id: ConnectionId) {
         self.note("connection", id, Thing::Connection(self.connections.len()));
         self.connections.push(id);
     }

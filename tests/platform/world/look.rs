@@ -105,13 +105,6 @@ impl World {
         }
     }
 
-    /// Returns the line of one connection as its detail shows it, or nothing where there is none.
-    pub(crate) async fn detail(&self, viewer: usize, connection: usize) -> Option<ConnectionLine> {
-        let auditor = self.actor(Asker::Member { organization: viewer, role: UserRole::Auditor });
-        let shown = self.platform.connection(&auditor, self.made.connection(connection)).await.ok()?;
-        Some(self.connection_line(&shown))
-    }
-
     fn server_line(&self, it: &ServerView) -> Line {
         Line::Server {
             number: number_of(&self.made.servers, &it.id),
