@@ -3,7 +3,7 @@
 
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
 
-use crate::model::{Connection, Model};
+use crate::model::{Connection, Kind, Model};
 use crate::outcome::Status;
 use crate::step::{Asker, Decision, Event, GrantEnd, NOBODY, Order, Report, Step, Wish};
 use adit_core::domain::connection::Side;
@@ -12,7 +12,7 @@ use adit_core::domain::tier::Tier;
 
 /// Organizations that there may be.
 const ORGANIZATIONS: std::ops::RangeInclusive<usize> = 2..=5;
-pub(crate) const EVENTS_MAX: usize = 40;
+const EVENTS: std::ops::RangeInclusive<usize> = 8..=32;
 const HOUR: u32 = 3_600;
 const DAY: u32 = 24 * HOUR;
 
@@ -103,7 +103,7 @@ impl Drawing {
     }
 }
 
-/// How often each is drawn.
+/// How often each is drawn where nothing is preferred.
 const WEIGHTS: [(u32, Drawing); 31] = [
     (20, Drawing::Order),
     (5, Drawing::Peering),
@@ -138,9 +138,35 @@ const WEIGHTS: [(u32, Drawing); 31] = [
     (2, Drawing::Sweep),
 ];
 
+/// What most events of a sequence are about; then they are about few objects too.
+const THEMES: [&[(u32, Drawing)]; 6] = [
+    &[],
+    &[(60, Drawing::Order), (10, Drawing::Mismatch), (20, Drawing::AcceptOffer), (15, Drawing::EndOffer), (15, Drawing::OfferAdmin)],
+    &[(90, Drawing::ViewSecret), (15, Drawing::RotateSecret), (20, Drawing::Fetch), (50, Drawing::Stored), (10, Drawing::Sweep)],
+    &[(50, Drawing::Token), (70, Drawing::Redeem), (20, Drawing::RevokeServer), (15, Drawing::Authorize), (10, Drawing::Judge)],
+    &[(60, Drawing::Tier), (60, Drawing::Order), (20, Drawing::AcceptOffer), (20, Drawing::OfferAdmin)],
+    &[(50, Drawing::Peering), (60, Drawing::DecidePeering), (90, Drawing::AddChannel), (20, Drawing::AddServer)],
+];
+
+fn kinds(theme: usize) -> Vec<Drawing> {
+    let weights = WEIGHTS.iter().chain(THEMES[theme]);
+    weights.flat_map(|(weight, kind)| (0..*weight).map(|_| *kind)).collect()
+}
+
 pub(crate) fn drafts() -> impl Strategy<Value = Draft> {
-    let kinds = WEIGHTS.iter().flat_map(|(weight, kind)| (0..*weight).map(|_| *kind)).collect::<Vec<_>>();
-    let after = prop_oneof![
+    let tier = prop_oneof![5 => Just(Tier::Standard), 3 => Just(Tier::Free), 2 => Just(Tier::Enterprise)];
+    let tiers = prop::collection::vec(tier, ORGANIZATIONS);
+    let events = (0..THEMES.len()).prop_flat_map(|theme| prop::collection::vec(event(theme), EVENTS));
+    let foundation = prop_oneof![1 => Just(0_u8), 2 => Just(1), 2 => Just(2), 2 => Just(3), 3 => Just(4)];
+    (tiers, foundation, events).prop_map(|(tiers, foundation, events)| {
+        let events = events.into_iter().flat_map(|(drawn, times)| (0..times).map(move |time| drawn.again(time)));
+        Draft { tiers, foundation, events: events.collect() }
+    })
+}
+
+/// Draws an event, and how often it comes in a row.
+fn event(theme: usize) -> impl Strategy<Value = (Drawn, u16)> {
+    let after_seconds = prop_oneof![
         60 => Just(1_u32),
         8 => 2_u32..60,
         6 => 60_u32..1_800,
@@ -150,14 +176,14 @@ pub(crate) fn drafts() -> impl Strategy<Value = Draft> {
         1 => 4 * DAY..9 * DAY,
     ];
     let numbers = (any::<u8>(), any::<u16>(), any::<u16>(), any::<u16>());
-    let event = (prop::sample::select(kinds), after, numbers).prop_map(
-        |(kind, after_seconds, (who, one, other, third))| Drawn { kind, after_seconds, who, one, other, third },
+    let drawn = (prop::sample::select(kinds(theme)), after_seconds, numbers).prop_map(
+        move |(kind, after_seconds, (who, one, other, third))| {
+            // Where there is a theme, the first two of what fits are chosen alone.
+            let one = if theme == 0 { one } else { one % 64 };
+            Drawn { kind, after_seconds, who, one, other, third }
+        },
     );
-    let tier =
-        prop_oneof![5 => Just(Tier::Standard), 3 => Just(Tier::Free), 2 => Just(Tier::Enterprise)];
-    let tiers = prop::collection::vec(tier, ORGANIZATIONS);
-    (tiers, 0..=4_u8, prop::collection::vec(event, 8..=EVENTS_MAX))
-        .prop_map(|(tiers, foundation, events)| Draft { tiers, foundation, events })
+    (drawn, prop_oneof![24 => Just(1_u16), 1 => 2_u16..9])
 }
 
 /// Returns the steps that everything drawn stands upon.
@@ -202,11 +228,21 @@ fn owner(organization: usize) -> Asker {
 }
 
 impl Drawn {
+    /// Returns the same once more, under another name.
+    const fn again(self, time: u16) -> Self {
+        Self { other: self.other.wrapping_add(2 * time), ..self }
+    }
+
     /// Returns what it means now.
     pub(crate) fn resolve(&self, model: &Model) -> Step {
         let ripe = Self { kind: self.ripe(model), ..*self };
         let event = ripe.user_event(model).unwrap_or_else(|| ripe.agent_event(model));
-        Step { after_seconds: self.after_seconds, event }
+        let after_seconds = match event {
+            // What has a long life is over in the end.
+            Event::Sweep => [self.after_seconds, HOUR, 73 * HOUR, 7 * DAY][usize::from(self.third / 16 % 4)],
+            Event::Member { .. } | Event::Agent { .. } => self.after_seconds,
+        };
+        Step { after_seconds, event }
     }
 
     /// Returns what was drawn, or what has to come before it.
@@ -246,11 +282,11 @@ impl Drawn {
             Drawing::AcceptOffer => self.accept_offer(model),
             Drawing::EndOffer => self.end_offer(model),
             Drawing::ViewSecret => {
-                let (party, connection) = self.connection_and_party(model);
+                let (party, connection) = self.connection_and_owner(model);
                 (party, Wish::ViewSecret { connection })
             }
             Drawing::RotateSecret => {
-                let (party, connection) = self.connection_and_party(model);
+                let (party, connection) = self.connection_and_owner(model);
                 (party, Wish::RotateSecret { connection })
             }
             Drawing::Token | Drawing::DescribeServer | Drawing::RevokeServer | Drawing::AddChannel => {
@@ -308,6 +344,21 @@ impl Drawn {
         let number = self.fit(self.one, &model.connections, |it| !it.status.is_over());
         let party = model.connections.get(number).map_or(0, |it| it.organizations[usize::from(self.other % 2)]);
         (party, number)
+    }
+
+    /// Does the same; most of the time one that owns the secret and has not viewed it.
+    fn connection_and_owner(&self, model: &Model) -> (usize, usize) {
+        let (party, number) = self.connection_and_party(model);
+        let Some(found) = model.connections.get(number).filter(|_| self.third % 8 != 7) else {
+            return (party, number);
+        };
+        let views_at_source = found.kind == Kind::P2p && found.secret.is_viewed(Side::Target);
+        let owner = if found.kind != Kind::P2p || self.third.is_multiple_of(2) {
+            found.organizations[usize::from(!views_at_source)]
+        } else {
+            party
+        };
+        (owner, number)
     }
 
     fn order(&self, model: &Model) -> (usize, Wish) {
@@ -485,7 +536,10 @@ impl Drawn {
     fn of_connection(&self, model: &Model) -> (usize, Report) {
         let connection = self.fit(self.one, &model.connections, |it| !it.status.is_over());
         let found = model.connections.get(connection);
-        let side = if self.other.is_multiple_of(2) { Side::Source } else { Side::Target };
+        let mut side = if self.other.is_multiple_of(2) { Side::Source } else { Side::Target };
+        if matches!(self.kind, Drawing::Stored) && found.is_some_and(|it| it.secret.is_stored(side)) {
+            side = side.other();
+        }
         let at_end = found.and_then(|it| it.server_at(side));
         let server = match at_end {
             Some(server) if self.other % 16 < 14 => server,

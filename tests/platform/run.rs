@@ -6,14 +6,16 @@ use std::fmt::Write;
 
 use crate::draft::{Draft, foundation};
 use crate::model::{Model, Mutation};
-use crate::outcome::{AgentView, Entry, Line, List, Outcome, Refusal};
-use crate::step::{Event, Step};
+use crate::outcome::{AgentView, Entry, Line, List, Outcome, Refusal, Status};
+use crate::step::{Event, Step, Wish};
 use crate::world::World;
 
 /// What the product answered to a step and what was seen of it afterwards.
 #[derive(Debug, Clone)]
 pub(crate) struct Observed {
     pub(crate) step: Step,
+    /// The status of the connection it is about, before.
+    at: Option<Status>,
     outcome: Outcome,
     entries: Vec<Entry>,
     looks: Vec<Look>,
@@ -75,6 +77,7 @@ pub(crate) async fn run(world: &mut World, draft: &Draft) -> Result<Trace, Box<D
         });
         let observed = Observed {
             step,
+            at: step.event.connection().and_then(|number| Some(model.connections.get(number)?.status)),
             outcome: answer.outcome,
             entries: written.into_iter().map(|row| row.entry).collect(),
             looks: looks(world, drawn.map_or(0, |drawn| drawn.one), number + 1 == count).await,
@@ -201,18 +204,29 @@ impl Observed {
 }
 
 impl Observed {
-    /// Names the kind of event and answer, for the tally.
-    pub(crate) fn word(&self) -> String {
+    /// Names the kind of event.
+    fn word(&self) -> String {
         let event = match self.step.event {
+            Event::Member { wish: Wish::Order { order, .. }, .. } => format!("{order:?}"),
             Event::Member { wish, .. } => format!("{wish:?}"),
             Event::Agent { report, .. } => format!("{report:?}"),
             Event::Sweep => "Sweep".into(),
         };
-        let event = event.split(' ').next().unwrap_or_default().to_owned();
+        event.split(' ').next().unwrap_or_default().to_owned()
+    }
+
+    /// Names the kind of event with its answer.
+    pub(crate) fn answered(&self) -> String {
+        let event = self.word();
         match &self.outcome {
             Ok(_) => format!("{event}: done"),
             Err(Refusal::NotFound(what)) => format!("{event}: no such {what}"),
             Err(Refusal::Rule(rule)) => format!("{event}: {rule}"),
         }
+    }
+
+    /// Names the cell of DOMAIN's table that it is.
+    pub(crate) fn cell(&self) -> Option<String> {
+        Some(format!("{} at {:?}", self.word(), self.at?))
     }
 }

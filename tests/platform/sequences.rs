@@ -21,7 +21,7 @@ const SEQUENCES_A_WORLD: u64 = 8;
 const FRESH_ONE_IN: u64 = 10;
 const SHRINKS_MAX: usize = 600;
 /// Sequences in which every wrong model must be found out.
-const SEQUENCES_FOR_MUTATIONS: u64 = 200;
+const SEQUENCES_FOR_MUTATIONS: u64 = 400;
 
 fn sequences() -> u64 {
     if let Ok(n) = std::env::var("N") { return n.parse().unwrap(); }
@@ -118,21 +118,29 @@ async fn run_some(engine: Engine, seed: u64, numbers: std::ops::Range<u64>, tall
 #[derive(Debug, Default)]
 struct Tally {
     events: usize,
+    /// Kinds of events with their answers.
     seen: BTreeMap<String, usize>,
+    /// Cells of the table of DOMAIN §3 that were asked for.
+    cells: BTreeMap<String, usize>,
 }
 
 impl Tally {
     fn count(&mut self, trace: &Trace) {
         self.events += trace.observed.len();
         for observed in &trace.observed {
-            *self.seen.entry(observed.word()).or_default() += 1;
+            *self.seen.entry(observed.answered()).or_default() += 1;
+            if let Some(cell) = observed.cell() {
+                *self.cells.entry(cell).or_default() += 1;
+            }
         }
     }
 
     fn add(&mut self, other: &Self) {
         self.events += other.events;
-        for (word, times) in &other.seen {
-            *self.seen.entry(word.clone()).or_default() += times;
+        for (sum, added) in [(&mut self.seen, &other.seen), (&mut self.cells, &other.cells)] {
+            for (word, times) in added {
+                *sum.entry(word.clone()).or_default() += times;
+            }
         }
     }
 }
@@ -149,7 +157,7 @@ fn every_sequence_of_events_has_the_models_outcome() {
         let mut tally = run_all(engine, fresh, count / FRESH_ONE_IN);
         tally.add(&run_all(engine, SEED, count - count / FRESH_ONE_IN));
         println!("{count} sequences, {} events in {:.1} s", tally.events, begun.elapsed().as_secs_f64());
-        for (word, times) in &tally.seen {
+        for (word, times) in tally.seen.iter().chain(&tally.cells) {
             println!("{times:>8}  {word}");
         }
     }
@@ -172,11 +180,14 @@ fn each_wrong_model_is_found_out() {
     for engine in Engine::ALL {
         let mut unfound = Mutation::ALL.to_vec();
         block_on(async {
+            let mut world = World::open(engine).await;
             for number in 0..SEQUENCES_FOR_MUTATIONS {
                 if unfound.is_empty() {
                     return;
                 }
-                let mut world = World::open(engine).await;
+                if number % SEQUENCES_A_WORLD == 0 {
+                    world = World::open(engine).await;
+                }
                 let trace = check(&mut world, SEED, number).await;
                 let trace = trace.unwrap_or_else(|it| panic!("{}", tell(engine, SEED, number, &it)));
                 for found in unfound.extract_if(.., |mutation| finds(&trace, *mutation)) {

@@ -96,6 +96,23 @@ pub(crate) enum Event {
     Sweep,
 }
 
+impl Event {
+    /// Returns the connection that the table of DOMAIN §3 is asked about.
+    pub(crate) const fn connection(self) -> Option<usize> {
+        match self {
+            Self::Member { wish, .. } => match wish {
+                Wish::AcceptOffer { connection, .. }
+                | Wish::DeclineOffer { connection }
+                | Wish::WithdrawOffer { connection }
+                | Wish::Order { connection, .. } => Some(connection),
+                _ => None,
+            },
+            Self::Agent { report: Report::Mismatch { connection, .. }, .. } => Some(connection),
+            Self::Agent { .. } | Self::Sweep => None,
+        }
+    }
+}
+
 /// An event and how long after the last one it comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Step {

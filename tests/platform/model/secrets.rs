@@ -11,6 +11,14 @@ const VIEWS_AN_HOUR: usize = 5;
 const KEPT_AFTER_STORED: i64 = 72 * HOUR;
 
 impl Secret {
+    pub(crate) const fn is_viewed(&self, side: Side) -> bool {
+        self.viewed[at(side)]
+    }
+
+    pub(crate) const fn is_stored(&self, side: Side) -> bool {
+        self.stored[at(side)].is_some()
+    }
+
     pub(super) fn forget(&mut self) {
         self.is_gone = true;
     }
