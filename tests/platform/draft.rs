@@ -12,7 +12,7 @@ use adit_core::domain::tier::Tier;
 
 /// Organizations that there may be.
 const ORGANIZATIONS: std::ops::RangeInclusive<usize> = 2..=5;
-const EVENTS: std::ops::RangeInclusive<usize> = 8..=32;
+const EVENTS: std::ops::RangeInclusive<usize> = 8..=26;
 const HOUR: u32 = 3_600;
 const DAY: u32 = 24 * HOUR;
 
@@ -141,12 +141,37 @@ const WEIGHTS: [(u32, Drawing); 31] = [
 /// What most events of a sequence are about; then they are about few objects too.
 const THEMES: [&[(u32, Drawing)]; 6] = [
     &[],
-    &[(60, Drawing::Order), (10, Drawing::Mismatch), (20, Drawing::AcceptOffer), (15, Drawing::EndOffer), (15, Drawing::OfferAdmin)],
-    &[(90, Drawing::ViewSecret), (15, Drawing::RotateSecret), (20, Drawing::Fetch), (50, Drawing::Stored), (10, Drawing::Sweep)],
-    &[(50, Drawing::Token), (70, Drawing::Redeem), (20, Drawing::RevokeServer), (15, Drawing::Authorize), (10, Drawing::Judge)],
+    &[
+        (60, Drawing::Order),
+        (10, Drawing::Mismatch),
+        (20, Drawing::AcceptOffer),
+        (15, Drawing::EndOffer),
+        (15, Drawing::OfferAdmin),
+    ],
+    &[
+        (90, Drawing::ViewSecret),
+        (15, Drawing::RotateSecret),
+        (20, Drawing::Fetch),
+        (50, Drawing::Stored),
+        (10, Drawing::Sweep),
+    ],
+    &[
+        (50, Drawing::Token),
+        (70, Drawing::Redeem),
+        (20, Drawing::RevokeServer),
+        (15, Drawing::Authorize),
+        (10, Drawing::Judge),
+    ],
     &[(60, Drawing::Tier), (60, Drawing::Order), (20, Drawing::AcceptOffer), (20, Drawing::OfferAdmin)],
-    &[(50, Drawing::Peering), (60, Drawing::DecidePeering), (90, Drawing::AddChannel), (20, Drawing::AddServer)],
+    &[
+        (50, Drawing::Peering),
+        (60, Drawing::DecidePeering),
+        (90, Drawing::AddChannel),
+        (20, Drawing::AddServer),
+    ],
 ];
+
+const GROWTH: usize = THEMES.len() - 1;
 
 fn kinds(theme: usize) -> Vec<Drawing> {
     let weights = WEIGHTS.iter().chain(THEMES[theme]);
@@ -154,13 +179,26 @@ fn kinds(theme: usize) -> Vec<Drawing> {
 }
 
 pub(crate) fn drafts() -> impl Strategy<Value = Draft> {
-    let tier = prop_oneof![5 => Just(Tier::Standard), 3 => Just(Tier::Free), 2 => Just(Tier::Enterprise)];
-    let tiers = prop::collection::vec(tier, ORGANIZATIONS);
-    let events = (0..THEMES.len()).prop_flat_map(|theme| prop::collection::vec(event(theme), EVENTS));
     let foundation = prop_oneof![1 => Just(0_u8), 2 => Just(1), 2 => Just(2), 2 => Just(3), 3 => Just(4)];
-    (tiers, foundation, events).prop_map(|(tiers, foundation, events)| {
-        let events = events.into_iter().flat_map(|(drawn, times)| (0..times).map(move |time| drawn.again(time)));
+    let themed =
+        (0..THEMES.len()).prop_flat_map(|theme| (tiers(theme), prop::collection::vec(event(theme), EVENTS)));
+    (themed, foundation).prop_map(|((tiers, events), foundation)| {
+        let events =
+            events.into_iter().flat_map(|(drawn, times)| (0..times).map(move |time| drawn.again(time)));
         Draft { tiers, foundation, events: events.collect() }
+    })
+}
+
+/// Draws organizations; where the theme is growth, as many as one of the lowest tier may not have for peers.
+fn tiers(theme: usize) -> impl Strategy<Value = Vec<Tier>> {
+    let tier = prop_oneof![5 => Just(Tier::Standard), 3 => Just(Tier::Free), 2 => Just(Tier::Enterprise)];
+    let grows = theme == GROWTH;
+    let count = if grows { *ORGANIZATIONS.end()..=*ORGANIZATIONS.end() } else { ORGANIZATIONS };
+    prop::collection::vec(tier, count).prop_map(move |mut tiers| {
+        if grows {
+            tiers[0] = Tier::Free;
+        }
+        tiers
     })
 }
 
@@ -257,7 +295,9 @@ impl Drawn {
         if matches!(kind, Drawing::ApproveGrant | Drawing::EndGrant) && model.grants.is_empty() {
             kind = if self.third.is_multiple_of(4) { Drawing::OfferGrant } else { Drawing::RequestGrant };
         }
-        if matches!(kind, Drawing::OfferGrant | Drawing::RequestGrant | Drawing::Publish) && model.channels.is_empty() {
+        if matches!(kind, Drawing::OfferGrant | Drawing::RequestGrant | Drawing::Publish)
+            && model.channels.is_empty()
+        {
             kind = Drawing::AddChannel;
         }
         if matches!(kind, Drawing::OfferAdmin | Drawing::DecidePeering) && model.peerings.is_empty() {
@@ -342,7 +382,8 @@ impl Drawn {
     /// Picks a connection, most of the time one that lives, and a party of it.
     fn connection_and_party(&self, model: &Model) -> (usize, usize) {
         let number = self.fit(self.one, &model.connections, |it| !it.status.is_over());
-        let party = model.connections.get(number).map_or(0, |it| it.organizations[usize::from(self.other % 2)]);
+        let party =
+            model.connections.get(number).map_or(0, |it| it.organizations[usize::from(self.other % 2)]);
         (party, number)
     }
 
@@ -367,7 +408,8 @@ impl Drawn {
         let order = match (model.connections.get(connection).map(|it| it.status), self.third % 8) {
             (Some(Status::Ready), 0..=3) => Order::Activate,
             (Some(Status::Active), 0..=3) => Order::Pause,
-            (Some(Status::Paused { .. }), 0..=3) => Order::Resume,
+            (Some(Status::Paused { .. }), 0..=2) => Order::Resume,
+            (Some(Status::Paused { .. }), 3..=4) => Order::Pause,
             (Some(Status::Failed), 0..=4) => Order::Retry,
             (_, 5) if any == Order::Terminate => Order::Disconnect,
             _ => any,
@@ -415,7 +457,9 @@ impl Drawn {
 
     fn approve_grant(&self, model: &Model) -> (usize, Wish) {
         let grant = self.fit(self.one, &model.grants, |it| it.status == "pending");
-        let Some(found) = model.grants.get(grant) else { return (0, Wish::ApproveGrant { grant, source: None }) };
+        let Some(found) = model.grants.get(grant) else {
+            return (0, Wish::ApproveGrant { grant, source: None });
+        };
         let own = self.fit(self.other, &model.servers, |it| it.organization == found.holder);
         let source = (found.is_offer != self.third.is_multiple_of(8)).then_some(own);
         (found.decider(), Wish::ApproveGrant { grant, source })
@@ -481,7 +525,8 @@ impl Drawn {
 
     fn tier(&self, model: &Model) -> (usize, Wish) {
         let organization = self.any(self.one, model.organizations.len());
-        let tier = [Tier::Free, Tier::Standard, Tier::Enterprise, Tier::Standard][usize::from(self.other % 4)];
+        let tier =
+            [Tier::Free, Tier::Standard, Tier::Enterprise, Tier::Standard][usize::from(self.other % 4)];
         (organization, Wish::SetTier { organization, tier })
     }
 
@@ -517,8 +562,9 @@ impl Drawn {
     /// Most of the time the newest token of a server, presented for that server.
     fn redeem(&self, model: &Model) -> (usize, Report) {
         let all: Vec<_> = (0..model.tokens.len()).collect();
-        let is_newest =
-            |token: &usize| model.servers[model.tokens[*token]].token.as_ref().is_some_and(|it| it.number == *token);
+        let is_newest = |token: &usize| {
+            model.servers[model.tokens[*token]].token.as_ref().is_some_and(|it| it.number == *token)
+        };
         let token = self.fit(self.one, &all, is_newest);
         let server = match model.tokens.get(token) {
             Some(server) if self.other % 16 < 14 => *server,
@@ -559,7 +605,10 @@ impl Drawn {
             Drawing::Fetch => Report::Fetch { connection },
             Drawing::Stored => {
                 let newest = found.map_or(1, |it| it.secret.epoch);
-                Report::Stored { connection, epoch: newest.saturating_sub(u32::from(self.third.is_multiple_of(8))) }
+                Report::Stored {
+                    connection,
+                    epoch: newest.saturating_sub(u32::from(self.third.is_multiple_of(8))),
+                }
             }
             Drawing::Mismatch => Report::Mismatch { connection, reason: small % 3 },
             Drawing::RefusedPeer => {

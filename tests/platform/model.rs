@@ -198,7 +198,9 @@ impl Model {
             Wish::AddServer { name } => self.add_server(act, who, name),
             Wish::DescribeServer { server, name } => self.describe_server(who, server, name),
             Wish::RevokeServer { server } => self.revoke_server(act, who, server),
-            Wish::AddChannel { server, name, published } => self.add_channel(act, who, server, name, published),
+            Wish::AddChannel { server, name, published } => {
+                self.add_channel(act, who, server, name, published)
+            }
             Wish::SetPublished { channel, published } => self.publish(who, channel, published),
             Wish::RequestPeering { with } => self.request_peering(act, who, with),
             Wish::DecidePeering { peering, decision } => self.decide_peering(act, who, peering, decision),
@@ -207,7 +209,9 @@ impl Model {
             Wish::ApproveGrant { grant, source } => self.approve_grant(act, who, grant, source),
             Wish::EndGrant { grant, how: GrantEnd::Deny } => self.deny_grant(act, who, grant),
             Wish::EndGrant { grant, how } => self.end_grant(act, who, grant, how == GrantEnd::Revoke),
-            Wish::OfferAdmin { server, to, writes, hours } => self.offer_admin(act, who, server, to, writes, hours),
+            Wish::OfferAdmin { server, to, writes, hours } => {
+                self.offer_admin(act, who, server, to, writes, hours)
+            }
             Wish::AcceptOffer { connection, source } => self.accept_offer(act, who, connection, source),
             Wish::DeclineOffer { connection } => self.end_offer(act, who, connection, Decision::Decline),
             Wish::WithdrawOffer { connection } => self.end_offer(act, who, connection, Decision::Withdraw),

@@ -46,7 +46,11 @@ pub(crate) enum Value {
     /// Until when the token is good.
     Until(i64),
     Name(String),
-    Enrolled { is_first: bool, revoked: Option<u8>, rotated: BTreeSet<usize> },
+    Enrolled {
+        is_first: bool,
+        revoked: Option<u8>,
+        rotated: BTreeSet<usize>,
+    },
 }
 
 pub(crate) type Outcome = Result<Value, Refusal>;
@@ -94,10 +98,32 @@ impl List {
 /// A row of one of the lists, by the numbers of what it names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Line {
-    Organization { number: usize, tier: Option<&'static str> },
-    Server { number: usize, name: String, organization: usize, key: Option<u8>, is_enrolled: bool, is_online: bool },
-    Channel { number: usize, name: String, organization: usize, server: Option<String>, published: bool },
-    Peering { number: usize, peer: String, requester: usize, recipient: usize, status: &'static str },
+    Organization {
+        number: usize,
+        tier: Option<&'static str>,
+    },
+    Server {
+        number: usize,
+        name: String,
+        organization: usize,
+        key: Option<u8>,
+        is_enrolled: bool,
+        is_online: bool,
+    },
+    Channel {
+        number: usize,
+        name: String,
+        organization: usize,
+        server: Option<String>,
+        published: bool,
+    },
+    Peering {
+        number: usize,
+        peer: String,
+        requester: usize,
+        recipient: usize,
+        status: &'static str,
+    },
     Grant(GrantLine),
     Connection(Box<ConnectionLine>),
 }

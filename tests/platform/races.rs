@@ -212,7 +212,11 @@ async fn pauses_alternate_with_what_lifts_them() {
             field.does(ST_MARY, Wish::Order { connection: 0, order: Order::Activate }).await;
             let counts = field.orders([(ST_MARY, Order::Pause), (ST_MARY, Order::Resume)]).await;
             let (pauses, resumes) = (counts["pause connection"].0, counts["resume connection"].0);
-            let left = if pauses > resumes { Status::Paused { source: true, target: false } } else { Status::Active };
+            let left = if pauses > resumes {
+                Status::Paused { source: true, target: false }
+            } else {
+                Status::Active
+            };
             assert!(pauses == resumes || pauses == resumes + 1, "{counts:?}");
             assert_eq!(field.status().await, left);
         }

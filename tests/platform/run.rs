@@ -166,7 +166,11 @@ fn judge_look(model: &Model, look: &Look) -> Result<(), String> {
         }
         Look::Agent { server, view } => {
             let expected = model.agent_view(*server);
-            if expected == *view { Ok(()) } else { Err(differs(&format!("what server {server} is told"), &expected, view)) }
+            if expected == *view {
+                Ok(())
+            } else {
+                Err(differs(&format!("what server {server} is told"), &expected, view))
+            }
         }
         Look::Log { organization, entries } => {
             let of_it = model.log.iter().filter(|entry| entry.log == Some(*organization));

@@ -76,22 +76,58 @@ pub(crate) enum Wish {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Report {
     /// `token` by the order in which all were issued.
-    Redeem { token: usize, key: u8 },
-    Judge { token: usize, key: Option<u8> },
-    Authorize { key: u8 },
-    Linked { up: bool },
-    Tunnel { connection: usize, path: Option<u8>, mirth: Option<bool> },
-    Fetch { connection: usize },
-    Stored { connection: usize, epoch: u32 },
-    Mismatch { connection: usize, reason: u8 },
-    RefusedPeer { connection: usize, reason: u8, times: u32 },
-    Session { connection: usize, stage: u8, number: u64 },
+    Redeem {
+        token: usize,
+        key: u8,
+    },
+    Judge {
+        token: usize,
+        key: Option<u8>,
+    },
+    Authorize {
+        key: u8,
+    },
+    Linked {
+        up: bool,
+    },
+    Tunnel {
+        connection: usize,
+        path: Option<u8>,
+        mirth: Option<bool>,
+    },
+    Fetch {
+        connection: usize,
+    },
+    Stored {
+        connection: usize,
+        epoch: u32,
+    },
+    Mismatch {
+        connection: usize,
+        reason: u8,
+    },
+    RefusedPeer {
+        connection: usize,
+        reason: u8,
+        times: u32,
+    },
+    Session {
+        connection: usize,
+        stage: u8,
+        number: u64,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
-    Member { who: Asker, wish: Wish },
-    Agent { server: usize, report: Report },
+    Member {
+        who: Asker,
+        wish: Wish,
+    },
+    Agent {
+        server: usize,
+        report: Report,
+    },
     /// The gateway's own round.
     Sweep,
 }

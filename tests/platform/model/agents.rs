@@ -19,7 +19,9 @@ impl Model {
             }
             Report::Authorize { key } => self.authorize(server, key),
             Report::Linked { up } => Ok(self.link(server, up)),
-            Report::Tunnel { connection, path, mirth } => self.tunnel(server, connection, Told { path, mirth }),
+            Report::Tunnel { connection, path, mirth } => {
+                self.tunnel(server, connection, Told { path, mirth })
+            }
             Report::Fetch { connection } => self.fetch(server, connection),
             Report::Stored { connection, epoch } => self.stored(server, connection, epoch),
             Report::Mismatch { connection, .. } => self.mismatch(server, connection),
@@ -53,7 +55,8 @@ impl Model {
 
     fn refuse_enrolment(&mut self, server: usize, why: Refusal) -> Refusal {
         let known = self.servers.get(server).map(|it| it.organization);
-        let thing = if known.is_some() { Thing::Server(server) } else { Thing::Text("server unknown".into()) };
+        let thing =
+            if known.is_some() { Thing::Server(server) } else { Thing::Text("server unknown".into()) };
         let outcome = match why {
             Refusal::Rule("OtherKey" | "RevokedKey" | "KeyInUse") => "alert",
             _ => "refused",
@@ -147,7 +150,8 @@ impl Model {
         let (actor, logs) = self.agent_of(number, side);
         let (action, thing) = ("fail connection", Thing::Connection(number));
         let Ok(to) = next else {
-            let entry = Entry { log: None, actor, action: action.into(), thing, outcome: "refused", times: 1 };
+            let entry =
+                Entry { log: None, actor, action: action.into(), thing, outcome: "refused", times: 1 };
             return Ok(Value::Row(self.write_counted(format!("mismatch {number} {side:?}"), &entry, logs)));
         };
         self.connections[number].status = to;
@@ -165,7 +169,8 @@ impl Model {
         };
         let actor = format!("agent of {}", known.name);
         let kind = format!("peer {server} {thing:?} {reason}");
-        let entry = Entry { log: None, actor, action: "refuse peer".into(), thing, outcome: "refused", times };
+        let entry =
+            Entry { log: None, actor, action: "refuse peer".into(), thing, outcome: "refused", times };
         Ok(Value::Row(self.write_counted(kind, &entry, logs)))
     }
 

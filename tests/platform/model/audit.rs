@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Model, Mutation};
 use crate::outcome::{Entry, Outcome, Thing};
-use crate::step::{
-    Asker, Decision, GrantEnd, Order, Wish, organization_name, server_name, user_name,
-};
+use crate::step::{Asker, Decision, GrantEnd, Order, Wish, organization_name, server_name, user_name};
 
 /// What is one row within its span: the kind, the number of the span with its length, whose logs.
 pub(super) type Repeated = (String, i64, i64, Vec<Option<usize>>);

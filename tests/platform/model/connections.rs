@@ -87,7 +87,9 @@ impl Model {
                 self.lifted(source, target, by, connection.is_alone())
             }
             (Status::Active | Status::Paused { .. }, What::Order(Order::Disconnect)) => Ok(status),
-            (Status::Ready | Status::Active | Status::Paused { .. }, What::AgentRefuses) => Ok(Status::Failed),
+            (Status::Ready | Status::Active | Status::Paused { .. }, What::AgentRefuses) => {
+                Ok(Status::Failed)
+            }
             (Status::Failed, What::Order(Order::Retry)) => Ok(Status::Ready),
             (Status::Terminated, What::Order(Order::Retry)) if retries => Ok(Status::Ready),
             (_, What::Order(Order::Terminate)) => Ok(Status::Terminated),
@@ -138,5 +140,9 @@ fn paused(by: Initiator) -> Status {
 /// Each party has one hold.
 fn second_hold(source: bool, target: bool, by: Initiator) -> Result<Status, Refusal> {
     let has_one = if by == Initiator::Party(Side::Source) { source } else { target };
-    if has_one { Err(Refusal::Rule("AlreadyHeld")) } else { Ok(Status::Paused { source: true, target: true }) }
+    if has_one {
+        Err(Refusal::Rule("AlreadyHeld"))
+    } else {
+        Ok(Status::Paused { source: true, target: true })
+    }
 }

@@ -22,7 +22,13 @@ impl Model {
         Ok(Value::Made)
     }
 
-    pub(super) fn request_grant(&mut self, act: &mut Act, who: Asker, channel: usize, source: usize) -> Outcome {
+    pub(super) fn request_grant(
+        &mut self,
+        act: &mut Act,
+        who: Asker,
+        channel: usize,
+        source: usize,
+    ) -> Outcome {
         let own = self.member(who, Permission::Change)?;
         if channel >= self.channels.len() || !self.sees_channel(Some(own), channel) {
             return Err(Refusal::NotFound("channel"));

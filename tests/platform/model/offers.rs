@@ -57,7 +57,13 @@ impl Model {
         if kind == Kind::AdminRw && !fits { Err(Refusal::Rule("ReadWriteTier")) } else { Ok(()) }
     }
 
-    pub(super) fn accept_offer(&mut self, act: &mut Act, who: Asker, number: usize, source: usize) -> Outcome {
+    pub(super) fn accept_offer(
+        &mut self,
+        act: &mut Act,
+        who: Asker,
+        number: usize,
+        source: usize,
+    ) -> Outcome {
         let own = self.member(who, Permission::Change)?;
         let side = self.party_of_connection(act, number, own)?;
         let to = self.next(number, What::Accept, Initiator::Party(side))?;
@@ -101,7 +107,12 @@ impl Model {
         self.write("the gateway", action, &thing, "done", logs.into_iter().map(Some));
     }
 
-    pub(super) fn party_of_connection(&self, act: &mut Act, number: usize, own: usize) -> Result<Side, Refusal> {
+    pub(super) fn party_of_connection(
+        &self,
+        act: &mut Act,
+        number: usize,
+        own: usize,
+    ) -> Result<Side, Refusal> {
         let found = self.connections.get(number);
         let found = found.and_then(|it| it.side_of(own).map(|side| (it, side)));
         let (connection, side) = found.ok_or(Refusal::NotFound("connection"))?;

@@ -1,7 +1,9 @@
 //! What an organization owns, whom it peers with, and what its tier admits (DOMAIN §1, §7).
 
 use super::audit::Act;
-use super::{Channel, Kind, Model, Mutation, Organization, Peering, Permission, Server, Token, limits, writes};
+use super::{
+    Channel, Kind, Model, Mutation, Organization, Peering, Permission, Server, Token, limits, writes,
+};
 use crate::outcome::{Outcome, Refusal, Status, Thing, Value};
 use crate::step::{Asker, Decision, channel_name, organization_name, server_name};
 use adit_core::domain::tier::Tier;

@@ -196,13 +196,15 @@ impl Model {
     pub(super) fn is_connected(&self, number: usize) -> bool {
         let connection = &self.connections[number];
         SIDES.into_iter().all(|side| {
-            self.link_word(connection, side) == "up" && !matches!(connection.tunnel_word(side), "never" | "down")
+            self.link_word(connection, side) == "up"
+                && !matches!(connection.tunnel_word(side), "never" | "down")
         })
     }
 
     /// Returns what a server's agent is told.
     pub(crate) fn agent_view(&self, server: usize) -> AgentView {
-        let of_server = || self.connections.iter().enumerate().filter(|(_, it)| it.side_of_server(server).is_some());
+        let of_server =
+            || self.connections.iter().enumerate().filter(|(_, it)| it.side_of_server(server).is_some());
         let reached = of_server().filter(|(_, it)| it.may_have_tunnels());
         let reached = reached.filter_map(|(_, it)| it.peer_of(server)).collect::<BTreeSet<_>>().len();
         let has_key = self.servers.get(server).is_some_and(|it| it.key.is_some());

@@ -10,8 +10,8 @@ use adit_core::domain::status::{PauseHold, Status as Shown, TransitionRefusal};
 use adit_core::domain::time::Timestamp;
 use adit_core::protocol::control::{self, ConfigMismatch, PeerRefusal, SessionReport, SessionStage};
 use adit_gateway::platform::{
-    ActionRefusal, AdminOffer, AgentError, ConnectionCommand, EnrolRefusal, Enrolment, LinkRefusal, NewChannel,
-    PlatformError, ServerText, TokenLife,
+    ActionRefusal, AdminOffer, AgentError, ConnectionCommand, EnrolRefusal, Enrolment, LinkRefusal,
+    NewChannel, PlatformError, ServerText, TokenLife,
 };
 
 use super::{FROM, World, number_of};
@@ -53,7 +53,9 @@ impl World {
         self.platform.flush_reports().await.unwrap();
         match step.event {
             Event::Member { who, wish } => self.wish(who, wish).await.map_or_else(Answer::from, Answer::from),
-            Event::Agent { server, report } => Answer { outcome: self.report(server, report).await, sentence: None },
+            Event::Agent { server, report } => {
+                Answer { outcome: self.report(server, report).await, sentence: None }
+            }
             Event::Sweep => {
                 self.platform.sweep().await.unwrap();
                 Value::Nothing.into()
@@ -239,7 +241,9 @@ impl World {
             Report::Redeem { token, key } => {
                 let (token, key) = (self.token(token), self.key(key));
                 let redeemed = self.platform.redeem_token(id, &token, key, FROM).await;
-                redeemed.map(|enrolment| self.enrolled(&enrolment)).map_err(|refusal| enrolment_rule(&refusal))
+                redeemed
+                    .map(|enrolment| self.enrolled(&enrolment))
+                    .map_err(|refusal| enrolment_rule(&refusal))
             }
             Report::Judge { token, key } => {
                 let (token, key) = (self.token(token), key.map(|key| self.key(key)));
@@ -280,8 +284,8 @@ impl World {
                 Ok(Value::Nothing)
             }
             Report::Mismatch { connection, reason } => {
-                let reason =
-                    [ConfigMismatch::Type, ConfigMismatch::Access, ConfigMismatch::MirthTooOld][usize::from(reason)];
+                let reason = [ConfigMismatch::Type, ConfigMismatch::Access, ConfigMismatch::MirthTooOld]
+                    [usize::from(reason)];
                 Ok(Value::Row(platform.config_mismatch(id, made.connection(connection), reason).await?))
             }
             Report::RefusedPeer { connection, reason, times } => {
@@ -290,7 +294,8 @@ impl World {
                 Ok(Value::Row(platform.refused_peer(id, connection, None, reason, times).await?))
             }
             Report::Session { connection, stage, number } => {
-                let stage = [SessionStage::Started, SessionStage::Running, SessionStage::Ended][usize::from(stage)];
+                let stage =
+                    [SessionStage::Started, SessionStage::Running, SessionStage::Ended][usize::from(stage)];
                 let told = SessionReport {
                     number,
                     stage: stage.into(),
@@ -387,10 +392,9 @@ pub(crate) fn status(shown: Shown) -> Status {
         Shown::Provisioning => panic!("nobody sees a connection while it is made"),
         Shown::Ready => Status::Ready,
         Shown::Active => Status::Active,
-        Shown::Paused(holds) => Status::Paused {
-            source: holds != PauseHold::Target,
-            target: holds != PauseHold::Source,
-        },
+        Shown::Paused(holds) => {
+            Status::Paused { source: holds != PauseHold::Target, target: holds != PauseHold::Source }
+        }
         Shown::Offered => Status::Offered,
         Shown::Failed => Status::Failed,
         Shown::Declined => Status::Declined,

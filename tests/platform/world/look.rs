@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use adit_core::domain::connection::Side;
 use adit_core::domain::role::UserRole;
 use adit_core::protocol::control::{Activity, Rule};
-use adit_gateway::platform::{AuditView, CarriedView, ConnectionView, EndView, GrantView, PeeringView, ServerView};
+use adit_gateway::platform::{
+    AuditView, CarriedView, ConnectionView, EndView, GrantView, PeeringView, ServerView,
+};
 
 use super::act::{number_of_key, status};
 use super::{World, number_of};
@@ -75,7 +77,11 @@ impl World {
             }
             List::Servers => {
                 let found = platform.servers(&actor).await.unwrap();
-                found.iter().filter(|it| is_ours(&it.organization_id)).map(|it| self.server_line(it)).collect()
+                found
+                    .iter()
+                    .filter(|it| is_ours(&it.organization_id))
+                    .map(|it| self.server_line(it))
+                    .collect()
             }
             List::Channels => {
                 let found = platform.channels(&actor).await.unwrap();
