@@ -8,11 +8,7 @@
 //! ADIT_MODEL_SEED=7:123 cargo test --test platform one_sequence -- --nocapture     one, with its story
 //! ```
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails where it stands, and says what it measured"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 #[path = "platform/draft.rs"]
 mod draft;

@@ -6,11 +6,24 @@ use std::collections::BTreeSet;
 use crate::outcome::{ConnectionLine, Line, List};
 use crate::run::Observed;
 use crate::step::{Asker, Event};
+use crate::world::Written;
+
+/// How the names of all users begin.
+const USERS: [&str; 2] = ["Ada ", "the operator himself"];
 
 /// Returns the first promise that is broken after the last step.
 pub(crate) fn broken(observed: &[Observed]) -> Option<String> {
     let last = observed.last()?;
     unwritten(last).or_else(|| ungranted(last))
+}
+
+/// What the asker reads of a refusal is what the logs say; no log says in its details who of an organization it was.
+pub(crate) fn missaid(sentence: Option<&str>, written: &[Written]) -> Option<String> {
+    let mut wrong = written.iter().filter(|row| {
+        let is_other = sentence.is_some_and(|told| row.entry.outcome == "refused" && row.detail != told);
+        is_other || USERS.iter().any(|user| row.detail.contains(user))
+    });
+    wrong.next().map(|row| format!("the asker read {sentence:?}, and a log says {row:?}"))
 }
 
 /// What a user did or was refused is in its own log once, and in nobody's twice.

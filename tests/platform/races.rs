@@ -1,4 +1,5 @@
-//! Sixty-four who ask at the same moment: one of them wins, each is answered, and each answer stands in each log once.
+//! Sixty-four who ask at the same moment, half of them at another gateway over the same database: one of them wins, each
+//! is answered, and each answer stands in each log once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ const ST_MARY: Asker = Asker::Member { organization: 1, role: UserRole::Owner };
 /// Lakeside owns server 0 with a channel; St Mary owns server 1 and may send to it: connection 0, Ready.
 struct Field {
     world: World,
+    /// Another gateway over the same database.
+    other: Arc<Platform>,
 }
 
 /// How often each kind of question was answered with yes, and how often with no.
@@ -55,7 +58,8 @@ impl Field {
     async fn open(engine: Engine) -> Self {
         let mut world = World::open(engine).await;
         world.begin().await;
-        let mut field = Self { world };
+        let other = world.another().await;
+        let mut field = Self { world, other };
         for name in 0..2 {
             field.does(Asker::Host, Wish::AddOrganization { name, tier: Tier::Standard }).await;
         }
@@ -84,7 +88,7 @@ impl Field {
     {
         let before = [self.log(0).await, self.log(1).await];
         let answers = at_once(|number| {
-            let (action, asked) = ask(number, self.world.platform.clone());
+            let (action, asked) = ask(number, self.platform(number));
             async move { (action, asked.await) }
         });
         let mut counts = Counts::new();
@@ -95,6 +99,11 @@ impl Field {
             assert_eq!(self.written_since(organization, before).await, counts, "the log of {organization}");
         }
         counts
+    }
+
+    /// Returns the gateway that one asks: those who ask for the same are at both.
+    fn platform(&self, number: usize) -> Arc<Platform> {
+        if (number / 2).is_multiple_of(2) { self.world.platform.clone() } else { self.other.clone() }
     }
 
     async fn log(&self, organization: usize) -> usize {
@@ -376,8 +385,8 @@ async fn a_channel_is_offered_to_a_peer_once() {
         let (channel, to) = (field.world.made.channels[0], field.world.made.organizations[1]);
         let actor = field.world.actor(LAKESIDE);
         let before = [field.log(0).await, field.log(1).await];
-        let answers = at_once(|_| {
-            let (platform, actor) = (field.world.platform.clone(), actor.clone());
+        let answers = at_once(|number| {
+            let (platform, actor) = (field.platform(number), actor.clone());
             async move { platform.offer_grant(&actor, channel, to).await.map(drop) }
         });
         let done = answers.await.into_iter().map(is_done).filter(|is_done| *is_done).count();
@@ -398,7 +407,7 @@ async fn crossing_requests_for_peering_leave_one() {
         let sides = [(LAKESIDE, 2), (newcomer, 0)];
         let sides = sides.map(|(who, with)| (field.world.actor(who), field.world.made.organizations[with]));
         let answers = at_once(|number| {
-            let ((actor, with), platform) = (sides[number % 2].clone(), field.world.platform.clone());
+            let ((actor, with), platform) = (sides[number % 2].clone(), field.platform(number));
             async move { platform.request_peering(&actor, with).await.map(drop) }
         });
         let done = answers.await.into_iter().map(is_done).filter(|is_done| *is_done).count();
@@ -445,7 +454,7 @@ async fn a_secret_that_many_agents_say_to_hold_is_noted_once_a_side() {
         let before = field.world.log_of(0).await.len();
         at_once(|number| {
             let (id, server) = (field.world.made.connections[0], field.world.made.servers[number % 2]);
-            let platform = field.world.platform.clone();
+            let platform = field.platform(number);
             async move { platform.secret_stored(server, id, 1).await.unwrap() }
         })
         .await;

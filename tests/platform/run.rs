@@ -7,6 +7,7 @@ use std::fmt::Write;
 use crate::draft::{Draft, foundation};
 use crate::model::{Model, Mutation};
 use crate::outcome::{AgentView, Entry, Line, List, Outcome, Refusal, Status};
+use crate::promises;
 use crate::step::{Event, Step, Wish};
 use crate::world::World;
 
@@ -67,35 +68,37 @@ pub(crate) async fn run(world: &mut World, draft: &Draft) -> Result<Trace, Box<D
     for number in 0..count {
         let drawn = number.checked_sub(grounds.len()).map(|number| &draft.events[number]);
         let step = drawn.map_or_else(|| grounds[number], |drawn| drawn.resolve(&model));
-        let answer = world.carry_out(&step).await;
-        let before = model.log.len();
-        let mut judged = model.clone();
-        let _ = judged.apply(&step);
-        let written = world.written(judged.log.len() - before).await;
-        let unexplained = answer.sentence.filter(|sentence| {
-            written.iter().any(|row| row.entry.outcome == "refused" && row.detail != *sentence)
-        });
-        let observed = Observed {
-            step,
-            at: step.event.connection().and_then(|number| Some(model.connections.get(number)?.status)),
-            outcome: answer.outcome,
-            entries: written.into_iter().map(|row| row.entry).collect(),
-            looks: looks(world, drawn.map_or(0, |drawn| drawn.one), number + 1 == count).await,
+        let (mut observed, said) = observe(world, &model, step).await;
+        observed.looks = if number + 1 == count {
+            all_looks(world).await
+        } else {
+            look(world, drawn.map_or(number, |drawn| drawn.one.into())).await
         };
-        let judgement = judge(&mut model, &observed);
+        let difference = judge(&mut model, &observed).err();
         trace.observed.push(observed);
-        if let Err(what) = judgement {
-            return Err(Box::new(Difference { trace, what }));
-        }
-        if let Some(sentence) = unexplained {
-            let what = format!("the asker read `{sentence}`, and a log says something else");
-            return Err(Box::new(Difference { trace, what }));
-        }
-        if let Some(what) = crate::promises::broken(&trace.observed) {
+        let what = difference.or(said).or_else(|| promises::broken(&trace.observed));
+        if let Some(what) = what {
             return Err(Box::new(Difference { trace, what }));
         }
     }
     Ok(trace)
+}
+
+/// Lets the product carry a step out; returns what came of it, and what is wrong with how it was said.
+async fn observe(world: &mut World, model: &Model, step: Step) -> (Observed, Option<String>) {
+    let answer = world.carry_out(&step).await;
+    let mut after = model.clone();
+    let _ = after.apply(&step);
+    let written = world.written(after.log.len() - model.log.len()).await;
+    let said = promises::missaid(answer.sentence.as_deref(), &written);
+    let observed = Observed {
+        step,
+        at: step.event.connection().and_then(|number| Some(model.connections.get(number)?.status)),
+        outcome: answer.outcome,
+        entries: written.into_iter().map(|row| row.entry).collect(),
+        looks: Vec::new(),
+    };
+    (observed, said)
 }
 
 /// Returns whether a wrong model is found out by what the product did.
@@ -104,13 +107,10 @@ pub(crate) fn finds(trace: &Trace, mutation: Mutation) -> bool {
     trace.observed.iter().any(|observed| judge(&mut model, observed).is_err())
 }
 
-/// Looks at one thing after a step, at everything after the last: a look costs as much as a step.
-async fn looks(world: &World, drawn: u16, is_last: bool) -> Vec<Look> {
+/// Looks at one thing after a step: a look costs as much as a step.
+async fn look(world: &World, drawn: usize) -> Vec<Look> {
     let (organizations, servers) = (world.made.organizations.len(), world.made.servers.len());
-    let drawn = usize::from(drawn);
-    if is_last {
-        all_looks(world).await
-    } else if drawn.is_multiple_of(3) && servers > 0 {
+    if drawn.is_multiple_of(3) && servers > 0 {
         let server = drawn / 4 % servers;
         vec![Look::Agent { server, view: world.agent_view(server).await }]
     } else if organizations > 0 {
@@ -121,6 +121,7 @@ async fn looks(world: &World, drawn: u16, is_last: bool) -> Vec<Look> {
     }
 }
 
+/// Looks at everything as everybody sees it.
 async fn all_looks(world: &World) -> Vec<Look> {
     let mut looks = Vec::new();
     for viewer in (0..world.made.organizations.len()).map(Some).chain([None]) {

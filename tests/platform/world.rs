@@ -25,6 +25,7 @@ use crate::outcome::Thing;
 use crate::step::{Asker, NOBODY, user_name};
 
 pub(crate) use act::command;
+pub(crate) use look::Written;
 
 /// What the platform keeps its data in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +61,8 @@ pub(crate) struct World {
     pub(crate) made: Made,
     /// The newest audit entry that was read.
     seen: i64,
-    _folder: TempDir,
+    engine: Engine,
+    folder: TempDir,
 }
 
 /// What this sequence made, in order.
@@ -88,7 +90,12 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(Clock(AtomicI64::new(1_795_510_800_000)));
         let platform = Arc::new(open(engine, folder.path(), clock.clone()).await);
-        Self { platform, clock, sequence: 0, made: Made::default(), seen: 0, _folder: folder }
+        Self { platform, clock, sequence: 0, made: Made::default(), seen: 0, engine, folder }
+    }
+
+    /// Opens another platform on the same data, with the same clock.
+    pub(crate) async fn another(&self) -> Arc<Platform> {
+        Arc::new(open(self.engine, self.folder.path(), self.clock.clone()).await)
     }
 
     /// Begins a sequence: at a full hour, long after everything of the last one is over.

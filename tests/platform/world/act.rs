@@ -225,7 +225,7 @@ impl World {
             }
             Wish::ViewSecret { connection } => {
                 let revealed = platform.view_secret(&actor, made.connection(connection)).await?;
-                made.check_secret(made.connection(connection), revealed.epoch, revealed.secret);
+                made.check_secret(made.connection(connection), revealed.epoch, &revealed.secret);
                 Ok(Value::Secret(revealed.epoch))
             }
             Wish::RotateSecret { connection } => {
@@ -240,6 +240,8 @@ impl World {
         match report {
             Report::Redeem { token, key } => {
                 let (token, key) = (self.token(token), self.key(key));
+                // The gateway's round: an enrolment itself lets no offer expire, and would rotate its secret.
+                self.platform.sweep().await.unwrap();
                 let redeemed = self.platform.redeem_token(id, &token, key, FROM).await;
                 redeemed
                     .map(|enrolment| self.enrolled(&enrolment))
@@ -276,7 +278,7 @@ impl World {
             }
             Report::Fetch { connection } => {
                 let (epoch, secret) = platform.fetch_secret(id, made.connection(connection)).await?;
-                made.check_secret(made.connection(connection), epoch, secret);
+                made.check_secret(made.connection(connection), epoch, &secret);
                 Ok(Value::Secret(epoch))
             }
             Report::Stored { connection, epoch } => {
@@ -351,10 +353,10 @@ impl super::Made {
     }
 
     /// Checks that each epoch of each connection has one secret, and no two have the same.
-    fn check_secret(&mut self, id: ConnectionId, epoch: u32, secret: Secret) {
+    fn check_secret(&mut self, id: ConnectionId, epoch: u32, secret: &Secret) {
         let known = self.secrets.entry((id, epoch)).or_insert_with(|| secret.clone());
-        assert!(*known == secret, "epoch {epoch} of {id} has two secrets");
-        let same = self.secrets.values().filter(|other| **other == secret).count();
+        assert!(known == secret, "epoch {epoch} of {id} has two secrets");
+        let same = self.secrets.values().filter(|other| *other == secret).count();
         assert!(same == 1, "a secret serves {same} epochs or connections");
     }
 }

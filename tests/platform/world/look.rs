@@ -6,7 +6,8 @@ use adit_core::domain::connection::Side;
 use adit_core::domain::role::UserRole;
 use adit_core::protocol::control::{Activity, Rule};
 use adit_gateway::platform::{
-    AuditView, CarriedView, ConnectionView, EndView, GrantView, PeeringView, ServerView,
+    Actor, AuditView, CarriedView, ConnectionView, EndView, GrantView, PeeringView, PlatformError, Resource,
+    ServerView,
 };
 
 use super::act::{number_of_key, status};
@@ -106,7 +107,23 @@ impl World {
             List::Connections => {
                 let found = platform.connections(&actor).await.unwrap();
                 let found = found.iter().filter(|it| is_ours(&it.source.organization_id));
-                found.map(|it| Line::Connection(Box::new(self.connection_line(it)))).collect()
+                let lines: Vec<_> = found.map(|it| self.connection_line(it)).collect();
+                self.check_detail(&actor, &lines).await;
+                lines.into_iter().map(|line| Line::Connection(Box::new(line))).collect()
+            }
+        }
+    }
+
+    /// Checks that a connection's detail shows what the list does, and is not found where the list has none.
+    async fn check_detail(&self, actor: &Actor, lines: &[ConnectionLine]) {
+        let made = &self.made.connections;
+        let number = lines.len() % made.len().max(1);
+        let detail = self.platform.connection(actor, self.made.connection(number)).await;
+        let detail = detail.as_ref().map(|it| self.connection_line(it));
+        match lines.iter().find(|line| line.number == number) {
+            Some(line) => assert_eq!(detail.ok().as_ref(), Some(line)),
+            None => {
+                assert!(matches!(detail, Err(PlatformError::NotFound { resource: Resource::Connection })))
             }
         }
     }
