@@ -24,6 +24,8 @@ mod races;
 mod run;
 #[path = "platform/sequences.rs"]
 mod sequences;
+#[path = "platform/shorten.rs"]
+mod shorten;
 #[path = "platform/step.rs"]
 mod step;
 #[path = "platform/world.rs"]

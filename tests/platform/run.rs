@@ -57,11 +57,15 @@ impl Difference {
     }
 }
 
-/// Runs a sequence until it ends or product and model differ.
-pub(crate) async fn run(world: &mut World, draft: &Draft) -> Result<Trace, Box<Difference>> {
+/// Runs a sequence until it ends or product and model differ; the model may be a wrong one.
+pub(crate) async fn run(
+    world: &mut World,
+    draft: &Draft,
+    mutation: Option<Mutation>,
+) -> Result<Trace, Box<Difference>> {
     world.begin().await;
     let (begun_at, sequence) = (world.now(), world.sequence);
-    let mut model = Model::new(sequence, begun_at, None);
+    let mut model = Model::new(sequence, begun_at, mutation);
     let mut trace = Trace { begun_at, sequence, observed: Vec::new() };
     let grounds = foundation(draft);
     let count = grounds.len() + draft.events.len();

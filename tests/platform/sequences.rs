@@ -12,6 +12,7 @@ use crate::draft::{Draft, drafts};
 use crate::model::Mutation;
 use crate::outcome::Status;
 use crate::run::{Difference, Trace, finds, run};
+use crate::shorten::shorten;
 use crate::world::{Engine, World};
 
 /// Always the same, so that what passed yesterday passes today.
@@ -20,7 +21,8 @@ const SEED: u64 = 13;
 const SEQUENCES_A_WORLD: u64 = 4;
 /// One in so many sequences comes from another seed each time.
 const FRESH_ONE_IN: u64 = 10;
-const SHRINKS_MAX: usize = 600;
+/// Two organizations that peer, an offer, and what differs.
+const STORY_STEPS_MAX: usize = 12;
 /// Sequences in which every wrong model must be found out.
 const SEQUENCES_FOR_MUTATIONS: u64 = 400;
 
@@ -89,12 +91,11 @@ const TABLE_EVENTS: [&str; 10] = [
     "Terminate",
     "Mismatch",
 ];
-const TABLE_STATUSES: [Status; 10] = [
+const TABLE_STATUSES: [Status; 9] = [
     Status::Ready,
     Status::Active,
     Status::Paused { source: true, target: false },
     Status::Paused { source: false, target: true },
-    Status::Paused { source: true, target: true },
     Status::Offered,
     Status::Failed,
     Status::Declined,
@@ -117,36 +118,27 @@ fn asked() -> Option<(u64, u64)> {
 }
 
 /// Draws a sequence; the same from the same numbers.
-fn tree(seed: u64, number: u64) -> impl ValueTree<Value = Draft> {
+fn draw(seed: u64, number: u64) -> Draft {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_be_bytes());
     bytes[8..16].copy_from_slice(&number.to_be_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let config = Config { failure_persistence: None, ..Config::default() };
-    drafts().new_tree(&mut TestRunner::new_with_rng(config, rng)).unwrap()
+    drafts().new_tree(&mut TestRunner::new_with_rng(config, rng)).unwrap().current()
 }
 
 /// Runs a sequence; a failing one is made as short as it goes.
-async fn check(world: &mut World, seed: u64, number: u64) -> Result<Trace, Box<Difference>> {
-    let mut tree = tree(seed, number);
-    let mut shortest = match run(world, &tree.current()).await {
-        Ok(trace) => return Ok(trace),
-        Err(difference) => difference,
-    };
-    let mut is_left = tree.simplify();
-    for _ in 0..SHRINKS_MAX {
-        if !is_left {
-            break;
-        }
-        match run(world, &tree.current()).await {
-            Ok(_) => is_left = tree.complicate(),
-            Err(difference) => {
-                shortest = difference;
-                is_left = tree.simplify();
-            }
-        }
+async fn check(
+    world: &mut World,
+    seed: u64,
+    number: u64,
+    mutation: Option<Mutation>,
+) -> Result<Trace, Box<Difference>> {
+    let draft = draw(seed, number);
+    match run(world, &draft, mutation).await {
+        Ok(trace) => Ok(trace),
+        Err(difference) => Err(shorten(world.engine, draft, difference, mutation).await),
     }
-    Err(shortest)
 }
 
 fn tell(engine: Engine, seed: u64, number: u64, difference: &Difference) -> String {
@@ -187,7 +179,7 @@ fn run_all(engine: Engine, seed: u64, count: u64) -> Tally {
 async fn run_some(engine: Engine, seed: u64, numbers: std::ops::Range<u64>, tally: &mut Tally) {
     let mut world = World::open(engine).await;
     for number in numbers {
-        match check(&mut world, seed, number).await {
+        match check(&mut world, seed, number, None).await {
             Ok(trace) => tally.count(&trace),
             Err(difference) => panic!("{}", tell(engine, seed, number, &difference)),
         }
@@ -261,7 +253,7 @@ fn every_sequence_of_events_has_the_models_outcome() {
 fn one_sequence() {
     let Some((seed, number)) = asked() else { return };
     for engine in Engine::ALL {
-        let checked = block_on(async { check(&mut World::open(engine).await, seed, number).await });
+        let checked = block_on(async { check(&mut World::open(engine).await, seed, number, None).await });
         match checked {
             Ok(trace) => println!("{}", Difference { trace, what: "no difference".into() }.story()),
             Err(difference) => panic!("{}", tell(engine, seed, number, &difference)),
@@ -282,7 +274,7 @@ fn each_wrong_model_is_found_out() {
                 if number % SEQUENCES_A_WORLD == 0 {
                     world = World::open(engine).await;
                 }
-                let trace = check(&mut world, SEED, number).await;
+                let trace = check(&mut world, SEED, number, None).await;
                 let trace = trace.unwrap_or_else(|it| panic!("{}", tell(engine, SEED, number, &it)));
                 for found in unfound.extract_if(.., |mutation| finds(&trace, *mutation)) {
                     println!("{found:?} is found out by sequence {number}");
@@ -291,4 +283,22 @@ fn each_wrong_model_is_found_out() {
         });
         assert_eq!(unfound, [], "no sequence found these wrong models out");
     }
+}
+
+/// Shrinking must leave what matters; else nobody reads it.
+#[test]
+fn a_difference_is_told_as_a_short_story() {
+    let mutation = Some(Mutation::RulesBeforeAcceptance);
+    let told = block_on(async {
+        let mut world = World::open(Engine::Sqlite).await;
+        for number in 0..SEQUENCES_FOR_MUTATIONS {
+            if let Err(difference) = check(&mut world, SEED, number, mutation).await {
+                return difference;
+            }
+        }
+        panic!("no sequence makes an offer");
+    });
+    println!("{}", told.story());
+    assert!(told.trace.observed.len() <= STORY_STEPS_MAX, "{}", told.story());
+    assert!(told.what.contains("is told differs"), "{}", told.what);
 }

@@ -61,7 +61,7 @@ pub(crate) struct World {
     pub(crate) made: Made,
     /// The newest audit entry that was read.
     seen: i64,
-    engine: Engine,
+    pub(crate) engine: Engine,
     folder: TempDir,
 }
 

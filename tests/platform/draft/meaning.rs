@@ -15,6 +15,11 @@ impl Drawn {
         Self { other: self.other.wrapping_add(2 * time), ..self }
     }
 
+    /// Comes right after the last.
+    pub(crate) const fn hurry(&mut self) {
+        self.after_seconds = 1;
+    }
+
     /// Returns what it means now.
     pub(crate) fn resolve(&self, model: &Model) -> Step {
         let ripe = Self { kind: self.ripe(model), ..*self };
@@ -109,6 +114,11 @@ impl Drawn {
         }
     }
 
+    /// Returns the one who is entitled, now and then the other party.
+    const fn party(&self, entitled: usize, other: usize) -> usize {
+        if self.third % 8 == 1 { other } else { entitled }
+    }
+
     /// Picks one of so many; now and then what nobody ever made.
     fn any(drawn: u16, count: usize) -> usize {
         if count == 0 || drawn % 32 == 31 { NOBODY } else { usize::from(drawn / 32) % count }
@@ -159,6 +169,15 @@ impl Drawn {
             (_, 5) if any == Order::Terminate => Order::Disconnect,
             _ => any,
         };
+        let party = match model.connections.get(connection) {
+            // The second hold is the other party's.
+            Some(it) if order == Order::Pause && self.third % 8 == 3 => match it.status {
+                Status::Paused { source, target: false } => it.organizations[usize::from(source)],
+                Status::Paused { .. } => it.organizations[0],
+                _ => party,
+            },
+            _ => party,
+        };
         (party, Wish::Order { connection, order })
     }
 
@@ -174,8 +193,8 @@ impl Drawn {
             _ => Decision::Withdraw,
         };
         let entitled = model.peerings.get(peering).map_or(0, |it| match decision {
-            Decision::Withdraw => it.requester,
-            Decision::Accept | Decision::Decline => it.recipient,
+            Decision::Withdraw => self.party(it.requester, it.recipient),
+            Decision::Accept | Decision::Decline => self.party(it.recipient, it.requester),
         });
         (entitled, Wish::DecidePeering { peering, decision })
     }
@@ -218,8 +237,8 @@ impl Drawn {
         });
         let entitled = model.grants.get(grant).map_or(0, |it| match how {
             GrantEnd::Deny => it.decider(),
-            GrantEnd::Revoke => it.owner,
-            GrantEnd::Relinquish => it.holder,
+            GrantEnd::Revoke => self.party(it.owner, it.holder),
+            GrantEnd::Relinquish => self.party(it.holder, it.owner),
         });
         (entitled, Wish::EndGrant { grant, how })
     }
@@ -251,9 +270,9 @@ impl Drawn {
         let connection = self.offer(model);
         let parties = model.connections.get(connection).map_or([0; 2], |it| it.organizations);
         if self.other.is_multiple_of(2) {
-            (parties[0], Wish::DeclineOffer { connection })
+            (self.party(parties[0], parties[1]), Wish::DeclineOffer { connection })
         } else {
-            (parties[1], Wish::WithdrawOffer { connection })
+            (self.party(parties[1], parties[0]), Wish::WithdrawOffer { connection })
         }
     }
 

@@ -123,7 +123,7 @@ impl World {
         match lines.iter().find(|line| line.number == number) {
             Some(line) => assert_eq!(detail.ok().as_ref(), Some(line)),
             None => {
-                assert!(matches!(detail, Err(PlatformError::NotFound { resource: Resource::Connection })))
+                assert!(matches!(detail, Err(PlatformError::NotFound { resource: Resource::Connection })));
             }
         }
     }
