@@ -73,10 +73,10 @@ pub(crate) async fn run(
         let drawn = number.checked_sub(grounds.len()).map(|number| &draft.events[number]);
         let step = drawn.map_or_else(|| grounds[number], |drawn| drawn.resolve(&model));
         let (mut observed, said) = observe(world, &model, step).await;
-        observed.looks = if number + 1 == count {
-            all_looks(world).await
-        } else {
-            look(world, drawn.map_or(number, |drawn| drawn.one.into())).await
+        observed.looks = match drawn {
+            _ if number + 1 == count => all_looks(world).await,
+            Some(drawn) => look(world, drawn.one.into()).await,
+            None => Vec::new(),
         };
         let difference = judge(&mut model, &observed).err();
         trace.observed.push(observed);
