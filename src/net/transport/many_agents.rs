@@ -28,8 +28,7 @@ impl ManyAgents {
         let socket = UdpSocket::bind(SocketAddr::new(address, 0)).map_err(failed)?;
         let route = RouteId::from_bytes(random::bytes());
         let config = endpoint::endpoint_config(route, EndpointConfig::default());
-        let endpoint =
-            quinn::Endpoint::new(config, None, socket, Arc::new(TokioRuntime)).map_err(failed)?;
+        let endpoint = quinn::Endpoint::new(config, None, socket, Arc::new(TokioRuntime)).map_err(failed)?;
         Ok(Self { endpoint })
     }
 
