@@ -1,12 +1,19 @@
 //! The platform that a run needs, written through the calls that operators make: organizations of some servers
 //! each, a ring of active connections between the servers, keys enrolled with tokens, leaves of the gateway's CA.
 //!
-//! The one short cut: tokens are redeemed and leaves signed in this process rather than over the enrolment port,
-//! which admits thirty a minute from one address.
+//! Two short cuts: tokens are redeemed and leaves signed in this process rather than over the enrolment port, which
+//! admits thirty a minute from one address; and all is written in memory first, for each of seven acts a server
+//! would wait for the disk.
 
+use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::{interval, timeout};
 
 use super::AgentsError;
 use adit_core::config::TrustDomain;
@@ -16,7 +23,9 @@ use adit_core::domain::name::{Description, Name};
 use adit_core::domain::role::UserRole;
 use adit_core::domain::tier::Tier;
 use adit_gateway::authority::Authority;
-use adit_gateway::platform::{Actor, ConnectionCommand, NewChannel, Platform, ServerText, TokenLife};
+use adit_gateway::platform::{
+    Actor, ConnectionCommand, DATABASE, NewChannel, Platform, ServerText, TokenLife,
+};
 use adit_net::host::folder::Folder;
 use adit_net::identity::csr::VerifiedCsr;
 use adit_net::identity::key::KeyPair;
@@ -28,6 +37,11 @@ pub(super) const TRUST_DOMAIN: &str = "lab.adit.test";
 /// Servers of one organization, save for what does not divide.
 const SERVERS_EACH: usize = 8;
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// Where files wait for no disk, on Linux as it is usually set up.
+const MEMORY: &str = "/dev/shm";
+/// A database that was let go is whole within this.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
+const RELEASE_LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// What a run has to do with.
 pub(super) struct Town {
@@ -57,26 +71,73 @@ struct Server {
 /// `rounds` says.
 pub(super) async fn fill(state: &Path, agents: usize, rounds: usize) -> Result<Town, AgentsError> {
     let clock: Arc<dyn TimeSource> = Arc::new(HostClock);
-    let folder = Folder::open(state)?;
+    let memory = TempDir::with_prefix_in("adit-agents-", MEMORY).ok();
+    let place = memory.as_ref().map_or_else(|| state.to_owned(), |memory| memory.path().join("state"));
+    let platform = Platform::open(&place, Arc::clone(&clock)).await?;
+    let (authority, agents, connections) = write(&platform, &place, &clock, agents, rounds).await?;
+    platform.close().await?;
+    drop(platform);
+    if memory.is_some() {
+        released(&place).await?;
+        copy_to(&place, state)?;
+    }
+    let platform = Platform::open(state, clock).await?;
+    Ok(Town { platform, route: authority.route(), agents, connections })
+}
+
+type Written = (Authority, Vec<Credentials>, Vec<Tie>);
+
+async fn write(
+    platform: &Platform,
+    state: &Path,
+    clock: &Arc<dyn TimeSource>,
+    agents: usize,
+    rounds: usize,
+) -> Result<Written, AgentsError> {
     let trust_domain: TrustDomain = TRUST_DOMAIN.parse().expect("a constant that is a trust domain");
-    let authority = Authority::open(&folder, &trust_domain, clock.now())?;
-    let platform = Platform::open(state, Arc::clone(&clock)).await?;
-    let actors = organizations(&platform, (agents / SERVERS_EACH).max(1)).await?;
+    let authority = Authority::open(&Folder::open(state)?, &trust_domain, clock.now())?;
+    let actors = organizations(platform, (agents / SERVERS_EACH).max(1)).await?;
     let mut servers = Vec::with_capacity(agents);
     let mut credentials = Vec::with_capacity(agents);
     for number in 0..agents {
         let actor = actors[number * actors.len() / agents].clone();
-        let server = add_server(&platform, actor, number).await?;
-        credentials.push(enrol(&platform, &authority, &clock, &server).await?);
+        let server = add_server(platform, actor, number).await?;
+        credentials.push(enrol(platform, &authority, clock, &server).await?);
         servers.push(server);
     }
     let mut connections = Vec::with_capacity(agents * rounds);
     for step in 1..=rounds {
         for source in 0..agents {
-            connections.push(connect(&platform, &servers, source, (source + step) % agents).await?);
+            connections.push(connect(platform, &servers, source, (source + step) % agents).await?);
         }
     }
-    Ok(Town { platform, route: authority.route(), agents: credentials, connections })
+    Ok((authority, credentials, connections))
+}
+
+/// Waits until the database in `folder` is one file: the last connection to it ends in a thread of its own.
+async fn released(folder: &Path) -> Result<(), AgentsError> {
+    let beside = folder.join(format!("{DATABASE}-wal"));
+    let mut look = interval(RELEASE_LOOK_EVERY);
+    let gone = async {
+        while beside.exists() {
+            look.tick().await;
+        }
+    };
+    let late = |_| AgentsError::Write { path: beside.clone(), source: io::ErrorKind::TimedOut.into() };
+    timeout(RELEASE_TIMEOUT, gone).await.map_err(late)
+}
+
+/// Copies every file; modes stay.
+fn copy_to(from: &Path, to: &Path) -> Result<(), AgentsError> {
+    Folder::open(to)?;
+    let copy = || -> io::Result<()> {
+        for file in fs::read_dir(from)? {
+            let path: PathBuf = file?.path();
+            fs::copy(&path, to.join(path.file_name().unwrap_or_default()))?;
+        }
+        Ok(())
+    };
+    copy().map_err(|source| AgentsError::Write { path: to.into(), source })
 }
 
 /// Makes organizations in a ring, each with an agreement with itself and the next.
