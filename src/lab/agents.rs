@@ -44,7 +44,7 @@ pub struct Wanted {
     pub terminations: usize,
     /// Whether the gateway is killed and started again at the end.
     pub storm: bool,
-    /// How long all agents may take to have a link, each time.
+    /// How long all agents may take to have a link, each time, and all terminations together.
     pub patience: Duration,
     /// UDP sockets that the agents share, each at a loopback address and in a network of its own.
     pub sockets: usize,

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use tokio::signal::unix::{SignalKind, signal};
 
 use adit_core::config::LogFormat;
-use adit_lab::agents::{self, Noise, Wanted};
+use adit_lab::agents::{self, Figures, Noise, Wanted};
 use adit_observe::{log, print};
 
 #[derive(clap::Args)]
@@ -79,13 +80,24 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?
-        .block_on(agents::measure(&wanted, &say))?;
+        .block_on(measure(&wanted, &say))?;
     if json {
         print::line(serde_json::to_string_pretty(&figures)?)?;
     } else {
         print::text(&figures)?;
     }
     Ok(if figures.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Measures until told to stop; the gateway ends with it.
+async fn measure(wanted: &Wanted, say: &dyn Fn(&str)) -> anyhow::Result<Figures> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+    tokio::select! {
+        figures = agents::measure(wanted, say) => Ok(figures?),
+        _ = interrupt.recv() => bail!("interrupted; nothing is left running"),
+        _ = terminate.recv() => bail!("terminated; nothing is left running"),
+    }
 }
 
 fn wanted(arguments: Arguments) -> anyhow::Result<Wanted> {
