@@ -14,7 +14,7 @@ use adit_core::domain::tier::Tier;
 use adit_core::domain::word::Word;
 use adit_core::protocol::control::{ConfigMismatch, PeerRefusal, Report, SessionReport, SessionStage};
 use adit_gateway::platform::{
-    Actor as Initiator, AdminOffer, ConnectionCommand, NewChannel, OfferLife, ServerText, TokenLife,
+    Initiator, AdminOffer, ConnectionCommand, NewChannel, OfferLife, ServerText, TokenLife,
 };
 use adit_lab::messages::Draws;
 use adit_net::identity::time::TimeSource;

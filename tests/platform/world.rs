@@ -17,7 +17,7 @@ use adit_core::domain::id::{
 };
 use adit_core::domain::secret::{RegistrationToken, Secret};
 use adit_core::domain::time::Timestamp;
-use adit_gateway::platform::{Actor, Platform};
+use adit_gateway::platform::{Initiator, Platform};
 use adit_net::identity::time::TimeSource;
 use tempfile::TempDir;
 
@@ -118,12 +118,12 @@ impl World {
         self.clock.0.fetch_add(i64::from(seconds) * 1_000, Ordering::SeqCst);
     }
 
-    pub(crate) fn actor(&self, who: Asker) -> Actor {
+    pub(crate) fn actor(&self, who: Asker) -> Initiator {
         let name = user_name(who);
         match who {
-            Asker::Host => Actor::Host { name },
+            Asker::Host => Initiator::Host { name },
             Asker::Member { organization, role } => {
-                Actor::Member { organization: self.made.organizations[organization], role, name }
+                Initiator::Member { organization: self.made.organizations[organization], role, name }
             }
         }
     }

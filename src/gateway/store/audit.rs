@@ -86,6 +86,12 @@ impl Tx {
         self.run("writing the audit log", query).await.map(drop)
     }
 
+    /// Returns whether an act's entry is in the log.
+    pub(super) async fn has_act(&mut self, act: ActId) -> Result<bool, StoreError> {
+        let query = sql("SELECT count(*) AS n FROM audit WHERE act = $1").bind(text(act));
+        self.count("asking what became of a change", query).await.map(|rows| rows > 0)
+    }
+
     /// Returns the newest `limit` rows, oldest first: one organization's, or everything.
     pub(crate) async fn audit(
         &mut self,

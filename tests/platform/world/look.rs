@@ -6,7 +6,7 @@ use adit_core::domain::connection::Side;
 use adit_core::domain::role::UserRole;
 use adit_core::protocol::control::{Activity, Rule};
 use adit_gateway::platform::{
-    Actor, AuditView, CarriedView, ConnectionView, EndView, GrantView, PeeringView, PlatformError, Resource,
+    Initiator, AuditView, CarriedView, ConnectionView, EndView, GrantView, PeeringView, PlatformError, Resource,
     ServerView,
 };
 
@@ -115,7 +115,7 @@ impl World {
     }
 
     /// Checks that a connection's detail shows what the list does, and is not found where the list has none.
-    async fn check_detail(&self, actor: &Actor, lines: &[ConnectionLine]) {
+    async fn check_detail(&self, actor: &Initiator, lines: &[ConnectionLine]) {
         let made = &self.made.connections;
         let number = lines.len() % made.len().max(1);
         let detail = self.platform.connection(actor, self.made.connection(number)).await;
