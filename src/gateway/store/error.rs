@@ -31,6 +31,8 @@ pub enum StoreError {
     Newer { path: PathBuf, builds: String, found: i64, known: usize },
     #[error("the database is busy while {doing}; another process has been writing for long, try again")]
     Busy { doing: &'static str },
+    #[error("the database cannot be reached while {doing}")]
+    Away { doing: &'static str },
     /// A unique index decided a race; the other side won.
     #[error("{doing}: there is one already")]
     Exists { doing: &'static str },
@@ -50,6 +52,16 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Returns whether running the whole transaction again may help.
+    pub(crate) const fn is_transient(&self) -> bool {
+        matches!(self, Self::Busy { .. } | Self::Away { .. })
+    }
+
+    /// Returns whether the database cannot be reached just now.
+    pub(crate) const fn is_away(&self) -> bool {
+        matches!(self, Self::Away { .. })
+    }
+
     pub(super) fn from_query(doing: &'static str, source: sqlx::Error) -> Self {
         match &source {
             sqlx::Error::PoolTimedOut => Self::Busy { doing },

@@ -3,7 +3,7 @@
 use super::StoreError;
 use super::tx::{Cells, Tx, sql, text};
 use adit_core::domain::connectivity::Timed;
-use adit_core::domain::id::{KeyFingerprint, OrganizationId, RouteId, ServerId};
+use adit_core::domain::id::{GatewayId, KeyFingerprint, OrganizationId, RouteId, ServerId};
 use adit_core::domain::name::{Description, Name};
 use adit_core::domain::time::Timestamp;
 
@@ -141,6 +141,7 @@ impl Tx {
     pub(crate) async fn set_link(
         &mut self,
         id: ServerId,
+        _gateway: GatewayId,
         up: bool,
         at: Timestamp,
     ) -> Result<bool, StoreError> {
@@ -152,11 +153,24 @@ impl Tx {
         Ok(self.run("noting a control link", query).await? > 0)
     }
 
-    /// Marks all links as down: a gateway that starts has no control link.
-    pub(crate) async fn all_links_down(&mut self, at: Timestamp) -> Result<(), StoreError> {
+    /// Marks the links of this gateway as down.
+    pub(crate) async fn own_links_down(
+        &mut self,
+        _gateway: GatewayId,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
         let query =
             sql("UPDATE server SET link_up = 0, link_since = ? WHERE link_up = 1").bind(at.as_millis());
         self.run("noting that no control link is up", query).await.map(drop)
+    }
+
+    #[expect(clippy::unused_async, reason = "it stands in for a statement")]
+    pub(crate) async fn renew_lease(
+        &mut self,
+        _gateway: GatewayId,
+        _until: Timestamp,
+    ) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 
