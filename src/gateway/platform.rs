@@ -8,6 +8,7 @@ mod actor;
 mod agents;
 mod audit;
 mod audited_tx;
+mod changes;
 mod channels;
 mod connections;
 mod counted;
@@ -22,6 +23,7 @@ mod organizations;
 mod peerings;
 mod presence;
 mod provision;
+mod relayed;
 pub(super) mod seal;
 mod secrets;
 mod servers;
@@ -43,7 +45,7 @@ use adit_net::host::folder::Folder;
 use adit_net::identity::time::TimeSource;
 
 pub use actor::Actor;
-pub use agents::{AgentError, Relayed};
+pub use agents::AgentError;
 pub use audit::AuditView;
 pub use channels::{ChannelView, NewChannel};
 pub use connections::ConnectionCommand;
@@ -55,6 +57,7 @@ pub use offers::{AdminOffer, InvalidLife, OfferLife};
 pub use organizations::OrganizationView;
 pub use peerings::PeeringView;
 pub use provision::{Plan, Provided, Provisioned};
+pub use relayed::Relayed;
 pub use secrets::Revealed;
 pub use servers::{ServerText, ServerView};
 pub use tokens::{IssuedToken, TokenLife};
@@ -70,7 +73,9 @@ pub struct Platform {
     store: Store,
     seal: seal::SealingKey,
     time: Arc<dyn TimeSource>,
-    presence: sync::Mutex<presence::PresenceBuffer>,
+    measured: Mutex<presence::MeasureBuffer>,
+    /// Held by the one who writes what was measured.
+    measuring: sync::Mutex<()>,
     counted: Mutex<counted::Counted>,
     handed_out: Mutex<secrets::HandedOut>,
 }
@@ -95,7 +100,8 @@ impl Platform {
             store,
             seal,
             time,
-            presence: sync::Mutex::default(),
+            measured: Mutex::default(),
+            measuring: sync::Mutex::default(),
             counted: Mutex::default(),
             handed_out: Mutex::default(),
         })
@@ -108,6 +114,10 @@ impl Platform {
 
     fn counted(&self) -> MutexGuard<'_, counted::Counted> {
         self.counted.lock()
+    }
+
+    fn measured(&self) -> MutexGuard<'_, presence::MeasureBuffer> {
+        self.measured.lock()
     }
 
     /// Differs from the last answer when anything was committed since, by any process. One watcher

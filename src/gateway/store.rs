@@ -6,6 +6,7 @@
 
 mod agreement;
 mod audit;
+mod change;
 mod channel;
 mod connection;
 mod error;
@@ -14,6 +15,7 @@ mod file;
 mod grant;
 mod offer;
 mod organization;
+mod relayed;
 mod secret;
 mod server;
 mod token;
@@ -37,6 +39,7 @@ use adit_core::domain::word::UnknownWord;
 
 pub(crate) use agreement::{AgreementRecord, AgreementStatus};
 pub(crate) use audit::{AuditOutcome, AuditRecord, AuditRow};
+pub(crate) use change::{ChangeKind, ChangeRow, ChangesAfter};
 pub(crate) use channel::ChannelRecord;
 pub(crate) use connection::{Carried, ConnectionRecord, NewConnection};
 pub(crate) use error::StoreError;
@@ -44,17 +47,19 @@ pub(crate) use fact::FactRecord;
 pub(crate) use grant::{GrantRecord, GrantStatus, NewGrant, Origin};
 pub(crate) use offer::NewOffer;
 pub(crate) use organization::OrganizationRecord;
+pub(crate) use relayed::RelayedRow;
 pub(crate) use secret::{SEALED_BYTES, SecretRecord};
 pub(crate) use server::{NewServer, ServerRecord};
 pub(crate) use token::TokenRecord;
 pub(crate) use tx::Tx;
 
 /// Each file raises `user_version` by one in its last lines.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("store/migrations/0001_platform.sql"),
     include_str!("store/migrations/0002_paths.sql"),
     include_str!("store/migrations/0003_offers.sql"),
     include_str!("store/migrations/0004_words.sql"),
+    include_str!("store/migrations/0005_change.sql"),
 ];
 /// `application_id` of our files: "adit".
 const APPLICATION_ID: i64 = 0x6164_6974;

@@ -591,6 +591,8 @@ pub const STORE_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 pub const STORE_READERS_MAX: u32 = 4;
 /// How often the state of one side of a connection is written, at most.
 pub const FACT_WRITE_EVERY: Duration = Duration::from_secs(1);
+/// Reports and links that are written together.
+pub const FACTS_OF_WRITE_MAX: usize = 512;
 /// And when nothing but the time of its last acknowledgement is new.
 pub const ACK_TIME_WRITE_EVERY: Duration = Duration::from_secs(30);
 /// Audit rows one request may ask for.
