@@ -5,13 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tempfile::TempDir;
-use tokio::sync::mpsc;
 
 use super::audit_log::AuditLog;
 use super::disk::Disk;
 use super::entries::{Entries, EntryRun};
 use super::gateway_link::GatewayLink;
-use super::outbox::Outbox;
+use super::outbox::{Notes, Outbox};
 use super::policies::Policies;
 use super::policy::tests::PEER;
 use super::secret_store::SecretStore;
@@ -20,7 +19,7 @@ use super::stopping::Stopping;
 use super::trust_store::TrustStore;
 use adit_core::config::agent::AgentConfig;
 use adit_core::domain::id::{ConnectionId, KeyFingerprint};
-use adit_core::protocol::control::{Rule, ToGateway};
+use adit_core::protocol::control::Rule;
 use adit_core::protocol::rules::RuleBook;
 use adit_net::identity::time::{HostClock, LearntClock};
 use adit_observe::audit::AuditFile;
@@ -34,7 +33,7 @@ pub(crate) struct Fixture {
     pub(crate) policies: Arc<Policies>,
     pub(crate) secrets: Arc<SecretStore>,
     pub(crate) link: Arc<GatewayLink>,
-    pub(crate) outbox: mpsc::Receiver<ToGateway>,
+    pub(crate) notes: Notes,
     folder: Arc<TempDir>,
     _runs: Vec<EntryRun>,
 }
@@ -58,7 +57,7 @@ impl Fixture {
         let (entries, runs) = Entries::from_config(&config, &clock);
         let entries = Arc::new(entries);
         let state = Arc::new(AgentState::open(&config.state).unwrap());
-        let (disk, (sender, outbox)) = (Disk::new(Arc::clone(&state)), Outbox::new());
+        let (disk, (sender, notes)) = (Disk::new(Arc::clone(&state)), Outbox::new());
         let file = AuditFile::open(&folder.path().join("audit.jsonl")).unwrap();
         let audit = AuditLog::new(file, Arc::clone(&clock), Arc::clone(&entries), sender);
         let audited = || (Arc::clone(&clock), Arc::clone(&audit));
@@ -68,7 +67,7 @@ impl Fixture {
         let held = state.all_secrets().unwrap();
         let secrets = SecretStore::new(held, Arc::clone(&entries), Arc::clone(&policies), disk);
         let link = GatewayLink::new(Arc::clone(&clock), Stopping::new(), Arc::clone(&audit));
-        Self { entries, audit, trust, policies, secrets, link, outbox, folder, _runs: runs }
+        Self { entries, audit, trust, policies, secrets, link, notes, folder, _runs: runs }
     }
 
     pub(crate) const fn id(number: u8) -> ConnectionId {

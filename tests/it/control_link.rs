@@ -249,8 +249,8 @@ async fn what_both_agents_of_an_accepted_offer_say_of_its_sessions_reaches_both_
         audits: 0,
     };
     // Of channel data nobody tells sessions; it is left aside, and the link goes on.
-    managed.send(ToGateway::AdminSession { connection: pair.connection, session }).await;
-    managed.send(ToGateway::AdminSession { connection, session }).await;
+    managed.send(ToGateway::AdminSession { connection: pair.connection, session, note: None }).await;
+    managed.send(ToGateway::AdminSession { connection, session, note: None }).await;
     eventually(async || {
         let log = platform.audit(&pair.source_actor, 50).await.unwrap();
         let told: Vec<_> = log.iter().filter(|entry| entry.action.starts_with("admin session")).collect();
@@ -310,7 +310,7 @@ async fn peers_that_an_agent_makes_up_fill_no_log() {
         id[..8].copy_from_slice(&number.to_be_bytes());
         let peer = Some(ServerId::from_random(id));
         let reason = PeerRefusal::Unlisted.into();
-        link.send(ToGateway::RefusedPeer { connection: None, peer, reason, left_out: 0 }).await;
+        link.send(ToGateway::RefusedPeer { connection: None, peer, reason, left_out: 0, note: None }).await;
     }
     let refused = async || {
         let log = world.gateway.platform().audit(&world.operator, 10_000).await.unwrap();

@@ -194,7 +194,8 @@ async fn every_refusal_is_in_the_audit_log() {
     let mut link = source.welcomed(&world).await;
     let peer = Some(target.server());
     let reason = PeerRefusal::WrongSecret.into();
-    link.send(ToGateway::RefusedPeer { connection: Some(connection), peer, reason, left_out: 0 }).await;
+    link.send(ToGateway::RefusedPeer { connection: Some(connection), peer, reason, left_out: 0, note: None })
+        .await;
     link.send(ToGateway::Renew { csr: hex::encode(KeyPair::generate().unwrap().csr_der().unwrap()) }).await;
     link.goodbye().await;
 

@@ -511,6 +511,11 @@ pub const UNUSABLE_RULE_BYTES_MAX: usize = 2 * 1024;
 /// Versions and capabilities that one end of a control link tells the other; more are not read.
 pub const VERSIONS_TOLD_MAX: usize = 16;
 pub const CAPABILITIES_TOLD_MAX: usize = 64;
+/// Relays that one rule may name: those of the gateways that both its ends may use.
+pub const RULE_RELAYS_MAX: usize = 8;
+/// Notes for its gateway that an agent keeps until they are acknowledged; while there are as many, later ones
+/// wait, and then are dropped.
+pub const NOTES_UNACKNOWLEDGED_MAX: usize = 256;
 pub const REASON_CHARS_MAX: usize = 500;
 /// An error with its causes, as it is logged and shown: peers have a say in it.
 pub const ERROR_CHARS_MAX: usize = 2_000;

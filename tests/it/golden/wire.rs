@@ -41,12 +41,14 @@ fn to_gateway() -> Vec<ToGateway> {
             changes: 1,
             audits: 4,
         },
+        note: None,
     };
     let refused = |reason| ToGateway::RefusedPeer {
         connection: Some(CONNECTION),
         peer: Some(PEER),
         reason: Word::Known(reason),
         left_out: 7,
+        note: None,
     };
     let mut messages = vec![
         ToGateway::Heartbeat { number: 7 },
@@ -65,6 +67,7 @@ fn to_gateway() -> Vec<ToGateway> {
             peer: None,
             reason: PeerRefusal::BadOpening.into(),
             left_out: 0,
+            note: None,
         },
         ToGateway::Renew { csr: "3000".into() },
     ];
