@@ -106,7 +106,7 @@ impl Feed {
     async fn next(&self, platform: &Platform, seen: i64) -> Result<i64, PlatformError> {
         tokio::select! {
             changed = platform.until_change_after(seen) => changed?,
-            () = self.suspected.notified() => _ = platform.newest_change().await?,
+            () = self.suspected.notified() => platform.newest_change().await.map(drop)?,
         }
         match platform.changes_after(seen, CHANGES_READ_MAX).await? {
             ChangesAfter::Rows(rows) => {

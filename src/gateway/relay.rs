@@ -8,7 +8,7 @@
 
 mod members;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use tokio::sync::Mutex;
 use tokio::time::sleep;
@@ -25,7 +25,7 @@ use adit_core::protocol::text::listed;
 use adit_net::transport::relay::RelayHandle;
 use adit_observe::metrics::{self, RelaySample};
 
-use self::members::{Change, Member, Members, ReadNumber};
+use self::members::{Change, Member, Members};
 
 #[derive(Debug)]
 pub(super) struct RelayKeeper {

@@ -47,7 +47,6 @@ pub(crate) use fact::FactRecord;
 pub(crate) use grant::{GrantRecord, GrantStatus, NewGrant, Origin};
 pub(crate) use offer::NewOffer;
 pub(crate) use organization::OrganizationRecord;
-pub(crate) use relayed::RelayedRow;
 pub(crate) use secret::{SEALED_BYTES, SecretRecord};
 pub(crate) use server::{NewServer, ServerRecord};
 pub(crate) use token::TokenRecord;

@@ -103,7 +103,12 @@ impl Platform {
                 return Ok(());
             }
             let written = self.write_batch(&batch, now).await;
-            trace!(links = batch.links.len(), reports = batch.facts.len(), is_written = written.is_ok(), "measured");
+            trace!(
+                links = batch.links.len(),
+                reports = batch.facts.len(),
+                is_written = written.is_ok(),
+                "measured"
+            );
             let mut measured = self.measured();
             match written {
                 Ok(connected) => measured.note_connected(&connected),

@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Concerned, KeyFingerprint, Relayed, RouteId, ServerId};
+use crate::feed::Concerned;
+use crate::platform::Relayed;
+use adit_core::domain::id::{KeyFingerprint, RouteId, ServerId};
 
 /// Which of two reads began later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -92,11 +94,17 @@ impl Members {
                 self.by_server.keys().copied().collect()
             }
             Concerned::Servers(servers) => {
-                if !self.joining.is_empty() {
-                    self.joining.retain(|(server, _)| !servers.contains(server));
-                }
+                servers.iter().for_each(|server| self.interrupt_joining(*server));
                 servers.iter().filter(|server| self.by_server.contains_key(server)).copied().collect()
             }
+        }
+    }
+
+    /// Has everybody read again what was being read of a server.
+    fn interrupt_joining(&mut self, server: ServerId) {
+        let all = (server, ReadNumber(0))..=(server, ReadNumber(u64::MAX));
+        while let Some(first) = self.joining.range(all.clone()).next().copied() {
+            self.joining.remove(&first);
         }
     }
 

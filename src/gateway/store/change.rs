@@ -27,10 +27,8 @@ pub(crate) enum ChangeKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ChangeRow {
     pub seq: i64,
-    #[expect(dead_code, reason = "event streams will read it")]
     pub organization: Option<OrganizationId>,
     pub server: Option<ServerId>,
-    #[expect(dead_code, reason = "event streams will read it")]
     pub connection: Option<ConnectionId>,
     pub kind: Word<ChangeKind>,
 }

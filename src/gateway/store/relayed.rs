@@ -22,8 +22,7 @@ impl Tx {
         servers: &[ServerId],
     ) -> Result<Vec<RelayedRow>, StoreError> {
         let asked = serde_json::Value::from_iter(servers.iter().map(text)).to_string();
-        let query = sql(
-            "SELECT s.id, s.route, s.organization, s.key, p.peer FROM server s LEFT JOIN (
+        let query = sql("SELECT s.id, s.route, s.organization, s.key, p.peer FROM server s LEFT JOIN (
                 SELECT c.source_server AS server, t.route AS peer FROM connection c
                     JOIN server t ON t.id = c.target_server
                     WHERE c.status IN ('Active', 'Paused')
@@ -32,8 +31,7 @@ impl Tx {
                     JOIN server o ON o.id = c.source_server
                     WHERE c.status IN ('Active', 'Paused')
                       AND c.target_server IN (SELECT value FROM json_each(?1))) p ON p.server = s.id
-             WHERE s.key IS NOT NULL AND s.id IN (SELECT value FROM json_each(?1))",
-        )
+             WHERE s.key IS NOT NULL AND s.id IN (SELECT value FROM json_each(?1))")
         .bind(asked);
         self.all("listing who is relayed", query, |cells| {
             Ok(RelayedRow {

@@ -275,3 +275,6 @@ fn merge(
     };
     (fact, news)
 }
+
+#[cfg(test)]
+mod tests;
