@@ -92,7 +92,12 @@ impl Feed {
                 Err(error) => {
                     failures += 1;
                     if error.is_away() || failures >= FAILURES_MAX {
-                        self.until_back(platform, &error).await;
+                        let newest = self.until_back(platform, &error).await;
+                        if newest < seen {
+                            // Another took its place, which had not heard of everything.
+                            self.tell_lost(seen, newest);
+                            seen = newest;
+                        }
                     } else {
                         debug!(why = error_chain(&error), failures, "the feed was not read; trying again");
                         sleep(DATABASE_ASKED_MIN).await;
@@ -114,9 +119,7 @@ impl Feed {
                 Ok(rows.last().map_or(seen, |row| row.seq))
             }
             ChangesAfter::Lost { newest } => {
-                debug!(seen, newest, "changes are missing from the feed: everybody reads everything again");
-                self.wake_all(LinkInbox::note_rules);
-                self.relay.note(Concerned::All);
+                self.tell_lost(seen, newest);
                 Ok(newest)
             }
         }
@@ -139,6 +142,12 @@ impl Feed {
         self.relay.note(Concerned::Servers(relay));
     }
 
+    fn tell_lost(&self, seen: i64, newest: i64) {
+        debug!(seen, newest, "changes are missing from the feed: everybody reads everything again");
+        self.wake_all(LinkInbox::note_rules);
+        self.relay.note(Concerned::All);
+    }
+
     fn wake(&self, servers: &BTreeSet<ServerId>) -> usize {
         let links = self.links.lock();
         let of = |server| links.by_server.range((server, 0)..=(server, u64::MAX)).map(|(_, inbox)| inbox);
@@ -149,8 +158,9 @@ impl Feed {
         self.links.lock().by_server.values().for_each(|inbox| note(inbox));
     }
 
-    /// Waits until the database answers. It is said once that it is away, and once that it is back.
-    async fn until_back(&self, platform: &Platform, error: &PlatformError) {
+    /// Waits until the database answers, and returns its newest change. It is said once that it is away, and once
+    /// that it is back.
+    async fn until_back(&self, platform: &Platform, error: &PlatformError) -> i64 {
         let since = platform.now();
         warn!(
             why = error_chain(error),
@@ -158,17 +168,18 @@ impl Feed {
         );
         self.note_database(Some(since));
         let mut delay = DATABASE_ASKED_MIN;
-        loop {
+        let newest = loop {
             sleep(delay).await;
             match platform.newest_change().await {
-                Ok(_) => break,
+                Ok(newest) => break newest,
                 Err(error) => debug!(why = error_chain(&error), "the database is still away"),
             }
             delay = (delay * 2).min(DATABASE_ASKED_MAX);
-        }
+        };
         self.note_database(None);
         let seconds = platform.now().since(since).as_secs();
         info!(seconds, "the database is back: what changed meanwhile is caught up with");
+        newest
     }
 
     fn note_database(&self, away_since: Option<Timestamp>) {

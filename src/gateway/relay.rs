@@ -16,7 +16,7 @@ use tracing::{debug, error, info};
 
 use super::feed::{Concerned, Feed};
 use super::platform::{Platform, PlatformError, Relayed};
-use adit_core::domain::id::{KeyFingerprint, RouteId, ServerId};
+use adit_core::domain::id::{KeyFingerprint, ServerId};
 use adit_core::domain::limits::{DATABASE_ASKED_MIN, SERVERS_ASKED_MAX};
 use adit_core::domain::visible::error_chain;
 use adit_core::protocol::packet::PacketKey;
