@@ -203,7 +203,11 @@ const fn concerns_link(kind: ChangeKind) -> bool {
         | ChangeKind::Key
         | ChangeKind::Connection
         | ChangeKind::Secret => true,
-        ChangeKind::Channel | ChangeKind::Agreement | ChangeKind::Grant | ChangeKind::Token => false,
+        ChangeKind::Channel
+        | ChangeKind::Agreement
+        | ChangeKind::Grant
+        | ChangeKind::SecretState
+        | ChangeKind::Token => false,
     }
 }
 
@@ -217,6 +221,7 @@ const fn concerns_relay(kind: ChangeKind) -> bool {
         | ChangeKind::Agreement
         | ChangeKind::Grant
         | ChangeKind::Secret
+        | ChangeKind::SecretState
         | ChangeKind::Token => false,
     }
 }

@@ -44,6 +44,7 @@ use adit_core::domain::time::Timestamp;
 use adit_net::host::folder::Folder;
 use adit_net::identity::time::TimeSource;
 
+pub use crate::store::{DatabaseUrl, Location};
 pub use actor::Actor;
 pub use agents::AgentError;
 pub use audit::AuditView;
@@ -84,15 +85,25 @@ impl Platform {
     /// Opens the platform in the gateway's state folder, making what is missing. The gateway and
     /// `adit admin` may have it open at the same time.
     pub async fn open(state: &Path, time: Arc<dyn TimeSource>) -> Result<Self, OpenError> {
+        Self::open_at(state, &Location::Sqlite(state.join(DATABASE)), time).await
+    }
+
+    /// Does the same with a database that may be elsewhere; what is secret stays in the state folder.
+    pub async fn open_at(
+        state: &Path,
+        database: &Location,
+        time: Arc<dyn TimeSource>,
+    ) -> Result<Self, OpenError> {
         let folder = Folder::open(state)?;
-        let path = state.join(DATABASE);
         // SQLite takes a file of less than a page for a new one. The key is made after the database: beside
         // it, such a file has lost what it held.
-        let is_emptied = std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() < PAGE_BYTES);
-        if is_emptied && folder.read(seal::FILE)?.is_some() {
-            return Err(StoreError::Emptied { path }.into());
+        if let Location::Sqlite(path) = database
+            && std::fs::metadata(path).is_ok_and(|metadata| metadata.len() < PAGE_BYTES)
+            && folder.read(seal::FILE)?.is_some()
+        {
+            return Err(StoreError::Emptied { path: path.clone() }.into());
         }
-        let store = Store::open(&path).await?;
+        let store = Store::open(database).await?;
         let keeps_secrets = !store.read().await?.sealed_secrets().await?.is_empty();
         debug!(state = %state.display(), keeps_secrets, "the platform is open");
         let seal = seal::SealingKey::open(&folder, keeps_secrets)?;
@@ -118,12 +129,6 @@ impl Platform {
 
     fn measured(&self) -> MutexGuard<'_, presence::MeasureBuffer> {
         self.measured.lock()
-    }
-
-    /// Differs from the last answer when anything was committed since, by any process. One watcher
-    /// asks: the number only means something beside its predecessor.
-    pub async fn data_version(&self) -> Result<i64, PlatformError> {
-        Ok(self.store.data_version().await?)
     }
 
     /// Writes what waits in memory and releases the database.

@@ -79,6 +79,10 @@ uuid_id! {
     GrantId
 }
 uuid_id! {
+    /// One change of the platform that was asked for, done or refused.
+    ActId
+}
+uuid_id! {
     /// A secure tunnel between two servers, of one type for life.
     ConnectionId
 }

@@ -594,6 +594,16 @@ pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 pub const STORE_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Readers of the gateway's database at a time.
 pub const STORE_READERS_MAX: u32 = 4;
+/// Connections to a database server at a time.
+pub const DATABASE_CONNECTIONS_MAX: u32 = 16;
+/// How long a database server may take to let one in.
+pub const DATABASE_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// And to answer: what takes longer has gone wrong.
+pub const DATABASE_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a database in a file is asked whether another process has changed anything.
+pub const FEED_POLL_EVERY: Duration = Duration::from_millis(100);
+/// And one on a server, which says so by itself, for what its word did not reach.
+pub const FEED_ASKED_EVERY_AT_LEAST: Duration = Duration::from_secs(5);
 /// How often the state of one side of a connection is written, at most.
 pub const FACT_WRITE_EVERY: Duration = Duration::from_secs(1);
 /// Reports and links that are written together.

@@ -106,6 +106,7 @@ impl AgentEntry {
                 outcome: self.outcome,
                 detail: self.detail.clone(),
                 bucket: self.bucket.as_ref().map(|bucket| format!("{bucket} {whose}")),
+                act: None,
             };
             tx.append_audit_times(&entry, times).await?;
         }

@@ -124,6 +124,7 @@ impl AuditedTx {
                 outcome,
                 detail: detail.to_owned(),
                 bucket: None,
+                act: None,
             };
             self.tx.append_audit(&entry).await?;
         }

@@ -152,7 +152,7 @@ async fn note_first_connected(tx: &mut Tx, id: ConnectionId, now: Timestamp) -> 
     if connection.first_connected_at.is_some() {
         return Ok(true);
     }
-    let is_connected = facts_of(tx, &connection).await?.connectivity() == Connectivity::Connected;
+    let is_connected = facts_of(tx, &connection, now).await?.connectivity() == Connectivity::Connected;
     if is_connected {
         tx.set_first_connected(id, now).await?;
     }
@@ -160,7 +160,11 @@ async fn note_first_connected(tx: &mut Tx, id: ConnectionId, now: Timestamp) -> 
 }
 
 /// Returns the facts behind what is shown of a connection, as they stand in the database.
-pub(super) async fn facts_of(tx: &mut Tx, connection: &ConnectionRecord) -> Result<Facts, PlatformError> {
+pub(super) async fn facts_of(
+    tx: &mut Tx,
+    connection: &ConnectionRecord,
+    now: Timestamp,
+) -> Result<Facts, PlatformError> {
     let records = tx.facts(Some(connection.id)).await?;
     let mut facts = Facts { first_connected: connection.first_connected_at, ..Facts::default() };
     for side in [Side::Source, Side::Target] {
@@ -170,7 +174,7 @@ pub(super) async fn facts_of(tx: &mut Tx, connection: &ConnectionRecord) -> Resu
             None => None,
         };
         let of_side = SideFacts {
-            link: server.and_then(|server| server.link),
+            link: server.and_then(|server| server.link_at(now)),
             tunnel: fact.map(|fact| fact.tunnel),
             mirth: fact.and_then(|fact| fact.mirth),
         };

@@ -77,7 +77,8 @@ impl Platform {
     pub async fn servers(&self, actor: &Actor) -> Result<Vec<ServerView>, PlatformError> {
         let mut found = self.store.read().await?.servers().await?;
         found.retain(|server| actor.viewpoint().is_none_or(|own| own == server.organization));
-        Ok(found.into_iter().map(view).collect())
+        let now = self.now();
+        Ok(found.into_iter().map(|server| view(server, now)).collect())
     }
 }
 
@@ -127,7 +128,8 @@ async fn revoke(audited: &mut AuditedTx, id: ServerId) -> Result<KeyFingerprint,
     Ok(key)
 }
 
-fn view(server: ServerRecord) -> ServerView {
+fn view(server: ServerRecord, now: Timestamp) -> ServerView {
+    let link = server.link_at(now);
     ServerView {
         id: server.id,
         name: server.name,
@@ -137,7 +139,7 @@ fn view(server: ServerRecord) -> ServerView {
         version: server.version,
         key: server.key,
         enrolled_at: server.enrolled_at,
-        online: server.link.is_some_and(|link| link.value),
-        online_since: server.link.filter(|link| link.value).map(|link| link.since),
+        online: link.is_some_and(|link| link.value),
+        online_since: link.filter(|link| link.value).map(|link| link.since),
     }
 }

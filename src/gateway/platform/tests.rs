@@ -31,6 +31,7 @@ use adit_net::identity::time::TimeSource;
 
 use self::managed::Managed;
 use super::*;
+use crate::store::fixture::Place;
 
 #[derive(Debug)]
 struct Clock(AtomicI64);
@@ -45,6 +46,7 @@ struct World {
     platform: Platform,
     clock: Arc<Clock>,
     folder: tempfile::TempDir,
+    place: Place,
 }
 
 /// Returns the servers at the other ends of a server's living connections, by connection.
@@ -63,8 +65,20 @@ impl World {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(Clock(AtomicI64::new(1_795_510_800_000)));
-        let platform = Platform::open(&folder.path().join("state"), clock.clone()).await.unwrap();
-        Self { platform, clock, folder }
+        let place = Place::new().await;
+        let state = folder.path().join("state");
+        let platform = Platform::open_at(&state, &place.location, clock.clone()).await.unwrap();
+        Self { platform, clock, folder, place }
+    }
+
+    /// Opens the platform once more, as another process does.
+    async fn again(&self) -> Platform {
+        self.opened_with(self.clock.clone()).await
+    }
+
+    async fn opened_with(&self, clock: Arc<Clock>) -> Platform {
+        let state = self.folder.path().join("state");
+        Platform::open_at(&state, &self.place.location, clock).await.unwrap()
     }
 
     fn pass(&self, span: Duration) {
@@ -254,8 +268,7 @@ async fn a_plan_with_administration_gives_active_connections_with_their_entries(
 async fn what_was_committed_is_there_when_the_platform_opens_again() {
     let pair = Pair::new().await;
     pair.world.platform.close().await.unwrap();
-    let state = pair.world.folder.path().join("state");
-    let again = Platform::open(&state, pair.world.clock.clone()).await.unwrap();
+    let again = pair.world.again().await;
     assert!(again.view_secret(&pair.source.actor, pair.connection).await.is_ok());
 }
 

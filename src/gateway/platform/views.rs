@@ -126,7 +126,7 @@ impl Platform {
         let mut views = Vec::new();
         for connection in tx.connections().await? {
             if sees(actor, &connection) {
-                let facts = facts_of(&mut tx, &connection).await?;
+                let facts = facts_of(&mut tx, &connection, self.now()).await?;
                 views.push(view(connection, &facts, actor.viewpoint()));
             }
         }
@@ -138,7 +138,7 @@ impl Platform {
         let mut tx = self.store.read().await?;
         let found = tx.connection(id).await?.filter(|connection| sees(actor, connection));
         let connection = found.ok_or(PlatformError::NotFound { resource: Resource::Connection })?;
-        let facts = facts_of(&mut tx, &connection).await?;
+        let facts = facts_of(&mut tx, &connection, self.now()).await?;
         Ok(view(connection, &facts, actor.viewpoint()))
     }
 }

@@ -3,7 +3,10 @@
 use std::str::FromStr;
 
 use super::StoreError;
-use super::tx::{Cells, Tx, sql, text};
+use super::cells::Cells;
+use super::change::Changed;
+use super::query::sql;
+use super::tx::{Tx, text};
 use adit_core::domain::id::{AgreementId, OrganizationId};
 use adit_core::domain::name::Name;
 use adit_core::domain::time::Timestamp;
@@ -56,9 +59,15 @@ impl AgreementRecord {
     }
 }
 
-const SELECT: &str = "SELECT a.*, r.name AS requester_name, p.name AS recipient_name FROM agreement a
-     JOIN organization r ON r.id = a.requester JOIN organization p ON p.id = a.recipient
-     WHERE ?1 IS NULL OR a.id = ?1 ORDER BY a.requested_at, a.id";
+macro_rules! select {
+    ($which:literal) => {
+        sql(concat!(
+            "SELECT a.*, r.name AS requester_name, p.name AS recipient_name FROM agreement a
+             JOIN organization r ON r.id = a.requester JOIN organization p ON p.id = a.recipient ",
+            $which
+        ))
+    };
+}
 
 impl Tx {
     pub(crate) async fn insert_agreement(
@@ -71,22 +80,24 @@ impl Tx {
     ) -> Result<(), StoreError> {
         let decided_at = (status != AgreementStatus::Requested).then_some(at.as_millis());
         let query = sql("INSERT INTO agreement (id, requester, recipient, status, requested_at, decided_at)
-             VALUES (?, ?, ?, ?, ?, ?)")
+             VALUES ($1, $2, $3, $4, $5, $6)")
         .bind(text(id))
         .bind(text(requester))
         .bind(text(recipient))
         .bind(status.as_str())
         .bind(at.as_millis())
         .bind(decided_at);
-        self.run("asking for peering", query).await.map(drop)
+        self.run("asking for peering", query).await?;
+        self.note_change(Changed::Agreement(id));
+        Ok(())
     }
 
     pub(crate) async fn agreement(&mut self, id: AgreementId) -> Result<Option<AgreementRecord>, StoreError> {
-        self.one_readable("looking a peering up", sql(SELECT).bind(text(id)), read).await
+        self.one_readable("looking a peering up", select!("WHERE a.id = $1").bind(text(id)), read).await
     }
 
     pub(crate) async fn agreements(&mut self) -> Result<Vec<AgreementRecord>, StoreError> {
-        self.all_readable("listing peerings", sql(SELECT).bind(None::<String>), read).await
+        self.all_readable("listing peerings", select!("ORDER BY a.requested_at, a.id"), read).await
     }
 
     /// Returns the request or agreement in force between two organizations.
@@ -95,10 +106,10 @@ impl Tx {
         one: OrganizationId,
         other: OrganizationId,
     ) -> Result<Option<AgreementRecord>, StoreError> {
-        let query = sql("SELECT a.*, r.name AS requester_name, p.name AS recipient_name FROM agreement a
-             JOIN organization r ON r.id = a.requester JOIN organization p ON p.id = a.recipient
-             WHERE min(a.requester, a.recipient) = min(?1, ?2) AND max(a.requester, a.recipient) = max(?1, ?2)
-               AND a.status IN ('requested', 'live')")
+        let query = select!(
+            "WHERE a.status IN ('requested', 'live')
+               AND ((a.requester = $1 AND a.recipient = $2) OR (a.requester = $2 AND a.recipient = $1))"
+        )
         .bind(text(one))
         .bind(text(other));
         self.one_readable("looking a peering up", query, read).await
@@ -106,7 +117,7 @@ impl Tx {
 
     pub(crate) async fn count_agreements(&mut self, organization: OrganizationId) -> Result<u32, StoreError> {
         let query = sql("SELECT count(*) AS n FROM agreement
-             WHERE status = 'live' AND (requester = ?1 OR recipient = ?1)")
+             WHERE status = 'live' AND (requester = $1 OR recipient = $1)")
         .bind(text(organization));
         self.count("counting peers", query).await
     }
@@ -117,11 +128,13 @@ impl Tx {
         status: AgreementStatus,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        let query = sql("UPDATE agreement SET status = ?, decided_at = ? WHERE id = ?")
+        let query = sql("UPDATE agreement SET status = $1, decided_at = $2 WHERE id = $3")
             .bind(status.as_str())
             .bind(at.as_millis())
             .bind(text(id));
-        self.run("deciding a peering request", query).await.map(drop)
+        self.run("deciding a peering request", query).await?;
+        self.note_change(Changed::Agreement(id));
+        Ok(())
     }
 }
 

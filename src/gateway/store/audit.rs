@@ -1,8 +1,10 @@
 //! The audit log: append-only, one row for each organization concerned.
 
 use super::StoreError;
-use super::tx::{Cells, Tx, sql, text};
-use adit_core::domain::id::OrganizationId;
+use super::cells::Cells;
+use super::query::sql;
+use super::tx::{Tx, text};
+use adit_core::domain::id::{ActId, OrganizationId};
 use adit_core::domain::name::Name;
 use adit_core::domain::time::Timestamp;
 
@@ -37,6 +39,8 @@ pub(crate) struct AuditRecord {
     pub detail: String,
     /// Equal buckets are one row that counts: what a stranger can cause must not fill the disk.
     pub bucket: Option<String>,
+    /// Which act it is of, if it is one; by it a commit whose answer was lost is found.
+    pub act: Option<ActId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,19 +67,21 @@ impl Tx {
         entry: &AuditRecord,
         times: u32,
     ) -> Result<(), StoreError> {
-        let query =
-            sql("INSERT INTO audit (at, organization, actor, action, object, outcome, detail, bucket, times)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-             ON CONFLICT (bucket) DO UPDATE SET times = times + excluded.times")
-            .bind(entry.at.as_millis())
-            .bind(entry.organization.map(text))
-            .bind(entry.actor.clone())
-            .bind(entry.action)
-            .bind(entry.object.clone())
-            .bind(entry.outcome.as_str())
-            .bind(entry.detail.clone())
-            .bind(entry.bucket.clone())
-            .bind(i64::from(times));
+        let query = sql(
+            "INSERT INTO audit (at, organization, actor, action, object, outcome, detail, bucket, times, act)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+             ON CONFLICT (bucket) DO UPDATE SET times = audit.times + excluded.times",
+        )
+        .bind(entry.at.as_millis())
+        .bind(entry.organization.map(text))
+        .bind(entry.actor.clone())
+        .bind(entry.action)
+        .bind(entry.object.clone())
+        .bind(entry.outcome.as_str())
+        .bind(entry.detail.clone())
+        .bind(entry.bucket.clone())
+        .bind(i64::from(times))
+        .bind(entry.act.map(text));
         self.run("writing the audit log", query).await.map(drop)
     }
 
@@ -87,7 +93,7 @@ impl Tx {
     ) -> Result<Vec<AuditRow>, StoreError> {
         let query = sql("SELECT * FROM (SELECT a.*, o.name AS organization_name FROM audit a
                 LEFT JOIN organization o ON o.id = a.organization
-                WHERE ?1 IS NULL OR a.organization = ?1 ORDER BY a.id DESC LIMIT ?2) ORDER BY id")
+                WHERE $1 IS NULL OR a.organization = $1 ORDER BY a.id DESC LIMIT $2) AS newest ORDER BY id")
         .bind(organization.map(text))
         .bind(i64::from(limit));
         self.all("reading the audit log", query, read).await

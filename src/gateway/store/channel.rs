@@ -1,7 +1,10 @@
 //! Channels.
 
 use super::StoreError;
-use super::tx::{Cells, Tx, sql, text};
+use super::cells::Cells;
+use super::change::Changed;
+use super::query::sql;
+use super::tx::{Tx, text};
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::id::{ChannelId, OrganizationId, ServerId};
 use adit_core::domain::name::{Description, Name};
@@ -20,9 +23,15 @@ pub(crate) struct ChannelRecord {
     pub published: bool,
 }
 
-const SELECT: &str = "SELECT c.*, s.name AS server_name, o.id AS organization, o.name AS organization_name
-     FROM channel c JOIN server s ON s.id = c.server JOIN organization o ON o.id = s.organization
-     WHERE ?1 IS NULL OR c.id = ?1 ORDER BY o.name, s.name, c.name";
+macro_rules! select {
+    ($which:literal) => {
+        sql(concat!(
+            "SELECT c.*, s.name AS server_name, o.id AS organization, o.name AS organization_name
+             FROM channel c JOIN server s ON s.id = c.server JOIN organization o ON o.id = s.organization ",
+            $which
+        ))
+    };
+}
 
 impl Tx {
     pub(crate) async fn insert_channel(
@@ -32,34 +41,42 @@ impl Tx {
     ) -> Result<(), StoreError> {
         let query =
             sql("INSERT INTO channel (id, server, name, description, protocol, published, created_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?)")
+             VALUES ($1, $2, $3, $4, $5, $6, $7)")
             .bind(text(new.id))
             .bind(text(new.server))
             .bind(text(&new.name))
             .bind(text(&new.description))
             .bind(new.protocol.as_str())
-            .bind(i64::from(new.published))
+            .bind(new.published)
             .bind(at.as_millis());
-        self.run("adding a channel", query).await.map(drop)
+        self.run("adding a channel", query).await?;
+        self.note_change(Changed::Channel(new.id));
+        Ok(())
     }
 
     pub(crate) async fn channel(&mut self, id: ChannelId) -> Result<Option<ChannelRecord>, StoreError> {
-        self.one_readable("looking a channel up", sql(SELECT).bind(text(id)), read).await
+        self.one_readable("looking a channel up", select!("WHERE c.id = $1").bind(text(id)), read).await
     }
 
     pub(crate) async fn channels(&mut self) -> Result<Vec<ChannelRecord>, StoreError> {
-        self.all_readable("listing channels", sql(SELECT).bind(None::<String>), read).await
+        self.all_readable(
+            "listing channels",
+            select!("ORDER BY lower(o.name), lower(s.name), lower(c.name)"),
+            read,
+        )
+        .await
     }
 
     pub(crate) async fn count_channels(&mut self, server: ServerId) -> Result<u32, StoreError> {
-        let query = sql("SELECT count(*) AS n FROM channel WHERE server = ?").bind(text(server));
+        let query = sql("SELECT count(*) AS n FROM channel WHERE server = $1").bind(text(server));
         self.count("counting channels", query).await
     }
 
     pub(crate) async fn set_published(&mut self, id: ChannelId, published: bool) -> Result<(), StoreError> {
-        let query =
-            sql("UPDATE channel SET published = ? WHERE id = ?").bind(i64::from(published)).bind(text(id));
-        self.run("publishing a channel", query).await.map(drop)
+        let query = sql("UPDATE channel SET published = $1 WHERE id = $2").bind(published).bind(text(id));
+        self.run("publishing a channel", query).await?;
+        self.note_change(Changed::Channel(id));
+        Ok(())
     }
 }
 

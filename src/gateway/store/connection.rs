@@ -1,7 +1,10 @@
 //! Connections with what people read beside them.
 
 use super::StoreError;
-use super::tx::{Cells, Tx, sql, text};
+use super::cells::Cells;
+use super::change::Changed;
+use super::query::sql;
+use super::tx::{Tx, text};
 use adit_core::domain::access::Access;
 use adit_core::domain::connection::{ConnectionType, Protocol, Side};
 use adit_core::domain::id::{
@@ -99,45 +102,51 @@ pub(crate) struct NewConnection {
     pub created_at: Timestamp,
 }
 
-const SELECT: &str = "SELECT c.*, g.channel, ch.name AS channel_name, ch.protocol, k.epoch AS secret_epoch,
-        coalesce(c.source_last_name, s.name) AS source_name, s.route AS source_route,
-        so.id AS source_organization, so.name AS source_organization_name,
-        coalesce(c.target_last_name, t.name) AS target_name, t.route AS target_route,
-        ta.id AS target_organization, ta.name AS target_organization_name
-     FROM connection c JOIN connection_secret k ON k.connection = c.id
-     LEFT JOIN channel_grant g ON g.id = c.channel_grant LEFT JOIN channel ch ON ch.id = g.channel
-     LEFT JOIN server s ON s.id = c.source_server
-     JOIN organization so ON so.id = coalesce(s.organization, c.recipient)
-     JOIN server t ON t.id = c.target_server JOIN organization ta ON ta.id = t.organization
-     WHERE (?1 IS NULL OR c.id = ?1) AND (?2 IS NULL OR c.source_server = ?2 OR c.target_server = ?2)
-       AND (?3 IS NULL OR c.channel_grant = ?3)
-     ORDER BY c.created_at, c.id";
+macro_rules! select {
+    ($which:literal) => {
+        sql(concat!(
+            "SELECT c.*, g.channel, ch.name AS channel_name, ch.protocol, k.epoch AS secret_epoch,
+                coalesce(c.source_last_name, s.name) AS source_name, s.route AS source_route,
+                so.id AS source_organization, so.name AS source_organization_name,
+                coalesce(c.target_last_name, t.name) AS target_name, t.route AS target_route,
+                ta.id AS target_organization, ta.name AS target_organization_name
+             FROM connection c JOIN connection_secret k ON k.connection = c.id
+             LEFT JOIN channel_grant g ON g.id = c.channel_grant LEFT JOIN channel ch ON ch.id = g.channel
+             LEFT JOIN server s ON s.id = c.source_server
+             JOIN organization so ON so.id = coalesce(s.organization, c.recipient)
+             JOIN server t ON t.id = c.target_server JOIN organization ta ON ta.id = t.organization ",
+            $which
+        ))
+    };
+}
 
 impl Tx {
     /// Inserts the row. Its secret belongs to it: insert that in the same transaction.
     pub(crate) async fn insert_connection(&mut self, new: &NewConnection) -> Result<(), StoreError> {
         let query = sql("INSERT INTO connection
                 (id, kind, channel_grant, source_server, target_server, status, created_at, changed_at)
-             VALUES (?1, 'P2P', ?2, ?3, ?4, ?5, ?6, ?6)")
+             VALUES ($1, 'P2P', $2, $3, $4, $5, $6, $6)")
         .bind(text(new.id))
         .bind(text(new.grant))
         .bind(text(new.source))
         .bind(text(new.target))
         .bind(new.status.as_str())
         .bind(new.created_at.as_millis());
-        self.run("making a connection", query).await.map(drop)
+        self.run("making a connection", query).await?;
+        self.note_change(Changed::Connection(new.id));
+        Ok(())
     }
 
     pub(crate) async fn connection(
         &mut self,
         id: ConnectionId,
     ) -> Result<Option<ConnectionRecord>, StoreError> {
-        let query = sql(SELECT).bind(text(id)).bind(None::<String>).bind(None::<String>);
+        let query = select!("WHERE c.id = $1").bind(text(id));
         self.one_readable("looking a connection up", query, read).await
     }
 
     pub(crate) async fn connections(&mut self) -> Result<Vec<ConnectionRecord>, StoreError> {
-        let query = sql(SELECT).bind(None::<String>).bind(None::<String>).bind(None::<String>);
+        let query = select!("ORDER BY c.created_at, c.id");
         self.all_readable("listing connections", query, read).await
     }
 
@@ -145,7 +154,8 @@ impl Tx {
         &mut self,
         server: ServerId,
     ) -> Result<Vec<ConnectionRecord>, StoreError> {
-        let query = sql(SELECT).bind(None::<String>).bind(text(server)).bind(None::<String>);
+        let query = select!("WHERE c.source_server = $1 OR c.target_server = $1 ORDER BY c.created_at, c.id")
+            .bind(text(server));
         self.all_readable("listing a server's connections", query, read).await
     }
 
@@ -153,7 +163,7 @@ impl Tx {
         &mut self,
         grant: GrantId,
     ) -> Result<Option<ConnectionRecord>, StoreError> {
-        let query = sql(SELECT).bind(None::<String>).bind(None::<String>).bind(text(grant));
+        let query = select!("WHERE c.channel_grant = $1").bind(text(grant));
         self.one_readable("looking a grant's connection up", query, read).await
     }
 
@@ -169,22 +179,26 @@ impl Tx {
         let last_name = |side| connection.end(side).server.as_ref().map(|server| text(&server.name));
         let last_names = |side| last_name(side).filter(|_| status.is_terminal());
         let target_holds = status.pause_hold().is_some_and(|holds| holds.includes(Side::Target));
-        let query = sql("UPDATE connection SET status = ?, held_by = ?, held_for_tier = ?, failure = ?,
-                changed_at = ?, source_last_name = ?, target_last_name = ? WHERE id = ?")
+        let query = sql("UPDATE connection SET status = $1, held_by = $2, held_for_tier = $3, failure = $4,
+                changed_at = $5, source_last_name = $6, target_last_name = $7 WHERE id = $8")
         .bind(status.as_str())
         .bind(status.pause_hold().map(pause_hold_word))
-        .bind(i64::from(connection.held_for_tier && target_holds))
+        .bind(connection.held_for_tier && target_holds)
         .bind(failure.map(str::to_owned))
         .bind(at.as_millis())
         .bind(last_names(Side::Source))
         .bind(last_names(Side::Target))
         .bind(text(connection.id));
-        self.run("changing a connection's status", query).await.map(drop)
+        self.run("changing a connection's status", query).await?;
+        self.note_change(Changed::Connection(connection.id));
+        Ok(())
     }
 
     pub(crate) async fn raise_cut_epoch(&mut self, id: ConnectionId) -> Result<(), StoreError> {
-        let query = sql("UPDATE connection SET cut_epoch = cut_epoch + 1 WHERE id = ?").bind(text(id));
-        self.run("cutting a connection's tunnel", query).await.map(drop)
+        let query = sql("UPDATE connection SET cut_epoch = cut_epoch + 1 WHERE id = $1").bind(text(id));
+        self.run("cutting a connection's tunnel", query).await?;
+        self.note_change(Changed::Connection(id));
+        Ok(())
     }
 
     pub(crate) async fn set_first_connected(
@@ -193,7 +207,7 @@ impl Tx {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let query =
-            sql("UPDATE connection SET first_connected_at = ? WHERE id = ? AND first_connected_at IS NULL")
+            sql("UPDATE connection SET first_connected_at = $1 WHERE id = $2 AND first_connected_at IS NULL")
                 .bind(at.as_millis())
                 .bind(text(id));
         self.run("noting a first tunnel", query).await.map(drop)

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use sqlx::postgres::PgDatabaseError;
+
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error(
@@ -24,15 +26,24 @@ pub enum StoreError {
     #[error("`{path}` is no database of adit; point `state` at adit's own folder")]
     Foreign { path: PathBuf },
     #[error(
-        "the database `{path}` was written by {builds}: it has version {found}, this adit ({}) knows up to {known}; \
+        "the database `{what}` was written by {builds}: it has version {found}, this adit ({}) knows up to {known}; \
          install the adit that wrote it, or a newer one",
         env!("CARGO_PKG_VERSION")
     )]
-    Newer { path: PathBuf, builds: String, found: i64, known: usize },
+    Newer { what: String, builds: String, found: i64, known: usize },
     #[error("the database is busy while {doing}; another process has been writing for long, try again")]
     Busy { doing: &'static str },
-    #[error("the database cannot be reached while {doing}")]
+    /// Another transaction was in the way; run again, this one may succeed.
+    #[error("the database could not bring {doing} in line with what others did at the same time; try again")]
+    Conflict { doing: &'static str },
+    #[error("the database cannot be reached ({doing}); check that it runs, and that this host reaches it")]
     Away { doing: &'static str },
+    #[error("the database went away while it was committing; whether the change was made is not known yet")]
+    CommitUnknown,
+    #[error("the database has no room left, as was found while {doing}; make room on its disk")]
+    Full { doing: &'static str },
+    #[error("the setting of the database cannot be used: {why}")]
+    Setting { why: String },
     /// A unique index decided a race; the other side won.
     #[error("{doing}: there is one already")]
     Exists { doing: &'static str },
@@ -52,37 +63,118 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Returns whether running the whole transaction again may help.
+    pub(super) fn from_query(doing: &'static str, source: sqlx::Error) -> Self {
+        let code = match &source {
+            sqlx::Error::Database(cause) if cause.is_unique_violation() => return Self::Exists { doing },
+            sqlx::Error::Database(cause) => {
+                let is_postgres = cause.try_downcast_ref::<PgDatabaseError>().is_some();
+                cause.code().map(|code| Code::of(&code, is_postgres))
+            }
+            sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::WorkerCrashed => Some(Code::Away),
+            _ => None,
+        };
+        match code.unwrap_or(Code::Other) {
+            Code::Busy => Self::Busy { doing },
+            Code::Conflict => Self::Conflict { doing },
+            Code::Away => Self::Away { doing },
+            Code::Full => Self::Full { doing },
+            Code::Corrupt => Self::Corrupt { doing, source },
+            Code::Other => Self::Query { doing, source },
+        }
+    }
+
+    /// Returns whether running the whole transaction again may help. What became of a commit whose answer was
+    /// lost has to be asked first.
     pub(crate) const fn is_transient(&self) -> bool {
-        matches!(self, Self::Busy { .. } | Self::Away { .. })
+        matches!(self, Self::Conflict { .. } | Self::Away { .. } | Self::Busy { .. })
     }
 
     /// Returns whether the database cannot be reached just now.
     pub(crate) const fn is_away(&self) -> bool {
         matches!(self, Self::Away { .. })
     }
+}
 
-    pub(super) fn from_query(doing: &'static str, source: sqlx::Error) -> Self {
-        match &source {
-            sqlx::Error::PoolTimedOut => Self::Busy { doing },
-            sqlx::Error::Database(cause) if cause.is_unique_violation() => Self::Exists { doing },
-            sqlx::Error::Database(cause) if cause.code().is_some_and(|code| is_busy(&code)) => {
-                Self::Busy { doing }
-            }
-            sqlx::Error::Database(cause) if cause.code().is_some_and(|code| is_corrupt(&code)) => {
-                Self::Corrupt { doing, source }
-            }
-            _ => Self::Query { doing, source },
+/// What an engine's code says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Code {
+    Busy,
+    Conflict,
+    Away,
+    Full,
+    Corrupt,
+    Other,
+}
+
+impl Code {
+    fn of(code: &str, is_postgres: bool) -> Self {
+        if is_postgres { Self::of_postgres(code) } else { Self::of_sqlite(code) }
+    }
+
+    /// `SQLSTATE`: <https://www.postgresql.org/docs/15/errcodes-appendix.html>.
+    fn of_postgres(code: &str) -> Self {
+        match code {
+            // serialization_failure, deadlock_detected
+            "40001" | "40P01" => Self::Conflict,
+            // disk_full
+            "53100" => Self::Full,
+            // read_only_sql_transaction: this server follows another one, as after a failover;
+            // query_canceled, lock_not_available: it did not get to it in time
+            "25006" | "57014" | "55P03" => Self::Away,
+            // data_corrupted, index_corrupted
+            "XX001" | "XX002" => Self::Corrupt,
+            _ if ["08", "53", "57P"].iter().any(|class| code.starts_with(class)) => Self::Away,
+            _ => Self::Other,
+        }
+    }
+
+    /// The lowest byte is the result, what is above says more: <https://www.sqlite.org/rescode.html>.
+    fn of_sqlite(code: &str) -> Self {
+        match code.parse::<u32>().map(|code| code & 0xff) {
+            // SQLITE_BUSY
+            Ok(5) => Self::Busy,
+            // SQLITE_FULL
+            Ok(13) => Self::Full,
+            // SQLITE_CORRUPT, SQLITE_NOTADB
+            Ok(11 | 26) => Self::Corrupt,
+            _ => Self::Other,
         }
     }
 }
 
-/// Recognises `SQLITE_CORRUPT` and `SQLITE_NOTADB`.
-fn is_corrupt(code: &str) -> bool {
-    code.parse::<u32>().is_ok_and(|code| [11, 26].contains(&(code & 0xff)))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Recognises it: `SQLITE_BUSY` and its extended codes share the lowest byte.
-fn is_busy(code: &str) -> bool {
-    code.parse::<u32>().is_ok_and(|code| code & 0xff == 5)
+    #[test]
+    fn a_code_says_who_must_act() {
+        for (code, known) in [
+            ("40001", Code::Conflict),
+            ("40P01", Code::Conflict),
+            ("57P01", Code::Away),
+            ("57P03", Code::Away),
+            ("08006", Code::Away),
+            ("53300", Code::Away),
+            ("53100", Code::Full),
+            ("25006", Code::Away),
+            ("XX001", Code::Corrupt),
+            ("23514", Code::Other),
+        ] {
+            assert_eq!(Code::of(code, true), known, "{code}");
+        }
+        for (code, known) in [
+            ("5", Code::Busy),
+            ("261", Code::Busy),
+            ("13", Code::Full),
+            ("11", Code::Corrupt),
+            ("1", Code::Other),
+        ] {
+            assert_eq!(Code::of(code, false), known, "{code}");
+        }
+    }
 }

@@ -1,7 +1,9 @@
 //! What each side's agent last told of a connection.
 
 use super::StoreError;
-use super::tx::{Cells, Tx, sql, text};
+use super::cells::Cells;
+use super::query::sql;
+use super::tx::{Tx, text};
 use adit_core::domain::connection::Side;
 use adit_core::domain::connectivity::Timed;
 use adit_core::domain::id::{ConnectionId, ServerId};
@@ -24,14 +26,17 @@ const DOWN: &str = "down";
 
 impl Tx {
     pub(crate) async fn put_fact(&mut self, fact: &FactRecord) -> Result<(), StoreError> {
-        let query = sql("INSERT OR REPLACE INTO connection_fact
+        let query = sql("INSERT INTO connection_fact
                 (connection, side, tunnel, tunnel_since, mirth_up, mirth_since, last_ack_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?)")
+             VALUES ($1, $2, $3, $4, $5, $6, $7)
+             ON CONFLICT (connection, side) DO UPDATE SET tunnel = excluded.tunnel,
+                tunnel_since = excluded.tunnel_since, mirth_up = excluded.mirth_up,
+                mirth_since = excluded.mirth_since, last_ack_at = excluded.last_ack_at")
         .bind(text(fact.connection))
         .bind(fact.side.as_str())
         .bind(fact.tunnel.value.map_or_else(|| DOWN.to_owned(), text))
         .bind(fact.tunnel.since.as_millis())
-        .bind(fact.mirth.map(|mirth| i64::from(mirth.value)))
+        .bind(fact.mirth.map(|mirth| mirth.value))
         .bind(fact.mirth.map(|mirth| mirth.since.as_millis()))
         .bind(fact.last_ack.map(Timestamp::as_millis));
         self.run("noting a connection's state", query).await.map(drop)
@@ -40,9 +45,9 @@ impl Tx {
     /// Forgets what a server's agent told of its tunnels: from `at` on nothing is known of them.
     pub(crate) async fn forget_tunnels(&mut self, server: ServerId, at: Timestamp) -> Result<(), StoreError> {
         let query =
-            sql("UPDATE connection_fact SET tunnel = 'down', tunnel_since = ?1 WHERE tunnel <> 'down' AND (
-                side = 'source' AND connection IN (SELECT id FROM connection WHERE source_server = ?2)
-                OR side = 'target' AND connection IN (SELECT id FROM connection WHERE target_server = ?2))")
+            sql("UPDATE connection_fact SET tunnel = 'down', tunnel_since = $1 WHERE tunnel <> 'down' AND (
+                (side = 'source' AND connection IN (SELECT id FROM connection WHERE source_server = $2))
+                OR (side = 'target' AND connection IN (SELECT id FROM connection WHERE target_server = $2)))")
             .bind(at.as_millis())
             .bind(text(server));
         self.run("forgetting a server's tunnels", query).await.map(drop)
@@ -53,8 +58,12 @@ impl Tx {
         &mut self,
         connection: Option<ConnectionId>,
     ) -> Result<Vec<FactRecord>, StoreError> {
-        let query = sql("SELECT * FROM connection_fact WHERE ?1 IS NULL OR connection = ?1")
-            .bind(connection.map(text));
+        let query = match connection {
+            Some(connection) => {
+                sql("SELECT * FROM connection_fact WHERE connection = $1").bind(text(connection))
+            }
+            None => sql("SELECT * FROM connection_fact ORDER BY connection, side"),
+        };
         self.all_readable("reading a connection's state", query, read).await
     }
 }

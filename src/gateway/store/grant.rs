@@ -3,7 +3,10 @@
 use std::str::FromStr;
 
 use super::StoreError;
-use super::tx::{Cells, Tx, sql, text};
+use super::cells::Cells;
+use super::change::Changed;
+use super::query::sql;
+use super::tx::{Tx, text};
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::id::{AgreementId, ChannelId, GrantId, OrganizationId, ServerId};
 use adit_core::domain::name::Name;
@@ -97,18 +100,24 @@ pub(crate) struct NewGrant {
     pub created_at: Timestamp,
 }
 
-const SELECT: &str = "SELECT g.*, c.name AS channel_name, c.protocol, c.server AS target_server,
-        o.id AS owner, o.name AS owner_name, h.name AS holder_name
-     FROM channel_grant g JOIN channel c ON c.id = g.channel JOIN server s ON s.id = c.server
-     JOIN organization o ON o.id = s.organization JOIN organization h ON h.id = g.holder
-     WHERE ?1 IS NULL OR g.id = ?1 ORDER BY g.created_at, g.id";
+macro_rules! select {
+    ($which:literal) => {
+        sql(concat!(
+            "SELECT g.*, c.name AS channel_name, c.protocol, c.server AS target_server,
+                o.id AS owner, o.name AS owner_name, h.name AS holder_name
+             FROM channel_grant g JOIN channel c ON c.id = g.channel JOIN server s ON s.id = c.server
+             JOIN organization o ON o.id = s.organization JOIN organization h ON h.id = g.holder ",
+            $which
+        ))
+    };
+}
 
 impl Tx {
     /// Inserts a grant, pending.
     pub(crate) async fn insert_grant(&mut self, new: &NewGrant) -> Result<(), StoreError> {
         let query = sql("INSERT INTO channel_grant
                 (id, agreement, channel, holder, origin, source_server, status, created_at, changed_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'pending', ?7, ?7)")
+             VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, $7)")
         .bind(text(new.id))
         .bind(text(new.agreement))
         .bind(text(new.channel))
@@ -116,15 +125,17 @@ impl Tx {
         .bind(new.origin.as_str())
         .bind(new.source_server.map(text))
         .bind(new.created_at.as_millis());
-        self.run("making a grant", query).await.map(drop)
+        self.run("making a grant", query).await?;
+        self.note_change(Changed::Grant(new.id));
+        Ok(())
     }
 
     pub(crate) async fn grant(&mut self, id: GrantId) -> Result<Option<GrantRecord>, StoreError> {
-        self.one_readable("looking a grant up", sql(SELECT).bind(text(id)), read).await
+        self.one_readable("looking a grant up", select!("WHERE g.id = $1").bind(text(id)), read).await
     }
 
     pub(crate) async fn grants(&mut self) -> Result<Vec<GrantRecord>, StoreError> {
-        self.all_readable("listing grants", sql(SELECT).bind(None::<String>), read).await
+        self.all_readable("listing grants", select!("ORDER BY g.created_at, g.id"), read).await
     }
 
     /// Decides a grant; a `source_server` of `None` leaves the one on record.
@@ -136,14 +147,16 @@ impl Tx {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let query = sql(
-            "UPDATE channel_grant SET status = ?, source_server = coalesce(?, source_server), changed_at = ?
-             WHERE id = ?",
+            "UPDATE channel_grant SET status = $1, source_server = coalesce($2, source_server), changed_at = $3
+             WHERE id = $4",
         )
         .bind(status.as_str())
         .bind(source_server.map(text))
         .bind(at.as_millis())
         .bind(text(id));
-        self.run("deciding a grant", query).await.map(drop)
+        self.run("deciding a grant", query).await?;
+        self.note_change(Changed::Grant(id));
+        Ok(())
     }
 }
 

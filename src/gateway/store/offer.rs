@@ -2,7 +2,9 @@
 //! acceptance, a hold for the tier's sake.
 
 use super::StoreError;
-use super::tx::{Tx, sql, text};
+use super::change::Changed;
+use super::query::sql;
+use super::tx::{Tx, text};
 use adit_core::domain::access::Access;
 use adit_core::domain::id::{AgreementId, ConnectionId, OrganizationId, ServerId};
 use adit_core::domain::status::Status;
@@ -25,7 +27,7 @@ impl Tx {
     pub(crate) async fn insert_offer(&mut self, new: &NewOffer) -> Result<(), StoreError> {
         let query = sql("INSERT INTO connection
                 (id, kind, agreement, recipient, target_server, status, expires_at, created_at, changed_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)")
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)")
         .bind(text(new.id))
         .bind(new.access.kind().as_str())
         .bind(text(new.agreement))
@@ -34,19 +36,23 @@ impl Tx {
         .bind(new.status.as_str())
         .bind(new.expires_at.as_millis())
         .bind(new.created_at.as_millis());
-        self.run("making an offer", query).await.map(drop)
+        self.run("making an offer", query).await?;
+        self.note_change(Changed::Connection(new.id));
+        Ok(())
     }
 
     /// Sets the recipient's server that will carry the sessions.
     pub(crate) async fn set_source(&mut self, id: ConnectionId, source: ServerId) -> Result<(), StoreError> {
         let query =
-            sql("UPDATE connection SET source_server = ? WHERE id = ?").bind(text(source)).bind(text(id));
-        self.run("naming an admin connection's source", query).await.map(drop)
+            sql("UPDATE connection SET source_server = $1 WHERE id = $2").bind(text(source)).bind(text(id));
+        self.run("naming an admin connection's source", query).await?;
+        self.note_change(Changed::Connection(id));
+        Ok(())
     }
 
     /// Returns open offers whose time was over at `now`.
     pub(crate) async fn expired_offers(&mut self, now: Timestamp) -> Result<Vec<ConnectionId>, StoreError> {
-        let query = sql("SELECT id FROM connection WHERE status = 'Offered' AND expires_at <= ?
+        let query = sql("SELECT id FROM connection WHERE status = 'Offered' AND expires_at <= $1
              ORDER BY expires_at, id")
         .bind(now.as_millis());
         self.all("looking for expired offers", query, |cells| cells.get("id")).await
@@ -54,8 +60,9 @@ impl Tx {
 
     /// Sets whether the target's hold, which is there, is the downgrade's or its owner's own.
     pub(crate) async fn set_held_for_tier(&mut self, id: ConnectionId, held: bool) -> Result<(), StoreError> {
-        let query =
-            sql("UPDATE connection SET held_for_tier = ? WHERE id = ?").bind(i64::from(held)).bind(text(id));
-        self.run("holding a connection for its owner's tier", query).await.map(drop)
+        let query = sql("UPDATE connection SET held_for_tier = $1 WHERE id = $2").bind(held).bind(text(id));
+        self.run("holding a connection for its owner's tier", query).await?;
+        self.note_change(Changed::Connection(id));
+        Ok(())
     }
 }

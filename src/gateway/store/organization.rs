@@ -1,7 +1,10 @@
 //! Organizations.
 
 use super::StoreError;
-use super::tx::{Cells, Tx, sql, text};
+use super::cells::Cells;
+use super::change::Changed;
+use super::query::sql;
+use super::tx::{Tx, text};
 use adit_core::domain::id::OrganizationId;
 use adit_core::domain::name::Name;
 use adit_core::domain::tier::Tier;
@@ -17,29 +20,33 @@ pub(crate) struct OrganizationRecord {
 
 impl Tx {
     pub(crate) async fn insert_organization(&mut self, new: &OrganizationRecord) -> Result<(), StoreError> {
-        let query = sql("INSERT INTO organization (id, name, tier, created_at) VALUES (?, ?, ?, ?)")
+        let query = sql("INSERT INTO organization (id, name, tier, created_at) VALUES ($1, $2, $3, $4)")
             .bind(text(new.id))
             .bind(text(&new.name))
             .bind(new.tier.as_str())
             .bind(new.created_at.as_millis());
-        self.run("adding an organization", query).await.map(drop)
+        self.run("adding an organization", query).await?;
+        self.note_change(Changed::Organization(new.id));
+        Ok(())
     }
 
     pub(crate) async fn organization(
         &mut self,
         id: OrganizationId,
     ) -> Result<Option<OrganizationRecord>, StoreError> {
-        let query = sql("SELECT * FROM organization WHERE id = ?").bind(text(id));
+        let query = sql("SELECT * FROM organization WHERE id = $1").bind(text(id));
         self.one("looking an organization up", query, read).await
     }
 
     pub(crate) async fn organizations(&mut self) -> Result<Vec<OrganizationRecord>, StoreError> {
-        self.all("listing organizations", sql("SELECT * FROM organization ORDER BY name"), read).await
+        self.all("listing organizations", sql("SELECT * FROM organization ORDER BY lower(name)"), read).await
     }
 
     pub(crate) async fn set_tier(&mut self, id: OrganizationId, tier: Tier) -> Result<(), StoreError> {
-        let query = sql("UPDATE organization SET tier = ? WHERE id = ?").bind(tier.as_str()).bind(text(id));
-        self.run("changing a tier", query).await.map(drop)
+        let query = sql("UPDATE organization SET tier = $1 WHERE id = $2").bind(tier.as_str()).bind(text(id));
+        self.run("changing a tier", query).await?;
+        self.note_change(Changed::Organization(id));
+        Ok(())
     }
 }
 

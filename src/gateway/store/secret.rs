@@ -1,8 +1,11 @@
 //! Sealed secrets and who has seen or holds them.
 
 use super::StoreError;
+use super::cells::Cells;
+use super::change::Changed;
 use super::connection::read_kind;
-use super::tx::{Cells, Tx, sql, text};
+use super::query::sql;
+use super::tx::{Tx, text};
 use adit_core::domain::connection::{ConnectionType, Side};
 use adit_core::domain::id::ConnectionId;
 use adit_core::domain::time::Timestamp;
@@ -42,8 +45,14 @@ impl SecretRecord {
     }
 }
 
-const SELECT: &str = "SELECT k.*, c.kind FROM connection_secret k JOIN connection c ON c.id = k.connection
-     WHERE (?1 IS NULL OR k.connection = ?1) AND (?2 = 0 OR k.sealed IS NOT NULL) ORDER BY k.connection";
+macro_rules! select {
+    ($which:literal) => {
+        sql(concat!(
+            "SELECT k.*, c.kind FROM connection_secret k JOIN connection c ON c.id = k.connection ",
+            $which
+        ))
+    };
+}
 
 impl Tx {
     /// Puts a secret of a new epoch: nobody has seen or holds it.
@@ -54,26 +63,32 @@ impl Tx {
         sealed: &[u8; SEALED_BYTES],
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        let query = sql("INSERT OR REPLACE INTO connection_secret (connection, epoch, sealed, made_at)
-             VALUES (?, ?, ?, ?)")
+        let query = sql("INSERT INTO connection_secret (connection, epoch, sealed, made_at)
+             VALUES ($1, $2, $3, $4)
+             ON CONFLICT (connection) DO UPDATE SET epoch = excluded.epoch, sealed = excluded.sealed,
+                made_at = excluded.made_at, source_viewed_at = NULL, target_viewed_at = NULL,
+                source_held_at = NULL, target_held_at = NULL")
         .bind(text(connection))
         .bind(i64::from(epoch))
         .bind(sealed.to_vec())
         .bind(at.as_millis());
-        self.run("keeping a connection's secret", query).await.map(drop)
+        self.run("keeping a connection's secret", query).await?;
+        self.note_change(Changed::Secret(connection));
+        Ok(())
     }
 
     pub(crate) async fn secret(
         &mut self,
         connection: ConnectionId,
     ) -> Result<Option<SecretRecord>, StoreError> {
-        let query = sql(SELECT).bind(text(connection)).bind(0);
+        let query = select!("WHERE k.connection = $1").bind(text(connection));
         self.one("looking a connection's secret up", query, read).await
     }
 
     /// Returns the secrets whose sealed bytes are still here.
     pub(crate) async fn sealed_secrets(&mut self) -> Result<Vec<SecretRecord>, StoreError> {
-        self.all("listing kept secrets", sql(SELECT).bind(None::<String>).bind(1), read).await
+        self.all("listing kept secrets", select!("WHERE k.sealed IS NOT NULL ORDER BY k.connection"), read)
+            .await
     }
 
     pub(crate) async fn note_viewed(
@@ -83,10 +98,12 @@ impl Tx {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let query = match side {
-            Side::Source => sql("UPDATE connection_secret SET source_viewed_at = ? WHERE connection = ?"),
-            Side::Target => sql("UPDATE connection_secret SET target_viewed_at = ? WHERE connection = ?"),
+            Side::Source => sql("UPDATE connection_secret SET source_viewed_at = $1 WHERE connection = $2"),
+            Side::Target => sql("UPDATE connection_secret SET target_viewed_at = $1 WHERE connection = $2"),
         };
-        self.run("noting a reveal", query.bind(at.as_millis()).bind(text(connection))).await.map(drop)
+        self.run("noting a reveal", query.bind(at.as_millis()).bind(text(connection))).await?;
+        self.note_change(Changed::SecretState(connection));
+        Ok(())
     }
 
     pub(crate) async fn note_stored(
@@ -96,11 +113,13 @@ impl Tx {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let query = match side {
-            Side::Source => sql("UPDATE connection_secret SET source_held_at = ? WHERE connection = ?"),
-            Side::Target => sql("UPDATE connection_secret SET target_held_at = ? WHERE connection = ?"),
+            Side::Source => sql("UPDATE connection_secret SET source_held_at = $1 WHERE connection = $2"),
+            Side::Target => sql("UPDATE connection_secret SET target_held_at = $1 WHERE connection = $2"),
         };
         let query = query.bind(at.as_millis()).bind(text(connection));
-        self.run("noting that an agent holds a secret", query).await.map(drop)
+        self.run("noting that an agent holds a secret", query).await?;
+        self.note_change(Changed::SecretState(connection));
+        Ok(())
     }
 
     /// Counts views of an admin connection's secret. Views before `since` count no longer and are forgotten;
@@ -110,11 +129,11 @@ impl Tx {
         connection: ConnectionId,
         since: Timestamp,
     ) -> Result<u32, StoreError> {
-        let query = sql("DELETE FROM secret_view WHERE connection = ? AND at <= ?")
+        let query = sql("DELETE FROM secret_view WHERE connection = $1 AND at <= $2")
             .bind(text(connection))
             .bind(since.as_millis());
         self.run("forgetting old reveals", query).await?;
-        let query = sql("SELECT count(*) AS n FROM secret_view WHERE connection = ?").bind(text(connection));
+        let query = sql("SELECT count(*) AS n FROM secret_view WHERE connection = $1").bind(text(connection));
         self.count("counting reveals", query).await
     }
 
@@ -123,16 +142,20 @@ impl Tx {
         connection: ConnectionId,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        let query = sql("INSERT INTO secret_view (connection, at) VALUES (?, ?)")
+        let query = sql("INSERT INTO secret_view (connection, at) VALUES ($1, $2)")
             .bind(text(connection))
             .bind(at.as_millis());
-        self.run("noting a reveal", query).await.map(drop)
+        self.run("noting a reveal", query).await?;
+        self.note_change(Changed::SecretState(connection));
+        Ok(())
     }
 
     pub(crate) async fn delete_sealed(&mut self, connection: ConnectionId) -> Result<(), StoreError> {
         let query =
-            sql("UPDATE connection_secret SET sealed = NULL WHERE connection = ?").bind(text(connection));
-        self.run("deleting a secret", query).await.map(drop)
+            sql("UPDATE connection_secret SET sealed = NULL WHERE connection = $1").bind(text(connection));
+        self.run("deleting a secret", query).await?;
+        self.note_change(Changed::SecretState(connection));
+        Ok(())
     }
 }
 

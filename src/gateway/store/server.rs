@@ -1,9 +1,12 @@
 //! Servers, their keys and control links.
 
 use super::StoreError;
-use super::tx::{Cells, Tx, sql, text};
+use super::cells::Cells;
+use super::change::Changed;
+use super::query::sql;
+use super::tx::{Tx, text};
 use adit_core::domain::connectivity::Timed;
-use adit_core::domain::id::{GatewayId, KeyFingerprint, OrganizationId, RouteId, ServerId};
+use adit_core::domain::id::{KeyFingerprint, OrganizationId, RouteId, ServerId};
 use adit_core::domain::name::{Description, Name};
 use adit_core::domain::time::Timestamp;
 
@@ -19,8 +22,36 @@ pub(crate) struct ServerRecord {
     /// On file: a leaf over it opens a control link.
     pub key: Option<KeyFingerprint>,
     pub enrolled_at: Option<Timestamp>,
-    pub link: Option<Timed<bool>>,
+    /// As its gateway told; see [`Self::link_at`].
+    pub link: Option<LinkRecord>,
     pub created_at: Timestamp,
+}
+
+/// A control link, as the gateway that serves it told last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LinkRecord {
+    pub told: Timed<bool>,
+    /// Until when its gateway has said that it lives.
+    pub lease_until: Option<Timestamp>,
+}
+
+impl ServerRecord {
+    /// Returns whether the link is up: what a gateway told that has not been heard since is true no more.
+    #[must_use]
+    pub(crate) fn link_at(&self, now: Timestamp) -> Option<Timed<bool>> {
+        self.link.map(|link| link.at(now))
+    }
+}
+
+impl LinkRecord {
+    fn at(self, now: Timestamp) -> Timed<bool> {
+        match self.lease_until {
+            _ if !self.told.value => self.told,
+            Some(until) if now < until => self.told,
+            Some(until) => Timed { value: false, since: until.max(self.told.since) },
+            None => Timed { value: false, ..self.told },
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -34,11 +65,22 @@ pub(crate) struct NewServer {
     pub created_at: Timestamp,
 }
 
+macro_rules! select {
+    ($which:literal) => {
+        sql(concat!(
+            "SELECT s.*, o.name AS organization_name, l.is_up AS link_up, l.since AS link_since, w.until AS lease_until
+             FROM server s JOIN organization o ON o.id = s.organization
+             LEFT JOIN server_link l ON l.server = s.id LEFT JOIN gateway_lease w ON w.gateway = l.gateway ",
+            $which
+        ))
+    };
+}
+
 impl Tx {
     pub(crate) async fn insert_server(&mut self, new: &NewServer) -> Result<(), StoreError> {
         let query =
             sql("INSERT INTO server (id, organization, name, description, version, route, created_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?)")
+             VALUES ($1, $2, $3, $4, $5, $6, $7)")
             .bind(text(new.id))
             .bind(text(new.organization))
             .bind(text(&new.name))
@@ -46,32 +88,30 @@ impl Tx {
             .bind(new.version.clone())
             .bind(text(new.route))
             .bind(new.created_at.as_millis());
-        self.run("adding a server", query).await.map(drop)
+        self.run("adding a server", query).await?;
+        self.note_change(Changed::Server(new.id));
+        Ok(())
     }
 
     pub(crate) async fn server(&mut self, id: ServerId) -> Result<Option<ServerRecord>, StoreError> {
-        let query = sql("SELECT s.*, o.name AS organization_name FROM server s
-             JOIN organization o ON o.id = s.organization WHERE s.id = ?")
-        .bind(text(id));
+        let query = select!("WHERE s.id = $1").bind(text(id));
         self.one("looking a server up", query, read).await
     }
 
     pub(crate) async fn servers(&mut self) -> Result<Vec<ServerRecord>, StoreError> {
-        let query = sql("SELECT s.*, o.name AS organization_name FROM server s
-             JOIN organization o ON o.id = s.organization ORDER BY o.name, s.name");
-        self.all("listing servers", query, read).await
+        self.all("listing servers", select!("ORDER BY lower(o.name), lower(s.name)"), read).await
     }
 
     pub(crate) async fn server_with_key(
         &mut self,
         key: KeyFingerprint,
     ) -> Result<Option<ServerId>, StoreError> {
-        let query = sql("SELECT id FROM server WHERE key = ?").bind(text(key));
+        let query = sql("SELECT id FROM server WHERE key = $1").bind(text(key));
         self.one("looking a key up", query, |cells| cells.get("id")).await
     }
 
     pub(crate) async fn count_servers(&mut self, organization: OrganizationId) -> Result<u32, StoreError> {
-        let query = sql("SELECT count(*) AS n FROM server WHERE organization = ?").bind(text(organization));
+        let query = sql("SELECT count(*) AS n FROM server WHERE organization = $1").bind(text(organization));
         self.count("counting servers", query).await
     }
 
@@ -82,12 +122,14 @@ impl Tx {
         description: &Description,
         version: &str,
     ) -> Result<(), StoreError> {
-        let query = sql("UPDATE server SET name = ?, description = ?, version = ? WHERE id = ?")
+        let query = sql("UPDATE server SET name = $1, description = $2, version = $3 WHERE id = $4")
             .bind(text(name))
             .bind(text(description))
             .bind(version.to_owned())
             .bind(text(id));
-        self.run("changing a server", query).await.map(drop)
+        self.run("changing a server", query).await?;
+        self.note_change(Changed::Server(id));
+        Ok(())
     }
 
     /// Puts a key on file, or takes it off with `None`.
@@ -98,12 +140,14 @@ impl Tx {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let query =
-            sql("UPDATE server SET key = ?1, enrolled_at = CASE WHEN ?1 IS NULL THEN enrolled_at ELSE ?2 END
-             WHERE id = ?3")
+            sql("UPDATE server SET key = $1, enrolled_at = CASE WHEN $1 IS NULL THEN enrolled_at ELSE $2 END
+             WHERE id = $3")
             .bind(key.map(text))
             .bind(at.as_millis())
             .bind(text(id));
-        self.run("changing a server's key", query).await.map(drop)
+        self.run("changing a server's key", query).await?;
+        self.note_change(Changed::Key(id));
+        Ok(())
     }
 
     pub(crate) async fn revoke_key(
@@ -112,15 +156,17 @@ impl Tx {
         server: ServerId,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        let query = sql("INSERT INTO revoked_key (key, server, revoked_at) VALUES (?, ?, ?)")
+        let query = sql("INSERT INTO revoked_key (key, server, revoked_at) VALUES ($1, $2, $3)")
             .bind(text(key))
             .bind(text(server))
             .bind(at.as_millis());
-        self.run("revoking a key", query).await.map(drop)
+        self.run("revoking a key", query).await?;
+        self.note_change(Changed::Key(server));
+        Ok(())
     }
 
     pub(crate) async fn is_revoked(&mut self, key: KeyFingerprint) -> Result<bool, StoreError> {
-        let query = sql("SELECT count(*) AS n FROM revoked_key WHERE key = ?").bind(text(key));
+        let query = sql("SELECT count(*) AS n FROM revoked_key WHERE key = $1").bind(text(key));
         Ok(self.count("looking a revoked key up", query).await? > 0)
     }
 
@@ -130,53 +176,20 @@ impl Tx {
         server: ServerId,
     ) -> Result<Vec<KeyFingerprint>, StoreError> {
         let query = sql("SELECT DISTINCT r.key FROM revoked_key r JOIN connection c
-                ON (c.source_server = ?1 AND c.target_server = r.server)
-                OR (c.target_server = ?1 AND c.source_server = r.server)
+                ON (c.source_server = $1 AND c.target_server = r.server)
+                OR (c.target_server = $1 AND c.source_server = r.server)
              ORDER BY r.key")
         .bind(text(server));
         self.all("listing revoked keys", query, |cells| cells.get("key")).await
-    }
-
-    /// Sets the link; returns whether anything changed.
-    pub(crate) async fn set_link(
-        &mut self,
-        id: ServerId,
-        _gateway: GatewayId,
-        up: bool,
-        at: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let query =
-            sql("UPDATE server SET link_up = ?1, link_since = ?2 WHERE id = ?3 AND link_up IS NOT ?1")
-                .bind(i64::from(up))
-                .bind(at.as_millis())
-                .bind(text(id));
-        Ok(self.run("noting a control link", query).await? > 0)
-    }
-
-    /// Marks the links of this gateway as down.
-    pub(crate) async fn own_links_down(
-        &mut self,
-        _gateway: GatewayId,
-        at: Timestamp,
-    ) -> Result<(), StoreError> {
-        let query =
-            sql("UPDATE server SET link_up = 0, link_since = ? WHERE link_up = 1").bind(at.as_millis());
-        self.run("noting that no control link is up", query).await.map(drop)
-    }
-
-    #[expect(clippy::unused_async, reason = "it stands in for a statement")]
-    pub(crate) async fn renew_lease(
-        &mut self,
-        _gateway: GatewayId,
-        _until: Timestamp,
-    ) -> Result<(), StoreError> {
-        Ok(())
     }
 }
 
 fn read(cells: &Cells) -> Result<ServerRecord, StoreError> {
     let link = match (cells.maybe_flag("link_up")?, cells.maybe_time("link_since")?) {
-        (Some(value), Some(since)) => Some(Timed { value, since }),
+        (Some(value), Some(since)) => {
+            let lease_until = cells.maybe_time("lease_until")?;
+            Some(LinkRecord { told: Timed { value, since }, lease_until })
+        }
         _ => None,
     };
     Ok(ServerRecord {

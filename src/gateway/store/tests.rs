@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use adit_core::domain::connection::{ConnectionType, Protocol};
 use adit_core::domain::connectivity::Timed;
@@ -13,14 +13,18 @@ use adit_core::domain::tier::Tier;
 use adit_core::domain::time::Timestamp;
 use adit_core::domain::word::Word;
 
-use super::tx::sql;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+
+use super::fixture::Place;
+use super::query::sql;
+use super::sqlite::MIGRATIONS;
 use super::*;
 
 #[tokio::test]
 async fn a_new_database_stays_private_when_opened_again() {
     let (_folder, path) = place();
-    Store::open(&path).await.unwrap().close().await;
-    Store::open(&path).await.unwrap().close().await;
+    open(&path).await.unwrap().close().await;
+    open(&path).await.unwrap().close().await;
     for name in ["platform.db", "platform.db-wal", "platform.db-shm"] {
         if let Ok(found) = path.with_file_name(name).metadata() {
             assert_eq!(found.permissions().mode() & 0o777, 0o600, "{name}");
@@ -31,22 +35,22 @@ async fn a_new_database_stays_private_when_opened_again() {
 #[tokio::test]
 async fn a_database_others_may_read_is_refused_with_the_command_that_helps() {
     let (_folder, path) = place();
-    Store::open(&path).await.unwrap().close().await;
+    open(&path).await.unwrap().close().await;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-    let error = Store::open(&path).await.unwrap_err().to_string();
+    let error = open(&path).await.unwrap_err().to_string();
     assert!(error.contains("mode 0644") && error.contains("chmod 600"), "{error}");
 }
 
 #[tokio::test]
 async fn a_database_of_a_newer_adit_is_refused_without_being_touched() {
     let (_folder, path) = place();
-    let store = Store::open(&path).await.unwrap();
+    let store = open(&path).await.unwrap();
     let mut tx = store.write().await.unwrap();
     tx.script("PRAGMA user_version = 1000").await.unwrap();
     tx.commit().await.unwrap();
     store.close().await;
     let before = fs::read(&path).unwrap();
-    let error = Store::open(&path).await.unwrap_err();
+    let error = open(&path).await.unwrap_err();
     assert!(matches!(error, StoreError::Newer { found: 1_000, known, .. } if known == MIGRATIONS.len()));
     assert!(error.to_string().contains("install the adit that wrote it, or a newer one"));
     assert_eq!(fs::read(&path).unwrap(), before);
@@ -55,12 +59,12 @@ async fn a_database_of_a_newer_adit_is_refused_without_being_touched() {
 #[tokio::test]
 async fn a_database_of_a_newer_adit_that_says_so_is_refused_with_its_name() {
     let (_folder, path) = place();
-    let store = Store::open(&path).await.unwrap();
+    let store = open(&path).await.unwrap();
     let mut tx = store.write().await.unwrap();
     tx.script("INSERT INTO build VALUES ('0.9.1', 1000); PRAGMA user_version = 1000").await.unwrap();
     tx.commit().await.unwrap();
     store.close().await;
-    let error = Store::open(&path).await.unwrap_err().to_string();
+    let error = open(&path).await.unwrap_err().to_string();
     assert!(error.contains("was written by adit 0.9.1: it has version 1000"), "{error}");
 }
 
@@ -69,7 +73,7 @@ async fn a_row_with_a_word_of_a_newer_build_costs_no_other_row() {
     let (_folder, path) = place();
     let scripts = [MIGRATIONS[0], MIGRATIONS[1], HELD_BY_THE_FIRST_VERSION, HELD_BY_THE_SECOND_VERSION];
     write_scripts(&path, &scripts).await;
-    let store = Store::open(&path).await.unwrap();
+    let store = open(&path).await.unwrap();
     for (column, word) in [("status", "Draining"), ("kind", "Broadcast"), ("held_by", "neither")] {
         let mut tx = store.write().await.unwrap();
         let known = tx.connections().await.unwrap();
@@ -88,7 +92,7 @@ async fn a_row_with_a_word_of_a_newer_build_costs_no_other_row() {
 async fn a_path_of_a_newer_agent_is_kept_as_its_word() {
     let (_folder, path) = place();
     write_scripts(&path, &[MIGRATIONS[0], HELD_BY_THE_FIRST_VERSION]).await;
-    let store = Store::open(&path).await.unwrap();
+    let store = open(&path).await.unwrap();
     let mut tx = store.write().await.unwrap();
     let known = tx.facts(None).await.unwrap()[0];
     let newer = Timed { value: Some(Word::from_text("punched")), since: Timestamp::from_millis(7) };
@@ -101,7 +105,7 @@ async fn a_database_of_the_first_version_keeps_what_it_holds_when_brought_up_to_
     let (_folder, path) = place();
     write_scripts(&path, &[MIGRATIONS[0], HELD_BY_THE_FIRST_VERSION]).await;
 
-    let store = Store::open(&path).await.unwrap();
+    let store = open(&path).await.unwrap();
     let facts = store.read().await.unwrap().facts(None).await.unwrap();
     let tunnel = Timed { value: Some(PathKind::Direct.into()), since: Timestamp::from_millis(5) };
     let mirth = Timed { value: true, since: Timestamp::from_millis(6) };
@@ -110,7 +114,7 @@ async fn a_database_of_the_first_version_keeps_what_it_holds_when_brought_up_to_
         [(tunnel, Some(mirth))]
     );
     store.close().await;
-    assert!(Store::open(&path).await.is_ok(), "and only once");
+    assert!(open(&path).await.is_ok(), "and only once");
 }
 
 #[tokio::test]
@@ -119,7 +123,7 @@ async fn a_database_from_before_offers_keeps_every_row_with_its_references() {
     let scripts = [MIGRATIONS[0], MIGRATIONS[1], HELD_BY_THE_FIRST_VERSION, HELD_BY_THE_SECOND_VERSION];
     write_scripts(&path, &scripts).await;
 
-    let store = Store::open(&path).await.unwrap();
+    let store = open(&path).await.unwrap();
     let mut tx = store.read().await.unwrap();
     let all = tx.connections().await.unwrap();
     let rows: Vec<_> = all.iter().map(|it| (it.status, it.cut_epoch, it.secret_epoch)).collect();
@@ -154,7 +158,7 @@ async fn a_database_from_before_offers_keeps_every_row_with_its_references() {
 async fn a_connection_that_is_neither_of_a_grant_nor_of_an_offer_is_refused() {
     let (_folder, path) = place();
     write_scripts(&path, &[MIGRATIONS[0], MIGRATIONS[1], HELD_BY_THE_FIRST_VERSION]).await;
-    let store = Store::open(&path).await.unwrap();
+    let store = open(&path).await.unwrap();
     let mut tx = store.write().await.unwrap();
     tx.script(OFFERED).await.unwrap();
     for breaking in [
@@ -183,30 +187,30 @@ async fn a_connection_that_is_neither_of_a_grant_nor_of_an_offer_is_refused() {
 #[tokio::test]
 async fn another_programs_database_or_file_is_refused() {
     let (_folder, path) = place();
-    let store = Store::open(&path).await.unwrap();
+    let store = open(&path).await.unwrap();
     let mut tx = store.write().await.unwrap();
     tx.script("PRAGMA application_id = 7").await.unwrap();
     tx.commit().await.unwrap();
     store.close().await;
-    assert!(matches!(Store::open(&path).await, Err(StoreError::Foreign { .. })));
+    assert!(matches!(open(&path).await, Err(StoreError::Foreign { .. })));
     let text = path.with_file_name("text.db");
     fs::write(&text, "this is a text that is no database of anybody, however long it may be").unwrap();
     fs::set_permissions(&text, fs::Permissions::from_mode(0o600)).unwrap();
-    assert!(Store::open(&text).await.is_err());
+    assert!(open(&text).await.is_err());
 }
 
 #[tokio::test]
 async fn a_reader_cannot_write() {
-    let (_folder, path) = place();
-    let store = Store::open(&path).await.unwrap();
+    let place = Place::new().await;
+    let store = place.store().await;
     let mut tx = store.read().await.unwrap();
     assert!(tx.insert_organization(&organization(1)).await.is_err());
 }
 
 #[tokio::test]
 async fn what_is_not_committed_never_was() {
-    let (_folder, path) = place();
-    let store = Store::open(&path).await.unwrap();
+    let place = Place::new().await;
+    let store = place.store().await;
     let mut tx = store.write().await.unwrap();
     tx.insert_organization(&organization(1)).await.unwrap();
     drop(tx);
@@ -221,23 +225,57 @@ async fn what_is_not_committed_never_was() {
 }
 
 #[tokio::test]
-async fn what_another_process_wrote_changes_the_data_version() {
-    let (_folder, path) = place();
-    let here = Store::open(&path).await.unwrap();
-    let there = Store::open(&path).await.unwrap();
-    let before = here.data_version().await.unwrap();
-    assert_eq!(here.data_version().await.unwrap(), before);
-    let mut tx = there.write().await.unwrap();
+async fn what_another_process_changed_is_heard_with_whom_it_concerns() {
+    let place = Place::new().await;
+    let (here, there) = (place.store().await, place.store().await);
+    let before = here.newest_change().await.unwrap();
+    let (heard, ()) = tokio::join!(here.until_change_after(before), async {
+        let mut tx = there.write().await.unwrap();
+        tx.insert_organization(&organization(1)).await.unwrap();
+        tx.commit().await.unwrap();
+    });
+    heard.unwrap();
+    let ChangesAfter::Rows(rows) = here.changes_after(before, 10).await.unwrap() else { panic!("lost") };
+    let [row] = &rows[..] else { panic!("{rows:?}") };
+    assert_eq!((row.organization, row.server), (Some(organization(1).id), None));
+    assert_eq!(row.kind, ChangeKind::Organization);
+    assert_eq!(here.changes_after(row.seq, 10).await.unwrap(), ChangesAfter::Rows(vec![]));
+}
+
+#[tokio::test]
+async fn what_is_taken_back_has_no_row_in_the_feed() {
+    let place = Place::new().await;
+    let store = place.store().await;
+    let mut tx = store.write().await.unwrap();
+    tx.savepoint().await.unwrap();
     tx.insert_organization(&organization(1)).await.unwrap();
+    tx.rollback_to_savepoint().await.unwrap();
     tx.commit().await.unwrap();
-    assert_ne!(here.data_version().await.unwrap(), before);
-    assert_eq!(here.read().await.unwrap().organizations().await.unwrap().len(), 1);
+    assert_eq!(store.newest_change().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn who_is_behind_the_oldest_change_is_told_to_read_everything() {
+    let place = Place::new().await;
+    let store = place.store().await;
+    for number in 1..=5 {
+        let mut tx = store.write().await.unwrap();
+        tx.insert_organization(&organization(number)).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    assert_eq!(store.prune_changes(2).await.unwrap(), 3);
+    let newest = store.newest_change().await.unwrap();
+    assert_eq!(store.changes_after(0, 10).await.unwrap(), ChangesAfter::Lost { newest });
+    let ChangesAfter::Rows(rows) = store.changes_after(newest - 2, 10).await.unwrap() else { panic!("lost") };
+    assert_eq!(rows.len(), 2);
+    assert_eq!(store.prune_changes(0).await.unwrap(), 2);
+    assert_eq!(store.newest_change().await.unwrap(), newest, "what is forgotten was there");
 }
 
 #[tokio::test]
 async fn two_open_requests_between_two_organizations_cannot_both_be_kept_whoever_asked() {
-    let (_folder, path) = place();
-    let store = Store::open(&path).await.unwrap();
+    let place = Place::new().await;
+    let store = place.store().await;
     let (one, two) = (organization(1), organization(2));
     let mut tx = store.write().await.unwrap();
     tx.insert_organization(&one).await.unwrap();
@@ -245,8 +283,10 @@ async fn two_open_requests_between_two_organizations_cannot_both_be_kept_whoever
     let requested = AgreementStatus::Requested;
     let ids = [AgreementId::from_random([1; 16]), AgreementId::from_random([2; 16])];
     tx.insert_agreement(ids[0], one.id, two.id, requested, AT).await.unwrap();
+    tx.savepoint().await.unwrap();
     let second = tx.insert_agreement(ids[1], two.id, one.id, requested, AT).await;
     assert!(matches!(second, Err(StoreError::Exists { .. })), "{second:?}");
+    tx.rollback_to_savepoint().await.unwrap();
     tx.decide_agreement(ids[0], AgreementStatus::Declined, AT).await.unwrap();
     tx.insert_agreement(ids[1], two.id, one.id, requested, AT).await.unwrap();
     let to_self = tx.insert_agreement(AgreementId::from_random([3; 16]), one.id, one.id, requested, AT).await;
@@ -255,8 +295,8 @@ async fn two_open_requests_between_two_organizations_cannot_both_be_kept_whoever
 
 #[tokio::test]
 async fn the_audit_log_changes_only_by_appending_or_counting_in_buckets() {
-    let (_folder, path) = place();
-    let store = Store::open(&path).await.unwrap();
+    let place = Place::new().await;
+    let store = place.store().await;
     let mut tx = store.write().await.unwrap();
     let entry = AuditRecord {
         at: AT,
@@ -267,6 +307,7 @@ async fn the_audit_log_changes_only_by_appending_or_counting_in_buckets() {
         outcome: AuditOutcome::Refused,
         detail: "wrong".into(),
         bucket: Some("minute 1".into()),
+        act: None,
     };
     for _ in 0..3 {
         tx.append_audit(&entry).await.unwrap();
@@ -280,13 +321,13 @@ async fn the_audit_log_changes_only_by_appending_or_counting_in_buckets() {
 }
 
 #[tokio::test]
-async fn a_foreign_key_or_status_the_schema_does_not_know_is_refused() {
+async fn a_value_or_reference_that_the_schema_rules_out_is_refused() {
     let (_folder, path) = place();
-    let store = Store::open(&path).await.unwrap();
+    let store = open(&path).await.unwrap();
     let mut tx = store.write().await.unwrap();
     tx.insert_organization(&organization(1)).await.unwrap();
     for breaking in [
-        "UPDATE organization SET tier = 'Gold'",
+        "UPDATE organization SET tier = ''",
         "UPDATE organization SET name = ''",
         "UPDATE organization SET created_at = 'yesterday'",
         "INSERT INTO server (id, organization, name, description, version, route, created_at)
@@ -345,6 +386,10 @@ const OFFERED: &str = "
 
 const AT: Timestamp = Timestamp::from_millis(1_000);
 
+async fn open(path: &Path) -> Result<Store, StoreError> {
+    Store::open(&Location::Sqlite(path.into())).await
+}
+
 fn place() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("platform.db");
@@ -363,7 +408,7 @@ async fn write_scripts(path: &Path, scripts: &[&'static str]) {
 }
 
 async fn count(tx: &mut Tx, query: &'static str) -> u32 {
-    tx.count("counting", tx::sql(query)).await.unwrap()
+    tx.count("counting", sql(query)).await.unwrap()
 }
 
 fn organization(number: u8) -> OrganizationRecord {

@@ -1,7 +1,10 @@
 //! Registration tokens, as hashes.
 
 use super::StoreError;
-use super::tx::{Cells, Tx, sql, text};
+use super::cells::Cells;
+use super::change::Changed;
+use super::query::sql;
+use super::tx::{Tx, text};
 use adit_core::domain::id::{KeyFingerprint, ServerId};
 use adit_core::domain::time::Timestamp;
 
@@ -21,17 +24,21 @@ impl Tx {
         server: ServerId,
         token: &TokenRecord,
     ) -> Result<(), StoreError> {
-        let query = sql("INSERT OR REPLACE INTO registration_token (server, hash, issued_at, expires_at)
-             VALUES (?, ?, ?, ?)")
+        let query = sql("INSERT INTO registration_token (server, hash, issued_at, expires_at)
+             VALUES ($1, $2, $3, $4)
+             ON CONFLICT (server) DO UPDATE SET hash = excluded.hash, issued_at = excluded.issued_at,
+                expires_at = excluded.expires_at, bound_key = NULL, bound_at = NULL")
         .bind(text(server))
         .bind(token.hash.to_vec())
         .bind(token.issued_at.as_millis())
         .bind(token.expires_at.as_millis());
-        self.run("issuing a registration token", query).await.map(drop)
+        self.run("issuing a registration token", query).await?;
+        self.note_change(Changed::Token(server));
+        Ok(())
     }
 
     pub(crate) async fn token(&mut self, server: ServerId) -> Result<Option<TokenRecord>, StoreError> {
-        let query = sql("SELECT * FROM registration_token WHERE server = ?").bind(text(server));
+        let query = sql("SELECT * FROM registration_token WHERE server = $1").bind(text(server));
         self.one("looking a registration token up", query, read).await
     }
 
@@ -41,11 +48,13 @@ impl Tx {
         key: KeyFingerprint,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        let query = sql("UPDATE registration_token SET bound_key = ?, bound_at = ? WHERE server = ?")
+        let query = sql("UPDATE registration_token SET bound_key = $1, bound_at = $2 WHERE server = $3")
             .bind(text(key))
             .bind(at.as_millis())
             .bind(text(server));
-        self.run("binding a registration token", query).await.map(drop)
+        self.run("binding a registration token", query).await?;
+        self.note_change(Changed::Token(server));
+        Ok(())
     }
 }
 

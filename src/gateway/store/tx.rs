@@ -1,23 +1,44 @@
-//! One transaction, and reading its rows back as the domain's values.
+//! One transaction of either engine.
 
 use std::fmt::Display;
-use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
 
-use sqlx::query::Query;
-use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
-use sqlx::{Row, Sqlite, Transaction};
+use sqlx::pool::PoolConnection;
+use sqlx::{Executor as _, Postgres, Sqlite, SqliteConnection, Transaction};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tracing::debug;
 
 use super::StoreError;
-use adit_core::domain::name::{Description, Name};
-use adit_core::domain::time::Timestamp;
+use super::cells::Cells;
+use super::change::Changed;
+use super::query::{Query, sql};
+use adit_core::domain::limits::DATABASE_ANSWER_TIMEOUT;
+
+/// How long a transaction that nobody wants any more may take to be rolled back.
+const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Rolls back when dropped without [`Tx::commit`].
 pub(crate) struct Tx {
-    inner: Transaction<'static, Sqlite>,
+    inner: Inner,
+    /// What was changed, in order; written as rows of the feed just before the commit.
+    changed: Vec<Changed>,
+    /// How much of it had been changed at the savepoint.
+    changed_before: usize,
+    /// Told when something was changed and is committed.
+    committed: Option<Arc<Notify>>,
 }
 
-pub(super) fn sql(text: &'static str) -> Query<'static, Sqlite, SqliteArguments> {
-    sqlx::query(text)
+enum Inner {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(PostgresTx),
+}
+
+/// `None` once it has ended.
+struct PostgresTx {
+    connection: Option<PoolConnection<Postgres>>,
 }
 
 /// Returns an identity or name as it stands in a column.
@@ -26,173 +47,193 @@ pub(super) fn text(value: impl Display) -> String {
 }
 
 impl Tx {
-    pub(super) async fn begin(pool: &SqlitePool, statement: &'static str) -> Result<Self, StoreError> {
-        let inner = pool
-            .begin_with(statement)
-            .await
-            .map_err(|source| StoreError::from_query("starting a transaction", source))?;
-        Ok(Self { inner })
+    pub(super) fn of_sqlite(inner: Transaction<'static, Sqlite>) -> Self {
+        Self::new(Inner::Sqlite(inner))
     }
 
-    pub(crate) async fn commit(self) -> Result<(), StoreError> {
-        self.inner.commit().await.map_err(|source| StoreError::from_query("committing", source))
+    /// Takes a connection on which a transaction has begun.
+    pub(super) fn of_postgres(connection: PoolConnection<Postgres>) -> Self {
+        Self::new(Inner::Postgres(PostgresTx { connection: Some(connection) }))
+    }
+
+    fn new(inner: Inner) -> Self {
+        Self { inner, changed: Vec::new(), changed_before: 0, committed: None }
+    }
+
+    /// Tells `committed` once something is changed.
+    pub(super) fn telling(self, committed: &Arc<Notify>) -> Self {
+        Self { committed: Some(Arc::clone(committed)), ..self }
+    }
+
+    /// Commits what was done. [`StoreError::CommitUnknown`]: the answer was lost, and with it whether it was.
+    pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
+        let changed = std::mem::take(&mut self.changed);
+        let has_changes = !changed.is_empty();
+        self.write_changes(changed).await?;
+        match &mut self.inner {
+            Inner::Sqlite(_) => {}
+            Inner::Postgres(tx) => tx.commit().await?,
+        }
+        let Self { inner, committed, .. } = self;
+        if let Inner::Sqlite(tx) = inner {
+            tx.commit().await.map_err(|source| StoreError::from_query("committing", source))?;
+        }
+        if has_changes && let Some(committed) = committed {
+            committed.notify_waiters();
+        }
+        Ok(())
+    }
+
+    /// Notes what is changed, for those who follow.
+    pub(crate) fn note_change(&mut self, changed: Changed) {
+        self.changed.push(changed);
     }
 
     /// Remembers this point for [`Tx::rollback_to_savepoint`].
     pub(crate) async fn savepoint(&mut self) -> Result<(), StoreError> {
+        self.changed_before = self.changed.len();
         self.run("marking a change", sql("SAVEPOINT change")).await.map(drop)
     }
 
     /// Takes back everything since [`Tx::savepoint`], so that a refusal leaves nothing but its audit entry.
     pub(crate) async fn rollback_to_savepoint(&mut self) -> Result<(), StoreError> {
-        self.run("taking a change back", sql("ROLLBACK TO change")).await.map(drop)
+        self.changed.truncate(self.changed_before);
+        self.run("taking a change back", sql("ROLLBACK TO SAVEPOINT change")).await.map(drop)
     }
 
-    pub(super) async fn run(
-        &mut self,
-        doing: &'static str,
-        query: Query<'static, Sqlite, SqliteArguments>,
-    ) -> Result<u64, StoreError> {
-        let done =
-            query.execute(&mut *self.inner).await.map_err(|source| StoreError::from_query(doing, source))?;
-        Ok(done.rows_affected())
+    pub(super) const fn is_postgres(&self) -> bool {
+        matches!(self.inner, Inner::Postgres(_))
+    }
+
+    /// Returns how many rows it concerned.
+    pub(super) async fn run(&mut self, doing: &'static str, query: Query) -> Result<u64, StoreError> {
+        match &mut self.inner {
+            Inner::Sqlite(tx) => {
+                let done = query.for_sqlite().execute(&mut **tx).await;
+                Ok(done.map_err(|source| StoreError::from_query(doing, source))?.rows_affected())
+            }
+            Inner::Postgres(tx) => {
+                let connection = tx.connection(doing)?;
+                let done = tx_answer(doing, query.for_postgres().execute(&mut **connection)).await;
+                Ok(tx.keep(done)?.rows_affected())
+            }
+        }
+    }
+
+    pub(super) async fn rows(&mut self, doing: &'static str, query: Query) -> Result<Vec<Cells>, StoreError> {
+        match &mut self.inner {
+            Inner::Sqlite(tx) => {
+                let rows = query.for_sqlite().fetch_all(&mut **tx).await;
+                let rows = rows.map_err(|source| StoreError::from_query(doing, source))?;
+                Ok(rows.into_iter().map(Cells::from).collect())
+            }
+            Inner::Postgres(tx) => {
+                let connection = tx.connection(doing)?;
+                let rows = tx_answer(doing, query.for_postgres().fetch_all(&mut **connection)).await;
+                Ok(tx.keep(rows)?.into_iter().map(Cells::from).collect())
+            }
+        }
     }
 
     pub(super) async fn one<T>(
         &mut self,
         doing: &'static str,
-        query: Query<'static, Sqlite, SqliteArguments>,
+        query: Query,
         read: fn(&Cells) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
-        let row = query
-            .fetch_optional(&mut *self.inner)
-            .await
-            .map_err(|source| StoreError::from_query(doing, source))?;
-        row.map(|row| read(&Cells { row })).transpose()
+        self.rows(doing, query).await?.first().map(read).transpose()
     }
 
     pub(super) async fn all<T>(
         &mut self,
         doing: &'static str,
-        query: Query<'static, Sqlite, SqliteArguments>,
+        query: Query,
         read: fn(&Cells) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
         self.rows(doing, query).await?.iter().map(read).collect()
     }
 
-    pub(super) async fn rows(
-        &mut self,
-        doing: &'static str,
-        query: Query<'static, Sqlite, SqliteArguments>,
-    ) -> Result<Vec<Cells>, StoreError> {
-        let rows = query
-            .fetch_all(&mut *self.inner)
-            .await
-            .map_err(|source| StoreError::from_query(doing, source))?;
-        Ok(rows.into_iter().map(|row| Cells { row }).collect())
-    }
-
-    pub(super) async fn count(
-        &mut self,
-        doing: &'static str,
-        query: Query<'static, Sqlite, SqliteArguments>,
-    ) -> Result<u32, StoreError> {
+    pub(super) async fn count(&mut self, doing: &'static str, query: Query) -> Result<u32, StoreError> {
         Ok(self.one(doing, query, |cells| cells.number("n")).await?.unwrap_or(0))
     }
 
-    pub(super) async fn pragma(&mut self, statement: &'static str) -> Result<i64, StoreError> {
-        let doing = "reading the database's version";
-        let row = sql(statement)
-            .fetch_one(&mut *self.inner)
-            .await
-            .map_err(|source| StoreError::from_query(doing, source))?;
-        row.try_get(0).map_err(|source| StoreError::from_query(doing, source))
-    }
-
-    pub(super) async fn has_tables(&mut self) -> Result<bool, StoreError> {
-        self.count("looking for tables", sql("SELECT count(*) AS n FROM sqlite_schema"))
-            .await
-            .map(|tables| tables > 0)
-    }
-
+    /// Runs several statements that have no values.
     pub(super) async fn script(&mut self, script: &'static str) -> Result<(), StoreError> {
-        sqlx::raw_sql(script)
-            .execute(&mut *self.inner)
-            .await
-            .map(drop)
-            .map_err(|source| StoreError::from_query("bringing the database up to date", source))
+        const DOING: &str = "bringing the database up to date";
+        match &mut self.inner {
+            Inner::Sqlite(tx) => {
+                let done = sqlx::raw_sql(script).execute(&mut **tx).await;
+                done.map(drop).map_err(|source| StoreError::from_query(DOING, source))
+            }
+            Inner::Postgres(tx) => {
+                let connection = tx.connection(DOING)?;
+                let done = sqlx::raw_sql(script).execute(&mut **connection).await;
+                let done = done.map(drop).map_err(|source| StoreError::from_query(DOING, source));
+                tx.keep(done)
+            }
+        }
+    }
+
+    /// Returns `SQLite`'s connection, for what only that engine has.
+    pub(super) fn sqlite(&mut self) -> Option<&mut SqliteConnection> {
+        match &mut self.inner {
+            Inner::Sqlite(tx) => Some(&mut **tx),
+            Inner::Postgres(_) => None,
+        }
     }
 }
 
-/// One row, read column by column; anything unexpected is [`StoreError::Damaged`].
-pub(super) struct Cells {
-    row: SqliteRow,
+/// Waits for the server's answer, but not for ever: one that is stopped, or out of reach behind a link that
+/// says nothing, never answers.
+pub(super) async fn tx_answer<T>(
+    doing: &'static str,
+    asking: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, StoreError> {
+    match timeout(DATABASE_ANSWER_TIMEOUT, asking).await {
+        Ok(answer) => answer.map_err(|source| StoreError::from_query(doing, source)),
+        Err(_) => Err(StoreError::Away { doing }),
+    }
 }
 
-impl Cells {
-    pub(super) fn get<T: FromStr>(&self, column: &'static str) -> Result<T, StoreError> {
-        self.string(column)?.parse().map_err(|_| StoreError::Damaged { column })
+impl PostgresTx {
+    fn connection(&mut self, doing: &'static str) -> Result<&mut PoolConnection<Postgres>, StoreError> {
+        self.connection.as_mut().ok_or(StoreError::Away { doing })
     }
 
-    pub(super) fn maybe<T: FromStr>(&self, column: &'static str) -> Result<Option<T>, StoreError> {
-        let text: Option<String> = self.row.try_get(column).map_err(|_| StoreError::Damaged { column })?;
-        text.map(|text| text.parse().map_err(|_| StoreError::Damaged { column })).transpose()
+    /// Gives the connection up where the server was not heard any more: nobody knows what state it is in.
+    fn keep<T>(&mut self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        if outcome.as_ref().is_err_and(StoreError::is_away)
+            && let Some(mut connection) = self.connection.take()
+        {
+            connection.close_on_drop();
+        }
+        outcome
     }
 
-    /// Returns a name as it stands there: also one that would not be taken today.
-    pub(super) fn name(&self, column: &'static str) -> Result<Name, StoreError> {
-        self.string(column).map(Name::from_stored)
+    async fn commit(&mut self) -> Result<(), StoreError> {
+        const DOING: &str = "committing";
+        let mut connection = self.connection.take().ok_or(StoreError::Away { doing: DOING })?;
+        let done = tx_answer(DOING, connection.execute("COMMIT")).await;
+        match done {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                connection.close_on_drop();
+                Err(if error.is_away() { StoreError::CommitUnknown } else { error })
+            }
+        }
     }
+}
 
-    pub(super) fn maybe_name(&self, column: &'static str) -> Result<Option<Name>, StoreError> {
-        let text: Option<String> = self.row.try_get(column).map_err(|_| StoreError::Damaged { column })?;
-        Ok(text.map(Name::from_stored))
-    }
-
-    pub(super) fn description(&self, column: &'static str) -> Result<Description, StoreError> {
-        self.string(column).map(Description::from_stored)
-    }
-
-    pub(super) fn string(&self, column: &'static str) -> Result<String, StoreError> {
-        self.row.try_get(column).map_err(|_| StoreError::Damaged { column })
-    }
-
-    pub(super) fn number(&self, column: &'static str) -> Result<u32, StoreError> {
-        let number: i64 = self.row.try_get(column).map_err(|_| StoreError::Damaged { column })?;
-        u32::try_from(number).map_err(|_| StoreError::Damaged { column })
-    }
-
-    pub(super) fn serial(&self, column: &'static str) -> Result<i64, StoreError> {
-        self.row.try_get(column).map_err(|_| StoreError::Damaged { column })
-    }
-
-    pub(super) fn flag(&self, column: &'static str) -> Result<bool, StoreError> {
-        self.maybe_flag(column)?.ok_or(StoreError::Damaged { column })
-    }
-
-    pub(super) fn maybe_flag(&self, column: &'static str) -> Result<Option<bool>, StoreError> {
-        let flag: Option<i64> = self.row.try_get(column).map_err(|_| StoreError::Damaged { column })?;
-        Ok(flag.map(|flag| flag != 0))
-    }
-
-    pub(super) fn time(&self, column: &'static str) -> Result<Timestamp, StoreError> {
-        self.maybe_time(column)?.ok_or(StoreError::Damaged { column })
-    }
-
-    pub(super) fn maybe_time(&self, column: &'static str) -> Result<Option<Timestamp>, StoreError> {
-        let millis: Option<i64> = self.row.try_get(column).map_err(|_| StoreError::Damaged { column })?;
-        Ok(millis.map(Timestamp::from_millis))
-    }
-
-    pub(super) fn maybe_bytes<const N: usize>(
-        &self,
-        column: &'static str,
-    ) -> Result<Option<[u8; N]>, StoreError> {
-        let bytes: Option<Vec<u8>> = self.row.try_get(column).map_err(|_| StoreError::Damaged { column })?;
-        bytes.map(|bytes| bytes.try_into().map_err(|_| StoreError::Damaged { column })).transpose()
-    }
-
-    pub(super) fn bytes<const N: usize>(&self, column: &'static str) -> Result<[u8; N], StoreError> {
-        self.maybe_bytes(column)?.ok_or(StoreError::Damaged { column })
+impl Drop for PostgresTx {
+    fn drop(&mut self) {
+        let Some(mut connection) = self.connection.take() else { return };
+        let Ok(runtime) = Handle::try_current() else { return connection.close_on_drop() };
+        runtime.spawn(async move {
+            let done = timeout(ROLLBACK_TIMEOUT, connection.execute("ROLLBACK")).await;
+            if !matches!(done, Ok(Ok(_))) {
+                debug!("a transaction could not be rolled back; its connection is closed");
+                connection.close_on_drop();
+            }
+        });
     }
 }

@@ -4,12 +4,11 @@
 use std::collections::BTreeSet;
 
 use parking_lot::Mutex;
-use sqlx::Sqlite;
-use sqlx::query::Query;
-use sqlx::sqlite::SqliteArguments;
 
 use super::StoreError;
-use super::tx::{Cells, Tx};
+use super::cells::Cells;
+use super::query::Query;
+use super::tx::Tx;
 use adit_core::domain::limits::UNKNOWN_WORDS_SAID_MAX;
 use adit_core::domain::word::UNKNOWN_WORDS;
 
@@ -21,7 +20,7 @@ impl Tx {
     pub(super) async fn all_readable<T>(
         &mut self,
         doing: &'static str,
-        query: Query<'static, Sqlite, SqliteArguments>,
+        query: Query,
         read: fn(&Cells) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
         let mut readable = Vec::new();
@@ -39,7 +38,7 @@ impl Tx {
     pub(super) async fn one_readable<T>(
         &mut self,
         doing: &'static str,
-        query: Query<'static, Sqlite, SqliteArguments>,
+        query: Query,
         read: fn(&Cells) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
         Ok(self.all_readable(doing, query, read).await?.into_iter().next())

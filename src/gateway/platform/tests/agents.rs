@@ -6,6 +6,7 @@ use adit_core::domain::word::Word;
 use adit_core::protocol::control::{Activity, ConfigMismatch, PeerRefusal, Report};
 
 use super::*;
+use crate::store::FactRecord;
 
 const UP: Report = Report { tunnel: Some(Word::Known(PathKind::Direct)), mirth: None, last_ack: None };
 const GATEWAY: GatewayId = GatewayId::from_bytes([7; 8]);
@@ -121,18 +122,23 @@ async fn connected_needs_both_sides_word_over_live_control_links() {
     assert_eq!(connectivity(&pair).await, "Disconnected", "a gateway that starts knows nothing yet");
 }
 
+/// Returns what the database holds of the connection.
+async fn stored(pair: &Pair) -> Vec<FactRecord> {
+    pair.world.platform.store.read().await.unwrap().facts(Some(pair.connection)).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_flapping_tunnel_is_written_once_a_second_without_losing_its_last_state() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
     report(&pair, pair.source_server, UP).await;
-    let before = platform.data_version().await.unwrap();
+    let before = stored(&pair).await;
     for number in 0..101 {
         let flapping = if number % 2 == 0 { DOWN } else { UP };
         report(&pair, pair.source_server, flapping).await;
     }
     platform.flush_reports().await.unwrap();
-    assert_eq!(platform.data_version().await.unwrap(), before);
+    assert_eq!(stored(&pair).await, before);
     pair.world.pass(Duration::from_secs(1));
     platform.flush_reports().await.unwrap();
     let view = platform.connection(&pair.source.actor, pair.connection).await.unwrap();
@@ -146,8 +152,7 @@ async fn an_acknowledgement_time_is_kept_when_the_platform_closes() {
     report(&pair, pair.source_server, UP).await;
     report(&pair, pair.source_server, Report { last_ack: Some(at), ..UP }).await;
     pair.world.platform.close().await.unwrap();
-    let state = pair.world.folder.path().join("state");
-    let again = Platform::open(&state, pair.world.clock.clone()).await.unwrap();
+    let again = pair.world.again().await;
     let view = again.connection(&pair.source.actor, pair.connection).await.unwrap();
     assert_eq!(view.last_ack, Some(at));
 }
@@ -159,13 +164,13 @@ async fn an_acknowledgement_time_is_written_by_itself_twice_a_minute() {
     let at = Timestamp::from_millis(1_795_510_700_000);
     report(&pair, pair.source_server, UP).await;
     report(&pair, pair.source_server, Report { last_ack: Some(at), ..UP }).await;
-    let before = platform.data_version().await.unwrap();
+    let before = stored(&pair).await;
     pair.world.pass(Duration::from_millis(29_998));
     platform.flush_reports().await.unwrap();
-    assert_eq!(platform.data_version().await.unwrap(), before);
+    assert_eq!(stored(&pair).await, before);
     pair.world.pass(Duration::from_millis(1));
     platform.flush_reports().await.unwrap();
-    assert_ne!(platform.data_version().await.unwrap(), before);
+    assert_ne!(stored(&pair).await, before);
 }
 
 #[tokio::test]

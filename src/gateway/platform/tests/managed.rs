@@ -70,6 +70,6 @@ impl Managed {
 
     /// Returns a second process on the same database.
     pub(super) async fn second(&self, clock: Arc<Clock>) -> Platform {
-        Platform::open(&self.world.folder.path().join("state"), clock).await.unwrap()
+        self.world.opened_with(clock).await
     }
 }

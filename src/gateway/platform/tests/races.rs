@@ -89,9 +89,9 @@ async fn the_last_place_of_a_tier_is_given_once() {
 async fn a_running_platform_notices_what_another_process_wrote() {
     let pair = Pair::new().await;
     let there = second(&pair).await;
-    let before = pair.world.platform.data_version().await.unwrap();
+    let before = pair.world.platform.newest_change().await.unwrap();
     there.command(&pair.source.actor, pair.connection, ConnectionCommand::Activate).await.unwrap();
-    assert_ne!(pair.world.platform.data_version().await.unwrap(), before);
+    assert_ne!(pair.world.platform.newest_change().await.unwrap(), before);
     assert_eq!(pair.status().await, "Active");
 }
 
@@ -172,6 +172,5 @@ async fn an_acceptance_racing_a_downgrade_never_leaves_read_write_running() {
 }
 
 async fn second(pair: &Pair) -> Platform {
-    let state = pair.world.folder.path().join("state");
-    Platform::open(&state, pair.world.clock.clone()).await.unwrap()
+    pair.world.again().await
 }

@@ -96,7 +96,7 @@ async fn every_connection_has_its_own_secret_sealed_in_the_database() {
     assert_ne!(one.secret, two.secret);
     let token = platform.issue_token(&pair.source.actor, pair.source_server, TokenLife::Hour).await.unwrap();
     platform.close().await.unwrap();
-    let database = std::fs::read(pair.world.folder.path().join("state").join(DATABASE)).unwrap();
+    let database = pair.world.place.contents().await;
     for secret in [one.secret.expose(), two.secret.expose(), token.token.expose()] {
         let hex = hex::encode(secret);
         assert!(!database.windows(32).any(|window| window == secret));

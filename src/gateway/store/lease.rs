@@ -1,0 +1,51 @@
+//! Which gateway serves a server's control link, and which gateways live. Measurements, which wake nobody.
+
+use super::StoreError;
+use super::query::sql;
+use super::tx::{Tx, text};
+use adit_core::domain::id::{GatewayId, ServerId};
+use adit_core::domain::time::Timestamp;
+
+impl Tx {
+    /// Notes a link that came up at a gateway, or that went down there: of a link that another gateway serves
+    /// by now this one's word counts no more. Returns whether anything changed.
+    pub(crate) async fn set_link(
+        &mut self,
+        server: ServerId,
+        gateway: GatewayId,
+        up: bool,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        const DOING: &str = "noting a control link";
+        let query = if up {
+            sql("INSERT INTO server_link (server, gateway, is_up, since) VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (server) DO UPDATE SET gateway = excluded.gateway, is_up = excluded.is_up,
+                    since = CASE WHEN server_link.is_up = excluded.is_up AND server_link.gateway = excluded.gateway
+                        THEN server_link.since ELSE excluded.since END")
+        } else {
+            sql(
+                "UPDATE server_link SET is_up = $3, since = $4 WHERE server = $1 AND gateway = $2 AND is_up <> $3",
+            )
+        };
+        let query = query.bind(text(server)).bind(text(gateway)).bind(up).bind(at.as_millis());
+        Ok(self.run(DOING, query).await? > 0)
+    }
+
+    /// Marks the links of a gateway as down: it starts and has none.
+    pub(crate) async fn own_links_down(&mut self, gateway: GatewayId, at: Timestamp) -> Result<(), StoreError> {
+        let query = sql("UPDATE server_link SET is_up = $3, since = $2 WHERE gateway = $1 AND is_up <> $3")
+            .bind(text(gateway))
+            .bind(at.as_millis())
+            .bind(false);
+        self.run("noting that no control link is up", query).await.map(drop)
+    }
+
+    /// Notes that a gateway lives and will say so again before `until`.
+    pub(crate) async fn renew_lease(&mut self, gateway: GatewayId, until: Timestamp) -> Result<(), StoreError> {
+        let query = sql("INSERT INTO gateway_lease (gateway, until) VALUES ($1, $2)
+             ON CONFLICT (gateway) DO UPDATE SET until = excluded.until")
+        .bind(text(gateway))
+        .bind(until.as_millis());
+        self.run("renewing the gateway's lease", query).await.map(drop)
+    }
+}

@@ -1,0 +1,265 @@
+//! `PostgreSQL` 15 or later, for a host whose platform outgrows one file, or is shared. Changes run as
+//! SERIALIZABLE and may have to run again; reads see one moment. Every wait has an end.
+
+use std::time::Instant;
+
+use parking_lot::Mutex as SyncMutex;
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions, PgSslMode};
+use sqlx::{ConnectOptions as _, Executor as _};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::location::DatabaseUrl;
+use super::query::sql;
+use super::tx::{Tx, tx_answer};
+use super::{StoreError, build, text};
+use adit_core::domain::id::ActId;
+use adit_core::domain::limits::{
+    DATABASE_ANSWER_TIMEOUT, DATABASE_CONNECT_TIMEOUT, DATABASE_CONNECTIONS_MAX, FEED_ASKED_EVERY_AT_LEAST,
+};
+
+/// Schemas from which a database of this engine can start; the numbers are those of `SQLite`'s.
+const MIGRATIONS: [(usize, &str); 1] = [(5, include_str!("migrations/postgres/0005_platform.sql"))];
+const KNOWN: usize = super::sqlite::MIGRATIONS.len();
+/// Held while the schema is looked at and brought up to date: gateways may start at the same time.
+const SCHEMA_LOCK: &str = "SELECT pg_advisory_xact_lock(7017274, 0)";
+/// The oldest server that is known to do what is asked of it.
+const OLDEST_SERVER: i64 = 150_000;
+/// Where the feed says that there is something new.
+const CHANNEL: &str = "adit_change";
+
+const SERIALIZABLE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE";
+const READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+/// Sees what was committed after it began.
+const LOOKING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
+
+#[derive(Debug)]
+pub(super) struct PostgresEngine {
+    pool: PgPool,
+    /// The one who follows the feed listens on a connection of its own.
+    listener: Mutex<Option<PgListener>>,
+    /// Where it is, for people; nothing secret.
+    place: String,
+    opened: SyncMutex<bool>,
+}
+
+impl PostgresEngine {
+    /// Connects, and makes or migrates the schema. A database that is away is no lasting error.
+    pub(super) async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        let options = options(url)?;
+        let place = place(&options);
+        let pool = PgPoolOptions::new()
+            .max_connections(DATABASE_CONNECTIONS_MAX)
+            .acquire_timeout(DATABASE_CONNECT_TIMEOUT)
+            .test_before_acquire(false)
+            .connect_lazy_with(options);
+        let engine = Self { pool, listener: Mutex::default(), place, opened: SyncMutex::default() };
+        engine.migrate().await?;
+        debug!(database = engine.place, connections = DATABASE_CONNECTIONS_MAX, "the database is open");
+        *engine.opened.lock() = true;
+        Ok(engine)
+    }
+
+    pub(super) async fn write(&self) -> Result<Tx, StoreError> {
+        self.begin(SERIALIZABLE).await
+    }
+
+    pub(super) async fn read(&self) -> Result<Tx, StoreError> {
+        self.begin(READING).await
+    }
+
+    pub(super) async fn close(&self) {
+        self.listener.lock().await.take();
+        // Who waits for a server that says nothing waits in vain.
+        let _ = timeout(DATABASE_ANSWER_TIMEOUT, self.pool.close()).await;
+    }
+
+    /// Begins on the first connection that still works; those that the server has closed are left.
+    async fn begin(&self, statement: &'static str) -> Result<Tx, StoreError> {
+        const DOING: &str = "starting a transaction";
+        let asked = Instant::now();
+        loop {
+            let mut connection =
+                self.pool.acquire().await.map_err(|source| StoreError::from_query(DOING, source))?;
+            match tx_answer(DOING, connection.execute(statement)).await {
+                Ok(_) => return Ok(Tx::of_postgres(connection)),
+                Err(error) => {
+                    connection.close_on_drop();
+                    if !error.is_away() || asked.elapsed() > DATABASE_CONNECT_TIMEOUT {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns whether an act's transaction was committed; waits while that is still open.
+    pub(super) async fn was_committed(&self, act: ActId) -> Result<bool, StoreError> {
+        const DOING: &str = "asking what became of a change";
+        let mut tx = self.begin(LOOKING).await?;
+        tx.claim_act(act).await?;
+        let query = sql("SELECT count(*) AS n FROM audit WHERE act = $1").bind(text(act));
+        Ok(tx.count(DOING, query).await? > 0)
+    }
+
+    /// Waits until the feed may have something new, or a while has passed.
+    pub(super) async fn heard(&self) -> Result<(), StoreError> {
+        const DOING: &str = "listening for changes";
+        let failed = |source| StoreError::from_query(DOING, source);
+        let mut kept = self.listener.lock().await;
+        if kept.is_none() {
+            let connecting = PgListener::connect_with(&self.pool);
+            let mut listener = tx_answer(DOING, connecting).await?;
+            listener.listen(CHANNEL).await.map_err(failed)?;
+            // What came before it listened is asked for at once.
+            *kept = Some(listener);
+            return Ok(());
+        }
+        let Some(listener) = kept.as_mut() else { return Ok(()) };
+        match timeout(FEED_ASKED_EVERY_AT_LEAST, listener.try_recv()).await {
+            Ok(Ok(Some(_))) => {
+                while listener.next_buffered().is_some() {}
+                Ok(())
+            }
+            Ok(Ok(None)) => {
+                *kept = None;
+                Ok(())
+            }
+            Ok(Err(source)) => {
+                *kept = None;
+                Err(failed(source))
+            }
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn migrate(&self) -> Result<(), StoreError> {
+        // Not serializable: what is seen after the lock counts.
+        let mut tx = self.begin("BEGIN").await?;
+        tx.rows("waiting for the schema", sql(SCHEMA_LOCK)).await?;
+        self.check_server(&mut tx).await?;
+        let found = self.schema(&mut tx).await?;
+        let done = usize::try_from(found).unwrap_or(usize::MAX);
+        if done > KNOWN {
+            let builds = build::beyond(&mut tx, KNOWN).await;
+            let what = self.place.clone();
+            return Err(StoreError::Newer { what, builds, found, known: KNOWN });
+        }
+        if done < KNOWN {
+            debug!(database = self.place, from = done, to = KNOWN, "the database is brought up to date");
+        }
+        for (_, migration) in MIGRATIONS.iter().filter(|(number, _)| *number > done) {
+            tx.script(migration).await?;
+        }
+        build::note(&mut tx, KNOWN).await?;
+        tx.commit().await
+    }
+
+    async fn check_server(&self, tx: &mut Tx) -> Result<(), StoreError> {
+        let query = sql("SELECT current_setting('server_version_num')::bigint AS version,
+                pg_encoding_to_char(encoding)::text AS encoding FROM pg_database WHERE datname = current_database()");
+        let read = |cells: &super::cells::Cells| Ok((cells.serial("version")?, cells.string("encoding")?));
+        let Some((version, encoding)) = tx.one("asking for the server's version", query, read).await? else {
+            return Err(StoreError::Damaged { column: "server_version_num" });
+        };
+        if version < OLDEST_SERVER {
+            let why = format!("{} is PostgreSQL {}; adit needs 15 or later", self.place, version / 10_000);
+            return Err(StoreError::Setting { why });
+        }
+        if encoding != "UTF8" {
+            let why = format!(
+                "the database {} is encoded as {encoding}; make it with `createdb --encoding=UTF8 --template=template0`",
+                self.place
+            );
+            return Err(StoreError::Setting { why });
+        }
+        Ok(())
+    }
+
+    /// Returns the number of the schema, 0 in an empty database.
+    async fn schema(&self, tx: &mut Tx) -> Result<i64, StoreError> {
+        const DOING: &str = "reading the database's version";
+        let ours = sql("SELECT count(*) AS n FROM information_schema.tables
+             WHERE table_schema = current_schema() AND table_name = 'adit_schema'");
+        if tx.count(DOING, ours).await? > 0 {
+            let version = tx
+                .one(DOING, sql("SELECT version FROM adit_schema"), |cells| cells.serial("version"))
+                .await?;
+            return version.ok_or(StoreError::Damaged { column: "version" });
+        }
+        let any =
+            sql("SELECT count(*) AS n FROM information_schema.tables WHERE table_schema = current_schema()");
+        match tx.count(DOING, any).await? {
+            0 => Ok(0),
+            _ => Err(StoreError::Setting {
+                why: format!(
+                    "{} holds tables of something else; give adit a database of its own",
+                    self.place
+                ),
+            }),
+        }
+    }
+}
+
+impl Tx {
+    /// Takes an act's place: who asks what became of it waits until this transaction has ended.
+    pub(crate) async fn claim_act(&mut self, act: ActId) -> Result<(), StoreError> {
+        if self.is_postgres() {
+            let query = sql("SELECT pg_advisory_xact_lock(hashtextextended($1, 7017274))").bind(text(act));
+            self.rows("claiming a change", query).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the URL. What leaves this host goes through TLS whose certificate is verified.
+fn options(url: &DatabaseUrl) -> Result<PgConnectOptions, StoreError> {
+    let parsed: Result<PgConnectOptions, _> = url.as_str().parse();
+    // The parser's words may repeat the URL, which may hold a password.
+    let options = parsed.map_err(|_| StoreError::Setting {
+        why: "it is no URL such as postgres://adit@db.example.org/adit?sslrootcert=/etc/adit/db-ca.pem"
+            .into(),
+    })?;
+    let options = if stays_here(&options) { options } else { verified(options)? };
+    let millis = DATABASE_ANSWER_TIMEOUT.as_millis();
+    Ok(options
+        .application_name("adit gateway")
+        .options([
+            ("statement_timeout", format!("{millis}")),
+            ("lock_timeout", format!("{millis}")),
+            ("idle_in_transaction_session_timeout", format!("{}", 2 * millis)),
+        ])
+        .disable_statement_logging())
+}
+
+fn stays_here(options: &PgConnectOptions) -> bool {
+    let host = options.get_host();
+    let is_loopback =
+        host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+    options.get_socket().is_some() || host.starts_with('/') || host == "localhost" || is_loopback
+}
+
+fn verified(options: PgConnectOptions) -> Result<PgConnectOptions, StoreError> {
+    match options.get_ssl_mode() {
+        // What sqlx takes when the URL says nothing, and what says the same.
+        PgSslMode::Prefer | PgSslMode::VerifyFull => Ok(options.ssl_mode(PgSslMode::VerifyFull)),
+        PgSslMode::VerifyCa => Ok(options),
+        PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Require => Err(StoreError::Setting {
+            why: format!(
+                "the database at {} is on another host, and its certificate would not be verified; write \
+                 sslmode=verify-full and sslrootcert=FILE with the CA of its certificate",
+                options.get_host()
+            ),
+        }),
+    }
+}
+
+/// Returns where the database is, without user and password.
+fn place(options: &PgConnectOptions) -> String {
+    let database = options.get_database().unwrap_or_else(|| options.get_username());
+    match options.get_socket() {
+        Some(socket) => format!("postgres://{}/{database}", socket.display()),
+        None => format!("postgres://{}:{}/{database}", options.get_host(), options.get_port()),
+    }
+}
