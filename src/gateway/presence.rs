@@ -180,12 +180,14 @@ impl PresenceGuard {
     pub(crate) fn watch(&self, peers: BTreeSet<ServerId>) {
         let mut links = self.presence.links.lock();
         let Some(mine) = links.of_guard(self) else { return };
-        let before = std::mem::replace(&mut mine.watched, peers.clone());
-        for peer in before.difference(&peers) {
-            links.unwatch(self.server, *peer);
+        let gone: Vec<_> = mine.watched.difference(&peers).copied().collect();
+        let new: Vec<_> = peers.difference(&mine.watched).copied().collect();
+        mine.watched = peers;
+        for peer in gone {
+            links.unwatch(self.server, peer);
         }
-        for peer in peers.difference(&before) {
-            links.watch(self.server, *peer);
+        for peer in new {
+            links.watch(self.server, peer);
         }
     }
 
@@ -203,8 +205,9 @@ impl PresenceGuard {
         let mut links = self.presence.links.lock();
         let Some(mine) = links.of_guard(self).filter(|mine| mine.hidden_from != peers) else { return };
         debug!(peers = %listed(&peers), "these peers are not told where the agent is");
-        let before = std::mem::replace(&mut mine.hidden_from, peers.clone());
-        links.wake(self.server, |watcher| before.contains(&watcher) != peers.contains(&watcher));
+        let concerned: BTreeSet<_> = mine.hidden_from.symmetric_difference(&peers).copied().collect();
+        mine.hidden_from = peers;
+        links.wake(self.server, |watcher| concerned.contains(&watcher));
     }
 
     /// Sets which kinds of path its owner allows to whom from now on.
@@ -212,8 +215,10 @@ impl PresenceGuard {
         let mut links = self.presence.links.lock();
         let Some(mine) = links.of_guard(self).filter(|mine| mine.allowed != allowed) else { return };
         debug!(peers = %listed(allowed.keys()), "to these peers not all kinds of path are allowed");
-        let before = std::mem::replace(&mut mine.allowed, allowed.clone());
-        links.wake(self.server, |watcher| before.get(&watcher) != allowed.get(&watcher));
+        let all = mine.allowed.keys().chain(allowed.keys()).copied();
+        let concerned: BTreeSet<_> = all.filter(|peer| mine.allowed.get(peer) != allowed.get(peer)).collect();
+        mine.allowed = allowed;
+        links.wake(self.server, |watcher| concerned.contains(&watcher));
     }
 }
 

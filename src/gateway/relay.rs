@@ -138,7 +138,9 @@ impl RelayKeeper {
     ) -> Result<BTreeMap<ServerId, Relayed>, PlatformError> {
         let mut relayed = platform.relayed_servers(servers).await?;
         if !self.relays {
-            relayed.values_mut().for_each(|one| one.peers.clear());
+            for one in relayed.values_mut() {
+                one.peers.clear();
+            }
         }
         Ok(relayed)
     }

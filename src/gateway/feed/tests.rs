@@ -60,7 +60,9 @@ async fn a_change_wakes_the_links_of_its_server_once() {
 
 #[tokio::test]
 async fn each_kind_of_change_wakes_those_whom_it_may_concern() {
-    use ChangeKind::{Agreement, Channel, Connection, Grant, Key, Organization, Secret, SecretState, Server, Token};
+    use ChangeKind::{
+        Agreement, Channel, Connection, Grant, Key, Organization, Secret, SecretState, Server, Token,
+    };
     let (feed, other) = (Arc::new(Feed::default()), Word::Other(UnknownWord::new("frobnication")));
     let links = Links::of(&feed, &[server(1)]);
     let all = [Organization, Server, Key, Channel, Agreement, Grant, Connection, Secret, SecretState, Token];

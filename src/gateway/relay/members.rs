@@ -94,7 +94,9 @@ impl Members {
                 self.by_server.keys().copied().collect()
             }
             Concerned::Servers(servers) => {
-                servers.iter().for_each(|server| self.interrupt_joining(*server));
+                for server in servers {
+                    self.interrupt_joining(*server);
+                }
                 servers.iter().filter(|server| self.by_server.contains_key(server)).copied().collect()
             }
         }

@@ -44,12 +44,13 @@ impl Tx {
 
     /// Forgets what a server's agent told of its tunnels: from `at` on nothing is known of them.
     pub(crate) async fn forget_tunnels(&mut self, server: ServerId, at: Timestamp) -> Result<(), StoreError> {
-        let query =
-            sql("UPDATE connection_fact SET tunnel = 'down', tunnel_since = $1 WHERE tunnel <> 'down' AND (
+        let query = sql(
+            "UPDATE connection_fact SET tunnel = 'down', tunnel_since = $1 WHERE tunnel <> 'down' AND (
                 (side = 'source' AND connection IN (SELECT id FROM connection WHERE source_server = $2))
-                OR (side = 'target' AND connection IN (SELECT id FROM connection WHERE target_server = $2)))")
-            .bind(at.as_millis())
-            .bind(text(server));
+                OR (side = 'target' AND connection IN (SELECT id FROM connection WHERE target_server = $2)))",
+        )
+        .bind(at.as_millis())
+        .bind(text(server));
         self.run("forgetting a server's tunnels", query).await.map(drop)
     }
 

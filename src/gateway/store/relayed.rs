@@ -47,7 +47,7 @@ impl Tx {
         &mut self,
         servers: &[ServerId],
     ) -> Result<Vec<RelayedRow>, StoreError> {
-        let asked = serde_json::Value::from_iter(servers.iter().map(text)).to_string();
+        let asked = servers.iter().map(text).collect::<serde_json::Value>().to_string();
         let statement = if self.is_postgres() { OF_POSTGRES } else { OF_SQLITE };
         self.all("listing who is relayed", sql(statement).bind(asked), |cells| {
             Ok(RelayedRow {

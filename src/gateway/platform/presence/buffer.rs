@@ -1,6 +1,7 @@
 //! What was measured and is not written yet, by server and connection. Pure: it is told the time, and nothing
 //! here looks at all of them for the sake of one.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
@@ -186,13 +187,13 @@ impl MeasureBuffer {
         }
         for MeasuredFact { key, fact, has_connected, what } in batch.facts {
             let is_void = self.links.get(&key.0).is_some_and(|link| link.came_up);
-            if !self.ends.contains_key(&key) {
-                if is_void {
-                    continue;
+            match self.ends.entry(key) {
+                Entry::Vacant(_) if is_void => continue,
+                Entry::Vacant(place) => {
+                    // Its link had ended when it was taken.
+                    place.insert(Measured { fact, written_at: None, has_connected, is_over: true });
                 }
-                // Its link had ended when it was taken.
-                let over = Measured { fact, written_at: None, has_connected, is_over: true };
-                self.ends.insert(key, over);
+                Entry::Occupied(_) => {}
             }
             self.note_unwritten(key, what);
         }
