@@ -44,7 +44,7 @@ pub(super) async fn run(
     };
     match outcome {
         Err(LinkEnd::Platform { source }) if source.is_transient() => {
-            debug!(why = error_chain(&source), ?work, "the database does not serve this now; it waits");
+            debug!(why = error_chain(&source), "the database does not serve this now; it waits");
             control.feed.suspect_database();
             Ok(Worked::Later(work))
         }

@@ -16,9 +16,9 @@ fn routes(numbers: &[u8]) -> BTreeSet<RouteId> {
     numbers.iter().map(|number| route(*number)).collect()
 }
 
-fn relayed(number: u8, peers: &[u8]) -> Option<Relayed> {
+fn relayed(number: u8, peers: &[u8]) -> Relayed {
     let organization = OrganizationId::from_bytes([1; 16]);
-    Some(Relayed { route: route(number), organization, key: LEAF, peers: routes(peers) })
+    Relayed { route: route(number), organization, key: LEAF, peers: routes(peers) }
 }
 
 fn concerned(numbers: &[u8]) -> Concerned {
@@ -49,10 +49,10 @@ fn the_relay_is_told_what_differs_and_nothing_else() {
         let read = members.begin_read();
         members.set(server(1), found, read)
     };
-    assert_eq!(set(relayed(1, &[2])), None);
+    assert_eq!(set(Some(relayed(1, &[2]))), None);
     let (before, peers) = (routes(&[2]), routes(&[2, 3]));
-    assert_eq!(set(relayed(1, &[2, 3])), Some(Change::Permitted { route: route(1), before, peers }));
-    assert_eq!(set(relayed(1, &[2, 3])), None);
+    assert_eq!(set(Some(relayed(1, &[2, 3]))), Some(Change::Permitted { route: route(1), before, peers }));
+    assert_eq!(set(Some(relayed(1, &[2, 3]))), None);
     assert_eq!(set(None), Some(Change::Removed { route: route(1) }));
     assert_eq!(set(None), None, "it is no member any more");
 }
@@ -62,8 +62,8 @@ fn a_member_whose_leaf_is_over_another_key_than_the_one_on_file_is_removed() {
     let mut members = Members::default();
     join(&mut members, 1, &[2]);
     let read = members.begin_read();
-    let other = relayed(1, &[2]).map(|now| Relayed { key: KeyFingerprint::from_bytes([8; 32]), ..now });
-    assert_eq!(members.set(server(1), other, read), Some(Change::Removed { route: route(1) }));
+    let other = Relayed { key: KeyFingerprint::from_bytes([8; 32]), ..relayed(1, &[2]) };
+    assert_eq!(members.set(server(1), Some(other), read), Some(Change::Removed { route: route(1) }));
 }
 
 #[test]
@@ -71,8 +71,8 @@ fn of_two_reads_that_end_in_the_wrong_order_the_later_counts() {
     let mut members = Members::default();
     join(&mut members, 1, &[]);
     let (earlier, later) = (members.begin_read(), members.begin_read());
-    assert!(members.set(server(1), relayed(1, &[2]), later).is_some());
-    assert_eq!(members.set(server(1), relayed(1, &[]), earlier), None);
+    assert!(members.set(server(1), Some(relayed(1, &[2])), later).is_some());
+    assert_eq!(members.set(server(1), Some(relayed(1, &[])), earlier), None);
 }
 
 #[test]
