@@ -102,6 +102,7 @@ async fn a_refused_peer_is_in_both_logs_only_when_the_connection_is_theirs() {
 #[tokio::test]
 async fn connected_needs_both_sides_word_over_live_control_links() {
     let pair = Pair::new().await;
+    pair.world.platform.start_service(GATEWAY).await.unwrap();
     pair.command(&pair.source, ConnectionCommand::Activate).await.unwrap();
     assert_eq!(connectivity(&pair).await, "Never connected");
     for server in [pair.source_server, pair.target_server] {
