@@ -21,6 +21,7 @@ mod offer;
 mod organization;
 mod postgres;
 mod query;
+mod relayed;
 mod secret;
 mod server;
 mod sqlite;

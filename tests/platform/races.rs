@@ -202,281 +202,264 @@ const fn half(done: usize) -> (usize, usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn one_of_many_activates_before_one_terminates() {
-    for engine in Engine::ALL {
-        for _ in 0..ROUNDS {
-            let field = Field::open(engine).await;
-            let counts = field.orders([(LAKESIDE, Order::Activate), (ST_MARY, Order::Terminate)]).await;
-            assert_eq!(counts["terminate connection"], half(1));
-            assert!([half(0), half(1)].contains(&counts["activate connection"]), "{counts:?}");
-            assert_eq!(field.status().await, Status::Terminated);
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-async fn pauses_alternate_with_what_lifts_them() {
-    for engine in Engine::ALL {
-        for _ in 0..ROUNDS {
-            let mut field = Field::open(engine).await;
-            field.does(ST_MARY, Wish::Order { connection: 0, order: Order::Activate }).await;
-            let counts = field.orders([(ST_MARY, Order::Pause), (ST_MARY, Order::Resume)]).await;
-            let (pauses, resumes) = (counts["pause connection"].0, counts["resume connection"].0);
-            let left = if pauses > resumes {
-                Status::Paused { source: true, target: false }
-            } else {
-                Status::Active
-            };
-            assert!(pauses == resumes || pauses == resumes + 1, "{counts:?}");
-            assert_eq!(field.status().await, left);
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-async fn two_parties_who_pause_hold_once_each() {
-    for engine in Engine::ALL {
-        let mut field = Field::open(engine).await;
-        field.does(ST_MARY, Wish::Order { connection: 0, order: Order::Activate }).await;
-        let counts = field.orders([(ST_MARY, Order::Pause), (LAKESIDE, Order::Pause)]).await;
-        assert_eq!(counts["pause connection"], (2, INITIATORS - 2));
-        assert_eq!(field.status().await, Status::Paused { source: true, target: true });
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-async fn a_grant_is_decided_once() {
-    for engine in Engine::ALL {
-        for _ in 0..ROUNDS {
-            let mut field = Field::open(engine).await;
-            field.does(LAKESIDE, Wish::AddChannel { server: 0, name: 1, published: true }).await;
-            field.does(ST_MARY, Wish::RequestGrant { channel: 1, source: 1 }).await;
-            let (grant, actor) = (field.world.made.grants[1], field.world.actor(LAKESIDE));
-            let counts = field
-                .race(|number, platform| {
-                    let (approves, actor) = (number.is_multiple_of(2), actor.clone());
-                    let action = if approves { "approve grant" } else { "deny grant" };
-                    let asked = async move {
-                        if approves {
-                            platform.approve_grant(&actor, grant, None).await.map(drop)
-                        } else {
-                            platform.deny_grant(&actor, grant).await
-                        }
-                    };
-                    (action, asked)
-                })
-                .await;
-            assert_eq!(counts["approve grant"].0 + counts["deny grant"].0, 1, "{counts:?}");
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-async fn a_grant_is_ended_by_one_of_both_parties() {
-    for engine in Engine::ALL {
+    let engine = Engine::asked();
+    for _ in 0..ROUNDS {
         let field = Field::open(engine).await;
-        let grant = field.world.made.grants[0];
-        let actors = [LAKESIDE, ST_MARY].map(|who| field.world.actor(who));
-        let counts = field
-            .race(|number, platform| {
-                let (revokes, actor) = (number.is_multiple_of(2), actors[number % 2].clone());
-                let action = if revokes { "revoke grant" } else { "relinquish grant" };
-                let asked = async move {
-                    if revokes {
-                        platform.revoke_grant(&actor, grant).await
-                    } else {
-                        platform.relinquish_grant(&actor, grant).await
-                    }
-                };
-                (action, asked)
-            })
-            .await;
-        assert_eq!(counts["revoke grant"].0 + counts["relinquish grant"].0, 1, "{counts:?}");
+        let counts = field.orders([(LAKESIDE, Order::Activate), (ST_MARY, Order::Terminate)]).await;
+        assert_eq!(counts["terminate connection"], half(1));
+        assert!([half(0), half(1)].contains(&counts["activate connection"]), "{counts:?}");
         assert_eq!(field.status().await, Status::Terminated);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn pauses_alternate_with_what_lifts_them() {
+    let engine = Engine::asked();
+    for _ in 0..ROUNDS {
+        let mut field = Field::open(engine).await;
+        field.does(ST_MARY, Wish::Order { connection: 0, order: Order::Activate }).await;
+        let counts = field.orders([(ST_MARY, Order::Pause), (ST_MARY, Order::Resume)]).await;
+        let (pauses, resumes) = (counts["pause connection"].0, counts["resume connection"].0);
+        let left =
+            if pauses > resumes { Status::Paused { source: true, target: false } } else { Status::Active };
+        assert!(pauses == resumes || pauses == resumes + 1, "{counts:?}");
+        assert_eq!(field.status().await, left);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn two_parties_who_pause_hold_once_each() {
+    let engine = Engine::asked();
+    let mut field = Field::open(engine).await;
+    field.does(ST_MARY, Wish::Order { connection: 0, order: Order::Activate }).await;
+    let counts = field.orders([(ST_MARY, Order::Pause), (LAKESIDE, Order::Pause)]).await;
+    assert_eq!(counts["pause connection"], (2, INITIATORS - 2));
+    assert_eq!(field.status().await, Status::Paused { source: true, target: true });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn a_grant_is_decided_once() {
+    let engine = Engine::asked();
+    for _ in 0..ROUNDS {
+        let mut field = Field::open(engine).await;
+        field.does(LAKESIDE, Wish::AddChannel { server: 0, name: 1, published: true }).await;
+        field.does(ST_MARY, Wish::RequestGrant { channel: 1, source: 1 }).await;
+        let (grant, actor) = (field.world.made.grants[1], field.world.actor(LAKESIDE));
+        let counts = field
+            .race(|number, platform| {
+                let (approves, actor) = (number.is_multiple_of(2), actor.clone());
+                let action = if approves { "approve grant" } else { "deny grant" };
+                let asked = async move {
+                    if approves {
+                        platform.approve_grant(&actor, grant, None).await.map(drop)
+                    } else {
+                        platform.deny_grant(&actor, grant).await
+                    }
+                };
+                (action, asked)
+            })
+            .await;
+        assert_eq!(counts["approve grant"].0 + counts["deny grant"].0, 1, "{counts:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn a_grant_is_ended_by_one_of_both_parties() {
+    let engine = Engine::asked();
+    let field = Field::open(engine).await;
+    let grant = field.world.made.grants[0];
+    let actors = [LAKESIDE, ST_MARY].map(|who| field.world.actor(who));
+    let counts = field
+        .race(|number, platform| {
+            let (revokes, actor) = (number.is_multiple_of(2), actors[number % 2].clone());
+            let action = if revokes { "revoke grant" } else { "relinquish grant" };
+            let asked = async move {
+                if revokes {
+                    platform.revoke_grant(&actor, grant).await
+                } else {
+                    platform.relinquish_grant(&actor, grant).await
+                }
+            };
+            (action, asked)
+        })
+        .await;
+    assert_eq!(counts["revoke grant"].0 + counts["relinquish grant"].0, 1, "{counts:?}");
+    assert_eq!(field.status().await, Status::Terminated);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn an_offer_is_accepted_or_ended_once() {
-    for engine in Engine::ALL {
-        for round in 0..ROUNDS {
-            let mut field = Field::open(engine).await;
-            let (offer, source) = (field.offer().await, field.world.made.servers[1]);
-            let (recipient, owner) = (field.world.actor(ST_MARY), field.world.actor(LAKESIDE));
-            let declines = round % 2 == 1;
-            let ending = if declines { "decline offer" } else { "withdraw offer" };
-            let counts = field
-                .race(|number, platform| {
-                    let (recipient, owner) = (recipient.clone(), owner.clone());
-                    let accepts = number.is_multiple_of(2);
-                    let asked = async move {
-                        let to = match (accepts, declines) {
-                            (true, _) => platform.accept_offer(&recipient, offer, source).await,
-                            (false, true) => platform.decline_offer(&recipient, offer).await,
-                            (false, false) => platform.withdraw_offer(&owner, offer).await,
-                        };
-                        to.map(drop)
+    let engine = Engine::asked();
+    for round in 0..ROUNDS {
+        let mut field = Field::open(engine).await;
+        let (offer, source) = (field.offer().await, field.world.made.servers[1]);
+        let (recipient, owner) = (field.world.actor(ST_MARY), field.world.actor(LAKESIDE));
+        let declines = round % 2 == 1;
+        let ending = if declines { "decline offer" } else { "withdraw offer" };
+        let counts = field
+            .race(|number, platform| {
+                let (recipient, owner) = (recipient.clone(), owner.clone());
+                let accepts = number.is_multiple_of(2);
+                let asked = async move {
+                    let to = match (accepts, declines) {
+                        (true, _) => platform.accept_offer(&recipient, offer, source).await,
+                        (false, true) => platform.decline_offer(&recipient, offer).await,
+                        (false, false) => platform.withdraw_offer(&owner, offer).await,
                     };
-                    (if accepts { "accept offer" } else { ending }, asked)
-                })
-                .await;
-            assert_eq!(counts["accept offer"].0 + counts[ending].0, 1, "{counts:?}");
-            let left = field.status().await;
-            assert_eq!(left == Status::Active, counts["accept offer"].0 == 1, "{left:?}");
-        }
+                    to.map(drop)
+                };
+                (if accepts { "accept offer" } else { ending }, asked)
+            })
+            .await;
+        assert_eq!(counts["accept offer"].0 + counts[ending].0, 1, "{counts:?}");
+        let left = field.status().await;
+        assert_eq!(left == Status::Active, counts["accept offer"].0 == 1, "{left:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn each_owner_of_a_secret_is_shown_it_once() {
-    for engine in Engine::ALL {
-        for _ in 0..ROUNDS {
-            let field = Field::open(engine).await;
-            let id = field.world.made.connections[0];
-            let actors = [LAKESIDE, ST_MARY].map(|who| field.world.actor(who));
-            let counts = field
-                .race(|number, platform| {
-                    let actor = actors[number % 2].clone();
-                    ("view secret", async move { platform.view_secret(&actor, id).await.map(drop) })
-                })
-                .await;
-            assert_eq!(counts["view secret"], (2, INITIATORS - 2));
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-async fn the_secret_of_an_admin_connection_is_shown_five_times_an_hour_to_all_together() {
-    for engine in Engine::ALL {
-        let mut field = Field::open(engine).await;
-        let (id, actor) = (field.offer().await, field.world.actor(LAKESIDE));
-        let counts = field
-            .race(|_, platform| {
-                let actor = actor.clone();
-                ("view secret", async move { platform.view_secret(&actor, id).await.map(drop) })
-            })
-            .await;
-        let shown = ADMIN_SECRET_VIEWS_MAX as usize;
-        assert_eq!(counts["view secret"], (shown, INITIATORS - shown));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-async fn each_rotation_has_an_epoch_of_its_own() {
-    for engine in Engine::ALL {
+    let engine = Engine::asked();
+    for _ in 0..ROUNDS {
         let field = Field::open(engine).await;
         let id = field.world.made.connections[0];
         let actors = [LAKESIDE, ST_MARY].map(|who| field.world.actor(who));
         let counts = field
             .race(|number, platform| {
                 let actor = actors[number % 2].clone();
-                ("rotate secrets", async move { platform.rotate_secret(&actor, id).await.map(drop) })
+                ("view secret", async move { platform.view_secret(&actor, id).await.map(drop) })
             })
             .await;
-        assert_eq!(counts["rotate secrets"], (INITIATORS, 0));
-        let epoch = field.world.agent_view(0).await.rules[0].epoch;
-        assert_eq!(usize::try_from(epoch), Ok(1 + INITIATORS), "none was lost");
+        assert_eq!(counts["view secret"], (2, INITIATORS - 2));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn the_secret_of_an_admin_connection_is_shown_five_times_an_hour_to_all_together() {
+    let engine = Engine::asked();
+    let mut field = Field::open(engine).await;
+    let (id, actor) = (field.offer().await, field.world.actor(LAKESIDE));
+    let counts = field
+        .race(|_, platform| {
+            let actor = actor.clone();
+            ("view secret", async move { platform.view_secret(&actor, id).await.map(drop) })
+        })
+        .await;
+    let shown = ADMIN_SECRET_VIEWS_MAX as usize;
+    assert_eq!(counts["view secret"], (shown, INITIATORS - shown));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn each_rotation_has_an_epoch_of_its_own() {
+    let engine = Engine::asked();
+    let field = Field::open(engine).await;
+    let id = field.world.made.connections[0];
+    let actors = [LAKESIDE, ST_MARY].map(|who| field.world.actor(who));
+    let counts = field
+        .race(|number, platform| {
+            let actor = actors[number % 2].clone();
+            ("rotate secrets", async move { platform.rotate_secret(&actor, id).await.map(drop) })
+        })
+        .await;
+    assert_eq!(counts["rotate secrets"], (INITIATORS, 0));
+    let epoch = field.world.agent_view(0).await.rules[0].epoch;
+    assert_eq!(usize::try_from(epoch), Ok(1 + INITIATORS), "none was lost");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn a_channel_is_offered_to_a_peer_once() {
-    for engine in Engine::ALL {
-        let field = Field::open(engine).await;
-        let (channel, to) = (field.world.made.channels[0], field.world.made.organizations[1]);
-        let actor = field.world.actor(LAKESIDE);
-        let before = [field.log(0).await, field.log(1).await];
-        let answers = at_once(|number| {
-            let (platform, actor) = (field.platform(number), actor.clone());
-            async move { platform.offer_grant(&actor, channel, to).await.map(drop) }
-        });
-        let done = answers.await.into_iter().map(is_done).filter(|is_done| *is_done).count();
-        assert_eq!(done, 1);
-        let own = field.written_since(0, before[0]).await;
-        assert_eq!(own["offer grant"], (1, INITIATORS - 1));
-        let peers = field.written_since(1, before[1]).await;
-        assert_eq!(peers["offer grant"], (1, 0), "that it was refused again is the owner's alone to read");
-    }
+    let engine = Engine::asked();
+    let field = Field::open(engine).await;
+    let (channel, to) = (field.world.made.channels[0], field.world.made.organizations[1]);
+    let actor = field.world.actor(LAKESIDE);
+    let before = [field.log(0).await, field.log(1).await];
+    let answers = at_once(|number| {
+        let (platform, actor) = (field.platform(number), actor.clone());
+        async move { platform.offer_grant(&actor, channel, to).await.map(drop) }
+    });
+    let done = answers.await.into_iter().map(is_done).filter(|is_done| *is_done).count();
+    assert_eq!(done, 1);
+    let own = field.written_since(0, before[0]).await;
+    assert_eq!(own["offer grant"], (1, INITIATORS - 1));
+    let peers = field.written_since(1, before[1]).await;
+    assert_eq!(peers["offer grant"], (1, 0), "that it was refused again is the owner's alone to read");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn crossing_requests_for_peering_leave_one() {
-    for engine in Engine::ALL {
-        let mut field = Field::open(engine).await;
-        field.does(Asker::Host, Wish::AddOrganization { name: 2, tier: Tier::Standard }).await;
-        let newcomer = Asker::Member { organization: 2, role: UserRole::Owner };
-        let sides = [(LAKESIDE, 2), (newcomer, 0)];
-        let sides = sides.map(|(who, with)| (field.world.actor(who), field.world.made.organizations[with]));
-        let answers = at_once(|number| {
-            let ((actor, with), platform) = (sides[number % 2].clone(), field.platform(number));
-            async move { platform.request_peering(&actor, with).await.map(drop) }
-        });
-        let done = answers.await.into_iter().map(is_done).filter(|is_done| *is_done).count();
-        assert_eq!(done, 1);
-        let entries = [field.world.log_of(0).await, field.world.log_of(2).await].concat();
-        let requests = entries.iter().filter(|entry| entry.action == "request peering");
-        let (done, refused): (Vec<_>, Vec<_>) = requests.partition(|entry| entry.outcome == "done");
-        // Lakeside had asked St Mary before.
-        assert_eq!((done.len(), refused.len()), (3, INITIATORS - 1), "both read of the one, each of its own");
-    }
+    let engine = Engine::asked();
+    let mut field = Field::open(engine).await;
+    field.does(Asker::Host, Wish::AddOrganization { name: 2, tier: Tier::Standard }).await;
+    let newcomer = Asker::Member { organization: 2, role: UserRole::Owner };
+    let sides = [(LAKESIDE, 2), (newcomer, 0)];
+    let sides = sides.map(|(who, with)| (field.world.actor(who), field.world.made.organizations[with]));
+    let answers = at_once(|number| {
+        let ((actor, with), platform) = (sides[number % 2].clone(), field.platform(number));
+        async move { platform.request_peering(&actor, with).await.map(drop) }
+    });
+    let done = answers.await.into_iter().map(is_done).filter(|is_done| *is_done).count();
+    assert_eq!(done, 1);
+    let entries = [field.world.log_of(0).await, field.world.log_of(2).await].concat();
+    let requests = entries.iter().filter(|entry| entry.action == "request peering");
+    let (done, refused): (Vec<_>, Vec<_>) = requests.partition(|entry| entry.outcome == "done");
+    // Lakeside had asked St Mary before.
+    assert_eq!((done.len(), refused.len()), (3, INITIATORS - 1), "both read of the one, each of its own");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn a_token_is_bound_to_one_of_two_keys() {
-    for engine in Engine::ALL {
-        for _ in 0..ROUNDS {
-            let mut field = Field::open(engine).await;
-            field.does(LAKESIDE, Wish::IssueToken { server: 0, hours: 1 }).await;
-            let before = field.world.log_of(0).await.len();
-            let answers = at_once(|number| {
-                let key = u8::from(number.is_multiple_of(2));
-                let presented = field.world.presented(0, 0, key);
-                async move { (key, presented.await) }
-            });
-            let mut taken = [0, 0];
-            for (key, is_taken) in answers.await {
-                taken[usize::from(key)] += usize::from(is_taken);
-            }
-            taken.sort_unstable();
-            assert_eq!(taken, [0, INITIATORS / 2]);
-            let entries = field.world.log_of(0).await.split_off(before);
-            let done = entries.iter().filter(|entry| entry.outcome == "done").count();
-            let alerts: Vec<_> = entries.iter().filter(|entry| entry.outcome == "alert").collect();
-            let [alert] = &alerts[..] else { panic!("one row counts them: {alerts:?}") };
-            assert_eq!((done, alert.times as usize), (INITIATORS / 2, INITIATORS / 2));
+    let engine = Engine::asked();
+    for _ in 0..ROUNDS {
+        let mut field = Field::open(engine).await;
+        field.does(LAKESIDE, Wish::IssueToken { server: 0, hours: 1 }).await;
+        let before = field.world.log_of(0).await.len();
+        let answers = at_once(|number| {
+            let key = u8::from(number.is_multiple_of(2));
+            let presented = field.world.presented(0, 0, key);
+            async move { (key, presented.await) }
+        });
+        let mut taken = [0, 0];
+        for (key, is_taken) in answers.await {
+            taken[usize::from(key)] += usize::from(is_taken);
         }
+        taken.sort_unstable();
+        assert_eq!(taken, [0, INITIATORS / 2]);
+        let entries = field.world.log_of(0).await.split_off(before);
+        let done = entries.iter().filter(|entry| entry.outcome == "done").count();
+        let alerts: Vec<_> = entries.iter().filter(|entry| entry.outcome == "alert").collect();
+        let [alert] = &alerts[..] else { panic!("one row counts them: {alerts:?}") };
+        assert_eq!((done, alert.times as usize), (INITIATORS / 2, INITIATORS / 2));
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn a_secret_that_many_agents_say_to_hold_is_noted_once_a_side() {
-    for engine in Engine::ALL {
-        let field = Field::open(engine).await;
-        let before = field.world.log_of(0).await.len();
-        at_once(|number| {
-            let (id, server) = (field.world.made.connections[0], field.world.made.servers[number % 2]);
-            let platform = field.platform(number);
-            async move { platform.secret_stored(server, id, 1).await.unwrap() }
-        })
-        .await;
-        let entries = field.world.log_of(0).await.split_off(before);
-        assert_eq!(entries.len(), 2, "{entries:?}");
-    }
+    let engine = Engine::asked();
+    let field = Field::open(engine).await;
+    let before = field.world.log_of(0).await.len();
+    at_once(|number| {
+        let (id, server) = (field.world.made.connections[0], field.world.made.servers[number % 2]);
+        let platform = field.platform(number);
+        async move { platform.secret_stored(server, id, 1).await.unwrap() }
+    })
+    .await;
+    let entries = field.world.log_of(0).await.split_off(before);
+    assert_eq!(entries.len(), 2, "{entries:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn a_mismatch_told_by_many_fails_the_connection_once() {
-    for engine in Engine::ALL {
-        let field = Field::open(engine).await;
-        let before = field.world.log_of(0).await.len();
-        at_once(|_| {
-            let (id, server) = (field.world.made.connections[0], field.world.made.servers[0]);
-            let platform = field.world.platform.clone();
-            async move { platform.config_mismatch(server, id, ConfigMismatch::Type).await.unwrap() }
-        })
-        .await;
-        let entries = field.world.log_of(0).await.split_off(before);
-        let counts: Vec<_> = entries.iter().map(|entry| (entry.outcome, entry.times as usize)).collect();
-        assert_eq!(counts, [("done", 1), ("refused", INITIATORS - 1)]);
-        assert_eq!(field.status().await, Status::Failed);
-    }
+    let engine = Engine::asked();
+    let field = Field::open(engine).await;
+    let before = field.world.log_of(0).await.len();
+    at_once(|_| {
+        let (id, server) = (field.world.made.connections[0], field.world.made.servers[0]);
+        let platform = field.world.platform.clone();
+        async move { platform.config_mismatch(server, id, ConfigMismatch::Type).await.unwrap() }
+    })
+    .await;
+    let entries = field.world.log_of(0).await.split_off(before);
+    let counts: Vec<_> = entries.iter().map(|entry| (entry.outcome, entry.times as usize)).collect();
+    assert_eq!(counts, [("done", 1), ("refused", INITIATORS - 1)]);
+    assert_eq!(field.status().await, Status::Failed);
 }

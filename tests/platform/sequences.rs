@@ -135,7 +135,7 @@ async fn check(
     let draft = draw(seed, number);
     match run(world, &draft, mutation).await {
         Ok(trace) => Ok(trace),
-        Err(difference) => Err(shorten(world.engine, draft, difference, mutation).await),
+        Err(difference) => Err(shorten(Engine::asked(), draft, difference, mutation).await),
     }
 }
 
@@ -234,55 +234,52 @@ fn every_sequence_of_events_has_the_models_outcome() {
         return;
     }
     let fresh = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos().into();
-    for engine in Engine::ALL {
-        let (begun, count) = (Instant::now(), sequences());
-        println!("{engine:?}: seeds {SEED} and {fresh}");
-        let mut tally = run_all(engine, SEED, count - count / FRESH_ONE_IN);
-        // What chance draws does not decide whether this passes, only whether it fails.
-        let unseen = tally.unseen();
-        tally.add(&run_all(engine, fresh, count / FRESH_ONE_IN));
-        println!("{count} sequences, {} events in {:.1} s", tally.events, begun.elapsed().as_secs_f64());
-        for (word, times) in tally.seen.iter().chain(&tally.cells) {
-            println!("{times:>8}  {word}");
-        }
-        assert_eq!(unseen, Vec::<String>::new(), "no sequence came to see this");
+    let engine = Engine::asked();
+    let (begun, count) = (Instant::now(), sequences());
+    println!("{engine:?}: seeds {SEED} and {fresh}");
+    let mut tally = run_all(engine, SEED, count - count / FRESH_ONE_IN);
+    // What chance draws does not decide whether this passes, only whether it fails.
+    let unseen = tally.unseen();
+    tally.add(&run_all(engine, fresh, count / FRESH_ONE_IN));
+    println!("{count} sequences, {} events in {:.1} s", tally.events, begun.elapsed().as_secs_f64());
+    for (word, times) in tally.seen.iter().chain(&tally.cells) {
+        println!("{times:>8}  {word}");
     }
+    assert_eq!(unseen, Vec::<String>::new(), "no sequence came to see this");
 }
 
 #[test]
 fn one_sequence() {
     let Some((seed, number)) = asked() else { return };
-    for engine in Engine::ALL {
-        let checked = block_on(async { check(&mut World::open(engine).await, seed, number, None).await });
-        match checked {
-            Ok(trace) => println!("{}", Difference { trace, what: "no difference".into() }.story()),
-            Err(difference) => panic!("{}", tell(engine, seed, number, &difference)),
-        }
+    let engine = Engine::asked();
+    let checked = block_on(async { check(&mut World::open(engine).await, seed, number, None).await });
+    match checked {
+        Ok(trace) => println!("{}", Difference { trace, what: "no difference".into() }.story()),
+        Err(difference) => panic!("{}", tell(engine, seed, number, &difference)),
     }
 }
 
 #[test]
 fn each_wrong_model_is_found_out() {
-    for engine in Engine::ALL {
-        let mut unfound = Mutation::ALL.to_vec();
-        block_on(async {
-            let mut world = World::open(engine).await;
-            for number in 0..SEQUENCES_FOR_MUTATIONS {
-                if unfound.is_empty() {
-                    return;
-                }
-                if number % SEQUENCES_A_WORLD == 0 {
-                    world = World::open(engine).await;
-                }
-                let trace = check(&mut world, SEED, number, None).await;
-                let trace = trace.unwrap_or_else(|it| panic!("{}", tell(engine, SEED, number, &it)));
-                for found in unfound.extract_if(.., |mutation| finds(&trace, *mutation)) {
-                    println!("{found:?} is found out by sequence {number}");
-                }
+    let engine = Engine::asked();
+    let mut unfound = Mutation::ALL.to_vec();
+    block_on(async {
+        let mut world = World::open(engine).await;
+        for number in 0..SEQUENCES_FOR_MUTATIONS {
+            if unfound.is_empty() {
+                return;
             }
-        });
-        assert_eq!(unfound, [], "no sequence found these wrong models out");
-    }
+            if number % SEQUENCES_A_WORLD == 0 {
+                world = World::open(engine).await;
+            }
+            let trace = check(&mut world, SEED, number, None).await;
+            let trace = trace.unwrap_or_else(|it| panic!("{}", tell(engine, SEED, number, &it)));
+            for found in unfound.extract_if(.., |mutation| finds(&trace, *mutation)) {
+                println!("{found:?} is found out by sequence {number}");
+            }
+        }
+    });
+    assert_eq!(unfound, [], "no sequence found these wrong models out");
 }
 
 /// Shrinking must leave what matters; else nobody reads it.

@@ -13,12 +13,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use adit_core::domain::id::{
-    AgreementId, ChannelId, ConnectionId, GrantId, KeyFingerprint, OrganizationId, ServerId,
+    AgreementId, ChannelId, ConnectionId, GatewayId, GrantId, KeyFingerprint, OrganizationId, ServerId,
 };
 use adit_core::domain::secret::{RegistrationToken, Secret};
 use adit_core::domain::time::Timestamp;
-use adit_gateway::platform::{Initiator, Platform};
+use adit_gateway::platform::{DatabaseUrl, Initiator, Location, Platform};
+use adit_net::identity::random;
 use adit_net::identity::time::TimeSource;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tempfile::TempDir;
 
 use crate::outcome::Thing;
@@ -32,12 +34,22 @@ pub(crate) use look::Written;
 pub(crate) enum Engine {
     /// In a folder of its own, on disk.
     Sqlite,
+    /// In a schema of its own on the server that `ADIT_TEST_POSTGRES` names.
+    Postgres,
 }
 
 impl Engine {
-    pub(crate) const ALL: [Self; 1] = [Self::Sqlite];
+    /// Returns the engine that is asked for: `tests/run.sh` runs the suite once on each.
+    pub(crate) fn asked() -> Self {
+        if std::env::var_os(SERVER).is_some() { Self::Postgres } else { Self::Sqlite }
+    }
 }
 
+/// Says where a `PostgreSQL` server is.
+const SERVER: &str = "ADIT_TEST_POSTGRES";
+
+/// The gateway that serves every link.
+pub(crate) const GATEWAY: GatewayId = GatewayId::from_bytes([7; 8]);
 /// Where hosts that present tokens are.
 const FROM: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 /// Longer than any offer or secret of an earlier sequence lasts.
@@ -61,7 +73,7 @@ pub(crate) struct World {
     pub(crate) made: Made,
     /// The newest audit entry that was read.
     seen: i64,
-    pub(crate) engine: Engine,
+    location: Location,
     folder: TempDir,
 }
 
@@ -89,13 +101,15 @@ impl World {
     pub(crate) async fn open(engine: Engine) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(Clock(AtomicI64::new(1_795_510_800_000)));
-        let platform = Arc::new(open(engine, folder.path(), clock.clone()).await);
-        Self { platform, clock, sequence: 0, made: Made::default(), seen: 0, engine, folder }
+        let location = locate(engine, folder.path()).await;
+        let platform = Arc::new(open(&location, folder.path(), clock.clone()).await);
+        platform.start_service(GATEWAY).await.unwrap();
+        Self { platform, clock, sequence: 0, made: Made::default(), seen: 0, location, folder }
     }
 
     /// Opens another platform on the same data, with the same clock.
     pub(crate) async fn another(&self) -> Arc<Platform> {
-        Arc::new(open(self.engine, self.folder.path(), self.clock.clone()).await)
+        Arc::new(open(&self.location, self.folder.path(), self.clock.clone()).await)
     }
 
     /// Begins a sequence: at a full hour, long after everything of the last one is over.
@@ -136,10 +150,22 @@ impl World {
     }
 }
 
-async fn open(engine: Engine, folder: &Path, clock: Arc<Clock>) -> Platform {
-    match engine {
-        Engine::Sqlite => Platform::open(&folder.join("state"), clock).await.unwrap(),
+async fn locate(engine: Engine, folder: &Path) -> Location {
+    if engine == Engine::Sqlite {
+        return Location::Sqlite(folder.join("platform.db"));
     }
+    let server = std::env::var(SERVER).unwrap();
+    let schema = format!("m_{}", hex::encode(random::bytes::<8>()));
+    let mut connection = PgConnection::connect(&server).await.unwrap();
+    let made = sqlx::query(AssertSqlSafe(format!("CREATE SCHEMA {schema}")));
+    made.execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let separator = if server.contains('?') { '&' } else { '?' };
+    Location::Postgres(DatabaseUrl::new(&format!("{server}{separator}options=-csearch_path%3D{schema}")))
+}
+
+async fn open(location: &Location, folder: &Path, clock: Arc<Clock>) -> Platform {
+    Platform::open_at(&folder.join("state"), location, clock).await.unwrap()
 }
 
 /// Returns a made thing's identity, or one that nobody has.

@@ -57,12 +57,7 @@ pub(crate) struct AuditRow {
 }
 
 impl Tx {
-    #[cfg(test)]
-    pub(crate) async fn append_audit(&mut self, entry: &AuditRecord) -> Result<(), StoreError> {
-        self.append_audit_times(entry, 1).await
-    }
-
-    /// Does the same for something that happened `times`, which must not be 0.
+    /// Appends an entry for something that happened `times`, which must not be 0.
     pub(crate) async fn append_audit_times(
         &mut self,
         entry: &AuditRecord,

@@ -24,7 +24,7 @@ use adit_core::domain::role::UserRole;
 use adit_core::domain::tier::Tier;
 use adit_gateway::authority::Authority;
 use adit_gateway::platform::{
-    Actor, ConnectionCommand, DATABASE, NewChannel, Platform, ServerText, TokenLife,
+    ConnectionCommand, DATABASE, Initiator, NewChannel, Platform, ServerText, TokenLife,
 };
 use adit_net::host::folder::Folder;
 use adit_net::identity::csr::VerifiedCsr;
@@ -56,14 +56,14 @@ pub(super) struct Town {
 /// An active connection and who may end it.
 pub(super) struct Tie {
     pub(super) connection: ConnectionId,
-    pub(super) actor: Actor,
+    pub(super) actor: Initiator,
     pub(super) source: usize,
     pub(super) target: usize,
 }
 
 /// A server before its agent has a key.
 struct Server {
-    actor: Actor,
+    actor: Initiator,
     id: ServerId,
 }
 
@@ -141,14 +141,14 @@ fn copy_to(from: &Path, to: &Path) -> Result<(), AgentsError> {
 }
 
 /// Makes organizations in a ring, each with an agreement with itself and the next.
-async fn organizations(platform: &Platform, count: usize) -> Result<Vec<Actor>, AgentsError> {
-    let host = Actor::Host { name: "set-up".into() };
+async fn organizations(platform: &Platform, count: usize) -> Result<Vec<Initiator>, AgentsError> {
+    let host = Initiator::Host { name: "set-up".into() };
     let mut actors = Vec::with_capacity(count);
     let mut ids: Vec<OrganizationId> = Vec::with_capacity(count);
     for number in 0..count {
         let name: Name = format!("Hospital {}", number + 1).parse()?;
         let organization = platform.add_organization(&host, &name, Tier::Enterprise).await?;
-        let actor = Actor::Member { organization, role: UserRole::Owner, name: "set-up".into() };
+        let actor = Initiator::Member { organization, role: UserRole::Owner, name: "set-up".into() };
         platform.request_peering(&actor, organization).await?;
         actors.push(actor);
         ids.push(organization);
@@ -163,7 +163,7 @@ async fn organizations(platform: &Platform, count: usize) -> Result<Vec<Actor>, 
     Ok(actors)
 }
 
-async fn add_server(platform: &Platform, actor: Actor, number: usize) -> Result<Server, AgentsError> {
+async fn add_server(platform: &Platform, actor: Initiator, number: usize) -> Result<Server, AgentsError> {
     let name = format!("Mirth {}", number + 1).parse()?;
     let text = ServerText { name, description: Description::default(), version: Description::default() };
     let id = platform.add_server(&actor, &text).await?;

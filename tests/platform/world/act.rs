@@ -14,7 +14,7 @@ use adit_gateway::platform::{
     NewChannel, PlatformError, ServerText, TokenLife,
 };
 
-use super::{FROM, World, number_of};
+use super::{FROM, GATEWAY, World, number_of};
 use crate::outcome::{Outcome, Refusal, Status, Thing, Value};
 use crate::step::{
     Asker, Decision, Event, GrantEnd, Order, Report, Step, Wish, channel_name, organization_name, server_name,
@@ -38,7 +38,10 @@ impl From<PlatformError> for Answer {
         let refusal = match &error {
             PlatformError::NotFound { resource } => Refusal::NotFound(resource.as_str()),
             PlatformError::Refused(refusal) => Refusal::Rule(rule(refusal)),
-            PlatformError::Store(_) | PlatformError::Seal(_) => panic!("the platform failed: {error:?}"),
+            PlatformError::Store(_)
+            | PlatformError::Seal(_)
+            | PlatformError::Away(_)
+            | PlatformError::Unknown(_) => panic!("the platform failed: {error:?}"),
         };
         Self { outcome: Err(refusal), sentence: Some(error.to_string()) }
     }
@@ -240,8 +243,6 @@ impl World {
         match report {
             Report::Redeem { token, key } => {
                 let (token, key) = (self.token(token), self.key(key));
-                // The gateway's round: an enrolment itself lets no offer expire, and would rotate its secret.
-                self.platform.sweep().await.unwrap();
                 let redeemed = self.platform.redeem_token(id, &token, key, FROM).await;
                 redeemed
                     .map(|enrolment| self.enrolled(&enrolment))
@@ -258,7 +259,8 @@ impl World {
             }
             Report::Linked { up } => {
                 if self.made.servers.get(server).is_some() {
-                    self.platform.linked(id, up).await.unwrap();
+                    self.platform.linked(GATEWAY, id, up);
+                    self.platform.flush_reports().await.unwrap();
                 }
                 Ok(Value::Nothing)
             }

@@ -6,8 +6,8 @@ use adit_core::domain::connection::Side;
 use adit_core::domain::role::UserRole;
 use adit_core::protocol::control::{Activity, Rule};
 use adit_gateway::platform::{
-    Initiator, AuditView, CarriedView, ConnectionView, EndView, GrantView, PeeringView, PlatformError, Resource,
-    ServerView,
+    AuditView, CarriedView, ConnectionView, EndView, GrantView, Initiator, PeeringView, PlatformError,
+    Resource, ServerView,
 };
 
 use super::act::{number_of_key, status};
@@ -204,7 +204,12 @@ impl World {
             rules: lines,
             revoked: revoked.into_iter().map(number_of_key).collect(),
             ended: ended.iter().map(|id| number_of(&made.connections, id)).collect(),
-            reaches: platform.relayed_server(id).await.unwrap().map(|relayed| relayed.peers.len()),
+            reaches: platform
+                .relayed_servers(&[id])
+                .await
+                .unwrap()
+                .get(&id)
+                .map(|relayed| relayed.peers.len()),
         }
     }
 
