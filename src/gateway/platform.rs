@@ -42,7 +42,7 @@ use adit_core::domain::time::Timestamp;
 use adit_net::host::folder::Folder;
 use adit_net::identity::time::TimeSource;
 
-pub use crate::store::{DatabaseUrl, Location};
+pub use crate::store::Location;
 pub use actor::Actor;
 pub use agents::{AgentError, Relayed};
 pub use audit::AuditView;

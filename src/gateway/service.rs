@@ -20,6 +20,7 @@ use super::attempt_limiter::{AttemptLimiter, HandshakeLimiter, Throttled};
 use super::authority::{Authority, AuthorityError};
 use super::carriers::{self, CarrierService};
 use super::control::{self, Control, ControlLimiters};
+use super::database::{self, DatabaseFileError};
 use super::enrolment::{self, Enrolment};
 use super::front_door::{self, FrontDoor};
 use super::platform::{OpenError, Platform, PlatformError};
@@ -53,6 +54,8 @@ pub enum GatewayError {
     Folder(#[from] FolderError),
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+    #[error(transparent)]
+    DatabaseFile(#[from] DatabaseFileError),
     #[error("the gateway's database cannot be opened")]
     Database {
         #[from]
@@ -144,7 +147,8 @@ impl Gateway {
         let folder = Folder::open(&config.state)?;
         let lock = folder.lock()?;
         let authority = Arc::new(Authority::open(&folder, &config.trust_domain, clock.now())?);
-        let platform = Arc::new(Platform::open(&config.state, Arc::clone(&clock)).await?);
+        let database = database::location(config)?;
+        let platform = Arc::new(Platform::open_at(&config.state, &database, Arc::clone(&clock)).await?);
         platform.start_service().await?;
 
         let address = sockets.address;

@@ -1,5 +1,7 @@
 //! `adit gateway`: the life of the gateway's process, in order.
 
+mod migrate;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,19 +18,32 @@ use adit_net::identity::time::HostClock;
 use adit_observe::{log, metrics};
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Arguments {
     /// The gateway's file
     #[arg(long, value_name = "FILE", default_value = "/etc/adit/gateway.toml")]
     config: PathBuf,
+    #[command(subcommand)]
+    command: Option<GatewayCommand>,
 }
 
-pub(super) fn run(Arguments { config: path }: Arguments) -> anyhow::Result<ExitCode> {
+#[derive(clap::Subcommand)]
+enum GatewayCommand {
+    /// Move the platform to another database while no gateway runs on it, and compare row by row
+    Migrate(migrate::Arguments),
+}
+
+pub(super) fn run(Arguments { config: path, command }: Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(GatewayCommand::Migrate(arguments)) = command {
+        return migrate::run(&arguments);
+    }
     let config = files::read_gateway(&path)?;
     privilege::act_as_owner(&path, &config.state)?;
     log::init(config.log)?;
     tracing::debug!(
         config = %path.display(),
         state = %config.state.display(),
+        has_database_elsewhere = config.database.is_some(),
         user = rustix::process::geteuid().as_raw(),
         listen = %config.listen,
         metrics = config.metrics.map(tracing::field::display),
