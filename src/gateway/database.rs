@@ -125,7 +125,7 @@ mod tests {
         assert!(matches!(error, DatabaseFileError::Content { .. }), "{error}");
         let said = format!("{error:?} {error}");
         assert!(!said.contains("hunter2") && said.contains("database-url"), "{said}");
-        for path in [folder.path().to_owned(), folder.path().join("none"), "/dev/null".into()] {
+        for path in [folder.path().to_owned(), folder.path().join("none")] {
             assert!(matches!(read_url(&path), Err(DatabaseFileError::Read { .. })), "{}", path.display());
         }
     }
