@@ -12,6 +12,7 @@ pub mod limits;
 pub mod name;
 pub mod path;
 pub mod places;
+pub mod relays;
 pub mod role;
 pub mod secret;
 pub mod status;

@@ -19,7 +19,7 @@ use tracing::{Instrument, Span, debug, error, field, info, info_span, warn};
 
 use super::attempt_limiter::{AttemptLimiter, HandshakeLimiter, Throttled};
 use super::authority::{Authority, AuthorityError};
-use super::platform::{LinkRefusal, Platform, PlatformError};
+use super::platform::{Action, LinkRefusal, Platform, PlatformError};
 use super::presence::AgentPresence;
 use super::relay::RelayKeeper;
 use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
@@ -469,7 +469,7 @@ impl Control {
             count_dropped("unaudited_refusal");
             debug!(%why, "not audited: too many were refused where this one comes from");
         } else if let Err(error) =
-            self.platform.host_refused(None, "open control link", from, &why.to_string()).await
+            self.platform.host_refused(None, Action::OpenControlLink, from, &why.to_string()).await
         {
             error!(%error, "a refused handshake could not be audited");
         }
@@ -490,7 +490,7 @@ impl Control {
             Ok(csr) => csr,
             Err(reason) => {
                 let (server, from) = (Some(link.server), link.from.ip());
-                let audited = self.platform.host_refused(server, "renew leaf", from, &reason).await;
+                let audited = self.platform.host_refused(server, Action::RenewLeaf, from, &reason).await;
                 audited.map_err(|source| LinkEnd::Platform { source })?;
                 return Err(LinkEnd::Refused { reason });
             }

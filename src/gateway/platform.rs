@@ -1,13 +1,13 @@
 //! The rules of the platform over the store: every change people and agents may ask for, each with
 //! its audit entry in the same transaction, refusals too.
 //!
-//! Users come in as an [`Actor`] that somebody else has authenticated; agents as a server id out of
-//! a verified leaf. No socket here, and no word about how an answer is shown.
+//! Whoever asks comes in as an [`Initiator`] that somebody else has authenticated, and what is asked for is an
+//! act: [`act`] runs it, tells of it in the audit log, and runs it again when the database asks for that. No socket here, and no word about how an answer is shown.
 
-mod actor;
+mod act;
+mod action;
 mod agents;
 mod audit;
-mod audited_tx;
 mod channels;
 mod connections;
 mod counted;
@@ -15,8 +15,11 @@ mod enrolment;
 mod entry;
 mod error;
 mod expiry;
+#[cfg(test)]
+mod faults;
 mod grants;
 mod holds;
+mod initiator;
 mod offers;
 mod organizations;
 mod peerings;
@@ -32,18 +35,20 @@ mod views;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync;
 use tracing::debug;
 
 use crate::store::{Store, StoreError};
+use adit_core::domain::limits::ACT_WAIT;
 use adit_core::domain::time::Timestamp;
 use adit_net::host::folder::Folder;
 use adit_net::identity::time::TimeSource;
 
 pub use crate::store::Location;
-pub use actor::Actor;
+pub use action::Action;
 pub use agents::{AgentError, Relayed};
 pub use audit::AuditView;
 pub use channels::{ChannelView, NewChannel};
@@ -52,6 +57,7 @@ pub use enrolment::{EnrolRefusal, Enrolment, LinkRefusal};
 pub use entry::{agent_entry, usual_address};
 pub use error::{ActionRefusal, OpenError, PlatformError, Resource};
 pub use grants::GrantView;
+pub use initiator::Initiator;
 pub use offers::{AdminOffer, InvalidLife, OfferLife};
 pub use organizations::OrganizationView;
 pub use peerings::PeeringView;
@@ -69,11 +75,15 @@ const PAGE_BYTES: u64 = 4_096;
 #[derive(Debug)]
 pub struct Platform {
     store: Store,
-    seal: seal::SealingKey,
+    seal: Arc<seal::SealingKey>,
     time: Arc<dyn TimeSource>,
     presence: sync::Mutex<presence::PresenceBuffer>,
     counted: Mutex<counted::Counted>,
     handed_out: Mutex<secrets::HandedOut>,
+    /// For how long an act is run again.
+    act_wait: Duration,
+    #[cfg(test)]
+    faults: faults::Faults,
 }
 
 impl Platform {
@@ -101,7 +111,7 @@ impl Platform {
         let store = Store::open(database).await?;
         let keeps_secrets = !store.read().await?.sealed_secrets().await?.is_empty();
         debug!(state = %state.display(), keeps_secrets, "the platform is open");
-        let seal = seal::SealingKey::open(&folder, keeps_secrets)?;
+        let seal = Arc::new(seal::SealingKey::open(&folder, keeps_secrets)?);
         Ok(Self {
             store,
             seal,
@@ -109,6 +119,9 @@ impl Platform {
             presence: sync::Mutex::default(),
             counted: Mutex::default(),
             handed_out: Mutex::default(),
+            act_wait: ACT_WAIT,
+            #[cfg(test)]
+            faults: faults::Faults::default(),
         })
     }
 

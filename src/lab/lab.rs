@@ -184,13 +184,13 @@ impl Entries<'_> {
     async fn of(&self, provided: &Provided, side: Side) -> Result<String, PlatformError> {
         let mut text = String::new();
         for (wanted, id) in self.wanted.connections.iter().zip(&self.provisioned.connections) {
-            let view = self.platform.connection(&provided.actor, *id).await?;
+            let view = self.platform.connection(&provided.initiator, *id).await?;
             let address = if side == Side::Source { wanted.listen } else { wanted.forward_to };
             text.extend(agent_entry(&view, side, &address.to_string()).map(|entry| format!("\n{entry}")));
         }
         let Some(keys) = &self.keys else { return Ok(text) };
         for (index, (wanted, id)) in self.wanted.admin.iter().zip(&self.provisioned.admin).enumerate() {
-            let view = self.platform.connection(&provided.actor, *id).await?;
+            let view = self.platform.connection(&provided.initiator, *id).await?;
             let address = if side == Side::Source { wanted.listen } else { wanted.mirth };
             let alike = self.wanted.admin[..index].iter().filter(|before| before.access == wanted.access);
             let number = alike.count() + 1;

@@ -24,6 +24,7 @@ use adit_core::domain::word::UNKNOWN_WORDS;
 pub const BUILD_INFO: &str = "adit_build_info";
 
 pub const CONTROL_LINK_UP: &str = "adit_control_link_up";
+pub const CONTROL_DATABASE_AWAY: &str = "adit_control_link_database_away";
 const CONTROL_LINK_PATH: &str = "adit_control_link_path";
 const CARRIER_UP: &str = "adit_carrier_up";
 const CARRIERS_OPENED: &str = "adit_carriers_opened_total";
@@ -93,6 +94,11 @@ const DESCRIPTIONS: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, BUILD_INFO, "Always 1; the label says which version runs."),
     (Kind::Counter, LOG_LEFT_OUT, "Lines that the log has not, as repeats of others or unread; by reason."),
     (Kind::Gauge, CONTROL_LINK_UP, "1 while the agent's link to its gateway is up."),
+    (
+        Kind::Gauge,
+        CONTROL_DATABASE_AWAY,
+        "1 while the gateway says over that link that its database is away; 0 also while there is no link.",
+    ),
     (
         Kind::Gauge,
         CONTROL_LINK_PATH,

@@ -79,7 +79,7 @@ uuid_id! {
     GrantId
 }
 uuid_id! {
-    /// One change of the platform that was asked for, done or refused.
+    /// One attempt of an act at the gateway: tells, when the answer to its commit was lost, whether it was made.
     ActId
 }
 uuid_id! {
@@ -166,7 +166,8 @@ hex_bytes! {
 }
 
 /// Names a relay: by the route id of the gateway that runs it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct RelayId(pub RouteId);
 
 impl fmt::Display for RelayId {

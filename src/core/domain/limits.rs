@@ -493,6 +493,11 @@ pub const UNUSABLE_RULE_BYTES_MAX: usize = 2 * 1024;
 /// Versions and capabilities that one end of a control link tells the other; more are not read.
 pub const VERSIONS_TOLD_MAX: usize = 16;
 pub const CAPABILITIES_TOLD_MAX: usize = 64;
+/// Relays that one rule may name: those of the gateways that both its ends may use.
+pub const RULE_RELAYS_MAX: usize = 8;
+/// Notes for its gateway that an agent keeps until they are acknowledged; while there are as many, later ones
+/// wait, and then are dropped.
+pub const NOTES_UNACKNOWLEDGED_MAX: usize = 256;
 pub const REASON_CHARS_MAX: usize = 500;
 /// An error with its causes, as it is logged and shown: peers have a say in it.
 pub const ERROR_CHARS_MAX: usize = 2_000;
@@ -569,6 +574,11 @@ pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 
 /// How long a writer of the gateway's database waits for another process to finish.
 pub const STORE_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// For how long an act is run again while the gateway's database is away or others change the same.
+pub const ACT_WAIT: Duration = Duration::from_secs(10);
+/// The pause before it is run again: the first, and the longest.
+pub const ACT_RETRY_DELAY_MIN: Duration = Duration::from_millis(10);
+pub const ACT_RETRY_DELAY_MAX: Duration = Duration::from_secs(1);
 /// Readers of the gateway's database at a time.
 pub const STORE_READERS_MAX: u32 = 4;
 /// Connections to a database server at a time.

@@ -163,7 +163,7 @@ impl ControlSession<'_> {
                 }
                 Ok(())
             }
-            ToGateway::RefusedPeer { connection, peer, reason, left_out } => {
+            ToGateway::RefusedPeer { connection, peer, reason, left_out, .. } => {
                 let times = u32::try_from(left_out).unwrap_or(u32::MAX).saturating_add(1);
                 let refused = platform.refused_peer(server, connection, peer, reason, times).await;
                 if ignore_stale(refused)? == Some(true) {
@@ -178,7 +178,7 @@ impl ControlSession<'_> {
                 }
                 Ok(())
             }
-            ToGateway::AdminSession { connection, session } => {
+            ToGateway::AdminSession { connection, session, .. } => {
                 ignore_stale(platform.admin_session(server, connection, &session).await).map(drop)
             }
             ToGateway::Renew { csr } => {

@@ -54,6 +54,15 @@ pub enum PlatformError {
     Refused(#[from] ActionRefusal),
     #[error("the platform's database did not serve this")]
     Store(#[source] StoreError),
+    /// For all the time that an act may last.
+    #[error("the gateway's database is away, and nothing was changed; see that it runs and try again")]
+    Away(#[source] StoreError),
+    /// The answer to a commit was lost, and nobody could be asked for it.
+    #[error(
+        "the database went away while this was being written; whether it was made is not known: look before asking \
+         again"
+    )]
+    Unknown(#[source] StoreError),
     #[error("a connection's secret could not be sealed or unsealed")]
     Seal(#[from] SealError),
 }

@@ -3,43 +3,72 @@
 
 use tracing::debug;
 
-use crate::store::{AuditOutcome, Carried, Tx};
-use adit_core::domain::status::{Event, Initiator};
+use crate::store::{Carried, ConnectionRecord, Tx};
+use adit_core::domain::id::ConnectionId;
+use adit_core::domain::status::{Actor, Event};
 use adit_core::domain::time::Timestamp;
 
-use super::audit::{AgentEntry, GATEWAY};
+use super::act::Act;
 use super::error::PlatformError;
-use super::{Platform, agents, connections};
+use super::{Action, Initiator, Platform, connections};
 
 impl Platform {
-    /// Expires what is due before anything is read that tells of offers.
+    /// Expires what is due before anything is read that tells of offers: an act of nobody, for each.
     pub(super) async fn expire_offers(&self) -> Result<(), PlatformError> {
-        if self.store.read().await?.expired_offers(self.now()).await?.is_empty() {
-            return Ok(());
-        }
-        let mut tx = self.store.write().await?;
         let now = self.now();
-        expire_offers(&mut tx, now).await?;
-        Ok(tx.commit().await?)
+        for id in self.look(async move |tx: &mut Tx| due(tx, now).await).await? {
+            let object = format!("connection {id}");
+            self.act(&Initiator::System, Action::ExpireOffer, object, async move |act: &mut Act| {
+                expire(act, id).await
+            })
+            .await?;
+        }
+        Ok(())
     }
 }
 
-/// Expires offers, each with its entry in both logs.
-pub(super) async fn expire_offers(tx: &mut Tx, now: Timestamp) -> Result<(), PlatformError> {
-    for id in tx.expired_offers(now).await? {
-        let Some(offer) = tx.connection(id).await? else { continue };
-        let Carried::Admin { expires_at, .. } = offer.carried else { continue };
-        debug!(connection = %id, %expires_at, "the time to accept an offer is over");
-        let to = connections::shift(tx, &offer, Event::Expire, Initiator::System, None, now).await?;
-        let entry = AgentEntry {
-            actor: GATEWAY.into(),
-            action: "expire offer",
-            object: format!("connection {id}"),
-            outcome: AuditOutcome::Done,
-            detail: format!("from {} to {to}; it could be accepted until {expires_at}", offer.status),
-            bucket: None,
-        };
-        entry.write(tx, now, agents::both(&offer)).await?;
+async fn due(tx: &mut Tx, now: Timestamp) -> Result<Vec<ConnectionId>, PlatformError> {
+    Ok(tx.expired_offers(now).await?)
+}
+
+async fn expire(act: &mut Act, id: ConnectionId) -> Result<(), PlatformError> {
+    // Another may have looked at the same time.
+    if !due(&mut act.tx, act.now).await?.contains(&id) {
+        act.leaves_no_entry();
+        return Ok(());
+    }
+    if let Some((offer, detail)) = end(&mut act.tx, id, act.now).await? {
+        act.concerns_both(&offer);
+        act.describe(detail);
     }
     Ok(())
+}
+
+/// Expires offers before a user's act, each with its entry in both logs.
+pub(super) async fn expire_first(act: &mut Act, initiator: &Initiator) -> Result<(), PlatformError> {
+    match initiator {
+        Initiator::Host { .. } | Initiator::Member { .. } => {}
+        // They decide no offer.
+        Initiator::Agent { .. } | Initiator::Stranger { .. } | Initiator::System => return Ok(()),
+    }
+    for id in due(&mut act.tx, act.now).await? {
+        if let Some((offer, detail)) = end(&mut act.tx, id, act.now).await? {
+            act.also(Action::ExpireOffer, &offer, detail).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the offer as it was, and what there is to say of its end.
+async fn end(
+    tx: &mut Tx,
+    id: ConnectionId,
+    now: Timestamp,
+) -> Result<Option<(ConnectionRecord, String)>, PlatformError> {
+    let Some(offer) = tx.connection(id).await? else { return Ok(None) };
+    let Carried::Admin { expires_at, .. } = offer.carried else { return Ok(None) };
+    debug!(connection = %id, %expires_at, "the time to accept an offer is over");
+    let to = connections::shift(tx, &offer, Event::Expire, Actor::System, None, now).await?;
+    let detail = format!("from {} to {to}; it could be accepted until {expires_at}", offer.status);
+    Ok(Some((offer, detail)))
 }

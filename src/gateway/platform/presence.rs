@@ -20,7 +20,7 @@ use adit_core::protocol::text::listed;
 use adit_core::protocol::token_buckets::TokenBuckets;
 
 use super::Platform;
-use super::agents::AgentError;
+use super::agents::{self, AgentError};
 use super::error::PlatformError;
 
 /// Until each gateway has an id of its own.
@@ -81,10 +81,9 @@ impl Platform {
     /// Notes that the gateway starts: what the database says of control links is from another life.
     pub async fn start_service(&self) -> Result<(), PlatformError> {
         debug!("control links of an earlier run are noted as down");
-        let mut tx = self.store.write().await?;
         let now = self.now();
-        tx.own_links_down(GATEWAY, now).await?;
-        Ok(tx.commit().await?)
+        self.record(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.own_links_down(GATEWAY, now).await?))
+            .await
     }
 
     /// Notes that a server's control link came up or went down. After it came up nothing is known of its
@@ -93,20 +92,11 @@ impl Platform {
         let at = self.now();
         debug!(%server, up, "a server's link, as its owner is shown it");
         let mut presence = self.presence.lock().await;
-        let mut tx = self.store.write().await?;
-        tx.renew_lease(GATEWAY, at.saturating_add(Duration::from_hours(24 * 3_650))).await?;
-        tx.set_link(server, GATEWAY, up, at).await?;
-        if up {
-            for connection in tx.connections_of_server(server).await? {
-                let Some(side) = connection.side_of(server) else { continue };
-                presence.pending.remove(&(connection.id, side));
-                let kept = stored(&mut tx, connection.id, side).await?;
-                if let Some(fact) = kept.filter(|fact| fact.tunnel.value.is_some()) {
-                    tx.put_fact(&FactRecord { tunnel: Timed { value: None, since: at }, ..fact }).await?;
-                }
-            }
+        let unknown = self.record(async move |tx: &mut Tx| note_link(tx, server, up, at).await).await?;
+        for of_side in unknown {
+            presence.pending.remove(&of_side);
         }
-        Ok(tx.commit().await?)
+        Ok(())
     }
 
     /// Takes what an agent measured of one of its connections.
@@ -118,17 +108,12 @@ impl Platform {
         at: Timestamp,
     ) -> Result<(), AgentError> {
         let mut presence = self.presence.lock().await;
-        let mut tx = self.store.read().await?;
-        let (_, side) = self.connection_of(&mut tx, server, id).await?;
-        let known = match presence.pending.remove(&(id, side)) {
-            Some(pending) => Some(pending),
-            None => stored(&mut tx, id, side).await?.map(|fact| PendingReport {
-                fact,
-                written_at: None,
-                unwritten: Unwritten::Nothing,
-            }),
-        };
-        drop(tx);
+        let is_pending = [Side::Source, Side::Target].map(|side| presence.pending.contains_key(&(id, side)));
+        let (side, kept) =
+            self.look(async move |tx: &mut Tx| known(tx, server, id, is_pending).await).await?;
+        let known = presence.pending.remove(&(id, side)).or_else(|| {
+            kept.map(|fact| PendingReport { fact, written_at: None, unwritten: Unwritten::Nothing })
+        });
         let pending = merge(known, id, side, report, at);
         let goes = pending.goes(Flush::Due(at));
         trace!(
@@ -161,12 +146,8 @@ impl Platform {
         if writing.is_empty() {
             return Ok(());
         }
-        let mut tx = self.store.write().await?;
-        for pending in &writing {
-            tx.put_fact(&pending.fact).await?;
-            note_first_connected(&mut tx, pending.fact.connection, now).await?;
-        }
-        tx.commit().await?;
+        let facts: Vec<_> = writing.iter().map(|pending| pending.fact).collect();
+        self.record(async move |tx: &mut Tx| put_facts(tx, &facts, now).await).await?;
         trace!(reports = writing.len(), "what agents reported is written");
         for pending in &mut writing {
             pending.written_at = Some(now);
@@ -209,6 +190,55 @@ fn merge(
         written_at: known.and_then(|pending| pending.written_at),
         unwritten: news.max(waiting),
     }
+}
+
+/// Writes that a link is up or down. Returns the sides of which nothing is known any more.
+async fn note_link(
+    tx: &mut Tx,
+    server: ServerId,
+    up: bool,
+    at: Timestamp,
+) -> Result<Vec<(ConnectionId, Side)>, PlatformError> {
+    tx.renew_lease(GATEWAY, at.saturating_add(Duration::from_hours(24 * 3_650))).await?;
+    tx.set_link(server, GATEWAY, up, at).await?;
+    let mut unknown = Vec::new();
+    if !up {
+        return Ok(unknown);
+    }
+    for connection in tx.connections_of_server(server).await? {
+        let Some(side) = connection.side_of(server) else { continue };
+        unknown.push((connection.id, side));
+        let kept = stored(tx, connection.id, side).await?;
+        if let Some(fact) = kept.filter(|fact| fact.tunnel.value.is_some()) {
+            tx.put_fact(&FactRecord { tunnel: Timed { value: None, since: at }, ..fact }).await?;
+        }
+    }
+    Ok(unknown)
+}
+
+/// Returns the side that a server's agent reports of, and what is written of it unless that is in memory.
+async fn known(
+    tx: &mut Tx,
+    server: ServerId,
+    id: ConnectionId,
+    is_pending: [bool; 2],
+) -> Result<(Side, Option<FactRecord>), AgentError> {
+    let (_, side) = agents::connection_of(tx, server, id).await?;
+    let [at_source, at_target] = is_pending;
+    let is_pending = match side {
+        Side::Source => at_source,
+        Side::Target => at_target,
+    };
+    let kept = if is_pending { None } else { stored(tx, id, side).await? };
+    Ok((side, kept))
+}
+
+async fn put_facts(tx: &mut Tx, facts: &[FactRecord], now: Timestamp) -> Result<(), PlatformError> {
+    for fact in facts {
+        tx.put_fact(fact).await?;
+        note_first_connected(tx, fact.connection, now).await?;
+    }
+    Ok(())
 }
 
 async fn stored(

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use serde::{Serialize, Serializer};
 
-use crate::store::{Carried, ConnectionRecord};
+use crate::store::{Carried, ConnectionRecord, Tx};
 use adit_core::domain::access::Access;
 use adit_core::domain::connection::{ConnectionType, Protocol, Side};
 use adit_core::domain::connectivity::{Connectivity, Facts};
@@ -18,7 +18,7 @@ use adit_core::domain::word::Word;
 
 use super::error::{PlatformError, Resource};
 use super::presence::facts_of;
-use super::{Actor, Platform, viewer};
+use super::{Initiator, Platform, viewer};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ConnectionView {
@@ -120,31 +120,52 @@ impl ConnectionView {
 
 impl Platform {
     /// Returns the connections one is a party of, ended ones too; lists hide those until asked.
-    pub async fn connections(&self, actor: &Actor) -> Result<Vec<ConnectionView>, PlatformError> {
+    pub async fn connections(&self, initiator: &Initiator) -> Result<Vec<ConnectionView>, PlatformError> {
         self.expire_offers().await?;
-        let mut tx = self.store.read().await?;
-        let mut views = Vec::new();
-        for connection in tx.connections().await? {
-            if sees(actor, &connection) {
-                let facts = facts_of(&mut tx, &connection, self.now()).await?;
-                views.push(view(connection, &facts, actor.viewpoint()));
-            }
-        }
-        Ok(views)
+        let (viewpoint, now) = (initiator.viewpoint()?, self.now());
+        self.look(async move |tx: &mut Tx| list(tx, viewpoint, now).await).await
     }
 
-    pub async fn connection(&self, actor: &Actor, id: ConnectionId) -> Result<ConnectionView, PlatformError> {
+    pub async fn connection(
+        &self,
+        initiator: &Initiator,
+        id: ConnectionId,
+    ) -> Result<ConnectionView, PlatformError> {
         self.expire_offers().await?;
-        let mut tx = self.store.read().await?;
-        let found = tx.connection(id).await?.filter(|connection| sees(actor, connection));
-        let connection = found.ok_or(PlatformError::NotFound { resource: Resource::Connection })?;
-        let facts = facts_of(&mut tx, &connection, self.now()).await?;
-        Ok(view(connection, &facts, actor.viewpoint()))
+        let (viewpoint, now) = (initiator.viewpoint()?, self.now());
+        self.look(async move |tx: &mut Tx| one(tx, viewpoint, id, now).await).await
     }
 }
 
-fn sees(actor: &Actor, connection: &ConnectionRecord) -> bool {
-    actor.viewpoint().is_none_or(|own| viewer::side_of(connection, own).is_some())
+async fn list(
+    tx: &mut Tx,
+    viewpoint: Option<OrganizationId>,
+    now: Timestamp,
+) -> Result<Vec<ConnectionView>, PlatformError> {
+    let mut views = Vec::new();
+    for connection in tx.connections().await? {
+        if sees(viewpoint, &connection) {
+            let facts = facts_of(tx, &connection, now).await?;
+            views.push(view(connection, &facts, viewpoint));
+        }
+    }
+    Ok(views)
+}
+
+async fn one(
+    tx: &mut Tx,
+    viewpoint: Option<OrganizationId>,
+    id: ConnectionId,
+    now: Timestamp,
+) -> Result<ConnectionView, PlatformError> {
+    let found = tx.connection(id).await?.filter(|connection| sees(viewpoint, connection));
+    let connection = found.ok_or(PlatformError::NotFound { resource: Resource::Connection })?;
+    let facts = facts_of(tx, &connection, now).await?;
+    Ok(view(connection, &facts, viewpoint))
+}
+
+fn sees(viewpoint: Option<OrganizationId>, connection: &ConnectionRecord) -> bool {
+    viewpoint.is_none_or(|own| viewer::side_of(connection, own).is_some())
 }
 
 fn view(connection: ConnectionRecord, facts: &Facts, viewpoint: Option<OrganizationId>) -> ConnectionView {

@@ -57,6 +57,7 @@ pub(crate) struct AuditRow {
 }
 
 impl Tx {
+    #[cfg(test)]
     pub(crate) async fn append_audit(&mut self, entry: &AuditRecord) -> Result<(), StoreError> {
         self.append_audit_times(entry, 1).await
     }

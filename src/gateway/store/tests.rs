@@ -311,9 +311,9 @@ async fn the_audit_log_changes_only_by_appending_or_counting_in_buckets() {
         act: None,
     };
     for _ in 0..3 {
-        tx.append_audit(&entry).await.unwrap();
+        tx.append_audit_times(&entry, 1).await.unwrap();
     }
-    tx.append_audit(&AuditRecord { bucket: None, ..entry }).await.unwrap();
+    tx.append_audit_times(&AuditRecord { bucket: None, ..entry }, 1).await.unwrap();
     let rows = tx.audit(None, 10).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.times).collect::<Vec<_>>(), [3, 1]);
     for rewriting in ["DELETE FROM audit", "UPDATE audit SET detail = ''", "UPDATE audit SET at = 0"] {

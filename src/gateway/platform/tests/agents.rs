@@ -54,7 +54,7 @@ async fn a_mismatch_fails_the_connection_with_its_reason_counting_repeats() {
         platform.config_mismatch(ServerId::from_random([9; 16]), pair.connection, ConfigMismatch::Peer).await;
     assert!(matches!(stranger, Err(AgentError::NotFound)));
     platform.config_mismatch(pair.target_server, pair.connection, ConfigMismatch::Protocol).await.unwrap();
-    let view = platform.connection(&pair.source.actor, pair.connection).await.unwrap();
+    let view = platform.connection(&pair.source.initiator, pair.connection).await.unwrap();
     assert_eq!(
         (view.status.to_string(), view.failure.unwrap()),
         (
@@ -68,11 +68,11 @@ async fn a_mismatch_fails_the_connection_with_its_reason_counting_repeats() {
             .await
             .unwrap();
     }
-    let last = platform.audit(&pair.source.actor, 1).await.unwrap().remove(0);
+    let last = platform.audit(&pair.source.initiator, 1).await.unwrap().remove(0);
     assert_eq!((last.outcome.as_str(), last.times), ("refused", 3));
-    let secret = platform.view_secret(&pair.source.actor, pair.connection).await.unwrap();
+    let secret = platform.view_secret(&pair.source.initiator, pair.connection).await.unwrap();
     assert_eq!(pair.command(&pair.source, ConnectionCommand::Retry).await.unwrap(), "Ready");
-    let same = platform.view_secret(&pair.target.actor, pair.connection).await.unwrap();
+    let same = platform.view_secret(&pair.target.initiator, pair.connection).await.unwrap();
     assert_eq!(secret, same, "retry keeps the secret");
 }
 
@@ -88,13 +88,13 @@ async fn a_refused_peer_is_in_both_logs_only_when_the_connection_is_theirs() {
     for _ in 0..5 {
         tell(Some(pair.connection)).await.unwrap();
     }
-    let theirs = platform.audit(&pair.source.actor, 1).await.unwrap().remove(0);
+    let theirs = platform.audit(&pair.source.initiator, 1).await.unwrap().remove(0);
     assert_eq!((theirs.action.as_str(), theirs.times), ("refuse peer", 5));
     let before = pair.world.log_length(&pair.source).await;
     tell(Some(ConnectionId::from_random([9; 16]))).await.unwrap();
     tell(None).await.unwrap();
     assert_eq!(pair.world.log_length(&pair.source).await, before);
-    assert_eq!(platform.audit(&pair.target.actor, 1).await.unwrap()[0].times, 2);
+    assert_eq!(platform.audit(&pair.target.initiator, 1).await.unwrap()[0].times, 2);
 }
 
 #[tokio::test]
@@ -139,7 +139,7 @@ async fn a_flapping_tunnel_is_written_once_a_second_without_losing_its_last_stat
     assert_eq!(stored(&pair).await, before);
     pair.world.pass(Duration::from_secs(1));
     platform.flush_reports().await.unwrap();
-    let view = platform.connection(&pair.source.actor, pair.connection).await.unwrap();
+    let view = platform.connection(&pair.source.initiator, pair.connection).await.unwrap();
     assert_eq!(view.source.tunnel.state, "down");
 }
 
@@ -151,7 +151,7 @@ async fn an_acknowledgement_time_is_kept_when_the_platform_closes() {
     report(&pair, pair.source_server, Report { last_ack: Some(at), ..UP }).await;
     pair.world.platform.close().await.unwrap();
     let again = pair.world.again().await;
-    let view = again.connection(&pair.source.actor, pair.connection).await.unwrap();
+    let view = again.connection(&pair.source.initiator, pair.connection).await.unwrap();
     assert_eq!(view.last_ack, Some(at));
 }
 
@@ -190,6 +190,6 @@ async fn report(pair: &Pair, server: ServerId, report: Report) {
 async fn connectivity(pair: &Pair) -> String {
     pair.world.pass(Duration::from_secs(2));
     pair.world.platform.flush_reports().await.unwrap();
-    let view = pair.world.platform.connection(&pair.source.actor, pair.connection).await.unwrap();
+    let view = pair.world.platform.connection(&pair.source.initiator, pair.connection).await.unwrap();
     view.connectivity.to_string()
 }
