@@ -4,8 +4,8 @@
 #
 #   tests/postgres.sh start FOLDER    makes and starts it; prints the URL of a database on it
 #   tests/postgres.sh start-tls FOLDER   the same with TLS: its certificate is of FOLDER/ca.pem and for the name
-#                                     0x7f000001, which resolvers take for 127.0.0.1; FOLDER/client.pem and .key
-#                                     prove the user `certified`; FOLDER/other-ca.pem has signed nothing
+#                                     localhost; FOLDER/client.pem and .key prove the user `certified`;
+#                                     FOLDER/other-ca.pem has signed nothing
 #   tests/postgres.sh stop FOLDER     ends it and removes the folder
 #
 # What is kept there is thrown away: it does not wait for the disk.
@@ -51,7 +51,7 @@ make_certificates() {
     local folder=$1
     make_ca "$folder/ca"
     make_ca "$folder/other-ca"
-    sign "$folder" server /CN=db subjectAltName=DNS:0x7f000001
+    sign "$folder" server /CN=db subjectAltName=DNS:localhost
     sign "$folder" client /CN=certified extendedKeyUsage=clientAuth
     mv "$folder/server.pem" "$folder/server.key" "$folder/data/"
     cp "$folder/ca.pem" "$folder/data/"

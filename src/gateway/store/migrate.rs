@@ -272,6 +272,9 @@ impl Tx {
         }
         let forget = sql("DELETE FROM sqlite_sequence WHERE name = $1").bind(table.name);
         self.run(DOING, forget).await?;
+        if newest == 0 {
+            return Ok(());
+        }
         let set = sql("INSERT INTO sqlite_sequence (name, seq) VALUES ($1, $2)");
         self.run(DOING, set.bind(table.name).bind(newest)).await.map(drop)
     }

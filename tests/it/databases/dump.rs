@@ -7,7 +7,6 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
 /// Each table's columns, and its rows in order: each a value for each column, as SQL writes it.
-#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Dump(BTreeMap<String, (Vec<String>, Vec<Vec<String>>)>);
 
 impl Dump {
@@ -36,6 +35,14 @@ impl Dump {
 
     pub(super) fn rows(&self, table: &str) -> usize {
         self.0[table].1.len()
+    }
+
+    /// Both are the same, row by row.
+    pub(super) fn is(&self, other: &Self) {
+        assert_eq!(self.0.keys().collect::<Vec<_>>(), other.0.keys().collect::<Vec<_>>());
+        for (table, held) in &self.0 {
+            assert_eq!(held, &other.0[table], "{table}");
+        }
     }
 
     /// Every value of the tables and columns that both have is the same here; `but` names columns that
