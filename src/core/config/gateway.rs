@@ -20,7 +20,7 @@ pub struct GatewayConfig {
     pub listen: SocketAddr,
     /// CA, sealing key, and the database where `database` is absent.
     pub state: PathBuf,
-    /// Absent: SQLite in the state folder.
+    /// Absent: `SQLite` in the state folder.
     pub database: Option<DatabaseSetting>,
     /// In every certificate the gateway signs; another one makes every agent enrol again.
     pub trust_domain: TrustDomain,
