@@ -8,6 +8,7 @@ mod act;
 mod action;
 mod agents;
 mod audit;
+mod changes;
 mod channels;
 mod connections;
 mod counted;
@@ -25,6 +26,7 @@ mod organizations;
 mod peerings;
 mod presence;
 mod provision;
+mod relayed;
 pub(super) mod seal;
 mod secrets;
 mod servers;
@@ -49,7 +51,7 @@ use adit_net::identity::time::TimeSource;
 
 pub use crate::store::Location;
 pub use action::Action;
-pub use agents::{AgentError, Relayed};
+pub use agents::AgentError;
 pub use audit::AuditView;
 pub use channels::{ChannelView, NewChannel};
 pub use connections::ConnectionCommand;
@@ -62,6 +64,7 @@ pub use offers::{AdminOffer, InvalidLife, OfferLife};
 pub use organizations::OrganizationView;
 pub use peerings::PeeringView;
 pub use provision::{Plan, Provided, Provisioned};
+pub use relayed::Relayed;
 pub use secrets::Revealed;
 pub use servers::{ServerText, ServerView};
 pub use tokens::{IssuedToken, TokenLife};
@@ -77,7 +80,9 @@ pub struct Platform {
     store: Store,
     seal: Arc<seal::SealingKey>,
     time: Arc<dyn TimeSource>,
-    presence: sync::Mutex<presence::PresenceBuffer>,
+    measured: Mutex<presence::MeasureBuffer>,
+    /// Held by the one who writes what was measured.
+    measuring: sync::Mutex<()>,
     counted: Mutex<counted::Counted>,
     handed_out: Mutex<secrets::HandedOut>,
     /// For how long an act is run again.
@@ -116,7 +121,8 @@ impl Platform {
             store,
             seal,
             time,
-            presence: sync::Mutex::default(),
+            measured: Mutex::default(),
+            measuring: sync::Mutex::default(),
             counted: Mutex::default(),
             handed_out: Mutex::default(),
             act_wait: ACT_WAIT,
@@ -134,9 +140,8 @@ impl Platform {
         self.counted.lock()
     }
 
-    /// Returns the number of the newest change.
-    pub async fn newest_change(&self) -> Result<i64, PlatformError> {
-        Ok(self.store.newest_change().await?)
+    fn measured(&self) -> MutexGuard<'_, presence::MeasureBuffer> {
+        self.measured.lock()
     }
 
     /// Writes what waits in memory and releases the database.

@@ -72,6 +72,7 @@ const DICOM_STORE_LATENCY: &str = "adit_dicom_store_seconds";
 const ADMIN_REQUESTS: &str = "adit_admin_requests_total";
 
 pub const CONTROL_LINKS: &str = "adit_gateway_control_links";
+const DATABASE_UP: &str = "adit_gateway_database_up";
 pub const CONTROL_NEWCOMERS_HELD: &str = "adit_gateway_control_newcomers";
 /// Labelled `why`, one of a fixed few words.
 pub const NEWCOMERS_GONE: &str = "adit_gateway_control_newcomers_gone_total";
@@ -165,6 +166,7 @@ const DESCRIPTIONS: &[(Kind, &str, &str)] = &[
     ),
     (Kind::Counter, ADMIN_REQUESTS, "Requests of admin sessions judged here, by outcome."),
     (Kind::Gauge, CONTROL_LINKS, "Control links the gateway serves now."),
+    (Kind::Gauge, DATABASE_UP, "1 while the gateway's database answers; before the start 0."),
     (Kind::Gauge, CONTROL_NEWCOMERS_HELD, "Control links whose agent is not known yet."),
     (
         Kind::Counter,
@@ -239,6 +241,11 @@ pub fn control_link_path(path: Option<PathKind>) {
     for kind in [PathKind::Direct, PathKind::Tcp] {
         gauge!(CONTROL_LINK_PATH, "path" => kind.as_str()).set(flag(path == Some(kind)));
     }
+}
+
+/// Publishes whether the gateway's database answers.
+pub fn database_up(up: bool) {
+    gauge!(DATABASE_UP).set(flag(up));
 }
 
 /// Publishes whether a carrier is open, from the start on.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use adit_core::domain::access::Access;
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::id::{
-    AgreementId, ChannelId, ConnectionId, GrantId, KeyFingerprint, OrganizationId, ServerId,
+    AgreementId, ChannelId, ConnectionId, GatewayId, GrantId, KeyFingerprint, OrganizationId, ServerId,
 };
 use adit_core::domain::path::PathKind;
 use adit_core::domain::role::UserRole;
@@ -14,12 +14,15 @@ use adit_core::domain::tier::Tier;
 use adit_core::domain::word::Word;
 use adit_core::protocol::control::{ConfigMismatch, PeerRefusal, Report, SessionReport, SessionStage};
 use adit_gateway::platform::{
-    Actor as Initiator, AdminOffer, ConnectionCommand, NewChannel, OfferLife, ServerText, TokenLife,
+    AdminOffer, ConnectionCommand, Initiator, NewChannel, OfferLife, ServerText, TokenLife,
 };
 use adit_lab::messages::Draws;
 use adit_net::identity::time::TimeSource;
 
 use super::process::Process;
+
+/// The gateway that serves every link.
+const GATEWAY: GatewayId = GatewayId::from_bytes([7; 8]);
 
 const FROM: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 const DAY_MILLIS: i64 = 24 * 3_600 * 1_000;
@@ -228,9 +231,10 @@ async fn offers(process: &mut Process, made: &mut Made) {
 /// What agents tell, a link that comes and goes, and a key that is taken off.
 async fn reports(process: &mut Process, made: &Made) {
     let ((north, source), (_, target)) = (made.servers[0], made.servers[2]);
-    let done = process.platform.start_service().await;
+    let done = process.platform.start_service(GATEWAY).await;
     process.granted("start service", done).await;
-    let done = process.platform.linked(source, true).await;
+    process.platform.linked(GATEWAY, source, true);
+    let done = process.platform.flush_reports().await;
     process.granted("link up", done).await;
     let report = Report { tunnel: Some(Word::Known(PathKind::Direct)), mirth: None, last_ack: None };
     let done = process.platform.report(source, made.connections[0], &report, process.clock.now()).await;
@@ -390,7 +394,8 @@ async fn any_of_agents(process: &mut Process, made: &Made, draws: &mut Draws) {
             process.answered("secret stored", done).await;
         }
         2 => {
-            let done = process.platform.linked(server, draws.below(2) == 0).await;
+            process.platform.linked(GATEWAY, server, draws.below(2) == 0);
+            let done = process.platform.flush_reports().await;
             process.answered("link", done).await;
         }
         _ => {

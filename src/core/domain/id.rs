@@ -161,6 +161,11 @@ hex_bytes! {
     BootId, 8, "", "16 hexadecimal digits"
 }
 hex_bytes! {
+    /// One gateway of a platform, for as long as its state folder lasts. Random; gateways that share a CA and a
+    /// database differ in it.
+    GatewayId, 8, "", "16 hexadecimal digits"
+}
+hex_bytes! {
     /// SHA-256 over a public key's `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7).
     KeyFingerprint, 32, "sha256:", "`sha256:` followed by 64 hexadecimal digits"
 }

@@ -7,7 +7,7 @@ use tracing::debug;
 
 use crate::store::{AuditOutcome, Carried, ConnectionRecord, StoreError, Tx};
 use adit_core::domain::connection::Side;
-use adit_core::domain::id::{ConnectionId, KeyFingerprint, OrganizationId, RouteId, ServerId};
+use adit_core::domain::id::{ConnectionId, KeyFingerprint, OrganizationId, ServerId};
 use adit_core::domain::relays::Relays;
 use adit_core::domain::status::{Actor, Event, Status};
 use adit_core::domain::word::Word;
@@ -37,27 +37,7 @@ impl From<StoreError> for AgentError {
     }
 }
 
-/// A server with a key on file, and whom it may reach through the relay.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Relayed {
-    pub route: RouteId,
-    pub organization: OrganizationId,
-    pub key: KeyFingerprint,
-    /// At the other ends of its Active and Paused connections.
-    pub peers: BTreeSet<RouteId>,
-}
-
 impl Platform {
-    /// Returns a server that may use the relay.
-    pub async fn relayed_server(&self, server: ServerId) -> Result<Option<Relayed>, PlatformError> {
-        self.look(async move |tx: &mut Tx| relayed(tx, server).await).await
-    }
-
-    /// Returns every server that may use the relay.
-    pub async fn relayed(&self) -> Result<BTreeMap<ServerId, Relayed>, PlatformError> {
-        self.look(async move |tx: &mut Tx| all_relayed(tx).await).await
-    }
-
     /// Returns every living connection of a server by id, and the revoked keys of all it ever had to do with.
     pub async fn rules_for(
         &self,
@@ -122,27 +102,6 @@ impl Platform {
             .await;
         told.ended.map(|()| told.is_listed)
     }
-}
-
-async fn relayed(tx: &mut Tx, server: ServerId) -> Result<Option<Relayed>, PlatformError> {
-    let Some(known) = tx.server(server).await? else { return Ok(None) };
-    let Some(key) = known.key else { return Ok(None) };
-    let peers = tx.peer_routes(server).await?.into_iter().collect();
-    Ok(Some(Relayed { route: known.route, organization: known.organization, key, peers }))
-}
-
-async fn all_relayed(tx: &mut Tx) -> Result<BTreeMap<ServerId, Relayed>, PlatformError> {
-    let mut peers: BTreeMap<RouteId, BTreeSet<RouteId>> = BTreeMap::new();
-    for (source, target) in tx.joined_routes().await? {
-        peers.entry(source).or_default().insert(target);
-        peers.entry(target).or_default().insert(source);
-    }
-    let relayed = tx.servers().await?.into_iter().filter_map(|server| {
-        let (route, organization) = (server.route, server.organization);
-        let peers = peers.remove(&route).unwrap_or_default();
-        Some((server.id, Relayed { route, organization, key: server.key?, peers }))
-    });
-    Ok(relayed.collect())
 }
 
 async fn rules(tx: &mut Tx, server: ServerId) -> Result<(Vec<Rule>, Vec<KeyFingerprint>), PlatformError> {

@@ -67,6 +67,20 @@ pub enum PlatformError {
     Seal(#[from] SealError),
 }
 
+impl PlatformError {
+    /// Returns whether asking again may help, because the database is away or busy.
+    #[must_use]
+    pub(crate) const fn is_transient(&self) -> bool {
+        matches!(self, Self::Store(source) if source.is_transient()) || self.is_away()
+    }
+
+    /// Returns whether the database cannot be reached just now.
+    #[must_use]
+    pub(crate) const fn is_away(&self) -> bool {
+        matches!(self, Self::Store(source) | Self::Away(source) if source.is_away())
+    }
+}
+
 impl From<StoreError> for PlatformError {
     /// Converts a store's error: a unique index is the last judge of a race; the one that loses is refused
     /// like one who came late.
@@ -158,4 +172,11 @@ pub enum OpenError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Seal(#[from] SealError),
+}
+
+impl OpenError {
+    /// Returns whether the database is there but cannot be reached just now.
+    pub(crate) const fn is_away(&self) -> bool {
+        matches!(self, Self::Store(source) if source.is_away())
+    }
 }

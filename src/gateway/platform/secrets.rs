@@ -181,10 +181,12 @@ async fn news(
     id: ConnectionId,
     epoch: u32,
 ) -> Result<Option<Side>, AgentError> {
-    let (_, side) = act.connection_of(server, id).await?;
+    let (connection, side) = act.connection_of(server, id).await?;
     let kept = act.tx.secret(id).await?.ok_or(AgentError::NotFound)?;
-    let is_news = kept.epoch == epoch && kept.stored_at(side).is_none();
-    trace!(connection = %id, %side, epoch, newest = kept.epoch, is_news, "an agent says what secret it has");
+    // Of what is not accepted yet, or has ended, an agent has nothing that matters.
+    let is_known = agents::activity(connection.status).is_some();
+    let is_news = is_known && kept.epoch == epoch && kept.stored_at(side).is_none();
+    trace!(connection = %id, %side, epoch, newest = kept.epoch, is_known, is_news, "an agent says what secret it has");
     act.leaves_no_entry();
     Ok(is_news.then_some(side))
 }

@@ -1,6 +1,8 @@
 //! Acts whose commits fail, are lost or only seem to be: each is made once, and told of once.
 
 use super::faults::CommitFault::{self, Away, Conflict, LostAnswer, LostCommit};
+use adit_core::domain::id::GatewayId;
+
 use super::*;
 
 /// What may become of an act's commits until one of them is made.
@@ -121,8 +123,11 @@ async fn a_commit_nobody_can_be_asked_about_says_to_look_first() {
 async fn a_measurement_whose_commit_fails_is_written_in_the_end() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
+    let gateway = GatewayId::from_bytes([7; 8]);
+    platform.start_service(gateway).await.unwrap();
     platform.faults.fail_commits([Conflict, LostCommit, LostAnswer]);
-    platform.linked(pair.source_server, true).await.unwrap();
+    platform.linked(gateway, pair.source_server, true);
+    platform.flush_reports().await.unwrap();
     let servers = platform.servers(&pair.source.initiator).await.unwrap();
     assert!(servers[0].online);
 }

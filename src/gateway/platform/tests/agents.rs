@@ -1,5 +1,6 @@
 //! What agents read and tell: rules, refusals, reports and what becomes of them.
 
+use adit_core::domain::id::GatewayId;
 use adit_core::domain::path::PathKind;
 use adit_core::domain::word::Word;
 use adit_core::protocol::control::{Activity, ConfigMismatch, PeerRefusal, Report};
@@ -8,6 +9,7 @@ use super::*;
 use crate::store::FactRecord;
 
 const UP: Report = Report { tunnel: Some(Word::Known(PathKind::Direct)), mirth: None, last_ack: None };
+const GATEWAY: GatewayId = GatewayId::from_bytes([7; 8]);
 const DOWN: Report = Report { tunnel: None, mirth: None, last_ack: None };
 
 #[tokio::test]
@@ -100,23 +102,24 @@ async fn a_refused_peer_is_in_both_logs_only_when_the_connection_is_theirs() {
 #[tokio::test]
 async fn connected_needs_both_sides_word_over_live_control_links() {
     let pair = Pair::new().await;
+    pair.world.platform.start_service(GATEWAY).await.unwrap();
     pair.command(&pair.source, ConnectionCommand::Activate).await.unwrap();
     assert_eq!(connectivity(&pair).await, "Never connected");
     for server in [pair.source_server, pair.target_server] {
-        pair.world.platform.linked(server, true).await.unwrap();
+        pair.world.platform.linked(GATEWAY, server, true);
     }
     assert_eq!(connectivity(&pair).await, "Never connected", "presence alone is nothing");
     report(&pair, pair.source_server, UP).await;
     assert_eq!(connectivity(&pair).await, "Never connected");
     report(&pair, pair.target_server, UP).await;
     assert_eq!(connectivity(&pair).await, "Connected");
-    pair.world.platform.linked(pair.target_server, false).await.unwrap();
+    pair.world.platform.linked(GATEWAY, pair.target_server, false);
     assert_eq!(connectivity(&pair).await, "Disconnected");
-    pair.world.platform.linked(pair.target_server, true).await.unwrap();
+    pair.world.platform.linked(GATEWAY, pair.target_server, true);
     assert_eq!(connectivity(&pair).await, "Disconnected", "until its agent tells anew");
     report(&pair, pair.target_server, UP).await;
     assert_eq!(connectivity(&pair).await, "Connected");
-    pair.world.platform.start_service().await.unwrap();
+    pair.world.platform.start_service(GATEWAY).await.unwrap();
     assert_eq!(connectivity(&pair).await, "Disconnected", "a gateway that starts knows nothing yet");
 }
 

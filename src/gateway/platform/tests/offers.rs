@@ -160,10 +160,11 @@ async fn only_an_accepted_connection_that_runs_joins_its_two_servers_at_the_rela
         platform.redeem_token(server, &issued.token, key(number), from).await.unwrap();
     }
     let peers = async || {
-        let all = platform.relayed().await.unwrap();
-        let one = platform.relayed_server(managed.server).await.unwrap().unwrap();
-        assert_eq!(all[&managed.server], one);
-        (one.peers, all[&managed.sources[0]].route)
+        let unknown = ServerId::from_random([9; 16]);
+        let asked = [managed.server, managed.sources[0], managed.sources[1], unknown];
+        let found = platform.relayed_servers(&asked).await.unwrap();
+        assert_eq!(found.len(), 2, "who has no key on file is not relayed");
+        (found[&managed.server].peers.clone(), found[&managed.sources[0]].route)
     };
     assert!(peers().await.0.is_empty(), "while it is Offered");
     managed.accept().await.unwrap();
