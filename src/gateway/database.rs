@@ -66,10 +66,10 @@ pub fn read_url(path: &Path) -> Result<DatabaseUrl, DatabaseFileError> {
     text.trim().parse().map_err(|source| DatabaseFileError::Content { path: path.into(), source })
 }
 
-/// Looks whether a database server is there and can be used; returns where it is, for people. A file is looked
+/// Asks whether a database server is there and can be used; returns where it is, for people. A file is looked
 /// at by who opens it. Changes nothing.
-pub async fn look_at(location: &Location) -> Result<Option<String>, OpenError> {
-    Ok(Store::look_at(location).await?)
+pub async fn try_out(location: &Location) -> Result<Option<String>, OpenError> {
+    Ok(Store::try_out(location).await?)
 }
 
 #[cfg(test)]

@@ -83,11 +83,11 @@ impl Store {
         Ok(Self { engine, committed: Arc::default() })
     }
 
-    /// Looks whether a server is there and can be used; returns where it is, for people.
-    pub(crate) async fn look_at(location: &Location) -> Result<Option<String>, StoreError> {
+    /// Asks whether a server is there and can be used; returns where it is, for people.
+    pub(crate) async fn try_out(location: &Location) -> Result<Option<String>, StoreError> {
         match location {
             Location::Sqlite(_) => Ok(None),
-            Location::Postgres(url) => PostgresEngine::look(url).await.map(Some),
+            Location::Postgres(url) => PostgresEngine::try_out(url).await.map(Some),
         }
     }
 

@@ -66,8 +66,8 @@ impl PostgresEngine {
         Ok(Self { pool, listener: Mutex::default(), place, opened: SyncMutex::default() })
     }
 
-    /// Looks whether the server is there and can be used; returns where it is, for people. Changes nothing.
-    pub(super) async fn look(url: &DatabaseUrl) -> Result<String, StoreError> {
+    /// Asks whether the server is there and can be used; returns where it is, for people. Changes nothing.
+    pub(super) async fn try_out(url: &DatabaseUrl) -> Result<String, StoreError> {
         let engine = Self::connecting(url)?;
         let mut tx = engine.read().await?;
         engine.check_server(&mut tx).await?;

@@ -51,7 +51,7 @@ async fn check_database(config: &GatewayConfig, findings: &mut Findings) {
         Ok(location) => location,
         Err(error) => return findings.error(&error),
     };
-    match database::look_at(&location).await {
+    match database::try_out(&location).await {
         Ok(place) => findings.fine(format!("database: {} answers", place.unwrap_or_default())),
         Err(error) => findings.error(&error),
     }

@@ -10,6 +10,10 @@ use adit_core::domain::id::OrganizationId;
 const ORGANIZATION: OrganizationId = OrganizationId::from_bytes([7; 16]);
 const NOW: Timestamp = Timestamp::from_millis(1_795_510_800_000);
 
+const fn is_postgres(place: &Place) -> bool {
+    matches!(place.location, Location::Postgres(_))
+}
+
 /// A database with rows of every kind of value, on the engine that is tested.
 async fn source() -> (Place, Store) {
     let place = Place::new().await;
@@ -25,7 +29,7 @@ async fn source() -> (Place, Store) {
     tx.run("test", query.bind("0011223344556677").bind(2)).await.unwrap();
     let query =
         "INSERT INTO registration_token (server, hash, issued_at, expires_at) VALUES ($1, $2, $3, $4)";
-    tx.run("test", sql(query).bind(server).bind(vec![0, 255].repeat(16)).bind(1).bind(2)).await.unwrap();
+    tx.run("test", sql(query).bind(server).bind([0, 255].repeat(16)).bind(1).bind(2)).await.unwrap();
     let query = "INSERT INTO server_link (server, gateway, is_up, since) VALUES ($1, $2, $3, $4)";
     tx.run("test", sql(query).bind(server).bind("8899aabbccddeeff").bind(true).bind(3)).await.unwrap();
     for row in 0..1_203 {
@@ -43,7 +47,7 @@ async fn source() -> (Place, Store) {
 /// An empty database of the other engine where there are two, else of the same.
 async fn target(place: &Place) -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
-    let location = if place.is_postgres() {
+    let location = if is_postgres(place) {
         Location::Sqlite(folder.path().join("other.db"))
     } else {
         Place::new().await.location
@@ -161,9 +165,9 @@ async fn columns(store: &Store, is_postgres: bool) -> BTreeSet<Named> {
 #[tokio::test]
 async fn no_table_or_column_of_the_schema_is_forgotten() {
     let place = Place::new().await;
-    let found = columns(&place.store().await, place.is_postgres()).await;
+    let found = columns(&place.store().await, is_postgres(&place)).await;
     // SQLite has no flags of its own.
-    let kind = |kind| if kind == Kind::Flag && !place.is_postgres() { Kind::Number } else { kind };
+    let kind = |kind| if kind == Kind::Flag && !is_postgres(&place) { Kind::Number } else { kind };
     let listed = TABLES.iter().flat_map(|table| {
         table.columns.iter().map(move |it| (table.name.to_owned(), it.name.to_owned(), kind(it.kind)))
     });
@@ -173,7 +177,7 @@ async fn no_table_or_column_of_the_schema_is_forgotten() {
 #[tokio::test]
 async fn every_table_stands_after_those_it_refers_to_with_its_own_key() {
     let place = Place::new().await;
-    if place.is_postgres() {
+    if is_postgres(&place) {
         return;
     }
     let store = place.store().await;
