@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::debug;
 
-use crate::store::{AuditOutcome, Carried, ConnectionRecord, StoreError, Tx};
+use crate::store::{AuditOutcome, Carried, ConnectionRecord, ServerFilter, StoreError, Tx};
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::{ConnectionId, KeyFingerprint, OrganizationId, RouteId, ServerId};
+use adit_core::domain::limits::PAGE_ROWS_MAX;
+use adit_core::domain::page::Paging;
 use adit_core::domain::status::{Event, Initiator, Status};
 use adit_core::domain::word::Word;
 use adit_core::protocol::control::{Activity, ConfigMismatch, PeerRefusal, Rule};
@@ -66,12 +68,18 @@ impl Platform {
             peers.entry(source).or_default().insert(target);
             peers.entry(target).or_default().insert(source);
         }
-        let relayed = tx.servers().await?.into_iter().filter_map(|server| {
-            let (route, organization) = (server.route, server.organization);
-            let peers = peers.remove(&route).unwrap_or_default();
-            Some((server.id, Relayed { route, organization, key: server.key?, peers }))
-        });
-        Ok(relayed.collect())
+        let mut relayed = BTreeMap::new();
+        let mut paging = Paging::first(PAGE_ROWS_MAX);
+        loop {
+            let page = tx.list_servers(&ServerFilter::default(), &paging).await?;
+            relayed.extend(page.rows.into_iter().filter_map(|server| {
+                let (route, organization) = (server.route, server.organization);
+                let peers = peers.remove(&route).unwrap_or_default();
+                Some((server.id, Relayed { route, organization, key: server.key?, peers }))
+            }));
+            let Some(next) = page.next else { return Ok(relayed) };
+            paging = paging.after(Some(next));
+        }
     }
 
     /// Returns every living connection of a server by id, and the revoked keys of all it ever had to do with.
@@ -81,7 +89,7 @@ impl Platform {
     ) -> Result<(Vec<Rule>, Vec<KeyFingerprint>), PlatformError> {
         let mut tx = self.store.read().await?;
         let rules = tx
-            .connections_of_server(server)
+            .rules_of_server(server)
             .await?
             .iter()
             .filter_map(|connection| rule(connection, server).map(|rule| (rule.connection, rule)))

@@ -1,66 +1,10 @@
-//! The audit log as agents and strangers write it, and as people read it. Users' entries are
-//! written by [`super::audited_tx`].
+//! The audit log as agents and strangers write it. Users' entries are written by [`super::audited_tx`].
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
-
-use crate::store::{AuditOutcome, AuditRecord, AuditRow, StoreError, Tx};
+use crate::store::{AuditOutcome, AuditRecord, StoreError, Tx};
 use adit_core::domain::id::OrganizationId;
-use adit_core::domain::limits::AUDIT_ROWS_MAX;
-use adit_core::domain::name::Name;
-use adit_core::domain::role::Permission;
 use adit_core::domain::time::Timestamp;
-
-use super::error::PlatformError;
-use super::views::{shown, shown_if_any};
-use super::{Actor, Platform};
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct AuditView {
-    pub id: i64,
-    #[serde(serialize_with = "shown")]
-    pub at: Timestamp,
-    /// Whose log it is from; absent for the gateway operator's own.
-    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
-    pub organization: Option<Name>,
-    pub actor: String,
-    pub action: String,
-    pub object: String,
-    pub outcome: String,
-    pub detail: String,
-    /// How often within its minute.
-    pub times: u32,
-}
-
-impl Platform {
-    /// Returns the newest entries, oldest first; a member reads its own organization's log only.
-    pub async fn audit(&self, actor: &Actor, rows_max: u32) -> Result<Vec<AuditView>, PlatformError> {
-        let organization = match actor {
-            Actor::Host { .. } => None,
-            Actor::Member { .. } => Some(actor.member(Permission::See)?),
-        };
-        self.expire_offers().await?;
-        self.flush_counted().await?;
-        let mut tx = self.store.read().await?;
-        let rows = tx.audit(organization, rows_max.min(AUDIT_ROWS_MAX)).await?;
-        Ok(rows.into_iter().map(view).collect())
-    }
-}
-
-fn view(row: AuditRow) -> AuditView {
-    AuditView {
-        id: row.id,
-        at: row.at,
-        organization: row.organization_name,
-        actor: row.actor,
-        action: row.action,
-        object: row.object,
-        outcome: row.outcome,
-        detail: row.detail,
-        times: row.times,
-    }
-}
 
 /// The actor of what follows from a rule and nobody asked for.
 pub(super) const GATEWAY: &str = "the gateway";

@@ -4,6 +4,8 @@
 use tracing::debug;
 
 use crate::store::{AuditOutcome, Carried, Tx};
+use adit_core::domain::id::ConnectionId;
+use adit_core::domain::limits::DUE_ROWS_MAX;
 use adit_core::domain::status::{Event, Initiator};
 use adit_core::domain::time::Timestamp;
 
@@ -14,7 +16,7 @@ use super::{Platform, agents, connections};
 impl Platform {
     /// Expires what is due before anything is read that tells of offers.
     pub(super) async fn expire_offers(&self) -> Result<(), PlatformError> {
-        if self.store.read().await?.expired_offers(self.now()).await?.is_empty() {
+        if self.store.read().await?.expired_offers(self.now(), None, 1).await?.is_empty() {
             return Ok(());
         }
         let mut tx = self.store.write().await?;
@@ -26,20 +28,29 @@ impl Platform {
 
 /// Expires offers, each with its entry in both logs.
 pub(super) async fn expire_offers(tx: &mut Tx, now: Timestamp) -> Result<(), PlatformError> {
-    for id in tx.expired_offers(now).await? {
-        let Some(offer) = tx.connection(id).await? else { continue };
-        let Carried::Admin { expires_at, .. } = offer.carried else { continue };
-        debug!(connection = %id, %expires_at, "the time to accept an offer is over");
-        let to = connections::shift(tx, &offer, Event::Expire, Initiator::System, None, now).await?;
-        let entry = AgentEntry {
-            actor: GATEWAY.into(),
-            action: "expire offer",
-            object: format!("connection {id}"),
-            outcome: AuditOutcome::Done,
-            detail: format!("from {} to {to}; it could be accepted until {expires_at}", offer.status),
-            bucket: None,
-        };
-        entry.write(tx, now, agents::both(&offer)).await?;
+    let mut after = None;
+    loop {
+        let batch = tx.expired_offers(now, after, DUE_ROWS_MAX).await?;
+        let Some(last) = batch.last() else { return Ok(()) };
+        after = Some(*last);
+        for id in batch {
+            expire(tx, id, now).await?;
+        }
     }
-    Ok(())
+}
+
+async fn expire(tx: &mut Tx, id: ConnectionId, now: Timestamp) -> Result<(), PlatformError> {
+    let Some(offer) = tx.connection(id).await? else { return Ok(()) };
+    let Carried::Admin { expires_at, .. } = offer.carried else { return Ok(()) };
+    debug!(connection = %id, %expires_at, "the time to accept an offer is over");
+    let to = connections::shift(tx, &offer, Event::Expire, Initiator::System, None, now).await?;
+    let entry = AgentEntry {
+        actor: GATEWAY.into(),
+        action: "expire offer",
+        object: format!("connection {id}"),
+        outcome: AuditOutcome::Done,
+        detail: format!("from {} to {to}; it could be accepted until {expires_at}", offer.status),
+        bucket: None,
+    };
+    Ok(entry.write(tx, now, agents::both(&offer)).await?)
 }

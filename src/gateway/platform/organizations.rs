@@ -1,7 +1,5 @@
 //! Organizations and their tiers.
 
-use serde::Serialize;
-
 use crate::store::OrganizationRecord;
 use adit_core::domain::id::OrganizationId;
 use adit_core::domain::name::Name;
@@ -11,19 +9,7 @@ use adit_net::identity::random;
 
 use super::audited_tx::AuditedTx;
 use super::error::{ActionRefusal, PlatformError, Resource};
-use super::views::shown;
 use super::{Actor, Platform, holds};
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct OrganizationView {
-    #[serde(serialize_with = "shown")]
-    pub id: OrganizationId,
-    #[serde(serialize_with = "shown")]
-    pub name: Name,
-    /// The organization's own, and the operator's.
-    #[serde(serialize_with = "super::views::shown_if_any", skip_serializing_if = "Option::is_none")]
-    pub tier: Option<Tier>,
-}
 
 impl Platform {
     /// Adds an organization, by the gateway's operator only.
@@ -44,18 +30,6 @@ impl Platform {
         let mut audited = self.begin(actor, "set tier", format!("organization {id}")).await?;
         let outcome = set_tier(&mut audited, id, tier).await;
         audited.finish(outcome).await
-    }
-
-    /// Returns every organization by name: peering is asked for by name.
-    pub async fn organizations(&self, actor: &Actor) -> Result<Vec<OrganizationView>, PlatformError> {
-        let viewpoint = actor.viewpoint();
-        let found = self.store.read().await?.organizations().await?;
-        let view = |organization: OrganizationRecord| OrganizationView {
-            id: organization.id,
-            name: organization.name,
-            tier: viewpoint.is_none_or(|own| own == organization.id).then_some(organization.tier),
-        };
-        Ok(found.into_iter().map(view).collect())
     }
 }
 

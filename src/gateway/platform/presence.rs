@@ -216,7 +216,7 @@ async fn stored(
     connection: ConnectionId,
     side: Side,
 ) -> Result<Option<FactRecord>, PlatformError> {
-    let facts = tx.facts(Some(connection)).await?;
+    let facts = tx.facts(connection).await?;
     Ok(facts.into_iter().find(|fact| fact.side == side))
 }
 
@@ -236,7 +236,7 @@ pub(super) async fn facts_of(
     connection: &ConnectionRecord,
     now: Timestamp,
 ) -> Result<Facts, PlatformError> {
-    let records = tx.facts(Some(connection.id)).await?;
+    let records = tx.facts(connection.id).await?;
     let mut facts = Facts { first_connected: connection.first_connected_at, ..Facts::default() };
     for side in [Side::Source, Side::Target] {
         let fact = records.iter().find(|fact| fact.side == side);

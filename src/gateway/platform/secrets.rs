@@ -10,7 +10,8 @@ use crate::store::{AuditOutcome, Carried, ConnectionRecord, SEALED_BYTES, Secret
 use adit_core::domain::connection::{ConnectionType, Side};
 use adit_core::domain::id::{ConnectionId, ServerId};
 use adit_core::domain::limits::{
-    ADMIN_SECRET_VIEWS_MAX, ADMIN_SECRET_VIEWS_WITHIN, AUDIT_ROWS_COUNTED_MAX, SECRET_KEPT_AFTER_STORED,
+    ADMIN_SECRET_VIEWS_MAX, ADMIN_SECRET_VIEWS_WITHIN, AUDIT_ROWS_COUNTED_MAX, DUE_ROWS_MAX,
+    SECRET_KEPT_AFTER_STORED,
 };
 use adit_core::domain::role::Permission;
 use adit_core::domain::secret::Secret;
@@ -168,19 +169,19 @@ impl Platform {
     /// is for those nobody reads. Returns how many secrets went.
     pub async fn sweep(&self) -> Result<usize, PlatformError> {
         self.expire_offers().await?;
-        let now = self.now();
-        let mut due = self.store.read().await?.sealed_secrets().await?;
-        due.retain(|kept| is_due(kept, now));
-        if due.is_empty() {
-            return Ok(0);
+        let (mut gone, mut after) = (0, None);
+        loop {
+            let now = self.now();
+            let stored_by = now.saturating_sub(SECRET_KEPT_AFTER_STORED);
+            let batch = self.store.read().await?.secrets_due(stored_by, after, DUE_ROWS_MAX).await?;
+            let Some(last) = batch.last() else { return Ok(gone) };
+            after = Some(*last);
+            let mut tx = self.store.write().await?;
+            for id in batch {
+                gone += usize::from(forget_if_due(&mut tx, id, now).await?);
+            }
+            tx.commit().await?;
         }
-        let mut tx = self.store.write().await?;
-        let mut gone = 0;
-        for kept in due {
-            gone += usize::from(forget_if_due(&mut tx, kept.connection, now).await?);
-        }
-        tx.commit().await?;
-        Ok(gone)
     }
 
     async fn forget_secret_if_due(&self, id: ConnectionId) -> Result<(), PlatformError> {

@@ -1,6 +1,8 @@
 //! An empty database for a test: on `PostgreSQL` in a schema of its own where `ADIT_TEST_POSTGRES` says where
 //! a server is (`tests/run.sh` runs the suite once on each engine), else in a file.
 
+use std::cell::Cell;
+
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
 
@@ -8,6 +10,20 @@ use super::{DatabaseUrl, Location, Store};
 use adit_net::identity::random;
 
 const VARIABLE: &str = "ADIT_TEST_POSTGRES";
+
+thread_local! {
+    /// A test and what it asks of a database are on one thread.
+    static STATEMENTS: Cell<usize> = const { Cell::new(0) };
+}
+
+pub(super) fn count_statement() {
+    STATEMENTS.set(STATEMENTS.get() + 1);
+}
+
+/// Returns how many statements ran since the last time, in this test.
+pub(crate) fn take_statements() -> usize {
+    STATEMENTS.take()
+}
 
 pub(crate) struct Place {
     pub location: Location,

@@ -1,6 +1,10 @@
 //! One statement with its values, for either engine. The text is written once: `$1`, `$2` … stand for the
 //! values in both, and only what both understand alike is used.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgArguments, Postgres};
 use sqlx::sqlite::{Sqlite, SqliteArguments};
 
@@ -16,12 +20,13 @@ pub(super) enum Value {
 
 #[derive(Debug, Clone)]
 pub(super) struct Query {
-    pub(super) text: &'static str,
+    /// Put together of our own texts only; what comes from elsewhere is a value.
+    pub(super) text: Cow<'static, str>,
     pub(super) values: Vec<Value>,
 }
 
 pub(super) const fn sql(text: &'static str) -> Query {
-    Query { text, values: Vec::new() }
+    Query { text: Cow::Borrowed(text), values: Vec::new() }
 }
 
 impl Query {
@@ -31,8 +36,29 @@ impl Query {
         self
     }
 
+    /// Goes on with a text.
+    pub(super) fn then(mut self, text: &'static str) -> Self {
+        self.text.to_mut().push_str(text);
+        self
+    }
+
+    /// Goes on with the place of a value, and binds it there.
+    pub(super) fn value(mut self, value: impl Into<Value>) -> Self {
+        self.values.push(value.into());
+        // Writing to a string cannot fail.
+        let _ = write!(self.text.to_mut(), "${}", self.values.len());
+        self
+    }
+
+    /// Goes on with the places of several values, with commas between them.
+    pub(super) fn list<V: Into<Value>>(self, values: impl IntoIterator<Item = V>) -> Self {
+        values.into_iter().enumerate().fold(self, |query, (number, value)| {
+            if number == 0 { query.value(value) } else { query.then(", ").value(value) }
+        })
+    }
+
     pub(super) fn for_sqlite(self) -> sqlx::query::Query<'static, Sqlite, SqliteArguments> {
-        self.values.into_iter().fold(sqlx::query(self.text), |query, value| match value {
+        self.values.into_iter().fold(sqlx::query(AssertSqlSafe(self.text)), |query, value| match value {
             Value::Text(text) => query.bind(text),
             Value::Number(number) => query.bind(number),
             Value::Flag(flag) => query.bind(flag.map(i64::from)),
@@ -41,7 +67,7 @@ impl Query {
     }
 
     pub(super) fn for_postgres(self) -> sqlx::query::Query<'static, Postgres, PgArguments> {
-        self.values.into_iter().fold(sqlx::query(self.text), |query, value| match value {
+        self.values.into_iter().fold(sqlx::query(AssertSqlSafe(self.text)), |query, value| match value {
             Value::Text(text) => query.bind(text),
             Value::Number(number) => query.bind(number),
             Value::Flag(flag) => query.bind(flag),

@@ -1,103 +1,77 @@
 //! Connections as people see them. A row exists only for the two parties, and both may see all of
 //! it but whose tier holds a pause: secrets and connector files are not in it for anybody.
 
-use std::fmt::Display;
-
-use serde::{Serialize, Serializer};
-
-use crate::store::{Carried, ConnectionRecord};
+use super::listed;
+use crate::platform::error::{PlatformError, Resource};
+use crate::platform::{Actor, Platform, viewer};
+use crate::store::{Carried, ConnectionFilter, ConnectionRecord, ConnectionRow, Tx};
 use adit_core::domain::access::Access;
 use adit_core::domain::connection::{ConnectionType, Protocol, Side};
 use adit_core::domain::connectivity::{Connectivity, Facts};
 use adit_core::domain::id::{ConnectionId, OrganizationId, ServerId};
 use adit_core::domain::name::Name;
+use adit_core::domain::page::{Page, Paging};
 use adit_core::domain::path::PathKind;
 use adit_core::domain::status::Status;
 use adit_core::domain::time::Timestamp;
 use adit_core::domain::word::Word;
 
-use super::error::{PlatformError, Resource};
-use super::presence::facts_of;
-use super::{Actor, Platform, viewer};
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionView {
-    #[serde(serialize_with = "shown")]
     pub id: ConnectionId,
-    #[serde(serialize_with = "shown")]
     pub kind: ConnectionType,
     pub source: EndView,
     pub target: EndView,
-    #[serde(flatten)]
     pub carried: CarriedView,
-    #[serde(serialize_with = "shown")]
     pub status: Status,
     /// Whose pause is in force; to the party concerned it says when that is for its tier's sake.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub held_by: Vec<String>,
     /// Why it is Failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
-    #[serde(serialize_with = "shown")]
     pub connectivity: Connectivity,
     /// The green dot: connected and active.
     pub pulses: bool,
-    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
     pub last_ack: Option<Timestamp>,
-    #[serde(serialize_with = "shown")]
     pub created_at: Timestamp,
-    #[serde(serialize_with = "shown")]
     pub changed_at: Timestamp,
 }
 
 /// What the connection is for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CarriedView {
     Channel {
-        #[serde(serialize_with = "shown")]
         channel: Name,
-        #[serde(serialize_with = "shown")]
         protocol: Protocol,
     },
     Admin {
-        #[serde(serialize_with = "shown")]
         access: Access,
         /// The managed server's organization.
-        #[serde(serialize_with = "shown")]
         offered_by: Name,
         /// While it is Offered: until when the recipient may accept.
-        #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
         expires_at: Option<Timestamp>,
     },
 }
 
 /// What is known of one end, each with the time it came to be so.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndView {
     /// Absent until the recipient of an offer has named one.
-    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerId>,
     /// The server's; the organization's while there is no server.
-    #[serde(serialize_with = "shown")]
     pub name: Name,
-    #[serde(serialize_with = "shown")]
     pub organization: Name,
-    #[serde(skip)]
     pub organization_id: OrganizationId,
     /// Agent to gateway.
     pub link: TimedState,
     /// Agent to agent; says the path while it is up.
     pub tunnel: TimedState,
     /// Agent to its Mirth; the target's.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub mirth: Option<TimedState>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimedState {
     pub state: &'static str,
-    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
 }
 
@@ -119,35 +93,73 @@ impl ConnectionView {
 }
 
 impl Platform {
-    /// Returns the connections one is a party of, ended ones too; lists hide those until asked.
-    pub async fn connections(&self, actor: &Actor) -> Result<Vec<ConnectionView>, PlatformError> {
-        self.expire_offers().await?;
-        let mut tx = self.store.read().await?;
-        let mut views = Vec::new();
-        for connection in tx.connections().await? {
-            if sees(actor, &connection) {
-                let facts = facts_of(&mut tx, &connection, self.now()).await?;
-                views.push(view(connection, &facts, actor.viewpoint()));
-            }
+    /// Lists the connections one is a party of, the oldest first; which of them, and whether those that have
+    /// ended too, is the filter's to say.
+    pub async fn list_connections(
+        &self,
+        actor: &Actor,
+        filter: &ConnectionFilter,
+        paging: &Paging,
+    ) -> Result<Page<ConnectionView>, PlatformError> {
+        let viewpoint = actor.viewpoint();
+        let mut page = self.connection_rows(viewpoint, filter, paging).await?;
+        let now = self.now();
+        if page.rows.iter().any(|row| is_due(&row.connection, now)) {
+            self.expire_offers().await?;
+            page = self.connection_rows(viewpoint, filter, paging).await?;
         }
-        Ok(views)
+        let sees = |row: &ConnectionRow| sees(viewpoint, &row.connection);
+        let page = page.filter_map(|row| sees(&row).then(|| view(row, now, viewpoint)));
+        Ok(listed("connections", viewpoint, page))
+    }
+
+    /// Counts the connections of such a list.
+    pub async fn count_connections(
+        &self,
+        actor: &Actor,
+        filter: &ConnectionFilter,
+    ) -> Result<u32, PlatformError> {
+        let (viewpoint, now, filter) = (actor.viewpoint(), self.now(), filter.clone());
+        self.look(async move |tx: &mut Tx| Ok(tx.count_connections(viewpoint, now, &filter).await?)).await
     }
 
     pub async fn connection(&self, actor: &Actor, id: ConnectionId) -> Result<ConnectionView, PlatformError> {
-        self.expire_offers().await?;
-        let mut tx = self.store.read().await?;
-        let found = tx.connection(id).await?.filter(|connection| sees(actor, connection));
-        let connection = found.ok_or(PlatformError::NotFound { resource: Resource::Connection })?;
-        let facts = facts_of(&mut tx, &connection, self.now()).await?;
-        Ok(view(connection, &facts, actor.viewpoint()))
+        let (viewpoint, now) = (actor.viewpoint(), self.now());
+        let mut found = self.look(async move |tx: &mut Tx| Ok(tx.connection_row(id).await?)).await?;
+        if found.as_ref().is_some_and(|row| is_due(&row.connection, now)) {
+            self.expire_offers().await?;
+            found = self.look(async move |tx: &mut Tx| Ok(tx.connection_row(id).await?)).await?;
+        }
+        let found = found.filter(|row| sees(viewpoint, &row.connection));
+        let row = found.ok_or(PlatformError::NotFound { resource: Resource::Connection })?;
+        Ok(view(row, now, viewpoint))
+    }
+
+    async fn connection_rows(
+        &self,
+        viewpoint: Option<OrganizationId>,
+        filter: &ConnectionFilter,
+        paging: &Paging,
+    ) -> Result<Page<ConnectionRow>, PlatformError> {
+        let (filter, paging, now) = (filter.clone(), paging.clone(), self.now());
+        self.look(async move |tx: &mut Tx| Ok(tx.list_connections(viewpoint, now, &filter, &paging).await?))
+            .await
     }
 }
 
-fn sees(actor: &Actor, connection: &ConnectionRecord) -> bool {
-    actor.viewpoint().is_none_or(|own| viewer::side_of(connection, own).is_some())
+/// Returns whether it is an offer whose time is over and that nobody has found so yet: who looks does.
+fn is_due(connection: &ConnectionRecord, now: Timestamp) -> bool {
+    let is_over = matches!(&connection.carried, Carried::Admin { expires_at, .. } if *expires_at <= now);
+    connection.status == Status::Offered && is_over
 }
 
-fn view(connection: ConnectionRecord, facts: &Facts, viewpoint: Option<OrganizationId>) -> ConnectionView {
+fn sees(viewpoint: Option<OrganizationId>, connection: &ConnectionRecord) -> bool {
+    viewpoint.is_none_or(|own| viewer::side_of(connection, own).is_some())
+}
+
+fn view(row: ConnectionRow, now: Timestamp, viewpoint: Option<OrganizationId>) -> ConnectionView {
+    let facts = row.facts_at(now);
+    let connection = row.connection;
     let connectivity = facts.connectivity();
     let held_by = [Side::Source, Side::Target]
         .into_iter()
@@ -157,8 +169,8 @@ fn view(connection: ConnectionRecord, facts: &Facts, viewpoint: Option<Organizat
     ConnectionView {
         id: connection.id,
         kind: connection.kind(),
-        source: end(&connection, facts, Side::Source),
-        target: end(&connection, facts, Side::Target),
+        source: end(&connection, &facts, Side::Source),
+        target: end(&connection, &facts, Side::Target),
         carried: carried(&connection),
         status: connection.status,
         held_by,
@@ -217,21 +229,4 @@ fn end(connection: &ConnectionRecord, facts: &Facts, side: Side) -> EndView {
 /// A path that only a newer agent takes is one all the same.
 fn path(path: Word<PathKind>) -> &'static str {
     path.known().map_or("other", PathKind::as_str)
-}
-
-/// Writes it as people read it.
-pub(super) fn shown<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
-}
-
-/// Writes it for what is absent otherwise, never null.
-#[expect(clippy::ref_option, reason = "serde hands a field over by reference")]
-pub(super) fn shown_if_any<T: Display, S: Serializer>(
-    value: &Option<T>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match value {
-        Some(value) => serializer.collect_str(value),
-        None => serializer.serialize_none(),
-    }
 }
