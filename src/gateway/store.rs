@@ -41,8 +41,8 @@ use postgres::PostgresEngine;
 use sqlite::SqliteEngine;
 use tx::text;
 
-pub use agreement::AgreementStatus;
 pub(crate) use agreement::AgreementRecord;
+pub use agreement::AgreementStatus;
 pub use audit::AuditOutcome;
 pub(crate) use audit::{AuditRecord, AuditRow};
 pub(crate) use change::{ChangeKind, ChangeRow, ChangesAfter};

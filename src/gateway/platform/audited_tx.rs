@@ -85,7 +85,9 @@ impl AuditedTx {
                 self.tx.rollback_to_savepoint().await?;
                 (AuditOutcome::Refused, error.to_string())
             }
-            Err(PlatformError::Cursor(_) | PlatformError::Store(_) | PlatformError::Seal(_)) => return outcome,
+            Err(PlatformError::Cursor(_) | PlatformError::Store(_) | PlatformError::Seal(_)) => {
+                return outcome;
+            }
         };
         self.write_entries(word, &reason).await?;
         let by = self.actor.viewpoint().map_or_else(|| "the operator".to_owned(), |it| it.to_string());

@@ -94,7 +94,12 @@ impl Tx {
     }
 
     pub(crate) async fn agreement(&mut self, id: AgreementId) -> Result<Option<AgreementRecord>, StoreError> {
-        self.one_readable("looking a peering up", sql(select_agreements!("WHERE a.id = $1")).bind(text(id)), read).await
+        self.one_readable(
+            "looking a peering up",
+            sql(select_agreements!("WHERE a.id = $1")).bind(text(id)),
+            read,
+        )
+        .await
     }
 
     /// Returns the request or agreement in force between two organizations.

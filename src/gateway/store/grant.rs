@@ -136,13 +136,8 @@ impl Tx {
     }
 
     pub(crate) async fn grant(&mut self, id: GrantId) -> Result<Option<GrantRecord>, StoreError> {
-        const ONE: &str = concat!(
-            "SELECT ",
-            grant_columns!(),
-            "FROM channel_grant g ",
-            grant_joins!(),
-            "WHERE g.id = $1"
-        );
+        const ONE: &str =
+            concat!("SELECT ", grant_columns!(), "FROM channel_grant g ", grant_joins!(), "WHERE g.id = $1");
         self.one_readable("looking a grant up", sql(ONE).bind(text(id)), read).await
     }
 

@@ -101,15 +101,16 @@ impl Tx {
         after: Option<ConnectionId>,
         count: u32,
     ) -> Result<Vec<ConnectionId>, StoreError> {
-        let query = sql("SELECT k.connection FROM connection_secret k JOIN connection c ON c.id = k.connection
+        let query =
+            sql("SELECT k.connection FROM connection_secret k JOIN connection c ON c.id = k.connection
              WHERE k.sealed IS NOT NULL AND k.source_held_at IS NOT NULL AND k.target_held_at IS NOT NULL
                 AND k.connection > $2 AND c.kind = 'P2P'
                 AND ((k.source_viewed_at IS NOT NULL AND k.target_viewed_at IS NOT NULL)
                     OR (k.source_held_at <= $1 AND k.target_held_at <= $1))
              ORDER BY k.connection LIMIT $3")
-        .bind(stored_by.as_millis())
-        .bind(after.map(text).unwrap_or_default())
-        .bind(i64::from(count));
+            .bind(stored_by.as_millis())
+            .bind(after.map(text).unwrap_or_default())
+            .bind(i64::from(count));
         self.all("listing the secrets to be deleted", query, |cells| cells.get("connection")).await
     }
 

@@ -125,6 +125,16 @@ impl Tx {
     pub(super) async fn rows(&mut self, doing: &'static str, query: Query) -> Result<Vec<Cells>, StoreError> {
         #[cfg(test)]
         super::fixture::count_statement();
+        #[cfg(test)]
+        self.note_plan(&query).await;
+        self.fetch(doing, query).await
+    }
+
+    pub(super) async fn fetch(
+        &mut self,
+        doing: &'static str,
+        query: Query,
+    ) -> Result<Vec<Cells>, StoreError> {
         match &mut self.inner {
             Inner::Sqlite(tx) => {
                 let rows = query.for_sqlite().fetch_all(&mut **tx).await;

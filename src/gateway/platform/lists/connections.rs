@@ -109,7 +109,7 @@ impl Platform {
             page = self.connection_rows(viewpoint, filter, paging).await?;
         }
         let sees = |row: &ConnectionRow| sees(viewpoint, &row.connection);
-        let page = page.filter_map(|row| sees(&row).then(|| view(row, now, viewpoint)));
+        let page = page.filter_map(|row| sees(&row).then(|| shown(row, now, viewpoint)));
         Ok(listed("connections", viewpoint, page))
     }
 
@@ -132,7 +132,7 @@ impl Platform {
         }
         let found = found.filter(|row| sees(viewpoint, &row.connection));
         let row = found.ok_or(PlatformError::NotFound { resource: Resource::Connection })?;
-        Ok(view(row, now, viewpoint))
+        Ok(shown(row, now, viewpoint))
     }
 
     async fn connection_rows(
@@ -157,9 +157,16 @@ fn sees(viewpoint: Option<OrganizationId>, connection: &ConnectionRecord) -> boo
     viewpoint.is_none_or(|own| viewer::side_of(connection, own).is_some())
 }
 
-fn view(row: ConnectionRow, now: Timestamp, viewpoint: Option<OrganizationId>) -> ConnectionView {
+fn shown(row: ConnectionRow, now: Timestamp, viewpoint: Option<OrganizationId>) -> ConnectionView {
     let facts = row.facts_at(now);
-    let connection = row.connection;
+    view(row.connection, &facts, viewpoint)
+}
+
+pub(in crate::platform) fn view(
+    connection: ConnectionRecord,
+    facts: &Facts,
+    viewpoint: Option<OrganizationId>,
+) -> ConnectionView {
     let connectivity = facts.connectivity();
     let held_by = [Side::Source, Side::Target]
         .into_iter()
@@ -169,8 +176,8 @@ fn view(row: ConnectionRow, now: Timestamp, viewpoint: Option<OrganizationId>) -
     ConnectionView {
         id: connection.id,
         kind: connection.kind(),
-        source: end(&connection, &facts, Side::Source),
-        target: end(&connection, &facts, Side::Target),
+        source: end(&connection, facts, Side::Source),
+        target: end(&connection, facts, Side::Target),
         carried: carried(&connection),
         status: connection.status,
         held_by,

@@ -3,12 +3,12 @@
 use super::listed;
 use crate::platform::error::PlatformError;
 use crate::platform::{Actor, Platform};
-use crate::store::{GrantFilter, GrantRow, Origin, Tx};
+use crate::store::{GrantFilter, GrantRecord, GrantRow, Origin, Tx};
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::id::{ChannelId, ConnectionId, GrantId, OrganizationId};
 use adit_core::domain::name::Name;
 use adit_core::domain::page::{Page, Paging};
-use adit_core::domain::visibility::{self, Field};
+use adit_core::domain::visibility::{self, Field, Viewer};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrantView {
@@ -46,7 +46,15 @@ impl Platform {
 }
 
 fn view(row: GrantRow) -> GrantView {
-    let GrantRow { grant, connection, published, viewer } = row;
+    view_of(row.grant, row.connection, row.published, row.viewer)
+}
+
+pub(in crate::platform) fn view_of(
+    grant: GrantRecord,
+    connection: Option<ConnectionId>,
+    published: bool,
+    viewer: Viewer,
+) -> GrantView {
     let shows = visibility::listed(Field::ChannelPublic, viewer, published);
     GrantView {
         id: grant.id,

@@ -48,7 +48,8 @@ impl Tx {
         if let Some(until) = filter.until {
             query = query.then(" AND a.at < ").value(until.as_millis());
         }
-        let query = query.after(List::Audit, paging, " AND a.id < ")?.then(" ORDER BY a.id DESC").limit(paging);
+        let query =
+            query.after(List::Audit, paging, " AND a.id < ")?.then(" ORDER BY a.id DESC").limit(paging);
         self.page(&LISTING, paging, query).await
     }
 }

@@ -149,7 +149,8 @@ impl Chosen<'_> {
             query = query.list(words).then(")");
         }
         if !filter.kinds.is_empty() {
-            query = query.then(" AND c.kind IN (").list(filter.kinds.iter().map(|kind| kind.as_str())).then(")");
+            query =
+                query.then(" AND c.kind IN (").list(filter.kinds.iter().map(|kind| kind.as_str())).then(")");
         }
         match &filter.search {
             Some(search) => searched(query, search),

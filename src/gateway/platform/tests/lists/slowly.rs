@@ -1,0 +1,158 @@
+//! Every list by the slow way: each thing looked up by itself, and each judged by the rules for single things.
+
+use super::*;
+use crate::platform::lists::slow;
+use crate::platform::presence::facts_of;
+use crate::platform::viewer;
+use crate::store::{ChannelRecord, Tx};
+use adit_core::domain::visibility::{self, Field, Viewer};
+
+#[tokio::test]
+async fn each_list_is_what_looking_every_thing_up_gives() {
+    let (world, crowd) = World::crowded(440).await;
+    let platform = &world.platform;
+    let viewers = [0, 7, 21].map(|number| member(crowd.organization(number), UserRole::Auditor));
+    for viewer in viewers.into_iter().chain([host()]) {
+        let viewpoint = viewer.viewpoint();
+        let mut tx = platform.store.read().await.unwrap();
+        let slow = connections(&mut tx, viewpoint, platform.now()).await;
+        assert!(slow.len() > 300);
+        same(platform.list(&viewer).connections().await, slow);
+        let slow = channels(&mut tx, viewpoint).await;
+        assert!(slow.len() > 40);
+        same(platform.list(&viewer).channels().await, slow);
+        let slow = grants(&mut tx, viewpoint).await;
+        assert!(slow.len() > 300);
+        same(platform.list(&viewer).grants().await, slow);
+    }
+}
+
+#[tokio::test]
+async fn lists_of_names_are_in_the_order_of_names_whatever_their_case() {
+    let world = World::new().await;
+    for name in ["beta", "Alpha", "gamma", "ÄRZTE", "alpha 2", "Beta 2"] {
+        let party = world.party(name, Tier::Standard).await;
+        world.server(&party, name).await;
+        world.server(&party, "Mirth").await;
+    }
+    let organizations = world.platform.organizations(&host()).await.unwrap();
+    let names: Vec<_> = organizations.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["Alpha", "alpha 2", "beta", "Beta 2", "gamma", "ÄRZTE"]);
+    let servers = world.platform.servers(&host()).await.unwrap();
+    let names: BTreeSet<_> = servers.iter().map(|it| it.id).collect();
+    assert_eq!((servers.len(), names.len()), (12, 12));
+}
+
+#[track_caller]
+fn same<T: PartialEq + std::fmt::Debug>(fast: Vec<T>, slow: Vec<T>) {
+    assert_eq!(fast.len(), slow.len());
+    for (fast, slow) in fast.into_iter().zip(slow) {
+        assert_eq!(fast, slow);
+    }
+}
+
+struct Lists<'a> {
+    platform: &'a Platform,
+    viewer: &'a Actor,
+}
+
+impl Platform {
+    fn list<'a>(&'a self, viewer: &'a Actor) -> Lists<'a> {
+        Lists { platform: self, viewer }
+    }
+}
+
+impl Lists<'_> {
+    async fn connections(&self) -> Vec<ConnectionView> {
+        let every = ConnectionFilter::default();
+        let list =
+            to_the_end(97, async |paging| self.platform.list_connections(self.viewer, &every, &paging).await)
+                .await;
+        list.unwrap()
+    }
+
+    async fn channels(&self) -> Vec<ChannelView> {
+        let every = ChannelFilter::default();
+        let list =
+            to_the_end(97, async |paging| self.platform.list_channels(self.viewer, &every, &paging).await)
+                .await;
+        list.unwrap()
+    }
+
+    async fn grants(&self) -> Vec<GrantView> {
+        let every = GrantFilter::default();
+        let list =
+            to_the_end(97, async |paging| self.platform.list_grants(self.viewer, &every, &paging).await)
+                .await;
+        list.unwrap()
+    }
+}
+
+pub(super) async fn connections(
+    tx: &mut Tx,
+    viewpoint: Option<OrganizationId>,
+    now: Timestamp,
+) -> Vec<ConnectionView> {
+    let mut views = Vec::new();
+    for id in tx.texts("SELECT id AS it FROM connection ORDER BY created_at, id").await {
+        let connection = tx.connection(id.parse().unwrap()).await.unwrap().unwrap();
+        if viewpoint.is_none_or(|own| viewer::side_of(&connection, own).is_some()) {
+            let facts = facts_of(tx, &connection, now).await.unwrap();
+            views.push(slow::connection(connection, &facts, viewpoint));
+        }
+    }
+    views
+}
+
+async fn channels(tx: &mut Tx, viewpoint: Option<OrganizationId>) -> Vec<ChannelView> {
+    let mut views = Vec::new();
+    for id in tx.texts("SELECT id AS it FROM channel ORDER BY lower(name), id").await {
+        let channel = tx.channel(id.parse().unwrap()).await.unwrap().unwrap();
+        let (of_channel, of_server) = match viewpoint {
+            None => (Viewer::Owner, Viewer::Owner),
+            Some(own) => {
+                (viewer::of_channel(tx, own, &channel).await.unwrap(), of_server(tx, own, &channel).await)
+            }
+        };
+        if visibility::listed(Field::ChannelPublic, of_channel, channel.published) {
+            let shows = visibility::listed(Field::ServerName, of_server, false);
+            views.push(ChannelView {
+                id: channel.id,
+                name: channel.name,
+                organization: channel.organization_name,
+                organization_id: channel.organization,
+                server: shows.then_some(channel.server_name),
+                protocol: channel.protocol,
+                description: channel.description,
+                published: channel.published,
+            });
+        }
+    }
+    views
+}
+
+async fn of_server(tx: &mut Tx, own: OrganizationId, channel: &ChannelRecord) -> Viewer {
+    if own == channel.organization {
+        return Viewer::Owner;
+    }
+    let connections = tx.connections_of_server(channel.server).await.unwrap();
+    viewer::of_others(tx, own, channel.organization, &connections).await.unwrap()
+}
+
+async fn grants(tx: &mut Tx, viewpoint: Option<OrganizationId>) -> Vec<GrantView> {
+    let mut views = Vec::new();
+    for id in tx.texts("SELECT id AS it FROM channel_grant ORDER BY created_at, id").await {
+        let grant = tx.grant(id.parse().unwrap()).await.unwrap().unwrap();
+        if viewpoint.is_some_and(|own| own != grant.owner && own != grant.holder) {
+            continue;
+        }
+        let channel = tx.channel(grant.channel).await.unwrap().unwrap();
+        let viewer = match viewpoint {
+            None => Viewer::Owner,
+            Some(own) => viewer::of_channel(tx, own, &channel).await.unwrap(),
+        };
+        let connection = tx.connection_of_grant(grant.id).await.unwrap().map(|connection| connection.id);
+        views.push(slow::grant(grant, connection, channel.published, viewer));
+    }
+    views
+}
