@@ -87,7 +87,8 @@ impl Tx {
 
     /// Returns whether any sealed bytes are still here.
     pub(crate) async fn keeps_secrets(&mut self) -> Result<bool, StoreError> {
-        let query = sql("SELECT connection FROM connection_secret WHERE sealed IS NOT NULL LIMIT 1");
+        let query = sql("SELECT connection FROM connection_secret WHERE sealed IS NOT NULL
+             ORDER BY connection LIMIT 1");
         let kept: Option<ConnectionId> =
             self.one("asking for kept secrets", query, |cells| cells.get("connection")).await?;
         Ok(kept.is_some())
