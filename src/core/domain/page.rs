@@ -120,7 +120,9 @@ pub struct Cursor {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this is no place in the list of {expected}; take the `next` of an earlier page of it, or begin without")]
+#[error(
+    "this is no place in the list of {expected}; take the `next` of an earlier page of it, or begin without"
+)]
 pub struct InvalidCursor {
     expected: &'static str,
 }
@@ -164,7 +166,8 @@ impl FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Self, InvalidCursor> {
         const NOT_OURS: InvalidCursor = InvalidCursor { expected: "anything" };
-        let plain = Some(text).filter(|text| text.len() <= CURSOR_CHARS_MAX).and_then(|it| hex::decode(it).ok());
+        let plain =
+            Some(text).filter(|text| text.len() <= CURSOR_CHARS_MAX).and_then(|it| hex::decode(it).ok());
         let plain = plain.and_then(|plain| String::from_utf8(plain).ok()).ok_or(NOT_OURS)?;
         let parsed = plain.split_once(':').and_then(|(list, place)| {
             let list = List::ALL.into_iter().find(|known| known.as_str() == list)?;
@@ -227,7 +230,8 @@ impl FromStr for Search {
     type Err = InvalidSearch;
 
     fn from_str(text: &str) -> Result<Self, InvalidSearch> {
-        let is_line = (1..=NAME_CHARS_MAX).contains(&text.chars().count()) && !text.contains(char::is_control);
+        let is_line =
+            (1..=NAME_CHARS_MAX).contains(&text.chars().count()) && !text.contains(char::is_control);
         is_line.then(|| Self(text.to_owned())).ok_or(InvalidSearch)
     }
 }
@@ -279,7 +283,9 @@ mod tests {
             }
         }
         let foreign = |plain: &str| hex::encode(plain).parse::<Cursor>();
-        for plain in ["", "audit", "audit:numbered:x", "audit:made:1:2", "servers:numbered:1", "servers:named:x:y"] {
+        for plain in
+            ["", "audit", "audit:numbered:x", "audit:made:1:2", "servers:numbered:1", "servers:named:x:y"]
+        {
             assert!(foreign(plain).is_err(), "{plain}");
         }
         assert!(foreign(&format!("servers:named:{ID}:a\0")).is_err());
