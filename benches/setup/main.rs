@@ -72,6 +72,7 @@ impl End {
             secrets: (1..=CONNECTIONS).map(|number| Secret::from_bytes([number; 32])).collect(),
             candidates: vec![other.at],
             path: PathPreference::AUTO,
+            relays: Vec::new(),
         };
         self.routes.want([(other.server, wanted)].into());
     }

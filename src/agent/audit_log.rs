@@ -8,10 +8,10 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::entries::Entries;
-use super::outbox::Outbox;
+use super::outbox::{Note, Outbox};
 use adit_core::domain::id::{ConnectionId, ServerId};
 use adit_core::domain::limits;
-use adit_core::protocol::control::{PeerRefusal, ToGateway};
+use adit_core::protocol::control::PeerRefusal;
 use adit_core::protocol::repeat_limiter::RepeatLimiter;
 use adit_net::identity::time::{LearntClock, TimeSource};
 use adit_observe::audit::{AuditEntry, AuditError, AuditFile};
@@ -95,8 +95,7 @@ impl AuditLog {
     ) {
         if let Some(left_out) = self.record_refusal(connection, peer, Some(reason), &reason.to_string()).await
         {
-            let reason = reason.into();
-            self.outbox.notify(ToGateway::RefusedPeer { connection, peer, reason, left_out });
+            self.outbox.notify(Note::RefusedPeer { connection, peer, reason, left_out });
         }
     }
 
@@ -160,9 +159,9 @@ mod tests {
             fixture.audit.refuse_peer(Some(Fixture::id(1)), Some(PEER), PeerRefusal::Paused).await;
         }
         assert_eq!(fixture.audit_lines(), 1);
-        let told = fixture.outbox.try_recv();
-        assert!(matches!(told, Ok(ToGateway::RefusedPeer { left_out: 0, .. })), "{told:?}");
-        assert!(fixture.outbox.try_recv().is_err());
+        let told = fixture.notes.try_receive();
+        assert!(matches!(told, Some(Note::RefusedPeer { left_out: 0, .. })), "{told:?}");
+        assert_eq!(fixture.notes.try_receive(), None);
     }
 
     #[tokio::test]

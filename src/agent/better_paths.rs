@@ -83,6 +83,7 @@ pub fn to_peer(state: &PathState, paths: &Paths, peer: ServerId, now: Instant) -
             BetterPath::not_allowed_by_peer(kind)
         }
         WhyNot::NotAllowed
+        | WhyNot::OtherRelay
         | WhyNot::NoAddress
         | WhyNot::NotRegistered
         | WhyNot::NoCarrier

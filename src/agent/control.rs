@@ -1,13 +1,13 @@
 //! The control link from the agent's side: dials the gateway forever, and says hello. What is said over a link is
 //! `session`'s. Without a link everything known goes on.
 
+mod said;
 mod session;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tracing::Instrument;
 
@@ -15,6 +15,7 @@ use self::session::ControlSession;
 use super::disk::Disk;
 use super::entries::Entries;
 use super::gateway_link::GatewayLink;
+use super::outbox::Notes;
 use super::paths::Paths;
 use super::policies::Policies;
 use super::rejected::Rejected;
@@ -29,7 +30,7 @@ use adit_core::domain::time::Timestamp;
 use adit_core::domain::visible::error_chain;
 use adit_core::protocol::backoff::Backoff;
 use adit_core::protocol::capability::{Capabilities, Capability};
-use adit_core::protocol::control::{ToAgent, ToGateway, VERSION, VERSIONS};
+use adit_core::protocol::control::{DatabaseAway, ToAgent, ToGateway, VERSION, VERSIONS};
 use adit_core::protocol::packet::PacketKey;
 use adit_core::protocol::repeat_limiter::shown;
 use adit_core::protocol::route::canonical;
@@ -73,6 +74,8 @@ pub(crate) enum LinkEnd {
     Gap,
     #[error("the gateway did not start with a welcome")]
     NoWelcome,
+    #[error(transparent)]
+    Database(#[from] DatabaseAway),
     #[error(
         "the gateway picked control version {picked}, this agent ({}) speaks {VERSIONS:?}; update adit here",
         env!("CARGO_PKG_VERSION")
@@ -103,6 +106,7 @@ impl LinkEnd {
                 | Self::Link(_)
                 | Self::Silent(_)
                 | Self::NoWelcome
+                | Self::Database(_)
                 | Self::Restarted
                 | Self::Goodbye { stopping: true, .. }
         )
@@ -140,7 +144,7 @@ pub(crate) struct ControlClient {
     pub boot: BootId,
     pub announced: Announced,
     pub direct_addresses: Vec<SocketAddr>,
-    pub outbox: mpsc::Receiver<ToGateway>,
+    pub notes: Notes,
 }
 
 impl ControlClient {
@@ -189,8 +193,8 @@ impl ControlClient {
         let GatewayDialled { connection, place, addresses } = self.dial(dial_timeout).await?;
         let (mut sender, mut receiver) = link::open(&connection).await?;
         sender.send(&self.hello()).await?;
-        let welcome = timeout(WELCOME_TIMEOUT, known(&mut receiver)).await;
-        let (now, capabilities) = match welcome.map_err(|_| LinkEnd::NoWelcome)?? {
+        let (answer, away_since) = first_answer(&mut receiver, LinkEnd::NoWelcome).await?;
+        let (now, capabilities) = match answer {
             ToAgent::Welcome { version, now, capabilities } => {
                 if !VERSIONS.contains(&version) {
                     return Err(LinkEnd::Version { picked: version });
@@ -208,23 +212,24 @@ impl ControlClient {
         };
         self.learn_time(now).await;
         sender.send(&self.hidden_from()).await?;
-        let tells_paths = capabilities.has(Capability::AllowedPaths);
-        if tells_paths {
+        if capabilities.has(Capability::AllowedPaths) {
             sender.send(&self.allowed_paths()).await?;
         }
         let toward = place.address().or_else(|| addresses.first().copied());
-        let mut session = ControlSession::new(self, toward, tells_paths);
+        // An older gateway answers no probes, and the link stays on the path on which it was dialled.
+        let answers_probes = capabilities.has(Capability::Carrier);
+        let mut session = ControlSession::new(self, toward, capabilities);
         let mut first = Vec::new();
         session.announce(&mut first);
+        session.repeat_notes(&mut first);
         for message in first {
             sender.send(&message).await?;
         }
         *up_since = Some(Instant::now());
         let client = &session.client;
         client.link.note_up(true);
+        client.link.note_database(away_since);
         let key = PacketKey::of_link(&connection.registration_secret()?);
-        // An older gateway answers no probes, and the link stays on the path on which it was dialled.
-        let answers_probes = capabilities.has(Capability::Carrier);
         client.routes.follow(client.enrolment.gateway_route, &connection);
         let is_nowhere = addresses.is_empty();
         client.routes.set_relay(Some(RelayServer { place, addresses, key, answers_probes }));
@@ -247,8 +252,8 @@ impl ControlClient {
         let csr = self.endpoint.credentials().identity.key().csr_der();
         let csr = hex::encode(csr.map_err(|source| LinkEnd::Request { source })?);
         sender.send(&ToGateway::Renew { csr }).await?;
-        let answer = timeout(WELCOME_TIMEOUT, known(receiver)).await;
-        match answer.map_err(|_| LinkEnd::Silent(WELCOME_TIMEOUT))?? {
+        let (answer, _) = first_answer(receiver, LinkEnd::Silent(WELCOME_TIMEOUT)).await?;
+        match answer {
             ToAgent::Renewed { leaf } => match self.renew(&leaf).await {
                 Ok(()) => Err(LinkEnd::Renewed),
                 Err(error) => {
@@ -406,6 +411,27 @@ async fn look_up_again(enrolment: &Enrolment, routes: &Routes) -> std::convert::
             std::future::pending::<()>().await;
         }
         sleep(LOOK_UP_AGAIN).await;
+    }
+}
+
+/// Waits a bounded time for what a link begins with, and says since when the gateway's database is away, if it
+/// is; where no more than that was said, that is why there is no link.
+async fn first_answer(
+    receiver: &mut LinkReceiver,
+    silence: LinkEnd,
+) -> Result<(ToAgent, Option<Timestamp>), LinkEnd> {
+    let mut away = None;
+    let answered = timeout(WELCOME_TIMEOUT, async {
+        loop {
+            match known(receiver).await? {
+                ToAgent::Database { away_since } => away = away_since,
+                message => return Ok::<_, TransportError>(message),
+            }
+        }
+    });
+    match answered.await {
+        Ok(message) => Ok((message?, away)),
+        Err(_) => Err(away.map_or(silence, |since| DatabaseAway { since }.into())),
     }
 }
 

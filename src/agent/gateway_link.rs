@@ -1,5 +1,5 @@
-//! What is true of the control link, for people: whether it is up, why it is away, and what the gateway said over
-//! it that was not taken.
+//! What is true of the control link, for people: whether it is up, why it is away, whether the gateway has its
+//! database, and what it said over the link that was not taken.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,10 +12,12 @@ use super::rejected::{Rejected, RejectedStatements};
 use super::repeats::Repeats;
 use super::stats::{Fault, TimedFlag};
 use super::stopping::Stopping;
+use adit_core::domain::time::Timestamp;
+use adit_core::protocol::control::DatabaseAway;
 use adit_core::protocol::repeat_limiter::shown;
 use adit_net::identity::time::{LearntClock, TimeSource};
 use adit_observe::audit::AuditEntry;
-use adit_observe::metrics::CONTROL_LINK_UP;
+use adit_observe::metrics::{CONTROL_DATABASE_AWAY, CONTROL_LINK_UP};
 
 const GATEWAY_STOPPED: &str = "the gateway was stopped; the link comes back with it";
 
@@ -35,6 +37,10 @@ pub(crate) struct GatewayLink {
 pub(crate) struct LinkStatus {
     pub(crate) up: TimedFlag,
     pub(crate) last_error: Option<Fault>,
+    /// Since when the gateway's database is away, as it says over the link that is up.
+    pub(crate) database_away: Option<Timestamp>,
+    /// That it is away was logged, and not yet that it is back.
+    is_database_missed: bool,
 }
 
 impl GatewayLink {
@@ -62,9 +68,43 @@ impl GatewayLink {
         status.up.set(Some(up), self.clock.now());
         if up {
             status.last_error = None;
+        } else {
+            // Nobody says so any more.
+            status.database_away = None;
+            metrics::gauge!(CONTROL_DATABASE_AWAY).set(0.0);
         }
         drop(status);
         metrics::gauge!(CONTROL_LINK_UP).set(f64::from(u8::from(up)));
+    }
+
+    /// Notes since when the gateway's database is away, as it says over the link that is up, or that it is not.
+    pub(crate) fn note_database(&self, away_since: Option<Timestamp>) {
+        let mut status = self.status.lock();
+        status.database_away = away_since;
+        let is_news =
+            std::mem::replace(&mut status.is_database_missed, away_since.is_some()) != away_since.is_some();
+        drop(status);
+        metrics::gauge!(CONTROL_DATABASE_AWAY).set(f64::from(u8::from(away_since.is_some())));
+        if !is_news {
+            return;
+        }
+        match away_since.map(|since| DatabaseAway { since }.to_string()) {
+            Some(what) => {
+                if let Some(more) = self.repeats.note("the gateway's database is away", Instant::now()) {
+                    tracing::warn!(more = shown(more), "{what}");
+                }
+            }
+            None => {
+                if let Some(more) = self.repeats.note("the gateway's database is back", Instant::now()) {
+                    tracing::info!(more = shown(more), "the gateway's database is back; what waited goes on");
+                }
+            }
+        }
+    }
+
+    #[must_use]
+    pub(crate) fn is_database_away(&self) -> bool {
+        self.status.lock().database_away.is_some()
     }
 
     /// Remembers why the link is away; the same reason again is only remembered. `is_excused`: the gateway
@@ -126,6 +166,26 @@ mod tests {
         assert_eq!(last_error(link), None);
         link.note_fault("silent".into(), false);
         assert_eq!(last_error(link).as_deref(), Some("silent"));
+    }
+
+    #[test]
+    fn a_database_is_away_until_the_gateway_says_otherwise_or_nobody_says_it_any_more() {
+        let link = &Fixture::new().link;
+        let since = Timestamp::from_millis(1_795_510_800_000);
+        link.note_up(true);
+        assert!(!link.is_database_away());
+        link.note_database(Some(since));
+        link.note_database(Some(since));
+        assert_eq!(link.status().database_away, Some(since));
+        link.note_database(None);
+        assert!(!link.is_database_away());
+        link.note_database(Some(since));
+        link.note_up(false);
+        assert_eq!(link.status().database_away, None);
+        assert!(link.status().is_database_missed, "that it is back is still to be logged");
+        link.note_up(true);
+        link.note_database(None);
+        assert!(!link.status().is_database_missed);
     }
 
     #[tokio::test]

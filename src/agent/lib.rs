@@ -178,7 +178,7 @@ impl Agent {
         let local_tls = certificate.as_ref().map(LocalTls::new).transpose()?;
         let (entries, runs) = Entries::from_config(&config, &clock);
         let paths = Paths::from_config(&config);
-        let (outbox, outbox_queue) = Outbox::new();
+        let (outbox, notes) = Outbox::new();
         let listen = socket.bound().map_or_else(|_| String::new(), |bound| bound.to_string());
         let carrier_status = watch::Sender::default();
         let startup = StartupInfo {
@@ -197,7 +197,7 @@ impl Agent {
             boot,
             announced: announced.clone(),
             direct_addresses: config.direct_addresses.clone(),
-            outbox: outbox_queue,
+            notes,
         };
         let control = parts::of_control(&parts, own);
         let relay = RelayId(parts.enrolment.gateway_route);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, watch};
 
 use super::admin::parts::AdminParts;
 use super::audit_log::AuditLog;
@@ -13,7 +13,7 @@ use super::control::ControlClient;
 use super::disk::Disk;
 use super::entries::Entries;
 use super::gateway_link::GatewayLink;
-use super::outbox::Outbox;
+use super::outbox::{Notes, Outbox};
 use super::paths::Paths;
 use super::policies::Policies;
 use super::secret_store::SecretStore;
@@ -25,7 +25,6 @@ use super::tunnels::Admission;
 use super::wanted_peers::Announced;
 use adit_core::domain::id::{BootId, ServerId};
 use adit_core::domain::limits::ADMIN_LARGE_BODIES_MAX;
-use adit_core::protocol::control::ToGateway;
 use adit_net::identity::time::LearntClock;
 use adit_net::transport::endpoint::AgentEndpoint;
 use adit_net::transport::routes::Routes;
@@ -128,12 +127,12 @@ pub(crate) struct ControlOwn {
     pub(crate) boot: BootId,
     pub(crate) announced: Announced,
     pub(crate) direct_addresses: Vec<SocketAddr>,
-    pub(crate) outbox: mpsc::Receiver<ToGateway>,
+    pub(crate) notes: Notes,
 }
 
 /// Returns what keeps the control link.
 pub(crate) fn of_control(parts: &Parts, own: ControlOwn) -> ControlClient {
-    let ControlOwn { socket, boot, announced, direct_addresses, outbox } = own;
+    let ControlOwn { socket, boot, announced, direct_addresses, notes } = own;
     ControlClient {
         clock: Arc::clone(&parts.clock),
         endpoint: Arc::clone(&parts.endpoint),
@@ -149,7 +148,7 @@ pub(crate) fn of_control(parts: &Parts, own: ControlOwn) -> ControlClient {
         boot,
         announced,
         direct_addresses,
-        outbox,
+        notes,
     }
 }
 

@@ -345,6 +345,9 @@ pub struct AgentStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway_path: Option<LinkPath>,
     pub gateway_error: Option<Fault>,
+    /// Since when the gateway's database is away, while it says so over the link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway_database_away_since: Option<Timestamp>,
     /// What the gateway said last of each kind that this agent did not take.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_taken: Vec<Fault>,

@@ -373,6 +373,7 @@ fn status(sources: &StatusSources, startup: &StartupInfo) -> AgentStatus {
         gateway: link.up,
         gateway_path: LinkPath::of(&sources.routes.gateway_path().borrow(), Instant::now()),
         gateway_error: link.last_error,
+        gateway_database_away_since: link.database_away,
         not_taken: sources.link.rejected(),
         clone_seen: sources.link.copies.seen(Instant::now()),
         relay: sources.routes.is_registered(),

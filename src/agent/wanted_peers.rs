@@ -119,8 +119,10 @@ fn wanted<'a>(
             secrets: Vec::new(),
             candidates: known.get(&rule.peer).cloned().unwrap_or_default(),
             path: path(rule.peer),
+            relays: Vec::new(),
         });
         peer.secrets.push(secret);
+        peer.relays.push(rule.relays.clone());
     }
     wanted
 }
@@ -140,8 +142,9 @@ fn worth_trying(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 mod tests {
     use super::*;
     use crate::policy::tests::{PEER, entry, rule};
-    use adit_core::domain::id::{ConnectionId, RouteId};
+    use adit_core::domain::id::{ConnectionId, RelayId, RouteId};
     use adit_core::domain::path::PathKind;
+    use adit_core::domain::relays::Relays;
     use adit_core::protocol::control::{Activity, Change};
 
     fn book(rules: Vec<Rule>) -> RuleBook {
@@ -160,9 +163,10 @@ mod tests {
     fn a_peer_is_wanted_once_with_the_secrets_of_all_its_connections() {
         let entries = [entry(1), entry(2), entry(3), entry(4)];
         let known = BTreeMap::from([(PEER, vec![([10, 0, 0, 1], 4_433).into()])]);
+        let relay = RelayId(RouteId::from_bytes([8; 8]));
         let rules = vec![
             rule(1),
-            Rule { activity: Activity::Paused, ..rule(2) },
+            Rule { activity: Activity::Paused, relays: vec![relay].try_into().unwrap(), ..rule(2) },
             // Neither one that is not switched on, nor one whose secret is not held.
             Rule { activity: Activity::Ready, ..rule(3) },
             Rule { secret_epoch: 2, ..rule(4) },
@@ -176,6 +180,7 @@ mod tests {
             secrets: [1, 2].map(|number| secret_of(&entry(number), &rule(number)).unwrap()).to_vec(),
             candidates: known[&PEER].clone(),
             path: PathPreference::only(PathKind::Relay),
+            relays: vec![Relays::default(), Relays::try_from(vec![relay]).unwrap()],
         };
         assert_eq!(found, BTreeMap::from([(PEER, expected)]));
     }

@@ -13,6 +13,7 @@ pub mod name;
 pub mod page;
 pub mod path;
 pub mod places;
+pub mod relays;
 pub mod role;
 pub mod secret;
 pub mod status;

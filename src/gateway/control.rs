@@ -1,17 +1,20 @@
 //! Control links: who may have one, and what is served on it.
 //!
-//! Each link is one task with one loop (`session`). What a link has been told is kept in `view`,
-//! how fast it may speak in its loop. Rules and refusals are the platform's; QUIC is the transport's.
+//! Each link is one task with one loop (`session`). What a link has been told is kept in `view`, what it has to
+//! ask of the database in `queue`, how fast it may speak in its loop. Rules and refusals are the platform's; QUIC is the transport's.
 
+mod queue;
+mod reported;
 mod session;
 mod view;
+mod work;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -19,10 +22,11 @@ use tracing::{Instrument, Span, debug, error, field, info, info_span, warn};
 
 use super::attempt_limiter::{AttemptLimiter, HandshakeLimiter, Throttled};
 use super::authority::{Authority, AuthorityError};
-use super::platform::{LinkRefusal, Platform, PlatformError};
+use super::feed::Feed;
+use super::platform::{Action, LinkRefusal, Platform, PlatformError};
 use super::presence::AgentPresence;
 use super::relay::RelayKeeper;
-use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
+use adit_core::domain::id::{ConnectionId, GatewayId, KeyFingerprint, ServerId};
 use adit_core::domain::limits::{
     CONTROL_HANDSHAKE_TIMEOUT, CONTROL_LINKS_MAX, CONTROL_NEWCOMERS, CONTROL_OPEN_TIMEOUT,
     CONTROL_OPENINGS_BURST, CONTROL_OPENINGS_EACH, CONTROL_RENEW_TIMEOUT, GATEWAY_STOP_TIMEOUT,
@@ -31,7 +35,7 @@ use adit_core::domain::limits::{
 use adit_core::domain::places::address_of;
 use adit_core::domain::visible::error_chain;
 use adit_core::protocol::capability::{self, Capabilities};
-use adit_core::protocol::control::{Rule, ToAgent, ToGateway, VERSION};
+use adit_core::protocol::control::{DatabaseAway, Rule, ToAgent, ToGateway, VERSION};
 use adit_core::protocol::frame::Code;
 use adit_core::protocol::packet::PacketKey;
 use adit_core::protocol::repeat_limiter::RepeatLimiter;
@@ -77,6 +81,8 @@ pub(super) enum LinkEnd {
     #[error("the gateway is stopping")]
     Stopping,
     /// Ours.
+    #[error(transparent)]
+    Database(#[from] DatabaseAway),
     #[error("the platform cannot answer")]
     Platform { source: PlatformError },
     #[error("a certificate cannot be signed")]
@@ -91,8 +97,10 @@ pub(super) struct Control {
     pub(super) presence: Arc<AgentPresence>,
     pub(super) relay: Arc<RelayKeeper>,
     pub(super) clock: Arc<dyn TimeSource>,
-    /// Rises when anything in the platform changed.
-    pub(super) changes: watch::Receiver<u64>,
+    pub(super) feed: Arc<Feed>,
+    pub(super) gateway: GatewayId,
+    /// In which links read and write the database, one after another: ten thousand at once would all be late.
+    pub(super) turns: Semaphore,
     pub(super) endpoint: GatewayEndpoint,
     pub(super) stop: CancellationToken,
     /// Limits what strangers can make us write.
@@ -153,11 +161,16 @@ impl ControlLimiters {
     }
 }
 
-/// A link whose agent is known and welcome, before it said what it wants.
-struct OpenLink {
+/// Who is at the other end of a link.
+struct LinkAgent {
     server: ServerId,
     peer: VerifiedPeer,
     from: SocketAddr,
+}
+
+/// A link whose agent is known and welcome, before it said what it wants.
+struct OpenLink {
+    agent: LinkAgent,
     connection: Connection,
     /// Authenticates its agent at the relay.
     registration: PacketKey,
@@ -224,13 +237,13 @@ async fn serve(control: Arc<Control>, incoming: Incoming, newcomer: Newcomer) {
             return control.report_unopened(from, &end);
         }
     };
-    let span = info_span!("agent", name = field::Empty, server = %link.server);
+    let span = info_span!("agent", name = field::Empty, server = %link.agent.server);
     async {
         let end = match serve_open(&control, &mut link).await {
             Ok(never) => match never {},
-            Err(end) => end,
+            Err(end) => control.blamed(end),
         };
-        control.report(Cause::Agent(link.server, link.peer.key()), &end);
+        control.report(Cause::Agent(link.agent.server, link.agent.peer.key()), &end);
         // What is ours to explain is said in general words; the details are in our log.
         let reason = match &end {
             LinkEnd::Lost { .. } | LinkEnd::Silent { .. } => return,
@@ -275,9 +288,7 @@ async fn open(control: &Control, incoming: Incoming, mut newcomer: Newcomer) -> 
     let registration = PacketKey::of_link(&connection.registration_secret().map_err(lost)?);
     let (sender, receiver) = in_time(link::accept(&connection)).await?;
     Ok(OpenLink {
-        server,
-        peer,
-        from,
+        agent: LinkAgent { server, peer, from },
         connection,
         registration,
         sender,
@@ -289,7 +300,10 @@ async fn open(control: &Control, incoming: Incoming, mut newcomer: Newcomer) -> 
 
 /// Serves the link from hello to the end; there is no end without a reason.
 async fn serve_open(control: &Control, link: &mut OpenLink) -> Result<std::convert::Infallible, LinkEnd> {
-    let name = control.authorize_key(link.server, &link.peer).await?;
+    control.check_database()?;
+    let turn = control.turns.acquire().await;
+    let name = control.authorize_key(link.agent.server, &link.agent.peer).await?;
+    drop(turn);
     Span::current().record("name", &name);
     link.connection.admit_control();
     let hello = in_time(link.receiver.receive()).await?;
@@ -299,15 +313,15 @@ async fn serve_open(control: &Control, link: &mut OpenLink) -> Result<std::conve
     link.version = capability::pick(version, &versions)
         .map_err(|refused| LinkEnd::Refused { reason: format!("{refused} (it is adit {software})") })?;
     let now = control.clock.now();
-    if link.peer.is_expired(now) {
-        info!(%software, expired = %link.peer.not_after(), "an agent with an expired leaf may renew it");
+    if link.agent.peer.is_expired(now) {
+        info!(%software, expired = %link.agent.peer.not_after(), "an agent with an expired leaf may renew it");
         return renew_only(control, link).await;
     }
     info!(%software, %boot, version = link.version, %capabilities, "agent connected");
     link.capabilities = capabilities;
-    let copy = control.presence.note_run(link.server, boot, canonical(link.from));
+    let copy = control.presence.note_run(link.agent.server, boot, canonical(link.agent.from));
     if let Some(at) = copy {
-        control.report_copy(link, at).await?;
+        control.report_copy(&link.agent, at).await?;
     }
     session::run(control, link, copy).await
 }
@@ -319,7 +333,7 @@ async fn renew_only(control: &Control, link: &mut OpenLink) -> Result<std::conve
         loop {
             match link.receiver.receive().await.map_err(lost)? {
                 ToGateway::Renew { csr } => {
-                    let renewed = control.renew(link, &csr).await?;
+                    let renewed = control.renew(&link.agent, &csr).await?;
                     link.sender.send(&renewed).await.map_err(lost)?;
                 }
                 ToGateway::Heartbeat { .. } | ToGateway::Unknown => {}
@@ -340,6 +354,24 @@ async fn renew_only(control: &Control, link: &mut OpenLink) -> Result<std::conve
 }
 
 impl Control {
+    /// Refuses a link that nobody can judge: without the database nobody is known to be welcome.
+    fn check_database(&self) -> Result<(), LinkEnd> {
+        self.feed.away_since().map_or(Ok(()), |since| Err(DatabaseAway { since }.into()))
+    }
+
+    /// Returns the end as it is told: one who was not served just because the database is away or busy is told so.
+    fn blamed(&self, end: LinkEnd) -> LinkEnd {
+        match end {
+            LinkEnd::Platform { source } if source.is_transient() => {
+                debug!(why = error_chain(&source), "a link cannot be served while the database is away");
+                self.feed.suspect_database();
+                let since = self.feed.away_since().unwrap_or_else(|| self.clock.now());
+                DatabaseAway { since }.into()
+            }
+            end => end,
+        }
+    }
+
     /// Logs how a link ended whose agent was known. One that is refused comes back for as long as it runs:
     /// the first refusal has a line at once, its repeats one an hour.
     fn report(&self, cause: Cause, end: &LinkEnd) {
@@ -359,6 +391,8 @@ impl Control {
                     debug!(why = %end, kind, "control link refused again; counted for the next line");
                 }
             }
+            // Said once for all links.
+            LinkEnd::Database(_) => debug!(why = %end, "control link refused"),
             LinkEnd::Platform { .. } | LinkEnd::Signing { .. } => {
                 error!(why = error_chain(end), "control link failed");
             }
@@ -389,7 +423,11 @@ impl Control {
             LinkEnd::TooOften => "too often",
             LinkEnd::Lost { .. } | LinkEnd::Silent { .. } => "lost",
             LinkEnd::Refused { .. } | LinkEnd::Misbehaved { .. } => "refused",
-            LinkEnd::Replaced | LinkEnd::Stopping | LinkEnd::Platform { .. } | LinkEnd::Signing { .. } => {
+            LinkEnd::Replaced
+            | LinkEnd::Stopping
+            | LinkEnd::Database(_)
+            | LinkEnd::Platform { .. }
+            | LinkEnd::Signing { .. } => {
                 return self.report(cause, end);
             }
         };
@@ -413,9 +451,9 @@ impl Control {
     }
 
     /// Reports that two runs of one agent take turns. They do so for as long as both live.
-    async fn report_copy(&self, link: &OpenLink, other: SocketAddr) -> Result<(), LinkEnd> {
-        let (server, here) = (link.server, canonical(link.from));
-        if let Some(more) = self.limiters.may_log("another copy", Cause::Agent(server, link.peer.key())) {
+    async fn report_copy(&self, agent: &LinkAgent, other: SocketAddr) -> Result<(), LinkEnd> {
+        let (server, here) = (agent.server, canonical(agent.from));
+        if let Some(more) = self.limiters.may_log("another copy", Cause::Agent(server, agent.peer.key())) {
             warn!(
                 %here, %other, more,
                 "two copies of this agent run and take the control link from each other; stop one, or give it a \
@@ -446,18 +484,18 @@ impl Control {
         Err(LinkEnd::Refused { reason: reason.into() })
     }
 
-    /// Returns the rules and revoked keys as the link's server must know them now.
-    async fn rules(&self, link: &OpenLink) -> Result<(Vec<Rule>, Vec<KeyFingerprint>), LinkEnd> {
-        self.platform.rules_for(link.server).await.map_err(|source| LinkEnd::Platform { source })
+    /// Returns the rules, by connection, and revoked keys as the server must know them now.
+    async fn rules(&self, server: ServerId) -> Result<(Vec<Rule>, Vec<KeyFingerprint>), LinkEnd> {
+        self.platform.rules_for(server).await.map_err(|source| LinkEnd::Platform { source })
     }
 
-    /// Returns which of these connections of the link's server have reached a final status.
+    /// Returns which of these connections of the server have reached a final status.
     async fn ended_among(
         &self,
-        link: &OpenLink,
+        server: ServerId,
         connections: &[ConnectionId],
     ) -> Result<Vec<ConnectionId>, LinkEnd> {
-        let ended = self.platform.ended_among(link.server, connections).await;
+        let ended = self.platform.ended_among(server, connections).await;
         ended.map_err(|source| LinkEnd::Platform { source })
     }
 
@@ -468,37 +506,38 @@ impl Control {
         if self.audited.let_in(from).is_err() {
             count_dropped("unaudited_refusal");
             debug!(%why, "not audited: too many were refused where this one comes from");
-        } else if let Err(error) =
-            self.platform.host_refused(None, "open control link", from, &why.to_string()).await
-        {
-            error!(%error, "a refused handshake could not be audited");
+            return;
         }
-    }
-
-    /// Notes that a server's link came up or went down.
-    async fn linked(&self, server: ServerId, up: bool) -> Result<(), LinkEnd> {
-        self.platform.linked(server, up).await.map_err(|source| LinkEnd::Platform { source })
+        let audited = self.platform.host_refused(None, Action::OpenControlLink, from, &why.to_string()).await;
+        match audited {
+            Ok(()) => {}
+            Err(error) if error.is_transient() => {
+                debug!(why = error_chain(&error), "a refused handshake is not audited: the database is away");
+                count_dropped("unaudited_refusal");
+            }
+            Err(error) => error!(why = error_chain(&error), "a refused handshake could not be audited"),
+        }
     }
 
     /// Signs a new leaf over the key on file; any other key is refused.
-    async fn renew(&self, link: &OpenLink, csr: &str) -> Result<ToAgent, LinkEnd> {
-        if !self.limiters.may_renew(link.server) {
+    async fn renew(&self, agent: &LinkAgent, csr: &str) -> Result<ToAgent, LinkEnd> {
+        if !self.limiters.may_renew(agent.server) {
             let reason = "the agent asks for new certificates too often".into();
             return Err(LinkEnd::Refused { reason });
         }
-        let csr = match renewable(csr, &link.peer) {
+        let csr = match renewable(csr, &agent.peer) {
             Ok(csr) => csr,
             Err(reason) => {
-                let (server, from) = (Some(link.server), link.from.ip());
-                let audited = self.platform.host_refused(server, "renew leaf", from, &reason).await;
+                let (server, from) = (Some(agent.server), agent.from.ip());
+                let audited = self.platform.host_refused(server, Action::RenewLeaf, from, &reason).await;
                 audited.map_err(|source| LinkEnd::Platform { source })?;
                 return Err(LinkEnd::Refused { reason });
             }
         };
-        self.authorize_key(link.server, &link.peer).await?;
+        self.authorize_key(agent.server, &agent.peer).await?;
         let leaf = self
             .authority
-            .sign_server(&csr, link.server, self.clock.now())
+            .sign_server(&csr, agent.server, self.clock.now())
             .map_err(|source| LinkEnd::Signing { source })?;
         info!("leaf renewed");
         Ok(ToAgent::Renewed { leaf: hex::encode(leaf) })

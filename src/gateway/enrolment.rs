@@ -23,7 +23,7 @@ use tracing::{debug, error, info, warn};
 
 use super::attempt_limiter::{AttemptLimiter, HandshakeLimiter, Throttled};
 use super::authority::Authority;
-use super::platform::{EnrolRefusal, Platform, PlatformError};
+use super::platform::{Action, EnrolRefusal, Platform, PlatformError};
 use adit_core::domain::id::ServerId;
 use adit_core::domain::limits::{
     ENROL_BODY_BYTES_MAX, ENROL_PER_MINUTE, LINK_END_KINDS_MAX, REPEATS_WRITTEN_EVERY,
@@ -225,7 +225,7 @@ impl Enrolment {
                     debug!(%server, why = %error, "certificate request refused again; counted");
                 }
                 self.platform
-                    .host_refused(Some(request.server), "enrol", from, &error.to_string())
+                    .host_refused(Some(request.server), Action::Enrol, from, &error.to_string())
                     .await
                     .map_err(|source| platform_failed(&source))?;
                 return Err(bad_request(&error.to_string()));

@@ -2,7 +2,8 @@
 //! carried.
 //!
 //! [`service`] starts and stops it, [`authority`] signs, `front_door` lets TCP connections in,
-//! `enrolment` takes newcomers in, `carriers` serves agents without UDP, `control` keeps a link to every agent, `presence` knows who is there, [`platform`] has the
+//! `enrolment` takes newcomers in, `carriers` serves agents without UDP, `control` keeps a link to every agent, `feed` tells it what
+//! changed, `presence` knows who is there, [`platform`] has the
 //! rules. Nothing here reads a certificate or a QUIC packet: see `identity` and `transport`.
 
 mod attempt_limiter;
@@ -10,7 +11,9 @@ pub mod authority;
 mod carriers;
 mod control;
 mod enrolment;
+mod feed;
 mod front_door;
+mod gateway_id;
 pub mod platform;
 mod presence;
 mod relay;
@@ -25,7 +28,7 @@ use adit_net::host::folder;
 #[must_use]
 pub fn state_names() -> Vec<String> {
     let mut names = folder::names(
-        &[authority::CA_KEY, authority::AUTHORITY, platform::seal::FILE],
+        &[authority::CA_KEY, authority::AUTHORITY, platform::seal::FILE, gateway_id::FILE],
         &[authority::TURN, platform::seal::TURN],
     );
     names.extend(Store::file_names(platform::DATABASE));

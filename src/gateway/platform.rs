@@ -1,13 +1,13 @@
 //! The rules of the platform over the store: every change people and agents may ask for, each with
 //! its audit entry in the same transaction, refusals too.
 //!
-//! Users come in as an [`Actor`] that somebody else has authenticated; agents as a server id out of
-//! a verified leaf. No socket here, and no word about how an answer is shown.
+//! Whoever asks comes in as an [`Initiator`] that somebody else has authenticated, and what is asked for is an
+//! act: [`act`] runs it, tells of it in the audit log, and runs it again when the database asks for that. No socket here, and no word about how an answer is shown.
 
-mod actor;
+mod act;
+mod action;
 mod agents;
-mod audit;
-mod audited_tx;
+mod changes;
 mod channels;
 mod connections;
 mod counted;
@@ -15,15 +15,18 @@ mod enrolment;
 mod entry;
 mod error;
 mod expiry;
+#[cfg(test)]
+mod faults;
 mod grants;
 mod holds;
+mod initiator;
 mod lists;
-mod look;
 mod offers;
 mod organizations;
 mod peerings;
 mod presence;
 mod provision;
+mod relayed;
 pub(super) mod seal;
 mod secrets;
 mod servers;
@@ -33,12 +36,14 @@ mod viewer;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync;
 use tracing::debug;
 
 use crate::store::{Store, StoreError};
+use adit_core::domain::limits::ACT_WAIT;
 use adit_core::domain::time::Timestamp;
 use adit_net::host::folder::Folder;
 use adit_net::identity::time::TimeSource;
@@ -47,19 +52,21 @@ pub use crate::store::{
     AgreementStatus, AuditFilter, AuditOutcome, ChannelFilter, ConnectionFilter, DatabaseUrl, GrantFilter,
     GrantStatus, Location, PeeringFilter, ServerFilter,
 };
-pub use actor::Actor;
-pub use agents::{AgentError, Relayed};
+pub use action::Action;
+pub use agents::AgentError;
 pub use channels::NewChannel;
 pub use connections::ConnectionCommand;
 pub use enrolment::{EnrolRefusal, Enrolment, LinkRefusal};
 pub use entry::{agent_entry, usual_address};
 pub use error::{ActionRefusal, OpenError, PlatformError, Resource};
+pub use initiator::Initiator;
 pub use lists::{
     AuditView, CarriedView, ChannelView, ConnectionView, EndView, GrantView, OrganizationView, PeeringView,
     ServerView, TimedState,
 };
 pub use offers::{AdminOffer, InvalidLife, OfferLife};
 pub use provision::{Plan, Provided, Provisioned};
+pub use relayed::Relayed;
 pub use secrets::Revealed;
 pub use servers::ServerText;
 pub use tokens::{IssuedToken, TokenLife};
@@ -72,11 +79,17 @@ const PAGE_BYTES: u64 = 4_096;
 #[derive(Debug)]
 pub struct Platform {
     store: Store,
-    seal: seal::SealingKey,
+    seal: Arc<seal::SealingKey>,
     time: Arc<dyn TimeSource>,
-    presence: sync::Mutex<presence::PresenceBuffer>,
+    measured: Mutex<presence::MeasureBuffer>,
+    /// Held by the one who writes what was measured.
+    measuring: sync::Mutex<()>,
     counted: Mutex<counted::Counted>,
     handed_out: Mutex<secrets::HandedOut>,
+    /// For how long an act is run again.
+    act_wait: Duration,
+    #[cfg(test)]
+    faults: faults::Faults,
 }
 
 impl Platform {
@@ -104,14 +117,18 @@ impl Platform {
         let store = Store::open(database).await?;
         let keeps_secrets = store.read().await?.keeps_secrets().await?;
         debug!(state = %state.display(), keeps_secrets, "the platform is open");
-        let seal = seal::SealingKey::open(&folder, keeps_secrets)?;
+        let seal = Arc::new(seal::SealingKey::open(&folder, keeps_secrets)?);
         Ok(Self {
             store,
             seal,
             time,
-            presence: sync::Mutex::default(),
+            measured: Mutex::default(),
+            measuring: sync::Mutex::default(),
             counted: Mutex::default(),
             handed_out: Mutex::default(),
+            act_wait: ACT_WAIT,
+            #[cfg(test)]
+            faults: faults::Faults::default(),
         })
     }
 
@@ -124,9 +141,8 @@ impl Platform {
         self.counted.lock()
     }
 
-    /// Returns the number of the newest change.
-    pub async fn newest_change(&self) -> Result<i64, PlatformError> {
-        Ok(self.store.newest_change().await?)
+    fn measured(&self) -> MutexGuard<'_, presence::MeasureBuffer> {
+        self.measured.lock()
     }
 
     /// Writes what waits in memory and releases the database.

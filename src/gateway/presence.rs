@@ -1,17 +1,21 @@
-//! Who is on a control link now, and where it says it can be reached. In memory only: after a
+//! Who is on a control link now, and where and how it says it can be reached. In memory only: after a
 //! restart every agent reports again.
+//!
+//! A link watches its peers, and what one of them says wakes those who watch it and nobody else. Everything is
+//! under one lock that is held for a look-up and the waking of those concerned: no change looks at all.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use tracing::debug;
 
+use super::feed::LinkInbox;
 use super::runs::Runs;
 use adit_core::domain::id::{BootId, ServerId};
 use adit_core::domain::limits::CONTROL_LINKS_MAX;
@@ -19,23 +23,33 @@ use adit_core::domain::path::PathKind;
 use adit_core::domain::word::Word;
 use adit_core::protocol::text::listed;
 
+/// Which kinds of path an owner allows to whom.
+type Allowed = BTreeMap<ServerId, Vec<Word<PathKind>>>;
+
 #[derive(Debug, Default)]
 pub(crate) struct AgentPresence {
-    present: Mutex<BTreeMap<ServerId, Present>>,
+    links: Mutex<Links>,
     guards_made: AtomicU64,
     runs: Mutex<Runs>,
-    /// Rises with every change of who is where.
-    version: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Links {
+    present: HashMap<ServerId, Present>,
+    /// The present servers that watch one, which may be away.
+    watchers: HashMap<ServerId, BTreeSet<ServerId>>,
 }
 
 #[derive(Debug)]
 struct Present {
     guard: u64,
+    inbox: Arc<LinkInbox>,
+    watched: BTreeSet<ServerId>,
     addresses: Vec<SocketAddr>,
     /// Who is not told.
     hidden_from: BTreeSet<ServerId>,
-    /// Which kinds of path its owner allows to whom, where not all.
-    allowed: BTreeMap<ServerId, Vec<Word<PathKind>>>,
+    /// Where not all kinds of path are.
+    allowed: Allowed,
     /// Dropped when a newer link of the same server takes over.
     _in_use: oneshot::Sender<()>,
 }
@@ -49,18 +63,66 @@ pub(crate) struct PresenceGuard {
     replaced: oneshot::Receiver<()>,
 }
 
+impl Links {
+    /// Wakes those of `concerned` that watch `server`.
+    fn wake(&self, server: ServerId, concerned: impl Fn(ServerId) -> bool) {
+        let watchers = self.watchers.get(&server).into_iter().flatten();
+        for watcher in watchers.filter(|watcher| concerned(**watcher)) {
+            if let Some(present) = self.present.get(watcher) {
+                present.inbox.note_peer(server);
+            }
+        }
+    }
+
+    fn watch(&mut self, watcher: ServerId, peer: ServerId) {
+        self.watchers.entry(peer).or_default().insert(watcher);
+    }
+
+    fn unwatch(&mut self, watcher: ServerId, peer: ServerId) {
+        if let Some(watchers) = self.watchers.get_mut(&peer) {
+            watchers.remove(&watcher);
+            if watchers.is_empty() {
+                self.watchers.remove(&peer);
+            }
+        }
+    }
+
+    /// Takes a server out, with what it watches.
+    fn remove(&mut self, server: ServerId) -> Option<Present> {
+        let present = self.present.remove(&server)?;
+        for peer in &present.watched {
+            self.unwatch(server, *peer);
+        }
+        Some(present)
+    }
+
+    fn of_guard(&mut self, guard: &PresenceGuard) -> Option<&mut Present> {
+        self.present.get_mut(&guard.server).filter(|present| present.guard == guard.number)
+    }
+}
+
 impl AgentPresence {
-    /// Registers a link. A server has one link: the newer replaces the older, which may be dead without
-    /// knowing.
+    /// Registers a link, whose inbox is told of the peers that it watches. A server has one link: the newer
+    /// replaces the older, which may be dead without knowing.
     #[must_use]
-    pub(crate) fn join(self: &Arc<Self>, server: ServerId) -> PresenceGuard {
+    pub(crate) fn join(self: &Arc<Self>, server: ServerId, inbox: Arc<LinkInbox>) -> PresenceGuard {
         let (in_use, replaced) = oneshot::channel();
         let number = self.guards_made.fetch_add(1, Ordering::Relaxed);
-        let (addresses, hidden_from, allowed) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
-        let present = Present { guard: number, addresses, hidden_from, allowed, _in_use: in_use };
-        let older = self.present.lock().insert(server, present);
+        let present = Present {
+            guard: number,
+            inbox,
+            watched: BTreeSet::new(),
+            addresses: Vec::new(),
+            hidden_from: BTreeSet::new(),
+            allowed: BTreeMap::new(),
+            _in_use: in_use,
+        };
+        let mut links = self.links.lock();
+        let older = links.remove(server);
+        links.present.insert(server, present);
+        links.wake(server, |_| true);
+        drop(links);
         debug!(%server, replaces_older = older.is_some(), "the server is present");
-        self.changed();
         PresenceGuard { presence: Arc::clone(self), server, number, replaced }
     }
 
@@ -73,7 +135,7 @@ impl AgentPresence {
     /// Returns whether a link of `server` may be served: it has one already, or there are not too many.
     #[must_use]
     pub(crate) fn has_room_for(&self, server: ServerId) -> bool {
-        let present = self.present.lock();
+        let present = &self.links.lock().present;
         present.len() < CONTROL_LINKS_MAX || present.contains_key(&server)
     }
 
@@ -81,7 +143,7 @@ impl AgentPresence {
     /// or hides from it.
     #[must_use]
     pub(crate) fn addresses(&self, server: ServerId, asker: ServerId) -> Vec<SocketAddr> {
-        let present = self.present.lock();
+        let present = &self.links.lock().present;
         let shown = present.get(&server).filter(|present| !present.hidden_from.contains(&asker));
         shown.map(|present| present.addresses.clone()).unwrap_or_default()
     }
@@ -90,22 +152,13 @@ impl AgentPresence {
     /// is all, and `None` of one that is away.
     #[must_use]
     pub(crate) fn allowed(&self, server: ServerId, asker: ServerId) -> Option<Vec<Word<PathKind>>> {
-        let present = self.present.lock();
+        let present = &self.links.lock().present;
         present.get(&server).map(|present| present.allowed.get(&asker).cloned().unwrap_or_default())
     }
 
     #[must_use]
     pub(crate) fn is_present(&self, server: ServerId) -> bool {
-        self.present.lock().contains_key(&server)
-    }
-
-    #[must_use]
-    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
-        self.version.subscribe()
-    }
-
-    fn changed(&self) {
-        self.version.send_modify(|version| *version += 1);
+        self.links.lock().present.contains_key(&server)
     }
 }
 
@@ -116,143 +169,70 @@ impl PresenceGuard {
         let _ = (&mut self.replaced).await;
     }
 
-    /// Returns whether no newer link has taken over.
-    #[must_use]
-    pub(crate) fn is_current(&self) -> bool {
-        self.presence.present.lock().get(&self.server).is_some_and(|present| present.guard == self.number)
+    /// Makes the server absent as dropping does; returns whether it was, no newer link having taken over.
+    pub(crate) fn leave(self) -> bool {
+        let is_current = self.presence.links.lock().of_guard(&self).is_some();
+        drop(self);
+        is_current
+    }
+
+    /// Sets the peers of which the link's inbox is told from now on.
+    pub(crate) fn watch(&self, peers: BTreeSet<ServerId>) {
+        let mut links = self.presence.links.lock();
+        let Some(mine) = links.of_guard(self) else { return };
+        let gone: Vec<_> = mine.watched.difference(&peers).copied().collect();
+        let new: Vec<_> = peers.difference(&mine.watched).copied().collect();
+        mine.watched = peers;
+        for peer in gone {
+            links.unwatch(self.server, peer);
+        }
+        for peer in new {
+            links.watch(self.server, peer);
+        }
     }
 
     /// Sets where the server can be reached from now on.
     pub(crate) fn set_addresses(&self, addresses: Vec<SocketAddr>) {
-        self.change(|mine| {
-            let has_moved = mine.addresses != addresses;
-            has_moved.then(|| {
-                debug!(
-                    before = %listed(&mine.addresses),
-                    now = %listed(&addresses),
-                    "where the agent is reached"
-                );
-                mine.addresses = addresses;
-            })
-        });
+        let mut links = self.presence.links.lock();
+        let Some(mine) = links.of_guard(self).filter(|mine| mine.addresses != addresses) else { return };
+        debug!(before = %listed(&mine.addresses), now = %listed(&addresses), "where the agent is reached");
+        mine.addresses = addresses;
+        links.wake(self.server, |_| true);
     }
 
     /// Sets who is not told from now on.
     pub(crate) fn hide_from(&self, peers: BTreeSet<ServerId>) {
-        self.change(|mine| {
-            (mine.hidden_from != peers).then(|| {
-                debug!(peers = %listed(&peers), "these peers are not told where the agent is");
-                mine.hidden_from = peers;
-            })
-        });
+        let mut links = self.presence.links.lock();
+        let Some(mine) = links.of_guard(self).filter(|mine| mine.hidden_from != peers) else { return };
+        debug!(peers = %listed(&peers), "these peers are not told where the agent is");
+        let concerned: BTreeSet<_> = mine.hidden_from.symmetric_difference(&peers).copied().collect();
+        mine.hidden_from = peers;
+        links.wake(self.server, |watcher| concerned.contains(&watcher));
     }
 
     /// Sets which kinds of path its owner allows to whom from now on.
-    pub(crate) fn allow(&self, allowed: BTreeMap<ServerId, Vec<Word<PathKind>>>) {
-        self.change(|mine| {
-            (mine.allowed != allowed).then(|| {
-                debug!(peers = %listed(allowed.keys()), "to these peers not all kinds of path are allowed");
-                mine.allowed = allowed;
-            })
-        });
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Present) -> Option<()>) {
-        let mut present = self.presence.present.lock();
-        let mine = present.get_mut(&self.server).filter(|present| present.guard == self.number);
-        if mine.and_then(change).is_some() {
-            drop(present);
-            self.presence.changed();
-        }
+    pub(crate) fn allow(&self, allowed: Allowed) {
+        let mut links = self.presence.links.lock();
+        let Some(mine) = links.of_guard(self).filter(|mine| mine.allowed != allowed) else { return };
+        debug!(peers = %listed(allowed.keys()), "to these peers not all kinds of path are allowed");
+        let all = mine.allowed.keys().chain(allowed.keys()).copied();
+        let concerned: BTreeSet<_> = all.filter(|peer| mine.allowed.get(peer) != allowed.get(peer)).collect();
+        mine.allowed = allowed;
+        links.wake(self.server, |watcher| concerned.contains(&watcher));
     }
 }
 
 impl Drop for PresenceGuard {
     fn drop(&mut self) {
-        let mut present = self.presence.present.lock();
-        if present.get(&self.server).is_some_and(|present| present.guard == self.number) {
-            present.remove(&self.server);
-            drop(present);
+        let mut links = self.presence.links.lock();
+        if links.of_guard(self).is_some() {
+            links.remove(self.server);
+            links.wake(self.server, |_| true);
+            drop(links);
             debug!(server = %self.server, "the server is absent");
-            self.presence.changed();
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SERVER: ServerId = ServerId::from_bytes([1; 16]);
-    const PEER: ServerId = ServerId::from_bytes([2; 16]);
-
-    fn address(port: u16) -> Vec<SocketAddr> {
-        vec![([127, 0, 0, 1], port).into()]
-    }
-
-    #[tokio::test]
-    async fn a_newer_link_replaces_the_older_whose_end_then_changes_nothing() {
-        let presence = Arc::new(AgentPresence::default());
-        let mut older = presence.join(SERVER);
-        older.set_addresses(address(1));
-        let newer = presence.join(SERVER);
-        older.replaced().await;
-        assert_eq!(presence.addresses(SERVER, PEER), []);
-        assert!(newer.is_current() && !older.is_current());
-
-        newer.set_addresses(address(2));
-        older.set_addresses(address(1));
-        drop(older);
-        assert_eq!(presence.addresses(SERVER, PEER), address(2));
-        drop(newer);
-        assert!(!presence.is_present(SERVER));
-    }
-
-    #[test]
-    fn who_a_server_hides_from_is_not_told_where_it_is() {
-        let (presence, other) = (Arc::new(AgentPresence::default()), ServerId::from_bytes([3; 16]));
-        let guard = presence.join(SERVER);
-        guard.hide_from([PEER].into());
-        guard.set_addresses(address(1));
-        assert_eq!(presence.addresses(SERVER, PEER), []);
-        assert_eq!(presence.addresses(SERVER, other), address(1));
-        let mut watching = presence.subscribe();
-        watching.mark_unchanged();
-        guard.hide_from(BTreeSet::new());
-        assert!(watching.has_changed().unwrap());
-        assert_eq!(presence.addresses(SERVER, PEER), address(1));
-    }
-
-    #[test]
-    fn what_an_owner_allows_is_told_to_whom_it_concerns_while_its_agent_is_there() {
-        let (presence, other) = (Arc::new(AgentPresence::default()), ServerId::from_bytes([3; 16]));
-        assert_eq!(presence.allowed(SERVER, PEER), None);
-        let guard = presence.join(SERVER);
-        assert_eq!(presence.allowed(SERVER, PEER), Some(vec![]));
-        let mut watching = presence.subscribe();
-        watching.mark_unchanged();
-        let tcp = vec![Word::Known(PathKind::Tcp)];
-        for is_news in [true, false] {
-            guard.allow([(PEER, tcp.clone())].into());
-            assert_eq!(watching.has_changed().unwrap(), is_news);
-            watching.mark_unchanged();
-        }
-        assert_eq!(presence.allowed(SERVER, PEER), Some(tcp));
-        assert_eq!(presence.allowed(SERVER, other), Some(vec![]));
-        drop(guard);
-        assert_eq!(presence.allowed(SERVER, PEER), None);
-    }
-
-    #[test]
-    fn only_a_change_wakes_those_who_watch() {
-        let presence = Arc::new(AgentPresence::default());
-        let guard = presence.join(SERVER);
-        guard.set_addresses(address(1));
-        let mut watching = presence.subscribe();
-        watching.mark_unchanged();
-        guard.set_addresses(address(1));
-        assert!(!watching.has_changed().unwrap());
-        drop(guard);
-        assert!(watching.has_changed().unwrap());
-    }
-}
+mod tests;

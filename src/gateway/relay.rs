@@ -1,24 +1,31 @@
 //! Who may use the relay: agents with a control link, to the peers of their Active and Paused
 //! connections.
 //!
-//! Links tell when they come up and end; everything else is read from the platform whenever it
-//! changed, for agents whose link has just ended too, so that a revoked server is out within one
-//! look ([`adit_core::domain::limits::RULES_POLL_EVERY`]). How packets pass is in `transport::relay`.
+//! Links tell when they come up and end. Whatever else changes comes over the feed, which names the servers: only
+//! those among them that are members here are read again, agents whose link has just ended too, so that a revoked
+//! server is out at once; and the relay is told only what differs. No lock is held while the database is read.
+//! How packets pass is in `transport::relay`.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod members;
 
-use tokio::sync::{Mutex, watch};
+use std::collections::BTreeMap;
+
+use tokio::sync::Mutex;
 use tokio::time::sleep;
 use tracing::{debug, error, info};
 
+use super::feed::{Concerned, Feed};
 use super::platform::{Platform, PlatformError, Relayed};
-use adit_core::domain::id::{KeyFingerprint, RouteId, ServerId};
-use adit_core::domain::limits::RULES_POLL_EVERY;
+use adit_core::domain::id::{KeyFingerprint, ServerId};
+use adit_core::domain::limits::{DATABASE_ASKED_MIN, SERVERS_ASKED_MAX};
+use adit_core::domain::visible::error_chain;
 use adit_core::protocol::packet::PacketKey;
 use adit_core::protocol::relay::DropReason;
 use adit_core::protocol::text::listed;
 use adit_net::transport::relay::RelayHandle;
 use adit_observe::metrics::{self, RelaySample};
+
+use self::members::{Change, Member, Members};
 
 #[derive(Debug)]
 pub(super) struct RelayKeeper {
@@ -26,23 +33,8 @@ pub(super) struct RelayKeeper {
     /// The gateway's file does not switch the relay off. Where it does, agents register all the same, which is
     /// how carriers are proven and the gateway's own packets find them, but nobody reaches a peer.
     relays: bool,
+    /// Held while the relay is told, so that commands reach it in their order.
     members: Mutex<Members>,
-}
-
-#[derive(Debug, Default)]
-struct Members {
-    by_server: BTreeMap<ServerId, Member>,
-    links: u64,
-}
-
-#[derive(Debug)]
-struct Member {
-    route: RouteId,
-    /// The leaf its link was opened with.
-    leaf: KeyFingerprint,
-    peers: BTreeSet<RouteId>,
-    /// The number of its latest link, while that is up.
-    link: Option<u64>,
 }
 
 /// What a control link brought in; give it back when the link ends.
@@ -65,62 +57,92 @@ impl RelayKeeper {
         leaf: KeyFingerprint,
         key: PacketKey,
     ) -> Result<Option<RelayGuard>, PlatformError> {
-        // Held throughout: commands reach the relay in the order of what was read.
-        let mut members = self.members.lock().await;
-        let relayed = platform.relayed_server(server).await?;
-        let Some(now) = relayed.filter(|now| now.key == leaf) else {
-            debug!(%server, key = %leaf, "not relayed: this key is not on file any more");
-            return Ok(None);
-        };
-        let peers = self.permitted(&now);
-        debug!(%server, route = %now.route, peers = %listed(&peers), relays = self.relays, "may register at the relay");
-        members.links += 1;
-        let link = members.links;
-        self.relay.join(now.route, now.organization, key).await;
-        self.relay.permit(now.route, peers.clone()).await;
-        let member = Member { route: now.route, leaf, peers, link: Some(link) };
-        members.by_server.insert(server, member);
-        Ok(Some(RelayGuard { server, link }))
+        loop {
+            let read = self.members.lock().await.begin_join(server);
+            let relayed = self.read(platform, &[server]).await;
+            let mut members = self.members.lock().await;
+            if members.end_join(server, read) {
+                debug!(%server, "what it may do changed while it was read: it is read again");
+                continue;
+            }
+            let Some(now) = relayed?.remove(&server).filter(|now| now.key == leaf) else {
+                debug!(%server, key = %leaf, "not relayed: this key is not on file any more");
+                return Ok(None);
+            };
+            let (route, peers) = (now.route, now.peers);
+            debug!(%server, %route, peers = %listed(&peers), relays = self.relays, "may register at the relay");
+            self.relay.join(route, now.organization, key).await;
+            self.relay.permit(route, peers.clone()).await;
+            let link = members.insert(server, Member::new(route, leaf, peers, read));
+            return Ok(Some(RelayGuard { server, link }));
+        }
     }
 
     /// Notes that the link has ended. What its agent registered lasts until it lapses or a newer link renews
     /// it.
     pub(super) async fn leave(&self, guard: RelayGuard) {
         let mut members = self.members.lock().await;
-        if let Some(member) = members.by_server.get_mut(&guard.server)
-            && member.link == Some(guard.link)
-        {
-            member.link = None;
-            debug!(server = %guard.server, route = %member.route, "registers at the relay no more");
-            self.relay.leave(member.route).await;
+        if let Some(route) = members.leave(guard.server, guard.link) {
+            debug!(server = %guard.server, %route, "registers at the relay no more");
+            self.relay.leave(route).await;
         }
     }
 
-    /// Follows the platform for as long as it may change.
-    pub(super) async fn follow(&self, platform: &Platform, mut changes: watch::Receiver<u64>) {
-        while changes.changed().await.is_ok() {
-            while let Err(error) = self.catch_up(platform).await {
+    /// Follows the feed for as long as the platform may change.
+    pub(super) async fn follow(&self, feed: &Feed, platform: &Platform) {
+        loop {
+            let concerned = feed.relay().next().await;
+            if let Err(error) = self.catch_up(platform, &concerned).await {
                 // What was revoked meanwhile must not wait for somebody's next change.
-                error!(%error, "cannot read who may use the relay; trying again");
-                sleep(RULES_POLL_EVERY).await;
+                feed.relay().note(concerned);
+                if error.is_transient() {
+                    feed.suspect_database();
+                    debug!(why = error_chain(&error), "who may use the relay is not read yet");
+                } else {
+                    error!(why = error_chain(&error), "cannot read who may use the relay; trying again");
+                }
+                sleep(DATABASE_ASKED_MIN).await;
             }
         }
     }
 
-    async fn catch_up(&self, platform: &Platform) -> Result<(), PlatformError> {
-        // Held throughout, as in `join`.
-        let mut members = self.members.lock().await;
-        let mut relayed = platform.relayed().await?;
-        for one in relayed.values_mut() {
-            one.peers = self.permitted(one);
+    /// Reads again what those of `concerned` may do that the relay knows.
+    async fn catch_up(&self, platform: &Platform, concerned: &Concerned) -> Result<(), PlatformError> {
+        let servers = self.members.lock().await.note_changed(concerned);
+        for some in servers.chunks(SERVERS_ASKED_MAX) {
+            let read = self.members.lock().await.begin_read();
+            let mut relayed = self.read(platform, some).await?;
+            let mut members = self.members.lock().await;
+            for server in some {
+                match members.set(*server, relayed.remove(server), read) {
+                    None => {}
+                    Some(Change::Removed { route }) => {
+                        info!(%server, "a server that is not welcome any more is not relayed any more");
+                        self.relay.remove(route).await;
+                    }
+                    Some(Change::Permitted { route, before, peers }) => {
+                        let (before, now) = (listed(&before), listed(&peers));
+                        debug!(%server, %route, before, peers = now, "relayed to other peers");
+                        self.relay.permit(route, peers).await;
+                    }
+                }
+            }
         }
-        catch_up(&self.relay, &mut members.by_server, &relayed).await;
         Ok(())
     }
 
-    /// Returns the peers that one reaches through the relay.
-    fn permitted(&self, relayed: &Relayed) -> BTreeSet<RouteId> {
-        if self.relays { relayed.peers.clone() } else { BTreeSet::new() }
+    async fn read(
+        &self,
+        platform: &Platform,
+        servers: &[ServerId],
+    ) -> Result<BTreeMap<ServerId, Relayed>, PlatformError> {
+        let mut relayed = platform.relayed_servers(servers).await?;
+        if !self.relays {
+            for one in relayed.values_mut() {
+                one.peers.clear();
+            }
+        }
+        Ok(relayed)
     }
 
     /// Publishes what the relay has done.
@@ -137,27 +159,4 @@ impl RelayKeeper {
             drops: DropReason::ALL.map(|reason| (reason.as_str(), counters.dropped(reason))),
         });
     }
-}
-
-async fn catch_up(
-    relay: &RelayHandle,
-    members: &mut BTreeMap<ServerId, Member>,
-    relayed: &BTreeMap<ServerId, Relayed>,
-) {
-    let mut kept = BTreeMap::new();
-    for (server, mut member) in std::mem::take(members) {
-        let Some(now) = relayed.get(&server).filter(|now| now.key == member.leaf) else {
-            info!(%server, "a server that is not welcome any more is not relayed any more");
-            relay.remove(member.route).await;
-            continue;
-        };
-        if now.peers != member.peers {
-            let (before, peers) = (listed(&member.peers), listed(&now.peers));
-            debug!(%server, route = %member.route, before, peers, "relayed to other peers");
-            member.peers.clone_from(&now.peers);
-            relay.permit(member.route, now.peers.clone()).await;
-        }
-        kept.insert(server, member);
-    }
-    *members = kept;
 }

@@ -10,26 +10,30 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use socket2::Type;
-use tokio::sync::watch;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{Instrument, debug, error, info, info_span, trace};
+use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::attempt_limiter::{AttemptLimiter, HandshakeLimiter, Throttled};
 use super::authority::{Authority, AuthorityError};
 use super::carriers::{self, CarrierService};
 use super::control::{self, Control, ControlLimiters};
 use super::enrolment::{self, Enrolment};
+use super::feed::Feed;
 use super::front_door::{self, FrontDoor};
+use super::gateway_id::{self, GatewayIdError};
 use super::platform::{OpenError, Platform, PlatformError};
 use super::presence::AgentPresence;
 use super::relay::RelayKeeper;
 use adit_core::config::gateway::{GatewayConfig, RelayConfig};
-use adit_core::domain::id::BootId;
+use adit_core::domain::id::{BootId, GatewayId};
 use adit_core::domain::limits::{
-    FACT_WRITE_EVERY, LEAF_RENEW_EVERY, REFUSALS_AUDITED_PER_MINUTE, RULES_POLL_EVERY, SECRETS_SWEPT_EVERY,
+    CHANGES_KEPT_MAX, CONTROL_TURNS_MAX, DATABASE_ASKED_MAX, DATABASE_ASKED_MIN, FACT_WRITE_EVERY,
+    LEAF_RENEW_EVERY, LEASE_RENEWED_EVERY, REFUSALS_AUDITED_PER_MINUTE, SECRETS_SWEPT_EVERY,
 };
+use adit_core::domain::visible::error_chain;
 use adit_core::protocol::relay::Relay;
 use adit_net::host::folder::{Folder, FolderError, FolderLock};
 use adit_net::identity::error::IdentityError;
@@ -41,6 +45,7 @@ use adit_net::transport::any_address::bind_any;
 use adit_net::transport::endpoint::{GatewayEndpoint, TransportError};
 use adit_net::transport::relay::{RelayHandle, RelayThread};
 use adit_net::transport::tls::{FrontDoorConfigs, FrontDoorTls};
+use adit_observe::metrics;
 
 /// Tries for a port that is free for both UDP and TCP, when any will do.
 const ANY_PORT_TRIES: u32 = 16;
@@ -53,6 +58,8 @@ pub enum GatewayError {
     Folder(#[from] FolderError),
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+    #[error(transparent)]
+    Id(#[from] GatewayIdError),
     #[error("the gateway's database cannot be opened")]
     Database {
         #[from]
@@ -135,7 +142,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Claims the state, opens CA and database, and serves `sockets`.
+    /// Claims the state, opens CA and database, and serves `sockets`. While the database is away it waits, and
+    /// nothing is served; dropping the future ends that.
     pub async fn start(
         config: &GatewayConfig,
         sockets: GatewaySockets,
@@ -144,13 +152,13 @@ impl Gateway {
         let folder = Folder::open(&config.state)?;
         let lock = folder.lock()?;
         let authority = Arc::new(Authority::open(&folder, &config.trust_domain, clock.now())?);
-        let platform = Arc::new(Platform::open(&config.state, Arc::clone(&clock)).await?);
-        platform.start_service().await?;
+        let gateway = gateway_id::open(&folder)?;
+        let (platform, seen) = open_platform(config, &clock, gateway).await?;
 
         let address = sockets.address;
         let stopping = CancellationToken::new();
         let stop = stopping.clone().drop_guard();
-        let (changed, heard) = watch::channel(0);
+        let feed = Arc::new(Feed::default());
         let listening = |source| GatewayError::Listen { protocol: "TCP", address, source };
         let tcp = tokio::net::TcpListener::from_std(sockets.tcp).map_err(listening)?;
         let (relay, endpoint) = endpoint(&authority, config.relay, sockets.udp, address)?;
@@ -186,7 +194,9 @@ impl Gateway {
             presence: Arc::new(AgentPresence::default()),
             relay: Arc::clone(&keeper),
             clock: Arc::clone(&clock),
-            changes: heard.clone(),
+            feed: Arc::clone(&feed),
+            gateway,
+            turns: Semaphore::new(CONTROL_TURNS_MAX),
             endpoint: endpoint.clone(),
             stop: stopping.clone(),
             audited: AttemptLimiter::per_minute(REFUSALS_AUDITED_PER_MINUTE),
@@ -200,12 +210,15 @@ impl Gateway {
             carriers_stop.cancel();
         };
         tasks.spawn(named("control links", linking));
-        let watching = until(stopping.clone(), watch_platform(Arc::clone(&platform), changed));
-        tasks.spawn(named("watch of the database", watching));
-        let maintaining = until(stopping.clone(), maintenance(Arc::clone(&platform), Arc::clone(&keeper)));
+        let following = follow_feed(Arc::clone(&feed), Arc::clone(&platform), seen);
+        tasks.spawn(named("feed", until(stopping.clone(), following)).instrument(info_span!("feed")));
+        let keeping = keep_relay(Arc::clone(&keeper), Arc::clone(&feed), Arc::clone(&platform));
+        let keeping = until(stopping.clone(), keeping);
+        tasks.spawn(named("relay members", keeping).instrument(info_span!("relay_members")));
+        let leasing = until(stopping.clone(), renew_lease(Arc::clone(&platform), Arc::clone(&feed), gateway));
+        tasks.spawn(named("lease", leasing));
+        let maintaining = until(stopping.clone(), maintenance(Arc::clone(&platform), feed, keeper));
         tasks.spawn(named("maintenance", maintaining).instrument(info_span!("maintenance")));
-        let following = until(stopping.clone(), follow_platform(keeper, Arc::clone(&platform), heard));
-        tasks.spawn(named("relay members", following).instrument(info_span!("relay_members")));
         let renewing = until(stopping, renew_daily(Arc::clone(&authority), clock, endpoint, tls));
         tasks.spawn(named("renewal of the gateway's leaf", renewing).instrument(info_span!("renewal")));
         info!(%address, ca_key = %authority.trust().ca_key(), "gateway serves");
@@ -277,56 +290,115 @@ fn endpoint(
     Ok((thread, endpoint))
 }
 
-/// Tells every link when anything changed, also what `adit admin` wrote from another process.
-async fn watch_platform(platform: Arc<Platform>, changed: watch::Sender<u64>) {
-    let mut every = interval(RULES_POLL_EVERY);
-    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut seen = None;
+/// Opens the platform, and returns it with the newest change that it has. That the database is away is said once.
+async fn open_platform(
+    config: &GatewayConfig,
+    clock: &Arc<dyn TimeSource>,
+    gateway: GatewayId,
+) -> Result<(Arc<Platform>, i64), GatewayError> {
+    metrics::database_up(false);
+    let mut delay = None;
     loop {
-        every.tick().await;
-        match platform.newest_change().await {
-            Ok(version) if seen != Some(version) => {
-                trace!(version, "the database has changed: every link reads its rules again");
-                seen = Some(version);
-                changed.send_modify(|changes| *changes += 1);
+        match begin_on_platform(config, clock, gateway).await {
+            Ok(begun) => {
+                if delay.is_some() {
+                    info!("the gateway's database is there");
+                }
+                metrics::database_up(true);
+                return Ok(begun);
             }
-            Ok(_) => {}
-            Err(error) => {
-                error!(%error, "cannot look for changes in the database; trying again");
-                sleep(RULES_POLL_EVERY * 20).await;
+            Err(error) if is_away(&error) => {
+                if delay.is_none() {
+                    let why = error_chain(&error);
+                    warn!(why, "the gateway's database is away; nothing is served until it is there");
+                }
+                let wait = delay.unwrap_or(DATABASE_ASKED_MIN);
+                sleep(wait).await;
+                delay = Some((wait * 2).min(DATABASE_ASKED_MAX));
             }
+            Err(error) => return Err(error),
         }
     }
 }
 
-async fn follow_platform(keeper: Arc<RelayKeeper>, platform: Arc<Platform>, changes: watch::Receiver<u64>) {
-    keeper.follow(&platform, changes).await;
+async fn begin_on_platform(
+    config: &GatewayConfig,
+    clock: &Arc<dyn TimeSource>,
+    gateway: GatewayId,
+) -> Result<(Arc<Platform>, i64), GatewayError> {
+    let platform = Platform::open(&config.state, Arc::clone(clock)).await?;
+    platform.start_service(gateway).await?;
+    // Before the first link: whatever changes from here on, it is told.
+    let seen = platform.newest_change().await?;
+    Ok((Arc::new(platform), seen))
 }
 
-/// Writes what agents reported, forgets secrets whose time is over, and publishes what the relay
-/// did.
-async fn maintenance(platform: Arc<Platform>, relay: Arc<RelayKeeper>) {
+const fn is_away(error: &GatewayError) -> bool {
+    match error {
+        GatewayError::Database { source } => source.is_away(),
+        GatewayError::Platform { source } => source.is_transient(),
+        _ => false,
+    }
+}
+
+/// Tells links and the relay what changed, also what `adit admin` wrote from another process.
+async fn follow_feed(feed: Arc<Feed>, platform: Arc<Platform>, seen: i64) {
+    feed.follow(&platform, seen).await;
+}
+
+async fn keep_relay(keeper: Arc<RelayKeeper>, feed: Arc<Feed>, platform: Arc<Platform>) {
+    keeper.follow(&feed, &platform).await;
+}
+
+/// Says in the database that this gateway lives, which also shows soon whether the database is there.
+async fn renew_lease(platform: Arc<Platform>, feed: Arc<Feed>, gateway: GatewayId) {
+    loop {
+        sleep(LEASE_RENEWED_EVERY).await;
+        if feed.away_since().is_none() {
+            note_served(&feed, "this gateway's lease is not renewed", platform.renew_lease(gateway).await);
+        }
+    }
+}
+
+/// Writes what agents reported, forgets secrets whose time is over and changes that everybody has heard of, and
+/// publishes what the relay did.
+async fn maintenance(platform: Arc<Platform>, feed: Arc<Feed>, relay: Arc<RelayKeeper>) {
     let mut every = interval(FACT_WRITE_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut swept_at = None;
     loop {
         let now = every.tick().await;
         relay.measure();
-        if let Err(error) = platform.flush_reports().await {
-            error!(%error, "reports of agents could not be written; trying again");
+        if feed.away_since().is_some() {
+            continue;
         }
-        if let Err(error) = platform.flush_counted().await {
-            error!(%error, "what agents and strangers repeated could not be counted in the audit");
-        }
+        note_served(&feed, "reports of agents are not written yet", platform.flush_reports().await);
+        note_served(
+            &feed,
+            "what was repeated is not counted in the audit yet",
+            platform.flush_counted().await,
+        );
         if swept_at.is_none_or(|swept_at| now - swept_at >= SECRETS_SWEPT_EVERY) {
             swept_at = Some(now);
-            match platform.sweep().await {
-                Ok(0) => {}
-                Ok(secrets) => debug!(secrets, "secrets whose time is over are deleted"),
-                Err(error) => error!(%error, "secrets that are due could not be forgotten; trying again"),
-            }
+            let secrets = note_served(&feed, "secrets that are due are not deleted", platform.sweep().await);
+            let changes = platform.prune_changes(CHANGES_KEPT_MAX).await;
+            let changes = note_served(&feed, "old changes are not forgotten", changes);
+            debug!(secrets, changes, "what is over is deleted");
         }
     }
+}
+
+/// Returns what was done. What was not is tried again; where the database is away, that is said elsewhere.
+fn note_served<T>(feed: &Feed, otherwise: &str, outcome: Result<T, PlatformError>) -> Option<T> {
+    match outcome {
+        Ok(done) => return Some(done),
+        Err(error) if error.is_transient() => {
+            feed.suspect_database();
+            debug!(why = error_chain(&error), otherwise, "the database is away or busy; trying again");
+        }
+        Err(error) => error!(why = error_chain(&error), otherwise, "the database failed; trying again"),
+    }
+    None
 }
 
 /// Keeps the gateway's own leaf, renewed like an agent's.

@@ -22,6 +22,7 @@ mod offer;
 mod organization;
 mod postgres;
 mod query;
+mod relayed;
 mod secret;
 mod server;
 mod sqlite;
@@ -110,11 +111,12 @@ impl Store {
 
     /// Returns whether the transaction that claimed `act` was committed, for one whose answer was lost.
     pub(crate) async fn was_committed(&self, act: ActId) -> Result<bool, StoreError> {
-        match &self.engine {
-            // The answer of a file is never lost.
-            Engine::Sqlite(_) => Ok(false),
-            Engine::Postgres(engine) => engine.was_committed(act).await,
-        }
+        let mut tx = match &self.engine {
+            Engine::Sqlite(engine) => engine.read().await?,
+            Engine::Postgres(engine) => engine.look().await?,
+        };
+        tx.claim_act(act).await?;
+        tx.has_act(act).await
     }
 
     /// Waits until there may be a change after `seq`: at once where this process commits one, and within

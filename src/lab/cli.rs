@@ -1,5 +1,6 @@
 //! The command line of the lab: arguments in, one file per command, the error chain printed once.
 
+mod agents;
 mod demo;
 mod lab;
 
@@ -27,6 +28,8 @@ enum LabCommand {
     Demo(demo::Arguments),
     /// Write a complete set of files for gateway and two agents on this machine
     Lab(lab::Arguments),
+    /// Load one gateway with many simulated agents and print what they cost it
+    Agents(agents::Arguments),
 }
 
 /// Parses the process's arguments, runs the command, prints an error chain once.
@@ -47,6 +50,7 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match arguments.command {
         LabCommand::Demo(arguments) => demo::run(&arguments),
         LabCommand::Lab(arguments) => lab::run(&arguments),
+        LabCommand::Agents(arguments) => agents::run(arguments),
     };
     outcome.unwrap_or_else(|error| ended(&error))
 }

@@ -123,7 +123,8 @@ pub async fn write(dir: &Path, wanted: &Wanted) -> Result<Lab, LabError> {
         _ => LabError::Write { path: dir.into(), source },
     })?;
     let dir = dir.canonicalize().map_err(|source| LabError::Write { path: dir.into(), source })?;
-    let [gateway_port, gateway_metrics, metrics_a, metrics_b] = free_ports()?;
+    let [gateway_port, gateway_metrics, metrics_a, metrics_b] =
+        free_ports().map_err(|source| LabError::NoPort { source })?;
     let trust_domain: TrustDomain = TRUST_DOMAIN.parse().expect("a constant that is a trust domain");
     let clock = Arc::new(HostClock);
     let state = dir.join("gateway-state");
@@ -184,13 +185,13 @@ impl Entries<'_> {
     async fn of(&self, provided: &Provided, side: Side) -> Result<String, PlatformError> {
         let mut text = String::new();
         for (wanted, id) in self.wanted.connections.iter().zip(&self.provisioned.connections) {
-            let view = self.platform.connection(&provided.actor, *id).await?;
+            let view = self.platform.connection(&provided.initiator, *id).await?;
             let address = if side == Side::Source { wanted.listen } else { wanted.forward_to };
             text.extend(agent_entry(&view, side, &address.to_string()).map(|entry| format!("\n{entry}")));
         }
         let Some(keys) = &self.keys else { return Ok(text) };
         for (index, (wanted, id)) in self.wanted.admin.iter().zip(&self.provisioned.admin).enumerate() {
-            let view = self.platform.connection(&provided.actor, *id).await?;
+            let view = self.platform.connection(&provided.initiator, *id).await?;
             let address = if side == Side::Source { wanted.listen } else { wanted.mirth };
             let alike = self.wanted.admin[..index].iter().filter(|before| before.access == wanted.access);
             let number = alike.count() + 1;
@@ -271,7 +272,7 @@ fn gateway_file(port: u16, state: &Path, metrics: u16) -> String {
 }
 
 /// Returns a path as TOML writes it, whatever characters it has.
-fn quoted(path: &Path) -> String {
+pub(crate) fn quoted(path: &Path) -> String {
     toml::Value::from(path.to_string_lossy().into_owned()).to_string()
 }
 
@@ -289,7 +290,7 @@ fn write_file(path: &Path, mode: u32, text: &str) -> Result<(), LabError> {
 }
 
 /// Returns the ports that were free for TCP and UDP a moment ago, all different.
-fn free_ports<const N: usize>() -> Result<[u16; N], LabError> {
+pub(crate) fn free_ports<const N: usize>() -> io::Result<[u16; N]> {
     let any: SocketAddr = (IpAddr::V4(Ipv4Addr::LOCALHOST), 0).into();
     let bind = || {
         let tcp = std::net::TcpListener::bind(any)?;
@@ -300,9 +301,8 @@ fn free_ports<const N: usize>() -> Result<[u16; N], LabError> {
     let mut ports = [0; N];
     for port in &mut ports {
         // The kernel's choice for TCP may be taken for UDP.
-        let (tcp, udp) =
-            bind().or_else(|_: io::Error| bind()).map_err(|source| LabError::NoPort { source })?;
-        *port = tcp.local_addr().map_err(|source| LabError::NoPort { source })?.port();
+        let (tcp, udp) = bind().or_else(|_: io::Error| bind())?;
+        *port = tcp.local_addr()?.port();
         held.push((tcp, udp));
     }
     Ok(ports)

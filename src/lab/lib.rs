@@ -8,6 +8,7 @@
 mod accept;
 pub mod admin_client;
 pub mod admin_mirth;
+pub mod agents;
 pub mod binaries;
 pub mod dicom;
 pub mod hl7;

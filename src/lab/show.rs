@@ -363,11 +363,11 @@ async fn connect_back(
         protocol: Protocol::Mllp,
         published: true,
     };
-    let channel = platform.add_channel(&receiver.actor, &channel).await?;
-    let grant = platform.request_grant(&sender.actor, channel, sender.server).await?;
-    let connection = platform.approve_grant(&receiver.actor, grant, None).await?;
-    platform.command(&sender.actor, connection, ConnectionCommand::Activate).await?;
-    let view = platform.connection(&sender.actor, connection).await?;
+    let channel = platform.add_channel(&receiver.initiator, &channel).await?;
+    let grant = platform.request_grant(&sender.initiator, channel, sender.server).await?;
+    let connection = platform.approve_grant(&receiver.initiator, grant, None).await?;
+    platform.command(&sender.initiator, connection, ConnectionCommand::Activate).await?;
+    let view = platform.connection(&sender.initiator, connection).await?;
     for (agent, side, address) in
         [(&lab.agent_b, Side::Source, listen), (&lab.agent_a, Side::Target, forward_to)]
     {

@@ -21,6 +21,7 @@ pub mod gateway_socket;
 mod handshake;
 pub mod happy_eyeballs;
 pub mod link;
+pub mod many_agents;
 pub mod newcomers;
 pub mod opening;
 #[cfg(test)]

@@ -24,6 +24,7 @@ use adit_core::domain::word::UNKNOWN_WORDS;
 pub const BUILD_INFO: &str = "adit_build_info";
 
 pub const CONTROL_LINK_UP: &str = "adit_control_link_up";
+pub const CONTROL_DATABASE_AWAY: &str = "adit_control_link_database_away";
 const CONTROL_LINK_PATH: &str = "adit_control_link_path";
 const CARRIER_UP: &str = "adit_carrier_up";
 const CARRIERS_OPENED: &str = "adit_carriers_opened_total";
@@ -71,6 +72,7 @@ const DICOM_STORE_LATENCY: &str = "adit_dicom_store_seconds";
 const ADMIN_REQUESTS: &str = "adit_admin_requests_total";
 
 pub const CONTROL_LINKS: &str = "adit_gateway_control_links";
+const DATABASE_UP: &str = "adit_gateway_database_up";
 pub const CONTROL_NEWCOMERS_HELD: &str = "adit_gateway_control_newcomers";
 /// Labelled `why`, one of a fixed few words.
 pub const NEWCOMERS_GONE: &str = "adit_gateway_control_newcomers_gone_total";
@@ -93,6 +95,11 @@ const DESCRIPTIONS: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, BUILD_INFO, "Always 1; the label says which version runs."),
     (Kind::Counter, LOG_LEFT_OUT, "Lines that the log has not, as repeats of others or unread; by reason."),
     (Kind::Gauge, CONTROL_LINK_UP, "1 while the agent's link to its gateway is up."),
+    (
+        Kind::Gauge,
+        CONTROL_DATABASE_AWAY,
+        "1 while the gateway says over that link that its database is away; 0 also while there is no link.",
+    ),
     (
         Kind::Gauge,
         CONTROL_LINK_PATH,
@@ -159,6 +166,7 @@ const DESCRIPTIONS: &[(Kind, &str, &str)] = &[
     ),
     (Kind::Counter, ADMIN_REQUESTS, "Requests of admin sessions judged here, by outcome."),
     (Kind::Gauge, CONTROL_LINKS, "Control links the gateway serves now."),
+    (Kind::Gauge, DATABASE_UP, "1 while the gateway's database answers; before the start 0."),
     (Kind::Gauge, CONTROL_NEWCOMERS_HELD, "Control links whose agent is not known yet."),
     (
         Kind::Counter,
@@ -233,6 +241,11 @@ pub fn control_link_path(path: Option<PathKind>) {
     for kind in [PathKind::Direct, PathKind::Tcp] {
         gauge!(CONTROL_LINK_PATH, "path" => kind.as_str()).set(flag(path == Some(kind)));
     }
+}
+
+/// Publishes whether the gateway's database answers.
+pub fn database_up(up: bool) {
+    gauge!(DATABASE_UP).set(flag(up));
 }
 
 /// Publishes whether a carrier is open, from the start on.

@@ -14,7 +14,7 @@ use adit_core::protocol::control::{
 };
 use adit_core::protocol::frame::Code;
 use adit_core::protocol::rule_list::RuleList;
-use adit_gateway::platform::{Actor, AdminOffer, OfferLife};
+use adit_gateway::platform::{AdminOffer, Initiator, OfferLife};
 use adit_net::identity::key::KeyPair;
 use adit_net::identity::tls::Identity;
 
@@ -220,13 +220,13 @@ async fn what_both_agents_of_an_accepted_offer_say_of_its_sessions_reaches_both_
     let world = World::start().await;
     let pair = world.pair().await;
     let platform = world.gateway.platform();
-    let Actor::Member { organization: to, .. } = pair.source_actor else { panic!("a member") };
+    let Initiator::Member { organization: to, .. } = pair.source_initiator else { panic!("a member") };
     let mut managed = pair.target.welcomed(&world).await;
     let mut managing = pair.source.welcomed(&world).await;
     let (server, access, life) = (pair.target.server(), Access::ReadOnly, OfferLife::default());
     let offer = AdminOffer { server, to, access, life };
-    let connection = platform.offer_admin(&pair.target_actor, &offer).await.unwrap();
-    platform.accept_offer(&pair.source_actor, connection, pair.source.server()).await.unwrap();
+    let connection = platform.offer_admin(&pair.target_initiator, &offer).await.unwrap();
+    platform.accept_offer(&pair.source_initiator, connection, pair.source.server()).await.unwrap();
     for (link, organization) in [(&mut managed, "St Mary"), (&mut managing, "Hillside")] {
         let rule = loop {
             if let ToAgent::Change { change: Change::Rule { rule }, .. } = link.next().await.unwrap() {
@@ -249,10 +249,10 @@ async fn what_both_agents_of_an_accepted_offer_say_of_its_sessions_reaches_both_
         audits: 0,
     };
     // Of channel data nobody tells sessions; it is left aside, and the link goes on.
-    managed.send(ToGateway::AdminSession { connection: pair.connection, session }).await;
-    managed.send(ToGateway::AdminSession { connection, session }).await;
+    managed.send(ToGateway::AdminSession { connection: pair.connection, session, note: None }).await;
+    managed.send(ToGateway::AdminSession { connection, session, note: None }).await;
     eventually(async || {
-        let log = platform.audit(&pair.source_actor, 50).await.unwrap();
+        let log = platform.audit(&pair.source_initiator, 50).await.unwrap();
         let told: Vec<_> = log.iter().filter(|entry| entry.action.starts_with("admin session")).collect();
         told.len() == 1
             && told[0].detail.contains("9 requests, 1 refused")
@@ -271,9 +271,9 @@ async fn a_gateway_stopped_with_a_goodbye_serves_again_from_its_state() {
     agent.welcomed(&world).await;
 }
 
-/// How many rows the log that `actor` reads has.
-async fn rows(world: &World, actor: &Actor) -> usize {
-    world.gateway.platform().audit(actor, 10_000).await.unwrap().len()
+/// How many rows the log that `initiator` reads has.
+async fn rows(world: &World, initiator: &Initiator) -> usize {
+    world.gateway.platform().audit(initiator, 10_000).await.unwrap().len()
 }
 
 #[tokio::test]
@@ -294,7 +294,7 @@ async fn a_secret_that_is_fetched_thousands_of_times_hides_nothing_in_either_log
     // Two logs; a row for the first, and one a minute for the others.
     assert_eq!(times as usize, 2 * FETCHES, "all are counted");
     assert!(log.len() - before <= 10, "{} rows", log.len() - before);
-    let partners = world.gateway.platform().audit(&pair.target_actor, 20).await.unwrap();
+    let partners = world.gateway.platform().audit(&pair.target_initiator, 20).await.unwrap();
     assert!(partners.iter().any(|row| row.action != "fetch secret"), "what others did is still to be seen");
 }
 
@@ -310,7 +310,7 @@ async fn peers_that_an_agent_makes_up_fill_no_log() {
         id[..8].copy_from_slice(&number.to_be_bytes());
         let peer = Some(ServerId::from_random(id));
         let reason = PeerRefusal::Unlisted.into();
-        link.send(ToGateway::RefusedPeer { connection: None, peer, reason, left_out: 0 }).await;
+        link.send(ToGateway::RefusedPeer { connection: None, peer, reason, left_out: 0, note: None }).await;
     }
     let refused = async || {
         let log = world.gateway.platform().audit(&world.operator, 10_000).await.unwrap();

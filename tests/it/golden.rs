@@ -2,8 +2,10 @@
 //! written again where there is one way to write it.
 //!
 //! `tests/golden/VERSION` is never changed once that version is out. A new version's is written by
-//! `ADIT_GOLDEN=write cargo test --test it golden` before its first change to a format.
+//! `ADIT_GOLDEN=write cargo test --test it golden` before its first change to a format. `tests/golden/next` has the
+//! forms that no released version wrote yet.
 
+mod next;
 mod state;
 mod wire;
 
@@ -12,6 +14,7 @@ use std::path::PathBuf;
 
 use adit_core::domain::connection::{ConnectionType, Protocol, Side};
 use adit_core::domain::id::{ConnectionId, KeyFingerprint, RouteId, ServerId};
+use adit_core::domain::relays::Relays;
 use adit_core::domain::secret::Secret;
 use adit_core::domain::time::Timestamp;
 use adit_core::protocol::control::{Activity, Rule};
@@ -28,8 +31,10 @@ const fn secret(byte: u8) -> Secret {
     Secret::from_bytes([byte; 32])
 }
 
+/// Returns where a file lies: the released version's, unless another folder is named.
 fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(VERSION).join(name)
+    let folder = if name.contains('/') { "" } else { VERSION };
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(folder).join(name)
 }
 
 /// What the released version wrote.
@@ -68,6 +73,7 @@ fn rules() -> Vec<Rule> {
         activity: Activity::Active,
         secret_epoch: 1,
         cut_epoch: 0,
+        relays: Relays::default(),
     };
     let admin = |number: u8, kind, activity| Rule {
         connection: ConnectionId::from_bytes([number; 16]),

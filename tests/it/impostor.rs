@@ -71,6 +71,7 @@ impl Place {
             secrets: secrets.iter().map(|(_, secret)| secret.clone()).collect(),
             candidates: vec![candidate],
             path: PathPreference::AUTO,
+            relays: Vec::new(),
         };
         routes.want([(peer, wanted)].into());
         Self {

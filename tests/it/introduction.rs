@@ -113,7 +113,7 @@ async fn what_an_owner_allows_is_told_to_a_peer_that_can_hear_it() {
 #[tokio::test]
 async fn what_people_change_in_another_process_is_pushed_in_order() {
     let world = World::start().await;
-    let Pair { source, source_actor: actor, connection, target, .. } = world.pair().await;
+    let Pair { source, source_initiator: initiator, connection, target, .. } = world.pair().await;
     let (mut link, rules) = snapshot(&source, &world).await;
     assert_eq!(rules.len(), 1);
     assert_eq!((rules[0].connection, rules[0].activity), (connection, Activity::Active));
@@ -121,15 +121,15 @@ async fn what_people_change_in_another_process_is_pushed_in_order() {
     assert_eq!(rules[0].peer_route, target.enrolment.route);
 
     let admin = Platform::open(&world.state(), Arc::clone(&world.clock) as _).await.unwrap();
-    admin.command(&actor, connection, ConnectionCommand::Pause).await.unwrap();
+    admin.command(&initiator, connection, ConnectionCommand::Pause).await.unwrap();
     assert_eq!(rule(&mut link, 2).await.activity, Activity::Paused);
-    admin.command(&actor, connection, ConnectionCommand::Resume).await.unwrap();
+    admin.command(&initiator, connection, ConnectionCommand::Resume).await.unwrap();
     assert_eq!(rule(&mut link, 3).await.activity, Activity::Active);
-    admin.command(&actor, connection, ConnectionCommand::Disconnect).await.unwrap();
+    admin.command(&initiator, connection, ConnectionCommand::Disconnect).await.unwrap();
     assert_eq!(rule(&mut link, 4).await.cut_epoch, rules[0].cut_epoch + 1);
-    admin.rotate_secret(&actor, connection).await.unwrap();
+    admin.rotate_secret(&initiator, connection).await.unwrap();
     assert_eq!(rule(&mut link, 5).await.secret_epoch, rules[0].secret_epoch + 1);
-    admin.command(&actor, connection, ConnectionCommand::Terminate).await.unwrap();
+    admin.command(&initiator, connection, ConnectionCommand::Terminate).await.unwrap();
     assert_eq!(change(&mut link, 6).await, Change::Ended { connection });
 }
 
@@ -161,12 +161,12 @@ async fn each_side_fetches_one_secret_until_it_holds_it() {
 #[tokio::test]
 async fn an_agent_enrolled_anew_cuts_the_old_key_off_everywhere() {
     let world = World::start().await;
-    let Pair { source, source_actor, target, .. } = world.pair().await;
+    let Pair { source, source_initiator, target, .. } = world.pair().await;
     let old_key = source.host.state.key_pair().unwrap().fingerprint();
     let mut old = source.welcomed(&world).await;
     let (mut at_target, rules) = snapshot(&target, &world).await;
 
-    let issued = world.issue(&source_actor, source.server()).await;
+    let issued = world.issue(&source_initiator, source.server()).await;
     let anew = world.enrolled_with(issued, "source anew").await;
     assert_eq!(anew.enrolment.route, source.enrolment.route);
     assert!(old.goodbye().await.contains("revoked"));
@@ -194,7 +194,8 @@ async fn every_refusal_is_in_the_audit_log() {
     let mut link = source.welcomed(&world).await;
     let peer = Some(target.server());
     let reason = PeerRefusal::WrongSecret.into();
-    link.send(ToGateway::RefusedPeer { connection: Some(connection), peer, reason, left_out: 0 }).await;
+    link.send(ToGateway::RefusedPeer { connection: Some(connection), peer, reason, left_out: 0, note: None })
+        .await;
     link.send(ToGateway::Renew { csr: hex::encode(KeyPair::generate().unwrap().csr_der().unwrap()) }).await;
     link.goodbye().await;
 

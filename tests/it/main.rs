@@ -61,6 +61,7 @@ mod preferred_paths;
 mod rebinding;
 mod relay;
 mod several;
+mod simulated_agents;
 mod stalled;
 mod stolen_gateway;
 mod stream_limit;

@@ -113,7 +113,7 @@ async fn say(link: &mut Link, message: Value) {
 #[tokio::test]
 async fn what_only_a_next_agent_knows_costs_nothing_else() {
     let world = World::start().await;
-    let Pair { source, target, connection, source_actor, .. } = world.pair().await;
+    let Pair { source, target, connection, source_initiator, .. } = world.pair().await;
     let mut today = target.welcomed(&world).await;
 
     let mut next = source.dial(&world).await.unwrap();
@@ -159,7 +159,7 @@ async fn what_only_a_next_agent_knows_costs_nothing_else() {
     let candidates = today.next().await.unwrap();
     let ToAgent::Candidates { addresses, .. } = candidates else { panic!("{candidates:?}") };
     assert_eq!(addresses, ["192.0.2.9:4433".parse().unwrap()]);
-    let view = world.gateway.platform().connection(&source_actor, connection).await.unwrap();
+    let view = world.gateway.platform().connection(&source_initiator, connection).await.unwrap();
     assert_eq!(serde_json::to_value(&view).unwrap()["source"]["tunnel"]["state"], "other");
     let refusals = world.audited_refusals().await;
     assert!(refusals.iter().any(|row| row.contains("does not know: `too_tired`")), "{refusals:?}");
@@ -168,7 +168,7 @@ async fn what_only_a_next_agent_knows_costs_nothing_else() {
     say(&mut next, unfit).await;
     let changed = today.next().await.unwrap();
     assert!(matches!(changed, ToAgent::Change { .. }), "{changed:?}");
-    let view = world.gateway.platform().connection(&source_actor, connection).await.unwrap();
+    let view = world.gateway.platform().connection(&source_initiator, connection).await.unwrap();
     let view = serde_json::to_string(&view).unwrap();
     assert!(view.contains("mirth_too_new"), "{view}");
     today.send(ToGateway::Heartbeat { number: 1 }).await;

@@ -458,7 +458,7 @@ async fn a_revoked_server_is_not_relayed_even_when_its_link_is_gone() {
     reached.cannot_register().await;
     let platform = reached.world.gateway.platform();
     assert!(reached.reaches().await, "an agent whose link broke is relayed until it lapses");
-    platform.revoke_server(&reached.pair.source_actor, server).await.unwrap();
+    platform.revoke_server(&reached.pair.source_initiator, server).await.unwrap();
     println!("cut {:?} after the revocation", reached.is_cut().await);
     reached.cannot_register().await;
 }
@@ -466,10 +466,10 @@ async fn a_revoked_server_is_not_relayed_even_when_its_link_is_gone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_connection_is_relayed_unlike_a_terminated_one() {
     let reached = Box::pin(Reached::start()).await;
-    let (platform, actor) = (reached.world.gateway.platform(), &reached.pair.source_actor);
-    platform.command(actor, reached.pair.connection, ConnectionCommand::Pause).await.unwrap();
+    let (platform, initiator) = (reached.world.gateway.platform(), &reached.pair.source_initiator);
+    platform.command(initiator, reached.pair.connection, ConnectionCommand::Pause).await.unwrap();
     assert!(reached.reaches().await);
-    platform.command(actor, reached.pair.connection, ConnectionCommand::Terminate).await.unwrap();
+    platform.command(initiator, reached.pair.connection, ConnectionCommand::Terminate).await.unwrap();
     println!("cut {:?} after the end", reached.is_cut().await);
     assert!(!reached.reaches().await);
 }

@@ -21,7 +21,7 @@ use adit_core::domain::tier::Tier;
 use adit_core::domain::time::Timestamp;
 use adit_core::protocol::initial::{CONNECTION_ID_BYTES, INITIAL_ID_BYTES};
 use adit_gateway::platform::{
-    Actor, ConnectionCommand, IssuedToken, NewChannel, Platform, ServerFilter, ServerText, TokenLife,
+    ConnectionCommand, Initiator, IssuedToken, NewChannel, Platform, ServerFilter, ServerText, TokenLife,
 };
 use adit_lab::messages::Generator;
 use adit_lab::sender::Sender;
@@ -72,8 +72,8 @@ async fn platform(lab: &Lab) -> Platform {
 /// Gives B one more partner. Nothing runs yet.
 async fn join_platform(lab: &Lab) -> Membership {
     let platform = platform(lab).await;
-    let host = Actor::Host { name: "test".into() };
-    let owner = |organization| Actor::Member { organization, role: UserRole::Owner, name: "test".into() };
+    let host = Initiator::Host { name: "test".into() };
+    let owner = |organization| Initiator::Member { organization, role: UserRole::Owner, name: "test".into() };
     let servers = platform.list_servers(&host, &ServerFilter::default(), &Paging::default()).await;
     let servers = servers.unwrap().rows;
     let target = servers.iter().find(|server| server.name.as_str() == "St Mary Mirth").unwrap();
@@ -145,6 +145,7 @@ impl Partner {
             secrets,
             candidates,
             path: PathPreference::AUTO,
+            relays: Vec::new(),
         };
         routes.want([(target, wanted)].into());
         let credentials = Credentials { identity, trust, clock: Arc::new(HostClock) };

@@ -20,7 +20,7 @@ use adit_core::domain::time::Timestamp;
 use adit_core::protocol::capability::Capabilities;
 use adit_core::protocol::control::{ToAgent, ToGateway, VERSION};
 use adit_core::protocol::packet::PacketKey;
-use adit_gateway::platform::{Actor, IssuedToken, Plan, ServerText, TokenLife};
+use adit_gateway::platform::{Initiator, IssuedToken, Plan, ServerText, TokenLife};
 use adit_gateway::service::{Gateway, GatewaySockets};
 use adit_net::identity::random;
 use adit_net::identity::time::TimeSource;
@@ -67,8 +67,8 @@ pub(crate) struct World {
     pub gateway: Gateway,
     relay: RelayConfig,
     pub clock: Arc<SetClock>,
-    pub operator: Actor,
-    pub owner: Actor,
+    pub operator: Initiator,
+    pub owner: Initiator,
     pub organization: OrganizationId,
 }
 
@@ -81,11 +81,11 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(SetClock(AtomicI64::new(1_795_510_800_000)));
         let gateway = start_gateway(folder.path(), "127.0.0.1:0".parse().unwrap(), relay, &clock).await;
-        let operator = Actor::Host { name: "test".into() };
+        let operator = Initiator::Host { name: "test".into() };
         let name = "Lakeside".parse().unwrap();
         let organization =
             gateway.platform().add_organization(&operator, &name, Tier::Enterprise).await.unwrap();
-        let owner = Actor::Member { organization, role: UserRole::Owner, name: "owner".into() };
+        let owner = Initiator::Member { organization, role: UserRole::Owner, name: "owner".into() };
         Self { folder, gateway, relay, clock, operator, owner, organization }
     }
 
@@ -117,7 +117,7 @@ impl World {
         self.connector_of(self.issue(&self.owner, server).await)
     }
 
-    pub(crate) async fn issue(&self, owner: &Actor, server: ServerId) -> IssuedToken {
+    pub(crate) async fn issue(&self, owner: &Initiator, server: ServerId) -> IssuedToken {
         self.gateway.platform().issue_token(owner, server, TokenLife::Hour).await.unwrap()
     }
 
@@ -163,8 +163,8 @@ impl World {
         let provisioned = self.gateway.platform().provision(&plan).await.unwrap();
         let (source, target) = (provisioned.source, provisioned.target);
         Pair {
-            source_actor: source.actor.clone(),
-            target_actor: target.actor.clone(),
+            source_initiator: source.initiator.clone(),
+            target_initiator: target.initiator.clone(),
             source: self.enrolled_with(source.token, "source").await,
             target: self.enrolled_with(target.token, "target").await,
             connection: provisioned.connections[0],
@@ -222,8 +222,8 @@ impl Host {
 }
 
 pub(crate) struct Pair {
-    pub source_actor: Actor,
-    pub target_actor: Actor,
+    pub source_initiator: Initiator,
+    pub target_initiator: Initiator,
     pub source: Agent,
     pub target: Agent,
     pub connection: ConnectionId,

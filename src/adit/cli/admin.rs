@@ -28,7 +28,7 @@ use adit_core::config::gateway::GatewayConfig;
 use adit_core::domain::id::OrganizationId;
 use adit_core::domain::role::UserRole;
 use adit_core::domain::visible::visible;
-use adit_gateway::platform::{ActionRefusal, Actor, AuditView, Platform, PlatformError};
+use adit_gateway::platform::{ActionRefusal, AuditView, Initiator, Platform, PlatformError};
 use adit_net::host::privilege;
 use adit_net::identity::time::HostClock;
 use adit_observe::print;
@@ -214,16 +214,16 @@ impl CliSession {
         format!("adit admin (uid {})", privilege::invoker())
     }
 
-    fn host() -> Actor {
-        Actor::Host { name: Self::operator() }
+    fn host() -> Initiator {
+        Initiator::Host { name: Self::operator() }
     }
 
-    fn member(organization: OrganizationId) -> Actor {
-        Actor::Member { organization, role: UserRole::Owner, name: Self::operator() }
+    fn member(organization: OrganizationId) -> Initiator {
+        Initiator::Member { organization, role: UserRole::Owner, name: Self::operator() }
     }
 
     /// Acts for the organization of `--as`, or for the only one that can be meant.
-    async fn actor(&self, only: Option<OrganizationId>) -> anyhow::Result<Actor> {
+    async fn initiator(&self, only: Option<OrganizationId>) -> anyhow::Result<Initiator> {
         match (&self.acting, only) {
             (Some(named), _) => Ok(Self::member(self.find_organization(named).await?.id)),
             (None, Some(only)) => Ok(Self::member(only)),
@@ -232,18 +232,18 @@ impl CliSession {
     }
 
     /// Acts for one of the parties.
-    async fn party(&self, parties: [(OrganizationId, String); 2]) -> anyhow::Result<Actor> {
+    async fn party(&self, parties: [(OrganizationId, String); 2]) -> anyhow::Result<Initiator> {
         let [(one, one_name), (other, other_name)] = parties;
         if self.acting.is_none() && one != other {
             bail!("two organizations are party to this: add --as {one_name:?} or --as {other_name:?}");
         }
-        self.actor(Some(one)).await
+        self.initiator(Some(one)).await
     }
 
     /// Returns whose eyes a list is for: the organization of `--as`, or the operator's.
-    async fn viewer(&self) -> anyhow::Result<Actor> {
+    async fn viewer(&self) -> anyhow::Result<Initiator> {
         match &self.acting {
-            Some(_) => self.actor(None).await,
+            Some(_) => self.initiator(None).await,
             None => Ok(Self::host()),
         }
     }

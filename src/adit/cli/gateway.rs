@@ -1,8 +1,10 @@
 //! `adit gateway`: the life of the gateway's process, in order.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use sd_notify::NotifyState;
@@ -14,6 +16,10 @@ use adit_gateway::service::{Gateway, GatewaySockets};
 use adit_net::host::privilege;
 use adit_net::identity::time::HostClock;
 use adit_observe::{log, metrics};
+
+/// How much longer each excuse lets a start take, and how often there is one.
+const START_EXCUSED_MICROS: u32 = 60_000_000;
+const START_EXCUSED_EVERY: Duration = Duration::from_secs(20);
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -48,17 +54,28 @@ async fn serve(config: &GatewayConfig) -> anyhow::Result<ExitCode> {
         None => None,
     };
     let sockets = GatewaySockets::bind(config.listen)?;
-    let mut gateway = Gateway::start(config, sockets, Arc::new(HostClock)).await?;
-    // Without systemd there is nobody to tell.
-    let _ = sd_notify::notify(&[NotifyState::Ready]);
     let serving_metrics = async {
         match metrics {
             Some((address, handle)) => metrics::serve_at(address, handle).await,
             None => std::future::pending().await,
         }
     };
+    let mut serving_metrics = std::pin::pin!(serving_metrics);
+    // It waits for its database; the metrics say so meanwhile.
+    let started = tokio::select! {
+        started = Gateway::start(config, sockets, Arc::new(HostClock)) => Some(started?),
+        () = &mut serving_metrics => anyhow::bail!("the metrics are served no more"),
+        never = excuse_long_start() => match never {},
+        reason = signals.stop() => {
+            tracing::info!(reason, "the gateway is stopped before it served");
+            None
+        }
+    };
+    let Some(mut gateway) = started else { return Ok(ExitCode::SUCCESS) };
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
     let (code, reason) = tokio::select! {
-        () = serving_metrics => (ExitCode::FAILURE, "the metrics are served no more"),
+        () = &mut serving_metrics => (ExitCode::FAILURE, "the metrics are served no more"),
         () = gateway.failed() => (ExitCode::FAILURE, "a part of it ended"),
         signal = signals.stop() => (ExitCode::SUCCESS, signal),
     };
@@ -66,4 +83,12 @@ async fn serve(config: &GatewayConfig) -> anyhow::Result<ExitCode> {
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     gateway.shutdown().await;
     Ok(code)
+}
+
+/// Asks systemd for more time, again and again: a start takes as long as the database is away.
+async fn excuse_long_start() -> Infallible {
+    loop {
+        let _ = sd_notify::notify(&[NotifyState::ExtendTimeoutUsec(START_EXCUSED_MICROS)]);
+        tokio::time::sleep(START_EXCUSED_EVERY).await;
+    }
 }

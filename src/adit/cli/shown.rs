@@ -81,13 +81,13 @@ mod tests {
     fn among_numbers_only_times_are_written_for_people() {
         let mut value = serde_json::json!({
             "leaf_expires": 0, "streams": 3, "rows": [{ "since": null, "at": 1_000, "enrolled_at": 61_000 }],
-            "last_ack": 2_000
+            "last_ack": 2_000, "gateway_database_away_since": 3_000
         });
         write_times(&mut value);
         let expected = serde_json::json!({
             "leaf_expires": "1970-01-01T00:00:00Z", "streams": 3,
             "rows": [{ "since": null, "at": "1970-01-01T00:00:01Z", "enrolled_at": "1970-01-01T00:01:01Z" }],
-            "last_ack": "1970-01-01T00:00:02Z"
+            "last_ack": "1970-01-01T00:00:02Z", "gateway_database_away_since": "1970-01-01T00:00:03Z"
         });
         assert_eq!(value, expected);
     }

@@ -18,6 +18,7 @@ use adit_agent::status::{Answer, Request, ask};
 use adit_core::domain::access::Access;
 use adit_core::domain::path::{PathKind, PathPreference};
 use adit_core::domain::visible::{error_chain, visible};
+use adit_core::protocol::control::DatabaseAway;
 use adit_net::host::privilege;
 use adit_observe::print;
 
@@ -136,6 +137,10 @@ fn render(status: &AgentStatus) -> String {
         status.leaf_expires,
         flag(status.gateway, "connected", "away"),
     );
+    if let Some(since) = status.gateway_database_away_since {
+        // Beside `connected`: what is away is not the gateway itself.
+        let _ = writeln!(out, "        {}", DatabaseAway { since });
+    }
     if let Some(link) = &status.gateway_path {
         render_link(&mut out, link);
     }

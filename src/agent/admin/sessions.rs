@@ -14,10 +14,11 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::refusal_sums::{Line, RefusalSums};
 use crate::admin::parts::AdminParts;
 use crate::entries::LiveConnection;
+use crate::outbox::Note;
 use adit_core::domain::access::Access;
 use adit_core::domain::limits;
 use adit_core::domain::time::Timestamp;
-use adit_core::protocol::control::{SessionReport, SessionStage, ToGateway};
+use adit_core::protocol::control::{SessionReport, SessionStage};
 use adit_net::identity::time::TimeSource;
 use adit_observe::audit::{AdminCounts, AdminSessionId, AuditEntry, AuditError, RefusalKind};
 
@@ -309,7 +310,7 @@ async fn end(parts: &AdminParts, entry: &LiveConnection, session: &AdminSession)
 }
 
 fn send_report(parts: &AdminParts, entry: &LiveConnection, session: SessionReport) {
-    parts.outbox.notify(ToGateway::AdminSession { connection: entry.config.id, session });
+    parts.outbox.notify(Note::AdminSession { connection: entry.config.id, session });
 }
 
 #[cfg(test)]

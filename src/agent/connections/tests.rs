@@ -8,21 +8,10 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::entries::Entries;
-use crate::outbox::Outbox;
-use crate::parts::{self, Beginnings};
-use crate::paths::Paths;
-use crate::state::{AgentState, Enrolment};
-use adit_core::config::agent::{AgentConfig, Congestion};
-use adit_core::domain::id::{BootId, RouteId, ServerId};
-use adit_net::identity::ca::CertificateAuthority;
-use adit_net::identity::csr::VerifiedCsr;
-use adit_net::identity::key::KeyPair;
-use adit_net::identity::time::{HostClock, LearntClock, TimeSource};
-use adit_net::identity::tls::Identity;
-use adit_net::transport::endpoint::{AgentEndpoint, Credentials, TunnelSettings};
-use adit_net::transport::routes::{OwnEnd, Routes};
-use adit_net::transport::socket::AgentSocket;
-use adit_observe::audit::AuditFile;
+use crate::fixture;
+use crate::parts;
+use adit_core::config::agent::AgentConfig;
+use adit_net::identity::time::{HostClock, LearntClock};
 
 const HANG_LIMIT: Duration = Duration::from_secs(60);
 
@@ -46,38 +35,6 @@ fn config(folder: &Path, ports: [SocketAddr; 2]) -> AgentConfig {
     AgentConfig::parse(&text, folder).unwrap()
 }
 
-fn parts(folder: &Path, config: &AgentConfig, entries: Entries, clock: Arc<LearntClock>) -> ConnectionParts {
-    let (now, server) = (HostClock.now(), ServerId::from_bytes([1; 16]));
-    let ca = CertificateAuthority::create("example.org".parse().unwrap(), now).unwrap();
-    let key = Arc::new(KeyPair::generate().unwrap());
-    let csr = VerifiedCsr::from_der(&key.csr_der().unwrap()).unwrap();
-    let identity = Identity::new(&ca.sign_server(&csr, server, now).unwrap(), key).unwrap();
-    let route = RouteId::from_bytes([1; 8]);
-    let gateway = RouteId::from_bytes([2; 8]);
-    let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let (socket, own_packets) = AgentSocket::new(udp, route).unwrap();
-    let own = OwnEnd { route, gateway, boot: BootId::from_bytes([3; 8]) };
-    let (routes, _) = Routes::new(Arc::clone(&socket), own_packets, own);
-    let credentials = Credentials { identity, trust: ca.trust().clone(), clock: clock.clone() };
-    let settings = TunnelSettings { congestion: Congestion::Bbr };
-    let endpoint = AgentEndpoint::new(socket, route, credentials, settings).unwrap();
-    let enrolment = Enrolment {
-        server,
-        route,
-        gateway_route: gateway,
-        gateway_addresses: Vec::new(),
-        trust_domain: "example.org".parse().unwrap(),
-        ca: Vec::new(),
-        leaf: Vec::new(),
-        spent_token: [0; 32],
-    };
-    let state = Arc::new(AgentState::open(&config.state).unwrap());
-    let audit = AuditFile::open(&folder.join("audit.jsonl")).unwrap();
-    let (paths, (outbox, _)) = (Paths::from_config(config), Outbox::new());
-    let beginnings = Beginnings { clock, endpoint, routes, entries, paths, enrolment, audit, outbox };
-    parts::of_connections(&parts::load(beginnings, &state).unwrap())
-}
-
 fn is_taken(port: SocketAddr) -> bool {
     TcpListener::bind(port).is_err()
 }
@@ -99,7 +56,8 @@ async fn one_connection_is_stopped_or_replaced_while_another_keeps_its_port() {
     let clock = Arc::new(LearntClock::new(HostClock, 0));
     let (entries, runs) = Entries::from_config(&config, &clock);
     let ids: Vec<_> = runs.iter().map(|run| run.entry.config.id).collect();
-    let mut connections = Connections::new(parts(folder.path(), &config, entries, Arc::clone(&clock)), None);
+    let (shared, _) = fixture::parts(folder.path(), &config, entries, Arc::clone(&clock));
+    let mut connections = Connections::new(parts::of_connections(&shared), None);
     for run in runs {
         connections.start(run);
     }

@@ -1,13 +1,15 @@
 //! One live control link: what the gateway says over it and what is said of this agent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
+use super::said::{ASK_AGAIN, Said};
 use super::{ControlClient, LinkEnd};
+use crate::outbox::{self, Note};
 use crate::policy;
 use crate::rejected::Rejected;
 use crate::state::StoredSecret;
@@ -15,10 +17,12 @@ use adit_core::domain::connection::Side;
 use adit_core::domain::id::ConnectionId;
 use adit_core::domain::limits;
 use adit_core::domain::secret::Secret;
+use adit_core::domain::time::Timestamp;
 use adit_core::domain::visible::error_chain;
 use adit_core::domain::word::UnknownWord;
+use adit_core::protocol::capability::{Capabilities, Capability};
 use adit_core::protocol::connection::Policy;
-use adit_core::protocol::control::{Activity, Change, ConfigMismatch, Report, Rule, ToAgent, ToGateway};
+use adit_core::protocol::control::{Activity, Change, ConfigMismatch, Rule, ToAgent, ToGateway};
 use adit_core::protocol::heartbeat::{Beat, Heartbeat};
 use adit_core::protocol::rule_list::{RuleList, UnusableRule};
 use adit_core::protocol::rules::{RuleBook, RuleEffect};
@@ -31,10 +35,6 @@ use adit_observe::unknown;
 
 /// Reports go out at most this often, and only when they differ from the last.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-/// A secret that did not come is asked for again.
-const FETCH_AGAIN: Duration = Duration::from_secs(30);
-/// How soon the gateway hears again why a connection that it has in force cannot be.
-const MISMATCH_AGAIN: Duration = Duration::from_secs(5);
 const UNLISTED: &str =
     "the gateway does not list this connection; it comes back by itself once the gateway does";
 
@@ -43,8 +43,8 @@ pub(super) struct ControlSession<'a> {
     pub(super) client: &'a mut ControlClient,
     /// An address of the gateway, where one is known.
     toward: Option<SocketAddr>,
-    /// The gateway tells peers which paths this agent's owner allows.
-    tells_paths: bool,
+    /// Of the gateway.
+    capabilities: Capabilities,
     /// Where the gateway was told that this agent can be reached.
     reachable: Vec<SocketAddr>,
     /// Whether the gateway has given its whole view on this link.
@@ -52,35 +52,29 @@ pub(super) struct ControlSession<'a> {
     /// Rules that came ahead of their snapshot.
     parts: BTreeMap<ConnectionId, Rule>,
     unusable_parts: BTreeMap<ConnectionId, UnusableRule>,
-    /// Connections of which the gateway was asked whether they ended.
-    missed: BTreeSet<ConnectionId>,
-    reported: BTreeMap<ConnectionId, Report>,
-    /// What was said of a connection, and when.
-    config_mismatch: BTreeMap<(ConnectionId, ConfigMismatch), Instant>,
-    stored: BTreeMap<ConnectionId, u32>,
-    asked: BTreeMap<ConnectionId, (u32, Instant)>,
+    said: Said,
     renewal_asked: Option<Instant>,
     awaits_leaf: bool,
     renew_after: Duration,
 }
 
 impl<'a> ControlSession<'a> {
-    pub(super) fn new(client: &'a mut ControlClient, toward: Option<SocketAddr>, tells_paths: bool) -> Self {
+    pub(super) fn new(
+        client: &'a mut ControlClient,
+        toward: Option<SocketAddr>,
+        capabilities: Capabilities,
+    ) -> Self {
         // Jitter keeps a thousand agents from renewing in the same minute.
         let renew_after = limits::LEAF_RENEW_EVERY.mul_f64(0.9 + 0.2 * random::draw());
         Self {
             client,
             toward,
-            tells_paths,
+            capabilities,
             reachable: Vec::new(),
             has_snapshot: false,
             parts: BTreeMap::new(),
             unusable_parts: BTreeMap::new(),
-            missed: BTreeSet::new(),
-            reported: BTreeMap::new(),
-            config_mismatch: BTreeMap::new(),
-            stored: BTreeMap::new(),
-            asked: BTreeMap::new(),
+            said: Said::default(),
             renewal_asked: None,
             awaits_leaf: false,
             renew_after,
@@ -115,7 +109,7 @@ impl<'a> ControlSession<'a> {
                     }
                     self.handle(message, &mut outgoing).await?;
                 }
-                Some(message) = self.client.outbox.recv() => outgoing.push(message),
+                Some(note) = self.client.notes.receive() => self.tell(note, &mut outgoing),
                 Ok(()) = gateway_path.changed() => {
                     let boot = gateway_path.borrow_and_update().boot;
                     if run.is_some_and(|run| boot.is_some_and(|boot| boot != run)) {
@@ -125,7 +119,7 @@ impl<'a> ControlSession<'a> {
                 }
                 Ok(()) = paths.changed() => {
                     outgoing.push(self.client.hidden_from());
-                    if self.tells_paths {
+                    if self.capabilities.has(Capability::AllowedPaths) {
                         outgoing.push(self.client.allowed_paths());
                     }
                 }
@@ -155,8 +149,9 @@ impl<'a> ControlSession<'a> {
             ToAgent::Heartbeat { now, number } => {
                 tracing::trace!(number, %now, "received a heartbeat");
                 self.client.hear_time(now).await;
-                // A link that has not said its rules yet confirms none.
-                if self.has_snapshot {
+                // A link that has not said its rules yet confirms none, and neither does a gateway that cannot
+                // read them.
+                if self.has_snapshot && !self.client.link.is_database_away() {
                     self.client.policies.confirm();
                 }
             }
@@ -199,6 +194,11 @@ impl<'a> ControlSession<'a> {
                 self.adopt(book).await;
                 self.client.policies.confirm();
                 self.sync(outgoing);
+            }
+            ToAgent::Database { away_since } => self.note_database(away_since, outgoing),
+            ToAgent::Noted { note } => {
+                tracing::trace!(note = note.0, "the gateway has a note on file");
+                self.client.notes.note_acknowledged(note);
             }
             ToAgent::Ended { connections } => {
                 tracing::debug!(
@@ -253,6 +253,41 @@ impl<'a> ControlSession<'a> {
         );
         self.reachable.clone_from(&addresses);
         outgoing.push(ToGateway::Listening { addresses });
+    }
+
+    /// Says all that was not acknowledged over an earlier link.
+    pub(super) fn repeat_notes(&mut self, outgoing: &mut Vec<ToGateway>) {
+        let said = outgoing.len();
+        if self.capabilities.has(Capability::AcknowledgesNotes) {
+            outgoing.extend(self.client.notes.unacknowledged());
+        } else {
+            outgoing.extend(self.client.notes.take_unnumbered());
+        }
+        tracing::debug!(notes = outgoing.len() - said, "what the gateway has not acknowledged is said again");
+    }
+
+    /// Says a note; where it is acknowledged it is kept until then, and said once it can be.
+    fn tell(&mut self, note: Note, outgoing: &mut Vec<ToGateway>) {
+        if !self.capabilities.has(Capability::AcknowledgesNotes) {
+            return outgoing.push(outbox::unnumbered(note));
+        }
+        let message = self.client.notes.keep(note);
+        if self.client.link.is_database_away() {
+            tracing::debug!("a note for the gateway waits until its database is back");
+        } else {
+            outgoing.push(message);
+        }
+    }
+
+    /// Notes whether the gateway's database is away. Once it is back, what was said before may not have been
+    /// kept or answered, also of what was under way when it went, so all is said and asked again.
+    fn note_database(&mut self, away_since: Option<Timestamp>, outgoing: &mut Vec<ToGateway>) {
+        self.client.link.note_database(away_since);
+        if away_since.is_none() {
+            tracing::debug!("what was said over this link is said again, and what is missing asked for");
+            self.said = Said::default();
+            self.repeat_notes(outgoing);
+        }
     }
 
     /// Adopts the rules: what the gateway may make this agent remember is bounded; no bound ends the link.
@@ -317,21 +352,26 @@ impl<'a> ControlSession<'a> {
         }
     }
 
-    /// Compares the rules with the file and the secrets held.
+    /// Compares the rules with the file and the secrets held. While the gateway's database is away nothing that
+    /// follows could be kept there, or answered.
     fn sync(&mut self, outgoing: &mut Vec<ToGateway>) {
+        if self.client.link.is_database_away() {
+            return;
+        }
+        let now = Instant::now();
         let (entries, rules) = (Arc::clone(&self.client.entries), self.client.policies.rules());
         for entry in entries.all() {
             let connection = entry.config.id;
             let policy = policy::of(&entry.config, entry.side, &rules);
             let found = entry.status().upstream.config_mismatch;
             if let Some(reason) = found.filter(|_| policy.is_active())
-                && self.may_report_mismatch(connection, reason, true)
+                && self.said.may_report_mismatch(connection, reason, true, now)
             {
                 outgoing.push(ToGateway::ConfigMismatch { connection, reason: reason.into() });
             }
             if found.is_none() || !policy.keeps_tunnel() {
                 // Said again if it is found again once the connection was retried.
-                self.config_mismatch.remove(&(connection, ConfigMismatch::MirthTooOld));
+                self.said.forget_mismatch(connection, ConfigMismatch::MirthTooOld);
             }
             if policy == Policy::Unlisted {
                 entry.note_fault(UNLISTED);
@@ -344,7 +384,7 @@ impl<'a> ControlSession<'a> {
                 tracing::trace!(name = %entry.config.name, %reason, "the rule and this agent's file disagree");
                 entry.note_fault(&reason.to_string());
                 let in_force = rules.rule(connection).is_some_and(|rule| rule.activity != Activity::Ready);
-                if self.may_report_mismatch(connection, reason, in_force) {
+                if self.said.may_report_mismatch(connection, reason, in_force, now) {
                     outgoing.push(ToGateway::ConfigMismatch { connection, reason: reason.into() });
                 }
                 continue;
@@ -352,10 +392,10 @@ impl<'a> ControlSession<'a> {
             let Some(rule) = policy.rule() else { continue };
             let epoch = rule.secret_epoch;
             if self.client.secrets.of(&entry.config, rule).is_some() {
-                if self.stored.insert(connection, epoch) != Some(epoch) {
+                if self.said.is_stored_news(connection, epoch) {
                     outgoing.push(ToGateway::SecretStored { connection, epoch });
                 }
-            } else if self.may_ask(connection, epoch) {
+            } else if self.said.may_ask(connection, epoch, now) {
                 tracing::debug!(%connection, epoch, "the secret of this connection is not here; it is asked for");
                 outgoing.push(ToGateway::FetchSecret { connection });
             }
@@ -369,10 +409,8 @@ impl<'a> ControlSession<'a> {
         let is_missing = |id: &ConnectionId| {
             rules.rule(*id).is_none() && rules.unusable(*id).is_none() && !rules.is_ended(*id)
         };
-        let missing: BTreeSet<_> =
-            client.entries.all().map(|entry| entry.config.id).filter(is_missing).collect();
-        let connections: Vec<_> = missing.difference(&self.missed).copied().collect();
-        self.missed = missing;
+        let missing = client.entries.all().map(|entry| entry.config.id).filter(is_missing).collect();
+        let connections = self.said.newly_missing(missing);
         if !connections.is_empty() {
             tracing::debug!(
                 connections = %listed(&connections),
@@ -382,34 +420,10 @@ impl<'a> ControlSession<'a> {
         }
     }
 
-    /// Returns whether to say it: once; and again while the gateway has the connection in force all the same:
-    /// it was retried, and what came in between may not have been seen here.
-    fn may_report_mismatch(
-        &mut self,
-        connection: ConnectionId,
-        reason: ConfigMismatch,
-        in_force: bool,
-    ) -> bool {
-        let now = Instant::now();
-        let said = self.config_mismatch.get(&(connection, reason));
-        let may = said.is_none_or(|at| in_force && now.duration_since(*at) >= MISMATCH_AGAIN);
-        if may {
-            self.config_mismatch.insert((connection, reason), now);
-        }
-        may
-    }
-
-    fn may_ask(&mut self, connection: ConnectionId, epoch: u32) -> bool {
-        let now = Instant::now();
-        let asked = self.asked.get(&connection);
-        let waits = asked.is_some_and(|(then, at)| *then == epoch && now.duration_since(*at) < FETCH_AGAIN);
-        if !waits {
-            self.asked.insert(connection, (epoch, now));
-        }
-        !waits
-    }
-
     fn report(&mut self, outgoing: &mut Vec<ToGateway>) {
+        if self.client.link.is_database_away() {
+            return;
+        }
         if self.has_snapshot {
             self.sync(outgoing);
             self.ask_ended(outgoing);
@@ -421,7 +435,7 @@ impl<'a> ControlSession<'a> {
                 continue;
             }
             let report = entry.stats.report(&entry.status(), entry.side == Side::Target);
-            if self.reported.insert(connection, report) != Some(report) {
+            if self.said.is_report_news(connection, report) {
                 tracing::trace!(%connection, "what is true of this connection is reported");
                 outgoing.push(ToGateway::Report { connection, report });
             }
@@ -438,7 +452,7 @@ impl<'a> ControlSession<'a> {
         let now = client.clock.now();
         let is_due =
             now.since(signed) >= self.renew_after || !credentials.identity.is_usable(&credentials.trust, now);
-        let waits = self.renewal_asked.is_some_and(|at| at.elapsed() < FETCH_AGAIN);
+        let waits = self.renewal_asked.is_some_and(|at| at.elapsed() < ASK_AGAIN);
         if !is_due || waits {
             return;
         }
@@ -471,3 +485,6 @@ fn log_effects(effects: &[RuleEffect]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,7 +79,7 @@ uuid_id! {
     GrantId
 }
 uuid_id! {
-    /// One change of the platform that was asked for, done or refused.
+    /// One attempt of an act at the gateway: tells, when the answer to its commit was lost, whether it was made.
     ActId
 }
 uuid_id! {
@@ -161,12 +161,18 @@ hex_bytes! {
     BootId, 8, "", "16 hexadecimal digits"
 }
 hex_bytes! {
+    /// One gateway of a platform, for as long as its state folder lasts. Random; gateways that share a CA and a
+    /// database differ in it.
+    GatewayId, 8, "", "16 hexadecimal digits"
+}
+hex_bytes! {
     /// SHA-256 over a public key's `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7).
     KeyFingerprint, 32, "sha256:", "`sha256:` followed by 64 hexadecimal digits"
 }
 
 /// Names a relay: by the route id of the gateway that runs it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct RelayId(pub RouteId);
 
 impl fmt::Display for RelayId {

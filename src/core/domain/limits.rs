@@ -235,8 +235,26 @@ pub const CONTROL_RENEW_TIMEOUT: Duration = Duration::from_secs(30);
 /// What an agent may say at once after it connected, and then each second.
 pub const CONTROL_MESSAGES_BURST: u32 = 4_096;
 pub const CONTROL_MESSAGES_PER_SECOND: u32 = 200;
-/// How often the gateway looks for changes that another process wrote.
-pub const RULES_POLL_EVERY: Duration = Duration::from_millis(250);
+/// Messages of one agent that wait for the gateway's database; then its link is not read until one is served.
+pub const CONTROL_WAITING_MAX: usize = 256;
+/// How long a link that ends is served what its agent had said before.
+pub const CONTROL_LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(2);
+/// Links that read or write the gateway's database at a time; the others wait for their turn.
+pub const CONTROL_TURNS_MAX: usize = 8;
+/// Rows of the feed that are read at once, and servers whose changes wait for the relay one by one; what goes
+/// beyond means all.
+pub const CHANGES_READ_MAX: u32 = 1_000;
+pub const CHANGED_SERVERS_MAX: usize = 4_096;
+/// Servers that are asked about in one statement.
+pub const SERVERS_ASKED_MAX: usize = 512;
+/// Rows of the feed that are kept: who is further behind reads everything again.
+pub const CHANGES_KEPT_MAX: u32 = 100_000;
+/// How soon a database that is away is asked again.
+pub const DATABASE_ASKED_MIN: Duration = Duration::from_millis(250);
+pub const DATABASE_ASKED_MAX: Duration = Duration::from_secs(5);
+/// How often a gateway says in the database that it lives, and how long that counts.
+pub const LEASE_RENEWED_EVERY: Duration = Duration::from_secs(10);
+pub const LEASE_LASTS: Duration = Duration::from_secs(30);
 /// How often the gateway looks for sealed secrets whose time is over.
 pub const SECRETS_SWEPT_EVERY: Duration = Duration::from_mins(1);
 /// How long an agent that stops waits for acknowledgements, answers and, with DICOM, associations. In all
@@ -493,6 +511,11 @@ pub const UNUSABLE_RULE_BYTES_MAX: usize = 2 * 1024;
 /// Versions and capabilities that one end of a control link tells the other; more are not read.
 pub const VERSIONS_TOLD_MAX: usize = 16;
 pub const CAPABILITIES_TOLD_MAX: usize = 64;
+/// Relays that one rule may name: those of the gateways that both its ends may use.
+pub const RULE_RELAYS_MAX: usize = 8;
+/// Notes for its gateway that an agent keeps until they are acknowledged; while there are as many, later ones
+/// wait, and then are dropped.
+pub const NOTES_UNACKNOWLEDGED_MAX: usize = 256;
 pub const REASON_CHARS_MAX: usize = 500;
 /// An error with its causes, as it is logged and shown: peers have a say in it.
 pub const ERROR_CHARS_MAX: usize = 2_000;
@@ -569,6 +592,11 @@ pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 
 /// How long a writer of the gateway's database waits for another process to finish.
 pub const STORE_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// For how long an act is run again while the gateway's database is away or others change the same.
+pub const ACT_WAIT: Duration = Duration::from_secs(10);
+/// The pause before it is run again: the first, and the longest.
+pub const ACT_RETRY_DELAY_MIN: Duration = Duration::from_millis(10);
+pub const ACT_RETRY_DELAY_MAX: Duration = Duration::from_secs(1);
 /// Readers of the gateway's database at a time.
 pub const STORE_READERS_MAX: u32 = 4;
 /// Connections to a database server at a time.
@@ -583,6 +611,8 @@ pub const FEED_POLL_EVERY: Duration = Duration::from_millis(100);
 pub const FEED_ASKED_EVERY_AT_LEAST: Duration = Duration::from_secs(5);
 /// How often the state of one side of a connection is written, at most.
 pub const FACT_WRITE_EVERY: Duration = Duration::from_secs(1);
+/// Reports and links that are written together.
+pub const FACTS_OF_WRITE_MAX: usize = 512;
 /// And when nothing but the time of its last acknowledgement is new.
 pub const ACK_TIME_WRITE_EVERY: Duration = Duration::from_secs(30);
 /// Audit rows one request may ask for.

@@ -204,12 +204,12 @@ impl fmt::Display for Event {
 /// Who asks. Of an admin connection the owner of the managed server stands at the target and the
 /// recipient of the offer at the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Initiator {
+pub enum Actor {
     System,
     Party(Side),
 }
 
-impl Initiator {
+impl Actor {
     pub const ALL: [Self; 3] = [Self::System, Self::Party(Side::Source), Self::Party(Side::Target)];
 }
 
@@ -238,7 +238,7 @@ pub fn on(
     from: Option<Status>,
     kind: ConnectionType,
     event: Event,
-    initiator: Initiator,
+    actor: Actor,
 ) -> Result<Status, TransitionRefusal> {
     use Status::{Active, Declined, Expired, Failed, Offered, Paused, Provisioning, Ready, Terminated};
 
@@ -259,8 +259,8 @@ pub fn on(
         (Some(Offered), Event::Expire) => Expired,
         (Some(Offered), Event::Withdraw) => Terminated,
         (Some(Ready), Event::Activate) => Active,
-        (Some(Active | Paused(_)), Event::Pause) => return pause(from, event, initiator),
-        (Some(Paused(holds)), Event::Resume) => return resume(holds, event, initiator),
+        (Some(Active | Paused(_)), Event::Pause) => return pause(from, event, actor),
+        (Some(Paused(holds)), Event::Resume) => return resume(holds, event, actor),
         (Some(same @ (Active | Paused(_))), Event::Disconnect) => same,
         (Some(Ready | Active | Paused(_)), Event::AgentRefused) => Failed,
         (Some(Failed), Event::Retry) => Ready,
@@ -268,34 +268,32 @@ pub fn on(
         (Some(status), _) => return Err(TransitionRefusal::NotNow { event, status }),
         (None, _) => return Err(TransitionRefusal::NotYet { event }),
     };
-    permit(kind, event, initiator).map(|()| to)
+    permit(kind, event, actor).map(|()| to)
 }
 
-fn permit(kind: ConnectionType, event: Event, initiator: Initiator) -> Result<(), TransitionRefusal> {
+fn permit(kind: ConnectionType, event: Event, actor: Actor) -> Result<(), TransitionRefusal> {
     let is_p2p = kind == ConnectionType::P2p;
     let (permitted, whom) = match event {
         Event::SetUpDone | Event::SetUpFailed | Event::Expire | Event::AgentRefused => {
-            (initiator == Initiator::System, "the system")
+            (actor == Actor::System, "the system")
         }
-        Event::Create if is_p2p => (initiator != Initiator::System, "the grant's decider"),
-        Event::Create | Event::Withdraw => {
-            (initiator == Initiator::Party(Side::Target), "the server's owner")
-        }
-        Event::Accept | Event::Decline => (initiator == Initiator::Party(Side::Source), "the recipient"),
+        Event::Create if is_p2p => (actor != Actor::System, "the grant's decider"),
+        Event::Create | Event::Withdraw => (actor == Actor::Party(Side::Target), "the server's owner"),
+        Event::Accept | Event::Decline => (actor == Actor::Party(Side::Source), "the recipient"),
         Event::Activate
         | Event::Pause
         | Event::Resume
         | Event::Disconnect
         | Event::Retry
-        | Event::Terminate => (initiator != Initiator::System, "the two parties"),
+        | Event::Terminate => (actor != Actor::System, "the two parties"),
     };
     if permitted { Ok(()) } else { Err(TransitionRefusal::NotYours { event, whom }) }
 }
 
 /// Pauses: a pause is one party's hold. The second party may add its own, or `resume` could not ask that no
 /// party holds.
-fn pause(from: Option<Status>, event: Event, initiator: Initiator) -> Result<Status, TransitionRefusal> {
-    let Initiator::Party(side) = initiator else {
+fn pause(from: Option<Status>, event: Event, actor: Actor) -> Result<Status, TransitionRefusal> {
+    let Actor::Party(side) = actor else {
         return Err(TransitionRefusal::NotYours { event, whom: "the two parties" });
     };
     match from.and_then(Status::pause_hold) {
@@ -305,8 +303,8 @@ fn pause(from: Option<Status>, event: Event, initiator: Initiator) -> Result<Sta
     }
 }
 
-fn resume(holds: PauseHold, event: Event, initiator: Initiator) -> Result<Status, TransitionRefusal> {
-    let Initiator::Party(side) = initiator else {
+fn resume(holds: PauseHold, event: Event, actor: Actor) -> Result<Status, TransitionRefusal> {
+    let Actor::Party(side) = actor else {
         return Err(TransitionRefusal::NotYours { event, whom: "the two parties" });
     };
     if !holds.includes(side) {

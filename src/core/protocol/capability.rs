@@ -20,6 +20,10 @@ pub enum Capability {
     Carrier,
     /// It tells the peer's agent which kinds of path an owner allows, and is told.
     AllowedPaths,
+    /// It is told, or tells, that the gateway's database is away (`ToAgent::Database`).
+    DatabaseAway,
+    /// A gateway's: it acknowledges the notes that are numbered (`ToAgent::Noted`), and takes each once.
+    AcknowledgesNotes,
 }
 
 /// What one end can do. What the other does not know of it is of no use, and harmless.
@@ -31,9 +35,20 @@ impl Capabilities {
     /// Returns those of this build.
     #[must_use]
     pub fn own() -> Self {
-        Self(
-            [Capability::SkipsUnknown, Capability::Carrier, Capability::AllowedPaths].map(Word::Known).into(),
-        )
+        let own = [
+            Capability::SkipsUnknown,
+            Capability::Carrier,
+            Capability::AllowedPaths,
+            Capability::DatabaseAway,
+        ];
+        Self(own.map(Word::Known).into())
+    }
+
+    /// Returns them with one more, which only one of the two ends has.
+    #[must_use]
+    pub fn with(mut self, capability: Capability) -> Self {
+        self.0.insert(Word::Known(capability));
+        self
     }
 
     #[must_use]
@@ -62,6 +77,8 @@ impl fmt::Display for Capabilities {
                 Word::Known(Capability::SkipsUnknown) => write!(f, "{comma}skips-unknown")?,
                 Word::Known(Capability::Carrier) => write!(f, "{comma}carrier")?,
                 Word::Known(Capability::AllowedPaths) => write!(f, "{comma}allowed-paths")?,
+                Word::Known(Capability::DatabaseAway) => write!(f, "{comma}database-away")?,
+                Word::Known(Capability::AcknowledgesNotes) => write!(f, "{comma}acknowledges-notes")?,
                 Word::Other(word) => write!(f, "{comma}{word}")?,
             }
         }
@@ -139,5 +156,14 @@ mod tests {
         assert_eq!(read(&serde_json::to_string(&Capabilities::own()).unwrap()), Capabilities::own());
         let many: Vec<_> = (0..1_000).map(|number| format!("word-{number}")).collect();
         assert_eq!(read(&serde_json::to_string(&many).unwrap()).0.len(), CAPABILITIES_TOLD_MAX);
+    }
+
+    #[test]
+    fn a_capability_is_shown_as_the_wire_spells_it() {
+        let all = Capabilities::own().with(Capability::AcknowledgesNotes);
+        let wire: Vec<String> = serde_json::from_value(serde_json::to_value(&all).unwrap()).unwrap();
+        assert_eq!(all.to_string(), wire.join(","));
+        assert!(!Capabilities::own().has(Capability::AcknowledgesNotes));
+        assert!(all.has(Capability::AcknowledgesNotes) && all.has(Capability::DatabaseAway));
     }
 }

@@ -14,6 +14,7 @@ use crate::domain::connection::{ConnectionType, Protocol, Side};
 use crate::domain::id::{BootId, ConnectionId, KeyFingerprint, RouteId, ServerId};
 use crate::domain::limits::CONTROL_MESSAGE_BYTES_MAX;
 use crate::domain::path::PathKind;
+use crate::domain::relays::Relays;
 use crate::domain::time::Timestamp;
 use crate::domain::word::{UnknownWord, Word, readable};
 use crate::protocol::capability::{self, Capabilities};
@@ -55,6 +56,9 @@ pub struct Rule {
     pub secret_epoch: u32,
     /// Rises with every "disconnect now"; a rise cuts the open tunnel.
     pub cut_epoch: u32,
+    /// None is named where the gateway's own is meant.
+    #[serde(default, skip_serializing_if = "Relays::is_empty")]
+    pub relays: Relays,
 }
 
 impl Rule {
@@ -202,11 +206,15 @@ pub enum ToGateway {
         /// How many alike were not told since the last.
         #[serde(default)]
         left_out: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<NoteNumber>,
     },
     /// What happens in an admin session, for the audit logs of both sides.
     AdminSession {
         connection: ConnectionId,
         session: SessionReport,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<NoteNumber>,
     },
     /// A certificate signing request, DER in hex, over the key already on file.
     Renew {
@@ -254,6 +262,17 @@ pub enum ToAgent {
         rules: RuleList,
         #[serde(deserialize_with = "readable")]
         revoked: Vec<KeyFingerprint>,
+    },
+    /// Whether the gateway's database is away, said to an agent that asks for it, whenever that changes. While
+    /// it is, heartbeats confirm no rule, and of what is said over the link nothing is kept or answered that
+    /// needs it: `None` asks for all of that once more. Also said ahead of a welcome that is not to come.
+    Database {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        away_since: Option<Timestamp>,
+    },
+    /// The note of this number is on file, or never will be: it is not said again.
+    Noted {
+        note: NoteNumber,
     },
     /// Of the connections the agent misses, these are over for good.
     Ended {
@@ -303,6 +322,23 @@ pub enum ToAgent {
     /// A newer gateway's; it is counted and has no other effect.
     #[serde(other)]
     Unknown,
+}
+
+/// Counts the notes of one run of an agent that must be in the audit once each: with the server and the run it
+/// names a note for good, so that one that is said again is known again. A gateway of an earlier build takes no
+/// notice of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NoteNumber(pub u64);
+
+/// Why a gateway cannot serve what needs its database, for the people of an agent's host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the gateway's database has been away since {since}: what runs goes on, changes of rules and secrets wait; nothing \
+     is to be done here, tell the gateway's operator"
+)]
+pub struct DatabaseAway {
+    pub since: Timestamp,
 }
 
 /// The kinds of path that an owner allows to one peer, most wanted first.
@@ -418,6 +454,8 @@ impl std::fmt::Debug for ToAgent {
             Self::SnapshotPart { rules, revoked } => {
                 write!(f, "SnapshotPart {{ rules: {rules:?}, revoked: {revoked:?} }}")
             }
+            Self::Database { away_since } => write!(f, "Database {{ away_since: {away_since:?} }}"),
+            Self::Noted { note } => write!(f, "Noted {{ note: {note:?} }}"),
             Self::Ended { connections } => write!(f, "Ended {{ connections: {connections:?} }}"),
             Self::Change { revision, change } => {
                 write!(f, "Change {{ revision: {revision}, change: {change:?} }}")

@@ -34,7 +34,7 @@ mod path_probes;
 mod patience;
 mod why_not;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -176,13 +176,31 @@ impl PeerRoute {
     /// Sets what the owner allows from now on, and wants most. Nothing else is probed, answered or, but for
     /// the moment it takes to find another path, used.
     pub fn set_preference(&mut self, preference: PathPreference, now: Instant) {
-        let before = self.choice.preference();
-        if preference == before {
-            return;
+        if preference != self.choice.preference() {
+            self.set_allowed(preference, self.choice.forbidden().clone(), now);
         }
-        let change = self.choice.set_preference(preference, &self.probes, now);
+    }
+
+    /// Sets which relays packets for this peer must not take from now on, as no rule names them. They are left,
+    /// and neither probed nor answered over, as what the owner does not allow.
+    pub fn forbid_relays(&mut self, relays: BTreeSet<RelayId>, now: Instant) {
+        if relays != *self.choice.forbidden() {
+            self.set_allowed(self.choice.preference(), relays, now);
+        }
+    }
+
+    /// Returns whether no rule lets packets for this peer take this relay.
+    #[must_use]
+    pub fn forbids(&self, relay: RelayId) -> bool {
+        self.choice.forbidden().contains(&relay)
+    }
+
+    fn set_allowed(&mut self, preference: PathPreference, forbidden: BTreeSet<RelayId>, now: Instant) {
+        let allowed_before: BTreeSet<_> =
+            self.probes.iter().map(|(path, _)| path).filter(|path| self.choice.allows(*path)).collect();
+        let change = self.choice.set_allowed(preference, forbidden, &self.probes, now);
         for (path, probe) in self.probes.iter_mut() {
-            if before.allows(path.kind()) {
+            if allowed_before.contains(&path) {
                 probe.search(now);
             } else {
                 probe.reset(now);

@@ -12,6 +12,7 @@ use super::control::{Activity, Rule};
 use crate::domain::connection::{ConnectionType, Protocol, Side};
 use crate::domain::id::{ConnectionId, RouteId, ServerId};
 use crate::domain::limits::UNUSABLE_RULE_BYTES_MAX;
+use crate::domain::relays::Relays;
 use crate::domain::word::UnknownWord;
 
 /// What came in the place of a rule.
@@ -142,7 +143,8 @@ fn reason(raw: &Value) -> WhyUnusable {
             Some(_) => {}
         }
     }
-    WhyUnusable::Unreadable { field: "peer_organization" }
+    let has_unreadable_relays = raw.get("relays").is_some_and(|relays| !reads::<Relays>(relays));
+    WhyUnusable::Unreadable { field: if has_unreadable_relays { "relays" } else { "peer_organization" } }
 }
 
 /// The rules of a snapshot.
@@ -204,6 +206,7 @@ pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::limits::RULE_RELAYS_MAX;
 
     /// A rule as the wire has it.
     pub(crate) fn raw(number: u8) -> Value {
@@ -271,7 +274,31 @@ pub(super) mod tests {
             check(&with(field, json!(["another", "form"])), &format!("has a `{field}` that"));
         }
         check(&with("protocol", json!({ "name": "mllp" })), "has a `protocol` that");
+        check(&with("peer_organization", json!(7)), "has a `peer_organization` that");
         check(&with("cut_epoch", json!(-1)), "has a `cut_epoch` that");
+    }
+
+    #[test]
+    fn relays_that_this_build_cannot_read_or_that_are_too_many_cost_the_rule() {
+        let too_many: Vec<_> = (0..=RULE_RELAYS_MAX).map(|number| format!("{number:016x}")).collect();
+        for bad in
+            [json!(["0707070707070707", "wss://relay.example"]), json!(too_many), json!({}), json!(null)]
+        {
+            check(&with("relays", bad), "has a `relays` that");
+        }
+        for good in [json!([]), json!(["0707070707070707"]), json!(too_many[1..])] {
+            assert!(matches!(GivenRule::from(with("relays", good)), GivenRule::Usable(_)));
+        }
+    }
+
+    #[test]
+    fn a_rule_that_names_no_relay_is_written_as_earlier_builds_wrote_it() {
+        let GivenRule::Usable(rule) = GivenRule::from(raw(1)) else { panic!("usable") };
+        assert!(serde_json::to_value(&*rule).unwrap().get("relays").is_none());
+        let named = with("relays", json!(["0707070707070707", "0303030303030303"]));
+        let GivenRule::Usable(rule) = GivenRule::from(named) else { panic!("usable") };
+        let sorted = json!(["0303030303030303", "0707070707070707"]);
+        assert_eq!(serde_json::to_value(&*rule).unwrap()["relays"], sorted);
     }
 
     #[test]

@@ -1,34 +1,37 @@
-//! One live control link: a single loop that turns messages, changes and timers into answers.
+//! One live control link: a single loop that turns messages, changes and timers into answers. Whatever needs the
+//! database is done beside it, one thing at a time (`queue`, `work`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::watch;
-use tokio::time::sleep_until;
-use tracing::field::display;
-use tracing::{debug, trace, warn};
+use tokio::time::{sleep_until, timeout};
+use tracing::{debug, trace};
 
+use super::queue::{Work, WorkQueue};
+use super::reported::{allowed, hidden_from, reachable};
 use super::view::AgentView;
-use super::{Control, LinkEnd, OpenLink, count_dropped, lost};
-use crate::platform::AgentError;
+use super::work::{self, Truth, Worked};
+use super::{Control, LinkAgent, LinkEnd, OpenLink, count_dropped, lost};
+use crate::feed::{LinkInbox, News};
 use crate::presence::PresenceGuard;
-use adit_core::domain::id::{ConnectionId, ServerId};
+use adit_core::domain::id::ServerId;
 use adit_core::domain::limits::{
-    CONNECTIONS_ASKED_MAX, CONTROL_HEARTBEAT_EVERY, CONTROL_HEARTBEATS_MISSED_MAX, CONTROL_MESSAGES_BURST,
-    CONTROL_MESSAGES_PER_SECOND, HIDDEN_FROM_MAX, PATH_KINDS_TOLD_MAX, PEER_ADDRESSES_MAX,
+    CONTROL_HEARTBEAT_EVERY, CONTROL_HEARTBEATS_MISSED_MAX, CONTROL_LAST_WORDS_TIMEOUT,
+    CONTROL_MESSAGES_BURST, CONTROL_MESSAGES_PER_SECOND,
 };
-use adit_core::domain::path::PathKind;
-use adit_core::domain::word::Word;
+use adit_core::domain::time::Timestamp;
 use adit_core::protocol::capability::{Capabilities, Capability};
-use adit_core::protocol::control::{Activity, Change, PeerPaths, Rule, ToAgent, ToGateway};
+use adit_core::protocol::control::{Activity, Change, Rule, ToAgent, ToGateway};
 use adit_core::protocol::heartbeat::{Beat, Heartbeat};
 use adit_core::protocol::text::listed;
 use adit_core::protocol::token_bucket::TokenBucket;
-use adit_net::transport::endpoint::TransportError;
+use adit_net::transport::endpoint::{Connection, TransportError};
 use adit_net::transport::gateway_socket::Origin;
-use adit_net::transport::link::LinkReceiver;
+use adit_net::transport::link::{LinkReceiver, LinkSender};
 use adit_observe::unknown;
 
 /// Serves the agent; `copy`: where another copy of the agent was seen.
@@ -37,22 +40,39 @@ pub(super) async fn run(
     link: &mut OpenLink,
     copy: Option<SocketAddr>,
 ) -> Result<Infallible, LinkEnd> {
-    let server = link.server;
-    let mut guard = control.presence.join(server);
-    control.linked(server, true).await?;
-    let relayed = control.relay.join(&control.platform, server, link.peer.key(), link.registration.clone());
-    let relayed = relayed.await.map_err(|source| LinkEnd::Platform { source })?;
-    let end = converse(control, link, &mut guard, copy).await;
-    if let Some(relayed) = relayed {
-        control.relay.leave(relayed).await;
-    }
-    if guard.is_current() {
-        drop(guard);
-        control.linked(server, false).await?;
+    let server = link.agent.server;
+    // Before anything is read: what changes from here on is heard.
+    let inbox = Arc::new(LinkInbox::default());
+    let _following = control.feed.follow_server(server, Arc::clone(&inbox));
+    let mut guard = control.presence.join(server, Arc::clone(&inbox));
+    control.platform.linked(control.gateway, server, true);
+    let end = serve_relayed(control, link, &inbox, &mut guard, copy).await;
+    if guard.leave() {
+        control.platform.linked(control.gateway, server, false);
         // A newer link may have come up between the two steps, and its word was overwritten.
         if control.presence.is_present(server) {
-            control.linked(server, true).await?;
+            control.platform.linked(control.gateway, server, true);
         }
+    }
+    end
+}
+
+/// Serves the agent, who may use the relay meanwhile.
+async fn serve_relayed(
+    control: &Control,
+    link: &mut OpenLink,
+    inbox: &LinkInbox,
+    guard: &mut PresenceGuard,
+    copy: Option<SocketAddr>,
+) -> Result<Infallible, LinkEnd> {
+    let (agent, registration) = (&link.agent, link.registration.clone());
+    let turn = control.turns.acquire().await;
+    let relayed = control.relay.join(&control.platform, agent.server, agent.peer.key(), registration).await;
+    drop(turn);
+    let relayed = relayed.map_err(|source| LinkEnd::Platform { source })?;
+    let end = converse(control, link, inbox, guard, copy).await;
+    if let Some(relayed) = relayed {
+        control.relay.leave(relayed).await;
     }
     end
 }
@@ -60,204 +80,264 @@ pub(super) async fn run(
 async fn converse(
     control: &Control,
     link: &mut OpenLink,
+    inbox: &LinkInbox,
     guard: &mut PresenceGuard,
     copy: Option<SocketAddr>,
 ) -> Result<Infallible, LinkEnd> {
+    let OpenLink { agent, connection, sender, receiver, version, capabilities, .. } = link;
     // Only now: who is welcome registers at the relay at once, which must know its key.
-    let now = control.clock.now();
+    let (version, now) = (*version, control.clock.now());
     let copy = copy.map(|at| ToAgent::AnotherCopy { at });
-    let (version, capabilities) = (link.version, Capabilities::own());
-    send(link, [ToAgent::Welcome { version, now, capabilities }].into_iter().chain(copy)).await?;
-    let mut changes = control.changes.clone();
-    let mut presence = control.presence.subscribe();
-    // Before the snapshot is read: what changes from here on wakes the loop.
-    changes.mark_unchanged();
-    presence.mark_unchanged();
-    let (rules, revoked) = control.rules(link).await?;
+    let welcome = ToAgent::Welcome { version, now, capabilities: Capabilities::own() };
+    send(sender, [welcome].into_iter().chain(copy)).await?;
+    let turn = control.turns.acquire().await;
+    let (rules, revoked) = control.rules(agent.server).await?;
+    drop(turn);
     debug!(rules = rules.len(), revoked = revoked.len(), "the agent is sent all that it may know");
-    for rule in &rules {
-        log_rule(rule);
-    }
+    rules.iter().for_each(log_rule);
     let (view, snapshot) = AgentView::snapshot(rules, revoked);
-    send(link, snapshot).await?;
+    send(sender, snapshot).await?;
 
-    let now = Instant::now();
-    let mut session = ControlSession { control, link, view };
-    let mut limiter = TokenBucket::per_second(CONTROL_MESSAGES_BURST, CONTROL_MESSAGES_PER_SECOND);
-    let mut next_read = now;
-    let mut heartbeat = Heartbeat::new(now, CONTROL_HEARTBEAT_EVERY, CONTROL_HEARTBEATS_MISSED_MAX);
-    session.send_candidates().await?;
-    loop {
-        tokio::select! {
-            message = receive_from(next_read, &mut session.link.receiver) => {
-                let message = message.map_err(lost)?;
-                if message == ToGateway::Unknown {
-                    unknown::note("message", session.link.receiver.tag());
-                }
-                let now = Instant::now();
-                heartbeat.handle_heard(now);
-                // Who is too fast is read later, not cut off: the transport's windows then hold it back.
-                let pause = limiter.take(now);
-                if !pause.is_zero() {
-                    trace!(pause_ms = pause.as_millis(), "the agent writes too fast: its next message waits");
-                }
-                next_read = now + pause;
-                session.handle(message, guard).await?;
-            }
-            () = sleep_until(heartbeat.deadline().into()) => match heartbeat.poll(Instant::now()) {
-                Some(Beat::Send { number }) => {
-                    trace!(number, "a heartbeat is sent");
-                    let now = session.control.clock.now();
-                    send(session.link, [ToAgent::Heartbeat { number, now }]).await?;
-                }
-                Some(Beat::Lost { silent_for }) => return Err(LinkEnd::Silent { silent_for }),
-                None => {}
-            },
-            () = changed(&mut changes) => session.catch_up().await?,
-            () = changed(&mut presence) => session.send_candidates().await?,
-            () = guard.replaced() => return Err(LinkEnd::Replaced),
-            () = session.control.stop.cancelled() => return Err(LinkEnd::Stopping),
-        }
+    let (queue, work, told_away) = (WorkQueue::default(), None, None);
+    let mut session =
+        ControlSession { control, agent, connection, sender, capabilities, view, queue, work, told_away };
+    let end = session.serve(receiver, inbox, guard).await;
+    if let Err(end) = &end {
+        session.take_last_words(end).await;
     }
+    end
 }
 
 struct ControlSession<'link> {
     control: &'link Control,
-    link: &'link mut OpenLink,
+    agent: &'link LinkAgent,
+    connection: &'link Connection,
+    sender: &'link mut LinkSender,
+    capabilities: &'link Capabilities,
     view: AgentView,
+    queue: WorkQueue,
+    work: Option<RunningWork<'link>>,
+    /// Since when the agent was told that the database is away, if that was the last it was told.
+    told_away: Option<Timestamp>,
 }
 
+type RunningWork<'link> = Pin<Box<dyn Future<Output = Result<Worked, LinkEnd>> + Send + 'link>>;
+
 impl ControlSession<'_> {
-    async fn handle(&mut self, message: ToGateway, guard: &PresenceGuard) -> Result<(), LinkEnd> {
-        let (platform, server) = (&self.control.platform, self.link.server);
+    async fn serve(
+        &mut self,
+        receiver: &mut LinkReceiver,
+        inbox: &LinkInbox,
+        guard: &mut PresenceGuard,
+    ) -> Result<Infallible, LinkEnd> {
+        let mut limiter = TokenBucket::per_second(CONTROL_MESSAGES_BURST, CONTROL_MESSAGES_PER_SECOND);
+        let mut next_read = Instant::now();
+        let mut heartbeat = Heartbeat::new(next_read, CONTROL_HEARTBEAT_EVERY, CONTROL_HEARTBEATS_MISSED_MAX);
+        self.tell_database().await?;
+        self.watch_peers(&BTreeSet::new(), guard).await?;
+        loop {
+            self.begin_work();
+            tokio::select! {
+                message = receive_from(next_read, receiver), if self.queue.has_room() => {
+                    let message = message.map_err(lost)?;
+                    if message == ToGateway::Unknown {
+                        unknown::note("message", receiver.tag());
+                    }
+                    let now = Instant::now();
+                    heartbeat.handle_heard(now);
+                    // Who is too fast is read later, not cut off: the transport's windows then hold it back.
+                    let pause = limiter.take(now);
+                    if !pause.is_zero() {
+                        trace!(pause_ms = pause.as_millis(), "the agent writes too fast: its next message waits");
+                    }
+                    next_read = now + pause;
+                    self.handle(message, guard)?;
+                }
+                worked = finished(&mut self.work) => {
+                    self.work = None;
+                    self.handle_worked(worked?, guard).await?;
+                }
+                news = inbox.news() => self.handle_news(news).await?,
+                () = sleep_until(heartbeat.deadline().into()) => {
+                    let now = Instant::now();
+                    match heartbeat.poll(now) {
+                        Some(Beat::Send { number }) => self.send_heartbeat(number).await?,
+                        // It is not its agent that is silent where nothing is read; QUIC knows whether it is there.
+                        Some(Beat::Lost { .. }) if !self.queue.has_room() => heartbeat.handle_heard(now),
+                        Some(Beat::Lost { silent_for }) => return Err(LinkEnd::Silent { silent_for }),
+                        None => {}
+                    }
+                }
+                () = reached(self.queue.deadline()) => trace!("what waits for the database is tried again"),
+                () = guard.replaced() => return Err(LinkEnd::Replaced),
+                () = self.control.stop.cancelled() => return Err(LinkEnd::Stopping),
+            }
+        }
+    }
+
+    async fn send_heartbeat(&mut self, number: u64) -> Result<(), LinkEnd> {
+        trace!(number, "a heartbeat is sent");
         let now = self.control.clock.now();
+        send(self.sender, [ToAgent::Heartbeat { number, now }]).await
+    }
+
+    /// Takes a message: what needs no database has its effect at once, and the rest waits for its turn.
+    fn handle(&mut self, message: ToGateway, guard: &PresenceGuard) -> Result<(), LinkEnd> {
         match message {
-            ToGateway::Hello { .. } => Err(LinkEnd::Misbehaved { what: "it said hello twice".into() }),
-            ToGateway::Heartbeat { .. } | ToGateway::Unknown => Ok(()),
-            ToGateway::HiddenFrom { peers } => {
-                guard.hide_from(hidden_from(peers)?);
-                Ok(())
+            ToGateway::Hello { .. } => {
+                return Err(LinkEnd::Misbehaved { what: "it said hello twice".into() });
             }
-            ToGateway::AllowedPaths { peers } => {
-                guard.allow(allowed(peers)?);
-                Ok(())
-            }
+            ToGateway::Heartbeat { .. } | ToGateway::Unknown => {}
+            ToGateway::HiddenFrom { peers } => guard.hide_from(hidden_from(peers)?),
+            ToGateway::AllowedPaths { peers } => guard.allow(allowed(peers)?),
             ToGateway::Listening { addresses } => {
-                let origin = self.control.endpoint.origin(&self.link.connection);
-                let from = origin.map_or(self.link.from, Origin::address);
+                let origin = self.control.endpoint.origin(self.connection);
+                let from = origin.map_or(self.agent.from, Origin::address);
                 guard.set_addresses(reachable(addresses, from)?);
-                Ok(())
             }
-            ToGateway::FetchSecret { connection } => self.fetch_secret(connection).await,
-            ToGateway::Missing { connections } => self.send_ended(&connections).await,
-            ToGateway::SecretStored { connection, epoch } => {
-                ignore_stale(platform.secret_stored(server, connection, epoch).await).map(drop)
-            }
-            ToGateway::Report { connection, report } => {
-                ignore_stale(platform.report(server, connection, &report, now).await).map(drop)
-            }
-            ToGateway::ConfigMismatch { connection, reason } => {
-                let is_new = ignore_stale(platform.config_mismatch(server, connection, reason).await)?;
-                if is_new == Some(true) {
-                    warn!(%connection, why = reason.sentence(), "an agent's own file forbids a connection");
-                }
-                Ok(())
-            }
-            ToGateway::RefusedPeer { connection, peer, reason, left_out } => {
-                let times = u32::try_from(left_out).unwrap_or(u32::MAX).saturating_add(1);
-                let refused = platform.refused_peer(server, connection, peer, reason, times).await;
-                if ignore_stale(refused)? == Some(true) {
-                    let (connection, peer) = (connection.map(display), peer.map(display));
-                    warn!(
-                        connection,
-                        peer,
-                        why = reason.sentence(),
-                        more = left_out,
-                        "an agent refused a peer"
-                    );
-                }
-                Ok(())
-            }
-            ToGateway::AdminSession { connection, session } => {
-                ignore_stale(platform.admin_session(server, connection, &session).await).map(drop)
-            }
-            ToGateway::Renew { csr } => {
-                let renewed = self.control.renew(self.link, &csr).await?;
-                send(self.link, [renewed]).await
-            }
+            message @ (ToGateway::FetchSecret { .. }
+            | ToGateway::Missing { .. }
+            | ToGateway::SecretStored { .. }
+            | ToGateway::Report { .. }
+            | ToGateway::ConfigMismatch { .. }
+            | ToGateway::RefusedPeer { .. }
+            | ToGateway::AdminSession { .. }
+            | ToGateway::Renew { .. }) => self.queue.push(message),
         }
+        Ok(())
     }
 
-    async fn fetch_secret(&mut self, connection: ConnectionId) -> Result<(), LinkEnd> {
-        let answer = match self.control.platform.fetch_secret(self.link.server, connection).await {
-            Ok((epoch, secret)) => {
-                debug!(%connection, epoch, "the agent is handed its connection's secret");
-                ToAgent::Secret { connection, epoch, secret: secret.reveal_hex() }
-            }
-            Err(why @ (AgentError::NotFound | AgentError::SecretUnavailable)) => {
-                debug!(%connection, %why, "the agent is handed no secret");
-                ToAgent::SecretUnavailable { connection }
-            }
-            Err(AgentError::Platform(source)) => return Err(LinkEnd::Platform { source }),
+    /// Begins what is due, unless something is under way or the database is away.
+    fn begin_work(&mut self) {
+        if self.work.is_some() || self.control.feed.away_since().is_some() {
+            return;
+        }
+        let Some(work) = self.queue.next(Instant::now()) else { return };
+        let told = match work {
+            Work::CatchUp => self.view.connections(),
+            Work::Serve(_) => Vec::new(),
         };
-        send(self.link, [answer]).await
+        self.work = Some(Box::pin(work::run(self.control, self.agent, work, told)));
     }
 
-    /// Tells which of the agent's own connections are over; of others nothing is said.
-    async fn send_ended(&mut self, asked: &[ConnectionId]) -> Result<(), LinkEnd> {
-        if asked.len() > CONNECTIONS_ASKED_MAX {
-            let what = format!(
-                "it asked about {} connections, at most {CONNECTIONS_ASKED_MAX} are answered",
-                asked.len()
-            );
-            return Err(LinkEnd::Misbehaved { what });
+    async fn handle_worked(&mut self, worked: Worked, guard: &PresenceGuard) -> Result<(), LinkEnd> {
+        match worked {
+            Worked::Later(work) => {
+                self.queue.put_back(work, Instant::now());
+                return Ok(());
+            }
+            Worked::Served(answer) => send(self.sender, answer).await?,
+            Worked::CaughtUp(truth) => self.tell_changes(truth, guard).await?,
         }
-        let connections = self.control.ended_among(self.link, asked).await?;
-        debug!(
-            asked = %listed(asked),
-            ended = %listed(&connections),
-            "the agent asks which connections are over"
-        );
-        if connections.is_empty() {
+        self.queue.note_done();
+        Ok(())
+    }
+
+    async fn handle_news(&mut self, news: News) -> Result<(), LinkEnd> {
+        if news.rules {
+            self.queue.note_rules();
+        }
+        if news.database {
+            self.tell_database().await?;
+        }
+        self.send_presence(&news.peers).await
+    }
+
+    /// Tells an agent that asks for it when the database goes and when it comes back; then what waits is due.
+    async fn tell_database(&mut self) -> Result<(), LinkEnd> {
+        let away_since = self.control.feed.away_since();
+        if away_since.is_none() {
+            self.queue.resume();
+        }
+        if away_since == self.told_away || !self.capabilities.has(Capability::DatabaseAway) {
             return Ok(());
         }
-        send(self.link, [ToAgent::Ended { connections }]).await
+        self.told_away = away_since;
+        debug!(since = %listed(away_since), "the agent is told whether the database is away");
+        send(self.sender, [ToAgent::Database { away_since }]).await
     }
 
-    /// Catches up. Something changed somewhere: is the agent still welcome, and what must it hear?
-    async fn catch_up(&mut self) -> Result<(), LinkEnd> {
-        self.control.authorize_key(self.link.server, &self.link.peer).await?;
-        let (rules, revoked) = self.control.rules(self.link).await?;
-        let gone = self.view.gone(&rules);
-        let ended =
-            if gone.is_empty() { Vec::new() } else { self.control.ended_among(self.link, &gone).await? };
-        let changes = self.view.catch_up(rules, revoked, &ended);
-        for change in &changes {
-            log_change(change);
+    /// Tells what differs from what the agent knows.
+    async fn tell_changes(&mut self, truth: Truth, guard: &PresenceGuard) -> Result<(), LinkEnd> {
+        let before = self.view.peers();
+        let changes = self.view.catch_up(truth.rules, truth.revoked, &truth.ended);
+        changes.iter().for_each(log_change);
+        send(self.sender, changes).await?;
+        self.watch_peers(&before, guard).await
+    }
+
+    /// Watches the peers that the agent has now, and tells of those that it had not `before`.
+    async fn watch_peers(
+        &mut self,
+        before: &BTreeSet<ServerId>,
+        guard: &PresenceGuard,
+    ) -> Result<(), LinkEnd> {
+        let peers = self.view.peers();
+        if peers == *before {
+            return Ok(());
         }
-        send(self.link, changes).await?;
-        self.send_candidates().await
+        let new = peers.difference(before).copied().collect();
+        // First: what they say from here on is heard.
+        guard.watch(peers);
+        self.send_presence(&new).await
     }
 
-    async fn send_candidates(&mut self) -> Result<(), LinkEnd> {
-        let own = self.link.server;
-        let candidates = self.view.candidates(|peer| self.control.presence.addresses(peer, own));
+    /// Tells where these peers are and which paths their owners allow, as far as that is news.
+    async fn send_presence(&mut self, peers: &BTreeSet<ServerId>) -> Result<(), LinkEnd> {
+        let (presence, own) = (&self.control.presence, self.agent.server);
+        let candidates = self.view.candidates(peers, |peer| presence.addresses(peer, own));
         for candidate in &candidates {
             if let ToAgent::Candidates { peer, addresses } = candidate {
                 debug!(%peer, addresses = %listed(addresses), "the agent is told where a peer is");
             }
         }
-        send(self.link, candidates).await?;
-        if !self.link.capabilities.has(Capability::AllowedPaths) {
+        send(self.sender, candidates).await?;
+        if !self.capabilities.has(Capability::AllowedPaths) {
             return Ok(());
         }
-        let allowed = self.view.allowed_paths(|peer| self.control.presence.allowed(peer, own));
+        let allowed = self.view.allowed_paths(peers, |peer| presence.allowed(peer, own));
         for message in &allowed {
             if let ToAgent::AllowedPaths { peer, allowed } = message {
                 debug!(%peer, allowed = %listed(allowed), "the agent is told which paths a peer's owner allows");
             }
         }
-        send(self.link, allowed).await
+        send(self.sender, allowed).await
+    }
+
+    /// Serves what the agent had said before its link ended, unless it was not welcome any more. Nobody is
+    /// answered.
+    async fn take_last_words(&mut self, end: &LinkEnd) {
+        match end {
+            LinkEnd::Lost { .. } | LinkEnd::Silent { .. } | LinkEnd::Stopping => {}
+            LinkEnd::Replaced => self.queue.drop_reports(),
+            _ => return,
+        }
+        if self.control.feed.away_since().is_none() {
+            let _ = timeout(CONTROL_LAST_WORDS_TIMEOUT, self.serve_last_words()).await;
+        }
+        if self.queue.len() > 0 {
+            debug!(
+                messages = self.queue.len(),
+                "what the agent said last is lost: the database is away or busy"
+            );
+            count_dropped("last_words");
+        }
+    }
+
+    async fn serve_last_words(&mut self) {
+        if let Some(work) = self.work.take()
+            && let Ok(Worked::Later(Work::Serve(message))) = work.await
+        {
+            return self.queue.push(message);
+        }
+        while let Some(message) = self.queue.next_message() {
+            let work = Work::Serve(message);
+            if let Ok(Worked::Later(Work::Serve(message))) =
+                work::run(self.control, self.agent, work, Vec::new()).await
+            {
+                return self.queue.push(message);
+            }
+        }
     }
 }
 
@@ -297,69 +377,9 @@ fn log_rule(rule: &Rule) {
     );
 }
 
-/// Takes as many as an agent's file can name.
-fn hidden_from(peers: Vec<ServerId>) -> Result<BTreeSet<ServerId>, LinkEnd> {
-    if peers.len() > HIDDEN_FROM_MAX {
-        let what = format!("it hides from {} peers, at most {HIDDEN_FROM_MAX} fit its file", peers.len());
-        return Err(LinkEnd::Misbehaved { what });
-    }
-    Ok(peers.into_iter().collect())
-}
-
-/// Returns the kinds of path that an owner allows, by peer.
-fn allowed(peers: Vec<PeerPaths>) -> Result<BTreeMap<ServerId, Vec<Word<PathKind>>>, LinkEnd> {
-    if peers.len() > HIDDEN_FROM_MAX {
-        let what =
-            format!("it allows paths to {} peers, at most {HIDDEN_FROM_MAX} fit its file", peers.len());
-        return Err(LinkEnd::Misbehaved { what });
-    }
-    let bounded = peers.into_iter().map(|PeerPaths { peer, mut allowed }| {
-        allowed.truncate(PATH_KINDS_TOLD_MAX);
-        (peer, allowed)
-    });
-    Ok(bounded.collect())
-}
-
-/// Returns where peers may try an agent. A socket on the unspecified address is reached where its link comes
-/// from; what cannot be dialled is dropped.
-fn reachable(reported: Vec<SocketAddr>, from: SocketAddr) -> Result<Vec<SocketAddr>, LinkEnd> {
-    if reported.len() > PEER_ADDRESSES_MAX {
-        let what =
-            format!("it reported {} addresses, at most {PEER_ADDRESSES_MAX} are told on", reported.len());
-        return Err(LinkEnd::Misbehaved { what });
-    }
-    let mut reachable = Vec::new();
-    for mut address in reported {
-        if address.ip().is_unspecified() {
-            address.set_ip(from.ip());
-        }
-        address.set_ip(address.ip().to_canonical());
-        if address.port() == 0 || address.ip().is_multicast() {
-            count_dropped("address");
-            debug!(%address, "the agent reports an address that nobody can dial; it is told to nobody");
-        } else if !reachable.contains(&address) {
-            reachable.push(address);
-        }
-    }
-    Ok(reachable)
-}
-
-/// Passes a note on: a refused note is an agent that lags behind a change; it will hear of it.
-fn ignore_stale<T>(outcome: Result<T, AgentError>) -> Result<Option<T>, LinkEnd> {
-    match outcome {
-        Ok(taken) => Ok(Some(taken)),
-        Err(why @ (AgentError::NotFound | AgentError::SecretUnavailable)) => {
-            count_dropped("stale_note");
-            debug!(%why, "an agent's note was not taken");
-            Ok(None)
-        }
-        Err(AgentError::Platform(source)) => Err(LinkEnd::Platform { source }),
-    }
-}
-
-async fn send(link: &mut OpenLink, messages: impl IntoIterator<Item = ToAgent>) -> Result<(), LinkEnd> {
+async fn send(sender: &mut LinkSender, messages: impl IntoIterator<Item = ToAgent>) -> Result<(), LinkEnd> {
     for message in messages {
-        link.sender.send(&message).await.map_err(lost)?;
+        sender.send(&message).await.map_err(lost)?;
     }
     Ok(())
 }
@@ -370,54 +390,18 @@ async fn receive_from(at: Instant, receiver: &mut LinkReceiver) -> Result<ToGate
     receiver.receive().await
 }
 
-/// Resolves at the next change; never once the other side is gone, which happens only at the stop.
-async fn changed(version: &mut watch::Receiver<u64>) {
-    if version.changed().await.is_err() {
-        std::future::pending::<()>().await;
+/// Resolves when what is under way is done; never if there is nothing.
+async fn finished(work: &mut Option<RunningWork<'_>>) -> Result<Worked, LinkEnd> {
+    match work {
+        Some(work) => work.await,
+        None => std::future::pending().await,
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
-        texts.iter().map(|text| text.parse().unwrap()).collect()
-    }
-
-    #[test]
-    fn an_agent_hides_from_at_most_as_many_peers_as_its_file_can_name() {
-        let peers = |count: usize| vec![ServerId::from_bytes([1; 16]); count];
-        assert!(hidden_from(peers(HIDDEN_FROM_MAX)).is_ok());
-        assert!(hidden_from(peers(HIDDEN_FROM_MAX + 1)).is_err());
-    }
-
-    #[test]
-    fn an_agent_names_paths_to_at_most_as_many_peers_as_its_file_can_name() {
-        let one = |kinds| PeerPaths {
-            peer: ServerId::from_bytes([1; 16]),
-            allowed: vec![PathKind::Tcp.into(); kinds],
-        };
-        assert!(allowed(vec![one(1); HIDDEN_FROM_MAX]).is_ok());
-        assert!(allowed(vec![one(1); HIDDEN_FROM_MAX + 1]).is_err());
-        let many = allowed(vec![one(1_000)]).unwrap();
-        assert_eq!(many.values().map(Vec::len).collect::<Vec<_>>(), [PATH_KINDS_TOLD_MAX]);
-    }
-
-    #[test]
-    fn an_unspecified_address_is_told_on_as_where_the_link_comes_from() {
-        let reported = addresses(&["[::]:4433", "0.0.0.0:4434", "10.0.0.9:4433", "[::ffff:10.0.0.9]:4433"]);
-        let told = reachable(reported, "[::ffff:192.0.2.7]:999".parse().unwrap()).unwrap();
-        assert_eq!(told, addresses(&["192.0.2.7:4433", "192.0.2.7:4434", "10.0.0.9:4433"]));
-    }
-
-    #[test]
-    fn only_too_many_addresses_end_the_link_where_bad_ones_are_dropped() {
-        let from = "192.0.2.7:999".parse().unwrap();
-        assert_eq!(reachable(addresses(&["224.0.0.1:1", "[ff02::1]:1", "10.0.0.9:0"]), from).unwrap(), []);
-        let many = |count: u16| (1..=count).map(|port| SocketAddr::from(([10, 0, 0, 1], port))).collect();
-        let limit = u16::try_from(PEER_ADDRESSES_MAX).unwrap();
-        assert_eq!(reachable(many(limit), from).unwrap().len(), PEER_ADDRESSES_MAX);
-        assert!(matches!(reachable(many(limit + 1), from), Err(LinkEnd::Misbehaved { .. })));
+/// Resolves at that time; never if there is none.
+async fn reached(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }

@@ -15,30 +15,39 @@ pub(super) struct AgentView {
     revision: u64,
     rules: BTreeMap<ConnectionId, Rule>,
     revoked: BTreeSet<KeyFingerprint>,
-    /// The last non-empty word on each peer.
-    candidates: BTreeMap<ServerId, Vec<SocketAddr>>,
-    /// The last word on what each peer's owner allows.
-    allowed: BTreeMap<ServerId, Vec<Word<PathKind>>>,
+    /// Those at the other ends of its connections, and the last word on each.
+    peers: BTreeMap<ServerId, ToldOfPeer>,
+}
+
+/// What was said of a peer; at first nothing, which an agent takes for away and not limited.
+#[derive(Debug, Default)]
+struct ToldOfPeer {
+    addresses: Vec<SocketAddr>,
+    allowed: Vec<Word<PathKind>>,
 }
 
 impl AgentView {
     /// Returns everything at once, as the first word on a link, in as many messages as it needs.
     pub(super) fn snapshot(rules: Vec<Rule>, revoked: Vec<KeyFingerprint>) -> (Self, Vec<ToAgent>) {
-        let view = Self {
+        let mut view = Self {
             revision: 1,
             rules: rules.iter().map(|rule| (rule.connection, rule.clone())).collect(),
             revoked: revoked.iter().copied().collect(),
-            candidates: BTreeMap::new(),
-            allowed: BTreeMap::new(),
+            peers: BTreeMap::new(),
         };
+        view.note_peers();
         let messages = in_parts(view.revision, rules, revoked);
         (view, messages)
     }
 
-    /// Returns the connections it was told of that are not among `rules`.
-    pub(super) fn gone(&self, rules: &[Rule]) -> Vec<ConnectionId> {
-        let now: BTreeSet<_> = rules.iter().map(|rule| rule.connection).collect();
-        self.rules.keys().filter(|connection| !now.contains(connection)).copied().collect()
+    /// Returns the connections it was told of.
+    pub(super) fn connections(&self) -> Vec<ConnectionId> {
+        self.rules.keys().copied().collect()
+    }
+
+    /// Returns who is at the other ends of its connections.
+    pub(super) fn peers(&self) -> BTreeSet<ServerId> {
+        self.peers.keys().copied().collect()
     }
 
     /// Returns numbered changes up to now. Revocations come first: they cut. What is gone has `ended` or is
@@ -55,7 +64,8 @@ impl AgentView {
                 changes.push(Change::Revoked { key });
             }
         }
-        for connection in self.gone(&rules) {
+        let now: BTreeMap<_, _> = rules.into_iter().map(|rule| (rule.connection, rule)).collect();
+        for &connection in self.rules.keys().filter(|connection| !now.contains_key(connection)) {
             let has_ended = ended.contains(&connection);
             changes.push(if has_ended {
                 Change::Ended { connection }
@@ -63,53 +73,62 @@ impl AgentView {
                 Change::Unlisted { connection }
             });
         }
-        let now: BTreeMap<_, _> = rules.into_iter().map(|rule| (rule.connection, rule)).collect();
         for (connection, rule) in &now {
             if self.rules.get(connection) != Some(rule) {
                 changes.push(Change::Rule { rule: rule.clone() });
             }
         }
         self.rules = now;
+        if !changes.is_empty() {
+            self.note_peers();
+        }
         changes.into_iter().map(|change| self.number(change)).collect()
     }
 
-    /// Returns where the peers of this agent's connections are, as far as it has not heard yet. Nobody else
-    /// is ever named.
-    pub(super) fn candidates(&mut self, addresses: impl Fn(ServerId) -> Vec<SocketAddr>) -> Vec<ToAgent> {
-        let peers = self.peers();
+    /// Returns where those of `peers` are that are this agent's, as far as it has not heard yet. Nobody else is
+    /// ever named.
+    pub(super) fn candidates(
+        &mut self,
+        peers: &BTreeSet<ServerId>,
+        addresses: impl Fn(ServerId) -> Vec<SocketAddr>,
+    ) -> Vec<ToAgent> {
         let mut messages = Vec::new();
-        for &peer in &peers {
+        for &peer in peers {
+            let Some(told) = self.peers.get_mut(&peer) else { continue };
             let now = addresses(peer);
-            if self.candidates.get(&peer).map_or(&[][..], Vec::as_slice) != now {
+            if told.addresses != now {
                 messages.push(ToAgent::Candidates { peer, addresses: now.clone() });
-                self.candidates.insert(peer, now);
+                told.addresses = now;
             }
         }
-        self.candidates.retain(|peer, _| peers.contains(peer));
         messages
     }
 
-    /// Returns what the owners of this agent's peers allow of the paths between them, as far as it has not heard
-    /// yet. Of one that is away the last word holds.
+    /// Returns what the owners of those of `peers` allow that are this agent's, as far as it has not heard yet.
+    /// Of one that is away the last word holds.
     pub(super) fn allowed_paths(
         &mut self,
+        peers: &BTreeSet<ServerId>,
         allowed: impl Fn(ServerId) -> Option<Vec<Word<PathKind>>>,
     ) -> Vec<ToAgent> {
-        let peers = self.peers();
         let mut messages = Vec::new();
-        for &peer in &peers {
-            let told = self.allowed.get(&peer).map_or(&[][..], Vec::as_slice);
-            if let Some(allowed) = allowed(peer).filter(|now| now != told) {
+        for &peer in peers {
+            let Some(told) = self.peers.get_mut(&peer) else { continue };
+            if let Some(allowed) = allowed(peer).filter(|now| *now != told.allowed) {
                 messages.push(ToAgent::AllowedPaths { peer, allowed: allowed.clone() });
-                self.allowed.insert(peer, allowed);
+                told.allowed = allowed;
             }
         }
-        self.allowed.retain(|peer, _| peers.contains(peer));
         messages
     }
 
-    fn peers(&self) -> BTreeSet<ServerId> {
-        self.rules.values().map(|rule| rule.peer).collect()
+    /// Forgets what was said of those who are no peers any more, and begins with those who are new.
+    fn note_peers(&mut self) {
+        let now: BTreeSet<_> = self.rules.values().map(|rule| rule.peer).collect();
+        self.peers.retain(|peer, _| now.contains(peer));
+        for peer in now {
+            self.peers.entry(peer).or_default();
+        }
     }
 
     fn number(&mut self, change: Change) -> ToAgent {
@@ -176,7 +195,7 @@ mod tests {
     fn what_is_gone_without_having_ended_is_no_longer_listed() {
         let (mut view, _) = AgentView::snapshot(vec![rule(1, PEER)], vec![]);
         let connection = rule(1, PEER).connection;
-        assert_eq!(view.gone(&[]), [connection]);
+        assert_eq!(view.connections(), [connection]);
         let change = Change::Unlisted { connection };
         assert_eq!(view.catch_up(vec![], vec![], &[]), [ToAgent::Change { revision: 2, change }]);
     }
@@ -220,28 +239,36 @@ mod tests {
         let (mut view, _) = AgentView::snapshot(vec![rule(1, PEER), rule(2, PEER)], vec![]);
         let everybody = |peer| if peer == PEER { at(1) } else { at(2) };
         let told = ToAgent::Candidates { peer: PEER, addresses: at(1) };
-        assert_eq!(view.candidates(everybody), std::slice::from_ref(&told));
-        assert_eq!(view.candidates(everybody), []);
+        let all = [PEER, OTHER].into();
+        assert_eq!(view.candidates(&[OTHER].into(), everybody), [], "nobody asks for its peer");
+        assert_eq!(view.candidates(&all, everybody), std::slice::from_ref(&told));
+        assert_eq!(view.candidates(&all, everybody), []);
 
         let away = ToAgent::Candidates { peer: PEER, addresses: vec![] };
-        assert_eq!(view.candidates(|_| vec![]), [away]);
-        assert_eq!(view.candidates(|_| vec![]), []);
-        assert_eq!(view.candidates(everybody), [told]);
+        assert_eq!(view.candidates(&all, |_| vec![]), [away]);
+        assert_eq!(view.candidates(&all, |_| vec![]), []);
+        assert_eq!(view.candidates(&all, everybody), [told]);
 
         view.catch_up(vec![rule(3, OTHER)], vec![], &[]);
-        assert_eq!(view.candidates(everybody), [ToAgent::Candidates { peer: OTHER, addresses: at(2) }]);
+        assert_eq!(view.peers(), [OTHER].into());
+        let told = ToAgent::Candidates { peer: OTHER, addresses: at(2) };
+        assert_eq!(view.candidates(&all, everybody), [told]);
     }
 
     #[test]
     fn what_peers_owners_allow_is_said_once_and_holds_while_they_are_away() {
         let (mut view, _) = AgentView::snapshot(vec![rule(1, PEER), rule(2, PEER)], vec![]);
-        assert_eq!(view.allowed_paths(|_| Some(vec![])), [], "that is what it takes for granted");
+        assert_eq!(
+            view.allowed_paths(&view.peers(), |_| Some(vec![])),
+            [],
+            "that is what it takes for granted"
+        );
         let tcp = || vec![Word::Known(PathKind::Tcp)];
         let told = ToAgent::AllowedPaths { peer: PEER, allowed: tcp() };
-        assert_eq!(view.allowed_paths(|_| Some(tcp())), [told]);
-        assert_eq!(view.allowed_paths(|_| Some(tcp())), []);
-        assert_eq!(view.allowed_paths(|_| None), []);
+        assert_eq!(view.allowed_paths(&view.peers(), |_| Some(tcp())), [told]);
+        assert_eq!(view.allowed_paths(&view.peers(), |_| Some(tcp())), []);
+        assert_eq!(view.allowed_paths(&view.peers(), |_| None), []);
         let any = ToAgent::AllowedPaths { peer: PEER, allowed: vec![] };
-        assert_eq!(view.allowed_paths(|_| Some(vec![])), [any]);
+        assert_eq!(view.allowed_paths(&view.peers(), |_| Some(vec![])), [any]);
     }
 }

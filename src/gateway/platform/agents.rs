@@ -5,20 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::debug;
 
-use crate::store::{AuditOutcome, Carried, ConnectionRecord, ServerFilter, StoreError, Tx};
+use crate::store::{AuditOutcome, Carried, ConnectionRecord, StoreError, Tx};
 use adit_core::domain::connection::Side;
-use adit_core::domain::id::{ConnectionId, KeyFingerprint, OrganizationId, RouteId, ServerId};
-use adit_core::domain::limits::PAGE_ROWS_MAX;
-use adit_core::domain::page::Paging;
-use adit_core::domain::status::{Event, Initiator, Status};
+use adit_core::domain::id::{ConnectionId, KeyFingerprint, OrganizationId, ServerId};
+use adit_core::domain::relays::Relays;
+use adit_core::domain::status::{Actor, Event, Status};
 use adit_core::domain::word::Word;
 use adit_core::protocol::control::{Activity, ConfigMismatch, PeerRefusal, Rule};
 
-use super::Platform;
-use super::audit::AgentEntry;
-use super::connections;
-use super::counted::Reporter;
-use super::error::{ActionRefusal, PlatformError};
+use super::act::Act;
+use super::error::PlatformError;
+use super::{Action, Initiator, Platform, connections};
 
 /// Why an agent's request was not served.
 #[derive(Debug, thiserror::Error)]
@@ -40,62 +37,13 @@ impl From<StoreError> for AgentError {
     }
 }
 
-/// A server with a key on file, and whom it may reach through the relay.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Relayed {
-    pub route: RouteId,
-    pub organization: OrganizationId,
-    pub key: KeyFingerprint,
-    /// At the other ends of its Active and Paused connections.
-    pub peers: BTreeSet<RouteId>,
-}
-
 impl Platform {
-    /// Returns a server that may use the relay.
-    pub async fn relayed_server(&self, server: ServerId) -> Result<Option<Relayed>, PlatformError> {
-        let mut tx = self.store.read().await?;
-        let Some(known) = tx.server(server).await? else { return Ok(None) };
-        let Some(key) = known.key else { return Ok(None) };
-        let peers = tx.peer_routes(server).await?.into_iter().collect();
-        Ok(Some(Relayed { route: known.route, organization: known.organization, key, peers }))
-    }
-
-    /// Returns every server that may use the relay.
-    pub async fn relayed(&self) -> Result<BTreeMap<ServerId, Relayed>, PlatformError> {
-        let mut tx = self.store.read().await?;
-        let mut peers: BTreeMap<RouteId, BTreeSet<RouteId>> = BTreeMap::new();
-        for (source, target) in tx.joined_routes().await? {
-            peers.entry(source).or_default().insert(target);
-            peers.entry(target).or_default().insert(source);
-        }
-        let mut relayed = BTreeMap::new();
-        let mut paging = Paging::first(PAGE_ROWS_MAX);
-        loop {
-            let page = tx.list_servers(&ServerFilter::default(), &paging).await?;
-            relayed.extend(page.rows.into_iter().filter_map(|server| {
-                let (route, organization) = (server.route, server.organization);
-                let peers = peers.remove(&route).unwrap_or_default();
-                Some((server.id, Relayed { route, organization, key: server.key?, peers }))
-            }));
-            let Some(next) = page.next else { return Ok(relayed) };
-            paging = paging.after(Some(next));
-        }
-    }
-
     /// Returns every living connection of a server by id, and the revoked keys of all it ever had to do with.
     pub async fn rules_for(
         &self,
         server: ServerId,
     ) -> Result<(Vec<Rule>, Vec<KeyFingerprint>), PlatformError> {
-        let mut tx = self.store.read().await?;
-        let rules = tx
-            .rules_of_server(server)
-            .await?
-            .iter()
-            .filter_map(|connection| rule(connection, server).map(|rule| (rule.connection, rule)))
-            .collect::<BTreeMap<_, _>>();
-        let revoked = tx.revoked_peers(server).await?;
-        Ok((rules.into_values().collect(), revoked))
+        self.look(async move |tx: &mut Tx| rules(tx, server).await).await
     }
 
     /// Returns those of `asked` that are the server's and have reached a final status. What the platform does
@@ -106,12 +54,7 @@ impl Platform {
         asked: &[ConnectionId],
     ) -> Result<Vec<ConnectionId>, PlatformError> {
         let asked: BTreeSet<_> = asked.iter().copied().collect();
-        let connections = self.store.read().await?.connections_of_server(server).await?;
-        let ended = connections
-            .iter()
-            .filter(|connection| connection.status.is_terminal() && asked.contains(&connection.id))
-            .map(|connection| connection.id);
-        Ok(ended.collect())
+        self.look(async move |tx: &mut Tx| ended(tx, server, &asked).await).await
     }
 
     /// Notes that the agent's own file forbids the connection as it is: Failed, with the reason. Told again
@@ -124,37 +67,19 @@ impl Platform {
         reason: impl Into<Word<ConfigMismatch>>,
     ) -> Result<bool, AgentError> {
         let reason = reason.into();
-        let mut tx = self.store.write().await?;
-        let (connection, side) = self.connection_of(&mut tx, server, id).await?;
-        let now = self.now();
-        let failure = format!("{} ({side}): {}", connection.end(side).name(), reason.sentence());
-        let event = Event::AgentRefused;
-        let shifted =
-            connections::shift(&mut tx, &connection, event, Initiator::System, Some(&failure), now).await;
-        let (outcome, detail) = match shifted {
-            Ok(to) => (AuditOutcome::Done, format!("from {} to {to}: {failure}", connection.status)),
-            Err(PlatformError::Refused(ActionRefusal::Status(refusal))) => {
-                (AuditOutcome::Refused, refusal.to_string())
+        let (agent, object) = (Initiator::Agent { server }, format!("connection {id}"));
+        let told = self
+            .act_told(&agent, Action::FailConnection, object, async move |act: &mut Act| {
+                fail(act, server, id, reason).await
+            })
+            .await;
+        match told.ended {
+            Err(AgentError::Platform(PlatformError::Refused(why))) => {
+                debug!(connection = %id, %server, %reason, %why, "an agent's refusal changes nothing");
             }
-            Err(error) => return Err(error.into()),
-        };
-        let entry = AgentEntry {
-            actor: format!("agent of {}", connection.end(side).name()),
-            action: "fail connection",
-            object: format!("connection {id}"),
-            outcome,
-            detail,
-            bucket: None,
-        };
-        if outcome == AuditOutcome::Done {
-            entry.write(&mut tx, now, both(&connection)).await?;
-            tx.commit().await?;
-            return Ok(true);
+            ended => ended?,
         }
-        drop(tx);
-        debug!(connection = %id, %side, %reason, why = entry.detail, "an agent's refusal changes nothing");
-        let kind = format!("mismatch {id} {side}");
-        Ok(self.note_counted(Reporter::Agent(server), &kind, entry, both(&connection)).await?)
+        Ok(told.is_listed)
     }
 
     /// Notes that a peer or stranger was refused at a tunnel. Both organizations read it when the connection
@@ -168,65 +93,90 @@ impl Platform {
         times: u32,
     ) -> Result<bool, AgentError> {
         let reason = reason.into();
-        let mut tx = self.store.read().await?;
-        let Some(reporter) = tx.server(server).await? else { return Err(AgentError::NotFound) };
-        let connection = match id {
-            Some(id) => tx.connection(id).await?.filter(|it| it.side_of(server).is_some()),
-            None => None,
-        };
-        drop(tx);
-        let object = match (&connection, peer) {
-            (Some(connection), _) => format!("connection {}", connection.id),
-            (None, Some(peer)) => format!("server {peer}"),
-            (None, None) => "an unknown peer".to_owned(),
-        };
-        let logs = connection.as_ref().map_or_else(|| vec![Some(reporter.organization)], both);
-        let entry = AgentEntry {
-            actor: format!("agent of {}", reporter.name),
-            action: "refuse peer",
-            detail: reason.sentence(),
-            outcome: AuditOutcome::Refused,
-            bucket: None,
-            object,
-        };
-        let kind = format!("peer {server} {} {reason}", entry.object);
-        Ok(self.note_counted_times(Reporter::Agent(server), &kind, entry, logs, times).await?)
+        let agent = Initiator::Agent { server };
+        let object = peer.map_or_else(|| "an unknown peer".to_owned(), |peer| format!("server {peer}"));
+        let told = self
+            .note(&agent, Action::RefusePeer, object, async move |act: &mut Act| {
+                refuse_peer(act, server, id, reason, times).await
+            })
+            .await;
+        told.ended.map(|()| told.is_listed)
     }
+}
 
-    /// Returns a connection that has this server at one end, and which.
-    pub(super) async fn connection_of(
-        &self,
-        tx: &mut Tx,
-        server: ServerId,
-        id: ConnectionId,
-    ) -> Result<(ConnectionRecord, Side), AgentError> {
-        let found = tx.connection(id).await?;
-        let exists = found.is_some();
-        found.and_then(|connection| connection.side_of(server).map(|side| (connection, side))).ok_or_else(|| {
-            debug!(connection = %id, %server, exists, "an agent names a connection that is none of its server's");
-            AgentError::NotFound
-        })
-    }
+async fn rules(tx: &mut Tx, server: ServerId) -> Result<(Vec<Rule>, Vec<KeyFingerprint>), PlatformError> {
+    let rules = tx
+        .rules_of_server(server)
+        .await?
+        .iter()
+        .filter_map(|connection| rule(connection, server).map(|rule| (rule.connection, rule)))
+        .collect::<BTreeMap<_, _>>();
+    let revoked = tx.revoked_peers(server).await?;
+    Ok((rules.into_values().collect(), revoked))
+}
 
-    /// Writes an entry for both organizations about what a side's agent did.
-    pub(super) async fn note_agent(
-        &self,
-        tx: &mut Tx,
-        connection: &ConnectionRecord,
-        side: Side,
-        action: &'static str,
-        detail: String,
-    ) -> Result<(), StoreError> {
-        let entry = AgentEntry {
-            actor: format!("agent of {}", connection.end(side).name()),
-            action,
-            object: format!("connection {}", connection.id),
-            outcome: AuditOutcome::Done,
-            detail,
-            bucket: None,
-        };
-        entry.write(tx, self.now(), both(connection)).await
+async fn ended(
+    tx: &mut Tx,
+    server: ServerId,
+    asked: &BTreeSet<ConnectionId>,
+) -> Result<Vec<ConnectionId>, PlatformError> {
+    let mut ended = tx.ended_of_server(server).await?;
+    ended.retain(|id| asked.contains(id));
+    Ok(ended)
+}
+
+async fn fail(
+    act: &mut Act,
+    server: ServerId,
+    id: ConnectionId,
+    reason: Word<ConfigMismatch>,
+) -> Result<(), AgentError> {
+    let (connection, side) = act.connection_of(server, id).await?;
+    act.counts_as(format!("mismatch {id} {side}"));
+    let failure = format!("{} ({side}): {}", connection.end(side).name(), reason.sentence());
+    let (event, now) = (Event::AgentRefused, act.now);
+    let to = connections::shift(&mut act.tx, &connection, event, Actor::System, Some(&failure), now).await?;
+    act.describe(format!("from {} to {to}: {failure}", connection.status));
+    Ok(())
+}
+
+async fn refuse_peer(
+    act: &mut Act,
+    server: ServerId,
+    id: Option<ConnectionId>,
+    reason: Word<PeerRefusal>,
+    times: u32,
+) -> Result<(), AgentError> {
+    if act.tx.server(server).await?.is_none() {
+        return Err(AgentError::NotFound);
     }
+    let connection = match id {
+        Some(id) => act.tx.connection(id).await?.filter(|it| it.side_of(server).is_some()),
+        None => None,
+    };
+    if let Some(connection) = connection {
+        act.names(format!("connection {}", connection.id));
+        act.concerns_both(&connection);
+    }
+    act.tells_of(AuditOutcome::Refused);
+    act.describe(reason.sentence());
+    act.counts_as(format!("peer {server} {} {reason}", act.object()));
+    act.times(times);
+    Ok(())
+}
+
+/// Returns a connection that has this server at one end, and which.
+pub(super) async fn connection_of(
+    tx: &mut Tx,
+    server: ServerId,
+    id: ConnectionId,
+) -> Result<(ConnectionRecord, Side), AgentError> {
+    let found = tx.connection(id).await?;
+    let exists = found.is_some();
+    found.and_then(|connection| connection.side_of(server).map(|side| (connection, side))).ok_or_else(|| {
+        debug!(connection = %id, %server, exists, "an agent names a connection that is none of its server's");
+        AgentError::NotFound
+    })
 }
 
 pub(super) fn both(connection: &ConnectionRecord) -> Vec<Option<OrganizationId>> {
@@ -269,5 +219,6 @@ fn rule(connection: &ConnectionRecord, server: ServerId) -> Option<Rule> {
         activity,
         secret_epoch: connection.secret_epoch,
         cut_epoch: connection.cut_epoch,
+        relays: Relays::default(),
     })
 }

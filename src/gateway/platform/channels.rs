@@ -10,9 +10,9 @@ use adit_core::domain::tier::Counted;
 use adit_core::domain::visibility::Viewer;
 use adit_net::identity::random;
 
-use super::audited_tx::AuditedTx;
+use super::act::Act;
 use super::error::{ActionRefusal, PlatformError, Resource};
-use super::{Actor, Platform};
+use super::{Action, Initiator, Platform};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewChannel {
@@ -24,33 +24,43 @@ pub struct NewChannel {
 }
 
 impl Platform {
-    pub async fn add_channel(&self, actor: &Actor, new: &NewChannel) -> Result<ChannelId, PlatformError> {
-        let mut audited = self.begin(actor, "add channel", format!("server {}", new.server)).await?;
-        let outcome = add(&mut audited, new).await;
-        audited.finish(outcome).await
+    pub async fn add_channel(
+        &self,
+        initiator: &Initiator,
+        new: &NewChannel,
+    ) -> Result<ChannelId, PlatformError> {
+        let new = new.clone();
+        self.act(
+            initiator,
+            Action::AddChannel,
+            format!("server {}", new.server),
+            async move |act: &mut Act| add(act, &new).await,
+        )
+        .await
     }
 
     /// Shows the channel to peers without a connection, or hides it from them.
     pub async fn set_published(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         id: ChannelId,
         published: bool,
     ) -> Result<(), PlatformError> {
-        let action = if published { "publish channel" } else { "unpublish channel" };
-        let mut audited = self.begin(actor, action, format!("channel {id}")).await?;
-        let outcome = publish(&mut audited, id, published).await;
-        audited.finish(outcome).await
+        let action = if published { Action::PublishChannel } else { Action::UnpublishChannel };
+        self.act(initiator, action, format!("channel {id}"), async move |act: &mut Act| {
+            publish(act, id, published).await
+        })
+        .await
     }
 }
 
-async fn add(audited: &mut AuditedTx, new: &NewChannel) -> Result<ChannelId, PlatformError> {
-    let organization = audited.member(Permission::Change)?;
-    let server = audited.own_server(new.server, organization).await?;
-    let Some(owner) = audited.tx.organization(organization).await? else {
+async fn add(act: &mut Act, new: &NewChannel) -> Result<ChannelId, PlatformError> {
+    let organization = act.member(Permission::Change)?;
+    let server = act.own_server(new.server, organization).await?;
+    let Some(owner) = act.tx.organization(organization).await? else {
         return Err(PlatformError::NotFound { resource: Resource::Organization });
     };
-    let present = audited.tx.count_channels(new.server).await?;
+    let present = act.tx.count_channels(new.server).await?;
     owner.tier.admit(Counted::ChannelsPerServer, present).map_err(ActionRefusal::from)?;
     let channel = ChannelRecord {
         id: ChannelId::from_random(random::bytes()),
@@ -63,19 +73,19 @@ async fn add(audited: &mut AuditedTx, new: &NewChannel) -> Result<ChannelId, Pla
         protocol: new.protocol,
         published: new.published,
     };
-    audited.tx.insert_channel(&channel, audited.now).await?;
-    audited.made(Resource::Channel, channel.id);
-    audited.describe(format!("name {}, {}", new.name, new.protocol));
+    act.tx.insert_channel(&channel, act.now).await?;
+    act.made(Resource::Channel, channel.id);
+    act.describe(format!("name {}, {}", new.name, new.protocol));
     Ok(channel.id)
 }
 
-async fn publish(audited: &mut AuditedTx, id: ChannelId, published: bool) -> Result<(), PlatformError> {
-    let organization = audited.member(Permission::Change)?;
-    let (channel, viewer) = audited.channel(id, organization).await?;
+async fn publish(act: &mut Act, id: ChannelId, published: bool) -> Result<(), PlatformError> {
+    let organization = act.member(Permission::Change)?;
+    let (channel, viewer) = act.channel(id, organization).await?;
     if viewer != Viewer::Owner {
         return Err(PlatformError::NotFound { resource: Resource::Channel });
     }
-    audited.tx.set_published(id, published).await?;
-    audited.describe(format!("name {}", channel.name));
+    act.tx.set_published(id, published).await?;
+    act.describe(format!("name {}", channel.name));
     Ok(())
 }

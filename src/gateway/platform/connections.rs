@@ -6,12 +6,12 @@ use crate::store::{Carried, ConnectionRecord, GrantStatus, Tx};
 use adit_core::domain::connection::{ConnectionType, Side};
 use adit_core::domain::id::ConnectionId;
 use adit_core::domain::role::Permission;
-use adit_core::domain::status::{self, Event, Initiator, Status};
+use adit_core::domain::status::{self, Actor, Event, Status};
 use adit_core::domain::time::Timestamp;
 
-use super::audited_tx::AuditedTx;
+use super::act::Act;
 use super::error::{ActionRefusal, PlatformError};
-use super::{Actor, Platform};
+use super::{Action, Initiator, Platform};
 
 /// What a party may do to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,14 +40,14 @@ impl ConnectionCommand {
         }
     }
 
-    const fn action(self) -> &'static str {
+    const fn action(self) -> Action {
         match self {
-            Self::Activate => "activate connection",
-            Self::Pause => "pause connection",
-            Self::Resume => "resume connection",
-            Self::Disconnect => "disconnect connection",
-            Self::Retry => "retry connection",
-            Self::Terminate => "terminate connection",
+            Self::Activate => Action::ActivateConnection,
+            Self::Pause => Action::PauseConnection,
+            Self::Resume => Action::ResumeConnection,
+            Self::Disconnect => Action::DisconnectConnection,
+            Self::Retry => Action::RetryConnection,
+            Self::Terminate => Action::TerminateConnection,
         }
     }
 }
@@ -56,32 +56,33 @@ impl Platform {
     /// Returns the status the connection has now.
     pub async fn command(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         id: ConnectionId,
         command: ConnectionCommand,
     ) -> Result<Status, PlatformError> {
-        let mut audited = self.begin(actor, command.action(), format!("connection {id}")).await?;
-        let outcome = execute(&mut audited, id, command).await;
-        audited.finish(outcome).await
+        self.act(initiator, command.action(), format!("connection {id}"), async move |act: &mut Act| {
+            execute(act, id, command).await
+        })
+        .await
     }
 }
 
 async fn execute(
-    audited: &mut AuditedTx,
+    act: &mut Act,
     id: ConnectionId,
     command: ConnectionCommand,
 ) -> Result<Status, PlatformError> {
-    let own = audited.member(Permission::Change)?;
-    let (connection, side) = audited.connection(id, own).await?;
+    let own = act.member(Permission::Change)?;
+    let (connection, side) = act.connection(id, own).await?;
     let side = acting_side(&connection, command, side);
     if command == ConnectionCommand::Pause && connection.held_for_tier && side == Side::Target {
-        audited.tx.set_held_for_tier(id, false).await?;
-        audited.describe("the pause for the tier's sake is the owner's own from now on");
+        act.tx.set_held_for_tier(id, false).await?;
+        act.describe("the pause for the tier's sake is the owner's own from now on");
         return Ok(connection.status);
     }
-    let initiator = Initiator::Party(side);
-    let to = shift(&mut audited.tx, &connection, command.event(), initiator, None, audited.now).await?;
-    audited.describe(if to == connection.status {
+    let actor = Actor::Party(side);
+    let to = shift(&mut act.tx, &connection, command.event(), actor, None, act.now).await?;
+    act.describe(if to == connection.status {
         format!("{to}, open tunnels cut")
     } else {
         format!("from {} to {to}", connection.status)
@@ -104,16 +105,16 @@ pub(super) async fn shift(
     tx: &mut Tx,
     connection: &ConnectionRecord,
     event: Event,
-    initiator: Initiator,
+    actor: Actor,
     failure: Option<&str>,
     now: Timestamp,
 ) -> Result<Status, PlatformError> {
-    let to = status::on(Some(connection.status), connection.kind(), event, initiator)
-        .map_err(ActionRefusal::from)?;
-    if starts(connection, to) || (event == Event::Resume && initiator == Initiator::Party(Side::Target)) {
+    let to =
+        status::on(Some(connection.status), connection.kind(), event, actor).map_err(ActionRefusal::from)?;
+    if starts(connection, to) || (event == Event::Resume && actor == Actor::Party(Side::Target)) {
         admit_read_write(tx, connection).await?;
     }
-    let (from, by) = (connection.status, acting(initiator));
+    let (from, by) = (connection.status, acting(actor));
     debug!(connection = %connection.id, %event, by, %from, %to, cuts = event.cuts(), "a connection's status");
     if to != connection.status {
         tx.set_status(connection, to, failure, now).await?;
@@ -123,15 +124,15 @@ pub(super) async fn shift(
     }
     if to.is_terminal() {
         tx.delete_sealed(connection.id).await?;
-        end_grant(tx, connection, initiator, now).await?;
+        end_grant(tx, connection, actor, now).await?;
     }
     Ok(to)
 }
 
-const fn acting(initiator: Initiator) -> &'static str {
-    match initiator {
-        Initiator::System => "the gateway",
-        Initiator::Party(side) => side.as_str(),
+const fn acting(actor: Actor) -> &'static str {
+    match actor {
+        Actor::System => "the gateway",
+        Actor::Party(side) => side.as_str(),
     }
 }
 
@@ -156,13 +157,13 @@ async fn admit_read_write(tx: &mut Tx, connection: &ConnectionRecord) -> Result<
 async fn end_grant(
     tx: &mut Tx,
     connection: &ConnectionRecord,
-    initiator: Initiator,
+    actor: Actor,
     now: Timestamp,
 ) -> Result<(), PlatformError> {
     let Carried::Channel { grant, .. } = connection.carried else { return Ok(()) };
-    let ended = match initiator {
-        Initiator::Party(Side::Target) | Initiator::System => GrantStatus::Revoked,
-        Initiator::Party(Side::Source) => GrantStatus::Relinquished,
+    let ended = match actor {
+        Actor::Party(Side::Target) | Actor::System => GrantStatus::Revoked,
+        Actor::Party(Side::Source) => GrantStatus::Relinquished,
     };
     tx.decide_grant(grant, ended, None, now).await?;
     Ok(())

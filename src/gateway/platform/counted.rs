@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use tracing::{debug, trace};
 
-use crate::store::AuditOutcome;
-use adit_core::domain::id::{OrganizationId, ServerId};
+use crate::store::{AuditOutcome, Tx};
+use adit_core::domain::id::ServerId;
 use adit_core::domain::limits::{
     AUDIT_DETAIL_CHARS_MAX, AUDIT_ROWS_BURST, AUDIT_ROWS_COUNTED_MAX, AUDIT_ROWS_EACH, REPEATS_WRITTEN_EVERY,
 };
@@ -19,9 +19,9 @@ use adit_core::domain::time::Timestamp;
 use adit_core::domain::visible::one_line;
 use adit_core::protocol::token_buckets::TokenBuckets;
 
-use super::Platform;
-use super::audit::AgentEntry;
+use super::act::entry::{Entry, Logs};
 use super::error::PlatformError;
+use super::{Action, Platform};
 
 /// Who caused an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +31,6 @@ pub(super) enum Reporter {
     Stranger,
 }
 
-type Logs = Vec<Option<OrganizationId>>;
 /// What is one row a span, and in which logs.
 type Kind = (String, Logs);
 
@@ -39,12 +38,12 @@ type Kind = (String, Logs);
 pub(super) struct Counted {
     rows: BTreeMap<Kind, Row>,
     /// Apart by log: what one partner causes at an agent uses up nothing of another's.
-    budgets: TokenBuckets<(Reporter, &'static str, Logs)>,
+    budgets: TokenBuckets<(Reporter, Action, Logs)>,
 }
 
 #[derive(Debug)]
 struct Row {
-    entry: AgentEntry,
+    entry: Entry,
     unwritten: u32,
     /// The seconds at which its span ends.
     until: i64,
@@ -57,56 +56,79 @@ impl Default for Counted {
     }
 }
 
-/// What becomes of an entry.
-enum Recorded {
-    /// Nothing yet: it is a repeat, or one of many.
-    Counted,
-    Row(AgentEntry),
+/// What is to become of an entry once what it tells of is certain.
+#[derive(Debug)]
+pub(super) struct Weighed {
+    pub(super) entry: Entry,
+    logs: Logs,
+    /// The seconds at which its span ends; none for a repeat, or one of many.
+    until: Option<i64>,
+}
+
+impl Weighed {
+    /// Returns whether it has a row to be written.
+    pub(super) const fn is_new(&self) -> bool {
+        self.until.is_some()
+    }
+
+    fn key(&self) -> Kind {
+        (self.entry.bucket.clone().unwrap_or_default(), self.logs.clone())
+    }
 }
 
 impl Counted {
-    /// Takes an entry whose kind is `kind` within its span, and which stands for `times` of them.
-    fn handle(
+    /// Weighs an entry whose kind is `kind` within its span. Nothing is counted yet.
+    pub(super) fn weigh(
         &mut self,
         reporter: Reporter,
         kind: &str,
         logs: &Logs,
-        entry: AgentEntry,
-        times: u32,
+        entry: Entry,
         at: Moment,
-    ) -> Recorded {
+    ) -> Weighed {
         let span = span_of(entry.outcome);
-        let bucket = bucket(span, at.now, format_args!("{kind}"));
-        if self.is_repeat(&bucket, logs, times) {
-            return Recorded::Counted;
+        let own = in_bucket(bucket(span, at.now, format_args!("{kind}")), entry.clone());
+        if self.is_begun(&own, logs) {
+            return Weighed { entry: own, logs: logs.clone(), until: None };
         }
         let has_room = self.rows.len() < AUDIT_ROWS_COUNTED_MAX;
         if has_room && self.budgets.try_take((reporter, entry.action, logs.clone()), at.instant) {
-            let detail = one_line(&entry.detail, AUDIT_DETAIL_CHARS_MAX);
-            return self.begin(bucket, logs, AgentEntry { detail, ..entry }, ends(span, at.now));
+            let detail = one_line(&own.detail, AUDIT_DETAIL_CHARS_MAX);
+            let entry = Entry { detail, ..own };
+            return Weighed { entry, logs: logs.clone(), until: Some(ends(span, at.now)) };
         }
         debug!(kind, has_room, "an audit entry too many: it is counted in the row for all such");
-        let bucket = self::bucket(span, at.now, format_args!("{reporter:?} {} beyond", entry.action));
-        if self.is_repeat(&bucket, logs, times) {
-            return Recorded::Counted;
+        let bucket = bucket(span, at.now, format_args!("{reporter:?} {} beyond", entry.action));
+        let entry = in_bucket(bucket, beyond(reporter, entry));
+        let until = (!self.is_begun(&entry, logs)).then(|| ends(span, at.now));
+        Weighed { entry, logs: logs.clone(), until }
+    }
+
+    /// Counts an entry that stands for `times`: its row was written, or is another's.
+    pub(super) fn settle(&mut self, weighed: Weighed, times: u32) {
+        let (key, until) = (weighed.key(), weighed.until);
+        let Weighed { entry, .. } = weighed;
+        trace!(bucket = key.0, times, is_new = until.is_some(), "caused again and again");
+        match until {
+            Some(until) => {
+                self.rows.entry(key).or_insert(Row { entry, unwritten: 0, until });
+            }
+            None => self.count(key, entry, times),
         }
-        self.begin(bucket, logs, beyond(reporter, entry), ends(span, at.now))
     }
 
-    /// Counts it where its row has begun.
-    fn is_repeat(&mut self, bucket: &str, logs: &Logs, times: u32) -> bool {
-        let row = self.rows.get_mut(&(bucket.to_owned(), logs.clone()));
-        row.map(|row| row.unwritten = row.unwritten.saturating_add(times)).is_some()
+    /// Adds to a row. One that was forgotten meanwhile lives until it is written.
+    fn count(&mut self, key: Kind, entry: Entry, times: u32) {
+        let row = self.rows.entry(key).or_insert_with(|| Row { entry, unwritten: 0, until: 0 });
+        row.unwritten = row.unwritten.saturating_add(times);
     }
 
-    fn begin(&mut self, bucket: String, logs: &Logs, entry: AgentEntry, until: i64) -> Recorded {
-        let entry = AgentEntry { bucket: Some(bucket.clone()), ..entry };
-        self.rows.insert((bucket, logs.clone()), Row { entry: entry.clone(), unwritten: 0, until });
-        Recorded::Row(entry)
+    fn is_begun(&self, entry: &Entry, logs: &Logs) -> bool {
+        self.rows.contains_key(&(entry.bucket.clone().unwrap_or_default(), logs.clone()))
     }
 
     /// Takes what was counted and not written; forgets the rows whose span is over.
-    fn take_unwritten(&mut self, now: Timestamp) -> Vec<(AgentEntry, Logs, u32)> {
+    fn take_unwritten(&mut self, now: Timestamp) -> Vec<(Entry, Logs, u32)> {
         let due = self.rows.iter_mut().filter(|(_, row)| row.unwritten > 0);
         let due =
             due.map(|((_, logs), row)| (row.entry.clone(), logs.clone(), std::mem::take(&mut row.unwritten)));
@@ -116,24 +138,25 @@ impl Counted {
     }
 
     /// Puts entries back: they could not be written.
-    fn put_back(&mut self, due: Vec<(AgentEntry, Logs, u32)>) {
+    fn put_back(&mut self, due: Vec<(Entry, Logs, u32)>) {
         for (entry, logs, times) in due {
-            let key = (entry.bucket.clone().unwrap_or_default(), logs);
-            // A row that was forgotten meanwhile lives until it is written.
-            let row = self.rows.entry(key).or_insert_with(|| Row { entry, unwritten: 0, until: 0 });
-            row.unwritten = row.unwritten.saturating_add(times);
+            self.count((entry.bucket.clone().unwrap_or_default(), logs), entry, times);
         }
     }
 }
 
+fn in_bucket(bucket: String, entry: Entry) -> Entry {
+    Entry { bucket: Some(bucket), ..entry }
+}
+
 /// Returns the row that stands for all that have none of their own.
-fn beyond(reporter: Reporter, entry: AgentEntry) -> AgentEntry {
+fn beyond(reporter: Reporter, entry: Entry) -> Entry {
     let actor = match reporter {
         Reporter::Agent(_) => entry.actor,
         Reporter::Stranger => "hosts at several addresses".into(),
     };
     let detail = "more than are listed one by one; this row counts them".into();
-    AgentEntry { actor, object: "several".into(), detail, ..entry }
+    Entry { actor, object: "several".into(), detail, ..entry }
 }
 
 /// Returns for how many seconds repeats are one row.
@@ -154,52 +177,12 @@ const fn ends(span: i64, now: Timestamp) -> i64 {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Moment {
-    now: Timestamp,
-    instant: Instant,
+pub(super) struct Moment {
+    pub(super) now: Timestamp,
+    pub(super) instant: Instant,
 }
 
 impl Platform {
-    /// Notes what may be repeated; entries of one `kind` are one row a span in each log. Returns whether
-    /// it has a row of its own.
-    pub(super) async fn note_counted(
-        &self,
-        reporter: Reporter,
-        kind: &str,
-        entry: AgentEntry,
-        logs: impl IntoIterator<Item = Option<OrganizationId>>,
-    ) -> Result<bool, PlatformError> {
-        self.note_counted_times(reporter, kind, entry, logs, 1).await
-    }
-
-    /// Does the same for something that happened `times`, which must not be 0.
-    pub(super) async fn note_counted_times(
-        &self,
-        reporter: Reporter,
-        kind: &str,
-        entry: AgentEntry,
-        logs: impl IntoIterator<Item = Option<OrganizationId>>,
-        times: u32,
-    ) -> Result<bool, PlatformError> {
-        let mut logs: Logs = logs.into_iter().collect();
-        logs.sort_unstable();
-        logs.dedup();
-        let at = Moment { now: self.now(), instant: Instant::now() };
-        trace!(
-            kind,
-            times,
-            action = entry.action,
-            outcome = entry.outcome.as_str(),
-            "caused again and again"
-        );
-        let recorded = self.counted().handle(reporter, kind, &logs, entry, times, at);
-        let Recorded::Row(entry) = recorded else { return Ok(false) };
-        let mut tx = self.store.write().await?;
-        entry.write_times(&mut tx, at.now, logs, times).await?;
-        tx.commit().await?;
-        Ok(true)
-    }
-
     /// Writes what was counted since the last time; for the gateway to call about once a second.
     pub async fn flush_counted(&self) -> Result<(), PlatformError> {
         let now = self.now();
@@ -207,30 +190,28 @@ impl Platform {
         if due.is_empty() {
             return Ok(());
         }
-        let written = self.write_counted(now, &due).await;
+        let rows = due.clone();
+        let written = self.record(async move |tx: &mut Tx| write_counted(tx, now, &rows).await).await;
         debug!(rows = due.len(), is_written = written.is_ok(), "repeats are added to their audit rows");
         if written.is_err() {
             self.counted().put_back(due);
         }
         written
     }
+}
 
-    async fn write_counted(
-        &self,
-        now: Timestamp,
-        due: &[(AgentEntry, Logs, u32)],
-    ) -> Result<(), PlatformError> {
-        let mut tx = self.store.write().await?;
-        for (entry, logs, times) in due {
-            entry.write_times(&mut tx, now, logs.iter().copied(), *times).await?;
-        }
-        Ok(tx.commit().await?)
+async fn write_counted(tx: &mut Tx, now: Timestamp, due: &[(Entry, Logs, u32)]) -> Result<(), PlatformError> {
+    for (entry, logs, times) in due {
+        entry.write(tx, None, now, logs.iter().copied(), *times).await?;
     }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use adit_core::domain::id::OrganizationId;
 
     use super::*;
 
@@ -238,8 +219,8 @@ mod tests {
     const OTHER: Reporter = Reporter::Agent(ServerId::from_bytes([2; 16]));
     const HOUR: Duration = Duration::from_hours(1);
 
-    fn entry(action: &'static str) -> AgentEntry {
-        AgentEntry {
+    fn entry(action: Action) -> Entry {
+        Entry {
             actor: "agent of St Mary".into(),
             action,
             object: "server 0badcafe".into(),
@@ -254,11 +235,21 @@ mod tests {
         Moment { now, instant: start + after }
     }
 
-    fn handle(counted: &mut Counted, reporter: Reporter, kind: &str, at: Moment) -> Option<AgentEntry> {
-        match counted.handle(reporter, kind, &vec![None], entry("refuse peer"), 1, at) {
-            Recorded::Row(entry) => Some(entry),
-            Recorded::Counted => None,
-        }
+    fn handle(counted: &mut Counted, reporter: Reporter, kind: &str, at: Moment) -> Option<Entry> {
+        cause(counted, reporter, kind, &vec![None], at)
+    }
+
+    fn cause(
+        counted: &mut Counted,
+        reporter: Reporter,
+        kind: &str,
+        logs: &Logs,
+        at: Moment,
+    ) -> Option<Entry> {
+        let weighed = counted.weigh(reporter, kind, logs, entry(Action::RefusePeer), at);
+        let row = weighed.is_new().then(|| weighed.entry.clone());
+        counted.settle(weighed, 1);
+        row
     }
 
     #[test]
@@ -266,7 +257,9 @@ mod tests {
         let at = moment(Duration::ZERO, Instant::now());
         let mut counted = Counted::default();
         let of = |number: u8| vec![Some(OrganizationId::from_bytes([number; 16]))];
-        let mut begins = |kind: String, logs: &Logs| matches!(counted.handle(AGENT, &kind, logs, entry("refuse peer"), 1, at), Recorded::Row(row) if row.object != "several");
+        let mut begins = |kind: String, logs: &Logs| {
+            cause(&mut counted, AGENT, &kind, logs, at).is_some_and(|row| row.object != "several")
+        };
         assert!((0..AUDIT_ROWS_BURST).all(|kind| begins(kind.to_string(), &of(1))));
         assert!(!begins("one more".into(), &of(1)));
         assert!(begins("the first".into(), &of(2)));
@@ -321,10 +314,8 @@ mod tests {
     #[test]
     fn a_long_detail_with_breaks_is_cut_to_one_line() {
         let at = moment(Duration::ZERO, Instant::now());
-        let told = AgentEntry { detail: format!("a\n{}", "x".repeat(10_000)), ..entry("enrol") };
-        let Recorded::Row(row) = Counted::default().handle(AGENT, "x", &vec![None], told, 1, at) else {
-            panic!("a row")
-        };
+        let told = Entry { detail: format!("a\n{}", "x".repeat(10_000)), ..entry(Action::Enrol) };
+        let Weighed { entry: row, .. } = Counted::default().weigh(AGENT, "x", &vec![None], told, at);
         assert_eq!(row.detail.chars().count(), AUDIT_DETAIL_CHARS_MAX);
         assert!(!row.detail.contains('\n'));
     }

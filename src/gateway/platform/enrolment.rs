@@ -12,11 +12,9 @@ use adit_core::domain::secret::RegistrationToken;
 use adit_core::domain::time::Timestamp;
 use adit_core::protocol::text::listed;
 
-use super::Platform;
-use super::audit::AgentEntry;
-use super::counted::Reporter;
+use super::act::Act;
 use super::error::PlatformError;
-use super::secrets;
+use super::{Action, Initiator, Platform, secrets};
 
 /// What a redeemed token earns: a leaf for this server, and this route.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,22 +87,11 @@ impl Platform {
         key: KeyFingerprint,
         source: IpAddr,
     ) -> Result<Enrolment, EnrolRefusal> {
-        let mut tx = self.store.write().await?;
-        let known = tx.server(server).await?;
-        let kept = tx.token(server).await?;
-        match judge(&mut tx, known.as_ref(), kept.as_ref(), token, Some(key), self.now()).await {
-            Ok(server) => {
-                let enrolment = self.enrol(&mut tx, &server, kept.as_ref(), key).await?;
-                tx.commit().await?;
-                Ok(enrolment)
-            }
-            Err(EnrolRefusal::Platform(error)) => Err(error.into()),
-            Err(refusal) => {
-                drop(tx);
-                self.note_refused_enrolment(known.as_ref(), Some(key), source, &refusal).await?;
-                Err(refusal)
-            }
-        }
+        let (stranger, token) = (Initiator::Stranger { address: source }, token.clone());
+        self.act(&stranger, Action::Enrol, OF_UNKNOWN, async move |act: &mut Act| {
+            redeem(act, server, &token, key).await
+        })
+        .await
     }
 
     /// Judges whether [`Self::redeem_token`] would take the token, which stays unused; until when. `key` is
@@ -116,19 +103,15 @@ impl Platform {
         key: Option<KeyFingerprint>,
         source: IpAddr,
     ) -> Result<Timestamp, EnrolRefusal> {
-        let mut tx = self.store.read().await?;
-        let known = tx.server(server).await?;
-        let kept = tx.token(server).await?;
-        let judged = judge(&mut tx, known.as_ref(), kept.as_ref(), token, key, self.now()).await;
-        drop(tx);
-        match judged {
-            Ok(_) => Ok(kept.map_or(self.now(), |kept| kept.expires_at)),
-            Err(EnrolRefusal::Platform(error)) => Err(error.into()),
-            Err(refusal) => {
-                self.note_refused_enrolment(known.as_ref(), key, source, &refusal).await?;
-                Err(refusal)
-            }
-        }
+        let (stranger, token) = (Initiator::Stranger { address: source }, token.clone());
+        let told = self
+            .note(&stranger, Action::Enrol, OF_UNKNOWN, async move |act: &mut Act| {
+                let (_, kept) = judge(act, server, &token, key).await?;
+                act.leaves_no_entry();
+                Ok::<_, EnrolRefusal>(kept.expires_at)
+            })
+            .await;
+        told.ended
     }
 
     /// Notes that a host was refused for what it presented, before the platform was asked. Told once for each
@@ -136,27 +119,24 @@ impl Platform {
     pub async fn host_refused(
         &self,
         server: Option<ServerId>,
-        action: &'static str,
+        action: Action,
         source: IpAddr,
         why: &str,
     ) -> Result<(), PlatformError> {
-        let known = match server {
-            Some(server) => self.store.read().await?.server(server).await?,
-            None => None,
-        };
-        let whose = known.as_ref().map_or_else(|| "unknown".to_owned(), |server| server.id.to_string());
-        let entry = AgentEntry {
-            actor: format!("a host at {source}"),
-            action,
-            object: format!("server {whose}"),
-            outcome: AuditOutcome::Refused,
-            detail: why.to_owned(),
-            bucket: None,
-        };
-        let kind = format!("{action} {} {whose} {why}", address_of(source));
-        let logs = [known.map(|server| server.organization)];
-        self.note_counted(Reporter::Stranger, &kind, entry, logs).await?;
-        Ok(())
+        let (stranger, why) = (Initiator::Stranger { address: source }, why.to_owned());
+        let told = self
+            .note(&stranger, action, OF_UNKNOWN, async move |act: &mut Act| {
+                let whose = match server {
+                    Some(server) => name_server(act, server).await?.map(|server| server.id),
+                    None => None,
+                };
+                act.tells_of(AuditOutcome::Refused);
+                act.describe(why.as_str());
+                act.counts_as(format!("{action} {} {} {why}", address_of(source), listed(whose)));
+                Ok(())
+            })
+            .await;
+        told.ended
     }
 
     /// Notes that links of two runs of one agent took turns, `times` since this was told last.
@@ -167,139 +147,129 @@ impl Platform {
         other: SocketAddr,
         times: u64,
     ) -> Result<(), PlatformError> {
-        let known = self.store.read().await?.server(server).await?;
-        let entry = AgentEntry {
-            actor: format!("agents at {here} and {other}"),
-            action: "open control link",
-            object: format!("server {server}"),
-            outcome: AuditOutcome::Alert,
-            detail: "two copies of this server's agent run; one of them may be stolen".into(),
-            bucket: None,
-        };
-        let logs = [known.map(|server| server.organization)];
-        let times = u32::try_from(times).unwrap_or(u32::MAX);
-        let kind = format!("copy {server}");
-        self.note_counted_times(Reporter::Agent(server), &kind, entry, logs, times).await?;
-        Ok(())
+        let (agent, object) = (Initiator::Agent { server }, format!("server {server}"));
+        let told = self
+            .note(&agent, Action::OpenControlLink, object, async move |act: &mut Act| {
+                act.told_by(format!("agents at {here} and {other}"));
+                act.tells_of(AuditOutcome::Alert);
+                act.describe("two copies of this server's agent run; one of them may be stolen");
+                act.counts_as(format!("copy {server}"));
+                act.times(u32::try_from(times).unwrap_or(u32::MAX));
+                Ok(())
+            })
+            .await;
+        told.ended
     }
 
     /// Judges whether a leaf over `key` may open a control link for `server` now.
     pub async fn authorize_key(&self, server: ServerId, key: KeyFingerprint) -> Result<String, LinkRefusal> {
-        let mut tx = self.store.read().await?;
-        let known = tx.server(server).await?;
-        let refusal = match &known {
-            _ if tx.is_revoked(key).await? => LinkRefusal::RevokedKey,
-            None => LinkRefusal::UnknownServer,
-            Some(known) if known.key != Some(key) => LinkRefusal::KeyNotOnFile,
-            Some(known) => return Ok(known.name.to_string()),
-        };
-        drop(tx);
-        debug!(%server, %key, on_file = known.is_some(), why = %refusal, "this key opens no control link");
-        let entry = AgentEntry {
-            actor: "a host with a certificate".into(),
-            action: "open control link",
-            object: format!("server {server}"),
-            outcome: AuditOutcome::Refused,
-            detail: format!("{refusal} (key {key})"),
-            bucket: None,
-        };
-        let kind = format!("link {server} {key}");
-        let logs = [known.map(|known| known.organization)];
-        self.note_counted(Reporter::Agent(server), &kind, entry, logs).await?;
-        Err(refusal)
+        let (agent, object) = (Initiator::Agent { server }, format!("server {server}"));
+        let told = self
+            .note(&agent, Action::OpenControlLink, object, async move |act: &mut Act| {
+                authorize(act, server, key).await
+            })
+            .await;
+        told.ended.inspect_err(|why| debug!(%server, %key, %why, "this key opens no control link"))
     }
+}
 
-    async fn enrol(
-        &self,
-        tx: &mut Tx,
-        server: &ServerRecord,
-        kept: Option<&TokenRecord>,
-        key: KeyFingerprint,
-    ) -> Result<Enrolment, EnrolRefusal> {
-        let now = self.now();
-        let is_first = kept.is_some_and(|kept| kept.bound_key.is_none());
-        if is_first {
-            tx.bind_token(server.id, key, now).await?;
-        }
-        let mut enrolment = Enrolment {
-            server: server.id,
-            route: server.route,
-            is_first,
-            revoked: None,
-            rotated: Vec::new(),
-        };
-        let mut concerned = vec![Some(server.organization)];
-        let mut detail = format!("key {key}");
-        if server.key != Some(key) {
-            if let Some(old) = server.key {
-                tx.revoke_key(old, server.id, now).await?;
-                enrolment.revoked = Some(old);
-            }
-            tx.set_key(server.id, Some(key), now).await?;
-            if server.enrolled_at.is_some() {
-                detail = format!("new key {key}; its peers refuse it until they run `adit trust`");
-                for connection in tx.connections_of_server(server.id).await? {
-                    if !connection.status.is_terminal() {
-                        secrets::rotate(tx, &self.seal, &connection, now).await?;
-                        enrolment.rotated.push(connection.id);
-                        concerned.push(Some(connection.source.organization));
-                        concerned.push(Some(connection.target.organization));
-                    }
-                }
-            }
-        }
-        let (revoked, rotated) = (listed(enrolment.revoked), listed(&enrolment.rotated));
-        debug!(server = %server.id, %key, is_first, revoked, rotated, "a registration token is redeemed");
-        let entry = AgentEntry {
-            actor: format!("agent of {}", server.name),
-            action: "enrol",
-            object: format!("server {}", server.id),
-            outcome: AuditOutcome::Done,
-            detail,
-            bucket: None,
-        };
-        entry.write(tx, now, concerned).await?;
-        Ok(enrolment)
-    }
+/// What a stranger asks about, until it is known to be a server of ours.
+const OF_UNKNOWN: &str = "server unknown";
 
-    /// Notes a refusal before authentication: one row for each source and hour, counting.
-    async fn note_refused_enrolment(
-        &self,
-        known: Option<&ServerRecord>,
-        key: Option<KeyFingerprint>,
-        source: IpAddr,
-        refusal: &EnrolRefusal,
-    ) -> Result<(), PlatformError> {
-        let whose = known.map_or_else(|| "unknown".to_owned(), |server| server.id.to_string());
-        debug!(
-            server = whose,
-            key = %listed(key),
-            why = refusal.as_str(),
-            "a registration token is not taken"
-        );
-        let entry = AgentEntry {
-            actor: format!("a host at {source}"),
-            action: "enrol",
-            object: format!("server {whose}"),
-            outcome: match refusal {
-                EnrolRefusal::OtherKey | EnrolRefusal::RevokedKey | EnrolRefusal::KeyInUse => {
-                    AuditOutcome::Alert
-                }
-                EnrolRefusal::Wrong | EnrolRefusal::Expired | EnrolRefusal::Platform(_) => {
-                    AuditOutcome::Refused
-                }
-            },
-            detail: match key {
-                Some(key) => format!("{refusal} (key {key})"),
-                None => format!("{refusal} (asked only)"),
-            },
-            bucket: None,
-        };
-        let kind = format!("enrol {} {whose} {}", address_of(source), refusal.as_str());
-        let logs = [known.map(|server| server.organization)];
-        self.note_counted(Reporter::Stranger, &kind, entry, logs).await?;
-        Ok(())
+/// Names the server that a stranger asks about, if there is one.
+async fn name_server(act: &mut Act, server: ServerId) -> Result<Option<ServerRecord>, PlatformError> {
+    let known = act.tx.server(server).await?;
+    if let Some(server) = &known {
+        act.names(format!("server {}", server.id));
+        act.concerns(server.organization);
     }
+    Ok(known)
+}
+
+async fn authorize(act: &mut Act, server: ServerId, key: KeyFingerprint) -> Result<String, LinkRefusal> {
+    // Its key is not good: whether it is this server's agent is not known.
+    act.told_by("a host with a certificate");
+    act.remark(format!("key {key}"));
+    act.counts_as(format!("link {server} {key}"));
+    let known = act.tx.server(server).await?;
+    if act.tx.is_revoked(key).await? {
+        return Err(LinkRefusal::RevokedKey);
+    }
+    let known = known.ok_or(LinkRefusal::UnknownServer)?;
+    if known.key != Some(key) {
+        return Err(LinkRefusal::KeyNotOnFile);
+    }
+    act.leaves_no_entry();
+    Ok(known.name.to_string())
+}
+
+async fn redeem(
+    act: &mut Act,
+    server: ServerId,
+    token: &RegistrationToken,
+    key: KeyFingerprint,
+) -> Result<Enrolment, EnrolRefusal> {
+    let (server, kept) = judge(act, server, token, Some(key)).await?;
+    Ok(enrol(act, &server, &kept, key).await?)
+}
+
+async fn enrol(
+    act: &mut Act,
+    server: &ServerRecord,
+    kept: &TokenRecord,
+    key: KeyFingerprint,
+) -> Result<Enrolment, PlatformError> {
+    act.told_by(format!("agent of {}", server.name));
+    act.describe(format!("key {key}"));
+    let is_first = kept.bound_key.is_none();
+    if is_first {
+        act.tx.bind_token(server.id, key, act.now).await?;
+    }
+    let mut enrolment =
+        Enrolment { server: server.id, route: server.route, is_first, revoked: None, rotated: Vec::new() };
+    if server.key != Some(key) {
+        if let Some(old) = server.key {
+            act.tx.revoke_key(old, server.id, act.now).await?;
+            enrolment.revoked = Some(old);
+        }
+        act.tx.set_key(server.id, Some(key), act.now).await?;
+        if server.enrolled_at.is_some() {
+            act.describe(format!("new key {key}; its peers refuse it until they run `adit trust`"));
+            enrolment.rotated = rotate_all(act, server.id).await?;
+        }
+    }
+    let (revoked, rotated) = (listed(enrolment.revoked), listed(&enrolment.rotated));
+    debug!(server = %server.id, %key, is_first, revoked, rotated, "a registration token is redeemed");
+    Ok(enrolment)
+}
+
+/// Rotates the secrets of a server's living connections, and returns which.
+async fn rotate_all(act: &mut Act, server: ServerId) -> Result<Vec<ConnectionId>, PlatformError> {
+    let mut rotated = Vec::new();
+    for connection in act.tx.connections_of_server(server).await? {
+        if !connection.status.is_terminal() {
+            secrets::rotate(act, &connection).await?;
+            rotated.push(connection.id);
+            act.concerns_both(&connection);
+        }
+    }
+    Ok(rotated)
+}
+
+/// Judges a token for a key, if the host has made one, and has a refusal tell which.
+async fn judge(
+    act: &mut Act,
+    server: ServerId,
+    token: &RegistrationToken,
+    key: Option<KeyFingerprint>,
+) -> Result<(ServerRecord, TokenRecord), EnrolRefusal> {
+    let known = name_server(act, server).await?;
+    let kept = act.tx.token(server).await?;
+    act.remark(key.map_or_else(|| "asked only".to_owned(), |key| format!("key {key}")));
+    let judged = judge_kept(&mut act.tx, known, kept, token, key, act.now).await;
+    judged.inspect_err(|refusal| {
+        debug!(%server, key = %listed(key), why = refusal.as_str(), "a registration token is not taken");
+    })
 }
 
 impl EnrolRefusal {
@@ -317,15 +287,15 @@ impl EnrolRefusal {
 
 /// Judges the token first, in constant time and over a stand-in when there is none: until it is right,
 /// nothing about the server is confirmed.
-async fn judge(
+async fn judge_kept(
     tx: &mut Tx,
-    server: Option<&ServerRecord>,
-    kept: Option<&TokenRecord>,
+    server: Option<ServerRecord>,
+    kept: Option<TokenRecord>,
     token: &RegistrationToken,
     key: Option<KeyFingerprint>,
     now: Timestamp,
-) -> Result<ServerRecord, EnrolRefusal> {
-    let hash = kept.map_or([0; 32], |kept| kept.hash);
+) -> Result<(ServerRecord, TokenRecord), EnrolRefusal> {
+    let hash = kept.as_ref().map_or([0; 32], |kept| kept.hash);
     let right: bool = hash.ct_eq(&token.hash()).into();
     let (Some(server), Some(kept), true) = (server, kept, right) else {
         return Err(EnrolRefusal::Wrong);
@@ -336,12 +306,12 @@ async fn judge(
     if kept.bound_key.is_some_and(|bound| Some(bound) != key) {
         return Err(EnrolRefusal::OtherKey);
     }
-    let Some(key) = key else { return Ok(server.clone()) };
+    let Some(key) = key else { return Ok((server, kept)) };
     if tx.is_revoked(key).await? {
         return Err(EnrolRefusal::RevokedKey);
     }
     if tx.server_with_key(key).await?.is_some_and(|other| other != server.id) {
         return Err(EnrolRefusal::KeyInUse);
     }
-    Ok(server.clone())
+    Ok((server, kept))
 }

@@ -58,8 +58,31 @@ pub enum PlatformError {
     Cursor(#[from] InvalidCursor),
     #[error("the platform's database did not serve this")]
     Store(#[source] StoreError),
+    /// For all the time that an act may last.
+    #[error("the gateway's database is away, and nothing was changed; see that it runs and try again")]
+    Away(#[source] StoreError),
+    /// The answer to a commit was lost, and nobody could be asked for it.
+    #[error(
+        "the database went away while this was being written; whether it was made is not known: look before asking \
+         again"
+    )]
+    Unknown(#[source] StoreError),
     #[error("a connection's secret could not be sealed or unsealed")]
     Seal(#[from] SealError),
+}
+
+impl PlatformError {
+    /// Returns whether asking again may help, because the database is away or busy.
+    #[must_use]
+    pub(crate) const fn is_transient(&self) -> bool {
+        matches!(self, Self::Store(source) if source.is_transient()) || self.is_away()
+    }
+
+    /// Returns whether the database cannot be reached just now.
+    #[must_use]
+    pub(crate) const fn is_away(&self) -> bool {
+        matches!(self, Self::Store(source) | Self::Away(source) if source.is_away())
+    }
 }
 
 impl From<StoreError> for PlatformError {
@@ -154,4 +177,11 @@ pub enum OpenError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Seal(#[from] SealError),
+}
+
+impl OpenError {
+    /// Returns whether the database is there but cannot be reached just now.
+    pub(crate) const fn is_away(&self) -> bool {
+        matches!(self, Self::Store(source) if source.is_away())
+    }
 }

@@ -6,93 +6,91 @@ use adit_core::domain::id::{AgreementId, ChannelId, ConnectionId, GrantId, Organ
 use adit_core::domain::name::Name;
 use adit_core::domain::role::Permission;
 use adit_core::domain::secret::Secret;
-use adit_core::domain::status::{self, Event, Initiator};
+use adit_core::domain::status::{self, Actor, Event};
 use adit_core::domain::visibility::Viewer;
 use adit_net::identity::random;
 
-use super::audited_tx::AuditedTx;
+use super::act::Act;
 use super::connections;
 use super::error::{ActionRefusal, PlatformError, Resource};
-use super::seal::SealingKey;
-use super::{Actor, Platform};
+use super::{Action, Initiator, Platform};
 
 impl Platform {
     /// Offers a channel, by its owner, to a peer, who then decides.
     pub async fn offer_grant(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         channel: ChannelId,
         to: OrganizationId,
     ) -> Result<GrantId, PlatformError> {
-        let mut audited = self.begin(actor, "offer grant", format!("channel {channel}")).await?;
-        let outcome = offer(&mut audited, channel, to).await;
-        audited.finish(outcome).await
+        self.act(initiator, Action::OfferGrant, format!("channel {channel}"), async move |act: &mut Act| {
+            offer(act, channel, to).await
+        })
+        .await
     }
 
     /// Asks, for a peer, to send to a channel from one of its servers; the channel's owner then decides.
     pub async fn request_grant(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         channel: ChannelId,
         source: ServerId,
     ) -> Result<GrantId, PlatformError> {
-        let mut audited = self.begin(actor, "request grant", format!("channel {channel}")).await?;
-        let outcome = request(&mut audited, channel, source).await;
-        audited.finish(outcome).await
+        self.act(initiator, Action::RequestGrant, format!("channel {channel}"), async move |act: &mut Act| {
+            request(act, channel, source).await
+        })
+        .await
     }
 
     /// Provisions the connection. `source` is for offers: the decider's server that will send.
     pub async fn approve_grant(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         id: GrantId,
         source: Option<ServerId>,
     ) -> Result<ConnectionId, PlatformError> {
-        let mut audited = self.begin(actor, "approve grant", format!("grant {id}")).await?;
-        let outcome = approve(&mut audited, &self.seal, id, source).await;
-        audited.finish(outcome).await
+        self.act(initiator, Action::ApproveGrant, format!("grant {id}"), async move |act: &mut Act| {
+            approve(act, id, source).await
+        })
+        .await
     }
 
-    pub async fn deny_grant(&self, actor: &Actor, id: GrantId) -> Result<(), PlatformError> {
-        let mut audited = self.begin(actor, "deny grant", format!("grant {id}")).await?;
-        let outcome = deny(&mut audited, id).await;
-        audited.finish(outcome).await
+    pub async fn deny_grant(&self, initiator: &Initiator, id: GrantId) -> Result<(), PlatformError> {
+        self.act(initiator, Action::DenyGrant, format!("grant {id}"), async move |act: &mut Act| {
+            deny(act, id).await
+        })
+        .await
     }
 
     /// Revokes a grant, by the channel's owner; ends the connection made from it.
-    pub async fn revoke_grant(&self, actor: &Actor, id: GrantId) -> Result<(), PlatformError> {
-        self.end_grant(actor, "revoke grant", id, GrantStatus::Revoked).await
+    pub async fn revoke_grant(&self, initiator: &Initiator, id: GrantId) -> Result<(), PlatformError> {
+        self.end_grant(initiator, Action::RevokeGrant, id, GrantStatus::Revoked).await
     }
 
     /// Relinquishes a grant, by its holder; ends the connection made from it.
-    pub async fn relinquish_grant(&self, actor: &Actor, id: GrantId) -> Result<(), PlatformError> {
-        self.end_grant(actor, "relinquish grant", id, GrantStatus::Relinquished).await
+    pub async fn relinquish_grant(&self, initiator: &Initiator, id: GrantId) -> Result<(), PlatformError> {
+        self.end_grant(initiator, Action::RelinquishGrant, id, GrantStatus::Relinquished).await
     }
 
     async fn end_grant(
         &self,
-        actor: &Actor,
-        action: &'static str,
+        initiator: &Initiator,
+        action: Action,
         id: GrantId,
         to: GrantStatus,
     ) -> Result<(), PlatformError> {
-        let mut audited = self.begin(actor, action, format!("grant {id}")).await?;
-        let outcome = end(&mut audited, id, to).await;
-        audited.finish(outcome).await
+        self.act(initiator, action, format!("grant {id}"), async move |act: &mut Act| end(act, id, to).await)
+            .await
     }
 }
 
-async fn offer(
-    audited: &mut AuditedTx,
-    channel: ChannelId,
-    to: OrganizationId,
-) -> Result<GrantId, PlatformError> {
-    let own = audited.member(Permission::Change)?;
-    let (channel, viewer) = audited.channel(channel, own).await?;
+async fn offer(act: &mut Act, channel: ChannelId, to: OrganizationId) -> Result<GrantId, PlatformError> {
+    let own = act.member(Permission::Change)?;
+    let (channel, viewer) = act.channel(channel, own).await?;
     if viewer != Viewer::Owner {
         return Err(PlatformError::NotFound { resource: Resource::Channel });
     }
-    let agreement = agreement_with(audited, own, to).await?;
+    let agreement = agreement_with(act, own, to).await?;
     if !channel.published {
         return Err(ActionRefusal::NotPublished.into());
     }
@@ -103,20 +101,16 @@ async fn offer(
         holder: to,
         origin: Origin::Offered,
         source_server: None,
-        created_at: audited.now,
+        created_at: act.now,
     };
-    make(audited, &new, to, &channel.name).await
+    make(act, &new, to, &channel.name).await
 }
 
-async fn request(
-    audited: &mut AuditedTx,
-    channel: ChannelId,
-    source: ServerId,
-) -> Result<GrantId, PlatformError> {
-    let own = audited.member(Permission::Change)?;
-    let (channel, _) = audited.channel(channel, own).await?;
-    let source = audited.own_server(source, own).await?.id;
-    let agreement = agreement_with(audited, own, channel.organization).await?;
+async fn request(act: &mut Act, channel: ChannelId, source: ServerId) -> Result<GrantId, PlatformError> {
+    let own = act.member(Permission::Change)?;
+    let (channel, _) = act.channel(channel, own).await?;
+    let source = act.own_server(source, own).await?.id;
+    let agreement = agreement_with(act, own, channel.organization).await?;
     if source == channel.server {
         return Err(ActionRefusal::SameServer.into());
     }
@@ -127,52 +121,52 @@ async fn request(
         holder: own,
         origin: Origin::Requested,
         source_server: Some(source),
-        created_at: audited.now,
+        created_at: act.now,
     };
-    make(audited, &new, channel.organization, &channel.name).await
+    make(act, &new, channel.organization, &channel.name).await
 }
 
 async fn make(
-    audited: &mut AuditedTx,
+    act: &mut Act,
     new: &NewGrant,
     peer: OrganizationId,
     channel: &Name,
 ) -> Result<GrantId, PlatformError> {
-    audited.tx.insert_grant(new).await?;
-    audited.concerns(peer);
-    audited.made(Resource::Grant, new.id);
-    audited.describe(format!("channel {channel}"));
+    act.tx.insert_grant(new).await?;
+    act.concerns(peer);
+    act.made(Resource::Grant, new.id);
+    act.describe(format!("channel {channel}"));
     Ok(new.id)
 }
 
 /// Returns a live agreement with the peer; with none, the peer's existence is not confirmed beyond its name.
 pub(super) async fn agreement_with(
-    audited: &mut AuditedTx,
+    act: &mut Act,
     own: OrganizationId,
     peer: OrganizationId,
 ) -> Result<AgreementId, PlatformError> {
-    let Some(organization) = audited.tx.organization(peer).await? else {
+    let Some(organization) = act.tx.organization(peer).await? else {
         return Err(PlatformError::NotFound { resource: Resource::Organization });
     };
-    match audited.tx.agreement_between(own, peer).await? {
+    match act.tx.agreement_between(own, peer).await? {
         Some(agreement) if agreement.status == AgreementStatus::Live => Ok(agreement.id),
         _ => Err(ActionRefusal::NoAgreement { peer: organization.name }.into()),
     }
 }
 
 /// Returns a grant the organization is a party of.
-async fn party(audited: &mut AuditedTx, id: GrantId) -> Result<(GrantRecord, OrganizationId), PlatformError> {
-    let own = audited.member(Permission::Change)?;
-    let found = audited.tx.grant(id).await?.filter(|grant| grant.owner == own || grant.holder == own);
+async fn party(act: &mut Act, id: GrantId) -> Result<(GrantRecord, OrganizationId), PlatformError> {
+    let own = act.member(Permission::Change)?;
+    let found = act.tx.grant(id).await?.filter(|grant| grant.owner == own || grant.holder == own);
     let grant = found.ok_or(PlatformError::NotFound { resource: Resource::Grant })?;
-    audited.concerns(grant.owner);
-    audited.concerns(grant.holder);
+    act.concerns(grant.owner);
+    act.concerns(grant.holder);
     Ok((grant, own))
 }
 
 /// Returns a pending grant that is the organization's to decide.
-async fn pending(audited: &mut AuditedTx, id: GrantId) -> Result<GrantRecord, PlatformError> {
-    let (grant, own) = party(audited, id).await?;
+async fn pending(act: &mut Act, id: GrantId) -> Result<GrantRecord, PlatformError> {
+    let (grant, own) = party(act, id).await?;
     if grant.status != GrantStatus::Pending {
         return Err(ActionRefusal::GrantDecided { status: grant.status.as_str() }.into());
     }
@@ -187,18 +181,15 @@ async fn pending(audited: &mut AuditedTx, id: GrantId) -> Result<GrantRecord, Pl
 }
 
 async fn approve(
-    audited: &mut AuditedTx,
-    seal: &SealingKey,
+    act: &mut Act,
     id: GrantId,
     source: Option<ServerId>,
 ) -> Result<ConnectionId, PlatformError> {
-    let grant = pending(audited, id).await?;
-    agreement_with(audited, grant.owner, grant.holder).await?;
+    let grant = pending(act, id).await?;
+    agreement_with(act, grant.owner, grant.holder).await?;
     let (source, decider) = match (grant.origin, grant.source_server, source) {
         (Origin::Offered, _, None) => return Err(ActionRefusal::SourceNeeded.into()),
-        (Origin::Offered, _, Some(source)) => {
-            (audited.own_server(source, grant.holder).await?.id, Side::Source)
-        }
+        (Origin::Offered, _, Some(source)) => (act.own_server(source, grant.holder).await?.id, Side::Source),
         (Origin::Requested, Some(asked), named) if named.is_none_or(|named| named == asked) => {
             (asked, Side::Target)
         }
@@ -207,24 +198,23 @@ async fn approve(
     if source == grant.target_server {
         return Err(ActionRefusal::SameServer.into());
     }
-    audited.tx.decide_grant(id, GrantStatus::Approved, Some(source), audited.now).await?;
-    let connection = provision(audited, seal, &grant, source, decider).await?;
-    audited.describe(format!("channel {}, connection {connection}", grant.channel_name));
+    act.tx.decide_grant(id, GrantStatus::Approved, Some(source), act.now).await?;
+    let connection = provision(act, &grant, source, decider).await?;
+    act.describe(format!("channel {}, connection {connection}", grant.channel_name));
     Ok(connection)
 }
 
 /// Provisions a connection. Provisioning and its end are one transaction: nobody sees a half-made connection,
 /// and an error leaves none.
 async fn provision(
-    audited: &mut AuditedTx,
-    seal: &SealingKey,
+    act: &mut Act,
     grant: &GrantRecord,
     source: ServerId,
     decider: Side,
 ) -> Result<ConnectionId, PlatformError> {
     const EPOCH: u32 = 1;
     let id = ConnectionId::from_random(random::bytes());
-    let status = status::on(None, ConnectionType::P2p, Event::Create, Initiator::Party(decider))
+    let status = status::on(None, ConnectionType::P2p, Event::Create, Actor::Party(decider))
         .map_err(ActionRefusal::from)?;
     let new = NewConnection {
         id,
@@ -232,34 +222,26 @@ async fn provision(
         source,
         target: grant.target_server,
         status,
-        created_at: audited.now,
+        created_at: act.now,
     };
-    audited.tx.insert_connection(&new).await?;
-    let sealed = seal.seal(id, EPOCH, &Secret::from_bytes(random::bytes()))?;
-    audited.tx.put_secret(id, EPOCH, &sealed, audited.now).await?;
-    if let Some(connection) = audited.tx.connection(id).await? {
-        connections::shift(
-            &mut audited.tx,
-            &connection,
-            Event::SetUpDone,
-            Initiator::System,
-            None,
-            audited.now,
-        )
-        .await?;
+    act.tx.insert_connection(&new).await?;
+    let sealed = act.seal.seal(id, EPOCH, &Secret::from_bytes(random::bytes()))?;
+    act.tx.put_secret(id, EPOCH, &sealed, act.now).await?;
+    if let Some(connection) = act.tx.connection(id).await? {
+        connections::shift(&mut act.tx, &connection, Event::SetUpDone, Actor::System, None, act.now).await?;
     }
     Ok(id)
 }
 
-async fn deny(audited: &mut AuditedTx, id: GrantId) -> Result<(), PlatformError> {
-    let grant = pending(audited, id).await?;
-    audited.tx.decide_grant(id, GrantStatus::Denied, None, audited.now).await?;
-    audited.describe(format!("channel {}", grant.channel_name));
+async fn deny(act: &mut Act, id: GrantId) -> Result<(), PlatformError> {
+    let grant = pending(act, id).await?;
+    act.tx.decide_grant(id, GrantStatus::Denied, None, act.now).await?;
+    act.describe(format!("channel {}", grant.channel_name));
     Ok(())
 }
 
-async fn end(audited: &mut AuditedTx, id: GrantId, to: GrantStatus) -> Result<(), PlatformError> {
-    let (grant, own) = party(audited, id).await?;
+async fn end(act: &mut Act, id: GrantId, to: GrantStatus) -> Result<(), PlatformError> {
+    let (grant, own) = party(act, id).await?;
     let side = if to == GrantStatus::Revoked {
         if grant.owner != own {
             return Err(ActionRefusal::NotOwner { owner: grant.owner_name }.into());
@@ -274,16 +256,14 @@ async fn end(audited: &mut AuditedTx, id: GrantId, to: GrantStatus) -> Result<()
     if !matches!(grant.status, GrantStatus::Pending | GrantStatus::Approved) {
         return Err(ActionRefusal::GrantEnded { status: grant.status.as_str() }.into());
     }
-    audited.describe(format!("channel {}", grant.channel_name));
-    match audited.tx.connection_of_grant(id).await? {
+    act.describe(format!("channel {}", grant.channel_name));
+    match act.tx.connection_of_grant(id).await? {
         Some(connection) => {
-            let initiator = Initiator::Party(side);
-            connections::shift(&mut audited.tx, &connection, Event::Terminate, initiator, None, audited.now)
-                .await?;
-            audited
-                .describe(format!("channel {}; connection {} terminated", grant.channel_name, connection.id));
+            let actor = Actor::Party(side);
+            connections::shift(&mut act.tx, &connection, Event::Terminate, actor, None, act.now).await?;
+            act.describe(format!("channel {}; connection {} terminated", grant.channel_name, connection.id));
         }
-        None => audited.tx.decide_grant(id, to, None, audited.now).await?,
+        None => act.tx.decide_grant(id, to, None, act.now).await?,
     }
     Ok(())
 }

@@ -12,14 +12,13 @@ use adit_core::domain::id::{ConnectionId, OrganizationId, ServerId};
 use adit_core::domain::limits::{OFFER_LIFE_DEFAULT, OFFER_LIFE_MAX, OFFER_LIFE_MIN};
 use adit_core::domain::role::Permission;
 use adit_core::domain::secret::Secret;
-use adit_core::domain::status::{self, Event, Initiator, Status};
+use adit_core::domain::status::{self, Actor, Event, Status};
 use adit_net::identity::random;
 
-use super::audited_tx::AuditedTx;
+use super::act::Act;
 use super::error::{ActionRefusal, PlatformError, Resource};
 use super::grants::agreement_with;
-use super::seal::SealingKey;
-use super::{Actor, Platform, connections};
+use super::{Action, Initiator, Platform, connections};
 
 /// What is offered to whom, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,68 +76,78 @@ impl Platform {
     /// connection, Offered.
     pub async fn offer_admin(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         offer: &AdminOffer,
     ) -> Result<ConnectionId, PlatformError> {
-        let mut audited =
-            self.begin(actor, "offer administration", format!("server {}", offer.server)).await?;
-        let outcome = make(&mut audited, &self.seal, offer).await;
-        audited.finish(outcome).await
+        let offer = offer.clone();
+        self.act(
+            initiator,
+            Action::OfferAdministration,
+            format!("server {}", offer.server),
+            async move |act: &mut Act| make(act, &offer).await,
+        )
+        .await
     }
 
     /// Accepts an offer, by the recipient, from the server of its own whose agent carries the sessions.
     pub async fn accept_offer(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         id: ConnectionId,
         source: ServerId,
     ) -> Result<Status, PlatformError> {
-        let mut audited = self.begin(actor, "accept offer", format!("connection {id}")).await?;
-        let outcome = accept(&mut audited, id, source).await;
-        audited.finish(outcome).await
+        self.act(initiator, Action::AcceptOffer, format!("connection {id}"), async move |act: &mut Act| {
+            accept(act, id, source).await
+        })
+        .await
     }
 
     /// Declines an offer, by the recipient.
-    pub async fn decline_offer(&self, actor: &Actor, id: ConnectionId) -> Result<Status, PlatformError> {
-        self.end_offer(actor, "decline offer", id, Event::Decline).await
+    pub async fn decline_offer(
+        &self,
+        initiator: &Initiator,
+        id: ConnectionId,
+    ) -> Result<Status, PlatformError> {
+        self.end_offer(initiator, Action::DeclineOffer, id, Event::Decline).await
     }
 
     /// Withdraws an offer, by the owner of the server.
-    pub async fn withdraw_offer(&self, actor: &Actor, id: ConnectionId) -> Result<Status, PlatformError> {
-        self.end_offer(actor, "withdraw offer", id, Event::Withdraw).await
+    pub async fn withdraw_offer(
+        &self,
+        initiator: &Initiator,
+        id: ConnectionId,
+    ) -> Result<Status, PlatformError> {
+        self.end_offer(initiator, Action::WithdrawOffer, id, Event::Withdraw).await
     }
 
     async fn end_offer(
         &self,
-        actor: &Actor,
-        action: &'static str,
+        initiator: &Initiator,
+        action: Action,
         id: ConnectionId,
         event: Event,
     ) -> Result<Status, PlatformError> {
-        let mut audited = self.begin(actor, action, format!("connection {id}")).await?;
-        let outcome = end(&mut audited, id, event).await;
-        audited.finish(outcome).await
+        self.act(initiator, action, format!("connection {id}"), async move |act: &mut Act| {
+            end(act, id, event).await
+        })
+        .await
     }
 }
 
-async fn make(
-    audited: &mut AuditedTx,
-    seal: &SealingKey,
-    offer: &AdminOffer,
-) -> Result<ConnectionId, PlatformError> {
-    let own = audited.member(Permission::Change)?;
-    let server = audited.own_server(offer.server, own).await?;
+async fn make(act: &mut Act, offer: &AdminOffer) -> Result<ConnectionId, PlatformError> {
+    let own = act.member(Permission::Change)?;
+    let server = act.own_server(offer.server, own).await?;
     if offer.to == own {
         return Err(ActionRefusal::OfferToSelf.into());
     }
-    let agreement = agreement_with(audited, own, offer.to).await?;
-    let Some(owner) = audited.tx.organization(own).await? else {
+    let agreement = agreement_with(act, own, offer.to).await?;
+    let Some(owner) = act.tx.organization(own).await? else {
         return Err(PlatformError::NotFound { resource: Resource::Organization });
     };
     if offer.access == Access::ReadWrite && !owner.tier.offers_admin_rw() {
         return Err(ActionRefusal::ReadWriteTier { owner: owner.name }.into());
     }
-    let event = status::on(None, offer.access.kind(), Event::Create, Initiator::Party(Side::Target));
+    let event = status::on(None, offer.access.kind(), Event::Create, Actor::Party(Side::Target));
     let new = NewOffer {
         id: ConnectionId::from_random(random::bytes()),
         access: offer.access,
@@ -146,13 +155,13 @@ async fn make(
         recipient: offer.to,
         target: server.id,
         status: event.map_err(ActionRefusal::from)?,
-        expires_at: audited.now.saturating_add(offer.life.0),
-        created_at: audited.now,
+        expires_at: act.now.saturating_add(offer.life.0),
+        created_at: act.now,
     };
-    provision(audited, seal, &new).await?;
-    audited.concerns(offer.to);
-    audited.made(Resource::Connection, new.id);
-    audited.describe(format!(
+    provision(act, &new).await?;
+    act.concerns(offer.to);
+    act.made(Resource::Connection, new.id);
+    act.describe(format!(
         "{} of {} by {}, open until {}",
         new.access.kind(),
         server.name,
@@ -163,45 +172,36 @@ async fn make(
 }
 
 /// Provisions the connection: as for P2P, the set-up is one transaction and nobody sees it half done.
-async fn provision(audited: &mut AuditedTx, seal: &SealingKey, new: &NewOffer) -> Result<(), PlatformError> {
+async fn provision(act: &mut Act, new: &NewOffer) -> Result<(), PlatformError> {
     const EPOCH: u32 = 1;
-    audited.tx.insert_offer(new).await?;
-    let sealed = seal.seal(new.id, EPOCH, &Secret::from_bytes(random::bytes()))?;
-    audited.tx.put_secret(new.id, EPOCH, &sealed, audited.now).await?;
-    if let Some(offer) = audited.tx.connection(new.id).await? {
-        connections::shift(&mut audited.tx, &offer, Event::SetUpDone, Initiator::System, None, audited.now)
-            .await?;
+    act.tx.insert_offer(new).await?;
+    let sealed = act.seal.seal(new.id, EPOCH, &Secret::from_bytes(random::bytes()))?;
+    act.tx.put_secret(new.id, EPOCH, &sealed, act.now).await?;
+    if let Some(offer) = act.tx.connection(new.id).await? {
+        connections::shift(&mut act.tx, &offer, Event::SetUpDone, Actor::System, None, act.now).await?;
     }
     Ok(())
 }
 
-async fn accept(
-    audited: &mut AuditedTx,
-    id: ConnectionId,
-    source: ServerId,
-) -> Result<Status, PlatformError> {
-    let own = audited.member(Permission::Change)?;
-    let (offer, side) = audited.connection(id, own).await?;
-    let initiator = Initiator::Party(side);
-    status::on(Some(offer.status), offer.kind(), Event::Accept, initiator).map_err(ActionRefusal::from)?;
-    let source = audited.own_server(source, own).await?;
-    agreement_with(audited, offer.target.organization, own).await?;
-    audited.tx.set_source(id, source.id).await?;
-    let to = connections::shift(&mut audited.tx, &offer, Event::Accept, initiator, None, audited.now).await?;
-    audited.describe(format!("{}, from {} to {to}", route(&offer, source.name.as_str()), offer.status));
+async fn accept(act: &mut Act, id: ConnectionId, source: ServerId) -> Result<Status, PlatformError> {
+    let own = act.member(Permission::Change)?;
+    let (offer, side) = act.connection(id, own).await?;
+    let actor = Actor::Party(side);
+    status::on(Some(offer.status), offer.kind(), Event::Accept, actor).map_err(ActionRefusal::from)?;
+    let source = act.own_server(source, own).await?;
+    agreement_with(act, offer.target.organization, own).await?;
+    act.tx.set_source(id, source.id).await?;
+    let to = connections::shift(&mut act.tx, &offer, Event::Accept, actor, None, act.now).await?;
+    act.describe(format!("{}, from {} to {to}", route(&offer, source.name.as_str()), offer.status));
     Ok(to)
 }
 
-async fn end(audited: &mut AuditedTx, id: ConnectionId, event: Event) -> Result<Status, PlatformError> {
-    let own = audited.member(Permission::Change)?;
-    let (offer, side) = audited.connection(id, own).await?;
-    let initiator = Initiator::Party(side);
-    let to = connections::shift(&mut audited.tx, &offer, event, initiator, None, audited.now).await?;
-    audited.describe(format!(
-        "{}, from {} to {to}",
-        route(&offer, offer.source.name().as_str()),
-        offer.status
-    ));
+async fn end(act: &mut Act, id: ConnectionId, event: Event) -> Result<Status, PlatformError> {
+    let own = act.member(Permission::Change)?;
+    let (offer, side) = act.connection(id, own).await?;
+    let actor = Actor::Party(side);
+    let to = connections::shift(&mut act.tx, &offer, event, actor, None, act.now).await?;
+    act.describe(format!("{}, from {} to {to}", route(&offer, offer.source.name().as_str()), offer.status));
     Ok(to)
 }
 

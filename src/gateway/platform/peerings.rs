@@ -7,51 +7,60 @@ use adit_core::domain::role::Permission;
 use adit_core::domain::tier::Counted;
 use adit_net::identity::random;
 
-use super::audited_tx::AuditedTx;
+use super::act::Act;
 use super::error::{ActionRefusal, PlatformError, Resource};
-use super::{Actor, Platform};
+use super::{Action, Initiator, Platform};
 
 impl Platform {
     pub async fn request_peering(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         with: OrganizationId,
     ) -> Result<AgreementId, PlatformError> {
-        let mut audited = self.begin(actor, "request peering", format!("organization {with}")).await?;
-        let outcome = request(&mut audited, with).await;
-        audited.finish(outcome).await
+        self.act(
+            initiator,
+            Action::RequestPeering,
+            format!("organization {with}"),
+            async move |act: &mut Act| request(act, with).await,
+        )
+        .await
     }
 
-    pub async fn accept_peering(&self, actor: &Actor, id: AgreementId) -> Result<(), PlatformError> {
-        self.decide_peering(actor, "accept peering", id, AgreementStatus::Live).await
+    pub async fn accept_peering(&self, initiator: &Initiator, id: AgreementId) -> Result<(), PlatformError> {
+        self.decide_peering(initiator, Action::AcceptPeering, id, AgreementStatus::Live).await
     }
 
-    pub async fn decline_peering(&self, actor: &Actor, id: AgreementId) -> Result<(), PlatformError> {
-        self.decide_peering(actor, "decline peering", id, AgreementStatus::Declined).await
+    pub async fn decline_peering(&self, initiator: &Initiator, id: AgreementId) -> Result<(), PlatformError> {
+        self.decide_peering(initiator, Action::DeclinePeering, id, AgreementStatus::Declined).await
     }
 
-    pub async fn withdraw_peering(&self, actor: &Actor, id: AgreementId) -> Result<(), PlatformError> {
-        self.decide_peering(actor, "withdraw peering", id, AgreementStatus::Withdrawn).await
+    pub async fn withdraw_peering(
+        &self,
+        initiator: &Initiator,
+        id: AgreementId,
+    ) -> Result<(), PlatformError> {
+        self.decide_peering(initiator, Action::WithdrawPeering, id, AgreementStatus::Withdrawn).await
     }
 
     async fn decide_peering(
         &self,
-        actor: &Actor,
-        action: &'static str,
+        initiator: &Initiator,
+        action: Action,
         id: AgreementId,
         to: AgreementStatus,
     ) -> Result<(), PlatformError> {
-        let mut audited = self.begin(actor, action, format!("peering {id}")).await?;
-        let outcome = decide(&mut audited, id, to).await;
-        audited.finish(outcome).await
+        self.act(initiator, action, format!("peering {id}"), async move |act: &mut Act| {
+            decide(act, id, to).await
+        })
+        .await
     }
 }
 
-async fn request(audited: &mut AuditedTx, with: OrganizationId) -> Result<AgreementId, PlatformError> {
-    let own = audited.member(Permission::Change)?;
-    let requester = organization(audited, own).await?;
-    let recipient = organization(audited, with).await?;
-    match audited.tx.agreement_between(own, with).await? {
+async fn request(act: &mut Act, with: OrganizationId) -> Result<AgreementId, PlatformError> {
+    let own = act.member(Permission::Change)?;
+    let requester = organization(act, own).await?;
+    let recipient = organization(act, with).await?;
+    match act.tx.agreement_between(own, with).await? {
         Some(open) if open.status == AgreementStatus::Live => {
             return Err(ActionRefusal::PeeringLive { one: requester.name, other: recipient.name }.into());
         }
@@ -62,25 +71,25 @@ async fn request(audited: &mut AuditedTx, with: OrganizationId) -> Result<Agreem
         }
         None => {}
     }
-    admit(audited, &requester).await?;
-    audited.concerns(with);
+    admit(act, &requester).await?;
+    act.concerns(with);
     let id = AgreementId::from_random(random::bytes());
     let status = if own == with { AgreementStatus::Live } else { AgreementStatus::Requested };
-    audited.tx.insert_agreement(id, own, with, status, audited.now).await?;
-    audited.made(Resource::Peering, id);
-    audited.describe(match status {
+    act.tx.insert_agreement(id, own, with, status, act.now).await?;
+    act.made(Resource::Peering, id);
+    act.describe(match status {
         AgreementStatus::Live => "with Self, accepted at once".to_owned(),
         _ => format!("from {} to {}", requester.name, recipient.name),
     });
     Ok(id)
 }
 
-async fn decide(audited: &mut AuditedTx, id: AgreementId, to: AgreementStatus) -> Result<(), PlatformError> {
-    let own = audited.member(Permission::Change)?;
-    let found = audited.tx.agreement(id).await?.filter(|agreement| agreement.has(own));
+async fn decide(act: &mut Act, id: AgreementId, to: AgreementStatus) -> Result<(), PlatformError> {
+    let own = act.member(Permission::Change)?;
+    let found = act.tx.agreement(id).await?.filter(|agreement| agreement.has(own));
     let agreement = found.ok_or(PlatformError::NotFound { resource: Resource::Peering })?;
-    audited.concerns(agreement.requester);
-    audited.concerns(agreement.recipient);
+    act.concerns(agreement.requester);
+    act.concerns(agreement.recipient);
     if agreement.status != AgreementStatus::Requested {
         return Err(ActionRefusal::PeeringDecided { status: agreement.status.as_str() }.into());
     }
@@ -93,8 +102,8 @@ async fn decide(audited: &mut AuditedTx, id: AgreementId, to: AgreementStatus) -
     }
     if to == AgreementStatus::Live {
         for party in [agreement.requester, agreement.recipient] {
-            let party = organization(audited, party).await?;
-            match admit(audited, &party).await {
+            let party = organization(act, party).await?;
+            match admit(act, &party).await {
                 // What tier a peer has is not the decider's to read.
                 Err(PlatformError::Refused(_)) if party.id != own => {
                     return Err(ActionRefusal::PeerFull { peer: party.name }.into());
@@ -103,21 +112,18 @@ async fn decide(audited: &mut AuditedTx, id: AgreementId, to: AgreementStatus) -
             }
         }
     }
-    audited.tx.decide_agreement(id, to, audited.now).await?;
-    audited.describe(format!("from {} to {}", agreement.requester_name, agreement.recipient_name));
+    act.tx.decide_agreement(id, to, act.now).await?;
+    act.describe(format!("from {} to {}", agreement.requester_name, agreement.recipient_name));
     Ok(())
 }
 
-async fn organization(
-    audited: &mut AuditedTx,
-    id: OrganizationId,
-) -> Result<OrganizationRecord, PlatformError> {
-    let found = audited.tx.organization(id).await?;
+async fn organization(act: &mut Act, id: OrganizationId) -> Result<OrganizationRecord, PlatformError> {
+    let found = act.tx.organization(id).await?;
     found.ok_or(PlatformError::NotFound { resource: Resource::Organization })
 }
 
-async fn admit(audited: &mut AuditedTx, organization: &OrganizationRecord) -> Result<(), PlatformError> {
-    let present = audited.tx.count_agreements(organization.id).await?;
+async fn admit(act: &mut Act, organization: &OrganizationRecord) -> Result<(), PlatformError> {
+    let present = act.tx.count_agreements(organization.id).await?;
     organization.tier.admit(Counted::Peers, present).map_err(ActionRefusal::from)?;
     Ok(())
 }

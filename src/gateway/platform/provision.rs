@@ -14,7 +14,7 @@ use super::error::PlatformError;
 use super::offers::{AdminOffer, OfferLife};
 use super::servers::ServerText;
 use super::tokens::{IssuedToken, TokenLife};
-use super::{Actor, Platform};
+use super::{Initiator, Platform};
 
 /// Who sends to whom over what, and how far the source may administer the target.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ pub struct Plan {
 /// One side, ready to enrol.
 #[derive(Debug)]
 pub struct Provided {
-    pub actor: Actor,
+    pub initiator: Initiator,
     pub organization: OrganizationId,
     pub server: ServerId,
     pub token: IssuedToken,
@@ -52,8 +52,8 @@ impl Platform {
     pub async fn provision(&self, plan: &Plan) -> Result<Provisioned, PlatformError> {
         let source = self.provide(&plan.source_organization, &plan.source_server, plan.token_life).await?;
         let target = self.provide(&plan.target_organization, &plan.target_server, plan.token_life).await?;
-        let peering = self.request_peering(&source.actor, target.organization).await?;
-        self.accept_peering(&target.actor, peering).await?;
+        let peering = self.request_peering(&source.initiator, target.organization).await?;
+        self.accept_peering(&target.initiator, peering).await?;
         let mut connections = Vec::with_capacity(plan.channels.len());
         for (name, protocol) in &plan.channels {
             let new = NewChannel {
@@ -63,18 +63,18 @@ impl Platform {
                 protocol: *protocol,
                 published: true,
             };
-            let channel = self.add_channel(&target.actor, &new).await?;
-            let grant = self.request_grant(&source.actor, channel, source.server).await?;
-            let connection = self.approve_grant(&target.actor, grant, None).await?;
-            self.command(&source.actor, connection, ConnectionCommand::Activate).await?;
+            let channel = self.add_channel(&target.initiator, &new).await?;
+            let grant = self.request_grant(&source.initiator, channel, source.server).await?;
+            let connection = self.approve_grant(&target.initiator, grant, None).await?;
+            self.command(&source.initiator, connection, ConnectionCommand::Activate).await?;
             connections.push(connection);
         }
         let mut admin = Vec::with_capacity(plan.admin.len());
         for &access in &plan.admin {
             let (server, to) = (target.server, source.organization);
             let offer = AdminOffer { server, to, access, life: OfferLife::default() };
-            let connection = self.offer_admin(&target.actor, &offer).await?;
-            self.accept_offer(&source.actor, connection, source.server).await?;
+            let connection = self.offer_admin(&target.initiator, &offer).await?;
+            self.accept_offer(&source.initiator, connection, source.server).await?;
             admin.push(connection);
         }
         Ok(Provisioned { source, target, connections, admin })
@@ -86,16 +86,16 @@ impl Platform {
         server: &Name,
         life: TokenLife,
     ) -> Result<Provided, PlatformError> {
-        let host = Actor::Host { name: "set-up".into() };
+        let host = Initiator::Host { name: "set-up".into() };
         let organization = self.add_organization(&host, organization, Tier::Enterprise).await?;
-        let actor = Actor::Member { organization, role: UserRole::Owner, name: "set-up".into() };
+        let initiator = Initiator::Member { organization, role: UserRole::Owner, name: "set-up".into() };
         let text = ServerText {
             name: server.clone(),
             description: Description::default(),
             version: Description::default(),
         };
-        let server = self.add_server(&actor, &text).await?;
-        let token = self.issue_token(&actor, server, life).await?;
-        Ok(Provided { actor, organization, server, token })
+        let server = self.add_server(&initiator, &text).await?;
+        let token = self.issue_token(&initiator, server, life).await?;
+        Ok(Provided { initiator, organization, server, token })
     }
 }

@@ -6,7 +6,7 @@ use parking_lot::MutexGuard;
 
 use tracing::{debug, trace};
 
-use crate::store::{AuditOutcome, Carried, ConnectionRecord, SEALED_BYTES, SecretRecord, Tx};
+use crate::store::{Carried, ConnectionRecord, SEALED_BYTES, SecretRecord, Tx};
 use adit_core::domain::connection::{ConnectionType, Side};
 use adit_core::domain::id::{ConnectionId, ServerId};
 use adit_core::domain::limits::{
@@ -20,13 +20,10 @@ use adit_core::domain::time::Timestamp;
 use adit_core::domain::visibility::{self, Field, Viewer, Visibility};
 use adit_net::identity::random;
 
+use super::act::Act;
 use super::agents::{self, AgentError};
-use super::audit::AgentEntry;
-use super::audited_tx::AuditedTx;
-use super::counted::Reporter;
 use super::error::{ActionRefusal, PlatformError, Resource};
-use super::seal::SealingKey;
-use super::{Actor, Platform};
+use super::{Action, Initiator, Platform};
 
 /// The epochs that each side's agent has been handed since this process started: the first time is a row of
 /// its own in the audit, and an agent that asks again and again fills no log.
@@ -43,19 +40,25 @@ pub struct Revealed {
 impl Platform {
     /// Reveals the secret: of a P2P connection once for each owner, of an admin connection now and then for
     /// its one owner; it counts when it is sent.
-    pub async fn view_secret(&self, actor: &Actor, id: ConnectionId) -> Result<Revealed, PlatformError> {
+    pub async fn view_secret(
+        &self,
+        initiator: &Initiator,
+        id: ConnectionId,
+    ) -> Result<Revealed, PlatformError> {
         self.forget_secret_if_due(id).await?;
-        let mut audited = self.begin(actor, "view secret", format!("connection {id}")).await?;
-        let outcome = view(&mut audited, &self.seal, id).await;
-        audited.finish(outcome).await
+        self.act(initiator, Action::ViewSecret, format!("connection {id}"), async move |act: &mut Act| {
+            view(act, id).await
+        })
+        .await
     }
 
     /// Makes a new secret: the old one is dead for new handshakes at once, live tunnels go on. Returns its
     /// epoch.
-    pub async fn rotate_secret(&self, actor: &Actor, id: ConnectionId) -> Result<u32, PlatformError> {
-        let mut audited = self.begin(actor, "rotate secrets", format!("connection {id}")).await?;
-        let outcome = rotate_by_party(&mut audited, &self.seal, id).await;
-        audited.finish(outcome).await
+    pub async fn rotate_secret(&self, initiator: &Initiator, id: ConnectionId) -> Result<u32, PlatformError> {
+        self.act(initiator, Action::RotateSecrets, format!("connection {id}"), async move |act: &mut Act| {
+            rotate_by_party(act, id).await
+        })
+        .await
     }
 
     /// Hands the secret out for a side's agent, over its verified control link, until it has acknowledged to
@@ -66,55 +69,25 @@ impl Platform {
         id: ConnectionId,
     ) -> Result<(u32, Secret), AgentError> {
         self.forget_secret_if_due(id).await?;
-        let mut tx = self.store.read().await?;
-        let (connection, side) = self.connection_of(&mut tx, server, id).await?;
-        let kept = tx.secret(id).await?.ok_or(AgentError::NotFound)?;
-        drop(tx);
-        let (status, has_it) = (connection.status, kept.stored_at(side).is_some());
-        let is_sealed = kept.sealed.is_some();
-        debug!(connection = %id, %side, %status, epoch = kept.epoch, has_it, is_sealed, "an agent asks for a secret");
-        if agents::activity(status).is_none() || has_it {
-            return Err(AgentError::SecretUnavailable);
-        }
-        let sealed = kept.sealed.ok_or(AgentError::SecretUnavailable)?;
-        let secret = self.seal.open_sealed(id, kept.epoch, &sealed).map_err(PlatformError::from)?;
-        self.note_handed_out(server, &connection, side, kept.epoch).await?;
-        Ok((kept.epoch, secret))
+        let handed_out = [Side::Source, Side::Target].map(|side| self.handed_out().get(&(id, side)).copied());
+        let (agent, object) = (Initiator::Agent { server }, format!("connection {id}"));
+        let told = self
+            .note(&agent, Action::FetchSecret, object, async move |act: &mut Act| {
+                fetch(act, server, id, handed_out).await
+            })
+            .await;
+        let (side, epoch, secret) = told.ended?;
+        self.note_handed_out((id, side), epoch);
+        Ok((epoch, secret))
     }
 
-    /// Notes it in both logs before the secret goes out.
-    async fn note_handed_out(
-        &self,
-        server: ServerId,
-        connection: &ConnectionRecord,
-        side: Side,
-        epoch: u32,
-    ) -> Result<(), PlatformError> {
-        let before = self.handed_out().get(&(connection.id, side)).copied();
-        if before != Some(epoch) {
-            let mut tx = self.store.write().await?;
-            let detail = format!("epoch {epoch}, to the {side}'s agent");
-            self.note_agent(&mut tx, connection, side, "fetch secret", detail).await?;
-            tx.commit().await?;
-            let mut handed_out = self.handed_out();
-            if handed_out.len() >= AUDIT_ROWS_COUNTED_MAX {
-                // Each has a row once more.
-                handed_out.clear();
-            }
-            handed_out.insert((connection.id, side), epoch);
-            return Ok(());
+    fn note_handed_out(&self, to: (ConnectionId, Side), epoch: u32) {
+        let mut handed_out = self.handed_out();
+        if handed_out.len() >= AUDIT_ROWS_COUNTED_MAX && !handed_out.contains_key(&to) {
+            // Each has a row once more.
+            handed_out.clear();
         }
-        let entry = AgentEntry {
-            actor: format!("agent of {}", connection.end(side).name()),
-            action: "fetch secret",
-            object: format!("connection {}", connection.id),
-            outcome: AuditOutcome::Done,
-            detail: format!("epoch {epoch}, to the {side}'s agent, again"),
-            bucket: None,
-        };
-        let kind = format!("fetch again {} {side} {epoch}", connection.id);
-        self.note_counted(Reporter::Agent(server), &kind, entry, agents::both(connection)).await?;
-        Ok(())
+        handed_out.insert(to, epoch);
     }
 
     fn handed_out(&self) -> MutexGuard<'_, HandedOut> {
@@ -129,82 +102,130 @@ impl Platform {
         id: ConnectionId,
         epoch: u32,
     ) -> Result<(), AgentError> {
+        let (agent, object) = (Initiator::Agent { server }, format!("connection {id}"));
         // Nobody is kept from writing by an agent that says again what is known.
-        let mut tx = self.store.read().await?;
-        if !self.is_news(&mut tx, server, id, epoch).await? {
+        let told = self
+            .note(&agent, Action::HoldSecret, object.clone(), async move |act: &mut Act| {
+                news(act, server, id, epoch).await
+            })
+            .await;
+        if told.ended?.is_none() {
             return Ok(());
         }
-        drop(tx);
-        let mut tx = self.store.write().await?;
-        if !self.is_news(&mut tx, server, id, epoch).await? {
-            return Ok(());
-        }
-        let (connection, side) = self.connection_of(&mut tx, server, id).await?;
-        let now = self.now();
-        debug!(connection = %id, %side, epoch, "an agent has the secret on disk");
-        tx.note_stored(id, side, now).await?;
-        let detail = format!("epoch {epoch}, by the {side}'s agent");
-        self.note_agent(&mut tx, &connection, side, "hold secret", detail).await?;
-        forget_if_due(&mut tx, id, now).await?;
-        tx.commit().await?;
-        Ok(())
-    }
-
-    /// Returns whether that side's agent has not said yet that it has this epoch's secret.
-    async fn is_news(
-        &self,
-        tx: &mut Tx,
-        server: ServerId,
-        id: ConnectionId,
-        epoch: u32,
-    ) -> Result<bool, AgentError> {
-        let (_, side) = self.connection_of(tx, server, id).await?;
-        let kept = tx.secret(id).await?.ok_or(AgentError::NotFound)?;
-        let is_news = kept.epoch == epoch && kept.stored_at(side).is_none();
-        trace!(connection = %id, %side, epoch, newest = kept.epoch, is_news, "an agent says what secret it has");
-        Ok(is_news)
+        self.act(&agent, Action::HoldSecret, object, async move |act: &mut Act| {
+            hold(act, server, id, epoch).await
+        })
+        .await
     }
 
     /// Lets offers expire and deletes every secret that is due. The rules are judged on every read too; this
     /// is for those nobody reads. Returns how many secrets went.
     pub async fn sweep(&self) -> Result<usize, PlatformError> {
         self.expire_offers().await?;
-        let (mut gone, mut after) = (0, None);
+        let (now, mut after, mut gone) = (self.now(), None, 0);
         loop {
-            let now = self.now();
-            let stored_by = now.saturating_sub(SECRET_KEPT_AFTER_STORED);
-            let batch = self.store.read().await?.secrets_due(stored_by, after, DUE_ROWS_MAX).await?;
+            let batch = self.look(async move |tx: &mut Tx| due(tx, now, after).await).await?;
             let Some(last) = batch.last() else { return Ok(gone) };
             after = Some(*last);
-            let mut tx = self.store.write().await?;
-            for id in batch {
-                gone += usize::from(forget_if_due(&mut tx, id, now).await?);
-            }
-            tx.commit().await?;
+            gone += self.record(async move |tx: &mut Tx| forget_all(tx, &batch, now).await).await?;
         }
     }
 
     async fn forget_secret_if_due(&self, id: ConnectionId) -> Result<(), PlatformError> {
         let now = self.now();
-        let kept = self.store.read().await?.secret(id).await?;
-        if kept.is_some_and(|kept| is_due(&kept, now)) {
-            let mut tx = self.store.write().await?;
-            forget_if_due(&mut tx, id, now).await?;
-            tx.commit().await?;
+        let is_due = async move |tx: &mut Tx| {
+            Ok::<_, PlatformError>(tx.secret(id).await?.is_some_and(|kept| is_due(&kept, now)))
+        };
+        if self.look(is_due).await? {
+            self.record(async move |tx: &mut Tx| forget_if_due(tx, id, now).await).await?;
         }
         Ok(())
     }
 }
 
-async fn view(
-    audited: &mut AuditedTx,
-    seal: &SealingKey,
+/// Hands a secret out. The first time of an epoch has a row of its own; `handed_out` is what either side has
+/// been handed.
+async fn fetch(
+    act: &mut Act,
+    server: ServerId,
     id: ConnectionId,
-) -> Result<Revealed, PlatformError> {
-    let own = audited.member(Permission::Reveal)?;
-    let (connection, side) = audited.connection(id, own).await?;
+    handed_out: [Option<u32>; 2],
+) -> Result<(Side, u32, Secret), AgentError> {
+    let (connection, side) = act.connection_of(server, id).await?;
+    let kept = act.tx.secret(id).await?.ok_or(AgentError::NotFound)?;
+    let (status, has_it, epoch) = (connection.status, kept.stored_at(side).is_some(), kept.epoch);
+    let is_sealed = kept.sealed.is_some();
+    debug!(connection = %id, %side, %status, epoch, has_it, is_sealed, "an agent asks for a secret");
+    if agents::activity(status).is_none() || has_it {
+        return Err(AgentError::SecretUnavailable);
+    }
+    let sealed = kept.sealed.ok_or(AgentError::SecretUnavailable)?;
+    let secret = act.seal.open_sealed(id, epoch, &sealed).map_err(PlatformError::from)?;
+    let [at_source, at_target] = handed_out;
+    let before = match side {
+        Side::Source => at_source,
+        Side::Target => at_target,
+    };
+    if before == Some(epoch) {
+        act.describe(format!("epoch {epoch}, to the {side}'s agent, again"));
+        act.counts_as(format!("fetch again {id} {side} {epoch}"));
+    } else {
+        act.describe(format!("epoch {epoch}, to the {side}'s agent"));
+    }
+    Ok((side, epoch, secret))
+}
+
+/// Returns the side whose agent says for the first time that it has this epoch's secret; of what is known
+/// there is nothing to tell.
+async fn news(
+    act: &mut Act,
+    server: ServerId,
+    id: ConnectionId,
+    epoch: u32,
+) -> Result<Option<Side>, AgentError> {
+    let (connection, side) = act.connection_of(server, id).await?;
+    let kept = act.tx.secret(id).await?.ok_or(AgentError::NotFound)?;
+    // Of what is not accepted yet, or has ended, an agent has nothing that matters.
+    let is_known = agents::activity(connection.status).is_some();
+    let is_news = is_known && kept.epoch == epoch && kept.stored_at(side).is_none();
+    trace!(connection = %id, %side, epoch, newest = kept.epoch, is_known, is_news, "an agent says what secret it has");
+    act.leaves_no_entry();
+    Ok(is_news.then_some(side))
+}
+
+async fn hold(act: &mut Act, server: ServerId, id: ConnectionId, epoch: u32) -> Result<(), AgentError> {
+    let Some(side) = news(act, server, id, epoch).await? else { return Ok(()) };
+    debug!(connection = %id, %side, epoch, "an agent has the secret on disk");
+    act.tx.note_stored(id, side, act.now).await?;
+    forget_if_due(&mut act.tx, id, act.now).await?;
+    act.describe(format!("epoch {epoch}, by the {side}'s agent"));
+    act.leaves_an_entry();
+    Ok(())
+}
+
+/// Returns a batch of what [`is_due`].
+async fn due(
+    tx: &mut Tx,
+    now: Timestamp,
+    after: Option<ConnectionId>,
+) -> Result<Vec<ConnectionId>, PlatformError> {
+    let stored_by = now.saturating_sub(SECRET_KEPT_AFTER_STORED);
+    Ok(tx.secrets_due(stored_by, after, DUE_ROWS_MAX).await?)
+}
+
+async fn forget_all(tx: &mut Tx, due: &[ConnectionId], now: Timestamp) -> Result<usize, PlatformError> {
+    let mut gone = 0;
+    for &id in due {
+        gone += usize::from(forget_if_due(tx, id, now).await?);
+    }
+    Ok(gone)
+}
+
+async fn view(act: &mut Act, id: ConnectionId) -> Result<Revealed, PlatformError> {
+    let own = act.member(Permission::Reveal)?;
+    let (connection, side) = act.connection(id, own).await?;
     check_owner(&connection, side)?;
-    let Some(kept) = audited.tx.secret(id).await? else {
+    let Some(kept) = act.tx.secret(id).await? else {
         return Err(ActionRefusal::SecretGone.into());
     };
     match connection.carried {
@@ -213,19 +234,19 @@ async fn view(
         }
         Carried::Channel { .. } => {
             for viewed in sides_of_owner(&connection, side) {
-                audited.tx.note_viewed(id, viewed, audited.now).await?;
+                act.tx.note_viewed(id, viewed, act.now).await?;
             }
         }
-        Carried::Admin { .. } => count_view(audited, id).await?,
+        Carried::Admin { .. } => count_view(act, id).await?,
     }
     let sealed = kept.sealed.ok_or(ActionRefusal::SecretGone)?;
-    let secret = seal.open_sealed(id, kept.epoch, &sealed)?;
-    forget_if_due(&mut audited.tx, id, audited.now).await?;
-    audited.describe(format!("epoch {}, to the {side}'s owner", kept.epoch));
+    let secret = act.seal.open_sealed(id, kept.epoch, &sealed)?;
+    forget_if_due(&mut act.tx, id, act.now).await?;
+    act.describe(format!("epoch {}, to the {side}'s owner", kept.epoch));
     Ok(Revealed { connection: id, epoch: kept.epoch, secret })
 }
 
-/// Checks that the actor owns the secret: to the recipient of an admin offer the secret is what does not
+/// Checks that the initiator owns the secret: to the recipient of an admin offer the secret is what does not
 /// exist.
 fn check_owner(connection: &ConnectionRecord, side: Side) -> Result<(), PlatformError> {
     let viewer = match side {
@@ -245,12 +266,12 @@ fn check_owner(connection: &ConnectionRecord, side: Side) -> Result<(), Platform
 }
 
 /// Counts a view. A rotation does not start the count again: it bounds reveals, whatever is revealed.
-async fn count_view(audited: &mut AuditedTx, id: ConnectionId) -> Result<(), PlatformError> {
-    let since = audited.now.saturating_sub(ADMIN_SECRET_VIEWS_WITHIN);
-    if audited.tx.count_views(id, since).await? >= ADMIN_SECRET_VIEWS_MAX {
+async fn count_view(act: &mut Act, id: ConnectionId) -> Result<(), PlatformError> {
+    let since = act.now.saturating_sub(ADMIN_SECRET_VIEWS_WITHIN);
+    if act.tx.count_views(id, since).await? >= ADMIN_SECRET_VIEWS_MAX {
         return Err(ActionRefusal::SecretViewedOften.into());
     }
-    audited.tx.insert_view(id, audited.now).await?;
+    act.tx.insert_view(id, act.now).await?;
     Ok(())
 }
 
@@ -263,35 +284,26 @@ fn sides_of_owner(connection: &ConnectionRecord, side: Side) -> Vec<Side> {
     }
 }
 
-async fn rotate_by_party(
-    audited: &mut AuditedTx,
-    seal: &SealingKey,
-    id: ConnectionId,
-) -> Result<u32, PlatformError> {
-    let own = audited.member(Permission::Change)?;
-    let (connection, side) = audited.connection(id, own).await?;
+async fn rotate_by_party(act: &mut Act, id: ConnectionId) -> Result<u32, PlatformError> {
+    let own = act.member(Permission::Change)?;
+    let (connection, side) = act.connection(id, own).await?;
     check_owner(&connection, side)?;
     if connection.status.is_terminal() {
         let refusal = status::TransitionRefusal::Final { status: connection.status };
         return Err(ActionRefusal::from(refusal).into());
     }
-    let epoch = rotate(&mut audited.tx, seal, &connection, audited.now).await?;
-    audited.describe(format!("epoch {epoch}"));
+    let epoch = rotate(act, &connection).await?;
+    act.describe(format!("epoch {epoch}"));
     Ok(epoch)
 }
 
 /// Makes a new secret of the next epoch, views and holdings cleared.
-pub(super) async fn rotate(
-    tx: &mut Tx,
-    seal: &SealingKey,
-    connection: &ConnectionRecord,
-    now: Timestamp,
-) -> Result<u32, PlatformError> {
+pub(super) async fn rotate(act: &mut Act, connection: &ConnectionRecord) -> Result<u32, PlatformError> {
     let epoch = connection.secret_epoch.saturating_add(1);
     let secret = Secret::from_bytes(random::bytes());
-    let sealed: [u8; SEALED_BYTES] = seal.seal(connection.id, epoch, &secret)?;
+    let sealed: [u8; SEALED_BYTES] = act.seal.seal(connection.id, epoch, &secret)?;
     debug!(connection = %connection.id, epoch, "a new secret takes the place of the old one");
-    tx.put_secret(connection.id, epoch, &sealed, now).await?;
+    act.tx.put_secret(connection.id, epoch, &sealed, act.now).await?;
     Ok(epoch)
 }
 

@@ -7,9 +7,9 @@ use adit_core::domain::role::Permission;
 use adit_core::domain::tier::Counted;
 use adit_net::identity::random;
 
-use super::audited_tx::AuditedTx;
+use super::act::Act;
 use super::error::{ActionRefusal, PlatformError, Resource};
-use super::{Actor, Platform};
+use super::{Action, Initiator, Platform};
 
 /// What an owner writes about a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,38 +21,51 @@ pub struct ServerText {
 }
 
 impl Platform {
-    pub async fn add_server(&self, actor: &Actor, new: &ServerText) -> Result<ServerId, PlatformError> {
-        let mut audited = self.begin(actor, "add server", format!("server {}", new.name)).await?;
-        let outcome = add(&mut audited, new).await;
-        audited.finish(outcome).await
+    pub async fn add_server(
+        &self,
+        initiator: &Initiator,
+        new: &ServerText,
+    ) -> Result<ServerId, PlatformError> {
+        let new = new.clone();
+        self.act(initiator, Action::AddServer, format!("server {}", new.name), async move |act: &mut Act| {
+            add(act, &new).await
+        })
+        .await
     }
 
     pub async fn describe_server(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         id: ServerId,
         text: &ServerText,
     ) -> Result<(), PlatformError> {
-        let mut audited = self.begin(actor, "describe server", format!("server {id}")).await?;
-        let outcome = describe(&mut audited, id, text).await;
-        audited.finish(outcome).await
+        let text = text.clone();
+        self.act(initiator, Action::DescribeServer, format!("server {id}"), async move |act: &mut Act| {
+            describe(act, id, &text).await
+        })
+        .await
     }
 
     /// Revokes a server's key, for a lost or stolen host: no leaf over its key is good any more. Enrolling it
     /// again needs a new token and rotates the secrets of its connections.
-    pub async fn revoke_server(&self, actor: &Actor, id: ServerId) -> Result<KeyFingerprint, PlatformError> {
-        let mut audited = self.begin(actor, "revoke server key", format!("server {id}")).await?;
-        let outcome = revoke(&mut audited, id).await;
-        audited.finish(outcome).await
+    pub async fn revoke_server(
+        &self,
+        initiator: &Initiator,
+        id: ServerId,
+    ) -> Result<KeyFingerprint, PlatformError> {
+        self.act(initiator, Action::RevokeServerKey, format!("server {id}"), async move |act: &mut Act| {
+            revoke(act, id).await
+        })
+        .await
     }
 }
 
-async fn add(audited: &mut AuditedTx, new: &ServerText) -> Result<ServerId, PlatformError> {
-    let organization = audited.member(Permission::Change)?;
-    let Some(owner) = audited.tx.organization(organization).await? else {
+async fn add(act: &mut Act, new: &ServerText) -> Result<ServerId, PlatformError> {
+    let organization = act.member(Permission::Change)?;
+    let Some(owner) = act.tx.organization(organization).await? else {
         return Err(PlatformError::NotFound { resource: Resource::Organization });
     };
-    let present = audited.tx.count_servers(organization).await?;
+    let present = act.tx.count_servers(organization).await?;
     owner.tier.admit(Counted::Servers, present).map_err(ActionRefusal::from)?;
     let id = ServerId::from_random(random::bytes());
     let server = NewServer {
@@ -62,33 +75,33 @@ async fn add(audited: &mut AuditedTx, new: &ServerText) -> Result<ServerId, Plat
         description: new.description.clone(),
         version: new.version.to_string(),
         route: RouteId::from_bytes(random::bytes()),
-        created_at: audited.now,
+        created_at: act.now,
     };
-    audited.tx.insert_server(&server).await?;
-    audited.made(Resource::Server, id);
-    audited.describe(format!("name {}", new.name));
+    act.tx.insert_server(&server).await?;
+    act.made(Resource::Server, id);
+    act.describe(format!("name {}", new.name));
     Ok(id)
 }
 
-async fn describe(audited: &mut AuditedTx, id: ServerId, text: &ServerText) -> Result<(), PlatformError> {
-    let organization = audited.member(Permission::Change)?;
-    audited.own_server(id, organization).await?;
-    audited.tx.describe_server(id, &text.name, &text.description, text.version.as_str()).await?;
-    audited.describe(format!("name {}", text.name));
+async fn describe(act: &mut Act, id: ServerId, text: &ServerText) -> Result<(), PlatformError> {
+    let organization = act.member(Permission::Change)?;
+    act.own_server(id, organization).await?;
+    act.tx.describe_server(id, &text.name, &text.description, text.version.as_str()).await?;
+    act.describe(format!("name {}", text.name));
     Ok(())
 }
 
-async fn revoke(audited: &mut AuditedTx, id: ServerId) -> Result<KeyFingerprint, PlatformError> {
-    let organization = audited.member(Permission::Change)?;
-    let server = audited.own_server(id, organization).await?;
+async fn revoke(act: &mut Act, id: ServerId) -> Result<KeyFingerprint, PlatformError> {
+    let organization = act.member(Permission::Change)?;
+    let server = act.own_server(id, organization).await?;
     let key = server.key.ok_or(ActionRefusal::NotEnrolled)?;
-    audited.tx.revoke_key(key, id, audited.now).await?;
-    audited.tx.set_key(id, None, audited.now).await?;
-    for connection in audited.tx.connections_of_server(id).await? {
+    act.tx.revoke_key(key, id, act.now).await?;
+    act.tx.set_key(id, None, act.now).await?;
+    for connection in act.tx.connections_of_server(id).await? {
         if !connection.status.is_terminal() {
-            audited.concerns_both(&connection);
+            act.concerns_both(&connection);
         }
     }
-    audited.describe(format!("key {key}"));
+    act.describe(format!("key {key}"));
     Ok(key)
 }

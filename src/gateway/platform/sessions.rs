@@ -1,17 +1,16 @@
 //! Admin sessions as agents tell of them, for the audit logs of both organizations. The agents' own
 //! files have every request refused or changing anything; here is their sum.
 
-use crate::store::{AuditOutcome, Carried};
+use crate::store::Carried;
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::{ConnectionId, ServerId};
 use adit_core::domain::limits::ADMIN_SESSION_ROWS_PER_MINUTE;
 use adit_core::domain::word::Word;
 use adit_core::protocol::control::{SessionReport, SessionStage};
 
-use super::Platform;
+use super::act::Act;
 use super::agents::{self, AgentError};
-use super::audit::AgentEntry;
-use super::counted::Reporter;
+use super::{Action, Initiator, Platform};
 
 impl Platform {
     /// Notes a session's report from an end of an admin connection that was accepted, also after it ended:
@@ -23,42 +22,47 @@ impl Platform {
         id: ConnectionId,
         session: &SessionReport,
     ) -> Result<(), AgentError> {
-        let mut tx = self.store.read().await?;
-        let (connection, side) = self.connection_of(&mut tx, server, id).await?;
-        let is_admin = matches!(connection.carried, Carried::Admin { .. });
-        if !is_admin || connection.source.server.is_none() {
-            return Err(AgentError::NotFound);
-        }
-        drop(tx);
-        let action = action(session.stage);
-        let apart = match session.stage {
-            // What grows while it runs is told once a minute; the end has the sum.
-            Word::Known(SessionStage::Running) | Word::Other(_) => 0,
-            // An agent that makes sessions up must not fill the other organization's log.
-            Word::Known(SessionStage::Started | SessionStage::Ended) => {
-                session.number % ADMIN_SESSION_ROWS_PER_MINUTE
-            }
-        };
-        let entry = AgentEntry {
-            actor: format!("agent of {}", connection.end(side).name()),
-            action,
-            object: format!("connection {id}"),
-            outcome: AuditOutcome::Done,
-            detail: detail(session, side),
-            bucket: None,
-        };
-        let kind = format!("{action} {id} {side} {apart}");
-        self.note_counted(Reporter::Agent(server), &kind, entry, agents::both(&connection)).await?;
-        Ok(())
+        let (agent, action, object) =
+            (Initiator::Agent { server }, action(session.stage), format!("connection {id}"));
+        let session = *session;
+        let told = self
+            .note(&agent, action, object, async move |act: &mut Act| tell(act, server, id, &session).await)
+            .await;
+        told.ended
     }
 }
 
-const fn action(stage: Word<SessionStage>) -> &'static str {
+async fn tell(
+    act: &mut Act,
+    server: ServerId,
+    id: ConnectionId,
+    session: &SessionReport,
+) -> Result<(), AgentError> {
+    let (connection, side) = agents::connection_of(&mut act.tx, server, id).await?;
+    let is_admin = matches!(connection.carried, Carried::Admin { .. });
+    if !is_admin || connection.source.server.is_none() {
+        return Err(AgentError::NotFound);
+    }
+    act.concerns_both(&connection);
+    let apart = match session.stage {
+        // What grows while it runs is told once a minute; the end has the sum.
+        Word::Known(SessionStage::Running) | Word::Other(_) => 0,
+        // An agent that makes sessions up must not fill the other organization's log.
+        Word::Known(SessionStage::Started | SessionStage::Ended) => {
+            session.number % ADMIN_SESSION_ROWS_PER_MINUTE
+        }
+    };
+    act.describe(detail(session, side));
+    act.counts_as(format!("{} {id} {side} {apart}", action(session.stage)));
+    Ok(())
+}
+
+const fn action(stage: Word<SessionStage>) -> Action {
     match stage {
-        Word::Known(SessionStage::Started) => "admin session started",
+        Word::Known(SessionStage::Started) => Action::StartAdminSession,
         // A newer agent's stage is one of a session that runs.
-        Word::Known(SessionStage::Running) | Word::Other(_) => "admin session running",
-        Word::Known(SessionStage::Ended) => "admin session ended",
+        Word::Known(SessionStage::Running) | Word::Other(_) => Action::RunAdminSession,
+        Word::Known(SessionStage::Ended) => Action::EndAdminSession,
     }
 }
 

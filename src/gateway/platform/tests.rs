@@ -1,5 +1,7 @@
 //! A small platform in a temporary folder, with a clock moved by hand.
 
+mod actions;
+mod acts;
 mod admin_secrets;
 mod agents;
 mod connections;
@@ -59,7 +61,7 @@ async fn peers_of(platform: &Platform, server: ServerId) -> Vec<ServerId> {
 #[derive(Debug, Clone)]
 struct Party {
     id: OrganizationId,
-    actor: Actor,
+    initiator: Initiator,
 }
 
 impl World {
@@ -90,34 +92,34 @@ impl World {
     async fn party(&self, name: &str, tier: Tier) -> Party {
         let name = name.parse().unwrap();
         let id = self.platform.add_organization(&host(), &name, tier).await.unwrap();
-        Party { id, actor: member(id, UserRole::Owner) }
+        Party { id, initiator: member(id, UserRole::Owner) }
     }
 
     async fn server(&self, party: &Party, name: &str) -> ServerId {
-        self.platform.add_server(&party.actor, &text(name)).await.unwrap()
+        self.platform.add_server(&party.initiator, &text(name)).await.unwrap()
     }
 
     async fn peers(&self, one: &Party, other: &Party) -> AgreementId {
-        let id = self.platform.request_peering(&one.actor, other.id).await.unwrap();
+        let id = self.platform.request_peering(&one.initiator, other.id).await.unwrap();
         if one.id != other.id {
-            self.platform.accept_peering(&other.actor, id).await.unwrap();
+            self.platform.accept_peering(&other.initiator, id).await.unwrap();
         }
         id
     }
 
     async fn channel(&self, party: &Party, server: ServerId, name: &str) -> ChannelId {
-        self.platform.add_channel(&party.actor, &channel(server, name)).await.unwrap()
+        self.platform.add_channel(&party.initiator, &channel(server, name)).await.unwrap()
     }
 
     /// Returns the newest entry of an organization's log: actor, action, outcome, detail.
     async fn last_entry(&self, party: &Party) -> (String, String, String, String) {
-        let mut entries = self.platform.audit(&party.actor, 1).await.unwrap();
+        let mut entries = self.platform.audit(&party.initiator, 1).await.unwrap();
         let entry = entries.pop().unwrap();
         (entry.actor, entry.action, entry.outcome, entry.detail)
     }
 
     async fn log_length(&self, party: &Party) -> usize {
-        self.platform.audit(&party.actor, u32::MAX).await.unwrap().len()
+        self.platform.audit(&party.initiator, u32::MAX).await.unwrap().len()
     }
 }
 
@@ -142,28 +144,28 @@ impl Pair {
         let target_server = world.server(&target, "St Mary Mirth").await;
         world.peers(&source, &target).await;
         let channel = world.channel(&target, target_server, "ADT").await;
-        let grant = world.platform.request_grant(&source.actor, channel, source_server).await.unwrap();
-        let connection = world.platform.approve_grant(&target.actor, grant, None).await.unwrap();
+        let grant = world.platform.request_grant(&source.initiator, channel, source_server).await.unwrap();
+        let connection = world.platform.approve_grant(&target.initiator, grant, None).await.unwrap();
         Self { world, source, target, source_server, target_server, channel, grant, connection }
     }
 
     async fn command(&self, party: &Party, command: ConnectionCommand) -> Result<String, String> {
-        let done = self.world.platform.command(&party.actor, self.connection, command).await;
+        let done = self.world.platform.command(&party.initiator, self.connection, command).await;
         done.map(|status| status.to_string()).map_err(|error| error.to_string())
     }
 
     async fn status(&self) -> String {
-        let view = self.world.platform.connection(&self.source.actor, self.connection).await;
+        let view = self.world.platform.connection(&self.source.initiator, self.connection).await;
         view.unwrap().status.to_string()
     }
 }
 
-fn host() -> Actor {
-    Actor::Host { name: "operator".into() }
+fn host() -> Initiator {
+    Initiator::Host { name: "operator".into() }
 }
 
-fn member(organization: OrganizationId, role: UserRole) -> Actor {
-    Actor::Member { organization, role, name: "Ada".into() }
+fn member(organization: OrganizationId, role: UserRole) -> Initiator {
+    Initiator::Member { organization, role, name: "Ada".into() }
 }
 
 fn text(name: &str) -> ServerText {
@@ -213,7 +215,7 @@ async fn two_organizations_are_joined_from_nothing_in_one_call() {
     let (rules, _) = world.platform.rules_for(made.source.server).await.unwrap();
     assert!(rules.iter().all(|rule| rule.peer == made.target.server));
     assert_eq!(rules.len(), 2);
-    let view = world.platform.connection(&made.target.actor, made.connections[1]).await.unwrap();
+    let view = world.platform.connection(&made.target.initiator, made.connections[1]).await.unwrap();
     assert_eq!(view.route(), "a → b");
     assert_eq!(
         agent_entry(&view, Side::Target, "127.0.0.1:4242").unwrap(),
@@ -240,7 +242,7 @@ async fn a_plan_with_administration_gives_active_connections_with_their_entries(
     let made = world.platform.provision(&plan).await.unwrap();
     let mut entries = String::new();
     for id in &made.admin {
-        let view = world.platform.connection(&made.target.actor, *id).await.unwrap();
+        let view = world.platform.connection(&made.target.initiator, *id).await.unwrap();
         assert_eq!(view.status.to_string(), "Active");
         for side in [Side::Source, Side::Target] {
             entries.push_str(&agent_entry(&view, side, usual_address(&view.carried)).unwrap());
@@ -270,7 +272,7 @@ async fn what_was_committed_is_there_when_the_platform_opens_again() {
     let pair = Pair::new().await;
     pair.world.platform.close().await.unwrap();
     let again = pair.world.again().await;
-    assert!(again.view_secret(&pair.source.actor, pair.connection).await.is_ok());
+    assert!(again.view_secret(&pair.source.initiator, pair.connection).await.is_ok());
 }
 
 #[tokio::test]
@@ -279,14 +281,14 @@ async fn making_organizations_is_the_operators_alone_while_a_tier_is_an_owners_t
     let party = world.party("Lakeside", Tier::Free).await;
     let other = world.party("St Mary", Tier::Free).await;
     let name = "Third".parse().unwrap();
-    let made = world.platform.add_organization(&party.actor, &name, Tier::Free).await;
+    let made = world.platform.add_organization(&party.initiator, &name, Tier::Free).await;
     assert!(refused(made).contains("gateway's operator"));
     let operator = member(party.id, UserRole::Operator);
     let changed = world.platform.set_tier(&operator, party.id, Tier::Standard).await;
     assert_eq!(refused(changed), "the role operator may not change the tier");
-    let changed = world.platform.set_tier(&other.actor, party.id, Tier::Standard).await;
+    let changed = world.platform.set_tier(&other.initiator, party.id, Tier::Standard).await;
     assert_eq!(refused(changed), "there is no such organization");
-    world.platform.set_tier(&party.actor, party.id, Tier::Standard).await.unwrap();
+    world.platform.set_tier(&party.initiator, party.id, Tier::Standard).await.unwrap();
     world.platform.set_tier(&host(), party.id, Tier::Enterprise).await.unwrap();
     let taken = world.platform.add_organization(&host(), &"LAKESIDE".parse().unwrap(), Tier::Free).await;
     assert!(refused(taken).contains("there is one already"));
@@ -302,11 +304,11 @@ async fn a_downgraded_tier_binds_only_new_objects() {
         world.channel(&party, server, &format!("channel {number}")).await;
     }
     world.platform.set_tier(&host(), party.id, Tier::Free).await.unwrap();
-    assert_eq!(world.platform.servers(&party.actor).await.unwrap().len(), 2);
-    assert_eq!(world.platform.channels(&party.actor).await.unwrap().len(), 6);
-    let third = world.platform.add_server(&party.actor, &text("three")).await;
+    assert_eq!(world.platform.servers(&party.initiator).await.unwrap().len(), 2);
+    assert_eq!(world.platform.channels(&party.initiator).await.unwrap().len(), 6);
+    let third = world.platform.add_server(&party.initiator, &text("three")).await;
     assert_eq!(refused(third), "the Free tier admits 1 servers; a higher tier admits more");
-    let seventh = world.platform.add_channel(&party.actor, &channel(server, "seven")).await;
+    let seventh = world.platform.add_channel(&party.initiator, &channel(server, "seven")).await;
     assert_eq!(refused(seventh), "the Free tier admits 5 channels per server; a higher tier admits more");
     assert_eq!(world.last_entry(&party).await.2, "refused");
 }

@@ -12,9 +12,9 @@ use adit_core::domain::secret::RegistrationToken;
 use adit_core::domain::time::Timestamp;
 use adit_net::identity::random;
 
-use super::audited_tx::AuditedTx;
+use super::act::Act;
 use super::error::PlatformError;
-use super::{Actor, Platform};
+use super::{Action, Initiator, Platform};
 
 /// How long a token is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,23 +83,24 @@ pub struct IssuedToken {
 impl Platform {
     pub async fn issue_token(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         server: ServerId,
         life: TokenLife,
     ) -> Result<IssuedToken, PlatformError> {
-        let mut audited = self.begin(actor, "issue token", format!("server {server}")).await?;
-        let outcome = issue(&mut audited, server, life).await;
-        audited.finish(outcome).await
+        self.act(initiator, Action::IssueToken, format!("server {server}"), async move |act: &mut Act| {
+            issue(act, server, life).await
+        })
+        .await
     }
 }
 
-async fn issue(audited: &mut AuditedTx, id: ServerId, life: TokenLife) -> Result<IssuedToken, PlatformError> {
-    let organization = audited.member(Permission::Reveal)?;
-    let server = audited.own_server(id, organization).await?;
+async fn issue(act: &mut Act, id: ServerId, life: TokenLife) -> Result<IssuedToken, PlatformError> {
+    let organization = act.member(Permission::Reveal)?;
+    let server = act.own_server(id, organization).await?;
     let token = RegistrationToken::from_bytes(random::bytes());
-    let expires_at = audited.now.saturating_add(life.duration());
-    let record = TokenRecord { hash: token.hash(), issued_at: audited.now, expires_at, bound_key: None };
-    audited.tx.put_token(id, &record).await?;
-    audited.describe(format!("good until {expires_at}"));
+    let expires_at = act.now.saturating_add(life.duration());
+    let record = TokenRecord { hash: token.hash(), issued_at: act.now, expires_at, bound_key: None };
+    act.tx.put_token(id, &record).await?;
+    act.describe(format!("good until {expires_at}"));
     Ok(IssuedToken { server: id, server_name: server.name, token, expires_at })
 }

@@ -57,11 +57,7 @@ pub(crate) struct AuditRow {
 }
 
 impl Tx {
-    pub(crate) async fn append_audit(&mut self, entry: &AuditRecord) -> Result<(), StoreError> {
-        self.append_audit_times(entry, 1).await
-    }
-
-    /// Does the same for something that happened `times`, which must not be 0.
+    /// Appends an entry for something that happened `times`, which must not be 0.
     pub(crate) async fn append_audit_times(
         &mut self,
         entry: &AuditRecord,
@@ -83,6 +79,12 @@ impl Tx {
         .bind(i64::from(times))
         .bind(entry.act.map(text));
         self.run("writing the audit log", query).await.map(drop)
+    }
+
+    /// Returns whether an act's entry is in the log.
+    pub(super) async fn has_act(&mut self, act: ActId) -> Result<bool, StoreError> {
+        let query = sql("SELECT count(*) AS n FROM audit WHERE act = $1").bind(text(act));
+        self.count("asking what became of a change", query).await.map(|rows| rows > 0)
     }
 }
 

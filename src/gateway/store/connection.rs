@@ -156,27 +156,6 @@ impl Tx {
         self.one_readable("looking a connection up", query, read).await
     }
 
-    /// Returns the routes at both ends of every connection that is Active or Paused.
-    pub(crate) async fn joined_routes(&mut self) -> Result<Vec<(RouteId, RouteId)>, StoreError> {
-        let query = sql("SELECT DISTINCT s.route AS source_route, t.route AS target_route FROM connection c
-             JOIN server s ON s.id = c.source_server JOIN server t ON t.id = c.target_server
-             WHERE c.status IN ('Active', 'Paused')");
-        self.all("listing the routes that are joined", query, |cells| {
-            Ok((cells.get("source_route")?, cells.get("target_route")?))
-        })
-        .await
-    }
-
-    /// Returns the routes at the other ends of a server's connections that are Active or Paused.
-    pub(crate) async fn peer_routes(&mut self, server: ServerId) -> Result<Vec<RouteId>, StoreError> {
-        let query = sql("SELECT t.route FROM connection c JOIN server t ON t.id = c.target_server
-                WHERE c.source_server = $1 AND c.status IN ('Active', 'Paused')
-             UNION SELECT s.route FROM connection c JOIN server s ON s.id = c.source_server
-                WHERE c.target_server = $1 AND c.status IN ('Active', 'Paused')")
-        .bind(text(server));
-        self.all("listing the routes of a server's peers", query, |cells| cells.get("route")).await
-    }
-
     pub(crate) async fn connections_of_server(
         &mut self,
         server: ServerId,
@@ -197,6 +176,17 @@ impl Tx {
         )
         .bind(text(server));
         self.all_readable("listing a server's connections", query, read).await
+    }
+
+    /// Returns those of a server's connections that have ended.
+    pub(crate) async fn ended_of_server(
+        &mut self,
+        server: ServerId,
+    ) -> Result<Vec<ConnectionId>, StoreError> {
+        let query = sql("SELECT id FROM connection WHERE (source_server = $1 OR target_server = $1)
+                AND status IN ('Declined', 'Expired', 'Terminated') ORDER BY created_at, id")
+        .bind(text(server));
+        self.all("listing what ended", query, |cells| cells.get("id")).await
     }
 
     /// Returns a batch of an owner's connections for read-write administration that have not ended, those

@@ -6,7 +6,7 @@ use super::query::sql;
 use super::tx::{Tx, text};
 use adit_core::domain::connection::Side;
 use adit_core::domain::connectivity::Timed;
-use adit_core::domain::id::ConnectionId;
+use adit_core::domain::id::{ConnectionId, ServerId};
 use adit_core::domain::path::PathKind;
 use adit_core::domain::time::Timestamp;
 use adit_core::domain::word::Word;
@@ -40,6 +40,18 @@ impl Tx {
         .bind(fact.mirth.map(|mirth| mirth.since.as_millis()))
         .bind(fact.last_ack.map(Timestamp::as_millis));
         self.run("noting a connection's state", query).await.map(drop)
+    }
+
+    /// Forgets what a server's agent told of its tunnels: from `at` on nothing is known of them.
+    pub(crate) async fn forget_tunnels(&mut self, server: ServerId, at: Timestamp) -> Result<(), StoreError> {
+        let query = sql(
+            "UPDATE connection_fact SET tunnel = 'down', tunnel_since = $1 WHERE tunnel <> 'down' AND (
+                (side = 'source' AND connection IN (SELECT id FROM connection WHERE source_server = $2))
+                OR (side = 'target' AND connection IN (SELECT id FROM connection WHERE target_server = $2)))",
+        )
+        .bind(at.as_millis())
+        .bind(text(server));
+        self.run("forgetting a server's tunnels", query).await.map(drop)
     }
 
     /// Returns what is known of a connection.

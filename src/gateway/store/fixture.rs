@@ -82,10 +82,6 @@ impl Place {
     pub(crate) async fn store(&self) -> Store {
         Store::open(&self.location).await.unwrap()
     }
-
-    pub(crate) const fn is_postgres(&self) -> bool {
-        matches!(self.location, Location::Postgres(_))
-    }
 }
 
 impl Place {

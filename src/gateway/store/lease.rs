@@ -3,7 +3,7 @@
 use super::StoreError;
 use super::query::sql;
 use super::tx::{Tx, text};
-use adit_core::domain::id::{RouteId, ServerId};
+use adit_core::domain::id::{GatewayId, ServerId};
 use adit_core::domain::time::Timestamp;
 
 impl Tx {
@@ -12,7 +12,7 @@ impl Tx {
     pub(crate) async fn set_link(
         &mut self,
         server: ServerId,
-        gateway: RouteId,
+        gateway: GatewayId,
         up: bool,
         at: Timestamp,
     ) -> Result<bool, StoreError> {
@@ -32,7 +32,11 @@ impl Tx {
     }
 
     /// Marks the links of a gateway as down: it starts and has none.
-    pub(crate) async fn own_links_down(&mut self, gateway: RouteId, at: Timestamp) -> Result<(), StoreError> {
+    pub(crate) async fn own_links_down(
+        &mut self,
+        gateway: GatewayId,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
         let query = sql("UPDATE server_link SET is_up = $3, since = $2 WHERE gateway = $1 AND is_up <> $3")
             .bind(text(gateway))
             .bind(at.as_millis())
@@ -41,7 +45,11 @@ impl Tx {
     }
 
     /// Notes that a gateway lives and will say so again before `until`.
-    pub(crate) async fn renew_lease(&mut self, gateway: RouteId, until: Timestamp) -> Result<(), StoreError> {
+    pub(crate) async fn renew_lease(
+        &mut self,
+        gateway: GatewayId,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
         let query = sql("INSERT INTO gateway_lease (gateway, until) VALUES ($1, $2)
              ON CONFLICT (gateway) DO UPDATE SET until = excluded.until")
         .bind(text(gateway))

@@ -94,13 +94,9 @@ impl PostgresEngine {
         }
     }
 
-    /// Returns whether an act's transaction was committed; waits while that is still open.
-    pub(super) async fn was_committed(&self, act: ActId) -> Result<bool, StoreError> {
-        const DOING: &str = "asking what became of a change";
-        let mut tx = self.begin(LOOKING).await?;
-        tx.claim_act(act).await?;
-        let query = sql("SELECT count(*) AS n FROM audit WHERE act = $1").bind(text(act));
-        Ok(tx.count(DOING, query).await? > 0)
+    /// Begins a view that sees what is committed while it lasts.
+    pub(super) async fn look(&self) -> Result<Tx, StoreError> {
+        self.begin(LOOKING).await
     }
 
     /// Waits until the feed may have something new, or a while has passed.

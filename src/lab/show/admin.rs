@@ -127,7 +127,7 @@ impl Demo {
     }
 
     async fn sessions_logged(&self, provided: &adit_gateway::platform::Provided) -> Result<usize, DemoError> {
-        let rows = self.gateway.platform().audit(&provided.actor, 1_000).await?;
+        let rows = self.gateway.platform().audit(&provided.initiator, 1_000).await?;
         Ok(rows.iter().filter(|row| row.action == "admin session started").count())
     }
 }

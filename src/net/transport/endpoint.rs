@@ -329,7 +329,7 @@ impl GatewayEndpoint {
     }
 }
 
-async fn close(endpoint: &quinn::Endpoint, limit: Duration) {
+pub(super) async fn close(endpoint: &quinn::Endpoint, limit: Duration) {
     endpoint.close(code(Code::Goodbye), b"");
     // Peers that do not answer notice by themselves.
     let _ = tokio::time::timeout(limit, endpoint.wait_idle()).await;
@@ -630,7 +630,7 @@ pub fn tunnel_client_config(
     client_config(credentials, route, PeerName::Server(peer), dates, open::ALPNS, tunnel_transport(settings))
 }
 
-fn client_config(
+pub(super) fn client_config(
     credentials: &Credentials,
     route: RouteId,
     peer: PeerName,
@@ -691,7 +691,7 @@ fn tunnel_transport(settings: TunnelSettings) -> TransportConfig {
     transport
 }
 
-fn control_transport() -> TransportConfig {
+pub(super) fn control_transport() -> TransportConfig {
     let mut transport = base_transport();
     transport
         .stream_receive_window(VarInt::from_u32(CONTROL_WINDOW))

@@ -12,7 +12,7 @@ mod relay;
 mod silence;
 mod wanted;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -29,6 +29,7 @@ use super::socket::{AgentSocket, OwnPacket};
 use adit_core::domain::id::{BootId, RelayId, RouteId, ServerId};
 use adit_core::domain::limits::{REPEATED_KINDS_MAX, REPEATS_BURST, REPEATS_SUMMED_EVERY};
 use adit_core::domain::path::{Carrier, PathKind, PathPreference};
+use adit_core::domain::relays::Relays;
 use adit_core::domain::secret::Secret;
 use adit_core::protocol::packet::PacketKey;
 use adit_core::protocol::repeat_limiter::RepeatLimiter;
@@ -44,6 +45,16 @@ pub struct WantedPeer {
     pub secrets: Vec<Secret>,
     pub candidates: Vec<SocketAddr>,
     pub path: PathPreference,
+    /// What the rule of each of its connections says of relays: one is used where all allow it.
+    pub relays: Vec<Relays>,
+}
+
+impl WantedPeer {
+    /// Returns `relay` if no packets for this peer may take it.
+    fn forbidden(&self, relay: RelayId, own: RelayId) -> BTreeSet<RelayId> {
+        let is_allowed = self.relays.iter().all(|relays| relays.allows(relay, own));
+        (!is_allowed).then_some(relay).into_iter().collect()
+    }
 }
 
 /// The gateway and its relay, while the control link is up.

@@ -15,7 +15,7 @@ use adit_core::domain::page::Paging;
 use adit_core::domain::status::Status;
 use adit_core::protocol::rules::RuleBook;
 use adit_gateway::authority::Authority;
-use adit_gateway::platform::{Actor, CarriedView, ConnectionFilter, ConnectionView, Platform};
+use adit_gateway::platform::{CarriedView, ConnectionFilter, ConnectionView, Initiator, Platform};
 use adit_gateway::service::{Gateway, GatewaySockets};
 use adit_net::host::folder::Folder;
 use adit_net::identity::known_keys::KnownKeys;
@@ -160,7 +160,7 @@ async fn every_file_of_a_gateway_reads_as_it_was_meant() {
     let platform = Platform::open(&path, Arc::new(HostClock)).await.unwrap();
     let connections = platform
         .list_connections(
-            &Actor::Host { name: "test".into() },
+            &Initiator::Host { name: "test".into() },
             &ConnectionFilter::default(),
             &Paging::default(),
         )

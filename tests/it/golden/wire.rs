@@ -41,12 +41,14 @@ fn to_gateway() -> Vec<ToGateway> {
             changes: 1,
             audits: 4,
         },
+        note: None,
     };
     let refused = |reason| ToGateway::RefusedPeer {
         connection: Some(CONNECTION),
         peer: Some(PEER),
         reason: Word::Known(reason),
         left_out: 7,
+        note: None,
     };
     let mut messages = vec![
         ToGateway::Heartbeat { number: 7 },
@@ -65,6 +67,7 @@ fn to_gateway() -> Vec<ToGateway> {
             peer: None,
             reason: PeerRefusal::BadOpening.into(),
             left_out: 0,
+            note: None,
         },
         ToGateway::Renew { csr: "3000".into() },
     ];
@@ -134,7 +137,7 @@ fn to_agent() -> Vec<ToAgent> {
 }
 
 /// Messages as they stand behind their lengths, one a line.
-fn lines<M: Serialize>(messages: &[M]) -> Vec<u8> {
+pub(super) fn lines<M: Serialize>(messages: &[M]) -> Vec<u8> {
     let mut text = Vec::new();
     for message in messages {
         let mut wire = BytesMut::new();
@@ -145,7 +148,7 @@ fn lines<M: Serialize>(messages: &[M]) -> Vec<u8> {
     text
 }
 
-fn read_lines<M: DeserializeOwned>(name: &str) -> Vec<M> {
+pub(super) fn read_lines<M: DeserializeOwned>(name: &str) -> Vec<M> {
     let text = golden(name);
     let mut decoder = Decoder::default();
     let mut messages = Vec::new();

@@ -39,9 +39,9 @@ pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> 
     match verb {
         Verb::Add { name, server, protocol, description, unpublished } => {
             let server = session.find_server(&server).await?;
-            let actor = session.actor(Some(server.organization_id)).await?;
+            let initiator = session.initiator(Some(server.organization_id)).await?;
             let new = NewChannel { server: server.id, name, description, protocol, published: !unpublished };
-            session.made(session.platform.add_channel(&actor, &new).await?)
+            session.made(session.platform.add_channel(&initiator, &new).await?)
         }
         Verb::List => {
             let (viewer, every) = (session.viewer().await?, ChannelFilter::default());
@@ -55,8 +55,8 @@ pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> 
 
 async fn publish(session: &CliSession, channel: &str, published: bool) -> anyhow::Result<()> {
     let found = session.find_channel(channel).await?;
-    let actor = session.actor(Some(found.organization_id)).await?;
-    session.platform.set_published(&actor, found.id, published).await?;
+    let initiator = session.initiator(Some(found.organization_id)).await?;
+    session.platform.set_published(&initiator, found.id, published).await?;
     session.done(&format!("{} is {}", found.name, if published { "published" } else { "hidden" }))
 }
 

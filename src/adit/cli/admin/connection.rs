@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use adit_core::domain::connection::Side;
 use adit_gateway::platform::{
-    Actor, CarriedView, ConnectionCommand, ConnectionFilter, ConnectionView, EndView, TimedState,
+    CarriedView, ConnectionCommand, ConnectionFilter, ConnectionView, EndView, Initiator, TimedState,
     agent_entry, usual_address,
 };
 use adit_observe::print;
@@ -71,27 +71,27 @@ pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> 
         Verb::Terminate { connection } => command(session, &connection, ConnectionCommand::Terminate).await,
         Verb::ViewSecret { connection } => view_secret(session, &connection).await,
         Verb::Rotate { connection } => {
-            let (found, actor) = party(session, &connection).await?;
-            let epoch = session.platform.rotate_secret(&actor, found.id).await?;
+            let (found, initiator) = party(session, &connection).await?;
+            let epoch = session.platform.rotate_secret(&initiator, found.id).await?;
             session.done(&format!("{} has a new secret (epoch {epoch})", found.route()))
         }
         Verb::Entry { connection, side } => entry(session, &connection, side).await,
     }
 }
 
-async fn party(session: &CliSession, wanted: &str) -> anyhow::Result<(ConnectionView, Actor)> {
+async fn party(session: &CliSession, wanted: &str) -> anyhow::Result<(ConnectionView, Initiator)> {
     let found = session.find_connection(wanted).await?;
     let name = |end: &EndView| (end.organization_id, end.organization.to_string());
-    let actor = session.party([name(&found.source), name(&found.target)]).await?;
-    Ok((found, actor))
+    let initiator = session.party([name(&found.source), name(&found.target)]).await?;
+    Ok((found, initiator))
 }
 
 async fn command(session: &CliSession, wanted: &str, command: ConnectionCommand) -> anyhow::Result<()> {
-    let (found, actor) = party(session, wanted).await?;
+    let (found, initiator) = party(session, wanted).await?;
     if matches!(command, ConnectionCommand::Terminate) {
         session.confirm(&format!("{} and its grant end for good", found.route()))?;
     }
-    let status = session.platform.command(&actor, found.id, command).await?;
+    let status = session.platform.command(&initiator, found.id, command).await?;
     session.done(&format!("{} is {status}", found.route()))
 }
 
@@ -190,8 +190,8 @@ fn timed_state(timed_state: &TimedState) -> String {
 }
 
 async fn view_secret(session: &CliSession, wanted: &str) -> anyhow::Result<()> {
-    let (found, actor) = party(session, wanted).await?;
-    let revealed = session.platform.view_secret(&actor, found.id).await?;
+    let (found, initiator) = party(session, wanted).await?;
+    let revealed = session.platform.view_secret(&initiator, found.id).await?;
     let secret = Zeroizing::new(revealed.secret.reveal_hex());
     if session.json {
         print_json(

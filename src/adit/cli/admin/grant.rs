@@ -48,14 +48,14 @@ pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> 
         Verb::Offer { channel, to } => {
             let channel = session.find_channel(&channel).await?;
             let to = session.find_organization(&to).await?;
-            let actor = session.actor(Some(channel.organization_id)).await?;
-            session.made(session.platform.offer_grant(&actor, channel.id, to.id).await?)
+            let initiator = session.initiator(Some(channel.organization_id)).await?;
+            session.made(session.platform.offer_grant(&initiator, channel.id, to.id).await?)
         }
         Verb::Request { channel, source } => {
             let channel = session.find_channel(&channel).await?;
             let source = session.find_server(&source).await?;
-            let actor = session.actor(Some(source.organization_id)).await?;
-            session.made(session.platform.request_grant(&actor, channel.id, source.id).await?)
+            let initiator = session.initiator(Some(source.organization_id)).await?;
+            session.made(session.platform.request_grant(&initiator, channel.id, source.id).await?)
         }
         Verb::Approve { grant, source } => {
             let found = session.find_grant(&grant).await?;
@@ -63,27 +63,27 @@ pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> 
                 Some(source) => Some(session.find_server(&source).await?.id),
                 None => None,
             };
-            let actor = session.actor(Some(found.decider_id)).await?;
-            session.made(session.platform.approve_grant(&actor, found.id, source).await?)
+            let initiator = session.initiator(Some(found.decider_id)).await?;
+            session.made(session.platform.approve_grant(&initiator, found.id, source).await?)
         }
         Verb::Deny { grant } => {
             let found = session.find_grant(&grant).await?;
-            let actor = session.actor(Some(found.decider_id)).await?;
-            session.platform.deny_grant(&actor, found.id).await?;
+            let initiator = session.initiator(Some(found.decider_id)).await?;
+            session.platform.deny_grant(&initiator, found.id).await?;
             session.done("denied")
         }
         Verb::Revoke { grant } => {
             let found = session.find_grant(&grant).await?;
             session.confirm("the grant and its connection end for good")?;
-            let actor = session.actor(Some(found.owner_id)).await?;
-            session.platform.revoke_grant(&actor, found.id).await?;
+            let initiator = session.initiator(Some(found.owner_id)).await?;
+            session.platform.revoke_grant(&initiator, found.id).await?;
             session.done("revoked; a connection made from it is terminated")
         }
         Verb::Relinquish { grant } => {
             let found = session.find_grant(&grant).await?;
             session.confirm("the grant and its connection end for good")?;
-            let actor = session.actor(Some(found.holder_id)).await?;
-            session.platform.relinquish_grant(&actor, found.id).await?;
+            let initiator = session.initiator(Some(found.holder_id)).await?;
+            session.platform.relinquish_grant(&initiator, found.id).await?;
             session.done("relinquished; a connection made from it is terminated")
         }
         Verb::List => list(session).await,

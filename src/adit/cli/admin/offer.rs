@@ -71,27 +71,27 @@ pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> 
         Verb::Make { server, to, access, life } => {
             let server = session.find_server(&server).await?;
             let to = session.find_organization(&to).await?;
-            let actor = session.actor(Some(server.organization_id)).await?;
+            let initiator = session.initiator(Some(server.organization_id)).await?;
             let offer = AdminOffer { server: server.id, to: to.id, access: access.access(), life };
-            session.made(session.platform.offer_admin(&actor, &offer).await?)
+            session.made(session.platform.offer_admin(&initiator, &offer).await?)
         }
         Verb::Accept { connection, source } => {
             let found = session.find_connection(&connection).await?;
             let source = session.find_server(&source).await?;
-            let actor = session.actor(Some(found.source.organization_id)).await?;
-            let status = session.platform.accept_offer(&actor, found.id, source.id).await?;
+            let initiator = session.initiator(Some(found.source.organization_id)).await?;
+            let status = session.platform.accept_offer(&initiator, found.id, source.id).await?;
             session.done(&format!("{} → {} is {status}", source.name, found.target.name))
         }
         Verb::Decline { connection } => {
             let found = session.find_connection(&connection).await?;
-            let actor = session.actor(Some(found.source.organization_id)).await?;
-            let status = session.platform.decline_offer(&actor, found.id).await?;
+            let initiator = session.initiator(Some(found.source.organization_id)).await?;
+            let status = session.platform.decline_offer(&initiator, found.id).await?;
             session.done(&format!("{} is {status}", found.route()))
         }
         Verb::Withdraw { connection } => {
             let found = session.find_connection(&connection).await?;
-            let actor = session.actor(Some(found.target.organization_id)).await?;
-            let status = session.platform.withdraw_offer(&actor, found.id).await?;
+            let initiator = session.initiator(Some(found.target.organization_id)).await?;
+            let status = session.platform.withdraw_offer(&initiator, found.id).await?;
             session.done(&format!("{} is {status}", found.route()))
         }
         Verb::List { all } => list(session, all).await,

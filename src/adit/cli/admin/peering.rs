@@ -30,24 +30,24 @@ pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> 
     match verb {
         Verb::Request { with } => {
             let with = session.find_organization(&with).await?;
-            session.made(session.platform.request_peering(&session.actor(None).await?, with.id).await?)
+            session.made(session.platform.request_peering(&session.initiator(None).await?, with.id).await?)
         }
         Verb::Accept { peering } => {
             let found = session.find_peering(&peering).await?;
-            let actor = session.actor(Some(found.recipient_id)).await?;
-            session.platform.accept_peering(&actor, found.id).await?;
+            let initiator = session.initiator(Some(found.recipient_id)).await?;
+            session.platform.accept_peering(&initiator, found.id).await?;
             session.done(&format!("{} and {} have an agreement", found.requester, found.recipient))
         }
         Verb::Decline { peering } => {
             let found = session.find_peering(&peering).await?;
-            let actor = session.actor(Some(found.recipient_id)).await?;
-            session.platform.decline_peering(&actor, found.id).await?;
+            let initiator = session.initiator(Some(found.recipient_id)).await?;
+            session.platform.decline_peering(&initiator, found.id).await?;
             session.done(&format!("{} declined", found.recipient))
         }
         Verb::Withdraw { peering } => {
             let found = session.find_peering(&peering).await?;
-            let actor = session.actor(Some(found.requester_id)).await?;
-            session.platform.withdraw_peering(&actor, found.id).await?;
+            let initiator = session.initiator(Some(found.requester_id)).await?;
+            session.platform.withdraw_peering(&initiator, found.id).await?;
             session.done(&format!("{} withdrew the request", found.requester))
         }
         Verb::List => {

@@ -10,7 +10,7 @@ use adit_core::config::connector::Connector;
 use adit_core::domain::id::ServerId;
 use adit_core::domain::name::{Description, Name};
 use adit_gateway::authority::Authority;
-use adit_gateway::platform::{Actor, IssuedToken, ServerFilter, ServerText, ServerView, TokenLife};
+use adit_gateway::platform::{Initiator, IssuedToken, ServerFilter, ServerText, ServerView, TokenLife};
 use adit_net::host::folder::Folder;
 
 use super::CliSession;
@@ -65,7 +65,7 @@ pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> 
     match verb {
         Verb::Add { name, description, mirth_version: version } => {
             let text = ServerText { name, description, version };
-            session.made(session.platform.add_server(&session.actor(None).await?, &text).await?)
+            session.made(session.platform.add_server(&session.initiator(None).await?, &text).await?)
         }
         Verb::List => {
             let (viewer, every) = (session.viewer().await?, ServerFilter::default());
@@ -79,18 +79,18 @@ pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> 
                 description: description.unwrap_or(found.description),
                 version: version.unwrap_or_else(|| Description::from_stored(found.version)),
             };
-            let actor = session.actor(Some(found.organization_id)).await?;
-            session.platform.describe_server(&actor, found.id, &text).await?;
+            let initiator = session.initiator(Some(found.organization_id)).await?;
+            session.platform.describe_server(&initiator, found.id, &text).await?;
             session.done(&format!("{} is described anew", text.name))
         }
         Verb::Revoke { server } => {
             let found = session.find_server(&server).await?;
-            let actor = session.actor(Some(found.organization_id)).await?;
+            let initiator = session.initiator(Some(found.organization_id)).await?;
             session.confirm(&format!(
                 "the key of {} is revoked: its agent is cut off and must enrol anew",
                 found.name
             ))?;
-            let key = session.platform.revoke_server(&actor, found.id).await?;
+            let key = session.platform.revoke_server(&initiator, found.id).await?;
             session
                 .done(&format!("{}: {key} is revoked; to bring the server back, issue a token", found.name))
         }
@@ -125,11 +125,11 @@ pub(super) async fn run_token(
 ) -> anyhow::Result<()> {
     let TokenVerb::Issue { server, life, .. } = verb;
     let found = session.find_server(&server).await?;
-    let actor = session.actor(Some(found.organization_id)).await?;
+    let initiator = session.initiator(Some(found.organization_id)).await?;
     match out {
         // The file first: a token that cannot be written would have voided the old one for nothing.
         Some(out) => {
-            let issued = issue_into(session, &actor, found.id, life, out.file()).await?;
+            let issued = issue_into(session, &initiator, found.id, life, out.file()).await?;
             let done = format!(
                 "wrote `{}` for {}; give it to that server's agent before {}",
                 out.keep().display(),
@@ -138,20 +138,20 @@ pub(super) async fn run_token(
             );
             session.done(&done)
         }
-        None => issue_into(session, &actor, found.id, life, io::stdout()).await.map(drop),
+        None => issue_into(session, &initiator, found.id, life, io::stdout()).await.map(drop),
     }
 }
 
 async fn issue_into(
     session: &CliSession,
-    actor: &Actor,
+    initiator: &Initiator,
     server: ServerId,
     life: TokenLife,
     mut out: impl Write,
 ) -> anyhow::Result<IssuedToken> {
     let folder = Folder::open(&session.config.state)?;
     let authority = Authority::open(&folder, &session.config.trust_domain, session.platform.now())?;
-    let issued = session.platform.issue_token(actor, server, life).await?;
+    let issued = session.platform.issue_token(initiator, server, life).await?;
     let connector = Connector {
         addresses: vec![session.config.name.clone()],
         trust_domain: session.config.trust_domain.clone(),

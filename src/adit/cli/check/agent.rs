@@ -29,6 +29,7 @@ use adit_core::domain::id::{KeyFingerprint, RouteId};
 use adit_core::domain::path::PathKind;
 use adit_core::domain::secret::RegistrationToken;
 use adit_core::domain::time::Timestamp;
+use adit_core::protocol::control::DatabaseAway;
 use adit_net::identity::outer::GatewayKey;
 use adit_net::identity::time::{HostClock, LearntClock, TimeSource};
 use adit_net::identity::tls::Trust;
@@ -377,6 +378,9 @@ fn check_status(config: &AgentConfig, status: &AgentStatus, findings: &mut Findi
         let path = status.gateway_path.as_ref();
         let over = path.map(|link| over(link.path, &link.better)).unwrap_or_default();
         findings.fine(format!("gateway: the control link is up{over}"));
+        if let Some(since) = status.gateway_database_away_since {
+            findings.warning(format!("gateway: {}", DatabaseAway { since }));
+        }
     } else {
         let why =
             status.gateway_error.as_ref().map_or("no attempt has ended yet", |fault| fault.what.as_str());

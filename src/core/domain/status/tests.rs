@@ -20,10 +20,9 @@ fn the_whole_status_table_is_as_printed() {
 
 #[test]
 fn a_refusal_names_the_rule_it_follows() {
-    let refused = |from, event, initiator| {
-        on(Some(from), ConnectionType::P2p, event, initiator).unwrap_err().to_string()
-    };
-    let source = Initiator::Party(Side::Source);
+    let refused =
+        |from, event, actor| on(Some(from), ConnectionType::P2p, event, actor).unwrap_err().to_string();
+    let source = Actor::Party(Side::Source);
     assert_eq!(
         refused(Status::Active, Event::Activate, source),
         "`activate` is possible when the connection is Ready; it is Active"
@@ -58,23 +57,23 @@ const ROWS: [(&str, &str, &str, &str); 15] = [
 ];
 
 /// The model keeps holds as a plain set of sides and looks the rows up.
-fn model(status: &str, holds: &mut Vec<Side>, event: Event, initiator: Initiator) -> Option<String> {
+fn model(status: &str, holds: &mut Vec<Side>, event: Event, actor: Actor) -> Option<String> {
     let row = ROWS.iter().find(|(from, row_event, _, who)| {
-        let holding = matches!(initiator, Initiator::Party(side) if holds.contains(&side));
+        let holding = matches!(actor, Actor::Party(side) if holds.contains(&side));
         (*from == status
             || (*from == "any" && !matches!(status, "-" | "Declined" | "Expired" | "Terminated")))
             && *row_event == event.as_str()
             && match *who {
-                "system" => initiator == Initiator::System,
-                "either" | "decider" => initiator != Initiator::System,
-                "not holding" => initiator != Initiator::System && !holding,
+                "system" => actor == Actor::System,
+                "either" | "decider" => actor != Actor::System,
+                "not holding" => actor != Actor::System && !holding,
                 "last holder" => holding && holds.len() == 1,
                 _ => holding && holds.len() == 2,
             }
     })?;
-    match (event, initiator) {
-        (Event::Pause, Initiator::Party(side)) => holds.push(side),
-        (Event::Resume, Initiator::Party(side)) => holds.retain(|held| *held != side),
+    match (event, actor) {
+        (Event::Pause, Actor::Party(side)) => holds.push(side),
+        (Event::Resume, Actor::Party(side)) => holds.retain(|held| *held != side),
         (Event::Disconnect, _) => {}
         _ => holds.clear(),
     }
@@ -84,19 +83,19 @@ fn model(status: &str, holds: &mut Vec<Side>, event: Event, initiator: Initiator
 proptest! {
     #[test]
     fn any_walk_of_a_p2p_connection_follows_the_rows(
-        steps in prop::collection::vec((prop::sample::select(&Event::ALL[..]), prop::sample::select(&Initiator::ALL[..])), 0..200),
+        steps in prop::collection::vec((prop::sample::select(&Event::ALL[..]), prop::sample::select(&Actor::ALL[..])), 0..200),
     ) {
         let mut status = None;
         let (mut expected, mut holds) = ("-".to_owned(), Vec::new());
-        for (event, initiator) in steps {
-            let moved = on(status, ConnectionType::P2p, event, initiator);
-            match model(&expected, &mut holds, event, initiator) {
+        for (event, actor) in steps {
+            let moved = on(status, ConnectionType::P2p, event, actor);
+            match model(&expected, &mut holds, event, actor) {
                 Some(to) => {
-                    prop_assert_eq!(moved.map(Status::as_str), Ok(to.as_str()), "{} by {:?}", event, initiator);
+                    prop_assert_eq!(moved.map(Status::as_str), Ok(to.as_str()), "{} by {:?}", event, actor);
                     expected = to;
                     status = moved.ok();
                 }
-                None => prop_assert!(moved.is_err(), "{} by {:?} in {} was served", event, initiator, expected),
+                None => prop_assert!(moved.is_err(), "{} by {:?} in {} was served", event, actor, expected),
             }
             for side in [Side::Source, Side::Target] {
                 let held = status.and_then(Status::pause_hold).is_some_and(|held| held.includes(side));
@@ -108,11 +107,11 @@ proptest! {
     #[test]
     fn nothing_leaves_a_terminal_status(
         event in prop::sample::select(&Event::ALL[..]),
-        initiator in prop::sample::select(&Initiator::ALL[..]),
+        actor in prop::sample::select(&Actor::ALL[..]),
         kind in prop::sample::select(&ConnectionType::ALL[..]),
     ) {
         for status in Status::ALL.into_iter().filter(|status| status.is_terminal()) {
-            prop_assert_eq!(on(Some(status), kind, event, initiator), Err(TransitionRefusal::Final { status }));
+            prop_assert_eq!(on(Some(status), kind, event, actor), Err(TransitionRefusal::Final { status }));
         }
     }
 }
@@ -122,7 +121,7 @@ fn print_table(kind: ConnectionType) -> String {
     writeln!(text, "{:<15} {:<14} {:<15} {:<15} target", "from", "event", "system", "source").unwrap();
     for from in [None].into_iter().chain(Status::ALL.into_iter().map(Some)) {
         for event in Event::ALL {
-            let cells = Initiator::ALL.map(|initiator| cell(on(from, kind, event, initiator)));
+            let cells = Actor::ALL.map(|actor| cell(on(from, kind, event, actor)));
             let from = from.map_or("-".to_owned(), shown);
             let [system, source, target] = cells;
             writeln!(text, "{from:<15} {:<14} {system:<15} {source:<15} {target}", event.as_str()).unwrap();

@@ -3,6 +3,7 @@
 use super::{Activity, Rule};
 use crate::domain::connection::{ConnectionType, Protocol, Side};
 use crate::domain::id::{ConnectionId, RouteId, ServerId};
+use crate::domain::relays::Relays;
 
 /// Returns an active rule at the source of a P2P connection; connection, peer and route have this number.
 #[must_use]
@@ -20,5 +21,6 @@ pub fn rule(number: u8) -> Rule {
         activity: Activity::Active,
         secret_epoch: 1,
         cut_epoch: 0,
+        relays: Relays::default(),
     }
 }

@@ -44,10 +44,18 @@ fn everything_an_agent_says_reads_back() {
             peer: Some(peer),
             reason: PeerRefusal::Unlisted.into(),
             left_out: 7,
+            note: Some(NoteNumber(3)),
         },
         ToGateway::Renew { csr: "30".into() },
     ];
     assert_eq!(decode_all::<ToGateway>(&[&encode_all(&messages)]).unwrap(), messages);
+}
+
+#[test]
+fn what_an_earlier_agent_says_has_no_number() {
+    let text = r#"{"type":"refused_peer","connection":null,"peer":null,"reason":"paused"}"#;
+    let read = decode_all::<ToGateway>(&[&wire(&[text])]).unwrap();
+    assert!(matches!(read[..], [ToGateway::RefusedPeer { note: None, left_out: 0, .. }]), "{read:?}");
 }
 
 #[test]
@@ -239,6 +247,9 @@ fn to_agent() -> Vec<ToAgent> {
         ToAgent::Change { revision: 5, change: Change::Rule { rule } },
         ToAgent::Change { revision: 6, change: Change::Ended { connection } },
         ToAgent::Change { revision: 7, change: Change::Revoked { key } },
+        ToAgent::Database { away_since: Some(now) },
+        ToAgent::Database { away_since: None },
+        ToAgent::Noted { note: NoteNumber(3) },
         ToAgent::Candidates { peer: ServerId::from_bytes([2; 16]), addresses: Vec::new() },
         ToAgent::Secret { connection, epoch: 1, secret: Secret::from_bytes([5; 32]).reveal_hex() },
         ToAgent::SecretUnavailable { connection },

@@ -10,24 +10,28 @@
 //! - A kind that was left because it was silent must answer for 30 s without a gap before it is
 //!   used again, and twice as long each time it falls again within ten minutes. How long is asked
 //!   of which kind stands in [`super::patience`].
-//! - What the owner does not allow is left at once for a path known to be good; else for the first
+//! - What the owner does not allow, or a relay that the rules do not name, is left at once for a path known to be good; else for the first
 //!   that answers, and after three seconds for nothing.
 //!
 //! Only decides. What was asked and answered is kept in [`super::path_probe`], by [`super::PeerRoute`].
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::path::{Path, PathReason};
 use super::path_probe::{PathProbe, Proof};
 use super::path_probes::PathProbes;
 use super::patience::{Patience, terms};
+use crate::domain::id::RelayId;
 use crate::domain::limits::{PATH_SILENCE, QUIC_MTU_MIN};
 use crate::domain::path::{PathKind, PathPreference};
 
 #[derive(Debug)]
 pub(super) struct Choice {
     preference: PathPreference,
+    /// Relays that no rule lets packets for this peer take.
+    forbidden: BTreeSet<RelayId>,
     active: Option<Active>,
     patience: Patience,
     mtu: usize,
@@ -68,7 +72,13 @@ pub(super) enum PathRole {
 impl Choice {
     pub(super) fn new() -> Self {
         let preference = PathPreference::AUTO;
-        Self { preference, active: None, patience: Patience::default(), mtu: QUIC_MTU_MIN }
+        Self {
+            preference,
+            forbidden: BTreeSet::new(),
+            active: None,
+            patience: Patience::default(),
+            mtu: QUIC_MTU_MIN,
+        }
     }
 
     pub(super) fn active(&self) -> Option<Path> {
@@ -79,8 +89,13 @@ impl Choice {
         self.preference
     }
 
+    pub(super) const fn forbidden(&self) -> &BTreeSet<RelayId> {
+        &self.forbidden
+    }
+
     pub(super) fn allows(&self, path: Path) -> bool {
-        self.preference.allows(path.kind())
+        let is_forbidden = path.relay().is_some_and(|relay| self.forbidden.contains(&relay));
+        self.preference.allows(path.kind()) && !is_forbidden
     }
 
     pub(super) const fn mtu(&self) -> usize {
@@ -125,20 +140,20 @@ impl Choice {
         }
     }
 
-    /// Sets what is allowed, and wanted most: the owner's word.
-    pub(super) fn set_preference(
+    /// Sets what is allowed, and wanted most: the owner's word, and of relays the rules'.
+    pub(super) fn set_allowed(
         &mut self,
         preference: PathPreference,
+        forbidden: BTreeSet<RelayId>,
         probes: &PathProbes,
         now: Instant,
     ) -> Option<Change> {
-        self.preference = preference;
-        let active = self.active.as_mut()?;
-        if preference.allows(active.path.kind()) {
-            active.leave_by = None;
+        (self.preference, self.forbidden) = (preference, forbidden);
+        let is_allowed = self.allows(self.active()?);
+        self.active.as_mut()?.leave_by = (!is_allowed).then_some(now + PATH_SILENCE);
+        if is_allowed {
             return None;
         }
-        active.leave_by = Some(now + PATH_SILENCE);
         let good = self.best(probes, |probe| probe.answered_within(PATH_SILENCE, now))?;
         Some(self.switch(good, PathReason::Forced, now))
     }

@@ -14,6 +14,8 @@ use crate::domain::path::PathKind;
 pub enum WhyNot {
     /// The owner of this agent does not allow it.
     NotAllowed,
+    /// The rules let packets for this peer take other relays only.
+    OtherRelay,
     /// The other end has announced no address, and was seen at none.
     NoAddress,
     /// This agent is registered at no relay over UDP.
@@ -36,6 +38,7 @@ impl WhyNot {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotAllowed => "not-allowed",
+            Self::OtherRelay => "other-relay",
             Self::NoAddress => "no-address",
             Self::NotRegistered => "not-registered",
             Self::NoCarrier => "no-carrier",
@@ -47,9 +50,10 @@ impl WhyNot {
     }
 
     /// Returns what there is when nothing of this kind can even be asked.
-    const fn nothing_of(kind: PathKind) -> Self {
+    fn nothing_of(kind: PathKind, choice: &Choice) -> Self {
         match kind {
             PathKind::Direct => Self::NoAddress,
+            PathKind::Relay | PathKind::Tcp if !choice.forbidden().is_empty() => Self::OtherRelay,
             PathKind::Relay => Self::NotRegistered,
             PathKind::Tcp => Self::NoCarrier,
         }
@@ -60,6 +64,7 @@ impl WhyNot {
     pub fn at(self, now: Instant) -> String {
         match self {
             Self::NotAllowed => "this agent's file or `adit path` does not allow it".into(),
+            Self::OtherRelay => "the rule names another relay than that of this agent's gateway".into(),
             Self::NoAddress => "no address is known at which it could be asked".into(),
             Self::NotRegistered => "this agent is not registered at the relay over UDP".into(),
             Self::NoCarrier => "no TCP connection to the gateway is open".into(),
@@ -98,16 +103,20 @@ pub(super) fn of_better_kinds(
 
 /// Returns what is wrong with the most hopeful path of an allowed kind.
 fn of_kind(kind: PathKind, choice: &Choice, probes: &PathProbes, now: Instant) -> WhyNot {
-    let paths = probes.iter().filter(|(path, _)| path.kind() == kind);
+    let paths = probes.iter().filter(|(path, _)| path.kind() == kind && choice.allows(*path));
     let reasons = paths.map(|(_, probe)| of_path(kind, probe, choice, now));
     let hope = |why: &WhyNot| match why {
         WhyNot::Proving { until } => (3, Some(Reverse(*until)), None),
         WhyNot::TooNarrow { .. } => (2, None, None),
         WhyNot::Asked => (1, None, None),
         WhyNot::Silent { since } => (0, None, Some(*since)),
-        WhyNot::NotAllowed | WhyNot::NoAddress | WhyNot::NotRegistered | WhyNot::NoCarrier => (0, None, None),
+        WhyNot::NotAllowed
+        | WhyNot::OtherRelay
+        | WhyNot::NoAddress
+        | WhyNot::NotRegistered
+        | WhyNot::NoCarrier => (0, None, None),
     };
-    reasons.max_by_key(hope).unwrap_or(WhyNot::nothing_of(kind))
+    reasons.max_by_key(hope).unwrap_or_else(|| WhyNot::nothing_of(kind, choice))
 }
 
 fn of_path(kind: PathKind, probe: &PathProbe, choice: &Choice, now: Instant) -> WhyNot {
@@ -140,6 +149,7 @@ mod tests {
         let now = Instant::now();
         let all = [
             WhyNot::NotAllowed,
+            WhyNot::OtherRelay,
             WhyNot::NoAddress,
             WhyNot::NotRegistered,
             WhyNot::NoCarrier,

@@ -2,7 +2,7 @@
 
 use super::listed;
 use crate::platform::error::PlatformError;
-use crate::platform::{Actor, Platform};
+use crate::platform::{Initiator, Platform};
 use crate::store::{AuditFilter, AuditRow, Tx};
 use adit_core::domain::limits::{AUDIT_ROWS_MAX, PAGE_ROWS_MAX};
 use adit_core::domain::name::Name;
@@ -29,13 +29,13 @@ impl Platform {
     /// Lists the log, the newest entries first; a member reads its own organization's only.
     pub async fn list_audit(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         filter: &AuditFilter,
         paging: &Paging,
     ) -> Result<Page<AuditView>, PlatformError> {
-        let viewpoint = actor.viewpoint();
+        let viewpoint = initiator.viewpoint()?;
         if viewpoint.is_some() {
-            actor.member(Permission::See)?;
+            initiator.member(Permission::See)?;
         }
         if paging.after.is_none() {
             // What is due has its entry before the newest is looked for.
@@ -49,17 +49,19 @@ impl Platform {
         }
         let filter = AuditFilter { organization: viewpoint.or(filter.organization), ..filter.clone() };
         let paging = paging.clone();
-        let page = self.look(async move |tx: &mut Tx| Ok(tx.list_audit(&filter, &paging).await?)).await?;
+        let page = self
+            .look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.list_audit(&filter, &paging).await?))
+            .await?;
         Ok(listed("audit", viewpoint, page.map(view)))
     }
 
     /// Returns the newest entries, oldest first.
-    pub async fn audit(&self, actor: &Actor, rows_max: u32) -> Result<Vec<AuditView>, PlatformError> {
+    pub async fn audit(&self, initiator: &Initiator, rows_max: u32) -> Result<Vec<AuditView>, PlatformError> {
         let rows_max = usize::try_from(rows_max.min(AUDIT_ROWS_MAX)).unwrap_or(usize::MAX);
         let mut rows = Vec::new();
         let mut paging = Paging::first(PAGE_ROWS_MAX);
         loop {
-            let page = self.list_audit(actor, &AuditFilter::default(), &paging).await?;
+            let page = self.list_audit(initiator, &AuditFilter::default(), &paging).await?;
             rows.extend(page.rows);
             if rows.len() >= rows_max || page.next.is_none() {
                 break;

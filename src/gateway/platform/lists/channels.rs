@@ -2,7 +2,7 @@
 
 use super::listed;
 use crate::platform::error::PlatformError;
-use crate::platform::{Actor, Platform};
+use crate::platform::{Initiator, Platform};
 use crate::store::{ChannelFilter, ChannelRow, Tx};
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::id::{ChannelId, OrganizationId};
@@ -28,14 +28,16 @@ impl Platform {
     /// published makes a page shorter.
     pub async fn list_channels(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         filter: &ChannelFilter,
         paging: &Paging,
     ) -> Result<Page<ChannelView>, PlatformError> {
-        let (viewpoint, now) = (actor.viewpoint(), self.now());
+        let (viewpoint, now) = (initiator.viewpoint()?, self.now());
         let (filter, paging) = (filter.clone(), paging.clone());
         let page = self
-            .look(async move |tx: &mut Tx| Ok(tx.list_channels(viewpoint, now, &filter, &paging).await?))
+            .look(async move |tx: &mut Tx| {
+                Ok::<_, PlatformError>(tx.list_channels(viewpoint, now, &filter, &paging).await?)
+            })
             .await?;
         Ok(listed("channels", viewpoint, page.filter_map(view)))
     }

@@ -3,7 +3,8 @@
 
 use super::listed;
 use crate::platform::error::{PlatformError, Resource};
-use crate::platform::{Actor, Platform, viewer};
+use crate::platform::expiry::is_due;
+use crate::platform::{Initiator, Platform, viewer};
 use crate::store::{Carried, ConnectionFilter, ConnectionRecord, ConnectionRow, Tx};
 use adit_core::domain::access::Access;
 use adit_core::domain::connection::{ConnectionType, Protocol, Side};
@@ -97,11 +98,11 @@ impl Platform {
     /// ended too, is the filter's to say.
     pub async fn list_connections(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         filter: &ConnectionFilter,
         paging: &Paging,
     ) -> Result<Page<ConnectionView>, PlatformError> {
-        let viewpoint = actor.viewpoint();
+        let viewpoint = initiator.viewpoint()?;
         let mut page = self.connection_rows(viewpoint, filter, paging).await?;
         let now = self.now();
         if page.rows.iter().any(|row| is_due(&row.connection, now)) {
@@ -116,19 +117,29 @@ impl Platform {
     /// Counts the connections of such a list.
     pub async fn count_connections(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         filter: &ConnectionFilter,
     ) -> Result<u32, PlatformError> {
-        let (viewpoint, now, filter) = (actor.viewpoint(), self.now(), filter.clone());
-        self.look(async move |tx: &mut Tx| Ok(tx.count_connections(viewpoint, now, &filter).await?)).await
+        let (viewpoint, now, filter) = (initiator.viewpoint()?, self.now(), filter.clone());
+        self.look(async move |tx: &mut Tx| {
+            Ok::<_, PlatformError>(tx.count_connections(viewpoint, now, &filter).await?)
+        })
+        .await
     }
 
-    pub async fn connection(&self, actor: &Actor, id: ConnectionId) -> Result<ConnectionView, PlatformError> {
-        let (viewpoint, now) = (actor.viewpoint(), self.now());
-        let mut found = self.look(async move |tx: &mut Tx| Ok(tx.connection_row(id).await?)).await?;
+    pub async fn connection(
+        &self,
+        initiator: &Initiator,
+        id: ConnectionId,
+    ) -> Result<ConnectionView, PlatformError> {
+        let (viewpoint, now) = (initiator.viewpoint()?, self.now());
+        let mut found =
+            self.look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.connection_row(id).await?)).await?;
         if found.as_ref().is_some_and(|row| is_due(&row.connection, now)) {
             self.expire_offers().await?;
-            found = self.look(async move |tx: &mut Tx| Ok(tx.connection_row(id).await?)).await?;
+            found = self
+                .look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.connection_row(id).await?))
+                .await?;
         }
         let found = found.filter(|row| sees(viewpoint, &row.connection));
         let row = found.ok_or(PlatformError::NotFound { resource: Resource::Connection })?;
@@ -142,15 +153,11 @@ impl Platform {
         paging: &Paging,
     ) -> Result<Page<ConnectionRow>, PlatformError> {
         let (filter, paging, now) = (filter.clone(), paging.clone(), self.now());
-        self.look(async move |tx: &mut Tx| Ok(tx.list_connections(viewpoint, now, &filter, &paging).await?))
-            .await
+        self.look(async move |tx: &mut Tx| {
+            Ok::<_, PlatformError>(tx.list_connections(viewpoint, now, &filter, &paging).await?)
+        })
+        .await
     }
-}
-
-/// Returns whether it is an offer whose time is over and that nobody has found so yet: who looks does.
-fn is_due(connection: &ConnectionRecord, now: Timestamp) -> bool {
-    let is_over = matches!(&connection.carried, Carried::Admin { expires_at, .. } if *expires_at <= now);
-    connection.status == Status::Offered && is_over
 }
 
 fn sees(viewpoint: Option<OrganizationId>, connection: &ConnectionRecord) -> bool {

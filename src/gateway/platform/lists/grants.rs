@@ -2,7 +2,7 @@
 
 use super::listed;
 use crate::platform::error::PlatformError;
-use crate::platform::{Actor, Platform};
+use crate::platform::{Initiator, Platform};
 use crate::store::{GrantFilter, GrantRecord, GrantRow, Origin, Tx};
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::id::{ChannelId, ConnectionId, GrantId, OrganizationId};
@@ -32,14 +32,16 @@ impl Platform {
     /// Lists the grants one is a party of, the oldest first.
     pub async fn list_grants(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         filter: &GrantFilter,
         paging: &Paging,
     ) -> Result<Page<GrantView>, PlatformError> {
-        let (viewpoint, now) = (actor.viewpoint(), self.now());
+        let (viewpoint, now) = (initiator.viewpoint()?, self.now());
         let (filter, paging) = (filter.clone(), paging.clone());
         let page = self
-            .look(async move |tx: &mut Tx| Ok(tx.list_grants(viewpoint, now, &filter, &paging).await?))
+            .look(async move |tx: &mut Tx| {
+                Ok::<_, PlatformError>(tx.list_grants(viewpoint, now, &filter, &paging).await?)
+            })
             .await?;
         Ok(listed("grants", viewpoint, page.map(view)))
     }

@@ -2,7 +2,7 @@
 
 use super::listed;
 use crate::platform::error::PlatformError;
-use crate::platform::{Actor, Platform};
+use crate::platform::{Initiator, Platform};
 use crate::store::{OrganizationRecord, Tx};
 use adit_core::domain::id::OrganizationId;
 use adit_core::domain::name::Name;
@@ -21,12 +21,14 @@ impl Platform {
     /// Lists every organization by name.
     pub async fn list_organizations(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         paging: &Paging,
     ) -> Result<Page<OrganizationView>, PlatformError> {
-        let viewpoint = actor.viewpoint();
+        let viewpoint = initiator.viewpoint()?;
         let paging = paging.clone();
-        let page = self.look(async move |tx: &mut Tx| Ok(tx.list_organizations(&paging).await?)).await?;
+        let page = self
+            .look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.list_organizations(&paging).await?))
+            .await?;
         Ok(listed("organizations", viewpoint, page.map(|organization| view(organization, viewpoint))))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::listed;
 use crate::platform::error::PlatformError;
-use crate::platform::{Actor, Platform};
+use crate::platform::{Initiator, Platform};
 use crate::store::{AgreementRecord, PeeringFilter, Tx};
 use adit_core::domain::id::{AgreementId, OrganizationId};
 use adit_core::domain::name::Name;
@@ -26,14 +26,16 @@ impl Platform {
     /// Lists the requests and agreements one is a party of, the oldest first.
     pub async fn list_peerings(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         filter: &PeeringFilter,
         paging: &Paging,
     ) -> Result<Page<PeeringView>, PlatformError> {
-        let viewpoint = actor.viewpoint();
+        let viewpoint = initiator.viewpoint()?;
         let (filter, paging) = (filter.clone(), paging.clone());
         let page = self
-            .look(async move |tx: &mut Tx| Ok(tx.list_agreements(viewpoint, &filter, &paging).await?))
+            .look(async move |tx: &mut Tx| {
+                Ok::<_, PlatformError>(tx.list_agreements(viewpoint, &filter, &paging).await?)
+            })
             .await?;
         Ok(listed("peerings", viewpoint, page.map(|agreement| view(agreement, viewpoint))))
     }

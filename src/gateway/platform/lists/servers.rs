@@ -2,7 +2,7 @@
 
 use super::listed;
 use crate::platform::error::PlatformError;
-use crate::platform::{Actor, Platform};
+use crate::platform::{Initiator, Platform};
 use crate::store::{ServerFilter, ServerRecord, Tx};
 use adit_core::domain::id::{KeyFingerprint, OrganizationId, ServerId};
 use adit_core::domain::name::{Description, Name};
@@ -29,11 +29,11 @@ impl Platform {
     /// organization than one's own.
     pub async fn list_servers(
         &self,
-        actor: &Actor,
+        initiator: &Initiator,
         filter: &ServerFilter,
         paging: &Paging,
     ) -> Result<Page<ServerView>, PlatformError> {
-        let viewpoint = actor.viewpoint();
+        let viewpoint = initiator.viewpoint()?;
         if let (Some(own), Some(named)) = (viewpoint, filter.organization)
             && own != named
         {
@@ -41,7 +41,9 @@ impl Platform {
         }
         let filter = ServerFilter { organization: viewpoint.or(filter.organization) };
         let (paging, now) = (paging.clone(), self.now());
-        let page = self.look(async move |tx: &mut Tx| Ok(tx.list_servers(&filter, &paging).await?)).await?;
+        let page = self
+            .look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.list_servers(&filter, &paging).await?))
+            .await?;
         Ok(listed("servers", viewpoint, page.map(|server| view(server, now))))
     }
 }

@@ -1,5 +1,6 @@
 //! What agents read and tell: rules, refusals, reports and what becomes of them.
 
+use adit_core::domain::id::GatewayId;
 use adit_core::domain::path::PathKind;
 use adit_core::domain::word::Word;
 use adit_core::protocol::control::{Activity, ConfigMismatch, PeerRefusal, Report};
@@ -8,6 +9,7 @@ use super::*;
 use crate::store::FactRecord;
 
 const UP: Report = Report { tunnel: Some(Word::Known(PathKind::Direct)), mirth: None, last_ack: None };
+const GATEWAY: GatewayId = GatewayId::from_bytes([7; 8]);
 const DOWN: Report = Report { tunnel: None, mirth: None, last_ack: None };
 
 #[tokio::test]
@@ -54,7 +56,7 @@ async fn a_mismatch_fails_the_connection_with_its_reason_counting_repeats() {
         platform.config_mismatch(ServerId::from_random([9; 16]), pair.connection, ConfigMismatch::Peer).await;
     assert!(matches!(stranger, Err(AgentError::NotFound)));
     platform.config_mismatch(pair.target_server, pair.connection, ConfigMismatch::Protocol).await.unwrap();
-    let view = platform.connection(&pair.source.actor, pair.connection).await.unwrap();
+    let view = platform.connection(&pair.source.initiator, pair.connection).await.unwrap();
     assert_eq!(
         (view.status.to_string(), view.failure.unwrap()),
         (
@@ -68,11 +70,11 @@ async fn a_mismatch_fails_the_connection_with_its_reason_counting_repeats() {
             .await
             .unwrap();
     }
-    let last = platform.audit(&pair.source.actor, 1).await.unwrap().remove(0);
+    let last = platform.audit(&pair.source.initiator, 1).await.unwrap().remove(0);
     assert_eq!((last.outcome.as_str(), last.times), ("refused", 3));
-    let secret = platform.view_secret(&pair.source.actor, pair.connection).await.unwrap();
+    let secret = platform.view_secret(&pair.source.initiator, pair.connection).await.unwrap();
     assert_eq!(pair.command(&pair.source, ConnectionCommand::Retry).await.unwrap(), "Ready");
-    let same = platform.view_secret(&pair.target.actor, pair.connection).await.unwrap();
+    let same = platform.view_secret(&pair.target.initiator, pair.connection).await.unwrap();
     assert_eq!(secret, same, "retry keeps the secret");
 }
 
@@ -88,35 +90,36 @@ async fn a_refused_peer_is_in_both_logs_only_when_the_connection_is_theirs() {
     for _ in 0..5 {
         tell(Some(pair.connection)).await.unwrap();
     }
-    let theirs = platform.audit(&pair.source.actor, 1).await.unwrap().remove(0);
+    let theirs = platform.audit(&pair.source.initiator, 1).await.unwrap().remove(0);
     assert_eq!((theirs.action.as_str(), theirs.times), ("refuse peer", 5));
     let before = pair.world.log_length(&pair.source).await;
     tell(Some(ConnectionId::from_random([9; 16]))).await.unwrap();
     tell(None).await.unwrap();
     assert_eq!(pair.world.log_length(&pair.source).await, before);
-    assert_eq!(platform.audit(&pair.target.actor, 1).await.unwrap()[0].times, 2);
+    assert_eq!(platform.audit(&pair.target.initiator, 1).await.unwrap()[0].times, 2);
 }
 
 #[tokio::test]
 async fn connected_needs_both_sides_word_over_live_control_links() {
     let pair = Pair::new().await;
+    pair.world.platform.start_service(GATEWAY).await.unwrap();
     pair.command(&pair.source, ConnectionCommand::Activate).await.unwrap();
     assert_eq!(connectivity(&pair).await, "Never connected");
     for server in [pair.source_server, pair.target_server] {
-        pair.world.platform.linked(server, true).await.unwrap();
+        pair.world.platform.linked(GATEWAY, server, true);
     }
     assert_eq!(connectivity(&pair).await, "Never connected", "presence alone is nothing");
     report(&pair, pair.source_server, UP).await;
     assert_eq!(connectivity(&pair).await, "Never connected");
     report(&pair, pair.target_server, UP).await;
     assert_eq!(connectivity(&pair).await, "Connected");
-    pair.world.platform.linked(pair.target_server, false).await.unwrap();
+    pair.world.platform.linked(GATEWAY, pair.target_server, false);
     assert_eq!(connectivity(&pair).await, "Disconnected");
-    pair.world.platform.linked(pair.target_server, true).await.unwrap();
+    pair.world.platform.linked(GATEWAY, pair.target_server, true);
     assert_eq!(connectivity(&pair).await, "Disconnected", "until its agent tells anew");
     report(&pair, pair.target_server, UP).await;
     assert_eq!(connectivity(&pair).await, "Connected");
-    pair.world.platform.start_service().await.unwrap();
+    pair.world.platform.start_service(GATEWAY).await.unwrap();
     assert_eq!(connectivity(&pair).await, "Disconnected", "a gateway that starts knows nothing yet");
 }
 
@@ -139,7 +142,7 @@ async fn a_flapping_tunnel_is_written_once_a_second_without_losing_its_last_stat
     assert_eq!(stored(&pair).await, before);
     pair.world.pass(Duration::from_secs(1));
     platform.flush_reports().await.unwrap();
-    let view = platform.connection(&pair.source.actor, pair.connection).await.unwrap();
+    let view = platform.connection(&pair.source.initiator, pair.connection).await.unwrap();
     assert_eq!(view.source.tunnel.state, "down");
 }
 
@@ -151,7 +154,7 @@ async fn an_acknowledgement_time_is_kept_when_the_platform_closes() {
     report(&pair, pair.source_server, Report { last_ack: Some(at), ..UP }).await;
     pair.world.platform.close().await.unwrap();
     let again = pair.world.again().await;
-    let view = again.connection(&pair.source.actor, pair.connection).await.unwrap();
+    let view = again.connection(&pair.source.initiator, pair.connection).await.unwrap();
     assert_eq!(view.last_ack, Some(at));
 }
 
@@ -190,6 +193,6 @@ async fn report(pair: &Pair, server: ServerId, report: Report) {
 async fn connectivity(pair: &Pair) -> String {
     pair.world.pass(Duration::from_secs(2));
     pair.world.platform.flush_reports().await.unwrap();
-    let view = pair.world.platform.connection(&pair.source.actor, pair.connection).await.unwrap();
+    let view = pair.world.platform.connection(&pair.source.initiator, pair.connection).await.unwrap();
     view.connectivity.to_string()
 }

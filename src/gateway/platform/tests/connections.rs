@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use adit_core::domain::connection::{ConnectionType, Side};
-use adit_core::domain::status::{self, Event, Initiator};
+use adit_core::domain::status::{self, Actor, Event};
 
 use super::*;
 
@@ -19,7 +19,7 @@ async fn a_pause_is_lifted_only_by_the_party_that_made_it() {
     assert_eq!([&*actor, &*action, &*outcome], ["St Mary", "resume connection", "refused"]);
     assert_eq!(pair.command(target, ConnectionCommand::Pause).await.unwrap(), "Paused");
     assert_eq!(pair.command(source, ConnectionCommand::Resume).await.unwrap(), "Paused");
-    let view = pair.world.platform.connection(&source.actor, pair.connection).await.unwrap();
+    let view = pair.world.platform.connection(&source.initiator, pair.connection).await.unwrap();
     assert_eq!(view.held_by, ["St Mary"]);
     assert_eq!(pair.command(target, ConnectionCommand::Resume).await.unwrap(), "Active");
 }
@@ -43,11 +43,13 @@ async fn what_ended_stays_ended_with_its_names_but_without_its_secret() {
         let refused = pair.command(&pair.target, command).await.unwrap_err();
         assert!(refused.contains("Terminated and nothing changes that"), "{refused}");
     }
-    platform.describe_server(&pair.target.actor, pair.target_server, &text("Renamed")).await.unwrap();
-    let view = platform.connection(&pair.source.actor, pair.connection).await.unwrap();
+    platform.describe_server(&pair.target.initiator, pair.target_server, &text("Renamed")).await.unwrap();
+    let view = platform.connection(&pair.source.initiator, pair.connection).await.unwrap();
     assert_eq!(view.route(), "Lakeside Mirth → St Mary Mirth");
-    assert!(refused(platform.view_secret(&pair.source.actor, pair.connection).await).contains("no longer"));
-    assert!(platform.rotate_secret(&pair.source.actor, pair.connection).await.is_err());
+    assert!(
+        refused(platform.view_secret(&pair.source.initiator, pair.connection).await).contains("no longer")
+    );
+    assert!(platform.rotate_secret(&pair.source.initiator, pair.connection).await.is_err());
     assert_eq!(platform.rules_for(pair.source_server).await.unwrap().0, []);
     assert_eq!(peers_of(platform, pair.source_server).await, []);
 }
@@ -59,15 +61,15 @@ async fn an_organization_at_both_ends_holds_one_pause() {
     let (one, two) = (world.server(&party, "one").await, world.server(&party, "two").await);
     world.peers(&party, &party).await;
     let adt = world.channel(&party, two, "ADT").await;
-    let grant = world.platform.request_grant(&party.actor, adt, one).await.unwrap();
-    let id = world.platform.approve_grant(&party.actor, grant, None).await.unwrap();
-    let command = async |command| world.platform.command(&party.actor, id, command).await;
+    let grant = world.platform.request_grant(&party.initiator, adt, one).await.unwrap();
+    let id = world.platform.approve_grant(&party.initiator, grant, None).await.unwrap();
+    let command = async |command| world.platform.command(&party.initiator, id, command).await;
     command(ConnectionCommand::Activate).await.unwrap();
     command(ConnectionCommand::Pause).await.unwrap();
     assert!(refused(command(ConnectionCommand::Pause).await).contains("has paused the connection already"));
     assert_eq!(command(ConnectionCommand::Resume).await.unwrap().to_string(), "Active");
-    world.platform.view_secret(&party.actor, id).await.unwrap();
-    assert!(refused(world.platform.view_secret(&party.actor, id).await).contains("shown once"));
+    world.platform.view_secret(&party.initiator, id).await.unwrap();
+    assert!(refused(world.platform.view_secret(&party.initiator, id).await).contains("shown once"));
 }
 
 proptest! {
@@ -85,13 +87,13 @@ proptest! {
                 let (party, side) =
                     if by_source { (&pair.source, Side::Source) } else { (&pair.target, Side::Target) };
                 let entries = pair.world.log_length(&pair.target).await;
-                let done = pair.world.platform.command(&party.actor, pair.connection, command).await;
-                let initiator = Initiator::Party(side);
-                let wanted = status::on(Some(expected), ConnectionType::P2p, event(command), initiator);
+                let done = pair.world.platform.command(&party.initiator, pair.connection, command).await;
+                let actor = Actor::Party(side);
+                let wanted = status::on(Some(expected), ConnectionType::P2p, event(command), actor);
                 assert_eq!(done.as_ref().ok(), wanted.as_ref().ok(), "{command:?} by {side} in {expected}");
                 expected = wanted.unwrap_or(expected);
                 assert_eq!(pair.world.log_length(&pair.target).await, entries + 1, "one entry each");
-                let view = pair.world.platform.connection(&party.actor, pair.connection).await.unwrap();
+                let view = pair.world.platform.connection(&party.initiator, pair.connection).await.unwrap();
                 assert_eq!(view.status, expected);
             }
         });

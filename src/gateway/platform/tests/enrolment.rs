@@ -80,7 +80,8 @@ async fn a_key_serves_one_server_only() {
     let token = issue(&pair).await;
     redeem(&pair, &token, 1).await.unwrap();
     let platform = &pair.world.platform;
-    let other = platform.issue_token(&pair.target.actor, pair.target_server, TokenLife::Hour).await.unwrap();
+    let other =
+        platform.issue_token(&pair.target.initiator, pair.target_server, TokenLife::Hour).await.unwrap();
     let refused = platform.redeem_token(pair.target_server, &other.token, key(1), FROM).await;
     assert!(matches!(refused, Err(EnrolRefusal::KeyInUse)));
     assert!(platform.redeem_token(pair.target_server, &other.token, key(2), FROM).await.is_ok());
@@ -90,13 +91,13 @@ async fn a_key_serves_one_server_only() {
 async fn a_revoked_server_comes_back_only_by_a_new_key_that_rotates_its_secrets() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
-    let early = platform.revoke_server(&pair.source.actor, pair.source_server).await;
+    let early = platform.revoke_server(&pair.source.initiator, pair.source_server).await;
     assert!(refused(early).contains("nothing to revoke"));
     let token = issue(&pair).await;
     redeem(&pair, &token, 1).await.unwrap();
-    let by_peer = platform.revoke_server(&pair.target.actor, pair.source_server).await;
+    let by_peer = platform.revoke_server(&pair.target.initiator, pair.source_server).await;
     assert_eq!(refused(by_peer), "there is no such server");
-    platform.revoke_server(&pair.source.actor, pair.source_server).await.unwrap();
+    platform.revoke_server(&pair.source.initiator, pair.source_server).await.unwrap();
     let authorized = platform.authorize_key(pair.source_server, key(1)).await;
     assert!(matches!(authorized, Err(LinkRefusal::RevokedKey)));
     assert!(matches!(redeem(&pair, &token, 1).await, Err(EnrolRefusal::RevokedKey)));
@@ -117,7 +118,7 @@ async fn refusals_of_an_unknown_key_or_server_are_counted_by_the_hour() {
     let unknown = platform.authorize_key(ServerId::from_random([9; 16]), key(5)).await;
     assert!(matches!(unknown, Err(LinkRefusal::UnknownServer)));
     assert_eq!(pair.world.log_length(&pair.source).await, before + 1);
-    assert_eq!(platform.audit(&pair.source.actor, 1).await.unwrap()[0].times, 50);
+    assert_eq!(platform.audit(&pair.source.initiator, 1).await.unwrap()[0].times, 50);
 }
 
 #[tokio::test]
@@ -137,7 +138,7 @@ async fn strangers_with_wrong_tokens_cannot_fill_the_log() {
 
 async fn issue(pair: &Pair) -> RegistrationToken {
     let platform = &pair.world.platform;
-    platform.issue_token(&pair.source.actor, pair.source_server, TokenLife::Hour).await.unwrap().token
+    platform.issue_token(&pair.source.initiator, pair.source_server, TokenLife::Hour).await.unwrap().token
 }
 
 async fn redeem(pair: &Pair, token: &RegistrationToken, number: u8) -> Result<Enrolment, EnrolRefusal> {

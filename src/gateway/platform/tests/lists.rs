@@ -30,33 +30,39 @@ async fn to_the_end<T>(
 
 /// What most tests ask for: everything, over several pages.
 impl Platform {
-    pub(super) async fn connections(&self, actor: &Actor) -> Result<Vec<ConnectionView>, PlatformError> {
+    pub(super) async fn connections(
+        &self,
+        initiator: &Initiator,
+    ) -> Result<Vec<ConnectionView>, PlatformError> {
         let every = ConnectionFilter::default();
-        to_the_end(2, async |paging| self.list_connections(actor, &every, &paging).await).await
+        to_the_end(2, async |paging| self.list_connections(initiator, &every, &paging).await).await
     }
 
-    pub(super) async fn grants(&self, actor: &Actor) -> Result<Vec<GrantView>, PlatformError> {
+    pub(super) async fn grants(&self, initiator: &Initiator) -> Result<Vec<GrantView>, PlatformError> {
         let every = GrantFilter::default();
-        to_the_end(2, async |paging| self.list_grants(actor, &every, &paging).await).await
+        to_the_end(2, async |paging| self.list_grants(initiator, &every, &paging).await).await
     }
 
-    pub(super) async fn channels(&self, actor: &Actor) -> Result<Vec<ChannelView>, PlatformError> {
+    pub(super) async fn channels(&self, initiator: &Initiator) -> Result<Vec<ChannelView>, PlatformError> {
         let every = ChannelFilter::default();
-        to_the_end(2, async |paging| self.list_channels(actor, &every, &paging).await).await
+        to_the_end(2, async |paging| self.list_channels(initiator, &every, &paging).await).await
     }
 
-    pub(super) async fn servers(&self, actor: &Actor) -> Result<Vec<ServerView>, PlatformError> {
+    pub(super) async fn servers(&self, initiator: &Initiator) -> Result<Vec<ServerView>, PlatformError> {
         let every = ServerFilter::default();
-        to_the_end(2, async |paging| self.list_servers(actor, &every, &paging).await).await
+        to_the_end(2, async |paging| self.list_servers(initiator, &every, &paging).await).await
     }
 
-    pub(super) async fn peerings(&self, actor: &Actor) -> Result<Vec<PeeringView>, PlatformError> {
+    pub(super) async fn peerings(&self, initiator: &Initiator) -> Result<Vec<PeeringView>, PlatformError> {
         let every = PeeringFilter::default();
-        to_the_end(2, async |paging| self.list_peerings(actor, &every, &paging).await).await
+        to_the_end(2, async |paging| self.list_peerings(initiator, &every, &paging).await).await
     }
 
-    pub(super) async fn organizations(&self, actor: &Actor) -> Result<Vec<OrganizationView>, PlatformError> {
-        to_the_end(2, async |paging| self.list_organizations(actor, &paging).await).await
+    pub(super) async fn organizations(
+        &self,
+        initiator: &Initiator,
+    ) -> Result<Vec<OrganizationView>, PlatformError> {
+        to_the_end(2, async |paging| self.list_organizations(initiator, &paging).await).await
     }
 }
 
@@ -112,7 +118,13 @@ async fn what_is_there_throughout_is_on_exactly_one_page_whatever_else_comes_or_
 }
 
 /// Makes a channel, a grant on it, and of that a connection.
-async fn offer_one_more(platform: &Platform, owner: &Actor, holder: &Actor, crowd: &Crowd, turn: u32) {
+async fn offer_one_more(
+    platform: &Platform,
+    owner: &Initiator,
+    holder: &Initiator,
+    crowd: &Crowd,
+    turn: u32,
+) {
     let (server, source) = (crowd.server(3 * 20), crowd.server(4 * 20 + 7));
     let name = format!("new {turn} {}", platform.newest_change().await.unwrap());
     let tier = platform.set_tier(&host(), crowd.organization(3), Tier::Enterprise).await;
@@ -218,7 +230,7 @@ async fn an_offer_whose_time_is_over_counts_as_expired_before_anybody_wrote_so()
     let managed = Managed::offered(Access::ReadOnly).await;
     let platform = &managed.world.platform;
     let ended = ConnectionFilter::ended();
-    let (living, owner) = (ConnectionFilter::living(), &managed.owner.actor);
+    let (living, owner) = (ConnectionFilter::living(), &managed.owner.initiator);
     assert_eq!(platform.count_connections(owner, &ended).await.unwrap(), 0);
     managed.world.pass(Duration::from_hours(24 * 7));
     assert_eq!(platform.count_connections(owner, &living).await.unwrap(), 0);
@@ -239,7 +251,7 @@ async fn the_log_is_looked_through_by_action_outcome_and_time() {
     pair.command(&pair.source, ConnectionCommand::Activate).await.unwrap_err();
     let check = async |filter: AuditFilter, expected: &[(&str, &str)]| {
         let found =
-            to_the_end(1, async |paging| platform.list_audit(&pair.source.actor, &filter, &paging).await)
+            to_the_end(1, async |paging| platform.list_audit(&pair.source.initiator, &filter, &paging).await)
                 .await;
         let found = found.unwrap();
         let found: Vec<_> = found.iter().map(|it| (it.action.as_str(), it.outcome.as_str())).collect();

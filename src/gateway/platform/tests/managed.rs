@@ -26,7 +26,7 @@ impl Managed {
         world.platform.set_tier(&host(), recipient.id, Tier::Free).await.unwrap();
         world.peers(&owner, &recipient).await;
         let offer = AdminOffer { server, to: recipient.id, access, life: OfferLife::default() };
-        let connection = world.platform.offer_admin(&owner.actor, &offer).await.unwrap();
+        let connection = world.platform.offer_admin(&owner.initiator, &offer).await.unwrap();
         Self { world, owner, recipient, server, sources, connection }
     }
 
@@ -39,11 +39,12 @@ impl Managed {
     pub(super) async fn offer(&self, access: Access) -> Result<ConnectionId, PlatformError> {
         let offer =
             AdminOffer { server: self.server, to: self.recipient.id, access, life: OfferLife::default() };
-        self.world.platform.offer_admin(&self.owner.actor, &offer).await
+        self.world.platform.offer_admin(&self.owner.initiator, &offer).await
     }
 
     pub(super) async fn accept(&self) -> Result<String, PlatformError> {
-        let done = self.world.platform.accept_offer(&self.recipient.actor, self.connection, self.sources[0]);
+        let done =
+            self.world.platform.accept_offer(&self.recipient.initiator, self.connection, self.sources[0]);
         done.await.map(|status| status.to_string())
     }
 
@@ -52,7 +53,7 @@ impl Managed {
         party: &Party,
         command: ConnectionCommand,
     ) -> Result<String, PlatformError> {
-        let done = self.world.platform.command(&party.actor, self.connection, command).await;
+        let done = self.world.platform.command(&party.initiator, self.connection, command).await;
         done.map(|status| status.to_string())
     }
 
@@ -61,7 +62,7 @@ impl Managed {
     }
 
     pub(super) async fn view(&self, party: &Party) -> ConnectionView {
-        self.world.platform.connection(&party.actor, self.connection).await.unwrap()
+        self.world.platform.connection(&party.initiator, self.connection).await.unwrap()
     }
 
     pub(super) async fn status(&self) -> String {

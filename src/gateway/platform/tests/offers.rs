@@ -3,7 +3,7 @@
 
 use adit_core::domain::connection::ConnectionType;
 use adit_core::domain::limits::OFFER_LIFE_DEFAULT;
-use adit_core::domain::status::{self, Event, Initiator, PauseHold, Status};
+use adit_core::domain::status::{self, Actor, Event, PauseHold, Status};
 use adit_core::protocol::control::{Activity, ConfigMismatch};
 
 use super::*;
@@ -45,14 +45,14 @@ async fn every_event_by_everybody_in_every_status_is_served_or_refused_as_the_ta
             for side in [Side::Source, Side::Target] {
                 for role in UserRole::ALL {
                     let party = if side == Side::Source { &managed.recipient } else { &managed.owner };
-                    let actor = member(party.id, role);
+                    let initiator = member(party.id, role);
                     let logs = log_lengths(&managed).await;
-                    let done = ask(&managed, &actor, event).await;
+                    let done = ask(&managed, &initiator, event).await;
                     let cell = format!("{event} by the {side}'s {role} in {from:?}");
                     let expected = if role == UserRole::Auditor {
                         Err("the role auditor may not change anything".to_owned())
                     } else {
-                        status::on(Some(from), ConnectionType::AdminRw, event, Initiator::Party(side))
+                        status::on(Some(from), ConnectionType::AdminRw, event, Actor::Party(side))
                             .map_err(|refusal| refusal.to_string())
                     };
                     assert_eq!(done, expected, "{cell}");
@@ -72,7 +72,7 @@ async fn every_event_by_everybody_in_every_status_is_served_or_refused_as_the_ta
                 }
             }
             let logs = log_lengths(&managed).await;
-            let foreign = ask(&managed, &outsider.actor, event).await;
+            let foreign = ask(&managed, &outsider.initiator, event).await;
             assert_eq!(foreign, Err("there is no such connection".into()), "{event} in {from:?}");
             let by_host = ask(&managed, &host(), event).await;
             assert_eq!(by_host, Err("this is done for an organization; say which".into()));
@@ -85,22 +85,24 @@ async fn every_event_by_everybody_in_every_status_is_served_or_refused_as_the_ta
 async fn an_offer_goes_only_from_the_servers_owner_to_the_peer_of_a_live_agreement() {
     let managed = Managed::offered(Access::ReadOnly).await;
     let (world, owner) = (&managed.world, &managed.owner);
-    let offer = async |actor: &Actor, to, server| {
+    let offer = async |initiator: &Initiator, to, server| {
         let offer = AdminOffer { server, to, access: Access::ReadOnly, life: OfferLife::default() };
-        refused(world.platform.offer_admin(actor, &offer).await)
+        refused(world.platform.offer_admin(initiator, &offer).await)
     };
     world.peers(owner, owner).await;
-    assert!(offer(&owner.actor, owner.id, managed.server).await.contains("self-agreement carries P2P only"));
+    assert!(
+        offer(&owner.initiator, owner.id, managed.server).await.contains("self-agreement carries P2P only")
+    );
     let stranger = world.party("Stranger", Tier::Standard).await;
-    let unknown = offer(&owner.actor, stranger.id, managed.server).await;
+    let unknown = offer(&owner.initiator, stranger.id, managed.server).await;
     assert_eq!(unknown, "there is no agreement with Stranger; ask for peering first");
-    world.platform.request_peering(&owner.actor, stranger.id).await.unwrap();
-    let asked = offer(&owner.actor, stranger.id, managed.server).await;
+    world.platform.request_peering(&owner.initiator, stranger.id).await.unwrap();
+    let asked = offer(&owner.initiator, stranger.id, managed.server).await;
     assert!(asked.contains("no agreement"), "a request is no agreement: {asked}");
     let nobody = OrganizationId::from_random([9; 16]);
-    assert_eq!(offer(&owner.actor, nobody, managed.server).await, "there is no such organization");
+    assert_eq!(offer(&owner.initiator, nobody, managed.server).await, "there is no such organization");
     let recipient = &managed.recipient;
-    let foreign = offer(&recipient.actor, owner.id, managed.server).await;
+    let foreign = offer(&recipient.initiator, owner.id, managed.server).await;
     assert_eq!(foreign, "there is no such server", "the peer cannot bring an offer about");
     let auditor = offer(&member(owner.id, UserRole::Auditor), recipient.id, managed.server).await;
     assert_eq!(auditor, "the role auditor may not change anything");
@@ -114,7 +116,7 @@ async fn one_offer_of_a_kind_is_open_to_a_peer_for_a_server_at_a_time() {
     let again = managed.offer(Access::ReadOnly).await;
     assert_eq!(refused(again), "making an offer: there is one already; choose another or use that one");
     managed.offer(Access::ReadWrite).await.unwrap();
-    managed.world.platform.decline_offer(&managed.recipient.actor, managed.connection).await.unwrap();
+    managed.world.platform.decline_offer(&managed.recipient.initiator, managed.connection).await.unwrap();
     managed.offer(Access::ReadOnly).await.unwrap();
     managed.world.pass(OFFER_LIFE_DEFAULT);
     managed.offer(Access::ReadOnly).await.unwrap();
@@ -127,7 +129,8 @@ async fn both_agents_hear_of_an_acceptance_that_names_a_server_of_the_recipients
     for server in [managed.server, managed.sources[0]] {
         assert_eq!(platform.rules_for(server).await.unwrap().0, [], "nothing before acceptance");
     }
-    let foreign = platform.accept_offer(&managed.recipient.actor, managed.connection, managed.server).await;
+    let foreign =
+        platform.accept_offer(&managed.recipient.initiator, managed.connection, managed.server).await;
     assert_eq!(refused(foreign), "there is no such server");
     assert_eq!(managed.accept().await.unwrap(), "Active");
     let rule = async |server| platform.rules_for(server).await.unwrap().0.remove(0);
@@ -152,15 +155,16 @@ async fn only_an_accepted_connection_that_runs_joins_its_two_servers_at_the_rela
     for (party, server, number) in
         [(&managed.owner, managed.server, 1), (&managed.recipient, managed.sources[0], 2)]
     {
-        let issued = platform.issue_token(&party.actor, server, TokenLife::Hour).await.unwrap();
+        let issued = platform.issue_token(&party.initiator, server, TokenLife::Hour).await.unwrap();
         let from = "192.0.2.7".parse().unwrap();
         platform.redeem_token(server, &issued.token, key(number), from).await.unwrap();
     }
     let peers = async || {
-        let all = platform.relayed().await.unwrap();
-        let one = platform.relayed_server(managed.server).await.unwrap().unwrap();
-        assert_eq!(all[&managed.server], one);
-        (one.peers, all[&managed.sources[0]].route)
+        let unknown = ServerId::from_random([9; 16]);
+        let asked = [managed.server, managed.sources[0], managed.sources[1], unknown];
+        let found = platform.relayed_servers(&asked).await.unwrap();
+        assert_eq!(found.len(), 2, "who has no key on file is not relayed");
+        (found[&managed.server].peers.clone(), found[&managed.sources[0]].route)
     };
     assert!(peers().await.0.is_empty(), "while it is Offered");
     managed.accept().await.unwrap();
@@ -197,12 +201,12 @@ async fn the_first_read_of_an_offer_past_its_time_expires_it_in_both_logs() {
         match read {
             0 => assert_eq!(managed.status().await, "Expired"),
             1 => {
-                let all = platform.connections(&managed.recipient.actor).await.unwrap();
+                let all = platform.connections(&managed.recipient.initiator).await.unwrap();
                 assert_eq!(all[0].status.to_string(), "Expired");
             }
             2 => assert!(refused(managed.accept().await).contains("is Expired and nothing changes that")),
             3 => {
-                let entry = platform.audit(&managed.owner.actor, 1).await.unwrap().remove(0);
+                let entry = platform.audit(&managed.owner.initiator, 1).await.unwrap().remove(0);
                 assert_eq!(entry.action, "expire offer");
             }
             _ => _ = platform.sweep().await.unwrap(),
@@ -210,7 +214,7 @@ async fn the_first_read_of_an_offer_past_its_time_expires_it_in_both_logs() {
         let row = platform.store.read().await.unwrap().connection(managed.connection).await.unwrap();
         assert_eq!(row.unwrap().status, Status::Expired, "written by reader {read}");
         for party in [&managed.owner, &managed.recipient] {
-            let log = platform.audit(&party.actor, 10).await.unwrap();
+            let log = platform.audit(&party.initiator, 10).await.unwrap();
             let expired: Vec<_> = log.iter().filter(|entry| entry.action == "expire offer").collect();
             assert_eq!(expired.len(), 1);
             assert_eq!((expired[0].actor.as_str(), expired[0].outcome.as_str()), ("the gateway", "done"));
@@ -228,9 +232,9 @@ async fn the_life_of_an_offer_is_as_its_maker_chose() {
         life: "1h".parse().unwrap(),
     };
     let platform = &managed.world.platform;
-    let short = platform.offer_admin(&managed.owner.actor, &offer).await.unwrap();
+    let short = platform.offer_admin(&managed.owner.initiator, &offer).await.unwrap();
     managed.world.pass(Duration::from_secs(3600));
-    let late = platform.accept_offer(&managed.recipient.actor, short, managed.sources[0]).await;
+    let late = platform.accept_offer(&managed.recipient.initiator, short, managed.sources[0]).await;
     assert!(refused(late).contains("Expired"));
     assert_eq!(managed.accept().await.unwrap(), "Active");
 }
@@ -244,12 +248,12 @@ async fn an_open_offer_is_seen_with_its_server_by_its_two_parties_alone() {
     world.channel(&managed.owner, managed.server, "ADT").await;
     let missing = ConnectionId::from_random([9; 16]);
     for id in [managed.connection, missing] {
-        let seen = platform.connection(&peer.actor, id).await.map(drop);
+        let seen = platform.connection(&peer.initiator, id).await.map(drop);
         assert_eq!(refused(seen), "there is no such connection");
     }
-    assert!(platform.connections(&peer.actor).await.unwrap().is_empty());
+    assert!(platform.connections(&peer.initiator).await.unwrap().is_empty());
     let server_of_channel = async |party: &Party| {
-        let channels = platform.channels(&party.actor).await.unwrap();
+        let channels = platform.channels(&party.initiator).await.unwrap();
         channels.into_iter().find_map(|channel| channel.server).map(|name| name.to_string())
     };
     assert_eq!(server_of_channel(&peer).await, None);
@@ -287,8 +291,8 @@ async fn the_names_of_an_ended_connection_stay_in_its_row() {
     let managed = Managed::active(Access::ReadOnly).await;
     managed.command(&managed.recipient, ConnectionCommand::Terminate).await.unwrap();
     let platform = &managed.world.platform;
-    platform.describe_server(&managed.owner.actor, managed.server, &text("Renamed")).await.unwrap();
-    platform.describe_server(&managed.recipient.actor, managed.sources[0], &text("New")).await.unwrap();
+    platform.describe_server(&managed.owner.initiator, managed.server, &text("Renamed")).await.unwrap();
+    platform.describe_server(&managed.recipient.initiator, managed.sources[0], &text("New")).await.unwrap();
     assert_eq!(managed.view(&managed.owner).await.route(), "Lakeside Mirth → St Mary Mirth");
 }
 
@@ -296,24 +300,24 @@ async fn the_names_of_an_ended_connection_stay_in_its_row() {
 async fn a_p2p_connection_knows_no_offer() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
-    let accepted = platform.accept_offer(&pair.source.actor, pair.connection, pair.source_server).await;
+    let accepted = platform.accept_offer(&pair.source.initiator, pair.connection, pair.source_server).await;
     assert!(refused(accepted).contains("`accept` belongs to admin connections"));
-    let withdrawn = platform.withdraw_offer(&pair.target.actor, pair.connection).await;
+    let withdrawn = platform.withdraw_offer(&pair.target.initiator, pair.connection).await;
     assert!(refused(withdrawn).contains("`withdraw` belongs to admin connections"));
 }
 
-async fn ask(managed: &Managed, actor: &Actor, event: Event) -> Result<Status, String> {
+async fn ask(managed: &Managed, initiator: &Initiator, event: Event) -> Result<Status, String> {
     let (platform, id) = (&managed.world.platform, managed.connection);
     let done = match event {
-        Event::Accept => platform.accept_offer(actor, id, managed.sources[0]).await,
-        Event::Decline => platform.decline_offer(actor, id).await,
-        Event::Withdraw => platform.withdraw_offer(actor, id).await,
-        Event::Activate => platform.command(actor, id, ConnectionCommand::Activate).await,
-        Event::Pause => platform.command(actor, id, ConnectionCommand::Pause).await,
-        Event::Resume => platform.command(actor, id, ConnectionCommand::Resume).await,
-        Event::Disconnect => platform.command(actor, id, ConnectionCommand::Disconnect).await,
-        Event::Retry => platform.command(actor, id, ConnectionCommand::Retry).await,
-        Event::Terminate => platform.command(actor, id, ConnectionCommand::Terminate).await,
+        Event::Accept => platform.accept_offer(initiator, id, managed.sources[0]).await,
+        Event::Decline => platform.decline_offer(initiator, id).await,
+        Event::Withdraw => platform.withdraw_offer(initiator, id).await,
+        Event::Activate => platform.command(initiator, id, ConnectionCommand::Activate).await,
+        Event::Pause => platform.command(initiator, id, ConnectionCommand::Pause).await,
+        Event::Resume => platform.command(initiator, id, ConnectionCommand::Resume).await,
+        Event::Disconnect => platform.command(initiator, id, ConnectionCommand::Disconnect).await,
+        Event::Retry => platform.command(initiator, id, ConnectionCommand::Retry).await,
+        Event::Terminate => platform.command(initiator, id, ConnectionCommand::Terminate).await,
         Event::Create | Event::SetUpDone | Event::SetUpFailed | Event::Expire | Event::AgentRefused => {
             panic!("nobody can ask for `{event}`")
         }
@@ -323,8 +327,8 @@ async fn ask(managed: &Managed, actor: &Actor, event: Event) -> Result<Status, S
 
 /// Brings the open offer there.
 async fn in_status(managed: Managed, status: Status) -> Managed {
-    let (owner, recipient) = (&managed.owner.actor, &managed.recipient.actor);
-    let steps: &[(&Actor, Event)] = match status {
+    let (owner, recipient) = (&managed.owner.initiator, &managed.recipient.initiator);
+    let steps: &[(&Initiator, Event)] = match status {
         Status::Offered | Status::Expired | Status::Provisioning => &[],
         Status::Active | Status::Failed | Status::Ready => &[(recipient, Event::Accept)],
         Status::Paused(PauseHold::Source) => &[(recipient, Event::Accept), (recipient, Event::Pause)],
@@ -335,8 +339,8 @@ async fn in_status(managed: Managed, status: Status) -> Managed {
         Status::Declined => &[(recipient, Event::Decline)],
         Status::Terminated => &[(owner, Event::Withdraw)],
     };
-    for (actor, event) in steps {
-        ask(&managed, actor, *event).await.unwrap();
+    for (initiator, event) in steps {
+        ask(&managed, initiator, *event).await.unwrap();
     }
     if matches!(status, Status::Failed | Status::Ready) {
         managed

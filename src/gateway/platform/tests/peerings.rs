@@ -7,22 +7,22 @@ async fn a_request_is_the_recipients_to_answer_unless_the_requester_withdraws_it
     let world = World::new().await;
     let asks = world.party("Lakeside", Tier::Standard).await;
     let asked = world.party("St Mary", Tier::Standard).await;
-    let id = world.platform.request_peering(&asks.actor, asked.id).await.unwrap();
+    let id = world.platform.request_peering(&asks.initiator, asked.id).await.unwrap();
     let platform = &world.platform;
     let by_requester = "a peering request is for St Mary to accept or decline";
-    assert_eq!(refused(platform.accept_peering(&asks.actor, id).await), by_requester);
-    assert_eq!(refused(platform.decline_peering(&asks.actor, id).await), by_requester);
-    let withdrawn = platform.withdraw_peering(&asked.actor, id).await;
+    assert_eq!(refused(platform.accept_peering(&asks.initiator, id).await), by_requester);
+    assert_eq!(refused(platform.decline_peering(&asks.initiator, id).await), by_requester);
+    let withdrawn = platform.withdraw_peering(&asked.initiator, id).await;
     assert_eq!(refused(withdrawn), "a peering request is for Lakeside to withdraw");
-    platform.decline_peering(&asked.actor, id).await.unwrap();
+    platform.decline_peering(&asked.initiator, id).await.unwrap();
     let late = "this peering request is declined and stays so; make a new one";
-    assert_eq!(refused(platform.accept_peering(&asked.actor, id).await), late);
-    assert_eq!(refused(platform.withdraw_peering(&asks.actor, id).await), late);
-    let again = platform.request_peering(&asks.actor, asked.id).await.unwrap();
-    platform.withdraw_peering(&asks.actor, again).await.unwrap();
-    let third = platform.request_peering(&asked.actor, asks.id).await.unwrap();
-    platform.accept_peering(&asks.actor, third).await.unwrap();
-    let live = platform.request_peering(&asks.actor, asked.id).await;
+    assert_eq!(refused(platform.accept_peering(&asked.initiator, id).await), late);
+    assert_eq!(refused(platform.withdraw_peering(&asks.initiator, id).await), late);
+    let again = platform.request_peering(&asks.initiator, asked.id).await.unwrap();
+    platform.withdraw_peering(&asks.initiator, again).await.unwrap();
+    let third = platform.request_peering(&asked.initiator, asks.id).await.unwrap();
+    platform.accept_peering(&asks.initiator, third).await.unwrap();
+    let live = platform.request_peering(&asks.initiator, asked.id).await;
     assert_eq!(refused(live), "Lakeside and St Mary have an agreement already");
 }
 
@@ -31,8 +31,8 @@ async fn a_crossing_request_points_to_the_open_one() {
     let world = World::new().await;
     let asks = world.party("Lakeside", Tier::Standard).await;
     let asked = world.party("St Mary", Tier::Standard).await;
-    world.platform.request_peering(&asks.actor, asked.id).await.unwrap();
-    let crossing = world.platform.request_peering(&asked.actor, asks.id).await;
+    world.platform.request_peering(&asks.initiator, asked.id).await.unwrap();
+    let crossing = world.platform.request_peering(&asked.initiator, asks.id).await;
     assert_eq!(
         refused(crossing),
         "a request from Lakeside to St Mary is open already; St Mary accepts or declines it"
@@ -44,7 +44,7 @@ async fn an_agreement_with_oneself_is_accepted_at_once_under_the_name_self() {
     let world = World::new().await;
     let party = world.party("Lakeside", Tier::Standard).await;
     world.peers(&party, &party).await;
-    let peerings = world.platform.peerings(&party.actor).await.unwrap();
+    let peerings = world.platform.peerings(&party.initiator).await.unwrap();
     assert_eq!((peerings[0].peer.as_str(), peerings[0].status), ("Self", "live"));
 }
 
@@ -65,14 +65,14 @@ async fn a_full_peer_is_refused_without_telling_the_other_ones_tier() {
     let world = World::new().await;
     let full = world.party("Lakeside", Tier::Free).await;
     let open = world.party("St Mary", Tier::Enterprise).await;
-    let pending = world.platform.request_peering(&full.actor, open.id).await.unwrap();
+    let pending = world.platform.request_peering(&full.initiator, open.id).await.unwrap();
     for number in 0..3 {
         let peer = world.party(&format!("Peer {number}"), Tier::Standard).await;
         world.peers(&peer, &full).await;
     }
-    let accepted = world.platform.accept_peering(&open.actor, pending).await;
+    let accepted = world.platform.accept_peering(&open.initiator, pending).await;
     assert_eq!(refused(accepted), "Lakeside cannot take another peer now; ask them to make room");
     let another = world.party("Another", Tier::Standard).await;
-    let asked = world.platform.request_peering(&full.actor, another.id).await;
+    let asked = world.platform.request_peering(&full.initiator, another.id).await;
     assert_eq!(refused(asked), "the Free tier admits 3 peers; a higher tier admits more");
 }

@@ -11,10 +11,10 @@ async fn of_two_racing_decisions_exactly_one_wins() {
         let lab = pair.world.channel(&pair.target, pair.target_server, "Lab").await;
         let here = &pair.world.platform;
         let there = second(&pair).await;
-        let grant = here.request_grant(&pair.source.actor, lab, pair.source_server).await.unwrap();
+        let grant = here.request_grant(&pair.source.initiator, lab, pair.source_server).await.unwrap();
         let (approved, denied) = tokio::join!(
-            here.approve_grant(&pair.target.actor, grant, None),
-            there.deny_grant(&pair.target.actor, grant),
+            here.approve_grant(&pair.target.initiator, grant, None),
+            there.deny_grant(&pair.target.initiator, grant),
         );
         assert!(approved.is_ok() != denied.is_ok(), "{approved:?} {denied:?}");
         if approved.is_ok() {
@@ -22,8 +22,8 @@ async fn of_two_racing_decisions_exactly_one_wins() {
         } else {
             assert!(refused(approved).contains("only a pending one is decided"));
         }
-        let made = here.connections(&pair.source.actor).await.unwrap().len();
-        let grants = here.grants(&pair.source.actor).await.unwrap();
+        let made = here.connections(&pair.source.initiator).await.unwrap().len();
+        let grants = here.grants(&pair.source.initiator).await.unwrap();
         let status = grants.iter().find(|it| it.id == grant).unwrap().status;
         assert!(matches!((made, status), (2, "approved") | (1, "denied")), "{made} {status}");
     }
@@ -35,8 +35,8 @@ async fn exactly_one_of_two_parallel_reveals_gives_the_secret() {
         let pair = Pair::new().await;
         let there = second(&pair).await;
         let (one, two) = tokio::join!(
-            pair.world.platform.view_secret(&pair.source.actor, pair.connection),
-            there.view_secret(&pair.source.actor, pair.connection),
+            pair.world.platform.view_secret(&pair.source.initiator, pair.connection),
+            there.view_secret(&pair.source.initiator, pair.connection),
         );
         assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
     }
@@ -49,11 +49,11 @@ async fn two_crossing_peering_requests_leave_one() {
         let one = world.party("Lakeside", Tier::Standard).await;
         let two = world.party("St Mary", Tier::Standard).await;
         let (first, second) = tokio::join!(
-            world.platform.request_peering(&one.actor, two.id),
-            world.platform.request_peering(&two.actor, one.id),
+            world.platform.request_peering(&one.initiator, two.id),
+            world.platform.request_peering(&two.initiator, one.id),
         );
         assert!(first.is_ok() != second.is_ok(), "{first:?} {second:?}");
-        assert_eq!(world.platform.peerings(&one.actor).await.unwrap().len(), 1);
+        assert_eq!(world.platform.peerings(&one.initiator).await.unwrap().len(), 1);
     }
 }
 
@@ -63,7 +63,7 @@ async fn a_token_redeemed_with_two_keys_at_once_binds_one() {
         let pair = Pair::new().await;
         let platform = &pair.world.platform;
         let issued =
-            platform.issue_token(&pair.source.actor, pair.source_server, TokenLife::Hour).await.unwrap();
+            platform.issue_token(&pair.source.initiator, pair.source_server, TokenLife::Hour).await.unwrap();
         let from = "192.0.2.7".parse().unwrap();
         let (one, two) = tokio::join!(
             platform.redeem_token(pair.source_server, &issued.token, key(1), from),
@@ -79,8 +79,8 @@ async fn the_last_place_of_a_tier_is_given_once() {
     let party = world.party("Lakeside", Tier::Free).await;
     let (one, two) = (text("one"), text("two"));
     let (first, second) = tokio::join!(
-        world.platform.add_server(&party.actor, &one),
-        world.platform.add_server(&party.actor, &two),
+        world.platform.add_server(&party.initiator, &one),
+        world.platform.add_server(&party.initiator, &two),
     );
     assert!(first.is_ok() != second.is_ok(), "{first:?} {second:?}");
 }
@@ -90,7 +90,7 @@ async fn a_running_platform_notices_what_another_process_wrote() {
     let pair = Pair::new().await;
     let there = second(&pair).await;
     let before = pair.world.platform.newest_change().await.unwrap();
-    there.command(&pair.source.actor, pair.connection, ConnectionCommand::Activate).await.unwrap();
+    there.command(&pair.source.initiator, pair.connection, ConnectionCommand::Activate).await.unwrap();
     assert_ne!(pair.world.platform.newest_change().await.unwrap(), before);
     assert_eq!(pair.status().await, "Active");
 }
@@ -100,10 +100,10 @@ async fn two_acceptances_with_different_servers_leave_one_source() {
     for _ in 0..10 {
         let managed = Managed::offered(Access::ReadWrite).await;
         let there = managed.second(managed.world.clock.clone()).await;
-        let (actor, id) = (&managed.recipient.actor, managed.connection);
+        let (initiator, id) = (&managed.recipient.initiator, managed.connection);
         let (one, two) = tokio::join!(
-            managed.world.platform.accept_offer(actor, id, managed.sources[0]),
-            there.accept_offer(actor, id, managed.sources[1]),
+            managed.world.platform.accept_offer(initiator, id, managed.sources[0]),
+            there.accept_offer(initiator, id, managed.sources[1]),
         );
         assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
         let source = managed.view(&managed.owner).await.source.server;
@@ -120,9 +120,9 @@ async fn an_acceptance_racing_a_withdrawal_or_a_refusal_has_one_winner() {
         let there = managed.second(managed.world.clock.clone()).await;
         let ending = async {
             if round % 2 == 0 {
-                there.withdraw_offer(&managed.owner.actor, managed.connection).await
+                there.withdraw_offer(&managed.owner.initiator, managed.connection).await
             } else {
-                there.decline_offer(&managed.recipient.actor, managed.connection).await
+                there.decline_offer(&managed.recipient.initiator, managed.connection).await
             }
         };
         let (accepted, ended) = tokio::join!(managed.accept(), ending);
@@ -144,7 +144,7 @@ async fn an_acceptance_racing_the_expiry_has_one_winner() {
         let there = managed.second(Arc::new(Clock(AtomicI64::new(later)))).await;
         let (accepted, swept) = tokio::join!(managed.accept(), there.sweep());
         swept.unwrap();
-        let log = managed.world.platform.audit(&managed.owner.actor, 10).await.unwrap();
+        let log = managed.world.platform.audit(&managed.owner.initiator, 10).await.unwrap();
         let expired = log.iter().filter(|entry| entry.action == "expire offer").count();
         let status = managed.status().await;
         match accepted {
@@ -162,9 +162,9 @@ async fn an_acceptance_racing_a_downgrade_never_leaves_read_write_running() {
     for _ in 0..10 {
         let managed = Managed::offered(Access::ReadWrite).await;
         let there = managed.second(managed.world.clock.clone()).await;
-        let actor = host();
+        let initiator = host();
         let (accepted, downgraded) =
-            tokio::join!(managed.accept(), there.set_tier(&actor, managed.owner.id, Tier::Free));
+            tokio::join!(managed.accept(), there.set_tier(&initiator, managed.owner.id, Tier::Free));
         downgraded.unwrap();
         let expected = if accepted.is_ok() { "Paused" } else { "Offered" };
         assert_eq!(managed.status().await, expected, "{accepted:?}");

@@ -8,10 +8,10 @@ use super::*;
 async fn each_owner_views_the_same_secret_once_before_being_pointed_to_rotation() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
-    let source = platform.view_secret(&pair.source.actor, pair.connection).await.unwrap();
-    let again = platform.view_secret(&pair.source.actor, pair.connection).await;
+    let source = platform.view_secret(&pair.source.initiator, pair.connection).await.unwrap();
+    let again = platform.view_secret(&pair.source.initiator, pair.connection).await;
     assert!(refused(again).contains("run `adit admin connection rotate`"));
-    let target = platform.view_secret(&pair.target.actor, pair.connection).await.unwrap();
+    let target = platform.view_secret(&pair.target.initiator, pair.connection).await.unwrap();
     assert_eq!(source, target);
     let (_, action, outcome, detail) = pair.world.last_entry(&pair.source).await;
     assert_eq!([&*action, &*outcome], ["view secret", "done"]);
@@ -22,7 +22,7 @@ async fn each_owner_views_the_same_secret_once_before_being_pointed_to_rotation(
 async fn a_fetch_repeats_until_it_is_stored_without_using_up_a_view() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
-    let viewed = platform.view_secret(&pair.source.actor, pair.connection).await.unwrap();
+    let viewed = platform.view_secret(&pair.source.initiator, pair.connection).await.unwrap();
     for _ in 0..2 {
         let (epoch, secret) = platform.fetch_secret(pair.source_server, pair.connection).await.unwrap();
         assert_eq!((epoch, secret), (1, viewed.secret.clone()));
@@ -31,7 +31,7 @@ async fn a_fetch_repeats_until_it_is_stored_without_using_up_a_view() {
     let again = platform.fetch_secret(pair.source_server, pair.connection).await;
     assert!(matches!(again, Err(AgentError::SecretUnavailable)), "{again:?}");
     assert!(platform.fetch_secret(pair.target_server, pair.connection).await.is_ok());
-    assert!(platform.view_secret(&pair.target.actor, pair.connection).await.is_ok());
+    assert!(platform.view_secret(&pair.target.initiator, pair.connection).await.is_ok());
 }
 
 #[tokio::test]
@@ -40,9 +40,9 @@ async fn once_both_agents_store_it_the_last_view_deletes_it() {
     let platform = &pair.world.platform;
     store_secret(&pair).await;
     assert!(is_kept(&pair).await);
-    platform.view_secret(&pair.source.actor, pair.connection).await.unwrap();
+    platform.view_secret(&pair.source.initiator, pair.connection).await.unwrap();
     assert!(is_kept(&pair).await);
-    platform.view_secret(&pair.target.actor, pair.connection).await.unwrap();
+    platform.view_secret(&pair.target.initiator, pair.connection).await.unwrap();
     assert!(!is_kept(&pair).await);
 }
 
@@ -62,7 +62,7 @@ async fn unviewed_it_is_deleted_72_hours_after_both_agents_store_it_by_read_or_s
             assert_eq!(platform.sweep().await.unwrap(), 1);
             assert_eq!(platform.sweep().await.unwrap(), 0);
         }
-        let viewed = platform.view_secret(&pair.source.actor, pair.connection).await;
+        let viewed = platform.view_secret(&pair.source.initiator, pair.connection).await;
         assert!(refused(viewed).contains("no longer available here; run `adit admin connection rotate`"));
         assert!(!is_kept(&pair).await);
     }
@@ -73,9 +73,9 @@ async fn a_rotated_secret_starts_neither_viewed_nor_stored() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
     store_secret(&pair).await;
-    let old = platform.view_secret(&pair.source.actor, pair.connection).await.unwrap();
-    assert_eq!(platform.rotate_secret(&pair.target.actor, pair.connection).await.unwrap(), 2);
-    let new = platform.view_secret(&pair.source.actor, pair.connection).await.unwrap();
+    let old = platform.view_secret(&pair.source.initiator, pair.connection).await.unwrap();
+    assert_eq!(platform.rotate_secret(&pair.target.initiator, pair.connection).await.unwrap(), 2);
+    let new = platform.view_secret(&pair.source.initiator, pair.connection).await.unwrap();
     assert_ne!(old.secret, new.secret);
     let (rules, _) = platform.rules_for(pair.target_server).await.unwrap();
     assert_eq!(rules[0].secret_epoch, 2);
@@ -89,12 +89,13 @@ async fn every_connection_has_its_own_secret_sealed_in_the_database() {
     let pair = Pair::new().await;
     let platform = &pair.world.platform;
     let lab = pair.world.channel(&pair.target, pair.target_server, "Lab").await;
-    let grant = platform.request_grant(&pair.source.actor, lab, pair.source_server).await.unwrap();
-    let other = platform.approve_grant(&pair.target.actor, grant, None).await.unwrap();
-    let one = platform.view_secret(&pair.source.actor, pair.connection).await.unwrap();
-    let two = platform.view_secret(&pair.source.actor, other).await.unwrap();
+    let grant = platform.request_grant(&pair.source.initiator, lab, pair.source_server).await.unwrap();
+    let other = platform.approve_grant(&pair.target.initiator, grant, None).await.unwrap();
+    let one = platform.view_secret(&pair.source.initiator, pair.connection).await.unwrap();
+    let two = platform.view_secret(&pair.source.initiator, other).await.unwrap();
     assert_ne!(one.secret, two.secret);
-    let token = platform.issue_token(&pair.source.actor, pair.source_server, TokenLife::Hour).await.unwrap();
+    let token =
+        platform.issue_token(&pair.source.initiator, pair.source_server, TokenLife::Hour).await.unwrap();
     platform.close().await.unwrap();
     let database = pair.world.place.contents().await;
     for secret in [one.secret.expose(), two.secret.expose(), token.token.expose()] {
@@ -112,8 +113,14 @@ async fn an_outsider_gets_the_answer_of_a_connection_that_does_not_exist_even_as
     let server = pair.world.server(&stranger, "strange").await;
     let missing = ConnectionId::from_random([9; 16]);
     for id in [pair.connection, missing] {
-        assert_eq!(refused(platform.view_secret(&stranger.actor, id).await), "there is no such connection");
-        assert_eq!(refused(platform.rotate_secret(&stranger.actor, id).await), "there is no such connection");
+        assert_eq!(
+            refused(platform.view_secret(&stranger.initiator, id).await),
+            "there is no such connection"
+        );
+        assert_eq!(
+            refused(platform.rotate_secret(&stranger.initiator, id).await),
+            "there is no such connection"
+        );
         assert!(matches!(platform.fetch_secret(server, id).await, Err(AgentError::NotFound)));
         assert!(matches!(platform.secret_stored(server, id, 1).await, Err(AgentError::NotFound)));
     }

@@ -19,7 +19,7 @@ async fn both_logs_tell_a_session_from_its_start_to_its_sum_with_who_told_it() {
         platform.admin_session(server, managed.connection, &ended).await.unwrap();
     }
     for party in [&managed.owner, &managed.recipient] {
-        let log = platform.audit(&party.actor, 3).await.unwrap();
+        let log = platform.audit(&party.initiator, 3).await.unwrap();
         let rows: Vec<_> = log.iter().map(|row| (&*row.actor, &*row.action, &*row.detail)).collect();
         assert_eq!(
             rows,
@@ -99,7 +99,8 @@ async fn only_the_ends_of_an_accepted_admin_connection_are_believed() {
     ] {
         assert!(matches!(tell(platform, server, id).await, Err(AgentError::NotFound)));
     }
-    assert_eq!(managed.world.log_length(&managed.owner).await, before);
+    assert_eq!(managed.world.log_length(&managed.owner).await, before + 1, "what its own agent was refused");
+    assert_eq!(managed.world.last_entry(&managed.owner).await.2, "refused");
     let pair = Pair::new().await;
     let channel = tell(&pair.world.platform, pair.source_server, pair.connection).await;
     assert!(matches!(channel, Err(AgentError::NotFound)), "channel data has no sessions");

@@ -11,17 +11,17 @@ const RULE: &str = "Admin RW needs the Standard or Enterprise tier of St Mary, w
 #[tokio::test]
 async fn read_write_alone_needs_the_standard_tier_to_be_offered() {
     let managed = Managed::offered(Access::ReadOnly).await;
-    managed.world.platform.decline_offer(&managed.recipient.actor, managed.connection).await.unwrap();
+    managed.world.platform.decline_offer(&managed.recipient.initiator, managed.connection).await.unwrap();
     for (tier, offers) in [(Tier::Free, false), (Tier::Standard, true), (Tier::Enterprise, true)] {
         managed.set_tier(tier).await;
         let made = managed.offer(Access::ReadWrite).await;
         assert_eq!(made.is_ok(), offers, "{tier}: {made:?}");
         match made {
-            Ok(id) => _ = managed.world.platform.withdraw_offer(&managed.owner.actor, id).await.unwrap(),
+            Ok(id) => _ = managed.world.platform.withdraw_offer(&managed.owner.initiator, id).await.unwrap(),
             Err(error) => assert_eq!(error.to_string(), RULE),
         }
         let view_only = managed.offer(Access::ReadOnly).await.unwrap();
-        managed.world.platform.withdraw_offer(&managed.owner.actor, view_only).await.unwrap();
+        managed.world.platform.withdraw_offer(&managed.owner.initiator, view_only).await.unwrap();
     }
 }
 
@@ -62,7 +62,7 @@ async fn a_connection_cut_by_a_downgrade_stays_paused_until_the_tier_fits() {
     assert_eq!(managed.view(&managed.owner).await.held_by, ["St Mary (until its tier admits Admin RW)"]);
     assert_eq!(managed.view(&managed.recipient).await.held_by, ["St Mary"], "the tier is not the peer's");
     for party in [&managed.owner, &managed.recipient] {
-        let log = platform.audit(&party.actor, 10).await.unwrap();
+        let log = platform.audit(&party.initiator, 10).await.unwrap();
         let held = log.iter().find(|entry| entry.action == "hold connection").unwrap();
         assert_eq!(held.detail, "from Active to Paused, open tunnels cut, on behalf of St Mary");
         assert_eq!(held.actor, "the gateway");
@@ -127,12 +127,12 @@ async fn a_downgrade_touches_only_read_write_connections_of_the_servers_owner() 
     let managed = Managed::active(Access::ReadOnly).await;
     let full = managed.offer(Access::ReadWrite).await.unwrap();
     let (platform, recipient) = (&managed.world.platform, &managed.recipient);
-    platform.accept_offer(&recipient.actor, full, managed.sources[0]).await.unwrap();
+    platform.accept_offer(&recipient.initiator, full, managed.sources[0]).await.unwrap();
     for tier in [Tier::Standard, Tier::Free] {
         platform.set_tier(&host(), recipient.id, tier).await.unwrap();
     }
     let statuses = async || {
-        let all = platform.connections(&managed.owner.actor).await.unwrap();
+        let all = platform.connections(&managed.owner.initiator).await.unwrap();
         all.iter().map(|it| it.status.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(statuses().await, ["Active", "Active"]);

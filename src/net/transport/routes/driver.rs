@@ -15,7 +15,7 @@ use super::{OpenCarriers, OwnEnd, PathState, RelayServer, Routes, WantedPeer, lo
 use crate::identity::random;
 use crate::transport::destination::Destination;
 use crate::transport::socket::{AgentSocket, OwnPacket, SocketDrops, count};
-use adit_core::domain::id::{BootId, RouteId, ServerId};
+use adit_core::domain::id::{BootId, RelayId, RouteId, ServerId};
 use adit_core::domain::limits::{OWN_PACKETS_A_TURN, PATH_DOUBT, PROBE_EVERY, SOURCE_LAPSES_AFTER};
 use adit_core::domain::path::{Carrier, PathKind, PathPreference};
 use adit_core::protocol::initial::TagKey;
@@ -283,6 +283,10 @@ impl RouteDriver {
             if peer.wanted.path != wanted.path {
                 keeper.set_preference(wanted.path, now);
             }
+            if peer.wanted.relays != wanted.relays {
+                let relay = self.relay_client.place.id;
+                keeper.forbid_relays(wanted.forbidden(relay, RelayId(self.own.gateway)), now);
+            }
             if peer.wanted.secrets != wanted.secrets {
                 keeper.set_keys(wanted.secrets.iter().map(PacketKey::of_connection).collect());
                 let tags = wanted.secrets.iter().map(TagKey::of_connection).collect();
@@ -385,9 +389,11 @@ impl RouteDriver {
         if !self.has_link {
             return Some(CarrierNeed::NoLink);
         }
+        let relay = self.relay_client.place.id;
         let gateway = self.gateway.as_mut()?;
         let of_gateway = gateway.proof.need(gateway.driven.health(now), now);
-        let of_peers: Vec<_> = self.peers.values_mut().filter_map(|peer| peer.carrier_need(now)).collect();
+        let of_peers: Vec<_> =
+            self.peers.values_mut().filter_map(|peer| peer.carrier_need(relay, now)).collect();
         of_gateway.filter(|need| *need == CarrierNeed::Gateway).or(of_peers.first().copied()).or(of_gateway)
     }
 
@@ -498,6 +504,7 @@ impl DrivenPeer {
             secrets: Vec::new(),
             candidates: Vec::new(),
             path: PathPreference::default(),
+            relays: Vec::new(),
         };
         Self { wanted, driven, doubt: Doubt::default(), known: None }
     }
@@ -511,8 +518,10 @@ impl DrivenPeer {
                 .is_some_and(|silent| (PROBE_EVERY + PATH_DOUBT..SOURCE_LAPSES_AFTER).contains(&silent))
     }
 
-    fn carrier_need(&mut self, now: Instant) -> Option<CarrierNeed> {
-        self.doubt.need(self.driven.health(now), self.wanted.path, now)
+    /// Returns why this peer wants a carrier to `relay` now, if it does.
+    fn carrier_need(&mut self, relay: RelayId, now: Instant) -> Option<CarrierNeed> {
+        let need = self.doubt.need(self.driven.health(now), self.wanted.path, now);
+        need.filter(|need| *need == CarrierNeed::InUse || !self.driven.keeper.forbids(relay))
     }
 
     fn publish(&mut self, socket: &AgentSocket, now: Instant) {

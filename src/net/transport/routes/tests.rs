@@ -40,8 +40,31 @@ fn wanted(peer: &End, candidates: Vec<SocketAddr>) -> BTreeMap<ServerId, WantedP
             secrets,
             candidates,
             path: PathPreference::AUTO,
+            relays: Vec::new(),
         },
     )])
+}
+
+#[test]
+fn a_relay_is_forbidden_unless_the_rules_of_all_connections_allow_it() {
+    let own = RelayId(GATEWAY);
+    let other = RelayId(RouteId::from_bytes([8; 8]));
+    let named = |relays: &[RelayId]| Relays::try_from(relays.to_vec()).unwrap();
+    for (relays, forbidden) in [
+        (vec![], false),
+        (vec![named(&[]), named(&[other, own])], false),
+        (vec![named(&[]), named(&[other])], true),
+    ] {
+        let wanted = WantedPeer {
+            route: RouteId::from_bytes([7; 8]),
+            name: "peer".into(),
+            secrets: Vec::new(),
+            candidates: Vec::new(),
+            path: PathPreference::AUTO,
+            relays,
+        };
+        assert_eq!(!wanted.forbidden(own, own).is_empty(), forbidden, "{wanted:?}");
+    }
 }
 
 #[tokio::test]

@@ -388,6 +388,35 @@ fn what_is_wrong_with_each_better_path_is_told() {
 }
 
 #[test]
+fn a_relay_that_the_rules_do_not_name_is_neither_probed_nor_answered() {
+    let mut net = three_kinds();
+    net.forbid_relay(A, true);
+    net.run_for(SECOND);
+    net.sent.clear();
+    net.run_for(SECOND * 60);
+    assert!(net.sent_by(B).any(|sent| sent.to.relay().is_some()));
+    assert!(net.sent_by(A).all(|sent| sent.to == path(B_HOME)));
+    assert_eq!((net.kind(A), changes(&mut net)), (Some(PathKind::Direct), vec![]));
+}
+
+#[test]
+fn a_relay_in_use_that_the_rules_name_no_more_is_left_until_they_name_it() {
+    let mut net = three_kinds();
+    net.cut_direct(true);
+    net.run_for(LEFT + SECOND);
+    assert_eq!(net.kind(A), Some(PathKind::Relay));
+    changes(&mut net);
+    net.forbid_relay(A, true);
+    net.run_for(SECOND * 10);
+    assert_eq!((net.kind(A), changes(&mut net)), (None, vec![RouteEvent::Inactive]));
+    let why_not: Vec<_> = net.peer(A).why_not(net.now).map(|(_, why)| why.as_str()).collect();
+    assert_eq!(why_not, ["silent", "other-relay", "other-relay"]);
+    net.forbid_relay(A, false);
+    net.run_for(PROBE_SEARCH_MAX + SECOND);
+    assert!(net.kind(A).is_some_and(|kind| kind != PathKind::Direct), "{:?}", net.kind(A));
+}
+
+#[test]
 fn a_path_that_carries_only_short_packets_is_told_apart_from_a_silent_one() {
     let mut net = Net::new();
     net.direct_mtu = 1_300;

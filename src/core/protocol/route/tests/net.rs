@@ -240,6 +240,13 @@ impl Net {
         self.peers[which].set_preference(preference, now);
     }
 
+    /// Says whether the rules of one end name the relay.
+    pub(super) fn forbid_relay(&mut self, which: usize, is_forbidden: bool) {
+        let relays = RELAY.relay().filter(|_| is_forbidden).into_iter().collect();
+        let now = self.now;
+        self.peers[which].forbid_relays(relays, now);
+    }
+
     pub(super) fn allow_only(&mut self, which: usize, kind: PathKind) {
         self.prefer(which, PathPreference::only(kind));
     }

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::platform::lists::slow;
-use crate::platform::presence::facts_of;
 use crate::platform::viewer;
-use crate::store::{ChannelRecord, Tx};
+use crate::store::{ChannelRecord, ConnectionRecord, Tx};
+use adit_core::domain::connectivity::{Facts, SideFacts};
 use adit_core::domain::visibility::{self, Field, Viewer};
 
 #[tokio::test]
@@ -13,7 +13,7 @@ async fn each_list_is_what_looking_every_thing_up_gives() {
     let platform = &world.platform;
     let viewers = [0, 7, 21].map(|number| member(crowd.organization(number), UserRole::Auditor));
     for viewer in viewers.into_iter().chain([host()]) {
-        let viewpoint = viewer.viewpoint();
+        let viewpoint = viewer.viewpoint().unwrap();
         let mut tx = platform.store.read().await.unwrap();
         let slow = connections(&mut tx, viewpoint, platform.now()).await;
         assert!(slow.len() > 300);
@@ -53,11 +53,11 @@ fn same<T: PartialEq + std::fmt::Debug>(fast: Vec<T>, slow: Vec<T>) {
 
 struct Lists<'a> {
     platform: &'a Platform,
-    viewer: &'a Actor,
+    viewer: &'a Initiator,
 }
 
 impl Platform {
-    fn list<'a>(&'a self, viewer: &'a Actor) -> Lists<'a> {
+    fn list<'a>(&'a self, viewer: &'a Initiator) -> Lists<'a> {
         Lists { platform: self, viewer }
     }
 }
@@ -97,7 +97,7 @@ pub(super) async fn connections(
     for id in tx.texts("SELECT id AS it FROM connection ORDER BY created_at, id").await {
         let connection = tx.connection(id.parse().unwrap()).await.unwrap().unwrap();
         if viewpoint.is_none_or(|own| viewer::side_of(&connection, own).is_some()) {
-            let facts = facts_of(tx, &connection, now).await.unwrap();
+            let facts = facts_of(tx, &connection, now).await;
             views.push(slow::connection(connection, &facts, viewpoint));
         }
     }
@@ -155,4 +155,28 @@ async fn grants(tx: &mut Tx, viewpoint: Option<OrganizationId>) -> Vec<GrantView
         views.push(slow::grant(grant, connection, channel.published, viewer));
     }
     views
+}
+
+/// Returns the facts, each asked for by itself.
+async fn facts_of(tx: &mut Tx, connection: &ConnectionRecord, now: Timestamp) -> Facts {
+    let records = tx.facts(connection.id).await.unwrap();
+    let mut facts = Facts { first_connected: connection.first_connected_at, ..Facts::default() };
+    for side in [Side::Source, Side::Target] {
+        let fact = records.iter().find(|fact| fact.side == side);
+        let server = match &connection.end(side).server {
+            Some(server) => tx.server(server.id).await.unwrap(),
+            None => None,
+        };
+        let of_side = SideFacts {
+            link: server.and_then(|server| server.link_at(now)),
+            tunnel: fact.map(|fact| fact.tunnel),
+            mirth: fact.and_then(|fact| fact.mirth),
+        };
+        match side {
+            Side::Source => facts.source = of_side,
+            Side::Target => facts.target = of_side,
+        }
+        facts.last_ack = facts.last_ack.max(fact.and_then(|fact| fact.last_ack));
+    }
+    facts
 }

@@ -1,0 +1,160 @@
+//! What a link asks of the platform, one thing at a time and beside its loop: heartbeats go on while the database
+//! is slow or away. What cannot be served just now is handed back, to be tried again; only a fault that time does
+//! not mend ends a link.
+
+use tracing::field::display;
+use tracing::{debug, warn};
+
+use super::queue::Work;
+use super::{Control, LinkAgent, LinkEnd, count_dropped};
+use crate::platform::AgentError;
+use adit_core::domain::id::{ConnectionId, KeyFingerprint};
+use adit_core::domain::limits::CONNECTIONS_ASKED_MAX;
+use adit_core::domain::visible::error_chain;
+use adit_core::protocol::control::{Rule, ToAgent, ToGateway};
+use adit_core::protocol::text::listed;
+
+/// What came of it.
+pub(super) enum Worked {
+    CaughtUp(Truth),
+    Served(Option<ToAgent>),
+    /// The database is away or busy.
+    Later(Work),
+}
+
+/// What an agent must know as it stands in the database.
+pub(super) struct Truth {
+    pub(super) rules: Vec<Rule>,
+    pub(super) revoked: Vec<KeyFingerprint>,
+    /// Those that the agent was told of and that have reached a final status.
+    pub(super) ended: Vec<ConnectionId>,
+}
+
+/// Does the work when it is the link's turn; `told` are the connections that the agent knows of.
+pub(super) async fn run(
+    control: &Control,
+    agent: &LinkAgent,
+    work: Work,
+    told: Vec<ConnectionId>,
+) -> Result<Worked, LinkEnd> {
+    let _turn = control.turns.acquire().await;
+    let outcome = match &work {
+        Work::CatchUp => catch_up(control, agent, &told).await.map(Worked::CaughtUp),
+        Work::Serve(message) => serve(control, agent, message).await.map(Worked::Served),
+    };
+    match outcome {
+        Err(LinkEnd::Platform { source }) if source.is_transient() => {
+            debug!(why = error_chain(&source), "the database does not serve this now; it waits");
+            control.feed.suspect_database();
+            Ok(Worked::Later(work))
+        }
+        outcome => outcome,
+    }
+}
+
+/// Reads what holds now. Something changed that may concern the server: is its agent still welcome, and what must
+/// it hear?
+async fn catch_up(control: &Control, agent: &LinkAgent, told: &[ConnectionId]) -> Result<Truth, LinkEnd> {
+    control.authorize_key(agent.server, &agent.peer).await?;
+    let (rules, revoked) = control.rules(agent.server).await?;
+    let is_gone = |id: &&ConnectionId| rules.binary_search_by_key(*id, |rule| rule.connection).is_err();
+    let gone: Vec<_> = told.iter().filter(is_gone).copied().collect();
+    let ended = if gone.is_empty() { Vec::new() } else { control.ended_among(agent.server, &gone).await? };
+    Ok(Truth { rules, revoked, ended })
+}
+
+async fn serve(
+    control: &Control,
+    agent: &LinkAgent,
+    message: &ToGateway,
+) -> Result<Option<ToAgent>, LinkEnd> {
+    let (platform, server) = (&control.platform, agent.server);
+    match message {
+        ToGateway::FetchSecret { connection } => fetch_secret(control, agent, *connection).await.map(Some),
+        ToGateway::Missing { connections } => ended(control, agent, connections).await,
+        ToGateway::SecretStored { connection, epoch } => {
+            ignore_stale(platform.secret_stored(server, *connection, *epoch).await)?;
+            Ok(None)
+        }
+        ToGateway::Report { connection, report } => {
+            ignore_stale(platform.report(server, *connection, report, control.clock.now()).await)?;
+            Ok(None)
+        }
+        ToGateway::ConfigMismatch { connection, reason } => {
+            let is_new = ignore_stale(platform.config_mismatch(server, *connection, *reason).await)?;
+            if is_new == Some(true) {
+                warn!(%connection, why = reason.sentence(), "an agent's own file forbids a connection");
+            }
+            Ok(None)
+        }
+        ToGateway::RefusedPeer { connection, peer, reason, left_out, .. } => {
+            let times = u32::try_from(*left_out).unwrap_or(u32::MAX).saturating_add(1);
+            let refused = platform.refused_peer(server, *connection, *peer, *reason, times).await;
+            if ignore_stale(refused)? == Some(true) {
+                let (connection, peer) = (connection.map(display), peer.map(display));
+                warn!(connection, peer, why = reason.sentence(), more = left_out, "an agent refused a peer");
+            }
+            Ok(None)
+        }
+        ToGateway::AdminSession { connection, session, .. } => {
+            ignore_stale(platform.admin_session(server, *connection, session).await)?;
+            Ok(None)
+        }
+        ToGateway::Renew { csr } => control.renew(agent, csr).await.map(Some),
+        // Answered without the database, by the link's loop.
+        ToGateway::Hello { .. }
+        | ToGateway::Heartbeat { .. }
+        | ToGateway::HiddenFrom { .. }
+        | ToGateway::AllowedPaths { .. }
+        | ToGateway::Listening { .. }
+        | ToGateway::Unknown => Ok(None),
+    }
+}
+
+async fn fetch_secret(
+    control: &Control,
+    agent: &LinkAgent,
+    connection: ConnectionId,
+) -> Result<ToAgent, LinkEnd> {
+    match control.platform.fetch_secret(agent.server, connection).await {
+        Ok((epoch, secret)) => {
+            debug!(%connection, epoch, "the agent is handed its connection's secret");
+            Ok(ToAgent::Secret { connection, epoch, secret: secret.reveal_hex() })
+        }
+        Err(why @ (AgentError::NotFound | AgentError::SecretUnavailable)) => {
+            debug!(%connection, %why, "the agent is handed no secret");
+            Ok(ToAgent::SecretUnavailable { connection })
+        }
+        Err(AgentError::Platform(source)) => Err(LinkEnd::Platform { source }),
+    }
+}
+
+/// Tells which of the agent's own connections are over; of others nothing is said.
+async fn ended(
+    control: &Control,
+    agent: &LinkAgent,
+    asked: &[ConnectionId],
+) -> Result<Option<ToAgent>, LinkEnd> {
+    if asked.len() > CONNECTIONS_ASKED_MAX {
+        let count = asked.len();
+        let what =
+            format!("it asked about {count} connections, at most {CONNECTIONS_ASKED_MAX} are answered");
+        return Err(LinkEnd::Misbehaved { what });
+    }
+    let connections = control.ended_among(agent.server, asked).await?;
+    debug!(asked = %listed(asked), ended = %listed(&connections), "the agent asks which connections are over");
+    Ok((!connections.is_empty()).then_some(ToAgent::Ended { connections }))
+}
+
+/// Passes a note on: a refused note is an agent that lags behind a change; it will hear of it.
+fn ignore_stale<T>(outcome: Result<T, AgentError>) -> Result<Option<T>, LinkEnd> {
+    match outcome {
+        Ok(taken) => Ok(Some(taken)),
+        Err(why @ (AgentError::NotFound | AgentError::SecretUnavailable)) => {
+            count_dropped("stale_note");
+            debug!(%why, "an agent's note was not taken");
+            Ok(None)
+        }
+        Err(AgentError::Platform(source)) => Err(LinkEnd::Platform { source }),
+    }
+}

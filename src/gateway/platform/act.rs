@@ -1,0 +1,222 @@
+//! What is asked of the platform, while it runs: one transaction that holds a change with its audit entries,
+//! or the refusal's alone. How one is begun, ended and run again is in [`run`].
+
+pub(super) mod entry;
+pub(super) mod outcome;
+pub(super) mod plain;
+pub(super) mod retries;
+mod run;
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::sync::Arc;
+
+use crate::store::{AuditOutcome, ChannelRecord, ConnectionRecord, ServerRecord, Tx};
+use adit_core::domain::connection::Side;
+use adit_core::domain::id::{ActId, ChannelId, ConnectionId, OrganizationId, ServerId};
+use adit_core::domain::role::Permission;
+use adit_core::domain::time::Timestamp;
+use adit_core::domain::visibility::{self, Field, Viewer};
+
+use super::error::{PlatformError, Resource};
+use super::seal::SealingKey;
+use super::{Action, Initiator, agents, viewer};
+use entry::{Entry, GATEWAY};
+
+/// What the work of an act is given. It may be given several, one after another: whatever it does outside of
+/// the transaction would be done as often.
+pub(super) struct Act {
+    pub(super) tx: Tx,
+    pub(super) now: Timestamp,
+    pub(super) seal: Arc<SealingKey>,
+    initiator: Initiator,
+    id: ActId,
+    said: Said,
+}
+
+/// What its entry will say.
+#[derive(Debug)]
+struct Said {
+    object: String,
+    detail: String,
+    remark: Option<String>,
+    teller: Option<String>,
+    outcome: AuditOutcome,
+    kind: Option<String>,
+    times: u32,
+    concerned: BTreeSet<OrganizationId>,
+    is_nothing: bool,
+}
+
+impl Said {
+    fn of(object: String, initiator: &Initiator) -> Self {
+        Self {
+            object,
+            detail: String::new(),
+            remark: None,
+            teller: None,
+            outcome: AuditOutcome::Done,
+            kind: None,
+            times: 1,
+            concerned: initiator.organization().into_iter().collect(),
+            is_nothing: false,
+        }
+    }
+}
+
+impl Act {
+    /// Returns the organization acted for, if the initiator's role has the permission.
+    pub(super) fn member(&self, permission: Permission) -> Result<OrganizationId, PlatformError> {
+        Ok(self.initiator.member(permission)?)
+    }
+
+    /// Returns the organization whose user asks.
+    pub(super) const fn organization(&self) -> Option<OrganizationId> {
+        self.initiator.organization()
+    }
+
+    /// Returns whether the gateway's operator asks.
+    pub(super) const fn is_host(&self) -> bool {
+        matches!(self.initiator, Initiator::Host { .. })
+    }
+
+    /// Adds an organization concerned: its log gets the entry too. Called once the asker is known to see that
+    /// organization's part.
+    pub(super) fn concerns(&mut self, organization: OrganizationId) {
+        self.said.concerned.insert(organization);
+    }
+
+    pub(super) fn concerns_both(&mut self, connection: &ConnectionRecord) {
+        self.concerns(connection.source.organization);
+        self.concerns(connection.target.organization);
+    }
+
+    /// Names the object. The object is only known now: it was just made.
+    pub(super) fn made(&mut self, resource: Resource, id: impl Display) {
+        self.names(format!("{resource} {id}"));
+    }
+
+    /// Returns what the entry will call the object.
+    pub(super) fn object(&self) -> &str {
+        &self.said.object
+    }
+
+    /// Names the object otherwise than it was asked for.
+    pub(super) fn names(&mut self, object: String) {
+        self.said.object = object;
+    }
+
+    /// Says what every organization concerned may read beside the action.
+    pub(super) fn describe(&mut self, detail: impl Into<String>) {
+        self.said.detail = detail.into();
+    }
+
+    /// Adds, in parentheses, to what a refusal says by itself.
+    pub(super) fn remark(&mut self, remark: impl Into<String>) {
+        self.said.remark = Some(remark.into());
+    }
+
+    /// Names who did it where the initiator alone says too little or too much.
+    pub(super) fn told_by(&mut self, teller: impl Into<String>) {
+        self.said.teller = Some(teller.into());
+    }
+
+    /// Says that what the entry tells of was a refusal, by somebody else and before.
+    pub(super) const fn tells_of(&mut self, outcome: AuditOutcome) {
+        self.said.outcome = outcome;
+    }
+
+    /// Counts entries of one kind in one row a span. What changes nothing and is done may be counted; the
+    /// refusals of agents and strangers always are, and this tells them apart otherwise than by their texts.
+    pub(super) fn counts_as(&mut self, kind: impl Into<String>) {
+        self.said.kind = Some(kind.into());
+    }
+
+    /// Says that the entry stands for so many, which must not be 0.
+    pub(super) const fn times(&mut self, times: u32) {
+        self.said.times = times;
+    }
+
+    /// Ends without an entry: nothing is changed, and there is nothing that anybody would look for in a log.
+    pub(super) const fn leaves_no_entry(&mut self) {
+        self.said.is_nothing = true;
+    }
+
+    /// Takes [`Self::leaves_no_entry`] back: there is something to tell.
+    pub(super) const fn leaves_an_entry(&mut self) {
+        self.said.is_nothing = false;
+    }
+
+    /// Writes what follows from the act by a rule, as the gateway's own, in the logs of both parties.
+    pub(super) async fn also(
+        &mut self,
+        action: Action,
+        connection: &ConnectionRecord,
+        detail: String,
+    ) -> Result<(), PlatformError> {
+        let entry = Entry {
+            actor: GATEWAY.into(),
+            action,
+            object: format!("connection {}", connection.id),
+            outcome: AuditOutcome::Done,
+            detail,
+            bucket: None,
+        };
+        entry.write(&mut self.tx, Some(self.id), self.now, agents::both(connection), 1).await?;
+        Ok(())
+    }
+
+    /// Returns a server of the organization acted for.
+    pub(super) async fn own_server(
+        &mut self,
+        id: ServerId,
+        organization: OrganizationId,
+    ) -> Result<ServerRecord, PlatformError> {
+        let server = self.tx.server(id).await?.filter(|server| {
+            let viewer = if server.organization == organization { Viewer::Owner } else { Viewer::Outsider };
+            visibility::listed(Field::ServerDetail, viewer, false)
+        });
+        server.ok_or(PlatformError::NotFound { resource: Resource::Server })
+    }
+
+    /// Returns a channel as far as the organization may know of it.
+    pub(super) async fn channel(
+        &mut self,
+        id: ChannelId,
+        organization: OrganizationId,
+    ) -> Result<(ChannelRecord, Viewer), PlatformError> {
+        let Some(channel) = self.tx.channel(id).await? else {
+            return Err(PlatformError::NotFound { resource: Resource::Channel });
+        };
+        let viewer = viewer::of_channel(&mut self.tx, organization, &channel).await?;
+        if visibility::listed(Field::ChannelPublic, viewer, channel.published) {
+            Ok((channel, viewer))
+        } else {
+            Err(PlatformError::NotFound { resource: Resource::Channel })
+        }
+    }
+
+    /// Returns a connection the organization is a party of, and the side it acts as.
+    pub(super) async fn connection(
+        &mut self,
+        id: ConnectionId,
+        organization: OrganizationId,
+    ) -> Result<(ConnectionRecord, Side), PlatformError> {
+        let found = self.tx.connection(id).await?;
+        let found = found.and_then(|it| viewer::side_of(&it, organization).map(|side| (it, side)));
+        let (connection, side) = found.ok_or(PlatformError::NotFound { resource: Resource::Connection })?;
+        self.concerns_both(&connection);
+        Ok((connection, side))
+    }
+
+    /// Returns a connection that has the agent's server at one end, and which.
+    pub(super) async fn connection_of(
+        &mut self,
+        server: ServerId,
+        id: ConnectionId,
+    ) -> Result<(ConnectionRecord, Side), agents::AgentError> {
+        let (connection, side) = agents::connection_of(&mut self.tx, server, id).await?;
+        self.concerns_both(&connection);
+        Ok((connection, side))
+    }
+}

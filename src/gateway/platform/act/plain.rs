@@ -1,0 +1,103 @@
+//! Transactions that are no acts: looking, and writing what is measured or counted. Run again like acts;
+//! nobody asked for them, so no audit entry is theirs.
+
+use std::time::Instant;
+
+use tracing::debug;
+
+use crate::store::{StoreError, Tx};
+use adit_net::identity::random;
+
+use super::super::Platform;
+use super::outcome::ActError;
+use super::retries::Retries;
+
+impl Platform {
+    /// Reads in one consistent view.
+    pub(in super::super) async fn look<T, E: ActError>(
+        &self,
+        work: impl AsyncFn(&mut Tx) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut retries = self.retries();
+        loop {
+            let looked = match self.begin_read().await {
+                Ok(mut tx) => work(&mut tx).await,
+                Err(error) => Err(error_of(error)),
+            };
+            match looked {
+                Err(error) if error.is_transient() => retries.wait_after(error).await?,
+                looked => return looked,
+            }
+        }
+    }
+
+    /// Writes what is no act. What a commit without an answer wrote is written again: it must be as good
+    /// twice.
+    pub(in super::super) async fn record<T, E: ActError>(
+        &self,
+        work: impl AsyncFn(&mut Tx) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut retries = self.retries();
+        loop {
+            match self.record_once(&work).await {
+                Err(error) if error.is_transient() => retries.wait_after(error).await?,
+                Err(error) if matches!(error.store(), Some(StoreError::CommitUnknown { .. })) => {
+                    retries.wait_after(error_of::<E>(StoreError::Away { doing: "committing" })).await?;
+                }
+                recorded => return recorded,
+            }
+        }
+    }
+
+    async fn record_once<T, E: ActError>(
+        &self,
+        work: &impl AsyncFn(&mut Tx) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut tx = self.begin_write().await.map_err(error_of)?;
+        let value = work(&mut tx).await?;
+        self.commit(tx).await.map_err(error_of)?;
+        Ok(value)
+    }
+
+    pub(super) fn retries(&self) -> Retries {
+        Retries::new(Instant::now(), self.act_wait)
+    }
+
+    pub(super) async fn begin_write(&self) -> Result<Tx, StoreError> {
+        #[cfg(test)]
+        self.faults.begin()?;
+        self.store.write().await
+    }
+
+    pub(super) async fn begin_read(&self) -> Result<Tx, StoreError> {
+        #[cfg(test)]
+        self.faults.begin()?;
+        self.store.read().await
+    }
+
+    pub(super) async fn commit(&self, tx: Tx) -> Result<(), StoreError> {
+        #[cfg(test)]
+        if let Some(fault) = self.faults.next_commit() {
+            return fault.commit(tx, &self.faults).await;
+        }
+        tx.commit().await
+    }
+}
+
+/// Converts a store's error by way of the platform's.
+pub(super) fn error_of<E: ActError>(error: StoreError) -> E {
+    super::super::error::PlatformError::from(error).into()
+}
+
+impl Retries {
+    /// Waits before the next attempt, or gives the error back as it is told when the time for them is over.
+    pub(super) async fn wait_after<E: ActError>(&mut self, error: E) -> Result<(), E> {
+        let Some(pause) = self.next_pause(Instant::now(), random::draw()) else {
+            debug!(why = %error, "the database was tried for as long as an act may last");
+            return Err(error.after_waiting());
+        };
+        debug!(why = %error, pause_ms = pause.as_millis(), "a transaction is run again");
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+}

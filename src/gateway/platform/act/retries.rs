@@ -1,0 +1,72 @@
+//! How often and for how long a transaction is run again. Arithmetic only: the clock and the draw come from
+//! outside, and nobody sleeps here.
+
+use std::time::{Duration, Instant};
+
+use adit_core::domain::limits::{ACT_RETRY_DELAY_MAX, ACT_RETRY_DELAY_MIN};
+use adit_core::protocol::backoff::Backoff;
+
+#[derive(Debug)]
+pub(in super::super) struct Retries {
+    until: Instant,
+    backoff: Backoff,
+}
+
+impl Retries {
+    pub(in super::super) fn new(now: Instant, wait: Duration) -> Self {
+        let backoff = Backoff::new(ACT_RETRY_DELAY_MIN, ACT_RETRY_DELAY_MAX, wait);
+        Self { until: now + wait, backoff }
+    }
+
+    /// Returns the pause before the next attempt; none when the time is over.
+    pub(super) fn next_pause(&mut self, now: Instant, draw: f64) -> Option<Duration> {
+        let left = self.until.checked_duration_since(now).filter(|left| !left.is_zero())?;
+        Some(self.backoff.next_delay(draw).min(left))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use adit_core::domain::limits::ACT_WAIT;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_pauses_double_up_to_their_bound() {
+        let now = Instant::now();
+        let mut retries = Retries::new(now, ACT_WAIT);
+        let pauses: Vec<_> = (0..9).filter_map(|_| retries.next_pause(now, 0.0)).collect();
+        assert_eq!(
+            pauses.iter().map(Duration::as_millis).collect::<Vec<_>>(),
+            [10, 20, 40, 80, 160, 320, 640, 1_000, 1_000]
+        );
+    }
+
+    #[test]
+    fn no_attempt_follows_the_one_at_the_end_of_the_time() {
+        let now = Instant::now();
+        let mut retries = Retries::new(now, ACT_WAIT);
+        let nearly = now + ACT_WAIT.saturating_sub(Duration::from_millis(1));
+        assert_eq!(retries.next_pause(nearly, 0.0), Some(Duration::from_millis(1)));
+        assert_eq!(retries.next_pause(now + ACT_WAIT, 0.0), None);
+        assert_eq!(retries.next_pause(now + ACT_WAIT * 2, 0.0), None);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_drawn_the_pauses_fill_the_time_in_few_attempts(
+            draws in prop::collection::vec(0.0..1.0_f64, 64),
+        ) {
+            let start = Instant::now();
+            let (mut retries, mut now, mut attempts) = (Retries::new(start, ACT_WAIT), start, 0);
+            for draw in draws {
+                let Some(pause) = retries.next_pause(now, draw) else { break };
+                now += pause;
+                attempts += 1;
+            }
+            prop_assert_eq!(now, start + ACT_WAIT);
+            prop_assert!((10..=40).contains(&attempts), "{}", attempts);
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! How an act is begun, ended and run again. Each ends in the audit log, in the transaction that makes it:
+//! done, refused, or refused and an alert. A fault of ours leaves nothing, and is no end.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::debug;
+
+use crate::store::{AuditOutcome, StoreError, Tx};
+use adit_core::domain::id::ActId;
+use adit_core::domain::places::address_of;
+use adit_core::domain::time::Timestamp;
+use adit_net::identity::random;
+
+use super::super::counted::{Moment, Weighed};
+use super::super::error::PlatformError;
+use super::super::{Action, Initiator, Platform, expiry};
+use super::entry::{Entry, Logs, Names};
+use super::outcome::ActError;
+use super::plain::error_of;
+use super::retries::Retries;
+use super::{Act, Said};
+
+/// What was asked, the same for every attempt.
+struct Asked<'a> {
+    initiator: &'a Initiator,
+    action: Action,
+    object: String,
+    changes: Changes,
+}
+
+/// Whether the work may change anything, or looks and has its end noted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Changes {
+    Something,
+    Nothing,
+}
+
+/// How an act ended.
+#[derive(Debug)]
+pub(in super::super) struct Told<T, E> {
+    pub(in super::super) ended: Result<T, E>,
+    /// It has a row of its own in the audit log, and is not only counted in another's.
+    pub(in super::super) is_listed: bool,
+}
+
+/// The end of an attempt, and what is counted in memory once it is certain.
+struct Ended<T, E> {
+    told: Told<T, E>,
+    counted: Option<(Weighed, u32)>,
+}
+
+/// Why an attempt has no end yet.
+enum Failure<T, E> {
+    Fault(E),
+    /// The answer to its commit was lost.
+    InDoubt(Ended<T, E>),
+}
+
+impl<T, E: ActError> From<StoreError> for Failure<T, E> {
+    fn from(error: StoreError) -> Self {
+        Self::Fault(error_of(error))
+    }
+}
+
+impl Platform {
+    /// Does what somebody asks. `object` is what was asked for, as it was asked. The work is run again in a new
+    /// transaction when others kept it from committing or the database was away.
+    pub(in super::super) async fn act<T, E: ActError>(
+        &self,
+        initiator: &Initiator,
+        action: Action,
+        object: impl Display,
+        work: impl AsyncFn(&mut Act) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.act_told(initiator, action, object, work).await.ended
+    }
+
+    /// Does the same for one who wants to know whether it has a row of its own.
+    pub(in super::super) async fn act_told<T, E: ActError>(
+        &self,
+        initiator: &Initiator,
+        action: Action,
+        object: impl Display,
+        work: impl AsyncFn(&mut Act) -> Result<T, E>,
+    ) -> Told<T, E> {
+        let asked = Asked { initiator, action, object: object.to_string(), changes: Changes::Something };
+        self.run(&asked, work).await
+    }
+
+    /// Judges or takes notice of what changes nothing but the log. Nobody is kept from writing meanwhile, nor
+    /// by one who repeats what is only counted.
+    pub(in super::super) async fn note<T, E: ActError>(
+        &self,
+        initiator: &Initiator,
+        action: Action,
+        object: impl Display,
+        work: impl AsyncFn(&mut Act) -> Result<T, E>,
+    ) -> Told<T, E> {
+        let asked = Asked { initiator, action, object: object.to_string(), changes: Changes::Nothing };
+        self.run(&asked, work).await
+    }
+
+    async fn run<T, E: ActError>(
+        &self,
+        asked: &Asked<'_>,
+        work: impl AsyncFn(&mut Act) -> Result<T, E>,
+    ) -> Told<T, E> {
+        let mut retries = self.retries();
+        loop {
+            let id = ActId::from_bytes(random::bytes());
+            let error = match self.attempt(asked, id, &work).await {
+                Ok(ended) => return self.settle(ended),
+                Err(Failure::Fault(error)) => error,
+                Err(Failure::InDoubt(ended)) => match self.was_made(id, &mut retries).await {
+                    Ok(true) => return self.settle(ended),
+                    Ok(false) => error_of(StoreError::Away { doing: "committing" }),
+                    Err(error) => return Told::failed(error.into()),
+                },
+            };
+            if !error.is_transient() {
+                return Told::failed(error);
+            }
+            if let Err(error) = retries.wait_after(error).await {
+                return Told::failed(error);
+            }
+        }
+    }
+
+    /// Runs it once.
+    async fn attempt<T, E: ActError>(
+        &self,
+        asked: &Asked<'_>,
+        id: ActId,
+        work: &impl AsyncFn(&mut Act) -> Result<T, E>,
+    ) -> Result<Ended<T, E>, Failure<T, E>> {
+        let mut act = self.begin(asked, id).await.map_err(|error| Failure::Fault(error.into()))?;
+        match work(&mut act).await {
+            Err(error) if error.refusal().is_none() => Err(Failure::Fault(error)),
+            Ok(value) if act.said.is_nothing => Ok(Ended::untold(value)),
+            ended => self.tell(asked, act, ended).await,
+        }
+    }
+
+    async fn begin(&self, asked: &Asked<'_>, id: ActId) -> Result<Act, PlatformError> {
+        let tx = match asked.changes {
+            Changes::Something => self.begin_act(id).await?,
+            Changes::Nothing => self.begin_read().await?,
+        };
+        let mut act = Act {
+            tx,
+            now: self.now(),
+            seal: Arc::clone(&self.seal),
+            initiator: asked.initiator.clone(),
+            id,
+            said: Said::of(asked.object.clone(), asked.initiator),
+        };
+        if asked.changes == Changes::Something {
+            // Before the savepoint: an offer whose time is over has expired whatever becomes of the rest.
+            expiry::expire_first(&mut act, asked.initiator).await?;
+            act.tx.savepoint().await?;
+        }
+        Ok(act)
+    }
+
+    /// Begins a transaction of which it can be found out later whether it was committed.
+    async fn begin_act(&self, id: ActId) -> Result<Tx, StoreError> {
+        let mut tx = self.begin_write().await?;
+        tx.claim_act(id).await?;
+        Ok(tx)
+    }
+
+    /// Writes the end of an attempt and commits it.
+    async fn tell<T, E: ActError>(
+        &self,
+        asked: &Asked<'_>,
+        mut act: Act,
+        ended: Result<T, E>,
+    ) -> Result<Ended<T, E>, Failure<T, E>> {
+        if ended.is_err() && asked.changes == Changes::Something {
+            act.tx.rollback_to_savepoint().await?;
+        }
+        let (names, logs) = act.names_and_logs().await?;
+        let entry = asked.entry(&act.said, &names, &ended);
+        let weighed = self.weigh(asked, &act, &entry, &logs, ended.as_ref().err());
+        let is_listed = weighed.as_ref().is_none_or(Weighed::is_new);
+        debug!(
+            action = %asked.action,
+            object = entry.object,
+            by = names.elsewhere,
+            outcome = entry.outcome.as_str(),
+            detail = entry.detail,
+            is_listed,
+            "the platform was asked"
+        );
+        let Act { tx, now, id, said, .. } = act;
+        let counted = weighed.map(|weighed| (weighed, said.times));
+        let ended = Ended { told: Told { ended, is_listed }, counted };
+        if !is_listed {
+            return Ok(ended);
+        }
+        let mut tx = match asked.changes {
+            Changes::Something => tx,
+            Changes::Nothing => {
+                drop(tx);
+                self.begin_act(id).await?
+            }
+        };
+        match &ended.counted {
+            Some((row, times)) => row.entry.write(&mut tx, Some(id), now, logs, *times).await?,
+            None => write(&mut tx, id, now, &entry, names.of(&logs)).await?,
+        }
+        match self.commit(tx).await {
+            Ok(()) => Ok(ended),
+            Err(StoreError::CommitUnknown { .. }) => Err(Failure::InDoubt(ended)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Weighs an entry of one who may cause it again and again. What changed something is listed.
+    fn weigh(
+        &self,
+        asked: &Asked<'_>,
+        act: &Act,
+        entry: &Entry,
+        logs: &Logs,
+        refusal: Option<&impl Display>,
+    ) -> Option<Weighed> {
+        let reporter = asked.initiator.reporter()?;
+        let kind = match (act.said.kind.clone(), refusal) {
+            (Some(kind), Some(_)) => kind,
+            (None, Some(refusal)) => asked.kind(&entry.object, refusal),
+            (Some(kind), None) if asked.changes == Changes::Nothing => kind,
+            (_, None) => return None,
+        };
+        let at = Moment { now: act.now, instant: Instant::now() };
+        Some(self.counted().weigh(reporter, &kind, logs, entry.clone(), at))
+    }
+
+    /// Counts in memory, now that the end is certain.
+    fn settle<T, E>(&self, ended: Ended<T, E>) -> Told<T, E> {
+        if let Some((weighed, times)) = ended.counted {
+            self.counted().settle(weighed, times);
+        }
+        ended.told
+    }
+
+    /// Finds out whether an attempt was made whose commit had no answer.
+    async fn was_made(&self, id: ActId, retries: &mut Retries) -> Result<bool, PlatformError> {
+        loop {
+            match self.has_act(id).await {
+                Ok(was_made) => {
+                    debug!(act = %id, was_made, "the answer to a commit was lost; the log was asked for it");
+                    return Ok(was_made);
+                }
+                Err(error) if error.is_transient() => {
+                    retries.wait_after(PlatformError::Store(error)).await.map_err(in_doubt)?;
+                }
+                Err(error) => return Err(PlatformError::Unknown(error)),
+            }
+        }
+    }
+
+    async fn has_act(&self, id: ActId) -> Result<bool, StoreError> {
+        self.store.was_committed(id).await
+    }
+}
+
+/// Converts the failure to find out.
+fn in_doubt(error: PlatformError) -> PlatformError {
+    match error {
+        PlatformError::Store(error) | PlatformError::Away(error) => PlatformError::Unknown(error),
+        error => error,
+    }
+}
+
+/// Writes an entry under the name that the initiator has in each log.
+async fn write(
+    tx: &mut Tx,
+    id: ActId,
+    now: Timestamp,
+    entry: &Entry,
+    logs_by_name: Vec<(&str, Logs)>,
+) -> Result<(), StoreError> {
+    for (name, logs) in logs_by_name {
+        let entry = Entry { actor: name.to_owned(), ..entry.clone() };
+        entry.write(tx, Some(id), now, logs, 1).await?;
+    }
+    Ok(())
+}
+
+impl Asked<'_> {
+    fn entry<T, E: ActError>(&self, said: &Said, names: &Names, ended: &Result<T, E>) -> Entry {
+        let (outcome, detail) = match ended {
+            Ok(_) => (said.outcome, said.detail.clone()),
+            Err(error) => (error.refusal().unwrap_or(AuditOutcome::Refused), said.refusal(error)),
+        };
+        Entry {
+            actor: names.elsewhere.clone(),
+            action: self.action,
+            object: said.object.clone(),
+            outcome,
+            detail,
+            bucket: None,
+        }
+    }
+
+    /// Returns what tells refusals apart whose work does not say.
+    fn kind(&self, object: &str, refusal: &impl Display) -> String {
+        let who = match self.initiator {
+            Initiator::Agent { server } => server.to_string(),
+            Initiator::Stranger { address } => address_of(*address).to_string(),
+            Initiator::Host { .. } | Initiator::Member { .. } | Initiator::System => String::new(),
+        };
+        format!("{} {who} {object} {refusal}", self.action)
+    }
+}
+
+impl Said {
+    fn refusal(&self, error: &impl Display) -> String {
+        match &self.remark {
+            Some(remark) => format!("{error} ({remark})"),
+            None => error.to_string(),
+        }
+    }
+}
+
+impl<T, E> Told<T, E> {
+    const fn failed(error: E) -> Self {
+        Self { ended: Err(error), is_listed: false }
+    }
+}
+
+impl<T, E> Ended<T, E> {
+    const fn untold(value: T) -> Self {
+        Self { told: Told { ended: Ok(value), is_listed: false }, counted: None }
+    }
+}

@@ -1,0 +1,29 @@
+//! The feed of changes, as the gateway follows it. What a change is, the store says; whom it concerns, the
+//! gateway's feed.
+
+use crate::store::ChangesAfter;
+
+use super::Platform;
+use super::error::PlatformError;
+
+impl Platform {
+    /// Returns the number of the newest change.
+    pub(crate) async fn newest_change(&self) -> Result<i64, PlatformError> {
+        Ok(self.store.newest_change().await?)
+    }
+
+    /// Resolves once there is a change after `seq`, by any process.
+    pub(crate) async fn until_change_after(&self, seq: i64) -> Result<(), PlatformError> {
+        Ok(self.store.until_change_after(seq).await?)
+    }
+
+    /// Returns at most `count` of the changes after `seq`, the oldest first.
+    pub(crate) async fn changes_after(&self, seq: i64, count: u32) -> Result<ChangesAfter, PlatformError> {
+        Ok(self.store.changes_after(seq, count).await?)
+    }
+
+    /// Deletes all but the newest `kept` changes; returns how many that were.
+    pub(crate) async fn prune_changes(&self, kept: u32) -> Result<u64, PlatformError> {
+        Ok(self.store.prune_changes(kept).await?)
+    }
+}
