@@ -263,6 +263,8 @@ impl Platform {
     }
 
     async fn has_act(&self, id: ActId) -> Result<bool, StoreError> {
+        #[cfg(test)]
+        self.faults.begin()?;
         self.store.was_committed(id).await
     }
 }
