@@ -3,7 +3,7 @@
 use super::*;
 use crate::platform::lists::slow;
 use crate::platform::viewer;
-use crate::store::{ChannelRecord, ConnectionRecord, Tx};
+use crate::store::{ChannelRecord, ConnectionRecord, GrantRecord, Tx};
 use adit_core::domain::connectivity::{Facts, SideFacts};
 use adit_core::domain::visibility::{self, Field, Viewer};
 
@@ -11,17 +11,18 @@ use adit_core::domain::visibility::{self, Field, Viewer};
 async fn each_list_is_what_looking_every_thing_up_gives() {
     let (world, crowd) = World::crowded(440).await;
     let platform = &world.platform;
-    let viewers = [0, 7, 21].map(|number| member(crowd.organization(number), UserRole::Auditor));
+    let mut tx = platform.store.read().await.unwrap();
+    let every = Everything::read(&mut tx, platform.now()).await;
+    let viewers = [0, 21].map(|number| member(crowd.organization(number), UserRole::Auditor));
     for viewer in viewers.into_iter().chain([host()]) {
         let viewpoint = viewer.viewpoint().unwrap();
-        let mut tx = platform.store.read().await.unwrap();
-        let slow = connections(&mut tx, viewpoint, platform.now()).await;
+        let slow = every.connections(viewpoint);
         assert!(slow.len() > 300);
         same(platform.list(&viewer).connections().await, slow);
-        let slow = channels(&mut tx, viewpoint).await;
+        let slow = every.channels(&mut tx, viewpoint).await;
         assert!(slow.len() > 40);
         same(platform.list(&viewer).channels().await, slow);
-        let slow = grants(&mut tx, viewpoint).await;
+        let slow = every.grants(&mut tx, viewpoint).await;
         assert!(slow.len() > 300);
         same(platform.list(&viewer).grants().await, slow);
     }
@@ -88,47 +89,81 @@ impl Lists<'_> {
     }
 }
 
-pub(super) async fn connections(
-    tx: &mut Tx,
-    viewpoint: Option<OrganizationId>,
-    now: Timestamp,
-) -> Vec<ConnectionView> {
-    let mut views = Vec::new();
-    for id in tx.texts("SELECT id AS it FROM connection ORDER BY created_at, id").await {
-        let connection = tx.connection(id.parse().unwrap()).await.unwrap().unwrap();
-        if viewpoint.is_none_or(|own| viewer::side_of(&connection, own).is_some()) {
-            let facts = facts_of(tx, &connection, now).await;
-            views.push(slow::connection(connection, &facts, viewpoint));
-        }
-    }
-    views
+/// All there is, each looked up by itself.
+struct Everything {
+    connections: Vec<(ConnectionRecord, Facts)>,
+    channels: Vec<ChannelRecord>,
+    grants: Vec<(GrantRecord, Option<ConnectionId>)>,
 }
 
-async fn channels(tx: &mut Tx, viewpoint: Option<OrganizationId>) -> Vec<ChannelView> {
-    let mut views = Vec::new();
-    for id in tx.texts("SELECT id AS it FROM channel ORDER BY lower(name), id").await {
-        let channel = tx.channel(id.parse().unwrap()).await.unwrap().unwrap();
-        let (of_channel, of_server) = match viewpoint {
-            None => (Viewer::Owner, Viewer::Owner),
-            Some(own) => {
-                (viewer::of_channel(tx, own, &channel).await.unwrap(), of_server(tx, own, &channel).await)
-            }
-        };
-        if visibility::listed(Field::ChannelPublic, of_channel, channel.published) {
-            let shows = visibility::listed(Field::ServerName, of_server, false);
-            views.push(ChannelView {
-                id: channel.id,
-                name: channel.name,
-                organization: channel.organization_name,
-                organization_id: channel.organization,
-                server: shows.then_some(channel.server_name),
-                protocol: channel.protocol,
-                description: channel.description,
-                published: channel.published,
-            });
+impl Everything {
+    async fn read(tx: &mut Tx, now: Timestamp) -> Self {
+        let mut connections = Vec::new();
+        for id in tx.texts("SELECT id AS it FROM connection ORDER BY created_at, id").await {
+            let connection = tx.connection(id.parse().unwrap()).await.unwrap().unwrap();
+            let facts = facts_of(tx, &connection, now).await;
+            connections.push((connection, facts));
         }
+        let mut channels = Vec::new();
+        for id in tx.texts("SELECT id AS it FROM channel ORDER BY lower(name), id").await {
+            channels.push(tx.channel(id.parse().unwrap()).await.unwrap().unwrap());
+        }
+        let mut grants = Vec::new();
+        for id in tx.texts("SELECT id AS it FROM channel_grant ORDER BY created_at, id").await {
+            let grant = tx.grant(id.parse().unwrap()).await.unwrap().unwrap();
+            let connection = tx.connection_of_grant(grant.id).await.unwrap();
+            grants.push((grant, connection.map(|connection| connection.id)));
+        }
+        Self { connections, channels, grants }
     }
-    views
+
+    fn connections(&self, viewpoint: Option<OrganizationId>) -> Vec<ConnectionView> {
+        let sees = |it: &ConnectionRecord| viewpoint.is_none_or(|own| viewer::side_of(it, own).is_some());
+        let seen = self.connections.iter().filter(|(connection, _)| sees(connection));
+        seen.map(|(connection, facts)| slow::connection(connection.clone(), facts, viewpoint)).collect()
+    }
+
+    async fn channels(&self, tx: &mut Tx, viewpoint: Option<OrganizationId>) -> Vec<ChannelView> {
+        let mut views = Vec::new();
+        for channel in self.channels.iter().cloned() {
+            let (of_channel, of_server) = match viewpoint {
+                None => (Viewer::Owner, Viewer::Owner),
+                Some(own) => {
+                    (viewer::of_channel(tx, own, &channel).await.unwrap(), of_server(tx, own, &channel).await)
+                }
+            };
+            if visibility::listed(Field::ChannelPublic, of_channel, channel.published) {
+                let shows = visibility::listed(Field::ServerName, of_server, false);
+                views.push(ChannelView {
+                    id: channel.id,
+                    name: channel.name,
+                    organization: channel.organization_name,
+                    organization_id: channel.organization,
+                    server: shows.then_some(channel.server_name),
+                    protocol: channel.protocol,
+                    description: channel.description,
+                    published: channel.published,
+                });
+            }
+        }
+        views
+    }
+
+    async fn grants(&self, tx: &mut Tx, viewpoint: Option<OrganizationId>) -> Vec<GrantView> {
+        let mut views = Vec::new();
+        for (grant, connection) in &self.grants {
+            if viewpoint.is_some_and(|own| own != grant.owner && own != grant.holder) {
+                continue;
+            }
+            let channel = self.channels.iter().find(|channel| channel.id == grant.channel).unwrap();
+            let viewer = match viewpoint {
+                None => Viewer::Owner,
+                Some(own) => viewer::of_channel(tx, own, channel).await.unwrap(),
+            };
+            views.push(slow::grant(grant.clone(), *connection, channel.published, viewer));
+        }
+        views
+    }
 }
 
 async fn of_server(tx: &mut Tx, own: OrganizationId, channel: &ChannelRecord) -> Viewer {
@@ -137,24 +172,6 @@ async fn of_server(tx: &mut Tx, own: OrganizationId, channel: &ChannelRecord) ->
     }
     let connections = tx.connections_of_server(channel.server).await.unwrap();
     viewer::of_others(tx, own, channel.organization, &connections).await.unwrap()
-}
-
-async fn grants(tx: &mut Tx, viewpoint: Option<OrganizationId>) -> Vec<GrantView> {
-    let mut views = Vec::new();
-    for id in tx.texts("SELECT id AS it FROM channel_grant ORDER BY created_at, id").await {
-        let grant = tx.grant(id.parse().unwrap()).await.unwrap().unwrap();
-        if viewpoint.is_some_and(|own| own != grant.owner && own != grant.holder) {
-            continue;
-        }
-        let channel = tx.channel(grant.channel).await.unwrap().unwrap();
-        let viewer = match viewpoint {
-            None => Viewer::Owner,
-            Some(own) => viewer::of_channel(tx, own, &channel).await.unwrap(),
-        };
-        let connection = tx.connection_of_grant(grant.id).await.unwrap().map(|connection| connection.id);
-        views.push(slow::grant(grant, connection, channel.published, viewer));
-    }
-    views
 }
 
 /// Returns the facts, each asked for by itself.
