@@ -24,16 +24,16 @@ pub use organizations::OrganizationView;
 pub use peerings::PeeringView;
 pub use servers::ServerView;
 
-/// The views of single things, for who reads lists the slow way.
-#[cfg(test)]
-pub(super) mod slow {
-    pub(in super::super) use super::connections::view as connection;
-    pub(in super::super) use super::grants::view_of as grant;
-}
-
 /// Returns the page, noted for whoever follows what was read.
 fn listed<T>(list: &'static str, viewpoint: Option<OrganizationId>, page: Page<T>) -> Page<T> {
     let by = viewpoint.map_or_else(|| "the operator".to_owned(), |it| it.to_string());
     debug!(list, by, rows = page.rows.len(), goes_on = page.next.is_some(), "a page of a list is read");
     page
+}
+
+/// The views of single things, for who reads lists the slow way.
+#[cfg(test)]
+pub(super) mod slow {
+    pub(in super::super) use super::connections::view as connection;
+    pub(in super::super) use super::grants::view_of as grant;
 }

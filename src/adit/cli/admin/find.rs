@@ -143,7 +143,9 @@ async fn pick<T>(
 ) -> anyhow::Result<T> {
     let mut candidates = Candidates::new(wanted);
     each_page(page, |rows| {
-        rows.into_iter().for_each(|row| candidates.look_at(called(&row), row));
+        for row in rows {
+            candidates.look_at(called(&row), row);
+        }
         Ok(())
     })
     .await?;

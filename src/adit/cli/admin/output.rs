@@ -38,7 +38,7 @@ impl CliSession {
         if self.json {
             return print_json(&rows.iter().map(columns.json).collect::<Vec<_>>(), true);
         }
-        Ok(print::text(table(columns.head.map(str::to_owned), rows.iter().map(columns.cells).collect()))?)
+        Ok(print::text(table(&columns.head.map(str::to_owned), rows.iter().map(columns.cells).collect()))?)
     }
 
     /// Prints the id of what was made, alone on its line so that a script can take it.
@@ -126,11 +126,11 @@ pub(super) async fn write_table<T, J, const N: usize>(
     each_page(&page, |rows| out(&lines(&cells(rows), widths))).await
 }
 
-pub(super) fn table<const N: usize>(head: [String; N], rows: Vec<[String; N]>) -> String {
+pub(super) fn table<const N: usize>(head: &[String; N], rows: Vec<[String; N]>) -> String {
     let rows: Vec<_> = rows.into_iter().map(seen).collect();
     let all = || rows.iter();
-    let widths = widths(widths([0; N], [&head]), all());
-    lines([&head].into_iter().chain(all()), widths)
+    let widths = widths(widths([0; N], [head]), all());
+    lines([head].into_iter().chain(all()), widths)
 }
 
 fn seen<const N: usize>(row: [String; N]) -> [String; N] {

@@ -26,7 +26,9 @@ fn called(thing: &Thing) -> Called {
 #[track_caller]
 fn check(wanted: &str, all: [Thing; 3], expected: Result<&str, &str>) {
     let mut candidates = Candidates::new(wanted);
-    all.into_iter().for_each(|thing| candidates.look_at(called(&thing), thing));
+    for thing in all {
+        candidates.look_at(called(&thing), thing);
+    }
     let picked = candidates.pick("thing");
     match (picked, expected) {
         (Ok(found), Ok(id)) => assert_eq!(found.0, id),
@@ -56,7 +58,7 @@ fn of_several_the_only_living_one_is_meant() {
 #[test]
 fn columns_are_as_wide_as_their_widest_cell_without_trailing_blanks() {
     let rows = vec![["→ü".to_owned(), "x".into()], ["abcd".into(), String::new()]];
-    assert_eq!(table(["A".to_owned(), "B".into()], rows), "A     B\n→ü    x\nabcd\n");
+    assert_eq!(table(&["A".to_owned(), "B".into()], rows), "A     B\n→ü    x\nabcd\n");
 }
 
 #[test]
@@ -201,7 +203,7 @@ async fn a_list_of_several_pages_is_written_as_if_it_were_one() {
             Ok(())
         };
         write_table(&NUMBERS, page, write).await.unwrap();
-        assert_eq!(lines, table(NUMBERS.head.map(str::to_owned), all.iter().map(NUMBERS.cells).collect()));
+        assert_eq!(lines, table(&NUMBERS.head.map(str::to_owned), all.iter().map(NUMBERS.cells).collect()));
     }
 }
 

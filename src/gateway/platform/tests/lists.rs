@@ -77,10 +77,10 @@ impl World {
 
 #[tokio::test]
 async fn what_is_there_throughout_is_on_exactly_one_page_whatever_else_comes_or_ends() {
-    let (world, crowd) = World::crowded(440).await;
+    let (world, _) = World::crowded(440).await;
     let platform = &world.platform;
-    let party = member(crowd.organization(3), UserRole::Owner);
-    let peer = member(crowd.organization(4), UserRole::Owner);
+    let party = member(Crowd::organization(3), UserRole::Owner);
+    let peer = member(Crowd::organization(4), UserRole::Owner);
     let living = ConnectionFilter::living();
     for viewer in [&host(), &party] {
         let before =
@@ -103,7 +103,7 @@ async fn what_is_there_throughout_is_on_exactly_one_page_whatever_else_comes_or_
                 ended.insert(id);
             }
             if turn < 3 {
-                offer_one_more(platform, &party, &peer, &crowd, turn).await;
+                offer_one_more(platform, &party, &peer, turn).await;
                 turn += 1;
             }
             let Some(next) = page.next else { break };
@@ -118,38 +118,34 @@ async fn what_is_there_throughout_is_on_exactly_one_page_whatever_else_comes_or_
 }
 
 /// Makes a channel, a grant on it, and of that a connection.
-async fn offer_one_more(
-    platform: &Platform,
-    owner: &Initiator,
-    holder: &Initiator,
-    crowd: &Crowd,
-    turn: u32,
-) {
-    let (server, source) = (crowd.server(3 * 20), crowd.server(4 * 20 + 7));
+async fn offer_one_more(platform: &Platform, owner: &Initiator, holder: &Initiator, turn: u32) {
+    let (server, source) = (Crowd::server(3 * 20), Crowd::server(4 * 20 + 7));
     let name = format!("new {turn} {}", platform.newest_change().await.unwrap());
-    let tier = platform.set_tier(&host(), crowd.organization(3), Tier::Enterprise).await;
+    let tier = platform.set_tier(&host(), Crowd::organization(3), Tier::Enterprise).await;
     tier.unwrap();
     let channel = platform.add_channel(owner, &channel(server, &name)).await.unwrap();
     let grant = platform.request_grant(holder, channel, source).await.unwrap();
     platform.approve_grant(owner, grant, None).await.unwrap();
 }
 
+/// Says which of all a filter leaves.
+type Keeps<'a> = Box<dyn Fn(&ConnectionView) -> bool + 'a>;
+
 #[tokio::test]
 async fn filters_leave_what_they_say() {
-    let (world, crowd) = World::crowded(440).await;
+    let (world, _) = World::crowded(440).await;
     let platform = &world.platform;
-    let party = member(crowd.organization(3), UserRole::Owner);
+    let party = member(Crowd::organization(3), UserRole::Owner);
     for viewer in [host(), party] {
         let all = to_the_end(500, async |paging| {
             platform.list_connections(&viewer, &ConnectionFilter::default(), &paging).await
         })
         .await;
         let all = all.unwrap();
-        let server = crowd.server(3 * 20 + 4);
-        let other = crowd.organization(5);
+        let server = Crowd::server(3 * 20 + 4);
+        let other = Crowd::organization(5);
         let at_end =
             |view: &ConnectionView, is: &dyn Fn(&EndView) -> bool| is(&view.source) || is(&view.target);
-        type Keeps<'a> = Box<dyn Fn(&ConnectionView) -> bool + 'a>;
         let cases: Vec<(ConnectionFilter, Keeps<'_>)> = vec![
             (ConnectionFilter::living(), Box::new(|view| !view.status.is_terminal())),
             (ConnectionFilter::ended(), Box::new(|view| view.status.is_terminal())),

@@ -9,10 +9,10 @@ const BIG: [&str; 4] = ["connection", "connection_secret", "connection_fact", "c
 
 #[tokio::test]
 async fn a_page_of_a_list_is_one_statement() {
-    let (world, crowd) = World::crowded(440).await;
+    let (world, _) = World::crowded(440).await;
     let platform = &world.platform;
     let paging = Paging::first(100);
-    for viewer in [host(), member(crowd.organization(3), UserRole::Owner)] {
+    for viewer in [host(), member(Crowd::organization(3), UserRole::Owner)] {
         let counted = async |list: &str, asked: usize, rows: usize| {
             assert_eq!(take_statements(), asked, "{list}");
             assert!(rows > 1, "{list}");
@@ -45,26 +45,26 @@ async fn no_hot_statement_looks_through_a_big_table() {
     let (world, crowd) = World::crowded(1_000).await;
     assert_eq!(crowd.connections(), 10_000);
     let platform = &world.platform;
-    let party = member(crowd.organization(3), UserRole::Owner);
+    let party = member(Crowd::organization(3), UserRole::Owner);
     let paging = Paging::first(100);
     let page = platform.list_connections(&host(), &ConnectionFilter::living(), &paging).await.unwrap();
     let second = paging.clone().after(page.next);
     note_plans();
-    let of_server = ConnectionFilter { server: Some(crowd.server(70)), ..ConnectionFilter::living() };
-    platform.rules_for(crowd.server(70)).await.unwrap();
+    let of_server = ConnectionFilter { server: Some(Crowd::server(70)), ..ConnectionFilter::living() };
+    platform.rules_for(Crowd::server(70)).await.unwrap();
     platform.list_connections(&party, &ConnectionFilter::living(), &paging).await.unwrap();
     platform.list_connections(&party, &ConnectionFilter::living(), &second).await.unwrap();
     platform.list_connections(&host(), &ConnectionFilter::default(), &paging).await.unwrap();
     platform.list_connections(&host(), &ConnectionFilter::default(), &second).await.unwrap();
     platform.list_connections(&host(), &of_server, &paging).await.unwrap();
-    platform.connection(&party, crowd.connection(60)).await.unwrap();
+    platform.connection(&party, Crowd::connection(60)).await.unwrap();
     platform.list_grants(&party, &GrantFilter::default(), &paging).await.unwrap();
     platform.list_grants(&host(), &GrantFilter::default(), &paging).await.unwrap();
     platform.list_channels(&party, &ChannelFilter::default(), &paging).await.unwrap();
     let mut tx = platform.store.read().await.unwrap();
     tx.expired_offers(platform.now(), None, DUE_ROWS_MAX).await.unwrap();
     tx.secrets_due(platform.now(), None, DUE_ROWS_MAX).await.unwrap();
-    tx.managed_read_write(crowd.organization(3), None, DUE_ROWS_MAX).await.unwrap();
+    tx.managed_read_write(Crowd::organization(3), None, DUE_ROWS_MAX).await.unwrap();
     tx.keeps_secrets().await.unwrap();
     let plans = take_plans();
     assert_eq!(plans.len(), 15);

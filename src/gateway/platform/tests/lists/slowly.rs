@@ -9,11 +9,11 @@ use adit_core::domain::visibility::{self, Field, Viewer};
 
 #[tokio::test]
 async fn each_list_is_what_looking_every_thing_up_gives() {
-    let (world, crowd) = World::crowded(440).await;
+    let (world, _) = World::crowded(440).await;
     let platform = &world.platform;
     let mut tx = platform.store.read().await.unwrap();
     let every = Everything::read(&mut tx, platform.now()).await;
-    let viewers = [0, 21].map(|number| member(crowd.organization(number), UserRole::Auditor));
+    let viewers = [0, 21].map(|number| member(Crowd::organization(number), UserRole::Auditor));
     for viewer in viewers.into_iter().chain([host()]) {
         let viewpoint = viewer.viewpoint().unwrap();
         let slow = every.connections(viewpoint);
@@ -119,8 +119,8 @@ impl Everything {
 
     fn connections(&self, viewpoint: Option<OrganizationId>) -> Vec<ConnectionView> {
         let sees = |it: &ConnectionRecord| viewpoint.is_none_or(|own| viewer::side_of(it, own).is_some());
-        let seen = self.connections.iter().filter(|(connection, _)| sees(connection));
-        seen.map(|(connection, facts)| slow::connection(connection.clone(), facts, viewpoint)).collect()
+        let own = self.connections.iter().filter(|(connection, _)| sees(connection));
+        own.map(|(connection, facts)| slow::connection(connection.clone(), facts, viewpoint)).collect()
     }
 
     async fn channels(&self, tx: &mut Tx, viewpoint: Option<OrganizationId>) -> Vec<ChannelView> {
