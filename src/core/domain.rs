@@ -10,6 +10,7 @@ pub mod digest;
 pub mod id;
 pub mod limits;
 pub mod name;
+pub mod page;
 pub mod path;
 pub mod places;
 pub mod relays;

@@ -7,7 +7,6 @@
 mod act;
 mod action;
 mod agents;
-mod audit;
 mod changes;
 mod channels;
 mod connections;
@@ -21,6 +20,7 @@ mod faults;
 mod grants;
 mod holds;
 mod initiator;
+mod lists;
 mod offers;
 mod organizations;
 mod peerings;
@@ -33,7 +33,6 @@ mod servers;
 mod sessions;
 mod tokens;
 mod viewer;
-mod views;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -49,26 +48,28 @@ use adit_core::domain::time::Timestamp;
 use adit_net::host::folder::Folder;
 use adit_net::identity::time::TimeSource;
 
-pub use crate::store::Location;
+pub use crate::store::{
+    AgreementStatus, AuditFilter, AuditOutcome, ChannelFilter, ConnectionFilter, GrantFilter, GrantStatus,
+    Location, PeeringFilter, ServerFilter,
+};
 pub use action::Action;
 pub use agents::AgentError;
-pub use audit::AuditView;
-pub use channels::{ChannelView, NewChannel};
+pub use channels::NewChannel;
 pub use connections::ConnectionCommand;
 pub use enrolment::{EnrolRefusal, Enrolment, LinkRefusal};
 pub use entry::{agent_entry, usual_address};
 pub use error::{ActionRefusal, OpenError, PlatformError, Resource};
-pub use grants::GrantView;
 pub use initiator::Initiator;
+pub use lists::{
+    AuditView, CarriedView, ChannelView, ConnectionView, EndView, GrantView, OrganizationView, PeeringView,
+    ServerView, TimedState,
+};
 pub use offers::{AdminOffer, InvalidLife, OfferLife};
-pub use organizations::OrganizationView;
-pub use peerings::PeeringView;
 pub use provision::{Plan, Provided, Provisioned};
 pub use relayed::Relayed;
 pub use secrets::Revealed;
-pub use servers::{ServerText, ServerView};
+pub use servers::ServerText;
 pub use tokens::{IssuedToken, TokenLife};
-pub use views::{CarriedView, ConnectionView, EndView, TimedState};
 
 /// The database's name in the state folder.
 pub const DATABASE: &str = "platform.db";
@@ -114,7 +115,7 @@ impl Platform {
             return Err(StoreError::Emptied { path: path.clone() }.into());
         }
         let store = Store::open(database).await?;
-        let keeps_secrets = !store.read().await?.sealed_secrets().await?.is_empty();
+        let keeps_secrets = store.read().await?.keeps_secrets().await?;
         debug!(state = %state.display(), keeps_secrets, "the platform is open");
         let seal = Arc::new(seal::SealingKey::open(&folder, keeps_secrets)?);
         Ok(Self {

@@ -13,6 +13,7 @@ use adit_core::config::agent::Congestion;
 use adit_core::config::connector::Connector;
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::id::{BootId, ConnectionId, RouteId, ServerId};
+use adit_core::domain::page::Paging;
 use adit_core::domain::path::PathPreference;
 use adit_core::domain::role::UserRole;
 use adit_core::domain::secret::Secret;
@@ -20,7 +21,7 @@ use adit_core::domain::tier::Tier;
 use adit_core::domain::time::Timestamp;
 use adit_core::protocol::initial::{CONNECTION_ID_BYTES, INITIAL_ID_BYTES};
 use adit_gateway::platform::{
-    ConnectionCommand, Initiator, IssuedToken, NewChannel, Platform, ServerText, TokenLife,
+    ConnectionCommand, Initiator, IssuedToken, NewChannel, Platform, ServerFilter, ServerText, TokenLife,
 };
 use adit_lab::messages::Generator;
 use adit_lab::sender::Sender;
@@ -73,7 +74,8 @@ async fn join_platform(lab: &Lab) -> Membership {
     let platform = platform(lab).await;
     let host = Initiator::Host { name: "test".into() };
     let owner = |organization| Initiator::Member { organization, role: UserRole::Owner, name: "test".into() };
-    let servers = platform.servers(&host).await.unwrap();
+    let servers = platform.list_servers(&host, &ServerFilter::default(), &Paging::default()).await;
+    let servers = servers.unwrap().rows;
     let target = servers.iter().find(|server| server.name.as_str() == "St Mary Mirth").unwrap();
     let at_target = owner(target.organization_id);
     let clinic =

@@ -12,12 +12,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use adit_core::config::DatabaseUrl;
 use adit_core::domain::id::{
     AgreementId, ChannelId, ConnectionId, GatewayId, GrantId, KeyFingerprint, OrganizationId, ServerId,
 };
 use adit_core::domain::secret::{RegistrationToken, Secret};
 use adit_core::domain::time::Timestamp;
-use adit_gateway::platform::{DatabaseUrl, Initiator, Location, Platform};
+use adit_gateway::platform::{Initiator, Location, Platform};
 use adit_net::identity::random;
 use adit_net::identity::time::TimeSource;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};

@@ -8,6 +8,7 @@ mod channel;
 mod connection;
 mod find;
 mod grant;
+mod json;
 mod offer;
 mod organization;
 mod out_file;
@@ -28,14 +29,16 @@ use adit_core::domain::id::OrganizationId;
 use adit_core::domain::role::UserRole;
 use adit_core::domain::visible::visible;
 use adit_gateway::database;
-use adit_gateway::platform::{ActionRefusal, Initiator, Platform, PlatformError};
+use adit_gateway::platform::{ActionRefusal, AuditView, Initiator, Platform, PlatformError};
 use adit_net::host::privilege;
 use adit_net::identity::time::HostClock;
 use adit_observe::print;
 
 pub(super) use self::find::Several;
 
+use self::json::AuditJson;
 use self::out_file::OutFile;
+use self::output::Columns;
 use super::files;
 
 #[derive(clap::Args)]
@@ -155,23 +158,25 @@ async fn dispatch(session: &CliSession, command: AdminCommand, out: Option<OutFi
 
 async fn audit(session: &CliSession, rows: u32) -> anyhow::Result<()> {
     let entries = session.platform.audit(&session.viewer().await?, rows).await?;
-    session.show(
-        &entries,
-        ["AT", "LOG OF", "ACTOR", "ACTION", "OBJECT", "OUTCOME", "TIMES", "DETAIL"],
-        |it| {
-            [
-                it.at.to_string(),
-                it.organization.as_ref().map_or_else(|| "(gateway)".into(), ToString::to_string),
-                it.actor.clone(),
-                it.action.clone(),
-                it.object.clone(),
-                it.outcome.clone(),
-                it.times.to_string(),
-                it.detail.clone(),
-            ]
-        },
-    )
+    session.show(&AUDIT, &entries)
 }
+
+const AUDIT: Columns<AuditView, AuditJson, 8> = Columns {
+    head: ["AT", "LOG OF", "ACTOR", "ACTION", "OBJECT", "OUTCOME", "TIMES", "DETAIL"],
+    cells: |it| {
+        [
+            it.at.to_string(),
+            it.organization.as_ref().map_or_else(|| "(gateway)".into(), ToString::to_string),
+            it.actor.clone(),
+            it.action.clone(),
+            it.object.clone(),
+            it.outcome.clone(),
+            it.times.to_string(),
+            it.detail.clone(),
+        ]
+    },
+    json: |it| it.into(),
+};
 
 /// What every verb works with.
 struct CliSession {

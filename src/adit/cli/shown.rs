@@ -27,10 +27,15 @@ pub(super) fn shown<T: Serialize + DeserializeOwned>(value: &T) -> serde_json::R
 
 /// Prints a value as JSON that a terminal shows as it is, its times as RFC 3339.
 pub(super) fn print_json(value: &impl Serialize, pretty: bool) -> anyhow::Result<()> {
+    Ok(print::line(json_text(value, pretty)?)?)
+}
+
+/// Returns what [`print_json`] prints.
+pub(super) fn json_text(value: &impl Serialize, pretty: bool) -> anyhow::Result<String> {
     let mut value = serde_json::to_value(value).context("cannot write JSON")?;
     write_times(&mut value);
     let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
-    Ok(print::line(visible_json(&text.context("cannot write JSON")?))?)
+    Ok(visible_json(&text.context("cannot write JSON")?).into_owned())
 }
 
 /// Writes times for people: between programs of adit a time is a number; here people and other programs read

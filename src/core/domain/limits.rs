@@ -617,6 +617,13 @@ pub const FACTS_OF_WRITE_MAX: usize = 512;
 pub const ACK_TIME_WRITE_EVERY: Duration = Duration::from_secs(30);
 /// Audit rows one request may ask for.
 pub const AUDIT_ROWS_MAX: u32 = 10_000;
+/// Rows of one page of a list, at most, and where nobody says how many.
+pub const PAGE_ROWS_MAX: u32 = 500;
+pub const PAGE_ROWS_DEFAULT: u32 = 100;
+/// The text of a cursor that is looked at; ours are shorter.
+pub const CURSOR_CHARS_MAX: usize = 1_024;
+/// What is expired or deleted because its time is over, in one transaction.
+pub const DUE_ROWS_MAX: u32 = 100;
 
 /// Lines of the log that wait for a reader; more are counted and dropped.
 pub const LOG_QUEUE_BYTES_MAX: usize = 1024 * 1024;

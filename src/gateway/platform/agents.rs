@@ -106,7 +106,7 @@ impl Platform {
 
 async fn rules(tx: &mut Tx, server: ServerId) -> Result<(Vec<Rule>, Vec<KeyFingerprint>), PlatformError> {
     let rules = tx
-        .connections_of_server(server)
+        .rules_of_server(server)
         .await?
         .iter()
         .filter_map(|connection| rule(connection, server).map(|rule| (rule.connection, rule)))
@@ -120,12 +120,9 @@ async fn ended(
     server: ServerId,
     asked: &BTreeSet<ConnectionId>,
 ) -> Result<Vec<ConnectionId>, PlatformError> {
-    let connections = tx.connections_of_server(server).await?;
-    let ended = connections
-        .iter()
-        .filter(|connection| connection.status.is_terminal() && asked.contains(&connection.id))
-        .map(|connection| connection.id);
-    Ok(ended.collect())
+    let mut ended = tx.ended_of_server(server).await?;
+    ended.retain(|id| asked.contains(id));
+    Ok(ended)
 }
 
 async fn fail(

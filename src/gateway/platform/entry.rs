@@ -6,7 +6,7 @@ use adit_core::domain::access::Access;
 use adit_core::domain::connection::{Protocol, Side};
 use adit_core::domain::id::ServerId;
 
-use super::views::{CarriedView, ConnectionView};
+use super::lists::{CarriedView, ConnectionView};
 
 /// Returns one entry of agent.toml, once both ends have a server. `address` is the operator's own and the
 /// platform knows none: where the source listens, where the target forwards to, or where the managed Mirth

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::store::StoreError;
 use adit_core::domain::limits::ADMIN_SECRET_VIEWS_MAX;
 use adit_core::domain::name::Name;
+use adit_core::domain::page::InvalidCursor;
 use adit_core::domain::role::NotPermitted;
 use adit_core::domain::status;
 use adit_core::domain::tier::LimitReached;
@@ -52,6 +53,9 @@ pub enum PlatformError {
     NotFound { resource: Resource },
     #[error(transparent)]
     Refused(#[from] ActionRefusal),
+    /// Of a list; nothing was read.
+    #[error(transparent)]
+    Cursor(#[from] InvalidCursor),
     #[error("the platform's database did not serve this")]
     Store(#[source] StoreError),
     /// For all the time that an act may last.
@@ -86,6 +90,7 @@ impl From<StoreError> for PlatformError {
     /// like one who came late.
     fn from(error: StoreError) -> Self {
         match error {
+            StoreError::Cursor(error) => Self::Cursor(error),
             StoreError::Exists { doing } => Self::Refused(ActionRefusal::Exists { doing }),
             error => Self::Store(error),
         }

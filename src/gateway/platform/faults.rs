@@ -56,6 +56,6 @@ impl CommitFault {
             Self::LostCommit => drop(tx),
             Self::Away => faults.set_away(true),
         }
-        Err(StoreError::CommitUnknown {})
+        Err(StoreError::CommitUnknown)
     }
 }

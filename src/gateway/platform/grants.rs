@@ -1,50 +1,19 @@
 //! Grants: permission for one peer on one channel, and the P2P connection an approval makes.
 
-use serde::Serialize;
-
-use crate::store::{AgreementStatus, GrantRecord, GrantStatus, NewConnection, NewGrant, Origin, Tx};
-use adit_core::domain::connection::{ConnectionType, Protocol, Side};
+use crate::store::{AgreementStatus, GrantRecord, GrantStatus, NewConnection, NewGrant, Origin};
+use adit_core::domain::connection::{ConnectionType, Side};
 use adit_core::domain::id::{AgreementId, ChannelId, ConnectionId, GrantId, OrganizationId, ServerId};
 use adit_core::domain::name::Name;
 use adit_core::domain::role::Permission;
 use adit_core::domain::secret::Secret;
 use adit_core::domain::status::{self, Actor, Event};
-use adit_core::domain::visibility::{self, Field, Viewer};
+use adit_core::domain::visibility::Viewer;
 use adit_net::identity::random;
 
 use super::act::Act;
 use super::connections;
 use super::error::{ActionRefusal, PlatformError, Resource};
-use super::views::{shown, shown_if_any};
-use super::{Action, Initiator, Platform, viewer};
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct GrantView {
-    #[serde(serialize_with = "shown")]
-    pub id: GrantId,
-    #[serde(serialize_with = "shown")]
-    pub channel: ChannelId,
-    /// Absent while the viewer may not see the channel.
-    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
-    pub channel_name: Option<Name>,
-    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
-    pub protocol: Option<Protocol>,
-    #[serde(serialize_with = "shown")]
-    pub owner: Name,
-    #[serde(skip)]
-    pub owner_id: OrganizationId,
-    #[serde(serialize_with = "shown")]
-    pub holder: Name,
-    #[serde(skip)]
-    pub holder_id: OrganizationId,
-    pub origin: &'static str,
-    pub status: &'static str,
-    /// The party that has to approve or deny it while it is pending.
-    #[serde(skip)]
-    pub decider_id: OrganizationId,
-    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
-    pub connection: Option<ConnectionId>,
-}
+use super::{Action, Initiator, Platform};
 
 impl Platform {
     /// Offers a channel, by its owner, to a peer, who then decides.
@@ -113,21 +82,6 @@ impl Platform {
         self.act(initiator, action, format!("grant {id}"), async move |act: &mut Act| end(act, id, to).await)
             .await
     }
-
-    pub async fn grants(&self, initiator: &Initiator) -> Result<Vec<GrantView>, PlatformError> {
-        let viewpoint = initiator.viewpoint()?;
-        self.look(async move |tx: &mut Tx| list(tx, viewpoint).await).await
-    }
-}
-
-async fn list(tx: &mut Tx, viewpoint: Option<OrganizationId>) -> Result<Vec<GrantView>, PlatformError> {
-    let mut views = Vec::new();
-    for grant in tx.grants().await? {
-        if viewpoint.is_none_or(|own| own == grant.owner || own == grant.holder) {
-            views.push(view(tx, viewpoint, grant).await?);
-        }
-    }
-    Ok(views)
 }
 
 async fn offer(act: &mut Act, channel: ChannelId, to: OrganizationId) -> Result<GrantId, PlatformError> {
@@ -312,38 +266,4 @@ async fn end(act: &mut Act, id: GrantId, to: GrantStatus) -> Result<(), Platform
         None => act.tx.decide_grant(id, to, None, act.now).await?,
     }
     Ok(())
-}
-
-async fn view(
-    tx: &mut Tx,
-    viewpoint: Option<OrganizationId>,
-    grant: GrantRecord,
-) -> Result<GrantView, PlatformError> {
-    let channel = tx.channel(grant.channel).await?;
-    let shows = match (viewpoint, channel) {
-        (None, _) => true,
-        (Some(own), Some(channel)) => {
-            let viewer = viewer::of_channel(tx, own, &channel).await?;
-            visibility::listed(Field::ChannelPublic, viewer, channel.published)
-        }
-        (Some(_), None) => false,
-    };
-    let connection = tx.connection_of_grant(grant.id).await?.map(|connection| connection.id);
-    Ok(GrantView {
-        id: grant.id,
-        channel: grant.channel,
-        channel_name: shows.then_some(grant.channel_name),
-        protocol: shows.then_some(grant.protocol),
-        owner: grant.owner_name,
-        owner_id: grant.owner,
-        holder: grant.holder_name,
-        holder_id: grant.holder,
-        origin: grant.origin.as_str(),
-        status: grant.status.as_str(),
-        decider_id: match grant.origin {
-            Origin::Offered => grant.holder,
-            Origin::Requested => grant.owner,
-        },
-        connection,
-    })
 }

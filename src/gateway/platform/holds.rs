@@ -5,7 +5,8 @@
 //! beside it says whose it is. The owner may make it its own by pausing as well.
 
 use crate::store::{ConnectionRecord, OrganizationRecord};
-use adit_core::domain::connection::{ConnectionType, Side};
+use adit_core::domain::connection::Side;
+use adit_core::domain::limits::DUE_ROWS_MAX;
 use adit_core::domain::status::{Actor, Event, PauseHold, Status};
 use adit_core::domain::tier::Tier;
 
@@ -19,17 +20,19 @@ pub(super) async fn follow_tier(
     owner: &OrganizationRecord,
     tier: Tier,
 ) -> Result<(), PlatformError> {
-    for connection in act.tx.connections().await? {
-        if connection.kind() != ConnectionType::AdminRw || connection.target.organization != owner.id {
-            continue;
-        }
-        if tier.offers_admin_rw() {
-            lift(act, &connection).await?;
-        } else if owner.tier.offers_admin_rw() {
-            hold(act, &connection).await?;
+    let mut after = None;
+    loop {
+        let batch = act.tx.managed_read_write(owner.id, after, DUE_ROWS_MAX).await?;
+        let Some(last) = batch.last() else { return Ok(()) };
+        after = Some(last.id);
+        for connection in &batch {
+            if tier.offers_admin_rw() {
+                lift(act, connection).await?;
+            } else if owner.tier.offers_admin_rw() {
+                hold(act, connection).await?;
+            }
         }
     }
-    Ok(())
 }
 
 async fn hold(act: &mut Act, connection: &ConnectionRecord) -> Result<(), PlatformError> {

@@ -1,8 +1,6 @@
 //! Organizations and their tiers.
 
-use serde::Serialize;
-
-use crate::store::{OrganizationRecord, Tx};
+use crate::store::OrganizationRecord;
 use adit_core::domain::id::OrganizationId;
 use adit_core::domain::name::Name;
 use adit_core::domain::role::Permission;
@@ -11,19 +9,7 @@ use adit_net::identity::random;
 
 use super::act::Act;
 use super::error::{ActionRefusal, PlatformError, Resource};
-use super::views::shown;
 use super::{Action, Initiator, Platform, holds};
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct OrganizationView {
-    #[serde(serialize_with = "shown")]
-    pub id: OrganizationId,
-    #[serde(serialize_with = "shown")]
-    pub name: Name,
-    /// The organization's own, and the operator's.
-    #[serde(serialize_with = "super::views::shown_if_any", skip_serializing_if = "Option::is_none")]
-    pub tier: Option<Tier>,
-}
 
 impl Platform {
     /// Adds an organization, by the gateway's operator only.
@@ -55,19 +41,6 @@ impl Platform {
             set_tier(act, id, tier).await
         })
         .await
-    }
-
-    /// Returns every organization by name: peering is asked for by name.
-    pub async fn organizations(&self, initiator: &Initiator) -> Result<Vec<OrganizationView>, PlatformError> {
-        let viewpoint = initiator.viewpoint()?;
-        let found: Vec<_> =
-            self.look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.organizations().await?)).await?;
-        let view = |organization: OrganizationRecord| OrganizationView {
-            id: organization.id,
-            name: organization.name,
-            tier: viewpoint.is_none_or(|own| own == organization.id).then_some(organization.tier),
-        };
-        Ok(found.into_iter().map(view).collect())
     }
 }
 

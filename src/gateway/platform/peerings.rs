@@ -1,39 +1,15 @@
 //! Peering: request, accept, decline, withdraw. An accepted request is the agreement of two
 //! organizations; a request to oneself is accepted at once.
 
-use serde::Serialize;
-
-use crate::store::{AgreementRecord, AgreementStatus, OrganizationRecord, Tx};
+use crate::store::{AgreementStatus, OrganizationRecord};
 use adit_core::domain::id::{AgreementId, OrganizationId};
-use adit_core::domain::name::Name;
 use adit_core::domain::role::Permission;
 use adit_core::domain::tier::Counted;
-use adit_core::domain::time::Timestamp;
 use adit_net::identity::random;
 
 use super::act::Act;
 use super::error::{ActionRefusal, PlatformError, Resource};
-use super::views::shown;
 use super::{Action, Initiator, Platform};
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PeeringView {
-    #[serde(serialize_with = "shown")]
-    pub id: AgreementId,
-    /// The other organization as the viewer calls it: "Self" when it is the viewer's own.
-    pub peer: String,
-    #[serde(serialize_with = "shown")]
-    pub requester: Name,
-    #[serde(skip)]
-    pub requester_id: OrganizationId,
-    #[serde(serialize_with = "shown")]
-    pub recipient: Name,
-    #[serde(skip)]
-    pub recipient_id: OrganizationId,
-    pub status: &'static str,
-    #[serde(serialize_with = "shown")]
-    pub requested_at: Timestamp,
-}
 
 impl Platform {
     pub async fn request_peering(
@@ -77,14 +53,6 @@ impl Platform {
             decide(act, id, to).await
         })
         .await
-    }
-
-    pub async fn peerings(&self, initiator: &Initiator) -> Result<Vec<PeeringView>, PlatformError> {
-        let viewpoint = initiator.viewpoint()?;
-        let mut found: Vec<_> =
-            self.look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.agreements().await?)).await?;
-        found.retain(|agreement| viewpoint.is_none_or(|own| agreement.has(own)));
-        Ok(found.into_iter().map(|agreement| view(agreement, viewpoint)).collect())
     }
 }
 
@@ -158,24 +126,4 @@ async fn admit(act: &mut Act, organization: &OrganizationRecord) -> Result<(), P
     let present = act.tx.count_agreements(organization.id).await?;
     organization.tier.admit(Counted::Peers, present).map_err(ActionRefusal::from)?;
     Ok(())
-}
-
-fn view(agreement: AgreementRecord, viewpoint: Option<OrganizationId>) -> PeeringView {
-    let peer = if agreement.requester == agreement.recipient {
-        "Self".to_owned()
-    } else if viewpoint == Some(agreement.recipient) {
-        agreement.requester_name.to_string()
-    } else {
-        agreement.recipient_name.to_string()
-    };
-    PeeringView {
-        id: agreement.id,
-        peer,
-        requester: agreement.requester_name,
-        requester_id: agreement.requester,
-        recipient: agreement.recipient_name,
-        recipient_id: agreement.recipient,
-        status: agreement.status.as_str(),
-        requested_at: agreement.requested_at,
-    }
 }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use tracing::{debug, trace};
 
-use crate::store::{ConnectionRecord, FactRecord, Tx};
+use crate::store::{FactRecord, Tx};
 use adit_core::domain::connection::Side;
-use adit_core::domain::connectivity::{Connectivity, Facts, SideFacts};
+use adit_core::domain::connectivity::Connectivity;
 use adit_core::domain::id::{ConnectionId, GatewayId, ServerId};
 use adit_core::domain::limits::LEASE_LASTS;
 use adit_core::domain::time::Timestamp;
@@ -90,7 +90,7 @@ impl Platform {
     ) -> Result<(Side, Option<FactRecord>), AgentError> {
         self.look(async move |tx: &mut Tx| {
             let (_, side) = agents::connection_of(tx, server, id).await?;
-            let facts = tx.facts(Some(id)).await?;
+            let facts = tx.facts(id).await?;
             Ok::<_, AgentError>((side, facts.into_iter().find(|fact| fact.side == side)))
         })
         .await
@@ -152,41 +152,13 @@ async fn write_batch(
 
 /// Notes when a connection was first connected; returns whether it ever was.
 async fn note_first_connected(tx: &mut Tx, id: ConnectionId, now: Timestamp) -> Result<bool, PlatformError> {
-    let Some(connection) = tx.connection(id).await? else { return Ok(false) };
-    if connection.first_connected_at.is_some() {
+    let Some(row) = tx.connection_row(id).await? else { return Ok(false) };
+    if row.connection.first_connected_at.is_some() {
         return Ok(true);
     }
-    let is_connected = facts_of(tx, &connection, now).await?.connectivity() == Connectivity::Connected;
+    let is_connected = row.facts_at(now).connectivity() == Connectivity::Connected;
     if is_connected {
         tx.set_first_connected(id, now).await?;
     }
     Ok(is_connected)
-}
-
-/// Returns the facts behind what is shown of a connection, as they stand in the database.
-pub(super) async fn facts_of(
-    tx: &mut Tx,
-    connection: &ConnectionRecord,
-    now: Timestamp,
-) -> Result<Facts, PlatformError> {
-    let records = tx.facts(Some(connection.id)).await?;
-    let mut facts = Facts { first_connected: connection.first_connected_at, ..Facts::default() };
-    for side in [Side::Source, Side::Target] {
-        let fact = records.iter().find(|fact| fact.side == side);
-        let server = match &connection.end(side).server {
-            Some(server) => tx.server(server.id).await?,
-            None => None,
-        };
-        let of_side = SideFacts {
-            link: server.and_then(|server| server.link_at(now)),
-            tunnel: fact.map(|fact| fact.tunnel),
-            mirth: fact.and_then(|fact| fact.mirth),
-        };
-        match side {
-            Side::Source => facts.source = of_side,
-            Side::Target => facts.target = of_side,
-        }
-        facts.last_ack = facts.last_ack.max(fact.and_then(|fact| fact.last_ack));
-    }
-    Ok(facts)
 }

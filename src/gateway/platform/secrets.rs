@@ -10,7 +10,8 @@ use crate::store::{Carried, ConnectionRecord, SEALED_BYTES, SecretRecord, Tx};
 use adit_core::domain::connection::{ConnectionType, Side};
 use adit_core::domain::id::{ConnectionId, ServerId};
 use adit_core::domain::limits::{
-    ADMIN_SECRET_VIEWS_MAX, ADMIN_SECRET_VIEWS_WITHIN, AUDIT_ROWS_COUNTED_MAX, SECRET_KEPT_AFTER_STORED,
+    ADMIN_SECRET_VIEWS_MAX, ADMIN_SECRET_VIEWS_WITHIN, AUDIT_ROWS_COUNTED_MAX, DUE_ROWS_MAX,
+    SECRET_KEPT_AFTER_STORED,
 };
 use adit_core::domain::role::Permission;
 use adit_core::domain::secret::Secret;
@@ -121,12 +122,13 @@ impl Platform {
     /// is for those nobody reads. Returns how many secrets went.
     pub async fn sweep(&self) -> Result<usize, PlatformError> {
         self.expire_offers().await?;
-        let now = self.now();
-        let due = self.look(async move |tx: &mut Tx| due(tx, now).await).await?;
-        if due.is_empty() {
-            return Ok(0);
+        let (now, mut after, mut gone) = (self.now(), None, 0);
+        loop {
+            let batch = self.look(async move |tx: &mut Tx| due(tx, now, after).await).await?;
+            let Some(last) = batch.last() else { return Ok(gone) };
+            after = Some(*last);
+            gone += self.record(async move |tx: &mut Tx| forget_all(tx, &batch, now).await).await?;
         }
-        self.record(async move |tx: &mut Tx| forget_all(tx, &due, now).await).await
     }
 
     async fn forget_secret_if_due(&self, id: ConnectionId) -> Result<(), PlatformError> {
@@ -201,10 +203,14 @@ async fn hold(act: &mut Act, server: ServerId, id: ConnectionId, epoch: u32) -> 
     Ok(())
 }
 
-async fn due(tx: &mut Tx, now: Timestamp) -> Result<Vec<ConnectionId>, PlatformError> {
-    let mut due = tx.sealed_secrets().await?;
-    due.retain(|kept| is_due(kept, now));
-    Ok(due.into_iter().map(|kept| kept.connection).collect())
+/// Returns a batch of what [`is_due`].
+async fn due(
+    tx: &mut Tx,
+    now: Timestamp,
+    after: Option<ConnectionId>,
+) -> Result<Vec<ConnectionId>, PlatformError> {
+    let stored_by = now.saturating_sub(SECRET_KEPT_AFTER_STORED);
+    Ok(tx.secrets_due(stored_by, after, DUE_ROWS_MAX).await?)
 }
 
 async fn forget_all(tx: &mut Tx, due: &[ConnectionId], now: Timestamp) -> Result<usize, PlatformError> {

@@ -1,18 +1,14 @@
 //! Servers: adding, describing, taking their key off file.
 
-use serde::Serialize;
-
-use crate::store::{NewServer, ServerRecord, Tx};
-use adit_core::domain::id::{KeyFingerprint, OrganizationId, RouteId, ServerId};
+use crate::store::NewServer;
+use adit_core::domain::id::{KeyFingerprint, RouteId, ServerId};
 use adit_core::domain::name::{Description, Name};
 use adit_core::domain::role::Permission;
 use adit_core::domain::tier::Counted;
-use adit_core::domain::time::Timestamp;
 use adit_net::identity::random;
 
 use super::act::Act;
 use super::error::{ActionRefusal, PlatformError, Resource};
-use super::views::{shown, shown_if_any};
 use super::{Action, Initiator, Platform};
 
 /// What an owner writes about a server.
@@ -22,29 +18,6 @@ pub struct ServerText {
     pub description: Description,
     /// Of the Mirth; the owner's alone to see.
     pub version: Description,
-}
-
-/// An organization's own server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ServerView {
-    #[serde(serialize_with = "shown")]
-    pub id: ServerId,
-    #[serde(serialize_with = "shown")]
-    pub name: Name,
-    #[serde(serialize_with = "shown")]
-    pub organization: Name,
-    #[serde(skip)]
-    pub organization_id: OrganizationId,
-    #[serde(serialize_with = "shown")]
-    pub description: Description,
-    pub version: String,
-    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
-    pub key: Option<KeyFingerprint>,
-    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
-    pub enrolled_at: Option<Timestamp>,
-    pub online: bool,
-    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
-    pub online_since: Option<Timestamp>,
 }
 
 impl Platform {
@@ -84,16 +57,6 @@ impl Platform {
             revoke(act, id).await
         })
         .await
-    }
-
-    /// Returns the organization's own servers; a peer's are never listed.
-    pub async fn servers(&self, initiator: &Initiator) -> Result<Vec<ServerView>, PlatformError> {
-        let viewpoint = initiator.viewpoint()?;
-        let mut found: Vec<_> =
-            self.look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.servers().await?)).await?;
-        found.retain(|server| viewpoint.is_none_or(|own| own == server.organization));
-        let now = self.now();
-        Ok(found.into_iter().map(|server| view(server, now)).collect())
     }
 }
 
@@ -141,20 +104,4 @@ async fn revoke(act: &mut Act, id: ServerId) -> Result<KeyFingerprint, PlatformE
     }
     act.describe(format!("key {key}"));
     Ok(key)
-}
-
-fn view(server: ServerRecord, now: Timestamp) -> ServerView {
-    let link = server.link_at(now);
-    ServerView {
-        id: server.id,
-        name: server.name,
-        organization: server.organization_name,
-        organization_id: server.organization,
-        description: server.description,
-        version: server.version,
-        key: server.key,
-        enrolled_at: server.enrolled_at,
-        online: link.is_some_and(|link| link.value),
-        online_since: link.filter(|link| link.value).map(|link| link.since),
-    }
 }

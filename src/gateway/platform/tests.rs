@@ -7,6 +7,7 @@ mod agents;
 mod connections;
 mod enrolment;
 mod grants;
+mod lists;
 mod managed;
 mod offers;
 mod peerings;

@@ -2,7 +2,7 @@
 
 use crate::store::{AgreementStatus, Carried, ChannelRecord, ConnectionRecord, StoreError, Tx};
 use adit_core::domain::connection::Side;
-use adit_core::domain::id::{OrganizationId, ServerId};
+use adit_core::domain::id::OrganizationId;
 use adit_core::domain::visibility::Viewer;
 
 /// Returns the side an organization acts as. At both ends of its own connection it acts as the source.
@@ -10,22 +10,8 @@ pub(super) fn side_of(connection: &ConnectionRecord, organization: OrganizationI
     [Side::Source, Side::Target].into_iter().find(|side| connection.end(*side).organization == organization)
 }
 
-/// Returns the viewer, as seen by `organization`: a server of `owner`. Only living connections count; what
-/// ended is seen in its own row alone.
-pub(super) async fn of_server(
-    tx: &mut Tx,
-    organization: OrganizationId,
-    owner: OrganizationId,
-    server: ServerId,
-) -> Result<Viewer, StoreError> {
-    if organization == owner {
-        return Ok(Viewer::Owner);
-    }
-    let connections = tx.connections_of_server(server).await?;
-    of_others(tx, organization, owner, &connections).await
-}
-
-/// Returns the viewer, as seen by `organization`: a channel.
+/// Returns the viewer, as seen by `organization`: a channel. Only living connections count; what ended is seen
+/// in its own row alone.
 pub(super) async fn of_channel(
     tx: &mut Tx,
     organization: OrganizationId,
@@ -41,7 +27,7 @@ pub(super) async fn of_channel(
     of_others(tx, organization, channel.organization, &connections).await
 }
 
-async fn of_others(
+pub(super) async fn of_others(
     tx: &mut Tx,
     organization: OrganizationId,
     owner: OrganizationId,

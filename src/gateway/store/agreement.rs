@@ -12,7 +12,7 @@ use adit_core::domain::name::Name;
 use adit_core::domain::time::Timestamp;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AgreementStatus {
+pub enum AgreementStatus {
     Requested,
     Live,
     Declined,
@@ -23,7 +23,7 @@ impl AgreementStatus {
     const ALL: [Self; 4] = [Self::Requested, Self::Live, Self::Declined, Self::Withdrawn];
 
     #[must_use]
-    pub(crate) const fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Requested => "requested",
             Self::Live => "live",
@@ -59,15 +59,16 @@ impl AgreementRecord {
     }
 }
 
-macro_rules! select {
+macro_rules! select_agreements {
     ($which:literal) => {
-        sql(concat!(
+        concat!(
             "SELECT a.*, r.name AS requester_name, p.name AS recipient_name FROM agreement a
              JOIN organization r ON r.id = a.requester JOIN organization p ON p.id = a.recipient ",
             $which
-        ))
+        )
     };
 }
+pub(super) use select_agreements;
 
 impl Tx {
     pub(crate) async fn insert_agreement(
@@ -93,11 +94,12 @@ impl Tx {
     }
 
     pub(crate) async fn agreement(&mut self, id: AgreementId) -> Result<Option<AgreementRecord>, StoreError> {
-        self.one_readable("looking a peering up", select!("WHERE a.id = $1").bind(text(id)), read).await
-    }
-
-    pub(crate) async fn agreements(&mut self) -> Result<Vec<AgreementRecord>, StoreError> {
-        self.all_readable("listing peerings", select!("ORDER BY a.requested_at, a.id"), read).await
+        self.one_readable(
+            "looking a peering up",
+            sql(select_agreements!("WHERE a.id = $1")).bind(text(id)),
+            read,
+        )
+        .await
     }
 
     /// Returns the request or agreement in force between two organizations.
@@ -106,10 +108,10 @@ impl Tx {
         one: OrganizationId,
         other: OrganizationId,
     ) -> Result<Option<AgreementRecord>, StoreError> {
-        let query = select!(
+        let query = sql(select_agreements!(
             "WHERE a.status IN ('requested', 'live')
                AND ((a.requester = $1 AND a.recipient = $2) OR (a.requester = $2 AND a.recipient = $1))"
-        )
+        ))
         .bind(text(one))
         .bind(text(other));
         self.one_readable("looking a peering up", query, read).await
@@ -138,7 +140,7 @@ impl Tx {
     }
 }
 
-fn read(cells: &Cells) -> Result<AgreementRecord, StoreError> {
+pub(super) fn read(cells: &Cells) -> Result<AgreementRecord, StoreError> {
     Ok(AgreementRecord {
         id: cells.get("id")?,
         requester: cells.get("requester")?,

@@ -9,7 +9,7 @@ use adit_core::domain::name::Name;
 use adit_core::domain::time::Timestamp;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AuditOutcome {
+pub enum AuditOutcome {
     Done,
     Refused,
     /// Refused, and somebody should look at why.
@@ -18,7 +18,7 @@ pub(crate) enum AuditOutcome {
 
 impl AuditOutcome {
     #[must_use]
-    pub(crate) const fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Refused => "refused",
@@ -86,23 +86,9 @@ impl Tx {
         let query = sql("SELECT count(*) AS n FROM audit WHERE act = $1").bind(text(act));
         self.count("asking what became of a change", query).await.map(|rows| rows > 0)
     }
-
-    /// Returns the newest `limit` rows, oldest first: one organization's, or everything.
-    pub(crate) async fn audit(
-        &mut self,
-        organization: Option<OrganizationId>,
-        limit: u32,
-    ) -> Result<Vec<AuditRow>, StoreError> {
-        let query = sql("SELECT * FROM (SELECT a.*, o.name AS organization_name FROM audit a
-                LEFT JOIN organization o ON o.id = a.organization
-                WHERE $1 IS NULL OR a.organization = $1 ORDER BY a.id DESC LIMIT $2) AS newest ORDER BY id")
-        .bind(organization.map(text))
-        .bind(i64::from(limit));
-        self.all("reading the audit log", query, read).await
-    }
 }
 
-fn read(cells: &Cells) -> Result<AuditRow, StoreError> {
+pub(super) fn read(cells: &Cells) -> Result<AuditRow, StoreError> {
     Ok(AuditRow {
         id: cells.serial("id")?,
         at: cells.time("at")?,

@@ -23,15 +23,20 @@ pub(crate) struct ChannelRecord {
     pub published: bool,
 }
 
-macro_rules! select {
-    ($which:literal) => {
-        sql(concat!(
-            "SELECT c.*, s.name AS server_name, o.id AS organization, o.name AS organization_name
-             FROM channel c JOIN server s ON s.id = c.server JOIN organization o ON o.id = s.organization ",
-            $which
-        ))
+macro_rules! channel_columns {
+    () => {
+        "c.*, s.name AS server_name, o.id AS organization, o.name AS organization_name "
     };
 }
+pub(super) use channel_columns;
+
+/// What the columns are of, after the channel `c` itself.
+macro_rules! channel_joins {
+    () => {
+        "JOIN server s ON s.id = c.server JOIN organization o ON o.id = s.organization "
+    };
+}
+pub(super) use channel_joins;
 
 impl Tx {
     pub(crate) async fn insert_channel(
@@ -55,16 +60,9 @@ impl Tx {
     }
 
     pub(crate) async fn channel(&mut self, id: ChannelId) -> Result<Option<ChannelRecord>, StoreError> {
-        self.one_readable("looking a channel up", select!("WHERE c.id = $1").bind(text(id)), read).await
-    }
-
-    pub(crate) async fn channels(&mut self) -> Result<Vec<ChannelRecord>, StoreError> {
-        self.all_readable(
-            "listing channels",
-            select!("ORDER BY lower(o.name), lower(s.name), lower(c.name)"),
-            read,
-        )
-        .await
+        const ONE: &str =
+            concat!("SELECT ", channel_columns!(), "FROM channel c ", channel_joins!(), "WHERE c.id = $1");
+        self.one_readable("looking a channel up", sql(ONE).bind(text(id)), read).await
     }
 
     pub(crate) async fn count_channels(&mut self, server: ServerId) -> Result<u32, StoreError> {
@@ -80,7 +78,7 @@ impl Tx {
     }
 }
 
-fn read(cells: &Cells) -> Result<ChannelRecord, StoreError> {
+pub(super) fn read(cells: &Cells) -> Result<ChannelRecord, StoreError> {
     Ok(ChannelRecord {
         id: cells.get("id")?,
         server: cells.get("server")?,

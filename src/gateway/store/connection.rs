@@ -102,21 +102,32 @@ pub(crate) struct NewConnection {
     pub created_at: Timestamp,
 }
 
-macro_rules! select {
-    ($which:literal) => {
-        sql(concat!(
-            "SELECT c.*, g.channel, ch.name AS channel_name, ch.protocol, k.epoch AS secret_epoch,
+macro_rules! connection_columns {
+    () => {
+        "c.*, g.channel, ch.name AS channel_name, ch.protocol, k.epoch AS secret_epoch,
                 coalesce(c.source_last_name, s.name) AS source_name, s.route AS source_route,
                 so.id AS source_organization, so.name AS source_organization_name,
                 coalesce(c.target_last_name, t.name) AS target_name, t.route AS target_route,
-                ta.id AS target_organization, ta.name AS target_organization_name
-             FROM connection c JOIN connection_secret k ON k.connection = c.id
+                ta.id AS target_organization, ta.name AS target_organization_name "
+    };
+}
+pub(super) use connection_columns;
+
+/// What the columns are of, after the connection `c` itself.
+macro_rules! connection_joins {
+    () => {
+        "JOIN connection_secret k ON k.connection = c.id
              LEFT JOIN channel_grant g ON g.id = c.channel_grant LEFT JOIN channel ch ON ch.id = g.channel
              LEFT JOIN server s ON s.id = c.source_server
              JOIN organization so ON so.id = coalesce(s.organization, c.recipient)
-             JOIN server t ON t.id = c.target_server JOIN organization ta ON ta.id = t.organization ",
-            $which
-        ))
+             JOIN server t ON t.id = c.target_server JOIN organization ta ON ta.id = t.organization "
+    };
+}
+pub(super) use connection_joins;
+
+macro_rules! select {
+    ($which:literal) => {
+        sql(concat!("SELECT ", connection_columns!(), "FROM connection c ", connection_joins!(), $which))
     };
 }
 
@@ -145,11 +156,6 @@ impl Tx {
         self.one_readable("looking a connection up", query, read).await
     }
 
-    pub(crate) async fn connections(&mut self) -> Result<Vec<ConnectionRecord>, StoreError> {
-        let query = select!("ORDER BY c.created_at, c.id");
-        self.all_readable("listing connections", query, read).await
-    }
-
     pub(crate) async fn connections_of_server(
         &mut self,
         server: ServerId,
@@ -157,6 +163,48 @@ impl Tx {
         let query = select!("WHERE c.source_server = $1 OR c.target_server = $1 ORDER BY c.created_at, c.id")
             .bind(text(server));
         self.all_readable("listing a server's connections", query, read).await
+    }
+
+    /// Returns those of a server's connections that have not ended, without those that were only offered.
+    pub(crate) async fn rules_of_server(
+        &mut self,
+        server: ServerId,
+    ) -> Result<Vec<ConnectionRecord>, StoreError> {
+        let query = select!(
+            "WHERE (c.source_server = $1 OR c.target_server = $1)
+                AND c.status IN ('Ready', 'Active', 'Paused', 'Failed') ORDER BY c.id"
+        )
+        .bind(text(server));
+        self.all_readable("listing a server's connections", query, read).await
+    }
+
+    /// Returns those of a server's connections that have ended.
+    pub(crate) async fn ended_of_server(
+        &mut self,
+        server: ServerId,
+    ) -> Result<Vec<ConnectionId>, StoreError> {
+        let query = sql("SELECT id FROM connection WHERE (source_server = $1 OR target_server = $1)
+                AND status IN ('Declined', 'Expired', 'Terminated') ORDER BY created_at, id")
+        .bind(text(server));
+        self.all("listing what ended", query, |cells| cells.get("id")).await
+    }
+
+    /// Returns a batch of an owner's connections for read-write administration that have not ended, those
+    /// after the id `after`.
+    pub(crate) async fn managed_read_write(
+        &mut self,
+        owner: OrganizationId,
+        after: Option<ConnectionId>,
+        count: u32,
+    ) -> Result<Vec<ConnectionRecord>, StoreError> {
+        let query = select!(
+            "WHERE t.organization = $1 AND c.kind = 'Admin RW' AND c.id > $2
+                AND c.status NOT IN ('Declined', 'Expired', 'Terminated') ORDER BY c.id LIMIT $3"
+        )
+        .bind(text(owner))
+        .bind(after.map(text).unwrap_or_default())
+        .bind(i64::from(count));
+        self.all_readable("listing what an organization lets others manage", query, read).await
     }
 
     pub(crate) async fn connection_of_grant(
@@ -222,7 +270,7 @@ const fn pause_hold_word(holds: PauseHold) -> &'static str {
     }
 }
 
-fn read(cells: &Cells) -> Result<ConnectionRecord, StoreError> {
+pub(super) fn read(cells: &Cells) -> Result<ConnectionRecord, StoreError> {
     Ok(ConnectionRecord {
         id: cells.get("id")?,
         carried: read_carried(cells)?,

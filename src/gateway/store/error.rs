@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use sqlx::postgres::PgDatabaseError;
 
+use adit_core::domain::page::InvalidCursor;
+
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error(
@@ -50,6 +52,9 @@ pub enum StoreError {
     Full { doing: &'static str },
     #[error("the setting of the database cannot be used: {why}")]
     Setting { why: String },
+    /// Nothing was asked of the database.
+    #[error(transparent)]
+    Cursor(#[from] InvalidCursor),
     /// A unique index decided a race; the other side won.
     #[error("{doing}: there is one already")]
     Exists { doing: &'static str },

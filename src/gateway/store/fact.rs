@@ -54,17 +54,9 @@ impl Tx {
         self.run("forgetting a server's tunnels", query).await.map(drop)
     }
 
-    /// Returns the facts: every connection's, or one's.
-    pub(crate) async fn facts(
-        &mut self,
-        connection: Option<ConnectionId>,
-    ) -> Result<Vec<FactRecord>, StoreError> {
-        let query = match connection {
-            Some(connection) => {
-                sql("SELECT * FROM connection_fact WHERE connection = $1").bind(text(connection))
-            }
-            None => sql("SELECT * FROM connection_fact ORDER BY connection, side"),
-        };
+    /// Returns what is known of a connection.
+    pub(crate) async fn facts(&mut self, connection: ConnectionId) -> Result<Vec<FactRecord>, StoreError> {
+        let query = sql("SELECT * FROM connection_fact WHERE connection = $1").bind(text(connection));
         self.all_readable("reading a connection's state", query, read).await
     }
 }
@@ -75,10 +67,7 @@ fn read(cells: &Cells) -> Result<FactRecord, StoreError> {
         "target" => Side::Target,
         _ => return Err(StoreError::Damaged { column: "side" }),
     };
-    let path = match cells.string("tunnel")?.as_str() {
-        DOWN => None,
-        path => Some(Word::from_text(path)),
-    };
+    let path = path(&cells.string("tunnel")?);
     let mirth = match (cells.maybe_flag("mirth_up")?, cells.maybe_time("mirth_since")?) {
         (Some(value), Some(since)) => Some(Timed { value, since }),
         _ => None,
@@ -90,4 +79,9 @@ fn read(cells: &Cells) -> Result<FactRecord, StoreError> {
         mirth,
         last_ack: cells.maybe_time("last_ack_at")?,
     })
+}
+
+/// Returns the path, unless the word stands for none.
+pub(super) fn path(word: &str) -> Option<Word<PathKind>> {
+    (word != DOWN).then(|| Word::from_text(word))
 }

@@ -1,14 +1,69 @@
 //! An empty database for a test: on `PostgreSQL` in a schema of its own where `ADIT_TEST_POSTGRES` says where
 //! a server is (`tests/run.sh` runs the suite once on each engine), else in a file.
 
+mod crowd;
+
+use std::cell::{Cell, RefCell};
+
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
 
-use super::{Location, Store};
+pub(crate) use crowd::Crowd;
+
+use super::query::Query;
+use super::{Location, Store, Tx};
 use adit_core::config::DatabaseUrl;
 use adit_net::identity::random;
 
 const VARIABLE: &str = "ADIT_TEST_POSTGRES";
+
+thread_local! {
+    /// A test and what it asks of a database are on one thread.
+    static STATEMENTS: Cell<usize> = const { Cell::new(0) };
+}
+
+pub(super) fn count_statement() {
+    STATEMENTS.set(STATEMENTS.get() + 1);
+}
+
+thread_local! {
+    static PLANS: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+}
+
+/// Notes the plan of every statement that reads rows from now on, in this test.
+pub(crate) fn note_plans() {
+    PLANS.set(Some(Vec::new()));
+}
+
+/// Returns the plans, each a text of several lines, and notes no more.
+pub(crate) fn take_plans() -> Vec<String> {
+    PLANS.take().unwrap_or_default()
+}
+
+impl Tx {
+    pub(super) async fn note_plan(&mut self, query: &Query) {
+        if PLANS.with_borrow(Option::is_none) {
+            return;
+        }
+        let (ask, column) =
+            if self.is_postgres() { ("EXPLAIN ", "QUERY PLAN") } else { ("EXPLAIN QUERY PLAN ", "detail") };
+        let explaining = Query { text: format!("{ask}{}", query.text).into(), values: query.values.clone() };
+        let lines = self.fetch("asking for a plan", explaining).await.unwrap();
+        let lines: Vec<_> = lines.iter().map(|cells| cells.string(column).unwrap()).collect();
+        PLANS.with_borrow_mut(|plans| plans.as_mut().unwrap().push(lines.join("\n")));
+    }
+
+    /// Returns what one column of text holds.
+    pub(crate) async fn texts(&mut self, query: &'static str) -> Vec<String> {
+        let rows = self.rows("asking for a test", super::query::sql(query)).await.unwrap();
+        rows.iter().map(|cells| cells.string("it").unwrap()).collect()
+    }
+}
+
+/// Returns how many statements ran since the last time, in this test.
+pub(crate) fn take_statements() -> usize {
+    STATEMENTS.take()
+}
 
 pub(crate) struct Place {
     pub location: Location,

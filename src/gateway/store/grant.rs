@@ -13,7 +13,7 @@ use adit_core::domain::name::Name;
 use adit_core::domain::time::Timestamp;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum GrantStatus {
+pub enum GrantStatus {
     Pending,
     Approved,
     Denied,
@@ -25,7 +25,7 @@ impl GrantStatus {
     const ALL: [Self; 5] = [Self::Pending, Self::Approved, Self::Denied, Self::Revoked, Self::Relinquished];
 
     #[must_use]
-    pub(crate) const fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
             Self::Approved => "approved",
@@ -100,17 +100,22 @@ pub(crate) struct NewGrant {
     pub created_at: Timestamp,
 }
 
-macro_rules! select {
-    ($which:literal) => {
-        sql(concat!(
-            "SELECT g.*, c.name AS channel_name, c.protocol, c.server AS target_server,
-                o.id AS owner, o.name AS owner_name, h.name AS holder_name
-             FROM channel_grant g JOIN channel c ON c.id = g.channel JOIN server s ON s.id = c.server
-             JOIN organization o ON o.id = s.organization JOIN organization h ON h.id = g.holder ",
-            $which
-        ))
+macro_rules! grant_columns {
+    () => {
+        "g.*, c.name AS channel_name, c.protocol, c.server AS target_server,
+            o.id AS owner, o.name AS owner_name, h.name AS holder_name "
     };
 }
+pub(super) use grant_columns;
+
+/// What the columns are of, after the grant `g` itself.
+macro_rules! grant_joins {
+    () => {
+        "JOIN channel c ON c.id = g.channel JOIN server s ON s.id = c.server
+         JOIN organization o ON o.id = s.organization JOIN organization h ON h.id = g.holder "
+    };
+}
+pub(super) use grant_joins;
 
 impl Tx {
     /// Inserts a grant, pending.
@@ -131,11 +136,9 @@ impl Tx {
     }
 
     pub(crate) async fn grant(&mut self, id: GrantId) -> Result<Option<GrantRecord>, StoreError> {
-        self.one_readable("looking a grant up", select!("WHERE g.id = $1").bind(text(id)), read).await
-    }
-
-    pub(crate) async fn grants(&mut self) -> Result<Vec<GrantRecord>, StoreError> {
-        self.all_readable("listing grants", select!("ORDER BY g.created_at, g.id"), read).await
+        const ONE: &str =
+            concat!("SELECT ", grant_columns!(), "FROM channel_grant g ", grant_joins!(), "WHERE g.id = $1");
+        self.one_readable("looking a grant up", sql(ONE).bind(text(id)), read).await
     }
 
     /// Decides a grant; a `source_server` of `None` leaves the one on record.
@@ -160,7 +163,7 @@ impl Tx {
     }
 }
 
-fn read(cells: &Cells) -> Result<GrantRecord, StoreError> {
+pub(super) fn read(cells: &Cells) -> Result<GrantRecord, StoreError> {
     Ok(GrantRecord {
         id: cells.get("id")?,
         agreement: cells.get("agreement")?,

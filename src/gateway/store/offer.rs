@@ -50,11 +50,18 @@ impl Tx {
         Ok(())
     }
 
-    /// Returns open offers whose time was over at `now`.
-    pub(crate) async fn expired_offers(&mut self, now: Timestamp) -> Result<Vec<ConnectionId>, StoreError> {
-        let query = sql("SELECT id FROM connection WHERE status = 'Offered' AND expires_at <= $1
-             ORDER BY expires_at, id")
-        .bind(now.as_millis());
+    /// Returns a batch of the open offers whose time was over at `now`, those after the id `after`.
+    pub(crate) async fn expired_offers(
+        &mut self,
+        now: Timestamp,
+        after: Option<ConnectionId>,
+        count: u32,
+    ) -> Result<Vec<ConnectionId>, StoreError> {
+        let query = sql("SELECT id FROM connection WHERE status = 'Offered' AND expires_at <= $1 AND id > $2
+             ORDER BY id LIMIT $3")
+        .bind(now.as_millis())
+        .bind(after.map(text).unwrap_or_default())
+        .bind(i64::from(count));
         self.all("looking for expired offers", query, |cells| cells.get("id")).await
     }
 

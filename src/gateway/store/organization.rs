@@ -38,10 +38,6 @@ impl Tx {
         self.one("looking an organization up", query, read).await
     }
 
-    pub(crate) async fn organizations(&mut self) -> Result<Vec<OrganizationRecord>, StoreError> {
-        self.all("listing organizations", sql("SELECT * FROM organization ORDER BY lower(name)"), read).await
-    }
-
     pub(crate) async fn set_tier(&mut self, id: OrganizationId, tier: Tier) -> Result<(), StoreError> {
         let query = sql("UPDATE organization SET tier = $1 WHERE id = $2").bind(tier.as_str()).bind(text(id));
         self.run("changing a tier", query).await?;
@@ -50,7 +46,7 @@ impl Tx {
     }
 }
 
-fn read(cells: &Cells) -> Result<OrganizationRecord, StoreError> {
+pub(super) fn read(cells: &Cells) -> Result<OrganizationRecord, StoreError> {
     Ok(OrganizationRecord {
         id: cells.get("id")?,
         name: cells.name("name")?,

@@ -2,6 +2,7 @@
 //! values in both, and only what both understand alike is used.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgArguments, Postgres};
@@ -19,6 +20,7 @@ pub(super) enum Value {
 
 #[derive(Debug, Clone)]
 pub(super) struct Query {
+    /// Put together of our own texts only; what comes from elsewhere is a value.
     pub(super) text: Cow<'static, str>,
     pub(super) values: Vec<Value>,
 }
@@ -37,6 +39,27 @@ impl Query {
     pub(super) fn bind(mut self, value: impl Into<Value>) -> Self {
         self.values.push(value.into());
         self
+    }
+
+    /// Goes on with a text.
+    pub(super) fn then(mut self, text: &'static str) -> Self {
+        self.text.to_mut().push_str(text);
+        self
+    }
+
+    /// Goes on with the place of a value, and binds it there.
+    pub(super) fn value(mut self, value: impl Into<Value>) -> Self {
+        self.values.push(value.into());
+        // Writing to a string cannot fail.
+        let _ = write!(self.text.to_mut(), "${}", self.values.len());
+        self
+    }
+
+    /// Goes on with the places of several values, with commas between them.
+    pub(super) fn list<V: Into<Value>>(self, values: impl IntoIterator<Item = V>) -> Self {
+        values.into_iter().enumerate().fold(self, |query, (number, value)| {
+            if number == 0 { query.value(value) } else { query.then(", ").value(value) }
+        })
     }
 
     pub(super) fn for_sqlite(self) -> sqlx::query::Query<'static, Sqlite, SqliteArguments> {

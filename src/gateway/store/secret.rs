@@ -85,10 +85,34 @@ impl Tx {
         self.one("looking a connection's secret up", query, read).await
     }
 
-    /// Returns the secrets whose sealed bytes are still here.
-    pub(crate) async fn sealed_secrets(&mut self) -> Result<Vec<SecretRecord>, StoreError> {
-        self.all("listing kept secrets", select!("WHERE k.sealed IS NOT NULL ORDER BY k.connection"), read)
-            .await
+    /// Returns whether any sealed bytes are still here.
+    pub(crate) async fn keeps_secrets(&mut self) -> Result<bool, StoreError> {
+        let query = sql("SELECT connection FROM connection_secret WHERE sealed IS NOT NULL
+             ORDER BY connection LIMIT 1");
+        let kept: Option<ConnectionId> =
+            self.one("asking for kept secrets", query, |cells| cells.get("connection")).await?;
+        Ok(kept.is_some())
+    }
+
+    /// Returns a batch of the kept secrets of P2P connections that both agents have, and either both owners
+    /// have seen or both agents have had since `stored_by`; those after the connection `after`.
+    pub(crate) async fn secrets_due(
+        &mut self,
+        stored_by: Timestamp,
+        after: Option<ConnectionId>,
+        count: u32,
+    ) -> Result<Vec<ConnectionId>, StoreError> {
+        let query =
+            sql("SELECT k.connection FROM connection_secret k JOIN connection c ON c.id = k.connection
+             WHERE k.sealed IS NOT NULL AND k.source_held_at IS NOT NULL AND k.target_held_at IS NOT NULL
+                AND k.connection > $2 AND c.kind = 'P2P'
+                AND ((k.source_viewed_at IS NOT NULL AND k.target_viewed_at IS NOT NULL)
+                    OR (k.source_held_at <= $1 AND k.target_held_at <= $1))
+             ORDER BY k.connection LIMIT $3")
+            .bind(stored_by.as_millis())
+            .bind(after.map(text).unwrap_or_default())
+            .bind(i64::from(count));
+        self.all("listing the secrets to be deleted", query, |cells| cells.get("connection")).await
     }
 
     pub(crate) async fn note_viewed(

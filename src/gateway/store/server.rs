@@ -44,7 +44,8 @@ impl ServerRecord {
 }
 
 impl LinkRecord {
-    fn at(self, now: Timestamp) -> Timed<bool> {
+    /// Returns whether it is up: see [`ServerRecord::link_at`].
+    pub(super) fn at(self, now: Timestamp) -> Timed<bool> {
         match self.lease_until {
             _ if !self.told.value => self.told,
             Some(until) if now < until => self.told,
@@ -65,16 +66,17 @@ pub(crate) struct NewServer {
     pub created_at: Timestamp,
 }
 
-macro_rules! select {
+macro_rules! select_servers {
     ($which:literal) => {
-        sql(concat!(
+        concat!(
             "SELECT s.*, o.name AS organization_name, l.is_up AS link_up, l.since AS link_since, w.until AS lease_until
              FROM server s JOIN organization o ON o.id = s.organization
              LEFT JOIN server_link l ON l.server = s.id LEFT JOIN gateway_lease w ON w.gateway = l.gateway ",
             $which
-        ))
+        )
     };
 }
+pub(super) use select_servers;
 
 impl Tx {
     pub(crate) async fn insert_server(&mut self, new: &NewServer) -> Result<(), StoreError> {
@@ -94,12 +96,8 @@ impl Tx {
     }
 
     pub(crate) async fn server(&mut self, id: ServerId) -> Result<Option<ServerRecord>, StoreError> {
-        let query = select!("WHERE s.id = $1").bind(text(id));
+        let query = sql(select_servers!("WHERE s.id = $1")).bind(text(id));
         self.one("looking a server up", query, read).await
-    }
-
-    pub(crate) async fn servers(&mut self) -> Result<Vec<ServerRecord>, StoreError> {
-        self.all("listing servers", select!("ORDER BY lower(o.name), lower(s.name)"), read).await
     }
 
     pub(crate) async fn server_with_key(
@@ -184,7 +182,7 @@ impl Tx {
     }
 }
 
-fn read(cells: &Cells) -> Result<ServerRecord, StoreError> {
+pub(super) fn read(cells: &Cells) -> Result<ServerRecord, StoreError> {
     let link = match (cells.maybe_flag("link_up")?, cells.maybe_time("link_since")?) {
         (Some(value), Some(since)) => {
             let lease_until = cells.maybe_time("lease_until")?;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use adit_core::domain::connection::{ConnectionType, Protocol};
 use adit_core::domain::connectivity::Timed;
 use adit_core::domain::id::{AgreementId, OrganizationId};
+use adit_core::domain::page::Paging;
 use adit_core::domain::path::PathKind;
 use adit_core::domain::status::{PauseHold, Status};
 use adit_core::domain::tier::Tier;
@@ -76,11 +77,11 @@ async fn a_row_with_a_word_of_a_newer_build_costs_no_other_row() {
     let store = open(&path).await.unwrap();
     for (column, word) in [("status", "Draining"), ("kind", "Broadcast"), ("held_by", "neither")] {
         let mut tx = store.write().await.unwrap();
-        let known = tx.connections().await.unwrap();
+        let known = connections(&mut tx).await;
         tx.run("ignoring checks", sql("PRAGMA ignore_check_constraints = ON")).await.unwrap();
         let text = format!("UPDATE connection SET {column} = '{word}' WHERE id LIKE '%17'");
         tx.script(text.leak()).await.unwrap();
-        let readable = tx.connections().await.unwrap();
+        let readable = connections(&mut tx).await;
         assert_eq!(readable.len() + 1, known.len(), "{column}");
         assert!(readable.iter().all(|row| !row.id.to_string().ends_with("17")), "{column}");
         let hidden = known.iter().find(|row| row.id.to_string().ends_with("17")).unwrap();
@@ -94,10 +95,10 @@ async fn a_path_of_a_newer_agent_is_kept_as_its_word() {
     write_scripts(&path, &[MIGRATIONS[0], HELD_BY_THE_FIRST_VERSION]).await;
     let store = open(&path).await.unwrap();
     let mut tx = store.write().await.unwrap();
-    let known = tx.facts(None).await.unwrap()[0];
+    let known = facts(&mut tx).await[0];
     let newer = Timed { value: Some(Word::from_text("punched")), since: Timestamp::from_millis(7) };
     tx.put_fact(&FactRecord { tunnel: newer, ..known }).await.unwrap();
-    assert_eq!(tx.facts(None).await.unwrap()[0].tunnel, newer);
+    assert_eq!(facts(&mut tx).await[0].tunnel, newer);
 }
 
 #[tokio::test]
@@ -106,7 +107,7 @@ async fn a_database_of_the_first_version_keeps_what_it_holds_when_brought_up_to_
     write_scripts(&path, &[MIGRATIONS[0], HELD_BY_THE_FIRST_VERSION]).await;
 
     let store = open(&path).await.unwrap();
-    let facts = store.read().await.unwrap().facts(None).await.unwrap();
+    let facts = facts(&mut store.read().await.unwrap()).await;
     let tunnel = Timed { value: Some(PathKind::Direct.into()), since: Timestamp::from_millis(5) };
     let mirth = Timed { value: true, since: Timestamp::from_millis(6) };
     assert_eq!(
@@ -125,7 +126,7 @@ async fn a_database_from_before_offers_keeps_every_row_with_its_references() {
 
     let store = open(&path).await.unwrap();
     let mut tx = store.read().await.unwrap();
-    let all = tx.connections().await.unwrap();
+    let all = connections(&mut tx).await;
     let rows: Vec<_> = all.iter().map(|it| (it.status, it.cut_epoch, it.secret_epoch)).collect();
     assert_eq!(
         rows,
@@ -139,8 +140,8 @@ async fn a_database_from_before_offers_keeps_every_row_with_its_references() {
     let secret = tx.secret(all[0].id).await.unwrap().unwrap();
     assert_eq!((secret.sealed, secret.kind), (Some([0; SEALED_BYTES]), ConnectionType::P2p));
     assert_eq!((secret.source_viewed_at, secret.target_stored_at), (Some(AT), Some(AT)));
-    assert_eq!(tx.sealed_secrets().await.unwrap().len(), 1);
-    assert_eq!(tx.facts(Some(all[0].id)).await.unwrap().len(), 1);
+    assert!(tx.keeps_secrets().await.unwrap());
+    assert_eq!(tx.facts(all[0].id).await.unwrap().len(), 1);
     drop(tx);
     let mut tx = store.write().await.unwrap();
     assert_eq!(count(&mut tx, "SELECT count(*) AS n FROM pragma_foreign_key_check").await, 0);
@@ -220,7 +221,8 @@ async fn what_is_not_committed_never_was() {
     tx.insert_organization(&organization(3)).await.unwrap();
     tx.rollback_to_savepoint().await.unwrap();
     tx.commit().await.unwrap();
-    let names: Vec<_> = store.read().await.unwrap().organizations().await.unwrap();
+    let names: Vec<_> =
+        store.read().await.unwrap().list_organizations(&Paging::default()).await.unwrap().rows;
     assert_eq!(names, [organization(2)]);
 }
 
@@ -313,8 +315,8 @@ async fn the_audit_log_changes_only_by_appending_or_counting_in_buckets() {
         tx.append_audit_times(&entry, 1).await.unwrap();
     }
     tx.append_audit_times(&AuditRecord { bucket: None, ..entry }, 1).await.unwrap();
-    let rows = tx.audit(None, 10).await.unwrap();
-    assert_eq!(rows.iter().map(|row| row.times).collect::<Vec<_>>(), [3, 1]);
+    let rows = tx.list_audit(&AuditFilter::default(), &Paging::default()).await.unwrap().rows;
+    assert_eq!(rows.iter().map(|row| row.times).collect::<Vec<_>>(), [1, 3]);
     for rewriting in ["DELETE FROM audit", "UPDATE audit SET detail = ''", "UPDATE audit SET at = 0"] {
         assert!(tx.script(rewriting).await.is_err(), "{rewriting}");
     }
@@ -405,6 +407,19 @@ async fn write_scripts(path: &Path, scripts: &[&'static str]) {
     }
     pool.close().await;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+async fn connections(tx: &mut Tx) -> Vec<ConnectionRecord> {
+    let page = tx.list_connections(None, AT, &ConnectionFilter::default(), &Paging::default()).await.unwrap();
+    page.rows.into_iter().map(|row| row.connection).collect()
+}
+
+async fn facts(tx: &mut Tx) -> Vec<FactRecord> {
+    let mut facts = Vec::new();
+    for id in tx.texts("SELECT DISTINCT connection AS it FROM connection_fact ORDER BY 1").await {
+        facts.extend(tx.facts(id.parse().unwrap()).await.unwrap());
+    }
+    facts
 }
 
 async fn count(tx: &mut Tx, query: &'static str) -> u32 {

@@ -107,6 +107,8 @@ impl Tx {
 
     /// Returns how many rows it concerned.
     pub(super) async fn run(&mut self, doing: &'static str, query: Query) -> Result<u64, StoreError> {
+        #[cfg(test)]
+        super::fixture::count_statement();
         match &mut self.inner {
             Inner::Sqlite(tx) => {
                 let done = query.for_sqlite().execute(&mut **tx).await;
@@ -121,6 +123,18 @@ impl Tx {
     }
 
     pub(super) async fn rows(&mut self, doing: &'static str, query: Query) -> Result<Vec<Cells>, StoreError> {
+        #[cfg(test)]
+        super::fixture::count_statement();
+        #[cfg(test)]
+        self.note_plan(&query).await;
+        self.fetch(doing, query).await
+    }
+
+    pub(super) async fn fetch(
+        &mut self,
+        doing: &'static str,
+        query: Query,
+    ) -> Result<Vec<Cells>, StoreError> {
         match &mut self.inner {
             Inner::Sqlite(tx) => {
                 let rows = query.for_sqlite().fetch_all(&mut **tx).await;

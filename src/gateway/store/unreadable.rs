@@ -23,15 +23,7 @@ impl Tx {
         query: Query,
         read: fn(&Cells) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        let mut readable = Vec::new();
-        for cells in self.rows(doing, query).await? {
-            match read(&cells) {
-                Ok(row) => readable.push(row),
-                Err(StoreError::Damaged { column }) => pass(doing, column, &cells),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(readable)
+        readable(doing, &self.rows(doing, query).await?, read)
     }
 
     /// Reads the row, unless there is none or this build cannot read it.
@@ -43,6 +35,23 @@ impl Tx {
     ) -> Result<Option<T>, StoreError> {
         Ok(self.all_readable(doing, query, read).await?.into_iter().next())
     }
+}
+
+/// Reads those of the rows that this build can read.
+pub(super) fn readable<T>(
+    doing: &'static str,
+    rows: &[Cells],
+    read: fn(&Cells) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let mut readable = Vec::new();
+    for cells in rows {
+        match read(cells) {
+            Ok(row) => readable.push(row),
+            Err(StoreError::Damaged { column }) => pass(doing, column, cells),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(readable)
 }
 
 /// Counts a row that was read past, and names it unless it was named before.

@@ -11,10 +11,11 @@ use adit_core::config::LogFormat;
 use adit_core::config::gateway::{GatewayConfig, RelayConfig};
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::id::RouteId;
+use adit_core::domain::page::Paging;
 use adit_core::domain::status::Status;
 use adit_core::protocol::rules::RuleBook;
 use adit_gateway::authority::Authority;
-use adit_gateway::platform::{CarriedView, ConnectionView, Initiator, Platform};
+use adit_gateway::platform::{CarriedView, ConnectionFilter, ConnectionView, Initiator, Platform};
 use adit_gateway::service::{Gateway, GatewaySockets};
 use adit_net::host::folder::Folder;
 use adit_net::identity::known_keys::KnownKeys;
@@ -157,7 +158,14 @@ async fn every_file_of_a_gateway_reads_as_it_was_meant() {
     sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     let platform = Platform::open(&path, Arc::new(HostClock)).await.unwrap();
-    let connections = platform.connections(&Initiator::Host { name: "test".into() }).await.unwrap();
+    let connections = platform
+        .list_connections(
+            &Initiator::Host { name: "test".into() },
+            &ConnectionFilter::default(),
+            &Paging::default(),
+        )
+        .await;
+    let connections = connections.unwrap().rows;
     let expected = [Protocol::Mllp, Protocol::Dicom];
     for expected in expected {
         let is_expected = |view: &&ConnectionView| matches!(view.carried, CarriedView::Channel { protocol, .. } if protocol == expected);

@@ -4,9 +4,11 @@ use clap::Subcommand;
 
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::name::{Description, Name};
-use adit_gateway::platform::NewChannel;
+use adit_gateway::platform::{ChannelFilter, ChannelView, NewChannel};
 
 use super::CliSession;
+use super::json::ChannelJson;
+use super::output::Columns;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -42,18 +44,9 @@ pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> 
             session.made(session.platform.add_channel(&initiator, &new).await?)
         }
         Verb::List => {
-            let all = session.platform.channels(&session.viewer().await?).await?;
-            let head = ["ID", "ORGANIZATION", "SERVER", "NAME", "PROTOCOL", "PUBLISHED"];
-            session.show(&all, head, |it| {
-                [
-                    it.id.to_string(),
-                    it.organization.to_string(),
-                    it.server.as_ref().map(ToString::to_string).unwrap_or_default(),
-                    it.name.to_string(),
-                    it.protocol.to_string(),
-                    if it.published { "yes".into() } else { "no".into() },
-                ]
-            })
+            let (viewer, every) = (session.viewer().await?, ChannelFilter::default());
+            let page = async |paging| session.platform.list_channels(&viewer, &every, &paging).await;
+            session.show_pages(&COLUMNS, page).await
         }
         Verb::Publish { channel } => publish(session, &channel, true).await,
         Verb::Unpublish { channel } => publish(session, &channel, false).await,
@@ -66,3 +59,18 @@ async fn publish(session: &CliSession, channel: &str, published: bool) -> anyhow
     session.platform.set_published(&initiator, found.id, published).await?;
     session.done(&format!("{} is {}", found.name, if published { "published" } else { "hidden" }))
 }
+
+const COLUMNS: Columns<ChannelView, ChannelJson, 6> = Columns {
+    head: ["ID", "ORGANIZATION", "SERVER", "NAME", "PROTOCOL", "PUBLISHED"],
+    cells: |it| {
+        [
+            it.id.to_string(),
+            it.organization.to_string(),
+            it.server.as_ref().map(ToString::to_string).unwrap_or_default(),
+            it.name.to_string(),
+            it.protocol.to_string(),
+            if it.published { "yes".into() } else { "no".into() },
+        ]
+    },
+    json: |it| it.into(),
+};

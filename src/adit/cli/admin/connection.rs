@@ -7,12 +7,14 @@ use zeroize::Zeroizing;
 
 use adit_core::domain::connection::Side;
 use adit_gateway::platform::{
-    CarriedView, ConnectionCommand, ConnectionView, EndView, Initiator, TimedState, agent_entry,
-    usual_address,
+    CarriedView, ConnectionCommand, ConnectionFilter, ConnectionView, EndView, Initiator, TimedState,
+    agent_entry, usual_address,
 };
 use adit_observe::print;
 
 use super::CliSession;
+use super::json::ConnectionJson;
+use super::output::Columns;
 use crate::cli::shown::print_json;
 
 #[derive(Subcommand)]
@@ -94,11 +96,22 @@ async fn command(session: &CliSession, wanted: &str, command: ConnectionCommand)
 }
 
 async fn list(session: &CliSession, all: bool) -> anyhow::Result<()> {
-    let mut rows = session.platform.connections(&session.viewer().await?).await?;
-    let ended = rows.iter().filter(|row| row.status.is_terminal()).count();
-    rows.retain(|row| all || !row.status.is_terminal());
-    let head = ["ID", "ROUTE", "TYPE", "CHANNEL", "PROTOCOL", "STATUS", "CONNECTIVITY", "LAST ACK"];
-    session.show(&rows, head, |it| {
+    let viewer = session.viewer().await?;
+    let filter = if all { ConnectionFilter::default() } else { ConnectionFilter::living() };
+    let page = async |paging| session.platform.list_connections(&viewer, &filter, &paging).await;
+    session.show_pages(&COLUMNS, page).await?;
+    if all || session.json {
+        return Ok(());
+    }
+    match session.platform.count_connections(&viewer, &ConnectionFilter::ended()).await? {
+        0 => Ok(()),
+        ended => Ok(print::line(format_args!("({ended} ended; --all shows them)"))?),
+    }
+}
+
+const COLUMNS: Columns<ConnectionView, ConnectionJson, 8> = Columns {
+    head: ["ID", "ROUTE", "TYPE", "CHANNEL", "PROTOCOL", "STATUS", "CONNECTIVITY", "LAST ACK"],
+    cells: |it| {
         let (channel, protocol) = match &it.carried {
             CarriedView::Channel { channel, protocol } => (channel.to_string(), protocol.to_string()),
             CarriedView::Admin { .. } => (String::new(), String::new()),
@@ -113,18 +126,15 @@ async fn list(session: &CliSession, all: bool) -> anyhow::Result<()> {
             format!("{}{}", if it.pulses { "● " } else { "" }, it.connectivity),
             it.last_ack.map(|at| at.to_string()).unwrap_or_default(),
         ]
-    })?;
-    if !all && ended > 0 && !session.json {
-        print::line(format_args!("({ended} ended; --all shows them)"))?;
-    }
-    Ok(())
-}
+    },
+    json: |it| it.into(),
+};
 
 async fn show(session: &CliSession, wanted: &str) -> anyhow::Result<()> {
     let id = session.find_connection(wanted).await?.id;
     let found = session.platform.connection(&session.viewer().await?, id).await?;
     if session.json {
-        return print_json(&found, true);
+        return print_json(&ConnectionJson::from(&found), true);
     }
     session.print_line(&format!("{}  {}  {}", found.route(), found.kind, found.status))?;
     session.print_line(&format!("  id            {}", found.id))?;

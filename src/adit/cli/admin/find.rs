@@ -2,12 +2,15 @@
 
 use anyhow::bail;
 
+use adit_core::domain::page::{Page, Paging};
+use adit_core::domain::visible::visible;
 use adit_gateway::platform::{
-    CarriedView, ChannelView, ConnectionView, GrantView, OrganizationView, PeeringView, ServerView,
+    CarriedView, ChannelFilter, ChannelView, ConnectionFilter, ConnectionView, GrantFilter, GrantView,
+    OrganizationView, PeeringFilter, PeeringView, PlatformError, ServerFilter, ServerView,
 };
 
 use super::CliSession;
-use adit_core::domain::visible::visible;
+use super::output::each_page;
 
 /// An id may be shortened to this many characters.
 const PREFIX_CHARS_MIN: usize = 4;
@@ -32,28 +35,36 @@ pub(super) struct Called {
 
 impl CliSession {
     pub(super) async fn find_organization(&self, wanted: &str) -> anyhow::Result<OrganizationView> {
-        let all = self.platform.organizations(&Self::host()).await?;
-        pick("org", wanted, all, |it| Called {
+        let host = Self::host();
+        let page = async |paging: Paging| self.platform.list_organizations(&host, &paging).await;
+        pick("org", wanted, page, |it| Called {
             id: it.id.to_string(),
             names: vec![it.name.to_string()],
             shown: it.name.to_string(),
             living: true,
         })
+        .await
     }
 
     pub(super) async fn find_server(&self, wanted: &str) -> anyhow::Result<ServerView> {
-        let all = self.platform.servers(&Self::host()).await?;
-        pick("server", wanted, all, |it| Called {
+        let host = Self::host();
+        let page =
+            async |paging: Paging| self.platform.list_servers(&host, &ServerFilter::default(), &paging).await;
+        pick("server", wanted, page, |it| Called {
             id: it.id.to_string(),
             names: vec![it.name.to_string(), format!("{}/{}", it.organization, it.name)],
             shown: format!("{}/{}", it.organization, it.name),
             living: true,
         })
+        .await
     }
 
     pub(super) async fn find_channel(&self, wanted: &str) -> anyhow::Result<ChannelView> {
-        let all = self.platform.channels(&Self::host()).await?;
-        pick("channel", wanted, all, |it| {
+        let host = Self::host();
+        let page = async |paging: Paging| {
+            self.platform.list_channels(&host, &ChannelFilter::default(), &paging).await
+        };
+        pick("channel", wanted, page, |it| {
             let server = it.server.as_ref().map(ToString::to_string).unwrap_or_default();
             Called {
                 id: it.id.to_string(),
@@ -62,23 +73,30 @@ impl CliSession {
                 living: true,
             }
         })
+        .await
     }
 
     /// Finds it by id, or by an organization when only one open request or agreement names it.
     pub(super) async fn find_peering(&self, wanted: &str) -> anyhow::Result<PeeringView> {
-        let all = self.platform.peerings(&Self::host()).await?;
-        pick("peering", wanted, all, |it| Called {
+        let host = Self::host();
+        let page = async |paging: Paging| {
+            self.platform.list_peerings(&host, &PeeringFilter::default(), &paging).await
+        };
+        pick("peering", wanted, page, |it| Called {
             id: it.id.to_string(),
             names: vec![it.requester.to_string(), it.recipient.to_string()],
             shown: format!("{} with {} ({})", it.requester, it.recipient, it.status),
             living: it.status == "requested",
         })
+        .await
     }
 
     /// Finds it by id, or by its channel when only one pending or living grant is on it.
     pub(super) async fn find_grant(&self, wanted: &str) -> anyhow::Result<GrantView> {
-        let all = self.platform.grants(&Self::host()).await?;
-        pick("grant", wanted, all, |it| {
+        let host = Self::host();
+        let page =
+            async |paging: Paging| self.platform.list_grants(&host, &GrantFilter::default(), &paging).await;
+        pick("grant", wanted, page, |it| {
             let channel = it.channel_name.as_ref().map(ToString::to_string).unwrap_or_default();
             Called {
                 id: it.id.to_string(),
@@ -87,12 +105,16 @@ impl CliSession {
                 living: matches!(it.status, "pending" | "approved"),
             }
         })
+        .await
     }
 
     /// Finds it by id, by its channel when it carries one, or by its route.
     pub(super) async fn find_connection(&self, wanted: &str) -> anyhow::Result<ConnectionView> {
-        let all = self.platform.connections(&Self::host()).await?;
-        pick("connection", wanted, all, |it| {
+        let host = Self::host();
+        let page = async |paging: Paging| {
+            self.platform.list_connections(&host, &ConnectionFilter::default(), &paging).await
+        };
+        pick("connection", wanted, page, |it| {
             let mut names = vec![it.route(), format!("{} -> {}", it.source.name, it.target.name)];
             let carries = match &it.carried {
                 CarriedView::Channel { channel, .. } => {
@@ -108,37 +130,71 @@ impl CliSession {
                 living: !it.status.is_terminal(),
             }
         })
+        .await
     }
 }
 
-/// Picks one: exact id first, then names, then the beginning of an id.
-pub(super) fn pick<T>(
+/// Picks one out of a list: exact id first, then names, then the beginning of an id.
+async fn pick<T>(
     resource: &str,
     wanted: &str,
-    all: Vec<T>,
+    page: impl AsyncFn(Paging) -> Result<Page<T>, PlatformError>,
     called: impl Fn(&T) -> Called,
 ) -> anyhow::Result<T> {
-    let lower = wanted.to_lowercase();
-    let tests: [&dyn Fn(&Called) -> bool; 3] =
-        [&|it| it.id == lower, &|it| it.names.iter().any(|name| name.to_lowercase() == lower), &|it| {
-            lower.len() >= PREFIX_CHARS_MIN && it.id.starts_with(&lower)
-        }];
-    let mut all: Vec<_> = all.into_iter().map(|it| (called(&it), it)).collect();
-    for test in tests {
-        let mut matching: Vec<_> = all.extract_if(.., |(called, _)| test(called)).collect();
+    let mut candidates = Candidates::new(wanted);
+    each_page(page, |rows| {
+        for row in rows {
+            candidates.look_at(called(&row), row);
+        }
+        Ok(())
+    })
+    .await?;
+    candidates.pick(resource)
+}
+
+/// What could be meant, of a list that is gone through once.
+pub(super) struct Candidates<'a, T> {
+    wanted: &'a str,
+    lower: String,
+    /// By exact id, by name, by the beginning of an id.
+    matching: [Vec<(Called, T)>; 3],
+}
+
+impl<'a, T> Candidates<'a, T> {
+    pub(super) fn new(wanted: &'a str) -> Self {
+        Self { wanted, lower: wanted.to_lowercase(), matching: [Vec::new(), Vec::new(), Vec::new()] }
+    }
+
+    pub(super) fn look_at(&mut self, called: Called, it: T) {
+        let lower = &self.lower;
+        let rank = if called.id == *lower {
+            0
+        } else if called.names.iter().any(|name| name.to_lowercase() == *lower) {
+            1
+        } else if lower.len() >= PREFIX_CHARS_MIN && called.id.starts_with(lower) {
+            2
+        } else {
+            return;
+        };
+        self.matching[rank].push((called, it));
+    }
+
+    pub(super) fn pick(self, resource: &str) -> anyhow::Result<T> {
+        let wanted = self.wanted;
+        let Some(mut matching) = self.matching.into_iter().find(|matching| !matching.is_empty()) else {
+            bail!("there is no {resource} `{wanted}`; `adit admin {resource} list` shows what there is");
+        };
         if matching.iter().filter(|(called, _)| called.living).count() == 1 {
             matching.retain(|(called, _)| called.living);
         }
-        if matching.len() > 1 {
-            let lines: Vec<_> = matching
-                .iter()
-                .map(|(called, _)| format!("  {}  {}", called.id, visible(&called.shown)))
-                .collect();
-            return Err(Several { wanted: wanted.into(), lines }.into());
-        }
-        if let Some((_, found)) = matching.pop() {
-            return Ok(found);
+        match matching.pop() {
+            Some((_, found)) if matching.is_empty() => Ok(found),
+            last => {
+                matching.extend(last);
+                let line = |(called, _): &(Called, T)| format!("  {}  {}", called.id, visible(&called.shown));
+                let lines = matching.iter().map(line).collect();
+                Err(Several { wanted: wanted.into(), lines }.into())
+            }
         }
     }
-    bail!("there is no {resource} `{wanted}`; `adit admin {resource} list` shows what there is")
 }

@@ -2,7 +2,11 @@
 
 use clap::Subcommand;
 
+use adit_gateway::platform::{GrantFilter, GrantView};
+
 use super::CliSession;
+use super::json::GrantJson;
+use super::output::Columns;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -87,8 +91,14 @@ pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> 
 }
 
 async fn list(session: &CliSession) -> anyhow::Result<()> {
-    let all = session.platform.grants(&session.viewer().await?).await?;
-    session.show(&all, ["ID", "CHANNEL", "OWNER", "HOLDER", "ORIGIN", "STATUS", "CONNECTION"], |it| {
+    let (viewer, every) = (session.viewer().await?, GrantFilter::default());
+    let page = async |paging| session.platform.list_grants(&viewer, &every, &paging).await;
+    session.show_pages(&COLUMNS, page).await
+}
+
+const COLUMNS: Columns<GrantView, GrantJson, 7> = Columns {
+    head: ["ID", "CHANNEL", "OWNER", "HOLDER", "ORIGIN", "STATUS", "CONNECTION"],
+    cells: |it| {
         [
             it.id.to_string(),
             it.channel_name.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -98,5 +108,6 @@ async fn list(session: &CliSession) -> anyhow::Result<()> {
             it.status.to_owned(),
             it.connection.map(|id| id.to_string()).unwrap_or_default(),
         ]
-    })
-}
+    },
+    json: |it| it.into(),
+};

@@ -1,11 +1,17 @@
 //! `adit admin offer`.
 
+use std::collections::BTreeSet;
+
 use clap::{Subcommand, ValueEnum};
 
 use adit_core::domain::access::Access;
-use adit_gateway::platform::{AdminOffer, CarriedView, OfferLife};
+use adit_core::domain::connection::ConnectionType;
+use adit_core::domain::status::Status;
+use adit_gateway::platform::{AdminOffer, CarriedView, ConnectionFilter, ConnectionView, OfferLife};
 
 use super::CliSession;
+use super::json::ConnectionJson;
+use super::output::Columns;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -93,13 +99,19 @@ pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> 
 }
 
 async fn list(session: &CliSession, all: bool) -> anyhow::Result<()> {
-    let mut rows = session.platform.connections(&session.viewer().await?).await?;
-    rows.retain(|row| match row.carried {
-        CarriedView::Channel { .. } => false,
-        CarriedView::Admin { expires_at, .. } => all || expires_at.is_some(),
-    });
-    let head = ["CONNECTION", "TYPE", "SERVER", "OFFERED BY", "TO", "STATUS", "OPEN UNTIL"];
-    session.show(&rows, head, |it| {
+    let viewer = session.viewer().await?;
+    let filter = ConnectionFilter {
+        kinds: vec![ConnectionType::AdminRw, ConnectionType::AdminRo],
+        statuses: if all { BTreeSet::new() } else { BTreeSet::from([Status::Offered]) },
+        ..ConnectionFilter::default()
+    };
+    let page = async |paging| session.platform.list_connections(&viewer, &filter, &paging).await;
+    session.show_pages(&COLUMNS, page).await
+}
+
+const COLUMNS: Columns<ConnectionView, ConnectionJson, 7> = Columns {
+    head: ["CONNECTION", "TYPE", "SERVER", "OFFERED BY", "TO", "STATUS", "OPEN UNTIL"],
+    cells: |it| {
         let expires_at = match it.carried {
             CarriedView::Admin { expires_at, .. } => expires_at,
             CarriedView::Channel { .. } => None,
@@ -113,5 +125,6 @@ async fn list(session: &CliSession, all: bool) -> anyhow::Result<()> {
             it.status.to_string(),
             expires_at.map(|at| at.to_string()).unwrap_or_default(),
         ]
-    })
-}
+    },
+    json: |it| it.into(),
+};

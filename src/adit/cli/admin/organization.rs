@@ -5,7 +5,11 @@ use clap::Subcommand;
 use adit_core::domain::name::Name;
 use adit_core::domain::tier::Tier;
 
+use adit_gateway::platform::OrganizationView;
+
 use super::CliSession;
+use super::json::OrganizationJson;
+use super::output::Columns;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -34,11 +38,12 @@ pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> 
             session.made(session.platform.add_organization(&CliSession::host(), &name, tier).await?)
         }
         Verb::List => {
-            let all = session.platform.organizations(&session.viewer().await?).await?;
-            session.show(&all, ["ID", "NAME", "TIER"], |it| {
-                let tier = it.tier.as_ref().map(ToString::to_string).unwrap_or_default();
-                [it.id.to_string(), it.name.to_string(), tier]
-            })
+            let viewer = session.viewer().await?;
+            session
+                .show_pages(&COLUMNS, async |paging| {
+                    session.platform.list_organizations(&viewer, &paging).await
+                })
+                .await
         }
         Verb::Tier { organization, tier } => {
             let found = session.find_organization(&organization).await?;
@@ -47,3 +52,12 @@ pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> 
         }
     }
 }
+
+const COLUMNS: Columns<OrganizationView, OrganizationJson, 3> = Columns {
+    head: ["ID", "NAME", "TIER"],
+    cells: |it| {
+        let tier = it.tier.as_ref().map(ToString::to_string).unwrap_or_default();
+        [it.id.to_string(), it.name.to_string(), tier]
+    },
+    json: |it| it.into(),
+};

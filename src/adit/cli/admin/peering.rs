@@ -2,7 +2,11 @@
 
 use clap::Subcommand;
 
+use adit_gateway::platform::{PeeringFilter, PeeringView};
+
 use super::CliSession;
+use super::json::PeeringJson;
+use super::output::Columns;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -47,16 +51,23 @@ pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> 
             session.done(&format!("{} withdrew the request", found.requester))
         }
         Verb::List => {
-            let all = session.platform.peerings(&session.viewer().await?).await?;
-            session.show(&all, ["ID", "REQUESTER", "PEER", "STATUS", "REQUESTED"], |it| {
-                [
-                    it.id.to_string(),
-                    it.requester.to_string(),
-                    it.peer.clone(),
-                    it.status.to_owned(),
-                    it.requested_at.to_string(),
-                ]
-            })
+            let (viewer, every) = (session.viewer().await?, PeeringFilter::default());
+            let page = async |paging| session.platform.list_peerings(&viewer, &every, &paging).await;
+            session.show_pages(&COLUMNS, page).await
         }
     }
 }
+
+const COLUMNS: Columns<PeeringView, PeeringJson, 5> = Columns {
+    head: ["ID", "REQUESTER", "PEER", "STATUS", "REQUESTED"],
+    cells: |it| {
+        [
+            it.id.to_string(),
+            it.requester.to_string(),
+            it.peer.clone(),
+            it.status.to_owned(),
+            it.requested_at.to_string(),
+        ]
+    },
+    json: |it| it.into(),
+};

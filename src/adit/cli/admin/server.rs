@@ -10,11 +10,13 @@ use adit_core::config::connector::Connector;
 use adit_core::domain::id::ServerId;
 use adit_core::domain::name::{Description, Name};
 use adit_gateway::authority::Authority;
-use adit_gateway::platform::{Initiator, IssuedToken, ServerText, TokenLife};
+use adit_gateway::platform::{Initiator, IssuedToken, ServerFilter, ServerText, ServerView, TokenLife};
 use adit_net::host::folder::Folder;
 
 use super::CliSession;
+use super::json::ServerJson;
 use super::out_file::OutFile;
+use super::output::Columns;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -66,17 +68,9 @@ pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> 
             session.made(session.platform.add_server(&session.initiator(None).await?, &text).await?)
         }
         Verb::List => {
-            let all = session.platform.servers(&session.viewer().await?).await?;
-            session.show(&all, ["ID", "ORGANIZATION", "NAME", "ENROLLED", "ONLINE", "VERSION"], |it| {
-                [
-                    it.id.to_string(),
-                    it.organization.to_string(),
-                    it.name.to_string(),
-                    if it.key.is_some() { "yes".into() } else { "no".into() },
-                    it.online_since.map_or_else(|| "no".into(), |since| format!("since {since}")),
-                    it.version.clone(),
-                ]
-            })
+            let (viewer, every) = (session.viewer().await?, ServerFilter::default());
+            let page = async |paging| session.platform.list_servers(&viewer, &every, &paging).await;
+            session.show_pages(&COLUMNS, page).await
         }
         Verb::Describe { server, name, description, mirth_version: version } => {
             let found = session.find_server(&server).await?;
@@ -102,6 +96,21 @@ pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> 
         }
     }
 }
+
+const COLUMNS: Columns<ServerView, ServerJson, 6> = Columns {
+    head: ["ID", "ORGANIZATION", "NAME", "ENROLLED", "ONLINE", "VERSION"],
+    cells: |it| {
+        [
+            it.id.to_string(),
+            it.organization.to_string(),
+            it.name.to_string(),
+            if it.key.is_some() { "yes".into() } else { "no".into() },
+            it.online_since.map_or_else(|| "no".into(), |since| format!("since {since}")),
+            it.version.clone(),
+        ]
+    },
+    json: |it| it.into(),
+};
 
 /// Returns the file that a verb writes for who typed the command.
 pub(super) fn out_file(verb: &TokenVerb) -> anyhow::Result<Option<OutFile>> {

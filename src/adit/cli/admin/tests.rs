@@ -6,9 +6,13 @@ use clap::{CommandFactory, Parser};
 
 use adit_core::config::gateway::GatewayConfig;
 use adit_core::domain::id::ConnectionId;
+use adit_core::domain::page::{Cursor, List, Page, Paging, Place};
+use adit_core::domain::status::Status;
+use adit_gateway::platform::ConnectionFilter;
 
-use super::find::{Called, pick};
-use super::output::table;
+use super::find::{Called, Candidates};
+use super::json::ConnectionJson;
+use super::output::{Columns, table, write_array, write_table};
 use super::{
     ActionRefusal, AdminCommand, Arguments, CliSession, PlatformError, open, serve, server, with_tier_command,
 };
@@ -21,7 +25,11 @@ fn called(thing: &Thing) -> Called {
 
 #[track_caller]
 fn check(wanted: &str, all: [Thing; 3], expected: Result<&str, &str>) {
-    let picked = pick("thing", wanted, all.into(), called);
+    let mut candidates = Candidates::new(wanted);
+    for thing in all {
+        candidates.look_at(called(&thing), thing);
+    }
+    let picked = candidates.pick("thing");
     match (picked, expected) {
         (Ok(found), Ok(id)) => assert_eq!(found.0, id),
         (Err(error), Err(text)) => assert!(error.to_string().contains(text), "{error}"),
@@ -50,7 +58,7 @@ fn of_several_the_only_living_one_is_meant() {
 #[test]
 fn columns_are_as_wide_as_their_widest_cell_without_trailing_blanks() {
     let rows = vec![["→ü".to_owned(), "x".into()], ["abcd".into(), String::new()]];
-    assert_eq!(table(["A".to_owned(), "B".into()], rows), "A     B\n→ü    x\nabcd\n");
+    assert_eq!(table(&["A".to_owned(), "B".into()], rows), "A     B\n→ü    x\nabcd\n");
 }
 
 #[test]
@@ -139,8 +147,9 @@ async fn run(config: &GatewayConfig, line: &str) -> anyhow::Result<()> {
 /// Returns the open offers, oldest first.
 async fn offered(config: &GatewayConfig) -> Vec<ConnectionId> {
     let session = open(config.clone(), None, false).await.unwrap();
-    let all = session.platform.connections(&CliSession::host()).await.unwrap();
-    all.iter().filter(|it| it.status.as_str() == "Offered").map(|it| it.id).collect()
+    let filter = ConnectionFilter { statuses: [Status::Offered].into(), ..ConnectionFilter::default() };
+    let page = session.platform.list_connections(&CliSession::host(), &filter, &Paging::default()).await;
+    page.unwrap().rows.iter().map(|it| it.id).collect()
 }
 
 fn config(folder: &Path) -> GatewayConfig {
@@ -160,4 +169,78 @@ fn who_meets_a_tiers_limit_is_told_the_command_that_raises_it() {
     }
     let other = with_tier_command(PlatformError::Refused(ActionRefusal::NeedsHost).into()).to_string();
     assert!(!other.contains("adit admin org tier"), "{other}");
+}
+
+const NUMBERS: Columns<i64, i64, 2> =
+    Columns { head: ["N", "TWICE"], cells: |it| [it.to_string(), (2 * it).to_string()], json: |it| *it };
+
+/// A list of numbers, the first of them 1, three a page.
+fn numbers(last: i64, paging: &Paging) -> Page<i64> {
+    let first = match paging.after.as_ref().map(|cursor| cursor.place_in(List::Audit).unwrap()) {
+        Some(Place::Numbered(number)) => number + 1,
+        _ => 1,
+    };
+    let rows: Vec<_> = (first..=last).take(3).collect();
+    let next = rows.last().filter(|number| **number < last);
+    let next = next.map(|number| Cursor::new(List::Audit, Place::Numbered(*number)));
+    Page { rows, next }
+}
+
+#[tokio::test]
+async fn a_list_of_several_pages_is_written_as_if_it_were_one() {
+    for last in [0, 1, 3, 4, 100] {
+        let all: Vec<_> = (1..=last).collect();
+        let page = async |paging: Paging| Ok(numbers(last, &paging));
+        let (mut array, mut lines) = (String::new(), String::new());
+        let write = |part: &str| {
+            array.push_str(part);
+            Ok(())
+        };
+        write_array(&NUMBERS, page, write).await.unwrap();
+        assert_eq!(array, format!("{}\n", serde_json::to_string_pretty(&all).unwrap()));
+        let write = |part: &str| {
+            lines.push_str(part);
+            Ok(())
+        };
+        write_table(&NUMBERS, page, write).await.unwrap();
+        assert_eq!(lines, table(&NUMBERS.head.map(str::to_owned), all.iter().map(NUMBERS.cells).collect()));
+    }
+}
+
+#[tokio::test]
+async fn the_json_of_an_admin_connection_has_not_a_word_of_channels() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    for line in [
+        "org add Lakeside --tier standard",
+        "org add Hillside --tier standard",
+        "server add Main --as Hillside",
+        "server add Clinic --as Lakeside",
+        "peering request --with Lakeside --as Hillside",
+        "peering accept Hillside",
+        "offer make --server Main --to Lakeside --access ro --life 12h",
+    ] {
+        run(&config, line).await.unwrap();
+    }
+    let json = async |route: &str| {
+        let session = open(config.clone(), None, false).await.unwrap();
+        let view = session.find_connection(route).await.unwrap();
+        serde_json::to_value(ConnectionJson::from(&view)).unwrap()
+    };
+    let offered = json("Lakeside -> Main").await;
+    assert_eq!((&offered["kind"], &offered["access"]), (&"Admin RO".into(), &"read-only".into()));
+    assert_eq!(
+        (&offered["offered_by"], &offered["source"]["name"]),
+        (&"Hillside".into(), &"Lakeside".into())
+    );
+    assert!(offered["expires_at"].as_str().is_some_and(|at| at.ends_with('Z')), "{offered}");
+    for absent in ["channel", "protocol", "held_by", "failure", "last_ack"] {
+        assert!(offered.get(absent).is_none(), "{absent}");
+    }
+    assert!(offered["source"].get("server").is_none() && offered["source"].get("organization_id").is_none());
+    let id = offered["id"].as_str().unwrap();
+    run(&config, &format!("offer accept {id} --source Clinic")).await.unwrap();
+    let active = json("Clinic -> Main").await;
+    assert!(active.get("expires_at").is_none());
+    assert_eq!(active["source"]["link"], serde_json::json!({ "state": "never" }));
 }

@@ -38,7 +38,7 @@ impl ActError for PlatformError {
     fn refusal(&self) -> Option<AuditOutcome> {
         match self {
             Self::NotFound { .. } | Self::Refused(_) => Some(AuditOutcome::Refused),
-            Self::Store(_) | Self::Seal(_) | Self::Away(_) | Self::Unknown(_) => None,
+            Self::Store(_) | Self::Cursor(_) | Self::Seal(_) | Self::Away(_) | Self::Unknown(_) => None,
         }
     }
 
@@ -49,9 +49,12 @@ impl ActError for PlatformError {
     fn store(&self) -> Option<&StoreError> {
         match self {
             Self::Store(error) => Some(error),
-            Self::NotFound { .. } | Self::Refused(_) | Self::Seal(_) | Self::Away(_) | Self::Unknown(_) => {
-                None
-            }
+            Self::NotFound { .. }
+            | Self::Refused(_)
+            | Self::Cursor(_)
+            | Self::Seal(_)
+            | Self::Away(_)
+            | Self::Unknown(_) => None,
         }
     }
 }

@@ -125,7 +125,7 @@ async fn connected_needs_both_sides_word_over_live_control_links() {
 
 /// Returns what the database holds of the connection.
 async fn stored(pair: &Pair) -> Vec<FactRecord> {
-    pair.world.platform.store.read().await.unwrap().facts(Some(pair.connection)).await.unwrap()
+    pair.world.platform.store.read().await.unwrap().facts(pair.connection).await.unwrap()
 }
 
 #[tokio::test]

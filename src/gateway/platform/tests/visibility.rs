@@ -22,7 +22,7 @@ async fn every_list_shows_each_viewer_exactly_what_the_table_allows() {
     ] {
         let lists = everything(world, &viewer.initiator).await;
         assert_eq!(words.map(|word| lists.contains(word)), seen, "{:?}\n{lists}", viewer.initiator);
-        let own_server = lists.contains(&format!("\"{}\"", pair.target_server));
+        let own_server = lists.contains(&format!("{:?}", pair.target_server));
         assert_eq!(own_server, seen[3], "a server's id is its owner's and its other parties'");
     }
 }
@@ -59,7 +59,7 @@ async fn after_the_end_a_server_name_stays_only_in_the_ended_row() {
     let pair = Pair::new().await;
     pair.command(&pair.source, ConnectionCommand::Terminate).await.unwrap();
     let platform = &pair.world.platform;
-    let channels = serde_json::to_string(&platform.channels(&pair.source.initiator).await.unwrap()).unwrap();
+    let channels = format!("{:?}", platform.channels(&pair.source.initiator).await.unwrap());
     assert!(channels.contains("ADT") && !channels.contains("St Mary Mirth"), "{channels}");
     let row = platform.connection(&pair.source.initiator, pair.connection).await.unwrap();
     assert_eq!(row.target.name.as_str(), "St Mary Mirth");
@@ -106,13 +106,13 @@ async fn a_forbidden_thing_answers_as_a_missing_one_down_to_the_audit_entry() {
 
 async fn everything(world: &World, initiator: &Initiator) -> String {
     let platform = &world.platform;
-    let json = [
-        serde_json::to_string_pretty(&platform.servers(initiator).await.unwrap()),
-        serde_json::to_string_pretty(&platform.channels(initiator).await.unwrap()),
-        serde_json::to_string_pretty(&platform.peerings(initiator).await.unwrap()),
-        serde_json::to_string_pretty(&platform.grants(initiator).await.unwrap()),
-        serde_json::to_string_pretty(&platform.connections(initiator).await.unwrap()),
-        serde_json::to_string_pretty(&platform.audit(initiator, u32::MAX).await.unwrap()),
+    let lists = [
+        format!("{:#?}", platform.servers(initiator).await.unwrap()),
+        format!("{:#?}", platform.channels(initiator).await.unwrap()),
+        format!("{:#?}", platform.peerings(initiator).await.unwrap()),
+        format!("{:#?}", platform.grants(initiator).await.unwrap()),
+        format!("{:#?}", platform.connections(initiator).await.unwrap()),
+        format!("{:#?}", platform.audit(initiator, u32::MAX).await.unwrap()),
     ];
-    json.map(Result::unwrap).join("\n")
+    lists.join("\n")
 }

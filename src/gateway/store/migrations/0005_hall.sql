@@ -11,6 +11,7 @@ CREATE TABLE organization_now (
 INSERT INTO organization_now SELECT id, name, tier, created_at FROM organization;
 DROP TABLE organization;
 ALTER TABLE organization_now RENAME TO organization;
+CREATE INDEX organization_by_lower_name ON organization (lower(name), id);
 
 -- Who serves a server's control link; newest first come, newest counts.
 CREATE TABLE server_link (
@@ -45,6 +46,7 @@ INSERT INTO server_now
     SELECT id, organization, name, description, version, route, key, enrolled_at, created_at FROM server;
 DROP TABLE server;
 ALTER TABLE server_now RENAME TO server;
+CREATE INDEX server_by_lower_name ON server (lower(name), id);
 
 CREATE TABLE channel_now (
     id          TEXT    NOT NULL PRIMARY KEY CHECK (length(id) = 36),
@@ -59,6 +61,7 @@ CREATE TABLE channel_now (
 INSERT INTO channel_now SELECT id, server, name, description, protocol, published, created_at FROM channel;
 DROP TABLE channel;
 ALTER TABLE channel_now RENAME TO channel;
+CREATE INDEX channel_by_lower_name ON channel (lower(name), id);
 
 -- A peering request and, once accepted, the agreement it became.
 CREATE TABLE agreement_now (
@@ -79,6 +82,7 @@ CREATE UNIQUE INDEX agreement_of_two ON agreement (min(requester, recipient), ma
     WHERE status IN ('requested', 'live');
 CREATE INDEX agreement_by_requester ON agreement (requester);
 CREATE INDEX agreement_by_recipient ON agreement (recipient);
+CREATE INDEX agreement_by_age ON agreement (requested_at, id);
 
 -- Permission for one peer on one channel.
 CREATE TABLE channel_grant_now (
@@ -102,6 +106,8 @@ ALTER TABLE channel_grant_now RENAME TO channel_grant;
 CREATE UNIQUE INDEX channel_grant_living ON channel_grant (channel, holder, coalesce(source_server, ''))
     WHERE status IN ('pending', 'approved');
 CREATE INDEX channel_grant_by_holder ON channel_grant (holder);
+CREATE INDEX channel_grant_by_channel ON channel_grant (channel);
+CREATE INDEX channel_grant_by_age ON channel_grant (created_at, id);
 
 CREATE TABLE connection_now (
     id               TEXT    NOT NULL PRIMARY KEY CHECK (length(id) = 36),
@@ -144,6 +150,7 @@ DROP TABLE connection;
 ALTER TABLE connection_now RENAME TO connection;
 CREATE INDEX connection_by_source ON connection (source_server);
 CREATE INDEX connection_by_target ON connection (target_server);
+CREATE INDEX connection_by_age ON connection (created_at, id);
 CREATE INDEX connection_by_recipient ON connection (recipient) WHERE recipient IS NOT NULL;
 -- One open offer of a kind for a server and a peer.
 CREATE UNIQUE INDEX connection_offered_once ON connection (target_server, recipient, kind)
@@ -166,8 +173,10 @@ INSERT INTO connection_fact_now
 DROP TABLE connection_fact;
 ALTER TABLE connection_fact_now RENAME TO connection_fact;
 
--- Which secrets are still kept is asked every few minutes.
+-- Whether secrets are kept is asked at the start, which of them are due every few minutes.
 CREATE INDEX connection_secret_kept ON connection_secret (connection) WHERE sealed IS NOT NULL;
+CREATE INDEX connection_secret_held ON connection_secret (connection)
+    WHERE sealed IS NOT NULL AND source_held_at IS NOT NULL AND target_held_at IS NOT NULL;
 
 -- Every change, refusal, reveal and enrolment: one row for each organization concerned.
 CREATE TABLE audit_now (

@@ -200,25 +200,33 @@ CREATE TABLE feed (
     pruned_to    BIGINT NOT NULL
 );
 
+CREATE INDEX server_by_lower_name ON server (lower(name), id);
+CREATE INDEX channel_by_lower_name ON channel (lower(name), id);
 CREATE INDEX server_link_by_gateway ON server_link (gateway);
 -- Two organizations have one request or agreement at a time, whoever asked.
 CREATE UNIQUE INDEX agreement_of_two ON agreement (least(requester, recipient), greatest(requester, recipient))
     WHERE status IN ('requested', 'live');
 CREATE INDEX agreement_by_requester ON agreement (requester);
 CREATE INDEX agreement_by_recipient ON agreement (recipient);
+CREATE INDEX agreement_by_age ON agreement (requested_at, id);
 -- One living grant for a channel, its holder and the sending server.
 CREATE UNIQUE INDEX channel_grant_living ON channel_grant (channel, holder, coalesce(source_server, ''))
     WHERE status IN ('pending', 'approved');
 CREATE INDEX channel_grant_by_holder ON channel_grant (holder);
+CREATE INDEX channel_grant_by_channel ON channel_grant (channel);
+CREATE INDEX channel_grant_by_age ON channel_grant (created_at, id);
 CREATE INDEX connection_by_source ON connection (source_server);
 CREATE INDEX connection_by_target ON connection (target_server);
+CREATE INDEX connection_by_age ON connection (created_at, id);
 CREATE INDEX connection_by_recipient ON connection (recipient) WHERE recipient IS NOT NULL;
 -- One open offer of a kind for a server and a peer.
 CREATE UNIQUE INDEX connection_offered_once ON connection (target_server, recipient, kind)
     WHERE status IN ('Provisioning', 'Offered');
 CREATE INDEX connection_by_expiry ON connection (expires_at) WHERE status = 'Offered';
--- Which secrets are still kept is asked every few minutes.
+-- Whether secrets are kept is asked at the start, which of them are due every few minutes.
 CREATE INDEX connection_secret_kept ON connection_secret (connection) WHERE sealed IS NOT NULL;
+CREATE INDEX connection_secret_held ON connection_secret (connection)
+    WHERE sealed IS NOT NULL AND source_held_at IS NOT NULL AND target_held_at IS NOT NULL;
 CREATE INDEX audit_by_organization ON audit (organization, id);
 CREATE INDEX audit_by_act ON audit (act) WHERE act IS NOT NULL;
 CREATE INDEX revoked_key_by_server ON revoked_key (server);

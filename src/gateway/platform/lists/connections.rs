@@ -1,103 +1,78 @@
 //! Connections as people see them. A row exists only for the two parties, and both may see all of
 //! it but whose tier holds a pause: secrets and connector files are not in it for anybody.
 
-use std::fmt::Display;
-
-use serde::{Serialize, Serializer};
-
-use crate::store::{Carried, ConnectionRecord, Tx};
+use super::listed;
+use crate::platform::error::{PlatformError, Resource};
+use crate::platform::expiry::is_due;
+use crate::platform::{Initiator, Platform, viewer};
+use crate::store::{Carried, ConnectionFilter, ConnectionRecord, ConnectionRow, Tx};
 use adit_core::domain::access::Access;
 use adit_core::domain::connection::{ConnectionType, Protocol, Side};
 use adit_core::domain::connectivity::{Connectivity, Facts};
 use adit_core::domain::id::{ConnectionId, OrganizationId, ServerId};
 use adit_core::domain::name::Name;
+use adit_core::domain::page::{Page, Paging};
 use adit_core::domain::path::PathKind;
 use adit_core::domain::status::Status;
 use adit_core::domain::time::Timestamp;
 use adit_core::domain::word::Word;
 
-use super::error::{PlatformError, Resource};
-use super::presence::facts_of;
-use super::{Initiator, Platform, viewer};
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionView {
-    #[serde(serialize_with = "shown")]
     pub id: ConnectionId,
-    #[serde(serialize_with = "shown")]
     pub kind: ConnectionType,
     pub source: EndView,
     pub target: EndView,
-    #[serde(flatten)]
     pub carried: CarriedView,
-    #[serde(serialize_with = "shown")]
     pub status: Status,
     /// Whose pause is in force; to the party concerned it says when that is for its tier's sake.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub held_by: Vec<String>,
     /// Why it is Failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
-    #[serde(serialize_with = "shown")]
     pub connectivity: Connectivity,
     /// The green dot: connected and active.
     pub pulses: bool,
-    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
     pub last_ack: Option<Timestamp>,
-    #[serde(serialize_with = "shown")]
     pub created_at: Timestamp,
-    #[serde(serialize_with = "shown")]
     pub changed_at: Timestamp,
 }
 
 /// What the connection is for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CarriedView {
     Channel {
-        #[serde(serialize_with = "shown")]
         channel: Name,
-        #[serde(serialize_with = "shown")]
         protocol: Protocol,
     },
     Admin {
-        #[serde(serialize_with = "shown")]
         access: Access,
         /// The managed server's organization.
-        #[serde(serialize_with = "shown")]
         offered_by: Name,
         /// While it is Offered: until when the recipient may accept.
-        #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
         expires_at: Option<Timestamp>,
     },
 }
 
 /// What is known of one end, each with the time it came to be so.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndView {
     /// Absent until the recipient of an offer has named one.
-    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerId>,
     /// The server's; the organization's while there is no server.
-    #[serde(serialize_with = "shown")]
     pub name: Name,
-    #[serde(serialize_with = "shown")]
     pub organization: Name,
-    #[serde(skip)]
     pub organization_id: OrganizationId,
     /// Agent to gateway.
     pub link: TimedState,
     /// Agent to agent; says the path while it is up.
     pub tunnel: TimedState,
     /// Agent to its Mirth; the target's.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub mirth: Option<TimedState>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimedState {
     pub state: &'static str,
-    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
 }
 
@@ -119,11 +94,37 @@ impl ConnectionView {
 }
 
 impl Platform {
-    /// Returns the connections one is a party of, ended ones too; lists hide those until asked.
-    pub async fn connections(&self, initiator: &Initiator) -> Result<Vec<ConnectionView>, PlatformError> {
-        self.expire_offers().await?;
-        let (viewpoint, now) = (initiator.viewpoint()?, self.now());
-        self.look(async move |tx: &mut Tx| list(tx, viewpoint, now).await).await
+    /// Lists the connections one is a party of, the oldest first; which of them, and whether those that have
+    /// ended too, is the filter's to say.
+    pub async fn list_connections(
+        &self,
+        initiator: &Initiator,
+        filter: &ConnectionFilter,
+        paging: &Paging,
+    ) -> Result<Page<ConnectionView>, PlatformError> {
+        let viewpoint = initiator.viewpoint()?;
+        let mut page = self.connection_rows(viewpoint, filter, paging).await?;
+        let now = self.now();
+        if page.rows.iter().any(|row| is_due(&row.connection, now)) {
+            self.expire_offers().await?;
+            page = self.connection_rows(viewpoint, filter, paging).await?;
+        }
+        let sees = |row: &ConnectionRow| sees(viewpoint, &row.connection);
+        let page = page.filter_map(|row| sees(&row).then(|| shown(row, now, viewpoint)));
+        Ok(listed("connections", viewpoint, page))
+    }
+
+    /// Counts the connections of such a list.
+    pub async fn count_connections(
+        &self,
+        initiator: &Initiator,
+        filter: &ConnectionFilter,
+    ) -> Result<u32, PlatformError> {
+        let (viewpoint, now, filter) = (initiator.viewpoint()?, self.now(), filter.clone());
+        self.look(async move |tx: &mut Tx| {
+            Ok::<_, PlatformError>(tx.count_connections(viewpoint, now, &filter).await?)
+        })
+        .await
     }
 
     pub async fn connection(
@@ -131,44 +132,48 @@ impl Platform {
         initiator: &Initiator,
         id: ConnectionId,
     ) -> Result<ConnectionView, PlatformError> {
-        self.expire_offers().await?;
         let (viewpoint, now) = (initiator.viewpoint()?, self.now());
-        self.look(async move |tx: &mut Tx| one(tx, viewpoint, id, now).await).await
-    }
-}
-
-async fn list(
-    tx: &mut Tx,
-    viewpoint: Option<OrganizationId>,
-    now: Timestamp,
-) -> Result<Vec<ConnectionView>, PlatformError> {
-    let mut views = Vec::new();
-    for connection in tx.connections().await? {
-        if sees(viewpoint, &connection) {
-            let facts = facts_of(tx, &connection, now).await?;
-            views.push(view(connection, &facts, viewpoint));
+        let mut found =
+            self.look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.connection_row(id).await?)).await?;
+        if found.as_ref().is_some_and(|row| is_due(&row.connection, now)) {
+            self.expire_offers().await?;
+            found = self
+                .look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.connection_row(id).await?))
+                .await?;
         }
+        let found = found.filter(|row| sees(viewpoint, &row.connection));
+        let row = found.ok_or(PlatformError::NotFound { resource: Resource::Connection })?;
+        Ok(shown(row, now, viewpoint))
     }
-    Ok(views)
-}
 
-async fn one(
-    tx: &mut Tx,
-    viewpoint: Option<OrganizationId>,
-    id: ConnectionId,
-    now: Timestamp,
-) -> Result<ConnectionView, PlatformError> {
-    let found = tx.connection(id).await?.filter(|connection| sees(viewpoint, connection));
-    let connection = found.ok_or(PlatformError::NotFound { resource: Resource::Connection })?;
-    let facts = facts_of(tx, &connection, now).await?;
-    Ok(view(connection, &facts, viewpoint))
+    async fn connection_rows(
+        &self,
+        viewpoint: Option<OrganizationId>,
+        filter: &ConnectionFilter,
+        paging: &Paging,
+    ) -> Result<Page<ConnectionRow>, PlatformError> {
+        let (filter, paging, now) = (filter.clone(), paging.clone(), self.now());
+        self.look(async move |tx: &mut Tx| {
+            Ok::<_, PlatformError>(tx.list_connections(viewpoint, now, &filter, &paging).await?)
+        })
+        .await
+    }
 }
 
 fn sees(viewpoint: Option<OrganizationId>, connection: &ConnectionRecord) -> bool {
     viewpoint.is_none_or(|own| viewer::side_of(connection, own).is_some())
 }
 
-fn view(connection: ConnectionRecord, facts: &Facts, viewpoint: Option<OrganizationId>) -> ConnectionView {
+fn shown(row: ConnectionRow, now: Timestamp, viewpoint: Option<OrganizationId>) -> ConnectionView {
+    let facts = row.facts_at(now);
+    view(row.connection, &facts, viewpoint)
+}
+
+pub(in crate::platform) fn view(
+    connection: ConnectionRecord,
+    facts: &Facts,
+    viewpoint: Option<OrganizationId>,
+) -> ConnectionView {
     let connectivity = facts.connectivity();
     let held_by = [Side::Source, Side::Target]
         .into_iter()
@@ -238,21 +243,4 @@ fn end(connection: &ConnectionRecord, facts: &Facts, side: Side) -> EndView {
 /// A path that only a newer agent takes is one all the same.
 fn path(path: Word<PathKind>) -> &'static str {
     path.known().map_or("other", PathKind::as_str)
-}
-
-/// Writes it as people read it.
-pub(super) fn shown<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
-}
-
-/// Writes it for what is absent otherwise, never null.
-#[expect(clippy::ref_option, reason = "serde hands a field over by reference")]
-pub(super) fn shown_if_any<T: Display, S: Serializer>(
-    value: &Option<T>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match value {
-        Some(value) => serializer.collect_str(value),
-        None => serializer.serialize_none(),
-    }
 }

@@ -1,0 +1,39 @@
+//! What people read of the platform: lists in pages and single things, as far as the viewer may see them.
+//!
+//! A page costs one statement; what may be shown of a row is decided here, by the visibility table. Views are
+//! plain data: how they are written for people or programs is each outlet's own.
+
+mod audit;
+mod channels;
+mod connections;
+mod grants;
+mod organizations;
+mod peerings;
+mod servers;
+
+use tracing::debug;
+
+use adit_core::domain::id::OrganizationId;
+use adit_core::domain::page::Page;
+
+pub use audit::AuditView;
+pub use channels::ChannelView;
+pub use connections::{CarriedView, ConnectionView, EndView, TimedState};
+pub use grants::GrantView;
+pub use organizations::OrganizationView;
+pub use peerings::PeeringView;
+pub use servers::ServerView;
+
+/// Returns the page, noted for whoever follows what was read.
+fn listed<T>(list: &'static str, viewpoint: Option<OrganizationId>, page: Page<T>) -> Page<T> {
+    let by = viewpoint.map_or_else(|| "the operator".to_owned(), |it| it.to_string());
+    debug!(list, by, rows = page.rows.len(), goes_on = page.next.is_some(), "a page of a list is read");
+    page
+}
+
+/// The views of single things, for who reads lists the slow way.
+#[cfg(test)]
+pub(super) mod slow {
+    pub(in super::super) use super::connections::view as connection;
+    pub(in super::super) use super::grants::view_of as grant;
+}

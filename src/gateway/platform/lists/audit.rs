@@ -1,0 +1,89 @@
+//! The audit log as people read it.
+
+use super::listed;
+use crate::platform::error::PlatformError;
+use crate::platform::{Initiator, Platform};
+use crate::store::{AuditFilter, AuditRow, Tx};
+use adit_core::domain::limits::{AUDIT_ROWS_MAX, PAGE_ROWS_MAX};
+use adit_core::domain::name::Name;
+use adit_core::domain::page::{Page, Paging};
+use adit_core::domain::role::Permission;
+use adit_core::domain::time::Timestamp;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditView {
+    pub id: i64,
+    pub at: Timestamp,
+    /// Whose log it is from; absent for the gateway operator's own.
+    pub organization: Option<Name>,
+    pub actor: String,
+    pub action: String,
+    pub object: String,
+    pub outcome: String,
+    pub detail: String,
+    /// How often within its minute.
+    pub times: u32,
+}
+
+impl Platform {
+    /// Lists the log, the newest entries first; a member reads its own organization's only.
+    pub async fn list_audit(
+        &self,
+        initiator: &Initiator,
+        filter: &AuditFilter,
+        paging: &Paging,
+    ) -> Result<Page<AuditView>, PlatformError> {
+        let viewpoint = initiator.viewpoint()?;
+        if viewpoint.is_some() {
+            initiator.member(Permission::See)?;
+        }
+        if paging.after.is_none() {
+            // What is due has its entry before the newest is looked for.
+            self.expire_offers().await?;
+            self.flush_counted().await?;
+        }
+        if let (Some(own), Some(named)) = (viewpoint, filter.organization)
+            && own != named
+        {
+            return Ok(listed("audit", viewpoint, Page { rows: Vec::new(), next: None }));
+        }
+        let filter = AuditFilter { organization: viewpoint.or(filter.organization), ..filter.clone() };
+        let paging = paging.clone();
+        let page = self
+            .look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.list_audit(&filter, &paging).await?))
+            .await?;
+        Ok(listed("audit", viewpoint, page.map(view)))
+    }
+
+    /// Returns the newest entries, oldest first.
+    pub async fn audit(&self, initiator: &Initiator, rows_max: u32) -> Result<Vec<AuditView>, PlatformError> {
+        let rows_max = usize::try_from(rows_max.min(AUDIT_ROWS_MAX)).unwrap_or(usize::MAX);
+        let mut rows = Vec::new();
+        let mut paging = Paging::first(PAGE_ROWS_MAX);
+        loop {
+            let page = self.list_audit(initiator, &AuditFilter::default(), &paging).await?;
+            rows.extend(page.rows);
+            if rows.len() >= rows_max || page.next.is_none() {
+                break;
+            }
+            paging = paging.after(page.next);
+        }
+        rows.truncate(rows_max);
+        rows.reverse();
+        Ok(rows)
+    }
+}
+
+fn view(row: AuditRow) -> AuditView {
+    AuditView {
+        id: row.id,
+        at: row.at,
+        organization: row.organization_name,
+        actor: row.actor,
+        action: row.action,
+        object: row.object,
+        outcome: row.outcome,
+        detail: row.detail,
+        times: row.times,
+    }
+}

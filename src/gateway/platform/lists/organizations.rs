@@ -1,0 +1,42 @@
+//! Organizations as people see them: each by name, because peering is asked for by name.
+
+use super::listed;
+use crate::platform::error::PlatformError;
+use crate::platform::{Initiator, Platform};
+use crate::store::{OrganizationRecord, Tx};
+use adit_core::domain::id::OrganizationId;
+use adit_core::domain::name::Name;
+use adit_core::domain::page::{Page, Paging};
+use adit_core::domain::tier::Tier;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrganizationView {
+    pub id: OrganizationId,
+    pub name: Name,
+    /// The organization's own, and the operator's.
+    pub tier: Option<Tier>,
+}
+
+impl Platform {
+    /// Lists every organization by name.
+    pub async fn list_organizations(
+        &self,
+        initiator: &Initiator,
+        paging: &Paging,
+    ) -> Result<Page<OrganizationView>, PlatformError> {
+        let viewpoint = initiator.viewpoint()?;
+        let paging = paging.clone();
+        let page = self
+            .look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.list_organizations(&paging).await?))
+            .await?;
+        Ok(listed("organizations", viewpoint, page.map(|organization| view(organization, viewpoint))))
+    }
+}
+
+fn view(organization: OrganizationRecord, viewpoint: Option<OrganizationId>) -> OrganizationView {
+    OrganizationView {
+        id: organization.id,
+        name: organization.name,
+        tier: viewpoint.is_none_or(|own| own == organization.id).then_some(organization.tier),
+    }
+}

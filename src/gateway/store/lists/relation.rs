@@ -1,0 +1,71 @@
+//! How a viewer stands to what is listed, computed by the statement that lists it: the input of the
+//! visibility table, which is elsewhere.
+
+use crate::store::StoreError;
+use crate::store::cells::Cells;
+use crate::store::query::Query;
+use crate::store::tx::text;
+use adit_core::domain::id::OrganizationId;
+use adit_core::domain::time::Timestamp;
+use adit_core::domain::visibility::Viewer;
+
+/// Who looks, and when: an offer whose time is over no longer makes anybody a party.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Eyes {
+    pub(super) organization: OrganizationId,
+    pub(super) now: Timestamp,
+}
+
+impl Query {
+    /// Goes on with the ids of the organizations that one has an agreement with.
+    pub(super) fn peers_of(self, organization: OrganizationId) -> Self {
+        self.then("SELECT p.recipient FROM agreement p WHERE p.status = 'live' AND p.requester = ")
+            .value(text(organization))
+            .then(" UNION SELECT p.requester FROM agreement p WHERE p.status = 'live' AND p.recipient = ")
+            .value(text(organization))
+    }
+
+    /// Goes on with the ids of the channels that one has a living connection to.
+    pub(super) fn channels_reached_by(self, eyes: Eyes) -> Self {
+        self.then(
+            "SELECT y.channel FROM channel_grant y JOIN connection k ON k.channel_grant = y.id WHERE y.holder = ",
+        )
+        .value(text(eyes.organization))
+        .living(eyes.now)
+    }
+
+    /// Goes on with the ids of the servers at the other ends of one's living connections.
+    pub(super) fn servers_known_to(self, eyes: Eyes) -> Self {
+        self.then("SELECT k.target_server FROM server x JOIN connection k ON k.source_server = x.id WHERE x.organization = ")
+            .value(text(eyes.organization))
+            .living(eyes.now)
+            .then(" UNION SELECT k.target_server FROM connection k WHERE k.recipient = ")
+            .value(text(eyes.organization))
+            .living(eyes.now)
+            .then(" UNION SELECT k.source_server FROM server x JOIN connection k ON k.target_server = x.id
+                 WHERE k.source_server IS NOT NULL AND x.organization = ")
+            .value(text(eyes.organization))
+            .living(eyes.now)
+    }
+
+    /// Narrows the connections `k` to those that have not ended, in words that this build knows.
+    fn living(self, now: Timestamp) -> Self {
+        self.then(
+            " AND (k.status IN ('Provisioning', 'Ready', 'Active', 'Paused', 'Failed')
+                OR (k.status = 'Offered' AND k.expires_at > ",
+        )
+        .value(now.as_millis())
+        .then("))")
+    }
+}
+
+/// Reads a relation as the statements write it.
+pub(super) fn viewer(cells: &Cells, column: &'static str) -> Result<Viewer, StoreError> {
+    match cells.string(column)?.as_str() {
+        "owner" => Ok(Viewer::Owner),
+        "party" => Ok(Viewer::Party),
+        "peer" => Ok(Viewer::Peer),
+        "outsider" => Ok(Viewer::Outsider),
+        _ => Err(StoreError::Damaged { column }),
+    }
+}
