@@ -141,6 +141,7 @@ pub struct Gateway {
     tasks: JoinSet<()>,
     /// Ends after everything that lives on its socket.
     relay: RelayThread,
+    gateway: GatewayId,
     _lock: FolderLock,
 }
 
@@ -225,7 +226,7 @@ impl Gateway {
         let renewing = until(stopping, renew_daily(Arc::clone(&authority), clock, endpoint, tls));
         tasks.spawn(named("renewal of the gateway's leaf", renewing).instrument(info_span!("renewal")));
         info!(%address, ca_key = %authority.trust().ca_key(), "gateway serves");
-        Ok(Self { address, platform, authority, stop, tasks, relay, _lock: lock })
+        Ok(Self { address, platform, authority, stop, tasks, relay, gateway, _lock: lock })
     }
 
     /// Returns where UDP and TCP are served.
@@ -254,8 +255,14 @@ impl Gateway {
     pub async fn shutdown(mut self) {
         self.stop.disarm().cancel();
         while self.tasks.join_next().await.is_some() {}
+        if let Err(error) = self.platform.stop_service(self.gateway).await {
+            error!(
+                why = error_chain(&error),
+                "what agents said last, and that this gateway stops, could not be written"
+            );
+        }
         if let Err(error) = self.platform.close().await {
-            error!(%error, "the last reports could not be written");
+            error!(why = error_chain(&error), "the last reports could not be written");
         }
         info!("the gateway has stopped");
     }

@@ -162,7 +162,8 @@ async fn locate(engine: Engine, folder: &Path) -> Location {
     made.execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     let separator = if server.contains('?') { '&' } else { '?' };
-    Location::Postgres(DatabaseUrl::new(&format!("{server}{separator}options=-csearch_path%3D{schema}")))
+    let url: DatabaseUrl = format!("{server}{separator}options=-csearch_path%3D{schema}").parse().unwrap();
+    Location::Postgres(url)
 }
 
 async fn open(location: &Location, folder: &Path, clock: Arc<Clock>) -> Platform {

@@ -37,6 +37,18 @@ impl Platform {
         .await
     }
 
+    /// Notes that this gateway stops: it has no control link any more.
+    pub async fn stop_service(&self, gateway: GatewayId) -> Result<(), PlatformError> {
+        self.flush_all_reports().await?;
+        let now = self.now();
+        debug!(%gateway, "the gateway's lease ends with it");
+        self.record(async move |tx: &mut Tx| {
+            tx.own_links_down(gateway, now).await?;
+            Ok::<_, PlatformError>(tx.end_lease(gateway).await?)
+        })
+        .await
+    }
+
     /// Notes that this gateway lives: what it says of control links counts for so long.
     pub async fn renew_lease(&self, gateway: GatewayId) -> Result<(), PlatformError> {
         let until = self.now().saturating_add(LEASE_LASTS);

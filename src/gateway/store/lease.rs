@@ -44,6 +44,12 @@ impl Tx {
         self.run("noting that no control link is up", query).await.map(drop)
     }
 
+    /// Notes that a gateway has stopped: nothing of what it said counts any more, and nobody waits for it.
+    pub(crate) async fn end_lease(&mut self, gateway: GatewayId) -> Result<(), StoreError> {
+        let query = sql("DELETE FROM gateway_lease WHERE gateway = $1").bind(text(gateway));
+        self.run("ending the gateway's lease", query).await.map(drop)
+    }
+
     /// Notes that a gateway lives and will say so again before `until`.
     pub(crate) async fn renew_lease(
         &mut self,

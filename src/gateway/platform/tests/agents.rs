@@ -196,3 +196,13 @@ async fn connectivity(pair: &Pair) -> String {
     let view = pair.world.platform.connection(&pair.source.initiator, pair.connection).await.unwrap();
     view.connectivity.to_string()
 }
+
+#[tokio::test]
+async fn a_gateway_that_has_stopped_serves_no_link() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    platform.start_service(GATEWAY).await.unwrap();
+    platform.linked(GATEWAY, pair.source_server, true);
+    platform.stop_service(GATEWAY).await.unwrap();
+    assert!(!platform.servers(&pair.source.initiator).await.unwrap()[0].online);
+}
