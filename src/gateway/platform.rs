@@ -21,6 +21,7 @@ mod faults;
 mod grants;
 mod holds;
 mod initiator;
+mod notes;
 mod offers;
 mod organizations;
 mod peerings;
@@ -44,9 +45,11 @@ use tokio::sync;
 use tracing::debug;
 
 use crate::store::{Store, StoreError};
+use adit_core::domain::id::BootId;
 use adit_core::domain::limits::ACT_WAIT;
 use adit_core::domain::time::Timestamp;
 use adit_net::host::folder::Folder;
+use adit_net::identity::random;
 use adit_net::identity::time::TimeSource;
 
 pub use crate::store::{DatabaseUrl, Location};
@@ -60,6 +63,7 @@ pub use entry::{agent_entry, usual_address};
 pub use error::{ActionRefusal, OpenError, PlatformError, Resource};
 pub use grants::GrantView;
 pub use initiator::Initiator;
+pub use notes::{AgentNote, NoteTaken, NumberedNote};
 pub use offers::{AdminOffer, InvalidLife, OfferLife};
 pub use organizations::OrganizationView;
 pub use peerings::PeeringView;
@@ -84,6 +88,10 @@ pub struct Platform {
     /// Held by the one who writes what was measured.
     measuring: sync::Mutex<()>,
     counted: Mutex<counted::Counted>,
+    /// Held by the one who writes what was counted.
+    counting: sync::Mutex<()>,
+    /// Of this process, for what it counts.
+    run: BootId,
     handed_out: Mutex<secrets::HandedOut>,
     /// For how long an act is run again.
     act_wait: Duration,
@@ -124,6 +132,8 @@ impl Platform {
             measured: Mutex::default(),
             measuring: sync::Mutex::default(),
             counted: Mutex::default(),
+            counting: sync::Mutex::default(),
+            run: BootId::from_bytes(random::bytes()),
             handed_out: Mutex::default(),
             act_wait: ACT_WAIT,
             #[cfg(test)]

@@ -8,6 +8,7 @@ mod connections;
 mod enrolment;
 mod grants;
 mod managed;
+mod notes;
 mod offers;
 mod peerings;
 mod races;
@@ -33,7 +34,9 @@ use adit_net::identity::time::TimeSource;
 
 use self::managed::Managed;
 use super::*;
+use crate::store::NoteRun;
 use crate::store::fixture::Place;
+use adit_core::domain::limits::NOTE_RUNS_KEPT_MAX;
 
 #[derive(Debug)]
 struct Clock(AtomicI64);
