@@ -188,5 +188,5 @@ pub(super) async fn facts_of(
         }
         facts.last_ack = facts.last_ack.max(fact.and_then(|fact| fact.last_ack));
     }
-    Ok(facts)
+    Ok(facts.in_status(connection.status, connection.changed_at))
 }
