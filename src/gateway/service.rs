@@ -171,6 +171,7 @@ impl Gateway {
             platform: Arc::clone(&platform),
             authority: Arc::clone(&authority),
             clock: Arc::clone(&clock),
+            feed: Arc::clone(&feed),
             handshakes: Arc::clone(&handshakes),
             throttled: Arc::clone(&throttled),
             limiters: enrolment::EnrolmentLimiters::default(),
