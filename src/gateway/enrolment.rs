@@ -163,9 +163,10 @@ impl Enrolment {
             self.feed.suspect_database(source);
             return HttpRefusal::Away;
         }
-        match self.limiters.may_log("the platform failed", from) {
-            Some(more) => error!(why, more, "enrolment failed in the platform"),
-            None => debug!(why, "enrolment failed in the platform again; counted for the next line"),
+        if let Some(more) = self.limiters.may_log("the platform failed", from) {
+            error!(why, more, "enrolment failed in the platform");
+        } else {
+            debug!(why, "enrolment failed in the platform again; counted for the next line");
         }
         HttpRefusal::Ours
     }

@@ -89,7 +89,7 @@ pub(super) fn error_of<E: ActError>(error: StoreError) -> E {
 impl Retries {
     /// Waits before the next attempt of what may be made twice, or gives the error back where none helps.
     pub(super) async fn wait_where_harmless<E: ActError>(&mut self, error: E) -> Result<(), E> {
-        if matches!(error.store(), Some(StoreError::CommitUnknown { .. })) {
+        if matches!(error.store(), Some(StoreError::CommitUnknown)) {
             return self.wait_after(error_of::<E>(StoreError::Away { doing: "committing" })).await;
         }
         if error.is_transient() { self.wait_after(error).await } else { Err(error) }
