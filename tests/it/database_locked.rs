@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use adit_agent::enrol::EnrolError;
 use adit_core::domain::access::Access;
 use adit_core::domain::id::BootId;
 use adit_core::protocol::capability::Capabilities;
@@ -160,6 +161,30 @@ async fn what_changed_meanwhile_is_told_before_that_the_database_is_back() {
     let paused =
         world.gateway.platform().command(&pair.target_initiator, pair.connection, ConnectionCommand::Pause);
     paused.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_host_that_enrols_meanwhile_is_told_when_to_come_back() {
+    let world = World::start().await;
+    let pair = world.pair().await;
+    let server = world.server("new").await;
+    let host = world.host("new");
+    host.write(&world.connector(server).await);
+    let mut link = linked(&world, &pair.target).await;
+    assert!(matches!(link.next().await, Ok(ToAgent::Snapshot { .. })));
+    let locked = Locked::by(&world.state()).await;
+    link.send(note(&pair, 1)).await;
+    assert!(matches!(link.next().await, Ok(ToAgent::Database { away_since: Some(_) })));
+    let refused = host.enrol().await.unwrap_err();
+    let EnrolError::NotNow { answer, retry_after: Some(_), .. } = refused else { panic!("{refused:?}") };
+    assert!(answer.contains("an agent asks again by itself"), "{answer}");
+    locked.release().await;
+    loop {
+        if let ToAgent::Database { away_since: None } = link.next().await.unwrap() {
+            break;
+        }
+    }
+    assert_eq!(host.enrol().await.unwrap().server, server, "with the same token");
 }
 
 /// A link that is welcomed, of one run of an agent that is told of the database.
