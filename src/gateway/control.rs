@@ -323,7 +323,7 @@ async fn serve_open(control: &Control, link: &mut OpenLink) -> Result<std::conve
     if let Some(at) = copy {
         control.report_copy(&link.agent, at).await?;
     }
-    session::run(control, link, copy).await
+    session::run(control, link, boot, copy).await
 }
 
 /// Serves an agent whose leaf has expired: the only thing to have here is a new one.
@@ -364,7 +364,7 @@ impl Control {
         match end {
             LinkEnd::Platform { source } if source.is_transient() => {
                 debug!(why = error_chain(&source), "a link cannot be served while the database is away");
-                self.feed.suspect_database();
+                self.feed.suspect_database(&source);
                 let since = self.feed.away_since().unwrap_or_else(|| self.clock.now());
                 DatabaseAway { since }.into()
             }

@@ -23,6 +23,7 @@ use tracing::{debug, error, info, warn};
 
 use super::attempt_limiter::{AttemptLimiter, HandshakeLimiter, Throttled};
 use super::authority::Authority;
+use super::feed::Feed;
 use super::platform::{Action, EnrolRefusal, Platform, PlatformError};
 use adit_core::domain::id::ServerId;
 use adit_core::domain::limits::{
@@ -30,6 +31,7 @@ use adit_core::domain::limits::{
 };
 use adit_core::domain::places::{Progress, address_of};
 use adit_core::domain::secret::RegistrationToken;
+use adit_core::domain::visible::error_chain;
 use adit_core::protocol::enrol::{self, Granted, Refused, TokenGood};
 use adit_core::protocol::repeat_limiter::RepeatLimiter;
 use adit_net::identity::csr::VerifiedCsr;
@@ -42,11 +44,16 @@ use adit_observe::metrics::ENROLMENTS;
 const TOKEN_REFUSED: &str = "the registration token was not accepted: it may be expired, used, replaced by \
      a newer one or meant for another server; download a new connector file for this server";
 
+/// After how many seconds a newcomer may ask again while the database is away.
+const AWAY_RETRY_SECONDS: u128 = 10;
+
 #[derive(Debug)]
 pub(super) struct Enrolment {
     pub(super) platform: Arc<Platform>,
     pub(super) authority: Arc<Authority>,
     pub(super) clock: Arc<dyn TimeSource>,
+    /// Which says once that the database is away, and once that it is back.
+    pub(super) feed: Arc<Feed>,
     /// Which a request that is read finishes.
     pub(super) handshakes: Arc<HandshakeLimiter>,
     pub(super) throttled: Arc<Throttled>,
@@ -129,6 +136,8 @@ enum HttpRefusal {
     TooOften(Duration),
     /// Told in general words.
     Token,
+    /// The database is away: told that nothing is to be done about it.
+    Away,
     Ours,
 }
 
@@ -140,6 +149,26 @@ impl Enrolment {
             self.throttled.note(what, from, Instant::now());
             HttpRefusal::TooOften(wait)
         })
+    }
+
+    /// Sends newcomers away at once while nobody can judge them: their requests use nothing up.
+    fn check_database(&self) -> Result<(), HttpRefusal> {
+        if self.feed.away_since().is_some() { Err(HttpRefusal::Away) } else { Ok(()) }
+    }
+
+    fn platform_failed(&self, source: &PlatformError, from: IpAddr) -> HttpRefusal {
+        let why = error_chain(source);
+        if source.is_transient() || matches!(source, PlatformError::Unknown(_)) {
+            debug!(why, "a newcomer is not served: the database is away or busy");
+            self.feed.suspect_database(source);
+            return HttpRefusal::Away;
+        }
+        if let Some(more) = self.limiters.may_log("the platform failed", from) {
+            error!(why, more, "enrolment failed in the platform");
+        } else {
+            debug!(why, "enrolment failed in the platform again; counted for the next line");
+        }
+        HttpRefusal::Ours
     }
 
     async fn answer(&self, request: Request, asker: &Asker) -> Response {
@@ -154,7 +183,7 @@ impl Enrolment {
             Ok(_) => "enrolled",
             Err(HttpRefusal::Request { .. } | HttpRefusal::Token) => "refused",
             Err(HttpRefusal::TooOften(_)) => "throttled",
-            Err(HttpRefusal::Ours) => "failed",
+            Err(HttpRefusal::Away | HttpRefusal::Ours) => "failed",
         });
         into_response(outcome)
     }
@@ -182,6 +211,7 @@ impl Enrolment {
         question: &enrol::TokenQuestion,
         from: IpAddr,
     ) -> Result<TokenGood, HttpRefusal> {
+        self.check_database()?;
         // A wrong one is a guess like any other.
         self.let_in(from)?;
         let token = RegistrationToken::from_hex(&question.token).map_err(|_| HttpRefusal::Token)?;
@@ -193,7 +223,7 @@ impl Enrolment {
 
     fn refusal(&self, server: ServerId, from: IpAddr, refusal: EnrolRefusal) -> HttpRefusal {
         match refusal {
-            EnrolRefusal::Platform(source) => platform_failed(&source),
+            EnrolRefusal::Platform(source) => self.platform_failed(&source, from),
             // A client that hears these has the right token.
             why @ (EnrolRefusal::RevokedKey | EnrolRefusal::KeyInUse) => {
                 HttpRefusal::Request { status: StatusCode::FORBIDDEN, error: why.to_string() }
@@ -211,6 +241,7 @@ impl Enrolment {
     }
 
     async fn enrol(&self, request: enrol::Request, from: IpAddr) -> Result<Granted, HttpRefusal> {
+        self.check_database()?;
         self.let_in(from)?;
         let csr = hex::decode(&request.csr)
             .map_err(|_| bad_request("the certificate request is not hexadecimal"))
@@ -227,7 +258,7 @@ impl Enrolment {
                 self.platform
                     .host_refused(Some(request.server), Action::Enrol, from, &error.to_string())
                     .await
-                    .map_err(|source| platform_failed(&source))?;
+                    .map_err(|source| self.platform_failed(&source, from))?;
                 return Err(bad_request(&error.to_string()));
             }
         };
@@ -270,6 +301,15 @@ fn into_response(outcome: Result<impl Serialize, HttpRefusal>) -> Response {
             debug!("the host is told that its token was not accepted, and not why");
             respond(StatusCode::FORBIDDEN, &Refused { error: TOKEN_REFUSED.into() })
         }
+        Err(HttpRefusal::Away) => {
+            debug!("the host is told that the database is away");
+            let error = format!(
+                "the gateway's database is away; an agent asks again by itself, and the connector file stays good; by \
+                 hand try again in {AWAY_RETRY_SECONDS} s, and tell the gateway's operator"
+            );
+            let response = respond(StatusCode::SERVICE_UNAVAILABLE, &Refused { error });
+            with_retry_after(response, AWAY_RETRY_SECONDS)
+        }
         Err(HttpRefusal::Ours) => {
             let error = "the gateway has a fault of its own; its log says more".into();
             respond(StatusCode::INTERNAL_SERVER_ERROR, &Refused { error })
@@ -298,11 +338,6 @@ pub(super) fn count(outcome: &'static str) {
     metrics::counter!(ENROLMENTS, "outcome" => outcome).increment(1);
 }
 
-fn platform_failed(source: &PlatformError) -> HttpRefusal {
-    error!(%source, "enrolment failed in the platform");
-    HttpRefusal::Ours
-}
-
 fn bad_request(error: &str) -> HttpRefusal {
     HttpRefusal::Request { status: StatusCode::BAD_REQUEST, error: error.into() }
 }
@@ -313,7 +348,10 @@ fn throttled(wait: Duration) -> Response {
     let error = format!(
         "this address asked more than {ENROL_PER_MINUTE} times within a minute; try again in {seconds} s"
     );
-    let mut response = respond(StatusCode::TOO_MANY_REQUESTS, &Refused { error });
+    with_retry_after(respond(StatusCode::TOO_MANY_REQUESTS, &Refused { error }), seconds)
+}
+
+fn with_retry_after(mut response: Response, seconds: u128) -> Response {
     if let Ok(seconds) = HeaderValue::from_str(&seconds.to_string()) {
         response.headers_mut().insert(RETRY_AFTER, seconds);
     }

@@ -10,6 +10,7 @@ mod inbox;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -37,6 +38,8 @@ pub(crate) struct Feed {
     relay: ConcernedServers,
     away_since: Mutex<Option<Timestamp>>,
     suspected: Notify,
+    /// Nobody could write for as long as an act may wait.
+    is_locked: AtomicBool,
 }
 
 /// A server's links: two for a moment, where a newer has replaced one that has yet to end.
@@ -78,8 +81,10 @@ impl Feed {
         *self.away_since.lock()
     }
 
-    /// Has the database asked at once whether it is there: somebody was not served.
-    pub(crate) fn suspect_database(&self) {
+    /// Has the database asked at once whether it is there: somebody was not served. One that others keep locked for
+    /// as long as an act may wait is as good as away.
+    pub(crate) fn suspect_database(&self, why: &PlatformError) {
+        self.is_locked.fetch_or(why.is_locked(), Ordering::Relaxed);
         self.suspected.notify_one();
     }
 
@@ -91,7 +96,7 @@ impl Feed {
                 Ok(read) => (seen, failures) = (read, 0),
                 Err(error) => {
                     failures += 1;
-                    if error.is_away() || failures >= FAILURES_MAX {
+                    if error.is_away() || error.is_locked() || failures >= FAILURES_MAX {
                         let newest = self.until_back(platform, &error).await;
                         if newest < seen {
                             // Another took its place, which had not heard of everything.
@@ -111,7 +116,7 @@ impl Feed {
     async fn next(&self, platform: &Platform, seen: i64) -> Result<i64, PlatformError> {
         tokio::select! {
             changed = platform.until_change_after(seen) => changed?,
-            () = self.suspected.notified() => platform.newest_change().await.map(drop)?,
+            () = self.suspected.notified() => self.ask(platform).await?,
         }
         match platform.changes_after(seen, CHANGES_READ_MAX).await? {
             ChangesAfter::Rows(rows) => {
@@ -123,6 +128,14 @@ impl Feed {
                 Ok(newest)
             }
         }
+    }
+
+    /// Asks a database that has not served somebody whether it is there.
+    async fn ask(&self, platform: &Platform) -> Result<(), PlatformError> {
+        if self.is_locked.swap(false, Ordering::Relaxed) {
+            return Err(PlatformError::locked());
+        }
+        platform.newest_change().await.map(drop)
     }
 
     /// Tells on what changed; each who is concerned is woken once.
@@ -158,7 +171,7 @@ impl Feed {
         self.links.lock().by_server.values().for_each(|inbox| note(inbox));
     }
 
-    /// Waits until the database answers, and returns its newest change. It is said once that it is away, and once
+    /// Waits until the database can be read and written, and returns its newest change. It is said once that it is away, and once
     /// that it is back.
     async fn until_back(&self, platform: &Platform, error: &PlatformError) -> i64 {
         let since = platform.now();
@@ -170,12 +183,14 @@ impl Feed {
         let mut delay = DATABASE_ASKED_MIN;
         let newest = loop {
             sleep(delay).await;
-            match platform.newest_change().await {
+            match platform.newest_if_writable().await {
                 Ok(newest) => break newest,
                 Err(error) => debug!(why = error_chain(&error), "the database is still away"),
             }
             delay = (delay * 2).min(DATABASE_ASKED_MAX);
         };
+        // Who was not served meanwhile says nothing of what is now.
+        self.is_locked.store(false, Ordering::Relaxed);
         self.note_database(None);
         let seconds = platform.now().since(since).as_secs();
         info!(seconds, "the database is back: what changed meanwhile is caught up with");

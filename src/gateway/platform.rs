@@ -21,6 +21,7 @@ mod grants;
 mod holds;
 mod initiator;
 mod lists;
+mod notes;
 mod offers;
 mod organizations;
 mod peerings;
@@ -43,9 +44,11 @@ use tokio::sync;
 use tracing::debug;
 
 use crate::store::{Store, StoreError};
+use adit_core::domain::id::BootId;
 use adit_core::domain::limits::ACT_WAIT;
 use adit_core::domain::time::Timestamp;
 use adit_net::host::folder::Folder;
+use adit_net::identity::random;
 use adit_net::identity::time::TimeSource;
 
 pub use crate::store::{
@@ -64,6 +67,7 @@ pub use lists::{
     AuditView, CarriedView, ChannelView, ConnectionView, EndView, GrantView, OrganizationView, PeeringView,
     ServerView, TimedState,
 };
+pub use notes::{AgentNote, NoteTaken, NumberedNote};
 pub use offers::{AdminOffer, InvalidLife, OfferLife};
 pub use provision::{Plan, Provided, Provisioned};
 pub use relayed::Relayed;
@@ -85,6 +89,10 @@ pub struct Platform {
     /// Held by the one who writes what was measured.
     measuring: sync::Mutex<()>,
     counted: Mutex<counted::Counted>,
+    /// Held by the one who writes what was counted.
+    counting: sync::Mutex<()>,
+    /// Of this process, for what it counts.
+    run: BootId,
     handed_out: Mutex<secrets::HandedOut>,
     /// For how long an act is run again.
     act_wait: Duration,
@@ -125,6 +133,8 @@ impl Platform {
             measured: Mutex::default(),
             measuring: sync::Mutex::default(),
             counted: Mutex::default(),
+            counting: sync::Mutex::default(),
+            run: BootId::from_bytes(random::bytes()),
             handed_out: Mutex::default(),
             act_wait: ACT_WAIT,
             #[cfg(test)]

@@ -96,7 +96,7 @@ impl RelayKeeper {
                 // What was revoked meanwhile must not wait for somebody's next change.
                 feed.relay().note(concerned);
                 if error.is_transient() {
-                    feed.suspect_database();
+                    feed.suspect_database(&error);
                     debug!(why = error_chain(&error), "who may use the relay is not read yet");
                 } else {
                     error!(why = error_chain(&error), "cannot read who may use the relay; trying again");

@@ -175,6 +175,7 @@ impl Gateway {
             platform: Arc::clone(&platform),
             authority: Arc::clone(&authority),
             clock: Arc::clone(&clock),
+            feed: Arc::clone(&feed),
             handshakes: Arc::clone(&handshakes),
             throttled: Arc::clone(&throttled),
             limiters: enrolment::EnrolmentLimiters::default(),
@@ -404,7 +405,7 @@ fn note_served<T>(feed: &Feed, otherwise: &str, outcome: Result<T, PlatformError
     match outcome {
         Ok(done) => return Some(done),
         Err(error) if error.is_transient() => {
-            feed.suspect_database();
+            feed.suspect_database(&error);
             debug!(why = error_chain(&error), otherwise, "the database is away or busy; trying again");
         }
         Err(error) => error!(why = error_chain(&error), otherwise, "the database failed; trying again"),

@@ -19,6 +19,7 @@ mod lease;
 mod lists;
 mod location;
 mod migrate;
+mod note_mark;
 mod offer;
 mod organization;
 mod postgres;
@@ -59,6 +60,7 @@ pub use lists::{AuditFilter, ChannelFilter, ConnectionFilter, GrantFilter, Peeri
 pub(crate) use lists::{ChannelRow, ConnectionRow, GrantRow};
 pub use location::Location;
 pub use migrate::{MoveError, MovedTable};
+pub(crate) use note_mark::NoteRun;
 pub(crate) use offer::NewOffer;
 pub(crate) use organization::OrganizationRecord;
 pub(crate) use secret::{SEALED_BYTES, SecretRecord};

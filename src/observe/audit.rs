@@ -412,13 +412,25 @@ fn open_tail(path: &Path) -> io::Result<Tail> {
         file.set_permissions(PermissionsExt::from_mode(0o600))?;
     }
     let mut last = [b'\n'];
-    if metadata.len() > 0 {
+    if metadata.len() == 0 {
+        sync_name(path)?;
+    } else {
         file.seek(SeekFrom::End(-1))?;
         file.read_exact(&mut last)?;
     }
     let torn = last != [b'\n'];
     tracing::debug!(path = %path.display(), bytes = metadata.len(), torn, "the audit file is open");
     Ok(Tail { file, torn })
+}
+
+/// Writes the name of a new file to disk: a power cut must not take it with all that is on disk below it.
+fn sync_name(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    match File::open(parent.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all()) {
+        // A folder that may be written but not read cannot be told to.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    }
 }
 
 #[cfg(test)]

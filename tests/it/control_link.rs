@@ -8,7 +8,7 @@ use adit_core::domain::access::Access;
 use adit_core::domain::connection::ConnectionType;
 use adit_core::domain::id::{ConnectionId, ServerId};
 use adit_core::domain::limits::{AUDIT_ROWS_BURST, CONTROL_OPENINGS_BURST, LEAF_LIFE, PEER_ADDRESSES_MAX};
-use adit_core::protocol::capability::Capabilities;
+use adit_core::protocol::capability::{Capabilities, Capability};
 use adit_core::protocol::control::{
     Activity, Change, PeerRefusal, SessionReport, SessionStage, ToAgent, ToGateway,
 };
@@ -34,7 +34,8 @@ async fn an_enrolled_agent_is_welcomed_with_a_snapshot_of_nothing() {
     let mut link = agent.link(&world).await;
     let welcome = link.next().await.unwrap();
     let now = adit_net::identity::time::TimeSource::now(&*world.clock);
-    assert_eq!(welcome, ToAgent::Welcome { version: 1, now, capabilities: Capabilities::own() });
+    let capabilities = Capabilities::own().with(Capability::AcknowledgesNotes);
+    assert_eq!(welcome, ToAgent::Welcome { version: 1, now, capabilities });
     let snapshot = link.next().await.unwrap();
     assert_eq!(snapshot, ToAgent::Snapshot { revision: 1, rules: RuleList::default(), revoked: vec![] });
 }

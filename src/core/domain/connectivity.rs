@@ -80,6 +80,20 @@ impl Facts {
         }
     }
 
+    /// Returns what is true of a connection in this status since then. Over one that has ended no tunnel is up,
+    /// whatever its agents told last: their last reports may come after its end.
+    #[must_use]
+    pub fn in_status(mut self, status: Status, since: Timestamp) -> Self {
+        if status.is_terminal() {
+            for side in [&mut self.source, &mut self.target] {
+                side.tunnel = side
+                    .tunnel
+                    .map(|told| if told.value.is_some() { Timed { value: None, since } } else { told });
+            }
+        }
+        self
+    }
+
     /// Returns the connectivity: connected is the tunnel up on both sides, told by agents whose word is
     /// current.
     #[must_use]
@@ -129,6 +143,27 @@ mod tests {
         let facts = Facts { first_connected: Some(AT), ..Facts::default() };
         assert_eq!(facts.connectivity().as_str(), "Disconnected");
         assert_eq!(Facts::default().connectivity().as_str(), "Never connected");
+    }
+
+    #[test]
+    fn no_tunnel_is_up_over_a_connection_that_has_ended() {
+        let told = Facts {
+            source: side(true, true),
+            target: side(true, true),
+            first_connected: None,
+            last_ack: None,
+        };
+        let since = Timestamp::from_millis(2_000);
+        for status in Status::ALL {
+            let facts = told.in_status(status, since);
+            let is_over = status.is_terminal();
+            assert_eq!(facts.connectivity() == Connectivity::Connected, !is_over, "{status}");
+            let down = Some(Timed { value: None, since });
+            assert_eq!(facts.target.tunnel, if is_over { down } else { told.target.tunnel }, "{status}");
+            assert_eq!(facts.source.link, told.source.link, "{status}");
+        }
+        let down = Facts { target: side(true, false), ..told }.in_status(Status::Terminated, since);
+        assert_eq!(down.target, side(true, false), "what was down is down since then");
     }
 
     #[test]

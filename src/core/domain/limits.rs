@@ -516,6 +516,10 @@ pub const RULE_RELAYS_MAX: usize = 8;
 /// Notes for its gateway that an agent keeps until they are acknowledged; while there are as many, later ones
 /// wait, and then are dropped.
 pub const NOTES_UNACKNOWLEDGED_MAX: usize = 256;
+/// Notes of one agent that its gateway takes in one transaction.
+pub const NOTES_TAKEN_MAX: usize = 64;
+/// Runs of one agent of which a gateway remembers which notes it has.
+pub const NOTE_RUNS_KEPT_MAX: i64 = 16;
 pub const REASON_CHARS_MAX: usize = 500;
 /// An error with its causes, as it is logged and shown: peers have a say in it.
 pub const ERROR_CHARS_MAX: usize = 2_000;

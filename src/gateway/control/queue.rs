@@ -1,23 +1,34 @@
 //! What one link has to ask of the database, in order: catching up with its rules goes before what its agent said.
 //! Pure. What could not be served, because the database is away or busy, stays and waits.
+//!
+//! Nothing is dropped here, though an agent that is told when the database is back says most of it again: what it
+//! says again finds its like in the queue, or changes nothing a second time. Agents of earlier builds say it once.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use adit_core::domain::limits::{CONTROL_WAITING_MAX, DATABASE_ASKED_MAX, DATABASE_ASKED_MIN};
-use adit_core::protocol::control::ToGateway;
+use crate::platform::{AgentNote, NumberedNote};
+use adit_core::domain::limits::{
+    CONTROL_WAITING_MAX, DATABASE_ASKED_MAX, DATABASE_ASKED_MIN, NOTES_TAKEN_MAX,
+};
+use adit_core::protocol::control::{NoteNumber, ToGateway};
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Work {
     /// Read what the agent must know now.
     CatchUp,
     Serve(ToGateway),
+    /// In the order of their numbers, without which a note that is taken would stand for one that is not.
+    Take(Vec<NumberedNote>),
 }
 
 #[derive(Debug, Default)]
 pub(super) struct WorkQueue {
     is_stale: bool,
     messages: VecDeque<ToGateway>,
+    notes: BTreeMap<NoteNumber, AgentNote>,
+    /// The notes had their turn last.
+    messages_next: bool,
     /// Not before, after so many failures in a row.
     not_before: Option<Instant>,
     failures: u32,
@@ -31,7 +42,7 @@ impl WorkQueue {
 
     /// Returns whether another message may be read from the agent.
     pub(super) fn has_room(&self) -> bool {
-        self.messages.len() < CONTROL_WAITING_MAX
+        self.messages.len() + self.notes.len() < CONTROL_WAITING_MAX
     }
 
     /// Appends a message. What says the same as one that waits is that one: an agent asks and tells again while
@@ -44,6 +55,11 @@ impl WorkQueue {
         }
     }
 
+    /// Adds a note under a number; said again, it is the same.
+    pub(super) fn push_note(&mut self, number: NoteNumber, note: AgentNote) {
+        self.notes.insert(number, note);
+    }
+
     /// Takes what is to be done now.
     pub(super) fn next(&mut self, now: Instant) -> Option<Work> {
         if self.not_before.is_some_and(|at| now < at) {
@@ -52,12 +68,19 @@ impl WorkQueue {
         if std::mem::take(&mut self.is_stale) {
             return Some(Work::CatchUp);
         }
-        self.messages.pop_front().map(Work::Serve)
+        self.next_said()
     }
 
-    /// Takes the next message, whenever it was to be tried again.
-    pub(super) fn next_message(&mut self) -> Option<ToGateway> {
-        self.messages.pop_front()
+    /// Takes what the agent said next, whenever it was to be tried again. Messages and notes take turns.
+    pub(super) fn next_said(&mut self) -> Option<Work> {
+        let (message, notes) = (!self.messages.is_empty(), !self.notes.is_empty());
+        if !notes || message && self.messages_next {
+            self.messages_next = false;
+            return self.messages.pop_front().map(Work::Serve);
+        }
+        self.messages_next = true;
+        let first = std::iter::from_fn(|| self.notes.pop_first()).take(NOTES_TAKEN_MAX);
+        Some(Work::Take(first.map(|(number, note)| NumberedNote { number, note }).collect()))
     }
 
     pub(super) const fn note_done(&mut self) {
@@ -68,7 +91,14 @@ impl WorkQueue {
     pub(super) fn put_back(&mut self, work: Work, now: Instant) {
         match work {
             Work::CatchUp => self.is_stale = true,
-            Work::Serve(message) => self.messages.push_front(message),
+            Work::Serve(message) => {
+                self.messages_next = true;
+                self.messages.push_front(message);
+            }
+            Work::Take(notes) => {
+                self.messages_next = false;
+                self.notes.extend(notes.into_iter().map(|noted| (noted.number, noted.note)));
+            }
         }
         self.not_before = Some(now + delay(self.failures));
         self.failures = self.failures.saturating_add(1);
@@ -82,7 +112,8 @@ impl WorkQueue {
 
     /// Returns when to look again, if anything waits for a time.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.not_before.filter(|_| self.is_stale || !self.messages.is_empty())
+        let waits = self.is_stale || !self.messages.is_empty() || !self.notes.is_empty();
+        self.not_before.filter(|_| waits)
     }
 
     /// Drops what was measured: a newer link's agent measures.
@@ -90,8 +121,12 @@ impl WorkQueue {
         self.messages.retain(|message| !matches!(message, ToGateway::Report { .. }));
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.messages.len()
+    /// Returns how much waits that no agent says again on its next link.
+    pub(super) fn said_once(&self) -> usize {
+        let is_said_once = |message: &&ToGateway| {
+            matches!(message, ToGateway::RefusedPeer { .. } | ToGateway::AdminSession { .. })
+        };
+        self.messages.iter().filter(is_said_once).count()
     }
 }
 
@@ -119,7 +154,7 @@ fn delay(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use adit_core::domain::id::ConnectionId;
-    use adit_core::protocol::control::{Report, SessionReport, SessionStage};
+    use adit_core::protocol::control::{PeerRefusal, Report, SessionReport, SessionStage};
 
     use super::*;
 
@@ -191,5 +226,61 @@ mod tests {
         assert_eq!(queue.deadline(), None);
         assert_eq!(queue.next(now), Some(Work::CatchUp));
         assert_eq!(queue.next(now), Some(Work::Serve(report(OTHER, true))));
+    }
+
+    fn note(number: u64) -> NumberedNote {
+        let reason = PeerRefusal::Paused.into();
+        let note = AgentNote::RefusedPeer { connection: None, peer: None, reason, times: 1 };
+        NumberedNote { number: NoteNumber(number), note }
+    }
+
+    fn push_notes(queue: &mut WorkQueue, numbers: impl IntoIterator<Item = u64>) {
+        for NumberedNote { number, note } in numbers.into_iter().map(note) {
+            queue.push_note(number, note);
+        }
+    }
+
+    #[test]
+    fn notes_go_by_their_numbers_in_bounded_batches_that_take_turns_with_messages() {
+        let (mut queue, most) = (WorkQueue::default(), NOTES_TAKEN_MAX as u64);
+        push_notes(&mut queue, (1..=most + 1).rev());
+        queue.push(FETCH);
+        queue.push(report(OTHER, true));
+        let first = Work::Take((1..=most).map(note).collect());
+        let last = Work::Take(vec![note(most + 1)]);
+        let expected = [first, Work::Serve(FETCH), last, Work::Serve(report(OTHER, true))];
+        assert_eq!(all(&mut queue), expected);
+    }
+
+    #[test]
+    fn notes_that_are_said_again_while_they_wait_are_the_same() {
+        let (mut queue, now) = (WorkQueue::default(), Instant::now());
+        push_notes(&mut queue, [5, 6]);
+        let taken = queue.next(now).unwrap();
+        // Said again while the first are under way, which then fail.
+        push_notes(&mut queue, [5, 6, 7]);
+        queue.put_back(taken, now);
+        queue.resume();
+        assert_eq!(all(&mut queue), [Work::Take(vec![note(5), note(6), note(7)])]);
+    }
+
+    #[test]
+    fn only_what_no_agent_says_again_is_lost_with_its_link() {
+        let mut queue = WorkQueue::default();
+        push_notes(&mut queue, [1, 2]);
+        queue.push(FETCH);
+        assert_eq!(queue.said_once(), 0);
+        let reason = PeerRefusal::Paused.into();
+        queue.push(ToGateway::RefusedPeer { connection: None, peer: None, reason, left_out: 0, note: None });
+        assert_eq!(queue.said_once(), 1);
+    }
+
+    #[test]
+    fn a_link_is_read_no_further_while_as_much_waits_as_may() {
+        let mut queue = WorkQueue::default();
+        push_notes(&mut queue, 1..CONTROL_WAITING_MAX as u64);
+        assert!(queue.has_room());
+        queue.push(FETCH);
+        assert!(!queue.has_room());
     }
 }

@@ -17,8 +17,9 @@ use super::view::AgentView;
 use super::work::{self, Truth, Worked};
 use super::{Control, LinkAgent, LinkEnd, OpenLink, count_dropped, lost};
 use crate::feed::{LinkInbox, News};
+use crate::platform::AgentNote;
 use crate::presence::PresenceGuard;
-use adit_core::domain::id::ServerId;
+use adit_core::domain::id::{BootId, ServerId};
 use adit_core::domain::limits::{
     CONTROL_HEARTBEAT_EVERY, CONTROL_HEARTBEATS_MISSED_MAX, CONTROL_LAST_WORDS_TIMEOUT,
     CONTROL_MESSAGES_BURST, CONTROL_MESSAGES_PER_SECOND,
@@ -38,6 +39,7 @@ use adit_observe::unknown;
 pub(super) async fn run(
     control: &Control,
     link: &mut OpenLink,
+    boot: BootId,
     copy: Option<SocketAddr>,
 ) -> Result<Infallible, LinkEnd> {
     let server = link.agent.server;
@@ -46,7 +48,7 @@ pub(super) async fn run(
     let _following = control.feed.follow_server(server, Arc::clone(&inbox));
     let mut guard = control.presence.join(server, Arc::clone(&inbox));
     control.platform.linked(control.gateway, server, true);
-    let end = serve_relayed(control, link, &inbox, &mut guard, copy).await;
+    let end = serve_relayed(control, link, &inbox, &mut guard, (boot, copy)).await;
     if guard.leave() {
         control.platform.linked(control.gateway, server, false);
         // A newer link may have come up between the two steps, and its word was overwritten.
@@ -63,14 +65,14 @@ async fn serve_relayed(
     link: &mut OpenLink,
     inbox: &LinkInbox,
     guard: &mut PresenceGuard,
-    copy: Option<SocketAddr>,
+    run: (BootId, Option<SocketAddr>),
 ) -> Result<Infallible, LinkEnd> {
     let (agent, registration) = (&link.agent, link.registration.clone());
     let turn = control.turns.acquire().await;
     let relayed = control.relay.join(&control.platform, agent.server, agent.peer.key(), registration).await;
     drop(turn);
     let relayed = relayed.map_err(|source| LinkEnd::Platform { source })?;
-    let end = converse(control, link, inbox, guard, copy).await;
+    let end = converse(control, link, inbox, guard, run).await;
     if let Some(relayed) = relayed {
         control.relay.leave(relayed).await;
     }
@@ -82,13 +84,14 @@ async fn converse(
     link: &mut OpenLink,
     inbox: &LinkInbox,
     guard: &mut PresenceGuard,
-    copy: Option<SocketAddr>,
+    (boot, copy): (BootId, Option<SocketAddr>),
 ) -> Result<Infallible, LinkEnd> {
     let OpenLink { agent, connection, sender, receiver, version, capabilities, .. } = link;
     // Only now: who is welcome registers at the relay at once, which must know its key.
     let (version, now) = (*version, control.clock.now());
     let copy = copy.map(|at| ToAgent::AnotherCopy { at });
-    let welcome = ToAgent::Welcome { version, now, capabilities: Capabilities::own() };
+    let own = Capabilities::own().with(Capability::AcknowledgesNotes);
+    let welcome = ToAgent::Welcome { version, now, capabilities: own };
     send(sender, [welcome].into_iter().chain(copy)).await?;
     let turn = control.turns.acquire().await;
     let (rules, revoked) = control.rules(agent.server).await?;
@@ -98,9 +101,19 @@ async fn converse(
     let (view, snapshot) = AgentView::snapshot(rules, revoked);
     send(sender, snapshot).await?;
 
-    let (queue, work, told_away) = (WorkQueue::default(), None, None);
-    let mut session =
-        ControlSession { control, agent, connection, sender, capabilities, view, queue, work, told_away };
+    let mut session = ControlSession {
+        control,
+        agent,
+        boot,
+        connection,
+        sender,
+        capabilities,
+        view,
+        queue: WorkQueue::default(),
+        work: None,
+        told_away: None,
+        catches_up_since_away: false,
+    };
     let end = session.serve(receiver, inbox, guard).await;
     if let Err(end) = &end {
         session.take_last_words(end).await;
@@ -111,6 +124,7 @@ async fn converse(
 struct ControlSession<'link> {
     control: &'link Control,
     agent: &'link LinkAgent,
+    boot: BootId,
     connection: &'link Connection,
     sender: &'link mut LinkSender,
     capabilities: &'link Capabilities,
@@ -119,6 +133,8 @@ struct ControlSession<'link> {
     work: Option<RunningWork<'link>>,
     /// Since when the agent was told that the database is away, if that was the last it was told.
     told_away: Option<Timestamp>,
+    /// What is read of the rules, if anything is, has all that changed while the database was away.
+    catches_up_since_away: bool,
 }
 
 type RunningWork<'link> = Pin<Box<dyn Future<Output = Result<Worked, LinkEnd>> + Send + 'link>>;
@@ -200,9 +216,15 @@ impl ControlSession<'_> {
             | ToGateway::SecretStored { .. }
             | ToGateway::Report { .. }
             | ToGateway::ConfigMismatch { .. }
-            | ToGateway::RefusedPeer { .. }
-            | ToGateway::AdminSession { .. }
+            | ToGateway::RefusedPeer { note: None, .. }
+            | ToGateway::AdminSession { note: None, .. }
             | ToGateway::Renew { .. }) => self.queue.push(message),
+            ToGateway::RefusedPeer { connection, peer, reason, left_out, note: Some(number) } => {
+                self.queue.push_note(number, work::refused_peer(connection, peer, reason, left_out));
+            }
+            ToGateway::AdminSession { connection, session, note: Some(number) } => {
+                self.queue.push_note(number, AgentNote::AdminSession { connection, session });
+            }
         }
         Ok(())
     }
@@ -214,10 +236,13 @@ impl ControlSession<'_> {
         }
         let Some(work) = self.queue.next(Instant::now()) else { return };
         let told = match work {
-            Work::CatchUp => self.view.connections(),
-            Work::Serve(_) => Vec::new(),
+            Work::CatchUp => {
+                self.catches_up_since_away = true;
+                self.view.connections()
+            }
+            Work::Serve(_) | Work::Take(_) => Vec::new(),
         };
-        self.work = Some(Box::pin(work::run(self.control, self.agent, work, told)));
+        self.work = Some(Box::pin(work::run(self.control, self.agent, self.boot, work, told)));
     }
 
     async fn handle_worked(&mut self, worked: Worked, guard: &PresenceGuard) -> Result<(), LinkEnd> {
@@ -227,7 +252,13 @@ impl ControlSession<'_> {
                 return Ok(());
             }
             Worked::Served(answer) => send(self.sender, answer).await?,
-            Worked::CaughtUp(truth) => self.tell_changes(truth, guard).await?,
+            Worked::Taken(notes) => {
+                send(self.sender, notes.into_iter().map(|note| ToAgent::Noted { note })).await?;
+            }
+            Worked::CaughtUp(truth) => {
+                self.tell_changes(truth, guard).await?;
+                self.tell_back().await?;
+            }
         }
         self.queue.note_done();
         Ok(())
@@ -243,18 +274,36 @@ impl ControlSession<'_> {
         self.send_presence(&news.peers).await
     }
 
-    /// Tells an agent that asks for it when the database goes and when it comes back; then what waits is due.
+    /// Tells an agent that asks for it when the database goes. When it comes back, what waits is due; the agent is
+    /// told so after what changed meanwhile.
     async fn tell_database(&mut self) -> Result<(), LinkEnd> {
         let away_since = self.control.feed.away_since();
         if away_since.is_none() {
             self.queue.resume();
+            if self.told_away.is_some() {
+                self.queue.note_rules();
+            }
+            return Ok(());
         }
+        self.catches_up_since_away = false;
         if away_since == self.told_away || !self.capabilities.has(Capability::DatabaseAway) {
             return Ok(());
         }
         self.told_away = away_since;
-        debug!(since = %listed(away_since), "the agent is told whether the database is away");
+        debug!(since = %listed(away_since), "the agent is told that the database is away");
         send(self.sender, [ToAgent::Database { away_since }]).await
+    }
+
+    /// Tells an agent that knows the database as away that it is back: it says and asks all again, and its rules
+    /// are confirmed from here on.
+    async fn tell_back(&mut self) -> Result<(), LinkEnd> {
+        let is_due = self.told_away.is_some() && self.catches_up_since_away;
+        if !is_due || self.control.feed.away_since().is_some() {
+            return Ok(());
+        }
+        self.told_away = None;
+        debug!("the agent is told that the database is back");
+        send(self.sender, [ToAgent::Database { away_since: None }]).await
     }
 
     /// Tells what differs from what the agent knows.
@@ -315,27 +364,23 @@ impl ControlSession<'_> {
         if self.control.feed.away_since().is_none() {
             let _ = timeout(CONTROL_LAST_WORDS_TIMEOUT, self.serve_last_words()).await;
         }
-        if self.queue.len() > 0 {
-            debug!(
-                messages = self.queue.len(),
-                "what the agent said last is lost: the database is away or busy"
-            );
+        let lost = self.queue.said_once();
+        if lost > 0 {
+            debug!(lost, "what the agent said last and once is lost: the database is away or busy");
             count_dropped("last_words");
         }
     }
 
     async fn serve_last_words(&mut self) {
         if let Some(work) = self.work.take()
-            && let Ok(Worked::Later(Work::Serve(message))) = work.await
+            && let Ok(Worked::Later(work)) = work.await
         {
-            return self.queue.push(message);
+            return self.queue.put_back(work, Instant::now());
         }
-        while let Some(message) = self.queue.next_message() {
-            let work = Work::Serve(message);
-            if let Ok(Worked::Later(Work::Serve(message))) =
-                work::run(self.control, self.agent, work, Vec::new()).await
-            {
-                return self.queue.push(message);
+        while let Some(work) = self.queue.next_said() {
+            let worked = work::run(self.control, self.agent, self.boot, work, Vec::new()).await;
+            if let Ok(Worked::Later(work)) = worked {
+                return self.queue.put_back(work, Instant::now());
             }
         }
     }

@@ -7,17 +7,20 @@ use tracing::{debug, warn};
 
 use super::queue::Work;
 use super::{Control, LinkAgent, LinkEnd, count_dropped};
-use crate::platform::AgentError;
-use adit_core::domain::id::{ConnectionId, KeyFingerprint};
+use crate::platform::{AgentError, AgentNote, NoteTaken, NumberedNote};
+use adit_core::domain::id::{BootId, ConnectionId, KeyFingerprint, ServerId};
 use adit_core::domain::limits::CONNECTIONS_ASKED_MAX;
 use adit_core::domain::visible::error_chain;
-use adit_core::protocol::control::{Rule, ToAgent, ToGateway};
+use adit_core::domain::word::Word;
+use adit_core::protocol::control::{NoteNumber, PeerRefusal, Rule, ToAgent, ToGateway};
 use adit_core::protocol::text::listed;
 
 /// What came of it.
 pub(super) enum Worked {
     CaughtUp(Truth),
     Served(Option<ToAgent>),
+    /// These are on file, or never will be.
+    Taken(Vec<NoteNumber>),
     /// The database is away or busy.
     Later(Work),
 }
@@ -34,6 +37,7 @@ pub(super) struct Truth {
 pub(super) async fn run(
     control: &Control,
     agent: &LinkAgent,
+    boot: BootId,
     work: Work,
     told: Vec<ConnectionId>,
 ) -> Result<Worked, LinkEnd> {
@@ -41,11 +45,12 @@ pub(super) async fn run(
     let outcome = match &work {
         Work::CatchUp => catch_up(control, agent, &told).await.map(Worked::CaughtUp),
         Work::Serve(message) => serve(control, agent, message).await.map(Worked::Served),
+        Work::Take(notes) => take(control, agent, boot, notes).await.map(Worked::Taken),
     };
     match outcome {
         Err(LinkEnd::Platform { source }) if source.is_transient() => {
             debug!(why = error_chain(&source), "the database does not serve this now; it waits");
-            control.feed.suspect_database();
+            control.feed.suspect_database(&source);
             Ok(Worked::Later(work))
         }
         outcome => outcome,
@@ -88,16 +93,15 @@ async fn serve(
             Ok(None)
         }
         ToGateway::RefusedPeer { connection, peer, reason, left_out, .. } => {
-            let times = u32::try_from(*left_out).unwrap_or(u32::MAX).saturating_add(1);
-            let refused = platform.refused_peer(server, *connection, *peer, *reason, times).await;
-            if ignore_stale(refused)? == Some(true) {
-                let (connection, peer) = (connection.map(display), peer.map(display));
-                warn!(connection, peer, why = reason.sentence(), more = left_out, "an agent refused a peer");
+            let note = refused_peer(*connection, *peer, *reason, *left_out);
+            if ignore_stale(platform.take_note(server, note).await)? == Some(true) {
+                log_listed(&note);
             }
             Ok(None)
         }
         ToGateway::AdminSession { connection, session, .. } => {
-            ignore_stale(platform.admin_session(server, *connection, session).await)?;
+            let note = AgentNote::AdminSession { connection: *connection, session: *session };
+            ignore_stale(platform.take_note(server, note).await)?;
             Ok(None)
         }
         ToGateway::Renew { csr } => control.renew(agent, csr).await.map(Some),
@@ -108,6 +112,47 @@ async fn serve(
         | ToGateway::AllowedPaths { .. }
         | ToGateway::Listening { .. }
         | ToGateway::Unknown => Ok(None),
+    }
+}
+
+/// Takes notes that are acknowledged; those of another's connections too: they are not to be said again.
+async fn take(
+    control: &Control,
+    agent: &LinkAgent,
+    boot: BootId,
+    notes: &[NumberedNote],
+) -> Result<Vec<NoteNumber>, LinkEnd> {
+    let taken = control.platform.take_notes(agent.server, boot, notes).await;
+    let taken = taken.map_err(|source| LinkEnd::Platform { source })?;
+    for (NumberedNote { number, note }, taken) in notes.iter().zip(taken) {
+        match taken {
+            NoteTaken::Listed => log_listed(note),
+            NoteTaken::Counted => {}
+            NoteTaken::Refused => {
+                count_dropped("stale_note");
+                debug!(number = number.0, "an agent's note was not taken");
+            }
+            NoteTaken::Known => debug!(number = number.0, "a note is on file already"),
+        }
+    }
+    Ok(notes.iter().map(|noted| noted.number).collect())
+}
+
+/// Returns the note that a refused peer is.
+pub(super) fn refused_peer(
+    connection: Option<ConnectionId>,
+    peer: Option<ServerId>,
+    reason: Word<PeerRefusal>,
+    left_out: u64,
+) -> AgentNote {
+    let times = u32::try_from(left_out).unwrap_or(u32::MAX).saturating_add(1);
+    AgentNote::RefusedPeer { connection, peer, reason, times }
+}
+
+fn log_listed(note: &AgentNote) {
+    if let AgentNote::RefusedPeer { connection, peer, reason, times } = note {
+        let (connection, peer, more) = (connection.map(display), peer.map(display), times - 1);
+        warn!(connection, peer, why = reason.sentence(), more, "an agent refused a peer");
     }
 }
 

@@ -2,6 +2,7 @@
 //! or the refusal's alone. How one is begun, ended and run again is in [`run`].
 
 pub(super) mod entry;
+pub(super) mod numbered;
 pub(super) mod outcome;
 pub(super) mod plain;
 pub(super) mod retries;

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::debug;
 
-use crate::store::{AuditOutcome, Carried, ConnectionRecord, StoreError, Tx};
+use crate::store::{Carried, ConnectionRecord, StoreError, Tx};
 use adit_core::domain::connection::Side;
 use adit_core::domain::id::{ConnectionId, KeyFingerprint, OrganizationId, ServerId};
 use adit_core::domain::relays::Relays;
 use adit_core::domain::status::{Actor, Event, Status};
 use adit_core::domain::word::Word;
-use adit_core::protocol::control::{Activity, ConfigMismatch, PeerRefusal, Rule};
+use adit_core::protocol::control::{Activity, ConfigMismatch, Rule};
 
 use super::act::Act;
 use super::error::PlatformError;
@@ -81,27 +81,6 @@ impl Platform {
         }
         Ok(told.is_listed)
     }
-
-    /// Notes that a peer or stranger was refused at a tunnel. Both organizations read it when the connection
-    /// is theirs; repeats within an hour are counted in one row. Returns whether it has a row of its own.
-    pub async fn refused_peer(
-        &self,
-        server: ServerId,
-        id: Option<ConnectionId>,
-        peer: Option<ServerId>,
-        reason: impl Into<Word<PeerRefusal>>,
-        times: u32,
-    ) -> Result<bool, AgentError> {
-        let reason = reason.into();
-        let agent = Initiator::Agent { server };
-        let object = peer.map_or_else(|| "an unknown peer".to_owned(), |peer| format!("server {peer}"));
-        let told = self
-            .note(&agent, Action::RefusePeer, object, async move |act: &mut Act| {
-                refuse_peer(act, server, id, reason, times).await
-            })
-            .await;
-        told.ended.map(|()| told.is_listed)
-    }
 }
 
 async fn rules(tx: &mut Tx, server: ServerId) -> Result<(Vec<Rule>, Vec<KeyFingerprint>), PlatformError> {
@@ -137,31 +116,6 @@ async fn fail(
     let (event, now) = (Event::AgentRefused, act.now);
     let to = connections::shift(&mut act.tx, &connection, event, Actor::System, Some(&failure), now).await?;
     act.describe(format!("from {} to {to}: {failure}", connection.status));
-    Ok(())
-}
-
-async fn refuse_peer(
-    act: &mut Act,
-    server: ServerId,
-    id: Option<ConnectionId>,
-    reason: Word<PeerRefusal>,
-    times: u32,
-) -> Result<(), AgentError> {
-    if act.tx.server(server).await?.is_none() {
-        return Err(AgentError::NotFound);
-    }
-    let connection = match id {
-        Some(id) => act.tx.connection(id).await?.filter(|it| it.side_of(server).is_some()),
-        None => None,
-    };
-    if let Some(connection) = connection {
-        act.names(format!("connection {}", connection.id));
-        act.concerns_both(&connection);
-    }
-    act.tells_of(AuditOutcome::Refused);
-    act.describe(reason.sentence());
-    act.counts_as(format!("peer {server} {} {reason}", act.object()));
-    act.times(times);
     Ok(())
 }
 

@@ -12,6 +12,12 @@ impl Platform {
         Ok(self.store.newest_change().await?)
     }
 
+    /// Returns the number of the newest change of a database that can also be written.
+    pub(crate) async fn newest_if_writable(&self) -> Result<i64, PlatformError> {
+        drop(self.begin_write().await?);
+        self.newest_change().await
+    }
+
     /// Resolves once there is a change after `seq`, by any process.
     pub(crate) async fn until_change_after(&self, seq: i64) -> Result<(), PlatformError> {
         Ok(self.store.until_change_after(seq).await?)

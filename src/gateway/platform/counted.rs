@@ -1,16 +1,18 @@
 //! Entries that agents and strangers cause as often as they like. The first of its kind in its span is in
 //! the log before anything follows from it; repeats are counted in memory and added to its row about once a
-//! second. What was refused is one row an hour, what was done one a minute. One agent, and all strangers
-//! together, have so many rows of an action; what goes beyond is one row a span that counts and tells
-//! nothing they chose. So nobody hides what others did.
+//! second, or at once where each must be on file before it is acknowledged (`act/numbered`). What was refused is
+//! one row an hour, what was done one a minute. One agent, and all strangers together, have so many rows of an
+//! action; what goes beyond is one row a span that counts and tells nothing they chose. So nobody hides what
+//! others did.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use tracing::{debug, trace};
 
-use crate::store::{AuditOutcome, Tx};
+use crate::store::{AuditOutcome, NoteRun, Tx};
 use adit_core::domain::id::ServerId;
 use adit_core::domain::limits::{
     AUDIT_DETAIL_CHARS_MAX, AUDIT_ROWS_BURST, AUDIT_ROWS_COUNTED_MAX, AUDIT_ROWS_EACH, REPEATS_WRITTEN_EVERY,
@@ -39,6 +41,16 @@ pub(super) struct Counted {
     rows: BTreeMap<Kind, Row>,
     /// Apart by log: what one partner causes at an agent uses up nothing of another's.
     budgets: TokenBuckets<(Reporter, Action, Logs)>,
+    /// What is being written, or may have been: it is written once, under its number.
+    batch: Option<Arc<CountedBatch>>,
+    batches: u64,
+}
+
+/// What was counted up to a moment, as it is added to the rows.
+#[derive(Debug)]
+struct CountedBatch {
+    number: u64,
+    rows: Vec<(Entry, Logs, u32)>,
 }
 
 #[derive(Debug)]
@@ -52,7 +64,7 @@ struct Row {
 impl Default for Counted {
     fn default() -> Self {
         let budgets = TokenBuckets::every(AUDIT_ROWS_BURST, AUDIT_ROWS_EACH, AUDIT_ROWS_COUNTED_MAX);
-        Self { rows: BTreeMap::new(), budgets }
+        Self { rows: BTreeMap::new(), budgets, batch: None, batches: 0 }
     }
 }
 
@@ -137,11 +149,19 @@ impl Counted {
         due
     }
 
-    /// Puts entries back: they could not be written.
-    fn put_back(&mut self, due: Vec<(Entry, Logs, u32)>) {
-        for (entry, logs, times) in due {
-            self.count((entry.bucket.clone().unwrap_or_default(), logs), entry, times);
+    /// Returns the batch to write and whether it may have been written before; none if nothing is counted.
+    fn begin_batch(&mut self, now: Timestamp) -> Option<(Arc<CountedBatch>, bool)> {
+        if let Some(batch) = &self.batch {
+            return Some((Arc::clone(batch), true));
         }
+        let rows = self.take_unwritten(now);
+        if rows.is_empty() {
+            return None;
+        }
+        self.batches += 1;
+        let batch = Arc::new(CountedBatch { number: self.batches, rows });
+        self.batch = Some(Arc::clone(&batch));
+        Some((batch, false))
     }
 }
 
@@ -185,26 +205,45 @@ pub(super) struct Moment {
 impl Platform {
     /// Writes what was counted since the last time; for the gateway to call about once a second.
     pub async fn flush_counted(&self) -> Result<(), PlatformError> {
-        let now = self.now();
-        let due = self.counted().take_unwritten(now);
-        if due.is_empty() {
-            return Ok(());
+        let _turn = self.counting.lock().await;
+        loop {
+            let now = self.now();
+            let Some((batch, is_again)) = self.counted().begin_batch(now) else { return Ok(()) };
+            let (run, writing) = (NoteRun::of_counts(self.run), Arc::clone(&batch));
+            let written = self.record(async move |tx: &mut Tx| writing.write(tx, &run, now).await).await;
+            let is_written = written.is_ok();
+            debug!(
+                rows = batch.rows.len(),
+                number = batch.number,
+                is_again,
+                is_written,
+                "repeats are added to their audit rows"
+            );
+            written?;
+            self.counted().batch = None;
+            if !is_again {
+                return Ok(());
+            }
         }
-        let rows = due.clone();
-        let written = self.record(async move |tx: &mut Tx| write_counted(tx, now, &rows).await).await;
-        debug!(rows = due.len(), is_written = written.is_ok(), "repeats are added to their audit rows");
-        if written.is_err() {
-            self.counted().put_back(due);
-        }
-        written
     }
 }
 
-async fn write_counted(tx: &mut Tx, now: Timestamp, due: &[(Entry, Logs, u32)]) -> Result<(), PlatformError> {
-    for (entry, logs, times) in due {
-        entry.write(tx, None, now, logs.iter().copied(), *times).await?;
+impl CountedBatch {
+    /// Adds to the rows, unless this batch was added before and only the answer was lost.
+    async fn write(&self, tx: &mut Tx, run: &NoteRun, now: Timestamp) -> Result<(), PlatformError> {
+        let mark = tx.note_mark(run).await?;
+        if mark.is_some_and(|mark| self.number <= mark) {
+            debug!(number = self.number, "this batch of repeats is on file already");
+            return Ok(());
+        }
+        for (entry, logs, times) in &self.rows {
+            entry.write(tx, None, now, logs.iter().copied(), *times).await?;
+        }
+        if mark.is_none() {
+            tx.forget_old_note_runs(run).await?;
+        }
+        Ok(tx.set_note_mark(run, self.number, now).await?)
     }
-    Ok(())
 }
 
 #[cfg(test)]

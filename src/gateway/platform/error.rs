@@ -83,6 +83,17 @@ impl PlatformError {
     pub(crate) const fn is_away(&self) -> bool {
         matches!(self, Self::Store(source) | Self::Away(source) if source.is_away())
     }
+
+    /// Returns whether others have kept the database locked for all the time that was waited.
+    #[must_use]
+    pub(crate) const fn is_locked(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Busy { .. }))
+    }
+
+    /// Returns what is said of a database that others keep locked.
+    pub(crate) const fn locked() -> Self {
+        Self::Store(StoreError::Busy { doing: "writing" })
+    }
 }
 
 impl From<StoreError> for PlatformError {

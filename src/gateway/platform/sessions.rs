@@ -8,31 +8,13 @@ use adit_core::domain::limits::ADMIN_SESSION_ROWS_PER_MINUTE;
 use adit_core::domain::word::Word;
 use adit_core::protocol::control::{SessionReport, SessionStage};
 
+use super::Action;
 use super::act::Act;
 use super::agents::{self, AgentError};
-use super::{Action, Initiator, Platform};
 
-impl Platform {
-    /// Notes a session's report from an end of an admin connection that was accepted, also after it ended:
-    /// the session's end is told then. Nobody else's word is taken, and each side's is kept apart from the
-    /// other's.
-    pub async fn admin_session(
-        &self,
-        server: ServerId,
-        id: ConnectionId,
-        session: &SessionReport,
-    ) -> Result<(), AgentError> {
-        let (agent, action, object) =
-            (Initiator::Agent { server }, action(session.stage), format!("connection {id}"));
-        let session = *session;
-        let told = self
-            .note(&agent, action, object, async move |act: &mut Act| tell(act, server, id, &session).await)
-            .await;
-        told.ended
-    }
-}
-
-async fn tell(
+/// Tells of a session's report from an end of an admin connection that was accepted, also after it ended: the
+/// session's end is told then. Nobody else's word is taken, and each side's is kept apart from the other's.
+pub(super) async fn tell(
     act: &mut Act,
     server: ServerId,
     id: ConnectionId,
@@ -57,7 +39,8 @@ async fn tell(
     Ok(())
 }
 
-const fn action(stage: Word<SessionStage>) -> Action {
+/// Returns what a report of this stage is called.
+pub(super) const fn action(stage: Word<SessionStage>) -> Action {
     match stage {
         Word::Known(SessionStage::Started) => Action::StartAdminSession,
         // A newer agent's stage is one of a session that runs.

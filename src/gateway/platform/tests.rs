@@ -9,6 +9,7 @@ mod enrolment;
 mod grants;
 mod lists;
 mod managed;
+mod notes;
 mod offers;
 mod peerings;
 mod races;
@@ -34,7 +35,9 @@ use adit_net::identity::time::TimeSource;
 
 use self::managed::Managed;
 use super::*;
+use crate::store::NoteRun;
 use crate::store::fixture::Place;
+use adit_core::domain::limits::NOTE_RUNS_KEPT_MAX;
 
 #[derive(Debug)]
 struct Clock(AtomicI64);

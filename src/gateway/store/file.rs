@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use tracing::debug;
 
 use super::StoreError;
+use adit_net::host::folder;
 
 /// What `SQLite` appends to the database's name for the files it keeps beside it.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
@@ -25,7 +26,7 @@ pub(super) fn make_or_check(path: &Path) -> Result<(), StoreError> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => {
             debug!(path = %path.display(), "the database's file is made");
-            Ok(())
+            folder::sync_name(path).map_err(|source| StoreError::File { path: path.into(), source })
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_own(path),
         Err(source) => Err(StoreError::File { path: path.into(), source }),

@@ -68,7 +68,7 @@ impl Table {
     }
 }
 
-pub(super) const TABLES: [Table; 17] = [
+pub(super) const TABLES: [Table; 18] = [
     table("build", &["version"], &[text("version"), number("schema")]).never_empty(),
     table("organization", &["id"], &[text("id"), text("name"), text("tier"), number("created_at")]),
     table(
@@ -217,5 +217,10 @@ pub(super) const TABLES: [Table; 17] = [
         &[number("seq"), text("organization"), text("server"), text("connection"), text("kind")],
     )
     .numbered("seq"),
+    table(
+        "note_mark",
+        &["teller", "run"],
+        &[text("teller"), text("run"), number("number"), number("at")],
+    ),
     table("feed", &["one"], &[number("one"), number("pruned_to")]).never_empty(),
 ];

@@ -68,7 +68,8 @@ impl Folder {
     /// must be this user's own; root's, at the end of a path that nobody else can change.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         match DirBuilder::new().mode(0o700).create(path) {
-            Ok(()) => {}
+            // What is written in it later is nowhere if a power cut takes its name.
+            Ok(()) => sync_name(path).map_err(|source| FolderError::Create { path: path.into(), source })?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(source) => return Err(FolderError::Create { path: path.into(), source }),
         }
@@ -174,13 +175,30 @@ impl Folder {
             file.write_all(bytes)?;
             file.sync_all()?;
             fs::rename(&temporary, &path)?;
-            let folder_only = OFlags::DIRECTORY.bits().cast_signed();
-            OpenOptions::new().read(true).custom_flags(folder_only).open(&self.path)?.sync_all()
+            sync_folder(&self.path)
         };
         write().map_err(|source| FolderError::Write { path: path.clone(), source })?;
         tracing::debug!(file = name, bytes = length, "a state file was written");
         Ok(())
     }
+}
+
+/// Writes the name of a new file or folder to disk, which its folder has. A folder that may be written but not
+/// read cannot be told to.
+pub fn sync_name(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    match sync_folder(parent.unwrap_or(Path::new("."))) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            tracing::debug!(path = %path.display(), "its folder is not readable; a power cut may lose the name");
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder_only = OFlags::DIRECTORY.bits().cast_signed();
+    OpenOptions::new().read(true).custom_flags(folder_only).open(path)?.sync_all()
 }
 
 /// Returns the process that holds the folder at `path`, by the id that it wrote itself, if one does. As
@@ -292,6 +310,17 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
         assert_eq!(mode(folder.path()), 0o700);
         assert_eq!(mode(&folder.path().join("key")), 0o600);
+    }
+
+    #[test]
+    fn the_name_of_a_new_file_can_be_synced_wherever_it_is() {
+        let (parent, folder) = folder();
+        sync_name(folder.path()).unwrap();
+        sync_name(&folder.path().join("any")).unwrap();
+        sync_name(Path::new("relative")).unwrap();
+        assert_eq!(sync_name(Path::new("/")).map_err(|error| error.kind()), Ok(()));
+        let absent = sync_name(&parent.path().join("absent").join("file"));
+        assert_eq!(absent.map_err(|error| error.kind()), Err(io::ErrorKind::NotFound));
     }
 
     #[test]

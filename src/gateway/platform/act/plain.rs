@@ -31,8 +31,8 @@ impl Platform {
         }
     }
 
-    /// Writes what is no act. What a commit without an answer wrote is written again: it must be as good
-    /// twice.
+    /// Writes what is no act. What a commit without an answer wrote is written again: the work must find out
+    /// whether it is there, or be as good twice.
     pub(in super::super) async fn record<T, E: ActError>(
         &self,
         work: impl AsyncFn(&mut Tx) -> Result<T, E>,
@@ -40,11 +40,8 @@ impl Platform {
         let mut retries = self.retries();
         loop {
             match self.record_once(&work).await {
-                Err(error) if error.is_transient() => retries.wait_after(error).await?,
-                Err(error) if matches!(error.store(), Some(StoreError::CommitUnknown)) => {
-                    retries.wait_after(error_of::<E>(StoreError::Away { doing: "committing" })).await?;
-                }
-                recorded => return recorded,
+                Ok(recorded) => return Ok(recorded),
+                Err(error) => retries.wait_where_harmless(error).await?,
             }
         }
     }
@@ -63,7 +60,7 @@ impl Platform {
         Retries::new(Instant::now(), self.act_wait)
     }
 
-    pub(super) async fn begin_write(&self) -> Result<Tx, StoreError> {
+    pub(in super::super) async fn begin_write(&self) -> Result<Tx, StoreError> {
         #[cfg(test)]
         self.faults.begin()?;
         self.store.write().await
@@ -90,6 +87,14 @@ pub(super) fn error_of<E: ActError>(error: StoreError) -> E {
 }
 
 impl Retries {
+    /// Waits before the next attempt of what may be made twice, or gives the error back where none helps.
+    pub(super) async fn wait_where_harmless<E: ActError>(&mut self, error: E) -> Result<(), E> {
+        if matches!(error.store(), Some(StoreError::CommitUnknown)) {
+            return self.wait_after(error_of::<E>(StoreError::Away { doing: "committing" })).await;
+        }
+        if error.is_transient() { self.wait_after(error).await } else { Err(error) }
+    }
+
     /// Waits before the next attempt, or gives the error back as it is told when the time for them is over.
     pub(super) async fn wait_after<E: ActError>(&mut self, error: E) -> Result<(), E> {
         let Some(pause) = self.next_pause(Instant::now(), random::draw()) else {

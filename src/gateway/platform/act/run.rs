@@ -23,16 +23,16 @@ use super::retries::Retries;
 use super::{Act, Said};
 
 /// What was asked, the same for every attempt.
-struct Asked<'a> {
-    initiator: &'a Initiator,
-    action: Action,
-    object: String,
-    changes: Changes,
+pub(super) struct Asked<'a> {
+    pub(super) initiator: &'a Initiator,
+    pub(super) action: Action,
+    pub(super) object: String,
+    pub(super) changes: Changes,
 }
 
 /// Whether the work may change anything, or looks and has its end noted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Changes {
+pub(super) enum Changes {
     Something,
     Nothing,
 }
@@ -293,7 +293,7 @@ async fn write(
 }
 
 impl Asked<'_> {
-    fn entry<T, E: ActError>(&self, said: &Said, names: &Names, ended: &Result<T, E>) -> Entry {
+    pub(super) fn entry<T, E: ActError>(&self, said: &Said, names: &Names, ended: &Result<T, E>) -> Entry {
         let (outcome, detail) = match ended {
             Ok(_) => (said.outcome, said.detail.clone()),
             Err(error) => (error.refusal().unwrap_or(AuditOutcome::Refused), said.refusal(error)),
@@ -309,7 +309,7 @@ impl Asked<'_> {
     }
 
     /// Returns what tells refusals apart whose work does not say.
-    fn kind(&self, object: &str, refusal: &impl Display) -> String {
+    pub(super) fn kind(&self, object: &str, refusal: &impl Display) -> String {
         let who = match self.initiator {
             Initiator::Agent { server } => server.to_string(),
             Initiator::Stranger { address } => address_of(*address).to_string(),

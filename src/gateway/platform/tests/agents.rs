@@ -175,6 +175,29 @@ async fn an_acknowledgement_time_is_written_by_itself_twice_a_minute() {
 }
 
 #[tokio::test]
+async fn a_report_after_its_end_never_shows_a_connection_as_up() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    platform.start_service(GATEWAY).await.unwrap();
+    pair.command(&pair.source, ConnectionCommand::Activate).await.unwrap();
+    for server in [pair.source_server, pair.target_server] {
+        platform.linked(GATEWAY, server, true);
+        report(&pair, server, UP).await;
+    }
+    assert_eq!(connectivity(&pair).await, "Connected");
+    pair.command(&pair.source, ConnectionCommand::Terminate).await.unwrap();
+    assert_eq!(connectivity(&pair).await, "Disconnected");
+    pair.world.pass(Duration::from_secs(2));
+    for server in [pair.source_server, pair.target_server] {
+        report(&pair, server, DOWN).await;
+        report(&pair, server, UP).await;
+    }
+    assert_eq!(connectivity(&pair).await, "Disconnected");
+    let view = platform.connection(&pair.source.initiator, pair.connection).await.unwrap();
+    assert_eq!([view.source.tunnel.state, view.target.tunnel.state], ["down", "down"]);
+}
+
+#[tokio::test]
 async fn a_report_about_a_connection_of_others_is_not_taken() {
     let pair = Pair::new().await;
     let stranger = ServerId::from_random([9; 16]);

@@ -41,6 +41,7 @@ impl ConnectionRow {
             first_connected: self.connection.first_connected_at,
             last_ack: self.source.last_ack.max(self.target.last_ack),
         }
+        .in_status(self.connection.status, self.connection.changed_at)
     }
 }
 

@@ -218,4 +218,13 @@ CREATE TABLE feed (
     pruned_to    INTEGER NOT NULL
 ) STRICT;
 INSERT INTO feed VALUES (1, 0);
+-- Up to which number what is told again until it is on file is there, by who tells and its run: agents their
+-- notes, gateways what they count.
+CREATE TABLE note_mark (
+    teller       TEXT    NOT NULL CHECK (length(teller) BETWEEN 1 AND 36),
+    run          TEXT    NOT NULL CHECK (length(run) = 16),
+    number       INTEGER NOT NULL,
+    at           INTEGER NOT NULL,
+    PRIMARY KEY (teller, run)
+) STRICT;
 PRAGMA user_version = 5;

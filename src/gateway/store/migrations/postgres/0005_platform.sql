@@ -200,6 +200,16 @@ CREATE TABLE feed (
     pruned_to    BIGINT NOT NULL
 );
 
+-- Up to which number what is told again until it is on file is there, by who tells and its run: agents their
+-- notes, gateways what they count.
+CREATE TABLE note_mark (
+    teller       TEXT COLLATE "C" NOT NULL CHECK (length(teller) BETWEEN 1 AND 36),
+    run          TEXT COLLATE "C" NOT NULL CHECK (length(run) = 16),
+    number       BIGINT NOT NULL,
+    at           BIGINT NOT NULL,
+    PRIMARY KEY (teller, run)
+);
+
 CREATE INDEX server_by_lower_name ON server (lower(name), id);
 CREATE INDEX channel_by_lower_name ON channel (lower(name), id);
 CREATE INDEX server_link_by_gateway ON server_link (gateway);
