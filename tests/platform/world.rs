@@ -11,10 +11,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use adit_core::domain::id::{
     AgreementId, ChannelId, ConnectionId, GatewayId, GrantId, KeyFingerprint, OrganizationId, ServerId,
 };
+use adit_core::domain::limits::LEASE_LASTS;
 use adit_core::domain::secret::{RegistrationToken, Secret};
 use adit_core::domain::time::Timestamp;
 use adit_gateway::platform::{DatabaseUrl, Initiator, Location, Platform};
@@ -73,6 +75,8 @@ pub(crate) struct World {
     pub(crate) made: Made,
     /// The newest audit entry that was read.
     seen: i64,
+    /// When the gateway last said that it lives; what it says of links counts for a while after.
+    lived_at: i64,
     location: Location,
     folder: TempDir,
 }
@@ -104,7 +108,7 @@ impl World {
         let location = locate(engine, folder.path()).await;
         let platform = Arc::new(open(&location, folder.path(), clock.clone()).await);
         platform.start_service(GATEWAY).await.unwrap();
-        Self { platform, clock, sequence: 0, made: Made::default(), seen: 0, location, folder }
+        Self { platform, clock, sequence: 0, made: Made::default(), seen: 0, lived_at: 0, location, folder }
     }
 
     /// Opens another platform on the same data, with the same clock.
@@ -130,6 +134,15 @@ impl World {
 
     pub(crate) fn pass(&self, seconds: u32) {
         self.clock.0.fetch_add(i64::from(seconds) * 1_000, Ordering::SeqCst);
+    }
+
+    /// Lets the gateway say that it lives, as often as it has to.
+    async fn live(&mut self) {
+        let lived_for = Duration::from_millis(self.now().abs_diff(self.lived_at));
+        if lived_for >= LEASE_LASTS / 2 {
+            self.platform.renew_lease(GATEWAY).await.unwrap();
+            self.lived_at = self.now();
+        }
     }
 
     pub(crate) fn actor(&self, who: Asker) -> Initiator {
