@@ -103,7 +103,7 @@ pub(crate) struct Made {
 
 impl World {
     pub(crate) async fn open(engine: Engine) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         let clock = Arc::new(Clock(AtomicI64::new(1_795_510_800_000)));
         let location = locate(engine, folder.path()).await;
         let platform = Arc::new(open(&location, folder.path(), clock.clone()).await);
@@ -161,6 +161,12 @@ impl World {
         bytes[..8].copy_from_slice(&self.sequence.to_be_bytes());
         KeyFingerprint::from_bytes(bytes)
     }
+}
+
+/// Returns a folder in memory where there is such a place: what a power cut leaves is another test's.
+fn folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { TempDir::new_in(memory).unwrap() } else { TempDir::new().unwrap() }
 }
 
 async fn locate(engine: Engine, folder: &Path) -> Location {
