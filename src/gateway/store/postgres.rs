@@ -31,8 +31,7 @@ const CHANNEL: &str = "adit_change";
 
 /// A table's lock is waited for before the transaction looks at anything, so that who runs alone sees what
 /// all before it left. Nobody else locks this table so, and the server serves those who wait in order.
-const SERIALIZABLE: &str =
-    "BEGIN ISOLATION LEVEL SERIALIZABLE; LOCK TABLE feed IN ROW EXCLUSIVE MODE";
+const SERIALIZABLE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; LOCK TABLE feed IN ROW EXCLUSIVE MODE";
 const ALONE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; LOCK TABLE feed IN SHARE ROW EXCLUSIVE MODE";
 const READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 /// Sees what was committed after it began.

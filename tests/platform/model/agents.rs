@@ -165,7 +165,13 @@ impl Model {
     fn refused_peer(&mut self, server: usize, number: usize, reason: u8, times: u32) -> Outcome {
         let nobody = Thing::Text("an unknown peer".into());
         let Some(known) = self.servers.get(server) else {
-            return Err(self.refuse_agent(server, "refuse peer", nobody, Refusal::NotFound("connection"), vec![]));
+            return Err(self.refuse_agent(
+                server,
+                "refuse peer",
+                nobody,
+                Refusal::NotFound("connection"),
+                vec![],
+            ));
         };
         let (thing, logs) = match self.agents_side(server, number) {
             Some(_) => (Thing::Connection(number), self.logs_of(number)),
@@ -225,8 +231,7 @@ impl Model {
         }
         let kind = format!("{action} {server} {thing:?} {why:?}");
         let actor = self.agent(server);
-        let entry =
-            Entry { log: None, actor, action: action.into(), thing, outcome: "refused", times: 1 };
+        let entry = Entry { log: None, actor, action: action.into(), thing, outcome: "refused", times: 1 };
         self.write_counted(kind, &entry, logs);
         why
     }
