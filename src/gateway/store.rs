@@ -75,6 +75,15 @@ pub(crate) struct Store {
     committed: Arc<Notify>,
 }
 
+/// Whom a transaction that changes something runs beside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// All others; what they do at the same time may keep it from committing.
+    Beside,
+    /// Nobody: it waits until those that run have ended, and those that come wait for it.
+    Alone,
+}
+
 #[derive(Debug)]
 enum Engine {
     Sqlite(SqliteEngine),
@@ -107,9 +116,14 @@ impl Store {
 
     /// Begins a transaction that commits only as if no other ran beside it.
     pub(crate) async fn write(&self) -> Result<Tx, StoreError> {
+        self.write_in(Turn::Beside).await
+    }
+
+    /// Does the same in its turn, which is every one's with `SQLite`.
+    pub(crate) async fn write_in(&self, turn: Turn) -> Result<Tx, StoreError> {
         let tx = match &self.engine {
             Engine::Sqlite(engine) => engine.write().await,
-            Engine::Postgres(engine) => engine.write().await,
+            Engine::Postgres(engine) => engine.write(turn).await,
         };
         tx.map(|tx| tx.telling(&self.committed))
     }

@@ -203,16 +203,18 @@ impl Recording {
     /// Returns how often `SQLite` began its log again in place, having moved it into the database.
     pub(crate) fn log_restarts(&self) -> usize {
         let mut disk = Disk::holding(&self.before);
-        let (mut begun, mut made) = (0, 0);
+        let (mut restarts, mut is_begun) = (0, false);
         for event in &self.events {
             let is_changed = disk.handle(event);
             match event {
-                Event::Written { fd, offset: 0, .. } if disk.name_of(*fd) == Some(LOG) => begun += 1,
-                Event::Opened { name, .. } if is_changed && name == LOG => made += 1,
+                Event::Written { fd, offset: 0, .. } if disk.name_of(*fd) == Some(LOG) => {
+                    restarts += usize::from(std::mem::replace(&mut is_begun, true));
+                }
+                Event::Opened { name, .. } if is_changed && name == LOG => is_begun = false,
                 _ => {}
             }
         }
-        begun - made
+        restarts
     }
 
     /// Returns it as if the write at `at` had been called and had never reached the disk.

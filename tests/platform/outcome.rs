@@ -21,6 +21,11 @@ impl Status {
     pub(crate) const fn is_over(self) -> bool {
         matches!(self, Self::Declined | Self::Expired | Self::Terminated)
     }
+
+    /// Returns whether its agents know of it: it was set up or accepted, and has not ended.
+    pub(crate) const fn runs(self) -> bool {
+        matches!(self, Self::Ready | Self::Active | Self::Paused { .. } | Self::Failed)
+    }
 }
 
 /// Why something was not done; the word of the rule.

@@ -17,8 +17,6 @@ use crate::world::{Engine, World};
 
 /// Always the same, so that what passed yesterday passes today.
 const SEED: u64 = 13;
-/// Sequences that one database sees: its lists are read whole, and get longer.
-const SEQUENCES_A_WORLD: u64 = 4;
 /// One in so many sequences comes from another seed each time.
 const FRESH_ONE_IN: u64 = 10;
 /// Two organizations that peer, an offer, and what differs.
@@ -101,6 +99,15 @@ const TABLE_STATUSES: [Status; 9] = [
     Status::Terminated,
 ];
 
+/// Returns how many sequences one database sees: its lists are read whole, and get longer. A server makes a schema, and
+/// its connections learn what is asked, at the cost of many events.
+fn sequences_a_world(engine: Engine) -> u64 {
+    match engine {
+        Engine::Sqlite => 10,
+        Engine::Postgres => 40,
+    }
+}
+
 fn sequences() -> u64 {
     if let Ok(n) = std::env::var("N") {
         return n.parse().unwrap();
@@ -154,14 +161,15 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 fn run_all(engine: Engine, seed: u64, count: u64) -> Tally {
     let next = AtomicU64::new(0);
     let threads = thread::available_parallelism().map_or(2, usize::from);
+    let each = sequences_a_world(engine);
     let work = || {
         let mut tally = Tally::default();
         loop {
-            let first = next.fetch_add(SEQUENCES_A_WORLD, Ordering::SeqCst);
+            let first = next.fetch_add(each, Ordering::SeqCst);
             if first >= count {
                 return tally;
             }
-            block_on(run_some(engine, seed, first..(first + SEQUENCES_A_WORLD).min(count), &mut tally));
+            block_on(run_some(engine, seed, first..(first + each).min(count), &mut tally));
         }
     };
     thread::scope(|scope| {
@@ -269,7 +277,7 @@ fn each_wrong_model_is_found_out() {
             if unfound.is_empty() {
                 return;
             }
-            if number % SEQUENCES_A_WORLD == 0 {
+            if number % sequences_a_world(engine) == 0 {
                 world = World::open(engine).await;
             }
             let trace = check(&mut world, SEED, number, None).await;

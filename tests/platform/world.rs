@@ -11,11 +11,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use adit_core::config::DatabaseUrl;
 use adit_core::domain::id::{
     AgreementId, ChannelId, ConnectionId, GatewayId, GrantId, KeyFingerprint, OrganizationId, ServerId,
 };
+use adit_core::domain::limits::LEASE_LASTS;
 use adit_core::domain::secret::{RegistrationToken, Secret};
 use adit_core::domain::time::Timestamp;
 use adit_gateway::platform::{Initiator, Location, Platform};
@@ -74,6 +76,8 @@ pub(crate) struct World {
     pub(crate) made: Made,
     /// The newest audit entry that was read.
     seen: i64,
+    /// When the gateway last said that it lives; what it says of links counts for a while after.
+    lived_at: i64,
     location: Location,
     folder: TempDir,
 }
@@ -100,12 +104,12 @@ pub(crate) struct Made {
 
 impl World {
     pub(crate) async fn open(engine: Engine) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         let clock = Arc::new(Clock(AtomicI64::new(1_795_510_800_000)));
         let location = locate(engine, folder.path()).await;
         let platform = Arc::new(open(&location, folder.path(), clock.clone()).await);
         platform.start_service(GATEWAY).await.unwrap();
-        Self { platform, clock, sequence: 0, made: Made::default(), seen: 0, location, folder }
+        Self { platform, clock, sequence: 0, made: Made::default(), seen: 0, lived_at: 0, location, folder }
     }
 
     /// Opens another platform on the same data, with the same clock.
@@ -133,6 +137,15 @@ impl World {
         self.clock.0.fetch_add(i64::from(seconds) * 1_000, Ordering::SeqCst);
     }
 
+    /// Lets the gateway say that it lives, as often as it has to.
+    async fn live(&mut self) {
+        let lived_for = Duration::from_millis(self.now().abs_diff(self.lived_at));
+        if lived_for >= LEASE_LASTS / 2 {
+            self.platform.renew_lease(GATEWAY).await.unwrap();
+            self.lived_at = self.now();
+        }
+    }
+
     pub(crate) fn actor(&self, who: Asker) -> Initiator {
         let name = user_name(who);
         match who {
@@ -149,6 +162,12 @@ impl World {
         bytes[..8].copy_from_slice(&self.sequence.to_be_bytes());
         KeyFingerprint::from_bytes(bytes)
     }
+}
+
+/// Returns a folder in memory where there is such a place: what a power cut leaves is another test's.
+fn folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { TempDir::new_in(memory).unwrap() } else { TempDir::new().unwrap() }
 }
 
 async fn locate(engine: Engine, folder: &Path) -> Location {

@@ -7,8 +7,9 @@ use adit_core::domain::id::{GatewayId, ServerId};
 use adit_core::domain::time::Timestamp;
 
 impl Tx {
-    /// Notes a link that came up at a gateway, or that went down there: of a link that another gateway serves
-    /// by now this one's word counts no more. Returns whether anything changed.
+    /// Notes a link that came up at a gateway, or that went down there, perhaps before it was written that it
+    /// had come up: of a link that another gateway serves by now this one's word counts no more. Returns
+    /// whether anything changed.
     pub(crate) async fn set_link(
         &mut self,
         server: ServerId,
@@ -23,9 +24,9 @@ impl Tx {
                     since = CASE WHEN server_link.is_up = excluded.is_up AND server_link.gateway = excluded.gateway
                         THEN server_link.since ELSE excluded.since END")
         } else {
-            sql(
-                "UPDATE server_link SET is_up = $3, since = $4 WHERE server = $1 AND gateway = $2 AND is_up <> $3",
-            )
+            sql("INSERT INTO server_link (server, gateway, is_up, since) VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (server) DO UPDATE SET is_up = excluded.is_up, since = excluded.since
+                    WHERE server_link.gateway = excluded.gateway AND server_link.is_up <> excluded.is_up")
         };
         let query = query.bind(text(server)).bind(text(gateway)).bind(up).bind(at.as_millis());
         Ok(self.run(DOING, query).await? > 0)

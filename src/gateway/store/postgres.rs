@@ -12,7 +12,7 @@ use tracing::debug;
 
 use super::query::sql;
 use super::tx::{Tx, tx_answer};
-use super::{StoreError, build, text};
+use super::{StoreError, Turn, build, text};
 use adit_core::config::DatabaseUrl;
 use adit_core::domain::id::ActId;
 use adit_core::domain::limits::{
@@ -29,7 +29,10 @@ const OLDEST_SERVER: i64 = 150_000;
 /// Where the feed says that there is something new.
 const CHANNEL: &str = "adit_change";
 
-const SERIALIZABLE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE";
+/// A table's lock is waited for before the transaction looks at anything, so that who runs alone sees what
+/// all before it left. Nobody else locks this table so, and the server serves those who wait in order.
+const SERIALIZABLE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; LOCK TABLE feed IN ROW EXCLUSIVE MODE";
+const ALONE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; LOCK TABLE feed IN SHARE ROW EXCLUSIVE MODE";
 const READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 /// Sees what was committed after it began.
 const LOOKING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
@@ -76,8 +79,12 @@ impl PostgresEngine {
         Ok(engine.place)
     }
 
-    pub(super) async fn write(&self) -> Result<Tx, StoreError> {
-        self.begin(SERIALIZABLE).await
+    pub(super) async fn write(&self, turn: Turn) -> Result<Tx, StoreError> {
+        let statement = match turn {
+            Turn::Beside => SERIALIZABLE,
+            Turn::Alone => ALONE,
+        };
+        self.begin(statement).await
     }
 
     pub(super) async fn read(&self) -> Result<Tx, StoreError> {

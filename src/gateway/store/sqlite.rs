@@ -80,8 +80,10 @@ impl SqliteEngine {
     }
 
     pub(super) async fn close(&self) {
-        self.writer.close().await;
+        // The last connection moves the log into the database and removes it, unless another one closes at the
+        // same time: the writer's has no others beside it.
         self.readers.close().await;
+        self.writer.close().await;
     }
 }
 

@@ -6,6 +6,7 @@ use super::connections::{Initiator, What};
 use super::{Kind, Model, Mutation, Told, at};
 use crate::outcome::{Entry, Outcome, Refusal, Thing, Value};
 use crate::step::Report;
+use adit_core::domain::connection::Side;
 
 const SESSION_ROWS: u64 = 32;
 
@@ -136,7 +137,7 @@ impl Model {
     }
 
     fn tunnel(&mut self, server: usize, number: usize, told: Told) -> Outcome {
-        let side = self.agents_side(server, number)?;
+        let side = self.agents_side(server, number).ok_or(Refusal::NotFound("connection"))?;
         self.connections[number].told[at(side)] = Some(told);
         let is_connected = self.is_connected(number);
         self.connections[number].worked_before |= is_connected;
@@ -145,10 +146,10 @@ impl Model {
 
     /// Told again where the table knows no such event, it changes nothing and is counted.
     fn mismatch(&mut self, server: usize, number: usize) -> Outcome {
-        let side = self.agents_side(server, number)?;
-        let next = self.next(number, What::AgentRefuses, Initiator::System);
-        let (actor, logs) = self.agent_of(number, side);
         let (action, thing) = ("fail connection", Thing::Connection(number));
+        let side = self.agents_own(server, number, action)?;
+        let next = self.next(number, What::AgentRefuses, Initiator::System);
+        let (actor, logs) = (self.agent(server), self.logs_of(number));
         let Ok(to) = next else {
             let entry =
                 Entry { log: None, actor, action: action.into(), thing, outcome: "refused", times: 1 };
@@ -162,12 +163,21 @@ impl Model {
 
     /// Both organizations read it when the connection is theirs, else the agent's own.
     fn refused_peer(&mut self, server: usize, number: usize, reason: u8, times: u32) -> Outcome {
-        let Some(known) = self.servers.get(server) else { return Err(Refusal::NotFound("connection")) };
-        let (thing, logs) = match self.agents_side(server, number) {
-            Ok(side) => (Thing::Connection(number), self.agent_of(number, side).1),
-            Err(_) => (Thing::Text("an unknown peer".into()), vec![Some(known.organization)]),
+        let nobody = Thing::Text("an unknown peer".into());
+        let Some(known) = self.servers.get(server) else {
+            return Err(self.refuse_agent(
+                server,
+                "refuse peer",
+                nobody,
+                Refusal::NotFound("connection"),
+                vec![],
+            ));
         };
-        let actor = format!("agent of {}", known.name);
+        let (thing, logs) = match self.agents_side(server, number) {
+            Some(_) => (Thing::Connection(number), self.logs_of(number)),
+            None => (nobody, vec![Some(known.organization)]),
+        };
+        let actor = self.agent(server);
         let kind = format!("peer {server} {thing:?} {reason}");
         let entry =
             Entry { log: None, actor, action: "refuse peer".into(), thing, outcome: "refused", times };
@@ -175,17 +185,18 @@ impl Model {
     }
 
     fn session(&mut self, server: usize, number: usize, stage: u8, session: u64) -> Outcome {
-        let side = self.agents_side(server, number)?;
-        let connection = &self.connections[number];
-        if connection.kind == Kind::P2p || connection.source.is_none() {
-            return Err(Refusal::NotFound("connection"));
-        }
         let (action, apart) = match stage {
             0 => ("admin session started", session % SESSION_ROWS),
             1 => ("admin session running", 0),
             _ => ("admin session ended", session % SESSION_ROWS),
         };
-        let (actor, logs) = self.agent_of(number, side);
+        let side = self.agents_own(server, number, action)?;
+        let connection = &self.connections[number];
+        if connection.kind == Kind::P2p || connection.source.is_none() {
+            let (thing, missing) = (Thing::Connection(number), Refusal::NotFound("connection"));
+            return Err(self.refuse_agent(server, action, thing, missing, vec![]));
+        }
+        let (actor, logs) = (self.agent(server), self.logs_of(number));
         let entry = Entry {
             log: None,
             actor,
@@ -196,5 +207,37 @@ impl Model {
         };
         self.write_counted(format!("{action} {number} {side:?} {apart}"), &entry, logs);
         Ok(Value::Nothing)
+    }
+
+    /// Returns the side a server stands at; what is not its own does not exist to it, and that it asked is counted.
+    pub(super) fn agents_own(&mut self, server: usize, number: usize, action: &str) -> Result<Side, Refusal> {
+        let missing = Refusal::NotFound("connection");
+        self.agents_side(server, number)
+            .ok_or_else(|| self.refuse_agent(server, action, Thing::Connection(number), missing, vec![]))
+    }
+
+    /// Counts that an agent was refused, in its organization's log and in those of the others concerned.
+    pub(super) fn refuse_agent(
+        &mut self,
+        server: usize,
+        action: &str,
+        thing: Thing,
+        why: Refusal,
+        mut logs: Vec<Option<usize>>,
+    ) -> Refusal {
+        logs.extend(self.servers.get(server).map(|it| Some(it.organization)));
+        if logs.is_empty() {
+            logs.push(None);
+        }
+        let kind = format!("{action} {server} {thing:?} {why:?}");
+        let actor = self.agent(server);
+        let entry = Entry { log: None, actor, action: action.into(), thing, outcome: "refused", times: 1 };
+        self.write_counted(kind, &entry, logs);
+        why
+    }
+
+    /// Returns what a server's agent is called in every log.
+    pub(super) fn agent(&self, server: usize) -> String {
+        format!("agent of {}", self.servers.get(server).map_or("an unknown server", |it| &it.name))
     }
 }

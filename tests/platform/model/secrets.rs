@@ -2,7 +2,7 @@
 
 use super::audit::Act;
 use super::{Kind, Model, Mutation, Permission, Secret, at};
-use crate::outcome::{Entry, Outcome, Refusal, Status, Thing, Value};
+use crate::outcome::{Entry, Outcome, Refusal, Thing, Value};
 use crate::step::Asker;
 use adit_core::domain::connection::Side;
 
@@ -103,21 +103,19 @@ impl Model {
     }
 
     pub(super) fn fetch(&mut self, server: usize, number: usize) -> Outcome {
-        let side = self.agents_side(server, number)?;
+        let side = self.agents_own(server, number, "fetch secret")?;
         self.forget_if_due(number);
         let again = self.is(Mutation::SecretsFetchedTwice);
         let connection = &mut self.connections[number];
-        let runs = matches!(
-            connection.status,
-            Status::Ready | Status::Active | Status::Paused { .. } | Status::Failed
-        );
+        let runs = connection.status.runs();
         let secret = &mut connection.secret;
         if !runs || secret.is_gone || (secret.stored[at(side)].is_some() && !again) {
-            return Err(Refusal::Rule("SecretUnavailable"));
+            let (thing, why) = (Thing::Connection(number), Refusal::Rule("SecretUnavailable"));
+            return Err(self.refuse_agent(server, "fetch secret", thing, why, self.logs_of(number)));
         }
         let epoch = secret.epoch;
         let is_first = secret.handed[at(side)].replace(epoch) != Some(epoch);
-        let (actor, logs) = self.agent_of(number, side);
+        let (actor, logs) = (self.agent(server), self.logs_of(number));
         let (action, thing, outcome) = ("fetch secret", Thing::Connection(number), "done");
         if is_first {
             self.write(&actor, action, &thing, outcome, logs);
@@ -130,28 +128,28 @@ impl Model {
     }
 
     pub(super) fn stored(&mut self, server: usize, number: usize, epoch: u32) -> Outcome {
-        let side = self.agents_side(server, number)?;
+        let side = self.agents_own(server, number, "hold secret")?;
         let now = self.now;
-        let secret = &mut self.connections[number].secret;
-        if secret.epoch != epoch || secret.stored[at(side)].is_some() {
+        let connection = &mut self.connections[number];
+        let runs = connection.status.runs();
+        let secret = &mut connection.secret;
+        if !runs || secret.epoch != epoch || secret.stored[at(side)].is_some() {
             return Ok(Value::Nothing);
         }
         secret.stored[at(side)] = Some(now);
         self.forget_if_due(number);
-        let (actor, logs) = self.agent_of(number, side);
+        let (actor, logs) = (self.agent(server), self.logs_of(number));
         self.write(&actor, "hold secret", &Thing::Connection(number), "done", logs);
         Ok(Value::Nothing)
     }
 
-    /// Returns the side a server stands at; what is not its own does not exist to it.
-    pub(super) fn agents_side(&self, server: usize, number: usize) -> Result<Side, Refusal> {
-        let found = self.connections.get(number).and_then(|it| it.side_of_server(server));
-        found.ok_or(Refusal::NotFound("connection"))
+    /// Returns the side a server stands at, if it stands at one.
+    pub(super) fn agents_side(&self, server: usize, number: usize) -> Option<Side> {
+        self.connections.get(number).and_then(|it| it.side_of_server(server))
     }
 
-    /// Returns what a side's agent is called in both logs.
-    pub(super) fn agent_of(&self, number: usize, side: Side) -> (String, Vec<Option<usize>>) {
-        let actor = format!("agent of {}", self.end_name(number, side));
-        (actor, self.connections[number].parties().into_iter().map(Some).collect())
+    /// Returns the logs of both parties.
+    pub(super) fn logs_of(&self, number: usize) -> Vec<Option<usize>> {
+        self.connections[number].parties().into_iter().map(Some).collect()
     }
 }

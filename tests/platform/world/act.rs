@@ -53,6 +53,7 @@ impl World {
     /// Lets the time pass and asks the platform for what the step says.
     pub(crate) async fn carry_out(&mut self, step: &Step) -> Answer {
         self.pass(step.after_seconds);
+        self.live().await;
         self.platform.flush_reports().await.unwrap();
         match step.event {
             Event::Member { who, wish } => self.wish(who, wish).await.map_or_else(Answer::from, Answer::from),

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tracing::debug;
 
-use crate::store::{StoreError, Tx};
+use crate::store::{StoreError, Turn, Tx};
 use adit_net::identity::random;
 
 use super::super::Platform;
@@ -39,7 +39,7 @@ impl Platform {
     ) -> Result<T, E> {
         let mut retries = self.retries();
         loop {
-            match self.record_once(&work).await {
+            match self.record_once(&work, retries.turn()).await {
                 Ok(recorded) => return Ok(recorded),
                 Err(error) => retries.wait_where_harmless(error).await?,
             }
@@ -49,8 +49,9 @@ impl Platform {
     async fn record_once<T, E: ActError>(
         &self,
         work: &impl AsyncFn(&mut Tx) -> Result<T, E>,
+        turn: Turn,
     ) -> Result<T, E> {
-        let mut tx = self.begin_write().await.map_err(error_of)?;
+        let mut tx = self.begin_write(turn).await.map_err(error_of)?;
         let value = work(&mut tx).await?;
         self.commit(tx).await.map_err(error_of)?;
         Ok(value)
@@ -60,10 +61,10 @@ impl Platform {
         Retries::new(Instant::now(), self.act_wait)
     }
 
-    pub(in super::super) async fn begin_write(&self) -> Result<Tx, StoreError> {
+    pub(in super::super) async fn begin_write(&self, turn: Turn) -> Result<Tx, StoreError> {
         #[cfg(test)]
         self.faults.begin()?;
-        self.store.write().await
+        self.store.write_in(turn).await
     }
 
     pub(super) async fn begin_read(&self) -> Result<Tx, StoreError> {
@@ -97,7 +98,8 @@ impl Retries {
 
     /// Waits before the next attempt, or gives the error back as it is told when the time for them is over.
     pub(super) async fn wait_after<E: ActError>(&mut self, error: E) -> Result<(), E> {
-        let Some(pause) = self.next_pause(Instant::now(), random::draw()) else {
+        let is_conflict = matches!(error.store(), Some(StoreError::Conflict { .. }));
+        let Some(pause) = self.next_pause(Instant::now(), random::draw(), is_conflict) else {
             debug!(why = %error, "the database was tried for as long as an act may last");
             return Err(error.after_waiting());
         };

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::store::Turn;
 use adit_core::domain::limits::{ACT_RETRY_DELAY_MAX, ACT_RETRY_DELAY_MIN};
 use adit_core::protocol::backoff::Backoff;
 
@@ -10,17 +11,28 @@ use adit_core::protocol::backoff::Backoff;
 pub(in super::super) struct Retries {
     until: Instant,
     backoff: Backoff,
+    turn: Turn,
 }
 
 impl Retries {
     pub(in super::super) fn new(now: Instant, wait: Duration) -> Self {
         let backoff = Backoff::new(ACT_RETRY_DELAY_MIN, ACT_RETRY_DELAY_MAX, wait);
-        Self { until: now + wait, backoff }
+        Self { until: now + wait, backoff, turn: Turn::Beside }
     }
 
-    /// Returns the pause before the next attempt; none when the time is over.
-    pub(super) fn next_pause(&mut self, now: Instant, draw: f64) -> Option<Duration> {
+    /// Returns whom the next attempt runs beside.
+    pub(super) const fn turn(&self) -> Turn {
+        self.turn
+    }
+
+    /// Returns the pause before the next attempt; none when the time is over. Who was kept from committing by
+    /// others runs alone from then on, so that no crowd can do so again, and waits in their line.
+    pub(super) fn next_pause(&mut self, now: Instant, draw: f64, is_conflict: bool) -> Option<Duration> {
         let left = self.until.checked_duration_since(now).filter(|left| !left.is_zero())?;
+        if is_conflict && self.turn == Turn::Beside {
+            self.turn = Turn::Alone;
+            return Some(Duration::ZERO);
+        }
         Some(self.backoff.next_delay(draw).min(left))
     }
 }
@@ -36,7 +48,7 @@ mod tests {
     fn the_pauses_double_up_to_their_bound() {
         let now = Instant::now();
         let mut retries = Retries::new(now, ACT_WAIT);
-        let pauses: Vec<_> = (0..9).filter_map(|_| retries.next_pause(now, 0.0)).collect();
+        let pauses: Vec<_> = (0..9).filter_map(|_| retries.next_pause(now, 0.0, false)).collect();
         assert_eq!(
             pauses.iter().map(Duration::as_millis).collect::<Vec<_>>(),
             [10, 20, 40, 80, 160, 320, 640, 1_000, 1_000]
@@ -48,9 +60,22 @@ mod tests {
         let now = Instant::now();
         let mut retries = Retries::new(now, ACT_WAIT);
         let nearly = now + ACT_WAIT.saturating_sub(Duration::from_millis(1));
-        assert_eq!(retries.next_pause(nearly, 0.0), Some(Duration::from_millis(1)));
-        assert_eq!(retries.next_pause(now + ACT_WAIT, 0.0), None);
-        assert_eq!(retries.next_pause(now + ACT_WAIT * 2, 0.0), None);
+        assert_eq!(retries.next_pause(nearly, 0.0, false), Some(Duration::from_millis(1)));
+        assert_eq!(retries.next_pause(now + ACT_WAIT, 0.0, false), None);
+        assert_eq!(retries.next_pause(now + ACT_WAIT * 2, 0.0, true), None);
+    }
+
+    #[test]
+    fn whom_others_kept_from_committing_runs_alone() {
+        let now = Instant::now();
+        let mut retries = Retries::new(now, ACT_WAIT);
+        assert_eq!(retries.turn(), Turn::Beside);
+        assert_eq!(retries.next_pause(now, 0.0, false), Some(ACT_RETRY_DELAY_MIN), "the database was away");
+        assert_eq!(retries.turn(), Turn::Beside);
+        assert_eq!(retries.next_pause(now, 0.0, true), Some(Duration::ZERO));
+        assert_eq!(retries.turn(), Turn::Alone);
+        assert_eq!(retries.next_pause(now, 0.0, true), Some(ACT_RETRY_DELAY_MIN * 2), "in vain");
+        assert_eq!(retries.turn(), Turn::Alone);
     }
 
     proptest! {
@@ -61,7 +86,7 @@ mod tests {
             let start = Instant::now();
             let (mut retries, mut now, mut attempts) = (Retries::new(start, ACT_WAIT), start, 0);
             for draw in draws {
-                let Some(pause) = retries.next_pause(now, draw) else { break };
+                let Some(pause) = retries.next_pause(now, draw, false) else { break };
                 now += pause;
                 attempts += 1;
             }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tracing::debug;
 
-use crate::store::{AuditOutcome, StoreError, Tx};
+use crate::store::{AuditOutcome, StoreError, Turn, Tx};
 use adit_core::domain::id::ActId;
 use adit_core::domain::places::address_of;
 use adit_core::domain::time::Timestamp;
@@ -110,7 +110,7 @@ impl Platform {
         let mut retries = self.retries();
         loop {
             let id = ActId::from_bytes(random::bytes());
-            let error = match self.attempt(asked, id, &work).await {
+            let error = match self.attempt(asked, id, retries.turn(), &work).await {
                 Ok(ended) => return self.settle(ended),
                 Err(Failure::Fault(error)) => error,
                 Err(Failure::InDoubt(ended)) => match self.was_made(id, &mut retries).await {
@@ -133,19 +133,20 @@ impl Platform {
         &self,
         asked: &Asked<'_>,
         id: ActId,
+        turn: Turn,
         work: &impl AsyncFn(&mut Act) -> Result<T, E>,
     ) -> Result<Ended<T, E>, Failure<T, E>> {
-        let mut act = self.begin(asked, id).await.map_err(|error| Failure::Fault(error.into()))?;
+        let mut act = self.begin(asked, id, turn).await.map_err(|error| Failure::Fault(error.into()))?;
         match work(&mut act).await {
             Err(error) if error.refusal().is_none() => Err(Failure::Fault(error)),
             Ok(value) if act.said.is_nothing => Ok(Ended::untold(value)),
-            ended => self.tell(asked, act, ended).await,
+            ended => self.tell(asked, act, turn, ended).await,
         }
     }
 
-    async fn begin(&self, asked: &Asked<'_>, id: ActId) -> Result<Act, PlatformError> {
+    async fn begin(&self, asked: &Asked<'_>, id: ActId, turn: Turn) -> Result<Act, PlatformError> {
         let tx = match asked.changes {
-            Changes::Something => self.begin_act(id).await?,
+            Changes::Something => self.begin_act(id, turn).await?,
             Changes::Nothing => self.begin_read().await?,
         };
         let mut act = Act {
@@ -165,8 +166,8 @@ impl Platform {
     }
 
     /// Begins a transaction of which it can be found out later whether it was committed.
-    async fn begin_act(&self, id: ActId) -> Result<Tx, StoreError> {
-        let mut tx = self.begin_write().await?;
+    async fn begin_act(&self, id: ActId, turn: Turn) -> Result<Tx, StoreError> {
+        let mut tx = self.begin_write(turn).await?;
         tx.claim_act(id).await?;
         Ok(tx)
     }
@@ -176,6 +177,7 @@ impl Platform {
         &self,
         asked: &Asked<'_>,
         mut act: Act,
+        turn: Turn,
         ended: Result<T, E>,
     ) -> Result<Ended<T, E>, Failure<T, E>> {
         if ended.is_err() && asked.changes == Changes::Something {
@@ -204,7 +206,7 @@ impl Platform {
             Changes::Something => tx,
             Changes::Nothing => {
                 drop(tx);
-                self.begin_act(id).await?
+                self.begin_act(id, turn).await?
             }
         };
         match &ended.counted {

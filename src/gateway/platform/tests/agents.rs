@@ -123,6 +123,19 @@ async fn connected_needs_both_sides_word_over_live_control_links() {
     assert_eq!(connectivity(&pair).await, "Disconnected", "a gateway that starts knows nothing yet");
 }
 
+#[tokio::test]
+async fn a_link_that_went_down_before_it_was_written_is_shown_as_down() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    platform.start_service(GATEWAY).await.unwrap();
+    for up in [true, false] {
+        platform.linked(GATEWAY, pair.source_server, up);
+    }
+    platform.flush_reports().await.unwrap();
+    let shown = platform.connection(&pair.source.initiator, pair.connection).await.unwrap();
+    assert_eq!([shown.source.link.state, shown.target.link.state], ["down", "never"]);
+}
+
 /// Returns what the database holds of the connection.
 async fn stored(pair: &Pair) -> Vec<FactRecord> {
     pair.world.platform.store.read().await.unwrap().facts(pair.connection).await.unwrap()
