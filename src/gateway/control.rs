@@ -230,10 +230,12 @@ fn gauge(name: &'static str, count: usize) {
 
 async fn serve(control: Arc<Control>, incoming: Incoming, newcomer: Newcomer) {
     let from = incoming.origin().address().ip();
-    let mut link = match open(&control, incoming, newcomer).await {
+    // Boxed, as all that is asked of the platform on a link: what it takes is given back before the link lives on for
+    // days.
+    let mut link = match Box::pin(open(&control, incoming, newcomer)).await {
         Ok(link) => link,
         Err(end) => {
-            control.audit_handshake(from, &end).await;
+            Box::pin(control.audit_handshake(from, &end)).await;
             return control.report_unopened(from, &end);
         }
     };
@@ -315,13 +317,13 @@ async fn serve_open(control: &Control, link: &mut OpenLink) -> Result<std::conve
     let now = control.clock.now();
     if link.agent.peer.is_expired(now) {
         info!(%software, expired = %link.agent.peer.not_after(), "an agent with an expired leaf may renew it");
-        return renew_only(control, link).await;
+        return Box::pin(renew_only(control, link)).await;
     }
     info!(%software, %boot, version = link.version, %capabilities, "agent connected");
     link.capabilities = capabilities;
     let copy = control.presence.note_run(link.agent.server, boot, canonical(link.agent.from));
     if let Some(at) = copy {
-        control.report_copy(&link.agent, at).await?;
+        Box::pin(control.report_copy(&link.agent, at)).await?;
     }
     session::run(control, link, copy).await
 }
@@ -467,7 +469,7 @@ impl Control {
 
     /// Checks whether the peer's key is still on file. A refusal is in the audit log before it is told.
     async fn authorize_key(&self, server: ServerId, peer: &VerifiedPeer) -> Result<String, LinkEnd> {
-        let reason = match self.platform.authorize_key(server, peer.key()).await {
+        let reason = match Box::pin(self.platform.authorize_key(server, peer.key())).await {
             Ok(name) => return Ok(name),
             Err(LinkRefusal::Platform(source)) => return Err(LinkEnd::Platform { source }),
             Err(LinkRefusal::UnknownServer) => {
@@ -486,7 +488,7 @@ impl Control {
 
     /// Returns the rules, by connection, and revoked keys as the server must know them now.
     async fn rules(&self, server: ServerId) -> Result<(Vec<Rule>, Vec<KeyFingerprint>), LinkEnd> {
-        self.platform.rules_for(server).await.map_err(|source| LinkEnd::Platform { source })
+        Box::pin(self.platform.rules_for(server)).await.map_err(|source| LinkEnd::Platform { source })
     }
 
     /// Returns which of these connections of the server have reached a final status.

@@ -67,7 +67,8 @@ async fn serve_relayed(
 ) -> Result<Infallible, LinkEnd> {
     let (agent, registration) = (&link.agent, link.registration.clone());
     let turn = control.turns.acquire().await;
-    let relayed = control.relay.join(&control.platform, agent.server, agent.peer.key(), registration).await;
+    let joining = control.relay.join(&control.platform, agent.server, agent.peer.key(), registration);
+    let relayed = Box::pin(joining).await;
     drop(turn);
     let relayed = relayed.map_err(|source| LinkEnd::Platform { source })?;
     let end = converse(control, link, inbox, guard, copy).await;
@@ -103,7 +104,7 @@ async fn converse(
         ControlSession { control, agent, connection, sender, capabilities, view, queue, work, told_away };
     let end = session.serve(receiver, inbox, guard).await;
     if let Err(end) = &end {
-        session.take_last_words(end).await;
+        Box::pin(session.take_last_words(end)).await;
     }
     end
 }
