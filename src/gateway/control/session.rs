@@ -145,7 +145,10 @@ impl ControlSession<'_> {
                         unknown::note("message", receiver.tag());
                     }
                     let now = Instant::now();
-                    heartbeat.handle_heard(now);
+                    match &message {
+                        ToGateway::Heartbeat { .. } => heartbeat.handle_beat(now),
+                        _ => heartbeat.handle_heard(now),
+                    }
                     // Who is too fast is read later, not cut off: the transport's windows then hold it back.
                     let pause = limiter.take(now);
                     if !pause.is_zero() {
