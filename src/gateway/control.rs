@@ -37,7 +37,6 @@ use adit_core::domain::visible::error_chain;
 use adit_core::protocol::capability::{self, Capabilities};
 use adit_core::protocol::control::{DatabaseAway, Rule, ToAgent, ToGateway, VERSION};
 use adit_core::protocol::frame::Code;
-use adit_core::protocol::packet::PacketKey;
 use adit_core::protocol::repeat_limiter::RepeatLimiter;
 use adit_core::protocol::route::canonical;
 use adit_core::protocol::token_buckets::TokenBuckets;
@@ -172,8 +171,6 @@ struct LinkAgent {
 struct OpenLink {
     agent: LinkAgent,
     connection: Connection,
-    /// Authenticates its agent at the relay.
-    registration: PacketKey,
     sender: LinkSender,
     receiver: LinkReceiver,
     /// In which both talk; picked once the agent has said hello.
@@ -287,12 +284,10 @@ async fn open(control: &Control, incoming: Incoming, mut newcomer: Newcomer) -> 
         return Err(LinkEnd::Refused { reason: format!("{CONTROL_LINKS_MAX} links are served already") });
     }
     let from = control.endpoint.origin(&connection).map_or(from, Origin::address);
-    let registration = PacketKey::of_link(&connection.registration_secret().map_err(lost)?);
     let (sender, receiver) = in_time(link::accept(&connection)).await?;
     Ok(OpenLink {
         agent: LinkAgent { server, peer, from },
         connection,
-        registration,
         sender,
         receiver,
         version: VERSION,
