@@ -34,6 +34,7 @@ mod log;
 mod process;
 #[path = "crash_points/recording.rs"]
 mod recording;
+mod whole_lists;
 
 use std::env;
 use std::path::PathBuf;

@@ -28,5 +28,6 @@ mod sequences;
 mod shorten;
 #[path = "platform/step.rs"]
 mod step;
+mod whole_lists;
 #[path = "platform/world.rs"]
 mod world;

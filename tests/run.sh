@@ -30,6 +30,7 @@ failures=()
 service_policy=
 cluster_policy=
 postgres=
+agents_database=
 log=$(mktemp)
 trap clean_up EXIT
 
@@ -48,6 +49,8 @@ main() {
     suite "simulation" cargo test --locked --test simulation -- --nocapture every_seed_keeps_the_promises
     suite "networks" cargo test --locked --test it -- --nocapture ${long:+--test-threads=1} hospital_networks
     suite "interop" interop
+    [[ ! $long ]] || agents_database=$(mktemp -d)
+    suite "agents" agents
     suite "docker" bash tests/docker/run.sh "$target/debug/adit"
     suite "fuzzing" bash tests/fuzz/run.sh "$([[ $long ]] && echo 300 || echo 15)"
     if [[ $long ]]; then
@@ -195,6 +198,7 @@ clean_up() {
     lift_service_policy
     lift_cluster_policy
     [[ -z $postgres ]] || bash tests/postgres.sh stop "$postgres"
+    [[ -z $agents_database ]] || bash tests/postgres.sh stop "$agents_database"
     rm -f "$log"
 }
 
@@ -244,6 +248,21 @@ bench_paths() {
     shift 2
     built=$(cargo "$build" --locked --no-run -p adit-benches --bench tunnel --message-format=json) || return 1
     "$python" benches/paths/run.py --profile "$profile" --load "$(built_as tunnel <<<"$built")" "$@"
+}
+
+# Simulated agents with real control links: all of them get one, hear of every termination and are back after the
+# gateway was killed. What it costs is for people. Not optimised, like the other tests, so they are fewer.
+agents() {
+    if [[ ! $long ]]; then
+        cargo build --locked -p adit -p adit-lab || return 1
+        "$target/debug/adit-lab" agents 500 --sockets 50 --window 2 --terminations 20
+        return
+    fi
+    cargo build --locked --release -p adit -p adit-lab || return 1
+    "$target/release/adit-lab" agents 10000 --patience 600 || return 1
+    local url
+    url=$(bash tests/postgres.sh start "$agents_database") || return 1
+    "$target/release/adit-lab" agents 10000 --patience 600 --database "$url"
 }
 
 built_as() {

@@ -37,7 +37,6 @@ use adit_core::domain::visible::error_chain;
 use adit_core::protocol::capability::{self, Capabilities};
 use adit_core::protocol::control::{DatabaseAway, Rule, ToAgent, ToGateway, VERSION};
 use adit_core::protocol::frame::Code;
-use adit_core::protocol::packet::PacketKey;
 use adit_core::protocol::repeat_limiter::RepeatLimiter;
 use adit_core::protocol::route::canonical;
 use adit_core::protocol::token_buckets::TokenBuckets;
@@ -172,8 +171,6 @@ struct LinkAgent {
 struct OpenLink {
     agent: LinkAgent,
     connection: Connection,
-    /// Authenticates its agent at the relay.
-    registration: PacketKey,
     sender: LinkSender,
     receiver: LinkReceiver,
     /// In which both talk; picked once the agent has said hello.
@@ -230,10 +227,12 @@ fn gauge(name: &'static str, count: usize) {
 
 async fn serve(control: Arc<Control>, incoming: Incoming, newcomer: Newcomer) {
     let from = incoming.origin().address().ip();
-    let mut link = match open(&control, incoming, newcomer).await {
+    // Boxed, as all that is asked of the platform on a link: what it takes is given back before the link lives on for
+    // days.
+    let mut link = match Box::pin(open(&control, incoming, newcomer)).await {
         Ok(link) => link,
         Err(end) => {
-            control.audit_handshake(from, &end).await;
+            Box::pin(control.audit_handshake(from, &end)).await;
             return control.report_unopened(from, &end);
         }
     };
@@ -285,12 +284,10 @@ async fn open(control: &Control, incoming: Incoming, mut newcomer: Newcomer) -> 
         return Err(LinkEnd::Refused { reason: format!("{CONTROL_LINKS_MAX} links are served already") });
     }
     let from = control.endpoint.origin(&connection).map_or(from, Origin::address);
-    let registration = PacketKey::of_link(&connection.registration_secret().map_err(lost)?);
     let (sender, receiver) = in_time(link::accept(&connection)).await?;
     Ok(OpenLink {
         agent: LinkAgent { server, peer, from },
         connection,
-        registration,
         sender,
         receiver,
         version: VERSION,
@@ -315,13 +312,13 @@ async fn serve_open(control: &Control, link: &mut OpenLink) -> Result<std::conve
     let now = control.clock.now();
     if link.agent.peer.is_expired(now) {
         info!(%software, expired = %link.agent.peer.not_after(), "an agent with an expired leaf may renew it");
-        return renew_only(control, link).await;
+        return Box::pin(renew_only(control, link)).await;
     }
     info!(%software, %boot, version = link.version, %capabilities, "agent connected");
     link.capabilities = capabilities;
     let copy = control.presence.note_run(link.agent.server, boot, canonical(link.agent.from));
     if let Some(at) = copy {
-        control.report_copy(&link.agent, at).await?;
+        Box::pin(control.report_copy(&link.agent, at)).await?;
     }
     session::run(control, link, boot, copy).await
 }
@@ -467,7 +464,7 @@ impl Control {
 
     /// Checks whether the peer's key is still on file. A refusal is in the audit log before it is told.
     async fn authorize_key(&self, server: ServerId, peer: &VerifiedPeer) -> Result<String, LinkEnd> {
-        let reason = match self.platform.authorize_key(server, peer.key()).await {
+        let reason = match Box::pin(self.platform.authorize_key(server, peer.key())).await {
             Ok(name) => return Ok(name),
             Err(LinkRefusal::Platform(source)) => return Err(LinkEnd::Platform { source }),
             Err(LinkRefusal::UnknownServer) => {
@@ -486,7 +483,7 @@ impl Control {
 
     /// Returns the rules, by connection, and revoked keys as the server must know them now.
     async fn rules(&self, server: ServerId) -> Result<(Vec<Rule>, Vec<KeyFingerprint>), LinkEnd> {
-        self.platform.rules_for(server).await.map_err(|source| LinkEnd::Platform { source })
+        Box::pin(self.platform.rules_for(server)).await.map_err(|source| LinkEnd::Platform { source })
     }
 
     /// Returns which of these connections of the server have reached a final status.

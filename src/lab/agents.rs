@@ -16,8 +16,10 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use adit_core::config::DatabaseUrl;
 use adit_core::domain::name::InvalidName;
 use adit_gateway::authority::AuthorityError;
+use adit_gateway::migrate::MigrateError;
 use adit_gateway::platform::{EnrolRefusal, OpenError, PlatformError};
 use adit_net::host::folder::FolderError;
 use adit_net::identity::error::IdentityError;
@@ -51,7 +53,7 @@ pub struct Wanted {
     /// The binary that is the gateway.
     pub adit: PathBuf,
     /// Where the gateway keeps its platform instead of its state folder.
-    pub database: Option<String>,
+    pub database: Option<DatabaseUrl>,
     /// Where the run's folder is made; absent: where temporary files go.
     pub folder: Option<PathBuf>,
 }
@@ -62,8 +64,6 @@ pub enum AgentsError {
         "expected from 2 to {AGENTS_MAX} agents, of which at most all are noisy; found {agents} and {noisy} noisy"
     )]
     Count { agents: usize, noisy: usize },
-    #[error("this build fills a platform in the gateway's state folder alone; leave `--database` out")]
-    Database,
     #[error("cannot make a folder for the run; name one with room that this user may write with `--folder`")]
     Folder { source: io::Error },
     #[error("cannot write `{path}`; free space there, or name another place with `--folder`")]
@@ -90,6 +90,8 @@ pub enum AgentsError {
     Open(#[from] OpenError),
     #[error("the gateway's platform could not be filled")]
     Platform(#[from] PlatformError),
+    #[error("the platform could not be moved to the database; `--database` must name an empty one")]
+    Move { source: Box<MigrateError> },
     #[error("an agent could not be enrolled")]
     Enrol(#[from] EnrolRefusal),
     #[error("an agent's key or certificate could not be made")]

@@ -1,10 +1,16 @@
 //! Tasks with names: the end of one says which it was, and how it ended.
 
+use std::pin::Pin;
 use std::thread;
 
 /// Runs `future` as the task `name`; logs at TRACE when it is done, at DEBUG when it is dropped before, and at
 /// ERROR when it panics. To be called inside the span of what the task is for: `named("path probes", …).instrument(span)`.
-pub async fn named<F: Future>(name: &'static str, future: F) -> F::Output {
+pub fn named<F: Future>(name: &'static str, future: F) -> impl Future<Output = F::Output> {
+    // Boxed: an async function that awaits what it was given has room for it twice.
+    until_end(name, Box::pin(future))
+}
+
+async fn until_end<F: Future>(name: &'static str, future: Pin<Box<F>>) -> F::Output {
     let mut end = TaskEnd { name, is_done: false };
     let output = future.await;
     end.is_done = true;

@@ -19,6 +19,7 @@ use adit_gateway::platform::{
 use adit_lab::messages::Draws;
 use adit_net::identity::time::TimeSource;
 
+use crate::whole_lists::WholeLists as _;
 use super::process::Process;
 
 /// The gateway that serves every link.

@@ -12,6 +12,7 @@ use adit_gateway::platform::{AgentError, Platform};
 use adit_net::identity::time::TimeSource;
 use tempfile::TempDir;
 
+use crate::whole_lists::WholeLists as _;
 use super::acts::host;
 use super::disk::Image;
 use super::dump;

@@ -204,6 +204,9 @@ pub const HANDSHAKES_OF_NETWORK_BURST: u32 = 128;
 pub const HANDSHAKES_OF_NETWORK_EACH: Duration = Duration::from_micros(2_500);
 pub const HANDSHAKES_OF_ALL_BURST: u32 = 512;
 pub const HANDSHAKES_OF_ALL_EACH: Duration = Duration::from_millis(1);
+/// Words of a gateway that it knows nothing of a link (RFC 9000 §10.3), one in each: after a restart ten thousand
+/// agents hear so within one heartbeat. None is longer than the packet that it answers.
+pub const GATEWAY_RESETS_EACH: Duration = Duration::from_micros(250);
 /// Links that one agent's key may open at once, and then one in each.
 pub const CONTROL_OPENINGS_BURST: u32 = 32;
 pub const CONTROL_OPENINGS_EACH: Duration = Duration::from_secs(2);

@@ -35,6 +35,15 @@ impl Heartbeat {
         self.heard = self.heard.max(now);
     }
 
+    /// Notes a beat of the other end. The own next one is due with it rather than up to half an interval later: one
+    /// packet then carries both, and the acknowledgement.
+    pub fn handle_beat(&mut self, now: Instant) {
+        self.handle_heard(now);
+        if self.next_beat.saturating_duration_since(now) <= self.every / 2 {
+            self.next_beat = self.next_beat.min(now);
+        }
+    }
+
     /// Returns what to do now. A process that slept through several beats sends one.
     pub fn poll(&mut self, now: Instant) -> Option<Beat> {
         let silent_for = now.saturating_duration_since(self.heard);
@@ -82,6 +91,21 @@ mod tests {
             assert_eq!(heartbeat.poll(now), Some(Beat::Send { number: round.into() }));
             heartbeat.handle_heard(now + EVERY / 2);
         }
+    }
+
+    #[test]
+    fn a_beat_is_answered_once_half_an_interval_is_over() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(start, EVERY, 3);
+        let half = start + EVERY / 2;
+        heartbeat.handle_beat(half.checked_sub(Duration::from_nanos(1)).unwrap());
+        assert_eq!(heartbeat.deadline(), start + EVERY);
+        heartbeat.handle_beat(half);
+        assert_eq!(heartbeat.poll(half), Some(Beat::Send { number: 1 }));
+        heartbeat.handle_beat(half);
+        assert_eq!(heartbeat.deadline(), half + EVERY, "the answer is not answered");
+        heartbeat.handle_beat(half + EVERY * 2);
+        assert_eq!(heartbeat.deadline(), half + EVERY, "what was due stays due");
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::{Control, LinkAgent, LinkEnd, OpenLink, count_dropped, lost};
 use crate::feed::{LinkInbox, News};
 use crate::platform::AgentNote;
 use crate::presence::PresenceGuard;
+use crate::relay::RelayGuard;
 use adit_core::domain::id::{BootId, ServerId};
 use adit_core::domain::limits::{
     CONTROL_HEARTBEAT_EVERY, CONTROL_HEARTBEATS_MISSED_MAX, CONTROL_LAST_WORDS_TIMEOUT,
@@ -28,6 +29,7 @@ use adit_core::domain::time::Timestamp;
 use adit_core::protocol::capability::{Capabilities, Capability};
 use adit_core::protocol::control::{Activity, Change, Rule, ToAgent, ToGateway};
 use adit_core::protocol::heartbeat::{Beat, Heartbeat};
+use adit_core::protocol::packet::PacketKey;
 use adit_core::protocol::text::listed;
 use adit_core::protocol::token_bucket::TokenBucket;
 use adit_net::transport::endpoint::{Connection, TransportError};
@@ -67,16 +69,20 @@ async fn serve_relayed(
     guard: &mut PresenceGuard,
     run: (BootId, Option<SocketAddr>),
 ) -> Result<Infallible, LinkEnd> {
-    let (agent, registration) = (&link.agent, link.registration.clone());
-    let turn = control.turns.acquire().await;
-    let relayed = control.relay.join(&control.platform, agent.server, agent.peer.key(), registration).await;
-    drop(turn);
-    let relayed = relayed.map_err(|source| LinkEnd::Platform { source })?;
+    let relayed = Box::pin(join_relay(control, link)).await?;
     let end = converse(control, link, inbox, guard, run).await;
     if let Some(relayed) = relayed {
         control.relay.leave(relayed).await;
     }
     end
+}
+
+async fn join_relay(control: &Control, link: &OpenLink) -> Result<Option<RelayGuard>, LinkEnd> {
+    let agent = &link.agent;
+    let registration = PacketKey::of_link(&link.connection.registration_secret().map_err(lost)?);
+    let _turn = control.turns.acquire().await;
+    let joining = control.relay.join(&control.platform, agent.server, agent.peer.key(), registration);
+    joining.await.map_err(|source| LinkEnd::Platform { source })
 }
 
 async fn converse(
@@ -116,7 +122,7 @@ async fn converse(
     };
     let end = session.serve(receiver, inbox, guard).await;
     if let Err(end) = &end {
-        session.take_last_words(end).await;
+        Box::pin(session.take_last_words(end)).await;
     }
     end
 }
@@ -160,7 +166,10 @@ impl ControlSession<'_> {
                         unknown::note("message", receiver.tag());
                     }
                     let now = Instant::now();
-                    heartbeat.handle_heard(now);
+                    match &message {
+                        ToGateway::Heartbeat { .. } => heartbeat.handle_beat(now),
+                        _ => heartbeat.handle_heard(now),
+                    }
                     // Who is too fast is read later, not cut off: the transport's windows then hold it back.
                     let pause = limiter.take(now);
                     if !pause.is_zero() {

@@ -13,7 +13,8 @@ use adit_core::protocol::control::{Change, Rule, ToAgent};
 #[derive(Debug)]
 pub(super) struct AgentView {
     revision: u64,
-    rules: BTreeMap<ConnectionId, Rule>,
+    /// By connection, and in no more room than they need: most agents have few, and there are many agents.
+    rules: Box<[Rule]>,
     revoked: BTreeSet<KeyFingerprint>,
     /// Those at the other ends of its connections, and the last word on each.
     peers: BTreeMap<ServerId, ToldOfPeer>,
@@ -31,7 +32,7 @@ impl AgentView {
     pub(super) fn snapshot(rules: Vec<Rule>, revoked: Vec<KeyFingerprint>) -> (Self, Vec<ToAgent>) {
         let mut view = Self {
             revision: 1,
-            rules: rules.iter().map(|rule| (rule.connection, rule.clone())).collect(),
+            rules: by_connection(rules.clone()),
             revoked: revoked.iter().copied().collect(),
             peers: BTreeMap::new(),
         };
@@ -42,7 +43,7 @@ impl AgentView {
 
     /// Returns the connections it was told of.
     pub(super) fn connections(&self) -> Vec<ConnectionId> {
-        self.rules.keys().copied().collect()
+        self.rules.iter().map(|rule| rule.connection).collect()
     }
 
     /// Returns who is at the other ends of its connections.
@@ -64,8 +65,9 @@ impl AgentView {
                 changes.push(Change::Revoked { key });
             }
         }
-        let now: BTreeMap<_, _> = rules.into_iter().map(|rule| (rule.connection, rule)).collect();
-        for &connection in self.rules.keys().filter(|connection| !now.contains_key(connection)) {
+        let now = by_connection(rules);
+        let gone = self.rules.iter().filter(|rule| find(&now, rule.connection).is_none());
+        for connection in gone.map(|rule| rule.connection) {
             let has_ended = ended.contains(&connection);
             changes.push(if has_ended {
                 Change::Ended { connection }
@@ -73,8 +75,8 @@ impl AgentView {
                 Change::Unlisted { connection }
             });
         }
-        for (connection, rule) in &now {
-            if self.rules.get(connection) != Some(rule) {
+        for rule in &now {
+            if find(&self.rules, rule.connection) != Some(rule) {
                 changes.push(Change::Rule { rule: rule.clone() });
             }
         }
@@ -124,7 +126,7 @@ impl AgentView {
 
     /// Forgets what was said of those who are no peers any more, and begins with those who are new.
     fn note_peers(&mut self) {
-        let now: BTreeSet<_> = self.rules.values().map(|rule| rule.peer).collect();
+        let now: BTreeSet<_> = self.rules.iter().map(|rule| rule.peer).collect();
         self.peers.retain(|peer, _| now.contains(peer));
         for peer in now {
             self.peers.entry(peer).or_default();
@@ -135,6 +137,17 @@ impl AgentView {
         self.revision += 1;
         ToAgent::Change { revision: self.revision, change }
     }
+}
+
+fn by_connection(mut rules: Vec<Rule>) -> Box<[Rule]> {
+    rules.sort_by_key(|rule| rule.connection);
+    rules.into_boxed_slice()
+}
+
+/// Returns the rule of a connection.
+fn find(rules: &[Rule], connection: ConnectionId) -> Option<&Rule> {
+    let place = rules.binary_search_by_key(&connection, |rule| rule.connection).ok()?;
+    rules.get(place)
 }
 
 /// Splits a snapshot: the last message is the snapshot proper; what it cannot hold goes before it.

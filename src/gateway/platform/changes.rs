@@ -1,7 +1,7 @@
 //! The feed of changes, as the gateway follows it. What a change is, the store says; whom it concerns, the
 //! gateway's feed.
 
-use crate::store::ChangesAfter;
+use crate::store::{ChangesAfter, Turn};
 
 use super::Platform;
 use super::error::PlatformError;
@@ -14,7 +14,7 @@ impl Platform {
 
     /// Returns the number of the newest change of a database that can also be written.
     pub(crate) async fn newest_if_writable(&self) -> Result<i64, PlatformError> {
-        drop(self.begin_write().await?);
+        drop(self.begin_write(Turn::Beside).await?);
         self.newest_change().await
     }
 

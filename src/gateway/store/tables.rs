@@ -217,10 +217,6 @@ pub(super) const TABLES: [Table; 18] = [
         &[number("seq"), text("organization"), text("server"), text("connection"), text("kind")],
     )
     .numbered("seq"),
-    table(
-        "note_mark",
-        &["teller", "run"],
-        &[text("teller"), text("run"), number("number"), number("at")],
-    ),
+    table("note_mark", &["teller", "run"], &[text("teller"), text("run"), number("number"), number("at")]),
     table("feed", &["one"], &[number("one"), number("pruned_to")]).never_empty(),
 ];

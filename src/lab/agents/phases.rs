@@ -1,7 +1,9 @@
 //! A run from the first organization to the last figure: what is done in which order, and when a clock is read.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,7 @@ use super::{AGENTS_MAX, AgentsError, Wanted};
 use crate::lab::{free_ports, quoted};
 use crate::measure::Histogram;
 use crate::messages::Draws;
+use adit_core::config::DatabaseUrl;
 use adit_gateway::platform::ConnectionCommand;
 
 /// After links came up, or noise began, until it counts.
@@ -54,7 +57,7 @@ fn check(wanted: &Wanted) -> Result<(), AgentsError> {
     if !(2..=AGENTS_MAX).contains(&agents) || noisy > agents {
         return Err(AgentsError::Count { agents, noisy });
     }
-    if wanted.database.is_some() { Err(AgentsError::Database) } else { Ok(()) }
+    Ok(())
 }
 
 fn run_folder(wanted: &Wanted) -> Result<tempfile::TempDir, AgentsError> {
@@ -86,12 +89,13 @@ impl<'a> Run<'a> {
         // Some are left when those that are to be terminated are gone.
         let rounds = (2 * wanted.terminations).div_ceil(wanted.agents).clamp(1, wanted.agents - 1);
         say(&format!("{} servers are registered, connected and enrolled", wanted.agents));
-        let town = setup::fill(&state, wanted.agents, rounds).await?;
+        let town = setup::fill(&state, wanted.database.as_ref(), wanted.agents, rounds).await?;
         let set_up = begun.elapsed();
         let [port] = free_ports().map_err(|source| AgentsError::NoPort { source })?;
         let config = folder.join("gateway.toml");
-        let text = gateway_file(port, &state, wanted.database.as_deref());
-        fs::write(&config, text).map_err(|source| AgentsError::Write { path: config.clone(), source })?;
+        let text = gateway_file(port, &state, wanted.database.as_ref());
+        write_private(&config, &text)
+            .map_err(|source| AgentsError::Write { path: config.clone(), source })?;
         let sockets = Sockets::bind(wanted.sockets.clamp(1, wanted.agents))?;
         say("the gateway is started");
         let gateway = GatewayProcess::start(&wanted.adit, &config, folder).await?;
@@ -252,11 +256,17 @@ fn per_second(count: u64, took: Duration) -> f64 {
 }
 
 /// Returns the gateway's file; `database` is where the platform is, if not in `state`.
-fn gateway_file(port: u16, state: &Path, database: Option<&str>) -> String {
-    let database = database.map(|url| format!("database = {}\n", quoted(Path::new(url))));
+fn gateway_file(port: u16, state: &Path, database: Option<&DatabaseUrl>) -> String {
+    let database = database.map(|url| format!("database = {}\n", quoted(Path::new(url.reveal()))));
     format!(
         "name = \"127.0.0.1:{port}\"\nlisten = \"127.0.0.1:{port}\"\nstate = {}\ntrust_domain = \"{TRUST_DOMAIN}\"\n{}",
         quoted(state),
         database.unwrap_or_default()
     )
+}
+
+/// Writes a file that others may not read: a database's URL may hold a password.
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
 }

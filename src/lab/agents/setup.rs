@@ -16,15 +16,16 @@ use tempfile::TempDir;
 use tokio::time::{interval, timeout};
 
 use super::AgentsError;
-use adit_core::config::TrustDomain;
+use adit_core::config::{DatabaseUrl, TrustDomain};
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::id::{ConnectionId, OrganizationId, RouteId, ServerId};
 use adit_core::domain::name::{Description, Name};
 use adit_core::domain::role::UserRole;
 use adit_core::domain::tier::Tier;
 use adit_gateway::authority::Authority;
+use adit_gateway::migrate::{Side, migrate};
 use adit_gateway::platform::{
-    ConnectionCommand, DATABASE, Initiator, NewChannel, Platform, ServerText, TokenLife,
+    ConnectionCommand, DATABASE, Initiator, Location, NewChannel, Platform, ServerText, TokenLife,
 };
 use adit_net::host::folder::Folder;
 use adit_net::identity::csr::VerifiedCsr;
@@ -67,9 +68,14 @@ struct Server {
     id: ServerId,
 }
 
-/// Fills the platform in the folder `state`: `agents` servers, each with a connection to so many of the next as
-/// `rounds` says.
-pub(super) async fn fill(state: &Path, agents: usize, rounds: usize) -> Result<Town, AgentsError> {
+/// Fills the platform of the folder `state`: `agents` servers, each with a connection to so many of the next as
+/// `rounds` says. With a `database` its rows are moved there.
+pub(super) async fn fill(
+    state: &Path,
+    database: Option<&DatabaseUrl>,
+    agents: usize,
+    rounds: usize,
+) -> Result<Town, AgentsError> {
     let clock: Arc<dyn TimeSource> = Arc::new(HostClock);
     let memory = TempDir::with_prefix_in("adit-agents-", MEMORY).ok();
     let place = memory.as_ref().map_or_else(|| state.to_owned(), |memory| memory.path().join("state"));
@@ -81,8 +87,22 @@ pub(super) async fn fill(state: &Path, agents: usize, rounds: usize) -> Result<T
         released(&place).await?;
         copy_to(&place, state)?;
     }
-    let platform = Platform::open(state, clock).await?;
+    let location = match database {
+        Some(url) => {
+            move_to(state, url, &clock).await?;
+            Location::Postgres(url.clone())
+        }
+        None => Location::Sqlite(state.join(DATABASE)),
+    };
+    let platform = Platform::open_at(state, &location, clock).await?;
     Ok(Town { platform, route: authority.route(), agents, connections })
+}
+
+/// Moves the rows as `adit gateway migrate` does, to a database that must be empty.
+async fn move_to(state: &Path, url: &DatabaseUrl, clock: &Arc<dyn TimeSource>) -> Result<(), AgentsError> {
+    let (from, to) = (Side::State(state.into()), Side::Postgres(url.clone()));
+    let moved = migrate(&from, &to, Arc::clone(clock)).await;
+    moved.map(drop).map_err(|source| AgentsError::Move { source: Box::new(source) })
 }
 
 type Written = (Authority, Vec<Credentials>, Vec<Tie>);
@@ -214,7 +234,7 @@ mod tests {
     #[tokio::test]
     async fn every_server_has_two_connections_in_the_ring() {
         let folder = tempfile::tempdir().unwrap();
-        let town = fill(&folder.path().join("state"), 24, 1).await.unwrap();
+        let town = fill(&folder.path().join("state"), None, 24, 1).await.unwrap();
         let mut ends = vec![0; 24];
         for tie in &town.connections {
             ends[tie.source] += 1;

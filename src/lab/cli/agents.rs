@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use tokio::signal::unix::{SignalKind, signal};
 
-use adit_core::config::LogFormat;
+use adit_core::config::{DatabaseUrl, LogFormat};
 use adit_lab::agents::{self, Figures, Noise, Wanted};
 use adit_observe::{log, print};
 
@@ -44,9 +44,9 @@ pub(super) struct Arguments {
     /// The gateway's binary; by default `adit` beside this one
     #[arg(long, value_name = "PATH")]
     adit: Option<PathBuf>,
-    /// Where the gateway keeps its platform; by default in its state folder
+    /// Where the gateway keeps its platform: an empty database; by default in its state folder
     #[arg(long, value_name = "URL")]
-    database: Option<String>,
+    database: Option<DatabaseUrl>,
     /// Where the run's folder is made, which goes with it; by default where temporary files go
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,

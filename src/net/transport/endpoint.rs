@@ -275,11 +275,10 @@ impl GatewayEndpoint {
         identity: &Identity,
         trust: &Trust,
     ) -> Result<Self, TransportError> {
+        let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, reset_key)));
+        config.min_reset_interval(limits::GATEWAY_RESETS_EACH);
         let endpoint = quinn::Endpoint::new_with_abstract_socket(
-            endpoint_config(
-                route,
-                EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, reset_key))),
-            ),
+            endpoint_config(route, config),
             Some(control_server_config(identity, trust)?),
             Arc::clone(&socket) as Arc<dyn AsyncUdpSocket>,
             Arc::new(TokioRuntime),

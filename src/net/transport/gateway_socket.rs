@@ -149,8 +149,10 @@ impl AsyncUdpSocket for GatewaySocket {
         self.bound()
     }
 
+    /// quinn keeps room for so many of the longest datagrams in every connection, for as long as it lives. Control
+    /// links say little: they need no more than one at a time.
     fn max_transmit_segments(&self) -> usize {
-        self.state.max_gso_segments()
+        1
     }
 
     fn max_receive_segments(&self) -> usize {

@@ -35,7 +35,7 @@ fn ends(
     send: quinn::SendStream,
     receive: quinn::RecvStream,
 ) -> (LinkSender, LinkReceiver) {
-    let sender = LinkSender { connection: connection.clone(), stream: send, buffer: BytesMut::new() };
+    let sender = LinkSender { connection: connection.clone(), stream: send };
     let receiver =
         LinkReceiver { connection: connection.clone(), stream: receive, decoder: Decoder::default() };
     (sender, receiver)
@@ -46,16 +46,15 @@ fn ends(
 pub struct LinkSender {
     connection: Connection,
     stream: quinn::SendStream,
-    buffer: BytesMut,
 }
 
 impl LinkSender {
     pub async fn send<M: Serialize>(&mut self, message: &M) -> Result<(), TransportError> {
-        self.buffer.clear();
-        encode(message, &mut self.buffer)
-            .map_err(|error| TransportError::Peer { what: error.to_string() })?;
-        trace!(bytes = self.buffer.len(), "a control message is sent");
-        match tokio::time::timeout(SEND_TIMEOUT, self.stream.write_all(&self.buffer)).await {
+        // The stream takes it as it is, and gives it back once it has arrived: a link at rest keeps nothing.
+        let mut bytes = BytesMut::new();
+        encode(message, &mut bytes).map_err(|error| TransportError::Peer { what: error.to_string() })?;
+        trace!(bytes = bytes.len(), "a control message is sent");
+        match tokio::time::timeout(SEND_TIMEOUT, self.stream.write_chunk(bytes.freeze())).await {
             Ok(sent) => sent.map_err(TransportError::of_write),
             Err(_) => Err(TransportError::Timeout { after: SEND_TIMEOUT }),
         }

@@ -14,7 +14,7 @@ use super::super::{AgentError, Initiator, Platform};
 use super::entry::{Entry, Logs};
 use super::run::{Asked, Changes};
 use super::{Act, Said};
-use crate::store::{AuditOutcome, NoteRun};
+use crate::store::{AuditOutcome, NoteRun, Turn};
 use adit_core::domain::id::{ActId, BootId, ServerId};
 use adit_net::identity::random;
 
@@ -29,7 +29,7 @@ impl Platform {
     ) -> Result<Vec<NoteTaken>, PlatformError> {
         let mut retries = self.retries();
         loop {
-            match self.take_once(server, boot, notes).await {
+            match self.take_once(server, boot, notes, retries.turn()).await {
                 Ok(taken) => return Ok(taken),
                 Err(error) => retries.wait_where_harmless(error).await?,
             }
@@ -41,8 +41,9 @@ impl Platform {
         server: ServerId,
         boot: BootId,
         notes: &[NumberedNote],
+        turn: Turn,
     ) -> Result<Vec<NoteTaken>, PlatformError> {
-        let (run, mut act) = (NoteRun::of_agent(server, boot), self.begin_notes(server).await?);
+        let (run, mut act) = (NoteRun::of_agent(server, boot), self.begin_notes(server, turn).await?);
         let mark = act.tx.note_mark(&run).await?;
         let mut batch = Batch::default();
         let mut taken = Vec::new();
@@ -72,10 +73,10 @@ impl Platform {
         Ok(taken)
     }
 
-    async fn begin_notes(&self, server: ServerId) -> Result<Act, PlatformError> {
+    async fn begin_notes(&self, server: ServerId, turn: Turn) -> Result<Act, PlatformError> {
         let initiator = Initiator::Agent { server };
         Ok(Act {
-            tx: self.begin_write().await?,
+            tx: self.begin_write(turn).await?,
             now: self.now(),
             seal: Arc::clone(&self.seal),
             id: ActId::from_random(random::bytes()),
