@@ -158,9 +158,6 @@ async fn what_changed_meanwhile_is_told_before_that_the_database_is_back() {
         }
     }
     assert_eq!(order, [(true, 1), (false, 0)]);
-    let paused =
-        world.gateway.platform().command(&pair.target_initiator, pair.connection, ConnectionCommand::Pause);
-    paused.await.unwrap();
 }
 
 #[tokio::test]
