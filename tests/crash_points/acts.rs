@@ -19,8 +19,8 @@ use adit_gateway::platform::{
 use adit_lab::messages::Draws;
 use adit_net::identity::time::TimeSource;
 
-use crate::whole_lists::WholeLists as _;
 use super::process::Process;
+use crate::whole_lists::WholeLists as _;
 
 /// The gateway that serves every link.
 const GATEWAY: GatewayId = GatewayId::from_bytes([7; 8]);

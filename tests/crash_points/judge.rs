@@ -12,10 +12,10 @@ use adit_gateway::platform::{AgentError, Platform};
 use adit_net::identity::time::TimeSource;
 use tempfile::TempDir;
 
-use crate::whole_lists::WholeLists as _;
 use super::acts::host;
 use super::disk::Image;
 use super::dump;
+use crate::whole_lists::WholeLists as _;
 
 /// How many lines of a difference are shown.
 const LINES_SHOWN: usize = 4;

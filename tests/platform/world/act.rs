@@ -41,7 +41,8 @@ impl From<PlatformError> for Answer {
             PlatformError::Store(_)
             | PlatformError::Seal(_)
             | PlatformError::Away(_)
-            | PlatformError::Unknown(_) | PlatformError::Cursor(_) => panic!("the platform failed: {error:?}"),
+            | PlatformError::Unknown(_)
+            | PlatformError::Cursor(_) => panic!("the platform failed: {error:?}"),
         };
         Self { outcome: Err(refusal), sentence: Some(error.to_string()) }
     }

@@ -10,11 +10,11 @@ use adit_gateway::platform::{
     Resource, ServerView,
 };
 
-use crate::whole_lists::WholeLists as _;
 use super::act::{number_of_key, status};
 use super::{World, number_of};
 use crate::outcome::{AgentView, ConnectionLine, Entry, GrantLine, Line, List, RuleLine, Thing};
 use crate::step::Asker;
+use crate::whole_lists::WholeLists as _;
 
 /// An audit entry with the words of its detail.
 #[derive(Debug, Clone)]
