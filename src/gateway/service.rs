@@ -141,7 +141,7 @@ pub struct Gateway {
     tasks: JoinSet<()>,
     /// Ends after everything that lives on its socket.
     relay: RelayThread,
-    gateway: GatewayId,
+    id: GatewayId,
     _lock: FolderLock,
 }
 
@@ -227,7 +227,7 @@ impl Gateway {
         let renewing = until(stopping, renew_daily(Arc::clone(&authority), clock, endpoint, tls));
         tasks.spawn(named("renewal of the gateway's leaf", renewing).instrument(info_span!("renewal")));
         info!(%address, ca_key = %authority.trust().ca_key(), "gateway serves");
-        Ok(Self { address, platform, authority, stop, tasks, relay, gateway, _lock: lock })
+        Ok(Self { address, platform, authority, stop, tasks, relay, id: gateway, _lock: lock })
     }
 
     /// Returns where UDP and TCP are served.
@@ -256,7 +256,7 @@ impl Gateway {
     pub async fn shutdown(mut self) {
         self.stop.disarm().cancel();
         while self.tasks.join_next().await.is_some() {}
-        if let Err(error) = self.platform.stop_service(self.gateway).await {
+        if let Err(error) = self.platform.stop_service(self.id).await {
             error!(
                 why = error_chain(&error),
                 "what agents said last, and that this gateway stops, could not be written"
