@@ -13,7 +13,7 @@ use super::log::Event;
 use super::recording::Recording;
 
 /// How many prefixes that end at no sync are drawn in an ordinary run.
-const DRAWN: u64 = 150;
+const DRAWN: u64 = 60;
 /// How many failures are told in full.
 const SHOWN: usize = 5;
 

@@ -111,10 +111,13 @@ pub(crate) fn finds(trace: &Trace, mutation: Mutation) -> bool {
     trace.observed.iter().any(|observed| judge(&mut model, observed).is_err())
 }
 
-/// Looks at one thing after a step: a look costs as much as a step.
+/// Looks at one thing after every other step: a look costs as much as a step.
 async fn look(world: &World, drawn: usize) -> Vec<Look> {
     let (organizations, servers) = (world.made.organizations.len(), world.made.servers.len());
-    if drawn.is_multiple_of(3) && servers > 0 {
+    let (looks, drawn) = (drawn.is_multiple_of(2), drawn / 2);
+    if !looks {
+        Vec::new()
+    } else if drawn.is_multiple_of(3) && servers > 0 {
         let server = drawn / 4 % servers;
         vec![Look::Agent { server, view: world.agent_view(server).await }]
     } else if organizations > 0 {
