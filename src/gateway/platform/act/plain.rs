@@ -41,7 +41,7 @@ impl Platform {
         loop {
             match self.record_once(&work).await {
                 Err(error) if error.is_transient() => retries.wait_after(error).await?,
-                Err(error) if matches!(error.store(), Some(StoreError::CommitUnknown { .. })) => {
+                Err(error) if matches!(error.store(), Some(StoreError::CommitUnknown)) => {
                     retries.wait_after(error_of::<E>(StoreError::Away { doing: "committing" })).await?;
                 }
                 recorded => return recorded,

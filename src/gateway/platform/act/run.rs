@@ -213,7 +213,7 @@ impl Platform {
         }
         match self.commit(tx).await {
             Ok(()) => Ok(ended),
-            Err(StoreError::CommitUnknown { .. }) => Err(Failure::InDoubt(ended)),
+            Err(StoreError::CommitUnknown) => Err(Failure::InDoubt(ended)),
             Err(error) => Err(error.into()),
         }
     }
