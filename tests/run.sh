@@ -4,10 +4,11 @@
 #   tests/run.sh           what every change must pass
 #   tests/run.sh --long    the same with full counts (ADIT_TEST_LONG=1) and optimised benches
 #
-# Installs what is missing and says so: rustfmt and clippy, Debian packages, among them squid-openssl and
-# tinyproxy (as root or with sudo; no service of theirs is started or enabled), and the Python package hl7
-# into a virtual environment below target/. Needs no network but package registries.
-# Each suite prints its own summary; the last line is `N passed, N failed`.
+# Installs what is missing and says so: rustfmt and clippy, Debian packages, among them squid-openssl,
+# tinyproxy and postgresql (as root or with sudo; no service of theirs is started or enabled, and no cluster of
+# the host made), and the Python package hl7 into a virtual environment below target/. Needs no network but
+# package registries. Each suite prints its own summary and how long it took; the last line is
+# `N passed, N failed`.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,6 +28,8 @@ passed=0
 failed=0
 failures=()
 service_policy=
+cluster_policy=
+postgres=
 log=$(mktemp)
 trap clean_up EXIT
 
@@ -39,6 +42,8 @@ main() {
     # Full counts load the machine; beside each other they would measure its patience.
     suite "tests" cargo test --locked --no-fail-fast -- ${long:+--test-threads=1} \
         --skip hospital_networks --skip every_seed_keeps_the_promises
+    postgres=$(mktemp -d)
+    suite "platform on PostgreSQL" platform_on_postgres
     # What these measure is for people.
     suite "simulation" cargo test --locked --test simulation -- --nocapture every_seed_keeps_the_promises
     suite "networks" cargo test --locked --test it -- --nocapture ${long:+--test-threads=1} hospital_networks
@@ -66,6 +71,7 @@ main() {
 
     echo
     for name in ${failures[@]+"${failures[@]}"}; do echo "failed: $name"; done
+    echo "all of it took $(clock "$SECONDS")"
     echo "$passed passed, $failed failed"
     [[ $failed -eq 0 ]]
 }
@@ -99,6 +105,8 @@ install_debian_packages() {
     is_squid_with_tls || packages+=(squid-openssl)
     command -v tinyproxy >/dev/null || packages+=(tinyproxy)
     command -v openssl >/dev/null || packages+=(openssl)
+    # The other engine of the gateway's database.
+    has_postgres || packages+=(postgresql)
     # DICOM software that none of us wrote.
     command -v storescu >/dev/null && command -v storescp >/dev/null || packages+=(dcmtk)
     command -v Orthanc >/dev/null || packages+=(orthanc)
@@ -120,7 +128,14 @@ install_debian_packages() {
         return 1
     fi
     as_root apt-get update -q || return 1
+    if [[ " ${packages[*]} " == *" postgresql "* ]]; then
+        without_cluster || return 1
+    fi
     without_services apt-get install -qy --no-install-recommends "${packages[@]}" || return 1
+    lift_cluster_policy
+    if [[ " ${packages[*]} " == *" postgresql "* ]] && command -v systemctl >/dev/null; then
+        as_root systemctl disable -q postgresql.service || return 1
+    fi
     if [[ " ${packages[*]} " == *" orthanc "* ]] && command -v systemctl >/dev/null; then
         as_root systemctl disable -q orthanc.service || return 1
     fi
@@ -133,6 +148,24 @@ install_debian_packages() {
 
 is_squid_with_tls() {
     command -v squid >/dev/null && squid -v | grep with-openssl >/dev/null
+}
+
+# Debian keeps it out of PATH.
+has_postgres() {
+    command -v initdb >/dev/null || compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null
+}
+
+# Debian's package would make a cluster `main` of the host. A setting the machine has stays what it is.
+without_cluster() {
+    local settings=/etc/postgresql-common/createcluster.conf
+    [[ -e $settings ]] && return 0
+    cluster_policy=$settings
+    as_root mkdir -p "${settings%/*}" && echo "create_main_cluster = false" | as_root tee "$settings" >/dev/null
+}
+
+lift_cluster_policy() {
+    [[ -z $cluster_policy ]] || as_root rm -f "$cluster_policy"
+    cluster_policy=
 }
 
 has_python() {
@@ -160,6 +193,8 @@ lift_service_policy() {
 
 clean_up() {
     lift_service_policy
+    lift_cluster_policy
+    [[ -z $postgres ]] || bash tests/postgres.sh stop "$postgres"
     rm -f "$log"
 }
 
@@ -185,6 +220,13 @@ has_hl7() {
 
 documentation() {
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+}
+
+# The store and the rules of the platform once more, on a private cluster.
+platform_on_postgres() {
+    local url
+    url=$(bash tests/postgres.sh start "$postgres") || return 1
+    ADIT_TEST_POSTGRES=$url cargo test --locked -p adit-gateway --lib
 }
 
 # The bench binary, built without optimisation like the other tests, can be a stand-in Mirth. The suite
@@ -217,7 +259,7 @@ for line in sys.stdin:
 
 # Runs one suite and adds up the tests it counted; one that counts none is one test itself.
 suite() {
-    local name=$1 status good bad
+    local name=$1 status good bad began=$SECONDS
     shift
     echo
     echo "== $name"
@@ -232,7 +274,11 @@ suite() {
         good=1
     fi
     ((passed += good, failed += bad))
-    echo "== $name: $good passed, $bad failed"
+    echo "== $name: $good passed, $bad failed, $(clock $((SECONDS - began)))"
+}
+
+clock() {
+    printf '%d min %02d s' $(($1 / 60)) $(($1 % 60))
 }
 
 main

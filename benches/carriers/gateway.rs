@@ -63,6 +63,7 @@ pub(crate) async fn serve(agents: usize) -> Result<()> {
         name: sockets.address().into(),
         listen,
         state: folder.path().join("gateway"),
+        database: None,
         trust_domain: TRUST_DOMAIN.parse()?,
         metrics: None,
         log: LogFormat::Text,

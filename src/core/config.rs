@@ -7,6 +7,7 @@
 pub mod agent;
 mod claims;
 pub mod connector;
+mod database;
 mod document;
 mod entry_name;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod syntax;
 mod trust_domain;
 mod value;
 
+pub use database::{DatabaseSetting, DatabaseUrl, InvalidDatabaseUrl};
 pub use entry_name::{EntryName, InvalidEntryName};
 pub use host_port::{HostPort, InvalidHostPort};
 pub use mirth_url::{InvalidMirthUrl, MirthUrl};

@@ -2,18 +2,21 @@
 //! carried.
 //!
 //! [`service`] starts and stops it, [`authority`] signs, `front_door` lets TCP connections in,
-//! `enrolment` takes newcomers in, `carriers` serves agents without UDP, `control` keeps a link to every agent, `feed` tells it what
-//! changed, `presence` knows who is there, [`platform`] has the
+//! [`database`] says where the platform is kept, [`migrate`] moves it elsewhere, `enrolment` takes newcomers in,
+//! `carriers` serves agents without UDP, `control` keeps a link to every agent, `feed` tells it what changed,
+//! `presence` knows who is there, [`platform`] has the
 //! rules. Nothing here reads a certificate or a QUIC packet: see `identity` and `transport`.
 
 mod attempt_limiter;
 pub mod authority;
 mod carriers;
 mod control;
+pub mod database;
 mod enrolment;
 mod feed;
 mod front_door;
 mod gateway_id;
+pub mod migrate;
 pub mod platform;
 mod presence;
 mod relay;

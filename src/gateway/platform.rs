@@ -49,7 +49,7 @@ use adit_core::domain::time::Timestamp;
 use adit_net::host::folder::Folder;
 use adit_net::identity::time::TimeSource;
 
-pub use crate::store::{DatabaseUrl, Location};
+pub use crate::store::Location;
 pub use action::Action;
 pub use agents::AgentError;
 pub use audit::AuditView;

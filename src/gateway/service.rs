@@ -20,6 +20,7 @@ use super::attempt_limiter::{AttemptLimiter, HandshakeLimiter, Throttled};
 use super::authority::{Authority, AuthorityError};
 use super::carriers::{self, CarrierService};
 use super::control::{self, Control, ControlLimiters};
+use super::database::{self, DatabaseFileError};
 use super::enrolment::{self, Enrolment};
 use super::feed::Feed;
 use super::front_door::{self, FrontDoor};
@@ -58,6 +59,8 @@ pub enum GatewayError {
     Folder(#[from] FolderError),
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+    #[error(transparent)]
+    DatabaseFile(#[from] DatabaseFileError),
     #[error(transparent)]
     Id(#[from] GatewayIdError),
     #[error("the gateway's database cannot be opened")]
@@ -326,7 +329,8 @@ async fn begin_on_platform(
     clock: &Arc<dyn TimeSource>,
     gateway: GatewayId,
 ) -> Result<(Arc<Platform>, i64), GatewayError> {
-    let platform = Platform::open(&config.state, Arc::clone(clock)).await?;
+    let database = database::location(config)?;
+    let platform = Platform::open_at(&config.state, &database, Arc::clone(clock)).await?;
     platform.start_service(gateway).await?;
     // Before the first link: whatever changes from here on, it is told.
     let seen = platform.newest_change().await?;

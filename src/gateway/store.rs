@@ -17,6 +17,7 @@ mod file;
 mod grant;
 mod lease;
 mod location;
+mod migrate;
 mod offer;
 mod organization;
 mod postgres;
@@ -25,6 +26,7 @@ mod relayed;
 mod secret;
 mod server;
 mod sqlite;
+mod tables;
 mod token;
 mod tx;
 mod unreadable;
@@ -49,7 +51,8 @@ pub(crate) use connection::{Carried, ConnectionRecord, NewConnection};
 pub(crate) use error::StoreError;
 pub(crate) use fact::FactRecord;
 pub(crate) use grant::{GrantRecord, GrantStatus, NewGrant, Origin};
-pub use location::{DatabaseUrl, Location};
+pub use location::Location;
+pub use migrate::{MoveError, MovedTable};
 pub(crate) use offer::NewOffer;
 pub(crate) use organization::OrganizationRecord;
 pub(crate) use secret::{SEALED_BYTES, SecretRecord};
@@ -78,6 +81,14 @@ impl Store {
             Location::Postgres(url) => Engine::Postgres(PostgresEngine::open(url).await?),
         };
         Ok(Self { engine, committed: Arc::default() })
+    }
+
+    /// Asks whether a server is there and can be used; returns where it is, for people.
+    pub(crate) async fn try_out(location: &Location) -> Result<Option<String>, StoreError> {
+        match location {
+            Location::Sqlite(_) => Ok(None),
+            Location::Postgres(url) => PostgresEngine::try_out(url).await.map(Some),
+        }
     }
 
     /// Returns every name at which a file is opened for the database `name`.

@@ -29,6 +29,7 @@ mod close_orders;
 mod control_link;
 mod crashes;
 mod damaged_state;
+mod databases;
 mod dicom;
 mod dicom_interop;
 mod drain;

@@ -197,6 +197,7 @@ async fn start_gateway(
         name: sockets.address().into(),
         listen,
         state: folder.join("gateway"),
+        database: None,
         trust_domain: "example.org".parse().unwrap(),
         metrics: None,
         log: LogFormat::Text,

@@ -27,6 +27,7 @@ use adit_core::config::gateway::GatewayConfig;
 use adit_core::domain::id::OrganizationId;
 use adit_core::domain::role::UserRole;
 use adit_core::domain::visible::visible;
+use adit_gateway::database;
 use adit_gateway::platform::{ActionRefusal, Initiator, Platform, PlatformError};
 use adit_net::host::privilege;
 use adit_net::identity::time::HostClock;
@@ -131,9 +132,10 @@ fn with_tier_command(error: anyhow::Error) -> anyhow::Error {
 }
 
 async fn open(config: GatewayConfig, acting: Option<String>, json: bool) -> anyhow::Result<CliSession> {
-    let platform = Platform::open(&config.state, Arc::new(HostClock))
+    let database = database::location(&config)?;
+    let platform = Platform::open_at(&config.state, &database, Arc::new(HostClock))
         .await
-        .with_context(|| format!("cannot open the platform in `{}`", config.state.display()))?;
+        .with_context(|| format!("cannot open the platform of `{}`", config.state.display()))?;
     Ok(CliSession { platform, config, acting, json, yes: false })
 }
 

@@ -53,16 +53,24 @@ pub(super) fn read_agent(path: &Path) -> Result<AgentConfig, FileError> {
     let knows = |name: &str| account::user_id(name).is_some_and(LocalUser::can_be);
     let config = AgentConfig::parse_on_host(&written.text, folder(path), &knows)
         .map_err(|problems| FileError::Unusable { path: path.into(), problems })?;
-    if config.holds_secret() && written.is_open() {
-        return Err(FileError::Open { path: path.into(), mode: written.metadata.mode() & 0o7777 });
-    }
+    check_closed(path, &written, config.holds_secret())?;
     Ok(config)
 }
 
 pub(super) fn read_gateway(path: &Path) -> Result<GatewayConfig, FileError> {
     let written = read(path)?;
-    GatewayConfig::parse(&written.text, folder(path))
-        .map_err(|problems| FileError::Unusable { path: path.into(), problems })
+    let config = GatewayConfig::parse(&written.text, folder(path))
+        .map_err(|problems| FileError::Unusable { path: path.into(), problems })?;
+    check_closed(path, &written, config.holds_secret())?;
+    Ok(config)
+}
+
+/// Refuses a file that holds a secret and that others may read.
+fn check_closed(path: &Path, written: &Written, holds_secret: bool) -> Result<(), FileError> {
+    if holds_secret && written.is_open() {
+        return Err(FileError::Open { path: path.into(), mode: written.metadata.mode() & 0o7777 });
+    }
+    Ok(())
 }
 
 /// Refuses a connector file whose token is still to be used and that others may read, as [`read_agent`] does
@@ -70,10 +78,7 @@ pub(super) fn read_gateway(path: &Path) -> Result<GatewayConfig, FileError> {
 pub(super) fn check_connector(path: &Path) -> Result<(), FileError> {
     let Ok(written) = read(path) else { return Ok(()) };
     let holds_token = Connector::parse(&written.text).is_ok_and(|connector| connector.token.is_some());
-    if holds_token && written.is_open() {
-        return Err(FileError::Open { path: path.into(), mode: written.metadata.mode() & 0o7777 });
-    }
-    Ok(())
+    check_closed(path, &written, holds_token)
 }
 
 /// Reads the whole text of a file of ours.
@@ -167,6 +172,22 @@ mod tests {
             fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("sets");
             assert!(read_agent(&path).expect("reads").holds_secret());
         }
+    }
+
+    #[test]
+    fn a_gateways_file_with_the_password_of_its_database_must_be_closed_to_others() {
+        let example = include_str!("../../../config/gateway.toml");
+        let with = |database: &str| example.replace("#~ database = \"/etc/adit/database-url\"", database);
+        let text = with("database = \"postgres://adit:hunter2@db.example.org/adit\"");
+        assert_ne!(text, example);
+        let (_folder, path) = written(&text, 0o640);
+        let error = read_gateway(&path).expect_err("refused").to_string();
+        assert!(error.contains("mode 0640") && error.contains("chmod 600"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("sets");
+        assert!(read_gateway(&path).expect("reads").holds_secret());
+        let (_folder, path) = written(with("database = \"postgres://adit@db.example.org/adit\""), 0o644);
+        assert!(!read_gateway(&path).expect("reads").holds_secret());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `adit gateway`: the life of the gateway's process, in order.
 
+mod migrate;
+
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,19 +24,32 @@ const START_EXCUSED_MICROS: u32 = 60_000_000;
 const START_EXCUSED_EVERY: Duration = Duration::from_secs(20);
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Arguments {
     /// The gateway's file
     #[arg(long, value_name = "FILE", default_value = "/etc/adit/gateway.toml")]
     config: PathBuf,
+    #[command(subcommand)]
+    command: Option<GatewayCommand>,
 }
 
-pub(super) fn run(Arguments { config: path }: Arguments) -> anyhow::Result<ExitCode> {
+#[derive(clap::Subcommand)]
+enum GatewayCommand {
+    /// Move the platform to another database while no gateway runs on it, and compare row by row
+    Migrate(migrate::Arguments),
+}
+
+pub(super) fn run(Arguments { config: path, command }: Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(GatewayCommand::Migrate(arguments)) = command {
+        return migrate::run(&arguments);
+    }
     let config = files::read_gateway(&path)?;
     privilege::act_as_owner(&path, &config.state)?;
     log::init(config.log)?;
     tracing::debug!(
         config = %path.display(),
         state = %config.state.display(),
+        has_database_elsewhere = config.database.is_some(),
         user = rustix::process::geteuid().as_raw(),
         listen = %config.listen,
         metrics = config.metrics.map(tracing::field::display),

@@ -58,7 +58,7 @@ fn the_example_files_show_every_key() {
     let whole_gateway = uncommented(&uncommented(GATEWAY, "# "), "#~ ");
     assert!(agent(&whole_agent).metrics.is_some());
     assert!(agent(&whole_agent).proxies.proxy.is_some());
-    assert!(gateway(&whole_gateway).metrics.is_some());
+    assert!(gateway(&whole_gateway).metrics.is_some() && gateway(&whole_gateway).database.is_some());
 
     let check = |problems: String, part: &str| {
         for key in keys_of(&problems) {

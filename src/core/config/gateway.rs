@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::document::{self, Section};
 use super::problem::ConfigProblems;
-use super::{HostPort, LogFormat, TrustDomain, value};
+use super::{DatabaseSetting, HostPort, LogFormat, TrustDomain, value};
 use crate::domain::limits::RELAY_MEGABITS_MAX;
 
 pub const STATE_DEFAULT: &str = "/var/lib/adit-gateway";
@@ -18,8 +18,10 @@ pub struct GatewayConfig {
     pub name: HostPort,
     /// UDP for control links and the relay, TCP for enrolment and for agents without UDP.
     pub listen: SocketAddr,
-    /// CA, sealing key, database.
+    /// CA, sealing key, and the database where `database` is absent.
     pub state: PathBuf,
+    /// Absent: `SQLite` in the state folder.
+    pub database: Option<DatabaseSetting>,
     /// In every certificate the gateway signs; another one makes every agent enrol again.
     pub trust_domain: TrustDomain,
     /// Loopback; absent: no metrics are served.
@@ -50,6 +52,12 @@ impl GatewayConfig {
         ["name", "trust_domain"].into_iter().any(|key| table.get_ref().contains_key(key))
     }
 
+    /// Returns whether the file holds a secret: others must not read it.
+    #[must_use]
+    pub fn holds_secret(&self) -> bool {
+        self.database.as_ref().is_some_and(DatabaseSetting::holds_secret)
+    }
+
     /// Reads a whole file; relative paths start at `base`, the folder it stands in.
     pub fn parse(text: &str, base: &Path) -> Result<Self, ConfigProblems> {
         document::parse(text, document::Kind::Gateway, |file| {
@@ -65,6 +73,7 @@ impl GatewayConfig {
             );
             let listen = file.optional("listen", value::fixed_address).unwrap_or(LISTEN_DEFAULT);
             let state = file.optional("state", |value| value::path(base, value));
+            let database = file.optional("database", |value| value::database(base, value));
             let metrics = file.optional("metrics", value::loopback_address);
             let log = file.optional("log", |value| value::word(&LogFormat::WORDS, value));
             if metrics.is_some_and(|metrics| metrics.port() == listen.port()) {
@@ -75,6 +84,7 @@ impl GatewayConfig {
                 name: name?,
                 listen,
                 state: state.unwrap_or_else(|| STATE_DEFAULT.into()),
+                database,
                 trust_domain: trust_domain?,
                 metrics,
                 log: log.unwrap_or_default(),
@@ -157,6 +167,25 @@ mod tests {
         for line in ["name = gateway.example.org:443", "listen = 0.0.0.0:443"] {
             let said = GatewayConfig::parse(line, Path::new("")).expect_err(line).to_string();
             assert!(said.contains("put the value in quotes") && said.starts_with("line 1"), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_database_is_in_the_state_folder_unless_a_url_or_the_file_of_one_is_named() {
+        let parse = |database: &str| {
+            let text = format!("{LEAST}{database}");
+            GatewayConfig::parse(&text, Path::new("/etc/adit"))
+        };
+        assert_eq!(parse("").unwrap().database, None);
+        let url = parse("database = \"postgres://adit:hunter2@db/adit\"").unwrap();
+        assert!(url.holds_secret());
+        assert!(!format!("{url:?}").contains("hunter2"));
+        let file = parse("database = \"database-url\"").unwrap();
+        assert_eq!(file.database, Some(DatabaseSetting::File("/etc/adit/database-url".into())));
+        assert!(!file.holds_secret());
+        for wrong in ["\"mysql://adit:hunter2@db\"", "\"postgres://db/adit?passwrd=hunter2\"", "\"\"", "1"] {
+            let said = parse(&format!("database = {wrong}")).expect_err(wrong).to_string();
+            assert!(said.contains("database is [secret]: expected") && !said.contains("hunter2"), "{said}");
         }
     }
 

@@ -8,11 +8,13 @@ use std::str::FromStr;
 
 use toml::de::DeValue;
 
+use super::{DatabaseSetting, DatabaseUrl};
+
 /// What to write instead, beginning with "expected".
 pub(super) struct Expected(pub(super) String);
 
 /// Keys whose value is never shown, wherever they stand.
-const SECRET_KEYS: [&str; 3] = ["secret", "token", "proxy"];
+const SECRET_KEYS: [&str; 4] = ["secret", "token", "proxy", "database"];
 const SHOWN_CHARS_MAX: usize = 80;
 
 /// Returns a value as a problem quotes it.
@@ -77,6 +79,17 @@ pub(super) fn path(base: &Path, value: &DeValue<'_>) -> Result<PathBuf, Expected
         "" => Err(Expected("expected a path".into())),
         path => Ok(base.join(path)),
     }
+}
+
+/// Reads the URL of a database, or the path of the file that holds one.
+pub(super) fn database(base: &Path, value: &DeValue<'_>) -> Result<DatabaseSetting, Expected> {
+    if value.as_str().is_some_and(DatabaseUrl::is_meant_by) {
+        return text(value).map(DatabaseSetting::Url);
+    }
+    let file = path(base, value).map_err(|_| {
+        Expected("expected postgres://USER@HOST/DATABASE, or the path of a file that holds such a URL".into())
+    });
+    file.map(DatabaseSetting::File)
 }
 
 pub(super) fn address(value: &DeValue<'_>) -> Result<SocketAddr, Expected> {

@@ -8,6 +8,8 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Decode, Postgres, Row as _, Sqlite, Type};
 
 use super::StoreError;
+use super::query::Value;
+use super::tables::{Column, Kind};
 use adit_core::domain::name::{Description, Name};
 use adit_core::domain::time::Timestamp;
 
@@ -101,6 +103,16 @@ impl Cells {
     ) -> Result<Option<[u8; N]>, StoreError> {
         let bytes: Option<Vec<u8>> = self.cell(column)?;
         bytes.map(|bytes| bytes.try_into().map_err(|_| StoreError::Damaged { column })).transpose()
+    }
+
+    /// Returns a column as it is moved elsewhere.
+    pub(super) fn value(&self, column: Column) -> Result<Value, StoreError> {
+        Ok(match column.kind {
+            Kind::Text => Value::Text(self.cell(column.name)?),
+            Kind::Number => Value::Number(self.cell(column.name)?),
+            Kind::Flag => Value::Flag(self.maybe_flag(column.name)?),
+            Kind::Bytes => Value::Bytes(self.cell(column.name)?),
+        })
     }
 
     fn there<T>(&self, column: &'static str) -> Result<T, StoreError>

@@ -38,6 +38,12 @@ pub enum StoreError {
     Conflict { doing: &'static str },
     #[error("the database cannot be reached ({doing}); check that it runs, and that this host reaches it")]
     Away { doing: &'static str },
+    /// Its certificate is not the one wanted, or there is none.
+    #[error(
+        "the database's server does not prove that it is the one named; name the CA of its certificate with \
+         sslrootcert=FILE in the URL, and the server by the name that its certificate is for"
+    )]
+    Unproven { source: sqlx::Error },
     #[error("the database went away while it was committing; whether the change was made is not known yet")]
     CommitUnknown,
     #[error("the database has no room left, as was found while {doing}; make room on its disk")]
@@ -65,6 +71,11 @@ pub enum StoreError {
 impl StoreError {
     pub(super) fn from_query(doing: &'static str, source: sqlx::Error) -> Self {
         let code = match &source {
+            sqlx::Error::Tls(_) => return Self::Unproven { source },
+            // As rustls hands on what it refuses.
+            sqlx::Error::Io(cause) if cause.kind() == io::ErrorKind::InvalidData => {
+                return Self::Unproven { source };
+            }
             sqlx::Error::Database(cause) if cause.is_unique_violation() => return Self::Exists { doing },
             sqlx::Error::Database(cause) => {
                 let is_postgres = cause.try_downcast_ref::<PgDatabaseError>().is_some();
@@ -73,7 +84,6 @@ impl StoreError {
             sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_)
             | sqlx::Error::WorkerCrashed => Some(Code::Away),
             _ => None,

@@ -4,7 +4,8 @@
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
 
-use super::{DatabaseUrl, Location, Store};
+use super::{Location, Store};
+use adit_core::config::DatabaseUrl;
 use adit_net::identity::random;
 
 const VARIABLE: &str = "ADIT_TEST_POSTGRES";
@@ -36,7 +37,7 @@ impl Place {
             Location::Sqlite(path) => return std::fs::read(path).unwrap(),
             Location::Postgres(url) => url,
         };
-        let mut connection = PgConnection::connect(url.as_str()).await.unwrap();
+        let mut connection = PgConnection::connect(url.reveal()).await.unwrap();
         let tables =
             "SELECT table_name::text FROM information_schema.tables WHERE table_schema = current_schema()";
         let tables: Vec<(String,)> = sqlx::query_as(tables).fetch_all(&mut connection).await.unwrap();
@@ -58,5 +59,5 @@ async fn schema_on(server: &str) -> DatabaseUrl {
     connection.execute(made).await.unwrap();
     connection.close().await.unwrap();
     let separator = if server.contains('?') { '&' } else { '?' };
-    DatabaseUrl::new(&format!("{server}{separator}options=-csearch_path%3D{name}"))
+    format!("{server}{separator}options=-csearch_path%3D{name}").parse().unwrap()
 }

@@ -10,10 +10,10 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::location::DatabaseUrl;
 use super::query::sql;
 use super::tx::{Tx, tx_answer};
 use super::{StoreError, build, text};
+use adit_core::config::DatabaseUrl;
 use adit_core::domain::id::ActId;
 use adit_core::domain::limits::{
     DATABASE_ANSWER_TIMEOUT, DATABASE_CONNECT_TIMEOUT, DATABASE_CONNECTIONS_MAX, FEED_ASKED_EVERY_AT_LEAST,
@@ -47,6 +47,15 @@ pub(super) struct PostgresEngine {
 impl PostgresEngine {
     /// Connects, and makes or migrates the schema. A database that is away is no lasting error.
     pub(super) async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        let engine = Self::connecting(url)?;
+        engine.migrate().await?;
+        debug!(database = engine.place, connections = DATABASE_CONNECTIONS_MAX, "the database is open");
+        *engine.opened.lock() = true;
+        Ok(engine)
+    }
+
+    /// Reads the URL; a connection is made when one is asked for.
+    fn connecting(url: &DatabaseUrl) -> Result<Self, StoreError> {
         let options = options(url)?;
         let place = place(&options);
         let pool = PgPoolOptions::new()
@@ -54,11 +63,17 @@ impl PostgresEngine {
             .acquire_timeout(DATABASE_CONNECT_TIMEOUT)
             .test_before_acquire(false)
             .connect_lazy_with(options);
-        let engine = Self { pool, listener: Mutex::default(), place, opened: SyncMutex::default() };
-        engine.migrate().await?;
-        debug!(database = engine.place, connections = DATABASE_CONNECTIONS_MAX, "the database is open");
-        *engine.opened.lock() = true;
-        Ok(engine)
+        Ok(Self { pool, listener: Mutex::default(), place, opened: SyncMutex::default() })
+    }
+
+    /// Asks whether the server is there and can be used; returns where it is, for people. Changes nothing.
+    pub(super) async fn try_out(url: &DatabaseUrl) -> Result<String, StoreError> {
+        let engine = Self::connecting(url)?;
+        let mut tx = engine.read().await?;
+        engine.check_server(&mut tx).await?;
+        drop(tx);
+        engine.close().await;
+        Ok(engine.place)
     }
 
     pub(super) async fn write(&self) -> Result<Tx, StoreError> {
@@ -211,7 +226,7 @@ impl Tx {
 
 /// Reads the URL. What leaves this host goes through TLS whose certificate is verified.
 fn options(url: &DatabaseUrl) -> Result<PgConnectOptions, StoreError> {
-    let parsed: Result<PgConnectOptions, _> = url.as_str().parse();
+    let parsed: Result<PgConnectOptions, _> = url.reveal().parse();
     // The parser's words may repeat the URL, which may hold a password.
     let options = parsed.map_err(|_| StoreError::Setting {
         why: "it is no URL such as postgres://adit@db.example.org/adit?sslrootcert=/etc/adit/db-ca.pem"
@@ -240,14 +255,16 @@ fn verified(options: PgConnectOptions) -> Result<PgConnectOptions, StoreError> {
     match options.get_ssl_mode() {
         // What sqlx takes when the URL says nothing, and what says the same.
         PgSslMode::Prefer | PgSslMode::VerifyFull => Ok(options.ssl_mode(PgSslMode::VerifyFull)),
-        PgSslMode::VerifyCa => Ok(options),
-        PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Require => Err(StoreError::Setting {
-            why: format!(
-                "the database at {} is on another host, and its certificate would not be verified; write \
+        // Public CAs are trusted too, and sign for anybody: without the name a certificate proves nothing.
+        PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Require | PgSslMode::VerifyCa => {
+            Err(StoreError::Setting {
+                why: format!(
+                    "the database at {} is on another host, and nothing would prove that it is that one; write \
                  sslmode=verify-full and sslrootcert=FILE with the CA of its certificate",
-                options.get_host()
-            ),
-        }),
+                    options.get_host()
+                ),
+            })
+        }
     }
 }
 

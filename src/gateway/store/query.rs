@@ -1,11 +1,14 @@
 //! One statement with its values, for either engine. The text is written once: `$1`, `$2` … stand for the
 //! values in both, and only what both understand alike is used.
 
+use std::borrow::Cow;
+
+use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgArguments, Postgres};
 use sqlx::sqlite::{Sqlite, SqliteArguments};
 
 /// A value to bind; each may be absent.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Value {
     Text(Option<String>),
     Number(Option<i64>),
@@ -16,12 +19,17 @@ pub(super) enum Value {
 
 #[derive(Debug, Clone)]
 pub(super) struct Query {
-    pub(super) text: &'static str,
+    pub(super) text: Cow<'static, str>,
     pub(super) values: Vec<Value>,
 }
 
 pub(super) const fn sql(text: &'static str) -> Query {
-    Query { text, values: Vec::new() }
+    Query { text: Cow::Borrowed(text), values: Vec::new() }
+}
+
+/// Does the same with a text that was put together of our own words, never of a value.
+pub(super) const fn sql_of(text: String) -> Query {
+    Query { text: Cow::Owned(text), values: Vec::new() }
 }
 
 impl Query {
@@ -32,7 +40,11 @@ impl Query {
     }
 
     pub(super) fn for_sqlite(self) -> sqlx::query::Query<'static, Sqlite, SqliteArguments> {
-        self.values.into_iter().fold(sqlx::query(self.text), |query, value| match value {
+        let query = match self.text {
+            Cow::Borrowed(text) => sqlx::query(text),
+            Cow::Owned(text) => sqlx::query(AssertSqlSafe(text)),
+        };
+        self.values.into_iter().fold(query, |query, value| match value {
             Value::Text(text) => query.bind(text),
             Value::Number(number) => query.bind(number),
             Value::Flag(flag) => query.bind(flag.map(i64::from)),
@@ -41,7 +53,11 @@ impl Query {
     }
 
     pub(super) fn for_postgres(self) -> sqlx::query::Query<'static, Postgres, PgArguments> {
-        self.values.into_iter().fold(sqlx::query(self.text), |query, value| match value {
+        let query = match self.text {
+            Cow::Borrowed(text) => sqlx::query(text),
+            Cow::Owned(text) => sqlx::query(AssertSqlSafe(text)),
+        };
+        self.values.into_iter().fold(query, |query, value| match value {
             Value::Text(text) => query.bind(text),
             Value::Number(number) => query.bind(number),
             Value::Flag(flag) => query.bind(flag),

@@ -173,6 +173,7 @@ async fn every_file_of_a_gateway_reads_as_it_was_meant() {
         name: sockets.address().into(),
         listen: sockets.address(),
         state: path,
+        database: None,
         trust_domain: "lab.adit.test".parse().unwrap(),
         metrics: None,
         log: LogFormat::Text,

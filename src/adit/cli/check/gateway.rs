@@ -9,6 +9,7 @@ use super::state::{self, State};
 use adit_core::config::gateway::GatewayConfig;
 use adit_core::domain::id::RouteId;
 use adit_gateway::authority::{AUTHORITY, Authority};
+use adit_gateway::database;
 use adit_net::host::folder::Folder;
 use adit_net::identity::outer::GatewayKey;
 use adit_net::identity::time::{HostClock, TimeSource};
@@ -22,7 +23,11 @@ pub(super) async fn check(config: &GatewayConfig, findings: &mut Findings) {
             config.listen.port()
         ));
     }
-    match state::check(&config.state, findings) {
+    let state = state::check(&config.state, findings);
+    if config.database.is_some() {
+        check_database(config, findings).await;
+    }
+    match state {
         State::Absent | State::Unusable => {}
         State::Free(folder) => {
             check_authority(config, &folder, findings);
@@ -37,6 +42,18 @@ pub(super) async fn check(config: &GatewayConfig, findings: &mut Findings) {
     check_tcp_port("listen", config.listen, findings);
     if let Some(metrics) = config.metrics {
         check_tcp_port("metrics", metrics, findings);
+    }
+}
+
+/// Checks a database on a server; the one in the state folder is opened by the gateway alone.
+async fn check_database(config: &GatewayConfig, findings: &mut Findings) {
+    let location = match database::location(config) {
+        Ok(location) => location,
+        Err(error) => return findings.error(&error),
+    };
+    match database::try_out(&location).await {
+        Ok(place) => findings.fine(format!("database: {} answers", place.unwrap_or_default())),
+        Err(error) => findings.error(&error),
     }
 }
 
