@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use adit_core::domain::limits::{ACT_RETRY_DELAY_MAX, ACT_RETRY_DELAY_MIN};
+use adit_core::domain::limits::{ACT_LAST_ATTEMPT, ACT_RETRY_DELAY_MAX, ACT_RETRY_DELAY_MIN};
 use adit_core::protocol::backoff::Backoff;
 
 #[derive(Debug)]
@@ -22,6 +22,11 @@ impl Retries {
     pub(super) fn next_pause(&mut self, now: Instant, draw: f64) -> Option<Duration> {
         let left = self.until.checked_duration_since(now).filter(|left| !left.is_zero())?;
         Some(self.backoff.next_delay(draw).min(left))
+    }
+
+    /// Returns when an attempt is given up, the last one too.
+    pub(super) fn deadline(&self, now: Instant) -> Instant {
+        self.until.max(now) + ACT_LAST_ATTEMPT
     }
 }
 
