@@ -29,6 +29,7 @@ mod close_orders;
 mod control_link;
 mod crashes;
 mod damaged_state;
+mod database_faults;
 mod databases;
 mod dicom;
 mod dicom_interop;
