@@ -11,11 +11,12 @@ mod inbox;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::sleep;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::platform::{Platform, PlatformError};
 use super::store::{ChangeKind, ChangeRow, ChangesAfter};
@@ -24,6 +25,7 @@ use adit_core::domain::limits::{CHANGES_READ_MAX, DATABASE_ASKED_MAX, DATABASE_A
 use adit_core::domain::time::Timestamp;
 use adit_core::domain::visible::error_chain;
 use adit_core::domain::word::Word;
+use adit_core::protocol::repeat_limiter::RepeatLimiter;
 use adit_observe::metrics;
 
 pub(crate) use self::concerned::{Concerned, ConcernedServers};
@@ -31,8 +33,11 @@ pub(crate) use self::inbox::{LinkInbox, News};
 
 /// After so many failures in a row a database counts as away that is merely busy or strange.
 const FAILURES_MAX: u32 = 3;
+/// How often it is said of each kind of thing that it is not written.
+const UNWRITTEN_SAID_EVERY: Duration = Duration::from_mins(1);
+const UNWRITTEN_KINDS_MAX: usize = 16;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Feed {
     links: Mutex<Links>,
     relay: ConcernedServers,
@@ -40,6 +45,7 @@ pub(crate) struct Feed {
     suspected: Notify,
     /// Nobody could write for as long as an act may wait.
     is_locked: AtomicBool,
+    unwritten: Mutex<RepeatLimiter<&'static str>>,
 }
 
 /// A server's links: two for a moment, where a newer has replaced one that has yet to end.
@@ -54,6 +60,19 @@ struct Links {
 pub(crate) struct FeedSubscription {
     feed: Arc<Feed>,
     key: (ServerId, u64),
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self {
+            links: Mutex::default(),
+            relay: ConcernedServers::default(),
+            away_since: Mutex::default(),
+            suspected: Notify::default(),
+            is_locked: AtomicBool::default(),
+            unwritten: Mutex::new(RepeatLimiter::every(UNWRITTEN_SAID_EVERY, UNWRITTEN_KINDS_MAX)),
+        }
+    }
 }
 
 impl Feed {
@@ -86,6 +105,18 @@ impl Feed {
     pub(crate) fn suspect_database(&self, why: &PlatformError) {
         self.is_locked.fetch_or(why.is_locked(), Ordering::Relaxed);
         self.suspected.notify_one();
+    }
+
+    /// Logs what the database does not take though it is there, as where its disk is full. It is tried again all
+    /// the time; each kind has a line at once and then one in a while that counts.
+    pub(crate) fn note_unwritten(&self, otherwise: &'static str, error: &PlatformError) {
+        let why = error_chain(error);
+        let due = self.unwritten.lock().handle(otherwise, Instant::now());
+        if let Some(more) = due {
+            error!(why, otherwise, more, "the database failed; trying again");
+        } else {
+            debug!(why, otherwise, "the database failed again; counted for the next line");
+        }
     }
 
     /// Follows the platform for as long as it may change; what there was up to `seen` is known.

@@ -401,14 +401,14 @@ async fn maintenance(platform: Arc<Platform>, feed: Arc<Feed>, relay: Arc<RelayK
 }
 
 /// Returns what was done. What was not is tried again; where the database is away, that is said elsewhere.
-fn note_served<T>(feed: &Feed, otherwise: &str, outcome: Result<T, PlatformError>) -> Option<T> {
+fn note_served<T>(feed: &Feed, otherwise: &'static str, outcome: Result<T, PlatformError>) -> Option<T> {
     match outcome {
         Ok(done) => return Some(done),
         Err(error) if error.is_transient() => {
             feed.suspect_database(&error);
             debug!(why = error_chain(&error), otherwise, "the database is away or busy; trying again");
         }
-        Err(error) => error!(why = error_chain(&error), otherwise, "the database failed; trying again"),
+        Err(error) => feed.note_unwritten(otherwise, &error),
     }
     None
 }

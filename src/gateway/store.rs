@@ -136,6 +136,15 @@ impl Store {
         }
     }
 
+    /// Returns what keeps one waiting who is not served in time.
+    pub(crate) const fn out_of_time(&self) -> StoreError {
+        const DOING: &str = "waiting for its turn";
+        match &self.engine {
+            Engine::Sqlite(_) => StoreError::Busy { doing: DOING },
+            Engine::Postgres(_) => StoreError::Away { doing: DOING },
+        }
+    }
+
     /// Returns whether the transaction that claimed `act` was committed, for one whose answer was lost.
     pub(crate) async fn was_committed(&self, act: ActId) -> Result<bool, StoreError> {
         let mut tx = match &self.engine {

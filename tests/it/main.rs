@@ -29,6 +29,7 @@ mod close_orders;
 mod control_link;
 mod crashes;
 mod damaged_state;
+mod database_faults;
 mod database_locked;
 mod databases;
 mod dicom;

@@ -603,6 +603,8 @@ pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 pub const STORE_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// For how long an act is run again while the gateway's database is away or others change the same.
 pub const ACT_WAIT: Duration = Duration::from_secs(10);
+/// How much longer its last attempt may take, until it commits.
+pub const ACT_LAST_ATTEMPT: Duration = Duration::from_secs(1);
 /// The pause before it is run again: the first, and the longest.
 pub const ACT_RETRY_DELAY_MIN: Duration = Duration::from_millis(10);
 pub const ACT_RETRY_DELAY_MAX: Duration = Duration::from_secs(1);

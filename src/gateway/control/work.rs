@@ -21,7 +21,7 @@ pub(super) enum Worked {
     Served(Option<ToAgent>),
     /// These are on file, or never will be.
     Taken(Vec<NoteNumber>),
-    /// The database is away or busy.
+    /// The database is away, busy or full.
     Later(Work),
 }
 
@@ -51,6 +51,11 @@ pub(super) async fn run(
         Err(LinkEnd::Platform { source }) if source.is_transient() => {
             debug!(why = error_chain(&source), "the database does not serve this now; it waits");
             control.feed.suspect_database(&source);
+            Ok(Worked::Later(work))
+        }
+        Err(LinkEnd::Platform { source }) if source.is_full() => {
+            // What can be read is served; the rest waits until there is room.
+            control.feed.note_unwritten("what agents say is not written yet", &source);
             Ok(Worked::Later(work))
         }
         outcome => outcome,

@@ -78,6 +78,12 @@ impl PlatformError {
         matches!(self, Self::Store(source) if source.is_transient()) || self.is_away()
     }
 
+    /// Returns whether the database has no room for this.
+    #[must_use]
+    pub(crate) const fn is_full(&self) -> bool {
+        matches!(self, Self::Store(source) if source.is_full())
+    }
+
     /// Returns whether the database cannot be reached just now.
     #[must_use]
     pub(crate) const fn is_away(&self) -> bool {

@@ -40,6 +40,12 @@ pub enum StoreError {
     Conflict { doing: &'static str },
     #[error("the database cannot be reached ({doing}); check that it runs, and that this host reaches it")]
     Away { doing: &'static str },
+    /// As until it is promoted after a failover.
+    #[error(
+        "the database that answers follows another one and takes no change; point the URL at the one that is followed, \
+         or promote this one"
+    )]
+    Follows,
     /// Its certificate is not the one wanted, or there is none.
     #[error(
         "the database's server does not prove that it is the one named; name the CA of its certificate with \
@@ -98,6 +104,7 @@ impl StoreError {
             Code::Conflict => Self::Conflict { doing },
             Code::Away => Self::Away { doing },
             Code::Full => Self::Full { doing },
+            Code::Follows => Self::Follows,
             Code::Corrupt => Self::Corrupt { doing, source },
             Code::Other => Self::Query { doing, source },
         }
@@ -106,12 +113,17 @@ impl StoreError {
     /// Returns whether running the whole transaction again may help. What became of a commit whose answer was
     /// lost has to be asked first.
     pub(crate) const fn is_transient(&self) -> bool {
-        matches!(self, Self::Conflict { .. } | Self::Away { .. } | Self::Busy { .. })
+        self.is_away() || matches!(self, Self::Conflict { .. } | Self::Busy { .. })
     }
 
     /// Returns whether the database cannot be reached just now.
     pub(crate) const fn is_away(&self) -> bool {
-        matches!(self, Self::Away { .. })
+        matches!(self, Self::Away { .. } | Self::Follows)
+    }
+
+    /// Returns whether there is no room for a change, while what there is can be read.
+    pub(crate) const fn is_full(&self) -> bool {
+        matches!(self, Self::Full { .. })
     }
 }
 
@@ -122,6 +134,7 @@ enum Code {
     Conflict,
     Away,
     Full,
+    Follows,
     Corrupt,
     Other,
 }
@@ -138,9 +151,11 @@ impl Code {
             "40001" | "40P01" => Self::Conflict,
             // disk_full
             "53100" => Self::Full,
-            // read_only_sql_transaction: this server follows another one, as after a failover;
+            // read_only_sql_transaction; feature_not_supported, of all that is asked here SERIALIZABLE alone: this
+            // server follows another one, as until it is promoted after a failover
+            "25006" | "0A000" => Self::Follows,
             // query_canceled, lock_not_available: it did not get to it in time
-            "25006" | "57014" | "55P03" => Self::Away,
+            "57014" | "55P03" => Self::Away,
             // data_corrupted, index_corrupted
             "XX001" | "XX002" => Self::Corrupt,
             _ if ["08", "53", "57P"].iter().any(|class| code.starts_with(class)) => Self::Away,
@@ -150,6 +165,10 @@ impl Code {
 
     /// The lowest byte is the result, what is above says more: <https://www.sqlite.org/rescode.html>.
     fn of_sqlite(code: &str) -> Self {
+        // SQLITE_IOERR_SHMSIZE: the file beside it that readers share cannot grow
+        if code == "4874" {
+            return Self::Full;
+        }
         match code.parse::<u32>().map(|code| code & 0xff) {
             // SQLITE_BUSY
             Ok(5) => Self::Busy,
@@ -176,7 +195,8 @@ mod tests {
             ("08006", Code::Away),
             ("53300", Code::Away),
             ("53100", Code::Full),
-            ("25006", Code::Away),
+            ("25006", Code::Follows),
+            ("0A000", Code::Follows),
             ("XX001", Code::Corrupt),
             ("23514", Code::Other),
         ] {
@@ -186,6 +206,7 @@ mod tests {
             ("5", Code::Busy),
             ("261", Code::Busy),
             ("13", Code::Full),
+            ("4874", Code::Full),
             ("11", Code::Corrupt),
             ("1", Code::Other),
         ] {

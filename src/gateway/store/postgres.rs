@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use parking_lot::Mutex as SyncMutex;
+use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions, PgSslMode};
-use sqlx::{ConnectOptions as _, Executor as _};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tracing::debug;
@@ -30,12 +30,17 @@ const OLDEST_SERVER: i64 = 150_000;
 const CHANNEL: &str = "adit_change";
 
 /// A table's lock is waited for before the transaction looks at anything, so that who runs alone sees what
-/// all before it left. Nobody else locks this table so, and the server serves those who wait in order.
-const SERIALIZABLE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; LOCK TABLE feed IN ROW EXCLUSIVE MODE";
-const ALONE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; LOCK TABLE feed IN SHARE ROW EXCLUSIVE MODE";
-const READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+/// all before it left. Nobody else locks this table so, and the server serves those who wait in order. Each also
+/// asks whether the server follows another one: what such a one shows may be older than what was promised.
+const SERIALIZABLE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; LOCK TABLE feed IN ROW EXCLUSIVE MODE;
+     SELECT pg_is_in_recovery() AS follows";
+const ALONE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; LOCK TABLE feed IN SHARE ROW EXCLUSIVE MODE;
+     SELECT pg_is_in_recovery() AS follows";
+const READING: &str =
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_is_in_recovery() AS follows";
 /// Sees what was committed after it began.
-const LOOKING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
+const LOOKING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SELECT pg_is_in_recovery() AS follows";
+const MIGRATING: &str = "BEGIN; SELECT pg_is_in_recovery() AS follows";
 
 #[derive(Debug)]
 pub(super) struct PostgresEngine {
@@ -99,19 +104,14 @@ impl PostgresEngine {
 
     /// Begins on the first connection that still works; those that the server has closed are left.
     async fn begin(&self, statement: &'static str) -> Result<Tx, StoreError> {
-        const DOING: &str = "starting a transaction";
         let asked = Instant::now();
         loop {
-            let mut connection =
-                self.pool.acquire().await.map_err(|source| StoreError::from_query(DOING, source))?;
-            match tx_answer(DOING, connection.execute(statement)).await {
-                Ok(_) => return Ok(Tx::of_postgres(connection)),
-                Err(error) => {
-                    connection.close_on_drop();
-                    if !error.is_away() || asked.elapsed() > DATABASE_CONNECT_TIMEOUT {
-                        return Err(error);
-                    }
-                }
+            let connection = self.pool.acquire().await;
+            let connection =
+                connection.map_err(|source| StoreError::from_query("starting a transaction", source))?;
+            match Tx::begin_on_postgres(connection, statement).await {
+                Err(StoreError::Away { .. }) if asked.elapsed() < DATABASE_CONNECT_TIMEOUT => {}
+                begun => return begun,
             }
         }
     }
@@ -121,40 +121,43 @@ impl PostgresEngine {
         self.begin(LOOKING).await
     }
 
-    /// Waits until the feed may have something new, or a while has passed.
+    /// Waits until the feed may have something new, or a while has passed. What becomes of the one connection that
+    /// listens says nothing about the database: whoever asks for what is new finds out.
     pub(super) async fn heard(&self) -> Result<(), StoreError> {
-        const DOING: &str = "listening for changes";
-        let failed = |source| StoreError::from_query(DOING, source);
         let mut kept = self.listener.lock().await;
-        if kept.is_none() {
-            let connecting = PgListener::connect_with(&self.pool);
-            let mut listener = tx_answer(DOING, connecting).await?;
-            listener.listen(CHANNEL).await.map_err(failed)?;
+        let Some(listener) = kept.as_mut() else {
             // What came before it listened is asked for at once.
-            *kept = Some(listener);
+            *kept = self.listen().await?;
             return Ok(());
-        }
-        let Some(listener) = kept.as_mut() else { return Ok(()) };
+        };
         match timeout(FEED_ASKED_EVERY_AT_LEAST, listener.try_recv()).await {
-            Ok(Ok(Some(_))) => {
-                while listener.next_buffered().is_some() {}
-                Ok(())
-            }
-            Ok(Ok(None)) => {
+            Ok(Ok(Some(_))) => while listener.next_buffered().is_some() {},
+            Ok(Ok(None)) => *kept = None,
+            Ok(Err(error)) => {
+                debug!(%error, "the connection that listens for changes is lost");
                 *kept = None;
-                Ok(())
             }
-            Ok(Err(source)) => {
-                *kept = None;
-                Err(failed(source))
-            }
-            Err(_) => Ok(()),
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Listens; returns none where the connection had been closed by the server, as all are after its restart.
+    async fn listen(&self) -> Result<Option<PgListener>, StoreError> {
+        const DOING: &str = "listening for changes";
+        let mut listener = tx_answer(DOING, PgListener::connect_with(&self.pool)).await?;
+        // It is made anew here, on a connection that works.
+        listener.eager_reconnect(false);
+        match tx_answer(DOING, listener.listen(CHANNEL)).await {
+            Ok(()) => Ok(Some(listener)),
+            Err(error) if error.is_away() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {
         // Not serializable: what is seen after the lock counts.
-        let mut tx = self.begin("BEGIN").await?;
+        let mut tx = self.begin(MIGRATING).await?;
         tx.rows("waiting for the schema", sql(SCHEMA_LOCK)).await?;
         self.check_server(&mut tx).await?;
         let found = self.schema(&mut tx).await?;

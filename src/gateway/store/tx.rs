@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::{Executor as _, Postgres, Sqlite, SqliteConnection, Transaction};
+use sqlx::{Executor as _, Postgres, Row as _, Sqlite, SqliteConnection, Transaction};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -51,9 +51,27 @@ impl Tx {
         Self::new(Inner::Sqlite(inner))
     }
 
-    /// Takes a connection on which a transaction has begun.
-    pub(super) fn of_postgres(connection: PoolConnection<Postgres>) -> Self {
-        Self::new(Inner::Postgres(PostgresTx { connection: Some(connection) }))
+    /// Begins on a connection, with a statement that also asks whether the server follows another one. Whoever
+    /// stops waiting for that leaves no connection behind on which a transaction is open.
+    pub(super) async fn begin_on_postgres(
+        connection: PoolConnection<Postgres>,
+        statement: &'static str,
+    ) -> Result<Self, StoreError> {
+        const DOING: &str = "starting a transaction";
+        let mut tx = PostgresTx { connection: Some(connection) };
+        let asking = tx.connection(DOING)?.fetch_all(sqlx::raw_sql(statement));
+        let rows = tx_answer(DOING, asking).await;
+        let follows = rows.and_then(|rows| {
+            let follows = rows.first().map(|row| row.try_get("follows")).transpose();
+            follows.map_err(|source| StoreError::from_query(DOING, source))
+        });
+        let begun = match follows {
+            Ok(Some(true)) => Err(StoreError::Follows),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        tx.keep(begun)?;
+        Ok(Self::new(Inner::Postgres(tx)))
     }
 
     fn new(inner: Inner) -> Self {

@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use tokio::time::timeout_at;
 use tracing::debug;
 
 use crate::store::{StoreError, Turn, Tx};
@@ -20,11 +21,11 @@ impl Platform {
     ) -> Result<T, E> {
         let mut retries = self.retries();
         loop {
-            let looked = match self.begin_read().await {
-                Ok(mut tx) => work(&mut tx).await,
-                Err(error) => Err(error_of(error)),
+            let looking = async {
+                let mut tx = self.begin_read().await.map_err(error_of)?;
+                work(&mut tx).await
             };
-            match looked {
+            match self.in_time(&retries, looking).await {
                 Err(error) if error.is_transient() => retries.wait_after(error).await?,
                 looked => return looked,
             }
@@ -39,7 +40,7 @@ impl Platform {
     ) -> Result<T, E> {
         let mut retries = self.retries();
         loop {
-            match self.record_once(&work, retries.turn()).await {
+            match self.record_once(&work, &retries).await {
                 Ok(recorded) => return Ok(recorded),
                 Err(error) => retries.wait_where_harmless(error).await?,
             }
@@ -49,12 +50,26 @@ impl Platform {
     async fn record_once<T, E: ActError>(
         &self,
         work: &impl AsyncFn(&mut Tx) -> Result<T, E>,
-        turn: Turn,
+        retries: &Retries,
     ) -> Result<T, E> {
-        let mut tx = self.begin_write(turn).await.map_err(error_of)?;
-        let value = work(&mut tx).await?;
+        let writing = async {
+            let mut tx = self.begin_write(retries.turn()).await.map_err(error_of)?;
+            work(&mut tx).await.map(|value| (value, tx))
+        };
+        let (value, tx) = self.in_time(retries, writing).await?;
         self.commit(tx).await.map_err(error_of)?;
         Ok(value)
+    }
+
+    /// Gives up what would last longer than an act may: a server that is stopped, or a writer before this one,
+    /// takes what time there is for each step of it. What is given up has not been committed.
+    pub(super) async fn in_time<T, E: ActError>(
+        &self,
+        retries: &Retries,
+        attempt: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let done = timeout_at(retries.deadline(Instant::now()).into(), attempt).await;
+        done.unwrap_or_else(|_| Err(error_of(self.store.out_of_time())))
     }
 
     pub(super) fn retries(&self) -> Retries {

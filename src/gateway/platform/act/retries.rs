@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::store::Turn;
-use adit_core::domain::limits::{ACT_RETRY_DELAY_MAX, ACT_RETRY_DELAY_MIN};
+use adit_core::domain::limits::{ACT_LAST_ATTEMPT, ACT_RETRY_DELAY_MAX, ACT_RETRY_DELAY_MIN};
 use adit_core::protocol::backoff::Backoff;
 
 #[derive(Debug)]
@@ -34,6 +34,11 @@ impl Retries {
             return Some(Duration::ZERO);
         }
         Some(self.backoff.next_delay(draw).min(left))
+    }
+
+    /// Returns when an attempt is given up, the last one too.
+    pub(super) fn deadline(&self, now: Instant) -> Instant {
+        self.until.max(now) + ACT_LAST_ATTEMPT
     }
 }
 

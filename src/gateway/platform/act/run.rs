@@ -110,7 +110,7 @@ impl Platform {
         let mut retries = self.retries();
         loop {
             let id = ActId::from_bytes(random::bytes());
-            let error = match self.attempt(asked, id, retries.turn(), &work).await {
+            let error = match self.attempt(asked, id, &work, &retries).await {
                 Ok(ended) => return self.settle(ended),
                 Err(Failure::Fault(error)) => error,
                 Err(Failure::InDoubt(ended)) => match self.was_made(id, &mut retries).await {
@@ -133,14 +133,19 @@ impl Platform {
         &self,
         asked: &Asked<'_>,
         id: ActId,
-        turn: Turn,
         work: &impl AsyncFn(&mut Act) -> Result<T, E>,
+        retries: &Retries,
     ) -> Result<Ended<T, E>, Failure<T, E>> {
-        let mut act = self.begin(asked, id, turn).await.map_err(|error| Failure::Fault(error.into()))?;
-        match work(&mut act).await {
-            Err(error) if error.refusal().is_none() => Err(Failure::Fault(error)),
-            Ok(value) if act.said.is_nothing => Ok(Ended::untold(value)),
-            ended => self.tell(asked, act, turn, ended).await,
+        let working = async {
+            let mut act = self.begin(asked, id, retries.turn()).await?;
+            match work(&mut act).await {
+                Err(error) if error.refusal().is_none() => Err(error),
+                ended => Ok((act, ended)),
+            }
+        };
+        match self.in_time(retries, working).await.map_err(Failure::Fault)? {
+            (act, Ok(value)) if act.said.is_nothing => Ok(Ended::untold(value)),
+            (act, ended) => self.tell(asked, act, retries.turn(), ended).await,
         }
     }
 
@@ -251,15 +256,17 @@ impl Platform {
     /// Finds out whether an attempt was made whose commit had no answer.
     async fn was_made(&self, id: ActId, retries: &mut Retries) -> Result<bool, PlatformError> {
         loop {
-            match self.has_act(id).await {
+            // It waits for the transaction to end, of which a server that is stopped may have the commit.
+            let asking = async { self.has_act(id).await.map_err(PlatformError::Store) };
+            match self.in_time(retries, asking).await {
                 Ok(was_made) => {
                     debug!(act = %id, was_made, "the answer to a commit was lost; the log was asked for it");
                     return Ok(was_made);
                 }
                 Err(error) if error.is_transient() => {
-                    retries.wait_after(PlatformError::Store(error)).await.map_err(in_doubt)?;
+                    retries.wait_after(error).await.map_err(in_doubt)?;
                 }
-                Err(error) => return Err(PlatformError::Unknown(error)),
+                Err(error) => return Err(in_doubt(error)),
             }
         }
     }
