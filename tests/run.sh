@@ -230,7 +230,8 @@ documentation() {
 platform_on_postgres() {
     local url
     url=$(bash tests/postgres.sh start "$postgres") || return 1
-    ADIT_TEST_POSTGRES=$url cargo test --locked -p adit-gateway --lib
+    ADIT_TEST_POSTGRES=$url cargo test --locked -p adit-gateway --lib || return 1
+    ADIT_TEST_POSTGRES=$url cargo test --locked -p adit-tests --test platform -- --nocapture
 }
 
 # The bench binary, built without optimisation like the other tests, can be a stand-in Mirth. The suite

@@ -1,4 +1,4 @@
-//! The platform on PostgreSQL as on SQLite: a real gateway on either, a database of an earlier build moved from
+//! The platform on `PostgreSQL` as on `SQLite`: a real gateway on either, a database of an earlier build moved from
 //! one to the other and back, and a server elsewhere that has to prove its name.
 
 mod cluster;
@@ -19,7 +19,7 @@ use self::cluster::Cluster;
 use self::dump::Dump;
 use super::lab::{HANG_LIMIT, Lab, Part, TARGET_OWNER, adit, edit, mirth, run};
 
-/// In every URL; PostgreSQL trusts whoever connects, so nothing but a log could show it.
+/// In every URL; `PostgreSQL` trusts whoever connects, so nothing but a log could show it.
 const PASSWORD: &str = "hunter2";
 
 fn written(path: &Path, bytes: impl AsRef<[u8]>) {
@@ -104,7 +104,7 @@ async fn shown(state: &Path, database: &str) -> Vec<String> {
     all
 }
 
-/// Moves a database that an earlier build wrote to PostgreSQL and back; gives what it held.
+/// Moves a database that an earlier build wrote to `PostgreSQL` and back; gives what it held.
 async fn goes_there_and_back(golden: &str) -> Dump {
     let cluster = Cluster::start();
     let (parent, state) = state_of(golden).await;

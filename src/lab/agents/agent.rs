@@ -94,7 +94,7 @@ impl SimulatedAgent {
             let Err(end) = self.one_link(boot, &mut up_since).await;
             self.board.note_end(error_chain(&end));
             if let Some(since) = up_since {
-                backoff.on_lost(Instant::now() - since);
+                backoff.on_lost(since.elapsed());
             }
             sleep(backoff.next_delay(draw(&mut self.draws))).await;
         }
@@ -191,9 +191,9 @@ impl Link<'_> {
 
     fn handle(&mut self, message: ToAgent) -> Result<(), LinkEnd> {
         match message {
-            ToAgent::SnapshotPart { rules, .. } => self.known.add(rules.usable),
+            ToAgent::SnapshotPart { rules, .. } => self.known.add(&rules.usable),
             ToAgent::Snapshot { revision, rules, .. } => {
-                self.known.add(rules.usable);
+                self.known.add(&rules.usable);
                 self.known.revision = revision;
                 self.counted = Some(self.board.count_link());
             }
@@ -212,7 +212,7 @@ impl Link<'_> {
 
     fn take(&mut self, change: Change) {
         match change {
-            Change::Rule { rule } => self.known.add(vec![rule]),
+            Change::Rule { rule } => self.known.add(&[rule]),
             Change::Ended { connection } => {
                 self.known.active.remove(&connection);
                 self.board.note_ended(connection, Instant::now());
@@ -239,7 +239,7 @@ impl Link<'_> {
     /// Says that the agent is at one of two places in turn.
     fn elsewhere(&self) -> ToGateway {
         let mut address = self.own;
-        if self.said % 2 == 0 {
+        if self.said.is_multiple_of(2) {
             address.set_port(address.port() ^ 1);
         }
         ToGateway::Listening { addresses: vec![address] }
@@ -254,7 +254,7 @@ fn noise_ticks() -> Interval {
 }
 
 impl Known {
-    fn add(&mut self, rules: Vec<Rule>) {
+    fn add(&mut self, rules: &[Rule]) {
         self.active.extend(rules.iter().map(|rule| (rule.connection, rule.activity == Activity::Active)));
     }
 
@@ -262,7 +262,7 @@ impl Known {
     fn report(&self, said: usize) -> Option<ToGateway> {
         let active: Vec<_> = self.active.iter().filter(|(_, is_active)| **is_active).collect();
         let (connection, _) = *active.get(said % active.len().max(1))?;
-        let is_up = said / active.len() % 2 == 0;
+        let is_up = (said / active.len()).is_multiple_of(2);
         let tunnel = is_up.then_some(PathKind::Direct.into());
         let report = Report { tunnel, mirth: None, last_ack: None };
         Some(ToGateway::Report { connection: *connection, report })

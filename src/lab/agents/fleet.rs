@@ -72,13 +72,13 @@ impl Fleet {
         let board = Arc::<Board>::default();
         let mut tasks = JoinSet::new();
         for number in numbers {
-            let noise = if noisy.contains(&number) { &quiet } else { &never };
+            let told = if noisy.contains(&number) { &quiet } else { &never };
             let agent = SimulatedAgent {
                 credentials: agents[number].clone(),
                 socket: sockets.of(number),
                 gateway,
                 board: Arc::clone(&board),
-                noise: noise.subscribe(),
+                noise: told.subscribe(),
                 draws: Draws::new(seed.wrapping_add(number as u64)),
             };
             tasks.spawn(agent.run());

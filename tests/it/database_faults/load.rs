@@ -117,12 +117,10 @@ impl Load {
             ended.unwrap();
         }
         self.platform.close().await.unwrap();
-        let book = self.book.lock();
+        let book = std::mem::take(&mut *self.book.lock());
         book.print();
         let longest = book.waits.iter().max().copied().unwrap_or_default();
         assert!(longest < ANSWERED_WITHIN, "an act had its answer after {longest:?}");
-        drop(book);
-        let book = std::mem::take(&mut *self.book.lock());
         book.judge_organizations(url).await;
         book.judge_tokens(url).await;
     }
@@ -149,6 +147,7 @@ impl Worker {
     }
 
     /// Notes how long it took and what an answer says.
+    #[expect(clippy::needless_pass_by_value, reason = "the answer is a view of one, made for this")]
     fn told<T>(&self, asked: Instant, answer: Result<T, &PlatformError>) -> Told {
         let mut book = self.book.lock();
         book.waits.push(asked.elapsed());
@@ -194,7 +193,7 @@ async fn member(worker: Worker, organization: OrganizationId, server: ServerId) 
             tokio::join!(present(&worker, server, &issued.token), present(&worker, server, &issued.token));
         let told = match (one, other) {
             (Some(Told::Done), Some(Told::Done)) => panic!("two keys have used one token"),
-            (None, Some(Told::Nothing)) | (Some(Told::Nothing), None) | (None, None) => {
+            (None, Some(Told::Nothing) | None) | (Some(Told::Nothing), None) => {
                 panic!("a token is used, and nobody was told so: {one:?} {other:?}")
             }
             (one, other) => one.into_iter().chain(other).min().unwrap_or(Told::Nothing),

@@ -1,4 +1,4 @@
-//! A PostgreSQL of one test, to be killed, stopped, filled and followed. Its data outlives its processes.
+//! A `PostgreSQL` of one test, to be killed, stopped, filled and followed. Its data outlives its processes.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -193,7 +193,7 @@ fn script(verb: &str, folder: &Path) -> Command {
     command
 }
 
-/// One of PostgreSQL's own, which Debian keeps out of PATH, as the user that serves.
+/// One of `PostgreSQL`'s own, which Debian keeps out of PATH, as the user that serves.
 fn tool(name: &str) -> Command {
     let mut places: Vec<_> = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().collect();
     places.sort_by_key(std::fs::DirEntry::file_name);

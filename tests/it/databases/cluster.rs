@@ -1,4 +1,4 @@
-//! A private PostgreSQL for one test, ended when it is dropped.
+//! A private `PostgreSQL` for one test, ended when it is dropped.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! What an SQLite database holds, as text, read without any code of ours.
+//! What an `SQLite` database holds, as text, read without any code of ours.
 
 use std::collections::BTreeMap;
 use std::path::Path;
