@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use super::board::{Board, Counted};
@@ -26,6 +26,9 @@ use adit_net::transport::many_agents::ManyAgents;
 /// As agents have them.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
+/// Handshakes under way at a time. Agents have a processor each; here all share one process, which could finish none
+/// of ten thousand in time.
+pub(super) const DIALS_MAX: usize = 256;
 
 /// What noisy agents say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +63,8 @@ pub(super) struct SimulatedAgent {
     pub(super) socket: Arc<ManyAgents>,
     pub(super) gateway: GatewayPlace,
     pub(super) board: Arc<Board>,
+    /// For a handshake.
+    pub(super) dials: Arc<Semaphore>,
     /// Absent: it is quiet.
     pub(super) noise: watch::Receiver<Option<Noise>>,
     pub(super) draws: Draws,
@@ -94,7 +99,7 @@ impl SimulatedAgent {
             let Err(end) = self.one_link(boot, &mut up_since).await;
             self.board.note_end(error_chain(&end));
             if let Some(since) = up_since {
-                backoff.on_lost(Instant::now() - since);
+                backoff.on_lost(since.elapsed());
             }
             sleep(backoff.next_delay(draw(&mut self.draws))).await;
         }
@@ -102,9 +107,11 @@ impl SimulatedAgent {
 
     async fn one_link(&self, boot: BootId, up_since: &mut Option<Instant>) -> Result<Infallible, LinkEnd> {
         let GatewayPlace { route, address } = self.gateway;
+        let dialling = self.dials.acquire().await;
         let dialled = timeout(DIAL_TIMEOUT, self.socket.connect_control(&self.credentials, route, address));
         let dialled = dialled.await.map_err(|_| LinkEnd::NoHandshake)?;
         let connection = dialled.map_err(|source| LinkEnd::Handshake { source })?;
+        drop(dialling);
         let (mut sender, mut receiver) = link::open(&connection).await?;
         sender.send(&hello(boot)).await?;
         match timeout(WELCOME_TIMEOUT, receiver.receive()).await.map_err(|_| LinkEnd::NoWelcome)?? {
@@ -191,9 +198,9 @@ impl Link<'_> {
 
     fn handle(&mut self, message: ToAgent) -> Result<(), LinkEnd> {
         match message {
-            ToAgent::SnapshotPart { rules, .. } => self.known.add(rules.usable),
+            ToAgent::SnapshotPart { rules, .. } => self.known.add(&rules.usable),
             ToAgent::Snapshot { revision, rules, .. } => {
-                self.known.add(rules.usable);
+                self.known.add(&rules.usable);
                 self.known.revision = revision;
                 self.counted = Some(self.board.count_link());
             }
@@ -212,7 +219,7 @@ impl Link<'_> {
 
     fn take(&mut self, change: Change) {
         match change {
-            Change::Rule { rule } => self.known.add(vec![rule]),
+            Change::Rule { rule } => self.known.add(&[rule]),
             Change::Ended { connection } => {
                 self.known.active.remove(&connection);
                 self.board.note_ended(connection, Instant::now());
@@ -239,7 +246,7 @@ impl Link<'_> {
     /// Says that the agent is at one of two places in turn.
     fn elsewhere(&self) -> ToGateway {
         let mut address = self.own;
-        if self.said % 2 == 0 {
+        if self.said.is_multiple_of(2) {
             address.set_port(address.port() ^ 1);
         }
         ToGateway::Listening { addresses: vec![address] }
@@ -254,7 +261,7 @@ fn noise_ticks() -> Interval {
 }
 
 impl Known {
-    fn add(&mut self, rules: Vec<Rule>) {
+    fn add(&mut self, rules: &[Rule]) {
         self.active.extend(rules.iter().map(|rule| (rule.connection, rule.activity == Activity::Active)));
     }
 
@@ -262,7 +269,7 @@ impl Known {
     fn report(&self, said: usize) -> Option<ToGateway> {
         let active: Vec<_> = self.active.iter().filter(|(_, is_active)| **is_active).collect();
         let (connection, _) = *active.get(said % active.len().max(1))?;
-        let is_up = said / active.len() % 2 == 0;
+        let is_up = (said / active.len()).is_multiple_of(2);
         let tunnel = is_up.then_some(PathKind::Direct.into());
         let report = Report { tunnel, mirth: None, last_ack: None };
         Some(ToGateway::Report { connection: *connection, report })
