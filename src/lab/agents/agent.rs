@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use super::board::{Board, Counted};
@@ -26,6 +26,9 @@ use adit_net::transport::many_agents::ManyAgents;
 /// As agents have them.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
+/// Handshakes under way at a time. Agents have a processor each; here all share one process, which could finish none
+/// of ten thousand in time.
+pub(super) const DIALS_MAX: usize = 256;
 
 /// What noisy agents say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +63,8 @@ pub(super) struct SimulatedAgent {
     pub(super) socket: Arc<ManyAgents>,
     pub(super) gateway: GatewayPlace,
     pub(super) board: Arc<Board>,
+    /// For a handshake.
+    pub(super) dials: Arc<Semaphore>,
     /// Absent: it is quiet.
     pub(super) noise: watch::Receiver<Option<Noise>>,
     pub(super) draws: Draws,
@@ -102,9 +107,11 @@ impl SimulatedAgent {
 
     async fn one_link(&self, boot: BootId, up_since: &mut Option<Instant>) -> Result<Infallible, LinkEnd> {
         let GatewayPlace { route, address } = self.gateway;
+        let dialling = self.dials.acquire().await;
         let dialled = timeout(DIAL_TIMEOUT, self.socket.connect_control(&self.credentials, route, address));
         let dialled = dialled.await.map_err(|_| LinkEnd::NoHandshake)?;
         let connection = dialled.map_err(|source| LinkEnd::Handshake { source })?;
+        drop(dialling);
         let (mut sender, mut receiver) = link::open(&connection).await?;
         sender.send(&hello(boot)).await?;
         match timeout(WELCOME_TIMEOUT, receiver.receive()).await.map_err(|_| LinkEnd::NoWelcome)?? {

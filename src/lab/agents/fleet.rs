@@ -4,11 +4,11 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::AgentsError;
-use super::agent::{GatewayPlace, Noise, SimulatedAgent};
+use super::agent::{DIALS_MAX, GatewayPlace, Noise, SimulatedAgent};
 use super::board::Board;
 use crate::messages::Draws;
 use adit_net::transport::endpoint::Credentials;
@@ -70,15 +70,17 @@ impl Fleet {
     ) -> Self {
         let (quiet, never) = (watch::Sender::new(None), watch::Sender::new(None));
         let board = Arc::<Board>::default();
+        let dials = Arc::new(Semaphore::new(DIALS_MAX));
         let mut tasks = JoinSet::new();
         for number in numbers {
-            let told = if noisy.contains(&number) { &quiet } else { &never };
+            let word = if noisy.contains(&number) { &quiet } else { &never };
             let agent = SimulatedAgent {
                 credentials: agents[number].clone(),
                 socket: sockets.of(number),
                 gateway,
                 board: Arc::clone(&board),
-                noise: told.subscribe(),
+                dials: Arc::clone(&dials),
+                noise: word.subscribe(),
                 draws: Draws::new(seed.wrapping_add(number as u64)),
             };
             tasks.spawn(agent.run());

@@ -139,9 +139,9 @@ impl<'a> Run<'a> {
         fleet.board.all_linked(fleet.count(), self.wanted.patience).await;
         let rest = self.percent(SETTLE).await?;
         fleet.set_noise(Some(self.wanted.noise));
-        let with = self.percent(SETTLE).await?;
+        let loud = self.percent(SETTLE).await?;
         fleet.end().await;
-        Ok((with - rest).max(0.0))
+        Ok((loud - rest).max(0.0))
     }
 
     async fn link_all(&mut self, fleet: &Fleet) -> Result<(), AgentsError> {
