@@ -195,5 +195,5 @@ async fn facts_of(tx: &mut Tx, connection: &ConnectionRecord, now: Timestamp) ->
         }
         facts.last_ack = facts.last_ack.max(fact.and_then(|fact| fact.last_ack));
     }
-    facts
+    facts.in_status(connection.status, connection.changed_at)
 }
