@@ -16,6 +16,7 @@ use super::run::{Asked, Changes};
 use super::{Act, Said};
 use crate::store::{AuditOutcome, NoteRun, Turn};
 use adit_core::domain::id::{ActId, BootId, ServerId};
+use adit_core::protocol::text::listed;
 use adit_net::identity::random;
 
 impl Platform {
@@ -56,7 +57,7 @@ impl Platform {
             });
         }
         let last = notes.iter().map(|noted| noted.number.0).max().filter(|last| mark < Some(*last));
-        debug!(%server, notes = notes.len(), rows = batch.rows.len(), ?mark, ?last, "an agent's notes are taken");
+        debug!(%server, notes = notes.len(), rows = batch.rows.len(), mark = listed(mark), last = listed(last), "an agent's notes are taken");
         let Some(last) = last else { return Ok(taken) };
         let Act { mut tx, now, .. } = act;
         for Row { weighed, logs, times, .. } in &batch.rows {
