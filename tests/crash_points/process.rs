@@ -79,7 +79,8 @@ impl Process {
         platform.close().await.unwrap();
         drop(platform);
         let begun = Instant::now();
-        while state.join("platform.db-wal").exists() {
+        let log = state.join("platform.db-wal");
+        while fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
             assert!(begun.elapsed() < HANG_LIMIT, "the database was not released");
             tokio::time::sleep(POLL_EVERY).await;
         }

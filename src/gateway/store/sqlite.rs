@@ -80,9 +80,10 @@ impl SqliteEngine {
     }
 
     pub(super) async fn close(&self) {
-        // The last connection moves the log into the database and removes it, unless another one closes at the
-        // same time: the writer's has no others beside it.
         self.readers.close().await;
+        // The last connection that closes does so too, unless another one closes at the same time.
+        let emptied = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_all(&self.writer).await;
+        debug!(is_emptied = emptied.is_ok(), "the log is moved into the database");
         self.writer.close().await;
     }
 }
