@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
@@ -24,7 +25,7 @@ use adit_core::domain::access::Access;
 use adit_core::domain::id::KeyFingerprint;
 use adit_core::domain::limits;
 use adit_core::domain::visible::error_chain;
-use adit_core::protocol::control::ConfigMismatch;
+use adit_core::protocol::control::{Activity, ConfigMismatch};
 use adit_mirth::verdict::{AccessPolicy, Judge};
 use adit_mirth::version::{TooOld, view_only_needs};
 use adit_net::identity::error::IdentityError;
@@ -59,6 +60,8 @@ pub struct Managed {
     /// Whether it answers, and serves: what of it may be judged.
     state: watch::Sender<UpstreamState>,
     recheck: Notify,
+    /// The connection was switched on when Mirth was looked at last.
+    is_active: AtomicBool,
 }
 
 impl Managed {
@@ -73,6 +76,7 @@ impl Managed {
             ready: watch::Sender::new(None),
             state: watch::Sender::default(),
             recheck: Notify::new(),
+            is_active: AtomicBool::new(false),
         }
     }
 
@@ -117,7 +121,17 @@ impl Managed {
             rules.borrow_and_update();
             keys.borrow_and_update();
             let key = trust.mirth_key(&self.config);
-            let access = policies.rules().rule(entry.config.id).and_then(|rule| Access::of(rule.kind));
+            let (access, is_active) = {
+                let rules = policies.rules();
+                let rule = rules.rule(entry.config.id);
+                let is_active = rule.is_some_and(|rule| rule.activity == Activity::Active);
+                (rule.and_then(|rule| Access::of(rule.kind)), is_active)
+            };
+            self.is_active.store(is_active, Ordering::Relaxed);
+            if !is_active {
+                // What was found before it is retried must be found again after it.
+                self.change(|state| state.config_mismatch = None);
+            }
             let pause = self.check(entry, key, access, &mut watched).await;
             tokio::select! {
                 () = sleep(pause) => {}
@@ -242,7 +256,8 @@ impl Managed {
         entry.note_fault(&format!(
             "{why}; update Mirth, then have `adit admin connection retry` run on the gateway's host"
         ));
-        self.change(|state| state.config_mismatch = Some(ConfigMismatch::MirthTooOld));
+        let is_active = self.is_active.load(Ordering::Relaxed);
+        self.change(|state| state.config_mismatch = is_active.then_some(ConfigMismatch::MirthTooOld));
         self.set(None, Some(false));
     }
 
