@@ -210,6 +210,7 @@ async fn an_unknown_word_in_a_row_hides_its_own_connection_alone() {
     carries(&lab, 1, 4).await;
 }
 
+/// Changes a row, and tells of it, as another build does.
 async fn set_status(lab: &Lab, connection: &str, status: &str) {
     let path = lab.state(Part::Gateway).join("platform.db");
     let options = SqliteConnectOptions::new().filename(path).pragma("ignore_check_constraints", "ON");
@@ -221,6 +222,10 @@ async fn set_status(lab: &Lab, connection: &str, status: &str) {
         .await
         .unwrap();
     assert_eq!(changed.rows_affected(), 1);
+    let told = "INSERT INTO change (organization, server, connection, kind)
+         SELECT s.organization, s.id, c.id, 'connection' FROM connection c
+            JOIN server s ON s.id IN (c.source_server, c.target_server) WHERE c.id = ?";
+    sqlx::query(told).bind(connection.to_owned()).execute(&mut database).await.unwrap();
 }
 
 /// `rules.json` as the next version leaves it, read by this one without its gateway.

@@ -172,7 +172,8 @@ impl Tx {
     ) -> Result<Vec<ConnectionRecord>, StoreError> {
         let query = select!(
             "WHERE (c.source_server = $1 OR c.target_server = $1)
-                AND c.status IN ('Ready', 'Active', 'Paused', 'Failed') ORDER BY c.id"
+                AND c.status NOT IN ('Provisioning', 'Offered', 'Declined', 'Expired', 'Terminated')
+             ORDER BY c.id"
         )
         .bind(text(server));
         self.all_readable("listing a server's connections", query, read).await
