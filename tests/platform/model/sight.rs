@@ -255,6 +255,8 @@ impl Connection {
     fn tunnel_word(&self, side: Side) -> &'static str {
         match self.told[at(side)] {
             None => "never",
+            // Over what has ended no tunnel is up, whatever was told.
+            Some(_) if self.status.is_over() => "down",
             Some(told) => told.path.map_or("down", |path| PATHS[usize::from(path) % PATHS.len()]),
         }
     }
