@@ -112,9 +112,6 @@ fn sequences_a_world(engine: Engine) -> u64 {
 const SEQUENCES_THAT_SEE_ALL: u64 = 2_000;
 
 fn sequences() -> u64 {
-    if let Ok(n) = std::env::var("N") {
-        return n.parse().unwrap();
-    }
     // What a sequence asks of a server costs thirty times what it asks of a file.
     match (Engine::asked(), std::env::var_os("ADIT_TEST_LONG").is_some()) {
         (Engine::Sqlite, true) => 100_000,
