@@ -88,6 +88,9 @@ pub(super) enum LinkEnd {
     Signing { source: AuthorityError },
 }
 
+/// Told where the log says more.
+const NOT_WELCOME: &str = "this agent's key is not the one on file any more; empty its state folder and enrol with a new connector file";
+
 /// What every link needs.
 #[derive(Debug)]
 pub(super) struct Control {
@@ -466,7 +469,9 @@ impl Control {
     async fn authorize_key(&self, server: ServerId, peer: &VerifiedPeer) -> Result<String, LinkEnd> {
         let reason = match Box::pin(self.platform.authorize_key(server, peer.key())).await {
             Ok(name) => return Ok(name),
-            Err(LinkRefusal::Platform(source)) => return Err(LinkEnd::Platform { source }),
+            Err(LinkRefusal::Platform(source)) => {
+                return Err(self.unwritten_refusal(server, peer, source).await);
+            }
             Err(LinkRefusal::UnknownServer) => {
                 "this server is not registered any more; ask the gateway's operator"
             }
@@ -479,6 +484,24 @@ impl Control {
             }
         };
         Err(LinkEnd::Refused { reason: reason.into() })
+    }
+
+    /// Returns what becomes of a link whose key could not be judged with an audit entry. One that is not good is
+    /// refused even where that cannot be written, as while the disk is full.
+    async fn unwritten_refusal(
+        &self,
+        server: ServerId,
+        peer: &VerifiedPeer,
+        source: PlatformError,
+    ) -> LinkEnd {
+        if !source.is_away() && matches!(self.platform.has_key(server, peer.key()).await, Ok(false)) {
+            error!(
+                why = error_chain(&source),
+                "an agent's key is not on file; that it is refused cannot be audited"
+            );
+            return LinkEnd::Refused { reason: NOT_WELCOME.into() };
+        }
+        LinkEnd::Platform { source }
     }
 
     /// Returns the rules, by connection, and revoked keys as the server must know them now.

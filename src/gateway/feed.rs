@@ -128,12 +128,7 @@ impl Feed {
                 Err(error) => {
                     failures += 1;
                     if error.is_away() || error.is_locked() || failures >= FAILURES_MAX {
-                        let newest = self.until_back(platform, &error).await;
-                        if newest < seen {
-                            // Another took its place, which had not heard of everything.
-                            self.tell_lost(seen, newest);
-                            seen = newest;
-                        }
+                        seen = self.until_back(platform, &error, seen).await;
                     } else {
                         debug!(why = error_chain(&error), failures, "the feed was not read; trying again");
                         sleep(DATABASE_ASKED_MIN).await;
@@ -202,9 +197,9 @@ impl Feed {
         self.links.lock().by_server.values().for_each(|inbox| note(inbox));
     }
 
-    /// Waits until the database can be read and written, and returns its newest change. It is said once that it is away, and once
-    /// that it is back.
-    async fn until_back(&self, platform: &Platform, error: &PlatformError) -> i64 {
+    /// Waits until the database can be read and written, has everybody read everything again, and returns its newest
+    /// change. It is said once that it is away, and once that it is back.
+    async fn until_back(&self, platform: &Platform, error: &PlatformError, seen: i64) -> i64 {
         let since = platform.now();
         warn!(
             why = error_chain(error),
@@ -222,6 +217,8 @@ impl Feed {
         };
         // Who was not served meanwhile says nothing of what is now.
         self.is_locked.store(false, Ordering::Relaxed);
+        // Another may have taken its place, which had not heard of everything and has heard of other things since.
+        self.tell_lost(seen, newest);
         self.note_database(None);
         let seconds = platform.now().since(since).as_secs();
         info!(seconds, "the database is back: what changed meanwhile is caught up with");

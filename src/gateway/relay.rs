@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use tokio::sync::Mutex;
 use tokio::time::sleep;
-use tracing::{debug, error, info};
+use tracing::{debug, info};
 
 use super::feed::{Concerned, Feed};
 use super::platform::{Platform, PlatformError, Relayed};
@@ -99,7 +99,7 @@ impl RelayKeeper {
                     feed.suspect_database(&error);
                     debug!(why = error_chain(&error), "who may use the relay is not read yet");
                 } else {
-                    error!(why = error_chain(&error), "cannot read who may use the relay; trying again");
+                    feed.note_unwritten("who may use the relay is not read", &error);
                 }
                 sleep(DATABASE_ASKED_MIN).await;
             }

@@ -1,8 +1,8 @@
 //! The gateway's database, on one of two engines: `SQLite` in the state folder, or `PostgreSQL`. Migrations,
 //! queries and constraints; no rule of the platform, no audit decision and no unsealed secret.
 //!
-//! Each statement is written once for both ([`query`]); what an engine has of its own is in [`sqlite`] and
-//! [`postgres`].
+//! Each statement is written once for both ([`query`]), save those few that ask `Tx::is_postgres`; how an engine
+//! is opened, begun and brought up to date is in [`sqlite`] and [`postgres`].
 
 mod agreement;
 mod audit;
@@ -162,7 +162,7 @@ impl Store {
             let committed = self.committed.notified();
             tokio::pin!(committed);
             committed.as_mut().enable();
-            if self.newest_change().await? > seq {
+            if self.newest_change().await? != seq || self.is_broken_off() {
                 return Ok(());
             }
             match &self.engine {
@@ -172,6 +172,23 @@ impl Store {
                     heard = engine.heard() => heard?,
                 },
             }
+        }
+    }
+
+    /// Returns whether the server that said what changes was lost since the last [`Self::was_broken_off`]: another
+    /// one may have taken its place, without the last changes, and have had others since.
+    fn is_broken_off(&self) -> bool {
+        match &self.engine {
+            Engine::Sqlite(_) => false,
+            Engine::Postgres(engine) => engine.is_broken_off(),
+        }
+    }
+
+    /// Does the same, and forgets it.
+    fn was_broken_off(&self) -> bool {
+        match &self.engine {
+            Engine::Sqlite(_) => false,
+            Engine::Postgres(engine) => engine.take_broken_off(),
         }
     }
 

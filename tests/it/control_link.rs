@@ -166,6 +166,18 @@ async fn a_revoked_key_is_cut_off_for_good() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_revoked_while_its_hello_is_waited_for_is_served_nothing() {
+    let world = World::start().await;
+    let agent = world.enrolled("a").await;
+    let mut link = agent.dial(&world).await.unwrap();
+    // By then it is judged; where it is not, it is refused all the same.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    world.gateway.platform().revoke_server(&world.owner, agent.server()).await.unwrap();
+    link.hello().await;
+    assert!(link.goodbye().await.contains("revoked"));
+}
+
+#[tokio::test]
 async fn a_newer_link_of_the_same_agent_replaces_the_older() {
     let world = World::start().await;
     let agent = world.enrolled("a").await;

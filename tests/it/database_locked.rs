@@ -218,3 +218,28 @@ fn note(pair: &Pair, number: u64) -> ToGateway {
     let (connection, peer) = (Some(pair.connection), Some(pair.source.server()));
     ToGateway::RefusedPeer { connection, peer, reason, left_out: 0, note }
 }
+
+#[tokio::test]
+async fn a_revoked_agent_is_cut_off_even_where_that_cannot_be_written() {
+    let world = World::start().await;
+    let pair = world.pair().await;
+    let mut link = linked(&world, &pair.target).await;
+    let locked = Locked::by(&world.state()).await;
+    let mut database = locked.0;
+    for change in [
+        "INSERT INTO revoked_key (key, server, revoked_at) SELECT key, id, 1 FROM server WHERE key IS NOT NULL",
+        "UPDATE server SET key = NULL",
+        "INSERT INTO change (organization, server, kind) SELECT organization, id, 'key' FROM server",
+        "COMMIT",
+        "BEGIN IMMEDIATE",
+    ] {
+        sqlx::query(change).execute(&mut database).await.unwrap();
+    }
+    let reason = loop {
+        if let ToAgent::Goodbye { reason, .. } = link.next().await.unwrap() {
+            break reason;
+        }
+    };
+    assert!(reason.contains("empty its state folder"), "{reason}");
+    Locked(database).release().await;
+}

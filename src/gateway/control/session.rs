@@ -15,7 +15,7 @@ use super::queue::{Work, WorkQueue};
 use super::reported::{allowed, hidden_from, reachable};
 use super::view::AgentView;
 use super::work::{self, Truth, Worked};
-use super::{Control, LinkAgent, LinkEnd, OpenLink, count_dropped, lost};
+use super::{Control, LinkAgent, LinkEnd, NOT_WELCOME, OpenLink, count_dropped, lost};
 use crate::feed::{LinkInbox, News};
 use crate::platform::AgentNote;
 use crate::presence::PresenceGuard;
@@ -71,18 +71,20 @@ async fn serve_relayed(
 ) -> Result<Infallible, LinkEnd> {
     let relayed = Box::pin(join_relay(control, link)).await?;
     let end = converse(control, link, inbox, guard, run).await;
-    if let Some(relayed) = relayed {
-        control.relay.leave(relayed).await;
-    }
+    control.relay.leave(relayed).await;
     end
 }
 
-async fn join_relay(control: &Control, link: &OpenLink) -> Result<Option<RelayGuard>, LinkEnd> {
+/// Lets the agent register at the relay. Its key is judged once more: since it was, and before anybody followed,
+/// it may have been revoked while its hello was waited for. What is revoked from here on is heard.
+async fn join_relay(control: &Control, link: &OpenLink) -> Result<RelayGuard, LinkEnd> {
     let agent = &link.agent;
     let registration = PacketKey::of_link(&link.connection.registration_secret().map_err(lost)?);
     let _turn = control.turns.acquire().await;
+    control.authorize_key(agent.server, &agent.peer).await?;
     let joining = control.relay.join(&control.platform, agent.server, agent.peer.key(), registration);
-    joining.await.map_err(|source| LinkEnd::Platform { source })
+    let joined = joining.await.map_err(|source| LinkEnd::Platform { source })?;
+    joined.ok_or_else(|| LinkEnd::Refused { reason: NOT_WELCOME.into() })
 }
 
 async fn converse(
@@ -289,9 +291,8 @@ impl ControlSession<'_> {
         let away_since = self.control.feed.away_since();
         if away_since.is_none() {
             self.queue.resume();
-            if self.told_away.is_some() {
-                self.queue.note_rules();
-            }
+            // Also for an agent that is not told: before anything of its is served, it must still be welcome.
+            self.queue.note_rules();
             return Ok(());
         }
         self.catches_up_since_away = false;

@@ -83,6 +83,7 @@ async fn serve(
         ToGateway::FetchSecret { connection } => fetch_secret(control, agent, *connection).await.map(Some),
         ToGateway::Missing { connections } => ended(control, agent, connections).await,
         ToGateway::SecretStored { connection, epoch } => {
+            control.authorize_key(server, &agent.peer).await?;
             ignore_stale(platform.secret_stored(server, *connection, *epoch).await)?;
             Ok(None)
         }
@@ -91,6 +92,7 @@ async fn serve(
             Ok(None)
         }
         ToGateway::ConfigMismatch { connection, reason } => {
+            control.authorize_key(server, &agent.peer).await?;
             let is_new = ignore_stale(platform.config_mismatch(server, *connection, *reason).await)?;
             if is_new == Some(true) {
                 warn!(%connection, why = reason.sentence(), "an agent's own file forbids a connection");
@@ -98,6 +100,7 @@ async fn serve(
             Ok(None)
         }
         ToGateway::RefusedPeer { connection, peer, reason, left_out, .. } => {
+            control.authorize_key(server, &agent.peer).await?;
             let note = refused_peer(*connection, *peer, *reason, *left_out);
             if ignore_stale(platform.take_note(server, note).await)? == Some(true) {
                 log_listed(&note);
@@ -105,6 +108,7 @@ async fn serve(
             Ok(None)
         }
         ToGateway::AdminSession { connection, session, .. } => {
+            control.authorize_key(server, &agent.peer).await?;
             let note = AgentNote::AdminSession { connection: *connection, session: *session };
             ignore_stale(platform.take_note(server, note).await)?;
             Ok(None)
@@ -127,6 +131,7 @@ async fn take(
     boot: BootId,
     notes: &[NumberedNote],
 ) -> Result<Vec<NoteNumber>, LinkEnd> {
+    control.authorize_key(agent.server, &agent.peer).await?;
     let taken = control.platform.take_notes(agent.server, boot, notes).await;
     let taken = taken.map_err(|source| LinkEnd::Platform { source })?;
     for (NumberedNote { number, note }, taken) in notes.iter().zip(taken) {
@@ -168,6 +173,9 @@ async fn fetch_secret(
 ) -> Result<ToAgent, LinkEnd> {
     match control.platform.fetch_secret(agent.server, connection).await {
         Ok((epoch, secret)) => {
+            // A key is revoked together with the rotation of its server's secrets: one that is good now was so
+            // when this secret was read.
+            control.authorize_key(agent.server, &agent.peer).await?;
             debug!(%connection, epoch, "the agent is handed its connection's secret");
             Ok(ToAgent::Secret { connection, epoch, secret: secret.reveal_hex() })
         }

@@ -171,6 +171,16 @@ impl Platform {
             .await;
         told.ended.inspect_err(|why| debug!(%server, %key, %why, "this key opens no control link"))
     }
+
+    /// Returns whether a key is good for a server's control link, without a word in the audit.
+    pub(crate) async fn has_key(&self, server: ServerId, key: KeyFingerprint) -> Result<bool, PlatformError> {
+        self.look(async move |tx: &mut Tx| {
+            let known = tx.server(server).await?;
+            let is_on_file = known.is_some_and(|known| known.key == Some(key));
+            Ok::<_, PlatformError>(is_on_file && !tx.is_revoked(key).await?)
+        })
+        .await
+    }
 }
 
 /// What a stranger asks about, until it is known to be a server of ours.

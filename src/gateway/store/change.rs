@@ -6,14 +6,12 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::cells::Cells;
+use super::postgres::{FEED_LOCK, TELL};
 use super::query::sql;
 use super::tx::{Tx, text};
 use super::{Store, StoreError};
 use adit_core::domain::id::{AgreementId, ChannelId, ConnectionId, GrantId, OrganizationId, ServerId};
 use adit_core::domain::word::Word;
-
-/// Held while rows are written, to the end of the transaction: their numbers are in the order of the commits.
-const FEED_LOCK: &str = "SELECT pg_advisory_xact_lock(7017274, 1)";
 
 /// What a change is of; newer builds may add to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -189,7 +187,7 @@ impl Tx {
             self.run(DOING, sql(statement).bind(of).bind(change.kind().as_str())).await?;
         }
         if self.is_postgres() {
-            self.rows(DOING, sql("SELECT pg_notify('adit_change', '')")).await?;
+            self.rows(DOING, sql(TELL)).await?;
         }
         Ok(())
     }
@@ -217,8 +215,10 @@ impl Store {
     /// Returns the first `count` changes after `seq`.
     pub(crate) async fn changes_after(&self, seq: i64, count: u32) -> Result<ChangesAfter, StoreError> {
         let mut tx = self.read().await?;
-        if tx.pruned_to().await? > seq {
-            return Ok(ChangesAfter::Lost { newest: tx.newest_change().await? });
+        let newest = tx.newest_change().await?;
+        // One that is behind is another database than before, as after a failover.
+        if self.was_broken_off() || newest < seq || tx.pruned_to().await? > seq {
+            return Ok(ChangesAfter::Lost { newest });
         }
         let query =
             sql("SELECT * FROM change WHERE seq > $1 ORDER BY seq LIMIT $2").bind(seq).bind(i64::from(count));

@@ -33,13 +33,29 @@ pub enum StoreError {
         env!("CARGO_PKG_VERSION")
     )]
     Newer { what: String, builds: String, found: i64, known: usize },
-    #[error("the database is busy while {doing}; another process has been writing for long, try again")]
+    #[error(
+        "the database is busy while {doing}, and nothing was changed; another process has been writing for long, try again"
+    )]
     Busy { doing: &'static str },
     /// Another transaction was in the way; run again, this one may succeed.
-    #[error("the database could not bring {doing} in line with what others did at the same time; try again")]
+    #[error(
+        "the database could not bring {doing} in line with what others did at the same time, and nothing was changed; \
+         try again"
+    )]
     Conflict { doing: &'static str },
     #[error("the database cannot be reached ({doing}); check that it runs, and that this host reaches it")]
     Away { doing: &'static str },
+    /// A wrong password, user or database, or no right to make tables there.
+    #[error(
+        "the database does not let this user in, or not do this ({doing}); check user, password and database in the \
+         URL, and that the user owns the database"
+    )]
+    Denied { doing: &'static str, source: sqlx::Error },
+    #[error(
+        "the database refers to rows that are not there, as was found while it was brought up to date; restore it from \
+         a backup"
+    )]
+    Dangling,
     /// As until it is promoted after a failover.
     #[error(
         "the database that answers follows another one and takes no change; point the URL at the one that is followed, \
@@ -105,6 +121,7 @@ impl StoreError {
             Code::Away => Self::Away { doing },
             Code::Full => Self::Full { doing },
             Code::Follows => Self::Follows,
+            Code::Denied => Self::Denied { doing, source },
             Code::Corrupt => Self::Corrupt { doing, source },
             Code::Other => Self::Query { doing, source },
         }
@@ -135,6 +152,7 @@ enum Code {
     Away,
     Full,
     Follows,
+    Denied,
     Corrupt,
     Other,
 }
@@ -158,6 +176,9 @@ impl Code {
             "57014" | "55P03" => Self::Away,
             // data_corrupted, index_corrupted
             "XX001" | "XX002" => Self::Corrupt,
+            // invalid_catalog_name, insufficient_privilege; invalid_authorization_specification and its kind
+            "3D000" | "42501" => Self::Denied,
+            _ if code.starts_with("28") => Self::Denied,
             _ if ["08", "53", "57P"].iter().any(|class| code.starts_with(class)) => Self::Away,
             _ => Self::Other,
         }
@@ -197,6 +218,10 @@ mod tests {
             ("53100", Code::Full),
             ("25006", Code::Follows),
             ("0A000", Code::Follows),
+            ("28P01", Code::Denied),
+            ("28000", Code::Denied),
+            ("3D000", Code::Denied),
+            ("42501", Code::Denied),
             ("XX001", Code::Corrupt),
             ("23514", Code::Other),
         ] {

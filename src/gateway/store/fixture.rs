@@ -20,14 +20,11 @@ const VARIABLE: &str = "ADIT_TEST_POSTGRES";
 thread_local! {
     /// A test and what it asks of a database are on one thread.
     static STATEMENTS: Cell<usize> = const { Cell::new(0) };
+    static PLANS: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
 pub(super) fn count_statement() {
     STATEMENTS.set(STATEMENTS.get() + 1);
-}
-
-thread_local! {
-    static PLANS: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
 /// Notes the plan of every statement that reads rows from now on, in this test.
@@ -83,9 +80,7 @@ impl Place {
     pub(crate) async fn store(&self) -> Store {
         Store::open(&self.location).await.unwrap()
     }
-}
 
-impl Place {
     /// Returns all that the database holds, as it is kept or as text.
     pub(crate) async fn contents(&self) -> Vec<u8> {
         let url = match &self.location {

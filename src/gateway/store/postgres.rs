@@ -1,9 +1,9 @@
 //! `PostgreSQL` 15 or later, for a host whose platform outgrows one file, or is shared. Changes run as
 //! SERIALIZABLE and may have to run again; reads see one moment. Every wait has an end.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use parking_lot::Mutex as SyncMutex;
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions, PgSslMode};
 use tokio::sync::Mutex;
@@ -24,10 +24,15 @@ const MIGRATIONS: [(usize, &str); 1] = [(5, include_str!("migrations/postgres/00
 const KNOWN: usize = super::sqlite::MIGRATIONS.len();
 /// Held while the schema is looked at and brought up to date: gateways may start at the same time.
 const SCHEMA_LOCK: &str = "SELECT pg_advisory_xact_lock(7017274, 0)";
+/// Held while rows of the feed are written, to the end of the transaction: their numbers are in the order of the
+/// commits.
+pub(super) const FEED_LOCK: &str = "SELECT pg_advisory_xact_lock(7017274, 1)";
 /// The oldest server that is known to do what is asked of it.
 const OLDEST_SERVER: i64 = 150_000;
 /// Where the feed says that there is something new.
 const CHANNEL: &str = "adit_change";
+/// Tells whoever listens on [`CHANNEL`].
+pub(super) const TELL: &str = "SELECT pg_notify('adit_change', '')";
 
 /// A table's lock is waited for before the transaction looks at anything, so that who runs alone sees what
 /// all before it left. Nobody else locks this table so, and the server serves those who wait in order. Each also
@@ -47,9 +52,10 @@ pub(super) struct PostgresEngine {
     pool: PgPool,
     /// The one who follows the feed listens on a connection of its own.
     listener: Mutex<Option<PgListener>>,
+    /// It was lost, and nobody has heeded that yet.
+    is_broken_off: AtomicBool,
     /// Where it is, for people; nothing secret.
     place: String,
-    opened: SyncMutex<bool>,
 }
 
 impl PostgresEngine {
@@ -58,7 +64,6 @@ impl PostgresEngine {
         let engine = Self::connecting(url)?;
         engine.migrate().await?;
         debug!(database = engine.place, connections = DATABASE_CONNECTIONS_MAX, "the database is open");
-        *engine.opened.lock() = true;
         Ok(engine)
     }
 
@@ -71,7 +76,7 @@ impl PostgresEngine {
             .acquire_timeout(DATABASE_CONNECT_TIMEOUT)
             .test_before_acquire(false)
             .connect_lazy_with(options);
-        Ok(Self { pool, listener: Mutex::default(), place, opened: SyncMutex::default() })
+        Ok(Self { pool, listener: Mutex::default(), is_broken_off: AtomicBool::default(), place })
     }
 
     /// Asks whether the server is there and can be used; returns where it is, for people. Changes nothing.
@@ -132,14 +137,28 @@ impl PostgresEngine {
         };
         match timeout(FEED_ASKED_EVERY_AT_LEAST, listener.try_recv()).await {
             Ok(Ok(Some(_))) => while listener.next_buffered().is_some() {},
-            Ok(Ok(None)) => *kept = None,
+            Ok(Ok(None)) => self.break_off(&mut kept),
             Ok(Err(error)) => {
                 debug!(%error, "the connection that listens for changes is lost");
-                *kept = None;
+                self.break_off(&mut kept);
             }
             Err(_) => {}
         }
         Ok(())
+    }
+
+    fn break_off(&self, kept: &mut Option<PgListener>) {
+        *kept = None;
+        self.is_broken_off.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the connection that listened was lost since this was last taken.
+    pub(super) fn is_broken_off(&self) -> bool {
+        self.is_broken_off.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn take_broken_off(&self) -> bool {
+        self.is_broken_off.swap(false, Ordering::Relaxed)
     }
 
     /// Listens; returns none where the connection had been closed by the server, as all are after its restart.
@@ -190,7 +209,7 @@ impl PostgresEngine {
         }
         if encoding != "UTF8" {
             let why = format!(
-                "the database {} is encoded as {encoding}; make it with `createdb --encoding=UTF8 --template=template0`",
+                "the database {} is encoded as {encoding}; make it with `createdb --owner=USER --encoding=UTF8 --template=template0`",
                 self.place
             );
             return Err(StoreError::Setting { why });

@@ -49,7 +49,7 @@ impl Tx {
     ) -> Result<Vec<RelayedRow>, StoreError> {
         let asked = servers.iter().map(text).collect::<serde_json::Value>().to_string();
         let statement = if self.is_postgres() { OF_POSTGRES } else { OF_SQLITE };
-        self.all("listing who is relayed", sql(statement).bind(asked), |cells| {
+        self.all_readable("listing who is relayed", sql(statement).bind(asked), |cells| {
             Ok(RelayedRow {
                 server: cells.get("id")?,
                 route: cells.get("route")?,

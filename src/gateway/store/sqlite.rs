@@ -21,7 +21,7 @@ pub(super) const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0002_paths.sql"),
     include_str!("migrations/0003_offers.sql"),
     include_str!("migrations/0004_words.sql"),
-    include_str!("migrations/0005_hall.sql"),
+    include_str!("migrations/0005_acts.sql"),
 ];
 /// `application_id` of our files: "adit".
 const APPLICATION_ID: i64 = 0x6164_6974;
@@ -143,7 +143,7 @@ async fn check_references(tx: &mut Tx) -> Result<(), StoreError> {
     let query = sql("SELECT count(*) AS n FROM pragma_foreign_key_check");
     match tx.count("checking what refers to what", query).await? {
         0 => Ok(()),
-        _ => Err(StoreError::Damaged { column: "a reference" }),
+        _ => Err(StoreError::Dangling),
     }
 }
 

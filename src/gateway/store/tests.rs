@@ -257,6 +257,14 @@ async fn what_is_taken_back_has_no_row_in_the_feed() {
 }
 
 #[tokio::test]
+async fn who_has_seen_more_than_the_database_holds_is_told_to_read_everything() {
+    let place = Place::new().await;
+    let store = place.store().await;
+    store.until_change_after(5).await.unwrap();
+    assert_eq!(store.changes_after(5, 10).await.unwrap(), ChangesAfter::Lost { newest: 0 });
+}
+
+#[tokio::test]
 async fn who_is_behind_the_oldest_change_is_told_to_read_everything() {
     let place = Place::new().await;
     let store = place.store().await;

@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 use std::sync::Arc;
-use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Executor as _, Postgres, Row as _, Sqlite, SqliteConnection, Transaction};
@@ -16,9 +15,6 @@ use super::cells::Cells;
 use super::change::Changed;
 use super::query::{Query, sql};
 use adit_core::domain::limits::DATABASE_ANSWER_TIMEOUT;
-
-/// How long a transaction that nobody wants any more may take to be rolled back.
-const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Rolls back when dropped without [`Tx::commit`].
 pub(crate) struct Tx {
@@ -261,7 +257,7 @@ impl Drop for PostgresTx {
         let Some(mut connection) = self.connection.take() else { return };
         let Ok(runtime) = Handle::try_current() else { return connection.close_on_drop() };
         runtime.spawn(async move {
-            let done = timeout(ROLLBACK_TIMEOUT, connection.execute("ROLLBACK")).await;
+            let done = timeout(DATABASE_ANSWER_TIMEOUT, connection.execute("ROLLBACK")).await;
             if !matches!(done, Ok(Ok(_))) {
                 debug!("a transaction could not be rolled back; its connection is closed");
                 connection.close_on_drop();

@@ -14,7 +14,7 @@ use super::super::{AgentError, Initiator, Platform};
 use super::entry::{Entry, Logs};
 use super::run::{Asked, Changes};
 use super::{Act, Said};
-use crate::store::{AuditOutcome, NoteRun, Turn};
+use crate::store::{AuditOutcome, NoteRun, Turn, Tx};
 use adit_core::domain::id::{ActId, BootId, ServerId};
 use adit_core::protocol::text::listed;
 use adit_net::identity::random;
@@ -28,6 +28,13 @@ impl Platform {
         boot: BootId,
         notes: &[NumberedNote],
     ) -> Result<Vec<NoteTaken>, PlatformError> {
+        // An agent that says again what is on file keeps nobody from writing.
+        let run = NoteRun::of_agent(server, boot);
+        let mark =
+            self.look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.note_mark(&run).await?)).await?;
+        if notes.iter().all(|noted| mark.is_some_and(|mark| noted.number.0 <= mark)) {
+            return Ok(notes.iter().map(|_| NoteTaken::Known).collect());
+        }
         let mut retries = self.retries();
         loop {
             match self.take_once(server, boot, notes, retries.turn()).await {

@@ -109,7 +109,7 @@ impl Platform {
     ) -> Told<T, E> {
         let mut retries = self.retries();
         loop {
-            let id = ActId::from_bytes(random::bytes());
+            let id = ActId::from_random(random::bytes());
             let error = match self.attempt(asked, id, &work, &retries).await {
                 Ok(ended) => return self.settle(ended),
                 Err(Failure::Fault(error)) => error,

@@ -144,3 +144,18 @@ async fn issue(pair: &Pair) -> RegistrationToken {
 async fn redeem(pair: &Pair, token: &RegistrationToken, number: u8) -> Result<Enrolment, EnrolRefusal> {
     pair.world.platform.redeem_token(pair.source_server, token, key(number), FROM).await
 }
+
+#[tokio::test]
+async fn only_the_key_on_file_is_a_servers_key() {
+    let world = World::new().await;
+    let party = world.party("Lakeside", Tier::Standard).await;
+    let server = world.server(&party, "A").await;
+    let (key, other) = (KeyFingerprint::from_bytes([1; 32]), KeyFingerprint::from_bytes([2; 32]));
+    let issued = world.platform.issue_token(&party.initiator, server, TokenLife::Hour).await.unwrap();
+    world.platform.redeem_token(server, &issued.token, key, [127, 0, 0, 1].into()).await.unwrap();
+    let is_good = async |server, key| world.platform.has_key(server, key).await.unwrap();
+    assert!(is_good(server, key).await && !is_good(server, other).await);
+    assert!(!is_good(ServerId::from_random([9; 16]), key).await);
+    world.platform.revoke_server(&party.initiator, server).await.unwrap();
+    assert!(!is_good(server, key).await);
+}

@@ -266,3 +266,28 @@ async fn the_log_is_looked_through_by_action_outcome_and_time() {
     check(AuditFilter { until: from, action: Some(activate.into()), ..every() }, &[]).await;
     check(AuditFilter { organization: Some(pair.target.id), ..every() }, &[]).await;
 }
+
+#[tokio::test]
+async fn no_page_or_cursor_tells_a_peer_of_a_channel_that_is_not_published() {
+    let pair = Pair::new().await;
+    let platform = &pair.world.platform;
+    let peer = pair.world.party("Hillside", Tier::Enterprise).await;
+    pair.world.peers(&peer, &pair.target).await;
+    for name in ["Aaa hidden", "Zzz hidden"] {
+        let hidden = pair.world.channel(&pair.target, pair.target_server, name).await;
+        platform.set_published(&pair.target.initiator, hidden, false).await.unwrap();
+    }
+    let every = ChannelFilter::default();
+    let mut paging = Paging::first(1);
+    let mut shown = 0;
+    loop {
+        let page = platform.list_channels(&peer.initiator, &every, &paging).await.unwrap();
+        assert_eq!(page.rows.len(), 1, "an empty page tells that something is hidden");
+        shown += 1;
+        let Some(next) = page.next else { break };
+        let text = String::from_utf8(hex::decode(next.to_string()).unwrap()).unwrap();
+        assert!(!text.contains("hidden"), "{text}");
+        paging = paging.after(Some(next));
+    }
+    assert_eq!(shown, 1);
+}

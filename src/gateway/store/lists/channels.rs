@@ -76,6 +76,7 @@ fn seen_by(eyes: Eyes) -> Query {
         .value(own.clone())
         .then(
             " UNION SELECT h.id FROM peer JOIN server x ON x.organization = peer.id JOIN channel h ON h.server = x.id
+                WHERE h.published
              UNION SELECT id FROM reached) SELECT ",
         )
         .then(channel_columns!())
