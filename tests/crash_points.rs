@@ -30,6 +30,7 @@ mod dump;
 mod judge;
 #[path = "crash_points/log.rs"]
 mod log;
+mod memory_folder;
 #[path = "crash_points/process.rs"]
 mod process;
 #[path = "crash_points/recording.rs"]

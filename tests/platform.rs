@@ -5,6 +5,7 @@
 //! ```text
 //! cargo test --test platform                                    2,000 sequences
 //! ADIT_TEST_LONG=1 cargo test --test platform                   100,000
+//! ADIT_TEST_POSTGRES=URL cargo test --test platform             2,000 on the server that `tests/postgres.sh` started
 //! ADIT_MODEL_SEED=7:123 cargo test --test platform one_sequence -- --nocapture     one, with its story
 //! ```
 
@@ -12,6 +13,7 @@
 
 #[path = "platform/draft.rs"]
 mod draft;
+mod memory_folder;
 #[path = "platform/model.rs"]
 mod model;
 #[path = "platform/outcome.rs"]

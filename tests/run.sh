@@ -2,7 +2,8 @@
 # Runs everything that is checked of adit, on a Debian machine with Rust, from a clean clone.
 #
 #   tests/run.sh           what every change must pass
-#   tests/run.sh --long    the same with full counts (ADIT_TEST_LONG=1) and optimised benches
+#   tests/run.sh --long    the same with full counts (ADIT_TEST_LONG=1), optimised benches, and 10,000 agents on
+#                          either database
 #
 # Installs what is missing and says so: rustfmt and clippy, Debian packages, among them squid-openssl,
 # tinyproxy and postgresql (as root or with sudo; no service of theirs is started or enabled, and no cluster of

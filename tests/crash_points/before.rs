@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Connection};
 use super::disk::Image;
 use super::judge;
 use super::recording::image_of;
+use crate::memory_folder::memory_folder;
 
 /// How its gateway ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +26,7 @@ fn golden(name: &str) -> Vec<u8> {
 
 /// Returns the state folder.
 pub(crate) fn folder(end: Before) -> Image {
-    let parent = judge::folder();
+    let parent = memory_folder();
     let files = [("sealing.key", golden("sealing.key")), ("platform.db", Vec::new())];
     let files = files.map(|(name, bytes)| (name.to_owned(), (0o600, bytes)));
     let state = judge::materialise(&Image(files.into()), parent.path());

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use adit_core::domain::time::Timestamp;
 use adit_gateway::platform::{AgentError, Platform};
 use adit_net::identity::time::TimeSource;
-use tempfile::TempDir;
 
 use super::acts::host;
 use super::disk::Image;
 use super::dump;
+use crate::memory_folder::memory_folder;
 use crate::whole_lists::WholeLists as _;
 
 /// How many lines of a difference are shown.
@@ -49,13 +49,6 @@ pub(crate) struct Seen {
     pub(crate) dump: String,
 }
 
-/// Returns a folder of its own, in memory where there is such a place: what is judged was cut already, and
-/// thousands of syncs would only wear a disk.
-pub(crate) fn folder() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { TempDir::new_in(memory).unwrap() } else { TempDir::new().unwrap() }
-}
-
 /// Writes the image as the state folder below `parent`.
 pub(crate) fn materialise(image: &Image, parent: &Path) -> PathBuf {
     let state = parent.join(super::disk::STATE);
@@ -86,7 +79,7 @@ impl Judge {
         seen: &[Seen],
         acknowledged: usize,
     ) -> Result<(), String> {
-        let parent = folder();
+        let parent = memory_folder();
         let state = materialise(image, parent.path());
         // Before the first one the platform is being made: nothing but its first state may come of it.
         let last = acknowledged.saturating_sub(1);

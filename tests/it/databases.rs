@@ -1,7 +1,7 @@
 //! The platform on `PostgreSQL` as on `SQLite`: a real gateway on either, a database of an earlier build moved from
 //! one to the other and back, and a server elsewhere that has to prove its name.
 
-mod cluster;
+pub(crate) mod cluster;
 mod dump;
 
 use std::fs::{self, Permissions};
@@ -280,6 +280,7 @@ async fn a_database_elsewhere_must_prove_its_name() {
         (format!("{elsewhere}?sslmode=require&{ca}"), "sslmode=verify-full"),
         (format!("{elsewhere}?sslmode=disable"), "sslmode=verify-full"),
         (url.clone(), "answers"),
+        (url.replace("/platform", "/none"), "does not let this user in"),
     ] {
         let said = checked(&state, &url).await;
         let line = said.lines().find(|line| line.contains("database")).unwrap_or_default();

@@ -26,6 +26,7 @@ use adit_net::identity::time::TimeSource;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tempfile::TempDir;
 
+use crate::memory_folder::memory_folder;
 use crate::outcome::Thing;
 use crate::step::{Asker, NOBODY, user_name};
 
@@ -104,7 +105,7 @@ pub(crate) struct Made {
 
 impl World {
     pub(crate) async fn open(engine: Engine) -> Self {
-        let folder = folder();
+        let folder = memory_folder();
         let clock = Arc::new(Clock(AtomicI64::new(1_795_510_800_000)));
         let location = locate(engine, folder.path()).await;
         let platform = Arc::new(open(&location, folder.path(), clock.clone()).await);
@@ -162,12 +163,6 @@ impl World {
         bytes[..8].copy_from_slice(&self.sequence.to_be_bytes());
         KeyFingerprint::from_bytes(bytes)
     }
-}
-
-/// Returns a folder in memory where there is such a place: what a power cut leaves is another test's.
-fn folder() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { TempDir::new_in(memory).unwrap() } else { TempDir::new().unwrap() }
 }
 
 async fn locate(engine: Engine, folder: &Path) -> Location {

@@ -10,7 +10,8 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tempfile::TempDir;
 
-use super::super::lab::{eventually, free_address};
+use crate::databases::cluster::script;
+use crate::lab::{eventually, free_address};
 
 /// As `tests/postgres.sh` runs it for root, which it refuses to be served by.
 const NOBODY: u32 = 65_534;
@@ -185,12 +186,6 @@ pub(super) async fn rows(url: &str, query: &str) -> Vec<PgRow> {
 fn children(parent: i32) -> Vec<i32> {
     let tasks = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
     tasks.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
-}
-
-fn script(verb: &str, folder: &Path) -> Command {
-    let mut command = Command::new("bash");
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("postgres.sh")).arg(verb).arg(folder);
-    command
 }
 
 /// One of `PostgreSQL`'s own, which Debian keeps out of PATH, as the user that serves.

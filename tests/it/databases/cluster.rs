@@ -56,7 +56,8 @@ impl Drop for Cluster {
     }
 }
 
-fn script(verb: &str, folder: &Path) -> Command {
+/// `tests/postgres.sh VERB FOLDER`.
+pub(crate) fn script(verb: &str, folder: &Path) -> Command {
     let mut command = Command::new("bash");
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("postgres.sh")).arg(verb).arg(folder);
     command
