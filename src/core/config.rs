@@ -7,6 +7,7 @@
 pub mod agent;
 mod claims;
 pub mod connector;
+pub mod console;
 mod database;
 mod document;
 mod entry_name;

@@ -199,6 +199,11 @@ impl<'d, 't> Section<'d, 't> {
         read_entries
     }
 
+    /// Returns whether a key is written, right or wrong.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     /// Records that a value which reads well cannot stand beside another.
     pub(super) fn clash(&mut self, key: &'static str, remedy: String) {
         if let Some(value) = self.table.get(key) {

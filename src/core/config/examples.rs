@@ -13,8 +13,10 @@ const CONNECTOR: &str = include_str!("../../../config/connector.toml");
 /// Returns the text with the lines after `mark` taken as written.
 fn uncommented(text: &str, mark: &str) -> String {
     let is_key = |rest: &str| {
-        rest.split_once(" = ")
-            .is_some_and(|(key, _)| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+        rest.starts_with('[')
+            || rest
+                .split_once(" = ")
+                .is_some_and(|(key, _)| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
     };
     let lines = text.lines().map(|line| line.strip_prefix(mark).filter(|rest| is_key(rest)).unwrap_or(line));
     lines.collect::<Vec<_>>().join("\n")
@@ -73,8 +75,8 @@ fn the_example_files_show_every_key() {
     let refused = |text: &str| AgentConfig::parse(text, Path::new("")).expect_err("refused").to_string();
     check(refused("zzzzzzzzz = 1"), &whole_agent);
     let (head, entries) = whole_agent.split_once("[[p2p_source]]").expect("has a source");
-    let (_, gateway) = head.split_once("[gateway]").expect("has a way to the gateway");
-    check(refused("[gateway]\nzzzzzzzzz = 1"), gateway);
+    let (_, way) = head.split_once("[gateway]").expect("has a way to the gateway");
+    check(refused("[gateway]\nzzzzzzzzz = 1"), way);
     let (source, rest) = entries.split_once("[[p2p_target]]").expect("has a target");
     let (target, rest) = rest.split_once("[[admin_managing]]").expect("has a managing side");
     let (managing, managed) = rest.split_once("[[admin_managed]]").expect("has a managed side");
@@ -88,4 +90,14 @@ fn the_example_files_show_every_key() {
     let refused =
         GatewayConfig::parse("[relay]\nzzzzzzzzz = 1", Path::new("")).expect_err("refused").to_string();
     check(refused, relay);
+    let (_, console) = whole_gateway.split_once("[console]").expect("has a console");
+    let other_way = uncommented(console, "#~~ ");
+    let refused =
+        GatewayConfig::parse("[console]\nzzzzzzzzz = 1", Path::new("")).expect_err("refused").to_string();
+    check(refused, &other_way);
+    let of_proxy = |line: &&str| !line.starts_with("certificate") && !line.starts_with("key");
+    let proxied: Vec<_> = other_way.lines().filter(of_proxy).collect();
+    let (rest, _) = whole_gateway.split_once("[console]").expect("has a console");
+    let proxied = gateway(&format!("{rest}[console]{}", proxied.join("\n")));
+    assert!(proxied.console.is_some_and(|console| console.listen().is_some()));
 }

@@ -4,10 +4,14 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
+use toml::de::DeValue;
+
+use super::console::{self, ConsoleConfig};
 use super::document::{self, Section};
 use super::problem::ConfigProblems;
+use super::value::Expected;
 use super::{DatabaseSetting, HostPort, LogFormat, TrustDomain, value};
-use crate::domain::limits::RELAY_MEGABITS_MAX;
+use crate::domain::limits::{IDENTITY_PROVIDERS_MAX, RELAY_MEGABITS_MAX};
 
 pub const STATE_DEFAULT: &str = "/var/lib/adit-gateway";
 pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 443);
@@ -28,6 +32,18 @@ pub struct GatewayConfig {
     pub metrics: Option<SocketAddr>,
     pub log: LogFormat,
     pub relay: RelayConfig,
+    /// Absent: people come in where agents do, and see the gateway's own CA.
+    pub console: Option<ConsoleConfig>,
+    pub identity_providers: IdentityProviders,
+}
+
+/// Which identity providers the gateway may ask that organizations name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IdentityProviders {
+    /// Issuers whose hosts may be at addresses that are not public; others must be.
+    pub listed: Vec<String>,
+    /// CAs beside the public ones, in PEM.
+    pub ca: Option<PathBuf>,
 }
 
 /// How much the gateway forwards between agents.
@@ -58,6 +74,13 @@ impl GatewayConfig {
         self.database.as_ref().is_some_and(DatabaseSetting::holds_secret)
     }
 
+    /// Returns where browsers find this gateway (RFC 6454 §6.2).
+    #[must_use]
+    pub fn origin(&self) -> String {
+        let at = self.console.as_ref().map_or(&self.name, |console| &console.name).to_string();
+        format!("https://{}", at.strip_suffix(":443").unwrap_or(&at))
+    }
+
     /// Reads a whole file; relative paths start at `base`, the folder it stands in.
     pub fn parse(text: &str, base: &Path) -> Result<Self, ConfigProblems> {
         document::parse(text, document::Kind::Gateway, |file| {
@@ -79,7 +102,22 @@ impl GatewayConfig {
             if metrics.is_some_and(|metrics| metrics.port() == listen.port()) {
                 file.clash("metrics", format!("write another port; `listen` is on {listen}"));
             }
+            let providers = file.optional("identity_providers", |value| {
+                value::list(1..=IDENTITY_PROVIDERS_MAX, value, read_issuer)
+            });
+            let ca = file.optional("identity_provider_ca", |value| value::path(base, value));
             let relay = file.optional_table("relay", |section| Some(read_relay(section)));
+            let taken = [Some(listen.port()), metrics.map(|metrics| metrics.port())];
+            let console = file.optional_table("console", |section| {
+                let console = console::read(base, name.as_ref(), section)?;
+                if console.listen().is_some_and(|listen| taken.contains(&Some(listen.port()))) {
+                    section.clash(
+                        "listen",
+                        "write another port; `listen` or `metrics` of the gateway has this one".into(),
+                    );
+                }
+                Some(console)
+            });
             Some(Self {
                 name: name?,
                 listen,
@@ -89,6 +127,8 @@ impl GatewayConfig {
                 metrics,
                 log: log.unwrap_or_default(),
                 relay: relay.unwrap_or_default(),
+                console,
+                identity_providers: IdentityProviders { listed: providers.unwrap_or_default(), ca },
             })
         })
     }
@@ -103,6 +143,18 @@ fn read_relay(section: &mut Section<'_, '_>) -> RelayConfig {
         enabled: enabled.unwrap_or(RelayConfig::default().enabled),
         megabits_per_second_per_organization: megabits.and_then(NonZeroU32::new),
     }
+}
+
+fn read_issuer(value: &DeValue<'_>) -> Result<String, Expected> {
+    let is_host = |rest: &str| {
+        let host = rest.split('/').next().unwrap_or_default();
+        !host.is_empty() && !rest.contains(|char: char| char.is_whitespace() || "@?#\\".contains(char))
+    };
+    let text = value::string(value)?;
+    if text.strip_prefix("https://").is_some_and(is_host) {
+        return Ok(text.to_owned());
+    }
+    Err(Expected("expected an issuer such as \"https://keycloak.hospital.example/realms/main\"".into()))
 }
 
 #[cfg(test)]
@@ -186,6 +238,26 @@ mod tests {
         for wrong in ["\"mysql://adit:hunter2@db\"", "\"postgres://db/adit?passwrd=hunter2\"", "\"\"", "1"] {
             let said = parse(&format!("database = {wrong}")).expect_err(wrong).to_string();
             assert!(said.contains("database is [secret]: expected") && !said.contains("hunter2"), "{said}");
+        }
+    }
+
+    #[test]
+    fn identity_providers_are_listed_by_their_issuers_over_https() {
+        let parse = |list: &str| {
+            let text = format!("{LEAST}identity_providers = {list}\nidentity_provider_ca = \"ca.pem\"\n");
+            GatewayConfig::parse(&text, Path::new("/etc/adit")).map(|config| config.identity_providers)
+        };
+        let listed = parse("[\"https://keycloak.example:8443/realms/main\"]").unwrap();
+        assert_eq!(listed.listed, ["https://keycloak.example:8443/realms/main"]);
+        assert_eq!(listed.ca, Some("/etc/adit/ca.pem".into()));
+        for wrong in [
+            "[]",
+            "[\"http://keycloak.example\"]",
+            "[\"keycloak.example\"]",
+            "[\"https://\"]",
+            "[\"https://a@b\"]",
+        ] {
+            parse(wrong).expect_err(wrong);
         }
     }
 

@@ -1,14 +1,14 @@
 //! One TOML value at a time: from what is written to what is meant, or what was expected instead.
 
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use toml::de::DeValue;
 
-use super::{DatabaseSetting, DatabaseUrl};
+use super::{DatabaseSetting, DatabaseUrl, HostPort};
 
 /// What to write instead, beginning with "expected".
 pub(super) struct Expected(pub(super) String);
@@ -106,17 +106,33 @@ pub(super) fn fixed_address(value: &DeValue<'_>) -> Result<SocketAddr, Expected>
     Ok(found)
 }
 
-/// Reads an address that only this host reaches.
+/// Reads an address that only this host reaches, and where metrics are served.
 pub(super) fn loopback_address(value: &DeValue<'_>) -> Result<SocketAddr, Expected> {
+    let why = "127.0.0.1:9464: metrics are served without authentication; let a collector on this host pass them on";
+    loopback(why, value)
+}
+
+/// Reads an address that only this host reaches; `why` begins with one.
+pub(super) fn loopback(why: &str, value: &DeValue<'_>) -> Result<SocketAddr, Expected> {
     let found = fixed_address(value)?;
     if !found.ip().is_loopback() {
-        return Err(Expected(
-            "expected a loopback address such as 127.0.0.1:9464: metrics are served without authentication; \
-             let a collector on this host pass them on"
-                .into(),
-        ));
+        return Err(Expected(format!("expected a loopback address such as {why}")));
     }
     Ok(found)
+}
+
+/// Reads the address of a host.
+pub(super) fn host_address(value: &DeValue<'_>) -> Result<IpAddr, Expected> {
+    let expected = || Expected("expected an address without a port, such as 127.0.0.1 or ::1".into());
+    value.as_str().and_then(|text| text.parse().ok()).ok_or_else(expected)
+}
+
+/// Reads what people type into a browser: a host, and a port unless it is 443.
+pub(super) fn web_name(value: &DeValue<'_>) -> Result<HostPort, Expected> {
+    let written = string(value)?;
+    written.parse().or_else(|_| format!("{written}:443").parse()).map_err(|_| {
+        Expected("expected a name and, unless it is 443, a port, such as console.example.org".into())
+    })
 }
 
 /// Reads a list within bounds, each element read alike; all that are wrong are named, counted from 1.

@@ -79,6 +79,22 @@ uuid_id! {
     GrantId
 }
 uuid_id! {
+    /// A person who acts for one organization.
+    UserId
+}
+uuid_id! {
+    /// A link that makes somebody a user, or sets a user's password anew.
+    InvitationId
+}
+uuid_id! {
+    /// A user being signed in with one browser.
+    SessionId
+}
+uuid_id! {
+    /// What a program of a user shows; not the token itself.
+    ApiTokenId
+}
+uuid_id! {
     /// One attempt of an act at the gateway: tells, when the answer to its commit was lost, whether it was made.
     ActId
 }

@@ -1,6 +1,6 @@
 //! Every bound of the system, named once. A bound's overflow has a test where it is used.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use super::connection::Protocol;
@@ -533,6 +533,107 @@ pub const DIGITS_MAX: usize = 8 * 1024;
 /// Public names and descriptions, in characters.
 pub const NAME_CHARS_MAX: usize = 80;
 pub const DESCRIPTION_CHARS_MAX: usize = 500;
+/// Of an e-mail address (RFC 5321 §4.5.3.1).
+pub const EMAIL_CHARS_MAX: usize = 254;
+/// A request to the API: more than any of them needs.
+pub const API_BODY_BYTES_MAX: usize = 64 << 10;
+/// A password, in characters: fewer are guessed, more are no password.
+pub const PASSWORD_CHARS_MIN: usize = 12;
+pub const PASSWORD_CHARS_MAX: usize = 128;
+/// Passwords hashed or verified at a time; each takes 19 MiB.
+pub const PASSWORDS_HASHED_MAX: usize = 2;
+/// Those that wait for it: of browsers that have signed in before, and of all others, each.
+pub const PASSWORDS_WAITING_MAX: usize = 64;
+/// Wrong passwords or codes that one address, all strangers to one account, or one known browser may send at
+/// once, and how often one more.
+pub const SIGN_IN_ADDRESS_BURST: u32 = 20;
+pub const SIGN_IN_ADDRESS_EACH: Duration = Duration::from_secs(15);
+pub const SIGN_IN_ACCOUNT_BURST: u32 = 10;
+pub const SIGN_IN_ACCOUNT_EACH: Duration = Duration::from_secs(60);
+/// Addresses, accounts and browsers that are told apart in this, each.
+pub const SIGN_IN_KEYS_MAX: usize = 20_000;
+/// For how long a browser is known after it was signed in.
+pub const DEVICE_KNOWN: Duration = Duration::from_hours(24 * 180);
+/// A session of a browser that nobody uses, and one that is used; one that still lacks the second factor.
+pub const USER_SESSION_IDLE: Duration = Duration::from_mins(30);
+pub const USER_SESSION_LIFE: Duration = Duration::from_hours(12);
+pub const USER_SESSION_HALF_LIFE: Duration = Duration::from_mins(10);
+/// How often it is written that a session or an API token is used.
+pub const USE_WRITTEN_EVERY: Duration = Duration::from_secs(60);
+/// Browsers one user is signed in with; the oldest is signed out for a new one.
+pub const USER_SESSIONS_MAX: u32 = 20;
+/// What a browser calls itself, as it is kept.
+pub const USER_AGENT_CHARS_MAX: usize = 200;
+/// API tokens of one user that are good, and how long one may be.
+pub const API_TOKENS_MAX: u32 = 20;
+pub const API_TOKEN_DAYS_MAX: u32 = 365;
+/// Invitations of one organization that are open.
+pub const INVITATIONS_OPEN_MAX: u32 = 100;
+/// For how long what has ended of invitations and API tokens is still listed.
+pub const ENDED_KEPT: Duration = Duration::from_hours(24 * 90);
+/// Codes for when there is no second factor at hand.
+pub const RECOVERY_CODES: usize = 10;
+/// Its head, and how many headers; cookies of other sites behind the same name need room too.
+pub const API_HEAD_BYTES_MAX: usize = 16 * 1024;
+pub const API_HEADERS_MAX: usize = 64;
+/// How long head and body may take to arrive, and for how long a user's connection is kept where nothing is asked.
+pub const API_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+pub const API_BODY_TIMEOUT: Duration = Duration::from_secs(10);
+pub const API_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The same of a connection that was answered and is nobody's.
+pub const API_NEWCOMER_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an answer waits for its reader, and how fast that must read to be waited for longer.
+pub const API_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+pub const API_WRITE_BYTES_PER_SECOND_MIN: NonZeroU64 = NonZeroU64::new(16 * 1024).unwrap();
+/// Requests over one connection of which none has proven whose it is.
+pub const API_NEWCOMER_REQUESTS_MAX: u32 = 16;
+/// Connections kept for users who have proven who they are, in all and of each; who has no place is served as
+/// newcomers are.
+pub const API_CONNECTIONS_MAX: usize = 4_096;
+pub const API_CONNECTIONS_OF_USER_MAX: usize = 32;
+/// Connections of trusted proxies.
+pub const PROXY_CONNECTIONS_MAX: usize = 1_024;
+/// Proxies whose word is taken for whom they are asked by.
+pub const TRUSTED_PROXIES_MAX: usize = 16;
+/// How often the files of the certificate that browsers see are looked at, and how large one may be.
+pub const CONSOLE_LOOKED_EVERY: Duration = Duration::from_secs(5);
+pub const CONSOLE_FILE_BYTES_MAX: u64 = 256 * 1024;
+/// How long before its end that certificate is warned of, and how often.
+pub const CONSOLE_EXPIRY_WARNED: Duration = Duration::from_secs(14 * 24 * 3600);
+pub const CONSOLE_EXPIRY_SAID_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// Event streams, in all and of each user.
+pub const EVENT_STREAMS_MAX: usize = 1_000;
+pub const EVENT_STREAMS_OF_USER_MAX: usize = 10;
+/// Requests at once, and then one in each: of one address that prove nobody, and of one user.
+pub const API_OF_ADDRESS_BURST: u32 = 240;
+pub const API_OF_ADDRESS_EACH: Duration = Duration::from_millis(50);
+pub const API_OF_USER_BURST: u32 = 200;
+pub const API_OF_USER_EACH: Duration = Duration::from_millis(10);
+/// Users whose requests are counted one by one; beyond that, others wait.
+pub const LIMITER_USERS_MAX: usize = 16_384;
+/// One request to an identity provider, and what it may answer with.
+pub const PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
+pub const PROVIDER_ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// Requests to one identity provider at a time.
+pub const PROVIDER_REQUESTS_MAX: usize = 8;
+/// For how long what a provider says of itself is taken as read, and of how many it is kept.
+pub const PROVIDER_KNOWN_LIFE: Duration = Duration::from_secs(3600);
+pub const PROVIDERS_KNOWN_MAX: usize = 256;
+/// How often a provider is asked for keys because of one that is not known.
+pub const PROVIDER_KEYS_EVERY: Duration = Duration::from_secs(60);
+/// By how much a provider's clock may differ.
+pub const PROVIDER_CLOCK_SKEW: Duration = Duration::from_secs(60);
+/// Providers that a gateway's file may name.
+pub const IDENTITY_PROVIDERS_MAX: usize = 256;
+/// How long signing in at a provider may take.
+pub const SIGN_IN_FLOW_LIFE: Duration = Duration::from_secs(600);
+/// Sign-ins under way at a time, from one address and at one organization's provider.
+pub const SIGN_IN_FLOWS_OF_ADDRESS_MAX: u32 = 50;
+pub const SIGN_IN_FLOWS_OF_ORGANIZATION_MAX: u32 = 2_000;
+/// Where to go on after it.
+pub const GO_TO_CHARS_MAX: usize = 500;
+/// What is read of a browser's name for itself.
+pub const BROWSER_CHARS_MAX: usize = 200;
 /// Message types and codes a metric may carry as labels before the rest is counted as `other`.
 pub const METRIC_LABELS_MAX: usize = 64;
 /// Collectors of metrics served at a time, and how long one may take.
@@ -628,6 +729,20 @@ pub const FACTS_OF_WRITE_MAX: usize = 512;
 pub const ACK_TIME_WRITE_EVERY: Duration = Duration::from_secs(30);
 /// Audit rows one request may ask for.
 pub const AUDIT_ROWS_MAX: u32 = 10_000;
+/// Pieces of news that wait for a stream of events; one that is further behind reads everything again.
+pub const EVENTS_WAITING_MAX: usize = 256;
+/// How much may have changed since a stream broke off that is told when it goes on.
+pub const EVENTS_RESUMED_MAX: i64 = 10_000;
+/// How often a stream of events shows that it lives.
+pub const EVENT_HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
+/// How often it is asked whether its user may still listen.
+pub const EVENT_PROOF_EVERY: Duration = Duration::from_secs(30);
+/// How long a request that is repeated under its key is not made again.
+pub const REQUEST_KEY_LASTS: Duration = Duration::from_hours(24);
+/// The text of such a key.
+pub const REQUEST_KEY_CHARS_MAX: usize = 100;
+/// Entries of the log that are looked at for one page of those that a filter wants; the next page goes on there.
+pub const AUDIT_WALK_ROWS_MAX: u32 = 20_000;
 /// Rows of one page of a list, at most, and where nobody says how many.
 pub const PAGE_ROWS_MAX: u32 = 500;
 pub const PAGE_ROWS_DEFAULT: u32 = 100;
@@ -650,3 +765,37 @@ pub const LOG_REPEATS_SAID_EVERY: Duration = Duration::from_secs(10);
 pub const LOG_KINDS_COMPARED_MAX: usize = 1_024;
 /// A longer line is written without being compared.
 pub const LOG_COMPARED_BYTES_MAX: usize = 2 * 1024;
+
+/// For how long what was measured of a connection is shown by the minute, and by the hour.
+pub const MEASUREMENT_MINUTES_KEPT: Duration = Duration::from_hours(24);
+pub const MEASUREMENT_HOURS_KEPT: Duration = Duration::from_hours(90 * 24);
+/// How many such steps that is, which are shown at once.
+pub const MEASUREMENT_STEPS_MAX: [usize; 2] = [24 * 60, 90 * 24];
+/// One sum of one step: as many bytes as 2 Tbit/s carry in a minute. A quarter's worth of hours has room in 64 bits.
+pub const MEASUREMENT_FIGURE_MAX: u64 = 1 << 44;
+/// One end's step as the gateway keeps it.
+pub const MEASUREMENT_BYTES_MAX: usize = 2 * 1024;
+/// Finished minutes of one connection that an agent keeps until it can tell them; older ones are dropped.
+pub const MEASUREMENTS_UNSENT_MAX: usize = 60;
+/// Over so much of a minute agents spread what they measured in the last.
+pub const MEASUREMENTS_SPREAD: Duration = Duration::from_secs(45);
+/// What an agent tells of the last minute each second, at most, and of older ones.
+pub const MEASUREMENTS_TOLD_AT_ONCE: usize = 100;
+pub const MEASUREMENTS_CAUGHT_UP_AT_ONCE: usize = 4;
+/// What an agent may tell of its connections at once, and then each second; more is dropped.
+pub const MEASUREMENTS_BURST: u32 = 4_096;
+pub const MEASUREMENTS_PER_SECOND: u32 = 128;
+/// How far a minute may lie ahead, by the gateway's clock.
+pub const MEASUREMENT_AHEAD_MAX: Duration = Duration::from_mins(2);
+/// Minutes that wait in the gateway to be written; more are dropped.
+pub const MEASUREMENTS_WAITING_MAX: usize = 65_536;
+/// How often they are written, and how many at once.
+pub const MEASUREMENTS_WRITE_EVERY: Duration = Duration::from_secs(5);
+pub const MEASUREMENTS_OF_WRITE_MAX: usize = 512;
+/// How long an hour is over before its minutes are added up; what comes later is added then.
+pub const MEASUREMENT_HOUR_GRACE: Duration = Duration::from_mins(5);
+/// Minutes stay so much longer than they are shown: an hour goes as a whole, and is added up again while it can.
+pub const MEASUREMENT_MINUTES_SLACK: Duration = Duration::from_hours(1);
+/// Connections whose minutes are added up at once, and steps that are deleted at once.
+pub const MEASURED_CONNECTIONS_AT_ONCE: u32 = 128;
+pub const MEASUREMENTS_DELETED_AT_ONCE: u32 = 2_000;

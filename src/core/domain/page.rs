@@ -75,10 +75,14 @@ pub enum List {
     Grants,
     Connections,
     Audit,
+    Users,
+    Invitations,
+    Sessions,
+    ApiTokens,
 }
 
 impl List {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 11] = [
         Self::Organizations,
         Self::Servers,
         Self::Channels,
@@ -86,6 +90,10 @@ impl List {
         Self::Grants,
         Self::Connections,
         Self::Audit,
+        Self::Users,
+        Self::Invitations,
+        Self::Sessions,
+        Self::ApiTokens,
     ];
 
     const fn as_str(self) -> &'static str {
@@ -97,6 +105,10 @@ impl List {
             Self::Grants => "grants",
             Self::Connections => "connections",
             Self::Audit => "audit",
+            Self::Users => "users",
+            Self::Invitations => "invitations",
+            Self::Sessions => "sessions",
+            Self::ApiTokens => "tokens",
         }
     }
 }
@@ -108,8 +120,8 @@ pub enum Place {
     Made { at: Timestamp, id: String },
     /// Its name in lower case, and its id among those of the same name.
     Named { name: String, id: String },
-    /// Its number.
-    Numbered(i64),
+    /// When it was written, and its number among those of the same moment.
+    Written { at: Timestamp, number: i64 },
 }
 
 /// Where a list goes on.
@@ -136,9 +148,19 @@ impl Cursor {
     /// Returns the place, if it is one of this list.
     pub fn place_in(&self, list: List) -> Result<&Place, InvalidCursor> {
         let fits = match self.place {
-            Place::Made { .. } => matches!(list, List::Peerings | List::Grants | List::Connections),
-            Place::Named { .. } => matches!(list, List::Organizations | List::Servers | List::Channels),
-            Place::Numbered(_) => matches!(list, List::Audit),
+            Place::Made { .. } => matches!(
+                list,
+                List::Peerings
+                    | List::Grants
+                    | List::Connections
+                    | List::Invitations
+                    | List::Sessions
+                    | List::ApiTokens
+            ),
+            Place::Named { .. } => {
+                matches!(list, List::Organizations | List::Servers | List::Channels | List::Users)
+            }
+            Place::Written { .. } => matches!(list, List::Audit),
         };
         if fits && self.list == list {
             Ok(&self.place)
@@ -155,7 +177,7 @@ impl fmt::Display for Cursor {
         let plain = match &self.place {
             Place::Made { at, id } => format!("{list}:made:{}:{id}", at.as_millis()),
             Place::Named { name, id } => format!("{list}:named:{id}:{name}"),
-            Place::Numbered(number) => format!("{list}:numbered:{number}"),
+            Place::Written { at, number } => format!("{list}:written:{}:{number}", at.as_millis()),
         };
         f.write_str(&hex::encode(plain))
     }
@@ -188,7 +210,13 @@ fn place_of(text: &str) -> Option<Place> {
             let (id, name) = rest.split_once(':')?;
             Some(Place::Named { name: text_of(name)?, id: id_of(id)? })
         }
-        "numbered" => rest.parse().ok().map(Place::Numbered),
+        "written" => {
+            let (at, number) = rest.split_once(':')?;
+            Some(Place::Written {
+                at: Timestamp::from_millis(at.parse().ok()?),
+                number: number.parse().ok()?,
+            })
+        }
         _ => None,
     }
 }
@@ -247,7 +275,7 @@ mod tests {
         [
             Cursor::new(List::Grants, Place::Made { at, id: id.clone() }),
             Cursor::new(List::Servers, Place::Named { name: "st: märy'; --".into(), id }),
-            Cursor::new(List::Audit, Place::Numbered(i64::MAX)),
+            Cursor::new(List::Audit, Place::Written { at: Timestamp::from_millis(7), number: i64::MAX }),
         ]
     }
 

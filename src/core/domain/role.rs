@@ -1,6 +1,7 @@
 //! What a user's role in their organization permits.
 
 use std::fmt;
+use std::str::FromStr;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UserRole {
@@ -21,6 +22,7 @@ pub enum Permission {
     Reveal,
     ChangeTier,
     ManageUsers,
+    RenameOrganization,
 }
 
 impl UserRole {
@@ -35,15 +37,35 @@ impl UserRole {
         }
     }
 
+    /// Returns the role that permits no more than either.
+    #[must_use]
+    pub fn at_most(self, other: Self) -> Self {
+        self.max(other)
+    }
+
     pub const fn permit(self, permission: Permission) -> Result<(), NotPermitted> {
         let permitted = match permission {
             Permission::See => true,
             Permission::Change | Permission::Reveal => matches!(self, Self::Owner | Self::Operator),
-            Permission::ChangeTier | Permission::ManageUsers => matches!(self, Self::Owner),
+            Permission::ChangeTier | Permission::ManageUsers | Permission::RenameOrganization => {
+                matches!(self, Self::Owner)
+            }
         };
         if permitted { Ok(()) } else { Err(NotPermitted { role: self, permission }) }
     }
 }
+
+impl FromStr for UserRole {
+    type Err = UnknownRole;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRole> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or(UnknownRole)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected `owner`, `operator` or `auditor`")]
+pub struct UnknownRole;
 
 impl fmt::Display for UserRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,6 +81,7 @@ impl fmt::Display for Permission {
             Self::Reveal => "reveal a secret",
             Self::ChangeTier => "change the tier",
             Self::ManageUsers => "manage users",
+            Self::RenameOrganization => "rename the organization",
         })
     }
 }
@@ -75,6 +98,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_lesser_of_two_roles_permits_no_more_than_either() {
+        for one in UserRole::ALL {
+            for other in UserRole::ALL {
+                for permission in [Permission::Change, Permission::Reveal, Permission::ManageUsers] {
+                    let both = one.permit(permission).is_ok() && other.permit(permission).is_ok();
+                    assert_eq!(one.at_most(other).permit(permission).is_ok(), both);
+                }
+            }
+            assert_eq!(one.as_str().parse(), Ok(one));
+        }
+    }
+
+    #[test]
     fn the_whole_role_table_is_as_printed() {
         let row = |permission: Permission| {
             let cells =
@@ -87,7 +123,8 @@ mod tests {
                 Permission::Change,
                 Permission::Reveal,
                 Permission::ChangeTier,
-                Permission::ManageUsers
+                Permission::ManageUsers,
+                Permission::RenameOrganization,
             ]
             .map(row),
             [
@@ -96,6 +133,7 @@ mod tests {
                 "reveal a secret: owner operator -",
                 "change the tier: owner - -",
                 "manage users: owner - -",
+                "rename the organization: owner - -",
             ]
         );
     }

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use serde::Deserialize;
 use subtle::ConstantTimeEq;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::digest::sha256;
 
@@ -76,12 +77,80 @@ secret_bytes! {
     RegistrationToken
 }
 
-impl RegistrationToken {
-    /// Returns what is kept of a token, to know it again: 256 random bits need no salt and no stretching.
-    #[must_use]
-    pub fn hash(&self) -> [u8; 32] {
-        sha256(&self.0)
-    }
+secret_bytes! {
+    /// 256 bits that make somebody a user once, or let one set a new password.
+    InvitationToken
+}
+secret_bytes! {
+    /// 256 bits that a browser shows as its cookie.
+    SessionToken
+}
+secret_bytes! {
+    /// 256 bits that a program shows in place of its user's password.
+    ApiToken
+}
+
+secret_bytes! {
+    /// 256 bits by which a sign-in at an identity provider is known again: what the provider brings back, or what
+    /// the browser shows that began it.
+    SignInToken
+}
+
+macro_rules! hashed {
+    ($($name:ident)*) => {
+        $(impl $name {
+            /// Returns what is kept of a token, to know it again: 256 random bits need no salt and no stretching.
+            #[must_use]
+            pub fn hash(&self) -> [u8; 32] {
+                sha256(&self.0)
+            }
+        })*
+    };
+}
+
+hashed! { RegistrationToken InvitationToken SessionToken ApiToken SignInToken }
+
+macro_rules! secret_text {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        ///
+        /// `Debug` prints `[secret]`, there is no `Display`, and dropping wipes the text.
+        #[derive(Clone, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Zeroizing<String>);
+
+        impl $name {
+            #[must_use]
+            pub fn new(text: String) -> Self {
+                Self(Zeroizing::new(text))
+            }
+
+            /// Returns the text, for hashing, comparing, or the one answer that shows it.
+            #[must_use]
+            pub fn expose(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("[secret]")
+            }
+        }
+    };
+}
+
+secret_text! {
+    /// What a user signs in with, as it was typed.
+    Password
+}
+secret_text! {
+    /// What a user shows as the second factor: a code by the clock, or a recovery code.
+    Code
+}
+secret_text! {
+    /// A link that holds a secret, such as an authenticator's with its seed.
+    SecretLink
 }
 
 /// A text that is no secret of ours. Deliberately without the text.
@@ -99,6 +168,13 @@ mod tests {
         assert_eq!(format!("{secret:?}"), "[secret]");
         assert_eq!(format!("{:?}", Some(&secret)), "Some([secret])");
         assert_eq!(format!("{:?}", RegistrationToken::from_bytes([0x5a; 32])), "[secret]");
+    }
+
+    #[test]
+    fn a_password_that_was_read_shows_itself_nowhere() {
+        let password: Password = serde_json::from_str("\"correct horse battery\"").unwrap();
+        assert_eq!(format!("{password:?}"), "[secret]");
+        assert_eq!(password.expose(), "correct horse battery");
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub enum Capability {
     DatabaseAway,
     /// A gateway's: it acknowledges the notes that are numbered (`ToAgent::Noted`), and takes each once.
     AcknowledgesNotes,
+    /// A gateway's: it keeps what agents measure (`ToGateway::Measured`).
+    KeepsMeasurements,
 }
 
 /// What one end can do. What the other does not know of it is of no use, and harmless.
@@ -79,6 +81,7 @@ impl fmt::Display for Capabilities {
                 Word::Known(Capability::AllowedPaths) => write!(f, "{comma}allowed-paths")?,
                 Word::Known(Capability::DatabaseAway) => write!(f, "{comma}database-away")?,
                 Word::Known(Capability::AcknowledgesNotes) => write!(f, "{comma}acknowledges-notes")?,
+                Word::Known(Capability::KeepsMeasurements) => write!(f, "{comma}keeps-measurements")?,
                 Word::Other(word) => write!(f, "{comma}{word}")?,
             }
         }
@@ -160,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_capability_is_shown_as_the_wire_spells_it() {
-        let all = Capabilities::own().with(Capability::AcknowledgesNotes);
+        let all = Capabilities::own().with(Capability::AcknowledgesNotes).with(Capability::KeepsMeasurements);
         let wire: Vec<String> = serde_json::from_value(serde_json::to_value(&all).unwrap()).unwrap();
         assert_eq!(all.to_string(), wire.join(","));
         assert!(!Capabilities::own().has(Capability::AcknowledgesNotes));

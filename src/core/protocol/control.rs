@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::connection::{ConnectionType, Protocol, Side};
 use crate::domain::id::{BootId, ConnectionId, KeyFingerprint, RouteId, ServerId};
 use crate::domain::limits::CONTROL_MESSAGE_BYTES_MAX;
+use crate::domain::measurement::Sums;
 use crate::domain::path::PathKind;
 use crate::domain::relays::Relays;
 use crate::domain::time::Timestamp;
@@ -215,6 +216,14 @@ pub enum ToGateway {
         session: SessionReport,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<NoteNumber>,
+    },
+    /// What one finished minute of a connection was at this end; said once, to a gateway that keeps such. Said again,
+    /// it takes the place of what was said before.
+    Measured {
+        connection: ConnectionId,
+        /// When the minute began.
+        at: Timestamp,
+        sums: Sums,
     },
     /// A certificate signing request, DER in hex, over the key already on file.
     Renew {
