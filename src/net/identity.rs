@@ -7,6 +7,8 @@
 pub mod ca;
 pub mod csr;
 pub mod error;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod gateway_time;
 #[cfg(test)]
 mod handshake_tests;
@@ -23,3 +25,4 @@ pub mod renewal;
 pub mod time;
 pub mod tls;
 mod verifier;
+pub mod web;

@@ -20,6 +20,7 @@ mod followers;
 pub mod gateway_socket;
 mod handshake;
 pub mod happy_eyeballs;
+pub mod https_client;
 pub mod link;
 pub mod many_agents;
 pub mod newcomers;

@@ -5,6 +5,7 @@
 
 mod endpoint;
 mod labels;
+mod people;
 mod relay;
 mod stream;
 
@@ -14,6 +15,9 @@ use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 pub use endpoint::{LoopbackListener, MetricsError, listen, serve, serve_at};
+pub use people::{
+    EVENT_STREAMS, PEOPLE_CONNECTIONS, console_certificate_expires, http_request, rate_limited,
+};
 pub use relay::{RelaySample, relay};
 pub use stream::{AdminOutcome, StreamMetrics};
 
@@ -184,6 +188,16 @@ const DESCRIPTIONS: &[(Kind, &str, &str)] = &[
         GATEWAY_DROPPED,
         "What agents and strangers sent or caused and the gateway left out; by reason.",
     ),
+    (Kind::Counter, people::REQUESTS, "Requests of people and their programs, by route and class of status."),
+    (Kind::Histogram, people::SECONDS, "From the head of a request to the head of its answer, by route."),
+    (Kind::Counter, people::RATE_LIMITED, "Requests answered 429, by whom they were too many of."),
+    (Kind::Gauge, PEOPLE_CONNECTIONS, "Connections kept open for users who have proven who they are."),
+    (Kind::Gauge, EVENT_STREAMS, "Event streams that users have open."),
+    (
+        Kind::Gauge,
+        people::CONSOLE_CERTIFICATE_EXPIRES,
+        "When the certificate that browsers see expires, as Unix time.",
+    ),
     (Kind::Counter, relay::PACKETS, "Packets forwarded between agents that have no direct path."),
     (Kind::Counter, relay::BYTES, "Bytes of the packets forwarded."),
     (Kind::Counter, relay::SENDS, "System calls that sent them; packets of one pair go out together."),
@@ -221,7 +235,8 @@ pub fn install() -> Result<PrometheusHandle, MetricsError> {
 fn builder() -> Result<PrometheusBuilder, BuildError> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Full(ACK_LATENCY.into()), &ACK_BUCKETS)?
-        .set_buckets_for_metric(Matcher::Full(DICOM_STORE_LATENCY.into()), &STORE_BUCKETS)
+        .set_buckets_for_metric(Matcher::Full(DICOM_STORE_LATENCY.into()), &STORE_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full(people::SECONDS.into()), &people::SECONDS_BUCKETS)
 }
 
 fn describe() {

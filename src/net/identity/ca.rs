@@ -101,6 +101,23 @@ impl CertificateAuthority {
         self.sign(&key.public()?, PeerName::Gateway, now, LEAF_LIFE)
     }
 
+    /// Signs a leaf in DER that says to people what the gateway is called: a DNS name or an address. No agent takes
+    /// it for anybody's.
+    pub fn sign_for_people(
+        &self,
+        key: &KeyPair,
+        host: &str,
+        now: Timestamp,
+    ) -> Result<Vec<u8>, IdentityError> {
+        let mut params = params("adit gateway", now, LEAF_LIFE);
+        params.subject_alt_names = vec![match host.parse() {
+            Ok(address) => SanType::IpAddress(address),
+            Err(_) => SanType::DnsName(host.try_into().map_err(signing)?),
+        }];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.signed(params, &key.public()?)
+    }
+
     fn sign(
         &self,
         key: &PublicKey,
@@ -115,12 +132,15 @@ impl CertificateAuthority {
         let mut params = params(common_name, now, life);
         let uri = name.to_uri(self.trust.trust_domain()).try_into().map_err(signing)?;
         params.subject_alt_names = vec![SanType::URI(uri)];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         // Every agent both dials and is dialled.
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
-        params.use_authority_key_identifier_extension = true;
+        self.signed(params, key)
+    }
 
+    fn signed(&self, mut params: CertificateParams, key: &PublicKey) -> Result<Vec<u8>, IdentityError> {
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.use_authority_key_identifier_extension = true;
         let subject = SubjectPublicKeyInfo::from_der(key.spki_der()).map_err(signing)?;
         let ca = CertificateDer::from(self.certificate_der());
         let issuer = Issuer::from_ca_cert_der(&ca, self.key.signer()).map_err(signing)?;

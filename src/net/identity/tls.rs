@@ -201,9 +201,30 @@ pub fn http_server_config(identity: &Identity, trust: &Trust) -> Result<ServerCo
     to_anybody(identity, trust, &[&rustls::version::TLS13, &rustls::version::TLS12], carrier::ALPN)
 }
 
+/// Returns the gateway's side towards people who know its CA and expect its name in the leaf.
+pub fn people_server_config(
+    leaf_der: &[u8],
+    key: &KeyPair,
+    trust: &Trust,
+) -> Result<ServerConfig, IdentityError> {
+    let chain = vec![CertificateDer::from(leaf_der.to_vec()), trust.ca.clone()];
+    let key = PrivateKeyDer::Pkcs8(key.to_pkcs8().to_vec().into());
+    showing(chain, key, &[&rustls::version::TLS13, &rustls::version::TLS12], carrier::ALPN)
+}
+
 fn to_anybody(
     identity: &Identity,
     trust: &Trust,
+    versions: &[&'static SupportedProtocolVersion],
+    alpn: &[u8],
+) -> Result<ServerConfig, IdentityError> {
+    showing(vec![identity.leaf.clone(), trust.ca.clone()], identity.private_key(), versions, alpn)
+}
+
+/// Returns a server that shows a chain to whoever comes, and asks for none.
+pub(super) fn showing(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
     versions: &[&'static SupportedProtocolVersion],
     alpn: &[u8],
 ) -> Result<ServerConfig, IdentityError> {
@@ -211,7 +232,7 @@ fn to_anybody(
         .with_protocol_versions(versions)
         .map_err(setting_up)?
         .with_no_client_auth()
-        .with_single_cert(vec![identity.leaf.clone(), trust.ca.clone()], identity.private_key())
+        .with_single_cert(chain, key)
         .map_err(setting_up)?;
     Ok(without_memory(config, &[alpn]))
 }

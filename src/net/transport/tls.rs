@@ -6,9 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::pki_types::ServerName;
-use rustls::server::Acceptor;
+use rustls::server::{Acceptor, ClientHello};
 use rustls::{ClientConfig, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -22,12 +22,24 @@ use crate::identity::tls::ENROL_ALPN;
 use crate::transport::carrier::outer_tls;
 use adit_core::config::HostPort;
 use adit_core::domain::id::KeyFingerprint;
+use adit_core::protocol::carrier;
 
-/// The gateway's side, whose certificate can be replaced between two connections. What a client wants to speak
-/// decides how it is let in (RFC 7301).
+/// The gateway's side, whose certificates can be replaced between two connections. What a client wants to speak
+/// decides how it is let in (RFC 7301), and then whom it asks for (RFC 6066 §3).
+///
+/// Agents ask for enrolment, or speak HTTP/1.1 and say that they speak nothing else; both see the gateway's own leaf,
+/// unless they ask for the console's name, which none of theirs is.
 #[derive(Debug)]
 pub struct FrontDoorTls {
     configs: ArcSwap<FrontDoorConfigs>,
+    console: ArcSwapOption<ConsoleTls>,
+}
+
+/// What those see who ask for the console.
+#[derive(Debug)]
+pub struct ConsoleTls {
+    pub host: String,
+    pub config: Arc<ServerConfig>,
 }
 
 /// How clients are let in.
@@ -35,15 +47,20 @@ pub struct FrontDoorTls {
 pub struct FrontDoorConfigs {
     /// Those who ask for enrolment.
     pub enrolment: Arc<ServerConfig>,
-    /// All others, who speak HTTP; what matters of it is secured inside.
-    pub http: Arc<ServerConfig>,
+    /// Agents that open a carrier; what matters of it is secured inside.
+    pub carriers: Arc<ServerConfig>,
+    /// All others, who may know the CA and want to see the gateway's name.
+    pub people: Arc<ServerConfig>,
 }
 
 /// What a client of the front door speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spoken {
     Enrolment,
+    /// HTTP, under a certificate of the gateway's CA.
     Http,
+    /// HTTP, under one that browsers trust.
+    Console,
 }
 
 impl Spoken {
@@ -52,6 +69,7 @@ impl Spoken {
         match self {
             Self::Enrolment => "enrolment",
             Self::Http => "http",
+            Self::Console => "console",
         }
     }
 }
@@ -62,26 +80,46 @@ pub type FrontDoorStream = tokio_rustls::server::TlsStream<TcpStream>;
 impl FrontDoorTls {
     #[must_use]
     pub fn new(configs: FrontDoorConfigs) -> Self {
-        Self { configs: ArcSwap::from_pointee(configs) }
+        Self { configs: ArcSwap::from_pointee(configs), console: ArcSwapOption::empty() }
     }
 
     pub fn replace(&self, configs: FrontDoorConfigs) {
         self.configs.store(Arc::new(configs));
     }
 
+    pub fn show_to_browsers(&self, console: ConsoleTls) {
+        self.console.store(Some(Arc::new(console)));
+    }
+
     pub async fn accept(&self, tcp: TcpStream) -> io::Result<(Spoken, FrontDoorStream)> {
         tcp.set_nodelay(true)?;
         let start = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
-        let hello = start.client_hello();
-        let asks_for_enrolment = hello.alpn().is_some_and(|mut alpn| alpn.any(|name| name == ENROL_ALPN));
-        debug!(server_name = hello.server_name(), asks_for_enrolment, "a client says hello");
-        let configs = self.configs.load_full();
-        if asks_for_enrolment {
-            let stream = start.into_stream(Arc::clone(&configs.enrolment)).await?;
+        let (spoken, config) = self.choose(&start.client_hello());
+        debug!(spoken = spoken.as_str(), "a client says hello");
+        let stream = start.into_stream(config).await?;
+        if spoken == Spoken::Enrolment {
             require_alpn(stream.get_ref().1.alpn_protocol())?;
-            return Ok((Spoken::Enrolment, stream));
         }
-        Ok((Spoken::Http, start.into_stream(Arc::clone(&configs.http)).await?))
+        Ok((spoken, stream))
+    }
+
+    fn choose(&self, hello: &ClientHello<'_>) -> (Spoken, Arc<ServerConfig>) {
+        let configs = self.configs.load();
+        let alpn: Vec<_> = hello.alpn().into_iter().flatten().collect();
+        let name = hello.server_name();
+        debug!(server_name = name, protocols = alpn.len(), "a client says whom it wants");
+        if alpn.contains(&ENROL_ALPN) {
+            return (Spoken::Enrolment, Arc::clone(&configs.enrolment));
+        }
+        let console = self.console.load();
+        let is_asked =
+            |console: &&Arc<ConsoleTls>| name.is_some_and(|it| it.eq_ignore_ascii_case(&console.host));
+        if let Some(console) = console.as_ref().filter(is_asked) {
+            return (Spoken::Console, Arc::clone(&console.config));
+        }
+        let may_be_agent = alpn == [carrier::ALPN];
+        let config = if may_be_agent { &configs.carriers } else { &configs.people };
+        (Spoken::Http, Arc::clone(config))
     }
 }
 
