@@ -15,6 +15,7 @@ use self::session::ControlSession;
 use super::disk::Disk;
 use super::entries::Entries;
 use super::gateway_link::GatewayLink;
+use super::measurements::Measurements;
 use super::outbox::Notes;
 use super::paths::Paths;
 use super::policies::Policies;
@@ -139,6 +140,7 @@ pub(crate) struct ControlClient {
     pub policies: Arc<Policies>,
     pub secrets: Arc<SecretStore>,
     pub link: Arc<GatewayLink>,
+    pub measurements: Arc<Measurements>,
     pub disk: Disk,
     pub socket: Arc<AgentSocket>,
     pub boot: BootId,

@@ -21,6 +21,7 @@ mod gateway_link;
 pub mod health;
 mod local_connections;
 mod local_users;
+pub mod measurements;
 mod mirth_activity;
 mod observe;
 mod outbox;
@@ -307,6 +308,9 @@ fn start_tasks(parts: &Parts, admission: Arc<Admission>) -> Tasks {
     spawn(&mut tasks, "pings", Span::none(), ping_connections(parts.routes.clone(), endpoint));
     spawn(&mut tasks, "incoming tunnels", Span::none(), accept(admission, stopping));
     spawn(&mut tasks, "metrics", Span::none(), publish(published));
+    let measuring = Arc::clone(&parts.measurements);
+    let measured = measuring.run(Arc::clone(&parts.entries), Arc::clone(&parts.clock));
+    spawn(&mut tasks, "measurements", Span::none(), measured);
     tasks
 }
 

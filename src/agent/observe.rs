@@ -143,6 +143,7 @@ impl Seen {
             }
             MllpEvent::Ack { code, kind, latency } => {
                 stats.acknowledged.fetch_add(1, Ordering::Relaxed);
+                stats.passing.note_ack(code, latency);
                 stats.note_ack(self.clock.now());
                 metrics.acknowledgement(kind.as_str(), code.as_str(), latency);
             }
@@ -172,6 +173,7 @@ impl Seen {
             DicomEvent::Called { operation } => metrics.request(operation.as_str()),
             DicomEvent::Stored { status, bytes, latency } => {
                 metrics.object(status.class().as_str(), bytes, latency);
+                stats.passing.note_latency(latency);
                 self.count_object(status, bytes);
             }
             DicomEvent::Released => self.end_association("released"),

@@ -13,6 +13,7 @@ use super::control::ControlClient;
 use super::disk::Disk;
 use super::entries::Entries;
 use super::gateway_link::GatewayLink;
+use super::measurements::Measurements;
 use super::outbox::{Notes, Outbox};
 use super::paths::Paths;
 use super::policies::Policies;
@@ -71,6 +72,7 @@ pub(crate) fn load(beginnings: Beginnings, state: &Arc<AgentState>) -> Result<Pa
         policies,
         secrets,
         link,
+        measurements: Arc::default(),
     })
 }
 
@@ -91,6 +93,7 @@ pub(crate) struct Parts {
     pub(crate) policies: Arc<Policies>,
     pub(crate) secrets: Arc<SecretStore>,
     pub(crate) link: Arc<GatewayLink>,
+    pub(crate) measurements: Arc<Measurements>,
 }
 
 /// Returns what connections share.
@@ -143,6 +146,7 @@ pub(crate) fn of_control(parts: &Parts, own: ControlOwn) -> ControlClient {
         policies: Arc::clone(&parts.policies),
         secrets: Arc::clone(&parts.secrets),
         link: Arc::clone(&parts.link),
+        measurements: Arc::clone(&parts.measurements),
         disk: parts.disk.clone(),
         socket,
         boot,

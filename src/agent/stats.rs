@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::better_paths::{BetterPath, LinkPath};
 use super::carrier::CarrierStatus;
 use super::connection::status::ConnectionStatus;
+use super::measurements::PassingCounts;
 use adit_core::domain::access::Access;
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
@@ -34,6 +35,8 @@ pub struct Stats {
     /// Exchanges of which somebody waits for the end, now.
     waiting: AtomicU64,
     pub dicom: DicomStats,
+    /// By code and latency, for the sums of a minute.
+    pub passing: PassingCounts,
     pub admin: AdminStats,
     /// When a message was acknowledged last, in milliseconds; 0 while none was.
     last_ack: AtomicI64,

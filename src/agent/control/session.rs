@@ -131,6 +131,7 @@ impl<'a> ControlSession<'a> {
                     self.client.policies.retry_keeping().await;
                     self.announce(&mut outgoing);
                     self.report(&mut outgoing);
+                    self.tell_measured(&mut outgoing);
                 }
                 () = sleep_until(heartbeat.deadline().into()) => match heartbeat.poll(Instant::now()) {
                     Some(Beat::Send { number }) => outgoing.push(ToGateway::Heartbeat { number }),
@@ -441,6 +442,22 @@ impl<'a> ControlSession<'a> {
             }
         }
         self.ask_renewal(outgoing);
+    }
+
+    /// Tells what was measured to a gateway that keeps it and can.
+    fn tell_measured(&self, outgoing: &mut Vec<ToGateway>) {
+        let client = &*self.client;
+        let is_kept = self.capabilities.has(Capability::KeepsMeasurements);
+        if !is_kept || !self.has_snapshot || client.link.is_database_away() {
+            return;
+        }
+        let rules = client.policies.rules();
+        let is_listed = |connection| rules.rule(connection).is_some();
+        let due = client.measurements.take_due(client.clock.now(), is_listed);
+        if !due.is_empty() {
+            tracing::trace!(minutes = due.len(), "what was measured is told");
+        }
+        outgoing.extend(due);
     }
 
     /// Asks once a day, and at once when the leaf in use is older than that or is none that peers take.

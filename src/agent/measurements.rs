@@ -1,0 +1,189 @@
+//! Adds up what is counted of each connection, minute by minute, for the gateway and through it for the two
+//! parties. The data path only counts ([`PassingCounts`]); once a second what it has counted is read here, and
+//! once a minute the sums of it are set aside until the control link tells them.
+//!
+//! Sums alone leave this host: nothing here has ever seen a message. What cannot be told within an hour is dropped.
+
+mod meter;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::time::{MissedTickBehavior, interval};
+
+use self::meter::{Meter, Reading};
+use super::entries::{Entries, LiveConnection};
+use super::stats::count;
+use adit_core::domain::id::ConnectionId;
+use adit_core::domain::limits::{
+    MEASUREMENTS_CAUGHT_UP_AT_ONCE, MEASUREMENTS_SPREAD, MEASUREMENTS_TOLD_AT_ONCE, MEASUREMENTS_UNSENT_MAX,
+};
+use adit_core::domain::measurement::{BUCKETS, Figure, Latencies, Span, Sums, bucket_of};
+use adit_core::domain::time::Timestamp;
+use adit_core::protocol::control::ToGateway;
+use adit_core::protocol::mllp::AckCode;
+use adit_net::identity::time::{LearntClock, TimeSource};
+
+/// How often what is counted is read.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
+/// Acknowledgements by code and by latency as the data path counts them: two additions for each, no lock and no
+/// memory.
+#[derive(Debug)]
+pub struct PassingCounts {
+    acks: [AtomicU64; AckCode::ALL.len()],
+    /// Since they were taken last.
+    latencies: [AtomicU64; BUCKETS],
+}
+
+impl Default for PassingCounts {
+    fn default() -> Self {
+        Self {
+            acks: std::array::from_fn(|_| AtomicU64::new(0)),
+            latencies: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+}
+
+impl PassingCounts {
+    /// Counts an acknowledgement, and how long it took where that is known.
+    pub fn note_ack(&self, code: AckCode, latency: Option<Duration>) {
+        self.acks[code as usize].fetch_add(1, Ordering::Relaxed);
+        self.note_latency(latency);
+    }
+
+    /// Counts how long an answer took whose outcome is counted elsewhere.
+    pub fn note_latency(&self, latency: Option<Duration>) {
+        if let Some(bucket) = latency.and_then(|latency| self.latencies.get(usize::from(bucket_of(latency))))
+        {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn take_latencies(&self) -> Latencies {
+        let mut taken = Latencies::default();
+        for (bucket, counted) in (0..).zip(&self.latencies) {
+            if counted.load(Ordering::Relaxed) > 0 {
+                taken.add(bucket, counted.swap(0, Ordering::Relaxed));
+            }
+        }
+        taken
+    }
+}
+
+/// Of every connection of this agent's file, the minute that runs and those that are not told yet.
+#[derive(Debug, Default)]
+pub(crate) struct Measurements(Mutex<BTreeMap<ConnectionId, Measured>>);
+
+#[derive(Debug, Default)]
+struct Measured {
+    meter: Meter,
+    /// The oldest first.
+    unsent: VecDeque<(Timestamp, Sums)>,
+}
+
+impl Measurements {
+    /// Reads what is counted once a second; runs until dropped.
+    pub(crate) async fn run(self: Arc<Self>, entries: Arc<Entries>, clock: Arc<LearntClock>) {
+        let mut ticks = interval(SAMPLE_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut before = Instant::now();
+        loop {
+            ticks.tick().await;
+            let at = Instant::now();
+            self.sample(&entries, clock.now(), at.duration_since(before));
+            before = at;
+        }
+    }
+
+    /// Reads what is counted; `passed` has passed since the last time.
+    fn sample(&self, entries: &Entries, now: Timestamp, passed: Duration) {
+        let mut ends = self.0.lock();
+        for entry in entries.all() {
+            let end = ends.entry(entry.config.id).or_default();
+            let latencies = || entry.stats.passing.take_latencies();
+            if let Some(minute) = end.meter.handle(&reading(entry), latencies, now, passed) {
+                end.keep(minute, entry);
+            }
+        }
+    }
+
+    /// Takes what is to be told now of those connections that the gateway lists: of the last minute each in its own
+    /// part of the one that follows, so that agents do not speak all at once, and a little of what is older.
+    pub(crate) fn take_due(
+        &self,
+        now: Timestamp,
+        is_listed: impl Fn(ConnectionId) -> bool,
+    ) -> Vec<ToGateway> {
+        let (mut last, mut older) = (MEASUREMENTS_TOLD_AT_ONCE, MEASUREMENTS_CAUGHT_UP_AT_ONCE);
+        let mut due = Vec::new();
+        for (connection, end) in self.0.lock().iter_mut().filter(|(connection, _)| is_listed(**connection)) {
+            let (is_last, is_due) = match end.unsent.back() {
+                Some((at, _)) => (is_last(*at, now), is_due(*connection, *at, now)),
+                None => continue,
+            };
+            if is_last && is_due && last > 0 {
+                last -= 1;
+                due.extend(end.unsent.pop_back().map(|minute| message(*connection, minute)));
+            }
+            while older > 0 && end.unsent.front().is_some_and(|(at, _)| !self::is_last(*at, now)) {
+                older -= 1;
+                due.extend(end.unsent.pop_front().map(|minute| message(*connection, minute)));
+            }
+        }
+        due
+    }
+}
+
+impl Measured {
+    fn keep(&mut self, minute: (Timestamp, Sums), entry: &LiveConnection) {
+        if self.unsent.len() >= MEASUREMENTS_UNSENT_MAX
+            && let Some((at, _)) = self.unsent.pop_front()
+        {
+            tracing::debug!(connection = %entry.config.name, %at, "what was measured then could not be told and is dropped");
+        }
+        self.unsent.push_back(minute);
+    }
+}
+
+fn message(connection: ConnectionId, (at, sums): (Timestamp, Sums)) -> ToGateway {
+    ToGateway::Measured { connection, at, sums }
+}
+
+/// Returns whether no other minute has ended since.
+fn is_last(at: Timestamp, now: Timestamp) -> bool {
+    now < at.saturating_add(2 * Span::Minute.length())
+}
+
+/// Returns whether it is the connection's turn in the minute that follows.
+fn is_due(connection: ConnectionId, at: Timestamp, now: Timestamp) -> bool {
+    let seconds = u32::try_from(MEASUREMENTS_SPREAD.as_secs()).unwrap_or(1).max(1);
+    // Ids are random, so any part of one spreads them.
+    let [.., a, b] = *connection.as_bytes();
+    let turn = Duration::from_secs(u64::from(u32::from(u16::from_be_bytes([a, b])) % seconds));
+    now >= at.saturating_add(Span::Minute.length() + turn)
+}
+
+fn reading(entry: &LiveConnection) -> Reading {
+    let stats = &entry.stats;
+    let mut counted = Sums::default();
+    for (figure, code) in Figure::ACKS.into_iter().zip(&stats.passing.acks) {
+        counted.add(figure, count(code));
+    }
+    for (figure, counter) in [
+        (Figure::Messages, &stats.messages),
+        (Figure::BytesSent, &stats.bytes.into_tunnel),
+        (Figure::BytesReceived, &stats.bytes.out_of_tunnel),
+        (Figure::ObjectsStored, &stats.dicom.stored),
+        (Figure::ObjectsFailed, &stats.dicom.failed),
+    ] {
+        counted.add(figure, count(counter));
+    }
+    Reading { counted, tunnel: entry.status().tunnel }
+}
+
+#[cfg(test)]
+mod tests;
