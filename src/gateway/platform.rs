@@ -7,32 +7,49 @@
 mod act;
 mod action;
 mod agents;
+mod api_tokens;
+mod attempts;
 mod changes;
 mod channels;
 mod connections;
+mod connectors;
 mod counted;
+mod ending;
 mod enrolment;
 mod entry;
 mod error;
 mod expiry;
+mod export;
 #[cfg(test)]
 mod faults;
 mod grants;
 mod holds;
 mod initiator;
+mod invitations;
 mod lists;
+mod measurements;
 mod notes;
 mod offers;
 mod organizations;
+mod passwords;
 mod peerings;
+mod people;
 mod presence;
+mod proof;
+mod providers;
 mod provision;
 mod relayed;
 pub(super) mod seal;
+mod second_factor;
 mod secrets;
 mod servers;
 mod sessions;
+mod sign_in;
+mod signed;
+mod single_sign_on;
+mod terms;
 mod tokens;
+mod users;
 mod viewer;
 
 use std::path::Path;
@@ -43,6 +60,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync;
 use tracing::debug;
 
+use crate::openid::OpenId;
 use crate::store::{Store, StoreError};
 use adit_core::domain::id::BootId;
 use adit_core::domain::limits::ACT_WAIT;
@@ -50,30 +68,52 @@ use adit_core::domain::time::Timestamp;
 use adit_net::host::folder::Folder;
 use adit_net::identity::random;
 use adit_net::identity::time::TimeSource;
+use adit_net::transport::https_client::HttpsClient;
 
+pub(crate) use crate::store::OnceKey;
 pub use crate::store::{
     AgreementStatus, AuditFilter, AuditOutcome, ChannelFilter, ConnectionFilter, GrantFilter, GrantStatus,
-    Location, PeeringFilter, ServerFilter,
+    Location, OrganizationFilter, PeeringFilter, ServerFilter,
 };
 pub use action::Action;
 pub use agents::AgentError;
-pub use channels::NewChannel;
+pub use api_tokens::{ApiTokenView, Bearer, IssuedApiToken, NewApiToken};
+pub use channels::{ChannelText, NewChannel};
 pub use connections::ConnectionCommand;
+pub use connectors::{ConnectorFile, ConnectorProgress, ConnectorStage, GatewayPlace};
+pub use ending::{AffectedParty, Consequences};
 pub use enrolment::{EnrolRefusal, Enrolment, LinkRefusal};
 pub use entry::{agent_entry, usual_address};
 pub use error::{ActionRefusal, OpenError, PlatformError, Resource};
+pub use export::{AUDIT_CSV_HEAD, AuditExport, audit_csv, audit_json_line};
 pub use initiator::Initiator;
+pub use invitations::{Acceptance, InvitationStatus, InvitationView, IssuedInvitation};
 pub use lists::{
     AuditView, CarriedView, ChannelView, ConnectionView, EndView, GrantView, OrganizationView, PeeringView,
     ServerView, TimedState,
 };
+pub use measurements::{EndMeasurements, MeasuredRange, MeasuredStep, MeasurementRefused, MeasurementsView};
 pub use notes::{AgentNote, NoteTaken, NumberedNote};
 pub use offers::{AdminOffer, InvalidLife, OfferLife};
+pub use people::{PeopleRefusal, Visit, WeakPassword};
+pub(crate) use presence::Touched;
+pub(crate) use proof::Proof;
+pub(crate) use providers::{ProviderSettings, ProviderView, RoleValues};
 pub use provision::{Plan, Provided, Provisioned};
 pub use relayed::Relayed;
+pub use second_factor::RecoveryCodes;
+#[cfg(test)]
+pub(crate) use second_factor::tests::code_of as totp_code_of;
 pub use secrets::Revealed;
 pub use servers::ServerText;
+pub use sign_in::Credentials;
+pub use signed::{NewSession, SignInStage, Signed, UserSessionView};
+pub(crate) use single_sign_on::{
+    BeginSingleSignOn, FinishSingleSignOn, SingleSignOnError, SingleSignOnRefusal,
+};
+pub(crate) use terms::{Terms, Unchanged};
 pub use tokens::{IssuedToken, TokenLife};
+pub use users::UserView;
 
 /// The database's name in the state folder.
 pub const DATABASE: &str = "platform.db";
@@ -86,14 +126,22 @@ pub struct Platform {
     seal: Arc<seal::SealingKey>,
     time: Arc<dyn TimeSource>,
     measured: Mutex<presence::MeasureBuffer>,
+    touched: presence::TouchedNotes,
     /// Held by the one who writes what was measured.
     measuring: sync::Mutex<()>,
+    /// What agents measured by the minute, until it is written.
+    minutes: Mutex<measurements::MinuteBuffer>,
+    /// Held by the one who writes it, adds it up or deletes what is old.
+    keeping: sync::Mutex<measurements::Keeping>,
     counted: Mutex<counted::Counted>,
     /// Held by the one who writes what was counted.
     counting: sync::Mutex<()>,
     /// Of this process, for what it counts.
     run: BootId,
     handed_out: Mutex<secrets::HandedOut>,
+    passwords: passwords::Passwords,
+    attempts: Mutex<attempts::Attempts>,
+    openid: OpenId,
     /// For how long an act is run again.
     act_wait: Duration,
     #[cfg(test)]
@@ -123,7 +171,9 @@ impl Platform {
             return Err(StoreError::Emptied { path: path.clone() }.into());
         }
         let store = Store::open(database).await?;
-        let keeps_secrets = store.read().await?.keeps_secrets().await?;
+        let mut tx = store.read().await?;
+        let keeps_secrets = tx.keeps_secrets().await? || tx.keeps_client_secrets().await?;
+        drop(tx);
         debug!(state = %state.display(), keeps_secrets, "the platform is open");
         let seal = Arc::new(seal::SealingKey::open(&folder, keeps_secrets)?);
         Ok(Self {
@@ -131,15 +181,27 @@ impl Platform {
             seal,
             time,
             measured: Mutex::default(),
+            touched: presence::TouchedNotes::default(),
             measuring: sync::Mutex::default(),
+            minutes: Mutex::default(),
+            keeping: sync::Mutex::default(),
             counted: Mutex::default(),
             counting: sync::Mutex::default(),
             run: BootId::from_bytes(random::bytes()),
             handed_out: Mutex::default(),
+            passwords: passwords::Passwords::default(),
+            attempts: Mutex::default(),
+            openid: OpenId::new(HttpsClient::new(None)?),
             act_wait: ACT_WAIT,
             #[cfg(test)]
             faults: faults::Faults::default(),
         })
+    }
+
+    /// Speaks to identity providers by `https` from now on.
+    #[must_use]
+    pub fn asking_providers_by(self, https: HttpsClient) -> Self {
+        Self { openid: OpenId::new(https), ..self }
     }
 
     #[must_use]
@@ -159,6 +221,7 @@ impl Platform {
     pub async fn close(&self) -> Result<(), PlatformError> {
         debug!("what waits in memory is written; the database is released");
         self.flush_all_reports().await?;
+        self.flush_measurements().await?;
         self.flush_counted().await?;
         self.store.close().await;
         Ok(())

@@ -5,6 +5,7 @@
 //! is opened, begun and brought up to date is in [`sqlite`] and [`postgres`].
 
 mod agreement;
+mod api_token;
 mod audit;
 mod build;
 mod cells;
@@ -15,23 +16,32 @@ mod error;
 mod fact;
 mod file;
 mod grant;
+mod idempotency;
+mod invitation;
 mod lease;
 mod lists;
 mod location;
+mod measurement;
 mod migrate;
 mod note_mark;
 mod offer;
 mod organization;
 mod postgres;
+mod provider;
 mod query;
+mod reached;
 mod relayed;
 mod secret;
 mod server;
+mod session;
+mod sign_in_flow;
+mod single_sign_on;
 mod sqlite;
 mod tables;
 mod token;
 mod tx;
 mod unreadable;
+mod user;
 
 use std::sync::Arc;
 
@@ -47,6 +57,7 @@ use tx::text;
 
 pub(crate) use agreement::AgreementRecord;
 pub use agreement::AgreementStatus;
+pub(crate) use api_token::ApiTokenRecord;
 pub use audit::AuditOutcome;
 pub(crate) use audit::{AuditRecord, AuditRow};
 pub(crate) use change::{ChangeKind, ChangeRow, ChangesAfter};
@@ -56,17 +67,29 @@ pub(crate) use error::StoreError;
 pub(crate) use fact::FactRecord;
 pub use grant::GrantStatus;
 pub(crate) use grant::{GrantRecord, NewGrant, Origin};
-pub use lists::{AuditFilter, ChannelFilter, ConnectionFilter, GrantFilter, PeeringFilter, ServerFilter};
+pub(crate) use idempotency::OnceKey;
+pub(crate) use invitation::{InvitationRecord, NewInvitation};
+pub use lists::{
+    AuditFilter, ChannelFilter, ConnectionFilter, GrantFilter, OrganizationFilter, PeeringFilter,
+    ServerFilter,
+};
 pub(crate) use lists::{ChannelRow, ConnectionRow, GrantRow};
 pub use location::Location;
+pub(crate) use measurement::MeasurementRow;
 pub use migrate::{MoveError, MovedTable};
 pub(crate) use note_mark::NoteRun;
 pub(crate) use offer::NewOffer;
 pub(crate) use organization::OrganizationRecord;
+pub(crate) use provider::ProviderRecord;
+pub(crate) use reached::ReachedRow;
 pub(crate) use secret::{SEALED_BYTES, SecretRecord};
 pub(crate) use server::{NewServer, ServerRecord};
+pub(crate) use session::{NewUserSession, SessionRecord};
+pub(crate) use sign_in_flow::SignInFlow;
+pub(crate) use single_sign_on::{NewSingleSignOnAccount, SingleSignOnAccount};
 pub(crate) use token::TokenRecord;
 pub(crate) use tx::Tx;
+pub(crate) use user::{NewUser, PasswordHash, Sealed, UserRecord};
 
 #[derive(Debug)]
 pub(crate) struct Store {

@@ -22,7 +22,7 @@ use adit_core::domain::visibility::{self, Field, Viewer};
 use super::error::{PlatformError, Resource};
 use super::seal::SealingKey;
 use super::{Action, Initiator, agents, viewer};
-use entry::{Entry, GATEWAY};
+use entry::{Entry, GATEWAY, Logs};
 
 /// What the work of an act is given. It may be given several, one after another: whatever it does outside of
 /// the transaction would be done as often.
@@ -39,6 +39,7 @@ pub(super) struct Act {
 #[derive(Debug)]
 struct Said {
     object: String,
+    made: Option<String>,
     detail: String,
     remark: Option<String>,
     teller: Option<String>,
@@ -53,6 +54,7 @@ impl Said {
     fn of(object: String, initiator: &Initiator) -> Self {
         Self {
             object,
+            made: None,
             detail: String::new(),
             remark: None,
             teller: None,
@@ -95,6 +97,12 @@ impl Act {
     /// Names the object. The object is only known now: it was just made.
     pub(super) fn made(&mut self, resource: Resource, id: impl Display) {
         self.names(format!("{resource} {id}"));
+        self.said.made = Some(id.to_string());
+    }
+
+    /// Returns what was made, if anything was.
+    pub(super) fn made_id(&self) -> Option<&str> {
+        self.said.made.as_deref()
     }
 
     /// Returns what the entry will call the object.
@@ -155,16 +163,31 @@ impl Act {
         connection: &ConnectionRecord,
         detail: String,
     ) -> Result<(), PlatformError> {
-        let entry = Entry {
-            actor: GATEWAY.into(),
-            action,
-            object: format!("connection {}", connection.id),
-            outcome: AuditOutcome::Done,
-            detail,
-            bucket: None,
-        };
-        entry.write(&mut self.tx, Some(self.id), self.now, agents::both(connection), 1).await?;
+        self.also_of(action, format!("connection {}", connection.id), agents::both(connection), detail).await
+    }
+
+    /// Does the same for any object, in the logs named.
+    pub(super) async fn also_of(
+        &mut self,
+        action: Action,
+        object: String,
+        logs: Logs,
+        detail: String,
+    ) -> Result<(), PlatformError> {
+        let actor = GATEWAY.into();
+        let entry = Entry { actor, action, object, outcome: AuditOutcome::Done, detail, bucket: None };
+        entry.write(&mut self.tx, Some(self.id), self.now, logs, 1).await?;
         Ok(())
+    }
+
+    /// Writes another entry that belongs to the act.
+    pub(super) async fn also_in(&mut self, entry: &Entry, logs: entry::Logs) -> Result<(), PlatformError> {
+        Ok(entry.write(&mut self.tx, Some(self.id), self.now, logs, 1).await?)
+    }
+
+    /// Returns what the initiator calls itself.
+    pub(super) fn initiator_name(&self) -> &str {
+        self.initiator.name()
     }
 
     /// Returns a server of the organization acted for.

@@ -55,10 +55,35 @@ pub enum Action {
     StartAdminSession,
     RunAdminSession,
     EndAdminSession,
+    EndPeering,
+    RenameOrganization,
+    DeleteServer,
+    DescribeChannel,
+    DeleteChannel,
+    ExportAudit,
+    InviteUser,
+    RevokeInvitation,
+    AcceptInvitation,
+    RenewSignIn,
+    SetUserRole,
+    DisableUser,
+    EnableUser,
+    SetSecondFactorRule,
+    SignIn,
+    SignOut,
+    RevokeSession,
+    ChangePassword,
+    SetUpSecondFactor,
+    RemoveSecondFactor,
+    RenewRecoveryCodes,
+    IssueApiToken,
+    RevokeApiToken,
+    SetIdentityProvider,
+    RemoveIdentityProvider,
 }
 
 impl Action {
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 69] = [
         Self::AddOrganization,
         Self::SetTier,
         Self::AddServer,
@@ -103,6 +128,31 @@ impl Action {
         Self::StartAdminSession,
         Self::RunAdminSession,
         Self::EndAdminSession,
+        Self::EndPeering,
+        Self::RenameOrganization,
+        Self::DeleteServer,
+        Self::DescribeChannel,
+        Self::DeleteChannel,
+        Self::ExportAudit,
+        Self::InviteUser,
+        Self::RevokeInvitation,
+        Self::AcceptInvitation,
+        Self::RenewSignIn,
+        Self::SetUserRole,
+        Self::DisableUser,
+        Self::EnableUser,
+        Self::SetSecondFactorRule,
+        Self::SignIn,
+        Self::SignOut,
+        Self::RevokeSession,
+        Self::ChangePassword,
+        Self::SetUpSecondFactor,
+        Self::RemoveSecondFactor,
+        Self::RenewRecoveryCodes,
+        Self::IssueApiToken,
+        Self::RevokeApiToken,
+        Self::SetIdentityProvider,
+        Self::RemoveIdentityProvider,
     ];
 
     /// Returns the word as it stands in the audit log.
@@ -153,6 +203,31 @@ impl Action {
             Self::StartAdminSession => "admin session started",
             Self::RunAdminSession => "admin session running",
             Self::EndAdminSession => "admin session ended",
+            Self::EndPeering => "end peering",
+            Self::RenameOrganization => "rename organization",
+            Self::DeleteServer => "delete server",
+            Self::DescribeChannel => "describe channel",
+            Self::DeleteChannel => "delete channel",
+            Self::ExportAudit => "export audit",
+            Self::InviteUser => "invite user",
+            Self::RevokeInvitation => "revoke invitation",
+            Self::AcceptInvitation => "accept invitation",
+            Self::RenewSignIn => "renew sign-in",
+            Self::SetUserRole => "set user role",
+            Self::DisableUser => "disable user",
+            Self::EnableUser => "enable user",
+            Self::SetSecondFactorRule => "set second factor rule",
+            Self::SignIn => "sign in",
+            Self::SignOut => "sign out",
+            Self::RevokeSession => "revoke session",
+            Self::ChangePassword => "change password",
+            Self::SetUpSecondFactor => "set up second factor",
+            Self::RemoveSecondFactor => "remove second factor",
+            Self::RenewRecoveryCodes => "renew recovery codes",
+            Self::IssueApiToken => "issue API token",
+            Self::RevokeApiToken => "revoke API token",
+            Self::SetIdentityProvider => "set identity provider",
+            Self::RemoveIdentityProvider => "remove identity provider",
         }
     }
 }
@@ -172,7 +247,7 @@ mod tests {
     #[test]
     fn every_action_is_listed_once_under_a_word_of_its_own() {
         assert!(Action::ALL.is_sorted_by(|one, next| one < next));
-        assert_eq!(Action::ALL.len(), Action::EndAdminSession as usize + 1);
+        assert_eq!(Action::ALL.len(), Action::RemoveIdentityProvider as usize + 1);
         let words: BTreeSet<_> = Action::ALL.into_iter().map(Action::as_str).collect();
         assert_eq!(words.len(), Action::ALL.len());
     }

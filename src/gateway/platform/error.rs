@@ -10,8 +10,12 @@ use adit_core::domain::role::NotPermitted;
 use adit_core::domain::status;
 use adit_core::domain::tier::LimitReached;
 use adit_net::host::folder::FolderError;
+use adit_net::transport::https_client::TrustError;
 
+use super::people::PeopleRefusal;
+use super::providers::ProviderRefusal;
 use super::seal::SealError;
+use super::single_sign_on::SingleSignOnRefusal;
 
 /// What a look-up was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +27,11 @@ pub enum Resource {
     Grant,
     Connection,
     Secret,
+    User,
+    Invitation,
+    Session,
+    ApiToken,
+    IdentityProvider,
 }
 
 impl Resource {
@@ -36,6 +45,11 @@ impl Resource {
             Self::Grant => "grant",
             Self::Connection => "connection",
             Self::Secret => "secret",
+            Self::User => "user",
+            Self::Invitation => "invitation",
+            Self::Session => "session",
+            Self::ApiToken => "API token",
+            Self::IdentityProvider => "identity provider",
         }
     }
 }
@@ -69,6 +83,9 @@ pub enum PlatformError {
     Unknown(#[source] StoreError),
     #[error("a connection's secret could not be sealed or unsealed")]
     Seal(#[from] SealError),
+    /// The same was asked before under the same key; nothing is made again.
+    #[error("this was made before, for the same key")]
+    AlreadyMade { made: String },
 }
 
 impl PlatformError {
@@ -99,6 +116,12 @@ impl PlatformError {
     /// Returns what is said of a database that others keep locked.
     pub(crate) const fn locked() -> Self {
         Self::Store(StoreError::Busy { doing: "writing" })
+    }
+}
+
+impl From<PeopleRefusal> for PlatformError {
+    fn from(refusal: PeopleRefusal) -> Self {
+        Self::Refused(refusal.into())
     }
 }
 
@@ -161,15 +184,13 @@ pub enum ActionRefusal {
     SourceFixed,
     #[error("a server cannot send to itself; name another one")]
     SameServer,
-    #[error(
-        "this organization has viewed the secret, and it is shown once; run `adit admin connection rotate` for a new one"
-    )]
+    #[error("this organization has viewed the secret, and it is shown once; Rotate Secrets makes a new one")]
     SecretViewed,
     #[error(
         "the secret of an admin connection is shown {ADMIN_SECRET_VIEWS_MAX} times an hour at most; try again later"
     )]
     SecretViewedOften,
-    #[error("the secret is no longer available here; run `adit admin connection rotate` for a new one")]
+    #[error("the secret is no longer available here; Rotate Secrets makes a new one")]
     SecretGone,
     #[error(
         "an organization administers its own servers without an offer; a self-agreement carries P2P only"
@@ -180,6 +201,18 @@ pub enum ActionRefusal {
     ReadWriteTier { owner: Name },
     #[error("the server has no key on file, so there is nothing to revoke")]
     NotEnrolled,
+    #[error("this was changed since it was read; read it again, and decide again")]
+    ChangedSince,
+    #[error("the key was used for another request within a day; a new request takes a new key")]
+    KeyReused,
+    #[error("this peering is {status}; only a live agreement is ended")]
+    PeeringNotLive { status: &'static str },
+    #[error(transparent)]
+    People(#[from] PeopleRefusal),
+    #[error(transparent)]
+    Provider(#[from] ProviderRefusal),
+    #[error(transparent)]
+    SingleSignOn(#[from] SingleSignOnRefusal),
 }
 
 /// Why the platform could not be opened; each is the operator's to act on.
@@ -194,6 +227,8 @@ pub enum OpenError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Seal(#[from] SealError),
+    #[error("identity providers cannot be spoken to")]
+    Providers(#[from] TrustError),
 }
 
 impl OpenError {

@@ -65,6 +65,14 @@ impl Initiator {
         }
     }
 
+    /// Returns what it calls itself, where it does.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Host { name } | Self::Member { name, .. } => name,
+            Self::Agent { .. } | Self::Stranger { .. } | Self::System => "",
+        }
+    }
+
     /// Returns who it is to the counting of repeats: those that may ask again and again at will.
     pub(super) const fn reporter(&self) -> Option<Reporter> {
         match self {

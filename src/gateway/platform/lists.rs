@@ -6,6 +6,7 @@
 mod audit;
 mod channels;
 mod connections;
+mod details;
 mod grants;
 mod organizations;
 mod peerings;
@@ -14,6 +15,7 @@ mod servers;
 use tracing::debug;
 
 use adit_core::domain::id::OrganizationId;
+use adit_core::domain::name::Name;
 use adit_core::domain::page::Page;
 
 pub use audit::AuditView;
@@ -23,6 +25,30 @@ pub use grants::GrantView;
 pub use organizations::OrganizationView;
 pub use peerings::PeeringView;
 pub use servers::ServerView;
+
+pub(super) use channels::view as channel_view;
+pub(super) use organizations::view as organization_view;
+pub(super) use servers::view as server_view;
+
+/// What an organization is called by itself where another would be named.
+pub(super) const SELF: &str = "Self";
+
+/// Returns the other one of two parties, as `own` calls it.
+pub(super) fn peer_name(
+    own: OrganizationId,
+    [one, other]: [(OrganizationId, &Name); 2],
+) -> (OrganizationId, String) {
+    match (one.0 == own, other.0 == own) {
+        (true, true) => (own, SELF.to_owned()),
+        (true, false) => (other.0, other.1.to_string()),
+        (false, _) => (one.0, one.1.to_string()),
+    }
+}
+
+/// Returns what a party calls the other one; the operator is none and calls it nothing.
+fn peer_of(viewpoint: Option<OrganizationId>, ends: [(OrganizationId, &Name); 2]) -> Option<String> {
+    viewpoint.map(|own| peer_name(own, ends).1)
+}
 
 /// Returns the page, noted for whoever follows what was read.
 fn listed<T>(list: &'static str, viewpoint: Option<OrganizationId>, page: Page<T>) -> Page<T> {

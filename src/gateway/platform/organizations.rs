@@ -42,6 +42,22 @@ impl Platform {
         })
         .await
     }
+
+    /// Renames an organization, by the gateway's operator, or by an owner of the organization. Its peers see the
+    /// new name, and find it in their logs.
+    pub async fn rename_organization(
+        &self,
+        initiator: &Initiator,
+        id: OrganizationId,
+        name: &Name,
+    ) -> Result<(), PlatformError> {
+        let name = name.clone();
+        let object = format!("organization {id}");
+        self.act(initiator, Action::RenameOrganization, object, async move |act: &mut Act| {
+            rename(act, id, &name).await
+        })
+        .await
+    }
 }
 
 async fn add(act: &mut Act, name: &Name, tier: Tier) -> Result<OrganizationId, PlatformError> {
@@ -58,18 +74,37 @@ async fn add(act: &mut Act, name: &Name, tier: Tier) -> Result<OrganizationId, P
 }
 
 async fn set_tier(act: &mut Act, id: OrganizationId, tier: Tier) -> Result<(), PlatformError> {
-    if !act.is_host() {
-        if act.organization() != Some(id) {
-            return Err(PlatformError::NotFound { resource: Resource::Organization });
-        }
-        act.member(Permission::ChangeTier)?;
-    }
-    let Some(organization) = act.tx.organization(id).await? else {
-        return Err(PlatformError::NotFound { resource: Resource::Organization });
-    };
-    act.concerns(id);
+    let organization = owned(act, id, Permission::ChangeTier).await?;
     act.tx.set_tier(id, tier).await?;
     holds::follow_tier(act, &organization, tier).await?;
     act.describe(format!("from {} to {tier}", organization.tier));
     Ok(())
+}
+
+async fn rename(act: &mut Act, id: OrganizationId, name: &Name) -> Result<(), PlatformError> {
+    let organization = owned(act, id, Permission::RenameOrganization).await?;
+    act.tx.rename_organization(id, name).await?;
+    for peer in act.tx.peers_of_organization(id).await? {
+        act.concerns(peer);
+    }
+    act.describe(format!("from {} to {name}", organization.name));
+    Ok(())
+}
+
+/// Returns an organization that is the asker's to change: the operator's, or an owner's own.
+async fn owned(
+    act: &mut Act,
+    id: OrganizationId,
+    permission: Permission,
+) -> Result<OrganizationRecord, PlatformError> {
+    const MISSING: PlatformError = PlatformError::NotFound { resource: Resource::Organization };
+    if !act.is_host() {
+        if act.organization() != Some(id) {
+            return Err(MISSING);
+        }
+        act.member(permission)?;
+    }
+    let organization = act.tx.organization(id).await?.ok_or(MISSING)?;
+    act.concerns(id);
+    Ok(organization)
 }

@@ -1,13 +1,14 @@
-//! Peering: request, accept, decline, withdraw. An accepted request is the agreement of two
+//! Peering: request, accept, decline, withdraw, end. Requests that cross become one agreement. An accepted request is the agreement of two
 //! organizations; a request to oneself is accepted at once.
 
-use crate::store::{AgreementStatus, OrganizationRecord};
+use crate::store::{AgreementRecord, AgreementStatus, OrganizationRecord};
 use adit_core::domain::id::{AgreementId, OrganizationId};
 use adit_core::domain::role::Permission;
 use adit_core::domain::tier::Counted;
 use adit_net::identity::random;
 
 use super::act::Act;
+use super::ending::{Cause, Consequences, Ending};
 use super::error::{ActionRefusal, PlatformError, Resource};
 use super::{Action, Initiator, Platform};
 
@@ -42,6 +43,19 @@ impl Platform {
         self.decide_peering(initiator, Action::WithdrawPeering, id, AgreementStatus::Withdrawn).await
     }
 
+    /// Ends a live agreement, by either party, with all that hangs on it: pending grants are denied or taken back,
+    /// connections terminated, open offers withdrawn or declined. Afterwards the two may peer again.
+    pub async fn end_peering(
+        &self,
+        initiator: &Initiator,
+        id: AgreementId,
+    ) -> Result<Consequences, PlatformError> {
+        self.act(initiator, Action::EndPeering, format!("peering {id}"), async move |act: &mut Act| {
+            end(act, id).await
+        })
+        .await
+    }
+
     async fn decide_peering(
         &self,
         initiator: &Initiator,
@@ -64,6 +78,7 @@ async fn request(act: &mut Act, with: OrganizationId) -> Result<AgreementId, Pla
         Some(open) if open.status == AgreementStatus::Live => {
             return Err(ActionRefusal::PeeringLive { one: requester.name, other: recipient.name }.into());
         }
+        Some(open) if open.requester == with => return cross(act, &open).await,
         Some(open) => {
             let refusal =
                 ActionRefusal::PeeringOpen { requester: open.requester_name, recipient: open.recipient_name };
@@ -84,12 +99,27 @@ async fn request(act: &mut Act, with: OrganizationId) -> Result<AgreementId, Pla
     Ok(id)
 }
 
+/// Accepts the open request of the one that is asked here.
+async fn cross(act: &mut Act, open: &AgreementRecord) -> Result<AgreementId, PlatformError> {
+    admit_both(act, open, open.recipient).await?;
+    act.concerns(open.requester);
+    act.tx.decide_agreement(open.id, AgreementStatus::Live, act.now).await?;
+    act.made(Resource::Peering, open.id);
+    act.describe(format!(
+        "from {} to {}, whose own request was open and is accepted",
+        open.recipient_name, open.requester_name
+    ));
+    let (object, logs) = (format!("peering {}", open.id), vec![Some(open.requester), Some(open.recipient)]);
+    let detail = format!(
+        "from {} to {}, because {} asked for the same",
+        open.requester_name, open.recipient_name, open.recipient_name
+    );
+    act.also_of(Action::AcceptPeering, object, logs, detail).await?;
+    Ok(open.id)
+}
+
 async fn decide(act: &mut Act, id: AgreementId, to: AgreementStatus) -> Result<(), PlatformError> {
-    let own = act.member(Permission::Change)?;
-    let found = act.tx.agreement(id).await?.filter(|agreement| agreement.has(own));
-    let agreement = found.ok_or(PlatformError::NotFound { resource: Resource::Peering })?;
-    act.concerns(agreement.requester);
-    act.concerns(agreement.recipient);
+    let (agreement, own) = party(act, id).await?;
     if agreement.status != AgreementStatus::Requested {
         return Err(ActionRefusal::PeeringDecided { status: agreement.status.as_str() }.into());
     }
@@ -101,25 +131,63 @@ async fn decide(act: &mut Act, id: AgreementId, to: AgreementStatus) -> Result<(
         return Err(ActionRefusal::NotRecipient { recipient: agreement.recipient_name }.into());
     }
     if to == AgreementStatus::Live {
-        for party in [agreement.requester, agreement.recipient] {
-            let party = organization(act, party).await?;
-            match admit(act, &party).await {
-                // What tier a peer has is not the decider's to read.
-                Err(PlatformError::Refused(_)) if party.id != own => {
-                    return Err(ActionRefusal::PeerFull { peer: party.name }.into());
-                }
-                admitted => admitted?,
-            }
-        }
+        admit_both(act, &agreement, own).await?;
     }
     act.tx.decide_agreement(id, to, act.now).await?;
     act.describe(format!("from {} to {}", agreement.requester_name, agreement.recipient_name));
     Ok(())
 }
 
+async fn end(act: &mut Act, id: AgreementId) -> Result<Consequences, PlatformError> {
+    let (agreement, own) = party(act, id).await?;
+    if agreement.status != AgreementStatus::Live {
+        return Err(ActionRefusal::PeeringNotLive { status: agreement.status.as_str() }.into());
+    }
+    let ending = Ending::of(&mut act.tx, Cause::Agreement(id), act.now).await?;
+    ending.carry_out(act, own).await?;
+    act.tx.decide_agreement(id, AgreementStatus::Ended, act.now).await?;
+    let consequences = ending.consequences(own);
+    act.describe(format!(
+        "between {} and {}; {}",
+        agreement.requester_name,
+        agreement.recipient_name,
+        consequences.counts()
+    ));
+    Ok(consequences)
+}
+
+/// Returns a request or agreement that the organization is a party of.
+async fn party(act: &mut Act, id: AgreementId) -> Result<(AgreementRecord, OrganizationId), PlatformError> {
+    let own = act.member(Permission::Change)?;
+    let found = act.tx.agreement(id).await?.filter(|agreement| agreement.has(own));
+    let agreement = found.ok_or(PlatformError::NotFound { resource: Resource::Peering })?;
+    act.concerns(agreement.requester);
+    act.concerns(agreement.recipient);
+    Ok((agreement, own))
+}
+
 async fn organization(act: &mut Act, id: OrganizationId) -> Result<OrganizationRecord, PlatformError> {
     let found = act.tx.organization(id).await?;
     found.ok_or(PlatformError::NotFound { resource: Resource::Organization })
+}
+
+/// Admits both parties of what becomes live by `own`.
+async fn admit_both(
+    act: &mut Act,
+    agreement: &AgreementRecord,
+    own: OrganizationId,
+) -> Result<(), PlatformError> {
+    for party in [agreement.requester, agreement.recipient] {
+        let party = organization(act, party).await?;
+        match admit(act, &party).await {
+            // What tier a peer has is not the decider's to read.
+            Err(PlatformError::Refused(_)) if party.id != own => {
+                return Err(ActionRefusal::PeerFull { peer: party.name }.into());
+            }
+            admitted => admitted?,
+        }
+    }
+    Ok(())
 }
 
 async fn admit(act: &mut Act, organization: &OrganizationRecord) -> Result<(), PlatformError> {

@@ -4,6 +4,7 @@
 //! have one of their own twice a minute. What cannot be written, because the database is away, waits.
 
 mod buffer;
+mod touched;
 
 use std::sync::Arc;
 
@@ -24,6 +25,8 @@ use super::agents::{self, AgentError};
 use super::error::PlatformError;
 
 pub(super) use self::buffer::MeasureBuffer;
+pub(crate) use self::touched::Touched;
+pub(super) use self::touched::TouchedNotes;
 
 impl Platform {
     /// Notes that this gateway starts: what the database says of its control links is from another life.
@@ -129,7 +132,10 @@ impl Platform {
             );
             let mut measured = self.measured();
             match written {
-                Ok(connected) => measured.note_connected(&connected),
+                Ok(connected) => {
+                    measured.note_connected(&connected);
+                    self.touched.note(&batch);
+                }
                 Err(error) => {
                     measured.put_back(Arc::unwrap_or_clone(batch));
                     return Err(error);

@@ -1,4 +1,4 @@
-//! The key that seals connection secrets in the database, kept in a file beside it.
+//! The key that seals connection secrets and seeds of second factors in the database, kept in a file beside it.
 //!
 //! AES-256-GCM (NIST SP 800-38D); connection and epoch are authenticated with each secret, so that
 //! a sealed secret moved to another row does not open.
@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::hmac;
 use tracing::debug;
 use zeroize::Zeroizing;
 
@@ -17,6 +18,9 @@ use adit_net::identity::random;
 
 pub(crate) const FILE: &str = "sealing.key";
 pub(crate) const TURN: &str = "sealing";
+/// Sets the key that signs apart from the one that seals.
+const SIGNS: &[u8] = b"adit: signs what the gateway hands out";
+pub(super) const SIGNATURE_BYTES: usize = 32;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
@@ -39,7 +43,11 @@ pub enum SealError {
     Seal,
 }
 
-pub(super) struct SealingKey(LessSafeKey);
+pub(super) struct SealingKey {
+    seals: LessSafeKey,
+    /// Signs what is handed out and must come back unchanged.
+    signs: hmac::Key,
+}
 
 impl std::fmt::Debug for SealingKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -68,8 +76,10 @@ impl SealingKey {
     }
 
     pub(super) fn from_secret(key: &Secret) -> Result<Self, SealError> {
+        let signs = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.expose()), SIGNS);
+        let signs = hmac::Key::new(hmac::HMAC_SHA256, signs.as_ref());
         let key = UnboundKey::new(&AES_256_GCM, key.expose()).map_err(|_| SealError::Seal)?;
-        Ok(Self(LessSafeKey::new(key)))
+        Ok(Self { seals: LessSafeKey::new(key), signs })
     }
 
     pub(super) fn seal(
@@ -85,7 +95,7 @@ impl SealingKey {
         head.copy_from_slice(&nonce);
         body.copy_from_slice(secret.expose());
         let tag = self
-            .0
+            .seals
             .seal_in_place_separate_tag(
                 Nonce::assume_unique_for_key(nonce),
                 Aad::from(associated(connection, epoch)),
@@ -106,10 +116,50 @@ impl SealingKey {
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::Unseal)?;
         let mut body = Zeroizing::new(body.to_vec());
         let plain = self
-            .0
+            .seals
             .open_in_place(nonce, Aad::from(associated(connection, epoch)), &mut body)
             .map_err(|_| SealError::Unseal)?;
         plain.first_chunk().copied().map(Secret::from_bytes).ok_or(SealError::Unseal)
+    }
+}
+
+impl SealingKey {
+    /// Seals bytes of any length. They open only with the same text, which says what they are and whose.
+    pub(super) fn seal_as(&self, what: &str, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+        let nonce: [u8; NONCE_LEN] = random::bytes();
+        let mut body = Zeroizing::new(plain.to_vec());
+        let tag = self
+            .seals
+            .seal_in_place_separate_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(what.as_bytes()),
+                &mut body,
+            )
+            .map_err(|_| SealError::Seal)?;
+        Ok([&nonce[..], &body[..], tag.as_ref()].concat())
+    }
+
+    /// Opens what [`Self::seal_as`] sealed.
+    pub(super) fn open_as(&self, what: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        let (nonce, body) = sealed.split_at_checked(NONCE_LEN).ok_or(SealError::Unseal)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::Unseal)?;
+        let mut body = Zeroizing::new(body.to_vec());
+        let plain = self
+            .seals
+            .open_in_place(nonce, Aad::from(what.as_bytes()), &mut body)
+            .map_err(|_| SealError::Unseal)?;
+        Ok(Zeroizing::new(plain.to_vec()))
+    }
+
+    /// Signs what is handed out.
+    pub(super) fn sign(&self, parts: &[&[u8]]) -> [u8; SIGNATURE_BYTES] {
+        let mut context = hmac::Context::with_key(&self.signs);
+        for part in parts {
+            context.update(part);
+        }
+        let mut signature = [0; SIGNATURE_BYTES];
+        signature.copy_from_slice(context.sign().as_ref());
+        signature
     }
 }
 
@@ -143,6 +193,20 @@ mod tests {
         }
         let other = SealingKey::from_secret(&Secret::from_bytes([9; 32])).unwrap();
         assert!(other.open_sealed(connection, 3, &sealed).is_err(), "another key");
+    }
+
+    #[test]
+    fn what_was_sealed_as_one_thing_opens_as_no_other() {
+        let key = SealingKey::from_secret(&Secret::from_bytes([1; 32])).unwrap();
+        let sealed = key.seal_as("seed of one", b"twenty bytes of seed").unwrap();
+        assert_eq!(&key.open_as("seed of one", &sealed).unwrap()[..], b"twenty bytes of seed");
+        assert!(key.open_as("seed of another", &sealed).is_err());
+        for at in 0..sealed.len() {
+            let mut damaged = sealed.clone();
+            damaged[at] ^= 1;
+            assert!(key.open_as("seed of one", &damaged).is_err(), "byte {at}");
+            assert!(key.open_as("seed of one", &sealed[..at]).is_err(), "cut at {at}");
+        }
     }
 
     #[test]

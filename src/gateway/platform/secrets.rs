@@ -122,6 +122,7 @@ impl Platform {
     /// is for those nobody reads. Returns how many secrets went.
     pub async fn sweep(&self) -> Result<usize, PlatformError> {
         self.expire_offers().await?;
+        self.forget_request_keys().await?;
         let (now, mut after, mut gone) = (self.now(), None, 0);
         loop {
             let batch = self.look(async move |tx: &mut Tx| due(tx, now, after).await).await?;

@@ -1,4 +1,4 @@
-//! Servers: adding, describing, taking their key off file.
+//! Servers: adding, describing, taking their key off file, deleting.
 
 use crate::store::NewServer;
 use adit_core::domain::id::{KeyFingerprint, RouteId, ServerId};
@@ -8,6 +8,7 @@ use adit_core::domain::tier::Counted;
 use adit_net::identity::random;
 
 use super::act::Act;
+use super::ending::{Cause, Consequences, Ending};
 use super::error::{ActionRefusal, PlatformError, Resource};
 use super::{Action, Initiator, Platform};
 
@@ -58,6 +59,19 @@ impl Platform {
         })
         .await
     }
+
+    /// Deletes a server, by its owner, with all that hangs on it: its agent is cut off for good, its channels are
+    /// gone, grants and connections have ended. [`Self::server_deletion`] says so before.
+    pub async fn delete_server(
+        &self,
+        initiator: &Initiator,
+        id: ServerId,
+    ) -> Result<Consequences, PlatformError> {
+        self.act(initiator, Action::DeleteServer, format!("server {id}"), async move |act: &mut Act| {
+            delete(act, id).await
+        })
+        .await
+    }
 }
 
 async fn add(act: &mut Act, new: &ServerText) -> Result<ServerId, PlatformError> {
@@ -104,4 +118,26 @@ async fn revoke(act: &mut Act, id: ServerId) -> Result<KeyFingerprint, PlatformE
     }
     act.describe(format!("key {key}"));
     Ok(key)
+}
+
+async fn delete(act: &mut Act, id: ServerId) -> Result<Consequences, PlatformError> {
+    let organization = act.member(Permission::Change)?;
+    let server = act.own_server(id, organization).await?;
+    let ending = Ending::of(&mut act.tx, Cause::Server(id), act.now).await?;
+    ending.carry_out(act, organization).await?;
+    for &channel in &ending.channels {
+        act.tx.delete_channel(channel, act.now).await?;
+    }
+    act.tx.delete_token(id).await?;
+    if let Some(key) = server.key {
+        act.tx.revoke_key(key, id, act.now).await?;
+        act.tx.set_key(id, None, act.now).await?;
+    }
+    act.tx.delete_server(id, act.now).await?;
+    let consequences = ending.consequences(organization);
+    act.describe(match server.key {
+        Some(key) => format!("name {}; key {key} is revoked; {consequences}", server.name),
+        None => format!("name {}; {consequences}", server.name),
+    });
+    Ok(consequences)
 }

@@ -17,10 +17,12 @@ pub enum AgreementStatus {
     Live,
     Declined,
     Withdrawn,
+    /// By either party, after it was live.
+    Ended,
 }
 
 impl AgreementStatus {
-    const ALL: [Self; 4] = [Self::Requested, Self::Live, Self::Declined, Self::Withdrawn];
+    const ALL: [Self; 5] = [Self::Requested, Self::Live, Self::Declined, Self::Withdrawn, Self::Ended];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -29,6 +31,7 @@ impl AgreementStatus {
             Self::Live => "live",
             Self::Declined => "declined",
             Self::Withdrawn => "withdrawn",
+            Self::Ended => "ended",
         }
     }
 }
@@ -122,6 +125,19 @@ impl Tx {
              WHERE status = 'live' AND (requester = $1 OR recipient = $1)")
         .bind(text(organization));
         self.count("counting peers", query).await
+    }
+
+    /// Returns whom an organization has an agreement with, itself left out.
+    pub(crate) async fn peers_of_organization(
+        &mut self,
+        organization: OrganizationId,
+    ) -> Result<Vec<OrganizationId>, StoreError> {
+        let query =
+            sql("SELECT CASE WHEN requester = $1 THEN recipient ELSE requester END AS peer FROM agreement
+             WHERE status = 'live' AND requester <> recipient AND (requester = $1 OR recipient = $1)
+             ORDER BY requested_at, id")
+            .bind(text(organization));
+        self.all("listing peers", query, |cells| cells.get("peer")).await
     }
 
     pub(crate) async fn decide_agreement(

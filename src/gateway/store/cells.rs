@@ -70,6 +70,15 @@ impl Cells {
         self.there(column)
     }
 
+    pub(super) fn maybe_serial(&self, column: &'static str) -> Result<Option<i64>, StoreError> {
+        self.cell(column)
+    }
+
+    /// Returns bytes of any length.
+    pub(super) fn maybe_blob(&self, column: &'static str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.cell(column)
+    }
+
     pub(super) fn flag(&self, column: &'static str) -> Result<bool, StoreError> {
         self.maybe_flag(column)?.ok_or(StoreError::Damaged { column })
     }
@@ -103,6 +112,11 @@ impl Cells {
     ) -> Result<Option<[u8; N]>, StoreError> {
         let bytes: Option<Vec<u8>> = self.cell(column)?;
         bytes.map(|bytes| bytes.try_into().map_err(|_| StoreError::Damaged { column })).transpose()
+    }
+
+    /// Returns bytes of any number.
+    pub(super) fn blob(&self, column: &'static str) -> Result<Vec<u8>, StoreError> {
+        self.there(column)
     }
 
     /// Returns a column as it is moved elsewhere.

@@ -27,6 +27,7 @@ pub(crate) enum ChangeKind {
     Secret,
     SecretState,
     Token,
+    User,
 }
 
 impl ChangeKind {
@@ -42,6 +43,7 @@ impl ChangeKind {
             Self::Secret => "secret",
             Self::SecretState => "secret_state",
             Self::Token => "token",
+            Self::User => "user",
         }
     }
 }
@@ -49,12 +51,16 @@ impl ChangeKind {
 /// What was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Changed {
+    /// Its tier; nobody else is told.
     Organization(OrganizationId),
+    OrganizationName(OrganizationId),
     /// Its name or what is said of it.
     Server(ServerId),
     /// The key on file, or a revoked one.
     Key(ServerId),
+    /// One that peers see, or saw until now.
     Channel(ChannelId),
+    HiddenChannel(ChannelId),
     Agreement(AgreementId),
     Grant(GrantId),
     Connection(ConnectionId),
@@ -63,6 +69,8 @@ pub(crate) enum Changed {
     /// Who has seen or has it, or that it is gone; agents are told nothing else.
     SecretState(ConnectionId),
     Token(ServerId),
+    /// Who acts for an organization, or is asked to.
+    Users(OrganizationId),
 }
 
 /// One row: whom a change concerns.
@@ -92,9 +100,11 @@ const CONNECTION: &str = "INSERT INTO change (organization, server, connection, 
      UNION ALL SELECT c.recipient, NULL, c.id, $2 FROM connection c
         WHERE c.id = $1 AND c.source_server IS NULL AND c.recipient IS NOT NULL";
 
+/// Its owners: of an admin connection the managed server's alone.
 const SECRET_STATE: &str = "INSERT INTO change (organization, connection, kind)
      SELECT s.organization, c.id, $2 FROM connection c
-        JOIN server s ON s.id = c.source_server OR s.id = c.target_server WHERE c.id = $1";
+        JOIN server s ON s.id = c.source_server OR s.id = c.target_server
+        WHERE c.id = $1 AND (c.kind = 'P2P' OR s.id = c.target_server)";
 
 /// Its peers are told the name.
 const SERVER: &str = "INSERT INTO change (organization, server, kind)
@@ -110,9 +120,14 @@ const KEY: &str = "INSERT INTO change (organization, server, kind)
         SELECT c.target_server FROM connection c WHERE c.source_server = $1
         UNION SELECT c.source_server FROM connection c WHERE c.target_server = $1)";
 
-/// Peers are told the name of who manages or is managed.
-const ORGANIZATION: &str = "INSERT INTO change (organization, server, kind)
+const ORGANIZATION: &str = "INSERT INTO change (organization, kind) VALUES ($1, $2)";
+
+/// Peers see the name; their agents are told the name of who manages or is managed.
+const ORGANIZATION_NAME: &str = "INSERT INTO change (organization, server, kind)
      SELECT o.id, NULL, $2 FROM organization o WHERE o.id = $1
+     UNION ALL SELECT CASE WHEN a.requester = $1 THEN a.recipient ELSE a.requester END, NULL, $2 FROM agreement a
+        WHERE a.status IN ('requested', 'live') AND a.requester <> a.recipient
+            AND (a.requester = $1 OR a.recipient = $1)
      UNION ALL SELECT s.organization, s.id, $2 FROM server s WHERE s.organization = $1 OR s.id IN (
         SELECT c.target_server FROM connection c JOIN server x ON x.id = c.source_server
             WHERE x.organization = $1 AND c.status NOT IN ('Declined', 'Expired', 'Terminated')
@@ -127,6 +142,12 @@ const CHANNEL: &str = "INSERT INTO change (organization, kind)
         JOIN agreement a ON a.requester = s.organization OR a.recipient = s.organization
         WHERE h.id = $1 AND a.status = 'live'";
 
+/// Of a channel that is hidden only those that have a connection to it hear.
+const HIDDEN_CHANNEL: &str = "INSERT INTO change (organization, kind)
+     SELECT s.organization, $2 FROM channel h JOIN server s ON s.id = h.server WHERE h.id = $1
+     UNION SELECT g.holder, $2 FROM channel_grant g JOIN connection k ON k.channel_grant = g.id
+        WHERE g.channel = $1 AND k.status NOT IN ('Declined', 'Expired', 'Terminated')";
+
 const AGREEMENT: &str = "INSERT INTO change (organization, kind)
      SELECT a.requester, $2 FROM agreement a WHERE a.id = $1
      UNION SELECT a.recipient, $2 FROM agreement a WHERE a.id = $1";
@@ -140,19 +161,24 @@ const GRANT: &str = "INSERT INTO change (organization, kind)
 const TOKEN: &str = "INSERT INTO change (organization, kind)
      SELECT s.organization, $2 FROM server s WHERE s.id = $1";
 
+/// No agent is told of people.
+const USERS: &str =
+    "INSERT INTO change (organization, kind) SELECT o.id, $2 FROM organization o WHERE o.id = $1";
+
 impl Changed {
     const fn kind(self) -> ChangeKind {
         match self {
-            Self::Organization(_) => ChangeKind::Organization,
+            Self::Organization(_) | Self::OrganizationName(_) => ChangeKind::Organization,
             Self::Server(_) => ChangeKind::Server,
             Self::Key(_) => ChangeKind::Key,
-            Self::Channel(_) => ChangeKind::Channel,
+            Self::Channel(_) | Self::HiddenChannel(_) => ChangeKind::Channel,
             Self::Agreement(_) => ChangeKind::Agreement,
             Self::Grant(_) => ChangeKind::Grant,
             Self::Connection(_) => ChangeKind::Connection,
             Self::Secret(_) => ChangeKind::Secret,
             Self::SecretState(_) => ChangeKind::SecretState,
             Self::Token(_) => ChangeKind::Token,
+            Self::Users(_) => ChangeKind::User,
         }
     }
 
@@ -160,14 +186,17 @@ impl Changed {
     fn rows(self) -> (&'static str, String) {
         match self {
             Self::Organization(id) => (ORGANIZATION, text(id)),
+            Self::OrganizationName(id) => (ORGANIZATION_NAME, text(id)),
             Self::Server(id) => (SERVER, text(id)),
             Self::Key(id) => (KEY, text(id)),
             Self::Channel(id) => (CHANNEL, text(id)),
+            Self::HiddenChannel(id) => (HIDDEN_CHANNEL, text(id)),
             Self::Agreement(id) => (AGREEMENT, text(id)),
             Self::Grant(id) => (GRANT, text(id)),
             Self::Connection(id) | Self::Secret(id) => (CONNECTION, text(id)),
             Self::SecretState(id) => (SECRET_STATE, text(id)),
             Self::Token(id) => (TOKEN, text(id)),
+            Self::Users(id) => (USERS, text(id)),
         }
     }
 }

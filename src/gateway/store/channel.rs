@@ -55,19 +55,71 @@ impl Tx {
             .bind(new.published)
             .bind(at.as_millis());
         self.run("adding a channel", query).await?;
-        self.note_change(Changed::Channel(new.id));
+        self.note_channel(new.id).await?;
         Ok(())
     }
 
     pub(crate) async fn channel(&mut self, id: ChannelId) -> Result<Option<ChannelRecord>, StoreError> {
-        const ONE: &str =
-            concat!("SELECT ", channel_columns!(), "FROM channel c ", channel_joins!(), "WHERE c.id = $1");
+        const ONE: &str = concat!(
+            "SELECT ",
+            channel_columns!(),
+            "FROM channel c ",
+            channel_joins!(),
+            "WHERE c.id = $1 AND c.deleted_at IS NULL"
+        );
         self.one_readable("looking a channel up", sql(ONE).bind(text(id)), read).await
     }
 
     pub(crate) async fn count_channels(&mut self, server: ServerId) -> Result<u32, StoreError> {
-        let query = sql("SELECT count(*) AS n FROM channel WHERE server = $1").bind(text(server));
+        let query = sql("SELECT count(*) AS n FROM channel WHERE server = $1 AND deleted_at IS NULL")
+            .bind(text(server));
         self.count("counting channels", query).await
+    }
+
+    /// Returns the channels of a server that have not been deleted.
+    pub(crate) async fn channels_of_server(
+        &mut self,
+        server: ServerId,
+    ) -> Result<Vec<ChannelId>, StoreError> {
+        let query = sql("SELECT id FROM channel WHERE server = $1 AND deleted_at IS NULL ORDER BY id")
+            .bind(text(server));
+        self.all("listing a server's channels", query, |cells| cells.get("id")).await
+    }
+
+    pub(crate) async fn describe_channel(
+        &mut self,
+        id: ChannelId,
+        name: &Name,
+        description: &Description,
+    ) -> Result<(), StoreError> {
+        let query = sql("UPDATE channel SET name = $1, description = $2 WHERE id = $3")
+            .bind(text(name))
+            .bind(text(description))
+            .bind(text(id));
+        self.run("changing a channel", query).await?;
+        self.note_channel(id).await
+    }
+
+    /// Deletes a channel, whose grants have ended: nobody finds it, and its name is free.
+    pub(crate) async fn delete_channel(&mut self, id: ChannelId, at: Timestamp) -> Result<(), StoreError> {
+        self.note_channel(id).await?;
+        let query = sql("UPDATE channel SET last_name = name, name = id, published = $1, deleted_at = $2
+             WHERE id = $3 AND deleted_at IS NULL")
+        .bind(false)
+        .bind(at.as_millis())
+        .bind(text(id));
+        self.run("deleting a channel", query).await?;
+        Ok(())
+    }
+
+    /// Notes that it changes, for those who see it now.
+    async fn note_channel(&mut self, id: ChannelId) -> Result<(), StoreError> {
+        let query = sql("SELECT count(*) AS n FROM channel WHERE id = $1 AND published = $2")
+            .bind(text(id))
+            .bind(true);
+        let is_published = self.count("asking who sees a channel", query).await? > 0;
+        self.note_change(if is_published { Changed::Channel(id) } else { Changed::HiddenChannel(id) });
+        Ok(())
     }
 
     pub(crate) async fn set_published(&mut self, id: ChannelId, published: bool) -> Result<(), StoreError> {

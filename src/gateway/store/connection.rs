@@ -73,6 +73,14 @@ impl ConnectionRecord {
         }
     }
 
+    /// Returns what the channel is called that it carries, if it carries one.
+    const fn channel_name(&self) -> Option<&Name> {
+        match &self.carried {
+            Carried::Channel { name, .. } => Some(name),
+            Carried::Admin { .. } => None,
+        }
+    }
+
     /// Returns the side a server stands at.
     #[must_use]
     pub(crate) fn side_of(&self, server: ServerId) -> Option<Side> {
@@ -104,7 +112,7 @@ pub(crate) struct NewConnection {
 
 macro_rules! connection_columns {
     () => {
-        "c.*, g.channel, ch.name AS channel_name, ch.protocol, k.epoch AS secret_epoch,
+        "c.*, g.channel, coalesce(c.channel_last_name, ch.name) AS channel_name, ch.protocol, k.epoch AS secret_epoch,
                 coalesce(c.source_last_name, s.name) AS source_name, s.route AS source_route,
                 so.id AS source_organization, so.name AS source_organization_name,
                 coalesce(c.target_last_name, t.name) AS target_name, t.route AS target_route,
@@ -128,6 +136,19 @@ pub(super) use connection_joins;
 macro_rules! select {
     ($which:literal) => {
         sql(concat!("SELECT ", connection_columns!(), "FROM connection c ", connection_joins!(), $which))
+    };
+}
+
+macro_rules! select_living {
+    ($which:literal) => {
+        sql(concat!(
+            "SELECT ",
+            connection_columns!(),
+            "FROM connection c ",
+            connection_joins!(),
+            $which,
+            " AND c.status NOT IN ('Declined', 'Expired', 'Terminated') ORDER BY c.created_at, c.id"
+        ))
     };
 }
 
@@ -177,6 +198,44 @@ impl Tx {
         )
         .bind(text(server));
         self.all_readable("listing a server's connections", query, read).await
+    }
+
+    /// Returns those of a server's connections that have not ended.
+    pub(crate) async fn living_of_server(
+        &mut self,
+        server: ServerId,
+    ) -> Result<Vec<ConnectionRecord>, StoreError> {
+        let query = select_living!("WHERE (c.source_server = $1 OR c.target_server = $1)").bind(text(server));
+        self.all_readable("listing a server's connections", query, read).await
+    }
+
+    /// Returns those of a channel's connections that have not ended.
+    pub(crate) async fn living_of_channel(
+        &mut self,
+        channel: ChannelId,
+    ) -> Result<Vec<ConnectionRecord>, StoreError> {
+        let query = select_living!("WHERE g.channel = $1").bind(text(channel));
+        self.all_readable("listing a channel's connections", query, read).await
+    }
+
+    /// Returns those of an agreement's connections that have not ended.
+    pub(crate) async fn living_of_agreement(
+        &mut self,
+        agreement: AgreementId,
+    ) -> Result<Vec<ConnectionRecord>, StoreError> {
+        // The few first: a server's planner reads whole tables where it may join in any order.
+        const CHOSEN: &str = concat!(
+            "WITH chosen (id) AS (
+                SELECT k.id FROM channel_grant y JOIN connection k ON k.channel_grant = y.id WHERE y.agreement = $1
+                UNION SELECT k.id FROM connection k WHERE k.agreement = $1)
+             SELECT ",
+            connection_columns!(),
+            "FROM chosen JOIN connection c ON c.id = chosen.id ",
+            connection_joins!(),
+            "WHERE c.status NOT IN ('Declined', 'Expired', 'Terminated') ORDER BY c.created_at, c.id"
+        );
+        let query = sql(CHOSEN).bind(text(agreement));
+        self.all_readable("listing an agreement's connections", query, read).await
     }
 
     /// Returns those of a server's connections that have ended.
@@ -229,7 +288,7 @@ impl Tx {
         let last_names = |side| last_name(side).filter(|_| status.is_terminal());
         let target_holds = status.pause_hold().is_some_and(|holds| holds.includes(Side::Target));
         let query = sql("UPDATE connection SET status = $1, held_by = $2, held_for_tier = $3, failure = $4,
-                changed_at = $5, source_last_name = $6, target_last_name = $7 WHERE id = $8")
+                changed_at = $5, source_last_name = $6, target_last_name = $7, channel_last_name = $8 WHERE id = $9")
         .bind(status.as_str())
         .bind(status.pause_hold().map(pause_hold_word))
         .bind(connection.held_for_tier && target_holds)
@@ -237,6 +296,7 @@ impl Tx {
         .bind(at.as_millis())
         .bind(last_names(Side::Source))
         .bind(last_names(Side::Target))
+        .bind(connection.channel_name().filter(|_| status.is_terminal()).map(text))
         .bind(text(connection.id));
         self.run("changing a connection's status", query).await?;
         self.note_change(Changed::Connection(connection.id));

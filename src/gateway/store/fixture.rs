@@ -10,9 +10,11 @@ use tempfile::TempDir;
 
 pub(crate) use crowd::Crowd;
 
-use super::query::Query;
+use super::query::{Query, sql};
+use super::tx::text;
 use super::{Location, Store, Tx};
 use adit_core::config::DatabaseUrl;
+use adit_core::domain::id::{OrganizationId, UserId};
 use adit_net::identity::random;
 
 const VARIABLE: &str = "ADIT_TEST_POSTGRES";
@@ -57,6 +59,21 @@ impl Tx {
     }
 }
 
+impl Store {
+    /// Adds a user of whom nothing matters but that there is one.
+    pub(crate) async fn add_some_user(&self, user: UserId, organization: OrganizationId) {
+        let mut tx = self.write().await.unwrap();
+        let query =
+            sql("INSERT INTO user_account (id, organization, name, email, role, created_at, changed_at)
+             VALUES ($1, $2, 'Ada', $3, 'owner', 0, 0)")
+            .bind(text(user))
+            .bind(text(organization))
+            .bind(format!("{user}@example.org"));
+        tx.run("adding a user", query).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+}
+
 /// Returns how many statements ran since the last time, in this test.
 pub(crate) fn take_statements() -> usize {
     STATEMENTS.take()
@@ -84,7 +101,13 @@ impl Place {
     /// Returns all that the database holds, as it is kept or as text.
     pub(crate) async fn contents(&self) -> Vec<u8> {
         let url = match &self.location {
-            Location::Sqlite(path) => return std::fs::read(path).unwrap(),
+            Location::Sqlite(path) => {
+                let mut contents = std::fs::read(path).unwrap();
+                // What was committed last is beside it.
+                let log = path.with_extension("db-wal");
+                contents.extend(std::fs::read(log).unwrap_or_default());
+                return contents;
+            }
             Location::Postgres(url) => url,
         };
         let mut connection = PgConnection::connect(url.reveal()).await.unwrap();

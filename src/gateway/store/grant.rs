@@ -102,7 +102,7 @@ pub(crate) struct NewGrant {
 
 macro_rules! grant_columns {
     () => {
-        "g.*, c.name AS channel_name, c.protocol, c.server AS target_server,
+        "g.*, coalesce(c.last_name, c.name) AS channel_name, c.protocol, c.server AS target_server,
             o.id AS owner, o.name AS owner_name, h.name AS holder_name "
     };
 }
@@ -116,6 +116,19 @@ macro_rules! grant_joins {
     };
 }
 pub(super) use grant_joins;
+
+macro_rules! select_pending {
+    ($which:literal) => {
+        sql(concat!(
+            "SELECT ",
+            grant_columns!(),
+            "FROM channel_grant g ",
+            grant_joins!(),
+            $which,
+            " AND g.status = 'pending' ORDER BY g.created_at, g.id"
+        ))
+    };
+}
 
 impl Tx {
     /// Inserts a grant, pending.
@@ -139,6 +152,43 @@ impl Tx {
         const ONE: &str =
             concat!("SELECT ", grant_columns!(), "FROM channel_grant g ", grant_joins!(), "WHERE g.id = $1");
         self.one_readable("looking a grant up", sql(ONE).bind(text(id)), read).await
+    }
+
+    /// Returns the pending grants over an agreement.
+    pub(crate) async fn pending_of_agreement(
+        &mut self,
+        agreement: AgreementId,
+    ) -> Result<Vec<GrantRecord>, StoreError> {
+        let query = select_pending!("WHERE g.agreement = $1").bind(text(agreement));
+        self.all_readable("listing pending grants", query, read).await
+    }
+
+    /// Returns the pending grants on a channel.
+    pub(crate) async fn pending_of_channel(
+        &mut self,
+        channel: ChannelId,
+    ) -> Result<Vec<GrantRecord>, StoreError> {
+        let query = select_pending!("WHERE g.channel = $1").bind(text(channel));
+        self.all_readable("listing pending grants", query, read).await
+    }
+
+    /// Returns the pending grants on a server's channels, and those that name it as the one that sends.
+    pub(crate) async fn pending_of_server(
+        &mut self,
+        server: ServerId,
+    ) -> Result<Vec<GrantRecord>, StoreError> {
+        const CHOSEN: &str = concat!(
+            "WITH chosen (id) AS (
+                SELECT y.id FROM channel h JOIN channel_grant y ON y.channel = h.id WHERE h.server = $1
+                UNION SELECT y.id FROM channel_grant y WHERE y.source_server = $1)
+             SELECT ",
+            grant_columns!(),
+            "FROM chosen JOIN channel_grant g ON g.id = chosen.id ",
+            grant_joins!(),
+            "WHERE g.status = 'pending' ORDER BY g.created_at, g.id"
+        );
+        let query = sql(CHOSEN).bind(text(server));
+        self.all_readable("listing pending grants", query, read).await
     }
 
     /// Decides a grant; a `source_server` of `None` leaves the one on record.

@@ -8,6 +8,7 @@ mod connection_row;
 mod connections;
 mod grants;
 mod organizations;
+mod people;
 mod relation;
 mod servers;
 
@@ -26,6 +27,7 @@ pub(crate) use connection_row::ConnectionRow;
 pub use connections::ConnectionFilter;
 pub use grants::GrantFilter;
 pub(crate) use grants::GrantRow;
+pub use organizations::OrganizationFilter;
 pub use servers::ServerFilter;
 
 /// How a list is asked for and read.
@@ -68,7 +70,9 @@ impl Query {
             Place::Named { name, id } => {
                 query.then("(").value(name.clone()).then(", ").value(id.clone()).then(")")
             }
-            Place::Numbered(number) => query.value(*number),
+            Place::Written { at, number } => {
+                query.then("(").value(at.as_millis()).then(", ").value(*number).then(")")
+            }
         })
     }
 

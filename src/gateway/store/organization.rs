@@ -38,6 +38,17 @@ impl Tx {
         self.one("looking an organization up", query, read).await
     }
 
+    pub(crate) async fn rename_organization(
+        &mut self,
+        id: OrganizationId,
+        name: &Name,
+    ) -> Result<(), StoreError> {
+        let query = sql("UPDATE organization SET name = $1 WHERE id = $2").bind(text(name)).bind(text(id));
+        self.run("renaming an organization", query).await?;
+        self.note_change(Changed::OrganizationName(id));
+        Ok(())
+    }
+
     pub(crate) async fn set_tier(&mut self, id: OrganizationId, tier: Tier) -> Result<(), StoreError> {
         let query = sql("UPDATE organization SET tier = $1 WHERE id = $2").bind(tier.as_str()).bind(text(id));
         self.run("changing a tier", query).await?;

@@ -20,7 +20,10 @@ use adit_core::domain::limits::{
 };
 
 /// Schemas from which a database of this engine can start; the numbers are those of `SQLite`'s.
-const MIGRATIONS: [(usize, &str); 1] = [(5, include_str!("migrations/postgres/0005_platform.sql"))];
+const MIGRATIONS: [(usize, &str); 2] = [
+    (5, include_str!("migrations/postgres/0005_platform.sql")),
+    (6, include_str!("migrations/postgres/0006_people.sql")),
+];
 const KNOWN: usize = super::sqlite::MIGRATIONS.len();
 /// Held while the schema is looked at and brought up to date: gateways may start at the same time.
 const SCHEMA_LOCK: &str = "SELECT pg_advisory_xact_lock(7017274, 0)";

@@ -91,7 +91,11 @@ impl Tx {
              ORDER BY connection LIMIT 1");
         let kept: Option<ConnectionId> =
             self.one("asking for kept secrets", query, |cells| cells.get("connection")).await?;
-        Ok(kept.is_some())
+        if kept.is_some() {
+            return Ok(true);
+        }
+        let query = sql("SELECT id FROM user_account WHERE totp_sealed IS NOT NULL LIMIT 1");
+        Ok(!self.rows("asking for kept seeds", query).await?.is_empty())
     }
 
     /// Returns a batch of the kept secrets of P2P connections that both agents have, and either both owners

@@ -96,7 +96,7 @@ impl Tx {
     }
 
     pub(crate) async fn server(&mut self, id: ServerId) -> Result<Option<ServerRecord>, StoreError> {
-        let query = sql(select_servers!("WHERE s.id = $1")).bind(text(id));
+        let query = sql(select_servers!("WHERE s.id = $1 AND s.deleted_at IS NULL")).bind(text(id));
         self.one("looking a server up", query, read).await
     }
 
@@ -109,7 +109,8 @@ impl Tx {
     }
 
     pub(crate) async fn count_servers(&mut self, organization: OrganizationId) -> Result<u32, StoreError> {
-        let query = sql("SELECT count(*) AS n FROM server WHERE organization = $1").bind(text(organization));
+        let query = sql("SELECT count(*) AS n FROM server WHERE organization = $1 AND deleted_at IS NULL")
+            .bind(text(organization));
         self.count("counting servers", query).await
     }
 
@@ -127,6 +128,18 @@ impl Tx {
             .bind(text(id));
         self.run("changing a server", query).await?;
         self.note_change(Changed::Server(id));
+        Ok(())
+    }
+
+    /// Deletes a server, whose key, token, channels and connections are gone before: nobody finds it, and its
+    /// name is free.
+    pub(crate) async fn delete_server(&mut self, id: ServerId, at: Timestamp) -> Result<(), StoreError> {
+        let query = sql("UPDATE server SET name = id, deleted_at = $1 WHERE id = $2 AND deleted_at IS NULL")
+            .bind(at.as_millis())
+            .bind(text(id));
+        self.run("deleting a server", query).await?;
+        self.note_change(Changed::Server(id));
+        self.note_change(Changed::Key(id));
         Ok(())
     }
 

@@ -221,8 +221,14 @@ async fn what_is_not_committed_never_was() {
     tx.insert_organization(&organization(3)).await.unwrap();
     tx.rollback_to_savepoint().await.unwrap();
     tx.commit().await.unwrap();
-    let names: Vec<_> =
-        store.read().await.unwrap().list_organizations(&Paging::default()).await.unwrap().rows;
+    let names: Vec<_> = store
+        .read()
+        .await
+        .unwrap()
+        .list_organizations(&OrganizationFilter::default(), &Paging::default())
+        .await
+        .unwrap()
+        .rows;
     assert_eq!(names, [organization(2)]);
 }
 
@@ -323,7 +329,7 @@ async fn the_audit_log_changes_only_by_appending_or_counting_in_buckets() {
         tx.append_audit_times(&entry, 1).await.unwrap();
     }
     tx.append_audit_times(&AuditRecord { bucket: None, ..entry }, 1).await.unwrap();
-    let rows = tx.list_audit(&AuditFilter::default(), &Paging::default()).await.unwrap().rows;
+    let rows = tx.list_audit(&AuditFilter::default(), &Paging::default(), 10).await.unwrap().rows;
     assert_eq!(rows.iter().map(|row| row.times).collect::<Vec<_>>(), [1, 3]);
     for rewriting in ["DELETE FROM audit", "UPDATE audit SET detail = ''", "UPDATE audit SET at = 0"] {
         assert!(tx.script(rewriting).await.is_err(), "{rewriting}");

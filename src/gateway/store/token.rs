@@ -42,6 +42,14 @@ impl Tx {
         self.one("looking a registration token up", query, read).await
     }
 
+    /// Takes a server's token away.
+    pub(crate) async fn delete_token(&mut self, server: ServerId) -> Result<(), StoreError> {
+        let query = sql("DELETE FROM registration_token WHERE server = $1").bind(text(server));
+        self.run("voiding a registration token", query).await?;
+        self.note_change(Changed::Token(server));
+        Ok(())
+    }
+
     pub(crate) async fn bind_token(
         &mut self,
         server: ServerId,

@@ -38,7 +38,12 @@ impl ActError for PlatformError {
     fn refusal(&self) -> Option<AuditOutcome> {
         match self {
             Self::NotFound { .. } | Self::Refused(_) => Some(AuditOutcome::Refused),
-            Self::Store(_) | Self::Cursor(_) | Self::Seal(_) | Self::Away(_) | Self::Unknown(_) => None,
+            Self::Store(_)
+            | Self::Cursor(_)
+            | Self::Seal(_)
+            | Self::Away(_)
+            | Self::Unknown(_)
+            | Self::AlreadyMade { .. } => None,
         }
     }
 
@@ -54,7 +59,8 @@ impl ActError for PlatformError {
             | Self::Cursor(_)
             | Self::Seal(_)
             | Self::Away(_)
-            | Self::Unknown(_) => None,
+            | Self::Unknown(_)
+            | Self::AlreadyMade { .. } => None,
         }
     }
 }

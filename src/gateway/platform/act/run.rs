@@ -15,6 +15,7 @@ use adit_net::identity::random;
 
 use super::super::counted::{Moment, Weighed};
 use super::super::error::PlatformError;
+use super::super::terms::Terms;
 use super::super::{Action, Initiator, Platform, expiry};
 use super::entry::{Entry, Logs, Names};
 use super::outcome::ActError;
@@ -86,7 +87,8 @@ impl Platform {
         work: impl AsyncFn(&mut Act) -> Result<T, E>,
     ) -> Told<T, E> {
         let asked = Asked { initiator, action, object: object.to_string(), changes: Changes::Something };
-        self.run(&asked, work).await
+        // Boxed: what it takes to run again is much, and whoever asks has it within a future of its own.
+        Box::pin(self.run(&asked, work)).await
     }
 
     /// Judges or takes notice of what changes nothing but the log. Nobody is kept from writing meanwhile, nor
@@ -99,7 +101,8 @@ impl Platform {
         work: impl AsyncFn(&mut Act) -> Result<T, E>,
     ) -> Told<T, E> {
         let asked = Asked { initiator, action, object: object.to_string(), changes: Changes::Nothing };
-        self.run(&asked, work).await
+        // Boxed: what it takes to run again is much, and whoever asks has it within a future of its own.
+        Box::pin(self.run(&asked, work)).await
     }
 
     async fn run<T, E: ActError>(
@@ -138,7 +141,7 @@ impl Platform {
     ) -> Result<Ended<T, E>, Failure<T, E>> {
         let working = async {
             let mut act = self.begin(asked, id, retries.turn()).await?;
-            match work(&mut act).await {
+            match on_terms(&mut act, work).await {
                 Err(error) if error.refusal().is_none() => Err(error),
                 ended => Ok((act, ended)),
             }
@@ -284,6 +287,18 @@ fn in_doubt(error: PlatformError) -> PlatformError {
         PlatformError::Store(error) | PlatformError::Away(error) => PlatformError::Unknown(error),
         error => error,
     }
+}
+
+/// Does the work on the terms of who asks.
+async fn on_terms<T, E: ActError>(
+    act: &mut Act,
+    work: &impl AsyncFn(&mut Act) -> Result<T, E>,
+) -> Result<T, E> {
+    let terms = Terms::of(&act.initiator);
+    let judged = terms.judge(act).await?;
+    let done = work(act).await?;
+    judged.end(&terms, act).await?;
+    Ok(done)
 }
 
 /// Writes an entry under the name that the initiator has in each log.

@@ -4,7 +4,7 @@ use super::listed;
 use crate::platform::error::PlatformError;
 use crate::platform::{Initiator, Platform};
 use crate::store::{AuditFilter, AuditRow, Tx};
-use adit_core::domain::limits::{AUDIT_ROWS_MAX, PAGE_ROWS_MAX};
+use adit_core::domain::limits::{AUDIT_ROWS_MAX, AUDIT_WALK_ROWS_MAX, PAGE_ROWS_MAX};
 use adit_core::domain::name::Name;
 use adit_core::domain::page::{Page, Paging};
 use adit_core::domain::role::Permission;
@@ -50,7 +50,9 @@ impl Platform {
         let filter = AuditFilter { organization: viewpoint.or(filter.organization), ..filter.clone() };
         let paging = paging.clone();
         let page = self
-            .look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.list_audit(&filter, &paging).await?))
+            .look(async move |tx: &mut Tx| {
+                Ok::<_, PlatformError>(tx.list_audit(&filter, &paging, AUDIT_WALK_ROWS_MAX).await?)
+            })
             .await?;
         Ok(listed("audit", viewpoint, page.map(view)))
     }

@@ -5,7 +5,7 @@ use crate::platform::error::PlatformError;
 use crate::platform::{Initiator, Platform};
 use crate::store::{ChannelFilter, ChannelRow, Tx};
 use adit_core::domain::connection::Protocol;
-use adit_core::domain::id::{ChannelId, OrganizationId};
+use adit_core::domain::id::{ChannelId, OrganizationId, ServerId};
 use adit_core::domain::name::{Description, Name};
 use adit_core::domain::page::{Page, Paging};
 use adit_core::domain::visibility::{self, Field};
@@ -18,6 +18,7 @@ pub struct ChannelView {
     pub organization_id: OrganizationId,
     /// As far as the viewer may know the server.
     pub server: Option<Name>,
+    pub server_id: Option<ServerId>,
     pub protocol: Protocol,
     pub description: Description,
     pub published: bool,
@@ -33,17 +34,20 @@ impl Platform {
         paging: &Paging,
     ) -> Result<Page<ChannelView>, PlatformError> {
         let (viewpoint, now) = (initiator.viewpoint()?, self.now());
-        let (filter, paging) = (filter.clone(), paging.clone());
+        let (filter, paging, asked_server) = (filter.clone(), paging.clone(), filter.server);
         let page = self
             .look(async move |tx: &mut Tx| {
                 Ok::<_, PlatformError>(tx.list_channels(viewpoint, now, &filter, &paging).await?)
             })
             .await?;
-        Ok(listed("channels", viewpoint, page.filter_map(view)))
+        // On which server a channel is that one may not know is not to be found out either.
+        let by_server = asked_server.is_some();
+        let page = page.filter_map(view).filter_map(|it| (it.server.is_some() || !by_server).then_some(it));
+        Ok(listed("channels", viewpoint, page))
     }
 }
 
-fn view(row: ChannelRow) -> Option<ChannelView> {
+pub(in crate::platform) fn view(row: ChannelRow) -> Option<ChannelView> {
     let ChannelRow { channel, viewer, server_viewer } = row;
     if !visibility::listed(Field::ChannelPublic, viewer, channel.published) {
         return None;
@@ -55,6 +59,7 @@ fn view(row: ChannelRow) -> Option<ChannelView> {
         organization: channel.organization_name,
         organization_id: channel.organization,
         server: server_shows.then_some(channel.server_name),
+        server_id: server_shows.then_some(channel.server),
         protocol: channel.protocol,
         description: channel.description,
         published: channel.published,

@@ -1,7 +1,7 @@
 //! Connections as people see them. A row exists only for the two parties, and both may see all of
 //! it but whose tier holds a pause: secrets and connector files are not in it for anybody.
 
-use super::listed;
+use super::{listed, peer_of};
 use crate::platform::error::{PlatformError, Resource};
 use crate::platform::expiry::is_due;
 use crate::platform::{Initiator, Platform, viewer};
@@ -35,6 +35,8 @@ pub struct ConnectionView {
     pub last_ack: Option<Timestamp>,
     pub created_at: Timestamp,
     pub changed_at: Timestamp,
+    /// The other party as the viewer calls it, "Self" where it is the viewer; absent for the operator.
+    pub peer: Option<String>,
 }
 
 /// What the connection is for.
@@ -175,6 +177,8 @@ pub(in crate::platform) fn view(
     viewpoint: Option<OrganizationId>,
 ) -> ConnectionView {
     let connectivity = facts.connectivity();
+    let ends = [&connection.source, &connection.target].map(|end| (end.organization, &end.organization_name));
+    let peer = peer_of(viewpoint, ends);
     let held_by = [Side::Source, Side::Target]
         .into_iter()
         .filter(|side| connection.status.pause_hold().is_some_and(|holds| holds.includes(*side)))
@@ -194,6 +198,7 @@ pub(in crate::platform) fn view(
         last_ack: facts.last_ack,
         created_at: connection.created_at,
         changed_at: connection.changed_at,
+        peer,
     }
 }
 

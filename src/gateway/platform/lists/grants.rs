@@ -1,6 +1,6 @@
 //! Grants as their parties see them.
 
-use super::listed;
+use super::{listed, peer_of};
 use crate::platform::error::PlatformError;
 use crate::platform::{Initiator, Platform};
 use crate::store::{GrantFilter, GrantRecord, GrantRow, Origin, Tx};
@@ -26,6 +26,8 @@ pub struct GrantView {
     /// The party that has to approve or deny it while it is pending.
     pub decider_id: OrganizationId,
     pub connection: Option<ConnectionId>,
+    /// The other party as the viewer calls it, "Self" where it is the viewer; absent for the operator.
+    pub peer: Option<String>,
 }
 
 impl Platform {
@@ -43,12 +45,14 @@ impl Platform {
                 Ok::<_, PlatformError>(tx.list_grants(viewpoint, now, &filter, &paging).await?)
             })
             .await?;
-        Ok(listed("grants", viewpoint, page.map(view)))
+        Ok(listed("grants", viewpoint, page.map(|row| view(row, viewpoint))))
     }
 }
 
-fn view(row: GrantRow) -> GrantView {
-    view_of(row.grant, row.connection, row.published, row.viewer)
+fn view(row: GrantRow, viewpoint: Option<OrganizationId>) -> GrantView {
+    let ends = [(row.grant.owner, &row.grant.owner_name), (row.grant.holder, &row.grant.holder_name)];
+    let peer = peer_of(viewpoint, ends);
+    GrantView { peer, ..view_of(row.grant, row.connection, row.published, row.viewer) }
 }
 
 pub(in crate::platform) fn view_of(
@@ -74,5 +78,6 @@ pub(in crate::platform) fn view_of(
             Origin::Requested => grant.owner,
         },
         connection,
+        peer: None,
     }
 }

@@ -3,7 +3,7 @@
 use super::listed;
 use crate::platform::error::PlatformError;
 use crate::platform::{Initiator, Platform};
-use crate::store::{OrganizationRecord, Tx};
+use crate::store::{OrganizationFilter, OrganizationRecord, Tx};
 use adit_core::domain::id::OrganizationId;
 use adit_core::domain::name::Name;
 use adit_core::domain::page::{Page, Paging};
@@ -24,16 +24,31 @@ impl Platform {
         initiator: &Initiator,
         paging: &Paging,
     ) -> Result<Page<OrganizationView>, PlatformError> {
+        self.find_organizations(initiator, &OrganizationFilter::default(), paging).await
+    }
+
+    /// Lists those that the filter names.
+    pub async fn find_organizations(
+        &self,
+        initiator: &Initiator,
+        filter: &OrganizationFilter,
+        paging: &Paging,
+    ) -> Result<Page<OrganizationView>, PlatformError> {
         let viewpoint = initiator.viewpoint()?;
-        let paging = paging.clone();
+        let (filter, paging) = (filter.clone(), paging.clone());
         let page = self
-            .look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.list_organizations(&paging).await?))
+            .look(async move |tx: &mut Tx| {
+                Ok::<_, PlatformError>(tx.list_organizations(&filter, &paging).await?)
+            })
             .await?;
         Ok(listed("organizations", viewpoint, page.map(|organization| view(organization, viewpoint))))
     }
 }
 
-fn view(organization: OrganizationRecord, viewpoint: Option<OrganizationId>) -> OrganizationView {
+pub(in crate::platform) fn view(
+    organization: OrganizationRecord,
+    viewpoint: Option<OrganizationId>,
+) -> OrganizationView {
     OrganizationView {
         id: organization.id,
         name: organization.name,

@@ -1,6 +1,6 @@
 //! Peering requests and agreements as people see them.
 
-use super::listed;
+use super::{SELF, listed};
 use crate::platform::error::PlatformError;
 use crate::platform::{Initiator, Platform};
 use crate::store::{AgreementRecord, PeeringFilter, Tx};
@@ -43,7 +43,7 @@ impl Platform {
 
 fn view(agreement: AgreementRecord, viewpoint: Option<OrganizationId>) -> PeeringView {
     let peer = if agreement.requester == agreement.recipient {
-        "Self".to_owned()
+        SELF.to_owned()
     } else if viewpoint == Some(agreement.recipient) {
         agreement.requester_name.to_string()
     } else {

@@ -39,7 +39,7 @@ impl Platform {
         {
             return Ok(listed("servers", viewpoint, Page { rows: Vec::new(), next: None }));
         }
-        let filter = ServerFilter { organization: viewpoint.or(filter.organization) };
+        let filter = ServerFilter { organization: viewpoint.or(filter.organization), ..filter.clone() };
         let (paging, now) = (paging.clone(), self.now());
         let page = self
             .look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.list_servers(&filter, &paging).await?))
@@ -48,7 +48,7 @@ impl Platform {
     }
 }
 
-fn view(server: ServerRecord, now: Timestamp) -> ServerView {
+pub(in crate::platform) fn view(server: ServerRecord, now: Timestamp) -> ServerView {
     let link = server.link_at(now);
     ServerView {
         id: server.id,

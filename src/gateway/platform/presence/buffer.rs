@@ -69,6 +69,13 @@ pub(super) struct MeasuredFact {
     what: Unwritten,
 }
 
+impl MeasuredFact {
+    /// Returns whether more than the time of an acknowledgement is new.
+    pub(super) fn is_transition(&self) -> bool {
+        self.what == Unwritten::Transition
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Unwritten {
     Nothing,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
+use adit_core::domain::id::{ApiTokenId, InvitationId, SessionId, UserId};
 use adit_core::domain::secret::RegistrationToken;
 use adit_core::protocol::control::{ConfigMismatch, PeerRefusal, SessionReport, SessionStage};
 
@@ -21,6 +22,10 @@ struct Objects {
     grant: GrantId,
     connection: ConnectionId,
     offer: ConnectionId,
+    user: UserId,
+    invitation: InvitationId,
+    session: SessionId,
+    token: ApiTokenId,
 }
 
 /// A pair with an offer, and an outsider that has a server and no agreement.
@@ -28,6 +33,8 @@ struct Outside {
     pair: Pair,
     outsider: Party,
     own: ServerId,
+    /// A user of the outsider.
+    signed: Signed,
     forbidden: Objects,
     missing: Objects,
 }
@@ -46,7 +53,17 @@ impl Outside {
             life: OfferLife::default(),
         };
         let offer = platform.offer_admin(&pair.target.initiator, &offer).await.unwrap();
+        let signed = pair.world.user(&outsider, "o@x.example", UserRole::Owner).await.signed;
+        let user = pair.world.user(&pair.target, "t@x.example", UserRole::Owner).await.signed;
+        let address = people::email("new@x.example");
+        let by = &pair.target.initiator;
+        let invitation = platform.invite(by, &address, UserRole::Auditor, TokenLife::Hour).await.unwrap().id;
+        let token = platform.issue_api_token(&user, &people::api_token()).await.unwrap().view.id;
         let forbidden = Objects {
+            user: user.id(),
+            invitation,
+            session: user.session,
+            token,
             organization: pair.target.id,
             server: pair.target_server,
             channel: pair.channel,
@@ -56,6 +73,10 @@ impl Outside {
             offer,
         };
         let missing = Objects {
+            user: UserId::from_random(MISSING),
+            invitation: InvitationId::from_random(MISSING),
+            session: SessionId::from_random(MISSING),
+            token: ApiTokenId::from_random(MISSING),
             organization: OrganizationId::from_random(MISSING),
             server: ServerId::from_random(MISSING),
             channel: ChannelId::from_random(MISSING),
@@ -64,7 +85,7 @@ impl Outside {
             connection: ConnectionId::from_random(MISSING),
             offer: ConnectionId::from_random(MISSING),
         };
-        Self { pair, outsider, own, forbidden, missing }
+        Self { pair, outsider, own, signed, forbidden, missing }
     }
 
     /// Asks, for the outsider, its agent or a stranger, about objects that are others' or none. Returns the
@@ -118,20 +139,47 @@ impl Outside {
             Action::StartAdminSession => session(SessionStage::Started).await,
             Action::RunAdminSession => session(SessionStage::Running).await,
             Action::EndAdminSession => session(SessionStage::Ended).await,
+            Action::EndPeering => said(platform.end_peering(by, of.peering).await),
+            Action::RenameOrganization => {
+                said(platform.rename_organization(by, of.organization, &"x".parse().unwrap()).await)
+            }
+            Action::DeleteServer => said(platform.delete_server(by, of.server).await),
+            Action::DescribeChannel => said(platform.describe_channel(by, of.channel, &described("x")).await),
+            Action::DeleteChannel => said(platform.delete_channel(by, of.channel).await),
             Action::Enrol => {
                 let token = RegistrationToken::from_bytes([7; 32]);
                 said(platform.redeem_token(of.server, &token, key(9), FROM).await)
             }
             // About nothing that was there before; an organization, any of which may be asked; what a rule
-            // does; a host's own certificate.
+            // does; a host's own certificate; one's own log or account, or what only its bearer knows.
             Action::AddOrganization
+            | Action::InviteUser
+            | Action::AcceptInvitation
+            | Action::SetSecondFactorRule
+            | Action::SignIn
+            | Action::SignOut
+            | Action::ChangePassword
+            | Action::SetUpSecondFactor
+            | Action::RemoveSecondFactor
+            | Action::RenewRecoveryCodes
+            | Action::IssueApiToken
             | Action::AddServer
             | Action::RequestPeering
             | Action::ExpireOffer
             | Action::HoldConnection
             | Action::ReleaseConnection
             | Action::OpenControlLink
-            | Action::RenewLeaf => return None,
+            | Action::RenewLeaf
+            | Action::ExportAudit
+            | Action::SetIdentityProvider
+            | Action::RemoveIdentityProvider => return None,
+            Action::RevokeInvitation => said(platform.revoke_invitation(by, of.invitation).await),
+            Action::RenewSignIn => said(platform.renew_sign_in(by, of.user, TokenLife::Hour).await),
+            Action::SetUserRole => said(platform.set_user_role(by, of.user, UserRole::Auditor).await),
+            Action::DisableUser => said(platform.disable_user(by, of.user).await),
+            Action::EnableUser => said(platform.enable_user(by, of.user).await),
+            Action::RevokeSession => said(platform.revoke_user_session(&self.signed, of.session).await),
+            Action::RevokeApiToken => said(platform.revoke_api_token(&self.signed, of.token).await),
         })
     }
 
@@ -146,6 +194,10 @@ fn said<T: std::fmt::Debug, E: std::fmt::Debug + std::fmt::Display>(answer: Resu
         Ok(value) => format!("{value:?}"),
         Err(error) => format!("{error:?}: {error}"),
     }
+}
+
+fn described(name: &str) -> ChannelText {
+    ChannelText { name: name.parse().unwrap(), description: Description::default() }
 }
 
 fn session(stage: SessionStage) -> SessionReport {
@@ -219,9 +271,11 @@ async fn what_agents_or_strangers_are_refused_again_is_counted_instead_of_listed
 
 #[tokio::test]
 async fn every_action_is_reached_in_its_own_word() {
-    let managed = Managed::active(Access::ReadWrite).await;
+    let mut managed = Managed::active(Access::ReadWrite).await;
+    managed.world.platform = managed.world.platform.asking_providers_by(single_sign_on::plain());
     managed.set_tier(Tier::Free).await;
     managed.set_tier(Tier::Standard).await;
+    single_sign_on::set_and_remove(&managed.world, &managed.owner).await;
     sessions(&managed).await;
     offers(&managed).await;
     peerings(&managed).await;
@@ -229,6 +283,8 @@ async fn every_action_is_reached_in_its_own_word() {
     grants(&managed, channel).await;
     connection(&managed, channel).await;
     servers(&managed).await;
+    users(&managed).await;
+    ends(&managed, channel).await;
     let log = managed.world.platform.audit(&host(), u32::MAX).await.unwrap();
     let told: BTreeSet<_> = log.iter().map(|entry| entry.action.as_str()).collect();
     let words: BTreeSet<_> = Action::ALL.into_iter().map(Action::as_str).collect();
@@ -310,4 +366,45 @@ async fn servers(managed: &Managed) {
     assert!(platform.authorize_key(server, key(2)).await.is_err());
     platform.host_refused(Some(server), Action::RenewLeaf, FROM, "no request").await.unwrap();
     platform.revoke_server(owner, server).await.unwrap();
+}
+
+async fn ends(managed: &Managed, channel: ChannelId) {
+    let (platform, owner) = (&managed.world.platform, &managed.owner.initiator);
+    platform.describe_channel(owner, channel, &described("renamed")).await.unwrap();
+    platform.delete_channel(owner, channel).await.unwrap();
+    let name = "St Anna".parse().unwrap();
+    platform.rename_organization(owner, managed.owner.id, &name).await.unwrap();
+    let peerings = platform.peerings(owner).await.unwrap();
+    let live = peerings.iter().find(|it| it.status == "live").unwrap().id;
+    platform.end_peering(owner, live).await.unwrap();
+    platform.delete_server(owner, managed.server).await.unwrap();
+    platform.export_audit(owner, &AuditFilter::default()).await.unwrap();
+}
+
+async fn users(managed: &Managed) {
+    let (world, owner) = (&managed.world, &managed.owner);
+    let (platform, by, visit) = (&world.platform, &owner.initiator, people::visit());
+    let ada = world.user(owner, "ada@x.example", UserRole::Owner).await.signed;
+    let eve = world.user(owner, "eve@x.example", UserRole::Owner).await.signed;
+    let address = people::email("new@x.example");
+    let invited = platform.invite(by, &address, UserRole::Auditor, TokenLife::Hour).await.unwrap();
+    platform.revoke_invitation(by, invited.id).await.unwrap();
+    platform.renew_sign_in(by, eve.id(), TokenLife::Hour).await.unwrap();
+    platform.set_user_role(by, eve.id(), UserRole::Operator).await.unwrap();
+    platform.disable_user(by, eve.id()).await.unwrap();
+    platform.enable_user(by, eve.id()).await.unwrap();
+    platform.set_second_factor_rule(&ada, false).await.unwrap();
+    let issued = platform.issue_api_token(&ada, &people::api_token()).await.unwrap();
+    platform.revoke_api_token(&ada, issued.view.id).await.unwrap();
+    let name = ada.user.organization_name.to_string();
+    let other = world.sign_in(&name, "ada@x.example", people::PASSWORD, &visit).await.unwrap();
+    platform.revoke_user_session(&ada, other.signed.session).await.unwrap();
+    let (old, new) = (people::password(people::PASSWORD), people::password("another long password"));
+    let ada = platform.change_password(&ada, &old, &new, &visit).await.unwrap().signed;
+    let link = platform.begin_second_factor(&ada).await.unwrap();
+    let code = totp_code_of(&link, platform.now());
+    let (ada, codes) = platform.confirm_second_factor(&ada, &code, &visit).await.unwrap();
+    let codes = platform.renew_recovery_codes(&ada.signed, &codes.0[0], &visit).await.unwrap();
+    platform.remove_second_factor(&ada.signed, &codes.0[0], &visit).await.unwrap();
+    platform.sign_out(&ada.signed).await.unwrap();
 }

@@ -27,6 +27,20 @@ async fn the_servers_owner_views_it_again_five_times_within_any_hour() {
 }
 
 #[tokio::test]
+async fn views_that_were_used_are_used_after_a_restart_too() {
+    let managed = Managed::active(Access::ReadOnly).await;
+    let owner = &managed.owner.initiator;
+    for _ in 0..ADMIN_SECRET_VIEWS_MAX {
+        managed.world.platform.view_secret(owner, managed.connection).await.unwrap();
+    }
+    managed.world.platform.close().await.unwrap();
+    let again = managed.world.again().await;
+    assert!(refused(again.view_secret(owner, managed.connection).await).contains("5 times an hour"));
+    managed.world.pass(ADMIN_SECRET_VIEWS_WITHIN);
+    assert!(again.view_secret(owner, managed.connection).await.is_ok());
+}
+
+#[tokio::test]
 async fn the_secret_does_not_exist_to_the_recipient_nor_the_connection_to_others() {
     let managed = Managed::active(Access::ReadOnly).await;
     let (platform, id) = (&managed.world.platform, managed.connection);

@@ -27,16 +27,54 @@ async fn a_request_is_the_recipients_to_answer_unless_the_requester_withdraws_it
 }
 
 #[tokio::test]
-async fn a_crossing_request_points_to_the_open_one() {
+async fn requests_that_cross_are_one_agreement_which_both_logs_call_what_it_is() {
     let world = World::new().await;
     let asks = world.party("Lakeside", Tier::Standard).await;
     let asked = world.party("St Mary", Tier::Standard).await;
-    world.platform.request_peering(&asks.initiator, asked.id).await.unwrap();
-    let crossing = world.platform.request_peering(&asked.initiator, asks.id).await;
+    let open = world.platform.request_peering(&asks.initiator, asked.id).await.unwrap();
+    let again = world.platform.request_peering(&asks.initiator, asked.id).await;
     assert_eq!(
-        refused(crossing),
+        refused(again),
         "a request from Lakeside to St Mary is open already; St Mary accepts or declines it"
     );
+    let crossing = world.platform.request_peering(&asked.initiator, asks.id).await.unwrap();
+    assert_eq!(crossing, open);
+    let peerings = world.platform.peerings(&asks.initiator).await.unwrap();
+    assert_eq!(peerings.iter().map(|it| it.status).collect::<Vec<_>>(), ["live"]);
+    for (party, actor) in [(&asks, "St Mary"), (&asked, "Ada")] {
+        let log = world.platform.audit(&party.initiator, 2).await.unwrap();
+        let told: Vec<_> = log.iter().map(|it| (&*it.actor, &*it.action, &*it.detail)).collect();
+        assert_eq!(
+            told,
+            [
+                (
+                    "the gateway",
+                    "accept peering",
+                    "from Lakeside to St Mary, because St Mary asked for the same"
+                ),
+                (
+                    actor,
+                    "request peering",
+                    "from St Mary to Lakeside, whose own request was open and is accepted"
+                ),
+            ]
+        );
+        assert!(log.iter().all(|it| it.object == format!("peering {open}")));
+    }
+}
+
+#[tokio::test]
+async fn a_crossing_request_is_refused_while_the_other_is_full() {
+    let world = World::new().await;
+    let full = world.party("Lakeside", Tier::Free).await;
+    let open = world.party("St Mary", Tier::Enterprise).await;
+    world.platform.request_peering(&full.initiator, open.id).await.unwrap();
+    for number in 0..3 {
+        let peer = world.party(&format!("Peer {number}"), Tier::Standard).await;
+        world.peers(&peer, &full).await;
+    }
+    let crossing = world.platform.request_peering(&open.initiator, full.id).await;
+    assert_eq!(refused(crossing), "Lakeside cannot take another peer now; ask them to make room");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ async fn each_owner_views_the_same_secret_once_before_being_pointed_to_rotation(
     let platform = &pair.world.platform;
     let source = platform.view_secret(&pair.source.initiator, pair.connection).await.unwrap();
     let again = platform.view_secret(&pair.source.initiator, pair.connection).await;
-    assert!(refused(again).contains("run `adit admin connection rotate`"));
+    assert!(refused(again).contains("Rotate Secrets makes a new one"));
     let target = platform.view_secret(&pair.target.initiator, pair.connection).await.unwrap();
     assert_eq!(source, target);
     let (_, action, outcome, detail) = pair.world.last_entry(&pair.source).await;
@@ -63,7 +63,7 @@ async fn unviewed_it_is_deleted_72_hours_after_both_agents_store_it_by_read_or_s
             assert_eq!(platform.sweep().await.unwrap(), 0);
         }
         let viewed = platform.view_secret(&pair.source.initiator, pair.connection).await;
-        assert!(refused(viewed).contains("no longer available here; run `adit admin connection rotate`"));
+        assert!(refused(viewed).contains("no longer available here; Rotate Secrets makes a new one"));
         assert!(!is_kept(&pair).await);
     }
 }

@@ -144,3 +144,35 @@ async fn a_downgrade_touches_only_read_write_connections_of_the_servers_owner() 
     pair.world.platform.set_tier(&host(), pair.target.id, Tier::Free).await.unwrap();
     assert_eq!(pair.status().await, "Active");
 }
+
+#[tokio::test]
+async fn an_owner_changes_the_tier_and_each_of_several_connections_follows_by_itself() {
+    let managed = Managed::active(Access::ReadWrite).await;
+    let (world, owner) = (&managed.world, &managed.owner);
+    let other = world.server(owner, "other").await;
+    let offer = |server| AdminOffer {
+        server,
+        to: managed.recipient.id,
+        access: Access::ReadWrite,
+        life: OfferLife::default(),
+    };
+    let platform = &world.platform;
+    let paused = platform.offer_admin(&owner.initiator, &offer(other)).await.unwrap();
+    platform.accept_offer(&managed.recipient.initiator, paused, managed.sources[1]).await.unwrap();
+    platform.command(&owner.initiator, paused, ConnectionCommand::Pause).await.unwrap();
+    let third = world.server(owner, "third").await;
+    let offered = platform.offer_admin(&owner.initiator, &offer(third)).await.unwrap();
+    let all = [managed.connection, paused, offered];
+    let statuses = async || {
+        let mut statuses = Vec::new();
+        for id in all {
+            statuses.push(platform.connection(&owner.initiator, id).await.unwrap().status.as_str());
+        }
+        statuses
+    };
+    platform.set_tier(&owner.initiator, owner.id, Tier::Free).await.unwrap();
+    assert_eq!(statuses().await, ["Paused", "Paused", "Offered"]);
+    assert_eq!(platform.servers(&owner.initiator).await.unwrap().len(), 3, "nothing is deleted");
+    platform.set_tier(&owner.initiator, owner.id, Tier::Enterprise).await.unwrap();
+    assert_eq!(statuses().await, ["Active", "Paused", "Offered"], "what the owner paused stays so");
+}

@@ -6,7 +6,7 @@ use crate::store::cells::Cells;
 use crate::store::query::sql;
 use crate::store::tx::text;
 use crate::store::{StoreError, Tx};
-use adit_core::domain::id::OrganizationId;
+use adit_core::domain::id::{AgreementId, OrganizationId};
 use adit_core::domain::page::{List, Page, Paging, Place};
 
 /// Which peerings.
@@ -14,6 +14,7 @@ use adit_core::domain::page::{List, Page, Paging, Place};
 pub struct PeeringFilter {
     /// Any of these; all when there are none.
     pub statuses: Vec<AgreementStatus>,
+    pub id: Option<AgreementId>,
 }
 
 const LISTING: Listing<AgreementRecord> =
@@ -35,6 +36,9 @@ impl Tx {
         if !filter.statuses.is_empty() {
             let statuses = filter.statuses.iter().map(|status| status.as_str());
             query = query.then(" AND a.status IN (").list(statuses).then(")");
+        }
+        if let Some(id) = filter.id {
+            query = query.then(" AND a.id = ").value(text(id));
         }
         let query = query
             .after(List::Peerings, paging, " AND (a.requested_at, a.id) > ")?

@@ -8,7 +8,7 @@ use crate::store::channel::{ChannelRecord, channel_columns, channel_joins, read}
 use crate::store::query::{Query, sql};
 use crate::store::tx::text;
 use crate::store::{StoreError, Tx};
-use adit_core::domain::id::OrganizationId;
+use adit_core::domain::id::{ChannelId, OrganizationId, ServerId};
 use adit_core::domain::page::{List, Page, Paging};
 use adit_core::domain::time::Timestamp;
 use adit_core::domain::visibility::Viewer;
@@ -18,6 +18,9 @@ use adit_core::domain::visibility::Viewer;
 pub struct ChannelFilter {
     /// Whose.
     pub organization: Option<OrganizationId>,
+    /// On this one, as far as the viewer may know it.
+    pub server: Option<ServerId>,
+    pub id: Option<ChannelId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +51,12 @@ impl Tx {
         if let Some(organization) = filter.organization {
             query = query.then(" AND s.organization = ").value(text(organization));
         }
+        if let Some(server) = filter.server {
+            query = query.then(" AND c.server = ").value(text(server));
+        }
+        if let Some(id) = filter.id {
+            query = query.then(" AND c.id = ").value(text(id));
+        }
         let query = query
             .after(List::Channels, paging, " AND (lower(c.name), c.id) > ")?
             .then(" ORDER BY lower(c.name), c.id")
@@ -61,7 +70,7 @@ const EVERY: &str = concat!(
     channel_columns!(),
     ", 'owner' AS relation, 'owner' AS server_relation FROM channel c ",
     channel_joins!(),
-    "WHERE 1 = 1"
+    "WHERE c.deleted_at IS NULL"
 );
 
 fn seen_by(eyes: Eyes) -> Query {
@@ -94,7 +103,7 @@ fn seen_by(eyes: Eyes) -> Query {
              FROM seen JOIN channel c ON c.id = seen.id ",
         )
         .then(channel_joins!())
-        .then("WHERE 1 = 1")
+        .then("WHERE c.deleted_at IS NULL")
 }
 
 fn row(cells: &Cells) -> Result<ChannelRow, StoreError> {

@@ -171,7 +171,7 @@ fn searched(query: Query, search: &Search) -> Query {
         .value(search.pattern())
         .then(" ESCAPE '\\' OR lower(coalesce(c.target_last_name, t.name)) LIKE ")
         .value(search.pattern())
-        .then(" ESCAPE '\\' OR lower(ch.name) LIKE ")
+        .then(" ESCAPE '\\' OR lower(coalesce(c.channel_last_name, ch.name)) LIKE ")
         .value(search.pattern())
         .then(" ESCAPE '\\')")
 }

@@ -8,7 +8,7 @@ use crate::store::grant::{GrantRecord, GrantStatus, grant_columns, grant_joins, 
 use crate::store::query::{Query, sql};
 use crate::store::tx::text;
 use crate::store::{StoreError, Tx};
-use adit_core::domain::id::{ChannelId, ConnectionId, OrganizationId};
+use adit_core::domain::id::{ChannelId, ConnectionId, GrantId, OrganizationId};
 use adit_core::domain::page::{List, Page, Paging};
 use adit_core::domain::time::Timestamp;
 use adit_core::domain::visibility::Viewer;
@@ -21,6 +21,7 @@ pub struct GrantFilter {
     /// Any of these; all when there are none.
     pub statuses: Vec<GrantStatus>,
     pub channel: Option<ChannelId>,
+    pub id: Option<GrantId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +95,9 @@ fn chosen(
     }
     if let Some(channel) = filter.channel {
         query = query.then(" AND g.channel = ").value(text(channel));
+    }
+    if let Some(id) = filter.id {
+        query = query.then(" AND g.id = ").value(text(id));
     }
     if !filter.statuses.is_empty() {
         let statuses = filter.statuses.iter().map(|status| status.as_str());

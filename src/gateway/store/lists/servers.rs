@@ -5,13 +5,14 @@ use crate::store::query::sql;
 use crate::store::server::{ServerRecord, read, select_servers};
 use crate::store::tx::text;
 use crate::store::{StoreError, Tx};
-use adit_core::domain::id::OrganizationId;
+use adit_core::domain::id::{OrganizationId, ServerId};
 use adit_core::domain::page::{List, Page, Paging};
 
 /// Which servers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ServerFilter {
     pub organization: Option<OrganizationId>,
+    pub id: Option<ServerId>,
 }
 
 const LISTING: Listing<ServerRecord> =
@@ -23,9 +24,13 @@ impl Tx {
         filter: &ServerFilter,
         paging: &Paging,
     ) -> Result<Page<ServerRecord>, StoreError> {
-        let query = sql(select_servers!("WHERE 1 = 1"));
+        let query = sql(select_servers!("WHERE s.deleted_at IS NULL"));
         let query = match filter.organization {
             Some(organization) => query.then(" AND s.organization = ").value(text(organization)),
+            None => query,
+        };
+        let query = match filter.id {
+            Some(id) => query.then(" AND s.id = ").value(text(id)),
             None => query,
         };
         let query = query

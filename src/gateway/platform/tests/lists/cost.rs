@@ -66,8 +66,15 @@ async fn no_hot_statement_looks_through_a_big_table() {
     tx.secrets_due(platform.now(), None, DUE_ROWS_MAX).await.unwrap();
     tx.managed_read_write(Crowd::organization(3), None, DUE_ROWS_MAX).await.unwrap();
     tx.keeps_secrets().await.unwrap();
+    let (agreement, channel) = (Crowd::agreement(30), Crowd::channel(140));
+    assert!(!tx.living_of_agreement(agreement).await.unwrap().is_empty());
+    assert!(!tx.pending_of_agreement(agreement).await.unwrap().is_empty());
+    assert!(!tx.living_of_channel(channel).await.unwrap().is_empty());
+    assert!(!tx.pending_of_channel(channel).await.unwrap().is_empty());
+    assert!(!tx.living_of_server(Crowd::server(70)).await.unwrap().is_empty());
+    assert!(!tx.pending_of_server(Crowd::server(70)).await.unwrap().is_empty());
     let plans = take_plans();
-    assert_eq!(plans.len(), 15);
+    assert_eq!(plans.len(), 21);
     for plan in plans {
         let scan = plan.lines().find(|line| is_scan(line));
         assert_eq!(scan, None, "{plan}");

@@ -135,6 +135,7 @@ impl Everything {
             if visibility::listed(Field::ChannelPublic, of_channel, channel.published) {
                 let shows = visibility::listed(Field::ServerName, of_server, false);
                 views.push(ChannelView {
+                    server_id: shows.then_some(channel.server),
                     id: channel.id,
                     name: channel.name,
                     organization: channel.organization_name,
@@ -160,7 +161,12 @@ impl Everything {
                 None => Viewer::Owner,
                 Some(own) => viewer::of_channel(tx, own, channel).await.unwrap(),
             };
-            views.push(slow::grant(grant.clone(), *connection, channel.published, viewer));
+            let peer = viewpoint.map(|own| {
+                let is_holders = own == grant.holder;
+                if is_holders { grant.owner_name.to_string() } else { grant.holder_name.to_string() }
+            });
+            let view = slow::grant(grant.clone(), *connection, channel.published, viewer);
+            views.push(GrantView { peer, ..view });
         }
         views
     }

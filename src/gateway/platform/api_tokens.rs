@@ -1,0 +1,171 @@
+//! API tokens: what programs of a user show in place of a password. Each has a role of its own, at most its user's
+//! now, ends by itself, and is ended with its user.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::store::{ApiTokenRecord, Tx};
+use adit_core::domain::id::{ApiTokenId, OrganizationId, UserId};
+use adit_core::domain::limits::{API_TOKEN_DAYS_MAX, API_TOKENS_MAX, USE_WRITTEN_EVERY};
+use adit_core::domain::name::Name;
+use adit_core::domain::page::{Page, Paging};
+use adit_core::domain::role::UserRole;
+use adit_core::domain::secret::ApiToken;
+use adit_core::domain::time::Timestamp;
+use adit_net::identity::random;
+
+use super::act::Act;
+use super::error::{PlatformError, Resource};
+use super::people::PeopleRefusal;
+use super::signed::{Signed, own_account};
+use super::{Action, Initiator, Platform};
+
+/// A user by one of its programs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bearer {
+    pub user: UserId,
+    pub organization: OrganizationId,
+    pub token: ApiTokenId,
+    pub initiator: Initiator,
+    /// The user may do nothing before it has set up a second factor; so may its programs.
+    pub lacks_second_factor: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiTokenView {
+    pub id: ApiTokenId,
+    pub name: Name,
+    pub role: UserRole,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+    /// About.
+    pub used_at: Option<Timestamp>,
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct NewApiToken {
+    pub name: Name,
+    pub role: UserRole,
+    pub days: u32,
+}
+
+/// A token on its only way out.
+pub struct IssuedApiToken {
+    pub view: ApiTokenView,
+    pub token: ApiToken,
+}
+
+impl fmt::Debug for IssuedApiToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssuedApiToken").field("view", &self.view).finish_non_exhaustive()
+    }
+}
+
+impl Platform {
+    /// Returns who shows an API token, unless it is over.
+    pub async fn bearer(&self, token: &ApiToken) -> Result<Option<Bearer>, PlatformError> {
+        let (hash, now) = (token.hash(), self.now());
+        let found = self
+            .look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.api_token_by_hash(&hash).await?))
+            .await?;
+        let found = found.filter(|(token, user)| token.is_good(now) && user.disabled_at.is_none());
+        let Some((token, user)) = found else { return Ok(None) };
+        if token.used_at.is_none_or(|used_at| now.since(used_at) >= USE_WRITTEN_EVERY) {
+            let id = token.id;
+            self.record(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.touch_api_token(id, now).await?))
+                .await?;
+        }
+        Ok(Some(Bearer {
+            user: user.id,
+            organization: user.organization,
+            token: token.id,
+            initiator: Initiator::Member {
+                organization: user.organization,
+                role: token.role.at_most(user.role),
+                name: format!("{} by API token {}", user.called(), token.name),
+            },
+            lacks_second_factor: user.lacks_second_factor(),
+        }))
+    }
+
+    pub async fn issue_api_token(
+        &self,
+        signed: &Signed,
+        new: &NewApiToken,
+    ) -> Result<IssuedApiToken, PlatformError> {
+        let object = format!("API token {}", new.name);
+        let (own, new) = (signed.clone(), new.clone());
+        self.act(&signed.initiator(), Action::IssueApiToken, object, async move |act: &mut Act| {
+            issue(act, &own, &new).await
+        })
+        .await
+    }
+
+    pub async fn revoke_api_token(&self, signed: &Signed, id: ApiTokenId) -> Result<(), PlatformError> {
+        let (object, own) = (format!("API token {id}"), signed.clone());
+        self.act(&signed.initiator(), Action::RevokeApiToken, object, async move |act: &mut Act| {
+            let user = own_account(act, &own).await?;
+            let found = act.tx.api_token(id).await?.filter(|token| token.account == user.id);
+            let token = found.ok_or(PlatformError::NotFound { resource: Resource::ApiToken })?;
+            act.tx.revoke_api_token(id, act.now).await?;
+            act.describe(format!("called {}", token.name));
+            Ok(())
+        })
+        .await
+    }
+
+    /// Lists a user's API tokens, the oldest first.
+    pub async fn list_api_tokens(
+        &self,
+        signed: &Signed,
+        paging: &Paging,
+    ) -> Result<Page<ApiTokenView>, PlatformError> {
+        let (user, paging) = (signed.id(), paging.clone());
+        let page = self
+            .look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.list_api_tokens(user, &paging).await?))
+            .await?;
+        Ok(page.map(view))
+    }
+}
+
+async fn issue(act: &mut Act, signed: &Signed, new: &NewApiToken) -> Result<IssuedApiToken, PlatformError> {
+    let user = own_account(act, signed).await?;
+    if new.role.at_most(user.role) != new.role {
+        return Err(PeopleRefusal::TokenRole { role: user.role }.into());
+    }
+    if !(1..=API_TOKEN_DAYS_MAX).contains(&new.days) {
+        return Err(PeopleRefusal::TokenDays.into());
+    }
+    if act.tx.good_api_tokens(user.id, act.now).await? >= API_TOKENS_MAX {
+        return Err(PeopleRefusal::ManyTokens.into());
+    }
+    let token = ApiToken::from_bytes(random::bytes());
+    let record = ApiTokenRecord {
+        id: ApiTokenId::from_random(random::bytes()),
+        account: user.id,
+        name: new.name.clone(),
+        role: new.role,
+        created_at: act.now,
+        expires_at: act.now.saturating_add(Duration::from_hours(24 * u64::from(new.days))),
+        used_at: None,
+        revoked_at: None,
+    };
+    act.tx.insert_api_token(&record, &token.hash()).await?;
+    act.describe(format!("called {}, as {}, good until {}", record.name, record.role, record.expires_at));
+    act.made(Resource::ApiToken, record.id);
+    Ok(IssuedApiToken { view: view(record), token })
+}
+
+fn view(token: ApiTokenRecord) -> ApiTokenView {
+    ApiTokenView {
+        id: token.id,
+        name: token.name,
+        role: token.role,
+        created_at: token.created_at,
+        expires_at: token.expires_at,
+        used_at: token.used_at,
+        revoked_at: token.revoked_at,
+    }
+}

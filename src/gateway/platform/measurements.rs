@@ -1,0 +1,178 @@
+//! What agents measured of connections, for their two parties: taken by the minute, kept for a day, added up by
+//! the hour, kept for a quarter. Nobody is woken by it, and no act waits for it.
+//!
+//! What comes waits in memory ([`MinuteBuffer`]) and is written a batch at a time. An hour is added up from its
+//! minutes once it is over, and once more when one of them comes late, so it is always exactly their sum; its
+//! minutes are therefore deleted an hour at a time, and only when nothing of it can come any more.
+
+mod buffer;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::trace;
+
+use crate::store::{MeasurementRow, Tx};
+use adit_core::domain::connection::Side;
+use adit_core::domain::id::ConnectionId;
+use adit_core::domain::limits::{
+    MEASURED_CONNECTIONS_AT_ONCE, MEASUREMENT_HOUR_GRACE, MEASUREMENT_MINUTES_SLACK,
+    MEASUREMENTS_DELETED_AT_ONCE,
+};
+use adit_core::domain::measurement::{Span, Sums};
+use adit_core::domain::time::Timestamp;
+
+use super::Platform;
+use super::error::PlatformError;
+
+pub use self::buffer::MeasurementRefused;
+pub(super) use self::buffer::MinuteBuffer;
+pub use self::view::{EndMeasurements, MeasuredRange, MeasuredStep, MeasurementsView};
+
+/// How often old steps are looked for.
+const PRUNE_EVERY: Duration = Duration::from_mins(1);
+
+/// How far hours are added up, and when old steps were deleted last.
+#[derive(Debug, Default)]
+pub(super) struct Keeping {
+    /// The hour that is added up next, and the connection after which to go on in it. After a start it is the oldest
+    /// one that can be; what is there of an hour is exact, so only what is missing is added up.
+    next: Option<(Timestamp, Option<ConnectionId>)>,
+    pruned_at: Option<Timestamp>,
+}
+
+impl Platform {
+    /// Takes one end's minute from its own agent. It is written with the next ones.
+    pub fn take_measured(
+        &self,
+        connection: ConnectionId,
+        side: Side,
+        at: Timestamp,
+        sums: Sums,
+    ) -> Result<(), MeasurementRefused> {
+        let row = MeasurementRow { connection, side, at, sums: sums.capped(Span::Minute) };
+        self.minutes.lock().handle(row, self.now())
+    }
+
+    /// Does what is due: writes minutes, adds up hours, deletes what is old. A bounded part of each; for the gateway
+    /// to call about once a second.
+    pub async fn keep_measurements(&self) -> Result<(), PlatformError> {
+        let now = self.now();
+        if self.minutes.lock().is_due(now) {
+            self.flush_measurements().await?;
+        }
+        let mut keeping = self.keeping.lock().await;
+        self.add_up_hours(&mut keeping, now).await?;
+        self.prune_measurements(&mut keeping, now).await
+    }
+
+    /// Writes all that waits.
+    pub(super) async fn flush_measurements(&self) -> Result<(), PlatformError> {
+        let _turn = self.keeping.lock().await;
+        loop {
+            let now = self.now();
+            let batch = Arc::new(self.minutes.lock().take(now));
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let writing = Arc::clone(&batch);
+            let written = self.record(async move |tx: &mut Tx| write(tx, &writing, now).await).await;
+            trace!(minutes = batch.len(), is_written = written.is_ok(), "measurements");
+            if let Err(error) = written {
+                self.minutes.lock().put_back(Arc::unwrap_or_clone(batch));
+                return Err(error);
+            }
+        }
+    }
+
+    /// Adds up the hour that is next, for some connections, if it is over.
+    async fn add_up_hours(&self, keeping: &mut Keeping, now: Timestamp) -> Result<(), PlatformError> {
+        let oldest = whole_hours_from(now);
+        let (hour, after) = keeping.next.filter(|(hour, _)| *hour >= oldest).unwrap_or((oldest, None));
+        if !is_over(hour, now) {
+            return Ok(());
+        }
+        let added = self
+            .record(async move |tx: &mut Tx| {
+                let count = MEASURED_CONNECTIONS_AT_ONCE;
+                let connections = tx.not_added_up(hour, after, count).await?;
+                add_up(tx, &connections, hour).await?;
+                Ok::<_, PlatformError>(connections)
+            })
+            .await?;
+        let is_whole = added.len() < MEASURED_CONNECTIONS_AT_ONCE as usize;
+        trace!(%hour, connections = added.len(), is_whole, "minutes are added up");
+        let following = hour.saturating_add(Span::Hour.length());
+        keeping.next = Some(if is_whole { (following, None) } else { (hour, added.last().copied()) });
+        Ok(())
+    }
+
+    /// Deletes some of the steps whose time is over, if there may be any.
+    async fn prune_measurements(&self, keeping: &mut Keeping, now: Timestamp) -> Result<(), PlatformError> {
+        if keeping.pruned_at.is_some_and(|at| now.since(at) < PRUNE_EVERY) {
+            return Ok(());
+        }
+        let hours_from = now.saturating_sub(Span::Hour.kept());
+        let bounds = [(Span::Minute, whole_hours_from(now)), (Span::Hour, Span::Hour.begin(hours_from))];
+        let deleted = self
+            .record(async move |tx: &mut Tx| {
+                let mut most = 0;
+                for (span, before) in bounds {
+                    let deleted = tx.delete_measurements(span, before, MEASUREMENTS_DELETED_AT_ONCE).await?;
+                    most = most.max(deleted);
+                }
+                Ok::<_, PlatformError>(most)
+            })
+            .await?;
+        trace!(deleted, "old measurements are deleted");
+        // Where there was as much as may go at once, there is more.
+        keeping.pruned_at = (deleted < u64::from(MEASUREMENTS_DELETED_AT_ONCE)).then_some(now);
+        Ok(())
+    }
+}
+
+/// Returns from which hour on every minute that was taken is there still.
+fn whole_hours_from(now: Timestamp) -> Timestamp {
+    Span::Hour.begin(now.saturating_sub(Span::Minute.kept()).saturating_sub(MEASUREMENT_MINUTES_SLACK))
+}
+
+/// Returns whether an hour is over for so long that its minutes should be there.
+fn is_over(hour: Timestamp, now: Timestamp) -> bool {
+    hour.saturating_add(Span::Hour.length()).saturating_add(MEASUREMENT_HOUR_GRACE) <= now
+}
+
+/// Writes minutes; hours that are over, to which some come late, are added up again.
+async fn write(tx: &mut Tx, rows: &[MeasurementRow], now: Timestamp) -> Result<(), PlatformError> {
+    tx.put_measurements(Span::Minute, rows).await?;
+    let mut late = BTreeMap::<_, BTreeSet<_>>::new();
+    for row in rows {
+        let hour = Span::Hour.begin(row.at);
+        if is_over(hour, now) {
+            late.entry(hour).or_default().insert(row.connection);
+        }
+    }
+    for (hour, connections) in late {
+        let connections: Vec<_> = connections.into_iter().collect();
+        add_up(tx, &connections, hour).await?;
+    }
+    Ok(())
+}
+
+/// Writes the sums of an hour's minutes, of both ends of these connections.
+async fn add_up(tx: &mut Tx, connections: &[ConnectionId], hour: Timestamp) -> Result<(), PlatformError> {
+    let range = (hour, hour.saturating_add(Span::Hour.length()));
+    for connections in connections.chunks(MEASURED_CONNECTIONS_AT_ONCE as usize) {
+        let mut hours = BTreeMap::<_, Sums>::new();
+        for minute in tx.measured_minutes(connections, range).await? {
+            hours.entry((minute.connection, minute.side)).or_default().merge(&minute.sums);
+        }
+        let rows: Vec<_> = hours
+            .into_iter()
+            .map(|((connection, side), sums)| MeasurementRow { connection, side, at: hour, sums })
+            .collect();
+        tx.put_measurements(Span::Hour, &rows).await?;
+    }
+    Ok(())
+}

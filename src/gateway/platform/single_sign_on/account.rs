@@ -1,0 +1,133 @@
+//! Whose account a provider's user has: the one with its subject. An e-mail address alone gives nobody the account
+//! of another, whatever the provider says of it.
+
+use crate::openid::Proven;
+use crate::store::{NewSingleSignOnAccount, SingleSignOnAccount};
+use adit_core::domain::email::Email;
+use adit_core::domain::id::{OrganizationId, UserId};
+use adit_core::domain::limits::NAME_CHARS_MAX;
+use adit_core::domain::name::Name;
+use adit_core::domain::role::UserRole;
+use adit_core::domain::visible::one_line;
+use adit_net::identity::random;
+
+use super::super::Initiator;
+use super::super::act::Act;
+use super::super::error::{ActionRefusal, PlatformError};
+use super::SingleSignOnRefusal;
+
+/// `OpenID` Connect Core 1.0 §2.
+const SUBJECT_CHARS_MAX: usize = 255;
+
+/// Whom a provider has proven, in our words.
+#[derive(Debug, Clone)]
+pub(super) struct Newcomer {
+    organization: OrganizationId,
+    subject: String,
+    name: Name,
+    email: Email,
+    /// The provider vouches for the address, and not only tells it.
+    is_verified: bool,
+    role: UserRole,
+}
+
+impl Newcomer {
+    pub(super) fn new(
+        organization: OrganizationId,
+        role: UserRole,
+        proven: &Proven,
+    ) -> Result<Self, SingleSignOnRefusal> {
+        let subject = proven.subject.clone();
+        if subject.is_empty() || subject.chars().count() > SUBJECT_CHARS_MAX || subject.contains('\0') {
+            return Err(SingleSignOnRefusal::NotProven { what: "its `sub` is none".into() });
+        }
+        if proven.email_verified == Some(false) {
+            return Err(SingleSignOnRefusal::EmailUnverified);
+        }
+        // Entra tells the address that one signs in with as the preferred name, unless told otherwise.
+        let told = [&proven.email, &proven.preferred_username];
+        let email: Email = told
+            .into_iter()
+            .flatten()
+            .find_map(|text| text.parse().ok())
+            .ok_or(SingleSignOnRefusal::NoEmail)?;
+        let is_verified = proven.email_verified == Some(true) && proven.email.is_some();
+        let named = [&proven.name, &proven.preferred_username].into_iter().flatten();
+        let name = named
+            .map(String::as_str)
+            .chain([email.as_str()])
+            .find_map(|text| one_line(text.trim(), NAME_CHARS_MAX).parse::<Name>().ok());
+        let name = name.ok_or(SingleSignOnRefusal::NoEmail)?;
+        Ok(Self { organization, subject, name, email, is_verified, role })
+    }
+
+    /// Returns as whom it acts.
+    pub(super) fn initiator(&self) -> Initiator {
+        let name = format!("{} ({})", self.name, self.email);
+        Initiator::Member { organization: self.organization, role: self.role, name }
+    }
+}
+
+/// Returns the newcomer's account as the provider describes it now, making it at the first sign-in.
+pub(super) async fn find_or_make(act: &mut Act, newcomer: &Newcomer) -> Result<UserId, PlatformError> {
+    let organization = newcomer.organization;
+    if let Some(known) = act.tx.account_by_subject(organization, &newcomer.subject).await? {
+        return go_on(act, newcomer, known).await;
+    }
+    let invitation = act.tx.open_invitation_for(organization, &newcomer.email, act.now).await?;
+    let id = match act.tx.account_at_email(organization, &newcomer.email).await? {
+        None => {
+            let id = UserId::from_random(random::bytes());
+            let new = described(newcomer, id, &newcomer.email, act);
+            act.tx.insert_single_sign_on_account(&new).await?;
+            id
+        }
+        Some((known, is_used)) => {
+            // An owner's open link for that very address says who its user is; so does that nobody can sign in.
+            let may_link = !is_used || (invitation.is_some() && newcomer.is_verified);
+            if !may_link {
+                return Err(ActionRefusal::from(SingleSignOnRefusal::EmailTaken).into());
+            }
+            go_on(act, newcomer, known).await?
+        }
+    };
+    if let Some(invitation) = invitation {
+        act.tx.use_up_invitation(invitation, act.now).await?;
+    }
+    Ok(id)
+}
+
+/// Goes on with an account that is there.
+async fn go_on(
+    act: &mut Act,
+    newcomer: &Newcomer,
+    known: SingleSignOnAccount,
+) -> Result<UserId, PlatformError> {
+    if known.is_disabled {
+        return Err(ActionRefusal::from(SingleSignOnRefusal::Disabled).into());
+    }
+    // Another user's address stays that user's.
+    let holder = act.tx.account_at_email(newcomer.organization, &newcomer.email).await?;
+    let is_free = holder.is_none_or(|(holder, _)| holder.id == known.id);
+    let email = if is_free { &newcomer.email } else { &known.email };
+    let now = described(newcomer, known.id, email, act);
+    act.tx.update_single_sign_on_account(&now).await?;
+    Ok(known.id)
+}
+
+fn described<'a>(
+    newcomer: &'a Newcomer,
+    id: UserId,
+    email: &'a Email,
+    act: &Act,
+) -> NewSingleSignOnAccount<'a> {
+    NewSingleSignOnAccount {
+        id,
+        organization: newcomer.organization,
+        subject: &newcomer.subject,
+        name: &newcomer.name,
+        email,
+        role: newcomer.role,
+        at: act.now,
+    }
+}
