@@ -112,6 +112,14 @@ impl Authority {
         Ok(())
     }
 
+    /// Makes a leaf that names `host` to people, and its key.
+    pub fn for_people(&self, host: &str, now: Timestamp) -> Result<PeopleLeaf, AuthorityError> {
+        let signing = |source| AuthorityError::Signing { source };
+        let key = KeyPair::generate().map_err(signing)?;
+        let leaf_der = self.ca.sign_for_people(&key, host, now).map_err(signing)?;
+        Ok(PeopleLeaf { leaf_der, key })
+    }
+
     /// Signs the leaf in DER of a server that may have one.
     pub fn sign_server(
         &self,
@@ -122,6 +130,13 @@ impl Authority {
         debug!(%server, key = %csr.fingerprint(), "a leaf is signed");
         self.ca.sign_server(csr, server, now).map_err(|source| AuthorityError::Signing { source })
     }
+}
+
+/// What the gateway shows to people who know its CA.
+#[derive(Debug)]
+pub struct PeopleLeaf {
+    pub leaf_der: Vec<u8>,
+    pub key: KeyPair,
 }
 
 fn sign_gateway(

@@ -24,7 +24,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::attempt_limiter::HandshakeLimiter;
-use adit_core::domain::limits::{CARRIER_NEWCOMERS, CARRIER_PROVEN_WITHIN, CARRIERS_MAX};
+use adit_core::domain::limits::{
+    CARRIER_HEAD_BYTES_MAX, CARRIER_NEWCOMERS, CARRIER_PROVEN_WITHIN, CARRIERS_MAX,
+};
 use adit_core::domain::visible::error_chain;
 use adit_core::protocol::carrier;
 use adit_net::transport::carrier::websocket::{self, WebSocket};
@@ -62,13 +64,9 @@ pub(super) struct CarrierService {
     stop: CancellationToken,
 }
 
-/// Returns what is served to everybody.
+/// Returns where carriers are opened.
 pub(super) fn routes(door: Arc<CarrierService>) -> Router {
-    Router::new().route(carrier::PATH, get(open)).fallback(not_served).with_state(door)
-}
-
-async fn not_served() -> Response {
-    plain(StatusCode::NOT_FOUND, "nothing is served here\n")
+    Router::new().route(carrier::PATH, get(open)).with_state(door)
 }
 
 async fn open(
@@ -104,6 +102,8 @@ enum NoOpening {
     NoWebSocket,
     #[error("it has no key")]
     NoKey,
+    #[error("its head is longer than any that opens one")]
+    TooLong,
     #[error("it is no GET without a body")]
     OtherRequest,
 }
@@ -121,6 +121,9 @@ impl NoOpening {
             Self::NoKey => {
                 plain(StatusCode::BAD_REQUEST, "the request has no Sec-WebSocket-Key of 16 bytes\n")
             }
+            Self::TooLong => {
+                plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the head of the request is too long\n")
+            }
             Self::OtherRequest => {
                 plain(StatusCode::BAD_REQUEST, "a carrier is asked for by a GET without a body\n")
             }
@@ -131,6 +134,10 @@ impl NoOpening {
 /// Returns the answer to the key of an opening handshake.
 fn key_of(request: &Request) -> Result<HeaderValue, NoOpening> {
     let headers = request.headers();
+    let head_bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
+    if head_bytes > CARRIER_HEAD_BYTES_MAX {
+        return Err(NoOpening::TooLong);
+    }
     // What is behind a body would be taken for the carrier's.
     if request.method() != Method::GET || !request.body().is_end_stream() {
         return Err(NoOpening::OtherRequest);

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
+use super::events::EventHub;
 use super::platform::{Platform, PlatformError};
 use super::store::{ChangeKind, ChangeRow, ChangesAfter};
 use adit_core::domain::id::ServerId;
@@ -41,6 +42,7 @@ const UNWRITTEN_KINDS_MAX: usize = 16;
 pub(crate) struct Feed {
     links: Mutex<Links>,
     relay: ConcernedServers,
+    events: Arc<EventHub>,
     away_since: Mutex<Option<Timestamp>>,
     suspected: Notify,
     /// Nobody could write for as long as an act may wait.
@@ -67,6 +69,7 @@ impl Default for Feed {
         Self {
             links: Mutex::default(),
             relay: ConcernedServers::default(),
+            events: Arc::default(),
             away_since: Mutex::default(),
             suspected: Notify::default(),
             is_locked: AtomicBool::default(),
@@ -93,6 +96,11 @@ impl Feed {
     /// Returns the servers of which the relay must read again what they may do.
     pub(crate) const fn relay(&self) -> &ConcernedServers {
         &self.relay
+    }
+
+    /// Returns what streams of events are fed from.
+    pub(crate) const fn events(&self) -> &Arc<EventHub> {
+        &self.events
     }
 
     /// Returns since when the database is away, if it is.
@@ -179,12 +187,14 @@ impl Feed {
         let woken = self.wake(&links);
         debug!(from = first.seq, to = last.seq, servers = links.len(), woken, "the platform has changed");
         self.relay.note(Concerned::Servers(relay));
+        self.events.tell_changes(rows);
     }
 
     fn tell_lost(&self, seen: i64, newest: i64) {
         debug!(seen, newest, "changes are missing from the feed: everybody reads everything again");
         self.wake_all(LinkInbox::note_rules);
         self.relay.note(Concerned::All);
+        self.events.tell_anything();
     }
 
     fn wake(&self, servers: &BTreeSet<ServerId>) -> usize {
@@ -250,7 +260,8 @@ const fn concerns_link(kind: ChangeKind) -> bool {
         | ChangeKind::Agreement
         | ChangeKind::Grant
         | ChangeKind::SecretState
-        | ChangeKind::Token => false,
+        | ChangeKind::Token
+        | ChangeKind::User => false,
     }
 }
 
@@ -265,7 +276,8 @@ const fn concerns_relay(kind: ChangeKind) -> bool {
         | ChangeKind::Grant
         | ChangeKind::Secret
         | ChangeKind::SecretState
-        | ChangeKind::Token => false,
+        | ChangeKind::Token
+        | ChangeKind::User => false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The gateway's TCP port: who comes in, what they speak, and to whom they go.
 //!
-//! One listener, TLS, and then by what the client asks TLS for (ALPN): enrolment, or HTTP with what is public,
-//! which is carriers. Everything that costs is bounded before anybody is believed: connections at a time, those
+//! One listener, TLS, and then by what the client asks TLS for (ALPN): enrolment, or HTTP, which is carriers and the
+//! API. Everything that costs is bounded before anybody is believed: connections at a time, those
 //! that only connect first to go; handshakes per address; each step's time; what is held of a request.
 
 use std::io;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Extension;
+use axum::http::Extensions;
 use axum::routing::Router;
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
@@ -23,21 +24,20 @@ use tracing::{Instrument, debug, info_span, warn};
 use super::attempt_limiter::{HandshakeLimiter, Throttled};
 use super::carriers::{Asked, CarrierService};
 use super::enrolment::{self, Asker};
+use super::http::{self, Connection, Paced, Whence};
 use adit_core::domain::limits::{
-    CARRIER_HEAD_BYTES_MAX, ENROL_BODY_BYTES_MAX, ENROL_CONNECTIONS, ENROL_HANDSHAKE_TIMEOUT, ENROL_TIMEOUT,
-    FIRST_BYTE_TIMEOUT, THROTTLED_SAID_EVERY,
+    ENROL_BODY_BYTES_MAX, ENROL_CONNECTIONS, ENROL_HANDSHAKE_TIMEOUT, ENROL_TIMEOUT, FIRST_BYTE_TIMEOUT,
+    THROTTLED_SAID_EVERY,
 };
 use adit_core::domain::places::Progress;
+use adit_core::domain::visible::error_chain;
 use adit_net::task::named;
 use adit_net::transport::newcomers::{Gone, Newcomer, Newcomers};
 use adit_net::transport::tls::{FrontDoorStream, FrontDoorTls, Spoken};
-use adit_observe::http::{self, HttpLimits};
+use adit_observe::http::{HttpLimits, serve as serve_once};
 
 const ENROLMENT_LIMITS: HttpLimits =
     HttpLimits { head_timeout: ENROL_TIMEOUT, buffer_bytes_max: ENROL_BODY_BYTES_MAX };
-/// Nothing that is public has a body.
-const PUBLIC_LIMITS: HttpLimits =
-    HttpLimits { head_timeout: ENROL_TIMEOUT, buffer_bytes_max: CARRIER_HEAD_BYTES_MAX };
 /// How soon a handshake that had to wait looks again.
 const BEGIN_AGAIN: Duration = Duration::from_millis(20);
 
@@ -49,7 +49,7 @@ pub(super) struct FrontDoor {
     pub(super) tls: Arc<FrontDoorTls>,
     /// To those who ask for enrolment.
     pub(super) enrolment: Router,
-    /// To all others.
+    /// To all others: carriers and the API.
     pub(super) public: Router,
     pub(super) carriers: Arc<CarrierService>,
     pub(super) newcomers: Arc<Newcomers>,
@@ -128,7 +128,7 @@ async fn serve(door: Arc<FrontDoor>, tcp: TcpStream, newcomer: Newcomer, from: S
     }
 }
 
-/// Serves one exchange: each step has its own deadline, and a client that takes the next one keeps the place
+/// Serves whoever comes in: each step has its own deadline, and a client that takes the next one keeps the place
 /// before those who do not. Returns the stream of one who opens a carrier, with what was read behind its
 /// request.
 async fn let_in(
@@ -149,27 +149,46 @@ async fn let_in(
         Spoken::Enrolment => {
             let asker = Asker { from: from.ip(), advance: newcomer.advance().clone() };
             let routes = door.enrolment.clone().layer(Extension(asker));
-            let served = http::serve(stream, ENROLMENT_LIMITS, TowerToHyperService::new(routes));
+            let served = serve_once(stream, ENROLMENT_LIMITS, TowerToHyperService::new(routes));
             newcomer.within(ENROL_TIMEOUT, served).await?.map_err(io::Error::other)?;
             Ok(None)
         }
-        Spoken::Http => {
-            let asked = Asked::default();
-            let routes = door.public.clone().layer(Extension(asked.clone()));
-            let served = http::serve(stream, PUBLIC_LIMITS, TowerToHyperService::new(routes));
-            if let Err(error) = newcomer.within(ENROL_TIMEOUT, served).await? {
-                debug!(%error, "a request broke off");
-                return Ok(None);
-            }
-            let Some(upgrade) = asked.take() else { return Ok(None) };
-            newcomer.advance().to(Progress::Asked);
-            let upgraded = newcomer.within(ENROL_TIMEOUT, upgrade).await?.map_err(io::Error::other)?;
-            let parts = upgraded.downcast::<TokioIo<FrontDoorStream>>().map_err(|_| {
-                io::Error::other("the stream of a request is another than it came over; this is a bug")
-            })?;
-            Ok(Some((parts.io.into_inner(), parts.read_buf)))
-        }
+        Spoken::Http => serve_http(door, stream, newcomer, from.ip(), false).await,
+        Spoken::Console => serve_http(door, stream, newcomer, from.ip(), true).await,
     }
+}
+
+/// Serves HTTP until its end, or until a carrier is opened.
+async fn serve_http(
+    door: &FrontDoor,
+    stream: FrontDoorStream,
+    newcomer: Newcomer,
+    from: IpAddr,
+    is_public: bool,
+) -> Result<Option<(FrontDoorStream, Bytes)>, BrokenOff> {
+    let asked = Asked::default();
+    let mut extensions = Extensions::new();
+    extensions.insert(asked.clone());
+    let connection = Connection::of_newcomer(Whence::Peer(from), is_public, extensions, newcomer.advance());
+    let served = http::serve(stream, door.public.clone(), &connection, Some(newcomer), &door.stop).await;
+    let mut newcomer = match served {
+        Ok(newcomer) => newcomer,
+        Err(http::BrokenOff::Gone(gone)) if !connection.was_asked() => return Err(gone.into()),
+        Err(why) => {
+            debug!(why = error_chain(&why), "a connection broke off");
+            return Ok(None);
+        }
+    };
+    let Some(upgrade) = asked.take() else { return Ok(None) };
+    let upgraded = match &mut newcomer {
+        Some(newcomer) => newcomer.within(ENROL_TIMEOUT, upgrade).await?,
+        None => upgrade.await,
+    };
+    let parts =
+        upgraded.map_err(io::Error::other)?.downcast::<TokioIo<Paced<FrontDoorStream>>>().map_err(|_| {
+            io::Error::other("the stream of a request is another than it came over; this is a bug")
+        })?;
+    Ok(Some((parts.io.into_inner().into_inner(), parts.read_buf)))
 }
 
 impl FrontDoor {

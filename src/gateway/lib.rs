@@ -3,22 +3,28 @@
 //!
 //! [`service`] starts and stops it, [`authority`] signs, `front_door` lets TCP connections in,
 //! [`database`] says where the platform is kept, [`migrate`] moves it elsewhere, `enrolment` takes newcomers in,
-//! `carriers` serves agents without UDP, `control` keeps a link to every agent, `feed` tells it what changed,
+//! `carriers` serves agents without UDP, `control` keeps a link to every agent, `feed` tells it what changed, `events` tells people,
 //! `presence` knows who is there, [`platform`] has the
 //! rules. Nothing here reads a certificate or a QUIC packet: see `identity` and `transport`.
 
 mod attempt_limiter;
 pub mod authority;
 mod carriers;
+pub mod console;
 mod control;
 pub mod database;
 mod enrolment;
+mod events;
 mod feed;
 mod front_door;
 mod gateway_id;
+mod http;
+mod identity_providers;
 pub mod migrate;
+mod openid;
 pub mod platform;
 mod presence;
+mod proxied_door;
 mod relay;
 mod runs;
 pub mod service;

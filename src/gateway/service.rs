@@ -4,7 +4,7 @@
 //! control links and the relay too, on the other.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,28 +19,34 @@ use tracing::{Instrument, debug, error, info, info_span, warn};
 use super::attempt_limiter::{AttemptLimiter, HandshakeLimiter, Throttled};
 use super::authority::{Authority, AuthorityError};
 use super::carriers::{self, CarrierService};
+use super::console::{Console, ConsoleFiles};
 use super::control::{self, Control, ControlLimiters};
 use super::database::{self, DatabaseFileError};
 use super::enrolment::{self, Enrolment};
 use super::feed::Feed;
 use super::front_door::{self, FrontDoor};
 use super::gateway_id::{self, GatewayIdError};
-use super::platform::{OpenError, Platform, PlatformError};
+use super::http::{self, Api};
+use super::identity_providers::{self, ProviderCaError};
+use super::platform::{GatewayPlace, OpenError, Platform, PlatformError};
 use super::presence::AgentPresence;
+use super::proxied_door::{self, ProxiedDoor};
 use super::relay::RelayKeeper;
+use adit_core::config::console::{ConsoleConfig, ConsoleWay};
 use adit_core::config::gateway::{GatewayConfig, RelayConfig};
 use adit_core::domain::id::{BootId, GatewayId};
 use adit_core::domain::limits::{
     CHANGES_KEPT_MAX, CONTROL_TURNS_MAX, DATABASE_ASKED_MAX, DATABASE_ASKED_MIN, FACT_WRITE_EVERY,
     LEAF_RENEW_EVERY, LEASE_RENEWED_EVERY, REFUSALS_AUDITED_PER_MINUTE, SECRETS_SWEPT_EVERY,
 };
+use adit_core::domain::time::Timestamp;
 use adit_core::domain::visible::error_chain;
 use adit_core::protocol::relay::Relay;
 use adit_net::host::folder::{Folder, FolderError, FolderLock};
 use adit_net::identity::error::IdentityError;
 use adit_net::identity::random;
 use adit_net::identity::time::TimeSource;
-use adit_net::identity::tls::{enrol_server_config, http_server_config};
+use adit_net::identity::tls::{enrol_server_config, http_server_config, people_server_config};
 use adit_net::task::named;
 use adit_net::transport::any_address::bind_any;
 use adit_net::transport::endpoint::{GatewayEndpoint, TransportError};
@@ -63,6 +69,8 @@ pub enum GatewayError {
     DatabaseFile(#[from] DatabaseFileError),
     #[error(transparent)]
     Id(#[from] GatewayIdError),
+    #[error(transparent)]
+    ProviderCa(#[from] ProviderCaError),
     #[error("the gateway's database cannot be opened")]
     Database {
         #[from]
@@ -168,7 +176,9 @@ impl Gateway {
         let (relay, endpoint) = endpoint(&authority, config.relay, sockets.udp, address)?;
         let carriers = Arc::clone(relay.handle().carriers());
         let keeper = Arc::new(RelayKeeper::new(relay.handle().clone(), config.relay.enabled));
-        let tls = Arc::new(FrontDoorTls::new(front_door_configs(&authority)?));
+        let host = config.name.host().to_owned();
+        let tls = Arc::new(FrontDoorTls::new(front_door_configs(&authority, &host, clock.now())?));
+        let loopback = config.console.as_ref().map(listen_for_proxy).transpose()?.flatten();
 
         let (handshakes, throttled) = (Arc::<HandshakeLimiter>::default(), Arc::<Throttled>::default());
         let enrolment = Enrolment {
@@ -183,12 +193,20 @@ impl Gateway {
         // Goodbyes go over carriers too, so these end last.
         let carriers_stop = CancellationToken::new();
         let carriers = Arc::new(CarrierService::new(carriers, carriers_stop.clone()));
+        let limits = http::Limits::new(stopping.clone());
+        let api = http::router(Arc::new(api(config, &platform, &authority, &feed)), &limits);
+        let newcomers = front_door::newcomers();
+        let proxied = loopback.map(|(listener, trusted)| {
+            let (api, newcomers) = (api.clone(), Arc::clone(&newcomers));
+            let (places, stop) = (proxied_door::places(), stopping.clone());
+            (Arc::new(ProxiedDoor { api, trusted, newcomers, places, stop }), listener)
+        });
         let door = FrontDoor {
             tls: Arc::clone(&tls),
             enrolment: enrolment::routes(Arc::new(enrolment)),
-            public: carriers::routes(Arc::clone(&carriers)),
+            public: carriers::routes(Arc::clone(&carriers)).merge(api),
             carriers,
-            newcomers: front_door::newcomers(),
+            newcomers,
             handshakes,
             throttled,
             stop: stopping.clone(),
@@ -209,6 +227,15 @@ impl Gateway {
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(named("front door", front_door::run(Arc::new(door), tcp)));
+        if let Some((door, listener)) = proxied {
+            tasks.spawn(named("door for a proxy", proxied_door::run(door, listener)));
+        }
+        if let Some(files) = config.console.as_ref().and_then(ConsoleFiles::of) {
+            let mut console = Console::new(files, Arc::clone(&tls), Arc::clone(&clock));
+            console.look();
+            let following = until(stopping.clone(), console.follow());
+            tasks.spawn(named("console's certificate", following).instrument(info_span!("console")));
+        }
         let linking = control::run(Arc::new(control), endpoint.clone());
         let linking = async move {
             linking.await;
@@ -220,11 +247,14 @@ impl Gateway {
         let keeping = keep_relay(Arc::clone(&keeper), Arc::clone(&feed), Arc::clone(&platform));
         let keeping = until(stopping.clone(), keeping);
         tasks.spawn(named("relay members", keeping).instrument(info_span!("relay_members")));
+        let reaching = Arc::clone(feed.events()).follow_reach(Arc::clone(&platform));
+        let reaching = until(stopping.clone(), reaching);
+        tasks.spawn(named("reach", reaching).instrument(info_span!("reach")));
         let leasing = until(stopping.clone(), renew_lease(Arc::clone(&platform), Arc::clone(&feed), gateway));
         tasks.spawn(named("lease", leasing));
         let maintaining = until(stopping.clone(), maintenance(Arc::clone(&platform), feed, keeper));
         tasks.spawn(named("maintenance", maintaining).instrument(info_span!("maintenance")));
-        let renewing = until(stopping, renew_daily(Arc::clone(&authority), clock, endpoint, tls));
+        let renewing = until(stopping, renew_daily(Arc::clone(&authority), host, clock, endpoint, tls));
         tasks.spawn(named("renewal of the gateway's leaf", renewing).instrument(info_span!("renewal")));
         info!(%address, ca_key = %authority.trust().ca_key(), "gateway serves");
         Ok(Self { address, platform, authority, stop, tasks, relay, id: gateway, _lock: lock })
@@ -272,6 +302,19 @@ impl Gateway {
     pub async fn failed(&mut self) {
         self.tasks.join_next().await;
         error!("a part of the gateway ended by itself; this is a bug, please report it");
+    }
+}
+
+fn api(config: &GatewayConfig, platform: &Arc<Platform>, authority: &Authority, feed: &Feed) -> Api {
+    Api {
+        platform: Arc::clone(platform),
+        origin: config.origin(),
+        gateway: GatewayPlace {
+            addresses: vec![config.name.clone()],
+            trust_domain: config.trust_domain.clone(),
+            ca_key: authority.trust().ca_key(),
+        },
+        events: Arc::clone(feed.events()),
     }
 }
 
@@ -338,7 +381,9 @@ async fn begin_on_platform(
     gateway: GatewayId,
 ) -> Result<(Arc<Platform>, i64), GatewayError> {
     let database = database::location(config)?;
+    let https = identity_providers::client(&config.identity_providers)?;
     let platform = Platform::open_at(&config.state, &database, Arc::clone(clock)).await?;
+    let platform = platform.asking_providers_by(https);
     platform.start_service(gateway).await?;
     // Before the first link: whatever changes from here on, it is told.
     let seen = platform.newest_change().await?;
@@ -385,6 +430,8 @@ async fn maintenance(platform: Arc<Platform>, feed: Arc<Feed>, relay: Arc<RelayK
             continue;
         }
         note_served(&feed, "reports of agents are not written yet", platform.flush_reports().await);
+        let kept = platform.keep_measurements().await;
+        note_served(&feed, "what agents measured is not kept yet", kept);
         note_served(
             &feed,
             "what was repeated is not counted in the audit yet",
@@ -395,7 +442,10 @@ async fn maintenance(platform: Arc<Platform>, feed: Arc<Feed>, relay: Arc<RelayK
             let secrets = note_served(&feed, "secrets that are due are not deleted", platform.sweep().await);
             let changes = platform.prune_changes(CHANGES_KEPT_MAX).await;
             let changes = note_served(&feed, "old changes are not forgotten", changes);
-            debug!(secrets, changes, "what is over is deleted");
+            let people = platform.sweep_people().await;
+            let people =
+                note_served(&feed, "sessions and invitations that are over are not forgotten", people);
+            debug!(secrets, changes, people, "what is over is deleted");
         }
     }
 }
@@ -416,6 +466,7 @@ fn note_served<T>(feed: &Feed, otherwise: &'static str, outcome: Result<T, Platf
 /// Keeps the gateway's own leaf, renewed like an agent's.
 async fn renew_daily(
     authority: Arc<Authority>,
+    host: String,
     clock: Arc<dyn TimeSource>,
     endpoint: GatewayEndpoint,
     tls: Arc<FrontDoorTls>,
@@ -423,7 +474,7 @@ async fn renew_daily(
     loop {
         debug!(hours = LEAF_RENEW_EVERY.as_secs() / 3_600, "the gateway's leaf is renewed after this time");
         sleep(LEAF_RENEW_EVERY).await;
-        if let Err(error) = renew(&authority, &*clock, &endpoint, &tls) {
+        if let Err(error) = renew(&authority, &host, &*clock, &endpoint, &tls) {
             error!(%error, "cannot renew the gateway's leaf; trying again tomorrow");
         }
     }
@@ -431,6 +482,7 @@ async fn renew_daily(
 
 fn renew(
     authority: &Authority,
+    host: &str,
     clock: &dyn TimeSource,
     endpoint: &GatewayEndpoint,
     tls: &FrontDoorTls,
@@ -438,16 +490,34 @@ fn renew(
     authority.renew(clock.now())?;
     let (identity, trust) = (authority.identity(), authority.trust());
     endpoint.renew(&identity, trust).map_err(|source| GatewayError::Transport { source })?;
-    tls.replace(front_door_configs(authority)?);
+    tls.replace(front_door_configs(authority, host, clock.now())?);
     info!("the gateway's leaf is renewed");
     Ok(())
 }
 
-fn front_door_configs(authority: &Authority) -> Result<FrontDoorConfigs, GatewayError> {
+fn front_door_configs(
+    authority: &Authority,
+    host: &str,
+    now: Timestamp,
+) -> Result<FrontDoorConfigs, GatewayError> {
     let (identity, trust) = (authority.identity(), authority.trust());
     let enrolment = Arc::new(enrol_server_config(&identity, trust).map_err(presenting)?);
-    let http = Arc::new(http_server_config(&identity, trust).map_err(presenting)?);
-    Ok(FrontDoorConfigs { enrolment, http })
+    let carriers = Arc::new(http_server_config(&identity, trust).map_err(presenting)?);
+    let people = authority.for_people(host, now)?;
+    let people = people_server_config(&people.leaf_der, &people.key, trust).map_err(presenting)?;
+    Ok(FrontDoorConfigs { enrolment, carriers, people: Arc::new(people) })
+}
+
+/// Where a reverse proxy connects to, and whose word is taken for whom it is asked by.
+type Loopback = (tokio::net::TcpListener, Arc<[IpAddr]>);
+
+/// Listens where a reverse proxy connects to, if the console is behind one.
+fn listen_for_proxy(console: &ConsoleConfig) -> Result<Option<Loopback>, GatewayError> {
+    let ConsoleWay::Proxy { listen, trusted_proxies } = &console.way else { return Ok(None) };
+    let failed = |source| GatewayError::Listen { protocol: "TCP", address: *listen, source };
+    let listener = bind_tcp(*listen).and_then(tokio::net::TcpListener::from_std).map_err(failed)?;
+    info!(address = %listen, "plain HTTP is served to a reverse proxy");
+    Ok(Some((listener, trusted_proxies.iter().map(IpAddr::to_canonical).collect())))
 }
 
 async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {

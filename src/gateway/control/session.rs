@@ -20,11 +20,12 @@ use crate::feed::{LinkInbox, News};
 use crate::platform::AgentNote;
 use crate::presence::PresenceGuard;
 use crate::relay::RelayGuard;
-use adit_core::domain::id::{BootId, ServerId};
+use adit_core::domain::id::{BootId, ConnectionId, ServerId};
 use adit_core::domain::limits::{
     CONTROL_HEARTBEAT_EVERY, CONTROL_HEARTBEATS_MISSED_MAX, CONTROL_LAST_WORDS_TIMEOUT,
-    CONTROL_MESSAGES_BURST, CONTROL_MESSAGES_PER_SECOND,
+    CONTROL_MESSAGES_BURST, CONTROL_MESSAGES_PER_SECOND, MEASUREMENTS_BURST, MEASUREMENTS_PER_SECOND,
 };
+use adit_core::domain::measurement::Sums;
 use adit_core::domain::time::Timestamp;
 use adit_core::protocol::capability::{Capabilities, Capability};
 use adit_core::protocol::control::{Activity, Change, Rule, ToAgent, ToGateway};
@@ -98,7 +99,7 @@ async fn converse(
     // Only now: who is welcome registers at the relay at once, which must know its key.
     let (version, now) = (*version, control.clock.now());
     let copy = copy.map(|at| ToAgent::AnotherCopy { at });
-    let own = Capabilities::own().with(Capability::AcknowledgesNotes);
+    let own = Capabilities::own().with(Capability::AcknowledgesNotes).with(Capability::KeepsMeasurements);
     let welcome = ToAgent::Welcome { version, now, capabilities: own };
     send(sender, [welcome].into_iter().chain(copy)).await?;
     let turn = control.turns.acquire().await;
@@ -121,6 +122,7 @@ async fn converse(
         work: None,
         told_away: None,
         catches_up_since_away: false,
+        measured: TokenBucket::per_second(MEASUREMENTS_BURST, MEASUREMENTS_PER_SECOND),
     };
     let end = session.serve(receiver, inbox, guard).await;
     if let Err(end) = &end {
@@ -143,6 +145,8 @@ struct ControlSession<'link> {
     told_away: Option<Timestamp>,
     /// What is read of the rules, if anything is, has all that changed while the database was away.
     catches_up_since_away: bool,
+    /// How much of what the agent measures is taken.
+    measured: TokenBucket,
 }
 
 type RunningWork<'link> = Pin<Box<dyn Future<Output = Result<Worked, LinkEnd>> + Send + 'link>>;
@@ -222,6 +226,7 @@ impl ControlSession<'_> {
                 let from = origin.map_or(self.agent.from, Origin::address);
                 guard.set_addresses(reachable(addresses, from)?);
             }
+            ToGateway::Measured { connection, at, sums } => self.take_measured(connection, at, sums),
             message @ (ToGateway::FetchSecret { .. }
             | ToGateway::Missing { .. }
             | ToGateway::SecretStored { .. }
@@ -238,6 +243,22 @@ impl ControlSession<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Takes a minute of a connection that the agent was told of, as its own end's. It is written later, with others.
+    fn take_measured(&mut self, connection: ConnectionId, at: Timestamp, sums: Sums) {
+        let Some(side) = self.view.side(connection) else {
+            count_dropped("foreign_measurement");
+            return debug!(%connection, "the agent measures a connection that is none of its own");
+        };
+        if !self.measured.try_take(Instant::now()) {
+            count_dropped("measurement");
+            return trace!(%connection, %at, "the agent measures more than is kept");
+        }
+        if let Err(why) = self.control.platform.take_measured(connection, side, at, sums) {
+            count_dropped("measurement");
+            debug!(%connection, %at, %why, "what the agent measured is not kept");
+        }
     }
 
     /// Begins what is due, unless something is under way or the database is away.

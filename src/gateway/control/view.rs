@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use adit_core::domain::connection::Side;
 use adit_core::domain::id::{ConnectionId, KeyFingerprint, ServerId};
 use adit_core::domain::limits::{SNAPSHOT_KEYS_MAX, SNAPSHOT_RULES_MAX};
 use adit_core::domain::path::PathKind;
@@ -44,6 +45,11 @@ impl AgentView {
     /// Returns the connections it was told of.
     pub(super) fn connections(&self) -> Vec<ConnectionId> {
         self.rules.iter().map(|rule| rule.connection).collect()
+    }
+
+    /// Returns at which end of a connection the agent stands, if it was told of that.
+    pub(super) fn side(&self, connection: ConnectionId) -> Option<Side> {
+        find(&self.rules, connection).map(|rule| rule.side)
     }
 
     /// Returns who is at the other ends of its connections.

@@ -120,6 +120,7 @@ async fn serve(
         | ToGateway::HiddenFrom { .. }
         | ToGateway::AllowedPaths { .. }
         | ToGateway::Listening { .. }
+        | ToGateway::Measured { .. }
         | ToGateway::Unknown => Ok(None),
     }
 }

@@ -1,0 +1,178 @@
+//! What is told at once, and to whom.
+
+use serde_json::json;
+
+use super::region::Region;
+use super::site::Site;
+use super::world::{Key, two_organizations};
+use crate::platform::Proof;
+use crate::store::{ChangeKind, ChangeRow};
+use adit_core::domain::id::GatewayId;
+use adit_core::domain::limits::{EVENTS_WAITING_MAX, USER_SESSION_IDLE};
+use adit_core::domain::path::PathKind;
+use adit_core::domain::role::UserRole;
+use adit_core::domain::secret::SessionToken;
+use adit_core::domain::tier::Tier;
+use adit_core::protocol::control::Report;
+
+#[tokio::test]
+async fn each_organization_hears_of_its_own_things_alone() {
+    let site = Site::new().await;
+    let lakeside = site.organization("Lakeside", Tier::Standard).await;
+    let st_mary = site.organization("St Mary", Tier::Standard).await;
+    site.following(async {
+        let (mut one, mut other) = (site.stream(&lakeside, None).await, site.stream(&st_mary, None).await);
+        assert_eq!(one.next().await.unwrap().0, "start");
+        assert_eq!(other.next().await.unwrap().0, "start");
+        let server = site.server(&lakeside, "a").await;
+        let (kind, id, data) = one.next().await.unwrap();
+        assert_eq!((kind.as_str(), data), ("server", json!({ "server": server })));
+        assert!(id.is_some());
+        let own = site.server(&st_mary, "b").await;
+        assert_eq!(
+            other.next().await.unwrap().2,
+            json!({ "server": own }),
+            "nothing of Lakeside's came before"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_after_the_event_that_was_heard_last() {
+    let site = Site::new().await;
+    let lakeside = site.organization("Lakeside", Tier::Enterprise).await;
+    site.following(async {
+        let mut stream = site.stream(&lakeside, None).await;
+        let (_, id, _) = stream.next().await.unwrap();
+        drop(stream);
+        let servers = [site.server(&lakeside, "a").await, site.server(&lakeside, "b").await];
+        let mut stream = site.stream(&lakeside, id.as_deref()).await;
+        for server in servers {
+            assert_eq!(stream.next().await.unwrap().2, json!({ "server": server }));
+        }
+        assert_eq!(stream.next().await.unwrap().0, "connectivity");
+        let server = site.server(&lakeside, "c").await;
+        assert_eq!(stream.next().await.unwrap().2, json!({ "server": server }), "each is told once");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_who_missed_more_than_is_kept_reads_everything_again() {
+    let site = Site::new().await;
+    let lakeside = site.organization("Lakeside", Tier::Enterprise).await;
+    site.server(&lakeside, "a").await;
+    site.server(&lakeside, "b").await;
+    site.api.platform.prune_changes(1).await.unwrap();
+    for after in ["0", "-1", "99999999", "none", "9223372036854775807"] {
+        assert_eq!(site.stream(&lakeside, Some(after)).await.next().await.unwrap().0, "reload", "{after}");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_reader_is_told_to_read_everything_again() {
+    let site = Site::new().await;
+    let lakeside = site.organization("Lakeside", Tier::Enterprise).await;
+    let mut stream = site.stream(&lakeside, None).await;
+    assert_eq!(stream.next().await.unwrap().0, "start");
+    for _ in 0..=EVENTS_WAITING_MAX {
+        site.api.events.tell_changes(&[]);
+    }
+    assert_eq!(stream.next().await.unwrap().0, "reload");
+}
+
+#[tokio::test]
+async fn a_peer_hears_nothing_of_a_channel_that_is_hidden_from_it() {
+    let region = Region::new().await;
+    let hidden = region.of_path("channels").into_iter().find(|it| it.called == "hidden").unwrap();
+    let path = format!("/channels/{}", hidden.id);
+    let site = &region.site;
+    site.following(async {
+        let mut stream = site.stream(&region.hillcrest, None).await;
+        assert_eq!(stream.next().await.unwrap().0, "start");
+        let body = Some(json!({"description": "secret plans"}));
+        site.change(&region.st_mary, axum::http::Method::PATCH, &path, "*", body).await.is(200);
+        site.server(&region.hillcrest, "own").await;
+        assert_eq!(stream.next().await.unwrap().0, "server");
+        site.act(&region.st_mary, &format!("{path}/publish")).await.is(200);
+        let (kind, _, data) = stream.next().await.unwrap();
+        assert_eq!((kind.as_str(), data), ("channel", json!({})));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn both_parties_hear_that_their_connection_is_reached_otherwise() {
+    let region = Region::new().await;
+    let connection = region.of_path("connections").remove(0).id;
+    let server = region.of_path("servers").remove(0).id;
+    let (site, platform) = (&region.site, &region.site.api.platform);
+    // What the agents told while nobody listened.
+    platform.next_touched().await;
+    site.following(async {
+        let mut owner = site.stream(&region.st_mary, None).await;
+        let mut party = site.stream(&region.lakeside, None).await;
+        let mut outsider = site.stream(&region.riverside, None).await;
+        for stream in [&mut owner, &mut party, &mut outsider] {
+            assert_eq!(stream.next().await.unwrap().0, "start");
+        }
+        site.pass(std::time::Duration::from_secs(5));
+        let report = Report { tunnel: Some(PathKind::Relay.into()), mirth: Some(false), last_ack: None };
+        let (of, at) = (connection.parse().unwrap(), platform.now());
+        platform.report(server.parse().unwrap(), of, &report, at).await.unwrap();
+        platform.flush_reports().await.unwrap();
+        let told = owner.next().await.unwrap();
+        assert_eq!(told, ("connectivity".into(), None, json!({"server": server, "connection": connection})));
+        let (kind, _, data) = party.next().await.unwrap();
+        assert_eq!((kind.as_str(), &data["connection"]), ("connectivity", &json!(connection)));
+        assert_ne!(data["server"], json!(server), "the other side's server is not named");
+        platform.linked(GatewayId::from_bytes([7; 8]), server.parse().unwrap(), false);
+        platform.flush_reports().await.unwrap();
+        assert_eq!(owner.next().await.unwrap().2, json!({ "server": server }));
+        site.server(&region.riverside, "another").await;
+        assert_eq!(outsider.next().await.unwrap().0, "server", "nothing was told before");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_once_its_user_may_not_listen_any_more() {
+    let site = Site::new().await;
+    let lakeside = site.organization("Lakeside", Tier::Standard).await;
+    // A session that is in no database is over as soon as somebody looks.
+    let mut stream = site.stream(&lakeside, None).await;
+    assert_eq!(stream.next().await.unwrap().0, "start");
+    let (organization, kind) = (Some(lakeside.caller.organization), ChangeKind::User.into());
+    let row = ChangeRow { seq: i64::MAX, organization, server: None, connection: None, kind };
+    site.api.events.tell_changes(&[row]);
+    assert_eq!(stream.next().await.unwrap().0, "user");
+    assert_eq!(stream.next().await, None);
+}
+
+#[tokio::test]
+async fn a_proof_holds_while_the_session_the_role_and_the_user_do() {
+    let world = two_organizations().await;
+    let token = |key: &Key| {
+        let value = key.cookies.iter().find_map(|it| it.strip_prefix("__Host-adit_session=")).unwrap();
+        SessionToken::from_hex(value).unwrap()
+    };
+    let signed = world.platform.signed(&token(&world.one.operator)).await.unwrap().unwrap();
+    let (user, by) = (signed.id(), signed.initiator());
+    let holds = async |proof| world.platform.is_still_proven(proof, user, &by).await.unwrap();
+    let proof = Proof::Session(signed.session);
+    assert!(holds(proof).await);
+    let other = world.platform.signed(&token(&world.other.operator)).await.unwrap().unwrap();
+    assert!(!holds(Proof::Session(other.session)).await, "another's session proves nothing");
+    let owner = world.platform.signed(&token(&world.one.owner)).await.unwrap().unwrap();
+    world.platform.set_user_role(&owner.initiator(), user, UserRole::Auditor).await.unwrap();
+    assert!(!holds(proof).await);
+    world.pass(USER_SESSION_IDLE);
+    assert!(
+        !world
+            .platform
+            .is_still_proven(Proof::Session(other.session), other.id(), &other.initiator())
+            .await
+            .unwrap()
+    );
+}

@@ -1,0 +1,161 @@
+//! Users, invitations and accounts over HTTP: each to their own organization, by their role.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use axum::http::header::CACHE_CONTROL;
+use serde_json::json;
+
+use super::world::{Key, PASSWORD, two_organizations};
+
+#[tokio::test]
+async fn a_role_and_a_disabling_count_within_a_running_session() {
+    let world = two_organizations().await;
+    let (owner, operator) = (&world.one.owner, &world.one.operator);
+    let id = world.ask(operator, "GET", "/account").await.body["id"].as_str().unwrap().to_owned();
+    let path = format!("/users/{id}");
+    let changed = world.send(owner, "PATCH", &path, json!({ "role": "auditor" })).await;
+    assert_eq!((changed.status, &changed.body["role"]), (StatusCode::OK, &json!("auditor")));
+    assert_eq!(world.ask(operator, "GET", "/account").await.body["role"], "auditor");
+    let disabled = world.send(owner, "PATCH", &path, json!({ "disabled": true })).await;
+    assert!(disabled.body["disabled_at"].is_string());
+    for key in [operator, &world.one.program] {
+        assert_eq!(world.ask(key, "GET", "/users").await.status, StatusCode::UNAUTHORIZED);
+    }
+    for both in [json!({}), json!({ "role": "owner", "disabled": false }), json!({ "name": "Eve" })] {
+        assert_eq!(world.send(owner, "PATCH", &path, both).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    }
+}
+
+#[tokio::test]
+async fn anothers_things_and_missing_ones_have_the_same_bytes() {
+    let world = two_organizations().await;
+    let (owner, other) = (&world.one.owner, &world.other.owner);
+    let user = world.ask(other, "GET", "/account").await.body["id"].as_str().unwrap().to_owned();
+    let sessions = world.ask(other, "GET", "/account/sessions").await;
+    let session = sessions.body["rows"][0]["id"].as_str().unwrap().to_owned();
+    let tokens = world.ask(&world.other.operator, "GET", "/account/api-tokens").await;
+    let token = tokens.body["rows"][0]["id"].as_str().unwrap().to_owned();
+    let body = json!({ "email": "new@stmary.example", "role": "auditor" });
+    let invitation = world.send(other, "POST", "/invitations", body).await;
+    let invitation = invitation.body["id"].as_str().unwrap().to_owned();
+    let missing = "0d5c2a7e-93c1-4b6f-8d15-6a1e2f3b4c5d";
+    for (method, path, id, body) in [
+        ("GET", "/users/ID", &user, None),
+        ("PATCH", "/users/ID", &user, Some(json!({ "role": "auditor" }))),
+        ("PATCH", "/users/ID", &user, Some(json!({ "disabled": true }))),
+        ("POST", "/users/ID/sign-in-link", &user, Some(json!({}))),
+        ("DELETE", "/account/sessions/ID", &session, None),
+        ("DELETE", "/account/api-tokens/ID", &token, None),
+        ("DELETE", "/invitations/ID", &invitation, None),
+    ] {
+        let ask = async |id: &str| {
+            let path = path.replace("ID", id);
+            match &body {
+                Some(body) => world.send(owner, method, &path, body.clone()).await,
+                None => world.ask(owner, method, &path).await,
+            }
+        };
+        let (forbidden, absent) = (ask(id).await, ask(missing).await);
+        assert_eq!(forbidden.status, StatusCode::NOT_FOUND, "{method} {path}");
+        assert_eq!(forbidden.bytes, absent.bytes, "{method} {path}");
+    }
+    let users = world.ask(owner, "GET", "/users").await;
+    assert!(!String::from_utf8(users.bytes).unwrap().contains("stmary"));
+}
+
+#[tokio::test]
+async fn only_an_owner_invites_and_the_link_holds_its_token_in_the_fragment() {
+    let world = two_organizations().await;
+    let body = json!({ "email": "New@lakeside.example", "role": "auditor", "life": "1h" });
+    for key in [&world.one.operator, &world.one.auditor, &world.one.program] {
+        let refused = world.send(key, "POST", "/invitations", body.clone()).await;
+        assert_eq!((refused.status, refused.problem()), (StatusCode::FORBIDDEN, "role"));
+        assert_eq!(world.ask(key, "GET", "/invitations").await.status, StatusCode::FORBIDDEN);
+    }
+    let made = world.send(&world.one.owner, "POST", "/invitations", body).await;
+    assert_eq!(
+        (made.status, &made.headers[CACHE_CONTROL]),
+        (StatusCode::CREATED, &"no-store".parse().unwrap())
+    );
+    let link = made.body["link"].as_str().unwrap();
+    let token = link.strip_prefix("https://console.example.org/invitation#").unwrap();
+    let listed = world.ask(&world.one.owner, "GET", "/invitations").await;
+    assert!(!String::from_utf8(listed.bytes).unwrap().contains(token));
+    let accept = json!({ "token": token, "name": "New", "password": PASSWORD });
+    let accepted = world.send(&Key::default(), "POST", "/invitations/accept", accept.clone()).await;
+    assert_eq!(accepted.body["user"]["email"], "new@lakeside.example");
+    let again = world.send(&Key::default(), "POST", "/invitations/accept", accept).await;
+    let none = json!({ "token": "x", "name": "New", "password": PASSWORD });
+    let none = world.send(&Key::default(), "POST", "/invitations/accept", none).await;
+    assert_eq!((again.status, again.bytes), (StatusCode::NOT_FOUND, none.bytes));
+}
+
+#[tokio::test]
+async fn a_program_manages_no_account() {
+    let world = two_organizations().await;
+    let program = &world.one.program;
+    assert_eq!(world.ask(program, "GET", "/account").await.body["email"], "operator@lakeside.example");
+    for (method, path, body) in [
+        ("GET", "/session", None),
+        ("DELETE", "/session", None),
+        ("GET", "/account/sessions", None),
+        ("GET", "/account/api-tokens", None),
+        ("POST", "/account/api-tokens", Some(json!({ "name": "more", "role": "auditor", "days": 1 }))),
+        ("PUT", "/account/password", Some(json!({ "old": PASSWORD, "new": "another long password" }))),
+        ("POST", "/account/second-factor", None),
+    ] {
+        let answer = match body {
+            Some(body) => world.send(program, method, path, body).await,
+            None => world.ask(program, method, path).await,
+        };
+        assert_eq!((answer.status, answer.problem()), (StatusCode::FORBIDDEN, "role"), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn a_password_is_changed_by_who_knows_it() {
+    let world = two_organizations().await;
+    let owner = &world.one.owner;
+    let change = |old: &str, new: &str| json!({ "old": old, "new": new });
+    let wrong = world
+        .send(owner, "PUT", "/account/password", change("wrong horse battery", "another long one"))
+        .await;
+    assert_eq!((wrong.status, wrong.problem()), (StatusCode::UNPROCESSABLE_ENTITY, "invalid"));
+    let weak = world.send(owner, "PUT", "/account/password", change(PASSWORD, "lakeside1234")).await;
+    assert_eq!(weak.problem(), "invalid");
+    let changed = world.send(owner, "PUT", "/account/password", change(PASSWORD, "another long one")).await;
+    assert_eq!(world.ask(owner, "GET", "/session").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(world.ask(&changed.key(), "GET", "/session").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_session_that_is_idle_or_old_is_over() {
+    let world = two_organizations().await;
+    world.pass(Duration::from_mins(30));
+    let answer = world.ask(&world.one.owner, "GET", "/session").await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn no_answer_but_its_own_shows_a_secret() {
+    let world = two_organizations().await;
+    let (owner, program) = (&world.one.owner, &world.one.program);
+    let secrets = [
+        PASSWORD.to_owned(),
+        owner.cookies[0].split('=').next_back().unwrap().to_owned(),
+        owner.cookies[1].split('=').next_back().unwrap().to_owned(),
+        program.bearer.clone().unwrap(),
+        program.bearer.as_ref().unwrap()[5..].to_owned(),
+    ];
+    for path in ["/session", "/account", "/account/sessions", "/account/api-tokens", "/users", "/invitations"]
+    {
+        let answer = world.ask(owner, "GET", path).await;
+        let text = String::from_utf8(answer.bytes).unwrap() + &format!("{:?}", answer.headers);
+        assert!(secrets.iter().all(|secret| !text.contains(secret)), "{path}");
+    }
+    let dump = world.place.contents().await;
+    for secret in &secrets {
+        assert!(!dump.windows(secret.len()).any(|window| window == secret.as_bytes()));
+    }
+}

@@ -1,0 +1,129 @@
+//! API tokens of one's own account. Programs show them; only who signs in with a browser makes or ends them.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::users::Role;
+use crate::http::Api;
+use crate::http::caller::{API_TOKEN_PREFIX, Browser};
+use crate::http::input::{Asked, Body, Id, PageQuery, value};
+use crate::http::output::{NoStore, Rows, Time};
+use crate::http::problem::{Problem, Problems};
+use crate::platform::{ApiTokenView, NewApiToken};
+use adit_core::domain::id::ApiTokenId;
+
+pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new().routes(routes!(list, issue)).routes(routes!(revoke))
+}
+
+/// What a program shows, without the token itself.
+#[derive(Debug, Serialize, ToSchema)]
+struct ApiToken {
+    #[schema(format = Uuid)]
+    id: String,
+    name: String,
+    /// At most this one, and at most the user's
+    role: Role,
+    created_at: Time,
+    expires_at: Time,
+    /// About when it was used last
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked_at: Option<Time>,
+}
+
+/// A token, shown once.
+#[derive(Debug, Serialize, ToSchema)]
+struct IssuedApiToken {
+    /// To be sent as `Authorization: Bearer TOKEN`
+    token: String,
+    #[serde(flatten)]
+    issued: ApiToken,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ApiTokenRequest {
+    #[schema(max_length = 80)]
+    name: String,
+    role: Role,
+    /// For how long it is good
+    #[schema(minimum = 1, maximum = 365)]
+    days: u32,
+}
+
+fn shown(view: &ApiTokenView) -> ApiToken {
+    ApiToken {
+        id: view.id.to_string(),
+        name: view.name.to_string(),
+        role: view.role.into(),
+        created_at: view.created_at.into(),
+        expires_at: view.expires_at.into(),
+        used_at: view.used_at.map(Time),
+        revoked_at: view.revoked_at.map(Time),
+    }
+}
+
+/// Lists one's API tokens, the oldest first
+#[utoipa::path(
+    get,
+    path = "/account/api-tokens",
+    tag = "account",
+    params(PageQuery),
+    responses((status = 200, body = Rows<ApiToken>), Problems)
+)]
+async fn list(
+    State(api): State<Arc<Api>>,
+    browser: Browser,
+    Asked(page): Asked<PageQuery>,
+) -> Result<Json<Rows<ApiToken>>, Problem> {
+    let page = api.platform.list_api_tokens(&browser.whole()?.signed, &page.paging()?).await?;
+    Ok(Json(Rows::of(page, |view| shown(&view))))
+}
+
+/// Issues an API token; the answer shows it, once
+#[utoipa::path(
+    post,
+    path = "/account/api-tokens",
+    tag = "account",
+    request_body = ApiTokenRequest,
+    responses((status = 201, body = IssuedApiToken), Problems)
+)]
+async fn issue(
+    State(api): State<Arc<Api>>,
+    browser: Browser,
+    Body(request): Body<ApiTokenRequest>,
+) -> Result<Response, Problem> {
+    let new =
+        NewApiToken { name: value("name", &request.name)?, role: request.role.into(), days: request.days };
+    let issued = api.platform.issue_api_token(&browser.whole()?.signed, &new).await?;
+    let token = format!("{API_TOKEN_PREFIX}{}", issued.token.reveal_hex());
+    let issued = IssuedApiToken { token, issued: shown(&issued.view) };
+    Ok((StatusCode::CREATED, NoStore(issued)).into_response())
+}
+
+/// Revokes an API token
+#[utoipa::path(
+    delete,
+    path = "/account/api-tokens/{id}",
+    tag = "account",
+    params(("id" = String, Path, format = Uuid)),
+    responses((status = 204), Problems)
+)]
+async fn revoke(
+    State(api): State<Arc<Api>>,
+    browser: Browser,
+    Id(id): Id<ApiTokenId>,
+) -> Result<StatusCode, Problem> {
+    api.platform.revoke_api_token(&browser.whole()?.signed, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
