@@ -9,6 +9,7 @@ mod board;
 mod figures;
 mod fleet;
 mod gateway;
+mod people;
 mod phases;
 mod setup;
 
@@ -26,7 +27,7 @@ use adit_net::identity::error::IdentityError;
 use adit_net::transport::endpoint::TransportError;
 
 pub use self::agent::Noise;
-pub use self::figures::{Figures, Linking, NoiseFigures, Storm, Termination};
+pub use self::figures::{Figures, Linking, NoiseFigures, PeopleFigures, Storm, Termination};
 pub use self::phases::measure;
 
 /// Agents of one run at most; the gateway itself may serve fewer.
@@ -39,6 +40,8 @@ pub struct Wanted {
     /// Agents that say all the gateway lets them while noise is measured; none: noise is not measured.
     pub noisy: usize,
     pub noise: Noise,
+    /// Users of the API at once; none: that is not measured.
+    pub people: usize,
     /// Of all that is left to chance: back-offs, which connections are terminated and when.
     pub seed: u64,
     /// How long the gateway's processor time is counted, each time.
@@ -92,6 +95,8 @@ pub enum AgentsError {
     Platform(#[from] PlatformError),
     #[error("the platform could not be moved to the database; `--database` must name an empty one")]
     Move { source: Box<MigrateError> },
+    #[error("a user could not be served over the API")]
+    People { source: Box<dyn std::error::Error + Send + Sync> },
     #[error("an agent could not be enrolled")]
     Enrol(#[from] EnrolRefusal),
     #[error("an agent's key or certificate could not be made")]

@@ -4,6 +4,7 @@
 //! Anyone who may read the gateway's state folder may act for any organization; the audit log says that it
 //! was done here, and by whom.
 
+mod ca;
 mod channel;
 mod connection;
 mod find;
@@ -15,6 +16,7 @@ mod out_file;
 mod output;
 mod peering;
 mod server;
+mod user;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -64,6 +66,9 @@ enum AdminCommand {
     /// Organizations and their tiers
     #[command(subcommand, visible_alias = "organization")]
     Org(organization::Verb),
+    /// People who act for an organization
+    #[command(subcommand)]
+    User(user::Verb),
     /// Mirth servers, each with an agent beside it
     #[command(subcommand)]
     Server(server::Verb),
@@ -85,6 +90,8 @@ enum AdminCommand {
     /// Tunnels between two servers
     #[command(subcommand)]
     Connection(connection::Verb),
+    /// Print the certificate of this gateway's CA in PEM, for programs that are to know it by that
+    Ca,
     /// What was done and refused, oldest first
     Audit {
         /// How many of the newest entries
@@ -101,6 +108,9 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         _ => None,
     };
     privilege::act_as_owner(&arguments.config, &config.state)?;
+    if matches!(arguments.command, AdminCommand::Ca) {
+        return ca::print(&config);
+    }
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -145,6 +155,7 @@ async fn open(config: GatewayConfig, acting: Option<String>, json: bool) -> anyh
 async fn dispatch(session: &CliSession, command: AdminCommand, out: Option<OutFile>) -> anyhow::Result<()> {
     match command {
         AdminCommand::Org(verb) => organization::run(session, verb).await,
+        AdminCommand::User(verb) => user::run(session, verb).await,
         AdminCommand::Server(verb) => server::run(session, verb).await,
         AdminCommand::Token(verb) => server::run_token(session, verb, out).await,
         AdminCommand::Channel(verb) => channel::run(session, verb).await,
@@ -152,6 +163,7 @@ async fn dispatch(session: &CliSession, command: AdminCommand, out: Option<OutFi
         AdminCommand::Grant(verb) => grant::run(session, verb).await,
         AdminCommand::Offer(verb) => offer::run(session, verb).await,
         AdminCommand::Connection(verb) => connection::run(session, verb).await,
+        AdminCommand::Ca => ca::print(&session.config).map(drop),
         AdminCommand::Audit { rows } => audit(session, rows).await,
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 /// A file that can be used.
 enum Config {
     Agent(Box<AgentConfig>),
-    Gateway(GatewayConfig),
+    Gateway(Box<GatewayConfig>),
 }
 
 impl Config {
@@ -71,7 +71,7 @@ fn usual(folder: &Path) -> PathBuf {
 fn read(path: &Path, is_gateway: bool, findings: &mut Findings) -> Option<Config> {
     let written = files::read(path).map_err(|error| findings.error(&error)).ok()?;
     let config = if is_gateway || GatewayConfig::is_meant_by(&written.text) {
-        files::read_gateway(path).map(Config::Gateway)
+        files::read_gateway(path).map(|config| Config::Gateway(Box::new(config)))
     } else {
         files::read_agent(path).map(|config| Config::Agent(Box::new(config)))
     };

@@ -1,5 +1,6 @@
 //! `adit gateway`: the life of the gateway's process, in order.
 
+mod init;
 mod migrate;
 
 use std::convert::Infallible;
@@ -10,6 +11,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use sd_notify::NotifyState;
+
+pub(super) use self::init::link;
 
 use super::files;
 use super::signals::Signals;
@@ -23,6 +26,9 @@ use adit_observe::{log, metrics};
 const START_EXCUSED_MICROS: u32 = 60_000_000;
 const START_EXCUSED_EVERY: Duration = Duration::from_secs(20);
 
+const NOTHING_YET: &str = "there is no organization yet, so nobody could sign in; make the first one and its owner with \
+    `adit gateway init --organization NAME --email EMAIL`";
+
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Arguments {
@@ -35,13 +41,17 @@ pub(super) struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum GatewayCommand {
+    /// Make the first organization, and a link by which its owner signs in; before the first start
+    Init(init::Arguments),
     /// Move the platform to another database while no gateway runs on it, and compare row by row
     Migrate(migrate::Arguments),
 }
 
 pub(super) fn run(Arguments { config: path, command }: Arguments) -> anyhow::Result<ExitCode> {
-    if let Some(GatewayCommand::Migrate(arguments)) = command {
-        return migrate::run(&arguments);
+    match command {
+        Some(GatewayCommand::Init(arguments)) => return init::run(&arguments),
+        Some(GatewayCommand::Migrate(arguments)) => return migrate::run(&arguments),
+        None => {}
     }
     let config = files::read_gateway(&path)?;
     privilege::act_as_owner(&path, &config.state)?;
@@ -87,6 +97,10 @@ async fn serve(config: &GatewayConfig) -> anyhow::Result<ExitCode> {
         }
     };
     let Some(mut gateway) = started else { return Ok(ExitCode::SUCCESS) };
+    if !gateway.platform().has_organizations().await? {
+        gateway.shutdown().await;
+        anyhow::bail!(NOTHING_YET);
+    }
     // Without systemd there is nobody to tell.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     let (code, reason) = tokio::select! {

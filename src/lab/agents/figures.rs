@@ -24,6 +24,7 @@ pub struct Figures {
     pub resident_linked: u64,
     pub linked_at_rest: usize,
     pub noise: Option<NoiseFigures>,
+    pub people: Option<PeopleFigures>,
     pub termination: Termination,
     pub storm: Option<Storm>,
     /// Of links and attempts since the last start of the gateway, by reason.
@@ -59,6 +60,30 @@ pub struct NoiseFigures {
     pub own_percent: f64,
 }
 
+/// People read and follow while all agents have their links.
+#[derive(Debug, Default, Serialize)]
+pub struct PeopleFigures {
+    pub people: usize,
+    /// That stayed open to the end.
+    pub streams: usize,
+    pub lists: u64,
+    #[serde(rename = "list_p50_seconds", serialize_with = "seconds")]
+    pub list_p50: Duration,
+    #[serde(rename = "list_p99_seconds", serialize_with = "seconds")]
+    pub list_p99: Duration,
+    #[serde(rename = "detail_p50_seconds", serialize_with = "seconds")]
+    pub detail_p50: Duration,
+    #[serde(rename = "detail_p99_seconds", serialize_with = "seconds")]
+    pub detail_p99: Duration,
+    /// Told to wait.
+    pub refused: u64,
+    #[serde(rename = "cpu_percent")]
+    pub percent: f64,
+    /// More than without them.
+    #[serde(rename = "more_resident_bytes")]
+    pub more_resident: u64,
+}
+
 /// Connections are terminated by another process than the gateway; both agents hear of it.
 #[derive(Debug, Default, Serialize)]
 pub struct Termination {
@@ -92,6 +117,41 @@ pub struct Storm {
     pub spent: Duration,
 }
 
+impl PeopleFigures {
+    pub(super) fn of(
+        people: usize,
+        streams: usize,
+        lists: &Histogram,
+        details: &Histogram,
+        refused: u64,
+    ) -> Self {
+        Self {
+            people,
+            streams,
+            lists: lists.count(),
+            list_p50: lists.quantile(0.5),
+            list_p99: lists.quantile(0.99),
+            detail_p50: details.quantile(0.5),
+            detail_p99: details.quantile(0.99),
+            refused,
+            ..Self::default()
+        }
+    }
+
+    fn fill(&self, rows: &mut Rows<'_, '_>) -> fmt::Result {
+        rows.row("people at once", self.people, "")?;
+        rows.row("streams of events open to the end", self.streams, "")?;
+        rows.row("lists read", self.lists, "")?;
+        rows.row("a list, p50", millis(self.list_p50), "ms")?;
+        rows.row("a list, p99", millis(self.list_p99), "ms")?;
+        rows.row("a detail, p50", millis(self.detail_p50), "ms")?;
+        rows.row("a detail, p99", millis(self.detail_p99), "ms")?;
+        rows.row("requests told to wait", self.refused, "")?;
+        rows.row("processor with people", hundredths(self.percent), "% of a core")?;
+        rows.row("memory more than without them", self.more_resident / 1_024, "KiB")
+    }
+}
+
 impl Termination {
     pub(super) fn of(acts: &Histogram, heard: &Histogram, unheard: u64) -> Self {
         Self {
@@ -114,11 +174,12 @@ impl Figures {
         self.resident_linked.saturating_sub(self.resident_empty) / linked
     }
 
-    /// Returns whether every agent had its link, and both ends heard of each termination.
+    /// Returns whether every agent had its link, everybody's events went on, and both ends heard of each termination.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         let all_back = self.storm.as_ref().is_none_or(|storm| storm.linked == self.agents);
-        self.linking.linked == self.agents && self.termination.unheard == 0 && all_back
+        let all_follow = self.people.as_ref().is_none_or(|people| people.streams == people.people);
+        self.linking.linked == self.agents && self.termination.unheard == 0 && all_back && all_follow
     }
 }
 
@@ -138,6 +199,9 @@ impl Display for Figures {
         rows.row("processor at rest", hundredths(self.rest_percent), "% of a core")?;
         if let Some(noise) = &self.noise {
             noise.fill(&mut rows)?;
+        }
+        if let Some(people) = &self.people {
+            people.fill(&mut rows)?;
         }
         self.termination.fill(&mut rows)?;
         if let Some(storm) = &self.storm {

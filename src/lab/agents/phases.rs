@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::agent::GatewayPlace;
-use super::figures::{Figures, Linking, NoiseFigures, Storm, Termination};
+use super::figures::{Figures, Linking, NoiseFigures, PeopleFigures, Storm, Termination};
 use super::fleet::{Fleet, Sockets};
 use super::gateway::{GatewayProcess, Stopwatch};
+use super::people;
 use super::setup::{self, TRUST_DOMAIN, Tie, Town};
 use super::{AGENTS_MAX, AgentsError, Wanted};
 use crate::lab::{free_ports, quoted};
@@ -43,6 +44,7 @@ pub async fn measure(wanted: &Wanted, say: &dyn Fn(&str)) -> Result<Figures, Age
     if let Some(own) = own_noise {
         run.noise(&fleet, own).await?;
     }
+    run.people().await?;
     run.terminate(&fleet).await?;
     let (mut figures, gateway) =
         if wanted.storm { run.storm(&fleet).await? } else { (run.figures, run.gateway) };
@@ -89,7 +91,8 @@ impl<'a> Run<'a> {
         // Some are left when those that are to be terminated are gone.
         let rounds = (2 * wanted.terminations).div_ceil(wanted.agents).clamp(1, wanted.agents - 1);
         say(&format!("{} servers are registered, connected and enrolled", wanted.agents));
-        let town = setup::fill(&state, wanted.database.as_ref(), wanted.agents, rounds).await?;
+        let town =
+            setup::fill(&state, wanted.database.as_ref(), wanted.agents, rounds, wanted.people).await?;
         let set_up = begun.elapsed();
         let [port] = free_ports().map_err(|source| AgentsError::NoPort { source })?;
         let config = folder.join("gateway.toml");
@@ -178,6 +181,22 @@ impl<'a> Run<'a> {
         self.figures.noise =
             Some(NoiseFigures { noisy, what, per_second, percent, more_percent, own_percent });
         sleep(self.settle(SETTLE)).await;
+        Ok(())
+    }
+
+    /// Has users read and follow over the API.
+    async fn people(&mut self) -> Result<(), AgentsError> {
+        if self.town.tokens.is_empty() {
+            return Ok(());
+        }
+        (self.say)(&format!("{} people read and follow", self.town.tokens.len()));
+        let (before, watch) = (self.gateway.resident()?, Stopwatch::start(&self.gateway)?);
+        let asked = people::ask(self.place.address, &self.town.tokens, self.wanted.window).await;
+        let (took, spent) = watch.stop(&self.gateway)?;
+        self.gateway.check_alive()?;
+        let percent = 100.0 * spent.as_secs_f64() / took.as_secs_f64();
+        let more_resident = self.gateway.resident()?.saturating_sub(before);
+        self.figures.people = Some(PeopleFigures { percent, more_resident, ..asked? });
         Ok(())
     }
 

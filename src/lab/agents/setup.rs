@@ -21,15 +21,18 @@ use adit_core::domain::connection::Protocol;
 use adit_core::domain::id::{ConnectionId, OrganizationId, RouteId, ServerId};
 use adit_core::domain::name::{Description, Name};
 use adit_core::domain::role::UserRole;
+use adit_core::domain::secret::Password;
 use adit_core::domain::tier::Tier;
 use adit_gateway::authority::Authority;
 use adit_gateway::migrate::{Side, migrate};
 use adit_gateway::platform::{
-    ConnectionCommand, DATABASE, Initiator, Location, NewChannel, Platform, ServerText, TokenLife,
+    Acceptance, ConnectionCommand, DATABASE, Initiator, Location, NewApiToken, NewChannel, Platform,
+    ServerText, TokenLife, Visit,
 };
 use adit_net::host::folder::Folder;
 use adit_net::identity::csr::VerifiedCsr;
 use adit_net::identity::key::KeyPair;
+use adit_net::identity::random;
 use adit_net::identity::time::{HostClock, TimeSource};
 use adit_net::identity::tls::Identity;
 use adit_net::transport::endpoint::Credentials;
@@ -52,6 +55,8 @@ pub(super) struct Town {
     pub(super) route: RouteId,
     pub(super) agents: Vec<Credentials>,
     pub(super) connections: Vec<Tie>,
+    /// API tokens of as many users.
+    pub(super) tokens: Vec<String>,
 }
 
 /// An active connection and who may end it.
@@ -75,12 +80,14 @@ pub(super) async fn fill(
     database: Option<&DatabaseUrl>,
     agents: usize,
     rounds: usize,
+    people: usize,
 ) -> Result<Town, AgentsError> {
     let clock: Arc<dyn TimeSource> = Arc::new(HostClock);
     let memory = TempDir::with_prefix_in("adit-agents-", MEMORY).ok();
     let place = memory.as_ref().map_or_else(|| state.to_owned(), |memory| memory.path().join("state"));
     let platform = Platform::open(&place, Arc::clone(&clock)).await?;
     let (authority, agents, connections) = write(&platform, &place, &clock, agents, rounds).await?;
+    let tokens = users(&platform, &connections, people).await?;
     platform.close().await?;
     drop(platform);
     if memory.is_some() {
@@ -95,7 +102,7 @@ pub(super) async fn fill(
         None => Location::Sqlite(state.join(DATABASE)),
     };
     let platform = Platform::open_at(state, &location, clock).await?;
-    Ok(Town { platform, route: authority.route(), agents, connections })
+    Ok(Town { platform, route: authority.route(), agents, connections, tokens })
 }
 
 /// Moves the rows as `adit gateway migrate` does, to a database that must be empty.
@@ -183,6 +190,28 @@ async fn organizations(platform: &Platform, count: usize) -> Result<Vec<Initiato
     Ok(actors)
 }
 
+/// Makes users with an API token each, of the organizations whose connections there are, in turn.
+async fn users(platform: &Platform, ties: &[Tie], count: usize) -> Result<Vec<String>, AgentsError> {
+    let visit = Visit { address: HERE, agent: "adit-lab".into(), device: None };
+    let mut tokens = Vec::with_capacity(count);
+    for (number, tie) in
+        ties.iter().cycle().step_by((ties.len() / count.max(1)).max(1)).take(count).enumerate()
+    {
+        let email = format!("user{number}@lab.example").parse().expect("a constant form of addresses");
+        let invited = platform.invite(&tie.actor, &email, UserRole::Auditor, TokenLife::Hour).await?;
+        let acceptance = Acceptance {
+            token: invited.token,
+            name: Some(format!("User {number}").parse()?),
+            password: Password::new(hex::encode(random::bytes::<16>())),
+        };
+        let signed = platform.accept_invitation(&acceptance, &visit).await?.signed;
+        let new = NewApiToken { name: "lab".parse()?, role: UserRole::Auditor, days: 1 };
+        let issued = platform.issue_api_token(&signed, &new).await?;
+        tokens.push(format!("adit_{}", issued.token.reveal_hex()));
+    }
+    Ok(tokens)
+}
+
 async fn add_server(platform: &Platform, actor: Initiator, number: usize) -> Result<Server, AgentsError> {
     let name = format!("Mirth {}", number + 1).parse()?;
     let text = ServerText { name, description: Description::default(), version: Description::default() };
@@ -234,7 +263,7 @@ mod tests {
     #[tokio::test]
     async fn every_server_has_two_connections_in_the_ring() {
         let folder = tempfile::tempdir().unwrap();
-        let town = fill(&folder.path().join("state"), None, 24, 1).await.unwrap();
+        let town = fill(&folder.path().join("state"), None, 24, 1, 0).await.unwrap();
         let mut ends = vec![0; 24];
         for tie in &town.connections {
             ends[tie.source] += 1;

@@ -23,6 +23,9 @@ pub(super) struct Arguments {
     /// What they say: reports of their connections, or other addresses of theirs
     #[arg(long, default_value = Noise::Reports.as_str(), value_parser = noise())]
     noise: Noise,
+    /// How many users read lists and details over the API and follow its events, for the length of a window
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    people: usize,
     /// What is left to chance follows from it
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -101,8 +104,19 @@ async fn measure(wanted: &Wanted, say: &dyn Fn(&str)) -> anyhow::Result<Figures>
 }
 
 fn wanted(arguments: Arguments) -> anyhow::Result<Wanted> {
-    let Arguments { agents, noisy, noise, seed, terminations, no_storm, sockets, database, folder, .. } =
-        arguments;
+    let Arguments {
+        agents,
+        noisy,
+        noise,
+        people,
+        seed,
+        terminations,
+        no_storm,
+        sockets,
+        database,
+        folder,
+        ..
+    } = arguments;
     let adit = match arguments.adit {
         Some(adit) => adit,
         None => env::current_exe().context("cannot find this program")?.with_file_name("adit"),
@@ -111,6 +125,7 @@ fn wanted(arguments: Arguments) -> anyhow::Result<Wanted> {
         agents,
         noisy,
         noise,
+        people,
         seed,
         window: Duration::from_secs_f64(arguments.window),
         terminations,

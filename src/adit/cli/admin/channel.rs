@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::name::{Description, Name};
-use adit_gateway::platform::{ChannelFilter, ChannelView, NewChannel};
+use adit_gateway::platform::{ChannelFilter, ChannelText, ChannelView, NewChannel};
 
 use super::CliSession;
 use super::json::ChannelJson;
@@ -33,6 +33,16 @@ pub(super) enum Verb {
     Publish { channel: String },
     /// Hide a channel from peers without a connection to it
     Unpublish { channel: String },
+    /// Change what peers read of a channel; what is not given stays
+    Describe {
+        channel: String,
+        #[arg(long)]
+        name: Option<Name>,
+        #[arg(long)]
+        description: Option<Description>,
+    },
+    /// Delete a channel for good, with its grants and connections
+    Delete { channel: String },
 }
 
 pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> {
@@ -50,6 +60,17 @@ pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> 
         }
         Verb::Publish { channel } => publish(session, &channel, true).await,
         Verb::Unpublish { channel } => publish(session, &channel, false).await,
+        Verb::Describe { channel, name, description } => {
+            let found = session.find_channel(&channel).await?;
+            let text = ChannelText {
+                name: name.unwrap_or(found.name),
+                description: description.unwrap_or(found.description),
+            };
+            let initiator = session.initiator(Some(found.organization_id)).await?;
+            session.platform.describe_channel(&initiator, found.id, &text).await?;
+            session.done(&format!("{} is described anew", text.name))
+        }
+        Verb::Delete { channel } => delete(session, &channel).await,
     }
 }
 
@@ -58,6 +79,15 @@ async fn publish(session: &CliSession, channel: &str, published: bool) -> anyhow
     let initiator = session.initiator(Some(found.organization_id)).await?;
     session.platform.set_published(&initiator, found.id, published).await?;
     session.done(&format!("{} is {}", found.name, if published { "published" } else { "hidden" }))
+}
+
+async fn delete(session: &CliSession, channel: &str) -> anyhow::Result<()> {
+    let found = session.find_channel(channel).await?;
+    let initiator = session.initiator(Some(found.organization_id)).await?;
+    let consequences = session.platform.channel_deletion(&initiator, found.id).await?;
+    session.confirm(&format!("{} is deleted: {consequences}", found.name))?;
+    session.platform.delete_channel(&initiator, found.id).await?;
+    session.done(&format!("{} is deleted", found.name))
 }
 
 const COLUMNS: Columns<ChannelView, ChannelJson, 6> = Columns {

@@ -76,8 +76,8 @@ impl CliSession {
         .await
     }
 
-    /// Finds it by id, or by an organization when only one open request or agreement names it.
-    pub(super) async fn find_peering(&self, wanted: &str) -> anyhow::Result<PeeringView> {
+    /// Finds it by id, or by an organization when only one in this status names it.
+    pub(super) async fn find_peering(&self, wanted: &str, status: &str) -> anyhow::Result<PeeringView> {
         let host = Self::host();
         let page = async |paging: Paging| {
             self.platform.list_peerings(&host, &PeeringFilter::default(), &paging).await
@@ -86,7 +86,7 @@ impl CliSession {
             id: it.id.to_string(),
             names: vec![it.requester.to_string(), it.recipient.to_string()],
             shown: format!("{} with {} ({})", it.requester, it.recipient, it.status),
-            living: it.status == "requested",
+            living: it.status == status,
         })
         .await
     }
@@ -135,7 +135,7 @@ impl CliSession {
 }
 
 /// Picks one out of a list: exact id first, then names, then the beginning of an id.
-async fn pick<T>(
+pub(super) async fn pick<T>(
     resource: &str,
     wanted: &str,
     page: impl AsyncFn(Paging) -> Result<Page<T>, PlatformError>,

@@ -30,6 +30,8 @@ pub(super) enum Verb {
         /// or enterprise (no limit)
         tier: Tier,
     },
+    /// Give an organization another name; its peers see it
+    Rename { organization: String, name: Name },
 }
 
 pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> {
@@ -49,6 +51,11 @@ pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> 
             let found = session.find_organization(&organization).await?;
             session.platform.set_tier(&CliSession::host(), found.id, tier).await?;
             session.done(&format!("{} is {tier}", found.name))
+        }
+        Verb::Rename { organization, name } => {
+            let found = session.find_organization(&organization).await?;
+            session.platform.rename_organization(&CliSession::host(), found.id, &name).await?;
+            session.done(&format!("{} is {name} from now on", found.name))
         }
     }
 }

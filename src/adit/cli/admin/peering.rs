@@ -22,6 +22,8 @@ pub(super) enum Verb {
     Decline { peering: String },
     /// Withdraw a request, for its requester
     Withdraw { peering: String },
+    /// End an agreement, for the party of --as, with all grants, connections and offers between the two
+    End { peering: String },
     /// Show requests and agreements
     List,
 }
@@ -33,29 +35,41 @@ pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> 
             session.made(session.platform.request_peering(&session.initiator(None).await?, with.id).await?)
         }
         Verb::Accept { peering } => {
-            let found = session.find_peering(&peering).await?;
+            let found = session.find_peering(&peering, "requested").await?;
             let initiator = session.initiator(Some(found.recipient_id)).await?;
             session.platform.accept_peering(&initiator, found.id).await?;
             session.done(&format!("{} and {} have an agreement", found.requester, found.recipient))
         }
         Verb::Decline { peering } => {
-            let found = session.find_peering(&peering).await?;
+            let found = session.find_peering(&peering, "requested").await?;
             let initiator = session.initiator(Some(found.recipient_id)).await?;
             session.platform.decline_peering(&initiator, found.id).await?;
             session.done(&format!("{} declined", found.recipient))
         }
         Verb::Withdraw { peering } => {
-            let found = session.find_peering(&peering).await?;
+            let found = session.find_peering(&peering, "requested").await?;
             let initiator = session.initiator(Some(found.requester_id)).await?;
             session.platform.withdraw_peering(&initiator, found.id).await?;
             session.done(&format!("{} withdrew the request", found.requester))
         }
+        Verb::End { peering } => end(session, &peering).await,
         Verb::List => {
             let (viewer, every) = (session.viewer().await?, PeeringFilter::default());
             let page = async |paging| session.platform.list_peerings(&viewer, &every, &paging).await;
             session.show_pages(&COLUMNS, page).await
         }
     }
+}
+
+async fn end(session: &CliSession, peering: &str) -> anyhow::Result<()> {
+    let found = session.find_peering(peering, "live").await?;
+    let (one, other) = (&found.requester, &found.recipient);
+    let parties = [(found.requester_id, one.to_string()), (found.recipient_id, other.to_string())];
+    let initiator = session.party(parties).await?;
+    let consequences = session.platform.peering_ending(&initiator, found.id).await?;
+    session.confirm(&format!("the agreement of {one} and {other} is ended: {consequences}"))?;
+    session.platform.end_peering(&initiator, found.id).await?;
+    session.done(&format!("{one} and {other} have no agreement any more"))
 }
 
 const COLUMNS: Columns<PeeringView, PeeringJson, 5> = Columns {

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Subcommand;
 
-use adit_core::config::connector::Connector;
 use adit_core::domain::id::ServerId;
 use adit_core::domain::name::{Description, Name};
 use adit_gateway::authority::Authority;
-use adit_gateway::platform::{Initiator, IssuedToken, ServerFilter, ServerText, ServerView, TokenLife};
+use adit_gateway::platform::{
+    ConnectorFile, GatewayPlace, Initiator, ServerFilter, ServerText, ServerView, TokenLife,
+};
 use adit_net::host::folder::Folder;
 
 use super::CliSession;
@@ -43,6 +44,8 @@ pub(super) enum Verb {
     },
     /// Revoke a lost or stolen host's key; it needs a new token to come back
     Revoke { server: String },
+    /// Delete a server for good, with its channels, grants and connections
+    Delete { server: String },
 }
 
 #[derive(Subcommand)]
@@ -83,6 +86,7 @@ pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> 
             session.platform.describe_server(&initiator, found.id, &text).await?;
             session.done(&format!("{} is described anew", text.name))
         }
+        Verb::Delete { server } => delete(session, &server).await,
         Verb::Revoke { server } => {
             let found = session.find_server(&server).await?;
             let initiator = session.initiator(Some(found.organization_id)).await?;
@@ -95,6 +99,16 @@ pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> 
                 .done(&format!("{}: {key} is revoked; to bring the server back, issue a token", found.name))
         }
     }
+}
+
+async fn delete(session: &CliSession, server: &str) -> anyhow::Result<()> {
+    let found = session.find_server(server).await?;
+    let initiator = session.initiator(Some(found.organization_id)).await?;
+    let consequences = session.platform.server_deletion(&initiator, found.id).await?;
+    session
+        .confirm(&format!("{} is deleted, and its agent is cut off for good: {consequences}", found.name))?;
+    session.platform.delete_server(&initiator, found.id).await?;
+    session.done(&format!("{} is deleted", found.name))
 }
 
 const COLUMNS: Columns<ServerView, ServerJson, 6> = Columns {
@@ -148,19 +162,16 @@ async fn issue_into(
     server: ServerId,
     life: TokenLife,
     mut out: impl Write,
-) -> anyhow::Result<IssuedToken> {
+) -> anyhow::Result<ConnectorFile> {
     let folder = Folder::open(&session.config.state)?;
     let authority = Authority::open(&folder, &session.config.trust_domain, session.platform.now())?;
-    let issued = session.platform.issue_token(initiator, server, life).await?;
-    let connector = Connector {
+    let place = GatewayPlace {
         addresses: vec![session.config.name.clone()],
         trust_domain: session.config.trust_domain.clone(),
-        key: authority.trust().ca_key(),
-        server: issued.server,
-        token: Some(issued.token.clone()),
+        ca_key: authority.trust().ca_key(),
     };
-    let text = connector.render(issued.server_name.as_str(), issued.expires_at);
-    out.write_all(text.as_bytes())
+    let issued = session.platform.connector(initiator, server, life, &place).await?;
+    out.write_all(issued.text.as_bytes())
         .and_then(|()| out.flush())
         .context("cannot write the connector file; issue the token again, this one is void then")?;
     Ok(issued)

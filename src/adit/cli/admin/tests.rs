@@ -7,8 +7,11 @@ use clap::{CommandFactory, Parser};
 use adit_core::config::gateway::GatewayConfig;
 use adit_core::domain::id::ConnectionId;
 use adit_core::domain::page::{Cursor, List, Page, Paging, Place};
+use adit_core::domain::role::UserRole;
+use adit_core::domain::secret::Password;
 use adit_core::domain::status::Status;
-use adit_gateway::platform::ConnectionFilter;
+use adit_core::domain::time::Timestamp;
+use adit_gateway::platform::{Acceptance, ConnectionFilter, TokenLife, Visit};
 
 use super::find::{Called, Candidates};
 use super::json::ConnectionJson;
@@ -113,6 +116,72 @@ async fn an_offer_goes_through_all_its_steps_in_words() {
     assert!(offered(&config).await.is_empty());
 }
 
+#[tokio::test]
+async fn what_ends_says_what_goes_with_it_and_is_done_with_yes_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    for line in [
+        "org add Lakeside --tier standard",
+        "org add Hillside --tier standard",
+        "server add Main --as Hillside",
+        "server add Clinic --as Lakeside",
+        "peering request --with Lakeside --as Hillside",
+        "peering accept Hillside",
+        "channel add ADT --server Main --protocol mllp",
+        "channel add ORU --server Main --protocol mllp",
+        "grant request --channel ADT --source Clinic",
+        "grant approve ADT",
+        "channel describe ADT --name Admissions",
+        "org rename Hillside Hilltop",
+    ] {
+        run(&config, line).await.unwrap();
+    }
+    for (line, said) in [
+        (
+            "channel delete Admissions",
+            "Admissions is deleted: 1 channel, 1 grant, 1 connection ends with it (Lakeside)",
+        ),
+        ("server delete Main", "for good: 2 channels, 1 grant, 1 connection ends with it (Lakeside)"),
+        ("peering end Hilltop --as Lakeside", "is ended: 1 grant, 1 connection ends with it (Hilltop)"),
+    ] {
+        let asked = run(&config, line).await.unwrap_err().to_string();
+        assert!(asked.contains(said) && asked.contains("add --yes"), "{asked}");
+    }
+    run(&config, "peering end Hilltop --as Lakeside --yes").await.unwrap();
+    run(&config, "channel delete ORU --yes").await.unwrap();
+    run(&config, "server delete Main --yes").await.unwrap();
+    let gone = run(&config, "server delete Main --yes").await.unwrap_err().to_string();
+    assert!(gone.contains("there is no server `Main`"), "{gone}");
+}
+
+#[tokio::test]
+async fn people_are_invited_listed_and_let_in_again_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    for line in
+        ["org add Lakeside", "user invite ada@x.example --role owner --as Lakeside", "user list --json"]
+    {
+        run(&config, line).await.unwrap();
+    }
+    let session = open(config.clone(), Some("Lakeside".into()), false).await.unwrap();
+    let by = session.initiator(None).await.unwrap();
+    let email = "eve@x.example".parse().unwrap();
+    let invited = session.platform.invite(&by, &email, UserRole::Auditor, TokenLife::Hour).await.unwrap();
+    let name = Some("Eve".parse().unwrap());
+    let accepted =
+        Acceptance { token: invited.token, name, password: Password::new("correct horse battery".into()) };
+    let visit = Visit { address: [192, 0, 2, 7].into(), agent: String::new(), device: None };
+    session.platform.accept_invitation(&accepted, &visit).await.unwrap();
+    for line in
+        ["user disable eve@x.example", "user enable Eve", "user sign-in-link EVE@x.example", "user list"]
+    {
+        run(&config, line).await.unwrap();
+    }
+    assert!(run(&config, "user invite b@x.example --role owner").await.is_err(), "for no organization");
+    let unknown = run(&config, "user disable nobody@x.example").await.unwrap_err();
+    assert!(unknown.to_string().contains("there is no user `nobody@x.example`"), "{unknown}");
+}
+
 #[test]
 fn the_arguments_of_an_offer_are_checked_before_anything_is_opened() {
     for (arguments, expected) in [
@@ -177,12 +246,14 @@ const NUMBERS: Columns<i64, i64, 2> =
 /// A list of numbers, the first of them 1, three a page.
 fn numbers(last: i64, paging: &Paging) -> Page<i64> {
     let first = match paging.after.as_ref().map(|cursor| cursor.place_in(List::Audit).unwrap()) {
-        Some(Place::Numbered(number)) => number + 1,
+        Some(Place::Written { number, .. }) => number + 1,
         _ => 1,
     };
     let rows: Vec<_> = (first..=last).take(3).collect();
     let next = rows.last().filter(|number| **number < last);
-    let next = next.map(|number| Cursor::new(List::Audit, Place::Numbered(*number)));
+    let next = next.map(|number| {
+        Cursor::new(List::Audit, Place::Written { at: Timestamp::from_millis(0), number: *number })
+    });
     Page { rows, next }
 }
 

@@ -6,9 +6,14 @@ use super::finding::Findings;
 use super::gateways::{Known, check_gateways};
 use super::network::{check_tcp_port, check_udp_port};
 use super::state::{self, State};
+use adit_core::config::console::{ConsoleConfig, ConsoleWay};
 use adit_core::config::gateway::GatewayConfig;
 use adit_core::domain::id::RouteId;
+use adit_core::domain::limits::CONSOLE_EXPIRY_WARNED;
+use adit_core::domain::time::Timestamp;
+use adit_core::domain::visible::error_chain;
 use adit_gateway::authority::{AUTHORITY, Authority};
+use adit_gateway::console::ConsoleFiles;
 use adit_gateway::database;
 use adit_net::host::folder::Folder;
 use adit_net::identity::outer::GatewayKey;
@@ -24,6 +29,9 @@ pub(super) async fn check(config: &GatewayConfig, findings: &mut Findings) {
         ));
     }
     let state = state::check(&config.state, findings);
+    if let Some(console) = &config.console {
+        check_console(console, HostClock.now(), findings);
+    }
     if config.database.is_some() {
         check_database(config, findings).await;
     }
@@ -40,8 +48,39 @@ pub(super) async fn check(config: &GatewayConfig, findings: &mut Findings) {
     }
     check_udp_port("listen", config.listen, findings);
     check_tcp_port("listen", config.listen, findings);
+    if let Some(listen) = config.console.as_ref().and_then(ConsoleConfig::listen) {
+        check_tcp_port("console listen", listen, findings);
+    }
     if let Some(metrics) = config.metrics {
         check_tcp_port("metrics", metrics, findings);
+    }
+}
+
+/// Checks what browsers are to see, as the gateway reads it.
+pub(super) fn check_console(console: &ConsoleConfig, now: Timestamp, findings: &mut Findings) {
+    if let ConsoleWay::Proxy { trusted_proxies, .. } = &console.way
+        && trusted_proxies.is_empty()
+    {
+        findings.warning(
+            "console: no `trusted_proxies` are named, so that all who come through a proxy are limited as one",
+        );
+    }
+    let Some(files) = ConsoleFiles::of(console) else { return };
+    let certificate = match files.read() {
+        Ok(certificate) => certificate,
+        Err(error) => return findings.problem(format!("console: {}", error_chain(&error))),
+    };
+    let (from, until) = (certificate.not_before, certificate.not_after);
+    if now >= until {
+        findings
+            .problem(format!("console: the certificate ended at {until}; write a new one into its files"));
+    } else if now < from {
+        findings.problem(format!("console: the certificate is valid from {from}; compare the clocks"));
+    } else if until.since(now) < CONSOLE_EXPIRY_WARNED {
+        findings.warning(format!("console: the certificate ends at {until}; write a new one into its files"));
+    } else {
+        findings
+            .fine(format!("console: browsers see a certificate for {} until {until}", console.name.host()));
     }
 }
 

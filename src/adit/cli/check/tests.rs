@@ -195,3 +195,23 @@ fn the_gateways_own_host_needs_not_be_told_which_file_is_meant() {
     world.write("agent.toml", "", 0o600);
     assert_eq!(usual(folder), world.path("agent.toml"));
 }
+
+#[test]
+fn a_certificate_for_browsers_that_is_of_no_use_is_named() {
+    let world = World::new();
+    let gateway = "name = \"gateway.example.org:443\"\ntrust_domain = \"example.org\"\nstate = \"state\"\n\
+                   listen = \"127.0.0.1:4433\"\n[console]\nname = \"console.example.org\"\n\
+                   certificate = \"console.pem\"\nkey = \"console.key\"\n";
+    assert_has(&world.check(gateway), "PROBLEM  console: cannot read `HERE/console.pem`");
+    world.write("console.pem", "nothing", 0o644);
+    world.write("console.key", "nothing", 0o644);
+    assert_has(
+        &world.check(gateway),
+        "HERE/console.key` holds the console's key and others may read it (mode 0644)",
+    );
+    world.write("console.key", "nothing", 0o600);
+    assert_has(&world.check(gateway), "holds none in PEM");
+    let proxied = gateway
+        .replace("certificate = \"console.pem\"\nkey = \"console.key\"", "listen = \"127.0.0.1:4434\"");
+    assert_has(&world.check(&proxied), "warning  console: no `trusted_proxies` are named");
+}

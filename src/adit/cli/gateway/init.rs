@@ -1,0 +1,122 @@
+//! `adit gateway init`: the first organization and the invitation of its owner, before the first start. There is no
+//! password that a new gateway knows.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use crate::cli::files;
+use adit_core::config::gateway::GatewayConfig;
+use adit_core::domain::email::Email;
+use adit_core::domain::name::Name;
+use adit_core::domain::tier::Tier;
+use adit_gateway::database;
+use adit_gateway::platform::{Initiator, IssuedInvitation, Platform};
+use adit_net::host::privilege;
+use adit_net::identity::time::HostClock;
+use adit_observe::print;
+
+/// Makes the first organization and prints a link, good once and for 24 h, by which its owner chooses a password.
+/// Refused where there is an organization.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The gateway's file
+    #[arg(long, value_name = "FILE", default_value = "/etc/adit/gateway.toml")]
+    config: PathBuf,
+    /// What the first organization is called
+    #[arg(long, value_name = "NAME")]
+    organization: Name,
+    /// Its owner's, who signs in with it
+    #[arg(long, value_name = "EMAIL")]
+    email: Email,
+    /// free, standard or enterprise
+    #[arg(long, default_value = "free")]
+    tier: Tier,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let config = files::read_gateway(&arguments.config)?;
+    privilege::act_as_owner(&arguments.config, &config.state)?;
+    let begun = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(begin(&config, arguments))?;
+    print::text(report(&config, &begun))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn begin(config: &GatewayConfig, arguments: &Arguments) -> anyhow::Result<IssuedInvitation> {
+    let database = database::location(config)?;
+    let platform = Platform::open_at(&config.state, &database, Arc::new(HostClock))
+        .await
+        .with_context(|| format!("cannot open the platform of `{}`", config.state.display()))?;
+    let host = Initiator::Host { name: format!("adit gateway init (uid {})", privilege::invoker()) };
+    let begun =
+        platform.begin_gateway(&host, &arguments.organization, arguments.tier, &arguments.email).await;
+    platform.close().await?;
+    Ok(begun?)
+}
+
+fn report(config: &GatewayConfig, begun: &IssuedInvitation) -> String {
+    format!(
+        "{} is there. Its owner, {}, opens this link once, until {}, and chooses a password:\n\n{}\n\nNext: start the \
+         gateway.\n",
+        begun.organization_name,
+        begun.email,
+        begun.expires_at,
+        link(config, begun)
+    )
+}
+
+/// Returns the link that is handed to who is invited. What stands behind the `#` goes to no server.
+pub(in crate::cli) fn link(config: &GatewayConfig, issued: &IssuedInvitation) -> String {
+    let name = config.name.to_string();
+    let name = name.strip_suffix(":443").unwrap_or(&name);
+    format!("https://{name}/invitation#{}", issued.token.reveal_hex())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn config(folder: &Path, port: u16) -> GatewayConfig {
+        let text = format!(
+            "name = \"gateway.example.org:{port}\"\ntrust_domain = \"example.org\"\nstate = \"state\"\n"
+        );
+        GatewayConfig::parse(&text, folder).unwrap()
+    }
+
+    fn arguments(organization: &str) -> Arguments {
+        Arguments {
+            config: PathBuf::new(),
+            organization: organization.parse().unwrap(),
+            email: "ada@lakeside.example".parse().unwrap(),
+            tier: Tier::Free,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_gateway_begins_once_with_a_link_for_its_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path(), 443);
+        let begun = begin(&config, &arguments("Lakeside")).await.unwrap();
+        let said = report(&config, &begun);
+        let link = format!("https://gateway.example.org/invitation#{}", begun.token.reveal_hex());
+        assert!(said.contains(&link) && said.contains("ada@lakeside.example"), "{said}");
+        let again = begin(&config, &arguments("St Mary")).await.unwrap_err();
+        assert!(again.to_string().contains("`adit admin user invite`"), "{again}");
+    }
+
+    #[tokio::test]
+    async fn a_link_names_the_port_where_it_is_another_than_usual() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path(), 8443);
+        let begun = begin(&config, &arguments("Lakeside")).await.unwrap();
+        assert!(link(&config, &begun).starts_with("https://gateway.example.org:8443/invitation#"));
+    }
+}
