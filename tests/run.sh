@@ -7,8 +7,8 @@
 #
 # Installs what is missing and says so: rustfmt and clippy, Debian packages, among them squid-openssl,
 # tinyproxy and postgresql (as root or with sudo; no service of theirs is started or enabled, and no cluster of
-# the host made), and the Python package hl7 into a virtual environment below target/. Needs no network but
-# package registries. Each suite prints its own summary and how long it took; the last line is
+# the host made), and the Python packages hl7, oidc-provider-mock and schemathesis into a virtual environment
+# below target/. Needs no network but package registries. Each suite prints its own summary and how long it took; the last line is
 # `N passed, N failed`.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -25,6 +25,8 @@ PATH=$PATH:/usr/sbin:/sbin
 target=${CARGO_TARGET_DIR:-target}
 python=$target/interop-venv/bin/python
 hl7_version=0.4.5
+oidc_version=0.3.4
+schemathesis_version=4.32.5
 passed=0
 failed=0
 failures=()
@@ -32,6 +34,7 @@ service_policy=
 cluster_policy=
 postgres=
 agents_database=
+people_database=
 log=$(mktemp)
 trap clean_up EXIT
 
@@ -49,7 +52,10 @@ main() {
     # What these measure is for people.
     suite "simulation" cargo test --locked --test simulation -- --nocapture every_seed_keeps_the_promises
     suite "networks" cargo test --locked --test it -- --nocapture ${long:+--test-threads=1} hospital_networks
+    suite "single sign-on" single_sign_on
     suite "interop" interop
+    people_database=$(mktemp -d)
+    suite "people" people
     [[ ! $long ]] || agents_database=$(mktemp -d)
     suite "agents" agents
     suite "docker" bash tests/docker/run.sh "$target/debug/adit"
@@ -125,6 +131,8 @@ install_debian_packages() {
     command -v g++ >/dev/null || packages+=(g++)
     # The walk-through asks a Mirth with it.
     command -v curl >/dev/null || packages+=(curl)
+    # What comes back over the API is read with it.
+    command -v jq >/dev/null || packages+=(jq)
     ((${#packages[@]})) || return 0
     echo "installing Debian packages: ${packages[*]}"
     if ! command -v apt-get >/dev/null; then
@@ -200,6 +208,7 @@ clean_up() {
     lift_cluster_policy
     [[ -z $postgres ]] || bash tests/postgres.sh stop "$postgres"
     [[ -z $agents_database ]] || bash tests/postgres.sh stop "$agents_database"
+    [[ -z $people_database ]] || bash tests/postgres.sh stop "$people_database"
     rm -f "$log"
 }
 
@@ -213,10 +222,17 @@ as_root() {
 
 install_python_packages() {
     local venv=$target/interop-venv
-    has_hl7 2>/dev/null && return 0
-    echo "installing the Python package hl7 $hl7_version into $venv"
+    local wanted=("hl7==$hl7_version" "oidc-provider-mock==$oidc_version" "schemathesis==$schemathesis_version")
+    has_hl7 2>/dev/null && has_package oidc-provider-mock "$oidc_version" 2>/dev/null &&
+        has_package schemathesis "$schemathesis_version" 2>/dev/null && return 0
+    echo "installing the Python packages ${wanted[*]} into $venv"
     # `--clear`: one whose Python was upgraded away, or that was left half made, cannot be mended.
-    python3 -m venv --clear "$venv" && "$python" -m pip install -q "hl7==$hl7_version" && has_hl7
+    python3 -m venv --clear "$venv" && "$python" -m pip install -q "${wanted[@]}" && has_hl7
+}
+
+has_package() {
+    "$python" -c 'import importlib.metadata, sys
+sys.exit(importlib.metadata.version(sys.argv[1]) != sys.argv[2])' "$1" "$2"
 }
 
 has_hl7() {
@@ -233,6 +249,19 @@ platform_on_postgres() {
     url=$(bash tests/postgres.sh start "$postgres") || return 1
     ADIT_TEST_POSTGRES=$url cargo test --locked -p adit-gateway --lib || return 1
     ADIT_TEST_POSTGRES=$url cargo test --locked -p adit-tests --test platform -- --nocapture
+}
+
+# Signs in at an identity provider that none of us wrote.
+single_sign_on() {
+    ADIT_TEST_OIDC=$PWD/$python cargo test --locked -p adit-gateway --lib -- real_provider
+}
+
+# Users over HTTPS, with clients that none of us wrote: attacks, secrets, and the API against its description.
+people() {
+    local url
+    url=$(bash tests/postgres.sh start "$people_database") || return 1
+    "$python" tests/interop/people/run.py --adit "$target/debug/adit" --postgres "$url" \
+        --examples "$([[ $long ]] && echo 100 || echo 2)"
 }
 
 # The bench binary, built without optimisation like the other tests, can be a stand-in Mirth. The suite
@@ -257,14 +286,14 @@ bench_paths() {
 agents() {
     if [[ ! $long ]]; then
         cargo build --locked -p adit -p adit-lab || return 1
-        "$target/debug/adit-lab" agents 500 --sockets 50 --window 2 --terminations 20
+        "$target/debug/adit-lab" agents 500 --people 50 --sockets 50 --window 2 --terminations 20
         return
     fi
     cargo build --locked --release -p adit -p adit-lab || return 1
-    "$target/release/adit-lab" agents 10000 --patience 600 || return 1
+    "$target/release/adit-lab" agents 10000 --people 200 --patience 600 || return 1
     local url
     url=$(bash tests/postgres.sh start "$agents_database") || return 1
-    "$target/release/adit-lab" agents 10000 --patience 600 --database "$url"
+    "$target/release/adit-lab" agents 10000 --people 200 --patience 600 --database "$url"
 }
 
 built_as() {
@@ -286,7 +315,7 @@ suite() {
     echo "== $name"
     "$@" 2>&1 | tee "$log"
     status=${PIPESTATUS[0]}
-    read -r good bad < <(sed -nE 's/^(test result: .*\. |interop: |docker: )([0-9]+) passed[;,] ([0-9]+) failed.*/\2 \3/p' "$log" |
+    read -r good bad < <(sed -nE 's/^(test result: .*\. |interop: |people: |docker: )([0-9]+) passed[;,] ([0-9]+) failed.*/\2 \3/p' "$log" |
         awk '{ good += $1; bad += $2 } END { print good + 0, bad + 0 }')
     if [[ $status -ne 0 ]]; then
         failures+=("$name")

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_core::config::LogFormat;
-use adit_core::config::gateway::{GatewayConfig, RelayConfig};
+use adit_core::config::gateway::{GatewayConfig, IdentityProviders, RelayConfig};
 use adit_core::domain::id::{KeyFingerprint, OrganizationId, RouteId};
 use adit_core::protocol::packet::PacketKey;
 use adit_gateway::service::{Gateway, GatewaySockets};
@@ -68,6 +68,8 @@ pub(crate) async fn serve(agents: usize) -> Result<()> {
         metrics: None,
         log: LogFormat::Text,
         relay: RelayConfig::default(),
+        identity_providers: IdentityProviders::default(),
+        console: None,
     };
     let gateway = Gateway::start(&config, sockets, Arc::new(HostClock)).await?;
     for number in 0..agents {

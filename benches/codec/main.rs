@@ -10,11 +10,13 @@
 mod timer;
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use adit_agent::measurements::PassingCounts;
 use adit_core::domain::id::{BootId, RouteId};
 use adit_core::domain::limits::PROBE_BYTES_MAX;
 use adit_core::domain::secret::Secret;
+use adit_core::protocol;
 use adit_core::protocol::frame::{Decoder, TunnelFrame};
 use adit_core::protocol::mllp::{MllpEvent, MllpObserver};
 use adit_core::protocol::packet::{Claim, PROBE_BYTES_MIN, Packet, PacketKey, PacketKind, quic_route};
@@ -31,6 +33,7 @@ fn main() {
     packets(&timer);
     frames(&timer);
     observer(&timer);
+    measurements(&timer);
     println!("codec: all loops ran{}", if once { ", briefly: the figures mean nothing" } else { "" });
 }
 
@@ -101,6 +104,17 @@ fn observer(timer: &Timer) {
         // Speed without sight would be worth nothing.
         assert_eq!((messages, answers), (calls, calls), "one event for each message and each answer");
     }
+}
+
+/// What an acknowledgement costs that is counted for the sums of a minute.
+fn measurements(timer: &Timer) {
+    let (counts, mut micros) = (PassingCounts::default(), 0);
+    run(timer, "measurement, an acknowledgement counted", None, || {
+        // Over all sizes, as a branch would be foreseen.
+        micros = (micros + 7_919) & 0xf_ffff;
+        counts
+            .note_ack(black_box(protocol::mllp::AckCode::Aa), Some(black_box(Duration::from_micros(micros))));
+    });
 }
 
 /// Times `call` and prints its line; `bytes` is what one call passes over.

@@ -34,7 +34,8 @@ async fn an_enrolled_agent_is_welcomed_with_a_snapshot_of_nothing() {
     let mut link = agent.link(&world).await;
     let welcome = link.next().await.unwrap();
     let now = adit_net::identity::time::TimeSource::now(&*world.clock);
-    let capabilities = Capabilities::own().with(Capability::AcknowledgesNotes);
+    let capabilities =
+        Capabilities::own().with(Capability::AcknowledgesNotes).with(Capability::KeepsMeasurements);
     assert_eq!(welcome, ToAgent::Welcome { version: 1, now, capabilities });
     let snapshot = link.next().await.unwrap();
     assert_eq!(snapshot, ToAgent::Snapshot { revision: 1, rules: RuleList::default(), revoked: vec![] });

@@ -54,6 +54,7 @@ mod introduction;
 mod lab;
 mod lifecycle;
 mod local_users;
+mod measurements;
 mod messages;
 mod next_version;
 mod origin;

@@ -27,6 +27,7 @@ async fn run(agents: usize, noise: Noise) -> Figures {
         agents,
         noisy: 1,
         noise,
+        people: 10,
         seed: 7,
         window: Duration::from_millis(500),
         terminations: if agents < 20 { 1 } else { 5 },
@@ -37,5 +38,5 @@ async fn run(agents: usize, noise: Noise) -> Figures {
         database: None,
         folder: None,
     };
-    measure(&wanted, &|_| {}).await.expect("a gateway under small load")
+    Box::pin(measure(&wanted, &|_| {})).await.expect("a gateway under small load")
 }

@@ -20,6 +20,7 @@ use super::lab::{HANG_LIMIT, eventually};
 
 const README: &str = include_str!("../../README.md");
 const SECTION: &str = "\n## Connecting two real hosts\n";
+const BY_CURL: &str = "\n## Two organizations, each for itself\n";
 const MESSAGES: usize = 200;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,6 +65,31 @@ async fn joins_two_hosts(mut world: World, paths: &[PathKind]) {
     let by_partner = came.iter().filter(|one| one.header("x-forwarded-for").is_some()).count();
     assert_eq!(by_partner, 1, "{came:?}");
     world.carries_messages_to(&mirth).await;
+}
+
+/// Each organization by its own users and requests, from the first start to the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_organizations_run_their_partnership_by_curl_alone() {
+    let mut world = World::new();
+    let mirth = world.host("stmary").mirth("127.0.0.1:6661");
+    let (_, section) = README.split_once(BY_CURL).expect("README has it by curl");
+    let (begin, end) = section.split("\n## ").next().unwrap().split_once("**7.").expect("it ends");
+    for Block { host, commands } in blocks(begin) {
+        world.types(host, commands).await;
+    }
+    world.carries_messages_to(&mirth).await;
+    for Block { host, commands } in blocks(end) {
+        world.types(host, commands).await;
+    }
+    for name in ["lakeside", "stmary"] {
+        eventually(&format!("{name} hears that the connection is terminated"), async || {
+            let entries = world.host(name).status().entries;
+            entries.iter().all(|entry| entry.status == "Terminated").then_some(())
+        })
+        .await;
+    }
+    let shown = world.host("lakeside").types("./api GET /peerings | jq -r '.rows[].status'", &[]);
+    assert_eq!(shown.trim(), "ended");
 }
 
 /// A provider's new address, a moved VM: nothing is restarted and no file names the address.

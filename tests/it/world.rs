@@ -11,7 +11,7 @@ use adit_agent::state::{AgentState, Enrolment};
 use adit_core::config::LogFormat;
 use adit_core::config::agent::Congestion;
 use adit_core::config::connector::Connector;
-use adit_core::config::gateway::{GatewayConfig, RelayConfig};
+use adit_core::config::gateway::{GatewayConfig, IdentityProviders, RelayConfig};
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::id::{BootId, ConnectionId, OrganizationId, ServerId};
 use adit_core::domain::role::UserRole;
@@ -202,6 +202,8 @@ async fn start_gateway(
         metrics: None,
         log: LogFormat::Text,
         relay,
+        identity_providers: IdentityProviders::default(),
+        console: None,
     };
     Gateway::start(&config, sockets, Arc::clone(clock) as Arc<dyn TimeSource>).await.unwrap()
 }

@@ -36,7 +36,7 @@ pub(crate) struct Drawn {
     third: u16,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Drawing {
     Order,
     Peering,
@@ -69,6 +69,11 @@ enum Drawing {
     Publish,
     AddOrganization,
     Sweep,
+    EndPeering,
+    DeleteServer,
+    DescribeChannel,
+    DeleteChannel,
+    Rename,
 }
 
 impl Drawing {
@@ -89,6 +94,17 @@ impl Drawing {
         )
     }
 
+    const fn needs_channel(self) -> bool {
+        matches!(
+            self,
+            Self::OfferGrant
+                | Self::RequestGrant
+                | Self::Publish
+                | Self::DescribeChannel
+                | Self::DeleteChannel
+        )
+    }
+
     const fn needs_server(self) -> bool {
         matches!(
             self,
@@ -97,6 +113,7 @@ impl Drawing {
                 | Self::Token
                 | Self::DescribeServer
                 | Self::RevokeServer
+                | Self::DeleteServer
                 | Self::Authorize
                 | Self::Linked
         )
@@ -104,7 +121,7 @@ impl Drawing {
 }
 
 /// How often each is drawn where nothing is preferred.
-const WEIGHTS: [(u32, Drawing); 31] = [
+const WEIGHTS: [(u32, Drawing); 36] = [
     (20, Drawing::Order),
     (5, Drawing::Peering),
     (5, Drawing::DecidePeering),
@@ -114,7 +131,7 @@ const WEIGHTS: [(u32, Drawing); 31] = [
     (4, Drawing::EndGrant),
     (8, Drawing::OfferAdmin),
     (8, Drawing::AcceptOffer),
-    (3, Drawing::EndOffer),
+    (6, Drawing::EndOffer),
     (10, Drawing::ViewSecret),
     (3, Drawing::RotateSecret),
     (6, Drawing::Token),
@@ -136,16 +153,21 @@ const WEIGHTS: [(u32, Drawing); 31] = [
     (3, Drawing::Publish),
     (1, Drawing::AddOrganization),
     (2, Drawing::Sweep),
+    (1, Drawing::EndPeering),
+    (1, Drawing::DeleteServer),
+    (2, Drawing::DescribeChannel),
+    (1, Drawing::DeleteChannel),
+    (1, Drawing::Rename),
 ];
 
 /// What most events of a sequence are about; then they are about few objects too.
-const THEMES: [&[(u32, Drawing)]; 6] = [
+const THEMES: [&[(u32, Drawing)]; 7] = [
     &[],
     &[
         (60, Drawing::Order),
         (10, Drawing::Mismatch),
         (20, Drawing::AcceptOffer),
-        (15, Drawing::EndOffer),
+        (45, Drawing::EndOffer),
         (15, Drawing::OfferAdmin),
     ],
     &[
@@ -161,6 +183,17 @@ const THEMES: [&[(u32, Drawing)]; 6] = [
         (20, Drawing::RevokeServer),
         (15, Drawing::Authorize),
         (10, Drawing::Judge),
+    ],
+    &[
+        (20, Drawing::EndPeering),
+        (15, Drawing::DeleteServer),
+        (15, Drawing::DeleteChannel),
+        (15, Drawing::DescribeChannel),
+        (30, Drawing::Peering),
+        (20, Drawing::AddServer),
+        (20, Drawing::AddChannel),
+        (30, Drawing::RequestGrant),
+        (30, Drawing::ApproveGrant),
     ],
     &[(60, Drawing::Tier), (60, Drawing::Order), (20, Drawing::AcceptOffer), (20, Drawing::OfferAdmin)],
     &[

@@ -8,6 +8,8 @@ mod agents;
 mod audit;
 #[path = "model/connections.rs"]
 mod connections;
+#[path = "model/ends.rs"]
+mod ends;
 #[path = "model/grants.rs"]
 mod grants;
 #[path = "model/mutation.rs"]
@@ -48,6 +50,7 @@ pub(crate) struct Server {
     pub(crate) was_enrolled: bool,
     pub(crate) link: Option<bool>,
     pub(crate) token: Option<Token>,
+    pub(crate) is_deleted: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -62,6 +65,7 @@ pub(crate) struct Channel {
     pub(crate) server: usize,
     pub(crate) name: String,
     pub(crate) published: bool,
+    pub(crate) is_deleted: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -104,6 +108,7 @@ pub(crate) struct Connection {
     pub(crate) secret: Secret,
     /// As they were when it ended.
     last_names: Option<[String; 2]>,
+    last_channel: Option<String>,
     told: [Option<Told>; 2],
     worked_before: bool,
 }
@@ -132,6 +137,7 @@ enum Permission {
     Change,
     Reveal,
     ChangeTier,
+    Rename,
 }
 
 #[derive(Debug, Clone)]
@@ -219,6 +225,11 @@ impl Model {
             Wish::ViewSecret { connection } => self.view_secret(act, who, connection),
             Wish::RotateSecret { connection } => self.rotate_secret(act, who, connection),
             Wish::IssueToken { server, hours } => self.issue_token(who, server, hours),
+            Wish::EndPeering { peering } => self.end_peering(act, who, peering),
+            Wish::DeleteServer { server } => self.delete_server(who, server),
+            Wish::DescribeChannel { channel, name } => self.describe_channel(who, channel, name),
+            Wish::DeleteChannel { channel } => self.delete_channel(who, channel),
+            Wish::RenameOrganization { organization, name } => self.rename(act, who, organization, name),
         }
     }
 
@@ -235,14 +246,25 @@ impl Model {
             (UserRole::Owner, _) | (UserRole::Operator, Permission::Change | Permission::Reveal) => true,
             (UserRole::Operator, Permission::ChangeTier) => self.is(Mutation::OperatorsChangeTheTier),
             (UserRole::Auditor, Permission::Reveal) => self.is(Mutation::AuditorsReveal),
-            (UserRole::Auditor, Permission::Change | Permission::ChangeTier) => false,
+            (UserRole::Operator, Permission::Rename)
+            | (UserRole::Auditor, Permission::Change | Permission::ChangeTier | Permission::Rename) => false,
         };
         if may { Ok(organization) } else { Err(Refusal::Rule("Role")) }
     }
 
     fn own_server(&self, number: usize, organization: usize) -> Result<usize, Refusal> {
-        let found = self.servers.get(number).filter(|server| server.organization == organization);
+        let found = self.server(number).filter(|server| server.organization == organization);
         found.map(|_| number).ok_or(Refusal::NotFound("server"))
+    }
+
+    /// Returns a server that has not been deleted.
+    fn server(&self, number: usize) -> Option<&Server> {
+        self.servers.get(number).filter(|it| !it.is_deleted)
+    }
+
+    /// Returns whether it is a channel of the organization's that has not been deleted.
+    fn owns_channel(&self, organization: usize, channel: usize) -> bool {
+        self.channels.get(channel).is_some_and(|it| !it.is_deleted) && self.owner_of(channel) == organization
     }
 
     pub(crate) fn owner_of(&self, channel: usize) -> usize {

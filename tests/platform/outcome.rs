@@ -51,6 +51,8 @@ pub(crate) enum Value {
     /// Until when the token is good.
     Until(i64),
     Name(String),
+    /// How many channels, grants, connections and open offers ended.
+    Ends([usize; 4]),
     Enrolled {
         is_first: bool,
         revoked: Option<u8>,

@@ -386,7 +386,7 @@ async fn a_channel_is_offered_to_a_peer_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-async fn crossing_requests_for_peering_leave_one() {
+async fn of_crossing_requests_for_peering_one_asks_and_one_accepts() {
     let engine = Engine::asked();
     let mut field = Field::open(engine).await;
     field.does(Asker::Host, Wish::AddOrganization { name: 2, tier: Tier::Standard }).await;
@@ -398,12 +398,14 @@ async fn crossing_requests_for_peering_leave_one() {
         async move { platform.request_peering(&actor, with).await.map(drop) }
     });
     let done = answers.await.into_iter().map(is_done).filter(|is_done| *is_done).count();
-    assert_eq!(done, 1);
+    assert_eq!(done, 2, "who asks the one who has asked accepts");
     let entries = [field.world.log_of(0).await, field.world.log_of(2).await].concat();
     let requests = entries.iter().filter(|entry| entry.action == "request peering");
     let (done, refused): (Vec<_>, Vec<_>) = requests.partition(|entry| entry.outcome == "done");
     // Lakeside had asked St Mary before.
-    assert_eq!((done.len(), refused.len()), (3, INITIATORS - 1), "both read of the one, each of its own");
+    assert_eq!((done.len(), refused.len()), (5, INITIATORS - 2), "both read of the two, each of its own");
+    let accepted = entries.iter().filter(|entry| entry.action == "accept peering" && entry.outcome == "done");
+    assert_eq!(accepted.count(), 2 + 1, "both read of the one; of St Mary's before, Lakeside does");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]

@@ -25,7 +25,7 @@ const STORY_STEPS_MAX: usize = 12;
 const SEQUENCES_FOR_MUTATIONS: u64 = 400;
 
 /// The rules that sequences run into again and again; `PeerFull` and `SourceFixed` are met now and then.
-const RULES: [&str; 46] = [
+const RULES: [&str; 47] = [
     "no such organization",
     "no such server",
     "no such channel",
@@ -47,6 +47,7 @@ const RULES: [&str; 46] = [
     "PeeringOpen",
     "PeeringLive",
     "PeeringDecided",
+    "PeeringNotLive",
     "NotRecipient",
     "NotRequester",
     "NoAgreement",

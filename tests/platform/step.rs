@@ -70,6 +70,11 @@ pub(crate) enum Wish {
     ViewSecret { connection: usize },
     RotateSecret { connection: usize },
     IssueToken { server: usize, hours: u32 },
+    EndPeering { peering: usize },
+    DeleteServer { server: usize },
+    DescribeChannel { channel: usize, name: u8 },
+    DeleteChannel { channel: usize },
+    RenameOrganization { organization: usize, name: usize },
 }
 
 /// What an agent, or a host that says it is one, asks for or tells.

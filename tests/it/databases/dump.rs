@@ -19,8 +19,9 @@ impl Dump {
             let columns =
                 words(&mut connection, format!("SELECT name FROM pragma_table_info('{table}')")).await;
             let mut values: Vec<Vec<String>> = Vec::new();
+            let order = columns.join(", ");
             for column in &columns {
-                let column = format!("SELECT quote({column}) FROM {table} ORDER BY rowid");
+                let column = format!("SELECT quote({column}) FROM {table} ORDER BY {order}");
                 values.push(words(&mut connection, column).await);
             }
             let count = values.first().map_or(0, Vec::len);

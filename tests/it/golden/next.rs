@@ -3,9 +3,11 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use adit_agent::state::AgentState;
 use adit_core::domain::id::{RelayId, RouteId};
+use adit_core::domain::measurement::{Figure, Sums};
 use adit_core::domain::path::PathKind;
 use adit_core::protocol::control::{
     Change, NoteNumber, PeerPaths, PeerRefusal, Rule, SessionReport, SessionStage, ToAgent, ToGateway,
@@ -19,6 +21,16 @@ use super::{CONNECTION, NOW, PEER, golden, is_written_alike, rules};
 fn relayed() -> Rule {
     let relays = [0x46, 0x47].map(|byte| RelayId(RouteId::from_bytes([byte; 8])));
     Rule { relays: relays.to_vec().try_into().unwrap(), ..rules().remove(0) }
+}
+
+/// A minute with something in every place.
+fn sums() -> Sums {
+    let mut sums = Sums::default();
+    for (number, figure) in (1..).zip(Figure::ALL) {
+        sums.add(figure, number);
+    }
+    sums.latencies_mut().note(Duration::from_millis(3));
+    sums
 }
 
 fn to_gateway() -> Vec<ToGateway> {
@@ -46,6 +58,7 @@ fn to_gateway() -> Vec<ToGateway> {
             note: Some(NoteNumber(1)),
         },
         ToGateway::AdminSession { connection: CONNECTION, session, note: Some(NoteNumber(2)) },
+        ToGateway::Measured { connection: CONNECTION, at: NOW, sums: sums() },
     ]
 }
 

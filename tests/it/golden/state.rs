@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use adit_agent::state::{AgentState, Enrolment, StoredSecret};
 use adit_core::config::LogFormat;
-use adit_core::config::gateway::{GatewayConfig, RelayConfig};
+use adit_core::config::gateway::{GatewayConfig, IdentityProviders, RelayConfig};
 use adit_core::domain::connection::Protocol;
 use adit_core::domain::id::RouteId;
 use adit_core::domain::page::Paging;
@@ -186,6 +186,8 @@ async fn every_file_of_a_gateway_reads_as_it_was_meant() {
         metrics: None,
         log: LogFormat::Text,
         relay: RelayConfig::default(),
+        identity_providers: IdentityProviders::default(),
+        console: None,
     };
     let gateway = Gateway::start(&config, sockets, Arc::new(HostClock)).await.unwrap();
     gateway.shutdown().await;

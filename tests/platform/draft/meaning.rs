@@ -44,12 +44,12 @@ impl Drawn {
         if matches!(kind, Drawing::ApproveGrant | Drawing::EndGrant) && model.grants.is_empty() {
             kind = if self.third.is_multiple_of(4) { Drawing::OfferGrant } else { Drawing::RequestGrant };
         }
-        if matches!(kind, Drawing::OfferGrant | Drawing::RequestGrant | Drawing::Publish)
-            && model.channels.is_empty()
-        {
+        if kind.needs_channel() && model.channels.is_empty() {
             kind = Drawing::AddChannel;
         }
-        if matches!(kind, Drawing::OfferAdmin | Drawing::DecidePeering) && model.peerings.is_empty() {
+        if matches!(kind, Drawing::OfferAdmin | Drawing::DecidePeering | Drawing::EndPeering)
+            && model.peerings.is_empty()
+        {
             kind = Drawing::Peering;
         }
         if matches!(kind, Drawing::Redeem | Drawing::Judge) && model.tokens.is_empty() {
@@ -61,7 +61,7 @@ impl Drawn {
     fn user_event(&self, model: &Model) -> Option<Event> {
         let (entitled, wish) = match self.kind {
             Drawing::Order => self.order(model),
-            Drawing::Peering => (Self::any(self.one, model.organizations.len()), self.peering(model)),
+            Drawing::Peering => self.peering(model),
             Drawing::DecidePeering => self.decide_peering(model),
             Drawing::OfferGrant => self.offer_grant(model),
             Drawing::RequestGrant => self.request_grant(model),
@@ -78,8 +78,17 @@ impl Drawn {
                 let (party, connection) = self.connection_and_owner(model);
                 (party, Wish::RotateSecret { connection })
             }
-            Drawing::Token | Drawing::DescribeServer | Drawing::RevokeServer | Drawing::AddChannel => {
-                self.of_server(model)
+            Drawing::Token
+            | Drawing::DescribeServer
+            | Drawing::RevokeServer
+            | Drawing::DeleteServer
+            | Drawing::AddChannel => self.of_server(model),
+            Drawing::EndPeering => self.end_peering(model),
+            Drawing::DescribeChannel | Drawing::DeleteChannel => self.of_channel(model),
+            Drawing::Rename => {
+                let organization = Self::any(self.one, model.organizations.len());
+                let name = usize::from(self.other % 12);
+                (organization, Wish::RenameOrganization { organization, name })
             }
             Drawing::Tier => self.tier(model),
             Drawing::AddServer => {
@@ -157,8 +166,16 @@ impl Drawn {
     }
 
     fn order(&self, model: &Model) -> (usize, Wish) {
-        let (party, connection) = self.connection_and_party(model);
-        let any = Order::ALL[usize::from(self.third / 8) % Order::ALL.len()];
+        let (party, connection) = match model.connections.iter().position(|it| it.status == Status::Declined)
+        {
+            // Few have been, and each cell of the table is asked for.
+            Some(declined) if self.one % 8 == 5 => {
+                (model.connections[declined].organizations[usize::from(self.other % 2)], declined)
+            }
+            _ => self.connection_and_party(model),
+        };
+        let drawn = if self.one % 8 == 5 { self.other / 2 } else { self.third / 8 };
+        let any = Order::ALL[usize::from(drawn) % Order::ALL.len()];
         let order = match (model.connections.get(connection).map(|it| it.status), self.third % 8) {
             (Some(Status::Ready), 0..=3) => Order::Activate,
             (Some(Status::Paused { .. }), 0..=2) => Order::Resume,
@@ -181,8 +198,14 @@ impl Drawn {
         (party, Wish::Order { connection, order })
     }
 
-    fn peering(&self, model: &Model) -> Wish {
-        Wish::RequestPeering { with: Self::any(self.other, model.organizations.len()) }
+    fn peering(&self, model: &Model) -> (usize, Wish) {
+        // Now and then one that crosses.
+        let open = model.peerings.iter().find(|it| it.status == "requested");
+        if let Some(open) = open.filter(|_| self.third.is_multiple_of(4)) {
+            return (open.recipient, Wish::RequestPeering { with: open.requester });
+        }
+        let own = Self::any(self.one, model.organizations.len());
+        (own, Wish::RequestPeering { with: Self::any(self.other, model.organizations.len()) })
     }
 
     fn decide_peering(&self, model: &Model) -> (usize, Wish) {
@@ -215,7 +238,9 @@ impl Drawn {
         let source = Self::any(self.one, model.servers.len());
         let own = model.servers.get(source).map_or(0, |it| it.organization);
         let all: Vec<_> = (0..model.channels.len()).collect();
-        let channel = Self::fit(self.other, &all, |channel| model.is_live(own, model.owner_of(*channel)));
+        let channel = Self::fit(self.other, &all, |channel| {
+            !model.channels[*channel].is_deleted && model.is_live(own, model.owner_of(*channel))
+        });
         (own, Wish::RequestGrant { channel, source })
     }
 
@@ -224,7 +249,8 @@ impl Drawn {
         let Some(found) = model.grants.get(grant) else {
             return (0, Wish::ApproveGrant { grant, source: None });
         };
-        let own = Self::fit(self.other, &model.servers, |it| it.organization == found.holder);
+        let own =
+            Self::fit(self.other, &model.servers, |it| it.organization == found.holder && !it.is_deleted);
         let source = (found.is_offer != self.third.is_multiple_of(8)).then_some(own);
         (found.decider(), Wish::ApproveGrant { grant, source })
     }
@@ -262,7 +288,7 @@ impl Drawn {
     fn accept_offer(&self, model: &Model) -> (usize, Wish) {
         let connection = self.offer(model);
         let own = model.connections.get(connection).map_or(0, |it| it.organizations[0]);
-        let source = Self::fit(self.other, &model.servers, |it| it.organization == own);
+        let source = Self::fit(self.other, &model.servers, |it| it.organization == own && !it.is_deleted);
         (own, Wish::AcceptOffer { connection, source })
     }
 
@@ -286,9 +312,30 @@ impl Drawn {
             }
             Drawing::DescribeServer => Wish::DescribeServer { server, name },
             Drawing::RevokeServer => Wish::RevokeServer { server },
+            Drawing::DeleteServer => Wish::DeleteServer { server },
             _ => Wish::AddChannel { server, name, published: !self.third.is_multiple_of(4) },
         };
         (own, wish)
+    }
+
+    fn of_channel(&self, model: &Model) -> (usize, Wish) {
+        let channel = Self::fit(self.one, &model.channels, |it| !it.is_deleted);
+        let owner = if channel == NOBODY { 0 } else { model.owner_of(channel) };
+        let name = small(self.other);
+        let describes = self.kind == Drawing::DescribeChannel;
+        (
+            owner,
+            if describes { Wish::DescribeChannel { channel, name } } else { Wish::DeleteChannel { channel } },
+        )
+    }
+
+    fn end_peering(&self, model: &Model) -> (usize, Wish) {
+        let peering = Self::fit(self.one, &model.peerings, |it| it.status == "live");
+        let party = model
+            .peerings
+            .get(peering)
+            .map_or(0, |it| if self.other.is_multiple_of(2) { it.requester } else { it.recipient });
+        (party, Wish::EndPeering { peering })
     }
 
     fn tier(&self, model: &Model) -> (usize, Wish) {

@@ -35,7 +35,7 @@ impl Model {
 
     /// Returns until when the token is good for the key.
     fn judge(&self, server: usize, token: usize, key: Option<u8>) -> Result<i64, Refusal> {
-        let kept = self.servers.get(server).and_then(|it| it.token.as_ref());
+        let kept = self.server(server).and_then(|it| it.token.as_ref());
         let kept = kept.filter(|kept| kept.number == token).ok_or(Refusal::Rule("Wrong"))?;
         if self.now >= kept.until && !self.is(Mutation::TokensNeverExpire) {
             return Err(Refusal::Rule("Expired"));
@@ -55,7 +55,7 @@ impl Model {
     }
 
     fn refuse_enrolment(&mut self, server: usize, why: Refusal) -> Refusal {
-        let known = self.servers.get(server).map(|it| it.organization);
+        let known = self.server(server).map(|it| it.organization);
         let thing =
             if known.is_some() { Thing::Server(server) } else { Thing::Text("server unknown".into()) };
         let outcome = match why {
@@ -101,7 +101,7 @@ impl Model {
     }
 
     fn authorize(&mut self, server: usize, key: u8) -> Outcome {
-        let known = self.servers.get(server);
+        let known = self.server(server);
         let why = match known {
             _ if self.revoked.contains_key(&key) => "RevokedKey",
             None => "UnknownServer",
@@ -164,7 +164,7 @@ impl Model {
     /// Both organizations read it when the connection is theirs, else the agent's own.
     fn refused_peer(&mut self, server: usize, number: usize, reason: u8, times: u32) -> Outcome {
         let nobody = Thing::Text("an unknown peer".into());
-        let Some(known) = self.servers.get(server) else {
+        let Some(known) = self.server(server) else {
             return Err(self.refuse_agent(
                 server,
                 "refuse peer",
@@ -225,7 +225,7 @@ impl Model {
         why: Refusal,
         mut logs: Vec<Option<usize>>,
     ) -> Refusal {
-        logs.extend(self.servers.get(server).map(|it| Some(it.organization)));
+        logs.extend(self.server(server).map(|it| Some(it.organization)));
         if logs.is_empty() {
             logs.push(None);
         }
@@ -238,6 +238,6 @@ impl Model {
 
     /// Returns what a server's agent is called in every log.
     pub(super) fn agent(&self, server: usize) -> String {
-        format!("agent of {}", self.servers.get(server).map_or("an unknown server", |it| &it.name))
+        format!("agent of {}", self.server(server).map_or("an unknown server", |it| &it.name))
     }
 }

@@ -143,6 +143,13 @@ fn words(model: &Model, who: Asker, wish: Wish) -> (&'static str, Thing) {
         Wish::ViewSecret { connection } => ("view secret", Thing::Connection(connection)),
         Wish::RotateSecret { connection } => ("rotate secrets", Thing::Connection(connection)),
         Wish::IssueToken { server, .. } => ("issue token", Thing::Server(server)),
+        Wish::EndPeering { peering } => ("end peering", Thing::Peering(peering)),
+        Wish::DeleteServer { server } => ("delete server", Thing::Server(server)),
+        Wish::DescribeChannel { channel, .. } => ("describe channel", Thing::Channel(channel)),
+        Wish::DeleteChannel { channel } => ("delete channel", Thing::Channel(channel)),
+        Wish::RenameOrganization { organization, .. } => {
+            ("rename organization", Thing::Organization(organization))
+        }
     }
 }
 

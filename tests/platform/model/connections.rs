@@ -117,8 +117,12 @@ impl Model {
     /// Ends it with what comes from it: the secret goes, the grant is no more.
     pub(super) fn end_connection(&mut self, number: usize, to: Status, by: Initiator) {
         let names = [Side::Source, Side::Target].map(|side| self.end_name(number, side));
+        let grant = self.connections[number].grant;
+        let channel = grant.map(|grant| self.channels[self.grants[grant].channel].name.clone());
+        let keeps = !self.is(Mutation::RenamedChannelsShowInWhatEnded);
         let connection = &mut self.connections[number];
         connection.last_names = Some(names);
+        connection.last_channel = channel.filter(|_| keeps);
         connection.status = to;
         connection.is_held_for_tier = false;
         connection.secret.forget();

@@ -10,7 +10,7 @@ use adit_core::domain::connection::Side;
 impl Model {
     pub(super) fn offer_grant(&mut self, act: &mut Act, who: Asker, channel: usize, to: usize) -> Outcome {
         let own = self.member(who, Permission::Change)?;
-        if channel >= self.channels.len() || self.owner_of(channel) != own {
+        if !self.owns_channel(own, channel) {
             return Err(Refusal::NotFound("channel"));
         }
         self.agreed(own, to)?;
@@ -30,7 +30,8 @@ impl Model {
         source: usize,
     ) -> Outcome {
         let own = self.member(who, Permission::Change)?;
-        if channel >= self.channels.len() || !self.sees_channel(Some(own), channel) {
+        let exists = self.channels.get(channel).is_some_and(|it| !it.is_deleted);
+        if !exists || !self.sees_channel(Some(own), channel) {
             return Err(Refusal::NotFound("channel"));
         }
         let source = self.own_server(source, own)?;
@@ -134,6 +135,7 @@ impl Model {
             cuts: 0,
             secret: Secret { epoch: 1, ..Secret::default() },
             last_names: None,
+            last_channel: None,
             told: [None; 2],
             worked_before: false,
         });

@@ -31,10 +31,14 @@ pub(crate) enum Mutation {
     RepeatsEachARow,
     TerminatedMayRetry,
     DisconnectsCutNothing,
+    CrossingRequestsWait,
+    EndedAgreementsLeaveGrants,
+    DeletedServersCount,
+    RenamedChannelsShowInWhatEnded,
 }
 
 impl Mutation {
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::ActivateFromOffered,
         Self::ActivateTwice,
         Self::AnyoneResumes,
@@ -63,5 +67,9 @@ impl Mutation {
         Self::RepeatsEachARow,
         Self::TerminatedMayRetry,
         Self::DisconnectsCutNothing,
+        Self::CrossingRequestsWait,
+        Self::EndedAgreementsLeaveGrants,
+        Self::DeletedServersCount,
+        Self::RenamedChannelsShowInWhatEnded,
     ];
 }

@@ -45,6 +45,7 @@ impl Model {
             cuts: 0,
             secret: Secret { epoch: 1, ..Secret::default() },
             last_names: None,
+            last_channel: None,
             told: [None; 2],
             worked_before: false,
         });

@@ -75,7 +75,8 @@ impl Model {
 
     pub(super) fn add_server(&mut self, act: &mut Act, who: Asker, name: u8) -> Outcome {
         let organization = self.member(who, Permission::Change)?;
-        let present = self.servers.iter().filter(|it| it.organization == organization).count();
+        let counts = |it: &&Server| !it.is_deleted || self.is(Mutation::DeletedServersCount);
+        let present = self.servers.iter().filter(counts).filter(|it| it.organization == organization).count();
         if present >= limits(self.organizations[organization].tier)[0]
             && !self.is(Mutation::FreeServersUnbounded)
         {
@@ -85,13 +86,17 @@ impl Model {
         self.check_server_name(organization, &name, None)?;
         act.made(Thing::Server(self.servers.len()));
         let (key, link, token) = (None, None, None);
-        self.servers.push(Server { organization, name, key, was_enrolled: false, link, token });
+        let (was_enrolled, is_deleted) = (false, false);
+        self.servers.push(Server { organization, name, key, was_enrolled, link, token, is_deleted });
         Ok(Value::Made)
     }
 
     fn check_server_name(&self, organization: usize, name: &str, but: Option<usize>) -> Result<(), Refusal> {
         let taken = self.servers.iter().enumerate().any(|(number, it)| {
-            it.organization == organization && Some(number) != but && it.name.eq_ignore_ascii_case(name)
+            it.organization == organization
+                && !it.is_deleted
+                && Some(number) != but
+                && it.name.eq_ignore_ascii_case(name)
         });
         if taken { Err(Refusal::Rule("Exists")) } else { Ok(()) }
     }
@@ -138,7 +143,7 @@ impl Model {
     ) -> Outcome {
         let organization = self.member(who, Permission::Change)?;
         let server = self.own_server(server, organization)?;
-        let of_server = self.channels.iter().filter(|it| it.server == server);
+        let of_server = self.channels.iter().filter(|it| it.server == server && !it.is_deleted);
         if of_server.clone().count() >= limits(self.organizations[organization].tier)[2] {
             return Err(Refusal::Rule("Limit"));
         }
@@ -147,13 +152,13 @@ impl Model {
             return Err(Refusal::Rule("Exists"));
         }
         act.made(Thing::Channel(self.channels.len()));
-        self.channels.push(Channel { server, name, published });
+        self.channels.push(Channel { server, name, published, is_deleted: false });
         Ok(Value::Made)
     }
 
     pub(super) fn publish(&mut self, who: Asker, channel: usize, published: bool) -> Outcome {
         let organization = self.member(who, Permission::Change)?;
-        if channel >= self.channels.len() || self.owner_of(channel) != organization {
+        if !self.owns_channel(organization, channel) {
             return Err(Refusal::NotFound("channel"));
         }
         self.channels[channel].published = published;
@@ -165,8 +170,11 @@ impl Model {
         if with >= self.organizations.len() {
             return Err(Refusal::NotFound("organization"));
         }
-        match self.peering_between(requester, with).map(|it| it.status) {
-            Some("live") => return Err(Refusal::Rule("PeeringLive")),
+        match self.peering_between(requester, with).map(|it| (it.status, it.requester)) {
+            Some(("live", _)) => return Err(Refusal::Rule("PeeringLive")),
+            Some((_, first)) if first == with && !self.is(Mutation::CrossingRequestsWait) => {
+                return self.cross(act, requester, with);
+            }
             Some(_) => return Err(Refusal::Rule("PeeringOpen")),
             None => {}
         }
@@ -178,6 +186,19 @@ impl Model {
         act.made(Thing::Peering(self.peerings.len()));
         self.peerings.push(Peering { requester, recipient: with, status });
         Ok(Value::Made)
+    }
+
+    /// Two requests that cross are one agreement.
+    fn cross(&mut self, act: &mut Act, own: usize, first: usize) -> Outcome {
+        self.check_room([first, own], own)?;
+        let is_it = |it: &Peering| (it.requester, it.recipient, it.status) == (first, own, "requested");
+        let number = self.peerings.iter().position(is_it).ok_or(Refusal::NotFound("peering"))?;
+        self.peerings[number].status = "live";
+        act.concerns([first]);
+        act.made(Thing::Peering(number));
+        let logs = [Some(first), Some(own)];
+        self.write("the gateway", "accept peering", &Thing::Peering(number), "done", logs);
+        Ok(Value::Nothing)
     }
 
     fn has_room_for_a_peer(&self, organization: usize) -> bool {

@@ -46,7 +46,7 @@ impl Model {
     }
 
     fn list_servers(&self, viewer: Option<usize>) -> BTreeSet<Line> {
-        let own = self.servers.iter().enumerate();
+        let own = self.servers.iter().enumerate().filter(|(_, it)| !it.is_deleted);
         let own = own.filter(|(_, it)| viewer.is_none_or(|own| own == it.organization));
         own.map(|(number, it)| Line::Server {
             number,
@@ -60,7 +60,8 @@ impl Model {
     }
 
     fn list_channels(&self, viewer: Option<usize>) -> BTreeSet<Line> {
-        let seen = (0..self.channels.len()).filter(|number| self.sees_channel(viewer, *number));
+        let all = (0..self.channels.len()).filter(|number| !self.channels[*number].is_deleted);
+        let seen = all.filter(|number| self.sees_channel(viewer, *number));
         seen.map(|number| {
             let channel = &self.channels[number];
             let server = &self.servers[channel.server];
@@ -172,7 +173,8 @@ impl Model {
             let until = (connection.status == Status::Offered).then_some(until);
             return format!("{access} by {owner} until {until:?}");
         };
-        format!("channel {}", self.channels[self.grants[grant].channel].name)
+        let name = &self.channels[self.grants[grant].channel].name;
+        format!("channel {}", connection.last_channel.as_ref().unwrap_or(name))
     }
 
     /// That a hold is for a tier's sake is its owner's and the operator's to read.

@@ -10,8 +10,8 @@ use adit_core::domain::status::{PauseHold, Status as Shown, TransitionRefusal};
 use adit_core::domain::time::Timestamp;
 use adit_core::protocol::control::{self, ConfigMismatch, PeerRefusal, SessionReport, SessionStage};
 use adit_gateway::platform::{
-    ActionRefusal, AdminOffer, AgentError, ConnectionCommand, EnrolRefusal, Enrolment, LinkRefusal,
-    NewChannel, PlatformError, ServerText, TokenLife,
+    ActionRefusal, AdminOffer, AgentError, ChannelText, ConnectionCommand, Consequences, EnrolRefusal,
+    Enrolment, LinkRefusal, NewChannel, PlatformError, ServerText, TokenLife,
 };
 
 use super::{FROM, GATEWAY, World, number_of};
@@ -42,6 +42,7 @@ impl From<PlatformError> for Answer {
             | PlatformError::Seal(_)
             | PlatformError::Away(_)
             | PlatformError::Unknown(_)
+            | PlatformError::AlreadyMade { .. }
             | PlatformError::Cursor(_) => panic!("the platform failed: {error:?}"),
         };
         Self { outcome: Err(refusal), sentence: Some(error.to_string()) }
@@ -78,6 +79,11 @@ impl World {
             | Wish::AddChannel { .. }
             | Wish::SetPublished { .. }
             | Wish::IssueToken { .. } => self.wish_of_own(who, wish).await,
+            Wish::EndPeering { .. }
+            | Wish::DeleteServer { .. }
+            | Wish::DescribeChannel { .. }
+            | Wish::DeleteChannel { .. }
+            | Wish::RenameOrganization { .. } => self.wish_of_end(who, wish).await,
             Wish::RequestPeering { .. }
             | Wish::DecidePeering { .. }
             | Wish::OfferGrant { .. }
@@ -149,11 +155,46 @@ impl World {
         }
     }
 
+    async fn wish_of_end(&mut self, who: Asker, wish: Wish) -> Answered {
+        let (platform, actor, made) = (self.platform.clone(), self.actor(who), &mut self.made);
+        match wish {
+            Wish::EndPeering { peering } => {
+                Ok(ends(&platform.end_peering(&actor, made.peering(peering)).await?))
+            }
+            Wish::DeleteServer { server } => {
+                Ok(ends(&platform.delete_server(&actor, made.server(server)).await?))
+            }
+            Wish::DeleteChannel { channel } => {
+                Ok(ends(&platform.delete_channel(&actor, made.channel(channel)).await?))
+            }
+            Wish::DescribeChannel { channel, name } => {
+                let text = ChannelText {
+                    name: channel_name(who, name).parse().unwrap(),
+                    description: Description::default(),
+                };
+                platform.describe_channel(&actor, made.channel(channel), &text).await?;
+                Ok(Value::Nothing)
+            }
+            Wish::RenameOrganization { organization, name } => {
+                let text = organization_name(self.sequence, name);
+                let id = made.organization(organization);
+                platform.rename_organization(&actor, id, &text.parse().unwrap()).await?;
+                made.names.insert(text, organization);
+                Ok(Value::Nothing)
+            }
+            other => panic!("{other:?} is another's"),
+        }
+    }
+
     async fn wish_of_peers(&mut self, who: Asker, wish: Wish) -> Answered {
         let (platform, actor, made) = (self.platform.clone(), self.actor(who), &mut self.made);
         match wish {
             Wish::RequestPeering { with } => {
                 let id = platform.request_peering(&actor, made.organization(with)).await?;
+                // Requests that cross are one.
+                if made.peerings.contains(&id) {
+                    return Ok(Value::Nothing);
+                }
                 made.note("peering", id, Thing::Peering(made.peerings.len()));
                 made.peerings.push(id);
                 Ok(Value::Made)
@@ -365,6 +406,10 @@ impl super::Made {
     }
 }
 
+fn ends(all: &Consequences) -> Value {
+    Value::Ends([all.channels, all.grants, all.connections, all.offers])
+}
+
 pub(crate) fn text(name: &str) -> ServerText {
     ServerText {
         name: name.parse().unwrap(),
@@ -409,6 +454,7 @@ pub(crate) fn status(shown: Shown) -> Status {
     }
 }
 
+#[track_caller]
 fn rule(refusal: &ActionRefusal) -> &'static str {
     match refusal {
         ActionRefusal::Role(_) => "Role",
@@ -438,7 +484,14 @@ fn rule(refusal: &ActionRefusal) -> &'static str {
         ActionRefusal::SecretGone => "SecretGone",
         ActionRefusal::OfferToSelf => "OfferToSelf",
         ActionRefusal::ReadWriteTier { .. } => "ReadWriteTier",
+        ActionRefusal::PeeringNotLive { .. } => "PeeringNotLive",
         ActionRefusal::NotEnrolled => "NotEnrolled",
+        // No sequence has users, or asks on terms or by a key.
+        ActionRefusal::ChangedSince
+        | ActionRefusal::KeyReused
+        | ActionRefusal::People(_)
+        | ActionRefusal::Provider(_)
+        | ActionRefusal::SingleSignOn(_) => panic!("nobody has asked for what this forbids: {refusal}"),
     }
 }
 
