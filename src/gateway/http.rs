@@ -31,7 +31,7 @@ use super::platform::{GatewayPlace, Platform};
 pub(crate) use api::routes;
 pub(crate) use client::{Client, Whence};
 pub(crate) use connection::{BrokenOff, Connection, Paced, serve};
-pub(crate) use limits::{Limits, Proof};
+pub(crate) use limits::{Limits, Proof, ProvenHere};
 
 /// What every endpoint is given.
 #[derive(Debug)]

@@ -81,7 +81,8 @@ impl Facts {
     }
 
     /// Returns what is true of a connection in this status since then. Over one that has ended no tunnel is up,
-    /// whatever its agents told last: their last reports may come after its end.
+    /// whatever its agents told last: their last reports may come after its end. Whether its servers are reached is
+    /// no longer the other party's to see.
     #[must_use]
     pub fn in_status(mut self, status: Status, since: Timestamp) -> Self {
         if status.is_terminal() {
@@ -89,6 +90,8 @@ impl Facts {
                 side.tunnel = side
                     .tunnel
                     .map(|told| if told.value.is_some() { Timed { value: None, since } } else { told });
+                side.link = None;
+                side.mirth = None;
             }
         }
         self
@@ -160,10 +163,10 @@ mod tests {
             assert_eq!(facts.connectivity() == Connectivity::Connected, !is_over, "{status}");
             let down = Some(Timed { value: None, since });
             assert_eq!(facts.target.tunnel, if is_over { down } else { told.target.tunnel }, "{status}");
-            assert_eq!(facts.source.link, told.source.link, "{status}");
+            assert_eq!(facts.source.link, if is_over { None } else { told.source.link }, "{status}");
         }
         let down = Facts { target: side(true, false), ..told }.in_status(Status::Terminated, since);
-        assert_eq!(down.target, side(true, false), "what was down is down since then");
+        assert_eq!(down.target.tunnel, side(true, false).tunnel, "what was down is down since then");
     }
 
     #[test]

@@ -116,6 +116,10 @@ fn too_many(whom: &'static str, wait: Duration) -> Problem {
     Problem::new(ProblemKind::TooMany, why).retry_after(seconds)
 }
 
+/// Whom an answer has let in: put into its extensions, it says whose the connection is from then on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ProvenHere(pub(crate) UserId);
+
 /// What a request has proven, to those who served it.
 #[derive(Debug, Clone)]
 pub(crate) struct Proof {
@@ -216,6 +220,7 @@ fn well_formed(version: Version, headers: &HeaderMap) -> Result<(), Problem> {
 /// Lets who has proven itself have what it is due, and who has not pay.
 fn settle(limits: &Limits, asked: &Asked, user: Option<UserId>, response: Response) -> Response {
     let connection = asked.connection.as_deref();
+    let user = user.or_else(|| response.extensions().get::<ProvenHere>().map(|proven| proven.0));
     let Some(user) = user else {
         if !asked.is_of_address() && limits.take_of_address(asked.address).is_err() {
             connection.inspect(|connection| connection.end_after_answer());

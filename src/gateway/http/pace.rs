@@ -172,6 +172,7 @@ mod tests {
     fn each_step_of_a_request_has_its_own_time() {
         let start = Instant::now();
         let mut pace = Pace::new(Patience::default(), start);
+        pace.known();
         assert_eq!(pace.deadline(), Some((start + API_IDLE_TIMEOUT, Late::Idle)));
         pace.came(start + SECOND);
         // More of it gives no more time.
@@ -184,6 +185,18 @@ mod tests {
         assert_eq!(pace.deadline(), None, "what takes long now is ours");
         pace.answered(start + 6 * SECOND);
         assert_eq!(pace.deadline(), Some((start + 6 * SECOND + API_IDLE_TIMEOUT, Late::Idle)));
+    }
+
+    #[test]
+    fn one_who_was_answered_and_proved_nothing_is_soon_idle_for_too_long() {
+        let start = Instant::now();
+        let mut pace = Pace::new(Patience::default(), start);
+        assert_eq!(pace.deadline(), Some((start + API_IDLE_TIMEOUT, Late::Idle)), "nothing was asked yet");
+        pace.asked(true, start);
+        pace.answered(start);
+        assert_eq!(pace.deadline(), Some((start + API_NEWCOMER_IDLE_TIMEOUT, Late::Idle)));
+        pace.known();
+        assert_eq!(pace.deadline(), Some((start + API_IDLE_TIMEOUT, Late::Idle)));
     }
 
     #[test]
@@ -207,6 +220,7 @@ mod tests {
     fn one_who_does_not_read_is_late_however_long_one_may_be_idle() {
         let start = Instant::now();
         let mut pace = Pace::new(Patience::default(), start);
+        pace.known();
         pace.write_waits(start);
         pace.answered(start);
         assert_eq!(pace.deadline(), Some((start + API_WRITE_TIMEOUT, Late::Write)));

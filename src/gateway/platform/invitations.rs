@@ -327,11 +327,12 @@ async fn join(
     act.reread_user(new.id).await
 }
 
-/// Sets a password anew; second factor and sessions are those of who may have had the old one.
+/// Sets a password anew; second factor, sessions and API tokens are those of who may have had the old one.
 async fn renew(act: &mut Act, user: UserRecord, hash: &PasswordHash) -> Result<UserRecord, PlatformError> {
     act.tx.set_password(user.id, hash, act.now).await?;
     act.tx.drop_totp(&user, act.now).await?;
     act.tx.delete_sessions_of(user.id, None).await?;
+    act.tx.revoke_api_tokens_of(user.id, act.now).await?;
     act.reread_user(user.id).await
 }
 

@@ -111,6 +111,10 @@ async fn revoke(act: &mut Act, id: ServerId) -> Result<KeyFingerprint, PlatformE
     let key = server.key.ok_or(ActionRefusal::NotEnrolled)?;
     act.tx.revoke_key(key, id, act.now).await?;
     act.tx.set_key(id, None, act.now).await?;
+    // A connector file that nobody has used may lie on the host that is lost.
+    if act.tx.token(id).await?.is_some_and(|token| token.bound_key.is_none()) {
+        act.tx.delete_token(id).await?;
+    }
     for connection in act.tx.connections_of_server(id).await? {
         if !connection.status.is_terminal() {
             act.concerns_both(&connection);

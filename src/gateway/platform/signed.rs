@@ -203,7 +203,8 @@ pub(super) async fn begin_session(
         agent: one_line(&visit.agent, USER_AGENT_CHARS_MAX),
     };
     act.tx.insert_session(&NewUserSession { record: record.clone(), hash: token.hash() }).await?;
-    act.tx.delete_oldest_sessions(user.id, USER_SESSIONS_MAX).await?;
+    // Who knows no more than the password ends no whole session by it.
+    act.tx.delete_oldest_sessions(user.id, USER_SESSIONS_MAX, is_whole).await?;
     if is_whole {
         act.tx.set_signed_in(&user, act.now).await?;
     }

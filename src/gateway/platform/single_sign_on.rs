@@ -188,7 +188,11 @@ impl Platform {
         organization: &str,
         address: &str,
     ) -> Result<ProviderRecord, PlatformError> {
-        let (name, address, now) = (organization.to_owned(), address.to_owned(), self.now());
+        if organization.contains('\0') {
+            // No database holds such a name, and one would not even look for it.
+            return Err(PlatformError::NotFound { resource: Resource::IdentityProvider });
+        }
+        let (name, address, now) = (organization.trim().to_owned(), address.to_owned(), self.now());
         self.look(async move |tx| {
             let found = tx.provider_of(&name).await?;
             let provider = found.ok_or(PlatformError::NotFound { resource: Resource::IdentityProvider })?;
@@ -299,6 +303,11 @@ impl Platform {
         let initiator = newcomer.initiator();
         let signed_in = self
             .act(&initiator, Action::SignIn, OBJECT, async move |act: &mut Act| {
+                // It may have been changed or removed while it was asked; then nobody is signed in by it.
+                let now = act.tx.provider(provider.organization).await?;
+                if now.as_ref() != Some(&provider) {
+                    return Err(ActionRefusal::SingleSignOn(SingleSignOnRefusal::Changed).into());
+                }
                 let account = account::find_or_make(act, &newcomer).await?;
                 let user = act.tx.user(account).await?;
                 let user = user.ok_or(PlatformError::NotFound { resource: Resource::User })?;

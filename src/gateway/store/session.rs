@@ -97,11 +97,14 @@ impl Tx {
         &mut self,
         account: UserId,
         kept: u32,
+        is_whole: bool,
     ) -> Result<(), StoreError> {
-        let query = sql("DELETE FROM user_session WHERE account = $1 AND id NOT IN
-                (SELECT id FROM user_session WHERE account = $1 ORDER BY created_at DESC, id LIMIT $2)")
+        let query = sql("DELETE FROM user_session WHERE account = $1 AND is_whole = $3 AND id NOT IN
+                (SELECT id FROM user_session WHERE account = $1 AND is_whole = $3
+                    ORDER BY created_at DESC, id LIMIT $2)")
         .bind(text(account))
-        .bind(i64::from(kept));
+        .bind(i64::from(kept))
+        .bind(is_whole);
         self.run("ending a user's oldest sessions", query).await.map(drop)
     }
 

@@ -159,10 +159,11 @@ impl Tx {
         self.one(LOOKING, query, read).await
     }
 
-    /// Counts the owners of an organization that are not disabled.
+    /// Counts the owners of an organization that are not disabled and have a way to sign in.
     pub(crate) async fn enabled_owners(&mut self, organization: OrganizationId) -> Result<u32, StoreError> {
         let query = sql("SELECT count(*) AS n FROM user_account
-             WHERE organization = $1 AND role = 'owner' AND disabled_at IS NULL")
+             WHERE organization = $1 AND role = 'owner' AND disabled_at IS NULL
+                AND (password IS NOT NULL OR subject IS NOT NULL)")
         .bind(text(organization));
         self.count("counting owners", query).await
     }

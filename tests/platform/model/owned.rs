@@ -115,6 +115,8 @@ impl Model {
         let server = self.own_server(server, organization)?;
         let key = self.servers[server].key.ok_or(Refusal::Rule("NotEnrolled"))?;
         self.servers[server].key = None;
+        // One that nobody has used may be in the wrong hands.
+        self.servers[server].token.take_if(|token| token.bound.is_none());
         self.revoked.insert(key, server);
         for connection in self.connections.iter().filter(|it| !it.status.is_over()) {
             if connection.side_of_server(server).is_some() {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::StatusCode;
@@ -17,7 +18,7 @@ use crate::http::caller::{Browser, Visitor};
 use crate::http::input::{Body, value};
 use crate::http::output::{NoStore, Time};
 use crate::http::problem::{Problem, ProblemKind, Problems};
-use crate::http::{Api, cookies};
+use crate::http::{Api, ProvenHere, cookies};
 use crate::platform::{ActionRefusal, Credentials, NewSession, PeopleRefusal, PlatformError, Signed};
 use adit_core::domain::secret::{Code, Password, SessionToken};
 
@@ -83,7 +84,9 @@ pub(super) fn shown(signed: &Signed, token: &SessionToken) -> Session {
 /// Answers with a new session, which the browser is to keep.
 pub(in crate::http) fn begun(new: &NewSession) -> Response {
     let cookies = cookies_of(new);
-    (cookies, NoStore(shown(&new.signed, &new.token))).into_response()
+    // The connection is the user's from here on.
+    let proven = Extension(ProvenHere(new.signed.id()));
+    (cookies, proven, NoStore(shown(&new.signed, &new.token))).into_response()
 }
 
 /// Returns what the browser is to keep of a new session.

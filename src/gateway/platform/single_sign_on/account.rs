@@ -51,7 +51,9 @@ impl Newcomer {
             .flatten()
             .find_map(|text| text.parse().ok())
             .ok_or(SingleSignOnRefusal::NoEmail)?;
-        let is_verified = proven.email_verified == Some(true) && proven.email.is_some();
+        // The word is about that claim alone, and not about a name that stands in for it.
+        let is_verified = proven.email_verified == Some(true)
+            && proven.email.as_ref().is_some_and(|told| told.parse() == Ok(email.clone()));
         let named = [&proven.name, &proven.preferred_username].into_iter().flatten();
         let name = named
             .map(String::as_str)

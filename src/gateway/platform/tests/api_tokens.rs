@@ -33,6 +33,20 @@ async fn a_token_acts_as_its_user_with_at_most_its_own_role() {
 }
 
 #[tokio::test]
+async fn a_token_ends_with_the_password_that_a_link_replaces() {
+    let world = World::new().await;
+    let party = world.party("Lakeside", Tier::Standard).await;
+    let (owner, platform) = (world.user(&party, "a@x.example", UserRole::Owner).await, &world.platform);
+    let operator = world.user(&party, "b@x.example", UserRole::Operator).await.signed;
+    let issued = platform.issue_api_token(&operator, &new(UserRole::Operator, 365)).await.unwrap();
+    let by = owner.signed.initiator();
+    let link = platform.renew_sign_in(&by, operator.id(), TokenLife::Hour).await.unwrap();
+    assert!(platform.bearer(&issued.token).await.unwrap().is_some(), "nothing is changed until it is used");
+    platform.accept_invitation(&people::acceptance(link.token), &people::visit()).await.unwrap();
+    assert_eq!(platform.bearer(&issued.token).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn a_token_ends_by_itself_or_by_its_user() {
     let world = World::new().await;
     let party = world.party("Lakeside", Tier::Standard).await;

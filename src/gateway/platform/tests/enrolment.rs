@@ -23,6 +23,16 @@ async fn a_token_is_bound_to_the_first_key_which_may_repeat_until_it_expires() {
 }
 
 #[tokio::test]
+async fn a_token_that_nobody_used_is_gone_with_the_key_of_a_lost_host() {
+    let pair = Pair::new().await;
+    redeem(&pair, &issue(&pair).await, 1).await.unwrap();
+    let lost = issue(&pair).await;
+    pair.world.platform.revoke_server(&pair.source.initiator, pair.source_server).await.unwrap();
+    assert!(matches!(redeem(&pair, &lost, 2).await, Err(EnrolRefusal::Wrong)));
+    redeem(&pair, &issue(&pair).await, 2).await.unwrap();
+}
+
+#[tokio::test]
 async fn tokens_wrong_in_any_way_get_one_answer() {
     let pair = Pair::new().await;
     let voided = issue(&pair).await;

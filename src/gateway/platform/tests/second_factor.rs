@@ -1,5 +1,6 @@
 //! The second factor: set up, asked for, lost.
 
+use adit_core::domain::limits::USER_SESSIONS_MAX;
 use adit_core::domain::secret::Code;
 
 use super::people::{PASSWORD, visit};
@@ -62,6 +63,15 @@ async fn a_code_is_asked_for_after_the_password_and_counts_once() {
     let log = ada.world.platform.audit(&ada.party.initiator, 20).await.unwrap();
     let refusals: Vec<_> = log.iter().filter(|entry| entry.outcome == "refused").collect();
     assert_eq!((refusals.len(), refusals[0].times), (1, 2), "one row that counts");
+}
+
+#[tokio::test]
+async fn whoever_knows_only_the_password_ends_no_session() {
+    let ada = Ada::new().await;
+    for _ in 0..=USER_SESSIONS_MAX {
+        ada.half().await;
+    }
+    assert_eq!(ada.world.stage(&ada.session).await, Some(SignInStage::Whole));
 }
 
 #[tokio::test]
