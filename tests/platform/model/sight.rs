@@ -150,7 +150,11 @@ impl Model {
             pulses: is_connected && connection.status == Status::Active,
             links: SIDES.map(|side| self.link_word(connection, side)),
             tunnels: SIDES.map(|side| connection.tunnel_word(side)),
-            mirths: SIDES.map(|side| connection.told[at(side)]?.mirth.map(up_or_down)),
+            mirths: SIDES.map(|side| {
+                // Whether what is another's is reached is nobody's to see once it has ended.
+                let told = connection.told[at(side)].filter(|_| !connection.status.is_over());
+                told?.mirth.map(up_or_down)
+            }),
         }
     }
 
@@ -190,6 +194,9 @@ impl Model {
     }
 
     fn link_word(&self, connection: &Connection, side: Side) -> &'static str {
+        if connection.status.is_over() {
+            return "never";
+        }
         let link = connection.server_at(side).and_then(|server| self.servers[server].link);
         link.map_or("never", up_or_down)
     }
