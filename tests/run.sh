@@ -253,7 +253,7 @@ platform_on_postgres() {
 
 # Signs in at an identity provider that none of us wrote.
 single_sign_on() {
-    ADIT_TEST_OIDC=$PWD/$python cargo test --locked -p adit-gateway --lib -- real_provider
+    ADIT_TEST_OIDC=$(realpath -s "$python") cargo test --locked -p adit-gateway --lib -- real_provider
 }
 
 # Users over HTTPS, with clients that none of us wrote: attacks, secrets, and the API against its description.
