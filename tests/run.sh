@@ -8,8 +8,8 @@
 # Installs what is missing and says so: rustfmt and clippy, Debian packages, among them squid-openssl,
 # tinyproxy and postgresql (as root or with sudo; no service of theirs is started or enabled, and no cluster of
 # the host made), and the Python packages hl7, oidc-provider-mock and schemathesis into a virtual environment
-# below target/. Needs no network but package registries. Each suite prints its own summary and how long it took; the last line is
-# `N passed, N failed`.
+# below target/. Needs no network but package registries. Each suite prints its own summary and how long it took;
+# the last line is `N passed, N failed`.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -236,7 +236,7 @@ sys.exit(importlib.metadata.version(sys.argv[1]) != sys.argv[2])' "$1" "$2"
 }
 
 has_hl7() {
-    "$python" -c 'import hl7, importlib.metadata, sys; sys.exit(importlib.metadata.version("hl7") != sys.argv[1])' "$hl7_version"
+    "$python" -c 'import hl7' && has_package hl7 "$hl7_version"
 }
 
 documentation() {
@@ -315,7 +315,8 @@ suite() {
     echo "== $name"
     "$@" 2>&1 | tee "$log"
     status=${PIPESTATUS[0]}
-    read -r good bad < <(sed -nE 's/^(test result: .*\. |interop: |people: |docker: )([0-9]+) passed[;,] ([0-9]+) failed.*/\2 \3/p' "$log" |
+    local counted='^(test result: .*\. |interop: |people: |docker: )([0-9]+) passed[;,] ([0-9]+) failed.*'
+    read -r good bad < <(sed -nE "s/$counted/\\2 \\3/p" "$log" |
         awk '{ good += $1; bad += $2 } END { print good + 0, bad + 0 }')
     if [[ $status -ne 0 ]]; then
         failures+=("$name")
