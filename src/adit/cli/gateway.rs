@@ -12,8 +12,6 @@ use std::time::Duration;
 use anyhow::Context;
 use sd_notify::NotifyState;
 
-pub(super) use self::init::link;
-
 use super::files;
 use super::signals::Signals;
 use adit_core::config::gateway::GatewayConfig;

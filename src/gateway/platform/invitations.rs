@@ -77,6 +77,15 @@ pub struct IssuedInvitation {
     pub expires_at: Timestamp,
 }
 
+impl IssuedInvitation {
+    /// Returns the link that is handed to who is invited, for browsers that find the gateway at `origin`. What stands
+    /// behind the `#` goes to no server.
+    #[must_use]
+    pub fn link(&self, origin: &str) -> String {
+        format!("{origin}/invitation#{}", self.token.reveal_hex())
+    }
+}
+
 /// What somebody sends who accepts.
 #[derive(Debug, Clone)]
 pub struct Acceptance {

@@ -12,7 +12,6 @@ use adit_gateway::platform::{IssuedInvitation, TokenLife, UserView};
 use super::CliSession;
 use super::find::{Called, pick};
 use super::output::Columns;
-use crate::cli::gateway;
 use crate::cli::shown::print_json;
 
 #[derive(Subcommand)]
@@ -22,7 +21,7 @@ pub(super) enum Verb {
     /// Invite somebody to an organization; prints a link that is good once
     Invite {
         email: Email,
-        /// owner (all), operator (all but users and tier) or auditor (sees, never changes)
+        /// owner (all), operator (all but users, tier and the organization's name) or auditor (sees, never changes)
         #[arg(long)]
         role: UserRole,
         /// 1h, 24h or 7d
@@ -82,7 +81,7 @@ pub(super) async fn run(session: &CliSession, verb: Verb) -> anyhow::Result<()> 
 
 /// Prints a link alone on its line, so that a script can take it.
 fn show_link(session: &CliSession, issued: &IssuedInvitation) -> anyhow::Result<()> {
-    let link = gateway::link(&session.config, issued);
+    let link = issued.link(&session.config.origin());
     if session.json {
         let expires_at = issued.expires_at.to_string();
         return print_json(

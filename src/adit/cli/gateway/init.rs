@@ -62,20 +62,13 @@ async fn begin(config: &GatewayConfig, arguments: &Arguments) -> anyhow::Result<
 
 fn report(config: &GatewayConfig, begun: &IssuedInvitation) -> String {
     format!(
-        "{} is there. Its owner, {}, opens this link once, until {}, and chooses a password:\n\n{}\n\nNext: start the \
+        "{} is there. By this link its owner, {}, chooses a password, once, until {}:\n\n{}\n\nNext: start the \
          gateway.\n",
         begun.organization_name,
         begun.email,
         begun.expires_at,
-        link(config, begun)
+        begun.link(&config.origin())
     )
-}
-
-/// Returns the link that is handed to who is invited. What stands behind the `#` goes to no server.
-pub(in crate::cli) fn link(config: &GatewayConfig, issued: &IssuedInvitation) -> String {
-    let name = config.name.to_string();
-    let name = name.strip_suffix(":443").unwrap_or(&name);
-    format!("https://{name}/invitation#{}", issued.token.reveal_hex())
 }
 
 #[cfg(test)]
@@ -84,9 +77,9 @@ mod tests {
 
     use super::*;
 
-    fn config(folder: &Path, port: u16) -> GatewayConfig {
+    fn config(folder: &Path, port: u16, console: &str) -> GatewayConfig {
         let text = format!(
-            "name = \"gateway.example.org:{port}\"\ntrust_domain = \"example.org\"\nstate = \"state\"\n"
+            "name = \"gateway.example.org:{port}\"\ntrust_domain = \"example.org\"\nstate = \"state\"\n{console}"
         );
         GatewayConfig::parse(&text, folder).unwrap()
     }
@@ -103,7 +96,7 @@ mod tests {
     #[tokio::test]
     async fn a_gateway_begins_once_with_a_link_for_its_owner() {
         let folder = tempfile::tempdir().unwrap();
-        let config = config(folder.path(), 443);
+        let config = config(folder.path(), 443, "");
         let begun = begin(&config, &arguments("Lakeside")).await.unwrap();
         let said = report(&config, &begun);
         let link = format!("https://gateway.example.org/invitation#{}", begun.token.reveal_hex());
@@ -115,8 +108,17 @@ mod tests {
     #[tokio::test]
     async fn a_link_names_the_port_where_it_is_another_than_usual() {
         let folder = tempfile::tempdir().unwrap();
-        let config = config(folder.path(), 8443);
+        let config = config(folder.path(), 8443, "");
         let begun = begin(&config, &arguments("Lakeside")).await.unwrap();
-        assert!(link(&config, &begun).starts_with("https://gateway.example.org:8443/invitation#"));
+        assert!(report(&config, &begun).contains("\nhttps://gateway.example.org:8443/invitation#"));
+    }
+
+    #[tokio::test]
+    async fn a_link_leads_to_the_console_where_it_has_a_name_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let console = "[console]\nname = \"console.example.org\"\nlisten = \"127.0.0.1:8080\"\n";
+        let config = config(folder.path(), 443, console);
+        let begun = begin(&config, &arguments("Lakeside")).await.unwrap();
+        assert!(report(&config, &begun).contains("\nhttps://console.example.org/invitation#"));
     }
 }

@@ -107,7 +107,7 @@ pub(super) fn issued(issued: &Issued, origin: &str) -> IssuedInvitation {
         id: issued.id.to_string(),
         email: issued.email.to_string(),
         role: issued.role.into(),
-        link: format!("{origin}/invitation#{}", issued.token.reveal_hex()),
+        link: issued.link(origin),
         expires_at: issued.expires_at.into(),
     }
 }
