@@ -7,7 +7,7 @@ use std::str::FromStr;
 pub enum UserRole {
     /// All.
     Owner,
-    /// All but users and tier.
+    /// All but users, tier and the organization's name.
     Operator,
     /// Sees, never changes, never reveals a secret.
     Auditor,

@@ -7,6 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::header::{AUTHORIZATION, ORIGIN, USER_AGENT};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
+use tracing::error;
 
 use super::problem::{Problem, ProblemKind};
 use super::{Api, Client, Proof, cookies};
@@ -124,7 +125,10 @@ impl FromRequestParts<Arc<Api>> for Visitor {
             check_site(&parts.headers, &api.origin)?;
         }
         let client = parts.extensions.get::<Client>().copied();
-        let client = client.ok_or_else(|| Problem::new(ProblemKind::Internal, "the gateway failed"))?;
+        let client = client.ok_or_else(|| {
+            error!("a request does not tell where it comes from; this is a bug, please report it");
+            Problem::internal()
+        })?;
         let agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
         let device = cookies::value(&parts.headers, cookies::DEVICE)?.map(str::to_owned);
         Ok(Self(Visit { address: client.address, agent: agent.to_owned(), device }))

@@ -100,7 +100,7 @@ impl<T: FromStr> Made<T> {
             Self::Now(id) => Ok(id),
             Self::Before(text) => text.parse().map_err(|_| {
                 error!(text, "the database holds no id for a request's key; this is a bug, please report it");
-                Problem::new(ProblemKind::Internal, "the gateway failed; its log says why, tell its operator")
+                Problem::internal()
             }),
         }
     }

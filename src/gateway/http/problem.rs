@@ -72,7 +72,7 @@ pub(crate) enum ProblemKind {
     /// The organization's identity provider is away; a password signs in without it.
     #[serde(rename = "urn:adit:problem:provider-away")]
     ProviderAway,
-    /// A fault of ours.
+    /// A fault of the gateway's.
     #[serde(rename = "urn:adit:problem:internal")]
     Internal,
 }
@@ -150,6 +150,11 @@ impl Problem {
         Self { retry_after_seconds: Some(seconds), ..self }
     }
 
+    /// The answer to a fault of the gateway's, which the log names.
+    pub(crate) fn internal() -> Self {
+        Self::new(ProblemKind::Internal, "the gateway failed; its log says why, tell its operator")
+    }
+
     /// The one answer for what is missing and what is not the asker's to see.
     pub(crate) fn not_found(resource: &str) -> Self {
         Self::new(ProblemKind::NotFound, format!("there is no such {resource}"))
@@ -182,7 +187,7 @@ impl From<PlatformError> for Problem {
             | PlatformError::Seal(_)
             | PlatformError::AlreadyMade { .. } => {
                 error!(why = detail, "a request is not served");
-                Self::new(ProblemKind::Internal, "the gateway failed; its log says why, tell its operator")
+                Self::internal()
             }
         }
     }
@@ -199,7 +204,31 @@ const fn kind_of(refusal: &ActionRefusal) -> ProblemKind {
         ActionRefusal::SecretViewedOften => ProblemKind::TooMany,
         ActionRefusal::People(refusal) => kind_of_people(refusal),
         ActionRefusal::Provider(_) => ProblemKind::Invalid,
-        _ => ProblemKind::Rule,
+        ActionRefusal::Status(_)
+        | ActionRefusal::Exists { .. }
+        | ActionRefusal::PeeringOpen { .. }
+        | ActionRefusal::PeeringLive { .. }
+        | ActionRefusal::PeeringDecided { .. }
+        | ActionRefusal::PeeringNotLive { .. }
+        | ActionRefusal::NotRecipient { .. }
+        | ActionRefusal::NotRequester { .. }
+        | ActionRefusal::PeerFull { .. }
+        | ActionRefusal::NoAgreement { .. }
+        | ActionRefusal::NotPublished
+        | ActionRefusal::GrantDecided { .. }
+        | ActionRefusal::GrantEnded { .. }
+        | ActionRefusal::NotDecider { .. }
+        | ActionRefusal::NotOwner { .. }
+        | ActionRefusal::NotHolder { .. }
+        | ActionRefusal::SourceNeeded
+        | ActionRefusal::SourceFixed
+        | ActionRefusal::SameServer
+        | ActionRefusal::SecretViewed
+        | ActionRefusal::SecretGone
+        | ActionRefusal::OfferToSelf
+        | ActionRefusal::ReadWriteTier { .. }
+        | ActionRefusal::NotEnrolled
+        | ActionRefusal::SingleSignOn(_) => ProblemKind::Rule,
     }
 }
 
@@ -213,7 +242,18 @@ const fn kind_of_people(refusal: &PeopleRefusal) -> ProblemKind {
         | PeopleRefusal::NameNeeded
         | PeopleRefusal::TokenRole { .. }
         | PeopleRefusal::TokenDays => ProblemKind::Invalid,
-        _ => ProblemKind::Rule,
+        PeopleRefusal::LastOwner
+        | PeopleRefusal::UserExists
+        | PeopleRefusal::UserDisabled
+        | PeopleRefusal::ManyInvitations
+        | PeopleRefusal::InvitationOver
+        | PeopleRefusal::SecondFactorSet
+        | PeopleRefusal::NoSecondFactor
+        | PeopleRefusal::SecondFactorNeeded
+        | PeopleRefusal::OwnSecondFactorFirst
+        | PeopleRefusal::NoPassword
+        | PeopleRefusal::ManyTokens
+        | PeopleRefusal::Begun => ProblemKind::Rule,
     }
 }
 
@@ -288,7 +328,8 @@ pub(crate) enum Problems {
     /// Too many requests; `Retry-After` says when to ask again
     #[response(status = 429, content_type = "application/problem+json")]
     TooMany(ProblemDetails),
-    /// The database is away; `Retry-After` says when to ask again
+    /// The database or the identity provider is away, and `Retry-After` says when to ask again; or the database went
+    /// away while it was written, so look before asking again
     #[response(status = 503, content_type = "application/problem+json")]
     Away(ProblemDetails),
 }

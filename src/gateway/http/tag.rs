@@ -23,7 +23,7 @@ use adit_core::domain::digest::sha256;
 #[derive(Debug, Clone)]
 pub(crate) struct Known(Vec<String>);
 
-/// The state that is to be changed, by `If-Match`: without one nothing is changed that has one.
+/// The state that is to be changed, by `If-Match`: an endpoint that takes one changes nothing without.
 #[derive(Debug, Clone)]
 pub(crate) struct Expected(Vec<String>);
 
@@ -110,7 +110,7 @@ fn put_tag(headers: &mut HeaderMap, tag: &str) {
 fn tagged<T: Serialize>(shown: &T) -> Result<(Vec<u8>, String), Problem> {
     let json = serde_json::to_vec(shown).map_err(|why| {
         error!(%why, "an answer cannot be written; this is a bug, please report it");
-        Problem::new(ProblemKind::Internal, "the gateway failed; its log says why, tell its operator")
+        Problem::internal()
     })?;
     let tag = format!("\"{}\"", hex::encode(&sha256(&json)[..16]));
     Ok((json, tag))

@@ -202,7 +202,8 @@ async fn revoke(
     path = "/invitations/accept",
     tag = "users",
     request_body = InvitationAcceptance,
-    responses((status = 200, body = Session), Problems)
+    responses((status = 200, body = Session), Problems),
+    security(())
 )]
 async fn accept(
     State(api): State<Arc<Api>>,

@@ -118,7 +118,8 @@ async fn read(browser: Browser) -> NoStore<Session> {
     path = "/session",
     tag = "session",
     request_body = SignIn,
-    responses((status = 200, body = Session), Problems)
+    responses((status = 200, body = Session), Problems),
+    security(())
 )]
 async fn sign_in(
     State(api): State<Arc<Api>>,

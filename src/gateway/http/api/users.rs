@@ -25,7 +25,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(read, change)).routes(routes!(renew_sign_in))
 }
 
-/// Owner: all; operator: all but users and tier; auditor: sees, never changes, never reveals a secret.
+/// Owner: all; operator: all but users, tier and the organization's name; auditor: sees, never changes, never reveals a
+/// secret.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Role {

@@ -14,9 +14,6 @@ use crate::http::api::{BASE, description};
 use adit_core::domain::id::ServerId;
 use adit_net::identity::random;
 
-/// What is asked before anybody is signed in.
-const PUBLIC: [&str; 2] = ["POST /session", "POST /invitations/accept"];
-
 /// One method of one path.
 #[derive(Debug, Clone)]
 pub(super) struct Operation {
@@ -56,9 +53,6 @@ impl Operation {
 
     /// Returns whether it is for everybody.
     pub(super) fn is_public(&self) -> bool {
-        if PUBLIC.contains(&self.name().as_str()) {
-            return true;
-        }
         let needs = self.described["security"].as_array();
         needs.is_some_and(|needs| needs.iter().all(|need| need.as_object().is_some_and(Map::is_empty)))
     }

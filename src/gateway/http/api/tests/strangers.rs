@@ -40,6 +40,20 @@ fn assert_alike(what: &str, one: &Answer, other: &Answer) {
     assert_eq!(one, other, "{what}: {}\n{}", one.text(), other.text());
 }
 
+#[test]
+fn what_is_asked_before_anybody_is_signed_in_is_described_so() {
+    let public = operations().into_iter().filter(Operation::is_public).map(|operation| operation.name());
+    assert_eq!(
+        public.collect::<Vec<_>>(),
+        [
+            "POST /invitations/accept",
+            "POST /session",
+            "POST /session/single-sign-on",
+            "GET /session/single-sign-on/callback"
+        ]
+    );
+}
+
 #[tokio::test]
 async fn an_id_that_one_may_not_see_is_answered_like_one_that_nothing_has() {
     let region = Region::new().await;
