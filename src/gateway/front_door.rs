@@ -42,7 +42,7 @@ const ENROLMENT_LIMITS: HttpLimits =
 const BEGIN_AGAIN: Duration = Duration::from_millis(20);
 
 /// How soon one who could not accept tries again.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
+pub(super) const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 pub(super) struct FrontDoor {

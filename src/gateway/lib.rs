@@ -1,11 +1,13 @@
 //! The gateway: enrols agents, knows who may talk to whom, introduces them. It never sees what is
 //! carried.
 //!
-//! [`service`] starts and stops it, [`authority`] signs, `front_door` lets TCP connections in,
-//! [`database`] says where the platform is kept, [`migrate`] moves it elsewhere, `enrolment` takes newcomers in,
-//! `carriers` serves agents without UDP, `control` keeps a link to every agent, `feed` tells it what changed, `events` tells people,
-//! `presence` knows who is there, [`platform`] has the
-//! rules. Nothing here reads a certificate or a QUIC packet: see `identity` and `transport`.
+//! [`service`] starts and stops it, [`authority`] signs, `front_door` lets TCP connections in and `proxied_door` those of
+//! a reverse proxy, [`console`] keeps the certificate that browsers see. `enrolment` takes newcomers in, `carriers`
+//! serves agents without UDP, `control` keeps a link to every agent, `relay` says who may use the relay, `presence` knows
+//! who is there. `http` has the API, `openid` asks identity providers. [`platform`] has the rules, over `store`;
+//! [`database`] says where that is kept, [`migrate`] moves it elsewhere. `feed` tells links what changed, `events` tells
+//! people. Nothing here reads a QUIC packet, nor decides by a certificate who somebody is: see `transport` and
+//! `identity`.
 
 mod attempt_limiter;
 pub mod authority;
@@ -28,6 +30,8 @@ mod proxied_door;
 mod relay;
 mod runs;
 pub mod service;
+#[cfg(test)]
+mod set_clock;
 mod store;
 
 use crate::store::Store;

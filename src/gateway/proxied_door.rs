@@ -5,7 +5,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::http::Extensions;
 use axum::routing::Router;
@@ -16,15 +15,13 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info_span, warn};
 
+use super::front_door::ACCEPT_AGAIN;
 use super::http::{self, BrokenOff, Connection, Whence};
 use adit_core::domain::limits::{FIRST_BYTE_TIMEOUT, PROXY_CONNECTIONS_MAX};
 use adit_core::domain::places::Progress;
 use adit_core::domain::visible::error_chain;
 use adit_net::task::named;
 use adit_net::transport::newcomers::Newcomers;
-
-/// How soon one who could not accept tries again.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 pub(super) struct ProxiedDoor {

@@ -32,7 +32,7 @@ pub(super) struct RelayKeeper {
     relay: RelayHandle,
     /// The gateway's file does not switch the relay off. Where it does, agents register all the same, which is
     /// how carriers are proven and the gateway's own packets find them, but nobody reaches a peer.
-    relays: bool,
+    is_on: bool,
     /// Held while the relay is told, so that commands reach it in their order.
     members: Mutex<Members>,
 }
@@ -45,8 +45,8 @@ pub(super) struct RelayGuard {
 }
 
 impl RelayKeeper {
-    pub(super) fn new(relay: RelayHandle, relays: bool) -> Self {
-        Self { relay, relays, members: Mutex::default() }
+    pub(super) fn new(relay: RelayHandle, is_on: bool) -> Self {
+        Self { relay, is_on, members: Mutex::default() }
     }
 
     /// Notes that a control link of `server` is up; its agent registers with `key`.
@@ -70,7 +70,7 @@ impl RelayKeeper {
                 return Ok(None);
             };
             let (route, peers) = (now.route, now.peers);
-            debug!(%server, %route, peers = %listed(&peers), relays = self.relays, "may register at the relay");
+            debug!(%server, %route, peers = %listed(&peers), is_on = self.is_on, "may register at the relay");
             self.relay.join(route, now.organization, key).await;
             self.relay.permit(route, peers.clone()).await;
             let link = members.insert(server, Member::new(route, leaf, peers, read));
@@ -137,7 +137,7 @@ impl RelayKeeper {
         servers: &[ServerId],
     ) -> Result<BTreeMap<ServerId, Relayed>, PlatformError> {
         let mut relayed = platform.relayed_servers(servers).await?;
-        if !self.relays {
+        if !self.is_on {
             for one in relayed.values_mut() {
                 one.peers.clear();
             }

@@ -1,6 +1,7 @@
 //! A point in time as the gateway counts it. Nothing here asks a clock.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::de::{self, Deserializer, Visitor};
@@ -54,6 +55,19 @@ impl fmt::Display for Timestamp {
     }
 }
 
+impl FromStr for Timestamp {
+    type Err = InvalidTime;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTime> {
+        let read: Result<jiff::Timestamp, _> = text.parse();
+        read.map(|at| Self(at.as_millisecond())).map_err(|_| InvalidTime)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected a point in time (RFC 3339), such as 2026-11-24T09:00:00Z")]
+pub struct InvalidTime;
+
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Written)
@@ -79,9 +93,7 @@ impl Visitor<'_> for Written {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Timestamp, E> {
-        let read: Result<jiff::Timestamp, _> = text.parse();
-        read.map(|at| Timestamp(at.as_millisecond()))
-            .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+        text.parse().map_err(|InvalidTime| E::invalid_value(de::Unexpected::Str(text), &self))
     }
 }
 

@@ -3,7 +3,7 @@
 mod fixture;
 
 use std::os::unix::fs::PermissionsExt;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 
 use adit_core::domain::id::ServerId;
 use adit_net::host::folder::Folder;
@@ -15,20 +15,12 @@ use tokio::net::{TcpListener, TcpStream};
 use self::fixture::Look;
 use super::*;
 use crate::authority::Authority;
+use crate::set_clock::Clock;
 
 const HOST: &str = "console.example.org";
 const GATEWAY: &str = "gateway.example.org";
 const START: i64 = 1_795_510_800_000;
 const DAY: i64 = 24 * 3_600 * 1_000;
-
-#[derive(Debug)]
-struct Clock(AtomicI64);
-
-impl TimeSource for Clock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
-    }
-}
 
 struct World {
     folder: TempDir,

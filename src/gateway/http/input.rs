@@ -145,6 +145,14 @@ where
     text.parse().map_err(|error| Problem::new(ProblemKind::Invalid, format!("`{field}`: {error}")))
 }
 
+/// Reads one field that need not be there.
+pub(crate) fn optional<T>(field: &str, text: Option<&str>) -> Result<Option<T>, Problem>
+where
+    T: FromStr<Err: Display>,
+{
+    text.map(|text| value(field, text)).transpose()
+}
+
 /// Reads several words with commas between them; none is no word.
 pub(crate) fn values<T>(
     field: &str,

@@ -42,22 +42,13 @@ use adit_core::domain::name::Description;
 use adit_core::domain::role::UserRole;
 use adit_core::domain::tier::Tier;
 use adit_core::domain::time::Timestamp;
-use adit_net::identity::time::TimeSource;
 
 use self::managed::Managed;
 use super::*;
+use crate::set_clock::Clock;
 use crate::store::NoteRun;
 use crate::store::fixture::Place;
 use adit_core::domain::limits::NOTE_RUNS_KEPT_MAX;
-
-#[derive(Debug)]
-struct Clock(AtomicI64);
-
-impl TimeSource for Clock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
-    }
-}
 
 struct World {
     platform: Platform,

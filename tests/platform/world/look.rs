@@ -136,7 +136,7 @@ impl World {
             organization: number_of(&self.made.organizations, &it.organization_id),
             key: it.key.map(number_of_key),
             is_enrolled: it.enrolled_at.is_some(),
-            is_online: it.online,
+            is_online: it.is_online,
         }
     }
 

@@ -48,7 +48,7 @@ impl From<&ServerView> for ServerJson {
             version: view.version.clone(),
             key: view.key.map(text),
             enrolled_at: view.enrolled_at.map(text),
-            online: view.online,
+            online: view.is_online,
             online_since: view.online_since.map(text),
         }
     }

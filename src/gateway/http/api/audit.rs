@@ -13,12 +13,11 @@ use utoipa_axum::routes;
 
 use crate::http::Api;
 use crate::http::caller::Caller;
-use crate::http::input::{Asked, paging, value};
+use crate::http::input::{Asked, optional, paging};
 use crate::http::output::{Rows, Time};
 use crate::http::problem::{Problem, ProblemKind, Problems};
 use crate::platform::{Action, AuditFilter, AuditOutcome, AuditView};
 use adit_core::domain::page::Search;
-use adit_core::domain::time::Timestamp;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(list)).merge(export::routes())
@@ -92,25 +91,17 @@ struct Wanted<'a> {
 
 impl Wanted<'_> {
     fn filter(&self) -> Result<AuditFilter, Problem> {
-        let object = self.object.map(|text| value::<Search>("object", text).map(|_| text.to_owned()));
+        optional::<Search>("object", self.object)?;
         Ok(AuditFilter {
             organization: None,
             action: self.action.map(known_action).transpose()?.map(|action| action.to_string()),
-            actor: self.actor.map(|text| value("actor", text)).transpose()?,
-            object: object.transpose()?,
+            actor: optional("actor", self.actor)?,
+            object: self.object.map(str::to_owned),
             outcome: self.outcome.map(known_outcome).transpose()?,
-            from: self.from.map(|text| moment("from", text)).transpose()?,
-            until: self.until.map(|text| moment("until", text)).transpose()?,
+            from: optional("from", self.from)?,
+            until: optional("until", self.until)?,
         })
     }
-}
-
-fn moment(field: &str, text: &str) -> Result<Timestamp, Problem> {
-    let json = serde_json::Value::String(text.to_owned());
-    serde_json::from_value(json).map_err(|_| {
-        let detail = format!("`{field}`: expected a point in time (RFC 3339), such as 2026-11-24T09:00:00Z");
-        Problem::new(ProblemKind::Invalid, detail)
-    })
 }
 
 fn known_action(text: &str) -> Result<Action, Problem> {

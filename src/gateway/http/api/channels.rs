@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use super::consequences::Consequences;
 use crate::http::Api;
 use crate::http::caller::Caller;
-use crate::http::input::{Asked, Body, Id, paging, value};
+use crate::http::input::{Asked, Body, Id, optional, paging, value};
 use crate::http::once::{Creation, created};
 use crate::http::output::{Named, Rows};
 use crate::http::problem::{Problem, Problems};
@@ -96,11 +96,11 @@ async fn list(
     caller: Caller,
     Asked(query): Asked<ChannelQuery>,
 ) -> Result<Json<Rows<Channel>>, Problem> {
-    let named = query.organization.as_deref().map(|text| value("organization", text)).transpose()?;
+    let named = optional("organization", query.organization.as_deref())?;
     let own = (query.own == Some(true)).then_some(caller.organization);
     let filter = ChannelFilter {
         organization: named.or(own),
-        server: query.server.as_deref().map(|text| value("server", text)).transpose()?,
+        server: optional("server", query.server.as_deref())?,
         ..ChannelFilter::default()
     };
     let paging = paging(query.after.as_deref(), query.count)?;

@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 
 use crate::http::Api;
 use crate::http::caller::Caller;
-use crate::http::input::{Asked, Id, paging, value, values};
+use crate::http::input::{Asked, Id, optional, paging, values};
 use crate::http::output::Rows;
 use crate::http::problem::{Problem, ProblemKind, Problems};
 use crate::http::tag::{Known, current};
@@ -96,9 +96,9 @@ impl ConnectionQuery {
             kinds: values("type", self.r#type.as_deref(), |word| {
                 ConnectionType::ALL.into_iter().find(|it| is_label(it.as_str(), word))
             })?,
-            server: self.server.as_deref().map(|text| value("server", text)).transpose()?,
-            organization: self.peer.as_deref().map(|text| value("peer", text)).transpose()?,
-            search: self.search.as_deref().map(|text| value("search", text)).transpose()?,
+            server: optional("server", self.server.as_deref())?,
+            organization: optional("peer", self.peer.as_deref())?,
+            search: optional("search", self.search.as_deref())?,
         })
     }
 }
@@ -172,7 +172,7 @@ async fn entry(
     Asked(query): Asked<EntryQuery>,
 ) -> Result<Response, Problem> {
     let side = query.side.as_deref().map(side).transpose()?;
-    let address = query.address.as_deref().map(|text| value::<HostPort>("address", text)).transpose()?;
+    let address = optional::<HostPort>("address", query.address.as_deref())?;
     let view = api.platform.connection(&caller.initiator, id).await?;
     let side = own_side(&view, caller.organization, side)?;
     let address = address.map_or_else(|| usual_address(&view.carried).to_owned(), |it| it.to_string());

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use crate::http::Api;
 use crate::http::caller::Caller;
-use crate::http::input::{Asked, Id, OptionalBody, paging, value, values};
+use crate::http::input::{Asked, Id, OptionalBody, optional, paging, value, values};
 use crate::http::once::{Creation, Once, created};
 use crate::http::output::{Named, Rows};
 use crate::http::problem::{Problem, Problems};
@@ -120,9 +120,9 @@ async fn list(
     Asked(query): Asked<GrantQuery>,
 ) -> Result<Json<Rows<Grant>>, Problem> {
     let filter = GrantFilter {
-        organization: query.organization.as_deref().map(|text| value("organization", text)).transpose()?,
+        organization: optional("organization", query.organization.as_deref())?,
         statuses: values("status", query.status.as_deref(), |text| text.parse::<GrantStatus>().ok())?,
-        channel: query.channel.as_deref().map(|text| value("channel", text)).transpose()?,
+        channel: optional("channel", query.channel.as_deref())?,
         ..GrantFilter::default()
     };
     let paging = paging(query.after.as_deref(), query.count)?;
@@ -243,7 +243,7 @@ async fn approve(
     Id(id): Id<GrantId>,
     OptionalBody(asked): OptionalBody<Approval>,
 ) -> Result<Response, Problem> {
-    let source = asked.source_server.as_deref().map(|text| value("source_server", text)).transpose()?;
+    let source = optional("source_server", asked.source_server.as_deref())?;
     now(&api, &caller, id, api.platform.approve_grant(&caller.initiator, id, source)).await
 }
 

@@ -15,7 +15,7 @@ use super::session::{Session, begun};
 use super::users::Role;
 use crate::http::Api;
 use crate::http::caller::{Caller, Visitor};
-use crate::http::input::{Asked, Body, Id, PageQuery, value};
+use crate::http::input::{Asked, Body, Id, PageQuery, optional, value};
 use crate::http::output::{NoStore, Rows, Time};
 use crate::http::problem::{Problem, Problems};
 use crate::platform::{Acceptance, InvitationView, IssuedInvitation as Issued, TokenLife};
@@ -212,7 +212,7 @@ async fn accept(
 ) -> Result<Response, Problem> {
     let token =
         InvitationToken::from_hex(sent.token.0.expose()).map_err(|_| Problem::not_found("invitation"))?;
-    let name = sent.name.map(|name| value("name", &name)).transpose()?;
+    let name = optional("name", sent.name.as_deref())?;
     let acceptance = Acceptance { token, name, password: sent.password };
     Ok(begun(&api.platform.accept_invitation(&acceptance, &visit).await?))
 }

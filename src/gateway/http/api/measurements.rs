@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use serde::de::IntoDeserializer;
-use serde::de::value::{Error as NoTime, StrDeserializer};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -15,14 +13,13 @@ use utoipa_axum::routes;
 
 use crate::http::Api;
 use crate::http::caller::Caller;
-use crate::http::input::{Asked, Id};
+use crate::http::input::{Asked, Id, optional};
 use crate::http::output::Time;
-use crate::http::problem::{Problem, ProblemKind, Problems};
+use crate::http::problem::{Problem, Problems};
 use crate::platform::{EndMeasurements, MeasuredRange, MeasuredStep, MeasurementsView};
 use adit_core::domain::id::ConnectionId;
 use adit_core::domain::measurement::{Figure, Span, Sums};
 use adit_core::domain::path::PathKind;
-use adit_core::domain::time::Timestamp;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(steps)).routes(routes!(total))
@@ -224,18 +221,10 @@ impl RangeQuery {
     fn range(&self) -> Result<MeasuredRange, Problem> {
         Ok(MeasuredRange {
             span: self.span.map_or(Span::Minute, StepLength::span),
-            from: self.from.as_deref().map(|text| time("from", text)).transpose()?,
-            to: self.to.as_deref().map(|text| time("to", text)).transpose()?,
+            from: optional("from", self.from.as_deref())?,
+            to: optional("to", self.to.as_deref())?,
         })
     }
-}
-
-fn time(field: &str, text: &str) -> Result<Timestamp, Problem> {
-    let text: StrDeserializer<'_, NoTime> = text.into_deserializer();
-    Timestamp::deserialize(text).map_err(|_| {
-        let detail = format!("`{field}` is no time as in RFC 3339; write it as 2026-11-24T09:00:00Z");
-        Problem::new(ProblemKind::Invalid, detail)
-    })
 }
 
 fn shown_step(step: &MeasuredStep, span: Span) -> Step {

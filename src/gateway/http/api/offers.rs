@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use super::connections::{Connection, detail, now};
 use crate::http::Api;
 use crate::http::caller::Caller;
-use crate::http::input::{Body, Id, value};
+use crate::http::input::{Body, Id, optional, value};
 use crate::http::once::{Creation, created};
 use crate::http::problem::{Problem, ProblemKind, Problems};
 use crate::platform::AdminOffer;
@@ -62,7 +62,7 @@ async fn offer(
         server: value("server", &asked.server)?,
         to: value("recipient", &asked.recipient)?,
         access: access(&asked.access)?,
-        life: asked.life.as_deref().map(|text| value("life", text)).transpose()?.unwrap_or_default(),
+        life: optional("life", asked.life.as_deref())?.unwrap_or_default(),
     };
     let made = once.make(&api, &caller, api.platform.offer_admin(&caller.initiator, &offer)).await?.id()?;
     Ok(created(&format!("connections/{made}"), &detail(&api, &caller, made).await?))

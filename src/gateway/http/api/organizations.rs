@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use crate::http::Api;
 use crate::http::caller::Caller;
-use crate::http::input::{Asked, Body, Id, paging, value};
+use crate::http::input::{Asked, Body, Id, optional, paging, value};
 use crate::http::output::Rows;
 use crate::http::problem::{Problem, Problems};
 use crate::http::tag::{Expected, Known, current};
@@ -72,7 +72,7 @@ async fn list(
     caller: Caller,
     Asked(query): Asked<OrganizationQuery>,
 ) -> Result<Json<Rows<Organization>>, Problem> {
-    let search = query.search.as_deref().map(|text| value("search", text)).transpose()?;
+    let search = optional("search", query.search.as_deref())?;
     let filter = OrganizationFilter { search, ..OrganizationFilter::default() };
     let paging = paging(query.after.as_deref(), query.count)?;
     let page = api.platform.find_organizations(&caller.initiator, &filter, &paging).await?;

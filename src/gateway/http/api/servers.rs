@@ -20,7 +20,7 @@ use crate::http::once::{Creation, created};
 use crate::http::output::{Rows, Time};
 use crate::http::problem::{Problem, Problems};
 use crate::http::tag::{Expected, Known, current};
-use crate::platform::{ServerFilter, ServerText, ServerView, Unchanged};
+use crate::platform::{ServerFilter, ServerText, ServerView, Terms, Unchanged};
 use adit_core::domain::id::ServerId;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
@@ -59,7 +59,7 @@ fn shown(view: ServerView) -> Server {
         version: view.version,
         key: view.key.map(|key| key.to_string()),
         enrolled_at: view.enrolled_at.map(Time),
-        online: view.online,
+        online: view.is_online,
         online_since: view.online_since.map(Time),
     }
 }
@@ -211,9 +211,13 @@ async fn describe(
     expected: Expected,
     text: &ServerText,
 ) -> Result<Response, Problem> {
-    let terms = expected.terms(move |judge| Unchanged::Server(id, judge), shown);
-    api.platform.on_terms(terms, api.platform.describe_server(&caller.initiator, id, text)).await?;
-    Ok(current(StatusCode::OK, &shown(api.platform.server(&caller.initiator, id).await?)))
+    let describing = api.platform.describe_server(&caller.initiator, id, text);
+    api.platform.on_terms(terms(id, expected), describing).await?;
+    now(api, caller, id).await
+}
+
+fn terms(id: ServerId, expected: Expected) -> Terms {
+    expected.terms(move |judge| Unchanged::Server(id, judge), shown)
 }
 
 /// Revokes the key of a server's agent, as of a host that is lost or stolen
@@ -232,7 +236,7 @@ async fn revoke_key(
     Id(id): Id<ServerId>,
 ) -> Result<Response, Problem> {
     api.platform.revoke_server(&caller.initiator, id).await?;
-    Ok(current(StatusCode::OK, &shown(api.platform.server(&caller.initiator, id).await?)))
+    now(&api, &caller, id).await
 }
 
 /// Says what would end with a server
@@ -268,7 +272,10 @@ async fn delete(
     Id(id): Id<ServerId>,
     expected: Expected,
 ) -> Result<Json<Consequences>, Problem> {
-    let terms = expected.terms(move |judge| Unchanged::Server(id, judge), shown);
-    let ended = api.platform.on_terms(terms, api.platform.delete_server(&caller.initiator, id)).await?;
-    Ok(Json(ended.into()))
+    let deleting = api.platform.delete_server(&caller.initiator, id);
+    Ok(Json(api.platform.on_terms(terms(id, expected), deleting).await?.into()))
+}
+
+async fn now(api: &Api, caller: &Caller, id: ServerId) -> Result<Response, Problem> {
+    Ok(current(StatusCode::OK, &shown(api.platform.server(&caller.initiator, id).await?)))
 }

@@ -20,7 +20,7 @@ pub struct ServerView {
     pub version: String,
     pub key: Option<KeyFingerprint>,
     pub enrolled_at: Option<Timestamp>,
-    pub online: bool,
+    pub is_online: bool,
     pub online_since: Option<Timestamp>,
 }
 
@@ -59,7 +59,7 @@ pub(in crate::platform) fn view(server: ServerRecord, now: Timestamp) -> ServerV
         version: server.version,
         key: server.key,
         enrolled_at: server.enrolled_at,
-        online: link.is_some_and(|link| link.value),
+        is_online: link.is_some_and(|link| link.value),
         online_since: link.filter(|link| link.value).map(|link| link.since),
     }
 }

@@ -129,7 +129,7 @@ async fn a_measurement_whose_commit_fails_is_written_in_the_end() {
     platform.linked(gateway, pair.source_server, true);
     platform.flush_reports().await.unwrap();
     let servers = platform.servers(&pair.source.initiator).await.unwrap();
-    assert!(servers[0].online);
+    assert!(servers[0].is_online);
 }
 
 #[tokio::test]

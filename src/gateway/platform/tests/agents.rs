@@ -240,5 +240,5 @@ async fn a_gateway_that_has_stopped_serves_no_link() {
     platform.start_service(GATEWAY).await.unwrap();
     platform.linked(GATEWAY, pair.source_server, true);
     platform.stop_service(GATEWAY).await.unwrap();
-    assert!(!platform.servers(&pair.source.initiator).await.unwrap()[0].online);
+    assert!(!platform.servers(&pair.source.initiator).await.unwrap()[0].is_online);
 }

@@ -16,26 +16,17 @@ use crate::http::api::routes as every_route;
 use crate::http::caller::Credential;
 use crate::openid::stand_in::{CLIENT, CLIENT_SECRET, StandInProvider};
 use crate::platform::{Initiator, Platform};
+use crate::set_clock::Clock;
 use crate::store::fixture::Place;
 use adit_core::domain::id::{OrganizationId, SessionId, UserId};
 use adit_core::domain::limits::PROVIDER_KNOWN_LIFE;
 use adit_core::domain::role::UserRole;
 use adit_core::domain::secret::SessionToken;
 use adit_core::domain::tier::Tier;
-use adit_core::domain::time::Timestamp;
 use adit_net::identity::time::TimeSource;
 use adit_net::transport::https_client::HttpsClient;
 
 const ORIGIN_HERE: &str = "https://console.example.org";
-
-#[derive(Debug)]
-struct Clock(AtomicI64);
-
-impl TimeSource for Clock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
-    }
-}
 
 struct Site {
     router: Router,

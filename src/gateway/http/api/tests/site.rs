@@ -17,22 +17,12 @@ use crate::feed::Feed;
 use crate::http::caller::{Caller, Credential};
 use crate::http::{Api, Client};
 use crate::platform::{Initiator, Platform};
+use crate::set_clock::Clock;
 use crate::store::fixture::Place;
 use adit_core::domain::id::{OrganizationId, SessionId, UserId};
 use adit_core::domain::role::UserRole;
 use adit_core::domain::tier::Tier;
-use adit_core::domain::time::Timestamp;
 use adit_net::identity::random;
-use adit_net::identity::time::TimeSource;
-
-#[derive(Debug)]
-pub(super) struct Clock(AtomicI64);
-
-impl TimeSource for Clock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
-    }
-}
 
 pub(super) struct Site {
     pub(super) api: Arc<Api>,

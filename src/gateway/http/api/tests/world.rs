@@ -16,23 +16,13 @@ use serde_json::{Value, json};
 use crate::http::api::routes;
 use crate::http::{Api, Client};
 use crate::platform::{Initiator, Platform};
+use crate::set_clock::Clock;
 use crate::store::fixture::Place;
 use adit_core::domain::role::UserRole;
 use adit_core::domain::tier::Tier;
-use adit_core::domain::time::Timestamp;
-use adit_net::identity::time::TimeSource;
 
 pub(in crate::http) const ORIGIN: &str = "https://console.example.org";
 pub(in crate::http) const PASSWORD: &str = "correct horse battery";
-
-#[derive(Debug)]
-struct Clock(AtomicI64);
-
-impl TimeSource for Clock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
-    }
-}
 
 /// What a user shows.
 #[derive(Debug, Clone, Default)]
