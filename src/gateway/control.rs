@@ -1,7 +1,8 @@
 //! Control links: who may have one, and what is served on it.
 //!
 //! Each link is one task with one loop (`session`). What a link has been told is kept in `view`, what it has to
-//! ask of the database in `queue`, how fast it may speak in its loop. Rules and refusals are the platform's; QUIC is the transport's.
+//! ask of the database in `queue`, how fast it may speak in its loop. Rules and refusals are the platform's; QUIC is the
+//! transport's.
 
 mod queue;
 mod reported;

@@ -1,9 +1,9 @@
 //! Enrolment: how a host with nothing but a registration token gets its leaf.
 //!
-//! One request per TCP connection, which [`super::front_door`] lets in. What it costs is bounded before anybody
-//! is believed: requests per address, and bytes. Anyone who presents a token that is not good hears one and the same answer, whatever is wrong with
-//! it; the audit log knows. Anyone who asks too often hears how long to wait; a token's first use is no guess
-//! and uses nothing up.
+//! One request per TCP connection, which [`super::front_door`] lets in. What it costs is bounded before anybody is
+//! believed: requests per address, and bytes. Anyone who presents a token that is not good hears one and the same
+//! answer, whatever is wrong with it; the audit log knows. Anyone who asks too often hears how long to wait; a token's
+//! first use is no guess and uses nothing up.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Follows what changes on the platform, by whichever process, and tells those whom it concerns: the links of the
-//! servers that a change names, and the relay. A subscription is a filter; who follows an organization, as
-//! streams of events will, is one more index beside the links'.
+//! servers that a change names, the relay, and the streams of events, each of which takes out what is its
+//! organization's ([`EventHub`]).
 //!
 //! Nothing is read here but the feed's own rows: what is true now, everybody reads on their own. A database that is
 //! away ends nothing: it is said once, those who follow wait, and what changed meanwhile is told when it is back.

@@ -30,7 +30,7 @@ pub enum MigrateError {
     Same,
     #[error("there is no database `{path}`; name the gateway's state folder, or the file itself")]
     Missing { path: PathBuf },
-    #[error("no gateway may run meanwhile")]
+    #[error("the state folder cannot be taken, and no gateway may run on it meanwhile")]
     Folder(#[from] FolderError),
     #[error("the source cannot be used")]
     Source { source: StoreError },
@@ -58,7 +58,8 @@ pub async fn migrate(
     let (held, _held_too) = (from.lock()?, to.lock()?);
     let source = Store::open(&from.location()).await.map_err(|source| MigrateError::Source { source })?;
     let target = Store::open(&to.location()).await.map_err(|source| MigrateError::Target { source })?;
-    // Who holds the lock of the state folder need not ask for a lease: what is left of one is of a gateway that was killed.
+    // Who holds the lock of the state folder need not ask for a lease: what is left of one is of a gateway that was
+    // killed.
     let may_be_served = held.is_none().then(|| clock.now());
     debug!(is_locked = held.is_some(), "both databases are open; the rows are moved");
     let moved = source.move_to(&target, may_be_served).await;

@@ -2,7 +2,9 @@
 //! its audit entry in the same transaction, refusals too.
 //!
 //! Whoever asks comes in as an [`Initiator`] that somebody else has authenticated, and what is asked for is an
-//! act: [`act`] runs it, tells of it in the audit log, and runs it again when the database asks for that. No socket here, and no word about how an answer is shown.
+//! act: [`act`] runs it, tells of it in the audit log, and runs it again when the database asks for that. No socket
+//! here, and no word about how an answer is shown. Identity providers are asked by [`HttpsClient`], and never within an
+//! act.
 
 mod act;
 mod action;

@@ -1,7 +1,7 @@
 //! The gateway as one component: bound sockets in, a handle out that stops and joins everything.
 //!
-//! UDP and TCP share one address: control links and the relay on the one, enrolment and carriers, which bring
-//! control links and the relay too, on the other.
+//! UDP and TCP share one address: control links and the relay on the one; on the other enrolment, carriers, which bring
+//! control links and the relay too, and what is served to people.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};

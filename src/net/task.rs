@@ -4,7 +4,8 @@ use std::pin::Pin;
 use std::thread;
 
 /// Runs `future` as the task `name`; logs at TRACE when it is done, at DEBUG when it is dropped before, and at
-/// ERROR when it panics. To be called inside the span of what the task is for: `named("path probes", …).instrument(span)`.
+/// ERROR when it panics. To be called inside the span of what the task is for:
+/// `named("path probes", …).instrument(span)`.
 pub fn named<F: Future>(name: &'static str, future: F) -> impl Future<Output = F::Output> {
     // Boxed: an async function that awaits what it was given has room for it twice.
     until_end(name, Box::pin(future))

@@ -1,11 +1,11 @@
 //! Sockets and timers: everything that touches the kernel on the way of a byte.
 //!
-//! [`socket`] gives quinn one constant virtual remote address and sends by route, [`endpoint`]
-//! wraps quinn with our limits, [`relay`] forwards what the gateway's socket receives, [`routes`] keeps the path to every peer, [`port`] is the local
-//! listener with a gate, [`splice`] joins a TCP connection to a stream, [`duplex`] opens a stream to
-//! those that look into it, [`congestion`] says how much a tunnel may have under way, [`link`] carries control messages, [`newcomers`] bounds
-//! whom anything is done for before they have proven who they are. What to do is decided in
-//! `protocol`; here it is done.
+//! [`socket`] gives quinn one constant virtual remote address and sends by route, [`endpoint`] wraps quinn with our
+//! limits, [`relay`] forwards what the gateway's socket receives, [`routes`] keeps the path to every peer, [`port`] is
+//! the local listener with a gate, [`splice`] joins a TCP connection to a stream, [`duplex`] opens a stream to those
+//! that look into it, [`congestion`] says how much a tunnel may have under way, [`link`] carries control messages,
+//! [`newcomers`] bounds whom anything is done for before they have proven who they are, [`https_client`] asks identity
+//! providers. What to do is decided in `protocol`; here it is done.
 
 mod admission;
 pub mod any_address;

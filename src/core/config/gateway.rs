@@ -20,7 +20,7 @@ pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSP
 pub struct GatewayConfig {
     /// How agents reach this gateway; goes into connector files.
     pub name: HostPort,
-    /// UDP for control links and the relay, TCP for enrolment and for agents without UDP.
+    /// UDP for control links and the relay; TCP for enrolment, for agents without UDP and for people.
     pub listen: SocketAddr,
     /// CA, sealing key, and the database where `database` is absent.
     pub state: PathBuf,
@@ -40,7 +40,7 @@ pub struct GatewayConfig {
 /// Which identity providers the gateway may ask that organizations name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct IdentityProviders {
-    /// Issuers whose hosts may be at addresses that are not public; others must be.
+    /// URLs whose host and port may be at an address that is not public; others must be at one.
     pub listed: Vec<String>,
     /// CAs beside the public ones, in PEM.
     pub ca: Option<PathBuf>,

@@ -1,8 +1,8 @@
 //! One connection over which people and their programs ask (HTTP/1.1).
 //!
 //! It begins as a newcomer's: a few requests, in little time. Once an answer was given to somebody who has proven
-//! who they are, whatever the answer, it is that user's, kept open between requests, in one of the user's places. Who sends or reads too
-//! slowly is ended, whoever it is; see [`super::pace`].
+//! who they are, whatever the answer, it is that user's, kept open between requests, in one of the user's places. Who
+//! sends or reads too slowly is ended, whoever it is; see [`super::pace`].
 
 mod body;
 mod stream;
@@ -60,7 +60,7 @@ struct State {
     pace: Pace,
     began: Instant,
     requests: u32,
-    /// Whether it is kept after the answer in hand.
+    /// Whether it ends after the answer in hand.
     is_last: bool,
     /// Whether it is a newcomer's no longer.
     is_known: bool,

@@ -1,5 +1,5 @@
-//! Cookies: the one that a browser is signed in by, and the one by which it is known again. All are for this host
-//! alone and never for scripts (RFC 6265bis).
+//! Cookies: the one that a browser is signed in by, the one by which it is known again, and the one by which it comes
+//! back from an identity provider. All are for this host alone and never for scripts (RFC 6265bis).
 
 use aws_lc_rs::hmac;
 use axum::http::HeaderMap;

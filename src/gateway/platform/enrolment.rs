@@ -46,7 +46,9 @@ pub enum EnrolRefusal {
         "this key was revoked; remove the agent's identity from its state folder and enrol with a new token"
     )]
     RevokedKey,
-    #[error("this key belongs to another server; each agent makes its own")]
+    #[error(
+        "this key belongs to another server; empty this agent's state folder, so that it makes one of its own"
+    )]
     KeyInUse,
     #[error("the gateway's database did not serve the enrolment; try again")]
     Platform(#[from] PlatformError),
@@ -61,7 +63,7 @@ impl From<StoreError> for EnrolRefusal {
 /// Why a server with a verified leaf gets no control link.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkRefusal {
-    #[error("the platform has no such server")]
+    #[error("the platform has no such server; enrol with a token of one that there is")]
     UnknownServer,
     #[error("the key was revoked; enrol with a new token")]
     RevokedKey,

@@ -148,7 +148,7 @@ pub enum ActionRefusal {
     Status(#[from] status::TransitionRefusal),
     #[error("this is done for an organization; say which")]
     NeedsOrganization,
-    #[error("organizations are made by the gateway's operator")]
+    #[error("organizations are made by the gateway's operator; ask there")]
     NeedsHost,
     #[error("{doing}: there is one already; choose another or use that one")]
     Exists { doing: &'static str },

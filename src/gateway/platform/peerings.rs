@@ -1,5 +1,5 @@
-//! Peering: request, accept, decline, withdraw, end. Requests that cross become one agreement. An accepted request is the agreement of two
-//! organizations; a request to oneself is accepted at once.
+//! Peering: request, accept, decline, withdraw, end. An accepted request is the agreement of two organizations.
+//! Requests that cross become one agreement; a request to oneself is accepted at once.
 
 use crate::store::{AgreementRecord, AgreementStatus, OrganizationRecord};
 use adit_core::domain::id::{AgreementId, OrganizationId};

@@ -35,7 +35,7 @@ pub enum PeopleRefusal {
     UserDisabled,
     #[error("{INVITATIONS_OPEN_MAX} invitations are open; revoke some, or wait until they expire")]
     ManyInvitations,
-    #[error("the invitation was accepted, revoked or has expired already")]
+    #[error("the invitation was accepted, revoked or has expired already; there is nothing left to revoke")]
     InvitationOver,
     #[error("a second factor is set up already; remove it first")]
     SecondFactorSet,
@@ -47,7 +47,9 @@ pub enum PeopleRefusal {
     SecondFactorNeeded,
     #[error("set up your own second factor first; else the rule would shut you out")]
     OwnSecondFactorFirst,
-    #[error("the user signs in at the organization's identity provider and has no password here")]
+    #[error(
+        "the user signs in at the organization's identity provider and has no password here; it is changed there"
+    )]
     NoPassword,
     #[error("{API_TOKENS_MAX} API tokens are good; revoke one first")]
     ManyTokens,
@@ -64,7 +66,10 @@ pub enum PeopleRefusal {
 pub enum WeakPassword {
     #[error("a password has {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} characters")]
     Length,
-    #[error("the password is, or is little more than, the name, the e-mail address or the organization")]
+    #[error(
+        "the password is, or is little more than, the name, the e-mail address or the organization; choose \
+         another"
+    )]
     Name,
     #[error("the password is one of those that are tried first; choose another")]
     Common,

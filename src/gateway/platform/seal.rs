@@ -1,4 +1,5 @@
-//! The key that seals connection secrets and seeds of second factors in the database, kept in a file beside it.
+//! The key that seals what is secret in the database (connection secrets, seeds of second factors, client secrets of
+//! identity providers, verifiers of sign-ins under way), kept in a file beside it.
 //!
 //! AES-256-GCM (NIST SP 800-38D); connection and epoch are authenticated with each secret, so that
 //! a sealed secret moved to another row does not open.
@@ -39,7 +40,7 @@ pub enum SealError {
         "this sealing key does not open the stored secret; restore `sealing.key` or run `adit admin connection rotate`"
     )]
     Unseal,
-    #[error("sealing a secret failed")]
+    #[error("sealing a secret failed; this is a bug, please report it")]
     Seal,
 }
 
@@ -58,7 +59,7 @@ impl std::fmt::Debug for SealingKey {
 impl SealingKey {
     /// Reads the key, or makes one while nothing depends on an older one. The gateway and `adit
     /// admin` may both come first; one makes it and the other finds it.
-    pub(super) fn open(folder: &Folder, needed: bool) -> Result<Self, SealError> {
+    pub(super) fn open(folder: &Folder, is_needed: bool) -> Result<Self, SealError> {
         let _turn = folder.turn(TURN)?;
         let path = folder.path().join(FILE);
         if let Some(text) = folder.read(FILE)? {
@@ -66,7 +67,7 @@ impl SealingKey {
             let key = Secret::from_hex(text).map_err(|_| SealError::Damaged { path })?;
             return Self::from_secret(&key);
         }
-        if needed {
+        if is_needed {
             return Err(SealError::Missing { path });
         }
         debug!(path = %path.display(), "there is no sealing key yet, and nothing sealed; one is made");

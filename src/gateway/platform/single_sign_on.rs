@@ -50,7 +50,9 @@ pub enum SingleSignOnRefusal {
     OtherIssuer,
     #[error("the organization's identity provider was changed meanwhile; begin anew")]
     Changed,
-    #[error("the identity provider has signed nobody in")]
+    #[error(
+        "the identity provider has signed nobody in; begin anew, and ask its administrators if it refuses you"
+    )]
     Denied,
     #[error("the identity provider's answer proves nothing: {what}")]
     NotProven { what: String },
@@ -60,14 +62,14 @@ pub enum SingleSignOnRefusal {
     NoRole,
     #[error("the identity provider does not tell your e-mail address; let it include the claim `email`")]
     NoEmail,
-    #[error("the identity provider has not verified your e-mail address")]
+    #[error("the identity provider has not verified your e-mail address; have it verified there")]
     EmailUnverified,
     #[error(
         "your e-mail address is that of a user who signs in another way; sign in that way, or let an owner send that \
          user a new sign-in link, and sign in here while it is open"
     )]
     EmailTaken,
-    #[error("an owner has disabled your user")]
+    #[error("an owner has disabled your user; ask an owner to enable it")]
     Disabled,
     #[error("too many sign-ins are under way; try again in some minutes")]
     TooMany,

@@ -1,5 +1,6 @@
 //! TLS configurations that accept our private CA and nothing else: TLS 1.3 only (save around a carrier, which
-//! secures nothing), both sides authenticated (save enrolment and carriers), no tickets, no resumption, no 0-RTT, one constant server name.
+//! secures nothing), both sides authenticated (save enrolment and carriers), no tickets, no resumption, no 0-RTT, one
+//! constant server name. What people see, who know the CA or a public one, is here too.
 //!
 //! Sockets and QUIC are the transport's business. Revocation is decided after the handshake, from
 //! the [`super::peer::VerifiedPeer`].
