@@ -42,7 +42,8 @@ fn assert_alike(what: &str, one: &Answer, other: &Answer) {
 
 #[test]
 fn what_is_asked_before_anybody_is_signed_in_is_described_so() {
-    let public = operations().into_iter().filter(Operation::is_public).map(|operation| operation.name());
+    let all = operations();
+    let public = all.iter().filter(|operation| operation.is_public()).map(Operation::name);
     assert_eq!(
         public.collect::<Vec<_>>(),
         [
