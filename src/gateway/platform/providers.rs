@@ -17,6 +17,8 @@ use adit_core::domain::visible::{error_chain, first_hidden};
 
 use super::act::Act;
 use super::error::{ActionRefusal, PlatformError, Resource};
+use super::owners::OwnersBefore;
+use super::people::PeopleRefusal;
 use super::seal::{SealError, SealingKey};
 use super::{Action, Initiator, Platform};
 
@@ -176,7 +178,8 @@ impl Platform {
     }
 
     /// Sets where the organization's users sign in, by an owner, once the provider has answered as it must. With
-    /// another issuer, nobody stays signed in whom the old one has signed in.
+    /// another issuer, nobody stays signed in whom the old one has signed in. An owner who needs no provider must be
+    /// there if those whom it made owners may not be any more.
     pub(crate) async fn set_identity_provider(
         &self,
         initiator: &Initiator,
@@ -194,7 +197,7 @@ impl Platform {
         .await
     }
 
-    /// Removes it. Nobody stays signed in whom it has signed in.
+    /// Removes it, if an owner can sign in without. Nobody stays signed in whom it has signed in.
     pub(crate) async fn remove_identity_provider(&self, initiator: &Initiator) -> Result<(), PlatformError> {
         self.act(
             initiator,
@@ -222,6 +225,7 @@ async fn set(
         return Err(ActionRefusal::from(ProviderRefusal::Unfit { why: error_chain(error) }).into());
     }
     let old = act.tx.provider(organization).await?;
+    let owners = OwnersBefore::count(act, organization).await?;
     let record = ProviderRecord {
         organization,
         issuer: new.issuer.clone(),
@@ -235,8 +239,16 @@ async fn set(
     };
     act.tx.put_provider(&record).await?;
     act.tx.drop_sign_in_flows_of(organization).await?;
-    let is_other = old.is_some_and(|old| old.issuer != record.issuer);
+    let is_other = old.as_ref().is_some_and(|old| old.issuer != record.issuer);
     let ended = if is_other { act.tx.unlink_all(organization, act.now).await? } else { 0 };
+    let is_kept = if old.is_some_and(|old| may_change_owners(&old, &record)) {
+        owners.are_kept_without_provider(act).await?
+    } else {
+        owners.are_kept(act).await?
+    };
+    if !is_kept {
+        return Err(PeopleRefusal::OwnersAtProvider.into());
+    }
     let note = format!("; another issuer than before: sessions and API tokens ended: {ended}");
     let note = if is_other { note.as_str() } else { "" };
     let detail = format!("client {}, roles by {}{note}", record.client_id, record.role_claim);
@@ -246,13 +258,25 @@ async fn set(
 
 async fn remove(act: &mut Act) -> Result<(), PlatformError> {
     let organization = act.member(Permission::ManageUsers)?;
+    let owners = OwnersBefore::count(act, organization).await?;
     if !act.tx.delete_provider(organization).await? {
         return Err(NONE);
     }
     act.tx.drop_sign_in_flows_of(organization).await?;
     let ended = act.tx.unlink_all(organization, act.now).await?;
+    if !owners.are_kept(act).await? {
+        return Err(PeopleRefusal::OwnersAtProvider.into());
+    }
     act.describe(format!("sessions and API tokens ended: {ended}"));
     Ok(())
+}
+
+/// Returns whether those whom the old one made owners may be none by the new one, or not be known to it.
+fn may_change_owners(old: &ProviderRecord, new: &ProviderRecord) -> bool {
+    old.issuer != new.issuer
+        || old.client_id != new.client_id
+        || old.role_claim != new.role_claim
+        || old.owner_value != new.owner_value
 }
 
 /// Returns the secret as it is kept. The old one goes on to no other issuer or client: whoever sets one does not

@@ -2,6 +2,7 @@
 
 use super::StoreError;
 use super::cells::Cells;
+use super::change::Changed;
 use super::query::{Query, sql};
 use super::tx::{Tx, text};
 use adit_core::domain::email::Email;
@@ -148,6 +149,7 @@ impl Tx {
         .bind(now.as_millis())
         .bind(text(organization));
         self.run("unlinking accounts", query).await?;
+        self.note_change(Changed::Users(organization));
         Ok(ended)
     }
 

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use adit_core::domain::limits::{
-    PROVIDER_CLOCK_SKEW, PROVIDER_KEYS_EVERY, SIGN_IN_FLOW_LIFE, SIGN_IN_FLOWS_OF_ADDRESS_MAX,
+    PROVIDER_CLOCK_SKEW, PROVIDER_KEYS_EVERY, PROVIDER_KNOWN_LIFE, SIGN_IN_FLOW_LIFE,
+    SIGN_IN_FLOWS_OF_ADDRESS_MAX,
 };
 use adit_core::domain::secret::SignInToken;
 use adit_net::transport::https_client::HttpsClient;
@@ -16,7 +17,7 @@ use crate::openid::stand_in::{Back, CLIENT, CLIENT_SECRET, Signing, StandInProvi
 use crate::platform::single_sign_on::SignedInElsewhere;
 use crate::store::SingleSignOnAccount;
 
-const REDIRECT: &str = "https://console.example.org/api/v1/session/single-sign-on/callback";
+const CALLBACKS: &str = "https://console.example.org/api/v1/session/single-sign-on/callback";
 const FROM: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
 /// St Mary, whose users sign in at a stand-in.
@@ -77,7 +78,7 @@ impl SignOn {
             browser: &self.browser,
             go_to: "/servers",
             address: FROM,
-            redirect: REDIRECT,
+            callbacks: CALLBACKS,
         };
         self.world.platform.begin_single_sign_on(&begin).await
     }
@@ -92,16 +93,28 @@ impl SignOn {
         browser: Option<&SignInToken>,
         issuer: Option<&str>,
     ) -> Result<SignedInElsewhere, SingleSignOnError> {
+        self.finish_at(Some(self.party.id), back, browser, issuer).await
+    }
+
+    async fn finish_at(
+        &self,
+        at: Option<OrganizationId>,
+        back: &Back,
+        browser: Option<&SignInToken>,
+        issuer: Option<&str>,
+    ) -> Result<SignedInElsewhere, SingleSignOnError> {
         let state = SignInToken::from_hex(&back.state).unwrap();
         let code = Zeroizing::new(back.code.clone());
         let finish = FinishSingleSignOn {
             state: &state,
             browser,
+            at,
             code: Some(&code),
+            error: None,
             issuer,
             address: FROM,
             agent: "a browser",
-            redirect: REDIRECT,
+            callbacks: CALLBACKS,
         };
         self.world.platform.finish_single_sign_on(&finish).await
     }
@@ -110,6 +123,10 @@ impl SignOn {
     async fn sign_in(&self, claims: Value) -> Result<SignedInElsewhere, SingleSignOnError> {
         let url = self.begin().await?;
         self.finish(&self.provider.sign_in(&url, claims)).await
+    }
+
+    async fn is_signed(&self, user: &SignedInElsewhere) -> bool {
+        self.world.platform.signed(&user.session.token).await.unwrap().is_some()
     }
 
     async fn account(&self, subject: &str) -> Option<SingleSignOnAccount> {
@@ -171,7 +188,7 @@ async fn a_user_of_the_provider_signs_in_with_the_role_that_its_claim_gives() {
 #[tokio::test]
 async fn the_same_subject_is_the_same_user_whatever_its_name_and_address() {
     let sign_on = SignOn::new().await;
-    let first = sign_on.sign_in(ada(&["adit-owner"])).await.unwrap();
+    let first = sign_on.sign_in(ada(&["adit-operator"])).await.unwrap();
     let mut renamed = ada(&["adit-auditor"]);
     renamed["email"] = "lovelace@st-mary.example".into();
     renamed["name"] = "Ada Lovelace".into();
@@ -189,7 +206,7 @@ async fn a_user_whose_claim_is_gone_is_refused_and_loses_what_is_open() {
     assert_eq!(word(sign_on.sign_in(ada(&["other"])).await), "no-role");
     let log = sign_on.world.platform.audit(&sign_on.party.initiator, 2).await.unwrap();
     assert_eq!((log[0].action.as_str(), log[0].outcome.as_str()), ("revoke session", "done"));
-    assert!(log[0].detail.ends_with("sessions and API tokens ended: 1"), "{}", log[0].detail);
+    assert!(log[0].detail.contains("sessions and API tokens ended: 1"), "{}", log[0].detail);
     assert_eq!((log[1].action.as_str(), log[1].outcome.as_str()), ("sign in", "refused"));
     sign_on.sign_in(ada(&["adit-auditor"])).await.unwrap();
 }
@@ -342,6 +359,154 @@ async fn a_provider_that_is_away_is_said_to_be_and_no_answer_is_taken_for_a_refu
 }
 
 #[tokio::test]
+async fn an_answer_that_comes_to_another_organizations_callback_is_refused_though_no_issuer_is_said() {
+    let sign_on = SignOn::new().await;
+    let silent = json!({ "authorization_response_iss_parameter_supported": null });
+    sign_on.provider.lie(|lies| lies.configuration = silent);
+    sign_on.pass(PROVIDER_KNOWN_LIFE);
+    let other = sign_on.world.party("Lakeside", Tier::Standard).await;
+    for at in [Some(other.id), None] {
+        let url = sign_on.begin().await.unwrap();
+        let back = sign_on.provider.sign_in(&url, ada(&["adit-owner"]));
+        // The attack of RFC 9700 §4.4.1: what one provider answers is taken for the answer of another.
+        let answer = sign_on.finish_at(at, &back, Some(&sign_on.browser), None).await;
+        assert_eq!(word(answer), "other-issuer", "{at:?}");
+        assert_eq!(sign_on.log().await.2, "refused");
+        assert_eq!(word(sign_on.finish(&back).await), "expired", "and is used up");
+    }
+}
+
+#[tokio::test]
+async fn the_last_owner_who_can_sign_in_stays_one_whatever_role_the_provider_gives() {
+    let sign_on = SignOn::new().await;
+    let first = sign_on.sign_in(ada(&["adit-owner"])).await.unwrap();
+    let second = sign_on.sign_in(ada(&["adit-auditor"])).await.unwrap();
+    assert_eq!(second.session.signed.user.role, UserRole::Owner);
+    let (.., detail) = sign_on.log().await;
+    assert!(detail.contains("as owner still") && detail.contains("gives auditor"), "{detail}");
+    assert!(sign_on.is_signed(&first).await, "what is kept is kept whole");
+    sign_on.insert_password_account("bo@st-mary.example").await;
+    let third = sign_on.sign_in(ada(&["adit-auditor"])).await.unwrap();
+    assert_eq!(third.session.signed.user.role, UserRole::Auditor, "there is another now");
+}
+
+#[tokio::test]
+async fn a_lower_role_ends_the_sessions_that_were_begun_with_the_higher() {
+    let sign_on = SignOn::new().await;
+    let [one, two] = [&["adit-operator"], &["adit-operator"]].map(|roles| ada(roles));
+    let [one, two] = [sign_on.sign_in(one).await.unwrap(), sign_on.sign_in(two).await.unwrap()];
+    assert!(sign_on.is_signed(&one).await, "the same role ends nothing");
+    let lower = sign_on.sign_in(ada(&["adit-auditor"])).await.unwrap();
+    for (session, is_signed) in [(&one, false), (&two, false), (&lower, true)] {
+        assert_eq!(sign_on.is_signed(session).await, is_signed);
+    }
+    let (.., detail) = sign_on.log().await;
+    assert!(detail.contains("as auditor; was operator, sessions ended: 2"), "{detail}");
+    sign_on.sign_in(ada(&["adit-operator"])).await.unwrap();
+    assert!(sign_on.is_signed(&lower).await, "a higher role ends nothing");
+}
+
+#[tokio::test]
+async fn who_gets_no_role_any_more_keeps_none_but_the_lowest() {
+    let sign_on = SignOn::new().await;
+    let bo = sign_on.insert_password_account("bo@st-mary.example").await;
+    let session = sign_on.sign_in(ada(&["adit-owner"])).await.unwrap();
+    assert_eq!(word(sign_on.sign_in(ada(&[])).await), "no-role");
+    assert!(!sign_on.is_signed(&session).await);
+    assert_eq!(sign_on.account("248289761001").await.unwrap().role, UserRole::Auditor);
+    let log = sign_on.world.platform.audit(&sign_on.party.initiator, 2).await.unwrap();
+    assert!(log[0].detail.ends_with("; owner before, auditor from now on"), "{}", log[0].detail);
+    // So she is no owner any more for whom another might go.
+    let gone = sign_on.world.platform.disable_user(&sign_on.party.initiator, bo).await;
+    assert!(refused(gone).contains("the last owner who can sign in"));
+}
+
+#[tokio::test]
+async fn a_provider_is_neither_removed_nor_changed_while_it_alone_lets_owners_in() {
+    let sign_on = SignOn::new().await;
+    sign_on.sign_in(ada(&["adit-owner"])).await.unwrap();
+    let (platform, owner) = (&sign_on.world.platform, &sign_on.party.initiator);
+    let next = StandInProvider::start(platform.now()).await;
+    let issuer = &sign_on.provider.issuer;
+    let with = |client: &str, claim: &str, value: Option<&str>| {
+        let values = RoleValues {
+            owner: value.map(str::to_owned),
+            operator: Some("adit-operator".into()),
+            ..RoleValues::default()
+        };
+        ProviderSettings::new(issuer.clone(), client.into(), None, claim.into(), values).unwrap()
+    };
+    let changes = [
+        settings(&next.issuer),
+        with("another", "roles", Some("adit-owner")),
+        with(CLIENT, "groups", Some("adit-owner")),
+        with(CLIENT, "roles", Some("another")),
+        with(CLIENT, "roles", None),
+    ];
+    for change in &changes {
+        let said = refused(platform.set_identity_provider(owner, change).await);
+        assert!(said.contains("a password first"), "{said}");
+    }
+    assert!(refused(platform.remove_identity_provider(owner).await).contains("a password first"));
+    assert_eq!(sign_on.log().await.2, "refused");
+    // What no owner depends on may change.
+    platform.set_identity_provider(owner, &with(CLIENT, "roles", Some("adit-owner"))).await.unwrap();
+    sign_on.sign_in(ada(&["adit-owner"])).await.expect("all is as it was");
+    sign_on.insert_password_account("bo@st-mary.example").await;
+    for change in changes.iter().rev() {
+        platform.set_identity_provider(owner, change).await.unwrap();
+    }
+    platform.remove_identity_provider(owner).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_owner_by_a_provider_that_makes_none_any_more_is_no_owner_to_rely_on() {
+    let sign_on = SignOn::new().await;
+    let bo = sign_on.insert_password_account("bo@st-mary.example").await;
+    sign_on.sign_in(ada(&["adit-owner"])).await.unwrap();
+    let (platform, owner) = (&sign_on.world.platform, &sign_on.party.initiator);
+    let values = RoleValues { operator: Some("adit-operator".into()), ..RoleValues::default() };
+    let issuer = sign_on.provider.issuer.clone();
+    let none = ProviderSettings::new(issuer, CLIENT.into(), None, "roles".into(), values).unwrap();
+    platform.set_identity_provider(owner, &none).await.unwrap();
+    for outcome in
+        [platform.disable_user(owner, bo).await, platform.set_user_role(owner, bo, UserRole::Operator).await]
+    {
+        assert!(refused(outcome).contains("the last owner who can sign in"));
+    }
+}
+
+#[tokio::test]
+async fn what_a_provider_tells_in_place_of_a_code_says_what_helps() {
+    let sign_on = SignOn::new().await;
+    for (error, expected, what) in [
+        ("access_denied", "denied", "begin anew"),
+        ("<script>", "denied", "begin anew"),
+        ("unauthorized_client", "asked-wrongly", "`unauthorized_client`"),
+        ("invalid_scope", "asked-wrongly", "redirect URI"),
+        ("temporarily_unavailable", "away", "try again"),
+    ] {
+        let back = sign_on.provider.sign_in(&sign_on.begin().await.unwrap(), ada(&["adit-owner"]));
+        let state = SignInToken::from_hex(&back.state).unwrap();
+        let finish = FinishSingleSignOn {
+            state: &state,
+            browser: Some(&sign_on.browser),
+            at: Some(sign_on.party.id),
+            code: None,
+            error: Some(error),
+            issuer: Some(&sign_on.provider.issuer),
+            address: FROM,
+            agent: "a browser",
+            callbacks: CALLBACKS,
+        };
+        let told = sign_on.world.platform.finish_single_sign_on(&finish).await;
+        let said = told.as_ref().unwrap_err().to_string();
+        assert!(said.contains(what) && !said.contains("script"), "{said}");
+        assert_eq!(word(told), expected);
+    }
+}
+
+#[tokio::test]
 async fn so_many_sign_ins_are_under_way_from_one_address() {
     let sign_on = SignOn::new().await;
     for _ in 0..SIGN_IN_FLOWS_OF_ADDRESS_MAX {
@@ -391,6 +556,7 @@ async fn an_address_that_the_provider_has_not_verified_makes_nobody_a_user() {
 #[tokio::test]
 async fn with_another_issuer_nobody_stays_who_the_old_one_said() {
     let sign_on = SignOn::new().await;
+    sign_on.insert_password_account("bo@st-mary.example").await;
     let first = sign_on.sign_in(ada(&["adit-owner"])).await.unwrap();
     let (platform, owner) = (&sign_on.world.platform, &sign_on.party.initiator);
     let next = StandInProvider::start(platform.now()).await;
@@ -463,6 +629,7 @@ async fn a_client_secret_stays_with_its_issuer_and_client() {
     let set = platform.set_identity_provider(owner, &without_secret(&issuer, CLIENT)).await.unwrap();
     assert!(set.has_client_secret);
     sign_on.sign_in(ada(&["adit-owner"])).await.expect("it is still the one that the provider knows");
+    sign_on.insert_password_account("bo@st-mary.example").await;
     let set = platform.set_identity_provider(owner, &without_secret(&issuer, "another")).await.unwrap();
     assert!(!set.has_client_secret);
 }
