@@ -67,7 +67,9 @@ pub enum SingleSignOnRefusal {
          URI with those that the provider has"
     )]
     AskedWrongly { error: &'static str },
-    #[error("the identity provider's answer proves nothing: {what}")]
+    #[error(
+        "the identity provider's answer proves nothing: {what}; begin anew, and tell an owner if that helps nothing"
+    )]
     NotProven { what: String },
     #[error(
         "the identity provider gives you no role here; its administrators give you one, and the organization's owners say which"

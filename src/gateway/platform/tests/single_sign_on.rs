@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use adit_core::domain::limits::{
-    PROVIDER_CLOCK_SKEW, PROVIDER_KEYS_EVERY, PROVIDER_KNOWN_LIFE, SIGN_IN_FLOW_LIFE,
+    PROVIDER_CLOCK_SKEW, PROVIDER_KEYS_EVERY, PROVIDER_KNOWN_LIFE, PROVIDER_REQUESTS_MAX, SIGN_IN_FLOW_LIFE,
     SIGN_IN_FLOWS_OF_ADDRESS_MAX,
 };
 use adit_core::domain::secret::SignInToken;
@@ -346,6 +346,34 @@ async fn a_new_key_is_fetched_when_it_is_first_met_and_not_at_will() {
 }
 
 #[tokio::test]
+async fn many_who_meet_a_new_key_at_once_have_it_fetched_once() {
+    let sign_on = SignOn::new().await;
+    sign_on.pass(PROVIDER_KEYS_EVERY);
+    sign_on.provider.rotate("second");
+    let all = (0..PROVIDER_REQUESTS_MAX).map(|number| {
+        let mut claims = ada(&["adit-operator"]);
+        claims["sub"] = number.to_string().into();
+        claims["email"] = format!("{number}@st-mary.example").into();
+        sign_on.sign_in(claims)
+    });
+    for signed_in in futures_util::future::join_all(all).await {
+        signed_in.unwrap();
+    }
+    assert_eq!(sign_on.provider.keys_read(), 2);
+}
+
+#[tokio::test]
+async fn many_who_come_at_once_are_let_in_one_after_another_though_nothing_is_known_of_the_provider() {
+    let sign_on = SignOn::new().await;
+    sign_on.pass(PROVIDER_KNOWN_LIFE);
+    let all = (0..4 * PROVIDER_REQUESTS_MAX).map(|_| sign_on.begin());
+    for begun in futures_util::future::join_all(all).await {
+        begun.unwrap();
+    }
+    assert_eq!(sign_on.provider.keys_read(), 2, "and it is read once");
+}
+
+#[tokio::test]
 async fn a_provider_that_is_away_is_said_to_be_and_no_answer_is_taken_for_a_refusal() {
     let sign_on = SignOn::new().await;
     let back = sign_on.provider.sign_in(&sign_on.begin().await.unwrap(), ada(&["adit-owner"]));
@@ -584,12 +612,27 @@ async fn a_provider_that_does_not_answer_as_it_must_is_not_set() {
         (json!({ "response_types_supported": ["id_token"] }), "lacks `response_types_supported: code`"),
         (json!({ "id_token_signing_alg_values_supported": ["HS256", "none"] }), "none of the algorithms"),
         (json!({ "code_challenge_methods_supported": ["plain"] }), "PKCE"),
-        (json!({ "authorization_endpoint": "javascript:alert(1)" }), "https address"),
+        (
+            json!({ "authorization_endpoint": "javascript:alert(1)" }),
+            "`authorization_endpoint` is no https address",
+        ),
+        (json!({ "token_endpoint": "ftp://id.example/token" }), "`token_endpoint` is no https address"),
+        (json!({ "jwks_uri": "https://10.0.0.1/keys" }), "identity_providers"),
+        (json!({ "jwks_uri": "https://169.254.169.254/latest/meta-data" }), "identity_providers"),
+        (json!({ "jwks_uri": "file:///etc/passwd" }), "expected an https URL"),
     ] {
         sign_on.provider.lie(|lies| lies.configuration = lie);
         let said = refused(platform.set_identity_provider(owner, &settings(&sign_on.provider.issuer)).await);
         assert!(said.contains(why), "{said:?} says nothing of {why:?}");
     }
+    let elsewhere = StandInProvider::start(platform.now()).await;
+    sign_on.provider.lie(|lies| {
+        lies.configuration = json!({});
+        lies.moved_to = Some(format!("{}/.well-known/openid-configuration", elsewhere.issuer));
+    });
+    let said = refused(platform.set_identity_provider(owner, &settings(&sign_on.provider.issuer)).await);
+    assert!(said.contains("status 307"), "{said}");
+    assert_eq!(elsewhere.keys_read(), 0, "no redirect is followed");
     sign_on.provider.lie(|lies| lies.is_away = true);
     let said = refused(platform.set_identity_provider(owner, &settings(&sign_on.provider.issuer)).await);
     assert!(said.contains("status 502"), "{said}");

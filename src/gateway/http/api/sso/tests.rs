@@ -244,7 +244,10 @@ async fn two_tabs_of_one_browser_sign_in_one_after_the_other() {
         assert!(kept, "the other tab's cookie stays: {answer:?}");
         let again = site.come_back(&query, &pair).await;
         let told = again.header(LOCATION);
-        assert!(told.starts_with("/sign-in#problem=expired&detail=") && told.contains("begin+anew"), "{told}");
+        assert!(
+            told.starts_with("/sign-in#problem=expired&detail=") && told.contains("begin+anew"),
+            "{told}"
+        );
         assert!(again.cookies().is_empty(), "{again:?}");
     }
 }
