@@ -155,20 +155,20 @@ impl StandInProvider {
 }
 
 type Served = State<Arc<(String, Arc<Mutex<Inner>>)>>;
-type Answer = Result<Json<Value>, Response>;
+type Answer = Result<Json<Value>, (StatusCode, Json<Value>)>;
 
 fn refused(status: StatusCode, error: &str) -> Answer {
-    Err((status, Json(json!({ "error": error }))).into_response())
+    Err((status, Json(json!({ "error": error }))))
 }
 
-async fn configuration(State(served): Served) -> Answer {
+async fn configuration(State(served): Served) -> Response {
     let (issuer, inner) = &*served;
     let inner = inner.lock();
     if inner.lies.is_away {
-        return refused(StatusCode::BAD_GATEWAY, "away");
+        return refused(StatusCode::BAD_GATEWAY, "away").into_response();
     }
     if let Some(to) = &inner.lies.moved_to {
-        return Err(Redirect::temporary(to).into_response());
+        return Redirect::temporary(to).into_response();
     }
     let mut said = json!({
         "issuer": issuer,
@@ -182,7 +182,7 @@ async fn configuration(State(served): Served) -> Answer {
         "code_challenge_methods_supported": ["plain", "S256"],
     });
     put_over(&mut said, &inner.lies.configuration);
-    Ok(Json(said))
+    Json(said).into_response()
 }
 
 async fn keys(State(served): Served) -> Answer {

@@ -33,6 +33,10 @@ pub enum PeopleRefusal {
     )]
     OwnersAtProvider,
     #[error(
+        "users of your organization sign in at its identity provider, not with a password: use single sign-on"
+    )]
+    SignInAtProvider,
+    #[error(
         "the organization has a user with this e-mail address; a sign-in link lets one set a new password"
     )]
     UserExists,

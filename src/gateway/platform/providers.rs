@@ -9,7 +9,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::openid::OpenIdError;
-use crate::store::ProviderRecord;
+use crate::store::{ProviderRecord, UserRecord};
 use adit_core::domain::id::OrganizationId;
 use adit_core::domain::role::{Permission, UserRole};
 use adit_core::domain::time::Timestamp;
@@ -36,6 +36,7 @@ pub(crate) struct ProviderSettings {
     client_secret: Option<Zeroizing<String>>,
     role_claim: String,
     values: RoleValues,
+    owners_only: bool,
 }
 
 /// The values of the claim that give a role; without one nobody becomes it.
@@ -54,6 +55,8 @@ pub(crate) struct ProviderView {
     pub(crate) has_client_secret: bool,
     pub(crate) role_claim: String,
     pub(crate) values: RoleValues,
+    /// Nobody but owners signs in with a password as well.
+    pub(crate) owners_only: bool,
     pub(crate) changed_at: Timestamp,
 }
 
@@ -117,7 +120,12 @@ impl ProviderSettings {
         if all.into_iter().flatten().any(|value| !is_text(value, VALUE_CHARS_MAX)) {
             return wrong("owner_value", "expected values of the claim, of at most 255 characters each");
         }
-        Ok(Self { issuer, client_id, client_secret, role_claim, values })
+        Ok(Self { issuer, client_id, client_secret, role_claim, values, owners_only: false })
+    }
+
+    /// Leaves the password to owners alone, for when the provider is away.
+    pub(crate) fn with_passwords_of_owners_only(self, owners_only: bool) -> Self {
+        Self { owners_only, ..self }
     }
 }
 
@@ -235,6 +243,7 @@ async fn set(
         owner_value: new.values.owner.clone(),
         operator_value: new.values.operator.clone(),
         auditor_value: new.values.auditor.clone(),
+        owners_only: new.owners_only,
         changed_at: act.now,
     };
     act.tx.put_provider(&record).await?;
@@ -251,7 +260,13 @@ async fn set(
     }
     let note = format!("; another issuer than before: sessions and API tokens ended: {ended}");
     let note = if is_other { note.as_str() } else { "" };
-    let detail = format!("client {}, roles by {}{note}", record.client_id, record.role_claim);
+    let owners_only = if new.owners_only {
+        let ended = act.tx.end_sessions_beside_provider(organization).await?;
+        format!(", passwords for owners only; sessions of others with one ended: {ended}")
+    } else {
+        String::new()
+    };
+    let detail = format!("client {}, roles by {}{owners_only}{note}", record.client_id, record.role_claim);
     act.describe(detail);
     Ok(view(record))
 }
@@ -277,6 +292,21 @@ fn may_change_owners(old: &ProviderRecord, new: &ProviderRecord) -> bool {
         || old.client_id != new.client_id
         || old.role_claim != new.role_claim
         || old.owner_value != new.owner_value
+}
+
+/// Refuses who has shown the right password where only owners sign in with one.
+pub(super) async fn require_password_permitted(
+    act: &mut Act,
+    user: &UserRecord,
+) -> Result<(), PlatformError> {
+    if user.role == UserRole::Owner {
+        return Ok(());
+    }
+    let provider = act.tx.provider(user.organization).await?;
+    if provider.is_some_and(|provider| provider.owners_only) {
+        return Err(PeopleRefusal::SignInAtProvider.into());
+    }
+    Ok(())
 }
 
 /// Returns the secret as it is kept. The old one goes on to no other issuer or client: whoever sets one does not
@@ -326,6 +356,7 @@ fn view(provider: ProviderRecord) -> ProviderView {
         issuer: provider.issuer,
         client_id: provider.client_id,
         role_claim: provider.role_claim,
+        owners_only: provider.owners_only,
         changed_at: provider.changed_at,
     }
 }

@@ -57,6 +57,8 @@ struct IdentityProvider {
     operator_value: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     auditor_value: Option<String>,
+    /// Nobody but owners signs in with a password as well
+    passwords_for_owners_only: bool,
     changed_at: Time,
 }
 
@@ -70,6 +72,7 @@ fn shown(api: &Api, organization: OrganizationId, view: ProviderView) -> Identit
         owner_value: view.values.owner,
         operator_value: view.values.operator,
         auditor_value: view.values.auditor,
+        passwords_for_owners_only: view.owners_only,
         changed_at: view.changed_at.into(),
     }
 }
@@ -98,6 +101,10 @@ struct NewIdentityProvider {
     /// Likewise as auditor
     #[schema(min_length = 1, max_length = 255)]
     auditor_value: Option<String>,
+    /// Whether nobody but owners may sign in with a password as well, for when the provider is away. Set, it ends the
+    /// sessions of all others who have a password
+    #[serde(default)]
+    passwords_for_owners_only: bool,
 }
 
 /// Shows where the organization's users sign in
@@ -129,10 +136,12 @@ async fn set(
     caller: Caller,
     Body(new): Body<NewIdentityProvider>,
 ) -> Result<Json<IdentityProvider>, Problem> {
+    let owners_only = new.passwords_for_owners_only;
     let values =
         RoleValues { owner: new.owner_value, operator: new.operator_value, auditor: new.auditor_value };
     let new = ProviderSettings::new(new.issuer, new.client_id, new.client_secret, new.role_claim, values);
-    let new = new.map_err(|error| Problem::new(ProblemKind::Invalid, error.to_string()))?;
+    let set = new.map_err(|error| Problem::new(ProblemKind::Invalid, error.to_string()))?;
+    let new = set.with_passwords_of_owners_only(owners_only);
     let view = api.platform.set_identity_provider(&caller.initiator, &new).await?;
     Ok(Json(shown(&api, caller.organization, view)))
 }

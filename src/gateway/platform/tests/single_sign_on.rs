@@ -12,6 +12,7 @@ use adit_core::domain::limits::{
 use adit_core::domain::secret::SignInToken;
 use adit_net::transport::https_client::HttpsClient;
 
+use super::people::{PASSWORD, visit};
 use super::*;
 use crate::openid::stand_in::{Back, CLIENT, CLIENT_SECRET, Signing, StandInProvider};
 use crate::platform::single_sign_on::SignedInElsewhere;
@@ -535,6 +536,31 @@ async fn what_a_provider_tells_in_place_of_a_code_says_what_helps() {
 }
 
 #[tokio::test]
+async fn where_passwords_are_for_owners_nobody_else_goes_on_with_an_old_one() {
+    let sign_on = SignOn::new().await;
+    let (world, party) = (&sign_on.world, &sign_on.party);
+    let owner = world.user(party, "owner@st-mary.example", UserRole::Owner).await;
+    let operator = world.user(party, "it@st-mary.example", UserRole::Operator).await;
+    let by_password = async |address: &str| world.sign_in("St Mary", address, PASSWORD, &visit()).await;
+    by_password("it@st-mary.example").await.unwrap();
+    let set = settings(&sign_on.provider.issuer).with_passwords_of_owners_only(true);
+    world.platform.set_identity_provider(&party.initiator, &set).await.unwrap();
+    let (.., detail) = world.last_entry(party).await;
+    assert!(detail.contains("sessions of others with one ended: 2"), "{detail}");
+    assert_eq!(world.stage(&operator).await, None, "who came in by password is out");
+    assert_eq!(world.stage(&owner).await, Some(SignInStage::Whole));
+    let told = refused(by_password("it@st-mary.example").await);
+    assert!(told.contains("identity provider") && told.contains("single sign-on"), "{told}");
+    assert_eq!(world.last_entry(party).await.2, "refused");
+    let wrong = world.sign_in("St Mary", "it@st-mary.example", "not the password", &visit()).await;
+    assert!(refused(wrong).contains("password is wrong"), "only who knows the password is told");
+    by_password("owner@st-mary.example").await.expect("for when the provider is away");
+    sign_on.sign_in(ada(&["adit-operator"])).await.unwrap();
+    world.platform.remove_identity_provider(&party.initiator).await.unwrap();
+    by_password("it@st-mary.example").await.expect("the rule goes with the provider");
+}
+
+#[tokio::test]
 async fn so_many_sign_ins_are_under_way_from_one_address() {
     let sign_on = SignOn::new().await;
     for _ in 0..SIGN_IN_FLOWS_OF_ADDRESS_MAX {
@@ -619,7 +645,8 @@ async fn a_provider_that_does_not_answer_as_it_must_is_not_set() {
         (json!({ "token_endpoint": "ftp://id.example/token" }), "`token_endpoint` is no https address"),
         (json!({ "jwks_uri": "https://10.0.0.1/keys" }), "identity_providers"),
         (json!({ "jwks_uri": "https://169.254.169.254/latest/meta-data" }), "identity_providers"),
-        (json!({ "jwks_uri": "file:///etc/passwd" }), "expected an https URL"),
+        (json!({ "jwks_uri": "ftp://id.example/keys" }), "expected an https URL"),
+        (json!({ "jwks_uri": "file:///etc/passwd" }), "cannot be read"),
     ] {
         sign_on.provider.lie(|lies| lies.configuration = lie);
         let said = refused(platform.set_identity_provider(owner, &settings(&sign_on.provider.issuer)).await);

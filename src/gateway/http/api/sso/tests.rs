@@ -320,6 +320,7 @@ async fn everybody_of_the_organization_sees_the_provider_and_nobody_its_secret()
             "has_client_secret",
             "issuer",
             "owner_value",
+            "passwords_for_owners_only",
             "redirect_uri",
             "role_claim",
         ];
@@ -330,6 +331,9 @@ async fn everybody_of_the_organization_sees_the_provider_and_nobody_its_secret()
         assert_eq!(site.as_user(role, "PUT", Some(&site.settings())).await.status, 403);
         assert_eq!(site.as_user(role, "DELETE", None).await.status, 403);
     }
+    let mut settings = site.settings();
+    settings["passwords_for_owners_only"] = true.into();
+    assert_eq!(site.set(&settings).await.body["passwords_for_owners_only"], true);
     assert_eq!(site.as_user(UserRole::Owner, "DELETE", None).await.status, 204);
     assert_eq!(site.as_user(UserRole::Auditor, "GET", None).await.status, 404);
     assert_eq!(site.as_user(UserRole::Owner, "DELETE", None).await.status, 404);
