@@ -33,6 +33,7 @@ mod measurements;
 mod notes;
 mod offers;
 mod organizations;
+mod owners;
 mod passwords;
 mod peerings;
 mod people;
@@ -111,7 +112,7 @@ pub use servers::ServerText;
 pub use sign_in::Credentials;
 pub use signed::{NewSession, SignInStage, Signed, UserSessionView};
 pub(crate) use single_sign_on::{
-    BeginSingleSignOn, FinishSingleSignOn, SingleSignOnError, SingleSignOnRefusal,
+    BeginSingleSignOn, FinishSingleSignOn, SingleSignOnError, SingleSignOnRefusal, callback_of,
 };
 pub(crate) use terms::{Terms, Unchanged};
 pub use tokens::{IssuedToken, TokenLife};

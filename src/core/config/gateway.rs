@@ -146,9 +146,13 @@ fn read_relay(section: &mut Section<'_, '_>) -> RelayConfig {
 }
 
 fn read_issuer(value: &DeValue<'_>) -> Result<String, Expected> {
+    // Only host and port count; a place that is none would be left out without a word.
     let is_host = |rest: &str| {
-        let host = rest.split('/').next().unwrap_or_default();
-        !host.is_empty() && !rest.contains(|char: char| char.is_whitespace() || "@?#\\".contains(char))
+        let place = rest.split('/').next().unwrap_or_default();
+        let has_port = place.rsplit(']').next().is_some_and(|end| end.contains(':'));
+        let place = if has_port { place.to_owned() } else { format!("{place}:443") };
+        place.parse::<HostPort>().is_ok()
+            && !rest.contains(|char: char| char.is_whitespace() || "@?#\\".contains(char))
     };
     let text = value::string(value)?;
     if text.strip_prefix("https://").is_some_and(is_host) {
@@ -250,12 +254,19 @@ mod tests {
         let listed = parse("[\"https://keycloak.example:8443/realms/main\"]").unwrap();
         assert_eq!(listed.listed, ["https://keycloak.example:8443/realms/main"]);
         assert_eq!(listed.ca, Some("/etc/adit/ca.pem".into()));
+        for right in ["https://[fd00::1]/", "https://[fd00::1]:8443/", "https://10.0.0.1", "https://kc"] {
+            parse(&format!("[\"{right}\"]")).expect(right);
+        }
         for wrong in [
             "[]",
             "[\"http://keycloak.example\"]",
             "[\"keycloak.example\"]",
             "[\"https://\"]",
             "[\"https://a@b\"]",
+            "[\"https://keycloak.example:99999/\"]",
+            "[\"https://keycloak.example:/\"]",
+            "[\"https://10.0.0.300/\"]",
+            "[\"https://*.example/\"]",
         ] {
             parse(wrong).expect_err(wrong);
         }

@@ -616,6 +616,8 @@ pub const PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
 pub const PROVIDER_ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// Requests to one identity provider at a time.
 pub const PROVIDER_REQUESTS_MAX: usize = 8;
+/// Users who wait for one of those places, each no longer than a request may last.
+pub const PROVIDER_WAITING_MAX: usize = 256;
 /// For how long what a provider says of itself is taken as read, and of how many it is kept.
 pub const PROVIDER_KNOWN_LIFE: Duration = Duration::from_secs(3600);
 pub const PROVIDERS_KNOWN_MAX: usize = 256;

@@ -59,11 +59,6 @@ pub(super) fn set_sign_in(token: &SignInToken) -> HeaderValue {
     set(&format!("{SIGN_IN}={}; Max-Age={age}", *value), "Lax")
 }
 
-/// Has it forget that.
-pub(super) fn clear_sign_in() -> HeaderValue {
-    set(&format!("{SIGN_IN}=; Max-Age=0"), "Lax")
-}
-
 fn set(cookie: &str, same_site: &str) -> HeaderValue {
     let text = format!("{cookie}; Path=/; Secure; HttpOnly; SameSite={same_site}");
     // Of names and hexadecimal digits, which a header may hold.

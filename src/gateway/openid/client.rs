@@ -125,12 +125,12 @@ impl OpenId {
         now: Timestamp,
     ) -> Result<Proven, OpenIdError> {
         let party = party(known, credentials)?;
-        let place = self.place(issuer)?;
+        let place = self.turns.to_ask(issuer).await?;
         let request = party
             .exchange_code(AuthorizationCode::new(exchange.code.to_owned()))
             .map_err(|_| OpenIdError::Missing { missing: "token_endpoint" })?
             .set_pkce_verifier(PkceCodeVerifier::new(exchange.verifier.to_owned()));
-        let answer = request.request_async(&self.http).await.map_err(not_taken)?;
+        let answer = request.request_async(&self.asking(issuer)).await.map_err(not_taken)?;
         drop(place);
         let client_id = ClientId::new(credentials.client_id.to_owned());
         let wanted = Wanted {
@@ -157,7 +157,9 @@ impl OpenId {
             Err(Fault::Key(what)) => what,
         };
         let newer = self.keys_again(issuer, known, wanted.now).await?;
-        let newer = newer.ok_or_else(|| not_good(what.into()))?;
+        let newer = newer.ok_or_else(|| {
+            not_good(format!("{what}, and its keys were read a moment ago; begin anew in a minute"))
+        })?;
         match id_token::verified(token, &newer, wanted) {
             Ok(claims) => Ok(proven(claims)),
             Err(Fault::Other(what)) => Err(not_good(what)),
@@ -167,7 +169,8 @@ impl OpenId {
 }
 
 fn party(known: &Known, credentials: &Credentials<'_>) -> Result<Party, OpenIdError> {
-    let redirect = RedirectUrl::new(credentials.redirect.to_owned()).map_err(|_| OpenIdError::Endpoint)?;
+    let redirect = RedirectUrl::new(credentials.redirect.to_owned())
+        .map_err(|_| OpenIdError::Endpoint { which: "redirect_uri" })?;
     let id = ClientId::new(credentials.client_id.to_owned());
     let secret = credentials.client_secret.map(|secret| ClientSecret::new(secret.to_owned()));
     let party = Party::from_provider_metadata(known.metadata.clone(), id, secret);

@@ -151,7 +151,9 @@ fn fault(error: &ClaimsVerificationError) -> Fault {
             SignatureVerificationError::DisallowedAlg(_)
             | SignatureVerificationError::NoSignature
             | SignatureVerificationError::UnsupportedAlg(_),
-        ) => "it is not signed by an algorithm that is taken (`alg`)",
+        ) => {
+            "it is not signed by an algorithm that is taken (`alg`); let the provider sign by RS256 or ES256"
+        }
         ClaimsVerificationError::SignatureVerification(SignatureVerificationError::AmbiguousKeyId(_)) => {
             "it does not say by which of several keys it is signed (`kid`)"
         }
@@ -159,8 +161,12 @@ fn fault(error: &ClaimsVerificationError) -> Fault {
         ClaimsVerificationError::SignatureVerification(_) => {
             return Fault::Key("its signature is not the provider's");
         }
-        ClaimsVerificationError::Expired(_) => "its time is over, or not yet come (`exp`, `iat`)",
-        ClaimsVerificationError::InvalidAudience(_) => "it is for another client (`aud`)",
+        ClaimsVerificationError::Expired(_) => {
+            "its time is over, or not yet come (`exp`, `iat`); compare the clocks of gateway and provider"
+        }
+        ClaimsVerificationError::InvalidAudience(_) => {
+            "it is for another client (`aud`); compare the client ID with the provider's"
+        }
         ClaimsVerificationError::InvalidIssuer(_) => "it is of another issuer (`iss`)",
         ClaimsVerificationError::InvalidNonce(_) => "it is no answer to this sign-in (`nonce`)",
         _ => "it is of a kind that is not taken",

@@ -1,6 +1,5 @@
 //! What a provider says of itself (`OpenID` Connect Discovery 1.0) and the keys it signs with, read and kept.
 
-use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -13,12 +12,11 @@ use openidconnect::{
     AdditionalProviderMetadata, AsyncHttpClient, DiscoveryError, HttpRequest, HttpResponse, IssuerUrl,
     ProviderMetadata,
 };
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tracing::debug;
 
 use adit_core::domain::limits::{
-    PROVIDER_KEYS_EVERY, PROVIDER_KNOWN_LIFE, PROVIDER_REQUESTS_MAX, PROVIDERS_KNOWN_MAX, REASON_CHARS_MAX,
+    PROVIDER_KEYS_EVERY, PROVIDER_KNOWN_LIFE, PROVIDERS_KNOWN_MAX, REASON_CHARS_MAX,
 };
 use adit_core::domain::time::Timestamp;
 use adit_core::domain::visible::one_line;
@@ -78,19 +76,26 @@ impl Known {
 impl OpenId {
     /// Returns what is known of a provider, reading it if that is too long ago.
     pub(crate) async fn known(&self, issuer: &str, now: Timestamp) -> Result<Arc<Known>, OpenIdError> {
-        let known = self.known.lock().get(issuer).filter(|known| known.is_fresh(now)).cloned();
-        match known {
+        if let Some(known) = self.fresh(issuer, now) {
+            return Ok(known);
+        }
+        let _turn = self.turns.to_read(issuer).await?;
+        match self.fresh(issuer, now) {
             Some(known) => Ok(known),
             None => self.read(issuer, now).await,
         }
+    }
+
+    fn fresh(&self, issuer: &str, now: Timestamp) -> Option<Arc<Known>> {
+        self.known.lock().get(issuer).filter(|known| known.is_fresh(now)).cloned()
     }
 
     /// Reads a provider, and keeps what it says if it is fit for sign-ins.
     pub(crate) async fn read(&self, issuer: &str, now: Timestamp) -> Result<Arc<Known>, OpenIdError> {
         let url = IssuerUrl::new(issuer.to_owned())
             .map_err(|_| HttpsError::NotHttps { url: one_line(issuer, REASON_CHARS_MAX) })?;
-        let _place = self.place(issuer)?;
-        let read = Metadata::discover_async(url, &self.http).await;
+        let _turn = self.turns.to_ask(issuer).await?;
+        let read = Metadata::discover_async(url, &self.asking(issuer)).await;
         let metadata = read.map_err(|error| not_read(issuer, error))?;
         self.require_fit(&metadata)?;
         let keys = metadata.jwks().clone();
@@ -105,6 +110,7 @@ impl OpenId {
         known: &Known,
         now: Timestamp,
     ) -> Result<Option<Arc<Known>>, OpenIdError> {
+        let _turn = self.turns.to_read(issuer).await?;
         // Another sign-in may have read them meanwhile.
         let newest = self.known.lock().get(issuer).cloned();
         if let Some(newest) = newest.filter(|newest| newest.keys_read_at > known.keys_read_at) {
@@ -114,8 +120,8 @@ impl OpenId {
             debug!(issuer, "a key is not known, and the keys were read a moment ago");
             return Ok(None);
         }
-        let _place = self.place(issuer)?;
-        let read = CoreJsonWebKeySet::fetch_async(known.metadata.jwks_uri(), &self.http).await;
+        let _place = self.turns.to_ask(issuer).await?;
+        let read = CoreJsonWebKeySet::fetch_async(known.metadata.jwks_uri(), &self.asking(issuer)).await;
         let keys = read.map_err(|error| not_read(issuer, error))?;
         debug!(issuer, keys = keys.keys().len(), "an identity provider's keys were read anew");
         Ok(Some(self.keep(issuer, Known { keys, keys_read_at: now, ..known.clone() })))
@@ -135,11 +141,13 @@ impl OpenId {
     }
 
     fn require_fit(&self, metadata: &Metadata) -> Result<(), OpenIdError> {
-        if metadata.token_endpoint().is_none() {
-            return Err(OpenIdError::Missing { missing: "token_endpoint" });
+        let token_endpoint = metadata.token_endpoint();
+        let token_endpoint = token_endpoint.ok_or(OpenIdError::Missing { missing: "token_endpoint" })?;
+        if !self.http.is_fit(token_endpoint.as_str()) {
+            return Err(OpenIdError::Endpoint { which: "token_endpoint" });
         }
-        if !self.http.0.is_fit_for_browsers(metadata.authorization_endpoint().as_str()) {
-            return Err(OpenIdError::Endpoint);
+        if !self.http.is_fit(metadata.authorization_endpoint().as_str()) {
+            return Err(OpenIdError::Endpoint { which: "authorization_endpoint" });
         }
         let offers_code =
             metadata.response_types_supported().iter().any(|types| **types == [CoreResponseType::Code]);
@@ -156,35 +164,6 @@ impl OpenId {
         match methods {
             Some(methods) if !methods.iter().any(|method| method == "S256") => Err(OpenIdError::NoPkce),
             _ => Ok(()),
-        }
-    }
-
-    /// Takes one of the provider's places for requests; one that hangs keeps nobody else from theirs.
-    pub(super) fn place(&self, issuer: &str) -> Result<AskedGuard<'_>, OpenIdError> {
-        let mut asked = self.asked.lock();
-        let places = asked.entry(issuer.to_owned()).or_insert(0);
-        if *places >= PROVIDER_REQUESTS_MAX {
-            return Err(OpenIdError::Busy);
-        }
-        *places += 1;
-        Ok(AskedGuard { asked: &self.asked, issuer: issuer.to_owned() })
-    }
-}
-
-/// A request's place, until it is dropped.
-pub(super) struct AskedGuard<'a> {
-    asked: &'a Mutex<BTreeMap<String, usize>>,
-    issuer: String,
-}
-
-impl Drop for AskedGuard<'_> {
-    fn drop(&mut self) {
-        let mut asked = self.asked.lock();
-        if let Some(places) = asked.get_mut(&self.issuer) {
-            *places -= 1;
-            if *places == 0 {
-                asked.remove(&self.issuer);
-            }
         }
     }
 }

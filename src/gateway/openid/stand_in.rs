@@ -12,6 +12,7 @@ use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use parking_lot::Mutex;
@@ -50,6 +51,8 @@ pub(crate) struct Lies {
     pub(crate) configuration: Value,
     /// Whether it answers at all.
     pub(crate) is_away: bool,
+    /// Where it sends on whoever reads its configuration.
+    pub(crate) moved_to: Option<String>,
 }
 
 struct Code {
@@ -86,8 +89,13 @@ impl StandInProvider {
     pub(crate) async fn start(now: Timestamp) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let issuer = format!("http://{}", listener.local_addr().unwrap());
-        let lies =
-            Lies { signing: Signing::Es256, claims: json!({}), configuration: json!({}), is_away: false };
+        let lies = Lies {
+            signing: Signing::Es256,
+            claims: json!({}),
+            configuration: json!({}),
+            is_away: false,
+            moved_to: None,
+        };
         let inner = Inner {
             keys: vec![("first".into(), ec_key())],
             rsa: RsaKeyPair::generate(KeySize::Rsa2048).unwrap(),
@@ -153,11 +161,14 @@ fn refused(status: StatusCode, error: &str) -> Answer {
     Err((status, Json(json!({ "error": error }))))
 }
 
-async fn configuration(State(served): Served) -> Answer {
+async fn configuration(State(served): Served) -> Response {
     let (issuer, inner) = &*served;
     let inner = inner.lock();
     if inner.lies.is_away {
-        return refused(StatusCode::BAD_GATEWAY, "away");
+        return refused(StatusCode::BAD_GATEWAY, "away").into_response();
+    }
+    if let Some(to) = &inner.lies.moved_to {
+        return Redirect::temporary(to).into_response();
     }
     let mut said = json!({
         "issuer": issuer,
@@ -171,7 +182,7 @@ async fn configuration(State(served): Served) -> Answer {
         "code_challenge_methods_supported": ["plain", "S256"],
     });
     put_over(&mut said, &inner.lies.configuration);
-    Ok(Json(said))
+    Json(said).into_response()
 }
 
 async fn keys(State(served): Served) -> Answer {

@@ -28,6 +28,15 @@ pub enum PeopleRefusal {
     #[error("this is the last owner who can sign in; make somebody else an owner first")]
     LastOwner,
     #[error(
+        "after this no owner would be sure to sign in: give an owner a password first, by a sign-in link (POST \
+         /api/v1/users/ID/sign-in-link)"
+    )]
+    OwnersAtProvider,
+    #[error(
+        "users of your organization sign in at its identity provider, not with a password: use single sign-on"
+    )]
+    SignInAtProvider,
+    #[error(
         "the organization has a user with this e-mail address; a sign-in link lets one set a new password"
     )]
     UserExists,

@@ -9,7 +9,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::openid::OpenIdError;
-use crate::store::ProviderRecord;
+use crate::store::{ProviderRecord, UserRecord};
 use adit_core::domain::id::OrganizationId;
 use adit_core::domain::role::{Permission, UserRole};
 use adit_core::domain::time::Timestamp;
@@ -17,6 +17,8 @@ use adit_core::domain::visible::{error_chain, first_hidden};
 
 use super::act::Act;
 use super::error::{ActionRefusal, PlatformError, Resource};
+use super::owners::OwnersBefore;
+use super::people::PeopleRefusal;
 use super::seal::{SealError, SealingKey};
 use super::{Action, Initiator, Platform};
 
@@ -34,6 +36,7 @@ pub(crate) struct ProviderSettings {
     client_secret: Option<Zeroizing<String>>,
     role_claim: String,
     values: RoleValues,
+    owners_only: bool,
 }
 
 /// The values of the claim that give a role; without one nobody becomes it.
@@ -52,6 +55,8 @@ pub(crate) struct ProviderView {
     pub(crate) has_client_secret: bool,
     pub(crate) role_claim: String,
     pub(crate) values: RoleValues,
+    /// Nobody but owners signs in with a password as well.
+    pub(crate) owners_only: bool,
     pub(crate) changed_at: Timestamp,
 }
 
@@ -115,7 +120,12 @@ impl ProviderSettings {
         if all.into_iter().flatten().any(|value| !is_text(value, VALUE_CHARS_MAX)) {
             return wrong("owner_value", "expected values of the claim, of at most 255 characters each");
         }
-        Ok(Self { issuer, client_id, client_secret, role_claim, values })
+        Ok(Self { issuer, client_id, client_secret, role_claim, values, owners_only: false })
+    }
+
+    /// Leaves the password to owners alone, for when the provider is away.
+    pub(crate) fn with_passwords_of_owners_only(self, owners_only: bool) -> Self {
+        Self { owners_only, ..self }
     }
 }
 
@@ -176,7 +186,8 @@ impl Platform {
     }
 
     /// Sets where the organization's users sign in, by an owner, once the provider has answered as it must. With
-    /// another issuer, nobody stays signed in whom the old one has signed in.
+    /// another issuer, nobody stays signed in whom the old one has signed in. An owner who needs no provider must be
+    /// there if those whom it made owners may not be any more.
     pub(crate) async fn set_identity_provider(
         &self,
         initiator: &Initiator,
@@ -194,7 +205,7 @@ impl Platform {
         .await
     }
 
-    /// Removes it. Nobody stays signed in whom it has signed in.
+    /// Removes it, if an owner can sign in without. Nobody stays signed in whom it has signed in.
     pub(crate) async fn remove_identity_provider(&self, initiator: &Initiator) -> Result<(), PlatformError> {
         self.act(
             initiator,
@@ -222,6 +233,7 @@ async fn set(
         return Err(ActionRefusal::from(ProviderRefusal::Unfit { why: error_chain(error) }).into());
     }
     let old = act.tx.provider(organization).await?;
+    let owners = OwnersBefore::count(act, organization).await?;
     let record = ProviderRecord {
         organization,
         issuer: new.issuer.clone(),
@@ -231,27 +243,69 @@ async fn set(
         owner_value: new.values.owner.clone(),
         operator_value: new.values.operator.clone(),
         auditor_value: new.values.auditor.clone(),
+        owners_only: new.owners_only,
         changed_at: act.now,
     };
     act.tx.put_provider(&record).await?;
     act.tx.drop_sign_in_flows_of(organization).await?;
-    let is_other = old.is_some_and(|old| old.issuer != record.issuer);
+    let is_other = old.as_ref().is_some_and(|old| old.issuer != record.issuer);
     let ended = if is_other { act.tx.unlink_all(organization, act.now).await? } else { 0 };
+    let is_kept = if old.is_some_and(|old| may_change_owners(&old, &record)) {
+        owners.are_kept_without_provider(act).await?
+    } else {
+        owners.are_kept(act).await?
+    };
+    if !is_kept {
+        return Err(PeopleRefusal::OwnersAtProvider.into());
+    }
     let note = format!("; another issuer than before: sessions and API tokens ended: {ended}");
     let note = if is_other { note.as_str() } else { "" };
-    let detail = format!("client {}, roles by {}{note}", record.client_id, record.role_claim);
+    let owners_only = if new.owners_only {
+        let ended = act.tx.end_sessions_beside_provider(organization).await?;
+        format!(", passwords for owners only; sessions of others with one ended: {ended}")
+    } else {
+        String::new()
+    };
+    let detail = format!("client {}, roles by {}{owners_only}{note}", record.client_id, record.role_claim);
     act.describe(detail);
     Ok(view(record))
 }
 
 async fn remove(act: &mut Act) -> Result<(), PlatformError> {
     let organization = act.member(Permission::ManageUsers)?;
+    let owners = OwnersBefore::count(act, organization).await?;
     if !act.tx.delete_provider(organization).await? {
         return Err(NONE);
     }
     act.tx.drop_sign_in_flows_of(organization).await?;
     let ended = act.tx.unlink_all(organization, act.now).await?;
+    if !owners.are_kept(act).await? {
+        return Err(PeopleRefusal::OwnersAtProvider.into());
+    }
     act.describe(format!("sessions and API tokens ended: {ended}"));
+    Ok(())
+}
+
+/// Returns whether those whom the old one made owners may be none by the new one, or not be known to it.
+fn may_change_owners(old: &ProviderRecord, new: &ProviderRecord) -> bool {
+    old.issuer != new.issuer
+        || old.client_id != new.client_id
+        || old.role_claim != new.role_claim
+        || old.owner_value != new.owner_value
+}
+
+/// Refuses who has shown the right password where only owners sign in with one.
+pub(super) async fn require_password_permitted(
+    act: &mut Act,
+    user: &UserRecord,
+) -> Result<(), PlatformError> {
+    if user.role == UserRole::Owner {
+        return Ok(());
+    }
+    let provider = act.tx.provider(user.organization).await?;
+    if provider.is_some_and(|provider| provider.owners_only) {
+        return Err(PeopleRefusal::SignInAtProvider.into());
+    }
     Ok(())
 }
 
@@ -302,6 +356,7 @@ fn view(provider: ProviderRecord) -> ProviderView {
         issuer: provider.issuer,
         client_id: provider.client_id,
         role_claim: provider.role_claim,
+        owners_only: provider.owners_only,
         changed_at: provider.changed_at,
     }
 }

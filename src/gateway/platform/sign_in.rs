@@ -13,6 +13,7 @@ use super::attempts::{AccountKey, Taken, Tried, device};
 use super::error::PlatformError;
 use super::passwords::{Lane, Verified, judge};
 use super::people::{PeopleRefusal, Visit};
+use super::providers::require_password_permitted;
 use super::signed::{NewSession, Signed, begin_session, own_account, renew_session};
 use super::{Action, Initiator, Platform};
 
@@ -164,6 +165,7 @@ async fn sign_in(
     let user = act.tx.user(shown.id).await?;
     let user = user.filter(|user| user.disabled_at.is_none() && user.password == shown.password);
     let user = user.ok_or(PeopleRefusal::WrongPassword)?;
+    require_password_permitted(act, &user).await?;
     if let Some(hash) = renewed {
         act.tx.set_password(user.id, hash, act.now).await?;
     }

@@ -1,6 +1,7 @@
 //! Signing in at an organization's identity provider: how it is begun, and what becomes of what the browser
 //! brings back. Each answer counts once, in the browser that asked, and only as an answer of the provider that
-//! was asked (RFC 9700 §4). Whose account it is: [`account`]. Where to go on: [`go_to`].
+//! was asked: at the organization's own callback, and in the provider's own name if it says one (RFC 9700 §4.4).
+//! Whose account it is: [`account`]. Where to go on: [`go_to`].
 
 mod account;
 mod go_to;
@@ -40,9 +41,16 @@ fn verifier_of(state_hash: &[u8; 32]) -> String {
 /// Why nobody is signed in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SingleSignOnRefusal {
-    #[error("this sign-in is not known, was used already or took too long; begin anew")]
+    #[error(
+        "this sign-in is over: it was used before, as going back in the browser does, or took longer than {} minutes; \
+         begin anew unless you are signed in",
+        SIGN_IN_FLOW_LIFE.as_secs() / 60
+    )]
     NoFlow,
-    #[error("this sign-in was begun in another browser; begin anew in this one")]
+    #[error(
+        "this browser does not show that it began this sign-in; begin anew in this one, with cookies allowed for this \
+         site"
+    )]
     OtherBrowser,
     #[error(
         "the answer is of another identity provider than the one asked; begin anew, and tell an owner if that helps nothing"
@@ -51,10 +59,17 @@ pub enum SingleSignOnRefusal {
     #[error("the organization's identity provider was changed meanwhile; begin anew")]
     Changed,
     #[error(
-        "the identity provider has signed nobody in; begin anew, and ask its administrators if it refuses you"
+        "the identity provider has signed nobody in; begin anew, and ask its administrators whether you may use adit"
     )]
     Denied,
-    #[error("the identity provider's answer proves nothing: {what}")]
+    #[error(
+        "the identity provider does not take what the gateway asks (`{error}`); an owner compares client ID and redirect \
+         URI with those that the provider has"
+    )]
+    AskedWrongly { error: &'static str },
+    #[error(
+        "the identity provider's answer proves nothing: {what}; begin anew, and tell an owner if that helps nothing"
+    )]
     NotProven { what: String },
     #[error(
         "the identity provider gives you no role here; its administrators give you one, and the organization's owners say which"
@@ -84,6 +99,7 @@ impl SingleSignOnRefusal {
             Self::OtherIssuer => "other-issuer",
             Self::Changed => "changed",
             Self::Denied => "denied",
+            Self::AskedWrongly { .. } => "asked-wrongly",
             Self::NotProven { .. } => "not-proven",
             Self::NoRole => "no-role",
             Self::NoEmail => "no-email",
@@ -122,8 +138,8 @@ pub(crate) struct BeginSingleSignOn<'a> {
     pub(crate) browser: &'a SignInToken,
     pub(crate) go_to: &'a str,
     pub(crate) address: IpAddr,
-    /// Where the provider sends the browser back to.
-    pub(crate) redirect: &'a str,
+    /// Of all callbacks.
+    pub(crate) callbacks: &'a str,
 }
 
 /// What a browser has brought back.
@@ -131,14 +147,24 @@ pub(crate) struct BeginSingleSignOn<'a> {
 pub(crate) struct FinishSingleSignOn<'a> {
     pub(crate) state: &'a SignInToken,
     pub(crate) browser: Option<&'a SignInToken>,
-    /// Absent where the provider tells of an error instead.
+    /// At whose callback it is.
+    pub(crate) at: Option<OrganizationId>,
     pub(crate) code: Option<&'a Zeroizing<String>>,
+    /// What the provider tells instead (RFC 6749 §4.1.2.1).
+    pub(crate) error: Option<&'a str>,
     /// Who says it is the one that answers (RFC 9207).
     pub(crate) issuer: Option<&'a str>,
     pub(crate) address: IpAddr,
     /// What the browser calls itself.
     pub(crate) agent: &'a str,
-    pub(crate) redirect: &'a str,
+    /// As when it began.
+    pub(crate) callbacks: &'a str,
+}
+
+/// Returns where the provider of an organization sends browsers back to. Each has its own: an answer to what one
+/// provider was asked cannot be passed off as another's, even of providers that do not say who they are.
+pub(crate) fn callback_of(callbacks: &str, organization: OrganizationId) -> String {
+    format!("{callbacks}/{organization}")
 }
 
 /// A user, signed in.
@@ -160,8 +186,9 @@ impl Platform {
         let state = SignInToken::from_bytes(random::bytes());
         let nonce = SignInToken::from_bytes(random::bytes());
         let verifier = Zeroizing::new(SignInToken::from_bytes(random::bytes()).reveal_hex());
+        let redirect = callback_of(begin.callbacks, provider.organization);
         let credentials =
-            Credentials { client_id: &provider.client_id, client_secret: None, redirect: begin.redirect };
+            Credentials { client_id: &provider.client_id, client_secret: None, redirect: &redirect };
         let (shown_state, shown_nonce) = (state.reveal_hex(), nonce.reveal_hex());
         let nonce_hash = adit_core::domain::digest::sha256(shown_nonce.as_bytes());
         let url = OpenId::authorization_url(&known, &credentials, shown_state, shown_nonce, &verifier)
@@ -244,6 +271,9 @@ impl Platform {
             return Err(SingleSignOnRefusal::OtherBrowser.into());
         }
         let organization = flow.organization;
+        if finish.at != Some(organization) {
+            return Err(SingleSignOnRefusal::OtherIssuer.into());
+        }
         let found =
             self.look(async move |tx| Ok::<_, PlatformError>(tx.provider(organization).await?)).await?;
         let same = |it: &ProviderRecord| it.issuer == flow.issuer && it.client_id == flow.client_id;
@@ -255,8 +285,12 @@ impl Platform {
         if finish.issuer.is_none() && known.always_says_who_it_is() {
             return Err(SingleSignOnRefusal::OtherIssuer.into());
         }
+        if let Some(error) = finish.error {
+            return Err(told_instead(error));
+        }
         let code = finish.code.ok_or(SingleSignOnRefusal::Denied)?;
-        let proven = self.exchanged(&provider, &known, flow, code, finish.redirect).await?;
+        let redirect = callback_of(finish.callbacks, organization);
+        let proven = self.exchanged(&provider, &known, flow, code, &redirect).await?;
         Ok((provider, proven))
     }
 
@@ -310,12 +344,12 @@ impl Platform {
                 if now.as_ref() != Some(&provider) {
                     return Err(ActionRefusal::SingleSignOn(SingleSignOnRefusal::Changed).into());
                 }
-                let account = account::find_or_make(act, &newcomer).await?;
-                let user = act.tx.user(account).await?;
+                let account::Admitted { id, note } = account::find_or_make(act, &newcomer).await?;
+                let user = act.tx.user(id).await?;
                 let user = user.ok_or(PlatformError::NotFound { resource: Resource::User })?;
                 let session = begin_session(act, user, true, &visit).await?;
-                act.made(Resource::User, account);
-                act.describe(format!("by single sign-on, as {role}, from {}", visit.address));
+                act.made(Resource::User, id);
+                act.describe(format!("by single sign-on, {note}, from {}", visit.address));
                 Ok::<_, PlatformError>(session)
             })
             .await;
@@ -334,10 +368,8 @@ impl Platform {
         let object = format!("{} {}", Resource::User, account.id);
         self.act(&Initiator::System, Action::RevokeSession, object, async move |act: &mut Act| {
             act.concerns(organization);
-            let ended = act.tx.end_access_of(account.id, act.now).await?;
-            act.describe(format!(
-                "the identity provider gives no role; sessions and API tokens ended: {ended}"
-            ));
+            let told = account::shut_out(act, account.id).await?;
+            act.describe(told);
             Ok(())
         })
         .await
@@ -380,6 +412,22 @@ async fn require_room(
 fn away(error: &OpenIdError) -> SingleSignOnError {
     debug!(why = error_chain(error), "an identity provider is of no use now");
     SingleSignOnError::Away
+}
+
+/// Converts what a provider tells in place of a code. Its own words go nowhere: anybody can write that URL.
+fn told_instead(error: &str) -> SingleSignOnError {
+    const ASKED_WRONGLY: [&str; 5] = [
+        "invalid_request",
+        "invalid_scope",
+        "request_not_supported",
+        "unauthorized_client",
+        "unsupported_response_type",
+    ];
+    if ["server_error", "temporarily_unavailable"].contains(&error) {
+        return SingleSignOnError::Away;
+    }
+    let known = ASKED_WRONGLY.into_iter().find(|known| *known == error);
+    known.map_or(SingleSignOnRefusal::Denied, |error| SingleSignOnRefusal::AskedWrongly { error }).into()
 }
 
 fn not_proven(error: &OpenIdError) -> SingleSignOnError {

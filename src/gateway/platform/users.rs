@@ -11,6 +11,7 @@ use adit_core::domain::time::Timestamp;
 
 use super::act::Act;
 use super::error::{PlatformError, Resource};
+use super::owners::OwnersBefore;
 use super::people::PeopleRefusal;
 use super::{Action, Initiator, Platform};
 
@@ -84,10 +85,9 @@ impl Platform {
         self.act(initiator, Action::SetUserRole, format!("user {id}"), async move |act: &mut Act| {
             let organization = act.member(Permission::ManageUsers)?;
             let user = act.own_user(id, organization).await?;
-            if role != UserRole::Owner {
-                act.keep_an_owner(&user).await?;
-            }
+            let owners = OwnersBefore::count(act, organization).await?;
             act.tx.set_user_role(&user, role, act.now).await?;
+            require_kept(act, &owners).await?;
             act.describe(format!("{} from {} to {role}", user.called(), user.role));
             Ok(())
         })
@@ -99,10 +99,11 @@ impl Platform {
         self.act(initiator, Action::DisableUser, format!("user {id}"), async move |act: &mut Act| {
             let organization = act.member(Permission::ManageUsers)?;
             let user = act.own_user(id, organization).await?;
-            act.keep_an_owner(&user).await?;
+            let owners = OwnersBefore::count(act, organization).await?;
             if user.disabled_at.is_none() {
                 act.tx.set_user_disabled(&user, Some(act.now), act.now).await?;
             }
+            require_kept(act, &owners).await?;
             let sessions = act.tx.delete_sessions_of(id, None).await?;
             let tokens = act.tx.revoke_api_tokens_of(id, act.now).await?;
             act.tx.void_invitations(organization, &user.email, act.now).await?;
@@ -145,13 +146,9 @@ impl Act {
     pub(super) async fn reread_user(&mut self, id: UserId) -> Result<UserRecord, PlatformError> {
         self.tx.user(id).await?.ok_or(PlatformError::NotFound { resource: Resource::User })
     }
+}
 
-    /// Refuses what would leave the organization without an owner who can sign in.
-    async fn keep_an_owner(&mut self, user: &UserRecord) -> Result<(), PlatformError> {
-        let is_one = user.role == UserRole::Owner && user.disabled_at.is_none();
-        if is_one && self.tx.enabled_owners(user.organization).await? <= 1 {
-            return Err(PeopleRefusal::LastOwner.into());
-        }
-        Ok(())
-    }
+/// Refuses what has left the organization without an owner who can sign in.
+async fn require_kept(act: &mut Act, owners: &OwnersBefore) -> Result<(), PlatformError> {
+    if owners.are_kept(act).await? { Ok(()) } else { Err(PeopleRefusal::LastOwner.into()) }
 }

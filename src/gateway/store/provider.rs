@@ -20,6 +20,8 @@ pub(crate) struct ProviderRecord {
     pub owner_value: Option<String>,
     pub operator_value: Option<String>,
     pub auditor_value: Option<String>,
+    /// Of its users who have a password, only owners sign in with that.
+    pub owners_only: bool,
     pub changed_at: Timestamp,
 }
 
@@ -28,12 +30,13 @@ impl Tx {
     pub(crate) async fn put_provider(&mut self, new: &ProviderRecord) -> Result<(), StoreError> {
         let query = sql(
             "INSERT INTO identity_provider (organization, issuer, client_id, client_secret_sealed, role_claim,
-                owner_value, operator_value, auditor_value, changed_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                owner_value, operator_value, auditor_value, owners_only, changed_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
              ON CONFLICT (organization) DO UPDATE SET issuer = excluded.issuer, client_id = excluded.client_id,
                 client_secret_sealed = excluded.client_secret_sealed, role_claim = excluded.role_claim,
                 owner_value = excluded.owner_value, operator_value = excluded.operator_value,
-                auditor_value = excluded.auditor_value, changed_at = excluded.changed_at",
+                auditor_value = excluded.auditor_value, owners_only = excluded.owners_only,
+                changed_at = excluded.changed_at",
         );
         let query = query
             .bind(text(new.organization))
@@ -44,6 +47,7 @@ impl Tx {
             .bind(new.owner_value.clone())
             .bind(new.operator_value.clone())
             .bind(new.auditor_value.clone())
+            .bind(new.owners_only)
             .bind(new.changed_at.as_millis());
         self.run("setting an identity provider", query).await?;
         self.note_change(Changed::Organization(new.organization));
@@ -98,6 +102,7 @@ fn read(cells: &Cells) -> Result<ProviderRecord, StoreError> {
         owner_value: cells.maybe("owner_value")?,
         operator_value: cells.maybe("operator_value")?,
         auditor_value: cells.maybe("auditor_value")?,
+        owners_only: cells.flag("owners_only")?,
         changed_at: cells.time("changed_at")?,
     })
 }

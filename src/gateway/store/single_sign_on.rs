@@ -2,6 +2,7 @@
 
 use super::StoreError;
 use super::cells::Cells;
+use super::change::Changed;
 use super::query::{Query, sql};
 use super::tx::{Tx, text};
 use adit_core::domain::email::Email;
@@ -129,7 +130,19 @@ impl Tx {
         self.end_access(sessions, tokens).await
     }
 
-    /// Does the same for all whom the organization's provider speaks for, and has it speak for nobody.
+    /// Ends the sessions of those who are no owners and have a password; returns how many there were.
+    pub(crate) async fn end_sessions_beside_provider(
+        &mut self,
+        organization: OrganizationId,
+    ) -> Result<u64, StoreError> {
+        let query = sql("DELETE FROM user_session WHERE account IN (SELECT id FROM user_account
+             WHERE organization = $1 AND role <> 'owner' AND password IS NOT NULL)")
+        .bind(text(organization));
+        self.run("ending sessions beside the provider", query).await
+    }
+
+    /// Ends sessions and revokes API tokens of all whom the organization's provider speaks for, and has it speak for
+    /// nobody; returns how many there were.
     pub(crate) async fn unlink_all(
         &mut self,
         organization: OrganizationId,
@@ -148,6 +161,7 @@ impl Tx {
         .bind(now.as_millis())
         .bind(text(organization));
         self.run("unlinking accounts", query).await?;
+        self.note_change(Changed::Users(organization));
         Ok(ended)
     }
 

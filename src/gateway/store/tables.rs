@@ -306,6 +306,7 @@ pub(super) const TABLES: [Table; 27] = [
             text("owner_value"),
             text("operator_value"),
             text("auditor_value"),
+            flag("owners_only"),
             number("changed_at"),
         ],
     ),

@@ -159,13 +159,29 @@ impl Tx {
         self.one(LOOKING, query, read).await
     }
 
-    /// Counts the owners of an organization that are not disabled and have a way to sign in.
-    pub(crate) async fn enabled_owners(&mut self, organization: OrganizationId) -> Result<u32, StoreError> {
-        let query = sql("SELECT count(*) AS n FROM user_account
-             WHERE organization = $1 AND role = 'owner' AND disabled_at IS NULL
-                AND (password IS NOT NULL OR subject IS NOT NULL)")
+    /// Counts the owners of an organization that are not disabled and have a way to sign in: a password, or a
+    /// provider that makes owners.
+    pub(crate) async fn owners_who_can_sign_in(
+        &mut self,
+        organization: OrganizationId,
+    ) -> Result<u32, StoreError> {
+        let query = sql("SELECT count(*) AS n FROM user_account u
+                LEFT JOIN identity_provider p ON p.organization = u.organization
+             WHERE u.organization = $1 AND u.role = 'owner' AND u.disabled_at IS NULL
+                AND (u.password IS NOT NULL OR (u.subject IS NOT NULL AND p.owner_value IS NOT NULL))")
         .bind(text(organization));
         self.count("counting owners", query).await
+    }
+
+    /// Counts those of them who need no identity provider for it.
+    pub(crate) async fn owners_with_password(
+        &mut self,
+        organization: OrganizationId,
+    ) -> Result<u32, StoreError> {
+        let query = sql("SELECT count(*) AS n FROM user_account
+             WHERE organization = $1 AND role = 'owner' AND disabled_at IS NULL AND password IS NOT NULL")
+        .bind(text(organization));
+        self.count("counting owners with a password", query).await
     }
 
     pub(crate) async fn set_user_role(

@@ -27,18 +27,23 @@ pub enum WebCertificateError {
         "the file of the certificate holds none in PEM; write the certificate first, then those that lead to its CA"
     )]
     NoCertificate,
-    #[error("the file of the key holds none in PEM")]
+    #[error(
+        "the file of the key holds none in PEM; write the private key without a passphrase, as PKCS#8, PKCS#1 or SEC1"
+    )]
     NoKey,
-    #[error("certificate {number} of the file cannot be read")]
+    #[error("certificate {number} of the file cannot be read; write it as its CA has handed it out")]
     Unreadable { number: usize },
     #[error(
         "certificate {number} of the file did not sign the one before it; write the certificate first, then the one that \
          signed it, and so on"
     )]
     Order { number: usize },
-    #[error("the certificate does not name {host}")]
+    #[error("the certificate does not name {host}; get one that has it among its names, or correct the name")]
     Name { host: String },
-    #[error("the key does not belong to the certificate, or is of no known kind")]
+    #[error(
+        "the key does not belong to the certificate, or is of no known kind; write the one that the certificate was asked \
+         for with: RSA, ECDSA or Ed25519"
+    )]
     Key,
 }
 

@@ -1,7 +1,7 @@
 //! Asks HTTPS servers whose address somebody wrote who is not this host's operator: identity providers.
 //!
-//! Such a request goes to a public address, or to a place that the operator has named; the address that was
-//! judged is the one that is dialled. No redirect is followed, no proxy is asked, nothing is kept between two
+//! Such a request goes to a public address, or to a place that the operator has named, if the issuer on whose behalf
+//! it is made is at such a place itself; the address that was judged is the one that is dialled. No redirect is followed, no proxy is asked, nothing is kept between two
 //! requests, and time and size have bounds. What is asked for and what the answer means is the caller's business.
 
 mod reach;
@@ -38,19 +38,40 @@ use reach::is_public;
 /// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpsError {
-    #[error("`{url}` is no https address of a host")]
+    #[error(
+        "expected an https URL of a host, without a user's name, such as https://id.example/; found `{url}`"
+    )]
     NotHttps { url: String },
     /// Without the address: who wrote the name learns nothing of the network this host is in.
     #[error(
-        "{host} is at no public address; the gateway's operator can allow it in `identity_providers` of gateway.toml"
+        "{host} is at no public address; the gateway's operator can allow it in `identity_providers` of gateway.toml, for \
+         issuers that are named there themselves"
     )]
     NotPublic { host: String },
-    #[error("{host} cannot be reached")]
+    #[error(
+        "{host} cannot be reached; see that the name is right, that it runs, and that the gateway may get there"
+    )]
     Unreachable { host: String, source: io::Error },
-    #[error("{host} does not answer within {} s", PROVIDER_TIMEOUT.as_secs())]
+    #[error(
+        "{host} cannot be spoken to over TLS; if its certificate is by a CA of one's own, the gateway's operator names \
+         that in `identity_provider_ca` of gateway.toml"
+    )]
+    Tls { host: String, source: io::Error },
+    #[error("{host} does not answer within {} s; see that it runs, and try again", PROVIDER_TIMEOUT.as_secs())]
     Late { host: String },
-    #[error("{host} does not answer in HTTP, or with more than {PROVIDER_ANSWER_BYTES_MAX} bytes")]
+    #[error(
+        "{host} does not answer in HTTP, or with more than {PROVIDER_ANSWER_BYTES_MAX} bytes; is this the provider's \
+         address?"
+    )]
     Unreadable { host: String },
+}
+
+impl HttpsError {
+    /// Returns whether it may answer later, as it is asked now.
+    #[must_use]
+    pub const fn is_away(&self) -> bool {
+        !matches!(self, Self::NotHttps { .. } | Self::NotPublic { .. })
+    }
 }
 
 /// Why the operator's CAs cannot be used.
@@ -102,15 +123,24 @@ impl HttpsClient {
         self
     }
 
+    /// Returns it as it asks on behalf of an issuer. Only an issuer at a named place leads to named places: what another
+    /// calls its endpoints could be any path there.
+    #[must_use]
+    pub fn on_behalf_of(&self, issuer: &str) -> Self {
+        let is_named = place_of(issuer).is_ok_and(|place| self.allowed.contains(&place));
+        let allowed = if is_named { self.allowed.clone() } else { Vec::new() };
+        Self { tls: Arc::clone(&self.tls), allowed, speaks_plainly: self.speaks_plainly }
+    }
+
     /// Lets it speak to this host itself, and without TLS: for tests with a stand-in.
     #[must_use]
     pub fn plain_on_loopback(self) -> Self {
         Self { speaks_plainly: true, ..self }
     }
 
-    /// Returns whether a browser may be sent there: HTTPS, and a host.
+    /// Returns whether it is a URL that may be asked, or a browser sent to: HTTPS, and a host.
     #[must_use]
-    pub fn is_fit_for_browsers(&self, url: &str) -> bool {
+    pub fn is_fit(&self, url: &str) -> bool {
         place_of(url).is_ok_and(|place| !place.is_plain || self.speaks_plainly)
     }
 
@@ -140,7 +170,8 @@ impl HttpsClient {
             return exchange(tcp, place, request).await;
         }
         let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(io::Error::other(error)))?;
-        let tls = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await.map_err(failed)?;
+        let tls = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await;
+        let tls = tls.map_err(|source| HttpsError::Tls { host: host.to_owned(), source })?;
         exchange(tls, place, request).await
     }
 

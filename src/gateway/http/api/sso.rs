@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
 use axum::http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse, Response};
@@ -24,12 +24,14 @@ use crate::http::problem::{Problem, ProblemKind, Problems};
 use crate::http::{Api, cookies};
 use crate::platform::{
     BeginSingleSignOn, FinishSingleSignOn, NewSession, ProviderSettings, ProviderView, RoleValues,
-    SingleSignOnError, SingleSignOnRefusal,
+    SingleSignOnError, SingleSignOnRefusal, callback_of,
 };
+use adit_core::domain::id::OrganizationId;
 use adit_core::domain::secret::SignInToken;
 use adit_net::identity::random;
 
-const CALLBACK: &str = "/api/v1/session/single-sign-on/callback";
+/// Each organization's is one step below.
+const CALLBACKS: &str = "/api/v1/session/single-sign-on/callback";
 const PROVIDER_AWAY_RETRY_SECONDS: u32 = 30;
 const TOO_MANY_RETRY_SECONDS: u32 = 60;
 
@@ -44,6 +46,9 @@ struct IdentityProvider {
     issuer: String,
     client_id: String,
     has_client_secret: bool,
+    /// Where the provider sends browsers back to: enter exactly this one there. It is the organization's own
+    #[schema(format = "uri")]
+    redirect_uri: String,
     /// The ID token's claim that gives roles; `realm_access.roles` is one within another
     role_claim: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,11 +57,14 @@ struct IdentityProvider {
     operator_value: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     auditor_value: Option<String>,
+    /// Nobody but owners signs in with a password as well
+    passwords_for_owners_only: bool,
     changed_at: Time,
 }
 
-fn shown(view: ProviderView) -> IdentityProvider {
+fn shown(api: &Api, organization: OrganizationId, view: ProviderView) -> IdentityProvider {
     IdentityProvider {
+        redirect_uri: callback_of(&callbacks(api), organization),
         issuer: view.issuer,
         client_id: view.client_id,
         has_client_secret: view.has_client_secret,
@@ -64,6 +72,7 @@ fn shown(view: ProviderView) -> IdentityProvider {
         owner_value: view.values.owner,
         operator_value: view.values.operator,
         auditor_value: view.values.auditor,
+        passwords_for_owners_only: view.owners_only,
         changed_at: view.changed_at.into(),
     }
 }
@@ -92,6 +101,10 @@ struct NewIdentityProvider {
     /// Likewise as auditor
     #[schema(min_length = 1, max_length = 255)]
     auditor_value: Option<String>,
+    /// Whether nobody but owners may sign in with a password as well, for when the provider is away. Set, it ends the
+    /// sessions of all others who have a password
+    #[serde(default)]
+    passwords_for_owners_only: bool,
 }
 
 /// Shows where the organization's users sign in
@@ -102,13 +115,15 @@ struct NewIdentityProvider {
     responses((status = 200, body = IdentityProvider), Problems)
 )]
 async fn show(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<IdentityProvider>, Problem> {
-    Ok(Json(shown(api.platform.identity_provider(&caller.initiator).await?)))
+    let view = api.platform.identity_provider(&caller.initiator).await?;
+    Ok(Json(shown(&api, caller.organization, view)))
 }
 
 /// Sets where the organization's users sign in
 ///
 /// By an owner. The provider is asked at once; what is wrong with it is said. With another issuer than before,
-/// nobody stays signed in whom the old one has signed in.
+/// nobody stays signed in whom the old one has signed in. Where owners sign in by it alone, another issuer, client,
+/// claim or owner's value is refused until one has a password. Enter the answer's `redirect_uri` at the provider.
 #[utoipa::path(
     put,
     path = "/organization/identity-provider",
@@ -121,14 +136,19 @@ async fn set(
     caller: Caller,
     Body(new): Body<NewIdentityProvider>,
 ) -> Result<Json<IdentityProvider>, Problem> {
+    let owners_only = new.passwords_for_owners_only;
     let values =
         RoleValues { owner: new.owner_value, operator: new.operator_value, auditor: new.auditor_value };
     let new = ProviderSettings::new(new.issuer, new.client_id, new.client_secret, new.role_claim, values);
-    let new = new.map_err(|error| Problem::new(ProblemKind::Invalid, error.to_string()))?;
-    Ok(Json(shown(api.platform.set_identity_provider(&caller.initiator, &new).await?)))
+    let set = new.map_err(|error| Problem::new(ProblemKind::Invalid, error.to_string()))?;
+    let new = set.with_passwords_of_owners_only(owners_only);
+    let view = api.platform.set_identity_provider(&caller.initiator, &new).await?;
+    Ok(Json(shown(&api, caller.organization, view)))
 }
 
 /// Removes it; nobody stays signed in whom it has signed in
+///
+/// Refused where no owner could sign in without it.
 #[utoipa::path(
     delete,
     path = "/organization/identity-provider",
@@ -182,7 +202,7 @@ async fn begin(
         browser: &browser,
         go_to: wanted.go_to.as_deref().unwrap_or("/"),
         address: visit.address,
-        redirect: &redirect(&api),
+        callbacks: &callbacks(&api),
     };
     let authorization_url = api.platform.begin_single_sign_on(&begin).await.map_err(problem)?;
     let cookie = cookies::set_sign_in(&browser);
@@ -207,12 +227,13 @@ struct Returned {
 
 /// Takes a browser back from the identity provider
 ///
-/// Leads on to where it wanted, signed in; or to `/sign-in#problem=WORD&detail=SENTENCE`.
+/// Leads on to where it wanted, signed in; or to `/sign-in#problem=WORD&detail=SENTENCE`. Each organization has its
+/// own: an answer that comes to another's is refused.
 #[utoipa::path(
     get,
-    path = "/session/single-sign-on/callback",
+    path = "/session/single-sign-on/callback/{organization}",
     tag = "single sign-on",
-    params(Returned),
+    params(("organization" = String, Path, format = Uuid), Returned),
     responses((status = 303, description = "Go on there"), Problems),
     security(())
 )]
@@ -220,6 +241,7 @@ async fn finish(
     State(api): State<Arc<Api>>,
     Visitor(visit): Visitor,
     headers: HeaderMap,
+    at: Result<Path<String>, PathRejection>,
     returned: Result<Query<Returned>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let returned = returned.map(|Query(returned)| returned).unwrap_or_default();
@@ -229,11 +251,13 @@ async fn finish(
             let finish = FinishSingleSignOn {
                 state: &state,
                 browser: browser.as_ref(),
-                code: returned.code.as_ref().filter(|_| returned.error.is_none()),
+                at: at.ok().and_then(|Path(organization)| organization.parse().ok()),
+                code: returned.code.as_ref(),
+                error: returned.error.as_deref(),
                 issuer: returned.iss.as_deref(),
                 address: visit.address,
                 agent: &visit.agent,
-                redirect: &redirect(&api),
+                callbacks: &callbacks(&api),
             };
             api.platform.finish_single_sign_on(&finish).await
         }
@@ -253,7 +277,7 @@ fn go_on(to: &str, session: Option<&NewSession>) -> Response {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // The URL that is left here has the code in it.
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.append(SET_COOKIE, cookies::clear_sign_in());
+    // The browser's cookie stays for its other tabs, until its time is over; this sign-in is used up.
     if let Some(session) = session {
         for cookie in cookies_of(session).get_all(SET_COOKIE) {
             headers.append(SET_COOKIE, cookie.clone());
@@ -285,8 +309,8 @@ fn problem(error: SingleSignOnError) -> Problem {
     }
 }
 
-fn redirect(api: &Api) -> String {
-    format!("{}{CALLBACK}", api.origin)
+fn callbacks(api: &Api) -> String {
+    format!("{}{CALLBACKS}", api.origin)
 }
 
 /// Returns what the browser shows that began a sign-in.

@@ -1,5 +1,5 @@
 //! Whose account a provider's user has: the one with its subject. An e-mail address alone gives nobody the account
-//! of another, whatever the provider says of it.
+//! of another, whatever the provider says of it. The role is what the provider gives now, but for the last owner.
 
 use crate::openid::Proven;
 use crate::store::{NewSingleSignOnAccount, SingleSignOnAccount};
@@ -14,6 +14,7 @@ use adit_net::identity::random;
 use super::super::Initiator;
 use super::super::act::Act;
 use super::super::error::{ActionRefusal, PlatformError};
+use super::super::owners::OwnersBefore;
 use super::SingleSignOnRefusal;
 
 /// `OpenID` Connect Core 1.0 §2.
@@ -70,19 +71,26 @@ impl Newcomer {
     }
 }
 
+/// A newcomer's account.
+pub(super) struct Admitted {
+    pub(super) id: UserId,
+    /// What its log is told of the role.
+    pub(super) note: String,
+}
+
 /// Returns the newcomer's account as the provider describes it now, making it at the first sign-in.
-pub(super) async fn find_or_make(act: &mut Act, newcomer: &Newcomer) -> Result<UserId, PlatformError> {
+pub(super) async fn find_or_make(act: &mut Act, newcomer: &Newcomer) -> Result<Admitted, PlatformError> {
     let organization = newcomer.organization;
     if let Some(known) = act.tx.account_by_subject(organization, &newcomer.subject).await? {
         return go_on(act, newcomer, known).await;
     }
     let invitation = act.tx.open_invitation_for(organization, &newcomer.email, act.now).await?;
-    let id = match act.tx.account_at_email(organization, &newcomer.email).await? {
+    let admitted = match act.tx.account_at_email(organization, &newcomer.email).await? {
         None => {
             let id = UserId::from_random(random::bytes());
             let new = described(newcomer, id, &newcomer.email, act);
             act.tx.insert_single_sign_on_account(&new).await?;
-            id
+            Admitted { id, note: format!("as {}", newcomer.role) }
         }
         Some((known, is_used)) => {
             // An owner's open link for that very address says who its user is; so does that nobody can sign in.
@@ -96,7 +104,7 @@ pub(super) async fn find_or_make(act: &mut Act, newcomer: &Newcomer) -> Result<U
     if let Some(invitation) = invitation {
         act.tx.use_up_invitation(invitation, act.now).await?;
     }
-    Ok(id)
+    Ok(admitted)
 }
 
 /// Goes on with an account that is there.
@@ -104,7 +112,7 @@ async fn go_on(
     act: &mut Act,
     newcomer: &Newcomer,
     known: SingleSignOnAccount,
-) -> Result<UserId, PlatformError> {
+) -> Result<Admitted, PlatformError> {
     if known.is_disabled {
         return Err(ActionRefusal::from(SingleSignOnRefusal::Disabled).into());
     }
@@ -112,9 +120,42 @@ async fn go_on(
     let holder = act.tx.account_at_email(newcomer.organization, &newcomer.email).await?;
     let is_free = holder.is_none_or(|(holder, _)| holder.id == known.id);
     let email = if is_free { &newcomer.email } else { &known.email };
+    let owners = OwnersBefore::count(act, newcomer.organization).await?;
     let now = described(newcomer, known.id, email, act);
     act.tx.update_single_sign_on_account(&now).await?;
-    Ok(known.id)
+    if !owners.are_kept(act).await? {
+        // Else nobody could set right what the provider says.
+        let still = NewSingleSignOnAccount { role: known.role, ..now };
+        act.tx.update_single_sign_on_account(&still).await?;
+        let note = format!(
+            "as {} still, the last one who can sign in, while the provider gives {}",
+            known.role, newcomer.role
+        );
+        return Ok(Admitted { id: known.id, note });
+    }
+    let is_lowered = newcomer.role != known.role && newcomer.role.at_most(known.role) == newcomer.role;
+    let ended = if is_lowered { act.tx.delete_sessions_of(known.id, None).await? } else { 0 };
+    let was = format!("; was {}, sessions ended: {ended}", known.role);
+    let was = if is_lowered { was.as_str() } else { "" };
+    Ok(Admitted { id: known.id, note: format!("as {}{was}", newcomer.role) })
+}
+
+/// Takes from an account what its provider no longer gives: sessions, API tokens, and every role but the lowest, unless
+/// no other owner could sign in. Returns what the log is told.
+pub(super) async fn shut_out(act: &mut Act, account: UserId) -> Result<String, PlatformError> {
+    let ended = act.tx.end_access_of(account, act.now).await?;
+    let told = format!("the identity provider gives no role; sessions and API tokens ended: {ended}");
+    let Some(user) = act.tx.user(account).await? else { return Ok(told) };
+    if user.role == UserRole::Auditor {
+        return Ok(told);
+    }
+    let owners = OwnersBefore::count(act, user.organization).await?;
+    act.tx.set_user_role(&user, UserRole::Auditor, act.now).await?;
+    if owners.are_kept(act).await? {
+        return Ok(format!("{told}; {} before, auditor from now on", user.role));
+    }
+    act.tx.set_user_role(&user, user.role, act.now).await?;
+    Ok(format!("{told}; no other owner can sign in, so the role stays"))
 }
 
 fn described<'a>(

@@ -18,7 +18,7 @@ use super::single_sign_on::plain;
 use super::*;
 
 const VARIABLE: &str = "ADIT_TEST_OIDC";
-const REDIRECT: &str = "https://console.example.org/api/v1/session/single-sign-on/callback";
+const CALLBACKS: &str = "https://console.example.org/api/v1/session/single-sign-on/callback";
 const FROM: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
@@ -69,6 +69,7 @@ impl Drop for RealProvider {
 
 struct Visit {
     world: World,
+    organization: OrganizationId,
     browser: SignInToken,
 }
 
@@ -79,7 +80,7 @@ impl Visit {
             browser: &self.browser,
             go_to: "/",
             address: FROM,
-            redirect: REDIRECT,
+            callbacks: CALLBACKS,
         };
         self.world.platform.begin_single_sign_on(&begin).await
     }
@@ -90,7 +91,7 @@ impl Visit {
         let answer = plain().ask(form.body(b"sub=ada".to_vec()).unwrap()).await.unwrap();
         assert_eq!(answer.status(), 302, "{}", String::from_utf8_lossy(answer.body()));
         let back = Url::parse(answer.headers()[LOCATION].to_str().unwrap()).unwrap();
-        assert!(back.as_str().starts_with(REDIRECT), "{back}");
+        assert!(back.as_str().starts_with(&callback_of(CALLBACKS, self.organization)), "{back}");
         let part = |name: &str| back.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned();
         (SignInToken::from_hex(&part("state")).unwrap(), Zeroizing::new(part("code")))
     }
@@ -102,11 +103,13 @@ impl Visit {
         let finish = FinishSingleSignOn {
             state,
             browser: Some(&self.browser),
+            at: Some(self.organization),
             code: Some(code),
+            error: None,
             issuer: None,
             address: FROM,
             agent: "a browser",
-            redirect: REDIRECT,
+            callbacks: CALLBACKS,
         };
         self.world.platform.finish_single_sign_on(&finish).await.map(drop)
     }
@@ -132,7 +135,7 @@ async fn a_real_providers_user_signs_in_before_and_after_its_key_changes_and_not
     let secret = Some(Zeroizing::new("any".to_owned()));
     let settings = ProviderSettings::new(provider.issuer(), "adit".into(), secret, claim, values).unwrap();
     world.platform.set_identity_provider(&party.initiator, &settings).await.unwrap();
-    let visit = Visit { world, browser: SignInToken::from_bytes([1; 32]) };
+    let visit = Visit { world, organization: party.id, browser: SignInToken::from_bytes([1; 32]) };
     visit.whole().await.unwrap();
     let (actor, .., detail) = visit.world.last_entry(&party).await;
     assert_eq!((actor.as_str(), &detail[..27]), ("Ada (ada@st-mary.example)", "by single sign-on, as opera"));

@@ -6,17 +6,19 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use adit_core::domain::limits::{
-    PROVIDER_CLOCK_SKEW, PROVIDER_KEYS_EVERY, SIGN_IN_FLOW_LIFE, SIGN_IN_FLOWS_OF_ADDRESS_MAX,
+    PROVIDER_CLOCK_SKEW, PROVIDER_KEYS_EVERY, PROVIDER_KNOWN_LIFE, PROVIDER_REQUESTS_MAX, SIGN_IN_FLOW_LIFE,
+    SIGN_IN_FLOWS_OF_ADDRESS_MAX,
 };
 use adit_core::domain::secret::SignInToken;
 use adit_net::transport::https_client::HttpsClient;
 
+use super::people::{PASSWORD, visit};
 use super::*;
 use crate::openid::stand_in::{Back, CLIENT, CLIENT_SECRET, Signing, StandInProvider};
 use crate::platform::single_sign_on::SignedInElsewhere;
 use crate::store::SingleSignOnAccount;
 
-const REDIRECT: &str = "https://console.example.org/api/v1/session/single-sign-on/callback";
+const CALLBACKS: &str = "https://console.example.org/api/v1/session/single-sign-on/callback";
 const FROM: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
 /// St Mary, whose users sign in at a stand-in.
@@ -77,7 +79,7 @@ impl SignOn {
             browser: &self.browser,
             go_to: "/servers",
             address: FROM,
-            redirect: REDIRECT,
+            callbacks: CALLBACKS,
         };
         self.world.platform.begin_single_sign_on(&begin).await
     }
@@ -92,16 +94,28 @@ impl SignOn {
         browser: Option<&SignInToken>,
         issuer: Option<&str>,
     ) -> Result<SignedInElsewhere, SingleSignOnError> {
+        self.finish_at(Some(self.party.id), back, browser, issuer).await
+    }
+
+    async fn finish_at(
+        &self,
+        at: Option<OrganizationId>,
+        back: &Back,
+        browser: Option<&SignInToken>,
+        issuer: Option<&str>,
+    ) -> Result<SignedInElsewhere, SingleSignOnError> {
         let state = SignInToken::from_hex(&back.state).unwrap();
         let code = Zeroizing::new(back.code.clone());
         let finish = FinishSingleSignOn {
             state: &state,
             browser,
+            at,
             code: Some(&code),
+            error: None,
             issuer,
             address: FROM,
             agent: "a browser",
-            redirect: REDIRECT,
+            callbacks: CALLBACKS,
         };
         self.world.platform.finish_single_sign_on(&finish).await
     }
@@ -110,6 +124,10 @@ impl SignOn {
     async fn sign_in(&self, claims: Value) -> Result<SignedInElsewhere, SingleSignOnError> {
         let url = self.begin().await?;
         self.finish(&self.provider.sign_in(&url, claims)).await
+    }
+
+    async fn is_signed(&self, user: &SignedInElsewhere) -> bool {
+        self.world.platform.signed(&user.session.token).await.unwrap().is_some()
     }
 
     async fn account(&self, subject: &str) -> Option<SingleSignOnAccount> {
@@ -171,7 +189,7 @@ async fn a_user_of_the_provider_signs_in_with_the_role_that_its_claim_gives() {
 #[tokio::test]
 async fn the_same_subject_is_the_same_user_whatever_its_name_and_address() {
     let sign_on = SignOn::new().await;
-    let first = sign_on.sign_in(ada(&["adit-owner"])).await.unwrap();
+    let first = sign_on.sign_in(ada(&["adit-operator"])).await.unwrap();
     let mut renamed = ada(&["adit-auditor"]);
     renamed["email"] = "lovelace@st-mary.example".into();
     renamed["name"] = "Ada Lovelace".into();
@@ -189,7 +207,7 @@ async fn a_user_whose_claim_is_gone_is_refused_and_loses_what_is_open() {
     assert_eq!(word(sign_on.sign_in(ada(&["other"])).await), "no-role");
     let log = sign_on.world.platform.audit(&sign_on.party.initiator, 2).await.unwrap();
     assert_eq!((log[0].action.as_str(), log[0].outcome.as_str()), ("revoke session", "done"));
-    assert!(log[0].detail.ends_with("sessions and API tokens ended: 1"), "{}", log[0].detail);
+    assert!(log[0].detail.contains("sessions and API tokens ended: 1"), "{}", log[0].detail);
     assert_eq!((log[1].action.as_str(), log[1].outcome.as_str()), ("sign in", "refused"));
     sign_on.sign_in(ada(&["adit-auditor"])).await.unwrap();
 }
@@ -329,6 +347,34 @@ async fn a_new_key_is_fetched_when_it_is_first_met_and_not_at_will() {
 }
 
 #[tokio::test]
+async fn many_who_meet_a_new_key_at_once_have_it_fetched_once() {
+    let sign_on = SignOn::new().await;
+    sign_on.pass(PROVIDER_KEYS_EVERY);
+    sign_on.provider.rotate("second");
+    let all = (0..PROVIDER_REQUESTS_MAX).map(|number| {
+        let mut claims = ada(&["adit-operator"]);
+        claims["sub"] = number.to_string().into();
+        claims["email"] = format!("{number}@st-mary.example").into();
+        sign_on.sign_in(claims)
+    });
+    for signed_in in futures_util::future::join_all(all).await {
+        signed_in.unwrap();
+    }
+    assert_eq!(sign_on.provider.keys_read(), 2);
+}
+
+#[tokio::test]
+async fn many_who_come_at_once_are_let_in_one_after_another_though_nothing_is_known_of_the_provider() {
+    let sign_on = SignOn::new().await;
+    sign_on.pass(PROVIDER_KNOWN_LIFE);
+    let all = (0..4 * PROVIDER_REQUESTS_MAX).map(|_| sign_on.begin());
+    for begun in futures_util::future::join_all(all).await {
+        begun.unwrap();
+    }
+    assert_eq!(sign_on.provider.keys_read(), 2, "and it is read once");
+}
+
+#[tokio::test]
 async fn a_provider_that_is_away_is_said_to_be_and_no_answer_is_taken_for_a_refusal() {
     let sign_on = SignOn::new().await;
     let back = sign_on.provider.sign_in(&sign_on.begin().await.unwrap(), ada(&["adit-owner"]));
@@ -339,6 +385,179 @@ async fn a_provider_that_is_away_is_said_to_be_and_no_answer_is_taken_for_a_refu
     drop(back);
     sign_on.provider.lie(|lies| lies.is_away = false);
     sign_on.sign_in(ada(&["adit-owner"])).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_to_another_organizations_callback_is_refused_though_no_issuer_is_said() {
+    let sign_on = SignOn::new().await;
+    let silent = json!({ "authorization_response_iss_parameter_supported": null });
+    sign_on.provider.lie(|lies| lies.configuration = silent);
+    sign_on.pass(PROVIDER_KNOWN_LIFE);
+    let other = sign_on.world.party("Lakeside", Tier::Standard).await;
+    for at in [Some(other.id), None] {
+        let url = sign_on.begin().await.unwrap();
+        let back = sign_on.provider.sign_in(&url, ada(&["adit-owner"]));
+        // The attack of RFC 9700 §4.4.1: what one provider answers is taken for the answer of another.
+        let answer = sign_on.finish_at(at, &back, Some(&sign_on.browser), None).await;
+        assert_eq!(word(answer), "other-issuer", "{at:?}");
+        assert_eq!(sign_on.log().await.2, "refused");
+        assert_eq!(word(sign_on.finish(&back).await), "expired", "and is used up");
+    }
+}
+
+#[tokio::test]
+async fn the_last_owner_who_can_sign_in_stays_one_whatever_role_the_provider_gives() {
+    let sign_on = SignOn::new().await;
+    let first = sign_on.sign_in(ada(&["adit-owner"])).await.unwrap();
+    let second = sign_on.sign_in(ada(&["adit-auditor"])).await.unwrap();
+    assert_eq!(second.session.signed.user.role, UserRole::Owner);
+    let (.., detail) = sign_on.log().await;
+    assert!(detail.contains("as owner still") && detail.contains("gives auditor"), "{detail}");
+    assert!(sign_on.is_signed(&first).await, "what is kept is kept whole");
+    sign_on.insert_password_account("bo@st-mary.example").await;
+    let third = sign_on.sign_in(ada(&["adit-auditor"])).await.unwrap();
+    assert_eq!(third.session.signed.user.role, UserRole::Auditor, "there is another now");
+}
+
+#[tokio::test]
+async fn a_lower_role_ends_the_sessions_that_were_begun_with_the_higher() {
+    let sign_on = SignOn::new().await;
+    let [one, two] = [&["adit-operator"], &["adit-operator"]].map(|roles| ada(roles));
+    let [one, two] = [sign_on.sign_in(one).await.unwrap(), sign_on.sign_in(two).await.unwrap()];
+    assert!(sign_on.is_signed(&one).await, "the same role ends nothing");
+    let lower = sign_on.sign_in(ada(&["adit-auditor"])).await.unwrap();
+    for (session, is_signed) in [(&one, false), (&two, false), (&lower, true)] {
+        assert_eq!(sign_on.is_signed(session).await, is_signed);
+    }
+    let (.., detail) = sign_on.log().await;
+    assert!(detail.contains("as auditor; was operator, sessions ended: 2"), "{detail}");
+    sign_on.sign_in(ada(&["adit-operator"])).await.unwrap();
+    assert!(sign_on.is_signed(&lower).await, "a higher role ends nothing");
+}
+
+#[tokio::test]
+async fn who_gets_no_role_any_more_keeps_none_but_the_lowest() {
+    let sign_on = SignOn::new().await;
+    let bo = sign_on.insert_password_account("bo@st-mary.example").await;
+    let session = sign_on.sign_in(ada(&["adit-owner"])).await.unwrap();
+    assert_eq!(word(sign_on.sign_in(ada(&[])).await), "no-role");
+    assert!(!sign_on.is_signed(&session).await);
+    assert_eq!(sign_on.account("248289761001").await.unwrap().role, UserRole::Auditor);
+    let log = sign_on.world.platform.audit(&sign_on.party.initiator, 2).await.unwrap();
+    assert!(log[0].detail.ends_with("; owner before, auditor from now on"), "{}", log[0].detail);
+    // So she is no owner any more for whom another might go.
+    let gone = sign_on.world.platform.disable_user(&sign_on.party.initiator, bo).await;
+    assert!(refused(gone).contains("the last owner who can sign in"));
+}
+
+#[tokio::test]
+async fn a_provider_is_neither_removed_nor_changed_while_it_alone_lets_owners_in() {
+    let sign_on = SignOn::new().await;
+    sign_on.sign_in(ada(&["adit-owner"])).await.unwrap();
+    let (platform, owner) = (&sign_on.world.platform, &sign_on.party.initiator);
+    let next = StandInProvider::start(platform.now()).await;
+    let issuer = &sign_on.provider.issuer;
+    let with = |client: &str, claim: &str, value: Option<&str>| {
+        let values = RoleValues {
+            owner: value.map(str::to_owned),
+            operator: Some("adit-operator".into()),
+            ..RoleValues::default()
+        };
+        ProviderSettings::new(issuer.clone(), client.into(), None, claim.into(), values).unwrap()
+    };
+    let changes = [
+        settings(&next.issuer),
+        with("another", "roles", Some("adit-owner")),
+        with(CLIENT, "groups", Some("adit-owner")),
+        with(CLIENT, "roles", Some("another")),
+        with(CLIENT, "roles", None),
+    ];
+    for change in &changes {
+        let said = refused(platform.set_identity_provider(owner, change).await);
+        assert!(said.contains("a password first"), "{said}");
+    }
+    assert!(refused(platform.remove_identity_provider(owner).await).contains("a password first"));
+    assert_eq!(sign_on.log().await.2, "refused");
+    // What no owner depends on may change.
+    platform.set_identity_provider(owner, &with(CLIENT, "roles", Some("adit-owner"))).await.unwrap();
+    sign_on.sign_in(ada(&["adit-owner"])).await.expect("all is as it was");
+    sign_on.insert_password_account("bo@st-mary.example").await;
+    for change in changes.iter().rev() {
+        platform.set_identity_provider(owner, change).await.unwrap();
+    }
+    platform.remove_identity_provider(owner).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_owner_by_a_provider_that_makes_none_any_more_is_no_owner_to_rely_on() {
+    let sign_on = SignOn::new().await;
+    let bo = sign_on.insert_password_account("bo@st-mary.example").await;
+    sign_on.sign_in(ada(&["adit-owner"])).await.unwrap();
+    let (platform, owner) = (&sign_on.world.platform, &sign_on.party.initiator);
+    let values = RoleValues { operator: Some("adit-operator".into()), ..RoleValues::default() };
+    let issuer = sign_on.provider.issuer.clone();
+    let none = ProviderSettings::new(issuer, CLIENT.into(), None, "roles".into(), values).unwrap();
+    platform.set_identity_provider(owner, &none).await.unwrap();
+    for outcome in
+        [platform.disable_user(owner, bo).await, platform.set_user_role(owner, bo, UserRole::Operator).await]
+    {
+        assert!(refused(outcome).contains("the last owner who can sign in"));
+    }
+}
+
+#[tokio::test]
+async fn what_a_provider_tells_in_place_of_a_code_says_what_helps() {
+    let sign_on = SignOn::new().await;
+    for (error, expected, what) in [
+        ("access_denied", "denied", "begin anew"),
+        ("<script>", "denied", "begin anew"),
+        ("unauthorized_client", "asked-wrongly", "`unauthorized_client`"),
+        ("invalid_scope", "asked-wrongly", "redirect URI"),
+        ("temporarily_unavailable", "away", "try again"),
+    ] {
+        let back = sign_on.provider.sign_in(&sign_on.begin().await.unwrap(), ada(&["adit-owner"]));
+        let state = SignInToken::from_hex(&back.state).unwrap();
+        let finish = FinishSingleSignOn {
+            state: &state,
+            browser: Some(&sign_on.browser),
+            at: Some(sign_on.party.id),
+            code: None,
+            error: Some(error),
+            issuer: Some(&sign_on.provider.issuer),
+            address: FROM,
+            agent: "a browser",
+            callbacks: CALLBACKS,
+        };
+        let told = sign_on.world.platform.finish_single_sign_on(&finish).await;
+        let said = told.as_ref().unwrap_err().to_string();
+        assert!(said.contains(what) && !said.contains("script"), "{said}");
+        assert_eq!(word(told), expected);
+    }
+}
+
+#[tokio::test]
+async fn where_passwords_are_for_owners_nobody_else_goes_on_with_an_old_one() {
+    let sign_on = SignOn::new().await;
+    let (world, party) = (&sign_on.world, &sign_on.party);
+    let owner = world.user(party, "owner@st-mary.example", UserRole::Owner).await;
+    let operator = world.user(party, "it@st-mary.example", UserRole::Operator).await;
+    let by_password = async |address: &str| world.sign_in("St Mary", address, PASSWORD, &visit()).await;
+    by_password("it@st-mary.example").await.unwrap();
+    let set = settings(&sign_on.provider.issuer).with_passwords_of_owners_only(true);
+    world.platform.set_identity_provider(&party.initiator, &set).await.unwrap();
+    let (.., detail) = world.last_entry(party).await;
+    assert!(detail.contains("sessions of others with one ended: 2"), "{detail}");
+    assert_eq!(world.stage(&operator).await, None, "who came in by password is out");
+    assert_eq!(world.stage(&owner).await, Some(SignInStage::Whole));
+    let told = refused(by_password("it@st-mary.example").await);
+    assert!(told.contains("identity provider") && told.contains("single sign-on"), "{told}");
+    assert_eq!(world.last_entry(party).await.2, "refused");
+    let wrong = world.sign_in("St Mary", "it@st-mary.example", "not the password", &visit()).await;
+    assert!(refused(wrong).contains("password is wrong"), "only who knows the password is told");
+    by_password("owner@st-mary.example").await.expect("for when the provider is away");
+    sign_on.sign_in(ada(&["adit-operator"])).await.unwrap();
+    world.platform.remove_identity_provider(&party.initiator).await.unwrap();
+    by_password("it@st-mary.example").await.expect("the rule goes with the provider");
 }
 
 #[tokio::test]
@@ -391,6 +610,7 @@ async fn an_address_that_the_provider_has_not_verified_makes_nobody_a_user() {
 #[tokio::test]
 async fn with_another_issuer_nobody_stays_who_the_old_one_said() {
     let sign_on = SignOn::new().await;
+    sign_on.insert_password_account("bo@st-mary.example").await;
     let first = sign_on.sign_in(ada(&["adit-owner"])).await.unwrap();
     let (platform, owner) = (&sign_on.world.platform, &sign_on.party.initiator);
     let next = StandInProvider::start(platform.now()).await;
@@ -418,12 +638,28 @@ async fn a_provider_that_does_not_answer_as_it_must_is_not_set() {
         (json!({ "response_types_supported": ["id_token"] }), "lacks `response_types_supported: code`"),
         (json!({ "id_token_signing_alg_values_supported": ["HS256", "none"] }), "none of the algorithms"),
         (json!({ "code_challenge_methods_supported": ["plain"] }), "PKCE"),
-        (json!({ "authorization_endpoint": "javascript:alert(1)" }), "https address"),
+        (
+            json!({ "authorization_endpoint": "javascript:alert(1)" }),
+            "`authorization_endpoint` is no https address",
+        ),
+        (json!({ "token_endpoint": "ftp://id.example/token" }), "`token_endpoint` is no https address"),
+        (json!({ "jwks_uri": "https://10.0.0.1/keys" }), "identity_providers"),
+        (json!({ "jwks_uri": "https://169.254.169.254/latest/meta-data" }), "identity_providers"),
+        (json!({ "jwks_uri": "ftp://id.example/keys" }), "expected an https URL"),
+        (json!({ "jwks_uri": "file:///etc/passwd" }), "cannot be read"),
     ] {
         sign_on.provider.lie(|lies| lies.configuration = lie);
         let said = refused(platform.set_identity_provider(owner, &settings(&sign_on.provider.issuer)).await);
         assert!(said.contains(why), "{said:?} says nothing of {why:?}");
     }
+    let elsewhere = StandInProvider::start(platform.now()).await;
+    sign_on.provider.lie(|lies| {
+        lies.configuration = json!({});
+        lies.moved_to = Some(format!("{}/.well-known/openid-configuration", elsewhere.issuer));
+    });
+    let said = refused(platform.set_identity_provider(owner, &settings(&sign_on.provider.issuer)).await);
+    assert!(said.contains("status 307"), "{said}");
+    assert_eq!(elsewhere.keys_read(), 0, "no redirect is followed");
     sign_on.provider.lie(|lies| lies.is_away = true);
     let said = refused(platform.set_identity_provider(owner, &settings(&sign_on.provider.issuer)).await);
     assert!(said.contains("status 502"), "{said}");
@@ -463,6 +699,7 @@ async fn a_client_secret_stays_with_its_issuer_and_client() {
     let set = platform.set_identity_provider(owner, &without_secret(&issuer, CLIENT)).await.unwrap();
     assert!(set.has_client_secret);
     sign_on.sign_in(ada(&["adit-owner"])).await.expect("it is still the one that the provider knows");
+    sign_on.insert_password_account("bo@st-mary.example").await;
     let set = platform.set_identity_provider(owner, &without_secret(&issuer, "another")).await.unwrap();
     assert!(!set.has_client_secret);
 }

@@ -106,6 +106,7 @@ CREATE TABLE identity_provider (
     owner_value    TEXT    CHECK (length(owner_value) BETWEEN 1 AND 255), -- of the claim; NULL: nobody becomes one
     operator_value TEXT    CHECK (length(operator_value) BETWEEN 1 AND 255),
     auditor_value  TEXT    CHECK (length(auditor_value) BETWEEN 1 AND 255),
+    owners_only    INTEGER NOT NULL CHECK (owners_only IN (0, 1)),       -- sign in with a password too
     changed_at     INTEGER NOT NULL
 ) STRICT;
 

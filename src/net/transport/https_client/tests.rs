@@ -68,12 +68,29 @@ async fn a_place_in_this_hosts_network_is_not_dialled_unless_the_operator_names_
 }
 
 #[tokio::test]
+async fn a_named_place_is_within_reach_of_the_issuers_alone_that_are_named() {
+    let (pem, tls) = private_ca();
+    let (port, _tasks) = serve(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi".to_vec(), Some(tls)).await;
+    let here = format!("https://localhost:{port}/realms/main");
+    let client = HttpsClient::new(Some(pem.as_bytes())).unwrap().allowing([here.as_str()]);
+    let within = client.on_behalf_of(&format!("https://localhost:{port}/realms/other"));
+    assert_eq!(within.ask(get(&here)).await.unwrap().body(), b"hi");
+    // A public provider's configuration says where its keys are; it could say so of the hospital's own hosts.
+    for issuer in ["https://attacker.example/", "https://localhost:1/", "x", &here.replace("https", "http")] {
+        let refused = client.on_behalf_of(issuer).ask(get(&here)).await.unwrap_err();
+        assert!(matches!(refused, HttpsError::NotPublic { .. }), "{issuer}: {refused:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_certificate_by_a_ca_that_is_neither_public_nor_the_operators_is_refused() {
     let (_, tls) = private_ca();
     let (port, _tasks) = serve(Vec::new(), Some(tls)).await;
     let url = format!("https://localhost:{port}/");
     let client = HttpsClient::new(None).unwrap().allowing([url.as_str()]);
-    assert!(matches!(client.ask(get(&url)).await, Err(HttpsError::Unreachable { .. })));
+    let refused = client.ask(get(&url)).await.unwrap_err();
+    assert!(matches!(refused, HttpsError::Tls { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("identity_provider_ca"), "{refused}");
 }
 
 #[tokio::test]

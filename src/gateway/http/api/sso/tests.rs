@@ -139,7 +139,11 @@ impl Site {
     }
 
     async fn come_back(&self, query: &str, cookie: &str) -> Answer {
-        let request = Request::get(format!("{CALLBACK}?{query}")).header(COOKIE, cookie);
+        self.come_back_to(&self.organization.to_string(), query, cookie).await
+    }
+
+    async fn come_back_to(&self, organization: &str, query: &str, cookie: &str) -> Answer {
+        let request = Request::get(format!("{CALLBACKS}/{organization}?{query}")).header(COOKIE, cookie);
         self.ask(request.body(Body::empty()).unwrap()).await
     }
 }
@@ -150,9 +154,7 @@ async fn who_signs_in_at_the_provider_goes_on_with_a_session() {
     let answer = site.sign_in("/servers?x=1", |query| query).await;
     assert_eq!((answer.status, answer.header(LOCATION)), (303, "/servers?x=1"));
     assert_eq!((answer.header(CACHE_CONTROL), answer.header(REFERRER_POLICY)), ("no-store", "no-referrer"));
-    let cookies = answer.cookies();
-    assert_eq!(cookies[0], "__Host-adit_sign_in=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=Lax");
-    let (value, attributes) = cookies[1].split_once(';').unwrap();
+    let (value, attributes) = answer.cookies()[0].split_once(';').unwrap();
     let token = value.strip_prefix("__Host-adit_session=").unwrap();
     assert!(SessionToken::from_hex(token).is_ok());
     assert_eq!(attributes, " Path=/; Secure; HttpOnly; SameSite=Strict");
@@ -217,6 +219,55 @@ async fn a_browser_keeps_its_cookie_for_all_its_tabs() {
 }
 
 #[tokio::test]
+async fn two_tabs_of_one_browser_sign_in_one_after_the_other() {
+    let site = Site::with_provider().await;
+    let wanted = json!({ "organization": "St Mary" });
+    let first = site.begin(&wanted, &[]).await;
+    let pair = first.cookies()[0].split(';').next().unwrap().to_owned();
+    let second = site.begin(&wanted, &[("cookie", &pair)]).await;
+    for begun in [&second, &first] {
+        let claims = json!({ "sub": "ada", "email": "ada@st-mary.example", "roles": "adit-auditor" });
+        let back = site.provider.sign_in(begun.body["authorization_url"].as_str().unwrap(), claims);
+        let query = format!("state={}&code={}&iss={}", back.state, back.code, site.provider.issuer);
+        let answer = site.come_back(&query, &pair).await;
+        assert_eq!(answer.header(LOCATION), "/", "{answer:?}");
+        let kept = answer.cookies().iter().all(|cookie| !cookie.starts_with(cookies::SIGN_IN));
+        assert!(kept, "the other tab's cookie stays: {answer:?}");
+        let again = site.come_back(&query, &pair).await;
+        let told = again.header(LOCATION);
+        assert!(
+            told.starts_with("/sign-in#problem=expired&detail=") && told.contains("begin+anew"),
+            "{told}"
+        );
+        assert!(again.cookies().is_empty(), "{again:?}");
+    }
+}
+
+#[tokio::test]
+async fn each_organization_has_a_callback_of_its_own_and_is_shown_it() {
+    let site = Site::with_provider().await;
+    let own = format!("{ORIGIN_HERE}{CALLBACKS}/{}", site.organization);
+    assert_eq!(site.as_user(UserRole::Auditor, "GET", None).await.body["redirect_uri"], own.as_str());
+    let wanted = json!({ "organization": "St Mary" });
+    let other = "00000000-0000-4000-8000-000000000000";
+    for elsewhere in [other, "x", "%00"] {
+        let begun = site.begin(&wanted, &[]).await;
+        let cookie = begun.cookies()[0].split(';').next().unwrap().to_owned();
+        let url = begun.body["authorization_url"].as_str().unwrap().to_owned();
+        let escaped: String = byte_serialize(own.as_bytes()).collect();
+        assert!(url.contains(&format!("redirect_uri={escaped}&")), "{url}");
+        let claims = json!({ "sub": "ada", "email": "ada@st-mary.example", "roles": "adit-auditor" });
+        let back = site.provider.sign_in(&url, claims);
+        let query = format!("state={}&code={}&iss={}", back.state, back.code, site.provider.issuer);
+        let answer = site.come_back_to(elsewhere, &query, &cookie).await;
+        let told = answer.header(LOCATION);
+        assert!(told.starts_with("/sign-in#problem=other-issuer"), "{elsewhere}: {answer:?}");
+    }
+    let request = Request::get(CALLBACKS).body(Body::empty()).unwrap();
+    assert_eq!(site.ask(request).await.status, 404, "there is none for all");
+}
+
+#[tokio::test]
 async fn no_other_site_begins_a_sign_in() {
     let site = Site::with_provider().await;
     let wanted = json!({ "organization": "St Mary" });
@@ -260,6 +311,8 @@ async fn everybody_of_the_organization_sees_the_provider_and_nobody_its_secret()
             "has_client_secret",
             "issuer",
             "owner_value",
+            "passwords_for_owners_only",
+            "redirect_uri",
             "role_claim",
         ];
         assert_eq!(keys, expected, "{role}");
@@ -269,6 +322,9 @@ async fn everybody_of_the_organization_sees_the_provider_and_nobody_its_secret()
         assert_eq!(site.as_user(role, "PUT", Some(&site.settings())).await.status, 403);
         assert_eq!(site.as_user(role, "DELETE", None).await.status, 403);
     }
+    let mut settings = site.settings();
+    settings["passwords_for_owners_only"] = true.into();
+    assert_eq!(site.set(&settings).await.body["passwords_for_owners_only"], true);
     assert_eq!(site.as_user(UserRole::Owner, "DELETE", None).await.status, 204);
     assert_eq!(site.as_user(UserRole::Auditor, "GET", None).await.status, 404);
     assert_eq!(site.as_user(UserRole::Owner, "DELETE", None).await.status, 404);

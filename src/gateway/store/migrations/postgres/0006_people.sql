@@ -106,6 +106,7 @@ CREATE TABLE identity_provider (
     owner_value    TEXT COLLATE "C"    CHECK (length(owner_value) BETWEEN 1 AND 255), -- of the claim; NULL: nobody becomes one
     operator_value TEXT COLLATE "C"    CHECK (length(operator_value) BETWEEN 1 AND 255),
     auditor_value  TEXT COLLATE "C"    CHECK (length(auditor_value) BETWEEN 1 AND 255),
+    owners_only    BOOLEAN NOT NULL,                                     -- sign in with a password too
     changed_at     BIGINT NOT NULL
 );
 
