@@ -97,7 +97,7 @@ pub use notes::{AgentNote, NoteTaken, NumberedNote};
 pub use offers::{AdminOffer, InvalidLife, OfferLife};
 pub use people::{PeopleRefusal, Visit, WeakPassword};
 pub(crate) use presence::Touched;
-pub(crate) use proof::Proof;
+pub use proof::{Proof, UserProof};
 pub(crate) use providers::{ProviderSettings, ProviderView, RoleValues};
 pub use provision::{Plan, Provided, Provisioned};
 pub use relayed::Relayed;

@@ -152,7 +152,7 @@ impl World {
         match who {
             Asker::Host => Initiator::Host { name },
             Asker::Member { organization, role } => {
-                Initiator::Member { organization: self.made.organizations[organization], role, name }
+                Initiator::Member { organization: self.made.organizations[organization], role, name, proof: None }
             }
         }
     }

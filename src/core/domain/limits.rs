@@ -558,6 +558,8 @@ pub const DEVICE_KNOWN: Duration = Duration::from_hours(24 * 180);
 pub const USER_SESSION_IDLE: Duration = Duration::from_mins(30);
 pub const USER_SESSION_LIFE: Duration = Duration::from_hours(12);
 pub const USER_SESSION_HALF_LIFE: Duration = Duration::from_mins(10);
+/// For how long after signing in one may change who comes in and how.
+pub const USER_SESSION_FRESH: Duration = Duration::from_hours(1);
 /// How often it is written that a session or an API token is used.
 pub const USE_WRITTEN_EVERY: Duration = Duration::from_secs(60);
 /// Browsers one user is signed in with; the oldest is signed out for a new one.

@@ -206,6 +206,7 @@ const fn kind_of(refusal: &ActionRefusal) -> ProblemKind {
 const fn kind_of_people(refusal: &PeopleRefusal) -> ProblemKind {
     match refusal {
         PeopleRefusal::SessionEnded => ProblemKind::SignIn,
+        PeopleRefusal::BrowserNeeded => ProblemKind::Role,
         PeopleRefusal::TooOften { .. } => ProblemKind::TooMany,
         PeopleRefusal::WrongPassword
         | PeopleRefusal::WrongCode

@@ -107,7 +107,7 @@ impl Platform {
     }
 
     /// Makes a link by which a user sets a password anew and is rid of the second factor. Until it is used,
-    /// nothing is changed.
+    /// nothing is changed. Nobody makes one for oneself: it would stand in for the password that one must know.
     pub async fn renew_sign_in(
         &self,
         initiator: &Initiator,
@@ -117,6 +117,9 @@ impl Platform {
         self.act(initiator, Action::RenewSignIn, format!("user {user}"), async move |act: &mut Act| {
             let organization = act.member(Permission::ManageUsers)?;
             let user = act.own_user(user, organization).await?;
+            if act.is_by(user.id) {
+                return Err(PeopleRefusal::OwnLink.into());
+            }
             if user.disabled_at.is_some() {
                 return Err(PeopleRefusal::UserDisabled.into());
             }
@@ -133,7 +136,7 @@ impl Platform {
     ) -> Result<(), PlatformError> {
         let object = format!("invitation {id}");
         self.act(initiator, Action::RevokeInvitation, object, async move |act: &mut Act| {
-            let organization = act.member(Permission::ManageUsers)?;
+            let organization = act.member_taking_away(Permission::ManageUsers)?;
             let found = act.tx.invitation(id).await?.filter(|it| it.organization == organization);
             let found = found.ok_or(PlatformError::NotFound { resource: Resource::Invitation })?;
             if !found.is_open(act.now) {
@@ -331,8 +334,8 @@ async fn join(
 async fn renew(act: &mut Act, user: UserRecord, hash: &PasswordHash) -> Result<UserRecord, PlatformError> {
     act.tx.set_password(user.id, hash, act.now).await?;
     act.tx.drop_totp(&user, act.now).await?;
-    act.tx.delete_sessions_of(user.id, None).await?;
-    act.tx.revoke_api_tokens_of(user.id, act.now).await?;
+    act.tx.delete_sessions_of(&user, None).await?;
+    act.tx.revoke_api_tokens_of(&user, act.now).await?;
     act.reread_user(user.id).await
 }
 

@@ -70,7 +70,7 @@ impl Platform {
     /// Makes a seed, and returns the link that an authenticator reads. It counts once it is confirmed.
     pub async fn begin_second_factor(&self, signed: &Signed) -> Result<SecretLink, PlatformError> {
         let (object, own) = (format!("user {}", signed.user.email), signed.clone());
-        self.act(&signed.initiator(), Action::SetUpSecondFactor, object, async move |act: &mut Act| {
+        self.act(&signed.on_own_account(), Action::SetUpSecondFactor, object, async move |act: &mut Act| {
             let user = whole_account(act, &own).await?;
             if user.has_second_factor() {
                 return Err(PeopleRefusal::SecondFactorSet.into());
@@ -96,7 +96,7 @@ impl Platform {
         let object = format!("user {}", signed.user.email);
         let (own, code, visit) = (signed.clone(), code.clone(), visit.clone());
         let confirmed = self
-            .act(&signed.initiator(), Action::SetUpSecondFactor, object, async move |act: &mut Act| {
+            .act(&signed.on_own_account(), Action::SetUpSecondFactor, object, async move |act: &mut Act| {
                 let user = whole_account(act, &own).await?;
                 if user.has_second_factor() {
                     return Err(PeopleRefusal::SecondFactorSet.into());
@@ -104,7 +104,7 @@ impl Platform {
                 prove_totp(act, &user, &code).await?;
                 act.tx.start_totp(&user, act.now).await?;
                 let codes = renew_codes(act, user.id).await?;
-                act.tx.delete_sessions_of(user.id, Some(own.session)).await?;
+                act.tx.delete_sessions_of(&user, Some(own.session)).await?;
                 act.describe("confirmed");
                 let user = act.reread_user(user.id).await?;
                 Ok::<_, PlatformError>((renew_session(act, user, own.session, &visit).await?, codes))

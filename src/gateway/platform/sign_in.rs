@@ -74,7 +74,7 @@ impl Platform {
                 return Err(PeopleRefusal::WrongPassword.into());
             }
             act.tx.set_password(now.id, &hash, act.now).await?;
-            let ended = act.tx.delete_sessions_of(now.id, Some(own.session)).await?;
+            let ended = act.tx.delete_sessions_of(&now, Some(own.session)).await?;
             act.describe(format!("other sessions ended: {ended}"));
             renew_session(act, now, own.session, &visit).await
         })

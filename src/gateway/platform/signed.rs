@@ -21,6 +21,7 @@ use super::act::Act;
 use super::attempts::{AccountKey, new_device};
 use super::error::{PlatformError, Resource};
 use super::people::{PeopleRefusal, Visit};
+use super::proof::{Proof, UserProof};
 use super::users::UserView;
 use super::{Action, Initiator, Platform};
 
@@ -57,10 +58,23 @@ pub struct Signed {
 }
 
 impl Signed {
-    /// Returns as whom acts are made.
+    /// Returns as whom acts are made: each proves the session again, with all factors.
     #[must_use]
     pub fn initiator(&self) -> Initiator {
-        initiator_of(&self.user)
+        let by = Proof::Session(self.session);
+        self.member(Some(UserProof { user: self.id(), by }))
+    }
+
+    /// Returns as whom one acts on one's own account who has yet to show or set up a second factor. The act itself
+    /// proves the session, by [`own_account`].
+    pub(super) fn on_own_account(&self) -> Initiator {
+        self.member(None)
+    }
+
+    fn member(&self, proof: Option<UserProof>) -> Initiator {
+        let UserView { organization, role, name, email, .. } = &self.user;
+        let name = format!("{name} <{email}>");
+        Initiator::Member { organization: *organization, role: *role, name, proof }
     }
 
     #[must_use]
@@ -72,11 +86,6 @@ impl Signed {
     pub const fn id(&self) -> UserId {
         self.user.id
     }
-}
-
-pub(super) fn initiator_of(user: &UserView) -> Initiator {
-    let name = format!("{} <{}>", user.name, user.email);
-    Initiator::Member { organization: user.organization, role: user.role, name }
 }
 
 /// A session on its only way out to the browser.
@@ -147,7 +156,7 @@ impl Platform {
             let user = own_account(act, &own).await?;
             let found = act.tx.user_session(id).await?.filter(|session| session.account == user.id);
             let session = found.ok_or(PlatformError::NotFound { resource: Resource::Session })?;
-            act.tx.delete_session(session.id).await?;
+            act.tx.delete_session(session.id, user.organization).await?;
             act.describe(format!("of {}, from {}", session.agent, session.address));
             Ok(())
         })
@@ -156,10 +165,10 @@ impl Platform {
 
     /// Ends the session that asks.
     pub async fn sign_out(&self, signed: &Signed) -> Result<(), PlatformError> {
-        let id = signed.session;
+        let (id, organization) = (signed.session, signed.organization());
         let object = format!("session {id}");
-        self.act(&signed.initiator(), Action::SignOut, object, async move |act: &mut Act| {
-            if act.tx.delete_session(id).await? {
+        self.act(&signed.on_own_account(), Action::SignOut, object, async move |act: &mut Act| {
+            if act.tx.delete_session(id, organization).await? {
                 return Ok(());
             }
             Err(PeopleRefusal::SessionEnded.into())
@@ -221,7 +230,7 @@ pub(super) async fn renew_session(
     old: SessionId,
     visit: &Visit,
 ) -> Result<NewSession, PlatformError> {
-    act.tx.delete_session(old).await?;
+    act.tx.delete_session(old, user.organization).await?;
     begin_session(act, user, true, visit).await
 }
 

@@ -179,7 +179,7 @@ fn host() -> Initiator {
 }
 
 fn member(organization: OrganizationId, role: UserRole) -> Initiator {
-    Initiator::Member { organization, role, name: "Ada".into() }
+    Initiator::Member { organization, role, name: "Ada".into(), proof: None }
 }
 
 fn text(name: &str) -> ServerText {

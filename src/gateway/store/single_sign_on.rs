@@ -2,6 +2,7 @@
 
 use super::StoreError;
 use super::cells::Cells;
+use super::change::Changed;
 use super::query::{Query, sql};
 use super::tx::{Tx, text};
 use adit_core::domain::email::Email;
@@ -142,6 +143,7 @@ impl Tx {
                 (SELECT id FROM user_account WHERE organization = $2 AND subject IS NOT NULL)")
         .bind(now.as_millis())
         .bind(text(organization));
+        self.note_change(Changed::Users(organization));
         let ended = self.end_access(sessions, tokens).await?;
         let query = sql("UPDATE user_account SET subject = NULL, changed_at = $1
              WHERE organization = $2 AND subject IS NOT NULL")

@@ -66,7 +66,7 @@ impl Newcomer {
     /// Returns as whom it acts.
     pub(super) fn initiator(&self) -> Initiator {
         let name = format!("{} ({})", self.name, self.email);
-        Initiator::Member { organization: self.organization, role: self.role, name }
+        Initiator::Member { organization: self.organization, role: self.role, name, proof: None }
     }
 }
 

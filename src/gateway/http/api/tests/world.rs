@@ -15,9 +15,10 @@ use serde_json::{Value, json};
 
 use crate::http::api::routes;
 use crate::http::{Api, Client};
-use crate::platform::{Initiator, Platform};
+use crate::platform::{Initiator, Platform, Signed};
 use crate::store::fixture::Place;
 use adit_core::domain::role::UserRole;
+use adit_core::domain::secret::SessionToken;
 use adit_core::domain::tier::Tier;
 use adit_core::domain::time::Timestamp;
 use adit_net::identity::time::TimeSource;
@@ -101,7 +102,7 @@ pub(in crate::http) async fn two_organizations() -> World {
 async fn side(platform: &Platform, router: &Router, name: &'static str, domain: &str) -> Side {
     let host = Initiator::Host { name: "operator".into() };
     let id = platform.add_organization(&host, &name.parse().unwrap(), Tier::Enterprise).await.unwrap();
-    let by = Initiator::Member { organization: id, role: UserRole::Owner, name: "operator".into() };
+    let by = Initiator::Member { organization: id, role: UserRole::Owner, name: "operator".into(), proof: None };
     let user = async |role: UserRole| {
         let email = format!("{role}@{domain}").parse().unwrap();
         let invited = platform.invite(&by, &email, role, crate::platform::TokenLife::Hour).await.unwrap();
@@ -120,6 +121,12 @@ async fn side(platform: &Platform, router: &Router, name: &'static str, domain: 
 }
 
 impl World {
+    /// Returns who is signed in with the key.
+    pub(in crate::http) async fn signed(&self, key: &Key) -> Signed {
+        let value = key.cookies.iter().find_map(|it| it.strip_prefix("__Host-adit_session=")).unwrap();
+        self.platform.signed(&SessionToken::from_hex(value).unwrap()).await.unwrap().unwrap()
+    }
+
     pub(in crate::http) async fn ask(&self, key: &Key, method: &str, path: &str) -> Answer {
         ask(&self.router, key, Asking::new(method, path)).await
     }
