@@ -106,7 +106,7 @@ pub use second_factor::RecoveryCodes;
 pub(crate) use second_factor::tests::code_of as totp_code_of;
 pub use secrets::Revealed;
 pub use servers::ServerText;
-pub use sign_in::Credentials;
+pub use sign_in::{Credentials, PasswordChange};
 pub use signed::{NewSession, SignInStage, Signed, UserSessionView};
 pub(crate) use single_sign_on::{
     BeginSingleSignOn, FinishSingleSignOn, SingleSignOnError, SingleSignOnRefusal,

@@ -134,11 +134,7 @@ impl From<Browser> for Caller {
 
 impl From<Bearer> for Caller {
     fn from(bearer: Bearer) -> Self {
-        Self {
-            user: bearer.user,
-            organization: bearer.organization,
-            initiator: bearer.initiator,
-        }
+        Self { user: bearer.user, organization: bearer.organization, initiator: bearer.initiator }
     }
 }
 

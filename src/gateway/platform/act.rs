@@ -133,6 +133,11 @@ impl Act {
     /// Names the object. The object is only known now: it was just made.
     pub(super) fn made(&mut self, resource: Resource, id: impl Display) {
         self.names(format!("{resource} {id}"));
+        self.makes(id);
+    }
+
+    /// Says what was made, where the entry names another object.
+    pub(super) fn makes(&mut self, id: impl Display) {
         self.said.made = Some(id.to_string());
     }
 

@@ -118,6 +118,15 @@ impl Platform {
         .await
     }
 
+    /// Returns one of a user's API tokens.
+    pub async fn api_token(&self, signed: &Signed, id: ApiTokenId) -> Result<ApiTokenView, PlatformError> {
+        let user = signed.id();
+        let found =
+            self.look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.api_token(id).await?)).await?;
+        let own = found.filter(|token| token.account == user);
+        own.map(view).ok_or(PlatformError::NotFound { resource: Resource::ApiToken })
+    }
+
     /// Lists a user's API tokens, the oldest first.
     pub async fn list_api_tokens(
         &self,

@@ -13,9 +13,7 @@ use super::proof::UserProof;
 pub enum Initiator {
     /// The gateway's operator on its own host: makes organizations, sets tiers, sees every list.
     /// Never a party: agreements, grants and connections are decided by organizations.
-    Host {
-        name: String,
-    },
+    Host { name: String },
     Member {
         organization: OrganizationId,
         /// With a proof, as it was when that was looked at; each act finds out what it is now.
@@ -26,13 +24,9 @@ pub enum Initiator {
         proof: Option<UserProof>,
     },
     /// The agent of a server, out of a verified leaf.
-    Agent {
-        server: ServerId,
-    },
+    Agent { server: ServerId },
     /// A host whose name is not proven, such as one that presents a registration token.
-    Stranger {
-        address: IpAddr,
-    },
+    Stranger { address: IpAddr },
     /// The gateway: what follows from a rule or from time, and nobody asked for.
     System,
 }

@@ -143,9 +143,22 @@ impl Platform {
                 return Err(PeopleRefusal::InvitationOver.into());
             }
             act.describe(format!("of {}", found.email));
-            Ok(act.tx.void_invitations(organization, &found.email, act.now).await?)
+            Ok(act.tx.void_invitations(organization, &found.email, None, act.now).await?)
         })
         .await
+    }
+
+    /// Returns an invitation of the organization; for those who manage users.
+    pub async fn invitation(
+        &self,
+        initiator: &Initiator,
+        id: InvitationId,
+    ) -> Result<InvitationView, PlatformError> {
+        let (organization, now) = (initiator.member(Permission::ManageUsers)?, self.now());
+        let found =
+            self.look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.invitation(id).await?)).await?;
+        let own = found.filter(|invitation| invitation.organization == organization);
+        own.map(|own| view(own, now)).ok_or(PlatformError::NotFound { resource: Resource::Invitation })
     }
 
     /// Lists an organization's invitations, the oldest first; for those who manage users.
@@ -264,6 +277,7 @@ async fn issue(
         expires_at: act.now.saturating_add(life.duration()),
     };
     act.tx.put_invitation(&new).await?;
+    act.makes(new.id);
     act.describe(format!("{email} as {role}, good until {}", new.expires_at));
     Ok(IssuedInvitation {
         id: new.id,
@@ -332,7 +346,7 @@ async fn join(
 
 /// Sets a password anew; second factor, sessions and API tokens are those of who may have had the old one.
 async fn renew(act: &mut Act, user: UserRecord, hash: &PasswordHash) -> Result<UserRecord, PlatformError> {
-    act.tx.set_password(user.id, hash, act.now).await?;
+    act.set_new_password(&user, hash).await?;
     act.tx.drop_totp(&user, act.now).await?;
     act.tx.delete_sessions_of(&user, None).await?;
     act.tx.revoke_api_tokens_of(&user, act.now).await?;

@@ -62,7 +62,9 @@ impl Proven {
     pub(super) fn require_late_sign_in(&self, now: Timestamp) -> Result<(), PeopleRefusal> {
         match self.by {
             Proof::Token(_) => Err(PeopleRefusal::BrowserNeeded),
-            Proof::Session(_) if now.since(self.since) >= USER_SESSION_FRESH => Err(PeopleRefusal::SignInAgain),
+            Proof::Session(_) if now.since(self.since) >= USER_SESSION_FRESH => {
+                Err(PeopleRefusal::SignInAgain)
+            }
             Proof::Session(_) => Ok(()),
         }
     }
@@ -75,7 +77,9 @@ pub(super) async fn require(
     initiator: &Initiator,
     now: Timestamp,
 ) -> Result<Option<Proven>, PlatformError> {
-    let (Some(proof), Some(organization)) = (initiator.proof(), initiator.organization()) else { return Ok(None) };
+    let (Some(proof), Some(organization)) = (initiator.proof(), initiator.organization()) else {
+        return Ok(None);
+    };
     let found = proven(tx, proof, now).await?.filter(|found| found.organization == organization);
     Ok(Some(found.ok_or(PeopleRefusal::SessionEnded)?))
 }
@@ -95,7 +99,8 @@ async fn proven(tx: &mut Tx, proof: UserProof, now: Timestamp) -> Result<Option<
             })
         }
         Proof::Token(id) => {
-            let token = tx.api_token(id).await?.filter(|token| token.account == user.id && token.is_good(now));
+            let token =
+                tx.api_token(id).await?.filter(|token| token.account == user.id && token.is_good(now));
             token.map(|token| (token.role, token.created_at, token.expires_at))
         }
     };

@@ -18,7 +18,7 @@ use adit_core::domain::visible::one_line;
 use adit_net::identity::random;
 
 use super::act::Act;
-use super::attempts::{AccountKey, new_device};
+use super::attempts::{AccountKey, Device, cookie_of, device_shown};
 use super::error::{PlatformError, Resource};
 use super::people::{PeopleRefusal, Visit};
 use super::proof::{Proof, UserProof};
@@ -163,6 +163,24 @@ impl Platform {
         .await
     }
 
+    /// Ends all of a user's sessions but this one, which is renewed; and no browser but this one is known any more.
+    pub async fn revoke_other_sessions(
+        &self,
+        signed: &Signed,
+        visit: &Visit,
+    ) -> Result<NewSession, PlatformError> {
+        let (object, own, visit) = (format!("user {}", signed.user.email), signed.clone(), visit.clone());
+        self.act(&signed.initiator(), Action::RevokeSession, object, async move |act: &mut Act| {
+            let user = own_account(act, &own).await?;
+            let ended = act.tx.delete_sessions_of(&user, Some(own.session)).await?;
+            act.tx.void_devices(user.id).await?;
+            act.describe(format!("other sessions ended: {ended}"));
+            let user = act.reread_user(user.id).await?;
+            renew_session(act, user, own.session, &visit).await
+        })
+        .await
+    }
+
     /// Ends the session that asks.
     pub async fn sign_out(&self, signed: &Signed) -> Result<(), PlatformError> {
         let (id, organization) = (signed.session, signed.organization());
@@ -214,13 +232,20 @@ pub(super) async fn begin_session(
     act.tx.insert_session(&NewUserSession { record: record.clone(), hash: token.hash() }).await?;
     // Who knows no more than the password ends no whole session by it.
     act.tx.delete_oldest_sessions(user.id, USER_SESSIONS_MAX, is_whole).await?;
-    if is_whole {
-        act.tx.set_signed_in(&user, act.now).await?;
-    }
+    let device = if is_whole { Some(know_device(act, &user, visit).await?) } else { None };
     let user = UserRecord { signed_in_at: Some(act.now), ..user };
     let signed = signed_of(&record, user);
-    let device = is_whole.then(|| new_device(&act.seal, signed.account, act.now));
     Ok(NewSession { token, signed, device })
+}
+
+/// Has the browser be known to who signs in with it, and notes the sign-in. One that is known keeps its number, so
+/// that no other is forgotten for it.
+async fn know_device(act: &mut Act, user: &UserRecord, visit: &Visit) -> Result<String, PlatformError> {
+    let shown = device_shown(&act.seal, visit, act.now);
+    let known = shown.filter(|shown| shown.user == user.id && user.knows_device(shown.number));
+    let device = known.unwrap_or(Device { user: user.id, number: user.devices_made.saturating_add(1) });
+    act.tx.set_signed_in(user, user.devices_made.max(device.number), act.now).await?;
+    Ok(cookie_of(&act.seal, device, act.now))
 }
 
 /// Replaces a session by another with a new token, as at each raise of rights.
@@ -257,7 +282,7 @@ fn signed_of(session: &SessionRecord, user: UserRecord) -> Signed {
     } else {
         SignInStage::Whole
     };
-    let account = AccountKey::of(user.organization_name.as_str(), &user.email);
+    let account = AccountKey::of_user(&user);
     Signed { user: user.into(), session: session.id, stage, expires_at: session.expires_at, account }
 }
 

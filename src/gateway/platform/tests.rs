@@ -18,6 +18,7 @@ mod notes;
 mod offers;
 mod peerings;
 mod people;
+mod proof;
 mod races;
 mod real_provider;
 mod second_factor;

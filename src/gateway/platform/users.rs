@@ -105,7 +105,8 @@ impl Platform {
             }
             let sessions = act.tx.delete_sessions_of(&user, None).await?;
             let tokens = act.tx.revoke_api_tokens_of(&user, act.now).await?;
-            act.tx.void_invitations(organization, &user.email, act.now).await?;
+            act.tx.void_devices(id).await?;
+            act.tx.void_invitations(organization, &user.email, Some(id), act.now).await?;
             act.describe(format!(
                 "{}; sessions ended: {sessions}, API tokens revoked: {tokens}",
                 user.called()

@@ -63,6 +63,15 @@ impl Tx {
 
 impl Store {
     /// Adds a user of whom nothing matters but that there is one.
+    /// Gives a user another address, as a provider does.
+    pub(crate) async fn set_some_email(&self, user: UserId, email: &str) {
+        let mut tx = self.write().await.unwrap();
+        let query =
+            sql("UPDATE user_account SET email = $1 WHERE id = $2").bind(email.to_owned()).bind(text(user));
+        tx.run("giving a user another address", query).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
     /// Adds a user with a session that nobody has to use.
     pub(crate) async fn add_some_user(
         &self,

@@ -86,14 +86,20 @@ pub(super) async fn find_or_make(act: &mut Act, newcomer: &Newcomer) -> Result<U
         }
         Some((known, is_used)) => {
             // An owner's open link for that very address says who its user is; so does that nobody can sign in.
-            let may_link = !is_used || (invitation.is_some() && newcomer.is_verified);
+            let is_invited = invitation.is_some_and(|(_, account)| account == Some(known.id));
+            let may_link = !is_used || (is_invited && newcomer.is_verified);
             if !may_link {
                 return Err(ActionRefusal::from(SingleSignOnRefusal::EmailTaken).into());
             }
             go_on(act, newcomer, known).await?
         }
     };
-    if let Some(invitation) = invitation {
+    // One that was made for another account is another's; and so is a newcomer's for one whose address nobody vouches
+    // for.
+    if let Some((invitation, account)) = invitation
+        && newcomer.is_verified
+        && account.is_none_or(|account| account == id)
+    {
         act.tx.use_up_invitation(invitation, act.now).await?;
     }
     Ok(id)

@@ -146,7 +146,11 @@ impl EventStream {
         Some(match happened {
             Ok(Happened::Changed(rows)) => self.changed(&rows),
             Ok(Happened::Reached(rows)) => reached(self.caller.organization, &rows),
-            Ok(Happened::Anything) | Err(RecvError::Lagged(_)) => event("reload", None, &[]),
+            Ok(Happened::Anything) | Err(RecvError::Lagged(_)) => {
+                // What is not told may have been about the one who listens.
+                self.proven_until = Instant::now();
+                event("reload", None, &[])
+            }
             Err(RecvError::Closed) => return None,
         })
     }

@@ -143,6 +143,8 @@ async fn a_stream_ends_at_once_with_the_session_it_was_asked_for_by() {
     site.following(async {
         let mut stream = site.stream(&lakeside, None).await;
         assert_eq!(stream.next().await.unwrap().0, "start");
+        site.server(&lakeside, "a").await;
+        assert_eq!(stream.next().await.unwrap().0, "server", "it was proven when this was told");
         let began = Instant::now();
         site.end_session(&lakeside).await;
         assert_eq!(stream.next().await.unwrap().0, "user");

@@ -66,7 +66,8 @@ impl World {
     }
 
     async fn get(&self, organization: OrganizationId, path: &str) -> (StatusCode, Value) {
-        let initiator = Initiator::Member { organization, role: UserRole::Auditor, name: "Ada".into(), proof: None };
+        let initiator =
+            Initiator::Member { organization, role: UserRole::Auditor, name: "Ada".into(), proof: None };
         let user = UserId::from_bytes([1; 16]);
         let mut request = Request::get(format!("/api/v1/connections/{path}")).body(Body::empty()).unwrap();
         request.extensions_mut().insert(Caller { user, organization, initiator });
