@@ -100,7 +100,7 @@ pub use notes::{AgentNote, NoteTaken, NumberedNote};
 pub use offers::{AdminOffer, InvalidLife, OfferLife};
 pub use people::{PeopleRefusal, Visit, WeakPassword};
 pub(crate) use presence::Touched;
-pub(crate) use proof::Proof;
+pub use proof::{Proof, UserProof};
 pub(crate) use providers::{ProviderSettings, ProviderView, RoleValues};
 pub use provision::{Plan, Provided, Provisioned};
 pub use relayed::Relayed;
@@ -109,7 +109,7 @@ pub use second_factor::RecoveryCodes;
 pub(crate) use second_factor::tests::code_of as totp_code_of;
 pub use secrets::Revealed;
 pub use servers::ServerText;
-pub use sign_in::Credentials;
+pub use sign_in::{Credentials, PasswordChange};
 pub use signed::{NewSession, SignInStage, Signed, UserSessionView};
 pub(crate) use single_sign_on::{
     BeginSingleSignOn, FinishSingleSignOn, SingleSignOnError, SingleSignOnRefusal, callback_of,

@@ -33,7 +33,7 @@ pub(crate) fn host() -> Initiator {
 }
 
 fn owner(organization: OrganizationId) -> Initiator {
-    Initiator::Member { organization, role: UserRole::Owner, name: "Ada".into() }
+    Initiator::Member { organization, role: UserRole::Owner, name: "Ada".into(), proof: None }
 }
 
 fn key(number: u8) -> KeyFingerprint {

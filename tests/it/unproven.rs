@@ -73,7 +73,12 @@ async fn platform(lab: &Lab) -> Platform {
 async fn join_platform(lab: &Lab) -> Membership {
     let platform = platform(lab).await;
     let host = Initiator::Host { name: "test".into() };
-    let owner = |organization| Initiator::Member { organization, role: UserRole::Owner, name: "test".into() };
+    let owner = |organization| Initiator::Member {
+        organization,
+        role: UserRole::Owner,
+        name: "test".into(),
+        proof: None,
+    };
     let servers = platform.list_servers(&host, &ServerFilter::default(), &Paging::default()).await;
     let servers = servers.unwrap().rows;
     let target = servers.iter().find(|server| server.name.as_str() == "St Mary Mirth").unwrap();

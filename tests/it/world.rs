@@ -85,7 +85,8 @@ impl World {
         let name = "Lakeside".parse().unwrap();
         let organization =
             gateway.platform().add_organization(&operator, &name, Tier::Enterprise).await.unwrap();
-        let owner = Initiator::Member { organization, role: UserRole::Owner, name: "owner".into() };
+        let owner =
+            Initiator::Member { organization, role: UserRole::Owner, name: "owner".into(), proof: None };
         Self { folder, gateway, relay, clock, operator, owner, organization }
     }
 

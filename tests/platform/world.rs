@@ -151,9 +151,12 @@ impl World {
         let name = user_name(who);
         match who {
             Asker::Host => Initiator::Host { name },
-            Asker::Member { organization, role } => {
-                Initiator::Member { organization: self.made.organizations[organization], role, name }
-            }
+            Asker::Member { organization, role } => Initiator::Member {
+                organization: self.made.organizations[organization],
+                role,
+                name,
+                proof: None,
+            },
         }
     }
 

@@ -233,7 +233,7 @@ impl CliSession {
     }
 
     fn member(organization: OrganizationId) -> Initiator {
-        Initiator::Member { organization, role: UserRole::Owner, name: Self::operator() }
+        Initiator::Member { organization, role: UserRole::Owner, name: Self::operator(), proof: None }
     }
 
     /// Acts for the organization of `--as`, or for the only one that can be meant.

@@ -550,14 +550,19 @@ pub const SIGN_IN_ADDRESS_BURST: u32 = 20;
 pub const SIGN_IN_ADDRESS_EACH: Duration = Duration::from_secs(15);
 pub const SIGN_IN_ACCOUNT_BURST: u32 = 10;
 pub const SIGN_IN_ACCOUNT_EACH: Duration = Duration::from_secs(60);
-/// Addresses, accounts and browsers that are told apart in this, each.
+/// Addresses, accounts and browsers that are told apart in this, each, and budgets that all others share.
 pub const SIGN_IN_KEYS_MAX: usize = 20_000;
+pub const SIGN_IN_SHARED_BUDGETS: usize = 4_096;
 /// For how long a browser is known after it was signed in.
 pub const DEVICE_KNOWN: Duration = Duration::from_hours(24 * 180);
+/// Browsers that are known to one account, the newest.
+pub const DEVICES_KNOWN_MAX: i64 = 20;
 /// A session of a browser that nobody uses, and one that is used; one that still lacks the second factor.
 pub const USER_SESSION_IDLE: Duration = Duration::from_mins(30);
 pub const USER_SESSION_LIFE: Duration = Duration::from_hours(12);
 pub const USER_SESSION_HALF_LIFE: Duration = Duration::from_mins(10);
+/// For how long after signing in one may change who comes in and how.
+pub const USER_SESSION_FRESH: Duration = Duration::from_hours(1);
 /// How often it is written that a session or an API token is used.
 pub const USE_WRITTEN_EVERY: Duration = Duration::from_secs(60);
 /// Browsers one user is signed in with; the oldest is signed out for a new one.

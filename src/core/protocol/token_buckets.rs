@@ -47,12 +47,23 @@ impl<K: Ord> TokenBuckets<K> {
         self.buckets.is_empty()
     }
 
-    fn bucket(&mut self, key: K, now: Instant) -> Option<&mut TokenBucket> {
-        if self.buckets.len() >= self.keys_max && !self.buckets.contains_key(&key) {
+    /// Returns whether `key` has a bucket, or could have one.
+    pub fn has_room(&mut self, key: &K, now: Instant) -> bool {
+        if self.buckets.len() >= self.keys_max && !self.knows(key) {
             self.forget_full(now);
-            if self.buckets.len() >= self.keys_max {
-                return None;
-            }
+        }
+        self.buckets.len() < self.keys_max || self.knows(key)
+    }
+
+    /// Returns whether `key` has a bucket.
+    #[must_use]
+    pub fn knows(&self, key: &K) -> bool {
+        self.buckets.contains_key(key)
+    }
+
+    fn bucket(&mut self, key: K, now: Instant) -> Option<&mut TokenBucket> {
+        if !self.has_room(&key, now) {
+            return None;
         }
         Some(self.buckets.entry(key).or_insert_with(|| self.fresh.clone()))
     }

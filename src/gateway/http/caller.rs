@@ -11,8 +11,8 @@ use tracing::error;
 
 use super::problem::{Problem, ProblemKind};
 use super::{Api, Client, Proof, cookies};
-use crate::platform::{Bearer, Initiator, SignInStage, Signed, Visit};
-use adit_core::domain::id::{ApiTokenId, OrganizationId, SessionId, UserId};
+use crate::platform::{Bearer, Initiator, PeopleRefusal, SignInStage, Signed, Visit};
+use adit_core::domain::id::{OrganizationId, UserId};
 use adit_core::domain::secret::{ApiToken, SessionToken};
 
 const CSRF_HEADER: &str = "x-csrf-token";
@@ -27,14 +27,6 @@ pub(crate) struct Caller {
     pub(crate) organization: OrganizationId,
     /// As whom acts are made: of a token with no more than its role.
     pub(crate) initiator: Initiator,
-    pub(crate) by: Credential,
-}
-
-/// By what a user has proven who it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Credential {
-    Session(SessionId),
-    Token(ApiTokenId),
 }
 
 /// A user by its browser, however far it is signed in.
@@ -79,8 +71,7 @@ impl FromRequestParts<Arc<Api>> for Browser {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         if parts.headers.contains_key(AUTHORIZATION) {
-            let detail = "this is done by who signs in with a browser; an API token cannot";
-            return Err(Problem::new(ProblemKind::Role, detail));
+            return Err(Problem::new(ProblemKind::Role, PeopleRefusal::BrowserNeeded.to_string()));
         }
         let token = cookies::session(&parts.headers)?.ok_or_else(not_signed_in)?;
         let signed = api.platform.signed(&token).await?.ok_or_else(not_signed_in)?;
@@ -141,19 +132,13 @@ impl From<Browser> for Caller {
             user: browser.signed.id(),
             organization: browser.signed.organization(),
             initiator: browser.signed.initiator(),
-            by: Credential::Session(browser.signed.session),
         }
     }
 }
 
 impl From<Bearer> for Caller {
     fn from(bearer: Bearer) -> Self {
-        Self {
-            user: bearer.user,
-            organization: bearer.organization,
-            initiator: bearer.initiator,
-            by: Credential::Token(bearer.token),
-        }
+        Self { user: bearer.user, organization: bearer.organization, initiator: bearer.initiator }
     }
 }
 

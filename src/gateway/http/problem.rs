@@ -33,6 +33,9 @@ pub(crate) enum ProblemKind {
     /// Nobody is signed in.
     #[serde(rename = "urn:adit:problem:sign-in")]
     SignIn,
+    /// One is signed in, but not lately enough for this: sign in again, and ask again.
+    #[serde(rename = "urn:adit:problem:sign-in-again")]
+    SignInAgain,
     /// It may come from another site than this one.
     #[serde(rename = "urn:adit:problem:cross-site")]
     CrossSite,
@@ -82,7 +85,7 @@ impl ProblemKind {
         match self {
             Self::Malformed => StatusCode::BAD_REQUEST,
             Self::SignIn => StatusCode::UNAUTHORIZED,
-            Self::CrossSite | Self::Role => StatusCode::FORBIDDEN,
+            Self::SignInAgain | Self::CrossSite | Self::Role => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Tier | Self::Rule => StatusCode::CONFLICT,
@@ -104,6 +107,7 @@ impl ProblemKind {
             Self::MediaType => "The request is not in JSON",
             Self::Invalid => "A value is not one that is expected",
             Self::SignIn => "Sign in first",
+            Self::SignInAgain => "Sign in again for this",
             Self::CrossSite => "The request may come from another site",
             Self::Role => "The role does not permit this",
             Self::NotFound => "Not found",
@@ -235,6 +239,8 @@ const fn kind_of(refusal: &ActionRefusal) -> ProblemKind {
 const fn kind_of_people(refusal: &PeopleRefusal) -> ProblemKind {
     match refusal {
         PeopleRefusal::SessionEnded => ProblemKind::SignIn,
+        PeopleRefusal::BrowserNeeded => ProblemKind::Role,
+        PeopleRefusal::SignInAgain => ProblemKind::SignInAgain,
         PeopleRefusal::TooOften { .. } => ProblemKind::TooMany,
         PeopleRefusal::WrongPassword
         | PeopleRefusal::WrongCode
@@ -301,7 +307,7 @@ pub(crate) enum Problems {
     /// Nobody is signed in
     #[response(status = 401, content_type = "application/problem+json")]
     SignIn(ProblemDetails),
-    /// The role does not permit it, or the request may come from another site
+    /// The role does not permit it, one is to sign in again for it, or the request may come from another site
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(ProblemDetails),
     /// There is no such thing, or it is not the asker's to see

@@ -14,12 +14,13 @@ use std::sync::Arc;
 
 use crate::store::{AuditOutcome, ChannelRecord, ConnectionRecord, ServerRecord, Tx};
 use adit_core::domain::connection::Side;
-use adit_core::domain::id::{ActId, ChannelId, ConnectionId, OrganizationId, ServerId};
+use adit_core::domain::id::{ActId, ChannelId, ConnectionId, OrganizationId, ServerId, UserId};
 use adit_core::domain::role::Permission;
 use adit_core::domain::time::Timestamp;
 use adit_core::domain::visibility::{self, Field, Viewer};
 
 use super::error::{PlatformError, Resource};
+use super::proof::{self, Proven};
 use super::seal::SealingKey;
 use super::{Action, Initiator, agents, viewer};
 use entry::{Entry, GATEWAY, Logs};
@@ -30,7 +31,9 @@ pub(super) struct Act {
     pub(super) tx: Tx,
     pub(super) now: Timestamp,
     pub(super) seal: Arc<SealingKey>,
+    /// As it is now, once the work begins.
     initiator: Initiator,
+    proven: Option<Proven>,
     id: ActId,
     said: Said,
 }
@@ -68,9 +71,42 @@ impl Said {
 }
 
 impl Act {
-    /// Returns the organization acted for, if the initiator's role has the permission.
+    /// Has the initiator be what its proof proves now, before the work.
+    async fn prove_initiator(&mut self) -> Result<(), PlatformError> {
+        self.proven = proof::require(&mut self.tx, &self.initiator, self.now).await?;
+        if let (Some(proven), Initiator::Member { role, .. }) = (&self.proven, &mut self.initiator) {
+            *role = proven.role;
+        }
+        Ok(())
+    }
+
+    /// Returns the organization acted for, if the initiator's role has the permission. Who comes in, and how, is
+    /// changed by people who have signed in lately.
     pub(super) fn member(&self, permission: Permission) -> Result<OrganizationId, PlatformError> {
+        let organization = self.initiator.member(permission)?;
+        if permission == Permission::ManageUsers {
+            self.require_late_sign_in()?;
+        }
+        Ok(organization)
+    }
+
+    /// Returns the organization acted for, for what only takes away: programs do that too, and nobody signs in again
+    /// first.
+    pub(super) fn member_taking_away(&self, permission: Permission) -> Result<OrganizationId, PlatformError> {
         Ok(self.initiator.member(permission)?)
+    }
+
+    /// Refuses a program, and a person who has signed in long ago.
+    pub(super) fn require_late_sign_in(&self) -> Result<(), PlatformError> {
+        match &self.proven {
+            Some(proven) => Ok(proven.require_late_sign_in(self.now)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns whether the initiator is that user.
+    pub(super) fn is_by(&self, user: UserId) -> bool {
+        self.initiator.proof().is_some_and(|proof| proof.user == user)
     }
 
     /// Returns the organization whose user asks.
@@ -97,6 +133,11 @@ impl Act {
     /// Names the object. The object is only known now: it was just made.
     pub(super) fn made(&mut self, resource: Resource, id: impl Display) {
         self.names(format!("{resource} {id}"));
+        self.makes(id);
+    }
+
+    /// Says what was made, where the entry names another object.
+    pub(super) fn makes(&mut self, id: impl Display) {
         self.said.made = Some(id.to_string());
     }
 

@@ -17,6 +17,7 @@ use adit_net::identity::random;
 use super::act::Act;
 use super::error::{PlatformError, Resource};
 use super::people::PeopleRefusal;
+use super::proof::{Proof, UserProof};
 use super::signed::{Signed, own_account};
 use super::{Action, Initiator, Platform};
 
@@ -85,6 +86,7 @@ impl Platform {
                 organization: user.organization,
                 role: token.role.at_most(user.role),
                 name: format!("{} by API token {}", user.called(), token.name),
+                proof: Some(UserProof { user: user.id, by: Proof::Token(token.id) }),
             },
             lacks_second_factor: user.lacks_second_factor(),
         }))
@@ -109,11 +111,20 @@ impl Platform {
             let user = own_account(act, &own).await?;
             let found = act.tx.api_token(id).await?.filter(|token| token.account == user.id);
             let token = found.ok_or(PlatformError::NotFound { resource: Resource::ApiToken })?;
-            act.tx.revoke_api_token(id, act.now).await?;
+            act.tx.revoke_api_token(id, user.organization, act.now).await?;
             act.describe(format!("called {}", token.name));
             Ok(())
         })
         .await
+    }
+
+    /// Returns one of a user's API tokens.
+    pub async fn api_token(&self, signed: &Signed, id: ApiTokenId) -> Result<ApiTokenView, PlatformError> {
+        let user = signed.id();
+        let found =
+            self.look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.api_token(id).await?)).await?;
+        let own = found.filter(|token| token.account == user);
+        own.map(view).ok_or(PlatformError::NotFound { resource: Resource::ApiToken })
     }
 
     /// Lists a user's API tokens, the oldest first.
@@ -132,6 +143,7 @@ impl Platform {
 
 async fn issue(act: &mut Act, signed: &Signed, new: &NewApiToken) -> Result<IssuedApiToken, PlatformError> {
     let user = own_account(act, signed).await?;
+    act.require_late_sign_in()?;
     if new.role.at_most(user.role) != new.role {
         return Err(PeopleRefusal::TokenRole { role: user.role }.into());
     }

@@ -7,27 +7,26 @@ use adit_core::domain::role::{Permission, UserRole};
 
 use super::counted::Reporter;
 use super::error::ActionRefusal;
+use super::proof::UserProof;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Initiator {
     /// The gateway's operator on its own host: makes organizations, sets tiers, sees every list.
     /// Never a party: agreements, grants and connections are decided by organizations.
-    Host {
-        name: String,
-    },
+    Host { name: String },
     Member {
         organization: OrganizationId,
+        /// With a proof, as it was when that was looked at; each act finds out what it is now.
         role: UserRole,
         name: String,
+        /// None where nobody proves it again: the operator acts for an organization, or a provider has just
+        /// answered.
+        proof: Option<UserProof>,
     },
     /// The agent of a server, out of a verified leaf.
-    Agent {
-        server: ServerId,
-    },
+    Agent { server: ServerId },
     /// A host whose name is not proven, such as one that presents a registration token.
-    Stranger {
-        address: IpAddr,
-    },
+    Stranger { address: IpAddr },
     /// The gateway: what follows from a rule or from time, and nobody asked for.
     System,
 }
@@ -61,6 +60,14 @@ impl Initiator {
     pub(super) const fn organization(&self) -> Option<OrganizationId> {
         match self {
             Self::Member { organization, .. } => Some(*organization),
+            Self::Host { .. } | Self::Agent { .. } | Self::Stranger { .. } | Self::System => None,
+        }
+    }
+
+    /// Returns by what a user was known, if it is one.
+    pub(super) const fn proof(&self) -> Option<UserProof> {
+        match self {
+            Self::Member { proof, .. } => *proof,
             Self::Host { .. } | Self::Agent { .. } | Self::Stranger { .. } | Self::System => None,
         }
     }

@@ -116,7 +116,7 @@ impl Platform {
     }
 
     /// Makes a link by which a user sets a password anew and is rid of the second factor. Until it is used,
-    /// nothing is changed.
+    /// nothing is changed. Nobody makes one for oneself: it would stand in for the password that one must know.
     pub async fn renew_sign_in(
         &self,
         initiator: &Initiator,
@@ -126,6 +126,9 @@ impl Platform {
         self.act(initiator, Action::RenewSignIn, format!("user {user}"), async move |act: &mut Act| {
             let organization = act.member(Permission::ManageUsers)?;
             let user = act.own_user(user, organization).await?;
+            if act.is_by(user.id) {
+                return Err(PeopleRefusal::OwnLink.into());
+            }
             if user.disabled_at.is_some() {
                 return Err(PeopleRefusal::UserDisabled.into());
             }
@@ -142,16 +145,29 @@ impl Platform {
     ) -> Result<(), PlatformError> {
         let object = format!("invitation {id}");
         self.act(initiator, Action::RevokeInvitation, object, async move |act: &mut Act| {
-            let organization = act.member(Permission::ManageUsers)?;
+            let organization = act.member_taking_away(Permission::ManageUsers)?;
             let found = act.tx.invitation(id).await?.filter(|it| it.organization == organization);
             let found = found.ok_or(PlatformError::NotFound { resource: Resource::Invitation })?;
             if !found.is_open(act.now) {
                 return Err(PeopleRefusal::InvitationOver.into());
             }
             act.describe(format!("of {}", found.email));
-            Ok(act.tx.void_invitations(organization, &found.email, act.now).await?)
+            Ok(act.tx.void_invitations(organization, &found.email, None, act.now).await?)
         })
         .await
+    }
+
+    /// Returns an invitation of the organization; for those who manage users.
+    pub async fn invitation(
+        &self,
+        initiator: &Initiator,
+        id: InvitationId,
+    ) -> Result<InvitationView, PlatformError> {
+        let (organization, now) = (initiator.member(Permission::ManageUsers)?, self.now());
+        let found =
+            self.look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.invitation(id).await?)).await?;
+        let own = found.filter(|invitation| invitation.organization == organization);
+        own.map(|own| view(own, now)).ok_or(PlatformError::NotFound { resource: Resource::Invitation })
     }
 
     /// Lists an organization's invitations, the oldest first; for those who manage users.
@@ -270,6 +286,7 @@ async fn issue(
         expires_at: act.now.saturating_add(life.duration()),
     };
     act.tx.put_invitation(&new).await?;
+    act.makes(new.id);
     act.describe(format!("{email} as {role}, good until {}", new.expires_at));
     Ok(IssuedInvitation {
         id: new.id,
@@ -338,10 +355,10 @@ async fn join(
 
 /// Sets a password anew; second factor, sessions and API tokens are those of who may have had the old one.
 async fn renew(act: &mut Act, user: UserRecord, hash: &PasswordHash) -> Result<UserRecord, PlatformError> {
-    act.tx.set_password(user.id, hash, act.now).await?;
+    act.set_new_password(&user, hash).await?;
     act.tx.drop_totp(&user, act.now).await?;
-    act.tx.delete_sessions_of(user.id, None).await?;
-    act.tx.revoke_api_tokens_of(user.id, act.now).await?;
+    act.tx.delete_sessions_of(&user, None).await?;
+    act.tx.revoke_api_tokens_of(&user, act.now).await?;
     act.reread_user(user.id).await
 }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use adit_core::domain::limits::{
     API_TOKEN_DAYS_MAX, API_TOKENS_MAX, INVITATIONS_OPEN_MAX, PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN,
+    USER_SESSION_FRESH,
 };
 use adit_core::domain::role::UserRole;
 
@@ -16,9 +17,18 @@ pub enum PeopleRefusal {
     WrongPassword,
     #[error("the code is wrong, or was used before; wait for the next one")]
     WrongCode,
-    /// Of a session that ended meanwhile.
-    #[error("sign in again; this session has ended")]
+    /// Of a session or a token that ended meanwhile.
+    #[error("what you have shown has ended meanwhile; sign in again, or show another API token")]
     SessionEnded,
+    #[error("this is done by who signs in with a browser; an API token cannot")]
+    BrowserNeeded,
+    #[error(
+        "sign in again first: what lets people in is changed within {} minutes of signing in",
+        USER_SESSION_FRESH.as_secs() / 60
+    )]
+    SignInAgain,
+    #[error("a link sets the password of another user; change your own by the one you have")]
+    OwnLink,
     #[error("too many attempts; try again in {seconds} s")]
     TooOften { seconds: u32 },
     #[error(transparent)]

@@ -88,7 +88,8 @@ impl Platform {
     ) -> Result<Provided, PlatformError> {
         let host = Initiator::Host { name: "set-up".into() };
         let organization = self.add_organization(&host, organization, Tier::Enterprise).await?;
-        let initiator = Initiator::Member { organization, role: UserRole::Owner, name: "set-up".into() };
+        let initiator =
+            Initiator::Member { organization, role: UserRole::Owner, name: "set-up".into(), proof: None };
         let text = ServerText {
             name: server.clone(),
             description: Description::default(),

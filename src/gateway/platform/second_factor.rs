@@ -5,7 +5,7 @@ use adit_core::domain::digest::sha256;
 use adit_core::domain::id::UserId;
 use adit_core::domain::limits::RECOVERY_CODES;
 use adit_core::domain::role::Permission;
-use adit_core::domain::secret::{Code, SecretLink};
+use adit_core::domain::secret::{Code, Password, SecretLink};
 use adit_core::domain::time::Timestamp;
 use adit_net::identity::random;
 use subtle::ConstantTimeEq;
@@ -49,7 +49,7 @@ impl Platform {
         if signed.stage != SignInStage::SecondFactor {
             return Err(PeopleRefusal::NoSecondFactor.into());
         }
-        let (taken, _) = self.take_attempt(Tried::Code, signed.account, visit)?;
+        let (taken, _) = self.take_attempt(Tried::Code, signed.account, visit).await?;
         let by = Initiator::Stranger { address: visit.address };
         let object = format!("user {}", signed.user.email);
         let (own, code, visit) = (signed.clone(), code.clone(), visit.clone());
@@ -63,15 +63,28 @@ impl Platform {
                 renew_session(act, user, own.session, &visit).await
             })
             .await?;
-        self.attempts.lock().give_back(taken);
+        self.give_back(taken);
         Ok(shown)
     }
 
-    /// Makes a seed, and returns the link that an authenticator reads. It counts once it is confirmed.
-    pub async fn begin_second_factor(&self, signed: &Signed) -> Result<SecretLink, PlatformError> {
+    /// Makes a seed, and returns the link that an authenticator reads. It counts once it is confirmed. The password is
+    /// shown again: a browser that somebody left is no place to shut its user out from (OWASP ASVS 5.0 §7.5.1).
+    pub async fn begin_second_factor(
+        &self,
+        signed: &Signed,
+        password: &Password,
+        visit: &Visit,
+    ) -> Result<SecretLink, PlatformError> {
+        if signed.stage == SignInStage::SecondFactor {
+            return Err(PeopleRefusal::SessionEnded.into());
+        }
+        let shown = self.prove_password(signed, password, visit).await?;
         let (object, own) = (format!("user {}", signed.user.email), signed.clone());
-        self.act(&signed.initiator(), Action::SetUpSecondFactor, object, async move |act: &mut Act| {
+        self.act(&signed.on_own_account(), Action::SetUpSecondFactor, object, async move |act: &mut Act| {
             let user = whole_account(act, &own).await?;
+            if user.password != shown.password {
+                return Err(PeopleRefusal::WrongPassword.into());
+            }
             if user.has_second_factor() {
                 return Err(PeopleRefusal::SecondFactorSet.into());
             }
@@ -92,25 +105,26 @@ impl Platform {
         code: &Code,
         visit: &Visit,
     ) -> Result<(NewSession, RecoveryCodes), PlatformError> {
-        let (taken, _) = self.take_attempt(Tried::Code, signed.account, visit)?;
+        let (taken, _) = self.take_attempt(Tried::Code, signed.account, visit).await?;
         let object = format!("user {}", signed.user.email);
         let (own, code, visit) = (signed.clone(), code.clone(), visit.clone());
         let confirmed = self
-            .act(&signed.initiator(), Action::SetUpSecondFactor, object, async move |act: &mut Act| {
+            .act(&signed.on_own_account(), Action::SetUpSecondFactor, object, async move |act: &mut Act| {
                 let user = whole_account(act, &own).await?;
                 if user.has_second_factor() {
                     return Err(PeopleRefusal::SecondFactorSet.into());
                 }
                 prove_totp(act, &user, &code).await?;
                 act.tx.start_totp(&user, act.now).await?;
+                act.tx.void_devices(user.id).await?;
                 let codes = renew_codes(act, user.id).await?;
-                act.tx.delete_sessions_of(user.id, Some(own.session)).await?;
+                act.tx.delete_sessions_of(&user, Some(own.session)).await?;
                 act.describe("confirmed");
                 let user = act.reread_user(user.id).await?;
                 Ok::<_, PlatformError>((renew_session(act, user, own.session, &visit).await?, codes))
             })
             .await?;
-        self.attempts.lock().give_back(taken);
+        self.give_back(taken);
         Ok(confirmed)
     }
 
@@ -121,7 +135,7 @@ impl Platform {
         code: &Code,
         visit: &Visit,
     ) -> Result<(), PlatformError> {
-        let (taken, _) = self.take_attempt(Tried::Code, signed.account, visit)?;
+        let (taken, _) = self.take_attempt(Tried::Code, signed.account, visit).await?;
         let object = format!("user {}", signed.user.email);
         let (own, code) = (signed.clone(), code.clone());
         self.act(&signed.initiator(), Action::RemoveSecondFactor, object, async move |act: &mut Act| {
@@ -132,7 +146,7 @@ impl Platform {
             act.tx.drop_totp(&user, act.now).await.map_err(PlatformError::from)
         })
         .await?;
-        self.attempts.lock().give_back(taken);
+        self.give_back(taken);
         Ok(())
     }
 
@@ -143,7 +157,7 @@ impl Platform {
         code: &Code,
         visit: &Visit,
     ) -> Result<RecoveryCodes, PlatformError> {
-        let (taken, _) = self.take_attempt(Tried::Code, signed.account, visit)?;
+        let (taken, _) = self.take_attempt(Tried::Code, signed.account, visit).await?;
         let object = format!("user {}", signed.user.email);
         let (own, code) = (signed.clone(), code.clone());
         let codes = self
@@ -152,7 +166,7 @@ impl Platform {
                 renew_codes(act, user.id).await
             })
             .await?;
-        self.attempts.lock().give_back(taken);
+        self.give_back(taken);
         Ok(codes)
     }
 

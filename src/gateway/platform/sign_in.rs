@@ -2,14 +2,13 @@
 //! time and gets the same answer, whichever of organization, address and password it is.
 
 use std::net::IpAddr;
-use std::time::Instant;
 
 use crate::store::{PasswordHash, Tx, UserRecord};
 use adit_core::domain::email::Email;
 use adit_core::domain::secret::Password;
 
 use super::act::Act;
-use super::attempts::{AccountKey, Taken, Tried, device};
+use super::attempts::{AccountKey, Taken, Tried};
 use super::error::PlatformError;
 use super::passwords::{Lane, Verified, judge};
 use super::people::{PeopleRefusal, Visit};
@@ -26,6 +25,15 @@ pub struct Credentials {
     pub password: Password,
 }
 
+/// A new password, with the one it replaces.
+#[derive(Debug, Clone)]
+pub struct PasswordChange {
+    pub old: Password,
+    pub new: Password,
+    /// Whether the user's programs end too.
+    pub revokes_api_tokens: bool,
+}
+
 impl Platform {
     /// Signs a user in: wholly, or up to the second factor.
     pub async fn sign_in(
@@ -35,15 +43,15 @@ impl Platform {
     ) -> Result<NewSession, PlatformError> {
         let Credentials { organization, email, password } = credentials;
         let key = AccountKey::of(organization, email);
-        let (taken, lane) = self.take_attempt(Tried::Password, key, visit)?;
+        let (taken, lane) = self.take_attempt(Tried::Password, key, visit).await?;
         let found = self.user_named(organization, email).await?;
         let hash = found.as_ref().and_then(|user| user.password.clone());
-        let verified = self.passwords.verify(lane, password, hash).await?;
+        let verified = self.verified(taken, lane, password, hash).await?;
         let user = match found {
             Some(user) if verified.is_right && user.disabled_at.is_none() => user,
             other => return Err(self.note_wrong(visit.address, other.as_ref(), verified).await),
         };
-        self.attempts.lock().give_back(taken);
+        self.give_back(taken);
         let renewed =
             if verified.is_outdated { Some(self.passwords.hash(lane, password).await?) } else { None };
         let by = Initiator::Stranger { address: visit.address };
@@ -55,13 +63,15 @@ impl Platform {
     }
 
     /// Sets a new password in place of the one that is shown; every other session ends, and this one is renewed.
+    /// Programs go on, unless they are to end too: a password that is changed by habit must stop none.
     pub async fn change_password(
         &self,
         signed: &Signed,
-        old: &Password,
-        new: &Password,
+        change: &PasswordChange,
         visit: &Visit,
     ) -> Result<NewSession, PlatformError> {
+        let PasswordChange { old, new, revokes_api_tokens } = change;
+        let revokes_api_tokens = *revokes_api_tokens;
         let known =
             known_of(signed.user.name.as_str(), &signed.user.email, signed.user.organization_name.as_str());
         judge(new, &known.each_ref().map(String::as_str)).map_err(PeopleRefusal::from)?;
@@ -74,9 +84,11 @@ impl Platform {
             if now.password != user.password {
                 return Err(PeopleRefusal::WrongPassword.into());
             }
-            act.tx.set_password(now.id, &hash, act.now).await?;
-            let ended = act.tx.delete_sessions_of(now.id, Some(own.session)).await?;
-            act.describe(format!("other sessions ended: {ended}"));
+            let ended = act.tx.delete_sessions_of(&now, Some(own.session)).await?;
+            let revoked =
+                if revokes_api_tokens { act.tx.revoke_api_tokens_of(&now, act.now).await? } else { 0 };
+            act.describe(format!("other sessions ended: {ended}, API tokens revoked: {revoked}"));
+            let now = act.set_new_password(&now, &hash).await?;
             renew_session(act, now, own.session, &visit).await
         })
         .await
@@ -89,30 +101,32 @@ impl Platform {
         password: &Password,
         visit: &Visit,
     ) -> Result<UserRecord, PlatformError> {
-        let (taken, lane) = self.take_attempt(Tried::Password, signed.account, visit)?;
+        let (taken, lane) = self.take_attempt(Tried::Password, signed.account, visit).await?;
         let id = signed.id();
         let found = self.look(async move |tx: &mut Tx| Ok::<_, PlatformError>(tx.user(id).await?)).await?;
         let user = found.ok_or(PeopleRefusal::SessionEnded)?;
         let Some(hash) = user.password.clone() else { return Err(PeopleRefusal::NoPassword.into()) };
-        let verified = self.passwords.verify(lane, password, Some(hash)).await?;
+        let verified = self.verified(taken, lane, password, Some(hash)).await?;
         if !verified.is_right {
             return Err(self.note_wrong(visit.address, Some(&user), verified).await);
         }
-        self.attempts.lock().give_back(taken);
+        self.give_back(taken);
         Ok(user)
     }
 
-    /// Takes an attempt, and says where it waits.
-    pub(super) fn take_attempt(
+    /// Compares a password with a hash. One that found no place to wait was no guess.
+    async fn verified(
         &self,
-        tried: Tried,
-        account: AccountKey,
-        visit: &Visit,
-    ) -> Result<(Taken, Lane), PlatformError> {
-        let known = device(&self.seal, account, visit, self.now());
-        let lane = if known.is_some() { Lane::Known } else { Lane::Stranger };
-        let taken = self.attempts.lock().take(tried, account, visit.address, known, Instant::now());
-        Ok((taken?, lane))
+        taken: Taken,
+        lane: Lane,
+        password: &Password,
+        hash: Option<PasswordHash>,
+    ) -> Result<Verified, PeopleRefusal> {
+        let verified = self.passwords.verify(lane, password, hash).await;
+        if verified.is_err() {
+            self.give_back(taken);
+        }
+        verified
     }
 
     async fn user_named(
@@ -151,6 +165,21 @@ impl Platform {
             Err::<(), PlatformError>(PeopleRefusal::WrongPassword.into())
         });
         noted.await.ended.err().unwrap_or_else(|| PeopleRefusal::WrongPassword.into())
+    }
+}
+
+impl Act {
+    /// Sets a password that its user has chosen. What was known by the old one counts no more: browsers, and links that
+    /// set another. Returns the user as it is then.
+    pub(super) async fn set_new_password(
+        &mut self,
+        user: &UserRecord,
+        hash: &PasswordHash,
+    ) -> Result<UserRecord, PlatformError> {
+        self.tx.set_password(user.id, hash, self.now).await?;
+        self.tx.void_devices(user.id).await?;
+        self.tx.void_invitations(user.organization, &user.email, Some(user.id), self.now).await?;
+        self.reread_user(user.id).await
     }
 }
 

@@ -18,9 +18,10 @@ use adit_core::domain::visible::one_line;
 use adit_net::identity::random;
 
 use super::act::Act;
-use super::attempts::{AccountKey, new_device};
+use super::attempts::{AccountKey, Device, cookie_of, device_shown};
 use super::error::{PlatformError, Resource};
 use super::people::{PeopleRefusal, Visit};
+use super::proof::{Proof, UserProof};
 use super::users::UserView;
 use super::{Action, Initiator, Platform};
 
@@ -57,10 +58,23 @@ pub struct Signed {
 }
 
 impl Signed {
-    /// Returns as whom acts are made.
+    /// Returns as whom acts are made: each proves the session again, with all factors.
     #[must_use]
     pub fn initiator(&self) -> Initiator {
-        initiator_of(&self.user)
+        let by = Proof::Session(self.session);
+        self.member(Some(UserProof { user: self.id(), by }))
+    }
+
+    /// Returns as whom one acts on one's own account who has yet to show or set up a second factor. The act itself
+    /// proves the session, by [`own_account`].
+    pub(super) fn on_own_account(&self) -> Initiator {
+        self.member(None)
+    }
+
+    fn member(&self, proof: Option<UserProof>) -> Initiator {
+        let UserView { organization, role, name, email, .. } = &self.user;
+        let name = format!("{name} <{email}>");
+        Initiator::Member { organization: *organization, role: *role, name, proof }
     }
 
     #[must_use]
@@ -72,11 +86,6 @@ impl Signed {
     pub const fn id(&self) -> UserId {
         self.user.id
     }
-}
-
-pub(super) fn initiator_of(user: &UserView) -> Initiator {
-    let name = format!("{} <{}>", user.name, user.email);
-    Initiator::Member { organization: user.organization, role: user.role, name }
 }
 
 /// A session on its only way out to the browser.
@@ -147,19 +156,37 @@ impl Platform {
             let user = own_account(act, &own).await?;
             let found = act.tx.user_session(id).await?.filter(|session| session.account == user.id);
             let session = found.ok_or(PlatformError::NotFound { resource: Resource::Session })?;
-            act.tx.delete_session(session.id).await?;
+            act.tx.delete_session(session.id, user.organization).await?;
             act.describe(format!("of {}, from {}", session.agent, session.address));
             Ok(())
         })
         .await
     }
 
+    /// Ends all of a user's sessions but this one, which is renewed; and no browser but this one is known any more.
+    pub async fn revoke_other_sessions(
+        &self,
+        signed: &Signed,
+        visit: &Visit,
+    ) -> Result<NewSession, PlatformError> {
+        let (object, own, visit) = (format!("user {}", signed.user.email), signed.clone(), visit.clone());
+        self.act(&signed.initiator(), Action::RevokeSession, object, async move |act: &mut Act| {
+            let user = own_account(act, &own).await?;
+            let ended = act.tx.delete_sessions_of(&user, Some(own.session)).await?;
+            act.tx.void_devices(user.id).await?;
+            act.describe(format!("other sessions ended: {ended}"));
+            let user = act.reread_user(user.id).await?;
+            renew_session(act, user, own.session, &visit).await
+        })
+        .await
+    }
+
     /// Ends the session that asks.
     pub async fn sign_out(&self, signed: &Signed) -> Result<(), PlatformError> {
-        let id = signed.session;
+        let (id, organization) = (signed.session, signed.organization());
         let object = format!("session {id}");
-        self.act(&signed.initiator(), Action::SignOut, object, async move |act: &mut Act| {
-            if act.tx.delete_session(id).await? {
+        self.act(&signed.on_own_account(), Action::SignOut, object, async move |act: &mut Act| {
+            if act.tx.delete_session(id, organization).await? {
                 return Ok(());
             }
             Err(PeopleRefusal::SessionEnded.into())
@@ -205,13 +232,20 @@ pub(super) async fn begin_session(
     act.tx.insert_session(&NewUserSession { record: record.clone(), hash: token.hash() }).await?;
     // Who knows no more than the password ends no whole session by it.
     act.tx.delete_oldest_sessions(user.id, USER_SESSIONS_MAX, is_whole).await?;
-    if is_whole {
-        act.tx.set_signed_in(&user, act.now).await?;
-    }
+    let device = if is_whole { Some(know_device(act, &user, visit).await?) } else { None };
     let user = UserRecord { signed_in_at: Some(act.now), ..user };
     let signed = signed_of(&record, user);
-    let device = is_whole.then(|| new_device(&act.seal, signed.account, act.now));
     Ok(NewSession { token, signed, device })
+}
+
+/// Has the browser be known to who signs in with it, and notes the sign-in. One that is known keeps its number, so
+/// that no other is forgotten for it.
+async fn know_device(act: &mut Act, user: &UserRecord, visit: &Visit) -> Result<String, PlatformError> {
+    let shown = device_shown(&act.seal, visit, act.now);
+    let known = shown.filter(|shown| shown.user == user.id && user.knows_device(shown.number));
+    let device = known.unwrap_or(Device { user: user.id, number: user.devices_made.saturating_add(1) });
+    act.tx.set_signed_in(user, user.devices_made.max(device.number), act.now).await?;
+    Ok(cookie_of(&act.seal, device, act.now))
 }
 
 /// Replaces a session by another with a new token, as at each raise of rights.
@@ -221,7 +255,7 @@ pub(super) async fn renew_session(
     old: SessionId,
     visit: &Visit,
 ) -> Result<NewSession, PlatformError> {
-    act.tx.delete_session(old).await?;
+    act.tx.delete_session(old, user.organization).await?;
     begin_session(act, user, true, visit).await
 }
 
@@ -248,7 +282,7 @@ fn signed_of(session: &SessionRecord, user: UserRecord) -> Signed {
     } else {
         SignInStage::Whole
     };
-    let account = AccountKey::of(user.organization_name.as_str(), &user.email);
+    let account = AccountKey::of_user(&user);
     Signed { user: user.into(), session: session.id, stage, expires_at: session.expires_at, account }
 }
 

@@ -18,6 +18,7 @@ mod notes;
 mod offers;
 mod peerings;
 mod people;
+mod proof;
 mod races;
 mod real_provider;
 mod second_factor;
@@ -170,7 +171,7 @@ fn host() -> Initiator {
 }
 
 fn member(organization: OrganizationId, role: UserRole) -> Initiator {
-    Initiator::Member { organization, role, name: "Ada".into() }
+    Initiator::Member { organization, role, name: "Ada".into(), proof: None }
 }
 
 fn text(name: &str) -> ServerText {

@@ -97,16 +97,17 @@ impl Platform {
     /// Keeps a user out from now on: sessions end and API tokens are revoked.
     pub async fn disable_user(&self, initiator: &Initiator, id: UserId) -> Result<(), PlatformError> {
         self.act(initiator, Action::DisableUser, format!("user {id}"), async move |act: &mut Act| {
-            let organization = act.member(Permission::ManageUsers)?;
+            let organization = act.member_taking_away(Permission::ManageUsers)?;
             let user = act.own_user(id, organization).await?;
             let owners = OwnersBefore::count(act, organization).await?;
             if user.disabled_at.is_none() {
                 act.tx.set_user_disabled(&user, Some(act.now), act.now).await?;
             }
             require_kept(act, &owners).await?;
-            let sessions = act.tx.delete_sessions_of(id, None).await?;
-            let tokens = act.tx.revoke_api_tokens_of(id, act.now).await?;
-            act.tx.void_invitations(organization, &user.email, act.now).await?;
+            let sessions = act.tx.delete_sessions_of(&user, None).await?;
+            let tokens = act.tx.revoke_api_tokens_of(&user, act.now).await?;
+            act.tx.void_devices(id).await?;
+            act.tx.void_invitations(organization, &user.email, Some(id), act.now).await?;
             act.describe(format!(
                 "{}; sessions ended: {sessions}, API tokens revoked: {tokens}",
                 user.called()

@@ -2,10 +2,11 @@
 
 use super::StoreError;
 use super::cells::Cells;
+use super::change::Changed;
 use super::query::sql;
 use super::tx::{Tx, text};
 use super::user::{self, UserRecord, user_columns};
-use adit_core::domain::id::{ApiTokenId, UserId};
+use adit_core::domain::id::{ApiTokenId, OrganizationId, UserId};
 use adit_core::domain::name::Name;
 use adit_core::domain::role::UserRole;
 use adit_core::domain::time::Timestamp;
@@ -74,7 +75,13 @@ impl Tx {
         self.run("noting that an API token is used", query).await.map(drop)
     }
 
-    pub(crate) async fn revoke_api_token(&mut self, id: ApiTokenId, at: Timestamp) -> Result<(), StoreError> {
+    pub(crate) async fn revoke_api_token(
+        &mut self,
+        id: ApiTokenId,
+        organization: OrganizationId,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.note_change(Changed::Users(organization));
         let query = sql("UPDATE api_token SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL")
             .bind(at.as_millis())
             .bind(text(id));
@@ -84,13 +91,14 @@ impl Tx {
     /// Revokes all of a user's tokens; returns how many were good.
     pub(crate) async fn revoke_api_tokens_of(
         &mut self,
-        account: UserId,
+        user: &UserRecord,
         at: Timestamp,
     ) -> Result<u64, StoreError> {
+        self.note_change(Changed::Users(user.organization));
         let query = sql("UPDATE api_token SET revoked_at = $1
              WHERE account = $2 AND revoked_at IS NULL AND expires_at > $1")
         .bind(at.as_millis())
-        .bind(text(account));
+        .bind(text(user.id));
         self.run("revoking a user's API tokens", query).await
     }
 

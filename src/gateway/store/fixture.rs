@@ -12,9 +12,11 @@ pub(crate) use crowd::Crowd;
 
 use super::query::{Query, sql};
 use super::tx::text;
-use super::{Location, Store, Tx};
+use super::{Location, NewUserSession, SessionRecord, Store, Tx};
 use adit_core::config::DatabaseUrl;
-use adit_core::domain::id::{OrganizationId, UserId};
+use adit_core::domain::id::{OrganizationId, SessionId, UserId};
+use adit_core::domain::role::UserRole;
+use adit_core::domain::time::Timestamp;
 use adit_net::identity::random;
 
 const VARIABLE: &str = "ADIT_TEST_POSTGRES";
@@ -61,16 +63,46 @@ impl Tx {
 
 impl Store {
     /// Adds a user of whom nothing matters but that there is one.
-    pub(crate) async fn add_some_user(&self, user: UserId, organization: OrganizationId) {
+    /// Gives a user another address, as a provider does.
+    pub(crate) async fn set_some_email(&self, user: UserId, email: &str) {
+        let mut tx = self.write().await.unwrap();
+        let query =
+            sql("UPDATE user_account SET email = $1 WHERE id = $2").bind(email.to_owned()).bind(text(user));
+        tx.run("giving a user another address", query).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// Adds a user with a session that nobody has to use.
+    pub(crate) async fn add_some_user(
+        &self,
+        user: UserId,
+        organization: OrganizationId,
+        role: UserRole,
+    ) -> SessionId {
         let mut tx = self.write().await.unwrap();
         let query =
             sql("INSERT INTO user_account (id, organization, name, email, role, created_at, changed_at)
-             VALUES ($1, $2, 'Ada', $3, 'owner', 0, 0)")
+             VALUES ($1, $2, 'Ada', $3, $4, 0, 0)")
             .bind(text(user))
             .bind(text(organization))
-            .bind(format!("{user}@example.org"));
+            .bind(format!("{user}@example.org"))
+            .bind(role.as_str());
         tx.run("adding a user", query).await.unwrap();
+        let far = Timestamp::from_millis(4_102_444_800_000);
+        let record = SessionRecord {
+            id: SessionId::from_random(random::bytes()),
+            account: user,
+            is_whole: true,
+            created_at: far,
+            seen_at: far,
+            expires_at: far,
+            address: String::new(),
+            agent: String::new(),
+        };
+        let session = record.id;
+        tx.insert_session(&NewUserSession { record, hash: random::bytes() }).await.unwrap();
         tx.commit().await.unwrap();
+        session
     }
 }
 

@@ -61,7 +61,7 @@ pub(super) use select_invitations;
 impl Tx {
     /// Adds an invitation. The one that its address had is void.
     pub(crate) async fn put_invitation(&mut self, new: &NewInvitation) -> Result<(), StoreError> {
-        self.void_invitations(new.organization, &new.email, new.created_at).await?;
+        self.void_invitations(new.organization, &new.email, new.account, new.created_at).await?;
         let query = sql("INSERT INTO invitation
                 (id, organization, account, email, role, hash, invited_by, created_at, expires_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)")
@@ -77,18 +77,21 @@ impl Tx {
         self.run("inviting a user", query).await.map(drop)
     }
 
-    /// Voids what is open for an address of an organization.
+    /// Voids what is open for an address of an organization, and for an account, which may have had another address
+    /// when its link was made.
     pub(crate) async fn void_invitations(
         &mut self,
         organization: OrganizationId,
         email: &Email,
+        account: Option<UserId>,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        let query = sql("UPDATE invitation SET revoked_at = $1 WHERE organization = $2 AND email = $3
-             AND accepted_at IS NULL AND revoked_at IS NULL")
+        let query = sql("UPDATE invitation SET revoked_at = $1 WHERE organization = $2
+             AND (email = $3 OR account = $4) AND accepted_at IS NULL AND revoked_at IS NULL")
         .bind(at.as_millis())
         .bind(text(organization))
-        .bind(text(email));
+        .bind(text(email))
+        .bind(account.map(text));
         self.run("voiding an invitation", query).await?;
         self.note_change(Changed::Users(organization));
         Ok(())

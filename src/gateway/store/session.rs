@@ -2,10 +2,11 @@
 
 use super::StoreError;
 use super::cells::Cells;
+use super::change::Changed;
 use super::query::sql;
 use super::tx::{Tx, text};
 use super::user::{self, UserRecord, user_columns};
-use adit_core::domain::id::{SessionId, UserId};
+use adit_core::domain::id::{OrganizationId, SessionId, UserId};
 use adit_core::domain::time::Timestamp;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +74,13 @@ impl Tx {
         self.run("noting that a session is used", query).await.map(drop)
     }
 
-    pub(crate) async fn delete_session(&mut self, id: SessionId) -> Result<bool, StoreError> {
+    /// Ends a session of a user of the organization; returns whether there was one.
+    pub(crate) async fn delete_session(
+        &mut self,
+        id: SessionId,
+        organization: OrganizationId,
+    ) -> Result<bool, StoreError> {
+        self.note_change(Changed::Users(organization));
         let query = sql("DELETE FROM user_session WHERE id = $1").bind(text(id));
         Ok(self.run("ending a session", query).await? > 0)
     }
@@ -81,10 +88,11 @@ impl Tx {
     /// Ends a user's sessions, but for one; returns how many.
     pub(crate) async fn delete_sessions_of(
         &mut self,
-        account: UserId,
+        user: &UserRecord,
         but: Option<SessionId>,
     ) -> Result<u64, StoreError> {
-        let query = sql("DELETE FROM user_session WHERE account = ").value(text(account));
+        self.note_change(Changed::Users(user.organization));
+        let query = sql("DELETE FROM user_session WHERE account = ").value(text(user.id));
         let query = match but {
             Some(kept) => query.then(" AND id <> ").value(text(kept)),
             None => query,

@@ -5,6 +5,7 @@ use super::cells::Cells;
 use super::change::Changed;
 use super::query::{Query, sql};
 use super::tx::{Tx, text};
+use super::user::UserRecord;
 use adit_core::domain::email::Email;
 use adit_core::domain::id::{InvitationId, OrganizationId, UserId};
 use adit_core::domain::name::Name;
@@ -96,19 +97,21 @@ impl Tx {
         self.run("writing an account", query).await.map(drop)
     }
 
-    /// Returns the open invitation that an owner has made for an e-mail address.
+    /// Returns the open invitation that an owner has made for an e-mail address, and for whose account: none is a
+    /// newcomer's.
     pub(crate) async fn open_invitation_for(
         &mut self,
         organization: OrganizationId,
         email: &Email,
         now: Timestamp,
-    ) -> Result<Option<InvitationId>, StoreError> {
-        let query = sql("SELECT id FROM invitation WHERE organization = $1 AND email = $2
+    ) -> Result<Option<(InvitationId, Option<UserId>)>, StoreError> {
+        let query = sql("SELECT id, account FROM invitation WHERE organization = $1 AND email = $2
                 AND accepted_at IS NULL AND revoked_at IS NULL AND expires_at > $3")
         .bind(text(organization))
         .bind(email.as_str().to_owned())
         .bind(now.as_millis());
-        self.one("looking an invitation up", query, |cells| cells.get("id")).await
+        let read = |cells: &Cells| Ok((cells.get("id")?, cells.maybe("account")?));
+        self.one("looking an invitation up", query, read).await
     }
 
     pub(crate) async fn use_up_invitation(
@@ -121,8 +124,15 @@ impl Tx {
         self.run("using an invitation up", query).await.map(drop)
     }
 
-    /// Ends every session of an account and revokes its API tokens; returns how many there were.
+    /// Ends every session of an account and revokes its API tokens; returns how many there were. Its password signs
+    /// nobody in any more either, and no link sets another: but the organization's last owner with a password keeps it,
+    /// since a slip in the claim must not shut all out.
     pub(crate) async fn end_access_of(&mut self, account: UserId, now: Timestamp) -> Result<u64, StoreError> {
+        let Some(user) = self.user(account).await? else { return Ok(0) };
+        self.note_change(Changed::Users(user.organization));
+        self.void_devices(account).await?;
+        self.void_invitations(user.organization, &user.email, Some(account), now).await?;
+        self.drop_password(&user, now).await?;
         let sessions = sql("DELETE FROM user_session WHERE account = $1").bind(text(account));
         let tokens = sql("UPDATE api_token SET revoked_at = $1 WHERE account = $2 AND revoked_at IS NULL")
             .bind(now.as_millis())
@@ -155,6 +165,7 @@ impl Tx {
                 (SELECT id FROM user_account WHERE organization = $2 AND subject IS NOT NULL)")
         .bind(now.as_millis())
         .bind(text(organization));
+        self.note_change(Changed::Users(organization));
         let ended = self.end_access(sessions, tokens).await?;
         let query = sql("UPDATE user_account SET subject = NULL, changed_at = $1
              WHERE organization = $2 AND subject IS NOT NULL")
@@ -163,6 +174,17 @@ impl Tx {
         self.run("unlinking accounts", query).await?;
         self.note_change(Changed::Users(organization));
         Ok(ended)
+    }
+
+    async fn drop_password(&mut self, user: &UserRecord, now: Timestamp) -> Result<(), StoreError> {
+        let query = sql("UPDATE user_account SET password = NULL, changed_at = $1
+             WHERE id = $2 AND password IS NOT NULL AND (role <> 'owner' OR EXISTS (
+                SELECT 1 FROM user_account o WHERE o.organization = $3 AND o.id <> $2 AND o.role = 'owner'
+                    AND o.disabled_at IS NULL AND o.password IS NOT NULL))")
+        .bind(now.as_millis())
+        .bind(text(user.id))
+        .bind(text(user.organization));
+        self.run("taking a password away", query).await.map(drop)
     }
 
     async fn end_access(&mut self, sessions: Query, tokens: Query) -> Result<u64, StoreError> {

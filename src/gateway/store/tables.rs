@@ -244,6 +244,8 @@ pub(super) const TABLES: [Table; 27] = [
             number("changed_at"),
             number("disabled_at"),
             number("signed_in_at"),
+            number("devices_made"),
+            number("devices_void"),
         ],
     ),
     table("recovery_code", &["account", "hash"], &[text("account"), bytes("hash"), number("used_at")]),

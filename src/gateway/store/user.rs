@@ -10,6 +10,7 @@ use super::query::sql;
 use super::tx::{Tx, text};
 use adit_core::domain::email::Email;
 use adit_core::domain::id::{OrganizationId, UserId};
+use adit_core::domain::limits::DEVICES_KNOWN_MAX;
 use adit_core::domain::name::Name;
 use adit_core::domain::role::UserRole;
 use adit_core::domain::time::Timestamp;
@@ -57,9 +58,20 @@ pub(crate) struct UserRecord {
     pub changed_at: Timestamp,
     pub disabled_at: Option<Timestamp>,
     pub signed_in_at: Option<Timestamp>,
+    /// How many browsers were given something to be known by; they are numbered from 1.
+    pub devices_made: i64,
+    /// The last of those that are known no more.
+    pub devices_void: i64,
 }
 
 impl UserRecord {
+    /// Returns whether a browser is still known by its number: the newest are, of those that nothing has voided.
+    pub(crate) const fn knows_device(&self, number: i64) -> bool {
+        number > self.devices_void
+            && number <= self.devices_made
+            && self.devices_made.saturating_sub(number) < DEVICES_KNOWN_MAX
+    }
+
     /// Returns how its own organization's log names it.
     pub(crate) fn called(&self) -> String {
         format!("{} <{}>", self.name, self.email)
@@ -94,7 +106,7 @@ macro_rules! user_columns {
         "u.id AS user_id, u.organization AS user_organization, o.name AS organization_name,
          o.needs_second_factor, u.name AS user_name, u.email, u.role AS user_role, u.password, u.subject,
          u.totp_sealed, u.totp_since, u.totp_step, u.created_at AS user_created_at, u.changed_at, u.disabled_at,
-         u.signed_in_at"
+         u.signed_in_at, u.devices_made, u.devices_void"
     };
 }
 pub(super) use user_columns;
@@ -228,13 +240,26 @@ impl Tx {
         self.run("setting a password", query).await.map(drop)
     }
 
-    pub(crate) async fn set_signed_in(&mut self, user: &UserRecord, at: Timestamp) -> Result<(), StoreError> {
-        let query = sql("UPDATE user_account SET signed_in_at = $1 WHERE id = $2")
+    /// Notes a sign-in, and how many browsers were given something to be known by.
+    pub(crate) async fn set_signed_in(
+        &mut self,
+        user: &UserRecord,
+        devices_made: i64,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let query = sql("UPDATE user_account SET signed_in_at = $1, devices_made = $2 WHERE id = $3")
             .bind(at.as_millis())
+            .bind(devices_made)
             .bind(text(user.id));
         self.run("noting a sign-in", query).await?;
         self.note_change(Changed::Users(user.organization));
         Ok(())
+    }
+
+    /// Has no browser be known to the account any more.
+    pub(crate) async fn void_devices(&mut self, id: UserId) -> Result<(), StoreError> {
+        let query = sql("UPDATE user_account SET devices_void = devices_made WHERE id = $1").bind(text(id));
+        self.run("forgetting a user's browsers", query).await.map(drop)
     }
 
     /// Keeps a seed that is being set up, in place of any other.
@@ -352,5 +377,7 @@ pub(super) fn read(cells: &Cells) -> Result<UserRecord, StoreError> {
         changed_at: cells.time("changed_at")?,
         disabled_at: cells.maybe_time("disabled_at")?,
         signed_in_at: cells.maybe_time("signed_in_at")?,
+        devices_made: cells.serial("devices_made")?,
+        devices_void: cells.serial("devices_void")?,
     })
 }

@@ -175,7 +175,8 @@ async fn organizations(platform: &Platform, count: usize) -> Result<Vec<Initiato
     for number in 0..count {
         let name: Name = format!("Hospital {}", number + 1).parse()?;
         let organization = platform.add_organization(&host, &name, Tier::Enterprise).await?;
-        let actor = Initiator::Member { organization, role: UserRole::Owner, name: "set-up".into() };
+        let actor =
+            Initiator::Member { organization, role: UserRole::Owner, name: "set-up".into(), proof: None };
         platform.request_peering(&actor, organization).await?;
         actors.push(actor);
         ids.push(organization);

@@ -131,7 +131,7 @@ fn host() -> Initiator {
 }
 
 fn owner(organization: OrganizationId) -> Initiator {
-    Initiator::Member { organization, role: UserRole::Owner, name: "owner".into() }
+    Initiator::Member { organization, role: UserRole::Owner, name: "owner".into(), proof: None }
 }
 
 struct Worker {

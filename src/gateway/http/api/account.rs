@@ -18,7 +18,7 @@ use crate::http::caller::{Browser, Caller, Visitor};
 use crate::http::input::{Asked, Body, Id, PageQuery};
 use crate::http::output::{Rows, Time};
 use crate::http::problem::{Problem, Problems};
-use crate::platform::UserSessionView;
+use crate::platform::{self, UserSessionView};
 use adit_core::domain::id::SessionId;
 use adit_core::domain::secret::Password;
 
@@ -26,7 +26,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
         .routes(routes!(read))
         .routes(routes!(change_password))
-        .routes(routes!(sessions))
+        .routes(routes!(sessions, revoke_other_sessions))
         .routes(routes!(revoke_session))
 }
 
@@ -68,6 +68,9 @@ struct PasswordChange {
     /// 12 to 128 characters
     #[schema(value_type = String, format = Password)]
     new: Password,
+    /// Whether one's API tokens are revoked too
+    #[serde(default)]
+    revoke_api_tokens: bool,
 }
 
 /// Tells who asks
@@ -78,7 +81,9 @@ async fn read(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<User>,
 
 /// Changes the password; all other sessions end
 ///
-/// This session is replaced by another, with another cookie.
+/// This session is replaced by another, with another cookie. Links that would set a new password are void, and no other
+/// browser is known any more. One's API tokens stay good, so that no program stops at a password that is changed by
+/// habit; where somebody else may have had the password, revoke them too, by `revoke_api_tokens`.
 #[utoipa::path(
     put,
     path = "/account/password",
@@ -90,10 +95,12 @@ async fn change_password(
     State(api): State<Arc<Api>>,
     browser: Browser,
     Visitor(visit): Visitor,
-    Body(PasswordChange { old, new }): Body<PasswordChange>,
+    Body(sent): Body<PasswordChange>,
 ) -> Result<Response, Problem> {
     let browser = browser.whole()?;
-    Ok(begun(&api.platform.change_password(&browser.signed, &old, &new, &visit).await?))
+    let PasswordChange { old, new, revoke_api_tokens: revokes_api_tokens } = sent;
+    let change = platform::PasswordChange { old, new, revokes_api_tokens };
+    Ok(begun(&api.platform.change_password(&browser.signed, &change, &visit).await?))
 }
 
 /// Lists where one is signed in, the oldest first
@@ -112,6 +119,24 @@ async fn sessions(
     let signed = browser.whole()?.signed;
     let page = api.platform.list_user_sessions(&signed, &page.paging()?).await?;
     Ok(Json(Rows::of(page, shown)))
+}
+
+/// Signs all of one's other browsers out
+///
+/// None of them is known any more: to sign in there is as in a new browser. This session is replaced by another, with
+/// another cookie.
+#[utoipa::path(
+    delete,
+    path = "/account/sessions",
+    tag = "account",
+    responses((status = 200, body = Session), Problems)
+)]
+async fn revoke_other_sessions(
+    State(api): State<Arc<Api>>,
+    browser: Browser,
+    Visitor(visit): Visitor,
+) -> Result<Response, Problem> {
+    Ok(begun(&api.platform.revoke_other_sessions(&browser.whole()?.signed, &visit).await?))
 }
 
 /// Signs one of one's browsers out

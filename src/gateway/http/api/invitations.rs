@@ -16,6 +16,7 @@ use super::users::Role;
 use crate::http::Api;
 use crate::http::caller::{Caller, Visitor};
 use crate::http::input::{Asked, Body, Id, PageQuery, optional, value};
+use crate::http::once::{Creation, Made};
 use crate::http::output::{NoStore, Rows, Time};
 use crate::http::problem::{Problem, Problems};
 use crate::platform::{Acceptance, InvitationView, IssuedInvitation as Issued, TokenLife};
@@ -97,18 +98,38 @@ pub(super) struct IssuedInvitation {
     id: String,
     email: String,
     role: Role,
-    /// To be handed to who is invited
-    link: String,
+    /// To be handed to who is invited. Absent where the same request was answered before: it is shown once. Where that
+    /// answer was lost, ask anew, with another key: the new link voids the one before
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<String>,
     expires_at: Time,
 }
 
-pub(super) fn issued(issued: &Issued, origin: &str) -> IssuedInvitation {
+/// Answers with a link, or without it where it was shown before.
+pub(super) async fn answered(api: &Api, caller: &Caller, made: Made<Issued>) -> Result<Response, Problem> {
+    let shown = match made {
+        Made::Now(issued) => IssuedInvitation {
+            id: issued.id.to_string(),
+            email: issued.email.to_string(),
+            role: issued.role.into(),
+            link: Some(issued.link(&api.origin)),
+            expires_at: issued.expires_at.into(),
+        },
+        Made::Before(id) => {
+            let id = Made::<InvitationId>::Before(id).id()?;
+            shown_before(&api.platform.invitation(&caller.initiator, id).await?)
+        }
+    };
+    Ok((StatusCode::CREATED, NoStore(shown)).into_response())
+}
+
+fn shown_before(view: &InvitationView) -> IssuedInvitation {
     IssuedInvitation {
-        id: issued.id.to_string(),
-        email: issued.email.to_string(),
-        role: issued.role.into(),
-        link: issued.link(origin),
-        expires_at: issued.expires_at.into(),
+        id: view.id.to_string(),
+        email: view.email.to_string(),
+        role: view.role.into(),
+        link: None,
+        expires_at: view.expires_at.into(),
     }
 }
 
@@ -161,22 +182,23 @@ async fn list(
 
 /// Invites somebody to act for one's organization; the answer shows the link, once
 ///
-/// What was open for the address is void.
+/// What was open for the address is void. By an owner who has signed in with a browser within the hour.
 #[utoipa::path(
     post,
     path = "/invitations",
     tag = "users",
+    params(("Idempotency-Key" = Option<String>, Header)),
     request_body = InvitationRequest,
     responses((status = 201, body = IssuedInvitation), Problems)
 )]
 async fn invite(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    Body(request): Body<InvitationRequest>,
+    Creation { asked, once }: Creation<InvitationRequest>,
 ) -> Result<Response, Problem> {
-    let (email, role) = (value("email", &request.email)?, request.role.into());
-    let link = api.platform.invite(&caller.initiator, &email, role, request.life.into()).await?;
-    Ok((StatusCode::CREATED, NoStore(issued(&link, &api.origin))).into_response())
+    let (email, role) = (value("email", &asked.email)?, asked.role.into());
+    let issuing = api.platform.invite(&caller.initiator, &email, role, asked.life.into());
+    answered(&api, &caller, once.make(&api, &caller, issuing).await?).await
 }
 
 /// Revokes an invitation

@@ -17,12 +17,21 @@ use crate::http::input::Body;
 use crate::http::output::NoStore;
 use crate::http::problem::{Problem, Problems};
 use crate::platform::RecoveryCodes;
+use adit_core::domain::secret::Password;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
         .routes(routes!(begin, confirm, remove))
         .routes(routes!(renew_recovery_codes))
         .routes(routes!(set_rule))
+}
+
+/// The password, shown once more.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ShownPassword {
+    #[schema(value_type = String, format = Password)]
+    password: Password,
 }
 
 /// What an authenticator reads, shown once.
@@ -57,15 +66,23 @@ fn texts(codes: &RecoveryCodes) -> Vec<String> {
 }
 
 /// Begins to set a second factor up; it counts once it is confirmed
+///
+/// By who shows the password again.
 #[utoipa::path(
     post,
     path = "/account/second-factor",
     tag = "account",
+    request_body = ShownPassword,
     responses((status = 200, body = AuthenticatorLink), Problems)
 )]
-async fn begin(State(api): State<Arc<Api>>, browser: Browser) -> Result<NoStore<AuthenticatorLink>, Problem> {
+async fn begin(
+    State(api): State<Arc<Api>>,
+    browser: Browser,
+    Visitor(visit): Visitor,
+    Body(ShownPassword { password }): Body<ShownPassword>,
+) -> Result<NoStore<AuthenticatorLink>, Problem> {
     let signed = browser.setting_up()?.signed;
-    let link = api.platform.begin_second_factor(&signed).await?;
+    let link = api.platform.begin_second_factor(&signed, &password, &visit).await?;
     Ok(NoStore(AuthenticatorLink { link: link.expose().to_owned() }))
 }
 
@@ -131,7 +148,8 @@ async fn renew_recovery_codes(
 
 /// Sets whether users need a second factor
 ///
-/// Those who have a password and no second factor can do nothing else from then on but set one up.
+/// Those who have a password and no second factor can do nothing else from then on but set one up. By an owner who has
+/// signed in within the hour.
 #[utoipa::path(
     put,
     path = "/organization/second-factor-rule",

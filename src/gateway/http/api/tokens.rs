@@ -14,7 +14,8 @@ use utoipa_axum::routes;
 use super::users::Role;
 use crate::http::Api;
 use crate::http::caller::{API_TOKEN_PREFIX, Browser};
-use crate::http::input::{Asked, Body, Id, PageQuery, value};
+use crate::http::input::{Asked, Id, PageQuery, value};
+use crate::http::once::{Creation, Made};
 use crate::http::output::{NoStore, Rows, Time};
 use crate::http::problem::{Problem, Problems};
 use crate::platform::{ApiTokenView, NewApiToken};
@@ -44,8 +45,10 @@ struct ApiToken {
 /// A token, shown once.
 #[derive(Debug, Serialize, ToSchema)]
 struct IssuedApiToken {
-    /// To be sent as `Authorization: Bearer TOKEN`
-    token: String,
+    /// To be sent as `Authorization: Bearer TOKEN`. Absent where the same request was answered before: it is shown once.
+    /// Where that answer was lost, revoke this one and issue another, with another key
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
     #[serde(flatten)]
     issued: ApiToken,
 }
@@ -91,23 +94,35 @@ async fn list(
 }
 
 /// Issues an API token; the answer shows it, once
+///
+/// By who has signed in within the hour. A token does what its role may, but changes no way in: it invites nobody, makes no
+/// link or token, and sets no role and no identity provider.
 #[utoipa::path(
     post,
     path = "/account/api-tokens",
     tag = "account",
+    params(("Idempotency-Key" = Option<String>, Header)),
     request_body = ApiTokenRequest,
     responses((status = 201, body = IssuedApiToken), Problems)
 )]
 async fn issue(
     State(api): State<Arc<Api>>,
     browser: Browser,
-    Body(request): Body<ApiTokenRequest>,
+    Creation { asked, once }: Creation<ApiTokenRequest>,
 ) -> Result<Response, Problem> {
-    let new =
-        NewApiToken { name: value("name", &request.name)?, role: request.role.into(), days: request.days };
-    let issued = api.platform.issue_api_token(&browser.whole()?.signed, &new).await?;
-    let token = format!("{API_TOKEN_PREFIX}{}", issued.token.reveal_hex());
-    let issued = IssuedApiToken { token, issued: shown(&issued.view) };
+    let browser = browser.whole()?;
+    let new = NewApiToken { name: value("name", &asked.name)?, role: asked.role.into(), days: asked.days };
+    let issuing = api.platform.issue_api_token(&browser.signed, &new);
+    let issued = match once.make(&api, &browser.clone().into(), issuing).await? {
+        Made::Now(issued) => {
+            let token = format!("{API_TOKEN_PREFIX}{}", issued.token.reveal_hex());
+            IssuedApiToken { token: Some(token), issued: shown(&issued.view) }
+        }
+        Made::Before(id) => {
+            let view = api.platform.api_token(&browser.signed, Made::<ApiTokenId>::Before(id).id()?).await?;
+            IssuedApiToken { token: None, issued: shown(&view) }
+        }
+    };
     Ok((StatusCode::CREATED, NoStore(issued)).into_response())
 }
 

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::invitations::{IssuedInvitation, Life, issued};
+use super::invitations::{IssuedInvitation, Life, answered};
 use crate::http::Api;
 use crate::http::caller::Caller;
 use crate::http::input::{Asked, Body, Id, PageQuery};
-use crate::http::output::{NoStore, Rows, Time};
+use crate::http::once::Creation;
+use crate::http::output::{Rows, Time};
 use crate::http::problem::{Problem, ProblemKind, Problems};
 use crate::platform::UserView;
 use adit_core::domain::id::UserId;
@@ -149,7 +149,8 @@ async fn read(
 
 /// Changes a user's role, or keeps the user out, or lets the user in again
 ///
-/// The last owner who can sign in stays one.
+/// The last owner who can sign in stays one. Who is kept out has all sessions ended, all API tokens revoked and all links
+/// void. A role is changed, and a user let in again, by an owner who has signed in with a browser within the hour.
 #[utoipa::path(
     patch,
     path = "/users/{id}",
@@ -179,12 +180,13 @@ async fn change(
 
 /// Makes a link by which a user sets a new password and is rid of the second factor; shown once
 ///
-/// Nothing is changed before it is used.
+/// Nothing is changed before it is used; then the user's sessions end and its API tokens are revoked. By an owner who has
+/// signed in with a browser within the hour, and for another user: one's own password is changed by who knows it.
 #[utoipa::path(
     post,
     path = "/users/{id}/sign-in-link",
     tag = "users",
-    params(("id" = String, Path, format = Uuid)),
+    params(("id" = String, Path, format = Uuid), ("Idempotency-Key" = Option<String>, Header)),
     request_body = LinkRequest,
     responses((status = 201, body = IssuedInvitation), Problems)
 )]
@@ -192,8 +194,8 @@ async fn renew_sign_in(
     State(api): State<Arc<Api>>,
     caller: Caller,
     Id(id): Id<UserId>,
-    Body(LinkRequest { life }): Body<LinkRequest>,
+    Creation { asked, once }: Creation<LinkRequest>,
 ) -> Result<Response, Problem> {
-    let link = api.platform.renew_sign_in(&caller.initiator, id, life.into()).await?;
-    Ok((StatusCode::CREATED, NoStore(issued(&link, &api.origin))).into_response())
+    let issuing = api.platform.renew_sign_in(&caller.initiator, id, asked.life.into());
+    answered(&api, &caller, once.make(&api, &caller, issuing).await?).await
 }

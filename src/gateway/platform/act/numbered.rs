@@ -90,6 +90,7 @@ impl Platform {
             id: ActId::from_random(random::bytes()),
             said: Said::of(String::new(), &initiator),
             initiator,
+            proven: None,
         })
     }
 

@@ -162,6 +162,7 @@ impl Platform {
             now: self.now(),
             seal: Arc::clone(&self.seal),
             initiator: asked.initiator.clone(),
+            proven: None,
             id,
             said: Said::of(asked.object.clone(), asked.initiator),
         };
@@ -289,11 +290,13 @@ fn in_doubt(error: PlatformError) -> PlatformError {
     }
 }
 
-/// Does the work on the terms of who asks.
+/// Does the work as who asks is now, on its terms.
 async fn on_terms<T, E: ActError>(
     act: &mut Act,
     work: &impl AsyncFn(&mut Act) -> Result<T, E>,
 ) -> Result<T, E> {
+    // First: one who may do nothing any more learns of no term either.
+    act.prove_initiator().await?;
     let terms = Terms::of(&act.initiator);
     let judged = terms.judge(act).await?;
     let done = work(act).await?;

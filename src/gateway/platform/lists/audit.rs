@@ -2,7 +2,7 @@
 
 use super::listed;
 use crate::platform::error::PlatformError;
-use crate::platform::{Initiator, Platform};
+use crate::platform::{Initiator, Platform, proof};
 use crate::store::{AuditFilter, AuditRow, Tx};
 use adit_core::domain::limits::{AUDIT_ROWS_MAX, AUDIT_WALK_ROWS_MAX, PAGE_ROWS_MAX};
 use adit_core::domain::name::Name;
@@ -48,9 +48,11 @@ impl Platform {
             return Ok(listed("audit", viewpoint, Page { rows: Vec::new(), next: None }));
         }
         let filter = AuditFilter { organization: viewpoint.or(filter.organization), ..filter.clone() };
-        let paging = paging.clone();
+        let (initiator, paging, now) = (initiator.clone(), paging.clone(), self.now());
         let page = self
             .look(async move |tx: &mut Tx| {
+                // An export asks for one page after another, for as long as its reader takes.
+                proof::require(tx, &initiator, now).await?;
                 Ok::<_, PlatformError>(tx.list_audit(&filter, &paging, AUDIT_WALK_ROWS_MAX).await?)
             })
             .await?;

@@ -67,7 +67,7 @@ impl Newcomer {
     /// Returns as whom it acts.
     pub(super) fn initiator(&self) -> Initiator {
         let name = format!("{} ({})", self.name, self.email);
-        Initiator::Member { organization: self.organization, role: self.role, name }
+        Initiator::Member { organization: self.organization, role: self.role, name, proof: None }
     }
 }
 
@@ -94,14 +94,20 @@ pub(super) async fn find_or_make(act: &mut Act, newcomer: &Newcomer) -> Result<A
         }
         Some((known, is_used)) => {
             // An owner's open link for that very address says who its user is; so does that nobody can sign in.
-            let may_link = !is_used || (invitation.is_some() && newcomer.is_verified);
+            let is_invited = invitation.is_some_and(|(_, account)| account == Some(known.id));
+            let may_link = !is_used || (is_invited && newcomer.is_verified);
             if !may_link {
                 return Err(ActionRefusal::from(SingleSignOnRefusal::EmailTaken).into());
             }
             go_on(act, newcomer, known).await?
         }
     };
-    if let Some(invitation) = invitation {
+    // One that was made for another account is another's; and so is a newcomer's for one whose address nobody vouches
+    // for.
+    if let Some((invitation, account)) = invitation
+        && newcomer.is_verified
+        && account.is_none_or(|account| account == id)
+    {
         act.tx.use_up_invitation(invitation, act.now).await?;
     }
     Ok(admitted)

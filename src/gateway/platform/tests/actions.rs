@@ -399,9 +399,9 @@ async fn users(managed: &Managed) {
     let name = ada.user.organization_name.to_string();
     let other = world.sign_in(&name, "ada@x.example", people::PASSWORD, &visit).await.unwrap();
     platform.revoke_user_session(&ada, other.signed.session).await.unwrap();
-    let (old, new) = (people::password(people::PASSWORD), people::password("another long password"));
-    let ada = platform.change_password(&ada, &old, &new, &visit).await.unwrap().signed;
-    let link = platform.begin_second_factor(&ada).await.unwrap();
+    let change = people::password_change(people::PASSWORD, "another long password");
+    let ada = platform.change_password(&ada, &change, &visit).await.unwrap().signed;
+    let link = platform.begin_second_factor(&ada, &change.new, &visit).await.unwrap();
     let code = totp_code_of(&link, platform.now());
     let (ada, codes) = platform.confirm_second_factor(&ada, &code, &visit).await.unwrap();
     let codes = platform.renew_recovery_codes(&ada.signed, &codes.0[0], &visit).await.unwrap();

@@ -32,6 +32,11 @@ pub(super) fn acceptance(token: InvitationToken) -> Acceptance {
     Acceptance { token, name: Some("Ada Lovelace".parse().unwrap()), password: password(PASSWORD) }
 }
 
+/// Another password in place of the usual one.
+pub(super) fn password_change(old: &str, new: &str) -> PasswordChange {
+    PasswordChange { old: password(old), new: password(new), revokes_api_tokens: false }
+}
+
 /// What an API token is asked for as.
 pub(super) fn api_token() -> NewApiToken {
     NewApiToken { name: "nightly".parse().unwrap(), role: UserRole::Auditor, days: 1 }

@@ -3,7 +3,7 @@
 use adit_core::domain::limits::USER_SESSIONS_MAX;
 use adit_core::domain::secret::Code;
 
-use super::people::{PASSWORD, visit};
+use super::people::{PASSWORD, password, visit};
 use super::*;
 use crate::platform::second_factor::tests::code_of;
 
@@ -23,7 +23,8 @@ impl Ada {
         let world = World::new().await;
         let party = world.party("Lakeside", Tier::Free).await;
         let first = world.user(&party, "a@x.example", UserRole::Owner).await;
-        let link = world.platform.begin_second_factor(&first.signed).await.unwrap();
+        let link =
+            world.platform.begin_second_factor(&first.signed, &password(PASSWORD), &visit()).await.unwrap();
         let code = code_of(&link, world.platform.now());
         let (session, codes) =
             world.platform.confirm_second_factor(&first.signed, &code, &visit()).await.unwrap();
@@ -80,7 +81,7 @@ async fn a_half_session_changes_nothing_of_the_account() {
     let half = ada.half().await;
     ada.world.pass(STEP);
     let platform = &ada.world.platform;
-    assert!(platform.begin_second_factor(&half.signed).await.is_err());
+    assert!(platform.begin_second_factor(&half.signed, &password(PASSWORD), &visit()).await.is_err());
     assert!(platform.remove_second_factor(&half.signed, &ada.code(), &visit()).await.is_err());
     assert!(platform.confirm_second_factor(&half.signed, &ada.code(), &visit()).await.is_err());
     ada.world.pass(Duration::from_mins(10));
@@ -126,7 +127,7 @@ async fn an_organization_that_needs_a_second_factor_lets_users_do_nothing_before
     let removed = platform.remove_second_factor(&ada.session.signed, &ada.code(), &visit()).await;
     assert!(refused(removed).contains("needs a second factor"));
     let signed = platform.signed(&eve.token).await.unwrap().unwrap();
-    let link = platform.begin_second_factor(&signed).await.unwrap();
+    let link = platform.begin_second_factor(&signed, &password(PASSWORD), &visit()).await.unwrap();
     let code = code_of(&link, platform.now());
     let (whole, _) = platform.confirm_second_factor(&signed, &code, &visit()).await.unwrap();
     assert_eq!(ada.world.stage(&whole).await, Some(SignInStage::Whole));
@@ -160,4 +161,23 @@ async fn neither_seed_nor_codes_are_in_the_database() {
         assert!(!dump.windows(secret.len()).any(|window| window == secret));
     }
     assert!(!format!("{:?} {:?} {:?}", ada.link, ada.codes, ada.session).contains(&base32));
+}
+
+#[tokio::test]
+async fn a_second_factor_is_set_up_by_who_shows_the_password_again() {
+    let world = World::new().await;
+    let party = world.party("Lakeside", Tier::Free).await;
+    let ada = world.user(&party, "a@x.example", UserRole::Owner).await;
+    let begin =
+        async |text: &str| world.platform.begin_second_factor(&ada.signed, &password(text), &visit()).await;
+    assert!(refused(begin("wrong horse battery").await).contains("is wrong"));
+    let mut refusals = 0;
+    while !refused(begin("wrong horse battery").await).contains("too many attempts") {
+        refusals += 1;
+    }
+    assert!(refusals <= 20, "{refusals}");
+    world
+        .sign_in("Lakeside", "a@x.example", PASSWORD, &people::visit_from([192, 0, 2, 9].into(), ada.device))
+        .await
+        .unwrap();
 }

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use adit_core::domain::id::SessionId;
 use adit_core::domain::limits::{
-    SIGN_IN_ACCOUNT_BURST, USER_SESSION_IDLE, USER_SESSION_LIFE, USER_SESSIONS_MAX,
+    DEVICES_KNOWN_MAX, SIGN_IN_ACCOUNT_BURST, USER_SESSION_IDLE, USER_SESSION_LIFE, USER_SESSIONS_MAX,
 };
 use adit_core::domain::page::Paging;
 
-use super::people::{PASSWORD, password, visit, visit_from};
+use super::people::{PASSWORD, api_token, password_change, visit, visit_from};
 use super::*;
 
 async fn lakeside() -> (World, Party, NewSession) {
@@ -123,7 +123,7 @@ async fn a_new_password_ends_every_other_session_and_renews_this_one() {
     let platform = &world.platform;
     let second = world.sign_in("Lakeside", "a@x.example", PASSWORD, &visit()).await.unwrap();
     let change = async |old: &str, new: &str| {
-        platform.change_password(&second.signed, &password(old), &password(new), &visit()).await
+        platform.change_password(&second.signed, &password_change(old, new), &visit()).await
     };
     assert!(refused(change("wrong horse battery", "a good new password").await).contains("is wrong"));
     assert!(refused(change(PASSWORD, "short").await).contains("12 to 128"));
@@ -162,4 +162,118 @@ async fn nothing_that_signs_in_is_in_the_database_or_printed() {
         assert!(!said.contains(secret), "{said}");
     }
     assert!(dump.windows(9).any(|window| window == b"$argon2id"));
+}
+
+/// Has strangers use up what they have at Ada's account.
+async fn crowd(world: &World) {
+    for number in 0..=SIGN_IN_ACCOUNT_BURST {
+        let from = visit_from(IpAddr::from((0x0a00_0000 + number).to_be_bytes()), None);
+        let _ = world.sign_in("Lakeside", "a@x.example", "wrong horse battery", &from).await;
+    }
+}
+
+/// Returns whether a browser is known while strangers guess.
+async fn is_known(world: &World, text: &str, device: Option<&String>) -> bool {
+    crowd(world).await;
+    let from = visit_from([192, 0, 2, 8].into(), device.cloned());
+    match world.sign_in("Lakeside", "a@x.example", text, &from).await {
+        Ok(_) => true,
+        refused => {
+            assert!(super::refused(refused).contains("too many attempts"));
+            false
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_browser_is_known_no_more_after_a_new_password() {
+    let (world, _, first) = lakeside().await;
+    assert!(is_known(&world, PASSWORD, first.device.as_ref()).await);
+    let change = password_change(PASSWORD, "a good new password");
+    let from = visit_from([192, 0, 2, 8].into(), first.device.clone());
+    let renewed = world.platform.change_password(&first.signed, &change, &from).await.unwrap();
+    assert!(!is_known(&world, "a good new password", first.device.as_ref()).await);
+    assert!(is_known(&world, "a good new password", renewed.device.as_ref()).await);
+}
+
+#[tokio::test]
+async fn a_browser_is_known_no_more_once_its_user_was_disabled() {
+    let (world, party, first) = lakeside().await;
+    world.user(&party, "b@x.example", UserRole::Owner).await;
+    world.platform.disable_user(&party.initiator, first.signed.id()).await.unwrap();
+    world.platform.enable_user(&party.initiator, first.signed.id()).await.unwrap();
+    assert!(!is_known(&world, PASSWORD, first.device.as_ref()).await);
+}
+
+#[tokio::test]
+async fn whoever_signs_out_everywhere_leaves_no_other_browser_signed_in_or_known() {
+    let (world, party, first) = lakeside().await;
+    let second = world.sign_in("Lakeside", "a@x.example", PASSWORD, &visit()).await.unwrap();
+    let renewed = world.platform.revoke_other_sessions(&second.signed, &visit()).await.unwrap();
+    assert_eq!(world.last_entry(&party).await.3, "other sessions ended: 1");
+    for ended in [&first, &second] {
+        assert_eq!(world.stage(ended).await, None);
+        assert!(!is_known(&world, PASSWORD, ended.device.as_ref()).await);
+    }
+    assert_eq!(world.stage(&renewed).await, Some(SignInStage::Whole));
+    assert!(is_known(&world, PASSWORD, renewed.device.as_ref()).await);
+}
+
+#[tokio::test]
+async fn only_the_newest_browsers_of_an_account_are_known() {
+    let (world, _, first) = lakeside().await;
+    for _ in 0..DEVICES_KNOWN_MAX * 2 {
+        let from = visit_from([192, 0, 2, 8].into(), first.device.clone());
+        let again = world.sign_in("Lakeside", "a@x.example", PASSWORD, &from).await.unwrap();
+        assert_eq!(again.device, first.device, "one browser stays one");
+    }
+    for _ in 1..DEVICES_KNOWN_MAX {
+        world.sign_in("Lakeside", "a@x.example", PASSWORD, &visit()).await.unwrap();
+    }
+    assert!(is_known(&world, PASSWORD, first.device.as_ref()).await);
+    // Strangers here have to wait; another process has counted none of them.
+    let other = world.again().await;
+    let credentials = Credentials {
+        organization: "Lakeside".into(),
+        email: super::people::email("a@x.example"),
+        password: super::people::password(PASSWORD),
+    };
+    other.sign_in(&credentials, &visit()).await.unwrap();
+    assert!(!is_known(&world, PASSWORD, first.device.as_ref()).await);
+}
+
+#[tokio::test]
+async fn a_browser_that_another_user_signed_in_with_is_a_strangers() {
+    let (world, party, _) = lakeside().await;
+    let eve = world.user(&party, "eve@x.example", UserRole::Owner).await;
+    assert!(!is_known(&world, PASSWORD, eve.device.as_ref()).await);
+}
+
+#[tokio::test]
+async fn whoever_asked_too_often_learns_nothing_of_a_password_that_is_right() {
+    let (world, party, _) = lakeside().await;
+    crowd(&world).await;
+    let before = world.log_length(&party).await;
+    let from = visit_from([192, 0, 2, 8].into(), None);
+    let mut answers = Vec::new();
+    for text in [PASSWORD, "wrong horse battery"] {
+        answers.push(refused(world.sign_in("Lakeside", "a@x.example", text, &from).await));
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    assert_eq!(world.log_length(&party).await, before);
+}
+
+#[tokio::test]
+async fn programs_outlive_a_new_password_unless_they_are_to_end_too() {
+    let (world, _, session) = lakeside().await;
+    let platform = &world.platform;
+    let issued = platform.issue_api_token(&session.signed, &api_token()).await.unwrap();
+    let change = password_change(PASSWORD, "a good new password");
+    let session = platform.change_password(&session.signed, &change, &visit()).await.unwrap();
+    assert!(platform.bearer(&issued.token).await.unwrap().is_some());
+    let change =
+        PasswordChange { revokes_api_tokens: true, ..password_change("a good new password", PASSWORD) };
+    platform.change_password(&session.signed, &change, &visit()).await.unwrap();
+    assert_eq!(platform.bearer(&issued.token).await.unwrap(), None);
 }

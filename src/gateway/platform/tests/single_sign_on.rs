@@ -704,6 +704,55 @@ async fn a_client_secret_stays_with_its_issuer_and_client() {
     assert!(!set.has_client_secret);
 }
 
+#[tokio::test]
+async fn an_address_that_nobody_vouches_for_uses_up_no_newcomers_invitation() {
+    let sign_on = SignOn::new().await;
+    let (platform, owner) = (&sign_on.world.platform, &sign_on.party.initiator);
+    let address = people::email("ada@st-mary.example");
+    let invited = platform.invite(owner, &address, UserRole::Owner, TokenLife::Day).await.unwrap();
+    let mut unverified = ada(&["adit-auditor"]);
+    unverified["email_verified"] = Value::Null;
+    sign_on.sign_in(unverified).await.unwrap();
+    assert_eq!(platform.invitation(owner, invited.id).await.unwrap().status, InvitationStatus::Open);
+    sign_on.sign_in(ada(&["adit-auditor"])).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_link_of_one_user_makes_no_other_its_successor() {
+    let sign_on = SignOn::new().await;
+    let (platform, owner) = (&sign_on.world.platform, &sign_on.party.initiator);
+    let ada_has_it = sign_on.insert_password_account("ada@st-mary.example").await;
+    let eve = sign_on.world.user(&sign_on.party, "eve@x.example", UserRole::Operator).await.signed.id();
+    sign_on.insert_invitation("ada@st-mary.example", eve).await;
+    assert_eq!(word(sign_on.sign_in(ada(&["adit-owner"])).await), "email-taken");
+    assert!(platform.user(owner, ada_has_it).await.unwrap().has_password);
+}
+
+#[tokio::test]
+async fn whoever_has_no_role_at_the_provider_any_more_has_no_password_either() {
+    let sign_on = SignOn::new().await;
+    let (world, party) = (&sign_on.world, &sign_on.party);
+    world.user(party, "boss@x.example", UserRole::Owner).await;
+    let account = world.user(party, "ada@st-mary.example", UserRole::Operator).await;
+    sign_on.insert_invitation("ada@st-mary.example", account.signed.id()).await;
+    sign_on.sign_in(ada(&["adit-operator"])).await.unwrap();
+    world.sign_in("St Mary", "ada@st-mary.example", people::PASSWORD, &people::visit()).await.unwrap();
+    assert_eq!(word(sign_on.sign_in(ada(&[])).await), "no-role");
+    let again = world.sign_in("St Mary", "ada@st-mary.example", people::PASSWORD, &people::visit()).await;
+    assert!(refused(again).contains("is wrong"));
+}
+
+#[tokio::test]
+async fn the_last_owner_with_a_password_keeps_it_whatever_the_provider_says() {
+    let sign_on = SignOn::new().await;
+    let (world, party) = (&sign_on.world, &sign_on.party);
+    let account = world.user(party, "ada@st-mary.example", UserRole::Owner).await;
+    sign_on.insert_invitation("ada@st-mary.example", account.signed.id()).await;
+    sign_on.sign_in(ada(&["adit-owner"])).await.unwrap();
+    assert_eq!(word(sign_on.sign_in(ada(&[])).await), "no-role");
+    world.sign_in("St Mary", "ada@st-mary.example", people::PASSWORD, &people::visit()).await.unwrap();
+}
+
 impl SignOn {
     async fn insert_password_account(&self, email: &str) -> adit_core::domain::id::UserId {
         let id = adit_core::domain::id::UserId::from_random([3; 16]);

@@ -220,3 +220,91 @@ async fn a_gateway_begins_once() {
     assert_eq!(actions.len(), 3, "{actions:?}");
     assert!(actions.contains(&"add organization") && actions.contains(&"invite user"));
 }
+
+#[tokio::test]
+async fn nobody_makes_a_link_for_oneself() {
+    let world = World::new().await;
+    let party = world.party("Lakeside", Tier::Free).await;
+    let ada = world.user(&party, "a@x.example", UserRole::Owner).await.signed;
+    let eve = world.user(&party, "e@x.example", UserRole::Owner).await.signed;
+    let own = world.platform.renew_sign_in(&ada.initiator(), ada.id(), TokenLife::Hour).await;
+    assert!(refused(own).contains("change your own by the one you have"));
+    world.platform.renew_sign_in(&ada.initiator(), eve.id(), TokenLife::Hour).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_program_takes_ways_in_away_and_makes_none() {
+    let world = World::new().await;
+    let party = world.party("Lakeside", Tier::Free).await;
+    let (ada, platform) = (world.user(&party, "a@x.example", UserRole::Owner).await.signed, &world.platform);
+    let eve = world.user(&party, "e@x.example", UserRole::Operator).await.signed.id();
+    let new = NewApiToken { role: UserRole::Owner, ..super::people::api_token() };
+    let token = platform.issue_api_token(&ada, &new).await.unwrap().token;
+    let by = platform.bearer(&token).await.unwrap().unwrap().initiator;
+    let address = email("new@x.example");
+    for outcome in [
+        platform.invite(&by, &address, UserRole::Auditor, TokenLife::Hour).await.map(drop),
+        platform.renew_sign_in(&by, eve, TokenLife::Hour).await.map(drop),
+        platform.set_user_role(&by, eve, UserRole::Owner).await,
+        platform.enable_user(&by, eve).await,
+        platform.remove_identity_provider(&by).await,
+    ] {
+        assert_eq!(refused(outcome), "this is done by who signs in with a browser; an API token cannot");
+    }
+    let owner = ada.initiator();
+    let invited = platform.invite(&owner, &address, UserRole::Auditor, TokenLife::Hour).await.unwrap();
+    platform.revoke_invitation(&by, invited.id).await.unwrap();
+    platform.disable_user(&by, eve).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_signed_in_long_ago_signs_in_again_before_making_a_way_in() {
+    let world = World::new().await;
+    let party = world.party("Lakeside", Tier::Free).await;
+    let (ada, platform) = (world.user(&party, "a@x.example", UserRole::Owner).await, &world.platform);
+    let eve = world.user(&party, "e@x.example", UserRole::Operator).await.signed.id();
+    for _ in 0..3 {
+        world.pass(Duration::from_mins(20));
+        assert!(world.stage(&ada).await.is_some());
+    }
+    let (by, address) = (ada.signed.initiator(), email("new@x.example"));
+    for outcome in [
+        platform.invite(&by, &address, UserRole::Auditor, TokenLife::Hour).await.map(drop),
+        platform.renew_sign_in(&by, eve, TokenLife::Hour).await.map(drop),
+        platform.set_user_role(&by, eve, UserRole::Owner).await,
+        platform.issue_api_token(&ada.signed, &super::people::api_token()).await.map(drop),
+        platform.set_second_factor_rule(&ada.signed, false).await,
+    ] {
+        assert!(refused(outcome).starts_with("sign in again first"));
+    }
+    platform.disable_user(&by, eve).await.unwrap();
+    platform.add_server(&by, &text("one")).await.unwrap();
+    let again = world.sign_in("Lakeside", "a@x.example", PASSWORD, &visit()).await.unwrap().signed;
+    platform.enable_user(&again.initiator(), eve).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_link_is_void_with_its_user_whatever_address_that_had() {
+    let world = World::new().await;
+    let party = world.party("Lakeside", Tier::Free).await;
+    let (platform, owner) = (&world.platform, &party.initiator);
+    let eve = world.user(&party, "e@x.example", UserRole::Operator).await.signed.id();
+    let link = platform.renew_sign_in(owner, eve, TokenLife::Day).await.unwrap();
+    world.place.store().await.set_some_email(eve, "other@x.example").await;
+    platform.disable_user(owner, eve).await.unwrap();
+    platform.enable_user(owner, eve).await.unwrap();
+    let accepted = platform.accept_invitation(&acceptance(link.token), &visit()).await;
+    assert_eq!(refused(accepted), "there is no such invitation");
+}
+
+#[tokio::test]
+async fn a_link_is_void_once_its_user_has_set_another_password() {
+    let world = World::new().await;
+    let party = world.party("Lakeside", Tier::Free).await;
+    let eve = world.user(&party, "e@x.example", UserRole::Operator).await.signed;
+    let link = world.platform.renew_sign_in(&party.initiator, eve.id(), TokenLife::Day).await.unwrap();
+    let change = super::people::password_change(PASSWORD, "a good new password");
+    world.platform.change_password(&eve, &change, &visit()).await.unwrap();
+    let accepted = world.platform.accept_invitation(&acceptance(link.token), &visit()).await;
+    assert_eq!(refused(accepted), "there is no such invitation");
+}

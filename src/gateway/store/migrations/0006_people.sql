@@ -34,6 +34,8 @@ CREATE TABLE user_account (
     changed_at     INTEGER NOT NULL,
     disabled_at    INTEGER,
     signed_in_at   INTEGER,                                              -- last
+    devices_made   INTEGER NOT NULL DEFAULT 0,                           -- browsers that are known again, as numbered
+    devices_void   INTEGER NOT NULL DEFAULT 0,                           -- those up to this one are known no more
     UNIQUE (organization, email),
     CHECK (totp_sealed IS NOT NULL OR totp_since IS NULL)
 ) STRICT;

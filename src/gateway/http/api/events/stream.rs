@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use tokio::sync::broadcast::Receiver;
@@ -12,8 +13,8 @@ use tracing::debug;
 
 use crate::events::Happened;
 use crate::http::Api;
-use crate::http::caller::{Caller, Credential};
-use crate::platform::{PlatformError, Proof};
+use crate::http::caller::Caller;
+use crate::platform::PlatformError;
 use crate::store::ReachedRow;
 use crate::store::{ChangeKind, ChangeRow, ChangesAfter};
 use adit_core::domain::id::OrganizationId;
@@ -50,8 +51,9 @@ impl EventStream {
     pub(super) async fn begin(api: Arc<Api>, caller: Caller, after: Heard) -> Result<Self, PlatformError> {
         // Before anything is read: whatever changes from here on, it is told.
         let happens = api.events.follow();
+        // What ended since the request's head was read was told to nobody here: it is looked at first of all.
         let now = Instant::now();
-        let (beats_at, proven_until) = (now + EVENT_HEARTBEAT_EVERY, now + EVENT_PROOF_EVERY);
+        let (beats_at, proven_until) = (now + EVENT_HEARTBEAT_EVERY, now);
         let mut stream = Self { api, caller, happens, first: None, seen: 0, beats_at, proven_until };
         let first = stream.missed(after).await?;
         stream.first = Some(first);
@@ -103,11 +105,11 @@ impl EventStream {
             tokio::select! {
                 biased;
                 () = sleep_until(self.proven_until) => {
-                    if !self.is_still_proven().await {
+                    let Some(span) = self.proven_for().await else {
                         debug!(user = %self.caller.user, "a stream of events ends: its user may not listen any more");
                         return None;
-                    }
-                    self.proven_until = Instant::now() + EVENT_PROOF_EVERY;
+                    };
+                    self.proven_until = Instant::now() + span.min(EVENT_PROOF_EVERY);
                 }
                 () = sleep_until(self.beats_at) => return Some(self.piece(":\n\n".to_owned())),
                 happened = self.happens.recv() => {
@@ -125,19 +127,16 @@ impl EventStream {
         (Ok(Bytes::from(text)), self)
     }
 
-    /// A database that is away has nothing to tell anybody either; what it held against a user is found later.
-    async fn is_still_proven(&self) -> bool {
-        let Caller { user, initiator, by, .. } = &self.caller;
-        let proof = match by {
-            Credential::Session(id) => Proof::Session(*id),
-            Credential::Token(id) => Proof::Token(*id),
-        };
-        match self.api.platform.is_still_proven(proof, *user, initiator).await {
-            Ok(is_proven) => is_proven,
-            Err(error) if error.is_transient() => true,
+    /// Returns for how long the user may listen at most, if it may. A database that is away has nothing to tell anybody
+    /// either; what it held against a user is found later.
+    async fn proven_for(&self) -> Option<Duration> {
+        let platform = &self.api.platform;
+        match platform.proven_until(&self.caller.initiator).await {
+            Ok(until) => until.map(|until| until.since(platform.now())),
+            Err(error) if error.is_transient() => Some(EVENT_PROOF_EVERY),
             Err(error) => {
                 debug!(why = error_chain(&error), "whether a user may still listen was not read");
-                false
+                None
             }
         }
     }
@@ -147,7 +146,11 @@ impl EventStream {
         Some(match happened {
             Ok(Happened::Changed(rows)) => self.changed(&rows),
             Ok(Happened::Reached(rows)) => reached(self.caller.organization, &rows),
-            Ok(Happened::Anything) | Err(RecvError::Lagged(_)) => event("reload", None, &[]),
+            Ok(Happened::Anything) | Err(RecvError::Lagged(_)) => {
+                // What is not told may have been about the one who listens.
+                self.proven_until = Instant::now();
+                event("reload", None, &[])
+            }
             Err(RecvError::Closed) => return None,
         })
     }

@@ -13,12 +13,11 @@ use serde_json::{Value, json};
 use super::*;
 use crate::http::Client;
 use crate::http::api::routes as every_route;
-use crate::http::caller::Credential;
 use crate::openid::stand_in::{CLIENT, CLIENT_SECRET, StandInProvider};
 use crate::platform::{Initiator, Platform};
 use crate::set_clock::Clock;
 use crate::store::fixture::Place;
-use adit_core::domain::id::{OrganizationId, SessionId, UserId};
+use adit_core::domain::id::{OrganizationId, UserId};
 use adit_core::domain::limits::PROVIDER_KNOWN_LIFE;
 use adit_core::domain::role::UserRole;
 use adit_core::domain::secret::SessionToken;
@@ -92,8 +91,7 @@ impl Site {
         Caller {
             user: UserId::from_random([1; 16]),
             organization,
-            initiator: Initiator::Member { organization, role, name: "Ada".into() },
-            by: Credential::Session(SessionId::from_random([2; 16])),
+            initiator: Initiator::Member { organization, role, name: "Ada".into(), proof: None },
         }
     }
 

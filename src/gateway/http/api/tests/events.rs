@@ -1,17 +1,17 @@
 //! What is told at once, and to whom.
 
+use std::time::Instant;
+
 use serde_json::json;
 
 use super::region::Region;
 use super::site::Site;
-use super::world::{Key, two_organizations};
-use crate::platform::Proof;
-use crate::store::{ChangeKind, ChangeRow};
+use super::world::two_organizations;
+use crate::platform::{Initiator, Proof, UserProof};
 use adit_core::domain::id::GatewayId;
-use adit_core::domain::limits::{EVENTS_WAITING_MAX, USER_SESSION_IDLE};
+use adit_core::domain::limits::{EVENT_PROOF_EVERY, EVENTS_WAITING_MAX, USER_SESSION_IDLE};
 use adit_core::domain::path::PathKind;
 use adit_core::domain::role::UserRole;
-use adit_core::domain::secret::SessionToken;
 use adit_core::domain::tier::Tier;
 use adit_core::protocol::control::Report;
 
@@ -137,42 +137,59 @@ async fn both_parties_hear_that_their_connection_is_reached_otherwise() {
 }
 
 #[tokio::test]
-async fn a_stream_ends_once_its_user_may_not_listen_any_more() {
+async fn a_stream_ends_at_once_with_the_session_it_was_asked_for_by() {
     let site = Site::new().await;
     let lakeside = site.organization("Lakeside", Tier::Standard).await;
-    // A session that is in no database is over as soon as somebody looks.
+    site.following(async {
+        let mut stream = site.stream(&lakeside, None).await;
+        assert_eq!(stream.next().await.unwrap().0, "start");
+        site.server(&lakeside, "a").await;
+        assert_eq!(stream.next().await.unwrap().0, "server", "it was proven when this was told");
+        let began = Instant::now();
+        site.end_session(&lakeside).await;
+        assert_eq!(stream.next().await.unwrap().0, "user");
+        assert_eq!(stream.next().await, None);
+        assert!(began.elapsed() < EVENT_PROOF_EVERY / 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_that_is_asked_for_by_a_session_that_has_ended_tells_nothing() {
+    let site = Site::new().await;
+    let lakeside = site.organization("Lakeside", Tier::Standard).await;
+    site.end_session(&lakeside).await;
     let mut stream = site.stream(&lakeside, None).await;
     assert_eq!(stream.next().await.unwrap().0, "start");
-    let (organization, kind) = (Some(lakeside.caller.organization), ChangeKind::User.into());
-    let row = ChangeRow { seq: i64::MAX, organization, server: None, connection: None, kind };
-    site.api.events.tell_changes(&[row]);
-    assert_eq!(stream.next().await.unwrap().0, "user");
     assert_eq!(stream.next().await, None);
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_proof_does_by_the_clock() {
+    let world = two_organizations().await;
+    let signed = world.signed(&world.one.operator).await;
+    let until = world.platform.proven_until(&signed.initiator()).await.unwrap().unwrap();
+    assert_eq!(until, world.platform.now().saturating_add(USER_SESSION_IDLE));
+    world.pass(USER_SESSION_IDLE);
+    assert_eq!(world.platform.proven_until(&signed.initiator()).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn a_proof_holds_while_the_session_the_role_and_the_user_do() {
     let world = two_organizations().await;
-    let token = |key: &Key| {
-        let value = key.cookies.iter().find_map(|it| it.strip_prefix("__Host-adit_session=")).unwrap();
-        SessionToken::from_hex(value).unwrap()
-    };
-    let signed = world.platform.signed(&token(&world.one.operator)).await.unwrap().unwrap();
-    let (user, by) = (signed.id(), signed.initiator());
-    let holds = async |proof| world.platform.is_still_proven(proof, user, &by).await.unwrap();
-    let proof = Proof::Session(signed.session);
-    assert!(holds(proof).await);
-    let other = world.platform.signed(&token(&world.other.operator)).await.unwrap().unwrap();
-    assert!(!holds(Proof::Session(other.session)).await, "another's session proves nothing");
-    let owner = world.platform.signed(&token(&world.one.owner)).await.unwrap().unwrap();
-    world.platform.set_user_role(&owner.initiator(), user, UserRole::Auditor).await.unwrap();
-    assert!(!holds(proof).await);
-    world.pass(USER_SESSION_IDLE);
+    let signed = world.signed(&world.one.operator).await;
+    let holds = async |by: &Initiator| world.platform.proven_until(by).await.unwrap().is_some();
+    assert!(holds(&signed.initiator()).await);
+    let other = world.signed(&world.other.operator).await;
+    let Initiator::Member { organization, role, name, .. } = signed.initiator() else { panic!("a member") };
+    let proof = Some(UserProof { user: signed.id(), by: Proof::Session(other.session) });
     assert!(
-        !world
-            .platform
-            .is_still_proven(Proof::Session(other.session), other.id(), &other.initiator())
-            .await
-            .unwrap()
+        !holds(&Initiator::Member { organization, role, name, proof }).await,
+        "another's session proves nothing"
     );
+    let owner = world.signed(&world.one.owner).await;
+    world.platform.set_user_role(&owner.initiator(), signed.id(), UserRole::Auditor).await.unwrap();
+    assert!(!holds(&signed.initiator()).await);
+    world.platform.sign_out(&other).await.unwrap();
+    assert!(!holds(&other.initiator()).await);
 }

@@ -1,7 +1,7 @@
 //! What the two parties of a connection are told of its measurements, and that nobody else is.
 
 use adit_core::domain::connection::{Protocol, Side};
-use adit_core::domain::id::{ApiTokenId, ConnectionId, OrganizationId, UserId};
+use adit_core::domain::id::{ConnectionId, OrganizationId, UserId};
 use adit_core::domain::measurement::{Figure, Span, Sums};
 use adit_core::domain::role::UserRole;
 use adit_core::domain::tier::Tier;
@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::ask;
 use crate::http::Api;
 use crate::http::api::routes;
-use crate::http::caller::{Caller, Credential};
+use crate::http::caller::Caller;
 use crate::platform::{Initiator, Plan, Platform, TokenLife};
 use crate::store::fixture::Place;
 
@@ -66,11 +66,11 @@ impl World {
     }
 
     async fn get(&self, organization: OrganizationId, path: &str) -> (StatusCode, Value) {
-        let initiator = Initiator::Member { organization, role: UserRole::Auditor, name: "Ada".into() };
+        let initiator =
+            Initiator::Member { organization, role: UserRole::Auditor, name: "Ada".into(), proof: None };
         let user = UserId::from_bytes([1; 16]);
-        let by = Credential::Token(ApiTokenId::from_bytes([2; 16]));
         let mut request = Request::get(format!("/api/v1/connections/{path}")).body(Body::empty()).unwrap();
-        request.extensions_mut().insert(Caller { user, organization, initiator, by });
+        request.extensions_mut().insert(Caller { user, organization, initiator });
         ask(routes(Arc::clone(&self.api)), request).await
     }
 }

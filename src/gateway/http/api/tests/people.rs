@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::http::header::CACHE_CONTROL;
 use serde_json::json;
 
-use super::world::{Key, PASSWORD, two_organizations};
+use super::world::{Asking, Key, PASSWORD, ask, two_organizations};
 
 #[tokio::test]
 async fn a_role_and_a_disabling_count_within_a_running_session() {
@@ -103,7 +103,8 @@ async fn a_program_manages_no_account() {
         ("GET", "/account/api-tokens", None),
         ("POST", "/account/api-tokens", Some(json!({ "name": "more", "role": "auditor", "days": 1 }))),
         ("PUT", "/account/password", Some(json!({ "old": PASSWORD, "new": "another long password" }))),
-        ("POST", "/account/second-factor", None),
+        ("POST", "/account/second-factor", Some(json!({ "password": PASSWORD }))),
+        ("DELETE", "/account/sessions", None),
     ] {
         let answer = match body {
             Some(body) => world.send(program, method, path, body).await,
@@ -158,4 +159,80 @@ async fn no_answer_but_its_own_shows_a_secret() {
     for secret in &secrets {
         assert!(!dump.windows(secret.len()).any(|window| window == secret.as_bytes()));
     }
+}
+
+#[tokio::test]
+async fn a_body_that_is_held_back_is_taken_from_who_one_is_when_it_comes() {
+    let world = two_organizations().await;
+    let (owner, operator) = (&world.one.owner, &world.one.operator);
+    let id = world.ask(operator, "GET", "/account").await.body["id"].as_str().unwrap().to_owned();
+    let held = world.holding_back(operator, "/servers", json!({ "name": "late" }), async || {
+        let path = format!("/users/{id}");
+        assert_eq!(
+            world.send(owner, "PATCH", &path, json!({ "role": "auditor" })).await.status,
+            StatusCode::OK
+        );
+    });
+    let answer = held.await;
+    assert_eq!((answer.status, answer.problem()), (StatusCode::FORBIDDEN, "role"));
+    let held = world.holding_back(&world.one.program, "/servers", json!({ "name": "late" }), async || {
+        let tokens = world.ask(operator, "GET", "/account/api-tokens").await;
+        let path = format!("/account/api-tokens/{}", tokens.body["rows"][0]["id"].as_str().unwrap());
+        assert_eq!(world.ask(operator, "DELETE", &path).await.status, StatusCode::NO_CONTENT);
+    });
+    let answer = held.await;
+    assert_eq!((answer.status, answer.problem()), (StatusCode::UNAUTHORIZED, "sign-in"));
+    assert_eq!(world.ask(owner, "GET", "/servers").await.body["rows"], json!([]));
+}
+
+#[tokio::test]
+async fn one_signs_all_of_ones_other_browsers_out() {
+    let world = two_organizations().await;
+    let (here, email) = (&world.one.operator, "operator@lakeside.example");
+    let there = world.sign_in(&Key::default(), "Lakeside", email, PASSWORD).await.key();
+    let renewed = world.ask(here, "DELETE", "/account/sessions").await;
+    for key in [here, &there] {
+        assert_eq!(world.ask(key, "GET", "/session").await.status, StatusCode::UNAUTHORIZED);
+    }
+    let sessions = world.ask(&renewed.key(), "GET", "/account/sessions").await;
+    assert_eq!(sessions.body["rows"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_shown_once_is_made_once_for_a_key() {
+    let world = two_organizations().await;
+    let owner = &world.one.owner;
+    let user =
+        world.ask(&world.one.operator, "GET", "/account").await.body["id"].as_str().unwrap().to_owned();
+    for (path, body, shown) in [
+        ("/invitations".to_owned(), json!({ "email": "new@lakeside.example", "role": "auditor" }), "link"),
+        (format!("/users/{user}/sign-in-link"), json!({}), "link"),
+        ("/account/api-tokens".to_owned(), json!({ "name": "x", "role": "auditor", "days": 1 }), "token"),
+    ] {
+        let ask = async || {
+            let asking = Asking::new("POST", &path).sending(body.clone()).with("idempotency-key", &path);
+            ask(&world.router, owner, asking).await
+        };
+        let (first, again) = (ask().await, ask().await);
+        assert_eq!([first.status, again.status], [StatusCode::CREATED; 2], "{path}: {again:?}");
+        assert!(first.body[shown].is_string() && again.body.get(shown).is_none(), "{path}");
+        let mut known = first.body.clone();
+        known.as_object_mut().unwrap().remove(shown);
+        assert_eq!(known, again.body, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_signed_in_long_ago_is_told_to_sign_in_again_before_inviting() {
+    let world = two_organizations().await;
+    let owner = &world.one.owner;
+    for _ in 0..3 {
+        world.pass(Duration::from_mins(20));
+        assert_eq!(world.ask(owner, "GET", "/session").await.status, StatusCode::OK);
+    }
+    let body = json!({ "email": "new@lakeside.example", "role": "owner" });
+    let late = world.send(owner, "POST", "/invitations", body.clone()).await;
+    assert_eq!((late.status, late.problem()), (StatusCode::FORBIDDEN, "sign-in-again"));
+    let owner = world.sign_in(&Key::default(), "Lakeside", "owner@lakeside.example", PASSWORD).await.key();
+    assert_eq!(world.send(&owner, "POST", "/invitations", body).await.status, StatusCode::CREATED);
 }

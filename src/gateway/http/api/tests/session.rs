@@ -141,7 +141,7 @@ async fn signing_out_ends_the_session_and_has_the_browser_forget_it() {
 async fn a_half_session_may_show_the_code_or_sign_out_and_nothing_else() {
     let world = two_organizations().await;
     let owner = &world.one.owner;
-    let begun = world.ask(owner, "POST", "/account/second-factor").await;
+    let begun = world.send(owner, "POST", "/account/second-factor", shown()).await;
     assert_eq!(begun.headers[CACHE_CONTROL], "no-store");
     let link = adit_core::domain::secret::SecretLink::new(begun.body["link"].as_str().unwrap().into());
     let code = |world: &super::world::World| {
@@ -161,12 +161,13 @@ async fn a_half_session_may_show_the_code_or_sign_out_and_nothing_else() {
         ("GET", "/organizations"),
         ("GET", "/account/sessions"),
         ("GET", "/account/api-tokens"),
-        ("POST", "/account/second-factor"),
     ] {
         let answer = world.ask(&half, method, path).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");
         assert!(answer.body["detail"].as_str().unwrap().contains("show your second factor first"));
     }
+    let early = world.send(&half, "POST", "/account/second-factor", shown()).await;
+    assert_eq!(early.status, StatusCode::UNAUTHORIZED);
     let wrong = world.send(&half, "POST", "/session/second-factor", json!({ "code": "000000" })).await;
     assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
     world.pass(std::time::Duration::from_secs(30));
@@ -187,7 +188,7 @@ async fn who_must_set_up_a_second_factor_may_do_that_alone() {
     let (owner, operator) = (&world.one.owner, &world.one.operator);
     let early = world.send(owner, "PUT", "/organization/second-factor-rule", json!({ "needed": true })).await;
     assert_eq!((early.status, early.problem()), (StatusCode::CONFLICT, "rule"));
-    let begun = world.ask(owner, "POST", "/account/second-factor").await;
+    let begun = world.send(owner, "POST", "/account/second-factor", shown()).await;
     let link = adit_core::domain::secret::SecretLink::new(begun.body["link"].as_str().unwrap().into());
     let code = json!({ "code": crate::platform::totp_code_of(&link, world.platform.now()).expose() });
     let owner = world.send(owner, "PUT", "/account/second-factor", code).await.key();
@@ -200,5 +201,10 @@ async fn who_must_set_up_a_second_factor_may_do_that_alone() {
         assert!(answer.body["detail"].as_str().unwrap().contains("set one up first"));
     }
     assert_eq!(world.ask(&world.other.operator, "GET", "/users").await.status, StatusCode::OK);
-    assert_eq!(world.ask(operator, "POST", "/account/second-factor").await.status, StatusCode::OK);
+    assert_eq!(world.send(operator, "POST", "/account/second-factor", shown()).await.status, StatusCode::OK);
+}
+
+/// The password, shown once more.
+fn shown() -> serde_json::Value {
+    json!({ "password": PASSWORD })
 }

@@ -14,12 +14,12 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 
 use crate::feed::Feed;
-use crate::http::caller::{Caller, Credential};
+use crate::http::caller::Caller;
 use crate::http::{Api, Client};
-use crate::platform::{Initiator, Platform};
+use crate::platform::{Initiator, Platform, Proof, UserProof};
 use crate::set_clock::Clock;
 use crate::store::fixture::Place;
-use adit_core::domain::id::{OrganizationId, SessionId, UserId};
+use adit_core::domain::id::{OrganizationId, UserId};
 use adit_core::domain::role::UserRole;
 use adit_core::domain::tier::Tier;
 use adit_net::identity::random;
@@ -151,11 +151,25 @@ impl Site {
     pub(super) async fn person(&self, organization: OrganizationId, role: UserRole) -> Person {
         let user = UserId::from_random(random::bytes());
         let store = self.place.store().await;
-        store.add_some_user(user, organization).await;
+        let session = store.add_some_user(user, organization, role).await;
         store.close().await;
-        let initiator = Initiator::Member { organization, role, name: "Ada".into() };
-        let by = Credential::Session(SessionId::from_random(random::bytes()));
-        Person { caller: Caller { user, organization, initiator, by } }
+        let proof = Some(UserProof { user, by: Proof::Session(session) });
+        let initiator = Initiator::Member { organization, role, name: "Ada".into(), proof };
+        Person { caller: Caller { user, organization, initiator } }
+    }
+
+    /// Ends the session by which one asks.
+    pub(super) async fn end_session(&self, person: &Person) {
+        let Initiator::Member { proof: Some(UserProof { by: Proof::Session(id), .. }), .. } =
+            person.caller.initiator
+        else {
+            panic!("no session")
+        };
+        let store = self.place.store().await;
+        let mut tx = store.write().await.unwrap();
+        assert!(tx.delete_session(id, person.caller.organization).await.unwrap());
+        tx.commit().await.unwrap();
+        store.close().await;
     }
 
     pub(super) async fn send(&self, person: Option<&Person>, mut request: Request<Body>) -> Answer {

@@ -8,17 +8,20 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
-use axum::http::{HeaderMap, HeaderName, Method, Request, StatusCode};
+use axum::http::request::Builder;
+use axum::http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::http::api::routes;
 use crate::http::{Api, Client};
-use crate::platform::{Initiator, Platform};
+use crate::platform::{Initiator, Platform, Signed};
 use crate::set_clock::Clock;
 use crate::store::fixture::Place;
 use adit_core::domain::role::UserRole;
+use adit_core::domain::secret::SessionToken;
 use adit_core::domain::tier::Tier;
 
 pub(in crate::http) const ORIGIN: &str = "https://console.example.org";
@@ -91,7 +94,8 @@ pub(in crate::http) async fn two_organizations() -> World {
 async fn side(platform: &Platform, router: &Router, name: &'static str, domain: &str) -> Side {
     let host = Initiator::Host { name: "operator".into() };
     let id = platform.add_organization(&host, &name.parse().unwrap(), Tier::Enterprise).await.unwrap();
-    let by = Initiator::Member { organization: id, role: UserRole::Owner, name: "operator".into() };
+    let by =
+        Initiator::Member { organization: id, role: UserRole::Owner, name: "operator".into(), proof: None };
     let user = async |role: UserRole| {
         let email = format!("{role}@{domain}").parse().unwrap();
         let invited = platform.invite(&by, &email, role, crate::platform::TokenLife::Hour).await.unwrap();
@@ -110,12 +114,46 @@ async fn side(platform: &Platform, router: &Router, name: &'static str, domain: 
 }
 
 impl World {
+    /// Returns who is signed in with the key.
+    pub(in crate::http) async fn signed(&self, key: &Key) -> Signed {
+        let value = key.cookies.iter().find_map(|it| it.strip_prefix("__Host-adit_session=")).unwrap();
+        self.platform.signed(&SessionToken::from_hex(value).unwrap()).await.unwrap().unwrap()
+    }
+
     pub(in crate::http) async fn ask(&self, key: &Key, method: &str, path: &str) -> Answer {
         ask(&self.router, key, Asking::new(method, path)).await
     }
 
     pub(in crate::http) async fn send(&self, key: &Key, method: &str, path: &str, body: Value) -> Answer {
         ask(&self.router, key, Asking::new(method, path).sending(body)).await
+    }
+
+    /// Asks with a body that is held back until something else was done.
+    pub(in crate::http) async fn holding_back(
+        &self,
+        key: &Key,
+        path: &str,
+        body: Value,
+        meanwhile: impl AsyncFnOnce(),
+    ) -> Answer {
+        let (asked, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (has_asked, may_go_on) = (Arc::clone(&asked), Arc::clone(&go_on));
+        let held = futures_util::stream::once(async move {
+            has_asked.notify_one();
+            may_go_on.notified().await;
+            Ok::<_, std::convert::Infallible>(body.to_string())
+        });
+        let mut request = head(key, &Asking::new("POST", path)).header(CONTENT_TYPE, "application/json");
+        request.extensions_mut().unwrap().insert(Client { address: [192, 0, 2, 7].into() });
+        let request = request.body(Body::from_stream(held)).unwrap();
+        let doing = async {
+            asked.notified().await;
+            meanwhile().await;
+            go_on.notify_one();
+        };
+        let answering = TowerToHyperService::new(self.router.clone()).call(request);
+        let (response, ()) = tokio::join!(answering, doing);
+        answer_of(response.unwrap()).await
     }
 
     pub(in crate::http) async fn sign_in(
@@ -158,7 +196,21 @@ impl Asking {
 
 /// Asks a router as who shows the key.
 pub(in crate::http) async fn ask(router: &Router, key: &Key, asking: Asking) -> Answer {
-    let mut request = Request::builder().method(asking.method).uri(asking.path);
+    let mut request = head(key, &asking);
+    if asking.body.is_some() {
+        request = request.header(CONTENT_TYPE, "application/json");
+    }
+    let body = asking.body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+    let mut request = request.body(body).unwrap();
+    request.headers_mut().extend(asking.headers);
+    request.extensions_mut().insert(Client { address: asking.address });
+    let response = TowerToHyperService::new(router.clone()).call(request).await.unwrap();
+    answer_of(response).await
+}
+
+/// Returns what a request says first, as one who shows the key asks it.
+fn head(key: &Key, asking: &Asking) -> Builder {
+    let mut request = Request::builder().method(asking.method.clone()).uri(asking.path.as_str());
     if !key.cookies.is_empty() {
         request = request.header(COOKIE, key.cookies.join("; "));
     }
@@ -168,14 +220,10 @@ pub(in crate::http) async fn ask(router: &Router, key: &Key, asking: Asking) -> 
     if let Some(bearer) = &key.bearer {
         request = request.header(AUTHORIZATION, format!("Bearer {bearer}"));
     }
-    if asking.body.is_some() {
-        request = request.header(CONTENT_TYPE, "application/json");
-    }
-    let body = asking.body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
-    let mut request = request.body(body).unwrap();
-    request.headers_mut().extend(asking.headers);
-    request.extensions_mut().insert(Client { address: asking.address });
-    let response = TowerToHyperService::new(router.clone()).call(request).await.unwrap();
+    request
+}
+
+async fn answer_of(response: Response<Body>) -> Answer {
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, usize::MAX).await.unwrap().to_vec();
     let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
