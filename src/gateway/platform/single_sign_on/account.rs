@@ -106,7 +106,7 @@ pub(super) async fn find_or_make(act: &mut Act, newcomer: &Newcomer) -> Result<A
     // for.
     if let Some((invitation, account)) = invitation
         && newcomer.is_verified
-        && account.is_none_or(|account| account == id)
+        && account.is_none_or(|account| account == admitted.id)
     {
         act.tx.use_up_invitation(invitation, act.now).await?;
     }
@@ -140,7 +140,10 @@ async fn go_on(
         return Ok(Admitted { id: known.id, note });
     }
     let is_lowered = newcomer.role != known.role && newcomer.role.at_most(known.role) == newcomer.role;
-    let ended = if is_lowered { act.tx.delete_sessions_of(known.id, None).await? } else { 0 };
+    let ended = match act.tx.user(known.id).await? {
+        Some(user) if is_lowered => act.tx.delete_sessions_of(&user, None).await?,
+        _ => 0,
+    };
     let was = format!("; was {}, sessions ended: {ended}", known.role);
     let was = if is_lowered { was.as_str() } else { "" };
     Ok(Admitted { id: known.id, note: format!("as {}{was}", newcomer.role) })
@@ -150,7 +153,8 @@ async fn go_on(
 /// no other owner could sign in. Returns what the log is told.
 pub(super) async fn shut_out(act: &mut Act, account: UserId) -> Result<String, PlatformError> {
     let ended = act.tx.end_access_of(account, act.now).await?;
-    let told = format!("the identity provider gives no role; sessions and API tokens ended: {ended}");
+    let told =
+        format!("the identity provider gives no role; password and links are void, sessions and API tokens ended: {ended}");
     let Some(user) = act.tx.user(account).await? else { return Ok(told) };
     if user.role == UserRole::Auditor {
         return Ok(told);
