@@ -259,7 +259,10 @@ const fn kind_of_people(refusal: &PeopleRefusal) -> ProblemKind {
         | PeopleRefusal::OwnSecondFactorFirst
         | PeopleRefusal::NoPassword
         | PeopleRefusal::ManyTokens
-        | PeopleRefusal::Begun => ProblemKind::Rule,
+        | PeopleRefusal::Begun
+        | PeopleRefusal::OwnLink
+        | PeopleRefusal::OwnersAtProvider
+        | PeopleRefusal::SignInAtProvider => ProblemKind::Rule,
     }
 }
 
