@@ -60,6 +60,13 @@ impl Tx {
 }
 
 impl Store {
+    /// Writes what no build of this version would.
+    pub(crate) async fn meddle(&self, statement: String) {
+        let mut tx = self.write().await.unwrap();
+        assert!(tx.run("meddling for a test", super::query::sql_of(statement)).await.unwrap() > 0);
+        tx.commit().await.unwrap();
+    }
+
     /// Adds a user of whom nothing matters but that there is one.
     pub(crate) async fn add_some_user(&self, user: UserId, organization: OrganizationId) {
         let mut tx = self.write().await.unwrap();
